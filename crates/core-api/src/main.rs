@@ -1,0 +1,2 @@
+//! The booking service.
+fn main() {}

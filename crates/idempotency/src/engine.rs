@@ -1,0 +1,354 @@
+mod claim;
+mod runs;
+mod sweep;
+mod value;
+mod wait;
+
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use tokio::sync::{Semaphore, oneshot};
+
+#[cfg(feature = "axum")]
+use crate::http::HttpConfig;
+use crate::{
+    Claim, Fenced, Fingerprint, Hold, IdempotencyKey, Options, Phase, RecordId, Refusal, Scope,
+    Store, StoreError, Token, fingerprint::digest,
+};
+use runs::{Runs, Ticket};
+
+pub use value::Run;
+pub use value::RunError;
+
+/// The protocol over one store: claim the key, run the work, store its answer, give that answer again.
+///
+/// Clones are handles on one engine. Put it where handlers find it:
+///
+/// ```
+/// use axum::{Extension, Router, routing::post};
+/// use idempotency::{Idempotency, MemoryStore, idempotent};
+///
+/// #[idempotent(ttl_seconds = 3600)]
+/// async fn create_booking() -> &'static str {
+///     "booked"
+/// }
+///
+/// let app: Router = Router::new()
+///     .route("/bookings", post(create_booking))
+///     .layer(Extension(Idempotency::new(MemoryStore::new())));
+/// ```
+#[derive(Clone)]
+pub struct Idempotency(Arc<Engine>);
+
+struct Engine {
+    store: Arc<dyn Store>,
+    namespace: Box<str>,
+    secret: Box<[u8]>,
+    sweep_every: Duration,
+    #[cfg(feature = "axum")]
+    http: HttpConfig,
+    runs: Arc<Runs>,
+    waiting: Semaphore,
+    sweeper: sweep::Sweeper,
+}
+
+/// Settings of an engine, for [`Idempotency::builder`].
+#[derive(Debug)]
+pub struct IdempotencyBuilder {
+    store: Arc<dyn Store>,
+    namespace: Box<str>,
+    secret: Box<[u8]>,
+    sweep_every: Duration,
+    #[cfg(feature = "axum")]
+    http: HttpConfig,
+}
+
+/// How many duplicates may wait at one time; the next one is answered as if it did not want to.
+const MOST_WAITING: usize = 1024;
+
+/// How long one call of the store may take. Afterwards it counts as failed, and what it may have done is
+/// undone in the background.
+const STORE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Which record a request concerns, and what it asks.
+pub(crate) struct Operation {
+    pub(crate) id: RecordId,
+    pub(crate) fingerprint: Fingerprint,
+}
+
+/// What a run leaves: the answer for its caller, and what the store keeps of it, if anything.
+pub(crate) struct Ending<R> {
+    pub(crate) answer: R,
+    pub(crate) outcome: Option<Bytes>,
+}
+
+/// How a request was answered.
+pub(crate) enum Finished<R> {
+    /// It ran. Its answer is stored until then, or not at all.
+    Executed {
+        answer: R,
+        expires_at: Option<SystemTime>,
+    },
+    /// It had run before, and this is what the store kept.
+    Replayed {
+        outcome: Bytes,
+        expires_at: SystemTime,
+    },
+}
+
+impl Idempotency {
+    /// An engine with default settings over this store.
+    #[must_use]
+    pub fn new(store: impl Store) -> Self {
+        Self::builder(Arc::new(store)).build()
+    }
+
+    /// An engine whose settings can be changed first.
+    #[must_use]
+    pub fn builder(store: Arc<dyn Store>) -> IdempotencyBuilder {
+        IdempotencyBuilder {
+            store,
+            namespace: "".into(),
+            secret: Box::default(),
+            sweep_every: Duration::from_secs(300),
+            #[cfg(feature = "axum")]
+            http: HttpConfig::default(),
+        }
+    }
+
+    /// The store, for those who operate it.
+    #[must_use]
+    pub fn store(&self) -> &dyn Store {
+        self.0.store.as_ref()
+    }
+
+    /// The id under which the store keeps this key.
+    #[must_use]
+    pub fn record_id(&self, scope: &Scope, key: &IdempotencyKey) -> RecordId {
+        let (kind, name) = scope.parts();
+        let key = key.expose().as_bytes();
+        let namespace = self.0.namespace.as_bytes();
+        RecordId::from_bytes(digest([
+            b"record 1".as_slice(),
+            &self.0.secret,
+            namespace,
+            kind,
+            name,
+            key,
+        ]))
+    }
+
+    /// Takes no new keys from now on, and returns once every run has ended and left its answer.
+    ///
+    /// Requests with a key are answered 503 meanwhile. Call it when the server stops accepting.
+    pub async fn shutdown(&self) {
+        self.0.runs.close();
+        self.0.runs.idle().await;
+    }
+
+    #[cfg(feature = "axum")]
+    pub(crate) fn http(&self) -> &HttpConfig {
+        &self.0.http
+    }
+
+    pub(crate) fn operation(
+        &self,
+        scope: &Scope,
+        key: &IdempotencyKey,
+        fingerprint: &Fingerprint,
+    ) -> Operation {
+        let fingerprint = fingerprint.keyed(&self.0.secret, key.expose().as_bytes());
+        Operation {
+            id: self.record_id(scope, key),
+            fingerprint,
+        }
+    }
+
+    /// One request from its claim to its answer.
+    ///
+    /// Nobody who drops this future stops the work: from the won claim on it runs in a task of its own.
+    pub(crate) async fn execute<R, W>(
+        &self,
+        operation: Operation,
+        options: &Options,
+        patience: Option<Duration>,
+        work: impl FnOnce() -> W + Send + 'static,
+    ) -> Result<Finished<R>, Refusal>
+    where
+        R: Send + 'static,
+        W: Future<Output = Ending<R>> + Send + 'static,
+    {
+        let ticket = Runs::enter(&self.0.runs, &self.0.store).ok_or(Refusal::ShuttingDown)?;
+        self.0
+            .sweeper
+            .ensure_running(&self.0.store, self.0.sweep_every);
+
+        let hold = Hold {
+            id: operation.id,
+            token: Token::random(),
+            lease: options.lease(),
+            ttl: options.ttl,
+        };
+        let (hold, claim) = self.claim(hold, &operation.fingerprint, patience).await?;
+        match claim {
+            Claim::Won { attempt } => {
+                if attempt > 1 {
+                    tracing::warn!(
+                        idempotency.record = %hold.id,
+                        attempt,
+                        "took over a key whose owner did not come back",
+                    );
+                }
+                self.work(hold, &operation, ticket, work).await
+            }
+            Claim::InFlight { fingerprint } => {
+                same_request(&operation.fingerprint, &fingerprint)?;
+                Err(Refusal::InProgress)
+            }
+            Claim::Completed {
+                fingerprint,
+                outcome,
+                expires_at,
+            } => {
+                same_request(&operation.fingerprint, &fingerprint)?;
+                Ok(Finished::Replayed {
+                    outcome,
+                    expires_at,
+                })
+            }
+        }
+    }
+
+    async fn work<R, W>(
+        &self,
+        hold: Hold,
+        operation: &Operation,
+        mut ticket: Ticket,
+        work: impl FnOnce() -> W + Send + 'static,
+    ) -> Result<Finished<R>, Refusal>
+    where
+        R: Send + 'static,
+        W: Future<Output = Ending<R>> + Send + 'static,
+    {
+        let (answered, answer) = oneshot::channel();
+        ticket.hold(hold.clone());
+        let store = Arc::clone(&self.0.store);
+        tokio::spawn(async move {
+            let ending = work().await;
+            claim::finish(store.as_ref(), &hold, ending, answered).await;
+            drop(ticket);
+        });
+        match answer.await {
+            Ok(Fenced::Done(finished)) => Ok(finished),
+            Ok(Fenced::Lost) => self.answer_of_the_new_owner(operation).await,
+            Err(_) => Err(Refusal::Panicked),
+        }
+    }
+
+    /// A run that lost its lease has stored nothing, so its answer is nobody's: two answers to one key would
+    /// contradict each other. The client gets what the key's owner left, or is told to come back.
+    async fn answer_of_the_new_owner<R>(
+        &self,
+        operation: &Operation,
+    ) -> Result<Finished<R>, Refusal> {
+        tracing::error!(
+            idempotency.record = %operation.id,
+            "a run outlived its lease and another one took over; its answer is dropped",
+        );
+        match bounded(self.0.store.inspect(&operation.id))
+            .await?
+            .map(|record| (record.phase, record.expires_at))
+        {
+            Some((Phase::Completed { outcome }, expires_at)) => Ok(Finished::Replayed {
+                outcome,
+                expires_at,
+            }),
+            _ => Err(Refusal::InProgress),
+        }
+    }
+}
+
+impl IdempotencyBuilder {
+    /// Keeps this service's keys apart from those of others in the same store.
+    #[must_use]
+    pub fn with_namespace(mut self, namespace: &str) -> Self {
+        self.namespace = namespace.into();
+        self
+    }
+
+    /// Mixes a secret into every digest, so that a stolen store does not even tell whether a guessed key
+    /// was used. Everybody who shares the store needs the same one; a changed secret forgets all keys.
+    #[must_use]
+    pub fn with_secret(mut self, secret: &[u8]) -> Self {
+        self.secret = secret.into();
+        self
+    }
+
+    /// How often expired records are removed; five minutes unless said. They are not replayed meanwhile.
+    ///
+    /// # Panics
+    ///
+    /// If it is zero.
+    #[must_use]
+    pub fn with_sweep_every(mut self, every: Duration) -> Self {
+        assert!(
+            !every.is_zero(),
+            "the time between two sweeps must not be zero"
+        );
+        self.sweep_every = every;
+        self
+    }
+
+    /// How requests are read and answers are marked.
+    #[cfg(feature = "axum")]
+    #[must_use]
+    pub fn with_http(mut self, http: HttpConfig) -> Self {
+        self.http = http;
+        self
+    }
+
+    /// The engine.
+    #[must_use]
+    pub fn build(self) -> Idempotency {
+        Idempotency(Arc::new(Engine {
+            store: self.store,
+            namespace: self.namespace,
+            secret: self.secret,
+            sweep_every: self.sweep_every,
+            #[cfg(feature = "axum")]
+            http: self.http,
+            runs: Arc::default(),
+            waiting: Semaphore::new(MOST_WAITING),
+            sweeper: sweep::Sweeper::default(),
+        }))
+    }
+}
+
+impl fmt::Debug for Idempotency {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Idempotency")
+            .field("store", &self.0.store)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whether a record that exists concerns the same request.
+fn same_request(asked: &Fingerprint, recorded: &Fingerprint) -> Result<(), Refusal> {
+    match asked == recorded {
+        true => Ok(()),
+        false if asked.comparable(recorded) => Err(Refusal::Reused),
+        false => Err(Refusal::Incomparable),
+    }
+}
+
+/// The store's answer, or an error once it has taken too long.
+async fn bounded<T>(call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    tokio::time::timeout(STORE_TIMEOUT, call)
+        .await
+        .unwrap_or_else(|_| Err(StoreError::unavailable("no answer within 5 seconds")))
+}

@@ -1,0 +1,160 @@
+//! Both ends of a hold: how it is taken without being lost on the way, and how it ends.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures_util::future::BoxFuture;
+use tokio::{runtime::Handle, sync::oneshot, time::Instant};
+
+use super::{Ending, Finished, bounded};
+use crate::{Claim, Fenced, Fingerprint, Hold, Store, StoreError};
+
+/// A claim on its way. If its caller goes away, or it fails with the step perhaps taken, it is seen through
+/// and given back: a hold that nobody works under would turn retries away until its lease lapses.
+pub(super) struct Claiming {
+    store: Arc<dyn Store>,
+    hold: Hold,
+    state: State,
+}
+
+enum State {
+    Pending(BoxFuture<'static, Result<Claim, StoreError>>),
+    Failed,
+    Answered,
+}
+
+impl Claiming {
+    pub(super) fn new(store: &Arc<dyn Store>, hold: &Hold, fingerprint: &Fingerprint) -> Self {
+        let call = {
+            let (store, hold, fingerprint) = (Arc::clone(store), hold.clone(), *fingerprint);
+            Box::pin(async move { store.claim(&hold, &fingerprint).await })
+        };
+        Self {
+            store: Arc::clone(store),
+            hold: hold.clone(),
+            state: State::Pending(call),
+        }
+    }
+}
+
+impl Future for Claiming {
+    type Output = Result<Claim, StoreError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let State::Pending(call) = &mut self.state else {
+            panic!("a claim is not polled after its answer");
+        };
+        let answer = std::task::ready!(call.as_mut().poll(context));
+        self.state = if answer.is_ok() {
+            State::Answered
+        } else {
+            State::Failed
+        };
+        Poll::Ready(answer)
+    }
+}
+
+impl Drop for Claiming {
+    fn drop(&mut self) {
+        let state = std::mem::replace(&mut self.state, State::Answered);
+        if matches!(state, State::Answered) {
+            return;
+        }
+        let Ok(runtime) = Handle::try_current() else {
+            return;
+        };
+        let (store, hold) = (Arc::clone(&self.store), self.hold.clone());
+        runtime.spawn(async move {
+            if let State::Pending(call) = state
+                && let Ok(Claim::InFlight { .. } | Claim::Completed { .. }) = call.await
+            {
+                return;
+            }
+            insist(&hold, || store.release(&hold)).await;
+        });
+    }
+}
+
+/// Ends the hold, then answers. An answer that cannot be stored for now does not keep the client waiting:
+/// it is sent, and stored as soon as the store is back, while the hold still keeps everybody else out.
+pub(super) async fn finish<R>(
+    store: &dyn Store,
+    hold: &Hold,
+    ending: Ending<R>,
+    answered: oneshot::Sender<Fenced<Finished<R>>>,
+) {
+    let Ending { answer, outcome } = ending;
+    let stored = match &outcome {
+        Some(outcome) => retry(&SOON, || store.complete(hold, outcome.clone()))
+            .await
+            .map(|completed| match completed {
+                Fenced::Done(expires_at) => Fenced::Done(Some(expires_at)),
+                Fenced::Lost => Fenced::Lost,
+            }),
+        // Whoever took over does not mind that this run has failed.
+        None => retry(&SOON, || store.release(hold))
+            .await
+            .map(|_| Fenced::Done(None)),
+    };
+    // A client that has gone needs no answer.
+    match stored {
+        Ok(Fenced::Done(expires_at)) => {
+            drop(answered.send(Fenced::Done(Finished::Executed { answer, expires_at })));
+        }
+        Ok(Fenced::Lost) => drop(answered.send(Fenced::Lost)),
+        Err(_) => {
+            drop(answered.send(Fenced::Done(Finished::Executed {
+                answer,
+                expires_at: None,
+            })));
+            match outcome {
+                Some(outcome) => insist(hold, || store.complete(hold, outcome.clone())).await,
+                None => insist(hold, || store.release(hold)).await,
+            }
+        }
+    }
+}
+
+/// How long a client waits for a store that fails to keep its answer.
+const SOON: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(200)];
+
+async fn retry<T, C>(pauses: &[Duration], mut call: impl FnMut() -> C) -> Result<T, StoreError>
+where
+    C: Future<Output = Result<T, StoreError>>,
+{
+    for pause in pauses {
+        match bounded(call()).await {
+            Ok(value) => return Ok(value),
+            Err(_) => tokio::time::sleep(*pause).await,
+        }
+    }
+    bounded(call()).await
+}
+
+/// Tries until the store has answered, or the hold has lapsed and what is not done by now is void.
+async fn insist<T, C>(hold: &Hold, mut call: impl FnMut() -> C)
+where
+    C: Future<Output = Result<T, StoreError>>,
+{
+    let lapsed = Instant::now() + hold.lease;
+    let mut pause = Duration::from_millis(500);
+    loop {
+        match bounded(call()).await {
+            Ok(_) => return,
+            Err(error) if Instant::now() >= lapsed => {
+                tracing::error!(
+                    idempotency.record = %hold.id,
+                    error = &error as &dyn std::error::Error,
+                    "the end of a run could not be stored; a retry will run again",
+                );
+                return;
+            }
+            Err(_) => tokio::time::sleep(pause).await,
+        }
+        pause = (2 * pause).min(Duration::from_secs(5));
+    }
+}

@@ -1,0 +1,215 @@
+//! What runs in this process right now: whose holds are renewed, and what a shutdown waits for.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use tokio::{sync::Notify, task::JoinHandle, time::Instant};
+
+use super::bounded;
+use crate::{Fenced, Hold, RecordId, Store, Token};
+
+/// The requests under way, from claim to stored answer.
+#[derive(Default)]
+pub(super) struct Runs {
+    // A plain lock: nothing is awaited under it.
+    state: Mutex<State>,
+    /// Somebody left, or the door closed.
+    left: Notify,
+    /// A hold wants to be renewed earlier than the renewer sleeps.
+    earlier: Arc<Notify>,
+}
+
+#[derive(Default)]
+struct State {
+    closed: bool,
+    under_way: usize,
+    holds: HashMap<Token, Held>,
+    /// When the renewer looks next; `None` while it has nothing to renew.
+    wakes_at: Option<Instant>,
+    renewer: Option<JoinHandle<()>>,
+}
+
+struct Held {
+    hold: Hold,
+    due: Instant,
+    until: Instant,
+}
+
+/// No run is renewed for longer than this: one that hangs for ever gives its key up in the end.
+const MOST_EXECUTION: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// One request under way; it leaves when dropped.
+pub(super) struct Ticket {
+    runs: Arc<Runs>,
+    store: Arc<dyn Store>,
+    token: Option<Token>,
+}
+
+impl Runs {
+    /// Lets a request in, unless the door is closed.
+    pub(super) fn enter(runs: &Arc<Self>, store: &Arc<dyn Store>) -> Option<Ticket> {
+        let mut state = runs.state.lock();
+        if state.closed {
+            return None;
+        }
+        state.under_way += 1;
+        Some(Ticket {
+            runs: Arc::clone(runs),
+            store: Arc::clone(store),
+            token: None,
+        })
+    }
+
+    /// Lets nobody in any more.
+    pub(super) fn close(&self) {
+        self.state.lock().closed = true;
+        self.left.notify_waiters();
+    }
+
+    /// Returns once the door is closed.
+    pub(super) async fn closed(&self) {
+        self.until(|state| state.closed).await;
+    }
+
+    /// Returns once nobody is under way.
+    pub(super) async fn idle(&self) {
+        self.until(|state| state.under_way == 0).await;
+    }
+
+    async fn until(&self, reached: impl Fn(&State) -> bool) {
+        loop {
+            // Made before the look, so that no change between the two is missed.
+            let left = self.left.notified();
+            if reached(&self.state.lock()) {
+                return;
+            }
+            left.await;
+        }
+    }
+
+    /// The holds that are due now, each put off by a third of its lease; and when to look again.
+    fn take_due(&self) -> (Vec<Hold>, Option<Instant>) {
+        let now = Instant::now();
+        let mut due = Vec::new();
+        let mut state = self.state.lock();
+        for held in state
+            .holds
+            .values_mut()
+            .filter(|held| held.due <= now && now < held.until)
+        {
+            held.due = now + held.hold.lease / 3;
+            due.push(held.hold.clone());
+        }
+        state.wakes_at = state
+            .holds
+            .values()
+            .filter(|held| now < held.until)
+            .map(|held| held.due)
+            .min();
+        (due, state.wakes_at)
+    }
+}
+
+impl Ticket {
+    /// Has the hold renewed until the ticket is dropped.
+    ///
+    /// One task renews for all runs: a handler that blocks its thread cannot starve its own renewal, and a
+    /// run that ends within a third of its lease costs no timer.
+    pub(super) fn hold(&mut self, hold: Hold) {
+        let now = Instant::now();
+        let due = now + hold.lease / 3;
+        let mut state = self.runs.state.lock();
+        self.token = Some(hold.token);
+        state.holds.insert(
+            hold.token,
+            Held {
+                hold,
+                due,
+                until: now + MOST_EXECUTION,
+            },
+        );
+        // The renewer is gone when the runtime is that it ran on.
+        if state.renewer.as_ref().is_none_or(JoinHandle::is_finished) {
+            state.wakes_at = Some(due);
+            state.renewer = Some(tokio::spawn(renew_all(
+                Arc::downgrade(&self.runs),
+                Arc::clone(&self.runs.earlier),
+                Arc::clone(&self.store),
+            )));
+        } else if state.wakes_at.is_none_or(|wakes_at| due < wakes_at) {
+            state.wakes_at = Some(due);
+            self.runs.earlier.notify_one();
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let mut state = self.runs.state.lock();
+        if let Some(token) = self.token {
+            state.holds.remove(&token);
+        }
+        state.under_way -= 1;
+        if state.closed && state.under_way == 0 {
+            self.runs.left.notify_waiters();
+        }
+    }
+}
+
+impl Drop for Runs {
+    fn drop(&mut self) {
+        if let Some(renewer) = &self.state.get_mut().renewer {
+            renewer.abort();
+        }
+    }
+}
+
+async fn renew_all(runs: Weak<Runs>, earlier: Arc<Notify>, store: Arc<dyn Store>) {
+    loop {
+        let (due, wakes_at) = match runs.upgrade() {
+            Some(runs) => runs.take_due(),
+            None => return,
+        };
+        for hold in due {
+            // Each in its own task, so that a slow store delays no other renewal.
+            tokio::spawn(renew(Weak::clone(&runs), Arc::clone(&store), hold));
+        }
+        let sleep = async {
+            match wakes_at {
+                Some(wakes_at) => tokio::time::sleep_until(wakes_at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = sleep => {}
+            () = earlier.notified() => {}
+        }
+    }
+}
+
+async fn renew(runs: Weak<Runs>, store: Arc<dyn Store>, hold: Hold) {
+    match bounded(store.renew(&hold)).await {
+        Ok(Fenced::Done(())) => {}
+        Ok(Fenced::Lost) => {
+            // Either the run has just ended, or somebody took over while the store was out of reach.
+            if let Some(runs) = runs.upgrade()
+                && runs.state.lock().holds.remove(&hold.token).is_some()
+            {
+                warn_lost(&hold.id);
+            }
+        }
+        Err(error) => tracing::warn!(
+            idempotency.record = %hold.id,
+            error = &error as &dyn std::error::Error,
+            "a hold could not be renewed; the next try is in a third of its lease",
+        ),
+    }
+}
+
+fn warn_lost(id: &RecordId) {
+    tracing::warn!(idempotency.record = %id, "a run has lost its hold and can store nothing");
+}

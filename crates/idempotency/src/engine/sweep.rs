@@ -1,0 +1,60 @@
+//! The removal of records past their time.
+
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use tokio::task::JoinHandle;
+
+use super::bounded;
+use crate::Store;
+
+/// How many records one call removes: few enough to keep nobody waiting.
+const BATCH: usize = 1000;
+
+/// The background task that sweeps, while its engine lives.
+#[derive(Default)]
+pub(super) struct Sweeper(Mutex<Option<JoinHandle<()>>>);
+
+impl Sweeper {
+    /// Starts the task with the first request, and again where its runtime has gone.
+    pub(super) fn ensure_running(&self, store: &Arc<dyn Store>, every: Duration) {
+        let mut task = self.0.lock();
+        if task.as_ref().is_none_or(JoinHandle::is_finished) {
+            *task = Some(tokio::spawn(sweep(Arc::downgrade(store), every)));
+        }
+    }
+}
+
+impl Drop for Sweeper {
+    fn drop(&mut self) {
+        if let Some(task) = self.0.get_mut() {
+            task.abort();
+        }
+    }
+}
+
+async fn sweep(store: Weak<dyn Store>, every: Duration) {
+    loop {
+        tokio::time::sleep(every).await;
+        let Some(store) = store.upgrade() else { return };
+        let mut removed = 0;
+        loop {
+            match bounded(store.purge_expired(BATCH)).await {
+                Ok(0) => break,
+                Ok(batch) => removed += batch,
+                Err(error) => {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "expired keys could not be removed; the next sweep tries again",
+                    );
+                    break;
+                }
+            }
+            tokio::task::yield_now().await;
+        }
+        tracing::debug!(removed, "swept expired keys");
+    }
+}

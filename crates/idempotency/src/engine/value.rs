@@ -1,0 +1,175 @@
+//! The protocol without HTTP: any work whose result serde can write.
+
+use std::{error::Error, fmt, panic::AssertUnwindSafe};
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{Ending, Finished, Idempotency};
+use crate::{
+    Fingerprint, IdempotencyKey, Options, Refusal, Scope, StoreError, outcome, outcome::Kept,
+};
+
+/// What [`Idempotency::run`] gives back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Run<T> {
+    /// The work ran now.
+    Executed(T),
+    /// It had run before; this is what it gave then.
+    Replayed(T),
+}
+
+impl<T> Run<T> {
+    /// The value, whenever it was made.
+    pub fn into_value(self) -> T {
+        match self {
+            Self::Executed(value) | Self::Replayed(value) => value,
+        }
+    }
+}
+
+/// Why [`Idempotency::run`] has no value.
+#[derive(Debug)]
+pub enum RunError<E> {
+    /// The work did not run.
+    Refused(Refusal),
+    /// It ran and failed; nothing is stored, and the next call with this key runs again.
+    Failed(E),
+}
+
+impl Idempotency {
+    /// Runs the work once for this key, and gives its value again for every further call.
+    ///
+    /// ```
+    /// use idempotency::{Fingerprint, Idempotency, IdempotencyKey, MemoryStore, Run, Scope};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let idempotency = Idempotency::new(MemoryStore::new());
+    /// let scope = Scope::principal("queue/invoices");
+    /// let key = IdempotencyKey::new("message-42")?;
+    /// let fingerprint = Fingerprint::of([b"send invoice 7".as_slice()]);
+    ///
+    /// let send = || async { Ok::<_, std::io::Error>("receipt 1".to_owned()) };
+    /// let first = idempotency.run(&scope, &key, fingerprint, send()).await?;
+    /// assert_eq!(first, Run::Executed("receipt 1".to_owned()));
+    /// let again = idempotency.run(&scope, &key, fingerprint, send()).await?;
+    /// assert_eq!(again, Run::Replayed("receipt 1".to_owned()));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// The work goes on in a task of its own when the caller stops waiting.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Failed`] with the work's own error; the key is then free. [`RunError::Refused`] where it
+    /// did not run, or panicked.
+    pub async fn run<T, E>(
+        &self,
+        scope: &Scope,
+        key: &IdempotencyKey,
+        fingerprint: Fingerprint,
+        work: impl Future<Output = Result<T, E>> + Send + 'static,
+    ) -> Result<Run<T>, RunError<E>>
+    where
+        T: Serialize + DeserializeOwned + Send + 'static,
+        E: Send + 'static,
+    {
+        self.run_with(&Options::new(), scope, key, fingerprint, work)
+            .await
+    }
+
+    /// [`run`](Self::run) with a ttl, a lease, or patience of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    pub async fn run_with<T, E>(
+        &self,
+        options: &Options,
+        scope: &Scope,
+        key: &IdempotencyKey,
+        fingerprint: Fingerprint,
+        work: impl Future<Output = Result<T, E>> + Send + 'static,
+    ) -> Result<Run<T>, RunError<E>>
+    where
+        T: Serialize + DeserializeOwned + Send + 'static,
+        E: Send + 'static,
+    {
+        let operation = self.operation(scope, key, &fingerprint);
+        let finished = self
+            .execute(operation, options, options.patience(), move || {
+                attempt(work)
+            })
+            .await;
+        match finished.map_err(RunError::Refused)? {
+            Finished::Executed {
+                answer: Some(Ok(value)),
+                ..
+            } => Ok(Run::Executed(value)),
+            Finished::Executed {
+                answer: Some(Err(error)),
+                ..
+            } => Err(RunError::Failed(error)),
+            Finished::Executed { answer: None, .. } => Err(RunError::Refused(Refusal::Panicked)),
+            Finished::Replayed { outcome, .. } => {
+                read(outcome).map(Run::Replayed).map_err(RunError::Refused)
+            }
+        }
+    }
+}
+
+/// The work, whose failures and panics leave nothing; `None` for a panic.
+async fn attempt<T: Serialize, E>(
+    work: impl Future<Output = Result<T, E>>,
+) -> Ending<Option<Result<T, E>>> {
+    let answer = AssertUnwindSafe(work).catch_unwind().await.ok();
+    let outcome = match &answer {
+        Some(Ok(value)) => Some(write(value)),
+        Some(Err(_)) | None => None,
+    };
+    Ending { answer, outcome }
+}
+
+/// A value that serde cannot write has been made all the same: it leaves a tombstone, not a free key.
+fn write<T: Serialize>(value: &T) -> Bytes {
+    let mut bytes = outcome::answer(128);
+    match serde_json::to_writer(&mut bytes, value) {
+        Ok(()) => bytes.into(),
+        Err(error) => {
+            tracing::error!(
+                error = &error as &dyn Error,
+                "the value of a run cannot be written, and so not be given again",
+            );
+            outcome::tombstone(0).into()
+        }
+    }
+}
+
+fn read<T: DeserializeOwned>(outcome: Bytes) -> Result<T, Refusal> {
+    match Kept::read(outcome)? {
+        Kept::Answer(json) => serde_json::from_slice(&json)
+            .map_err(|error| Refusal::Store(StoreError::unreadable(error))),
+        Kept::Tombstone(_) => Err(Refusal::NotStored),
+    }
+}
+
+impl<E> fmt::Display for RunError<E> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Refused(_) => "the work did not run",
+            Self::Failed(_) => "the work failed",
+        })
+    }
+}
+
+impl<E: Error + 'static> Error for RunError<E> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Refused(refusal) => Some(refusal),
+            Self::Failed(error) => Some(error),
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! How a duplicate waits for the run that has its key.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+
+use super::{Idempotency, bounded, claim::Claiming};
+use crate::{Claim, Fingerprint, Hold, Refusal, Token};
+
+impl Idempotency {
+    /// Claims; and where the same request is running already, waits up to `patience` for its end.
+    ///
+    /// Each try has a token of its own. A waiter that finds the key free takes it, and the others find it
+    /// taken and go on waiting; one whose time is up leaves no trace.
+    pub(super) async fn claim(
+        &self,
+        mut hold: Hold,
+        fingerprint: &Fingerprint,
+        patience: Option<Duration>,
+    ) -> Result<(Hold, Claim), Refusal> {
+        let claim = self.claim_once(&hold, fingerprint).await?;
+        let Some(patience) = patience.filter(|_| runs_already(&claim, fingerprint)) else {
+            return Ok((hold, claim));
+        };
+        let Ok(_place) = self.0.waiting.try_acquire() else {
+            return Ok((hold, claim));
+        };
+        let deadline = Instant::now() + patience;
+        // Listen first, then look: what changes between the two is not missed.
+        let mut subscription = self.0.store.subscribe(&hold.id);
+        loop {
+            hold.token = Token::random();
+            let claim = self.claim_once(&hold, fingerprint).await?;
+            if !runs_already(&claim, fingerprint) {
+                return Ok((hold, claim));
+            }
+            tokio::select! {
+                changed = timeout_at(deadline, subscription.changed()) => {
+                    if changed.is_err() {
+                        return Ok((hold, claim));
+                    }
+                }
+                () = self.0.runs.closed() => return Err(Refusal::ShuttingDown),
+            }
+        }
+    }
+
+    async fn claim_once(&self, hold: &Hold, fingerprint: &Fingerprint) -> Result<Claim, Refusal> {
+        Ok(bounded(Claiming::new(&self.0.store, hold, fingerprint)).await?)
+    }
+}
+
+fn runs_already(claim: &Claim, asked: &Fingerprint) -> bool {
+    matches!(claim, Claim::InFlight { fingerprint } if fingerprint == asked)
+}

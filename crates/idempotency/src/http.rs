@@ -1,0 +1,18 @@
+//! The protocol over HTTP, after draft-ietf-httpapi-idempotency-key-header-07: how requests are read and
+//! answers are marked, for attributed handlers and for layers alike.
+
+mod exchange;
+mod handler;
+mod headers;
+mod layer;
+mod policy;
+mod problem;
+mod request;
+mod saved_response;
+
+pub use handler::Idempotent;
+pub use handler::run;
+pub use handler::run_into_response;
+pub use headers::HttpConfig;
+pub use layer::IdempotencyLayer;
+pub use layer::IdempotencyService;

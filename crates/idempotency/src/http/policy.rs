@@ -1,0 +1,35 @@
+//! Which answers are stored.
+
+use axum::response::Response;
+use http::StatusCode;
+
+use crate::{Keep, Outcome};
+
+/// Who gave an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Author {
+    /// The user's function, or a service of which nothing more is known.
+    Handler,
+    /// Something before the function, so that nothing has happened: an extractor that refused, or a router
+    /// that found no endpoint.
+    Gate,
+}
+
+/// Whether an answer is the one to every retry.
+pub(super) fn is_stored(response: &Response, author: Author, keep: Keep) -> bool {
+    match response.extensions().get::<Outcome>() {
+        Some(Outcome::Store) => true,
+        Some(Outcome::Release) => false,
+        None => author == Author::Handler && is_final(response.status(), keep),
+    }
+}
+
+fn is_final(status: StatusCode, keep: Keep) -> bool {
+    match status.as_u16() {
+        100..200 => false,
+        500.. => keep == Keep::All,
+        // Another try can go better without another request: credentials, limits, preconditions of the exchange.
+        401 | 403 | 407 | 408 | 413 | 421 | 425 | 426 | 428 | 429 | 431 => false,
+        _ => true,
+    }
+}

@@ -1,0 +1,261 @@
+//! Every refusal that a client can get, on one page.
+
+use axum::{body::Body, response::Response};
+use http::{HeaderValue, StatusCode, header};
+use serde::Serialize;
+
+use super::HttpConfig;
+use crate::{IdempotencyKey, KeyError, Outcome, Refusal, StoreError, StoreErrorKind};
+
+/// Why a request was not answered by its handler.
+#[derive(Debug)]
+pub(super) enum Problem {
+    KeyMissing,
+    KeyMalformed(KeyError),
+    ContentTooLarge,
+    ContentIncomplete,
+    KeyReused,
+    KeyIncomparable,
+    InProgress,
+    ResponseNotStored { location: Option<HeaderValue> },
+    StoreUnavailable(StoreError),
+    ShuttingDown,
+    HandlerPanicked,
+    ResponseBroken,
+    Misconfigured(&'static str),
+}
+
+/// One row of the page: the problem's type, and what it says.
+struct Description {
+    status: StatusCode,
+    name: &'static str,
+    code: &'static str,
+    title: &'static str,
+    detail: String,
+    retry_after: Option<u32>,
+}
+
+/// RFC 9457. Nothing in it repeats the key, the payload or the fingerprint.
+#[derive(Serialize)]
+struct Document<'a> {
+    r#type: &'a str,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    code: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after: Option<u32>,
+}
+
+impl Problem {
+    fn describe(&self, config: &HttpConfig) -> Description {
+        let key = &config.key;
+        match self {
+            Self::KeyMissing => Description::new(
+                StatusCode::BAD_REQUEST,
+                "key-missing",
+                "idempotency_key_missing",
+                "Idempotency-Key is missing",
+                format!("Send a {key} header with a value of your own, such as a UUID, and the same one when you retry."),
+            ),
+            Self::KeyMalformed(error) => Description::new(
+                StatusCode::BAD_REQUEST,
+                "key-malformed",
+                match error {
+                    KeyError::TooLong => "idempotency_key_too_long",
+                    _ => "idempotency_key_malformed",
+                },
+                "Idempotency-Key is malformed",
+                format!(
+                    "The {key} header cannot be used: {error}. A key is 1 to {} printable ASCII characters in double \
+                     quotes{}.",
+                    IdempotencyKey::MAX_LENGTH,
+                    if config.strict { "" } else { ", or without them if it has only letters, digits and ._~:+/=@-" },
+                ),
+            ),
+            Self::ContentTooLarge => Description::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "content-too-large",
+                "content_too_large",
+                "Content is too large",
+                "The body is larger than this endpoint takes. The key was not used.".into(),
+            ),
+            Self::ContentIncomplete => Description::new(
+                StatusCode::BAD_REQUEST,
+                "content-incomplete",
+                "content_incomplete",
+                "Content is incomplete",
+                "The body ended before it was complete. The key was not used: send the request again.".into(),
+            ),
+            Self::KeyReused => Description::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "key-reused",
+                "idempotency_key_reused",
+                "Idempotency-Key is already used",
+                "This key was used for another request: method, path, query, media type and body must be the same when \
+                 you retry. Use a new key for a new or corrected request."
+                    .into(),
+            ),
+            Self::KeyIncomparable => Description::new(
+                StatusCode::CONFLICT,
+                "key-incomparable",
+                "idempotency_key_incomparable",
+                "Idempotency-Key cannot be compared",
+                "Another version of the service recorded this key, and this one cannot tell whether it was for the same \
+                 request. Try again later."
+                    .into(),
+            )
+            .retry_after(5),
+            Self::InProgress => Description::new(
+                StatusCode::CONFLICT,
+                "in-progress",
+                "idempotency_in_progress",
+                "A request is outstanding for this Idempotency-Key",
+                "The same request is still running. Send it again, with the same key, to get its answer.".into(),
+            )
+            .retry_after(1),
+            Self::ResponseNotStored { .. } => Description::new(
+                StatusCode::CONFLICT,
+                "response-not-stored",
+                "idempotency_response_not_stored",
+                "The response was not stored",
+                "The request was carried out and will not be again, but its answer could not be kept.".into(),
+            ),
+            Self::StoreUnavailable(error) => {
+                let full = error.kind() == StoreErrorKind::Full;
+                Description::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "store-unavailable",
+                    if full { "idempotency_store_full" } else { "idempotency_store_unavailable" },
+                    "Keys cannot be checked right now",
+                    "The request was not carried out, because the service could not make sure that it happens only once. \
+                     Try again with the same key."
+                        .into(),
+                )
+                .retry_after(if full { 30 } else { 1 })
+            }
+            Self::ShuttingDown => Description::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "shutting-down",
+                "idempotency_shutting_down",
+                "The service is shutting down",
+                "The request was not carried out. Try again with the same key.".into(),
+            )
+            .retry_after(1),
+            Self::HandlerPanicked => Description::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "handler-failed",
+                "handler_failed",
+                "The request failed unexpectedly",
+                "The service made a mistake while it carried out the request.".into(),
+            ),
+            Self::ResponseBroken => Description::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "response-broken",
+                "response_broken",
+                "The response could not be completed",
+                "The service made a mistake while it wrote its answer.".into(),
+            ),
+            Self::Misconfigured(what) => Description::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "misconfigured",
+                "idempotency_misconfigured",
+                "The service is not set up correctly",
+                (*what).into(),
+            ),
+        }
+    }
+
+    /// The response. It says of itself that it is not to be stored, for layers further out.
+    pub(super) fn into_response(self, config: &HttpConfig) -> Response {
+        let Description {
+            status,
+            name,
+            code,
+            title,
+            detail,
+            retry_after,
+        } = self.describe(config);
+        let page = format!("{}#{name}", config.docs);
+        let document = Document {
+            r#type: &page,
+            title,
+            status: status.as_u16(),
+            detail: &detail,
+            code,
+            retry_after,
+        };
+        let body = serde_json::to_vec(&document).expect("strings and numbers can be written");
+
+        let mut response = Response::new(Body::from(body));
+        *response.status_mut() = status;
+        response.extensions_mut().insert(Outcome::Release);
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        headers.insert(header::CONTENT_LANGUAGE, HeaderValue::from_static("en"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Ok(link) = format!("<{page}>; rel=\"describedby\"; type=\"text/html\"").try_into() {
+            headers.insert(header::LINK, link);
+        }
+        if let Some(seconds) = retry_after {
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        if let Self::ResponseNotStored {
+            location: Some(location),
+        } = self
+        {
+            headers.insert(header::LOCATION, location);
+        }
+        response
+    }
+}
+
+impl Description {
+    const fn new(
+        status: StatusCode,
+        name: &'static str,
+        code: &'static str,
+        title: &'static str,
+        detail: String,
+    ) -> Self {
+        Self {
+            status,
+            name,
+            code,
+            title,
+            detail,
+            retry_after: None,
+        }
+    }
+
+    fn retry_after(mut self, seconds: u32) -> Self {
+        self.retry_after = Some(seconds);
+        self
+    }
+}
+
+/// What the client hears of an engine's refusal. The operator hears the rest, here and only here.
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Reused => Self::KeyReused,
+            Refusal::Incomparable => Self::KeyIncomparable,
+            Refusal::InProgress => Self::InProgress,
+            Refusal::NotStored => Self::ResponseNotStored { location: None },
+            Refusal::ShuttingDown => Self::ShuttingDown,
+            Refusal::Panicked => Self::HandlerPanicked,
+            Refusal::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        let cause = std::error::Error::source(&error);
+        tracing::error!(kind = ?error.kind(), cause, "{error}; the request was refused and did not run");
+        Self::StoreUnavailable(error)
+    }
+}

@@ -1,0 +1,191 @@
+//! An answer as bytes: what a store keeps of it, and how it is given again.
+
+use std::{collections::VecDeque, time::SystemTime};
+
+use axum::{
+    body::{Body, HttpBody},
+    response::Response,
+};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use futures_util::stream;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, response::Parts};
+use http_body::Frame;
+use http_body_util::{BodyExt, Full, StreamBody};
+
+use super::{HttpConfig, problem::Problem};
+use crate::{StoreError, outcome, outcome::Kept};
+
+/// The longest body that is stored. What is longer reaches its first client whole and leaves a tombstone.
+const MOST_STORED: usize = 1024 * 1024;
+
+/// Reads the answer to its end and writes it down; or gives it back with the reading not finished, and a
+/// tombstone, where it is too long or has no end.
+pub(super) async fn save(
+    config: &HttpConfig,
+    response: Response,
+) -> Result<(Response, Bytes), axum::Error> {
+    let (mut parts, mut body) = response.into_parts();
+    if is_event_stream(&parts.headers) || body.size_hint().lower() > MOST_STORED as u64 {
+        let tombstone = bury(&parts);
+        return Ok((Response::from_parts(parts, body), tombstone));
+    }
+    if matches!(
+        parts.status,
+        StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+    ) {
+        // RFC 9110 sections 15.3.5 and 15.4.5: these have none, whatever the handler put there.
+        parts.headers.remove(header::CONTENT_LENGTH);
+        body = Body::empty();
+    }
+
+    let mut read = VecDeque::new();
+    let mut length = 0;
+    while let Some(frame) = body.frame().await.transpose()? {
+        length += frame.data_ref().map_or(0, Bytes::len);
+        read.push_back(frame);
+        if length > MOST_STORED {
+            let tombstone = bury(&parts);
+            return Ok((Response::from_parts(parts, resume(read, body)), tombstone));
+        }
+    }
+    let trailers = read
+        .pop_back_if(|frame| frame.is_trailers())
+        .and_then(|frame| frame.into_trailers().ok());
+    let bytes = join(read, length);
+    let saved = write(config, &parts, &bytes);
+    let body = match trailers {
+        None => Body::from(bytes),
+        Some(trailers) => Body::new(Full::new(bytes).with_trailers(async { Some(Ok(trailers)) })),
+    };
+    Ok((Response::from_parts(parts, body), saved))
+}
+
+/// Gives a stored answer again.
+pub(super) fn replay(
+    config: &HttpConfig,
+    outcome: Bytes,
+    expires_at: SystemTime,
+) -> Result<Response, Problem> {
+    match Kept::read(outcome)? {
+        Kept::Answer(saved) => {
+            let mut response = read(saved)?;
+            response
+                .headers_mut()
+                .insert(&config.replayed, HeaderValue::from_static("true"));
+            announce_expiry(config, &mut response, expires_at);
+            Ok(response)
+        }
+        Kept::Tombstone(location) => {
+            let location = HeaderValue::from_maybe_shared(location)
+                .ok()
+                .filter(|location| !location.is_empty());
+            Err(Problem::ResponseNotStored { location })
+        }
+    }
+}
+
+/// Says until when the answer is replayed.
+pub(super) fn announce_expiry(
+    config: &HttpConfig,
+    response: &mut Response,
+    expires_at: SystemTime,
+) {
+    let date = httpdate::fmt_http_date(expires_at);
+    if let Ok(date) = HeaderValue::from_maybe_shared(Bytes::from(date)) {
+        response.headers_mut().insert(&config.expires, date);
+    }
+}
+
+fn is_event_stream(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"))
+}
+
+fn bury(parts: &Parts) -> Bytes {
+    let location = parts
+        .headers
+        .get(header::LOCATION)
+        .map(HeaderValue::as_bytes)
+        .unwrap_or_default();
+    let mut tombstone = outcome::tombstone(location.len());
+    tombstone.extend(location);
+    tombstone.into()
+}
+
+/// What was read, and then the rest.
+fn resume(read: VecDeque<Frame<Bytes>>, rest: Body) -> Body {
+    let frames = stream::unfold((read, rest), async |(mut read, mut rest)| {
+        let frame = match read.pop_front() {
+            Some(frame) => Ok(frame),
+            None => rest.frame().await?,
+        };
+        Some((frame, (read, rest)))
+    });
+    Body::new(StreamBody::new(frames))
+}
+
+/// One frame is the rule, and is not copied.
+fn join(mut read: VecDeque<Frame<Bytes>>, length: usize) -> Bytes {
+    if read.len() <= 1 {
+        return read
+            .pop_front()
+            .and_then(|frame| frame.into_data().ok())
+            .unwrap_or_default();
+    }
+    let mut joined = BytesMut::with_capacity(length);
+    read.into_iter()
+        .filter_map(|frame| frame.into_data().ok())
+        .for_each(|data| joined.put(data));
+    joined.freeze()
+}
+
+/// Status, number of fields, each field as two lengths, name and value; and the body is the rest.
+fn write(config: &HttpConfig, parts: &Parts, body: &Bytes) -> Bytes {
+    let kept = || {
+        parts
+            .headers
+            .iter()
+            .filter(|(name, _)| config.keeps(name, &parts.headers))
+    };
+    let (count, size) = kept().fold((0_u16, 4), |(count, size), (name, value)| {
+        (count + 1, size + 6 + name.as_str().len() + value.len())
+    });
+    let mut saved = outcome::answer(size + body.len());
+    saved.put_u16(parts.status.as_u16());
+    saved.put_u16(count);
+    for (name, value) in kept() {
+        // The http crate keeps names below 64 KiB, and hyper values far below 4 GiB.
+        saved.put_u16(u16::try_from(name.as_str().len()).expect("a header name is short"));
+        saved.put_u32(u32::try_from(value.len()).expect("a header value is short"));
+        saved.put_slice(name.as_str().as_bytes());
+        saved.put_slice(value.as_bytes());
+    }
+    saved.put_slice(body);
+    saved.into()
+}
+
+fn read(mut saved: Bytes) -> Result<Response, StoreError> {
+    let mut response = Response::new(Body::empty());
+    let status = StatusCode::from_u16(saved.try_get_u16().map_err(damaged)?).map_err(damaged)?;
+    let count = saved.try_get_u16().map_err(damaged)?;
+    let headers = response.headers_mut();
+    headers.reserve(usize::from(count) + 2);
+    for _ in 0..count {
+        let name = usize::from(saved.try_get_u16().map_err(damaged)?);
+        let value = saved.try_get_u32().map_err(damaged)? as usize;
+        if saved.remaining() < name + value {
+            return Err(damaged("it ends within a header"));
+        }
+        let name = HeaderName::from_bytes(&saved.split_to(name)).map_err(damaged)?;
+        let value = HeaderValue::from_maybe_shared(saved.split_to(value)).map_err(damaged)?;
+        headers.append(name, value);
+    }
+    *response.status_mut() = status;
+    *response.body_mut() = Body::from(saved);
+    Ok(response)
+}
+
+fn damaged(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {
+    StoreError::unreadable(source)
+}

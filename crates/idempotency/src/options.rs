@@ -1,0 +1,156 @@
+use std::{error::Error, time::Duration};
+
+use bytes::Bytes;
+use http::request::Parts;
+
+use crate::Scope;
+
+/// Whose key it is, by the head of the request.
+pub type ScopeFn = fn(&Parts) -> Result<Scope, Box<dyn Error + Send + Sync>>;
+
+/// What of the body counts for the fingerprint, by the head and the whole body; it must be deterministic.
+pub type FingerprintFn = fn(&Parts, &Bytes) -> Vec<u8>;
+
+/// What one handler, layer or call wants of the protocol; the attribute's arguments, as a constant.
+///
+/// ```
+/// use idempotency::{OnDuplicate, Options};
+///
+/// const OPTIONS: Options = Options::new().ttl_seconds(3600).on_duplicate(OnDuplicate::Wait);
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    pub(crate) ttl: Duration,
+    pub(crate) lease: Option<Duration>,
+    pub(crate) required: bool,
+    pub(crate) on_duplicate: OnDuplicate,
+    pub(crate) keep: Keep,
+    pub(crate) scope: Option<ScopeFn>,
+    pub(crate) fingerprint: Option<FingerprintFn>,
+}
+
+/// What a duplicate gets while the first run goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnDuplicate {
+    /// 409 with `Retry-After`, at once.
+    Conflict,
+    /// The answer, once it is there; 409 if that takes longer than ten seconds.
+    Wait,
+}
+
+/// Which answers are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// Those that will not change: 2xx, 3xx, and the handler's own 4xx.
+    Final,
+    /// 5xx and panics too.
+    All,
+}
+
+impl Options {
+    /// A key that may be missing, kept for 24 hours, leased for 30 seconds.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            ttl: Duration::from_secs(24 * 60 * 60),
+            lease: None,
+            required: false,
+            on_duplicate: OnDuplicate::Conflict,
+            keep: Keep::Final,
+            scope: None,
+            fingerprint: None,
+        }
+    }
+
+    /// How long an answer is replayed, counted from completion.
+    ///
+    /// # Panics
+    ///
+    /// If it is 0 or more than ten years; at compile time, in a constant.
+    #[must_use]
+    pub const fn ttl_seconds(mut self, seconds: u64) -> Self {
+        assert!(seconds > 0, "ttl_seconds must be at least 1");
+        assert!(
+            seconds <= 315_360_000,
+            "ttl_seconds must be at most ten years (315360000)"
+        );
+        self.ttl = Duration::from_secs(seconds);
+        self.checked()
+    }
+
+    /// How long a hold lives without renewal, and so how long a key stays taken when its process dies.
+    ///
+    /// # Panics
+    ///
+    /// If it is 0 or more than the ttl; at compile time, in a constant.
+    #[must_use]
+    pub const fn lease_seconds(mut self, seconds: u64) -> Self {
+        assert!(seconds > 0, "lease_seconds must be at least 1");
+        self.lease = Some(Duration::from_secs(seconds));
+        self.checked()
+    }
+
+    /// Refuses requests without a key.
+    #[must_use]
+    pub const fn required(mut self) -> Self {
+        self.required = true;
+        self
+    }
+
+    /// What a duplicate gets while the first run goes on. The client's `Prefer: wait=N` goes before it.
+    #[must_use]
+    pub const fn on_duplicate(mut self, on_duplicate: OnDuplicate) -> Self {
+        self.on_duplicate = on_duplicate;
+        self
+    }
+
+    /// Which answers are stored. The response extension [`Outcome`](crate::Outcome) goes before it.
+    #[must_use]
+    pub const fn keep(mut self, keep: Keep) -> Self {
+        self.keep = keep;
+        self
+    }
+
+    /// Whose key it is, by the head of the request. An error is answered with 500, never taken for "anonymous".
+    #[must_use]
+    pub const fn scope(mut self, scope: ScopeFn) -> Self {
+        self.scope = Some(scope);
+        self
+    }
+
+    /// What of the body counts, in place of canonical JSON; method, path and query count in any case.
+    #[must_use]
+    pub const fn fingerprint(mut self, fingerprint: FingerprintFn) -> Self {
+        self.fingerprint = Some(fingerprint);
+        self
+    }
+
+    /// The lease: 30 seconds, or the ttl where that is shorter.
+    pub(crate) fn lease(&self) -> Duration {
+        self.lease.unwrap_or(Duration::from_secs(30)).min(self.ttl)
+    }
+
+    /// How long a duplicate waits, if it does.
+    pub(crate) fn patience(&self) -> Option<Duration> {
+        match self.on_duplicate {
+            OnDuplicate::Conflict => None,
+            OnDuplicate::Wait => Some(Duration::from_secs(10)),
+        }
+    }
+
+    const fn checked(self) -> Self {
+        if let Some(lease) = self.lease {
+            assert!(
+                lease.as_secs() <= self.ttl.as_secs(),
+                "lease_seconds must not be more than ttl_seconds"
+            );
+        }
+        self
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,68 @@
+use bytes::{Buf, Bytes};
+
+use crate::StoreError;
+
+/// A handler's own word on whether its answer is stored, as an extension of the response; it goes before
+/// every rule.
+///
+/// ```
+/// use axum::{Extension, http::StatusCode, response::IntoResponse};
+/// use idempotency::Outcome;
+///
+/// async fn pay() -> impl IntoResponse {
+///     // The charge went out, then something failed: a retry must not charge again.
+///     (StatusCode::INTERNAL_SERVER_ERROR, Extension(Outcome::Store), "charged, receipt failed")
+/// }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Store the answer and replay it, whatever its status.
+    Store,
+    /// Store nothing: the next request with this key runs.
+    Release,
+}
+
+/// What is kept at the end of a run, as the engine reads it from a store's bytes.
+///
+/// The bytes begin with a version and a kind. Whoever meets another version answers with an error and
+/// never takes the key for free: in a rolling deployment both versions see each other's records.
+#[derive(Debug)]
+pub(crate) enum Kept {
+    /// The answer, to be given again.
+    Answer(Bytes),
+    /// It ran, but its answer could not be kept; what is left of it.
+    Tombstone(Bytes),
+}
+
+const VERSION: u8 = 1;
+const ANSWER: u8 = 1;
+const TOMBSTONE: u8 = 2;
+
+/// The start of an answer's bytes, with room for `capacity` more.
+pub(crate) fn answer(capacity: usize) -> Vec<u8> {
+    start(ANSWER, capacity)
+}
+
+/// The start of a tombstone's bytes, with room for `capacity` more.
+pub(crate) fn tombstone(capacity: usize) -> Vec<u8> {
+    start(TOMBSTONE, capacity)
+}
+
+fn start(kind: u8, capacity: usize) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(2 + capacity);
+    bytes.extend([VERSION, kind]);
+    bytes
+}
+
+impl Kept {
+    pub(crate) fn read(mut bytes: Bytes) -> Result<Self, StoreError> {
+        match (bytes.try_get_u8(), bytes.try_get_u8()) {
+            (Ok(VERSION), Ok(ANSWER)) => Ok(Self::Answer(bytes)),
+            (Ok(VERSION), Ok(TOMBSTONE)) => Ok(Self::Tombstone(bytes)),
+            (Ok(VERSION), _) => Err(StoreError::unreadable("the outcome is damaged")),
+            _ => Err(StoreError::unreadable(
+                "another version of this library wrote the outcome",
+            )),
+        }
+    }
+}

@@ -1,0 +1,104 @@
+use std::{fmt, time::SystemTime};
+
+use bytes::Bytes;
+
+use crate::Fingerprint;
+
+/// What a store holds for one key of one scope.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// The name under which the store keeps it.
+    pub id: RecordId,
+    /// What was asked, in the keyed form that the engine hands to stores.
+    pub fingerprint: Fingerprint,
+    /// The owner of the hold, or of the completed run.
+    pub token: Token,
+    /// 1 for the first run, one more for each take-over.
+    pub attempt: u32,
+    /// When the record may be forgotten: for a completed one the end of its ttl, for one in flight a
+    /// ttl after its lease lapses.
+    pub expires_at: SystemTime,
+    /// Running, or finished.
+    pub phase: Phase,
+}
+
+/// Where a record stands between its claim and its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// A run owns the key.
+    InFlight {
+        /// When the hold lapses unless it is renewed.
+        lease_until: SystemTime,
+    },
+    /// A run ended and left this.
+    Completed {
+        /// Bytes that only the engine can read.
+        outcome: Bytes,
+    },
+}
+
+/// The name of a record: a digest of namespace, scope and key, from which none of them can be read.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RecordId([u8; 32]);
+
+impl RecordId {
+    /// The id with these bytes, for stores that read it back.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes that a store keeps.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+/// Sixteen hexadecimal digits: enough to find the record, and all that logs ever say of a key.
+impl fmt::Display for RecordId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0[..8]
+            .iter()
+            .try_for_each(|byte| write!(formatter, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for RecordId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "RecordId({self}…)")
+    }
+}
+
+/// Who owns a hold: 128 random bits, made by the caller, fresh for each claim.
+///
+/// Because the caller makes it, a claim that is sent again after a lost reply recognises itself; because
+/// it is never used twice, the token of a dead owner fits no later record.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Token([u8; 16]);
+
+impl Token {
+    /// A token that nobody else has.
+    #[must_use]
+    pub fn random() -> Self {
+        Self(rand::random())
+    }
+
+    /// The token with these bytes, for stores that read it back.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes that a store keeps.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Token(…)")
+    }
+}

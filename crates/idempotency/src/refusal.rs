@@ -1,0 +1,54 @@
+use std::{error::Error, fmt};
+
+use crate::StoreError;
+
+/// Why the engine neither ran the work nor gave a stored answer. Nothing was changed, unless a variant says so.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The key stands for another request: the fingerprints differ.
+    Reused,
+    /// Another version of this library made the record's fingerprint, so the two cannot be compared.
+    Incomparable,
+    /// The same request is running already.
+    InProgress,
+    /// It has run, but its answer was too large to keep.
+    NotStored,
+    /// The engine is shutting down.
+    ShuttingDown,
+    /// The work panicked, and may have been half done; the key is free again.
+    Panicked,
+    /// The store could not answer.
+    Store(StoreError),
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Reused => formatter.write_str("the key was used for another request"),
+            Self::Incomparable => {
+                formatter.write_str("the key's fingerprint is of another version")
+            }
+            Self::InProgress => formatter.write_str("the same request is running already"),
+            Self::NotStored => formatter.write_str("the answer was too large to be kept"),
+            Self::ShuttingDown => formatter.write_str("the service is shutting down"),
+            Self::Panicked => formatter.write_str("the work panicked"),
+            Self::Store(error) => error.fmt(formatter),
+        }
+    }
+}
+
+impl Error for Refusal {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Store(error) => error.source(),
+            _ => None,
+        }
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}

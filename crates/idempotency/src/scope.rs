@@ -1,0 +1,64 @@
+use std::fmt;
+
+/// Whose key it is. Two scopes never see each other's records, and cannot tell that the other one used a key.
+///
+/// An authentication layer puts the principal that it has verified into the request's extensions:
+///
+/// ```
+/// use idempotency::Scope;
+///
+/// # fn authenticate(request: &mut http::Request<()>, account: u64) {
+/// request.extensions_mut().insert(Scope::principal(format!("account/{account}")));
+/// # }
+/// ```
+///
+/// Without one the scope is the `Authorization` header, whose refreshed token is a new scope, and without
+/// that one anonymous space that all callers share.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Scope(Kind);
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Kind {
+    Anonymous,
+    Principal(Box<str>),
+    Credentials(Box<[u8]>),
+}
+
+impl Scope {
+    /// The space of everybody who is not known.
+    #[must_use]
+    pub const fn anonymous() -> Self {
+        Self(Kind::Anonymous)
+    }
+
+    /// The space of one verified principal: a stable subject, never the token that proves it.
+    #[must_use]
+    pub fn principal(subject: impl AsRef<str>) -> Self {
+        Self(Kind::Principal(subject.as_ref().into()))
+    }
+
+    /// The space of whoever sent these credentials.
+    #[must_use]
+    pub fn credentials(authorization: &[u8]) -> Self {
+        Self(Kind::Credentials(authorization.into()))
+    }
+
+    /// The kind and the name, which a digest must keep apart: no principal can be named like a credential.
+    pub(crate) fn parts(&self) -> (&'static [u8], &[u8]) {
+        match &self.0 {
+            Kind::Anonymous => (b"anonymous", b""),
+            Kind::Principal(subject) => (b"principal", subject.as_bytes()),
+            Kind::Credentials(authorization) => (b"credentials", authorization),
+        }
+    }
+}
+
+impl fmt::Debug for Scope {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self.0 {
+            Kind::Anonymous => "Scope(anonymous)",
+            Kind::Principal(_) => "Scope(principal …)",
+            Kind::Credentials(_) => "Scope(credentials …)",
+        })
+    }
+}

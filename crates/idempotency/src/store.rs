@@ -1,0 +1,220 @@
+//! The contract between the engine and whatever remembers keys.
+//!
+//! # How to write a store
+//!
+//! A store knows nothing of HTTP: it keeps opaque bytes under a [`RecordId`] and moves a record along
+//! this path, each verb one atomic step:
+//!
+//! ```text
+//! absent ── claim ──▶ in flight ── complete(token) ──▶ completed ── ttl ──▶ absent
+//!                       │  ▲ renew(token)   release(token) ──▶ absent
+//!                       └──┴─ lease lapsed: a claim with an equal fingerprint takes over, attempt + 1
+//! ```
+//!
+//! A store promises that
+//!
+//! 1. of any number of claims on one id, at one time, one wins: for absent, lapsed and expired records;
+//! 2. every step out of "in flight" compares the owner's token, and changes nothing where it differs;
+//! 3. a claim by the token that owns the hold already is [`Claim::Won`] again, and a completion by the
+//!    token that completed the record is [`Fenced::Done`] again, so that a lost reply can be retried;
+//! 4. a lapsed hold is taken over only by a claim with an equal fingerprint;
+//! 5. expiry is decided when a record is read, by one clock, not when it is swept;
+//! 6. a record that cannot be read is an error, never "absent";
+//! 7. a completed record is never dropped before its time: a full store refuses new keys instead.
+//!
+//! [`MemoryStore`] is the shortest complete example.
+
+mod memory;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+mod wakeups;
+
+use std::{
+    error::Error,
+    fmt,
+    time::{Duration, SystemTime},
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+pub use memory::MemoryStore;
+#[cfg(feature = "sqlite")]
+pub use sqlite::SqliteDatabase;
+#[cfg(feature = "sqlite")]
+pub use sqlite::SqliteError;
+#[cfg(feature = "sqlite")]
+pub use sqlite::SqliteStore;
+pub use wakeups::Subscription;
+pub use wakeups::Wakeups;
+
+use crate::{Fingerprint, Record, RecordId, Token};
+
+/// Something that remembers keys. See the [module docs](self) for what an implementation promises.
+#[async_trait]
+pub trait Store: fmt::Debug + Send + Sync + 'static {
+    /// Takes the key for `hold.token`, or says who has it.
+    async fn claim(&self, hold: &Hold, fingerprint: &Fingerprint) -> Result<Claim, StoreError>;
+
+    /// Lets the hold live for another `hold.lease` from now.
+    async fn renew(&self, hold: &Hold) -> Result<Fenced<()>, StoreError>;
+
+    /// Ends the hold with an outcome that is kept for `hold.ttl` from now, and returns when that ends.
+    async fn complete(&self, hold: &Hold, outcome: Bytes)
+    -> Result<Fenced<SystemTime>, StoreError>;
+
+    /// Ends the hold with nothing: the key is free again.
+    async fn release(&self, hold: &Hold) -> Result<Fenced<()>, StoreError>;
+
+    /// The record under this id, unless it is absent or expired.
+    async fn inspect(&self, id: &RecordId) -> Result<Option<Record>, StoreError>;
+
+    /// Up to `limit` unexpired records in the order of their ids, those behind `after` only.
+    async fn list(&self, after: Option<&RecordId>, limit: usize)
+    -> Result<Vec<Record>, StoreError>;
+
+    /// Ends a hold on an operator's word, if `seen` still owns it.
+    async fn resolve(
+        &self,
+        id: &RecordId,
+        seen: &Token,
+        resolution: Resolution,
+    ) -> Result<Fenced<()>, StoreError>;
+
+    /// Removes up to `limit` records past their time and returns how many there were.
+    async fn purge_expired(&self, limit: usize) -> Result<usize, StoreError>;
+
+    /// Listens for the end of the hold on this id, from now on.
+    fn subscribe(&self, id: &RecordId) -> Subscription;
+}
+
+/// What a caller owns once its claim is won.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// The record.
+    pub id: RecordId,
+    /// The owner.
+    pub token: Token,
+    /// How long the hold lives without renewal.
+    pub lease: Duration,
+    /// How long the outcome is kept after completion.
+    pub ttl: Duration,
+}
+
+/// The answer to a claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// The key is the caller's.
+    Won {
+        /// 1 for the first run, one more for each take-over.
+        attempt: u32,
+    },
+    /// Another run owns the key; or owned it, and asked for something else than this claim does.
+    InFlight {
+        /// What that run was asked.
+        fingerprint: Fingerprint,
+    },
+    /// A run has ended.
+    Completed {
+        /// What that run was asked.
+        fingerprint: Fingerprint,
+        /// What it left.
+        outcome: Bytes,
+        /// When that is forgotten.
+        expires_at: SystemTime,
+    },
+}
+
+/// The answer to a step that only the owner may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fenced<T> {
+    /// The caller is the owner, and the step is taken.
+    Done(T),
+    /// The caller is not the owner, or no longer; nothing was changed.
+    Lost,
+}
+
+/// What an operator does with a hold whose owner will not come back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Resolution {
+    /// Free the key: the next request with it runs.
+    Release,
+    /// End the run as if it had left this outcome.
+    Complete {
+        /// Bytes that the engine can read.
+        outcome: Bytes,
+        /// How long they are kept, from now.
+        ttl: Duration,
+    },
+}
+
+/// Why a store could not answer.
+///
+/// The engine turns each into a refusal and runs nothing, so a client may simply try again.
+#[derive(Debug)]
+pub struct StoreError {
+    kind: StoreErrorKind,
+    source: Box<dyn Error + Send + Sync>,
+}
+
+/// The kinds of [`StoreError`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StoreErrorKind {
+    /// The store was not reached, or failed; the step may have been taken.
+    Unavailable,
+    /// The record is there but cannot be read: another version wrote it, or it is damaged.
+    Unreadable,
+    /// The store is at its limit and takes no new keys until old ones expire.
+    Full,
+}
+
+impl StoreError {
+    /// The store was not reached, or failed.
+    pub fn unavailable(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self {
+            kind: StoreErrorKind::Unavailable,
+            source: source.into(),
+        }
+    }
+
+    /// The record cannot be read.
+    pub fn unreadable(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self {
+            kind: StoreErrorKind::Unreadable,
+            source: source.into(),
+        }
+    }
+
+    /// The store takes no new keys.
+    pub fn full(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self {
+            kind: StoreErrorKind::Full,
+            source: source.into(),
+        }
+    }
+
+    /// What went wrong.
+    #[must_use]
+    pub const fn kind(&self) -> StoreErrorKind {
+        self.kind
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self.kind {
+            StoreErrorKind::Unavailable => "the idempotency store did not answer",
+            StoreErrorKind::Unreadable => {
+                "the idempotency store holds a record that cannot be read"
+            }
+            StoreErrorKind::Full => "the idempotency store is full",
+        })
+    }
+}
+
+impl Error for StoreError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(self.source.as_ref())
+    }
+}

@@ -1,0 +1,395 @@
+use std::{
+    collections::{BTreeSet, HashMap},
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use parking_lot::{Mutex, MutexGuard};
+
+use super::{Claim, Fenced, Hold, Resolution, Store, StoreError, Subscription, Wakeups};
+use crate::{Clock, Fingerprint, Phase, Record, RecordId, Token};
+
+/// A store in the memory of one process: nothing to install, and gone with the process.
+///
+/// ```
+/// use idempotency::{Idempotency, MemoryStore};
+///
+/// let idempotency = Idempotency::new(MemoryStore::new());
+/// ```
+///
+/// Clones are handles on one store. Two processes do not see each other's keys: where several serve the
+/// same clients, or a restart must not forget, take another store.
+///
+/// # Limit
+///
+/// It takes a bounded number of bytes, one gigabyte unless said. When those are used up it refuses new keys,
+/// which clients see as 503; it never forgets one before its time, because that key's request would run
+/// twice.
+#[derive(Clone)]
+pub struct MemoryStore {
+    shards: Arc<[Mutex<Shard>]>,
+    used: Arc<AtomicUsize>,
+    limit: usize,
+    clock: Clock,
+    wakeups: Wakeups,
+}
+
+/// One part of the keys. Its lock is never held over an await, and for a few entries at a time.
+#[derive(Default)]
+struct Shard {
+    // Boxed, because the map is half empty most of the time.
+    entries: HashMap<RecordId, Box<Entry>>,
+    /// Each entry by the time at which it may be forgotten, so that no sweep has to look at the others.
+    expiries: BTreeSet<(SystemTime, RecordId)>,
+}
+
+struct Entry {
+    fingerprint: Fingerprint,
+    token: Token,
+    attempt: u32,
+    expires_at: SystemTime,
+    phase: Phase,
+}
+
+/// Ids are digests, so their first byte spreads them evenly; and shard after shard they are in order.
+const SHARDS: usize = 256;
+
+/// What a record takes beside its outcome, rounded up: the entry, its places in map and queue, the allocator.
+const BYTES_PER_RECORD: usize = 400;
+
+/// How many entries are removed under one lock.
+const PURGED_AT_ONCE: usize = 64;
+
+impl MemoryStore {
+    /// An empty store of at most one gigabyte.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            used: Arc::default(),
+            limit: 1 << 30,
+            clock: Clock::system(),
+            wakeups: Wakeups::default(),
+        }
+    }
+
+    /// Refuses new keys while the records, at 400 bytes and their answer each, take more than this.
+    #[must_use]
+    pub fn with_limit_bytes(mut self, limit: usize) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// Takes the time from this clock.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    fn shard(&self, id: &RecordId) -> MutexGuard<'_, Shard> {
+        self.shards[usize::from(id.as_bytes()[0])].lock()
+    }
+
+    /// Makes room for a new record, if there is any.
+    fn reserve(&self) -> Result<(), StoreError> {
+        let reserved = self
+            .used
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
+                used.checked_add(BYTES_PER_RECORD)
+                    .filter(|&used| used <= self.limit)
+            });
+        reserved.map(drop).map_err(|_| {
+            StoreError::full(format!(
+                "its {} bytes are used; they come free as keys expire",
+                self.limit
+            ))
+        })
+    }
+
+    fn forget(&self, entry: &Entry) {
+        self.used
+            .fetch_sub(BYTES_PER_RECORD + entry.outcome_length(), Ordering::Relaxed);
+    }
+
+    /// Ends a hold with an outcome.
+    fn keep(
+        &self,
+        shard: &mut Shard,
+        id: &RecordId,
+        token: Token,
+        outcome: Bytes,
+        expires_at: SystemTime,
+    ) {
+        self.used.fetch_add(outcome.len(), Ordering::Relaxed);
+        shard.update(id, expires_at, |entry| {
+            entry.token = token;
+            entry.phase = Phase::Completed { outcome };
+        });
+        self.wakeups.wake(id);
+    }
+
+    /// Ends a hold with nothing.
+    fn free(&self, shard: &mut Shard, id: &RecordId) {
+        if let Some(entry) = shard.remove(id) {
+            self.forget(&entry);
+        }
+        self.wakeups.wake(id);
+    }
+}
+
+impl Shard {
+    fn insert(&mut self, id: RecordId, entry: Entry) {
+        self.expiries.insert((entry.expires_at, id));
+        self.entries.insert(id, Box::new(entry));
+    }
+
+    fn remove(&mut self, id: &RecordId) -> Option<Box<Entry>> {
+        let entry = self.entries.remove(id)?;
+        self.expiries.remove(&(entry.expires_at, *id));
+        Some(entry)
+    }
+
+    fn update(&mut self, id: &RecordId, expires_at: SystemTime, change: impl FnOnce(&mut Entry)) {
+        let Some(entry) = self.entries.get_mut(id) else {
+            return;
+        };
+        self.expiries.remove(&(entry.expires_at, *id));
+        self.expiries.insert((expires_at, *id));
+        entry.expires_at = expires_at;
+        change(entry);
+    }
+
+    /// The entry that this token may change: still in flight, and its own.
+    fn owned(&self, id: &RecordId, token: &Token) -> Option<&Entry> {
+        let entry = self.entries.get(id)?;
+        (entry.token == *token && matches!(entry.phase, Phase::InFlight { .. })).then_some(entry)
+    }
+}
+
+impl Entry {
+    fn outcome_length(&self) -> usize {
+        match &self.phase {
+            Phase::InFlight { .. } => 0,
+            Phase::Completed { outcome } => outcome.len(),
+        }
+    }
+
+    fn record(&self, id: RecordId) -> Record {
+        Record {
+            id,
+            fingerprint: self.fingerprint,
+            token: self.token,
+            attempt: self.attempt,
+            expires_at: self.expires_at,
+            phase: self.phase.clone(),
+        }
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn claim(&self, hold: &Hold, fingerprint: &Fingerprint) -> Result<Claim, StoreError> {
+        let mut shard = self.shard(&hold.id);
+        let now = self.clock.now();
+        let attempt = match shard.entries.get(&hold.id) {
+            Some(entry) if entry.expires_at <= now => {
+                self.free(&mut shard, &hold.id);
+                1
+            }
+            None => 1,
+            Some(entry) => match &entry.phase {
+                Phase::Completed { outcome } => {
+                    return Ok(Claim::Completed {
+                        fingerprint: entry.fingerprint,
+                        outcome: outcome.clone(),
+                        expires_at: entry.expires_at,
+                    });
+                }
+                Phase::InFlight { .. } if entry.token == hold.token => {
+                    return Ok(Claim::Won {
+                        attempt: entry.attempt,
+                    });
+                }
+                Phase::InFlight { lease_until }
+                    if *lease_until <= now && entry.fingerprint == *fingerprint =>
+                {
+                    entry.attempt + 1
+                }
+                Phase::InFlight { .. } => {
+                    return Ok(Claim::InFlight {
+                        fingerprint: entry.fingerprint,
+                    });
+                }
+            },
+        };
+        if attempt == 1 {
+            self.reserve()?;
+        } else {
+            shard.remove(&hold.id);
+        }
+        let lease_until = now + hold.lease;
+        let entry = Entry {
+            fingerprint: *fingerprint,
+            token: hold.token,
+            attempt,
+            expires_at: lease_until + hold.ttl,
+            phase: Phase::InFlight { lease_until },
+        };
+        shard.insert(hold.id, entry);
+        Ok(Claim::Won { attempt })
+    }
+
+    async fn renew(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
+        let mut shard = self.shard(&hold.id);
+        if shard.owned(&hold.id, &hold.token).is_none() {
+            return Ok(Fenced::Lost);
+        }
+        let lease_until = self.clock.now() + hold.lease;
+        shard.update(&hold.id, lease_until + hold.ttl, |entry| {
+            entry.phase = Phase::InFlight { lease_until };
+        });
+        Ok(Fenced::Done(()))
+    }
+
+    async fn complete(
+        &self,
+        hold: &Hold,
+        outcome: Bytes,
+    ) -> Result<Fenced<SystemTime>, StoreError> {
+        let mut shard = self.shard(&hold.id);
+        if shard.owned(&hold.id, &hold.token).is_some() {
+            let expires_at = self.clock.now() + hold.ttl;
+            self.keep(&mut shard, &hold.id, hold.token, outcome, expires_at);
+            return Ok(Fenced::Done(expires_at));
+        }
+        // The same owner again, whose first completion was done but not heard of.
+        match shard.entries.get(&hold.id) {
+            Some(entry) if entry.token == hold.token => Ok(Fenced::Done(entry.expires_at)),
+            _ => Ok(Fenced::Lost),
+        }
+    }
+
+    async fn release(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
+        let mut shard = self.shard(&hold.id);
+        if shard.owned(&hold.id, &hold.token).is_none() {
+            return Ok(Fenced::Lost);
+        }
+        self.free(&mut shard, &hold.id);
+        Ok(Fenced::Done(()))
+    }
+
+    async fn inspect(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
+        let now = self.clock.now();
+        let shard = self.shard(id);
+        Ok(shard
+            .entries
+            .get(id)
+            .filter(|entry| entry.expires_at > now)
+            .map(|entry| entry.record(*id)))
+    }
+
+    async fn list(
+        &self,
+        after: Option<&RecordId>,
+        limit: usize,
+    ) -> Result<Vec<Record>, StoreError> {
+        let now = self.clock.now();
+        let first = after.map_or(0, |id| usize::from(id.as_bytes()[0]));
+        let mut listed = Vec::new();
+        for shard in &self.shards[first..] {
+            if listed.len() >= limit {
+                break;
+            }
+            let shard = shard.lock();
+            let mut ids: Vec<_> = shard
+                .entries
+                .iter()
+                .filter(|(id, entry)| {
+                    entry.expires_at > now && after.is_none_or(|after| *id > after)
+                })
+                .map(|(id, _)| *id)
+                .collect();
+            ids.sort_unstable();
+            ids.truncate(limit - listed.len());
+            listed.extend(
+                ids.into_iter()
+                    .filter_map(|id| Some(shard.entries.get(&id)?.record(id))),
+            );
+        }
+        Ok(listed)
+    }
+
+    async fn resolve(
+        &self,
+        id: &RecordId,
+        seen: &Token,
+        resolution: Resolution,
+    ) -> Result<Fenced<()>, StoreError> {
+        let mut shard = self.shard(id);
+        if shard.owned(id, seen).is_none() {
+            return Ok(Fenced::Lost);
+        }
+        match resolution {
+            Resolution::Release => self.free(&mut shard, id),
+            // A new token: the owner that was given up can complete nothing any more, not even "again".
+            Resolution::Complete { outcome, ttl } => {
+                self.keep(
+                    &mut shard,
+                    id,
+                    Token::random(),
+                    outcome,
+                    self.clock.now() + ttl,
+                );
+            }
+        }
+        Ok(Fenced::Done(()))
+    }
+
+    async fn purge_expired(&self, limit: usize) -> Result<usize, StoreError> {
+        let now = self.clock.now();
+        let mut purged = 0;
+        for shard in self.shards.iter() {
+            // The entries are dropped after the lock is: giving memory back takes longer than the rest.
+            let mut removed = Vec::new();
+            let mut shard = shard.lock();
+            while purged + removed.len() < limit
+                && removed.len() < PURGED_AT_ONCE
+                && let Some(&(expires_at, id)) = shard.expiries.first()
+                && expires_at <= now
+            {
+                removed.extend(shard.remove(&id));
+            }
+            drop(shard);
+            removed.iter().for_each(|entry| self.forget(entry));
+            purged += removed.len();
+        }
+        Ok(purged)
+    }
+
+    fn subscribe(&self, id: &RecordId) -> Subscription {
+        self.wakeups.subscribe(id, Duration::from_secs(1))
+    }
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("MemoryStore")
+            .field("used", &self.used.load(Ordering::Relaxed))
+            .field("limit", &self.limit)
+            .finish_non_exhaustive()
+    }
+}
