@@ -51,6 +51,8 @@ pub(super) async fn save(
     let trailers = read
         .pop_back_if(|frame| frame.is_trailers())
         .and_then(|frame| frame.into_trailers().ok());
+    // The body has a length now; hyper gives up on an answer that claims to be chunked all the same.
+    parts.headers.remove(header::TRANSFER_ENCODING);
     let bytes = join(read, length);
     let saved = write(config, &parts, &bytes);
     let body = match trailers {
