@@ -1,4 +1,5 @@
 mod claim;
+mod running;
 mod runs;
 mod sweep;
 mod value;
@@ -11,7 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::Semaphore;
 
 #[cfg(feature = "axum")]
 use crate::http::HttpConfig;
@@ -19,6 +20,7 @@ use crate::{
     Claim, Fenced, Fingerprint, Hold, IdempotencyKey, Options, Phase, RecordId, Refusal, Scope,
     Store, StoreError, Token, fingerprint::digest,
 };
+use running::Running;
 use runs::{Runs, Ticket};
 
 pub use value::Run;
@@ -170,7 +172,7 @@ impl Idempotency {
 
     /// One request from its claim to its answer.
     ///
-    /// Nobody who drops this future stops the work: from the won claim on it runs in a task of its own.
+    /// Nobody who drops this future stops the work: from the won claim on it would go on in a task of its own.
     pub(crate) async fn execute<R, W>(
         &self,
         operation: Operation,
@@ -234,15 +236,13 @@ impl Idempotency {
         R: Send + 'static,
         W: Future<Output = Ending<R>> + Send + 'static,
     {
-        let (answered, answer) = oneshot::channel();
         ticket.hold(hold.clone());
         let store = Arc::clone(&self.0.store);
-        tokio::spawn(async move {
+        let run = async move {
             let ending = work().await;
-            claim::finish(store.as_ref(), &hold, ending, answered).await;
-            drop(ticket);
-        });
-        match answer.await {
+            claim::finish(store, hold, ending, ticket).await
+        };
+        match Running::new(run).await {
             Ok(Fenced::Done(finished)) => Ok(finished),
             Ok(Fenced::Lost) => self.answer_of_the_new_owner(operation).await,
             Err(_) => Err(Refusal::Panicked),
