@@ -1,5 +1,8 @@
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{
+        BTreeSet, HashMap,
+        hash_map::Entry::{Occupied, Vacant},
+    },
     fmt,
     sync::{
         Arc,
@@ -45,8 +48,8 @@ pub struct MemoryStore {
 struct Shard {
     // Boxed, because the map is half empty most of the time.
     entries: HashMap<RecordId, Box<Entry>>,
-    /// Each entry by the time at which it may be forgotten, so that no sweep has to look at the others.
-    expiries: BTreeSet<(SystemTime, RecordId)>,
+    /// Each entry by a time before which it cannot be forgotten, so that no sweep has to look at the others.
+    queue: BTreeSet<(SystemTime, RecordId)>,
 }
 
 struct Entry {
@@ -54,6 +57,9 @@ struct Entry {
     token: Token,
     attempt: u32,
     expires_at: SystemTime,
+    /// Its place in the queue. Not later than `expires_at`, and seldom moved when that one is: a claim stands where
+    /// the earliest outcome of its run would end, so that a completion need not touch the queue.
+    queued_at: SystemTime,
     phase: Phase,
 }
 
@@ -63,7 +69,7 @@ const SHARDS: usize = 256;
 /// What a record takes beside its outcome, rounded up: the entry, its places in map and queue, the allocator.
 const BYTES_PER_RECORD: usize = 400;
 
-/// How many entries are removed under one lock.
+/// How many entries are looked at by the sweep under one lock.
 const PURGED_AT_ONCE: usize = 64;
 
 impl MemoryStore {
@@ -146,13 +152,13 @@ impl MemoryStore {
 
 impl Shard {
     fn insert(&mut self, id: RecordId, entry: Entry) {
-        self.expiries.insert((entry.expires_at, id));
+        self.queue.insert((entry.queued_at, id));
         self.entries.insert(id, Box::new(entry));
     }
 
     fn remove(&mut self, id: &RecordId) -> Option<Box<Entry>> {
         let entry = self.entries.remove(id)?;
-        self.expiries.remove(&(entry.expires_at, *id));
+        self.queue.remove(&(entry.queued_at, *id));
         Some(entry)
     }
 
@@ -160,10 +166,41 @@ impl Shard {
         let Some(entry) = self.entries.get_mut(id) else {
             return;
         };
-        self.expiries.remove(&(entry.expires_at, *id));
-        self.expiries.insert((expires_at, *id));
         entry.expires_at = expires_at;
         change(entry);
+        if expires_at < entry.queued_at {
+            self.queue.remove(&(entry.queued_at, *id));
+            self.queue.insert((expires_at, *id));
+            entry.queued_at = expires_at;
+        }
+    }
+
+    /// Takes up to `limit` expired entries out, and says whether there may be more.
+    fn take_expired(
+        &mut self,
+        limit: usize,
+        now: SystemTime,
+        expired: &mut Vec<Box<Entry>>,
+    ) -> bool {
+        for _ in 0..limit.min(PURGED_AT_ONCE) {
+            let Some(&(queued_at, id)) = self.queue.first() else {
+                return false;
+            };
+            if queued_at > now {
+                return false;
+            }
+            self.queue.pop_first();
+            match self.entries.entry(id) {
+                Occupied(entry) if entry.get().expires_at <= now => expired.push(entry.remove()),
+                Occupied(mut entry) => {
+                    let entry = entry.get_mut();
+                    entry.queued_at = entry.expires_at;
+                    self.queue.insert((entry.queued_at, id));
+                }
+                Vacant(_) => {}
+            }
+        }
+        true
     }
 
     /// The entry that this token may change: still in flight, and its own.
@@ -240,6 +277,7 @@ impl Store for MemoryStore {
             token: hold.token,
             attempt,
             expires_at: lease_until + hold.ttl,
+            queued_at: now + hold.ttl,
             phase: Phase::InFlight { lease_until },
         };
         shard.insert(hold.id, entry);
@@ -356,19 +394,14 @@ impl Store for MemoryStore {
         let now = self.clock.now();
         let mut purged = 0;
         for shard in self.shards.iter() {
-            // The entries are dropped after the lock is: giving memory back takes longer than the rest.
-            let mut removed = Vec::new();
-            let mut shard = shard.lock();
-            while purged + removed.len() < limit
-                && removed.len() < PURGED_AT_ONCE
-                && let Some(&(expires_at, id)) = shard.expiries.first()
-                && expires_at <= now
-            {
-                removed.extend(shard.remove(&id));
+            let mut more = true;
+            while more && purged < limit {
+                // The entries are dropped after the lock is: giving memory back takes longer than the rest.
+                let mut expired = Vec::new();
+                more = shard.lock().take_expired(limit - purged, now, &mut expired);
+                expired.iter().for_each(|entry| self.forget(entry));
+                purged += expired.len();
             }
-            drop(shard);
-            removed.iter().for_each(|entry| self.forget(entry));
-            purged += removed.len();
         }
         Ok(purged)
     }
