@@ -110,7 +110,14 @@ impl fmt::Display for KeyError {
 impl Error for KeyError {}
 
 fn is_bare(byte: &u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"._~:+/=@-".contains(byte)
+    // A pattern and not a search in a string: it is asked of each byte of each key.
+    matches!(
+        byte,
+        b'A'..=b'Z'
+            | b'a'..=b'z'
+            | b'0'..=b'9'
+            | b'.' | b'_' | b'~' | b':' | b'+' | b'/' | b'=' | b'@' | b'-'
+    )
 }
 
 /// RFC 9651 section 4.2: an Item whose value is a String; its parameters are checked and dropped.
