@@ -62,12 +62,17 @@ pub(crate) fn serve(keys: usize) {
     let clock = Clock::manual();
     let store = MemoryStore::new().with_clock(clock.clone());
     let fingerprint = Fingerprint::of([b"the same for all".as_slice()]);
-    runtime.block_on(async {
-        for _ in 0..keys {
-            let outcome = Bytes::from(vec![b'a'; 300]);
-            size::complete(&store, &size::hold(), &fingerprint, outcome).await;
-        }
-    });
+    let filled = {
+        let store = store.clone();
+        // On a worker, as requests do it: allocators keep the memory of threads apart.
+        runtime.spawn(async move {
+            for _ in 0..keys {
+                let outcome = Bytes::from(vec![b'a'; 300]);
+                size::complete(&store, &size::hold(), &fingerprint, outcome).await;
+            }
+        })
+    };
+    runtime.block_on(filled).expect("a full store");
     let idempotency = Idempotency::builder(Arc::new(store.clone()))
         .with_sweep_every(Duration::from_millis(100))
         .build();
