@@ -14,6 +14,10 @@ mod refusal;
 mod scope;
 pub mod store;
 
+#[cfg(feature = "axum")]
+#[doc = include_str!("problems.md")]
+pub mod problems {}
+
 pub use clock::Clock;
 pub use engine::Idempotency;
 pub use engine::IdempotencyBuilder;
