@@ -106,6 +106,8 @@ async fn any_other_body_counts_byte_by_byte() {
         ("{} x", "{}  x"),
         ("\u{feff}{}", "{}"),
         (r#""\ud83d""#, r#""\uD83D""#),
+        // The left one is JSON and the right one is not, but could be taken for its canonical form.
+        (r#""\n""#, "\"\n\""),
     ] {
         let media_type = "application/json";
         assert_different(bookings(media_type, one), bookings(media_type, other)).await;

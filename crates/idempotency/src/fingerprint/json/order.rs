@@ -71,7 +71,7 @@ impl Order {
     }
 
     /// The object has been written to the end of the form. `None` if two members have one name.
-    pub(super) fn end(&mut self, object: Begun, form: &[u8]) -> Option<()> {
+    pub(super) fn end(&mut self, object: &Begun, form: &[u8]) -> Option<()> {
         if object.is_sorted {
             self.open.truncate(object.members);
             return Some(());
