@@ -391,15 +391,14 @@ proptest! {
     // behaviour 8, 24, 25, 26, 27
     #[test]
     fn a_quoted_value_is_read_as_sfv_reads_it(value in quoted_value()) {
-        let expected = match oracle(&value) {
+        // White space at the end is no part of a field value, also where it is a tab.
+        let expected = match oracle(value.trim_ascii_end()) {
             None => Err(KeyError::BadString),
             Some(string) if string.trim_matches(' ').len() != string.len() || string.is_empty() => Err(KeyError::Blank),
             Some(string) if string.len() > 255 => Err(KeyError::TooLong),
             Some(string) => Ok(string),
         };
         let shown = value.escape_ascii();
-        // A tab at the end is no part of a field value; `sfv` has not seen the field.
-        prop_assume!(value.last() != Some(&b'\t'));
         prop_assert_eq!(&read(&value), &expected, "{}", shown);
         prop_assert_eq!(&read_strictly(&value), &expected, "{}", shown);
     }
