@@ -2,6 +2,8 @@
 //! while it happens once.
 
 mod clock;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod engine;
 mod fingerprint;
 #[cfg(feature = "axum")]
