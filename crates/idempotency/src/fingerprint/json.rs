@@ -1,5 +1,138 @@
-/// The canonical form of a JSON text, or `None` where the text has none and only its own bytes will do.
+mod number;
+mod order;
+mod string;
+
+use order::Order;
+
+/// How deep arrays and objects may stand in one another.
+const MOST_DEPTH: usize = 128;
+
+/// A form that two JSON texts share exactly when they are the same value.
+///
+/// ```
+/// use idempotency::canonical_json;
+///
+/// let form = canonical_json(br#"{"amount": 12.50, "to": "Ann"}"#);
+/// assert_eq!(form, canonical_json(br#"{"to":"\u0041nn","amount":125e-1}"#));
+/// assert_ne!(form, canonical_json(br#"{"to":"ann","amount":12.50}"#));
+/// ```
+///
+/// The order of members, insignificant white space and the way in which strings are escaped do not count.
+/// Numbers are compared as exact decimals, so 9007199254740993 differs from 9007199254740992, which are one
+/// number once they are read as floating-point. Strings differ if one character does, even in normalization.
+///
+/// There is none for texts on whose value readers do not agree: what is not JSON in UTF-8, starts with a
+/// byte order mark, names a member twice, has half a surrogate pair, or nests deeper than 128 levels. Nor is
+/// there one for a number whose power of ten does not fit 64 bits.
 #[must_use]
-pub fn canonical_json(_text: &[u8]) -> Option<Vec<u8>> {
-    None
+pub fn canonical_json(text: &[u8]) -> Option<Vec<u8>> {
+    str::from_utf8(text).ok()?;
+    let mut reader = Reader {
+        rest: text,
+        form: Vec::with_capacity(text.len() + 16),
+        order: Order::default(),
+    };
+    reader.value(MOST_DEPTH)?;
+    match reader.rest {
+        [] => Some(reader.order.apply(reader.form)),
+        _ => None,
+    }
+}
+
+/// Reads a text and writes its form.
+///
+/// The form is JSON without white space, its members sorted, with decisions made where JSON leaves a choice:
+/// a string escapes the quote and the backslash and nothing else, so it can hold control characters; a
+/// number is its digits without zeros at either end, then its power of ten if that is not 0. Whoever reads
+/// the form as JSON gets the value back, so different values cannot share one.
+struct Reader<'a> {
+    rest: &'a [u8],
+    form: Vec<u8>,
+    order: Order,
+}
+
+impl Reader<'_> {
+    /// A value that may hold so many levels, and the white space around it.
+    fn value(&mut self, depth: usize) -> Option<()> {
+        self.skip_space();
+        match self.rest.first()? {
+            b'"' => self.string()?,
+            b'{' => self.object(depth.checked_sub(1)?)?,
+            b'[' => self.array(depth.checked_sub(1)?)?,
+            b't' => self.literal(b"true")?,
+            b'f' => self.literal(b"false")?,
+            b'n' => self.literal(b"null")?,
+            _ => self.rest = number::write(self.rest, &mut self.form)?,
+        }
+        self.skip_space();
+        Some(())
+    }
+
+    fn object(&mut self, depth: usize) -> Option<()> {
+        let mut object = self.order.begin(&self.form);
+        self.copy(b'{')?;
+        self.skip_space();
+        if self.copy(b'}').is_some() {
+            return Some(());
+        }
+        loop {
+            let start = self.form.len();
+            self.skip_space();
+            self.string()?;
+            let name = start..self.form.len();
+            self.skip_space();
+            self.copy(b':')?;
+            self.value(depth)?;
+            self.order.member(&mut object, name, &self.form)?;
+            if self.copy(b',').is_none() {
+                break;
+            }
+        }
+        self.copy(b'}')?;
+        self.order.end(object, &self.form)
+    }
+
+    fn array(&mut self, depth: usize) -> Option<()> {
+        self.copy(b'[')?;
+        self.skip_space();
+        if self.copy(b']').is_some() {
+            return Some(());
+        }
+        loop {
+            self.value(depth)?;
+            if self.copy(b',').is_none() {
+                break;
+            }
+        }
+        self.copy(b']')
+    }
+
+    fn string(&mut self) -> Option<()> {
+        self.copy(b'"')?;
+        self.rest = string::write(self.rest, &mut self.form)?;
+        Some(())
+    }
+
+    fn literal(&mut self, literal: &[u8]) -> Option<()> {
+        self.rest = self.rest.strip_prefix(literal)?;
+        self.form.extend_from_slice(literal);
+        Some(())
+    }
+
+    fn copy(&mut self, byte: u8) -> Option<()> {
+        match self.rest {
+            [first, rest @ ..] if *first == byte => {
+                self.rest = rest;
+                self.form.push(byte);
+                Some(())
+            }
+            _ => None,
+        }
+    }
+
+    fn skip_space(&mut self) {
+        while let [b' ' | b'\t' | b'\n' | b'\r', rest @ ..] = self.rest {
+            self.rest = rest;
+        }
+    }
 }

@@ -1,0 +1,133 @@
+//! The order of members.
+//!
+//! Objects are written as they come, and those whose members turn out not to be sorted are noted. The members
+//! are put in order once the whole text is read, each byte moved once. Sorting each object when it ends would
+//! move what is inside it again for each level around it, and a small body could cost a hundred large ones.
+
+use std::{cmp::Ordering, ops::Range};
+
+#[derive(Default)]
+pub(super) struct Order {
+    /// The members so far of every object that has not ended.
+    open: Vec<Member>,
+    /// The objects that are not sorted, in the order in which they end.
+    unsorted: Vec<Object>,
+    /// Their members, sorted.
+    sorted: Vec<Member>,
+}
+
+/// Where a member stands in the form.
+struct Member {
+    name: Range<usize>,
+    end: usize,
+}
+
+/// An object whose members stand in the wrong order.
+struct Object {
+    place: Range<usize>,
+    members: Range<usize>,
+    /// How many such objects there are inside it.
+    inner: usize,
+}
+
+/// An object that has not ended.
+pub(super) struct Begun {
+    start: usize,
+    members: usize,
+    unsorted: usize,
+    is_sorted: bool,
+}
+
+impl Order {
+    /// An object starts at the end of the form.
+    pub(super) fn begin(&self, form: &[u8]) -> Begun {
+        Begun {
+            start: form.len(),
+            members: self.open.len(),
+            unsorted: self.unsorted.len(),
+            is_sorted: true,
+        }
+    }
+
+    /// A member of it has been written to the end of the form. `None` if it has the name of the one before.
+    pub(super) fn member(
+        &mut self,
+        object: &mut Begun,
+        name: Range<usize>,
+        form: &[u8],
+    ) -> Option<()> {
+        if let Some(before) = self.open[object.members..].last() {
+            match form[before.name.clone()].cmp(&form[name.clone()]) {
+                Ordering::Less => {}
+                Ordering::Equal => return None,
+                Ordering::Greater => object.is_sorted = false,
+            }
+        }
+        self.open.push(Member {
+            name,
+            end: form.len(),
+        });
+        Some(())
+    }
+
+    /// The object has been written to the end of the form. `None` if two members have one name.
+    pub(super) fn end(&mut self, object: Begun, form: &[u8]) -> Option<()> {
+        if object.is_sorted {
+            self.open.truncate(object.members);
+            return Some(());
+        }
+        let members = &mut self.open[object.members..];
+        members.sort_unstable_by(|a, b| form[a.name.clone()].cmp(&form[b.name.clone()]));
+        let is_unique = members
+            .windows(2)
+            .all(|pair| form[pair[0].name.clone()] != form[pair[1].name.clone()]);
+        let first = self.sorted.len();
+        self.sorted.extend(self.open.drain(object.members..));
+        self.unsorted.push(Object {
+            place: object.start..form.len(),
+            members: first..self.sorted.len(),
+            inner: self.unsorted.len() - object.unsorted,
+        });
+        is_unique.then_some(())
+    }
+
+    /// The form with all members in order.
+    pub(super) fn apply(mut self, form: Vec<u8>) -> Vec<u8> {
+        if self.unsorted.is_empty() {
+            return form;
+        }
+        self.unsorted
+            .sort_unstable_by_key(|object| object.place.start);
+        let mut ordered = Vec::with_capacity(form.len());
+        self.copy(&form, 0..form.len(), &self.unsorted, &mut ordered);
+        ordered
+    }
+
+    /// Copies a part of the form, inside which these objects and no others are not sorted.
+    fn copy(
+        &self,
+        form: &[u8],
+        part: Range<usize>,
+        mut unsorted: &[Object],
+        ordered: &mut Vec<u8>,
+    ) {
+        let mut at = part.start;
+        while let [object, rest @ ..] = unsorted {
+            ordered.extend_from_slice(&form[at..object.place.start]);
+            at = object.place.end;
+            let (inner, rest) = rest.split_at(object.inner);
+            unsorted = rest;
+            let mut before = b'{';
+            for member in &self.sorted[object.members.clone()] {
+                let part = member.name.start..member.end;
+                let first = inner.partition_point(|object| object.place.start < part.start);
+                let count = inner[first..].partition_point(|object| object.place.start < part.end);
+                ordered.push(before);
+                self.copy(form, part, &inner[first..first + count], ordered);
+                before = b',';
+            }
+            ordered.push(b'}');
+        }
+        ordered.extend_from_slice(&form[at..part.end]);
+    }
+}

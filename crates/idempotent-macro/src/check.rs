@@ -1,0 +1,1 @@
+//! Which functions can be handlers of this kind.

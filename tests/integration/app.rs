@@ -1,0 +1,351 @@
+//! The handlers that the tests call: attributed as a user would, and each counts its runs.
+
+use std::{
+    collections::BTreeSet,
+    convert::Infallible,
+    error::Error,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+};
+
+use axum::{
+    Extension, Json, Router,
+    body::Body,
+    extract::{DefaultBodyLimit, OriginalUri, Path, State},
+    response::{IntoResponse, Response},
+    routing::{any, post},
+};
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, request::Parts};
+use idempotency::{Idempotency, IdempotencyLayer, Outcome, Scope, idempotent};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::sync::{Semaphore, watch};
+
+use crate::transport::Marker;
+
+/// What the handlers did, and when those that stop may go on.
+#[derive(Clone, Debug, Default)]
+pub struct Probe(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    runs: AtomicUsize,
+    started: Semaphore,
+    gate: watch::Sender<Gate>,
+    blocked: (Mutex<mpsc::Sender<()>>, Mutex<mpsc::Receiver<()>>),
+}
+
+/// Who may go on: so many of those that stop, and those of these numbers.
+#[derive(Debug, Default)]
+struct Gate {
+    anybody: usize,
+    runs: BTreeSet<usize>,
+}
+
+impl Default for Inner {
+    fn default() -> Self {
+        let (unblock, blocked) = mpsc::channel();
+        Self {
+            runs: AtomicUsize::new(0),
+            started: Semaphore::new(0),
+            gate: watch::Sender::default(),
+            blocked: (Mutex::new(unblock), Mutex::new(blocked)),
+        }
+    }
+}
+
+impl Probe {
+    /// How many handlers have begun.
+    pub fn runs(&self) -> usize {
+        self.0.runs.load(Ordering::SeqCst)
+    }
+
+    /// Counts from 0 again.
+    pub fn forget_runs(&self) {
+        self.0.runs.store(0, Ordering::SeqCst);
+    }
+
+    /// Returns once a handler that stops has begun; each is seen once.
+    pub async fn started(&self) {
+        self.0.started.acquire().await.expect("an open semaphore").forget();
+    }
+
+    /// Lets one stopped handler go on.
+    pub fn proceed(&self) {
+        self.0.gate.send_modify(|gate| gate.anybody += 1);
+    }
+
+    /// Lets the stopped handler of this number go on.
+    pub fn proceed_with(&self, run: usize) {
+        self.0.gate.send_modify(|gate| _ = gate.runs.insert(run));
+    }
+
+    /// Lets the handler go on that blocks its thread.
+    pub fn unblock(&self) {
+        self.0.blocked.0.lock().expect("a lock").send(()).expect("a receiver");
+    }
+
+    fn count(&self) -> usize {
+        self.0.runs.fetch_add(1, Ordering::SeqCst) + 1
+    }
+
+    async fn stop(&self, run: usize) {
+        self.0.started.add_permits(1);
+        let mut changes = self.0.gate.subscribe();
+        let pass = |gate: &mut Gate| {
+            let named = gate.runs.remove(&run);
+            let passes = named || gate.anybody > 0;
+            gate.anybody -= usize::from(passes && !named);
+            passes
+        };
+        while !self.0.gate.send_if_modified(pass) {
+            changes.changed().await.expect("an open channel");
+        }
+    }
+
+    fn block(&self) {
+        self.0.started.add_permits(1);
+        self.0.blocked.1.lock().expect("a lock").recv().expect("a sender");
+    }
+}
+
+/// Every endpoint.
+pub fn router(idempotency: &Idempotency, probe: Probe) -> Router {
+    let layered = Router::new()
+        .route("/bookings", post(unprotected).put(unprotected))
+        .route("/script", post(unprotected_script))
+        .route("/twice", post(book))
+        .layer(IdempotencyLayer::new(idempotency.clone()));
+    let accounts = Router::new()
+        .route("/bookings", post(book))
+        .layer(axum::middleware::map_request(authenticate));
+    Router::new()
+        .route("/bookings", any(book))
+        .route("/bookings/{id}", any(touch))
+        .route("/bookings/{id}/pay", post(touch))
+        .route("/posted", post(book))
+        .route("/required", post(required))
+        .route("/unprotected", any(unprotected))
+        .route("/stop", post(stop))
+        .route("/stop/wait", post(stop_wait))
+        .route("/stop/fail-once", post(fail_once))
+        .route("/second", post(second))
+        .route("/blocking", post(blocking))
+        .route("/conditional", any(conditional))
+        .route("/echo", post(echo))
+        .route("/script", post(script))
+        .route("/script/all", post(script_all))
+        .route("/short", post(short))
+        .route("/small", post(book).layer(DefaultBodyLimit::max(100)))
+        .route("/tenants", post(tenants))
+        .route("/half", post(half))
+        .nest("/api", Router::new().route("/bookings", post(book)))
+        .nest("/v2", Router::new().route("/bookings", post(book)))
+        .nest("/accounts", accounts)
+        .nest("/layered", layered)
+        .with_state(probe)
+}
+
+/// What an authentication layer would do: it knows tokens, and one subject may have several.
+async fn authenticate(mut request: axum::extract::Request) -> Result<axum::extract::Request, StatusCode> {
+    let token = request.headers().get("authorization").and_then(|value| value.to_str().ok());
+    let subject = match token {
+        Some("Bearer ann-1" | "Bearer ann-2") => "ann",
+        Some("Bearer bob-1") => "bob",
+        _ => return Err(StatusCode::UNAUTHORIZED),
+    };
+    request.extensions_mut().insert(Scope::principal(subject));
+    Ok(request)
+}
+
+fn booked(run: usize, new: &Value) -> Response {
+    let booking = json!({ "run": run, "booking": new });
+    let location = HeaderValue::from_str(&format!("/bookings/{run}")).expect("a location");
+    (StatusCode::CREATED, [(http::header::LOCATION, location)], Json(booking)).into_response()
+}
+
+#[idempotent(ttl_seconds = 3600)]
+async fn book(State(probe): State<Probe>, Json(new): Json<Value>) -> Response {
+    booked(probe.count(), &new)
+}
+
+async fn unprotected(State(probe): State<Probe>, body: Bytes) -> Response {
+    booked(probe.count(), &String::from_utf8_lossy(&body).into_owned().into())
+}
+
+#[idempotent(ttl_seconds = 3600)]
+async fn touch(State(probe): State<Probe>, Path(id): Path<String>) -> Response {
+    let run = probe.count();
+    match run {
+        1 => StatusCode::NO_CONTENT.into_response(),
+        _ => (StatusCode::NOT_FOUND, format!("{id} is gone")).into_response(),
+    }
+}
+
+#[idempotent(required)]
+async fn required(State(probe): State<Probe>, Json(new): Json<Value>) -> Response {
+    booked(probe.count(), &new)
+}
+
+#[idempotent(ttl_seconds = 3600)]
+async fn stop(State(probe): State<Probe>, Json(new): Json<Value>) -> Response {
+    let run = probe.count();
+    probe.stop(run).await;
+    booked(run, &new)
+}
+
+#[idempotent(ttl_seconds = 3600, on_duplicate = "wait")]
+async fn stop_wait(State(probe): State<Probe>, Json(new): Json<Value>) -> Response {
+    let run = probe.count();
+    probe.stop(run).await;
+    booked(run, &new)
+}
+
+#[idempotent(ttl_seconds = 60, lease_seconds = 10)]
+async fn short(State(probe): State<Probe>, Json(new): Json<Value>) -> Response {
+    let run = probe.count();
+    probe.stop(run).await;
+    booked(run, &new)
+}
+
+#[idempotent(ttl_seconds = 3600, on_duplicate = "wait")]
+async fn fail_once(State(probe): State<Probe>, Json(new): Json<Value>) -> Response {
+    let run = probe.count();
+    probe.stop(run).await;
+    match run {
+        1 => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        _ => booked(run, &new),
+    }
+}
+
+#[idempotent(ttl_seconds = 60, lease_seconds = 1)]
+async fn second(State(probe): State<Probe>, Json(new): Json<Value>) -> Response {
+    let run = probe.count();
+    probe.stop(run).await;
+    booked(run, &new)
+}
+
+#[idempotent(ttl_seconds = 60, lease_seconds = 1)]
+async fn blocking(State(probe): State<Probe>, Json(new): Json<Value>) -> Response {
+    let run = probe.count();
+    probe.block();
+    booked(run, &new)
+}
+
+/// Changes the one resource there is, whose first version is the only one that can be changed.
+#[idempotent(ttl_seconds = 3600)]
+async fn conditional(State(probe): State<Probe>, headers: HeaderMap) -> StatusCode {
+    let version = format!("\"{}\"", probe.count());
+    match headers.get("if-match").is_some_and(|expected| *expected == version) {
+        true => StatusCode::OK,
+        false => StatusCode::PRECONDITION_FAILED,
+    }
+}
+
+/// The request, as the handler sees it.
+#[idempotent]
+async fn echo(
+    State(probe): State<Probe>,
+    Extension(Marker(marker)): Extension<Marker>,
+    OriginalUri(uri): OriginalUri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    probe.count();
+    let mut response = Response::new(Body::from(body));
+    let seen = response.headers_mut();
+    for (name, value) in &headers {
+        seen.append(format!("x-seen-{name}").parse::<HeaderName>().expect("a name"), value.clone());
+    }
+    seen.insert("x-seen-uri", uri.to_string().parse().expect("a value"));
+    seen.insert("x-seen-marker", HeaderValue::from_static(marker));
+    response
+}
+
+/// The tenant, from a header that a gateway is supposed to set.
+fn tenant(head: &Parts) -> Result<Scope, Box<dyn Error + Send + Sync>> {
+    let tenant = head.headers.get("x-tenant").ok_or("the gateway set no x-tenant")?;
+    Ok(Scope::principal(tenant.to_str()?))
+}
+
+#[idempotent(scope = tenant)]
+async fn tenants(State(probe): State<Probe>, Json(new): Json<Value>) -> Response {
+    booked(probe.count(), &new)
+}
+
+/// Only the first half of the body counts.
+fn first_half(_: &Parts, body: &Bytes) -> Vec<u8> {
+    body[..body.len() / 2].to_vec()
+}
+
+#[idempotent(fingerprint = first_half)]
+async fn half(State(probe): State<Probe>, body: String) -> Response {
+    booked(probe.count(), &body.into())
+}
+
+/// An answer as the request's body describes it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Script {
+    status: Option<u16>,
+    headers: Vec<(String, String)>,
+    body: String,
+    /// So many bytes more.
+    padding: usize,
+    /// In pieces, so that the length is not known before the end.
+    streamed: bool,
+    /// The body breaks off behind what it has.
+    broken: bool,
+    /// What the handler says of its answer: `store` or `release`.
+    outcome: String,
+    panics: bool,
+}
+
+#[idempotent(ttl_seconds = 3600)]
+async fn script(State(probe): State<Probe>, Json(script): Json<Script>) -> Response {
+    perform(&probe, &script)
+}
+
+#[idempotent(ttl_seconds = 3600, keep = "all")]
+async fn script_all(State(probe): State<Probe>, Json(script): Json<Script>) -> Response {
+    perform(&probe, &script)
+}
+
+async fn unprotected_script(State(probe): State<Probe>, Json(script): Json<Script>) -> Response {
+    perform(&probe, &script)
+}
+
+fn perform(probe: &Probe, script: &Script) -> Response {
+    let run = probe.count();
+    assert!(!script.panics, "the script says so");
+    let mut bytes = script.body.replace("{run}", &run.to_string()).into_bytes();
+    bytes.resize(bytes.len() + script.padding, b'.');
+    let body = if script.broken {
+        let pieces = [Ok(Bytes::from(bytes)), Err("the script breaks off")];
+        Body::from_stream(stream::iter(pieces))
+    } else if script.streamed {
+        let pieces: Vec<_> = bytes.chunks(1000).map(Bytes::copy_from_slice).collect();
+        Body::from_stream(stream::iter(pieces).map(Ok::<_, Infallible>))
+    } else {
+        Body::from(bytes)
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() =
+        StatusCode::from_u16(script.status.unwrap_or(200)).expect("a status in the script");
+    let mut headers = HeaderMap::new();
+    for (name, value) in &script.headers {
+        let name: HeaderName = name.parse().expect("a name in the script");
+        headers.append(name, HeaderValue::from_bytes(value.as_bytes()).expect("a value in the script"));
+    }
+    *response.headers_mut() = headers;
+    match script.outcome.as_str() {
+        "store" => (Extension(Outcome::Store), response).into_response(),
+        "release" => (Extension(Outcome::Release), response).into_response(),
+        _ => response,
+    }
+}

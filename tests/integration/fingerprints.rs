@@ -1,0 +1,298 @@
+//! What makes two requests the same.
+
+use reqwest::{Client, Method, RequestBuilder};
+use rstest_reuse::apply;
+
+use crate::{
+    answer::Answer,
+    world::{BOOKING, Backend, World, each_store},
+};
+
+/// That the second request is the first one again.
+async fn same(first: RequestBuilder, second: RequestBuilder, what: &str) {
+    let first = Answer::to(first).await;
+    assert_eq!(first.status(), "201 Created", "{what}: {first:?}");
+    let second = Answer::to(second).await;
+    assert!(second.is_replay(), "{what}: {second:?}");
+    assert_eq!(first.body, second.body, "{what}");
+}
+
+/// That the second request is another one, and leaves the first one's record as it was.
+async fn different(first: RequestBuilder, second: RequestBuilder, what: &str) {
+    let again = first.try_clone().expect("a body in memory");
+    let first = Answer::to(first).await;
+    assert!(first.status.is_success(), "{what}: {first:?}");
+    let second = Answer::to(second).await;
+    assert_eq!(second.status(), "422 Unprocessable Entity", "{what}: {second:?}");
+    second.assert_problem("key-reused", "422 Unprocessable Entity", "idempotency_key_reused");
+    Answer::to(again).await.assert_replay_of(&first);
+}
+
+// behaviour 47, 108
+#[apply(each_store)]
+#[tokio::test]
+async fn another_body_is_refused_and_the_first_answer_stays(backend: Backend) {
+    let world = World::new(backend).await;
+    let other = BOOKING.replace("Ann", "Bob");
+    different(world.booking("k"), world.post("/bookings", "k", &other), "name").await;
+    assert_eq!(world.probe.runs(), 1);
+    let answer = Answer::to(world.post("/bookings", "k", &other)).await;
+    assert!(answer.json()["detail"].as_str().expect("a detail").contains("new key"));
+}
+
+// behaviour 48, 49
+#[apply(each_store)]
+#[tokio::test]
+async fn another_method_or_path_is_refused(backend: Backend) {
+    let world = World::new(backend).await;
+    let patch = world.booking("a").build().expect("a request");
+    let mut patch = patch;
+    *patch.method_mut() = Method::PATCH;
+    different(world.booking("a"), RequestBuilder::from_parts(world.client.clone(), patch), "method").await;
+    different(world.booking("b"), world.post("/posted", "b", BOOKING), "path").await;
+    different(
+        world.post("/bookings/1/pay", "c", BOOKING),
+        world.post("/bookings/2/pay", "c", BOOKING),
+        "path parameter",
+    )
+    .await;
+}
+
+// behaviour 50
+// race 39
+#[apply(each_store)]
+#[tokio::test]
+async fn the_query_counts_as_it_is_written(backend: Backend) {
+    let world = World::new(backend).await;
+    for (number, (first, second)) in
+        [("", "?dry=1"), ("?dry=1", "?dry=2"), ("?a=1&b=2", "?b=2&a=1")].into_iter().enumerate()
+    {
+        let key = number.to_string();
+        let request = |query: &str| world.post(&format!("/bookings{query}"), &key, BOOKING);
+        different(request(first), request(second), second).await;
+    }
+}
+
+// behaviour 51
+#[apply(each_store)]
+#[tokio::test]
+async fn neither_http_version_nor_authority_nor_the_form_of_the_target_counts(backend: Backend) {
+    let world = World::new(backend).await;
+    let http2 = Client::builder().http2_prior_knowledge().build().expect("a client");
+    let first = Answer::to(world.booking("k")).await;
+    first.assert_fresh("201 Created");
+    let request = http2
+        .post(format!("http://{}/bookings", world.address))
+        .header("idempotency-key", "k")
+        .header("content-type", "application/json")
+        .body(BOOKING);
+    Answer::to(request).await.assert_replay_of(&first);
+    for (target, host) in
+        [("/bookings", "another.example"), ("http://third.example/bookings", "third.example")]
+    {
+        let answer = world
+            .raw(format!(
+                "POST {target} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\nidempotency-key: k\r\n\
+                 content-type: application/json\r\ncontent-length: {}\r\n\r\n{BOOKING}",
+                BOOKING.len(),
+            ))
+            .await;
+        assert!(answer.contains("idempotent-replayed: true"), "{target}: {answer}");
+    }
+    assert_eq!(world.probe.runs(), 1);
+}
+
+// behaviour 52
+// race 41
+#[apply(each_store)]
+#[tokio::test]
+async fn nested_routers_keep_their_prefix(backend: Backend) {
+    let world = World::new(backend).await;
+    different(
+        world.post("/api/bookings", "k", BOOKING),
+        world.post("/v2/bookings", "k", BOOKING),
+        "prefix",
+    )
+    .await;
+}
+
+// behaviour 53, 54
+// race 40
+#[apply(each_store)]
+#[tokio::test]
+async fn equal_json_is_the_same_request(backend: Backend) {
+    let world = World::new(backend).await;
+    for (number, (first, second)) in [
+        (r#"{"a":1,"b":[true,null]}"#, "{ \"b\" : [ true , null ],\n\"a\" : 1 }\r\n"),
+        (r#"{"a":{"x":1,"y":2},"b":{"z":{}}}"#, r#"{"b":{"z":{}},"a":{"y":2,"x":1}}"#),
+        (r#"{"name":"a"}"#, r#"{"n\u0061me":"\u0061"}"#),
+        (r#"{"name":"é\/"}"#, r#"{"name":"\u00E9/"}"#),
+        (r#"{"name":"😀"}"#, r#"{"name":"\ud83d\ude00"}"#),
+        (r#"{"n":1}"#, r#"{"n":1.0}"#),
+        (r#"{"n":1}"#, r#"{"n":1e0}"#),
+        (r#"{"n":100}"#, r#"{"n":1E+2}"#),
+        (r#"{"n":0.1}"#, r#"{"n":1e-1}"#),
+        (r#"{"n":0}"#, r#"{"n":-0}"#),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let key = number.to_string();
+        let request = |json| world.post("/bookings", &key, json);
+        same(request(first), request(second), second).await;
+    }
+}
+
+// behaviour 55, 56, 57
+#[apply(each_store)]
+#[tokio::test]
+async fn different_json_is_another_request(backend: Backend) {
+    let world = World::new(backend).await;
+    for (number, (first, second)) in [
+        (r#"{"n":9007199254740992}"#, r#"{"n":9007199254740993}"#),
+        (r#"{"n":36893488147419103232}"#, r#"{"n":36893488147419103233}"#),
+        (r#"{"n":0.1}"#, r#"{"n":0.10000000000000000001}"#),
+        (r#"{"n":1}"#, r#"{"n":"1"}"#),
+        (r#"{"n":1}"#, r#"{"n":-1}"#),
+        (r#"{"a":null}"#, "{}"),
+        (r#"{"a":[1,2]}"#, r#"{"a":[2,1]}"#),
+        (r#"{"a":"x"}"#, r#"{"a":"X"}"#),
+        ("{\"a\":\"\u{e9}\"}", "{\"a\":\"e\u{301}\"}"),
+        (r#"{"a":2}"#, r#"{"a":1,"a":2}"#),
+        (r#"{"a":1,"a":2}"#, r#"{"a":2,"a":1}"#),
+        (r#"{"a":"b","c":"d"}"#, r#"{"a":"bc","":"d"}"#),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let key = number.to_string();
+        let request = |json| world.post("/bookings", &key, json);
+        different(request(first), request(second), second).await;
+    }
+}
+
+// behaviour 58, 59
+#[apply(each_store)]
+#[tokio::test]
+async fn what_is_not_json_counts_byte_by_byte(backend: Backend) {
+    let world = World::new(backend).await;
+    let request = |key: &str, body: &[u8]| {
+        world
+            .request(Method::POST, "/layered/bookings")
+            .header("idempotency-key", key)
+            .header("content-type", "application/json")
+            .body(body.to_vec())
+    };
+    let deep = [b"[".repeat(200), b"]".repeat(200)].concat();
+    for (number, body) in [
+        b"{\"a\":1} x".as_slice(),
+        b"\xef\xbb\xbf{\"a\":1}",
+        b"{\"a\":",
+        b"{\"a\":\"\\ud800\"}",
+        b"{\"a\":\"\xff\"}",
+        b"{\"a\":01}",
+        b"",
+        &deep,
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let key = number.to_string();
+        same(request(&key, body), request(&key, body), "equal bytes").await;
+        let spaced = [b" ", body].concat();
+        let answer = Answer::to(request(&key, &spaced)).await;
+        answer.assert_problem("key-reused", "422 Unprocessable Entity", "idempotency_key_reused");
+    }
+}
+
+// behaviour 60, 61, 62
+#[apply(each_store)]
+#[tokio::test]
+async fn the_media_type_counts_without_its_parameters(backend: Backend) {
+    let world = World::new(backend).await;
+    let request = |key: &str, media_type: &str| {
+        world
+            .request(Method::POST, "/layered/bookings")
+            .header("idempotency-key", key)
+            .header("content-type", media_type)
+            .body(r#"{"a": 1}"#)
+    };
+    for (number, other) in
+        ["application/json; charset=utf-8", "Application/JSON", "application/json;x=y"].into_iter().enumerate()
+    {
+        let key = format!("same-{number}");
+        same(request(&key, "application/json"), request(&key, other), other).await;
+    }
+    for (number, other) in ["text/plain", "application/cbor", "application/vnd.a+json"].into_iter().enumerate() {
+        let key = format!("other-{number}");
+        different(request(&key, "application/json"), request(&key, other), other).await;
+    }
+    let form = |boundary: &str| {
+        request("form", &format!("multipart/form-data; boundary={boundary}"))
+            .body(format!("--{boundary}\r\n\r\nx\r\n--{boundary}--\r\n"))
+    };
+    different(form("one"), form("two"), "boundary").await;
+}
+
+// behaviour 63, 64, 65, 68
+// race 42
+#[apply(each_store)]
+#[tokio::test]
+async fn how_the_body_travels_and_other_headers_do_not_count(backend: Backend) {
+    let world = World::new(backend).await;
+    let first = Answer::to(world.booking("k")).await;
+    first.assert_fresh("201 Created");
+    let (left, right) = BOOKING.split_at(20);
+    let head = "POST /bookings HTTP/1.1\r\nhost: test\r\nconnection: close\r\nidempotency-key: k\r\n\
+                content-type: application/json\r\n";
+    let length = BOOKING.len();
+    for request in [
+        format!("{head}transfer-encoding: chunked\r\n\r\n{length:x}\r\n{BOOKING}\r\n0\r\n\r\n"),
+        format!(
+            "{head}transfer-encoding: chunked\r\n\r\n14;x=y\r\n{left}\r\n{:x}\r\n{right}\r\n0\r\nx-t: 1\r\n\r\n",
+            right.len(),
+        ),
+        format!("{head}expect: 100-continue\r\ncontent-length: {length}\r\n\r\n{BOOKING}"),
+        format!(
+            "{head}date: Tue, 01 Jan 2030 00:00:00 GMT\r\nuser-agent: other\r\nx-request-id: 7\r\naccept: text/html\r\n\
+             accept-language: de\r\ncookie: a=b\r\ntraceparent: 00-1-2-3\r\ncontent-length: {length}\r\n\r\n{BOOKING}"
+        ),
+    ] {
+        let answer = world.raw(&request).await;
+        assert!(answer.contains("idempotent-replayed: true"), "{request}\n{answer}");
+    }
+    let head = "POST /layered/bookings HTTP/1.1\r\nhost: test\r\nconnection: close\r\nidempotency-key: empty\r\n";
+    let none = world.raw(format!("{head}\r\n")).await;
+    assert!(none.starts_with("HTTP/1.1 201 Created") && !none.contains("idempotent-replayed"), "{none}");
+    let empty = world.raw(format!("{head}content-length: 0\r\n\r\n")).await;
+    assert!(empty.contains("idempotent-replayed: true"), "{empty}");
+}
+
+// behaviour 66
+#[apply(each_store)]
+#[tokio::test]
+async fn an_encoded_body_counts_with_its_encoding(backend: Backend) {
+    let world = World::new(backend).await;
+    let request = |encoding: Option<&str>| {
+        let request = world.request(Method::POST, "/layered/bookings").header("idempotency-key", "k").body("x");
+        match encoding {
+            Some(encoding) => request.header("content-encoding", encoding),
+            None => request,
+        }
+    };
+    different(request(None), request(Some("gzip")), "encoding").await;
+}
+
+// behaviour 69
+#[apply(each_store)]
+#[tokio::test]
+async fn a_handler_can_say_what_counts(backend: Backend) {
+    let world = World::new(backend).await;
+    let request = |path: &str, body: &'static str| {
+        world.request(Method::POST, path).header("idempotency-key", "k").body(body)
+    };
+    same(request("/half", "same-one."), request("/half", "same-two."), "second half").await;
+    different(request("/half", "same-one."), request("/half", "else-one."), "first half").await;
+    // The path counts in any case.
+    different(request("/half", "same-one."), request("/half?dry=1", "same-one."), "query").await;
+}

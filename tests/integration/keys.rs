@@ -1,0 +1,250 @@
+//! The header: which values are keys, which are refused, and that a refusal touches nothing.
+
+use idempotency::HttpConfig;
+use rstest_reuse::apply;
+
+use crate::{
+    answer::Answer,
+    world::{BOOKING, Backend, World, each_store},
+};
+
+/// A request head with these lines for the key, by hand: a client library would not send them.
+fn head(lines: &[&[u8]]) -> Vec<u8> {
+    let mut request = b"POST /bookings HTTP/1.1\r\nhost: test\r\nconnection: close\r\n".to_vec();
+    request.extend(b"content-type: application/json\r\n");
+    for line in lines {
+        request.extend_from_slice(line);
+        request.extend(b"\r\n");
+    }
+    request.extend(format!("content-length: {}\r\n\r\n{BOOKING}", BOOKING.len()).as_bytes());
+    request
+}
+
+fn status(answer: &str) -> &str {
+    answer.split("\r\n").next().expect("a status line").trim_start_matches("HTTP/1.1 ")
+}
+
+// behaviour 6
+#[apply(each_store)]
+#[tokio::test]
+async fn a_required_key_that_is_missing_is_refused(backend: Backend) {
+    let world = World::new(backend).await;
+    let request = world.request(reqwest::Method::POST, "/required").body(BOOKING);
+    let answer = Answer::to(request.header("content-type", "application/json")).await;
+    answer.assert_problem("key-missing", "400 Bad Request", "idempotency_key_missing");
+    assert_eq!((world.probe.runs(), world.levers.claim.calls()), (0, 0));
+    Answer::to(world.post("/required", "k", BOOKING)).await.assert_fresh("201 Created");
+}
+
+// behaviour 7
+#[apply(each_store)]
+#[tokio::test]
+async fn without_a_key_every_request_runs(backend: Backend) {
+    let world = World::new(backend).await;
+    for run in 1..=2 {
+        let request = world.request(reqwest::Method::POST, "/bookings").body(BOOKING);
+        let answer = Answer::to(request.header("content-type", "application/json")).await;
+        answer.assert_fresh("201 Created");
+        assert_eq!(answer.header("idempotency-expires"), None);
+        assert_eq!(answer.json()["run"], run);
+    }
+    assert_eq!((world.levers.claim.calls(), world.records().await), (0, 0));
+}
+
+// behaviour 8, 9, 26, 30, 31
+// race 45
+#[apply(each_store)]
+#[tokio::test]
+async fn a_key_is_the_same_however_it_is_written(backend: Backend) {
+    let world = World::new(backend).await;
+    let first = Answer::to(world.booking("8e03978e-40d5-43e8-bc93-6894a57f9324")).await;
+    first.assert_fresh("201 Created");
+    for line in [
+        "idempotency-key: \"8e03978e-40d5-43e8-bc93-6894a57f9324\"",
+        "IDEMPOTENCY-KEY: 8e03978e-40d5-43e8-bc93-6894a57f9324",
+        "Idempotency-Key:   8e03978e-40d5-43e8-bc93-6894a57f9324 \t ",
+        "Idempotency-Key: \"8e03978e-40d5-43e8-bc93-6894a57f9324\";a=b;c=\"d\";e=?1;f=:AA==:",
+        "Idempotency-Key: \"8e03978e-40d5-43e8-bc93-6894a57f9324\"; v=1;x",
+    ] {
+        let answer = world.raw(head(&[line.as_bytes()])).await;
+        assert_eq!(status(&answer), "201 Created", "{line}");
+        assert!(answer.contains("idempotent-replayed: true"), "{line}: {answer}");
+    }
+    assert_eq!(world.probe.runs(), 1);
+}
+
+// behaviour 10, 11, 12, 13, 14, 15, 16, 17, 22, 23, 25, 27, 28, 29, 35
+// race 46
+#[apply(each_store)]
+#[tokio::test]
+async fn a_malformed_key_is_refused_and_nothing_runs(backend: Backend) {
+    let world = World::new(backend).await;
+    let too_long = format!("idempotency-key: {}", "k".repeat(256));
+    let too_long_quoted = format!("idempotency-key: \"{}\"", "k".repeat(1024));
+    let one_line: &[&[u8]] = &[
+        b"idempotency-key: \"a\", \"b\"",
+        b"idempotency-key: a,b",
+        b"idempotency-key:",
+        b"idempotency-key:   ",
+        b"idempotency-key: \"\"",
+        b"idempotency-key: \"   \"",
+        b"idempotency-key: \" a\"",
+        b"idempotency-key: \"a \"",
+        too_long.as_bytes(),
+        too_long_quoted.as_bytes(),
+        b"idempotency-key: \"a\tb\"",
+        b"idempotency-key: \"caf\xc3\xa9\"",
+        b"idempotency-key: caf\xe9",
+        b"idempotency-key: \"a\\n\"",
+        b"idempotency-key: \"abc",
+        b"idempotency-key: 'abc'",
+        b"idempotency-key: \"abc\"x",
+        b"idempotency-key: \"a\" \"b\"",
+        b"idempotency-key: \"k\";",
+        b"idempotency-key: \"k\";A=1",
+        b"idempotency-key: \"k\" ;a",
+        b"idempotency-key: \"k\";a=",
+        b"idempotency-key: k;a=b",
+        b"idempotency-key: :YWJj:",
+        b"idempotency-key: ?1",
+        b"idempotency-key: @123",
+        b"idempotency-key: %\"x\"",
+        b"idempotency-key: (\"a\" \"b\")",
+        b"idempotency-key: two words",
+    ];
+    let two_lines: &[[&[u8]; 2]] = &[
+        [b"idempotency-key: a", b"idempotency-key: b"],
+        [b"idempotency-key: a", b"idempotency-key: a"],
+        [b"idempotency-key: \"foo", b"idempotency-key: bar\""],
+    ];
+    let requests = one_line
+        .iter()
+        .map(|line| head(&[line]))
+        .chain(two_lines.iter().map(|lines| head(lines)));
+    for request in requests {
+        let sent = String::from_utf8_lossy(&request).into_owned();
+        let answer = world.raw(request).await;
+        assert_eq!(status(&answer), "400 Bad Request", "{sent}");
+        let code = if sent.contains("kkkk") { "too_long" } else { "malformed" };
+        assert!(answer.contains(&format!("\"code\":\"idempotency_key_{code}\"")), "{sent}\n{answer}");
+        assert!(answer.contains("application/problem+json"), "{answer}");
+    }
+    assert_eq!((world.probe.runs(), world.levers.claim.calls()), (0, 0));
+}
+
+// behaviour 18, 24
+#[apply(each_store)]
+#[tokio::test]
+async fn every_printable_character_and_255_of_them_make_a_key(backend: Backend) {
+    let world = World::new(backend).await;
+    let longest = "k".repeat(255);
+    for (run, key) in [longest.as_str(), r#""a\"b\\c""#, r#""!#$%&'()*+,-./:;<=>?@[]^_`{|}~ x""#]
+        .into_iter()
+        .enumerate()
+    {
+        let first = Answer::to(world.booking(key)).await;
+        first.assert_fresh("201 Created");
+        assert_eq!(first.json()["run"], run + 1);
+        Answer::to(world.booking(key)).await.assert_replay_of(&first);
+    }
+    let quoted = format!("\"{longest}\"");
+    assert!(Answer::to(world.booking(&quoted)).await.is_replay());
+}
+
+// behaviour 9
+#[apply(each_store)]
+#[tokio::test]
+async fn a_strict_service_takes_quoted_keys_only(backend: Backend) {
+    let world = World::speaking(backend, HttpConfig::new().with_strict_keys()).await;
+    let answer = Answer::to(world.booking("k")).await;
+    answer.assert_problem("key-malformed", "400 Bad Request", "idempotency_key_malformed");
+    Answer::to(world.booking("\"k\"")).await.assert_fresh("201 Created");
+}
+
+// behaviour 20, 21
+#[apply(each_store)]
+#[tokio::test]
+async fn what_breaks_http_is_refused_before_any_handler(backend: Backend) {
+    let world = World::new(backend).await;
+    let huge = format!("idempotency-key: {}", "k".repeat(500_000));
+    assert_eq!(status(&world.raw(head(&[huge.as_bytes()])).await), "431 Request Header Fields Too Large");
+    for line in [
+        b"idempotency-key: a\x00b".as_slice(),
+        b"idempotency-key: a\x01b",
+        b"idempotency-key: a\x7fb",
+        b"idempotency-key: a\rb",
+        b"idempotency-key: a\r\n b",
+        b"idempotency-key : a",
+    ] {
+        let answer = world.raw(head(&[line])).await;
+        assert_eq!(status(&answer), "400 Bad Request", "{line:?}");
+    }
+    assert_eq!((world.probe.runs(), world.levers.claim.calls()), (0, 0));
+}
+
+// behaviour 31, 32, 36
+#[apply(each_store)]
+#[tokio::test]
+async fn other_fields_are_not_the_key(backend: Backend) {
+    let world = World::new(backend).await;
+    for run in 1..=2 {
+        for line in ["idempotency_key: k", "x-idempotency-key: k", "paypal-request-id: k"] {
+            assert_eq!(status(&world.raw(head(&[line.as_bytes()])).await), "201 Created", "{run} {line}");
+        }
+    }
+    let in_a_trailer = format!(
+        "POST /bookings HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-type: application/json\r\n\
+         transfer-encoding: chunked\r\ntrailer: idempotency-key\r\n\r\n{:x}\r\n{BOOKING}\r\n0\r\n\
+         idempotency-key: k\r\n\r\n",
+        BOOKING.len(),
+    );
+    assert_eq!(status(&world.raw(in_a_trailer).await), "201 Created");
+    assert_eq!((world.probe.runs(), world.levers.claim.calls()), (7, 0));
+}
+
+// behaviour 33
+#[apply(each_store)]
+#[tokio::test]
+async fn keys_differ_in_case(backend: Backend) {
+    let world = World::new(backend).await;
+    Answer::to(world.booking("abc")).await.assert_fresh("201 Created");
+    Answer::to(world.booking("ABC")).await.assert_fresh("201 Created");
+    assert_eq!(world.probe.runs(), 2);
+}
+
+// behaviour 36
+#[apply(each_store)]
+#[tokio::test]
+async fn the_fields_can_have_other_names(backend: Backend) {
+    let http = HttpConfig::new()
+        .with_key_header("x-request-key".parse().expect("a name"))
+        .with_replayed_header("x-replayed".parse().expect("a name"))
+        .with_expires_header("x-replayed-until".parse().expect("a name"));
+    let world = World::speaking(backend, http).await;
+    let request = || world.booking("ignored").header("x-request-key", "k");
+    let first = Answer::to(request()).await;
+    let again = Answer::to(request()).await;
+    assert_eq!(first.body, again.body);
+    assert_eq!((first.header("x-replayed"), again.header("x-replayed")), (None, Some("true")));
+    assert!(first.header("x-replayed-until").is_some());
+    assert_eq!(first.header("x-replayed-until"), again.header("x-replayed-until"));
+    assert_eq!(again.header("idempotent-replayed"), None);
+    Answer::to(world.booking("ignored")).await.assert_fresh("201 Created");
+}
+
+// behaviour 17, 47, 148
+// race 54
+#[apply(each_store)]
+#[tokio::test]
+async fn no_refusal_repeats_the_key_or_the_body(backend: Backend) {
+    let world = World::new(backend).await;
+    Answer::to(world.booking("very-secret-key")).await.assert_fresh("201 Created");
+    let malformed = format!("very-secret-key{}", "k".repeat(255));
+    let other = BOOKING.replace("Ann", "Confidential");
+    for request in [world.post("/bookings", "very-secret-key", &other), world.booking(&malformed)] {
+        let answer = Answer::to(request).await;
+        assert!(answer.status.is_client_error());
+        let all = format!("{:?} {}", answer.headers, answer.text());
+        assert!(!all.contains("very-secret") && !all.contains("Confidential"), "{all}");
+    }
+}

@@ -1,0 +1,16 @@
+//! The behaviour of the library, over real HTTP, on every store.
+
+mod answer;
+mod app;
+mod concurrency;
+mod expiry;
+mod failure;
+mod fingerprints;
+mod fragile;
+mod keys;
+mod methods;
+mod outcomes;
+mod replays;
+mod scopes;
+mod transport;
+mod world;

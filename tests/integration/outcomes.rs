@@ -1,0 +1,200 @@
+//! Which answers are stored, and which leave the key free.
+
+use rstest_reuse::apply;
+use serde_json::json;
+
+use crate::{
+    answer::Answer,
+    world::{BOOKING, Backend, World, each_store},
+};
+
+/// Sends the same scripted request twice and returns both answers.
+async fn twice(world: &World, path: &str, key: &str, script: &serde_json::Value) -> (Answer, Answer) {
+    let script = script.to_string();
+    let first = Answer::to(world.post(path, key, &script)).await;
+    (first, Answer::to(world.post(path, key, &script)).await)
+}
+
+// behaviour 72, 81, 94, 95, 100, 101
+#[apply(each_store)]
+#[tokio::test]
+async fn final_answers_are_stored_whatever_they_say(backend: Backend) {
+    let world = World::new(backend).await;
+    for (number, status) in
+        [200, 201, 202, 204, 206, 301, 303, 304, 307, 400, 402, 404, 405, 409, 410, 412, 415, 418, 422, 451]
+            .into_iter()
+            .enumerate()
+    {
+        let script = json!({ "status": status, "headers": [["location", "/there"]] });
+        let (first, again) = twice(&world, "/script", &status.to_string(), &script).await;
+        assert_eq!(first.status.as_u16(), status);
+        first.assert_fresh(&first.status());
+        assert!(first.header("idempotency-expires").is_some());
+        again.assert_replay_of(&first);
+        assert_eq!(world.probe.runs(), number + 1);
+    }
+}
+
+// behaviour 103
+// race 30
+#[apply(each_store)]
+#[tokio::test]
+async fn answers_that_can_change_are_not_stored(backend: Backend) {
+    let world = World::new(backend).await;
+    for status in [401, 403, 407, 408, 413, 421, 425, 426, 428, 429, 431] {
+        let before = world.probe.runs();
+        let (first, again) =
+            twice(&world, "/script", &status.to_string(), &json!({ "status": status, "body": "{run}" })).await;
+        first.assert_fresh(&first.status());
+        again.assert_fresh(&first.status());
+        assert_ne!(first.body, again.body);
+        assert_eq!(first.header("idempotency-expires"), None);
+        assert_eq!(world.probe.runs(), before + 2, "{status}");
+    }
+    assert_eq!(world.records().await, 0);
+}
+
+// behaviour 105
+// race 58
+#[apply(each_store)]
+#[tokio::test]
+async fn failures_leave_the_key_free(backend: Backend) {
+    let world = World::new(backend).await;
+    for status in [500, 502, 503, 504, 599] {
+        let (first, again) =
+            twice(&world, "/script", &status.to_string(), &json!({ "status": status, "body": "{run}" })).await;
+        first.assert_fresh(&first.status());
+        again.assert_fresh(&first.status());
+        assert_ne!(first.body, again.body);
+    }
+    assert_eq!((world.probe.runs(), world.records().await), (10, 0));
+}
+
+// behaviour 105
+#[apply(each_store)]
+#[tokio::test]
+async fn keep_all_stores_failures_too(backend: Backend) {
+    let world = World::new(backend).await;
+    let (first, again) = twice(&world, "/script/all", "k", &json!({ "status": 503, "body": "{run}" })).await;
+    first.assert_fresh("503 Service Unavailable");
+    again.assert_replay_of(&first);
+}
+
+// behaviour 105, 107
+// race 55
+#[apply(each_store)]
+#[tokio::test]
+async fn a_handler_overrules_every_rule(backend: Backend) {
+    let world = World::new(backend).await;
+    for (status, outcome, stored) in
+        [(500, "store", true), (429, "store", true), (201, "release", false), (404, "release", false)]
+    {
+        let script = json!({ "status": status, "outcome": outcome, "body": "{run}" });
+        let (first, again) = twice(&world, "/script", &format!("{status}{outcome}"), &script).await;
+        first.assert_fresh(&first.status());
+        assert_eq!(again.is_replay(), stored, "{status} {outcome}");
+        assert_eq!(first.body == again.body, stored);
+    }
+    let script = json!({ "status": 500, "outcome": "release", "body": "{run}" });
+    let (_, again) = twice(&world, "/script/all", "all", &script).await;
+    again.assert_fresh("500 Internal Server Error");
+}
+
+// behaviour 102
+#[apply(each_store)]
+#[tokio::test]
+async fn a_body_that_an_extractor_refuses_leaves_the_key_free(backend: Backend) {
+    let world = World::new(backend).await;
+    let answer = Answer::to(world.post("/bookings", "k", "{\"broken")).await;
+    answer.assert_fresh("400 Bad Request");
+    let answer = Answer::to(world.post("/script", "k", "{\"status\":\"text\"}")).await;
+    answer.assert_fresh("422 Unprocessable Entity");
+    let request = world.request(reqwest::Method::POST, "/bookings").header("idempotency-key", "k");
+    Answer::to(request.body(BOOKING)).await.assert_fresh("415 Unsupported Media Type");
+    assert_eq!((world.probe.runs(), world.records().await), (0, 0));
+    // The corrected request may use the same key.
+    Answer::to(world.booking("k")).await.assert_fresh("201 Created");
+    assert_eq!(world.probe.runs(), 1);
+}
+
+// behaviour 106
+#[apply(each_store)]
+#[tokio::test]
+async fn a_panic_is_answered_and_leaves_the_key_free(backend: Backend) {
+    let world = World::new(backend).await;
+    let script = json!({ "panics": true });
+    let (first, again) = twice(&world, "/script", "k", &script).await;
+    for answer in [first, again] {
+        answer.assert_problem("handler-failed", "500 Internal Server Error", "handler_failed");
+    }
+    assert_eq!((world.probe.runs(), world.records().await), (2, 0));
+
+    let (first, again) = twice(&world, "/script/all", "all", &script).await;
+    assert_eq!(first.status(), "500 Internal Server Error");
+    again.assert_replay_of(&first);
+    assert_eq!(world.probe.runs(), 3);
+}
+
+// behaviour 104
+#[apply(each_store)]
+#[tokio::test]
+async fn the_layers_own_refusals_are_never_stored(backend: Backend) {
+    let world = World::new(backend).await;
+    let malformed = Answer::to(world.booking("\"k")).await;
+    malformed.assert_problem("key-malformed", "400 Bad Request", "idempotency_key_malformed");
+    world.levers.claim.lose_requests(1);
+    let unavailable = Answer::to(world.booking("k")).await;
+    unavailable.assert_problem(
+        "store-unavailable",
+        "503 Service Unavailable",
+        "idempotency_store_unavailable",
+    );
+    let first = Answer::to(world.booking("k")).await;
+    first.assert_fresh("201 Created");
+    let reused = Answer::to(world.post("/bookings", "k", "{}")).await;
+    reused.assert_problem("key-reused", "422 Unprocessable Entity", "idempotency_key_reused");
+    Answer::to(world.booking("k")).await.assert_replay_of(&first);
+    assert_eq!(world.records().await, 1);
+}
+
+// behaviour 97
+// race 37
+#[apply(each_store)]
+#[tokio::test]
+async fn an_answer_too_long_to_keep_leaves_a_tombstone(backend: Backend) {
+    let world = World::new(backend).await;
+    for streamed in [false, true] {
+        let key = format!("streamed-{streamed}");
+        let script = json!({
+            "status": 201,
+            "padding": 1024 * 1024 + 1,
+            "streamed": streamed,
+            "headers": [["location", "/bookings/7"]],
+        });
+        let before = world.probe.runs();
+        let (first, again) = twice(&world, "/script", &key, &script).await;
+        first.assert_fresh("201 Created");
+        assert_eq!(first.body.len(), 1024 * 1024 + 1);
+        again.assert_problem("response-not-stored", "409 Conflict", "idempotency_response_not_stored");
+        assert_eq!(again.header("location"), Some("/bookings/7"));
+        assert_eq!(world.probe.runs(), before + 1);
+
+        let longest = json!({ "padding": 1024 * 1024, "streamed": streamed });
+        let (first, again) = twice(&world, "/script", &format!("{key}-longest"), &longest).await;
+        assert_eq!(first.body.len(), 1024 * 1024);
+        again.assert_replay_of(&first);
+    }
+}
+
+// behaviour 98
+#[apply(each_store)]
+#[tokio::test]
+async fn a_body_that_breaks_off_is_a_failure_not_half_an_answer(backend: Backend) {
+    let world = World::new(backend).await;
+    let (first, again) =
+        twice(&world, "/script", "k", &json!({ "status": 200, "body": "half", "broken": true })).await;
+    for answer in [first, again] {
+        answer.assert_problem("response-broken", "500 Internal Server Error", "response_broken");
+    }
+    assert_eq!((world.probe.runs(), world.records().await), (2, 0));
+}

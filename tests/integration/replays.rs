@@ -1,0 +1,291 @@
+//! What a replay keeps of the first answer, and what it must not.
+
+use idempotency::HttpConfig;
+use rstest_reuse::apply;
+use serde_json::json;
+
+use crate::{
+    answer::Answer,
+    world::{BOOKING, Backend, World, each_store},
+};
+
+async fn twice(world: &World, script: &serde_json::Value) -> (Answer, Answer) {
+    let script = script.to_string();
+    let first = Answer::to(world.post("/script", "k", &script)).await;
+    first.assert_fresh(&first.status());
+    let again = Answer::to(world.post("/script", "k", &script)).await;
+    assert!(again.is_replay(), "{again:?}");
+    (first, again)
+}
+
+// behaviour 72, 81, 82, 89, 96
+// race 33
+#[apply(each_store)]
+#[tokio::test]
+async fn every_replay_is_the_first_answer_again(backend: Backend) {
+    let world = World::new(backend).await;
+    let first = Answer::to(world.booking("k")).await;
+    first.assert_fresh("201 Created");
+    assert_eq!(first.header("location"), Some("/bookings/1"));
+    for _ in 0..5 {
+        let again = Answer::to(world.booking("k")).await;
+        again.assert_replay_of(&first);
+        assert_eq!(again.headers.get_all("idempotent-replayed").iter().count(), 1);
+    }
+    assert_eq!(world.probe.runs(), 1);
+}
+
+// behaviour 82
+// race 34, 35
+#[apply(each_store)]
+#[tokio::test]
+async fn bodies_are_kept_byte_for_byte(backend: Backend) {
+    for body in ["", "{\"b\":1, \"a\":2}\r\n", "\u{0}\u{ffff} é\u{301}"] {
+        let world = World::new(backend).await;
+        let (first, again) = twice(&world, &json!({ "body": body })).await;
+        assert_eq!(first.text(), body);
+        again.assert_replay_of(&first);
+    }
+}
+
+// behaviour 83
+// race 31
+#[apply(each_store)]
+#[tokio::test]
+async fn end_to_end_headers_are_kept_line_by_line(backend: Backend) {
+    let world = World::new(backend).await;
+    let headers = json!([
+        ["content-type", "text/plain"],
+        ["content-language", "de"],
+        ["content-encoding", "identity"],
+        ["content-location", "/a"],
+        ["content-disposition", "inline"],
+        ["location", "/b"],
+        ["etag", "\"7\""],
+        ["last-modified", "Tue, 01 Jan 2030 00:00:00 GMT"],
+        ["link", "</one>; rel=\"next\""],
+        ["link", "</two>; rel=\"prev\", </three>; rel=\"last\""],
+        ["cache-control", "max-age=60"],
+        ["expires", "Tue, 01 Jan 2030 00:00:00 GMT"],
+        ["vary", "accept"],
+        ["allow", "GET"],
+        ["accept-patch", "text/x"],
+        ["retry-after", "7"],
+        ["preference-applied", "return=minimal"],
+        ["x-anything", "1"],
+        ["x-anything", "2"],
+        ["x-anything", "1"],
+        ["x-empty", ""],
+        ["x-latin", "caf\u{e9}"],
+    ]);
+    let (first, again) = twice(&world, &json!({ "status": 201, "headers": headers })).await;
+    for name in first.headers.keys().filter(|name| *name != "date") {
+        let of = |answer: &Answer| -> Vec<_> { answer.headers.get_all(name).iter().cloned().collect() };
+        assert_eq!(of(&first), of(&again), "{name}");
+    }
+    assert_eq!(again.headers.get_all("x-anything").iter().count(), 3);
+    assert_eq!(first.headers.len() + 1, again.headers.len(), "{again:?}");
+}
+
+// behaviour 84, 90
+#[apply(each_store)]
+#[tokio::test]
+async fn date_and_length_are_written_anew(backend: Backend) {
+    let world = World::new(backend).await;
+    let headers = json!([["date", "Sun, 06 Nov 1994 08:49:37 GMT"], ["age", "7"]]);
+    let (first, again) = twice(&world, &json!({ "body": "12345", "headers": headers })).await;
+    assert_eq!(first.header("date"), Some("Sun, 06 Nov 1994 08:49:37 GMT"));
+    let dates: Vec<_> = again.headers.get_all("date").iter().collect();
+    assert_eq!(dates.len(), 1);
+    assert_ne!(dates[0], "Sun, 06 Nov 1994 08:49:37 GMT");
+    assert_eq!(again.header("content-length"), Some("5"));
+    assert_eq!(again.header("age"), None);
+}
+
+// behaviour 85
+// race 32
+#[apply(each_store)]
+#[tokio::test]
+async fn fields_of_the_connection_are_dropped(backend: Backend) {
+    let world = World::new(backend).await;
+    let headers = json!([
+        ["transfer-encoding", "chunked"],
+        ["connection", "x-private, Keep-Alive"],
+        ["connection", "x-other"],
+        ["x-private", "1"],
+        ["x-other", "2"],
+        ["keep-alive", "timeout=5"],
+        ["proxy-connection", "close"],
+        ["te", "trailers"],
+        ["trailer", "x-t"],
+        ["upgrade", "h2c"],
+        ["x-kept", "3"],
+    ]);
+    let (_, again) = twice(&world, &json!({ "body": "whole", "headers": headers })).await;
+    assert_eq!(again.text(), "whole");
+    assert_eq!((again.header("x-kept"), again.header("content-length")), (Some("3"), Some("5")));
+    for name in [
+        "transfer-encoding",
+        "connection",
+        "x-private",
+        "x-other",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "upgrade",
+    ] {
+        assert_eq!(again.header(name), None, "{name}");
+    }
+}
+
+// behaviour 86, 87
+// race 32
+#[apply(each_store)]
+#[tokio::test]
+async fn secrets_and_fields_of_one_exchange_are_dropped(backend: Backend) {
+    let world = World::new(backend).await;
+    let names = [
+        "set-cookie",
+        "set-cookie2",
+        "www-authenticate",
+        "proxy-authenticate",
+        "authentication-info",
+        "proxy-authentication-info",
+        "authorization",
+        "clear-site-data",
+        "traceparent",
+        "tracestate",
+        "traceresponse",
+        "server-timing",
+        "x-request-id",
+        "request-id",
+        "x-correlation-id",
+        "x-amzn-trace-id",
+        "ratelimit-limit",
+        "ratelimit",
+        "x-ratelimit-remaining",
+        "age",
+        "via",
+        "server",
+        "alt-svc",
+        "access-control-allow-origin",
+        "nel",
+        "report-to",
+        "idempotent-replayed",
+        "idempotency-expires",
+    ];
+    let headers: Vec<_> = names.iter().map(|name| [name, "a-secret-value"]).collect();
+    let (first, again) = twice(&world, &json!({ "headers": headers })).await;
+    assert_eq!(first.header("set-cookie"), Some("a-secret-value"));
+    for name in names {
+        assert_ne!(again.header(name), Some("a-secret-value"), "{name}");
+    }
+    // Not even the store has seen them.
+    let records = world.idempotency.store().list(None, 10).await.expect("a list");
+    assert!(!format!("{:?}", records).contains("a-secret-value"));
+}
+
+// behaviour 88
+#[apply(each_store)]
+#[tokio::test]
+async fn the_list_of_dropped_headers_can_be_changed(backend: Backend) {
+    let http = HttpConfig::new()
+        .with_dropped_header("x-served-by".parse().expect("a name"))
+        .with_kept_header("x-request-id".parse().expect("a name"))
+        .with_kept_header("transfer-encoding".parse().expect("a name"));
+    let world = World::speaking(backend, http).await;
+    let headers = json!([["x-served-by", "a"], ["x-request-id", "7"], ["x-other", "8"], ["via", "9"]]);
+    let (_, again) = twice(&world, &json!({ "headers": headers })).await;
+    assert_eq!(again.header("x-served-by"), None);
+    assert_eq!(again.header("x-request-id"), Some("7"));
+    assert_eq!(again.header("x-other"), Some("8"));
+    assert_eq!(again.header("via"), None);
+}
+
+// behaviour 91
+// race 36
+#[apply(each_store)]
+#[tokio::test]
+async fn streams_are_stored_whole_and_event_streams_pass_through(backend: Backend) {
+    let world = World::new(backend).await;
+    let (first, again) = twice(&world, &json!({ "padding": 10_000, "streamed": true })).await;
+    assert_eq!(first.body.len(), 10_000);
+    again.assert_replay_of(&first);
+
+    let events = json!({
+        "body": "data: 1\n\n",
+        "streamed": true,
+        "headers": [["content-type", "text/event-stream; charset=utf-8"]],
+    })
+    .to_string();
+    let first = Answer::to(world.post("/script", "events", &events)).await;
+    first.assert_fresh("200 OK");
+    assert_eq!(first.text(), "data: 1\n\n");
+    let again = Answer::to(world.post("/script", "events", &events)).await;
+    again.assert_problem("response-not-stored", "409 Conflict", "idempotency_response_not_stored");
+}
+
+// behaviour 92
+// race 44
+#[apply(each_store)]
+#[tokio::test]
+async fn answers_without_a_body_have_none_on_replay(backend: Backend) {
+    for status in [204, 304] {
+        let world = World::new(backend).await;
+        let script =
+            json!({ "status": status, "body": "surplus", "headers": [["content-length", "7"]] }).to_string();
+        let request = format!(
+            "POST /script HTTP/1.1\r\nhost: test\r\nconnection: close\r\nidempotency-key: k\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\n\r\n{script}",
+            script.len(),
+        );
+        for replayed in [false, true] {
+            let answer = world.raw(&request).await;
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+            assert_eq!(answer.contains("idempotent-replayed: true"), replayed, "{answer}");
+            assert!(!answer.contains("content-length") && !answer.contains("surplus"), "{answer}");
+            assert!(answer.ends_with("\r\n\r\n"), "{answer}");
+        }
+    }
+}
+
+// behaviour 93
+#[apply(each_store)]
+#[tokio::test]
+async fn a_replay_shows_the_answer_of_then_not_the_state_of_now(backend: Backend) {
+    let world = World::new(backend).await;
+    let first = Answer::to(world.booking("k")).await;
+    Answer::to(world.post("/bookings", "another", BOOKING)).await.assert_fresh("201 Created");
+    let again = Answer::to(world.booking("k")).await;
+    again.assert_replay_of(&first);
+    assert_eq!(again.json()["run"], 1);
+}
+
+// race 51
+#[apply(each_store)]
+#[tokio::test]
+async fn a_client_cannot_mark_its_request_as_a_replay(backend: Backend) {
+    let world = World::new(backend).await;
+    let request = world.booking("k").header("idempotent-replayed", "true");
+    Answer::to(request).await.assert_fresh("201 Created");
+    assert_eq!(world.probe.runs(), 1);
+}
+
+// behaviour 5
+#[apply(each_store)]
+#[tokio::test]
+async fn the_retry_of_a_conditional_request_replays_its_success(backend: Backend) {
+    let world = World::new(backend).await;
+    let request = |key: &str| {
+        world
+            .request(reqwest::Method::PATCH, "/conditional")
+            .header("idempotency-key", key)
+            .header("if-match", "\"1\"")
+    };
+    let first = Answer::to(request("k")).await;
+    first.assert_fresh("200 OK");
+    Answer::to(request("k")).await.assert_replay_of(&first);
+    // The resource has changed: another request with the same condition fails.
+    Answer::to(request("another")).await.assert_fresh("412 Precondition Failed");
+}

@@ -1,0 +1,225 @@
+//! Bodies that are large, slow, cut off or announced.
+
+use bytes::Bytes;
+use futures_util::stream;
+use reqwest::{Body, Method};
+use rstest_reuse::apply;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::{
+    answer::Answer,
+    world::{BOOKING, Backend, World, each_store},
+};
+
+// behaviour 118
+// race 29
+#[apply(each_store)]
+#[tokio::test]
+async fn a_body_over_the_limit_is_refused_and_the_key_stays_free(backend: Backend) {
+    let world = World::new(backend).await;
+    let large = format!("{{\"a\":\"{}\"}}", "x".repeat(100));
+    let known = Answer::to(world.post("/small", "k", &large)).await;
+    let chunked = world.post("/small", "k", "").body(Body::wrap_stream(stream::iter([
+        Ok::<_, std::io::Error>(Bytes::from(large.clone())),
+    ])));
+    for answer in [known, Answer::to(chunked).await] {
+        answer.assert_problem("content-too-large", "413 Payload Too Large", "content_too_large");
+    }
+    assert_eq!((world.probe.runs(), world.levers.claim.calls()), (0, 0));
+    Answer::to(world.post("/small", "k", BOOKING)).await.assert_fresh("201 Created");
+    // Without a limit of its own an endpoint has axum's two megabytes.
+    let huge = format!("{{\"a\":\"{}\"}}", "x".repeat(2 * 1024 * 1024));
+    let answer = Answer::to(world.post("/bookings", "huge", &huge)).await;
+    answer.assert_problem("content-too-large", "413 Payload Too Large", "content_too_large");
+}
+
+// behaviour 119
+// race 28
+#[apply(each_store)]
+#[tokio::test]
+async fn a_body_that_is_cut_off_is_refused_and_the_key_stays_free(backend: Backend) {
+    let world = World::new(backend).await;
+    let head = "POST /bookings HTTP/1.1\r\nhost: test\r\nidempotency-key: k\r\ncontent-type: application/json\r\n";
+    for request in [
+        format!("{head}content-length: 500\r\n\r\n{BOOKING}"),
+        format!("{head}transfer-encoding: chunked\r\n\r\n{:x}\r\n{BOOKING}\r\n", BOOKING.len()),
+    ] {
+        let mut connection = world.connect().await;
+        connection.write_all(request.as_bytes()).await.expect("the server reads");
+        connection.shutdown().await.expect("a half-open connection");
+        let mut answer = String::new();
+        // Whether the refusal still gets out is up to the connection.
+        let _ = connection.read_to_string(&mut answer).await;
+        assert!(answer.is_empty() || answer.contains("content_incomplete"), "{answer}");
+    }
+    assert_eq!((world.probe.runs(), world.levers.claim.calls()), (0, 0));
+    Answer::to(world.booking("k")).await.assert_fresh("201 Created");
+}
+
+// behaviour 120
+#[apply(each_store)]
+#[tokio::test]
+async fn a_slow_upload_claims_nothing_before_its_last_byte(backend: Backend) {
+    let world = World::new(backend).await;
+    let (left, right) = BOOKING.split_at(20);
+    let mut slow = world.connect().await;
+    let head = format!(
+        "POST /bookings HTTP/1.1\r\nhost: test\r\nconnection: close\r\nidempotency-key: k\r\n\
+         content-type: application/json\r\nexpect: 100-continue\r\ncontent-length: {}\r\n\r\n",
+        BOOKING.len(),
+    );
+    slow.write_all(head.as_bytes()).await.expect("the server reads");
+    let mut interim = [0; 25];
+    // The server asks for the body, so the head has reached the layer.
+    slow.read_exact(&mut interim).await.expect("an interim answer");
+    assert_eq!(&interim, b"HTTP/1.1 100 Continue\r\n\r\n");
+    slow.write_all(left.as_bytes()).await.expect("the server reads");
+    let first = Answer::to(world.booking("k")).await;
+    first.assert_fresh("201 Created");
+    slow.write_all(right.as_bytes()).await.expect("the server reads");
+    let mut answer = String::new();
+    slow.read_to_string(&mut answer).await.expect("an answer");
+    assert!(answer.contains("idempotent-replayed: true"), "{answer}");
+    assert_eq!(world.probe.runs(), 1);
+}
+
+// behaviour 2, 121
+#[apply(each_store)]
+#[tokio::test]
+async fn a_bad_key_is_refused_before_the_body_is_asked_for(backend: Backend) {
+    let world = World::new(backend).await;
+    for (path, line, name) in [
+        ("/required", "x-a: b", "idempotency_key_missing"),
+        ("/required", "idempotency-key: \"k", "idempotency_key_malformed"),
+        ("/bookings", "idempotency-key: \"k", "idempotency_key_malformed"),
+    ] {
+        let answer = world
+            .raw(format!(
+                "POST {path} HTTP/1.1\r\nhost: test\r\n{line}\r\ncontent-type: application/json\r\n\
+                 expect: 100-continue\r\ncontent-length: 1000\r\n\r\n"
+            ))
+            .await;
+        assert!(answer.starts_with("HTTP/1.1 400 Bad Request"), "{answer}");
+        assert!(answer.contains(name) && !answer.contains("100 Continue"), "{answer}");
+    }
+    assert_eq!((world.probe.runs(), world.levers.claim.calls()), (0, 0));
+}
+
+// behaviour 122
+#[apply(each_store)]
+#[tokio::test]
+async fn a_good_key_is_asked_for_its_body_on_replays_too(backend: Backend) {
+    let world = World::new(backend).await;
+    for replayed in [false, true] {
+        let answer = world
+            .raw(format!(
+                "POST /bookings HTTP/1.1\r\nhost: test\r\nconnection: close\r\nidempotency-key: k\r\n\
+                 content-type: application/json\r\nexpect: 100-continue\r\ncontent-length: {}\r\n\r\n{BOOKING}",
+                BOOKING.len(),
+            ))
+            .await;
+        assert!(answer.starts_with("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 201 Created"), "{answer}");
+        assert_eq!(answer.contains("idempotent-replayed: true"), replayed);
+    }
+}
+
+// behaviour 123
+#[apply(each_store)]
+#[tokio::test]
+async fn an_unknown_expectation_goes_through(backend: Backend) {
+    let world = World::new(backend).await;
+    let first = Answer::to(world.booking("k").header("expect", "something-else")).await;
+    first.assert_fresh("201 Created");
+    Answer::to(world.booking("k").header("expect", "another")).await.assert_replay_of(&first);
+}
+
+// behaviour 124
+#[apply(each_store)]
+#[tokio::test]
+async fn the_handler_gets_the_request_as_it_came(backend: Backend) {
+    let world = World::wrapped(backend, |app| {
+        app.layer(axum::middleware::map_request(async |mut request: axum::extract::Request| {
+            request.extensions_mut().insert(Marker("from outside"));
+            request
+        }))
+    })
+    .await;
+    let body: Vec<u8> = (0..=255).cycle().take(100_000).collect();
+    let request = world
+        .request(Method::POST, "/echo?x=%20y")
+        .header("idempotency-key", "k")
+        .header("content-type", "application/octet-stream")
+        .header("x-custom", "1")
+        .body(body.clone());
+    let answer = Answer::to(request).await;
+    answer.assert_fresh("200 OK");
+    assert_eq!(answer.body, body);
+    for (name, value) in [
+        ("x-seen-content-length", "100000"),
+        ("x-seen-content-type", "application/octet-stream"),
+        ("x-seen-x-custom", "1"),
+        ("x-seen-uri", "/echo?x=%20y"),
+        ("x-seen-marker", "from outside"),
+    ] {
+        assert_eq!(answer.header(name), Some(value), "{name}");
+    }
+}
+
+/// Something that a layer further out tells the handler.
+#[derive(Clone, Copy, Debug)]
+pub struct Marker(pub &'static str);
+
+// behaviour 99
+#[apply(each_store)]
+#[tokio::test]
+async fn compression_outside_does_not_touch_what_is_stored(backend: Backend) {
+    let world = World::wrapped(backend, |app| {
+        app.layer(tower_http::compression::CompressionLayer::new())
+    })
+    .await;
+    let script = serde_json::json!({ "padding": 5000, "headers": [["content-type", "text/plain"]] }).to_string();
+    let request = |encoding: &'static str| {
+        world.post("/script", "k", &script).header("accept-encoding", encoding)
+    };
+    let packed = Answer::to(request("gzip")).await;
+    packed.assert_fresh("200 OK");
+    assert_eq!(packed.header("content-encoding"), Some("gzip"));
+    let plain = Answer::to(request("identity")).await;
+    assert!(plain.is_replay());
+    assert_eq!((plain.header("content-encoding"), plain.body.len()), (None, 5000));
+    let packed_again = Answer::to(request("gzip")).await;
+    assert!(packed_again.is_replay());
+    assert_eq!(packed_again.body, packed.body);
+}
+
+// behaviour 66
+#[apply(each_store)]
+#[tokio::test]
+async fn a_body_that_is_decoded_outside_counts_decoded(backend: Backend) {
+    let world = World::wrapped(backend, |app| {
+        app.layer(tower_http::decompression::RequestDecompressionLayer::new())
+    })
+    .await;
+    let first = Answer::to(world.booking("k")).await;
+    first.assert_fresh("201 Created");
+    let packed = gzip(BOOKING.as_bytes());
+    let request = world.post("/bookings", "k", "").header("content-encoding", "gzip").body(packed);
+    Answer::to(request).await.assert_replay_of(&first);
+}
+
+/// The smallest gzip writer: RFC 1952 around one stored block of RFC 1951.
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(bytes.len()).expect("a short body");
+    let checksum = !bytes.iter().fold(u32::MAX, |checksum, &byte| {
+        (0..8).fold(checksum ^ u32::from(byte), |checksum, _| {
+            (checksum >> 1) ^ (0xedb8_8320 & 0_u32.wrapping_sub(checksum & 1))
+        })
+    });
+    let mut packed = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255, 1];
+    packed.extend(length.to_le_bytes());
+    packed.extend((!length).to_le_bytes());
+    packed.extend(bytes);
+    packed.extend(checksum.to_le_bytes());
+    packed.extend(u32::from(length).to_le_bytes());
+    packed
+}

@@ -1,0 +1,199 @@
+//! A server on a real socket, a client, and the levers by which a test moves them.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::{Extension, Router};
+use idempotency::{
+    Claim, Clock, Fingerprint, Hold, HttpConfig, Idempotency, IdempotencyBuilder, MemoryStore,
+    SqliteStore, Store, Token,
+};
+use reqwest::{Client, Method, RequestBuilder};
+use rstest_reuse::template;
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+};
+
+use crate::{
+    answer::Answer,
+    app,
+    app::Probe,
+    fragile::{FragileStore, Levers},
+};
+
+/// A store to test with.
+#[derive(Clone, Copy, Debug)]
+pub enum Backend {
+    Memory,
+    Sqlite,
+}
+
+#[template]
+#[export]
+#[rstest::rstest]
+#[case::memory(Backend::Memory)]
+#[case::sqlite(Backend::Sqlite)]
+fn each_store(#[case] backend: Backend) {}
+
+/// One server with its store, and a client.
+pub struct World {
+    pub address: SocketAddr,
+    pub client: Client,
+    pub clock: Clock,
+    pub idempotency: Idempotency,
+    pub levers: Levers,
+    pub probe: Probe,
+    server: JoinHandle<()>,
+    _folder: TempDir,
+}
+
+impl World {
+    /// The app of `app.rs` over this store.
+    pub async fn new(backend: Backend) -> Self {
+        Self::with(backend, |builder| builder, |app| app).await
+    }
+
+    /// With other settings of the engine.
+    pub async fn configured(
+        backend: Backend,
+        configure: impl FnOnce(IdempotencyBuilder) -> IdempotencyBuilder,
+    ) -> Self {
+        Self::with(backend, configure, |app| app).await
+    }
+
+    /// With other HTTP settings.
+    pub async fn speaking(backend: Backend, http: HttpConfig) -> Self {
+        Self::configured(backend, |builder| builder.with_http(http)).await
+    }
+
+    /// With layers around the app.
+    pub async fn wrapped(backend: Backend, wrap: impl FnOnce(Router) -> Router) -> Self {
+        Self::with(backend, |builder| builder, wrap).await
+    }
+
+    /// The app over a store of the test's own.
+    pub async fn over(store: Arc<dyn Store>, clock: Clock) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        Self::start(store, clock, folder, |builder| builder, |app| app).await
+    }
+
+    async fn with(
+        backend: Backend,
+        configure: impl FnOnce(IdempotencyBuilder) -> IdempotencyBuilder,
+        wrap: impl FnOnce(Router) -> Router,
+    ) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let clock = Clock::manual();
+        let store: Arc<dyn Store> = match backend {
+            Backend::Memory => Arc::new(MemoryStore::new().with_clock(clock.clone())),
+            Backend::Sqlite => Arc::new(
+                SqliteStore::open(folder.path().join("keys.db"))
+                    .expect("a database")
+                    .with_clock(clock.clone()),
+            ),
+        };
+        Self::start(store, clock, folder, configure, wrap).await
+    }
+
+    async fn start(
+        store: Arc<dyn Store>,
+        clock: Clock,
+        folder: TempDir,
+        configure: impl FnOnce(IdempotencyBuilder) -> IdempotencyBuilder,
+        wrap: impl FnOnce(Router) -> Router,
+    ) -> Self {
+        let (store, levers) = FragileStore::new(store);
+        let idempotency = configure(Idempotency::builder(Arc::new(store))).build();
+        let probe = Probe::default();
+        let app = app::router(&idempotency, probe.clone()).layer(Extension(idempotency.clone()));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let app = wrap(app);
+        let server =
+            tokio::spawn(async move { axum::serve(listener, app).await.expect("a server") });
+        let client = Client::builder().build().expect("a client");
+        Self { address, client, clock, idempotency, levers, probe, server, _folder: folder }
+    }
+
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("http://{}{path}", self.address))
+    }
+
+    /// A POST of a booking under this key.
+    pub fn booking(&self, key: &str) -> RequestBuilder {
+        self.post("/bookings", key, BOOKING)
+    }
+
+    /// A POST of JSON under this key.
+    pub fn post(&self, path: &str, key: &str, json: &str) -> RequestBuilder {
+        self.request(Method::POST, path)
+            .header("idempotency-key", key)
+            .header("content-type", "application/json")
+            .body(json.to_owned())
+    }
+
+    /// Sends a request in the background.
+    pub fn send(&self, request: RequestBuilder) -> JoinHandle<Answer> {
+        tokio::spawn(Answer::to(request))
+    }
+
+    /// Bytes on a connection of their own, and all that comes back until the server closes it.
+    pub async fn raw(&self, request: impl AsRef<[u8]>) -> String {
+        let mut connection = self.connect().await;
+        connection.write_all(request.as_ref()).await.expect("the server reads");
+        let mut answer = Vec::new();
+        // A server that refuses a request may reset the connection behind its answer.
+        let _ = connection.read_to_end(&mut answer).await;
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    pub async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.expect("a connection")
+    }
+
+    /// Leaves the key as a process leaves it that dies while it runs this request.
+    pub async fn abandon(&self, path: &str, key: &str, json: &str) {
+        Answer::to(self.post(path, key, json)).await.assert_fresh("201 Created");
+        let (mut hold, fingerprint) = self.only_record().await;
+        self.clock.advance(hold.ttl);
+        hold.token = Token::random();
+        let claim = self.idempotency.store().claim(&hold, &fingerprint).await.expect("a claim");
+        assert_eq!(claim, Claim::Won { attempt: 1 });
+        self.probe.forget_runs();
+    }
+
+    /// The one record there is, and a hold with which to change it.
+    pub async fn only_record(&self) -> (Hold, Fingerprint) {
+        let records = self.idempotency.store().list(None, 2).await.expect("a list");
+        let [record] = records.as_slice() else { panic!("one record: {records:?}") };
+        let hold = Hold {
+            id: record.id,
+            token: record.token,
+            lease: Duration::from_secs(30),
+            ttl: Duration::from_secs(3600),
+        };
+        (hold, record.fingerprint)
+    }
+
+    /// Moves the store's clock.
+    pub fn pass(&self, seconds: u64) {
+        self.clock.advance(Duration::from_secs(seconds));
+    }
+
+    /// How many records the store has.
+    pub async fn records(&self) -> usize {
+        self.idempotency.store().list(None, 1000).await.expect("a list").len()
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+/// The booking that most tests make.
+pub const BOOKING: &str =
+    r#"{"service_id":"s1","customer_name":"Ann","date":"2026-12-01","time":"10:00"}"#;

@@ -1,0 +1,1 @@
+//! The integration tests of the workspace live in this package; it has no library.
