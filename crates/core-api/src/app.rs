@@ -28,13 +28,16 @@ const MOST_BODY: usize = 64 * 1024;
 /// The service, as axum serves it.
 pub(crate) fn router(app: App) -> Router {
     Router::new()
-        .route("/bookings", post(bookings::create).get(bookings::list))
+        .route(
+            "/bookings",
+            post(bookings::create_booking).get(bookings::list_bookings),
+        )
         .route(
             "/bookings/{id}",
-            get(bookings::show)
-                .put(bookings::replace)
-                .patch(bookings::change)
-                .delete(bookings::remove),
+            get(bookings::show_booking)
+                .put(bookings::replace_booking)
+                .patch(bookings::change_booking)
+                .delete(bookings::delete_booking),
         )
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))

@@ -46,7 +46,7 @@ pub(crate) struct NewBooking {
 
 /// `POST /bookings`
 #[idempotent(ttl_seconds = 86400)]
-pub(crate) async fn create(
+pub(crate) async fn create_booking(
     State(app): State<App>,
     faults: Faults,
     Valid(new): Valid<NewBooking>,
@@ -67,7 +67,10 @@ pub(crate) async fn create(
 }
 
 /// `GET /bookings`, newest first.
-pub(crate) async fn list(State(app): State<App>, page: Page) -> Result<Response, ApiError> {
+pub(crate) async fn list_bookings(
+    State(app): State<App>,
+    page: Page,
+) -> Result<Response, ApiError> {
     // One more than asked for tells whether there is another page.
     let mut bookings = app.bookings.list(page.after, page.limit + 1).await?;
     if bookings.len() <= page.limit.into() {
@@ -80,7 +83,7 @@ pub(crate) async fn list(State(app): State<App>, page: Page) -> Result<Response,
 }
 
 /// `GET /bookings/{id}`
-pub(crate) async fn show(
+pub(crate) async fn show_booking(
     State(app): State<App>,
     BookingId(id): BookingId,
 ) -> Result<Json<Booking>, ApiError> {
@@ -90,7 +93,7 @@ pub(crate) async fn show(
 
 /// `PUT /bookings/{id}`: everything that a client can say of a booking, anew.
 #[idempotent(ttl_seconds = 86400)]
-pub(crate) async fn replace(
+pub(crate) async fn replace_booking(
     State(app): State<App>,
     BookingId(id): BookingId,
     faults: Faults,
@@ -113,7 +116,7 @@ pub(crate) struct Change {
 
 /// `PATCH /bookings/{id}`
 #[idempotent(ttl_seconds = 86400)]
-pub(crate) async fn change(
+pub(crate) async fn change_booking(
     State(app): State<App>,
     BookingId(id): BookingId,
     faults: Faults,
@@ -126,7 +129,7 @@ pub(crate) async fn change(
 
 /// `DELETE /bookings/{id}`
 #[idempotent(ttl_seconds = 86400)]
-pub(crate) async fn remove(
+pub(crate) async fn delete_booking(
     State(app): State<App>,
     BookingId(id): BookingId,
     faults: Faults,

@@ -71,7 +71,7 @@ pub(crate) async fn open(
             let bookings = SqliteBookings::new(file.clone()).await.map_err(database)?;
             (
                 Arc::new(bookings),
-                Arc::new(SqliteStore::new(file).await.map_err(store)?),
+                Arc::new(SqliteStore::new(file).map_err(store)?),
             )
         }
     };
@@ -80,10 +80,7 @@ pub(crate) async fn open(
         StoreUrl::Memory => Arc::new(MemoryStore::new()),
         // The same file cannot be opened twice.
         StoreUrl::Sqlite(path) if config.database == DatabaseUrl::Sqlite(path.clone()) => same,
-        StoreUrl::Sqlite(path) => {
-            let file = SqliteDatabase::open(path).map_err(store)?;
-            Arc::new(SqliteStore::new(file).await.map_err(store)?)
-        }
+        StoreUrl::Sqlite(path) => Arc::new(SqliteStore::open(path).map_err(store)?),
     };
     Ok((bookings, store))
 }

@@ -1,1 +1,217 @@
+mod database;
+mod error;
+mod file;
+mod job;
+mod millis;
+mod records;
+mod schema;
+mod threads;
 
+use std::{
+    fmt,
+    path::Path,
+    time::{Duration, SystemTime},
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+pub use database::SqliteDatabase;
+pub use error::SqliteError;
+
+use super::{Claim, Fenced, Hold, Resolution, Store, StoreError, Subscription, Wakeups};
+use crate::{Clock, Fingerprint, Record, RecordId, Token};
+use records::Found;
+
+/// A store in a SQLite file: nothing to install, and what it has promised outlives the process and the power.
+///
+/// ```no_run
+/// use idempotency::{Idempotency, SqliteStore};
+///
+/// # fn main() -> Result<(), idempotency::SqliteError> {
+/// let idempotency = Idempotency::new(SqliteStore::open("keys.db")?);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Clones are handles on one store. One process has the file at a time; where several serve the same clients,
+/// take another store.
+///
+/// Keys that arrive together are made durable together, so the disk limits how long one answer takes, and
+/// hardly how many there are. A replay is read beside all that and waits for no write.
+#[derive(Clone)]
+pub struct SqliteStore {
+    database: SqliteDatabase,
+    clock: Clock,
+    wakeups: Wakeups,
+}
+
+/// How many records are removed in one piece of work, for which claims that came in meanwhile wait.
+const PURGED_AT_ONCE: usize = 128;
+
+impl SqliteStore {
+    /// A store in a file of its own, which is made if there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`SqliteDatabase::open`], and as [`new`](Self::new).
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, SqliteError> {
+        Self::new(SqliteDatabase::open(path)?)
+    }
+
+    /// A store in a file that the application uses too; its tables are named `idempotency_…`. Waits for the disk.
+    ///
+    /// # Errors
+    ///
+    /// If a newer version of this library made the tables that the file has, or they cannot be made.
+    pub fn new(database: SqliteDatabase) -> Result<Self, SqliteError> {
+        schema::set_up(&database)?;
+        Ok(Self {
+            database,
+            clock: Clock::system(),
+            wakeups: Wakeups::default(),
+        })
+    }
+
+    /// Takes the time from this clock.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// The file, for the application's own tables.
+    #[must_use]
+    pub fn database(&self) -> &SqliteDatabase {
+        &self.database
+    }
+
+    /// Wakes those who wait for this record, once the hold's end is durable.
+    fn wake<T>(&self, id: RecordId) -> impl FnOnce(&Fenced<T>) + Send + 'static {
+        let wakeups = self.wakeups.clone();
+        move |fenced| {
+            if matches!(fenced, Fenced::Done(_)) {
+                wakeups.wake(&id);
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn claim(&self, hold: &Hold, fingerprint: &Fingerprint) -> Result<Claim, StoreError> {
+        let (hold, fingerprint) = (hold.clone(), *fingerprint);
+        let id = hold.id;
+        let found = self
+            .database
+            .read(move |connection| records::find(connection, &id))
+            .await?;
+        // Most duplicates are answered here, without a turn of the writer.
+        if let Found::Settled(claim) = records::judge(found, &hold, &fingerprint, self.clock.now())
+        {
+            return Ok(claim);
+        }
+        let clock = self.clock.clone();
+        let claimed = self
+            .database
+            .write(move |connection| records::claim(connection, &hold, &fingerprint, clock.now()));
+        Ok(claimed.await?)
+    }
+
+    async fn renew(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
+        let (clock, hold) = (self.clock.clone(), hold.clone());
+        let renewed = self
+            .database
+            .write(move |connection| records::renew(connection, &hold, clock.now()));
+        Ok(renewed.await?)
+    }
+
+    async fn complete(
+        &self,
+        hold: &Hold,
+        outcome: Bytes,
+    ) -> Result<Fenced<SystemTime>, StoreError> {
+        let (clock, hold) = (self.clock.clone(), hold.clone());
+        let wake = self.wake(hold.id);
+        let completed = self.database.write_and_then(
+            move |connection| records::complete(connection, &hold, &outcome, clock.now()),
+            wake,
+        );
+        Ok(completed.await?)
+    }
+
+    async fn release(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
+        let (clock, hold) = (self.clock.clone(), hold.clone());
+        let wake = self.wake(hold.id);
+        let released = self.database.write_and_then(
+            move |connection| records::release(connection, &hold, clock.now()),
+            wake,
+        );
+        Ok(released.await?)
+    }
+
+    async fn inspect(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
+        let id = *id;
+        let found = self
+            .database
+            .read(move |connection| records::find(connection, &id));
+        let now = self.clock.now();
+        Ok(found.await?.filter(|record| record.expires_at > now))
+    }
+
+    async fn list(
+        &self,
+        after: Option<&RecordId>,
+        limit: usize,
+    ) -> Result<Vec<Record>, StoreError> {
+        let (now, after) = (self.clock.now(), after.copied());
+        let listed = self
+            .database
+            .read(move |connection| records::list(connection, after.as_ref(), limit, now));
+        Ok(listed.await?)
+    }
+
+    async fn resolve(
+        &self,
+        id: &RecordId,
+        seen: &Token,
+        resolution: Resolution,
+    ) -> Result<Fenced<()>, StoreError> {
+        let (clock, id, seen) = (self.clock.clone(), *id, *seen);
+        let resolved = self.database.write_and_then(
+            move |connection| records::resolve(connection, &id, &seen, &resolution, clock.now()),
+            self.wake(id),
+        );
+        Ok(resolved.await?)
+    }
+
+    async fn purge_expired(&self, limit: usize) -> Result<usize, StoreError> {
+        let now = self.clock.now();
+        let mut purged = 0;
+        while purged < limit {
+            let next = PURGED_AT_ONCE.min(limit - purged);
+            let removed = self
+                .database
+                .write(move |connection| records::purge_expired(connection, next, now))
+                .await?;
+            purged += removed;
+            if removed < next {
+                break;
+            }
+        }
+        Ok(purged)
+    }
+
+    fn subscribe(&self, id: &RecordId) -> Subscription {
+        self.wakeups.subscribe(id, Duration::from_secs(1))
+    }
+}
+
+impl fmt::Debug for SqliteStore {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("SqliteStore")
+            .field("database", &self.database)
+            .finish_non_exhaustive()
+    }
+}

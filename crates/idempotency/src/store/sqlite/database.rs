@@ -1,0 +1,152 @@
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::{Arc, mpsc},
+};
+
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+use super::{
+    SqliteError,
+    file::LockedFile,
+    job::{Call, Job},
+    threads::Workers,
+};
+
+/// One SQLite file, for keys and for the application's own tables alike.
+///
+/// ```
+/// use idempotency::{SqliteDatabase, SqliteError};
+///
+/// # async fn example() -> Result<(), SqliteError> {
+/// let database = SqliteDatabase::open("bookings.db")?;
+/// let id = database
+///     .write(|connection| {
+///         connection
+///             .prepare_cached("insert into bookings (customer) values (?1)")?
+///             .insert(["Ann"])
+///     })
+///     .await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Clones are handles on one file. All that is written goes through one thread, which puts whatever has come
+/// in while the last transaction was being made durable into the next one: many callers share the price of a
+/// commit, and nobody is ever told that the database is busy. Two more threads read beside it.
+///
+/// A commit is durable when its callers hear of it (`synchronous = full`, write-ahead log). The file can be
+/// read by this user only, and is open once at a time: a lock on `<path>.lock` sees to that. When the last
+/// handle is dropped, what is queued is done and the file closed first, for which the drop waits.
+#[derive(Clone)]
+pub struct SqliteDatabase(Arc<Shared>);
+
+struct Shared {
+    path: PathBuf,
+    // Dropped first: the connection that writes must be the last to close, which empties the log.
+    readers: Workers,
+    writer: Workers,
+}
+
+/// Reads take microseconds; the second thread is for those that do not.
+const READERS: usize = 2;
+
+impl SqliteDatabase {
+    /// Opens the file, or makes it.
+    ///
+    /// # Errors
+    ///
+    /// If the path names no file, its folder does not exist, the file is no SQLite database or cannot be
+    /// written to, or is open already.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, SqliteError> {
+        let path = path.as_ref();
+        let file = Arc::new(LockedFile::acquire(path)?);
+        let writer = file.writer()?;
+        let readers = (0..READERS)
+            .map(|_| file.reader())
+            .collect::<Result<Vec<_>, _>>()?;
+        let failed = |error| SqliteError::open(path, error);
+        Ok(Self(Arc::new(Shared {
+            path: path.to_owned(),
+            readers: Workers::reading(readers, &file).map_err(failed)?,
+            writer: Workers::writing(writer, &file).map_err(failed)?,
+        })))
+    }
+
+    /// Runs this on the thread that writes, and returns once it is durable.
+    ///
+    /// It shares its transaction with other callers' work, of which it sees what ran before it. If it fails or
+    /// panics, its own statements are undone and nobody else's. It is not for long work, because everybody who
+    /// writes waits for it; and it must not begin or end transactions itself, nor break a deferred foreign key,
+    /// which SQLite checks for all of them together.
+    ///
+    /// Once this future has been polled the work is done even if the future is dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`SqliteError::Work`] with the closure's own error and [`SqliteError::Panicked`]: nothing of it was kept.
+    /// [`SqliteError::Commit`] and [`SqliteError::Stopped`]: it is not known to be kept.
+    pub async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, rusqlite::Error> + Send + 'static,
+    ) -> Result<T, SqliteError> {
+        self.write_and_then(work, |_| ()).await
+    }
+
+    /// Runs this on a thread that only reads, in no transaction, beside whatever is being written.
+    ///
+    /// It sees all that was committed before it. Several statements see one state of the database between `begin`
+    /// and `commit`.
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](Self::write); an attempt to write is one.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, rusqlite::Error> + Send + 'static,
+    ) -> Result<T, SqliteError> {
+        let (answer, answered) = oneshot::channel();
+        // A caller that has gone needs no answer.
+        let job = Call::new(work, |result| drop(answer.send(result)));
+        self.0.readers.send(Box::new(job))?;
+        answered.await.unwrap_or(Err(SqliteError::Stopped))
+    }
+
+    /// [`write`](Self::write), and this once it is durable, whether or not anybody waits for it still.
+    pub(super) async fn write_and_then<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, rusqlite::Error> + Send + 'static,
+        then: impl FnOnce(&T) + Send + 'static,
+    ) -> Result<T, SqliteError> {
+        let (answer, answered) = oneshot::channel();
+        let job = Call::new(work, |result: Result<T, SqliteError>| {
+            if let Ok(value) = &result {
+                then(value);
+            }
+            drop(answer.send(result));
+        });
+        self.0.writer.send(Box::new(job))?;
+        answered.await.unwrap_or(Err(SqliteError::Stopped))
+    }
+
+    /// [`write`](Self::write) for the start of a program, on a thread that may block.
+    pub(super) fn write_blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, rusqlite::Error> + Send + 'static,
+    ) -> Result<T, SqliteError> {
+        let (answer, answered) = mpsc::sync_channel(1);
+        let job: Box<dyn Job> = Box::new(Call::new(work, move |result| drop(answer.send(result))));
+        self.0.writer.send(job)?;
+        answered.recv().unwrap_or(Err(SqliteError::Stopped))
+    }
+}
+
+impl fmt::Debug for SqliteDatabase {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("SqliteDatabase")
+            .field("path", &self.0.path)
+            .finish_non_exhaustive()
+    }
+}

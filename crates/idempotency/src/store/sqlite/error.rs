@@ -1,0 +1,124 @@
+use std::{
+    error::Error,
+    fmt, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use crate::StoreError;
+
+/// Why a SQLite file could not be opened, or work on it was not done.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum SqliteError {
+    /// The path names no file: it is empty or `:memory:`.
+    NoFile,
+    /// The file, or the lock beside it, could not be opened.
+    Open {
+        /// Which file.
+        path: PathBuf,
+        /// What stood in the way.
+        source: Arc<dyn Error + Send + Sync>,
+    },
+    /// Somebody has the file open already: another process, or this one by another call of `open`.
+    InUse {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// A newer version of this library has written the file's tables.
+    NewerSchema {
+        /// The version in the file.
+        found: i64,
+        /// The newest version that this library can read.
+        known: i64,
+    },
+    /// The work failed, and nothing of it was kept.
+    Work(Arc<rusqlite::Error>),
+    /// The work panicked, and nothing of it was kept.
+    Panicked,
+    /// The transaction that carried the work, perhaps together with others', was not committed for certain.
+    Commit(Arc<rusqlite::Error>),
+    /// The database's thread has ended, so nothing is done any more.
+    Stopped,
+}
+
+impl SqliteError {
+    pub(super) fn open(path: &Path, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Open {
+            path: path.to_owned(),
+            source: source.into().into(),
+        }
+    }
+
+    pub(super) fn open_kind(path: &Path, kind: io::ErrorKind) -> Self {
+        Self::open(path, io::Error::from(kind))
+    }
+}
+
+impl From<rusqlite::Error> for SqliteError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Work(Arc::new(error))
+    }
+}
+
+impl fmt::Display for SqliteError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoFile => formatter.write_str(
+                "a SQLite database needs the path of a file; keys that need not outlive the process belong in a MemoryStore",
+            ),
+            Self::Open { path, .. } => {
+                write!(formatter, "the SQLite file {} cannot be opened", path.display())
+            }
+            Self::InUse { path } => write!(
+                formatter,
+                "the SQLite file {} is open already, in another process or in this one; \
+                 stop the other process or give this one a file of its own, \
+                 and within a process clone one SqliteDatabase",
+                path.display()
+            ),
+            Self::NewerSchema { found, known } => write!(
+                formatter,
+                "the SQLite file has idempotency tables of version {found}, and this program knows none after {known}; \
+                 run the newer program, or use another file",
+            ),
+            Self::Work(_) => formatter.write_str("SQLite refused the work"),
+            Self::Panicked => formatter.write_str("the work on the SQLite file panicked"),
+            Self::Commit(_) => formatter.write_str("SQLite did not commit the work"),
+            Self::Stopped => formatter.write_str("the thread of the SQLite file has ended"),
+        }
+    }
+}
+
+impl Error for SqliteError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Open { source, .. } => Some(source.as_ref()),
+            Self::Work(error) | Self::Commit(error) => Some(error.as_ref()),
+            Self::NoFile
+            | Self::InUse { .. }
+            | Self::NewerSchema { .. }
+            | Self::Panicked
+            | Self::Stopped => None,
+        }
+    }
+}
+
+/// A column that does not hold what its name says makes the record unreadable; all else is the file's fault.
+impl From<SqliteError> for StoreError {
+    fn from(error: SqliteError) -> Self {
+        let unreadable = match &error {
+            SqliteError::Work(error) => matches!(
+                error.as_ref(),
+                rusqlite::Error::FromSqlConversionFailure(..)
+                    | rusqlite::Error::IntegralValueOutOfRange(..)
+                    | rusqlite::Error::InvalidColumnType(..)
+            ),
+            _ => false,
+        };
+        match unreadable {
+            true => Self::unreadable(error),
+            false => Self::unavailable(error),
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! The file: who may open it, and how connections to it are set up.
+
+use std::{
+    fs::{File, OpenOptions, TryLockError, canonicalize, metadata},
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::SqliteError;
+
+/// The exclusive right to a database file, until it is dropped.
+#[derive(Debug)]
+pub(super) struct LockedFile {
+    path: PathBuf,
+    // A file beside the database, never the database itself: closing any descriptor of that one would drop
+    // the locks that SQLite holds on it. It stays behind, because removing it would race with the next opener.
+    _lock: File,
+}
+
+/// Statements that a connection keeps prepared: those of the store, and room for those of the application.
+const PREPARED_STATEMENTS: usize = 128;
+
+/// `full` makes a commit survive the loss of power, which is what an answer promises. The savepoints of a batch
+/// stay out of temporary files. The log is cut back after a checkpoint if a burst has made it long.
+const SET_UP_WRITER: &str = "
+    pragma synchronous = full;
+    pragma fullfsync = on;
+    pragma foreign_keys = on;
+    pragma temp_store = memory;
+    pragma cache_size = -16384;
+    pragma journal_size_limit = 67108864;
+";
+
+const SET_UP_READER: &str = "
+    pragma query_only = on;
+    pragma foreign_keys = on;
+    pragma temp_store = memory;
+    pragma cache_size = -16384;
+";
+
+impl LockedFile {
+    pub(super) fn acquire(path: &Path) -> Result<Self, SqliteError> {
+        if path.as_os_str().is_empty() || path.as_os_str() == ":memory:" {
+            return Err(SqliteError::NoFile);
+        }
+        create_private(path).map_err(|error| SqliteError::open(path, error))?;
+        // One name for one file, whatever links lead to it: the lock is found by the name.
+        let path = canonicalize(path).map_err(|error| SqliteError::open(path, error))?;
+        let found = metadata(&path).map_err(|error| SqliteError::open(&path, error))?;
+        if found.is_dir() {
+            return Err(SqliteError::open_kind(&path, io::ErrorKind::IsADirectory));
+        }
+        let lock = lock_beside(&path)?;
+        Ok(Self { path, _lock: lock })
+    }
+
+    pub(super) fn writer(&self) -> Result<Connection, SqliteError> {
+        let connection = self.connect(OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        self.set_up_writer(&connection)
+            .map_err(|error| SqliteError::open(&self.path, error))?;
+        // SQLite opens a file that it may not write to for reading only, without a word.
+        if connection.is_readonly("main").unwrap_or(true) {
+            return Err(SqliteError::open_kind(
+                &self.path,
+                io::ErrorKind::PermissionDenied,
+            ));
+        }
+        Ok(connection)
+    }
+
+    fn set_up_writer(
+        &self,
+        connection: &Connection,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let mode: String =
+            connection.query_row("pragma journal_mode = wal", (), |row| row.get(0))?;
+        if mode != "wal" {
+            return Err("its file system cannot hold SQLite's write-ahead log".into());
+        }
+        connection.execute_batch(SET_UP_WRITER)?;
+        Ok(())
+    }
+
+    pub(super) fn reader(&self) -> Result<Connection, SqliteError> {
+        let connection = self.connect(OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        connection
+            .execute_batch(SET_UP_READER)
+            .map_err(|error| SqliteError::open(&self.path, error))?;
+        Ok(connection)
+    }
+
+    fn connect(&self, access: OpenFlags) -> Result<Connection, SqliteError> {
+        // Each connection lives on one thread, so SQLite's own locking would be for nothing.
+        let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(&self.path, flags)
+            .map_err(|error| SqliteError::open(&self.path, error))?;
+        // Nobody else should be there; but an operator may look into the file with a tool of his own.
+        connection
+            .busy_timeout(Duration::from_secs(5))
+            .map_err(|error| SqliteError::open(&self.path, error))?;
+        connection.set_prepared_statement_cache_capacity(PREPARED_STATEMENTS);
+        Ok(connection)
+    }
+}
+
+/// Makes an empty file that only this user can read, since it will hold answers. SQLite gives its log the same
+/// permissions, and takes an empty file for an empty database.
+fn create_private(path: &Path) -> io::Result<()> {
+    // Only a file that nobody has open yet: an existing one must not be opened and closed here.
+    match private().create_new(true).open(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn lock_beside(path: &Path) -> Result<File, SqliteError> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".lock");
+    let beside = PathBuf::from(beside);
+    let lock = private()
+        .create(true)
+        .open(&beside)
+        .map_err(|error| SqliteError::open(&beside, error))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(SqliteError::InUse {
+            path: path.to_owned(),
+        }),
+        Err(TryLockError::Error(error)) => Err(SqliteError::open(&beside, error)),
+    }
+}
+
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+}

@@ -1,0 +1,55 @@
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rusqlite::{
+    Error,
+    types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef},
+};
+
+/// A time as the tables keep it: whole milliseconds since 1970.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Millis(i64);
+
+/// The end of the year 9999. A ttl that reaches further ends here.
+const LATEST: i64 = 253_402_300_799_999;
+
+impl Millis {
+    /// This moment, rounded down: a time of the table has come exactly if it is not later than that.
+    pub(super) fn at(now: SystemTime) -> Self {
+        Self::capped(since_1970(now).as_millis())
+    }
+
+    /// So much later, rounded up: nothing ends early.
+    pub(super) fn after(now: SystemTime, lives: Duration) -> Self {
+        let nanoseconds = since_1970(now).saturating_add(lives).as_nanos();
+        Self::capped(nanoseconds.div_ceil(1_000_000))
+    }
+
+    pub(super) fn time(self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_millis(self.0.unsigned_abs())
+    }
+
+    fn capped(milliseconds: u128) -> Self {
+        Self(i64::try_from(milliseconds).map_or(LATEST, |milliseconds| milliseconds.min(LATEST)))
+    }
+}
+
+/// A clock that stands before 1970 has not been set.
+fn since_1970(now: SystemTime) -> Duration {
+    now.duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+impl ToSql for Millis {
+    fn to_sql(&self) -> Result<ToSqlOutput<'_>, Error> {
+        self.0.to_sql()
+    }
+}
+
+impl FromSql for Millis {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let found = value.as_i64()?;
+        match found {
+            0..=LATEST => Ok(Self(found)),
+            _ => Err(FromSqlError::OutOfRange(found)),
+        }
+    }
+}

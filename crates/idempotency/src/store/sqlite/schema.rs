@@ -1,0 +1,55 @@
+//! The store's tables, and the version of them that a file has.
+
+use rusqlite::OptionalExtension;
+
+use super::{SqliteDatabase, SqliteError};
+
+/// The version that this code reads and writes. A change of the tables adds one, and a step from each older one.
+const VERSION: i64 = 1;
+
+// A table of its own and not `user_version`, which belongs to the application that shares the file.
+const CREATE_VERSION: &str = "
+    create table if not exists idempotency_schema (version integer not null) strict;
+";
+
+const FIND_VERSION: &str = "select version from idempotency_schema";
+
+const SET_VERSION: &str = "insert into idempotency_schema (version) values (?1)";
+
+// `lease_until` while it is in flight and `outcome` when it is completed; times in milliseconds since 1970.
+const CREATE_RECORDS: &str = "
+    create table idempotency_records (
+        id blob not null primary key,
+        fingerprint blob not null,
+        token blob not null,
+        attempt integer not null,
+        expires_at integer not null,
+        phase integer not null,
+        lease_until integer,
+        outcome blob
+    ) strict;
+    create index idempotency_records_by_expiry on idempotency_records (expires_at);
+";
+
+/// Makes the tables where there are none.
+pub(super) fn set_up(database: &SqliteDatabase) -> Result<(), SqliteError> {
+    let found = database.write_blocking(|connection| {
+        connection.execute_batch(CREATE_VERSION)?;
+        let found = connection
+            .query_row(FIND_VERSION, (), |row| row.get(0))
+            .optional()?;
+        if let Some(found) = found {
+            return Ok(found);
+        }
+        connection.execute_batch(CREATE_RECORDS)?;
+        connection.execute(SET_VERSION, [VERSION])?;
+        Ok(VERSION)
+    })?;
+    if found > VERSION {
+        return Err(SqliteError::NewerSchema {
+            found,
+            known: VERSION,
+        });
+    }
+    Ok(())
+}
