@@ -28,8 +28,9 @@ pub struct Config {
     /// Where idempotency keys and their answers are kept: same, which is the database; sqlite:PATH, a file of
     /// its own; or memory:, which forgets them when the service ends.
     ///
-    /// A key is claimed before its booking is written and completed afterwards. If the service is killed
-    /// between the two, retries are answered 409 until the claim's 30 seconds are over, and then run again.
+    /// A request holds its key by a lease of 30 seconds, taken before the booking is written and renewed while
+    /// the request runs, wherever the keys are. If the service is killed in between, retries are answered 409
+    /// until the lease ends, and then run again.
     #[arg(
         long,
         env = "CORE_API_IDEMPOTENCY_STORE",

@@ -36,7 +36,7 @@ async fn a_duplicate_of_a_slow_request_is_a_conflict() {
     let server = Server::start(directory.path(), &["--fault-injection"]);
     let slow = post(&server, "k").header("X-Fault-Delay-Ms", "600000");
     tokio::spawn(slow.send());
-    server.wait_for_log("delayed on order");
+    server.wait_for_log("delayed on order").await;
 
     let duplicate = send(post(&server, "k")).await;
     assert_eq!(duplicate.problem(409)["code"], "idempotency_in_progress");
@@ -53,9 +53,9 @@ async fn a_client_that_goes_finds_its_answer_when_it_comes_back() {
     let server = Server::start(directory.path(), &["--fault-injection"]);
     let slow = post(&server, "k").header("X-Fault-Delay-Ms", "300");
     let impatient = tokio::spawn(slow.send());
-    server.wait_for_log("delayed on order");
+    server.wait_for_log("delayed on order").await;
     impatient.abort();
-    server.wait_for_log("the client has gone");
+    server.wait_for_log("the client has gone").await;
 
     let retry = send(post(&server, "k").header("Prefer", "wait=60")).await;
     assert_eq!(retry.status, 201);

@@ -13,9 +13,9 @@ async fn sigterm_lets_running_requests_end_and_stores_their_answers() {
         .write("POST", "/bookings", "k", &booking("Ann"))
         .header("X-Fault-Delay-Ms", "500");
     let slow = tokio::spawn(send(slow));
-    server.wait_for_log("delayed on order");
+    server.wait_for_log("delayed on order").await;
     server.terminate();
-    server.wait_for_log("no new connections");
+    server.wait_for_log("no new connections").await;
 
     let first = slow.await.unwrap();
     assert_eq!(first.status, 201);
@@ -38,9 +38,9 @@ async fn a_run_whose_client_has_gone_is_waited_for_too() {
         .write("POST", "/bookings", "k", &booking("Ann"))
         .header("X-Fault-Delay-Ms", "500");
     let slow = tokio::spawn(slow.send());
-    server.wait_for_log("delayed on order");
+    server.wait_for_log("delayed on order").await;
     slow.abort();
-    server.wait_for_log("the client has gone");
+    server.wait_for_log("the client has gone").await;
     server.terminate();
     let (status, _, log) = server.wait();
     assert_eq!(status.code(), Some(0), "{log}");
@@ -57,9 +57,9 @@ async fn a_second_signal_ends_it_at_once() {
         .write("POST", "/bookings", "k", &booking("Ann"))
         .header("X-Fault-Delay-Ms", "600000");
     let slow = tokio::spawn(slow.send());
-    server.wait_for_log("delayed on order");
+    server.wait_for_log("delayed on order").await;
     server.terminate();
-    server.wait_for_log("no new connections");
+    server.wait_for_log("no new connections").await;
     server.terminate();
     let (status, _, log) = server.wait();
     assert_eq!(status.code(), Some(1), "{log}");
@@ -75,7 +75,7 @@ async fn killed_in_the_middle_its_key_is_taken_until_the_lease_ends() {
         .write("POST", "/bookings", "k", &booking("Ann"))
         .header("X-Fault-Delay-Ms", "600000");
     tokio::spawn(slow.send());
-    server.wait_for_log("delayed on order");
+    server.wait_for_log("delayed on order").await;
     server.kill();
 
     let server = Server::start(directory.path(), &[]);

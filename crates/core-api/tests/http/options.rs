@@ -147,7 +147,7 @@ async fn variables_do_what_flags_do() {
         ],
     );
     assert!(server.ready_line.contains("sqlite:by-variable.db"));
-    server.wait_for_log("--fault-injection is on");
+    server.wait_for_log("--fault-injection is on").await;
     assert!(directory.path().join("by-variable.db").exists());
 }
 

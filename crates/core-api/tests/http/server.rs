@@ -5,29 +5,23 @@ use std::{
     net::SocketAddr,
     path::Path,
     process::{Child, ChildStdout, Command, ExitStatus, Stdio},
-    sync::{Arc, Condvar, Mutex},
     thread::{self, JoinHandle},
 };
 
 use reqwest::{Client, Method, RequestBuilder, StatusCode, header::HeaderMap};
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 /// The program, killed when this is dropped.
 pub(crate) struct Server {
     child: Child,
     stdout: BufReader<ChildStdout>,
-    log: Arc<Log>,
+    /// What it has written to standard error so far; the sender is gone once there is no more.
+    log: watch::Receiver<String>,
     reader: Option<JoinHandle<()>>,
     client: Client,
     pub(crate) ready_line: String,
     pub(crate) address: SocketAddr,
-}
-
-/// What the program has written to standard error so far.
-#[derive(Default)]
-struct Log {
-    text: Mutex<String>,
-    grown: Condvar,
 }
 
 /// One answer, read to its end.
@@ -58,15 +52,18 @@ impl Server {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let log = Arc::new(Log::default());
-        let reader = {
-            let (log, stderr) = (Arc::clone(&log), child.stderr.take().unwrap());
-            thread::spawn(move || log.read(BufReader::new(stderr)))
-        };
+        let (written, log) = watch::channel(String::new());
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let reader = thread::spawn(move || {
+            for line in stderr.lines() {
+                let line = line.unwrap();
+                written.send_modify(|log| log.extend([&line, "\n"]));
+            }
+        });
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut ready_line = String::new();
         stdout.read_line(&mut ready_line).unwrap();
-        assert!(!ready_line.is_empty(), "{}", log.text.lock().unwrap());
+        assert!(!ready_line.is_empty(), "{}", *log.borrow());
         let address = ready_line
             .split_once("http://")
             .and_then(|(_, rest)| rest.split_once(' '))
@@ -118,11 +115,10 @@ impl Server {
     }
 
     /// Waits until the log has this text.
-    pub(crate) fn wait_for_log(&self, text: &str) {
-        let log = self.log.text.lock().unwrap();
-        let ended = |log: &mut String| !log.contains(text) && !log.ends_with('\0');
-        let log = self.log.grown.wait_while(log, ended).unwrap();
-        assert!(log.contains(text), "the program ended: {log}");
+    pub(crate) async fn wait_for_log(&self, text: &str) {
+        let mut log = self.log.clone();
+        let found = log.wait_for(|log| log.contains(text)).await.is_ok();
+        assert!(found, "the program ended without {text:?}");
     }
 
     /// Sends SIGTERM.
@@ -149,8 +145,7 @@ impl Server {
         let mut rest = String::new();
         self.stdout.read_to_string(&mut rest).unwrap();
         self.reader.take().unwrap().join().unwrap();
-        let log = self.log.text.lock().unwrap();
-        (status, rest, log.trim_end_matches('\0').to_owned())
+        (status, rest, self.log.borrow().clone())
     }
 }
 
@@ -159,21 +154,6 @@ impl Drop for Server {
         // It may have ended already.
         drop(self.child.kill());
         drop(self.child.wait());
-    }
-}
-
-impl Log {
-    /// Reads to the end, and marks it by a NUL, which no log line has.
-    fn read(&self, stderr: impl BufRead) {
-        for line in stderr.lines() {
-            self.push(&format!("{}\n", line.unwrap()));
-        }
-        self.push("\0");
-    }
-
-    fn push(&self, text: &str) {
-        self.text.lock().unwrap().push_str(text);
-        self.grown.notify_all();
     }
 }
 
