@@ -6,51 +6,57 @@ use reqwest::RequestBuilder;
 use serde_json::Value;
 
 #[derive(Clone, Debug)]
-pub struct Answer {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub body: Bytes,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
 }
 
 impl Answer {
-    pub async fn to(request: RequestBuilder) -> Self {
+    pub(crate) async fn to(request: RequestBuilder) -> Self {
         let response = request.send().await.expect("an answer");
         let (status, headers) = (response.status(), response.headers().clone());
-        Self { status, headers, body: response.bytes().await.expect("a whole body") }
+        Self {
+            status,
+            headers,
+            body: response.bytes().await.expect("a whole body"),
+        }
     }
 
     /// The status with its words.
-    pub fn status(&self) -> String {
+    pub(crate) fn status(&self) -> String {
         self.status.to_string()
     }
 
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).map(|value| value.to_str().expect("a text"))
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .get(name)
+            .map(|value| value.to_str().expect("a text"))
     }
 
-    pub fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         str::from_utf8(&self.body).expect("a text")
     }
 
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).expect("JSON")
     }
 
     /// Whether this is a stored answer.
-    pub fn is_replay(&self) -> bool {
+    pub(crate) fn is_replay(&self) -> bool {
         self.header("idempotent-replayed") == Some("true")
     }
 
     /// That a handler answered just now.
     #[track_caller]
-    pub fn assert_fresh(&self, status: &str) {
+    pub(crate) fn assert_fresh(&self, status: &str) {
         assert_eq!(self.status(), status, "{self:?}");
         assert_eq!(self.header("idempotent-replayed"), None, "{self:?}");
     }
 
     /// That this is the stored form of `first`.
     #[track_caller]
-    pub fn assert_replay_of(&self, first: &Self) {
+    pub(crate) fn assert_replay_of(&self, first: &Self) {
         assert!(self.is_replay(), "{self:?}");
         assert_eq!(self.status, first.status);
         assert_eq!(self.body, first.body);
@@ -61,16 +67,22 @@ impl Answer {
 
     /// That this is the refusal of this name, complete in all its parts.
     #[track_caller]
-    pub fn assert_problem(&self, name: &str, status: &str, code: &str) {
+    pub(crate) fn assert_problem(&self, name: &str, status: &str, code: &str) {
         assert_eq!(self.status(), status, "{self:?}");
-        assert_eq!(self.header("content-type"), Some("application/problem+json"));
+        assert_eq!(
+            self.header("content-type"),
+            Some("application/problem+json")
+        );
         assert_eq!(self.header("content-language"), Some("en"));
         assert_eq!(self.header("cache-control"), Some("no-store"));
         assert_eq!(self.header("idempotent-replayed"), None);
         assert_eq!(self.header("idempotency-expires"), None);
         let problem = self.json();
         let page = problem["type"].as_str().expect("a type");
-        assert!(page.starts_with("https://") && page.ends_with(&format!("#{name}")), "{page}");
+        assert!(
+            page.starts_with("https://") && page.ends_with(&format!("#{name}")),
+            "{page}"
+        );
         assert_eq!(
             self.header("link"),
             Some(format!("<{page}>; rel=\"describedby\"; type=\"text/html\"").as_str()),
@@ -80,7 +92,10 @@ impl Answer {
         assert!(!problem["title"].as_str().expect("a title").is_empty());
         assert!(!problem["detail"].as_str().expect("a detail").is_empty());
         assert_eq!(
-            problem.get("retry_after").map(ToString::to_string).as_deref(),
+            problem
+                .get("retry_after")
+                .map(ToString::to_string)
+                .as_deref(),
             self.header("retry-after"),
         );
     }

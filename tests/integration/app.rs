@@ -30,7 +30,7 @@ use crate::transport::Marker;
 
 /// What the handlers did, and when those that stop may go on.
 #[derive(Clone, Debug, Default)]
-pub struct Probe(Arc<Inner>);
+pub(crate) struct Probe(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -61,33 +61,44 @@ impl Default for Inner {
 
 impl Probe {
     /// How many handlers have begun.
-    pub fn runs(&self) -> usize {
+    pub(crate) fn runs(&self) -> usize {
         self.0.runs.load(Ordering::SeqCst)
     }
 
     /// Counts from 0 again.
-    pub fn forget_runs(&self) {
+    pub(crate) fn forget_runs(&self) {
         self.0.runs.store(0, Ordering::SeqCst);
     }
 
     /// Returns once a handler that stops has begun; each is seen once.
-    pub async fn started(&self) {
-        self.0.started.acquire().await.expect("an open semaphore").forget();
+    pub(crate) async fn started(&self) {
+        self.0
+            .started
+            .acquire()
+            .await
+            .expect("an open semaphore")
+            .forget();
     }
 
     /// Lets one stopped handler go on.
-    pub fn proceed(&self) {
+    pub(crate) fn proceed(&self) {
         self.0.gate.send_modify(|gate| gate.anybody += 1);
     }
 
     /// Lets the stopped handler of this number go on.
-    pub fn proceed_with(&self, run: usize) {
+    pub(crate) fn proceed_with(&self, run: usize) {
         self.0.gate.send_modify(|gate| _ = gate.runs.insert(run));
     }
 
     /// Lets the handler go on that blocks its thread.
-    pub fn unblock(&self) {
-        self.0.blocked.0.lock().expect("a lock").send(()).expect("a receiver");
+    pub(crate) fn unblock(&self) {
+        self.0
+            .blocked
+            .0
+            .lock()
+            .expect("a lock")
+            .send(())
+            .expect("a receiver");
     }
 
     fn count(&self) -> usize {
@@ -110,12 +121,18 @@ impl Probe {
 
     fn block(&self) {
         self.0.started.add_permits(1);
-        self.0.blocked.1.lock().expect("a lock").recv().expect("a sender");
+        self.0
+            .blocked
+            .1
+            .lock()
+            .expect("a lock")
+            .recv()
+            .expect("a sender");
     }
 }
 
 /// Every endpoint.
-pub fn router(idempotency: &Idempotency, probe: Probe) -> Router {
+pub(crate) fn router(idempotency: &Idempotency, probe: Probe) -> Router {
     let layered = Router::new()
         .route("/bookings", post(unprotected).put(unprotected))
         .route("/script", post(unprotected_script))
@@ -129,21 +146,21 @@ pub fn router(idempotency: &Idempotency, probe: Probe) -> Router {
         .route("/bookings/{id}", any(touch))
         .route("/bookings/{id}/pay", post(touch))
         .route("/posted", post(book))
-        .route("/required", post(required))
+        .route("/required", post(require_a_key))
         .route("/unprotected", any(unprotected))
-        .route("/stop", post(stop))
-        .route("/stop/wait", post(stop_wait))
+        .route("/stop", post(stop_midway))
+        .route("/stop/wait", post(stop_midway_with_waiters))
         .route("/stop/fail-once", post(fail_once))
-        .route("/second", post(second))
-        .route("/blocking", post(blocking))
-        .route("/conditional", any(conditional))
-        .route("/echo", post(echo))
-        .route("/script", post(script))
-        .route("/script/all", post(script_all))
-        .route("/short", post(short))
+        .route("/second", post(take_a_lease_of_a_second))
+        .route("/blocking", post(block_the_thread))
+        .route("/conditional", any(change_if_match))
+        .route("/echo", post(echo_back))
+        .route("/script", post(follow_script))
+        .route("/script/all", post(follow_script_keeping_all))
+        .route("/short", post(take_a_short_lease))
         .route("/small", post(book).layer(DefaultBodyLimit::max(100)))
-        .route("/tenants", post(tenants))
-        .route("/half", post(half))
+        .route("/tenants", post(ask_for_the_tenant))
+        .route("/half", post(count_half))
         .nest("/api", Router::new().route("/bookings", post(book)))
         .nest("/v2", Router::new().route("/bookings", post(book)))
         .nest("/accounts", accounts)
@@ -152,8 +169,13 @@ pub fn router(idempotency: &Idempotency, probe: Probe) -> Router {
 }
 
 /// What an authentication layer would do: it knows tokens, and one subject may have several.
-async fn authenticate(mut request: axum::extract::Request) -> Result<axum::extract::Request, StatusCode> {
-    let token = request.headers().get("authorization").and_then(|value| value.to_str().ok());
+async fn authenticate(
+    mut request: axum::extract::Request,
+) -> Result<axum::extract::Request, StatusCode> {
+    let token = request
+        .headers()
+        .get("authorization")
+        .and_then(|value| value.to_str().ok());
     let subject = match token {
         Some("Bearer ann-1" | "Bearer ann-2") => "ann",
         Some("Bearer bob-1") => "bob",
@@ -166,7 +188,12 @@ async fn authenticate(mut request: axum::extract::Request) -> Result<axum::extra
 fn booked(run: usize, new: &Value) -> Response {
     let booking = json!({ "run": run, "booking": new });
     let location = HeaderValue::from_str(&format!("/bookings/{run}")).expect("a location");
-    (StatusCode::CREATED, [(http::header::LOCATION, location)], Json(booking)).into_response()
+    (
+        StatusCode::CREATED,
+        [(http::header::LOCATION, location)],
+        Json(booking),
+    )
+        .into_response()
 }
 
 #[idempotent(ttl_seconds = 3600)]
@@ -175,7 +202,10 @@ async fn book(State(probe): State<Probe>, Json(new): Json<Value>) -> Response {
 }
 
 async fn unprotected(State(probe): State<Probe>, body: Bytes) -> Response {
-    booked(probe.count(), &String::from_utf8_lossy(&body).into_owned().into())
+    booked(
+        probe.count(),
+        &String::from_utf8_lossy(&body).into_owned().into(),
+    )
 }
 
 #[idempotent(ttl_seconds = 3600)]
@@ -188,26 +218,26 @@ async fn touch(State(probe): State<Probe>, Path(id): Path<String>) -> Response {
 }
 
 #[idempotent(required)]
-async fn required(State(probe): State<Probe>, Json(new): Json<Value>) -> Response {
+async fn require_a_key(State(probe): State<Probe>, Json(new): Json<Value>) -> Response {
     booked(probe.count(), &new)
 }
 
 #[idempotent(ttl_seconds = 3600)]
-async fn stop(State(probe): State<Probe>, Json(new): Json<Value>) -> Response {
+async fn stop_midway(State(probe): State<Probe>, Json(new): Json<Value>) -> Response {
     let run = probe.count();
     probe.stop(run).await;
     booked(run, &new)
 }
 
 #[idempotent(ttl_seconds = 3600, on_duplicate = "wait")]
-async fn stop_wait(State(probe): State<Probe>, Json(new): Json<Value>) -> Response {
+async fn stop_midway_with_waiters(State(probe): State<Probe>, Json(new): Json<Value>) -> Response {
     let run = probe.count();
     probe.stop(run).await;
     booked(run, &new)
 }
 
 #[idempotent(ttl_seconds = 60, lease_seconds = 10)]
-async fn short(State(probe): State<Probe>, Json(new): Json<Value>) -> Response {
+async fn take_a_short_lease(State(probe): State<Probe>, Json(new): Json<Value>) -> Response {
     let run = probe.count();
     probe.stop(run).await;
     booked(run, &new)
@@ -224,14 +254,14 @@ async fn fail_once(State(probe): State<Probe>, Json(new): Json<Value>) -> Respon
 }
 
 #[idempotent(ttl_seconds = 60, lease_seconds = 1)]
-async fn second(State(probe): State<Probe>, Json(new): Json<Value>) -> Response {
+async fn take_a_lease_of_a_second(State(probe): State<Probe>, Json(new): Json<Value>) -> Response {
     let run = probe.count();
     probe.stop(run).await;
     booked(run, &new)
 }
 
 #[idempotent(ttl_seconds = 60, lease_seconds = 1)]
-async fn blocking(State(probe): State<Probe>, Json(new): Json<Value>) -> Response {
+async fn block_the_thread(State(probe): State<Probe>, Json(new): Json<Value>) -> Response {
     let run = probe.count();
     probe.block();
     booked(run, &new)
@@ -239,9 +269,12 @@ async fn blocking(State(probe): State<Probe>, Json(new): Json<Value>) -> Respons
 
 /// Changes the one resource there is, whose first version is the only one that can be changed.
 #[idempotent(ttl_seconds = 3600)]
-async fn conditional(State(probe): State<Probe>, headers: HeaderMap) -> StatusCode {
+async fn change_if_match(State(probe): State<Probe>, headers: HeaderMap) -> StatusCode {
     let version = format!("\"{}\"", probe.count());
-    match headers.get("if-match").is_some_and(|expected| *expected == version) {
+    match headers
+        .get("if-match")
+        .is_some_and(|expected| *expected == version)
+    {
         true => StatusCode::OK,
         false => StatusCode::PRECONDITION_FAILED,
     }
@@ -249,7 +282,7 @@ async fn conditional(State(probe): State<Probe>, headers: HeaderMap) -> StatusCo
 
 /// The request, as the handler sees it.
 #[idempotent]
-async fn echo(
+async fn echo_back(
     State(probe): State<Probe>,
     Extension(Marker(marker)): Extension<Marker>,
     OriginalUri(uri): OriginalUri,
@@ -260,7 +293,12 @@ async fn echo(
     let mut response = Response::new(Body::from(body));
     let seen = response.headers_mut();
     for (name, value) in &headers {
-        seen.append(format!("x-seen-{name}").parse::<HeaderName>().expect("a name"), value.clone());
+        seen.append(
+            format!("x-seen-{name}")
+                .parse::<HeaderName>()
+                .expect("a name"),
+            value.clone(),
+        );
     }
     seen.insert("x-seen-uri", uri.to_string().parse().expect("a value"));
     seen.insert("x-seen-marker", HeaderValue::from_static(marker));
@@ -269,12 +307,15 @@ async fn echo(
 
 /// The tenant, from a header that a gateway is supposed to set.
 fn tenant(head: &Parts) -> Result<Scope, Box<dyn Error + Send + Sync>> {
-    let tenant = head.headers.get("x-tenant").ok_or("the gateway set no x-tenant")?;
+    let tenant = head
+        .headers
+        .get("x-tenant")
+        .ok_or("the gateway set no x-tenant")?;
     Ok(Scope::principal(tenant.to_str()?))
 }
 
 #[idempotent(scope = tenant)]
-async fn tenants(State(probe): State<Probe>, Json(new): Json<Value>) -> Response {
+async fn ask_for_the_tenant(State(probe): State<Probe>, Json(new): Json<Value>) -> Response {
     booked(probe.count(), &new)
 }
 
@@ -284,7 +325,7 @@ fn first_half(_: &Parts, body: &Bytes) -> Vec<u8> {
 }
 
 #[idempotent(fingerprint = first_half)]
-async fn half(State(probe): State<Probe>, body: String) -> Response {
+async fn count_half(State(probe): State<Probe>, body: String) -> Response {
     booked(probe.count(), &body.into())
 }
 
@@ -307,12 +348,15 @@ struct Script {
 }
 
 #[idempotent(ttl_seconds = 3600)]
-async fn script(State(probe): State<Probe>, Json(script): Json<Script>) -> Response {
+async fn follow_script(State(probe): State<Probe>, Json(script): Json<Script>) -> Response {
     perform(&probe, &script)
 }
 
 #[idempotent(ttl_seconds = 3600, keep = "all")]
-async fn script_all(State(probe): State<Probe>, Json(script): Json<Script>) -> Response {
+async fn follow_script_keeping_all(
+    State(probe): State<Probe>,
+    Json(script): Json<Script>,
+) -> Response {
     perform(&probe, &script)
 }
 
@@ -340,7 +384,10 @@ fn perform(probe: &Probe, script: &Script) -> Response {
     let mut headers = HeaderMap::new();
     for (name, value) in &script.headers {
         let name: HeaderName = name.parse().expect("a name in the script");
-        headers.append(name, HeaderValue::from_bytes(value.as_bytes()).expect("a value in the script"));
+        headers.append(
+            name,
+            HeaderValue::from_bytes(value.as_bytes()).expect("a value in the script"),
+        );
     }
     *response.headers_mut() = headers;
     match script.outcome.as_str() {

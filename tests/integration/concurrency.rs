@@ -19,13 +19,19 @@ async fn a_duplicate_is_told_to_come_back(backend: Backend) {
     for _ in 0..3 {
         let duplicate = Answer::to(world.post("/stop", "k", BOOKING)).await;
         duplicate.assert_problem("in-progress", "409 Conflict", "idempotency_in_progress");
-        let seconds: u64 = duplicate.header("retry-after").expect("seconds").parse().expect("a number");
+        let seconds: u64 = duplicate
+            .header("retry-after")
+            .expect("seconds")
+            .parse()
+            .expect("a number");
         assert!((1..=3600).contains(&seconds));
     }
     world.probe.proceed();
     let first = running.await.expect("an answer");
     first.assert_fresh("201 Created");
-    Answer::to(world.post("/stop", "k", BOOKING)).await.assert_replay_of(&first);
+    Answer::to(world.post("/stop", "k", BOOKING))
+        .await
+        .assert_replay_of(&first);
     assert_eq!(world.probe.runs(), 1);
 }
 
@@ -38,13 +44,24 @@ async fn another_request_is_refused_even_while_the_first_one_runs(backend: Backe
     let running = world.send(world.post("/stop", "k", BOOKING));
     world.probe.started().await;
     let other = Answer::to(world.post("/stop", "k", "{}")).await;
-    other.assert_problem("key-reused", "422 Unprocessable Entity", "idempotency_key_reused");
+    other.assert_problem(
+        "key-reused",
+        "422 Unprocessable Entity",
+        "idempotency_key_reused",
+    );
     // Nor does it wait to hear that.
     let patient = world.post("/stop", "k", "{}").header("prefer", "wait=60");
     let other = Answer::to(patient).await;
-    other.assert_problem("key-reused", "422 Unprocessable Entity", "idempotency_key_reused");
+    other.assert_problem(
+        "key-reused",
+        "422 Unprocessable Entity",
+        "idempotency_key_reused",
+    );
     world.probe.proceed();
-    running.await.expect("an answer").assert_fresh("201 Created");
+    running
+        .await
+        .expect("an answer")
+        .assert_fresh("201 Created");
 }
 
 // behaviour 4, 76
@@ -75,9 +92,14 @@ async fn of_fifty_equal_requests_one_runs(backend: Backend) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn equal_bodies_under_different_keys_all_run(backend: Backend) {
     let world = World::new(backend).await;
-    let requests: Vec<_> = (0..50).map(|key| world.send(world.booking(&key.to_string()))).collect();
+    let requests: Vec<_> = (0..50)
+        .map(|key| world.send(world.booking(&key.to_string())))
+        .collect();
     for request in requests {
-        request.await.expect("an answer").assert_fresh("201 Created");
+        request
+            .await
+            .expect("an answer")
+            .assert_fresh("201 Created");
     }
     assert_eq!(world.probe.runs(), 50);
 }
@@ -89,7 +111,9 @@ async fn duplicates_that_wait_get_the_answer(backend: Backend) {
     let world = World::new(backend).await;
     let running = world.send(world.post("/stop/wait", "k", BOOKING));
     world.probe.started().await;
-    let waiting: Vec<_> = (0..10).map(|_| world.send(world.post("/stop/wait", "k", BOOKING))).collect();
+    let waiting: Vec<_> = (0..10)
+        .map(|_| world.send(world.post("/stop/wait", "k", BOOKING)))
+        .collect();
     // Each of them has looked twice when it listens: once, and again after it began to listen.
     world.levers.claim.called(1 + 10 * 2).await;
     world.probe.proceed();
@@ -108,7 +132,9 @@ async fn a_client_can_ask_to_wait_and_not_to(backend: Backend) {
     let world = World::new(backend).await;
     let running = world.send(world.post("/stop", "k", BOOKING));
     world.probe.started().await;
-    let patient = world.post("/stop", "k", BOOKING).header("prefer", "respond-async; x=1, wait=60");
+    let patient = world
+        .post("/stop", "k", BOOKING)
+        .header("prefer", "respond-async; x=1, wait=60");
     let patient = world.send(patient);
     world.levers.claim.called(3).await;
     let hasty = Answer::to(world.post("/stop", "k", BOOKING)).await;
@@ -119,10 +145,19 @@ async fn a_client_can_ask_to_wait_and_not_to(backend: Backend) {
 
     let running = world.send(world.post("/stop/wait", "k2", BOOKING));
     world.probe.started().await;
-    let hasty = world.post("/stop/wait", "k2", BOOKING).header("prefer", "wait=0");
-    Answer::to(hasty).await.assert_problem("in-progress", "409 Conflict", "idempotency_in_progress");
+    let hasty = world
+        .post("/stop/wait", "k2", BOOKING)
+        .header("prefer", "wait=0");
+    Answer::to(hasty).await.assert_problem(
+        "in-progress",
+        "409 Conflict",
+        "idempotency_in_progress",
+    );
     world.probe.proceed();
-    running.await.expect("an answer").assert_fresh("201 Created");
+    running
+        .await
+        .expect("an answer")
+        .assert_fresh("201 Created");
 }
 
 // behaviour 74
@@ -139,7 +174,9 @@ async fn a_waiter_whose_time_is_up_leaves_the_owner_alone(backend: Backend) {
     world.probe.proceed();
     let first = running.await.expect("an answer");
     first.assert_fresh("201 Created");
-    Answer::to(world.post("/stop", "k", BOOKING)).await.assert_replay_of(&first);
+    Answer::to(world.post("/stop", "k", BOOKING))
+        .await
+        .assert_replay_of(&first);
 }
 
 // behaviour 74
@@ -149,11 +186,15 @@ async fn when_the_owner_gives_up_one_waiter_runs_and_the_others_go_on_waiting(ba
     let world = World::new(backend).await;
     let owner = world.send(world.post("/stop/fail-once", "k", BOOKING));
     world.probe.started().await;
-    let waiting: Vec<_> =
-        (0..5).map(|_| world.send(world.post("/stop/fail-once", "k", BOOKING))).collect();
+    let waiting: Vec<_> = (0..5)
+        .map(|_| world.send(world.post("/stop/fail-once", "k", BOOKING)))
+        .collect();
     world.levers.claim.called(1 + 5 * 2).await;
     world.probe.proceed();
-    owner.await.expect("an answer").assert_fresh("500 Internal Server Error");
+    owner
+        .await
+        .expect("an answer")
+        .assert_fresh("500 Internal Server Error");
     world.probe.started().await;
     world.probe.proceed();
     let mut fresh = 0;
@@ -198,7 +239,10 @@ async fn a_run_longer_than_its_lease_keeps_its_key(backend: Backend) {
         duplicate.assert_problem("in-progress", "409 Conflict", "idempotency_in_progress");
     }
     world.probe.proceed();
-    running.await.expect("an answer").assert_fresh("201 Created");
+    running
+        .await
+        .expect("an answer")
+        .assert_fresh("201 Created");
     assert_eq!(world.probe.runs(), 1);
 }
 
@@ -212,5 +256,8 @@ async fn a_run_that_blocks_its_thread_keeps_its_key(backend: Backend) {
     world.probe.started().await;
     world.levers.renew.called(2).await;
     world.probe.unblock();
-    running.await.expect("an answer").assert_fresh("201 Created");
+    running
+        .await
+        .expect("an answer")
+        .assert_fresh("201 Created");
 }

@@ -17,12 +17,16 @@ async fn an_answer_is_replayed_until_its_ttl_is_over(backend: Backend) {
     let first = Answer::to(world.booking("k")).await;
     world.pass(3599);
     // A replay does not make it live longer.
-    Answer::to(world.booking("k")).await.assert_replay_of(&first);
+    Answer::to(world.booking("k"))
+        .await
+        .assert_replay_of(&first);
     world.pass(1);
     let after = Answer::to(world.post("/bookings", "k", "{}")).await;
     after.assert_fresh("201 Created");
     assert_eq!(after.json()["run"], 2);
-    Answer::to(world.post("/bookings", "k", "{}")).await.assert_replay_of(&after);
+    Answer::to(world.post("/bookings", "k", "{}"))
+        .await
+        .assert_replay_of(&after);
 }
 
 // behaviour 110
@@ -31,7 +35,9 @@ async fn an_answer_is_replayed_until_its_ttl_is_over(backend: Backend) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_expiry_one_of_many_runs(backend: Backend) {
     let world = World::new(backend).await;
-    Answer::to(world.booking("k")).await.assert_fresh("201 Created");
+    Answer::to(world.booking("k"))
+        .await
+        .assert_fresh("201 Created");
     world.pass(3600);
     let requests: Vec<_> = (0..20).map(|_| world.send(world.booking("k"))).collect();
     let mut fresh = 0;
@@ -58,7 +64,9 @@ async fn the_ttl_counts_from_completion(backend: Backend) {
     let first = running.await.expect("an answer");
     first.assert_fresh("201 Created");
     world.pass(3599);
-    Answer::to(world.post("/stop", "k", BOOKING)).await.assert_replay_of(&first);
+    Answer::to(world.post("/stop", "k", BOOKING))
+        .await
+        .assert_replay_of(&first);
 }
 
 // behaviour 109
@@ -67,13 +75,23 @@ async fn the_ttl_counts_from_completion(backend: Backend) {
 async fn the_client_is_told_until_when(backend: Backend) {
     let world = World::new(backend).await;
     let first = Answer::to(world.booking("k")).await;
-    let now = world.clock.now().duration_since(UNIX_EPOCH).expect("a time after 1970");
+    let now = world
+        .clock
+        .now()
+        .duration_since(UNIX_EPOCH)
+        .expect("a time after 1970");
     let told = first.header("idempotency-expires").expect("a date");
     let told = httpdate::parse_http_date(told).expect("an HTTP date");
-    assert_eq!(told.duration_since(UNIX_EPOCH).expect("a time after 1970"), now + Duration::from_secs(3600));
+    assert_eq!(
+        told.duration_since(UNIX_EPOCH).expect("a time after 1970"),
+        now + Duration::from_secs(3600)
+    );
     world.pass(60);
     let again = Answer::to(world.booking("k")).await;
-    assert_eq!(again.header("idempotency-expires"), first.header("idempotency-expires"));
+    assert_eq!(
+        again.header("idempotency-expires"),
+        first.header("idempotency-expires")
+    );
 }
 
 // behaviour 114
@@ -82,11 +100,16 @@ async fn the_client_is_told_until_when(backend: Backend) {
 async fn the_clients_clock_does_not_matter(backend: Backend) {
     let world = World::new(backend).await;
     let request = |date: &'static str| {
-        world.booking("k").header("date", date).header("repeatability-first-sent", date)
+        world
+            .booking("k")
+            .header("date", date)
+            .header("repeatability-first-sent", date)
     };
     let first = Answer::to(request("Sun, 06 Nov 1994 08:49:37 GMT")).await;
     first.assert_fresh("201 Created");
-    Answer::to(request("Tue, 01 Jan 2090 00:00:00 GMT")).await.assert_replay_of(&first);
+    Answer::to(request("Tue, 01 Jan 2090 00:00:00 GMT"))
+        .await
+        .assert_replay_of(&first);
 }
 
 // behaviour 111, 117
@@ -96,12 +119,16 @@ async fn the_clients_clock_does_not_matter(backend: Backend) {
 async fn a_sweep_removes_what_is_expired_and_nothing_else(backend: Backend) {
     let world = World::new(backend).await;
     for key in ["old-1", "old-2", "old-3"] {
-        Answer::to(world.booking(key)).await.assert_fresh("201 Created");
+        Answer::to(world.booking(key))
+            .await
+            .assert_fresh("201 Created");
     }
     let running = world.send(world.post("/stop", "running", BOOKING));
     world.probe.started().await;
     world.pass(1800);
-    Answer::to(world.booking("young")).await.assert_fresh("201 Created");
+    Answer::to(world.booking("young"))
+        .await
+        .assert_fresh("201 Created");
     world.pass(1800);
 
     let store = world.idempotency.store();
@@ -109,11 +136,20 @@ async fn a_sweep_removes_what_is_expired_and_nothing_else(backend: Backend) {
     assert_eq!(store.purge_expired(100).await.expect("a sweep"), 1);
     assert_eq!(store.purge_expired(100).await.expect("a sweep"), 0);
     assert!(Answer::to(world.booking("young")).await.is_replay());
-    Answer::to(world.booking("old-1")).await.assert_fresh("201 Created");
+    Answer::to(world.booking("old-1"))
+        .await
+        .assert_fresh("201 Created");
     // The run is past its lease by the manual clock, but it is nobody else's yet.
     world.probe.proceed();
-    running.await.expect("an answer").assert_fresh("201 Created");
-    assert!(Answer::to(world.post("/stop", "running", BOOKING)).await.is_replay());
+    running
+        .await
+        .expect("an answer")
+        .assert_fresh("201 Created");
+    assert!(
+        Answer::to(world.post("/stop", "running", BOOKING))
+            .await
+            .is_replay()
+    );
 }
 
 // behaviour 117
@@ -125,7 +161,9 @@ async fn the_sweep_runs_by_itself(backend: Backend) {
     })
     .await;
     let store = world.idempotency.store();
-    Answer::to(world.booking("k")).await.assert_fresh("201 Created");
+    Answer::to(world.booking("k"))
+        .await
+        .assert_fresh("201 Created");
     let before = world.levers.purged();
     world.pass(3600);
     world.levers.until_purged(before + 1).await;

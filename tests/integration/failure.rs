@@ -25,7 +25,12 @@ async fn comes_back(world: &World, key: &str) {
     let duplicate = Answer::to(world.post("/stop", key, BOOKING)).await;
     duplicate.assert_problem("in-progress", "409 Conflict", "idempotency_in_progress");
     world.probe.proceed();
-    let again = Answer::to(world.post("/stop", key, BOOKING).header("prefer", "wait=60")).await;
+    let again = Answer::to(
+        world
+            .post("/stop", key, BOOKING)
+            .header("prefer", "wait=60"),
+    )
+    .await;
     assert!(again.is_replay(), "{again:?}");
     assert_eq!(again.status(), "201 Created");
     assert_eq!(world.probe.runs(), 1);
@@ -38,7 +43,10 @@ async fn comes_back(world: &World, key: &str) {
 async fn a_client_that_closes_its_connection_finds_its_answer_later(backend: Backend) {
     let world = World::new(backend).await;
     let mut connection = world.connect().await;
-    connection.write_all(stop_request("k").as_bytes()).await.expect("the server reads");
+    connection
+        .write_all(stop_request("k").as_bytes())
+        .await
+        .expect("the server reads");
     world.probe.started().await;
     drop(connection);
     comes_back(&world, "k").await;
@@ -50,7 +58,10 @@ async fn a_client_that_closes_its_connection_finds_its_answer_later(backend: Bac
 async fn a_client_that_closes_its_half_finds_its_answer_later(backend: Backend) {
     let world = World::new(backend).await;
     let mut connection = world.connect().await;
-    connection.write_all(stop_request("k").as_bytes()).await.expect("the server reads");
+    connection
+        .write_all(stop_request("k").as_bytes())
+        .await
+        .expect("the server reads");
     world.probe.started().await;
     connection.shutdown().await.expect("a half-open connection");
     comes_back(&world, "k").await;
@@ -61,7 +72,10 @@ async fn a_client_that_closes_its_half_finds_its_answer_later(backend: Backend) 
 #[tokio::test]
 async fn a_client_that_resets_its_stream_finds_its_answer_later(backend: Backend) {
     let world = World::new(backend).await;
-    let http2 = Client::builder().http2_prior_knowledge().build().expect("a client");
+    let http2 = Client::builder()
+        .http2_prior_knowledge()
+        .build()
+        .expect("a client");
     let request = http2
         .post(format!("http://{}/stop", world.address))
         .header("idempotency-key", "k")
@@ -100,24 +114,44 @@ async fn a_shutdown_waits_for_runs_and_takes_no_new_keys(backend: Backend) {
     let world = World::new(backend).await;
     let running = world.send(world.post("/stop", "k", BOOKING));
     world.probe.started().await;
-    let waiting = world.send(world.post("/stop", "k", BOOKING).header("prefer", "wait=60"));
+    let waiting = world.send(
+        world
+            .post("/stop", "k", BOOKING)
+            .header("prefer", "wait=60"),
+    );
     world.levers.claim.called(3).await;
 
     let idempotency = world.idempotency.clone();
     let shutdown = tokio::spawn(async move { idempotency.shutdown().await });
     // The waiting duplicate hears of it first.
     let refused = waiting.await.expect("an answer");
-    refused.assert_problem("shutting-down", "503 Service Unavailable", "idempotency_shutting_down");
+    refused.assert_problem(
+        "shutting-down",
+        "503 Service Unavailable",
+        "idempotency_shutting_down",
+    );
     let claims = world.levers.claim.calls();
     let refused = Answer::to(world.booking("new")).await;
-    refused.assert_problem("shutting-down", "503 Service Unavailable", "idempotency_shutting_down");
+    refused.assert_problem(
+        "shutting-down",
+        "503 Service Unavailable",
+        "idempotency_shutting_down",
+    );
     assert_eq!(world.levers.claim.calls(), claims);
     assert!(!shutdown.is_finished());
 
     world.probe.proceed();
-    running.await.expect("an answer").assert_fresh("201 Created");
+    running
+        .await
+        .expect("an answer")
+        .assert_fresh("201 Created");
     shutdown.await.expect("a shutdown");
-    let records = world.idempotency.store().list(None, 10).await.expect("a list");
+    let records = world
+        .idempotency
+        .store()
+        .list(None, 10)
+        .await
+        .expect("a list");
     assert!(matches!(records[..], [ref record] if matches!(record.phase, Phase::Completed { .. })));
 }
 
@@ -134,10 +168,16 @@ async fn a_key_whose_owner_died_is_taken_until_its_lease_ends(backend: Backend) 
     world.clock.advance(Duration::from_millis(1));
     // Another request does not get the key, even now.
     let other = Answer::to(world.post("/bookings", "k", "{}")).await;
-    other.assert_problem("key-reused", "422 Unprocessable Entity", "idempotency_key_reused");
+    other.assert_problem(
+        "key-reused",
+        "422 Unprocessable Entity",
+        "idempotency_key_reused",
+    );
     let answer = Answer::to(world.booking("k")).await;
     answer.assert_fresh("201 Created");
-    Answer::to(world.booking("k")).await.assert_replay_of(&answer);
+    Answer::to(world.booking("k"))
+        .await
+        .assert_replay_of(&answer);
     assert_eq!(world.probe.runs(), 1);
 }
 
@@ -161,7 +201,9 @@ async fn of_many_that_take_over_one_runs(backend: Backend) {
 // race 6
 #[apply(each_store)]
 #[tokio::test]
-async fn an_owner_that_lost_its_lease_cannot_store_and_gives_the_new_owners_answer(backend: Backend) {
+async fn an_owner_that_lost_its_lease_cannot_store_and_gives_the_new_owners_answer(
+    backend: Backend,
+) {
     let world = World::new(backend).await;
     let slow = world.send(world.post("/short", "k", BOOKING));
     world.probe.started().await;
@@ -176,7 +218,9 @@ async fn an_owner_that_lost_its_lease_cannot_store_and_gives_the_new_owners_answ
     let taken_over = taken_over.await.expect("an answer");
     taken_over.assert_fresh("201 Created");
     assert_eq!(taken_over.json()["run"], 2);
-    Answer::to(world.post("/short", "k", BOOKING)).await.assert_replay_of(&taken_over);
+    Answer::to(world.post("/short", "k", BOOKING))
+        .await
+        .assert_replay_of(&taken_over);
 }
 
 // behaviour 129
@@ -214,7 +258,9 @@ async fn without_the_store_nothing_runs(backend: Backend) {
         assert_eq!(answer.header("retry-after"), Some("1"));
     }
     assert_eq!(world.probe.runs(), 0);
-    Answer::to(world.booking("k")).await.assert_fresh("201 Created");
+    Answer::to(world.booking("k"))
+        .await
+        .assert_fresh("201 Created");
 }
 
 // behaviour 130
@@ -225,7 +271,11 @@ async fn a_claim_whose_answer_was_lost_is_given_back(backend: Backend) {
     let world = World::new(backend).await;
     world.levers.claim.lose_answers(1);
     let answer = Answer::to(world.booking("k")).await;
-    answer.assert_problem("store-unavailable", "503 Service Unavailable", "idempotency_store_unavailable");
+    answer.assert_problem(
+        "store-unavailable",
+        "503 Service Unavailable",
+        "idempotency_store_unavailable",
+    );
     let again = Answer::to(world.booking("k").header("prefer", "wait=60")).await;
     again.assert_fresh("201 Created");
     assert_eq!(world.probe.runs(), 1);
@@ -239,10 +289,17 @@ async fn a_claim_whose_client_left_is_given_back(backend: Backend) {
     let world = World::new(backend).await;
     world.levers.claim.stop_answers(1);
     let mut connection = world.connect().await;
-    connection.write_all(stop_request("k").as_bytes()).await.expect("the server reads");
+    connection
+        .write_all(stop_request("k").as_bytes())
+        .await
+        .expect("the server reads");
     world.levers.claim.stopped().await;
     drop(connection);
-    let again = world.send(world.post("/stop", "k", BOOKING).header("prefer", "wait=60"));
+    let again = world.send(
+        world
+            .post("/stop", "k", BOOKING)
+            .header("prefer", "wait=60"),
+    );
     world.levers.claim.called(3).await;
     world.levers.claim.open();
     world.probe.started().await;
@@ -261,8 +318,13 @@ async fn a_completion_that_fails_is_tried_again_before_the_client_hears(backend:
     let first = Answer::to(world.booking("k")).await;
     first.assert_fresh("201 Created");
     assert!(first.header("idempotency-expires").is_some());
-    Answer::to(world.booking("k")).await.assert_replay_of(&first);
-    assert_eq!((world.levers.complete.calls(), world.levers.release.calls()), (3, 0));
+    Answer::to(world.booking("k"))
+        .await
+        .assert_replay_of(&first);
+    assert_eq!(
+        (world.levers.complete.calls(), world.levers.release.calls()),
+        (3, 0)
+    );
 }
 
 // behaviour 131
@@ -274,14 +336,18 @@ async fn a_completion_whose_answer_was_lost_is_recognised(backend: Backend) {
     world.levers.complete.lose_answers(1);
     let first = Answer::to(world.booking("k")).await;
     first.assert_fresh("201 Created");
-    Answer::to(world.booking("k")).await.assert_replay_of(&first);
+    Answer::to(world.booking("k"))
+        .await
+        .assert_replay_of(&first);
 }
 
 // behaviour 131
 // race 9
 #[apply(each_store)]
 #[tokio::test]
-async fn a_client_has_its_answer_though_the_store_is_away_and_the_key_stays_taken(backend: Backend) {
+async fn a_client_has_its_answer_though_the_store_is_away_and_the_key_stays_taken(
+    backend: Backend,
+) {
     let world = World::new(backend).await;
     world.levers.complete.lose_requests(4);
     let first = Answer::to(world.booking("k")).await;
@@ -318,15 +384,28 @@ async fn the_answer_is_stored_before_it_is_sent(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test]
 async fn an_outcome_that_cannot_be_read_is_an_error_and_nothing_runs(backend: Backend) {
-    for outcome in [b"".as_slice(), b"\x01", b"\x09\x01\x00\xc8\x00\x00", b"\x01\x01\x00\xc8\x00\x05x", b"\x01\x07"] {
+    for outcome in [
+        b"".as_slice(),
+        b"\x01",
+        b"\x09\x01\x00\xc8\x00\x00",
+        b"\x01\x01\x00\xc8\x00\x05x",
+        b"\x01\x07",
+    ] {
         let world = World::new(backend).await;
-        Answer::to(world.booking("k")).await.assert_fresh("201 Created");
+        Answer::to(world.booking("k"))
+            .await
+            .assert_fresh("201 Created");
         let (mut hold, fingerprint) = world.only_record().await;
         world.pass(3600);
         hold.token = Token::random();
         let store = world.idempotency.store();
-        assert_eq!(store.claim(&hold, &fingerprint).await.expect("a claim"), Claim::Won { attempt: 1 });
-        let completed = store.complete(&hold, bytes::Bytes::copy_from_slice(outcome)).await;
+        assert_eq!(
+            store.claim(&hold, &fingerprint).await.expect("a claim"),
+            Claim::Won { attempt: 1 }
+        );
+        let completed = store
+            .complete(&hold, bytes::Bytes::copy_from_slice(outcome))
+            .await;
         assert!(matches!(completed, Ok(Fenced::Done(_))));
         let answer = Answer::to(world.booking("k")).await;
         answer.assert_problem(
@@ -344,16 +423,25 @@ async fn an_outcome_that_cannot_be_read_is_an_error_and_nothing_runs(backend: Ba
 #[tokio::test]
 async fn a_fingerprint_of_another_version_is_not_compared_and_nothing_runs(backend: Backend) {
     let world = World::new(backend).await;
-    Answer::to(world.booking("k")).await.assert_fresh("201 Created");
+    Answer::to(world.booking("k"))
+        .await
+        .assert_fresh("201 Created");
     let (mut hold, fingerprint) = world.only_record().await;
     world.pass(3600);
     hold.token = Token::random();
     let mut newer = *fingerprint.as_bytes();
     newer[0] += 1;
     let store = world.idempotency.store();
-    store.claim(&hold, &Fingerprint::from_bytes(newer)).await.expect("a claim");
+    store
+        .claim(&hold, &Fingerprint::from_bytes(newer))
+        .await
+        .expect("a claim");
     let answer = Answer::to(world.booking("k")).await;
-    answer.assert_problem("key-incomparable", "409 Conflict", "idempotency_key_incomparable");
+    answer.assert_problem(
+        "key-incomparable",
+        "409 Conflict",
+        "idempotency_key_incomparable",
+    );
     assert_eq!(world.probe.runs(), 1);
 }
 
@@ -362,7 +450,9 @@ async fn a_fingerprint_of_another_version_is_not_compared_and_nothing_runs(backe
 #[tokio::test]
 async fn a_full_store_refuses_new_keys_and_forgets_none() {
     let clock = Clock::manual();
-    let store = MemoryStore::new().with_limit_bytes(2500).with_clock(clock.clone());
+    let store = MemoryStore::new()
+        .with_limit_bytes(2500)
+        .with_clock(clock.clone());
     let world = World::over(Arc::new(store), clock).await;
     let mut stored = Vec::new();
     let refused = loop {
@@ -373,13 +463,26 @@ async fn a_full_store_refuses_new_keys_and_forgets_none() {
         }
         stored.push(answer);
     };
-    refused.assert_problem("store-unavailable", "503 Service Unavailable", "idempotency_store_full");
+    refused.assert_problem(
+        "store-unavailable",
+        "503 Service Unavailable",
+        "idempotency_store_full",
+    );
     assert!(stored.len() > 1);
     for (key, first) in stored.iter().enumerate() {
-        Answer::to(world.booking(&key.to_string())).await.assert_replay_of(first);
+        Answer::to(world.booking(&key.to_string()))
+            .await
+            .assert_replay_of(first);
     }
     assert_eq!(world.probe.runs(), stored.len());
     world.pass(3600);
-    world.idempotency.store().purge_expired(100).await.expect("a sweep");
-    Answer::to(world.booking("new")).await.assert_fresh("201 Created");
+    world
+        .idempotency
+        .store()
+        .purge_expired(100)
+        .await
+        .expect("a sweep");
+    Answer::to(world.booking("new"))
+        .await
+        .assert_fresh("201 Created");
 }

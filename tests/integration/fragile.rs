@@ -11,43 +11,47 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use idempotency::{
-    Claim, Fenced, Fingerprint, Hold, Record, RecordId, Resolution, Store, StoreError, Subscription, Token,
+    Claim, Fenced, Fingerprint, Hold, Record, RecordId, Resolution, Store, StoreError,
+    Subscription, Token,
 };
 use tokio::sync::{Semaphore, watch};
 
 /// The store of every server in these tests.
 #[derive(Debug)]
-pub struct FragileStore {
+pub(crate) struct FragileStore {
     inner: Arc<dyn Store>,
     levers: Levers,
 }
 
 /// What a test does to a store, verb by verb.
 #[derive(Clone, Debug, Default)]
-pub struct Levers {
-    pub claim: Arc<Lever>,
-    pub renew: Arc<Lever>,
-    pub complete: Arc<Lever>,
-    pub release: Arc<Lever>,
+pub(crate) struct Levers {
+    pub(crate) claim: Arc<Lever>,
+    pub(crate) renew: Arc<Lever>,
+    pub(crate) complete: Arc<Lever>,
+    pub(crate) release: Arc<Lever>,
     purged: Arc<watch::Sender<usize>>,
 }
 
 impl Levers {
     /// How many records sweeps have removed.
-    pub fn purged(&self) -> usize {
+    pub(crate) fn purged(&self) -> usize {
         *self.purged.borrow()
     }
 
     /// Returns once sweeps have removed that many.
-    pub async fn until_purged(&self, records: usize) {
+    pub(crate) async fn until_purged(&self, records: usize) {
         let mut purged = self.purged.subscribe();
-        purged.wait_for(|purged| *purged >= records).await.expect("an open channel");
+        purged
+            .wait_for(|purged| *purged >= records)
+            .await
+            .expect("an open channel");
     }
 }
 
 /// How one verb misbehaves.
 #[derive(Debug)]
-pub struct Lever {
+pub(crate) struct Lever {
     calls: watch::Sender<usize>,
     not_sent: AtomicUsize,
     not_heard: AtomicUsize,
@@ -71,42 +75,51 @@ impl Default for Lever {
 
 impl Lever {
     /// The next calls never reach the store.
-    pub fn lose_requests(&self, calls: usize) {
+    pub(crate) fn lose_requests(&self, calls: usize) {
         self.not_sent.store(calls, Ordering::SeqCst);
     }
 
     /// The next calls are carried out, but their answer is lost.
-    pub fn lose_answers(&self, calls: usize) {
+    pub(crate) fn lose_answers(&self, calls: usize) {
         self.not_heard.store(calls, Ordering::SeqCst);
     }
 
     /// The next calls are carried out, and then stop before they answer, until [`open`](Self::open).
-    pub fn stop_answers(&self, calls: usize) {
+    pub(crate) fn stop_answers(&self, calls: usize) {
         self.gated.store(calls, Ordering::SeqCst);
     }
 
     /// Returns once a call has stopped.
-    pub async fn stopped(&self) {
-        self.at_gate.acquire().await.expect("an open semaphore").forget();
+    pub(crate) async fn stopped(&self) {
+        self.at_gate
+            .acquire()
+            .await
+            .expect("an open semaphore")
+            .forget();
     }
 
     /// Lets one stopped call answer.
-    pub fn open(&self) {
+    pub(crate) fn open(&self) {
         self.gate.add_permits(1);
     }
 
     /// How many calls the store has carried out, or lost.
-    pub fn calls(&self) -> usize {
+    pub(crate) fn calls(&self) -> usize {
         *self.calls.borrow()
     }
 
     /// Returns once there were that many calls.
-    pub async fn called(&self, calls: usize) {
+    pub(crate) async fn called(&self, calls: usize) {
         let mut seen = self.calls.subscribe();
-        seen.wait_for(|seen| *seen >= calls).await.expect("an open channel");
+        seen.wait_for(|seen| *seen >= calls)
+            .await
+            .expect("an open channel");
     }
 
-    async fn apply<T>(&self, call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    async fn apply<T>(
+        &self,
+        call: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
         let lost = take_one(&self.not_sent);
         let answer = match lost {
             true => Err(StoreError::unavailable("the test cut the request off")),
@@ -115,7 +128,11 @@ impl Lever {
         self.calls.send_modify(|calls| *calls += 1);
         if take_one(&self.gated) {
             self.at_gate.add_permits(1);
-            self.gate.acquire().await.expect("an open semaphore").forget();
+            self.gate
+                .acquire()
+                .await
+                .expect("an open semaphore")
+                .forget();
         }
         if take_one(&self.not_heard) {
             return Err(StoreError::unavailable("the test cut the answer off"));
@@ -125,28 +142,48 @@ impl Lever {
 }
 
 fn take_one(counter: &AtomicUsize) -> bool {
-    counter.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
+    counter
+        .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
+            left.checked_sub(1)
+        })
+        .is_ok()
 }
 
 impl FragileStore {
-    pub fn new(inner: Arc<dyn Store>) -> (Self, Levers) {
+    pub(crate) fn new(inner: Arc<dyn Store>) -> (Self, Levers) {
         let levers = Levers::default();
-        (Self { inner, levers: levers.clone() }, levers)
+        (
+            Self {
+                inner,
+                levers: levers.clone(),
+            },
+            levers,
+        )
     }
 }
 
 #[async_trait]
 impl Store for FragileStore {
     async fn claim(&self, hold: &Hold, fingerprint: &Fingerprint) -> Result<Claim, StoreError> {
-        self.levers.claim.apply(self.inner.claim(hold, fingerprint)).await
+        self.levers
+            .claim
+            .apply(self.inner.claim(hold, fingerprint))
+            .await
     }
 
     async fn renew(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
         self.levers.renew.apply(self.inner.renew(hold)).await
     }
 
-    async fn complete(&self, hold: &Hold, outcome: Bytes) -> Result<Fenced<SystemTime>, StoreError> {
-        self.levers.complete.apply(self.inner.complete(hold, outcome)).await
+    async fn complete(
+        &self,
+        hold: &Hold,
+        outcome: Bytes,
+    ) -> Result<Fenced<SystemTime>, StoreError> {
+        self.levers
+            .complete
+            .apply(self.inner.complete(hold, outcome))
+            .await
     }
 
     async fn release(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
@@ -157,7 +194,11 @@ impl Store for FragileStore {
         self.inner.inspect(id).await
     }
 
-    async fn list(&self, after: Option<&RecordId>, limit: usize) -> Result<Vec<Record>, StoreError> {
+    async fn list(
+        &self,
+        after: Option<&RecordId>,
+        limit: usize,
+    ) -> Result<Vec<Record>, StoreError> {
         self.inner.list(after, limit).await
     }
 

@@ -21,7 +21,11 @@ fn head(lines: &[&[u8]]) -> Vec<u8> {
 }
 
 fn status(answer: &str) -> &str {
-    answer.split("\r\n").next().expect("a status line").trim_start_matches("HTTP/1.1 ")
+    answer
+        .split("\r\n")
+        .next()
+        .expect("a status line")
+        .trim_start_matches("HTTP/1.1 ")
 }
 
 // behaviour 6
@@ -29,11 +33,15 @@ fn status(answer: &str) -> &str {
 #[tokio::test]
 async fn a_required_key_that_is_missing_is_refused(backend: Backend) {
     let world = World::new(backend).await;
-    let request = world.request(reqwest::Method::POST, "/required").body(BOOKING);
+    let request = world
+        .request(reqwest::Method::POST, "/required")
+        .body(BOOKING);
     let answer = Answer::to(request.header("content-type", "application/json")).await;
     answer.assert_problem("key-missing", "400 Bad Request", "idempotency_key_missing");
     assert_eq!((world.probe.runs(), world.levers.claim.calls()), (0, 0));
-    Answer::to(world.post("/required", "k", BOOKING)).await.assert_fresh("201 Created");
+    Answer::to(world.post("/required", "k", BOOKING))
+        .await
+        .assert_fresh("201 Created");
 }
 
 // behaviour 7
@@ -42,7 +50,9 @@ async fn a_required_key_that_is_missing_is_refused(backend: Backend) {
 async fn without_a_key_every_request_runs(backend: Backend) {
     let world = World::new(backend).await;
     for run in 1..=2 {
-        let request = world.request(reqwest::Method::POST, "/bookings").body(BOOKING);
+        let request = world
+            .request(reqwest::Method::POST, "/bookings")
+            .body(BOOKING);
         let answer = Answer::to(request.header("content-type", "application/json")).await;
         answer.assert_fresh("201 Created");
         assert_eq!(answer.header("idempotency-expires"), None);
@@ -68,7 +78,10 @@ async fn a_key_is_the_same_however_it_is_written(backend: Backend) {
     ] {
         let answer = world.raw(head(&[line.as_bytes()])).await;
         assert_eq!(status(&answer), "201 Created", "{line}");
-        assert!(answer.contains("idempotent-replayed: true"), "{line}: {answer}");
+        assert!(
+            answer.contains("idempotent-replayed: true"),
+            "{line}: {answer}"
+        );
     }
     assert_eq!(world.probe.runs(), 1);
 }
@@ -125,8 +138,15 @@ async fn a_malformed_key_is_refused_and_nothing_runs(backend: Backend) {
         let sent = String::from_utf8_lossy(&request).into_owned();
         let answer = world.raw(request).await;
         assert_eq!(status(&answer), "400 Bad Request", "{sent}");
-        let code = if sent.contains("kkkk") { "too_long" } else { "malformed" };
-        assert!(answer.contains(&format!("\"code\":\"idempotency_key_{code}\"")), "{sent}\n{answer}");
+        let code = if sent.contains("kkkk") {
+            "too_long"
+        } else {
+            "malformed"
+        };
+        assert!(
+            answer.contains(&format!("\"code\":\"idempotency_key_{code}\"")),
+            "{sent}\n{answer}"
+        );
         assert!(answer.contains("application/problem+json"), "{answer}");
     }
     assert_eq!((world.probe.runs(), world.levers.claim.calls()), (0, 0));
@@ -138,14 +158,20 @@ async fn a_malformed_key_is_refused_and_nothing_runs(backend: Backend) {
 async fn every_printable_character_and_255_of_them_make_a_key(backend: Backend) {
     let world = World::new(backend).await;
     let longest = "k".repeat(255);
-    for (run, key) in [longest.as_str(), r#""a\"b\\c""#, r#""!#$%&'()*+,-./:;<=>?@[]^_`{|}~ x""#]
-        .into_iter()
-        .enumerate()
+    for (run, key) in [
+        longest.as_str(),
+        r#""a\"b\\c""#,
+        r#""!#$%&'()*+,-./:;<=>?@[]^_`{|}~ x""#,
+    ]
+    .into_iter()
+    .enumerate()
     {
         let first = Answer::to(world.booking(key)).await;
         first.assert_fresh("201 Created");
         assert_eq!(first.json()["run"], run + 1);
-        Answer::to(world.booking(key)).await.assert_replay_of(&first);
+        Answer::to(world.booking(key))
+            .await
+            .assert_replay_of(&first);
     }
     let quoted = format!("\"{longest}\"");
     assert!(Answer::to(world.booking(&quoted)).await.is_replay());
@@ -157,8 +183,14 @@ async fn every_printable_character_and_255_of_them_make_a_key(backend: Backend) 
 async fn a_strict_service_takes_quoted_keys_only(backend: Backend) {
     let world = World::speaking(backend, HttpConfig::new().with_strict_keys()).await;
     let answer = Answer::to(world.booking("k")).await;
-    answer.assert_problem("key-malformed", "400 Bad Request", "idempotency_key_malformed");
-    Answer::to(world.booking("\"k\"")).await.assert_fresh("201 Created");
+    answer.assert_problem(
+        "key-malformed",
+        "400 Bad Request",
+        "idempotency_key_malformed",
+    );
+    Answer::to(world.booking("\"k\""))
+        .await
+        .assert_fresh("201 Created");
 }
 
 // behaviour 20, 21
@@ -167,7 +199,10 @@ async fn a_strict_service_takes_quoted_keys_only(backend: Backend) {
 async fn what_breaks_http_is_refused_before_any_handler(backend: Backend) {
     let world = World::new(backend).await;
     let huge = format!("idempotency-key: {}", "k".repeat(500_000));
-    assert_eq!(status(&world.raw(head(&[huge.as_bytes()])).await), "431 Request Header Fields Too Large");
+    assert_eq!(
+        status(&world.raw(head(&[huge.as_bytes()])).await),
+        "431 Request Header Fields Too Large"
+    );
     for line in [
         b"idempotency-key: a\x00b".as_slice(),
         b"idempotency-key: a\x01b",
@@ -188,8 +223,16 @@ async fn what_breaks_http_is_refused_before_any_handler(backend: Backend) {
 async fn other_fields_are_not_the_key(backend: Backend) {
     let world = World::new(backend).await;
     for run in 1..=2 {
-        for line in ["idempotency_key: k", "x-idempotency-key: k", "paypal-request-id: k"] {
-            assert_eq!(status(&world.raw(head(&[line.as_bytes()])).await), "201 Created", "{run} {line}");
+        for line in [
+            "idempotency_key: k",
+            "x-idempotency-key: k",
+            "paypal-request-id: k",
+        ] {
+            assert_eq!(
+                status(&world.raw(head(&[line.as_bytes()])).await),
+                "201 Created",
+                "{run} {line}"
+            );
         }
     }
     let in_a_trailer = format!(
@@ -207,8 +250,12 @@ async fn other_fields_are_not_the_key(backend: Backend) {
 #[tokio::test]
 async fn keys_differ_in_case(backend: Backend) {
     let world = World::new(backend).await;
-    Answer::to(world.booking("abc")).await.assert_fresh("201 Created");
-    Answer::to(world.booking("ABC")).await.assert_fresh("201 Created");
+    Answer::to(world.booking("abc"))
+        .await
+        .assert_fresh("201 Created");
+    Answer::to(world.booking("ABC"))
+        .await
+        .assert_fresh("201 Created");
     assert_eq!(world.probe.runs(), 2);
 }
 
@@ -225,11 +272,19 @@ async fn the_fields_can_have_other_names(backend: Backend) {
     let first = Answer::to(request()).await;
     let again = Answer::to(request()).await;
     assert_eq!(first.body, again.body);
-    assert_eq!((first.header("x-replayed"), again.header("x-replayed")), (None, Some("true")));
+    assert_eq!(
+        (first.header("x-replayed"), again.header("x-replayed")),
+        (None, Some("true"))
+    );
     assert!(first.header("x-replayed-until").is_some());
-    assert_eq!(first.header("x-replayed-until"), again.header("x-replayed-until"));
+    assert_eq!(
+        first.header("x-replayed-until"),
+        again.header("x-replayed-until")
+    );
     assert_eq!(again.header("idempotent-replayed"), None);
-    Answer::to(world.booking("ignored")).await.assert_fresh("201 Created");
+    Answer::to(world.booking("ignored"))
+        .await
+        .assert_fresh("201 Created");
 }
 
 // behaviour 17, 47, 148
@@ -238,13 +293,21 @@ async fn the_fields_can_have_other_names(backend: Backend) {
 #[tokio::test]
 async fn no_refusal_repeats_the_key_or_the_body(backend: Backend) {
     let world = World::new(backend).await;
-    Answer::to(world.booking("very-secret-key")).await.assert_fresh("201 Created");
+    Answer::to(world.booking("very-secret-key"))
+        .await
+        .assert_fresh("201 Created");
     let malformed = format!("very-secret-key{}", "k".repeat(255));
     let other = BOOKING.replace("Ann", "Confidential");
-    for request in [world.post("/bookings", "very-secret-key", &other), world.booking(&malformed)] {
+    for request in [
+        world.post("/bookings", "very-secret-key", &other),
+        world.booking(&malformed),
+    ] {
         let answer = Answer::to(request).await;
         assert!(answer.status.is_client_error());
         let all = format!("{:?} {}", answer.headers, answer.text());
-        assert!(!all.contains("very-secret") && !all.contains("Confidential"), "{all}");
+        assert!(
+            !all.contains("very-secret") && !all.contains("Confidential"),
+            "{all}"
+        );
     }
 }

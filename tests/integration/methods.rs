@@ -13,12 +13,24 @@ use crate::{
 #[tokio::test]
 async fn safe_methods_ignore_even_a_malformed_key(backend: Backend) {
     let world = World::new(backend).await;
-    let methods =
-        [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE, Method::from_bytes(b"QUERY").expect("a method")];
+    let methods = [
+        Method::GET,
+        Method::HEAD,
+        Method::OPTIONS,
+        Method::TRACE,
+        Method::from_bytes(b"QUERY").expect("a method"),
+    ];
     for path in ["/bookings", "/bookings", "/unprotected"] {
         for method in &methods {
-            let request = world.request(method.clone(), path).header("idempotency-key", "\"broken");
-            let answer = Answer::to(request.header("content-type", "application/json").body(BOOKING)).await;
+            let request = world
+                .request(method.clone(), path)
+                .header("idempotency-key", "\"broken");
+            let answer = Answer::to(
+                request
+                    .header("content-type", "application/json")
+                    .body(BOOKING),
+            )
+            .await;
             answer.assert_fresh("201 Created");
             assert_eq!(answer.header("idempotency-expires"), None);
         }
@@ -32,7 +44,11 @@ async fn safe_methods_ignore_even_a_malformed_key(backend: Backend) {
 async fn the_attribute_protects_every_method_that_is_not_safe(backend: Backend) {
     for method in [Method::POST, Method::PATCH, Method::PUT, Method::DELETE] {
         let world = World::new(backend).await;
-        let request = || world.request(method.clone(), "/bookings/7").header("idempotency-key", "k");
+        let request = || {
+            world
+                .request(method.clone(), "/bookings/7")
+                .header("idempotency-key", "k")
+        };
         let first = Answer::to(request()).await;
         first.assert_fresh("204 No Content");
         // Without the key the booking would be found gone.
@@ -46,13 +62,24 @@ async fn the_attribute_protects_every_method_that_is_not_safe(backend: Backend) 
 #[tokio::test]
 async fn a_layer_protects_post_but_not_put(backend: Backend) {
     let world = World::new(backend).await;
-    let request = |method| world.request(method, "/layered/bookings").header("idempotency-key", "k").body("x");
+    let request = |method| {
+        world
+            .request(method, "/layered/bookings")
+            .header("idempotency-key", "k")
+            .body("x")
+    };
     let first = Answer::to(request(Method::POST)).await;
     first.assert_fresh("201 Created");
-    Answer::to(request(Method::POST)).await.assert_replay_of(&first);
+    Answer::to(request(Method::POST))
+        .await
+        .assert_replay_of(&first);
     assert_eq!(world.probe.runs(), 1);
-    Answer::to(request(Method::PUT)).await.assert_fresh("201 Created");
-    Answer::to(request(Method::PUT)).await.assert_fresh("201 Created");
+    Answer::to(request(Method::PUT))
+        .await
+        .assert_fresh("201 Created");
+    Answer::to(request(Method::PUT))
+        .await
+        .assert_fresh("201 Created");
     assert_eq!(world.probe.runs(), 3);
 }
 
@@ -64,15 +91,25 @@ async fn what_has_no_endpoint_leaves_no_record(backend: Backend) {
     for (method, path, status) in [
         (Method::HEAD, "/posted", "405 Method Not Allowed"),
         (Method::POST, "/nowhere", "404 Not Found"),
-        (Method::DELETE, "/layered/bookings", "405 Method Not Allowed"),
+        (
+            Method::DELETE,
+            "/layered/bookings",
+            "405 Method Not Allowed",
+        ),
         (Method::PATCH, "/layered/bookings", "405 Method Not Allowed"),
         (Method::POST, "/layered/nowhere", "404 Not Found"),
     ] {
         for _ in 0..2 {
-            let request = world.request(method.clone(), path).header("idempotency-key", "k");
+            let request = world
+                .request(method.clone(), path)
+                .header("idempotency-key", "k");
             let answer = Answer::to(request).await;
             answer.assert_fresh(status);
-            assert_eq!(answer.header("allow").is_some(), answer.status() == "405 Method Not Allowed", "{path}");
+            assert_eq!(
+                answer.header("allow").is_some(),
+                answer.status() == "405 Method Not Allowed",
+                "{path}"
+            );
         }
     }
     assert_eq!((world.probe.runs(), world.records().await), (0, 0));
@@ -117,9 +154,15 @@ async fn a_key_covers_a_batch_as_one_unit(backend: Backend) {
     let batch = format!("[{BOOKING},{BOOKING}]");
     let first = Answer::to(world.post("/bookings", "k", &batch)).await;
     first.assert_fresh("201 Created");
-    Answer::to(world.post("/bookings", "k", &batch)).await.assert_replay_of(&first);
+    Answer::to(world.post("/bookings", "k", &batch))
+        .await
+        .assert_replay_of(&first);
     let part = Answer::to(world.post("/bookings", "k", &format!("[{BOOKING}]"))).await;
-    part.assert_problem("key-reused", "422 Unprocessable Entity", "idempotency_key_reused");
+    part.assert_problem(
+        "key-reused",
+        "422 Unprocessable Entity",
+        "idempotency_key_reused",
+    );
 }
 
 // race 62
@@ -128,6 +171,10 @@ async fn a_key_covers_a_batch_as_one_unit(backend: Backend) {
 async fn protection_twice_is_a_mistake_and_nothing_runs(backend: Backend) {
     let world = World::new(backend).await;
     let answer = Answer::to(world.post("/layered/twice", "k", BOOKING)).await;
-    answer.assert_problem("misconfigured", "500 Internal Server Error", "idempotency_misconfigured");
+    answer.assert_problem(
+        "misconfigured",
+        "500 Internal Server Error",
+        "idempotency_misconfigured",
+    );
     assert_eq!((world.probe.runs(), world.records().await), (0, 0));
 }

@@ -9,7 +9,12 @@ use crate::{
 };
 
 /// Sends the same scripted request twice and returns both answers.
-async fn twice(world: &World, path: &str, key: &str, script: &serde_json::Value) -> (Answer, Answer) {
+async fn twice(
+    world: &World,
+    path: &str,
+    key: &str,
+    script: &serde_json::Value,
+) -> (Answer, Answer) {
     let script = script.to_string();
     let first = Answer::to(world.post(path, key, &script)).await;
     (first, Answer::to(world.post(path, key, &script)).await)
@@ -20,10 +25,12 @@ async fn twice(world: &World, path: &str, key: &str, script: &serde_json::Value)
 #[tokio::test]
 async fn final_answers_are_stored_whatever_they_say(backend: Backend) {
     let world = World::new(backend).await;
-    for (number, status) in
-        [200, 201, 202, 204, 206, 301, 303, 304, 307, 400, 402, 404, 405, 409, 410, 412, 415, 418, 422, 451]
-            .into_iter()
-            .enumerate()
+    for (number, status) in [
+        200, 201, 202, 204, 206, 301, 303, 304, 307, 400, 402, 404, 405, 409, 410, 412, 415, 418,
+        422, 451,
+    ]
+    .into_iter()
+    .enumerate()
     {
         let script = json!({ "status": status, "headers": [["location", "/there"]] });
         let (first, again) = twice(&world, "/script", &status.to_string(), &script).await;
@@ -43,8 +50,13 @@ async fn answers_that_can_change_are_not_stored(backend: Backend) {
     let world = World::new(backend).await;
     for status in [401, 403, 407, 408, 413, 421, 425, 426, 428, 429, 431] {
         let before = world.probe.runs();
-        let (first, again) =
-            twice(&world, "/script", &status.to_string(), &json!({ "status": status, "body": "{run}" })).await;
+        let (first, again) = twice(
+            &world,
+            "/script",
+            &status.to_string(),
+            &json!({ "status": status, "body": "{run}" }),
+        )
+        .await;
         first.assert_fresh(&first.status());
         again.assert_fresh(&first.status());
         assert_ne!(first.body, again.body);
@@ -61,8 +73,13 @@ async fn answers_that_can_change_are_not_stored(backend: Backend) {
 async fn failures_leave_the_key_free(backend: Backend) {
     let world = World::new(backend).await;
     for status in [500, 502, 503, 504, 599] {
-        let (first, again) =
-            twice(&world, "/script", &status.to_string(), &json!({ "status": status, "body": "{run}" })).await;
+        let (first, again) = twice(
+            &world,
+            "/script",
+            &status.to_string(),
+            &json!({ "status": status, "body": "{run}" }),
+        )
+        .await;
         first.assert_fresh(&first.status());
         again.assert_fresh(&first.status());
         assert_ne!(first.body, again.body);
@@ -75,7 +92,13 @@ async fn failures_leave_the_key_free(backend: Backend) {
 #[tokio::test]
 async fn keep_all_stores_failures_too(backend: Backend) {
     let world = World::new(backend).await;
-    let (first, again) = twice(&world, "/script/all", "k", &json!({ "status": 503, "body": "{run}" })).await;
+    let (first, again) = twice(
+        &world,
+        "/script/all",
+        "k",
+        &json!({ "status": 503, "body": "{run}" }),
+    )
+    .await;
     first.assert_fresh("503 Service Unavailable");
     again.assert_replay_of(&first);
 }
@@ -86,9 +109,12 @@ async fn keep_all_stores_failures_too(backend: Backend) {
 #[tokio::test]
 async fn a_handler_overrules_every_rule(backend: Backend) {
     let world = World::new(backend).await;
-    for (status, outcome, stored) in
-        [(500, "store", true), (429, "store", true), (201, "release", false), (404, "release", false)]
-    {
+    for (status, outcome, stored) in [
+        (500, "store", true),
+        (429, "store", true),
+        (201, "release", false),
+        (404, "release", false),
+    ] {
         let script = json!({ "status": status, "outcome": outcome, "body": "{run}" });
         let (first, again) = twice(&world, "/script", &format!("{status}{outcome}"), &script).await;
         first.assert_fresh(&first.status());
@@ -109,11 +135,17 @@ async fn a_body_that_an_extractor_refuses_leaves_the_key_free(backend: Backend) 
     answer.assert_fresh("400 Bad Request");
     let answer = Answer::to(world.post("/script", "k", "{\"status\":\"text\"}")).await;
     answer.assert_fresh("422 Unprocessable Entity");
-    let request = world.request(reqwest::Method::POST, "/bookings").header("idempotency-key", "k");
-    Answer::to(request.body(BOOKING)).await.assert_fresh("415 Unsupported Media Type");
+    let request = world
+        .request(reqwest::Method::POST, "/bookings")
+        .header("idempotency-key", "k");
+    Answer::to(request.body(BOOKING))
+        .await
+        .assert_fresh("415 Unsupported Media Type");
     assert_eq!((world.probe.runs(), world.records().await), (0, 0));
     // The corrected request may use the same key.
-    Answer::to(world.booking("k")).await.assert_fresh("201 Created");
+    Answer::to(world.booking("k"))
+        .await
+        .assert_fresh("201 Created");
     assert_eq!(world.probe.runs(), 1);
 }
 
@@ -125,7 +157,11 @@ async fn a_panic_is_answered_and_leaves_the_key_free(backend: Backend) {
     let script = json!({ "panics": true });
     let (first, again) = twice(&world, "/script", "k", &script).await;
     for answer in [first, again] {
-        answer.assert_problem("handler-failed", "500 Internal Server Error", "handler_failed");
+        answer.assert_problem(
+            "handler-failed",
+            "500 Internal Server Error",
+            "handler_failed",
+        );
     }
     assert_eq!((world.probe.runs(), world.records().await), (2, 0));
 
@@ -141,7 +177,11 @@ async fn a_panic_is_answered_and_leaves_the_key_free(backend: Backend) {
 async fn the_layers_own_refusals_are_never_stored(backend: Backend) {
     let world = World::new(backend).await;
     let malformed = Answer::to(world.booking("\"k")).await;
-    malformed.assert_problem("key-malformed", "400 Bad Request", "idempotency_key_malformed");
+    malformed.assert_problem(
+        "key-malformed",
+        "400 Bad Request",
+        "idempotency_key_malformed",
+    );
     world.levers.claim.lose_requests(1);
     let unavailable = Answer::to(world.booking("k")).await;
     unavailable.assert_problem(
@@ -152,8 +192,14 @@ async fn the_layers_own_refusals_are_never_stored(backend: Backend) {
     let first = Answer::to(world.booking("k")).await;
     first.assert_fresh("201 Created");
     let reused = Answer::to(world.post("/bookings", "k", "{}")).await;
-    reused.assert_problem("key-reused", "422 Unprocessable Entity", "idempotency_key_reused");
-    Answer::to(world.booking("k")).await.assert_replay_of(&first);
+    reused.assert_problem(
+        "key-reused",
+        "422 Unprocessable Entity",
+        "idempotency_key_reused",
+    );
+    Answer::to(world.booking("k"))
+        .await
+        .assert_replay_of(&first);
     assert_eq!(world.records().await, 1);
 }
 
@@ -175,7 +221,11 @@ async fn an_answer_too_long_to_keep_leaves_a_tombstone(backend: Backend) {
         let (first, again) = twice(&world, "/script", &key, &script).await;
         first.assert_fresh("201 Created");
         assert_eq!(first.body.len(), 1024 * 1024 + 1);
-        again.assert_problem("response-not-stored", "409 Conflict", "idempotency_response_not_stored");
+        again.assert_problem(
+            "response-not-stored",
+            "409 Conflict",
+            "idempotency_response_not_stored",
+        );
         assert_eq!(again.header("location"), Some("/bookings/7"));
         assert_eq!(world.probe.runs(), before + 1);
 
@@ -191,10 +241,19 @@ async fn an_answer_too_long_to_keep_leaves_a_tombstone(backend: Backend) {
 #[tokio::test]
 async fn a_body_that_breaks_off_is_a_failure_not_half_an_answer(backend: Backend) {
     let world = World::new(backend).await;
-    let (first, again) =
-        twice(&world, "/script", "k", &json!({ "status": 200, "body": "half", "broken": true })).await;
+    let (first, again) = twice(
+        &world,
+        "/script",
+        "k",
+        &json!({ "status": 200, "body": "half", "broken": true }),
+    )
+    .await;
     for answer in [first, again] {
-        answer.assert_problem("response-broken", "500 Internal Server Error", "response_broken");
+        answer.assert_problem(
+            "response-broken",
+            "500 Internal Server Error",
+            "response_broken",
+        );
     }
     assert_eq!((world.probe.runs(), world.records().await), (2, 0));
 }

@@ -30,7 +30,10 @@ async fn every_replay_is_the_first_answer_again(backend: Backend) {
     for _ in 0..5 {
         let again = Answer::to(world.booking("k")).await;
         again.assert_replay_of(&first);
-        assert_eq!(again.headers.get_all("idempotent-replayed").iter().count(), 1);
+        assert_eq!(
+            again.headers.get_all("idempotent-replayed").iter().count(),
+            1
+        );
     }
     assert_eq!(world.probe.runs(), 1);
 }
@@ -80,7 +83,8 @@ async fn end_to_end_headers_are_kept_line_by_line(backend: Backend) {
     ]);
     let (first, again) = twice(&world, &json!({ "status": 201, "headers": headers })).await;
     for name in first.headers.keys().filter(|name| *name != "date") {
-        let of = |answer: &Answer| -> Vec<_> { answer.headers.get_all(name).iter().cloned().collect() };
+        let of =
+            |answer: &Answer| -> Vec<_> { answer.headers.get_all(name).iter().cloned().collect() };
         assert_eq!(of(&first), of(&again), "{name}");
     }
     assert_eq!(again.headers.get_all("x-anything").iter().count(), 3);
@@ -123,7 +127,10 @@ async fn fields_of_the_connection_are_dropped(backend: Backend) {
     ]);
     let (_, again) = twice(&world, &json!({ "body": "whole", "headers": headers })).await;
     assert_eq!(again.text(), "whole");
-    assert_eq!((again.header("x-kept"), again.header("content-length")), (Some("3"), Some("5")));
+    assert_eq!(
+        (again.header("x-kept"), again.header("content-length")),
+        (Some("3"), Some("5"))
+    );
     for name in [
         "transfer-encoding",
         "connection",
@@ -182,7 +189,12 @@ async fn secrets_and_fields_of_one_exchange_are_dropped(backend: Backend) {
         assert_ne!(again.header(name), Some("a-secret-value"), "{name}");
     }
     // Not even the store has seen them.
-    let records = world.idempotency.store().list(None, 10).await.expect("a list");
+    let records = world
+        .idempotency
+        .store()
+        .list(None, 10)
+        .await
+        .expect("a list");
     assert!(!format!("{:?}", records).contains("a-secret-value"));
 }
 
@@ -195,7 +207,12 @@ async fn the_list_of_dropped_headers_can_be_changed(backend: Backend) {
         .with_kept_header("x-request-id".parse().expect("a name"))
         .with_kept_header("transfer-encoding".parse().expect("a name"));
     let world = World::speaking(backend, http).await;
-    let headers = json!([["x-served-by", "a"], ["x-request-id", "7"], ["x-other", "8"], ["via", "9"]]);
+    let headers = json!([
+        ["x-served-by", "a"],
+        ["x-request-id", "7"],
+        ["x-other", "8"],
+        ["via", "9"]
+    ]);
     let (_, again) = twice(&world, &json!({ "headers": headers })).await;
     assert_eq!(again.header("x-served-by"), None);
     assert_eq!(again.header("x-request-id"), Some("7"));
@@ -223,7 +240,11 @@ async fn streams_are_stored_whole_and_event_streams_pass_through(backend: Backen
     first.assert_fresh("200 OK");
     assert_eq!(first.text(), "data: 1\n\n");
     let again = Answer::to(world.post("/script", "events", &events)).await;
-    again.assert_problem("response-not-stored", "409 Conflict", "idempotency_response_not_stored");
+    again.assert_problem(
+        "response-not-stored",
+        "409 Conflict",
+        "idempotency_response_not_stored",
+    );
 }
 
 // behaviour 92
@@ -234,7 +255,8 @@ async fn answers_without_a_body_have_none_on_replay(backend: Backend) {
     for status in [204, 304] {
         let world = World::new(backend).await;
         let script =
-            json!({ "status": status, "body": "surplus", "headers": [["content-length", "7"]] }).to_string();
+            json!({ "status": status, "body": "surplus", "headers": [["content-length", "7"]] })
+                .to_string();
         let request = format!(
             "POST /script HTTP/1.1\r\nhost: test\r\nconnection: close\r\nidempotency-key: k\r\n\
              content-type: application/json\r\ncontent-length: {}\r\n\r\n{script}",
@@ -242,9 +264,19 @@ async fn answers_without_a_body_have_none_on_replay(backend: Backend) {
         );
         for replayed in [false, true] {
             let answer = world.raw(&request).await;
-            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
-            assert_eq!(answer.contains("idempotent-replayed: true"), replayed, "{answer}");
-            assert!(!answer.contains("content-length") && !answer.contains("surplus"), "{answer}");
+            assert!(
+                answer.starts_with(&format!("HTTP/1.1 {status} ")),
+                "{answer}"
+            );
+            assert_eq!(
+                answer.contains("idempotent-replayed: true"),
+                replayed,
+                "{answer}"
+            );
+            assert!(
+                !answer.contains("content-length") && !answer.contains("surplus"),
+                "{answer}"
+            );
             assert!(answer.ends_with("\r\n\r\n"), "{answer}");
         }
     }
@@ -256,7 +288,9 @@ async fn answers_without_a_body_have_none_on_replay(backend: Backend) {
 async fn a_replay_shows_the_answer_of_then_not_the_state_of_now(backend: Backend) {
     let world = World::new(backend).await;
     let first = Answer::to(world.booking("k")).await;
-    Answer::to(world.post("/bookings", "another", BOOKING)).await.assert_fresh("201 Created");
+    Answer::to(world.post("/bookings", "another", BOOKING))
+        .await
+        .assert_fresh("201 Created");
     let again = Answer::to(world.booking("k")).await;
     again.assert_replay_of(&first);
     assert_eq!(again.json()["run"], 1);
@@ -287,5 +321,7 @@ async fn the_retry_of_a_conditional_request_replays_its_success(backend: Backend
     first.assert_fresh("200 OK");
     Answer::to(request("k")).await.assert_replay_of(&first);
     // The resource has changed: another request with the same condition fails.
-    Answer::to(request("another")).await.assert_fresh("412 Precondition Failed");
+    Answer::to(request("another"))
+        .await
+        .assert_fresh("412 Precondition Failed");
 }

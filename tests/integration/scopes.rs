@@ -11,20 +11,33 @@ use crate::{
 // race 48, 53
 #[apply(each_store)]
 #[tokio::test]
-async fn a_principal_keeps_its_keys_when_its_token_changes_and_shares_them_with_nobody(backend: Backend) {
+async fn a_principal_keeps_its_keys_when_its_token_changes_and_shares_them_with_nobody(
+    backend: Backend,
+) {
     let world = World::new(backend).await;
-    let request =
-        |token: &str, body| world.post("/accounts/bookings", "k", body).header("authorization", format!("Bearer {token}"));
+    let request = |token: &str, body| {
+        world
+            .post("/accounts/bookings", "k", body)
+            .header("authorization", format!("Bearer {token}"))
+    };
     let first = Answer::to(request("ann-1", BOOKING)).await;
     first.assert_fresh("201 Created");
-    Answer::to(request("ann-2", BOOKING)).await.assert_replay_of(&first);
+    Answer::to(request("ann-2", BOOKING))
+        .await
+        .assert_replay_of(&first);
     // Another principal cannot tell that the key was used, neither with the same body nor with another.
     let other = Answer::to(request("bob-1", BOOKING)).await;
     other.assert_fresh("201 Created");
     assert_eq!(other.json()["run"], 2);
     let reused = Answer::to(request("bob-1", "{}")).await;
-    reused.assert_problem("key-reused", "422 Unprocessable Entity", "idempotency_key_reused");
-    Answer::to(request("ann-1", BOOKING)).await.assert_replay_of(&first);
+    reused.assert_problem(
+        "key-reused",
+        "422 Unprocessable Entity",
+        "idempotency_key_reused",
+    );
+    Answer::to(request("ann-1", BOOKING))
+        .await
+        .assert_replay_of(&first);
 }
 
 // behaviour 1, 137
@@ -34,12 +47,18 @@ async fn a_principal_keeps_its_keys_when_its_token_changes_and_shares_them_with_
 async fn who_is_not_let_in_gets_no_replay_and_no_word_of_the_key(backend: Backend) {
     let world = World::new(backend).await;
     let request = |token: &str, key: &str| {
-        world.post("/accounts/bookings", key, BOOKING).header("authorization", format!("Bearer {token}"))
+        world
+            .post("/accounts/bookings", key, BOOKING)
+            .header("authorization", format!("Bearer {token}"))
     };
-    Answer::to(request("ann-1", "k")).await.assert_fresh("201 Created");
+    Answer::to(request("ann-1", "k"))
+        .await
+        .assert_fresh("201 Created");
     let claims = world.levers.claim.calls();
     for key in ["k", "\"malformed"] {
-        Answer::to(request("revoked", key)).await.assert_fresh("401 Unauthorized");
+        Answer::to(request("revoked", key))
+            .await
+            .assert_fresh("401 Unauthorized");
     }
     assert_eq!(world.levers.claim.calls(), claims);
 }
@@ -54,9 +73,13 @@ async fn callers_with_different_credentials_are_kept_apart_by_default(backend: B
     for authorization in ["Bearer one", "Bearer two", "Basic b25lOnR3bw=="] {
         let first = Answer::to(request(authorization)).await;
         first.assert_fresh("201 Created");
-        Answer::to(request(authorization)).await.assert_replay_of(&first);
+        Answer::to(request(authorization))
+            .await
+            .assert_replay_of(&first);
     }
-    Answer::to(world.booking("k")).await.assert_fresh("201 Created");
+    Answer::to(world.booking("k"))
+        .await
+        .assert_fresh("201 Created");
     assert_eq!(world.probe.runs(), 4);
 }
 
@@ -66,9 +89,17 @@ async fn callers_with_different_credentials_are_kept_apart_by_default(backend: B
 async fn a_scope_that_is_not_known_is_a_mistake_of_the_service_not_anonymous(backend: Backend) {
     let world = World::new(backend).await;
     let answer = Answer::to(world.post("/tenants", "k", BOOKING)).await;
-    answer.assert_problem("misconfigured", "500 Internal Server Error", "idempotency_misconfigured");
+    answer.assert_problem(
+        "misconfigured",
+        "500 Internal Server Error",
+        "idempotency_misconfigured",
+    );
     assert_eq!((world.probe.runs(), world.levers.claim.calls()), (0, 0));
-    let request = |tenant: &str| world.post("/tenants", "k", BOOKING).header("x-tenant", tenant.to_owned());
+    let request = |tenant: &str| {
+        world
+            .post("/tenants", "k", BOOKING)
+            .header("x-tenant", tenant.to_owned())
+    };
     let first = Answer::to(request("a")).await;
     first.assert_fresh("201 Created");
     Answer::to(request("b")).await.assert_fresh("201 Created");
@@ -82,21 +113,44 @@ async fn a_scope_that_is_not_known_is_a_mistake_of_the_service_not_anonymous(bac
 async fn no_key_reaches_into_another_scope_or_the_storage(backend: Backend) {
     let world = World::new(backend).await;
     let request = |tenant: &str, key: &str| {
-        world.post("/tenants", &format!("\"{key}\""), BOOKING).header("x-tenant", tenant.to_owned())
+        world
+            .post("/tenants", &format!("\"{key}\""), BOOKING)
+            .header("x-tenant", tenant.to_owned())
     };
-    for (tenant, key) in [("a", "bc"), ("ab", "c"), ("a:b", "c"), ("a", "b:c"), ("a", "%"), ("a", "*"), ("a", "_")] {
-        Answer::to(request(tenant, key)).await.assert_fresh("201 Created");
+    for (tenant, key) in [
+        ("a", "bc"),
+        ("ab", "c"),
+        ("a:b", "c"),
+        ("a", "b:c"),
+        ("a", "%"),
+        ("a", "*"),
+        ("a", "_"),
+    ] {
+        Answer::to(request(tenant, key))
+            .await
+            .assert_fresh("201 Created");
     }
     for key in ["' or 1=1 --", "../../etc/passwd", "user", "../records"] {
-        Answer::to(request("a", key)).await.assert_fresh("201 Created");
+        Answer::to(request("a", key))
+            .await
+            .assert_fresh("201 Created");
         assert!(Answer::to(request("a", key)).await.is_replay());
     }
     assert_eq!(world.probe.runs(), 11);
     // The store knows names, keys and fingerprints by digests only.
-    let records = world.idempotency.store().list(None, 100).await.expect("a list");
+    let records = world
+        .idempotency
+        .store()
+        .list(None, 100)
+        .await
+        .expect("a list");
     assert_eq!(records.len(), 11);
     for record in &records {
-        let stored: Vec<u8> = [record.id.as_bytes().as_slice(), record.fingerprint.as_bytes()].concat();
+        let stored: Vec<u8> = [
+            record.id.as_bytes().as_slice(),
+            record.fingerprint.as_bytes(),
+        ]
+        .concat();
         assert!(!stored.windows(6).any(|window| window == b"passwd"));
     }
 }
@@ -106,9 +160,18 @@ async fn no_key_reaches_into_another_scope_or_the_storage(backend: Backend) {
 #[tokio::test]
 async fn equal_bodies_have_unequal_fingerprints_in_the_store(backend: Backend) {
     let world = World::new(backend).await;
-    Answer::to(world.booking("one")).await.assert_fresh("201 Created");
-    Answer::to(world.booking("two")).await.assert_fresh("201 Created");
-    let records = world.idempotency.store().list(None, 10).await.expect("a list");
+    Answer::to(world.booking("one"))
+        .await
+        .assert_fresh("201 Created");
+    Answer::to(world.booking("two"))
+        .await
+        .assert_fresh("201 Created");
+    let records = world
+        .idempotency
+        .store()
+        .list(None, 10)
+        .await
+        .expect("a list");
     assert_eq!(records.len(), 2);
     assert_ne!(records[0].fingerprint, records[1].fingerprint);
 }

@@ -19,18 +19,30 @@ async fn a_body_over_the_limit_is_refused_and_the_key_stays_free(backend: Backen
     let world = World::new(backend).await;
     let large = format!("{{\"a\":\"{}\"}}", "x".repeat(100));
     let known = Answer::to(world.post("/small", "k", &large)).await;
-    let chunked = world.post("/small", "k", "").body(Body::wrap_stream(stream::iter([
-        Ok::<_, std::io::Error>(Bytes::from(large.clone())),
-    ])));
+    let chunked = world
+        .post("/small", "k", "")
+        .body(Body::wrap_stream(stream::iter([Ok::<_, std::io::Error>(
+            Bytes::from(large.clone()),
+        )])));
     for answer in [known, Answer::to(chunked).await] {
-        answer.assert_problem("content-too-large", "413 Payload Too Large", "content_too_large");
+        answer.assert_problem(
+            "content-too-large",
+            "413 Payload Too Large",
+            "content_too_large",
+        );
     }
     assert_eq!((world.probe.runs(), world.levers.claim.calls()), (0, 0));
-    Answer::to(world.post("/small", "k", BOOKING)).await.assert_fresh("201 Created");
+    Answer::to(world.post("/small", "k", BOOKING))
+        .await
+        .assert_fresh("201 Created");
     // Without a limit of its own an endpoint has axum's two megabytes.
     let huge = format!("{{\"a\":\"{}\"}}", "x".repeat(2 * 1024 * 1024));
     let answer = Answer::to(world.post("/bookings", "huge", &huge)).await;
-    answer.assert_problem("content-too-large", "413 Payload Too Large", "content_too_large");
+    answer.assert_problem(
+        "content-too-large",
+        "413 Payload Too Large",
+        "content_too_large",
+    );
 }
 
 // behaviour 119
@@ -42,18 +54,29 @@ async fn a_body_that_is_cut_off_is_refused_and_the_key_stays_free(backend: Backe
     let head = "POST /bookings HTTP/1.1\r\nhost: test\r\nidempotency-key: k\r\ncontent-type: application/json\r\n";
     for request in [
         format!("{head}content-length: 500\r\n\r\n{BOOKING}"),
-        format!("{head}transfer-encoding: chunked\r\n\r\n{:x}\r\n{BOOKING}\r\n", BOOKING.len()),
+        format!(
+            "{head}transfer-encoding: chunked\r\n\r\n{:x}\r\n{BOOKING}\r\n",
+            BOOKING.len()
+        ),
     ] {
         let mut connection = world.connect().await;
-        connection.write_all(request.as_bytes()).await.expect("the server reads");
+        connection
+            .write_all(request.as_bytes())
+            .await
+            .expect("the server reads");
         connection.shutdown().await.expect("a half-open connection");
         let mut answer = String::new();
         // Whether the refusal still gets out is up to the connection.
         let _ = connection.read_to_string(&mut answer).await;
-        assert!(answer.is_empty() || answer.contains("content_incomplete"), "{answer}");
+        assert!(
+            answer.is_empty() || answer.contains("content_incomplete"),
+            "{answer}"
+        );
     }
     assert_eq!((world.probe.runs(), world.levers.claim.calls()), (0, 0));
-    Answer::to(world.booking("k")).await.assert_fresh("201 Created");
+    Answer::to(world.booking("k"))
+        .await
+        .assert_fresh("201 Created");
 }
 
 // behaviour 120
@@ -68,15 +91,23 @@ async fn a_slow_upload_claims_nothing_before_its_last_byte(backend: Backend) {
          content-type: application/json\r\nexpect: 100-continue\r\ncontent-length: {}\r\n\r\n",
         BOOKING.len(),
     );
-    slow.write_all(head.as_bytes()).await.expect("the server reads");
+    slow.write_all(head.as_bytes())
+        .await
+        .expect("the server reads");
     let mut interim = [0; 25];
     // The server asks for the body, so the head has reached the layer.
-    slow.read_exact(&mut interim).await.expect("an interim answer");
+    slow.read_exact(&mut interim)
+        .await
+        .expect("an interim answer");
     assert_eq!(&interim, b"HTTP/1.1 100 Continue\r\n\r\n");
-    slow.write_all(left.as_bytes()).await.expect("the server reads");
+    slow.write_all(left.as_bytes())
+        .await
+        .expect("the server reads");
     let first = Answer::to(world.booking("k")).await;
     first.assert_fresh("201 Created");
-    slow.write_all(right.as_bytes()).await.expect("the server reads");
+    slow.write_all(right.as_bytes())
+        .await
+        .expect("the server reads");
     let mut answer = String::new();
     slow.read_to_string(&mut answer).await.expect("an answer");
     assert!(answer.contains("idempotent-replayed: true"), "{answer}");
@@ -90,8 +121,16 @@ async fn a_bad_key_is_refused_before_the_body_is_asked_for(backend: Backend) {
     let world = World::new(backend).await;
     for (path, line, name) in [
         ("/required", "x-a: b", "idempotency_key_missing"),
-        ("/required", "idempotency-key: \"k", "idempotency_key_malformed"),
-        ("/bookings", "idempotency-key: \"k", "idempotency_key_malformed"),
+        (
+            "/required",
+            "idempotency-key: \"k",
+            "idempotency_key_malformed",
+        ),
+        (
+            "/bookings",
+            "idempotency-key: \"k",
+            "idempotency_key_malformed",
+        ),
     ] {
         let answer = world
             .raw(format!(
@@ -100,7 +139,10 @@ async fn a_bad_key_is_refused_before_the_body_is_asked_for(backend: Backend) {
             ))
             .await;
         assert!(answer.starts_with("HTTP/1.1 400 Bad Request"), "{answer}");
-        assert!(answer.contains(name) && !answer.contains("100 Continue"), "{answer}");
+        assert!(
+            answer.contains(name) && !answer.contains("100 Continue"),
+            "{answer}"
+        );
     }
     assert_eq!((world.probe.runs(), world.levers.claim.calls()), (0, 0));
 }
@@ -118,7 +160,10 @@ async fn a_good_key_is_asked_for_its_body_on_replays_too(backend: Backend) {
                 BOOKING.len(),
             ))
             .await;
-        assert!(answer.starts_with("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 201 Created"), "{answer}");
+        assert!(
+            answer.starts_with("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 201 Created"),
+            "{answer}"
+        );
         assert_eq!(answer.contains("idempotent-replayed: true"), replayed);
     }
 }
@@ -130,7 +175,9 @@ async fn an_unknown_expectation_goes_through(backend: Backend) {
     let world = World::new(backend).await;
     let first = Answer::to(world.booking("k").header("expect", "something-else")).await;
     first.assert_fresh("201 Created");
-    Answer::to(world.booking("k").header("expect", "another")).await.assert_replay_of(&first);
+    Answer::to(world.booking("k").header("expect", "another"))
+        .await
+        .assert_replay_of(&first);
 }
 
 // behaviour 124
@@ -138,10 +185,12 @@ async fn an_unknown_expectation_goes_through(backend: Backend) {
 #[tokio::test]
 async fn the_handler_gets_the_request_as_it_came(backend: Backend) {
     let world = World::wrapped(backend, |app| {
-        app.layer(axum::middleware::map_request(async |mut request: axum::extract::Request| {
-            request.extensions_mut().insert(Marker("from outside"));
-            request
-        }))
+        app.layer(axum::middleware::map_request(
+            async |mut request: axum::extract::Request| {
+                request.extensions_mut().insert(Marker("from outside"));
+                request
+            },
+        ))
     })
     .await;
     let body: Vec<u8> = (0..=255).cycle().take(100_000).collect();
@@ -167,7 +216,7 @@ async fn the_handler_gets_the_request_as_it_came(backend: Backend) {
 
 /// Something that a layer further out tells the handler.
 #[derive(Clone, Copy, Debug)]
-pub struct Marker(pub &'static str);
+pub(crate) struct Marker(pub(crate) &'static str);
 
 // behaviour 99
 #[apply(each_store)]
@@ -177,16 +226,23 @@ async fn compression_outside_does_not_touch_what_is_stored(backend: Backend) {
         app.layer(tower_http::compression::CompressionLayer::new())
     })
     .await;
-    let script = serde_json::json!({ "padding": 5000, "headers": [["content-type", "text/plain"]] }).to_string();
+    let script =
+        serde_json::json!({ "padding": 5000, "headers": [["content-type", "text/plain"]] })
+            .to_string();
     let request = |encoding: &'static str| {
-        world.post("/script", "k", &script).header("accept-encoding", encoding)
+        world
+            .post("/script", "k", &script)
+            .header("accept-encoding", encoding)
     };
     let packed = Answer::to(request("gzip")).await;
     packed.assert_fresh("200 OK");
     assert_eq!(packed.header("content-encoding"), Some("gzip"));
     let plain = Answer::to(request("identity")).await;
     assert!(plain.is_replay());
-    assert_eq!((plain.header("content-encoding"), plain.body.len()), (None, 5000));
+    assert_eq!(
+        (plain.header("content-encoding"), plain.body.len()),
+        (None, 5000)
+    );
     let packed_again = Answer::to(request("gzip")).await;
     assert!(packed_again.is_replay());
     assert_eq!(packed_again.body, packed.body);
@@ -203,7 +259,10 @@ async fn a_body_that_is_decoded_outside_counts_decoded(backend: Backend) {
     let first = Answer::to(world.booking("k")).await;
     first.assert_fresh("201 Created");
     let packed = gzip(BOOKING.as_bytes());
-    let request = world.post("/bookings", "k", "").header("content-encoding", "gzip").body(packed);
+    let request = world
+        .post("/bookings", "k", "")
+        .header("content-encoding", "gzip")
+        .body(packed);
     Answer::to(request).await.assert_replay_of(&first);
 }
 

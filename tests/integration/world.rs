@@ -7,7 +7,7 @@ use idempotency::{
     Claim, Clock, Fingerprint, Hold, HttpConfig, Idempotency, IdempotencyBuilder, MemoryStore,
     SqliteStore, Store, Token,
 };
-use reqwest::{Client, Method, RequestBuilder};
+use reqwest::{Client, Method, RequestBuilder, redirect::Policy};
 use rstest_reuse::template;
 use tempfile::TempDir;
 use tokio::{
@@ -25,38 +25,37 @@ use crate::{
 
 /// A store to test with.
 #[derive(Clone, Copy, Debug)]
-pub enum Backend {
+pub(crate) enum Backend {
     Memory,
     Sqlite,
 }
 
 #[template]
-#[export]
 #[rstest::rstest]
 #[case::memory(Backend::Memory)]
 #[case::sqlite(Backend::Sqlite)]
 fn each_store(#[case] backend: Backend) {}
 
 /// One server with its store, and a client.
-pub struct World {
-    pub address: SocketAddr,
-    pub client: Client,
-    pub clock: Clock,
-    pub idempotency: Idempotency,
-    pub levers: Levers,
-    pub probe: Probe,
+pub(crate) struct World {
+    pub(crate) address: SocketAddr,
+    pub(crate) client: Client,
+    pub(crate) clock: Clock,
+    pub(crate) idempotency: Idempotency,
+    pub(crate) levers: Levers,
+    pub(crate) probe: Probe,
     server: JoinHandle<()>,
     _folder: TempDir,
 }
 
 impl World {
     /// The app of `app.rs` over this store.
-    pub async fn new(backend: Backend) -> Self {
+    pub(crate) async fn new(backend: Backend) -> Self {
         Self::with(backend, |builder| builder, |app| app).await
     }
 
     /// With other settings of the engine.
-    pub async fn configured(
+    pub(crate) async fn configured(
         backend: Backend,
         configure: impl FnOnce(IdempotencyBuilder) -> IdempotencyBuilder,
     ) -> Self {
@@ -64,17 +63,17 @@ impl World {
     }
 
     /// With other HTTP settings.
-    pub async fn speaking(backend: Backend, http: HttpConfig) -> Self {
+    pub(crate) async fn speaking(backend: Backend, http: HttpConfig) -> Self {
         Self::configured(backend, |builder| builder.with_http(http)).await
     }
 
     /// With layers around the app.
-    pub async fn wrapped(backend: Backend, wrap: impl FnOnce(Router) -> Router) -> Self {
+    pub(crate) async fn wrapped(backend: Backend, wrap: impl FnOnce(Router) -> Router) -> Self {
         Self::with(backend, |builder| builder, wrap).await
     }
 
     /// The app over a store of the test's own.
-    pub async fn over(store: Arc<dyn Store>, clock: Clock) -> Self {
+    pub(crate) async fn over(store: Arc<dyn Store>, clock: Clock) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         Self::start(store, clock, folder, |builder| builder, |app| app).await
     }
@@ -113,21 +112,34 @@ impl World {
         let app = wrap(app);
         let server =
             tokio::spawn(async move { axum::serve(listener, app).await.expect("a server") });
-        let client = Client::builder().build().expect("a client");
-        Self { address, client, clock, idempotency, levers, probe, server, _folder: folder }
+        let client = Client::builder()
+            .redirect(Policy::none())
+            .build()
+            .expect("a client");
+        Self {
+            address,
+            client,
+            clock,
+            idempotency,
+            levers,
+            probe,
+            server,
+            _folder: folder,
+        }
     }
 
-    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.client.request(method, format!("http://{}{path}", self.address))
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client
+            .request(method, format!("http://{}{path}", self.address))
     }
 
     /// A POST of a booking under this key.
-    pub fn booking(&self, key: &str) -> RequestBuilder {
+    pub(crate) fn booking(&self, key: &str) -> RequestBuilder {
         self.post("/bookings", key, BOOKING)
     }
 
     /// A POST of JSON under this key.
-    pub fn post(&self, path: &str, key: &str, json: &str) -> RequestBuilder {
+    pub(crate) fn post(&self, path: &str, key: &str, json: &str) -> RequestBuilder {
         self.request(Method::POST, path)
             .header("idempotency-key", key)
             .header("content-type", "application/json")
@@ -135,39 +147,58 @@ impl World {
     }
 
     /// Sends a request in the background.
-    pub fn send(&self, request: RequestBuilder) -> JoinHandle<Answer> {
+    pub(crate) fn send(&self, request: RequestBuilder) -> JoinHandle<Answer> {
         tokio::spawn(Answer::to(request))
     }
 
     /// Bytes on a connection of their own, and all that comes back until the server closes it.
-    pub async fn raw(&self, request: impl AsRef<[u8]>) -> String {
+    pub(crate) async fn raw(&self, request: impl AsRef<[u8]>) -> String {
         let mut connection = self.connect().await;
-        connection.write_all(request.as_ref()).await.expect("the server reads");
+        connection
+            .write_all(request.as_ref())
+            .await
+            .expect("the server reads");
         let mut answer = Vec::new();
         // A server that refuses a request may reset the connection behind its answer.
         let _ = connection.read_to_end(&mut answer).await;
         String::from_utf8_lossy(&answer).into_owned()
     }
 
-    pub async fn connect(&self) -> TcpStream {
-        TcpStream::connect(self.address).await.expect("a connection")
+    pub(crate) async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address)
+            .await
+            .expect("a connection")
     }
 
     /// Leaves the key as a process leaves it that dies while it runs this request.
-    pub async fn abandon(&self, path: &str, key: &str, json: &str) {
-        Answer::to(self.post(path, key, json)).await.assert_fresh("201 Created");
+    pub(crate) async fn abandon(&self, path: &str, key: &str, json: &str) {
+        Answer::to(self.post(path, key, json))
+            .await
+            .assert_fresh("201 Created");
         let (mut hold, fingerprint) = self.only_record().await;
         self.clock.advance(hold.ttl);
         hold.token = Token::random();
-        let claim = self.idempotency.store().claim(&hold, &fingerprint).await.expect("a claim");
+        let claim = self
+            .idempotency
+            .store()
+            .claim(&hold, &fingerprint)
+            .await
+            .expect("a claim");
         assert_eq!(claim, Claim::Won { attempt: 1 });
         self.probe.forget_runs();
     }
 
     /// The one record there is, and a hold with which to change it.
-    pub async fn only_record(&self) -> (Hold, Fingerprint) {
-        let records = self.idempotency.store().list(None, 2).await.expect("a list");
-        let [record] = records.as_slice() else { panic!("one record: {records:?}") };
+    pub(crate) async fn only_record(&self) -> (Hold, Fingerprint) {
+        let records = self
+            .idempotency
+            .store()
+            .list(None, 2)
+            .await
+            .expect("a list");
+        let [record] = records.as_slice() else {
+            panic!("one record: {records:?}")
+        };
         let hold = Hold {
             id: record.id,
             token: record.token,
@@ -178,13 +209,18 @@ impl World {
     }
 
     /// Moves the store's clock.
-    pub fn pass(&self, seconds: u64) {
+    pub(crate) fn pass(&self, seconds: u64) {
         self.clock.advance(Duration::from_secs(seconds));
     }
 
     /// How many records the store has.
-    pub async fn records(&self) -> usize {
-        self.idempotency.store().list(None, 1000).await.expect("a list").len()
+    pub(crate) async fn records(&self) -> usize {
+        self.idempotency
+            .store()
+            .list(None, 1000)
+            .await
+            .expect("a list")
+            .len()
     }
 }
 
@@ -195,5 +231,5 @@ impl Drop for World {
 }
 
 /// The booking that most tests make.
-pub const BOOKING: &str =
+pub(crate) const BOOKING: &str =
     r#"{"service_id":"s1","customer_name":"Ann","date":"2026-12-01","time":"10:00"}"#;
