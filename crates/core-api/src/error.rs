@@ -170,10 +170,6 @@ pub(crate) async fn method_not_allowed() -> ApiError {
 }
 
 /// Answers for a handler that has panicked; the panic is in the log already.
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "the signature that CatchPanicLayer calls"
-)]
 pub(crate) fn panicked(_panic: Box<dyn Any + Send>) -> Response {
     ApiError::Panicked.into_response()
 }

@@ -1,6 +1,7 @@
 //! The log on standard error. Standard output is for the one line that says where the service listens.
 
 use std::{
+    any::Any,
     io::{IsTerminal, stderr},
     panic,
 };
@@ -32,7 +33,18 @@ pub fn start(format: Option<LogFormat>) {
         tracing::error!(
             location = panic.location().map(tracing::field::display),
             "panicked: {}",
-            panic.payload_as_str().unwrap_or("no message"),
+            message(panic.payload()),
         );
     }));
+}
+
+fn message(payload: &dyn Any) -> &str {
+    match (
+        payload.downcast_ref::<&str>(),
+        payload.downcast_ref::<String>(),
+    ) {
+        (Some(message), _) => message,
+        (_, Some(message)) => message,
+        (None, None) => "no message",
+    }
 }
