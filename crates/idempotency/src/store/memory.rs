@@ -272,19 +272,14 @@ impl Store for MemoryStore {
     ) -> Result<Fenced<SystemTime>, StoreError> {
         let mut shard = self.shard(&hold.id);
         let now = self.clock.now();
-        let phase = shard
-            .own(&hold.id, &hold.token, now)
-            .map(|entry| (&entry.phase, entry.expires_at));
-        match phase {
-            None => Ok(Fenced::Lost),
-            // The same owner again, whose first completion was done but not heard of.
-            Some((Phase::Completed { .. }, expires_at)) => Ok(Fenced::Done(expires_at)),
-            Some((Phase::InFlight { .. }, _)) => {
-                let expires_at = now + hold.ttl;
-                self.keep(&mut shard, &hold.id, hold.token, outcome, expires_at);
-                Ok(Fenced::Done(expires_at))
-            }
+        if shard.owns(&hold.id, &hold.token, now) {
+            let expires_at = now + hold.ttl;
+            self.keep(&mut shard, &hold.id, hold.token, outcome, expires_at);
+            return Ok(Fenced::Done(expires_at));
         }
+        // The same owner again, whose first completion was done but not heard of.
+        let own = shard.own(&hold.id, &hold.token, now);
+        Ok(own.map_or(Fenced::Lost, |entry| Fenced::Done(entry.expires_at)))
     }
 
     async fn release(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {

@@ -128,7 +128,7 @@ async fn a_claim_looks_again_when_its_turn_to_write_has_come() {
     let mut second = pin!(store.claim(&holds[1], &asked));
     begin(first.as_mut()).await;
     begin(second.as_mut()).await;
-    // Both have found nothing once a later read is answered by each of the threads that read.
+    // By now at least one of them has looked and found nothing, and waits for its turn; mostly both have.
     let (left, right) = tokio::join!(store.inspect(&holds[0].id), store.inspect(&holds[0].id));
     assert_eq!((left.ok(), right.ok()), (Some(None), Some(None)));
     begin(first.as_mut()).await;
