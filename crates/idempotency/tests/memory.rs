@@ -119,3 +119,26 @@ async fn room_comes_back_when_records_are_released_or_expire() {
     }
     assert!(is_full(&store, 101).await);
 }
+
+// behaviour 110, 116
+#[tokio::test]
+async fn a_full_store_lets_a_new_key_have_the_room_of_an_expired_one() {
+    let clock = Clock::manual();
+    let store = store(&clock);
+    // Ids that begin alike lie side by side.
+    let beside = |key: u8| {
+        let mut hold = hold(0);
+        let mut id = *hold.id.as_bytes();
+        id[31] = key;
+        hold.id = RecordId::from_bytes(id);
+        hold
+    };
+    for key in 0..ROOM {
+        let won = store.claim(&beside(key), &asked()).await.expect("room");
+        assert_eq!(won, Claim::Won { attempt: 1 });
+    }
+    assert!(store.claim(&beside(100), &asked()).await.is_err());
+    clock.advance(LEASE + TTL);
+    let won = store.claim(&beside(100), &asked()).await.expect("room");
+    assert_eq!(won, Claim::Won { attempt: 1 });
+}
