@@ -46,6 +46,8 @@
 //! not undone. Let it change things last, in one transaction, and give downstream services keys of their own.
 
 mod clock;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod engine;
 mod fingerprint;
 #[cfg(feature = "axum")]

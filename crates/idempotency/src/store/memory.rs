@@ -166,10 +166,29 @@ impl Shard {
         change(entry);
     }
 
-    /// The entry that this token may change: still in flight, and its own.
-    fn owned(&self, id: &RecordId, token: &Token) -> Option<&Entry> {
+    /// Removes up to so many entries whose time is over.
+    fn take_expired(&mut self, now: SystemTime, limit: usize) -> Vec<Box<Entry>> {
+        let mut taken = Vec::new();
+        while taken.len() < limit
+            && let Some(&(expires_at, id)) = self.expiries.first()
+            && expires_at <= now
+        {
+            self.expiries.pop_first();
+            taken.extend(self.entries.remove(&id));
+        }
+        taken
+    }
+
+    /// The entry, if it is this token's and not past its time, swept or not.
+    fn own(&self, id: &RecordId, token: &Token, now: SystemTime) -> Option<&Entry> {
         let entry = self.entries.get(id)?;
-        (entry.token == *token && matches!(entry.phase, Phase::InFlight { .. })).then_some(entry)
+        (entry.token == *token && entry.expires_at > now).then_some(entry)
+    }
+
+    /// Whether this token may change the entry: still in flight, and its own.
+    fn owns(&self, id: &RecordId, token: &Token, now: SystemTime) -> bool {
+        self.own(id, token, now)
+            .is_some_and(|entry| matches!(entry.phase, Phase::InFlight { .. }))
     }
 }
 
@@ -229,10 +248,16 @@ impl Store for MemoryStore {
                 }
             },
         };
-        if attempt == 1 {
-            self.reserve()?;
-        } else {
+        if attempt > 1 {
             shard.remove(&hold.id);
+        } else if let Err(full) = self.reserve() {
+            // What has expired here is room as well; the sweep need not come first.
+            let expired = shard.take_expired(now, PURGED_AT_ONCE);
+            if expired.is_empty() {
+                return Err(full);
+            }
+            expired.iter().for_each(|entry| self.forget(entry));
+            self.reserve()?;
         }
         let lease_until = now + hold.lease;
         let entry = Entry {
@@ -248,10 +273,11 @@ impl Store for MemoryStore {
 
     async fn renew(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
         let mut shard = self.shard(&hold.id);
-        if shard.owned(&hold.id, &hold.token).is_none() {
+        let now = self.clock.now();
+        if !shard.owns(&hold.id, &hold.token, now) {
             return Ok(Fenced::Lost);
         }
-        let lease_until = self.clock.now() + hold.lease;
+        let lease_until = now + hold.lease;
         shard.update(&hold.id, lease_until + hold.ttl, |entry| {
             entry.phase = Phase::InFlight { lease_until };
         });
@@ -264,21 +290,20 @@ impl Store for MemoryStore {
         outcome: Bytes,
     ) -> Result<Fenced<SystemTime>, StoreError> {
         let mut shard = self.shard(&hold.id);
-        if shard.owned(&hold.id, &hold.token).is_some() {
-            let expires_at = self.clock.now() + hold.ttl;
+        let now = self.clock.now();
+        if shard.owns(&hold.id, &hold.token, now) {
+            let expires_at = now + hold.ttl;
             self.keep(&mut shard, &hold.id, hold.token, outcome, expires_at);
             return Ok(Fenced::Done(expires_at));
         }
         // The same owner again, whose first completion was done but not heard of.
-        match shard.entries.get(&hold.id) {
-            Some(entry) if entry.token == hold.token => Ok(Fenced::Done(entry.expires_at)),
-            _ => Ok(Fenced::Lost),
-        }
+        let own = shard.own(&hold.id, &hold.token, now);
+        Ok(own.map_or(Fenced::Lost, |entry| Fenced::Done(entry.expires_at)))
     }
 
     async fn release(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
         let mut shard = self.shard(&hold.id);
-        if shard.owned(&hold.id, &hold.token).is_none() {
+        if !shard.owns(&hold.id, &hold.token, self.clock.now()) {
             return Ok(Fenced::Lost);
         }
         self.free(&mut shard, &hold.id);
@@ -333,20 +358,15 @@ impl Store for MemoryStore {
         resolution: Resolution,
     ) -> Result<Fenced<()>, StoreError> {
         let mut shard = self.shard(id);
-        if shard.owned(id, seen).is_none() {
+        let now = self.clock.now();
+        if !shard.owns(id, seen, now) {
             return Ok(Fenced::Lost);
         }
         match resolution {
             Resolution::Release => self.free(&mut shard, id),
             // A new token: the owner that was given up can complete nothing any more, not even "again".
             Resolution::Complete { outcome, ttl } => {
-                self.keep(
-                    &mut shard,
-                    id,
-                    Token::random(),
-                    outcome,
-                    self.clock.now() + ttl,
-                );
+                self.keep(&mut shard, id, Token::random(), outcome, now + ttl);
             }
         }
         Ok(Fenced::Done(()))
@@ -357,16 +377,9 @@ impl Store for MemoryStore {
         let mut purged = 0;
         for shard in self.shards.iter() {
             // The entries are dropped after the lock is: giving memory back takes longer than the rest.
-            let mut removed = Vec::new();
-            let mut shard = shard.lock();
-            while purged + removed.len() < limit
-                && removed.len() < PURGED_AT_ONCE
-                && let Some(&(expires_at, id)) = shard.expiries.first()
-                && expires_at <= now
-            {
-                removed.extend(shard.remove(&id));
-            }
-            drop(shard);
+            let removed = shard
+                .lock()
+                .take_expired(now, PURGED_AT_ONCE.min(limit - purged));
             removed.iter().for_each(|entry| self.forget(entry));
             purged += removed.len();
         }
