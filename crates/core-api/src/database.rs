@@ -58,6 +58,7 @@ pub(crate) async fn open(
     let database =
         |error: DatabaseError| ServerError::Database(config.database.to_string(), Box::new(error));
     let store = |error: SqliteError| {
+        let error = DatabaseError::from(error);
         ServerError::IdempotencyStore(config.idempotency_store.to_string(), Box::new(error))
     };
 
@@ -88,6 +89,10 @@ pub(crate) async fn open(
 impl fmt::Display for DatabaseError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Sqlite(SqliteError::InUse { .. }) => formatter.write_str(
+                "the file is open already, in another process or for another option of this one; \
+                 stop the other process, or name another file",
+            ),
             Self::Sqlite(error) => error.fmt(formatter),
             Self::Schema { found } => write!(
                 formatter,

@@ -17,6 +17,9 @@ use crate::error::{ApiError, FieldError};
 #[derive(Debug)]
 pub(crate) struct Valid<T>(pub(crate) T);
 
+/// Makes a value of a string, or says what the string must be. No rule takes the empty one.
+pub(crate) type Rule<T> = fn(&str) -> Result<T, &'static str>;
+
 /// What can be made of a JSON object, field by field.
 pub(crate) trait FromFields: Sized {
     /// Takes the fields; `None` where one of them was wrong and is on the list.
@@ -32,26 +35,18 @@ pub(crate) struct Fields {
 
 impl Fields {
     /// A member that has to be there.
-    pub(crate) fn required<T>(
-        &mut self,
-        field: &'static str,
-        rule: fn(&str) -> Result<T, String>,
-    ) -> Option<T> {
+    pub(crate) fn required<T>(&mut self, field: &'static str, rule: Rule<T>) -> Option<T> {
         if !self.members.contains_key(field) {
-            self.refuse(field, "is missing");
+            self.refuse(field, format!("is missing; it {}", demand(rule)));
         }
         self.optional(field, rule)
     }
 
     /// A member that is checked if it is there.
-    pub(crate) fn optional<T>(
-        &mut self,
-        field: &'static str,
-        rule: fn(&str) -> Result<T, String>,
-    ) -> Option<T> {
+    pub(crate) fn optional<T>(&mut self, field: &'static str, rule: Rule<T>) -> Option<T> {
         let checked = match self.members.get(field)? {
-            Value::String(text) => rule(text),
-            _ => Err("must be a string".into()),
+            Value::String(text) => rule(text).map_err(Into::into),
+            _ => Err(format!("must be a string, which {}", demand(rule))),
         };
         checked.map_err(|detail| self.refuse(field, detail)).ok()
     }
@@ -120,6 +115,11 @@ impl From<BytesRejection> for ApiError {
             _ => Self::Malformed("The body ended before it was complete.".into()),
         }
     }
+}
+
+/// What a rule says that a string must be.
+fn demand<T>(rule: Rule<T>) -> &'static str {
+    rule("").err().unwrap_or_default()
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

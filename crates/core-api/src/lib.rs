@@ -1,6 +1,21 @@
 //! A booking service whose writes are safe to retry: the program `core-api` as a library, so that tests can
 //! run the same service in their own process.
 //!
+//! ```
+//! use clap::Parser;
+//! use core_api::{Config, Server};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let arguments = ["core-api", "--listen", "127.0.0.1:0", "--database", "memory:"];
+//! let server = Server::start(&Config::try_parse_from(arguments)?).await?;
+//! println!("{}", server.address());
+//! # let stop = async {};
+//! server.serve(stop).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Layout
 //!
 //! A request goes down this list: `app` has every route and the middleware, `bookings` the handlers,

@@ -8,7 +8,7 @@ use tokio::{net::TcpListener, sync::oneshot, time::timeout};
 use uuid::Uuid;
 
 use crate::{
-    Config,
+    Config, StoreUrl,
     app::{App, router},
     database,
 };
@@ -69,7 +69,10 @@ impl Server {
             address,
             router,
             idempotency,
-            stored_in: config.database.to_string(),
+            stored_in: match &config.idempotency_store {
+                StoreUrl::Same => config.database.to_string(),
+                keys => format!("{}, its keys in {keys}", config.database),
+            },
         })
     }
 

@@ -45,38 +45,33 @@ impl FromFields for Change {
     }
 }
 
-fn text(text: &str) -> Result<String, String> {
-    if text.trim().is_empty() {
-        return Err("must not be empty or only white space".into());
-    }
-    if text.chars().count() > MOST_CHARACTERS {
-        return Err(format!("must have at most {MOST_CHARACTERS} characters"));
+fn text(text: &str) -> Result<String, &'static str> {
+    if text.trim().is_empty() || text.chars().count() > MOST_CHARACTERS {
+        return Err("must have 1 to 200 characters, and not only white space");
     }
     if text.chars().any(char::is_control) {
-        return Err("must not have control characters, such as line breaks".into());
+        return Err("must not have control characters, such as line breaks");
     }
     Ok(text.into())
 }
 
-fn date(text: &str) -> Result<NaiveDate, String> {
+fn date(text: &str) -> Result<NaiveDate, &'static str> {
     // The parser alone would take 2026-1-5, +2026-01-05 and surrounding white space.
     shaped(text, b"dddd-dd-dd")
         .then(|| NaiveDate::parse_from_str(text, "%Y-%m-%d").ok())
         .flatten()
-        .ok_or_else(|| {
-            "must be a day of the calendar, written YYYY-MM-DD, such as 2026-12-31".into()
-        })
+        .ok_or("must be a day of the calendar, written YYYY-MM-DD, such as 2026-12-31")
 }
 
-fn time(text: &str) -> Result<NaiveTime, String> {
+fn time(text: &str) -> Result<NaiveTime, &'static str> {
     shaped(text, b"dd:dd")
         .then(|| NaiveTime::parse_from_str(text, "%H:%M").ok())
         .flatten()
-        .ok_or_else(|| "must be a time from 00:00 to 23:59, written HH:MM, such as 09:30".into())
+        .ok_or("must be a time from 00:00 to 23:59, written HH:MM, such as 09:30")
 }
 
-fn status(text: &str) -> Result<Status, String> {
-    Status::from_name(text).ok_or_else(|| "must be \"confirmed\" or \"cancelled\"".into())
+fn status(text: &str) -> Result<Status, &'static str> {
+    Status::from_name(text).ok_or("must be \"confirmed\" or \"cancelled\"")
 }
 
 /// Whether the text has this shape, where `d` stands for a digit and all else for itself.

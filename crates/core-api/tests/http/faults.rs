@@ -51,7 +51,7 @@ async fn a_duplicate_of_a_slow_request_is_a_conflict() {
 async fn a_client_that_goes_finds_its_answer_when_it_comes_back() {
     let directory = tempdir().unwrap();
     let server = Server::start(directory.path(), &["--fault-injection"]);
-    let slow = post(&server, "k").header("X-Fault-Delay-Ms", "300");
+    let slow = post(&server, "k").header("X-Fault-Delay-Ms", "2000");
     let impatient = tokio::spawn(slow.send());
     server.wait_for_log("delayed on order").await;
     impatient.abort();

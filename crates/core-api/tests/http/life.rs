@@ -1,5 +1,7 @@
 //! How the service ends, and what the next one finds.
 
+use rusqlite::Connection;
+use serde_json::json;
 use tempfile::tempdir;
 
 use crate::server::{Server, booking, command, send};
@@ -11,7 +13,7 @@ async fn sigterm_lets_running_requests_end_and_stores_their_answers() {
     let mut server = Server::start(directory.path(), &["--fault-injection"]);
     let slow = server
         .write("POST", "/bookings", "k", &booking("Ann"))
-        .header("X-Fault-Delay-Ms", "500");
+        .header("X-Fault-Delay-Ms", "2000");
     let slow = tokio::spawn(send(slow));
     server.wait_for_log("delayed on order").await;
     server.terminate();
@@ -36,7 +38,7 @@ async fn a_run_whose_client_has_gone_is_waited_for_too() {
     let mut server = Server::start(directory.path(), &["--fault-injection"]);
     let slow = server
         .write("POST", "/bookings", "k", &booking("Ann"))
-        .header("X-Fault-Delay-Ms", "500");
+        .header("X-Fault-Delay-Ms", "2000");
     let slow = tokio::spawn(slow.send());
     server.wait_for_log("delayed on order").await;
     slow.abort();
@@ -102,6 +104,53 @@ async fn a_second_process_on_the_same_file_is_refused() {
     assert_eq!(error.lines().count(), 1, "{error}");
     assert!(second.stdout.is_empty());
     assert_eq!(server.book("k", "Ann").await.status, 201);
+}
+
+#[tokio::test]
+async fn tables_of_another_version_are_not_touched() {
+    let directory = tempdir().unwrap();
+    let mut server = Server::start(directory.path(), &[]);
+    server.book("k", "Ann").await;
+    server.terminate();
+    server.wait();
+    let file = Connection::open(directory.path().join("core-api.db")).unwrap();
+    file.execute("update bookings_schema set version = 2", ())
+        .unwrap();
+    drop(file);
+
+    let output = command(directory.path())
+        .args(["--listen", "127.0.0.1:0"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        error.starts_with("core-api: --database sqlite:core-api.db: its tables have version 2"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_booking_that_cannot_be_read_is_an_error_and_not_absent() {
+    let directory = tempdir().unwrap();
+    let mut server = Server::start(directory.path(), &[]);
+    let first = server.book("k", "Ann").await;
+    let path = first.header("location").unwrap();
+    server.terminate();
+    server.wait();
+    let file = Connection::open(directory.path().join("core-api.db")).unwrap();
+    file.execute("update bookings set status = 'unheard of'", ())
+        .unwrap();
+    drop(file);
+
+    let server = Server::start(directory.path(), &[]);
+    server.get(path).await.problem(503);
+    server.get("/bookings").await.problem(503);
+    let change = server.write("PATCH", path, "p", &json!({"time": "11:00"}));
+    let refused = send(change).await;
+    refused.problem(503);
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    assert!(server.book("k", "Ann").await.is_replayed());
 }
 
 // behaviour 148
