@@ -1,0 +1,9 @@
+use axum::{Router, routing::post};
+use idempotency::idempotent;
+
+#[idempotent]
+async fn create(_: Missing) {}
+
+fn main() {
+    let _: Router = Router::new().route("/", post(create));
+}
