@@ -1,3 +1,5 @@
+//! The compiler says it twice, because the constant repeats the types of the arguments.
+
 use axum::{Router, routing::post};
 use idempotency::idempotent;
 
