@@ -7,5 +7,5 @@ async fn booking() {}
 
 fn main() {
     let booking = "7";
-    println!("{booking}");
+    let _ = booking;
 }
