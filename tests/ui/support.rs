@@ -41,7 +41,10 @@ pub(crate) async fn send(app: &Router, method: &str, path: &str, key: &str, body
 #[allow(dead_code, reason = "not every program needs it")]
 pub(crate) async fn runs_once(app: &Router, path: &str) -> String {
     let first = send(app, "POST", path, path, "{}").await;
-    assert!(first.status.is_success() && !first.replayed, "{path}: {first:?}");
+    assert!(
+        first.status.is_success() && !first.replayed,
+        "{path}: {first:?}"
+    );
     let second = send(app, "POST", path, path, "{}").await;
     assert_eq!(
         second,

@@ -57,10 +57,8 @@ impl Arguments {
                 mistakes.add(error);
             }
         }
-        // The ttl may be a default, or a mistake that was reported: compare only what is known.
-        let ttl_is_wrong = arguments.ttl_seconds.is_none()
-            && written.iter().any(|option| option.name == "ttl_seconds");
-        if !ttl_is_wrong
+        // Any mistake may be about the ttl, which then is not known.
+        if !mistakes.any()
             && let Err(error) = seconds::compare(
                 arguments.lease_seconds.as_ref(),
                 arguments.ttl_seconds.as_ref(),
@@ -84,9 +82,7 @@ impl Arguments {
                 let message = "`required` takes no value: write `required` alone";
                 return Err(syn::Error::new_spanned(value, message));
             }
-            (_, None) => {
-                return Err(syn::Error::new(name.span(), how_to_write(name)));
-            }
+            (_, None) => return Err(syn::Error::new(name.span(), how_to_write(name))),
             (_, Some(value)) => ungrouped(value),
         };
         match *known {

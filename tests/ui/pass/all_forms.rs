@@ -90,10 +90,14 @@ async fn patterns(
     (StatusCode::CREATED, format!("{} {name}", runs.next()))
 }
 
-#[idempotent(required, lease_seconds = 5, ttl_seconds = 10,)]
+#[idempotent(required, lease_seconds = 5, ttl_seconds = 10)]
 async fn result(State(app): State<App>) -> Result<Json<New>, Failure> {
     let name = app.runs.next().to_string();
-    if name.is_empty() { Err(Failure) } else { Ok(Json(New { name })) }
+    if name.is_empty() {
+        Err(Failure)
+    } else {
+        Ok(Json(New { name }))
+    }
 }
 
 #[idempotent(keep = "all", on_duplicate = "wait")]
@@ -104,7 +108,11 @@ async fn opaque(State(runs): State<Runs>) -> impl IntoResponse {
 #[idempotent]
 async fn opaque_result(State(runs): State<Runs>) -> Result<impl IntoResponse, Failure> {
     let run = runs.next();
-    if run == 0 { Err(Failure) } else { Ok((StatusCode::CREATED, run.to_string())) }
+    if run == 0 {
+        Err(Failure)
+    } else {
+        Ok((StatusCode::CREATED, run.to_string()))
+    }
 }
 
 #[idempotent]

@@ -52,7 +52,10 @@ struct New {
 
 #[idempotent(ttl_seconds = 60)]
 async fn create(State(app): State<App>, Json(new): Json<New>) -> (StatusCode, String) {
-    (StatusCode::CREATED, format!("{} {}", app.next(), new.number))
+    (
+        StatusCode::CREATED,
+        format!("{} {}", app.next(), new.number),
+    )
 }
 
 #[idempotent]
@@ -141,18 +144,36 @@ async fn a_refusal_of_an_extractor_leaves_the_key_free() {
     let refused = send(&router, "POST", "/create", "k", r#"{"number":"one"}"#).await;
     assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
     let corrected = send(&router, "POST", "/create", "k", r#"{"number":1}"#).await;
-    assert_eq!((corrected.status, corrected.replayed), (StatusCode::CREATED, false));
+    assert_eq!(
+        (corrected.status, corrected.replayed),
+        (StatusCode::CREATED, false)
+    );
     let retried = send(&router, "POST", "/create", "k", r#"{"number":1}"#).await;
-    assert_eq!(retried, Answer { replayed: true, ..corrected });
+    assert_eq!(
+        retried,
+        Answer {
+            replayed: true,
+            ..corrected
+        }
+    );
     assert_eq!(app.runs(), 1);
 }
 
 async fn a_4xx_of_the_handler_is_the_answer_to_every_retry() {
     let (app, router) = service();
     let first = send(&router, "POST", "/refuse", "k", "").await;
-    assert_eq!((first.status, first.replayed), (StatusCode::UNPROCESSABLE_ENTITY, false));
+    assert_eq!(
+        (first.status, first.replayed),
+        (StatusCode::UNPROCESSABLE_ENTITY, false)
+    );
     let second = send(&router, "POST", "/refuse", "k", "").await;
-    assert_eq!(second, Answer { replayed: true, ..first });
+    assert_eq!(
+        second,
+        Answer {
+            replayed: true,
+            ..first
+        }
+    );
     assert_eq!(app.runs(), 1);
 }
 
@@ -161,7 +182,13 @@ async fn a_condition_is_evaluated_once() {
     let first = send(&router, "PUT", "/change", "k", "").await;
     assert_eq!((first.status, first.replayed), (StatusCode::OK, false));
     let second = send(&router, "PUT", "/change", "k", "").await;
-    assert_eq!(second, Answer { replayed: true, ..first });
+    assert_eq!(
+        second,
+        Answer {
+            replayed: true,
+            ..first
+        }
+    );
     let other_key = send(&router, "PUT", "/change", "l", "").await;
     assert_eq!(other_key.status, StatusCode::PRECONDITION_FAILED);
     assert_eq!(app.runs(), 1);
@@ -171,7 +198,10 @@ async fn a_retried_delete_is_answered_like_the_first() {
     let (app, router) = service();
     for replayed in [false, true] {
         let answer = send(&router, "DELETE", "/remove", "k", "").await;
-        assert_eq!((answer.status, answer.replayed), (StatusCode::NO_CONTENT, replayed));
+        assert_eq!(
+            (answer.status, answer.replayed),
+            (StatusCode::NO_CONTENT, replayed)
+        );
     }
     assert_eq!(app.runs(), 1);
 }
@@ -192,7 +222,10 @@ async fn a_key_is_optional_unless_required() {
     let (app, router) = service();
     let unprotected = without_key(&router, "/refuse").await;
     assert_eq!(unprotected, StatusCode::UNPROCESSABLE_ENTITY);
-    assert_eq!(without_key(&router, "/require").await, StatusCode::BAD_REQUEST);
+    assert_eq!(
+        without_key(&router, "/require").await,
+        StatusCode::BAD_REQUEST
+    );
     assert_eq!(app.runs(), 1);
 }
 
@@ -207,7 +240,13 @@ async fn a_duplicate_waits_if_it_shall() {
     app.finish.notify_one();
     let first = first.await.expect("no panic");
     assert_eq!((first.body.as_str(), first.replayed), ("1", false));
-    assert_eq!(second.await.expect("no panic"), Answer { replayed: true, ..first });
+    assert_eq!(
+        second.await.expect("no panic"),
+        Answer {
+            replayed: true,
+            ..first
+        }
+    );
     assert_eq!(app.runs(), 1);
 }
 
@@ -216,7 +255,10 @@ async fn a_duplicate_is_refused_unless_it_shall_wait() {
     let first = spawn(&router, "/slow_and_impatient");
     app.entered.notified().await;
     let second = send(&router, "POST", "/slow_and_impatient", "k", "").await;
-    assert_eq!((second.status, second.replayed), (StatusCode::CONFLICT, false));
+    assert_eq!(
+        (second.status, second.replayed),
+        (StatusCode::CONFLICT, false)
+    );
     app.finish.notify_one();
     assert_eq!(first.await.expect("no panic").body, "1");
 }
@@ -228,7 +270,13 @@ async fn functions_decide_on_scope_and_fingerprint() {
     let bob = send(&router, "POST", "/custom?bob", "k", "one").await;
     assert_eq!((bob.body.as_str(), bob.replayed), ("2", false));
     let equal = send(&router, "POST", "/custom?ann", "k", "other").await;
-    assert_eq!(equal, Answer { replayed: true, ..ann });
+    assert_eq!(
+        equal,
+        Answer {
+            replayed: true,
+            ..ann
+        }
+    );
     let unequal = send(&router, "POST", "/custom?ann", "k", "two").await;
     assert_eq!(unequal.status, StatusCode::UNPROCESSABLE_ENTITY);
     let nobody = send(&router, "POST", "/custom", "k", "one").await;
@@ -242,8 +290,15 @@ fn spawn(router: &Router, path: &'static str) -> JoinHandle<Answer> {
 }
 
 async fn without_key(router: &Router, path: &str) -> StatusCode {
-    let request = Request::post(path).body(Body::empty()).expect("a valid request");
-    router.clone().oneshot(request).await.expect("an answer").status()
+    let request = Request::post(path)
+        .body(Body::empty())
+        .expect("a valid request");
+    router
+        .clone()
+        .oneshot(request)
+        .await
+        .expect("an answer")
+        .status()
 }
 
 #[tokio::main(flavor = "current_thread", start_paused = true)]

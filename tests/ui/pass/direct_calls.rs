@@ -51,7 +51,10 @@ async fn main() {
         create_booking(State("Mr "), new("Ann")).await,
         Ok((StatusCode::CREATED, "Mr Ann".to_owned()))
     );
-    assert_eq!(create_booking(State(""), new("")).await, Err(StatusCode::BAD_REQUEST));
+    assert_eq!(
+        create_booking(State(""), new("")).await,
+        Err(StatusCode::BAD_REQUEST)
+    );
     let response: Response = opaque().await;
     assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(bookings::cancel("7".to_owned()).await, "7");

@@ -89,7 +89,10 @@ async fn main() {
         .route("/echoes", post(echoes))
         .route("/inner_attribute", post(inner_attribute))
         .route("/captures_nothing", post(captures_nothing))
-        .route("/function_in_a_type", post(function_in_a_type.layer(Extension(again))))
+        .route(
+            "/function_in_a_type",
+            post(function_in_a_type.layer(Extension(again))),
+        )
         .route("/recurses", post(recurses))
         .route("/booking", post(booking))
         .route("/local", local())
@@ -99,7 +102,10 @@ async fn main() {
     assert_eq!(runs_once(&router, "/echoes").await, "{}");
     assert_eq!(runs_once(&router, "/inner_attribute").await, "{}");
     assert_eq!(runs_once(&router, "/captures_nothing").await, "nothing");
-    assert_eq!(runs_once(&router, "/function_in_a_type").await, "Hello, Ann");
+    assert_eq!(
+        runs_once(&router, "/function_in_a_type").await,
+        "Hello, Ann"
+    );
     assert_eq!(runs_once(&router, "/recurses").await, "empty");
     assert_eq!(runs_once(&router, "/booking").await, "{}!");
     assert_eq!(runs_once(&router, "/local").await, "inside");
