@@ -1,31 +1,190 @@
 //! What was written in the attribute's parentheses.
 
-use proc_macro2::TokenStream;
-use syn::{LitInt, Token, parse::Parser};
+mod seconds;
+mod suggest;
 
-/// The options, each as it was written.
+use proc_macro2::{TokenStream, TokenTree};
+use syn::{
+    Expr, ExprLit, ExprPath, Ident, Lit, LitInt, Token,
+    ext::IdentExt,
+    parse::{Parse, ParseStream, Parser},
+};
+
+use crate::mistakes::Mistakes;
+
+/// The options. One that is wrong is among the mistakes, and not in here.
 #[derive(Default)]
 pub(crate) struct Arguments {
     pub(crate) ttl_seconds: Option<LitInt>,
+    pub(crate) lease_seconds: Option<LitInt>,
+    pub(crate) required: bool,
+    pub(crate) on_duplicate_wait: bool,
+    pub(crate) keep_all: bool,
+    pub(crate) scope: Option<ExprPath>,
+    pub(crate) fingerprint: Option<ExprPath>,
+}
+
+/// Every option, and how to write it.
+const OPTIONS: [(&str, &str); 7] = [
+    ("ttl_seconds", "ttl_seconds = 3600"),
+    ("lease_seconds", "lease_seconds = 30"),
+    ("required", "required"),
+    ("on_duplicate", "on_duplicate = \"wait\""),
+    ("keep", "keep = \"all\""),
+    ("scope", "scope = path::to::function"),
+    ("fingerprint", "fingerprint = path::to::function"),
+];
+
+const COMMA: &str = "a comma must stand between two options";
+
+/// One option, of which it is not known yet whether it exists.
+struct Written {
+    name: Ident,
+    value: Option<Expr>,
 }
 
 impl Arguments {
-    pub(crate) fn parse(tokens: TokenStream) -> syn::Result<Self> {
+    pub(crate) fn parse(tokens: TokenStream, mistakes: &mut Mistakes) -> Self {
+        let list = |input: ParseStream<'_>| Ok(written_options(input, mistakes));
+        let written = list.parse2(tokens).unwrap_or_default();
+
         let mut arguments = Self::default();
-        if tokens.is_empty() {
-            return Ok(arguments);
-        }
-        let parser = |input: syn::parse::ParseStream<'_>| {
-            let name: syn::Ident = input.parse()?;
-            if name != "ttl_seconds" {
-                return Err(syn::Error::new(name.span(), "unknown option"));
+        for (index, option) in written.iter().enumerate() {
+            let name = &option.name;
+            if written[..index].iter().any(|other| other.name == *name) {
+                mistakes.at(name, format_args!("`{name}` is given twice: remove one"));
+            } else if let Err(error) = arguments.set(option) {
+                mistakes.add(error);
             }
-            input.parse::<Token![=]>()?;
-            let value = input.parse()?;
-            input.parse::<Option<Token![,]>>()?;
-            Ok(value)
-        };
-        arguments.ttl_seconds = Some(parser.parse2(tokens)?);
-        Ok(arguments)
+        }
+        // Any mistake may be about the ttl, which then is not known.
+        if !mistakes.any()
+            && let Err(error) = seconds::compare(
+                arguments.lease_seconds.as_ref(),
+                arguments.ttl_seconds.as_ref(),
+            )
+        {
+            mistakes.add(error);
+        }
+        arguments
     }
+
+    fn set(&mut self, Written { name, value }: &Written) -> syn::Result<()> {
+        let Some((known, _)) = OPTIONS.iter().find(|(known, _)| name == known) else {
+            return Err(syn::Error::new(name.span(), suggest::unknown_option(name)));
+        };
+        let value = match (*known, value) {
+            ("required", None) => {
+                self.required = true;
+                return Ok(());
+            }
+            ("required", Some(value)) => {
+                let message = "`required` takes no value: write `required` alone";
+                return Err(syn::Error::new_spanned(value, message));
+            }
+            (_, None) => return Err(syn::Error::new(name.span(), how_to_write(name))),
+            (_, Some(value)) => ungrouped(value),
+        };
+        match *known {
+            "ttl_seconds" => self.ttl_seconds = Some(seconds::parse(known, value)?),
+            "lease_seconds" => self.lease_seconds = Some(seconds::parse(known, value)?),
+            "on_duplicate" => {
+                the_word(known, "wait", value, "a duplicate is answered with 409")?;
+                self.on_duplicate_wait = true;
+            }
+            "keep" => {
+                the_word(known, "all", value, "a 5xx is not stored")?;
+                self.keep_all = true;
+            }
+            "scope" => self.scope = Some(function(known, value)?),
+            _ => self.fingerprint = Some(function(known, value)?),
+        }
+        Ok(())
+    }
+}
+
+impl Parse for Written {
+    fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
+        let name = match input.call(Ident::parse_any) {
+            Ok(name) => name,
+            Err(error) => return Err(syn::Error::new(error.span(), suggest::no_option())),
+        };
+        let at_end = || input.is_empty() || input.peek(Token![,]);
+        if at_end() {
+            return Ok(Self { name, value: None });
+        }
+        if input.peek(Ident::peek_any) {
+            return Err(input.error(COMMA));
+        }
+        let how = how_to_write(&name);
+        if input.parse::<Token![=]>().is_err() || at_end() {
+            return Err(syn::Error::new(name.span(), how));
+        }
+        let value = match input.parse() {
+            Ok(value) => Some(value),
+            Err(error) => return Err(syn::Error::new(error.span(), how)),
+        };
+        match at_end() {
+            true => Ok(Self { name, value }),
+            false => Err(input.error(COMMA)),
+        }
+    }
+}
+
+/// The options that have a name, and a value if it is one. What can't be read costs the rest up to the next comma.
+fn written_options(input: ParseStream<'_>, mistakes: &mut Mistakes) -> Vec<Written> {
+    let mut written = Vec::new();
+    while !input.is_empty() {
+        match input.parse() {
+            Ok(option) => written.push(option),
+            Err(error) => mistakes.add(error),
+        }
+        while !input.is_empty() && !input.peek(Token![,]) {
+            let _ = input.parse::<TokenTree>();
+        }
+        let _ = input.parse::<Token![,]>();
+    }
+    written
+}
+
+/// What stands in the invisible parentheses of a `macro_rules!` argument.
+fn ungrouped(value: &Expr) -> &Expr {
+    match value {
+        Expr::Group(group) => ungrouped(&group.expr),
+        value => value,
+    }
+}
+
+/// What to say of an option that has no value, or something that is none.
+fn how_to_write(name: &Ident) -> String {
+    match OPTIONS.iter().find(|(known, _)| name == known) {
+        Some((_, example)) => format!("write `{example}`"),
+        None => suggest::unknown_option(name),
+    }
+}
+
+/// The one word that an option accepts; `otherwise` is what its absence means.
+fn the_word(name: &str, word: &str, value: &Expr, otherwise: &str) -> syn::Result<()> {
+    let message = match value {
+        Expr::Lit(ExprLit {
+            lit: Lit::Str(string),
+            ..
+        }) if string.value() == word => return Ok(()),
+        Expr::Path(path) if path.path.is_ident(word) => format!("write `{name} = \"{word}\"`"),
+        _ => format!("`{name}` can only be \"{word}\": without it, {otherwise}"),
+    };
+    Err(syn::Error::new_spanned(value, message))
+}
+
+fn function(name: &str, value: &Expr) -> syn::Result<ExprPath> {
+    let path = match value {
+        Expr::Path(path) => return Ok(path.clone()),
+        Expr::Lit(ExprLit {
+            lit: Lit::Str(string),
+            ..
+        }) => string.value(),
+        _ => "path::to::function".to_owned(),
+    };
+    let message = format!("`{name}` is the path of a function: write `{name} = {path}`");
+    Err(syn::Error::new_spanned(value, message))
 }

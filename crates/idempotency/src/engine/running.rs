@@ -9,11 +9,12 @@ use std::{
 
 use futures_util::{FutureExt, future::BoxFuture};
 use tokio::runtime::Handle;
+use tracing::Instrument;
 
 /// Work that is done where it is awaited, and goes on in a task of its own once it is dropped there.
 ///
 /// Most callers stay to the end. To hand each run to a task from the start would cost all of them two changes of
-/// task, and would take the handler out of the caller's span.
+/// task.
 pub(super) struct Running<T: Send + 'static> {
     /// `None` once it has ended.
     run: Option<BoxFuture<'static, thread::Result<T>>>,
@@ -24,7 +25,13 @@ pub(super) struct Running<T: Send + 'static> {
 impl<T: Send + 'static> Running<T> {
     pub(super) fn new(run: impl Future<Output = T> + Send + 'static) -> Self {
         Self {
-            run: Some(AssertUnwindSafe(run).catch_unwind().boxed()),
+            // What the work logs still belongs to the request when that has gone.
+            run: Some(
+                AssertUnwindSafe(run)
+                    .catch_unwind()
+                    .in_current_span()
+                    .boxed(),
+            ),
             runtime: Handle::current(),
         }
     }

@@ -57,8 +57,8 @@ struct Entry {
     token: Token,
     attempt: u32,
     expires_at: SystemTime,
-    /// Its place in the queue. Not later than `expires_at`, and seldom moved when that one is: a claim stands where
-    /// the earliest outcome of its run would end, so that a completion need not touch the queue.
+    /// Its place in the queue, never later than `expires_at`. A claim stands where the earliest outcome of its run
+    /// would end, so that neither its completion nor its renewal has to move it.
     queued_at: SystemTime,
     phase: Phase,
 }
@@ -69,7 +69,7 @@ const SHARDS: usize = 256;
 /// What a record takes beside its outcome, rounded up: the entry, its places in map and queue, the allocator.
 const BYTES_PER_RECORD: usize = 400;
 
-/// How many entries are looked at by the sweep under one lock.
+/// How many entries are removed under one lock.
 const PURGED_AT_ONCE: usize = 64;
 
 impl MemoryStore {
@@ -168,6 +168,7 @@ impl Shard {
         };
         entry.expires_at = expires_at;
         change(entry);
+        // Only an operator's ttl can be as short as that.
         if expires_at < entry.queued_at {
             self.queue.remove(&(entry.queued_at, *id));
             self.queue.insert((expires_at, *id));
@@ -175,23 +176,20 @@ impl Shard {
         }
     }
 
-    /// Takes up to `limit` expired entries out, and says whether there may be more.
-    fn take_expired(
-        &mut self,
-        limit: usize,
-        now: SystemTime,
-        expired: &mut Vec<Box<Entry>>,
-    ) -> bool {
-        for _ in 0..limit.min(PURGED_AT_ONCE) {
-            let Some(&(queued_at, id)) = self.queue.first() else {
-                return false;
-            };
-            if queued_at > now {
-                return false;
-            }
+    /// Removes up to so many entries whose time is over.
+    #[expect(
+        clippy::vec_box,
+        reason = "the boxes are the map's own, and only they are moved"
+    )]
+    fn take_expired(&mut self, now: SystemTime, limit: usize) -> Vec<Box<Entry>> {
+        let mut taken = Vec::new();
+        while taken.len() < limit
+            && let Some(&(queued_at, id)) = self.queue.first()
+            && queued_at <= now
+        {
             self.queue.pop_first();
             match self.entries.entry(id) {
-                Occupied(entry) if entry.get().expires_at <= now => expired.push(entry.remove()),
+                Occupied(entry) if entry.get().expires_at <= now => taken.push(entry.remove()),
                 Occupied(mut entry) => {
                     let entry = entry.get_mut();
                     entry.queued_at = entry.expires_at;
@@ -200,13 +198,19 @@ impl Shard {
                 Vacant(_) => {}
             }
         }
-        true
+        taken
     }
 
-    /// The entry that this token may change: still in flight, and its own.
-    fn owned(&self, id: &RecordId, token: &Token) -> Option<&Entry> {
+    /// The entry, if it is this token's and not past its time, swept or not.
+    fn own(&self, id: &RecordId, token: &Token, now: SystemTime) -> Option<&Entry> {
         let entry = self.entries.get(id)?;
-        (entry.token == *token && matches!(entry.phase, Phase::InFlight { .. })).then_some(entry)
+        (entry.token == *token && entry.expires_at > now).then_some(entry)
+    }
+
+    /// Whether this token may change the entry: still in flight, and its own.
+    fn owns(&self, id: &RecordId, token: &Token, now: SystemTime) -> bool {
+        self.own(id, token, now)
+            .is_some_and(|entry| matches!(entry.phase, Phase::InFlight { .. }))
     }
 }
 
@@ -266,10 +270,16 @@ impl Store for MemoryStore {
                 }
             },
         };
-        if attempt == 1 {
-            self.reserve()?;
-        } else {
+        if attempt > 1 {
             shard.remove(&hold.id);
+        } else if let Err(full) = self.reserve() {
+            // What has expired here is room as well; the sweep need not come first.
+            let expired = shard.take_expired(now, PURGED_AT_ONCE);
+            if expired.is_empty() {
+                return Err(full);
+            }
+            expired.iter().for_each(|entry| self.forget(entry));
+            self.reserve()?;
         }
         let lease_until = now + hold.lease;
         let entry = Entry {
@@ -286,10 +296,11 @@ impl Store for MemoryStore {
 
     async fn renew(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
         let mut shard = self.shard(&hold.id);
-        if shard.owned(&hold.id, &hold.token).is_none() {
+        let now = self.clock.now();
+        if !shard.owns(&hold.id, &hold.token, now) {
             return Ok(Fenced::Lost);
         }
-        let lease_until = self.clock.now() + hold.lease;
+        let lease_until = now + hold.lease;
         shard.update(&hold.id, lease_until + hold.ttl, |entry| {
             entry.phase = Phase::InFlight { lease_until };
         });
@@ -302,21 +313,20 @@ impl Store for MemoryStore {
         outcome: Bytes,
     ) -> Result<Fenced<SystemTime>, StoreError> {
         let mut shard = self.shard(&hold.id);
-        if shard.owned(&hold.id, &hold.token).is_some() {
-            let expires_at = self.clock.now() + hold.ttl;
+        let now = self.clock.now();
+        if shard.owns(&hold.id, &hold.token, now) {
+            let expires_at = now + hold.ttl;
             self.keep(&mut shard, &hold.id, hold.token, outcome, expires_at);
             return Ok(Fenced::Done(expires_at));
         }
         // The same owner again, whose first completion was done but not heard of.
-        match shard.entries.get(&hold.id) {
-            Some(entry) if entry.token == hold.token => Ok(Fenced::Done(entry.expires_at)),
-            _ => Ok(Fenced::Lost),
-        }
+        let own = shard.own(&hold.id, &hold.token, now);
+        Ok(own.map_or(Fenced::Lost, |entry| Fenced::Done(entry.expires_at)))
     }
 
     async fn release(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
         let mut shard = self.shard(&hold.id);
-        if shard.owned(&hold.id, &hold.token).is_none() {
+        if !shard.owns(&hold.id, &hold.token, self.clock.now()) {
             return Ok(Fenced::Lost);
         }
         self.free(&mut shard, &hold.id);
@@ -371,20 +381,15 @@ impl Store for MemoryStore {
         resolution: Resolution,
     ) -> Result<Fenced<()>, StoreError> {
         let mut shard = self.shard(id);
-        if shard.owned(id, seen).is_none() {
+        let now = self.clock.now();
+        if !shard.owns(id, seen, now) {
             return Ok(Fenced::Lost);
         }
         match resolution {
             Resolution::Release => self.free(&mut shard, id),
             // A new token: the owner that was given up can complete nothing any more, not even "again".
             Resolution::Complete { outcome, ttl } => {
-                self.keep(
-                    &mut shard,
-                    id,
-                    Token::random(),
-                    outcome,
-                    self.clock.now() + ttl,
-                );
+                self.keep(&mut shard, id, Token::random(), outcome, now + ttl);
             }
         }
         Ok(Fenced::Done(()))
@@ -394,14 +399,12 @@ impl Store for MemoryStore {
         let now = self.clock.now();
         let mut purged = 0;
         for shard in self.shards.iter() {
-            let mut more = true;
-            while more && purged < limit {
-                // The entries are dropped after the lock is: giving memory back takes longer than the rest.
-                let mut expired = Vec::new();
-                more = shard.lock().take_expired(limit - purged, now, &mut expired);
-                expired.iter().for_each(|entry| self.forget(entry));
-                purged += expired.len();
-            }
+            // The entries are dropped after the lock is: giving memory back takes longer than the rest.
+            let removed = shard
+                .lock()
+                .take_expired(now, PURGED_AT_ONCE.min(limit - purged));
+            removed.iter().for_each(|entry| self.forget(entry));
+            purged += removed.len();
         }
         Ok(purged)
     }
