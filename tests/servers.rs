@@ -84,8 +84,5 @@ pub fn skip(server: &str, why: &str, may_be_missing: bool) {
     );
     // The test harness shows standard error of failing tests only, unless it is written past its capture.
     let message = format!("\n*** SKIPPED: the tests of {server} did not run: {why}\n");
-    drop(std::io::Write::write_all(
-        &mut io::stderr(),
-        message.as_bytes(),
-    ));
+    drop(io::stderr().write_all(message.as_bytes()));
 }
