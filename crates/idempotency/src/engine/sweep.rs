@@ -12,7 +12,7 @@ use super::bounded;
 use crate::Store;
 
 /// How many records one call removes: few enough to keep nobody waiting.
-const BATCH: usize = 1000;
+const BATCH: usize = 256;
 
 /// The background task that sweeps, while its engine lives.
 #[derive(Default)]
