@@ -242,9 +242,9 @@ impl Idempotency {
         R: Send + 'static,
         W: Future<Output = Ending<R>> + Send + 'static,
     {
-        ticket.hold(hold.clone());
         let store = Arc::clone(&self.0.store);
         let run = async move {
+            ticket.hold(hold.clone()).await;
             let ending = work().await;
             claim::finish(store, hold, ending, ticket).await
         };
