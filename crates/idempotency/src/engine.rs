@@ -12,6 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use tokio::sync::{Semaphore, oneshot};
+use tracing::Instrument;
 
 #[cfg(feature = "axum")]
 use crate::http::HttpConfig;
@@ -237,11 +238,13 @@ impl Idempotency {
         let (answered, answer) = oneshot::channel();
         ticket.hold(hold.clone());
         let store = Arc::clone(&self.0.store);
-        tokio::spawn(async move {
+        let run = async move {
             let ending = work().await;
             claim::finish(store.as_ref(), &hold, ending, answered).await;
             drop(ticket);
-        });
+        };
+        // What the work logs still belongs to the request.
+        tokio::spawn(run.in_current_span());
         match answer.await {
             Ok(Fenced::Done(finished)) => Ok(finished),
             Ok(Fenced::Lost) => self.answer_of_the_new_owner(operation).await,

@@ -1,3 +1,5 @@
+mod sf_string;
+
 use std::{error::Error, fmt};
 
 /// The key that a client chose for one operation: 1 to 255 printable ASCII characters, compared byte by byte.
@@ -48,10 +50,10 @@ impl IdempotencyKey {
     ///
     /// If the value is neither.
     pub fn from_field_value(value: &[u8], strict: bool) -> Result<Self, KeyError> {
-        let value = value.trim_ascii();
+        let value = without_white_space(value);
         match value.first() {
             None => Err(KeyError::Blank),
-            Some(b'"') => Self::new(&sf_string(value)?),
+            Some(b'"') => Self::new(&sf_string::read(value).ok_or(KeyError::BadString)?),
             Some(_) if strict => Err(KeyError::NotQuoted),
             Some(first) if first.is_ascii_alphanumeric() && value.iter().all(is_bare) => {
                 let value = str::from_utf8(value).map_err(|_| KeyError::Character)?;
@@ -109,140 +111,15 @@ impl fmt::Display for KeyError {
 
 impl Error for KeyError {}
 
+/// RFC 9110 section 5.5: what surrounds a field value is no part of it. HTTP/1 servers take it off, HTTP/2
+/// servers may not.
+fn without_white_space(mut value: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
+        value = rest;
+    }
+    value
+}
+
 fn is_bare(byte: &u8) -> bool {
     byte.is_ascii_alphanumeric() || b"._~:+/=@-".contains(byte)
-}
-
-/// RFC 9651 section 4.2: an Item whose value is a String; its parameters are checked and dropped.
-fn sf_string(value: &[u8]) -> Result<String, KeyError> {
-    let mut rest = Parser(value);
-    let key = rest.string().ok_or(KeyError::BadString)?;
-    rest.parameters().ok_or(KeyError::BadString)?;
-    if rest.0.is_empty() {
-        Ok(key)
-    } else {
-        Err(KeyError::BadString)
-    }
-}
-
-/// What is left to read.
-struct Parser<'a>(&'a [u8]);
-
-impl Parser<'_> {
-    fn next(&mut self) -> Option<u8> {
-        let (&first, rest) = self.0.split_first()?;
-        self.0 = rest;
-        Some(first)
-    }
-
-    fn take(&mut self, wanted: impl Fn(u8) -> bool) -> Option<u8> {
-        self.0
-            .first()
-            .copied()
-            .filter(|&byte| wanted(byte))
-            .inspect(|_| self.0 = &self.0[1..])
-    }
-
-    fn take_while(&mut self, wanted: impl Fn(u8) -> bool) -> usize {
-        let before = self.0.len();
-        while self.take(&wanted).is_some() {}
-        before - self.0.len()
-    }
-
-    fn string(&mut self) -> Option<String> {
-        self.take(|byte| byte == b'"')?;
-        let mut string = String::with_capacity(self.0.len());
-        loop {
-            match self.next()? {
-                b'"' => return Some(string),
-                b'\\' => string.push(char::from(self.take(|byte| matches!(byte, b'"' | b'\\'))?)),
-                byte @ b' '..=b'~' => string.push(char::from(byte)),
-                _ => return None,
-            }
-        }
-    }
-
-    fn parameters(&mut self) -> Option<()> {
-        while self.take(|byte| byte == b';').is_some() {
-            self.take_while(|byte| byte == b' ');
-            self.take(|byte| byte.is_ascii_lowercase() || byte == b'*')?;
-            self.take_while(|byte| {
-                byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-.*".contains(&byte)
-            });
-            if self.take(|byte| byte == b'=').is_some() {
-                self.bare_item()?;
-            }
-        }
-        Some(())
-    }
-
-    fn bare_item(&mut self) -> Option<()> {
-        match *self.0.first()? {
-            b'"' => self.string().map(drop),
-            b'-' | b'0'..=b'9' => self.number(),
-            b'A'..=b'Z' | b'a'..=b'z' | b'*' => {
-                self.take_while(|byte| {
-                    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~:/".contains(&byte)
-                });
-                Some(())
-            }
-            b':' => self.byte_sequence(),
-            b'?' => {
-                self.next();
-                self.take(|byte| matches!(byte, b'0' | b'1')).map(drop)
-            }
-            b'@' => {
-                self.next();
-                self.integer()
-            }
-            b'%' => self.display_string(),
-            _ => None,
-        }
-    }
-
-    /// Sections 4.2.4: at most 15 digits, or at most 12 before a point and 1 to 3 behind it.
-    fn number(&mut self) -> Option<()> {
-        self.take(|byte| byte == b'-');
-        let whole = self.take_while(|byte| byte.is_ascii_digit());
-        if self.take(|byte| byte == b'.').is_none() {
-            return (1..=15).contains(&whole).then_some(());
-        }
-        let fraction = self.take_while(|byte| byte.is_ascii_digit());
-        ((1..=12).contains(&whole) && (1..=3).contains(&fraction)).then_some(())
-    }
-
-    fn integer(&mut self) -> Option<()> {
-        self.take(|byte| byte == b'-');
-        let digits = self.take_while(|byte| byte.is_ascii_digit());
-        ((1..=15).contains(&digits) && self.0.first() != Some(&b'.')).then_some(())
-    }
-
-    fn byte_sequence(&mut self) -> Option<()> {
-        self.next();
-        self.take_while(|byte| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte));
-        self.take(|byte| byte == b':').map(drop)
-    }
-
-    /// Section 4.2.10: printable ASCII, the rest as `%` and two lower-case hexadecimal digits, UTF-8 in all.
-    fn display_string(&mut self) -> Option<()> {
-        self.next();
-        self.take(|byte| byte == b'"')?;
-        let mut bytes = Vec::new();
-        loop {
-            match self.next()? {
-                b'"' => return str::from_utf8(&bytes).ok().map(drop),
-                b'%' => bytes.push(16 * self.hex_digit()? + self.hex_digit()?),
-                byte @ b' '..=b'~' => bytes.push(byte),
-                _ => return None,
-            }
-        }
-    }
-
-    fn hex_digit(&mut self) -> Option<u8> {
-        match self.next()? {
-            digit @ b'0'..=b'9' => Some(digit - b'0'),
-            digit @ b'a'..=b'f' => Some(digit - b'a' + 10),
-            _ => None,
-        }
-    }
 }

@@ -1,5 +1,49 @@
 //! Retry-safe axum handlers: one attribute, and a client may send the same request as often as it likes
 //! while it happens once.
+//!
+//! ```
+//! use axum::{Extension, Json, Router, http::StatusCode, routing::post};
+//! use idempotency::{Idempotency, MemoryStore, idempotent};
+//! use serde_json::{Value, json};
+//!
+//! #[idempotent(ttl_seconds = 3600)]
+//! async fn create_booking(Json(booking): Json<Value>) -> (StatusCode, Json<Value>) {
+//!     (StatusCode::CREATED, Json(json!({ "id": 1, "booking": booking })))
+//! }
+//!
+//! let app: Router = Router::new()
+//!     .route("/bookings", post(create_booking))
+//!     .layer(Extension(Idempotency::new(MemoryStore::new())));
+//! ```
+//!
+//! A client that sends `Idempotency-Key` gets the first answer again for every further request with that key,
+//! marked `Idempotent-Replayed: true`, and one of the [`problems`] where that cannot be. The library
+//! implements draft-ietf-httpapi-idempotency-key-header-07.
+//!
+//! # Layout
+//!
+//! - [`idempotent`] makes a handler safe to retry, [`IdempotencyLayer`] a whole router,
+//!   [`Idempotency::run`] anything else.
+//! - [`Idempotency`] is the engine: claim, run, store the answer, replay. [`Options`] say what one handler
+//!   wants of it, [`HttpConfig`] how requests are read and answers are marked.
+//! - [`IdempotencyKey`], [`Scope`] and [`Fingerprint`] are what is claimed: which key, whose, for what.
+//! - [`store::Store`] is what remembers it: [`MemoryStore`], `SqliteStore` (feature `sqlite`), or your own,
+//!   against the contract of the feature `conformance`.
+//!
+//! # Features
+//!
+//! | Feature | What it adds |
+//! |---|---|
+//! | `axum` (default) | the HTTP behaviour: attributed handlers, the layer |
+//! | `macros` (default) | the attribute |
+//! | `sqlite` | [`SqliteStore`] and [`SqliteDatabase`] |
+//! | `conformance` | the contract of a store, as functions that can be run |
+//! | `full` | all of them |
+//!
+//! # What it does not promise
+//!
+//! A handler whose process dies in the middle runs again once the lease is over; what it had done by then is
+//! not undone. Let it change things last, in one transaction, and give downstream services keys of their own.
 
 mod clock;
 mod engine;
@@ -13,6 +57,10 @@ mod record;
 mod refusal;
 mod scope;
 pub mod store;
+
+#[cfg(feature = "axum")]
+#[doc = include_str!("problems.md")]
+pub mod problems {}
 
 pub use clock::Clock;
 pub use engine::Idempotency;
@@ -72,3 +120,8 @@ pub mod __private {
     pub use crate::http::run;
     pub use crate::http::run_into_response;
 }
+
+/// README.md's code, so that what users copy compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -1,6 +1,7 @@
 //! Both ends of a hold: how it is taken without being lost on the way, and how it ends.
 
 use std::{
+    error::Error,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -11,7 +12,7 @@ use futures_util::future::BoxFuture;
 use tokio::{runtime::Handle, sync::oneshot, time::Instant};
 
 use super::{Ending, Finished, bounded};
-use crate::{Claim, Fenced, Fingerprint, Hold, Store, StoreError};
+use crate::{Claim, Fenced, Fingerprint, Hold, Store, StoreError, StoreErrorKind};
 
 /// A claim on its way. If its caller goes away, or it fails with the step perhaps taken, it is seen through
 /// and given back: a hold that nobody works under would turn retries away until its lease lapses.
@@ -49,10 +50,10 @@ impl Future for Claiming {
             panic!("a claim is not polled after its answer");
         };
         let answer = std::task::ready!(call.as_mut().poll(context));
-        self.state = if answer.is_ok() {
-            State::Answered
-        } else {
-            State::Failed
+        self.state = match &answer {
+            // Whatever else a store says, it has taken no step.
+            Err(error) if error.kind() == StoreErrorKind::Unavailable => State::Failed,
+            _ => State::Answered,
         };
         Poll::Ready(answer)
     }
@@ -74,7 +75,14 @@ impl Drop for Claiming {
             {
                 return;
             }
-            insist(&hold, || store.release(&hold)).await;
+            let given_back = insist(&hold, || store.release(&hold)).await;
+            if let Err(error) = given_back {
+                tracing::warn!(
+                    idempotency.record = %hold.id,
+                    error = &error as &dyn Error,
+                    "a claim could not be given back; the key may be taken until its lease ends",
+                );
+            }
         });
     }
 }
@@ -111,9 +119,16 @@ pub(super) async fn finish<R>(
                 answer,
                 expires_at: None,
             })));
-            match outcome {
-                Some(outcome) => insist(hold, || store.complete(hold, outcome.clone())).await,
-                None => insist(hold, || store.release(hold)).await,
+            let ended = match outcome {
+                Some(outcome) => insist(hold, || store.complete(hold, outcome.clone())).await.err(),
+                None => insist(hold, || store.release(hold)).await.err(),
+            };
+            if let Some(error) = ended {
+                tracing::error!(
+                    idempotency.record = %hold.id,
+                    error = &error as &dyn Error,
+                    "the end of a run could not be stored; a retry will run again",
+                );
             }
         }
     }
@@ -136,7 +151,7 @@ where
 }
 
 /// Tries until the store has answered, or the hold has lapsed and what is not done by now is void.
-async fn insist<T, C>(hold: &Hold, mut call: impl FnMut() -> C)
+async fn insist<T, C>(hold: &Hold, mut call: impl FnMut() -> C) -> Result<T, StoreError>
 where
     C: Future<Output = Result<T, StoreError>>,
 {
@@ -144,16 +159,8 @@ where
     let mut pause = Duration::from_millis(500);
     loop {
         match bounded(call()).await {
-            Ok(_) => return,
-            Err(error) if Instant::now() >= lapsed => {
-                tracing::error!(
-                    idempotency.record = %hold.id,
-                    error = &error as &dyn std::error::Error,
-                    "the end of a run could not be stored; a retry will run again",
-                );
-                return;
-            }
-            Err(_) => tokio::time::sleep(pause).await,
+            Err(_) if Instant::now() < lapsed => tokio::time::sleep(pause).await,
+            answer => return answer,
         }
         pause = (2 * pause).min(Duration::from_secs(5));
     }

@@ -89,7 +89,7 @@ impl Reader<'_> {
             }
         }
         self.copy(b'}')?;
-        self.order.end(object, &self.form)
+        self.order.end(&object, &self.form)
     }
 
     fn array(&mut self, depth: usize) -> Option<()> {

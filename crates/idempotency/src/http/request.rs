@@ -173,7 +173,7 @@ impl Complete {
                 None => b"",
             },
             uri.query().unwrap_or_default().as_bytes(),
-            essence.as_bytes(),
+            &essence,
             value(&self.parts.headers, &header::CONTENT_ENCODING),
             form,
             &body,
@@ -182,23 +182,18 @@ impl Complete {
 }
 
 /// `type/subtype` in lower case, without parameters.
-fn essence(headers: &HeaderMap) -> Cow<'_, str> {
+fn essence(headers: &HeaderMap) -> Cow<'_, [u8]> {
     let value = value(headers, &header::CONTENT_TYPE);
-    let essence = value
-        .split(|&byte| byte == b';')
-        .next()
-        .unwrap_or_default()
-        .trim_ascii();
-    let essence = String::from_utf8_lossy(essence);
-    if essence.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        essence.to_ascii_lowercase().into()
-    } else {
-        essence
+    let end = value.iter().position(|&byte| byte == b';');
+    let essence = value[..end.unwrap_or(value.len())].trim_ascii();
+    match essence.iter().any(u8::is_ascii_uppercase) {
+        true => essence.to_ascii_lowercase().into(),
+        false => essence.into(),
     }
 }
 
-fn is_json(essence: &str) -> bool {
-    essence == "application/json" || essence.ends_with("+json")
+fn is_json(essence: &[u8]) -> bool {
+    essence == b"application/json" || essence.ends_with(b"+json")
 }
 
 fn value<'a>(headers: &'a HeaderMap, name: &HeaderName) -> &'a [u8] {

@@ -20,13 +20,15 @@ pub(super) struct Order {
 struct Member {
     name: Range<usize>,
     end: usize,
+    /// Which of the unsorted objects inside its object are inside this member.
+    inner: Range<usize>,
 }
 
 /// An object whose members stand in the wrong order.
 struct Object {
     place: Range<usize>,
     members: Range<usize>,
-    /// How many such objects there are inside it.
+    /// How many such objects there are inside it; in the order of places they follow it.
     inner: usize,
 }
 
@@ -35,6 +37,8 @@ pub(super) struct Begun {
     start: usize,
     members: usize,
     unsorted: usize,
+    /// How many unsorted objects there are inside its members so far.
+    inner: usize,
     is_sorted: bool,
 }
 
@@ -45,6 +49,7 @@ impl Order {
             start: form.len(),
             members: self.open.len(),
             unsorted: self.unsorted.len(),
+            inner: 0,
             is_sorted: true,
         }
     }
@@ -63,15 +68,18 @@ impl Order {
                 Ordering::Greater => object.is_sorted = false,
             }
         }
+        let inner = self.unsorted.len() - object.unsorted;
         self.open.push(Member {
             name,
             end: form.len(),
+            inner: object.inner..inner,
         });
+        object.inner = inner;
         Some(())
     }
 
     /// The object has been written to the end of the form. `None` if two members have one name.
-    pub(super) fn end(&mut self, object: Begun, form: &[u8]) -> Option<()> {
+    pub(super) fn end(&mut self, object: &Begun, form: &[u8]) -> Option<()> {
         if object.is_sorted {
             self.open.truncate(object.members);
             return Some(());
@@ -86,7 +94,7 @@ impl Order {
         self.unsorted.push(Object {
             place: object.start..form.len(),
             members: first..self.sorted.len(),
-            inner: self.unsorted.len() - object.unsorted,
+            inner: object.inner,
         });
         is_unique.then_some(())
     }
@@ -119,11 +127,9 @@ impl Order {
             unsorted = rest;
             let mut before = b'{';
             for member in &self.sorted[object.members.clone()] {
-                let part = member.name.start..member.end;
-                let first = inner.partition_point(|object| object.place.start < part.start);
-                let count = inner[first..].partition_point(|object| object.place.start < part.end);
                 ordered.push(before);
-                self.copy(form, part, &inner[first..first + count], ordered);
+                let part = member.name.start..member.end;
+                self.copy(form, part, &inner[member.inner.clone()], ordered);
                 before = b',';
             }
             ordered.push(b'}');
