@@ -31,14 +31,22 @@ async fn create_booking(
     Json(booking): Json<Value>,
 ) -> (StatusCode, Json<Value>) {
     let id = bookings.fetch_add(1, Ordering::Relaxed) + 1;
-    (StatusCode::CREATED, Json(json!({ "id": id, "booking": booking })))
+    (
+        StatusCode::CREATED,
+        Json(json!({ "id": id, "booking": booking })),
+    )
 }
 
 /// Whoever has a token is let in, and keys belong to the subject that the token proves: a real service would look
 /// it up, and the subject would stay the same when the token is refreshed.
 async fn authenticate(mut request: Request, next: Next) -> Result<Response, StatusCode> {
-    let token = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let subject = token.and_then(|token| token.strip_prefix("Bearer ")).ok_or(StatusCode::UNAUTHORIZED)?;
+    let token = request
+        .headers()
+        .get(AUTHORIZATION)
+        .and_then(|value| value.to_str().ok());
+    let subject = token
+        .and_then(|token| token.strip_prefix("Bearer "))
+        .ok_or(StatusCode::UNAUTHORIZED)?;
     let scope = Scope::principal(subject);
     request.extensions_mut().insert(scope);
     Ok(next.run(request).await)

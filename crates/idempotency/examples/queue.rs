@@ -5,7 +5,8 @@
 use std::{convert::Infallible, time::Duration};
 
 use idempotency::{
-    Fingerprint, Idempotency, IdempotencyKey, MemoryStore, OnDuplicate, Options, Run, RunError, Scope,
+    Fingerprint, Idempotency, IdempotencyKey, MemoryStore, OnDuplicate, Options, Run, RunError,
+    Scope,
 };
 use tokio::sync::mpsc;
 
@@ -16,7 +17,9 @@ struct Message {
 }
 
 /// A consumer has nobody to tell to come back, so it waits for a run that goes on elsewhere.
-const OPTIONS: Options = Options::new().ttl_seconds(3600).on_duplicate(OnDuplicate::Wait);
+const OPTIONS: Options = Options::new()
+    .ttl_seconds(3600)
+    .on_duplicate(OnDuplicate::Wait);
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -27,9 +30,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let scope = Scope::principal("queue/invoices");
     while let Some(message) = messages.recv().await {
         let key = IdempotencyKey::new(message.id)?;
-        let fingerprint = Fingerprint::of([b"send invoice".as_slice(), &message.invoice.to_be_bytes()]);
+        let fingerprint =
+            Fingerprint::of([b"send invoice".as_slice(), &message.invoice.to_be_bytes()]);
         let work = send_invoice(message.invoice);
-        match idempotency.run_with(&OPTIONS, &scope, &key, fingerprint, work).await {
+        match idempotency
+            .run_with(&OPTIONS, &scope, &key, fingerprint, work)
+            .await
+        {
             Ok(Run::Executed(receipt)) => println!("{}: sent, {receipt}", message.id),
             Ok(Run::Replayed(receipt)) => println!("{}: was sent before, {receipt}", message.id),
             Err(RunError::Refused(refusal)) => println!("{}: not now: {refusal}", message.id),

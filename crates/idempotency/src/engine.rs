@@ -88,6 +88,10 @@ pub(crate) struct Ending<R> {
 }
 
 /// How a request was answered.
+#[cfg_attr(
+    not(feature = "axum"),
+    expect(dead_code, reason = "only HTTP tells clients until when")
+)]
 pub(crate) enum Finished<R> {
     /// It ran. Its answer is stored until then, or not at all.
     Executed {

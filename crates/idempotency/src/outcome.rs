@@ -27,6 +27,10 @@ pub enum Outcome {
 /// The bytes begin with a version and a kind. Whoever meets another version answers with an error and
 /// never takes the key for free: in a rolling deployment both versions see each other's records.
 #[derive(Debug)]
+#[cfg_attr(
+    not(feature = "axum"),
+    expect(dead_code, reason = "only HTTP has a use for what is left")
+)]
 pub(crate) enum Kept {
     /// The answer, to be given again.
     Answer(Bytes),

@@ -1,31 +1,191 @@
 //! What was written in the attribute's parentheses.
 
-use proc_macro2::TokenStream;
-use syn::{LitInt, Token, parse::Parser};
+mod seconds;
+mod suggest;
 
-/// The options, each as it was written.
+use proc_macro2::{TokenStream, TokenTree};
+use syn::{
+    Expr, ExprLit, ExprPath, Ident, Lit, LitInt, Token,
+    ext::IdentExt,
+    parse::{Parse, ParseStream, Parser},
+};
+
+use crate::mistakes::Mistakes;
+
+/// The options. One that is wrong is among the mistakes, and not in here.
 #[derive(Default)]
 pub(crate) struct Arguments {
     pub(crate) ttl_seconds: Option<LitInt>,
+    pub(crate) lease_seconds: Option<LitInt>,
+    pub(crate) required: bool,
+    pub(crate) on_duplicate_wait: bool,
+    pub(crate) keep_all: bool,
+    pub(crate) scope: Option<ExprPath>,
+    pub(crate) fingerprint: Option<ExprPath>,
+}
+
+/// Every option, and how to write it.
+const OPTIONS: [(&str, &str); 7] = [
+    ("ttl_seconds", "ttl_seconds = 3600"),
+    ("lease_seconds", "lease_seconds = 30"),
+    ("required", "required"),
+    ("on_duplicate", "on_duplicate = \"wait\""),
+    ("keep", "keep = \"all\""),
+    ("scope", "scope = path::to::function"),
+    ("fingerprint", "fingerprint = path::to::function"),
+];
+
+/// One option, of which it is not known yet whether it exists.
+struct Written {
+    name: Ident,
+    value: Option<Expr>,
 }
 
 impl Arguments {
-    pub(crate) fn parse(tokens: TokenStream) -> syn::Result<Self> {
+    pub(crate) fn parse(tokens: TokenStream, mistakes: &mut Mistakes) -> Self {
+        let list = |input: ParseStream<'_>| Ok(written_options(input, mistakes));
+        let written = list.parse2(tokens).unwrap_or_default();
+
         let mut arguments = Self::default();
-        if tokens.is_empty() {
-            return Ok(arguments);
-        }
-        let parser = |input: syn::parse::ParseStream<'_>| {
-            let name: syn::Ident = input.parse()?;
-            if name != "ttl_seconds" {
-                return Err(syn::Error::new(name.span(), "unknown option"));
+        for (index, option) in written.iter().enumerate() {
+            let name = &option.name;
+            if written[..index].iter().any(|other| other.name == *name) {
+                mistakes.at(name, format_args!("`{name}` is given twice: remove one"));
+            } else if let Err(error) = arguments.set(option) {
+                mistakes.add(error);
             }
-            input.parse::<Token![=]>()?;
-            let value = input.parse()?;
-            input.parse::<Option<Token![,]>>()?;
-            Ok(value)
+        }
+        // The ttl may be a default, or a mistake that was reported: compare only what is known.
+        let ttl_is_wrong = arguments.ttl_seconds.is_none()
+            && written.iter().any(|option| option.name == "ttl_seconds");
+        if !ttl_is_wrong
+            && let Err(error) = seconds::compare(
+                arguments.lease_seconds.as_ref(),
+                arguments.ttl_seconds.as_ref(),
+            )
+        {
+            mistakes.add(error);
+        }
+        arguments
+    }
+
+    fn set(&mut self, Written { name, value }: &Written) -> syn::Result<()> {
+        let Some((known, example)) = OPTIONS.iter().find(|(known, _)| name == known) else {
+            return Err(syn::Error::new(name.span(), suggest::unknown_option(name)));
         };
-        arguments.ttl_seconds = Some(parser.parse2(tokens)?);
-        Ok(arguments)
+        let value = match (*known, value) {
+            ("required", None) => {
+                self.required = true;
+                return Ok(());
+            }
+            ("required", Some(value)) => {
+                let message = "`required` takes no value: write `required` alone";
+                return Err(syn::Error::new_spanned(value, message));
+            }
+            (_, None) => {
+                let message = format!("`{name}` needs a value: write `{example}`");
+                return Err(syn::Error::new(name.span(), message));
+            }
+            (_, Some(value)) => ungrouped(value),
+        };
+        match *known {
+            "ttl_seconds" => self.ttl_seconds = Some(seconds::parse(known, value)?),
+            "lease_seconds" => self.lease_seconds = Some(seconds::parse(known, value)?),
+            "on_duplicate" => {
+                the_word(
+                    "wait",
+                    value,
+                    || "`on_duplicate` can only be \"wait\": without it, a duplicate is answered with 409 at once",
+                )?;
+                self.on_duplicate_wait = true;
+            }
+            "keep" => {
+                the_word(
+                    "all",
+                    value,
+                    || "`keep` can only be \"all\": without it, answers that can change, like 500, are not kept",
+                )?;
+                self.keep_all = true;
+            }
+            "scope" => self.scope = Some(function(known, value)?),
+            _ => self.fingerprint = Some(function(known, value)?),
+        }
+        Ok(())
+    }
+}
+
+impl Parse for Written {
+    fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
+        let name = match input.call(Ident::parse_any) {
+            Ok(name) => name,
+            Err(error) => return Err(syn::Error::new(error.span(), suggest::no_option())),
+        };
+        let at_end = || input.is_empty() || input.peek(Token![,]);
+        let how = || match OPTIONS.iter().find(|(known, _)| name == known) {
+            Some((_, example)) => format!("write `{example}`"),
+            None => suggest::unknown_option(&name),
+        };
+        if at_end() {
+            return Ok(Self { name, value: None });
+        }
+        if input.parse::<Token![=]>().is_err() {
+            return Err(input.error(how()));
+        }
+        if at_end() {
+            return Err(syn::Error::new(name.span(), how()));
+        }
+        let value = match input.parse() {
+            Ok(value) => Some(value),
+            Err(error) => return Err(syn::Error::new(error.span(), how())),
+        };
+        match at_end() {
+            true => Ok(Self { name, value }),
+            false => Err(input.error("a comma must stand between two options")),
+        }
+    }
+}
+
+/// The options that have a name, and a value if it is one. What can't be read costs the rest up to the next comma.
+fn written_options(input: ParseStream<'_>, mistakes: &mut Mistakes) -> Vec<Written> {
+    let mut written = Vec::new();
+    while !input.is_empty() {
+        match input.parse() {
+            Ok(option) => written.push(option),
+            Err(error) => mistakes.add(error),
+        }
+        while !input.is_empty() && !input.peek(Token![,]) {
+            let _ = input.parse::<TokenTree>();
+        }
+        let _ = input.parse::<Token![,]>();
+    }
+    written
+}
+
+/// What stands in the invisible parentheses of a `macro_rules!` argument.
+fn ungrouped(value: &Expr) -> &Expr {
+    match value {
+        Expr::Group(group) => ungrouped(&group.expr),
+        value => value,
+    }
+}
+
+fn the_word(word: &str, value: &Expr, message: impl Fn() -> &'static str) -> syn::Result<()> {
+    match value {
+        Expr::Lit(ExprLit {
+            lit: Lit::Str(string),
+            ..
+        }) if string.value() == word => Ok(()),
+        value => Err(syn::Error::new_spanned(value, message())),
+    }
+}
+
+fn function(name: &str, value: &Expr) -> syn::Result<ExprPath> {
+    match value {
+        Expr::Path(path) => Ok(path.clone()),
+        value => {
+            let message =
+                format!("`{name}` is the path of a function: write `{name} = path::to::function`");
+            Err(syn::Error::new_spanned(value, message))
+        }
     }
 }

@@ -2,56 +2,75 @@
 
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote, quote_spanned};
-use syn::{Attribute, FnArg, ReturnType, Type, TypeImplTrait, visit::Visit};
+use syn::{Attribute, Meta, ReturnType, Token, punctuated::Punctuated};
 
-use crate::{args::Arguments, function::Function};
+use crate::{
+    args::Arguments,
+    check::check,
+    function::{self, Function},
+    mistakes::Mistakes,
+    types::Found,
+};
 
-pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    let arguments = Arguments::parse(arguments);
-    let function = syn::parse2::<Function>(item.clone());
-    match (arguments, function) {
-        (Ok(arguments), Ok(function)) => constant(&arguments, function),
-        (Err(error), _) | (_, Err(error)) => {
-            let error = error.into_compile_error();
-            quote!(#error #item)
+/// The constant; or what is wrong, and the function as it was, so that its uses are no errors too.
+pub(crate) fn expand(arguments: &TokenStream, item: &TokenStream) -> TokenStream {
+    let mut mistakes = Mistakes::default();
+    let options = Arguments::parse(arguments.clone(), &mut mistakes);
+    let mut function = match syn::parse2::<Function>(item.clone()) {
+        Ok(function) => function,
+        Err(error) => {
+            mistakes.add(function::instead(item.clone()).unwrap_or(error));
+            let errors = mistakes.into_compile_errors();
+            return quote!(#errors #item);
         }
+    };
+    check(&mut function, &mut mistakes);
+    if let Some(errors) = mistakes.into_compile_errors() {
+        return quote!(#errors #function);
+    }
+    match function.attributes.iter().position(writes_siblings) {
+        Some(index) => {
+            let first = function.attributes.remove(index);
+            quote!(#first #[::idempotency::idempotent(#arguments)] #function)
+        }
+        None => constant(&options, function),
     }
 }
 
 fn constant(arguments: &Arguments, function: Function) -> TokenStream {
+    let options = options(arguments);
+    let types: Vec<_> = function.argument_types().cloned().collect();
     let Function {
         attributes,
         visibility,
         signature,
         body,
     } = function;
-    let (outer, inner): (Vec<_>, Vec<_>) = attributes.into_iter().partition(is_for_the_constant);
+    let (outer, inner): (Vec<_>, Vec<_>) = attributes.into_iter().partition(is_for_the_name);
 
     let name = &signature.ident;
-    let types = signature.inputs.iter().filter_map(|input| match input {
-        FnArg::Typed(input) => Some(&input.ty),
-        FnArg::Receiver(_) => None,
-    });
     let bindings = (0..signature.inputs.len()).map(|index| format_ident!("argument_{index}"));
     let bindings: Vec<_> = bindings.collect();
     let (output, run) = match &signature.output {
         ReturnType::Default => (quote!(()), quote!(run)),
-        ReturnType::Type(_, output) if is_unnamed(output) => (
+        ReturnType::Type(_, output) if Found::search(output).opaque.is_some() => (
             quote!(::idempotency::__private::Response),
             quote!(run_into_response),
         ),
         ReturnType::Type(_, output) => (quote!(#output), quote!(run)),
     };
-    let options = options(arguments);
 
-    // The name's span makes lints and errors about the function point at it instead of at the attribute.
+    // The name's span makes lints and errors about the function point at it instead of at the attribute; on an
+    // item that comes from an attribute from its first token to its last, the compiler reports no lints at all.
     let call = quote_spanned! {name.span()=>
         |#(#bindings),*| ::idempotency::__private::#run(#name(#(#bindings),*))
     };
+    let constant = quote_spanned!(name.span()=> const);
+    let end = quote_spanned!(name.span()=> ;);
     quote! {
         #(#outer)*
         #[allow(non_upper_case_globals, clippy::type_complexity)]
-        #visibility const #name: ::idempotency::Idempotent<
+        #visibility #constant #name: ::idempotency::Idempotent<
             fn(#(#types),*) -> ::idempotency::__private::BoxFuture<'static, #output>
         > = {
             #(#inner)*
@@ -59,34 +78,74 @@ fn constant(arguments: &Arguments, function: Function) -> TokenStream {
             #body
 
             ::idempotency::Idempotent::new(#options, #call)
-        };
+        } #end
     }
 }
 
 fn options(arguments: &Arguments) -> TokenStream {
-    let Arguments { ttl_seconds } = arguments;
-    let ttl_seconds = ttl_seconds.iter();
-    quote! {
-        ::idempotency::Options::new()
-            #(.ttl_seconds(#ttl_seconds))*
+    let Arguments {
+        ttl_seconds,
+        lease_seconds,
+        required,
+        on_duplicate_wait,
+        keep_all,
+        scope,
+        fingerprint,
+    } = arguments;
+    let mut options = quote!(::idempotency::Options::new());
+    // The ttl comes first, because each of the two checks itself against the other.
+    if let Some(seconds) = ttl_seconds {
+        options.extend(quote!(.ttl_seconds(#seconds)));
     }
+    if let Some(seconds) = lease_seconds {
+        options.extend(quote!(.lease_seconds(#seconds)));
+    }
+    if *required {
+        options.extend(quote!(.required()));
+    }
+    if *on_duplicate_wait {
+        options.extend(quote!(.on_duplicate(::idempotency::OnDuplicate::Wait)));
+    }
+    if *keep_all {
+        options.extend(quote!(.keep(::idempotency::Keep::All)));
+    }
+    if let Some(function) = scope {
+        options.extend(quote!(.scope(#function)));
+    }
+    if let Some(function) = fingerprint {
+        options.extend(quote!(.fingerprint(#function)));
+    }
+    options
 }
 
-fn is_for_the_constant(attribute: &Attribute) -> bool {
-    attribute.path().is_ident("doc") || attribute.path().is_ident("cfg")
+/// Whether an attribute is about the item that others see. Everything else is about the function, lints about
+/// both: inside of the constant they hold too.
+fn is_for_the_name(attribute: &Attribute) -> bool {
+    const NAMES: [&str; 8] = [
+        "cfg",
+        "deprecated",
+        "doc",
+        "allow",
+        "deny",
+        "expect",
+        "forbid",
+        "warn",
+    ];
+    NAMES.iter().any(|name| attribute.path().is_ident(name))
 }
 
-/// Whether the type cannot be written outside of a return position.
-fn is_unnamed(output: &Type) -> bool {
-    struct Search(bool);
-
-    impl Visit<'_> for Search {
-        fn visit_type_impl_trait(&mut self, _: &TypeImplTrait) {
-            self.0 = true;
-        }
+/// Whether an attribute writes items beside the function that must not end up inside of the constant:
+/// `#[utoipa::path(…)]`, also where it depends on a feature.
+fn writes_siblings(attribute: &Attribute) -> bool {
+    if attribute.path().is_ident("cfg_attr") {
+        let parts = attribute.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated);
+        return parts.is_ok_and(|parts| parts.iter().skip(1).any(is_utoipa_path));
     }
+    is_utoipa_path(&attribute.meta)
+}
 
-    let mut search = Search(false);
-    search.visit_type(output);
-    search.0
+fn is_utoipa_path(meta: &Meta) -> bool {
+    let mut segments = meta.path().segments.iter().map(|segment| &segment.ident);
+    segments.next().is_some_and(|first| first == "utoipa")
+        && segments.next().is_some_and(|second| second == "path")
 }

@@ -1,10 +1,11 @@
 //! What the attribute stands on.
 
-use proc_macro2::{Group, TokenStream};
+use proc_macro2::{Group, Ident, TokenStream};
 use quote::{ToTokens, TokenStreamExt};
 use syn::{
-    Attribute, Signature, Token, Visibility,
-    parse::{Parse, ParseStream},
+    Attribute, FnArg, Signature, Token, Type, Visibility,
+    ext::IdentExt,
+    parse::{Parse, ParseStream, Parser},
 };
 
 /// A function whose body is left as it was written: what is wrong in there is the compiler's to say.
@@ -14,6 +15,39 @@ pub(crate) struct Function {
     pub(crate) signature: Signature,
     /// Missing where a trait declares a method.
     pub(crate) body: Option<Group>,
+}
+
+impl Function {
+    pub(crate) fn argument_types(&self) -> impl Iterator<Item = &Type> {
+        self.signature
+            .inputs
+            .iter()
+            .filter_map(|input| match input {
+                FnArg::Typed(argument) => Some(&*argument.ty),
+                FnArg::Receiver(_) => None,
+            })
+    }
+}
+
+/// Says what the attribute stands on, if that is no function.
+pub(crate) fn instead(item: TokenStream) -> Option<syn::Error> {
+    let keyword = |input: ParseStream<'_>| {
+        input.call(Attribute::parse_outer)?;
+        input.parse::<Visibility>()?;
+        let keyword = input.call(Ident::parse_any)?;
+        input.parse::<TokenStream>()?;
+        Ok(keyword)
+    };
+    let keyword = keyword.parse2(item).ok()?;
+    let advice = match keyword.to_string().as_str() {
+        "impl" | "trait" | "mod" => "put it on each handler inside",
+        "const" | "struct" | "enum" | "union" | "type" | "static" | "use" | "let" => {
+            "put it on an `async fn`"
+        }
+        _ => return None,
+    };
+    let message = format!("`#[idempotent]` does not work on `{keyword}`: {advice}");
+    Some(syn::Error::new(keyword.span(), message))
 }
 
 impl Parse for Function {

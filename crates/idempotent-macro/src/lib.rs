@@ -4,11 +4,13 @@ mod args;
 mod check;
 mod expand;
 mod function;
+mod mistakes;
+mod types;
 
 use proc_macro::TokenStream;
 
 /// See `idempotency::idempotent`.
 #[proc_macro_attribute]
 pub fn idempotent(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    expand::expand(arguments.into(), item.into()).into()
+    expand::expand(&arguments.into(), &item.into()).into()
 }

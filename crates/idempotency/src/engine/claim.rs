@@ -120,7 +120,9 @@ pub(super) async fn finish<R>(
                 expires_at: None,
             })));
             let ended = match outcome {
-                Some(outcome) => insist(hold, || store.complete(hold, outcome.clone())).await.err(),
+                Some(outcome) => insist(hold, || store.complete(hold, outcome.clone()))
+                    .await
+                    .err(),
                 None => insist(hold, || store.release(hold)).await.err(),
             };
             if let Some(error) = ended {

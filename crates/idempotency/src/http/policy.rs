@@ -26,10 +26,10 @@ pub(super) fn is_stored(response: &Response, author: Author, keep: Keep) -> bool
 
 fn is_final(status: StatusCode, keep: Keep) -> bool {
     match status.as_u16() {
-        100..200 => false,
         500.. => keep == Keep::All,
-        // Another try can go better without another request: credentials, limits, preconditions of the exchange.
-        401 | 403 | 407 | 408 | 413 | 421 | 425 | 426 | 428 | 429 | 431 => false,
+        // An interim answer is none; and after the others the same request can go better at another try:
+        // credentials, limits, preconditions of the exchange.
+        100..200 | 401 | 403 | 407 | 408 | 413 | 421 | 425 | 426 | 428 | 429 | 431 => false,
         _ => true,
     }
 }

@@ -48,9 +48,12 @@ pub(super) async fn save(
             return Ok((Response::from_parts(parts, resume(read, body)), tombstone));
         }
     }
-    let trailers = read
-        .pop_back_if(|frame| frame.is_trailers())
-        .and_then(|frame| frame.into_trailers().ok());
+    let trailers = match read.back() {
+        Some(frame) if frame.is_trailers() => {
+            read.pop_back().and_then(|frame| frame.into_trailers().ok())
+        }
+        _ => None,
+    };
     // The body has a length now; hyper gives up on an answer that claims to be chunked all the same.
     parts.headers.remove(header::TRANSFER_ENCODING);
     let bytes = join(read, length);

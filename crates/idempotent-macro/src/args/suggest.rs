@@ -1,0 +1,88 @@
+//! What somebody may have meant.
+
+use syn::Ident;
+
+use super::OPTIONS;
+
+/// Other words for the options, as other libraries use them.
+const SYNONYMS: [(&str, &[&str]); 7] = [
+    (
+        "ttl_seconds",
+        &[
+            "ttl",
+            "seconds",
+            "expires",
+            "expires_in",
+            "expiry",
+            "retention",
+            "max_age",
+        ],
+    ),
+    (
+        "lease_seconds",
+        &[
+            "lease",
+            "lock",
+            "timeout",
+            "timeout_seconds",
+            "lock_seconds",
+        ],
+    ),
+    ("required", &["mandatory", "require_key", "key_required"]),
+    (
+        "on_duplicate",
+        &["wait", "conflict", "on_conflict", "duplicates"],
+    ),
+    ("keep", &["store", "cache", "all", "keep_all"]),
+    ("scope", &["tenant", "principal", "user", "per"]),
+    ("fingerprint", &["hash", "payload", "body"]),
+];
+
+pub(super) fn unknown_option(name: &Ident) -> String {
+    match nearest(&name.to_string()) {
+        Some(example) => format!("there is no option `{name}`: write `{example}`"),
+        None => format!("there is no option `{name}`: {}", all()),
+    }
+}
+
+pub(super) fn no_option() -> String {
+    format!("this is no option: {}", all())
+}
+
+fn all() -> String {
+    let names = OPTIONS.map(|(name, _)| format!("`{name}`"));
+    format!("there are {}", names.join(", "))
+}
+
+/// How to write the option that was probably meant.
+fn nearest(written: &str) -> Option<&'static str> {
+    let synonym = SYNONYMS
+        .iter()
+        .find(|(_, others)| others.contains(&written));
+    let (_, example) = match synonym {
+        Some((name, _)) => OPTIONS.iter().find(|(option, _)| option == name)?,
+        None => {
+            OPTIONS
+                .iter()
+                .map(|option| (distance(written, option.0), option))
+                .filter(|(distance, (option, _))| *distance <= option.len() / 3)
+                .min_by_key(|(distance, _)| *distance)?
+                .1
+        }
+    };
+    Some(example)
+}
+
+/// How many letters must be added, removed or changed to make one word the other.
+fn distance(from: &str, to: &str) -> usize {
+    let mut row: Vec<usize> = (0..=to.len()).collect();
+    for (i, a) in from.bytes().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, b) in to.bytes().enumerate() {
+            let changed = diagonal + usize::from(a != b);
+            diagonal = row[j + 1];
+            row[j + 1] = changed.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[to.len()]
+}
