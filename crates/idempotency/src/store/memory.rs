@@ -166,10 +166,16 @@ impl Shard {
         change(entry);
     }
 
-    /// The entry that this token may change: still in flight, and its own.
-    fn owned(&self, id: &RecordId, token: &Token) -> Option<&Entry> {
+    /// This token's entry, if there is one that is not expired.
+    fn own(&self, id: &RecordId, token: &Token, now: SystemTime) -> Option<&Entry> {
         let entry = self.entries.get(id)?;
-        (entry.token == *token && matches!(entry.phase, Phase::InFlight { .. })).then_some(entry)
+        (entry.token == *token && entry.expires_at > now).then_some(entry)
+    }
+
+    /// Whether this token may change the entry: still in flight, and its own.
+    fn owns(&self, id: &RecordId, token: &Token, now: SystemTime) -> bool {
+        self.own(id, token, now)
+            .is_some_and(|entry| matches!(entry.phase, Phase::InFlight { .. }))
     }
 }
 
@@ -248,10 +254,11 @@ impl Store for MemoryStore {
 
     async fn renew(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
         let mut shard = self.shard(&hold.id);
-        if shard.owned(&hold.id, &hold.token).is_none() {
+        let now = self.clock.now();
+        if !shard.owns(&hold.id, &hold.token, now) {
             return Ok(Fenced::Lost);
         }
-        let lease_until = self.clock.now() + hold.lease;
+        let lease_until = now + hold.lease;
         shard.update(&hold.id, lease_until + hold.ttl, |entry| {
             entry.phase = Phase::InFlight { lease_until };
         });
@@ -264,21 +271,24 @@ impl Store for MemoryStore {
         outcome: Bytes,
     ) -> Result<Fenced<SystemTime>, StoreError> {
         let mut shard = self.shard(&hold.id);
-        if shard.owned(&hold.id, &hold.token).is_some() {
-            let expires_at = self.clock.now() + hold.ttl;
-            self.keep(&mut shard, &hold.id, hold.token, outcome, expires_at);
-            return Ok(Fenced::Done(expires_at));
-        }
-        // The same owner again, whose first completion was done but not heard of.
-        match shard.entries.get(&hold.id) {
-            Some(entry) if entry.token == hold.token => Ok(Fenced::Done(entry.expires_at)),
-            _ => Ok(Fenced::Lost),
+        let now = self.clock.now();
+        match shard.own(&hold.id, &hold.token, now) {
+            None => Ok(Fenced::Lost),
+            // The same owner again, whose first completion was done but not heard of.
+            Some(entry) if matches!(entry.phase, Phase::Completed { .. }) => {
+                Ok(Fenced::Done(entry.expires_at))
+            }
+            Some(_) => {
+                let expires_at = now + hold.ttl;
+                self.keep(&mut shard, &hold.id, hold.token, outcome, expires_at);
+                Ok(Fenced::Done(expires_at))
+            }
         }
     }
 
     async fn release(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
         let mut shard = self.shard(&hold.id);
-        if shard.owned(&hold.id, &hold.token).is_none() {
+        if !shard.owns(&hold.id, &hold.token, self.clock.now()) {
             return Ok(Fenced::Lost);
         }
         self.free(&mut shard, &hold.id);
@@ -333,20 +343,15 @@ impl Store for MemoryStore {
         resolution: Resolution,
     ) -> Result<Fenced<()>, StoreError> {
         let mut shard = self.shard(id);
-        if shard.owned(id, seen).is_none() {
+        let now = self.clock.now();
+        if !shard.owns(id, seen, now) {
             return Ok(Fenced::Lost);
         }
         match resolution {
             Resolution::Release => self.free(&mut shard, id),
             // A new token: the owner that was given up can complete nothing any more, not even "again".
             Resolution::Complete { outcome, ttl } => {
-                self.keep(
-                    &mut shard,
-                    id,
-                    Token::random(),
-                    outcome,
-                    self.clock.now() + ttl,
-                );
+                self.keep(&mut shard, id, Token::random(), outcome, now + ttl);
             }
         }
         Ok(Fenced::Done(()))
