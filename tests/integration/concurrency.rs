@@ -261,3 +261,46 @@ async fn a_run_that_blocks_its_thread_keeps_its_key(backend: Backend) {
         .expect("an answer")
         .assert_fresh("201 Created");
 }
+
+// behaviour 4, 105
+// race 4, 10
+#[apply(each_store)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn duplicates_of_runs_that_end_with_nothing_run_or_are_told_to_come_back(backend: Backend) {
+    let world = World::new(backend).await;
+    let requests: Vec<_> = (0..100)
+        .map(|_| world.send(world.post("/script", "k", r#"{"status":500}"#)))
+        .collect();
+    let mut ran = 0;
+    for request in requests {
+        let answer = request.await.expect("an answer");
+        match answer.status.as_u16() {
+            500 => ran += 1,
+            _ => answer.assert_problem("in-progress", "409 Conflict", "idempotency_in_progress"),
+        }
+    }
+    assert_eq!((world.probe.runs(), world.records().await), (ran, 0));
+}
+
+// behaviour 74
+// race 21
+#[apply(each_store)]
+#[tokio::test]
+async fn those_who_wait_are_in_nobodys_way(backend: Backend) {
+    let world = World::new(backend).await;
+    let running = world.send(world.post("/stop/wait", "k", BOOKING));
+    world.probe.started().await;
+    let waiting: Vec<_> = (0..100)
+        .map(|_| world.send(world.post("/stop/wait", "k", BOOKING)))
+        .collect();
+    world.levers.claim.called(1 + 100 * 2).await;
+    Answer::to(world.booking("another"))
+        .await
+        .assert_fresh("201 Created");
+    world.probe.proceed();
+    let first = running.await.expect("an answer");
+    for waiter in waiting {
+        waiter.await.expect("an answer").assert_replay_of(&first);
+    }
+    assert_eq!(world.probe.runs(), 2);
+}

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use idempotency::{Claim, Clock, Fenced, Fingerprint, MemoryStore, Phase, Token};
+use idempotency::{Claim, Clock, Fenced, Fingerprint, MemoryStore, Phase, Resolution, Token};
 use reqwest::Client;
 use rstest_reuse::apply;
 use tokio::io::AsyncWriteExt;
@@ -179,6 +179,42 @@ async fn a_key_whose_owner_died_is_taken_until_its_lease_ends(backend: Backend) 
         .await
         .assert_replay_of(&answer);
     assert_eq!(world.probe.runs(), 1);
+}
+
+// behaviour 128
+// race 56
+#[apply(each_store)]
+#[tokio::test]
+async fn an_operator_can_resolve_what_an_owner_that_died_has_left(backend: Backend) {
+    let world = World::new(backend).await;
+    world.abandon("/bookings", "k", BOOKING).await;
+    let store = world.idempotency.store();
+    let (hold, _) = world.only_record().await;
+    let strange = Token::random();
+    let stranger = store.resolve(&hold.id, &strange, Resolution::Release);
+    assert_eq!(stranger.await.expect("an answer"), Fenced::Lost);
+    let freed = store.resolve(&hold.id, &hold.token, Resolution::Release);
+    assert_eq!(freed.await.expect("an answer"), Fenced::Done(()));
+    let first = Answer::to(world.booking("k")).await;
+    first.assert_fresh("201 Created");
+
+    // Where the operator knows what came of it, the key ends with that.
+    let record = store.inspect(&hold.id).await.expect("an answer");
+    let Phase::Completed { outcome } = record.expect("a record").phase else {
+        panic!("the run has ended")
+    };
+    world.pass(3600);
+    let purged = store.purge_expired(10).await.expect("a sweep");
+    assert_eq!(purged, 1);
+    world.abandon("/bookings", "k2", BOOKING).await;
+    let (hold, _) = world.only_record().await;
+    let ttl = Duration::from_secs(60);
+    let ended = store.resolve(&hold.id, &hold.token, Resolution::Complete { outcome, ttl });
+    assert_eq!(ended.await.expect("an answer"), Fenced::Done(()));
+    let again = Answer::to(world.booking("k2")).await;
+    assert!(again.is_replay(), "{again:?}");
+    assert_eq!(again.body, first.body);
+    assert_eq!(world.probe.runs(), 0);
 }
 
 // behaviour 76, 128
@@ -379,7 +415,7 @@ async fn the_answer_is_stored_before_it_is_sent(backend: Backend) {
     other.assert_replay_of(&first);
 }
 
-// behaviour 38, 135
+// behaviour 135
 // race 38
 #[apply(each_store)]
 #[tokio::test]

@@ -12,5 +12,6 @@ mod methods;
 mod outcomes;
 mod replays;
 mod scopes;
+mod streaming;
 mod transport;
 mod world;

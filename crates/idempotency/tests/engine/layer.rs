@@ -11,7 +11,7 @@ use std::{
 
 use axum::body::Body;
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use idempotency::{Idempotency, IdempotencyLayer, MemoryStore};
 use tower::{Layer, Service, ServiceExt};
@@ -104,4 +104,41 @@ async fn a_404_of_a_service_without_routes_is_its_answer() {
     assert_eq!(first, (StatusCode::NOT_FOUND, false, "1: ".into()));
     let again = send(&mut service, "/nowhere", "").await;
     assert_eq!(again, (StatusCode::NOT_FOUND, true, "1: ".into()));
+}
+
+// behaviour 72, 91, 124
+#[tokio::test]
+async fn trailers_reach_the_service_and_the_first_client_and_no_replay() {
+    let service = tower::service_fn(async |request: Request<Body>| {
+        let body = request.into_body().collect().await.expect("a body");
+        let trailers = body.trailers().cloned();
+        let body = Full::new(body.to_bytes());
+        Ok::<_, Infallible>(Response::new(Body::new(
+            body.with_trailers(async { trailers.map(Ok) }),
+        )))
+    });
+    let layer = IdempotencyLayer::new(Idempotency::new(MemoryStore::new()));
+    let service = layer.layer(service);
+    for replayed in [false, true] {
+        let trailers = HeaderMap::from_iter([(
+            HeaderName::from_static("x-checksum"),
+            HeaderValue::from_static("7"),
+        )]);
+        let body = Full::<Bytes>::from("whole").with_trailers(async { Some(Ok(trailers)) });
+        let request = Request::post("/")
+            .header("idempotency-key", "k")
+            .body(body)
+            .expect("a request");
+        let Ok(response) = service.clone().oneshot(request).await;
+        assert_eq!(
+            response.headers().contains_key("idempotent-replayed"),
+            replayed
+        );
+        let body = response.into_body().collect().await.expect("a body");
+        let trailer = body
+            .trailers()
+            .and_then(|trailers| trailers.get("x-checksum"));
+        assert_eq!(trailer.is_some(), !replayed);
+        assert_eq!(body.to_bytes(), "whole");
+    }
 }
