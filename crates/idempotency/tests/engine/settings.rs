@@ -116,7 +116,6 @@ async fn names_of_records_differ_by_namespace_secret_scope_and_key_and_stay_what
 }
 
 // behaviour 113
-// race 25
 #[tokio::test]
 async fn the_stores_clock_decides_and_no_other() {
     // It stands still, on a day that is not today.
