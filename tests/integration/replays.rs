@@ -195,7 +195,7 @@ async fn secrets_and_fields_of_one_exchange_are_dropped(backend: Backend) {
         .list(None, 10)
         .await
         .expect("a list");
-    assert!(!format!("{:?}", records).contains("a-secret-value"));
+    assert!(!format!("{records:?}").contains("a-secret-value"));
 }
 
 // behaviour 88

@@ -46,6 +46,8 @@
 //! not undone. Let it change things last, in one transaction, and give downstream services keys of their own.
 
 mod clock;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod engine;
 mod fingerprint;
 #[cfg(feature = "axum")]
@@ -77,6 +79,100 @@ pub use http::IdempotencyLayer;
 pub use http::IdempotencyService;
 #[cfg(feature = "axum")]
 pub use http::Idempotent;
+/// Makes a handler run once for each `Idempotency-Key`, and answers every retry with the first answer.
+///
+/// ```
+/// use axum::{Extension, Json, Router, extract::State, http::StatusCode, routing::post};
+/// use idempotency::{Idempotency, MemoryStore, idempotent};
+///
+/// /// Takes a booking, once, however often the client has to ask.
+/// #[idempotent(ttl_seconds = 3600)]
+/// async fn create_booking(State(hotel): State<String>, Json(guest): Json<String>) -> (StatusCode, String) {
+///     (StatusCode::CREATED, format!("{guest} stays at {hotel}"))
+/// }
+///
+/// let app: Router = Router::new()
+///     .route("/bookings", post(create_booking))
+///     .with_state("Ritz".to_owned())
+///     .layer(Extension(Idempotency::new(MemoryStore::new())));
+/// ```
+///
+/// The extractors, the state and the answer are the handler's own; nothing in it changes. A unit test calls the
+/// function itself, without a key and without an engine:
+///
+/// ```
+/// # use axum::Json;
+/// # use idempotency::idempotent;
+/// #[idempotent]
+/// async fn greet(Json(name): Json<String>) -> String {
+///     format!("Hello, {name}")
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// assert_eq!(greet(Json("Ann".to_owned())).await, "Hello, Ann");
+/// # }
+/// ```
+///
+/// # Options
+///
+/// All are optional, in any order, each at most once.
+///
+/// | Option | Effect | Without it |
+/// |---|---|---|
+/// | `ttl_seconds = 3600` | how long the answer is replayed, counted from its completion; up to ten years | 24 hours |
+/// | `lease_seconds = 30` | how long the key stays taken when the process dies; not more than the ttl | 30 seconds |
+/// | `required` | a request without a key is refused with 400 | it runs unprotected |
+/// | `on_duplicate = "wait"` | a duplicate waits up to ten seconds for the first run's answer | it gets 409 at once |
+/// | `keep = "all"` | every answer of the handler is stored, [also 5xx and panics](Keep::All) | a retry after a 5xx runs again |
+/// | `scope = path::to::function` | a [`ScopeFn`] says whose key it is | see [`Scope`] |
+/// | `fingerprint = path::to::function` | a [`FingerprintFn`] says what of the body counts | canonical JSON, else all bytes |
+///
+/// ```
+/// use std::error::Error;
+///
+/// use axum::http::request::Parts;
+/// use idempotency::{Scope, idempotent};
+///
+/// #[idempotent(required, on_duplicate = "wait", scope = tenant)]
+/// async fn charge(amount: String) -> Result<String, String> {
+///     Ok(amount)
+/// }
+///
+/// fn tenant(head: &Parts) -> Result<Scope, Box<dyn Error + Send + Sync>> {
+///     let tenant = head.headers.get("x-tenant").ok_or("no tenant")?;
+///     Ok(Scope::principal(tenant.to_str()?))
+/// }
+/// ```
+///
+/// # What to know
+///
+/// - The engine comes from the request's extensions. Without `.layer(Extension(engine))` around the route, the
+///   answer is a 500 that says so.
+/// - A replay runs neither the handler nor its extractors. What must be checked each time, like authentication,
+///   belongs into a layer outside.
+/// - When an extractor refuses, nothing has happened: the key is free for a corrected request. What the handler
+///   itself answers is stored, also a 422.
+/// - `GET`, `HEAD` and other safe methods are never protected. `PUT` and `DELETE` are, because the attribute asks
+///   for it.
+/// - Other attributes keep their meaning above or below this one: `#[axum::debug_handler]`,
+///   `#[tracing::instrument]`, `#[utoipa::path]`.
+///
+/// # Limitations
+///
+/// The attribute writes a constant of the function's name, an [`Idempotent`]. Therefore:
+///
+/// - it stands on an `async fn` outside of traits, free or in an `impl` block, without `self`, type parameters,
+///   lifetimes and borrowed arguments; in an `impl` block the function names the type instead of saying `Self`;
+/// - in scope of the handler no variable can have its name, because a pattern of that name means the constant.
+///
+/// Each of these mistakes is a compile error, as are an option that does not exist, one that is given twice, and
+/// a value that it cannot have:
+///
+/// ```compile_fail
+/// #[idempotency::idempotent(ttl_seconds = 0)]
+/// async fn create_booking() {}
+/// ```
 #[cfg(feature = "macros")]
 pub use idempotent_macro::idempotent;
 pub use key::IdempotencyKey;

@@ -35,6 +35,8 @@ const OPTIONS: [(&str, &str); 7] = [
     ("fingerprint", "fingerprint = path::to::function"),
 ];
 
+const COMMA: &str = "a comma must stand between two options";
+
 /// One option, of which it is not known yet whether it exists.
 struct Written {
     name: Ident,
@@ -55,10 +57,8 @@ impl Arguments {
                 mistakes.add(error);
             }
         }
-        // The ttl may be a default, or a mistake that was reported: compare only what is known.
-        let ttl_is_wrong = arguments.ttl_seconds.is_none()
-            && written.iter().any(|option| option.name == "ttl_seconds");
-        if !ttl_is_wrong
+        // Any mistake may be about the ttl, which then is not known.
+        if !mistakes.any()
             && let Err(error) = seconds::compare(
                 arguments.lease_seconds.as_ref(),
                 arguments.ttl_seconds.as_ref(),
@@ -70,7 +70,7 @@ impl Arguments {
     }
 
     fn set(&mut self, Written { name, value }: &Written) -> syn::Result<()> {
-        let Some((known, example)) = OPTIONS.iter().find(|(known, _)| name == known) else {
+        let Some((known, _)) = OPTIONS.iter().find(|(known, _)| name == known) else {
             return Err(syn::Error::new(name.span(), suggest::unknown_option(name)));
         };
         let value = match (*known, value) {
@@ -82,29 +82,18 @@ impl Arguments {
                 let message = "`required` takes no value: write `required` alone";
                 return Err(syn::Error::new_spanned(value, message));
             }
-            (_, None) => {
-                let message = format!("`{name}` needs a value: write `{example}`");
-                return Err(syn::Error::new(name.span(), message));
-            }
+            (_, None) => return Err(syn::Error::new(name.span(), how_to_write(name))),
             (_, Some(value)) => ungrouped(value),
         };
         match *known {
             "ttl_seconds" => self.ttl_seconds = Some(seconds::parse(known, value)?),
             "lease_seconds" => self.lease_seconds = Some(seconds::parse(known, value)?),
             "on_duplicate" => {
-                the_word(
-                    "wait",
-                    value,
-                    || "`on_duplicate` can only be \"wait\": without it, a duplicate is answered with 409 at once",
-                )?;
+                the_word(known, "wait", value, "a duplicate is answered with 409")?;
                 self.on_duplicate_wait = true;
             }
             "keep" => {
-                the_word(
-                    "all",
-                    value,
-                    || "`keep` can only be \"all\": without it, answers that can change, like 500, are not kept",
-                )?;
+                the_word(known, "all", value, "a 5xx is not stored")?;
                 self.keep_all = true;
             }
             "scope" => self.scope = Some(function(known, value)?),
@@ -121,26 +110,23 @@ impl Parse for Written {
             Err(error) => return Err(syn::Error::new(error.span(), suggest::no_option())),
         };
         let at_end = || input.is_empty() || input.peek(Token![,]);
-        let how = || match OPTIONS.iter().find(|(known, _)| name == known) {
-            Some((_, example)) => format!("write `{example}`"),
-            None => suggest::unknown_option(&name),
-        };
         if at_end() {
             return Ok(Self { name, value: None });
         }
-        if input.parse::<Token![=]>().is_err() {
-            return Err(input.error(how()));
+        if input.peek(Ident::peek_any) {
+            return Err(input.error(COMMA));
         }
-        if at_end() {
-            return Err(syn::Error::new(name.span(), how()));
+        let how = how_to_write(&name);
+        if input.parse::<Token![=]>().is_err() || at_end() {
+            return Err(syn::Error::new(name.span(), how));
         }
         let value = match input.parse() {
             Ok(value) => Some(value),
-            Err(error) => return Err(syn::Error::new(error.span(), how())),
+            Err(error) => return Err(syn::Error::new(error.span(), how)),
         };
         match at_end() {
             true => Ok(Self { name, value }),
-            false => Err(input.error("a comma must stand between two options")),
+            false => Err(input.error(COMMA)),
         }
     }
 }
@@ -169,23 +155,36 @@ fn ungrouped(value: &Expr) -> &Expr {
     }
 }
 
-fn the_word(word: &str, value: &Expr, message: impl Fn() -> &'static str) -> syn::Result<()> {
-    match value {
-        Expr::Lit(ExprLit {
-            lit: Lit::Str(string),
-            ..
-        }) if string.value() == word => Ok(()),
-        value => Err(syn::Error::new_spanned(value, message())),
+/// What to say of an option that has no value, or something that is none.
+fn how_to_write(name: &Ident) -> String {
+    match OPTIONS.iter().find(|(known, _)| name == known) {
+        Some((_, example)) => format!("write `{example}`"),
+        None => suggest::unknown_option(name),
     }
 }
 
+/// The one word that an option accepts; `otherwise` is what its absence means.
+fn the_word(name: &str, word: &str, value: &Expr, otherwise: &str) -> syn::Result<()> {
+    let message = match value {
+        Expr::Lit(ExprLit {
+            lit: Lit::Str(string),
+            ..
+        }) if string.value() == word => return Ok(()),
+        Expr::Path(path) if path.path.is_ident(word) => format!("write `{name} = \"{word}\"`"),
+        _ => format!("`{name}` can only be \"{word}\": without it, {otherwise}"),
+    };
+    Err(syn::Error::new_spanned(value, message))
+}
+
 fn function(name: &str, value: &Expr) -> syn::Result<ExprPath> {
-    match value {
-        Expr::Path(path) => Ok(path.clone()),
-        value => {
-            let message =
-                format!("`{name}` is the path of a function: write `{name} = path::to::function`");
-            Err(syn::Error::new_spanned(value, message))
-        }
-    }
+    let path = match value {
+        Expr::Path(path) => return Ok(path.clone()),
+        Expr::Lit(ExprLit {
+            lit: Lit::Str(string),
+            ..
+        }) => string.value(),
+        _ => "path::to::function".to_owned(),
+    };
+    let message = format!("`{name}` is the path of a function: write `{name} = {path}`");
+    Err(syn::Error::new_spanned(value, message))
 }

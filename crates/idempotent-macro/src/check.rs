@@ -106,31 +106,35 @@ fn arguments(signature: &mut Signature, mistakes: &mut Mistakes) {
 
 fn types(function: &Function, mistakes: &mut Mistakes) {
     for argument in function.argument_types() {
-        let found = Found::search(argument);
-        if let Some(opaque) = found.opaque {
+        if let Some(opaque) = Found::search(argument).opaque {
             mistakes.at(
                 opaque,
                 "an argument cannot be `impl Trait`: write the type of the extractor",
             );
-        } else {
-            borrow(&found, &function.signature, mistakes);
         }
     }
-    if let ReturnType::Type(_, output) = &function.signature.output {
-        borrow(&Found::search(output), &function.signature, mistakes);
-    }
-}
-
-fn borrow(found: &Found<'_>, signature: &Signature, mistakes: &mut Mistakes) {
-    if !signature.generics.params.is_empty() {
-        // The parameters are the mistake, and this may follow from it.
+    if !function.signature.generics.params.is_empty() {
+        // The parameters are the mistake, and a borrow may follow from it.
         return;
     }
-    let message = "a handler cannot borrow: write an owned type, like `String`, or `&'static`";
-    match found.borrow {
-        Some(Borrow::Reference(reference)) => mistakes.at(reference, message),
-        Some(Borrow::Lifetime(lifetime)) => mistakes.at(lifetime, message),
-        None => {}
+    let borrows = |from| Found::search(from).borrow;
+    let mut arguments = function.argument_types().filter_map(borrows).peekable();
+    let output = match &function.signature.output {
+        ReturnType::Type(_, output) => borrows(output),
+        ReturnType::Default => None,
+    };
+    if output.is_some() && arguments.peek().is_none() {
+        // It has nothing to borrow from, in any function.
+        mistakes.leave_to_compiler();
+        return;
+    }
+    // The answer of a function with borrowed arguments borrows because they do.
+    for borrow in arguments {
+        let message = "an argument cannot be borrowed: write an owned type, like `String`";
+        match borrow {
+            Borrow::Reference(reference) => mistakes.at(reference, message),
+            Borrow::Lifetime(lifetime) => mistakes.at(lifetime, message),
+        }
     }
 }
 

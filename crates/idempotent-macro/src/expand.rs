@@ -1,8 +1,8 @@
 //! What the attribute writes: one constant of the function's name, with the function inside.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{TokenStream, TokenTree};
 use quote::{format_ident, quote, quote_spanned};
-use syn::{Attribute, Meta, ReturnType, Token, punctuated::Punctuated};
+use syn::{Attribute, Expr, Meta, ReturnType, Token, punctuated::Punctuated};
 
 use crate::{
     args::Arguments,
@@ -15,9 +15,12 @@ use crate::{
 /// The constant; or what is wrong, and the function as it was, so that its uses are no errors too.
 pub(crate) fn expand(arguments: &TokenStream, item: &TokenStream) -> TokenStream {
     let mut mistakes = Mistakes::default();
+    let (arguments, moved) = without_mark(arguments.clone());
     let options = Arguments::parse(arguments.clone(), &mut mistakes);
     let mut function = match syn::parse2::<Function>(item.clone()) {
         Ok(function) => function,
+        // The compiler refuses attributes on expressions, and a second error beside its own would confuse.
+        Err(_) if syn::parse2::<Expr>(item.clone()).is_ok() => return item.clone(),
         Err(error) => {
             mistakes.add(function::instead(item.clone()).unwrap_or(error));
             let errors = mistakes.into_compile_errors();
@@ -25,15 +28,33 @@ pub(crate) fn expand(arguments: &TokenStream, item: &TokenStream) -> TokenStream
         }
     };
     check(&mut function, &mut mistakes);
-    if let Some(errors) = mistakes.into_compile_errors() {
+    if mistakes.any() {
+        let errors = mistakes.into_compile_errors();
         return quote!(#errors #function);
     }
     match function.attributes.iter().position(writes_siblings) {
         Some(index) => {
             let first = function.attributes.remove(index);
-            quote!(#first #[::idempotency::idempotent(#arguments)] #function)
+            if moved {
+                // It has had its turn and is still there, so it is unknown, which the compiler has said.
+                return constant(&options, function);
+            }
+            let mark = format_ident!("{MOVED}");
+            quote!(#first #[::idempotency::idempotent(#mark, #arguments)] #function)
         }
         None => constant(&options, function),
+    }
+}
+
+/// Stands before the arguments when an attribute was moved up, so that it is not moved for ever.
+const MOVED: &str = "__moved";
+
+fn without_mark(arguments: TokenStream) -> (TokenStream, bool) {
+    let mut rest = arguments.clone().into_iter();
+    match rest.next() {
+        // After it comes a comma.
+        Some(TokenTree::Ident(first)) if first == MOVED => (rest.skip(1).collect(), true),
+        _ => (arguments, false),
     }
 }
 

@@ -4,7 +4,11 @@ use proc_macro2::TokenStream;
 use quote::ToTokens;
 
 #[derive(Default)]
-pub(crate) struct Mistakes(Option<syn::Error>);
+pub(crate) struct Mistakes {
+    errors: Option<syn::Error>,
+    /// Something is wrong that the compiler says well, once, if it sees the function as it was written.
+    left_to_compiler: bool,
+}
 
 impl Mistakes {
     /// Adds a mistake that is to be seen at these tokens, which the user wrote.
@@ -13,14 +17,21 @@ impl Mistakes {
     }
 
     pub(crate) fn add(&mut self, error: syn::Error) {
-        match &mut self.0 {
+        match &mut self.errors {
             Some(errors) => errors.combine(error),
-            None => self.0 = Some(error),
+            None => self.errors = Some(error),
         }
     }
 
-    /// The errors for the compiler, if there are any.
+    pub(crate) fn leave_to_compiler(&mut self) {
+        self.left_to_compiler = true;
+    }
+
+    pub(crate) fn any(&self) -> bool {
+        self.errors.is_some() || self.left_to_compiler
+    }
+
     pub(crate) fn into_compile_errors(self) -> Option<TokenStream> {
-        self.0.map(syn::Error::into_compile_error)
+        self.errors.map(syn::Error::into_compile_error)
     }
 }

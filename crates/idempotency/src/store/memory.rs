@@ -166,7 +166,21 @@ impl Shard {
         change(entry);
     }
 
-    /// This token's entry, if there is one that is not expired.
+    /// Removes up to so many entries whose time is over.
+    #[expect(clippy::vec_box, reason = "the boxes are the map's own, and only they are moved")]
+    fn take_expired(&mut self, now: SystemTime, limit: usize) -> Vec<Box<Entry>> {
+        let mut taken = Vec::new();
+        while taken.len() < limit
+            && let Some(&(expires_at, id)) = self.expiries.first()
+            && expires_at <= now
+        {
+            self.expiries.pop_first();
+            taken.extend(self.entries.remove(&id));
+        }
+        taken
+    }
+
+    /// The entry, if it is this token's and not past its time, swept or not.
     fn own(&self, id: &RecordId, token: &Token, now: SystemTime) -> Option<&Entry> {
         let entry = self.entries.get(id)?;
         (entry.token == *token && entry.expires_at > now).then_some(entry)
@@ -235,10 +249,16 @@ impl Store for MemoryStore {
                 }
             },
         };
-        if attempt == 1 {
-            self.reserve()?;
-        } else {
+        if attempt > 1 {
             shard.remove(&hold.id);
+        } else if let Err(full) = self.reserve() {
+            // What has expired here is room as well; the sweep need not come first.
+            let expired = shard.take_expired(now, PURGED_AT_ONCE);
+            if expired.is_empty() {
+                return Err(full);
+            }
+            expired.iter().for_each(|entry| self.forget(entry));
+            self.reserve()?;
         }
         let lease_until = now + hold.lease;
         let entry = Entry {
@@ -272,18 +292,14 @@ impl Store for MemoryStore {
     ) -> Result<Fenced<SystemTime>, StoreError> {
         let mut shard = self.shard(&hold.id);
         let now = self.clock.now();
-        match shard.own(&hold.id, &hold.token, now) {
-            None => Ok(Fenced::Lost),
-            // The same owner again, whose first completion was done but not heard of.
-            Some(entry) if matches!(entry.phase, Phase::Completed { .. }) => {
-                Ok(Fenced::Done(entry.expires_at))
-            }
-            Some(_) => {
-                let expires_at = now + hold.ttl;
-                self.keep(&mut shard, &hold.id, hold.token, outcome, expires_at);
-                Ok(Fenced::Done(expires_at))
-            }
+        if shard.owns(&hold.id, &hold.token, now) {
+            let expires_at = now + hold.ttl;
+            self.keep(&mut shard, &hold.id, hold.token, outcome, expires_at);
+            return Ok(Fenced::Done(expires_at));
         }
+        // The same owner again, whose first completion was done but not heard of.
+        let own = shard.own(&hold.id, &hold.token, now);
+        Ok(own.map_or(Fenced::Lost, |entry| Fenced::Done(entry.expires_at)))
     }
 
     async fn release(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
@@ -362,16 +378,9 @@ impl Store for MemoryStore {
         let mut purged = 0;
         for shard in self.shards.iter() {
             // The entries are dropped after the lock is: giving memory back takes longer than the rest.
-            let mut removed = Vec::new();
-            let mut shard = shard.lock();
-            while purged + removed.len() < limit
-                && removed.len() < PURGED_AT_ONCE
-                && let Some(&(expires_at, id)) = shard.expiries.first()
-                && expires_at <= now
-            {
-                removed.extend(shard.remove(&id));
-            }
-            drop(shard);
+            let removed = shard
+                .lock()
+                .take_expired(now, PURGED_AT_ONCE.min(limit - purged));
             removed.iter().for_each(|entry| self.forget(entry));
             purged += removed.len();
         }

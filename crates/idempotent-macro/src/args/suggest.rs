@@ -51,7 +51,7 @@ pub(super) fn no_option() -> String {
 
 fn all() -> String {
     let names = OPTIONS.map(|(name, _)| format!("`{name}`"));
-    format!("there are {}", names.join(", "))
+    format!("the options are {}", names.join(", "))
 }
 
 /// How to write the option that was probably meant.

@@ -14,7 +14,7 @@ use super::{
     threads::Workers,
 };
 
-/// One SQLite file, for keys and for the application's own tables alike.
+/// One SQLite file, for keys and for the application's own tables alike. Connections are those of rusqlite 0.39.
 ///
 /// ```
 /// use idempotency::{SqliteDatabase, SqliteError};

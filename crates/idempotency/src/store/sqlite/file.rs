@@ -1,6 +1,7 @@
 //! The file: who may open it, and how connections to it are set up.
 
 use std::{
+    error::Error,
     fs::{File, OpenOptions, TryLockError, canonicalize, metadata},
     io,
     path::{Path, PathBuf},
@@ -59,8 +60,6 @@ impl LockedFile {
 
     pub(super) fn writer(&self) -> Result<Connection, SqliteError> {
         let connection = self.connect(OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        self.set_up_writer(&connection)
-            .map_err(|error| SqliteError::open(&self.path, error))?;
         // SQLite opens a file that it may not write to for reading only, without a word.
         if connection.is_readonly("main").unwrap_or(true) {
             return Err(SqliteError::open_kind(
@@ -68,20 +67,8 @@ impl LockedFile {
                 io::ErrorKind::PermissionDenied,
             ));
         }
+        set_up_writer(&connection).map_err(|error| SqliteError::open(&self.path, error))?;
         Ok(connection)
-    }
-
-    fn set_up_writer(
-        &self,
-        connection: &Connection,
-    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        let mode: String =
-            connection.query_row("pragma journal_mode = wal", (), |row| row.get(0))?;
-        if mode != "wal" {
-            return Err("its file system cannot hold SQLite's write-ahead log".into());
-        }
-        connection.execute_batch(SET_UP_WRITER)?;
-        Ok(())
     }
 
     pub(super) fn reader(&self) -> Result<Connection, SqliteError> {
@@ -104,6 +91,15 @@ impl LockedFile {
         connection.set_prepared_statement_cache_capacity(PREPARED_STATEMENTS);
         Ok(connection)
     }
+}
+
+fn set_up_writer(connection: &Connection) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let mode: String = connection.query_row("pragma journal_mode = wal", (), |row| row.get(0))?;
+    if mode != "wal" {
+        return Err("its file system cannot hold SQLite's write-ahead log".into());
+    }
+    connection.execute_batch(SET_UP_WRITER)?;
+    Ok(())
 }
 
 /// Makes an empty file that only this user can read, since it will hold answers. SQLite gives its log the same

@@ -53,3 +53,33 @@ impl FromSql for Millis {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NANOSECOND: Duration = Duration::from_nanos(1);
+    const MILLISECOND: Duration = Duration::from_millis(1);
+
+    // behaviour 113
+    #[test]
+    fn what_is_to_come_is_rounded_up_and_the_present_down() {
+        let now = UNIX_EPOCH + 5 * MILLISECOND + NANOSECOND;
+        assert_eq!(Millis::at(now).time(), UNIX_EPOCH + 5 * MILLISECOND);
+        assert_eq!(
+            Millis::after(now, MILLISECOND).time(),
+            UNIX_EPOCH + 7 * MILLISECOND
+        );
+        assert_eq!(
+            Millis::after(now, MILLISECOND - NANOSECOND).time(),
+            UNIX_EPOCH + 6 * MILLISECOND
+        );
+    }
+
+    #[test]
+    fn a_ttl_without_an_end_ends_at_the_latest_time() {
+        let latest = Millis::after(UNIX_EPOCH, Duration::MAX);
+        assert_eq!(latest.0, LATEST);
+        assert_eq!(Millis::after(latest.time(), MILLISECOND).0, LATEST);
+    }
+}

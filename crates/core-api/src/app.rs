@@ -1,0 +1,55 @@
+//! Every route and the middleware.
+
+use std::sync::Arc;
+
+use axum::{
+    Extension, Router,
+    extract::DefaultBodyLimit,
+    middleware,
+    routing::{get, post},
+};
+use idempotency::Idempotency;
+use tower::ServiceBuilder;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::{access_log, bookings, database::Bookings, error, health};
+
+/// What handlers share.
+#[derive(Clone, Debug)]
+pub(crate) struct App {
+    pub(crate) bookings: Arc<dyn Bookings>,
+    pub(crate) idempotency: Idempotency,
+    pub(crate) fault_injection: bool,
+}
+
+/// The largest body that is read: many times what the longest valid booking takes.
+const MOST_BODY: usize = 64 * 1024;
+
+/// The service, as axum serves it.
+pub(crate) fn router(app: App) -> Router {
+    Router::new()
+        .route(
+            "/bookings",
+            post(bookings::create_booking).get(bookings::list_bookings),
+        )
+        .route(
+            "/bookings/{id}",
+            get(bookings::show_booking)
+                .put(bookings::replace_booking)
+                .patch(bookings::change_booking)
+                .delete(bookings::delete_booking),
+        )
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .fallback(error::unknown_route)
+        .method_not_allowed_fallback(error::method_not_allowed)
+        .layer(
+            // From the outside in.
+            ServiceBuilder::new()
+                .layer(middleware::from_fn(access_log::log))
+                .layer(CatchPanicLayer::custom(error::panicked))
+                .layer(DefaultBodyLimit::max(MOST_BODY))
+                .layer(Extension(app.idempotency.clone())),
+        )
+        .with_state(app)
+}

@@ -1,0 +1,177 @@
+//! Bookings in a SQLite file, by the writer thread that the keys in that file use too.
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use idempotency::SqliteDatabase;
+use rusqlite::{Connection, OptionalExtension, Row, named_params, types::Type};
+use uuid::Uuid;
+
+use super::{Bookings, DatabaseError};
+use crate::bookings::{Booking, Change, Status};
+
+/// The table `bookings` in a file.
+#[derive(Debug)]
+pub(crate) struct SqliteBookings(SqliteDatabase);
+
+/// The version that [`CREATE`] makes, and the only one that is read.
+pub(super) const SCHEMA_VERSION: i64 = 1;
+
+/// Ids are written as text, so that `sqlite3` shows them as clients do; those of version 7 begin with the
+/// time, so that the primary key's order is that of creation.
+const CREATE: &str = "
+create table if not exists bookings_schema (version integer not null) strict;
+insert into bookings_schema select 1 where not exists (select * from bookings_schema);
+create table if not exists bookings (
+    id text primary key,
+    service_id text not null,
+    customer_name text not null,
+    date text not null,
+    time text not null,
+    status text not null,
+    created_at_ms integer not null
+) strict, without rowid;
+";
+
+const VERSION: &str = "select version from bookings_schema";
+
+const WRITE: &str = "
+insert into bookings (id, service_id, customer_name, date, time, status, created_at_ms)
+values (:id, :service_id, :customer_name, :date, :time, :status, :created_at_ms)
+on conflict (id) do update set
+    service_id = excluded.service_id,
+    customer_name = excluded.customer_name,
+    date = excluded.date,
+    time = excluded.time,
+    status = excluded.status
+";
+
+const GET: &str = "
+select id, service_id, customer_name, date, time, status, created_at_ms
+from bookings where id = :id
+";
+
+const LIST: &str = "
+select id, service_id, customer_name, date, time, status, created_at_ms
+from bookings where id < :after order by id desc limit :limit
+";
+
+const REMOVE: &str = "delete from bookings where id = :id";
+
+impl SqliteBookings {
+    /// Makes the table if the file has none.
+    pub(super) async fn new(database: SqliteDatabase) -> Result<Self, DatabaseError> {
+        let found = database
+            .write(|connection| {
+                connection.execute_batch(CREATE)?;
+                connection.query_row(VERSION, [], |row| row.get(0))
+            })
+            .await?;
+        match found {
+            SCHEMA_VERSION => Ok(Self(database)),
+            _ => Err(DatabaseError::Schema { found }),
+        }
+    }
+}
+
+#[async_trait]
+impl Bookings for SqliteBookings {
+    async fn insert(&self, booking: Booking) -> Result<(), DatabaseError> {
+        Ok(self
+            .0
+            .write(move |connection| write(connection, &booking))
+            .await?)
+    }
+
+    async fn get(&self, id: Uuid) -> Result<Option<Booking>, DatabaseError> {
+        Ok(self.0.read(move |connection| get(connection, id)).await?)
+    }
+
+    async fn list(&self, after: Option<Uuid>, limit: u16) -> Result<Vec<Booking>, DatabaseError> {
+        let after = after.unwrap_or(Uuid::max()).to_string();
+        let list = move |connection: &Connection| {
+            connection
+                .prepare_cached(LIST)?
+                .query_map(named_params! {":after": after, ":limit": limit}, booking)?
+                .collect()
+        };
+        Ok(self.0.read(list).await?)
+    }
+
+    async fn change(&self, id: Uuid, change: Change) -> Result<Option<Booking>, DatabaseError> {
+        let change = move |connection: &Connection| {
+            let Some(mut booking) = get(connection, id)? else {
+                return Ok(None);
+            };
+            booking.apply(change);
+            write(connection, &booking)?;
+            Ok(Some(booking))
+        };
+        Ok(self.0.write(change).await?)
+    }
+
+    async fn remove(&self, id: Uuid) -> Result<bool, DatabaseError> {
+        let remove = move |connection: &Connection| {
+            connection
+                .prepare_cached(REMOVE)?
+                .execute(named_params! {":id": id.to_string()})
+        };
+        Ok(self.0.write(remove).await? > 0)
+    }
+
+    async fn ping(&self) -> Result<(), DatabaseError> {
+        let version =
+            |connection: &Connection| connection.query_row(VERSION, [], |row| row.get::<_, i64>(0));
+        self.0.read(version).await?;
+        Ok(())
+    }
+}
+
+fn write(connection: &Connection, booking: &Booking) -> Result<(), rusqlite::Error> {
+    connection.prepare_cached(WRITE)?.execute(named_params! {
+        ":id": booking.id.to_string(),
+        ":service_id": booking.service_id,
+        ":customer_name": booking.customer_name,
+        ":date": booking.date,
+        ":time": booking.time,
+        ":status": booking.status.name(),
+        ":created_at_ms": booking.created_at.timestamp_millis(),
+    })?;
+    Ok(())
+}
+
+fn get(connection: &Connection, id: Uuid) -> Result<Option<Booking>, rusqlite::Error> {
+    connection
+        .prepare_cached(GET)?
+        .query_row(named_params! {":id": id.to_string()}, booking)
+        .optional()
+}
+
+fn booking(row: &Row<'_>) -> Result<Booking, rusqlite::Error> {
+    Ok(Booking {
+        id: parsed(row, 0, |text| text.parse().ok())?,
+        service_id: row.get(1)?,
+        customer_name: row.get(2)?,
+        date: row.get(3)?,
+        time: row.get(4)?,
+        status: parsed(row, 5, Status::from_name)?,
+        created_at: row
+            .get(6)
+            .map(DateTime::<Utc>::from_timestamp_millis)?
+            .ok_or(rusqlite::Error::IntegralValueOutOfRange(6, row.get(6)?))?,
+    })
+}
+
+/// A column of text that stands for something else. What cannot be read is an error, never left out.
+fn parsed<T>(
+    row: &Row<'_>,
+    column: usize,
+    parse: impl FnOnce(&str) -> Option<T>,
+) -> Result<T, rusqlite::Error> {
+    parse(row.get_ref(column)?.as_str()?).ok_or_else(|| {
+        rusqlite::Error::FromSqlConversionFailure(
+            column,
+            Type::Text,
+            "not written by this service".into(),
+        )
+    })
+}

@@ -1,0 +1,175 @@
+//! Every answer that is not a success, as RFC 9457 problem details.
+
+use std::{any::Any, borrow::Cow, error::Error};
+
+use axum::{
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use idempotency::StoreError;
+use serde::Serialize;
+
+use crate::database::DatabaseError;
+
+/// Why a request was not carried out.
+#[derive(Debug)]
+pub(crate) enum ApiError {
+    UnknownBooking,
+    UnknownRoute,
+    MethodNotAllowed,
+    /// The body, the query or a header cannot be read; the text says what to write.
+    Malformed(Cow<'static, str>),
+    WrongMediaType,
+    TooLarge,
+    /// The body can be read, and these of its members are wrong.
+    Invalid(Vec<FieldError>),
+    /// The client ordered this status.
+    Injected(StatusCode),
+    Database(DatabaseError),
+    Store(StoreError),
+    Panicked,
+}
+
+/// One wrong member of a body.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct FieldError {
+    pub(crate) field: &'static str,
+    pub(crate) detail: String,
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    r#type: &'static str,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    code: &'static str,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    errors: &'a [FieldError],
+}
+
+impl ApiError {
+    /// Status, code and detail. Nothing in them repeats what the client sent.
+    fn describe(&self) -> (StatusCode, &'static str, Cow<'static, str>) {
+        match self {
+            Self::UnknownBooking => (
+                StatusCode::NOT_FOUND,
+                "booking_not_found",
+                "There is no booking with this id.".into(),
+            ),
+            Self::UnknownRoute => (
+                StatusCode::NOT_FOUND,
+                "route_not_found",
+                "There is nothing at this path. Bookings are at /bookings.".into(),
+            ),
+            Self::MethodNotAllowed => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "This path does not take this method; the Allow header lists those it takes.".into(),
+            ),
+            Self::Malformed(detail) => (StatusCode::BAD_REQUEST, "malformed", detail.clone()),
+            Self::WrongMediaType => (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_media_type",
+                "Send the body as JSON, with the header Content-Type: application/json.".into(),
+            ),
+            Self::TooLarge => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "content_too_large",
+                "The body is larger than any booking. Send less.".into(),
+            ),
+            Self::Invalid(_) => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "invalid",
+                "Nothing was written, because of the members listed in errors. Correct them and send the request \
+                 again; it may have the same key."
+                    .into(),
+            ),
+            Self::Injected(status) => (
+                *status,
+                "injected",
+                "The request asked for this status, and nothing was written.".into(),
+            ),
+            Self::Database(_) | Self::Store(_) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "unavailable",
+                "The service cannot reach what it stores right now. Try again with the same key.".into(),
+            ),
+            Self::Panicked => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "internal",
+                "The service made a mistake.".into(),
+            ),
+        }
+    }
+
+    /// What the operator has to know of it; the client hears less.
+    fn cause(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Database(error) => Some(error),
+            Self::Store(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        if let Some(cause) = self.cause() {
+            tracing::error!(error = cause, "a request could not be carried out");
+        }
+        let (status, code, detail) = self.describe();
+        let body = serde_json::to_vec(&Document {
+            // With this type the title is the status in words, RFC 9457 section 4.2.1.
+            r#type: "about:blank",
+            title: status.canonical_reason().unwrap_or("Error"),
+            status: status.as_u16(),
+            detail: &detail,
+            code,
+            errors: match &self {
+                Self::Invalid(errors) => errors,
+                _ => &[],
+            },
+        })
+        .expect("strings and numbers can be written");
+        let mut response = (status, body).into_response();
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        headers.insert(header::CONTENT_LANGUAGE, HeaderValue::from_static("en"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+impl From<DatabaseError> for ApiError {
+    fn from(error: DatabaseError) -> Self {
+        Self::Database(error)
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// Answers what no route takes.
+pub(crate) async fn unknown_route() -> ApiError {
+    ApiError::UnknownRoute
+}
+
+/// Answers what a route takes by other methods; axum adds the Allow header.
+pub(crate) async fn method_not_allowed() -> ApiError {
+    ApiError::MethodNotAllowed
+}
+
+/// Answers for a handler that has panicked; the panic is in the log already.
+pub(crate) fn panicked(_panic: Box<dyn Any + Send>) -> Response {
+    ApiError::Panicked.into_response()
+}

@@ -1,0 +1,82 @@
+//! Failures on order, so that clients can test their retries.
+
+use std::{str::FromStr, time::Duration};
+
+use axum::{
+    extract::FromRequestParts,
+    http::{HeaderMap, StatusCode, request::Parts},
+};
+
+use crate::{app::App, error::ApiError};
+
+/// What the client has ordered by headers: nothing unless the service has `--fault-injection`.
+///
+/// Headers are no part of a request's fingerprint, so a retry may leave them out.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Faults {
+    delay: Option<Duration>,
+    panic: bool,
+    status: Option<StatusCode>,
+}
+
+/// The longest delay, ten minutes: enough to watch a lease lapse.
+const MOST_DELAY_MS: u64 = 600_000;
+
+impl Faults {
+    /// Fails as ordered, in this order: late, by a panic, with a status.
+    pub(crate) async fn strike(&self) -> Result<(), ApiError> {
+        if let Some(delay) = self.delay {
+            tracing::warn!(milliseconds = delay.as_millis(), "delayed on order");
+            tokio::time::sleep(delay).await;
+        }
+        if self.panic {
+            panic!("on order, by X-Fault-Panic");
+        }
+        match self.status {
+            Some(status) => Err(ApiError::Injected(status)),
+            None => Ok(()),
+        }
+    }
+
+    fn read(headers: &HeaderMap) -> Result<Self, ApiError> {
+        let delay = one(headers, "x-fault-delay-ms", |&ms: &u64| ms <= MOST_DELAY_MS)
+            .ok_or("X-Fault-Delay-Ms takes one whole number of milliseconds, at most 600000.");
+        let status = one(headers, "x-fault-status", |status: &StatusCode| {
+            status.is_client_error() || status.is_server_error()
+        })
+        .ok_or("X-Fault-Status takes one status from 400 to 599.");
+        let panic = one(headers, "x-fault-panic", |&one: &u8| one == 1)
+            .ok_or("X-Fault-Panic takes nothing but 1.");
+        let malformed = |detail: &'static str| ApiError::Malformed(detail.into());
+        Ok(Self {
+            delay: delay.map_err(malformed)?.map(Duration::from_millis),
+            panic: panic.map_err(malformed)?.is_some(),
+            status: status.map_err(malformed)?,
+        })
+    }
+}
+
+impl FromRequestParts<App> for Faults {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        match app.fault_injection {
+            true => Self::read(&parts.headers),
+            false => Ok(Self::default()),
+        }
+    }
+}
+
+/// The header's value, if it is there; `None` where it is there more than once or cannot be used.
+fn one<T: FromStr>(
+    headers: &HeaderMap,
+    name: &str,
+    usable: impl FnOnce(&T) -> bool,
+) -> Option<Option<T>> {
+    let mut lines = headers.get_all(name).iter();
+    let Some(line) = lines.next() else {
+        return Some(None);
+    };
+    let value = line.to_str().ok()?.parse().ok()?;
+    (usable(&value) && lines.next().is_none()).then_some(Some(value))
+}

@@ -1,0 +1,135 @@
+//! A JSON body that has been checked before the handler begins.
+//!
+//! A refusal here is no answer of the handler, so it is not stored: the client corrects the body and may
+//! send it with the same key.
+
+use axum::{
+    body::Bytes,
+    extract::{FromRequest, Request, rejection::BytesRejection},
+    http::{HeaderMap, StatusCode, header},
+    response::IntoResponse,
+};
+use serde_json::{Map, Value};
+
+use crate::error::{ApiError, FieldError};
+
+/// A body that is valid in every field.
+#[derive(Debug)]
+pub(crate) struct Valid<T>(pub(crate) T);
+
+/// Makes a value of a string, or says what the string must be. No rule takes the empty one.
+pub(crate) type Rule<T> = fn(&str) -> Result<T, &'static str>;
+
+/// What can be made of a JSON object, field by field.
+pub(crate) trait FromFields: Sized {
+    /// Takes the fields; `None` where one of them was wrong and is on the list.
+    fn from_fields(fields: &mut Fields) -> Option<Self>;
+}
+
+/// The members of a JSON object, and the list of what was wrong with them.
+#[derive(Debug)]
+pub(crate) struct Fields {
+    members: Map<String, Value>,
+    errors: Vec<FieldError>,
+}
+
+impl Fields {
+    /// A member that has to be there.
+    pub(crate) fn required<T>(&mut self, field: &'static str, rule: Rule<T>) -> Option<T> {
+        if !self.members.contains_key(field) {
+            self.refuse(field, format!("is missing; it {}", demand(rule)));
+        }
+        self.optional(field, rule)
+    }
+
+    /// A member that is checked if it is there.
+    pub(crate) fn optional<T>(&mut self, field: &'static str, rule: Rule<T>) -> Option<T> {
+        let checked = match self.members.get(field)? {
+            Value::String(text) => rule(text).map_err(Into::into),
+            _ => Err(format!("must be a string, which {}", demand(rule))),
+        };
+        checked.map_err(|detail| self.refuse(field, detail)).ok()
+    }
+
+    /// Puts a field on the list.
+    pub(crate) fn refuse(&mut self, field: &'static str, detail: impl Into<String>) {
+        self.errors.push(FieldError {
+            field,
+            detail: detail.into(),
+        });
+    }
+
+    /// Whether any of these members is there.
+    pub(crate) fn has_any(&self, fields: &[&str]) -> bool {
+        fields.iter().any(|field| self.members.contains_key(*field))
+    }
+}
+
+impl<T: FromFields> Valid<T> {
+    /// Reads and checks a body.
+    pub(crate) fn from_slice(body: &[u8]) -> Result<Self, ApiError> {
+        let members = match serde_json::from_slice(body) {
+            Ok(Value::Object(members)) => members,
+            Ok(_) => {
+                return Err(ApiError::Malformed(
+                    "The body must be a JSON object.".into(),
+                ));
+            }
+            Err(error) => {
+                let (line, column) = (error.line(), error.column());
+                let detail = format!("The body is not JSON: see line {line}, column {column}.");
+                return Err(ApiError::Malformed(detail.into()));
+            }
+        };
+        let mut fields = Fields {
+            members,
+            errors: Vec::new(),
+        };
+        match T::from_fields(&mut fields) {
+            Some(value) if fields.errors.is_empty() => Ok(Self(value)),
+            _ => Err(ApiError::Invalid(fields.errors)),
+        }
+    }
+}
+
+impl<T, S> FromRequest<S> for Valid<T>
+where
+    T: FromFields,
+    S: Send + Sync,
+{
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        if !is_json(request.headers()) {
+            return Err(ApiError::WrongMediaType);
+        }
+        let body = Bytes::from_request(request, state).await?;
+        Self::from_slice(&body)
+    }
+}
+
+impl From<BytesRejection> for ApiError {
+    fn from(rejection: BytesRejection) -> Self {
+        match rejection.into_response().status() {
+            StatusCode::PAYLOAD_TOO_LARGE => Self::TooLarge,
+            _ => Self::Malformed("The body ended before it was complete.".into()),
+        }
+    }
+}
+
+/// What a rule says that a string must be.
+fn demand<T>(rule: Rule<T>) -> &'static str {
+    rule("").err().unwrap_or_default()
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let content_type = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    let essence = content_type
+        .and_then(|value| value.split(';').next())
+        .unwrap_or_default()
+        .trim();
+    essence.eq_ignore_ascii_case("application/json")
+        || essence.to_ascii_lowercase().ends_with("+json")
+}

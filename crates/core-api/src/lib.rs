@@ -1,0 +1,66 @@
+//! A booking service whose writes are safe to retry: the program `core-api` as a library, so that tests can
+//! run the same service in their own process.
+//!
+//! ```
+//! use clap::Parser;
+//! use core_api::{Config, Server};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let arguments = ["core-api", "--listen", "127.0.0.1:0", "--database", "memory:"];
+//! let server = Server::start(&Config::try_parse_from(arguments)?).await?;
+//! println!("{}", server.address());
+//! # let stop = async {};
+//! server.serve(stop).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Layout
+//!
+//! A request goes down this list: `app` has every route and the middleware, `bookings` the handlers,
+//! `json` and `bookings/validation` what they take, `database` where bookings are kept, and `error` every
+//! answer that is not a success. [`Config`] has the options, [`Server`] starts and stops all of it.
+
+mod access_log;
+mod app;
+mod bookings;
+mod config;
+mod database;
+mod error;
+mod faults;
+mod health;
+mod json;
+pub mod logging;
+mod server;
+mod shutdown;
+
+use std::io::{Write, stdout};
+
+pub use config::Config;
+pub use config::DatabaseUrl;
+pub use config::LogFormat;
+pub use config::StoreUrl;
+pub use server::Server;
+pub use server::ServerError;
+
+use shutdown::Signals;
+
+/// Serves until a signal asks for the end, and returns once every request under way has its answer.
+///
+/// # Errors
+///
+/// If it cannot start, or if requests were still running when the time for them was over.
+pub async fn run(config: &Config) -> Result<(), ServerError> {
+    // Before anything can go wrong half-way: a signal during the start is an orderly stop too.
+    let mut signals = Signals::listen()?;
+    let server = Server::start(config).await?;
+    // Whoever started the service may have closed its output; that is no reason not to serve.
+    drop(writeln!(stdout(), "{}", server.invitation()));
+    server
+        .serve(async move {
+            signals.next().await;
+            signals.exit_at_the_next();
+        })
+        .await
+}

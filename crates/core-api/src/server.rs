@@ -1,0 +1,188 @@
+//! The service from its start to its end.
+
+use std::{error::Error, fmt, future::IntoFuture, io, net::SocketAddr, pin::pin, time::Duration};
+
+use axum::Router;
+use idempotency::Idempotency;
+use tokio::{net::TcpListener, sync::oneshot, time::timeout};
+use uuid::Uuid;
+
+use crate::{
+    Config, StoreUrl,
+    app::{App, router},
+    database,
+};
+
+/// How long requests that are under way may take to end once the service is asked to stop.
+const DRAIN: Duration = Duration::from_secs(30);
+
+/// A service that has its address and its database, and answers once it is served.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+    router: Router,
+    idempotency: Idempotency,
+    stored_in: String,
+}
+
+/// Why the service did not start, or did not end in order.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ServerError {
+    /// The address cannot be taken.
+    Listen(SocketAddr, io::Error),
+    /// The bookings' database cannot be opened.
+    Database(String, Box<dyn Error + Send + Sync>),
+    /// The store of the keys cannot be opened.
+    IdempotencyStore(String, Box<dyn Error + Send + Sync>),
+    /// The process cannot be told to stop, or cannot accept connections.
+    Io(io::Error),
+    /// Requests were still running when the time for them was over.
+    CutOff,
+}
+
+impl Server {
+    /// Takes the address and opens the database.
+    ///
+    /// # Errors
+    ///
+    /// If either fails; the error names the option.
+    pub async fn start(config: &Config) -> Result<Self, ServerError> {
+        let listen = |error| ServerError::Listen(config.listen, error);
+        let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
+        let address = listener.local_addr().map_err(listen)?;
+        let (bookings, store) = database::open(config).await?;
+        let idempotency = Idempotency::builder(store)
+            .with_namespace("core-api")
+            .build();
+        if config.fault_injection {
+            tracing::warn!("clients may order failures: --fault-injection is on");
+        }
+        let router = router(App {
+            bookings,
+            idempotency: idempotency.clone(),
+            fault_injection: config.fault_injection,
+        });
+        Ok(Self {
+            listener,
+            address,
+            router,
+            idempotency,
+            stored_in: match &config.idempotency_store {
+                StoreUrl::Same => config.database.to_string(),
+                keys => format!("{}, its keys in {keys}", config.database),
+            },
+        })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// One line for whoever has started it: where it is, and what to try.
+    #[must_use]
+    pub fn invitation(&self) -> String {
+        let mut url = self.address;
+        if url.ip().is_unspecified() {
+            url.set_ip(match url {
+                SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+                SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+            });
+        }
+        let date = chrono::Utc::now().date_naive() + chrono::Days::new(7);
+        format!(
+            "core-api listens on http://{} and stores in {}; try, twice: \
+             curl -i http://{url}/bookings -H 'Idempotency-Key: {}' -H 'Content-Type: application/json' \
+             -d '{{\"service_id\":\"haircut\",\"customer_name\":\"Ann\",\"date\":\"{date}\",\"time\":\"10:00\"}}'",
+            self.address,
+            self.stored_in,
+            Uuid::new_v4(),
+        )
+    }
+
+    /// Answers requests until `stop`, and returns once those under way have theirs and it is stored.
+    ///
+    /// # Errors
+    ///
+    /// If that takes more than 30 seconds, or connections cannot be accepted.
+    pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<(), ServerError> {
+        let (stopping, stopped) = oneshot::channel::<()>();
+        let serving = axum::serve(self.listener, self.router)
+            .with_graceful_shutdown(async { drop(stopped.await) })
+            .into_future();
+        let mut serving = pin!(serving);
+        tokio::select! {
+            ended = &mut serving => return ended.map_err(ServerError::Io),
+            () = stop => {}
+        }
+
+        tracing::info!("stopping: no new connections and no new keys");
+        drop(stopping);
+        let drained = async { tokio::join!(serving, self.idempotency.shutdown()).0 };
+        match timeout(DRAIN, drained).await {
+            Ok(ended) => {
+                tracing::info!("stopped");
+                ended.map_err(ServerError::Io)
+            }
+            Err(_) => Err(ServerError::CutOff),
+        }
+    }
+}
+
+impl fmt::Display for ServerError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listen(address, error) => write!(formatter, "--listen {address}: {error}"),
+            Self::Database(url, error) => {
+                write!(formatter, "--database {url}: {}", chain(error.as_ref()))
+            }
+            Self::IdempotencyStore(url, error) => {
+                write!(
+                    formatter,
+                    "--idempotency-store {url}: {}",
+                    chain(error.as_ref())
+                )
+            }
+            Self::Io(error) => error.fmt(formatter),
+            Self::CutOff => write!(
+                formatter,
+                "requests were cut off, because they were still running {} seconds after the service was asked to stop",
+                DRAIN.as_secs(),
+            ),
+        }
+    }
+}
+
+impl Error for ServerError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Listen(_, error) | Self::Io(error) => Some(error),
+            Self::Database(_, error) | Self::IdempotencyStore(_, error) => Some(error.as_ref()),
+            Self::CutOff => None,
+        }
+    }
+}
+
+impl From<io::Error> for ServerError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// An error and its causes on one line.
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        // Some errors repeat their cause in their own words.
+        if !line.contains(&text) {
+            line = format!("{line}: {text}");
+        }
+        cause = error.source();
+    }
+    line
+}

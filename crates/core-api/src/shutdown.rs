@@ -1,0 +1,61 @@
+//! The signals that ask the service to end.
+
+use std::io;
+
+use tokio::signal;
+
+/// SIGINT, and SIGTERM where there is one.
+pub(crate) struct Signals {
+    #[cfg(unix)]
+    terminate: signal::unix::Signal,
+    #[cfg(unix)]
+    interrupt: signal::unix::Signal,
+}
+
+impl Signals {
+    /// Listens from now on.
+    #[cfg(unix)]
+    pub(crate) fn listen() -> io::Result<Self> {
+        use signal::unix::SignalKind;
+        Ok(Self {
+            terminate: signal::unix::signal(SignalKind::terminate())?,
+            interrupt: signal::unix::signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Waits for the next one.
+    #[cfg(unix)]
+    pub(crate) async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
+    /// Listens from now on.
+    #[cfg(not(unix))]
+    #[expect(
+        clippy::unnecessary_wraps,
+        reason = "the same shape as on Unix, where it can fail"
+    )]
+    pub(crate) fn listen() -> io::Result<Self> {
+        Ok(Self {})
+    }
+
+    /// Waits for the next one.
+    #[cfg(not(unix))]
+    pub(crate) async fn next(&mut self) {
+        if signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Ends the process at the next one, whatever is under way: whoever asks twice does not want to wait.
+    pub(crate) fn exit_at_the_next(mut self) {
+        tokio::spawn(async move {
+            self.next().await;
+            tracing::warn!("asked a second time to stop: ending at once");
+            std::process::exit(1);
+        });
+    }
+}

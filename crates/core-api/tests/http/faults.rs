@@ -1,0 +1,121 @@
+//! Failures on order.
+
+use reqwest::RequestBuilder;
+use tempfile::tempdir;
+
+use crate::server::{Server, booking, send};
+
+fn post(server: &Server, key: &str) -> RequestBuilder {
+    server.write("POST", "/bookings", key, &booking("Ann"))
+}
+
+// behaviour 105, 106
+#[tokio::test]
+async fn a_panic_is_answered_and_the_retry_runs() {
+    let directory = tempdir().unwrap();
+    let server = Server::start(directory.path(), &["--fault-injection"]);
+    let panicked = send(post(&server, "k").header("X-Fault-Panic", "1")).await;
+    panicked.problem(500);
+    let retry = send(post(&server, "k")).await;
+    assert_eq!(retry.status, 201);
+    assert!(!retry.is_replayed());
+
+    // Without a key nobody catches it for the handler; the service does.
+    let unprotected = server
+        .request("POST", "/bookings")
+        .json(&booking("Ann"))
+        .header("X-Fault-Panic", "1");
+    assert_eq!(send(unprotected).await.problem(500)["code"], "internal");
+    assert_eq!(server.bookings().await.len(), 1);
+}
+
+// behaviour 73, 75
+#[tokio::test]
+async fn a_duplicate_of_a_slow_request_is_a_conflict() {
+    let directory = tempdir().unwrap();
+    let server = Server::start(directory.path(), &["--fault-injection"]);
+    let slow = post(&server, "k").header("X-Fault-Delay-Ms", "600000");
+    tokio::spawn(slow.send());
+    server.wait_for_log("delayed on order").await;
+
+    let duplicate = send(post(&server, "k")).await;
+    assert_eq!(duplicate.problem(409)["code"], "idempotency_in_progress");
+    let seconds: u64 = duplicate.header("retry-after").unwrap().parse().unwrap();
+    assert!(seconds >= 1);
+    server.book("k", "Bob").await.problem(422);
+    assert_eq!(server.book("another", "Ann").await.status, 201);
+}
+
+// behaviour 125
+#[tokio::test]
+async fn a_client_that_goes_finds_its_answer_when_it_comes_back() {
+    let directory = tempdir().unwrap();
+    let server = Server::start(directory.path(), &["--fault-injection"]);
+    let slow = post(&server, "k").header("X-Fault-Delay-Ms", "2000");
+    let impatient = tokio::spawn(slow.send());
+    server.wait_for_log("delayed on order").await;
+    impatient.abort();
+    server.wait_for_log("the client has gone").await;
+
+    let retry = send(post(&server, "k").header("Prefer", "wait=60")).await;
+    assert_eq!(retry.status, 201);
+    assert!(retry.is_replayed());
+    assert_eq!(server.bookings().await.len(), 1);
+}
+
+// behaviour 68, 101, 105
+#[tokio::test]
+async fn a_status_on_order_writes_nothing() {
+    let directory = tempdir().unwrap();
+    let server = Server::start(directory.path(), &["--fault-injection"]);
+    let faulty = |key, status| send(post(&server, key).header("X-Fault-Status", status));
+    assert_eq!(faulty("a", "503").await.problem(503)["code"], "injected");
+    assert!(server.bookings().await.is_empty());
+
+    // A server's failure is not the answer to a retry, and the header is no part of what was asked.
+    let retry = send(post(&server, "a")).await;
+    assert_eq!(retry.status, 201);
+    assert!(faulty("a", "503").await.is_replayed());
+
+    // A client's failure is.
+    faulty("b", "409").await.problem(409);
+    let retry = send(post(&server, "b")).await;
+    retry.problem(409);
+    assert!(retry.is_replayed());
+    assert_eq!(server.bookings().await.len(), 1);
+}
+
+#[tokio::test]
+async fn orders_that_make_no_sense_are_refused() {
+    let directory = tempdir().unwrap();
+    let server = Server::start(directory.path(), &["--fault-injection"]);
+    let orders = [
+        ("X-Fault-Delay-Ms", "soon"),
+        ("X-Fault-Delay-Ms", "-1"),
+        ("X-Fault-Delay-Ms", "600001"),
+        ("X-Fault-Status", "200"),
+        ("X-Fault-Status", "600"),
+        ("X-Fault-Panic", "yes"),
+        ("X-Fault-Panic", "0"),
+    ];
+    for (name, value) in orders {
+        let refused = send(post(&server, "k").header(name, value)).await;
+        let document = refused.problem(400);
+        assert!(
+            document["detail"].as_str().unwrap().contains(name),
+            "{document}"
+        );
+    }
+    assert_eq!(send(post(&server, "k")).await.status, 201);
+}
+
+#[tokio::test]
+async fn nothing_fails_on_order_unless_the_option_says_so() {
+    let directory = tempdir().unwrap();
+    let server = Server::start(directory.path(), &[]);
+    let request = post(&server, "k")
+        .header("X-Fault-Panic", "1")
+        .header("X-Fault-Delay-Ms", "soon")
+        .header("X-Fault-Status", "503");
+    assert_eq!(send(request).await.status, 201);
+}

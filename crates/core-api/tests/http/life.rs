@@ -1,0 +1,208 @@
+//! How the service ends, and what the next one finds.
+
+use rusqlite::Connection;
+use serde_json::json;
+use tempfile::tempdir;
+
+use crate::server::{Server, booking, command, send};
+
+// behaviour 127
+#[tokio::test]
+async fn sigterm_lets_running_requests_end_and_stores_their_answers() {
+    let directory = tempdir().unwrap();
+    let mut server = Server::start(directory.path(), &["--fault-injection"]);
+    let slow = server
+        .write("POST", "/bookings", "k", &booking("Ann"))
+        .header("X-Fault-Delay-Ms", "2000");
+    let slow = tokio::spawn(send(slow));
+    server.wait_for_log("delayed on order").await;
+    server.terminate();
+    server.wait_for_log("no new connections").await;
+
+    let first = slow.await.unwrap();
+    assert_eq!(first.status, 201);
+    let (status, stdout, log) = server.wait();
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert_eq!(stdout, "", "more than one line on standard output");
+
+    let server = Server::start(directory.path(), &[]);
+    let retry = server.book("k", "Ann").await;
+    assert!(retry.is_replayed());
+    assert_eq!(retry.body, first.body);
+}
+
+// behaviour 127
+#[tokio::test]
+async fn a_run_whose_client_has_gone_is_waited_for_too() {
+    let directory = tempdir().unwrap();
+    let mut server = Server::start(directory.path(), &["--fault-injection"]);
+    let slow = server
+        .write("POST", "/bookings", "k", &booking("Ann"))
+        .header("X-Fault-Delay-Ms", "2000");
+    let slow = tokio::spawn(slow.send());
+    server.wait_for_log("delayed on order").await;
+    slow.abort();
+    server.wait_for_log("the client has gone").await;
+    server.terminate();
+    let (status, _, log) = server.wait();
+    assert_eq!(status.code(), Some(0), "{log}");
+
+    let server = Server::start(directory.path(), &[]);
+    assert!(server.book("k", "Ann").await.is_replayed());
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_it_at_once() {
+    let directory = tempdir().unwrap();
+    let mut server = Server::start(directory.path(), &["--fault-injection"]);
+    let slow = server
+        .write("POST", "/bookings", "k", &booking("Ann"))
+        .header("X-Fault-Delay-Ms", "600000");
+    let slow = tokio::spawn(slow.send());
+    server.wait_for_log("delayed on order").await;
+    server.terminate();
+    server.wait_for_log("no new connections").await;
+    server.terminate();
+    let (status, _, log) = server.wait();
+    assert_eq!(status.code(), Some(1), "{log}");
+    assert!(slow.await.unwrap().is_err());
+}
+
+// behaviour 128
+#[tokio::test]
+async fn killed_in_the_middle_its_key_is_taken_until_the_lease_ends() {
+    let directory = tempdir().unwrap();
+    let server = Server::start(directory.path(), &["--fault-injection"]);
+    let slow = server
+        .write("POST", "/bookings", "k", &booking("Ann"))
+        .header("X-Fault-Delay-Ms", "600000");
+    tokio::spawn(slow.send());
+    server.wait_for_log("delayed on order").await;
+    server.kill();
+
+    let server = Server::start(directory.path(), &[]);
+    let retry = server.book("k", "Ann").await;
+    assert_eq!(retry.problem(409)["code"], "idempotency_in_progress");
+    server.book("k", "Bob").await.problem(422);
+    assert_eq!(server.book("another", "Ann").await.status, 201);
+}
+
+#[tokio::test]
+async fn a_second_process_on_the_same_file_is_refused() {
+    let directory = tempdir().unwrap();
+    let server = Server::start(directory.path(), &[]);
+    let second = command(directory.path())
+        .args(["--listen", "127.0.0.1:0"])
+        .output()
+        .unwrap();
+    assert_eq!(second.status.code(), Some(1));
+    let error = String::from_utf8(second.stderr).unwrap();
+    assert!(
+        error.starts_with("core-api: --database sqlite:core-api.db: "),
+        "{error}"
+    );
+    assert_eq!(error.lines().count(), 1, "{error}");
+    assert!(second.stdout.is_empty());
+    assert_eq!(server.book("k", "Ann").await.status, 201);
+}
+
+#[tokio::test]
+async fn tables_of_another_version_are_not_touched() {
+    let directory = tempdir().unwrap();
+    let mut server = Server::start(directory.path(), &[]);
+    server.book("k", "Ann").await;
+    server.terminate();
+    server.wait();
+    let file = Connection::open(directory.path().join("core-api.db")).unwrap();
+    file.execute("update bookings_schema set version = 2", ())
+        .unwrap();
+    drop(file);
+
+    let output = command(directory.path())
+        .args(["--listen", "127.0.0.1:0"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        error.starts_with("core-api: --database sqlite:core-api.db: its tables have version 2"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_booking_that_cannot_be_read_is_an_error_and_not_absent() {
+    let directory = tempdir().unwrap();
+    let mut server = Server::start(directory.path(), &[]);
+    let first = server.book("k", "Ann").await;
+    let path = first.header("location").unwrap();
+    server.terminate();
+    server.wait();
+    let file = Connection::open(directory.path().join("core-api.db")).unwrap();
+    file.execute("update bookings set status = 'unheard of'", ())
+        .unwrap();
+    drop(file);
+
+    let server = Server::start(directory.path(), &[]);
+    server.get(path).await.problem(503);
+    server.get("/bookings").await.problem(503);
+    let change = server.write("PATCH", path, "p", &json!({"time": "11:00"}));
+    let refused = send(change).await;
+    refused.problem(503);
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    assert!(server.book("k", "Ann").await.is_replayed());
+}
+
+// behaviour 148
+#[tokio::test]
+async fn the_log_has_every_request_and_neither_keys_nor_bodies() {
+    let directory = tempdir().unwrap();
+    for format in ["json", "pretty"] {
+        let file = format!("sqlite:{format}.db");
+        let arguments = [
+            "--database",
+            &file,
+            "--fault-injection",
+            "--log-format",
+            format,
+        ];
+        let mut server = Server::start(directory.path(), &arguments);
+        let key = "key-that-nobody-may-see";
+        let name = "Name that nobody may see";
+        for fault in [
+            "X-Fault-Panic: 1",
+            "X-Fault-Status: 503",
+            "X-None: 1",
+            "X-None: 1",
+        ] {
+            let (header, value) = fault.split_once(": ").unwrap();
+            let request = server.write("POST", "/bookings", key, &booking(name));
+            send(request.header(header, value)).await;
+        }
+        server
+            .book(key, "Somebody else whom nobody may see")
+            .await
+            .problem(422);
+        server
+            .book("key that nobody may see either, \"", "Ann")
+            .await
+            .problem(400);
+        server
+            .get("/bookings?after=that-nobody-may-see")
+            .await
+            .problem(400);
+        server.get("/bookings").await;
+        server.terminate();
+        let (_, _, log) = server.wait();
+
+        assert!(!log.contains("nobody"), "{log}");
+        assert_eq!(log.matches("answered").count(), 8, "{log}");
+        assert_eq!(log.matches("panicked").count(), 1, "{log}");
+        if format == "json" {
+            for line in log.lines() {
+                let line: serde_json::Value = serde_json::from_str(line).unwrap();
+                assert!(line["level"].is_string(), "{line}");
+            }
+        }
+    }
+}

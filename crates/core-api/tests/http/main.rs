@@ -1,0 +1,11 @@
+//! The program `core-api`, started as a user starts it and asked over HTTP.
+
+mod faults;
+mod life;
+mod options;
+mod problems;
+mod reading;
+mod server;
+mod story;
+mod validation;
+mod writes;

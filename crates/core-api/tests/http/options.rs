@@ -1,0 +1,178 @@
+//! Flags and environment variables.
+
+use std::{net::TcpListener, path::Path, process::Output};
+
+use tempfile::tempdir;
+
+use crate::server::{Server, command};
+
+fn run(directory: &Path, arguments: &[&str]) -> Output {
+    command(directory).args(arguments).output().unwrap()
+}
+
+#[test]
+fn help_lists_every_option_and_its_variable() {
+    let directory = tempdir().unwrap();
+    let help = run(directory.path(), &["--help"]);
+    assert_eq!(help.status.code(), Some(0));
+    let help = String::from_utf8(help.stdout).unwrap();
+    for option in [
+        "listen",
+        "database",
+        "idempotency-store",
+        "fault-injection",
+        "log-format",
+    ] {
+        assert!(help.contains(&format!("--{option}")), "{option}: {help}");
+        let variable = format!("CORE_API_{}", option.replace('-', "_").to_uppercase());
+        assert!(help.contains(&variable), "{variable}: {help}");
+    }
+    for text in [
+        "127.0.0.1:3000",
+        "sqlite:core-api.db",
+        "sqlite:PATH",
+        "memory:",
+        "same",
+        "lease",
+    ] {
+        assert!(help.contains(text), "{text}: {help}");
+    }
+}
+
+#[test]
+fn an_option_that_cannot_be_used_ends_the_start_and_is_named() {
+    let directory = tempdir().unwrap();
+    let bad = [
+        ("--listen", "localhost", "127.0.0.1:3000"),
+        (
+            "--database",
+            "postgres://localhost/bookings",
+            "sqlite:PATH or memory:",
+        ),
+        (
+            "--database",
+            "firestore://project",
+            "sqlite:PATH or memory:",
+        ),
+        ("--database", "bookings.db", "sqlite:PATH or memory:"),
+        (
+            "--idempotency-store",
+            "redis://localhost",
+            "same, sqlite:PATH or memory:",
+        ),
+        (
+            "--idempotency-store",
+            "postgres://localhost/keys",
+            "same, sqlite:PATH or memory:",
+        ),
+        ("--log-format", "xml", "pretty, json"),
+    ];
+    for (option, value, accepted) in bad {
+        let by_flag = run(directory.path(), &[option, value]);
+        let variable = format!("CORE_API_{}", option[2..].replace('-', "_").to_uppercase());
+        let by_variable = command(directory.path())
+            .env(variable, value)
+            .output()
+            .unwrap();
+        for output in [by_flag, by_variable] {
+            assert_eq!(output.status.code(), Some(2));
+            let error = String::from_utf8(output.stderr).unwrap();
+            assert!(error.contains(option), "{error}");
+            assert!(error.contains(accepted), "{error}");
+            assert!(output.stdout.is_empty());
+        }
+    }
+    assert_eq!(
+        run(directory.path(), &["--tokens", "file"]).status.code(),
+        Some(2)
+    );
+    assert_eq!(directory.path().read_dir().unwrap().count(), 0);
+}
+
+#[test]
+fn an_address_in_use_is_named() {
+    let directory = tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = run(directory.path(), &["--listen", &address]);
+    assert_eq!(output.status.code(), Some(1));
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        error.starts_with(&format!("core-api: --listen {address}: ")),
+        "{error}"
+    );
+    assert_eq!(error.lines().count(), 1, "{error}");
+}
+
+#[test]
+fn a_file_that_cannot_be_opened_is_named() {
+    let directory = tempdir().unwrap();
+    std::fs::write(
+        directory.path().join("letter.txt"),
+        "Dear Ann, this is no database. ".repeat(100),
+    )
+    .unwrap();
+    for path in ["missing/bookings.db", "letter.txt", "."] {
+        let url = format!("sqlite:{path}");
+        let options = [
+            vec!["--database", &url],
+            vec!["--database", "memory:", "--idempotency-store", &url],
+        ];
+        for arguments in options {
+            let option = arguments[arguments.len() - 2];
+            let output = run(
+                directory.path(),
+                &[&["--listen", "127.0.0.1:0"], &*arguments].concat(),
+            );
+            assert_eq!(output.status.code(), Some(1));
+            let error = String::from_utf8(output.stderr).unwrap();
+            assert!(
+                error.starts_with(&format!("core-api: {option} {url}: ")),
+                "{error}"
+            );
+            assert_eq!(error.lines().count(), 1, "{error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn variables_do_what_flags_do() {
+    let directory = tempdir().unwrap();
+    let server = Server::start_with(
+        directory.path(),
+        &[],
+        &[
+            ("CORE_API_DATABASE", "sqlite:by-variable.db"),
+            ("CORE_API_FAULT_INJECTION", "true"),
+        ],
+    );
+    assert!(server.ready_line.contains("sqlite:by-variable.db"));
+    server.wait_for_log("--fault-injection is on").await;
+    assert!(directory.path().join("by-variable.db").exists());
+}
+
+#[tokio::test]
+async fn the_ready_line_says_where_what_and_how() {
+    let directory = tempdir().unwrap();
+    let server = Server::start(directory.path(), &[]);
+    let line = &server.ready_line;
+    assert_ne!(server.address.port(), 0);
+    assert!(line.contains("stores in sqlite:core-api.db"), "{line}");
+    assert!(line.contains("Idempotency-Key: "), "{line}");
+    let (_, curl) = line.split_once("curl ").unwrap();
+    assert!(
+        curl.contains(&format!("http://{}/bookings", server.address)),
+        "{line}"
+    );
+    let body = curl
+        .split_once("-d '")
+        .unwrap()
+        .1
+        .trim_end()
+        .trim_end_matches('\'');
+    let request = server
+        .request("POST", "/bookings")
+        .header("Content-Type", "application/json")
+        .body(body.to_owned());
+    assert_eq!(request.send().await.unwrap().status(), 201);
+}

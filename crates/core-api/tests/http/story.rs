@@ -1,0 +1,121 @@
+//! What README tells, in both databases.
+
+use tempfile::tempdir;
+
+use crate::server::{Server, booking, send};
+
+const KEY: &str = "8e03978e-40d5-43e8-bc93-6894a57f9324";
+
+async fn tell(server: &Server) {
+    let first = server.book(KEY, "Ann").await;
+    assert_eq!(first.status, 201);
+    assert!(!first.is_replayed());
+    let shown = first.json();
+    let path = format!("/bookings/{}", shown["id"].as_str().unwrap());
+    assert_eq!(first.header("location"), Some(path.as_str()));
+    assert_eq!(server.get(&path).await.body, first.body);
+
+    let retry = server.book(KEY, "Ann").await;
+    assert_eq!(retry.status, 201);
+    assert!(retry.is_replayed());
+    assert_eq!(retry.body, first.body);
+    assert_eq!(retry.header("location"), Some(path.as_str()));
+
+    let other = server.book(KEY, "Bob").await;
+    assert_eq!(other.problem(422)["code"], "idempotency_key_reused");
+    assert!(!other.is_replayed());
+    assert_eq!(server.bookings().await, [shown]);
+}
+
+// behaviour 8, 9, 47, 72, 81, 82, 89
+#[tokio::test]
+async fn a_retry_gets_the_first_answer_and_books_once() {
+    let directory = tempdir().unwrap();
+    tell(&Server::start(directory.path(), &[])).await;
+    tell(&Server::start(directory.path(), &["--database", "memory:"])).await;
+}
+
+// behaviour 82, 134
+#[tokio::test]
+async fn a_file_remembers_over_kill_minus_nine() {
+    let directory = tempdir().unwrap();
+    let server = Server::start(directory.path(), &[]);
+    let first = server.book(KEY, "Ann").await;
+    server.kill();
+
+    let server = Server::start(directory.path(), &[]);
+    let retry = server.book(KEY, "Ann").await;
+    assert_eq!(retry.status, 201);
+    assert!(retry.is_replayed());
+    assert_eq!(retry.body, first.body);
+    assert_eq!(server.bookings().await.len(), 1);
+}
+
+#[tokio::test]
+async fn keys_can_have_a_file_of_their_own() {
+    let directory = tempdir().unwrap();
+    let keys_apart = [
+        "--database",
+        "memory:",
+        "--idempotency-store",
+        "sqlite:keys.db",
+    ];
+    let server = Server::start(directory.path(), &keys_apart);
+    let first = server.book(KEY, "Ann").await;
+    server.kill();
+    assert!(directory.path().join("keys.db").exists());
+    assert!(!directory.path().join("core-api.db").exists());
+
+    // The bookings are forgotten, and the key is not.
+    let server = Server::start(directory.path(), &keys_apart);
+    let retry = server.book(KEY, "Ann").await;
+    assert!(retry.is_replayed());
+    assert_eq!(retry.body, first.body);
+    assert!(server.bookings().await.is_empty());
+}
+
+#[tokio::test]
+async fn the_bookings_own_file_may_be_named_for_the_keys_too() {
+    let directory = tempdir().unwrap();
+    let server = Server::start(
+        directory.path(),
+        &["--idempotency-store", "sqlite:core-api.db"],
+    );
+    tell(&server).await;
+}
+
+// behaviour 76
+#[tokio::test]
+async fn of_fifty_equal_requests_at_one_time_one_books() {
+    let directory = tempdir().unwrap();
+    let server = Server::start(directory.path(), &[]);
+    let together: Vec<_> = (0..50)
+        .map(|_| {
+            let request = server.write("POST", "/bookings", KEY, &booking("Ann"));
+            tokio::spawn(send(request))
+        })
+        .collect();
+    let mut fresh = 0;
+    for answer in together {
+        let answer = answer.await.unwrap();
+        match answer.status.as_u16() {
+            201 => fresh += usize::from(!answer.is_replayed()),
+            _ => drop(answer.problem(409)),
+        }
+    }
+    assert_eq!(fresh, 1);
+    assert_eq!(server.bookings().await.len(), 1);
+}
+
+// behaviour 7
+#[tokio::test]
+async fn without_a_key_every_request_books() {
+    let directory = tempdir().unwrap();
+    let server = Server::start(directory.path(), &["--database", "memory:"]);
+    for _ in 0..2 {
+        let answer = send(server.request("POST", "/bookings").json(&booking("Ann"))).await;
+        assert_eq!(answer.status, 201);
+        assert_eq!(answer.header("idempotency-expires"), None);
+    }
+    assert_eq!(server.bookings().await.len(), 2);
+}

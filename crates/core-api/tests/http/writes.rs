@@ -1,0 +1,118 @@
+//! PUT, PATCH and DELETE, which are safe to retry as POST is.
+
+use serde_json::{Value, json};
+use tempfile::tempdir;
+
+use crate::server::{Answer, Server, booking, send};
+
+async fn created(server: &Server) -> String {
+    let answer = server.book("create", "Ann").await;
+    answer.header("location").unwrap().to_owned()
+}
+
+async fn delete(server: &Server, path: &str, key: &str) -> Answer {
+    send(
+        server
+            .request("DELETE", path)
+            .header("Idempotency-Key", key),
+    )
+    .await
+}
+
+#[track_caller]
+fn assert_differs(after: &Value, before: &Value, members: &Value) {
+    let mut expected = before.clone();
+    for (name, value) in members.as_object().unwrap() {
+        expected[name] = value.clone();
+    }
+    assert_eq!(*after, expected);
+}
+
+// behaviour 39, 40
+#[tokio::test]
+async fn put_patch_and_delete_replay_their_answers() {
+    let directory = tempdir().unwrap();
+    for database in ["sqlite:bookings.db", "memory:"] {
+        let server = Server::start(directory.path(), &["--database", database]);
+        let path = created(&server).await;
+        let before = server.get(&path).await.json();
+
+        let new = json!({"service_id": "s2", "customer_name": "Bob", "date": "2027-01-31", "time": "23:59"});
+        let put = send(server.write("PUT", &path, "put", &new)).await;
+        assert_eq!(put.status, 200);
+        assert_differs(&put.json(), &before, &new);
+
+        let change = json!({"status": "cancelled", "time": "08:00"});
+        let patched = send(server.write("PATCH", &path, "patch", &change)).await;
+        assert_eq!(patched.status, 200);
+        assert_differs(&patched.json(), &put.json(), &change);
+        assert_eq!(server.get(&path).await.body, patched.body);
+
+        let again = send(server.write("PUT", &path, "put", &new)).await;
+        assert!(again.is_replayed());
+        assert_eq!(again.body, put.body);
+        assert_eq!(
+            server.get(&path).await.body,
+            patched.body,
+            "the retry wrote"
+        );
+
+        let deleted = delete(&server, &path, "delete").await;
+        assert_eq!(deleted.status, 204);
+        server.get(&path).await.problem(404);
+        let again = delete(&server, &path, "delete").await;
+        assert_eq!(again.status, 204);
+        assert!(again.is_replayed());
+        delete(&server, &path, "another").await.problem(404);
+    }
+}
+
+// behaviour 93
+#[tokio::test]
+async fn a_replay_shows_the_booking_as_it_was() {
+    let directory = tempdir().unwrap();
+    let server = Server::start(directory.path(), &[]);
+    let first = server.book("k", "Ann").await;
+    let path = first.header("location").unwrap();
+
+    send(server.write("PATCH", path, "p", &json!({"customer_name": "Bea"}))).await;
+    assert_eq!(server.book("k", "Ann").await.body, first.body);
+    assert_eq!(delete(&server, path, "d").await.status, 204);
+    let retry = server.book("k", "Ann").await;
+    assert!(retry.is_replayed());
+    assert_eq!(retry.body, first.body);
+    assert!(server.bookings().await.is_empty());
+}
+
+// behaviour 48, 49
+#[tokio::test]
+async fn a_key_is_for_one_method_and_one_path() {
+    let directory = tempdir().unwrap();
+    let server = Server::start(directory.path(), &["--database", "memory:"]);
+    let path = created(&server).await;
+    let reused = send(server.write("PUT", &path, "create", &booking("Ann"))).await;
+    assert_eq!(reused.problem(422)["code"], "idempotency_key_reused");
+
+    assert_eq!(delete(&server, &path, "d").await.status, 204);
+    let elsewhere = "/bookings/01890000-0000-7000-8000-000000000000";
+    let reused = delete(&server, elsewhere, "d").await;
+    assert_eq!(reused.problem(422)["code"], "idempotency_key_reused");
+}
+
+// behaviour 101
+#[tokio::test]
+async fn a_booking_that_is_not_there_stays_so_for_its_key() {
+    let directory = tempdir().unwrap();
+    let server = Server::start(directory.path(), &["--database", "memory:"]);
+    let path = "/bookings/01890000-0000-7000-8000-000000000000";
+    for (method, body) in [("PUT", booking("Ann")), ("PATCH", json!({"time": "11:00"}))] {
+        let first = send(server.write(method, path, method, &body)).await;
+        assert_eq!(first.problem(404)["code"], "booking_not_found");
+        let retry = send(server.write(method, path, method, &body)).await;
+        assert!(retry.is_replayed());
+        assert_eq!(retry.body, first.body);
+    }
+    for path in ["/bookings/7", "/bookings/not-an-id", path] {
+        server.get(path).await.problem(404);
+    }
+}

@@ -1,0 +1,171 @@
+//! The contract of a [`Store`], as functions that panic where it is broken.
+//!
+//! Every store of this library runs them, and so can yours:
+//!
+//! ```
+//! use std::sync::Arc;
+//! use idempotency::{Clock, MemoryStore, Store, conformance};
+//!
+//! # #[tokio::main]
+//! # async fn main() {
+//! let clock = Clock::manual();
+//! let open = async || Arc::new(MemoryStore::new().with_clock(clock.clone())) as Arc<dyn Store>;
+//! conformance::all(open, &|time| clock.advance(time)).await;
+//! # }
+//! ```
+//!
+//! [`all`] is for a first look. A test for each function says more when one fails, and they can then run
+//! beside each other.
+//!
+//! Each function wants a store of its own, on whose records nobody else works, and a tokio runtime, of
+//! several threads to be worth something: races are run, not imagined. Where time has to pass they call
+//! `advance`; a store whose clock is a server's can only sleep there, for [`LEASE`] or [`TTL`] at a time.
+
+pub mod claims;
+pub mod fencing;
+pub mod operators;
+pub mod time;
+pub mod waiting;
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use tokio::{sync::Barrier, task::JoinSet};
+
+use crate::{Claim, Fenced, Fingerprint, Hold, Record, RecordId, Store, Token};
+
+/// Makes this much time pass for the store.
+pub type Advance<'a> = dyn Fn(Duration) + Send + Sync + 'a;
+
+/// The lease of the holds in here.
+pub const LEASE: Duration = Duration::from_secs(3);
+
+/// Their ttl.
+pub const TTL: Duration = Duration::from_secs(6);
+
+/// How far before and behind a boundary they look: enough for a clock that goes on by itself.
+const MARGIN: Duration = Duration::from_secs(1);
+
+/// How many callers want the same key at one time.
+const CROWD: usize = 50;
+
+/// Runs every function of this module, each on a store that `open` makes.
+pub async fn all(open: impl AsyncFn() -> Arc<dyn Store>, advance: &Advance<'_>) {
+    claims::one_of_many_wins_a_new_key(&open().await).await;
+    claims::one_of_many_wins_a_lapsed_hold(&open().await, advance).await;
+    claims::one_of_many_wins_an_expired_record(&open().await, advance).await;
+    claims::different_keys_are_all_won(&open().await).await;
+    claims::a_key_has_one_owner_at_a_time(&open().await).await;
+    claims::a_living_hold_turns_everybody_away(&open().await).await;
+    claims::a_lapsed_hold_goes_to_the_same_request_only(&open().await, advance).await;
+    claims::a_claim_recognises_its_own_token(&open().await, advance).await;
+    claims::a_completed_record_answers_every_claim(&open().await).await;
+    claims::ids_are_compared_byte_by_byte(&open().await).await;
+
+    fencing::a_stale_owner_changes_nothing(&open().await, advance).await;
+    fencing::an_absent_record_has_no_owner(&open().await).await;
+    fencing::a_dead_token_fits_no_later_record(&open().await).await;
+    fencing::a_late_owner_may_end_what_nobody_took(&open().await, advance).await;
+    fencing::either_the_owner_or_its_successor_wins(&open().await, advance).await;
+    fencing::a_repeated_completion_changes_nothing(&open().await).await;
+    fencing::a_completed_record_cannot_be_renewed_or_released(&open().await).await;
+    fencing::a_release_frees_the_key(&open().await).await;
+
+    time::renewing_moves_the_lease(&open().await, advance).await;
+    time::the_ttl_counts_from_completion(&open().await, advance).await;
+    time::a_replay_does_not_extend_the_ttl(&open().await, advance).await;
+    time::an_expired_record_is_absent_before_it_is_swept(&open().await, advance).await;
+    time::an_abandoned_hold_is_forgotten_a_ttl_after_its_lease(&open().await, advance).await;
+
+    operators::outcomes_come_back_byte_for_byte(&open().await).await;
+    operators::inspection_shows_the_whole_record(&open().await).await;
+    operators::a_list_pages_in_the_order_of_ids(&open().await).await;
+    operators::a_resolution_ends_the_hold_that_was_seen(&open().await).await;
+    operators::a_resolution_shuts_the_old_owner_out(&open().await, advance).await;
+    operators::a_sweep_takes_expired_records_only(&open().await, advance).await;
+    operators::a_sweep_takes_no_fresh_claim_away(&open().await, advance).await;
+
+    waiting::a_waiter_hears_of_the_end(&open().await).await;
+}
+
+/// A hold on a key that nobody has used.
+fn new_hold() -> Hold {
+    let mut id = [0; 32];
+    id[..16].copy_from_slice(Token::random().as_bytes());
+    id[16..].copy_from_slice(Token::random().as_bytes());
+    hold_on(RecordId::from_bytes(id))
+}
+
+/// What another request, or another attempt, would hold.
+fn hold_on(id: RecordId) -> Hold {
+    Hold {
+        id,
+        token: Token::random(),
+        lease: LEASE,
+        ttl: TTL,
+    }
+}
+
+fn request(content: &str) -> Fingerprint {
+    Fingerprint::of([content.as_bytes()])
+}
+
+/// A key that this request has just taken.
+async fn taken(store: &Arc<dyn Store>, fingerprint: &Fingerprint) -> Hold {
+    let hold = new_hold();
+    let claim = store.claim(&hold, fingerprint).await;
+    assert_eq!(claim.expect("a claim"), Claim::Won { attempt: 1 });
+    hold
+}
+
+/// A key whose request has left this outcome.
+async fn completed(store: &Arc<dyn Store>, fingerprint: &Fingerprint, outcome: &[u8]) -> Hold {
+    let hold = taken(store, fingerprint).await;
+    let completed = store
+        .complete(&hold, Bytes::copy_from_slice(outcome))
+        .await
+        .expect("a completion");
+    assert!(matches!(completed, Fenced::Done(_)), "{completed:?}");
+    hold
+}
+
+async fn claim(store: &Arc<dyn Store>, hold: &Hold, fingerprint: &Fingerprint) -> Claim {
+    store.claim(hold, fingerprint).await.expect("a claim")
+}
+
+async fn inspect(store: &Arc<dyn Store>, id: &RecordId) -> Option<Record> {
+    store.inspect(id).await.expect("an inspection")
+}
+
+/// The claims of a crowd on one key, all sent at one time, with the hold that each of them asked for.
+async fn rush(
+    store: &Arc<dyn Store>,
+    id: RecordId,
+    fingerprint: Fingerprint,
+) -> Vec<(Hold, Claim)> {
+    let start = Arc::new(Barrier::new(CROWD));
+    let mut crowd = JoinSet::new();
+    for _ in 0..CROWD {
+        let (store, start) = (Arc::clone(store), Arc::clone(&start));
+        crowd.spawn(async move {
+            let hold = hold_on(id);
+            start.wait().await;
+            let claim = claim(&store, &hold, &fingerprint).await;
+            (hold, claim)
+        });
+    }
+    crowd.join_all().await
+}
+
+/// The one of a crowd that won, as this attempt; all others must have been told who did.
+#[track_caller]
+fn only_winner(claims: Vec<(Hold, Claim)>, attempt: u32, fingerprint: Fingerprint) -> Hold {
+    let (won, lost): (Vec<_>, Vec<_>) = claims
+        .into_iter()
+        .partition(|(_, claim)| *claim == Claim::Won { attempt });
+    for (_, claim) in lost {
+        assert_eq!(claim, Claim::InFlight { fingerprint });
+    }
+    assert_eq!(won.len(), 1, "one wins");
+    won.into_iter().map(|(hold, _)| hold).next().expect("one")
+}

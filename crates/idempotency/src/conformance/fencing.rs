@@ -1,0 +1,163 @@
+//! Who may end a hold.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::Barrier;
+
+use super::{Advance, LEASE, claim, completed, hold_on, inspect, new_hold, request, taken};
+use crate::{Claim, Fenced, Hold, Phase, Resolution, Store};
+
+/// An owner that comes back after another one took over can neither renew, complete nor release.
+pub async fn a_stale_owner_changes_nothing(store: &Arc<dyn Store>, advance: &Advance<'_>) {
+    let asked = request("book");
+    let stale = taken(store, &asked).await;
+    advance(LEASE);
+    let owner = hold_on(stale.id);
+    assert_eq!(
+        claim(store, &owner, &asked).await,
+        Claim::Won { attempt: 2 }
+    );
+    is_shut_out(store, &stale).await;
+    let done = store.complete(&owner, Bytes::from_static(b"booked")).await;
+    assert!(matches!(done, Ok(Fenced::Done(_))), "{done:?}");
+    is_shut_out(store, &stale).await;
+}
+
+/// Where there is no record, there is nothing to renew, complete, release or resolve, and none comes to be.
+pub async fn an_absent_record_has_no_owner(store: &Arc<dyn Store>) {
+    let hold = new_hold();
+    is_shut_out(store, &hold).await;
+    assert_eq!(inspect(store, &hold.id).await, None);
+}
+
+/// A token whose hold was released fits no record that is made under the same id later.
+pub async fn a_dead_token_fits_no_later_record(store: &Arc<dyn Store>) {
+    let asked = request("book");
+    let dead = taken(store, &asked).await;
+    assert_eq!(store.release(&dead).await.ok(), Some(Fenced::Done(())));
+    assert_eq!(
+        claim(store, &hold_on(dead.id), &asked).await,
+        Claim::Won { attempt: 1 }
+    );
+    is_shut_out(store, &dead).await;
+}
+
+/// An owner whose lease lapsed is the owner still while nobody has taken over.
+pub async fn a_late_owner_may_end_what_nobody_took(store: &Arc<dyn Store>, advance: &Advance<'_>) {
+    let asked = request("book");
+    let (renewing, completing, releasing) = (
+        taken(store, &asked).await,
+        taken(store, &asked).await,
+        taken(store, &asked).await,
+    );
+    advance(LEASE);
+    assert_eq!(store.renew(&renewing).await.ok(), Some(Fenced::Done(())));
+    assert_eq!(
+        claim(store, &hold_on(renewing.id), &asked).await,
+        Claim::InFlight { fingerprint: asked }
+    );
+    let done = store.complete(&completing, Bytes::new()).await;
+    assert!(matches!(done, Ok(Fenced::Done(_))), "{done:?}");
+    assert_eq!(store.release(&releasing).await.ok(), Some(Fenced::Done(())));
+}
+
+/// When an owner completes while another one takes over, one of them loses and knows it.
+pub async fn either_the_owner_or_its_successor_wins(store: &Arc<dyn Store>, advance: &Advance<'_>) {
+    let asked = request("book");
+    let mut owners = Vec::new();
+    for _ in 0..20 {
+        owners.push(taken(store, &asked).await);
+    }
+    advance(LEASE);
+    for owner in owners {
+        let start = Arc::new(Barrier::new(2));
+        let completing = tokio::spawn({
+            let (store, start) = (Arc::clone(store), Arc::clone(&start));
+            let owner = owner.clone();
+            async move {
+                start.wait().await;
+                store.complete(&owner, Bytes::from_static(b"booked")).await
+            }
+        });
+        let claiming = tokio::spawn({
+            let store = Arc::clone(store);
+            async move {
+                start.wait().await;
+                claim(&store, &hold_on(owner.id), &asked).await
+            }
+        });
+        let completed = completing.await.expect("the owner").expect("a completion");
+        let claimed = claiming.await.expect("the successor");
+        match completed {
+            Fenced::Lost => assert_eq!(claimed, Claim::Won { attempt: 2 }),
+            Fenced::Done(expires_at) => assert_eq!(
+                claimed,
+                Claim::Completed {
+                    fingerprint: asked,
+                    outcome: Bytes::from_static(b"booked"),
+                    expires_at,
+                }
+            ),
+        }
+    }
+}
+
+/// A completion that is sent again, because its reply was lost, is done again: the first outcome stays, for
+/// the time that it was promised.
+pub async fn a_repeated_completion_changes_nothing(store: &Arc<dyn Store>) {
+    let owner = taken(store, &request("book")).await;
+    let first = store.complete(&owner, Bytes::from_static(b"booked")).await;
+    let first = first.expect("a completion");
+    assert!(matches!(first, Fenced::Done(_)), "{first:?}");
+    let before = inspect(store, &owner.id).await;
+    let again = store.complete(&owner, Bytes::from_static(b"other")).await;
+    assert_eq!(again.expect("a completion"), first);
+    assert_eq!(inspect(store, &owner.id).await, before);
+}
+
+/// What is completed stays completed, also for the run that completed it.
+pub async fn a_completed_record_cannot_be_renewed_or_released(store: &Arc<dyn Store>) {
+    let owner = completed(store, &request("book"), b"booked").await;
+    let before = inspect(store, &owner.id).await;
+    let phase = before.clone().map(|record| record.phase);
+    assert!(matches!(phase, Some(Phase::Completed { .. })), "{phase:?}");
+    assert_eq!(store.renew(&owner).await.ok(), Some(Fenced::Lost));
+    assert_eq!(store.release(&owner).await.ok(), Some(Fenced::Lost));
+    let resolved = store.resolve(&owner.id, &owner.token, Resolution::Release);
+    assert_eq!(resolved.await.ok(), Some(Fenced::Lost));
+    assert_eq!(inspect(store, &owner.id).await, before);
+}
+
+/// A released key is as good as new, for any request.
+pub async fn a_release_frees_the_key(store: &Arc<dyn Store>) {
+    let owner = taken(store, &request("book")).await;
+    assert_eq!(store.release(&owner).await.ok(), Some(Fenced::Done(())));
+    assert_eq!(inspect(store, &owner.id).await, None);
+    assert_eq!(store.release(&owner).await.ok(), Some(Fenced::Lost));
+    let other = request("book something else");
+    assert_eq!(
+        claim(store, &hold_on(owner.id), &other).await,
+        Claim::Won { attempt: 1 }
+    );
+}
+
+/// Nothing that this token's holder tries has an effect.
+pub(super) async fn is_shut_out(store: &Arc<dyn Store>, hold: &Hold) {
+    let before = inspect(store, &hold.id).await;
+    assert_eq!(store.renew(hold).await.ok(), Some(Fenced::Lost));
+    let completed = store.complete(hold, Bytes::from_static(b"stale")).await;
+    assert_eq!(completed.ok(), Some(Fenced::Lost));
+    assert_eq!(store.release(hold).await.ok(), Some(Fenced::Lost));
+    for resolution in [
+        Resolution::Release,
+        Resolution::Complete {
+            outcome: Bytes::from_static(b"stale"),
+            ttl: hold.ttl,
+        },
+    ] {
+        let resolved = store.resolve(&hold.id, &hold.token, resolution).await;
+        assert_eq!(resolved.ok(), Some(Fenced::Lost));
+    }
+    assert_eq!(inspect(store, &hold.id).await, before);
+}

@@ -1,0 +1,224 @@
+//! What operators and the sweep see and do, and what is kept.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::task::JoinSet;
+
+use super::{
+    Advance, CROWD, LEASE, MARGIN, TTL, claim, completed, fencing::is_shut_out, hold_on, inspect,
+    request, taken,
+};
+use crate::{Claim, Fenced, Phase, RecordId, Resolution, Store, Token};
+
+/// Outcomes are opaque: nothing, text, every byte there is, and a megabyte of noise come back as they were.
+pub async fn outcomes_come_back_byte_for_byte(store: &Arc<dyn Store>) {
+    let asked = request("book");
+    let every_byte: Vec<u8> = (0..=255).collect();
+    for outcome in [
+        Bytes::new(),
+        Bytes::from_static(b"{\"b\":1,  \"a\":2.0}\r\n"),
+        every_byte.into(),
+        noise(1 << 20),
+    ] {
+        let owner = taken(store, &asked).await;
+        let done = store.complete(&owner, outcome.clone()).await;
+        assert!(matches!(done, Ok(Fenced::Done(_))), "{done:?}");
+        let replay = claim(store, &hold_on(owner.id), &asked).await;
+        let Claim::Completed { outcome: kept, .. } = replay else {
+            panic!("the record is completed");
+        };
+        assert!(kept == outcome, "{} bytes, replayed", outcome.len());
+        let phase = inspect(store, &owner.id).await.map(|record| record.phase);
+        let kept = Phase::Completed { outcome };
+        assert!(phase == Some(kept), "the same bytes, inspected");
+    }
+}
+
+/// An inspection shows whose the record is, what was asked, which attempt, and when it ends.
+pub async fn inspection_shows_the_whole_record(store: &Arc<dyn Store>) {
+    let asked = request("book");
+    let owner = taken(store, &asked).await;
+    let running = inspect(store, &owner.id).await.expect("the record");
+    assert_eq!(running.id, owner.id);
+    assert_eq!(running.token, owner.token);
+    assert_eq!(running.fingerprint, asked);
+    assert_eq!(running.attempt, 1);
+    let Phase::InFlight { lease_until } = running.phase else {
+        panic!("it is in flight, and not {:?}", running.phase);
+    };
+    assert_eq!(running.expires_at, lease_until + TTL);
+
+    let done = store.complete(&owner, Bytes::from_static(b"booked")).await;
+    let ended = inspect(store, &owner.id).await.expect("the record");
+    assert_eq!(done.ok(), Some(Fenced::Done(ended.expires_at)));
+    assert_eq!((ended.id, ended.fingerprint), (owner.id, asked));
+    assert_eq!((ended.token, ended.attempt), (owner.token, 1));
+    let outcome = Bytes::from_static(b"booked");
+    assert_eq!(ended.phase, Phase::Completed { outcome });
+}
+
+/// A list shows every record once, in the order of ids, page after page; and what it shows is what is there.
+pub async fn a_list_pages_in_the_order_of_ids(store: &Arc<dyn Store>) {
+    let asked = request("book");
+    assert_eq!(store.list(None, 10).await.expect("an empty list"), []);
+    let mut ids = Vec::new();
+    for number in 0..20 {
+        let hold = match number % 2 {
+            0 => taken(store, &asked).await,
+            _ => completed(store, &asked, b"booked").await,
+        };
+        ids.push(hold.id);
+    }
+    ids.sort_unstable();
+    let mut listed: Vec<RecordId> = Vec::new();
+    loop {
+        let page = store.list(listed.last(), 7).await.expect("a page");
+        assert!(page.len() <= 7, "a page holds at most its limit");
+        for record in &page {
+            assert_eq!(inspect(store, &record.id).await.as_ref(), Some(record));
+        }
+        if page.is_empty() {
+            break;
+        }
+        listed.extend(page.into_iter().map(|record| record.id));
+    }
+    assert_eq!(listed, ids);
+    assert_eq!(store.list(None, 0).await.expect("an empty page"), []);
+}
+
+/// A resolution ends the hold of the owner that the operator has seen, also while it lives, and no other one.
+pub async fn a_resolution_ends_the_hold_that_was_seen(store: &Arc<dyn Store>) {
+    let asked = request("book");
+    let owner = taken(store, &asked).await;
+    let before = inspect(store, &owner.id).await;
+    for resolution in [
+        Resolution::Release,
+        Resolution::Complete {
+            outcome: Bytes::from_static(b"other"),
+            ttl: TTL,
+        },
+    ] {
+        let resolved = store.resolve(&owner.id, &Token::random(), resolution).await;
+        assert_eq!(resolved.ok(), Some(Fenced::Lost));
+        assert_eq!(inspect(store, &owner.id).await, before);
+    }
+    let released = store.resolve(&owner.id, &owner.token, Resolution::Release);
+    assert_eq!(released.await.ok(), Some(Fenced::Done(())));
+    assert_eq!(inspect(store, &owner.id).await, None);
+    is_shut_out(store, &owner).await;
+}
+
+/// An outcome that an operator has set is replayed for its own ttl, and the owner that was given up can
+/// neither end nor repeat anything.
+pub async fn a_resolution_shuts_the_old_owner_out(store: &Arc<dyn Store>, advance: &Advance<'_>) {
+    let asked = request("book");
+    let owner = taken(store, &asked).await;
+    advance(LEASE);
+    let resolution = Resolution::Complete {
+        outcome: Bytes::from_static(b"settled by hand"),
+        ttl: 2 * TTL,
+    };
+    let resolved = store.resolve(&owner.id, &owner.token, resolution).await;
+    assert_eq!(resolved.ok(), Some(Fenced::Done(())));
+    is_shut_out(store, &owner).await;
+    advance(2 * TTL - MARGIN);
+    let replay = claim(store, &hold_on(owner.id), &asked).await;
+    let Claim::Completed { outcome, .. } = replay else {
+        panic!("the record is completed, and not {replay:?}");
+    };
+    assert_eq!(outcome, "settled by hand");
+    advance(MARGIN);
+    assert_eq!(inspect(store, &owner.id).await, None);
+}
+
+/// A sweep removes what is past its time, no more at once than it is told, and leaves the rest as it is:
+/// holds that live, holds that have lapsed, and outcomes within their ttl.
+///
+/// How many it finds is not looked at, since a server may have been there first.
+pub async fn a_sweep_takes_expired_records_only(store: &Arc<dyn Store>, advance: &Advance<'_>) {
+    let asked = request("book");
+    let mut expired = Vec::new();
+    for _ in 0..10 {
+        expired.push(completed(store, &asked, b"booked").await.id);
+    }
+    advance(TTL - LEASE);
+    let lapsed = taken(store, &asked).await;
+    advance(LEASE);
+    let kept = [
+        lapsed.id,
+        taken(store, &asked).await.id,
+        completed(store, &asked, b"booked").await.id,
+    ];
+    let mut before = Vec::new();
+    for id in &kept {
+        before.push(inspect(store, id).await.expect("a record"));
+    }
+    let mut removed = 0;
+    loop {
+        let batch = store.purge_expired(4).await.expect("a sweep");
+        assert!(batch <= 4, "a sweep removes at most its limit");
+        removed += batch;
+        if batch == 0 {
+            break;
+        }
+    }
+    assert!(removed <= expired.len(), "only expired records are removed");
+    for record in before {
+        assert_eq!(inspect(store, &record.id).await, Some(record));
+    }
+    assert_eq!(
+        claim(store, &hold_on(lapsed.id), &asked).await,
+        Claim::Won { attempt: 2 }
+    );
+}
+
+/// A sweep that meets a claim on an expired record removes the old record or nothing, never the new one.
+pub async fn a_sweep_takes_no_fresh_claim_away(store: &Arc<dyn Store>, advance: &Advance<'_>) {
+    let asked = request("book");
+    let mut ids = Vec::new();
+    for _ in 0..CROWD {
+        ids.push(completed(store, &asked, b"booked").await.id);
+    }
+    advance(TTL);
+    let mut sweeps = JoinSet::new();
+    for _ in 0..CROWD {
+        let store = Arc::clone(store);
+        sweeps.spawn(async move { store.purge_expired(2).await.expect("a sweep") });
+    }
+    let mut claims = JoinSet::new();
+    for id in ids {
+        let store = Arc::clone(store);
+        claims.spawn(async move {
+            let hold = hold_on(id);
+            assert_eq!(
+                claim(&store, &hold, &asked).await,
+                Claim::Won { attempt: 1 }
+            );
+            hold
+        });
+    }
+    let owners = claims.join_all().await;
+    let removed: usize = sweeps.join_all().await.into_iter().sum();
+    assert!(removed <= CROWD, "no record is removed twice");
+    for owner in owners {
+        let record = inspect(store, &owner.id).await.expect("the new record");
+        assert_eq!(record.token, owner.token);
+        let done = store.complete(&owner, Bytes::from_static(b"again")).await;
+        assert!(matches!(done, Ok(Fenced::Done(_))), "{done:?}");
+    }
+}
+
+/// Bytes without a pattern, the same ones every time.
+fn noise(length: usize) -> Bytes {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut bytes = Vec::with_capacity(length);
+    while bytes.len() < length {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend(state.to_le_bytes());
+    }
+    bytes.truncate(length);
+    bytes.into()
+}

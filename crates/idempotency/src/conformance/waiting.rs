@@ -1,0 +1,93 @@
+//! How those who wait learn of an end.
+
+use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll};
+
+use bytes::Bytes;
+
+use super::{LEASE, hold_on, inspect, request, taken};
+use crate::{Fenced, Hold, Phase, Resolution, Store};
+
+/// Whoever listens before it looks hears of the end, however far away the store is: by a call, or by looking
+/// again now and then.
+pub async fn a_waiter_hears_of_the_end(store: &Arc<dyn Store>) {
+    let owner = taken(store, &request("book")).await;
+    let waiting = tokio::spawn({
+        let (store, id) = (Arc::clone(store), owner.id);
+        let mut subscription = store.subscribe(&id);
+        async move {
+            loop {
+                match inspect(&store, &id).await.map(|record| record.phase) {
+                    Some(Phase::InFlight { .. }) => subscription.changed().await,
+                    ended => return ended,
+                }
+            }
+        }
+    });
+    let done = store.complete(&owner, Bytes::from_static(b"booked")).await;
+    assert!(matches!(done, Ok(Fenced::Done(_))), "{done:?}");
+    let outcome = Bytes::from_static(b"booked");
+    assert_eq!(
+        waiting.await.expect("the waiter"),
+        Some(Phase::Completed { outcome })
+    );
+}
+
+/// Where the store and those who wait are in one process, they are woken before the owner goes on: by a
+/// completion, a release and a resolution, and by nothing that left the hold as it was.
+///
+/// [`all`](super::all) leaves this out, because a server may take its time.
+pub async fn an_end_in_this_process_wakes_at_once(store: &Arc<dyn Store>) {
+    let asked = request("book");
+    for end in [End::Complete, End::Release, End::Resolve] {
+        let owner = taken(store, &asked).await;
+        let mut subscriptions = [store.subscribe(&owner.id), store.subscribe(&owner.id)];
+        let elsewhere = taken(store, &asked).await;
+        let mut unconcerned = store.subscribe(&elsewhere.id);
+
+        let stranger = hold_on(owner.id);
+        assert_eq!(store.renew(&owner).await.ok(), Some(Fenced::Done(())));
+        assert!(!end.take(store, &stranger).await, "a stranger ends nothing");
+        for subscription in &mut subscriptions {
+            assert!(!is_ready(subscription.changed()).await, "nothing has ended");
+        }
+        assert!(end.take(store, &owner).await, "the owner ends its hold");
+        for subscription in &mut subscriptions {
+            assert!(is_ready(subscription.changed()).await, "all are woken");
+        }
+        assert!(!is_ready(unconcerned.changed()).await, "nobody else is");
+    }
+}
+
+#[derive(Clone, Copy)]
+enum End {
+    Complete,
+    Release,
+    Resolve,
+}
+
+impl End {
+    /// Whether the step was taken.
+    async fn take(self, store: &Arc<dyn Store>, hold: &Hold) -> bool {
+        match self {
+            Self::Complete => {
+                let completed = store.complete(hold, Bytes::new()).await;
+                matches!(completed, Ok(Fenced::Done(_)))
+            }
+            Self::Release => store.release(hold).await.ok() == Some(Fenced::Done(())),
+            Self::Resolve => {
+                let resolution = Resolution::Complete {
+                    outcome: Bytes::new(),
+                    ttl: LEASE,
+                };
+                let resolved = store.resolve(&hold.id, &hold.token, resolution).await;
+                resolved.ok() == Some(Fenced::Done(()))
+            }
+        }
+    }
+}
+
+/// Whether this has nothing left to wait for.
+async fn is_ready(future: impl Future<Output = ()>) -> bool {
+    let mut future = pin!(future);
+    poll_fn(|context| Poll::Ready(future.as_mut().poll(context).is_ready())).await
+}

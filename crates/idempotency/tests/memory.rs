@@ -1,0 +1,144 @@
+//! What only the store in memory does: it has a limit.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use idempotency::{
+    Claim, Clock, Fenced, Fingerprint, Hold, MemoryStore, RecordId, Store, StoreErrorKind, Token,
+};
+
+const LEASE: Duration = Duration::from_secs(30);
+const TTL: Duration = Duration::from_secs(3600);
+
+/// Room for this many records, at the 400 bytes each that `with_limit_bytes` documents.
+const ROOM: u8 = 4;
+
+fn store(clock: &Clock) -> MemoryStore {
+    MemoryStore::new()
+        .with_limit_bytes(usize::from(ROOM) * 400)
+        .with_clock(clock.clone())
+}
+
+fn hold(key: u8) -> Hold {
+    Hold {
+        id: RecordId::from_bytes([key; 32]),
+        token: Token::random(),
+        lease: LEASE,
+        ttl: TTL,
+    }
+}
+
+fn asked() -> Fingerprint {
+    Fingerprint::of([b"book".as_slice()])
+}
+
+async fn is_full(store: &MemoryStore, key: u8) -> bool {
+    match store.claim(&hold(key), &asked()).await {
+        Err(error) => {
+            assert_eq!(error.kind(), StoreErrorKind::Full);
+            true
+        }
+        Ok(claim) => {
+            assert_eq!(claim, Claim::Won { attempt: 1 });
+            false
+        }
+    }
+}
+
+// behaviour 116
+// race 18
+#[tokio::test]
+async fn a_full_store_refuses_new_keys_and_keeps_the_old_ones() {
+    let clock = Clock::manual();
+    let store = store(&clock);
+    let running: Vec<_> = (0..ROOM).map(hold).collect();
+    for hold in &running {
+        let won = store.claim(hold, &asked()).await.expect("room");
+        assert_eq!(won, Claim::Won { attempt: 1 });
+    }
+    for key in 100..200 {
+        assert!(is_full(&store, key).await);
+    }
+    // What was let in may end, although its outcome takes room too.
+    for hold in &running {
+        let outcome = Bytes::from(vec![hold.id.as_bytes()[0]; 10_000]);
+        let done = store.complete(hold, outcome).await.expect("a completion");
+        assert!(matches!(done, Fenced::Done(_)));
+    }
+    for key in 100..200 {
+        assert!(is_full(&store, key).await);
+    }
+    for key in 0..ROOM {
+        let replay = store.claim(&hold(key), &asked()).await.expect("a replay");
+        let Claim::Completed { outcome, .. } = replay else {
+            panic!("key {key} is completed, and not {replay:?}");
+        };
+        assert_eq!(outcome, vec![key; 10_000]);
+    }
+}
+
+// behaviour 116
+#[tokio::test]
+async fn a_full_store_lets_a_lapsed_hold_be_taken_over() {
+    let clock = Clock::manual();
+    let store = store(&clock);
+    for key in 0..ROOM {
+        assert!(!is_full(&store, key).await);
+    }
+    clock.advance(LEASE);
+    for key in 0..ROOM {
+        let claim = store
+            .claim(&hold(key), &asked())
+            .await
+            .expect("a take-over");
+        assert_eq!(claim, Claim::Won { attempt: 2 });
+    }
+    assert!(is_full(&store, 100).await);
+}
+
+// behaviour 116, 117
+#[tokio::test]
+async fn room_comes_back_when_records_are_released_or_expire() {
+    let clock = Clock::manual();
+    let store = store(&clock);
+    let first = hold(0);
+    store.claim(&first, &asked()).await.expect("room");
+    for key in 1..ROOM {
+        assert!(!is_full(&store, key).await);
+    }
+    assert!(is_full(&store, 100).await);
+    assert_eq!(store.release(&first).await.ok(), Some(Fenced::Done(())));
+    assert!(!is_full(&store, 100).await);
+    assert!(is_full(&store, 101).await);
+
+    clock.advance(LEASE + TTL);
+    let swept = store.purge_expired(usize::MAX).await.expect("a sweep");
+    assert_eq!(swept, usize::from(ROOM));
+    for key in 0..ROOM {
+        assert!(!is_full(&store, key).await);
+    }
+    assert!(is_full(&store, 101).await);
+}
+
+// behaviour 110, 116
+#[tokio::test]
+async fn a_full_store_lets_a_new_key_have_the_room_of_an_expired_one() {
+    let clock = Clock::manual();
+    let store = store(&clock);
+    // Ids that begin alike lie side by side.
+    let beside = |key: u8| {
+        let mut hold = hold(0);
+        let mut id = *hold.id.as_bytes();
+        id[31] = key;
+        hold.id = RecordId::from_bytes(id);
+        hold
+    };
+    for key in 0..ROOM {
+        let won = store.claim(&beside(key), &asked()).await.expect("room");
+        assert_eq!(won, Claim::Won { attempt: 1 });
+    }
+    assert!(store.claim(&beside(100), &asked()).await.is_err());
+    clock.advance(LEASE + TTL);
+    let won = store.claim(&beside(100), &asked()).await.expect("room");
+    assert_eq!(won, Claim::Won { attempt: 1 });
+}

@@ -1,0 +1,303 @@
+//! Many callers share one commit, and do not hurt each other.
+
+use super::*;
+
+/// The commits in the write-ahead log: its frames that say how large the database is afterwards. Each frame is
+/// a header of 24 bytes and a page; the log's own header has 32 bytes, and the size of a page in the third word.
+fn commits(folder: &Folder) -> usize {
+    let log = fs::read(folder.beside("-wal")).expect("a log");
+    let word = |bytes: &[u8], index: usize| {
+        let word = bytes[4 * index..4 * index + 4].try_into();
+        u32::from_be_bytes(word.expect("four bytes"))
+    };
+    let page = usize::try_from(word(&log, 2)).expect("a size");
+    log[32..]
+        .chunks_exact(24 + page)
+        // A frame left from before the log was begun anew has another salt.
+        .take_while(|frame| (word(frame, 2), word(frame, 3)) == (word(&log, 4), word(&log, 5)))
+        .filter(|frame| word(frame, 1) != 0)
+        .count()
+}
+
+#[tokio::test]
+async fn writes_that_come_together_share_a_commit() {
+    let folder = Folder::new();
+    let database = with_bookings(&folder.file()).await;
+    let before = commits(&folder);
+    for number in 0..10 {
+        let write = database.write(move |connection| book(connection, &format!("alone {number}")));
+        write.await.expect("a write");
+    }
+    assert_eq!(commits(&folder) - before, 10, "alone, each has its own");
+
+    let before = commits(&folder);
+    let go_on = hold_up(&database).await;
+    let mut writes: Vec<_> = (0..200)
+        .map(|number| {
+            Box::pin(database.write(move |connection| book(connection, &number.to_string())))
+        })
+        .collect();
+    for write in &mut writes {
+        begin(write.as_mut()).await;
+    }
+    drop(go_on);
+    for write in writes {
+        write.await.expect("a write");
+    }
+    let shared = commits(&folder) - before;
+    assert!((1..=5).contains(&shared), "{shared} commits for 200 writes");
+    assert_eq!(database.read(booked).await.expect("a read").len(), 210);
+}
+
+#[tokio::test]
+async fn a_write_is_answered_when_it_can_be_read() {
+    let folder = Folder::new();
+    let database = with_bookings(&folder.file()).await;
+    for number in 0..20 {
+        let customer = number.to_string();
+        let write = database.write(move |connection| book(connection, &customer));
+        write.await.expect("a write");
+        let customers = database.read(booked).await.expect("a read");
+        assert_eq!(customers.len(), number + 1);
+    }
+}
+
+#[tokio::test]
+async fn a_failing_write_hurts_nobody_beside_it() {
+    let folder = Folder::new();
+    let database = with_bookings(&folder.file()).await;
+    let before = commits(&folder);
+    let go_on = hold_up(&database).await;
+    let mut first = pin!(database.write(|connection| book(connection, "Ann")));
+    let mut failing = pin!(database.write(|connection| {
+        book(connection, "Bob")?;
+        book(connection, "Ann")
+    }));
+    let mut last = pin!(database.write(|connection| book(connection, "Cid")));
+    begin(first.as_mut()).await;
+    begin(failing.as_mut()).await;
+    begin(last.as_mut()).await;
+    drop(go_on);
+    first.await.expect("a write");
+    let failed = failing.await.expect_err("there is an Ann");
+    assert!(matches!(failed, SqliteError::Work(_)), "{failed:?}");
+    last.await.expect("a write");
+    let customers = database.read(booked).await.expect("a read");
+    assert_eq!(customers, ["Ann", "Cid"]);
+    assert_eq!(commits(&folder) - before, 1, "they shared a transaction");
+}
+
+#[tokio::test]
+async fn a_panicking_write_hurts_nobody_beside_it() {
+    let folder = Folder::new();
+    let database = with_bookings(&folder.file()).await;
+    let before = commits(&folder);
+    let go_on = hold_up(&database).await;
+    let mut first = pin!(database.write(|connection| book(connection, "Ann")));
+    let mut panicking = pin!(database.write(|connection| {
+        book(connection, "Bob")?;
+        if booked(connection)?.len() == 2 {
+            panic!("on purpose");
+        }
+        Ok(())
+    }));
+    let mut last = pin!(database.write(|connection| book(connection, "Cid")));
+    begin(first.as_mut()).await;
+    begin(panicking.as_mut()).await;
+    begin(last.as_mut()).await;
+    drop(go_on);
+    first.await.expect("a write");
+    let failed = panicking.await.expect_err("it panicked");
+    assert!(matches!(failed, SqliteError::Panicked), "{failed:?}");
+    last.await.expect("a write");
+    let customers = database.read(booked).await.expect("a read");
+    assert_eq!(customers, ["Ann", "Cid"]);
+    assert_eq!(commits(&folder) - before, 1, "they shared a transaction");
+}
+
+#[tokio::test]
+async fn a_commit_that_fails_fails_everybody_in_it_and_nobody_after() {
+    let folder = Folder::new();
+    let database = with_bookings(&folder.file()).await;
+    let create = "create table payments (
+        booking text references bookings (customer) deferrable initially deferred
+    )";
+    let created = database.write(move |connection| connection.execute(create, ()));
+    created.await.expect("a table");
+    let go_on = hold_up(&database).await;
+    let mut innocent = pin!(database.write(|connection| book(connection, "Ann")));
+    let mut guilty = pin!(database.write(|connection| {
+        connection.execute("insert into payments (booking) values ('nobody')", ())
+    }));
+    begin(innocent.as_mut()).await;
+    begin(guilty.as_mut()).await;
+    drop(go_on);
+    let lost = innocent.await.expect_err("nothing was committed");
+    assert!(matches!(lost, SqliteError::Commit(_)), "{lost:?}");
+    let lost = guilty.await.expect_err("nothing was committed");
+    assert!(matches!(lost, SqliteError::Commit(_)), "{lost:?}");
+    let customers = database.read(booked).await.expect("a read");
+    assert!(customers.is_empty(), "{customers:?}");
+    let again = database.write(|connection| book(connection, "Ann"));
+    again.await.expect("a write");
+}
+
+#[tokio::test]
+async fn work_that_ends_the_transaction_is_told_that_it_is_lost() {
+    let folder = Folder::new();
+    let database = with_bookings(&folder.file()).await;
+    for end in ["commit", "rollback"] {
+        let write = database.write(move |connection| {
+            book(connection, end)?;
+            connection.execute_batch(end)
+        });
+        let lost = write.await.expect_err("it has broken its promise");
+        assert!(matches!(lost, SqliteError::Commit(_)), "{lost:?}");
+    }
+    let write = database.write(|connection| book(connection, "Ann"));
+    write.await.expect("a write");
+    let customers = database.read(booked).await.expect("a read");
+    assert_eq!(customers, ["commit", "Ann"]);
+}
+
+#[tokio::test]
+async fn reads_do_not_wait_for_a_write() {
+    let folder = Folder::new();
+    let database = with_bookings(&folder.file()).await;
+    let write = database.write(|connection| book(connection, "Ann"));
+    write.await.expect("a write");
+    let go_on = hold_up(&database).await;
+    let mut queued = pin!(database.write(|connection| book(connection, "Bob")));
+    begin(queued.as_mut()).await;
+    let customers = database.read(booked).await.expect("a read");
+    assert_eq!(customers, ["Ann"]);
+    drop(go_on);
+    queued.await.expect("a write");
+    let customers = database.read(booked).await.expect("a read");
+    assert_eq!(customers, ["Ann", "Bob"]);
+}
+
+#[tokio::test]
+async fn one_long_read_does_not_keep_the_others_waiting() {
+    let folder = Folder::new();
+    let database = with_bookings(&folder.file()).await;
+    let (go_on, gone_on) = mpsc::channel::<()>();
+    let mut long = pin!(database.read(move |_| Ok(gone_on.recv().is_err())));
+    begin(long.as_mut()).await;
+    for _ in 0..10 {
+        database.read(booked).await.expect("a read");
+    }
+    drop(go_on);
+    assert!(long.await.expect("a read"));
+}
+
+#[tokio::test]
+async fn a_reader_cannot_write_and_does_not_stay_in_the_past() {
+    let folder = Folder::new();
+    let database = with_bookings(&folder.file()).await;
+    let refused = database.read(|connection| book(connection, "Ann")).await;
+    assert!(matches!(refused, Err(SqliteError::Work(_))), "{refused:?}");
+    for number in 0..4 {
+        // A transaction that its reader forgets to end.
+        let forgetful = database.read(|connection| {
+            connection.execute_batch("begin")?;
+            booked(connection)
+        });
+        assert_eq!(forgetful.await.expect("a read").len(), number);
+        let write = database.write(move |connection| book(connection, &number.to_string()));
+        write.await.expect("a write");
+    }
+}
+
+// race 22
+#[tokio::test]
+async fn nobody_writes_between_a_look_and_the_write_that_follows_it() {
+    let folder = Folder::new();
+    let database = with_bookings(&folder.file()).await;
+    let path = folder.file();
+    let write = database.write(move |connection| {
+        let before = booked(connection)?.len();
+        let tool = Connection::open(&path)?;
+        tool.busy_timeout(Duration::ZERO)?;
+        let intruder = book(&tool, "intruder");
+        book(connection, "Ann")?;
+        Ok((before, intruder))
+    });
+    let (before, intruder) = write.await.expect("a write");
+    assert_eq!(before, 0);
+    let refused = intruder.expect_err("the writer has the file");
+    assert_eq!(
+        refused.sqlite_error_code(),
+        Some(rusqlite::ErrorCode::DatabaseBusy)
+    );
+    let customers = database.read(booked).await.expect("a read");
+    assert_eq!(customers, ["Ann"]);
+}
+
+#[tokio::test]
+async fn a_write_that_nobody_waits_for_any_more_is_done() {
+    let folder = Folder::new();
+    let database = with_bookings(&folder.file()).await;
+    let go_on = hold_up(&database).await;
+    begin(pin!(database.write(|connection| book(connection, "Ann")))).await;
+    drop(go_on);
+    // What comes later is answered later.
+    database.write(|_| Ok(())).await.expect("a write");
+    let customers = database.read(booked).await.expect("a read");
+    assert_eq!(customers, ["Ann"]);
+}
+
+#[tokio::test]
+async fn a_full_disk_is_an_error_that_says_so() {
+    let folder = Folder::new();
+    let store = SqliteStore::open(folder.file()).expect("a store");
+    let limit = store.database().write(|connection| {
+        let pages: i64 = connection.query_row("pragma page_count", (), |row| row.get(0))?;
+        let limit = format!("pragma max_page_count = {}", pages + 10);
+        connection.query_row(&limit, (), |row| row.get::<_, i64>(0))
+    });
+    limit.await.expect("a limit");
+    let owner = hold(1);
+    store.claim(&owner, &asked()).await.expect("a claim");
+    let full = store.complete(&owner, vec![7; 1 << 20].into()).await;
+    let full = full.expect_err("there is no room");
+    assert_eq!(full.kind(), StoreErrorKind::Unavailable);
+    let mut causes = Vec::new();
+    let mut next: Option<&dyn std::error::Error> = Some(&full);
+    while let Some(error) = next {
+        causes.push(error.to_string());
+        next = error.source();
+    }
+    assert!(causes.join(": ").contains("disk is full"), "{causes:?}");
+    // The hold is as it was, and a smaller outcome fits.
+    let done = store.complete(&owner, vec![7; 100].into()).await;
+    assert!(matches!(done, Ok(Fenced::Done(_))), "{done:?}");
+}
+
+/// What a panic carries here panics itself when it is dropped, which no thread survives.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("on purpose, again");
+    }
+}
+
+#[tokio::test]
+async fn a_dead_writer_is_an_error_and_not_a_wait() {
+    let folder = Folder::new();
+    let store = SqliteStore::open(folder.file()).expect("a store");
+    let database = store.database();
+    let go_on = hold_up(database).await;
+    let mut deadly = pin!(database.write::<()>(|_| std::panic::panic_any(Bomb)));
+    let mut queued = pin!(database.write(|_| Ok(())));
+    begin(deadly.as_mut()).await;
+    begin(queued.as_mut()).await;
+    drop(go_on);
+    for answer in [deadly.await, queued.await, database.write(|_| Ok(())).await] {
+        assert!(matches!(answer, Err(SqliteError::Stopped)), "{answer:?}");
+    }
+    let refused = store.claim(&hold(1), &asked()).await;
+    let refused = refused.expect_err("nobody writes");
+    assert_eq!(refused.kind(), StoreErrorKind::Unavailable);
+}

@@ -1,0 +1,111 @@
+//! What only the store in a file does: it outlives its process, and many callers share one commit.
+
+use std::{
+    fs,
+    future::poll_fn,
+    path::{Path, PathBuf},
+    pin::{Pin, pin},
+    sync::mpsc,
+    task::Poll,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use idempotency::{
+    Claim, Clock, Fenced, Fingerprint, Hold, Phase, RecordId, Resolution, SqliteDatabase,
+    SqliteError, SqliteStore, Store, StoreError, StoreErrorKind, Token,
+};
+use rusqlite::Connection;
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+
+mod batches;
+mod opening;
+mod records;
+
+/// A folder that is removed in the end, with a name for a file in it.
+struct Folder(TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Self(tempfile::tempdir().expect("a folder"))
+    }
+
+    fn file(&self) -> PathBuf {
+        self.0.path().join("keys.db")
+    }
+
+    fn beside(&self, suffix: &str) -> PathBuf {
+        self.0.path().join(format!("keys.db{suffix}"))
+    }
+}
+
+const LEASE: Duration = Duration::from_secs(30);
+const TTL: Duration = Duration::from_secs(3600);
+
+fn hold(key: u8) -> Hold {
+    Hold {
+        id: RecordId::from_bytes([key; 32]),
+        token: Token::random(),
+        lease: LEASE,
+        ttl: TTL,
+    }
+}
+
+fn asked() -> Fingerprint {
+    Fingerprint::of([b"book".as_slice()])
+}
+
+/// A database with a table of the application's own.
+async fn with_bookings(path: &Path) -> SqliteDatabase {
+    let database = SqliteDatabase::open(path).expect("a database");
+    let create = "create table bookings (customer text not null unique) strict";
+    let created = database.write(move |connection| connection.execute(create, ()));
+    created.await.expect("a table");
+    database
+}
+
+fn book(connection: &Connection, customer: &str) -> Result<(), rusqlite::Error> {
+    connection
+        .prepare_cached("insert into bookings (customer) values (?1)")?
+        .execute([customer])?;
+    Ok(())
+}
+
+fn booked(connection: &Connection) -> Result<Vec<String>, rusqlite::Error> {
+    connection
+        .prepare_cached("select customer from bookings order by rowid")?
+        .query_map((), |row| row.get(0))?
+        .collect()
+}
+
+/// Keeps the writer busy until the sender is dropped, so that whatever is written meanwhile is queued behind it.
+async fn hold_up(database: &SqliteDatabase) -> mpsc::Sender<()> {
+    let (go_on, gone_on) = mpsc::channel::<()>();
+    let (started, running) = oneshot::channel();
+    let database = database.clone();
+    tokio::spawn(async move {
+        let waited = database.write(move |_| {
+            started.send(()).expect("somebody waits");
+            Ok(gone_on.recv().is_err())
+        });
+        drop(waited.await);
+    });
+    running.await.expect("the writer runs it");
+    go_on
+}
+
+/// Lets a call begin. It is not done yet.
+async fn begin(mut call: Pin<&mut impl Future>) {
+    poll_fn(|context| {
+        assert!(call.as_mut().poll(context).is_pending());
+        Poll::Ready(())
+    })
+    .await;
+}
+
+/// Whether this has nothing left to wait for.
+async fn is_ready(future: impl Future<Output = ()>) -> bool {
+    let mut future = pin!(future);
+    poll_fn(|context| Poll::Ready(future.as_mut().poll(context).is_ready())).await
+}

@@ -1,0 +1,195 @@
+//! What is in the file, and what becomes of it.
+
+use super::*;
+
+/// What each verb says of the record under this hold.
+async fn verdicts(store: &SqliteStore, hold: &Hold) -> Vec<(&'static str, Option<StoreErrorKind>)> {
+    fn kind<T>(answer: Result<T, StoreError>) -> Option<StoreErrorKind> {
+        answer.err().map(|error| error.kind())
+    }
+    let resolution = Resolution::Release;
+    vec![
+        ("claim", kind(store.claim(&super::hold(1), &asked()).await)),
+        ("renew", kind(store.renew(hold).await)),
+        ("complete", kind(store.complete(hold, Bytes::new()).await)),
+        ("release", kind(store.release(hold).await)),
+        ("inspect", kind(store.inspect(&hold.id).await)),
+        ("list", kind(store.list(None, 10).await)),
+        (
+            "resolve",
+            kind(store.resolve(&hold.id, &hold.token, resolution).await),
+        ),
+    ]
+}
+
+// behaviour 135
+// race 38
+#[tokio::test]
+async fn a_damaged_record_is_an_error_for_everybody_and_never_absent() {
+    for damage in [
+        "fingerprint = x'00'",
+        "token = x''",
+        "attempt = -1",
+        "phase = 9",
+        "lease_until = null",
+        "lease_until = -1",
+        "phase = 2",
+    ] {
+        let folder = Folder::new();
+        let store = SqliteStore::open(folder.file()).expect("a store");
+        let owner = hold(1);
+        store.claim(&owner, &asked()).await.expect("a claim");
+        let statement = format!("update idempotency_records set {damage}");
+        let damaged = store
+            .database()
+            .write(move |connection| connection.execute(&statement, ()));
+        assert_eq!(damaged.await.ok(), Some(1));
+        for (verb, verdict) in verdicts(&store, &owner).await {
+            assert_eq!(
+                verdict,
+                Some(StoreErrorKind::Unreadable),
+                "{verb}, {damage}"
+            );
+        }
+        let count = "select count(*) from idempotency_records";
+        let left = store
+            .database()
+            .read(move |connection| connection.query_row(count, (), |row| row.get::<_, i64>(0)));
+        assert_eq!(left.await.ok(), Some(1), "{damage}");
+    }
+}
+
+// behaviour 117
+#[tokio::test]
+async fn a_sweep_removes_every_expired_row_and_says_how_many() {
+    let folder = Folder::new();
+    let clock = Clock::manual();
+    let store = SqliteStore::open(folder.file())
+        .expect("a store")
+        .with_clock(clock.clone());
+    let rows = || {
+        let count = "select count(*) from idempotency_records";
+        store
+            .database()
+            .read(move |connection| connection.query_row(count, (), |row| row.get::<_, i64>(0)))
+    };
+    for number in 0..=255 {
+        let owner = hold(number);
+        store.claim(&owner, &asked()).await.expect("a claim");
+        if number % 2 == 0 {
+            let done = store.complete(&owner, Bytes::from_static(b"booked")).await;
+            assert!(matches!(done, Ok(Fenced::Done(_))), "{done:?}");
+        }
+    }
+    assert_eq!(store.purge_expired(1000).await.ok(), Some(0));
+    clock.advance(TTL);
+    assert_eq!(store.purge_expired(100).await.ok(), Some(100));
+    assert_eq!(store.purge_expired(1000).await.ok(), Some(28));
+    assert_eq!(rows().await.ok(), Some(128));
+    clock.advance(LEASE);
+    // More than are removed in one go.
+    let late = hold(0);
+    store.claim(&late, &asked()).await.expect("a claim");
+    assert_eq!(store.purge_expired(1000).await.ok(), Some(128));
+    assert_eq!(rows().await.ok(), Some(1));
+    let left = store.inspect(&late.id).await.expect("an inspection");
+    assert_eq!(left.map(|record| record.token), Some(late.token));
+}
+
+#[tokio::test]
+async fn a_replay_does_not_wait_for_a_write() {
+    let folder = Folder::new();
+    let store = SqliteStore::open(folder.file()).expect("a store");
+    let (running, ended) = (hold(1), hold(2));
+    store.claim(&running, &asked()).await.expect("a claim");
+    store.claim(&ended, &asked()).await.expect("a claim");
+    let outcome = Bytes::from_static(b"booked");
+    store.complete(&ended, outcome).await.expect("a completion");
+    let go_on = hold_up(store.database()).await;
+    let duplicate = store.claim(&hold(1), &asked()).await;
+    assert!(
+        matches!(duplicate, Ok(Claim::InFlight { .. })),
+        "{duplicate:?}"
+    );
+    let replay = store.claim(&hold(2), &asked()).await;
+    assert!(matches!(replay, Ok(Claim::Completed { .. })), "{replay:?}");
+    drop(go_on);
+}
+
+// race 1
+#[tokio::test]
+async fn a_claim_looks_again_when_its_turn_to_write_has_come() {
+    let folder = Folder::new();
+    let store = SqliteStore::open(folder.file()).expect("a store");
+    let go_on = hold_up(store.database()).await;
+    let holds = [hold(1), hold(1)];
+    let asked = asked();
+    let mut first = pin!(store.claim(&holds[0], &asked));
+    let mut second = pin!(store.claim(&holds[1], &asked));
+    begin(first.as_mut()).await;
+    begin(second.as_mut()).await;
+    // By now at least one of them has looked and found nothing, and waits for its turn; mostly both have.
+    let (left, right) = tokio::join!(store.inspect(&holds[0].id), store.inspect(&holds[0].id));
+    assert_eq!((left.ok(), right.ok()), (Some(None), Some(None)));
+    begin(first.as_mut()).await;
+    begin(second.as_mut()).await;
+    drop(go_on);
+    let claims = [
+        first.await.expect("a claim"),
+        second.await.expect("a claim"),
+    ];
+    let fingerprint = asked;
+    assert!(claims.contains(&Claim::Won { attempt: 1 }), "{claims:?}");
+    assert!(
+        claims.contains(&Claim::InFlight { fingerprint }),
+        "{claims:?}"
+    );
+}
+
+#[tokio::test]
+async fn an_end_that_nobody_waits_for_any_more_still_wakes() {
+    let folder = Folder::new();
+    let store = SqliteStore::open(folder.file()).expect("a store");
+    let owner = hold(1);
+    store.claim(&owner, &asked()).await.expect("a claim");
+    let mut subscription = store.subscribe(&owner.id);
+    let go_on = hold_up(store.database()).await;
+    begin(pin!(store.complete(&owner, Bytes::new())).as_mut()).await;
+    assert!(
+        !is_ready(subscription.changed()).await,
+        "nothing is durable yet"
+    );
+    drop(go_on);
+    // What comes later is answered later.
+    store.database().write(|_| Ok(())).await.expect("a write");
+    assert!(is_ready(subscription.changed()).await);
+    let phase = store.inspect(&owner.id).await.expect("an inspection");
+    let phase = phase.map(|record| record.phase);
+    assert!(matches!(phase, Some(Phase::Completed { .. })), "{phase:?}");
+}
+
+// behaviour 113
+#[tokio::test]
+async fn the_promised_expiry_is_the_reported_one_to_the_nanosecond() {
+    let folder = Folder::new();
+    // On the system's clock, whose times are not whole milliseconds as those in the file are.
+    let store = SqliteStore::open(folder.file()).expect("a store");
+    for key in 0..20 {
+        let owner = Hold {
+            ttl: Duration::from_nanos(3_600_000_000_001),
+            ..hold(key)
+        };
+        store.claim(&owner, &asked()).await.expect("a claim");
+        let completed = store.complete(&owner, Bytes::new()).await;
+        let Ok(Fenced::Done(promised)) = completed else {
+            panic!("the owner completes, and not {completed:?}");
+        };
+        let replay = store.claim(&hold(key), &asked()).await;
+        let Ok(Claim::Completed { expires_at, .. }) = replay else {
+            panic!("the record is completed, and not {replay:?}");
+        };
+        assert_eq!(expires_at, promised);
+        let again = store.complete(&owner, Bytes::new()).await;
+        assert_eq!(again.ok(), Some(Fenced::Done(promised)));
+    }
+}

@@ -1,0 +1,37 @@
+/// Creates a booking.
+#[cfg(feature = "bookings")]
+#[deprecated]
+#[expect(clippy::unused_async)]
+#[allow(non_upper_case_globals, clippy::type_complexity)]
+pub(crate) const create_booking: ::idempotency::Idempotent<
+    fn(
+        State<Db>,
+        Json<NewBooking>,
+    ) -> ::idempotency::__private::BoxFuture<
+        'static,
+        Result<(StatusCode, Json<Booking>), ApiError>,
+    >,
+> = {
+    #[tracing::instrument(skip_all)]
+    #[must_use]
+    async fn create_booking(
+        State(db): State<Db>,
+        Json(mut new): Json<NewBooking>,
+    ) -> Result<(StatusCode, Json<Booking>), ApiError> {
+        new.trim();
+        db.insert(new).await
+    }
+    ::idempotency::Idempotent::new(
+        ::idempotency::Options::new()
+            .ttl_seconds(3600)
+            .lease_seconds(30)
+            .required()
+            .on_duplicate(::idempotency::OnDuplicate::Wait)
+            .keep(::idempotency::Keep::All)
+            .scope(Tenants::of_request)
+            .fingerprint(amount_only),
+        |argument_0, argument_1| ::idempotency::__private::run(
+            create_booking(argument_0, argument_1),
+        ),
+    )
+};

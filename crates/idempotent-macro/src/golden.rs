@@ -1,0 +1,91 @@
+//! What comes out, to be read: `golden/*.rs` are whole expansions. `UPDATE_GOLDEN=1 cargo test -p idempotent-macro`
+//! writes them anew; the difference is then for a human to judge.
+
+use std::{env, fs, path::Path};
+
+use proc_macro2::TokenStream;
+use quote::quote;
+
+use crate::expand::expand;
+
+#[test]
+fn a_handler_without_options_becomes_a_constant() {
+    check(
+        "plain",
+        &quote!(),
+        &quote! {
+            async fn ping() {}
+        },
+    );
+}
+
+#[test]
+fn every_option_becomes_a_call_and_every_attribute_has_its_place() {
+    check(
+        "options",
+        &quote!(
+            fingerprint = amount_only,
+            scope = Tenants::of_request,
+            keep = "all",
+            on_duplicate = "wait",
+            required,
+            lease_seconds = 30,
+            ttl_seconds = 3600,
+        ),
+        &quote! {
+            /// Creates a booking.
+            #[cfg(feature = "bookings")]
+            #[deprecated]
+            #[expect(clippy::unused_async)]
+            #[tracing::instrument(skip_all)]
+            #[must_use]
+            pub(crate) async fn create_booking(
+                State(db): State<Db>,
+                Json(mut new): Json<NewBooking>,
+            ) -> Result<(StatusCode, Json<Booking>), ApiError> {
+                new.trim();
+                db.insert(new).await
+            }
+        },
+    );
+}
+
+#[test]
+fn an_answer_without_a_name_becomes_a_response() {
+    check(
+        "unnamed_answer",
+        &quote!(ttl_seconds = 60),
+        &quote! {
+            pub async fn cancel_booking(Path(id): Path<Uuid>) -> Result<impl IntoResponse, ApiError> {
+                Ok((StatusCode::NO_CONTENT, [("x-booking", id.to_string())]))
+            }
+        },
+    );
+}
+
+#[test]
+fn openapi_goes_first_because_it_writes_items_beside_the_function() {
+    check(
+        "openapi",
+        &quote!(ttl_seconds = 60),
+        &quote! {
+            /// Creates a booking.
+            #[axum::debug_handler]
+            #[utoipa::path(post, path = "/bookings")]
+            async fn create_booking() {}
+        },
+    );
+}
+
+#[track_caller]
+fn check(name: &str, arguments: &TokenStream, item: &TokenStream) {
+    let expansion = syn::parse2(expand(arguments, item)).expect("an expansion is Rust");
+    let expansion = prettyplease::unparse(&expansion);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("golden/{name}.rs"));
+    if env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::write(&path, &expansion).expect("golden files can be written");
+    }
+    let golden = fs::read_to_string(&path).expect("there is a golden file");
+    // A checkout may have changed the ends of the lines.
+    assert_eq!(expansion, golden.replace("\r\n", "\n"), "golden/{name}.rs");
+}

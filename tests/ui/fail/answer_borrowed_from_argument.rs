@@ -1,0 +1,8 @@
+use idempotency::idempotent;
+
+#[idempotent]
+async fn create(name: &str) -> &str {
+    name
+}
+
+fn main() {}

@@ -1,0 +1,8 @@
+use idempotency::idempotent;
+
+#[idempotent]
+async fn create() -> &str {
+    "created"
+}
+
+fn main() {}

@@ -1,0 +1,6 @@
+use idempotency::idempotent;
+
+#[idempotent]
+async fn create(_: impl Send) {}
+
+fn main() {}

@@ -1,0 +1,8 @@
+use idempotency::idempotent;
+
+#[idempotent]
+async fn create<'a>(name: &'a str) -> &'a str {
+    name
+}
+
+fn main() {}

@@ -1,0 +1,8 @@
+use idempotency::idempotent;
+
+#[idempotent]
+fn create() {}
+
+fn main() {
+    create();
+}

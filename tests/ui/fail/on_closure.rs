@@ -1,0 +1,6 @@
+use idempotency::idempotent;
+
+fn main() {
+    let _ = #[idempotent]
+    async || {};
+}

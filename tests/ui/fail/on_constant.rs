@@ -1,0 +1,6 @@
+use idempotency::idempotent;
+
+#[idempotent]
+const BOOKINGS: u8 = 0;
+
+fn main() {}

@@ -1,0 +1,8 @@
+use idempotency::idempotent;
+
+struct Bookings;
+
+#[idempotent]
+impl Bookings {}
+
+fn main() {}

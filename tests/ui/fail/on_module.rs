@@ -1,0 +1,6 @@
+use idempotency::idempotent;
+
+#[idempotent]
+mod bookings {}
+
+fn main() {}

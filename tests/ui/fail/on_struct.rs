@@ -1,0 +1,6 @@
+use idempotency::idempotent;
+
+#[idempotent]
+struct Bookings;
+
+fn main() {}

@@ -1,0 +1,6 @@
+use idempotency::idempotent;
+
+#[idempotent]
+trait Bookings {}
+
+fn main() {}

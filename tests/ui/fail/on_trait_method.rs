@@ -1,0 +1,8 @@
+use idempotency::idempotent;
+
+trait Bookings {
+    #[idempotent]
+    async fn create();
+}
+
+fn main() {}

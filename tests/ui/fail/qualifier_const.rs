@@ -1,0 +1,6 @@
+use idempotency::idempotent;
+
+#[idempotent]
+const fn create() {}
+
+fn main() {}

@@ -1,0 +1,6 @@
+use idempotency::idempotent;
+
+#[idempotent]
+const async fn create() {}
+
+fn main() {}

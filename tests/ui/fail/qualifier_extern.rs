@@ -1,0 +1,6 @@
+use idempotency::idempotent;
+
+#[idempotent]
+async extern "C" fn create() {}
+
+fn main() {}

@@ -1,0 +1,6 @@
+use idempotency::idempotent;
+
+#[idempotent]
+async unsafe fn create() {}
+
+fn main() {}

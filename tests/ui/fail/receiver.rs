@@ -1,0 +1,10 @@
+use idempotency::idempotent;
+
+struct Bookings;
+
+impl Bookings {
+    #[idempotent]
+    async fn create(&self) {}
+}
+
+fn main() {}

@@ -1,0 +1,27 @@
+use idempotency::idempotent;
+
+use axum::http::Uri;
+
+#[idempotent]
+async fn create(
+    _: Uri,
+    _: Uri,
+    _: Uri,
+    _: Uri,
+    _: Uri,
+    _: Uri,
+    _: Uri,
+    _: Uri,
+    _: Uri,
+    _: Uri,
+    _: Uri,
+    _: Uri,
+    _: Uri,
+    _: Uri,
+    _: Uri,
+    _: Uri,
+    _: Uri,
+) {
+}
+
+fn main() {}

@@ -1,0 +1,10 @@
+use axum::{Router, routing::post};
+use idempotency::idempotent;
+
+#[idempotent(ttl_seconds = 60)]
+#[idempotent(required)]
+async fn create() {}
+
+fn main() {
+    let _: Router = Router::new().route("/", post(create));
+}

@@ -1,0 +1,39 @@
+//! What the attribute accepts, and what it says to what it does not. See README.md beside this file.
+
+use std::{
+    io::{self, Write},
+    process::Command,
+};
+
+/// The compiler whose words are in `fail/*.stderr`.
+const COMPILER: &str = "rustc 1.95.";
+
+// behaviour 5, 40, 101, 102, 105
+#[test]
+fn every_kind_of_handler_compiles_and_replays() {
+    trybuild::TestCases::new().pass("ui/pass/*.rs");
+}
+
+// behaviour 115
+#[test]
+fn every_mistake_is_one_error_where_it_was_made() {
+    let version = compiler();
+    if !version.starts_with(COMPILER) {
+        // Not by a macro: the harness hides what those print in a test that passes.
+        let _ = writeln!(
+            io::stderr(),
+            "SKIPPED ui/fail: the expected errors are those of {COMPILER}x, and this is {version}"
+        );
+        return;
+    }
+    trybuild::TestCases::new().compile_fail("ui/fail/*.rs");
+}
+
+fn compiler() -> String {
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let output = Command::new(rustc)
+        .arg("--version")
+        .output()
+        .expect("rustc runs");
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}

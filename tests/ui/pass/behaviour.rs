@@ -1,0 +1,320 @@
+//! What the attribute promises of a handler, and what its options change.
+
+#![deny(warnings)]
+
+use std::{
+    error::Error,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{
+    Json, Router,
+    body::{Body, Bytes},
+    extract::{Request, State},
+    http::{HeaderMap, StatusCode, request::Parts},
+    routing::{delete, post, put},
+};
+use idempotency::{Scope, idempotent};
+use serde::Deserialize;
+use tokio::{sync::Notify, task::JoinHandle, time::sleep};
+use tower::ServiceExt;
+
+#[path = "../support.rs"]
+mod support;
+
+use support::{Answer, protected, send};
+
+#[derive(Clone, Default)]
+struct App {
+    runs: Arc<AtomicUsize>,
+    entered: Arc<Notify>,
+    finish: Arc<Notify>,
+}
+
+impl App {
+    fn next(&self) -> String {
+        (self.runs.fetch_add(1, Ordering::SeqCst) + 1).to_string()
+    }
+
+    fn runs(&self) -> usize {
+        self.runs.load(Ordering::SeqCst)
+    }
+}
+
+#[derive(Deserialize)]
+struct New {
+    number: u8,
+}
+
+#[idempotent(ttl_seconds = 60)]
+async fn create(State(app): State<App>, Json(new): Json<New>) -> (StatusCode, String) {
+    (
+        StatusCode::CREATED,
+        format!("{} {}", app.next(), new.number),
+    )
+}
+
+#[idempotent]
+async fn refuse(State(app): State<App>) -> (StatusCode, String) {
+    (StatusCode::UNPROCESSABLE_ENTITY, app.next())
+}
+
+#[idempotent]
+async fn change(State(app): State<App>, headers: HeaderMap) -> Result<String, StatusCode> {
+    match (app.runs(), headers.contains_key("idempotency-key")) {
+        (0, true) => Ok(app.next()),
+        _ => Err(StatusCode::PRECONDITION_FAILED),
+    }
+}
+
+#[idempotent]
+async fn remove(State(app): State<App>) -> StatusCode {
+    match app.next().as_str() {
+        "1" => StatusCode::NO_CONTENT,
+        _ => StatusCode::NOT_FOUND,
+    }
+}
+
+#[idempotent]
+async fn fail(State(app): State<App>) -> (StatusCode, String) {
+    (StatusCode::INTERNAL_SERVER_ERROR, app.next())
+}
+
+#[idempotent(keep = "all")]
+async fn fail_for_good(State(app): State<App>) -> (StatusCode, String) {
+    (StatusCode::INTERNAL_SERVER_ERROR, app.next())
+}
+
+#[idempotent(required)]
+async fn require(State(app): State<App>) -> String {
+    app.next()
+}
+
+#[idempotent(on_duplicate = "wait", lease_seconds = 20)]
+async fn slow(State(app): State<App>) -> String {
+    app.entered.notify_one();
+    app.finish.notified().await;
+    app.next()
+}
+
+#[idempotent]
+async fn slow_and_impatient(State(app): State<App>) -> String {
+    app.entered.notify_one();
+    app.finish.notified().await;
+    app.next()
+}
+
+#[idempotent(scope = by_user, fingerprint = first_letter)]
+async fn custom(State(app): State<App>) -> String {
+    app.next()
+}
+
+fn by_user(head: &Parts) -> Result<Scope, Box<dyn Error + Send + Sync>> {
+    let path = head.uri.query().ok_or("no user")?;
+    Ok(Scope::principal(path))
+}
+
+fn first_letter(_: &Parts, body: &Bytes) -> Vec<u8> {
+    body.iter().copied().take(1).collect()
+}
+
+fn service() -> (App, Router) {
+    let app = App::default();
+    let routes = Router::new()
+        .route("/create", post(create))
+        .route("/refuse", post(refuse))
+        .route("/change", put(change))
+        .route("/remove", delete(remove))
+        .route("/fail", post(fail))
+        .route("/fail_for_good", post(fail_for_good))
+        .route("/require", post(require))
+        .route("/slow", post(slow))
+        .route("/custom", post(custom))
+        .route("/slow_and_impatient", post(slow_and_impatient))
+        .with_state(app.clone());
+    (app, protected(routes))
+}
+
+async fn a_refusal_of_an_extractor_leaves_the_key_free() {
+    let (app, router) = service();
+    let refused = send(&router, "POST", "/create", "k", r#"{"number":"one"}"#).await;
+    assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
+    let corrected = send(&router, "POST", "/create", "k", r#"{"number":1}"#).await;
+    assert_eq!(
+        (corrected.status, corrected.replayed),
+        (StatusCode::CREATED, false)
+    );
+    let retried = send(&router, "POST", "/create", "k", r#"{"number":1}"#).await;
+    assert_eq!(
+        retried,
+        Answer {
+            replayed: true,
+            ..corrected
+        }
+    );
+    assert_eq!(app.runs(), 1);
+}
+
+async fn a_4xx_of_the_handler_is_the_answer_to_every_retry() {
+    let (app, router) = service();
+    let first = send(&router, "POST", "/refuse", "k", "").await;
+    assert_eq!(
+        (first.status, first.replayed),
+        (StatusCode::UNPROCESSABLE_ENTITY, false)
+    );
+    let second = send(&router, "POST", "/refuse", "k", "").await;
+    assert_eq!(
+        second,
+        Answer {
+            replayed: true,
+            ..first
+        }
+    );
+    assert_eq!(app.runs(), 1);
+}
+
+async fn a_condition_is_evaluated_once() {
+    let (app, router) = service();
+    let first = send(&router, "PUT", "/change", "k", "").await;
+    assert_eq!((first.status, first.replayed), (StatusCode::OK, false));
+    let second = send(&router, "PUT", "/change", "k", "").await;
+    assert_eq!(
+        second,
+        Answer {
+            replayed: true,
+            ..first
+        }
+    );
+    let other_key = send(&router, "PUT", "/change", "l", "").await;
+    assert_eq!(other_key.status, StatusCode::PRECONDITION_FAILED);
+    assert_eq!(app.runs(), 1);
+}
+
+async fn a_retried_delete_is_answered_like_the_first() {
+    let (app, router) = service();
+    for replayed in [false, true] {
+        let answer = send(&router, "DELETE", "/remove", "k", "").await;
+        assert_eq!(
+            (answer.status, answer.replayed),
+            (StatusCode::NO_CONTENT, replayed)
+        );
+    }
+    assert_eq!(app.runs(), 1);
+}
+
+async fn a_5xx_is_kept_only_on_demand() {
+    let (_, router) = service();
+    for run in ["1", "2"] {
+        let answer = send(&router, "POST", "/fail", "k", "").await;
+        assert_eq!((answer.body.as_str(), answer.replayed), (run, false));
+    }
+    for replayed in [false, true] {
+        let answer = send(&router, "POST", "/fail_for_good", "l", "").await;
+        assert_eq!((answer.body.as_str(), answer.replayed), ("3", replayed));
+    }
+}
+
+async fn a_key_is_optional_unless_required() {
+    let (app, router) = service();
+    let unprotected = without_key(&router, "/refuse").await;
+    assert_eq!(unprotected, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(
+        without_key(&router, "/require").await,
+        StatusCode::BAD_REQUEST
+    );
+    assert_eq!(app.runs(), 1);
+}
+
+async fn a_duplicate_waits_if_it_shall() {
+    let (app, router) = service();
+    let first = spawn(&router, "/slow");
+    app.entered.notified().await;
+    let second = spawn(&router, "/slow");
+    // Paused time moves only when nothing else can: by then the duplicate has met the first run.
+    sleep(Duration::from_millis(1)).await;
+    assert!(!second.is_finished());
+    app.finish.notify_one();
+    let first = first.await.expect("no panic");
+    assert_eq!((first.body.as_str(), first.replayed), ("1", false));
+    assert_eq!(
+        second.await.expect("no panic"),
+        Answer {
+            replayed: true,
+            ..first
+        }
+    );
+    assert_eq!(app.runs(), 1);
+}
+
+async fn a_duplicate_is_refused_unless_it_shall_wait() {
+    let (app, router) = service();
+    let first = spawn(&router, "/slow_and_impatient");
+    app.entered.notified().await;
+    let second = send(&router, "POST", "/slow_and_impatient", "k", "").await;
+    assert_eq!(
+        (second.status, second.replayed),
+        (StatusCode::CONFLICT, false)
+    );
+    app.finish.notify_one();
+    assert_eq!(first.await.expect("no panic").body, "1");
+}
+
+async fn functions_decide_on_scope_and_fingerprint() {
+    let (app, router) = service();
+    let ann = send(&router, "POST", "/custom?ann", "k", "one").await;
+    assert_eq!((ann.body.as_str(), ann.replayed), ("1", false));
+    let bob = send(&router, "POST", "/custom?bob", "k", "one").await;
+    assert_eq!((bob.body.as_str(), bob.replayed), ("2", false));
+    let equal = send(&router, "POST", "/custom?ann", "k", "other").await;
+    assert_eq!(
+        equal,
+        Answer {
+            replayed: true,
+            ..ann
+        }
+    );
+    let unequal = send(&router, "POST", "/custom?ann", "k", "two").await;
+    assert_eq!(unequal.status, StatusCode::UNPROCESSABLE_ENTITY);
+    let nobody = send(&router, "POST", "/custom", "k", "one").await;
+    assert_eq!(nobody.status, StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(app.runs(), 2);
+}
+
+fn spawn(router: &Router, path: &'static str) -> JoinHandle<Answer> {
+    let router = router.clone();
+    tokio::spawn(async move { send(&router, "POST", path, "k", "").await })
+}
+
+async fn without_key(router: &Router, path: &str) -> StatusCode {
+    let request = Request::post(path)
+        .body(Body::empty())
+        .expect("a valid request");
+    router
+        .clone()
+        .oneshot(request)
+        .await
+        .expect("an answer")
+        .status()
+}
+
+#[tokio::main(flavor = "current_thread", start_paused = true)]
+async fn main() {
+    // behaviour 102
+    a_refusal_of_an_extractor_leaves_the_key_free().await;
+    // behaviour 101
+    a_4xx_of_the_handler_is_the_answer_to_every_retry().await;
+    // behaviour 5
+    a_condition_is_evaluated_once().await;
+    // behaviour 40
+    a_retried_delete_is_answered_like_the_first().await;
+    // behaviour 105
+    a_5xx_is_kept_only_on_demand().await;
+    a_key_is_optional_unless_required().await;
+    a_duplicate_waits_if_it_shall().await;
+    a_duplicate_is_refused_unless_it_shall_wait().await;
+    functions_decide_on_scope_and_fingerprint().await;
+}
