@@ -4,9 +4,9 @@
 
 mod scan;
 
-use std::{env, fmt::Write, fs, path::Path};
+use std::{env, fs, path::Path};
 
-use scan::{List, Proof};
+use scan::Proof;
 
 const HEAD: &str = "# Rows and their tests
 
@@ -25,17 +25,17 @@ struct Row {
 fn every_row_has_a_test_or_a_reason_and_the_page_says_which() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
     let root = folder.parent().expect("a workspace");
-    let (proofs, mut mistakes) = scan::proofs(root);
-    let mut page = HEAD.to_owned();
-    for (list, file, title) in [
-        (List::Behaviour, "behaviour.txt", "Behaviour"),
-        (List::Race, "races.txt", "Races and failures"),
+    let (mut page, mut mistakes) = (HEAD.to_owned(), Vec::new());
+    for (word, file, title) in [
+        ("behaviour", "behaviour.txt", "Behaviour"),
+        ("race", "races.txt", "Races and failures"),
     ] {
         let text = fs::read_to_string(folder.join("rows").join(file)).expect("a list of rows");
-        let rows = rows(&text, file, &mut mistakes);
-        let proofs: Vec<_> = proofs.iter().filter(|proof| proof.list == list).collect();
+        let rows = rows(&text, file);
+        let proofs = scan::proofs(root, &["crates", "tests"], word);
         mistakes.extend(contradictions(&rows, &proofs, file));
-        write!(page, "\n## {title}\n\n{}", table(&rows, &proofs)).expect("a string takes all");
+        page += &format!("\n## {title}\n\n| Row | What it says | Proved by |\n|---|---|---|\n");
+        page.extend(rows.iter().map(|row| row.line(&proofs)));
     }
     assert!(mistakes.is_empty(), "\n{}\n", mistakes.join("\n"));
 
@@ -50,47 +50,35 @@ fn every_row_has_a_test_or_a_reason_and_the_page_says_which() {
     );
 }
 
-fn rows(text: &str, file: &str, mistakes: &mut Vec<String>) -> Vec<Row> {
-    let mut rows = Vec::new();
-    for line in text.lines() {
-        let mut columns = line.split(" | ").map(str::to_owned);
-        let number = columns.next().and_then(|number| number.parse().ok());
-        let row = (number, columns.next(), columns.next(), columns.next());
-        match row {
-            (Some(number), Some(title), reason, None) if number == rows.len() + 1 => {
-                rows.push(Row {
-                    number,
-                    title,
-                    reason,
-                });
-            }
-            _ => mistakes.push(format!(
-                "{file}: not row {}, a title and perhaps a reason: {line}",
-                rows.len() + 1
-            )),
+fn rows(text: &str, file: &str) -> Vec<Row> {
+    let row = |(number, line): (usize, &str)| {
+        let columns: Vec<_> = line.split(" | ").map(str::to_owned).collect();
+        let complete = (2..=3).contains(&columns.len()) && columns[0] == number.to_string();
+        assert!(complete, "{file}: not `{number} | title | reason`: {line}");
+        let (title, reason) = (columns[1].clone(), columns.get(2).cloned());
+        Row {
+            number,
+            title,
+            reason,
         }
-    }
-    rows
+    };
+    (1..).zip(text.lines()).map(row).collect()
 }
 
-fn contradictions(rows: &[Row], proofs: &[&Proof], file: &str) -> Vec<String> {
+fn contradictions(rows: &[Row], proofs: &[Proof], file: &str) -> Vec<String> {
     let unknown = proofs
         .iter()
-        .filter(|proof| !(1..=rows.len()).contains(&proof.row))
-        .map(|proof| {
-            let Proof {
-                row, test, path, ..
-            } = proof;
-            format!("{path}: {test} names row {row}, which {file} does not have")
-        });
+        .filter(|proof| !(1..=rows.len()).contains(&proof.row));
+    let unknown = unknown.map(|Proof { row, test, path }| {
+        format!("{path}: {test} names row {row}, which {file} does not have")
+    });
     let rows = rows.iter().filter_map(|Row { number, reason, .. }| {
-        let proved = proofs.iter().any(|proof| proof.row == *number);
-        match (proved, reason) {
-            (true, Some(reason)) => Some(format!(
-                "{file}: row {number} has a test and a reason to have none: {reason}"
+        match (proofs.iter().any(|proof| proof.row == *number), reason) {
+            (true, Some(_)) => Some(format!(
+                "{file}: row {number} has a test, and a reason for none"
             )),
             (false, None) => Some(format!(
-                "{file}: row {number} has neither a test nor a reason to have none"
+                "{file}: row {number} has neither a test nor a reason"
             )),
             _ => None,
         }
@@ -98,30 +86,19 @@ fn contradictions(rows: &[Row], proofs: &[&Proof], file: &str) -> Vec<String> {
     unknown.chain(rows).collect()
 }
 
-fn table(rows: &[Row], proofs: &[&Proof]) -> String {
-    let mut table = "| Row | What it says | Proved by |\n|---|---|---|\n".to_owned();
-    for Row {
-        number,
-        title,
-        reason,
-    } in rows
-    {
-        let mut tests: Vec<_> = proofs
-            .iter()
-            .filter(|proof| proof.row == *number)
-            .map(
-                |Proof { test, path, .. }| match path.strip_prefix("tests/") {
-                    Some(path) => format!("[{test}]({path})"),
-                    None => format!("[{test}](../{path})"),
-                },
-            )
+impl Row {
+    fn line(&self, proofs: &[Proof]) -> String {
+        let proofs = proofs.iter().filter(|proof| proof.row == self.number);
+        let mut links: Vec<_> = proofs
+            .map(|Proof { test, path, .. }| (test, path))
+            .map(|(test, path)| match path.strip_prefix("tests/") {
+                Some(path) => format!("[{test}]({path})"),
+                None => format!("[{test}](../{path})"),
+            })
             .collect();
-        tests.dedup();
-        let tests = match reason {
-            Some(reason) => format!("*{reason}*"),
-            None => tests.join(", "),
-        };
-        writeln!(table, "| {number} | {title} | {tests} |").expect("a string takes all");
+        links.dedup();
+        links.extend(self.reason.as_ref().map(|reason| format!("*{reason}*")));
+        let Self { number, title, .. } = self;
+        format!("| {number} | {title} | {} |\n", links.join(", "))
     }
-    table
 }
