@@ -6,7 +6,7 @@ use idempotency::{
     Clock, Fenced, Idempotency, OnDuplicate, Options, Phase, Refusal, Resolution, Run, RunError,
     Scope, Store,
 };
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
     Answer, charge, charge_with, key, refund,
@@ -46,6 +46,30 @@ async fn a_duplicate_that_waits_gets_the_value() {
     assert_eq!(running.finish().await.expect("a value"), Run::Executed(1));
     let waited = waiting.await.expect("no panic");
     assert_eq!(waited.expect("a value"), Run::Replayed(1));
+}
+
+// behaviour 74
+// race 24
+#[tokio::test(start_paused = true)]
+async fn an_end_between_the_last_look_and_the_wait_is_not_missed() {
+    let (store, calls) = WatchedStore::new(&Clock::manual());
+    let idempotency = Idempotency::builder(store).build();
+    let running = start(&idempotency, 1).await;
+    calls.held.send_replace(3);
+    let waiting = tokio::spawn({
+        let idempotency = idempotency.clone();
+        let options = Options::new().on_duplicate(OnDuplicate::Wait);
+        async move { charge_with(&idempotency, &options, async { Ok(2) }).await }
+    });
+    // The duplicate has looked a second time, and hears that the work is running when it is not any more.
+    reaches(&calls.claims, 3).await;
+    let before = Instant::now();
+    assert_eq!(running.finish().await.expect("a value"), Run::Executed(1));
+    calls.held.send_replace(0);
+    let waited = waiting.await.expect("no panic");
+    assert_eq!(waited.expect("a value"), Run::Replayed(1));
+    // This clock runs only while everybody sleeps: nobody has.
+    assert_eq!(Instant::now(), before);
 }
 
 // behaviour 74

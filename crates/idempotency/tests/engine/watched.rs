@@ -20,6 +20,8 @@ pub(crate) struct WatchedStore {
 #[derive(Debug, Default)]
 pub(crate) struct Calls {
     pub(crate) claims: watch::Sender<usize>,
+    /// The number of the claim whose answer is on its way until this is another number.
+    pub(crate) held: watch::Sender<usize>,
     pub(crate) renewals: watch::Sender<usize>,
     pub(crate) purged: watch::Sender<usize>,
 }
@@ -48,7 +50,15 @@ pub(crate) async fn reaches(count: &watch::Sender<usize>, many: usize) {
 impl Store for WatchedStore {
     async fn claim(&self, hold: &Hold, fingerprint: &Fingerprint) -> Result<Claim, StoreError> {
         let claim = self.inner.claim(hold, fingerprint).await;
-        self.calls.claims.send_modify(|claims| *claims += 1);
+        let mut number = 0;
+        self.calls.claims.send_modify(|claims| {
+            *claims += 1;
+            number = *claims;
+        });
+        let mut held = self.calls.held.subscribe();
+        held.wait_for(|held| *held != number)
+            .await
+            .expect("an open channel");
         claim
     }
 
