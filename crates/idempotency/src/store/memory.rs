@@ -167,7 +167,10 @@ impl Shard {
     }
 
     /// Removes up to so many entries whose time is over.
-    #[expect(clippy::vec_box, reason = "the boxes are the map's own, and only they are moved")]
+    #[expect(
+        clippy::vec_box,
+        reason = "the boxes are the map's own, and only they are moved"
+    )]
     fn take_expired(&mut self, now: SystemTime, limit: usize) -> Vec<Box<Entry>> {
         let mut taken = Vec::new();
         while taken.len() < limit
