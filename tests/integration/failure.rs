@@ -103,6 +103,22 @@ async fn a_client_has_its_answer_though_the_store_is_away_and_the_key_stays_take
     assert_eq!(world.probe.runs(), 1);
 }
 
+// behaviour 105, 131
+// race 16
+#[apply(each_store)]
+#[tokio::test]
+async fn a_release_that_fails_is_tried_until_the_key_is_free(backend: Backend) {
+    let world = World::new(backend).await;
+    let request = || world.post("/script", "k", r#"{"status":500,"body":"{run}"}"#);
+    world.levers.release.lose_requests(4);
+    let first = Answer::to(request()).await;
+    first.assert_fresh("500 Internal Server Error");
+    // The fifth try gets through, and the lease has not lapsed: the store's clock stands still.
+    let again = Answer::to(request().header("prefer", "wait=60")).await;
+    again.assert_fresh("500 Internal Server Error");
+    assert_eq!(again.text(), "2");
+}
+
 // behaviour 134
 #[apply(each_store)]
 #[tokio::test]
@@ -204,6 +220,7 @@ async fn a_full_store_refuses_new_keys_and_forgets_none() {
             break answer;
         }
         stored.push(answer);
+        assert!(stored.len() < 100, "no store of 2500 bytes holds that much");
     };
     refused.assert_problem(
         "store-unavailable",
