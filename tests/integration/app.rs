@@ -101,11 +101,11 @@ impl Probe {
             .expect("a receiver");
     }
 
-    fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.0.runs.fetch_add(1, Ordering::SeqCst) + 1
     }
 
-    async fn stop(&self, run: usize) {
+    pub(crate) async fn stop(&self, run: usize) {
         self.0.started.add_permits(1);
         let mut changes = self.0.gate.subscribe();
         let pass = |gate: &mut Gate| {
@@ -165,6 +165,7 @@ pub(crate) fn router(idempotency: &Idempotency, probe: Probe) -> Router {
         .nest("/v2", Router::new().route("/bookings", post(book)))
         .nest("/accounts", accounts)
         .nest("/layered", layered)
+        .merge(crate::streaming::routes())
         .with_state(probe)
 }
 
