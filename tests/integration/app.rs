@@ -26,7 +26,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, watch};
 
-use crate::transport::Marker;
+use crate::{fragile::within_a_minute, transport::Marker};
 
 /// What the handlers did, and when those that stop may go on.
 #[derive(Clone, Debug, Default)]
@@ -72,12 +72,8 @@ impl Probe {
 
     /// Returns once a handler that stops has begun; each is seen once.
     pub(crate) async fn started(&self) {
-        self.0
-            .started
-            .acquire()
-            .await
-            .expect("an open semaphore")
-            .forget();
+        let started = within_a_minute("no handler began", self.0.started.acquire()).await;
+        started.expect("an open semaphore").forget();
     }
 
     /// Lets one stopped handler go on.
