@@ -55,7 +55,7 @@ struct Engine {
     sweep_every: Duration,
     #[cfg(feature = "axum")]
     http: HttpConfig,
-    runs: Runs,
+    runs: Arc<Runs>,
     waiting: Semaphore,
     sweeper: sweep::Sweeper,
 }
@@ -190,7 +190,7 @@ impl Idempotency {
         R: Send + 'static,
         W: Future<Output = Ending<R>> + Send + 'static,
     {
-        let ticket = self.0.runs.enter().ok_or(Refusal::ShuttingDown)?;
+        let ticket = Runs::enter(&self.0.runs, &self.0.store).ok_or(Refusal::ShuttingDown)?;
         self.0
             .sweeper
             .ensure_running(&self.0.store, self.0.sweep_every);
@@ -242,9 +242,9 @@ impl Idempotency {
         R: Send + 'static,
         W: Future<Output = Ending<R>> + Send + 'static,
     {
-        ticket.hold(hold.clone());
         let store = Arc::clone(&self.0.store);
         let run = async move {
+            ticket.hold(hold.clone()).await;
             let ending = work().await;
             claim::finish(store, hold, ending, ticket).await
         };
@@ -320,13 +320,8 @@ impl IdempotencyBuilder {
     }
 
     /// The engine.
-    ///
-    /// # Panics
-    ///
-    /// If the system cannot start the thread that renews holds.
     #[must_use]
     pub fn build(self) -> Idempotency {
-        let runs = Runs::start(Arc::clone(&self.store));
         Idempotency(Arc::new(Engine {
             store: self.store,
             namespace: self.namespace,
@@ -334,7 +329,7 @@ impl IdempotencyBuilder {
             sweep_every: self.sweep_every,
             #[cfg(feature = "axum")]
             http: self.http,
-            runs,
+            runs: Arc::default(),
             waiting: Semaphore::new(MOST_WAITING),
             sweeper: sweep::Sweeper::default(),
         }))

@@ -1,43 +1,40 @@
 //! What runs in this process right now: whose holds are renewed, and what a shutdown waits for.
 
-use std::{collections::HashMap, sync::Arc, thread, time::Duration, time::Instant};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
-use parking_lot::{Condvar, Mutex};
-use tokio::{runtime::Handle, sync::Notify};
+use parking_lot::Mutex;
+use tokio::{sync::Notify, task::JoinHandle, time::Instant};
 
 use super::bounded;
-use crate::{Fenced, Hold, Store, Token};
+use crate::{Fenced, Hold, RecordId, Store, Token};
 
 /// The requests under way, from claim to stored answer.
+#[derive(Default)]
 pub(super) struct Runs {
-    shared: Arc<Shared>,
-}
-
-/// What the renewer's thread sees.
-struct Shared {
-    store: Arc<dyn Store>,
     // A plain lock: nothing is awaited under it.
     state: Mutex<State>,
-    /// The renewer has to look earlier than it meant to.
-    earlier: Condvar,
     /// Somebody left, or the door closed.
     left: Notify,
+    /// A hold wants to be renewed earlier than the renewer sleeps.
+    earlier: Arc<Notify>,
 }
 
 #[derive(Default)]
 struct State {
     closed: bool,
-    /// The engine is gone, and so is the renewer.
-    ended: bool,
     under_way: usize,
     holds: HashMap<Token, Held>,
     /// When the renewer looks next; `None` while it has nothing to renew.
     wakes_at: Option<Instant>,
+    renewer: Option<JoinHandle<()>>,
 }
 
 struct Held {
     hold: Hold,
-    runtime: Handle,
     due: Instant,
     until: Instant,
 }
@@ -47,48 +44,30 @@ const MOST_EXECUTION: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// One request under way; it leaves when dropped.
 pub(super) struct Ticket {
-    shared: Arc<Shared>,
+    runs: Arc<Runs>,
+    store: Arc<dyn Store>,
     token: Option<Token>,
 }
 
 impl Runs {
-    /// Starts the thread that says when a hold is due.
-    ///
-    /// One thread does so for all runs, and outside of the runtime: a handler that blocks its worker cannot starve
-    /// its own renewal, and a run that ends within a third of its lease costs no timer. The renewals themselves are
-    /// tasks.
-    pub(super) fn start(store: Arc<dyn Store>) -> Self {
-        let shared = Arc::new(Shared {
-            store,
-            state: Mutex::default(),
-            earlier: Condvar::new(),
-            left: Notify::new(),
-        });
-        let renewer = Arc::clone(&shared);
-        thread::Builder::new()
-            .name("idempotency-renewer".into())
-            .spawn(move || renewer.renew_all())
-            .expect("the system can start a thread");
-        Self { shared }
-    }
-
     /// Lets a request in, unless the door is closed.
-    pub(super) fn enter(&self) -> Option<Ticket> {
-        let mut state = self.shared.state.lock();
+    pub(super) fn enter(runs: &Arc<Self>, store: &Arc<dyn Store>) -> Option<Ticket> {
+        let mut state = runs.state.lock();
         if state.closed {
             return None;
         }
         state.under_way += 1;
         Some(Ticket {
-            shared: Arc::clone(&self.shared),
+            runs: Arc::clone(runs),
+            store: Arc::clone(store),
             token: None,
         })
     }
 
     /// Lets nobody in any more.
     pub(super) fn close(&self) {
-        self.shared.state.lock().closed = true;
-        self.shared.left.notify_waiters();
+        self.state.lock().closed = true;
+        self.left.notify_waiters();
     }
 
     /// Returns once the door is closed.
@@ -104,96 +83,145 @@ impl Runs {
     async fn until(&self, reached: impl Fn(&State) -> bool) {
         loop {
             // Made before the look, so that no change between the two is missed.
-            let left = self.shared.left.notified();
-            if reached(&self.shared.state.lock()) {
+            let left = self.left.notified();
+            if reached(&self.state.lock()) {
                 return;
             }
             left.await;
+        }
+    }
+
+    /// The holds that are due now, each put off by a third of its lease; and when to look again.
+    fn take_due(&self) -> (Vec<Hold>, Option<Instant>) {
+        let now = Instant::now();
+        let mut due = Vec::new();
+        let mut state = self.state.lock();
+        for held in state
+            .holds
+            .values_mut()
+            .filter(|held| held.due <= now && now < held.until)
+        {
+            held.due = now + held.hold.lease / 3;
+            due.push(held.hold.clone());
+        }
+        state.wakes_at = state
+            .holds
+            .values()
+            .filter(|held| now < held.until)
+            .map(|held| held.due)
+            .min();
+        (due, state.wakes_at)
+    }
+}
+
+impl Ticket {
+    /// Has the hold renewed until the ticket is dropped.
+    ///
+    /// One task renews for all runs: a handler that blocks its thread cannot starve its own renewal, and a
+    /// run that ends within a third of its lease costs no timer. That task must have seen a hold that is due before
+    /// all others, which it has when this returns; on the thread of a handler that blocks it would never see it.
+    pub(super) async fn hold(&mut self, hold: Hold) {
+        if self.enter_hold(hold) {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Whether the renewer was woken.
+    fn enter_hold(&mut self, hold: Hold) -> bool {
+        let now = Instant::now();
+        let due = now + hold.lease / 3;
+        let mut state = self.runs.state.lock();
+        self.token = Some(hold.token);
+        state.holds.insert(
+            hold.token,
+            Held {
+                hold,
+                due,
+                until: now + MOST_EXECUTION,
+            },
+        );
+        // The renewer is gone when the runtime is that it ran on.
+        if state.renewer.as_ref().is_none_or(JoinHandle::is_finished) {
+            state.wakes_at = Some(due);
+            state.renewer = Some(tokio::spawn(renew_all(
+                Arc::downgrade(&self.runs),
+                Arc::clone(&self.runs.earlier),
+                Arc::clone(&self.store),
+            )));
+            true
+        } else if state.wakes_at.is_none_or(|wakes_at| due < wakes_at) {
+            state.wakes_at = Some(due);
+            self.runs.earlier.notify_one();
+            true
+        } else {
+            false
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let mut state = self.runs.state.lock();
+        if let Some(token) = self.token {
+            state.holds.remove(&token);
+        }
+        state.under_way -= 1;
+        if state.closed && state.under_way == 0 {
+            self.runs.left.notify_waiters();
         }
     }
 }
 
 impl Drop for Runs {
     fn drop(&mut self) {
-        self.shared.state.lock().ended = true;
-        self.shared.earlier.notify_one();
+        if let Some(renewer) = &self.state.get_mut().renewer {
+            renewer.abort();
+        }
     }
 }
 
-impl Ticket {
-    /// Has the hold renewed until the ticket is dropped.
-    pub(super) fn hold(&mut self, hold: Hold) {
-        let now = Instant::now();
-        let held = Held {
-            runtime: Handle::current(),
-            due: now + hold.lease / 3,
-            until: now + MOST_EXECUTION,
-            hold,
+async fn renew_all(runs: Weak<Runs>, earlier: Arc<Notify>, store: Arc<dyn Store>) {
+    loop {
+        let (due, wakes_at) = match runs.upgrade() {
+            Some(runs) => runs.take_due(),
+            None => return,
         };
-        let mut state = self.shared.state.lock();
-        if state.wakes_at.is_none_or(|wakes_at| held.due < wakes_at) {
-            state.wakes_at = Some(held.due);
-            self.shared.earlier.notify_one();
+        for hold in due {
+            // Each in its own task, so that a slow store delays no other renewal.
+            tokio::spawn(renew(Weak::clone(&runs), Arc::clone(&store), hold));
         }
-        self.token = Some(held.hold.token);
-        state.holds.insert(held.hold.token, held);
-    }
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        let mut state = self.shared.state.lock();
-        if let Some(token) = self.token {
-            state.holds.remove(&token);
-        }
-        state.under_way -= 1;
-        if state.closed && state.under_way == 0 {
-            self.shared.left.notify_waiters();
+        let sleep = async {
+            match wakes_at {
+                Some(wakes_at) => tokio::time::sleep_until(wakes_at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = sleep => {}
+            () = earlier.notified() => {}
         }
     }
 }
 
-impl Shared {
-    fn renew_all(self: &Arc<Self>) {
-        let mut state = self.state.lock();
-        while !state.ended {
-            let now = Instant::now();
-            for held in state
-                .holds
-                .values_mut()
-                .filter(|held| held.due <= now && now < held.until)
-            {
-                held.due = now + held.hold.lease / 3;
-                // Each in its own task, so that a slow store delays no other renewal.
-                held.runtime
-                    .spawn(Arc::clone(self).renew(held.hold.clone()));
-            }
-            let living = state.holds.values().filter(|held| now < held.until);
-            state.wakes_at = living.map(|held| held.due).min();
-            match state.wakes_at {
-                Some(wakes_at) => _ = self.earlier.wait_until(&mut state, wakes_at),
-                None => self.earlier.wait(&mut state),
-            }
-        }
-    }
-
-    async fn renew(self: Arc<Self>, hold: Hold) {
-        match bounded(self.store.renew(&hold)).await {
-            Ok(Fenced::Done(())) => {}
+async fn renew(runs: Weak<Runs>, store: Arc<dyn Store>, hold: Hold) {
+    match bounded(store.renew(&hold)).await {
+        Ok(Fenced::Done(())) => {}
+        Ok(Fenced::Lost) => {
             // Either the run has just ended, or somebody took over while the store was out of reach.
-            Ok(Fenced::Lost) => {
-                if self.state.lock().holds.remove(&hold.token).is_some() {
-                    tracing::warn!(
-                        idempotency.record = %hold.id,
-                        "a run has lost its hold and can store nothing",
-                    );
-                }
+            if let Some(runs) = runs.upgrade()
+                && runs.state.lock().holds.remove(&hold.token).is_some()
+            {
+                warn_lost(&hold.id);
             }
-            Err(error) => tracing::warn!(
-                idempotency.record = %hold.id,
-                error = &error as &dyn std::error::Error,
-                "a hold could not be renewed; the next try is in a third of its lease",
-            ),
         }
+        Err(error) => tracing::warn!(
+            idempotency.record = %hold.id,
+            error = &error as &dyn std::error::Error,
+            "a hold could not be renewed; the next try is in a third of its lease",
+        ),
     }
+}
+
+fn warn_lost(id: &RecordId) {
+    tracing::warn!(idempotency.record = %id, "a run has lost its hold and can store nothing");
 }
