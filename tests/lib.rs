@@ -1,1 +1,3 @@
-//! The integration tests of the workspace live in this package; it has no library.
+//! What the tests of this workspace share: the servers that they start.
+
+pub mod servers;

@@ -265,15 +265,17 @@ impl Idempotency {
             idempotency.record = %operation.id,
             "a run outlived its lease and another one took over; its answer is dropped",
         );
-        match bounded(self.0.store.inspect(&operation.id))
-            .await?
-            .map(|record| (record.phase, record.expires_at))
-        {
-            Some((Phase::Completed { outcome }, expires_at)) => Ok(Finished::Replayed {
+        let Some(record) = bounded(self.0.store.inspect(&operation.id)).await? else {
+            return Err(Refusal::InProgress);
+        };
+        // The key may have been freed by an operator, and then taken for something else.
+        same_request(&operation.fingerprint, &record.fingerprint)?;
+        match record.phase {
+            Phase::Completed { outcome } => Ok(Finished::Replayed {
                 outcome,
-                expires_at,
+                expires_at: record.expires_at,
             }),
-            _ => Err(Refusal::InProgress),
+            Phase::InFlight { .. } => Err(Refusal::InProgress),
         }
     }
 }

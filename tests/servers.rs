@@ -1,0 +1,88 @@
+//! Real servers, started by the tests that need them, and gone with the process that started them.
+
+use std::{
+    env,
+    fs::File,
+    io::{self, Write},
+    net::{Ipv4Addr, TcpListener},
+    path::Path,
+    process::{self, Child, Command, Stdio},
+};
+
+/// A server on a leash: it is killed when this is dropped, and also when the process that holds this ends in any
+/// way, since its end of a pipe is closed then.
+#[derive(Debug)]
+pub struct Leashed(Child);
+
+/// `$1` is a folder to remove afterwards, or nothing; the rest is the server's command.
+const LEASH: &str = r#"
+folder=$1
+shift
+"$@" &
+server=$!
+cat >/dev/null <&3
+kill -CONT "$server" 2>/dev/null
+kill -KILL "$server" 2>/dev/null
+wait "$server" 2>/dev/null
+if [ -n "$folder" ]; then rm -rf "$folder"; fi
+"#;
+
+impl Leashed {
+    /// Starts the command; what it says goes to the file. `remove` is a folder that goes with the server.
+    ///
+    /// # Errors
+    ///
+    /// If the log cannot be written, or there is no shell. A command that fails says so in the log.
+    pub fn start(command: &[&str], log: &Path, remove: Option<&Path>) -> io::Result<Self> {
+        let log = File::options().create(true).append(true).open(log)?;
+        let script = format!("exec 3<&0 </dev/null\n{LEASH}");
+        let child = Command::new("sh")
+            .args(["-c", &script, "leash"])
+            .arg(remove.unwrap_or(Path::new("")))
+            .args(command)
+            .stdin(Stdio::piped())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()?;
+        Ok(Self(child))
+    }
+}
+
+impl Drop for Leashed {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        // The shell returns once the server is gone.
+        drop(self.0.wait());
+    }
+}
+
+/// A port that nobody uses, below those that the system hands out for outgoing connections.
+///
+/// # Panics
+///
+/// If all of them are taken.
+#[must_use]
+pub fn free_port() -> u16 {
+    let start = 20_000 + u16::try_from(process::id() % 10_000).unwrap_or_default();
+    (start..32_000)
+        .chain(20_000..start)
+        .find(|&port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok())
+        .expect("a free port")
+}
+
+/// Says loudly that tests are skipped because a server is not on this machine; on a machine that must have it, in
+/// CI, it fails instead.
+///
+/// # Panics
+///
+/// In CI, unless `may_be_missing` says that the server cannot be installed there.
+pub fn skip(server: &str, why: &str, may_be_missing: bool) {
+    let in_ci = env::var_os("CI").is_some();
+    assert!(
+        may_be_missing || !in_ci,
+        "{server} is missing, and CI can have it: {why}"
+    );
+    // The test harness shows standard error of failing tests only, unless it is written past its capture.
+    let message = format!("\n*** SKIPPED: the tests of {server} did not run: {why}\n");
+    drop(io::stderr().write_all(message.as_bytes()));
+}
