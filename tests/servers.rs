@@ -1,5 +1,8 @@
 //! Real servers, started by the tests that need them, and gone with the process that started them.
 
+pub mod pgbouncer;
+pub mod postgres;
+
 use std::{
     env,
     fs::File,
@@ -14,15 +17,16 @@ use std::{
 #[derive(Debug)]
 pub struct Leashed(Child);
 
-/// `$1` is a folder to remove afterwards, or nothing; the rest is the server's command.
+/// `$1` is a folder to remove afterwards, or nothing, `$2` the signal that ends the server; the rest is its command.
 const LEASH: &str = r#"
 folder=$1
-shift
+signal=$2
+shift 2
 "$@" &
 server=$!
 cat >/dev/null <&3
 kill -CONT "$server" 2>/dev/null
-kill -KILL "$server" 2>/dev/null
+kill -"$signal" "$server" 2>/dev/null
 wait "$server" 2>/dev/null
 if [ -n "$folder" ]; then rm -rf "$folder"; fi
 "#;
@@ -34,11 +38,26 @@ impl Leashed {
     ///
     /// If the log cannot be written, or there is no shell. A command that fails says so in the log.
     pub fn start(command: &[&str], log: &Path, remove: Option<&Path>) -> io::Result<Self> {
+        Self::start_for("KILL", command, log, remove)
+    }
+
+    /// Starts a command that ends in order by another signal than `KILL`.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start).
+    pub fn start_for(
+        signal: &str,
+        command: &[&str],
+        log: &Path,
+        remove: Option<&Path>,
+    ) -> io::Result<Self> {
         let log = File::options().create(true).append(true).open(log)?;
         let script = format!("exec 3<&0 </dev/null\n{LEASH}");
         let child = Command::new("sh")
             .args(["-c", &script, "leash"])
             .arg(remove.unwrap_or(Path::new("")))
+            .arg(signal)
             .args(command)
             .stdin(Stdio::piped())
             .stdout(log.try_clone()?)
