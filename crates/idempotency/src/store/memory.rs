@@ -1,5 +1,8 @@
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{
+        BTreeSet, HashMap,
+        hash_map::Entry::{Occupied, Vacant},
+    },
     fmt,
     sync::{
         Arc,
@@ -45,8 +48,8 @@ pub struct MemoryStore {
 struct Shard {
     // Boxed, because the map is half empty most of the time.
     entries: HashMap<RecordId, Box<Entry>>,
-    /// Each entry by the time at which it may be forgotten, so that no sweep has to look at the others.
-    expiries: BTreeSet<(SystemTime, RecordId)>,
+    /// Each entry by a time before which it cannot be forgotten, so that no sweep has to look at the others.
+    queue: BTreeSet<(SystemTime, RecordId)>,
 }
 
 struct Entry {
@@ -54,6 +57,9 @@ struct Entry {
     token: Token,
     attempt: u32,
     expires_at: SystemTime,
+    /// Its place in the queue, never later than `expires_at`. A claim stands where the earliest outcome of its run
+    /// would end, so that neither its completion nor its renewal has to move it.
+    queued_at: SystemTime,
     phase: Phase,
 }
 
@@ -146,13 +152,13 @@ impl MemoryStore {
 
 impl Shard {
     fn insert(&mut self, id: RecordId, entry: Entry) {
-        self.expiries.insert((entry.expires_at, id));
+        self.queue.insert((entry.queued_at, id));
         self.entries.insert(id, Box::new(entry));
     }
 
     fn remove(&mut self, id: &RecordId) -> Option<Box<Entry>> {
         let entry = self.entries.remove(id)?;
-        self.expiries.remove(&(entry.expires_at, *id));
+        self.queue.remove(&(entry.queued_at, *id));
         Some(entry)
     }
 
@@ -160,10 +166,14 @@ impl Shard {
         let Some(entry) = self.entries.get_mut(id) else {
             return;
         };
-        self.expiries.remove(&(entry.expires_at, *id));
-        self.expiries.insert((expires_at, *id));
         entry.expires_at = expires_at;
         change(entry);
+        // Only an operator's ttl can be as short as that.
+        if expires_at < entry.queued_at {
+            self.queue.remove(&(entry.queued_at, *id));
+            self.queue.insert((expires_at, *id));
+            entry.queued_at = expires_at;
+        }
     }
 
     /// Removes up to so many entries whose time is over.
@@ -174,11 +184,19 @@ impl Shard {
     fn take_expired(&mut self, now: SystemTime, limit: usize) -> Vec<Box<Entry>> {
         let mut taken = Vec::new();
         while taken.len() < limit
-            && let Some(&(expires_at, id)) = self.expiries.first()
-            && expires_at <= now
+            && let Some(&(queued_at, id)) = self.queue.first()
+            && queued_at <= now
         {
-            self.expiries.pop_first();
-            taken.extend(self.entries.remove(&id));
+            self.queue.pop_first();
+            match self.entries.entry(id) {
+                Occupied(entry) if entry.get().expires_at <= now => taken.push(entry.remove()),
+                Occupied(mut entry) => {
+                    let entry = entry.get_mut();
+                    entry.queued_at = entry.expires_at;
+                    self.queue.insert((entry.queued_at, id));
+                }
+                Vacant(_) => {}
+            }
         }
         taken
     }
@@ -269,6 +287,7 @@ impl Store for MemoryStore {
             token: hold.token,
             attempt,
             expires_at: lease_until + hold.ttl,
+            queued_at: now + hold.ttl,
             phase: Phase::InFlight { lease_until },
         };
         shard.insert(hold.id, entry);
