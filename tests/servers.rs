@@ -10,6 +10,7 @@ use std::{
     net::{Ipv4Addr, TcpListener},
     path::Path,
     process::{self, Child, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
 };
 
 /// A server on a leash: it is killed when this is dropped, and also when the process that holds this ends in any
@@ -75,16 +76,24 @@ impl Drop for Leashed {
     }
 }
 
-/// A port that nobody uses, below those that the system hands out for outgoing connections.
+/// A port that nobody uses, below those that the system hands out for outgoing connections; and another one each time,
+/// because a server takes a while to take its own.
 ///
 /// # Panics
 ///
 /// If all of them are taken.
 #[must_use]
 pub fn free_port() -> u16 {
-    let start = 20_000 + u16::try_from(process::id() % 10_000).unwrap_or_default();
-    (start..32_000)
-        .chain(20_000..start)
+    static ASKED: AtomicU32 = AtomicU32::new(0);
+    let ports = 20_000..32_000;
+    // Two processes that test at one time begin at different ones.
+    let start = process::id().wrapping_mul(100);
+    (0..ports.len())
+        .filter_map(|_| {
+            let asked = ASKED.fetch_add(1, Ordering::Relaxed);
+            let distance = start.wrapping_add(asked) % u32::try_from(ports.len()).ok()?;
+            Some(ports.start + u16::try_from(distance).ok()?)
+        })
         .find(|&port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok())
         .expect("a free port")
 }

@@ -234,6 +234,9 @@ fn start(binaries: &Path, folder: &Path, port: u16, remove: Option<&Path>) -> Le
             "max_connections=200",
             // What the disk has is lost with the folder anyway.
             "-F",
+            // So that what is logged can be told by the database.
+            "-c",
+            "log_line_prefix=%d|%p ",
         ]
         .map(Into::into),
     );

@@ -1,5 +1,7 @@
 use std::{error::Error, fmt};
 
+use sqlx::error::DatabaseError;
+
 use crate::StoreError;
 
 /// Why a PostgreSQL store could not be opened.
@@ -101,7 +103,7 @@ pub(super) fn store_error(error: sqlx::Error) -> StoreError {
 fn sql_state(error: &sqlx::Error) -> String {
     error
         .as_database_error()
-        .and_then(|error| error.code())
+        .and_then(DatabaseError::code)
         .map(Into::into)
         .unwrap_or_default()
 }
