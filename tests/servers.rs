@@ -1,5 +1,8 @@
 //! Real servers, started by the tests that need them, and gone with the process that started them.
 
+pub mod pgbouncer;
+pub mod postgres;
+
 use std::{
     env,
     fs::File,
@@ -7,6 +10,7 @@ use std::{
     net::{Ipv4Addr, TcpListener},
     path::Path,
     process::{self, Child, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
 };
 
 /// A server on a leash: it is killed when this is dropped, and also when the process that holds this ends in any
@@ -14,15 +18,16 @@ use std::{
 #[derive(Debug)]
 pub struct Leashed(Child);
 
-/// `$1` is a folder to remove afterwards, or nothing; the rest is the server's command.
+/// `$1` is a folder to remove afterwards, or nothing, `$2` the signal that ends the server; the rest is its command.
 const LEASH: &str = r#"
 folder=$1
-shift
+signal=$2
+shift 2
 "$@" &
 server=$!
 cat >/dev/null <&3
 kill -CONT "$server" 2>/dev/null
-kill -KILL "$server" 2>/dev/null
+kill -"$signal" "$server" 2>/dev/null
 wait "$server" 2>/dev/null
 if [ -n "$folder" ]; then rm -rf "$folder"; fi
 "#;
@@ -34,11 +39,26 @@ impl Leashed {
     ///
     /// If the log cannot be written, or there is no shell. A command that fails says so in the log.
     pub fn start(command: &[&str], log: &Path, remove: Option<&Path>) -> io::Result<Self> {
+        Self::start_for("KILL", command, log, remove)
+    }
+
+    /// Starts a command that ends in order by another signal than `KILL`.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start).
+    pub fn start_for(
+        signal: &str,
+        command: &[&str],
+        log: &Path,
+        remove: Option<&Path>,
+    ) -> io::Result<Self> {
         let log = File::options().create(true).append(true).open(log)?;
         let script = format!("exec 3<&0 </dev/null\n{LEASH}");
         let child = Command::new("sh")
             .args(["-c", &script, "leash"])
             .arg(remove.unwrap_or(Path::new("")))
+            .arg(signal)
             .args(command)
             .stdin(Stdio::piped())
             .stdout(log.try_clone()?)
@@ -56,16 +76,24 @@ impl Drop for Leashed {
     }
 }
 
-/// A port that nobody uses, below those that the system hands out for outgoing connections.
+/// A port that nobody uses, below those that the system hands out for outgoing connections; and another one each time,
+/// because a server takes a while to take its own.
 ///
 /// # Panics
 ///
 /// If all of them are taken.
 #[must_use]
 pub fn free_port() -> u16 {
-    let start = 20_000 + u16::try_from(process::id() % 10_000).unwrap_or_default();
-    (start..32_000)
-        .chain(20_000..start)
+    static ASKED: AtomicU32 = AtomicU32::new(0);
+    let ports = 20_000..32_000;
+    // Two processes that test at one time begin at different ones.
+    let start = process::id().wrapping_mul(100);
+    (0..ports.len())
+        .filter_map(|_| {
+            let asked = ASKED.fetch_add(1, Ordering::Relaxed);
+            let distance = start.wrapping_add(asked) % u32::try_from(ports.len()).ok()?;
+            Some(ports.start + u16::try_from(distance).ok()?)
+        })
         .find(|&port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok())
         .expect("a free port")
 }

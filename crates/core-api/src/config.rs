@@ -1,8 +1,12 @@
 //! The options: each is a flag and an environment variable.
 
+mod server_url;
+
 use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr};
 
 use clap::{Parser, ValueEnum, builder::BoolishValueParser};
+
+pub use server_url::ServerUrl;
 
 /// A booking service whose writes are safe to retry.
 ///
@@ -15,8 +19,8 @@ pub struct Config {
     #[arg(long, env = "CORE_API_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:3000", value_parser = address)]
     pub listen: SocketAddr,
 
-    /// Where bookings are kept: sqlite:PATH, a file that is created if it is missing, or memory:, which
-    /// forgets them when the service ends.
+    /// Where bookings are kept: sqlite:PATH, a file that is created if it is missing; postgres://…, a database
+    /// that any number of services can share; or memory:, which forgets them when the service ends.
     #[arg(
         long,
         env = "CORE_API_DATABASE",
@@ -26,7 +30,7 @@ pub struct Config {
     pub database: DatabaseUrl,
 
     /// Where idempotency keys and their answers are kept: same, which is the database; sqlite:PATH, a file of
-    /// its own; or memory:, which forgets them when the service ends.
+    /// its own; postgres://…, a database of theirs; or memory:, which forgets them when the service ends.
     ///
     /// A request holds its key by a lease of 30 seconds, taken before the booking is written and renewed while
     /// the request runs, wherever the keys are. If the service is killed in between, retries are answered 409
@@ -56,6 +60,8 @@ pub enum DatabaseUrl {
     Memory,
     /// In a file.
     Sqlite(PathBuf),
+    /// On a server.
+    Postgres(ServerUrl),
 }
 
 /// Where keys and their answers are kept.
@@ -67,6 +73,8 @@ pub enum StoreUrl {
     Memory,
     /// In a file.
     Sqlite(PathBuf),
+    /// On a server.
+    Postgres(ServerUrl),
 }
 
 /// How log lines are written.
@@ -82,11 +90,11 @@ impl FromStr for DatabaseUrl {
     type Err = String;
 
     fn from_str(url: &str) -> Result<Self, String> {
-        const ACCEPTED: &str = "sqlite:PATH or memory:";
+        const ACCEPTED: &str = "sqlite:PATH, postgres://HOST/DATABASE or memory:";
         match url.split_once(':') {
             Some(("memory", "")) => Ok(Self::Memory),
             Some(("sqlite", path)) => sqlite_path(path).map(Self::Sqlite),
-            Some(("postgres" | "postgresql", _)) => Err(not_yet("Postgres", ACCEPTED)),
+            Some(("postgres" | "postgresql", _)) => Ok(Self::Postgres(ServerUrl::new(url))),
             Some(("firestore", _)) => Err(not_yet("Firestore", ACCEPTED)),
             _ => Err(format!("expected {ACCEPTED}")),
         }
@@ -97,12 +105,12 @@ impl FromStr for StoreUrl {
     type Err = String;
 
     fn from_str(url: &str) -> Result<Self, String> {
-        const ACCEPTED: &str = "same, sqlite:PATH or memory:";
+        const ACCEPTED: &str = "same, sqlite:PATH, postgres://HOST/DATABASE or memory:";
         match url.split_once(':') {
             None if url == "same" => Ok(Self::Same),
             Some(("memory", "")) => Ok(Self::Memory),
             Some(("sqlite", path)) => sqlite_path(path).map(Self::Sqlite),
-            Some(("postgres" | "postgresql", _)) => Err(not_yet("Postgres", ACCEPTED)),
+            Some(("postgres" | "postgresql", _)) => Ok(Self::Postgres(ServerUrl::new(url))),
             Some(("redis" | "rediss", _)) => Err(not_yet("Redis", ACCEPTED)),
             Some(("firestore", _)) => Err(not_yet("Firestore", ACCEPTED)),
             _ => Err(format!("expected {ACCEPTED}")),
@@ -115,6 +123,7 @@ impl fmt::Display for DatabaseUrl {
         match self {
             Self::Memory => formatter.write_str("memory:"),
             Self::Sqlite(path) => write!(formatter, "sqlite:{}", path.display()),
+            Self::Postgres(url) => url.fmt(formatter),
         }
     }
 }
@@ -125,6 +134,7 @@ impl fmt::Display for StoreUrl {
             Self::Same => formatter.write_str("same"),
             Self::Memory => formatter.write_str("memory:"),
             Self::Sqlite(path) => write!(formatter, "sqlite:{}", path.display()),
+            Self::Postgres(url) => url.fmt(formatter),
         }
     }
 }
@@ -164,7 +174,12 @@ mod tests {
 
     #[test]
     fn urls_are_read_as_they_are_shown() {
-        for url in ["memory:", "sqlite:a.db", "sqlite:/var/lib/core api.db"] {
+        for url in [
+            "memory:",
+            "sqlite:a.db",
+            "sqlite:/var/lib/core api.db",
+            "postgres://db/bookings",
+        ] {
             assert_eq!(url.parse::<DatabaseUrl>().unwrap().to_string(), url);
             assert_eq!(url.parse::<StoreUrl>().unwrap().to_string(), url);
         }
@@ -174,12 +189,23 @@ mod tests {
     #[test]
     fn a_url_that_cannot_be_used_is_answered_with_those_that_can() {
         let cases = [
-            ("postgres://db/bookings", "Postgres is not supported yet"),
             ("firestore://project", "Firestore is not supported yet"),
-            ("mysql://db", "expected sqlite:PATH or memory:"),
-            ("core-api.db", "expected sqlite:PATH or memory:"),
-            ("memory:more", "expected sqlite:PATH or memory:"),
-            ("same", "expected sqlite:PATH or memory:"),
+            (
+                "mysql://db",
+                "expected sqlite:PATH, postgres://HOST/DATABASE or memory:",
+            ),
+            (
+                "core-api.db",
+                "expected sqlite:PATH, postgres://HOST/DATABASE or memory:",
+            ),
+            (
+                "memory:more",
+                "expected sqlite:PATH, postgres://HOST/DATABASE or memory:",
+            ),
+            (
+                "same",
+                "expected sqlite:PATH, postgres://HOST/DATABASE or memory:",
+            ),
             ("sqlite:", "expected a path after sqlite:"),
             ("sqlite::memory:", "write memory:"),
         ];
@@ -189,6 +215,7 @@ mod tests {
         }
         let error = "redis://localhost".parse::<StoreUrl>().unwrap_err();
         assert!(error.contains("Redis is not supported yet"), "{error}");
-        assert!(error.contains("same, sqlite:PATH or memory:"), "{error}");
+        let accepted = "same, sqlite:PATH, postgres://HOST/DATABASE or memory:";
+        assert!(error.contains(accepted), "{error}");
     }
 }

@@ -1,12 +1,15 @@
 //! Where bookings are kept, and where their keys are.
 
 mod memory;
+mod postgres;
 mod sqlite;
 
 use std::{error::Error, fmt, sync::Arc};
 
 use async_trait::async_trait;
-use idempotency::{MemoryStore, SqliteDatabase, SqliteError, SqliteStore, Store};
+use idempotency::{
+    MemoryStore, PostgresError, PostgresStore, SqliteDatabase, SqliteError, SqliteStore, Store,
+};
 use uuid::Uuid;
 
 use crate::{
@@ -14,6 +17,7 @@ use crate::{
     bookings::{Booking, Change},
 };
 use memory::MemoryBookings;
+use postgres::PostgresBookings;
 use sqlite::SqliteBookings;
 
 /// Bookings, each under its id. Every verb happens as a whole or not at all.
@@ -43,22 +47,27 @@ pub(crate) trait Bookings: fmt::Debug + Send + Sync + 'static {
 pub(crate) enum DatabaseError {
     /// SQLite says no.
     Sqlite(SqliteError),
+    /// PostgreSQL says no.
+    Postgres(sqlx::Error),
+    /// The PostgreSQL server cannot be used.
+    PostgresServer(PostgresError),
+    /// There was no answer in time.
+    TimedOut,
     /// Another version of this service has made the tables.
-    Schema { found: i64 },
+    Schema { found: i64, known: i64 },
 }
 
 /// Opens what the options name.
 ///
 /// With `--idempotency-store same` the keys share the bookings' file: one writer for both, so that a claim,
-/// a booking and an answer that come together cost one sync of the disk. They are still three steps, for the
-/// key is claimed in lease mode.
+/// a booking and an answer that come together cost one sync of the disk; or their pool of connections. They are
+/// still three steps, for the key is claimed in lease mode.
 pub(crate) async fn open(
     config: &Config,
 ) -> Result<(Arc<dyn Bookings>, Arc<dyn Store>), ServerError> {
     let database =
         |error: DatabaseError| ServerError::Database(config.database.to_string(), Box::new(error));
-    let store = |error: SqliteError| {
-        let error = DatabaseError::from(error);
+    let store = |error: DatabaseError| {
         ServerError::IdempotencyStore(config.idempotency_store.to_string(), Box::new(error))
     };
 
@@ -72,8 +81,15 @@ pub(crate) async fn open(
             let bookings = SqliteBookings::new(file.clone()).await.map_err(database)?;
             (
                 Arc::new(bookings),
-                Arc::new(SqliteStore::new(file).map_err(store)?),
+                Arc::new(SqliteStore::new(file).map_err(|error| store(error.into()))?),
             )
+        }
+        DatabaseUrl::Postgres(url) => {
+            let keys = PostgresStore::new(postgres::pool(url).await.map_err(database)?);
+            let bookings = PostgresBookings::new(&keys).await.map_err(database)?;
+            let created = keys.create_schema().await;
+            created.map_err(|error| store(error.into()))?;
+            (Arc::new(bookings), Arc::new(keys))
         }
     };
     let store: Arc<dyn Store> = match &config.idempotency_store {
@@ -81,7 +97,14 @@ pub(crate) async fn open(
         StoreUrl::Memory => Arc::new(MemoryStore::new()),
         // The same file cannot be opened twice.
         StoreUrl::Sqlite(path) if config.database == DatabaseUrl::Sqlite(path.clone()) => same,
-        StoreUrl::Sqlite(path) => Arc::new(SqliteStore::open(path).map_err(store)?),
+        StoreUrl::Sqlite(path) => {
+            let opened = SqliteStore::open(path);
+            Arc::new(opened.map_err(|error| store(error.into()))?)
+        }
+        StoreUrl::Postgres(url) => {
+            let connected = PostgresStore::connect(url.expose()).await;
+            Arc::new(connected.map_err(|error| store(error.into()))?)
+        }
     };
     Ok((bookings, store))
 }
@@ -94,10 +117,12 @@ impl fmt::Display for DatabaseError {
                  stop the other process, or name another file",
             ),
             Self::Sqlite(error) => error.fmt(formatter),
-            Self::Schema { found } => write!(
+            Self::Postgres(error) => error.fmt(formatter),
+            Self::PostgresServer(error) => error.fmt(formatter),
+            Self::TimedOut => formatter.write_str("the database did not answer in time"),
+            Self::Schema { found, known } => write!(
                 formatter,
-                "its tables have version {found}, and this program knows version {} only",
-                sqlite::SCHEMA_VERSION,
+                "its tables have version {found}, and this program knows version {known} only",
             ),
         }
     }
@@ -107,7 +132,9 @@ impl Error for DatabaseError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Sqlite(error) => error.source(),
-            Self::Schema { .. } => None,
+            Self::Postgres(error) => error.source(),
+            Self::PostgresServer(error) => error.source(),
+            Self::TimedOut | Self::Schema { .. } => None,
         }
     }
 }
@@ -115,5 +142,17 @@ impl Error for DatabaseError {
 impl From<SqliteError> for DatabaseError {
     fn from(error: SqliteError) -> Self {
         Self::Sqlite(error)
+    }
+}
+
+impl From<sqlx::Error> for DatabaseError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Postgres(error)
+    }
+}
+
+impl From<PostgresError> for DatabaseError {
+    fn from(error: PostgresError) -> Self {
+        Self::PostgresServer(error)
     }
 }

@@ -14,7 +14,7 @@ use crate::bookings::{Booking, Change, Status};
 pub(crate) struct SqliteBookings(SqliteDatabase);
 
 /// The version that [`CREATE`] makes, and the only one that is read.
-pub(super) const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 1;
 
 /// Ids are written as text, so that `sqlite3` shows them as clients do; those of version 7 begin with the
 /// time, so that the primary key's order is that of creation.
@@ -68,7 +68,10 @@ impl SqliteBookings {
             .await?;
         match found {
             SCHEMA_VERSION => Ok(Self(database)),
-            _ => Err(DatabaseError::Schema { found }),
+            _ => Err(DatabaseError::Schema {
+                found,
+                known: SCHEMA_VERSION,
+            }),
         }
     }
 }

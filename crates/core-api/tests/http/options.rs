@@ -31,6 +31,7 @@ fn help_lists_every_option_and_its_variable() {
         "127.0.0.1:3000",
         "sqlite:core-api.db",
         "sqlite:PATH",
+        "postgres://",
         "memory:",
         "same",
         "lease",
@@ -46,24 +47,18 @@ fn an_option_that_cannot_be_used_ends_the_start_and_is_named() {
         ("--listen", "localhost", "127.0.0.1:3000"),
         (
             "--database",
-            "postgres://localhost/bookings",
-            "sqlite:PATH or memory:",
+            "firestore://project",
+            "sqlite:PATH, postgres://HOST/DATABASE or memory:",
         ),
         (
             "--database",
-            "firestore://project",
-            "sqlite:PATH or memory:",
+            "bookings.db",
+            "sqlite:PATH, postgres://HOST/DATABASE or memory:",
         ),
-        ("--database", "bookings.db", "sqlite:PATH or memory:"),
         (
             "--idempotency-store",
             "redis://localhost",
-            "same, sqlite:PATH or memory:",
-        ),
-        (
-            "--idempotency-store",
-            "postgres://localhost/keys",
-            "same, sqlite:PATH or memory:",
+            "same, sqlite:PATH, postgres://HOST/DATABASE or memory:",
         ),
         ("--log-format", "xml", "pretty, json"),
     ];
@@ -175,4 +170,45 @@ async fn the_ready_line_says_where_what_and_how() {
         .header("Content-Type", "application/json")
         .body(body.to_owned());
     assert_eq!(request.send().await.unwrap().status(), 201);
+}
+
+#[test]
+fn a_server_that_cannot_be_used_is_named_without_its_password() {
+    let directory = tempdir().unwrap();
+    let free = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let unreachable = format!("postgres://ann:secret@{free}/bookings?password=secret");
+    let cases = [
+        (
+            unreachable.as_str(),
+            format!("postgres://{free}/bookings: "),
+        ),
+        (
+            "postgres://ann:secret@db:port/bookings",
+            "postgres://db:port/bookings: ".to_owned(),
+        ),
+    ];
+    for (url, shown) in cases {
+        let options = [
+            vec!["--database", url],
+            vec!["--database", "memory:", "--idempotency-store", url],
+        ];
+        for arguments in options {
+            let option = arguments[arguments.len() - 2];
+            let output = run(
+                directory.path(),
+                &[&["--listen", "127.0.0.1:0"], &*arguments].concat(),
+            );
+            assert_eq!(output.status.code(), Some(1));
+            let error = String::from_utf8(output.stderr).unwrap();
+            assert!(
+                error.starts_with(&format!("core-api: {option} {shown}")),
+                "{error}"
+            );
+            assert!(!error.contains("secret"), "{error}");
+            assert_eq!(error.lines().count(), 1, "{error}");
+        }
+    }
 }

@@ -64,6 +64,12 @@ impl Wakeups {
         }
     }
 
+    /// Whether anybody waits for this id, so that a server need not be asked for a call that nobody hears.
+    #[cfg(feature = "postgres")]
+    pub(super) fn is_awaited(&self, id: &RecordId) -> bool {
+        self.waiting.lock().contains_key(id)
+    }
+
     fn leave(&self, id: &RecordId) {
         if let Entry::Occupied(mut waiters) = self.waiting.lock().entry(*id) {
             waiters.get_mut().count -= 1;

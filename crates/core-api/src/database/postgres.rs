@@ -1,0 +1,242 @@
+//! Bookings in PostgreSQL, by the connections that the keys there use too.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use idempotency::{PostgresError, PostgresStore};
+use sqlx::{
+    Connection, Error, PgConnection, PgPool, Postgres, Row,
+    postgres::{PgArguments, PgConnectOptions, PgPoolOptions, PgRow},
+    query,
+    query::Query,
+    raw_sql,
+};
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use super::{Bookings, DatabaseError};
+use crate::{
+    ServerUrl,
+    bookings::{Booking, Change, Status},
+};
+
+/// The table `bookings` in a database.
+#[derive(Debug)]
+pub(crate) struct PostgresBookings {
+    pool: PgPool,
+    /// Whether statements cannot stay prepared.
+    pooled: bool,
+}
+
+/// The version that [`CREATE`] makes, and the only one that is read.
+const SCHEMA_VERSION: i32 = 1;
+
+/// Services that start together would otherwise fail on each other's tables.
+const LOCK: &str = "select pg_advisory_xact_lock(6077316842092518537)";
+
+const IS_THERE: &str = "select to_regclass('bookings_schema') is not null";
+
+/// Ids of version 7 begin with the time, so that the primary key's order is that of creation.
+const CREATE: &str = "
+create table bookings_schema (version integer primary key);
+insert into bookings_schema values (1);
+create table bookings (
+    id uuid primary key,
+    service_id text not null,
+    customer_name text not null,
+    date date not null,
+    time time not null,
+    status text not null,
+    created_at timestamptz not null
+);
+";
+
+const VERSION: &str = "select version from bookings_schema";
+
+/// If the answer to it is lost and it is sent again, there is still one booking.
+const INSERT: &str = "
+insert into bookings (id, service_id, customer_name, date, time, status, created_at)
+values ($1, $2, $3, $4, $5, $6, $7)
+on conflict (id) do nothing
+";
+
+const GET: &str = "
+select id, service_id, customer_name, date, time, status, created_at
+from bookings where id = $1
+";
+
+const LIST: &str = "
+select id, service_id, customer_name, date, time, status, created_at
+from bookings where id < $1 order by id desc limit $2
+";
+
+const CHANGE: &str = "
+update bookings set
+    service_id = coalesce($2, service_id),
+    customer_name = coalesce($3, customer_name),
+    date = coalesce($4, date),
+    time = coalesce($5, time),
+    status = coalesce($6, status)
+where id = $1
+returning id, service_id, customer_name, date, time, status, created_at
+";
+
+const REMOVE: &str = "delete from bookings where id = $1 returning id";
+
+/// As many requests write at one time; a few services still fit into the server's usual 100 connections.
+const MOST_CONNECTIONS: u32 = 20;
+
+/// How long a statement may take before its request is answered 503.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often a statement is sent whose connection is lost.
+const TRIES: usize = 3;
+
+type Statement<'q> = Query<'q, Postgres, PgArguments>;
+
+/// Connections to a server that has answered once.
+pub(super) async fn pool(url: &ServerUrl) -> Result<PgPool, DatabaseError> {
+    let options: PgConnectOptions = url.expose().parse().map_err(PostgresError::Url)?;
+    // PgBouncer refuses this setting unless it is told otherwise.
+    let options = options.extra_float_digits(None);
+    // Not by the pool, which would go on trying, and then say nothing of the reason.
+    let connected = timeout(PATIENCE, PgConnection::connect_with(&options))
+        .await
+        .map_err(|_| PostgresError::TimedOut)?
+        .map_err(PostgresError::Connect)?;
+    connected.close().await?;
+    Ok(PgPoolOptions::new()
+        .max_connections(MOST_CONNECTIONS)
+        .connect_lazy_with(options))
+}
+
+impl PostgresBookings {
+    /// Makes the table if the database has none.
+    pub(super) async fn new(keys: &PostgresStore) -> Result<Self, DatabaseError> {
+        let pool = keys.pool().clone();
+        let mut transaction = pool.begin().await?;
+        raw_sql(LOCK).execute(&mut *transaction).await?;
+        let is_there = raw_sql(IS_THERE).fetch_one(&mut *transaction).await?;
+        if !is_there.try_get::<bool, _>(0)? {
+            raw_sql(CREATE).execute(&mut *transaction).await?;
+        }
+        let version = raw_sql(VERSION).fetch_one(&mut *transaction).await?;
+        transaction.commit().await?;
+        match version.try_get(0)? {
+            SCHEMA_VERSION => Ok(Self {
+                pooled: keys.is_pooled().await?,
+                pool,
+            }),
+            found => Err(DatabaseError::Schema {
+                found: i64::from(found),
+                known: i64::from(SCHEMA_VERSION),
+            }),
+        }
+    }
+
+    /// Sends a statement that may be done twice; if its connection is lost, on another one.
+    async fn run<'q>(
+        &self,
+        statement: impl Fn() -> Statement<'q>,
+    ) -> Result<Vec<PgRow>, DatabaseError> {
+        for _ in 1..TRIES {
+            match self.run_once(statement()).await {
+                Err(DatabaseError::Postgres(error)) if is_lost(&error) => {}
+                ended => return ended,
+            }
+        }
+        self.run_once(statement()).await
+    }
+
+    async fn run_once(&self, statement: Statement<'_>) -> Result<Vec<PgRow>, DatabaseError> {
+        let rows = async {
+            if !self.pooled {
+                return statement.fetch_all(&self.pool).await;
+            }
+            // The transaction keeps the server's process, in which the statement is prepared, until it is executed.
+            let mut transaction = self.pool.begin().await?;
+            let statement = statement.persistent(false);
+            let rows = statement.fetch_all(&mut *transaction).await?;
+            transaction.commit().await?;
+            Ok(rows)
+        };
+        let rows = timeout(PATIENCE, rows).await;
+        Ok(rows.map_err(|_| DatabaseError::TimedOut)??)
+    }
+}
+
+#[async_trait]
+impl Bookings for PostgresBookings {
+    async fn insert(&self, booking: Booking) -> Result<(), DatabaseError> {
+        let inserted = self.run(|| {
+            query(INSERT)
+                .bind(booking.id)
+                .bind(booking.service_id.as_str())
+                .bind(booking.customer_name.as_str())
+                .bind(booking.date)
+                .bind(booking.time)
+                .bind(booking.status.name())
+                .bind(booking.created_at)
+        });
+        inserted.await?;
+        Ok(())
+    }
+
+    async fn get(&self, id: Uuid) -> Result<Option<Booking>, DatabaseError> {
+        let found = self.run(|| query(GET).bind(id)).await?;
+        Ok(found.first().map(booking).transpose()?)
+    }
+
+    async fn list(&self, after: Option<Uuid>, limit: u16) -> Result<Vec<Booking>, DatabaseError> {
+        let after = after.unwrap_or(Uuid::max());
+        let list = || query(LIST).bind(after).bind(i64::from(limit));
+        let listed: Result<_, _> = self.run(list).await?.iter().map(booking).collect();
+        Ok(listed?)
+    }
+
+    async fn change(&self, id: Uuid, change: Change) -> Result<Option<Booking>, DatabaseError> {
+        let changed = self.run(|| {
+            query(CHANGE)
+                .bind(id)
+                .bind(change.service_id.as_deref())
+                .bind(change.customer_name.as_deref())
+                .bind(change.date)
+                .bind(change.time)
+                .bind(change.status.map(Status::name))
+        });
+        Ok(changed.await?.first().map(booking).transpose()?)
+    }
+
+    async fn remove(&self, id: Uuid) -> Result<bool, DatabaseError> {
+        // Sent again it would say that there is none.
+        let removed = self.run_once(query(REMOVE).bind(id)).await?;
+        Ok(!removed.is_empty())
+    }
+
+    async fn ping(&self) -> Result<(), DatabaseError> {
+        self.run(|| query(VERSION)).await?;
+        Ok(())
+    }
+}
+
+fn booking(row: &PgRow) -> Result<Booking, Error> {
+    let status = Status::from_name(row.try_get(5)?);
+    Ok(Booking {
+        id: row.try_get(0)?,
+        service_id: row.try_get(1)?,
+        customer_name: row.try_get(2)?,
+        date: row.try_get(3)?,
+        time: row.try_get(4)?,
+        status: status.ok_or_else(|| Error::Decode("not written by this service".into()))?,
+        created_at: row.try_get(6)?,
+    })
+}
+
+/// Whether the connection broke, or the server ended it.
+fn is_lost(error: &Error) -> bool {
+    match error {
+        Error::Io(_) | Error::Protocol(_) => true,
+        Error::Database(error) => error.code().is_some_and(|code| code.starts_with("57P")),
+        _ => false,
+    }
+}

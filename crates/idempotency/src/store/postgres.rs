@@ -1,0 +1,376 @@
+mod connections;
+mod error;
+mod listener;
+mod records;
+mod route;
+mod schema;
+
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use sqlx::{
+    Connection, PgConnection, PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions, PgRow},
+    query,
+};
+use tokio::time::timeout;
+
+pub use error::PostgresError;
+
+use super::{Claim, Fenced, Hold, Resolution, Store, StoreError, Subscription, Wakeups};
+use crate::{Fingerprint, Record, RecordId, Token};
+use connections::{Again, Connections};
+use error::store_error;
+use listener::Listener;
+use records::{Found, Next, microseconds};
+use route::Route;
+
+/// A store in PostgreSQL, by the application's own connections: any number of processes share it.
+///
+/// ```no_run
+/// use idempotency::{Idempotency, PostgresStore};
+/// use sqlx::PgPool;
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let pool = PgPool::connect("postgres://app@db.example/bookings").await?;
+/// let store = PostgresStore::new(pool.clone());
+/// store.create_schema().await?;
+/// let idempotency = Idempotency::new(store);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// The pool is one of sqlx 0.9. Clones are handles on one store. A first run costs two statements, its claim
+/// and its completion, each a commit of its own; a replay costs one that writes nothing.
+///
+/// # What it needs
+///
+/// PostgreSQL 12 or later; a role that may select, insert, update and delete in the table `idempotency_records`, and
+/// read `idempotency_schema`. Both are found by the role's search path. The application may keep its own tables
+/// beside them.
+///
+/// # Duplicates that wait
+///
+/// From the first one on, each store has one more connection, beside the pool, on which it listens for
+/// notifications. Where that does not work, duplicates look every quarter of a second. None of them holds a
+/// connection while it waits.
+///
+/// # PgBouncer
+///
+/// The store finds out by itself whether a pooler lends out the server's processes by the transaction. If so, it
+/// leaves no statement prepared, at the price of three more round trips for each one, and does without
+/// notifications. Poolers by the statement do not work. sqlx sends `extra_float_digits` when it connects, which
+/// PgBouncer refuses as it is delivered: build the pool with `PgConnectOptions::extra_float_digits(None)`, as
+/// [`connect`](Self::connect) does.
+///
+/// # Limits
+///
+/// What was committed survives as the server is configured: with `synchronous_commit = off`, or after a failover
+/// to a standby that replicates asynchronously, the last answers may be forgotten, and their requests run again.
+/// Expired records are deleted by the engine's sweep; their room is given back by autovacuum, which has to be on.
+///
+/// # Errors
+///
+/// A server that is down, slow or out of connections is unavailable within four seconds. A record that another
+/// version has written, or somebody has damaged, is unreadable; none of this is ever taken for a free key.
+#[derive(Clone)]
+pub struct PostgresStore(Arc<Shared>);
+
+struct Shared {
+    connections: Arc<Connections>,
+    wakeups: Wakeups,
+    listener: Listener,
+}
+
+/// How long opening a connection or making the tables may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often a claim looks at a record that changes under its eyes.
+const LOOKS: usize = 100;
+
+impl PostgresStore {
+    /// The statements that [`create_schema`](Self::create_schema) executes, for those who migrate by hand.
+    pub const SCHEMA: &str = schema::CREATE;
+
+    /// A store behind this pool. Nothing is sent yet.
+    #[must_use]
+    pub fn new(pool: PgPool) -> Self {
+        Self(Arc::new(Shared {
+            connections: Arc::new(Connections::new(pool)),
+            wakeups: Wakeups::default(),
+            listener: Listener::new(),
+        }))
+    }
+
+    /// A store with a pool of its own for this URL, and its tables made.
+    ///
+    /// # Errors
+    ///
+    /// If the URL cannot be understood or the server not be reached, and as
+    /// [`create_schema`](Self::create_schema).
+    pub async fn connect(url: &str) -> Result<Self, PostgresError> {
+        let options: PgConnectOptions = url.parse().map_err(PostgresError::Url)?;
+        let options = options.extra_float_digits(None);
+        // Not by the pool, which would go on trying, and then say nothing of the reason.
+        let set_up = async {
+            let mut connection = PgConnection::connect_with(&options)
+                .await
+                .map_err(PostgresError::Connect)?;
+            schema::set_up(&mut connection).await?;
+            connection.close().await.map_err(PostgresError::Connect)
+        };
+        in_time(set_up).await?;
+        // Statements can be sent again, so none has to ask first whether the connection still lives.
+        let pool = PgPoolOptions::new()
+            .test_before_acquire(false)
+            .connect_lazy_with(options);
+        Ok(Self::new(pool))
+    }
+
+    /// Makes the tables where there are none. Several processes may call it at one time.
+    ///
+    /// # Errors
+    ///
+    /// If a newer version of this library made the tables that are there, or they cannot be made.
+    pub async fn create_schema(&self) -> Result<(), PostgresError> {
+        in_time(async {
+            let mut connection = self
+                .pool()
+                .acquire()
+                .await
+                .map_err(PostgresError::Connect)?;
+            schema::set_up(&mut connection).await
+        })
+        .await
+    }
+
+    /// The pool, for the application's own tables.
+    #[must_use]
+    pub fn pool(&self) -> &PgPool {
+        self.0.connections.pool()
+    }
+
+    /// Whether a pooler lends out the server's processes by the transaction, so that statements cannot stay
+    /// prepared and a session has no state.
+    ///
+    /// # Errors
+    ///
+    /// If the server cannot be reached.
+    pub async fn is_pooled(&self) -> Result<bool, PostgresError> {
+        let route = async {
+            let route = self.0.connections.route().await;
+            route.map_err(PostgresError::Connect)
+        };
+        Ok(in_time(route).await? == Route::Pooled)
+    }
+
+    /// Takes the key over. If it is not there to be taken any more, there is no attempt.
+    async fn take_over(
+        &self,
+        hold: &Hold,
+        fingerprint: &Fingerprint,
+    ) -> Result<Option<u32>, StoreError> {
+        let rows = self.0.connections.run(Again::Whenever, || {
+            query(records::TAKE_OVER)
+                .bind(hold.id.as_bytes())
+                .bind(fingerprint.as_bytes())
+                .bind(hold.token.as_bytes())
+                .bind(microseconds(hold.lease))
+                .bind(microseconds(hold.ttl))
+        });
+        let taken = rows.await?;
+        let attempt = taken.first().map(|row| records::attempt(row, 0));
+        attempt.transpose().map_err(store_error)
+    }
+
+    /// Sees to it that the end of this hold will be heard of; false if it has ended already.
+    async fn await_end(&self, id: &RecordId, owner: &Token) -> Result<bool, StoreError> {
+        // Whoever asks to be notified has to listen first.
+        if !self.0.listener.is_on().await {
+            return Ok(true);
+        }
+        let rows = self.0.connections.run(Again::Whenever, || {
+            query(records::AWAIT)
+                .bind(id.as_bytes())
+                .bind(owner.as_bytes())
+        });
+        Ok(!rows.await?.is_empty())
+    }
+
+    /// What a statement that only the owner's token fits has done.
+    fn ended(&self, id: &RecordId, rows: &[PgRow]) -> Fenced<()> {
+        let fenced = fenced(rows);
+        if fenced == Fenced::Done(()) {
+            self.0.wakeups.wake(id);
+        }
+        fenced
+    }
+}
+
+#[async_trait]
+impl Store for PostgresStore {
+    async fn claim(&self, hold: &Hold, fingerprint: &Fingerprint) -> Result<Claim, StoreError> {
+        for _ in 0..LOOKS {
+            let rows = self.0.connections.run(Again::Whenever, || {
+                query(records::CLAIM)
+                    .bind(hold.id.as_bytes())
+                    .bind(fingerprint.as_bytes())
+                    .bind(hold.token.as_bytes())
+                    .bind(microseconds(hold.lease))
+                    .bind(microseconds(hold.ttl))
+            });
+            let rows = rows.await?;
+            let Some(row) = rows.first() else { continue };
+            let found = Found::read(row).map_err(store_error)?;
+            let awaited = found.awaited || !self.0.wakeups.is_awaited(&hold.id);
+            match found.judge(hold, fingerprint) {
+                Next::Answer(claim) => return Ok(claim),
+                Next::Wait(owner, claim) => {
+                    if awaited || self.await_end(&hold.id, &owner).await? {
+                        return Ok(claim);
+                    }
+                }
+                Next::TakeOver => {
+                    if let Some(attempt) = self.take_over(hold, fingerprint).await? {
+                        return Ok(Claim::Won { attempt });
+                    }
+                }
+            }
+        }
+        Err(StoreError::unavailable(format!(
+            "the record has changed {LOOKS} times while it was looked at"
+        )))
+    }
+
+    async fn renew(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
+        let rows = self.0.connections.run(Again::Whenever, || {
+            query(records::RENEW)
+                .bind(hold.id.as_bytes())
+                .bind(hold.token.as_bytes())
+                .bind(microseconds(hold.lease))
+                .bind(microseconds(hold.ttl))
+        });
+        Ok(fenced(&rows.await?))
+    }
+
+    async fn complete(
+        &self,
+        hold: &Hold,
+        outcome: Bytes,
+    ) -> Result<Fenced<SystemTime>, StoreError> {
+        let rows = self.0.connections.run(Again::Whenever, || {
+            query(records::COMPLETE)
+                .bind(hold.id.as_bytes())
+                .bind(hold.token.as_bytes())
+                .bind(microseconds(hold.ttl))
+                .bind(outcome.as_ref())
+        });
+        let rows = rows.await?;
+        let Some(row) = rows.first() else {
+            return Ok(Fenced::Lost);
+        };
+        self.0.wakeups.wake(&hold.id);
+        Ok(Fenced::Done(records::time(row, 0).map_err(store_error)?))
+    }
+
+    async fn release(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
+        self.resolve(&hold.id, &hold.token, Resolution::Release)
+            .await
+    }
+
+    async fn inspect(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
+        let rows = self
+            .0
+            .connections
+            .run(Again::Whenever, || query(records::FIND).bind(id.as_bytes()));
+        let found = rows.await?.first().map(records::record);
+        found.transpose().map_err(store_error)
+    }
+
+    async fn list(
+        &self,
+        after: Option<&RecordId>,
+        limit: usize,
+    ) -> Result<Vec<Record>, StoreError> {
+        // No id is as small as no bytes, so those stand for the start.
+        let after = after.map_or(&[][..], |id| id.as_bytes());
+        let rows = self.0.connections.run(Again::Whenever, || {
+            query(records::LIST).bind(after).bind(records::rows(limit))
+        });
+        let records = rows.await?;
+        records
+            .iter()
+            .map(|row| records::record(row).map_err(store_error))
+            .collect()
+    }
+
+    async fn resolve(
+        &self,
+        id: &RecordId,
+        seen: &Token,
+        resolution: Resolution,
+    ) -> Result<Fenced<()>, StoreError> {
+        let token = Token::random();
+        let rows = self.0.connections.run(Again::IfUndone, || {
+            let end = match &resolution {
+                Resolution::Release => records::RELEASE,
+                Resolution::Complete { .. } => records::RESOLVE,
+            };
+            let end = query(end).bind(id.as_bytes()).bind(seen.as_bytes());
+            match &resolution {
+                Resolution::Release => end,
+                Resolution::Complete { outcome, ttl } => end
+                    .bind(token.as_bytes())
+                    .bind(microseconds(*ttl))
+                    .bind(outcome.as_ref()),
+            }
+        });
+        Ok(self.ended(id, &rows.await?))
+    }
+
+    async fn purge_expired(&self, limit: usize) -> Result<usize, StoreError> {
+        let purged = self.0.connections.run(Again::IfUndone, || {
+            query(records::PURGE).bind(records::rows(limit))
+        });
+        Ok(purged.await?.len())
+    }
+
+    fn subscribe(&self, id: &RecordId) -> Subscription {
+        let Shared {
+            connections,
+            wakeups,
+            listener,
+        } = self.0.as_ref();
+        listener.ensure_running(connections, wakeups);
+        wakeups.subscribe(id, listener.poll_every())
+    }
+}
+
+impl fmt::Debug for PostgresStore {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("PostgresStore")
+            .field("connections", &self.0.connections)
+            .finish_non_exhaustive()
+    }
+}
+
+fn fenced(rows: &[PgRow]) -> Fenced<()> {
+    match rows {
+        [] => Fenced::Lost,
+        _ => Fenced::Done(()),
+    }
+}
+
+async fn in_time<T>(
+    work: impl Future<Output = Result<T, PostgresError>>,
+) -> Result<T, PostgresError> {
+    timeout(PATIENCE, work)
+        .await
+        .unwrap_or(Err(PostgresError::TimedOut))
+}

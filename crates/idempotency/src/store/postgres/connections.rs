@@ -1,0 +1,158 @@
+//! The user's connections, and how a statement gets through one of them, or fails in time.
+
+use std::{error::Error, time::Duration};
+
+use sqlx::{
+    Connection, PgConnection, PgPool, Postgres,
+    postgres::{PgArguments, PgRow},
+    query::Query,
+};
+use tokio::{
+    sync::OnceCell,
+    time::{Instant, timeout_at},
+};
+
+use super::{
+    error::{Failure, store_error},
+    route::Route,
+};
+use crate::StoreError;
+
+/// A statement with its values. A connection is taken for each one only, so nobody holds one while it waits.
+pub(super) type Statement<'q> = Query<'q, Postgres, PgArguments>;
+
+#[derive(Debug)]
+pub(super) struct Connections {
+    pool: PgPool,
+    route: OnceCell<Route>,
+}
+
+/// Which failures allow a statement to be sent again.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Again {
+    /// Every one that may pass: the statement recognises what it has done already.
+    Whenever,
+    /// Only those after which it is certain that nothing was done.
+    IfUndone,
+}
+
+/// How long a statement may take, from waiting for a connection to the last row. It ends before the engine gives
+/// up, so that the connection can still be put in order.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+/// Between a failure and the next try.
+const PAUSE: Duration = Duration::from_millis(10);
+
+impl Connections {
+    pub(super) fn new(pool: PgPool) -> Self {
+        Self {
+            pool,
+            route: OnceCell::new(),
+        }
+    }
+
+    pub(super) const fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    /// How the server is reached. It is found out once.
+    pub(super) async fn route(&self) -> Result<Route, sqlx::Error> {
+        match self.route.get() {
+            Some(route) => Ok(*route),
+            None => self.find_route(&mut *self.pool.acquire().await?).await,
+        }
+    }
+
+    pub(super) async fn run<'q>(
+        &self,
+        again: Again,
+        statement: impl Fn() -> Statement<'q>,
+    ) -> Result<Vec<PgRow>, StoreError> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let error = match self.run_once(statement(), deadline).await? {
+                Ok(rows) => return Ok(rows),
+                Err(error) => error,
+            };
+            let may_repeat = match (Failure::of(&error), again) {
+                (Failure::Undone | Failure::ReadOnly, _)
+                | (Failure::ConnectionLost, Again::Whenever) => true,
+                (Failure::ConnectionLost, Again::IfUndone) | (Failure::Lasting, _) => false,
+            };
+            if !may_repeat || Instant::now() + PAUSE >= deadline {
+                return Err(store_error(error));
+            }
+            tracing::debug!(
+                error = &error as &dyn Error,
+                "a statement is sent to PostgreSQL again"
+            );
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// The outer error is about the time, or about getting a connection.
+    async fn run_once(
+        &self,
+        statement: Statement<'_>,
+        deadline: Instant,
+    ) -> Result<Result<Vec<PgRow>, sqlx::Error>, StoreError> {
+        let mut connection = timeout_at(deadline, self.pool.acquire())
+            .await
+            .map_err(|_| timed_out("a connection"))?
+            .map_err(store_error)?;
+        match timeout_at(deadline, self.execute(&mut connection, statement)).await {
+            Ok(Ok(rows)) => Ok(Ok(rows)),
+            Ok(Err(error)) => {
+                if matches!(
+                    Failure::of(&error),
+                    Failure::ConnectionLost | Failure::ReadOnly
+                ) {
+                    connection.close_on_drop();
+                }
+                Ok(Err(error))
+            }
+            Err(_) => {
+                // An answer that comes yet must not be taken for that to the next statement.
+                connection.close_on_drop();
+                Err(timed_out("an answer"))
+            }
+        }
+    }
+
+    async fn execute(
+        &self,
+        connection: &mut PgConnection,
+        statement: Statement<'_>,
+    ) -> Result<Vec<PgRow>, sqlx::Error> {
+        // As long as this cannot be found out, the way that always works is taken.
+        let route = match self.route.get() {
+            Some(route) => *route,
+            None => self.find_route(connection).await.unwrap_or(Route::Pooled),
+        };
+        match route {
+            Route::Direct => statement.fetch_all(connection).await,
+            // A statement without a name is replaced by whoever comes next, so the transaction has to keep the
+            // server's process until the statement is executed.
+            Route::Pooled => {
+                let mut transaction = connection.begin().await?;
+                let statement = statement.persistent(false);
+                let rows = statement.fetch_all(&mut *transaction).await?;
+                transaction.commit().await?;
+                Ok(rows)
+            }
+        }
+    }
+
+    async fn find_route(&self, connection: &mut PgConnection) -> Result<Route, sqlx::Error> {
+        let options = self.pool.connect_options();
+        self.route
+            .get_or_try_init(|| Route::find(connection, &options))
+            .await
+            .copied()
+    }
+}
+
+fn timed_out(what: &str) -> StoreError {
+    let seconds = PATIENCE.as_secs();
+    StoreError::unavailable(format!("{what} did not come within {seconds} seconds"))
+}

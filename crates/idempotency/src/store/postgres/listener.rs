@@ -1,0 +1,148 @@
+//! How this process hears of holds that others end: one connection of its own, beside the user's pool.
+
+use std::{error::Error, sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use sqlx::postgres::{PgListener, PgPoolOptions};
+use tokio::{
+    sync::watch,
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
+
+use super::{Wakeups, connections::Connections, route::Route};
+use crate::RecordId;
+
+/// The background task that listens, from the first duplicate that waits until the store is dropped.
+#[derive(Debug)]
+pub(super) struct Listener {
+    state: watch::Sender<State>,
+    task: Mutex<Option<JoinHandle<()>>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// It is not known yet.
+    Starting,
+    /// From now on nothing is missed.
+    On,
+    /// The connection is gone, or a pooler is in between, through which no notifications come.
+    Off,
+}
+
+const CHANNEL: &str = "idempotency";
+
+/// How often those who wait look by themselves while notifications come; one may be lost, and an owner that dies
+/// sends none.
+const FLOOR: Duration = Duration::from_secs(1);
+
+/// How often they look while none come.
+const POLL: Duration = Duration::from_millis(250);
+
+/// How long a claim waits for the connection before it goes without.
+const START: Duration = Duration::from_secs(1);
+
+/// Between two connections.
+const PAUSE: Duration = Duration::from_secs(1);
+
+impl Listener {
+    pub(super) fn new() -> Self {
+        Self {
+            state: watch::Sender::new(State::Off),
+            task: Mutex::default(),
+        }
+    }
+
+    /// Starts the task with the first duplicate that waits, and again where its runtime has gone.
+    pub(super) fn ensure_running(&self, connections: &Arc<Connections>, wakeups: &Wakeups) {
+        let mut task = self.task.lock();
+        if task.as_ref().is_none_or(JoinHandle::is_finished) {
+            self.state.send_replace(State::Starting);
+            let (connections, wakeups) = (Arc::clone(connections), wakeups.clone());
+            *task = Some(tokio::spawn(listen(
+                connections,
+                wakeups,
+                self.state.clone(),
+            )));
+        }
+    }
+
+    pub(super) fn poll_every(&self) -> Duration {
+        match *self.state.borrow() {
+            State::On => FLOOR,
+            State::Starting | State::Off => POLL,
+        }
+    }
+
+    /// Whether what is notified from now on will be heard.
+    pub(super) async fn is_on(&self) -> bool {
+        let mut state = self.state.subscribe();
+        let settled = state.wait_for(|state| *state != State::Starting);
+        matches!(timeout(START, settled).await, Ok(Ok(state)) if *state == State::On)
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Some(task) = self.task.get_mut() {
+            task.abort();
+        }
+    }
+}
+
+async fn listen(connections: Arc<Connections>, wakeups: Wakeups, state: watch::Sender<State>) {
+    loop {
+        let ended = hear(&connections, &wakeups, &state).await;
+        state.send_replace(State::Off);
+        match ended {
+            // Asking again is for whoever waits next.
+            Ok(Route::Pooled) => return,
+            Ok(Route::Direct) => {}
+            Err(error) => tracing::debug!(
+                error = &error as &dyn Error,
+                "notifications of PostgreSQL cannot be heard; those who wait look for themselves",
+            ),
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+/// Wakes whoever waits, until the connection is lost.
+async fn hear(
+    connections: &Connections,
+    wakeups: &Wakeups,
+    state: &watch::Sender<State>,
+) -> Result<Route, sqlx::Error> {
+    let route = connections.route().await?;
+    if route == Route::Pooled {
+        return Ok(route);
+    }
+    // Never one of the user's pool, in which there may be no second one.
+    let own = PgPoolOptions::new()
+        .max_connections(1)
+        .max_lifetime(None)
+        .idle_timeout(None)
+        .connect_lazy_with(connections.pool().connect_options().as_ref().clone());
+    let mut listener = PgListener::connect_with(&own).await?;
+    listener.eager_reconnect(false);
+    listener.listen(CHANNEL).await?;
+    state.send_replace(State::On);
+    while let Some(notification) = listener.try_recv().await? {
+        if let Some(id) = id(notification.payload()) {
+            wakeups.wake(&id);
+        }
+    }
+    Ok(route)
+}
+
+/// The id in a notification: 64 hexadecimal digits. Anybody may send others.
+fn id(payload: &str) -> Option<RecordId> {
+    let mut id = [0; 32];
+    if payload.len() != 2 * id.len() {
+        return None;
+    }
+    for (byte, digits) in id.iter_mut().zip(payload.as_bytes().chunks_exact(2)) {
+        *byte = u8::from_str_radix(str::from_utf8(digits).ok()?, 16).ok()?;
+    }
+    Some(RecordId::from_bytes(id))
+}

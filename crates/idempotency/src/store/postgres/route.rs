@@ -1,0 +1,48 @@
+//! What is between this process and the server.
+
+use std::collections::HashSet;
+
+use sqlx::{Connection, PgConnection, Row, postgres::PgConnectOptions, raw_sql};
+
+/// How the server is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Route {
+    /// Each connection has a server process of its own: statements stay prepared, notifications arrive.
+    Direct,
+    /// A pooler lends the server's processes for one transaction at a time. What is prepared in one of them may
+    /// be missing in the next, or be another client's statement of the same name.
+    Pooled,
+}
+
+/// How often both connections are asked. A pooler that is busy with others may answer differently by chance.
+const ROUNDS: usize = 8;
+
+const PROCESS: &str = "select pg_backend_pid()";
+
+impl Route {
+    /// Finds out by asking two connections for the process that serves them. Without a pooler each always names
+    /// its own. With one they share a process, or change theirs.
+    pub(super) async fn find(
+        connection: &mut PgConnection,
+        options: &PgConnectOptions,
+    ) -> Result<Self, sqlx::Error> {
+        let mut other = PgConnection::connect_with(options).await?;
+        let (mut own, mut others) = (HashSet::new(), HashSet::new());
+        let mut route = Self::Direct;
+        for _ in 0..ROUNDS {
+            own.insert(process(connection).await?);
+            others.insert(process(&mut other).await?);
+            if own.len() > 1 || others.len() > 1 || !own.is_disjoint(&others) {
+                route = Self::Pooled;
+                break;
+            }
+        }
+        other.close().await?;
+        Ok(route)
+    }
+}
+
+/// Asked without preparing the question, which is what may go wrong.
+async fn process(connection: &mut PgConnection) -> Result<i32, sqlx::Error> {
+    raw_sql(PROCESS).fetch_one(connection).await?.try_get(0)
+}

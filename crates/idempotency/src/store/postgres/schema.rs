@@ -1,0 +1,51 @@
+//! The store's tables, and the version of them that a database has.
+
+use sqlx::{Connection, PgConnection, Row, raw_sql};
+
+use super::PostgresError;
+
+/// The statements that make the tables where there are none.
+pub(super) const CREATE: &str = include_str!("schema.sql");
+
+/// The version that this code reads and writes. A change of the tables adds one, and a step from each older one.
+const VERSION: i32 = 1;
+
+/// Everybody who would make the tables takes this lock first: two at one time would fail on each other. The
+/// number has no meaning. It ends with the transaction, so a pooler cannot leave it behind.
+const LOCK: &str = "select pg_advisory_xact_lock(7310865423419862901)";
+
+const IS_THERE: &str = "select to_regclass('idempotency_schema') is not null";
+
+const FIND_VERSION: &str = "select max(version) from idempotency_schema";
+
+/// Makes the tables where there are none. Where they are, no right to make any is needed.
+pub(super) async fn set_up(connection: &mut PgConnection) -> Result<(), PostgresError> {
+    let found = find_or_create(connection)
+        .await
+        .map_err(PostgresError::Schema)?;
+    match found {
+        Some(found) if found > VERSION => Err(PostgresError::NewerSchema {
+            found,
+            known: VERSION,
+        }),
+        _ => Ok(()),
+    }
+}
+
+async fn find_or_create(connection: &mut PgConnection) -> Result<Option<i32>, sqlx::Error> {
+    let mut transaction = connection.begin().await?;
+    raw_sql(LOCK).execute(&mut *transaction).await?;
+    let is_there = raw_sql(IS_THERE).fetch_one(&mut *transaction).await?;
+    let found = match is_there.try_get(0)? {
+        true => raw_sql(FIND_VERSION)
+            .fetch_one(&mut *transaction)
+            .await?
+            .try_get(0)?,
+        false => None,
+    };
+    if found.is_none() {
+        raw_sql(CREATE).execute(&mut *transaction).await?;
+    }
+    transaction.commit().await?;
+    Ok(found)
+}

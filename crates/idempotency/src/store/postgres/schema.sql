@@ -1,0 +1,25 @@
+-- The tables of PostgresStore, version 1. Running this again changes nothing.
+
+create table if not exists idempotency_schema (
+    version integer primary key
+);
+
+create table if not exists idempotency_records (
+    id bytea primary key,
+    fingerprint bytea not null,
+    token bytea not null,
+    attempt integer not null,
+    expires_at timestamptz not null,
+    -- 1 in flight, 2 completed
+    phase smallint not null,
+    -- while it is in flight
+    lease_until timestamptz,
+    -- once it is completed
+    outcome bytea,
+    -- whether somebody wants to be notified of its end
+    awaited boolean not null default false
+);
+
+create index if not exists idempotency_records_by_expiry on idempotency_records (expires_at);
+
+insert into idempotency_schema (version) values (1) on conflict do nothing;

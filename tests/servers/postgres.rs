@@ -1,0 +1,320 @@
+//! PostgreSQL, as it is installed on this machine.
+
+use std::{
+    env,
+    ffi::OsStr,
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, raw_sql};
+
+use super::{Leashed, free_port, skip};
+
+/// A server with its data in a folder of its own.
+#[derive(Debug)]
+pub struct PostgresServer {
+    /// After a stop. Dropped first: the other one takes the folder along.
+    restarted: Option<Leashed>,
+    _leash: Leashed,
+    binaries: PathBuf,
+    folder: PathBuf,
+    port: u16,
+}
+
+/// How many databases this process has made.
+static DATABASES: AtomicU32 = AtomicU32::new(0);
+
+impl PostgresServer {
+    /// The server that all tests of this process share, each with databases of its own.
+    #[must_use]
+    pub fn shared() -> Option<&'static Self> {
+        static SHARED: OnceLock<Option<PostgresServer>> = OnceLock::new();
+        SHARED.get_or_init(Self::start).as_ref()
+    }
+
+    /// A server for a test that will do something to it; none where PostgreSQL is not installed.
+    ///
+    /// # Panics
+    ///
+    /// If it is installed and does not start.
+    #[must_use]
+    pub fn start() -> Option<Self> {
+        let Some(binaries) = binaries() else {
+            skip(
+                "PostgreSQL",
+                "initdb was not found (Debian: apt-get install postgresql)",
+                false,
+            );
+            return None;
+        };
+        let folder = tempfile::Builder::new()
+            .prefix("postgres-")
+            .tempdir()
+            .expect("a folder")
+            .keep();
+        let data = folder.join("data");
+        fs::create_dir(&data).expect("a folder for the data");
+        give_away(&folder);
+        give_away(&data);
+        let initialised = as_server(&binaries.join("initdb"))
+            .args(["-A", "trust", "-U", "postgres", "--no-sync", "-E", "UTF8"])
+            .args(["--locale=C.UTF-8", "-D"])
+            .arg(&data)
+            .stdout(Stdio::null())
+            .status()
+            .expect("initdb runs");
+        assert!(initialised.success(), "initdb: {initialised}");
+        let port = free_port();
+        let leash = start(&binaries, &folder, port, Some(&folder));
+        Some(Self {
+            restarted: None,
+            _leash: leash,
+            binaries,
+            folder,
+            port,
+        })
+    }
+
+    /// The URL of a new, empty database.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be made.
+    pub async fn database(&self) -> String {
+        let name = format!("test_{}", DATABASES.fetch_add(1, Ordering::Relaxed));
+        let create = format!("create database {name}");
+        raw_sql(AssertSqlSafe(create))
+            .execute(&mut self.connect().await)
+            .await
+            .expect("a database");
+        format!("{}/{name}", self.address())
+    }
+
+    /// A connection of the superuser, once the server takes any.
+    ///
+    /// # Panics
+    ///
+    /// If it does not take any within half a minute.
+    pub async fn connect(&self) -> PgConnection {
+        let url = format!("{}/postgres", self.address());
+        for _ in 0..1500 {
+            if let Ok(connection) = PgConnection::connect(&url).await {
+                return connection;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let log = fs::read_to_string(self.log()).unwrap_or_default();
+        panic!("PostgreSQL does not start: {log}");
+    }
+
+    /// The port on 127.0.0.1.
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// What the server has logged.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.folder.join("log")
+    }
+
+    /// Stops at once, like a crash: every connection is cut, and nothing is written any more.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be stopped.
+    pub fn stop(&self) {
+        let stopped = as_server(&self.binaries.join("pg_ctl"))
+            .args(["stop", "-s", "-w", "-m", "immediate", "-D"])
+            .arg(self.folder.join("data"))
+            .status()
+            .expect("pg_ctl runs");
+        assert!(stopped.success(), "pg_ctl: {stopped}");
+    }
+
+    /// Starts again, on the same port and with the same data.
+    pub fn restart(&mut self) {
+        self.restarted = Some(start(&self.binaries, &self.folder, self.port, None));
+    }
+
+    /// Sends a signal to the server and to all of its processes: `STOP` makes it as slow as can be.
+    ///
+    /// # Panics
+    ///
+    /// If the processes cannot be found.
+    pub fn signal(&self, signal: &str) {
+        let file = self.folder.join("data/postmaster.pid");
+        let file = fs::read_to_string(file).expect("a running server");
+        let postmaster = file.lines().next().expect("its process").to_owned();
+        let children = Command::new("ps")
+            .args(["-o", "pid=", "--ppid", &postmaster])
+            .output()
+            .expect("ps runs");
+        let children = String::from_utf8(children.stdout).expect("numbers");
+        let processes = children.split_whitespace().chain([postmaster.as_str()]);
+        // A process may have ended meanwhile.
+        let _ = Command::new("kill")
+            .arg(format!("-{signal}"))
+            .args(processes)
+            .stderr(Stdio::null())
+            .status()
+            .expect("kill runs");
+    }
+
+    fn address(&self) -> String {
+        format!("postgres://postgres@127.0.0.1:{}", self.port)
+    }
+}
+
+/// A command as a user that servers run as: PostgreSQL refuses root.
+pub(super) fn as_server(program: &Path) -> Command {
+    let [first, rest @ ..] = &command_as_server(program)[..] else {
+        unreachable!("there is a program")
+    };
+    let mut command = Command::new(first);
+    command.args(rest).current_dir("/");
+    command
+}
+
+/// Gives a file or folder to that user.
+pub(super) fn give_away(path: &Path) {
+    if is_root() {
+        let given = Command::new("chown")
+            .arg("postgres:postgres")
+            .arg(path)
+            .status();
+        assert!(given.expect("chown runs").success());
+    }
+    let mode = if path.is_dir() { 0o700 } else { 0o600 };
+    fs::set_permissions(path, PermissionsExt::from_mode(mode)).expect("permissions");
+}
+
+pub(super) fn command_as_server(program: &Path) -> Vec<String> {
+    let program = program.to_str().expect("a path in UTF-8").to_owned();
+    let mut command: Vec<String> = Vec::new();
+    if is_root() {
+        command.extend(
+            [
+                "setpriv",
+                "--reuid=postgres",
+                "--regid=postgres",
+                "--init-groups",
+            ]
+            .map(Into::into),
+        );
+    }
+    command.push(program);
+    command
+}
+
+fn start(binaries: &Path, folder: &Path, port: u16, remove: Option<&Path>) -> Leashed {
+    let mut command = command_as_server(&binaries.join("postgres"));
+    let data = folder.join("data");
+    let port = port.to_string();
+    command.extend(
+        [
+            "-D",
+            data.to_str().expect("a path in UTF-8"),
+            "-p",
+            &port,
+            "-k",
+            folder.to_str().expect("a path in UTF-8"),
+            "-h",
+            "127.0.0.1",
+            "-c",
+            "max_connections=200",
+            // What the disk has is lost with the folder anyway.
+            "-F",
+            // So that what is logged can be told by the database.
+            "-c",
+            "log_line_prefix=%d|%p ",
+        ]
+        .map(Into::into),
+    );
+    let command: Vec<_> = command.iter().map(String::as_str).collect();
+    // SIGQUIT gives back the shared memory, which outlives a process that is killed.
+    Leashed::start_for("QUIT", &command, &folder.join("log"), remove).expect("a server")
+}
+
+fn is_root() -> bool {
+    let id = Command::new("id").arg("-u").output().expect("id runs");
+    id.stdout.trim_ascii() == b"0"
+}
+
+/// The folder of `initdb` and its like: on PATH, or where Debian keeps each version, of which the newest.
+fn binaries() -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    if let Some(found) = env::split_paths(&path).find(|folder| folder.join("initdb").exists()) {
+        return Some(found);
+    }
+    let mut versions: Vec<(u32, PathBuf)> = fs::read_dir("/usr/lib/postgresql")
+        .ok()?
+        .filter_map(|entry| {
+            let folder = entry.ok()?.path();
+            let version = folder.file_name().and_then(OsStr::to_str)?.parse().ok()?;
+            Some((version, folder.join("bin")))
+        })
+        .filter(|(_, folder)| folder.join("initdb").exists())
+        .collect();
+    versions.sort_unstable();
+    versions.pop().map(|(_, folder)| folder)
+}
+
+/// Moves the clock that SQL in this database sees, for connections that are opened afterwards: see [`advance`].
+///
+/// # Panics
+///
+/// If the database cannot be changed.
+pub async fn make_clock_movable(url: &str) {
+    // `clock_timestamp` in a statement then means the function of that name here, and not the server's own.
+    let name = url.rsplit('/').next().expect("a name");
+    let set_up = format!(
+        "create schema moved;
+         create table moved.forward (by interval not null);
+         insert into moved.forward values ('0');
+         create function moved.clock_timestamp() returns timestamptz volatile language sql as
+             'select pg_catalog.clock_timestamp() + by from moved.forward';
+         alter database {name} set search_path = moved, pg_catalog, public;"
+    );
+    let mut connection = PgConnection::connect(url).await.expect("a connection");
+    raw_sql(AssertSqlSafe(set_up))
+        .execute(&mut connection)
+        .await
+        .expect("a clock");
+}
+
+/// Moves that clock forward.
+///
+/// # Panics
+///
+/// If the database has no such clock.
+pub fn advance(url: &str, time: Duration) {
+    let moved = format!(
+        "update moved.forward set by = by + {} * interval '1 microsecond' returning 1",
+        time.as_micros()
+    );
+    let url = url.to_owned();
+    // Tests call this from within their runtime, which must not be blocked by another one on the same thread.
+    let moving = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        runtime.block_on(async {
+            let mut connection = PgConnection::connect(&url).await.expect("a connection");
+            let moved = raw_sql(AssertSqlSafe(moved)).fetch_one(&mut connection);
+            assert_eq!(moved.await.expect("a clock").get::<i32, _>(0), 1);
+            connection.close().await.expect("an end");
+        });
+    });
+    moving.join().expect("the clock is moved");
+}

@@ -1,0 +1,5 @@
+//! The shared stores, each on its real server.
+
+mod contract;
+mod postgres;
+mod service;

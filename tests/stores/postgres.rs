@@ -1,0 +1,136 @@
+//! `PostgresStore` on servers that the tests start, directly and through PgBouncer.
+
+mod failures;
+mod outages;
+mod pooling;
+mod processes;
+mod schema;
+mod waking;
+
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use idempotency::{Fingerprint, Hold, IdempotencyKey, PostgresStore, RecordId, Scope, Token};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, postgres::PgRow, raw_sql};
+use tests::servers::{
+    pgbouncer::PgBouncer,
+    postgres::{PostgresServer, advance, make_clock_movable},
+};
+
+use crate::contract::{Opened, the_store_keeps_the_contract};
+
+mod direct {
+    super::the_store_keeps_the_contract!(super::open);
+}
+
+mod through_pgbouncer {
+    super::the_store_keeps_the_contract!(super::open_through_pgbouncer);
+}
+
+/// Whoever loses a race is told so by an error there, which is an answer and no outage.
+// race 10
+mod serializable {
+    super::the_store_keeps_the_contract!(super::open_serializable);
+}
+
+/// A store without records on the server that all tests share.
+pub(crate) async fn open() -> Option<Opened> {
+    let url = database().await?;
+    Some(opened(&url, url.clone()).await)
+}
+
+/// The same, with a pooler in between.
+async fn open_through_pgbouncer() -> Option<Opened> {
+    let url = database().await?;
+    let pooled = pooler()?.url(&url);
+    Some(opened(&pooled, url).await)
+}
+
+/// The same, with the strictest isolation that the server has.
+async fn open_serializable() -> Option<Opened> {
+    let url = database().await?;
+    let name = name(&url);
+    let strict =
+        format!("alter database {name} set default_transaction_isolation = 'serializable'");
+    sql(&url, &strict).await;
+    Some(opened(&url, url.clone()).await)
+}
+
+async fn opened(url: &str, direct: String) -> Opened {
+    Opened {
+        store: Arc::new(store(url).await),
+        advance: Box::new(move |time| advance(&direct, time)),
+    }
+}
+
+/// A database whose clock can be moved.
+async fn database() -> Option<String> {
+    let url = PostgresServer::shared()?.database().await;
+    make_clock_movable(&url).await;
+    Some(url)
+}
+
+fn name(url: &str) -> &str {
+    url.rsplit('/').next().expect("a name")
+}
+
+/// The pooler that all tests share.
+fn pooler() -> Option<&'static PgBouncer> {
+    static SHARED: OnceLock<Option<PgBouncer>> = OnceLock::new();
+    SHARED
+        .get_or_init(|| PgBouncer::start(PostgresServer::shared()?))
+        .as_ref()
+}
+
+async fn store(url: &str) -> PostgresStore {
+    PostgresStore::connect(url).await.expect("a store")
+}
+
+/// What these statements say, on a connection of their own.
+async fn sql(url: &str, statements: &str) -> Vec<PgRow> {
+    let mut connection = PgConnection::connect(url).await.expect("a connection");
+    let rows = raw_sql(AssertSqlSafe(statements)).fetch_all(&mut connection);
+    let rows = rows.await.expect("an answer");
+    connection.close().await.expect("an end");
+    rows
+}
+
+/// Asks this again and again, until the answer is yes.
+async fn until(url: &str, question: &str) {
+    let mut connection = PgConnection::connect(url).await.expect("a connection");
+    loop {
+        let answer = raw_sql(AssertSqlSafe(question)).fetch_one(&mut connection);
+        if answer.await.expect("an answer").get(0) {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+/// A hold on a key that nobody has used.
+fn new_hold() -> Hold {
+    let mut id = [0; 32];
+    id[..16].copy_from_slice(Token::random().as_bytes());
+    hold_on(RecordId::from_bytes(id))
+}
+
+fn hold_on(id: RecordId) -> Hold {
+    Hold {
+        id,
+        token: Token::random(),
+        lease: Duration::from_secs(30),
+        ttl: Duration::from_secs(3600),
+    }
+}
+
+fn request() -> Fingerprint {
+    Fingerprint::of([b"book".as_slice()])
+}
+
+/// Whose key it is, and which, for work that an engine runs.
+fn named(key: &str) -> (Scope, IdempotencyKey) {
+    let key = IdempotencyKey::new(key).expect("a key");
+    (Scope::principal("tests"), key)
+}

@@ -1,0 +1,137 @@
+//! Two services on one database.
+
+use std::time::Duration;
+
+use tests::servers::postgres::advance;
+use tokio::task::JoinSet;
+
+use super::{database, pooler};
+use crate::service::{Service, send};
+
+const LEASE: Duration = Duration::from_secs(30);
+
+fn two_services(url: &str) -> [Service; 2] {
+    [(); 2].map(|()| Service::start(&["--database", url]))
+}
+
+// behaviour 4, 76
+// race 1, 25
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn forty_equal_requests_to_two_services_book_once() {
+    let Some(url) = database().await else { return };
+    book_once(&two_services(&url)).await;
+}
+
+// behaviour 4, 76
+// race 21
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn forty_equal_requests_book_once_behind_a_pooler() {
+    let Some(url) = database().await else { return };
+    let Some(pooler) = pooler() else { return };
+    book_once(&two_services(&pooler.url(&url))).await;
+}
+
+/// The bookings stay in the memory of each service, and only one has one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn keys_alone_can_be_shared() {
+    let Some(url) = database().await else { return };
+    let options = ["--database", "memory:", "--idempotency-store", &url];
+    let services = [(); 2].map(|()| Service::start(&options));
+    let first = send(services[0].booking("k")).await;
+    let retry = send(services[1].booking("k")).await;
+    assert_eq!(first.status, 201, "{first:?}");
+    assert_eq!((retry.is_replayed, &retry.body), (true, &first.body));
+    assert_eq!(services[0].bookings().await, 1);
+    assert_eq!(services[1].bookings().await, 0);
+}
+
+#[tokio::test]
+async fn a_password_is_not_shown() {
+    let Some(url) = database().await else { return };
+    let url = url.replace("postgres@", "postgres:secret@");
+    let service = Service::start(&["--database", &url]);
+    assert!(!service.ready_line.contains("secret"));
+    assert!(
+        service
+            .ready_line
+            .contains("stores in postgres://127.0.0.1:")
+    );
+}
+
+async fn book_once(services: &[Service; 2]) {
+    let mut requests = JoinSet::new();
+    for number in 0..40 {
+        requests.spawn(send(services[number % 2].booking("k")));
+    }
+    let answers = requests.join_all().await;
+    let first = answers
+        .iter()
+        .find(|answer| answer.status == 201)
+        .expect("a booking");
+    for answer in &answers {
+        match answer.status.as_u16() {
+            201 => assert_eq!(answer.body, first.body),
+            status => assert_eq!(status, 409, "{answer:?}"),
+        }
+    }
+    let executed = answers
+        .iter()
+        .filter(|answer| answer.status == 201 && !answer.is_replayed);
+    assert_eq!(executed.count(), 1);
+    for service in services {
+        let replay = send(service.booking("k")).await;
+        assert_eq!((replay.is_replayed, &replay.body), (true, &first.body));
+        assert_eq!(service.bookings().await, 1);
+    }
+}
+
+// behaviour 128
+// race 16, 56
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_service_that_is_killed_in_the_middle_is_taken_over_after_its_lease() {
+    let Some(url) = database().await else { return };
+    let [killed, other] = two_services(&url);
+    let slow = killed
+        .booking("k")
+        .header("X-Fault-Delay-Ms", "600000")
+        .send();
+    let slow = tokio::spawn(slow);
+    killed.wait_for_log("delayed on order").await;
+    killed.signal("KILL");
+    drop(slow.await.expect("the request").expect_err("no answer"));
+
+    let early = send(other.booking("k")).await;
+    assert_eq!(early.status, 409, "{early:?}");
+    advance(&url, LEASE);
+    let taken = send(other.booking("k")).await;
+    assert_eq!((taken.status.as_u16(), taken.is_replayed), (201, false));
+    assert_eq!(other.bookings().await, 1);
+}
+
+// behaviour 129
+// race 6, 14
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_service_that_was_paused_past_its_lease_stores_nothing() {
+    let Some(url) = database().await else { return };
+    let [paused, other] = two_services(&url);
+    // Its answer would be stored, if it could be.
+    let slow = paused
+        .booking("k")
+        .header("X-Fault-Delay-Ms", "1000")
+        .header("X-Fault-Status", "418");
+    let slow = tokio::spawn(send(slow));
+    paused.wait_for_log("delayed on order").await;
+    paused.signal("STOP");
+    advance(&url, LEASE);
+    let taken = send(other.booking("k")).await;
+    assert_eq!((taken.status.as_u16(), taken.is_replayed), (201, false));
+    paused.signal("CONT");
+
+    let late = slow.await.expect("the request");
+    assert_eq!((late.status.as_u16(), &late.body), (201, &taken.body));
+    for service in [&paused, &other] {
+        let replay = send(service.booking("k")).await;
+        assert_eq!((replay.is_replayed, &replay.body), (true, &taken.body));
+    }
+    assert_eq!(other.bookings().await, 1);
+}

@@ -1,0 +1,76 @@
+//! The tables: made by one call, by hand, by many at one time, or by another version.
+
+use idempotency::{Claim, PostgresError, PostgresStore, Store};
+use sqlx::{PgPool, Row, postgres::PgPoolOptions};
+use tokio::task::JoinSet;
+
+use super::{database, name, new_hold, request, sql};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_make_the_tables_at_one_time() {
+    let Some(url) = database().await else { return };
+    let mut services = JoinSet::new();
+    for _ in 0..20 {
+        let url = url.clone();
+        services.spawn(async move {
+            let store = PostgresStore::connect(&url).await.expect("a store");
+            store.create_schema().await.expect("the tables");
+            let won = store.claim(&new_hold(), &request()).await.expect("a claim");
+            assert_eq!(won, Claim::Won { attempt: 1 });
+        });
+    }
+    services.join_all().await;
+    let versions = sql(&url, "select version from idempotency_schema").await;
+    assert_eq!(versions.len(), 1);
+    assert_eq!(versions[0].get::<i32, _>(0), 1);
+}
+
+#[tokio::test]
+async fn tables_that_were_made_by_hand_need_no_right_to_make_any() {
+    let Some(url) = database().await else { return };
+    sql(&url, PostgresStore::SCHEMA).await;
+    sql(&url, PostgresStore::SCHEMA).await;
+    let role = format!("service_{}", name(&url));
+    let grant = format!(
+        "create role {role} login;
+         grant usage on schema moved to {role};
+         grant select on moved.forward to {role};
+         grant select, insert, update, delete on idempotency_records to {role};
+         grant select on idempotency_schema to {role};"
+    );
+    sql(&url, &grant).await;
+    let url = url.replace("postgres@", &format!("{role}@"));
+    let store = PostgresStore::connect(&url).await.expect("a store");
+    let won = store.claim(&new_hold(), &request()).await.expect("a claim");
+    assert_eq!(won, Claim::Won { attempt: 1 });
+}
+
+// behaviour 135
+#[tokio::test]
+async fn tables_of_a_newer_version_are_refused() {
+    let Some(url) = database().await else { return };
+    PostgresStore::connect(&url).await.expect("a store");
+    sql(&url, "update idempotency_schema set version = 2").await;
+    let refused = PostgresStore::connect(&url).await.expect_err("a refusal");
+    let newer = matches!(refused, PostgresError::NewerSchema { found: 2, known: 1 });
+    assert!(newer, "{refused:?}");
+    let store = PostgresStore::new(pool(&url));
+    let refused = store.create_schema().await.expect_err("a refusal");
+    assert!(refused.to_string().contains("version 2"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_be_opened_says_why() {
+    let wrong = PostgresStore::connect("postgres://db:port/keys").await;
+    assert!(matches!(wrong, Err(PostgresError::Url(_))), "{wrong:?}");
+    let Some(url) = database().await else { return };
+    let missing = PostgresStore::connect(&format!("{url}_missing")).await;
+    assert!(
+        matches!(missing, Err(PostgresError::Connect(_))),
+        "{missing:?}"
+    );
+}
+
+fn pool(url: &str) -> PgPool {
+    PgPoolOptions::new().connect_lazy(url).expect("a URL")
+}

@@ -1,0 +1,174 @@
+//! How duplicates in one process hear of an end in another: each store here stands for a process.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use idempotency::{Claim, Idempotency, OnDuplicate, Options, PostgresStore, Run, Store};
+use sqlx::{Row, postgres::PgListener};
+use tests::servers::postgres::advance;
+
+use super::{database, hold_on, named, new_hold, pooler, request, sql, store, until};
+
+const LISTENERS: &str = "
+    select count(*) from pg_stat_activity
+    where datname = current_database() and query like 'LISTEN%'
+";
+
+/// Looks until the hold has ended, as the engine does.
+async fn end_of(store: &PostgresStore, owner: &idempotency::Hold) {
+    let mut subscription = store.subscribe(&owner.id);
+    loop {
+        match store.claim(&hold_on(owner.id), &request()).await {
+            Ok(Claim::InFlight { .. }) => subscription.changed().await,
+            ended => {
+                assert!(matches!(ended, Ok(Claim::Completed { .. })), "{ended:?}");
+                return;
+            }
+        }
+    }
+}
+
+/// Of a few tries the fastest is compared with the time after which waiters look by themselves: that one cannot
+/// have been woken by looking.
+// behaviour 78
+// race 24
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_end_in_another_process_is_notified() {
+    let Some(url) = database().await else { return };
+    let (owning, waiting) = (store(&url).await, store(&url).await);
+    let mut fastest = Duration::MAX;
+    for _ in 0..5 {
+        let owner = new_hold();
+        owning.claim(&owner, &request()).await.expect("a claim");
+        let waiter = tokio::spawn({
+            let (waiting, owner) = (waiting.clone(), owner.clone());
+            async move { end_of(&waiting, &owner).await }
+        });
+        let is_awaited = "select bool_or(awaited) from idempotency_records where phase = 1";
+        until(&url, is_awaited).await;
+        let ended = Instant::now();
+        owning.complete(&owner, Bytes::new()).await.expect("an end");
+        waiter.await.expect("the waiter");
+        fastest = fastest.min(ended.elapsed());
+    }
+    assert!(fastest < Duration::from_millis(250), "{fastest:?}");
+}
+
+/// A commit that notifies waits for all others that do, so it is done only where somebody wants it.
+#[tokio::test]
+async fn an_end_is_notified_only_if_somebody_waits() {
+    let Some(url) = database().await else { return };
+    let store = store(&url).await;
+    let mut listener = PgListener::connect(&url).await.expect("a listener");
+    listener.listen("idempotency").await.expect("a channel");
+
+    let alone = new_hold();
+    store.claim(&alone, &request()).await.expect("a claim");
+    store.complete(&alone, Bytes::new()).await.expect("an end");
+    let awaited = new_hold();
+    store.claim(&awaited, &request()).await.expect("a claim");
+    let _subscription = store.subscribe(&awaited.id);
+    let running = store.claim(&hold_on(awaited.id), &request()).await;
+    assert!(matches!(running, Ok(Claim::InFlight { .. })), "{running:?}");
+    store.release(&awaited).await.expect("an end");
+
+    let first = listener.recv().await.expect("a notification");
+    let id: String = awaited
+        .id
+        .as_bytes()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    assert_eq!(first.payload(), id);
+}
+
+// race 24
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_lost_notification_is_made_up_for_by_looking() {
+    let Some(url) = database().await else { return };
+    let (owning, waiting) = (store(&url).await, store(&url).await);
+    let owner = new_hold();
+    owning.claim(&owner, &request()).await.expect("a claim");
+    let waiter = tokio::spawn({
+        let (waiting, owner) = (waiting.clone(), owner.clone());
+        async move { end_of(&waiting, &owner).await }
+    });
+    until(&url, "select awaited from idempotency_records").await;
+    let cut = "
+        select pg_terminate_backend(pid, 10000) from pg_stat_activity
+        where datname = current_database() and query like 'LISTEN%'
+    ";
+    assert_eq!(sql(&url, cut).await.len(), 1);
+    owning.complete(&owner, Bytes::new()).await.expect("an end");
+    waiter.await.expect("the waiter");
+    // And it listens again.
+    let listens = format!("select ({LISTENERS}) = 1");
+    until(&url, &listens).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn behind_a_pooler_waiters_look_and_nobody_listens() {
+    let Some(url) = database().await else { return };
+    let Some(pooler) = pooler() else { return };
+    let pooled = pooler.url(&url);
+    let (owning, waiting) = (store(&pooled).await, store(&pooled).await);
+    let owner = new_hold();
+    owning.claim(&owner, &request()).await.expect("a claim");
+    let mut subscription = waiting.subscribe(&owner.id);
+    let running = waiting.claim(&hold_on(owner.id), &request()).await;
+    assert!(matches!(running, Ok(Claim::InFlight { .. })), "{running:?}");
+    owning.complete(&owner, Bytes::new()).await.expect("an end");
+    subscription.changed().await;
+    let replay = waiting.claim(&hold_on(owner.id), &request()).await;
+    assert!(matches!(replay, Ok(Claim::Completed { .. })), "{replay:?}");
+    assert_eq!(sql(&url, LISTENERS).await[0].get::<i64, _>(0), 0);
+}
+
+// behaviour 78, 128
+// race 8
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_waiter_takes_over_from_a_process_that_gave_up_or_died() {
+    let Some(url) = database().await else { return };
+    let owning = store(&url).await;
+    let waiting = Idempotency::new(store(&url).await);
+    for dies in [false, true] {
+        let (scope, key) = named(if dies { "dies" } else { "gives up" });
+        let (started, running) = tokio::sync::oneshot::channel();
+        // A run of the same request elsewhere, whose hold the test takes for its own.
+        let elsewhere = Idempotency::new(owning.clone());
+        let run = tokio::spawn({
+            let (scope, key) = (scope.clone(), key.clone());
+            async move {
+                let work = async move {
+                    started.send(()).expect("the test");
+                    std::future::pending::<Result<String, ()>>().await
+                };
+                elsewhere.run(&scope, &key, request(), work).await
+            }
+        });
+        running.await.expect("the run");
+        let id = waiting.record_id(&scope, &key);
+        let record = owning.inspect(&id).await.expect("an answer");
+        let mut hold = hold_on(id);
+        hold.token = record.expect("the record").token;
+
+        let waiter = tokio::spawn({
+            let waiting = waiting.clone();
+            async move {
+                let options = Options::new().on_duplicate(OnDuplicate::Wait);
+                let work = async { Ok::<_, ()>("booked".to_owned()) };
+                waiting
+                    .run_with(&options, &scope, &key, request(), work)
+                    .await
+            }
+        });
+        until(&url, "select bool_or(awaited) from idempotency_records").await;
+        match dies {
+            true => advance(&url, hold.lease),
+            false => drop(owning.release(&hold).await.expect("a release")),
+        }
+        let taken = waiter.await.expect("the waiter").expect("its value");
+        assert_eq!(taken, Run::Executed("booked".to_owned()));
+        run.abort();
+    }
+}

@@ -1,0 +1,120 @@
+//! `core-api` as a process of its own, and a client for it.
+
+use std::{
+    io::{BufRead, BufReader},
+    process::{Child, Command, Stdio},
+    thread,
+};
+
+use reqwest::{Client, RequestBuilder, StatusCode};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::sync::watch;
+
+/// The program, killed when this is dropped.
+pub(crate) struct Service {
+    child: Child,
+    /// What it has written to standard error so far.
+    log: watch::Receiver<String>,
+    client: Client,
+    address: String,
+    pub(crate) ready_line: String,
+    _folder: TempDir,
+}
+
+/// One answer, read to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) is_replayed: bool,
+    pub(crate) body: String,
+}
+
+impl Service {
+    /// Starts it with these options, and returns once it is ready.
+    pub(crate) fn start(options: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut child = Command::new(env!("CARGO_BIN_EXE_core-api-under-test"))
+            .current_dir(folder.path())
+            .args(["--listen", "127.0.0.1:0", "--fault-injection"])
+            .args(options)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the service");
+        let (written, log) = watch::channel(String::new());
+        let stderr = BufReader::new(child.stderr.take().expect("its log"));
+        thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                written.send_modify(|log| log.extend([&line, "\n"]));
+            }
+        });
+        let mut ready_line = String::new();
+        BufReader::new(child.stdout.take().expect("its output"))
+            .read_line(&mut ready_line)
+            .expect("a line");
+        let address = ready_line
+            .split_once("http://")
+            .and_then(|(_, rest)| rest.split_once(' '))
+            .map(|(address, _)| address.to_owned());
+        Self {
+            address: address.unwrap_or_else(|| panic!("it did not start: {}", *log.borrow())),
+            child,
+            log,
+            client: Client::new(),
+            ready_line,
+            _folder: folder,
+        }
+    }
+
+    /// A booking under this key, always the same one.
+    pub(crate) fn booking(&self, key: &str) -> RequestBuilder {
+        let booking = json!({
+            "service_id": "s1", "customer_name": "Ann", "date": "2026-12-01", "time": "10:00",
+        });
+        self.client
+            .post(format!("http://{}/bookings", self.address))
+            .header("Idempotency-Key", key)
+            .json(&booking)
+    }
+
+    /// How many bookings there are.
+    pub(crate) async fn bookings(&self) -> usize {
+        let url = format!("http://{}/bookings", self.address);
+        let answer = send(self.client.get(url)).await;
+        let bookings: Vec<Value> = serde_json::from_str(&answer.body).expect("bookings");
+        bookings.len()
+    }
+
+    /// Waits until the log has this text.
+    pub(crate) async fn wait_for_log(&self, text: &str) {
+        let mut log = self.log.clone();
+        let found = log.wait_for(|log| log.contains(text)).await.is_ok();
+        assert!(found, "the service ended without {text:?}");
+    }
+
+    /// Sends this signal to it.
+    pub(crate) fn signal(&self, signal: &str) {
+        let sent = Command::new("kill")
+            .args([format!("-{signal}"), self.child.id().to_string()])
+            .status();
+        assert!(sent.expect("kill runs").success());
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        // It may have ended already.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+pub(crate) async fn send(request: RequestBuilder) -> Answer {
+    let response = request.send().await.expect("an answer");
+    Answer {
+        status: response.status(),
+        is_replayed: response.headers().contains_key("idempotent-replayed"),
+        body: response.text().await.expect("a body"),
+    }
+}
