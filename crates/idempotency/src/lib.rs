@@ -27,8 +27,8 @@
 //! - [`Idempotency`] is the engine: claim, run, store the answer, replay. [`Options`] say what one handler
 //!   wants of it, [`HttpConfig`] how requests are read and answers are marked.
 //! - [`IdempotencyKey`], [`Scope`] and [`Fingerprint`] are what is claimed: which key, whose, for what.
-//! - [`store::Store`] is what remembers it: [`MemoryStore`], `SqliteStore` (feature `sqlite`), or your own,
-//!   against the contract of the feature `conformance`.
+//! - [`store::Store`] is what remembers it: [`MemoryStore`], `SqliteStore` (feature `sqlite`), `RedisStore`
+//!   (feature `redis`), or your own, against the contract of the feature `conformance`.
 //!
 //! # Features
 //!
@@ -36,6 +36,7 @@
 //! |---|---|
 //! | `axum` (default) | the HTTP behaviour: attributed handlers, the layer |
 //! | `macros` (default) | the attribute |
+//! | `redis` | [`RedisStore`] |
 //! | `sqlite` | [`SqliteStore`] and [`SqliteDatabase`] |
 //! | `conformance` | the contract of a store, as functions that can be run |
 //! | `full` | all of them |
@@ -193,6 +194,10 @@ pub use store::Claim;
 pub use store::Fenced;
 pub use store::Hold;
 pub use store::MemoryStore;
+#[cfg(feature = "redis")]
+pub use store::RedisError;
+#[cfg(feature = "redis")]
+pub use store::RedisStore;
 pub use store::Resolution;
 #[cfg(feature = "sqlite")]
 pub use store::SqliteDatabase;

@@ -64,6 +64,12 @@ impl Wakeups {
         }
     }
 
+    /// Whether anybody waits for this id, and so whether a server need be listened to.
+    #[must_use]
+    pub fn is_waited_for(&self, id: &RecordId) -> bool {
+        self.waiting.lock().contains_key(id)
+    }
+
     fn leave(&self, id: &RecordId) {
         if let Entry::Occupied(mut waiters) = self.waiting.lock().entry(*id) {
             waiters.get_mut().count -= 1;
