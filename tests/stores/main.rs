@@ -1,4 +1,6 @@
 //! The shared stores, each on its real server.
 
 mod contract;
+mod frozen;
+mod proxy;
 mod redis;

@@ -1,8 +1,13 @@
 //! `RedisStore` on servers and a cluster that the tests start.
 
+mod failures;
+mod records;
+mod round_trips;
+mod waking;
+
 use std::time::Duration;
 
-use idempotency::{RedisStore, Token};
+use idempotency::{Hold, RecordId, RedisStore, Token};
 use redis::Connection;
 use tests::servers::redis::RedisServer;
 
@@ -54,6 +59,26 @@ async fn open_on_cluster() -> Option<Opened> {
 
 fn unused_prefix() -> String {
     format!("test {:?}:", Token::random().as_bytes())
+}
+
+/// A hold on a key that nobody has used.
+fn new_hold() -> Hold {
+    let mut id = [0; 32];
+    id[..16].copy_from_slice(Token::random().as_bytes());
+    Hold {
+        id: RecordId::from_bytes(id),
+        token: Token::random(),
+        lease: Duration::from_secs(30),
+        ttl: Duration::from_secs(3600),
+    }
+}
+
+/// Another request's, or another attempt's, on the same key.
+fn hold_on(hold: &Hold) -> Hold {
+    Hold {
+        token: Token::random(),
+        ..hold.clone()
+    }
 }
 
 /// Lets this much time pass for all records on this server whose keys begin with the prefix.

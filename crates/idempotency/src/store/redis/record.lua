@@ -25,7 +25,8 @@ if bytes then
         return {'unreadable'}
     end
     local _, phase, attempt, expires_at, lease_until, token, fingerprint = struct.unpack(HEAD, bytes)
-    if phase ~= IN_FLIGHT and phase ~= COMPLETED then
+    local is_hold = phase == IN_FLIGHT and #bytes == HEAD_LENGTH
+    if not is_hold and phase ~= COMPLETED or expires_at > LATEST or lease_until > LATEST then
         return {'unreadable'}
     end
     -- A record past its time is absent, whether or not the server has removed it by now.
