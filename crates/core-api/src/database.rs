@@ -6,7 +6,7 @@ mod sqlite;
 use std::{error::Error, fmt, sync::Arc};
 
 use async_trait::async_trait;
-use idempotency::{MemoryStore, SqliteDatabase, SqliteError, SqliteStore, Store};
+use idempotency::{MemoryStore, RedisStore, SqliteDatabase, SqliteError, SqliteStore, Store};
 use uuid::Uuid;
 
 use crate::{
@@ -57,10 +57,10 @@ pub(crate) async fn open(
 ) -> Result<(Arc<dyn Bookings>, Arc<dyn Store>), ServerError> {
     let database =
         |error: DatabaseError| ServerError::Database(config.database.to_string(), Box::new(error));
-    let store = |error: SqliteError| {
-        let error = DatabaseError::from(error);
-        ServerError::IdempotencyStore(config.idempotency_store.to_string(), Box::new(error))
+    let store = |error: Box<dyn Error + Send + Sync>| {
+        ServerError::IdempotencyStore(config.idempotency_store.to_string(), error)
     };
+    let sqlite_store = |error: SqliteError| store(Box::new(DatabaseError::from(error)));
 
     let (bookings, same): (Arc<dyn Bookings>, Arc<dyn Store>) = match &config.database {
         DatabaseUrl::Memory => (
@@ -72,7 +72,7 @@ pub(crate) async fn open(
             let bookings = SqliteBookings::new(file.clone()).await.map_err(database)?;
             (
                 Arc::new(bookings),
-                Arc::new(SqliteStore::new(file).map_err(store)?),
+                Arc::new(SqliteStore::new(file).map_err(sqlite_store)?),
             )
         }
     };
@@ -81,7 +81,11 @@ pub(crate) async fn open(
         StoreUrl::Memory => Arc::new(MemoryStore::new()),
         // The same file cannot be opened twice.
         StoreUrl::Sqlite(path) if config.database == DatabaseUrl::Sqlite(path.clone()) => same,
-        StoreUrl::Sqlite(path) => Arc::new(SqliteStore::open(path).map_err(store)?),
+        StoreUrl::Sqlite(path) => Arc::new(SqliteStore::open(path).map_err(sqlite_store)?),
+        StoreUrl::Redis(url) => {
+            let opened = RedisStore::connect(url.expose()).await;
+            Arc::new(opened.map_err(|error| store(Box::new(error)))?)
+        }
     };
     Ok((bookings, store))
 }

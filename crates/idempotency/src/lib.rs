@@ -37,6 +37,7 @@
 //! | `axum` (default) | the HTTP behaviour: attributed handlers, the layer |
 //! | `macros` (default) | the attribute |
 //! | `redis` | [`RedisStore`] |
+//! | `redis-tls` | `rediss://` for it |
 //! | `sqlite` | [`SqliteStore`] and [`SqliteDatabase`] |
 //! | `conformance` | the contract of a store, as functions that can be run |
 //! | `full` | all of them |

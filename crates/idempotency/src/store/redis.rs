@@ -1,3 +1,4 @@
+mod address;
 mod error;
 mod keys;
 mod link;
@@ -75,13 +76,14 @@ const PREFIX: &str = "idempotency:";
 const READ_AT_ONCE: usize = 100;
 
 impl RedisStore {
-    /// The store on this server: `redis://[user:password@]host[:port][/database]`, or `redis+unix:///path`.
+    /// The store on this server: `redis://[user:password@]host[:port][/database]`; with the feature `redis-tls` also
+    /// `rediss://`, which believes the certificates that this machine does.
     ///
     /// # Errors
     ///
     /// If the URL cannot be used, or the server does not answer or refuses the user.
     pub async fn connect(url: &str) -> Result<Self, RedisError> {
-        let server = Server::single(url).map_err(RedisError::url)?;
+        let server = Server::single(address::of(url)?).map_err(RedisError::url)?;
         Self::on(server).await
     }
 
@@ -102,7 +104,8 @@ impl RedisStore {
     pub async fn cluster(
         nodes: impl IntoIterator<Item = impl AsRef<str>>,
     ) -> Result<Self, RedisError> {
-        let nodes = Server::nodes(nodes).map_err(RedisError::url)?;
+        let nodes = nodes.into_iter().map(|url| address::of(url.as_ref()));
+        let nodes = nodes.collect::<Result<_, _>>()?;
         let server = Server::cluster(nodes).await.map_err(RedisError::connect)?;
         Self::on(server).await
     }

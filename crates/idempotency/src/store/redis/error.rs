@@ -8,6 +8,8 @@ use crate::StoreError;
 pub enum RedisError {
     /// The URL cannot be used.
     Url(Arc<dyn Error + Send + Sync>),
+    /// The URL begins with `rediss://`, and this program was built without the feature `redis-tls`.
+    TlsMissing,
     /// The server was not reached, or refused the user.
     Connect(Arc<dyn Error + Send + Sync>),
 }
@@ -26,6 +28,7 @@ impl fmt::Display for RedisError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Url(_) => "the URL of the Redis server cannot be used",
+            Self::TlsMissing => "rediss:// needs the feature redis-tls of the crate idempotency",
             Self::Connect(_) => "the Redis server cannot be reached",
         })
     }
@@ -35,6 +38,7 @@ impl Error for RedisError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Url(source) | Self::Connect(source) => Some(source.as_ref()),
+            Self::TlsMissing => None,
         }
     }
 }

@@ -8,17 +8,17 @@ use std::{
 };
 
 use redis::{
-    Client, Cmd, ConnectionInfo, ErrorKind, IntoConnectionInfo, RedisError, ServerErrorKind, Value,
+    Client, Cmd, ConnectionInfo, ErrorKind, RedisError, ServerErrorKind, Value,
     cluster::ClusterClient,
     cluster_async::ClusterConnection,
     cluster_routing::{
         MultipleNodeRoutingInfo, Route, RoutingInfo, SingleNodeRoutingInfo, Slot, SlotAddr,
     },
     from_redis_value,
-    io::tcp::{TcpSettings, socket2::TcpKeepalive},
 };
 
 use super::{
+    address,
     link::{ANSWER_WITHIN, Answer, CONNECT_WITHIN, Link},
     script::Script,
 };
@@ -34,7 +34,7 @@ struct Connected {
 }
 
 enum Commands {
-    ToOne(Link),
+    ToOne(Box<Link>),
     ToCluster(ClusterConnection),
 }
 
@@ -48,20 +48,13 @@ const CLUSTER_RETRIES: u32 = 4;
 const SCANNED_AT_ONCE: usize = 1000;
 
 impl Server {
-    /// The server at this URL, to which the first command connects.
-    pub(super) fn single(url: &str) -> Result<Self, RedisError> {
-        let client = Client::open(address(url)?)?;
+    /// The server at this address, to which the first command connects.
+    pub(super) fn single(address: ConnectionInfo) -> Result<Self, RedisError> {
+        let client = Client::open(address)?;
         Ok(Self(Arc::new(Connected {
             nodes: vec![client.clone()],
-            commands: Commands::ToOne(Link::new(client)),
+            commands: Commands::ToOne(Box::new(Link::new(client))),
         })))
-    }
-
-    /// The addresses in these URLs.
-    pub(super) fn nodes(
-        urls: impl IntoIterator<Item = impl AsRef<str>>,
-    ) -> Result<Vec<ConnectionInfo>, RedisError> {
-        urls.into_iter().map(|url| address(url.as_ref())).collect()
     }
 
     /// The cluster to which these nodes belong.
@@ -69,7 +62,7 @@ impl Server {
         let clients = nodes.iter().cloned().map(Client::open);
         let clients = clients.collect::<Result<_, _>>()?;
         let cluster = ClusterClient::builder(nodes)
-            .tcp_settings(tcp())
+            .tcp_settings(address::tcp())
             .connection_timeout(CONNECT_WITHIN)
             .response_timeout(ANSWER_WITHIN)
             .overall_response_timeout(Some(STEP_WITHIN))
@@ -211,17 +204,4 @@ async fn within<T>(call: impl Future<Output = Result<T, RedisError>>) -> Result<
     tokio::time::timeout(STEP_WITHIN, call)
         .await
         .unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))
-}
-
-fn address(url: &str) -> Result<ConnectionInfo, RedisError> {
-    Ok(url.into_connection_info()?.set_tcp_settings(tcp()))
-}
-
-/// Small commands leave at once, and a peer that has vanished is noticed also by those who only listen.
-fn tcp() -> TcpSettings {
-    TcpSettings::default().set_nodelay(true).set_keepalive(
-        TcpKeepalive::new()
-            .with_time(Duration::from_secs(10))
-            .with_interval(Duration::from_secs(5)),
-    )
 }
