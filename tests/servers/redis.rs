@@ -43,6 +43,24 @@ impl RedisServer {
             .then(|| Self::start_on(|_| arguments.iter().map(|&word| word.into()).collect()))
     }
 
+    /// A server of one's own that has another port for TLS, and that port; none where Redis is not installed.
+    #[must_use]
+    pub fn start_with_tls(certificate: &str, key: &str) -> Option<(Self, u16)> {
+        is_installed().then(|| {
+            let server = Self::start_on(|port| {
+                let options = ["--tls-auth-clients", "no", "--tls-cert-file", certificate];
+                let options = options
+                    .into_iter()
+                    .chain(["--tls-key-file", key, "--tls-port"]);
+                let tls = next_free_port(port).to_string();
+                options.map(str::to_owned).chain([tls]).collect()
+            });
+            let port = server.arguments.last().expect("the port for TLS");
+            let port = port.parse().expect("a port");
+            (server, port)
+        })
+    }
+
     /// The server that all tests of this process share; none where Redis is not installed.
     #[must_use]
     pub fn shared() -> Option<&'static Self> {
@@ -168,9 +186,7 @@ fn start_cluster() -> Vec<RedisServer> {
     let node = |_| {
         RedisServer::start_on(|port| {
             // The usual bus port, 10000 above, may be one of those for outgoing connections.
-            let bus = (port + 1..)
-                .find(|&port| is_free(port))
-                .expect("a free port");
+            let bus = next_free_port(port);
             [
                 "--cluster-enabled",
                 "yes",
@@ -205,8 +221,11 @@ fn cluster_info(connection: &mut Connection) -> String {
     info.expect("the cluster's state")
 }
 
-fn is_free(port: u16) -> bool {
-    TcpListener::bind(("127.0.0.1", port)).is_ok()
+/// Another port, for a server that has this one.
+fn next_free_port(port: u16) -> u16 {
+    (port + 1..)
+        .find(|&port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok())
+        .expect("a free port")
 }
 
 fn is_installed() -> bool {

@@ -4,3 +4,4 @@ mod contract;
 mod frozen;
 mod proxy;
 mod redis;
+mod service;

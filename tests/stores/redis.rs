@@ -1,8 +1,10 @@
 //! `RedisStore` on servers and a cluster that the tests start.
 
 mod failures;
+mod processes;
 mod records;
 mod round_trips;
+mod tls;
 mod waking;
 
 use std::time::Duration;

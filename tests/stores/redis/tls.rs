@@ -1,0 +1,47 @@
+//! `rediss://`.
+
+use std::{path::Path, process::Command};
+
+use reqwest::StatusCode;
+use tempfile::tempdir;
+use tests::servers::redis::RedisServer;
+
+use crate::service::{Service, send};
+
+/// The names of a certificate for this machine and its key, made in the folder.
+fn certificate(folder: &Path) -> (String, String) {
+    let path = |name| {
+        let path = folder.join(name);
+        path.to_str().expect("a path in UTF-8").to_owned()
+    };
+    let (certificate, key) = (path("certificate.pem"), path("key.pem"));
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-nodes", "-days", "2", "-subj", "/CN=test"])
+        .args(["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"])
+        .args(["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"])
+        .args(["-addext", "basicConstraints=critical,CA:FALSE"])
+        .args(["-keyout", &key, "-out", &certificate])
+        .output()
+        .expect("openssl, which Debian's package of that name has");
+    assert!(made.status.success(), "{made:?}");
+    (certificate, key)
+}
+
+#[tokio::test]
+async fn keys_travel_encrypted_to_a_server_with_a_certificate_that_is_trusted() {
+    let folder = tempdir().expect("a folder");
+    let (certificate, key) = certificate(folder.path());
+    let Some((server, port)) = RedisServer::start_with_tls(&certificate, &key) else {
+        return;
+    };
+    let url = format!("rediss://localhost:{port}");
+    let service = Service::start(&url, &[("SSL_CERT_FILE", &certificate)]);
+    for is_replayed in [false, true] {
+        let answer = send(service.book("ann-1")).await;
+        assert_eq!(answer.status, StatusCode::CREATED);
+        assert_eq!(answer.is_replayed, is_replayed);
+    }
+    let refused = idempotency::RedisStore::connect(&url).await;
+    assert!(refused.is_err(), "nobody trusts this certificate here");
+    drop(server);
+}

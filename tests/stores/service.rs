@@ -1,0 +1,103 @@
+//! `core-api` as a process of its own.
+
+use std::{
+    io::{BufRead, BufReader},
+    process::{Child, Command, Stdio},
+};
+
+use reqwest::{Client, RequestBuilder, StatusCode};
+use serde_json::{Value, json};
+
+/// A process, killed when this is dropped. Its bookings are in its own memory.
+pub(crate) struct Service {
+    child: Child,
+    url: String,
+    client: Client,
+}
+
+/// An answer, read to its end.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) is_replayed: bool,
+    pub(crate) body: String,
+}
+
+impl Service {
+    /// Starts one whose keys are there, with these environment variables in addition.
+    pub(crate) fn start(idempotency_store: &str, variables: &[(&str, &str)]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_core-api-under-test"))
+            .args(["--listen", "127.0.0.1:0", "--database", "memory:"])
+            .args(["--idempotency-store", idempotency_store])
+            .arg("--fault-injection")
+            .envs(variables.iter().copied())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the service");
+        let mut ready = String::new();
+        let stdout = child.stdout.take().expect("its output");
+        let read = BufReader::new(stdout).read_line(&mut ready);
+        read.expect("a line that says where it is");
+        let (_, rest) = ready.split_once("listens on ").expect("its address");
+        let (url, _) = rest.split_once(' ').expect("more behind it");
+        Self {
+            child,
+            url: url.to_owned(),
+            client: Client::new(),
+        }
+    }
+
+    /// A booking under this key, the same one each time.
+    pub(crate) fn book(&self, key: &str) -> RequestBuilder {
+        let booking = json!({
+            "service_id": "s1", "customer_name": "Ann", "date": "2026-12-01", "time": "10:00"
+        });
+        self.client
+            .post(format!("{}/bookings", self.url))
+            .header("Idempotency-Key", key)
+            .json(&booking)
+    }
+
+    /// How many bookings it has.
+    pub(crate) async fn bookings(&self) -> usize {
+        let bookings = self.client.get(format!("{}/bookings", self.url)).send();
+        let bookings = bookings.await.expect("an answer").json::<Vec<Value>>();
+        bookings.await.expect("the bookings").len()
+    }
+
+    /// Lets it do nothing until [`resume`](Self::resume).
+    pub(crate) fn pause(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Lets it go on.
+    pub(crate) fn resume(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let kill = Command::new("kill")
+            .args([signal, &self.child.id().to_string()])
+            .status();
+        assert!(kill.expect("kill").success());
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        // It may have ended already.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// Sends the request and reads the answer.
+pub(crate) async fn send(request: RequestBuilder) -> Answer {
+    let response = request.send().await.expect("an answer");
+    Answer {
+        status: response.status(),
+        is_replayed: response.headers().contains_key("idempotent-replayed"),
+        body: response.text().await.expect("its body"),
+    }
+}
