@@ -26,7 +26,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, watch};
 
-use crate::transport::Marker;
+use crate::{fragile::within_a_minute, transport::Marker};
 
 /// What the handlers did, and when those that stop may go on.
 #[derive(Clone, Debug, Default)]
@@ -72,12 +72,8 @@ impl Probe {
 
     /// Returns once a handler that stops has begun; each is seen once.
     pub(crate) async fn started(&self) {
-        self.0
-            .started
-            .acquire()
-            .await
-            .expect("an open semaphore")
-            .forget();
+        let started = within_a_minute("no handler began", self.0.started.acquire()).await;
+        started.expect("an open semaphore").forget();
     }
 
     /// Lets one stopped handler go on.
@@ -101,11 +97,11 @@ impl Probe {
             .expect("a receiver");
     }
 
-    fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.0.runs.fetch_add(1, Ordering::SeqCst) + 1
     }
 
-    async fn stop(&self, run: usize) {
+    pub(crate) async fn stop(&self, run: usize) {
         self.0.started.add_permits(1);
         let mut changes = self.0.gate.subscribe();
         let pass = |gate: &mut Gate| {
@@ -165,6 +161,7 @@ pub(crate) fn router(idempotency: &Idempotency, probe: Probe) -> Router {
         .nest("/v2", Router::new().route("/bookings", post(book)))
         .nest("/accounts", accounts)
         .nest("/layered", layered)
+        .merge(crate::streaming::routes())
         .with_state(probe)
 }
 

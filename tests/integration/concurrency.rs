@@ -214,8 +214,9 @@ async fn when_the_owner_gives_up_one_waiter_runs_and_the_others_go_on_waiting(ba
 async fn a_waiter_takes_over_when_the_owner_does_not_come_back(backend: Backend) {
     let world = World::new(backend).await;
     world.abandon("/bookings", "k", BOOKING).await;
+    let claims = world.levers.claim.calls();
     let waiter = world.send(world.booking("k").header("prefer", "wait=60"));
-    world.levers.claim.called(2).await;
+    world.levers.claim.called(claims + 2).await;
     world.pass(30);
     let answer = waiter.await.expect("an answer");
     answer.assert_fresh("201 Created");
@@ -260,4 +261,47 @@ async fn a_run_that_blocks_its_thread_keeps_its_key(backend: Backend) {
         .await
         .expect("an answer")
         .assert_fresh("201 Created");
+}
+
+// behaviour 4, 105
+// race 4, 10
+#[apply(each_store)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn duplicates_of_runs_that_end_with_nothing_run_or_are_told_to_come_back(backend: Backend) {
+    let world = World::new(backend).await;
+    let requests: Vec<_> = (0..100)
+        .map(|_| world.send(world.post("/script", "k", r#"{"status":500}"#)))
+        .collect();
+    let mut ran = 0;
+    for request in requests {
+        let answer = request.await.expect("an answer");
+        match answer.status.as_u16() {
+            500 => ran += 1,
+            _ => answer.assert_problem("in-progress", "409 Conflict", "idempotency_in_progress"),
+        }
+    }
+    assert_eq!((world.probe.runs(), world.records().await), (ran, 0));
+}
+
+// behaviour 74
+// race 21
+#[apply(each_store)]
+#[tokio::test]
+async fn those_who_wait_are_in_nobodys_way(backend: Backend) {
+    let world = World::new(backend).await;
+    let running = world.send(world.post("/stop/wait", "k", BOOKING));
+    world.probe.started().await;
+    let waiting: Vec<_> = (0..100)
+        .map(|_| world.send(world.post("/stop/wait", "k", BOOKING)))
+        .collect();
+    world.levers.claim.called(1 + 100 * 2).await;
+    Answer::to(world.booking("another"))
+        .await
+        .assert_fresh("201 Created");
+    world.probe.proceed();
+    let first = running.await.expect("an answer");
+    for waiter in waiting {
+        waiter.await.expect("an answer").assert_replay_of(&first);
+    }
+    assert_eq!(world.probe.runs(), 2);
 }

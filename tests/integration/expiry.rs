@@ -29,6 +29,23 @@ async fn an_answer_is_replayed_until_its_ttl_is_over(backend: Backend) {
         .assert_replay_of(&after);
 }
 
+// behaviour 109
+// race 61
+#[apply(each_store)]
+#[tokio::test]
+async fn without_a_ttl_an_answer_is_replayed_for_a_day(backend: Backend) {
+    let world = World::new(backend).await;
+    let request = || world.post("/required", "k", BOOKING);
+    let first = Answer::to(request()).await;
+    let until = world.clock.now() + Duration::from_secs(24 * 60 * 60);
+    let told = first.header("idempotency-expires").expect("a date");
+    assert_eq!(told, httpdate::fmt_http_date(until));
+    world.pass(24 * 60 * 60 - 1);
+    Answer::to(request()).await.assert_replay_of(&first);
+    world.pass(1);
+    Answer::to(request()).await.assert_fresh("201 Created");
+}
+
 // behaviour 110
 // race 1, 19
 #[apply(each_store)]
@@ -112,7 +129,7 @@ async fn the_clients_clock_does_not_matter(backend: Backend) {
         .assert_replay_of(&first);
 }
 
-// behaviour 111, 117
+// behaviour 117
 // race 16, 17
 #[apply(each_store)]
 #[tokio::test]

@@ -1,245 +1,14 @@
-//! Stores that fail, owners that die, clients that leave.
+//! Stores that fail, are full, or hold what cannot be read.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use idempotency::{Claim, Clock, Fenced, Fingerprint, MemoryStore, Phase, Token};
-use reqwest::Client;
+use idempotency::{Claim, Clock, Fenced, Fingerprint, MemoryStore, Token};
 use rstest_reuse::apply;
-use tokio::io::AsyncWriteExt;
 
 use crate::{
     answer::Answer,
-    world::{BOOKING, Backend, World, each_store},
+    world::{Backend, World, each_store},
 };
-
-fn stop_request(key: &str) -> String {
-    format!(
-        "POST /stop HTTP/1.1\r\nhost: test\r\nidempotency-key: {key}\r\ncontent-type: application/json\r\n\
-         content-length: {}\r\n\r\n{BOOKING}",
-        BOOKING.len(),
-    )
-}
-
-/// What a client finds that left while its request ran.
-async fn comes_back(world: &World, key: &str) {
-    let duplicate = Answer::to(world.post("/stop", key, BOOKING)).await;
-    duplicate.assert_problem("in-progress", "409 Conflict", "idempotency_in_progress");
-    world.probe.proceed();
-    let again = Answer::to(
-        world
-            .post("/stop", key, BOOKING)
-            .header("prefer", "wait=60"),
-    )
-    .await;
-    assert!(again.is_replay(), "{again:?}");
-    assert_eq!(again.status(), "201 Created");
-    assert_eq!(world.probe.runs(), 1);
-}
-
-// behaviour 125
-// race 27
-#[apply(each_store)]
-#[tokio::test]
-async fn a_client_that_closes_its_connection_finds_its_answer_later(backend: Backend) {
-    let world = World::new(backend).await;
-    let mut connection = world.connect().await;
-    connection
-        .write_all(stop_request("k").as_bytes())
-        .await
-        .expect("the server reads");
-    world.probe.started().await;
-    drop(connection);
-    comes_back(&world, "k").await;
-}
-
-// behaviour 125
-#[apply(each_store)]
-#[tokio::test]
-async fn a_client_that_closes_its_half_finds_its_answer_later(backend: Backend) {
-    let world = World::new(backend).await;
-    let mut connection = world.connect().await;
-    connection
-        .write_all(stop_request("k").as_bytes())
-        .await
-        .expect("the server reads");
-    world.probe.started().await;
-    connection.shutdown().await.expect("a half-open connection");
-    comes_back(&world, "k").await;
-}
-
-// behaviour 125
-#[apply(each_store)]
-#[tokio::test]
-async fn a_client_that_resets_its_stream_finds_its_answer_later(backend: Backend) {
-    let world = World::new(backend).await;
-    let http2 = Client::builder()
-        .http2_prior_knowledge()
-        .build()
-        .expect("a client");
-    let request = http2
-        .post(format!("http://{}/stop", world.address))
-        .header("idempotency-key", "k")
-        .header("content-type", "application/json")
-        .body(BOOKING);
-    let running = world.send(request);
-    world.probe.started().await;
-    running.abort();
-    assert!(running.await.is_err());
-    comes_back(&world, "k").await;
-}
-
-// behaviour 126
-#[apply(each_store)]
-#[tokio::test]
-async fn an_outer_timeout_does_not_stop_the_run(backend: Backend) {
-    let timeout = tower_http::timeout::TimeoutLayer::with_status_code(
-        http::StatusCode::GATEWAY_TIMEOUT,
-        Duration::from_millis(100),
-    );
-    let world = World::wrapped(backend, |app| app.layer(timeout)).await;
-    let answer = Answer::to(world.post("/stop", "k", BOOKING)).await;
-    answer.assert_fresh("504 Gateway Timeout");
-    world.probe.started().await;
-    world.probe.proceed();
-    world.levers.complete.called(1).await;
-    let again = Answer::to(world.post("/stop", "k", BOOKING)).await;
-    assert!(again.is_replay(), "{again:?}");
-    assert_eq!(world.probe.runs(), 1);
-}
-
-// behaviour 127
-#[apply(each_store)]
-#[tokio::test]
-async fn a_shutdown_waits_for_runs_and_takes_no_new_keys(backend: Backend) {
-    let world = World::new(backend).await;
-    let running = world.send(world.post("/stop", "k", BOOKING));
-    world.probe.started().await;
-    let waiting = world.send(
-        world
-            .post("/stop", "k", BOOKING)
-            .header("prefer", "wait=60"),
-    );
-    world.levers.claim.called(3).await;
-
-    let idempotency = world.idempotency.clone();
-    let shutdown = tokio::spawn(async move { idempotency.shutdown().await });
-    // The waiting duplicate hears of it first.
-    let refused = waiting.await.expect("an answer");
-    refused.assert_problem(
-        "shutting-down",
-        "503 Service Unavailable",
-        "idempotency_shutting_down",
-    );
-    let claims = world.levers.claim.calls();
-    let refused = Answer::to(world.booking("new")).await;
-    refused.assert_problem(
-        "shutting-down",
-        "503 Service Unavailable",
-        "idempotency_shutting_down",
-    );
-    assert_eq!(world.levers.claim.calls(), claims);
-    assert!(!shutdown.is_finished());
-
-    world.probe.proceed();
-    running
-        .await
-        .expect("an answer")
-        .assert_fresh("201 Created");
-    shutdown.await.expect("a shutdown");
-    let records = world
-        .idempotency
-        .store()
-        .list(None, 10)
-        .await
-        .expect("a list");
-    assert!(matches!(records[..], [ref record] if matches!(record.phase, Phase::Completed { .. })));
-}
-
-// behaviour 128
-// race 12, 16
-#[apply(each_store)]
-#[tokio::test]
-async fn a_key_whose_owner_died_is_taken_until_its_lease_ends(backend: Backend) {
-    let world = World::new(backend).await;
-    world.abandon("/bookings", "k", BOOKING).await;
-    world.clock.advance(Duration::from_millis(29_999));
-    let early = Answer::to(world.booking("k")).await;
-    early.assert_problem("in-progress", "409 Conflict", "idempotency_in_progress");
-    world.clock.advance(Duration::from_millis(1));
-    // Another request does not get the key, even now.
-    let other = Answer::to(world.post("/bookings", "k", "{}")).await;
-    other.assert_problem(
-        "key-reused",
-        "422 Unprocessable Entity",
-        "idempotency_key_reused",
-    );
-    let answer = Answer::to(world.booking("k")).await;
-    answer.assert_fresh("201 Created");
-    Answer::to(world.booking("k"))
-        .await
-        .assert_replay_of(&answer);
-    assert_eq!(world.probe.runs(), 1);
-}
-
-// behaviour 76, 128
-// race 1
-#[apply(each_store)]
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_many_that_take_over_one_runs(backend: Backend) {
-    let world = World::new(backend).await;
-    world.abandon("/bookings", "k", BOOKING).await;
-    world.pass(30);
-    let requests: Vec<_> = (0..20).map(|_| world.send(world.booking("k"))).collect();
-    for request in requests {
-        let answer = request.await.expect("an answer");
-        assert!([201, 409].contains(&answer.status.as_u16()), "{answer:?}");
-    }
-    assert_eq!(world.probe.runs(), 1);
-}
-
-// behaviour 129
-// race 6
-#[apply(each_store)]
-#[tokio::test]
-async fn an_owner_that_lost_its_lease_cannot_store_and_gives_the_new_owners_answer(
-    backend: Backend,
-) {
-    let world = World::new(backend).await;
-    let slow = world.send(world.post("/short", "k", BOOKING));
-    world.probe.started().await;
-    // As if the process had been paused: time passes, and nothing is renewed.
-    world.pass(10);
-    let taken_over = world.send(world.post("/short", "k", BOOKING));
-    world.probe.started().await;
-    world.probe.proceed_with(1);
-    let slow = slow.await.expect("an answer");
-    slow.assert_problem("in-progress", "409 Conflict", "idempotency_in_progress");
-    world.probe.proceed();
-    let taken_over = taken_over.await.expect("an answer");
-    taken_over.assert_fresh("201 Created");
-    assert_eq!(taken_over.json()["run"], 2);
-    Answer::to(world.post("/short", "k", BOOKING))
-        .await
-        .assert_replay_of(&taken_over);
-}
-
-// behaviour 129
-// race 6
-#[apply(each_store)]
-#[tokio::test]
-async fn an_owner_that_comes_too_late_replays_what_the_new_owner_stored(backend: Backend) {
-    let world = World::new(backend).await;
-    let slow = world.send(world.post("/short", "k", BOOKING));
-    world.probe.started().await;
-    world.pass(10);
-    let taken_over = world.send(world.post("/short", "k", BOOKING));
-    world.probe.started().await;
-    world.probe.proceed_with(2);
-    let taken_over = taken_over.await.expect("an answer");
-    taken_over.assert_fresh("201 Created");
-    world.probe.proceed_with(1);
-    slow.await.expect("an answer").assert_replay_of(&taken_over);
-}
 
 // behaviour 130
 // race 57
@@ -278,33 +47,6 @@ async fn a_claim_whose_answer_was_lost_is_given_back(backend: Backend) {
     );
     let again = Answer::to(world.booking("k").header("prefer", "wait=60")).await;
     again.assert_fresh("201 Created");
-    assert_eq!(world.probe.runs(), 1);
-}
-
-// behaviour 125
-// race 5
-#[apply(each_store)]
-#[tokio::test]
-async fn a_claim_whose_client_left_is_given_back(backend: Backend) {
-    let world = World::new(backend).await;
-    world.levers.claim.stop_answers(1);
-    let mut connection = world.connect().await;
-    connection
-        .write_all(stop_request("k").as_bytes())
-        .await
-        .expect("the server reads");
-    world.levers.claim.stopped().await;
-    drop(connection);
-    let again = world.send(
-        world
-            .post("/stop", "k", BOOKING)
-            .header("prefer", "wait=60"),
-    );
-    world.levers.claim.called(3).await;
-    world.levers.claim.open();
-    world.probe.started().await;
-    world.probe.proceed();
-    again.await.expect("an answer").assert_fresh("201 Created");
     assert_eq!(world.probe.runs(), 1);
 }
 
@@ -361,6 +103,22 @@ async fn a_client_has_its_answer_though_the_store_is_away_and_the_key_stays_take
     assert_eq!(world.probe.runs(), 1);
 }
 
+// behaviour 105, 131
+// race 16
+#[apply(each_store)]
+#[tokio::test]
+async fn a_release_that_fails_is_tried_until_the_key_is_free(backend: Backend) {
+    let world = World::new(backend).await;
+    let request = || world.post("/script", "k", r#"{"status":500,"body":"{run}"}"#);
+    world.levers.release.lose_requests(4);
+    let first = Answer::to(request()).await;
+    first.assert_fresh("500 Internal Server Error");
+    // The fifth try gets through, and the lease has not lapsed: the store's clock stands still.
+    let again = Answer::to(request().header("prefer", "wait=60")).await;
+    again.assert_fresh("500 Internal Server Error");
+    assert_eq!(again.text(), "2");
+}
+
 // behaviour 134
 #[apply(each_store)]
 #[tokio::test]
@@ -379,7 +137,7 @@ async fn the_answer_is_stored_before_it_is_sent(backend: Backend) {
     other.assert_replay_of(&first);
 }
 
-// behaviour 38, 135
+// behaviour 135
 // race 38
 #[apply(each_store)]
 #[tokio::test]
@@ -462,6 +220,7 @@ async fn a_full_store_refuses_new_keys_and_forgets_none() {
             break answer;
         }
         stored.push(answer);
+        assert!(stored.len() < 100, "no store of 2500 bytes holds that much");
     };
     refused.assert_problem(
         "store-unavailable",

@@ -5,7 +5,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use async_trait::async_trait;
@@ -42,8 +42,8 @@ impl Levers {
     /// Returns once sweeps have removed that many.
     pub(crate) async fn until_purged(&self, records: usize) {
         let mut purged = self.purged.subscribe();
-        purged
-            .wait_for(|purged| *purged >= records)
+        let enough = purged.wait_for(|purged| *purged >= records);
+        within_a_minute("too few records were purged", enough)
             .await
             .expect("an open channel");
     }
@@ -91,11 +91,8 @@ impl Lever {
 
     /// Returns once a call has stopped.
     pub(crate) async fn stopped(&self) {
-        self.at_gate
-            .acquire()
-            .await
-            .expect("an open semaphore")
-            .forget();
+        let stopped = within_a_minute("no call stopped", self.at_gate.acquire()).await;
+        stopped.expect("an open semaphore").forget();
     }
 
     /// Lets one stopped call answer.
@@ -111,7 +108,8 @@ impl Lever {
     /// Returns once there were that many calls.
     pub(crate) async fn called(&self, calls: usize) {
         let mut seen = self.calls.subscribe();
-        seen.wait_for(|seen| *seen >= calls)
+        let enough = seen.wait_for(|seen| *seen >= calls);
+        within_a_minute("there were too few calls", enough)
             .await
             .expect("an open channel");
     }
@@ -220,4 +218,11 @@ impl Store for FragileStore {
     fn subscribe(&self, id: &RecordId) -> Subscription {
         self.inner.subscribe(id)
     }
+}
+
+/// The signal; or the end of the test, where a mistake would make it wait for ever.
+pub(crate) async fn within_a_minute<T>(otherwise: &str, signal: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(60), signal)
+        .await
+        .expect(otherwise)
 }

@@ -152,6 +152,29 @@ async fn a_malformed_key_is_refused_and_nothing_runs(backend: Backend) {
     assert_eq!((world.probe.runs(), world.levers.claim.calls()), (0, 0));
 }
 
+// behaviour 34
+#[apply(each_store)]
+#[tokio::test]
+async fn a_refusal_says_what_a_key_looks_like(backend: Backend) {
+    for (http, bare) in [
+        (HttpConfig::new(), true),
+        (HttpConfig::new().with_strict_keys(), false),
+    ] {
+        let world = World::speaking(backend, http).await;
+        let answer = Answer::to(world.booking("\"")).await;
+        answer.assert_problem(
+            "key-malformed",
+            "400 Bad Request",
+            "idempotency_key_malformed",
+        );
+        let problem = answer.json();
+        let detail = problem["detail"].as_str().expect("a detail");
+        let format = "1 to 255 printable ASCII characters in double quotes";
+        assert!(detail.contains(format), "{detail}");
+        assert_eq!(detail.contains("or without them"), bare, "{detail}");
+    }
+}
+
 // behaviour 18, 24
 #[apply(each_store)]
 #[tokio::test]

@@ -20,7 +20,11 @@ async fn safe_methods_ignore_even_a_malformed_key(backend: Backend) {
         Method::TRACE,
         Method::from_bytes(b"QUERY").expect("a method"),
     ];
-    for path in ["/bookings", "/bookings", "/unprotected"] {
+    for (path, status) in [
+        ("/bookings", "201 Created"),
+        ("/unprotected", "201 Created"),
+        ("/layered/bookings", "405 Method Not Allowed"),
+    ] {
         for method in &methods {
             let request = world
                 .request(method.clone(), path)
@@ -31,11 +35,11 @@ async fn safe_methods_ignore_even_a_malformed_key(backend: Backend) {
                     .body(BOOKING),
             )
             .await;
-            answer.assert_fresh("201 Created");
+            answer.assert_fresh(status);
             assert_eq!(answer.header("idempotency-expires"), None);
         }
     }
-    assert_eq!((world.probe.runs(), world.levers.claim.calls()), (15, 0));
+    assert_eq!((world.probe.runs(), world.levers.claim.calls()), (10, 0));
 }
 
 // behaviour 39, 40

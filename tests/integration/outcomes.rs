@@ -213,6 +213,7 @@ async fn an_answer_too_long_to_keep_leaves_a_tombstone(backend: Backend) {
         let key = format!("streamed-{streamed}");
         let script = json!({
             "status": 201,
+            "body": "begin",
             "padding": 1024 * 1024 + 1,
             "streamed": streamed,
             "headers": [["location", "/bookings/7"]],
@@ -220,7 +221,8 @@ async fn an_answer_too_long_to_keep_leaves_a_tombstone(backend: Backend) {
         let before = world.probe.runs();
         let (first, again) = twice(&world, "/script", &key, &script).await;
         first.assert_fresh("201 Created");
-        assert_eq!(first.body.len(), 1024 * 1024 + 1);
+        assert_eq!(first.body.len(), 5 + 1024 * 1024 + 1);
+        assert!(first.text().starts_with("begin..."), "{streamed}");
         again.assert_problem(
             "response-not-stored",
             "409 Conflict",

@@ -325,3 +325,45 @@ async fn the_retry_of_a_conditional_request_replays_its_success(backend: Backend
         .await
         .assert_fresh("412 Precondition Failed");
 }
+
+// behaviour 82
+// race 47
+#[apply(each_store)]
+#[tokio::test]
+async fn stored_answers_do_not_change_with_the_requests_that_follow(backend: Backend) {
+    let world = World::new(backend).await;
+    // They share the connection, and so the buffer from which keys and bodies are read.
+    let request = |number: usize| {
+        let script = json!({ "body": number.to_string().repeat(number) }).to_string();
+        world.post("/script", &format!("{number}-{number}"), &script)
+    };
+    let mut answers = Vec::new();
+    for number in 0..100 {
+        let first = Answer::to(request(number)).await;
+        first.assert_fresh("200 OK");
+        answers.push(first);
+    }
+    for (number, first) in answers.iter().enumerate() {
+        assert_eq!(first.text(), number.to_string().repeat(number));
+        Answer::to(request(number)).await.assert_replay_of(first);
+    }
+    assert_eq!(world.probe.runs(), 100);
+}
+
+// behaviour 72, 89
+#[apply(each_store)]
+#[tokio::test]
+async fn a_handler_cannot_mark_a_first_answer_as_a_replay(backend: Backend) {
+    let world = World::new(backend).await;
+    let headers = json!([
+        ["idempotent-replayed", "true"],
+        ["idempotency-expires", "never"]
+    ]);
+    let (first, again) = twice(&world, &json!({ "headers": headers })).await;
+    assert_ne!(first.header("idempotency-expires"), Some("never"));
+    assert_eq!(
+        again.headers.get_all("idempotent-replayed").iter().count(),
+        1
+    );
+    again.assert_replay_of(&first);
+}

@@ -1,5 +1,6 @@
 //! Whose key it is.
 
+use idempotency::{IdempotencyKey, Scope};
 use rstest_reuse::apply;
 
 use crate::{
@@ -174,4 +175,31 @@ async fn equal_bodies_have_unequal_fingerprints_in_the_store(backend: Backend) {
         .expect("a list");
     assert_eq!(records.len(), 2);
     assert_ne!(records[0].fingerprint, records[1].fingerprint);
+}
+
+// behaviour 48
+// race 60
+#[apply(each_store)]
+#[tokio::test]
+async fn handlers_layers_and_operators_mean_the_same_record(backend: Backend) {
+    let world = World::new(backend).await;
+    let attributed = Answer::to(world.booking("k")).await;
+    attributed.assert_fresh("201 Created");
+    let layered = Answer::to(world.post("/layered/bookings", "k", BOOKING)).await;
+    layered.assert_problem(
+        "key-reused",
+        "422 Unprocessable Entity",
+        "idempotency_key_reused",
+    );
+    let key = IdempotencyKey::new("k").expect("a key");
+    let id = world.idempotency.record_id(&Scope::anonymous(), &key);
+    assert_eq!(world.only_record().await.0.id, id);
+
+    let request = world.post("/accounts/bookings", "\"k\"", BOOKING);
+    Answer::to(request.header("authorization", "Bearer ann-1"))
+        .await
+        .assert_fresh("201 Created");
+    let id = world.idempotency.record_id(&Scope::principal("ann"), &key);
+    let record = world.idempotency.store().inspect(&id).await;
+    assert!(record.expect("an answer").is_some());
 }

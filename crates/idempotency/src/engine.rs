@@ -1,4 +1,5 @@
 mod claim;
+mod running;
 mod runs;
 mod sweep;
 mod value;
@@ -6,13 +7,14 @@ mod wait;
 
 use std::{
     fmt,
+    pin::pin,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
-use tokio::sync::{Semaphore, oneshot};
-use tracing::Instrument;
+use futures_util::FutureExt;
+use tokio::sync::Semaphore;
 
 #[cfg(feature = "axum")]
 use crate::http::HttpConfig;
@@ -20,6 +22,7 @@ use crate::{
     Claim, Fenced, Fingerprint, Hold, IdempotencyKey, Options, Phase, RecordId, Refusal, Scope,
     Store, StoreError, Token, fingerprint::digest,
 };
+use running::Running;
 use runs::{Runs, Ticket};
 
 pub use value::Run;
@@ -175,7 +178,7 @@ impl Idempotency {
 
     /// One request from its claim to its answer.
     ///
-    /// Nobody who drops this future stops the work: from the won claim on it runs in a task of its own.
+    /// Nobody who drops this future stops the work: from the won claim on it would go on in a task of its own.
     pub(crate) async fn execute<R, W>(
         &self,
         operation: Operation,
@@ -239,17 +242,13 @@ impl Idempotency {
         R: Send + 'static,
         W: Future<Output = Ending<R>> + Send + 'static,
     {
-        let (answered, answer) = oneshot::channel();
-        ticket.hold(hold.clone());
         let store = Arc::clone(&self.0.store);
         let run = async move {
+            ticket.hold(hold.clone()).await;
             let ending = work().await;
-            claim::finish(store.as_ref(), &hold, ending, answered).await;
-            drop(ticket);
+            claim::finish(store, hold, ending, ticket).await
         };
-        // What the work logs still belongs to the request.
-        tokio::spawn(run.in_current_span());
-        match answer.await {
+        match Running::new(run).await {
             Ok(Fenced::Done(finished)) => Ok(finished),
             Ok(Fenced::Lost) => self.answer_of_the_new_owner(operation).await,
             Err(_) => Err(Refusal::Panicked),
@@ -266,15 +265,17 @@ impl Idempotency {
             idempotency.record = %operation.id,
             "a run outlived its lease and another one took over; its answer is dropped",
         );
-        match bounded(self.0.store.inspect(&operation.id))
-            .await?
-            .map(|record| (record.phase, record.expires_at))
-        {
-            Some((Phase::Completed { outcome }, expires_at)) => Ok(Finished::Replayed {
+        let Some(record) = bounded(self.0.store.inspect(&operation.id)).await? else {
+            return Err(Refusal::InProgress);
+        };
+        // The key may have been freed by an operator, and then taken for something else.
+        same_request(&operation.fingerprint, &record.fingerprint)?;
+        match record.phase {
+            Phase::Completed { outcome } => Ok(Finished::Replayed {
                 outcome,
-                expires_at,
+                expires_at: record.expires_at,
             }),
-            _ => Err(Refusal::InProgress),
+            Phase::InFlight { .. } => Err(Refusal::InProgress),
         }
     }
 }
@@ -355,6 +356,11 @@ fn same_request(asked: &Fingerprint, recorded: &Fingerprint) -> Result<(), Refus
 
 /// The store's answer, or an error once it has taken too long.
 async fn bounded<T>(call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    let mut call = pin!(call);
+    // A store in memory has answered already, and needs no timer.
+    if let Some(answer) = call.as_mut().now_or_never() {
+        return answer;
+    }
     tokio::time::timeout(STORE_TIMEOUT, call)
         .await
         .unwrap_or_else(|_| Err(StoreError::unavailable("no answer within 5 seconds")))

@@ -121,5 +121,12 @@ fn without_white_space(mut value: &[u8]) -> &[u8] {
 }
 
 fn is_bare(byte: &u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"._~:+/=@-".contains(byte)
+    // A pattern and not a search in a string: it is asked of each byte of each key.
+    matches!(
+        byte,
+        b'A'..=b'Z'
+            | b'a'..=b'z'
+            | b'0'..=b'9'
+            | b'.' | b'_' | b'~' | b':' | b'+' | b'/' | b'=' | b'@' | b'-'
+    )
 }

@@ -121,6 +121,40 @@ async fn a_process_that_was_paused_past_its_lease_stores_nothing() {
     }
 }
 
+// behaviour 113
+// race 25
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_process_whose_clock_is_ahead_takes_nothing_over_early() {
+    let Some(server) = RedisServer::start(&[]) else {
+        return;
+    };
+    let Some(ahead) = Service::start_a_day_ahead(&server.url()).await else {
+        return;
+    };
+    let punctual = Service::start(&server.url(), &[]);
+    let running = tokio::spawn(send(
+        punctual.book("ann-1").header("X-Fault-Delay-Ms", 1_000),
+    ));
+    one_is_taken(&server).await;
+    let early = send(ahead.book("ann-1")).await;
+    assert_eq!(early.status, StatusCode::CONFLICT);
+    let answer = running.await.expect("the request");
+    assert_eq!(answer.status, StatusCode::CREATED);
+    // A ttl, too, is not over earlier for it, nor later for what it has stored itself.
+    let replay = send(ahead.book("ann-1")).await;
+    assert!(replay.is_replayed, "{replay:?}");
+    assert_eq!(send(ahead.book("ann-2")).await.status, StatusCode::CREATED);
+    set_back(&server, PREFIX, Duration::from_secs(24 * 3600));
+    for service in [&ahead, &punctual] {
+        let anew = send(service.book("ann-2")).await;
+        assert_eq!(
+            (anew.status, anew.is_replayed),
+            (StatusCode::CREATED, false)
+        );
+        set_back(&server, PREFIX, Duration::from_secs(24 * 3600));
+    }
+}
+
 // behaviour 74, 128, 130, 131
 // race 9, 57
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

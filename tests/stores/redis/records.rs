@@ -168,7 +168,6 @@ async fn a_ttl_without_an_end_ends_in_the_far_future() {
 }
 
 // behaviour 113
-// race 25
 #[tokio::test]
 async fn times_are_the_servers() {
     let Some((store, hold, _, mut connection)) = taken().await else {

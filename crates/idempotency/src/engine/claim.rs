@@ -8,10 +8,12 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use tokio::{runtime::Handle, sync::oneshot, time::Instant};
+use tokio::{runtime::Handle, time::Instant};
+use tracing::Instrument;
 
-use super::{Ending, Finished, bounded};
+use super::{Ending, Finished, bounded, runs::Ticket};
 use crate::{Claim, Fenced, Fingerprint, Hold, Store, StoreError, StoreErrorKind};
 
 /// A claim on its way. If its caller goes away, or it fails with the step perhaps taken, it is seen through
@@ -87,53 +89,55 @@ impl Drop for Claiming {
     }
 }
 
-/// Ends the hold, then answers. An answer that cannot be stored for now does not keep the client waiting:
-/// it is sent, and stored as soon as the store is back, while the hold still keeps everybody else out.
+/// Ends the hold, and gives the answer back. An answer that cannot be stored for now does not keep the client
+/// waiting: it is sent, and stored as soon as the store is back, while the hold still keeps everybody else out.
 pub(super) async fn finish<R>(
-    store: &dyn Store,
-    hold: &Hold,
+    store: Arc<dyn Store>,
+    hold: Hold,
     ending: Ending<R>,
-    answered: oneshot::Sender<Fenced<Finished<R>>>,
-) {
+    ticket: Ticket,
+) -> Fenced<Finished<R>> {
     let Ending { answer, outcome } = ending;
     let stored = match &outcome {
-        Some(outcome) => retry(&SOON, || store.complete(hold, outcome.clone()))
+        Some(outcome) => retry(&SOON, || store.complete(&hold, outcome.clone()))
             .await
             .map(|completed| match completed {
                 Fenced::Done(expires_at) => Fenced::Done(Some(expires_at)),
                 Fenced::Lost => Fenced::Lost,
             }),
         // Whoever took over does not mind that this run has failed.
-        None => retry(&SOON, || store.release(hold))
+        None => retry(&SOON, || store.release(&hold))
             .await
             .map(|_| Fenced::Done(None)),
     };
-    // A client that has gone needs no answer.
-    match stored {
-        Ok(Fenced::Done(expires_at)) => {
-            drop(answered.send(Fenced::Done(Finished::Executed { answer, expires_at })));
-        }
-        Ok(Fenced::Lost) => drop(answered.send(Fenced::Lost)),
+    let expires_at = match stored {
+        Ok(Fenced::Done(expires_at)) => expires_at,
+        Ok(Fenced::Lost) => return Fenced::Lost,
         Err(_) => {
-            drop(answered.send(Fenced::Done(Finished::Executed {
-                answer,
-                expires_at: None,
-            })));
-            let ended = match outcome {
-                Some(outcome) => insist(hold, || store.complete(hold, outcome.clone()))
-                    .await
-                    .err(),
-                None => insist(hold, || store.release(hold)).await.err(),
-            };
-            if let Some(error) = ended {
-                tracing::error!(
-                    idempotency.record = %hold.id,
-                    error = &error as &dyn Error,
-                    "the end of a run could not be stored; a retry will run again",
-                );
-            }
+            tokio::spawn(end_later(store, hold, outcome, ticket).in_current_span());
+            None
         }
+    };
+    Fenced::Done(Finished::Executed { answer, expires_at })
+}
+
+/// Ends the hold as soon as the store is back, for an answer that has been sent.
+async fn end_later(store: Arc<dyn Store>, hold: Hold, outcome: Option<Bytes>, ticket: Ticket) {
+    let ended = match outcome {
+        Some(outcome) => insist(&hold, || store.complete(&hold, outcome.clone()))
+            .await
+            .err(),
+        None => insist(&hold, || store.release(&hold)).await.err(),
+    };
+    if let Some(error) = ended {
+        tracing::error!(
+            idempotency.record = %hold.id,
+            error = &error as &dyn Error,
+            "the end of a run could not be stored; a retry will run again",
+        );
     }
+    // Until now the hold was renewed.
+    drop(ticket);
 }
 
 /// How long a client waits for a store that fails to keep its answer.

@@ -118,8 +118,16 @@ impl Ticket {
     /// Has the hold renewed until the ticket is dropped.
     ///
     /// One task renews for all runs: a handler that blocks its thread cannot starve its own renewal, and a
-    /// run that ends within a third of its lease costs no timer.
-    pub(super) fn hold(&mut self, hold: Hold) {
+    /// run that ends within a third of its lease costs no timer. That task must have seen a hold that is due before
+    /// all others, which it has when this returns; on the thread of a handler that blocks it would never see it.
+    pub(super) async fn hold(&mut self, hold: Hold) {
+        if self.enter_hold(hold) {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Whether the renewer was woken.
+    fn enter_hold(&mut self, hold: Hold) -> bool {
         let now = Instant::now();
         let due = now + hold.lease / 3;
         let mut state = self.runs.state.lock();
@@ -140,9 +148,13 @@ impl Ticket {
                 Arc::clone(&self.runs.earlier),
                 Arc::clone(&self.store),
             )));
+            true
         } else if state.wakes_at.is_none_or(|wakes_at| due < wakes_at) {
             state.wakes_at = Some(due);
             self.runs.earlier.notify_one();
+            true
+        } else {
+            false
         }
     }
 }

@@ -1,5 +1,6 @@
+mod shard;
+
 use std::{
-    collections::{BTreeSet, HashMap},
     fmt,
     sync::{
         Arc,
@@ -14,6 +15,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::{Claim, Fenced, Hold, Resolution, Store, StoreError, Subscription, Wakeups};
 use crate::{Clock, Fingerprint, Phase, Record, RecordId, Token};
+use shard::{Entry, Shard};
 
 /// A store in the memory of one process: nothing to install, and gone with the process.
 ///
@@ -38,23 +40,6 @@ pub struct MemoryStore {
     limit: usize,
     clock: Clock,
     wakeups: Wakeups,
-}
-
-/// One part of the keys. Its lock is never held over an await, and for a few entries at a time.
-#[derive(Default)]
-struct Shard {
-    // Boxed, because the map is half empty most of the time.
-    entries: HashMap<RecordId, Box<Entry>>,
-    /// Each entry by the time at which it may be forgotten, so that no sweep has to look at the others.
-    expiries: BTreeSet<(SystemTime, RecordId)>,
-}
-
-struct Entry {
-    fingerprint: Fingerprint,
-    token: Token,
-    attempt: u32,
-    expires_at: SystemTime,
-    phase: Phase,
 }
 
 /// Ids are digests, so their first byte spreads them evenly; and shard after shard they are in order.
@@ -144,78 +129,6 @@ impl MemoryStore {
     }
 }
 
-impl Shard {
-    fn insert(&mut self, id: RecordId, entry: Entry) {
-        self.expiries.insert((entry.expires_at, id));
-        self.entries.insert(id, Box::new(entry));
-    }
-
-    fn remove(&mut self, id: &RecordId) -> Option<Box<Entry>> {
-        let entry = self.entries.remove(id)?;
-        self.expiries.remove(&(entry.expires_at, *id));
-        Some(entry)
-    }
-
-    fn update(&mut self, id: &RecordId, expires_at: SystemTime, change: impl FnOnce(&mut Entry)) {
-        let Some(entry) = self.entries.get_mut(id) else {
-            return;
-        };
-        self.expiries.remove(&(entry.expires_at, *id));
-        self.expiries.insert((expires_at, *id));
-        entry.expires_at = expires_at;
-        change(entry);
-    }
-
-    /// Removes up to so many entries whose time is over.
-    #[expect(
-        clippy::vec_box,
-        reason = "the boxes are the map's own, and only they are moved"
-    )]
-    fn take_expired(&mut self, now: SystemTime, limit: usize) -> Vec<Box<Entry>> {
-        let mut taken = Vec::new();
-        while taken.len() < limit
-            && let Some(&(expires_at, id)) = self.expiries.first()
-            && expires_at <= now
-        {
-            self.expiries.pop_first();
-            taken.extend(self.entries.remove(&id));
-        }
-        taken
-    }
-
-    /// The entry, if it is this token's and not past its time, swept or not.
-    fn own(&self, id: &RecordId, token: &Token, now: SystemTime) -> Option<&Entry> {
-        let entry = self.entries.get(id)?;
-        (entry.token == *token && entry.expires_at > now).then_some(entry)
-    }
-
-    /// Whether this token may change the entry: still in flight, and its own.
-    fn owns(&self, id: &RecordId, token: &Token, now: SystemTime) -> bool {
-        self.own(id, token, now)
-            .is_some_and(|entry| matches!(entry.phase, Phase::InFlight { .. }))
-    }
-}
-
-impl Entry {
-    fn outcome_length(&self) -> usize {
-        match &self.phase {
-            Phase::InFlight { .. } => 0,
-            Phase::Completed { outcome } => outcome.len(),
-        }
-    }
-
-    fn record(&self, id: RecordId) -> Record {
-        Record {
-            id,
-            fingerprint: self.fingerprint,
-            token: self.token,
-            attempt: self.attempt,
-            expires_at: self.expires_at,
-            phase: self.phase.clone(),
-        }
-    }
-}
-
 #[async_trait]
 impl Store for MemoryStore {
     async fn claim(&self, hold: &Hold, fingerprint: &Fingerprint) -> Result<Claim, StoreError> {
@@ -269,6 +182,7 @@ impl Store for MemoryStore {
             token: hold.token,
             attempt,
             expires_at: lease_until + hold.ttl,
+            queued_at: now + hold.ttl,
             phase: Phase::InFlight { lease_until },
         };
         shard.insert(hold.id, entry);

@@ -25,9 +25,12 @@ pub(super) struct LockedFile {
 const PREPARED_STATEMENTS: usize = 128;
 
 /// `full` makes a commit survive the loss of power, which is what an answer promises. The savepoints of a batch
-/// stay out of temporary files. The log is cut back after a checkpoint if a burst has made it long.
+/// stay out of temporary files. The ids of records are random, so a batch changes many pages of their index: a long
+/// log lets the same page change many times between two checkpoints, which wait for the disk and keep the writer
+/// from its work. It is cut back after a checkpoint if a burst has made it longer still.
 const SET_UP_WRITER: &str = "
     pragma synchronous = full;
+    pragma wal_autocheckpoint = 8192;
     pragma fullfsync = on;
     pragma foreign_keys = on;
     pragma temp_store = memory;

@@ -1,6 +1,7 @@
 //! The threads that own the connections: one writes, in batches, and the others read beside it.
 
 use std::{
+    collections::VecDeque,
     io,
     sync::{
         Arc,
@@ -9,15 +10,50 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use rusqlite::Connection;
 
 use super::{SqliteError, file::LockedFile, job::Job};
 
 /// Threads that take jobs from one queue. Dropped, they finish what is queued, close the file and end.
 pub(super) struct Workers {
-    queue: Option<Sender<Box<dyn Job>>>,
+    queue: Queue,
     threads: Vec<JoinHandle<()>>,
+}
+
+enum Queue {
+    OfOne(Option<Sender<Box<dyn Job>>>),
+    OfMany(Arc<Shared>),
+}
+
+/// A queue for several threads, of which one is woken for each job. A channel behind a lock would wake two: the one
+/// that gets the job, and the one that waits in its place for the next.
+#[derive(Default)]
+struct Shared {
+    jobs: Mutex<Jobs>,
+    arrived: Condvar,
+}
+
+#[derive(Default)]
+struct Jobs {
+    waiting: VecDeque<Box<dyn Job>>,
+    closed: bool,
+}
+
+impl Shared {
+    /// The next job; `None` once the queue is closed and empty.
+    fn next(&self) -> Option<Box<dyn Job>> {
+        let mut jobs = self.jobs.lock();
+        loop {
+            if let Some(job) = jobs.waiting.pop_front() {
+                return Some(job);
+            }
+            if jobs.closed {
+                return None;
+            }
+            self.arrived.wait(&mut jobs);
+        }
+    }
 }
 
 /// More would make the first caller of a batch wait for the last one without saving much of the commit's cost.
@@ -36,7 +72,7 @@ impl Workers {
             drop(file);
         })?;
         Ok(Self {
-            queue: Some(queue),
+            queue: Queue::OfOne(Some(queue)),
             threads: vec![thread],
         })
     }
@@ -46,17 +82,16 @@ impl Workers {
         connections: impl IntoIterator<Item = Connection>,
         file: &Arc<LockedFile>,
     ) -> io::Result<Self> {
-        let (queue, jobs) = mpsc::channel();
-        let jobs = Arc::new(Mutex::new(jobs));
+        let queue = Arc::new(Shared::default());
         let mut workers = Self {
-            queue: Some(queue),
+            queue: Queue::OfMany(Arc::clone(&queue)),
             threads: Vec::new(),
         };
         for connection in connections {
-            let (file, jobs) = (Arc::clone(file), Arc::clone(&jobs));
+            let (file, queue) = (Arc::clone(file), Arc::clone(&queue));
             let thread = thread::Builder::new().name("sqlite-reader".into());
             workers.threads.push(thread.spawn(move || {
-                read(&connection, &jobs);
+                read(&connection, &queue);
                 drop(connection);
                 drop(file);
             })?);
@@ -65,16 +100,27 @@ impl Workers {
     }
 
     pub(super) fn send(&self, job: Box<dyn Job>) -> Result<(), SqliteError> {
-        self.queue
-            .as_ref()
-            .and_then(|queue| queue.send(job).ok())
-            .ok_or(SqliteError::Stopped)
+        match &self.queue {
+            Queue::OfOne(Some(queue)) => queue.send(job).map_err(|_| SqliteError::Stopped),
+            Queue::OfOne(None) => Err(SqliteError::Stopped),
+            Queue::OfMany(queue) => {
+                queue.jobs.lock().waiting.push_back(job);
+                queue.arrived.notify_one();
+                Ok(())
+            }
+        }
     }
 }
 
 impl Drop for Workers {
     fn drop(&mut self) {
-        self.queue = None;
+        match &mut self.queue {
+            Queue::OfOne(queue) => *queue = None,
+            Queue::OfMany(queue) => {
+                queue.jobs.lock().closed = true;
+                queue.arrived.notify_all();
+            }
+        }
         for thread in self.threads.drain(..) {
             // A closure that held the last handle is dropped on the very thread that ran it.
             if thread.thread().id() != thread::current().id() {
@@ -85,12 +131,8 @@ impl Drop for Workers {
     }
 }
 
-fn read(connection: &Connection, jobs: &Mutex<Receiver<Box<dyn Job>>>) {
-    loop {
-        // Whoever waits for a job has the lock, and lets it go when there is one.
-        let Ok(mut job) = jobs.lock().recv() else {
-            return;
-        };
+fn read(connection: &Connection, jobs: &Shared) {
+    while let Some(mut job) = jobs.next() {
         // Who asked gets the error by its answer.
         drop(job.run(connection));
         if !connection.is_autocommit() {

@@ -1,0 +1,60 @@
+//! A run that nobody can stop by losing interest.
+
+use std::{
+    panic::AssertUnwindSafe,
+    pin::Pin,
+    task::{Context, Poll},
+    thread,
+};
+
+use futures_util::{FutureExt, future::BoxFuture};
+use tokio::runtime::Handle;
+use tracing::Instrument;
+
+/// Work that is done where it is awaited, and goes on in a task of its own once it is dropped there.
+///
+/// Most callers stay to the end. To hand each run to a task from the start would cost all of them two changes of
+/// task.
+pub(super) struct Running<T: Send + 'static> {
+    /// `None` once it has ended.
+    run: Option<BoxFuture<'static, thread::Result<T>>>,
+    // Kept, because whoever drops this may do so outside of the runtime.
+    runtime: Handle,
+}
+
+impl<T: Send + 'static> Running<T> {
+    pub(super) fn new(run: impl Future<Output = T> + Send + 'static) -> Self {
+        Self {
+            // What the work logs still belongs to the request when that has gone.
+            run: Some(
+                AssertUnwindSafe(run)
+                    .catch_unwind()
+                    .in_current_span()
+                    .boxed(),
+            ),
+            runtime: Handle::current(),
+        }
+    }
+}
+
+impl<T: Send + 'static> Future for Running<T> {
+    /// An error if it panicked.
+    type Output = thread::Result<T>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(run) = &mut self.run else {
+            panic!("a run is not polled after its end");
+        };
+        let ended = std::task::ready!(run.as_mut().poll(context));
+        self.run = None;
+        Poll::Ready(ended)
+    }
+}
+
+impl<T: Send + 'static> Drop for Running<T> {
+    fn drop(&mut self) {
+        if let Some(run) = self.run.take() {
+            self.runtime.spawn(run.map(drop));
+        }
+    }
+}

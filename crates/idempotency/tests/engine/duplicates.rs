@@ -1,0 +1,227 @@
+//! Calls that meet.
+
+use std::sync::Arc;
+
+use idempotency::{
+    Clock, Fenced, Idempotency, OnDuplicate, Options, Phase, Refusal, Resolution, Run, RunError,
+    Scope, Store,
+};
+use tokio::{sync::oneshot, time::Instant};
+
+use crate::{
+    Answer, charge, charge_with, key, refund,
+    watched::{WatchedStore, reaches},
+};
+
+// behaviour 3, 73, 75
+// race 13
+#[tokio::test]
+async fn a_duplicate_of_running_work_is_refused() {
+    let (store, _) = WatchedStore::new(&Clock::manual());
+    let idempotency = Idempotency::builder(store).build();
+    let running = start(&idempotency, 1).await;
+    let duplicate: Answer<u32> = charge(&idempotency, async { Ok(2) }).await;
+    assert!(matches!(
+        duplicate,
+        Err(RunError::Refused(Refusal::InProgress))
+    ));
+    let other = refund(&idempotency, 3).await;
+    assert!(matches!(other, Err(RunError::Refused(Refusal::Reused))));
+    assert_eq!(running.finish().await.expect("a value"), Run::Executed(1));
+}
+
+// behaviour 74
+#[tokio::test]
+async fn a_duplicate_that_waits_gets_the_value() {
+    let (store, calls) = WatchedStore::new(&Clock::manual());
+    let idempotency = Idempotency::builder(store).build();
+    let running = start(&idempotency, 1).await;
+    let waiting = tokio::spawn({
+        let idempotency = idempotency.clone();
+        let options = Options::new().on_duplicate(OnDuplicate::Wait);
+        async move { charge_with(&idempotency, &options, async { Ok(2) }).await }
+    });
+    // It has looked a second time when it listens.
+    reaches(&calls.claims, 3).await;
+    assert_eq!(running.finish().await.expect("a value"), Run::Executed(1));
+    let waited = waiting.await.expect("no panic");
+    assert_eq!(waited.expect("a value"), Run::Replayed(1));
+}
+
+// behaviour 74
+// race 24
+#[tokio::test(start_paused = true)]
+async fn an_end_between_the_last_look_and_the_wait_is_not_missed() {
+    let (store, calls) = WatchedStore::new(&Clock::manual());
+    let idempotency = Idempotency::builder(store).build();
+    let running = start(&idempotency, 1).await;
+    calls.held.send_replace(3);
+    let waiting = tokio::spawn({
+        let idempotency = idempotency.clone();
+        let options = Options::new().on_duplicate(OnDuplicate::Wait);
+        async move { charge_with(&idempotency, &options, async { Ok(2) }).await }
+    });
+    // The duplicate has looked a second time, and hears that the work is running when it is not any more.
+    reaches(&calls.claims, 3).await;
+    let before = Instant::now();
+    assert_eq!(running.finish().await.expect("a value"), Run::Executed(1));
+    calls.held.send_replace(0);
+    let waited = waiting.await.expect("no panic");
+    assert_eq!(waited.expect("a value"), Run::Replayed(1));
+    // This clock runs only while everybody sleeps: nobody has.
+    assert_eq!(Instant::now(), before);
+}
+
+// behaviour 74
+// race 8
+#[tokio::test(start_paused = true)]
+async fn a_duplicate_does_not_wait_for_ever() {
+    let (store, _) = WatchedStore::new(&Clock::manual());
+    let idempotency = Idempotency::builder(store).build();
+    let running = start(&idempotency, 1).await;
+    let options = Options::new().on_duplicate(OnDuplicate::Wait);
+    let waited: Answer<u32> = charge_with(&idempotency, &options, async { Ok(2) }).await;
+    assert!(matches!(
+        waited,
+        Err(RunError::Refused(Refusal::InProgress))
+    ));
+    assert_eq!(running.finish().await.expect("a value"), Run::Executed(1));
+}
+
+// behaviour 74
+// race 21
+#[tokio::test]
+async fn not_everybody_can_wait() {
+    let (store, calls) = WatchedStore::new(&Clock::manual());
+    let idempotency = Idempotency::builder(store).build();
+    let running = start(&idempotency, 1).await;
+    let options = Options::new().on_duplicate(OnDuplicate::Wait);
+    let waiting: Vec<_> = (0..1024)
+        .map(|_| {
+            let idempotency = idempotency.clone();
+            tokio::spawn(async move { charge_with(&idempotency, &options, async { Ok(2) }).await })
+        })
+        .collect();
+    reaches(&calls.claims, 1 + 1024 * 2).await;
+    let one_more: Answer<u32> = charge_with(&idempotency, &options, async { Ok(2) }).await;
+    assert!(matches!(
+        one_more,
+        Err(RunError::Refused(Refusal::InProgress))
+    ));
+    assert_eq!(*calls.claims.borrow(), 1 + 1024 * 2 + 1);
+    assert_eq!(running.finish().await.expect("a value"), Run::Executed(1));
+    for waiter in waiting {
+        let waited = waiter.await.expect("no panic");
+        assert_eq!(waited.expect("a value"), Run::Replayed(1));
+    }
+}
+
+// behaviour 125
+// race 27
+#[tokio::test]
+async fn work_goes_on_when_its_caller_has_gone() {
+    let (store, calls) = WatchedStore::new(&Clock::manual());
+    let idempotency = Idempotency::builder(store).build();
+    let Running { call, go_on } = start(&idempotency, 1).await;
+    call.abort();
+    assert!(call.await.is_err());
+    let waiting = tokio::spawn({
+        let idempotency = idempotency.clone();
+        let options = Options::new().on_duplicate(OnDuplicate::Wait);
+        async move { charge_with(&idempotency, &options, async { Ok(2) }).await }
+    });
+    reaches(&calls.claims, 3).await;
+    go_on.send(()).expect("the work waits");
+    let waited = waiting.await.expect("no panic");
+    assert_eq!(waited.expect("a value"), Run::Replayed(1));
+}
+
+// behaviour 129
+// race 6, 7, 56
+#[tokio::test]
+async fn an_operator_can_free_a_key_and_its_owner_can_store_nothing_any_more() {
+    let (store, _) = WatchedStore::new(&Clock::manual());
+    let idempotency = Idempotency::builder(Arc::clone(&store) as Arc<dyn Store>).build();
+    let id = idempotency.record_id(&Scope::anonymous(), &key("k"));
+    let stuck = start(&idempotency, 1).await;
+    let seen = store.inspect(&id).await.expect("an answer");
+    let seen = seen.expect("a record").token;
+    let freed = store.resolve(&id, &seen, Resolution::Release).await;
+    assert!(matches!(freed, Ok(Fenced::Done(()))));
+    // The new record counts its attempts from 1 again; only the token tells the two owners apart.
+    let next = start(&idempotency, 2).await;
+    let again = store.resolve(&id, &seen, Resolution::Release).await;
+    assert!(matches!(again, Ok(Fenced::Lost)));
+    assert!(matches!(
+        stuck.finish().await,
+        Err(RunError::Refused(Refusal::InProgress))
+    ));
+    assert_eq!(next.finish().await.expect("a value"), Run::Executed(2));
+    let again = charge(&idempotency, async { Ok(3) }).await;
+    assert_eq!(again.expect("a value"), Run::Replayed(2));
+}
+
+// behaviour 47, 129
+// race 6
+#[tokio::test]
+async fn an_owner_that_lost_its_key_to_another_request_does_not_give_that_ones_answer() {
+    let (store, _) = WatchedStore::new(&Clock::manual());
+    let idempotency = Idempotency::builder(Arc::clone(&store) as Arc<dyn Store>).build();
+    let id = idempotency.record_id(&Scope::anonymous(), &key("k"));
+    let stuck = start(&idempotency, 1).await;
+    let seen = store.inspect(&id).await.expect("an answer");
+    let seen = seen.expect("a record").token;
+    let freed = store.resolve(&id, &seen, Resolution::Release).await;
+    assert!(matches!(freed, Ok(Fenced::Done(()))));
+    let other = refund(&idempotency, 2).await;
+    assert_eq!(other.expect("a value"), Run::Executed(2));
+    assert!(matches!(
+        stuck.finish().await,
+        Err(RunError::Refused(Refusal::Reused))
+    ));
+}
+
+// behaviour 131
+// race 56, 59
+#[tokio::test]
+async fn an_operator_cannot_end_what_has_ended() {
+    let (store, _) = WatchedStore::new(&Clock::manual());
+    let idempotency = Idempotency::builder(Arc::clone(&store) as Arc<dyn Store>).build();
+    let id = idempotency.record_id(&Scope::anonymous(), &key("k"));
+    let first = charge(&idempotency, async { Ok(1) }).await;
+    assert_eq!(first.expect("a value"), Run::Executed(1));
+    let record = store.inspect(&id).await.expect("an answer");
+    let record = record.expect("a record");
+    assert!(matches!(record.phase, Phase::Completed { .. }));
+    let freed = store.resolve(&id, &record.token, Resolution::Release).await;
+    assert!(matches!(freed, Ok(Fenced::Lost)));
+    let again = charge(&idempotency, async { Ok(2) }).await;
+    assert_eq!(again.expect("a value"), Run::Replayed(1));
+}
+
+/// Work that has begun and waits for a word.
+struct Running {
+    call: tokio::task::JoinHandle<Answer<u32>>,
+    go_on: oneshot::Sender<()>,
+}
+
+async fn start(idempotency: &Idempotency, value: u32) -> Running {
+    let (begun, has_begun) = oneshot::channel();
+    let (go_on, may_go_on) = oneshot::channel();
+    let work = async move {
+        begun.send(()).expect("the test waits");
+        may_go_on.await.expect("a word");
+        Ok(value)
+    };
+    let idempotency = idempotency.clone();
+    let call = tokio::spawn(async move { charge(&idempotency, work).await });
+    has_begun.await.expect("the work begins");
+    Running { call, go_on }
+}
+
+impl Running {
+    async fn finish(self) -> Answer<u32> {
+        self.go_on.send(()).expect("the work waits");
+        self.call.await.expect("no panic")
+    }
+}

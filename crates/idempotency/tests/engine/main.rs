@@ -1,0 +1,58 @@
+//! The engine without HTTP, as a queue consumer calls it; and the layer around services that are not axum's.
+
+mod duplicates;
+#[cfg(feature = "axum")]
+mod layer;
+mod life;
+mod outcomes;
+mod settings;
+mod watched;
+
+use idempotency::{Fingerprint, Idempotency, IdempotencyKey, Options, Run, RunError, Scope};
+
+/// The error of work that fails.
+#[derive(Debug, PartialEq)]
+struct Failed;
+
+type Answer<T> = Result<Run<T>, RunError<Failed>>;
+
+fn key(text: &str) -> IdempotencyKey {
+    IdempotencyKey::new(text).expect("a key")
+}
+
+fn asked(text: &str) -> Fingerprint {
+    Fingerprint::of([text.as_bytes()])
+}
+
+/// Runs this under the key "k", as an answer to "charge".
+async fn charge<T>(
+    idempotency: &Idempotency,
+    work: impl Future<Output = Result<T, Failed>> + Send + 'static,
+) -> Answer<T>
+where
+    T: serde::Serialize + serde::de::DeserializeOwned + Send + 'static,
+{
+    charge_with(idempotency, &Options::new(), work).await
+}
+
+async fn charge_with<T>(
+    idempotency: &Idempotency,
+    options: &Options,
+    work: impl Future<Output = Result<T, Failed>> + Send + 'static,
+) -> Answer<T>
+where
+    T: serde::Serialize + serde::de::DeserializeOwned + Send + 'static,
+{
+    let (scope, key) = (Scope::anonymous(), key("k"));
+    idempotency
+        .run_with(options, &scope, &key, asked("charge"), work)
+        .await
+}
+
+/// Asks for something else under the same key.
+async fn refund(idempotency: &Idempotency, value: u32) -> Answer<u32> {
+    let (scope, key) = (Scope::anonymous(), key("k"));
+    idempotency
+        .run(&scope, &key, asked("refund"), async move { Ok(value) })
+        .await
+}

@@ -1,0 +1,103 @@
+//! What a run leaves.
+
+use std::collections::BTreeMap;
+
+use idempotency::{Idempotency, MemoryStore, Refusal, Run, RunError, Scope};
+
+use crate::{Answer, Failed, asked, charge, key, refund};
+
+// behaviour 3, 72, 82
+#[tokio::test]
+async fn a_value_is_made_once_and_given_again() {
+    let idempotency = Idempotency::new(MemoryStore::new());
+    let first = charge(&idempotency, async { Ok("receipt 1".to_owned()) }).await;
+    assert_eq!(first.expect("a value"), Run::Executed("receipt 1".into()));
+    for _ in 0..3 {
+        let again = charge(&idempotency, async { Ok("receipt 2".to_owned()) }).await;
+        assert_eq!(again.expect("a value"), Run::Replayed("receipt 1".into()));
+    }
+}
+
+// behaviour 105
+#[tokio::test]
+async fn a_failure_is_given_to_its_caller_and_leaves_the_key_free() {
+    let idempotency = Idempotency::new(MemoryStore::new());
+    let failed: Answer<u32> = charge(&idempotency, async { Err(Failed) }).await;
+    assert!(matches!(failed, Err(RunError::Failed(Failed))));
+    let again = charge(&idempotency, async { Ok(2) }).await;
+    assert_eq!(again.expect("a value"), Run::Executed(2));
+}
+
+// behaviour 106
+#[tokio::test]
+async fn a_panic_is_a_refusal_and_leaves_the_key_free() {
+    let idempotency = Idempotency::new(MemoryStore::new());
+    let work = async { panic!("the work panics, as this test wants it to") };
+    let panicked: Answer<u32> = charge(&idempotency, work).await;
+    assert!(matches!(
+        panicked,
+        Err(RunError::Refused(Refusal::Panicked))
+    ));
+    let again = charge(&idempotency, async { Ok(2) }).await;
+    assert_eq!(again.expect("a value"), Run::Executed(2));
+}
+
+// behaviour 97
+#[tokio::test]
+async fn a_value_that_cannot_be_written_reaches_its_caller_and_is_not_made_again() {
+    let idempotency = Idempotency::new(MemoryStore::new());
+    // JSON has no objects whose names are pairs.
+    let value = BTreeMap::from([((1, 2), 3)]);
+    let first = charge(&idempotency, std::future::ready(Ok(value.clone()))).await;
+    assert_eq!(first.expect("a value"), Run::Executed(value.clone()));
+    let again = charge(&idempotency, std::future::ready(Ok(value))).await;
+    assert!(matches!(again, Err(RunError::Refused(Refusal::NotStored))));
+}
+
+// behaviour 135
+// race 38
+#[tokio::test]
+async fn a_value_that_cannot_be_read_is_an_error_and_not_made_again() {
+    let idempotency = Idempotency::new(MemoryStore::new());
+    let first = charge(&idempotency, async { Ok("text".to_owned()) }).await;
+    assert_eq!(first.expect("a value"), Run::Executed("text".into()));
+    let again: Answer<u32> = charge(&idempotency, async { Ok(1) }).await;
+    assert!(matches!(again, Err(RunError::Refused(Refusal::Store(_)))));
+}
+
+// behaviour 47
+#[tokio::test]
+async fn another_request_under_the_same_key_is_refused() {
+    let idempotency = Idempotency::new(MemoryStore::new());
+    let first = charge(&idempotency, async { Ok(1) }).await;
+    assert_eq!(first.expect("a value"), Run::Executed(1));
+    let refund = refund(&idempotency, 2).await;
+    assert!(matches!(refund, Err(RunError::Refused(Refusal::Reused))));
+    let again = charge(&idempotency, async { Ok(3) }).await;
+    assert_eq!(again.expect("a value"), Run::Replayed(1));
+}
+
+// behaviour 33, 70, 136
+// race 48, 54
+#[tokio::test]
+async fn keys_of_other_scopes_are_other_keys() {
+    let idempotency = Idempotency::new(MemoryStore::new());
+    let scopes = [
+        Scope::anonymous(),
+        Scope::principal(""),
+        Scope::principal("a"),
+        Scope::principal("ab"),
+        Scope::credentials(b""),
+        Scope::credentials(b"a"),
+    ];
+    for scope in &scopes {
+        for name in ["b", "B", "bb"] {
+            let run = idempotency
+                .run(scope, &key(name), asked("charge"), async {
+                    Ok::<_, Failed>(1)
+                })
+                .await;
+            assert_eq!(run.expect("a value"), Run::Executed(1), "{scope:?} {name}");
+        }
+    }
+}

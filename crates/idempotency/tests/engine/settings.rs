@@ -1,0 +1,185 @@
+//! Options, settings, and what their types say of themselves.
+
+use std::{sync::Arc, time::Duration};
+
+use idempotency::{
+    Clock, Fingerprint, Idempotency, IdempotencyBuilder, IdempotencyKey, MemoryStore, OnDuplicate,
+    Options, Run, Scope, Store,
+};
+
+use crate::{Failed, asked, charge, charge_with, key};
+
+// behaviour 115
+#[test]
+#[should_panic(expected = "ttl_seconds must be at least 1")]
+fn a_ttl_of_zero_is_a_mistake() {
+    let _ = Options::new().ttl_seconds(0);
+}
+
+// behaviour 115
+#[test]
+#[should_panic(expected = "ttl_seconds must be at most ten years (315360000)")]
+fn a_ttl_of_more_than_ten_years_is_a_mistake() {
+    let _ = Options::new().ttl_seconds(315_360_001);
+}
+
+// race 43
+#[test]
+#[should_panic(expected = "lease_seconds must not be more than ttl_seconds")]
+fn a_lease_longer_than_the_ttl_is_a_mistake() {
+    let _ = Options::new().ttl_seconds(10).lease_seconds(11);
+}
+
+// race 43
+#[test]
+#[should_panic(expected = "lease_seconds must not be more than ttl_seconds")]
+fn a_ttl_shorter_than_the_lease_is_a_mistake() {
+    let _ = Options::new().lease_seconds(11).ttl_seconds(10);
+}
+
+// race 43
+#[tokio::test]
+async fn options_and_settings_can_be_said_in_any_order() {
+    let one = Options::new().ttl_seconds(60).lease_seconds(10).required();
+    let other = Options::new().required().lease_seconds(10).ttl_seconds(60);
+    assert_eq!(format!("{one:?}"), format!("{other:?}"));
+    let wait = OnDuplicate::Wait;
+    let one = Options::new().on_duplicate(wait).ttl_seconds(60);
+    let other = Options::new().ttl_seconds(60).on_duplicate(wait);
+    assert_eq!(format!("{one:?}"), format!("{other:?}"));
+
+    let settings: [fn(IdempotencyBuilder) -> IdempotencyBuilder; 3] = [
+        |builder| builder.with_namespace("orders"),
+        |builder| builder.with_secret(b"a secret"),
+        |builder| builder.with_sweep_every(Duration::from_secs(1)),
+    ];
+    let build = |order: [usize; 3]| {
+        let builder = Idempotency::builder(Arc::new(MemoryStore::new()));
+        order
+            .into_iter()
+            .fold(builder, |builder, next| settings[next](builder))
+            .build()
+    };
+    let id = |idempotency: &Idempotency| idempotency.record_id(&Scope::anonymous(), &key("k"));
+    let plain = Idempotency::new(MemoryStore::new());
+    for order in [[0, 1, 2], [2, 1, 0], [1, 0, 2]] {
+        assert_eq!(id(&build(order)), id(&build([0, 2, 1])), "{order:?}");
+        assert_ne!(id(&build(order)), id(&plain), "{order:?}");
+    }
+}
+
+// behaviour 70, 71, 145
+// race 50, 60, 63
+#[tokio::test]
+async fn names_of_records_differ_by_namespace_secret_scope_and_key_and_stay_what_they_are() {
+    let build = |namespace, secret: &[u8]| {
+        Idempotency::builder(Arc::new(MemoryStore::new()))
+            .with_namespace(namespace)
+            .with_secret(secret)
+            .build()
+    };
+    let mut ids = Vec::new();
+    for engine in [
+        build("", b""),
+        build("a", b""),
+        build("", b"a"),
+        build("ab", b""),
+        build("a", b"b"),
+    ] {
+        for scope in [
+            Scope::anonymous(),
+            Scope::principal("a"),
+            Scope::credentials(b"a"),
+        ] {
+            for name in ["a", "ab"] {
+                ids.push(engine.record_id(&scope, &key(name)));
+            }
+        }
+    }
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), 5 * 3 * 2);
+
+    // An upgrade that derives other names would forget every key: this one was written down by the first version.
+    let id = build("", b"").record_id(&Scope::principal("ann"), &key("k"));
+    assert_eq!(id.to_string(), "396a9f31406289c8");
+    // What the engine looks up is what an operator finds.
+    let idempotency = build("orders", b"a secret");
+    let run = charge(&idempotency, async { Ok(1) }).await;
+    assert_eq!(run.expect("a value"), Run::Executed(1));
+    let id = idempotency.record_id(&Scope::anonymous(), &key("k"));
+    let records = idempotency.store().list(None, 10).await.expect("a list");
+    assert_eq!(
+        records.iter().map(|record| record.id).collect::<Vec<_>>(),
+        [id]
+    );
+}
+
+// behaviour 113
+#[tokio::test]
+async fn the_stores_clock_decides_and_no_other() {
+    // It stands still, on a day that is not today.
+    let clock = Clock::manual();
+    let idempotency = Idempotency::new(MemoryStore::new().with_clock(clock.clone()));
+    let options = Options::new().ttl_seconds(60);
+    let first = charge_with(&idempotency, &options, async { Ok(1) }).await;
+    assert_eq!(first.expect("a value"), Run::Executed(1));
+    let record = idempotency.record_id(&Scope::anonymous(), &key("k"));
+    let record = idempotency
+        .store()
+        .inspect(&record)
+        .await
+        .expect("an answer");
+    let expires_at = record.expect("a record").expires_at;
+    assert_eq!(expires_at, clock.now() + Duration::from_secs(60));
+    clock.advance(Duration::from_millis(59_999));
+    let again = charge_with(&idempotency, &options, async { Ok(2) }).await;
+    assert_eq!(again.expect("a value"), Run::Replayed(1));
+    clock.advance(Duration::from_millis(1));
+    let after = charge_with(&idempotency, &options, async { Ok(3) }).await;
+    assert_eq!(after.expect("a value"), Run::Executed(3));
+}
+
+// race 61
+#[tokio::test]
+async fn without_a_ttl_an_answer_is_kept_for_a_day() {
+    let clock = Clock::manual();
+    let idempotency = Idempotency::new(MemoryStore::new().with_clock(clock.clone()));
+    let first = charge(&idempotency, async { Ok(1) }).await;
+    assert_eq!(first.expect("a value"), Run::Executed(1));
+    clock.advance(Duration::from_secs(24 * 60 * 60 - 1));
+    let again = charge(&idempotency, async { Ok(2) }).await;
+    assert_eq!(again.expect("a value"), Run::Replayed(1));
+    clock.advance(Duration::from_secs(1));
+    let after = charge(&idempotency, async { Ok(3) }).await;
+    assert_eq!(after.expect("a value"), Run::Executed(3));
+}
+
+// behaviour 148
+// race 54
+#[tokio::test]
+async fn nothing_says_its_key_its_caller_or_its_answer_when_it_is_printed() {
+    let store = MemoryStore::new();
+    let idempotency = Idempotency::builder(Arc::new(store.clone()))
+        .with_namespace("a-secret-namespace")
+        .with_secret(b"a-secret-secret")
+        .build();
+    let scope = Scope::principal("a-secret-subject");
+    let key = IdempotencyKey::new("a-secret-key").expect("a key");
+    let fingerprint: Fingerprint = asked("a-secret-body");
+    let run = idempotency.run(&scope, &key, fingerprint, async {
+        Ok::<_, Failed>("an-answer".to_owned())
+    });
+    run.await.expect("a value");
+    let id = idempotency.record_id(&scope, &key);
+    let record = store.inspect(&id).await.expect("an answer");
+    let token = record.as_ref().expect("a record").token;
+    let printed = format!(
+        "{idempotency:?} {store:?} {scope:?} {:?} {key:?} {fingerprint:?} {id:?} {id} {token:?}",
+        Scope::credentials(b"a-secret-token"),
+    );
+    assert!(
+        !printed.contains("a-secret") && !printed.contains("an-answer"),
+        "{printed}"
+    );
+}

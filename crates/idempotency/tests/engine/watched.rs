@@ -1,0 +1,113 @@
+//! A memory store that says what was done with it.
+
+use std::{sync::Arc, time::SystemTime};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use idempotency::{
+    Claim, Clock, Fenced, Fingerprint, Hold, MemoryStore, Record, RecordId, Resolution, Store,
+    StoreError, Subscription, Token,
+};
+use tokio::sync::watch;
+
+#[derive(Debug)]
+pub(crate) struct WatchedStore {
+    inner: MemoryStore,
+    calls: Arc<Calls>,
+}
+
+/// How often each verb was called; of the sweep, how many records it has removed.
+#[derive(Debug, Default)]
+pub(crate) struct Calls {
+    pub(crate) claims: watch::Sender<usize>,
+    /// The number of the claim whose answer is on its way until this is another number.
+    pub(crate) held: watch::Sender<usize>,
+    pub(crate) renewals: watch::Sender<usize>,
+    pub(crate) purged: watch::Sender<usize>,
+}
+
+impl WatchedStore {
+    pub(crate) fn new(clock: &Clock) -> (Arc<Self>, Arc<Calls>) {
+        let calls = Arc::<Calls>::default();
+        let store = Self {
+            inner: MemoryStore::new().with_clock(clock.clone()),
+            calls: Arc::clone(&calls),
+        };
+        (Arc::new(store), calls)
+    }
+}
+
+/// Returns once the count is that high.
+pub(crate) async fn reaches(count: &watch::Sender<usize>, many: usize) {
+    let mut count = count.subscribe();
+    count
+        .wait_for(|count| *count >= many)
+        .await
+        .expect("an open channel");
+}
+
+#[async_trait]
+impl Store for WatchedStore {
+    async fn claim(&self, hold: &Hold, fingerprint: &Fingerprint) -> Result<Claim, StoreError> {
+        let claim = self.inner.claim(hold, fingerprint).await;
+        let mut number = 0;
+        self.calls.claims.send_modify(|claims| {
+            *claims += 1;
+            number = *claims;
+        });
+        let mut held = self.calls.held.subscribe();
+        held.wait_for(|held| *held != number)
+            .await
+            .expect("an open channel");
+        claim
+    }
+
+    async fn renew(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
+        let renewed = self.inner.renew(hold).await;
+        self.calls.renewals.send_modify(|renewals| *renewals += 1);
+        renewed
+    }
+
+    async fn complete(
+        &self,
+        hold: &Hold,
+        outcome: Bytes,
+    ) -> Result<Fenced<SystemTime>, StoreError> {
+        self.inner.complete(hold, outcome).await
+    }
+
+    async fn release(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
+        self.inner.release(hold).await
+    }
+
+    async fn inspect(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
+        self.inner.inspect(id).await
+    }
+
+    async fn list(
+        &self,
+        after: Option<&RecordId>,
+        limit: usize,
+    ) -> Result<Vec<Record>, StoreError> {
+        self.inner.list(after, limit).await
+    }
+
+    async fn resolve(
+        &self,
+        id: &RecordId,
+        seen: &Token,
+        resolution: Resolution,
+    ) -> Result<Fenced<()>, StoreError> {
+        self.inner.resolve(id, seen, resolution).await
+    }
+
+    async fn purge_expired(&self, limit: usize) -> Result<usize, StoreError> {
+        let removed = self.inner.purge_expired(limit).await?;
+        self.calls.purged.send_modify(|purged| *purged += removed);
+        Ok(removed)
+    }
+
+    fn subscribe(&self, id: &RecordId) -> Subscription {
+        self.inner.subscribe(id)
+    }
+}

@@ -1,0 +1,57 @@
+//! What protection costs under load: `cargo bench -p tests --bench load`.
+//!
+//! Everything is a ratio to, or stands beside, the same service without protection in the same run, because times
+//! of one machine mean nothing on another. `-- memory size stalls sqlite` selects parts; `-- --quick` only shows
+//! that all of it works.
+
+mod client;
+mod cpu;
+mod memory;
+mod report;
+mod server;
+mod service;
+mod size;
+mod sqlite;
+mod stalls;
+
+use std::env;
+
+use tokio::runtime::Builder;
+
+const PARTS: [&str; 4] = ["memory", "size", "stalls", "sqlite"];
+
+/// How much is measured.
+#[derive(Clone, Copy)]
+pub(crate) struct Effort {
+    pub(crate) rounds: usize,
+    pub(crate) quick: bool,
+}
+
+fn main() {
+    // Cargo adds `--bench`.
+    let arguments: Vec<String> = env::args().skip(1).filter(|it| it != "--bench").collect();
+    if let Some((server::SERVE, what)) = arguments.split_first().map(|(it, rest)| (&**it, rest)) {
+        return server::run(what);
+    }
+    let quick = arguments.iter().any(|argument| argument == "--quick");
+    let parts: Vec<_> = arguments.iter().filter(|it| *it != "--quick").collect();
+    if let Some(unknown) = parts.iter().find(|part| !PARTS.contains(&part.as_str())) {
+        panic!("`{unknown}` is none of the parts {PARTS:?}");
+    }
+    let rounds = if quick { 1 } else { 7 };
+    let effort = Effort { rounds, quick };
+    let runtime = Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime").block_on(async {
+        for part in PARTS {
+            if !parts.is_empty() && !parts.iter().any(|it| *it == part) {
+                continue;
+            }
+            match part {
+                "memory" => memory::measure(effort).await,
+                "size" => size::measure(effort),
+                "stalls" => stalls::measure(effort).await,
+                _ => sqlite::measure(effort).await,
+            }
+        }
+    });
+}

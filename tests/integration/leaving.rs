@@ -1,0 +1,182 @@
+//! Clients that leave, timeouts that fire, servers that stop: the run goes on.
+
+use std::time::Duration;
+
+use idempotency::Phase;
+use reqwest::Client;
+use rstest_reuse::apply;
+use tokio::io::AsyncWriteExt;
+
+use crate::{
+    answer::Answer,
+    world::{BOOKING, Backend, World, each_store},
+};
+
+fn stop_request(key: &str) -> String {
+    format!(
+        "POST /stop HTTP/1.1\r\nhost: test\r\nidempotency-key: {key}\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\n\r\n{BOOKING}",
+        BOOKING.len(),
+    )
+}
+
+/// What a client finds that left while its request ran.
+async fn comes_back(world: &World, key: &str) {
+    let duplicate = Answer::to(world.post("/stop", key, BOOKING)).await;
+    duplicate.assert_problem("in-progress", "409 Conflict", "idempotency_in_progress");
+    world.probe.proceed();
+    let again = Answer::to(
+        world
+            .post("/stop", key, BOOKING)
+            .header("prefer", "wait=60"),
+    )
+    .await;
+    assert!(again.is_replay(), "{again:?}");
+    assert_eq!(again.status(), "201 Created");
+    assert_eq!(world.probe.runs(), 1);
+}
+
+// behaviour 125
+// race 27
+#[apply(each_store)]
+#[tokio::test]
+async fn a_client_that_closes_its_connection_finds_its_answer_later(backend: Backend) {
+    let world = World::new(backend).await;
+    let mut connection = world.connect().await;
+    connection
+        .write_all(stop_request("k").as_bytes())
+        .await
+        .expect("the server reads");
+    world.probe.started().await;
+    drop(connection);
+    comes_back(&world, "k").await;
+}
+
+// behaviour 125
+#[apply(each_store)]
+#[tokio::test]
+async fn a_client_that_closes_its_half_finds_its_answer_later(backend: Backend) {
+    let world = World::new(backend).await;
+    let mut connection = world.connect().await;
+    connection
+        .write_all(stop_request("k").as_bytes())
+        .await
+        .expect("the server reads");
+    world.probe.started().await;
+    connection.shutdown().await.expect("a half-open connection");
+    comes_back(&world, "k").await;
+}
+
+// behaviour 125
+#[apply(each_store)]
+#[tokio::test]
+async fn a_client_that_resets_its_stream_finds_its_answer_later(backend: Backend) {
+    let world = World::new(backend).await;
+    let http2 = Client::builder()
+        .http2_prior_knowledge()
+        .build()
+        .expect("a client");
+    let request = http2
+        .post(format!("http://{}/stop", world.address))
+        .header("idempotency-key", "k")
+        .header("content-type", "application/json")
+        .body(BOOKING);
+    let running = world.send(request);
+    world.probe.started().await;
+    running.abort();
+    assert!(running.await.is_err());
+    comes_back(&world, "k").await;
+}
+
+// behaviour 126
+#[apply(each_store)]
+#[tokio::test]
+async fn an_outer_timeout_does_not_stop_the_run(backend: Backend) {
+    let timeout = tower_http::timeout::TimeoutLayer::with_status_code(
+        http::StatusCode::GATEWAY_TIMEOUT,
+        Duration::from_millis(100),
+    );
+    let world = World::wrapped(backend, |app| app.layer(timeout)).await;
+    let answer = Answer::to(world.post("/stop", "k", BOOKING)).await;
+    answer.assert_fresh("504 Gateway Timeout");
+    world.probe.started().await;
+    world.probe.proceed();
+    world.levers.complete.called(1).await;
+    let again = Answer::to(world.post("/stop", "k", BOOKING)).await;
+    assert!(again.is_replay(), "{again:?}");
+    assert_eq!(world.probe.runs(), 1);
+}
+
+// behaviour 127
+#[apply(each_store)]
+#[tokio::test]
+async fn a_shutdown_waits_for_runs_and_takes_no_new_keys(backend: Backend) {
+    let world = World::new(backend).await;
+    let running = world.send(world.post("/stop", "k", BOOKING));
+    world.probe.started().await;
+    let waiting = world.send(
+        world
+            .post("/stop", "k", BOOKING)
+            .header("prefer", "wait=60"),
+    );
+    world.levers.claim.called(3).await;
+
+    let idempotency = world.idempotency.clone();
+    let shutdown = tokio::spawn(async move { idempotency.shutdown().await });
+    // The waiting duplicate hears of it first.
+    let refused = waiting.await.expect("an answer");
+    refused.assert_problem(
+        "shutting-down",
+        "503 Service Unavailable",
+        "idempotency_shutting_down",
+    );
+    let claims = world.levers.claim.calls();
+    let refused = Answer::to(world.booking("new")).await;
+    refused.assert_problem(
+        "shutting-down",
+        "503 Service Unavailable",
+        "idempotency_shutting_down",
+    );
+    assert_eq!(world.levers.claim.calls(), claims);
+    assert!(!shutdown.is_finished());
+
+    world.probe.proceed();
+    running
+        .await
+        .expect("an answer")
+        .assert_fresh("201 Created");
+    shutdown.await.expect("a shutdown");
+    let records = world
+        .idempotency
+        .store()
+        .list(None, 10)
+        .await
+        .expect("a list");
+    assert!(matches!(records[..], [ref record] if matches!(record.phase, Phase::Completed { .. })));
+}
+// behaviour 125
+// race 5
+#[apply(each_store)]
+#[tokio::test]
+async fn a_claim_whose_client_left_is_given_back(backend: Backend) {
+    let world = World::new(backend).await;
+    world.levers.claim.stop_answers(1);
+    let mut connection = world.connect().await;
+    connection
+        .write_all(stop_request("k").as_bytes())
+        .await
+        .expect("the server reads");
+    world.levers.claim.stopped().await;
+    drop(connection);
+    let again = world.send(
+        world
+            .post("/stop", "k", BOOKING)
+            .header("prefer", "wait=60"),
+    );
+    world.levers.claim.called(3).await;
+    world.levers.claim.open();
+    world.probe.started().await;
+    world.probe.proceed();
+    again.await.expect("an answer").assert_fresh("201 Created");
+    assert_eq!(world.probe.runs(), 1);
+}

@@ -1,0 +1,109 @@
+//! Answers whose end takes its time.
+
+use axum::{Router, body::Body, extract::State, response::Response, routing::post};
+use futures_util::{StreamExt, stream};
+use http::{HeaderValue, header};
+use idempotency::idempotent;
+use reqwest::Method;
+use rstest_reuse::apply;
+
+use crate::{
+    answer::Answer,
+    app::Probe,
+    world::{Backend, World, each_store},
+};
+
+pub(crate) fn routes() -> Router<Probe> {
+    Router::new()
+        .route("/events", post(send_events))
+        .route("/pieces", post(send_pieces))
+}
+
+#[idempotent(ttl_seconds = 3600)]
+async fn send_events(State(probe): State<Probe>) -> Response {
+    let mut response = Response::new(two_pieces(probe));
+    let events = HeaderValue::from_static("text/event-stream");
+    response.headers_mut().insert(header::CONTENT_TYPE, events);
+    response
+}
+
+#[idempotent(ttl_seconds = 3600)]
+async fn send_pieces(State(probe): State<Probe>) -> Response {
+    Response::new(two_pieces(probe))
+}
+
+/// The second piece comes when the test says so.
+fn two_pieces(probe: Probe) -> Body {
+    let run = probe.count();
+    let second = async move {
+        probe.stop(run).await;
+        Ok::<_, std::io::Error>("data: 2\n\n")
+    };
+    Body::from_stream(stream::iter([Ok("data: 1\n\n")]).chain(stream::once(second)))
+}
+
+// behaviour 91
+// race 36
+#[apply(each_store)]
+#[tokio::test]
+async fn an_event_reaches_its_client_while_the_stream_goes_on(backend: Backend) {
+    let world = World::new(backend).await;
+    let request = || {
+        world
+            .request(Method::POST, "/events")
+            .header("idempotency-key", "k")
+    };
+    let mut response = request().send().await.expect("an answer");
+    let first = response.chunk().await.expect("a piece");
+    assert_eq!(first.as_deref(), Some(b"data: 1\n\n".as_slice()));
+    // It has run, and will not run again; but there is no answer to give again.
+    Answer::to(request()).await.assert_problem(
+        "response-not-stored",
+        "409 Conflict",
+        "idempotency_response_not_stored",
+    );
+    world.probe.proceed();
+    let second = response.chunk().await.expect("a piece");
+    assert_eq!(second.as_deref(), Some(b"data: 2\n\n".as_slice()));
+    assert_eq!(response.chunk().await.expect("an end"), None);
+    assert_eq!(world.probe.runs(), 1);
+}
+
+// behaviour 7
+#[apply(each_store)]
+#[tokio::test]
+async fn without_a_key_an_answer_is_sent_as_it_is_made(backend: Backend) {
+    let world = World::new(backend).await;
+    let request = world.request(Method::POST, "/pieces");
+    let mut response = request.send().await.expect("an answer");
+    let first = response.chunk().await.expect("a piece");
+    assert_eq!(first.as_deref(), Some(b"data: 1\n\n".as_slice()));
+    world.probe.proceed();
+    let second = response.chunk().await.expect("a piece");
+    assert_eq!(second.as_deref(), Some(b"data: 2\n\n".as_slice()));
+    assert_eq!(world.records().await, 0);
+}
+
+// behaviour 73, 82
+#[apply(each_store)]
+#[tokio::test]
+async fn a_run_ends_with_the_last_byte_of_its_answer(backend: Backend) {
+    let world = World::new(backend).await;
+    let request = || {
+        world
+            .request(Method::POST, "/pieces")
+            .header("idempotency-key", "k")
+    };
+    let running = world.send(request());
+    world.probe.started().await;
+    // What the handler has given so far is nobody's answer.
+    Answer::to(request()).await.assert_problem(
+        "in-progress",
+        "409 Conflict",
+        "idempotency_in_progress",
+    );
+    world.probe.proceed();
+    let first = running.await.expect("an answer");
+    assert_eq!(first.text(), "data: 1\n\ndata: 2\n\n");
+    Answer::to(request()).await.assert_replay_of(&first);
+}
