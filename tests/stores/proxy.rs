@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, copy},
     net::{TcpListener, TcpStream},
+    sync::watch,
     task::AbortHandle,
 };
 
@@ -25,6 +26,8 @@ pub(crate) struct Proxy {
 struct Shared {
     server: Mutex<SocketAddr>,
     loses_reply: AtomicBool,
+    /// How often the connections of the moment have been silenced.
+    silence: watch::Sender<usize>,
 }
 
 impl Proxy {
@@ -34,6 +37,7 @@ impl Proxy {
         let shared = Arc::new(Shared {
             server: Mutex::new(server),
             loses_reply: AtomicBool::new(false),
+            silence: watch::Sender::new(0),
         });
         let accepting = tokio::spawn({
             let shared = Arc::clone(&shared);
@@ -57,6 +61,11 @@ impl Proxy {
     /// Lets the next request through, drops the reply to it, and cuts that connection.
     pub(crate) fn lose_the_next_reply(&self) {
         self.shared.loses_reply.store(true, Ordering::SeqCst);
+    }
+
+    /// Lets nothing more through on the connections that are there, and keeps them open.
+    pub(crate) fn silence(&self) {
+        self.shared.silence.send_modify(|times| *times += 1);
     }
 
     /// Leads new connections somewhere else. Those that are there stay where they are.
@@ -90,9 +99,14 @@ async fn pass(client: TcpStream, shared: Arc<Shared>) {
             }
         }
     };
+    let mut silence = shared.silence.subscribe();
     // Whichever ends first takes both connections with it.
-    tokio::select! {
-        () = requests => {}
-        () = replies => {}
+    let silenced = tokio::select! {
+        () = requests => false,
+        () = replies => false,
+        silenced = silence.changed() => silenced.is_ok(),
+    };
+    if silenced {
+        std::future::pending::<()>().await;
     }
 }

@@ -26,8 +26,8 @@ pub struct Config {
     pub database: DatabaseUrl,
 
     /// Where idempotency keys and their answers are kept: same, which is the database; sqlite:PATH, a file of
-    /// its own; redis://[USER:PASSWORD@]HOST[:PORT], or rediss:// with TLS, for several processes; or memory:,
-    /// which forgets them when the service ends.
+    /// its own; redis://USER:PASSWORD@HOST:PORT, or rediss:// with TLS, for several processes; or memory:, which
+    /// forgets them when the service ends.
     ///
     /// A request holds its key by a lease of 30 seconds, taken before the booking is written and renewed while
     /// the request runs, wherever the keys are. If the service is killed in between, retries are answered 409

@@ -259,6 +259,27 @@ async fn a_step_whose_reply_is_lost_recognises_itself_or_says_that_it_does_not_k
 }
 
 // behaviour 130
+// race 5
+#[tokio::test]
+async fn a_connection_on_which_nothing_comes_back_is_given_up() {
+    let Some(server) = RedisServer::start(&[]) else {
+        return;
+    };
+    let proxy = Proxy::to(server.address()).await;
+    let url = format!("redis://{}", proxy.address());
+    let store = RedisStore::connect(&url).await.expect("a store");
+    taken(&store).await;
+    proxy.silence();
+    let hold = new_hold();
+    let silenced = store.claim(&hold, &request()).await;
+    assert_kind(silenced, StoreErrorKind::Unavailable);
+    assert_eq!(
+        store.claim(&hold, &request()).await.ok(),
+        Some(Claim::Won { attempt: 1 })
+    );
+}
+
+// behaviour 130
 #[tokio::test]
 async fn a_server_that_became_a_replica_is_left_for_the_one_that_took_over() {
     let Some(old) = RedisServer::start(&[]) else {

@@ -4,12 +4,12 @@ use std::{path::Path, process::Command};
 
 use reqwest::StatusCode;
 use tempfile::tempdir;
-use tests::servers::redis::RedisServer;
+use tests::servers::{redis::RedisServer, skip};
 
 use crate::service::{Service, send};
 
-/// The names of a certificate for this machine and its key, made in the folder.
-fn certificate(folder: &Path) -> (String, String) {
+/// The names of a certificate for this machine and its key, made in the folder; none where that cannot be done.
+fn certificate(folder: &Path) -> Option<(String, String)> {
     let path = |name| {
         let path = folder.join(name);
         path.to_str().expect("a path in UTF-8").to_owned()
@@ -21,16 +21,25 @@ fn certificate(folder: &Path) -> (String, String) {
         .args(["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"])
         .args(["-addext", "basicConstraints=critical,CA:FALSE"])
         .args(["-keyout", &key, "-out", &certificate])
-        .output()
-        .expect("openssl, which Debian's package of that name has");
+        .output();
+    let Ok(made) = made else {
+        skip(
+            "TLS",
+            "openssl is not installed (Debian: apt-get install openssl)",
+            false,
+        );
+        return None;
+    };
     assert!(made.status.success(), "{made:?}");
-    (certificate, key)
+    Some((certificate, key))
 }
 
 #[tokio::test]
 async fn keys_travel_encrypted_to_a_server_with_a_certificate_that_is_trusted() {
     let folder = tempdir().expect("a folder");
-    let (certificate, key) = certificate(folder.path());
+    let Some((certificate, key)) = certificate(folder.path()) else {
+        return;
+    };
     let Some((server, port)) = RedisServer::start_with_tls(&certificate, &key) else {
         return;
     };
