@@ -2,6 +2,7 @@
 
 pub mod pgbouncer;
 pub mod postgres;
+pub mod redis;
 
 use std::{
     env,

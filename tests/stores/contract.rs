@@ -1,13 +1,135 @@
 //! The contract of a store as tests, for stores whose clock is a server's.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
 
-use idempotency::Store;
+use async_trait::async_trait;
+use bytes::Bytes;
+use idempotency::{
+    Claim, Fenced, Fingerprint, Hold, Phase, Record, RecordId, Resolution, Store, StoreError,
+    Subscription, Token,
+};
 
 /// A store of its own, and a way to let time pass for it.
 pub(crate) struct Opened {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) advance: Box<dyn Fn(Duration) + Send + Sync>,
+}
+
+impl Opened {
+    /// This store, for which time passes when `set_back` moves all times that the server keeps for it back by as
+    /// much.
+    ///
+    /// What the store then says is what a server would say whose clock has gone on, but for the times themselves:
+    /// they are moved forward again here.
+    pub(crate) fn new(
+        store: impl Store,
+        set_back: impl Fn(Duration) + Send + Sync + 'static,
+    ) -> Self {
+        let ahead = Arc::new(AtomicU64::new(0));
+        let store = Ahead {
+            store,
+            by: Arc::clone(&ahead),
+        };
+        Self {
+            store: Arc::new(store),
+            advance: Box::new(move |time| {
+                set_back(time);
+                let time = u64::try_from(time.as_micros()).expect("a short time");
+                ahead.fetch_add(time, Ordering::SeqCst);
+            }),
+        }
+    }
+}
+
+/// A store on a clock that is ahead of its server's, by so many microseconds.
+#[derive(Debug)]
+struct Ahead<S> {
+    store: S,
+    by: Arc<AtomicU64>,
+}
+
+impl<S> Ahead<S> {
+    fn time(&self, time: SystemTime) -> SystemTime {
+        time + Duration::from_micros(self.by.load(Ordering::SeqCst))
+    }
+
+    fn record(&self, mut record: Record) -> Record {
+        record.expires_at = self.time(record.expires_at);
+        if let Phase::InFlight { lease_until } = &mut record.phase {
+            *lease_until = self.time(*lease_until);
+        }
+        record
+    }
+}
+
+#[async_trait]
+impl<S: Store> Store for Ahead<S> {
+    async fn claim(&self, hold: &Hold, fingerprint: &Fingerprint) -> Result<Claim, StoreError> {
+        let mut claim = self.store.claim(hold, fingerprint).await?;
+        if let Claim::Completed { expires_at, .. } = &mut claim {
+            *expires_at = self.time(*expires_at);
+        }
+        Ok(claim)
+    }
+
+    async fn renew(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
+        self.store.renew(hold).await
+    }
+
+    async fn complete(
+        &self,
+        hold: &Hold,
+        outcome: Bytes,
+    ) -> Result<Fenced<SystemTime>, StoreError> {
+        Ok(match self.store.complete(hold, outcome).await? {
+            Fenced::Done(expires_at) => Fenced::Done(self.time(expires_at)),
+            Fenced::Lost => Fenced::Lost,
+        })
+    }
+
+    async fn release(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
+        self.store.release(hold).await
+    }
+
+    async fn inspect(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
+        let found = self.store.inspect(id).await?;
+        Ok(found.map(|record| self.record(record)))
+    }
+
+    async fn list(
+        &self,
+        after: Option<&RecordId>,
+        limit: usize,
+    ) -> Result<Vec<Record>, StoreError> {
+        let listed = self.store.list(after, limit).await?;
+        Ok(listed
+            .into_iter()
+            .map(|record| self.record(record))
+            .collect())
+    }
+
+    async fn resolve(
+        &self,
+        id: &RecordId,
+        seen: &Token,
+        resolution: Resolution,
+    ) -> Result<Fenced<()>, StoreError> {
+        self.store.resolve(id, seen, resolution).await
+    }
+
+    async fn purge_expired(&self, limit: usize) -> Result<usize, StoreError> {
+        self.store.purge_expired(limit).await
+    }
+
+    fn subscribe(&self, id: &RecordId) -> Subscription {
+        self.store.subscribe(id)
+    }
 }
 
 /// A test for each function of the contract, on stores that this function opens: `async fn() -> Option<Opened>`, and

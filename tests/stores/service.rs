@@ -4,11 +4,13 @@ use std::{
     io::{BufRead, BufReader},
     process::{Child, Command, Stdio},
     thread,
+    time::{Duration, SystemTime},
 };
 
 use reqwest::{Client, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tests::servers::skip;
 use tokio::sync::watch;
 
 /// The program, killed when this is dropped.
@@ -33,11 +35,41 @@ pub(crate) struct Answer {
 impl Service {
     /// Starts it with these options, and returns once it is ready.
     pub(crate) fn start(options: &[&str]) -> Self {
+        Self::start_with(options, &[])
+    }
+
+    /// Starts one whose clock is a day ahead of everybody else's; none where that cannot be had.
+    pub(crate) async fn start_a_day_ahead(options: &[&str]) -> Option<Self> {
+        // The loader knows where this system has its libraries, and goes on without one that is missing.
+        let variables = [
+            ("LD_PRELOAD", "/usr/$LIB/faketime/libfaketimeMT.so.1"),
+            ("FAKETIME", "+1d"),
+            ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
+        ];
+        let service = Self::start_with(options, &variables);
+        let health = format!("http://{}/healthz", service.address);
+        let answer = service.client.get(health).send().await;
+        let date = answer.expect("an answer").headers()["date"].clone();
+        let date = httpdate::parse_http_date(date.to_str().expect("text")).expect("a date");
+        if date > SystemTime::now() + Duration::from_secs(12 * 3600) {
+            return Some(service);
+        }
+        skip(
+            "skewed clocks",
+            "libfaketime is not installed (Debian: apt-get install faketime)",
+            false,
+        );
+        None
+    }
+
+    /// Starts it with these environment variables in addition.
+    pub(crate) fn start_with(options: &[&str], variables: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let mut child = Command::new(env!("CARGO_BIN_EXE_core-api-under-test"))
             .current_dir(folder.path())
             .args(["--listen", "127.0.0.1:0", "--fault-injection"])
             .args(options)
+            .envs(variables.iter().copied())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

@@ -8,7 +8,8 @@ use std::{error::Error, fmt, sync::Arc};
 
 use async_trait::async_trait;
 use idempotency::{
-    MemoryStore, PostgresError, PostgresStore, SqliteDatabase, SqliteError, SqliteStore, Store,
+    MemoryStore, PostgresError, PostgresStore, RedisStore, SqliteDatabase, SqliteError,
+    SqliteStore, Store,
 };
 use uuid::Uuid;
 
@@ -67,9 +68,11 @@ pub(crate) async fn open(
 ) -> Result<(Arc<dyn Bookings>, Arc<dyn Store>), ServerError> {
     let database =
         |error: DatabaseError| ServerError::Database(config.database.to_string(), Box::new(error));
-    let store = |error: DatabaseError| {
-        ServerError::IdempotencyStore(config.idempotency_store.to_string(), Box::new(error))
+    let store = |error: Box<dyn Error + Send + Sync>| {
+        ServerError::IdempotencyStore(config.idempotency_store.to_string(), error)
     };
+    let sqlite_store = |error: SqliteError| store(Box::new(DatabaseError::from(error)));
+    let postgres_store = |error: PostgresError| store(Box::new(DatabaseError::from(error)));
 
     let (bookings, same): (Arc<dyn Bookings>, Arc<dyn Store>) = match &config.database {
         DatabaseUrl::Memory => (
@@ -81,14 +84,14 @@ pub(crate) async fn open(
             let bookings = SqliteBookings::new(file.clone()).await.map_err(database)?;
             (
                 Arc::new(bookings),
-                Arc::new(SqliteStore::new(file).map_err(|error| store(error.into()))?),
+                Arc::new(SqliteStore::new(file).map_err(sqlite_store)?),
             )
         }
         DatabaseUrl::Postgres(url) => {
             let keys = PostgresStore::new(postgres::pool(url).await.map_err(database)?);
             let bookings = PostgresBookings::new(&keys).await.map_err(database)?;
             let created = keys.create_schema().await;
-            created.map_err(|error| store(error.into()))?;
+            created.map_err(postgres_store)?;
             (Arc::new(bookings), Arc::new(keys))
         }
     };
@@ -97,13 +100,14 @@ pub(crate) async fn open(
         StoreUrl::Memory => Arc::new(MemoryStore::new()),
         // The same file cannot be opened twice.
         StoreUrl::Sqlite(path) if config.database == DatabaseUrl::Sqlite(path.clone()) => same,
-        StoreUrl::Sqlite(path) => {
-            let opened = SqliteStore::open(path);
-            Arc::new(opened.map_err(|error| store(error.into()))?)
-        }
+        StoreUrl::Sqlite(path) => Arc::new(SqliteStore::open(path).map_err(sqlite_store)?),
         StoreUrl::Postgres(url) => {
             let connected = PostgresStore::connect(url.expose()).await;
-            Arc::new(connected.map_err(|error| store(error.into()))?)
+            Arc::new(connected.map_err(postgres_store)?)
+        }
+        StoreUrl::Redis(url) => {
+            let opened = RedisStore::connect(url.expose()).await;
+            Arc::new(opened.map_err(|error| store(Box::new(error)))?)
         }
     };
     Ok((bookings, store))

@@ -40,6 +40,7 @@ use std::io::{Write, stdout};
 pub use config::Config;
 pub use config::DatabaseUrl;
 pub use config::LogFormat;
+pub use config::RedisUrl;
 pub use config::ServerUrl;
 pub use config::StoreUrl;
 pub use server::Server;

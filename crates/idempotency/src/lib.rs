@@ -28,7 +28,8 @@
 //!   wants of it, [`HttpConfig`] how requests are read and answers are marked.
 //! - [`IdempotencyKey`], [`Scope`] and [`Fingerprint`] are what is claimed: which key, whose, for what.
 //! - [`store::Store`] is what remembers it: [`MemoryStore`], `SqliteStore` (feature `sqlite`), `PostgresStore`
-//!   (feature `postgres`), or your own, against the contract of the feature `conformance`.
+//!   (feature `postgres`), `RedisStore` (feature `redis`), or your own, against the contract of the feature
+//!   `conformance`.
 //!
 //! # Features
 //!
@@ -37,6 +38,8 @@
 //! | `axum` (default) | the HTTP behaviour: attributed handlers, the layer |
 //! | `macros` (default) | the attribute |
 //! | `postgres` | [`PostgresStore`] |
+//! | `redis` | [`RedisStore`] |
+//! | `redis-tls` | `rediss://` for it |
 //! | `sqlite` | [`SqliteStore`] and [`SqliteDatabase`] |
 //! | `conformance` | the contract of a store, as functions that can be run |
 //! | `full` | all of them |
@@ -198,6 +201,10 @@ pub use store::MemoryStore;
 pub use store::PostgresError;
 #[cfg(feature = "postgres")]
 pub use store::PostgresStore;
+#[cfg(feature = "redis")]
+pub use store::RedisError;
+#[cfg(feature = "redis")]
+pub use store::RedisStore;
 pub use store::Resolution;
 #[cfg(feature = "sqlite")]
 pub use store::SqliteDatabase;

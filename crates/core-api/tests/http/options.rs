@@ -57,8 +57,8 @@ fn an_option_that_cannot_be_used_ends_the_start_and_is_named() {
         ),
         (
             "--idempotency-store",
-            "redis://localhost",
-            "same, sqlite:PATH, postgres://HOST/DATABASE or memory:",
+            "mongodb://localhost",
+            "same, sqlite:PATH, postgres://HOST/DATABASE, redis://HOST or memory:",
         ),
         ("--log-format", "xml", "pretty, json"),
     ];
@@ -128,6 +128,39 @@ fn a_file_that_cannot_be_opened_is_named() {
             assert_eq!(error.lines().count(), 1, "{error}");
         }
     }
+}
+
+#[test]
+fn a_redis_server_that_cannot_be_used_is_named_without_its_password() {
+    let directory = tempdir().unwrap();
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr();
+    let closed = format!("{}/", closed.unwrap());
+    for server in [closed.as_str(), "host:port"] {
+        let url = format!("redis://:s3cret@{server}");
+        let by_flag = run(
+            directory.path(),
+            &["--listen", "127.0.0.1:0", "--idempotency-store", &url],
+        );
+        let by_variable = command(directory.path())
+            .args(["--listen", "127.0.0.1:0"])
+            .env("CORE_API_IDEMPOTENCY_STORE", &url)
+            .output()
+            .unwrap();
+        for output in [by_flag, by_variable] {
+            assert_eq!(output.status.code(), Some(1));
+            let error = String::from_utf8(output.stderr).unwrap();
+            let start = format!("core-api: --idempotency-store redis://{server}: ");
+            assert!(error.starts_with(&start), "{error}");
+            assert_eq!(error.lines().count(), 1, "{error}");
+            assert!(!error.contains("s3cret"), "{error}");
+        }
+    }
+    let help = command(directory.path())
+        .arg("--help")
+        .env("CORE_API_IDEMPOTENCY_STORE", "redis://:s3cret@host")
+        .output()
+        .unwrap();
+    assert!(!String::from_utf8_lossy(&help.stdout).contains("s3cret"));
 }
 
 #[tokio::test]

@@ -227,7 +227,7 @@ impl Store for PostgresStore {
             let rows = rows.await?;
             let Some(row) = rows.first() else { continue };
             let found = Found::read(row).map_err(store_error)?;
-            let awaited = found.awaited || !self.0.wakeups.is_awaited(&hold.id);
+            let awaited = found.awaited || !self.0.wakeups.is_waited_for(&hold.id);
             match found.judge(hold, fingerprint) {
                 Next::Answer(claim) => return Ok(claim),
                 Next::Wait(owner, claim) => {

@@ -64,9 +64,9 @@ impl Wakeups {
         }
     }
 
-    /// Whether anybody waits for this id, so that a server need not be asked for a call that nobody hears.
-    #[cfg(feature = "postgres")]
-    pub(super) fn is_awaited(&self, id: &RecordId) -> bool {
+    /// Whether anybody waits for this id, and so whether a server need be listened to.
+    #[must_use]
+    pub fn is_waited_for(&self, id: &RecordId) -> bool {
         self.waiting.lock().contains_key(id)
     }
 

@@ -1,0 +1,222 @@
+mod address;
+mod error;
+mod keys;
+mod link;
+mod listener;
+mod micros;
+mod policy;
+mod records;
+mod reply;
+mod script;
+mod server;
+
+use std::{fmt, time::SystemTime};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::future::try_join_all;
+
+pub use error::RedisError;
+
+use super::{Claim, Fenced, Hold, Resolution, Store, StoreError, Subscription};
+use crate::{Fingerprint, Record, RecordId, Token};
+use keys::Keys;
+use listener::Listener;
+use records::Records;
+use server::Server;
+
+/// A store in Redis, for many processes: a claim is one round trip, and those who wait are woken at once.
+///
+/// ```no_run
+/// use idempotency::{Idempotency, RedisError, RedisStore};
+///
+/// # async fn example() -> Result<(), RedisError> {
+/// let store = RedisStore::connect("redis://:secret@keys.internal:6379/0").await?;
+/// let idempotency = Idempotency::new(store.with_prefix("bookings:"));
+/// # Ok(())
+/// # }
+/// ```
+///
+/// It needs Redis 6.2 or later, or Valkey. Each record is one key, named after the prefix and the record's id, so a cluster
+/// spreads them. Clones are handles on one store; all commands of one process share a connection, and one more listens
+/// while duplicates wait. Both are made anew whenever they break.
+///
+/// # What the server must keep
+///
+/// - **Persistence.** What Redis forgets runs again. `appendonly yes` with `appendfsync always` keeps every record that
+///   was acknowledged; `everysec` may lose the last second when the machine fails, and snapshots what came after the
+///   last one.
+/// - **Failover.** Replicas are told later. When one takes over, it may lack claims and answers that were acknowledged,
+///   and those requests can run twice. Where that must not happen, use a store that commits before it answers, such
+///   as SQLite or Postgres.
+/// - **Eviction.** `maxmemory-policy` must be `noeviction`: with another one a full server drops records before their
+///   time, and their requests run again. [`connect`](Self::connect) looks and logs a warning. A full server without eviction
+///   takes no new keys, which clients see as 503, while runs that hold a key can still renew it and store their answer.
+/// - **The clock.** Leases and ttls go by the server's clock, whatever those of the applications say. If it is set back,
+///   records live longer; if it is set forward, shorter.
+/// - **Rights.** A user of its own needs `+eval +evalsha +get +set +del +pexpireat +time +publish +subscribe +unsubscribe
+///   +info` and, for [`list`](Store::list), `+scan`, on the prefix's keys (`~bookings:*`) and channels (`&bookings:*`). One that
+///   may not publish or subscribe works too; those who wait then look once a second.
+///
+/// # Errors
+///
+/// A server that does not answer within two seconds counts as unavailable, although it may have done what it was told;
+/// the engine's tokens sort that out. [`list`](Store::list) walks over all keys of the server, also those of others: it is for
+/// operators, now and then. [`purge_expired`](Store::purge_expired) has nothing to do, because Redis removes what has expired.
+#[derive(Clone)]
+pub struct RedisStore {
+    records: Records,
+    listener: Listener,
+}
+
+/// What names begin with unless said.
+const PREFIX: &str = "idempotency:";
+
+/// How many records are read beside each other for a list.
+const READ_AT_ONCE: usize = 100;
+
+impl RedisStore {
+    /// The store on this server: `redis://[user:password@]host[:port][/database]`; with the feature `redis-tls` also
+    /// `rediss://`, which believes the certificates that this machine does.
+    ///
+    /// # Errors
+    ///
+    /// If the URL cannot be used, or the server does not answer or refuses the user.
+    pub async fn connect(url: &str) -> Result<Self, RedisError> {
+        let server = Server::single(address::of(url)?).map_err(RedisError::url)?;
+        Self::on(server).await
+    }
+
+    /// The store on the cluster to which these nodes belong; the others are found out.
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), idempotency::RedisError> {
+    /// use idempotency::RedisStore;
+    ///
+    /// let store = RedisStore::cluster(["redis://keys-1:6379", "redis://keys-2:6379"]).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect), and if there is no URL.
+    pub async fn cluster(
+        nodes: impl IntoIterator<Item = impl AsRef<str>>,
+    ) -> Result<Self, RedisError> {
+        let nodes = nodes.into_iter().map(|url| address::of(url.as_ref()));
+        let nodes = nodes.collect::<Result<_, _>>()?;
+        let server = Server::cluster(nodes).await.map_err(RedisError::connect)?;
+        Self::on(server).await
+    }
+
+    /// Names the keys of this store's records so that they begin with this; `idempotency:` unless said.
+    #[must_use]
+    pub fn with_prefix(self, prefix: &str) -> Self {
+        Self::new(self.records.server, prefix)
+    }
+
+    async fn on(server: Server) -> Result<Self, RedisError> {
+        policy::check(&server).await.map_err(RedisError::connect)?;
+        Ok(Self::new(server, PREFIX))
+    }
+
+    fn new(server: Server, prefix: &str) -> Self {
+        let records = Records {
+            server,
+            keys: Keys::new(prefix),
+        };
+        Self {
+            listener: Listener::new(records.clone()),
+            records,
+        }
+    }
+
+    /// Wakes those who wait in this process, who need not go by the server.
+    fn wake<T>(&self, id: &RecordId, ended: Fenced<T>) -> Fenced<T> {
+        if matches!(ended, Fenced::Done(_)) {
+            self.listener.wake(id);
+        }
+        ended
+    }
+}
+
+#[async_trait]
+impl Store for RedisStore {
+    async fn claim(&self, hold: &Hold, fingerprint: &Fingerprint) -> Result<Claim, StoreError> {
+        self.records.claim(hold, fingerprint).await
+    }
+
+    async fn renew(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
+        self.records.renew(hold).await
+    }
+
+    async fn complete(
+        &self,
+        hold: &Hold,
+        outcome: Bytes,
+    ) -> Result<Fenced<SystemTime>, StoreError> {
+        let completed = self.records.complete(hold, &outcome).await?;
+        Ok(self.wake(&hold.id, completed))
+    }
+
+    async fn release(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
+        let released = self.records.free(&hold.id, &hold.token).await?;
+        Ok(self.wake(&hold.id, released))
+    }
+
+    async fn inspect(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
+        self.records.find(id).await
+    }
+
+    async fn list(
+        &self,
+        after: Option<&RecordId>,
+        limit: usize,
+    ) -> Result<Vec<Record>, StoreError> {
+        let mut ids = self.records.ids().await?;
+        ids.retain(|id| after.is_none_or(|after| id > after));
+        let mut listed = Vec::new();
+        for ids in ids.chunks(READ_AT_ONCE) {
+            if listed.len() >= limit {
+                break;
+            }
+            let found = try_join_all(ids.iter().map(|id| self.records.find(id))).await?;
+            listed.extend(found.into_iter().flatten());
+        }
+        listed.truncate(limit);
+        Ok(listed)
+    }
+
+    async fn resolve(
+        &self,
+        id: &RecordId,
+        seen: &Token,
+        resolution: Resolution,
+    ) -> Result<Fenced<()>, StoreError> {
+        let resolved = match resolution {
+            Resolution::Release => self.records.free(id, seen).await?,
+            Resolution::Complete { outcome, ttl } => {
+                self.records.settle(id, seen, ttl, &outcome).await?
+            }
+        };
+        Ok(self.wake(id, resolved))
+    }
+
+    async fn purge_expired(&self, _limit: usize) -> Result<usize, StoreError> {
+        Ok(0)
+    }
+
+    fn subscribe(&self, id: &RecordId) -> Subscription {
+        self.listener.subscribe(id)
+    }
+}
+
+impl fmt::Debug for RedisStore {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("RedisStore")
+            .field("keys", &self.records.keys)
+            .finish_non_exhaustive()
+    }
+}

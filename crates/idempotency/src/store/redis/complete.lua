@@ -1,0 +1,18 @@
+-- An owner leaves its own token in the record and an operator a new one, so that the owner which was given up
+-- can complete nothing any more, not even "again".
+local token, left, ttl, outcome = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+
+if not record or record.token ~= token then
+    return {'lost'}
+end
+if record.phase == COMPLETED then
+    -- The same owner again, whose first completion was done but not heard of.
+    if left == token then
+        return {'completed', record.expires_at}
+    end
+    return {'lost'}
+end
+local expires_at = later(now, ttl)
+replace(write(COMPLETED, record.attempt, expires_at, 0, left, record.fingerprint, outcome), expires_at)
+wake()
+return {'completed', expires_at}

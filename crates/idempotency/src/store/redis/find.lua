@@ -1,0 +1,4 @@
+if not record then
+    return {'absent'}
+end
+return {'found', bytes}

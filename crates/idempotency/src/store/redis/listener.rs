@@ -1,0 +1,226 @@
+//! Hears of holds that other processes have ended: one connection, while anybody waits.
+//!
+//! A record's channel is listened to while somebody waits for that record, so that a server with many completions and
+//! few who wait has little to tell. What a broken connection misses is made good by a look at the record once the
+//! channel is listened to again, and by those who wait, who look themselves now and then.
+
+use std::{collections::HashSet, error::Error, io, sync::Arc, time::Duration};
+
+use futures_util::{StreamExt, future::join_all};
+use parking_lot::Mutex;
+use redis::{
+    RedisError,
+    aio::{PubSubSink, PubSubStream},
+};
+use tokio::{
+    runtime::Handle,
+    sync::Notify,
+    task::JoinHandle,
+    time::{MissedTickBehavior, interval, sleep, timeout},
+};
+
+use super::{
+    link::{ANSWER_WITHIN, CONNECT_WITHIN},
+    records::Records,
+};
+use crate::{Phase, RecordId, Subscription, Wakeups};
+
+/// Wakes those who wait in this process. Clones are handles on the same connection.
+#[derive(Clone)]
+pub(super) struct Listener(Arc<Shared>);
+
+struct Shared {
+    records: Records,
+    wakeups: Wakeups,
+    state: Mutex<State>,
+    asked: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    /// Records that somebody has begun to wait for.
+    asked: Vec<RecordId>,
+    /// What listens, while anybody waits.
+    task: Option<JoinHandle<()>>,
+}
+
+/// How often those who wait look without having heard anything: the owner may be dead, and notifications get lost.
+const POLL_EVERY: Duration = Duration::from_secs(1);
+
+/// How long a channel is kept for which nobody waits any more, and the connection after the last channel.
+const TIDY_EVERY: Duration = Duration::from_secs(1);
+
+/// How long to leave a server alone to which no connection can be made.
+const RECONNECT_AFTER: Duration = Duration::from_millis(500);
+
+/// Why listening on a connection came to its end.
+enum End {
+    Idle,
+    Broken,
+}
+
+impl Listener {
+    pub(super) fn new(records: Records) -> Self {
+        Self(Arc::new(Shared {
+            records,
+            wakeups: Wakeups::default(),
+            state: Mutex::default(),
+            asked: Notify::new(),
+        }))
+    }
+
+    pub(super) fn subscribe(&self, id: &RecordId) -> Subscription {
+        let subscription = self.0.wakeups.subscribe(id, POLL_EVERY);
+        if let Ok(runtime) = Handle::try_current() {
+            let mut state = self.0.state.lock();
+            state.asked.push(*id);
+            // The task is gone when the runtime is that it ran on.
+            if state.task.as_ref().is_none_or(JoinHandle::is_finished) {
+                state.task = Some(runtime.spawn(listen(Arc::clone(&self.0))));
+            }
+            self.0.asked.notify_one();
+        }
+        subscription
+    }
+
+    /// Wakes those who wait for this record.
+    pub(super) fn wake(&self, id: &RecordId) {
+        self.0.wakeups.wake(id);
+    }
+}
+
+impl Shared {
+    async fn connect(&self, attempt: usize) -> Option<(PubSubSink, PubSubStream)> {
+        let posts = self.records.server.listening_posts();
+        let post = &posts[attempt % posts.len()];
+        match timeout(CONNECT_WITHIN, post.get_async_pubsub()).await {
+            Ok(Ok(connection)) => Some(connection.split()),
+            Ok(Err(error)) => {
+                tracing::debug!(
+                    error = &error as &dyn Error,
+                    "cannot listen for the end of holds; those who wait look now and then",
+                );
+                None
+            }
+            Err(_) => None,
+        }
+    }
+
+    /// Adds the channels of records that are waited for and not listened to yet.
+    async fn listen_to_asked(
+        &self,
+        sink: &mut PubSubSink,
+        listening: &mut HashSet<RecordId>,
+    ) -> Result<(), RedisError> {
+        let mut asked = std::mem::take(&mut self.state.lock().asked);
+        asked.retain(|id| listening.insert(*id));
+        self.listen_to(sink, &asked).await
+    }
+
+    async fn listen_to(&self, sink: &mut PubSubSink, ids: &[RecordId]) -> Result<(), RedisError> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let channels: Vec<String> = ids.iter().map(|id| self.records.keys.name(id)).collect();
+        answered(sink.subscribe(channels)).await?;
+        // What had ended before the channel was open has been told to nobody.
+        join_all(ids.iter().map(|id| self.look(id))).await;
+        Ok(())
+    }
+
+    async fn look(&self, id: &RecordId) {
+        match self.records.find(id).await {
+            Ok(Some(record)) if matches!(record.phase, Phase::InFlight { .. }) => {}
+            Ok(_) => self.wakeups.wake(id),
+            // Whoever waits will look too, and has somebody to tell.
+            Err(_) => {}
+        }
+    }
+
+    /// Gives up the channels of records that nobody waits for any more.
+    async fn tidy(
+        &self,
+        sink: &mut PubSubSink,
+        listening: &mut HashSet<RecordId>,
+    ) -> Result<(), RedisError> {
+        let left: Vec<String> = listening
+            .extract_if(|id| !self.wakeups.is_waited_for(id))
+            .map(|id| self.records.keys.name(&id))
+            .collect();
+        match left.is_empty() {
+            true => Ok(()),
+            false => answered(sink.unsubscribe(left)).await,
+        }
+    }
+
+    /// Whether the task may end; if so, the next one who waits starts another one.
+    fn retire(&self) -> bool {
+        let mut state = self.state.lock();
+        let nobody = state.asked.iter().all(|id| !self.wakeups.is_waited_for(id));
+        if nobody {
+            *state = State::default();
+        }
+        nobody
+    }
+}
+
+async fn listen(shared: Arc<Shared>) {
+    let mut listening = HashSet::new();
+    for attempt in 0.. {
+        if let Some((sink, stream)) = shared.connect(attempt).await
+            && let End::Idle = listen_on(&shared, sink, stream, &mut listening).await
+        {
+            return;
+        }
+        listening.retain(|id| shared.wakeups.is_waited_for(id));
+        if listening.is_empty() && shared.retire() {
+            return;
+        }
+        sleep(RECONNECT_AFTER).await;
+    }
+}
+
+async fn listen_on(
+    shared: &Shared,
+    mut sink: PubSubSink,
+    mut stream: PubSubStream,
+    listening: &mut HashSet<RecordId>,
+) -> End {
+    let before: Vec<RecordId> = listening.iter().copied().collect();
+    if shared.listen_to(&mut sink, &before).await.is_err() {
+        return End::Broken;
+    }
+    let mut tidying = interval(TIDY_EVERY);
+    tidying.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let alive = tokio::select! {
+            message = stream.next() => match message {
+                Some(message) => {
+                    if let Some(id) = shared.records.keys.id(message.get_channel_name().as_bytes()) {
+                        shared.wakeups.wake(&id);
+                    }
+                    Ok(())
+                }
+                None => return End::Broken,
+            },
+            () = shared.asked.notified() => shared.listen_to_asked(&mut sink, listening).await,
+            _ = tidying.tick() => {
+                let tidied = shared.tidy(&mut sink, listening).await;
+                if listening.is_empty() && shared.retire() {
+                    return End::Idle;
+                }
+                tidied
+            }
+        };
+        if alive.is_err() {
+            return End::Broken;
+        }
+    }
+}
+
+/// The server's word on a change of channels, unless it takes too long.
+async fn answered(change: impl Future<Output = Result<(), RedisError>>) -> Result<(), RedisError> {
+    timeout(ANSWER_WITHIN, change)
+        .await
+        .unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))
+}

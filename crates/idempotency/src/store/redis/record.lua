@@ -1,0 +1,70 @@
+-- What every step begins with: the time, and the record under the step's one key.
+--
+-- The record is one string, so that a step reads and writes it in one command:
+--
+--   version 1 | phase 1 | attempt 4 | expires_at 8 | lease_until 8 | token 16 | fingerprint 33 | outcome
+--
+-- in bytes, the greatest first. Times are microseconds since 1970 by this server's clock, never past LATEST,
+-- up to which a number of this language is exact. What another version wrote is no record that can be read,
+-- and not "no record".
+local VERSION = 1
+local IN_FLIGHT = 1
+local COMPLETED = 2
+local HEAD = '>BBI4I8I8c16c33'
+local HEAD_LENGTH = 71
+local LATEST = 9007199254740991
+local MOST_ATTEMPTS = 4294967295
+
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
+
+local bytes = redis.call('GET', KEYS[1])
+local record = nil
+if bytes then
+    if #bytes < HEAD_LENGTH or string.byte(bytes, 1) ~= VERSION then
+        return {'unreadable'}
+    end
+    local _, phase, attempt, expires_at, lease_until, token, fingerprint = struct.unpack(HEAD, bytes)
+    local is_hold = phase == IN_FLIGHT and #bytes == HEAD_LENGTH
+    if not is_hold and phase ~= COMPLETED or expires_at > LATEST or lease_until > LATEST then
+        return {'unreadable'}
+    end
+    -- A record past its time is absent, whether or not the server has removed it by now.
+    if expires_at > now then
+        record = {
+            phase = phase,
+            attempt = attempt,
+            expires_at = expires_at,
+            lease_until = lease_until,
+            token = token,
+            fingerprint = fingerprint,
+        }
+    end
+end
+
+local function later(start, microseconds)
+    return math.min(start + tonumber(microseconds), LATEST)
+end
+
+local function write(phase, attempt, expires_at, lease_until, token, fingerprint, outcome)
+    return struct.pack(HEAD, VERSION, phase, attempt, expires_at, lease_until, token, fingerprint) .. outcome
+end
+
+-- The server counts in milliseconds; rounded up, it removes nothing that is not past its time.
+local function removal(expires_at)
+    return string.format('%.0f', math.ceil(expires_at / 1000))
+end
+
+-- Writes over the record. A full server refuses a script's first write if that may take memory: as the first
+-- one moves the time of removal, whoever has a key can always end what it has begun.
+local function replace(value, expires_at)
+    redis.call('PEXPIREAT', KEYS[1], removal(expires_at))
+    redis.call('SET', KEYS[1], value, 'KEEPTTL')
+end
+
+-- Tells everybody who waits, on the channel that is named like the key. Not every user may publish, and a
+-- notification may be lost in any case, so its failure is not the step's.
+local function wake()
+    redis.pcall('PUBLISH', KEYS[1], '')
+end
+

@@ -1,0 +1,189 @@
+//! Each step of the protocol as a script on the record's one key.
+
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use redis::Cmd;
+
+use super::{
+    error::failure,
+    keys::Keys,
+    micros,
+    reply::Reply,
+    script::{self, Script},
+    server::Server,
+};
+use crate::{Claim, Fenced, Fingerprint, Hold, Phase, Record, RecordId, StoreError, Token};
+
+/// The records with one prefix on one server.
+#[derive(Clone)]
+pub(super) struct Records {
+    pub(super) server: Server,
+    pub(super) keys: Keys,
+}
+
+/// A script's reply, and whether the script may have run once before with a reply that was lost.
+struct Ran {
+    reply: Reply,
+    repeated: bool,
+}
+
+impl Records {
+    pub(super) async fn find(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
+        match self.run(&script::FIND, id, |_| ()).await?.reply {
+            Reply::Found(record) => Ok(Some(record)),
+            Reply::Absent => Ok(None),
+            _ => Err(unexpected()),
+        }
+    }
+
+    pub(super) async fn claim(
+        &self,
+        hold: &Hold,
+        fingerprint: &Fingerprint,
+    ) -> Result<Claim, StoreError> {
+        let claimed = self.run(&script::CLAIM, &hold.id, |command| {
+            command
+                .arg(hold.token.as_bytes())
+                .arg(fingerprint.as_bytes())
+                .arg(micros::span(hold.lease))
+                .arg(micros::span(hold.ttl));
+        });
+        match claimed.await?.reply {
+            Reply::Won { attempt } => Ok(Claim::Won { attempt }),
+            Reply::Found(record) => Ok(match record.phase {
+                Phase::InFlight { .. } => Claim::InFlight {
+                    fingerprint: record.fingerprint,
+                },
+                Phase::Completed { outcome } => Claim::Completed {
+                    fingerprint: record.fingerprint,
+                    outcome,
+                    expires_at: record.expires_at,
+                },
+            }),
+            _ => Err(unexpected()),
+        }
+    }
+
+    pub(super) async fn renew(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
+        let renewed = self.run(&script::RENEW, &hold.id, |command| {
+            command
+                .arg(hold.token.as_bytes())
+                .arg(micros::span(hold.lease))
+                .arg(micros::span(hold.ttl));
+        });
+        match renewed.await?.reply {
+            Reply::Done => Ok(Fenced::Done(())),
+            Reply::Lost => Ok(Fenced::Lost),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Ends the owner's hold with an outcome.
+    pub(super) async fn complete(
+        &self,
+        hold: &Hold,
+        outcome: &Bytes,
+    ) -> Result<Fenced<SystemTime>, StoreError> {
+        let completed = self.leave(&hold.id, &hold.token, &hold.token, hold.ttl, outcome);
+        match completed.await?.reply {
+            Reply::Completed { expires_at } => Ok(Fenced::Done(expires_at)),
+            Reply::Lost => Ok(Fenced::Lost),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Ends somebody's hold with an outcome, and shuts the owner out.
+    pub(super) async fn settle(
+        &self,
+        id: &RecordId,
+        seen: &Token,
+        ttl: Duration,
+        outcome: &Bytes,
+    ) -> Result<Fenced<()>, StoreError> {
+        let left = Token::random();
+        match self.leave(id, seen, &left, ttl, outcome).await? {
+            Ran {
+                reply: Reply::Completed { .. },
+                ..
+            } => Ok(Fenced::Done(())),
+            other => other.lost(),
+        }
+    }
+
+    /// Ends somebody's hold with nothing.
+    pub(super) async fn free(
+        &self,
+        id: &RecordId,
+        token: &Token,
+    ) -> Result<Fenced<()>, StoreError> {
+        let freed = self.run(&script::RELEASE, id, |command| {
+            command.arg(token.as_bytes());
+        });
+        match freed.await? {
+            Ran {
+                reply: Reply::Done, ..
+            } => Ok(Fenced::Done(())),
+            other => other.lost(),
+        }
+    }
+
+    /// The ids of all records, also of some that are past their time.
+    pub(super) async fn ids(&self) -> Result<Vec<RecordId>, StoreError> {
+        let names = self.server.keys(&self.keys.pattern()).await;
+        let names = names.map_err(failure)?;
+        // One id has one name, so these are in the order of ids.
+        Ok(names.iter().filter_map(|name| self.keys.id(name)).collect())
+    }
+
+    async fn leave(
+        &self,
+        id: &RecordId,
+        token: &Token,
+        left: &Token,
+        ttl: Duration,
+        outcome: &Bytes,
+    ) -> Result<Ran, StoreError> {
+        let completed = self.run(&script::COMPLETE, id, |command| {
+            command
+                .arg(token.as_bytes())
+                .arg(left.as_bytes())
+                .arg(micros::span(ttl))
+                .arg(outcome.as_ref());
+        });
+        completed.await
+    }
+
+    async fn run(
+        &self,
+        script: &Script,
+        id: &RecordId,
+        arguments: impl Fn(&mut Cmd) + Sync,
+    ) -> Result<Ran, StoreError> {
+        let key = self.keys.name(id);
+        let answer = self.server.run(script, &key, arguments).await;
+        let answer = answer.map_err(failure)?;
+        Ok(Ran {
+            reply: Reply::read(id, answer.value)?,
+            repeated: answer.repeated,
+        })
+    }
+}
+
+impl Ran {
+    /// What a step was told that leaves no trace of who has taken it: that it was the caller, the first time, cannot
+    /// be ruled out.
+    fn lost<T>(self) -> Result<Fenced<T>, StoreError> {
+        match (self.reply, self.repeated) {
+            (Reply::Lost, false) => Ok(Fenced::Lost),
+            (Reply::Lost, true) => Err(StoreError::unavailable(
+                "the connection broke before the answer came; the step may have been taken",
+            )),
+            _ => Err(unexpected()),
+        }
+    }
+}
+
+fn unexpected() -> StoreError {
+    StoreError::unreadable("Redis has answered what this step has no use for")
+}

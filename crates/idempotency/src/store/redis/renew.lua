@@ -1,0 +1,9 @@
+local token, lease, ttl = ARGV[1], ARGV[2], ARGV[3]
+
+if not record or record.phase ~= IN_FLIGHT or record.token ~= token then
+    return {'lost'}
+end
+local lease_until = later(now, lease)
+local expires_at = later(lease_until, ttl)
+replace(write(IN_FLIGHT, record.attempt, expires_at, lease_until, token, record.fingerprint, ''), expires_at)
+return {'done'}

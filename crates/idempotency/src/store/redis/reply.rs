@@ -1,0 +1,95 @@
+//! What the scripts answer, read to the last byte: what is not understood is an error.
+
+use std::time::SystemTime;
+
+use bytes::{Buf, Bytes};
+use redis::Value;
+
+use super::micros;
+use crate::{Fingerprint, Phase, Record, RecordId, StoreError, Token};
+
+/// A script's answer.
+pub(super) enum Reply {
+    /// The key is the caller's.
+    Won { attempt: u32 },
+    /// There is a record, and it stays as it is.
+    Found(Record),
+    /// There is none.
+    Absent,
+    /// The step is taken.
+    Done,
+    /// The run is completed, and its outcome is kept until then.
+    Completed { expires_at: SystemTime },
+    /// The caller is not the owner; nothing was changed.
+    Lost,
+}
+
+const VERSION: u8 = 1;
+const IN_FLIGHT: u8 = 1;
+const COMPLETED: u8 = 2;
+
+impl Reply {
+    pub(super) fn read(id: &RecordId, value: Value) -> Result<Self, StoreError> {
+        Self::understand(id, value).ok_or_else(|| {
+            StoreError::unreadable("the record in Redis is damaged, or another version wrote it")
+        })
+    }
+
+    fn understand(id: &RecordId, value: Value) -> Option<Self> {
+        let Value::Array(parts) = value else {
+            return None;
+        };
+        let mut parts = parts.into_iter();
+        let word = parts.next()?;
+        let rest = (parts.next(), parts.next());
+        match (text(&word)?, rest) {
+            (b"won", (Some(Value::Int(attempt)), None)) => Some(Self::Won {
+                attempt: u32::try_from(attempt).ok()?,
+            }),
+            (b"found", (Some(Value::BulkString(bytes)), None)) => {
+                record(id, bytes.into()).map(Self::Found)
+            }
+            (b"completed", (Some(Value::Int(expires_at)), None)) => Some(Self::Completed {
+                expires_at: micros::time(u64::try_from(expires_at).ok()?)?,
+            }),
+            (b"absent", (None, None)) => Some(Self::Absent),
+            (b"done", (None, None)) => Some(Self::Done),
+            (b"lost", (None, None)) => Some(Self::Lost),
+            _ => None,
+        }
+    }
+}
+
+fn text(value: &Value) -> Option<&[u8]> {
+    match value {
+        Value::BulkString(bytes) => Some(bytes),
+        _ => None,
+    }
+}
+
+/// The record in the form that `record.lua` describes.
+fn record(id: &RecordId, mut bytes: Bytes) -> Option<Record> {
+    if bytes.try_get_u8().ok()? != VERSION {
+        return None;
+    }
+    let phase = bytes.try_get_u8().ok()?;
+    let attempt = bytes.try_get_u32().ok()?;
+    let expires_at = micros::time(bytes.try_get_u64().ok()?)?;
+    let lease_until = micros::time(bytes.try_get_u64().ok()?)?;
+    let mut token = [0; 16];
+    bytes.try_copy_to_slice(&mut token).ok()?;
+    let mut fingerprint = [0; Fingerprint::LENGTH];
+    bytes.try_copy_to_slice(&mut fingerprint).ok()?;
+    Some(Record {
+        id: *id,
+        fingerprint: Fingerprint::from_bytes(fingerprint),
+        token: Token::from_bytes(token),
+        attempt,
+        expires_at,
+        phase: match phase {
+            IN_FLIGHT if bytes.is_empty() => Phase::InFlight { lease_until },
+            COMPLETED => Phase::Completed { outcome: bytes },
+            _ => return None,
+        },
+    })
+}

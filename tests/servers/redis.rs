@@ -1,0 +1,250 @@
+//! Redis: a server for all tests of a process, a cluster for all of them, and servers to be mistreated.
+
+use std::{
+    fs,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::PathBuf,
+    process::{Command, Stdio},
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+    thread,
+    time::Duration,
+};
+
+use redis::{Client, Connection};
+use tempfile::TempDir;
+
+use super::{Leashed, free_port, skip};
+
+/// A server, gone with this or with the process.
+#[derive(Debug)]
+pub struct RedisServer {
+    port: u16,
+    folder: PathBuf,
+    arguments: Vec<String>,
+    running: Mutex<Option<Running>>,
+    /// Removes the folder, which outlives the server's restarts, but not the process.
+    _folder: Leashed,
+}
+
+#[derive(Debug)]
+struct Running {
+    _leash: Leashed,
+    pid: u32,
+}
+
+/// Held while a port is chosen and until the server has it, so that two tests do not choose the same one.
+static STARTING: Mutex<()> = Mutex::new(());
+
+impl RedisServer {
+    /// A server of one's own, with these options in addition; none where Redis is not installed.
+    #[must_use]
+    pub fn start(arguments: &[&str]) -> Option<Self> {
+        is_installed()
+            .then(|| Self::start_on(|_| arguments.iter().map(|&word| word.into()).collect()))
+    }
+
+    /// A server of one's own that has another port for TLS, and that port; none where Redis is not installed.
+    #[must_use]
+    pub fn start_with_tls(certificate: &str, key: &str) -> Option<(Self, u16)> {
+        is_installed().then(|| {
+            let server = Self::start_on(|port| {
+                let options = ["--tls-auth-clients", "no", "--tls-cert-file", certificate];
+                let options = options
+                    .into_iter()
+                    .chain(["--tls-key-file", key, "--tls-port"]);
+                let tls = next_free_port(port).to_string();
+                options.map(str::to_owned).chain([tls]).collect()
+            });
+            let port = server.arguments.last().expect("the port for TLS");
+            let port = port.parse().expect("a port");
+            (server, port)
+        })
+    }
+
+    /// The server that all tests of this process share; none where Redis is not installed.
+    #[must_use]
+    pub fn shared() -> Option<&'static Self> {
+        static SHARED: OnceLock<Option<RedisServer>> = OnceLock::new();
+        SHARED.get_or_init(|| Self::start(&[])).as_ref()
+    }
+
+    /// The three nodes of the cluster that all tests of this process share; none where Redis is not installed.
+    #[must_use]
+    pub fn shared_cluster() -> Option<&'static [Self]> {
+        static SHARED: OnceLock<Option<Vec<RedisServer>>> = OnceLock::new();
+        let nodes = SHARED.get_or_init(|| is_installed().then(start_cluster));
+        nodes.as_deref()
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}/", self.port)
+    }
+
+    /// Its address.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port).into()
+    }
+
+    /// A connection for the test itself.
+    ///
+    /// # Panics
+    ///
+    /// If the server does not answer.
+    #[must_use]
+    pub fn connection(&self) -> Connection {
+        let client = Client::open(self.url()).expect("a URL of Redis");
+        client.get_connection().expect("a connection to Redis")
+    }
+
+    /// Kills it, as `kill -9` does.
+    pub fn stop(&self) {
+        *self.running() = None;
+    }
+
+    /// Starts it again, on the same port and in the same folder.
+    ///
+    /// # Panics
+    ///
+    /// If it does not start.
+    pub fn start_again(&self) {
+        *self.running() = Some(self.run().expect("the port is free still"));
+    }
+
+    /// Lets it do nothing, while its connections stay, until [`resume`](Self::resume).
+    pub fn pause(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self) {
+        self.signal("-CONT");
+    }
+
+    fn start_on(arguments: impl Fn(u16) -> Vec<String>) -> Self {
+        let _starting = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let folder = TempDir::with_prefix("redis").expect("a folder").keep();
+            let port = free_port();
+            let server = Self {
+                port,
+                _folder: Leashed::start(&["sleep", "infinity"], &folder.join("log"), Some(&folder))
+                    .expect("a shell"),
+                folder,
+                arguments: arguments(port),
+                running: Mutex::default(),
+            };
+            // Another process may have been faster.
+            if let Some(running) = server.run() {
+                *server.running() = Some(running);
+                return server;
+            }
+        }
+    }
+
+    fn run(&self) -> Option<Running> {
+        let port = self.port.to_string();
+        let folder = self.folder.to_str().expect("a path in UTF-8");
+        let mut command = vec!["redis-server", "--port", &port, "--bind", "127.0.0.1"];
+        command.extend(["--dir", folder, "--save", ""]);
+        command.extend(self.arguments.iter().map(String::as_str));
+        let log = self.folder.join("log");
+        let before = fs::read_to_string(&log).unwrap_or_default().len();
+        let leash = Leashed::start(&command, &log, None).expect("a shell");
+        loop {
+            let log = fs::read_to_string(&log).unwrap_or_default();
+            let log = &log[before..];
+            if log.contains("Ready to accept connections") {
+                let pid = log.split(':').next()?.trim();
+                return Some(Running {
+                    _leash: leash,
+                    pid: pid.parse().ok()?,
+                });
+            }
+            if log.contains("Address already in use") {
+                return None;
+            }
+            assert!(!log.contains("FATAL"), "Redis does not start: {log}");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn signal(&self, signal: &str) {
+        let pid = self.running().as_ref().expect("it runs").pid.to_string();
+        let kill = Command::new("kill").args([signal, &pid]).status();
+        assert!(kill.expect("kill").success());
+    }
+
+    fn running(&self) -> MutexGuard<'_, Option<Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn start_cluster() -> Vec<RedisServer> {
+    let node = |_| {
+        RedisServer::start_on(|port| {
+            // The usual bus port, 10000 above, may be one of those for outgoing connections.
+            let bus = next_free_port(port);
+            [
+                "--cluster-enabled",
+                "yes",
+                "--cluster-port",
+                &bus.to_string(),
+            ]
+            .map(str::to_owned)
+            .into()
+        })
+    };
+    let nodes: Vec<RedisServer> = (0..3).map(node).collect();
+    let addresses = nodes.iter().map(|node| format!("127.0.0.1:{}", node.port));
+    let created = Command::new("redis-cli")
+        .args(["--cluster", "create"])
+        .args(addresses)
+        .args(["--cluster-replicas", "0", "--cluster-yes"])
+        .output()
+        .expect("redis-cli");
+    assert!(created.status.success(), "{created:?}");
+    // Each node learns of the others at its own time.
+    for node in &nodes {
+        let mut connection = node.connection();
+        while !cluster_info(&mut connection).contains("cluster_state:ok") {
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+    nodes
+}
+
+fn cluster_info(connection: &mut Connection) -> String {
+    let info = redis::cmd("CLUSTER").arg("INFO").query(connection);
+    info.expect("the cluster's state")
+}
+
+/// Another port, for a server that has this one.
+fn next_free_port(port: u16) -> u16 {
+    (port + 1..)
+        .find(|&port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok())
+        .expect("a free port")
+}
+
+fn is_installed() -> bool {
+    static INSTALLED: OnceLock<bool> = OnceLock::new();
+    *INSTALLED.get_or_init(|| {
+        let found = ["redis-server", "redis-cli"].into_iter().all(|program| {
+            let version = Command::new(program)
+                .arg("--version")
+                .stdout(Stdio::null())
+                .status();
+            version.is_ok_and(|status| status.success())
+        });
+        if !found {
+            skip(
+                "Redis",
+                "redis-server and redis-cli are not installed (Debian: apt-get install redis-server)",
+                false,
+            );
+        }
+        found
+    })
+}

@@ -1,0 +1,112 @@
+//! Something between a store and its server that loses what it is told to lose.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use parking_lot::Mutex;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, copy},
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::AbortHandle,
+};
+
+/// A port that leads to a server, until the runtime of its test ends.
+pub(crate) struct Proxy {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    accepting: AbortHandle,
+}
+
+struct Shared {
+    server: Mutex<SocketAddr>,
+    loses_reply: AtomicBool,
+    /// How often the connections of the moment have been silenced.
+    silence: watch::Sender<usize>,
+}
+
+impl Proxy {
+    pub(crate) async fn to(server: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("its address");
+        let shared = Arc::new(Shared {
+            server: Mutex::new(server),
+            loses_reply: AtomicBool::new(false),
+            silence: watch::Sender::new(0),
+        });
+        let accepting = tokio::spawn({
+            let shared = Arc::clone(&shared);
+            async move {
+                while let Ok((client, _)) = listener.accept().await {
+                    tokio::spawn(pass(client, Arc::clone(&shared)));
+                }
+            }
+        });
+        Self {
+            address,
+            shared,
+            accepting: accepting.abort_handle(),
+        }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Lets the next request through, drops the reply to it, and cuts that connection.
+    pub(crate) fn lose_the_next_reply(&self) {
+        self.shared.loses_reply.store(true, Ordering::SeqCst);
+    }
+
+    /// Lets nothing more through on the connections that are there, and keeps them open.
+    pub(crate) fn silence(&self) {
+        self.shared.silence.send_modify(|times| *times += 1);
+    }
+
+    /// Leads new connections somewhere else. Those that are there stay where they are.
+    pub(crate) fn lead_to(&self, server: SocketAddr) {
+        *self.shared.server.lock() = server;
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+async fn pass(client: TcpStream, shared: Arc<Shared>) {
+    let server = *shared.server.lock();
+    let Ok(server) = TcpStream::connect(server).await else {
+        return;
+    };
+    let (mut from_client, mut to_client) = client.into_split();
+    let (mut from_server, mut to_server) = server.into_split();
+    let requests = async { drop(copy(&mut from_client, &mut to_server).await) };
+    let replies = async {
+        let mut reply = vec![0; 1 << 16];
+        while let Ok(length @ 1..) = from_server.read(&mut reply).await {
+            if shared.loses_reply.swap(false, Ordering::SeqCst) {
+                return;
+            }
+            if to_client.write_all(&reply[..length]).await.is_err() {
+                return;
+            }
+        }
+    };
+    let mut silence = shared.silence.subscribe();
+    // Whichever ends first takes both connections with it.
+    let silenced = tokio::select! {
+        () = requests => false,
+        () = replies => false,
+        silenced = silence.changed() => silenced.is_ok(),
+    };
+    if silenced {
+        std::future::pending::<()>().await;
+    }
+}

@@ -1,0 +1,209 @@
+//! Two processes of `core-api` whose keys are in one Redis.
+
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use tests::servers::redis::RedisServer;
+use tokio::task::JoinSet;
+
+use super::{keys, set_back};
+use crate::service::{Answer, Service, send};
+
+/// What the keys of `core-api` begin with.
+const PREFIX: &str = "idempotency:";
+
+/// Longer than the lease of a request, and much shorter than its ttl.
+const PAST_THE_LEASE: Duration = Duration::from_secs(60);
+
+/// Returns once somebody has taken a key.
+async fn one_is_taken(server: &RedisServer) {
+    let mut connection = server.connection();
+    while keys(&mut connection, PREFIX).is_empty() {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Keys on this server, bookings in the process.
+fn options(url: &str) -> [&str; 4] {
+    ["--database", "memory:", "--idempotency-store", url]
+}
+
+fn two_processes(server: &RedisServer) -> (Service, Service) {
+    let start = || Service::start(&options(&server.url()));
+    (start(), start())
+}
+
+// behaviour 73, 76, 80
+// race 1
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_forty_equal_requests_to_two_processes_one_books() {
+    let Some(server) = RedisServer::start(&[]) else {
+        return;
+    };
+    let (one, other) = two_processes(&server);
+    let mut requests = JoinSet::new();
+    for number in 0..40 {
+        let service = if number % 2 == 0 { &one } else { &other };
+        // Half of them wait.
+        let patience = if number % 4 < 2 { "wait=10" } else { "wait=0" };
+        requests.spawn(send(service.booking("ann-1").header("Prefer", patience)));
+    }
+    let answers = requests.join_all().await;
+    let first: Vec<&Answer> = answers
+        .iter()
+        .filter(|answer| answer.status == StatusCode::CREATED && !answer.is_replayed)
+        .collect();
+    assert_eq!(first.len(), 1, "{answers:?}");
+    for answer in &answers {
+        match answer.status {
+            StatusCode::CREATED => assert_eq!(answer.body, first[0].body),
+            StatusCode::CONFLICT => assert!(!answer.is_replayed),
+            _ => panic!("201 or 409, and not {answer:?}"),
+        }
+    }
+    assert_eq!(one.bookings().await + other.bookings().await, 1);
+    for service in [&one, &other] {
+        let replay = send(service.booking("ann-1")).await;
+        assert!(replay.is_replayed);
+        assert_eq!(replay.body, first[0].body);
+    }
+}
+
+// behaviour 79, 128
+// race 16
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_a_killed_process_had_begun_is_taken_over_once_its_lease_is_over() {
+    let Some(server) = RedisServer::start(&[]) else {
+        return;
+    };
+    let (killed, other) = two_processes(&server);
+    let cut_off = tokio::spawn(
+        killed
+            .booking("ann-1")
+            .header("X-Fault-Delay-Ms", 600_000)
+            .send(),
+    );
+    one_is_taken(&server).await;
+    drop(killed);
+    assert!(cut_off.await.expect("the request").is_err());
+
+    assert_eq!(
+        send(other.booking("ann-1")).await.status,
+        StatusCode::CONFLICT
+    );
+    assert_eq!(other.bookings().await, 0);
+    set_back(&server, PREFIX, PAST_THE_LEASE);
+    let taken_over = send(other.booking("ann-1")).await;
+    assert_eq!(taken_over.status, StatusCode::CREATED);
+    assert!(!taken_over.is_replayed);
+    assert!(send(other.booking("ann-1")).await.is_replayed);
+    assert_eq!(other.bookings().await, 1);
+}
+
+// behaviour 129
+// race 6, 14
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_process_that_was_paused_past_its_lease_stores_nothing() {
+    let Some(server) = RedisServer::start(&[]) else {
+        return;
+    };
+    let (paused, other) = two_processes(&server);
+    // Long enough for it to be stopped first.
+    let late = tokio::spawn(send(
+        paused.booking("ann-1").header("X-Fault-Delay-Ms", 3_000),
+    ));
+    one_is_taken(&server).await;
+    paused.signal("STOP");
+    set_back(&server, PREFIX, PAST_THE_LEASE);
+    let taken_over = send(other.booking("ann-1")).await;
+    assert_eq!(taken_over.status, StatusCode::CREATED);
+    assert!(!taken_over.is_replayed);
+
+    paused.signal("CONT");
+    // Its own answer is nobody's: the client gets that of the process that took over.
+    let late = late.await.expect("the request");
+    assert!(late.is_replayed, "{late:?}");
+    assert_eq!(late.body, taken_over.body);
+    for service in [&paused, &other] {
+        let replay = send(service.booking("ann-1")).await;
+        assert!(replay.is_replayed);
+        assert_eq!(replay.body, taken_over.body);
+    }
+}
+
+// behaviour 113
+// race 25
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_process_whose_clock_is_ahead_takes_nothing_over_early() {
+    let Some(server) = RedisServer::start(&[]) else {
+        return;
+    };
+    let Some(ahead) = Service::start_a_day_ahead(&options(&server.url())).await else {
+        return;
+    };
+    let punctual = Service::start(&options(&server.url()));
+    let running = tokio::spawn(send(
+        punctual.booking("ann-1").header("X-Fault-Delay-Ms", 1_000),
+    ));
+    one_is_taken(&server).await;
+    let early = send(ahead.booking("ann-1")).await;
+    assert_eq!(early.status, StatusCode::CONFLICT);
+    let answer = running.await.expect("the request");
+    assert_eq!(answer.status, StatusCode::CREATED);
+    // A ttl, too, is not over earlier for it, nor later for what it has stored itself.
+    let replay = send(ahead.booking("ann-1")).await;
+    assert!(replay.is_replayed, "{replay:?}");
+    assert_eq!(
+        send(ahead.booking("ann-2")).await.status,
+        StatusCode::CREATED
+    );
+    set_back(&server, PREFIX, Duration::from_secs(24 * 3600));
+    for service in [&ahead, &punctual] {
+        let anew = send(service.booking("ann-2")).await;
+        assert_eq!(
+            (anew.status, anew.is_replayed),
+            (StatusCode::CREATED, false)
+        );
+        set_back(&server, PREFIX, Duration::from_secs(24 * 3600));
+    }
+}
+
+// behaviour 74, 128, 130, 131
+// race 9, 57
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_server_that_stops_makes_no_request_run_twice() {
+    let durable = ["--appendonly", "yes", "--appendfsync", "always"];
+    let Some(server) = RedisServer::start(&durable) else {
+        return;
+    };
+    let (one, other) = two_processes(&server);
+    // Stopped at the claim.
+    server.stop();
+    let refused = send(one.booking("ann-1")).await;
+    assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(one.bookings().await, 0);
+    server.start_again();
+    assert_eq!(send(one.booking("ann-1")).await.status, StatusCode::CREATED);
+
+    // Stopped between the run and its completion: the client has its answer, and retries get the same one once the
+    // server is back.
+    forget_all(&server);
+    let running = tokio::spawn(send(one.booking("ann-2").header("X-Fault-Delay-Ms", 1_000)));
+    one_is_taken(&server).await;
+    server.stop();
+    let answer = running.await.expect("the request");
+    assert_eq!(answer.status, StatusCode::CREATED);
+    assert!(!answer.is_replayed);
+    server.start_again();
+    let retried = send(other.booking("ann-2").header("Prefer", "wait=10")).await;
+    assert!(retried.is_replayed, "{retried:?}");
+    assert_eq!(retried.body, answer.body);
+    assert_eq!((one.bookings().await, other.bookings().await), (2, 0));
+}
+
+fn forget_all(server: &RedisServer) {
+    let flushed: String = redis::cmd("FLUSHALL")
+        .query(&mut server.connection())
+        .expect("the flush");
+    assert_eq!(flushed, "OK");
+}

@@ -1,0 +1,330 @@
+//! What the store keeps in the server, under which names, for how long, and what it makes of what others put there.
+
+use std::{
+    io::{self, Write},
+    sync::Arc,
+    time::{Duration, UNIX_EPOCH},
+};
+
+use bytes::Bytes;
+use idempotency::{
+    Claim, Fenced, Fingerprint, Hold, Phase, RedisStore, Resolution, Store, StoreErrorKind,
+};
+use parking_lot::Mutex;
+use redis::Connection;
+use tests::servers::redis::RedisServer;
+use tracing_subscriber::fmt::MakeWriter;
+
+use super::{hold_on, keys, new_hold, unused_prefix};
+
+fn request() -> Fingerprint {
+    Fingerprint::of([b"book".as_slice()])
+}
+
+/// A store, a hold in it, the name of that hold's key, and a way to look at it.
+async fn taken() -> Option<(RedisStore, Hold, String, Connection)> {
+    let server = RedisServer::shared()?;
+    let prefix = unused_prefix();
+    let store = RedisStore::connect(&server.url()).await.expect("a store");
+    let store = store.with_prefix(&prefix);
+    let hold = new_hold();
+    let claim = store.claim(&hold, &request()).await.expect("a claim");
+    assert_eq!(claim, Claim::Won { attempt: 1 });
+    let mut connection = server.connection();
+    let mut keys = keys(&mut connection, &prefix);
+    assert_eq!(keys.len(), 1, "one record is one key");
+    Some((store, hold, keys.remove(0), connection))
+}
+
+fn get(connection: &mut Connection, key: &str) -> Vec<u8> {
+    let bytes = redis::cmd("GET").arg(key).query(connection);
+    bytes.expect("the record")
+}
+
+fn set(connection: &mut Connection, key: &str, bytes: &[u8]) {
+    let set: Result<(), _> = redis::cmd("SET").arg(key).arg(bytes).query(connection);
+    set.expect("the record is written");
+}
+
+// behaviour 135
+// race 38
+#[tokio::test]
+async fn a_record_that_cannot_be_read_stops_every_step_and_stays_as_it_is() {
+    let Some((store, hold, key, mut connection)) = taken().await else {
+        return;
+    };
+    let whole = get(&mut connection, &key);
+    let changed = |place: usize, byte: u8| {
+        let mut bytes = whole.clone();
+        bytes[place] = byte;
+        bytes
+    };
+    let too_long = [whole.as_slice(), b"outcome of a run that has not ended"].concat();
+    let other_version = [changed(0, 2).as_slice(), b"more"].concat();
+    for unreadable in [
+        Vec::new(),
+        b"booked".to_vec(),
+        whole[..whole.len() - 1].to_vec(),
+        too_long,
+        changed(0, 0),
+        other_version,
+        changed(1, 0),
+        changed(1, 3),
+        // Times that no clock shows.
+        changed(6, 0xff),
+        changed(14, 0xff),
+    ] {
+        set(&mut connection, &key, &unreadable);
+        assert_unreadable(&store, &hold).await;
+        assert_eq!(get(&mut connection, &key), unreadable);
+    }
+    // Somebody else's value of the same name.
+    let pushed: Result<usize, _> = redis::pipe()
+        .del(&key)
+        .ignore()
+        .rpush(&key, "one")
+        .query::<(usize,)>(&mut connection)
+        .map(|(length,)| length);
+    assert_eq!(pushed.expect("a list"), 1);
+    assert_unreadable(&store, &hold).await;
+
+    // And what is whole again is read again.
+    set(&mut connection, &key, &whole);
+    assert!(matches!(store.inspect(&hold.id).await, Ok(Some(_))));
+}
+
+async fn assert_unreadable(store: &RedisStore, hold: &Hold) {
+    let resolution = Resolution::Complete {
+        outcome: Bytes::new(),
+        ttl: hold.ttl,
+    };
+    let errors = [
+        store.claim(hold, &request()).await.err(),
+        store.claim(&hold_on(hold), &request()).await.err(),
+        store.renew(hold).await.err(),
+        store.complete(hold, Bytes::new()).await.err(),
+        store.release(hold).await.err(),
+        store.inspect(&hold.id).await.err(),
+        store.list(None, 1).await.err(),
+        store.resolve(&hold.id, &hold.token, resolution).await.err(),
+    ];
+    for error in errors {
+        let kind = error.as_ref().map(idempotency::StoreError::kind);
+        assert_eq!(kind, Some(StoreErrorKind::Unreadable), "{error:?}");
+    }
+}
+
+// behaviour 109, 113, 117
+// race 17
+#[tokio::test]
+async fn the_server_removes_a_record_when_its_time_is_over_and_not_before() {
+    let Some((store, hold, key, mut connection)) = taken().await else {
+        return;
+    };
+    let mut removed_at = || -> u64 {
+        let at = redis::cmd("PEXPIRETIME").arg(&key).query(&mut connection);
+        at.expect("a time")
+    };
+    let check = async |removed_at: u64| {
+        let record = store.inspect(&hold.id).await.expect("an inspection");
+        let expires_at = record.expect("the record").expires_at;
+        let expires_at = expires_at.duration_since(UNIX_EPOCH).expect("a time");
+        let milliseconds = expires_at.as_micros().div_ceil(1000);
+        assert_eq!(u128::from(removed_at), milliseconds);
+    };
+    check(removed_at()).await;
+    let longer = Hold {
+        lease: 2 * hold.lease,
+        ..hold.clone()
+    };
+    assert_eq!(store.renew(&longer).await.ok(), Some(Fenced::Done(())));
+    check(removed_at()).await;
+    let shorter = Hold {
+        ttl: hold.ttl / 2,
+        ..hold.clone()
+    };
+    let done = store.complete(&shorter, Bytes::new()).await;
+    assert!(matches!(done, Ok(Fenced::Done(_))), "{done:?}");
+    check(removed_at()).await;
+    assert_eq!(store.purge_expired(100).await.ok(), Some(0));
+}
+
+// behaviour 113, 115
+#[tokio::test]
+async fn a_ttl_without_an_end_ends_in_the_far_future() {
+    let Some((store, hold, ..)) = taken().await else {
+        return;
+    };
+    let endless = Hold {
+        ttl: Duration::MAX,
+        ..hold.clone()
+    };
+    let Ok(Fenced::Done(expires_at)) = store.complete(&endless, Bytes::new()).await else {
+        panic!("the owner completes");
+    };
+    let a_century = Duration::from_secs(100 * 365 * 24 * 3600);
+    assert!(expires_at > UNIX_EPOCH + a_century, "{expires_at:?}");
+    assert!(matches!(store.inspect(&hold.id).await, Ok(Some(_))));
+}
+
+// behaviour 113
+#[tokio::test]
+async fn times_are_the_servers() {
+    let Some((store, hold, _, mut connection)) = taken().await else {
+        return;
+    };
+    let mut time = || {
+        let (seconds, microseconds): (u64, u32) =
+            redis::cmd("TIME").query(&mut connection).expect("the time");
+        UNIX_EPOCH + Duration::new(seconds, 1000 * microseconds)
+    };
+    let before = time();
+    assert_eq!(store.renew(&hold).await.ok(), Some(Fenced::Done(())));
+    let after = time();
+    let record = store.inspect(&hold.id).await.expect("an inspection");
+    let Some(Phase::InFlight { lease_until }) = record.map(|record| record.phase) else {
+        panic!("the hold is in flight");
+    };
+    let renewed_at = lease_until - hold.lease;
+    assert!(before <= renewed_at && renewed_at <= after);
+}
+
+#[tokio::test]
+async fn stores_with_other_prefixes_and_other_keys_are_left_alone() {
+    let Some(server) = RedisServer::shared() else {
+        return;
+    };
+    let common = unused_prefix();
+    let open = async |prefix: &str| {
+        let store = RedisStore::connect(&server.url()).await.expect("a store");
+        store.with_prefix(&format!("{common}{prefix}"))
+    };
+    // One begins with the other, and one is a pattern that fits the other.
+    let stores = [open("").await, open("ab:").await, open("[a-z]*:").await];
+    let mut connection = server.connection();
+    set(
+        &mut connection,
+        &format!("{common}settings"),
+        b"of somebody else",
+    );
+    let hold = new_hold();
+    for (number, store) in stores.iter().enumerate() {
+        let hold = Hold {
+            ttl: hold.ttl * u32::try_from(number + 1).expect("a small number"),
+            ..hold_on(&hold)
+        };
+        assert_eq!(
+            store.claim(&hold, &request()).await.ok(),
+            Some(Claim::Won { attempt: 1 })
+        );
+        let listed = store.list(None, 10).await.expect("a list");
+        assert_eq!(listed.len(), 1);
+        assert_eq!(listed[0].token, hold.token);
+    }
+}
+
+// behaviour 116
+// race 18
+#[tokio::test]
+async fn an_eviction_policy_that_forgets_keys_is_warned_about() {
+    for (policy, warned) in [
+        ("noeviction", false),
+        ("allkeys-lru", true),
+        ("volatile-ttl", true),
+    ] {
+        let Some(server) = RedisServer::start(&["--maxmemory-policy", policy]) else {
+            return;
+        };
+        let log = Log::default();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::WARN)
+            .with_ansi(false)
+            .with_writer(log.clone())
+            .finish();
+        let logging = tracing::subscriber::set_default(subscriber);
+        RedisStore::connect(&server.url()).await.expect("a store");
+        drop(logging);
+        let log = String::from_utf8(log.0.lock().clone()).expect("text");
+        assert_eq!(
+            log.contains("set maxmemory-policy to noeviction"),
+            warned,
+            "{policy}: {log}"
+        );
+        assert_eq!(log.contains(policy), warned, "{policy}: {log}");
+    }
+}
+
+#[tokio::test]
+async fn a_user_who_may_do_what_the_documentation_says_can_do_everything() {
+    let Some(server) = RedisServer::start(&[]) else {
+        return;
+    };
+    let rights = "+eval +evalsha +get +set +del +pexpireat +time +publish +subscribe +unsubscribe +info +scan";
+    let set: String = redis::cmd("ACL")
+        .arg(
+            [
+                "SETUSER",
+                "keys",
+                "on",
+                ">secret",
+                "~bookings:*",
+                "&bookings:*",
+            ]
+            .as_slice(),
+        )
+        .arg(rights.split(' ').collect::<Vec<_>>())
+        .query(&mut server.connection())
+        .expect("a user");
+    assert_eq!(set, "OK");
+    let url = server.url().replace("redis://", "redis://keys:secret@");
+    let store = RedisStore::connect(&url).await.expect("a store");
+    let store = store.with_prefix("bookings:");
+    let (hold, other) = (new_hold(), new_hold());
+    for hold in [&hold, &other] {
+        let claim = store.claim(hold, &request()).await;
+        assert_eq!(claim.expect("a claim"), Claim::Won { attempt: 1 });
+    }
+    assert_eq!(
+        store.renew(&hold).await.expect("a renewal"),
+        Fenced::Done(())
+    );
+    assert_eq!(
+        store.release(&other).await.expect("a release"),
+        Fenced::Done(())
+    );
+    let done = store.complete(&hold, Bytes::new()).await;
+    assert!(matches!(done, Ok(Fenced::Done(_))), "{done:?}");
+    assert_eq!(store.list(None, 10).await.expect("a list").len(), 1);
+    // What it may not do has left traces here.
+    let log: Vec<redis::Value> = redis::cmd("ACL")
+        .arg("LOG")
+        .query(&mut server.connection())
+        .expect("the refusals");
+    assert!(
+        log.len() <= 1,
+        "the greeting of the client may be refused: {log:?}"
+    );
+}
+
+/// What is logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl MakeWriter<'_> for Log {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
+}

@@ -1,0 +1,248 @@
+//! Those who wait learn of an end in another process, which here is another store on the same server.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use idempotency::{
+    Claim, Fenced, Fingerprint, Hold, Phase, RecordId, RedisStore, Resolution, Store, Subscription,
+};
+use tests::servers::redis::RedisServer;
+
+use super::{new_hold, unused_prefix};
+use crate::frozen::Frozen;
+
+/// What was asked, in all tests of this file.
+fn request() -> Fingerprint {
+    Fingerprint::of([b"book".as_slice()])
+}
+
+/// Two stores with the same records, as two processes have them.
+async fn two_stores(server: &RedisServer) -> (RedisStore, RedisStore) {
+    let prefix = unused_prefix();
+    let one = RedisStore::connect(&server.url()).await.expect("a store");
+    let other = RedisStore::connect(&server.url()).await.expect("a store");
+    (one.with_prefix(&prefix), other.with_prefix(&prefix))
+}
+
+async fn taken(store: &RedisStore) -> Hold {
+    let hold = new_hold();
+    let claim = store.claim(&hold, &request()).await.expect("a claim");
+    assert_eq!(claim, Claim::Won { attempt: 1 });
+    hold
+}
+
+async fn is_in_flight(store: &RedisStore, id: &RecordId) -> bool {
+    let found = store.inspect(id).await.expect("an inspection");
+    found.is_some_and(|record| matches!(record.phase, Phase::InFlight { .. }))
+}
+
+/// Returns once the hold has ended.
+async fn ended(store: &RedisStore, id: &RecordId, subscription: &mut Subscription) {
+    while is_in_flight(store, id).await {
+        subscription.changed().await;
+    }
+}
+
+// behaviour 74, 80
+#[tokio::test]
+async fn an_end_elsewhere_is_heard_of_without_looking() {
+    let Some(server) = RedisServer::shared() else {
+        return;
+    };
+    let (here, elsewhere) = two_stores(server).await;
+    for end in 0..3 {
+        let hold = taken(&elsewhere).await;
+        let frozen = Frozen::now();
+        let mut subscription = here.subscribe(&hold.id);
+        assert!(is_in_flight(&here, &hold.id).await);
+        let waiting = tokio::spawn({
+            let (here, id) = (here.clone(), hold.id);
+            async move { ended(&here, &id, &mut subscription).await }
+        });
+        match end {
+            0 => {
+                let done = elsewhere.complete(&hold, Bytes::new()).await;
+                assert!(matches!(done, Ok(Fenced::Done(_))), "{done:?}");
+            }
+            1 => {
+                let done = elsewhere.release(&hold).await;
+                assert_eq!(done.ok(), Some(Fenced::Done(())));
+            }
+            _ => {
+                let resolution = Resolution::Complete {
+                    outcome: Bytes::new(),
+                    ttl: hold.ttl,
+                };
+                let done = elsewhere.resolve(&hold.id, &hold.token, resolution).await;
+                assert_eq!(done.ok(), Some(Fenced::Done(())));
+            }
+        }
+        waiting.await.expect("the waiter");
+        frozen.thaw();
+    }
+}
+
+// behaviour 74, 80
+// race 24
+#[tokio::test]
+async fn many_who_wait_for_many_keys_share_a_connection_and_all_hear() {
+    let Some(server) = RedisServer::start(&[]) else {
+        return;
+    };
+    let (here, elsewhere) = two_stores(&server).await;
+    let mut holds = Vec::new();
+    for _ in 0..20 {
+        holds.push(taken(&elsewhere).await);
+    }
+    let frozen = Frozen::now();
+    let mut waiting = Vec::new();
+    for id in holds.iter().chain(&holds).map(|hold| hold.id) {
+        let here = here.clone();
+        let mut subscription = here.subscribe(&id);
+        waiting.push(tokio::spawn(async move {
+            ended(&here, &id, &mut subscription).await;
+        }));
+    }
+    for hold in &holds {
+        let released = elsewhere.release(hold).await;
+        assert_eq!(released.ok(), Some(Fenced::Done(())));
+    }
+    for waiter in waiting {
+        waiter.await.expect("a waiter");
+    }
+    frozen.thaw();
+    assert_eq!(listeners(&server), 1);
+}
+
+// race 24
+#[tokio::test]
+async fn a_broken_connection_is_made_anew_and_what_it_missed_is_found() {
+    let Some(server) = RedisServer::start(&[]) else {
+        return;
+    };
+    let (here, elsewhere) = two_stores(&server).await;
+    let hold = taken(&elsewhere).await;
+    let other = taken(&elsewhere).await;
+    let mut subscription = here.subscribe(&hold.id);
+    let mut kept = here.subscribe(&other.id);
+    while listeners(&server) == 0 || channels(&server) < 2 {
+        tokio::task::yield_now().await;
+    }
+    let killed: usize = redis::cmd("CLIENT")
+        .arg(["KILL", "TYPE", "pubsub"].as_slice())
+        .query(&mut server.connection())
+        .expect("the kill");
+    assert_eq!(killed, 1);
+    // Nobody listens now.
+    let released = elsewhere.release(&hold).await;
+    assert_eq!(released.ok(), Some(Fenced::Done(())));
+    ended(&here, &hold.id, &mut subscription).await;
+    // And the other one's channel is open again.
+    while channels(&server) == 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    let frozen = Frozen::now();
+    let released = elsewhere.release(&other).await;
+    assert_eq!(released.ok(), Some(Fenced::Done(())));
+    ended(&here, &other.id, &mut kept).await;
+    frozen.thaw();
+}
+
+// behaviour 74
+// race 24
+#[tokio::test]
+async fn a_notification_that_nobody_may_send_is_made_good_by_looking() {
+    let Some(server) = RedisServer::start(&[]) else {
+        return;
+    };
+    let rules = [
+        "SETUSER",
+        "mute",
+        "on",
+        ">secret",
+        "~*",
+        "+@all",
+        "resetchannels",
+    ];
+    let set: String = redis::cmd("ACL")
+        .arg(rules.as_slice())
+        .query(&mut server.connection())
+        .expect("a user");
+    assert_eq!(set, "OK");
+    let url = server.url().replace("redis://", "redis://mute:secret@");
+    let here = RedisStore::connect(&url).await.expect("a store");
+    let elsewhere = RedisStore::connect(&url).await.expect("a store");
+    let hold = taken(&elsewhere).await;
+    let mut subscription = here.subscribe(&hold.id);
+    assert!(is_in_flight(&here, &hold.id).await);
+    let released = elsewhere.release(&hold).await;
+    assert_eq!(released.ok(), Some(Fenced::Done(())), "the step is taken");
+    ended(&here, &hold.id, &mut subscription).await;
+}
+
+// race 8
+#[tokio::test]
+async fn nothing_listens_any_more_once_nobody_waits() {
+    let Some(server) = RedisServer::start(&[]) else {
+        return;
+    };
+    let (here, elsewhere) = two_stores(&server).await;
+    assert_eq!(listeners(&server), 0);
+    for _ in 0..2 {
+        let hold = taken(&elsewhere).await;
+        let subscription = here.subscribe(&hold.id);
+        while listeners(&server) == 0 {
+            tokio::task::yield_now().await;
+        }
+        drop(subscription);
+        while listeners(&server) > 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        assert!(
+            is_in_flight(&here, &hold.id).await,
+            "the owner minds nothing"
+        );
+    }
+}
+
+// behaviour 80
+#[tokio::test]
+async fn an_end_on_any_node_of_a_cluster_is_heard_of_on_another() {
+    let Some(nodes) = RedisServer::shared_cluster() else {
+        return;
+    };
+    let prefix = unused_prefix();
+    let open = async |node: &RedisServer| {
+        let store = RedisStore::cluster([node.url()]).await.expect("a store");
+        Arc::new(store.with_prefix(&prefix))
+    };
+    let (here, elsewhere) = (open(&nodes[0]).await, open(&nodes[1]).await);
+    // Enough for some of each node.
+    for _ in 0..10 {
+        let hold = taken(&elsewhere).await;
+        let frozen = Frozen::now();
+        let mut subscription = here.subscribe(&hold.id);
+        let released = elsewhere.release(&hold).await;
+        assert_eq!(released.ok(), Some(Fenced::Done(())));
+        ended(&here, &hold.id, &mut subscription).await;
+        frozen.thaw();
+    }
+}
+
+/// How many connections listen to channels.
+fn listeners(server: &RedisServer) -> usize {
+    let clients: String = redis::cmd("CLIENT")
+        .arg(["LIST", "TYPE", "pubsub"].as_slice())
+        .query(&mut server.connection())
+        .expect("the clients");
+    clients.lines().count()
+}
+
+/// How many channels somebody listens to.
+fn channels(server: &RedisServer) -> usize {
+    let channels: Vec<String> = redis::cmd("PUBSUB")
+        .arg("CHANNELS")
+        .query(&mut server.connection())
+        .expect("the channels");
+    channels.len()
+}
