@@ -90,22 +90,48 @@ pub(crate) struct Ending<R> {
     pub(crate) outcome: Option<Bytes>,
 }
 
-/// How a request was answered.
+/// What a claim has come to.
+pub(crate) enum Begun<'a> {
+    /// The key is the caller's, who now runs the work.
+    Won(Won<'a>),
+    /// The work has been done before.
+    Replayed(Replay),
+}
+
+/// A hold, with all that is needed to run under it.
+pub(crate) struct Won<'a> {
+    idempotency: &'a Idempotency,
+    operation: Operation,
+    hold: Hold,
+    ticket: Ticket,
+}
+
+/// How a run has ended.
+pub(crate) enum Finished<R> {
+    /// In order.
+    Executed(Executed<R>),
+    /// Without its key, which somebody else took, and finished.
+    Replayed(Replay),
+}
+
+/// What came of the work. Its answer is stored until then, or not at all.
 #[cfg_attr(
     not(feature = "axum"),
     expect(dead_code, reason = "only HTTP tells clients until when")
 )]
-pub(crate) enum Finished<R> {
-    /// It ran. Its answer is stored until then, or not at all.
-    Executed {
-        answer: R,
-        expires_at: Option<SystemTime>,
-    },
-    /// It had run before, and this is what the store kept.
-    Replayed {
-        outcome: Bytes,
-        expires_at: SystemTime,
-    },
+pub(crate) struct Executed<R> {
+    pub(crate) answer: R,
+    pub(crate) expires_at: Option<SystemTime>,
+}
+
+/// What the store kept of an earlier run, and until when.
+#[cfg_attr(
+    not(feature = "axum"),
+    expect(dead_code, reason = "only HTTP tells clients until when")
+)]
+pub(crate) struct Replay {
+    pub(crate) outcome: Bytes,
+    pub(crate) expires_at: SystemTime,
 }
 
 impl Idempotency {
@@ -176,20 +202,13 @@ impl Idempotency {
         }
     }
 
-    /// One request from its claim to its answer.
-    ///
-    /// Nobody who drops this future stops the work: from the won claim on it would go on in a task of its own.
-    pub(crate) async fn execute<R, W>(
+    /// Claims the key; waits before, for up to `patience`, where the same request is running.
+    pub(crate) async fn begin(
         &self,
         operation: Operation,
         options: &Options,
         patience: Option<Duration>,
-        work: impl FnOnce() -> W + Send + 'static,
-    ) -> Result<Finished<R>, Refusal>
-    where
-        R: Send + 'static,
-        W: Future<Output = Ending<R>> + Send + 'static,
-    {
+    ) -> Result<Begun<'_>, Refusal> {
         let ticket = Runs::enter(&self.0.runs, &self.0.store).ok_or(Refusal::ShuttingDown)?;
         self.0
             .sweeper
@@ -211,7 +230,12 @@ impl Idempotency {
                         "took over a key whose owner did not come back",
                     );
                 }
-                self.work(hold, &operation, ticket, work).await
+                Ok(Begun::Won(Won {
+                    idempotency: self,
+                    operation,
+                    hold,
+                    ticket,
+                }))
             }
             Claim::InFlight { fingerprint } => {
                 same_request(&operation.fingerprint, &fingerprint)?;
@@ -223,44 +247,17 @@ impl Idempotency {
                 expires_at,
             } => {
                 same_request(&operation.fingerprint, &fingerprint)?;
-                Ok(Finished::Replayed {
+                Ok(Begun::Replayed(Replay {
                     outcome,
                     expires_at,
-                })
+                }))
             }
-        }
-    }
-
-    async fn work<R, W>(
-        &self,
-        hold: Hold,
-        operation: &Operation,
-        mut ticket: Ticket,
-        work: impl FnOnce() -> W + Send + 'static,
-    ) -> Result<Finished<R>, Refusal>
-    where
-        R: Send + 'static,
-        W: Future<Output = Ending<R>> + Send + 'static,
-    {
-        let store = Arc::clone(&self.0.store);
-        let run = async move {
-            ticket.hold(hold.clone()).await;
-            let ending = work().await;
-            claim::finish(store, hold, ending, ticket).await
-        };
-        match Running::new(run).await {
-            Ok(Fenced::Done(finished)) => Ok(finished),
-            Ok(Fenced::Lost) => self.answer_of_the_new_owner(operation).await,
-            Err(_) => Err(Refusal::Panicked),
         }
     }
 
     /// A run that lost its lease has stored nothing, so its answer is nobody's: two answers to one key would
     /// contradict each other. The client gets what the key's owner left, or is told to come back.
-    async fn answer_of_the_new_owner<R>(
-        &self,
-        operation: &Operation,
-    ) -> Result<Finished<R>, Refusal> {
+    async fn answer_of_the_new_owner(&self, operation: Operation) -> Result<Replay, Refusal> {
         tracing::error!(
             idempotency.record = %operation.id,
             "a run outlived its lease and another one took over; its answer is dropped",
@@ -271,11 +268,43 @@ impl Idempotency {
         // The key may have been freed by an operator, and then taken for something else.
         same_request(&operation.fingerprint, &record.fingerprint)?;
         match record.phase {
-            Phase::Completed { outcome } => Ok(Finished::Replayed {
+            Phase::Completed { outcome } => Ok(Replay {
                 outcome,
                 expires_at: record.expires_at,
             }),
             Phase::InFlight { .. } => Err(Refusal::InProgress),
+        }
+    }
+}
+
+impl Won<'_> {
+    /// Runs the work, and stores what it leaves.
+    ///
+    /// Nobody who drops this future stops it: the work would go on in a task of its own.
+    pub(crate) async fn run<R, W>(self, work: W) -> Result<Finished<R>, Refusal>
+    where
+        R: Send + 'static,
+        W: Future<Output = Ending<R>> + Send + 'static,
+    {
+        let Self {
+            idempotency,
+            operation,
+            hold,
+            mut ticket,
+        } = self;
+        let store = Arc::clone(&idempotency.0.store);
+        let run = async move {
+            ticket.hold(hold.clone()).await;
+            let ending = work.await;
+            claim::finish(store, hold, ending, ticket).await
+        };
+        match Running::new(run).await {
+            Ok(Fenced::Done(executed)) => Ok(Finished::Executed(executed)),
+            Ok(Fenced::Lost) => {
+                let replay = Box::pin(idempotency.answer_of_the_new_owner(operation)).await?;
+                Ok(Finished::Replayed(replay))
+            }
+            Err(_) => Err(Refusal::Panicked),
         }
     }
 }
@@ -361,7 +390,8 @@ async fn bounded<T>(call: impl Future<Output = Result<T, StoreError>>) -> Result
     if let Some(answer) = call.as_mut().now_or_never() {
         return answer;
     }
-    tokio::time::timeout(STORE_TIMEOUT, call)
+    // In a box, because every request's future would have to hold the timer otherwise.
+    Box::pin(tokio::time::timeout(STORE_TIMEOUT, call))
         .await
         .unwrap_or_else(|_| Err(StoreError::unavailable("no answer within 5 seconds")))
 }

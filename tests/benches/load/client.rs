@@ -135,12 +135,7 @@ impl Connection {
             .expect("a request sent");
         self.buffer.clear();
         let head = loop {
-            let read = self.stream.read_buf(&mut self.buffer).await;
-            assert_ne!(
-                read.expect("an answer"),
-                0,
-                "the server closed the connection"
-            );
+            self.read().await;
             if let Some(end) = find(&self.buffer, b"\r\n\r\n") {
                 break end + 4;
             }
@@ -155,13 +150,13 @@ impl Connection {
         assert_eq!(replayed, is_replay, "whether an answer is a replay");
         let whole = head + content_length(fields);
         while self.buffer.len() < whole {
-            let read = self.stream.read_buf(&mut self.buffer).await;
-            assert_ne!(
-                read.expect("an answer"),
-                0,
-                "the server closed the connection"
-            );
+            self.read().await;
         }
+    }
+
+    async fn read(&mut self) {
+        let read = self.stream.read_buf(&mut self.buffer).await;
+        assert_ne!(read.expect("an answer"), 0, "the server hung up");
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
@@ -13,7 +13,7 @@ use futures_util::future::BoxFuture;
 use tokio::{runtime::Handle, time::Instant};
 use tracing::Instrument;
 
-use super::{Ending, Finished, bounded, runs::Ticket};
+use super::{Ending, Executed, bounded, runs::Ticket};
 use crate::{Claim, Fenced, Fingerprint, Hold, Store, StoreError, StoreErrorKind};
 
 /// A claim on its way. If its caller goes away, or it fails with the step perhaps taken, it is seen through
@@ -77,7 +77,7 @@ impl Drop for Claiming {
             {
                 return;
             }
-            let given_back = insist(&hold, || store.release(&hold)).await;
+            let given_back = insist(&hold, || bounded(store.release(&hold))).await;
             if let Err(error) = given_back {
                 tracing::warn!(
                     idempotency.record = %hold.id,
@@ -96,21 +96,17 @@ pub(super) async fn finish<R>(
     hold: Hold,
     ending: Ending<R>,
     ticket: Ticket,
-) -> Fenced<Finished<R>> {
+) -> Fenced<Executed<R>> {
     let Ending { answer, outcome } = ending;
-    let stored = match &outcome {
-        Some(outcome) => retry(&SOON, || store.complete(&hold, outcome.clone()))
-            .await
-            .map(|completed| match completed {
-                Fenced::Done(expires_at) => Fenced::Done(Some(expires_at)),
-                Fenced::Lost => Fenced::Lost,
-            }),
-        // Whoever took over does not mind that this run has failed.
-        None => retry(&SOON, || store.release(&hold))
-            .await
-            .map(|_| Fenced::Done(None)),
-    };
-    let expires_at = match stored {
+    let mut ended = end(store.as_ref(), &hold, outcome.as_ref()).await;
+    for pause in SOON {
+        if ended.is_err() {
+            // In boxes, because hardly any run comes here.
+            Box::pin(tokio::time::sleep(pause)).await;
+            ended = Box::pin(end(store.as_ref(), &hold, outcome.as_ref())).await;
+        }
+    }
+    let expires_at = match ended {
         Ok(Fenced::Done(expires_at)) => expires_at,
         Ok(Fenced::Lost) => return Fenced::Lost,
         Err(_) => {
@@ -118,18 +114,33 @@ pub(super) async fn finish<R>(
             None
         }
     };
-    Fenced::Done(Finished::Executed { answer, expires_at })
+    Fenced::Done(Executed { answer, expires_at })
+}
+
+/// How long a client waits for a store that fails to keep its answer.
+const SOON: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(200)];
+
+/// Completes the run, or releases its key where nothing is to be kept.
+async fn end(
+    store: &dyn Store,
+    hold: &Hold,
+    outcome: Option<&Bytes>,
+) -> Result<Fenced<Option<SystemTime>>, StoreError> {
+    match outcome {
+        Some(outcome) => match bounded(store.complete(hold, outcome.clone())).await? {
+            Fenced::Done(expires_at) => Ok(Fenced::Done(Some(expires_at))),
+            Fenced::Lost => Ok(Fenced::Lost),
+        },
+        // Whoever took over does not mind that this run has failed.
+        None => bounded(store.release(hold))
+            .await
+            .map(|_| Fenced::Done(None)),
+    }
 }
 
 /// Ends the hold as soon as the store is back, for an answer that has been sent.
 async fn end_later(store: Arc<dyn Store>, hold: Hold, outcome: Option<Bytes>, ticket: Ticket) {
-    let ended = match outcome {
-        Some(outcome) => insist(&hold, || store.complete(&hold, outcome.clone()))
-            .await
-            .err(),
-        None => insist(&hold, || store.release(&hold)).await.err(),
-    };
-    if let Some(error) = ended {
+    if let Err(error) = insist(&hold, || end(store.as_ref(), &hold, outcome.as_ref())).await {
         tracing::error!(
             idempotency.record = %hold.id,
             error = &error as &dyn Error,
@@ -140,22 +151,6 @@ async fn end_later(store: Arc<dyn Store>, hold: Hold, outcome: Option<Bytes>, ti
     drop(ticket);
 }
 
-/// How long a client waits for a store that fails to keep its answer.
-const SOON: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(200)];
-
-async fn retry<T, C>(pauses: &[Duration], mut call: impl FnMut() -> C) -> Result<T, StoreError>
-where
-    C: Future<Output = Result<T, StoreError>>,
-{
-    for pause in pauses {
-        match bounded(call()).await {
-            Ok(value) => return Ok(value),
-            Err(_) => tokio::time::sleep(*pause).await,
-        }
-    }
-    bounded(call()).await
-}
-
 /// Tries until the store has answered, or the hold has lapsed and what is not done by now is void.
 async fn insist<T, C>(hold: &Hold, mut call: impl FnMut() -> C) -> Result<T, StoreError>
 where
@@ -164,7 +159,7 @@ where
     let lapsed = Instant::now() + hold.lease;
     let mut pause = Duration::from_millis(500);
     loop {
-        match bounded(call()).await {
+        match call().await {
             Err(_) if Instant::now() < lapsed => tokio::time::sleep(pause).await,
             answer => return answer,
         }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Ending, Finished, Idempotency};
+use super::{Begun, Ending, Finished, Idempotency};
 use crate::{
     Fingerprint, IdempotencyKey, Options, Refusal, Scope, StoreError, outcome, outcome::Kept,
 };
@@ -99,23 +99,20 @@ impl Idempotency {
         E: Send + 'static,
     {
         let operation = self.operation(scope, key, &fingerprint);
-        let finished = self
-            .execute(operation, options, options.patience(), move || {
-                attempt(work)
-            })
-            .await;
+        let begun = self.begin(operation, options, options.patience()).await;
+        let finished = match begun.map_err(RunError::Refused)? {
+            Begun::Won(won) => won.run(attempt(work)).await,
+            Begun::Replayed(replay) => Ok(Finished::Replayed(replay)),
+        };
         match finished.map_err(RunError::Refused)? {
-            Finished::Executed {
-                answer: Some(Ok(value)),
-                ..
-            } => Ok(Run::Executed(value)),
-            Finished::Executed {
-                answer: Some(Err(error)),
-                ..
-            } => Err(RunError::Failed(error)),
-            Finished::Executed { answer: None, .. } => Err(RunError::Refused(Refusal::Panicked)),
-            Finished::Replayed { outcome, .. } => {
-                read(outcome).map(Run::Replayed).map_err(RunError::Refused)
+            Finished::Executed(executed) => match executed.answer {
+                Some(Ok(value)) => Ok(Run::Executed(value)),
+                Some(Err(error)) => Err(RunError::Failed(error)),
+                None => Err(RunError::Refused(Refusal::Panicked)),
+            },
+            Finished::Replayed(replay) => {
+                let value = read(replay.outcome).map_err(RunError::Refused)?;
+                Ok(Run::Replayed(value))
             }
         }
     }

@@ -14,7 +14,7 @@ impl Idempotency {
     /// taken and go on waiting; one whose time is up leaves no trace.
     pub(super) async fn claim(
         &self,
-        mut hold: Hold,
+        hold: Hold,
         fingerprint: &Fingerprint,
         patience: Option<Duration>,
     ) -> Result<(Hold, Claim), Refusal> {
@@ -25,6 +25,16 @@ impl Idempotency {
         let Ok(_place) = self.0.waiting.try_acquire() else {
             return Ok((hold, claim));
         };
+        // In a box, so that requests that do not wait need not hold what waiting takes.
+        Box::pin(self.wait(hold, fingerprint, patience)).await
+    }
+
+    async fn wait(
+        &self,
+        mut hold: Hold,
+        fingerprint: &Fingerprint,
+        patience: Duration,
+    ) -> Result<(Hold, Claim), Refusal> {
         let deadline = Instant::now() + patience;
         // Listen first, then look: what changes between the two is not missed.
         let mut subscription = self.0.store.subscribe(&hold.id);

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     Idempotency, Keep, Options,
-    engine::{Ending, Finished},
+    engine::{Begun, Ending, Executed, Finished},
 };
 
 /// Says of a request that an engine protects it.
@@ -62,33 +62,26 @@ where
     let operation = idempotency.operation(&scope, &key, &request.fingerprint(options));
     let patience = request::patience(options, &request.parts.headers);
 
-    let keep = options.keep;
-    let work = {
-        let idempotency = idempotency.clone();
-        move || {
-            attempt(idempotency, keep, async move {
-                call(request.into_request()).await
-            })
+    let finished = match idempotency.begin(operation, options, patience).await? {
+        Begun::Won(won) => {
+            let call = call(request.into_request());
+            won.run(attempt(idempotency.clone(), options.keep, call))
+                .await?
         }
+        Begun::Replayed(replay) => Finished::Replayed(replay),
     };
-    match idempotency
-        .execute(operation, options, patience, work)
-        .await?
-    {
-        Finished::Executed {
+    match finished {
+        Finished::Executed(Executed {
             answer: mut response,
             expires_at,
-        } => {
+        }) => {
             response.headers_mut().remove(&config.replayed);
             if let Some(expires_at) = expires_at {
                 saved_response::announce_expiry(config, &mut response, expires_at);
             }
             Ok(response)
         }
-        Finished::Replayed {
-            outcome,
-            expires_at,
-        } => saved_response::replay(config, outcome, expires_at),
+        Finished::Replayed(replay) => saved_response::replay(config, replay),
     }
 }
 

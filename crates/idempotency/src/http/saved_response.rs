@@ -13,7 +13,7 @@ use http_body::Frame;
 use http_body_util::{BodyExt, Full, StreamBody};
 
 use super::{HttpConfig, problem::Problem};
-use crate::{StoreError, outcome, outcome::Kept};
+use crate::{StoreError, engine::Replay, outcome, outcome::Kept};
 
 /// The longest body that is stored. What is longer reaches its first client whole and leaves a tombstone.
 const MOST_STORED: usize = 1024 * 1024;
@@ -66,11 +66,11 @@ pub(super) async fn save(
 }
 
 /// Gives a stored answer again.
-pub(super) fn replay(
-    config: &HttpConfig,
-    outcome: Bytes,
-    expires_at: SystemTime,
-) -> Result<Response, Problem> {
+pub(super) fn replay(config: &HttpConfig, replay: Replay) -> Result<Response, Problem> {
+    let Replay {
+        outcome,
+        expires_at,
+    } = replay;
     match Kept::read(outcome)? {
         Kept::Answer(saved) => {
             let mut response = read(saved)?;

@@ -1,8 +1,6 @@
+mod shard;
+
 use std::{
-    collections::{
-        BTreeSet, HashMap,
-        hash_map::Entry::{Occupied, Vacant},
-    },
     fmt,
     sync::{
         Arc,
@@ -17,6 +15,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::{Claim, Fenced, Hold, Resolution, Store, StoreError, Subscription, Wakeups};
 use crate::{Clock, Fingerprint, Phase, Record, RecordId, Token};
+use shard::{Entry, Shard};
 
 /// A store in the memory of one process: nothing to install, and gone with the process.
 ///
@@ -41,26 +40,6 @@ pub struct MemoryStore {
     limit: usize,
     clock: Clock,
     wakeups: Wakeups,
-}
-
-/// One part of the keys. Its lock is never held over an await, and for a few entries at a time.
-#[derive(Default)]
-struct Shard {
-    // Boxed, because the map is half empty most of the time.
-    entries: HashMap<RecordId, Box<Entry>>,
-    /// Each entry by a time before which it cannot be forgotten, so that no sweep has to look at the others.
-    queue: BTreeSet<(SystemTime, RecordId)>,
-}
-
-struct Entry {
-    fingerprint: Fingerprint,
-    token: Token,
-    attempt: u32,
-    expires_at: SystemTime,
-    /// Its place in the queue, never later than `expires_at`. A claim stands where the earliest outcome of its run
-    /// would end, so that neither its completion nor its renewal has to move it.
-    queued_at: SystemTime,
-    phase: Phase,
 }
 
 /// Ids are digests, so their first byte spreads them evenly; and shard after shard they are in order.
@@ -147,90 +126,6 @@ impl MemoryStore {
             self.forget(&entry);
         }
         self.wakeups.wake(id);
-    }
-}
-
-impl Shard {
-    fn insert(&mut self, id: RecordId, entry: Entry) {
-        self.queue.insert((entry.queued_at, id));
-        self.entries.insert(id, Box::new(entry));
-    }
-
-    fn remove(&mut self, id: &RecordId) -> Option<Box<Entry>> {
-        let entry = self.entries.remove(id)?;
-        self.queue.remove(&(entry.queued_at, *id));
-        Some(entry)
-    }
-
-    fn update(&mut self, id: &RecordId, expires_at: SystemTime, change: impl FnOnce(&mut Entry)) {
-        let Some(entry) = self.entries.get_mut(id) else {
-            return;
-        };
-        entry.expires_at = expires_at;
-        change(entry);
-        // Only an operator's ttl can be as short as that.
-        if expires_at < entry.queued_at {
-            self.queue.remove(&(entry.queued_at, *id));
-            self.queue.insert((expires_at, *id));
-            entry.queued_at = expires_at;
-        }
-    }
-
-    /// Removes up to so many entries whose time is over.
-    #[expect(
-        clippy::vec_box,
-        reason = "the boxes are the map's own, and only they are moved"
-    )]
-    fn take_expired(&mut self, now: SystemTime, limit: usize) -> Vec<Box<Entry>> {
-        let mut taken = Vec::new();
-        while taken.len() < limit
-            && let Some(&(queued_at, id)) = self.queue.first()
-            && queued_at <= now
-        {
-            self.queue.pop_first();
-            match self.entries.entry(id) {
-                Occupied(entry) if entry.get().expires_at <= now => taken.push(entry.remove()),
-                Occupied(mut entry) => {
-                    let entry = entry.get_mut();
-                    entry.queued_at = entry.expires_at;
-                    self.queue.insert((entry.queued_at, id));
-                }
-                Vacant(_) => {}
-            }
-        }
-        taken
-    }
-
-    /// The entry, if it is this token's and not past its time, swept or not.
-    fn own(&self, id: &RecordId, token: &Token, now: SystemTime) -> Option<&Entry> {
-        let entry = self.entries.get(id)?;
-        (entry.token == *token && entry.expires_at > now).then_some(entry)
-    }
-
-    /// Whether this token may change the entry: still in flight, and its own.
-    fn owns(&self, id: &RecordId, token: &Token, now: SystemTime) -> bool {
-        self.own(id, token, now)
-            .is_some_and(|entry| matches!(entry.phase, Phase::InFlight { .. }))
-    }
-}
-
-impl Entry {
-    fn outcome_length(&self) -> usize {
-        match &self.phase {
-            Phase::InFlight { .. } => 0,
-            Phase::Completed { outcome } => outcome.len(),
-        }
-    }
-
-    fn record(&self, id: RecordId) -> Record {
-        Record {
-            id,
-            fingerprint: self.fingerprint,
-            token: self.token,
-            attempt: self.attempt,
-            expires_at: self.expires_at,
-            phase: self.phase.clone(),
-        }
     }
 }
 
