@@ -3,3 +3,11 @@
 mod contract;
 mod postgres;
 mod service;
+
+use std::time::Duration;
+
+/// The result of a wait that a mistake would make endless; the text says for what it is.
+async fn within_a_minute<T>(what: &str, wait: impl Future<Output = T>) -> T {
+    let ended = tokio::time::timeout(Duration::from_secs(60), wait).await;
+    ended.unwrap_or_else(|_| panic!("a minute has passed without: {what}"))
+}
