@@ -155,19 +155,13 @@ impl PostgresServer {
         let file = self.folder.join("data/postmaster.pid");
         let file = fs::read_to_string(file).expect("a running server");
         let postmaster = file.lines().next().expect("its process").to_owned();
-        let children = Command::new("ps")
-            .args(["-o", "pid=", "--ppid", &postmaster])
-            .output()
-            .expect("ps runs");
-        let children = String::from_utf8(children.stdout).expect("numbers");
-        let processes = children.split_whitespace().chain([postmaster.as_str()]);
-        // A process may have ended meanwhile.
-        let _ = Command::new("kill")
-            .arg(format!("-{signal}"))
-            .args(processes)
-            .stderr(Stdio::null())
-            .status()
-            .expect("kill runs");
+        let children = format!("/proc/{postmaster}/task/{postmaster}/children");
+        let children = fs::read_to_string(children).expect("its children");
+        // A child may have ended meanwhile, which is no matter.
+        let kill =
+            format!("kill -{signal} {postmaster}; kill -{signal} {children} 2>/dev/null; true");
+        let sent = Command::new("sh").args(["-c", &kill]).status();
+        assert!(sent.expect("a shell runs").success());
     }
 
     fn address(&self) -> String {

@@ -6,3 +6,11 @@ mod postgres;
 mod proxy;
 mod redis;
 mod service;
+
+use std::time::Duration;
+
+/// The result of a wait that a mistake would make endless; the text says for what it is.
+async fn within_a_minute<T>(what: &str, wait: impl Future<Output = T>) -> T {
+    let ended = tokio::time::timeout(Duration::from_secs(60), wait).await;
+    ended.unwrap_or_else(|_| panic!("a minute has passed without: {what}"))
+}

@@ -19,7 +19,10 @@ use tests::servers::{
     postgres::{PostgresServer, advance, make_clock_movable},
 };
 
-use crate::contract::{Opened, the_store_keeps_the_contract};
+use crate::{
+    contract::{Opened, the_store_keeps_the_contract},
+    within_a_minute,
+};
 
 mod direct {
     super::the_store_keeps_the_contract!(super::open);
@@ -100,13 +103,20 @@ async fn sql(url: &str, statements: &str) -> Vec<PgRow> {
 /// Asks this again and again, until the answer is yes.
 async fn until(url: &str, question: &str) {
     let mut connection = PgConnection::connect(url).await.expect("a connection");
-    loop {
-        let answer = raw_sql(AssertSqlSafe(question)).fetch_one(&mut connection);
-        if answer.await.expect("an answer").get(0) {
-            return;
+    let asked = async {
+        loop {
+            let answer = raw_sql(AssertSqlSafe(question)).fetch_one(&mut connection);
+            // Nothing is there yet to be asked about, or the answer is no.
+            if answer
+                .await
+                .is_ok_and(|row| row.try_get(0).unwrap_or(false))
+            {
+                return;
+            }
+            tokio::task::yield_now().await;
         }
-        tokio::task::yield_now().await;
-    }
+    };
+    within_a_minute(question, asked).await;
 }
 
 /// A hold on a key that nobody has used.

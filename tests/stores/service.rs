@@ -13,6 +13,8 @@ use tempfile::TempDir;
 use tests::servers::skip;
 use tokio::sync::watch;
 
+use crate::within_a_minute;
+
 /// The program, killed when this is dropped.
 pub(crate) struct Service {
     child: Child,
@@ -121,16 +123,16 @@ impl Service {
     /// Waits until the log has this text.
     pub(crate) async fn wait_for_log(&self, text: &str) {
         let mut log = self.log.clone();
-        let found = log.wait_for(|log| log.contains(text)).await.is_ok();
+        let found = log.wait_for(|log| log.contains(text));
+        let found = within_a_minute(text, found).await.is_ok();
         assert!(found, "the service ended without {text:?}");
     }
 
     /// Sends this signal to it.
     pub(crate) fn signal(&self, signal: &str) {
-        let sent = Command::new("kill")
-            .args([format!("-{signal}"), self.child.id().to_string()])
-            .status();
-        assert!(sent.expect("kill runs").success());
+        let kill = format!("kill -{signal} {}", self.child.id());
+        let sent = Command::new("sh").args(["-c", &kill]).status();
+        assert!(sent.expect("a shell runs").success());
     }
 }
 

@@ -10,6 +10,7 @@ use idempotency::{Claim, Fenced, Idempotency, Run, RunError, Store, StoreErrorKi
 use tests::servers::postgres::PostgresServer;
 
 use super::{hold_on, named, new_hold, request, store};
+use crate::within_a_minute;
 
 // behaviour 130
 // race 57
@@ -79,16 +80,19 @@ async fn an_answer_that_cannot_be_stored_is_given_and_stored_once_the_server_is_
 
     server.restart();
     // The completion is tried again until it is done, and nobody else gets the key meanwhile.
-    loop {
-        let work = async { Ok::<_, ()>("booked twice".to_owned()) };
-        match engine.run(&scope, &key, request(), work).await {
-            Ok(replay) => {
-                assert_eq!(replay, Run::Replayed("booked".to_owned()));
-                break;
+    let stored = async {
+        loop {
+            let work = async { Ok::<_, ()>("booked twice".to_owned()) };
+            match engine.run(&scope, &key, request(), work).await {
+                Ok(replay) => {
+                    assert_eq!(replay, Run::Replayed("booked".to_owned()));
+                    break;
+                }
+                Err(refused) => assert!(matches!(refused, RunError::Refused(_)), "{refused:?}"),
             }
-            Err(refused) => assert!(matches!(refused, RunError::Refused(_)), "{refused:?}"),
         }
-    }
+    };
+    within_a_minute("the stored answer", stored).await;
 }
 
 // race 5

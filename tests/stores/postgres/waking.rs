@@ -8,6 +8,7 @@ use sqlx::{Row, postgres::PgListener};
 use tests::servers::postgres::advance;
 
 use super::{database, hold_on, named, new_hold, pooler, request, sql, store, until};
+use crate::within_a_minute;
 
 const LISTENERS: &str = "
     select count(*) from pg_stat_activity
@@ -19,7 +20,9 @@ async fn end_of(store: &PostgresStore, owner: &idempotency::Hold) {
     let mut subscription = store.subscribe(&owner.id);
     loop {
         match store.claim(&hold_on(owner.id), &request()).await {
-            Ok(Claim::InFlight { .. }) => subscription.changed().await,
+            Ok(Claim::InFlight { .. }) => {
+                within_a_minute("a call or a look", subscription.changed()).await;
+            }
             ended => {
                 assert!(matches!(ended, Ok(Claim::Completed { .. })), "{ended:?}");
                 return;
@@ -72,7 +75,8 @@ async fn an_end_is_notified_only_if_somebody_waits() {
     assert!(matches!(running, Ok(Claim::InFlight { .. })), "{running:?}");
     store.release(&awaited).await.expect("an end");
 
-    let first = listener.recv().await.expect("a notification");
+    let first = within_a_minute("a notification", listener.recv()).await;
+    let first = first.expect("a notification");
     let id: String = awaited
         .id
         .as_bytes()

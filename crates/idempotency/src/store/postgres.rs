@@ -76,7 +76,8 @@ use route::Route;
 ///
 /// # Errors
 ///
-/// A server that is down, slow or out of connections is unavailable within four seconds. A record that another
+/// A server that is down, slow or out of connections is unavailable within four seconds, in which a statement whose
+/// connection broke is sent again if it can recognise what it has done. A record that another
 /// version has written, or somebody has damaged, is unreadable; none of this is ever taken for a free key.
 #[derive(Clone)]
 pub struct PostgresStore(Arc<Shared>);
@@ -188,12 +189,8 @@ impl PostgresStore {
         attempt.transpose().map_err(store_error)
     }
 
-    /// Sees to it that the end of this hold will be heard of; false if it has ended already.
+    /// Asks to be notified of this hold's end; false if it has ended already.
     async fn await_end(&self, id: &RecordId, owner: &Token) -> Result<bool, StoreError> {
-        // Whoever asks to be notified has to listen first.
-        if !self.0.listener.is_on().await {
-            return Ok(true);
-        }
         let rows = self.0.connections.run(Again::Whenever, || {
             query(records::AWAIT)
                 .bind(id.as_bytes())
@@ -215,6 +212,8 @@ impl PostgresStore {
 #[async_trait]
 impl Store for PostgresStore {
     async fn claim(&self, hold: &Hold, fingerprint: &Fingerprint) -> Result<Claim, StoreError> {
+        // Whoever waits has to listen before it looks, or what happens in between is missed.
+        let listening = self.0.wakeups.is_waited_for(&hold.id) && self.0.listener.is_on().await;
         for _ in 0..LOOKS {
             let rows = self.0.connections.run(Again::Whenever, || {
                 query(records::CLAIM)
@@ -227,11 +226,11 @@ impl Store for PostgresStore {
             let rows = rows.await?;
             let Some(row) = rows.first() else { continue };
             let found = Found::read(row).map_err(store_error)?;
-            let awaited = found.awaited || !self.0.wakeups.is_waited_for(&hold.id);
+            let is_notified = found.awaited;
             match found.judge(hold, fingerprint) {
                 Next::Answer(claim) => return Ok(claim),
                 Next::Wait(owner, claim) => {
-                    if awaited || self.await_end(&hold.id, &owner).await? {
+                    if !listening || is_notified || self.await_end(&hold.id, &owner).await? {
                         return Ok(claim);
                     }
                 }

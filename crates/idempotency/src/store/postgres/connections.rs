@@ -40,6 +40,9 @@ pub(super) enum Again {
 /// up, so that the connection can still be put in order.
 const PATIENCE: Duration = Duration::from_secs(4);
 
+/// How much of that is for waiting for a connection. The pool goes on trying while the server refuses any.
+const ACQUIRE: Duration = Duration::from_secs(2);
+
 /// Between a failure and the next try.
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -96,9 +99,10 @@ impl Connections {
         statement: Statement<'_>,
         deadline: Instant,
     ) -> Result<Result<Vec<PgRow>, sqlx::Error>, StoreError> {
-        let mut connection = timeout_at(deadline, self.pool.acquire())
+        let acquired = deadline.min(Instant::now() + ACQUIRE);
+        let mut connection = timeout_at(acquired, self.pool.acquire())
             .await
-            .map_err(|_| timed_out("a connection"))?
+            .map_err(|_| timed_out("no connection", ACQUIRE))?
             .map_err(store_error)?;
         match timeout_at(deadline, self.execute(&mut connection, statement)).await {
             Ok(Ok(rows)) => Ok(Ok(rows)),
@@ -114,7 +118,7 @@ impl Connections {
             Err(_) => {
                 // An answer that comes yet must not be taken for that to the next statement.
                 connection.close_on_drop();
-                Err(timed_out("an answer"))
+                Err(timed_out("no answer", PATIENCE))
             }
         }
     }
@@ -152,7 +156,6 @@ impl Connections {
     }
 }
 
-fn timed_out(what: &str) -> StoreError {
-    let seconds = PATIENCE.as_secs();
-    StoreError::unavailable(format!("{what} did not come within {seconds} seconds"))
+fn timed_out(what: &str, time: Duration) -> StoreError {
+    StoreError::unavailable(format!("{what} within {} seconds", time.as_secs()))
 }
