@@ -54,11 +54,7 @@ async fn an_end_elsewhere_is_heard_of_without_looking() {
         let hold = taken(&elsewhere).await;
         let frozen = Frozen::now();
         let mut subscription = here.subscribe(&hold.id);
-        assert!(is_in_flight(&here, &hold.id).await);
-        let waiting = tokio::spawn({
-            let (here, id) = (here.clone(), hold.id);
-            async move { ended(&here, &id, &mut subscription).await }
-        });
+        is_listened_to(server, &hold.id).await;
         match end {
             0 => {
                 let done = elsewhere.complete(&hold, Bytes::new()).await;
@@ -77,9 +73,26 @@ async fn an_end_elsewhere_is_heard_of_without_looking() {
                 assert_eq!(done.ok(), Some(Fenced::Done(())));
             }
         }
-        waiting.await.expect("the waiter");
+        ended(&here, &hold.id, &mut subscription).await;
         frozen.thaw();
     }
+}
+
+// behaviour 74
+// race 24
+#[tokio::test]
+async fn an_end_that_was_told_before_anybody_listened_is_found() {
+    let Some(server) = RedisServer::shared() else {
+        return;
+    };
+    let (here, elsewhere) = two_stores(server).await;
+    let hold = taken(&elsewhere).await;
+    assert!(is_in_flight(&here, &hold.id).await);
+    let released = elsewhere.release(&hold).await;
+    assert_eq!(released.ok(), Some(Fenced::Done(())));
+    let frozen = Frozen::now();
+    here.subscribe(&hold.id).changed().await;
+    frozen.thaw();
 }
 
 // behaviour 74, 80
@@ -125,9 +138,8 @@ async fn a_broken_connection_is_made_anew_and_what_it_missed_is_found() {
     let other = taken(&elsewhere).await;
     let mut subscription = here.subscribe(&hold.id);
     let mut kept = here.subscribe(&other.id);
-    while listeners(&server) == 0 || channels(&server) < 2 {
-        tokio::task::yield_now().await;
-    }
+    is_listened_to(&server, &hold.id).await;
+    is_listened_to(&server, &other.id).await;
     let killed: usize = redis::cmd("CLIENT")
         .arg(["KILL", "TYPE", "pubsub"].as_slice())
         .query(&mut server.connection())
@@ -138,9 +150,7 @@ async fn a_broken_connection_is_made_anew_and_what_it_missed_is_found() {
     assert_eq!(released.ok(), Some(Fenced::Done(())));
     ended(&here, &hold.id, &mut subscription).await;
     // And the other one's channel is open again.
-    while channels(&server) == 0 {
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
+    is_listened_to(&server, &other.id).await;
     let frozen = Frozen::now();
     let released = elsewhere.release(&other).await;
     assert_eq!(released.ok(), Some(Fenced::Done(())));
@@ -191,12 +201,10 @@ async fn nothing_listens_any_more_once_nobody_waits() {
     for _ in 0..2 {
         let hold = taken(&elsewhere).await;
         let subscription = here.subscribe(&hold.id);
-        while listeners(&server) == 0 {
-            tokio::task::yield_now().await;
-        }
+        is_listened_to(&server, &hold.id).await;
         drop(subscription);
         while listeners(&server) > 0 {
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            tokio::task::yield_now().await;
         }
         assert!(
             is_in_flight(&here, &hold.id).await,
@@ -222,6 +230,7 @@ async fn an_end_on_any_node_of_a_cluster_is_heard_of_on_another() {
         let hold = taken(&elsewhere).await;
         let frozen = Frozen::now();
         let mut subscription = here.subscribe(&hold.id);
+        is_listened_to(&nodes[0], &hold.id).await;
         let released = elsewhere.release(&hold).await;
         assert_eq!(released.ok(), Some(Fenced::Done(())));
         ended(&here, &hold.id, &mut subscription).await;
@@ -238,11 +247,26 @@ fn listeners(server: &RedisServer) -> usize {
     clients.lines().count()
 }
 
-/// How many channels somebody listens to.
-fn channels(server: &RedisServer) -> usize {
-    let channels: Vec<String> = redis::cmd("PUBSUB")
+/// Returns once somebody listens to this record's channel.
+async fn is_listened_to(server: &RedisServer, id: &RecordId) {
+    let digits: Vec<String> = id
+        .as_bytes()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let digits = digits.concat();
+    while !channels(server)
+        .iter()
+        .any(|channel| channel.ends_with(&digits))
+    {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// The channels that somebody listens to.
+fn channels(server: &RedisServer) -> Vec<String> {
+    let channels = redis::cmd("PUBSUB")
         .arg("CHANNELS")
-        .query(&mut server.connection())
-        .expect("the channels");
-    channels.len()
+        .query(&mut server.connection());
+    channels.expect("the channels")
 }
