@@ -1,5 +1,6 @@
 //! `PostgresStore` on servers that the tests start, directly and through PgBouncer.
 
+mod clock;
 mod failures;
 mod outages;
 mod pooling;

@@ -15,7 +15,7 @@ fn two_services(url: &str) -> [Service; 2] {
 }
 
 // behaviour 4, 76
-// race 1, 25
+// race 1
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn forty_equal_requests_to_two_services_book_once() {
     let Some(url) = database().await else { return };
