@@ -1,6 +1,9 @@
 //! Those who wait learn of an end in another process, which here is another store on the same server.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use idempotency::{
@@ -73,8 +76,9 @@ async fn an_end_elsewhere_is_heard_of_without_looking() {
                 assert_eq!(done.ok(), Some(Fenced::Done(())));
             }
         }
-        ended(&here, &hold.id, &mut subscription).await;
+        subscription.changed().await;
         frozen.thaw();
+        assert!(!is_in_flight(&here, &hold.id).await);
     }
 }
 
@@ -154,7 +158,7 @@ async fn a_broken_connection_is_made_anew_and_what_it_missed_is_found() {
     let frozen = Frozen::now();
     let released = elsewhere.release(&other).await;
     assert_eq!(released.ok(), Some(Fenced::Done(())));
-    ended(&here, &other.id, &mut kept).await;
+    kept.changed().await;
     frozen.thaw();
 }
 
@@ -203,7 +207,9 @@ async fn nothing_listens_any_more_once_nobody_waits() {
         let subscription = here.subscribe(&hold.id);
         is_listened_to(&server, &hold.id).await;
         drop(subscription);
+        let patience = Instant::now() + Duration::from_secs(30);
         while listeners(&server) > 0 {
+            assert!(Instant::now() < patience, "somebody listens still");
             tokio::task::yield_now().await;
         }
         assert!(
@@ -233,8 +239,9 @@ async fn an_end_on_any_node_of_a_cluster_is_heard_of_on_another() {
         is_listened_to(&nodes[0], &hold.id).await;
         let released = elsewhere.release(&hold).await;
         assert_eq!(released.ok(), Some(Fenced::Done(())));
-        ended(&here, &hold.id, &mut subscription).await;
+        subscription.changed().await;
         frozen.thaw();
+        assert!(!is_in_flight(&here, &hold.id).await);
     }
 }
 
@@ -255,10 +262,12 @@ async fn is_listened_to(server: &RedisServer, id: &RecordId) {
         .map(|byte| format!("{byte:02x}"))
         .collect();
     let digits = digits.concat();
+    let patience = Instant::now() + Duration::from_secs(30);
     while !channels(server)
         .iter()
         .any(|channel| channel.ends_with(&digits))
     {
+        assert!(Instant::now() < patience, "nobody listens");
         tokio::task::yield_now().await;
     }
 }
