@@ -1,6 +1,9 @@
 //! Those who wait learn of an end in another process, which here is another store on the same server.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use idempotency::{
@@ -54,7 +57,7 @@ async fn an_end_elsewhere_is_heard_of_without_looking() {
         let hold = taken(&elsewhere).await;
         let frozen = Frozen::now();
         let mut subscription = here.subscribe(&hold.id);
-        is_listened_to(server, &hold.id).await;
+        is_listened_to(server, &here, &hold.id).await;
         match end {
             0 => {
                 let done = elsewhere.complete(&hold, Bytes::new()).await;
@@ -73,8 +76,9 @@ async fn an_end_elsewhere_is_heard_of_without_looking() {
                 assert_eq!(done.ok(), Some(Fenced::Done(())));
             }
         }
-        ended(&here, &hold.id, &mut subscription).await;
+        subscription.changed().await;
         frozen.thaw();
+        assert!(!is_in_flight(&here, &hold.id).await);
     }
 }
 
@@ -138,8 +142,8 @@ async fn a_broken_connection_is_made_anew_and_what_it_missed_is_found() {
     let other = taken(&elsewhere).await;
     let mut subscription = here.subscribe(&hold.id);
     let mut kept = here.subscribe(&other.id);
-    is_listened_to(&server, &hold.id).await;
-    is_listened_to(&server, &other.id).await;
+    is_listened_to(&server, &here, &hold.id).await;
+    is_listened_to(&server, &here, &other.id).await;
     let killed: usize = redis::cmd("CLIENT")
         .arg(["KILL", "TYPE", "pubsub"].as_slice())
         .query(&mut server.connection())
@@ -150,11 +154,11 @@ async fn a_broken_connection_is_made_anew_and_what_it_missed_is_found() {
     assert_eq!(released.ok(), Some(Fenced::Done(())));
     ended(&here, &hold.id, &mut subscription).await;
     // And the other one's channel is open again.
-    is_listened_to(&server, &other.id).await;
+    is_listened_to(&server, &here, &other.id).await;
     let frozen = Frozen::now();
     let released = elsewhere.release(&other).await;
     assert_eq!(released.ok(), Some(Fenced::Done(())));
-    ended(&here, &other.id, &mut kept).await;
+    kept.changed().await;
     frozen.thaw();
 }
 
@@ -201,9 +205,11 @@ async fn nothing_listens_any_more_once_nobody_waits() {
     for _ in 0..2 {
         let hold = taken(&elsewhere).await;
         let subscription = here.subscribe(&hold.id);
-        is_listened_to(&server, &hold.id).await;
+        is_listened_to(&server, &here, &hold.id).await;
         drop(subscription);
+        let patience = Instant::now() + Duration::from_secs(30);
         while listeners(&server) > 0 {
+            assert!(Instant::now() < patience, "somebody listens still");
             tokio::task::yield_now().await;
         }
         assert!(
@@ -230,11 +236,12 @@ async fn an_end_on_any_node_of_a_cluster_is_heard_of_on_another() {
         let hold = taken(&elsewhere).await;
         let frozen = Frozen::now();
         let mut subscription = here.subscribe(&hold.id);
-        is_listened_to(&nodes[0], &hold.id).await;
+        is_listened_to(&nodes[0], &here, &hold.id).await;
         let released = elsewhere.release(&hold).await;
         assert_eq!(released.ok(), Some(Fenced::Done(())));
-        ended(&here, &hold.id, &mut subscription).await;
+        subscription.changed().await;
         frozen.thaw();
+        assert!(!is_in_flight(&here, &hold.id).await);
     }
 }
 
@@ -247,19 +254,25 @@ fn listeners(server: &RedisServer) -> usize {
     clients.lines().count()
 }
 
-/// Returns once somebody listens to this record's channel.
-async fn is_listened_to(server: &RedisServer, id: &RecordId) {
+/// Returns once this store listens to this record's channel, and has looked at the record after it began to.
+async fn is_listened_to(server: &RedisServer, store: &RedisStore, id: &RecordId) {
     let digits: Vec<String> = id
         .as_bytes()
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect();
     let digits = digits.concat();
+    let patience = Instant::now() + Duration::from_secs(30);
     while !channels(server)
         .iter()
         .any(|channel| channel.ends_with(&digits))
     {
+        assert!(Instant::now() < patience, "nobody listens");
         tokio::task::yield_now().await;
+    }
+    // Its own look is on the same connection, before the last of these.
+    for _ in 0..3 {
+        assert!(is_in_flight(store, id).await);
     }
 }
 
