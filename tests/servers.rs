@@ -1,5 +1,7 @@
 //! Real servers, started by the tests that need them, and gone with the process that started them.
 
+pub mod firestore;
+
 use std::{
     env,
     fs::File,

@@ -220,4 +220,8 @@ impl Store for FragileStore {
     fn subscribe(&self, id: &RecordId) -> Subscription {
         self.inner.subscribe(id)
     }
+
+    fn outcome_limit(&self) -> usize {
+        self.inner.outcome_limit()
+    }
 }

@@ -27,8 +27,8 @@
 //! - [`Idempotency`] is the engine: claim, run, store the answer, replay. [`Options`] say what one handler
 //!   wants of it, [`HttpConfig`] how requests are read and answers are marked.
 //! - [`IdempotencyKey`], [`Scope`] and [`Fingerprint`] are what is claimed: which key, whose, for what.
-//! - [`store::Store`] is what remembers it: [`MemoryStore`], `SqliteStore` (feature `sqlite`), or your own,
-//!   against the contract of the feature `conformance`.
+//! - [`store::Store`] is what remembers it: [`MemoryStore`], `SqliteStore` (feature `sqlite`), `FirestoreStore`
+//!   (feature `firestore`), or your own, against the contract of the feature `conformance`.
 //!
 //! # Features
 //!
@@ -37,6 +37,7 @@
 //! | `axum` (default) | the HTTP behaviour: attributed handlers, the layer |
 //! | `macros` (default) | the attribute |
 //! | `sqlite` | [`SqliteStore`] and [`SqliteDatabase`] |
+//! | `firestore` | [`FirestoreStore`] |
 //! | `conformance` | the contract of a store, as functions that can be run |
 //! | `full` | all of them |
 //!
@@ -191,6 +192,10 @@ pub use refusal::Refusal;
 pub use scope::Scope;
 pub use store::Claim;
 pub use store::Fenced;
+#[cfg(feature = "firestore")]
+pub use store::FirestoreError;
+#[cfg(feature = "firestore")]
+pub use store::FirestoreStore;
 pub use store::Hold;
 pub use store::MemoryStore;
 pub use store::Resolution;

@@ -1,0 +1,4 @@
+//! The shared stores, each on its real server.
+
+mod contract;
+mod firestore;
