@@ -1,10 +1,17 @@
 //! `FirestoreStore` on Google's emulator.
 
+mod calls;
 mod documents;
+mod failures;
+mod records;
+mod tap;
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::{
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
 
-use idempotency::FirestoreStore;
+use idempotency::{Fingerprint, FirestoreStore, Hold, RecordId, Token};
 use tests::servers::firestore::FirestoreEmulator;
 
 use crate::contract::{Opened, the_store_keeps_the_contract};
@@ -31,4 +38,24 @@ async fn connect(emulator: &FirestoreEmulator, project: &str) -> FirestoreStore 
 fn unused_project() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     format!("test-{}", NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// A hold on a key that nobody has used, long enough for a slow machine.
+fn hold() -> Hold {
+    let mut id = [0; 32];
+    id[..16].copy_from_slice(Token::random().as_bytes());
+    hold_on(RecordId::from_bytes(id))
+}
+
+fn hold_on(id: RecordId) -> Hold {
+    Hold {
+        id,
+        token: Token::random(),
+        lease: Duration::from_secs(60),
+        ttl: Duration::from_secs(3600),
+    }
+}
+
+fn request(content: &str) -> Fingerprint {
+    Fingerprint::of([content.as_bytes()])
 }

@@ -10,7 +10,7 @@ use gcloud_sdk::{
     prost_types::Timestamp,
     tonic::transport::Channel,
 };
-use idempotency::RecordId;
+use idempotency::{RecordId, Token};
 
 /// The records of one project.
 #[derive(Clone, Debug)]
@@ -64,6 +64,30 @@ impl Documents {
         fields: [(&str, ValueType); FIELDS],
     ) {
         self.change(&self.name(id), fields).await;
+    }
+
+    /// The phase and the token of the only record, if there is one.
+    pub(crate) async fn only(&self) -> Option<(String, Token)> {
+        let mut fields = self.all().await.pop()?.fields;
+        let mut field = |name| {
+            fields
+                .remove(name)
+                .and_then(|value: Value| value.value_type)
+        };
+        match (field("phase"), field("token")) {
+            (Some(ValueType::StringValue(phase)), Some(ValueType::BytesValue(token))) => {
+                let token = token.try_into().expect("16 bytes");
+                Some((phase, Token::from_bytes(token)))
+            }
+            other => panic!("a word and bytes, and not {other:?}"),
+        }
+    }
+
+    /// Returns once they are so.
+    pub(crate) async fn until(&self, are_so: impl Fn(Option<(String, Token)>) -> bool) {
+        while !are_so(self.only().await) {
+            tokio::task::yield_now().await;
+        }
     }
 
     /// All of them.
