@@ -15,8 +15,9 @@ pub struct Config {
     #[arg(long, env = "CORE_API_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:3000", value_parser = address)]
     pub listen: SocketAddr,
 
-    /// Where bookings are kept: sqlite:PATH, a file that is created if it is missing, or memory:, which
-    /// forgets them when the service ends.
+    /// Where bookings are kept: sqlite:PATH, a file that is created if it is missing; firestore://PROJECT, the
+    /// default database of a Google Cloud project, or of the emulator that FIRESTORE_EMULATOR_HOST names; or
+    /// memory:, which forgets them when the service ends.
     #[arg(
         long,
         env = "CORE_API_DATABASE",
@@ -26,7 +27,7 @@ pub struct Config {
     pub database: DatabaseUrl,
 
     /// Where idempotency keys and their answers are kept: same, which is the database; sqlite:PATH, a file of
-    /// its own; or memory:, which forgets them when the service ends.
+    /// its own; firestore://PROJECT; or memory:, which forgets them when the service ends.
     ///
     /// A request holds its key by a lease of 30 seconds, taken before the booking is written and renewed while
     /// the request runs, wherever the keys are. If the service is killed in between, retries are answered 409
@@ -56,6 +57,8 @@ pub enum DatabaseUrl {
     Memory,
     /// In a file.
     Sqlite(PathBuf),
+    /// In this project's Firestore.
+    Firestore(String),
 }
 
 /// Where keys and their answers are kept.
@@ -67,6 +70,8 @@ pub enum StoreUrl {
     Memory,
     /// In a file.
     Sqlite(PathBuf),
+    /// In this project's Firestore.
+    Firestore(String),
 }
 
 /// How log lines are written.
@@ -82,12 +87,12 @@ impl FromStr for DatabaseUrl {
     type Err = String;
 
     fn from_str(url: &str) -> Result<Self, String> {
-        const ACCEPTED: &str = "sqlite:PATH or memory:";
+        const ACCEPTED: &str = "sqlite:PATH, firestore://PROJECT or memory:";
         match url.split_once(':') {
             Some(("memory", "")) => Ok(Self::Memory),
             Some(("sqlite", path)) => sqlite_path(path).map(Self::Sqlite),
             Some(("postgres" | "postgresql", _)) => Err(not_yet("Postgres", ACCEPTED)),
-            Some(("firestore", _)) => Err(not_yet("Firestore", ACCEPTED)),
+            Some(("firestore", project)) => firestore_project(project).map(Self::Firestore),
             _ => Err(format!("expected {ACCEPTED}")),
         }
     }
@@ -97,14 +102,14 @@ impl FromStr for StoreUrl {
     type Err = String;
 
     fn from_str(url: &str) -> Result<Self, String> {
-        const ACCEPTED: &str = "same, sqlite:PATH or memory:";
+        const ACCEPTED: &str = "same, sqlite:PATH, firestore://PROJECT or memory:";
         match url.split_once(':') {
             None if url == "same" => Ok(Self::Same),
             Some(("memory", "")) => Ok(Self::Memory),
             Some(("sqlite", path)) => sqlite_path(path).map(Self::Sqlite),
             Some(("postgres" | "postgresql", _)) => Err(not_yet("Postgres", ACCEPTED)),
             Some(("redis" | "rediss", _)) => Err(not_yet("Redis", ACCEPTED)),
-            Some(("firestore", _)) => Err(not_yet("Firestore", ACCEPTED)),
+            Some(("firestore", project)) => firestore_project(project).map(Self::Firestore),
             _ => Err(format!("expected {ACCEPTED}")),
         }
     }
@@ -115,6 +120,7 @@ impl fmt::Display for DatabaseUrl {
         match self {
             Self::Memory => formatter.write_str("memory:"),
             Self::Sqlite(path) => write!(formatter, "sqlite:{}", path.display()),
+            Self::Firestore(project) => write!(formatter, "firestore://{project}"),
         }
     }
 }
@@ -125,6 +131,7 @@ impl fmt::Display for StoreUrl {
             Self::Same => formatter.write_str("same"),
             Self::Memory => formatter.write_str("memory:"),
             Self::Sqlite(path) => write!(formatter, "sqlite:{}", path.display()),
+            Self::Firestore(project) => write!(formatter, "firestore://{project}"),
         }
     }
 }
@@ -142,6 +149,19 @@ fn sqlite_path(path: &str) -> Result<PathBuf, String> {
         ":memory:" => Err("write memory: for a database in memory".into()),
         _ => Ok(path.into()),
     }
+}
+
+fn firestore_project(rest: &str) -> Result<String, String> {
+    let is_id = |project: &&str| {
+        let allowed = |letter: char| letter.is_ascii_alphanumeric() || "-.:_".contains(letter);
+        !project.is_empty() && project.chars().all(allowed)
+    };
+    rest.strip_prefix("//")
+        .filter(is_id)
+        .map(str::to_owned)
+        .ok_or_else(|| {
+            "expected the id of a Google Cloud project, such as firestore://my-project".into()
+        })
 }
 
 fn not_yet(what: &str, accepted: &str) -> String {
@@ -164,7 +184,12 @@ mod tests {
 
     #[test]
     fn urls_are_read_as_they_are_shown() {
-        for url in ["memory:", "sqlite:a.db", "sqlite:/var/lib/core api.db"] {
+        for url in [
+            "memory:",
+            "sqlite:a.db",
+            "sqlite:/var/lib/core api.db",
+            "firestore://my-project",
+        ] {
             assert_eq!(url.parse::<DatabaseUrl>().unwrap().to_string(), url);
             assert_eq!(url.parse::<StoreUrl>().unwrap().to_string(), url);
         }
@@ -175,11 +200,25 @@ mod tests {
     fn a_url_that_cannot_be_used_is_answered_with_those_that_can() {
         let cases = [
             ("postgres://db/bookings", "Postgres is not supported yet"),
-            ("firestore://project", "Firestore is not supported yet"),
-            ("mysql://db", "expected sqlite:PATH or memory:"),
-            ("core-api.db", "expected sqlite:PATH or memory:"),
-            ("memory:more", "expected sqlite:PATH or memory:"),
-            ("same", "expected sqlite:PATH or memory:"),
+            ("firestore:project", "such as firestore://my-project"),
+            ("firestore://", "such as firestore://my-project"),
+            ("firestore://project/more", "such as firestore://my-project"),
+            (
+                "mysql://db",
+                "expected sqlite:PATH, firestore://PROJECT or memory:",
+            ),
+            (
+                "core-api.db",
+                "expected sqlite:PATH, firestore://PROJECT or memory:",
+            ),
+            (
+                "memory:more",
+                "expected sqlite:PATH, firestore://PROJECT or memory:",
+            ),
+            (
+                "same",
+                "expected sqlite:PATH, firestore://PROJECT or memory:",
+            ),
             ("sqlite:", "expected a path after sqlite:"),
             ("sqlite::memory:", "write memory:"),
         ];
@@ -189,6 +228,9 @@ mod tests {
         }
         let error = "redis://localhost".parse::<StoreUrl>().unwrap_err();
         assert!(error.contains("Redis is not supported yet"), "{error}");
-        assert!(error.contains("same, sqlite:PATH or memory:"), "{error}");
+        assert!(
+            error.contains("same, sqlite:PATH, firestore://PROJECT or memory:"),
+            "{error}"
+        );
     }
 }

@@ -1,18 +1,21 @@
 //! Where bookings are kept, and where their keys are.
 
+mod firestore;
 mod memory;
 mod sqlite;
 
 use std::{error::Error, fmt, sync::Arc};
 
+use ::firestore::errors::FirestoreError;
 use async_trait::async_trait;
-use idempotency::{MemoryStore, SqliteDatabase, SqliteError, SqliteStore, Store};
+use idempotency::{FirestoreStore, MemoryStore, SqliteDatabase, SqliteError, SqliteStore, Store};
 use uuid::Uuid;
 
 use crate::{
     Config, DatabaseUrl, ServerError, StoreUrl,
     bookings::{Booking, Change},
 };
+use firestore::FirestoreBookings;
 use memory::MemoryBookings;
 use sqlite::SqliteBookings;
 
@@ -43,6 +46,12 @@ pub(crate) trait Bookings: fmt::Debug + Send + Sync + 'static {
 pub(crate) enum DatabaseError {
     /// SQLite says no.
     Sqlite(SqliteError),
+    /// Firestore says no, to bookings.
+    Firestore(Box<FirestoreError>),
+    /// Firestore says no, to keys.
+    FirestoreStore(idempotency::FirestoreError),
+    /// The database does not say anything.
+    Silent,
     /// Another version of this service has made the tables.
     Schema { found: i64 },
 }
@@ -57,8 +66,7 @@ pub(crate) async fn open(
 ) -> Result<(Arc<dyn Bookings>, Arc<dyn Store>), ServerError> {
     let database =
         |error: DatabaseError| ServerError::Database(config.database.to_string(), Box::new(error));
-    let store = |error: SqliteError| {
-        let error = DatabaseError::from(error);
+    let store = |error: DatabaseError| {
         ServerError::IdempotencyStore(config.idempotency_store.to_string(), Box::new(error))
     };
 
@@ -72,8 +80,14 @@ pub(crate) async fn open(
             let bookings = SqliteBookings::new(file.clone()).await.map_err(database)?;
             (
                 Arc::new(bookings),
-                Arc::new(SqliteStore::new(file).map_err(store)?),
+                Arc::new(SqliteStore::new(file).map_err(|error| store(error.into()))?),
             )
+        }
+        DatabaseUrl::Firestore(project) => {
+            let keys = FirestoreStore::connect(project).await;
+            let keys = keys.map_err(|error| database(error.into()))?;
+            let bookings = FirestoreBookings::connect(project).await;
+            (Arc::new(bookings.map_err(database)?), Arc::new(keys))
         }
     };
     let store: Arc<dyn Store> = match &config.idempotency_store {
@@ -81,7 +95,13 @@ pub(crate) async fn open(
         StoreUrl::Memory => Arc::new(MemoryStore::new()),
         // The same file cannot be opened twice.
         StoreUrl::Sqlite(path) if config.database == DatabaseUrl::Sqlite(path.clone()) => same,
-        StoreUrl::Sqlite(path) => Arc::new(SqliteStore::open(path).map_err(store)?),
+        StoreUrl::Sqlite(path) => {
+            Arc::new(SqliteStore::open(path).map_err(|error| store(error.into()))?)
+        }
+        StoreUrl::Firestore(project) => {
+            let keys = FirestoreStore::connect(project).await;
+            Arc::new(keys.map_err(|error| store(error.into()))?)
+        }
     };
     Ok((bookings, store))
 }
@@ -94,6 +114,9 @@ impl fmt::Display for DatabaseError {
                  stop the other process, or name another file",
             ),
             Self::Sqlite(error) => error.fmt(formatter),
+            Self::Firestore(error) => error.fmt(formatter),
+            Self::FirestoreStore(error) => error.fmt(formatter),
+            Self::Silent => formatter.write_str("it does not answer"),
             Self::Schema { found } => write!(
                 formatter,
                 "its tables have version {found}, and this program knows version {} only",
@@ -107,8 +130,22 @@ impl Error for DatabaseError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Sqlite(error) => error.source(),
-            Self::Schema { .. } => None,
+            Self::Firestore(error) => error.source(),
+            Self::FirestoreStore(error) => error.source(),
+            Self::Silent | Self::Schema { .. } => None,
         }
+    }
+}
+
+impl From<FirestoreError> for DatabaseError {
+    fn from(error: FirestoreError) -> Self {
+        Self::Firestore(Box::new(error))
+    }
+}
+
+impl From<idempotency::FirestoreError> for DatabaseError {
+    fn from(error: idempotency::FirestoreError) -> Self {
+        Self::FirestoreStore(error)
     }
 }
 

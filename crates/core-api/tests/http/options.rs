@@ -31,6 +31,7 @@ fn help_lists_every_option_and_its_variable() {
         "127.0.0.1:3000",
         "sqlite:core-api.db",
         "sqlite:PATH",
+        "firestore://PROJECT",
         "memory:",
         "same",
         "lease",
@@ -47,23 +48,27 @@ fn an_option_that_cannot_be_used_ends_the_start_and_is_named() {
         (
             "--database",
             "postgres://localhost/bookings",
-            "sqlite:PATH or memory:",
+            "sqlite:PATH, firestore://PROJECT or memory:",
         ),
         (
             "--database",
-            "firestore://project",
-            "sqlite:PATH or memory:",
+            "firestore:project",
+            "such as firestore://my-project",
         ),
-        ("--database", "bookings.db", "sqlite:PATH or memory:"),
+        (
+            "--database",
+            "bookings.db",
+            "sqlite:PATH, firestore://PROJECT or memory:",
+        ),
         (
             "--idempotency-store",
             "redis://localhost",
-            "same, sqlite:PATH or memory:",
+            "same, sqlite:PATH, firestore://PROJECT or memory:",
         ),
         (
             "--idempotency-store",
             "postgres://localhost/keys",
-            "same, sqlite:PATH or memory:",
+            "same, sqlite:PATH, firestore://PROJECT or memory:",
         ),
         ("--log-format", "xml", "pretty, json"),
     ];
