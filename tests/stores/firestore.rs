@@ -3,6 +3,7 @@
 mod calls;
 mod documents;
 mod failures;
+mod processes;
 mod records;
 mod tap;
 

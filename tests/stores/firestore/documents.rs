@@ -57,6 +57,11 @@ impl Documents {
         });
     }
 
+    /// Returns once there is a record.
+    pub(crate) async fn one_is_taken(&self) {
+        self.until(|record| record.is_some()).await;
+    }
+
     /// Sets fields of a record's document, which is made if there is none.
     pub(crate) async fn set<const FIELDS: usize>(
         &self,

@@ -7,6 +7,7 @@ use std::{
 
 use gcloud_sdk::{
     GCP_DEFAULT_SCOPES, GoogleApi, GoogleAuthMiddleware, HeaderMap,
+    error::ErrorKind,
     google::firestore::v1::{
         BatchGetDocumentsRequest, BatchWriteRequest, CommitRequest, Document, RunQueryRequest,
         StructuredQuery, Write, WriteResult, batch_get_documents_response,
@@ -104,7 +105,11 @@ impl Client {
         >,
     ) -> Result<Self, FirestoreError> {
         let first_look = async {
-            let api = connecting.await.map_err(FirestoreError::unreachable)?;
+            let api = connecting.await.map_err(|error| match error.into_kind() {
+                // Its causes say what the library's own error leaves out.
+                ErrorKind::GrpcStatus(error) => FirestoreError::unreachable(error),
+                kind => FirestoreError::unreachable(gcloud_sdk::error::Error::from(kind)),
+            })?;
             let client = Self {
                 api: api.get(),
                 database,
