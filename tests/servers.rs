@@ -1,5 +1,6 @@
 //! Real servers, started by the tests that need them, and gone with the process that started them.
 
+pub mod firestore;
 pub mod pgbouncer;
 pub mod postgres;
 pub mod redis;

@@ -218,6 +218,10 @@ impl Store for FragileStore {
     fn subscribe(&self, id: &RecordId) -> Subscription {
         self.inner.subscribe(id)
     }
+
+    fn outcome_limit(&self) -> usize {
+        self.inner.outcome_limit()
+    }
 }
 
 /// The signal; or the end of the test, where a mistake would make it wait for ever.

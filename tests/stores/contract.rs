@@ -130,6 +130,10 @@ impl<S: Store> Store for Ahead<S> {
     fn subscribe(&self, id: &RecordId) -> Subscription {
         self.store.subscribe(id)
     }
+
+    fn outcome_limit(&self) -> usize {
+        self.store.outcome_limit()
+    }
 }
 
 /// A test for each function of the contract, on stores that this function opens: `async fn() -> Option<Opened>`, and
@@ -344,6 +348,13 @@ macro_rules! the_store_keeps_the_contract {
         async fn outcomes_come_back_byte_for_byte() {
             let Some(opened) = $open().await else { return };
             conformance::operators::outcomes_come_back_byte_for_byte(&opened.store).await;
+        }
+
+        // behaviour 97
+        #[tokio::test]
+        async fn an_outcome_above_the_limit_is_refused() {
+            let Some(opened) = $open().await else { return };
+            conformance::operators::an_outcome_above_the_limit_is_refused(&opened.store).await;
         }
 
         #[tokio::test]

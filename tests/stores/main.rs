@@ -1,6 +1,7 @@
 //! The shared stores, each on its real server.
 
 mod contract;
+mod firestore;
 mod frozen;
 mod postgres;
 mod proxy;

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use reqwest::{Client, RequestBuilder, StatusCode};
+use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tests::servers::skip;
@@ -41,14 +41,17 @@ impl Service {
     }
 
     /// Starts one whose clock is a day ahead of everybody else's; none where that cannot be had.
-    pub(crate) async fn start_a_day_ahead(options: &[&str]) -> Option<Self> {
+    pub(crate) async fn start_a_day_ahead(
+        options: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Option<Self> {
         // The loader knows where this system has its libraries, and goes on without one that is missing.
-        let variables = [
+        let faketime = [
             ("LD_PRELOAD", "/usr/$LIB/faketime/libfaketimeMT.so.1"),
             ("FAKETIME", "+1d"),
             ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
         ];
-        let service = Self::start_with(options, &variables);
+        let service = Self::start_with(options, &[&faketime, variables].concat());
         let health = format!("http://{}/healthz", service.address);
         let answer = service.client.get(health).send().await;
         let date = answer.expect("an answer").headers()["date"].clone();
@@ -110,6 +113,11 @@ impl Service {
             .post(format!("http://{}/bookings", self.address))
             .header("Idempotency-Key", key)
             .json(&booking)
+    }
+
+    /// A request to this path.
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("http://{}{path}", self.address))
     }
 
     /// How many bookings there are.

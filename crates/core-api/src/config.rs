@@ -20,7 +20,8 @@ pub struct Config {
     pub listen: SocketAddr,
 
     /// Where bookings are kept: sqlite:PATH, a file that is created if it is missing; postgres://…, a database
-    /// that any number of services can share; or memory:, which forgets them when the service ends.
+    /// that any number of services can share; firestore://PROJECT, the default database of a Google Cloud project,
+    /// or of the emulator that FIRESTORE_EMULATOR_HOST names; or memory:, which forgets them when the service ends.
     #[arg(
         long,
         env = "CORE_API_DATABASE",
@@ -30,8 +31,8 @@ pub struct Config {
     pub database: DatabaseUrl,
 
     /// Where idempotency keys and their answers are kept: same, which is the database; sqlite:PATH, a file of
-    /// its own; postgres://… or redis://… (rediss:// with TLS), a server that several processes may share; or
-    /// memory:, which forgets them when the service ends.
+    /// its own; postgres://…, redis://… (rediss:// with TLS) or firestore://PROJECT, which several processes may
+    /// share; or memory:, which forgets them when the service ends.
     ///
     /// A request holds its key by a lease of 30 seconds, taken before the booking is written and renewed while
     /// the request runs, wherever the keys are. If the service is killed in between, retries are answered 409
@@ -64,6 +65,8 @@ pub enum DatabaseUrl {
     Sqlite(PathBuf),
     /// On a server.
     Postgres(ServerUrl),
+    /// In this project's Firestore.
+    Firestore(String),
 }
 
 /// Where keys and their answers are kept.
@@ -79,6 +82,8 @@ pub enum StoreUrl {
     Postgres(ServerUrl),
     /// On a Redis server.
     Redis(RedisUrl),
+    /// In this project's Firestore.
+    Firestore(String),
 }
 
 /// The URL of a Redis server. It is shown without the user's name and password.
@@ -98,12 +103,13 @@ impl FromStr for DatabaseUrl {
     type Err = String;
 
     fn from_str(url: &str) -> Result<Self, String> {
-        const ACCEPTED: &str = "sqlite:PATH, postgres://HOST/DATABASE or memory:";
+        const ACCEPTED: &str =
+            "sqlite:PATH, postgres://HOST/DATABASE, firestore://PROJECT or memory:";
         match url.split_once(':') {
             Some(("memory", "")) => Ok(Self::Memory),
             Some(("sqlite", path)) => sqlite_path(path).map(Self::Sqlite),
             Some(("postgres" | "postgresql", _)) => Ok(Self::Postgres(ServerUrl::new(url))),
-            Some(("firestore", _)) => Err(not_yet("Firestore", ACCEPTED)),
+            Some(("firestore", project)) => firestore_project(project).map(Self::Firestore),
             _ => Err(format!("expected {ACCEPTED}")),
         }
     }
@@ -113,8 +119,8 @@ impl FromStr for StoreUrl {
     type Err = String;
 
     fn from_str(url: &str) -> Result<Self, String> {
-        const ACCEPTED: &str =
-            "same, sqlite:PATH, postgres://HOST/DATABASE, redis://HOST or memory:";
+        const ACCEPTED: &str = "same, sqlite:PATH, postgres://HOST/DATABASE, redis://HOST, \
+             firestore://PROJECT or memory:";
         match url.split_once(':') {
             None if url == "same" => Ok(Self::Same),
             Some(("memory", "")) => Ok(Self::Memory),
@@ -122,7 +128,7 @@ impl FromStr for StoreUrl {
             Some(("postgres" | "postgresql", _)) => Ok(Self::Postgres(ServerUrl::new(url))),
             // What else is wrong with it is found out when the store is opened, whose error does not repeat it.
             Some(("redis" | "rediss", _)) => Ok(Self::Redis(RedisUrl(url.into()))),
-            Some(("firestore", _)) => Err(not_yet("Firestore", ACCEPTED)),
+            Some(("firestore", project)) => firestore_project(project).map(Self::Firestore),
             _ => Err(format!("expected {ACCEPTED}")),
         }
     }
@@ -134,6 +140,7 @@ impl fmt::Display for DatabaseUrl {
             Self::Memory => formatter.write_str("memory:"),
             Self::Sqlite(path) => write!(formatter, "sqlite:{}", path.display()),
             Self::Postgres(url) => url.fmt(formatter),
+            Self::Firestore(project) => write!(formatter, "firestore://{project}"),
         }
     }
 }
@@ -146,6 +153,7 @@ impl fmt::Display for StoreUrl {
             Self::Sqlite(path) => write!(formatter, "sqlite:{}", path.display()),
             Self::Postgres(url) => url.fmt(formatter),
             Self::Redis(url) => url.fmt(formatter),
+            Self::Firestore(project) => write!(formatter, "firestore://{project}"),
         }
     }
 }
@@ -190,8 +198,17 @@ fn sqlite_path(path: &str) -> Result<PathBuf, String> {
     }
 }
 
-fn not_yet(what: &str, accepted: &str) -> String {
-    format!("{what} is not supported yet; expected {accepted}")
+fn firestore_project(rest: &str) -> Result<String, String> {
+    let is_id = |project: &&str| {
+        let allowed = |letter: char| letter.is_ascii_alphanumeric() || "-.:_".contains(letter);
+        !project.is_empty() && project.chars().all(allowed)
+    };
+    rest.strip_prefix("//")
+        .filter(is_id)
+        .map(str::to_owned)
+        .ok_or_else(|| {
+            "expected the id of a Google Cloud project, such as firestore://my-project".into()
+        })
 }
 
 #[cfg(test)]
@@ -215,6 +232,7 @@ mod tests {
             "sqlite:a.db",
             "sqlite:/var/lib/core api.db",
             "postgres://db/bookings",
+            "firestore://my-project",
         ] {
             assert_eq!(url.parse::<DatabaseUrl>().unwrap().to_string(), url);
             assert_eq!(url.parse::<StoreUrl>().unwrap().to_string(), url);
@@ -225,22 +243,24 @@ mod tests {
     #[test]
     fn a_url_that_cannot_be_used_is_answered_with_those_that_can() {
         let cases = [
-            ("firestore://project", "Firestore is not supported yet"),
+            ("firestore:project", "such as firestore://my-project"),
+            ("firestore://", "such as firestore://my-project"),
+            ("firestore://project/more", "such as firestore://my-project"),
             (
                 "mysql://db",
-                "expected sqlite:PATH, postgres://HOST/DATABASE or memory:",
+                "expected sqlite:PATH, postgres://HOST/DATABASE, firestore://PROJECT or memory:",
             ),
             (
                 "core-api.db",
-                "expected sqlite:PATH, postgres://HOST/DATABASE or memory:",
+                "expected sqlite:PATH, postgres://HOST/DATABASE, firestore://PROJECT or memory:",
             ),
             (
                 "memory:more",
-                "expected sqlite:PATH, postgres://HOST/DATABASE or memory:",
+                "expected sqlite:PATH, postgres://HOST/DATABASE, firestore://PROJECT or memory:",
             ),
             (
                 "same",
-                "expected sqlite:PATH, postgres://HOST/DATABASE or memory:",
+                "expected sqlite:PATH, postgres://HOST/DATABASE, firestore://PROJECT or memory:",
             ),
             ("sqlite:", "expected a path after sqlite:"),
             ("sqlite::memory:", "write memory:"),
@@ -251,7 +271,7 @@ mod tests {
         }
         let error = "mongodb://localhost".parse::<StoreUrl>().unwrap_err();
         assert!(
-            error.contains("same, sqlite:PATH, postgres://HOST/DATABASE, redis://HOST or memory:"),
+            error.contains("same, sqlite:PATH, postgres://HOST/DATABASE, redis://HOST, firestore://PROJECT or memory:"),
             "{error}"
         );
     }

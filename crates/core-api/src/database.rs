@@ -1,15 +1,17 @@
 //! Where bookings are kept, and where their keys are.
 
+mod firestore;
 mod memory;
 mod postgres;
 mod sqlite;
 
 use std::{error::Error, fmt, sync::Arc};
 
+use ::firestore::errors::FirestoreError;
 use async_trait::async_trait;
 use idempotency::{
-    MemoryStore, PostgresError, PostgresStore, RedisStore, SqliteDatabase, SqliteError,
-    SqliteStore, Store,
+    FirestoreStore, MemoryStore, PostgresError, PostgresStore, RedisStore, SqliteDatabase,
+    SqliteError, SqliteStore, Store,
 };
 use uuid::Uuid;
 
@@ -17,6 +19,7 @@ use crate::{
     Config, DatabaseUrl, ServerError, StoreUrl,
     bookings::{Booking, Change},
 };
+use firestore::FirestoreBookings;
 use memory::MemoryBookings;
 use postgres::PostgresBookings;
 use sqlite::SqliteBookings;
@@ -52,8 +55,12 @@ pub(crate) enum DatabaseError {
     Postgres(sqlx::Error),
     /// The PostgreSQL server cannot be used.
     PostgresServer(PostgresError),
-    /// There was no answer in time.
-    TimedOut,
+    /// Firestore says no, to bookings.
+    Firestore(Box<FirestoreError>),
+    /// Firestore says no, to keys.
+    FirestoreStore(idempotency::FirestoreError),
+    /// The database does not say anything.
+    Silent,
     /// Another version of this service has made the tables.
     Schema { found: i64, known: i64 },
 }
@@ -94,6 +101,12 @@ pub(crate) async fn open(
             created.map_err(postgres_store)?;
             (Arc::new(bookings), Arc::new(keys))
         }
+        DatabaseUrl::Firestore(project) => {
+            let keys = FirestoreStore::connect(project).await;
+            let keys = keys.map_err(|error| database(error.into()))?;
+            let bookings = FirestoreBookings::connect(project).await;
+            (Arc::new(bookings.map_err(database)?), Arc::new(keys))
+        }
     };
     let store: Arc<dyn Store> = match &config.idempotency_store {
         StoreUrl::Same => same,
@@ -109,6 +122,10 @@ pub(crate) async fn open(
             let opened = RedisStore::connect(url.expose()).await;
             Arc::new(opened.map_err(|error| store(Box::new(error)))?)
         }
+        StoreUrl::Firestore(project) => {
+            let keys = FirestoreStore::connect(project).await;
+            Arc::new(keys.map_err(|error| store(Box::new(DatabaseError::from(error))))?)
+        }
     };
     Ok((bookings, store))
 }
@@ -123,7 +140,9 @@ impl fmt::Display for DatabaseError {
             Self::Sqlite(error) => error.fmt(formatter),
             Self::Postgres(error) => error.fmt(formatter),
             Self::PostgresServer(error) => error.fmt(formatter),
-            Self::TimedOut => formatter.write_str("the database did not answer in time"),
+            Self::Firestore(error) => error.fmt(formatter),
+            Self::FirestoreStore(error) => error.fmt(formatter),
+            Self::Silent => formatter.write_str("it does not answer in time"),
             Self::Schema { found, known } => write!(
                 formatter,
                 "its tables have version {found}, and this program knows version {known} only",
@@ -138,8 +157,22 @@ impl Error for DatabaseError {
             Self::Sqlite(error) => error.source(),
             Self::Postgres(error) => error.source(),
             Self::PostgresServer(error) => error.source(),
-            Self::TimedOut | Self::Schema { .. } => None,
+            Self::Firestore(error) => error.source(),
+            Self::FirestoreStore(error) => error.source(),
+            Self::Silent | Self::Schema { .. } => None,
         }
+    }
+}
+
+impl From<FirestoreError> for DatabaseError {
+    fn from(error: FirestoreError) -> Self {
+        Self::Firestore(Box::new(error))
+    }
+}
+
+impl From<idempotency::FirestoreError> for DatabaseError {
+    fn from(error: idempotency::FirestoreError) -> Self {
+        Self::FirestoreStore(error)
     }
 }
 

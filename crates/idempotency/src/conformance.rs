@@ -78,6 +78,7 @@ pub async fn all(open: impl AsyncFn() -> Arc<dyn Store>, advance: &Advance<'_>) 
     time::an_abandoned_hold_is_forgotten_a_ttl_after_its_lease(&open().await, advance).await;
 
     operators::outcomes_come_back_byte_for_byte(&open().await).await;
+    operators::an_outcome_above_the_limit_is_refused(&open().await).await;
     operators::inspection_shows_the_whole_record(&open().await).await;
     operators::a_list_pages_in_the_order_of_ids(&open().await).await;
     operators::a_resolution_ends_the_hold_that_was_seen(&open().await).await;

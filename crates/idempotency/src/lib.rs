@@ -28,8 +28,8 @@
 //!   wants of it, [`HttpConfig`] how requests are read and answers are marked.
 //! - [`IdempotencyKey`], [`Scope`] and [`Fingerprint`] are what is claimed: which key, whose, for what.
 //! - [`store::Store`] is what remembers it: [`MemoryStore`], `SqliteStore` (feature `sqlite`), `PostgresStore`
-//!   (feature `postgres`), `RedisStore` (feature `redis`), or your own, against the contract of the feature
-//!   `conformance`.
+//!   (feature `postgres`), `RedisStore` (feature `redis`), `FirestoreStore` (feature `firestore`), or your own,
+//!   against the contract of the feature `conformance`.
 //!
 //! # Features
 //!
@@ -41,6 +41,7 @@
 //! | `redis` | [`RedisStore`] |
 //! | `redis-tls` | `rediss://` for it |
 //! | `sqlite` | [`SqliteStore`] and [`SqliteDatabase`] |
+//! | `firestore` | [`FirestoreStore`] |
 //! | `conformance` | the contract of a store, as functions that can be run |
 //! | `full` | all of them |
 //!
@@ -195,6 +196,10 @@ pub use refusal::Refusal;
 pub use scope::Scope;
 pub use store::Claim;
 pub use store::Fenced;
+#[cfg(feature = "firestore")]
+pub use store::FirestoreError;
+#[cfg(feature = "firestore")]
+pub use store::FirestoreStore;
 pub use store::Hold;
 pub use store::MemoryStore;
 #[cfg(feature = "postgres")]

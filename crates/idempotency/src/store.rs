@@ -20,10 +20,14 @@
 //! 4. a lapsed hold is taken over only by a claim with an equal fingerprint;
 //! 5. expiry is decided when a record is read, by one clock, not when it is swept;
 //! 6. a record that cannot be read is an error, never "absent";
-//! 7. a completed record is never dropped before its time: a full store refuses new keys instead.
+//! 7. a completed record is never dropped before its time: a full store refuses new keys instead;
+//! 8. an outcome up to its limit is kept whole, and one that it cannot keep is refused with the hold left as it
+//!    was.
 //!
 //! [`MemoryStore`] is the shortest complete example.
 
+#[cfg(feature = "firestore")]
+mod firestore;
 mod memory;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -42,6 +46,10 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 
+#[cfg(feature = "firestore")]
+pub use firestore::FirestoreError;
+#[cfg(feature = "firestore")]
+pub use firestore::FirestoreStore;
 pub use memory::MemoryStore;
 #[cfg(feature = "postgres")]
 pub use postgres::PostgresError;
@@ -98,6 +106,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Listens for the end of the hold on this id, from now on.
     fn subscribe(&self, id: &RecordId) -> Subscription;
+
+    /// The longest outcome that can be kept. Of a longer one the engine leaves a tombstone.
+    fn outcome_limit(&self) -> usize;
 }
 
 /// What a caller owns once its claim is won.
@@ -179,6 +190,8 @@ pub enum StoreErrorKind {
     Unreadable,
     /// The store is at its limit and takes no new keys until old ones expire.
     Full,
+    /// The outcome is longer than [`Store::outcome_limit`]. Nothing was changed.
+    TooLarge,
 }
 
 impl StoreError {
@@ -206,6 +219,14 @@ impl StoreError {
         }
     }
 
+    /// The outcome is longer than the store can keep.
+    pub fn too_large(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self {
+            kind: StoreErrorKind::TooLarge,
+            source: source.into(),
+        }
+    }
+
     /// What went wrong.
     #[must_use]
     pub const fn kind(&self) -> StoreErrorKind {
@@ -221,6 +242,7 @@ impl fmt::Display for StoreError {
                 "the idempotency store holds a record that cannot be read"
             }
             StoreErrorKind::Full => "the idempotency store is full",
+            StoreErrorKind::TooLarge => "the outcome is too large for the idempotency store",
         })
     }
 }

@@ -219,6 +219,12 @@ macro_rules! the_store_keeps_the_contract {
             conformance::operators::outcomes_come_back_byte_for_byte(&open().store).await;
         }
 
+        // behaviour 97
+        #[tokio::test]
+        async fn an_outcome_above_the_limit_is_refused() {
+            conformance::operators::an_outcome_above_the_limit_is_refused(&open().store).await;
+        }
+
         #[tokio::test]
         async fn inspection_shows_the_whole_record() {
             conformance::operators::inspection_shows_the_whole_record(&open().store).await;

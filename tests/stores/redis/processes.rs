@@ -138,7 +138,7 @@ async fn a_process_whose_clock_is_ahead_takes_nothing_over_early() {
     let Some(server) = RedisServer::start(&[]) else {
         return;
     };
-    let Some(ahead) = Service::start_a_day_ahead(&options(&server.url())).await else {
+    let Some(ahead) = Service::start_a_day_ahead(&options(&server.url()), &[]).await else {
         return;
     };
     let punctual = Service::start(&options(&server.url()));

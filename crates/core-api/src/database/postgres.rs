@@ -161,7 +161,7 @@ impl PostgresBookings {
             Ok(rows)
         };
         let rows = timeout(PATIENCE, rows).await;
-        Ok(rows.map_err(|_| DatabaseError::TimedOut)??)
+        Ok(rows.map_err(|_| DatabaseError::Silent)??)
     }
 }
 

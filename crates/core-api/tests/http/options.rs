@@ -32,6 +32,7 @@ fn help_lists_every_option_and_its_variable() {
         "sqlite:core-api.db",
         "sqlite:PATH",
         "postgres://",
+        "firestore://PROJECT",
         "memory:",
         "same",
         "lease",
@@ -47,18 +48,18 @@ fn an_option_that_cannot_be_used_ends_the_start_and_is_named() {
         ("--listen", "localhost", "127.0.0.1:3000"),
         (
             "--database",
-            "firestore://project",
-            "sqlite:PATH, postgres://HOST/DATABASE or memory:",
+            "firestore:project",
+            "such as firestore://my-project",
         ),
         (
             "--database",
             "bookings.db",
-            "sqlite:PATH, postgres://HOST/DATABASE or memory:",
+            "sqlite:PATH, postgres://HOST/DATABASE, firestore://PROJECT or memory:",
         ),
         (
             "--idempotency-store",
             "mongodb://localhost",
-            "same, sqlite:PATH, postgres://HOST/DATABASE, redis://HOST or memory:",
+            "same, sqlite:PATH, postgres://HOST/DATABASE, redis://HOST, firestore://PROJECT or memory:",
         ),
         ("--log-format", "xml", "pretty, json"),
     ];

@@ -9,9 +9,10 @@ use super::{
     Advance, CROWD, LEASE, MARGIN, TTL, claim, completed, fencing::is_shut_out, hold_on, inspect,
     request, taken,
 };
-use crate::{Claim, Fenced, Phase, RecordId, Resolution, Store, Token};
+use crate::{Claim, Fenced, Phase, RecordId, Resolution, Store, StoreErrorKind, Token};
 
-/// Outcomes are opaque: nothing, text, every byte there is, and a megabyte of noise come back as they were.
+/// Outcomes are opaque: nothing, text, every byte there is, and a megabyte of noise, or what the store's limit leaves
+/// of it, come back as they were.
 pub async fn outcomes_come_back_byte_for_byte(store: &Arc<dyn Store>) {
     let asked = request("book");
     let every_byte: Vec<u8> = (0..=255).collect();
@@ -19,7 +20,7 @@ pub async fn outcomes_come_back_byte_for_byte(store: &Arc<dyn Store>) {
         Bytes::new(),
         Bytes::from_static(b"{\"b\":1,  \"a\":2.0}\r\n"),
         every_byte.into(),
-        noise(1 << 20),
+        noise(store.outcome_limit().min(1 << 20)),
     ] {
         let owner = taken(store, &asked).await;
         let done = store.complete(&owner, outcome.clone()).await;
@@ -33,6 +34,22 @@ pub async fn outcomes_come_back_byte_for_byte(store: &Arc<dyn Store>) {
         let kept = Phase::Completed { outcome };
         assert!(phase == Some(kept), "the same bytes, inspected");
     }
+}
+
+/// An outcome above the store's limit is refused, and the hold is as it was. A limit above 16 MiB is not tried.
+pub async fn an_outcome_above_the_limit_is_refused(store: &Arc<dyn Store>) {
+    let limit = store.outcome_limit();
+    if limit > 1 << 24 {
+        return;
+    }
+    let owner = taken(store, &request("book")).await;
+    let before = inspect(store, &owner.id).await;
+    let refused = store.complete(&owner, noise(limit + 1)).await;
+    let kind = refused.map_err(|error| error.kind());
+    assert_eq!(kind, Err(StoreErrorKind::TooLarge));
+    assert_eq!(inspect(store, &owner.id).await, before);
+    let done = store.complete(&owner, Bytes::new()).await;
+    assert!(matches!(done, Ok(Fenced::Done(_))), "{done:?}");
 }
 
 /// An inspection shows whose the record is, what was asked, which attempt, and when it ends.

@@ -99,9 +99,10 @@ impl Idempotency {
         E: Send + 'static,
     {
         let operation = self.operation(scope, key, &fingerprint);
+        let limit = self.store().outcome_limit();
         let begun = self.begin(operation, options, options.patience()).await;
         let finished = match begun.map_err(RunError::Refused)? {
-            Begun::Won(won) => won.run(attempt(work)).await,
+            Begun::Won(won) => won.run(attempt(work, limit)).await,
             Begun::Replayed(replay) => Ok(Finished::Replayed(replay)),
         };
         match finished.map_err(RunError::Refused)? {
@@ -121,20 +122,29 @@ impl Idempotency {
 /// The work, whose failures and panics leave nothing; `None` for a panic.
 async fn attempt<T: Serialize, E>(
     work: impl Future<Output = Result<T, E>>,
+    limit: usize,
 ) -> Ending<Option<Result<T, E>>> {
     let answer = AssertUnwindSafe(work).catch_unwind().await.ok();
     let outcome = match &answer {
-        Some(Ok(value)) => Some(write(value)),
+        Some(Ok(value)) => Some(write(value, limit)),
         Some(Err(_)) | None => None,
     };
     Ending { answer, outcome }
 }
 
-/// A value that serde cannot write has been made all the same: it leaves a tombstone, not a free key.
-fn write<T: Serialize>(value: &T) -> Bytes {
+/// A value that serde cannot write, or the store not keep, has been made all the same: it leaves a tombstone, not a
+/// free key.
+fn write<T: Serialize>(value: &T, limit: usize) -> Bytes {
     let mut bytes = outcome::answer(128);
     match serde_json::to_writer(&mut bytes, value) {
-        Ok(()) => bytes.into(),
+        Ok(()) if bytes.len() <= limit => bytes.into(),
+        Ok(()) => {
+            tracing::error!(
+                bytes = bytes.len(),
+                "the value of a run is too long for the store, and so cannot be given again",
+            );
+            outcome::tombstone(0).into()
+        }
         Err(error) => {
             tracing::error!(
                 error = &error as &dyn Error,

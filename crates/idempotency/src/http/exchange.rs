@@ -92,16 +92,17 @@ async fn attempt(
     call: impl Future<Output = (Response, Author)>,
 ) -> Ending<Response> {
     let config = idempotency.http();
+    let limit = idempotency.store().outcome_limit();
     let answered = AssertUnwindSafe(async {
         let (response, author) = call.await;
-        finish(config, keep, response, author).await
+        finish(config, limit, keep, response, author).await
     });
     match answered.catch_unwind().await {
         Ok(ending) => ending,
         Err(_) => {
             let response = Problem::HandlerPanicked.into_response(config);
             match keep {
-                Keep::All => store(config, response).await,
+                Keep::All => store(config, limit, response).await,
                 Keep::Final => Ending {
                     answer: response,
                     outcome: None,
@@ -113,12 +114,13 @@ async fn attempt(
 
 async fn finish(
     config: &HttpConfig,
+    limit: usize,
     keep: Keep,
     response: Response,
     author: Author,
 ) -> Ending<Response> {
     match policy::is_stored(&response, author, keep) {
-        true => store(config, response).await,
+        true => store(config, limit, response).await,
         false => Ending {
             answer: response,
             outcome: None,
@@ -126,8 +128,8 @@ async fn finish(
     }
 }
 
-async fn store(config: &HttpConfig, response: Response) -> Ending<Response> {
-    match saved_response::save(config, response).await {
+async fn store(config: &HttpConfig, limit: usize, response: Response) -> Ending<Response> {
+    match saved_response::save(config, limit, response).await {
         Ok((answer, outcome)) => Ending {
             answer,
             outcome: Some(outcome),

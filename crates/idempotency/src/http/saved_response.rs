@@ -15,17 +15,20 @@ use http_body_util::{BodyExt, Full, StreamBody};
 use super::{HttpConfig, problem::Problem};
 use crate::{StoreError, engine::Replay, outcome, outcome::Kept};
 
-/// The longest body that is stored. What is longer reaches its first client whole and leaves a tombstone.
+/// The longest body that is stored, if the store can. What is longer reaches its first client whole and leaves a
+/// tombstone.
 const MOST_STORED: usize = 1024 * 1024;
 
 /// Reads the answer to its end and writes it down; or gives it back with the reading not finished, and a
-/// tombstone, where it is too long or has no end.
+/// tombstone, where it is too long, also for a store with this limit, or has no end.
 pub(super) async fn save(
     config: &HttpConfig,
+    limit: usize,
     response: Response,
 ) -> Result<(Response, Bytes), axum::Error> {
+    let most = MOST_STORED.min(limit);
     let (mut parts, mut body) = response.into_parts();
-    if is_event_stream(&parts.headers) || body.size_hint().lower() > MOST_STORED as u64 {
+    if is_event_stream(&parts.headers) || body.size_hint().lower() > most as u64 {
         let tombstone = bury(&parts);
         return Ok((Response::from_parts(parts, body), tombstone));
     }
@@ -43,7 +46,7 @@ pub(super) async fn save(
     while let Some(frame) = body.frame().await.transpose()? {
         length += frame.data_ref().map_or(0, Bytes::len);
         read.push_back(frame);
-        if length > MOST_STORED {
+        if length > most {
             let tombstone = bury(&parts);
             return Ok((Response::from_parts(parts, resume(read, body)), tombstone));
         }
@@ -57,7 +60,10 @@ pub(super) async fn save(
     // The body has a length now; hyper gives up on an answer that claims to be chunked all the same.
     parts.headers.remove(header::TRANSFER_ENCODING);
     let bytes = join(read, length);
-    let saved = write(config, &parts, &bytes);
+    let mut saved = write(config, &parts, &bytes);
+    if saved.len() > limit {
+        saved = bury(&parts);
+    }
     let body = match trailers {
         None => Body::from(bytes),
         Some(trailers) => Body::new(Full::new(bytes).with_trailers(async { Some(Ok(trailers)) })),

@@ -307,6 +307,10 @@ impl Store for MemoryStore {
     fn subscribe(&self, id: &RecordId) -> Subscription {
         self.wakeups.subscribe(id, Duration::from_secs(1))
     }
+
+    fn outcome_limit(&self) -> usize {
+        usize::MAX
+    }
 }
 
 impl Default for MemoryStore {

@@ -348,6 +348,10 @@ impl Store for PostgresStore {
         listener.ensure_running(connections, wakeups);
         wakeups.subscribe(id, listener.poll_every())
     }
+
+    fn outcome_limit(&self) -> usize {
+        usize::MAX
+    }
 }
 
 impl fmt::Debug for PostgresStore {

@@ -210,6 +210,10 @@ impl Store for RedisStore {
     fn subscribe(&self, id: &RecordId) -> Subscription {
         self.listener.subscribe(id)
     }
+
+    fn outcome_limit(&self) -> usize {
+        usize::MAX
+    }
 }
 
 impl fmt::Debug for RedisStore {

@@ -49,6 +49,9 @@ pub struct SqliteStore {
 /// How many records are removed in one piece of work, for which claims that came in meanwhile wait.
 const PURGED_AT_ONCE: usize = 128;
 
+/// Half of what SQLite allows a row to take.
+const MOST_OUTCOME: usize = 500_000_000;
+
 impl SqliteStore {
     /// A store in a file of its own, which is made if there is none.
     ///
@@ -204,6 +207,10 @@ impl Store for SqliteStore {
 
     fn subscribe(&self, id: &RecordId) -> Subscription {
         self.wakeups.subscribe(id, Duration::from_secs(1))
+    }
+
+    fn outcome_limit(&self) -> usize {
+        MOST_OUTCOME
     }
 }
 

@@ -110,4 +110,7 @@ impl Store for WatchedStore {
     fn subscribe(&self, id: &RecordId) -> Subscription {
         self.inner.subscribe(id)
     }
+    fn outcome_limit(&self) -> usize {
+        self.inner.outcome_limit()
+    }
 }

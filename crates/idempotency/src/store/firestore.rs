@@ -1,0 +1,386 @@
+mod client;
+mod document;
+mod error;
+mod query;
+mod seen;
+mod server_clock;
+mod step;
+
+use std::{
+    fmt,
+    time::{Duration, SystemTime},
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+pub use error::FirestoreError;
+
+use super::{Claim, Fenced, Hold, Resolution, Store, StoreError, Subscription, Wakeups};
+use crate::{Fingerprint, Phase, Record, RecordId, Token};
+use client::{Client, Failure};
+use document::{Base, Change, Found};
+use seen::{Seen, Sight};
+use step::{Look, Next};
+
+/// A store in Google's Firestore: several processes, and machines, serve the same clients.
+///
+/// ```no_run
+/// use idempotency::{FirestoreStore, Idempotency};
+///
+/// # async fn example() -> Result<(), idempotency::FirestoreError> {
+/// let idempotency = Idempotency::new(FirestoreStore::connect("my-project").await?);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Clones are handles on one store, over one connection that comes back by itself.
+///
+/// The time is the server's: leases and ttls count from when Firestore made the step, and end when it is asked
+/// after that. A first run costs two calls, one to claim and one to complete. A replay costs one where this process
+/// has met the key lately, as it has when the client comes back soon, and two otherwise.
+///
+/// # What it needs
+///
+/// A database in native mode named `(default)`, and the role `roles/datastore.user` for the application's default
+/// credentials. The records are the documents of the collection `idempotency_records`; nothing has to be made
+/// beforehand. For more than a few hundred new keys a second exempt the collection from what its queries do not
+/// need, because Firestore indexes each field unless told otherwise, and let it expire documents itself, because
+/// the sweep needs the index on `expires_at`:
+///
+/// ```text
+/// gcloud firestore indexes fields update '*' --collection-group=idempotency_records --disable-indexes
+/// gcloud firestore fields ttls update expires_at --collection-group=idempotency_records --enable-ttl
+/// ```
+///
+/// Documents stay for an hour longer than their records, or for a day or so with a policy. They are not replayed
+/// meanwhile.
+///
+/// # Limits
+///
+/// - A document holds a mebibyte, so an answer of more than a thousand kibibytes is not stored: it reaches its
+///   first client whole, and a retry is told that it was not.
+/// - Firestore tells nobody when a document changes, short of a stream for each. A duplicate that waits is woken at
+///   once in the process that runs the first, and looks four times a second elsewhere.
+#[derive(Clone)]
+pub struct FirestoreStore {
+    client: Client,
+    seen: Seen,
+    wakeups: Wakeups,
+}
+
+/// The longest outcome: a document of 1024 KiB less the other fields, with room for those of later versions.
+const MOST_OUTCOME: usize = 1000 * 1024;
+
+/// How often those look whom nobody wakes.
+const POLL_EVERY: Duration = Duration::from_millis(250);
+
+impl FirestoreStore {
+    /// A store in the project's default database.
+    ///
+    /// The environment says which: `FIRESTORE_EMULATOR_HOST`, such as `127.0.0.1:8080`, is an emulator, and
+    /// without it the application's default credentials are used for Google's own.
+    ///
+    /// # Errors
+    ///
+    /// If Firestore does not answer within ten seconds, or refuses the credentials, or has no such database.
+    pub async fn connect(project: &str) -> Result<Self, FirestoreError> {
+        Client::connect(project).await.map(Self::new)
+    }
+
+    /// A store in an emulator at this address, such as `127.0.0.1:8080`, whatever the environment says.
+    ///
+    /// # Errors
+    ///
+    /// If it does not answer.
+    pub async fn connect_to_emulator(project: &str, address: &str) -> Result<Self, FirestoreError> {
+        let client = Client::connect_to_emulator(project, address).await;
+        client.map(Self::new)
+    }
+
+    fn new(client: Client) -> Self {
+        Self {
+            client,
+            seen: Seen::default(),
+            wakeups: Wakeups::default(),
+        }
+    }
+
+    /// What the document of this hold must be, if it is remembered and can still be its owner's for certain.
+    fn remembered(&self, id: &RecordId, owner: &Token) -> Option<Base> {
+        match self.seen.get(id)? {
+            Sight::InFlight {
+                token,
+                lease_until,
+                update_time,
+            } if token == *owner && self.client.clock.now() < lease_until => {
+                Some(Base::UpdatedAt(update_time))
+            }
+            _ => None,
+        }
+    }
+
+    /// Wakes those who wait for this record in this process, if its hold has ended.
+    fn wake<T>(&self, id: &RecordId, fenced: &Fenced<T>) {
+        if matches!(fenced, Fenced::Done(_)) {
+            self.wakeups.wake(id);
+        }
+    }
+
+    /// Ends a hold with an outcome, under this token from now on.
+    async fn keep(
+        &self,
+        id: &RecordId,
+        owner: Token,
+        token: Token,
+        outcome: Bytes,
+        ttl: Duration,
+    ) -> Result<Fenced<SystemTime>, StoreError> {
+        if outcome.len() > MOST_OUTCOME {
+            return Err(StoreError::too_large(format!(
+                "{} bytes do not fit a document, {MOST_OUTCOME} do",
+                outcome.len()
+            )));
+        }
+        let change = Change::Complete {
+            token,
+            outcome,
+            ttl,
+        };
+        let first = self
+            .remembered(id, &owner)
+            .map(|base| (base, change.clone()));
+        let decide = |look: Look| match look.living() {
+            Some(found) if found.is_held_by(&owner) => {
+                Next::Change(Base::UpdatedAt(found.update_time), change.clone())
+            }
+            // The same again, whose answer was lost.
+            Some(found) if found.is_completed_by(&token) => {
+                Next::Answer(Fenced::Done(found.record.expires_at))
+            }
+            _ => Next::Answer(Fenced::Lost),
+        };
+        let made = |_: &Change, at| Fenced::Done(document::after(at, ttl));
+        let kept = self.step(id, first, decide, made).await?;
+        self.wake(id, &kept);
+        Ok(kept)
+    }
+
+    /// Ends a hold with nothing.
+    async fn free(&self, id: &RecordId, owner: Token) -> Result<Fenced<()>, StoreError> {
+        let first = self
+            .remembered(id, &owner)
+            .map(|base| (base, Change::Remove));
+        let decide = |look: Look| {
+            let tried = look.tried;
+            match look.living() {
+                Some(found) if found.is_held_by(&owner) => {
+                    Next::Change(Base::UpdatedAt(found.update_time), Change::Remove)
+                }
+                // It was there when this call began, and this call asked for its end.
+                None if tried => Next::Answer(Fenced::Done(())),
+                _ => Next::Answer(Fenced::Lost),
+            }
+        };
+        let freed = self
+            .step(id, first, decide, |_, _| Fenced::Done(()))
+            .await?;
+        self.wake(id, &freed);
+        Ok(freed)
+    }
+}
+
+#[async_trait]
+impl Store for FirestoreStore {
+    async fn claim(&self, hold: &Hold, fingerprint: &Fingerprint) -> Result<Claim, StoreError> {
+        let change = |attempt| Change::Claim {
+            hold: hold.clone(),
+            fingerprint: *fingerprint,
+            attempt,
+        };
+        // Most keys are new, and the others have mostly been met. Who guesses wrong makes one call more.
+        let first = match self.seen.get(&hold.id) {
+            None => Some((Base::Absent, change(1))),
+            Some(_) => None,
+        };
+        let decide = |look: Look| {
+            let Some(Found {
+                record,
+                update_time,
+            }) = look.found
+            else {
+                return Next::Change(Base::Absent, change(1));
+            };
+            let base = Base::UpdatedAt(update_time);
+            if record.expires_at <= look.now {
+                return Next::Change(base, change(1));
+            }
+            Next::Answer(match record.phase {
+                Phase::Completed { outcome } => Claim::Completed {
+                    fingerprint: record.fingerprint,
+                    outcome,
+                    expires_at: record.expires_at,
+                },
+                Phase::InFlight { .. } if record.token == hold.token => Claim::Won {
+                    attempt: record.attempt,
+                },
+                Phase::InFlight { lease_until }
+                    if lease_until <= look.now && record.fingerprint == *fingerprint =>
+                {
+                    return Next::Change(base, change(record.attempt.saturating_add(1)));
+                }
+                Phase::InFlight { .. } => Claim::InFlight {
+                    fingerprint: record.fingerprint,
+                },
+            })
+        };
+        let made = |change: &Change, _| match change {
+            Change::Claim { attempt, .. } => Claim::Won { attempt: *attempt },
+            _ => unreachable!("a claim makes no other change"),
+        };
+        self.step(&hold.id, first, decide, made).await
+    }
+
+    async fn renew(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
+        let change = Change::Renew { hold: hold.clone() };
+        let first = self
+            .remembered(&hold.id, &hold.token)
+            .map(|base| (base, change.clone()));
+        let decide = |look: Look| match look.living() {
+            Some(found) if found.is_held_by(&hold.token) => {
+                Next::Change(Base::UpdatedAt(found.update_time), change.clone())
+            }
+            _ => Next::Answer(Fenced::Lost),
+        };
+        let made = |_: &Change, _| Fenced::Done(());
+        self.step(&hold.id, first, decide, made).await
+    }
+
+    async fn complete(
+        &self,
+        hold: &Hold,
+        outcome: Bytes,
+    ) -> Result<Fenced<SystemTime>, StoreError> {
+        self.keep(&hold.id, hold.token, hold.token, outcome, hold.ttl)
+            .await
+    }
+
+    async fn release(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
+        self.free(&hold.id, hold.token).await
+    }
+
+    async fn inspect(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
+        let decide = |look: Look| Next::Answer(look.living().map(|found| found.record));
+        self.step(id, None, decide, |_, _| None).await
+    }
+
+    async fn list(
+        &self,
+        after: Option<&RecordId>,
+        limit: usize,
+    ) -> Result<Vec<Record>, StoreError> {
+        let mut after = after.copied();
+        let mut listed = Vec::new();
+        while listed.len() < limit {
+            let wanted = query::MOST_LISTED.min(limit - listed.len());
+            let query = query::behind(after.map(|id| self.name(&id)), wanted);
+            let (page, now) = self.client.query(query).await.map_err(unavailable)?;
+            let is_last = page.len() < wanted;
+            for document in page {
+                let id = document::record_id(&document.name)?;
+                let record = Found::read(&id, document)?.record;
+                after = Some(id);
+                listed.extend((record.expires_at > now).then_some(record));
+            }
+            if is_last {
+                break;
+            }
+        }
+        Ok(listed)
+    }
+
+    async fn resolve(
+        &self,
+        id: &RecordId,
+        seen: &Token,
+        resolution: Resolution,
+    ) -> Result<Fenced<()>, StoreError> {
+        match resolution {
+            Resolution::Release => self.free(id, *seen).await,
+            Resolution::Complete { outcome, ttl } => {
+                // A new token: the owner that was given up can complete nothing any more, not even "again".
+                let kept = self.keep(id, *seen, Token::random(), outcome, ttl).await?;
+                Ok(match kept {
+                    Fenced::Done(_) => Fenced::Done(()),
+                    Fenced::Lost => Fenced::Lost,
+                })
+            }
+        }
+    }
+
+    async fn purge_expired(&self, limit: usize) -> Result<usize, StoreError> {
+        let mut purged = 0;
+        while purged < limit {
+            let next = query::MOST_PURGED.min(limit - purged);
+            let query = query::deletable(self.client.clock.now(), next);
+            let page = match self.client.query(query).await {
+                Ok((page, _)) => page,
+                // There is no index, which is how to leave it all to Firestore's own policy.
+                Err(Failure::Conflict(status)) => {
+                    tracing::debug!(%status, "expired keys are not swept, for lack of an index");
+                    return Ok(purged);
+                }
+                Err(failure) => return Err(unavailable(failure)),
+            };
+            let found = page.len();
+            let removals = page.into_iter().filter_map(|document| {
+                let base = Base::UpdatedAt(document.update_time?);
+                Some(Change::Remove.write(document.name, base, SystemTime::UNIX_EPOCH))
+            });
+            let removals: Vec<_> = removals.collect();
+            if removals.is_empty() {
+                break;
+            }
+            let removed = self
+                .client
+                .write_each(removals)
+                .await
+                .map_err(unavailable)?;
+            purged += removed;
+            // Others sweep the same ones.
+            if removed == 0 || found < next {
+                break;
+            }
+        }
+        Ok(purged)
+    }
+
+    fn subscribe(&self, id: &RecordId) -> Subscription {
+        self.wakeups.subscribe(id, POLL_EVERY)
+    }
+
+    fn outcome_limit(&self) -> usize {
+        MOST_OUTCOME
+    }
+}
+
+impl fmt::Debug for FirestoreStore {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("FirestoreStore")
+            .field("database", &self.client.database())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Look {
+    /// The record, unless its time is over.
+    fn living(self) -> Option<Found> {
+        self.found
+            .filter(|found| found.record.expires_at > self.now)
+    }
+}
+
+fn unavailable(failure: Failure) -> StoreError {
+    StoreError::unavailable(failure.into_status())
+}

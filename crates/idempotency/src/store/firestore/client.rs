@@ -1,0 +1,283 @@
+//! The few calls of Firestore that the store is made of.
+
+use std::{
+    env,
+    time::{Duration, SystemTime},
+};
+
+use gcloud_sdk::{
+    GCP_DEFAULT_SCOPES, GoogleApi, GoogleAuthMiddleware, HeaderMap,
+    error::ErrorKind,
+    google::firestore::v1::{
+        BatchGetDocumentsRequest, BatchWriteRequest, CommitRequest, Document, RunQueryRequest,
+        StructuredQuery, Write, WriteResult, batch_get_documents_response,
+        firestore_client::FirestoreClient, run_query_request::QueryType,
+    },
+    google_cloud_auth::credentials::anonymous,
+    tonic::{Code, Status, Streaming},
+};
+use http::{HeaderValue, header};
+use rustls::crypto::{CryptoProvider, ring};
+use tokio::time::timeout;
+
+use super::{FirestoreError, document, server_clock::ServerClock};
+
+/// One database of one project.
+#[derive(Clone)]
+pub(super) struct Client {
+    api: FirestoreClient<GoogleAuthMiddleware>,
+    database: String,
+    pub(super) clock: ServerClock,
+}
+
+/// Why a call has no answer.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The document is not what the precondition says. Nothing was changed.
+    Conflict(Status),
+    /// Firestore may have done it or not, and may do it when asked again.
+    Unknown(Status),
+    /// Firestore will not do it, however often it is asked.
+    Refused(Status),
+}
+
+/// How long one call may take. A second try fits into what the engine grants the store.
+const MOST_PER_CALL: Duration = Duration::from_secs(2);
+
+/// How long the first call may take, which looks up names and credentials and opens the connection.
+const MOST_TO_CONNECT: Duration = Duration::from_secs(10);
+
+/// How long a query may take, which carries many documents.
+const MOST_PER_QUERY: Duration = Duration::from_secs(4);
+
+impl Client {
+    /// The project's default database: of the emulator that the environment names, else of Google.
+    pub(super) async fn connect(project: &str) -> Result<Self, FirestoreError> {
+        match env::var("FIRESTORE_EMULATOR_HOST") {
+            Ok(host) if !host.is_empty() => Self::connect_to_emulator(project, &host).await,
+            _ => {
+                let database = database(project)?;
+                // Where an application has two of these compiled in and chosen none, rustls panics.
+                if CryptoProvider::get_default().is_none() {
+                    // Only another thread that did the same a moment ago can make it fail.
+                    drop(ring::default_provider().install_default());
+                }
+                let connecting = GoogleApi::from_function_with_scopes(
+                    FirestoreClient::new,
+                    "https://firestore.googleapis.com",
+                    Some(database.clone()),
+                    GCP_DEFAULT_SCOPES.clone(),
+                );
+                Self::connected(database, connecting).await
+            }
+        }
+    }
+
+    /// The same of the emulator at this address, which asks for no credentials.
+    pub(super) async fn connect_to_emulator(
+        project: &str,
+        host: &str,
+    ) -> Result<Self, FirestoreError> {
+        let database = database(project)?;
+        // With this the emulator skips the security rules that it may have been given.
+        let mut headers = HeaderMap::new();
+        headers.insert(
+            header::AUTHORIZATION,
+            HeaderValue::from_static("Bearer owner"),
+        );
+        let connecting = GoogleApi::from_function_with_credentials_and_headers(
+            FirestoreClient::new,
+            format!("http://{host}"),
+            Some(database.clone()),
+            anonymous::Builder::new().build(),
+            headers,
+        );
+        Self::connected(database, connecting).await
+    }
+
+    async fn connected(
+        database: String,
+        connecting: impl Future<
+            Output = Result<
+                GoogleApi<FirestoreClient<GoogleAuthMiddleware>>,
+                gcloud_sdk::error::Error,
+            >,
+        >,
+    ) -> Result<Self, FirestoreError> {
+        let first_look = async {
+            let api = connecting.await.map_err(|error| match error.into_kind() {
+                // Its causes say what the library's own error leaves out.
+                ErrorKind::GrpcStatus(error) => FirestoreError::unreachable(error),
+                kind => FirestoreError::unreachable(gcloud_sdk::error::Error::from(kind)),
+            })?;
+            let client = Self {
+                api: api.get(),
+                database,
+                clock: ServerClock::default(),
+            };
+            // Tells whether the credentials are good, and what time it is there.
+            client
+                .get_within(MOST_TO_CONNECT, client.name("0"))
+                .await
+                .map_err(|failure| FirestoreError::unreachable(failure.into_status()))?;
+            Ok(client)
+        };
+        timeout(MOST_TO_CONNECT, first_look)
+            .await
+            .unwrap_or_else(|elapsed| Err(FirestoreError::unreachable(elapsed)))
+    }
+
+    pub(super) fn database(&self) -> &str {
+        &self.database
+    }
+
+    /// The full name of a record's document.
+    pub(super) fn name(&self, id: &str) -> String {
+        format!("{}/documents/{}/{id}", self.database, document::COLLECTION)
+    }
+
+    /// The document, if there is one, and when that was so.
+    pub(super) async fn get(
+        &self,
+        name: String,
+    ) -> Result<(Option<Document>, SystemTime), Failure> {
+        self.get_within(MOST_PER_CALL, name).await
+    }
+
+    async fn get_within(
+        &self,
+        most: Duration,
+        name: String,
+    ) -> Result<(Option<Document>, SystemTime), Failure> {
+        // The plain call to get a document does not say what time it is.
+        let request = BatchGetDocumentsRequest {
+            database: self.database.clone(),
+            documents: vec![name],
+            ..Default::default()
+        };
+        let mut api = self.api.clone();
+        let answers = within(most, async {
+            all(api.batch_get_documents(request).await?.into_inner()).await
+        });
+        for answer in answers.await? {
+            let read_time = self.clock.observe(answer.read_time);
+            match (answer.result, read_time) {
+                (Some(batch_get_documents_response::Result::Found(document)), Some(now)) => {
+                    return Ok((Some(document), now));
+                }
+                (Some(batch_get_documents_response::Result::Missing(_)), Some(now)) => {
+                    return Ok((None, now));
+                }
+                _ => {}
+            }
+        }
+        Err(Failure::Unknown(Status::unknown(
+            "neither found nor missing",
+        )))
+    }
+
+    /// Makes one change, and returns what Firestore says of it.
+    pub(super) async fn write(&self, write: Write) -> Result<WriteResult, Failure> {
+        let request = CommitRequest {
+            database: self.database.clone(),
+            writes: vec![write],
+            ..Default::default()
+        };
+        let mut api = self.api.clone();
+        let committed = within(MOST_PER_CALL, api.commit(request)).await?;
+        let mut committed = committed.into_inner();
+        self.clock.observe(committed.commit_time);
+        committed
+            .write_results
+            .pop()
+            .ok_or_else(|| Failure::Unknown(Status::unknown("a write without a result")))
+    }
+
+    /// Makes each of these changes, or not, and returns how many were made.
+    pub(super) async fn write_each(&self, writes: Vec<Write>) -> Result<usize, Failure> {
+        let request = BatchWriteRequest {
+            database: self.database.clone(),
+            writes,
+            ..Default::default()
+        };
+        let mut api = self.api.clone();
+        let written = within(MOST_PER_QUERY, api.batch_write(request)).await?;
+        let made = |code: i32| Code::from_i32(code) == Code::Ok;
+        let statuses = written.into_inner().status;
+        Ok(statuses.iter().filter(|status| made(status.code)).count())
+    }
+
+    /// The documents that a query finds, and when it found them.
+    pub(super) async fn query(
+        &self,
+        query: StructuredQuery,
+    ) -> Result<(Vec<Document>, SystemTime), Failure> {
+        let request = RunQueryRequest {
+            parent: format!("{}/documents", self.database),
+            query_type: Some(QueryType::StructuredQuery(query)),
+            ..Default::default()
+        };
+        let mut api = self.api.clone();
+        let answers = within(MOST_PER_QUERY, async {
+            all(api.run_query(request).await?.into_inner()).await
+        });
+        let mut found = Vec::new();
+        let mut now = None;
+        for answer in answers.await? {
+            now = self.clock.observe(answer.read_time).or(now);
+            found.extend(answer.document);
+        }
+        Ok((found, now.unwrap_or_else(|| self.clock.now())))
+    }
+}
+
+impl Failure {
+    pub(super) fn into_status(self) -> Status {
+        match self {
+            Self::Conflict(status) | Self::Unknown(status) | Self::Refused(status) => status,
+        }
+    }
+}
+
+impl From<Status> for Failure {
+    fn from(status: Status) -> Self {
+        match status.code() {
+            Code::AlreadyExists | Code::FailedPrecondition | Code::NotFound => {
+                Self::Conflict(status)
+            }
+            Code::Aborted
+            | Code::Cancelled
+            | Code::DeadlineExceeded
+            | Code::Internal
+            | Code::ResourceExhausted
+            | Code::Unavailable
+            | Code::Unknown => Self::Unknown(status),
+            _ => Self::Refused(status),
+        }
+    }
+}
+
+fn database(project: &str) -> Result<String, FirestoreError> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-.:_".contains(&byte);
+    match !project.is_empty() && project.bytes().all(allowed) {
+        true => Ok(format!("projects/{project}/databases/(default)")),
+        false => Err(FirestoreError::Project),
+    }
+}
+
+async fn within<T>(
+    most: Duration,
+    call: impl Future<Output = Result<T, Status>>,
+) -> Result<T, Failure> {
+    let answer = timeout(most, call).await;
+    let answer = answer.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer in time")));
+    Ok(answer?)
+}
+
+async fn all<T>(mut stream: Streaming<T>) -> Result<Vec<T>, Status> {
+    let mut messages = Vec::new();
+    while let Some(message) = stream.message().await? {
+        messages.push(message);
+    }
+    Ok(messages)
+}

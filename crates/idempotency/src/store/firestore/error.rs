@@ -1,0 +1,37 @@
+use std::{error::Error, fmt, sync::Arc};
+
+/// Why a [`FirestoreStore`](super::FirestoreStore) cannot be had.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum FirestoreError {
+    /// What should be the id of a project is none.
+    Project,
+    /// Firestore does not answer, or not to these credentials, or the project has no database.
+    Unreachable(Arc<dyn Error + Send + Sync>),
+}
+
+impl FirestoreError {
+    pub(super) fn unreachable(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Unreachable(source.into().into())
+    }
+}
+
+impl fmt::Display for FirestoreError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Project => {
+                "the id of a Google Cloud project has letters, digits and hyphens, such as my-project"
+            }
+            Self::Unreachable(_) => "Firestore cannot be used",
+        })
+    }
+}
+
+impl Error for FirestoreError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Project => None,
+            Self::Unreachable(source) => Some(source.as_ref()),
+        }
+    }
+}

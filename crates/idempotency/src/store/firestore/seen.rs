@@ -1,0 +1,70 @@
+//! What this process remembers of records, so that it asks Firestore less. All of it may be out of date.
+
+use std::{collections::HashMap, sync::Arc, time::SystemTime};
+
+use gcloud_sdk::prost_types::Timestamp;
+use parking_lot::Mutex;
+
+use super::document::Found;
+use crate::{Phase, RecordId, Token};
+
+/// The records that were met lately, a bounded number of them.
+#[derive(Clone, Default)]
+pub(super) struct Seen(Arc<Mutex<Generations>>);
+
+/// What a record was when it was met.
+#[derive(Clone, Copy)]
+pub(super) enum Sight {
+    /// Somebody's hold.
+    InFlight {
+        token: Token,
+        lease_until: SystemTime,
+        update_time: Timestamp,
+    },
+    /// Anything else that is there.
+    Ended,
+}
+
+/// What is not met again until this many others are, and as many again, is forgotten. Two megabytes in all.
+const MOST: usize = 8192;
+
+#[derive(Default)]
+struct Generations {
+    new: HashMap<RecordId, Sight>,
+    old: HashMap<RecordId, Sight>,
+}
+
+impl Seen {
+    pub(super) fn get(&self, id: &RecordId) -> Option<Sight> {
+        let generations = self.0.lock();
+        let sight = generations.new.get(id).or_else(|| generations.old.get(id));
+        sight.copied()
+    }
+
+    /// Takes note of what is there, or that nothing is.
+    pub(super) fn put(&self, id: &RecordId, sight: Option<Sight>) {
+        let mut generations = self.0.lock();
+        generations.old.remove(id);
+        let Some(sight) = sight else {
+            generations.new.remove(id);
+            return;
+        };
+        if generations.new.len() >= MOST && !generations.new.contains_key(id) {
+            generations.old = std::mem::take(&mut generations.new);
+        }
+        generations.new.insert(*id, sight);
+    }
+}
+
+impl From<&Found> for Sight {
+    fn from(found: &Found) -> Self {
+        match found.record.phase {
+            Phase::InFlight { lease_until } => Self::InFlight {
+                token: found.record.token,
+                lease_until,
+                update_time: found.update_time,
+            },
+            Phase::Completed { .. } => Self::Ended,
+        }
+    }
+}

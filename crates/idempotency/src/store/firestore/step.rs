@@ -1,0 +1,143 @@
+//! One step of a record: look, decide, change it if it is still what was seen, and otherwise look again.
+
+use std::time::{Duration, SystemTime};
+
+use gcloud_sdk::{google::firestore::v1::value::ValueType, tonic::Status};
+use tokio::time::{Instant, sleep};
+
+use super::{
+    FirestoreStore,
+    client::Failure,
+    document::{self, Base, Change, Found},
+    seen::Sight,
+};
+use crate::{RecordId, StoreError};
+
+/// What there is, for a verb to decide on.
+pub(super) struct Look {
+    pub(super) found: Option<Found>,
+    /// The server's time when that was found.
+    pub(super) now: SystemTime,
+    /// Whether the change may have been made already, by a try whose answer was lost.
+    pub(super) tried: bool,
+}
+
+/// What a verb makes of it.
+pub(super) enum Next<T> {
+    Answer(T),
+    Change(Base, Change),
+}
+
+/// No call begins after this long, so that the last one ends before the engine stops waiting.
+const PATIENCE: Duration = Duration::from_millis(2500);
+
+/// Between two tries, from the second failure on, and doubled each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+const LONGEST_PAUSE: Duration = Duration::from_millis(320);
+
+impl FirestoreStore {
+    /// Takes a step: `first` is a change to begin with, for which there is no need to look. Firestore refuses it
+    /// if the record is not what it is based on.
+    ///
+    /// It ends with the answer of `decide`, or with that of `made`, which is told when the server made the
+    /// change. Who cannot come to an end in time is told that the store is not available.
+    pub(super) async fn step<T>(
+        &self,
+        id: &RecordId,
+        first: Option<(Base, Change)>,
+        decide: impl Fn(Look) -> Next<T>,
+        made: impl Fn(&Change, SystemTime) -> T,
+    ) -> Result<T, StoreError> {
+        let give_up = Instant::now() + PATIENCE;
+        let mut pause = Duration::ZERO;
+        let mut tried = false;
+        let mut next = first;
+        loop {
+            let failure = match next.take() {
+                Some((base, change)) => match self.change(id, base, change.clone()).await {
+                    Ok(at) => return Ok(made(&change, at)),
+                    Err(failure) => {
+                        tried |= matches!(failure, Failure::Unknown(_));
+                        failure
+                    }
+                },
+                None => match self.look(id).await? {
+                    Ok((found, now)) => match decide(Look { found, now, tried }) {
+                        Next::Answer(answer) => return Ok(answer),
+                        Next::Change(base, change) => {
+                            next = Some((base, change));
+                            continue;
+                        }
+                    },
+                    Err(failure) => failure,
+                },
+            };
+            let status = match failure {
+                Failure::Refused(status) => return Err(StoreError::unavailable(status)),
+                Failure::Conflict(status) | Failure::Unknown(status) => status,
+            };
+            if Instant::now() + pause >= give_up {
+                return Err(StoreError::unavailable(status));
+            }
+            sleep(pause).await;
+            pause = (2 * pause).clamp(FIRST_PAUSE, LONGEST_PAUSE);
+        }
+    }
+
+    /// The record as it is, and when. A document that cannot be read is an error of its own.
+    pub(super) async fn look(
+        &self,
+        id: &RecordId,
+    ) -> Result<Result<(Option<Found>, SystemTime), Failure>, StoreError> {
+        let (document, now) = match self.client.get(self.name(id)).await {
+            Ok(answer) => answer,
+            // A document that is not there is no error, so this is about the database.
+            Err(Failure::Conflict(status)) => return Ok(Err(Failure::Refused(status))),
+            Err(failure) => return Ok(Err(failure)),
+        };
+        let found = document.map(|document| Found::read(id, document));
+        let found = found.transpose()?;
+        self.seen.put(id, found.as_ref().map(Sight::from));
+        Ok(Ok((found, now)))
+    }
+
+    /// Makes a change, and returns when the server did.
+    async fn change(
+        &self,
+        id: &RecordId,
+        base: Base,
+        change: Change,
+    ) -> Result<SystemTime, Failure> {
+        let held = match &change {
+            Change::Claim { hold, .. } | Change::Renew { hold } => Some(hold.clone()),
+            Change::Complete { .. } | Change::Remove => None,
+        };
+        let removes = matches!(change, Change::Remove);
+        let write = change.write(self.name(id), base, self.client.clock.now());
+        let result = self.client.write(write).await?;
+        if removes {
+            self.seen.put(id, None);
+            return Ok(self.client.clock.now());
+        }
+        let stepped_at = result.transform_results.into_iter().next();
+        let (Some(ValueType::TimestampValue(stepped_at)), Some(update_time)) = (
+            stepped_at.and_then(|value| value.value_type),
+            result.update_time,
+        ) else {
+            return Err(Failure::Unknown(Status::unknown("a change without a time")));
+        };
+        let stepped_at = SystemTime::try_from(stepped_at)
+            .map_err(|error| Failure::Unknown(Status::unknown(error.to_string())))?;
+        let sight = held.map_or(Sight::Ended, |hold| Sight::InFlight {
+            token: hold.token,
+            lease_until: document::after(stepped_at, hold.lease),
+            update_time,
+        });
+        self.seen.put(id, Some(sight));
+        Ok(stepped_at)
+    }
+
+    pub(super) fn name(&self, id: &RecordId) -> String {
+        self.client.name(&document::id(id))
+    }
+}

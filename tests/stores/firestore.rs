@@ -1,0 +1,62 @@
+//! `FirestoreStore` on Google's emulator.
+
+mod calls;
+mod documents;
+mod failures;
+mod processes;
+mod records;
+mod tap;
+
+use std::{
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use idempotency::{Fingerprint, FirestoreStore, Hold, RecordId, Token};
+use tests::servers::firestore::FirestoreEmulator;
+
+use crate::contract::{Opened, the_store_keeps_the_contract};
+use documents::Documents;
+
+the_store_keeps_the_contract!(open);
+
+/// A store without records in the emulator that all tests share.
+pub(crate) async fn open() -> Option<Opened> {
+    let emulator = FirestoreEmulator::shared()?;
+    let project = unused_project();
+    let store = connect(emulator, &project).await;
+    let documents = Documents::new(&emulator.address(), &project);
+    Some(Opened::new(store, move |time| documents.set_back(time)))
+}
+
+async fn connect(emulator: &FirestoreEmulator, project: &str) -> FirestoreStore {
+    FirestoreStore::connect_to_emulator(project, &emulator.address())
+        .await
+        .expect("a store")
+}
+
+/// The emulator makes a project when it is named.
+fn unused_project() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!("test-{}", NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// A hold on a key that nobody has used, long enough for a slow machine.
+fn hold() -> Hold {
+    let mut id = [0; 32];
+    id[..16].copy_from_slice(Token::random().as_bytes());
+    hold_on(RecordId::from_bytes(id))
+}
+
+fn hold_on(id: RecordId) -> Hold {
+    Hold {
+        id,
+        token: Token::random(),
+        lease: Duration::from_secs(60),
+        ttl: Duration::from_secs(3600),
+    }
+}
+
+fn request(content: &str) -> Fingerprint {
+    Fingerprint::of([content.as_bytes()])
+}

@@ -1,0 +1,67 @@
+//! What a step costs, counted on the wire.
+
+use bytes::Bytes;
+use idempotency::{Claim, Fenced, FirestoreStore, Store};
+use tests::servers::firestore::FirestoreEmulator;
+
+use super::{hold, hold_on, request, tap::Tap, unused_project};
+
+async fn connect(project: &str, tap: &Tap) -> FirestoreStore {
+    let store = FirestoreStore::connect_to_emulator(project, &tap.address()).await;
+    assert_eq!(tap.calls(), 1, "a look whether anybody answers");
+    store.expect("a store")
+}
+
+#[tokio::test]
+async fn a_first_run_costs_two_calls_and_a_replay_one() {
+    let Some(emulator) = FirestoreEmulator::shared() else {
+        return;
+    };
+    let (project, tap) = (unused_project(), Tap::start(emulator).await);
+    let store = connect(&project, &tap).await;
+    let (owner, asked) = (hold(), request("book"));
+
+    let won = store.claim(&owner, &asked).await;
+    assert_eq!(won.ok(), Some(Claim::Won { attempt: 1 }));
+    assert_eq!(tap.calls(), 1, "a claim");
+    assert_eq!(store.renew(&owner).await.ok(), Some(Fenced::Done(())));
+    assert_eq!(tap.calls(), 1, "a renewal");
+    let done = store.complete(&owner, Bytes::from_static(b"booked")).await;
+    assert!(matches!(done, Ok(Fenced::Done(_))), "{done:?}");
+    assert_eq!(tap.calls(), 1, "a completion");
+    for _ in 0..2 {
+        let replay = store.claim(&hold_on(owner.id), &asked).await;
+        assert!(matches!(replay, Ok(Claim::Completed { .. })), "{replay:?}");
+        assert_eq!(tap.calls(), 1, "a replay");
+    }
+
+    // Where nobody has met the key it is taken for new.
+    let elsewhere = connect(&project, &tap).await;
+    for calls in [2, 1, 1] {
+        let replay = elsewhere.claim(&hold_on(owner.id), &asked).await;
+        assert!(matches!(replay, Ok(Claim::Completed { .. })), "{replay:?}");
+        assert_eq!(tap.calls(), calls, "a replay elsewhere");
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_fails_costs_two_calls_and_a_duplicate_one() {
+    let Some(emulator) = FirestoreEmulator::shared() else {
+        return;
+    };
+    let (project, tap) = (unused_project(), Tap::start(emulator).await);
+    let store = connect(&project, &tap).await;
+    let (owner, asked) = (hold(), request("book"));
+
+    for _ in 0..2 {
+        let won = store.claim(&owner, &asked).await;
+        assert_eq!(won.ok(), Some(Claim::Won { attempt: 1 }));
+        assert_eq!(tap.calls(), 1, "a claim");
+        let duplicate = store.claim(&hold_on(owner.id), &asked).await;
+        let running = Claim::InFlight { fingerprint: asked };
+        assert_eq!(duplicate.ok(), Some(running));
+        assert_eq!(tap.calls(), 1, "a duplicate");
+        assert_eq!(store.release(&owner).await.ok(), Some(Fenced::Done(())));
+        assert_eq!(tap.calls(), 1, "a release");
+    }
+}

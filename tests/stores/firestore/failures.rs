@@ -1,0 +1,188 @@
+//! An emulator that is stopped, slow or cut off.
+
+use std::{
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use idempotency::{
+    Claim, Fenced, FirestoreStore, Idempotency, IdempotencyKey, Phase, Refusal, Run, RunError,
+    Scope, Store, StoreErrorKind, Token,
+};
+use tests::servers::firestore::FirestoreEmulator;
+use tokio::sync::Notify;
+
+use super::{connect, documents::Documents, hold, hold_on, request, tap::Tap, unused_project};
+
+// behaviour 130
+// race 57
+#[tokio::test]
+async fn nothing_runs_while_the_server_is_down_and_it_works_again_when_it_is_back() {
+    let Some(emulator) = FirestoreEmulator::start() else {
+        return;
+    };
+    let store = connect(&emulator, &unused_project()).await;
+    let idempotency = Idempotency::new(store.clone());
+    let runs = Arc::new(AtomicUsize::new(0));
+    let run = async || {
+        let (scope, key) = (Scope::principal("ann"), IdempotencyKey::new("one"));
+        let runs = Arc::clone(&runs);
+        let work = async move { Ok::<_, ()>(runs.fetch_add(1, Ordering::SeqCst) + 1) };
+        let key = key.expect("a key");
+        idempotency.run(&scope, &key, request("book"), work).await
+    };
+
+    emulator.stop();
+    let refused = run().await;
+    let Err(RunError::Refused(Refusal::Store(error))) = refused else {
+        panic!("the store is not there, and the run is {refused:?}");
+    };
+    assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+    assert_eq!(runs.load(Ordering::SeqCst), 0);
+
+    emulator.start_again();
+    assert!(matches!(run().await, Ok(Run::Executed(1))));
+    assert!(matches!(run().await, Ok(Run::Replayed(1))));
+}
+
+// race 5, 23
+#[tokio::test]
+async fn a_claim_that_was_too_slow_is_recognised_when_it_is_repeated() {
+    let Some(emulator) = FirestoreEmulator::start() else {
+        return;
+    };
+    let store = connect(&emulator, &unused_project()).await;
+    let (owner, asked) = (hold(), request("book"));
+
+    emulator.pause();
+    let refused = store.claim(&owner, &asked).await;
+    let kind = refused.map_err(|error| error.kind());
+    assert_eq!(kind, Err(StoreErrorKind::Unavailable));
+    emulator.resume();
+
+    // The first one may have been made meanwhile, or may be made yet.
+    for _ in 0..2 {
+        let won = store.claim(&owner, &asked).await;
+        assert_eq!(won.ok(), Some(Claim::Won { attempt: 1 }));
+    }
+    let duplicate = store.claim(&hold_on(owner.id), &asked).await;
+    let running = Claim::InFlight { fingerprint: asked };
+    assert_eq!(duplicate.ok(), Some(running));
+}
+
+// race 5, 23
+#[tokio::test]
+async fn a_step_whose_answer_is_lost_is_recognised_and_not_taken_twice() {
+    let Some(emulator) = FirestoreEmulator::shared() else {
+        return;
+    };
+    let (project, tap) = (unused_project(), Tap::start(emulator).await);
+    let documents = Documents::new(&emulator.address(), &project);
+    let store = FirestoreStore::connect_to_emulator(&project, &tap.address()).await;
+    let store = store.expect("a store");
+    let (first, asked) = (hold(), request("book"));
+
+    tap.mute_after(0);
+    let made = documents.until(|record| record.is_some());
+    let won = lost(&tap, store.claim(&first, &asked), made).await;
+    assert_eq!(won.ok(), Some(Claim::Won { attempt: 1 }));
+
+    // A take-over looks first, and counts once.
+    documents.set_back(first.lease);
+    let second = hold_on(first.id);
+    tap.mute_after(1);
+    let made = documents.until(|record| record.is_some_and(|(_, token)| token == second.token));
+    let won = lost(&tap, store.claim(&second, &asked), made).await;
+    assert_eq!(won.ok(), Some(Claim::Won { attempt: 2 }));
+
+    tap.mute_after(0);
+    let completing = store.complete(&second, Bytes::from_static(b"booked"));
+    let done = lost(&tap, completing, documents.until(is_completed)).await;
+    let record = store.inspect(&first.id).await.expect("an inspection");
+    let record = record.expect("the record");
+    assert_eq!(done.ok(), Some(Fenced::Done(record.expires_at)));
+    let outcome = Bytes::from_static(b"booked");
+    assert_eq!(record.phase, Phase::Completed { outcome });
+}
+
+// race 5
+#[tokio::test]
+async fn a_release_whose_answer_is_lost_is_done() {
+    let Some(emulator) = FirestoreEmulator::shared() else {
+        return;
+    };
+    let (project, tap) = (unused_project(), Tap::start(emulator).await);
+    let documents = Documents::new(&emulator.address(), &project);
+    let store = FirestoreStore::connect_to_emulator(&project, &tap.address()).await;
+    let store = store.expect("a store");
+    let owner = hold();
+    let won = store.claim(&owner, &request("book")).await;
+    assert_eq!(won.ok(), Some(Claim::Won { attempt: 1 }));
+
+    tap.mute_after(0);
+    let made = documents.until(|record| record.is_none());
+    let released = lost(&tap, store.release(&owner), made).await;
+    assert_eq!(released.ok(), Some(Fenced::Done(())));
+    assert_eq!(store.release(&owner).await.ok(), Some(Fenced::Lost));
+}
+
+/// Takes the step without hearing that it was made, until the connection is cut.
+async fn lost<T>(tap: &Tap, step: impl Future<Output = T>, made: impl Future<Output = ()>) -> T {
+    let mut step = pin!(step);
+    tokio::select! {
+        _ = &mut step => panic!("the answer was not lost"),
+        () = made => tap.cut(),
+    }
+    step.await
+}
+
+fn is_completed(record: Option<(String, Token)>) -> bool {
+    record.is_some_and(|(phase, _)| phase == "completed")
+}
+
+// behaviour 131
+// race 9, 15
+#[tokio::test]
+async fn an_answer_that_cannot_be_stored_is_given_and_stored_when_the_server_is_back() {
+    let Some(emulator) = FirestoreEmulator::shared() else {
+        return;
+    };
+    let (project, tap) = (unused_project(), Tap::start(emulator).await);
+    let documents = Documents::new(&emulator.address(), &project);
+    let store = FirestoreStore::connect_to_emulator(&project, &tap.address()).await;
+    let idempotency = Idempotency::new(store.expect("a store"));
+    let (scope, key) = (
+        Scope::principal("ann"),
+        IdempotencyKey::new("one").expect("a key"),
+    );
+
+    let (running, down) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let work = {
+        let (running, down) = (Arc::clone(&running), Arc::clone(&down));
+        async move {
+            running.notify_one();
+            down.notified().await;
+            Ok::<_, ()>("booked".to_owned())
+        }
+    };
+    let cut = async {
+        running.notified().await;
+        tap.take_down();
+        down.notify_one();
+    };
+    let first = idempotency.run(&scope, &key, request("book"), work);
+    let (first, ()) = tokio::join!(first, cut);
+    assert!(matches!(first, Ok(Run::Executed(value)) if value == "booked"));
+    let phase = documents.only().await.map(|(phase, _)| phase);
+    assert_eq!(phase.as_deref(), Some("in flight"));
+
+    tap.put_up();
+    documents.until(is_completed).await;
+    let again = async { Ok::<_, ()>("booked again".to_owned()) };
+    let again = idempotency.run(&scope, &key, request("book"), again).await;
+    assert!(matches!(again, Ok(Run::Replayed(value)) if value == "booked"));
+}

@@ -1,0 +1,237 @@
+//! Processes of `core-api` that share one Firestore.
+
+use std::time::Duration;
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use tests::servers::firestore::FirestoreEmulator;
+use tokio::task::JoinSet;
+
+use super::{documents::Documents, unused_project};
+use crate::service::{Answer, Service, send};
+
+/// Longer than the lease of a request, and much shorter than its ttl.
+const PAST_THE_LEASE: Duration = Duration::from_secs(60);
+
+/// A project, and how a process finds it.
+struct Place {
+    url: String,
+    address: String,
+    documents: Documents,
+}
+
+impl Place {
+    fn new(emulator: &FirestoreEmulator) -> Self {
+        let project = unused_project();
+        Self {
+            url: format!("firestore://{project}"),
+            address: emulator.address(),
+            documents: Documents::new(&emulator.address(), &project),
+        }
+    }
+
+    fn variables(&self) -> [(&str, &str); 1] {
+        [("FIRESTORE_EMULATOR_HOST", &self.address)]
+    }
+
+    /// A process whose bookings and keys are there.
+    fn start(&self) -> Service {
+        Service::start_with(&["--database", &self.url], &self.variables())
+    }
+
+    /// A process whose keys are there, and whose bookings are its own.
+    fn start_for_keys(&self) -> Service {
+        Service::start_with(&keys_there(&self.url), &self.variables())
+    }
+}
+
+// behaviour 73, 76, 80
+// race 1, 23
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_forty_equal_requests_to_two_processes_one_books() {
+    let Some(emulator) = FirestoreEmulator::shared() else {
+        return;
+    };
+    let place = Place::new(emulator);
+    let (one, other) = (place.start(), place.start());
+    let mut requests = JoinSet::new();
+    for number in 0..40 {
+        let service = if number % 2 == 0 { &one } else { &other };
+        // Half of them wait.
+        let patience = if number % 4 < 2 { "wait=10" } else { "wait=0" };
+        requests.spawn(send(service.booking("ann-1").header("Prefer", patience)));
+    }
+    let answers = requests.join_all().await;
+    let first: Vec<&Answer> = answers
+        .iter()
+        .filter(|answer| answer.status == StatusCode::CREATED && !answer.is_replayed)
+        .collect();
+    assert_eq!(first.len(), 1, "{answers:?}");
+    for answer in &answers {
+        match answer.status {
+            StatusCode::CREATED => assert_eq!(answer.body, first[0].body),
+            StatusCode::CONFLICT => assert!(!answer.is_replayed),
+            _ => panic!("201 or 409, and not {answer:?}"),
+        }
+    }
+    for service in [&one, &other] {
+        assert_eq!(service.bookings().await, 1);
+        let replay = send(service.booking("ann-1")).await;
+        assert!(replay.is_replayed);
+        assert_eq!(replay.body, first[0].body);
+    }
+}
+
+// behaviour 79, 128
+// race 16
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_a_killed_process_had_begun_is_taken_over_once_its_lease_is_over() {
+    let Some(emulator) = FirestoreEmulator::shared() else {
+        return;
+    };
+    let place = Place::new(emulator);
+    let (killed, other) = (place.start(), place.start());
+    let cut_off = killed.booking("ann-1").header("X-Fault-Delay-Ms", 600_000);
+    let cut_off = tokio::spawn(cut_off.send());
+    place.documents.one_is_taken().await;
+    drop(killed);
+    assert!(cut_off.await.expect("the request").is_err());
+
+    assert_eq!(send(other.booking("ann-1")).await.status, StatusCode::CONFLICT);
+    assert_eq!(other.bookings().await, 0);
+    place.documents.set_back(PAST_THE_LEASE);
+    let taken_over = send(other.booking("ann-1")).await;
+    assert_eq!(taken_over.status, StatusCode::CREATED);
+    assert!(!taken_over.is_replayed);
+    assert!(send(other.booking("ann-1")).await.is_replayed);
+    assert_eq!(other.bookings().await, 1);
+}
+
+// behaviour 129
+// race 6, 14
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_process_that_was_paused_past_its_lease_stores_nothing() {
+    let Some(emulator) = FirestoreEmulator::shared() else {
+        return;
+    };
+    let place = Place::new(emulator);
+    let (paused, other) = (place.start_for_keys(), place.start_for_keys());
+    // Long enough for it to be stopped first.
+    let late = paused.booking("ann-1").header("X-Fault-Delay-Ms", 3_000);
+    let late = tokio::spawn(send(late));
+    place.documents.one_is_taken().await;
+    paused.signal("STOP");
+    place.documents.set_back(PAST_THE_LEASE);
+    let taken_over = send(other.booking("ann-1")).await;
+    assert_eq!(taken_over.status, StatusCode::CREATED);
+    assert!(!taken_over.is_replayed);
+
+    paused.signal("CONT");
+    // Its own answer is nobody's: the client gets that of the process that took over.
+    let late = late.await.expect("the request");
+    assert!(late.is_replayed, "{late:?}");
+    assert_eq!(late.body, taken_over.body);
+    for service in [&paused, &other] {
+        let replay = send(service.booking("ann-1")).await;
+        assert!(replay.is_replayed);
+        assert_eq!(replay.body, taken_over.body);
+    }
+}
+
+// behaviour 113
+// race 25
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_process_whose_clock_is_ahead_takes_nothing_over_early() {
+    let Some(emulator) = FirestoreEmulator::shared() else {
+        return;
+    };
+    let place = Place::new(emulator);
+    let Some(ahead) = Service::start_a_day_ahead(&keys_there(&place.url), &place.variables()).await else {
+        return;
+    };
+    let punctual = place.start_for_keys();
+    let running = punctual.booking("ann-1").header("X-Fault-Delay-Ms", 1_000);
+    let running = tokio::spawn(send(running));
+    place.documents.one_is_taken().await;
+    let early = send(ahead.booking("ann-1")).await;
+    assert_eq!(early.status, StatusCode::CONFLICT);
+    let answer = running.await.expect("the request");
+    assert_eq!(answer.status, StatusCode::CREATED);
+    // A ttl, too, is not over earlier for it, nor later for what it has stored itself.
+    let replay = send(ahead.booking("ann-1")).await;
+    assert!(replay.is_replayed, "{replay:?}");
+    let day = Duration::from_secs(24 * 3600);
+    for service in [&ahead, &punctual] {
+        let first = send(ahead.booking("ann-2")).await;
+        assert_eq!(
+            (first.status, first.is_replayed),
+            (StatusCode::CREATED, false)
+        );
+        place.documents.set_back(day - PAST_THE_LEASE);
+        assert!(send(service.booking("ann-2")).await.is_replayed);
+        place.documents.set_back(day);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn bookings_in_firestore_are_listed_changed_and_removed_by_every_process() {
+    let Some(emulator) = FirestoreEmulator::shared() else {
+        return;
+    };
+    let place = Place::new(emulator);
+    let (one, other) = (place.start(), place.start());
+    let mut ids = Vec::new();
+    for key in ["ann-1", "ann-2", "ann-3"] {
+        let booked = send(one.booking(key)).await;
+        assert_eq!(booked.status, StatusCode::CREATED, "{booked:?}");
+        ids.push(id(&read(&booked)));
+    }
+    let list = async |query: &str| {
+        let listed = send(other.request(Method::GET, &format!("/bookings{query}"))).await;
+        let listed = read(&listed);
+        let listed = listed.as_array().expect("bookings");
+        listed.iter().map(id).collect::<Vec<_>>()
+    };
+    let newest_first: Vec<_> = ids.iter().rev().cloned().collect();
+    assert_eq!(list("").await, newest_first);
+    assert_eq!(list("?limit=2").await, newest_first[..2]);
+    let behind = format!("?limit=2&after={}", newest_first[1]);
+    assert_eq!(list(&behind).await, newest_first[2..]);
+
+    let path = format!("/bookings/{}", ids[0]);
+    let before = read(&send(one.request(Method::GET, &path)).await);
+    let change = json!({ "customer_name": "Bob", "status": "cancelled" });
+    let change = other.request(Method::PATCH, &path).json(&change);
+    let changed = send(change).await;
+    let mut expected = before;
+    expected["customer_name"] = "Bob".into();
+    expected["status"] = "cancelled".into();
+    assert_eq!(read(&changed), expected);
+    let shown = send(one.request(Method::GET, &path)).await;
+    assert_eq!(read(&shown), expected);
+
+    let removed = send(other.request(Method::DELETE, &path)).await;
+    assert_eq!(removed.status, StatusCode::NO_CONTENT);
+    let change = json!({ "customer_name": "Eve" });
+    for gone in [
+        one.request(Method::GET, &path),
+        one.request(Method::DELETE, &path),
+        one.request(Method::PATCH, &path).json(&change),
+    ] {
+        assert_eq!(send(gone).await.status, StatusCode::NOT_FOUND);
+    }
+    assert_eq!(list("").await, newest_first[..2]);
+}
+
+fn read(answer: &Answer) -> Value {
+    serde_json::from_str(&answer.body).expect("JSON")
+}
+
+fn id(booking: &Value) -> String {
+    booking["id"].as_str().expect("an id").to_owned()
+}
+
+/// Keys there, bookings in the process.
+fn keys_there(url: &str) -> [&str; 4] {
+    ["--database", "memory:", "--idempotency-store", url]
+}
