@@ -14,6 +14,10 @@ pub use server_url::ServerUrl;
 /// request again if no answer arrives: it is carried out once, and every retry gets the first answer.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "core-api", version)]
+#[expect(
+    clippy::doc_markdown,
+    reason = "it is the text of --help, which is no Markdown"
+)]
 pub struct Config {
     /// The IP address and port to serve on; port 0 takes a free one.
     #[arg(long, env = "CORE_API_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:3000", value_parser = address)]

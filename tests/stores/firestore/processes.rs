@@ -97,7 +97,10 @@ async fn what_a_killed_process_had_begun_is_taken_over_once_its_lease_is_over() 
     drop(killed);
     assert!(cut_off.await.expect("the request").is_err());
 
-    assert_eq!(send(other.booking("ann-1")).await.status, StatusCode::CONFLICT);
+    assert_eq!(
+        send(other.booking("ann-1")).await.status,
+        StatusCode::CONFLICT
+    );
     assert_eq!(other.bookings().await, 0);
     place.documents.set_back(PAST_THE_LEASE);
     let taken_over = send(other.booking("ann-1")).await;
@@ -146,7 +149,8 @@ async fn a_process_whose_clock_is_ahead_takes_nothing_over_early() {
         return;
     };
     let place = Place::new(emulator);
-    let Some(ahead) = Service::start_a_day_ahead(&keys_there(&place.url), &place.variables()).await else {
+    let Some(ahead) = Service::start_a_day_ahead(&keys_there(&place.url), &place.variables()).await
+    else {
         return;
     };
     let punctual = place.start_for_keys();

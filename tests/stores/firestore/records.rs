@@ -190,7 +190,7 @@ async fn a_duplicate_in_another_process_waits_for_the_answer() {
     let mut duplicates = JoinSet::new();
     for idempotency in [&here, &there, &here, &there] {
         let idempotency = idempotency.clone();
-        let (options, scope, key) = (options.clone(), scope.clone(), key.clone());
+        let (options, scope, key) = (options, scope.clone(), key.clone());
         duplicates.spawn(async move {
             let work = async { Ok::<_, ()>("booked again".to_owned()) };
             let asked = request("book");
