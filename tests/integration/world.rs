@@ -112,7 +112,9 @@ impl World {
         let app = wrap(app);
         let server =
             tokio::spawn(async move { axum::serve(listener, app).await.expect("a server") });
+        // What comes over the wire is what tests look at.
         let client = Client::builder()
+            .gzip(false)
             .redirect(Policy::none())
             .build()
             .expect("a client");
