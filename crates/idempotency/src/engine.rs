@@ -1,7 +1,12 @@
+mod builder;
 mod claim;
 mod running;
+mod running_keys;
 mod runs;
+#[cfg(feature = "axum")]
+mod standing;
 mod sweep;
+mod transactional;
 mod value;
 mod wait;
 
@@ -16,15 +21,20 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use tokio::sync::Semaphore;
 
-#[cfg(feature = "axum")]
-use crate::http::HttpConfig;
 use crate::{
     Claim, Fenced, Fingerprint, Hold, IdempotencyKey, Options, Phase, RecordId, Refusal, Scope,
     Store, StoreError, Token, fingerprint::digest,
 };
+#[cfg(feature = "axum")]
+use crate::{Execution, http::HttpConfig, store::transaction::Entry};
 use running::Running;
+use running_keys::{RunningKeys, Visit};
 use runs::{Runs, Ticket};
 
+#[cfg(feature = "axum")]
+pub(crate) use standing::Standing;
+
+pub use builder::IdempotencyBuilder;
 pub use value::Run;
 pub use value::RunError;
 
@@ -56,23 +66,10 @@ struct Engine {
     #[cfg(feature = "axum")]
     http: HttpConfig,
     runs: Arc<Runs>,
+    running_keys: Arc<RunningKeys>,
     waiting: Semaphore,
     sweeper: sweep::Sweeper,
 }
-
-/// Settings of an engine, for [`Idempotency::builder`].
-#[derive(Debug)]
-pub struct IdempotencyBuilder {
-    store: Arc<dyn Store>,
-    namespace: Box<str>,
-    secret: Box<[u8]>,
-    sweep_every: Duration,
-    #[cfg(feature = "axum")]
-    http: HttpConfig,
-}
-
-/// How many duplicates may wait at one time; the next one is answered as if it did not want to.
-const MOST_WAITING: usize = 1024;
 
 /// How long one call of the store may take. Afterwards it counts as failed, and what it may have done is
 /// undone in the background.
@@ -84,10 +81,28 @@ pub(crate) struct Operation {
     pub(crate) fingerprint: Fingerprint,
 }
 
-/// What a run leaves: the answer for its caller, and what the store keeps of it, if anything.
+/// How the work has ended: the answer for its caller, and what is kept of it.
 pub(crate) struct Ending<R> {
     pub(crate) answer: R,
-    pub(crate) outcome: Option<Bytes>,
+    pub(crate) leaves: Leaves,
+}
+
+/// What a run leaves under its key.
+#[cfg_attr(
+    not(feature = "axum"),
+    expect(dead_code, reason = "only handlers can commit by themselves")
+)]
+pub(crate) enum Leaves {
+    /// This, for every retry.
+    Outcome(Bytes),
+    /// Nothing: the next request runs.
+    Nothing,
+    /// What its own transaction has committed already, to be kept until then.
+    Committed(SystemTime),
+    /// What somebody else has left, or its own transaction without its knowing.
+    Other,
+    /// What its own transaction may have committed or not. Nobody touches it.
+    Unknown,
 }
 
 /// What a claim has come to.
@@ -98,11 +113,15 @@ pub(crate) enum Begun<'a> {
     Replayed(Replay),
 }
 
-/// A hold, with all that is needed to run under it.
+/// The right to run, with all that is needed for it.
 pub(crate) struct Won<'a> {
     idempotency: &'a Idempotency,
     operation: Operation,
+    /// Claimed already if there is an attempt; otherwise for the transaction that will write it.
     hold: Hold,
+    attempt: Option<u32>,
+    /// In transactional mode, the key's place among those that run in this process.
+    visit: Option<Visit>,
     ticket: Ticket,
 }
 
@@ -144,14 +163,7 @@ impl Idempotency {
     /// An engine whose settings can be changed first.
     #[must_use]
     pub fn builder(store: Arc<dyn Store>) -> IdempotencyBuilder {
-        IdempotencyBuilder {
-            store,
-            namespace: "".into(),
-            secret: Box::default(),
-            sweep_every: Duration::from_secs(300),
-            #[cfg(feature = "axum")]
-            http: HttpConfig::default(),
-        }
+        IdempotencyBuilder::new(store)
     }
 
     /// The store, for those who operate it.
@@ -214,12 +226,28 @@ impl Idempotency {
             .sweeper
             .ensure_running(&self.0.store, self.0.sweep_every);
 
-        let hold = Hold {
-            id: operation.id,
-            token: Token::random(),
-            lease: options.lease(),
-            ttl: options.ttl,
-        };
+        match options.transactional {
+            true => {
+                let begun = self.begin_transaction(operation, options, patience, ticket);
+                begun.await
+            }
+            false => {
+                self.begin_lease(operation, options, patience, None, ticket)
+                    .await
+            }
+        }
+    }
+
+    /// Claims the key in the store, under a lease.
+    async fn begin_lease(
+        &self,
+        operation: Operation,
+        options: &Options,
+        patience: Option<Duration>,
+        visit: Option<Visit>,
+        ticket: Ticket,
+    ) -> Result<Begun<'_>, Refusal> {
+        let hold = operation.hold(options);
         let (hold, claim) = self.claim(hold, &operation.fingerprint, patience).await?;
         match claim {
             Claim::Won { attempt } => {
@@ -234,6 +262,8 @@ impl Idempotency {
                     idempotency: self,
                     operation,
                     hold,
+                    attempt: Some(attempt),
+                    visit,
                     ticket,
                 }))
             }
@@ -255,13 +285,9 @@ impl Idempotency {
         }
     }
 
-    /// A run that lost its lease has stored nothing, so its answer is nobody's: two answers to one key would
+    /// A run that lost its key has stored nothing, so its answer is nobody's: two answers to one key would
     /// contradict each other. The client gets what the key's owner left, or is told to come back.
-    async fn answer_of_the_new_owner(&self, operation: Operation) -> Result<Replay, Refusal> {
-        tracing::error!(
-            idempotency.record = %operation.id,
-            "a run outlived its lease and another one took over; its answer is dropped",
-        );
+    async fn answer_of_the_owner(&self, operation: Operation) -> Result<Replay, Refusal> {
         let Some(record) = bounded(self.0.store.inspect(&operation.id)).await? else {
             return Err(Refusal::InProgress);
         };
@@ -290,78 +316,64 @@ impl Won<'_> {
             idempotency,
             operation,
             hold,
+            attempt,
+            visit,
             mut ticket,
         } = self;
         let store = Arc::clone(&idempotency.0.store);
+        let fingerprint = operation.fingerprint;
         let run = async move {
+            if attempt.is_none() {
+                let ending = work.await;
+                let finished =
+                    transactional::finish(store, hold, fingerprint, ending, ticket).await;
+                drop(visit);
+                return finished;
+            }
             ticket.hold(hold.clone()).await;
             let ending = work.await;
-            claim::finish(store, hold, ending, ticket).await
+            let finished = claim::finish(store, hold, ending, ticket).await;
+            drop(visit);
+            finished
         };
         match Running::new(run).await {
             Ok(Fenced::Done(executed)) => Ok(Finished::Executed(executed)),
             Ok(Fenced::Lost) => {
-                let replay = Box::pin(idempotency.answer_of_the_new_owner(operation)).await?;
+                let replay = Box::pin(idempotency.answer_of_the_owner(operation)).await?;
                 Ok(Finished::Replayed(replay))
             }
             Err(_) => Err(Refusal::Panicked),
         }
     }
+
+    /// What the work can ask about itself, and do.
+    #[cfg(feature = "axum")]
+    pub(crate) fn execution(&self) -> Execution {
+        let entry = Entry {
+            store: Arc::clone(&self.idempotency.0.store),
+            hold: self.hold.clone(),
+            fingerprint: self.operation.fingerprint,
+            is_held: self.attempt.is_some(),
+        };
+        let is_transactional = self.visit.is_some();
+        Execution::protected(
+            self.idempotency.clone(),
+            entry,
+            self.attempt,
+            is_transactional,
+        )
+    }
 }
 
-impl IdempotencyBuilder {
-    /// Keeps this service's keys apart from those of others in the same store.
-    #[must_use]
-    pub fn with_namespace(mut self, namespace: &str) -> Self {
-        self.namespace = namespace.into();
-        self
-    }
-
-    /// Mixes a secret into every digest, so that a stolen store does not even tell whether a guessed key
-    /// was used. Everybody who shares the store needs the same one; a changed secret forgets all keys.
-    #[must_use]
-    pub fn with_secret(mut self, secret: &[u8]) -> Self {
-        self.secret = secret.into();
-        self
-    }
-
-    /// How often expired records are removed; five minutes unless said. They are not replayed meanwhile.
-    ///
-    /// # Panics
-    ///
-    /// If it is zero.
-    #[must_use]
-    pub fn with_sweep_every(mut self, every: Duration) -> Self {
-        assert!(
-            !every.is_zero(),
-            "the time between two sweeps must not be zero"
-        );
-        self.sweep_every = every;
-        self
-    }
-
-    /// How requests are read and answers are marked.
-    #[cfg(feature = "axum")]
-    #[must_use]
-    pub fn with_http(mut self, http: HttpConfig) -> Self {
-        self.http = http;
-        self
-    }
-
-    /// The engine.
-    #[must_use]
-    pub fn build(self) -> Idempotency {
-        Idempotency(Arc::new(Engine {
-            store: self.store,
-            namespace: self.namespace,
-            secret: self.secret,
-            sweep_every: self.sweep_every,
-            #[cfg(feature = "axum")]
-            http: self.http,
-            runs: Arc::default(),
-            waiting: Semaphore::new(MOST_WAITING),
-            sweeper: sweep::Sweeper::default(),
-        }))
+impl Operation {
+    /// A hold on its record, under a token that nobody else has.
+    fn hold(&self, options: &Options) -> Hold {
+        Hold {
+            id: self.id,
+            token: Token::random(),
+            lease: options.lease(),
+            ttl: options.ttl,
+        }
     }
 }
 

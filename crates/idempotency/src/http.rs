@@ -2,6 +2,7 @@
 //! answers are marked, for attributed handlers and for layers alike.
 
 mod exchange;
+mod execution;
 mod handler;
 mod headers;
 mod layer;

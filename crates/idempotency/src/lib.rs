@@ -54,6 +54,8 @@ mod clock;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod engine;
+#[cfg(feature = "axum")]
+mod execution;
 mod fingerprint;
 #[cfg(feature = "axum")]
 mod http;
@@ -74,6 +76,10 @@ pub use engine::Idempotency;
 pub use engine::IdempotencyBuilder;
 pub use engine::Run;
 pub use engine::RunError;
+#[cfg(feature = "axum")]
+pub use execution::CommitError;
+#[cfg(feature = "axum")]
+pub use execution::Execution;
 pub use fingerprint::Fingerprint;
 pub use fingerprint::canonical_json;
 #[cfg(feature = "axum")]
@@ -217,10 +223,13 @@ pub use store::SqliteDatabase;
 pub use store::SqliteError;
 #[cfg(feature = "sqlite")]
 pub use store::SqliteStore;
+#[cfg(feature = "sqlite")]
+pub use store::SqliteTransaction;
 pub use store::Store;
 pub use store::StoreError;
 pub use store::StoreErrorKind;
 pub use store::Subscription;
+pub use store::Transaction;
 pub use store::Wakeups;
 
 /// What the attribute's expansion calls. Not a public interface.

@@ -23,6 +23,7 @@ pub struct Options {
     pub(crate) ttl: Duration,
     pub(crate) lease: Option<Duration>,
     pub(crate) required: bool,
+    pub(crate) transactional: bool,
     pub(crate) on_duplicate: OnDuplicate,
     pub(crate) keep: Keep,
     pub(crate) scope: Option<ScopeFn>,
@@ -55,6 +56,7 @@ impl Options {
             ttl: Duration::from_secs(24 * 60 * 60),
             lease: None,
             required: false,
+            transactional: false,
             on_duplicate: OnDuplicate::Conflict,
             keep: Keep::Final,
             scope: None,
@@ -94,6 +96,16 @@ impl Options {
     #[must_use]
     pub const fn required(mut self) -> Self {
         self.required = true;
+        self
+    }
+
+    /// Keeps the key's record in the handler's own transaction, which it ends by
+    /// [`Execution::commit`](crate::Execution::commit); or not, after all.
+    ///
+    /// It is for handlers. [`Idempotency::run`](crate::Idempotency::run) has no transaction, and goes by a lease.
+    #[must_use]
+    pub const fn transactional(mut self, transactional: bool) -> Self {
+        self.transactional = transactional;
         self
     }
 

@@ -35,9 +35,11 @@ mod postgres;
 mod redis;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+pub(crate) mod transaction;
 mod wakeups;
 
 use std::{
+    any::Any,
     error::Error,
     fmt,
     time::{Duration, SystemTime},
@@ -65,6 +67,9 @@ pub use sqlite::SqliteDatabase;
 pub use sqlite::SqliteError;
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteStore;
+#[cfg(feature = "sqlite")]
+pub use sqlite::SqliteTransaction;
+pub use transaction::Transaction;
 pub use wakeups::Subscription;
 pub use wakeups::Wakeups;
 
@@ -72,7 +77,7 @@ use crate::{Fingerprint, Record, RecordId, Token};
 
 /// Something that remembers keys. See the [module docs](self) for what an implementation promises.
 #[async_trait]
-pub trait Store: fmt::Debug + Send + Sync + 'static {
+pub trait Store: Any + fmt::Debug + Send + Sync {
     /// Takes the key for `hold.token`, or says who has it.
     async fn claim(&self, hold: &Hold, fingerprint: &Fingerprint) -> Result<Claim, StoreError>;
 

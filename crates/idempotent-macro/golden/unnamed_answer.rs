@@ -10,7 +10,7 @@ pub const cancel_booking: ::idempotency::Idempotent<
         Ok((StatusCode::NO_CONTENT, [("x-booking", id.to_string())]))
     }
     ::idempotency::Idempotent::new(
-        ::idempotency::Options::new().ttl_seconds(60),
+        ::idempotency::Options::new().ttl_seconds(60).transactional(true),
         |argument_0| ::idempotency::__private::run_into_response(
             cancel_booking(argument_0),
         ),

@@ -18,6 +18,7 @@ pub(crate) struct Arguments {
     pub(crate) ttl_seconds: Option<LitInt>,
     pub(crate) lease_seconds: Option<LitInt>,
     pub(crate) required: bool,
+    pub(crate) transactional: bool,
     pub(crate) on_duplicate_wait: bool,
     pub(crate) keep_all: bool,
     pub(crate) scope: Option<ExprPath>,
@@ -25,10 +26,11 @@ pub(crate) struct Arguments {
 }
 
 /// Every option, and how to write it.
-const OPTIONS: [(&str, &str); 7] = [
+const OPTIONS: [(&str, &str); 8] = [
     ("ttl_seconds", "ttl_seconds = 3600"),
     ("lease_seconds", "lease_seconds = 30"),
     ("required", "required"),
+    ("transactional", "transactional"),
     ("on_duplicate", "on_duplicate = \"wait\""),
     ("keep", "keep = \"all\""),
     ("scope", "scope = path::to::function"),
@@ -57,6 +59,17 @@ impl Arguments {
                 mistakes.add(error);
             }
         }
+        if arguments.transactional {
+            for option in &written {
+                if option.name == "lease_seconds" {
+                    mistakes.at(
+                        &option.name,
+                        "`lease_seconds` has no meaning with `transactional`, which holds nothing while the handler runs: \
+                         remove it",
+                    );
+                }
+            }
+        }
         // Any mistake may be about the ttl, which then is not known.
         if !mistakes.any()
             && let Err(error) = seconds::compare(
@@ -78,8 +91,12 @@ impl Arguments {
                 self.required = true;
                 return Ok(());
             }
-            ("required", Some(value)) => {
-                let message = "`required` takes no value: write `required` alone";
+            ("transactional", None) => {
+                self.transactional = true;
+                return Ok(());
+            }
+            ("required" | "transactional", Some(value)) => {
+                let message = format!("`{name}` takes no value: write `{name}` alone");
                 return Err(syn::Error::new_spanned(value, message));
             }
             (_, None) => return Err(syn::Error::new(name.span(), how_to_write(name))),

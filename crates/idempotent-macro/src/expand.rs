@@ -108,6 +108,7 @@ fn options(arguments: &Arguments) -> TokenStream {
         ttl_seconds,
         lease_seconds,
         required,
+        transactional,
         on_duplicate_wait,
         keep_all,
         scope,
@@ -123,6 +124,9 @@ fn options(arguments: &Arguments) -> TokenStream {
     }
     if *required {
         options.extend(quote!(.required()));
+    }
+    if *transactional {
+        options.extend(quote!(.transactional(true)));
     }
     if *on_duplicate_wait {
         options.extend(quote!(.on_duplicate(::idempotency::OnDuplicate::Wait)));

@@ -54,7 +54,7 @@ fn every_option_becomes_a_call_and_every_attribute_has_its_place() {
 fn an_answer_without_a_name_becomes_a_response() {
     check(
         "unnamed_answer",
-        &quote!(ttl_seconds = 60),
+        &quote!(transactional, ttl_seconds = 60),
         &quote! {
             pub async fn cancel_booking(Path(id): Path<Uuid>) -> Result<impl IntoResponse, ApiError> {
                 Ok((StatusCode::NO_CONTENT, [("x-booking", id.to_string())]))
@@ -67,7 +67,7 @@ fn an_answer_without_a_name_becomes_a_response() {
 fn openapi_goes_first_because_it_writes_items_beside_the_function() {
     check(
         "openapi",
-        &quote!(ttl_seconds = 60),
+        &quote!(transactional, ttl_seconds = 60),
         &quote! {
             /// Creates a booking.
             #[axum::debug_handler]

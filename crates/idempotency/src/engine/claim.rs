@@ -13,7 +13,7 @@ use futures_util::future::BoxFuture;
 use tokio::{runtime::Handle, time::Instant};
 use tracing::Instrument;
 
-use super::{Ending, Executed, bounded, runs::Ticket};
+use super::{Ending, Executed, Leaves, bounded, runs::Ticket};
 use crate::{Claim, Fenced, Fingerprint, Hold, Store, StoreError, StoreErrorKind};
 
 /// A claim on its way. If its caller goes away, or it fails with the step perhaps taken, it is seen through
@@ -97,7 +97,21 @@ pub(super) async fn finish<R>(
     ending: Ending<R>,
     ticket: Ticket,
 ) -> Fenced<Executed<R>> {
-    let Ending { answer, outcome } = ending;
+    let Ending { answer, leaves } = ending;
+    let outcome = match leaves {
+        Leaves::Outcome(outcome) => Some(outcome),
+        Leaves::Nothing => None,
+        Leaves::Committed(expires_at) => {
+            let expires_at = Some(expires_at);
+            return Fenced::Done(Executed { answer, expires_at });
+        }
+        Leaves::Other => return Fenced::Lost,
+        // The hold stays as it is, and with it everybody else out, until its lease lapses.
+        Leaves::Unknown => {
+            let expires_at = None;
+            return Fenced::Done(Executed { answer, expires_at });
+        }
+    };
     let mut ended = end(store.as_ref(), &hold, outcome.as_ref()).await;
     for pause in SOON {
         if ended.is_err() {
@@ -108,7 +122,13 @@ pub(super) async fn finish<R>(
     }
     let expires_at = match ended {
         Ok(Fenced::Done(expires_at)) => expires_at,
-        Ok(Fenced::Lost) => return Fenced::Lost,
+        Ok(Fenced::Lost) => {
+            tracing::error!(
+                idempotency.record = %hold.id,
+                "a run outlived its lease and another one took over; its answer is dropped",
+            );
+            return Fenced::Lost;
+        }
         Err(_) => {
             tokio::spawn(end_later(store, hold, outcome, ticket).in_current_span());
             None

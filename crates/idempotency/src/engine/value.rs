@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Begun, Ending, Finished, Idempotency};
+use super::{Begun, Ending, Finished, Idempotency, Leaves};
 use crate::{
     Fingerprint, IdempotencyKey, Options, Refusal, Scope, StoreError, outcome, outcome::Kept,
 };
@@ -125,11 +125,11 @@ async fn attempt<T: Serialize, E>(
     limit: usize,
 ) -> Ending<Option<Result<T, E>>> {
     let answer = AssertUnwindSafe(work).catch_unwind().await.ok();
-    let outcome = match &answer {
-        Some(Ok(value)) => Some(write(value, limit)),
-        Some(Err(_)) | None => None,
+    let leaves = match &answer {
+        Some(Ok(value)) => Leaves::Outcome(write(value, limit)),
+        Some(Err(_)) | None => Leaves::Nothing,
     };
-    Ending { answer, outcome }
+    Ending { answer, leaves }
 }
 
 /// A value that serde cannot write, or the store not keep, has been made all the same: it leaves a tombstone, not a

@@ -1,25 +1,24 @@
 //! One request from its head to its answer: what attributed handlers and layers have in common.
 
-use std::panic::AssertUnwindSafe;
+use std::{panic::AssertUnwindSafe, thread};
 
 use axum::{extract::Request, response::Response};
 use futures_util::FutureExt;
+use http::StatusCode;
 
 use super::{
     HttpConfig,
+    execution::{Stored, Unprotected},
     policy::{self, Author},
     problem::Problem,
     request::{self, Methods},
     saved_response,
 };
 use crate::{
-    Idempotency, Keep, Options,
-    engine::{Begun, Ending, Executed, Finished},
+    Execution, Idempotency, Keep, Options,
+    engine::{Begun, Ending, Executed, Finished, Leaves},
+    execution::Ended,
 };
-
-/// Says of a request that an engine protects it.
-#[derive(Clone, Copy, Debug)]
-struct Protected;
 
 /// Answers a request: by a refusal, by the stored answer, or by calling on, which happens at most once.
 pub(super) async fn protect<C>(
@@ -42,7 +41,7 @@ async fn exchange<C>(
     idempotency: &Idempotency,
     options: &Options,
     methods: Methods,
-    request: Request,
+    mut request: Request,
     call: impl FnOnce(Request) -> C + Send + 'static,
 ) -> Result<Response, Problem>
 where
@@ -50,10 +49,11 @@ where
 {
     let config = idempotency.http();
     let Some(key) = request::key(config, options, methods, &request)? else {
+        request.extensions_mut().insert(Unprotected);
         return Ok(call(request).await.0);
     };
     let mut request = request::complete(request).await?;
-    if request.parts.extensions.insert(Protected).is_some() {
+    if request.parts.extensions.get::<Execution>().is_some() {
         return Err(Problem::Misconfigured(
             "This endpoint is protected twice: by #[idempotent] and by an IdempotencyLayer around it, or by two layers.",
         ));
@@ -64,9 +64,11 @@ where
 
     let finished = match idempotency.begin(operation, options, patience).await? {
         Begun::Won(won) => {
+            let execution = won.execution();
+            request.parts.extensions.insert(execution.clone());
             let call = call(request.into_request());
-            won.run(attempt(idempotency.clone(), options.keep, call))
-                .await?
+            let attempt = attempt(idempotency.clone(), options.keep, execution, call);
+            won.run(attempt).await?
         }
         Begun::Replayed(replay) => Finished::Replayed(replay),
     };
@@ -89,42 +91,86 @@ where
 async fn attempt(
     idempotency: Idempotency,
     keep: Keep,
+    execution: Execution,
     call: impl Future<Output = (Response, Author)>,
 ) -> Ending<Response> {
     let config = idempotency.http();
     let limit = idempotency.store().outcome_limit();
-    let answered = AssertUnwindSafe(async {
-        let (response, author) = call.await;
-        finish(config, limit, keep, response, author).await
-    });
-    match answered.catch_unwind().await {
-        Ok(ending) => ending,
-        Err(_) => {
-            let response = Problem::HandlerPanicked.into_response(config);
-            match keep {
-                Keep::All => store(config, limit, response).await,
-                Keep::Final => Ending {
-                    answer: response,
-                    outcome: None,
-                },
+    let answered = AssertUnwindSafe(call).catch_unwind().await;
+    match execution.ended().await {
+        Ended::Open => {
+            let is_transactional = execution.is_transactional();
+            let judged = AssertUnwindSafe(judge(config, limit, keep, is_transactional, answered));
+            // A body can panic too.
+            match judged.catch_unwind().await {
+                Ok(ending) => ending,
+                Err(_) => release(Problem::HandlerPanicked.into_response(config)),
             }
         }
+        Ended::Committed {
+            outcome,
+            expires_at,
+        } => {
+            let answer = match answered {
+                Ok((response, _)) if response.extensions().get::<Stored>().is_some() => response,
+                // What the handler says after its commit is not what every retry will be told.
+                _ => saved_response::give(outcome.clone())
+                    .unwrap_or_else(|problem| problem.into_response(config)),
+            };
+            let leaves = match expires_at {
+                Some(expires_at) => Leaves::Committed(expires_at),
+                None => Leaves::Outcome(outcome),
+            };
+            Ending { answer, leaves }
+        }
+        Ended::Answered => Ending {
+            answer: Response::default(),
+            leaves: Leaves::Other,
+        },
+        Ended::Unknown => Ending {
+            answer: Problem::CommitUnknown.into_response(config),
+            leaves: Leaves::Unknown,
+        },
     }
 }
 
-async fn finish(
+/// What is kept of a run that has not ended itself.
+async fn judge(
     config: &HttpConfig,
     limit: usize,
     keep: Keep,
-    response: Response,
-    author: Author,
+    is_transactional: bool,
+    answered: thread::Result<(Response, Author)>,
 ) -> Ending<Response> {
-    match policy::is_stored(&response, author, keep) {
+    let Ok((response, author)) = answered else {
+        let response = Problem::HandlerPanicked.into_response(config);
+        return match keep {
+            Keep::All => store(config, limit, response).await,
+            Keep::Final => release(response),
+        };
+    };
+    let is_stored = policy::is_stored(&response, author, keep);
+    if is_transactional && is_stored && !is_failure(response.status()) {
+        tracing::error!("{NOT_COMMITTED}");
+        return release(Problem::Misconfigured(NOT_COMMITTED).into_response(config));
+    }
+    match is_stored {
         true => store(config, limit, response).await,
-        false => Ending {
-            answer: response,
-            outcome: None,
-        },
+        false => release(response),
+    }
+}
+
+const NOT_COMMITTED: &str = "The handler is transactional and has answered without a commit, so nothing is stored: it ends \
+                             with execution.commit(transaction, answer).";
+
+fn is_failure(status: StatusCode) -> bool {
+    status.is_client_error() || status.is_server_error()
+}
+
+fn release(answer: Response) -> Ending<Response> {
+    Ending {
+        answer,
+        leaves: Leaves::Nothing,
     }
 }
 
@@ -132,17 +178,14 @@ async fn store(config: &HttpConfig, limit: usize, response: Response) -> Ending<
     match saved_response::save(config, limit, response).await {
         Ok((answer, outcome)) => Ending {
             answer,
-            outcome: Some(outcome),
+            leaves: Leaves::Outcome(outcome),
         },
         Err(error) => {
             tracing::error!(
                 error = &error as &dyn std::error::Error,
                 "the body of a response broke off"
             );
-            Ending {
-                answer: Problem::ResponseBroken.into_response(config),
-                outcome: None,
-            }
+            release(Problem::ResponseBroken.into_response(config))
         }
     }
 }

@@ -26,6 +26,14 @@ impl<H> Idempotent<H> {
     pub const fn new(options: Options, handler: H) -> Self {
         Self { options, handler }
     }
+
+    /// The same handler in transactional mode, or under a lease: for a service that is configured at its start to keep its
+    /// keys in the database of its transactions or elsewhere.
+    #[must_use]
+    pub const fn transactional(mut self, transactional: bool) -> Self {
+        self.options = self.options.transactional(transactional);
+        self
+    }
 }
 
 tokio::task_local! {

@@ -20,6 +20,8 @@ pub(super) enum Problem {
     ResponseNotStored { location: Option<HeaderValue> },
     StoreUnavailable(StoreError),
     ShuttingDown,
+    CommitFailed,
+    CommitUnknown,
     HandlerPanicked,
     ResponseBroken,
     Misconfigured(&'static str),
@@ -140,6 +142,24 @@ impl Problem {
                 "idempotency_shutting_down",
                 "The service is shutting down",
                 "The request was not carried out. Try again with the same key.".into(),
+            )
+            .retry_after(1),
+            Self::CommitFailed => Description::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "commit-failed",
+                "commit_failed",
+                "The request could not be carried out",
+                "Nothing was changed, because the service could not commit it. Try again with the same key.".into(),
+            )
+            .retry_after(1),
+            Self::CommitUnknown => Description::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "commit-unknown",
+                "idempotency_commit_unknown",
+                "It is not known whether the request was carried out",
+                "The service has lost its database in the middle. Try again with the same key: it is carried out once, \
+                 now or then."
+                    .into(),
             )
             .retry_after(1),
             Self::HandlerPanicked => Description::new(

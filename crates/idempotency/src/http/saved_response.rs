@@ -73,19 +73,18 @@ pub(super) async fn save(
 
 /// Gives a stored answer again.
 pub(super) fn replay(config: &HttpConfig, replay: Replay) -> Result<Response, Problem> {
-    let Replay {
-        outcome,
-        expires_at,
-    } = replay;
+    let mut response = give(replay.outcome)?;
+    response
+        .headers_mut()
+        .insert(&config.replayed, HeaderValue::from_static("true"));
+    announce_expiry(config, &mut response, replay.expires_at);
+    Ok(response)
+}
+
+/// Gives a stored answer, perhaps for the first time.
+pub(super) fn give(outcome: Bytes) -> Result<Response, Problem> {
     match Kept::read(outcome)? {
-        Kept::Answer(saved) => {
-            let mut response = read(saved)?;
-            response
-                .headers_mut()
-                .insert(&config.replayed, HeaderValue::from_static("true"));
-            announce_expiry(config, &mut response, expires_at);
-            Ok(response)
-        }
+        Kept::Answer(saved) => Ok(read(saved)?),
         Kept::Tombstone(location) => {
             let location = HeaderValue::from_maybe_shared(location)
                 .ok()

@@ -4,6 +4,7 @@ mod listener;
 mod records;
 mod route;
 mod schema;
+mod transaction;
 
 use std::{
     fmt,

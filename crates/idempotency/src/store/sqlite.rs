@@ -6,6 +6,7 @@ mod millis;
 mod records;
 mod schema;
 mod threads;
+mod transaction;
 
 use std::{
     fmt,
@@ -18,6 +19,7 @@ use bytes::Bytes;
 
 pub use database::SqliteDatabase;
 pub use error::SqliteError;
+pub use transaction::SqliteTransaction;
 
 use super::{Claim, Fenced, Hold, Resolution, Store, StoreError, Subscription, Wakeups};
 use crate::{Clock, Fingerprint, Record, RecordId, Token};

@@ -5,7 +5,7 @@ use syn::Ident;
 use super::OPTIONS;
 
 /// Other words for the options, as other libraries use them.
-const SYNONYMS: [(&str, &[&str]); 7] = [
+const SYNONYMS: [(&str, &[&str]); 8] = [
     (
         "ttl_seconds",
         &[
@@ -29,6 +29,7 @@ const SYNONYMS: [(&str, &[&str]); 7] = [
         ],
     ),
     ("required", &["mandatory", "require_key", "key_required"]),
+    ("transactional", &["transaction", "atomic", "exactly_once"]),
     (
         "on_duplicate",
         &["wait", "conflict", "on_conflict", "duplicates"],

@@ -58,6 +58,11 @@ impl Connections {
         &self.pool
     }
 
+    /// How the server is reached, once that has been found out.
+    pub(super) fn known_route(&self) -> Option<Route> {
+        self.route.get().copied()
+    }
+
     /// How the server is reached. It is found out once.
     pub(super) async fn route(&self) -> Result<Route, sqlx::Error> {
         match self.route.get() {

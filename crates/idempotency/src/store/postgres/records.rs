@@ -87,6 +87,25 @@ pub(super) const COMPLETE: &str = "
     returning expires_at, case when awaited then pg_notify('idempotency', encode(id, 'hex')) end
 ";
 
+/// Writes a record that is completed from the start, within the transaction of what it stands for; no row where there is
+/// one already. It waits for a transaction that has written the same key, until that has ended.
+pub(super) const LEAVE: &str = "
+    insert into idempotency_records as record
+        (id, fingerprint, token, attempt, expires_at, phase, outcome)
+    select $1, $5, $2, 1, now + $3 * interval '1 microsecond', 2, $4
+    from (select clock_timestamp() as now) as clock
+    on conflict (id) do update
+    set fingerprint = excluded.fingerprint,
+        token = excluded.token,
+        attempt = excluded.attempt,
+        expires_at = excluded.expires_at,
+        phase = excluded.phase,
+        lease_until = null,
+        outcome = excluded.outcome
+    where record.expires_at <= clock_timestamp()
+    returning expires_at
+";
+
 pub(super) const RELEASE: &str = "
     delete from idempotency_records as record
     using (select clock_timestamp() as now) as clock

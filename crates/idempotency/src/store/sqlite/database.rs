@@ -113,6 +113,11 @@ impl SqliteDatabase {
         answered.await.unwrap_or(Err(SqliteError::Stopped))
     }
 
+    /// Whether both are handles on one file.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// [`write`](Self::write), and this once it is durable, whether or not anybody waits for it still.
     pub(super) async fn write_and_then<T: Send + 'static>(
         &self,

@@ -33,6 +33,12 @@ const TAKE: &str = "
         outcome = excluded.outcome
 ";
 
+const LEAVE: &str = "
+    insert or replace into idempotency_records
+        (id, fingerprint, token, attempt, expires_at, phase, lease_until, outcome)
+    values (?1, ?2, ?3, 1, ?4, ?5, null, ?6)
+";
+
 const RENEW: &str = "
     update idempotency_records
     set expires_at = ?2, lease_until = ?3
@@ -175,6 +181,33 @@ pub(super) fn complete(
     }
 }
 
+/// Writes what a run leaves, in the piece of work that is its effect. The caller has made sure that the record is its
+/// own, or that there is none.
+pub(super) fn leave(
+    connection: &Connection,
+    hold: &Hold,
+    fingerprint: &Fingerprint,
+    outcome: &Bytes,
+    is_held: bool,
+    now: SystemTime,
+) -> Result<SystemTime, Error> {
+    let expires_at = Millis::after(now, hold.ttl);
+    match is_held {
+        true => keep(connection, &hold.id, &hold.token, expires_at, outcome)?,
+        false => {
+            connection.prepare_cached(LEAVE)?.execute(params![
+                hold.id.as_bytes(),
+                fingerprint.as_bytes(),
+                hold.token.as_bytes(),
+                expires_at,
+                PhaseTag::Completed,
+                outcome.as_ref(),
+            ])?;
+        }
+    }
+    Ok(expires_at.time())
+}
+
 pub(super) fn release(
     connection: &Connection,
     hold: &Hold,
@@ -242,7 +275,7 @@ fn own(
 }
 
 /// Whether this token may change the record: still in flight, and its own.
-fn owns(
+pub(super) fn owns(
     connection: &Connection,
     id: &RecordId,
     token: &Token,

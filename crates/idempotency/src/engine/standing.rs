@@ -1,0 +1,68 @@
+//! What has become of a transaction whose end was not heard of.
+
+use std::time::Duration;
+
+use super::{Idempotency, bounded};
+use crate::{Claim, Fenced, Hold, Phase, StoreError, Token, store::transaction::Entry};
+
+/// Where the key of such a transaction stands.
+pub(crate) enum Standing {
+    /// The transaction was committed.
+    Own,
+    /// It was not, and never will be: somebody else has the key.
+    Lost,
+    /// It was not, and never will be.
+    Free,
+}
+
+/// Between the looks, for as long as the store gives no answer.
+const PAUSES: [Duration; 3] = [
+    Duration::from_millis(50),
+    Duration::from_millis(200),
+    Duration::from_secs(1),
+];
+
+impl Idempotency {
+    /// Looks at the record that the transaction would have written, after a step that the transaction, where it still
+    /// goes on, either lets wait or cannot come behind.
+    pub(crate) async fn standing(&self, entry: &Entry) -> Result<Standing, StoreError> {
+        let mut standing = self.look(entry).await;
+        for pause in PAUSES {
+            if standing.is_err() {
+                tokio::time::sleep(pause).await;
+                standing = self.look(entry).await;
+            }
+        }
+        standing
+    }
+
+    async fn look(&self, entry: &Entry) -> Result<Standing, StoreError> {
+        let store = &self.0.store;
+        if entry.is_held {
+            // A record that is still the hold's has not been completed, and its row has been written again since.
+            if bounded(store.renew(&entry.hold)).await? == Fenced::Done(()) {
+                return Ok(Standing::Free);
+            }
+        } else {
+            let hold = Hold {
+                token: Token::random(),
+                ..entry.hold.clone()
+            };
+            let claimed = bounded(store.claim(&hold, &entry.fingerprint)).await?;
+            if matches!(claimed, Claim::Won { .. }) {
+                bounded(store.release(&hold)).await?;
+                return Ok(Standing::Free);
+            }
+        }
+        let found = bounded(store.inspect(&entry.hold.id)).await?;
+        Ok(match found {
+            Some(record)
+                if record.token == entry.hold.token
+                    && matches!(record.phase, Phase::Completed { .. }) =>
+            {
+                Standing::Own
+            }
+            _ => Standing::Lost,
+        })
+    }
+}

@@ -1,0 +1,128 @@
+//! Runs that write nothing before their own transaction does, which carries the key's record with it.
+
+use std::{error::Error, sync::Arc, time::Duration};
+
+use tokio::time::{Instant, timeout_at};
+
+use super::{
+    Begun, Ending, Executed, Idempotency, Leaves, Operation, Replay, Won, bounded, claim,
+    claim::Claiming,
+    running_keys::{RunningKeys, Visit},
+    runs::Ticket,
+    same_request,
+};
+use crate::{Claim, Fenced, Fingerprint, Hold, Options, Phase, Refusal, Store};
+
+impl Idempotency {
+    /// Takes the key within this process, unless the store has a record of it.
+    pub(super) async fn begin_transaction(
+        &self,
+        operation: Operation,
+        options: &Options,
+        patience: Option<Duration>,
+        ticket: Ticket,
+    ) -> Result<Begun<'_>, Refusal> {
+        let deadline = patience.map(|patience| Instant::now() + patience);
+        let mut visit = RunningKeys::visit(&self.0.running_keys, &operation.id);
+        loop {
+            if let Some(running) = visit.running() {
+                same_request(&operation.fingerprint, &running)?;
+                self.wait_for(&mut visit, deadline).await?;
+                continue;
+            }
+            let found = bounded(self.0.store.inspect(&operation.id)).await?;
+            let Some(record) = found else {
+                if visit.run(&operation.fingerprint) {
+                    return Ok(Begun::Won(Won {
+                        idempotency: self,
+                        hold: operation.hold(options),
+                        operation,
+                        attempt: None,
+                        visit: Some(visit),
+                        ticket,
+                    }));
+                }
+                continue;
+            };
+            same_request(&operation.fingerprint, &record.fingerprint)?;
+            match record.phase {
+                Phase::Completed { outcome } => {
+                    return Ok(Begun::Replayed(Replay {
+                        outcome,
+                        expires_at: record.expires_at,
+                    }));
+                }
+                // A run under a lease has left it, such as one of the service's last version. So this one goes under a
+                // lease too, and its transaction ends the hold in place of writing a new record.
+                Phase::InFlight { .. } if visit.run(&operation.fingerprint) => {
+                    let patience =
+                        deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+                    let leased =
+                        self.begin_lease(operation, options, patience, Some(visit), ticket);
+                    return Box::pin(leased).await;
+                }
+                Phase::InFlight { .. } => {}
+            }
+        }
+    }
+
+    /// Waits until the run that has the key has ended, if there is time for that.
+    async fn wait_for(&self, visit: &mut Visit, deadline: Option<Instant>) -> Result<(), Refusal> {
+        let Some(deadline) = deadline else {
+            return Err(Refusal::InProgress);
+        };
+        let Ok(_place) = self.0.waiting.try_acquire() else {
+            return Err(Refusal::InProgress);
+        };
+        // Listen first, then look: what ends between the two is not missed.
+        let mut subscription = visit.subscribe();
+        if visit.running().is_none() {
+            return Ok(());
+        }
+        tokio::select! {
+            changed = timeout_at(deadline, subscription.changed()) => {
+                changed.map_err(|_| Refusal::InProgress)
+            }
+            () = self.0.runs.closed() => Err(Refusal::ShuttingDown),
+        }
+    }
+}
+
+/// Ends a run that holds nothing in the store.
+///
+/// What its transaction has not committed has had no effect, so its answer is one only if nobody else has committed
+/// under the key: a transaction that failed may have failed on that other one's rows.
+pub(super) async fn finish<R>(
+    store: Arc<dyn Store>,
+    hold: Hold,
+    fingerprint: Fingerprint,
+    ending: Ending<R>,
+    ticket: Ticket,
+) -> Fenced<Executed<R>> {
+    let Ending { answer, leaves } = ending;
+    let expires_at = match leaves {
+        Leaves::Committed(expires_at) => Some(expires_at),
+        Leaves::Other => return Fenced::Lost,
+        Leaves::Unknown => None,
+        Leaves::Nothing => match bounded(store.inspect(&hold.id)).await {
+            Ok(Some(_)) => return Fenced::Lost,
+            Ok(None) | Err(_) => None,
+        },
+        Leaves::Outcome(_) => match bounded(Claiming::new(&store, &hold, &fingerprint)).await {
+            Ok(Claim::Won { .. }) => {
+                let ending = Ending { answer, leaves };
+                return claim::finish(store, hold, ending, ticket).await;
+            }
+            Ok(Claim::InFlight { .. } | Claim::Completed { .. }) => return Fenced::Lost,
+            Err(error) => {
+                tracing::warn!(
+                    idempotency.record = %hold.id,
+                    error = &error as &dyn Error,
+                    "an answer that stands for no change could not be stored; a retry will run again",
+                );
+                None
+            }
+        },
+    };
+    Fenced::Done(Executed { answer, expires_at })
+}

@@ -1,0 +1,132 @@
+mod commit;
+
+use std::{fmt, sync::Arc};
+
+use parking_lot::Mutex;
+
+use crate::{Idempotency, RecordId, fingerprint::digest, store::transaction::Entry};
+pub(crate) use commit::Ended;
+use commit::Ending;
+
+pub use commit::CommitError;
+
+/// What a handler under `#[idempotent]` can know of its run, and do in it. It is an extractor.
+///
+/// ```
+/// use axum::http::StatusCode;
+/// use idempotency::{Execution, idempotent};
+///
+/// #[idempotent(ttl_seconds = 3600)]
+/// async fn charge(execution: Execution, amount: String) -> (StatusCode, String) {
+///     // The provider gets the same key from every attempt at this request, and charges once.
+///     let key = execution.child_key("charge");
+///     (StatusCode::CREATED, format!("{amount}, charged under {key}"))
+/// }
+/// ```
+///
+/// Clones are handles on one run. A request without a key has one too, whose transactions are committed without a
+/// record, and so has a unit test, by [`unprotected`](Self::unprotected). In a handler that nothing protects it is
+/// refused with 500.
+#[derive(Clone)]
+pub struct Execution(Arc<Shared>);
+
+struct Shared {
+    id: RecordId,
+    attempt: u32,
+    protection: Option<Protection>,
+}
+
+/// What a run has that has a key.
+struct Protection {
+    idempotency: Idempotency,
+    entry: Entry,
+    is_transactional: bool,
+    // A plain lock: nothing is awaited under it.
+    ending: Mutex<Ending>,
+}
+
+impl Execution {
+    /// A run without a key, for unit tests that call a handler themselves.
+    ///
+    /// ```
+    /// use idempotency::{Execution, idempotent};
+    ///
+    /// #[idempotent]
+    /// async fn charge(execution: Execution) -> String {
+    ///     format!("attempt {}", execution.attempt())
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// assert_eq!(charge(Execution::unprotected()).await, "attempt 1");
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn unprotected() -> Self {
+        Self(Arc::new(Shared {
+            id: RecordId::from_bytes(rand::random()),
+            attempt: 1,
+            protection: None,
+        }))
+    }
+
+    pub(crate) fn protected(
+        idempotency: Idempotency,
+        entry: Entry,
+        attempt: Option<u32>,
+        is_transactional: bool,
+    ) -> Self {
+        Self(Arc::new(Shared {
+            id: entry.hold.id,
+            attempt: attempt.unwrap_or(1),
+            protection: Some(Protection {
+                idempotency,
+                entry,
+                is_transactional,
+                ending: Mutex::new(Ending::Open),
+            }),
+        }))
+    }
+
+    /// How often this request has been begun under a lease, this time included: more than 1 after a run that did not
+    /// come back. In transactional mode it is 1, because such a run has left nothing.
+    #[must_use]
+    pub fn attempt(&self) -> u32 {
+        self.0.attempt
+    }
+
+    /// A key for a call to another service, in the form of a UUID: the same on every attempt at this request, and
+    /// different for every other name, key and scope.
+    ///
+    /// It is derived, so that the other service cannot tell the client's own key from it. Without a key it is made by
+    /// chance for each request.
+    #[must_use]
+    pub fn child_key(&self, name: &str) -> String {
+        let digest = digest([b"child 1".as_slice(), self.0.id.as_bytes(), name.as_bytes()]);
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&digest[..16]);
+        // RFC 9562 section 5.8: version 8, whose bits are the maker's own.
+        bytes[6] = bytes[6] & 0x0f | 0x80;
+        bytes[8] = bytes[8] & 0x3f | 0x80;
+        let digits =
+            |bytes: &[u8]| -> String { bytes.iter().map(|byte| format!("{byte:02x}")).collect() };
+        format!(
+            "{}-{}-{}-{}-{}",
+            digits(&bytes[..4]),
+            digits(&bytes[4..6]),
+            digits(&bytes[6..8]),
+            digits(&bytes[8..10]),
+            digits(&bytes[10..]),
+        )
+    }
+}
+
+impl fmt::Debug for Execution {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Execution")
+            .field("record", &self.0.id)
+            .field("attempt", &self.0.attempt)
+            .finish_non_exhaustive()
+    }
+}

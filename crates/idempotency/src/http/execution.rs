@@ -1,0 +1,160 @@
+//! The handler's own end of its run, with the answer that stands for it.
+
+use axum::{
+    extract::FromRequestParts,
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http::request::Parts;
+
+use super::{HttpConfig, problem::Problem, saved_response};
+use crate::{CommitError, Execution, Transaction, store::transaction::Answering};
+
+/// Says of a response that its run has committed it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stored;
+
+impl Execution {
+    /// Commits the transaction, the key and this answer together, and returns the answer.
+    ///
+    /// ```
+    /// # #[cfg(feature = "postgres")]
+    /// # mod example {
+    /// use axum::{extract::State, http::StatusCode, response::Response};
+    /// use idempotency::{CommitError, Execution, idempotent};
+    /// use sqlx::PgPool;
+    ///
+    /// #[idempotent(ttl_seconds = 3600, transactional)]
+    /// async fn book(
+    ///     State(pool): State<PgPool>,
+    ///     execution: Execution,
+    ///     guest: String,
+    /// ) -> Result<Response, CommitError> {
+    ///     let mut transaction = pool.begin().await.map_err(|error| CommitError::Failed(error.into()))?;
+    ///     sqlx::query("insert into bookings (guest) values ($1)")
+    ///         .bind(guest)
+    ///         .execute(&mut *transaction)
+    ///         .await
+    ///         .map_err(|error| CommitError::Failed(error.into()))?;
+    ///     execution.commit(transaction, StatusCode::CREATED).await
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// Every retry gets this answer, whatever its status is and whatever the handler makes of it afterwards.
+    ///
+    /// In transactional mode the record is written here and not before. In lease mode the record of the hold is
+    /// completed, if the hold is still the run's own; where the engine's store is in another database than the
+    /// transaction, the hold is looked at first and the answer stored after the commit.
+    ///
+    /// # Errors
+    ///
+    /// [`CommitError::Answered`] if somebody else was first: the transaction is rolled back and the client gets that one's
+    /// answer. [`CommitError::Failed`] if the transaction could not be committed. [`CommitError::Unknown`] if the
+    /// database did not say so and does not answer now. [`CommitError::Misused`] for a second commit, or in a
+    /// transactional handler if the engine's store is in another database.
+    pub async fn commit<T: Transaction>(
+        &self,
+        transaction: T,
+        answer: impl IntoResponse + Send,
+    ) -> Result<Response, CommitError> {
+        let answer = answer.into_response();
+        self.commit_then(transaction, move |_| answer).await
+    }
+
+    /// [`commit`](Self::commit) with an answer that depends on what the transaction's work gives.
+    ///
+    /// ```
+    /// # #[cfg(feature = "sqlite")]
+    /// # mod example {
+    /// use axum::{extract::State, http::StatusCode, response::Response};
+    /// use idempotency::{CommitError, Execution, SqliteDatabase, idempotent};
+    ///
+    /// #[idempotent(ttl_seconds = 3600, transactional)]
+    /// async fn cancel(
+    ///     State(database): State<SqliteDatabase>,
+    ///     execution: Execution,
+    ///     guest: String,
+    /// ) -> Result<Response, CommitError> {
+    ///     let delete = database.transaction(move |connection| {
+    ///         connection.execute("delete from bookings where guest = ?1", [guest])
+    ///     });
+    ///     let answer = |deleted| match deleted {
+    ///         0 => StatusCode::NOT_FOUND,
+    ///         _ => StatusCode::NO_CONTENT,
+    ///     };
+    ///     execution.commit_then(delete, answer).await
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// The function is called before the commit. Its answer goes to the client only after it.
+    ///
+    /// # Errors
+    ///
+    /// As [`commit`](Self::commit).
+    pub async fn commit_then<T: Transaction, R: IntoResponse>(
+        &self,
+        transaction: T,
+        answer: impl FnOnce(T::Value) -> R + Send + 'static,
+    ) -> Result<Response, CommitError> {
+        let engine = self.engine().cloned();
+        let ending = move |value| -> Answering<Response> {
+            let mut response = answer(value).into_response();
+            let Some(engine) = engine else {
+                return async { Ok((response, Bytes::new())) }.boxed();
+            };
+            response.extensions_mut().insert(Stored);
+            async move {
+                let limit = engine.store().outcome_limit();
+                Ok(saved_response::save(engine.http(), limit, response).await?)
+            }
+            .boxed()
+        };
+        self.end_with(transaction, ending).await
+    }
+}
+
+/// Says of a request that an engine has seen it and does not protect it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Unprotected;
+
+impl<S: Sync> FromRequestParts<S> for Execution {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Response> {
+        if let Some(execution) = parts.extensions.get::<Self>() {
+            return Ok(execution.clone());
+        }
+        if parts.extensions.get::<Unprotected>().is_some() {
+            return Ok(Self::unprotected());
+        }
+        let missing = "The handler asks for its Execution and is not protected: put #[idempotent] on it, or an \
+                       IdempotencyLayer around it.";
+        tracing::error!("{missing}");
+        Err(Problem::Misconfigured(missing).into_response(&HttpConfig::default()))
+    }
+}
+
+/// What the client gets if nobody has answered yet: 503, to ask again with the same key, or 500 for a mistake in the
+/// program.
+impl IntoResponse for CommitError {
+    fn into_response(self) -> Response {
+        let problem = match &self {
+            Self::Answered => Problem::InProgress,
+            Self::Failed(source) | Self::Unknown(source) => {
+                tracing::error!(error = source.as_ref() as &dyn std::error::Error, "{self}");
+                match self {
+                    Self::Failed(_) => Problem::CommitFailed,
+                    _ => Problem::CommitUnknown,
+                }
+            }
+            Self::Misused(what) => {
+                tracing::error!("{what}");
+                Problem::Misconfigured(what)
+            }
+        };
+        problem.into_response(&HttpConfig::default())
+    }
+}

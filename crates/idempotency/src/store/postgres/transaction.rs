@@ -1,0 +1,107 @@
+//! The application's own transaction, and a key's record in it.
+
+use std::any::Any;
+
+use bytes::Bytes;
+use sqlx::{Postgres, postgres::PgRow, query};
+
+use super::{
+    PostgresStore,
+    error::Failure,
+    records::{self, microseconds},
+    route::Route,
+};
+use crate::store::{
+    Fenced, Store,
+    transaction::{Answering, CommitFailure, Committed, Entry, Transaction, sealed::Sealed},
+};
+
+impl Sealed for sqlx::Transaction<'_, Postgres> {}
+
+/// Two transactions that write the same key meet at its row: the second waits for the first, and then loses.
+impl Transaction for sqlx::Transaction<'_, Postgres> {
+    type Value = ();
+
+    fn shares(&self, store: &dyn Store) -> bool {
+        let store: &dyn Any = store;
+        store.is::<PostgresStore>()
+    }
+
+    async fn commit<A: Send + 'static>(
+        mut self,
+        entry: Option<Entry>,
+        ending: impl FnOnce(()) -> Answering<A> + Send + 'static,
+    ) -> Result<Fenced<Committed<A>>, CommitFailure> {
+        let (answer, outcome) = ending(()).await.map_err(CommitFailure::Undone)?;
+        let Some(entry) = entry else {
+            sqlx::Transaction::commit(self).await.map_err(uncommitted)?;
+            return Ok(Fenced::Done(Committed {
+                answer,
+                outcome,
+                expires_at: None,
+            }));
+        };
+        let store: &dyn Any = entry.store.as_ref();
+        let Some(store) = store.downcast_ref::<PostgresStore>() else {
+            return Err(CommitFailure::Undone(
+                "the store is not of PostgreSQL".into(),
+            ));
+        };
+        let rows = leave(&mut self, store, &entry, &outcome).await;
+        let expires_at = match rows.map_err(undone)?.first() {
+            Some(row) => records::time(row, 0).map_err(undone)?,
+            None => {
+                // The answer that counts is committed, so whether this arrives matters to nobody.
+                drop(self.rollback().await);
+                return Ok(Fenced::Lost);
+            }
+        };
+        sqlx::Transaction::commit(self).await.map_err(uncommitted)?;
+        store.0.wakeups.wake(&entry.hold.id);
+        Ok(Fenced::Done(Committed {
+            answer,
+            outcome,
+            expires_at: Some(expires_at),
+        }))
+    }
+}
+
+/// Writes the record; no row if somebody else's stands.
+async fn leave(
+    transaction: &mut sqlx::Transaction<'_, Postgres>,
+    store: &PostgresStore,
+    entry: &Entry,
+    outcome: &Bytes,
+) -> Result<Vec<PgRow>, sqlx::Error> {
+    let hold = &entry.hold;
+    let statement = match entry.is_held {
+        true => query(records::COMPLETE)
+            .bind(hold.id.as_bytes())
+            .bind(hold.token.as_bytes())
+            .bind(microseconds(hold.ttl))
+            .bind(outcome.as_ref()),
+        false => query(records::LEAVE)
+            .bind(hold.id.as_bytes())
+            .bind(hold.token.as_bytes())
+            .bind(microseconds(hold.ttl))
+            .bind(outcome.as_ref())
+            .bind(entry.fingerprint.as_bytes()),
+    };
+    // The transaction has a process of the server to itself, but what is prepared there would outlive it.
+    let is_direct = store.0.connections.known_route() == Some(Route::Direct);
+    let rows = statement.persistent(is_direct);
+    rows.fetch_all(&mut **transaction).await
+}
+
+/// Before the end is asked for, the server undoes all of it.
+fn undone(error: sqlx::Error) -> CommitFailure {
+    CommitFailure::Undone(error.into())
+}
+
+/// Where the server has said no to the end, it has undone all of it too; where it has said nothing, it may have done it.
+fn uncommitted(error: sqlx::Error) -> CommitFailure {
+    match error.as_database_error().is_some() && Failure::of(&error) != Failure::ConnectionLost {
+        true => CommitFailure::Undone(error.into()),
+        false => CommitFailure::Unknown(error.into()),
+    }
+}

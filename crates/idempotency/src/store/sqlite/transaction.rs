@@ -1,0 +1,155 @@
+//! The application's writes and a key's record in one piece of work for the thread that writes.
+
+use std::{any::Any, fmt, time::SystemTime};
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use rusqlite::{Connection, Error};
+
+use super::{SqliteDatabase, SqliteError, SqliteStore, records};
+use crate::store::{
+    Fenced, Store,
+    transaction::{Answering, CommitFailure, Committed, Entry, Transaction, sealed::Sealed},
+};
+
+/// Writes that are committed together with a key's record, from [`SqliteDatabase::transaction`].
+pub struct SqliteTransaction<W> {
+    database: SqliteDatabase,
+    work: W,
+}
+
+impl SqliteDatabase {
+    /// Writes for [`Execution::commit`](crate::Execution::commit), which runs them once, on the thread that writes.
+    ///
+    /// ```
+    /// use axum::{extract::State, http::StatusCode, response::Response};
+    /// use idempotency::{CommitError, Execution, SqliteDatabase, idempotent};
+    ///
+    /// #[idempotent(ttl_seconds = 3600, transactional)]
+    /// async fn book(
+    ///     State(database): State<SqliteDatabase>,
+    ///     execution: Execution,
+    ///     guest: String,
+    /// ) -> Result<Response, CommitError> {
+    ///     let insert = database.transaction(move |connection| {
+    ///         connection.execute("insert into bookings (guest) values (?1)", [guest])
+    ///     });
+    ///     execution.commit(insert, StatusCode::CREATED).await
+    /// }
+    /// ```
+    ///
+    /// What holds for [`write`](Self::write) holds for this work too. It shares one sync of the disk with other callers'
+    /// bookings; its own statements and its key's record are kept both or not at all.
+    pub fn transaction<T, W>(&self, work: W) -> SqliteTransaction<W>
+    where
+        T: Send + 'static,
+        W: FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
+    {
+        SqliteTransaction {
+            database: self.clone(),
+            work,
+        }
+    }
+}
+
+impl<W> Sealed for SqliteTransaction<W> {}
+
+impl<T, W> Transaction for SqliteTransaction<W>
+where
+    T: Send + 'static,
+    W: FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
+{
+    type Value = T;
+
+    fn shares(&self, store: &dyn Store) -> bool {
+        let store: &dyn Any = store;
+        store
+            .downcast_ref::<SqliteStore>()
+            .is_some_and(|store| store.database.is(&self.database))
+    }
+
+    async fn commit<A: Send + 'static>(
+        self,
+        entry: Option<Entry>,
+        ending: impl FnOnce(T) -> Answering<A> + Send + 'static,
+    ) -> Result<Fenced<Committed<A>>, CommitFailure> {
+        let Self { database, work } = self;
+        let Some(entry) = entry else {
+            let done = database.write(move |connection| end(ending, work(connection)?));
+            let (answer, outcome) = done.await.map_err(failure)?;
+            return Ok(Fenced::Done(Committed {
+                answer,
+                outcome,
+                expires_at: None,
+            }));
+        };
+        let store: &dyn Any = entry.store.as_ref();
+        let Some(store) = store.downcast_ref::<SqliteStore>() else {
+            return Err(CommitFailure::Undone("the store is not of SQLite".into()));
+        };
+        let (clock, wakeups, id) = (store.clock.clone(), store.wakeups.clone(), entry.hold.id);
+        let done = database.write_and_then(
+            move |connection| {
+                let now = clock.now();
+                // Asked first, because nothing comes between: there is one thread that writes.
+                if !may_complete(connection, &entry, now)? {
+                    return Ok(Fenced::Lost);
+                }
+                let (answer, outcome) = end(ending, work(connection)?)?;
+                let expires_at = records::leave(
+                    connection,
+                    &entry.hold,
+                    &entry.fingerprint,
+                    &outcome,
+                    entry.is_held,
+                    now,
+                )?;
+                Ok(Fenced::Done(Committed {
+                    answer,
+                    outcome,
+                    expires_at: Some(expires_at),
+                }))
+            },
+            move |fenced| {
+                if matches!(fenced, Fenced::Done(_)) {
+                    wakeups.wake(&id);
+                }
+            },
+        );
+        done.await.map_err(failure)
+    }
+}
+
+fn may_complete(connection: &Connection, entry: &Entry, now: SystemTime) -> Result<bool, Error> {
+    match entry.is_held {
+        true => records::owns(connection, &entry.hold.id, &entry.hold.token, now),
+        false => {
+            let found = records::find(connection, &entry.hold.id)?;
+            Ok(found.is_none_or(|record| record.expires_at <= now))
+        }
+    }
+}
+
+/// The thread that writes cannot wait for anything, and everybody else would wait with it.
+fn end<T, A>(ending: impl FnOnce(T) -> Answering<A>, value: T) -> Result<(A, Bytes), Error> {
+    ending(value)
+        .now_or_never()
+        .unwrap_or_else(|| Err("the body of the answer is not there as a whole".into()))
+        .map_err(Error::ToSqlConversionFailure)
+}
+
+fn failure(error: SqliteError) -> CommitFailure {
+    match error {
+        SqliteError::Commit(_) | SqliteError::Stopped => CommitFailure::Unknown(error.into()),
+        _ => CommitFailure::Undone(error.into()),
+    }
+}
+
+impl<W> fmt::Debug for SqliteTransaction<W> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("SqliteTransaction")
+            .field("database", &self.database)
+            .finish_non_exhaustive()
+    }
+}
