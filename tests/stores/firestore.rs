@@ -6,6 +6,7 @@ mod failures;
 mod processes;
 mod records;
 mod tap;
+mod waking;
 
 use std::{
     sync::atomic::{AtomicU32, Ordering},

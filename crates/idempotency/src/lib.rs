@@ -208,6 +208,7 @@ pub use store::FirestoreError;
 pub use store::FirestoreStore;
 pub use store::Hold;
 pub use store::MemoryStore;
+pub use store::Polling;
 #[cfg(feature = "postgres")]
 pub use store::PostgresError;
 #[cfg(feature = "postgres")]

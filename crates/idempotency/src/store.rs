@@ -29,6 +29,7 @@
 #[cfg(feature = "firestore")]
 mod firestore;
 mod memory;
+mod polling;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "redis")]
@@ -53,6 +54,7 @@ pub use firestore::FirestoreError;
 #[cfg(feature = "firestore")]
 pub use firestore::FirestoreStore;
 pub use memory::MemoryStore;
+pub use polling::Polling;
 #[cfg(feature = "postgres")]
 pub use postgres::PostgresError;
 #[cfg(feature = "postgres")]

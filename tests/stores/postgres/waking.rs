@@ -1,6 +1,11 @@
 //! How duplicates in one process hear of an end in another: each store here stands for a process.
 
-use std::time::{Duration, Instant};
+use std::{
+    future::poll_fn,
+    pin::pin,
+    task::Poll,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use idempotency::{Claim, Idempotency, OnDuplicate, Options, PostgresStore, Run, Store};
@@ -31,8 +36,8 @@ async fn end_of(store: &PostgresStore, owner: &idempotency::Hold) {
     }
 }
 
-/// Of a few tries the fastest is compared with the time after which waiters look by themselves: that one cannot
-/// have been woken by looking.
+/// Of a few tries the fastest is compared with the time after which waiters look by themselves while they are notified:
+/// that one cannot have been woken by looking. Whoever waited before the store listens looks sooner, and does not count.
 // behaviour 78
 // race 24
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -40,7 +45,7 @@ async fn an_end_in_another_process_is_notified() {
     let Some(url) = database().await else { return };
     let (owning, waiting) = (store(&url).await, store(&url).await);
     let mut fastest = Duration::MAX;
-    for _ in 0..5 {
+    for is_listening in [false, true, true, true, true] {
         let owner = new_hold();
         owning.claim(&owner, &request()).await.expect("a claim");
         let waiter = tokio::spawn({
@@ -52,9 +57,11 @@ async fn an_end_in_another_process_is_notified() {
         let ended = Instant::now();
         owning.complete(&owner, Bytes::new()).await.expect("an end");
         waiter.await.expect("the waiter");
-        fastest = fastest.min(ended.elapsed());
+        if is_listening {
+            fastest = fastest.min(ended.elapsed());
+        }
     }
-    assert!(fastest < Duration::from_millis(250), "{fastest:?}");
+    assert!(fastest < Duration::from_secs(1), "{fastest:?}");
 }
 
 /// A commit that notifies waits for all others that do, so it is done only where somebody wants it.
@@ -118,13 +125,19 @@ async fn behind_a_pooler_waiters_look_and_nobody_listens() {
     let (owning, waiting) = (store(&pooled).await, store(&pooled).await);
     let owner = new_hold();
     owning.claim(&owner, &request()).await.expect("a claim");
-    let mut subscription = waiting.subscribe(&owner.id);
+    let mut subscriptions = [waiting.subscribe(&owner.id), waiting.subscribe(&owner.id)];
     let running = waiting.claim(&hold_on(owner.id), &request()).await;
     assert!(matches!(running, Ok(Claim::InFlight { .. })), "{running:?}");
     owning.complete(&owner, Bytes::new()).await.expect("an end");
-    subscription.changed().await;
+    subscriptions[0].changed().await;
     let replay = waiting.claim(&hold_on(owner.id), &request()).await;
     assert!(matches!(replay, Ok(Claim::Completed { .. })), "{replay:?}");
+    // What one of them has seen, the other one need not look for.
+    let changed = poll_fn(|context| {
+        let changed = pin!(subscriptions[1].changed());
+        Poll::Ready(changed.poll(context).is_ready())
+    });
+    assert!(changed.await);
     assert_eq!(sql(&url, LISTENERS).await[0].get::<i64, _>(0), 0);
 }
 

@@ -8,7 +8,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use crate::{Fingerprint, RecordId, Subscription, Wakeups};
+use crate::{Fingerprint, Polling, RecordId, Subscription, Wakeups};
 
 /// Where duplicates within the process meet.
 #[derive(Default)]
@@ -72,9 +72,8 @@ impl Visit {
 
     /// Listens for the key to come free. The second is for a lease that lapses elsewhere; nothing here is missed.
     pub(super) fn subscribe(&self) -> Subscription {
-        self.keys
-            .wakeups
-            .subscribe(&self.id, Duration::from_secs(1))
+        let polling = Polling::every(Duration::from_secs(1));
+        self.keys.wakeups.subscribe(&self.id, polling)
     }
 }
 

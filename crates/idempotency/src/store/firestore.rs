@@ -16,7 +16,7 @@ use bytes::Bytes;
 
 pub use error::FirestoreError;
 
-use super::{Claim, Fenced, Hold, Resolution, Store, StoreError, Subscription, Wakeups};
+use super::{Claim, Fenced, Hold, Polling, Resolution, Store, StoreError, Subscription, Wakeups};
 use crate::{Fingerprint, Phase, Record, RecordId, Token};
 use client::{Client, Failure};
 use document::{Base, Change, Found};
@@ -61,7 +61,8 @@ use step::{Look, Next};
 /// - A document holds a mebibyte, so an answer of more than a thousand kibibytes is not stored: it reaches its
 ///   first client whole, and a retry is told that it was not.
 /// - Firestore tells nobody when a document changes, short of a stream for each. A duplicate that waits is woken at
-///   once in the process that runs the first, and looks four times a second elsewhere.
+///   once in the process that runs the first. Elsewhere it looks after 25 ms, and after twice as long each time, up
+///   to a second; where several wait, the first one that sees a change wakes the others of its process.
 #[derive(Clone)]
 pub struct FirestoreStore {
     client: Client,
@@ -73,7 +74,7 @@ pub struct FirestoreStore {
 const MOST_OUTCOME: usize = 1000 * 1024;
 
 /// How often those look whom nobody wakes.
-const POLL_EVERY: Duration = Duration::from_millis(250);
+const POLLING: Polling = Polling::backing_off(Duration::from_millis(25), Duration::from_secs(1));
 
 impl FirestoreStore {
     /// A store in the project's default database.
@@ -356,7 +357,7 @@ impl Store for FirestoreStore {
     }
 
     fn subscribe(&self, id: &RecordId) -> Subscription {
-        self.wakeups.subscribe(id, POLL_EVERY)
+        self.wakeups.subscribe(id, POLLING)
     }
 
     fn outcome_limit(&self) -> usize {

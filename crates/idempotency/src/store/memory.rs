@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 
-use super::{Claim, Fenced, Hold, Resolution, Store, StoreError, Subscription, Wakeups};
+use super::{Claim, Fenced, Hold, Polling, Resolution, Store, StoreError, Subscription, Wakeups};
 use crate::{Clock, Fingerprint, Phase, Record, RecordId, Token};
 use shard::{Entry, Shard};
 
@@ -47,6 +47,9 @@ const SHARDS: usize = 256;
 
 /// What a record takes beside its outcome, rounded up: the entry, its places in map and queue, the allocator.
 const BYTES_PER_RECORD: usize = 400;
+
+/// How often those look who have not been woken: an owner that is gone wakes nobody.
+const POLLING: Polling = Polling::every(Duration::from_secs(1));
 
 /// How many entries are removed under one lock.
 const PURGED_AT_ONCE: usize = 64;
@@ -305,7 +308,7 @@ impl Store for MemoryStore {
     }
 
     fn subscribe(&self, id: &RecordId) -> Subscription {
-        self.wakeups.subscribe(id, Duration::from_secs(1))
+        self.wakeups.subscribe(id, POLLING)
     }
 
     fn outcome_limit(&self) -> usize {

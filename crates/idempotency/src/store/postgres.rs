@@ -23,7 +23,7 @@ use tokio::time::timeout;
 
 pub use error::PostgresError;
 
-use super::{Claim, Fenced, Hold, Resolution, Store, StoreError, Subscription, Wakeups};
+use super::{Claim, Fenced, Hold, Polling, Resolution, Store, StoreError, Subscription, Wakeups};
 use crate::{Fingerprint, Record, RecordId, Token};
 use connections::{Again, Connections};
 use error::store_error;
@@ -58,8 +58,8 @@ use route::Route;
 /// # Duplicates that wait
 ///
 /// From the first one on, each store has one more connection, beside the pool, on which it listens for
-/// notifications. Where that does not work, duplicates look every quarter of a second. None of them holds a
-/// connection while it waits.
+/// notifications. Where that does not work, a duplicate looks after 25 ms, and after twice as long each time, up to a
+/// second. None of them holds a connection while it waits.
 ///
 /// # PgBouncer
 ///
@@ -227,6 +227,7 @@ impl Store for PostgresStore {
             let rows = rows.await?;
             let Some(row) = rows.first() else { continue };
             let found = Found::read(row).map_err(store_error)?;
+            self.0.wakeups.saw(&hold.id, found.owner());
             let is_notified = found.awaited;
             match found.judge(hold, fingerprint) {
                 Next::Answer(claim) => return Ok(claim),
@@ -347,7 +348,7 @@ impl Store for PostgresStore {
             listener,
         } = self.0.as_ref();
         listener.ensure_running(connections, wakeups);
-        wakeups.subscribe(id, listener.poll_every())
+        wakeups.subscribe(id, listener.polling())
     }
 
     fn outcome_limit(&self) -> usize {

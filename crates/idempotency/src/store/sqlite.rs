@@ -21,7 +21,7 @@ pub use database::SqliteDatabase;
 pub use error::SqliteError;
 pub use transaction::SqliteTransaction;
 
-use super::{Claim, Fenced, Hold, Resolution, Store, StoreError, Subscription, Wakeups};
+use super::{Claim, Fenced, Hold, Polling, Resolution, Store, StoreError, Subscription, Wakeups};
 use crate::{Clock, Fingerprint, Record, RecordId, Token};
 use records::Found;
 
@@ -47,6 +47,9 @@ pub struct SqliteStore {
     clock: Clock,
     wakeups: Wakeups,
 }
+
+/// How often those look who have not been woken: an owner that is gone wakes nobody.
+const POLLING: Polling = Polling::every(Duration::from_secs(1));
 
 /// How many records are removed in one piece of work, for which claims that came in meanwhile wait.
 const PURGED_AT_ONCE: usize = 128;
@@ -208,7 +211,7 @@ impl Store for SqliteStore {
     }
 
     fn subscribe(&self, id: &RecordId) -> Subscription {
-        self.wakeups.subscribe(id, Duration::from_secs(1))
+        self.wakeups.subscribe(id, POLLING)
     }
 
     fn outcome_limit(&self) -> usize {

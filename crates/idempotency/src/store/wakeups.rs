@@ -7,9 +7,13 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tokio::sync::{Notify, futures::OwnedNotified};
+use tokio::{
+    sync::{Notify, futures::OwnedNotified},
+    time::timeout,
+};
 
-use crate::RecordId;
+use super::Polling;
+use crate::{RecordId, Token};
 
 /// Who waits for which record in this process: the part of a store that wakes duplicates.
 ///
@@ -24,20 +28,23 @@ pub struct Wakeups {
 struct Waiters {
     notify: Arc<Notify>,
     count: usize,
+    /// Whose the hold was when one of them looked.
+    owner: Option<Token>,
 }
 
 impl Wakeups {
     /// A listener that hears every [`wake`](Self::wake) of this id from now on.
     ///
-    /// It also wakes after `poll_every` without one: an owner that died wakes nobody, and a server's
-    /// notification may be lost.
+    /// It also wakes without one, as often as `polling` says: an owner that died wakes nobody, and a server's
+    /// notification may be lost, or there is none.
     #[must_use]
-    pub fn subscribe(&self, id: &RecordId, poll_every: Duration) -> Subscription {
+    pub fn subscribe(&self, id: &RecordId, polling: Polling) -> Subscription {
         let notify = {
             let mut waiting = self.waiting.lock();
             let waiters = waiting.entry(*id).or_insert_with(|| Waiters {
                 notify: Arc::new(Notify::new()),
                 count: 0,
+                owner: None,
             });
             waiters.count += 1;
             Arc::clone(&waiters.notify)
@@ -49,7 +56,8 @@ impl Wakeups {
             id: *id,
             notify,
             notified,
-            poll_every,
+            polling,
+            pause: polling.first(),
         }
     }
 
@@ -61,6 +69,26 @@ impl Wakeups {
         }
         if let Some(waiters) = waiting.get(id) {
             waiters.notify.notify_waiters();
+        }
+    }
+
+    /// Takes note of whose hold a look has shown, if there is one. If it was another one's before, everybody who waits
+    /// for this id is woken: what one of them has found out by looking, the others need not find out for themselves.
+    ///
+    /// For stores whose servers do not tell.
+    pub fn saw(&self, id: &RecordId, owner: Option<&Token>) {
+        let mut waiting = self.waiting.lock();
+        if waiting.is_empty() {
+            return;
+        }
+        if let Some(waiters) = waiting.get_mut(id)
+            && waiters.owner.as_ref() != owner
+        {
+            let is_change = waiters.owner.is_some();
+            waiters.owner = owner.copied();
+            if is_change {
+                waiters.notify.notify_waiters();
+            }
         }
     }
 
@@ -95,19 +123,22 @@ pub struct Subscription {
     id: RecordId,
     notify: Arc<Notify>,
     notified: Pin<Box<OwnedNotified>>,
-    poll_every: Duration,
+    polling: Polling,
+    pause: Duration,
 }
 
 impl Subscription {
     /// Returns once the record has changed since the subscription or since the last call, and now and
     /// then without a change. Read the record afterwards, do not guess.
     pub async fn changed(&mut self) {
-        if tokio::time::timeout(self.poll_every, self.notified.as_mut())
-            .await
-            .is_ok()
-        {
-            self.notified.set(Arc::clone(&self.notify).notified_owned());
-        }
+        let woken = timeout(self.pause, self.notified.as_mut()).await.is_ok();
+        self.pause = match woken {
+            true => {
+                self.notified.set(Arc::clone(&self.notify).notified_owned());
+                self.polling.first()
+            }
+            false => self.polling.behind(self.pause),
+        };
     }
 }
 

@@ -115,8 +115,13 @@ impl Found {
         })
     }
 
+    /// Whose it is, while it is in flight.
+    pub(super) fn owner(&self) -> Option<&Token> {
+        matches!(self.record.phase, Phase::InFlight { .. }).then_some(&self.record.token)
+    }
+
     pub(super) fn is_held_by(&self, token: &Token) -> bool {
-        self.record.token == *token && matches!(self.record.phase, Phase::InFlight { .. })
+        self.owner() == Some(token)
     }
 
     pub(super) fn is_completed_by(&self, token: &Token) -> bool {

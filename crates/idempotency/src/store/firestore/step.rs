@@ -98,6 +98,7 @@ impl FirestoreStore {
         let found = document.map(|document| Found::read(id, document));
         let found = found.transpose()?;
         self.seen.put(id, found.as_ref().map(Sight::from));
+        self.wakeups.saw(id, found.as_ref().and_then(Found::owner));
         Ok(Ok((found, now)))
     }
 

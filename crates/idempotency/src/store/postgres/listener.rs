@@ -10,7 +10,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{Wakeups, connections::Connections, route::Route};
+use super::{Polling, Wakeups, connections::Connections, route::Route};
 use crate::RecordId;
 
 /// The background task that listens, from the first duplicate that waits until the store is dropped.
@@ -34,10 +34,10 @@ const CHANNEL: &str = "idempotency";
 
 /// How often those who wait look by themselves while notifications come; one may be lost, and an owner that dies
 /// sends none.
-const FLOOR: Duration = Duration::from_secs(1);
+const FLOOR: Polling = Polling::every(Duration::from_secs(1));
 
 /// How often they look while none come.
-const POLL: Duration = Duration::from_millis(250);
+const BLIND: Polling = Polling::backing_off(Duration::from_millis(25), Duration::from_secs(1));
 
 /// How long a claim waits for the connection before it goes without.
 const START: Duration = Duration::from_secs(1);
@@ -67,10 +67,10 @@ impl Listener {
         }
     }
 
-    pub(super) fn poll_every(&self) -> Duration {
+    pub(super) fn polling(&self) -> Polling {
         match *self.state.borrow() {
             State::On => FLOOR,
-            State::Starting | State::Off => POLL,
+            State::Starting | State::Off => BLIND,
         }
     }
 

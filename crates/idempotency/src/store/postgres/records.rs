@@ -186,6 +186,11 @@ impl Found {
         })
     }
 
+    /// Whose the record is, while it is in flight.
+    pub(super) fn owner(&self) -> Option<&Token> {
+        matches!(self.record.phase, Phase::InFlight { .. }).then_some(&self.record.token)
+    }
+
     pub(super) fn judge(self, hold: &Hold, fingerprint: &Fingerprint) -> Next {
         let record = self.record;
         if self.expired {

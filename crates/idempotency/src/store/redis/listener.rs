@@ -23,7 +23,7 @@ use super::{
     link::{ANSWER_WITHIN, CONNECT_WITHIN},
     records::Records,
 };
-use crate::{Phase, RecordId, Subscription, Wakeups};
+use crate::{Phase, Polling, RecordId, Subscription, Wakeups};
 
 /// Wakes those who wait in this process. Clones are handles on the same connection.
 #[derive(Clone)]
@@ -45,7 +45,7 @@ struct State {
 }
 
 /// How often those who wait look without having heard anything: the owner may be dead, and notifications get lost.
-const POLL_EVERY: Duration = Duration::from_secs(1);
+const POLLING: Polling = Polling::every(Duration::from_secs(1));
 
 /// How long a channel is kept for which nobody waits any more, and the connection after the last channel.
 const TIDY_EVERY: Duration = Duration::from_secs(1);
@@ -70,7 +70,7 @@ impl Listener {
     }
 
     pub(super) fn subscribe(&self, id: &RecordId) -> Subscription {
-        let subscription = self.0.wakeups.subscribe(id, POLL_EVERY);
+        let subscription = self.0.wakeups.subscribe(id, POLLING);
         if let Ok(runtime) = Handle::try_current() {
             let mut state = self.0.state.lock();
             state.asked.push(*id);

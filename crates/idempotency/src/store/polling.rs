@@ -1,0 +1,39 @@
+use std::time::Duration;
+
+/// How long those who wait sleep before they look by themselves, for [`Wakeups::subscribe`](super::Wakeups::subscribe).
+///
+/// ```
+/// use std::time::Duration;
+/// use idempotency::Polling;
+///
+/// // 25 ms, 50 ms, 100 ms, and so on up to a second, and from the start again behind each change.
+/// let polling = Polling::backing_off(Duration::from_millis(25), Duration::from_secs(1));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Polling {
+    first: Duration,
+    longest: Duration,
+}
+
+impl Polling {
+    /// The same pause before each look: for stores that hear of changes, as a floor.
+    #[must_use]
+    pub const fn every(pause: Duration) -> Self {
+        Self::backing_off(pause, pause)
+    }
+
+    /// Twice the pause before each next look, from `first` up to `longest`: for stores that hear of nothing, where
+    /// most runs end soon and the others must not be asked about all the time.
+    #[must_use]
+    pub const fn backing_off(first: Duration, longest: Duration) -> Self {
+        Self { first, longest }
+    }
+
+    pub(super) const fn first(self) -> Duration {
+        self.first
+    }
+
+    pub(super) fn behind(self, pause: Duration) -> Duration {
+        pause.saturating_mul(2).min(self.longest)
+    }
+}

@@ -1,0 +1,92 @@
+//! How those who wait are woken, and how often they look by themselves. The clock is tokio's own, which stands still but
+//! for those who sleep.
+
+use std::{future::poll_fn, pin::pin, task::Poll, time::Duration};
+
+use idempotency::{Polling, RecordId, Subscription, Token, Wakeups};
+use tokio::time::Instant;
+
+const ID: RecordId = RecordId::from_bytes([7; 32]);
+
+fn backing_off() -> Polling {
+    Polling::backing_off(Duration::from_millis(25), Duration::from_secs(1))
+}
+
+/// How many milliseconds pass before each of the next looks.
+async fn pauses<const LOOKS: usize>(subscription: &mut Subscription) -> [u128; LOOKS] {
+    let mut pauses = [0; LOOKS];
+    for pause in &mut pauses {
+        let before = Instant::now();
+        subscription.changed().await;
+        *pause = before.elapsed().as_millis();
+    }
+    pauses
+}
+
+async fn is_woken(subscription: &mut Subscription) -> bool {
+    let mut changed = pin!(subscription.changed());
+    poll_fn(|context| Poll::Ready(changed.as_mut().poll(context).is_ready())).await
+}
+
+// behaviour 74
+// race 24
+#[tokio::test(start_paused = true)]
+async fn whoever_is_not_woken_looks_less_and_less_often() {
+    let wakeups = Wakeups::default();
+    let mut subscription = wakeups.subscribe(&ID, backing_off());
+    assert_eq!(
+        pauses(&mut subscription).await,
+        [25, 50, 100, 200, 400, 800, 1000, 1000]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn behind_a_change_the_pauses_start_anew() {
+    let wakeups = Wakeups::default();
+    let mut subscription = wakeups.subscribe(&ID, backing_off());
+    assert_eq!(pauses(&mut subscription).await, [25, 50, 100]);
+    wakeups.wake(&ID);
+    assert_eq!(pauses(&mut subscription).await, [0, 25, 50]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_floor_is_always_the_same() {
+    let wakeups = Wakeups::default();
+    let mut subscription = wakeups.subscribe(&ID, Polling::every(Duration::from_secs(1)));
+    assert_eq!(pauses(&mut subscription).await, [1000, 1000, 1000]);
+    wakeups.wake(&ID);
+    assert_eq!(pauses(&mut subscription).await, [0, 1000, 1000]);
+}
+
+/// A look that nobody waits for any more counts for nothing.
+#[tokio::test(start_paused = true)]
+async fn a_wait_that_is_given_up_is_not_counted_as_a_look() {
+    let wakeups = Wakeups::default();
+    let mut subscription = wakeups.subscribe(&ID, backing_off());
+    assert!(!is_woken(&mut subscription).await);
+    assert_eq!(pauses(&mut subscription).await, [25, 50]);
+}
+
+// behaviour 74
+#[tokio::test(start_paused = true)]
+async fn what_one_who_waits_has_seen_wakes_the_others() {
+    let wakeups = Wakeups::default();
+    let elsewhere = RecordId::from_bytes([8; 32]);
+    let mut subscriptions = [ID, ID, elsewhere].map(|id| wakeups.subscribe(&id, backing_off()));
+    let (first, second) = (Token::random(), Token::random());
+    let mut woken_by = async |owner: Option<&Token>| {
+        wakeups.saw(&ID, owner);
+        let mut woken = [false; 3];
+        for (subscription, woken) in subscriptions.iter_mut().zip(&mut woken) {
+            *woken = is_woken(subscription).await;
+        }
+        woken
+    };
+    // Whose it is to begin with is no change, and what has been seen already is none.
+    assert_eq!(woken_by(Some(&first)).await, [false; 3]);
+    assert_eq!(woken_by(Some(&first)).await, [false; 3]);
+    assert_eq!(woken_by(Some(&second)).await, [true, true, false]);
+    assert_eq!(woken_by(Some(&second)).await, [false; 3]);
+    assert_eq!(woken_by(None).await, [true, true, false]);
+    assert_eq!(woken_by(None).await, [false; 3]);
+}

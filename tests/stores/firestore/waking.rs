@@ -1,0 +1,65 @@
+//! How duplicates in one process learn of an end in another, of which Firestore does not tell them.
+
+use std::{future::poll_fn, pin::pin, task::Poll, time::Duration};
+
+use bytes::Bytes;
+use idempotency::{Claim, Store, Subscription};
+use tests::servers::firestore::FirestoreEmulator;
+use tokio::time::timeout;
+
+use super::{connect, hold, hold_on, request, unused_project};
+
+async fn is_woken(subscription: &mut Subscription) -> bool {
+    let mut changed = pin!(subscription.changed());
+    poll_fn(|context| Poll::Ready(changed.as_mut().poll(context).is_ready())).await
+}
+
+/// A run that ends soon is noticed soon, and one that takes its time is not asked about all the time.
+// behaviour 74
+// race 24
+#[tokio::test]
+async fn who_waits_looks_less_and_less_often() {
+    let Some(emulator) = FirestoreEmulator::shared() else {
+        return;
+    };
+    let store = connect(emulator, &unused_project()).await;
+    let mut subscription = store.subscribe(&hold().id);
+    // From here on time passes only for those who sleep.
+    tokio::time::pause();
+    let mut looks = 0;
+    let looking = async {
+        loop {
+            subscription.changed().await;
+            looks += 1;
+        }
+    };
+    let ten_seconds = timeout(Duration::from_secs(10), looking).await;
+    assert!(ten_seconds.is_err());
+    // Six in which the pause grows from 25 ms to 800 ms, and then one a second.
+    assert_eq!(looks, 6 + 8);
+}
+
+// behaviour 74, 80
+#[tokio::test]
+async fn the_first_who_sees_the_end_wakes_the_others_of_its_process() {
+    let Some(emulator) = FirestoreEmulator::shared() else {
+        return;
+    };
+    let project = unused_project();
+    let (here, there) = (
+        connect(emulator, &project).await,
+        connect(emulator, &project).await,
+    );
+    let owner = hold();
+    let fingerprint = request("book");
+    there.claim(&owner, &fingerprint).await.expect("a claim");
+    let mut waiting = here.subscribe(&owner.id);
+    let running = here.claim(&hold_on(owner.id), &fingerprint).await;
+    assert_eq!(running.ok(), Some(Claim::InFlight { fingerprint }));
+    let done = there.complete(&owner, Bytes::from_static(b"booked")).await;
+    done.expect("an end");
+    assert!(!is_woken(&mut waiting).await);
+    let replay = here.claim(&hold_on(owner.id), &fingerprint).await;
+    assert!(matches!(replay, Ok(Claim::Completed { .. })), "{replay:?}");
+    assert!(is_woken(&mut waiting).await);
+}
