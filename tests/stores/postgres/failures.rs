@@ -7,7 +7,7 @@ use std::sync::{
 
 use bytes::Bytes;
 use idempotency::{
-    Claim, Fenced, Hold, Idempotency, OnDuplicate, Options, PostgresStore, Run, Store,
+    Claim, Fenced, Hold, Idempotency, OnDuplicate, Options, PostgresStore, Resolution, Run, Store,
     StoreErrorKind,
 };
 use sqlx::{AssertSqlSafe, Connection, PgConnection, postgres::PgPoolOptions, raw_sql};
@@ -250,4 +250,33 @@ fn count(
 fn hex(hold: &Hold) -> String {
     let digits = hold.id.as_bytes().iter().map(|byte| format!("{byte:02x}"));
     format!("\\x{}", digits.collect::<String>())
+}
+
+// behaviour 97
+// race 37
+#[tokio::test]
+async fn an_outcome_above_the_limit_is_refused_and_the_hold_stays() {
+    let Some(url) = database().await else { return };
+    let store = store(&url).await;
+    let owner = new_hold();
+    store.claim(&owner, &request()).await.expect("a claim");
+    let before = store.inspect(&owner.id).await.expect("an inspection");
+    let outcome = Bytes::from(vec![0; store.outcome_limit() + 1]);
+    let refused = store.complete(&owner, outcome.clone()).await;
+    assert_eq!(
+        refused.expect_err("too long").kind(),
+        StoreErrorKind::TooLarge
+    );
+    let resolution = Resolution::Complete {
+        outcome,
+        ttl: owner.ttl,
+    };
+    let refused = store.resolve(&owner.id, &owner.token, resolution).await;
+    assert_eq!(
+        refused.expect_err("too long").kind(),
+        StoreErrorKind::TooLarge
+    );
+    let after = store.inspect(&owner.id).await.expect("an inspection");
+    assert_eq!(after, before);
+    store.complete(&owner, Bytes::new()).await.expect("an end");
 }

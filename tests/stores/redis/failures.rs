@@ -411,3 +411,34 @@ async fn what_cannot_be_connected_to_is_an_error_that_tells_no_secrets() {
     assert!(matches!(nowhere, RedisError::Connect(_)), "{nowhere:?}");
     assert!(!said.contains("wr0ng") && !said.contains("right"), "{said}");
 }
+
+// behaviour 97
+// race 37
+#[tokio::test]
+async fn an_outcome_above_the_limit_is_refused_and_the_hold_stays() {
+    let Some(server) = RedisServer::shared() else {
+        return;
+    };
+    let store = connect(server).await;
+    let owner = new_hold();
+    store.claim(&owner, &request()).await.expect("a claim");
+    let before = store.inspect(&owner.id).await.expect("an inspection");
+    let outcome = Bytes::from(vec![0; store.outcome_limit() + 1]);
+    let refused = store.complete(&owner, outcome.clone()).await;
+    assert_eq!(
+        refused.expect_err("too long").kind(),
+        StoreErrorKind::TooLarge
+    );
+    let resolution = Resolution::Complete {
+        outcome,
+        ttl: owner.ttl,
+    };
+    let refused = store.resolve(&owner.id, &owner.token, resolution).await;
+    assert_eq!(
+        refused.expect_err("too long").kind(),
+        StoreErrorKind::TooLarge
+    );
+    let after = store.inspect(&owner.id).await.expect("an inspection");
+    assert_eq!(after, before);
+    store.complete(&owner, Bytes::new()).await.expect("an end");
+}

@@ -74,6 +74,7 @@ use route::Route;
 /// What was committed survives as the server is configured: with `synchronous_commit = off`, or after a failover
 /// to a standby that replicates asynchronously, the last answers may be forgotten, and their requests run again.
 /// Expired records are deleted by the engine's sweep; their room is given back by autovacuum, which has to be on.
+/// An answer of more than 64 MiB is not stored: it reaches its first client whole, and a retry is told that it was not.
 ///
 /// # Errors
 ///
@@ -91,6 +92,11 @@ struct Shared {
 
 /// How long opening a connection or making the tables may take.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The longest outcome: what is carried there, and back for each replay, well within the time of a statement. The server
+/// itself would take almost a gibibyte in one field; but an outcome that it is never told of in time leaves a key whose
+/// retry runs again, and a tombstone does not.
+const MOST_OUTCOME: usize = 64 << 20;
 
 /// How often a claim looks at a record that changes under its eyes.
 const LOOKS: usize = 100;
@@ -264,6 +270,7 @@ impl Store for PostgresStore {
         hold: &Hold,
         outcome: Bytes,
     ) -> Result<Fenced<SystemTime>, StoreError> {
+        fits(&outcome)?;
         let rows = self.0.connections.run(Again::Whenever, || {
             query(records::COMPLETE)
                 .bind(hold.id.as_bytes())
@@ -316,6 +323,9 @@ impl Store for PostgresStore {
         seen: &Token,
         resolution: Resolution,
     ) -> Result<Fenced<()>, StoreError> {
+        if let Resolution::Complete { outcome, .. } = &resolution {
+            fits(outcome)?;
+        }
         let token = Token::random();
         let rows = self.0.connections.run(Again::IfUndone, || {
             let end = match &resolution {
@@ -352,7 +362,7 @@ impl Store for PostgresStore {
     }
 
     fn outcome_limit(&self) -> usize {
-        usize::MAX
+        MOST_OUTCOME
     }
 }
 
@@ -362,6 +372,15 @@ impl fmt::Debug for PostgresStore {
             .debug_struct("PostgresStore")
             .field("connections", &self.0.connections)
             .finish_non_exhaustive()
+    }
+}
+
+fn fits(outcome: &Bytes) -> Result<(), StoreError> {
+    match outcome.len() {
+        ..=MOST_OUTCOME => Ok(()),
+        bytes => Err(StoreError::too_large(format!(
+            "{bytes} bytes are too many, {MOST_OUTCOME} are kept"
+        ))),
     }
 }
 

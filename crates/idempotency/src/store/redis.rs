@@ -52,6 +52,8 @@ use server::Server;
 /// - **Eviction.** `maxmemory-policy` must be `noeviction`: with another one a full server drops records before their
 ///   time, and their requests run again. [`connect`](Self::connect) looks and logs a warning. A full server without eviction
 ///   takes no new keys, which clients see as 503, while runs that hold a key can still renew it and store their answer.
+/// - **Size.** An answer of more than 64 MiB is not stored: it reaches its first client whole, and a retry is told that
+///   it was not. A `proto-max-bulk-len` below that must leave room for the largest answer.
 /// - **The clock.** Leases and ttls go by the server's clock, whatever those of the applications say. If it is set back,
 ///   records live longer; if it is set forward, shorter.
 /// - **Rights.** A user of its own needs `+eval +evalsha +get +set +del +pexpireat +time +publish +subscribe +unsubscribe
@@ -71,6 +73,11 @@ pub struct RedisStore {
 
 /// What names begin with unless said.
 const PREFIX: &str = "idempotency:";
+
+/// The longest outcome: what is carried there, and back for each replay, well within the time of a step. The server itself
+/// would take 512 MiB in one string, its `proto-max-bulk-len` unless configured; but an outcome that it is never told of
+/// in time leaves a key whose retry runs again, and a tombstone does not. And while it copies, everybody else waits.
+const MOST_OUTCOME: usize = 64 << 20;
 
 /// How many records are read beside each other for a list.
 const READ_AT_ONCE: usize = 100;
@@ -156,6 +163,7 @@ impl Store for RedisStore {
         hold: &Hold,
         outcome: Bytes,
     ) -> Result<Fenced<SystemTime>, StoreError> {
+        fits(&outcome)?;
         let completed = self.records.complete(hold, &outcome).await?;
         Ok(self.wake(&hold.id, completed))
     }
@@ -197,6 +205,7 @@ impl Store for RedisStore {
         let resolved = match resolution {
             Resolution::Release => self.records.free(id, seen).await?,
             Resolution::Complete { outcome, ttl } => {
+                fits(&outcome)?;
                 self.records.settle(id, seen, ttl, &outcome).await?
             }
         };
@@ -212,7 +221,16 @@ impl Store for RedisStore {
     }
 
     fn outcome_limit(&self) -> usize {
-        usize::MAX
+        MOST_OUTCOME
+    }
+}
+
+fn fits(outcome: &Bytes) -> Result<(), StoreError> {
+    match outcome.len() {
+        ..=MOST_OUTCOME => Ok(()),
+        bytes => Err(StoreError::too_large(format!(
+            "{bytes} bytes are too many, {MOST_OUTCOME} are kept"
+        ))),
     }
 }
 
