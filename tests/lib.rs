@@ -1,3 +1,4 @@
-//! What the tests of this workspace share: the servers that they start.
+//! What the tests of this workspace share: the servers that they start, and the stores on them.
 
+pub mod opened;
 pub mod servers;

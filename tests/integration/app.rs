@@ -147,7 +147,7 @@ pub(crate) fn router(idempotency: &Idempotency, probe: Probe) -> Router {
         .route("/stop", post(stop_midway))
         .route("/stop/wait", post(stop_midway_with_waiters))
         .route("/stop/fail-once", post(fail_once))
-        .route("/second", post(take_a_lease_of_a_second))
+        .route("/three-seconds", post(take_a_lease_of_three_seconds))
         .route("/blocking", post(block_the_thread))
         .route("/conditional", any(change_if_match))
         .route("/echo", post(echo_back))
@@ -250,8 +250,11 @@ async fn fail_once(State(probe): State<Probe>, Json(new): Json<Value>) -> Respon
     }
 }
 
-#[idempotent(ttl_seconds = 60, lease_seconds = 1)]
-async fn take_a_lease_of_a_second(State(probe): State<Probe>, Json(new): Json<Value>) -> Response {
+#[idempotent(ttl_seconds = 60, lease_seconds = 3)]
+async fn take_a_lease_of_three_seconds(
+    State(probe): State<Probe>,
+    Json(new): Json<Value>,
+) -> Response {
     let run = probe.count();
     probe.stop(run).await;
     booked(run, &new)

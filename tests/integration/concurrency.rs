@@ -6,14 +6,15 @@ use rstest_reuse::apply;
 
 use crate::{
     answer::Answer,
-    world::{BOOKING, Backend, World, each_store},
+    backend::{Backend, each_store, installed},
+    world::{BOOKING, World},
 };
 
 // behaviour 73, 78
 #[apply(each_store)]
 #[tokio::test]
 async fn a_duplicate_is_told_to_come_back(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     let running = world.send(world.post("/stop", "k", BOOKING));
     world.probe.started().await;
     for _ in 0..3 {
@@ -40,7 +41,7 @@ async fn a_duplicate_is_told_to_come_back(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test]
 async fn another_request_is_refused_even_while_the_first_one_runs(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     let running = world.send(world.post("/stop", "k", BOOKING));
     world.probe.started().await;
     let other = Answer::to(world.post("/stop", "k", "{}")).await;
@@ -69,7 +70,7 @@ async fn another_request_is_refused_even_while_the_first_one_runs(backend: Backe
 #[apply(each_store)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_fifty_equal_requests_one_runs(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     let requests: Vec<_> = (0..50).map(|_| world.send(world.booking("k"))).collect();
     let (mut fresh, mut replayed, mut refused) = (0, 0, 0);
     for request in requests {
@@ -91,7 +92,7 @@ async fn of_fifty_equal_requests_one_runs(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn equal_bodies_under_different_keys_all_run(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     let requests: Vec<_> = (0..50)
         .map(|key| world.send(world.booking(&key.to_string())))
         .collect();
@@ -108,7 +109,7 @@ async fn equal_bodies_under_different_keys_all_run(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test]
 async fn duplicates_that_wait_get_the_answer(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     let running = world.send(world.post("/stop/wait", "k", BOOKING));
     world.probe.started().await;
     let waiting: Vec<_> = (0..10)
@@ -129,7 +130,7 @@ async fn duplicates_that_wait_get_the_answer(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test]
 async fn a_client_can_ask_to_wait_and_not_to(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     let running = world.send(world.post("/stop", "k", BOOKING));
     world.probe.started().await;
     let patient = world
@@ -165,7 +166,7 @@ async fn a_client_can_ask_to_wait_and_not_to(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test]
 async fn a_waiter_whose_time_is_up_leaves_the_owner_alone(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     let running = world.send(world.post("/stop", "k", BOOKING));
     world.probe.started().await;
     let waiter = Answer::to(world.post("/stop", "k", BOOKING).header("prefer", "wait=1")).await;
@@ -183,7 +184,7 @@ async fn a_waiter_whose_time_is_up_leaves_the_owner_alone(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test]
 async fn when_the_owner_gives_up_one_waiter_runs_and_the_others_go_on_waiting(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     let owner = world.send(world.post("/stop/fail-once", "k", BOOKING));
     world.probe.started().await;
     let waiting: Vec<_> = (0..5)
@@ -212,7 +213,7 @@ async fn when_the_owner_gives_up_one_waiter_runs_and_the_others_go_on_waiting(ba
 #[apply(each_store)]
 #[tokio::test]
 async fn a_waiter_takes_over_when_the_owner_does_not_come_back(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     world.abandon("/bookings", "k", BOOKING).await;
     let claims = world.levers.claim.calls();
     let waiter = world.send(world.booking("k").header("prefer", "wait=60"));
@@ -228,15 +229,15 @@ async fn a_waiter_takes_over_when_the_owner_does_not_come_back(backend: Backend)
 #[apply(each_store)]
 #[tokio::test]
 async fn a_run_longer_than_its_lease_keeps_its_key(backend: Backend) {
-    let world = World::new(backend).await;
-    let running = world.send(world.post("/second", "k", BOOKING));
+    let world = installed!(World::new(backend).await);
+    let running = world.send(world.post("/three-seconds", "k", BOOKING));
     world.probe.started().await;
-    // The lease is a second of the store's clock, and renewed by the engine's timer.
-    for _ in 0..4 {
+    // The lease is three seconds of the store's clock, and renewed by the engine's timer.
+    for _ in 0..2 {
         let renewals = world.levers.renew.calls();
-        world.clock.advance(Duration::from_millis(900));
+        world.time.pass(Duration::from_millis(2500));
         world.levers.renew.called(renewals + 2).await;
-        let duplicate = Answer::to(world.post("/second", "k", BOOKING)).await;
+        let duplicate = Answer::to(world.post("/three-seconds", "k", BOOKING)).await;
         duplicate.assert_problem("in-progress", "409 Conflict", "idempotency_in_progress");
     }
     world.probe.proceed();
@@ -252,7 +253,7 @@ async fn a_run_longer_than_its_lease_keeps_its_key(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_that_blocks_its_thread_keeps_its_key(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     let running = world.send(world.post("/blocking", "k", BOOKING));
     world.probe.started().await;
     world.levers.renew.called(2).await;
@@ -268,7 +269,7 @@ async fn a_run_that_blocks_its_thread_keeps_its_key(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn duplicates_of_runs_that_end_with_nothing_run_or_are_told_to_come_back(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     let requests: Vec<_> = (0..100)
         .map(|_| world.send(world.post("/script", "k", r#"{"status":500}"#)))
         .collect();
@@ -288,7 +289,7 @@ async fn duplicates_of_runs_that_end_with_nothing_run_or_are_told_to_come_back(b
 #[apply(each_store)]
 #[tokio::test]
 async fn those_who_wait_are_in_nobodys_way(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     let running = world.send(world.post("/stop/wait", "k", BOOKING));
     world.probe.started().await;
     let waiting: Vec<_> = (0..100)

@@ -7,7 +7,9 @@ use rstest_reuse::apply;
 
 use crate::{
     answer::Answer,
-    world::{Backend, World, each_store},
+    backend::{Backend, each_store, installed},
+    time::Time,
+    world::World,
 };
 
 // behaviour 130
@@ -15,7 +17,7 @@ use crate::{
 #[apply(each_store)]
 #[tokio::test]
 async fn without_the_store_nothing_runs(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     world.levers.claim.lose_requests(3);
     for _ in 0..3 {
         let answer = Answer::to(world.booking("k")).await;
@@ -37,7 +39,7 @@ async fn without_the_store_nothing_runs(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test]
 async fn a_claim_whose_answer_was_lost_is_given_back(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     world.levers.claim.lose_answers(1);
     let answer = Answer::to(world.booking("k")).await;
     answer.assert_problem(
@@ -55,7 +57,7 @@ async fn a_claim_whose_answer_was_lost_is_given_back(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test]
 async fn a_completion_that_fails_is_tried_again_before_the_client_hears(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     world.levers.complete.lose_requests(2);
     let first = Answer::to(world.booking("k")).await;
     first.assert_fresh("201 Created");
@@ -74,7 +76,7 @@ async fn a_completion_that_fails_is_tried_again_before_the_client_hears(backend:
 #[apply(each_store)]
 #[tokio::test]
 async fn a_completion_whose_answer_was_lost_is_recognised(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     world.levers.complete.lose_answers(1);
     let first = Answer::to(world.booking("k")).await;
     first.assert_fresh("201 Created");
@@ -90,7 +92,7 @@ async fn a_completion_whose_answer_was_lost_is_recognised(backend: Backend) {
 async fn a_client_has_its_answer_though_the_store_is_away_and_the_key_stays_taken(
     backend: Backend,
 ) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     world.levers.complete.lose_requests(4);
     let first = Answer::to(world.booking("k")).await;
     first.assert_fresh("201 Created");
@@ -108,7 +110,7 @@ async fn a_client_has_its_answer_though_the_store_is_away_and_the_key_stays_take
 #[apply(each_store)]
 #[tokio::test]
 async fn a_release_that_fails_is_tried_until_the_key_is_free(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     let request = || world.post("/script", "k", r#"{"status":500,"body":"{run}"}"#);
     world.levers.release.lose_requests(4);
     let first = Answer::to(request()).await;
@@ -123,7 +125,7 @@ async fn a_release_that_fails_is_tried_until_the_key_is_free(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test]
 async fn the_answer_is_stored_before_it_is_sent(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     world.levers.complete.stop_answers(1);
     let first = world.send(world.booking("k"));
     world.levers.complete.stopped().await;
@@ -149,7 +151,7 @@ async fn an_outcome_that_cannot_be_read_is_an_error_and_nothing_runs(backend: Ba
         b"\x01\x01\x00\xc8\x00\x05x",
         b"\x01\x07",
     ] {
-        let world = World::new(backend).await;
+        let world = installed!(World::new(backend).await);
         Answer::to(world.booking("k"))
             .await
             .assert_fresh("201 Created");
@@ -180,7 +182,7 @@ async fn an_outcome_that_cannot_be_read_is_an_error_and_nothing_runs(backend: Ba
 #[apply(each_store)]
 #[tokio::test]
 async fn a_fingerprint_of_another_version_is_not_compared_and_nothing_runs(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     Answer::to(world.booking("k"))
         .await
         .assert_fresh("201 Created");
@@ -211,7 +213,7 @@ async fn a_full_store_refuses_new_keys_and_forgets_none() {
     let store = MemoryStore::new()
         .with_limit_bytes(2500)
         .with_clock(clock.clone());
-    let world = World::over(Arc::new(store), clock).await;
+    let world = World::over(Arc::new(store), Time::by_hand(clock)).await;
     let mut stored = Vec::new();
     let refused = loop {
         let key = stored.len().to_string();

@@ -5,7 +5,8 @@ use rstest_reuse::apply;
 
 use crate::{
     answer::Answer,
-    world::{BOOKING, Backend, World, each_store},
+    backend::{Backend, each_store, installed},
+    world::{BOOKING, World},
 };
 
 /// That the second request is the first one again.
@@ -40,7 +41,7 @@ async fn different(first: RequestBuilder, second: RequestBuilder, what: &str) {
 #[apply(each_store)]
 #[tokio::test]
 async fn another_body_is_refused_and_the_first_answer_stays(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     let other = BOOKING.replace("Ann", "Bob");
     different(
         world.booking("k"),
@@ -62,7 +63,7 @@ async fn another_body_is_refused_and_the_first_answer_stays(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test]
 async fn another_method_or_path_is_refused(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     let patch = world.booking("a").build().expect("a request");
     let mut patch = patch;
     *patch.method_mut() = Method::PATCH;
@@ -91,7 +92,7 @@ async fn another_method_or_path_is_refused(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test]
 async fn the_query_counts_as_it_is_written(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     for (number, (first, second)) in [
         ("", "?dry=1"),
         ("?dry=1", "?dry=2"),
@@ -110,7 +111,7 @@ async fn the_query_counts_as_it_is_written(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test]
 async fn neither_http_version_nor_authority_nor_the_form_of_the_target_counts(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     let http2 = Client::builder()
         .http2_prior_knowledge()
         .build()
@@ -147,7 +148,7 @@ async fn neither_http_version_nor_authority_nor_the_form_of_the_target_counts(ba
 #[apply(each_store)]
 #[tokio::test]
 async fn nested_routers_keep_their_prefix(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     different(
         world.post("/api/bookings", "k", BOOKING),
         world.post("/v2/bookings", "k", BOOKING),
@@ -161,7 +162,7 @@ async fn nested_routers_keep_their_prefix(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test]
 async fn equal_json_is_the_same_request(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     for (number, (first, second)) in [
         (
             r#"{"a":1,"b":[true,null]}"#,
@@ -193,7 +194,7 @@ async fn equal_json_is_the_same_request(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test]
 async fn different_json_is_another_request(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     for (number, (first, second)) in [
         (r#"{"n":9007199254740992}"#, r#"{"n":9007199254740993}"#),
         (
@@ -224,7 +225,7 @@ async fn different_json_is_another_request(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test]
 async fn what_is_not_json_counts_byte_by_byte(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     let request = |key: &str, body: &[u8]| {
         world
             .request(Method::POST, "/layered/bookings")
@@ -262,7 +263,7 @@ async fn what_is_not_json_counts_byte_by_byte(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test]
 async fn the_media_type_counts_without_its_parameters(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     let request = |key: &str, media_type: &str| {
         world
             .request(Method::POST, "/layered/bookings")
@@ -310,7 +311,7 @@ async fn the_media_type_counts_without_its_parameters(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test]
 async fn how_the_body_travels_and_other_headers_do_not_count(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     let first = Answer::to(world.booking("k")).await;
     first.assert_fresh("201 Created");
     let (left, right) = BOOKING.split_at(20);
@@ -349,7 +350,7 @@ async fn how_the_body_travels_and_other_headers_do_not_count(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test]
 async fn an_encoded_body_counts_with_its_encoding(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     let request = |encoding: Option<&str>| {
         let request = world
             .request(Method::POST, "/layered/bookings")
@@ -367,7 +368,7 @@ async fn an_encoded_body_counts_with_its_encoding(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test]
 async fn a_handler_can_say_what_counts(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     let request = |path: &str, body: &'static str| {
         world
             .request(Method::POST, path)

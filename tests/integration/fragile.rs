@@ -30,23 +30,7 @@ pub(crate) struct Levers {
     pub(crate) renew: Arc<Lever>,
     pub(crate) complete: Arc<Lever>,
     pub(crate) release: Arc<Lever>,
-    purged: Arc<watch::Sender<usize>>,
-}
-
-impl Levers {
-    /// How many records sweeps have removed.
-    pub(crate) fn purged(&self) -> usize {
-        *self.purged.borrow()
-    }
-
-    /// Returns once sweeps have removed that many.
-    pub(crate) async fn until_purged(&self, records: usize) {
-        let mut purged = self.purged.subscribe();
-        let enough = purged.wait_for(|purged| *purged >= records);
-        within_a_minute("too few records were purged", enough)
-            .await
-            .expect("an open channel");
-    }
+    pub(crate) purge: Arc<Lever>,
 }
 
 /// How one verb misbehaves.
@@ -210,9 +194,10 @@ impl Store for FragileStore {
     }
 
     async fn purge_expired(&self, limit: usize) -> Result<usize, StoreError> {
-        let removed = self.inner.purge_expired(limit).await?;
-        self.levers.purged.send_modify(|purged| *purged += removed);
-        Ok(removed)
+        self.levers
+            .purge
+            .apply(self.inner.purge_expired(limit))
+            .await
     }
 
     fn subscribe(&self, id: &RecordId) -> Subscription {

@@ -5,7 +5,8 @@ use rstest_reuse::apply;
 
 use crate::{
     answer::Answer,
-    world::{BOOKING, Backend, World, each_store},
+    backend::{Backend, each_store, installed},
+    world::{BOOKING, World},
 };
 
 /// A request head with these lines for the key, by hand: a client library would not send them.
@@ -32,7 +33,7 @@ fn status(answer: &str) -> &str {
 #[apply(each_store)]
 #[tokio::test]
 async fn a_required_key_that_is_missing_is_refused(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     let request = world
         .request(reqwest::Method::POST, "/required")
         .body(BOOKING);
@@ -48,7 +49,7 @@ async fn a_required_key_that_is_missing_is_refused(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test]
 async fn without_a_key_every_request_runs(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     for run in 1..=2 {
         let request = world
             .request(reqwest::Method::POST, "/bookings")
@@ -66,7 +67,7 @@ async fn without_a_key_every_request_runs(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test]
 async fn a_key_is_the_same_however_it_is_written(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     let first = Answer::to(world.booking("8e03978e-40d5-43e8-bc93-6894a57f9324")).await;
     first.assert_fresh("201 Created");
     for line in [
@@ -91,7 +92,7 @@ async fn a_key_is_the_same_however_it_is_written(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test]
 async fn a_malformed_key_is_refused_and_nothing_runs(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     let too_long = format!("idempotency-key: {}", "k".repeat(256));
     let too_long_quoted = format!("idempotency-key: \"{}\"", "k".repeat(1024));
     let one_line: &[&[u8]] = &[
@@ -160,7 +161,7 @@ async fn a_refusal_says_what_a_key_looks_like(backend: Backend) {
         (HttpConfig::new(), true),
         (HttpConfig::new().with_strict_keys(), false),
     ] {
-        let world = World::speaking(backend, http).await;
+        let world = installed!(World::speaking(backend, http).await);
         let answer = Answer::to(world.booking("\"")).await;
         answer.assert_problem(
             "key-malformed",
@@ -179,7 +180,7 @@ async fn a_refusal_says_what_a_key_looks_like(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test]
 async fn every_printable_character_and_255_of_them_make_a_key(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     let longest = "k".repeat(255);
     for (run, key) in [
         longest.as_str(),
@@ -204,7 +205,7 @@ async fn every_printable_character_and_255_of_them_make_a_key(backend: Backend) 
 #[apply(each_store)]
 #[tokio::test]
 async fn a_strict_service_takes_quoted_keys_only(backend: Backend) {
-    let world = World::speaking(backend, HttpConfig::new().with_strict_keys()).await;
+    let world = installed!(World::speaking(backend, HttpConfig::new().with_strict_keys()).await);
     let answer = Answer::to(world.booking("k")).await;
     answer.assert_problem(
         "key-malformed",
@@ -220,7 +221,7 @@ async fn a_strict_service_takes_quoted_keys_only(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test]
 async fn what_breaks_http_is_refused_before_any_handler(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     let huge = format!("idempotency-key: {}", "k".repeat(500_000));
     assert_eq!(
         status(&world.raw(head(&[huge.as_bytes()])).await),
@@ -244,7 +245,7 @@ async fn what_breaks_http_is_refused_before_any_handler(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test]
 async fn other_fields_are_not_the_key(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     for run in 1..=2 {
         for line in [
             "idempotency_key: k",
@@ -272,7 +273,7 @@ async fn other_fields_are_not_the_key(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test]
 async fn keys_differ_in_case(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     Answer::to(world.booking("abc"))
         .await
         .assert_fresh("201 Created");
@@ -290,7 +291,7 @@ async fn the_fields_can_have_other_names(backend: Backend) {
         .with_key_header("x-request-key".parse().expect("a name"))
         .with_replayed_header("x-replayed".parse().expect("a name"))
         .with_expires_header("x-replayed-until".parse().expect("a name"));
-    let world = World::speaking(backend, http).await;
+    let world = installed!(World::speaking(backend, http).await);
     let request = || world.booking("ignored").header("x-request-key", "k");
     let first = Answer::to(request()).await;
     let again = Answer::to(request()).await;
@@ -315,7 +316,7 @@ async fn the_fields_can_have_other_names(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test]
 async fn no_refusal_repeats_the_key_or_the_body(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     Answer::to(world.booking("very-secret-key"))
         .await
         .assert_fresh("201 Created");

@@ -9,7 +9,8 @@ use tokio::io::AsyncWriteExt;
 
 use crate::{
     answer::Answer,
-    world::{BOOKING, Backend, World, each_store},
+    backend::{Backend, each_store, installed},
+    world::{BOOKING, World},
 };
 
 fn stop_request(key: &str) -> String {
@@ -41,7 +42,7 @@ async fn comes_back(world: &World, key: &str) {
 #[apply(each_store)]
 #[tokio::test]
 async fn a_client_that_closes_its_connection_finds_its_answer_later(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     let mut connection = world.connect().await;
     connection
         .write_all(stop_request("k").as_bytes())
@@ -56,7 +57,7 @@ async fn a_client_that_closes_its_connection_finds_its_answer_later(backend: Bac
 #[apply(each_store)]
 #[tokio::test]
 async fn a_client_that_closes_its_half_finds_its_answer_later(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     let mut connection = world.connect().await;
     connection
         .write_all(stop_request("k").as_bytes())
@@ -71,7 +72,7 @@ async fn a_client_that_closes_its_half_finds_its_answer_later(backend: Backend) 
 #[apply(each_store)]
 #[tokio::test]
 async fn a_client_that_resets_its_stream_finds_its_answer_later(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     let http2 = Client::builder()
         .http2_prior_knowledge()
         .build()
@@ -96,7 +97,7 @@ async fn an_outer_timeout_does_not_stop_the_run(backend: Backend) {
         http::StatusCode::GATEWAY_TIMEOUT,
         Duration::from_millis(100),
     );
-    let world = World::wrapped(backend, |app| app.layer(timeout)).await;
+    let world = installed!(World::wrapped(backend, |app| app.layer(timeout)).await);
     let answer = Answer::to(world.post("/stop", "k", BOOKING)).await;
     answer.assert_fresh("504 Gateway Timeout");
     world.probe.started().await;
@@ -111,7 +112,7 @@ async fn an_outer_timeout_does_not_stop_the_run(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test]
 async fn a_shutdown_waits_for_runs_and_takes_no_new_keys(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     let running = world.send(world.post("/stop", "k", BOOKING));
     world.probe.started().await;
     let waiting = world.send(
@@ -159,7 +160,7 @@ async fn a_shutdown_waits_for_runs_and_takes_no_new_keys(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test]
 async fn a_claim_whose_client_left_is_given_back(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     world.levers.claim.stop_answers(1);
     let mut connection = world.connect().await;
     connection

@@ -2,6 +2,7 @@
 
 mod answer;
 mod app;
+mod backend;
 mod concurrency;
 mod expiry;
 mod failure;
@@ -15,5 +16,6 @@ mod owners;
 mod replays;
 mod scopes;
 mod streaming;
+mod time;
 mod transport;
 mod world;

@@ -5,14 +5,15 @@ use rstest_reuse::apply;
 
 use crate::{
     answer::Answer,
-    world::{BOOKING, Backend, World, each_store},
+    backend::{Backend, each_store, installed},
+    world::{BOOKING, World},
 };
 
 // behaviour 37, 38, 41
 #[apply(each_store)]
 #[tokio::test]
 async fn safe_methods_ignore_even_a_malformed_key(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     let methods = [
         Method::GET,
         Method::HEAD,
@@ -47,7 +48,7 @@ async fn safe_methods_ignore_even_a_malformed_key(backend: Backend) {
 #[tokio::test]
 async fn the_attribute_protects_every_method_that_is_not_safe(backend: Backend) {
     for method in [Method::POST, Method::PATCH, Method::PUT, Method::DELETE] {
-        let world = World::new(backend).await;
+        let world = installed!(World::new(backend).await);
         let request = || {
             world
                 .request(method.clone(), "/bookings/7")
@@ -65,7 +66,7 @@ async fn the_attribute_protects_every_method_that_is_not_safe(backend: Backend) 
 #[apply(each_store)]
 #[tokio::test]
 async fn a_layer_protects_post_but_not_put(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     let request = |method| {
         world
             .request(method, "/layered/bookings")
@@ -91,7 +92,7 @@ async fn a_layer_protects_post_but_not_put(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test]
 async fn what_has_no_endpoint_leaves_no_record(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     for (method, path, status) in [
         (Method::HEAD, "/posted", "405 Method Not Allowed"),
         (Method::POST, "/nowhere", "404 Not Found"),
@@ -123,7 +124,7 @@ async fn what_has_no_endpoint_leaves_no_record(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test]
 async fn an_upgrade_goes_through_and_is_not_stored(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     for _ in 0..2 {
         let answer = world
             .raw(format!(
@@ -142,7 +143,7 @@ async fn an_upgrade_goes_through_and_is_not_stored(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test]
 async fn a_key_on_an_unprotected_endpoint_is_ignored(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     for run in 1..=2 {
         let answer = Answer::to(world.post("/unprotected", "k", BOOKING)).await;
         answer.assert_fresh("201 Created");
@@ -154,7 +155,7 @@ async fn a_key_on_an_unprotected_endpoint_is_ignored(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test]
 async fn a_key_covers_a_batch_as_one_unit(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     let batch = format!("[{BOOKING},{BOOKING}]");
     let first = Answer::to(world.post("/bookings", "k", &batch)).await;
     first.assert_fresh("201 Created");
@@ -173,7 +174,7 @@ async fn a_key_covers_a_batch_as_one_unit(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test]
 async fn protection_twice_is_a_mistake_and_nothing_runs(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     let answer = Answer::to(world.post("/layered/twice", "k", BOOKING)).await;
     answer.assert_problem(
         "misconfigured",

@@ -5,7 +5,8 @@ use serde_json::json;
 
 use crate::{
     answer::Answer,
-    world::{BOOKING, Backend, World, each_store},
+    backend::{Backend, each_store, installed},
+    world::{BOOKING, World},
 };
 
 /// Sends the same scripted request twice and returns both answers.
@@ -24,7 +25,7 @@ async fn twice(
 #[apply(each_store)]
 #[tokio::test]
 async fn final_answers_are_stored_whatever_they_say(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     for (number, status) in [
         200, 201, 202, 204, 206, 301, 303, 304, 307, 400, 402, 404, 405, 409, 410, 412, 415, 418,
         422, 451,
@@ -47,7 +48,7 @@ async fn final_answers_are_stored_whatever_they_say(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test]
 async fn answers_that_can_change_are_not_stored(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     for status in [401, 403, 407, 408, 413, 421, 425, 426, 428, 429, 431] {
         let before = world.probe.runs();
         let (first, again) = twice(
@@ -71,7 +72,7 @@ async fn answers_that_can_change_are_not_stored(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test]
 async fn failures_leave_the_key_free(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     for status in [500, 502, 503, 504, 599] {
         let (first, again) = twice(
             &world,
@@ -91,7 +92,7 @@ async fn failures_leave_the_key_free(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test]
 async fn keep_all_stores_failures_too(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     let (first, again) = twice(
         &world,
         "/script/all",
@@ -108,7 +109,7 @@ async fn keep_all_stores_failures_too(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test]
 async fn a_handler_overrules_every_rule(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     for (status, outcome, stored) in [
         (500, "store", true),
         (429, "store", true),
@@ -130,7 +131,7 @@ async fn a_handler_overrules_every_rule(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test]
 async fn a_body_that_an_extractor_refuses_leaves_the_key_free(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     let answer = Answer::to(world.post("/bookings", "k", "{\"broken")).await;
     answer.assert_fresh("400 Bad Request");
     let answer = Answer::to(world.post("/script", "k", "{\"status\":\"text\"}")).await;
@@ -153,7 +154,7 @@ async fn a_body_that_an_extractor_refuses_leaves_the_key_free(backend: Backend) 
 #[apply(each_store)]
 #[tokio::test]
 async fn a_panic_is_answered_and_leaves_the_key_free(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     let script = json!({ "panics": true });
     let (first, again) = twice(&world, "/script", "k", &script).await;
     for answer in [first, again] {
@@ -175,7 +176,7 @@ async fn a_panic_is_answered_and_leaves_the_key_free(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test]
 async fn the_layers_own_refusals_are_never_stored(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     let malformed = Answer::to(world.booking("\"k")).await;
     malformed.assert_problem(
         "key-malformed",
@@ -208,7 +209,7 @@ async fn the_layers_own_refusals_are_never_stored(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test]
 async fn an_answer_too_long_to_keep_leaves_a_tombstone(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     for streamed in [false, true] {
         let key = format!("streamed-{streamed}");
         let script = json!({
@@ -242,7 +243,7 @@ async fn an_answer_too_long_to_keep_leaves_a_tombstone(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test]
 async fn a_body_that_breaks_off_is_a_failure_not_half_an_answer(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     let (first, again) = twice(
         &world,
         "/script",

@@ -7,7 +7,8 @@ use rstest_reuse::apply;
 
 use crate::{
     answer::Answer,
-    world::{BOOKING, Backend, World, each_store},
+    backend::{Backend, each_store, installed},
+    world::{BOOKING, World},
 };
 
 // behaviour 128
@@ -15,12 +16,12 @@ use crate::{
 #[apply(each_store)]
 #[tokio::test]
 async fn a_key_whose_owner_died_is_taken_until_its_lease_ends(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     world.abandon("/bookings", "k", BOOKING).await;
-    world.clock.advance(Duration::from_millis(29_999));
+    let rest = world.pass_nearly(30);
     let early = Answer::to(world.booking("k")).await;
     early.assert_problem("in-progress", "409 Conflict", "idempotency_in_progress");
-    world.clock.advance(Duration::from_millis(1));
+    world.time.pass(rest);
     // Another request does not get the key, even now.
     let other = Answer::to(world.post("/bookings", "k", "{}")).await;
     other.assert_problem(
@@ -41,7 +42,7 @@ async fn a_key_whose_owner_died_is_taken_until_its_lease_ends(backend: Backend) 
 #[apply(each_store)]
 #[tokio::test]
 async fn an_operator_can_resolve_what_an_owner_that_died_has_left(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     world.abandon("/bookings", "k", BOOKING).await;
     let store = world.idempotency.store();
     let (hold, _) = world.only_record().await;
@@ -77,7 +78,7 @@ async fn an_operator_can_resolve_what_an_owner_that_died_has_left(backend: Backe
 #[apply(each_store)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_many_that_take_over_one_runs(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     world.abandon("/bookings", "k", BOOKING).await;
     world.pass(30);
     let requests: Vec<_> = (0..20).map(|_| world.send(world.booking("k"))).collect();
@@ -95,10 +96,11 @@ async fn of_many_that_take_over_one_runs(backend: Backend) {
 async fn an_owner_that_lost_its_lease_cannot_store_and_gives_the_new_owners_answer(
     backend: Backend,
 ) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     let slow = world.send(world.post("/short", "k", BOOKING));
     world.probe.started().await;
     // As if the process had been paused: time passes, and nothing is renewed.
+    world.levers.renew.lose_requests(usize::MAX);
     world.pass(10);
     let taken_over = world.send(world.post("/short", "k", BOOKING));
     world.probe.started().await;
@@ -119,9 +121,10 @@ async fn an_owner_that_lost_its_lease_cannot_store_and_gives_the_new_owners_answ
 #[apply(each_store)]
 #[tokio::test]
 async fn an_owner_that_comes_too_late_replays_what_the_new_owner_stored(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     let slow = world.send(world.post("/short", "k", BOOKING));
     world.probe.started().await;
+    world.levers.renew.lose_requests(usize::MAX);
     world.pass(10);
     let taken_over = world.send(world.post("/short", "k", BOOKING));
     world.probe.started().await;

@@ -6,7 +6,8 @@ use serde_json::json;
 
 use crate::{
     answer::Answer,
-    world::{BOOKING, Backend, World, each_store},
+    backend::{Backend, each_store, installed},
+    world::{BOOKING, World},
 };
 
 async fn twice(world: &World, script: &serde_json::Value) -> (Answer, Answer) {
@@ -23,7 +24,7 @@ async fn twice(world: &World, script: &serde_json::Value) -> (Answer, Answer) {
 #[apply(each_store)]
 #[tokio::test]
 async fn every_replay_is_the_first_answer_again(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     let first = Answer::to(world.booking("k")).await;
     first.assert_fresh("201 Created");
     assert_eq!(first.header("location"), Some("/bookings/1"));
@@ -44,7 +45,7 @@ async fn every_replay_is_the_first_answer_again(backend: Backend) {
 #[tokio::test]
 async fn bodies_are_kept_byte_for_byte(backend: Backend) {
     for body in ["", "{\"b\":1, \"a\":2}\r\n", "\u{0}\u{ffff} é\u{301}"] {
-        let world = World::new(backend).await;
+        let world = installed!(World::new(backend).await);
         let (first, again) = twice(&world, &json!({ "body": body })).await;
         assert_eq!(first.text(), body);
         again.assert_replay_of(&first);
@@ -56,7 +57,7 @@ async fn bodies_are_kept_byte_for_byte(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test]
 async fn end_to_end_headers_are_kept_line_by_line(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     let headers = json!([
         ["content-type", "text/plain"],
         ["content-language", "de"],
@@ -95,7 +96,7 @@ async fn end_to_end_headers_are_kept_line_by_line(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test]
 async fn date_and_length_are_written_anew(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     let headers = json!([["date", "Sun, 06 Nov 1994 08:49:37 GMT"], ["age", "7"]]);
     let (first, again) = twice(&world, &json!({ "body": "12345", "headers": headers })).await;
     assert_eq!(first.header("date"), Some("Sun, 06 Nov 1994 08:49:37 GMT"));
@@ -111,7 +112,7 @@ async fn date_and_length_are_written_anew(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test]
 async fn fields_of_the_connection_are_dropped(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     let headers = json!([
         ["transfer-encoding", "chunked"],
         ["connection", "x-private, Keep-Alive"],
@@ -151,7 +152,7 @@ async fn fields_of_the_connection_are_dropped(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test]
 async fn secrets_and_fields_of_one_exchange_are_dropped(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     let names = [
         "set-cookie",
         "set-cookie2",
@@ -206,7 +207,7 @@ async fn the_list_of_dropped_headers_can_be_changed(backend: Backend) {
         .with_dropped_header("x-served-by".parse().expect("a name"))
         .with_kept_header("x-request-id".parse().expect("a name"))
         .with_kept_header("transfer-encoding".parse().expect("a name"));
-    let world = World::speaking(backend, http).await;
+    let world = installed!(World::speaking(backend, http).await);
     let headers = json!([
         ["x-served-by", "a"],
         ["x-request-id", "7"],
@@ -225,7 +226,7 @@ async fn the_list_of_dropped_headers_can_be_changed(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test]
 async fn streams_are_stored_whole_and_event_streams_pass_through(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     let (first, again) = twice(&world, &json!({ "padding": 10_000, "streamed": true })).await;
     assert_eq!(first.body.len(), 10_000);
     again.assert_replay_of(&first);
@@ -253,7 +254,7 @@ async fn streams_are_stored_whole_and_event_streams_pass_through(backend: Backen
 #[tokio::test]
 async fn answers_without_a_body_have_none_on_replay(backend: Backend) {
     for status in [204, 304] {
-        let world = World::new(backend).await;
+        let world = installed!(World::new(backend).await);
         let script =
             json!({ "status": status, "body": "surplus", "headers": [["content-length", "7"]] })
                 .to_string();
@@ -286,7 +287,7 @@ async fn answers_without_a_body_have_none_on_replay(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test]
 async fn a_replay_shows_the_answer_of_then_not_the_state_of_now(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     let first = Answer::to(world.booking("k")).await;
     Answer::to(world.post("/bookings", "another", BOOKING))
         .await
@@ -300,7 +301,7 @@ async fn a_replay_shows_the_answer_of_then_not_the_state_of_now(backend: Backend
 #[apply(each_store)]
 #[tokio::test]
 async fn a_client_cannot_mark_its_request_as_a_replay(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     let request = world.booking("k").header("idempotent-replayed", "true");
     Answer::to(request).await.assert_fresh("201 Created");
     assert_eq!(world.probe.runs(), 1);
@@ -310,7 +311,7 @@ async fn a_client_cannot_mark_its_request_as_a_replay(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test]
 async fn the_retry_of_a_conditional_request_replays_its_success(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     let request = |key: &str| {
         world
             .request(reqwest::Method::PATCH, "/conditional")
@@ -331,7 +332,7 @@ async fn the_retry_of_a_conditional_request_replays_its_success(backend: Backend
 #[apply(each_store)]
 #[tokio::test]
 async fn stored_answers_do_not_change_with_the_requests_that_follow(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     // They share the connection, and so the buffer from which keys and bodies are read.
     let request = |number: usize| {
         let script = json!({ "body": number.to_string().repeat(number) }).to_string();
@@ -354,7 +355,7 @@ async fn stored_answers_do_not_change_with_the_requests_that_follow(backend: Bac
 #[apply(each_store)]
 #[tokio::test]
 async fn a_handler_cannot_mark_a_first_answer_as_a_replay(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     let headers = json!([
         ["idempotent-replayed", "true"],
         ["idempotency-expires", "never"]

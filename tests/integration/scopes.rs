@@ -5,7 +5,8 @@ use rstest_reuse::apply;
 
 use crate::{
     answer::Answer,
-    world::{BOOKING, Backend, World, each_store},
+    backend::{Backend, each_store, installed},
+    world::{BOOKING, World},
 };
 
 // behaviour 67, 136
@@ -15,7 +16,7 @@ use crate::{
 async fn a_principal_keeps_its_keys_when_its_token_changes_and_shares_them_with_nobody(
     backend: Backend,
 ) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     let request = |token: &str, body| {
         world
             .post("/accounts/bookings", "k", body)
@@ -46,7 +47,7 @@ async fn a_principal_keeps_its_keys_when_its_token_changes_and_shares_them_with_
 #[apply(each_store)]
 #[tokio::test]
 async fn who_is_not_let_in_gets_no_replay_and_no_word_of_the_key(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     let request = |token: &str, key: &str| {
         world
             .post("/accounts/bookings", key, BOOKING)
@@ -69,7 +70,7 @@ async fn who_is_not_let_in_gets_no_replay_and_no_word_of_the_key(backend: Backen
 #[apply(each_store)]
 #[tokio::test]
 async fn callers_with_different_credentials_are_kept_apart_by_default(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     let request = |authorization: &str| world.booking("k").header("authorization", authorization);
     for authorization in ["Bearer one", "Bearer two", "Basic b25lOnR3bw=="] {
         let first = Answer::to(request(authorization)).await;
@@ -88,7 +89,7 @@ async fn callers_with_different_credentials_are_kept_apart_by_default(backend: B
 #[apply(each_store)]
 #[tokio::test]
 async fn a_scope_that_is_not_known_is_a_mistake_of_the_service_not_anonymous(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     let answer = Answer::to(world.post("/tenants", "k", BOOKING)).await;
     answer.assert_problem(
         "misconfigured",
@@ -112,7 +113,7 @@ async fn a_scope_that_is_not_known_is_a_mistake_of_the_service_not_anonymous(bac
 #[apply(each_store)]
 #[tokio::test]
 async fn no_key_reaches_into_another_scope_or_the_storage(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     let request = |tenant: &str, key: &str| {
         world
             .post("/tenants", &format!("\"{key}\""), BOOKING)
@@ -160,7 +161,7 @@ async fn no_key_reaches_into_another_scope_or_the_storage(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test]
 async fn equal_bodies_have_unequal_fingerprints_in_the_store(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     Answer::to(world.booking("one"))
         .await
         .assert_fresh("201 Created");
@@ -182,7 +183,7 @@ async fn equal_bodies_have_unequal_fingerprints_in_the_store(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test]
 async fn handlers_layers_and_operators_mean_the_same_record(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     let attributed = Answer::to(world.booking("k")).await;
     attributed.assert_fresh("201 Created");
     let layered = Answer::to(world.post("/layered/bookings", "k", BOOKING)).await;

@@ -10,7 +10,8 @@ use rstest_reuse::apply;
 use crate::{
     answer::Answer,
     app::Probe,
-    world::{Backend, World, each_store},
+    backend::{Backend, each_store, installed},
+    world::World,
 };
 
 pub(crate) fn routes() -> Router<Probe> {
@@ -47,7 +48,7 @@ fn two_pieces(probe: Probe) -> Body {
 #[apply(each_store)]
 #[tokio::test]
 async fn an_event_reaches_its_client_while_the_stream_goes_on(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     let request = || {
         world
             .request(Method::POST, "/events")
@@ -73,7 +74,7 @@ async fn an_event_reaches_its_client_while_the_stream_goes_on(backend: Backend) 
 #[apply(each_store)]
 #[tokio::test]
 async fn without_a_key_an_answer_is_sent_as_it_is_made(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     let request = world.request(Method::POST, "/pieces");
     let mut response = request.send().await.expect("an answer");
     let first = response.chunk().await.expect("a piece");
@@ -88,7 +89,7 @@ async fn without_a_key_an_answer_is_sent_as_it_is_made(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test]
 async fn a_run_ends_with_the_last_byte_of_its_answer(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     let request = || {
         world
             .request(Method::POST, "/pieces")

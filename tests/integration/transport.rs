@@ -8,7 +8,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::{
     answer::Answer,
-    world::{BOOKING, Backend, World, each_store},
+    backend::{Backend, each_store, installed},
+    world::{BOOKING, World},
 };
 
 // behaviour 118
@@ -16,7 +17,7 @@ use crate::{
 #[apply(each_store)]
 #[tokio::test]
 async fn a_body_over_the_limit_is_refused_and_the_key_stays_free(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     let large = format!("{{\"a\":\"{}\"}}", "x".repeat(100));
     let known = Answer::to(world.post("/small", "k", &large)).await;
     let chunked = world
@@ -50,7 +51,7 @@ async fn a_body_over_the_limit_is_refused_and_the_key_stays_free(backend: Backen
 #[apply(each_store)]
 #[tokio::test]
 async fn a_body_that_is_cut_off_is_refused_and_the_key_stays_free(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     let head = "POST /bookings HTTP/1.1\r\nhost: test\r\nidempotency-key: k\r\ncontent-type: application/json\r\n";
     for request in [
         format!("{head}content-length: 500\r\n\r\n{BOOKING}"),
@@ -83,7 +84,7 @@ async fn a_body_that_is_cut_off_is_refused_and_the_key_stays_free(backend: Backe
 #[apply(each_store)]
 #[tokio::test]
 async fn a_slow_upload_claims_nothing_before_its_last_byte(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     let (left, right) = BOOKING.split_at(20);
     let mut slow = world.connect().await;
     let head = format!(
@@ -118,7 +119,7 @@ async fn a_slow_upload_claims_nothing_before_its_last_byte(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test]
 async fn a_bad_key_is_refused_before_the_body_is_asked_for(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     for (path, line, name) in [
         ("/required", "x-a: b", "idempotency_key_missing"),
         (
@@ -151,7 +152,7 @@ async fn a_bad_key_is_refused_before_the_body_is_asked_for(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test]
 async fn a_good_key_is_asked_for_its_body_on_replays_too(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     for replayed in [false, true] {
         let answer = world
             .raw(format!(
@@ -172,7 +173,7 @@ async fn a_good_key_is_asked_for_its_body_on_replays_too(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test]
 async fn an_unknown_expectation_goes_through(backend: Backend) {
-    let world = World::new(backend).await;
+    let world = installed!(World::new(backend).await);
     let first = Answer::to(world.booking("k").header("expect", "something-else")).await;
     first.assert_fresh("201 Created");
     Answer::to(world.booking("k").header("expect", "another"))
@@ -191,8 +192,8 @@ async fn the_handler_gets_the_request_as_it_came(backend: Backend) {
                 request
             },
         ))
-    })
-    .await;
+    });
+    let world = installed!(world.await);
     let body: Vec<u8> = (0..=255).cycle().take(100_000).collect();
     let request = world
         .request(Method::POST, "/echo?x=%20y")
@@ -222,10 +223,12 @@ pub(crate) struct Marker(pub(crate) &'static str);
 #[apply(each_store)]
 #[tokio::test]
 async fn compression_outside_does_not_touch_what_is_stored(backend: Backend) {
-    let world = World::wrapped(backend, |app| {
-        app.layer(tower_http::compression::CompressionLayer::new())
-    })
-    .await;
+    let world = installed!(
+        World::wrapped(backend, |app| {
+            app.layer(tower_http::compression::CompressionLayer::new())
+        })
+        .await
+    );
     let script =
         serde_json::json!({ "padding": 5000, "headers": [["content-type", "text/plain"]] })
             .to_string();
@@ -252,10 +255,12 @@ async fn compression_outside_does_not_touch_what_is_stored(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test]
 async fn a_body_that_is_decoded_outside_counts_decoded(backend: Backend) {
-    let world = World::wrapped(backend, |app| {
-        app.layer(tower_http::decompression::RequestDecompressionLayer::new())
-    })
-    .await;
+    let world = installed!(
+        World::wrapped(backend, |app| {
+            app.layer(tower_http::decompression::RequestDecompressionLayer::new())
+        })
+        .await
+    );
     let first = Answer::to(world.booking("k")).await;
     first.assert_fresh("201 Created");
     let packed = gzip(BOOKING.as_bytes());

@@ -4,11 +4,9 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Extension, Router};
 use idempotency::{
-    Claim, Clock, Fingerprint, Hold, HttpConfig, Idempotency, IdempotencyBuilder, MemoryStore,
-    SqliteStore, Store, Token,
+    Claim, Fingerprint, Hold, HttpConfig, Idempotency, IdempotencyBuilder, Store, Token,
 };
 use reqwest::{Client, Method, RequestBuilder, redirect::Policy};
-use rstest_reuse::template;
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -20,37 +18,26 @@ use crate::{
     answer::Answer,
     app,
     app::Probe,
+    backend::Backend,
     fragile::{FragileStore, Levers},
+    time::Time,
 };
-
-/// A store to test with.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Backend {
-    Memory,
-    Sqlite,
-}
-
-#[template]
-#[rstest::rstest]
-#[case::memory(Backend::Memory)]
-#[case::sqlite(Backend::Sqlite)]
-fn each_store(#[case] backend: Backend) {}
 
 /// One server with its store, and a client.
 pub(crate) struct World {
     pub(crate) address: SocketAddr,
     pub(crate) client: Client,
-    pub(crate) clock: Clock,
     pub(crate) idempotency: Idempotency,
     pub(crate) levers: Levers,
     pub(crate) probe: Probe,
+    pub(crate) time: Time,
     server: JoinHandle<()>,
     _folder: TempDir,
 }
 
 impl World {
-    /// The app of `app.rs` over this store.
-    pub(crate) async fn new(backend: Backend) -> Self {
+    /// The app of `app.rs` over this store; none where the store is not installed.
+    pub(crate) async fn new(backend: Backend) -> Option<Self> {
         Self::with(backend, |builder| builder, |app| app).await
     }
 
@@ -58,47 +45,42 @@ impl World {
     pub(crate) async fn configured(
         backend: Backend,
         configure: impl FnOnce(IdempotencyBuilder) -> IdempotencyBuilder,
-    ) -> Self {
+    ) -> Option<Self> {
         Self::with(backend, configure, |app| app).await
     }
 
     /// With other HTTP settings.
-    pub(crate) async fn speaking(backend: Backend, http: HttpConfig) -> Self {
+    pub(crate) async fn speaking(backend: Backend, http: HttpConfig) -> Option<Self> {
         Self::configured(backend, |builder| builder.with_http(http)).await
     }
 
     /// With layers around the app.
-    pub(crate) async fn wrapped(backend: Backend, wrap: impl FnOnce(Router) -> Router) -> Self {
+    pub(crate) async fn wrapped(
+        backend: Backend,
+        wrap: impl FnOnce(Router) -> Router,
+    ) -> Option<Self> {
         Self::with(backend, |builder| builder, wrap).await
     }
 
     /// The app over a store of the test's own.
-    pub(crate) async fn over(store: Arc<dyn Store>, clock: Clock) -> Self {
+    pub(crate) async fn over(store: Arc<dyn Store>, time: Time) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        Self::start(store, clock, folder, |builder| builder, |app| app).await
+        Self::start(store, time, folder, |builder| builder, |app| app).await
     }
 
     async fn with(
         backend: Backend,
         configure: impl FnOnce(IdempotencyBuilder) -> IdempotencyBuilder,
         wrap: impl FnOnce(Router) -> Router,
-    ) -> Self {
+    ) -> Option<Self> {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let clock = Clock::manual();
-        let store: Arc<dyn Store> = match backend {
-            Backend::Memory => Arc::new(MemoryStore::new().with_clock(clock.clone())),
-            Backend::Sqlite => Arc::new(
-                SqliteStore::open(folder.path().join("keys.db"))
-                    .expect("a database")
-                    .with_clock(clock.clone()),
-            ),
-        };
-        Self::start(store, clock, folder, configure, wrap).await
+        let (store, time) = backend.open(folder.path()).await?;
+        Some(Self::start(store, time, folder, configure, wrap).await)
     }
 
     async fn start(
         store: Arc<dyn Store>,
-        clock: Clock,
+        time: Time,
         folder: TempDir,
         configure: impl FnOnce(IdempotencyBuilder) -> IdempotencyBuilder,
         wrap: impl FnOnce(Router) -> Router,
@@ -121,10 +103,10 @@ impl World {
         Self {
             address,
             client,
-            clock,
             idempotency,
             levers,
             probe,
+            time,
             server,
             _folder: folder,
         }
@@ -178,7 +160,7 @@ impl World {
             .await
             .assert_fresh("201 Created");
         let (mut hold, fingerprint) = self.only_record().await;
-        self.clock.advance(hold.ttl);
+        self.time.pass(hold.ttl);
         hold.token = Token::random();
         let claim = self
             .idempotency
@@ -210,9 +192,14 @@ impl World {
         (hold, record.fingerprint)
     }
 
-    /// Moves the store's clock.
+    /// Lets time pass for the store.
     pub(crate) fn pass(&self, seconds: u64) {
-        self.clock.advance(Duration::from_secs(seconds));
+        self.time.pass(Duration::from_secs(seconds));
+    }
+
+    /// Lets nearly as much time pass, and returns what is left of it.
+    pub(crate) fn pass_nearly(&self, seconds: u64) -> Duration {
+        self.time.pass_nearly(Duration::from_secs(seconds))
     }
 
     /// How many records the store has.

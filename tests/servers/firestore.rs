@@ -1,5 +1,7 @@
 //! Google's emulator of Firestore: one for all tests of a process, and others to be mistreated.
 
+mod documents;
+
 use std::{
     env, fs,
     io::{Read, Write},
@@ -12,6 +14,8 @@ use std::{
 };
 
 use tempfile::TempDir;
+
+pub use documents::Documents;
 
 use super::{Leashed, free_port, skip};
 

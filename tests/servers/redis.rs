@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use redis::{Client, Connection};
+use redis::{Client, Connection, Script};
 use tempfile::TempDir;
 
 use super::{Leashed, free_port, skip};
@@ -31,6 +31,20 @@ struct Running {
     _leash: Leashed,
     pid: u32,
 }
+
+/// Moves the times of the record back, as `record.lua` of the store lays them out; when the server is to remove it, on
+/// the other hand, stays, so that it is the stored time that counts.
+const SET_BACK: &str = "
+    local head = '>I8I8'
+    local bytes = redis.call('GET', KEYS[1])
+    if not bytes then
+        return
+    end
+    local expires_at, lease_until = struct.unpack(head, bytes, 7)
+    local back = tonumber(ARGV[1])
+    local times = struct.pack(head, expires_at - back, math.max(lease_until - back, 0))
+    redis.call('SET', KEYS[1], bytes:sub(1, 6) .. times .. bytes:sub(23), 'KEEPTTL')
+";
 
 /// Held while a port is chosen and until the server has it, so that two tests do not choose the same one.
 static STARTING: Mutex<()> = Mutex::new(());
@@ -219,6 +233,38 @@ fn start_cluster() -> Vec<RedisServer> {
 fn cluster_info(connection: &mut Connection) -> String {
     let info = redis::cmd("CLUSTER").arg("INFO").query(connection);
     info.expect("the cluster's state")
+}
+
+/// Lets this much time pass for all records on this server whose keys begin with the prefix.
+///
+/// # Panics
+///
+/// If the server does not do it.
+pub fn set_back(server: &RedisServer, prefix: &str, time: Duration) {
+    let mut connection = server.connection();
+    for key in keys(&mut connection, prefix) {
+        let back = u64::try_from(time.as_micros()).expect("a short time");
+        let set: Result<(), _> = Script::new(SET_BACK)
+            .key(key)
+            .arg(back)
+            .invoke(&mut connection);
+        set.expect("the record is set back");
+    }
+}
+
+/// The keys that begin with the prefix.
+///
+/// # Panics
+///
+/// If the server does not answer.
+pub fn keys(connection: &mut Connection, prefix: &str) -> Vec<String> {
+    let keys: Vec<String> = redis::cmd("KEYS")
+        .arg("*")
+        .query(connection)
+        .expect("all keys");
+    keys.into_iter()
+        .filter(|key| key.starts_with(prefix))
+        .collect()
 }
 
 /// Another port, for a server that has this one.

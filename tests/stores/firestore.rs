@@ -1,7 +1,6 @@
 //! `FirestoreStore` on Google's emulator.
 
 mod calls;
-mod documents;
 mod failures;
 mod processes;
 mod records;
@@ -14,10 +13,9 @@ use std::{
 };
 
 use idempotency::{Fingerprint, FirestoreStore, Hold, RecordId, Token};
-use tests::servers::firestore::FirestoreEmulator;
+use tests::servers::firestore::{Documents, FirestoreEmulator};
 
 use crate::contract::{Opened, the_store_keeps_the_contract};
-use documents::Documents;
 
 the_store_keeps_the_contract!(open);
 

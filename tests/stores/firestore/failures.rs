@@ -13,10 +13,10 @@ use idempotency::{
     Claim, Fenced, FirestoreStore, Idempotency, IdempotencyKey, Phase, Refusal, Run, RunError,
     Scope, Store, StoreErrorKind, Token,
 };
-use tests::servers::firestore::FirestoreEmulator;
+use tests::servers::firestore::{Documents, FirestoreEmulator};
 use tokio::sync::Notify;
 
-use super::{connect, documents::Documents, hold, hold_on, request, tap::Tap, unused_project};
+use super::{connect, hold, hold_on, request, tap::Tap, unused_project};
 
 // behaviour 130
 // race 57

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use tests::servers::firestore::FirestoreEmulator;
+use tests::servers::firestore::{Documents, FirestoreEmulator};
 use tokio::task::JoinSet;
 
-use super::{documents::Documents, unused_project};
+use super::unused_project;
 use crate::service::{Answer, Service, send};
 
 /// Longer than the lease of a request, and much shorter than its ttl.

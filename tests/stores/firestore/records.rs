@@ -8,10 +8,10 @@ use idempotency::{
     Claim, Fenced, FirestoreStore, Hold, Idempotency, IdempotencyKey, OnDuplicate, Options,
     Refusal, Run, RunError, Scope, Store, StoreErrorKind,
 };
-use tests::servers::firestore::FirestoreEmulator;
+use tests::servers::firestore::{Documents, FirestoreEmulator};
 use tokio::{sync::oneshot, task::JoinSet};
 
-use super::{connect, documents::Documents, hold, hold_on, request, tap::Tap, unused_project};
+use super::{connect, hold, hold_on, request, tap::Tap, unused_project};
 
 /// Documents are kept for as much longer than their records.
 const GRACE: Duration = Duration::from_secs(3600);

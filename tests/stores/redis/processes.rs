@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use reqwest::StatusCode;
-use tests::servers::redis::RedisServer;
+use tests::servers::redis::{RedisServer, keys, set_back};
 use tokio::task::JoinSet;
 
-use super::{keys, set_back};
 use crate::service::{Answer, Service, send};
 
 /// What the keys of `core-api` begin with.

@@ -12,10 +12,10 @@ use idempotency::{
 };
 use parking_lot::Mutex;
 use redis::Connection;
-use tests::servers::redis::RedisServer;
+use tests::servers::redis::{RedisServer, keys};
 use tracing_subscriber::fmt::MakeWriter;
 
-use super::{hold_on, keys, new_hold, unused_prefix};
+use super::{hold_on, new_hold, unused_prefix};
 
 fn request() -> Fingerprint {
     Fingerprint::of([b"book".as_slice()])

@@ -4,23 +4,26 @@ use std::{collections::HashMap, thread, time::Duration};
 
 use gcloud_sdk::{
     google::firestore::v1::{
-        Document, DocumentMask, ListDocumentsRequest, UpdateDocumentRequest, Value,
-        firestore_client::FirestoreClient, value::ValueType,
+        Document, DocumentMask, GetDocumentRequest, ListDocumentsRequest, Precondition,
+        UpdateDocumentRequest, Value, firestore_client::FirestoreClient,
+        precondition::ConditionType, value::ValueType,
     },
     prost_types::Timestamp,
-    tonic::transport::Channel,
+    tonic::{Code, Status, transport::Channel},
 };
 use idempotency::{RecordId, Token};
 
 /// The records of one project.
 #[derive(Clone, Debug)]
-pub(crate) struct Documents {
+pub struct Documents {
     url: String,
     parent: String,
 }
 
 impl Documents {
-    pub(crate) fn new(address: &str, project: &str) -> Self {
+    /// Those in the emulator at this address.
+    #[must_use]
+    pub fn new(address: &str, project: &str) -> Self {
         Self {
             url: format!("http://{address}"),
             parent: format!("projects/{project}/databases/(default)/documents"),
@@ -28,20 +31,14 @@ impl Documents {
     }
 
     /// Lets this much time pass for all records.
-    pub(crate) fn set_back(&self, time: Duration) {
+    ///
+    /// # Panics
+    ///
+    /// If the emulator does not answer, or a document is not as the store writes it.
+    pub fn set_back(&self, time: Duration) {
         let work = async {
             for document in self.all().await {
-                let times = ["stepped_at", "expires_at"].map(|name| {
-                    let Some(ValueType::TimestampValue(at)) = document
-                        .fields
-                        .get(name)
-                        .and_then(|value| value.value_type.as_ref())
-                    else {
-                        panic!("{name} is a time");
-                    };
-                    (name, ValueType::TimestampValue(earlier(at, time)))
-                });
-                self.change(&document.name, times).await;
+                self.set_one_back(document, time).await;
             }
         };
         // In a thread of its own, because the tests that call it are on a runtime already.
@@ -58,21 +55,30 @@ impl Documents {
     }
 
     /// Returns once there is a record.
-    pub(crate) async fn one_is_taken(&self) {
+    pub async fn one_is_taken(&self) {
         self.until(|record| record.is_some()).await;
     }
 
     /// Sets fields of a record's document, which is made if there is none.
-    pub(crate) async fn set<const FIELDS: usize>(
+    ///
+    /// # Panics
+    ///
+    /// If the emulator does not do it.
+    pub async fn set<const FIELDS: usize>(
         &self,
         id: &RecordId,
         fields: [(&str, ValueType); FIELDS],
     ) {
-        self.change(&self.name(id), fields).await;
+        let changed = self.change(&self.name(id), fields, None).await;
+        changed.expect("the document is changed");
     }
 
     /// The phase and the token of the only record, if there is one.
-    pub(crate) async fn only(&self) -> Option<(String, Token)> {
+    ///
+    /// # Panics
+    ///
+    /// If the emulator does not answer, or the document is not as the store writes it.
+    pub async fn only(&self) -> Option<(String, Token)> {
         let mut fields = self.all().await.pop()?.fields;
         let mut field = |name| {
             fields
@@ -89,14 +95,18 @@ impl Documents {
     }
 
     /// Returns once they are so.
-    pub(crate) async fn until(&self, are_so: impl Fn(Option<(String, Token)>) -> bool) {
+    pub async fn until(&self, are_so: impl Fn(Option<(String, Token)>) -> bool) {
         while !are_so(self.only().await) {
             tokio::task::yield_now().await;
         }
     }
 
     /// All of them.
-    pub(crate) async fn all(&self) -> Vec<Document> {
+    ///
+    /// # Panics
+    ///
+    /// If the emulator does not answer.
+    pub async fn all(&self) -> Vec<Document> {
         let mut client = self.client().await;
         let mut documents = Vec::new();
         let mut request = ListDocumentsRequest {
@@ -120,7 +130,50 @@ impl Documents {
         format!("{}/idempotency_records/{digits}", self.parent)
     }
 
-    async fn change<const FIELDS: usize>(&self, name: &str, fields: [(&str, ValueType); FIELDS]) {
+    /// Moves the times of one document, unless the store removes it meanwhile.
+    async fn set_one_back(&self, mut document: Document, time: Duration) {
+        loop {
+            let times = ["stepped_at", "expires_at"].map(|name| {
+                let Some(ValueType::TimestampValue(at)) = document
+                    .fields
+                    .get(name)
+                    .and_then(|value| value.value_type.as_ref())
+                else {
+                    panic!("{name} is a time");
+                };
+                (name, ValueType::TimestampValue(earlier(at, time)))
+            });
+            let changed = self.change(&document.name, times, document.update_time);
+            let Err(status) = changed.await else { return };
+            let is_outrun =
+                [Code::FailedPrecondition, Code::Aborted, Code::NotFound].contains(&status.code());
+            assert!(is_outrun, "{status}");
+            match self.find(&document.name).await {
+                Some(stepped) => document = stepped,
+                None => return,
+            }
+        }
+    }
+
+    async fn find(&self, name: &str) -> Option<Document> {
+        let request = GetDocumentRequest {
+            name: name.into(),
+            ..Default::default()
+        };
+        match self.client().await.get_document(request).await {
+            Ok(document) => Some(document.into_inner()),
+            Err(status) if status.code() == Code::NotFound => None,
+            Err(status) => panic!("{status}"),
+        }
+    }
+
+    /// Sets fields; where a time is given, only if that was the document's last change.
+    async fn change<const FIELDS: usize>(
+        &self,
+        name: &str,
+        fields: [(&str, ValueType); FIELDS],
+        unchanged_since: Option<Timestamp>,
+    ) -> Result<(), Status> {
         let paths = fields.iter().map(|(path, _)| (*path).into()).collect();
         let fields: HashMap<String, Value> = fields
             .into_iter()
@@ -136,10 +189,12 @@ impl Documents {
                 ..Default::default()
             }),
             update_mask: Some(DocumentMask { field_paths: paths }),
+            current_document: unchanged_since.map(|time| Precondition {
+                condition_type: Some(ConditionType::UpdateTime(time)),
+            }),
             ..Default::default()
         };
-        let changed = self.client().await.update_document(request).await;
-        changed.expect("the document is changed");
+        self.client().await.update_document(request).await.map(drop)
     }
 
     async fn client(&self) -> FirestoreClient<Channel> {

@@ -1,0 +1,62 @@
+//! The stores to test with.
+
+use std::{path::Path, sync::Arc};
+
+use idempotency::{Clock, MemoryStore, SqliteStore, Store};
+use rstest_reuse::template;
+use tests::opened::Opened;
+
+use crate::time::Time;
+
+/// A store to test with. A test of one that is not installed here is left out, and says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Backend {
+    Memory,
+    Sqlite,
+    Postgres,
+    Redis,
+    Firestore,
+}
+
+#[template]
+#[rstest::rstest]
+#[case::memory(Backend::Memory)]
+#[case::sqlite(Backend::Sqlite)]
+#[case::postgres(Backend::Postgres)]
+#[case::redis(Backend::Redis)]
+#[case::firestore(Backend::Firestore)]
+fn each_store(#[case] backend: Backend) {}
+
+/// What there is, or the end of the test where the store is not installed.
+macro_rules! installed {
+    ($world:expr) => {
+        match $world {
+            Some(world) => world,
+            None => return,
+        }
+    };
+}
+
+pub(crate) use installed;
+
+impl Backend {
+    /// A store without records, whose files are in this folder, and its time; none where it is not installed.
+    pub(crate) async fn open(self, folder: &Path) -> Option<(Arc<dyn Store>, Time)> {
+        let clock = Clock::manual();
+        let opened = match self {
+            Self::Memory => {
+                let store = MemoryStore::new().with_clock(clock.clone());
+                return Some((Arc::new(store), Time::by_hand(clock)));
+            }
+            Self::Sqlite => {
+                let store = SqliteStore::open(folder.join("keys.db")).expect("a database");
+                let store = store.with_clock(clock.clone());
+                return Some((Arc::new(store), Time::by_hand(clock)));
+            }
+            Self::Postgres => Opened::in_postgres().await?,
+            Self::Redis => Opened::in_redis().await?,
+            Self::Firestore => Opened::in_firestore().await?,
+        };
+        Some((opened.store, Time::of_a_server(opened.advance)))
+    }
+}
