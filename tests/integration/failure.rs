@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use idempotency::{Claim, Clock, Fenced, Fingerprint, MemoryStore, Token};
+use idempotency::{Claim, Clock, Fenced, Fingerprint, MemoryStore, RedisStore, Token};
 use rstest_reuse::apply;
+use tests::servers::redis::RedisServer;
 
 use crate::{
     answer::Answer,
     backend::{Backend, each_store, installed},
     time::Time,
-    world::World,
+    world::{BOOKING, World},
 };
 
 // behaviour 130
@@ -115,7 +116,7 @@ async fn a_release_that_fails_is_tried_until_the_key_is_free(backend: Backend) {
     world.levers.release.lose_requests(4);
     let first = Answer::to(request()).await;
     first.assert_fresh("500 Internal Server Error");
-    // The fifth try gets through, and the lease has not lapsed: the store's clock stands still.
+    // The fifth try gets through, long before the lease would have lapsed.
     let again = Answer::to(request().header("prefer", "wait=60")).await;
     again.assert_fresh("500 Internal Server Error");
     assert_eq!(again.text(), "2");
@@ -243,6 +244,46 @@ async fn a_full_store_refuses_new_keys_and_forgets_none() {
         .purge_expired(100)
         .await
         .expect("a sweep");
+    Answer::to(world.booking("new"))
+        .await
+        .assert_fresh("201 Created");
+}
+
+// behaviour 116
+// race 18, 52
+#[tokio::test]
+async fn a_full_redis_refuses_new_keys_and_keeps_its_word_for_those_it_has() {
+    let server = installed!(RedisServer::start(&[]));
+    let limit = |bytes: &str| {
+        let set: String = redis::cmd("CONFIG")
+            .arg(["SET", "maxmemory", bytes].as_slice())
+            .query(&mut server.connection())
+            .expect("the limit");
+        assert_eq!(set, "OK");
+    };
+    let store = RedisStore::connect(&server.url()).await.expect("a store");
+    let time = Time::of_a_server(Box::new(|_| unreachable!("no time is sent ahead")));
+    let world = World::over(Arc::new(store), time).await;
+    let stored = Answer::to(world.booking("stored")).await;
+    stored.assert_fresh("201 Created");
+    let running = world.send(world.post("/stop", "running", BOOKING));
+    world.probe.started().await;
+    limit("1");
+    Answer::to(world.booking("new")).await.assert_problem(
+        "store-unavailable",
+        "503 Service Unavailable",
+        "idempotency_store_full",
+    );
+    Answer::to(world.booking("stored"))
+        .await
+        .assert_replay_of(&stored);
+    world.probe.proceed();
+    let running = running.await.expect("an answer");
+    running.assert_fresh("201 Created");
+    Answer::to(world.post("/stop", "running", BOOKING))
+        .await
+        .assert_replay_of(&running);
+    limit("0");
     Answer::to(world.booking("new"))
         .await
         .assert_fresh("201 Created");

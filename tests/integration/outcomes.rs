@@ -210,6 +210,8 @@ async fn the_layers_own_refusals_are_never_stored(backend: Backend) {
 #[tokio::test]
 async fn an_answer_too_long_to_keep_leaves_a_tombstone(backend: Backend) {
     let world = installed!(World::new(backend).await);
+    // The head of the answer takes some of what the store can keep.
+    let longest = (world.idempotency.store().outcome_limit() - 1024).min(1024 * 1024);
     for streamed in [false, true] {
         let key = format!("streamed-{streamed}");
         let script = json!({
@@ -232,10 +234,58 @@ async fn an_answer_too_long_to_keep_leaves_a_tombstone(backend: Backend) {
         assert_eq!(again.header("location"), Some("/bookings/7"));
         assert_eq!(world.probe.runs(), before + 1);
 
-        let longest = json!({ "padding": 1024 * 1024, "streamed": streamed });
-        let (first, again) = twice(&world, "/script", &format!("{key}-longest"), &longest).await;
-        assert_eq!(first.body.len(), 1024 * 1024);
+        let script = json!({ "padding": longest, "streamed": streamed });
+        let (first, again) = twice(&world, "/script", &format!("{key}-longest"), &script).await;
+        assert_eq!(first.body.len(), longest);
         again.assert_replay_of(&first);
+    }
+}
+
+/// A document of Firestore holds less than what is kept elsewhere.
+// behaviour 97
+// race 37
+#[tokio::test]
+async fn an_answer_too_long_for_the_store_leaves_a_tombstone() {
+    let world = installed!(World::new(Backend::Firestore).await);
+    let limit = world.idempotency.store().outcome_limit();
+    assert!(limit < 1024 * 1024);
+    for streamed in [false, true] {
+        let script = json!({
+            "status": 201,
+            "body": "begin",
+            "padding": limit,
+            "streamed": streamed,
+            "headers": [["location", "/bookings/7"]],
+        })
+        .to_string();
+        let key = format!("streamed-{streamed}");
+        let before = world.probe.runs();
+        let first = Answer::to(world.post("/script", &key, &script)).await;
+        first.assert_fresh("201 Created");
+        assert!(first.text().starts_with("begin..."));
+        assert_eq!(first.body.len(), 5 + limit);
+        assert!(first.header("idempotency-expires").is_some());
+        for _ in 0..2 {
+            let again = Answer::to(world.post("/script", &key, &script)).await;
+            again.assert_problem(
+                "response-not-stored",
+                "409 Conflict",
+                "idempotency_response_not_stored",
+            );
+            assert_eq!(again.header("location"), Some("/bookings/7"));
+        }
+        assert_eq!(world.probe.runs(), before + 1);
+        // As long as the tombstone stands, the key is not free for anything else either.
+        let other = Answer::to(world.post("/script", &key, "{}")).await;
+        other.assert_problem(
+            "key-reused",
+            "422 Unprocessable Entity",
+            "idempotency_key_reused",
+        );
+        world.pass(3600);
+        Answer::to(world.post("/script", &key, &script))
+            .await
+            .assert_fresh("201 Created");
     }
 }
 

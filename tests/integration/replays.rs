@@ -1,12 +1,15 @@
 //! What a replay keeps of the first answer, and what it must not.
 
+use axum::Extension;
 use idempotency::HttpConfig;
+use reqwest::Method;
 use rstest_reuse::apply;
 use serde_json::json;
 
 use crate::{
     answer::Answer,
     backend::{Backend, each_store, installed},
+    transport::Marker,
     world::{BOOKING, World},
 };
 
@@ -50,6 +53,30 @@ async fn bodies_are_kept_byte_for_byte(backend: Backend) {
         assert_eq!(first.text(), body);
         again.assert_replay_of(&first);
     }
+}
+
+// behaviour 82
+// race 34, 35
+#[apply(each_store)]
+#[tokio::test]
+async fn bodies_that_are_no_text_are_kept_byte_for_byte(backend: Backend) {
+    let world = World::wrapped(backend, |app| app.layer(Extension(Marker(""))));
+    let world = installed!(world.await);
+    let mut body: Vec<u8> = (0..=255).cycle().take(100_000).collect();
+    // What starts like a compressed file is still nothing but bytes.
+    body.splice(..0, [0x1f, 0x8b, 0x08, 0x00]);
+    let request = || {
+        world
+            .request(Method::POST, "/echo")
+            .header("idempotency-key", "k")
+            .header("content-type", "application/octet-stream")
+            .body(body.clone())
+    };
+    let first = Answer::to(request()).await;
+    first.assert_fresh("200 OK");
+    assert_eq!(first.body, body);
+    Answer::to(request()).await.assert_replay_of(&first);
+    assert_eq!(world.probe.runs(), 1);
 }
 
 // behaviour 83
@@ -314,7 +341,7 @@ async fn the_retry_of_a_conditional_request_replays_its_success(backend: Backend
     let world = installed!(World::new(backend).await);
     let request = |key: &str| {
         world
-            .request(reqwest::Method::PATCH, "/conditional")
+            .request(Method::PATCH, "/conditional")
             .header("idempotency-key", key)
             .header("if-match", "\"1\"")
     };
