@@ -1,4 +1,4 @@
-//! The shared stores, each on its real server.
+//! The shared stores, each on its real server, and the transactions that they share with an application.
 
 mod contract;
 mod firestore;
@@ -7,6 +7,7 @@ mod postgres;
 mod proxy;
 mod redis;
 mod service;
+mod transactional;
 
 use std::time::Duration;
 

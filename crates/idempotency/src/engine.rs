@@ -106,6 +106,10 @@ pub(crate) enum Leaves {
 }
 
 /// What a claim has come to.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is taken apart at once, and the large variant is the rule"
+)]
 pub(crate) enum Begun<'a> {
     /// The key is the caller's, who now runs the work.
     Won(Won<'a>),
