@@ -220,9 +220,11 @@ impl Idempotency {
             lease: options.lease(),
             ttl: options.ttl,
         };
-        let (hold, claim) = self.claim(hold, &operation.fingerprint, patience).await?;
+        let (hold, claim) = self
+            .claim(hold, &operation.fingerprint, options.on_lost, patience)
+            .await?;
         match claim {
-            Claim::Won { attempt } => {
+            Claim::Won { attempt, .. } => {
                 if attempt > 1 {
                     tracing::warn!(
                         idempotency.record = %hold.id,
@@ -240,6 +242,10 @@ impl Idempotency {
             Claim::InFlight { fingerprint } => {
                 same_request(&operation.fingerprint, &fingerprint)?;
                 Err(Refusal::InProgress)
+            }
+            Claim::Unknown { fingerprint } => {
+                same_request(&operation.fingerprint, &fingerprint)?;
+                Err(Refusal::OutcomeUnknown)
             }
             Claim::Completed {
                 fingerprint,
