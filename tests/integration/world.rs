@@ -3,9 +3,10 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Extension, Router};
+use bytes::Bytes;
 use idempotency::{
     Claim, Clock, Fingerprint, Hold, HttpConfig, Idempotency, IdempotencyBuilder, MemoryStore,
-    SqliteStore, Store, Token,
+    OnLost, SqliteStore, Store, Token,
 };
 use reqwest::{Client, Method, RequestBuilder, redirect::Policy};
 use rstest_reuse::template;
@@ -183,10 +184,16 @@ impl World {
         let claim = self
             .idempotency
             .store()
-            .claim(&hold, &fingerprint)
+            .claim(&hold, &fingerprint, OnLost::TakeOver)
             .await
             .expect("a claim");
-        assert_eq!(claim, Claim::Won { attempt: 1 });
+        assert_eq!(
+            claim,
+            Claim::Won {
+                attempt: 1,
+                progress: Bytes::new(),
+            }
+        );
         self.probe.forget_runs();
     }
 

@@ -252,9 +252,11 @@ impl Idempotency {
         ticket: Ticket,
     ) -> Result<Begun<'_>, Refusal> {
         let hold = operation.hold(options);
-        let (hold, claim) = self.claim(hold, &operation.fingerprint, patience).await?;
+        let (hold, claim) = self
+            .claim(hold, &operation.fingerprint, options.on_lost, patience)
+            .await?;
         match claim {
-            Claim::Won { attempt } => {
+            Claim::Won { attempt, .. } => {
                 if attempt > 1 {
                     tracing::warn!(
                         idempotency.record = %hold.id,
@@ -274,6 +276,10 @@ impl Idempotency {
             Claim::InFlight { fingerprint } => {
                 same_request(&operation.fingerprint, &fingerprint)?;
                 Err(Refusal::InProgress)
+            }
+            Claim::Unknown { fingerprint } => {
+                same_request(&operation.fingerprint, &fingerprint)?;
+                Err(Refusal::OutcomeUnknown)
             }
             Claim::Completed {
                 fingerprint,

@@ -191,6 +191,7 @@ pub use key::KeyError;
 pub use options::FingerprintFn;
 pub use options::Keep;
 pub use options::OnDuplicate;
+pub use options::OnLost;
 pub use options::Options;
 pub use options::ScopeFn;
 pub use outcome::Outcome;

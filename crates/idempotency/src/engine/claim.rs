@@ -14,7 +14,7 @@ use tokio::{runtime::Handle, time::Instant};
 use tracing::Instrument;
 
 use super::{Ending, Executed, Leaves, bounded, runs::Ticket};
-use crate::{Claim, Fenced, Fingerprint, Hold, Store, StoreError, StoreErrorKind};
+use crate::{Claim, Fenced, Fingerprint, Hold, OnLost, Store, StoreError, StoreErrorKind};
 
 /// A claim on its way. If its caller goes away, or it fails with the step perhaps taken, it is seen through
 /// and given back: a hold that nobody works under would turn retries away until its lease lapses.
@@ -31,10 +31,15 @@ enum State {
 }
 
 impl Claiming {
-    pub(super) fn new(store: &Arc<dyn Store>, hold: &Hold, fingerprint: &Fingerprint) -> Self {
+    pub(super) fn new(
+        store: &Arc<dyn Store>,
+        hold: &Hold,
+        fingerprint: &Fingerprint,
+        on_lost: OnLost,
+    ) -> Self {
         let call = {
             let (store, hold, fingerprint) = (Arc::clone(store), hold.clone(), *fingerprint);
-            Box::pin(async move { store.claim(&hold, &fingerprint).await })
+            Box::pin(async move { store.claim(&hold, &fingerprint, on_lost).await })
         };
         Self {
             store: Arc::clone(store),
@@ -73,7 +78,9 @@ impl Drop for Claiming {
         let (store, hold) = (Arc::clone(&self.store), self.hold.clone());
         runtime.spawn(async move {
             if let State::Pending(call) = state
-                && let Ok(Claim::InFlight { .. } | Claim::Completed { .. }) = call.await
+                && let Ok(
+                    Claim::InFlight { .. } | Claim::Unknown { .. } | Claim::Completed { .. },
+                ) = call.await
             {
                 return;
             }

@@ -11,7 +11,7 @@ use super::{
     runs::Ticket,
     same_request,
 };
-use crate::{Claim, Fenced, Fingerprint, Hold, Options, Phase, Refusal, Store};
+use crate::{Claim, Fenced, Fingerprint, Hold, OnLost, Options, Phase, Refusal, Store};
 
 impl Idempotency {
     /// Takes the key within this process, unless the store has a record of it.
@@ -108,21 +108,23 @@ pub(super) async fn finish<R>(
             Ok(Some(_)) => return Fenced::Lost,
             Ok(None) | Err(_) => None,
         },
-        Leaves::Outcome(_) => match bounded(Claiming::new(&store, &hold, &fingerprint)).await {
-            Ok(Claim::Won { .. }) => {
-                let ending = Ending { answer, leaves };
-                return claim::finish(store, hold, ending, ticket).await;
+        Leaves::Outcome(_) => {
+            match bounded(Claiming::new(&store, &hold, &fingerprint, OnLost::TakeOver)).await {
+                Ok(Claim::Won { .. }) => {
+                    let ending = Ending { answer, leaves };
+                    return claim::finish(store, hold, ending, ticket).await;
+                }
+                Ok(_) => return Fenced::Lost,
+                Err(error) => {
+                    tracing::warn!(
+                        idempotency.record = %hold.id,
+                        error = &error as &dyn Error,
+                        "an answer that stands for no change could not be stored; a retry will run again",
+                    );
+                    None
+                }
             }
-            Ok(Claim::InFlight { .. } | Claim::Completed { .. }) => return Fenced::Lost,
-            Err(error) => {
-                tracing::warn!(
-                    idempotency.record = %hold.id,
-                    error = &error as &dyn Error,
-                    "an answer that stands for no change could not be stored; a retry will run again",
-                );
-                None
-            }
-        },
+        }
     };
     Fenced::Done(Executed { answer, expires_at })
 }

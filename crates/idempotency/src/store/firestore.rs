@@ -16,8 +16,10 @@ use bytes::Bytes;
 
 pub use error::FirestoreError;
 
-use super::{Claim, Fenced, Hold, Resolution, Store, StoreError, Subscription, Wakeups};
-use crate::{Fingerprint, Phase, Record, RecordId, Token};
+use super::{
+    Claim, Fenced, Hold, Resolution, Store, StoreError, Subscription, Wakeups, check_length,
+};
+use crate::{Fingerprint, OnLost, Phase, Record, RecordId, Token};
 use client::{Client, Failure};
 use document::{Base, Change, Found};
 use seen::{Seen, Sight};
@@ -69,7 +71,7 @@ pub struct FirestoreStore {
     wakeups: Wakeups,
 }
 
-/// The longest outcome: a document of 1024 KiB less the other fields, with room for those of later versions.
+/// The longest outcome, and the longest progress, which has its place until then: a document of 1024 KiB less the other fields, with room for those of later versions.
 const MOST_OUTCOME: usize = 1000 * 1024;
 
 /// How often those look whom nobody wakes.
@@ -127,6 +129,21 @@ impl FirestoreStore {
         }
     }
 
+    /// Changes a hold that its owner keeps.
+    async fn go_on(&self, hold: &Hold, change: Change) -> Result<Fenced<()>, StoreError> {
+        let first = self
+            .remembered(&hold.id, &hold.token)
+            .map(|base| (base, change.clone()));
+        let decide = |look: Look| match look.living() {
+            Some(found) if found.is_held_by(&hold.token) => {
+                Next::Change(Base::UpdatedAt(found.update_time), change.clone())
+            }
+            _ => Next::Answer(Fenced::Lost),
+        };
+        let made = |_: &Change, _| Fenced::Done(());
+        self.step(&hold.id, first, decide, made).await
+    }
+
     /// Ends a hold with an outcome, under this token from now on.
     async fn keep(
         &self,
@@ -136,12 +153,7 @@ impl FirestoreStore {
         outcome: Bytes,
         ttl: Duration,
     ) -> Result<Fenced<SystemTime>, StoreError> {
-        if outcome.len() > MOST_OUTCOME {
-            return Err(StoreError::too_large(format!(
-                "{} bytes do not fit a document, {MOST_OUTCOME} do",
-                outcome.len()
-            )));
-        }
+        check_length(&outcome, MOST_OUTCOME)?;
         let change = Change::Complete {
             token,
             outcome,
@@ -192,15 +204,22 @@ impl FirestoreStore {
 
 #[async_trait]
 impl Store for FirestoreStore {
-    async fn claim(&self, hold: &Hold, fingerprint: &Fingerprint) -> Result<Claim, StoreError> {
-        let change = |attempt| Change::Claim {
+    async fn claim(
+        &self,
+        hold: &Hold,
+        fingerprint: &Fingerprint,
+        on_lost: OnLost,
+    ) -> Result<Claim, StoreError> {
+        let change = |attempt, progress| Change::Claim {
             hold: hold.clone(),
             fingerprint: *fingerprint,
             attempt,
+            progress,
         };
+        let anew = || change(1, Bytes::new());
         // Most keys are new, and the others have mostly been met. Who guesses wrong makes one call more.
         let first = match self.seen.get(&hold.id) {
-            None => Some((Base::Absent, change(1))),
+            None => Some((Base::Absent, anew())),
             Some(_) => None,
         };
         let decide = |look: Look| {
@@ -209,11 +228,11 @@ impl Store for FirestoreStore {
                 update_time,
             }) = look.found
             else {
-                return Next::Change(Base::Absent, change(1));
+                return Next::Change(Base::Absent, anew());
             };
             let base = Base::UpdatedAt(update_time);
             if record.expires_at <= look.now {
-                return Next::Change(base, change(1));
+                return Next::Change(base, anew());
             }
             Next::Answer(match record.phase {
                 Phase::Completed { outcome } => Claim::Completed {
@@ -221,21 +240,35 @@ impl Store for FirestoreStore {
                     outcome,
                     expires_at: record.expires_at,
                 },
-                Phase::InFlight { .. } if record.token == hold.token => Claim::Won {
+                Phase::InFlight { progress, .. } if record.token == hold.token => Claim::Won {
                     attempt: record.attempt,
+                    progress,
                 },
-                Phase::InFlight { lease_until }
-                    if lease_until <= look.now && record.fingerprint == *fingerprint =>
+                Phase::InFlight {
+                    lease_until,
+                    progress,
+                } if lease_until <= look.now && record.fingerprint == *fingerprint => match on_lost
                 {
-                    return Next::Change(base, change(record.attempt.saturating_add(1)));
-                }
+                    OnLost::TakeOver => {
+                        let attempt = record.attempt.saturating_add(1);
+                        return Next::Change(base, change(attempt, progress));
+                    }
+                    OnLost::Refuse => Claim::Unknown {
+                        fingerprint: record.fingerprint,
+                    },
+                },
                 Phase::InFlight { .. } => Claim::InFlight {
                     fingerprint: record.fingerprint,
                 },
             })
         };
         let made = |change: &Change, _| match change {
-            Change::Claim { attempt, .. } => Claim::Won { attempt: *attempt },
+            Change::Claim {
+                attempt, progress, ..
+            } => Claim::Won {
+                attempt: *attempt,
+                progress: progress.clone(),
+            },
             _ => unreachable!("a claim makes no other change"),
         };
         self.step(&hold.id, first, decide, made).await
@@ -243,17 +276,14 @@ impl Store for FirestoreStore {
 
     async fn renew(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
         let change = Change::Renew { hold: hold.clone() };
-        let first = self
-            .remembered(&hold.id, &hold.token)
-            .map(|base| (base, change.clone()));
-        let decide = |look: Look| match look.living() {
-            Some(found) if found.is_held_by(&hold.token) => {
-                Next::Change(Base::UpdatedAt(found.update_time), change.clone())
-            }
-            _ => Next::Answer(Fenced::Lost),
-        };
-        let made = |_: &Change, _| Fenced::Done(());
-        self.step(&hold.id, first, decide, made).await
+        self.go_on(hold, change).await
+    }
+
+    async fn checkpoint(&self, hold: &Hold, progress: Bytes) -> Result<Fenced<()>, StoreError> {
+        check_length(&progress, MOST_OUTCOME)?;
+        let token = hold.token;
+        self.go_on(hold, Change::Checkpoint { token, progress })
+            .await
     }
 
     async fn complete(

@@ -24,7 +24,7 @@ use tokio::time::timeout;
 pub use error::PostgresError;
 
 use super::{Claim, Fenced, Hold, Resolution, Store, StoreError, Subscription, Wakeups};
-use crate::{Fingerprint, Record, RecordId, Token};
+use crate::{Fingerprint, OnLost, Record, RecordId, Token};
 use connections::{Again, Connections};
 use error::store_error;
 use listener::Listener;
@@ -171,12 +171,13 @@ impl PostgresStore {
         Ok(in_time(route).await? == Route::Pooled)
     }
 
-    /// Takes the key over. If it is not there to be taken any more, there is no attempt.
+    /// Takes the key over. If it is not there to be taken any more, there is no answer.
     async fn take_over(
         &self,
         hold: &Hold,
         fingerprint: &Fingerprint,
-    ) -> Result<Option<u32>, StoreError> {
+        on_lost: OnLost,
+    ) -> Result<Option<Claim>, StoreError> {
         let rows = self.0.connections.run(Again::Whenever, || {
             query(records::TAKE_OVER)
                 .bind(hold.id.as_bytes())
@@ -184,10 +185,11 @@ impl PostgresStore {
                 .bind(hold.token.as_bytes())
                 .bind(microseconds(hold.lease))
                 .bind(microseconds(hold.ttl))
+                .bind(on_lost == OnLost::TakeOver)
         });
         let taken = rows.await?;
-        let attempt = taken.first().map(|row| records::attempt(row, 0));
-        attempt.transpose().map_err(store_error)
+        let won = taken.first().map(records::won);
+        won.transpose().map_err(store_error)
     }
 
     /// Asks to be notified of this hold's end; false if it has ended already.
@@ -212,7 +214,12 @@ impl PostgresStore {
 
 #[async_trait]
 impl Store for PostgresStore {
-    async fn claim(&self, hold: &Hold, fingerprint: &Fingerprint) -> Result<Claim, StoreError> {
+    async fn claim(
+        &self,
+        hold: &Hold,
+        fingerprint: &Fingerprint,
+        on_lost: OnLost,
+    ) -> Result<Claim, StoreError> {
         // Whoever waits has to listen before it looks, or what happens in between is missed.
         let listening = self.0.wakeups.is_waited_for(&hold.id) && self.0.listener.is_on().await;
         for _ in 0..LOOKS {
@@ -228,7 +235,7 @@ impl Store for PostgresStore {
             let Some(row) = rows.first() else { continue };
             let found = Found::read(row).map_err(store_error)?;
             let is_notified = found.awaited;
-            match found.judge(hold, fingerprint) {
+            match found.judge(hold, fingerprint, on_lost) {
                 Next::Answer(claim) => return Ok(claim),
                 Next::Wait(owner, claim) => {
                     if !listening || is_notified || self.await_end(&hold.id, &owner).await? {
@@ -236,8 +243,8 @@ impl Store for PostgresStore {
                     }
                 }
                 Next::TakeOver => {
-                    if let Some(attempt) = self.take_over(hold, fingerprint).await? {
-                        return Ok(Claim::Won { attempt });
+                    if let Some(won) = self.take_over(hold, fingerprint, on_lost).await? {
+                        return Ok(won);
                     }
                 }
             }
@@ -254,6 +261,16 @@ impl Store for PostgresStore {
                 .bind(hold.token.as_bytes())
                 .bind(microseconds(hold.lease))
                 .bind(microseconds(hold.ttl))
+        });
+        Ok(fenced(&rows.await?))
+    }
+
+    async fn checkpoint(&self, hold: &Hold, progress: Bytes) -> Result<Fenced<()>, StoreError> {
+        let rows = self.0.connections.run(Again::Whenever, || {
+            query(records::CHECKPOINT)
+                .bind(hold.id.as_bytes())
+                .bind(hold.token.as_bytes())
+                .bind(progress.as_ref())
         });
         Ok(fenced(&rows.await?))
     }

@@ -19,7 +19,7 @@ use futures_util::future::try_join_all;
 pub use error::RedisError;
 
 use super::{Claim, Fenced, Hold, Resolution, Store, StoreError, Subscription};
-use crate::{Fingerprint, Record, RecordId, Token};
+use crate::{Fingerprint, OnLost, Record, RecordId, Token};
 use keys::Keys;
 use listener::Listener;
 use records::Records;
@@ -143,12 +143,21 @@ impl RedisStore {
 
 #[async_trait]
 impl Store for RedisStore {
-    async fn claim(&self, hold: &Hold, fingerprint: &Fingerprint) -> Result<Claim, StoreError> {
-        self.records.claim(hold, fingerprint).await
+    async fn claim(
+        &self,
+        hold: &Hold,
+        fingerprint: &Fingerprint,
+        on_lost: OnLost,
+    ) -> Result<Claim, StoreError> {
+        self.records.claim(hold, fingerprint, on_lost).await
     }
 
     async fn renew(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
         self.records.renew(hold).await
+    }
+
+    async fn checkpoint(&self, hold: &Hold, progress: Bytes) -> Result<Fenced<()>, StoreError> {
+        self.records.checkpoint(hold, &progress).await
     }
 
     async fn complete(

@@ -1,0 +1,114 @@
+//! What a store says whose server's clock has gone on.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use idempotency::{
+    Claim, Fenced, Fingerprint, Hold, OnLost, Phase, Record, RecordId, Resolution, Store,
+    StoreError, Subscription, Token,
+};
+
+/// A store on a clock that is ahead of its server's, by so many microseconds.
+#[derive(Debug)]
+pub(super) struct Ahead<S> {
+    pub(super) store: S,
+    pub(super) by: Arc<AtomicU64>,
+}
+
+impl<S> Ahead<S> {
+    fn time(&self, time: SystemTime) -> SystemTime {
+        time + Duration::from_micros(self.by.load(Ordering::SeqCst))
+    }
+
+    fn record(&self, mut record: Record) -> Record {
+        record.expires_at = self.time(record.expires_at);
+        if let Phase::InFlight { lease_until, .. } = &mut record.phase {
+            *lease_until = self.time(*lease_until);
+        }
+        record
+    }
+}
+
+#[async_trait]
+impl<S: Store> Store for Ahead<S> {
+    async fn claim(
+        &self,
+        hold: &Hold,
+        fingerprint: &Fingerprint,
+        on_lost: OnLost,
+    ) -> Result<Claim, StoreError> {
+        let mut claim = self.store.claim(hold, fingerprint, on_lost).await?;
+        if let Claim::Completed { expires_at, .. } = &mut claim {
+            *expires_at = self.time(*expires_at);
+        }
+        Ok(claim)
+    }
+
+    async fn renew(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
+        self.store.renew(hold).await
+    }
+
+    async fn checkpoint(&self, hold: &Hold, progress: Bytes) -> Result<Fenced<()>, StoreError> {
+        self.store.checkpoint(hold, progress).await
+    }
+
+    async fn complete(
+        &self,
+        hold: &Hold,
+        outcome: Bytes,
+    ) -> Result<Fenced<SystemTime>, StoreError> {
+        Ok(match self.store.complete(hold, outcome).await? {
+            Fenced::Done(expires_at) => Fenced::Done(self.time(expires_at)),
+            Fenced::Lost => Fenced::Lost,
+        })
+    }
+
+    async fn release(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
+        self.store.release(hold).await
+    }
+
+    async fn inspect(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
+        let found = self.store.inspect(id).await?;
+        Ok(found.map(|record| self.record(record)))
+    }
+
+    async fn list(
+        &self,
+        after: Option<&RecordId>,
+        limit: usize,
+    ) -> Result<Vec<Record>, StoreError> {
+        let listed = self.store.list(after, limit).await?;
+        Ok(listed
+            .into_iter()
+            .map(|record| self.record(record))
+            .collect())
+    }
+
+    async fn resolve(
+        &self,
+        id: &RecordId,
+        seen: &Token,
+        resolution: Resolution,
+    ) -> Result<Fenced<()>, StoreError> {
+        self.store.resolve(id, seen, resolution).await
+    }
+
+    async fn purge_expired(&self, limit: usize) -> Result<usize, StoreError> {
+        self.store.purge_expired(limit).await
+    }
+
+    fn subscribe(&self, id: &RecordId) -> Subscription {
+        self.store.subscribe(id)
+    }
+
+    fn outcome_limit(&self) -> usize {
+        self.store.outcome_limit()
+    }
+}
