@@ -14,6 +14,7 @@ mod outcomes;
 mod owners;
 mod replays;
 mod scopes;
+mod steps;
 mod streaming;
 mod transport;
 mod world;

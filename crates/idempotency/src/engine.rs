@@ -6,6 +6,7 @@ mod runs;
 #[cfg(feature = "axum")]
 mod standing;
 mod sweep;
+mod take_over;
 mod transactional;
 mod value;
 mod wait;
@@ -23,7 +24,7 @@ use tokio::sync::Semaphore;
 
 use crate::{
     Claim, Fenced, Fingerprint, Hold, IdempotencyKey, Options, Phase, RecordId, Refusal, Scope,
-    Store, StoreError, Token, fingerprint::digest,
+    Store, StoreError, Token, fingerprint::digest, progress::Progress,
 };
 #[cfg(feature = "axum")]
 use crate::{Execution, http::HttpConfig, store::transaction::Entry};
@@ -97,6 +98,8 @@ pub(crate) enum Leaves {
     Outcome(Bytes),
     /// Nothing: the next request runs.
     Nothing,
+    /// The steps that it has done, with which the next attempt goes on.
+    Steps(Bytes),
     /// What its own transaction has committed already, to be kept until then.
     Committed(SystemTime),
     /// What somebody else has left, or its own transaction without its knowing.
@@ -124,6 +127,7 @@ pub(crate) struct Won<'a> {
     /// Claimed already if there is an attempt; otherwise for the transaction that will write it.
     hold: Hold,
     attempt: Option<u32>,
+    progress: Progress,
     /// In transactional mode, the key's place among those that run in this process.
     visit: Option<Visit>,
     ticket: Ticket,
@@ -252,23 +256,20 @@ impl Idempotency {
         ticket: Ticket,
     ) -> Result<Begun<'_>, Refusal> {
         let hold = operation.hold(options);
-        let (hold, claim) = self
-            .claim(hold, &operation.fingerprint, options.on_lost, patience)
-            .await?;
+        let claimed = self.claim(hold, &operation.fingerprint, options.on_lost, patience);
+        let (hold, mut claim) = claimed.await?;
+        if matches!(claim, Claim::Unknown { .. }) {
+            claim = Box::pin(self.claim_given_back(&hold, &operation.fingerprint, claim)).await?;
+        }
         match claim {
-            Claim::Won { attempt, .. } => {
-                if attempt > 1 {
-                    tracing::warn!(
-                        idempotency.record = %hold.id,
-                        attempt,
-                        "took over a key whose owner did not come back",
-                    );
-                }
+            Claim::Won { attempt, progress } => {
+                let progress = self.take_over(&hold, attempt, progress).await?;
                 Ok(Begun::Won(Won {
                     idempotency: self,
                     operation,
                     hold,
                     attempt: Some(attempt),
+                    progress,
                     visit,
                     ticket,
                 }))
@@ -329,6 +330,7 @@ impl Won<'_> {
             attempt,
             visit,
             mut ticket,
+            ..
         } = self;
         let store = Arc::clone(&idempotency.0.store);
         let fingerprint = operation.fingerprint;
@@ -358,19 +360,19 @@ impl Won<'_> {
 
     /// What the work can ask about itself, and do.
     #[cfg(feature = "axum")]
-    pub(crate) fn execution(&self) -> Execution {
+    pub(crate) fn execution(&mut self) -> Execution {
         let entry = Entry {
             store: Arc::clone(&self.idempotency.0.store),
             hold: self.hold.clone(),
             fingerprint: self.operation.fingerprint,
             is_held: self.attempt.is_some(),
         };
-        let is_transactional = self.visit.is_some();
         Execution::protected(
             self.idempotency.clone(),
             entry,
-            self.attempt,
-            is_transactional,
+            self.attempt.unwrap_or(1),
+            std::mem::take(&mut self.progress),
+            self.visit.is_some(),
         )
     }
 }

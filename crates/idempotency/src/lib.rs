@@ -62,6 +62,7 @@ mod http;
 mod key;
 mod options;
 mod outcome;
+mod progress;
 mod record;
 mod refusal;
 mod scope;
@@ -80,6 +81,8 @@ pub use engine::RunError;
 pub use execution::CommitError;
 #[cfg(feature = "axum")]
 pub use execution::Execution;
+#[cfg(feature = "axum")]
+pub use execution::StepError;
 pub use fingerprint::Fingerprint;
 pub use fingerprint::canonical_json;
 #[cfg(feature = "axum")]

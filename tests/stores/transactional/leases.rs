@@ -50,7 +50,9 @@ async fn a_run_that_lost_its_key_commits_nothing(#[case] kind: Kind) {
         lease: Duration::from_secs(30),
         ttl: Duration::from_secs(60),
     };
-    let claim = store.claim(&hold, &held.fingerprint, OnLost::TakeOver).await;
+    let claim = store
+        .claim(&hold, &held.fingerprint, OnLost::TakeOver)
+        .await;
     assert!(matches!(claim, Ok(Claim::Won { .. })), "{claim:?}");
 
     service.pass();
@@ -114,7 +116,9 @@ async fn a_transaction_takes_over_what_a_leased_run_has_left(#[case] kind: Kind)
         ttl: Duration::from_secs(60),
     };
     let store = service.idempotency.store();
-    let claim = store.claim(&hold, &record.fingerprint, OnLost::TakeOver).await;
+    let claim = store
+        .claim(&hold, &record.fingerprint, OnLost::TakeOver)
+        .await;
     assert!(matches!(claim, Ok(Claim::Won { .. })), "{claim:?}");
     assert_eq!(service.send("/book/now", "k", "Ann").await.status, 409);
     assert_eq!(service.runs(), 0);

@@ -11,7 +11,9 @@ use super::{
     runs::Ticket,
     same_request,
 };
-use crate::{Claim, Fenced, Fingerprint, Hold, OnLost, Options, Phase, Refusal, Store};
+use crate::{
+    Claim, Fenced, Fingerprint, Hold, OnLost, Options, Phase, Refusal, Store, progress::Progress,
+};
 
 impl Idempotency {
     /// Takes the key within this process, unless the store has a record of it.
@@ -38,6 +40,7 @@ impl Idempotency {
                         hold: operation.hold(options),
                         operation,
                         attempt: None,
+                        progress: Progress::default(),
                         visit: Some(visit),
                         ticket,
                     }));
@@ -104,7 +107,7 @@ pub(super) async fn finish<R>(
         Leaves::Committed(expires_at) => Some(expires_at),
         Leaves::Other => return Fenced::Lost,
         Leaves::Unknown => None,
-        Leaves::Nothing => match bounded(store.inspect(&hold.id)).await {
+        Leaves::Nothing | Leaves::Steps(_) => match bounded(store.inspect(&hold.id)).await {
             Ok(Some(_)) => return Fenced::Lost,
             Ok(None) | Err(_) => None,
         },

@@ -12,7 +12,7 @@ use http::request::Parts;
 use parking_lot::Mutex;
 
 use super::{HttpConfig, problem::Problem, saved_response};
-use crate::{CommitError, Execution, Idempotency, Transaction};
+use crate::{CommitError, Execution, Idempotency, StepError, Transaction};
 
 /// Says of a response that its run has committed it.
 #[derive(Clone, Copy, Debug)]
@@ -176,5 +176,17 @@ impl IntoResponse for CommitError {
             }
         };
         problem.into_response(&HttpConfig::default())
+    }
+}
+
+/// The work's own error as it answers itself; and the rest as a [`CommitError`] would.
+impl<E: IntoResponse> IntoResponse for StepError<E> {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Failed(error) => error.into_response(),
+            Self::Lost => CommitError::Answered.into_response(),
+            Self::Store(error) => Problem::from(error).into_response(&HttpConfig::default()),
+            Self::Misused(what) => CommitError::Misused(what).into_response(),
+        }
     }
 }
