@@ -1,4 +1,6 @@
+mod bounded;
 mod claim;
+mod resolve;
 mod running;
 mod runs;
 mod sweep;
@@ -7,21 +9,20 @@ mod wait;
 
 use std::{
     fmt,
-    pin::pin,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
-use futures_util::FutureExt;
 use tokio::sync::Semaphore;
 
 #[cfg(feature = "axum")]
 use crate::http::HttpConfig;
 use crate::{
     Claim, Fenced, Fingerprint, Hold, IdempotencyKey, Options, Phase, RecordId, Refusal, Scope,
-    Store, StoreError, Token, fingerprint::digest,
+    Store, Token, fingerprint::digest,
 };
+use bounded::bounded;
 use running::Running;
 use runs::{Runs, Ticket};
 
@@ -73,10 +74,6 @@ pub struct IdempotencyBuilder {
 
 /// How many duplicates may wait at one time; the next one is answered as if it did not want to.
 const MOST_WAITING: usize = 1024;
-
-/// How long one call of the store may take. Afterwards it counts as failed, and what it may have done is
-/// undone in the background.
-const STORE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Which record a request concerns, and what it asks.
 pub(crate) struct Operation {
@@ -245,6 +242,10 @@ impl Idempotency {
             }
             Claim::Unknown { fingerprint } => {
                 same_request(&operation.fingerprint, &fingerprint)?;
+                tracing::warn!(
+                    idempotency.record = %operation.id,
+                    "refused a key whose owner did not come back; an operator has to resolve it",
+                );
                 Err(Refusal::OutcomeUnknown)
             }
             Claim::Completed {
@@ -387,17 +388,4 @@ fn same_request(asked: &Fingerprint, recorded: &Fingerprint) -> Result<(), Refus
         false if asked.comparable(recorded) => Err(Refusal::Reused),
         false => Err(Refusal::Incomparable),
     }
-}
-
-/// The store's answer, or an error once it has taken too long.
-async fn bounded<T>(call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-    let mut call = pin!(call);
-    // A store in memory has answered already, and needs no timer.
-    if let Some(answer) = call.as_mut().now_or_never() {
-        return answer;
-    }
-    // In a box, because every request's future would have to hold the timer otherwise.
-    Box::pin(tokio::time::timeout(STORE_TIMEOUT, call))
-        .await
-        .unwrap_or_else(|_| Err(StoreError::unavailable("no answer within 5 seconds")))
 }

@@ -19,17 +19,19 @@ pub(crate) struct Arguments {
     pub(crate) lease_seconds: Option<LitInt>,
     pub(crate) required: bool,
     pub(crate) on_duplicate_wait: bool,
+    pub(crate) on_lost_refuse: bool,
     pub(crate) keep_all: bool,
     pub(crate) scope: Option<ExprPath>,
     pub(crate) fingerprint: Option<ExprPath>,
 }
 
 /// Every option, and how to write it.
-const OPTIONS: [(&str, &str); 7] = [
+const OPTIONS: [(&str, &str); 8] = [
     ("ttl_seconds", "ttl_seconds = 3600"),
     ("lease_seconds", "lease_seconds = 30"),
     ("required", "required"),
     ("on_duplicate", "on_duplicate = \"wait\""),
+    ("on_lost", "on_lost = \"refuse\""),
     ("keep", "keep = \"all\""),
     ("scope", "scope = path::to::function"),
     ("fingerprint", "fingerprint = path::to::function"),
@@ -91,6 +93,10 @@ impl Arguments {
             "on_duplicate" => {
                 the_word(known, "wait", value, "a duplicate is answered with 409")?;
                 self.on_duplicate_wait = true;
+            }
+            "on_lost" => {
+                the_word(known, "refuse", value, "a retry takes over and runs")?;
+                self.on_lost_refuse = true;
             }
             "keep" => {
                 the_word(known, "all", value, "a 5xx is not stored")?;

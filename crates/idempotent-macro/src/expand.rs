@@ -109,6 +109,7 @@ fn options(arguments: &Arguments) -> TokenStream {
         lease_seconds,
         required,
         on_duplicate_wait,
+        on_lost_refuse,
         keep_all,
         scope,
         fingerprint,
@@ -126,6 +127,9 @@ fn options(arguments: &Arguments) -> TokenStream {
     }
     if *on_duplicate_wait {
         options.extend(quote!(.on_duplicate(::idempotency::OnDuplicate::Wait)));
+    }
+    if *on_lost_refuse {
+        options.extend(quote!(.on_lost(::idempotency::OnLost::Refuse)));
     }
     if *keep_all {
         options.extend(quote!(.keep(::idempotency::Keep::All)));

@@ -5,7 +5,7 @@ use syn::Ident;
 use super::OPTIONS;
 
 /// Other words for the options, as other libraries use them.
-const SYNONYMS: [(&str, &[&str]); 7] = [
+const SYNONYMS: [(&str, &[&str]); 8] = [
     (
         "ttl_seconds",
         &[
@@ -32,6 +32,10 @@ const SYNONYMS: [(&str, &[&str]); 7] = [
     (
         "on_duplicate",
         &["wait", "conflict", "on_conflict", "duplicates"],
+    ),
+    (
+        "on_lost",
+        &["refuse", "lost", "take_over", "on_crash", "on_unknown"],
     ),
     ("keep", &["store", "cache", "all", "keep_all"]),
     ("scope", &["tenant", "principal", "user", "per"]),
