@@ -9,6 +9,7 @@ mod fingerprints;
 mod fragile;
 mod keys;
 mod leaving;
+mod lost;
 mod methods;
 mod outcomes;
 mod owners;

@@ -1,5 +1,7 @@
+mod bounded;
 mod builder;
 mod claim;
+mod resolve;
 mod running;
 mod running_keys;
 mod runs;
@@ -13,21 +15,20 @@ mod wait;
 
 use std::{
     fmt,
-    pin::pin,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
-use futures_util::FutureExt;
 use tokio::sync::Semaphore;
 
 use crate::{
     Claim, Fenced, Fingerprint, Hold, IdempotencyKey, Options, Phase, RecordId, Refusal, Scope,
-    Store, StoreError, Token, fingerprint::digest, progress::Progress,
+    Store, Token, fingerprint::digest, progress::Progress,
 };
 #[cfg(feature = "axum")]
 use crate::{Execution, http::HttpConfig, store::transaction::Entry};
+use bounded::bounded;
 use running::Running;
 use running_keys::{RunningKeys, Visit};
 use runs::{Runs, Ticket};
@@ -71,10 +72,6 @@ struct Engine {
     waiting: Semaphore,
     sweeper: sweep::Sweeper,
 }
-
-/// How long one call of the store may take. Afterwards it counts as failed, and what it may have done is
-/// undone in the background.
-const STORE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Which record a request concerns, and what it asks.
 pub(crate) struct Operation {
@@ -280,6 +277,10 @@ impl Idempotency {
             }
             Claim::Unknown { fingerprint } => {
                 same_request(&operation.fingerprint, &fingerprint)?;
+                tracing::warn!(
+                    idempotency.record = %operation.id,
+                    "refused a key whose owner did not come back; an operator has to resolve it",
+                );
                 Err(Refusal::OutcomeUnknown)
             }
             Claim::Completed {
@@ -405,17 +406,4 @@ fn same_request(asked: &Fingerprint, recorded: &Fingerprint) -> Result<(), Refus
         false if asked.comparable(recorded) => Err(Refusal::Reused),
         false => Err(Refusal::Incomparable),
     }
-}
-
-/// The store's answer, or an error once it has taken too long.
-async fn bounded<T>(call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-    let mut call = pin!(call);
-    // A store in memory has answered already, and needs no timer.
-    if let Some(answer) = call.as_mut().now_or_never() {
-        return answer;
-    }
-    // In a box, because every request's future would have to hold the timer otherwise.
-    Box::pin(tokio::time::timeout(STORE_TIMEOUT, call))
-        .await
-        .unwrap_or_else(|_| Err(StoreError::unavailable("no answer within 5 seconds")))
 }

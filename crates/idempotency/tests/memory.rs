@@ -47,7 +47,7 @@ fn won(attempt: u32) -> Claim {
 }
 
 async fn is_full(store: &MemoryStore, key: u8) -> bool {
-    match claim(&store, &hold(key), &asked()).await {
+    match claim(store, &hold(key), &asked()).await {
         Err(error) => {
             assert_eq!(error.kind(), StoreErrorKind::Full);
             true
@@ -107,6 +107,43 @@ async fn a_full_store_lets_a_lapsed_hold_be_taken_over() {
         assert_eq!(claim, won(2));
     }
     assert!(is_full(&store, 100).await);
+}
+
+// behaviour 116
+#[tokio::test]
+async fn progress_takes_room_until_it_is_forgotten() {
+    let clock = Clock::manual();
+    let store = store(&clock);
+    let (first, second) = (hold(0), hold(1));
+    for hold in [&first, &second] {
+        let claimed = claim(&store, hold, &asked()).await.expect("room");
+        assert_eq!(claimed, won(1));
+    }
+    // As much as the two records that there is room for beside these; and what is kept last is all that counts.
+    for length in [800, 1, 800] {
+        let kept = store.checkpoint(&first, Bytes::from(vec![b'a'; length]));
+        assert_eq!(kept.await.ok(), Some(Fenced::Done(())));
+    }
+    assert!(is_full(&store, 100).await);
+    // Its successor has it; and it makes way for the outcome.
+    clock.advance(LEASE);
+    let successor = hold(0);
+    let taken = claim(&store, &successor, &asked())
+        .await
+        .expect("a take-over");
+    assert!(matches!(taken, Claim::Won { progress, .. } if progress.len() == 800));
+    assert!(is_full(&store, 100).await);
+    let done = store.complete(&successor, Bytes::from(vec![b'b'; 400]));
+    assert!(matches!(done.await, Ok(Fenced::Done(_))));
+    assert!(!is_full(&store, 100).await);
+    assert!(is_full(&store, 101).await);
+
+    // With a record that is released or expires its progress is gone too.
+    let kept = store.checkpoint(&second, Bytes::from(vec![b'a'; 400]));
+    assert_eq!(kept.await.ok(), Some(Fenced::Done(())));
+    assert_eq!(store.release(&second).await.ok(), Some(Fenced::Done(())));
+    assert!(!is_full(&store, 101).await);
+    assert!(is_full(&store, 102).await);
 }
 
 // behaviour 116, 117

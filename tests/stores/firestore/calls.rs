@@ -27,6 +27,11 @@ async fn a_first_run_costs_two_calls_and_a_replay_one() {
     assert_eq!(tap.calls(), 1, "a claim");
     assert_eq!(store.renew(&owner).await.ok(), Some(Fenced::Done(())));
     assert_eq!(tap.calls(), 1, "a renewal");
+    for left in ["charged", "charged, sent"] {
+        let kept = store.checkpoint(&owner, Bytes::from_static(left.as_bytes()));
+        assert_eq!(kept.await.ok(), Some(Fenced::Done(())));
+        assert_eq!(tap.calls(), 1, "a checkpoint");
+    }
     let done = store.complete(&owner, Bytes::from_static(b"booked")).await;
     assert!(matches!(done, Ok(Fenced::Done(_))), "{done:?}");
     assert_eq!(tap.calls(), 1, "a completion");

@@ -100,6 +100,12 @@ async fn a_step_whose_answer_is_lost_is_recognised_and_not_taken_twice() {
     let claimed = lost(&tap, claim(&store, &second, &asked), made).await;
     assert_eq!(claimed.ok(), Some(won(2)));
 
+    // A checkpoint that was made before is made again, which changes nothing.
+    tap.mute_after(0);
+    let keeping = store.checkpoint(&second, Bytes::from_static(b"charged"));
+    let kept = lost(&tap, keeping, documents.one_has_left(b"charged")).await;
+    assert_eq!(kept.ok(), Some(Fenced::Done(())));
+
     tap.mute_after(0);
     let completing = store.complete(&second, Bytes::from_static(b"booked"));
     let done = lost(&tap, completing, documents.until(is_completed)).await;

@@ -46,6 +46,9 @@ async fn connections_that_were_ended_while_idle_are_not_noticed() {
     sql(&url, END_ALL).await;
     assert_eq!(store.renew(&hold).await.ok(), Some(Fenced::Done(())));
     sql(&url, END_ALL).await;
+    let kept = store.checkpoint(&hold, Bytes::from_static(b"charged"));
+    assert_eq!(kept.await.ok(), Some(Fenced::Done(())));
+    sql(&url, END_ALL).await;
     let done = store.complete(&hold, Bytes::from_static(b"booked")).await;
     assert!(matches!(done, Ok(Fenced::Done(_))), "{done:?}");
     sql(&url, END_ALL).await;

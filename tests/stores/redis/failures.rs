@@ -26,6 +26,11 @@ async fn taken(store: &RedisStore) -> Hold {
     hold
 }
 
+async fn keep(store: &RedisStore, hold: &Hold) {
+    let kept = store.checkpoint(hold, Bytes::from_static(b"charged"));
+    assert_eq!(kept.await.ok(), Some(Fenced::Done(())));
+}
+
 async fn complete(store: &RedisStore, hold: &Hold) {
     let done = store.complete(hold, Bytes::from_static(b"booked")).await;
     assert!(matches!(done, Ok(Fenced::Done(_))), "{done:?}");
@@ -228,6 +233,7 @@ async fn a_step_whose_reply_is_lost_recognises_itself_or_says_that_it_does_not_k
     // The server has to know the scripts, or what is lost is no more than its word that it does not.
     let hold = taken(&store).await;
     assert_eq!(store.renew(&hold).await.ok(), Some(Fenced::Done(())));
+    keep(&store, &hold).await;
     complete(&store, &hold).await;
     let hold = taken(&store).await;
     assert_eq!(store.release(&hold).await.ok(), Some(Fenced::Done(())));
@@ -236,6 +242,8 @@ async fn a_step_whose_reply_is_lost_recognises_itself_or_says_that_it_does_not_k
     let hold = taken(&store).await;
     proxy.lose_the_next_reply();
     assert_eq!(store.renew(&hold).await.ok(), Some(Fenced::Done(())));
+    proxy.lose_the_next_reply();
+    keep(&store, &hold).await;
     proxy.lose_the_next_reply();
     complete(&store, &hold).await;
     assert!(is_replayed(&store, &hold).await);
@@ -362,6 +370,7 @@ async fn a_full_server_takes_no_new_keys_and_keeps_its_word_for_those_it_has() {
     );
     assert!(is_replayed(&store, &ended).await);
     assert_eq!(store.renew(&running).await.ok(), Some(Fenced::Done(())));
+    keep(&store, &running).await;
     complete(&store, &running).await;
     assert!(is_replayed(&store, &running).await);
     assert_eq!(

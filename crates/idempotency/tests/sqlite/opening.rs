@@ -47,7 +47,12 @@ async fn a_hold_survives_a_restart_until_its_lease_ends() {
             .with_clock(clock.clone())
     };
     let dead = hold(1);
-    claim(&open(), &dead, &asked()).await.expect("a claim");
+    {
+        let store = open();
+        claim(&store, &dead, &asked()).await.expect("a claim");
+        let kept = store.checkpoint(&dead, Bytes::from_static(b"charged"));
+        assert_eq!(kept.await.ok(), Some(Fenced::Done(())));
+    }
 
     let store = open();
     clock.advance(LEASE - Duration::from_millis(1));
@@ -56,7 +61,14 @@ async fn a_hold_survives_a_restart_until_its_lease_ends() {
     assert_eq!(early.ok(), Some(Claim::InFlight { fingerprint }));
     clock.advance(Duration::from_millis(1));
     let taken = claim(&store, &hold(1), &asked()).await;
-    assert_eq!(taken.ok(), Some(won(2)));
+    let progress = Bytes::from_static(b"charged");
+    assert_eq!(
+        taken.ok(),
+        Some(Claim::Won {
+            attempt: 2,
+            progress
+        })
+    );
     let stale = store.complete(&dead, Bytes::new()).await;
     assert_eq!(stale.ok(), Some(Fenced::Lost));
 }

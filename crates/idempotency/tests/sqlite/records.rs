@@ -9,10 +9,7 @@ async fn verdicts(store: &SqliteStore, hold: &Hold) -> Vec<(&'static str, Option
     }
     let resolution = Resolution::Release;
     vec![
-        (
-            "claim",
-            kind(claim(&store, &super::hold(1), &asked()).await),
-        ),
+        ("claim", kind(claim(store, &super::hold(1), &asked()).await)),
         ("renew", kind(store.renew(hold).await)),
         (
             "checkpoint",
