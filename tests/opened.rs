@@ -76,7 +76,7 @@ impl Opened {
         let prefix = format!("{}:", unused_name());
         let store = store.with_prefix(&prefix);
         Some(Self::new(store, move |time| {
-            set_back(server, &prefix, time)
+            set_back(server, &prefix, time);
         }))
     }
 

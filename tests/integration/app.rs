@@ -161,6 +161,8 @@ pub(crate) fn router(idempotency: &Idempotency, probe: Probe) -> Router {
         .nest("/v2", Router::new().route("/bookings", post(book)))
         .nest("/accounts", accounts)
         .nest("/layered", layered)
+        .merge(crate::lost::routes())
+        .merge(crate::steps::routes())
         .merge(crate::streaming::routes())
         .with_state(probe)
 }

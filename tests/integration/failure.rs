@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use idempotency::{Claim, Clock, Fenced, Fingerprint, MemoryStore, RedisStore, Token};
+use bytes::Bytes;
+use idempotency::{Claim, Clock, Fenced, Fingerprint, MemoryStore, OnLost, RedisStore, Token};
 use rstest_reuse::apply;
 use tests::servers::redis::RedisServer;
 
@@ -161,12 +162,16 @@ async fn an_outcome_that_cannot_be_read_is_an_error_and_nothing_runs(backend: Ba
         hold.token = Token::random();
         let store = world.idempotency.store();
         assert_eq!(
-            store.claim(&hold, &fingerprint).await.expect("a claim"),
-            Claim::Won { attempt: 1 }
+            store
+                .claim(&hold, &fingerprint, OnLost::TakeOver)
+                .await
+                .expect("a claim"),
+            Claim::Won {
+                attempt: 1,
+                progress: Bytes::new(),
+            }
         );
-        let completed = store
-            .complete(&hold, bytes::Bytes::copy_from_slice(outcome))
-            .await;
+        let completed = store.complete(&hold, Bytes::copy_from_slice(outcome)).await;
         assert!(matches!(completed, Ok(Fenced::Done(_))));
         let answer = Answer::to(world.booking("k")).await;
         answer.assert_problem(
@@ -194,7 +199,7 @@ async fn a_fingerprint_of_another_version_is_not_compared_and_nothing_runs(backe
     newer[0] += 1;
     let store = world.idempotency.store();
     store
-        .claim(&hold, &Fingerprint::from_bytes(newer))
+        .claim(&hold, &Fingerprint::from_bytes(newer), OnLost::TakeOver)
         .await
         .expect("a claim");
     let answer = Answer::to(world.booking("k")).await;

@@ -11,7 +11,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use idempotency::{
-    Claim, Fenced, Fingerprint, Hold, Record, RecordId, Resolution, Store, StoreError,
+    Claim, Fenced, Fingerprint, Hold, OnLost, Record, RecordId, Resolution, Store, StoreError,
     Subscription, Token,
 };
 use tokio::sync::{Semaphore, watch};
@@ -28,6 +28,7 @@ pub(crate) struct FragileStore {
 pub(crate) struct Levers {
     pub(crate) claim: Arc<Lever>,
     pub(crate) renew: Arc<Lever>,
+    pub(crate) checkpoint: Arc<Lever>,
     pub(crate) complete: Arc<Lever>,
     pub(crate) release: Arc<Lever>,
     pub(crate) purge: Arc<Lever>,
@@ -146,15 +147,27 @@ impl FragileStore {
 
 #[async_trait]
 impl Store for FragileStore {
-    async fn claim(&self, hold: &Hold, fingerprint: &Fingerprint) -> Result<Claim, StoreError> {
+    async fn claim(
+        &self,
+        hold: &Hold,
+        fingerprint: &Fingerprint,
+        on_lost: OnLost,
+    ) -> Result<Claim, StoreError> {
         self.levers
             .claim
-            .apply(self.inner.claim(hold, fingerprint))
+            .apply(self.inner.claim(hold, fingerprint, on_lost))
             .await
     }
 
     async fn renew(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
         self.levers.renew.apply(self.inner.renew(hold)).await
+    }
+
+    async fn checkpoint(&self, hold: &Hold, progress: Bytes) -> Result<Fenced<()>, StoreError> {
+        self.levers
+            .checkpoint
+            .apply(self.inner.checkpoint(hold, progress))
+            .await
     }
 
     async fn complete(

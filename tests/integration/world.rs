@@ -3,8 +3,9 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Extension, Router};
+use bytes::Bytes;
 use idempotency::{
-    Claim, Fingerprint, Hold, HttpConfig, Idempotency, IdempotencyBuilder, Store, Token,
+    Claim, Fingerprint, Hold, HttpConfig, Idempotency, IdempotencyBuilder, OnLost, Store, Token,
 };
 use reqwest::{Client, Method, RequestBuilder, redirect::Policy};
 use tempfile::TempDir;
@@ -165,10 +166,16 @@ impl World {
         let claim = self
             .idempotency
             .store()
-            .claim(&hold, &fingerprint)
+            .claim(&hold, &fingerprint, OnLost::TakeOver)
             .await
             .expect("a claim");
-        assert_eq!(claim, Claim::Won { attempt: 1 });
+        assert_eq!(
+            claim,
+            Claim::Won {
+                attempt: 1,
+                progress: Bytes::new(),
+            }
+        );
         self.probe.forget_runs();
     }
 

@@ -11,8 +11,8 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use idempotency::{
-    Claim, Fenced, Fingerprint, Hold, Phase, Record, RecordId, Resolution, Store, StoreError,
-    Subscription, Token,
+    Claim, Fenced, Fingerprint, Hold, OnLost, Phase, Record, RecordId, Resolution, Store,
+    StoreError, Subscription, Token,
 };
 
 /// A store on a clock that is ahead of its server's, by so many microseconds.
@@ -29,7 +29,7 @@ impl<S> Ahead<S> {
 
     fn record(&self, mut record: Record) -> Record {
         record.expires_at = self.time(record.expires_at);
-        if let Phase::InFlight { lease_until } = &mut record.phase {
+        if let Phase::InFlight { lease_until, .. } = &mut record.phase {
             *lease_until = self.time(*lease_until);
         }
         record
@@ -38,8 +38,13 @@ impl<S> Ahead<S> {
 
 #[async_trait]
 impl<S: Store> Store for Ahead<S> {
-    async fn claim(&self, hold: &Hold, fingerprint: &Fingerprint) -> Result<Claim, StoreError> {
-        let mut claim = self.store.claim(hold, fingerprint).await?;
+    async fn claim(
+        &self,
+        hold: &Hold,
+        fingerprint: &Fingerprint,
+        on_lost: OnLost,
+    ) -> Result<Claim, StoreError> {
+        let mut claim = self.store.claim(hold, fingerprint, on_lost).await?;
         if let Claim::Completed { expires_at, .. } = &mut claim {
             *expires_at = self.time(*expires_at);
         }
@@ -48,6 +53,10 @@ impl<S: Store> Store for Ahead<S> {
 
     async fn renew(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
         self.store.renew(hold).await
+    }
+
+    async fn checkpoint(&self, hold: &Hold, progress: Bytes) -> Result<Fenced<()>, StoreError> {
+        self.store.checkpoint(hold, progress).await
     }
 
     async fn complete(

@@ -13,20 +13,11 @@ use std::{
 };
 
 use idempotency::{Fingerprint, FirestoreStore, Hold, RecordId, Token};
-use tests::servers::firestore::{Documents, FirestoreEmulator};
+use tests::{opened::Opened, servers::firestore::FirestoreEmulator};
 
-use crate::contract::{Opened, the_store_keeps_the_contract};
+use crate::contract::the_store_keeps_the_contract;
 
-the_store_keeps_the_contract!(open);
-
-/// A store without records in the emulator that all tests share.
-pub(crate) async fn open() -> Option<Opened> {
-    let emulator = FirestoreEmulator::shared()?;
-    let project = unused_project();
-    let store = connect(emulator, &project).await;
-    let documents = Documents::new(&emulator.address(), &project);
-    Some(Opened::new(store, move |time| documents.set_back(time)))
-}
+the_store_keeps_the_contract!(Opened::in_firestore);
 
 async fn connect(emulator: &FirestoreEmulator, project: &str) -> FirestoreStore {
     FirestoreStore::connect_to_emulator(project, &emulator.address())

@@ -1,4 +1,4 @@
-//! The shared stores, each on its real server.
+//! The shared stores, each on its real server, and the transactions that they share with an application.
 
 mod contract;
 mod firestore;
@@ -7,11 +7,28 @@ mod postgres;
 mod proxy;
 mod redis;
 mod service;
+mod transactional;
 
 use std::time::Duration;
+
+use bytes::Bytes;
+use idempotency::{Claim, Fingerprint, Hold, OnLost, Store, StoreError};
 
 /// The result of a wait that a mistake would make endless; the text says for what it is.
 async fn within_a_minute<T>(what: &str, wait: impl Future<Output = T>) -> T {
     let ended = tokio::time::timeout(Duration::from_secs(60), wait).await;
     ended.unwrap_or_else(|_| panic!("a minute has passed without: {what}"))
+}
+
+/// A claim that takes over what has lapsed.
+async fn claim(store: &impl Store, hold: &Hold, asked: &Fingerprint) -> Result<Claim, StoreError> {
+    store.claim(hold, asked, OnLost::TakeOver).await
+}
+
+/// A claim that is won as this attempt, where no run before has left anything.
+fn won(attempt: u32) -> Claim {
+    Claim::Won {
+        attempt,
+        progress: Bytes::new(),
+    }
 }

@@ -15,18 +15,18 @@ use std::{
 
 use idempotency::{Fingerprint, Hold, IdempotencyKey, PostgresStore, RecordId, Scope, Token};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, postgres::PgRow, raw_sql};
-use tests::servers::{
-    pgbouncer::PgBouncer,
-    postgres::{PostgresServer, advance, make_clock_movable},
+use tests::{
+    opened::Opened,
+    servers::{
+        pgbouncer::PgBouncer,
+        postgres::{PostgresServer, advance, make_clock_movable},
+    },
 };
 
-use crate::{
-    contract::{Opened, the_store_keeps_the_contract},
-    within_a_minute,
-};
+use crate::{contract::the_store_keeps_the_contract, within_a_minute};
 
 mod direct {
-    super::the_store_keeps_the_contract!(super::open);
+    super::the_store_keeps_the_contract!(super::Opened::in_postgres);
 }
 
 mod through_pgbouncer {
@@ -39,13 +39,7 @@ mod serializable {
     super::the_store_keeps_the_contract!(super::open_serializable);
 }
 
-/// A store without records on the server that all tests share.
-pub(crate) async fn open() -> Option<Opened> {
-    let url = database().await?;
-    Some(opened(&url, url.clone()).await)
-}
-
-/// The same, with a pooler in between.
+/// A store without records on the server that all tests share, with a pooler in between.
 async fn open_through_pgbouncer() -> Option<Opened> {
     let url = database().await?;
     let pooled = pooler()?.url(&url);

@@ -10,7 +10,7 @@ use std::{
 
 use parking_lot::Mutex;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, copy},
+    io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::watch,
     task::AbortHandle,
@@ -26,6 +26,8 @@ pub(crate) struct Proxy {
 struct Shared {
     server: Mutex<SocketAddr>,
     loses_reply: AtomicBool,
+    /// A request with this in it gets no reply.
+    lost_with: Mutex<Option<&'static [u8]>>,
     /// How often the connections of the moment have been silenced.
     silence: watch::Sender<usize>,
 }
@@ -37,6 +39,7 @@ impl Proxy {
         let shared = Arc::new(Shared {
             server: Mutex::new(server),
             loses_reply: AtomicBool::new(false),
+            lost_with: Mutex::default(),
             silence: watch::Sender::new(0),
         });
         let accepting = tokio::spawn({
@@ -63,6 +66,11 @@ impl Proxy {
         self.shared.loses_reply.store(true, Ordering::SeqCst);
     }
 
+    /// The same for the next request that has this in it.
+    pub(crate) fn lose_the_reply_to(&self, request: &'static [u8]) {
+        *self.shared.lost_with.lock() = Some(request);
+    }
+
     /// Lets nothing more through on the connections that are there, and keeps them open.
     pub(crate) fn silence(&self) {
         self.shared.silence.send_modify(|times| *times += 1);
@@ -87,7 +95,19 @@ async fn pass(client: TcpStream, shared: Arc<Shared>) {
     };
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
-    let requests = async { drop(copy(&mut from_client, &mut to_server).await) };
+    let requests = async {
+        let mut request = vec![0; 1 << 16];
+        while let Ok(length @ 1..) = from_client.read(&mut request).await {
+            let request = &request[..length];
+            let is_in_it = |lost: &mut &[u8]| request.windows(lost.len()).any(|part| part == *lost);
+            if shared.lost_with.lock().take_if(is_in_it).is_some() {
+                shared.loses_reply.store(true, Ordering::SeqCst);
+            }
+            if to_server.write_all(request).await.is_err() {
+                return;
+            }
+        }
+    };
     let replies = async {
         let mut reply = vec![0; 1 << 16];
         while let Ok(length @ 1..) = from_server.read(&mut reply).await {

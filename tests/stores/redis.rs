@@ -10,26 +10,19 @@ mod waking;
 use std::time::Duration;
 
 use idempotency::{Hold, RecordId, RedisStore, Token};
-use tests::servers::redis::{RedisServer, set_back};
+use tests::{
+    opened::Opened,
+    servers::redis::{RedisServer, set_back},
+};
 
-use crate::contract::{Opened, the_store_keeps_the_contract};
+use crate::contract::the_store_keeps_the_contract;
 
 mod single {
-    super::the_store_keeps_the_contract!(super::open);
+    super::the_store_keeps_the_contract!(super::Opened::in_redis);
 }
 
 mod cluster {
     super::the_store_keeps_the_contract!(super::open_on_cluster);
-}
-
-/// A store without records on the server that all tests share.
-pub(crate) async fn open() -> Option<Opened> {
-    let server = RedisServer::shared()?;
-    let prefix = unused_prefix();
-    let store = RedisStore::connect(&server.url()).await.expect("a store");
-    Some(Opened::new(store.with_prefix(&prefix), move |time| {
-        set_back(server, &prefix, time);
-    }))
 }
 
 /// A store without records on the cluster that all tests share.

@@ -23,7 +23,9 @@
 
 pub mod claims;
 pub mod fencing;
+pub mod lost;
 pub mod operators;
+pub mod progress;
 pub mod time;
 pub mod waiting;
 
@@ -32,7 +34,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use tokio::{sync::Barrier, task::JoinSet};
 
-use crate::{Claim, Fenced, Fingerprint, Hold, Record, RecordId, Store, Token};
+use crate::{Claim, Fenced, Fingerprint, Hold, OnLost, Record, RecordId, Store, Token};
 
 /// Makes this much time pass for the store.
 pub type Advance<'a> = dyn Fn(Duration) + Send + Sync + 'a;
@@ -77,6 +79,20 @@ pub async fn all(open: impl AsyncFn() -> Arc<dyn Store>, advance: &Advance<'_>) 
     time::an_expired_record_is_absent_before_it_is_swept(&open().await, advance).await;
     time::an_abandoned_hold_is_forgotten_a_ttl_after_its_lease(&open().await, advance).await;
 
+    progress::a_take_over_gets_what_was_left(&open().await, advance).await;
+    progress::what_was_kept_is_handed_over(&open().await, advance).await;
+    progress::progress_comes_back_byte_for_byte(&open().await).await;
+    progress::a_repeated_checkpoint_changes_nothing(&open().await).await;
+    progress::a_renewal_keeps_the_progress(&open().await, advance).await;
+    progress::the_end_of_a_hold_forgets_its_progress(&open().await).await;
+    progress::an_expired_record_leaves_no_progress(&open().await, advance).await;
+    progress::progress_above_the_limit_is_refused(&open().await).await;
+
+    lost::a_refused_claim_changes_nothing(&open().await, advance).await;
+    lost::of_many_refused_claims_none_wins(&open().await, advance).await;
+    lost::an_operator_ends_what_is_unknown(&open().await, advance).await;
+    lost::what_is_unknown_is_forgotten_in_the_end(&open().await, advance).await;
+
     operators::outcomes_come_back_byte_for_byte(&open().await).await;
     operators::an_outcome_above_the_limit_is_refused(&open().await).await;
     operators::inspection_shows_the_whole_record(&open().await).await;
@@ -114,8 +130,7 @@ fn request(content: &str) -> Fingerprint {
 /// A key that this request has just taken.
 async fn taken(store: &Arc<dyn Store>, fingerprint: &Fingerprint) -> Hold {
     let hold = new_hold();
-    let claim = store.claim(&hold, fingerprint).await;
-    assert_eq!(claim.expect("a claim"), Claim::Won { attempt: 1 });
+    assert_eq!(claim(store, &hold, fingerprint).await, won(1));
     hold
 }
 
@@ -130,8 +145,18 @@ async fn completed(store: &Arc<dyn Store>, fingerprint: &Fingerprint, outcome: &
     hold
 }
 
+/// What a claim gets that takes over what has lapsed.
 async fn claim(store: &Arc<dyn Store>, hold: &Hold, fingerprint: &Fingerprint) -> Claim {
-    store.claim(hold, fingerprint).await.expect("a claim")
+    let claim = store.claim(hold, fingerprint, OnLost::TakeOver).await;
+    claim.expect("a claim")
+}
+
+/// A claim that is won as this attempt, with nothing left by the one before.
+const fn won(attempt: u32) -> Claim {
+    Claim::Won {
+        attempt,
+        progress: Bytes::new(),
+    }
 }
 
 async fn inspect(store: &Arc<dyn Store>, id: &RecordId) -> Option<Record> {
@@ -143,6 +168,7 @@ async fn rush(
     store: &Arc<dyn Store>,
     id: RecordId,
     fingerprint: Fingerprint,
+    on_lost: OnLost,
 ) -> Vec<(Hold, Claim)> {
     let start = Arc::new(Barrier::new(CROWD));
     let mut crowd = JoinSet::new();
@@ -151,8 +177,8 @@ async fn rush(
         crowd.spawn(async move {
             let hold = hold_on(id);
             start.wait().await;
-            let claim = claim(&store, &hold, &fingerprint).await;
-            (hold, claim)
+            let claim = store.claim(&hold, &fingerprint, on_lost).await;
+            (hold, claim.expect("a claim"))
         });
     }
     crowd.join_all().await
@@ -163,7 +189,7 @@ async fn rush(
 fn only_winner(claims: Vec<(Hold, Claim)>, attempt: u32, fingerprint: Fingerprint) -> Hold {
     let (won, lost): (Vec<_>, Vec<_>) = claims
         .into_iter()
-        .partition(|(_, claim)| *claim == Claim::Won { attempt });
+        .partition(|(_, claim)| *claim == won(attempt));
     for (_, claim) in lost {
         assert_eq!(claim, Claim::InFlight { fingerprint });
     }

@@ -1,32 +1,34 @@
+mod bounded;
 mod builder;
 mod claim;
+mod resolve;
 mod running;
 mod running_keys;
 mod runs;
 #[cfg(feature = "axum")]
 mod standing;
 mod sweep;
+mod take_over;
 mod transactional;
 mod value;
 mod wait;
 
 use std::{
     fmt,
-    pin::pin,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
-use futures_util::FutureExt;
 use tokio::sync::Semaphore;
 
 use crate::{
     Claim, Fenced, Fingerprint, Hold, IdempotencyKey, Options, Phase, RecordId, Refusal, Scope,
-    Store, StoreError, Token, fingerprint::digest,
+    Store, Token, fingerprint::digest, progress::Progress,
 };
 #[cfg(feature = "axum")]
 use crate::{Execution, http::HttpConfig, store::transaction::Entry};
+use bounded::bounded;
 use running::Running;
 use running_keys::{RunningKeys, Visit};
 use runs::{Runs, Ticket};
@@ -71,10 +73,6 @@ struct Engine {
     sweeper: sweep::Sweeper,
 }
 
-/// How long one call of the store may take. Afterwards it counts as failed, and what it may have done is
-/// undone in the background.
-const STORE_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// Which record a request concerns, and what it asks.
 pub(crate) struct Operation {
     pub(crate) id: RecordId,
@@ -97,6 +95,8 @@ pub(crate) enum Leaves {
     Outcome(Bytes),
     /// Nothing: the next request runs.
     Nothing,
+    /// The steps that it has done, with which the next attempt goes on.
+    Steps(Bytes),
     /// What its own transaction has committed already, to be kept until then.
     Committed(SystemTime),
     /// What somebody else has left, or its own transaction without its knowing.
@@ -106,6 +106,10 @@ pub(crate) enum Leaves {
 }
 
 /// What a claim has come to.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is taken apart at once, and the large variant is the rule"
+)]
 pub(crate) enum Begun<'a> {
     /// The key is the caller's, who now runs the work.
     Won(Won<'a>),
@@ -120,6 +124,7 @@ pub(crate) struct Won<'a> {
     /// Claimed already if there is an attempt; otherwise for the transaction that will write it.
     hold: Hold,
     attempt: Option<u32>,
+    progress: Progress,
     /// In transactional mode, the key's place among those that run in this process.
     visit: Option<Visit>,
     ticket: Ticket,
@@ -248,21 +253,20 @@ impl Idempotency {
         ticket: Ticket,
     ) -> Result<Begun<'_>, Refusal> {
         let hold = operation.hold(options);
-        let (hold, claim) = self.claim(hold, &operation.fingerprint, patience).await?;
+        let claimed = self.claim(hold, &operation.fingerprint, options.on_lost, patience);
+        let (hold, mut claim) = claimed.await?;
+        if matches!(claim, Claim::Unknown { .. }) {
+            claim = Box::pin(self.claim_given_back(&hold, &operation.fingerprint, claim)).await?;
+        }
         match claim {
-            Claim::Won { attempt } => {
-                if attempt > 1 {
-                    tracing::warn!(
-                        idempotency.record = %hold.id,
-                        attempt,
-                        "took over a key whose owner did not come back",
-                    );
-                }
+            Claim::Won { attempt, progress } => {
+                let progress = self.take_over(&hold, attempt, progress).await?;
                 Ok(Begun::Won(Won {
                     idempotency: self,
                     operation,
                     hold,
                     attempt: Some(attempt),
+                    progress,
                     visit,
                     ticket,
                 }))
@@ -270,6 +274,14 @@ impl Idempotency {
             Claim::InFlight { fingerprint } => {
                 same_request(&operation.fingerprint, &fingerprint)?;
                 Err(Refusal::InProgress)
+            }
+            Claim::Unknown { fingerprint } => {
+                same_request(&operation.fingerprint, &fingerprint)?;
+                tracing::warn!(
+                    idempotency.record = %operation.id,
+                    "refused a key whose owner did not come back; an operator has to resolve it",
+                );
+                Err(Refusal::OutcomeUnknown)
             }
             Claim::Completed {
                 fingerprint,
@@ -319,6 +331,7 @@ impl Won<'_> {
             attempt,
             visit,
             mut ticket,
+            ..
         } = self;
         let store = Arc::clone(&idempotency.0.store);
         let fingerprint = operation.fingerprint;
@@ -348,19 +361,19 @@ impl Won<'_> {
 
     /// What the work can ask about itself, and do.
     #[cfg(feature = "axum")]
-    pub(crate) fn execution(&self) -> Execution {
+    pub(crate) fn execution(&mut self) -> Execution {
         let entry = Entry {
             store: Arc::clone(&self.idempotency.0.store),
             hold: self.hold.clone(),
             fingerprint: self.operation.fingerprint,
             is_held: self.attempt.is_some(),
         };
-        let is_transactional = self.visit.is_some();
         Execution::protected(
             self.idempotency.clone(),
             entry,
-            self.attempt,
-            is_transactional,
+            self.attempt.unwrap_or(1),
+            std::mem::take(&mut self.progress),
+            self.visit.is_some(),
         )
     }
 }
@@ -393,17 +406,4 @@ fn same_request(asked: &Fingerprint, recorded: &Fingerprint) -> Result<(), Refus
         false if asked.comparable(recorded) => Err(Refusal::Reused),
         false => Err(Refusal::Incomparable),
     }
-}
-
-/// The store's answer, or an error once it has taken too long.
-async fn bounded<T>(call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-    let mut call = pin!(call);
-    // A store in memory has answered already, and needs no timer.
-    if let Some(answer) = call.as_mut().now_or_never() {
-        return answer;
-    }
-    // In a box, because every request's future would have to hold the timer otherwise.
-    Box::pin(tokio::time::timeout(STORE_TIMEOUT, call))
-        .await
-        .unwrap_or_else(|_| Err(StoreError::unavailable("no answer within 5 seconds")))
 }

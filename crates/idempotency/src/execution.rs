@@ -1,14 +1,19 @@
 mod commit;
+mod step;
 
 use std::{fmt, sync::Arc};
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 
-use crate::{Idempotency, RecordId, fingerprint::digest, store::transaction::Entry};
+use crate::{
+    Idempotency, RecordId, fingerprint::digest, progress::Progress, store::transaction::Entry,
+};
 pub(crate) use commit::Ended;
 use commit::Ending;
 
 pub use commit::CommitError;
+pub use step::StepError;
 
 /// What a handler under `#[idempotent]` can know of its run, and do in it. It is an extractor.
 ///
@@ -43,6 +48,8 @@ struct Protection {
     is_transactional: bool,
     // A plain lock: nothing is awaited under it.
     ending: Mutex<Ending>,
+    // Held while the store is told of a step.
+    progress: tokio::sync::Mutex<Progress>,
 }
 
 impl Execution {
@@ -73,23 +80,34 @@ impl Execution {
     pub(crate) fn protected(
         idempotency: Idempotency,
         entry: Entry,
-        attempt: Option<u32>,
+        attempt: u32,
+        progress: Progress,
         is_transactional: bool,
     ) -> Self {
         Self(Arc::new(Shared {
             id: entry.hold.id,
-            attempt: attempt.unwrap_or(1),
+            attempt,
             protection: Some(Protection {
                 idempotency,
                 entry,
                 is_transactional,
                 ending: Mutex::new(Ending::Open),
+                progress: progress.into(),
             }),
         }))
     }
 
+    /// The steps that are done, if any, for a run that ends without an answer.
+    pub(crate) async fn steps(&self) -> Option<Bytes> {
+        let protection = self.0.protection.as_ref()?;
+        let mut progress = protection.progress.lock().await;
+        progress.given_back = true;
+        (!progress.is_empty()).then(|| progress.write())
+    }
+
     /// How often this request has been begun under a lease, this time included: more than 1 after a run that did not
-    /// come back. In transactional mode it is 1, because such a run has left nothing.
+    /// come back, or that failed after a [`step`](Self::step). In transactional mode it is 1, because such a run has left
+    /// nothing.
     #[must_use]
     pub fn attempt(&self) -> u32 {
         self.0.attempt

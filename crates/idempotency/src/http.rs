@@ -9,6 +9,7 @@ mod layer;
 mod policy;
 mod problem;
 mod request;
+mod resolve;
 mod saved_response;
 
 pub use handler::Idempotent;

@@ -62,6 +62,7 @@ mod http;
 mod key;
 mod options;
 mod outcome;
+mod progress;
 mod record;
 mod refusal;
 mod scope;
@@ -80,6 +81,8 @@ pub use engine::RunError;
 pub use execution::CommitError;
 #[cfg(feature = "axum")]
 pub use execution::Execution;
+#[cfg(feature = "axum")]
+pub use execution::StepError;
 pub use fingerprint::Fingerprint;
 pub use fingerprint::canonical_json;
 #[cfg(feature = "axum")]
@@ -135,6 +138,7 @@ pub use http::Idempotent;
 /// | `lease_seconds = 30` | how long the key stays taken when the process dies; not more than the ttl | 30 seconds |
 /// | `required` | a request without a key is refused with 400 | it runs unprotected |
 /// | `on_duplicate = "wait"` | a duplicate waits up to ten seconds for the first run's answer | it gets 409 at once |
+/// | `on_lost = "refuse"` | a retry is [refused](problems#outcome-unknown) when a run's process died, until an operator [resolves](Idempotency::resolve) it | it takes over and runs |
 /// | `keep = "all"` | every answer of the handler is stored, [also 5xx and panics](Keep::All) | a retry after a 5xx runs again |
 /// | `scope = path::to::function` | a [`ScopeFn`] says whose key it is | see [`Scope`] |
 /// | `fingerprint = path::to::function` | a [`FingerprintFn`] says what of the body counts | canonical JSON, else all bytes |
@@ -191,6 +195,7 @@ pub use key::KeyError;
 pub use options::FingerprintFn;
 pub use options::Keep;
 pub use options::OnDuplicate;
+pub use options::OnLost;
 pub use options::Options;
 pub use options::ScopeFn;
 pub use outcome::Outcome;

@@ -14,9 +14,12 @@ pub type FingerprintFn = fn(&Parts, &Bytes) -> Vec<u8>;
 /// What one handler, layer or call wants of the protocol; the attribute's arguments, as a constant.
 ///
 /// ```
-/// use idempotency::{OnDuplicate, Options};
+/// use idempotency::{OnDuplicate, OnLost, Options};
 ///
 /// const OPTIONS: Options = Options::new().ttl_seconds(3600).on_duplicate(OnDuplicate::Wait);
+///
+/// // What must rather stop than happen twice.
+/// const TRANSFER: Options = Options::new().on_lost(OnLost::Refuse);
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
@@ -25,6 +28,7 @@ pub struct Options {
     pub(crate) required: bool,
     pub(crate) transactional: bool,
     pub(crate) on_duplicate: OnDuplicate,
+    pub(crate) on_lost: OnLost,
     pub(crate) keep: Keep,
     pub(crate) scope: Option<ScopeFn>,
     pub(crate) fingerprint: Option<FingerprintFn>,
@@ -37,6 +41,16 @@ pub enum OnDuplicate {
     Conflict,
     /// The answer, once it is there; 409 if that takes longer than ten seconds.
     Wait,
+}
+
+/// What the same request gets once a run's lease has lapsed, so that nobody knows how far the run came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnLost {
+    /// The key: it runs again.
+    TakeOver,
+    /// 409, until the owner comes back after all, or an operator finds out what happened and
+    /// [resolves](crate::Idempotency::resolve) it; at the latest until the record is forgotten, a ttl after its lease.
+    Refuse,
 }
 
 /// Which answers are stored.
@@ -58,6 +72,7 @@ impl Options {
             required: false,
             transactional: false,
             on_duplicate: OnDuplicate::Conflict,
+            on_lost: OnLost::TakeOver,
             keep: Keep::Final,
             scope: None,
             fingerprint: None,
@@ -113,6 +128,13 @@ impl Options {
     #[must_use]
     pub const fn on_duplicate(mut self, on_duplicate: OnDuplicate) -> Self {
         self.on_duplicate = on_duplicate;
+        self
+    }
+
+    /// What the same request gets once a run's lease has lapsed.
+    #[must_use]
+    pub const fn on_lost(mut self, on_lost: OnLost) -> Self {
+        self.on_lost = on_lost;
         self
     }
 

@@ -29,6 +29,8 @@ pub enum Phase {
     InFlight {
         /// When the hold lapses unless it is renewed.
         lease_until: SystemTime,
+        /// What the run has left so far, for whoever takes over; empty where it left nothing.
+        progress: Bytes,
     },
     /// A run ended and left this.
     Completed {

@@ -12,6 +12,9 @@ pub enum Refusal {
     Incomparable,
     /// The same request is running already.
     InProgress,
+    /// A run of the same request lost its lease, and [`OnLost::Refuse`](crate::OnLost::Refuse) forbids another one:
+    /// whether it took effect is not known.
+    OutcomeUnknown,
     /// It has run, but its answer was too large to keep.
     NotStored,
     /// The engine is shutting down.
@@ -30,6 +33,9 @@ impl fmt::Display for Refusal {
                 formatter.write_str("the key's fingerprint is of another version")
             }
             Self::InProgress => formatter.write_str("the same request is running already"),
+            Self::OutcomeUnknown => {
+                formatter.write_str("whether the same request was carried out is not known")
+            }
             Self::NotStored => formatter.write_str("the answer was too large to be kept"),
             Self::ShuttingDown => formatter.write_str("the service is shutting down"),
             Self::Panicked => formatter.write_str("the work panicked"),

@@ -7,8 +7,9 @@
 //!
 //! ```text
 //! absent ── claim ──▶ in flight ── complete(token) ──▶ completed ── ttl ──▶ absent
-//!                       │  ▲ renew(token)   release(token) ──▶ absent
-//!                       └──┴─ lease lapsed: a claim with an equal fingerprint takes over, attempt + 1
+//!                       │  ▲ renew(token), checkpoint(token)   release(token) ──▶ absent
+//!                       └──┴─ lease lapsed: a claim with an equal fingerprint takes over, attempt + 1,
+//!                             or is told that the outcome is unknown
 //! ```
 //!
 //! A store promises that
@@ -17,12 +18,14 @@
 //! 2. every step out of "in flight" compares the owner's token, and changes nothing where it differs;
 //! 3. a claim by the token that owns the hold already is [`Claim::Won`] again, and a completion by the
 //!    token that completed the record is [`Fenced::Done`] again, so that a lost reply can be retried;
-//! 4. a lapsed hold is taken over only by a claim with an equal fingerprint;
+//! 4. a lapsed hold is taken over only by a claim with an equal fingerprint, and never by one that says
+//!    [`OnLost::Refuse`];
 //! 5. expiry is decided when a record is read, by one clock, not when it is swept;
 //! 6. a record that cannot be read is an error, never "absent";
 //! 7. a completed record is never dropped before its time: a full store refuses new keys instead;
-//! 8. an outcome up to its limit is kept whole, and one that it cannot keep is refused with the hold left as it
-//!    was.
+//! 8. an outcome or a progress up to its limit is kept whole, and one that it cannot keep is refused with the hold
+//!    left as it was;
+//! 9. progress belongs to the hold: renewals and take-overs keep it, and the hold's end, or its record's, forgets it.
 //!
 //! [`MemoryStore`] is the shortest complete example.
 
@@ -75,16 +78,25 @@ pub use transaction::Transaction;
 pub use wakeups::Subscription;
 pub use wakeups::Wakeups;
 
-use crate::{Fingerprint, Record, RecordId, Token};
+use crate::{Fingerprint, OnLost, Record, RecordId, Token};
 
 /// Something that remembers keys. See the [module docs](self) for what an implementation promises.
 #[async_trait]
 pub trait Store: Any + fmt::Debug + Send + Sync {
-    /// Takes the key for `hold.token`, or says who has it.
-    async fn claim(&self, hold: &Hold, fingerprint: &Fingerprint) -> Result<Claim, StoreError>;
+    /// Takes the key for `hold.token`, or says who has it. `on_lost` says whether a lapsed hold may be taken over.
+    async fn claim(
+        &self,
+        hold: &Hold,
+        fingerprint: &Fingerprint,
+        on_lost: OnLost,
+    ) -> Result<Claim, StoreError>;
 
     /// Lets the hold live for another `hold.lease` from now.
     async fn renew(&self, hold: &Hold) -> Result<Fenced<()>, StoreError>;
+
+    /// Keeps what the run has done so far, in place of what it kept before; the claim that takes the record over gets
+    /// it. The lease stays as it is.
+    async fn checkpoint(&self, hold: &Hold, progress: Bytes) -> Result<Fenced<()>, StoreError>;
 
     /// Ends the hold with an outcome that is kept for `hold.ttl` from now, and returns when that ends.
     async fn complete(&self, hold: &Hold, outcome: Bytes)
@@ -114,7 +126,8 @@ pub trait Store: Any + fmt::Debug + Send + Sync {
     /// Listens for the end of the hold on this id, from now on.
     fn subscribe(&self, id: &RecordId) -> Subscription;
 
-    /// The longest outcome that can be kept. Of a longer one the engine leaves a tombstone.
+    /// The longest outcome, and the longest progress, that can be kept. Of a longer outcome the engine leaves a
+    /// tombstone.
     fn outcome_limit(&self) -> usize;
 }
 
@@ -138,9 +151,16 @@ pub enum Claim {
     Won {
         /// 1 for the first run, one more for each take-over.
         attempt: u32,
+        /// What the run before, or this one if it claims again, has left by [`Store::checkpoint`]; empty if nothing.
+        progress: Bytes,
     },
     /// Another run owns the key; or owned it, and asked for something else than this claim does.
     InFlight {
+        /// What that run was asked.
+        fingerprint: Fingerprint,
+    },
+    /// A run's lease lapsed, and the claim was not to take over: whether the run took effect is not known.
+    Unknown {
         /// What that run was asked.
         fingerprint: Fingerprint,
     },
@@ -197,7 +217,7 @@ pub enum StoreErrorKind {
     Unreadable,
     /// The store is at its limit and takes no new keys until old ones expire.
     Full,
-    /// The outcome is longer than [`Store::outcome_limit`]. Nothing was changed.
+    /// The outcome, or the progress, is longer than [`Store::outcome_limit`]. Nothing was changed.
     TooLarge,
 }
 
@@ -226,7 +246,7 @@ impl StoreError {
         }
     }
 
-    /// The outcome is longer than the store can keep.
+    /// The outcome, or the progress, is longer than the store can keep.
     pub fn too_large(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
             kind: StoreErrorKind::TooLarge,
@@ -257,5 +277,16 @@ impl fmt::Display for StoreError {
 impl Error for StoreError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         Some(self.source.as_ref())
+    }
+}
+
+/// Refuses bytes of which a store with this limit could keep a part only.
+#[cfg(any(feature = "firestore", feature = "sqlite"))]
+fn check_length(bytes: &Bytes, limit: usize) -> Result<(), StoreError> {
+    match bytes.len() {
+        length if length > limit => Err(StoreError::too_large(format!(
+            "{length} bytes do not fit a record, {limit} do"
+        ))),
+        _ => Ok(()),
     }
 }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use idempotency::{
-    Claim, Clock, Fenced, Fingerprint, Hold, MemoryStore, RecordId, Store, StoreErrorKind, Token,
+    Claim, Clock, Fenced, Fingerprint, Hold, MemoryStore, OnLost, RecordId, Store, StoreError,
+    StoreErrorKind, Token,
 };
 
 const LEASE: Duration = Duration::from_secs(30);
@@ -32,14 +33,27 @@ fn asked() -> Fingerprint {
     Fingerprint::of([b"book".as_slice()])
 }
 
+/// A claim that takes over what has lapsed.
+async fn claim(store: &MemoryStore, hold: &Hold, asked: &Fingerprint) -> Result<Claim, StoreError> {
+    store.claim(hold, asked, OnLost::TakeOver).await
+}
+
+/// A claim that is won as this attempt, where no run before has left anything.
+fn won(attempt: u32) -> Claim {
+    Claim::Won {
+        attempt,
+        progress: Bytes::new(),
+    }
+}
+
 async fn is_full(store: &MemoryStore, key: u8) -> bool {
-    match store.claim(&hold(key), &asked()).await {
+    match claim(store, &hold(key), &asked()).await {
         Err(error) => {
             assert_eq!(error.kind(), StoreErrorKind::Full);
             true
         }
         Ok(claim) => {
-            assert_eq!(claim, Claim::Won { attempt: 1 });
+            assert_eq!(claim, won(1));
             false
         }
     }
@@ -53,8 +67,8 @@ async fn a_full_store_refuses_new_keys_and_keeps_the_old_ones() {
     let store = store(&clock);
     let running: Vec<_> = (0..ROOM).map(hold).collect();
     for hold in &running {
-        let won = store.claim(hold, &asked()).await.expect("room");
-        assert_eq!(won, Claim::Won { attempt: 1 });
+        let claimed = claim(&store, hold, &asked()).await.expect("room");
+        assert_eq!(claimed, won(1));
     }
     for key in 100..200 {
         assert!(is_full(&store, key).await);
@@ -69,7 +83,7 @@ async fn a_full_store_refuses_new_keys_and_keeps_the_old_ones() {
         assert!(is_full(&store, key).await);
     }
     for key in 0..ROOM {
-        let replay = store.claim(&hold(key), &asked()).await.expect("a replay");
+        let replay = claim(&store, &hold(key), &asked()).await.expect("a replay");
         let Claim::Completed { outcome, .. } = replay else {
             panic!("key {key} is completed, and not {replay:?}");
         };
@@ -87,13 +101,49 @@ async fn a_full_store_lets_a_lapsed_hold_be_taken_over() {
     }
     clock.advance(LEASE);
     for key in 0..ROOM {
-        let claim = store
-            .claim(&hold(key), &asked())
+        let claim = claim(&store, &hold(key), &asked())
             .await
             .expect("a take-over");
-        assert_eq!(claim, Claim::Won { attempt: 2 });
+        assert_eq!(claim, won(2));
     }
     assert!(is_full(&store, 100).await);
+}
+
+// behaviour 116
+#[tokio::test]
+async fn progress_takes_room_until_it_is_forgotten() {
+    let clock = Clock::manual();
+    let store = store(&clock);
+    let (first, second) = (hold(0), hold(1));
+    for hold in [&first, &second] {
+        let claimed = claim(&store, hold, &asked()).await.expect("room");
+        assert_eq!(claimed, won(1));
+    }
+    // As much as the two records that there is room for beside these; and what is kept last is all that counts.
+    for length in [800, 1, 800] {
+        let kept = store.checkpoint(&first, Bytes::from(vec![b'a'; length]));
+        assert_eq!(kept.await.ok(), Some(Fenced::Done(())));
+    }
+    assert!(is_full(&store, 100).await);
+    // Its successor has it; and it makes way for the outcome.
+    clock.advance(LEASE);
+    let successor = hold(0);
+    let taken = claim(&store, &successor, &asked())
+        .await
+        .expect("a take-over");
+    assert!(matches!(taken, Claim::Won { progress, .. } if progress.len() == 800));
+    assert!(is_full(&store, 100).await);
+    let done = store.complete(&successor, Bytes::from(vec![b'b'; 400]));
+    assert!(matches!(done.await, Ok(Fenced::Done(_))));
+    assert!(!is_full(&store, 100).await);
+    assert!(is_full(&store, 101).await);
+
+    // With a record that is released or expires its progress is gone too.
+    let kept = store.checkpoint(&second, Bytes::from(vec![b'a'; 400]));
+    assert_eq!(kept.await.ok(), Some(Fenced::Done(())));
+    assert_eq!(store.release(&second).await.ok(), Some(Fenced::Done(())));
+    assert!(!is_full(&store, 101).await);
+    assert!(is_full(&store, 102).await);
 }
 
 // behaviour 116, 117
@@ -102,7 +152,7 @@ async fn room_comes_back_when_records_are_released_or_expire() {
     let clock = Clock::manual();
     let store = store(&clock);
     let first = hold(0);
-    store.claim(&first, &asked()).await.expect("room");
+    claim(&store, &first, &asked()).await.expect("room");
     for key in 1..ROOM {
         assert!(!is_full(&store, key).await);
     }
@@ -134,11 +184,11 @@ async fn a_full_store_lets_a_new_key_have_the_room_of_an_expired_one() {
         hold
     };
     for key in 0..ROOM {
-        let won = store.claim(&beside(key), &asked()).await.expect("room");
-        assert_eq!(won, Claim::Won { attempt: 1 });
+        let claimed = claim(&store, &beside(key), &asked()).await.expect("room");
+        assert_eq!(claimed, won(1));
     }
-    assert!(store.claim(&beside(100), &asked()).await.is_err());
+    assert!(claim(&store, &beside(100), &asked()).await.is_err());
     clock.advance(LEASE + TTL);
-    let won = store.claim(&beside(100), &asked()).await.expect("room");
-    assert_eq!(won, Claim::Won { attempt: 1 });
+    let claimed = claim(&store, &beside(100), &asked()).await.expect("room");
+    assert_eq!(claimed, won(1));
 }

@@ -27,6 +27,7 @@ pub(crate) const create_booking: ::idempotency::Idempotent<
             .lease_seconds(30)
             .required()
             .on_duplicate(::idempotency::OnDuplicate::Wait)
+            .on_lost(::idempotency::OnLost::Refuse)
             .keep(::idempotency::Keep::All)
             .scope(Tenants::of_request)
             .fingerprint(amount_only),

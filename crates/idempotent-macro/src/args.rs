@@ -20,18 +20,20 @@ pub(crate) struct Arguments {
     pub(crate) required: bool,
     pub(crate) transactional: bool,
     pub(crate) on_duplicate_wait: bool,
+    pub(crate) on_lost_refuse: bool,
     pub(crate) keep_all: bool,
     pub(crate) scope: Option<ExprPath>,
     pub(crate) fingerprint: Option<ExprPath>,
 }
 
 /// Every option, and how to write it.
-const OPTIONS: [(&str, &str); 8] = [
+const OPTIONS: [(&str, &str); 9] = [
     ("ttl_seconds", "ttl_seconds = 3600"),
     ("lease_seconds", "lease_seconds = 30"),
     ("required", "required"),
     ("transactional", "transactional"),
     ("on_duplicate", "on_duplicate = \"wait\""),
+    ("on_lost", "on_lost = \"refuse\""),
     ("keep", "keep = \"all\""),
     ("scope", "scope = path::to::function"),
     ("fingerprint", "fingerprint = path::to::function"),
@@ -60,14 +62,18 @@ impl Arguments {
             }
         }
         if arguments.transactional {
-            for option in &written {
-                if option.name == "lease_seconds" {
-                    mistakes.at(
-                        &option.name,
-                        "`lease_seconds` has no meaning with `transactional`, which holds nothing while the handler runs: \
-                         remove it",
-                    );
-                }
+            let idle = |name: &Ident| name == "lease_seconds" || name == "on_lost";
+            for name in written
+                .iter()
+                .map(|option| &option.name)
+                .filter(|name| idle(name))
+            {
+                mistakes.at(
+                    name,
+                    format_args!(
+                        "`{name}` has no meaning with `transactional`, which holds nothing while the handler runs: remove it",
+                    ),
+                );
             }
         }
         // Any mistake may be about the ttl, which then is not known.
@@ -108,6 +114,10 @@ impl Arguments {
             "on_duplicate" => {
                 the_word(known, "wait", value, "a duplicate is answered with 409")?;
                 self.on_duplicate_wait = true;
+            }
+            "on_lost" => {
+                the_word(known, "refuse", value, "a retry takes over and runs")?;
+                self.on_lost_refuse = true;
             }
             "keep" => {
                 the_word(known, "all", value, "a 5xx is not stored")?;

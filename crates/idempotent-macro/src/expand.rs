@@ -110,6 +110,7 @@ fn options(arguments: &Arguments) -> TokenStream {
         required,
         transactional,
         on_duplicate_wait,
+        on_lost_refuse,
         keep_all,
         scope,
         fingerprint,
@@ -130,6 +131,9 @@ fn options(arguments: &Arguments) -> TokenStream {
     }
     if *on_duplicate_wait {
         options.extend(quote!(.on_duplicate(::idempotency::OnDuplicate::Wait)));
+    }
+    if *on_lost_refuse {
+        options.extend(quote!(.on_lost(::idempotency::OnLost::Refuse)));
     }
     if *keep_all {
         options.extend(quote!(.keep(::idempotency::Keep::All)));

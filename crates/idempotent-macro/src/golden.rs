@@ -27,6 +27,7 @@ fn every_option_becomes_a_call_and_every_attribute_has_its_place() {
             fingerprint = amount_only,
             scope = Tenants::of_request,
             keep = "all",
+            on_lost = "refuse",
             on_duplicate = "wait",
             required,
             lease_seconds = 30,

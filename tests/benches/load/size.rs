@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use idempotency::{Claim, Fingerprint, Hold, MemoryStore, RecordId, Store, Token};
+use idempotency::{Claim, Fingerprint, Hold, MemoryStore, OnLost, RecordId, Store, Token};
 use uuid::Uuid;
 
 use crate::{
@@ -41,7 +41,10 @@ pub(crate) fn store(keys: usize) {
         }
         print();
         for hold in &holds {
-            let claim = store.claim(hold, &fingerprint).await.expect("a claim");
+            let claim = store
+                .claim(hold, &fingerprint, OnLost::TakeOver)
+                .await
+                .expect("a claim");
             assert!(matches!(claim, Claim::Completed { .. }), "{claim:?}");
         }
         print();
@@ -65,6 +68,9 @@ pub(crate) async fn complete(
     fingerprint: &Fingerprint,
     outcome: Bytes,
 ) {
-    store.claim(hold, fingerprint).await.expect("a claim");
+    store
+        .claim(hold, fingerprint, OnLost::TakeOver)
+        .await
+        .expect("a claim");
     store.complete(hold, outcome).await.expect("a completion");
 }

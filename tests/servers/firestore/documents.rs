@@ -59,6 +59,19 @@ impl Documents {
         self.until(|record| record.is_some()).await;
     }
 
+    /// Returns once the only record's run has left this.
+    pub async fn one_has_left(&self, left: &[u8]) {
+        let left = Some(ValueType::BytesValue(left.into()));
+        loop {
+            let mut document = self.all().await.pop();
+            let outcome = document.as_mut().and_then(|it| it.fields.remove("outcome"));
+            if outcome.and_then(|value| value.value_type) == left {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// Sets fields of a record's document, which is made if there is none.
     ///
     /// # Panics

@@ -5,6 +5,7 @@ use idempotency::{Claim, Fenced, FirestoreStore, Store};
 use tests::servers::firestore::FirestoreEmulator;
 
 use super::{hold, hold_on, request, tap::Tap, unused_project};
+use crate::{claim, won};
 
 async fn connect(project: &str, tap: &Tap) -> FirestoreStore {
     let store = FirestoreStore::connect_to_emulator(project, &tap.address()).await;
@@ -21,16 +22,21 @@ async fn a_first_run_costs_two_calls_and_a_replay_one() {
     let store = connect(&project, &tap).await;
     let (owner, asked) = (hold(), request("book"));
 
-    let won = store.claim(&owner, &asked).await;
-    assert_eq!(won.ok(), Some(Claim::Won { attempt: 1 }));
+    let claimed = claim(&store, &owner, &asked).await;
+    assert_eq!(claimed.ok(), Some(won(1)));
     assert_eq!(tap.calls(), 1, "a claim");
     assert_eq!(store.renew(&owner).await.ok(), Some(Fenced::Done(())));
     assert_eq!(tap.calls(), 1, "a renewal");
+    for left in ["charged", "charged, sent"] {
+        let kept = store.checkpoint(&owner, Bytes::from_static(left.as_bytes()));
+        assert_eq!(kept.await.ok(), Some(Fenced::Done(())));
+        assert_eq!(tap.calls(), 1, "a checkpoint");
+    }
     let done = store.complete(&owner, Bytes::from_static(b"booked")).await;
     assert!(matches!(done, Ok(Fenced::Done(_))), "{done:?}");
     assert_eq!(tap.calls(), 1, "a completion");
     for _ in 0..2 {
-        let replay = store.claim(&hold_on(owner.id), &asked).await;
+        let replay = claim(&store, &hold_on(owner.id), &asked).await;
         assert!(matches!(replay, Ok(Claim::Completed { .. })), "{replay:?}");
         assert_eq!(tap.calls(), 1, "a replay");
     }
@@ -38,7 +44,7 @@ async fn a_first_run_costs_two_calls_and_a_replay_one() {
     // Where nobody has met the key it is taken for new.
     let elsewhere = connect(&project, &tap).await;
     for calls in [2, 1, 1] {
-        let replay = elsewhere.claim(&hold_on(owner.id), &asked).await;
+        let replay = claim(&elsewhere, &hold_on(owner.id), &asked).await;
         assert!(matches!(replay, Ok(Claim::Completed { .. })), "{replay:?}");
         assert_eq!(tap.calls(), calls, "a replay elsewhere");
     }
@@ -54,10 +60,10 @@ async fn a_run_that_fails_costs_two_calls_and_a_duplicate_one() {
     let (owner, asked) = (hold(), request("book"));
 
     for _ in 0..2 {
-        let won = store.claim(&owner, &asked).await;
-        assert_eq!(won.ok(), Some(Claim::Won { attempt: 1 }));
+        let claimed = claim(&store, &owner, &asked).await;
+        assert_eq!(claimed.ok(), Some(won(1)));
         assert_eq!(tap.calls(), 1, "a claim");
-        let duplicate = store.claim(&hold_on(owner.id), &asked).await;
+        let duplicate = claim(&store, &hold_on(owner.id), &asked).await;
         let running = Claim::InFlight { fingerprint: asked };
         assert_eq!(duplicate.ok(), Some(running));
         assert_eq!(tap.calls(), 1, "a duplicate");

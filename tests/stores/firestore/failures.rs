@@ -17,6 +17,7 @@ use tests::servers::firestore::{Documents, FirestoreEmulator};
 use tokio::sync::Notify;
 
 use super::{connect, hold, hold_on, request, tap::Tap, unused_project};
+use crate::{claim, won};
 
 // behaviour 130
 // race 57
@@ -59,17 +60,17 @@ async fn a_claim_that_was_too_slow_is_recognised_when_it_is_repeated() {
     let (owner, asked) = (hold(), request("book"));
 
     emulator.pause();
-    let refused = store.claim(&owner, &asked).await;
+    let refused = claim(&store, &owner, &asked).await;
     let kind = refused.map_err(|error| error.kind());
     assert_eq!(kind, Err(StoreErrorKind::Unavailable));
     emulator.resume();
 
     // The first one may have been made meanwhile, or may be made yet.
     for _ in 0..2 {
-        let won = store.claim(&owner, &asked).await;
-        assert_eq!(won.ok(), Some(Claim::Won { attempt: 1 }));
+        let claimed = claim(&store, &owner, &asked).await;
+        assert_eq!(claimed.ok(), Some(won(1)));
     }
-    let duplicate = store.claim(&hold_on(owner.id), &asked).await;
+    let duplicate = claim(&store, &hold_on(owner.id), &asked).await;
     let running = Claim::InFlight { fingerprint: asked };
     assert_eq!(duplicate.ok(), Some(running));
 }
@@ -88,16 +89,22 @@ async fn a_step_whose_answer_is_lost_is_recognised_and_not_taken_twice() {
 
     tap.mute_after(0);
     let made = documents.until(|record| record.is_some());
-    let won = lost(&tap, store.claim(&first, &asked), made).await;
-    assert_eq!(won.ok(), Some(Claim::Won { attempt: 1 }));
+    let claimed = lost(&tap, claim(&store, &first, &asked), made).await;
+    assert_eq!(claimed.ok(), Some(won(1)));
 
     // A take-over looks first, and counts once.
     documents.set_back(first.lease);
     let second = hold_on(first.id);
     tap.mute_after(1);
     let made = documents.until(|record| record.is_some_and(|(_, token)| token == second.token));
-    let won = lost(&tap, store.claim(&second, &asked), made).await;
-    assert_eq!(won.ok(), Some(Claim::Won { attempt: 2 }));
+    let claimed = lost(&tap, claim(&store, &second, &asked), made).await;
+    assert_eq!(claimed.ok(), Some(won(2)));
+
+    // A checkpoint that was made before is made again, which changes nothing.
+    tap.mute_after(0);
+    let keeping = store.checkpoint(&second, Bytes::from_static(b"charged"));
+    let kept = lost(&tap, keeping, documents.one_has_left(b"charged")).await;
+    assert_eq!(kept.ok(), Some(Fenced::Done(())));
 
     tap.mute_after(0);
     let completing = store.complete(&second, Bytes::from_static(b"booked"));
@@ -120,8 +127,8 @@ async fn a_release_whose_answer_is_lost_is_done() {
     let store = FirestoreStore::connect_to_emulator(&project, &tap.address()).await;
     let store = store.expect("a store");
     let owner = hold();
-    let won = store.claim(&owner, &request("book")).await;
-    assert_eq!(won.ok(), Some(Claim::Won { attempt: 1 }));
+    let claimed = claim(&store, &owner, &request("book")).await;
+    assert_eq!(claimed.ok(), Some(won(1)));
 
     tap.mute_after(0);
     let made = documents.until(|record| record.is_none());

@@ -12,6 +12,7 @@ use tests::servers::firestore::{Documents, FirestoreEmulator};
 use tokio::{sync::oneshot, task::JoinSet};
 
 use super::{connect, hold, hold_on, request, tap::Tap, unused_project};
+use crate::{claim, won};
 
 /// Documents are kept for as much longer than their records.
 const GRACE: Duration = Duration::from_secs(3600);
@@ -34,21 +35,23 @@ async fn a_document_that_cannot_be_read_is_an_error_and_stays() {
         ("lease_ms", ValueType::DoubleValue(1.5)),
         ("ttl_ms", ValueType::IntegerValue(-1)),
         ("stepped_at", ValueType::IntegerValue(0)),
+        ("outcome", ValueType::StringValue("charged".into())),
     ] {
         let project = unused_project();
         let documents = Documents::new(&emulator.address(), &project);
         let store = connect(emulator, &project).await;
         let owner = hold();
-        let won = store.claim(&owner, &asked).await;
-        assert_eq!(won.ok(), Some(Claim::Won { attempt: 1 }));
+        let claimed = claim(&store, &owner, &asked).await;
+        assert_eq!(claimed.ok(), Some(won(1)));
         documents.set(&owner.id, [damage.clone()]).await;
         let before = documents.all().await;
 
         let elsewhere = connect(emulator, &project).await;
         for store in [&store, &elsewhere] {
             let verdicts = [
-                store.claim(&hold_on(owner.id), &asked).await.map(drop),
+                claim(store, &hold_on(owner.id), &asked).await.map(drop),
                 store.renew(&owner).await.map(drop),
+                store.checkpoint(&owner, Bytes::new()).await.map(drop),
                 store.complete(&owner, Bytes::new()).await.map(drop),
                 store.release(&owner).await.map(drop),
                 store.inspect(&owner.id).await.map(drop),
@@ -115,8 +118,8 @@ async fn a_sweep_leaves_what_was_claimed_since_it_looked() {
         let store = store.clone();
         claims.spawn(async move {
             let hold = hold_on(old.id);
-            let won = store.claim(&hold, &request("book")).await;
-            assert_eq!(won.ok(), Some(Claim::Won { attempt: 1 }));
+            let claimed = claim(&store, &hold, &request("book")).await;
+            assert_eq!(claimed.ok(), Some(won(1)));
             hold
         });
     }
@@ -146,12 +149,12 @@ async fn a_lease_counts_from_when_the_server_took_the_step() {
     let now = stepped_at(&documents).await;
     for (seconds, expected) in [
         (now.seconds + year, Claim::InFlight { fingerprint: asked }),
-        (now.seconds - 60, Claim::Won { attempt: 2 }),
+        (now.seconds - 60, won(2)),
     ] {
         let time = Timestamp { seconds, ..now };
         let time = ("stepped_at", ValueType::TimestampValue(time));
         documents.set(&owner.id, [time]).await;
-        let claim = store.claim(&hold_on(owner.id), &asked).await;
+        let claim = claim(&store, &hold_on(owner.id), &asked).await;
         assert_eq!(claim.ok(), Some(expected));
     }
 }
@@ -240,8 +243,8 @@ async fn a_value_too_long_for_a_document_is_given_once_and_not_made_again() {
 
 async fn claimed(store: &impl Store) -> Hold {
     let hold = hold();
-    let won = store.claim(&hold, &request("book")).await;
-    assert_eq!(won.ok(), Some(Claim::Won { attempt: 1 }));
+    let claimed = claim(store, &hold, &request("book")).await;
+    assert_eq!(claimed.ok(), Some(won(1)));
     hold
 }
 

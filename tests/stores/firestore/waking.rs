@@ -8,6 +8,7 @@ use tests::servers::firestore::FirestoreEmulator;
 use tokio::time::timeout;
 
 use super::{connect, hold, hold_on, request, unused_project};
+use crate::claim;
 
 async fn is_woken(subscription: &mut Subscription) -> bool {
     let mut changed = pin!(subscription.changed());
@@ -52,14 +53,14 @@ async fn the_first_who_sees_the_end_wakes_the_others_of_its_process() {
     );
     let owner = hold();
     let fingerprint = request("book");
-    there.claim(&owner, &fingerprint).await.expect("a claim");
+    claim(&there, &owner, &fingerprint).await.expect("a claim");
     let mut waiting = here.subscribe(&owner.id);
-    let running = here.claim(&hold_on(owner.id), &fingerprint).await;
+    let running = claim(&here, &hold_on(owner.id), &fingerprint).await;
     assert_eq!(running.ok(), Some(Claim::InFlight { fingerprint }));
     let done = there.complete(&owner, Bytes::from_static(b"booked")).await;
     done.expect("an end");
     assert!(!is_woken(&mut waiting).await);
-    let replay = here.claim(&hold_on(owner.id), &fingerprint).await;
+    let replay = claim(&here, &hold_on(owner.id), &fingerprint).await;
     assert!(matches!(replay, Ok(Claim::Completed { .. })), "{replay:?}");
     assert!(is_woken(&mut waiting).await);
 }

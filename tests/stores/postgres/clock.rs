@@ -7,6 +7,7 @@ use idempotency::{Claim, Fenced, Store};
 use tests::servers::postgres::advance;
 
 use super::{database, hold_on, new_hold, request, store};
+use crate::{claim, won};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -19,14 +20,14 @@ async fn the_clock_of_the_machine_that_asks_counts_for_nothing() {
     // By the clock of this machine every lease that the server grants is far in the future.
     advance(&url, DAY);
     let owner = new_hold();
-    first.claim(&owner, &request()).await.expect("a claim");
+    claim(&first, &owner, &request()).await.expect("a claim");
     let fingerprint = request();
-    let early = second.claim(&hold_on(owner.id), &request()).await;
+    let early = claim(&second, &hold_on(owner.id), &request()).await;
     assert_eq!(early.ok(), Some(Claim::InFlight { fingerprint }));
     advance(&url, owner.lease);
     let successor = hold_on(owner.id);
-    let taken = second.claim(&successor, &request()).await;
-    assert_eq!(taken.ok(), Some(Claim::Won { attempt: 2 }));
+    let taken = claim(&second, &successor, &request()).await;
+    assert_eq!(taken.ok(), Some(won(2)));
     let done = second.complete(&successor, Bytes::new()).await;
     let Ok(Fenced::Done(expires_at)) = done else {
         panic!("the owner completes, and not {done:?}");

@@ -14,6 +14,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, postgres::PgPoolOptions, raw
 use tokio::task::JoinSet;
 
 use super::{database, hold_on, name, named, new_hold, request, sql, store, until};
+use crate::{claim, won};
 
 /// Ends every connection of the database but the one that asks.
 const END_ALL: &str = "
@@ -40,15 +41,18 @@ async fn connections_that_were_ended_while_idle_are_not_noticed() {
     let Some(url) = database().await else { return };
     let store = store(&url).await;
     let hold = new_hold();
-    let won = Claim::Won { attempt: 1 };
-    assert_eq!(store.claim(&hold, &request()).await.ok(), Some(won));
+    let won = won(1);
+    assert_eq!(claim(&store, &hold, &request()).await.ok(), Some(won));
     sql(&url, END_ALL).await;
     assert_eq!(store.renew(&hold).await.ok(), Some(Fenced::Done(())));
+    sql(&url, END_ALL).await;
+    let kept = store.checkpoint(&hold, Bytes::from_static(b"charged"));
+    assert_eq!(kept.await.ok(), Some(Fenced::Done(())));
     sql(&url, END_ALL).await;
     let done = store.complete(&hold, Bytes::from_static(b"booked")).await;
     assert!(matches!(done, Ok(Fenced::Done(_))), "{done:?}");
     sql(&url, END_ALL).await;
-    let replay = store.claim(&hold_on(hold.id), &request()).await;
+    let replay = claim(&store, &hold_on(hold.id), &request()).await;
     assert!(matches!(replay, Ok(Claim::Completed { .. })), "{replay:?}");
 }
 
@@ -72,14 +76,14 @@ async fn a_claim_whose_connection_is_ended_in_the_middle_is_won_once() {
         .expect("a record");
     let claiming = tokio::spawn({
         let (store, hold) = (store.clone(), hold.clone());
-        async move { store.claim(&hold, &request()).await }
+        async move { claim(&store, &hold, &request()).await }
     });
     until(&url, IS_BLOCKED).await;
     assert_eq!(sql(&url, END_BLOCKED).await.len(), 1);
     uncommitted.rollback().await.expect("a rollback");
-    let won = Claim::Won { attempt: 1 };
+    let won = won(1);
     assert_eq!(claiming.await.expect("the claim").ok(), Some(won.clone()));
-    assert_eq!(store.claim(&hold, &request()).await.ok(), Some(won));
+    assert_eq!(claim(&store, &hold, &request()).await.ok(), Some(won));
 }
 
 // behaviour 131
@@ -89,7 +93,7 @@ async fn a_completion_whose_connection_is_ended_in_the_middle_is_done() {
     let Some(url) = database().await else { return };
     let store = store(&url).await;
     let hold = new_hold();
-    store.claim(&hold, &request()).await.expect("a claim");
+    claim(&store, &hold, &request()).await.expect("a claim");
     let mut other = PgConnection::connect(&url).await.expect("a connection");
     let mut locking = other.begin().await.expect("a transaction");
     raw_sql("select from idempotency_records for update")
@@ -113,7 +117,7 @@ async fn a_release_whose_connection_is_ended_in_the_middle_claims_nothing() {
     let Some(url) = database().await else { return };
     let store = store(&url).await;
     let hold = new_hold();
-    store.claim(&hold, &request()).await.expect("a claim");
+    claim(&store, &hold, &request()).await.expect("a claim");
     let mut other = PgConnection::connect(&url).await.expect("a connection");
     let mut locking = other.begin().await.expect("a transaction");
     raw_sql("select from idempotency_records for update")
@@ -150,13 +154,13 @@ async fn a_record_that_cannot_be_read_is_an_error_and_stays() {
         "attempt = -1",
     ] {
         let hold = new_hold();
-        store.claim(&hold, &request()).await.expect("a claim");
+        claim(&store, &hold, &request()).await.expect("a claim");
         let id = hex(&hold);
         let damage = format!("update idempotency_records set {damage} where id = '{id}'");
         sql(&url, &damage).await;
         for claim in [
-            store.claim(&hold, &request()).await,
-            store.claim(&hold_on(hold.id), &request()).await,
+            claim(&store, &hold, &request()).await,
+            claim(&store, &hold_on(hold.id), &request()).await,
         ] {
             let kind = claim.map_err(|error| error.kind());
             assert_eq!(kind, Err(StoreErrorKind::Unreadable), "{damage}");
@@ -259,7 +263,7 @@ async fn an_outcome_above_the_limit_is_refused_and_the_hold_stays() {
     let Some(url) = database().await else { return };
     let store = store(&url).await;
     let owner = new_hold();
-    store.claim(&owner, &request()).await.expect("a claim");
+    claim(&store, &owner, &request()).await.expect("a claim");
     let before = store.inspect(&owner.id).await.expect("an inspection");
     let outcome = Bytes::from(vec![0; store.outcome_limit() + 1]);
     let refused = store.complete(&owner, outcome.clone()).await;

@@ -10,7 +10,7 @@ use idempotency::{Claim, Fenced, Idempotency, Run, RunError, Store, StoreErrorKi
 use tests::servers::postgres::PostgresServer;
 
 use super::{hold_on, named, new_hold, request, store};
-use crate::within_a_minute;
+use crate::{claim, within_a_minute, won};
 
 // behaviour 130
 // race 57
@@ -31,7 +31,7 @@ async fn nothing_runs_while_the_server_is_stopped_and_it_is_used_again_once_it_i
     assert_eq!(before.expect("a value"), Run::Executed(1));
     server.stop();
 
-    let claim = store.claim(&new_hold(), &request()).await;
+    let claim = claim(&store, &new_hold(), &request()).await;
     let kind = claim.map_err(|error| error.kind());
     assert_eq!(kind, Err(StoreErrorKind::Unavailable));
     let (scope, key) = named("meanwhile");
@@ -103,9 +103,11 @@ async fn a_claim_that_took_too_long_recognises_itself() {
     };
     let store = store(&server.database().await).await;
     let (claimed, completed) = (new_hold(), new_hold());
-    store.claim(&completed, &request()).await.expect("a claim");
+    claim(&store, &completed, &request())
+        .await
+        .expect("a claim");
     server.signal("STOP");
-    let late = store.claim(&claimed, &request()).await;
+    let late = claim(&store, &claimed, &request()).await;
     let kind = late.map_err(|error| error.kind());
     assert_eq!(kind, Err(StoreErrorKind::Unavailable));
     let outcome = Bytes::from_static(b"booked");
@@ -114,11 +116,11 @@ async fn a_claim_that_took_too_long_recognises_itself() {
     assert_eq!(kind, Err(StoreErrorKind::Unavailable));
     server.signal("CONT");
 
-    let won = Claim::Won { attempt: 1 };
-    assert_eq!(store.claim(&claimed, &request()).await.ok(), Some(won));
+    let won = won(1);
+    assert_eq!(claim(&store, &claimed, &request()).await.ok(), Some(won));
     let fingerprint = request();
     assert_eq!(
-        store.claim(&hold_on(claimed.id), &request()).await.ok(),
+        claim(&store, &hold_on(claimed.id), &request()).await.ok(),
         Some(Claim::InFlight { fingerprint })
     );
     let done = store.complete(&completed, outcome).await;

@@ -8,6 +8,7 @@ use sqlx::{Row, raw_sql};
 use tests::servers::postgres::PostgresServer;
 
 use super::{database, hold_on, name, new_hold, pooler, request, sql, store};
+use crate::{claim, won};
 
 /// How many statements the server has executed for this database, by its log.
 fn statements(server: &PostgresServer, url: &str) -> usize {
@@ -33,19 +34,19 @@ async fn a_first_run_costs_two_statements_and_a_replay_one() {
 
     let before = statements(server, &url);
     let owner = new_hold();
-    store.claim(&owner, &request()).await.expect("a claim");
+    claim(&store, &owner, &request()).await.expect("a claim");
     store.complete(&owner, Bytes::new()).await.expect("an end");
     assert_eq!(statements(server, &url) - before, 2);
 
     let before = statements(server, &url);
-    let replay = store.claim(&hold_on(owner.id), &request()).await;
+    let replay = claim(&store, &hold_on(owner.id), &request()).await;
     assert!(matches!(replay, Ok(Claim::Completed { .. })), "{replay:?}");
     assert_eq!(statements(server, &url) - before, 1);
 
     let running = new_hold();
-    store.claim(&running, &request()).await.expect("a claim");
+    claim(&store, &running, &request()).await.expect("a claim");
     let before = statements(server, &url);
-    let conflict = store.claim(&hold_on(running.id), &request()).await;
+    let conflict = claim(&store, &hold_on(running.id), &request()).await;
     let fingerprint = request();
     assert_eq!(conflict.ok(), Some(Claim::InFlight { fingerprint }));
     assert_eq!(statements(server, &url) - before, 1);
@@ -56,13 +57,12 @@ async fn a_replay_writes_nothing() {
     let Some(url) = database().await else { return };
     let store = store(&url).await;
     let owner = new_hold();
-    store.claim(&owner, &request()).await.expect("a claim");
+    claim(&store, &owner, &request()).await.expect("a claim");
     store.complete(&owner, Bytes::new()).await.expect("an end");
     // A row that is locked or written has this mark of the transaction that did it.
     const MARKS: &str = "select xmin::text || ' ' || xmax::text from idempotency_records";
     let before: String = sql(&url, MARKS).await[0].get(0);
-    store
-        .claim(&hold_on(owner.id), &request())
+    claim(&store, &hold_on(owner.id), &request())
         .await
         .expect("a replay");
     let after: String = sql(&url, MARKS).await[0].get(0);
@@ -91,8 +91,8 @@ async fn nothing_stays_prepared_in_a_pooler() {
         let store: PostgresStore = stores[number % 2].clone();
         works.spawn(async move {
             let owner = new_hold();
-            let won = store.claim(&owner, &request()).await.expect("a claim");
-            assert_eq!(won, Claim::Won { attempt: 1 });
+            let claimed = claim(&store, &owner, &request()).await.expect("a claim");
+            assert_eq!(claimed, won(1));
             let renewed = store.renew(&owner).await.expect("a renewal");
             assert_eq!(renewed, Fenced::Done(()));
             let released = store.release(&owner).await.expect("a release");

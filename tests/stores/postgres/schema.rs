@@ -1,10 +1,11 @@
 //! The tables: made by one call, by hand, by many at one time, or by another version.
 
-use idempotency::{Claim, PostgresError, PostgresStore, Store};
+use idempotency::{PostgresError, PostgresStore};
 use sqlx::{PgPool, Row, postgres::PgPoolOptions};
 use tokio::task::JoinSet;
 
 use super::{database, name, new_hold, request, sql};
+use crate::{claim, won};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn many_make_the_tables_at_one_time() {
@@ -15,8 +16,10 @@ async fn many_make_the_tables_at_one_time() {
         services.spawn(async move {
             let store = PostgresStore::connect(&url).await.expect("a store");
             store.create_schema().await.expect("the tables");
-            let won = store.claim(&new_hold(), &request()).await.expect("a claim");
-            assert_eq!(won, Claim::Won { attempt: 1 });
+            let claimed = claim(&store, &new_hold(), &request())
+                .await
+                .expect("a claim");
+            assert_eq!(claimed, won(1));
         });
     }
     services.join_all().await;
@@ -41,8 +44,10 @@ async fn tables_that_were_made_by_hand_need_no_right_to_make_any() {
     sql(&url, &grant).await;
     let url = url.replace("postgres@", &format!("{role}@"));
     let store = PostgresStore::connect(&url).await.expect("a store");
-    let won = store.claim(&new_hold(), &request()).await.expect("a claim");
-    assert_eq!(won, Claim::Won { attempt: 1 });
+    let claimed = claim(&store, &new_hold(), &request())
+        .await
+        .expect("a claim");
+    assert_eq!(claimed, won(1));
 }
 
 // behaviour 135

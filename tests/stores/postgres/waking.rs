@@ -13,7 +13,7 @@ use sqlx::{Row, postgres::PgListener};
 use tests::servers::postgres::advance;
 
 use super::{database, hold_on, named, new_hold, pooler, request, sql, store, until};
-use crate::within_a_minute;
+use crate::{claim, within_a_minute};
 
 const LISTENERS: &str = "
     select count(*) from pg_stat_activity
@@ -24,7 +24,7 @@ const LISTENERS: &str = "
 async fn end_of(store: &PostgresStore, owner: &idempotency::Hold) {
     let mut subscription = store.subscribe(&owner.id);
     loop {
-        match store.claim(&hold_on(owner.id), &request()).await {
+        match claim(store, &hold_on(owner.id), &request()).await {
             Ok(Claim::InFlight { .. }) => {
                 within_a_minute("a call or a look", subscription.changed()).await;
             }
@@ -47,7 +47,7 @@ async fn an_end_in_another_process_is_notified() {
     let mut fastest = Duration::MAX;
     for is_listening in [false, true, true, true, true] {
         let owner = new_hold();
-        owning.claim(&owner, &request()).await.expect("a claim");
+        claim(&owning, &owner, &request()).await.expect("a claim");
         let waiter = tokio::spawn({
             let (waiting, owner) = (waiting.clone(), owner.clone());
             async move { end_of(&waiting, &owner).await }
@@ -73,12 +73,12 @@ async fn an_end_is_notified_only_if_somebody_waits() {
     listener.listen("idempotency").await.expect("a channel");
 
     let alone = new_hold();
-    store.claim(&alone, &request()).await.expect("a claim");
+    claim(&store, &alone, &request()).await.expect("a claim");
     store.complete(&alone, Bytes::new()).await.expect("an end");
     let awaited = new_hold();
-    store.claim(&awaited, &request()).await.expect("a claim");
+    claim(&store, &awaited, &request()).await.expect("a claim");
     let _subscription = store.subscribe(&awaited.id);
-    let running = store.claim(&hold_on(awaited.id), &request()).await;
+    let running = claim(&store, &hold_on(awaited.id), &request()).await;
     assert!(matches!(running, Ok(Claim::InFlight { .. })), "{running:?}");
     store.release(&awaited).await.expect("an end");
 
@@ -99,7 +99,7 @@ async fn a_lost_notification_is_made_up_for_by_looking() {
     let Some(url) = database().await else { return };
     let (owning, waiting) = (store(&url).await, store(&url).await);
     let owner = new_hold();
-    owning.claim(&owner, &request()).await.expect("a claim");
+    claim(&owning, &owner, &request()).await.expect("a claim");
     let waiter = tokio::spawn({
         let (waiting, owner) = (waiting.clone(), owner.clone());
         async move { end_of(&waiting, &owner).await }
@@ -124,13 +124,13 @@ async fn behind_a_pooler_waiters_look_and_nobody_listens() {
     let pooled = pooler.url(&url);
     let (owning, waiting) = (store(&pooled).await, store(&pooled).await);
     let owner = new_hold();
-    owning.claim(&owner, &request()).await.expect("a claim");
+    claim(&owning, &owner, &request()).await.expect("a claim");
     let mut subscriptions = [waiting.subscribe(&owner.id), waiting.subscribe(&owner.id)];
-    let running = waiting.claim(&hold_on(owner.id), &request()).await;
+    let running = claim(&waiting, &hold_on(owner.id), &request()).await;
     assert!(matches!(running, Ok(Claim::InFlight { .. })), "{running:?}");
     owning.complete(&owner, Bytes::new()).await.expect("an end");
     subscriptions[0].changed().await;
-    let replay = waiting.claim(&hold_on(owner.id), &request()).await;
+    let replay = claim(&waiting, &hold_on(owner.id), &request()).await;
     assert!(matches!(replay, Ok(Claim::Completed { .. })), "{replay:?}");
     // What one of them has seen, the other one need not look for.
     let changed = poll_fn(|context| {

@@ -9,7 +9,7 @@ use idempotency::{
 use tests::servers::redis::RedisServer;
 
 use super::{hold_on, new_hold};
-use crate::proxy::Proxy;
+use crate::{claim, proxy::Proxy, won};
 
 fn request() -> Fingerprint {
     Fingerprint::of([b"book".as_slice()])
@@ -21,9 +21,14 @@ async fn connect(server: &RedisServer) -> RedisStore {
 
 async fn taken(store: &RedisStore) -> Hold {
     let hold = new_hold();
-    let claim = store.claim(&hold, &request()).await.expect("a claim");
-    assert_eq!(claim, Claim::Won { attempt: 1 });
+    let claim = claim(store, &hold, &request()).await.expect("a claim");
+    assert_eq!(claim, won(1));
     hold
+}
+
+async fn keep(store: &RedisStore, hold: &Hold) {
+    let kept = store.checkpoint(hold, Bytes::from_static(b"charged"));
+    assert_eq!(kept.await.ok(), Some(Fenced::Done(())));
 }
 
 async fn complete(store: &RedisStore, hold: &Hold) {
@@ -32,7 +37,7 @@ async fn complete(store: &RedisStore, hold: &Hold) {
 }
 
 async fn is_replayed(store: &RedisStore, hold: &Hold) -> bool {
-    let claim = store.claim(&hold_on(hold), &request()).await;
+    let claim = claim(store, &hold_on(hold), &request()).await;
     matches!(claim, Ok(Claim::Completed { outcome, .. }) if outcome == "booked")
 }
 
@@ -56,8 +61,11 @@ async fn a_stopped_server_is_unavailable_and_a_durable_one_comes_back_with_all_i
 
     server.stop();
     let unavailable = StoreErrorKind::Unavailable;
-    assert_kind(store.claim(&new_hold(), &request()).await, unavailable);
-    assert_kind(store.claim(&hold_on(&ended), &request()).await, unavailable);
+    assert_kind(claim(&store, &new_hold(), &request()).await, unavailable);
+    assert_kind(
+        claim(&store, &hold_on(&ended), &request()).await,
+        unavailable,
+    );
     assert_kind(store.renew(&running).await, unavailable);
     assert_kind(store.complete(&running, Bytes::new()).await, unavailable);
     assert_kind(store.release(&running).await, unavailable);
@@ -66,7 +74,7 @@ async fn a_stopped_server_is_unavailable_and_a_durable_one_comes_back_with_all_i
 
     server.start_again();
     assert_eq!(
-        store.claim(&hold_on(&running), &request()).await.ok(),
+        claim(&store, &hold_on(&running), &request()).await.ok(),
         Some(Claim::InFlight {
             fingerprint: request()
         })
@@ -88,8 +96,8 @@ async fn a_server_that_has_forgotten_a_hold_takes_nothing_from_its_owner() {
     server.start_again();
     let successor = hold_on(&forgotten);
     assert_eq!(
-        store.claim(&successor, &request()).await.ok(),
-        Some(Claim::Won { attempt: 1 })
+        claim(&store, &successor, &request()).await.ok(),
+        Some(won(1))
     );
     assert_eq!(store.renew(&forgotten).await.ok(), Some(Fenced::Lost));
     let done = store.complete(&forgotten, Bytes::new()).await;
@@ -110,7 +118,7 @@ async fn a_claim_that_a_stalled_server_carries_out_later_is_recognised() {
     server.pause();
     let hold = new_hold();
     assert_kind(
-        store.claim(&hold, &request()).await,
+        claim(&store, &hold, &request()).await,
         StoreErrorKind::Unavailable,
     );
     assert_kind(store.inspect(&hold.id).await, StoreErrorKind::Unavailable);
@@ -121,12 +129,9 @@ async fn a_claim_that_a_stalled_server_carries_out_later_is_recognised() {
         }
     };
     assert_eq!(late.token, hold.token);
+    assert_eq!(claim(&store, &hold, &request()).await.ok(), Some(won(1)));
     assert_eq!(
-        store.claim(&hold, &request()).await.ok(),
-        Some(Claim::Won { attempt: 1 })
-    );
-    assert_eq!(
-        store.claim(&hold_on(&hold), &request()).await.ok(),
+        claim(&store, &hold_on(&hold), &request()).await.ok(),
         Some(Claim::InFlight {
             fingerprint: request()
         })
@@ -190,7 +195,7 @@ async fn connections_cut_in_the_middle_leave_every_key_with_one_owner() {
             (hold.clone(), hold_on(&hold))
         };
         let insist = async |hold: &Hold| loop {
-            if let Ok(claim) = store.claim(hold, &request()).await {
+            if let Ok(claim) = claim(&store, hold, &request()).await {
                 return claim;
             }
         };
@@ -198,7 +203,7 @@ async fn connections_cut_in_the_middle_leave_every_key_with_one_owner() {
         let lost = Claim::InFlight {
             fingerprint: request(),
         };
-        let won = Claim::Won { attempt: 1 };
+        let won = won(1);
         let (owner, stranger) = match claims {
             claims if claims == (won.clone(), lost.clone()) => (one, other),
             claims if claims == (lost, won) => (other, one),
@@ -228,6 +233,7 @@ async fn a_step_whose_reply_is_lost_recognises_itself_or_says_that_it_does_not_k
     // The server has to know the scripts, or what is lost is no more than its word that it does not.
     let hold = taken(&store).await;
     assert_eq!(store.renew(&hold).await.ok(), Some(Fenced::Done(())));
+    keep(&store, &hold).await;
     complete(&store, &hold).await;
     let hold = taken(&store).await;
     assert_eq!(store.release(&hold).await.ok(), Some(Fenced::Done(())));
@@ -236,6 +242,8 @@ async fn a_step_whose_reply_is_lost_recognises_itself_or_says_that_it_does_not_k
     let hold = taken(&store).await;
     proxy.lose_the_next_reply();
     assert_eq!(store.renew(&hold).await.ok(), Some(Fenced::Done(())));
+    proxy.lose_the_next_reply();
+    keep(&store, &hold).await;
     proxy.lose_the_next_reply();
     complete(&store, &hold).await;
     assert!(is_replayed(&store, &hold).await);
@@ -271,12 +279,9 @@ async fn a_connection_on_which_nothing_comes_back_is_given_up() {
     taken(&store).await;
     proxy.silence();
     let hold = new_hold();
-    let silenced = store.claim(&hold, &request()).await;
+    let silenced = claim(&store, &hold, &request()).await;
     assert_kind(silenced, StoreErrorKind::Unavailable);
-    assert_eq!(
-        store.claim(&hold, &request()).await.ok(),
-        Some(Claim::Won { attempt: 1 })
-    );
+    assert_eq!(claim(&store, &hold, &request()).await.ok(), Some(won(1)));
 }
 
 // behaviour 130
@@ -300,7 +305,7 @@ async fn a_server_that_became_a_replica_is_left_for_the_one_that_took_over() {
         assert_eq!(done, "OK");
     };
     replica_of("127.0.0.1", &new.address().port().to_string());
-    let refused = store.claim(&new_hold(), &request()).await;
+    let refused = claim(&store, &new_hold(), &request()).await;
     assert_kind(refused, StoreErrorKind::Unavailable);
     proxy.lead_to(new.address());
     // The connection to the old one is still there, and is not used.
@@ -360,11 +365,12 @@ async fn a_full_server_takes_no_new_keys_and_keeps_its_word_for_those_it_has() {
     };
     limit("1");
     assert_kind(
-        store.claim(&new_hold(), &request()).await,
+        claim(&store, &new_hold(), &request()).await,
         StoreErrorKind::Full,
     );
     assert!(is_replayed(&store, &ended).await);
     assert_eq!(store.renew(&running).await.ok(), Some(Fenced::Done(())));
+    keep(&store, &running).await;
     complete(&store, &running).await;
     assert!(is_replayed(&store, &running).await);
     assert_eq!(
@@ -392,8 +398,7 @@ async fn what_cannot_be_connected_to_is_an_error_that_tells_no_secrets() {
         .await
         .expect_err("nobody is there");
     assert!(matches!(stopped, RedisError::Connect(_)), "{stopped:?}");
-    let failed = store
-        .claim(&new_hold(), &request())
+    let failed = claim(&store, &new_hold(), &request())
         .await
         .expect_err("nobody is there");
     let mut said = format!("{refused:?} {stopped:?} {store:?} {failed:?}");
@@ -421,7 +426,7 @@ async fn an_outcome_above_the_limit_is_refused_and_the_hold_stays() {
     };
     let store = connect(server).await;
     let owner = new_hold();
-    store.claim(&owner, &request()).await.expect("a claim");
+    claim(&store, &owner, &request()).await.expect("a claim");
     let before = store.inspect(&owner.id).await.expect("an inspection");
     let outcome = Bytes::from(vec![0; store.outcome_limit() + 1]);
     let refused = store.complete(&owner, outcome.clone()).await;

@@ -7,12 +7,12 @@ use std::{
 
 use bytes::Bytes;
 use idempotency::{
-    Claim, Fenced, Fingerprint, Hold, Phase, RecordId, RedisStore, Resolution, Store, Subscription,
+    Fenced, Fingerprint, Hold, Phase, RecordId, RedisStore, Resolution, Store, Subscription,
 };
 use tests::servers::redis::RedisServer;
 
 use super::{new_hold, unused_prefix};
-use crate::frozen::Frozen;
+use crate::{claim, frozen::Frozen, won};
 
 /// What was asked, in all tests of this file.
 fn request() -> Fingerprint {
@@ -29,8 +29,8 @@ async fn two_stores(server: &RedisServer) -> (RedisStore, RedisStore) {
 
 async fn taken(store: &RedisStore) -> Hold {
     let hold = new_hold();
-    let claim = store.claim(&hold, &request()).await.expect("a claim");
-    assert_eq!(claim, Claim::Won { attempt: 1 });
+    let claim = claim(store, &hold, &request()).await.expect("a claim");
+    assert_eq!(claim, won(1));
     hold
 }
 

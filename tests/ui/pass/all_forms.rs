@@ -100,7 +100,7 @@ async fn result(State(app): State<App>) -> Result<Json<New>, Failure> {
     }
 }
 
-#[idempotent(keep = "all", on_duplicate = "wait")]
+#[idempotent(keep = "all", on_duplicate = "wait", on_lost = "refuse")]
 async fn opaque(State(runs): State<Runs>) -> impl IntoResponse {
     runs.next().to_string()
 }

@@ -10,16 +10,16 @@ use tokio::task::JoinSet;
 
 use super::{
     Advance, LEASE, TTL, claim, completed, hold_on, inspect, new_hold, only_winner, request, rush,
-    taken,
+    taken, won,
 };
-use crate::{Claim, Fenced, RecordId, Store};
+use crate::{Claim, Fenced, OnLost, RecordId, Store};
 
 /// Of many claims at one time on a key that nobody has used, one wins, and the others learn what it asked.
 pub async fn one_of_many_wins_a_new_key(store: &Arc<dyn Store>) {
     let asked = request("book");
     for _ in 0..10 {
         let id = new_hold().id;
-        let winner = only_winner(rush(store, id, asked).await, 1, asked);
+        let winner = only_winner(rush(store, id, asked, OnLost::TakeOver).await, 1, asked);
         let record = inspect(store, &id).await.expect("the winner's record");
         assert_eq!((record.token, record.attempt), (winner.token, 1));
     }
@@ -30,7 +30,11 @@ pub async fn one_of_many_wins_a_lapsed_hold(store: &Arc<dyn Store>, advance: &Ad
     let asked = request("book");
     let dead = taken(store, &asked).await;
     advance(LEASE);
-    let winner = only_winner(rush(store, dead.id, asked).await, 2, asked);
+    let winner = only_winner(
+        rush(store, dead.id, asked, OnLost::TakeOver).await,
+        2,
+        asked,
+    );
     let record = inspect(store, &dead.id).await.expect("the winner's record");
     assert_eq!((record.token, record.attempt), (winner.token, 2));
 }
@@ -40,7 +44,7 @@ pub async fn one_of_many_wins_an_expired_record(store: &Arc<dyn Store>, advance:
     let old = completed(store, &request("book"), b"booked").await;
     advance(TTL);
     let asked = request("book something else");
-    let winner = only_winner(rush(store, old.id, asked).await, 1, asked);
+    let winner = only_winner(rush(store, old.id, asked, OnLost::TakeOver).await, 1, asked);
     let record = inspect(store, &old.id).await.expect("the winner's record");
     assert_eq!((record.token, record.fingerprint), (winner.token, asked));
 }
@@ -54,7 +58,7 @@ pub async fn different_keys_are_all_won(store: &Arc<dyn Store>) {
         crowd.spawn(async move { claim(&store, &new_hold(), &asked).await });
     }
     for claim in crowd.join_all().await {
-        assert_eq!(claim, Claim::Won { attempt: 1 });
+        assert_eq!(claim, won(1));
     }
 }
 
@@ -71,7 +75,7 @@ pub async fn a_key_has_one_owner_at_a_time(store: &Arc<dyn Store>) {
             for _ in 0..20 {
                 let hold = hold_on(id);
                 match claim(&store, &hold, &asked).await {
-                    Claim::Won { attempt } => {
+                    Claim::Won { attempt, .. } => {
                         assert_eq!(attempt, 1, "a released key starts anew");
                         assert_eq!(owners.fetch_add(1, Ordering::SeqCst), 0, "one owner");
                         tokio::task::yield_now().await;
@@ -121,10 +125,7 @@ pub async fn a_lapsed_hold_goes_to_the_same_request_only(
             Claim::InFlight { fingerprint: asked }
         );
         assert_eq!(inspect(store, &dead.id).await, before);
-        assert_eq!(
-            claim(store, &hold_on(dead.id), &asked).await,
-            Claim::Won { attempt }
-        );
+        assert_eq!(claim(store, &hold_on(dead.id), &asked).await, won(attempt));
         // And the new hold lives.
         assert_eq!(
             claim(store, &hold_on(dead.id), &asked).await,
@@ -137,17 +138,11 @@ pub async fn a_lapsed_hold_goes_to_the_same_request_only(
 pub async fn a_claim_recognises_its_own_token(store: &Arc<dyn Store>, advance: &Advance<'_>) {
     let asked = request("book");
     let first = taken(store, &asked).await;
-    assert_eq!(
-        claim(store, &first, &asked).await,
-        Claim::Won { attempt: 1 }
-    );
+    assert_eq!(claim(store, &first, &asked).await, won(1));
     advance(LEASE);
     let second = hold_on(first.id);
     for _ in 0..2 {
-        assert_eq!(
-            claim(store, &second, &asked).await,
-            Claim::Won { attempt: 2 }
-        );
+        assert_eq!(claim(store, &second, &asked).await, won(2));
     }
     assert_eq!(
         claim(store, &first, &asked).await,
@@ -201,10 +196,7 @@ pub async fn ids_are_compared_byte_by_byte(store: &Arc<dyn Store>) {
         ids.push(RecordId::from_bytes([byte; 32]));
     }
     for id in &ids {
-        assert_eq!(
-            claim(store, &hold_on(*id), &asked).await,
-            Claim::Won { attempt: 1 }
-        );
+        assert_eq!(claim(store, &hold_on(*id), &asked).await, won(1));
     }
     for id in &ids {
         let record = inspect(store, id).await.expect("a record of its own");

@@ -5,26 +5,23 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::Barrier;
 
-use super::{Advance, LEASE, claim, completed, hold_on, inspect, new_hold, request, taken};
+use super::{Advance, LEASE, claim, completed, hold_on, inspect, new_hold, request, taken, won};
 use crate::{Claim, Fenced, Hold, Phase, Resolution, Store};
 
-/// An owner that comes back after another one took over can neither renew, complete nor release.
+/// An owner that comes back after another one took over can neither renew, keep progress, complete nor release.
 pub async fn a_stale_owner_changes_nothing(store: &Arc<dyn Store>, advance: &Advance<'_>) {
     let asked = request("book");
     let stale = taken(store, &asked).await;
     advance(LEASE);
     let owner = hold_on(stale.id);
-    assert_eq!(
-        claim(store, &owner, &asked).await,
-        Claim::Won { attempt: 2 }
-    );
+    assert_eq!(claim(store, &owner, &asked).await, won(2));
     is_shut_out(store, &stale).await;
     let done = store.complete(&owner, Bytes::from_static(b"booked")).await;
     assert!(matches!(done, Ok(Fenced::Done(_))), "{done:?}");
     is_shut_out(store, &stale).await;
 }
 
-/// Where there is no record, there is nothing to renew, complete, release or resolve, and none comes to be.
+/// Where there is no record, there is nothing to renew, keep, complete, release or resolve, and none comes to be.
 pub async fn an_absent_record_has_no_owner(store: &Arc<dyn Store>) {
     let hold = new_hold();
     is_shut_out(store, &hold).await;
@@ -36,17 +33,15 @@ pub async fn a_dead_token_fits_no_later_record(store: &Arc<dyn Store>) {
     let asked = request("book");
     let dead = taken(store, &asked).await;
     assert_eq!(store.release(&dead).await.ok(), Some(Fenced::Done(())));
-    assert_eq!(
-        claim(store, &hold_on(dead.id), &asked).await,
-        Claim::Won { attempt: 1 }
-    );
+    assert_eq!(claim(store, &hold_on(dead.id), &asked).await, won(1));
     is_shut_out(store, &dead).await;
 }
 
 /// An owner whose lease lapsed is the owner still while nobody has taken over.
 pub async fn a_late_owner_may_end_what_nobody_took(store: &Arc<dyn Store>, advance: &Advance<'_>) {
     let asked = request("book");
-    let (renewing, completing, releasing) = (
+    let (renewing, going_on, completing, releasing) = (
+        taken(store, &asked).await,
         taken(store, &asked).await,
         taken(store, &asked).await,
         taken(store, &asked).await,
@@ -57,6 +52,8 @@ pub async fn a_late_owner_may_end_what_nobody_took(store: &Arc<dyn Store>, advan
         claim(store, &hold_on(renewing.id), &asked).await,
         Claim::InFlight { fingerprint: asked }
     );
+    let kept = store.checkpoint(&going_on, Bytes::from_static(b"charged"));
+    assert_eq!(kept.await.ok(), Some(Fenced::Done(())));
     let done = store.complete(&completing, Bytes::new()).await;
     assert!(matches!(done, Ok(Fenced::Done(_))), "{done:?}");
     assert_eq!(store.release(&releasing).await.ok(), Some(Fenced::Done(())));
@@ -90,7 +87,7 @@ pub async fn either_the_owner_or_its_successor_wins(store: &Arc<dyn Store>, adva
         let completed = completing.await.expect("the owner").expect("a completion");
         let claimed = claiming.await.expect("the successor");
         match completed {
-            Fenced::Lost => assert_eq!(claimed, Claim::Won { attempt: 2 }),
+            Fenced::Lost => assert_eq!(claimed, won(2)),
             Fenced::Done(expires_at) => assert_eq!(
                 claimed,
                 Claim::Completed {
@@ -123,6 +120,8 @@ pub async fn a_completed_record_cannot_be_renewed_or_released(store: &Arc<dyn St
     let phase = before.clone().map(|record| record.phase);
     assert!(matches!(phase, Some(Phase::Completed { .. })), "{phase:?}");
     assert_eq!(store.renew(&owner).await.ok(), Some(Fenced::Lost));
+    let kept = store.checkpoint(&owner, Bytes::from_static(b"more")).await;
+    assert_eq!(kept.ok(), Some(Fenced::Lost));
     assert_eq!(store.release(&owner).await.ok(), Some(Fenced::Lost));
     let resolved = store.resolve(&owner.id, &owner.token, Resolution::Release);
     assert_eq!(resolved.await.ok(), Some(Fenced::Lost));
@@ -136,16 +135,15 @@ pub async fn a_release_frees_the_key(store: &Arc<dyn Store>) {
     assert_eq!(inspect(store, &owner.id).await, None);
     assert_eq!(store.release(&owner).await.ok(), Some(Fenced::Lost));
     let other = request("book something else");
-    assert_eq!(
-        claim(store, &hold_on(owner.id), &other).await,
-        Claim::Won { attempt: 1 }
-    );
+    assert_eq!(claim(store, &hold_on(owner.id), &other).await, won(1));
 }
 
 /// Nothing that this token's holder tries has an effect.
 pub(super) async fn is_shut_out(store: &Arc<dyn Store>, hold: &Hold) {
     let before = inspect(store, &hold.id).await;
     assert_eq!(store.renew(hold).await.ok(), Some(Fenced::Lost));
+    let kept = store.checkpoint(hold, Bytes::from_static(b"stale")).await;
+    assert_eq!(kept.ok(), Some(Fenced::Lost));
     let completed = store.complete(hold, Bytes::from_static(b"stale")).await;
     assert_eq!(completed.ok(), Some(Fenced::Lost));
     assert_eq!(store.release(hold).await.ok(), Some(Fenced::Lost));

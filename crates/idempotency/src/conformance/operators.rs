@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 
 use super::{
     Advance, CROWD, LEASE, MARGIN, TTL, claim, completed, fencing::is_shut_out, hold_on, inspect,
-    request, taken,
+    request, taken, won,
 };
 use crate::{Claim, Fenced, Phase, RecordId, Resolution, Store, StoreErrorKind, Token};
 
@@ -61,9 +61,14 @@ pub async fn inspection_shows_the_whole_record(store: &Arc<dyn Store>) {
     assert_eq!(running.token, owner.token);
     assert_eq!(running.fingerprint, asked);
     assert_eq!(running.attempt, 1);
-    let Phase::InFlight { lease_until } = running.phase else {
+    let Phase::InFlight {
+        lease_until,
+        progress,
+    } = running.phase
+    else {
         panic!("it is in flight, and not {:?}", running.phase);
     };
+    assert_eq!(progress, Bytes::new());
     assert_eq!(running.expires_at, lease_until + TTL);
 
     let done = store.complete(&owner, Bytes::from_static(b"booked")).await;
@@ -184,10 +189,7 @@ pub async fn a_sweep_takes_expired_records_only(store: &Arc<dyn Store>, advance:
     for record in before {
         assert_eq!(inspect(store, &record.id).await, Some(record));
     }
-    assert_eq!(
-        claim(store, &hold_on(lapsed.id), &asked).await,
-        Claim::Won { attempt: 2 }
-    );
+    assert_eq!(claim(store, &hold_on(lapsed.id), &asked).await, won(2));
 }
 
 /// A sweep that meets a claim on an expired record removes the old record or nothing, never the new one.
@@ -208,10 +210,7 @@ pub async fn a_sweep_takes_no_fresh_claim_away(store: &Arc<dyn Store>, advance: 
         let store = Arc::clone(store);
         claims.spawn(async move {
             let hold = hold_on(id);
-            assert_eq!(
-                claim(&store, &hold, &asked).await,
-                Claim::Won { attempt: 1 }
-            );
+            assert_eq!(claim(&store, &hold, &asked).await, won(1));
             hold
         });
     }
@@ -227,7 +226,7 @@ pub async fn a_sweep_takes_no_fresh_claim_away(store: &Arc<dyn Store>, advance: 
 }
 
 /// Bytes without a pattern, the same ones every time.
-fn noise(length: usize) -> Bytes {
+pub(super) fn noise(length: usize) -> Bytes {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut bytes = Vec::with_capacity(length);
     while bytes.len() < length {

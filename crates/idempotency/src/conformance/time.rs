@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{
     Advance, LEASE, MARGIN, TTL, claim, completed, fencing::is_shut_out, hold_on, inspect, request,
-    taken,
+    taken, won,
 };
 use crate::{Claim, Fenced, Hold, Phase, Store};
 
@@ -24,10 +24,7 @@ pub async fn renewing_moves_the_lease(store: &Arc<dyn Store>, advance: &Advance<
         Claim::InFlight { fingerprint: asked }
     );
     advance(MARGIN);
-    assert_eq!(
-        claim(store, &hold_on(owner.id), &asked).await,
-        Claim::Won { attempt: 2 }
-    );
+    assert_eq!(claim(store, &hold_on(owner.id), &asked).await, won(2));
 }
 
 /// A completed record lives for its ttl from its completion, however long the run took.
@@ -44,10 +41,7 @@ pub async fn the_ttl_counts_from_completion(store: &Arc<dyn Store>, advance: &Ad
     advance(TTL - MARGIN);
     assert_eq!(claim(store, &hold_on(owner.id), &asked).await, replay);
     advance(MARGIN);
-    assert_eq!(
-        claim(store, &hold_on(owner.id), &asked).await,
-        Claim::Won { attempt: 1 }
-    );
+    assert_eq!(claim(store, &hold_on(owner.id), &asked).await, won(1));
 }
 
 /// Replays and inspections all name the time that the completion promised, and the record is gone by then.
@@ -82,10 +76,7 @@ pub async fn an_expired_record_is_absent_before_it_is_swept(
     assert_eq!(store.list(None, 10).await.expect("a list"), []);
     is_shut_out(store, &owner).await;
     let other = request("book something else");
-    assert_eq!(
-        claim(store, &hold_on(owner.id), &other).await,
-        Claim::Won { attempt: 1 }
-    );
+    assert_eq!(claim(store, &hold_on(owner.id), &other).await, won(1));
     is_shut_out(store, &owner).await;
 }
 
@@ -106,10 +97,7 @@ pub async fn an_abandoned_hold_is_forgotten_a_ttl_after_its_lease(
     advance(MARGIN);
     assert_eq!(inspect(store, &owner.id).await, None);
     is_shut_out(store, &owner).await;
-    assert_eq!(
-        claim(store, &hold_on(owner.id), &other).await,
-        Claim::Won { attempt: 1 }
-    );
+    assert_eq!(claim(store, &hold_on(owner.id), &other).await, won(1));
 }
 
 async fn complete(store: &Arc<dyn Store>, hold: &Hold, outcome: &'static [u8]) -> SystemTime {
@@ -120,9 +108,9 @@ async fn complete(store: &Arc<dyn Store>, hold: &Hold, outcome: &'static [u8]) -
     }
 }
 
-async fn lease_of(store: &Arc<dyn Store>, hold: &Hold) -> SystemTime {
+pub(super) async fn lease_of(store: &Arc<dyn Store>, hold: &Hold) -> SystemTime {
     match inspect(store, &hold.id).await.map(|record| record.phase) {
-        Some(Phase::InFlight { lease_until }) => lease_until,
+        Some(Phase::InFlight { lease_until, .. }) => lease_until,
         other => panic!("the hold is in flight, and not {other:?}"),
     }
 }

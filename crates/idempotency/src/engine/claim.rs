@@ -8,13 +8,12 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::{runtime::Handle, time::Instant};
 use tracing::Instrument;
 
 use super::{Ending, Executed, Leaves, bounded, runs::Ticket};
-use crate::{Claim, Fenced, Fingerprint, Hold, Store, StoreError, StoreErrorKind};
+use crate::{Claim, Fenced, Fingerprint, Hold, OnLost, Store, StoreError, StoreErrorKind};
 
 /// A claim on its way. If its caller goes away, or it fails with the step perhaps taken, it is seen through
 /// and given back: a hold that nobody works under would turn retries away until its lease lapses.
@@ -31,10 +30,15 @@ enum State {
 }
 
 impl Claiming {
-    pub(super) fn new(store: &Arc<dyn Store>, hold: &Hold, fingerprint: &Fingerprint) -> Self {
+    pub(super) fn new(
+        store: &Arc<dyn Store>,
+        hold: &Hold,
+        fingerprint: &Fingerprint,
+        on_lost: OnLost,
+    ) -> Self {
         let call = {
             let (store, hold, fingerprint) = (Arc::clone(store), hold.clone(), *fingerprint);
-            Box::pin(async move { store.claim(&hold, &fingerprint).await })
+            Box::pin(async move { store.claim(&hold, &fingerprint, on_lost).await })
         };
         Self {
             store: Arc::clone(store),
@@ -73,7 +77,9 @@ impl Drop for Claiming {
         let (store, hold) = (Arc::clone(&self.store), self.hold.clone());
         runtime.spawn(async move {
             if let State::Pending(call) = state
-                && let Ok(Claim::InFlight { .. } | Claim::Completed { .. }) = call.await
+                && let Ok(
+                    Claim::InFlight { .. } | Claim::Unknown { .. } | Claim::Completed { .. },
+                ) = call.await
             {
                 return;
             }
@@ -98,9 +104,7 @@ pub(super) async fn finish<R>(
     ticket: Ticket,
 ) -> Fenced<Executed<R>> {
     let Ending { answer, leaves } = ending;
-    let outcome = match leaves {
-        Leaves::Outcome(outcome) => Some(outcome),
-        Leaves::Nothing => None,
+    let leaves = match leaves {
         Leaves::Committed(expires_at) => {
             let expires_at = Some(expires_at);
             return Fenced::Done(Executed { answer, expires_at });
@@ -111,13 +115,14 @@ pub(super) async fn finish<R>(
             let expires_at = None;
             return Fenced::Done(Executed { answer, expires_at });
         }
+        Leaves::Outcome(_) | Leaves::Nothing | Leaves::Steps(_) => leaves,
     };
-    let mut ended = end(store.as_ref(), &hold, outcome.as_ref()).await;
+    let mut ended = end(store.as_ref(), &hold, &leaves).await;
     for pause in SOON {
         if ended.is_err() {
             // In boxes, because hardly any run comes here.
             Box::pin(tokio::time::sleep(pause)).await;
-            ended = Box::pin(end(store.as_ref(), &hold, outcome.as_ref())).await;
+            ended = Box::pin(end(store.as_ref(), &hold, &leaves)).await;
         }
     }
     let expires_at = match ended {
@@ -130,7 +135,7 @@ pub(super) async fn finish<R>(
             return Fenced::Lost;
         }
         Err(_) => {
-            tokio::spawn(end_later(store, hold, outcome, ticket).in_current_span());
+            tokio::spawn(end_later(store, hold, leaves, ticket).in_current_span());
             None
         }
     };
@@ -140,27 +145,37 @@ pub(super) async fn finish<R>(
 /// How long a client waits for a store that fails to keep its answer.
 const SOON: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(200)];
 
-/// Completes the run, or releases its key where nothing is to be kept.
+/// Completes the run, or gives its key back: free, or for an attempt that goes on with its steps.
 async fn end(
     store: &dyn Store,
     hold: &Hold,
-    outcome: Option<&Bytes>,
+    leaves: &Leaves,
 ) -> Result<Fenced<Option<SystemTime>>, StoreError> {
-    match outcome {
-        Some(outcome) => match bounded(store.complete(hold, outcome.clone())).await? {
+    match leaves {
+        Leaves::Outcome(outcome) => match bounded(store.complete(hold, outcome.clone())).await? {
             Fenced::Done(expires_at) => Ok(Fenced::Done(Some(expires_at))),
             Fenced::Lost => Ok(Fenced::Lost),
         },
+        Leaves::Steps(progress) => {
+            bounded(store.checkpoint(hold, progress.clone())).await?;
+            // A hold that has lapsed is what the next attempt can take, with all that is in it.
+            let lapsed = Hold {
+                lease: Duration::ZERO,
+                ..hold.clone()
+            };
+            bounded(store.renew(&lapsed)).await?;
+            Ok(Fenced::Done(None))
+        }
         // Whoever took over does not mind that this run has failed.
-        None => bounded(store.release(hold))
+        _ => bounded(store.release(hold))
             .await
             .map(|_| Fenced::Done(None)),
     }
 }
 
 /// Ends the hold as soon as the store is back, for an answer that has been sent.
-async fn end_later(store: Arc<dyn Store>, hold: Hold, outcome: Option<Bytes>, ticket: Ticket) {
-    if let Err(error) = insist(&hold, || end(store.as_ref(), &hold, outcome.as_ref())).await {
+async fn end_later(store: Arc<dyn Store>, hold: Hold, leaves: Leaves, ticket: Ticket) {
+    if let Err(error) = insist(&hold, || end(store.as_ref(), &hold, &leaves)).await {
         tracing::error!(
             idempotency.record = %hold.id,
             error = &error as &dyn Error,
@@ -172,7 +187,7 @@ async fn end_later(store: Arc<dyn Store>, hold: Hold, outcome: Option<Bytes>, ti
 }
 
 /// Tries until the store has answered, or the hold has lapsed and what is not done by now is void.
-async fn insist<T, C>(hold: &Hold, mut call: impl FnMut() -> C) -> Result<T, StoreError>
+pub(super) async fn insist<T, C>(hold: &Hold, mut call: impl FnMut() -> C) -> Result<T, StoreError>
 where
     C: Future<Output = Result<T, StoreError>>,
 {
@@ -180,7 +195,9 @@ where
     let mut pause = Duration::from_millis(500);
     loop {
         match call().await {
-            Err(_) if Instant::now() < lapsed => tokio::time::sleep(pause).await,
+            Err(error) if error.kind() != StoreErrorKind::TooLarge && Instant::now() < lapsed => {
+                tokio::time::sleep(pause).await;
+            }
             answer => return answer,
         }
         pause = (2 * pause).min(Duration::from_secs(5));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Idempotency, bounded};
-use crate::{Claim, Fenced, Hold, Phase, StoreError, Token, store::transaction::Entry};
+use crate::{Claim, Fenced, Hold, OnLost, Phase, StoreError, Token, store::transaction::Entry};
 
 /// Where the key of such a transaction stands.
 pub(crate) enum Standing {
@@ -48,7 +48,7 @@ impl Idempotency {
                 token: Token::random(),
                 ..entry.hold.clone()
             };
-            let claimed = bounded(store.claim(&hold, &entry.fingerprint)).await?;
+            let claimed = bounded(store.claim(&hold, &entry.fingerprint, OnLost::Refuse)).await?;
             if matches!(claimed, Claim::Won { .. }) {
                 bounded(store.release(&hold)).await?;
                 return Ok(Standing::Free);

@@ -11,7 +11,9 @@ use super::{
     runs::Ticket,
     same_request,
 };
-use crate::{Claim, Fenced, Fingerprint, Hold, Options, Phase, Refusal, Store};
+use crate::{
+    Claim, Fenced, Fingerprint, Hold, OnLost, Options, Phase, Refusal, Store, progress::Progress,
+};
 
 impl Idempotency {
     /// Takes the key within this process, unless the store has a record of it.
@@ -38,6 +40,7 @@ impl Idempotency {
                         hold: operation.hold(options),
                         operation,
                         attempt: None,
+                        progress: Progress::default(),
                         visit: Some(visit),
                         ticket,
                     }));
@@ -104,25 +107,27 @@ pub(super) async fn finish<R>(
         Leaves::Committed(expires_at) => Some(expires_at),
         Leaves::Other => return Fenced::Lost,
         Leaves::Unknown => None,
-        Leaves::Nothing => match bounded(store.inspect(&hold.id)).await {
+        Leaves::Nothing | Leaves::Steps(_) => match bounded(store.inspect(&hold.id)).await {
             Ok(Some(_)) => return Fenced::Lost,
             Ok(None) | Err(_) => None,
         },
-        Leaves::Outcome(_) => match bounded(Claiming::new(&store, &hold, &fingerprint)).await {
-            Ok(Claim::Won { .. }) => {
-                let ending = Ending { answer, leaves };
-                return claim::finish(store, hold, ending, ticket).await;
+        Leaves::Outcome(_) => {
+            match bounded(Claiming::new(&store, &hold, &fingerprint, OnLost::TakeOver)).await {
+                Ok(Claim::Won { .. }) => {
+                    let ending = Ending { answer, leaves };
+                    return claim::finish(store, hold, ending, ticket).await;
+                }
+                Ok(_) => return Fenced::Lost,
+                Err(error) => {
+                    tracing::warn!(
+                        idempotency.record = %hold.id,
+                        error = &error as &dyn Error,
+                        "an answer that stands for no change could not be stored; a retry will run again",
+                    );
+                    None
+                }
             }
-            Ok(Claim::InFlight { .. } | Claim::Completed { .. }) => return Fenced::Lost,
-            Err(error) => {
-                tracing::warn!(
-                    idempotency.record = %hold.id,
-                    error = &error as &dyn Error,
-                    "an answer that stands for no change could not be stored; a retry will run again",
-                );
-                None
-            }
-        },
+        }
     };
     Fenced::Done(Executed { answer, expires_at })
 }

@@ -134,7 +134,7 @@ async fn attempt<T: Serialize, E>(
 
 /// A value that serde cannot write, or the store not keep, has been made all the same: it leaves a tombstone, not a
 /// free key.
-fn write<T: Serialize>(value: &T, limit: usize) -> Bytes {
+pub(super) fn write<T: Serialize + ?Sized>(value: &T, limit: usize) -> Bytes {
     let mut bytes = outcome::answer(128);
     match serde_json::to_writer(&mut bytes, value) {
         Ok(()) if bytes.len() <= limit => bytes.into(),

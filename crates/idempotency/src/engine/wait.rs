@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Idempotency, bounded, claim::Claiming};
-use crate::{Claim, Fingerprint, Hold, Refusal, Token};
+use crate::{Claim, Fingerprint, Hold, OnLost, Refusal, Token};
 
 impl Idempotency {
     /// Claims; and where the same request is running already, waits up to `patience` for its end.
@@ -16,9 +16,10 @@ impl Idempotency {
         &self,
         hold: Hold,
         fingerprint: &Fingerprint,
+        on_lost: OnLost,
         patience: Option<Duration>,
     ) -> Result<(Hold, Claim), Refusal> {
-        let claim = self.claim_once(&hold, fingerprint).await?;
+        let claim = self.claim_once(&hold, fingerprint, on_lost).await?;
         let Some(patience) = patience.filter(|_| runs_already(&claim, fingerprint)) else {
             return Ok((hold, claim));
         };
@@ -26,13 +27,14 @@ impl Idempotency {
             return Ok((hold, claim));
         };
         // In a box, so that requests that do not wait need not hold what waiting takes.
-        Box::pin(self.wait(hold, fingerprint, patience)).await
+        Box::pin(self.wait(hold, fingerprint, on_lost, patience)).await
     }
 
     async fn wait(
         &self,
         mut hold: Hold,
         fingerprint: &Fingerprint,
+        on_lost: OnLost,
         patience: Duration,
     ) -> Result<(Hold, Claim), Refusal> {
         let deadline = Instant::now() + patience;
@@ -40,7 +42,7 @@ impl Idempotency {
         let mut subscription = self.0.store.subscribe(&hold.id);
         loop {
             hold.token = Token::random();
-            let claim = self.claim_once(&hold, fingerprint).await?;
+            let claim = self.claim_once(&hold, fingerprint, on_lost).await?;
             if !runs_already(&claim, fingerprint) {
                 return Ok((hold, claim));
             }
@@ -55,8 +57,13 @@ impl Idempotency {
         }
     }
 
-    async fn claim_once(&self, hold: &Hold, fingerprint: &Fingerprint) -> Result<Claim, Refusal> {
-        Ok(bounded(Claiming::new(&self.0.store, hold, fingerprint)).await?)
+    async fn claim_once(
+        &self,
+        hold: &Hold,
+        fingerprint: &Fingerprint,
+        on_lost: OnLost,
+    ) -> Result<Claim, Refusal> {
+        Ok(bounded(Claiming::new(&self.0.store, hold, fingerprint, on_lost)).await?)
     }
 }
 

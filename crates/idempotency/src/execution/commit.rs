@@ -8,7 +8,7 @@ use super::{Execution, Protection};
 use crate::{
     Fenced, Idempotency, StoreError, Transaction,
     engine::Standing,
-    store::transaction::{Answering, CommitFailure, Committed},
+    store::transaction::{self, CommitFailure, Committed},
 };
 
 /// Why [`Execution::commit`] did not commit.
@@ -57,16 +57,15 @@ pub(crate) enum Ended {
 }
 
 impl Execution {
-    /// Commits the transaction with the key's record, and gives back what `ending` makes of it as the answer.
-    pub(crate) async fn end_with<T: Transaction, A: Send + 'static>(
+    /// Commits the transaction with the key's record, which keeps what `ending` makes of what the transaction gives.
+    pub(crate) async fn end_with<T: Transaction>(
         &self,
         transaction: T,
-        ending: impl FnOnce(T::Value) -> Answering<A> + Send + 'static,
-    ) -> Result<A, CommitError> {
+        ending: transaction::Ending<T::Value>,
+    ) -> Result<(), CommitError> {
         let Some(protection) = &self.0.protection else {
-            let committed = transaction.commit(None, ending).await;
-            return protected(committed.map_err(CommitError::from)?)
-                .map(|committed| committed.answer);
+            committed(transaction.commit(None, ending).await?)?;
+            return Ok(());
         };
         protection.start()?;
         let ended = protection.commit(transaction, ending).await;
@@ -79,7 +78,7 @@ impl Execution {
             Err(CommitError::Unknown(_)) => Ending::Unknown,
             Err(CommitError::Failed(_) | CommitError::Misused(_)) => Ending::Open,
         };
-        ended.map(|committed| committed.answer)
+        ended.map(drop)
     }
 
     /// Whether the run's own transaction carries its record.
@@ -136,11 +135,11 @@ impl Protection {
         }
     }
 
-    async fn commit<T: Transaction, A: Send + 'static>(
+    async fn commit<T: Transaction>(
         &self,
         transaction: T,
-        ending: impl FnOnce(T::Value) -> Answering<A> + Send + 'static,
-    ) -> Result<Committed<A>, CommitError> {
+        ending: transaction::Ending<T::Value>,
+    ) -> Result<Committed, CommitError> {
         let is_shared = transaction.shares(self.entry.store.as_ref());
         if self.is_transactional && !is_shared {
             return Err(CommitError::Misused(
@@ -153,7 +152,7 @@ impl Protection {
         }
         let entry = is_shared.then(|| self.entry.clone());
         let failure = match transaction.commit(entry, ending).await {
-            Ok(committed) => return protected(committed),
+            Ok(fenced) => return committed(fenced),
             Err(CommitFailure::Undone(source)) => return Err(CommitError::Failed(source)),
             Err(CommitFailure::Unknown(source)) => source,
         };
@@ -187,8 +186,8 @@ impl Protection {
     }
 }
 
-fn protected<A>(committed: Fenced<Committed<A>>) -> Result<Committed<A>, CommitError> {
-    match committed {
+fn committed(fenced: Fenced<Committed>) -> Result<Committed, CommitError> {
+    match fenced {
         Fenced::Done(committed) => Ok(committed),
         Fenced::Lost => Err(CommitError::Answered),
     }

@@ -63,7 +63,7 @@ where
     let patience = request::patience(options, &request.parts.headers);
 
     let finished = match idempotency.begin(operation, options, patience).await? {
-        Begun::Won(won) => {
+        Begun::Won(mut won) => {
             let execution = won.execution();
             request.parts.extensions.insert(execution.clone());
             let call = call(request.into_request());
@@ -102,10 +102,16 @@ async fn attempt(
             let is_transactional = execution.is_transactional();
             let judged = AssertUnwindSafe(judge(config, limit, keep, is_transactional, answered));
             // A body can panic too.
-            match judged.catch_unwind().await {
+            let mut ending = match judged.catch_unwind().await {
                 Ok(ending) => ending,
                 Err(_) => release(Problem::HandlerPanicked.into_response(config)),
+            };
+            if let Leaves::Nothing = ending.leaves
+                && let Some(steps) = execution.steps().await
+            {
+                ending.leaves = Leaves::Steps(steps);
             }
+            ending
         }
         Ended::Committed {
             outcome,

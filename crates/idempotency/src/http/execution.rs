@@ -1,15 +1,18 @@
 //! The handler's own end of its run, with the answer that stands for it.
 
+use std::{error::Error, sync::Arc};
+
 use axum::{
     extract::FromRequestParts,
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use http::request::Parts;
+use parking_lot::Mutex;
 
 use super::{HttpConfig, problem::Problem, saved_response};
-use crate::{CommitError, Execution, Transaction, store::transaction::Answering};
+use crate::{CommitError, Execution, Idempotency, StepError, Transaction};
 
 /// Says of a response that its run has committed it.
 #[derive(Clone, Copy, Debug)]
@@ -100,20 +103,37 @@ impl Execution {
         answer: impl FnOnce(T::Value) -> R + Send + 'static,
     ) -> Result<Response, CommitError> {
         let engine = self.engine().cloned();
-        let ending = move |value| -> Answering<Response> {
-            let mut response = answer(value).into_response();
-            let Some(engine) = engine else {
-                return async { Ok((response, Bytes::new())) }.boxed();
-            };
-            response.extensions_mut().insert(Stored);
-            async move {
-                let limit = engine.store().outcome_limit();
-                Ok(saved_response::save(engine.http(), limit, response).await?)
+        let made = Arc::new(Mutex::new(None));
+        let ending = {
+            let made = Arc::clone(&made);
+            move |value| -> BoxFuture<'static, Result<Bytes, Box<dyn Error + Send + Sync>>> {
+                let response = answer(value).into_response();
+                Box::pin(async move {
+                    let (response, outcome) = match engine {
+                        Some(engine) => save(&engine, response).await?,
+                        None => (response, Bytes::new()),
+                    };
+                    *made.lock() = Some(response);
+                    Ok(outcome)
+                })
             }
-            .boxed()
         };
-        self.end_with(transaction, ending).await
+        self.end_with(transaction, Box::new(ending)).await?;
+        let made = made.lock().take();
+        made.ok_or(CommitError::Misused(
+            "the transaction has not asked for its answer",
+        ))
     }
+}
+
+/// The answer, marked, and what is kept of it.
+async fn save(
+    engine: &Idempotency,
+    mut response: Response,
+) -> Result<(Response, Bytes), axum::Error> {
+    response.extensions_mut().insert(Stored);
+    let limit = engine.store().outcome_limit();
+    saved_response::save(engine.http(), limit, response).await
 }
 
 /// Says of a request that an engine has seen it and does not protect it.
@@ -144,7 +164,7 @@ impl IntoResponse for CommitError {
         let problem = match &self {
             Self::Answered => Problem::InProgress,
             Self::Failed(source) | Self::Unknown(source) => {
-                tracing::error!(error = source.as_ref() as &dyn std::error::Error, "{self}");
+                tracing::error!(error = source.as_ref() as &dyn Error, "{self}");
                 match self {
                     Self::Failed(_) => Problem::CommitFailed,
                     _ => Problem::CommitUnknown,
@@ -156,5 +176,17 @@ impl IntoResponse for CommitError {
             }
         };
         problem.into_response(&HttpConfig::default())
+    }
+}
+
+/// The work's own error as it answers itself; and the rest as a [`CommitError`] would.
+impl<E: IntoResponse> IntoResponse for StepError<E> {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Failed(error) => error.into_response(),
+            Self::Lost => CommitError::Answered.into_response(),
+            Self::Store(error) => Problem::from(error).into_response(&HttpConfig::default()),
+            Self::Misused(what) => CommitError::Misused(what).into_response(),
+        }
     }
 }

@@ -17,6 +17,7 @@ pub(super) enum Problem {
     KeyReused,
     KeyIncomparable,
     InProgress,
+    OutcomeUnknown,
     ResponseNotStored { location: Option<HeaderValue> },
     StoreUnavailable(StoreError),
     ShuttingDown,
@@ -116,6 +117,16 @@ impl Problem {
                 "The same request is still running. Send it again, with the same key, to get its answer.".into(),
             )
             .retry_after(1),
+            Self::OutcomeUnknown => Description::new(
+                StatusCode::CONFLICT,
+                "outcome-unknown",
+                "idempotency_outcome_unknown",
+                "The outcome of the request is not known",
+                "The same request was begun and not heard of again. It may or may not have been carried out, and will not \
+                 be once more before the operator of the service has found out. Ask there, and do not send it under \
+                 another key."
+                    .into(),
+            ),
             Self::ResponseNotStored { .. } => Description::new(
                 StatusCode::CONFLICT,
                 "response-not-stored",
@@ -264,6 +275,7 @@ impl From<Refusal> for Problem {
             Refusal::Reused => Self::KeyReused,
             Refusal::Incomparable => Self::KeyIncomparable,
             Refusal::InProgress => Self::InProgress,
+            Refusal::OutcomeUnknown => Self::OutcomeUnknown,
             Refusal::NotStored => Self::ResponseNotStored { location: None },
             Refusal::ShuttingDown => Self::ShuttingDown,
             Refusal::Panicked => Self::HandlerPanicked,

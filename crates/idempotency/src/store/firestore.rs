@@ -1,6 +1,7 @@
 mod client;
 mod document;
 mod error;
+mod owner;
 mod query;
 mod seen;
 mod server_clock;
@@ -16,11 +17,14 @@ use bytes::Bytes;
 
 pub use error::FirestoreError;
 
-use super::{Claim, Fenced, Hold, Polling, Resolution, Store, StoreError, Subscription, Wakeups};
-use crate::{Fingerprint, Phase, Record, RecordId, Token};
+use super::{
+    Claim, Fenced, Hold, Polling, Resolution, Store, StoreError, Subscription, Wakeups,
+    check_length,
+};
+use crate::{Fingerprint, OnLost, Phase, Record, RecordId, Token};
 use client::{Client, Failure};
 use document::{Base, Change, Found};
-use seen::{Seen, Sight};
+use seen::Seen;
 use step::{Look, Next};
 
 /// A store in Google's Firestore: several processes, and machines, serve the same clients.
@@ -70,7 +74,7 @@ pub struct FirestoreStore {
     wakeups: Wakeups,
 }
 
-/// The longest outcome: a document of 1024 KiB less the other fields, with room for those of later versions.
+/// The longest outcome, and the longest progress, which has its place until then: a document of 1024 KiB less the other fields, with room for those of later versions.
 const MOST_OUTCOME: usize = 1000 * 1024;
 
 /// How often those look whom nobody wakes.
@@ -106,102 +110,26 @@ impl FirestoreStore {
             wakeups: Wakeups::default(),
         }
     }
-
-    /// What the document of this hold must be, if it is remembered and can still be its owner's for certain.
-    fn remembered(&self, id: &RecordId, owner: &Token) -> Option<Base> {
-        match self.seen.get(id)? {
-            Sight::InFlight {
-                token,
-                lease_until,
-                update_time,
-            } if token == *owner && self.client.clock.now() < lease_until => {
-                Some(Base::UpdatedAt(update_time))
-            }
-            _ => None,
-        }
-    }
-
-    /// Wakes those who wait for this record in this process, if its hold has ended.
-    fn wake<T>(&self, id: &RecordId, fenced: &Fenced<T>) {
-        if matches!(fenced, Fenced::Done(_)) {
-            self.wakeups.wake(id);
-        }
-    }
-
-    /// Ends a hold with an outcome, under this token from now on.
-    async fn keep(
-        &self,
-        id: &RecordId,
-        owner: Token,
-        token: Token,
-        outcome: Bytes,
-        ttl: Duration,
-    ) -> Result<Fenced<SystemTime>, StoreError> {
-        if outcome.len() > MOST_OUTCOME {
-            return Err(StoreError::too_large(format!(
-                "{} bytes do not fit a document, {MOST_OUTCOME} do",
-                outcome.len()
-            )));
-        }
-        let change = Change::Complete {
-            token,
-            outcome,
-            ttl,
-        };
-        let first = self
-            .remembered(id, &owner)
-            .map(|base| (base, change.clone()));
-        let decide = |look: Look| match look.living() {
-            Some(found) if found.is_held_by(&owner) => {
-                Next::Change(Base::UpdatedAt(found.update_time), change.clone())
-            }
-            // The same again, whose answer was lost.
-            Some(found) if found.is_completed_by(&token) => {
-                Next::Answer(Fenced::Done(found.record.expires_at))
-            }
-            _ => Next::Answer(Fenced::Lost),
-        };
-        let made = |_: &Change, at| Fenced::Done(document::after(at, ttl));
-        let kept = self.step(id, first, decide, made).await?;
-        self.wake(id, &kept);
-        Ok(kept)
-    }
-
-    /// Ends a hold with nothing.
-    async fn free(&self, id: &RecordId, owner: Token) -> Result<Fenced<()>, StoreError> {
-        let first = self
-            .remembered(id, &owner)
-            .map(|base| (base, Change::Remove));
-        let decide = |look: Look| {
-            let tried = look.tried;
-            match look.living() {
-                Some(found) if found.is_held_by(&owner) => {
-                    Next::Change(Base::UpdatedAt(found.update_time), Change::Remove)
-                }
-                // It was there when this call began, and this call asked for its end.
-                None if tried => Next::Answer(Fenced::Done(())),
-                _ => Next::Answer(Fenced::Lost),
-            }
-        };
-        let freed = self
-            .step(id, first, decide, |_, _| Fenced::Done(()))
-            .await?;
-        self.wake(id, &freed);
-        Ok(freed)
-    }
 }
 
 #[async_trait]
 impl Store for FirestoreStore {
-    async fn claim(&self, hold: &Hold, fingerprint: &Fingerprint) -> Result<Claim, StoreError> {
-        let change = |attempt| Change::Claim {
+    async fn claim(
+        &self,
+        hold: &Hold,
+        fingerprint: &Fingerprint,
+        on_lost: OnLost,
+    ) -> Result<Claim, StoreError> {
+        let change = |attempt, progress| Change::Claim {
             hold: hold.clone(),
             fingerprint: *fingerprint,
             attempt,
+            progress,
         };
+        let anew = || change(1, Bytes::new());
         // Most keys are new, and the others have mostly been met. Who guesses wrong makes one call more.
         let first = match self.seen.get(&hold.id) {
-            None => Some((Base::Absent, change(1))),
+            None => Some((Base::Absent, anew())),
             Some(_) => None,
         };
         let decide = |look: Look| {
@@ -210,11 +138,11 @@ impl Store for FirestoreStore {
                 update_time,
             }) = look.found
             else {
-                return Next::Change(Base::Absent, change(1));
+                return Next::Change(Base::Absent, anew());
             };
             let base = Base::UpdatedAt(update_time);
             if record.expires_at <= look.now {
-                return Next::Change(base, change(1));
+                return Next::Change(base, anew());
             }
             Next::Answer(match record.phase {
                 Phase::Completed { outcome } => Claim::Completed {
@@ -222,21 +150,35 @@ impl Store for FirestoreStore {
                     outcome,
                     expires_at: record.expires_at,
                 },
-                Phase::InFlight { .. } if record.token == hold.token => Claim::Won {
+                Phase::InFlight { progress, .. } if record.token == hold.token => Claim::Won {
                     attempt: record.attempt,
+                    progress,
                 },
-                Phase::InFlight { lease_until }
-                    if lease_until <= look.now && record.fingerprint == *fingerprint =>
+                Phase::InFlight {
+                    lease_until,
+                    progress,
+                } if lease_until <= look.now && record.fingerprint == *fingerprint => match on_lost
                 {
-                    return Next::Change(base, change(record.attempt.saturating_add(1)));
-                }
+                    OnLost::TakeOver => {
+                        let attempt = record.attempt.saturating_add(1);
+                        return Next::Change(base, change(attempt, progress));
+                    }
+                    OnLost::Refuse => Claim::Unknown {
+                        fingerprint: record.fingerprint,
+                    },
+                },
                 Phase::InFlight { .. } => Claim::InFlight {
                     fingerprint: record.fingerprint,
                 },
             })
         };
         let made = |change: &Change, _| match change {
-            Change::Claim { attempt, .. } => Claim::Won { attempt: *attempt },
+            Change::Claim {
+                attempt, progress, ..
+            } => Claim::Won {
+                attempt: *attempt,
+                progress: progress.clone(),
+            },
             _ => unreachable!("a claim makes no other change"),
         };
         self.step(&hold.id, first, decide, made).await
@@ -244,17 +186,14 @@ impl Store for FirestoreStore {
 
     async fn renew(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
         let change = Change::Renew { hold: hold.clone() };
-        let first = self
-            .remembered(&hold.id, &hold.token)
-            .map(|base| (base, change.clone()));
-        let decide = |look: Look| match look.living() {
-            Some(found) if found.is_held_by(&hold.token) => {
-                Next::Change(Base::UpdatedAt(found.update_time), change.clone())
-            }
-            _ => Next::Answer(Fenced::Lost),
-        };
-        let made = |_: &Change, _| Fenced::Done(());
-        self.step(&hold.id, first, decide, made).await
+        self.go_on(hold, change).await
+    }
+
+    async fn checkpoint(&self, hold: &Hold, progress: Bytes) -> Result<Fenced<()>, StoreError> {
+        check_length(&progress, MOST_OUTCOME)?;
+        let token = hold.token;
+        self.go_on(hold, Change::Checkpoint { token, progress })
+            .await
     }
 
     async fn complete(
@@ -371,14 +310,6 @@ impl fmt::Debug for FirestoreStore {
             .debug_struct("FirestoreStore")
             .field("database", &self.client.database())
             .finish_non_exhaustive()
-    }
-}
-
-impl Look {
-    /// The record, unless its time is over.
-    fn living(self) -> Option<Found> {
-        self.found
-            .filter(|found| found.record.expires_at > self.now)
     }
 }
 

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::{Claim, Fenced, Hold, Polling, Resolution, Store, StoreError, Subscription, Wakeups};
-use crate::{Clock, Fingerprint, Phase, Record, RecordId, Token};
+use crate::{Clock, Fingerprint, OnLost, Phase, Record, RecordId, Token};
 use shard::{Entry, Shard};
 
 /// A store in the memory of one process: nothing to install, and gone with the process.
@@ -67,7 +67,7 @@ impl MemoryStore {
         }
     }
 
-    /// Refuses new keys while the records, at 400 bytes and their answer each, take more than this.
+    /// Refuses new keys while the records, at 400 bytes and their answer or progress each, take more than this.
     #[must_use]
     pub fn with_limit_bytes(mut self, limit: usize) -> Self {
         self.limit = limit;
@@ -103,7 +103,13 @@ impl MemoryStore {
 
     fn forget(&self, entry: &Entry) {
         self.used
-            .fetch_sub(BYTES_PER_RECORD + entry.outcome_length(), Ordering::Relaxed);
+            .fetch_sub(BYTES_PER_RECORD + entry.left().len(), Ordering::Relaxed);
+    }
+
+    /// Counts what a run leaves now in place of what it had left before.
+    fn recount(&self, entry: &Entry, left: &Bytes) {
+        self.used.fetch_add(left.len(), Ordering::Relaxed);
+        self.used.fetch_sub(entry.left().len(), Ordering::Relaxed);
     }
 
     /// Ends a hold with an outcome.
@@ -115,8 +121,8 @@ impl MemoryStore {
         outcome: Bytes,
         expires_at: SystemTime,
     ) {
-        self.used.fetch_add(outcome.len(), Ordering::Relaxed);
         shard.update(id, expires_at, |entry| {
+            self.recount(entry, &outcome);
             entry.token = token;
             entry.phase = Phase::Completed { outcome };
         });
@@ -134,15 +140,20 @@ impl MemoryStore {
 
 #[async_trait]
 impl Store for MemoryStore {
-    async fn claim(&self, hold: &Hold, fingerprint: &Fingerprint) -> Result<Claim, StoreError> {
+    async fn claim(
+        &self,
+        hold: &Hold,
+        fingerprint: &Fingerprint,
+        on_lost: OnLost,
+    ) -> Result<Claim, StoreError> {
         let mut shard = self.shard(&hold.id);
         let now = self.clock.now();
-        let attempt = match shard.entries.get(&hold.id) {
+        let (attempt, progress) = match shard.entries.get(&hold.id) {
             Some(entry) if entry.expires_at <= now => {
                 self.free(&mut shard, &hold.id);
-                1
+                (1, Bytes::new())
             }
-            None => 1,
+            None => (1, Bytes::new()),
             Some(entry) => match &entry.phase {
                 Phase::Completed { outcome } => {
                     return Ok(Claim::Completed {
@@ -151,16 +162,23 @@ impl Store for MemoryStore {
                         expires_at: entry.expires_at,
                     });
                 }
-                Phase::InFlight { .. } if entry.token == hold.token => {
+                Phase::InFlight { progress, .. } if entry.token == hold.token => {
                     return Ok(Claim::Won {
                         attempt: entry.attempt,
+                        progress: progress.clone(),
                     });
                 }
-                Phase::InFlight { lease_until }
-                    if *lease_until <= now && entry.fingerprint == *fingerprint =>
-                {
-                    entry.attempt + 1
-                }
+                Phase::InFlight {
+                    lease_until,
+                    progress,
+                } if *lease_until <= now && entry.fingerprint == *fingerprint => match on_lost {
+                    OnLost::TakeOver => (entry.attempt + 1, progress.clone()),
+                    OnLost::Refuse => {
+                        return Ok(Claim::Unknown {
+                            fingerprint: entry.fingerprint,
+                        });
+                    }
+                },
                 Phase::InFlight { .. } => {
                     return Ok(Claim::InFlight {
                         fingerprint: entry.fingerprint,
@@ -186,10 +204,13 @@ impl Store for MemoryStore {
             attempt,
             expires_at: lease_until + hold.ttl,
             queued_at: now + hold.ttl,
-            phase: Phase::InFlight { lease_until },
+            phase: Phase::InFlight {
+                lease_until,
+                progress: progress.clone(),
+            },
         };
         shard.insert(hold.id, entry);
-        Ok(Claim::Won { attempt })
+        Ok(Claim::Won { attempt, progress })
     }
 
     async fn renew(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
@@ -198,10 +219,26 @@ impl Store for MemoryStore {
         if !shard.owns(&hold.id, &hold.token, now) {
             return Ok(Fenced::Lost);
         }
-        let lease_until = now + hold.lease;
-        shard.update(&hold.id, lease_until + hold.ttl, |entry| {
-            entry.phase = Phase::InFlight { lease_until };
+        let renewed = now + hold.lease;
+        shard.update(&hold.id, renewed + hold.ttl, |entry| {
+            if let Phase::InFlight { lease_until, .. } = &mut entry.phase {
+                *lease_until = renewed;
+            }
         });
+        Ok(Fenced::Done(()))
+    }
+
+    async fn checkpoint(&self, hold: &Hold, progress: Bytes) -> Result<Fenced<()>, StoreError> {
+        let mut shard = self.shard(&hold.id);
+        if !shard.owns(&hold.id, &hold.token, self.clock.now()) {
+            return Ok(Fenced::Lost);
+        }
+        if let Some(entry) = shard.entries.get_mut(&hold.id) {
+            self.recount(entry, &progress);
+            if let Phase::InFlight { progress: kept, .. } = &mut entry.phase {
+                *kept = progress;
+            }
+        }
         Ok(Fenced::Done(()))
     }
 

@@ -23,8 +23,11 @@ use tokio::time::timeout;
 
 pub use error::PostgresError;
 
-use super::{Claim, Fenced, Hold, Polling, Resolution, Store, StoreError, Subscription, Wakeups};
-use crate::{Fingerprint, Record, RecordId, Token};
+use super::{
+    Claim, Fenced, Hold, Polling, Resolution, Store, StoreError, Subscription, Wakeups,
+    check_length,
+};
+use crate::{Fingerprint, OnLost, Record, RecordId, Token};
 use connections::{Again, Connections};
 use error::store_error;
 use listener::Listener;
@@ -177,12 +180,13 @@ impl PostgresStore {
         Ok(in_time(route).await? == Route::Pooled)
     }
 
-    /// Takes the key over. If it is not there to be taken any more, there is no attempt.
+    /// Takes the key over. If it is not there to be taken any more, there is no answer.
     async fn take_over(
         &self,
         hold: &Hold,
         fingerprint: &Fingerprint,
-    ) -> Result<Option<u32>, StoreError> {
+        on_lost: OnLost,
+    ) -> Result<Option<Claim>, StoreError> {
         let rows = self.0.connections.run(Again::Whenever, || {
             query(records::TAKE_OVER)
                 .bind(hold.id.as_bytes())
@@ -190,10 +194,11 @@ impl PostgresStore {
                 .bind(hold.token.as_bytes())
                 .bind(microseconds(hold.lease))
                 .bind(microseconds(hold.ttl))
+                .bind(on_lost == OnLost::TakeOver)
         });
         let taken = rows.await?;
-        let attempt = taken.first().map(|row| records::attempt(row, 0));
-        attempt.transpose().map_err(store_error)
+        let won = taken.first().map(records::won);
+        won.transpose().map_err(store_error)
     }
 
     /// Asks to be notified of this hold's end; false if it has ended already.
@@ -218,7 +223,12 @@ impl PostgresStore {
 
 #[async_trait]
 impl Store for PostgresStore {
-    async fn claim(&self, hold: &Hold, fingerprint: &Fingerprint) -> Result<Claim, StoreError> {
+    async fn claim(
+        &self,
+        hold: &Hold,
+        fingerprint: &Fingerprint,
+        on_lost: OnLost,
+    ) -> Result<Claim, StoreError> {
         // Whoever waits has to listen before it looks, or what happens in between is missed.
         let listening = self.0.wakeups.is_waited_for(&hold.id) && self.0.listener.is_on().await;
         for _ in 0..LOOKS {
@@ -235,7 +245,7 @@ impl Store for PostgresStore {
             let found = Found::read(row).map_err(store_error)?;
             self.0.wakeups.saw(&hold.id, found.owner());
             let is_notified = found.awaited;
-            match found.judge(hold, fingerprint) {
+            match found.judge(hold, fingerprint, on_lost) {
                 Next::Answer(claim) => return Ok(claim),
                 Next::Wait(owner, claim) => {
                     if !listening || is_notified || self.await_end(&hold.id, &owner).await? {
@@ -243,8 +253,8 @@ impl Store for PostgresStore {
                     }
                 }
                 Next::TakeOver => {
-                    if let Some(attempt) = self.take_over(hold, fingerprint).await? {
-                        return Ok(Claim::Won { attempt });
+                    if let Some(won) = self.take_over(hold, fingerprint, on_lost).await? {
+                        return Ok(won);
                     }
                 }
             }
@@ -265,12 +275,23 @@ impl Store for PostgresStore {
         Ok(fenced(&rows.await?))
     }
 
+    async fn checkpoint(&self, hold: &Hold, progress: Bytes) -> Result<Fenced<()>, StoreError> {
+        check_length(&progress, MOST_OUTCOME)?;
+        let rows = self.0.connections.run(Again::Whenever, || {
+            query(records::CHECKPOINT)
+                .bind(hold.id.as_bytes())
+                .bind(hold.token.as_bytes())
+                .bind(progress.as_ref())
+        });
+        Ok(fenced(&rows.await?))
+    }
+
     async fn complete(
         &self,
         hold: &Hold,
         outcome: Bytes,
     ) -> Result<Fenced<SystemTime>, StoreError> {
-        fits(&outcome)?;
+        check_length(&outcome, MOST_OUTCOME)?;
         let rows = self.0.connections.run(Again::Whenever, || {
             query(records::COMPLETE)
                 .bind(hold.id.as_bytes())
@@ -324,7 +345,7 @@ impl Store for PostgresStore {
         resolution: Resolution,
     ) -> Result<Fenced<()>, StoreError> {
         if let Resolution::Complete { outcome, .. } = &resolution {
-            fits(outcome)?;
+            check_length(outcome, MOST_OUTCOME)?;
         }
         let token = Token::random();
         let rows = self.0.connections.run(Again::IfUndone, || {
@@ -372,15 +393,6 @@ impl fmt::Debug for PostgresStore {
             .debug_struct("PostgresStore")
             .field("connections", &self.0.connections)
             .finish_non_exhaustive()
-    }
-}
-
-fn fits(outcome: &Bytes) -> Result<(), StoreError> {
-    match outcome.len() {
-        ..=MOST_OUTCOME => Ok(()),
-        bytes => Err(StoreError::too_large(format!(
-            "{bytes} bytes are too many, {MOST_OUTCOME} are kept"
-        ))),
     }
 }
 

@@ -18,8 +18,8 @@ use futures_util::future::try_join_all;
 
 pub use error::RedisError;
 
-use super::{Claim, Fenced, Hold, Resolution, Store, StoreError, Subscription};
-use crate::{Fingerprint, Record, RecordId, Token};
+use super::{Claim, Fenced, Hold, Resolution, Store, StoreError, Subscription, check_length};
+use crate::{Fingerprint, OnLost, Record, RecordId, Token};
 use keys::Keys;
 use listener::Listener;
 use records::Records;
@@ -150,12 +150,22 @@ impl RedisStore {
 
 #[async_trait]
 impl Store for RedisStore {
-    async fn claim(&self, hold: &Hold, fingerprint: &Fingerprint) -> Result<Claim, StoreError> {
-        self.records.claim(hold, fingerprint).await
+    async fn claim(
+        &self,
+        hold: &Hold,
+        fingerprint: &Fingerprint,
+        on_lost: OnLost,
+    ) -> Result<Claim, StoreError> {
+        self.records.claim(hold, fingerprint, on_lost).await
     }
 
     async fn renew(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
         self.records.renew(hold).await
+    }
+
+    async fn checkpoint(&self, hold: &Hold, progress: Bytes) -> Result<Fenced<()>, StoreError> {
+        check_length(&progress, MOST_OUTCOME)?;
+        self.records.checkpoint(hold, &progress).await
     }
 
     async fn complete(
@@ -163,7 +173,7 @@ impl Store for RedisStore {
         hold: &Hold,
         outcome: Bytes,
     ) -> Result<Fenced<SystemTime>, StoreError> {
-        fits(&outcome)?;
+        check_length(&outcome, MOST_OUTCOME)?;
         let completed = self.records.complete(hold, &outcome).await?;
         Ok(self.wake(&hold.id, completed))
     }
@@ -205,7 +215,7 @@ impl Store for RedisStore {
         let resolved = match resolution {
             Resolution::Release => self.records.free(id, seen).await?,
             Resolution::Complete { outcome, ttl } => {
-                fits(&outcome)?;
+                check_length(&outcome, MOST_OUTCOME)?;
                 self.records.settle(id, seen, ttl, &outcome).await?
             }
         };
@@ -222,15 +232,6 @@ impl Store for RedisStore {
 
     fn outcome_limit(&self) -> usize {
         MOST_OUTCOME
-    }
-}
-
-fn fits(outcome: &Bytes) -> Result<(), StoreError> {
-    match outcome.len() {
-        ..=MOST_OUTCOME => Ok(()),
-        bytes => Err(StoreError::too_large(format!(
-            "{bytes} bytes are too many, {MOST_OUTCOME} are kept"
-        ))),
     }
 }
 

@@ -21,8 +21,11 @@ pub use database::SqliteDatabase;
 pub use error::SqliteError;
 pub use transaction::SqliteTransaction;
 
-use super::{Claim, Fenced, Hold, Polling, Resolution, Store, StoreError, Subscription, Wakeups};
-use crate::{Clock, Fingerprint, Record, RecordId, Token};
+use super::{
+    Claim, Fenced, Hold, Polling, Resolution, Store, StoreError, Subscription, Wakeups,
+    check_length,
+};
+use crate::{Clock, Fingerprint, OnLost, Record, RecordId, Token};
 use records::Found;
 
 /// A store in a SQLite file: nothing to install, and what it has promised outlives the process and the power.
@@ -107,7 +110,12 @@ impl SqliteStore {
 
 #[async_trait]
 impl Store for SqliteStore {
-    async fn claim(&self, hold: &Hold, fingerprint: &Fingerprint) -> Result<Claim, StoreError> {
+    async fn claim(
+        &self,
+        hold: &Hold,
+        fingerprint: &Fingerprint,
+        on_lost: OnLost,
+    ) -> Result<Claim, StoreError> {
         let (hold, fingerprint) = (hold.clone(), *fingerprint);
         let id = hold.id;
         let found = self
@@ -115,14 +123,14 @@ impl Store for SqliteStore {
             .read(move |connection| records::find(connection, &id))
             .await?;
         // Most duplicates are answered here, without a turn of the writer.
-        if let Found::Settled(claim) = records::judge(found, &hold, &fingerprint, self.clock.now())
-        {
+        let judged = records::judge(found, &hold, &fingerprint, on_lost, self.clock.now());
+        if let Found::Settled(claim) = judged {
             return Ok(claim);
         }
         let clock = self.clock.clone();
-        let claimed = self
-            .database
-            .write(move |connection| records::claim(connection, &hold, &fingerprint, clock.now()));
+        let claimed = self.database.write(move |connection| {
+            records::claim(connection, &hold, &fingerprint, on_lost, clock.now())
+        });
         Ok(claimed.await?)
     }
 
@@ -134,11 +142,21 @@ impl Store for SqliteStore {
         Ok(renewed.await?)
     }
 
+    async fn checkpoint(&self, hold: &Hold, progress: Bytes) -> Result<Fenced<()>, StoreError> {
+        check_length(&progress, MOST_OUTCOME)?;
+        let (clock, hold) = (self.clock.clone(), hold.clone());
+        let kept = self.database.write(move |connection| {
+            records::checkpoint(connection, &hold, &progress, clock.now())
+        });
+        Ok(kept.await?)
+    }
+
     async fn complete(
         &self,
         hold: &Hold,
         outcome: Bytes,
     ) -> Result<Fenced<SystemTime>, StoreError> {
+        check_length(&outcome, MOST_OUTCOME)?;
         let (clock, hold) = (self.clock.clone(), hold.clone());
         let wake = self.wake(hold.id);
         let completed = self.database.write_and_then(

@@ -25,39 +25,41 @@ pub trait Transaction: Sized + Send + sealed::Sealed {
     #[doc(hidden)]
     fn shares(&self, store: &dyn Store) -> bool;
 
-    /// Commits, together with a record where there is one to be written. `ending` makes the answer of what the work
-    /// gives; if it fails, nothing is committed.
+    /// Commits, together with a record where there is one to be written.
+    // Boxed and without parameters, so that the compiler sees at once that a handler's future can be sent.
     #[doc(hidden)]
-    fn commit<A: Send + 'static>(
+    fn commit<'a>(
         self,
         entry: Option<Entry>,
-        ending: impl FnOnce(Self::Value) -> Answering<A> + Send + 'static,
-    ) -> impl Future<Output = Result<Fenced<Committed<A>>, CommitFailure>> + Send;
+        ending: Ending<Self::Value>,
+    ) -> BoxFuture<'a, Result<Fenced<Committed>, CommitFailure>>
+    where
+        Self: 'a;
 }
 
-/// An answer on its way, and the bytes that its record keeps of it.
-pub(crate) type Answering<A> = BoxFuture<'static, Result<(A, Bytes), Box<dyn Error + Send + Sync>>>;
+/// Makes what the record keeps of what the work gives; if it fails, nothing is committed.
+pub(crate) type Ending<V> =
+    Box<dyn FnOnce(V) -> BoxFuture<'static, Result<Bytes, Box<dyn Error + Send + Sync>>> + Send>;
 
 /// The record that a transaction writes: completed, and its store one that the transaction shares.
 #[doc(hidden)]
 #[derive(Clone, Debug)]
 pub struct Entry {
-    pub(crate) store: Arc<dyn Store>,
-    pub(crate) hold: Hold,
-    pub(crate) fingerprint: Fingerprint,
+    pub store: Arc<dyn Store>,
+    pub hold: Hold,
+    pub fingerprint: Fingerprint,
     /// Whether the hold has been claimed, so that the record is there; if not, there must be none.
-    pub(crate) is_held: bool,
+    pub is_held: bool,
 }
 
 /// What was committed.
 #[doc(hidden)]
 #[derive(Debug)]
-pub struct Committed<A> {
-    pub(crate) answer: A,
-    /// What the record keeps of it, or would.
-    pub(crate) outcome: Bytes,
+pub struct Committed {
+    /// What the record keeps, or would.
+    pub outcome: Bytes,
     /// Until when the record is kept, if one was written.
-    pub(crate) expires_at: Option<SystemTime>,
+    pub expires_at: Option<SystemTime>,
 }
 
 /// Why a transaction was not committed, as far as is known.
@@ -70,11 +72,7 @@ pub enum CommitFailure {
     Unknown(Box<dyn Error + Send + Sync>),
 }
 
-#[cfg_attr(
-    not(any(feature = "postgres", feature = "sqlite")),
-    expect(dead_code, reason = "no store here shares its transactions")
-)]
+/// Keeps [`Transaction`] to the stores of this library.
 pub(super) mod sealed {
-    /// Keeps [`Transaction`](super::Transaction) to the stores of this library.
     pub trait Sealed {}
 }

@@ -4,6 +4,7 @@ mod duplicates;
 #[cfg(feature = "axum")]
 mod layer;
 mod life;
+mod lost;
 mod outcomes;
 mod settings;
 mod watched;

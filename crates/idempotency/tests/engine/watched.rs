@@ -5,8 +5,8 @@ use std::{sync::Arc, time::SystemTime};
 use async_trait::async_trait;
 use bytes::Bytes;
 use idempotency::{
-    Claim, Clock, Fenced, Fingerprint, Hold, MemoryStore, Record, RecordId, Resolution, Store,
-    StoreError, Subscription, Token,
+    Claim, Clock, Fenced, Fingerprint, Hold, MemoryStore, OnLost, Record, RecordId, Resolution,
+    Store, StoreError, Subscription, Token,
 };
 use tokio::sync::watch;
 
@@ -48,8 +48,13 @@ pub(crate) async fn reaches(count: &watch::Sender<usize>, many: usize) {
 
 #[async_trait]
 impl Store for WatchedStore {
-    async fn claim(&self, hold: &Hold, fingerprint: &Fingerprint) -> Result<Claim, StoreError> {
-        let claim = self.inner.claim(hold, fingerprint).await;
+    async fn claim(
+        &self,
+        hold: &Hold,
+        fingerprint: &Fingerprint,
+        on_lost: OnLost,
+    ) -> Result<Claim, StoreError> {
+        let claim = self.inner.claim(hold, fingerprint, on_lost).await;
         let mut number = 0;
         self.calls.claims.send_modify(|claims| {
             *claims += 1;
@@ -66,6 +71,10 @@ impl Store for WatchedStore {
         let renewed = self.inner.renew(hold).await;
         self.calls.renewals.send_modify(|renewals| *renewals += 1);
         renewed
+    }
+
+    async fn checkpoint(&self, hold: &Hold, progress: Bytes) -> Result<Fenced<()>, StoreError> {
+        self.inner.checkpoint(hold, progress).await
     }
 
     async fn complete(

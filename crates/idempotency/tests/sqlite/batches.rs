@@ -258,7 +258,7 @@ async fn a_full_disk_is_an_error_that_says_so() {
     });
     limit.await.expect("a limit");
     let owner = hold(1);
-    store.claim(&owner, &asked()).await.expect("a claim");
+    claim(&store, &owner, &asked()).await.expect("a claim");
     let full = store.complete(&owner, vec![7; 1 << 20].into()).await;
     let full = full.expect_err("there is no room");
     assert_eq!(full.kind(), StoreErrorKind::Unavailable);
@@ -297,7 +297,7 @@ async fn a_dead_writer_is_an_error_and_not_a_wait() {
     for answer in [deadly.await, queued.await, database.write(|_| Ok(())).await] {
         assert!(matches!(answer, Err(SqliteError::Stopped)), "{answer:?}");
     }
-    let refused = store.claim(&hold(1), &asked()).await;
+    let refused = claim(&store, &hold(1), &asked()).await;
     let refused = refused.expect_err("nobody writes");
     assert_eq!(refused.kind(), StoreErrorKind::Unavailable);
 }

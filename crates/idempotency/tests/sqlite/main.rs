@@ -12,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use idempotency::{
-    Claim, Clock, Fenced, Fingerprint, Hold, Phase, RecordId, Resolution, SqliteDatabase,
+    Claim, Clock, Fenced, Fingerprint, Hold, OnLost, Phase, RecordId, Resolution, SqliteDatabase,
     SqliteError, SqliteStore, Store, StoreError, StoreErrorKind, Token,
 };
 use rusqlite::Connection;
@@ -54,6 +54,19 @@ fn hold(key: u8) -> Hold {
 
 fn asked() -> Fingerprint {
     Fingerprint::of([b"book".as_slice()])
+}
+
+/// A claim that takes over what has lapsed.
+async fn claim(store: &SqliteStore, hold: &Hold, asked: &Fingerprint) -> Result<Claim, StoreError> {
+    store.claim(hold, asked, OnLost::TakeOver).await
+}
+
+/// A claim that is won as this attempt, where no run before has left anything.
+fn won(attempt: u32) -> Claim {
+    Claim::Won {
+        attempt,
+        progress: Bytes::new(),
+    }
 }
 
 /// A database with a table of the application's own.

@@ -16,7 +16,7 @@ async fn what_is_completed_survives_a_restart_byte_for_byte() {
     let outcome: Bytes = (0..=255).collect::<Vec<u8>>().into();
     let store = open();
     let owner = hold(1);
-    store.claim(&owner, &asked()).await.expect("a claim");
+    claim(&store, &owner, &asked()).await.expect("a claim");
     let completed = store.complete(&owner, outcome.clone()).await;
     let Ok(Fenced::Done(expires_at)) = completed else {
         panic!("the owner completes, and not {completed:?}");
@@ -25,7 +25,7 @@ async fn what_is_completed_survives_a_restart_byte_for_byte() {
 
     let store = open();
     assert_eq!(
-        store.claim(&hold(1), &asked()).await.expect("a replay"),
+        claim(&store, &hold(1), &asked()).await.expect("a replay"),
         Claim::Completed {
             fingerprint: asked(),
             outcome,
@@ -47,16 +47,28 @@ async fn a_hold_survives_a_restart_until_its_lease_ends() {
             .with_clock(clock.clone())
     };
     let dead = hold(1);
-    open().claim(&dead, &asked()).await.expect("a claim");
+    {
+        let store = open();
+        claim(&store, &dead, &asked()).await.expect("a claim");
+        let kept = store.checkpoint(&dead, Bytes::from_static(b"charged"));
+        assert_eq!(kept.await.ok(), Some(Fenced::Done(())));
+    }
 
     let store = open();
     clock.advance(LEASE - Duration::from_millis(1));
     let fingerprint = asked();
-    let claim = store.claim(&hold(1), &asked()).await;
-    assert_eq!(claim.ok(), Some(Claim::InFlight { fingerprint }));
+    let early = claim(&store, &hold(1), &asked()).await;
+    assert_eq!(early.ok(), Some(Claim::InFlight { fingerprint }));
     clock.advance(Duration::from_millis(1));
-    let claim = store.claim(&hold(1), &asked()).await;
-    assert_eq!(claim.ok(), Some(Claim::Won { attempt: 2 }));
+    let taken = claim(&store, &hold(1), &asked()).await;
+    let progress = Bytes::from_static(b"charged");
+    assert_eq!(
+        taken.ok(),
+        Some(Claim::Won {
+            attempt: 2,
+            progress
+        })
+    );
     let stale = store.complete(&dead, Bytes::new()).await;
     assert_eq!(stale.ok(), Some(Fenced::Lost));
 }

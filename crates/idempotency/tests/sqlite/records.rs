@@ -9,8 +9,12 @@ async fn verdicts(store: &SqliteStore, hold: &Hold) -> Vec<(&'static str, Option
     }
     let resolution = Resolution::Release;
     vec![
-        ("claim", kind(store.claim(&super::hold(1), &asked()).await)),
+        ("claim", kind(claim(store, &super::hold(1), &asked()).await)),
         ("renew", kind(store.renew(hold).await)),
+        (
+            "checkpoint",
+            kind(store.checkpoint(hold, Bytes::new()).await),
+        ),
         ("complete", kind(store.complete(hold, Bytes::new()).await)),
         ("release", kind(store.release(hold).await)),
         ("inspect", kind(store.inspect(&hold.id).await)),
@@ -38,7 +42,7 @@ async fn a_damaged_record_is_an_error_for_everybody_and_never_absent() {
         let folder = Folder::new();
         let store = SqliteStore::open(folder.file()).expect("a store");
         let owner = hold(1);
-        store.claim(&owner, &asked()).await.expect("a claim");
+        claim(&store, &owner, &asked()).await.expect("a claim");
         let statement = format!("update idempotency_records set {damage}");
         let damaged = store
             .database()
@@ -75,7 +79,7 @@ async fn a_sweep_removes_every_expired_row_and_says_how_many() {
     };
     for number in 0..=255 {
         let owner = hold(number);
-        store.claim(&owner, &asked()).await.expect("a claim");
+        claim(&store, &owner, &asked()).await.expect("a claim");
         if number % 2 == 0 {
             let done = store.complete(&owner, Bytes::from_static(b"booked")).await;
             assert!(matches!(done, Ok(Fenced::Done(_))), "{done:?}");
@@ -89,7 +93,7 @@ async fn a_sweep_removes_every_expired_row_and_says_how_many() {
     clock.advance(LEASE);
     // More than are removed in one go.
     let late = hold(0);
-    store.claim(&late, &asked()).await.expect("a claim");
+    claim(&store, &late, &asked()).await.expect("a claim");
     assert_eq!(store.purge_expired(1000).await.ok(), Some(128));
     assert_eq!(rows().await.ok(), Some(1));
     let left = store.inspect(&late.id).await.expect("an inspection");
@@ -101,17 +105,17 @@ async fn a_replay_does_not_wait_for_a_write() {
     let folder = Folder::new();
     let store = SqliteStore::open(folder.file()).expect("a store");
     let (running, ended) = (hold(1), hold(2));
-    store.claim(&running, &asked()).await.expect("a claim");
-    store.claim(&ended, &asked()).await.expect("a claim");
+    claim(&store, &running, &asked()).await.expect("a claim");
+    claim(&store, &ended, &asked()).await.expect("a claim");
     let outcome = Bytes::from_static(b"booked");
     store.complete(&ended, outcome).await.expect("a completion");
     let go_on = hold_up(store.database()).await;
-    let duplicate = store.claim(&hold(1), &asked()).await;
+    let duplicate = claim(&store, &hold(1), &asked()).await;
     assert!(
         matches!(duplicate, Ok(Claim::InFlight { .. })),
         "{duplicate:?}"
     );
-    let replay = store.claim(&hold(2), &asked()).await;
+    let replay = claim(&store, &hold(2), &asked()).await;
     assert!(matches!(replay, Ok(Claim::Completed { .. })), "{replay:?}");
     drop(go_on);
 }
@@ -124,8 +128,8 @@ async fn a_claim_looks_again_when_its_turn_to_write_has_come() {
     let go_on = hold_up(store.database()).await;
     let holds = [hold(1), hold(1)];
     let asked = asked();
-    let mut first = pin!(store.claim(&holds[0], &asked));
-    let mut second = pin!(store.claim(&holds[1], &asked));
+    let mut first = pin!(claim(&store, &holds[0], &asked));
+    let mut second = pin!(claim(&store, &holds[1], &asked));
     begin(first.as_mut()).await;
     begin(second.as_mut()).await;
     // By now at least one of them has looked and found nothing, and waits for its turn; mostly both have.
@@ -139,7 +143,7 @@ async fn a_claim_looks_again_when_its_turn_to_write_has_come() {
         second.await.expect("a claim"),
     ];
     let fingerprint = asked;
-    assert!(claims.contains(&Claim::Won { attempt: 1 }), "{claims:?}");
+    assert!(claims.contains(&won(1)), "{claims:?}");
     assert!(
         claims.contains(&Claim::InFlight { fingerprint }),
         "{claims:?}"
@@ -151,7 +155,7 @@ async fn an_end_that_nobody_waits_for_any_more_still_wakes() {
     let folder = Folder::new();
     let store = SqliteStore::open(folder.file()).expect("a store");
     let owner = hold(1);
-    store.claim(&owner, &asked()).await.expect("a claim");
+    claim(&store, &owner, &asked()).await.expect("a claim");
     let mut subscription = store.subscribe(&owner.id);
     let go_on = hold_up(store.database()).await;
     begin(pin!(store.complete(&owner, Bytes::new())).as_mut()).await;
@@ -179,12 +183,12 @@ async fn the_promised_expiry_is_the_reported_one_to_the_nanosecond() {
             ttl: Duration::from_nanos(3_600_000_000_001),
             ..hold(key)
         };
-        store.claim(&owner, &asked()).await.expect("a claim");
+        claim(&store, &owner, &asked()).await.expect("a claim");
         let completed = store.complete(&owner, Bytes::new()).await;
         let Ok(Fenced::Done(promised)) = completed else {
             panic!("the owner completes, and not {completed:?}");
         };
-        let replay = store.claim(&hold(key), &asked()).await;
+        let replay = claim(&store, &hold(key), &asked()).await;
         let Ok(Claim::Completed { expires_at, .. }) = replay else {
             panic!("the record is completed, and not {replay:?}");
         };

@@ -5,7 +5,7 @@ use syn::Ident;
 use super::OPTIONS;
 
 /// Other words for the options, as other libraries use them.
-const SYNONYMS: [(&str, &[&str]); 8] = [
+const SYNONYMS: [(&str, &[&str]); 9] = [
     (
         "ttl_seconds",
         &[
@@ -33,6 +33,10 @@ const SYNONYMS: [(&str, &[&str]); 8] = [
     (
         "on_duplicate",
         &["wait", "conflict", "on_conflict", "duplicates"],
+    ),
+    (
+        "on_lost",
+        &["refuse", "lost", "take_over", "on_crash", "on_unknown"],
     ),
     ("keep", &["store", "cache", "all", "keep_all"]),
     ("scope", &["tenant", "principal", "user", "per"]),

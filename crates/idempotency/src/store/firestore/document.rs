@@ -28,6 +28,9 @@ pub(super) const COLLECTION: &str = "idempotency_records";
 /// The time from which on a document may be deleted, by the sweep or by a TTL policy.
 pub(super) const EXPIRES_AT: &str = "expires_at";
 
+/// What the run has left: so far while it is in flight, in the end once it is completed.
+const OUTCOME: &str = "outcome";
+
 /// Raised by each change of the fields. A document of another version is not read.
 const VERSION: i64 = 1;
 
@@ -52,16 +55,21 @@ pub(super) enum Base {
     UpdatedAt(Timestamp),
 }
 
-/// A step of a record. Its times count from when the server makes it.
+/// A step of a record. Its times, if it has any, count from when the server makes it.
 #[derive(Clone)]
 pub(super) enum Change {
     Claim {
         hold: Hold,
         fingerprint: Fingerprint,
         attempt: u32,
+        progress: Bytes,
     },
     Renew {
         hold: Hold,
+    },
+    Checkpoint {
+        token: Token,
+        progress: Bytes,
     },
     Complete {
         token: Token,
@@ -92,10 +100,18 @@ impl Found {
         let (phase, expires_at) = match field(fields, "phase")? {
             ValueType::StringValue(phase) if phase == IN_FLIGHT => {
                 let lease_until = after(stepped_at, duration(fields, "lease_ms")?);
-                (Phase::InFlight { lease_until }, after(lease_until, ttl))
+                let progress = match fields.contains_key(OUTCOME) {
+                    true => bytes(fields, OUTCOME)?.into(),
+                    false => Bytes::new(),
+                };
+                let phase = Phase::InFlight {
+                    lease_until,
+                    progress,
+                };
+                (phase, after(lease_until, ttl))
             }
             ValueType::StringValue(phase) if phase == COMPLETED => {
-                let outcome = bytes(fields, "outcome")?.into();
+                let outcome = bytes(fields, OUTCOME)?.into();
                 (Phase::Completed { outcome }, after(stepped_at, ttl))
             }
             _ => return Err(damaged("phase")),
@@ -138,30 +154,42 @@ impl Change {
         };
         // A claim writes the whole document, the others only what they change.
         let whole = matches!(self, Self::Claim { .. });
+        // From where the lease counts, which a checkpoint does not move.
+        let is_timed = !matches!(self, Self::Checkpoint { .. });
         let fields = match self {
             Self::Remove => None,
             Self::Claim {
                 hold,
                 fingerprint,
                 attempt,
-            } => Some(HashMap::from([
-                named("version", ValueType::IntegerValue(VERSION)),
-                named("phase", ValueType::StringValue(IN_FLIGHT.into())),
-                named(
-                    "fingerprint",
-                    ValueType::BytesValue(fingerprint.as_bytes().into()),
-                ),
-                named("token", ValueType::BytesValue(hold.token.as_bytes().into())),
-                named("attempt", ValueType::IntegerValue(attempt.into())),
-                named("lease_ms", milliseconds(hold.lease)),
-                named("ttl_ms", milliseconds(hold.ttl)),
-                deletable(now, hold.lease.saturating_add(hold.ttl)),
-            ])),
+                progress,
+            } => {
+                let left = (!progress.is_empty())
+                    .then(|| named(OUTCOME, ValueType::BytesValue(progress.into())));
+                let fields = [
+                    named("version", ValueType::IntegerValue(VERSION)),
+                    named("phase", ValueType::StringValue(IN_FLIGHT.into())),
+                    named(
+                        "fingerprint",
+                        ValueType::BytesValue(fingerprint.as_bytes().into()),
+                    ),
+                    named("token", ValueType::BytesValue(hold.token.as_bytes().into())),
+                    named("attempt", ValueType::IntegerValue(attempt.into())),
+                    named("lease_ms", milliseconds(hold.lease)),
+                    named("ttl_ms", milliseconds(hold.ttl)),
+                    deletable(now, hold.lease.saturating_add(hold.ttl)),
+                ];
+                Some(fields.into_iter().chain(left).collect::<HashMap<_, _>>())
+            }
             Self::Renew { hold } => Some(HashMap::from([
                 named("lease_ms", milliseconds(hold.lease)),
                 named("ttl_ms", milliseconds(hold.ttl)),
                 deletable(now, hold.lease.saturating_add(hold.ttl)),
             ])),
+            Self::Checkpoint { progress, .. } => Some(HashMap::from([named(
+                OUTCOME,
+                ValueType::BytesValue(progress.into()),
+            )])),
             Self::Complete {
                 token,
                 outcome,
@@ -169,7 +197,7 @@ impl Change {
             } => Some(HashMap::from([
                 named("phase", ValueType::StringValue(COMPLETED.into())),
                 named("token", ValueType::BytesValue(token.as_bytes().into())),
-                named("outcome", ValueType::BytesValue(outcome.into())),
+                named(OUTCOME, ValueType::BytesValue(outcome.into())),
                 named("ttl_ms", milliseconds(ttl)),
                 deletable(now, ttl),
             ])),
@@ -189,18 +217,23 @@ impl Change {
             update_mask: (!whole).then(|| DocumentMask {
                 field_paths: fields.keys().cloned().collect(),
             }),
-            update_transforms: vec![FieldTransform {
-                field_path: "stepped_at".into(),
-                transform_type: Some(TransformType::SetToServerValue(
-                    ServerValue::RequestTime.into(),
-                )),
-            }],
+            update_transforms: is_timed.then(stepped_now).into_iter().collect(),
             operation: Some(Operation::Update(Document {
                 name,
                 fields,
                 ..Default::default()
             })),
         }
+    }
+}
+
+/// The server's own time as that of its last step.
+fn stepped_now() -> FieldTransform {
+    FieldTransform {
+        field_path: "stepped_at".into(),
+        transform_type: Some(TransformType::SetToServerValue(
+            ServerValue::RequestTime.into(),
+        )),
     }
 }
 

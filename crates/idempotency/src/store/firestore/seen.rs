@@ -54,12 +54,29 @@ impl Seen {
         }
         generations.new.insert(*id, sight);
     }
+
+    /// Takes note of a change that has left this owner's hold as it was.
+    pub(super) fn touch(&self, id: &RecordId, owner: &Token, update_time: Timestamp) {
+        // Of another owner's hold this would be the time at which it was not.
+        if let Some(Sight::InFlight {
+            token, lease_until, ..
+        }) = self.get(id)
+            && token == *owner
+        {
+            let sight = Sight::InFlight {
+                token,
+                lease_until,
+                update_time,
+            };
+            self.put(id, Some(sight));
+        }
+    }
 }
 
 impl From<&Found> for Sight {
     fn from(found: &Found) -> Self {
         match found.record.phase {
-            Phase::InFlight { lease_until } => Self::InFlight {
+            Phase::InFlight { lease_until, .. } => Self::InFlight {
                 token: found.record.token,
                 lease_until,
                 update_time: found.update_time,

@@ -109,23 +109,29 @@ impl FirestoreStore {
         base: Base,
         change: Change,
     ) -> Result<SystemTime, Failure> {
-        let held = match &change {
-            Change::Claim { hold, .. } | Change::Renew { hold } => Some(hold.clone()),
-            Change::Complete { .. } | Change::Remove => None,
-        };
-        let removes = matches!(change, Change::Remove);
-        let write = change.write(self.name(id), base, self.client.clock.now());
+        let write = change
+            .clone()
+            .write(self.name(id), base, self.client.clock.now());
         let result = self.client.write(write).await?;
-        if removes {
+        if matches!(change, Change::Remove) {
             self.seen.put(id, None);
             return Ok(self.client.clock.now());
         }
+        let without_time = || Failure::Unknown(Status::unknown("a change without a time"));
+        let update_time = result.update_time.ok_or_else(without_time)?;
+        let held = match change {
+            Change::Claim { hold, .. } | Change::Renew { hold } => Some(hold),
+            Change::Checkpoint { token, .. } => {
+                self.seen.touch(id, &token, update_time);
+                return Ok(self.client.clock.now());
+            }
+            Change::Complete { .. } | Change::Remove => None,
+        };
         let stepped_at = result.transform_results.into_iter().next();
-        let (Some(ValueType::TimestampValue(stepped_at)), Some(update_time)) = (
-            stepped_at.and_then(|value| value.value_type),
-            result.update_time,
-        ) else {
-            return Err(Failure::Unknown(Status::unknown("a change without a time")));
+        let Some(ValueType::TimestampValue(stepped_at)) =
+            stepped_at.and_then(|value| value.value_type)
+        else {
+            return Err(without_time());
         };
         let stepped_at = SystemTime::try_from(stepped_at)
             .map_err(|error| Failure::Unknown(Status::unknown(error.to_string())))?;

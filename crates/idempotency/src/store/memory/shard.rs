@@ -8,6 +8,8 @@ use std::{
     time::SystemTime,
 };
 
+use bytes::Bytes;
+
 use crate::{Fingerprint, Phase, Record, RecordId, Token};
 
 /// One part of the keys. Its lock is never held over an await, and for a few entries at a time.
@@ -100,10 +102,11 @@ impl Shard {
 }
 
 impl Entry {
-    pub(super) fn outcome_length(&self) -> usize {
+    /// What its run has left: so far, or in the end.
+    pub(super) fn left(&self) -> &Bytes {
         match &self.phase {
-            Phase::InFlight { .. } => 0,
-            Phase::Completed { outcome } => outcome.len(),
+            Phase::InFlight { progress, .. } => progress,
+            Phase::Completed { outcome } => outcome,
         }
     }
 

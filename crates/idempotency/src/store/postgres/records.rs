@@ -5,13 +5,14 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use sqlx::{
     Decode, Error, Postgres, Row, Type,
     error::BoxDynError,
     postgres::{PgRow, PgTypeInfo, PgValueRef, types::Oid},
 };
 
-use crate::{Claim, Fingerprint, Hold, Phase, Record, RecordId, Token};
+use crate::{Claim, Fingerprint, Hold, OnLost, Phase, Record, RecordId, Token};
 
 /// Takes a key that nobody has used, or shows its record; a row either way. Only where another claim takes the key
 /// between the two is there none: then the record is there for the next look.
@@ -41,8 +42,8 @@ pub(super) const CLAIM: &str = "
     from (select * from found union all select * from taken) as record, clock
 ";
 
-/// Takes a key whose record has expired, or whose hold has lapsed and was for the same request. Those who wait for
-/// it still do.
+/// Takes a key whose record has expired, or whose hold has lapsed and was for the same request, which leaves what the
+/// run had done so far. Those who wait for it still do.
 pub(super) const TAKE_OVER: &str = "
     update idempotency_records as record
     set fingerprint = $2,
@@ -51,11 +52,11 @@ pub(super) const TAKE_OVER: &str = "
         expires_at = now + ($4 + $5) * interval '1 microsecond',
         phase = 1,
         lease_until = now + $4 * interval '1 microsecond',
-        outcome = null
+        outcome = case when expires_at <= now then null else outcome end
     from (select clock_timestamp() as now) as clock
     where id = $1
-        and (expires_at <= now or phase = 1 and lease_until <= now and fingerprint = $2)
-    returning attempt
+        and (expires_at <= now or $6 and phase = 1 and lease_until <= now and fingerprint = $2)
+    returning attempt, outcome
 ";
 
 /// Asks for a notification of the hold's end; no row if it has ended already.
@@ -70,6 +71,14 @@ pub(super) const RENEW: &str = "
     update idempotency_records as record
     set expires_at = now + ($3 + $4) * interval '1 microsecond',
         lease_until = now + $3 * interval '1 microsecond'
+    from (select clock_timestamp() as now) as clock
+    where id = $1 and token = $2 and phase = 1 and expires_at > now
+    returning 1
+";
+
+pub(super) const CHECKPOINT: &str = "
+    update idempotency_records as record
+    set outcome = $3
     from (select clock_timestamp() as now) as clock
     where id = $1 and token = $2 and phase = 1 and expires_at > now
     returning 1
@@ -191,7 +200,7 @@ impl Found {
         matches!(self.record.phase, Phase::InFlight { .. }).then_some(&self.record.token)
     }
 
-    pub(super) fn judge(self, hold: &Hold, fingerprint: &Fingerprint) -> Next {
+    pub(super) fn judge(self, hold: &Hold, fingerprint: &Fingerprint, on_lost: OnLost) -> Next {
         let record = self.record;
         if self.expired {
             return Next::TakeOver;
@@ -203,11 +212,19 @@ impl Found {
                 expires_at: record.expires_at,
             }),
             // Taken by this very statement, or by one whose reply was lost.
-            Phase::InFlight { .. } if record.token == hold.token => Next::Answer(Claim::Won {
-                attempt: record.attempt,
-            }),
+            Phase::InFlight { progress, .. } if record.token == hold.token => {
+                Next::Answer(Claim::Won {
+                    attempt: record.attempt,
+                    progress,
+                })
+            }
             Phase::InFlight { .. } if self.lapsed && record.fingerprint == *fingerprint => {
-                Next::TakeOver
+                match on_lost {
+                    OnLost::TakeOver => Next::TakeOver,
+                    OnLost::Refuse => Next::Answer(Claim::Unknown {
+                        fingerprint: record.fingerprint,
+                    }),
+                }
             }
             Phase::InFlight { .. } => Next::Wait(
                 record.token,
@@ -229,6 +246,7 @@ pub(super) fn record(row: &PgRow) -> Result<Record, Error> {
         phase: match row.try_get::<i16, _>(5)? {
             1 => Phase::InFlight {
                 lease_until: time(row, 6)?,
+                progress: progress(row, 7)?,
             },
             2 => Phase::Completed {
                 outcome: row.try_get::<Vec<u8>, _>(7)?.into(),
@@ -238,8 +256,21 @@ pub(super) fn record(row: &PgRow) -> Result<Record, Error> {
     })
 }
 
-pub(super) fn attempt(row: &PgRow, column: usize) -> Result<u32, Error> {
+/// What a take-over has won.
+pub(super) fn won(row: &PgRow) -> Result<Claim, Error> {
+    Ok(Claim::Won {
+        attempt: attempt(row, 0)?,
+        progress: progress(row, 1)?,
+    })
+}
+
+fn attempt(row: &PgRow, column: usize) -> Result<u32, Error> {
     u32::try_from(row.try_get::<i32, _>(column)?).map_err(|error| Error::Decode(error.into()))
+}
+
+fn progress(row: &PgRow, column: usize) -> Result<Bytes, Error> {
+    let left: Option<Vec<u8>> = row.try_get(column)?;
+    Ok(left.unwrap_or_default().into())
 }
 
 pub(super) fn time(row: &PgRow, column: usize) -> Result<SystemTime, Error> {

@@ -14,7 +14,7 @@ create table if not exists idempotency_records (
     phase smallint not null,
     -- while it is in flight
     lease_until timestamptz,
-    -- once it is completed
+    -- what the run has left: so far while it is in flight, in the end once it is completed
     outcome bytea,
     -- whether somebody wants to be notified of its end
     awaited boolean not null default false

@@ -3,6 +3,7 @@
 use std::any::Any;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use sqlx::{Postgres, postgres::PgRow, query};
 
 use super::{
@@ -13,7 +14,7 @@ use super::{
 };
 use crate::store::{
     Fenced, Store,
-    transaction::{Answering, CommitFailure, Committed, Entry, Transaction, sealed::Sealed},
+    transaction::{CommitFailure, Committed, Ending, Entry, Transaction, sealed::Sealed},
 };
 
 impl Sealed for sqlx::Transaction<'_, Postgres> {}
@@ -27,43 +28,58 @@ impl Transaction for sqlx::Transaction<'_, Postgres> {
         store.is::<PostgresStore>()
     }
 
-    async fn commit<A: Send + 'static>(
-        mut self,
+    fn commit<'a>(
+        self,
         entry: Option<Entry>,
-        ending: impl FnOnce(()) -> Answering<A> + Send + 'static,
-    ) -> Result<Fenced<Committed<A>>, CommitFailure> {
-        let (answer, outcome) = ending(()).await.map_err(CommitFailure::Undone)?;
-        let Some(entry) = entry else {
-            sqlx::Transaction::commit(self).await.map_err(uncommitted)?;
-            return Ok(Fenced::Done(Committed {
-                answer,
-                outcome,
-                expires_at: None,
-            }));
-        };
-        let store: &dyn Any = entry.store.as_ref();
-        let Some(store) = store.downcast_ref::<PostgresStore>() else {
-            return Err(CommitFailure::Undone(
-                "the store is not of PostgreSQL".into(),
-            ));
-        };
-        let rows = leave(&mut self, store, &entry, &outcome).await;
-        let expires_at = match rows.map_err(undone)?.first() {
-            Some(row) => records::time(row, 0).map_err(undone)?,
-            None => {
-                // The answer that counts is committed, so whether this arrives matters to nobody.
-                drop(self.rollback().await);
-                return Ok(Fenced::Lost);
+        ending: Ending<()>,
+    ) -> BoxFuture<'a, Result<Fenced<Committed>, CommitFailure>>
+    where
+        Self: 'a,
+    {
+        Box::pin(async move {
+            let outcome = ending(()).await.map_err(CommitFailure::Undone)?;
+            match entry {
+                Some(entry) => commit(self, &entry, outcome).await,
+                None => {
+                    sqlx::Transaction::commit(self).await.map_err(uncommitted)?;
+                    Ok(Fenced::Done(Committed {
+                        outcome,
+                        expires_at: None,
+                    }))
+                }
             }
-        };
-        sqlx::Transaction::commit(self).await.map_err(uncommitted)?;
-        store.0.wakeups.wake(&entry.hold.id);
-        Ok(Fenced::Done(Committed {
-            answer,
-            outcome,
-            expires_at: Some(expires_at),
-        }))
+        })
     }
+}
+
+async fn commit(
+    mut transaction: sqlx::Transaction<'_, Postgres>,
+    entry: &Entry,
+    outcome: Bytes,
+) -> Result<Fenced<Committed>, CommitFailure> {
+    let store: &dyn Any = entry.store.as_ref();
+    let Some(store) = store.downcast_ref::<PostgresStore>() else {
+        return Err(CommitFailure::Undone(
+            "the store is not of PostgreSQL".into(),
+        ));
+    };
+    let rows = leave(&mut transaction, store, entry, &outcome).await;
+    let expires_at = match rows.map_err(undone)?.first() {
+        Some(row) => records::time(row, 0).map_err(undone)?,
+        None => {
+            // The answer that counts is committed, so whether this arrives matters to nobody.
+            drop(transaction.rollback().await);
+            return Ok(Fenced::Lost);
+        }
+    };
+    sqlx::Transaction::commit(transaction)
+        .await
+        .map_err(uncommitted)?;
+    store.0.wakeups.wake(&entry.hold.id);
+    Ok(Fenced::Done(Committed {
+        outcome,
+        expires_at: Some(expires_at),
+    }))
 }
 
 /// Writes the record; no row if somebody else's stands.

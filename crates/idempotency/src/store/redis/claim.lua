@@ -1,21 +1,25 @@
-local token, fingerprint, lease, ttl = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local token, fingerprint, lease, ttl, on_lost = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 
-local attempt = 1
+local attempt, progress = 1, ''
 if record then
     if record.phase == COMPLETED then
         return {'found', bytes}
     end
     if record.token == token then
-        return {'won', record.attempt}
+        return {'won', record.attempt, left()}
     end
     if record.lease_until > now or record.fingerprint ~= fingerprint then
         return {'found', bytes}
     end
+    if on_lost == 'refuse' then
+        return {'unknown'}
+    end
     attempt = math.min(record.attempt + 1, MOST_ATTEMPTS)
+    progress = left()
 end
 
 local lease_until = later(now, lease)
 local expires_at = later(lease_until, ttl)
-local value = write(IN_FLIGHT, attempt, expires_at, lease_until, token, fingerprint, '')
+local value = write(IN_FLIGHT, attempt, expires_at, lease_until, token, fingerprint, progress)
 redis.call('SET', KEYS[1], value, 'PXAT', removal(expires_at))
-return {'won', attempt}
+return {'won', attempt, progress}

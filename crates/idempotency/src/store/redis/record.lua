@@ -2,9 +2,10 @@
 --
 -- The record is one string, so that a step reads and writes it in one command:
 --
---   version 1 | phase 1 | attempt 4 | expires_at 8 | lease_until 8 | token 16 | fingerprint 33 | outcome
+--   version 1 | phase 1 | attempt 4 | expires_at 8 | lease_until 8 | token 16 | fingerprint 33 | what the run has left
 --
--- in bytes, the greatest first. Times are microseconds since 1970 by this server's clock, never past LATEST,
+-- in bytes, the greatest first. What it has left is its progress so far while it is in flight, and its outcome once it
+-- is completed. Times are microseconds since 1970 by this server's clock, never past LATEST,
 -- up to which a number of this language is exact. What another version wrote is no record that can be read,
 -- and not "no record".
 local VERSION = 1
@@ -25,8 +26,8 @@ if bytes then
         return {'unreadable'}
     end
     local _, phase, attempt, expires_at, lease_until, token, fingerprint = struct.unpack(HEAD, bytes)
-    local is_hold = phase == IN_FLIGHT and #bytes == HEAD_LENGTH
-    if not is_hold and phase ~= COMPLETED or expires_at > LATEST or lease_until > LATEST then
+    local is_phase = phase == IN_FLIGHT or phase == COMPLETED
+    if not is_phase or expires_at > LATEST or lease_until > LATEST then
         return {'unreadable'}
     end
     -- A record past its time is absent, whether or not the server has removed it by now.
@@ -42,12 +43,17 @@ if bytes then
     end
 end
 
+-- What the run of the record has left. Only who has a use for it pays for the copy.
+local function left()
+    return string.sub(bytes, HEAD_LENGTH + 1)
+end
+
 local function later(start, microseconds)
     return math.min(start + tonumber(microseconds), LATEST)
 end
 
-local function write(phase, attempt, expires_at, lease_until, token, fingerprint, outcome)
-    return struct.pack(HEAD, VERSION, phase, attempt, expires_at, lease_until, token, fingerprint) .. outcome
+local function write(phase, attempt, expires_at, lease_until, token, fingerprint, left)
+    return struct.pack(HEAD, VERSION, phase, attempt, expires_at, lease_until, token, fingerprint) .. left
 end
 
 -- The server counts in milliseconds; rounded up, it removes nothing that is not past its time.

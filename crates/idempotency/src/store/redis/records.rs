@@ -13,7 +13,7 @@ use super::{
     script::{self, Script},
     server::Server,
 };
-use crate::{Claim, Fenced, Fingerprint, Hold, Phase, Record, RecordId, StoreError, Token};
+use crate::{Claim, Fenced, Fingerprint, Hold, OnLost, Phase, Record, RecordId, StoreError, Token};
 
 /// The records with one prefix on one server.
 #[derive(Clone)]
@@ -41,16 +41,26 @@ impl Records {
         &self,
         hold: &Hold,
         fingerprint: &Fingerprint,
+        on_lost: OnLost,
     ) -> Result<Claim, StoreError> {
+        let on_lost = match on_lost {
+            OnLost::TakeOver => "take over",
+            OnLost::Refuse => "refuse",
+        };
         let claimed = self.run(&script::CLAIM, &hold.id, |command| {
             command
                 .arg(hold.token.as_bytes())
                 .arg(fingerprint.as_bytes())
                 .arg(micros::span(hold.lease))
-                .arg(micros::span(hold.ttl));
+                .arg(micros::span(hold.ttl))
+                .arg(on_lost);
         });
         match claimed.await?.reply {
-            Reply::Won { attempt } => Ok(Claim::Won { attempt }),
+            Reply::Won { attempt, progress } => Ok(Claim::Won { attempt, progress }),
+            // It says so of an equal fingerprint only.
+            Reply::Unknown => Ok(Claim::Unknown {
+                fingerprint: *fingerprint,
+            }),
             Reply::Found(record) => Ok(match record.phase {
                 Phase::InFlight { .. } => Claim::InFlight {
                     fingerprint: record.fingerprint,
@@ -72,11 +82,18 @@ impl Records {
                 .arg(micros::span(hold.lease))
                 .arg(micros::span(hold.ttl));
         });
-        match renewed.await?.reply {
-            Reply::Done => Ok(Fenced::Done(())),
-            Reply::Lost => Ok(Fenced::Lost),
-            _ => Err(unexpected()),
-        }
+        renewed.await?.reply.fenced()
+    }
+
+    pub(super) async fn checkpoint(
+        &self,
+        hold: &Hold,
+        progress: &Bytes,
+    ) -> Result<Fenced<()>, StoreError> {
+        let kept = self.run(&script::CHECKPOINT, &hold.id, |command| {
+            command.arg(hold.token.as_bytes()).arg(progress.as_ref());
+        });
+        kept.await?.reply.fenced()
     }
 
     /// Ends the owner's hold with an outcome.
@@ -167,6 +184,17 @@ impl Records {
             reply: Reply::read(id, answer.value)?,
             repeated: answer.repeated,
         })
+    }
+}
+
+impl Reply {
+    /// What a step was told that can be taken again and again.
+    fn fenced(self) -> Result<Fenced<()>, StoreError> {
+        match self {
+            Self::Done => Ok(Fenced::Done(())),
+            Self::Lost => Ok(Fenced::Lost),
+            _ => Err(unexpected()),
+        }
     }
 }
 

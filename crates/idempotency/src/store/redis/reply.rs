@@ -11,7 +11,9 @@ use crate::{Fingerprint, Phase, Record, RecordId, StoreError, Token};
 /// A script's answer.
 pub(super) enum Reply {
     /// The key is the caller's.
-    Won { attempt: u32 },
+    Won { attempt: u32, progress: Bytes },
+    /// A hold has lapsed that the caller would not take over.
+    Unknown,
     /// There is a record, and it stays as it is.
     Found(Record),
     /// There is none.
@@ -43,9 +45,13 @@ impl Reply {
         let word = parts.next()?;
         let rest = (parts.next(), parts.next());
         match (text(&word)?, rest) {
-            (b"won", (Some(Value::Int(attempt)), None)) => Some(Self::Won {
-                attempt: u32::try_from(attempt).ok()?,
-            }),
+            (b"won", (Some(Value::Int(attempt)), Some(Value::BulkString(progress)))) => {
+                Some(Self::Won {
+                    attempt: u32::try_from(attempt).ok()?,
+                    progress: progress.into(),
+                })
+            }
+            (b"unknown", (None, None)) => Some(Self::Unknown),
             (b"found", (Some(Value::BulkString(bytes)), None)) => {
                 record(id, bytes.into()).map(Self::Found)
             }
@@ -87,7 +93,10 @@ fn record(id: &RecordId, mut bytes: Bytes) -> Option<Record> {
         attempt,
         expires_at,
         phase: match phase {
-            IN_FLIGHT if bytes.is_empty() => Phase::InFlight { lease_until },
+            IN_FLIGHT => Phase::InFlight {
+                lease_until,
+                progress: bytes,
+            },
             COMPLETED => Phase::Completed { outcome: bytes },
             _ => return None,
         },

@@ -18,6 +18,7 @@ macro_rules! script {
 
 pub(super) static CLAIM: LazyLock<Script> = script!("claim.lua");
 pub(super) static RENEW: LazyLock<Script> = script!("renew.lua");
+pub(super) static CHECKPOINT: LazyLock<Script> = script!("checkpoint.lua");
 pub(super) static COMPLETE: LazyLock<Script> = script!("complete.lua");
 pub(super) static RELEASE: LazyLock<Script> = script!("release.lua");
 pub(super) static FIND: LazyLock<Script> = script!("find.lua");

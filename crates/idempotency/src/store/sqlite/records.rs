@@ -11,7 +11,7 @@ use rusqlite::{
 };
 
 use super::millis::Millis;
-use crate::{Claim, Fenced, Fingerprint, Hold, Phase, Record, RecordId, Resolution, Token};
+use crate::{Claim, Fenced, Fingerprint, Hold, OnLost, Phase, Record, RecordId, Resolution, Token};
 
 const FIND: &str = "
     select id, fingerprint, token, attempt, expires_at, phase, lease_until, outcome
@@ -22,7 +22,7 @@ const FIND: &str = "
 const TAKE: &str = "
     insert into idempotency_records
         (id, fingerprint, token, attempt, expires_at, phase, lease_until, outcome)
-    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, null)
+    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
     on conflict (id) do update set
         fingerprint = excluded.fingerprint,
         token = excluded.token,
@@ -44,6 +44,8 @@ const RENEW: &str = "
     set expires_at = ?2, lease_until = ?3
     where id = ?1
 ";
+
+const CHECKPOINT: &str = "update idempotency_records set outcome = ?2 where id = ?1";
 
 const KEEP: &str = "
     update idempotency_records
@@ -72,8 +74,8 @@ const PURGE: &str = "
 pub(super) enum Found {
     /// Nothing: this is the answer.
     Settled(Claim),
-    /// Take the key, as this attempt.
-    Free { attempt: u32 },
+    /// Take the key, as this attempt, with what the one before has left.
+    Free { attempt: u32, progress: Bytes },
 }
 
 /// What the column `phase` says; another number comes from another version of this library.
@@ -94,10 +96,14 @@ pub(super) fn judge(
     found: Option<Record>,
     hold: &Hold,
     fingerprint: &Fingerprint,
+    on_lost: OnLost,
     now: SystemTime,
 ) -> Found {
     let Some(record) = found.filter(|record| record.expires_at > now) else {
-        return Found::Free { attempt: 1 };
+        return Found::Free {
+            attempt: 1,
+            progress: Bytes::new(),
+        };
     };
     match record.phase {
         Phase::Completed { outcome } => Found::Settled(Claim::Completed {
@@ -105,16 +111,24 @@ pub(super) fn judge(
             outcome,
             expires_at: record.expires_at,
         }),
-        Phase::InFlight { .. } if record.token == hold.token => Found::Settled(Claim::Won {
-            attempt: record.attempt,
-        }),
-        Phase::InFlight { lease_until }
-            if lease_until <= now && record.fingerprint == *fingerprint =>
-        {
-            Found::Free {
-                attempt: record.attempt.saturating_add(1),
-            }
+        Phase::InFlight { progress, .. } if record.token == hold.token => {
+            Found::Settled(Claim::Won {
+                attempt: record.attempt,
+                progress,
+            })
         }
+        Phase::InFlight {
+            lease_until,
+            progress,
+        } if lease_until <= now && record.fingerprint == *fingerprint => match on_lost {
+            OnLost::TakeOver => Found::Free {
+                attempt: record.attempt.saturating_add(1),
+                progress,
+            },
+            OnLost::Refuse => Found::Settled(Claim::Unknown {
+                fingerprint: record.fingerprint,
+            }),
+        },
         Phase::InFlight { .. } => Found::Settled(Claim::InFlight {
             fingerprint: record.fingerprint,
         }),
@@ -125,11 +139,13 @@ pub(super) fn claim(
     connection: &Connection,
     hold: &Hold,
     fingerprint: &Fingerprint,
+    on_lost: OnLost,
     now: SystemTime,
 ) -> Result<Claim, Error> {
-    let attempt = match judge(find(connection, &hold.id)?, hold, fingerprint, now) {
+    let found = find(connection, &hold.id)?;
+    let (attempt, progress) = match judge(found, hold, fingerprint, on_lost, now) {
         Found::Settled(claim) => return Ok(claim),
-        Found::Free { attempt } => attempt,
+        Found::Free { attempt, progress } => (attempt, progress),
     };
     connection.prepare_cached(TAKE)?.execute(params![
         hold.id.as_bytes(),
@@ -139,8 +155,9 @@ pub(super) fn claim(
         forgotten_at(hold, now),
         PhaseTag::InFlight,
         Millis::after(now, hold.lease),
+        (!progress.is_empty()).then_some(progress.as_ref()),
     ])?;
-    Ok(Claim::Won { attempt })
+    Ok(Claim::Won { attempt, progress })
 }
 
 pub(super) fn renew(
@@ -156,6 +173,21 @@ pub(super) fn renew(
         forgotten_at(hold, now),
         Millis::after(now, hold.lease),
     ])?;
+    Ok(Fenced::Done(()))
+}
+
+pub(super) fn checkpoint(
+    connection: &Connection,
+    hold: &Hold,
+    progress: &Bytes,
+    now: SystemTime,
+) -> Result<Fenced<()>, Error> {
+    if !owns(connection, &hold.id, &hold.token, now)? {
+        return Ok(Fenced::Lost);
+    }
+    connection
+        .prepare_cached(CHECKPOINT)?
+        .execute(params![hold.id.as_bytes(), progress.as_ref()])?;
     Ok(Fenced::Done(()))
 }
 
@@ -317,6 +349,7 @@ fn record(row: &Row<'_>) -> Result<Record, Error> {
         phase: match row.get(5)? {
             PhaseTag::InFlight => Phase::InFlight {
                 lease_until: row.get::<_, Millis>(6)?.time(),
+                progress: row.get::<_, Option<Vec<u8>>>(7)?.unwrap_or_default().into(),
             },
             PhaseTag::Completed => Phase::Completed {
                 outcome: row.get::<_, Vec<u8>>(7)?.into(),

@@ -16,7 +16,8 @@ const FIND_VERSION: &str = "select version from idempotency_schema";
 
 const SET_VERSION: &str = "insert into idempotency_schema (version) values (?1)";
 
-// `lease_until` while it is in flight and `outcome` when it is completed; times in milliseconds since 1970.
+// `lease_until` only while it is in flight; `outcome` is what the run has left, until then so far and afterwards in the
+// end; times in milliseconds since 1970.
 const CREATE_RECORDS: &str = "
     create table idempotency_records (
         id blob not null primary key,

@@ -3,13 +3,13 @@
 use std::{any::Any, fmt, time::SystemTime};
 
 use bytes::Bytes;
-use futures_util::FutureExt;
+use futures_util::{FutureExt, future::BoxFuture};
 use rusqlite::{Connection, Error};
 
 use super::{SqliteDatabase, SqliteError, SqliteStore, records};
 use crate::store::{
     Fenced, Store,
-    transaction::{Answering, CommitFailure, Committed, Entry, Transaction, sealed::Sealed},
+    transaction::{CommitFailure, Committed, Ending, Entry, Transaction, sealed::Sealed},
 };
 
 /// Writes that are committed together with a key's record, from [`SqliteDatabase::transaction`].
@@ -68,56 +68,73 @@ where
             .is_some_and(|store| store.database.is(&self.database))
     }
 
-    async fn commit<A: Send + 'static>(
+    fn commit<'a>(
         self,
         entry: Option<Entry>,
-        ending: impl FnOnce(T) -> Answering<A> + Send + 'static,
-    ) -> Result<Fenced<Committed<A>>, CommitFailure> {
+        ending: Ending<T>,
+    ) -> BoxFuture<'a, Result<Fenced<Committed>, CommitFailure>>
+    where
+        Self: 'a,
+    {
         let Self { database, work } = self;
-        let Some(entry) = entry else {
-            let done = database.write(move |connection| end(ending, work(connection)?));
-            let (answer, outcome) = done.await.map_err(failure)?;
-            return Ok(Fenced::Done(Committed {
-                answer,
-                outcome,
-                expires_at: None,
-            }));
-        };
-        let store: &dyn Any = entry.store.as_ref();
-        let Some(store) = store.downcast_ref::<SqliteStore>() else {
-            return Err(CommitFailure::Undone("the store is not of SQLite".into()));
-        };
-        let (clock, wakeups, id) = (store.clock.clone(), store.wakeups.clone(), entry.hold.id);
-        let done = database.write_and_then(
-            move |connection| {
-                let now = clock.now();
-                // Asked first, because nothing comes between: there is one thread that writes.
-                if !may_complete(connection, &entry, now)? {
-                    return Ok(Fenced::Lost);
-                }
-                let (answer, outcome) = end(ending, work(connection)?)?;
-                let expires_at = records::leave(
-                    connection,
-                    &entry.hold,
-                    &entry.fingerprint,
-                    &outcome,
-                    entry.is_held,
-                    now,
-                )?;
-                Ok(Fenced::Done(Committed {
-                    answer,
-                    outcome,
-                    expires_at: Some(expires_at),
-                }))
-            },
-            move |fenced| {
-                if matches!(fenced, Fenced::Done(_)) {
-                    wakeups.wake(&id);
-                }
-            },
-        );
-        done.await.map_err(failure)
+        Box::pin(async move {
+            match entry {
+                Some(entry) => commit(&database, work, entry, ending).await,
+                None => commit_alone(&database, work, ending).await,
+            }
+        })
     }
+}
+
+async fn commit_alone<T: 'static>(
+    database: &SqliteDatabase,
+    work: impl FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
+    ending: Ending<T>,
+) -> Result<Fenced<Committed>, CommitFailure> {
+    let done = database.write(move |connection| end(ending, work(connection)?));
+    Ok(Fenced::Done(Committed {
+        outcome: done.await.map_err(failure)?,
+        expires_at: None,
+    }))
+}
+
+async fn commit<T: 'static>(
+    database: &SqliteDatabase,
+    work: impl FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
+    entry: Entry,
+    ending: Ending<T>,
+) -> Result<Fenced<Committed>, CommitFailure> {
+    let store: &dyn Any = entry.store.as_ref();
+    let Some(store) = store.downcast_ref::<SqliteStore>() else {
+        return Err(CommitFailure::Undone("the store is not of SQLite".into()));
+    };
+    let (clock, wakeups, id) = (store.clock.clone(), store.wakeups.clone(), entry.hold.id);
+    let commit = move |connection: &Connection| {
+        let now = clock.now();
+        // Asked first, because nothing comes between: there is one thread that writes.
+        if !may_complete(connection, &entry, now)? {
+            return Ok(Fenced::Lost);
+        }
+        let outcome = end(ending, work(connection)?)?;
+        let expires_at = records::leave(
+            connection,
+            &entry.hold,
+            &entry.fingerprint,
+            &outcome,
+            entry.is_held,
+            now,
+        )?;
+        Ok(Fenced::Done(Committed {
+            outcome,
+            expires_at: Some(expires_at),
+        }))
+    };
+    let wake = move |fenced: &Fenced<Committed>| {
+        if matches!(fenced, Fenced::Done(_)) {
+            wakeups.wake(&id);
+        }
+    };
+    database.write_and_then(commit, wake).await.map_err(failure)
 }
 
 fn may_complete(connection: &Connection, entry: &Entry, now: SystemTime) -> Result<bool, Error> {
@@ -131,7 +148,7 @@ fn may_complete(connection: &Connection, entry: &Entry, now: SystemTime) -> Resu
 }
 
 /// The thread that writes cannot wait for anything, and everybody else would wait with it.
-fn end<T, A>(ending: impl FnOnce(T) -> Answering<A>, value: T) -> Result<(A, Bytes), Error> {
+fn end<T>(ending: Ending<T>, value: T) -> Result<Bytes, Error> {
     ending(value)
         .now_or_never()
         .unwrap_or_else(|| Err("the body of the answer is not there as a whole".into()))

@@ -1,28 +1,7 @@
-//! The stores keep the contract: every function of `conformance`, on each of them.
+//! Who gets a key, who keeps it, and what is handed on.
 
-use std::{sync::Arc, time::Duration};
-
-use idempotency::{Clock, MemoryStore, SqliteStore, Store, conformance};
-use tempfile::TempDir;
-
-/// A store of its own, the clock that it goes by, and what has to stay until it is gone.
-struct Opened {
-    store: Arc<dyn Store>,
-    clock: Clock,
-    _folder: Option<TempDir>,
-}
-
-impl Opened {
-    fn advance(&self) -> impl Fn(Duration) + Send + Sync {
-        let clock = self.clock.clone();
-        move |time| clock.advance(time)
-    }
-}
-
-macro_rules! the_store_keeps_the_contract {
+macro_rules! holds {
     () => {
-        use super::*;
-
         // behaviour 4, 76
         // race 1
         #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -166,150 +145,104 @@ macro_rules! the_store_keeps_the_contract {
             conformance::fencing::a_release_frees_the_key(&open().store).await;
         }
 
-        // race 2
+        // behaviour 129
+        // race 6
         #[tokio::test]
-        async fn renewing_moves_the_lease() {
+        async fn a_take_over_gets_what_was_left() {
             let opened = open();
-            conformance::time::renewing_moves_the_lease(&opened.store, &opened.advance()).await;
-        }
-
-        // behaviour 109, 112
-        #[tokio::test]
-        async fn the_ttl_counts_from_completion() {
-            let opened = open();
-            conformance::time::the_ttl_counts_from_completion(&opened.store, &opened.advance())
+            conformance::progress::a_take_over_gets_what_was_left(&opened.store, &opened.advance())
                 .await;
         }
 
-        // behaviour 109, 113
-        // race 20
-        #[tokio::test]
-        async fn a_replay_does_not_extend_the_ttl() {
+        // behaviour 129
+        // race 6
+        #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+        async fn what_was_kept_is_handed_over() {
             let opened = open();
-            conformance::time::a_replay_does_not_extend_the_ttl(&opened.store, &opened.advance())
+            conformance::progress::what_was_kept_is_handed_over(&opened.store, &opened.advance())
                 .await;
-        }
-
-        // behaviour 110
-        // race 20
-        #[tokio::test]
-        async fn an_expired_record_is_absent_before_it_is_swept() {
-            let opened = open();
-            conformance::time::an_expired_record_is_absent_before_it_is_swept(
-                &opened.store,
-                &opened.advance(),
-            )
-            .await;
-        }
-
-        // behaviour 113
-        #[tokio::test]
-        async fn an_abandoned_hold_is_forgotten_a_ttl_after_its_lease() {
-            let opened = open();
-            conformance::time::an_abandoned_hold_is_forgotten_a_ttl_after_its_lease(
-                &opened.store,
-                &opened.advance(),
-            )
-            .await;
         }
 
         // race 34, 35
         #[tokio::test]
-        async fn outcomes_come_back_byte_for_byte() {
-            conformance::operators::outcomes_come_back_byte_for_byte(&open().store).await;
+        async fn progress_comes_back_byte_for_byte() {
+            conformance::progress::progress_comes_back_byte_for_byte(&open().store).await;
+        }
+
+        // race 5
+        #[tokio::test]
+        async fn a_repeated_checkpoint_changes_nothing() {
+            conformance::progress::a_repeated_checkpoint_changes_nothing(&open().store).await;
+        }
+
+        #[tokio::test]
+        async fn a_renewal_keeps_the_progress() {
+            let opened = open();
+            conformance::progress::a_renewal_keeps_the_progress(&opened.store, &opened.advance())
+                .await;
+        }
+
+        #[tokio::test]
+        async fn the_end_of_a_hold_forgets_its_progress() {
+            conformance::progress::the_end_of_a_hold_forgets_its_progress(&open().store).await;
+        }
+
+        // behaviour 110
+        #[tokio::test]
+        async fn an_expired_record_leaves_no_progress() {
+            let opened = open();
+            conformance::progress::an_expired_record_leaves_no_progress(
+                &opened.store,
+                &opened.advance(),
+            )
+            .await;
         }
 
         // behaviour 97
         #[tokio::test]
-        async fn an_outcome_above_the_limit_is_refused() {
-            conformance::operators::an_outcome_above_the_limit_is_refused(&open().store).await;
+        async fn progress_above_the_limit_is_refused() {
+            conformance::progress::progress_above_the_limit_is_refused(&open().store).await;
         }
 
+        // behaviour 128
+        // race 56
         #[tokio::test]
-        async fn inspection_shows_the_whole_record() {
-            conformance::operators::inspection_shows_the_whole_record(&open().store).await;
-        }
-
-        #[tokio::test]
-        async fn a_list_pages_in_the_order_of_ids() {
-            conformance::operators::a_list_pages_in_the_order_of_ids(&open().store).await;
-        }
-
-        #[tokio::test]
-        async fn a_resolution_ends_the_hold_that_was_seen() {
-            conformance::operators::a_resolution_ends_the_hold_that_was_seen(&open().store).await;
-        }
-
-        #[tokio::test]
-        async fn a_resolution_shuts_the_old_owner_out() {
+        async fn a_refused_claim_changes_nothing() {
             let opened = open();
-            conformance::operators::a_resolution_shuts_the_old_owner_out(
-                &opened.store,
-                &opened.advance(),
-            )
-            .await;
+            conformance::lost::a_refused_claim_changes_nothing(&opened.store, &opened.advance())
+                .await;
         }
 
-        // behaviour 117
-        // race 17
-        #[tokio::test]
-        async fn a_sweep_takes_expired_records_only() {
-            let opened = open();
-            conformance::operators::a_sweep_takes_expired_records_only(
-                &opened.store,
-                &opened.advance(),
-            )
-            .await;
-        }
-
-        // behaviour 110, 117
-        // race 17, 19
+        // behaviour 128
+        // race 1, 56
         #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-        async fn a_sweep_takes_no_fresh_claim_away() {
+        async fn of_many_refused_claims_none_wins() {
             let opened = open();
-            conformance::operators::a_sweep_takes_no_fresh_claim_away(
+            conformance::lost::of_many_refused_claims_none_wins(&opened.store, &opened.advance())
+                .await;
+        }
+
+        // behaviour 128
+        // race 56
+        #[tokio::test]
+        async fn an_operator_ends_what_is_unknown() {
+            let opened = open();
+            conformance::lost::an_operator_ends_what_is_unknown(&opened.store, &opened.advance())
+                .await;
+        }
+
+        // behaviour 110, 128
+        // race 56
+        #[tokio::test]
+        async fn what_is_unknown_is_forgotten_in_the_end() {
+            let opened = open();
+            conformance::lost::what_is_unknown_is_forgotten_in_the_end(
                 &opened.store,
                 &opened.advance(),
             )
             .await;
-        }
-
-        #[tokio::test]
-        async fn a_waiter_hears_of_the_end() {
-            conformance::waiting::a_waiter_hears_of_the_end(&open().store).await;
-        }
-
-        #[tokio::test]
-        async fn an_end_in_this_process_wakes_at_once() {
-            conformance::waiting::an_end_in_this_process_wakes_at_once(&open().store).await;
         }
     };
 }
 
-mod memory {
-    the_store_keeps_the_contract!();
-
-    fn open() -> Opened {
-        let clock = Clock::manual();
-        Opened {
-            store: Arc::new(MemoryStore::new().with_clock(clock.clone())),
-            clock,
-            _folder: None,
-        }
-    }
-}
-
-mod sqlite {
-    the_store_keeps_the_contract!();
-
-    fn open() -> Opened {
-        let folder = tempfile::tempdir().expect("a folder");
-        let store = SqliteStore::open(folder.path().join("keys.db")).expect("a store");
-        let clock = Clock::manual();
-        Opened {
-            store: Arc::new(store.with_clock(clock.clone())),
-            clock,
-            _folder: Some(folder),
-        }
-    }
-}
+pub(crate) use holds;

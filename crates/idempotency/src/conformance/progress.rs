@@ -1,0 +1,213 @@
+//! What a run leaves on its way, and who gets it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::Barrier;
+
+use super::{
+    Advance, LEASE, MARGIN, TTL, claim, hold_on, inspect, operators::noise, request, taken,
+    time::lease_of, won,
+};
+use crate::{Claim, Fenced, Hold, Phase, Store, StoreErrorKind};
+
+/// Whoever takes a hold over gets what its owner has left last, hears it again when it claims again, and hands it on
+/// where it leaves nothing else. The owner that was left behind can keep nothing more.
+pub async fn a_take_over_gets_what_was_left(store: &Arc<dyn Store>, advance: &Advance<'_>) {
+    let asked = request("book");
+    let first = taken(store, &asked).await;
+    keep(store, &first, b"charged").await;
+    keep(store, &first, b"charged, sent").await;
+    let mut owner = first.clone();
+    for attempt in [2, 3] {
+        advance(LEASE);
+        owner = hold_on(first.id);
+        for _ in 0..2 {
+            let won = claim(store, &owner, &asked).await;
+            assert_eq!(won, won_with(attempt, b"charged, sent"));
+        }
+        assert_eq!(progress(store, &owner).await, "charged, sent");
+    }
+    let stale = store.checkpoint(&first, Bytes::from_static(b"stale")).await;
+    assert_eq!(stale.ok(), Some(Fenced::Lost));
+    assert_eq!(progress(store, &owner).await, "charged, sent");
+    keep(store, &owner, b"charged, sent, booked").await;
+    assert_eq!(progress(store, &owner).await, "charged, sent, booked");
+}
+
+/// When an owner keeps its progress while another one takes over, the other one gets it, or the owner knows that it has
+/// lost the key.
+pub async fn what_was_kept_is_handed_over(store: &Arc<dyn Store>, advance: &Advance<'_>) {
+    let asked = request("book");
+    let mut owners = Vec::new();
+    for _ in 0..20 {
+        owners.push(taken(store, &asked).await);
+    }
+    advance(LEASE);
+    for owner in owners {
+        let start = Arc::new(Barrier::new(2));
+        let keeping = tokio::spawn({
+            let (store, start) = (Arc::clone(store), Arc::clone(&start));
+            let owner = owner.clone();
+            async move {
+                start.wait().await;
+                let charged = Bytes::from_static(b"charged");
+                store.checkpoint(&owner, charged).await
+            }
+        });
+        let claiming = tokio::spawn({
+            let store = Arc::clone(store);
+            async move {
+                start.wait().await;
+                claim(&store, &hold_on(owner.id), &asked).await
+            }
+        });
+        let kept = keeping.await.expect("the owner").expect("a checkpoint");
+        let claimed = claiming.await.expect("the successor");
+        match kept {
+            Fenced::Done(()) => assert_eq!(claimed, won_with(2, b"charged")),
+            Fenced::Lost => assert_eq!(claimed, won(2)),
+        }
+    }
+}
+
+/// Progress is opaque: text, every byte there is, a megabyte of noise, or what the store's limit leaves of it, and
+/// nothing again, come back as they were.
+pub async fn progress_comes_back_byte_for_byte(store: &Arc<dyn Store>) {
+    let asked = request("book");
+    let owner = taken(store, &asked).await;
+    let every_byte: Vec<u8> = (0..=255).collect();
+    for left in [
+        Bytes::from_static(b"{\"b\":1,  \"a\":2.0}\r\n"),
+        every_byte.into(),
+        noise(store.outcome_limit().min(1 << 20)),
+        Bytes::new(),
+    ] {
+        let length = left.len();
+        keep(store, &owner, &left).await;
+        assert!(
+            progress(store, &owner).await == left,
+            "{length} bytes, inspected"
+        );
+        let listed = store.list(None, 2).await.expect("a list");
+        assert!(
+            listed == [inspect(store, &owner.id).await.expect("a record")],
+            "{length} bytes, listed"
+        );
+        let again = claim(store, &owner, &asked).await;
+        let Claim::Won { progress, .. } = again else {
+            panic!("the owner claims again");
+        };
+        assert!(progress == left, "{length} bytes, claimed");
+    }
+}
+
+/// A checkpoint that is sent again, because its reply was lost, is kept again; and of the record, its lease included,
+/// nothing but the progress changes.
+pub async fn a_repeated_checkpoint_changes_nothing(store: &Arc<dyn Store>) {
+    let asked = request("book");
+    let owner = taken(store, &asked).await;
+    let mut expected = inspect(store, &owner.id).await.expect("the record");
+    let Phase::InFlight { progress, .. } = &mut expected.phase else {
+        panic!("it is in flight, and not {:?}", expected.phase);
+    };
+    *progress = Bytes::from_static(b"charged");
+    for _ in 0..2 {
+        keep(store, &owner, b"charged").await;
+        assert_eq!(inspect(store, &owner.id).await.as_ref(), Some(&expected));
+    }
+    // And the hold can still be renewed and ended.
+    assert_eq!(store.renew(&owner).await.ok(), Some(Fenced::Done(())));
+    let done = store.complete(&owner, Bytes::from_static(b"booked")).await;
+    assert!(matches!(done, Ok(Fenced::Done(_))), "{done:?}");
+}
+
+/// A renewal keeps what was left, and what is left after it does not undo it.
+pub async fn a_renewal_keeps_the_progress(store: &Arc<dyn Store>, advance: &Advance<'_>) {
+    let asked = request("book");
+    let owner = taken(store, &asked).await;
+    keep(store, &owner, b"charged").await;
+    advance(LEASE - MARGIN);
+    assert_eq!(store.renew(&owner).await.ok(), Some(Fenced::Done(())));
+    assert_eq!(progress(store, &owner).await, "charged");
+    let lapses = lease_of(store, &owner).await;
+    keep(store, &owner, b"charged, sent").await;
+    assert_eq!(lease_of(store, &owner).await, lapses);
+    advance(LEASE - MARGIN);
+    assert_eq!(
+        claim(store, &hold_on(owner.id), &asked).await,
+        Claim::InFlight { fingerprint: asked }
+    );
+    advance(MARGIN);
+    assert_eq!(
+        claim(store, &hold_on(owner.id), &asked).await,
+        won_with(2, b"charged, sent")
+    );
+}
+
+/// A completion puts the outcome in the place of the progress, and a release leaves nothing.
+pub async fn the_end_of_a_hold_forgets_its_progress(store: &Arc<dyn Store>) {
+    let asked = request("book");
+    for outcome in [Bytes::new(), Bytes::from_static(b"booked")] {
+        let owner = taken(store, &asked).await;
+        keep(store, &owner, b"charged").await;
+        let done = store.complete(&owner, outcome.clone()).await;
+        assert!(matches!(done, Ok(Fenced::Done(_))), "{done:?}");
+        let phase = inspect(store, &owner.id).await.map(|record| record.phase);
+        assert_eq!(phase, Some(Phase::Completed { outcome }));
+    }
+    let owner = taken(store, &asked).await;
+    keep(store, &owner, b"charged").await;
+    assert_eq!(store.release(&owner).await.ok(), Some(Fenced::Done(())));
+    assert_eq!(claim(store, &hold_on(owner.id), &asked).await, won(1));
+}
+
+/// A key whose abandoned record is past its time starts with nothing.
+pub async fn an_expired_record_leaves_no_progress(store: &Arc<dyn Store>, advance: &Advance<'_>) {
+    let asked = request("book");
+    let dead = taken(store, &asked).await;
+    keep(store, &dead, b"charged").await;
+    advance(LEASE);
+    advance(TTL);
+    let kept = store.checkpoint(&dead, Bytes::from_static(b"late")).await;
+    assert_eq!(kept.ok(), Some(Fenced::Lost));
+    let owner = hold_on(dead.id);
+    assert_eq!(claim(store, &owner, &asked).await, won(1));
+    assert_eq!(progress(store, &owner).await, "");
+}
+
+/// Progress above the store's limit is refused, and the hold is as it was. A limit above 16 MiB is not tried.
+pub async fn progress_above_the_limit_is_refused(store: &Arc<dyn Store>) {
+    let limit = store.outcome_limit();
+    if limit > 1 << 24 {
+        return;
+    }
+    let owner = taken(store, &request("book")).await;
+    keep(store, &owner, b"charged").await;
+    let before = inspect(store, &owner.id).await;
+    let refused = store.checkpoint(&owner, noise(limit + 1)).await;
+    let kind = refused.map_err(|error| error.kind());
+    assert_eq!(kind, Err(StoreErrorKind::TooLarge));
+    assert_eq!(inspect(store, &owner.id).await, before);
+    keep(store, &owner, b"charged, sent").await;
+}
+
+/// The owner leaves this on its way.
+async fn keep(store: &Arc<dyn Store>, owner: &Hold, left: &[u8]) {
+    let kept = store.checkpoint(owner, Bytes::copy_from_slice(left)).await;
+    assert_eq!(kept.expect("a checkpoint"), Fenced::Done(()));
+}
+
+async fn progress(store: &Arc<dyn Store>, owner: &Hold) -> Bytes {
+    match inspect(store, &owner.id).await.map(|record| record.phase) {
+        Some(Phase::InFlight { progress, .. }) => progress,
+        other => panic!("the hold is in flight, and not {other:?}"),
+    }
+}
+
+fn won_with(attempt: u32, progress: &'static [u8]) -> Claim {
+    Claim::Won {
+        attempt,
+        progress: Bytes::from_static(progress),
+    }
+}

@@ -1,0 +1,26 @@
+//! How long the engine waits for its store.
+
+use std::{pin::pin, time::Duration};
+
+use futures_util::FutureExt;
+
+use crate::StoreError;
+
+/// How long one call of the store may take. Afterwards it counts as failed, and what it may have done is
+/// undone in the background.
+const STORE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The store's answer, or an error once it has taken too long.
+pub(super) async fn bounded<T>(
+    call: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    let mut call = pin!(call);
+    // A store in memory has answered already, and needs no timer.
+    if let Some(answer) = call.as_mut().now_or_never() {
+        return answer;
+    }
+    // In a box, because every request's future would have to hold the timer otherwise.
+    Box::pin(tokio::time::timeout(STORE_TIMEOUT, call))
+        .await
+        .unwrap_or_else(|_| Err(StoreError::unavailable("no answer within 5 seconds")))
+}

@@ -1,0 +1,72 @@
+//! How an operator ends what its owner will not.
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use super::{Idempotency, bounded, value};
+use crate::{Fenced, Record, Resolution, StoreError};
+
+impl Idempotency {
+    /// Ends the run that this record shows, on an operator's word, unless it has ended or somebody took it over since.
+    ///
+    /// Where [`OnLost::Refuse`](crate::OnLost::Refuse) holds, a key whose owner is lost waits for this:
+    ///
+    /// ```
+    /// use idempotency::{Fenced, Idempotency, IdempotencyKey, Resolution, Scope};
+    ///
+    /// /// The payment provider knows nothing of this transfer, so the client's next retry shall run.
+    /// async fn let_it_run(idempotency: &Idempotency, key: &str) -> Result<(), Box<dyn std::error::Error>> {
+    ///     let id = idempotency.record_id(&Scope::principal("ann"), &IdempotencyKey::new(key)?);
+    ///     let seen = idempotency.store().inspect(&id).await?.ok_or("it is forgotten")?;
+    ///     match idempotency.resolve(&seen, Resolution::Release).await? {
+    ///         Fenced::Done(()) => Ok(()),
+    ///         Fenced::Lost => Err("it has gone on meanwhile: look again".into()),
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// [`Resolution::Complete`] gives the key an answer instead, made by [`outcome_of_value`](Self::outcome_of_value) or
+    /// `outcome_of_response`. Either way the owner can store nothing any more should it come back, but it may still be
+    /// running: look first how long ago its lease has lapsed. [`Store::list`](crate::Store::list) shows all records.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot answer; then look again, because the run may have been ended.
+    pub async fn resolve(
+        &self,
+        seen: &Record,
+        resolution: Resolution,
+    ) -> Result<Fenced<()>, StoreError> {
+        let resolved = bounded(self.0.store.resolve(&seen.id, &seen.token, resolution)).await?;
+        if resolved == Fenced::Done(()) {
+            tracing::info!(
+                idempotency.record = %seen.id,
+                attempt = seen.attempt,
+                "an operator has ended a run",
+            );
+        }
+        Ok(resolved)
+    }
+
+    /// What [`run`](Self::run) would have kept of this value: an outcome to [`resolve`](Self::resolve) with.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use idempotency::{Fenced, Idempotency, Record, Resolution, StoreError};
+    ///
+    /// /// The invoice was sent, as the mail server's log says, so every further call shall get its receipt.
+    /// async fn it_was_sent(idempotency: &Idempotency, seen: &Record) -> Result<Fenced<()>, StoreError> {
+    ///     let outcome = idempotency.outcome_of_value("receipt 1");
+    ///     let ttl = Duration::from_secs(24 * 3600);
+    ///     idempotency.resolve(seen, Resolution::Complete { outcome, ttl }).await
+    /// }
+    /// ```
+    ///
+    /// The value has to be one that the run's type can be read from. Of one that serde cannot write or the store not
+    /// keep, a tombstone is made, and calls get [`Refusal::NotStored`](crate::Refusal::NotStored).
+    #[must_use]
+    pub fn outcome_of_value<T: Serialize + ?Sized>(&self, value: &T) -> Bytes {
+        value::write(value, self.store().outcome_limit())
+    }
+}

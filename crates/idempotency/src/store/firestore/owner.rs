@@ -1,0 +1,120 @@
+//! The steps of a record that only the owner of its hold can take.
+
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+
+use super::{
+    FirestoreStore, MOST_OUTCOME,
+    document::{self, Base, Change, Found},
+    seen::Sight,
+    step::{Look, Next},
+};
+use crate::{Fenced, Hold, RecordId, StoreError, Token, store::check_length};
+
+impl FirestoreStore {
+    /// What the document of this hold must be, if it is remembered and can still be its owner's for certain.
+    fn remembered(&self, id: &RecordId, owner: &Token) -> Option<Base> {
+        match self.seen.get(id)? {
+            Sight::InFlight {
+                token,
+                lease_until,
+                update_time,
+            } if token == *owner && self.client.clock.now() < lease_until => {
+                Some(Base::UpdatedAt(update_time))
+            }
+            _ => None,
+        }
+    }
+
+    /// Wakes those who wait for this record in this process, if its hold has ended.
+    fn wake<T>(&self, id: &RecordId, fenced: &Fenced<T>) {
+        if matches!(fenced, Fenced::Done(_)) {
+            self.wakeups.wake(id);
+        }
+    }
+
+    /// Changes a hold that its owner keeps.
+    pub(super) async fn go_on(
+        &self,
+        hold: &Hold,
+        change: Change,
+    ) -> Result<Fenced<()>, StoreError> {
+        let first = self
+            .remembered(&hold.id, &hold.token)
+            .map(|base| (base, change.clone()));
+        let decide = |look: Look| match look.living() {
+            Some(found) if found.is_held_by(&hold.token) => {
+                Next::Change(Base::UpdatedAt(found.update_time), change.clone())
+            }
+            _ => Next::Answer(Fenced::Lost),
+        };
+        let made = |_: &Change, _| Fenced::Done(());
+        self.step(&hold.id, first, decide, made).await
+    }
+
+    /// Ends a hold with an outcome, under this token from now on.
+    pub(super) async fn keep(
+        &self,
+        id: &RecordId,
+        owner: Token,
+        token: Token,
+        outcome: Bytes,
+        ttl: Duration,
+    ) -> Result<Fenced<SystemTime>, StoreError> {
+        check_length(&outcome, MOST_OUTCOME)?;
+        let change = Change::Complete {
+            token,
+            outcome,
+            ttl,
+        };
+        let first = self
+            .remembered(id, &owner)
+            .map(|base| (base, change.clone()));
+        let decide = |look: Look| match look.living() {
+            Some(found) if found.is_held_by(&owner) => {
+                Next::Change(Base::UpdatedAt(found.update_time), change.clone())
+            }
+            // The same again, whose answer was lost.
+            Some(found) if found.is_completed_by(&token) => {
+                Next::Answer(Fenced::Done(found.record.expires_at))
+            }
+            _ => Next::Answer(Fenced::Lost),
+        };
+        let made = |_: &Change, at| Fenced::Done(document::after(at, ttl));
+        let kept = self.step(id, first, decide, made).await?;
+        self.wake(id, &kept);
+        Ok(kept)
+    }
+
+    /// Ends a hold with nothing.
+    pub(super) async fn free(&self, id: &RecordId, owner: Token) -> Result<Fenced<()>, StoreError> {
+        let first = self
+            .remembered(id, &owner)
+            .map(|base| (base, Change::Remove));
+        let decide = |look: Look| {
+            let tried = look.tried;
+            match look.living() {
+                Some(found) if found.is_held_by(&owner) => {
+                    Next::Change(Base::UpdatedAt(found.update_time), Change::Remove)
+                }
+                // It was there when this call began, and this call asked for its end.
+                None if tried => Next::Answer(Fenced::Done(())),
+                _ => Next::Answer(Fenced::Lost),
+            }
+        };
+        let freed = self
+            .step(id, first, decide, |_, _| Fenced::Done(()))
+            .await?;
+        self.wake(id, &freed);
+        Ok(freed)
+    }
+}
+
+impl Look {
+    /// The record, unless its time is over.
+    pub(super) fn living(self) -> Option<Found> {
+        self.found
+            .filter(|found| found.record.expires_at > self.now)
+    }
+}

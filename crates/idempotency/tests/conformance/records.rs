@@ -1,0 +1,125 @@
+//! How long records live, and what operators and those who wait see of them.
+
+macro_rules! records {
+    () => {
+        // race 2
+        #[tokio::test]
+        async fn renewing_moves_the_lease() {
+            let opened = open();
+            conformance::time::renewing_moves_the_lease(&opened.store, &opened.advance()).await;
+        }
+
+        // behaviour 109, 112
+        #[tokio::test]
+        async fn the_ttl_counts_from_completion() {
+            let opened = open();
+            conformance::time::the_ttl_counts_from_completion(&opened.store, &opened.advance())
+                .await;
+        }
+
+        // behaviour 109, 113
+        // race 20
+        #[tokio::test]
+        async fn a_replay_does_not_extend_the_ttl() {
+            let opened = open();
+            conformance::time::a_replay_does_not_extend_the_ttl(&opened.store, &opened.advance())
+                .await;
+        }
+
+        // behaviour 110
+        // race 20
+        #[tokio::test]
+        async fn an_expired_record_is_absent_before_it_is_swept() {
+            let opened = open();
+            conformance::time::an_expired_record_is_absent_before_it_is_swept(
+                &opened.store,
+                &opened.advance(),
+            )
+            .await;
+        }
+
+        // behaviour 113
+        #[tokio::test]
+        async fn an_abandoned_hold_is_forgotten_a_ttl_after_its_lease() {
+            let opened = open();
+            conformance::time::an_abandoned_hold_is_forgotten_a_ttl_after_its_lease(
+                &opened.store,
+                &opened.advance(),
+            )
+            .await;
+        }
+
+        // race 34, 35
+        #[tokio::test]
+        async fn outcomes_come_back_byte_for_byte() {
+            conformance::operators::outcomes_come_back_byte_for_byte(&open().store).await;
+        }
+
+        // behaviour 97
+        #[tokio::test]
+        async fn an_outcome_above_the_limit_is_refused() {
+            conformance::operators::an_outcome_above_the_limit_is_refused(&open().store).await;
+        }
+
+        #[tokio::test]
+        async fn inspection_shows_the_whole_record() {
+            conformance::operators::inspection_shows_the_whole_record(&open().store).await;
+        }
+
+        #[tokio::test]
+        async fn a_list_pages_in_the_order_of_ids() {
+            conformance::operators::a_list_pages_in_the_order_of_ids(&open().store).await;
+        }
+
+        #[tokio::test]
+        async fn a_resolution_ends_the_hold_that_was_seen() {
+            conformance::operators::a_resolution_ends_the_hold_that_was_seen(&open().store).await;
+        }
+
+        #[tokio::test]
+        async fn a_resolution_shuts_the_old_owner_out() {
+            let opened = open();
+            conformance::operators::a_resolution_shuts_the_old_owner_out(
+                &opened.store,
+                &opened.advance(),
+            )
+            .await;
+        }
+
+        // behaviour 117
+        // race 17
+        #[tokio::test]
+        async fn a_sweep_takes_expired_records_only() {
+            let opened = open();
+            conformance::operators::a_sweep_takes_expired_records_only(
+                &opened.store,
+                &opened.advance(),
+            )
+            .await;
+        }
+
+        // behaviour 110, 117
+        // race 17, 19
+        #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+        async fn a_sweep_takes_no_fresh_claim_away() {
+            let opened = open();
+            conformance::operators::a_sweep_takes_no_fresh_claim_away(
+                &opened.store,
+                &opened.advance(),
+            )
+            .await;
+        }
+
+        #[tokio::test]
+        async fn a_waiter_hears_of_the_end() {
+            conformance::waiting::a_waiter_hears_of_the_end(&open().store).await;
+        }
+
+        #[tokio::test]
+        async fn an_end_in_this_process_wakes_at_once() {
+            conformance::waiting::an_end_in_this_process_wakes_at_once(&open().store).await;
+        }
+    };
+}
+
+pub(crate) use records;

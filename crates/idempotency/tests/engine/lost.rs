@@ -1,0 +1,139 @@
+//! Work whose owner is lost, and what an operator makes of it.
+
+use std::time::Duration;
+
+use idempotency::{
+    Claim, Clock, Fenced, Hold, Idempotency, MemoryStore, OnDuplicate, OnLost, Options, Record,
+    Refusal, Resolution, Run, RunError, Scope, Token,
+};
+
+use crate::{
+    Answer, charge_with, key, refund,
+    watched::{WatchedStore, reaches},
+};
+
+const REFUSING: Options = Options::new().on_lost(OnLost::Refuse);
+
+// behaviour 128
+// race 12, 56
+#[tokio::test]
+async fn work_whose_owner_is_lost_is_not_done_again() {
+    let (idempotency, clock) = engine();
+    lose(&idempotency, &clock).await;
+    for _ in 0..2 {
+        assert_unknown(&charge_with(&idempotency, &REFUSING, async { Ok(2) }).await);
+        let other = refund(&idempotency, 3).await;
+        assert!(matches!(other, Err(RunError::Refused(Refusal::Reused))));
+    }
+    // It is this caller's wish, and no mark on the record.
+    let taken_over = charge_with(&idempotency, &Options::new(), async { Ok(2) }).await;
+    assert_eq!(taken_over.expect("a value"), Run::Executed(2));
+}
+
+// behaviour 74, 128
+// race 56
+#[tokio::test(start_paused = true)]
+async fn who_waits_hears_that_the_owner_was_lost() {
+    let clock = Clock::manual();
+    let (store, calls) = WatchedStore::new(&clock);
+    let idempotency = Idempotency::builder(store).build();
+    let waiting = {
+        let seen = lose(&idempotency, &clock).await;
+        // The owner gives a sign of life once more.
+        let owner = Hold {
+            id: seen.id,
+            token: seen.token,
+            lease: Duration::from_secs(30),
+            ttl: Duration::from_secs(3600),
+        };
+        let renewed = idempotency.store().renew(&owner).await;
+        assert_eq!(renewed.ok(), Some(Fenced::Done(())));
+        let idempotency = idempotency.clone();
+        let options = REFUSING.on_duplicate(OnDuplicate::Wait);
+        tokio::spawn(async move { charge_with(&idempotency, &options, async { Ok(2) }).await })
+    };
+    reaches(&calls.claims, 4).await;
+    clock.advance(Duration::from_secs(30));
+    assert_unknown(&waiting.await.expect("no panic"));
+}
+
+// behaviour 128
+// race 56
+#[tokio::test]
+async fn a_caller_gets_the_value_that_an_operator_has_given() {
+    let (idempotency, clock) = engine();
+    let seen = lose(&idempotency, &clock).await;
+    let given = Resolution::Complete {
+        outcome: idempotency.outcome_of_value(&7),
+        ttl: Duration::from_secs(60),
+    };
+    let stranger = Record {
+        token: Token::random(),
+        ..seen.clone()
+    };
+    for (record, expected) in [
+        (&stranger, Fenced::Lost),
+        (&seen, Fenced::Done(())),
+        (&seen, Fenced::Lost),
+    ] {
+        let resolved = idempotency.resolve(record, given.clone()).await;
+        assert_eq!(resolved.expect("an answer"), expected);
+    }
+    let answer = charge_with(&idempotency, &REFUSING, async { Ok(2) }).await;
+    assert_eq!(answer.expect("a value"), Run::Replayed(7));
+    clock.advance(Duration::from_secs(60));
+    let answer = charge_with(&idempotency, &REFUSING, async { Ok(2) }).await;
+    assert_eq!(answer.expect("a value"), Run::Executed(2));
+}
+
+// behaviour 128
+// race 56
+#[tokio::test]
+async fn work_is_done_once_an_operator_has_freed_its_key() {
+    let (idempotency, clock) = engine();
+    let seen = lose(&idempotency, &clock).await;
+    let freed = idempotency.resolve(&seen, Resolution::Release).await;
+    assert_eq!(freed.expect("an answer"), Fenced::Done(()));
+    let answer = charge_with(&idempotency, &REFUSING, async { Ok(2) }).await;
+    assert_eq!(answer.expect("a value"), Run::Executed(2));
+}
+
+fn engine() -> (Idempotency, Clock) {
+    let clock = Clock::manual();
+    let store = MemoryStore::new().with_clock(clock.clone());
+    (Idempotency::new(store), clock)
+}
+
+/// The record of "charge" under the key "k", as a process leaves it that dies at work and is given up.
+async fn lose(idempotency: &Idempotency, clock: &Clock) -> Record {
+    let store = idempotency.store();
+    let first = charge_with(idempotency, &Options::new(), async { Ok(1) }).await;
+    assert_eq!(first.expect("a value"), Run::Executed(1));
+    let id = idempotency.record_id(&Scope::anonymous(), &key("k"));
+    let completed = store.inspect(&id).await.expect("an answer");
+    let fingerprint = completed.expect("a record").fingerprint;
+    // The same request's record again, but without a run.
+    clock.advance(Duration::from_secs(24 * 3600));
+    let dead = Hold {
+        id,
+        token: Token::random(),
+        lease: Duration::from_secs(30),
+        ttl: Duration::from_secs(3600),
+    };
+    let claimed = store.claim(&dead, &fingerprint, OnLost::Refuse).await;
+    assert!(
+        matches!(claimed, Ok(Claim::Won { attempt: 1, .. })),
+        "{claimed:?}"
+    );
+    clock.advance(dead.lease);
+    let record = store.inspect(&id).await.expect("an answer");
+    record.expect("a record")
+}
+
+#[track_caller]
+fn assert_unknown(answer: &Answer<u32>) {
+    assert!(
+        matches!(answer, Err(RunError::Refused(Refusal::OutcomeUnknown))),
+        "{answer:?}"
+    );
+}

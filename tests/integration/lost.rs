@@ -1,0 +1,243 @@
+//! Runs whose owner is lost, under handlers that must not run again before somebody knows what happened.
+
+use std::time::Duration;
+
+use axum::{
+    Json, Router,
+    extract::State,
+    response::{IntoResponse, Response},
+    routing::post,
+};
+use http::{StatusCode, header};
+use idempotency::{Fenced, IdempotencyKey, Record, Resolution, Scope, idempotent};
+use rstest_reuse::apply;
+use serde_json::{Value, json};
+
+use crate::{
+    answer::Answer,
+    app::Probe,
+    backend::{Backend, each_store, installed},
+    world::{BOOKING, World},
+};
+
+pub(crate) fn routes() -> Router<Probe> {
+    Router::new()
+        .route("/lost", post(transfer))
+        .route("/lost/wait", post(transfer_with_waiters))
+        .route("/lost/stop", post(stop_midway))
+}
+
+#[idempotent(ttl_seconds = 3600, on_lost = "refuse")]
+async fn transfer(State(probe): State<Probe>) -> (StatusCode, Json<Value>) {
+    (StatusCode::CREATED, Json(json!({ "run": probe.count() })))
+}
+
+#[idempotent(ttl_seconds = 3600, on_lost = "refuse", on_duplicate = "wait")]
+async fn transfer_with_waiters(State(probe): State<Probe>) -> (StatusCode, Json<Value>) {
+    (StatusCode::CREATED, Json(json!({ "run": probe.count() })))
+}
+
+#[idempotent(ttl_seconds = 3600, on_lost = "refuse")]
+async fn stop_midway(State(probe): State<Probe>) -> (StatusCode, Json<Value>) {
+    let run = probe.count();
+    probe.stop(run).await;
+    (StatusCode::CREATED, Json(json!({ "run": run })))
+}
+
+// behaviour 128
+// race 12, 56
+#[apply(each_store)]
+#[tokio::test]
+async fn a_run_that_was_lost_is_not_made_again(backend: Backend) {
+    let world = installed!(World::new(backend).await);
+    let request = || world.post("/lost", "k", BOOKING);
+    world.abandon("/lost", "k", BOOKING).await;
+    let rest = world.pass_nearly(30);
+    Answer::to(request()).await.assert_problem(
+        "in-progress",
+        "409 Conflict",
+        "idempotency_in_progress",
+    );
+    world.time.pass(rest);
+    for _ in 0..2 {
+        let refused = Answer::to(request()).await;
+        assert_unknown(&refused);
+        let detail = refused.json()["detail"].to_string();
+        assert!(detail.contains("may or may not"), "{detail}");
+        assert!(detail.contains("operator"), "{detail}");
+        // Another request is another mistake, and not told of this one.
+        let other = Answer::to(world.post("/lost", "k", "{}")).await;
+        other.assert_problem(
+            "key-reused",
+            "422 Unprocessable Entity",
+            "idempotency_key_reused",
+        );
+    }
+    assert_eq!(world.probe.runs(), 0);
+}
+
+// behaviour 74, 128
+// race 56
+#[apply(each_store)]
+#[tokio::test]
+async fn a_duplicate_that_waits_for_a_run_that_was_lost_hears_of_it(backend: Backend) {
+    let world = installed!(World::new(backend).await);
+    world.abandon("/lost/wait", "k", BOOKING).await;
+    let before = world.levers.claim.calls();
+    let waiting = world.send(world.post("/lost/wait", "k", BOOKING));
+    // It has looked a second time when it listens.
+    world.levers.claim.called(before + 2).await;
+    world.pass(30);
+    assert_unknown(&waiting.await.expect("an answer"));
+    assert_eq!(world.probe.runs(), 0);
+}
+
+// behaviour 128, 129
+// race 2, 56
+#[apply(each_store)]
+#[tokio::test]
+async fn an_owner_that_comes_back_leaves_its_answer(backend: Backend) {
+    let world = installed!(World::new(backend).await);
+    let request = || world.post("/lost/stop", "k", BOOKING);
+    let slow = world.send(request());
+    world.probe.started().await;
+    // As if the process had been paused: time passes, and nothing is renewed.
+    world.levers.renew.lose_requests(usize::MAX);
+    world.pass(30);
+    assert_unknown(&Answer::to(request()).await);
+    world.probe.proceed();
+    let slow = slow.await.expect("an answer");
+    slow.assert_fresh("201 Created");
+    Answer::to(request()).await.assert_replay_of(&slow);
+    assert_eq!(world.probe.runs(), 1);
+}
+
+// behaviour 128
+// race 56
+#[apply(each_store)]
+#[tokio::test]
+async fn a_retry_runs_once_an_operator_has_freed_the_key(backend: Backend) {
+    let world = installed!(World::new(backend).await);
+    let request = || world.post("/lost", "k", BOOKING);
+    let seen = lost(&world).await;
+    let freed = world.idempotency.resolve(&seen, Resolution::Release);
+    assert_eq!(freed.await.expect("an answer"), Fenced::Done(()));
+    let first = Answer::to(request()).await;
+    first.assert_fresh("201 Created");
+    assert_eq!(first.json()["run"], 1);
+
+    // What the operator has seen is not there any more, and what is there now is nobody's to end.
+    for resolution in [Resolution::Release, booked(&world).await] {
+        let late = world.idempotency.resolve(&seen, resolution).await;
+        assert_eq!(late.expect("an answer"), Fenced::Lost);
+    }
+    Answer::to(request()).await.assert_replay_of(&first);
+    assert_eq!(world.probe.runs(), 1);
+}
+
+// behaviour 128
+// race 56
+#[apply(each_store)]
+#[tokio::test]
+async fn a_retry_gets_the_answer_that_an_operator_has_given(backend: Backend) {
+    let world = installed!(World::new(backend).await);
+    let seen = lost(&world).await;
+    let given = world
+        .idempotency
+        .resolve(&seen, booked(&world).await)
+        .await
+        .expect("an answer");
+    assert_eq!(given, Fenced::Done(()));
+    for _ in 0..2 {
+        let answer = Answer::to(world.post("/lost", "k", BOOKING)).await;
+        assert!(answer.is_replay(), "{answer:?}");
+        assert_eq!(answer.status(), "201 Created");
+        assert_eq!(answer.header("location"), Some("/bookings/7"));
+        assert_eq!(answer.header("set-cookie"), None, "it is a secret");
+        assert!(answer.header("idempotency-expires").is_some());
+        assert_eq!(answer.text(), "booked by hand");
+    }
+    world.pass(60);
+    Answer::to(world.post("/lost", "k", BOOKING))
+        .await
+        .assert_fresh("201 Created");
+    assert_eq!(world.probe.runs(), 1);
+}
+
+// behaviour 97, 128
+// race 37
+#[apply(each_store)]
+#[tokio::test]
+async fn an_operators_answer_that_is_too_long_leaves_a_tombstone(backend: Backend) {
+    let world = installed!(World::new(backend).await);
+    let seen = lost(&world).await;
+    let location = [(header::LOCATION, "/bookings/7")];
+    let long = (location, "x".repeat(1024 * 1024 + 1)).into_response();
+    let resolution = complete(&world, long).await;
+    let given = world.idempotency.resolve(&seen, resolution).await;
+    assert_eq!(given.expect("an answer"), Fenced::Done(()));
+    let answer = Answer::to(world.post("/lost", "k", BOOKING)).await;
+    answer.assert_problem(
+        "response-not-stored",
+        "409 Conflict",
+        "idempotency_response_not_stored",
+    );
+    assert_eq!(answer.header("location"), Some("/bookings/7"));
+    assert_eq!(world.probe.runs(), 0);
+}
+
+// behaviour 110, 128
+// race 56
+#[apply(each_store)]
+#[tokio::test]
+async fn what_nobody_resolves_is_forgotten_a_ttl_after_its_lease(backend: Backend) {
+    let world = installed!(World::new(backend).await);
+    lost(&world).await;
+    let rest = world.pass_nearly(3600);
+    assert_unknown(&Answer::to(world.post("/lost", "k", BOOKING)).await);
+    world.time.pass(rest);
+    // The key is new, for any request.
+    let answer = Answer::to(world.post("/lost", "k", "{}")).await;
+    answer.assert_fresh("201 Created");
+    assert_eq!(world.probe.runs(), 1);
+}
+
+/// A run of `/lost` that nobody hears of any more, as the operator finds it.
+async fn lost(world: &World) -> Record {
+    world.abandon("/lost", "k", BOOKING).await;
+    world.pass(30);
+    assert_unknown(&Answer::to(world.post("/lost", "k", BOOKING)).await);
+    let key = IdempotencyKey::new("k").expect("a key");
+    let id = world.idempotency.record_id(&Scope::anonymous(), &key);
+    let seen = world.idempotency.store().inspect(&id).await;
+    seen.expect("an answer").expect("the record")
+}
+
+/// An answer for a minute, with a header that must not be written down.
+async fn booked(world: &World) -> Resolution {
+    let headers = [
+        (header::LOCATION, "/bookings/7"),
+        (header::SET_COOKIE, "session=secret"),
+    ];
+    let answer = (StatusCode::CREATED, headers, "booked by hand").into_response();
+    complete(world, answer).await
+}
+
+async fn complete(world: &World, answer: Response) -> Resolution {
+    let outcome = world.idempotency.outcome_of_response(answer).await;
+    Resolution::Complete {
+        outcome: outcome.expect("a whole body"),
+        ttl: Duration::from_secs(60),
+    }
+}
+
+/// That nothing has run, and nothing will by itself: there is no use in coming back.
+#[track_caller]
+fn assert_unknown(answer: &Answer) {
+    answer.assert_problem(
+        "outcome-unknown",
+        "409 Conflict",
+        "idempotency_outcome_unknown",
+    );
+    assert_eq!(answer.header("retry-after"), None);
+}

@@ -1,0 +1,250 @@
+//! Parts of a run whose results are given to the next attempt.
+
+use axum::{
+    Json, Router,
+    extract::State,
+    response::{IntoResponse, Response},
+    routing::post,
+};
+use bytes::Bytes;
+use http::StatusCode;
+use idempotency::{Execution, Fenced, StepError, idempotent};
+use rstest_reuse::apply;
+use serde_json::json;
+
+use crate::{
+    answer::Answer,
+    app::Probe,
+    backend::{Backend, each_store, installed},
+    world::World,
+};
+
+pub(crate) fn routes() -> Router<Probe> {
+    Router::new()
+        .route("/steps", post(charge_and_mail))
+        .route("/steps/refuse", post(charge_and_mail_or_refuse))
+        .route("/steps/transactional", post(step_without_a_hold))
+}
+
+#[idempotent(ttl_seconds = 3600)]
+async fn charge_and_mail(
+    State(probe): State<Probe>,
+    execution: Execution,
+    Json(then): Json<String>,
+) -> Result<Response, StepError<StatusCode>> {
+    carry_out(probe, execution, &then).await
+}
+
+#[idempotent(ttl_seconds = 3600, on_lost = "refuse")]
+async fn charge_and_mail_or_refuse(
+    State(probe): State<Probe>,
+    execution: Execution,
+    Json(then): Json<String>,
+) -> Result<Response, StepError<StatusCode>> {
+    carry_out(probe, execution, &then).await
+}
+
+#[idempotent(ttl_seconds = 3600, transactional)]
+async fn step_without_a_hold(
+    State(probe): State<Probe>,
+    execution: Execution,
+) -> Result<String, StepError<StatusCode>> {
+    let work = async { Ok(format!("receipt {}", probe.count())) };
+    execution.step("charge", work).await
+}
+
+/// Two steps, which the probe counts, and between them what the body says; for the first attempt, unless it says always.
+async fn carry_out(
+    probe: Probe,
+    execution: Execution,
+    then: &str,
+) -> Result<Response, StepError<StatusCode>> {
+    let charge = async {
+        match then {
+            "decline" => Err(StatusCode::PAYMENT_REQUIRED),
+            "break" => Err(StatusCode::BAD_GATEWAY),
+            _ => Ok(format!("receipt {}", probe.count())),
+        }
+    };
+    let receipt = execution.step("charge", charge).await?;
+    match (then, execution.attempt()) {
+        ("stop", 1) | ("always stop", _) => probe.stop(1).await,
+        ("fail", 1) => return Ok(StatusCode::SERVICE_UNAVAILABLE.into_response()),
+        ("panic", 1) => panic!("between two steps"),
+        _ => {}
+    }
+    let mail = async { Ok(format!("mail {}", probe.count())) };
+    let mail = execution.step("mail", mail).await?;
+    let done = json!({
+        "attempt": execution.attempt(),
+        "receipt": receipt,
+        "mail": mail,
+        "keys": [execution.child_key("charge"), execution.child_key("mail")],
+    });
+    Ok((StatusCode::CREATED, Json(done)).into_response())
+}
+
+async fn send(world: &World, path: &str, key: &str, then: &str) -> Answer {
+    let json = json!(then).to_string();
+    Answer::to(world.post(path, key, &json)).await
+}
+
+/// The first attempt stops and its lease lapses; the second one goes on; and the first can keep nothing any more.
+// behaviour 129, 133; race 6
+#[apply(each_store)]
+#[tokio::test]
+async fn an_attempt_after_a_lost_one_goes_on_with_its_steps(backend: Backend) {
+    let world = installed!(World::new(backend).await);
+    let lost = world.send(world.post("/steps", "k", "\"stop\""));
+    world.probe.started().await;
+    world.pass(31);
+
+    let second = send(&world, "/steps", "k", "stop").await;
+    second.assert_fresh("201 Created");
+    let done = second.json();
+    assert_eq!(done["attempt"], 2);
+    assert_eq!(done["receipt"], "receipt 1");
+    assert_eq!(done["mail"], "mail 2");
+
+    world.probe.proceed();
+    let lost = lost.await.expect("an answer");
+    assert!(lost.is_replay(), "{lost:?}");
+    assert_eq!(lost.body, second.body);
+    assert!(send(&world, "/steps", "k", "stop").await.is_replay());
+}
+
+/// What has been charged is not charged again because the handler failed afterwards. So the key is not free for another
+/// request either.
+// behaviour 107; race 12, 55
+#[apply(each_store)]
+#[tokio::test]
+async fn a_run_that_fails_leaves_its_steps_to_the_retry(backend: Backend) {
+    let world = installed!(World::new(backend).await);
+    for then in ["fail", "panic"] {
+        world.probe.forget_runs();
+        let failed = send(&world, "/steps", then, then).await;
+        assert!(failed.status().starts_with('5'), "{failed:?}");
+        let other = send(&world, "/steps", then, "something else").await;
+        other.assert_problem(
+            "key-reused",
+            "422 Unprocessable Entity",
+            "idempotency_key_reused",
+        );
+
+        let second = send(&world, "/steps", then, then).await;
+        second.assert_fresh("201 Created");
+        let done = second.json();
+        assert_eq!(done["attempt"], 2);
+        assert_eq!(done["receipt"], "receipt 1");
+        assert_eq!(done["mail"], "mail 2");
+    }
+}
+
+/// Nothing was done, so nothing is kept.
+// behaviour 105
+#[apply(each_store)]
+#[tokio::test]
+async fn a_step_that_fails_is_not_kept(backend: Backend) {
+    let world = installed!(World::new(backend).await);
+    let broken = send(&world, "/steps", "k", "break").await;
+    assert_eq!(broken.status(), "502 Bad Gateway");
+    assert_eq!(world.records().await, 0);
+    let other = send(&world, "/steps", "k", "go on").await;
+    other.assert_fresh("201 Created");
+    assert_eq!(other.json()["attempt"], 1);
+    // And an answer that is final is stored as ever.
+    for _ in 0..2 {
+        let declined = send(&world, "/steps", "k2", "decline").await;
+        assert_eq!(declined.status(), "402 Payment Required");
+    }
+    assert_eq!(world.probe.runs(), 2);
+}
+
+/// A run that has ended in order is not lost: it has given its key back.
+// behaviour 128; race 56
+#[apply(each_store)]
+#[tokio::test]
+async fn what_is_given_back_is_not_an_unknown_outcome(backend: Backend) {
+    let world = installed!(World::new(backend).await);
+    let path = "/steps/refuse";
+    let failed = send(&world, path, "k", "fail").await;
+    assert_eq!(failed.status(), "503 Service Unavailable");
+    let second = send(&world, path, "k", "fail").await;
+    second.assert_fresh("201 Created");
+    assert_eq!(second.json()["receipt"], "receipt 1");
+
+    // One that does not come back is, also where the one before it had given its key back.
+    let lost = world.send(world.post(path, "k2", "\"stop\""));
+    world.probe.started().await;
+    world.pass(31);
+    let refused = send(&world, path, "k2", "stop").await;
+    refused.assert_problem(
+        "outcome-unknown",
+        "409 Conflict",
+        "idempotency_outcome_unknown",
+    );
+    world.probe.proceed();
+    assert_eq!(lost.await.expect("an answer").status(), "201 Created");
+}
+
+// behaviour 133
+#[apply(each_store)]
+#[tokio::test]
+async fn keys_for_other_services_are_the_same_on_every_attempt(backend: Backend) {
+    let world = installed!(World::new(backend).await);
+    let mut seen = std::collections::BTreeSet::new();
+    for key in ["k", "K"] {
+        send(&world, "/steps", key, "fail").await;
+        let answer = send(&world, "/steps", key, "fail").await;
+        for child in answer.json()["keys"].as_array().expect("keys") {
+            let child = child.as_str().expect("a key");
+            let uuid = uuid::Uuid::parse_str(child).expect("a UUID");
+            assert_eq!(uuid.get_version_num(), 8);
+            assert!(!child.contains(key) || key.len() == 1);
+            assert!(seen.insert(child.to_owned()), "{child} is there twice");
+        }
+    }
+    // The same request in another engine with the same names is the same.
+    let elsewhere = installed!(World::new(backend).await);
+    let answer = send(&elsewhere, "/steps", "k", "go on").await;
+    for child in answer.json()["keys"].as_array().expect("keys") {
+        assert!(seen.contains(child.as_str().expect("a key")), "{child}");
+    }
+}
+
+/// To run a step again that may be done is worse than not to run.
+// behaviour 135; race 38
+#[apply(each_store)]
+#[tokio::test]
+async fn steps_that_cannot_be_read_are_an_error(backend: Backend) {
+    let world = installed!(World::new(backend).await);
+    let lost = world.send(world.post("/steps", "k", "\"stop\""));
+    world.probe.started().await;
+    let (hold, _) = world.only_record().await;
+    let store = world.idempotency.store();
+    let damage = store.checkpoint(&hold, Bytes::from_static(b"\x07?"));
+    assert_eq!(damage.await.ok(), Some(Fenced::Done(())));
+    world.pass(31);
+    let refused = send(&world, "/steps", "k", "stop").await;
+    refused.assert_problem(
+        "store-unavailable",
+        "503 Service Unavailable",
+        "idempotency_store_unavailable",
+    );
+    assert_eq!(world.probe.runs(), 1);
+    world.probe.proceed();
+    drop(lost.await);
+}
+
+#[apply(each_store)]
+#[tokio::test]
+async fn a_transactional_handler_has_no_steps(backend: Backend) {
+    let world = installed!(World::new(backend).await);
+    let refused = send(&world, "/steps/transactional", "k", "go on").await;
+    refused.assert_problem(
+        "misconfigured",
+        "500 Internal Server Error",
+        "idempotency_misconfigured",
+    );
+    assert_eq!(world.probe.runs(), 0);
+}

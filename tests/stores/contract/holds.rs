@@ -1,0 +1,263 @@
+//! Who gets a key, who keeps it, and what is handed on.
+
+macro_rules! holds {
+    ($open:path) => {
+        // behaviour 4, 76
+        // race 1
+        #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+        async fn one_of_many_wins_a_new_key() {
+            let Some(opened) = $open().await else { return };
+            conformance::claims::one_of_many_wins_a_new_key(&opened.store).await;
+        }
+
+        // behaviour 4, 76
+        // race 1
+        #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+        async fn one_of_many_wins_a_lapsed_hold() {
+            let Some(opened) = $open().await else { return };
+            conformance::claims::one_of_many_wins_a_lapsed_hold(&opened.store, &*opened.advance)
+                .await;
+        }
+
+        // behaviour 4, 110
+        // race 1, 19
+        #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+        async fn one_of_many_wins_an_expired_record() {
+            let Some(opened) = $open().await else { return };
+            conformance::claims::one_of_many_wins_an_expired_record(
+                &opened.store,
+                &*opened.advance,
+            )
+            .await;
+        }
+
+        // behaviour 77
+        #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+        async fn different_keys_are_all_won() {
+            let Some(opened) = $open().await else { return };
+            conformance::claims::different_keys_are_all_won(&opened.store).await;
+        }
+
+        // behaviour 4
+        // race 4
+        #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+        async fn a_key_has_one_owner_at_a_time() {
+            let Some(opened) = $open().await else { return };
+            conformance::claims::a_key_has_one_owner_at_a_time(&opened.store).await;
+        }
+
+        // behaviour 3
+        // race 2, 11
+        #[tokio::test]
+        async fn a_living_hold_turns_everybody_away() {
+            let Some(opened) = $open().await else { return };
+            conformance::claims::a_living_hold_turns_everybody_away(&opened.store).await;
+        }
+
+        // behaviour 3
+        // race 12
+        #[tokio::test]
+        async fn a_lapsed_hold_goes_to_the_same_request_only() {
+            let Some(opened) = $open().await else { return };
+            conformance::claims::a_lapsed_hold_goes_to_the_same_request_only(
+                &opened.store,
+                &*opened.advance,
+            )
+            .await;
+        }
+
+        // race 5
+        #[tokio::test]
+        async fn a_claim_recognises_its_own_token() {
+            let Some(opened) = $open().await else { return };
+            conformance::claims::a_claim_recognises_its_own_token(&opened.store, &*opened.advance)
+                .await;
+        }
+
+        // behaviour 3
+        // race 3
+        #[tokio::test]
+        async fn a_completed_record_answers_every_claim() {
+            let Some(opened) = $open().await else { return };
+            conformance::claims::a_completed_record_answers_every_claim(&opened.store).await;
+        }
+
+        // behaviour 33, 145
+        // race 48
+        #[tokio::test]
+        async fn ids_are_compared_byte_by_byte() {
+            let Some(opened) = $open().await else { return };
+            conformance::claims::ids_are_compared_byte_by_byte(&opened.store).await;
+        }
+
+        // behaviour 129
+        // race 6
+        #[tokio::test]
+        async fn a_stale_owner_changes_nothing() {
+            let Some(opened) = $open().await else { return };
+            conformance::fencing::a_stale_owner_changes_nothing(&opened.store, &*opened.advance)
+                .await;
+        }
+
+        // race 7
+        #[tokio::test]
+        async fn an_absent_record_has_no_owner() {
+            let Some(opened) = $open().await else { return };
+            conformance::fencing::an_absent_record_has_no_owner(&opened.store).await;
+        }
+
+        // race 7
+        #[tokio::test]
+        async fn a_dead_token_fits_no_later_record() {
+            let Some(opened) = $open().await else { return };
+            conformance::fencing::a_dead_token_fits_no_later_record(&opened.store).await;
+        }
+
+        #[tokio::test]
+        async fn a_late_owner_may_end_what_nobody_took() {
+            let Some(opened) = $open().await else { return };
+            conformance::fencing::a_late_owner_may_end_what_nobody_took(
+                &opened.store,
+                &*opened.advance,
+            )
+            .await;
+        }
+
+        // behaviour 129
+        // race 6
+        #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+        async fn either_the_owner_or_its_successor_wins() {
+            let Some(opened) = $open().await else { return };
+            conformance::fencing::either_the_owner_or_its_successor_wins(
+                &opened.store,
+                &*opened.advance,
+            )
+            .await;
+        }
+
+        // race 5
+        #[tokio::test]
+        async fn a_repeated_completion_changes_nothing() {
+            let Some(opened) = $open().await else { return };
+            conformance::fencing::a_repeated_completion_changes_nothing(&opened.store).await;
+        }
+
+        // race 20
+        #[tokio::test]
+        async fn a_completed_record_cannot_be_renewed_or_released() {
+            let Some(opened) = $open().await else { return };
+            conformance::fencing::a_completed_record_cannot_be_renewed_or_released(&opened.store)
+                .await;
+        }
+
+        #[tokio::test]
+        async fn a_release_frees_the_key() {
+            let Some(opened) = $open().await else { return };
+            conformance::fencing::a_release_frees_the_key(&opened.store).await;
+        }
+
+        // behaviour 129
+        // race 6
+        #[tokio::test]
+        async fn a_take_over_gets_what_was_left() {
+            let Some(opened) = $open().await else { return };
+            conformance::progress::a_take_over_gets_what_was_left(&opened.store, &*opened.advance)
+                .await;
+        }
+
+        // behaviour 129
+        // race 6
+        #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+        async fn what_was_kept_is_handed_over() {
+            let Some(opened) = $open().await else { return };
+            conformance::progress::what_was_kept_is_handed_over(&opened.store, &*opened.advance)
+                .await;
+        }
+
+        // race 34, 35
+        #[tokio::test]
+        async fn progress_comes_back_byte_for_byte() {
+            let Some(opened) = $open().await else { return };
+            conformance::progress::progress_comes_back_byte_for_byte(&opened.store).await;
+        }
+
+        // race 5
+        #[tokio::test]
+        async fn a_repeated_checkpoint_changes_nothing() {
+            let Some(opened) = $open().await else { return };
+            conformance::progress::a_repeated_checkpoint_changes_nothing(&opened.store).await;
+        }
+
+        #[tokio::test]
+        async fn a_renewal_keeps_the_progress() {
+            let Some(opened) = $open().await else { return };
+            conformance::progress::a_renewal_keeps_the_progress(&opened.store, &*opened.advance)
+                .await;
+        }
+
+        #[tokio::test]
+        async fn the_end_of_a_hold_forgets_its_progress() {
+            let Some(opened) = $open().await else { return };
+            conformance::progress::the_end_of_a_hold_forgets_its_progress(&opened.store).await;
+        }
+
+        // behaviour 110
+        #[tokio::test]
+        async fn an_expired_record_leaves_no_progress() {
+            let Some(opened) = $open().await else { return };
+            conformance::progress::an_expired_record_leaves_no_progress(
+                &opened.store,
+                &*opened.advance,
+            )
+            .await;
+        }
+
+        // behaviour 97
+        #[tokio::test]
+        async fn progress_above_the_limit_is_refused() {
+            let Some(opened) = $open().await else { return };
+            conformance::progress::progress_above_the_limit_is_refused(&opened.store).await;
+        }
+
+        // behaviour 128
+        // race 56
+        #[tokio::test]
+        async fn a_refused_claim_changes_nothing() {
+            let Some(opened) = $open().await else { return };
+            conformance::lost::a_refused_claim_changes_nothing(&opened.store, &*opened.advance)
+                .await;
+        }
+
+        // behaviour 128
+        // race 1, 56
+        #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+        async fn of_many_refused_claims_none_wins() {
+            let Some(opened) = $open().await else { return };
+            conformance::lost::of_many_refused_claims_none_wins(&opened.store, &*opened.advance)
+                .await;
+        }
+
+        // behaviour 128
+        // race 56
+        #[tokio::test]
+        async fn an_operator_ends_what_is_unknown() {
+            let Some(opened) = $open().await else { return };
+            conformance::lost::an_operator_ends_what_is_unknown(&opened.store, &*opened.advance)
+                .await;
+        }
+
+        // behaviour 110, 128
+        // race 56
+        #[tokio::test]
+        async fn what_is_unknown_is_forgotten_in_the_end() {
+            let Some(opened) = $open().await else { return };
+            conformance::lost::what_is_unknown_is_forgotten_in_the_end(
+                &opened.store,
+                &*opened.advance,
+            )
+            .await;
+        }
+    };
+}
+
+pub(crate) use holds;

@@ -1,0 +1,132 @@
+//! How long records live, and what operators and those who wait see of them.
+
+macro_rules! records {
+    ($open:path) => {
+        // race 2
+        #[tokio::test]
+        async fn renewing_moves_the_lease() {
+            let Some(opened) = $open().await else { return };
+            conformance::time::renewing_moves_the_lease(&opened.store, &*opened.advance).await;
+        }
+
+        // behaviour 109, 112
+        #[tokio::test]
+        async fn the_ttl_counts_from_completion() {
+            let Some(opened) = $open().await else { return };
+            conformance::time::the_ttl_counts_from_completion(&opened.store, &*opened.advance)
+                .await;
+        }
+
+        // behaviour 109, 113
+        // race 20
+        #[tokio::test]
+        async fn a_replay_does_not_extend_the_ttl() {
+            let Some(opened) = $open().await else { return };
+            conformance::time::a_replay_does_not_extend_the_ttl(&opened.store, &*opened.advance)
+                .await;
+        }
+
+        // behaviour 110
+        // race 20
+        #[tokio::test]
+        async fn an_expired_record_is_absent_before_it_is_swept() {
+            let Some(opened) = $open().await else { return };
+            conformance::time::an_expired_record_is_absent_before_it_is_swept(
+                &opened.store,
+                &*opened.advance,
+            )
+            .await;
+        }
+
+        // behaviour 113
+        #[tokio::test]
+        async fn an_abandoned_hold_is_forgotten_a_ttl_after_its_lease() {
+            let Some(opened) = $open().await else { return };
+            conformance::time::an_abandoned_hold_is_forgotten_a_ttl_after_its_lease(
+                &opened.store,
+                &*opened.advance,
+            )
+            .await;
+        }
+
+        // race 34, 35
+        #[tokio::test]
+        async fn outcomes_come_back_byte_for_byte() {
+            let Some(opened) = $open().await else { return };
+            conformance::operators::outcomes_come_back_byte_for_byte(&opened.store).await;
+        }
+
+        // behaviour 97
+        #[tokio::test]
+        async fn an_outcome_above_the_limit_is_refused() {
+            let Some(opened) = $open().await else { return };
+            conformance::operators::an_outcome_above_the_limit_is_refused(&opened.store).await;
+        }
+
+        #[tokio::test]
+        async fn inspection_shows_the_whole_record() {
+            let Some(opened) = $open().await else { return };
+            conformance::operators::inspection_shows_the_whole_record(&opened.store).await;
+        }
+
+        #[tokio::test]
+        async fn a_list_pages_in_the_order_of_ids() {
+            let Some(opened) = $open().await else { return };
+            conformance::operators::a_list_pages_in_the_order_of_ids(&opened.store).await;
+        }
+
+        #[tokio::test]
+        async fn a_resolution_ends_the_hold_that_was_seen() {
+            let Some(opened) = $open().await else { return };
+            conformance::operators::a_resolution_ends_the_hold_that_was_seen(&opened.store).await;
+        }
+
+        #[tokio::test]
+        async fn a_resolution_shuts_the_old_owner_out() {
+            let Some(opened) = $open().await else { return };
+            conformance::operators::a_resolution_shuts_the_old_owner_out(
+                &opened.store,
+                &*opened.advance,
+            )
+            .await;
+        }
+
+        // behaviour 117
+        // race 17
+        #[tokio::test]
+        async fn a_sweep_takes_expired_records_only() {
+            let Some(opened) = $open().await else { return };
+            conformance::operators::a_sweep_takes_expired_records_only(
+                &opened.store,
+                &*opened.advance,
+            )
+            .await;
+        }
+
+        // behaviour 110, 117
+        // race 17, 19
+        #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+        async fn a_sweep_takes_no_fresh_claim_away() {
+            let Some(opened) = $open().await else { return };
+            conformance::operators::a_sweep_takes_no_fresh_claim_away(
+                &opened.store,
+                &*opened.advance,
+            )
+            .await;
+        }
+
+        #[tokio::test]
+        async fn a_waiter_hears_of_the_end() {
+            let Some(opened) = $open().await else { return };
+            conformance::waiting::a_waiter_hears_of_the_end(&opened.store).await;
+        }
+
+        #[tokio::test]
+        async fn an_end_in_this_process_wakes_at_once() {
+            let Some(opened) = $open().await else { return };
+            conformance::waiting::an_end_in_this_process_wakes_at_once(&opened.store).await;
+        }
+    };
+}
+
+pub(crate) use records;

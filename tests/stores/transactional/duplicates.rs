@@ -1,0 +1,156 @@
+//! Equal requests at one time, in one service and in two that share a database.
+
+use futures_util::future::join_all;
+use rstest_reuse::apply;
+
+use super::{Kind, World, each_database};
+
+// behaviour 73, 75
+#[apply(each_database)]
+#[tokio::test]
+async fn duplicates_within_the_process_do_not_run(#[case] kind: Kind) {
+    let Some(world) = World::new(kind).await else {
+        return;
+    };
+    let service = world.service().await;
+    let first = service.sending("/book/stop", "k", "Ann");
+    service.arrived().await;
+
+    let duplicate = service.send("/book/stop", "k", "Ann").await;
+    assert_eq!(duplicate.status, 409);
+    assert!(
+        duplicate.body.contains("idempotency_in_progress"),
+        "{duplicate:?}"
+    );
+    assert_eq!(service.send("/book/stop", "k", "Ben").await.status, 422);
+    assert!(service.record("k").await.is_none());
+
+    service.pass();
+    assert_eq!(first.await.expect("an answer").status, 201);
+    let replay = service.send("/book/stop", "k", "Ann").await;
+    assert!(replay.is_replayed);
+    assert_eq!(service.runs(), 1);
+}
+
+// behaviour 74, 89
+#[apply(each_database)]
+#[tokio::test]
+async fn duplicates_may_wait_for_the_commit(#[case] kind: Kind) {
+    let Some(world) = World::new(kind).await else {
+        return;
+    };
+    let service = world.service().await;
+    let first = service.sending("/patient/stop", "k", "Ann");
+    service.arrived().await;
+    let waiting: Vec<_> = (0..20)
+        .map(|_| service.sending("/patient/stop", "k", "Ann"))
+        .collect();
+    service.pass();
+    let first = first.await.expect("an answer");
+    assert_eq!((first.status, first.is_replayed), (201, false));
+    for answer in join_all(waiting).await {
+        let answer = answer.expect("an answer");
+        assert_eq!((answer.status, answer.is_replayed), (201, true));
+        assert_eq!(answer.body, first.body);
+    }
+    assert_eq!(service.runs(), 1);
+}
+
+/// A waiter runs where the first one has left nothing.
+// behaviour 74
+#[apply(each_database)]
+#[tokio::test]
+async fn a_waiter_takes_the_place_of_a_run_that_fails(#[case] kind: Kind) {
+    let Some(world) = World::new(kind).await else {
+        return;
+    };
+    let service = world.service().await;
+    // Its booking fails on this one.
+    assert_eq!(service.send("/book/now", "other", "Ann").await.status, 201);
+    let first = service.sending("/patient/stop", "k", "Ann");
+    service.arrived().await;
+    let waiting = service.sending("/patient/stop", "k", "Ann");
+    service.pass();
+    assert_eq!(first.await.expect("an answer").status, 503);
+    service.arrived().await;
+    service.pass();
+    assert_eq!(waiting.await.expect("an answer").status, 503);
+    assert_eq!(service.runs(), 3);
+}
+
+/// Both run, because neither can see the other; one commits, and the other one's booking is undone.
+// behaviour 76, 80, 132; race 1, 10
+#[apply(each_database)]
+#[tokio::test]
+async fn of_two_services_one_commits(#[case] kind: Kind) {
+    let Some(world) = World::new(kind).await else {
+        return;
+    };
+    let (one, other) = (world.service().await, world.service().await);
+    let first = one.sending("/book/stop", "k", "Ann");
+    let second = other.sending("/book/stop", "k", "Ann");
+    one.arrived().await;
+    other.arrived().await;
+
+    one.pass();
+    let first = first.await.expect("an answer");
+    assert_eq!((first.status, first.is_replayed), (201, false));
+    other.pass();
+    let second = second.await.expect("an answer");
+    assert_eq!(
+        (second.status, second.is_replayed),
+        (201, true),
+        "{second:?}"
+    );
+    assert_eq!(second.body, first.body);
+    assert_eq!(world.guests().await, ["Ann"]);
+}
+
+/// The other one has another body, and so another guest, whose booking does not stay.
+// behaviour 47, 132
+#[apply(each_database)]
+#[tokio::test]
+async fn of_two_services_with_other_bodies_one_is_refused(#[case] kind: Kind) {
+    let Some(world) = World::new(kind).await else {
+        return;
+    };
+    let (one, other) = (world.service().await, world.service().await);
+    let first = one.sending("/book/stop", "k", "Ann");
+    let second = other.sending("/book/stop", "k", "Ben");
+    one.arrived().await;
+    other.arrived().await;
+    one.pass();
+    assert_eq!(first.await.expect("an answer").status, 201);
+    other.pass();
+    assert_eq!(second.await.expect("an answer").status, 422);
+    assert_eq!(world.guests().await, ["Ann"]);
+}
+
+// behaviour 4, 76; race 1, 3
+#[apply(each_database)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_forty_equal_requests_to_two_services_one_books(#[case] kind: Kind) {
+    let Some(world) = World::new(kind).await else {
+        return;
+    };
+    let services = [world.service().await, world.service().await];
+    let sent = (0..40).map(|index| services[index % 2].sending("/book/now", "k", "Ann"));
+    let sent: Vec<_> = sent.collect();
+    let mut firsts = 0;
+    for answer in join_all(sent).await {
+        let answer = answer.expect("an answer");
+        match answer.status {
+            201 => {
+                assert_eq!(answer.body, "Ann has a room");
+                firsts += usize::from(!answer.is_replayed);
+            }
+            409 => assert!(
+                answer.body.contains("idempotency_in_progress"),
+                "{answer:?}"
+            ),
+            _ => panic!("{answer:?}"),
+        }
+    }
+    assert_eq!(firsts, 1);
+    assert_eq!(world.guests().await, ["Ann"]);
+}

@@ -1,0 +1,103 @@
+//! Commits of which nobody hears the end.
+
+use std::sync::Arc;
+
+use idempotency::PostgresStore;
+use rstest_reuse::apply;
+
+use super::{Database, Kind, Service, World, each_database, pool};
+use crate::proxy::Proxy;
+
+/// A handler that gives up while its commit is on its way does not know what has become of it. Its client is told.
+// behaviour 126, 132; race 5
+#[apply(each_database)]
+#[tokio::test]
+async fn a_commit_that_is_given_up_is_found_out(#[case] kind: Kind) {
+    let Some(world) = World::new(kind).await else {
+        return;
+    };
+    let service = world.service().await;
+    let first = service.send("/book/give-up", "k", "Ann").await;
+    match world.guests().await.as_slice() {
+        // It was sent and done, and the client gets the answer that was committed.
+        [_] => assert_eq!(first.status, 201, "{first:?}"),
+        // It came to nothing, and the key is free.
+        _ => assert_eq!(first.status, 504, "{first:?}"),
+    }
+    let retry = service.send("/book/give-up", "k", "Ann").await;
+    assert_eq!(retry.status, first.status);
+    assert!(world.guests().await.len() <= 1);
+}
+
+/// The server has committed, and the connection broke before it could say so.
+// behaviour 132; race 5
+#[tokio::test]
+async fn a_commit_whose_reply_is_lost_is_found_out() {
+    let Some(world) = World::new(Kind::Postgres).await else {
+        return;
+    };
+    let (service, proxy) = behind_a_proxy(&world).await;
+    for (path, key, guest) in [("/book/stop", "k", "Ann"), ("/leased/stop", "k2", "Ben")] {
+        let first = service.sending(path, key, guest);
+        service.arrived().await;
+        proxy.lose_the_reply_to(b"COMMIT");
+        service.pass();
+        let first = first.await.expect("an answer");
+        assert_eq!(first.status, 201, "{first:?}");
+        let retry = service.send(path, key, guest).await;
+        assert_eq!((retry.status, retry.is_replayed), (201, true));
+        assert_eq!(retry.body, first.body);
+    }
+    assert_eq!(world.guests().await, ["Ann", "Ben"]);
+    // The first one was there to warm up.
+    assert_eq!(service.runs(), 3);
+}
+
+/// The server was lost before it committed, so nothing was.
+// behaviour 132; race 5
+#[tokio::test]
+async fn a_commit_that_never_arrived_is_found_out() {
+    let Some(world) = World::new(Kind::Postgres).await else {
+        return;
+    };
+    let Database::Postgres(admin) = &world.database else {
+        return;
+    };
+    // Whoever commits a booking of this guest loses the server's process, with the transaction in it.
+    let trap = "
+        create function die() returns trigger language plpgsql as $$
+        begin
+            perform pg_terminate_backend(pg_backend_pid());
+            perform pg_sleep(60);
+            return null;
+        end $$;
+        create constraint trigger die after insert on bookings deferrable initially deferred
+        for each row when (new.guest = 'Ann') execute function die();
+    ";
+    sqlx::raw_sql(trap).execute(admin).await.expect("a trap");
+    let service = world.service().await;
+    let first = service.send("/book/now", "k", "Ann").await;
+    assert_eq!(first.status, 503, "{first:?}");
+    assert!(service.record("k").await.is_none());
+    assert_eq!(world.guests().await, [""; 0]);
+    sqlx::raw_sql("drop trigger die on bookings")
+        .execute(admin)
+        .await
+        .expect("no trap");
+    assert_eq!(service.send("/book/now", "k", "Ann").await.status, 201);
+    assert_eq!(world.guests().await, ["Ann"]);
+}
+
+async fn behind_a_proxy(world: &World) -> (Service, Proxy) {
+    let (front, name) = world.url.rsplit_once('/').expect("a URL");
+    let server = front.rsplit_once('@').expect("a host").1;
+    let proxy = Proxy::to(server.parse().expect("an address")).await;
+    let url = format!("postgres://postgres@{}/{name}", proxy.address());
+    let pool = pool(&url).await;
+    let store = Arc::new(PostgresStore::new(pool.clone()));
+    let service = Service::start(Database::Postgres(pool), store).await;
+    // The store finds out about poolers first.
+    assert_eq!(service.send("/book/now", "warm", "Zoe").await.status, 201);
+    world.remove("Zoe").await;
+    (service, proxy)
+}

@@ -1,0 +1,140 @@
+//! Runs under a lease that end themselves.
+
+use std::{sync::Arc, time::Duration};
+
+use idempotency::{Claim, Fenced, Hold, MemoryStore, OnLost, Phase, Token};
+use rstest_reuse::apply;
+
+use super::{Kind, Service, World, each_database};
+
+// behaviour 132
+#[apply(each_database)]
+#[tokio::test]
+async fn a_leased_run_completes_its_hold_with_its_booking(#[case] kind: Kind) {
+    let Some(world) = World::new(kind).await else {
+        return;
+    };
+    let service = world.service().await;
+    let first = service.sending("/leased/stop", "k", "Ann");
+    service.arrived().await;
+    let held = service.record("k").await.expect("a record");
+    assert!(matches!(held.phase, Phase::InFlight { .. }), "{held:?}");
+    service.pass();
+    assert_eq!(first.await.expect("an answer").status, 201);
+    let kept = service.record("k").await.expect("a record");
+    assert!(matches!(kept.phase, Phase::Completed { .. }), "{kept:?}");
+    assert_eq!(kept.token, held.token);
+    assert!(service.send("/leased/stop", "k", "Ann").await.is_replayed);
+    assert_eq!(world.guests().await, ["Ann"]);
+}
+
+/// Its key was taken from it, so its booking is undone and its client gets the answer of the one who has the key.
+// behaviour 129, 132; race 6, 14
+#[apply(each_database)]
+#[tokio::test]
+async fn a_run_that_lost_its_key_commits_nothing(#[case] kind: Kind) {
+    let Some(world) = World::new(kind).await else {
+        return;
+    };
+    let service = world.service().await;
+    let first = service.sending("/leased/stop", "k", "Ann");
+    service.arrived().await;
+    let held = service.record("k").await.expect("a record");
+    let store = service.idempotency.store();
+    // An operator frees the key, and another run completes under it.
+    let freed = store.resolve(&held.id, &held.token, idempotency::Resolution::Release);
+    assert_eq!(freed.await.ok(), Some(Fenced::Done(())));
+    let hold = Hold {
+        id: held.id,
+        token: Token::random(),
+        lease: Duration::from_secs(30),
+        ttl: Duration::from_secs(60),
+    };
+    let claim = store
+        .claim(&hold, &held.fingerprint, OnLost::TakeOver)
+        .await;
+    assert!(matches!(claim, Ok(Claim::Won { .. })), "{claim:?}");
+
+    service.pass();
+    let first = first.await.expect("an answer");
+    assert_eq!(first.status, 409, "{first:?}");
+    assert_eq!(world.guests().await, [""; 0]);
+    let errors = service.levers.failures.lock().clone();
+    assert_eq!(errors, ["the request has its answer already"]);
+    let record = service.record("k").await.expect("a record");
+    assert_eq!(record.token, hold.token);
+}
+
+/// Handlers commit in the same way where the store is elsewhere; then the answer is stored after them.
+// behaviour 129, 131
+#[apply(each_database)]
+#[tokio::test]
+async fn a_store_elsewhere_is_asked_before_the_commit_and_told_after_it(#[case] kind: Kind) {
+    let Some(world) = World::new(kind).await else {
+        return;
+    };
+    let service = Service::start(world.database.clone(), Arc::new(MemoryStore::new())).await;
+    for what in ["now", "hide", "panic"] {
+        let path = &format!("/leased/{what}");
+        let first = service.send(path, what, what).await;
+        assert_eq!((first.status, first.is_replayed), (201, false), "{first:?}");
+        let replay = service.send(path, what, what).await;
+        assert_eq!((replay.status, replay.is_replayed), (201, true));
+        assert_eq!(replay.body, first.body);
+    }
+    assert_eq!(world.guests().await.len(), 3);
+
+    let late = service.sending("/leased/stop", "k", "Ann");
+    service.arrived().await;
+    let held = service.record("k").await.expect("a record");
+    let store = service.idempotency.store();
+    let freed = store.resolve(&held.id, &held.token, idempotency::Resolution::Release);
+    assert_eq!(freed.await.ok(), Some(Fenced::Done(())));
+    service.pass();
+    assert_eq!(late.await.expect("an answer").status, 409);
+    assert_eq!(world.guests().await.len(), 3);
+}
+
+/// A service that has gone over to transactions meets what its last version has left behind.
+// behaviour 128, 135
+#[apply(each_database)]
+#[tokio::test]
+async fn a_transaction_takes_over_what_a_leased_run_has_left(#[case] kind: Kind) {
+    let (Some(world), Some(other)) = (World::new(kind).await, World::new(kind).await) else {
+        return;
+    };
+    // The same request is the same record everywhere.
+    let elsewhere = other.service().await;
+    assert_eq!(elsewhere.send("/book/now", "k", "Ann").await.status, 201);
+    let record = elsewhere.record("k").await.expect("a record");
+
+    let service = world.service().await;
+    let hold = Hold {
+        id: record.id,
+        token: Token::random(),
+        lease: Duration::from_secs(60),
+        ttl: Duration::from_secs(60),
+    };
+    let store = service.idempotency.store();
+    let claim = store
+        .claim(&hold, &record.fingerprint, OnLost::TakeOver)
+        .await;
+    assert!(matches!(claim, Ok(Claim::Won { .. })), "{claim:?}");
+    assert_eq!(service.send("/book/now", "k", "Ann").await.status, 409);
+    assert_eq!(service.runs(), 0);
+
+    let lapsed = Hold {
+        lease: Duration::ZERO,
+        ..hold
+    };
+    assert_eq!(store.renew(&lapsed).await.ok(), Some(Fenced::Done(())));
+    let answer = service.send("/book/now", "k", "Ann").await;
+    assert_eq!(
+        (answer.status, answer.is_replayed),
+        (201, false),
+        "{answer:?}"
+    );
+    assert_eq!(*service.levers.attempts.lock(), [2]);
+    assert!(service.send("/book/now", "k", "Ann").await.is_replayed);
+    assert_eq!(world.guests().await, ["Ann"]);
+}

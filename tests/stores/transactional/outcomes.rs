@@ -1,0 +1,174 @@
+//! What comes of a run that its handler ends, or does not.
+
+use std::sync::Arc;
+
+use idempotency::{MemoryStore, Phase};
+use rstest_reuse::apply;
+
+use super::{Answer, Kind, Service, World, each_database};
+
+// behaviour 132, 134
+#[apply(each_database)]
+#[tokio::test]
+async fn the_booking_the_key_and_the_answer_are_one_commit(#[case] kind: Kind) {
+    let Some(world) = World::new(kind).await else {
+        return;
+    };
+    let service = world.service().await;
+
+    let first = service.send("/book/now", "k", "Ann").await;
+    let expected = Answer {
+        status: 201,
+        is_replayed: false,
+        body: "Ann has a room".into(),
+    };
+    assert_eq!(first, expected);
+    let record = service.record("k").await.expect("a record");
+    assert!(
+        matches!(record.phase, Phase::Completed { .. }),
+        "{record:?}"
+    );
+    assert_eq!(record.attempt, 1);
+
+    for _ in 0..2 {
+        let replay = service.send("/book/now", "k", "Ann").await;
+        assert!(replay.is_replayed);
+        assert_eq!((replay.status, replay.body), (201, first.body.clone()));
+    }
+    assert_eq!(service.runs(), 1);
+    assert_eq!(world.guests().await, ["Ann"]);
+    assert_eq!(service.send("/book/now", "k", "Ben").await.status, 422);
+}
+
+// behaviour 105, 132
+#[apply(each_database)]
+#[tokio::test]
+async fn a_handler_that_fails_leaves_nothing(#[case] kind: Kind) {
+    let Some(world) = World::new(kind).await else {
+        return;
+    };
+    let service = world.service().await;
+    for _ in 0..2 {
+        assert_eq!(service.send("/book/fail", "k", "Ann").await.status, 500);
+        assert!(service.record("k").await.is_none());
+    }
+    assert_eq!(service.runs(), 2);
+    assert_eq!(service.send("/book/now", "k2", "Ann").await.status, 201);
+}
+
+/// A commit that fails is undone with all that it had done, and the key is free.
+// behaviour 132
+#[apply(each_database)]
+#[tokio::test]
+async fn a_transaction_that_fails_leaves_nothing(#[case] kind: Kind) {
+    let Some(world) = World::new(kind).await else {
+        return;
+    };
+    let service = world.service().await;
+    assert_eq!(service.send("/book/now", "k", "Ann").await.status, 201);
+
+    let failed = service.send("/book/now", "k2", "Ann").await;
+    assert_eq!(failed.status, 503, "{failed:?}");
+    assert!(failed.body.contains("commit_failed"), "{failed:?}");
+    assert!(service.record("k2").await.is_none());
+    assert_eq!(service.send("/book/now", "k2", "Ben").await.status, 201);
+    assert_eq!(world.guests().await, ["Ann", "Ben"]);
+}
+
+/// What its transaction has not written is not the answer to a success.
+// race 55
+#[apply(each_database)]
+#[tokio::test]
+async fn a_handler_that_forgets_to_commit_is_told_so(#[case] kind: Kind) {
+    let Some(world) = World::new(kind).await else {
+        return;
+    };
+    let service = world.service().await;
+    for _ in 0..2 {
+        let answer = service.send("/book/forget", "k", "Ann").await;
+        assert_eq!(answer.status, 500);
+        assert!(answer.body.contains("execution.commit"), "{answer:?}");
+        assert!(service.record("k").await.is_none());
+    }
+    assert_eq!(service.runs(), 2);
+    // Unless it says of its answer that nothing was done.
+    let nothing = service.send("/book/do-nothing", "k", "Ann").await;
+    assert_eq!((nothing.status, nothing.is_replayed), (201, false));
+    assert!(service.record("k").await.is_none());
+}
+
+// behaviour 101
+#[apply(each_database)]
+#[tokio::test]
+async fn a_refusal_of_the_handler_is_stored_by_itself(#[case] kind: Kind) {
+    let Some(world) = World::new(kind).await else {
+        return;
+    };
+    let service = world.service().await;
+    let first = service.send("/book/refuse", "k", "Ann").await;
+    assert_eq!((first.status, first.is_replayed), (409, false));
+    let replay = service.send("/book/refuse", "k", "Ann").await;
+    assert_eq!((replay.status, replay.is_replayed), (409, true));
+    assert_eq!((replay.body.as_str(), service.runs()), ("no room", 1));
+}
+
+/// What has been committed is the answer, whatever the handler says or does afterwards.
+// behaviour 134; race 55
+#[apply(each_database)]
+#[tokio::test]
+async fn the_committed_answer_is_the_one_that_is_given(#[case] kind: Kind) {
+    let Some(world) = World::new(kind).await else {
+        return;
+    };
+    let service = world.service().await;
+    for (what, guest) in [("hide", "Ann"), ("panic", "Ben"), ("twice", "Cid")] {
+        let path = &format!("/book/{what}");
+        let first = service.send(path, what, guest).await;
+        assert_eq!(
+            (first.status, first.is_replayed),
+            (201, false),
+            "{path}: {first:?}"
+        );
+        assert_eq!(first.body, format!("{guest} has a room"));
+        let replay = service.send(path, what, guest).await;
+        assert_eq!((replay.status, replay.is_replayed), (201, true), "{path}");
+        assert_eq!(replay.body, first.body);
+    }
+    assert_eq!(world.guests().await, ["Ann", "Ben", "Cid"]);
+    assert_eq!(service.runs(), 3);
+}
+
+// behaviour 7
+#[apply(each_database)]
+#[tokio::test]
+async fn without_a_key_every_request_commits(#[case] kind: Kind) {
+    let Some(world) = World::new(kind).await else {
+        return;
+    };
+    let service = world.service().await;
+    for guest in ["Ann", "Ben"] {
+        let request = service.client.post(format!("{}/book/now", service.address));
+        let answer = request.body(guest).send().await.expect("an answer");
+        assert_eq!(answer.status(), 201);
+    }
+    assert_eq!(world.guests().await, ["Ann", "Ben"]);
+    let records = service.idempotency.store().list(None, 10).await;
+    assert_eq!(records.expect("a list"), []);
+}
+
+/// A store elsewhere cannot be part of the transaction, and a promise that cannot be kept is not given.
+#[apply(each_database)]
+#[tokio::test]
+async fn a_store_elsewhere_is_refused(#[case] kind: Kind) {
+    let Some(world) = World::new(kind).await else {
+        return;
+    };
+    let service = Service::start(world.database.clone(), Arc::new(MemoryStore::new())).await;
+    let answer = service.send("/book/now", "k", "Ann").await;
+    assert_eq!(answer.status, 500);
+    assert!(
+        answer.body.contains("in the database of its transactions"),
+        "{answer:?}"
+    );
+    assert_eq!(world.guests().await, [""; 0]);
+}
