@@ -31,7 +31,7 @@ use crate::{Fingerprint, OnLost, Record, RecordId, Token};
 use connections::{Again, Connections};
 use error::store_error;
 use listener::Listener;
-use records::{Found, Next, microseconds};
+use records::{Found, MOST_OUTCOME, Next, fenced, microseconds};
 use route::Route;
 
 /// A store in PostgreSQL, by the application's own connections: any number of processes share it.
@@ -95,11 +95,6 @@ struct Shared {
 
 /// How long opening a connection or making the tables may take.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// The longest outcome: what is carried there, and back for each replay, well within the time of a statement. The server
-/// itself would take almost a gibibyte in one field; but an outcome that it is never told of in time leaves a key whose
-/// retry runs again, and a tombstone does not.
-const MOST_OUTCOME: usize = 64 << 20;
 
 /// How often a claim looks at a record that changes under its eyes.
 const LOOKS: usize = 100;
@@ -393,13 +388,6 @@ impl fmt::Debug for PostgresStore {
             .debug_struct("PostgresStore")
             .field("connections", &self.0.connections)
             .finish_non_exhaustive()
-    }
-}
-
-fn fenced(rows: &[PgRow]) -> Fenced<()> {
-    match rows {
-        [] => Fenced::Lost,
-        _ => Fenced::Done(()),
     }
 }
 

@@ -12,7 +12,7 @@ use sqlx::{
     postgres::{PgRow, PgTypeInfo, PgValueRef, types::Oid},
 };
 
-use crate::{Claim, Fingerprint, Hold, OnLost, Phase, Record, RecordId, Token};
+use crate::{Claim, Fenced, Fingerprint, Hold, OnLost, Phase, Record, RecordId, Token};
 
 /// Takes a key that nobody has used, or shows its record; a row either way. Only where another claim takes the key
 /// between the two is there none: then the record is there for the next look.
@@ -166,6 +166,11 @@ pub(super) const PURGE: &str = "
     returning 1
 ";
 
+/// The longest outcome: what is carried there, and back for each replay, well within the time of a statement. The server
+/// itself would take almost a gibibyte in one field; but an outcome that it is never told of in time leaves a key whose
+/// retry runs again, and a tombstone does not.
+pub(super) const MOST_OUTCOME: usize = 64 << 20;
+
 /// What a claim has found.
 pub(super) struct Found {
     record: Record,
@@ -233,6 +238,14 @@ impl Found {
                 },
             ),
         }
+    }
+}
+
+/// Whether a statement that only the owner's token fits has changed the record.
+pub(super) fn fenced(rows: &[PgRow]) -> Fenced<()> {
+    match rows {
+        [] => Fenced::Lost,
+        _ => Fenced::Done(()),
     }
 }
 

@@ -1,0 +1,154 @@
+//! Connections are cut, lose replies, or fall silent: a step recognises itself, or says that it does not know.
+
+use bytes::Bytes;
+use idempotency::{Claim, Fenced, Hold, Phase, RedisStore, Resolution, Store, StoreErrorKind};
+use tests::servers::redis::RedisServer;
+
+use super::{assert_kind, complete, connect, hold_on, is_replayed, keep, new_hold, request, taken};
+use crate::{claim, proxy::Proxy, won};
+
+// behaviour 130
+#[tokio::test]
+async fn a_connection_that_the_server_has_closed_is_made_anew_without_an_error() {
+    let Some(server) = RedisServer::start(&[]) else {
+        return;
+    };
+    let store = connect(&server).await;
+    let cut = || {
+        let killed: usize = redis::cmd("CLIENT")
+            .arg(["KILL", "TYPE", "normal"].as_slice())
+            .query(&mut server.connection())
+            .expect("the kill");
+        assert!(killed >= 1, "the store's connection was there");
+    };
+    cut();
+    let hold = taken(&store).await;
+    cut();
+    assert_eq!(store.renew(&hold).await.ok(), Some(Fenced::Done(())));
+    cut();
+    assert!(matches!(store.inspect(&hold.id).await, Ok(Some(_))));
+    cut();
+    assert_eq!(store.list(None, 10).await.expect("a list").len(), 1);
+    cut();
+    complete(&store, &hold).await;
+    cut();
+    assert!(is_replayed(&store, &hold).await);
+    let released = taken(&store).await;
+    cut();
+    assert_eq!(store.release(&released).await.ok(), Some(Fenced::Done(())));
+}
+
+// behaviour 4, 76
+// race 5
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn connections_cut_in_the_middle_leave_every_key_with_one_owner() {
+    let Some(server) = RedisServer::start(&[]) else {
+        return;
+    };
+    let store = connect(&server).await;
+    let cutting = tokio::task::spawn_blocking({
+        let mut connection = server.connection();
+        move || {
+            for _ in 0..200 {
+                let killed: Result<usize, _> = redis::cmd("CLIENT")
+                    .arg(["KILL", "TYPE", "normal", "SKIPME", "yes"].as_slice())
+                    .query(&mut connection);
+                killed.expect("the kill");
+            }
+        }
+    });
+    let mut owned = 0;
+    while !cutting.is_finished() || owned == 0 {
+        let (one, other) = {
+            let hold = new_hold();
+            (hold.clone(), hold_on(&hold))
+        };
+        let insist = async |hold: &Hold| loop {
+            if let Ok(claim) = claim(&store, hold, &request()).await {
+                return claim;
+            }
+        };
+        let claims = tokio::join!(insist(&one), insist(&other));
+        let lost = Claim::InFlight {
+            fingerprint: request(),
+        };
+        let won = won(1);
+        let (owner, stranger) = match claims {
+            claims if claims == (won.clone(), lost.clone()) => (one, other),
+            claims if claims == (lost, won) => (other, one),
+            claims => panic!("one owner, and not {claims:?}"),
+        };
+        loop {
+            match store.complete(&stranger, Bytes::new()).await {
+                Ok(done) => break assert_eq!(done, Fenced::Lost),
+                Err(error) => assert_eq!(error.kind(), StoreErrorKind::Unavailable),
+            }
+        }
+        while store.complete(&owner, Bytes::new()).await.is_err() {}
+        owned += 1;
+    }
+    cutting.await.expect("the cuts");
+}
+
+// race 5
+#[tokio::test]
+async fn a_step_whose_reply_is_lost_recognises_itself_or_says_that_it_does_not_know() {
+    let Some(server) = RedisServer::start(&[]) else {
+        return;
+    };
+    let proxy = Proxy::to(server.address()).await;
+    let url = format!("redis://{}", proxy.address());
+    let store = RedisStore::connect(&url).await.expect("a store");
+    // The server has to know the scripts, or what is lost is no more than its word that it does not.
+    let hold = taken(&store).await;
+    assert_eq!(store.renew(&hold).await.ok(), Some(Fenced::Done(())));
+    keep(&store, &hold).await;
+    complete(&store, &hold).await;
+    let hold = taken(&store).await;
+    assert_eq!(store.release(&hold).await.ok(), Some(Fenced::Done(())));
+
+    proxy.lose_the_next_reply();
+    let hold = taken(&store).await;
+    proxy.lose_the_next_reply();
+    assert_eq!(store.renew(&hold).await.ok(), Some(Fenced::Done(())));
+    proxy.lose_the_next_reply();
+    keep(&store, &hold).await;
+    proxy.lose_the_next_reply();
+    complete(&store, &hold).await;
+    assert!(is_replayed(&store, &hold).await);
+
+    // These leave nothing by which they could be recognised.
+    let hold = taken(&store).await;
+    proxy.lose_the_next_reply();
+    assert_kind(store.release(&hold).await, StoreErrorKind::Unavailable);
+    assert_eq!(store.inspect(&hold.id).await.expect("an inspection"), None);
+    let hold = taken(&store).await;
+    proxy.lose_the_next_reply();
+    let resolution = Resolution::Complete {
+        outcome: Bytes::new(),
+        ttl: hold.ttl,
+    };
+    let resolved = store.resolve(&hold.id, &hold.token, resolution).await;
+    assert_kind(resolved, StoreErrorKind::Unavailable);
+    let record = store.inspect(&hold.id).await.expect("an inspection");
+    let phase = record.map(|record| record.phase);
+    assert!(matches!(phase, Some(Phase::Completed { .. })), "{phase:?}");
+}
+
+// behaviour 130
+// race 5
+#[tokio::test]
+async fn a_connection_on_which_nothing_comes_back_is_given_up() {
+    let Some(server) = RedisServer::start(&[]) else {
+        return;
+    };
+    let proxy = Proxy::to(server.address()).await;
+    let url = format!("redis://{}", proxy.address());
+    let store = RedisStore::connect(&url).await.expect("a store");
+    taken(&store).await;
+    proxy.silence();
+    let hold = new_hold();
+    let silenced = claim(&store, &hold, &request()).await;
+    assert_kind(silenced, StoreErrorKind::Unavailable);
+    assert_eq!(claim(&store, &hold, &request()).await.ok(), Some(won(1)));
+}

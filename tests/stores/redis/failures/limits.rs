@@ -1,0 +1,78 @@
+//! What the server has no room for.
+
+use bytes::Bytes;
+use idempotency::{Fenced, Resolution, Store, StoreErrorKind};
+use tests::servers::redis::RedisServer;
+
+use super::{assert_kind, complete, connect, is_replayed, keep, new_hold, request, taken};
+use crate::claim;
+
+// behaviour 116
+// race 18
+#[tokio::test]
+async fn a_full_server_takes_no_new_keys_and_keeps_its_word_for_those_it_has() {
+    let Some(server) = RedisServer::start(&[]) else {
+        return;
+    };
+    let store = connect(&server).await;
+    let (running, ended, given_back) = (
+        taken(&store).await,
+        taken(&store).await,
+        taken(&store).await,
+    );
+    complete(&store, &ended).await;
+    let limit = |bytes: &str| {
+        let set: String = redis::cmd("CONFIG")
+            .arg(["SET", "maxmemory", bytes].as_slice())
+            .query(&mut server.connection())
+            .expect("the limit");
+        assert_eq!(set, "OK");
+    };
+    limit("1");
+    assert_kind(
+        claim(&store, &new_hold(), &request()).await,
+        StoreErrorKind::Full,
+    );
+    assert!(is_replayed(&store, &ended).await);
+    assert_eq!(store.renew(&running).await.ok(), Some(Fenced::Done(())));
+    keep(&store, &running).await;
+    complete(&store, &running).await;
+    assert!(is_replayed(&store, &running).await);
+    assert_eq!(
+        store.release(&given_back).await.ok(),
+        Some(Fenced::Done(()))
+    );
+    limit("0");
+    taken(&store).await;
+}
+
+// behaviour 97
+// race 37
+#[tokio::test]
+async fn an_outcome_above_the_limit_is_refused_and_the_hold_stays() {
+    let Some(server) = RedisServer::shared() else {
+        return;
+    };
+    let store = connect(server).await;
+    let owner = new_hold();
+    claim(&store, &owner, &request()).await.expect("a claim");
+    let before = store.inspect(&owner.id).await.expect("an inspection");
+    let outcome = Bytes::from(vec![0; store.outcome_limit() + 1]);
+    let refused = store.complete(&owner, outcome.clone()).await;
+    assert_eq!(
+        refused.expect_err("too long").kind(),
+        StoreErrorKind::TooLarge
+    );
+    let resolution = Resolution::Complete {
+        outcome,
+        ttl: owner.ttl,
+    };
+    let refused = store.resolve(&owner.id, &owner.token, resolution).await;
+    assert_eq!(
+        refused.expect_err("too long").kind(),
+        StoreErrorKind::TooLarge
+    );
+    let after = store.inspect(&owner.id).await.expect("an inspection");
+    assert_eq!(after, before);
+    store.complete(&owner, Bytes::new()).await.expect("an end");
+}
