@@ -25,6 +25,8 @@ pub struct FirestoreEmulator {
     port: u16,
     folder: PathBuf,
     running: Mutex<Option<Running>>,
+    /// Removes the folder, which outlives the emulator's restarts, but not the process.
+    _folder: Leashed,
 }
 
 #[derive(Debug)]
@@ -54,9 +56,12 @@ impl FirestoreEmulator {
         let jar = jar()?;
         let _starting = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
+            let folder = TempDir::with_prefix("firestore").expect("a folder").keep();
             let emulator = Self {
                 port: free_port(),
-                folder: TempDir::with_prefix("firestore").expect("a folder").keep(),
+                _folder: Leashed::start(&["sleep", "infinity"], &folder.join("log"), Some(&folder))
+                    .expect("a shell"),
+                folder,
                 running: Mutex::default(),
             };
             // Another process may have been faster.
@@ -164,7 +169,6 @@ impl FirestoreEmulator {
 impl Drop for FirestoreEmulator {
     fn drop(&mut self) {
         self.stop();
-        drop(fs::remove_dir_all(&self.folder));
     }
 }
 
