@@ -281,7 +281,12 @@ impl Error for StoreError {
 }
 
 /// Refuses bytes of which a store with this limit could keep a part only.
-#[cfg(any(feature = "firestore", feature = "sqlite"))]
+#[cfg(any(
+    feature = "firestore",
+    feature = "postgres",
+    feature = "redis",
+    feature = "sqlite"
+))]
 fn check_length(bytes: &Bytes, limit: usize) -> Result<(), StoreError> {
     match bytes.len() {
         length if length > limit => Err(StoreError::too_large(format!(
