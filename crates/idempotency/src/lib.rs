@@ -42,7 +42,7 @@
 //! | `redis` | [`RedisStore`] |
 //! | `redis-tls` | `rediss://` for it |
 //! | `sqlite` | [`SqliteStore`] and [`SqliteDatabase`] |
-//! | `firestore` | [`FirestoreStore`] |
+//! | `firestore` | [`FirestoreStore`] and [`FirestoreDatabase`] |
 //! | `conformance` | the contract of a store, as functions that can be run |
 //! | `full` | all of them |
 //!
@@ -215,11 +215,19 @@ pub use record::Token;
 pub use refusal::Refusal;
 pub use scope::Scope;
 pub use store::Claim;
+#[cfg(feature = "firestore")]
+pub use store::Expected;
 pub use store::Fenced;
+#[cfg(feature = "firestore")]
+pub use store::FirestoreConflict;
+#[cfg(feature = "firestore")]
+pub use store::FirestoreDatabase;
 #[cfg(feature = "firestore")]
 pub use store::FirestoreError;
 #[cfg(feature = "firestore")]
 pub use store::FirestoreStore;
+#[cfg(feature = "firestore")]
+pub use store::FirestoreTransaction;
 pub use store::Hold;
 pub use store::MemoryStore;
 pub use store::Polling;

@@ -53,9 +53,17 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 #[cfg(feature = "firestore")]
+pub use firestore::Expected;
+#[cfg(feature = "firestore")]
+pub use firestore::FirestoreConflict;
+#[cfg(feature = "firestore")]
+pub use firestore::FirestoreDatabase;
+#[cfg(feature = "firestore")]
 pub use firestore::FirestoreError;
 #[cfg(feature = "firestore")]
 pub use firestore::FirestoreStore;
+#[cfg(feature = "firestore")]
+pub use firestore::FirestoreTransaction;
 pub use memory::MemoryStore;
 pub use polling::Polling;
 #[cfg(feature = "postgres")]
