@@ -15,7 +15,7 @@ use tokio::{
     runtime::{Builder, Runtime},
 };
 
-use crate::{cpu, memory, size, sqlite, stalls};
+use crate::{cpu, firestore, memory, postgres, redis, size, sqlite, stalls};
 
 /// The first argument of the measured process.
 pub(crate) const SERVE: &str = "serve";
@@ -83,6 +83,9 @@ pub(crate) fn run(arguments: &[String]) {
         ["size", keys] => size::store(keys.parse().expect("a number")),
         ["stalls", keys] => stalls::serve(keys.parse().expect("a number")),
         ["sqlite", folder] => sqlite::serve(folder.as_ref()),
+        ["postgres", url] => postgres::serve(url),
+        ["redis", url] => redis::serve(url),
+        ["firestore", project, address] => firestore::serve(project, address),
         _ => panic!("what {arguments:?} serve is not known"),
     }
 }

@@ -1,18 +1,22 @@
 //! Bookings a second on the SQLite store, against the same service without keys.
 
-use std::{env, path::Path, time::Duration};
+use std::{env, fs, path::Path, time::Duration};
 
 use idempotency::{Idempotency, SqliteDatabase, SqliteStore};
 
 use crate::{
     Effort,
-    client::{Client, Keys, Load, Until},
-    report,
+    bookings::{Alone, Bookings},
+    client::{Client, Load, Until},
+    counts, report,
     server::{self, Server},
-    service::{self, BARE, Bookings, PROTECTED},
+    service::{self, ALONE, BARE, PROTECTED, TRANSACTIONAL},
+    turns,
 };
 
 const CONNECTIONS: usize = 64;
+
+const FILE: &str = "bookings.db";
 
 pub(crate) async fn measure(effort: Effort) {
     report::title(&format!(
@@ -25,46 +29,58 @@ pub(crate) async fn measure(effort: Effort) {
     let path = folder.path().to_str().expect("a path in UTF-8");
 
     let mut server = Server::start(&["sqlite", path]);
-    let mut client = Client::connect(server.address(), CONNECTIONS).await;
-    let completed = client
-        .completed_keys(PROTECTED, if effort.quick { 50 } else { 500 })
-        .await;
+    let address = server.address();
+    let mut client = Client::connect(address, CONNECTIONS).await;
+    let completed = if effort.quick { 50 } else { 500 };
     let loads = [
-        (BARE, Keys::Fresh),
-        (PROTECTED, Keys::Fresh),
-        (PROTECTED, completed),
-    ]
-    .map(|(path, keys)| Load { path, keys });
-    let time = Duration::from_millis(if effort.quick { 200 } else { 1500 });
+        Load::fresh(BARE),
+        Load::fresh(PROTECTED),
+        client.replays(PROTECTED, completed).await,
+        Load::fresh(TRANSACTIONAL),
+        client.replays(TRANSACTIONAL, completed).await,
+        Load::fresh(ALONE),
+    ];
+    let time = Until::Passed(Duration::from_millis(if effort.quick { 200 } else { 1000 }));
+    let [bare, leased, replay, transactional, other_replay, alone] =
+        turns::measure(&server, &mut client, &loads, time, effort.rounds).await;
+    leased.report("leased", "booking", &bare);
+    replay.report("leased", "replay", &bare);
+    transactional.report("transactional", "booking", &bare);
+    other_replay.report("transactional", "replay", &bare);
+    report::ratios(
+        "transactional, to one commit each: bookings a second",
+        &transactional.rates,
+        &alone.rates,
+    );
+    report::ratios(
+        "without keys, to one commit each: bookings a second",
+        &bare.rates,
+        &alone.rates,
+    );
+    bare.report_bare();
 
-    let mut rates = [const { Vec::new() }; 3];
-    let mut costs = [const { Vec::new() }; 3];
-    // The first round warms up.
-    for round in 0..=effort.rounds {
-        for ((load, rates), costs) in loads.iter().zip(&mut rates).zip(&mut costs) {
-            let before = server.cpu();
-            let sent = client.send(load, Until::Passed(time)).await;
-            let used = server.cpu() - before;
-            if round > 0 {
-                rates.push(sent.answers as f64 / sent.took.as_secs_f64());
-                costs.push(report::microseconds(used) / sent.answers as f64);
-            }
-        }
-    }
-    let ([bare, first, replay], [bare_cost, first_cost, replay_cost]) = (rates, costs);
-    report::ratios("bookings a second", &first, &bare);
-    report::ratios("replays a second", &replay, &bare);
-    report::ratios("server CPU of a booking", &first_cost, &bare_cost);
-    report::ratios("server CPU of a replay", &replay_cost, &bare_cost);
-    report::line("bookings a second without keys", bare, "");
-    report::line("server CPU of a booking without keys", bare_cost, " µs");
+    let commits = async || commits(folder.path());
+    counts::report_commits(&mut client, "64 at once", commits).await;
+    drop(client);
+    let mut client = Client::connect(address, 1).await;
+    counts::report_commits(&mut client, "one by one", commits).await;
+}
+
+/// How many transactions have written, by the counter in the file that SQLite's connections share.
+/// <https://sqlite.org/walformat.html>
+fn commits(folder: &Path) -> u64 {
+    let index = fs::read(folder.join(format!("{FILE}-shm"))).expect("an index of the log");
+    let counter = index[8..12].try_into().expect("four bytes");
+    u32::from_ne_bytes(counter).into()
 }
 
 pub(crate) fn serve(folder: &Path) {
     let runtime = server::runtime(2);
-    let database = SqliteDatabase::open(folder.join("bookings.db")).expect("a database");
+    let database = SqliteDatabase::open(folder.join(FILE)).expect("a database");
     let store = SqliteStore::new(database.clone()).expect("a store");
     let bookings = runtime.block_on(Bookings::in_file(database));
+    let alone = Bookings::Alone(Alone::in_file(&folder.join("alone.db")));
     let router = service::router(bookings, Idempotency::new(store));
+    let router = router.merge(service::router_alone(alone));
     server::serve(&runtime, router, |_| {});
 }
