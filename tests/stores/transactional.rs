@@ -16,7 +16,7 @@ use axum::{
     routing::post,
 };
 use idempotency::{
-    CommitError, Execution, Expected, FirestoreDatabase, FirestoreStore, Idempotency,
+    CommitError, Execution, FirestoreDatabase, FirestorePrecondition, FirestoreStore, Idempotency,
     IdempotencyKey, Outcome, PostgresStore, Record, RecordId, Scope, SqliteDatabase, SqliteStore,
     Store, idempotent,
 };
@@ -170,7 +170,7 @@ impl World {
             }
             Database::Firestore(database, _) => {
                 let delete = database.transaction();
-                let delete = delete.delete(&format!("bookings/{guest}"), Expected::Present);
+                let delete = delete.delete("bookings", guest, FirestorePrecondition::Exists);
                 let deleted = Execution::unprotected().commit(delete, ()).await;
                 deleted.expect("an answer");
             }
@@ -230,10 +230,8 @@ impl Database {
                 execution.commit(transaction, answer).await
             }
             Self::Firestore(database, _) => {
-                let path = format!("bookings/{guest}");
-                let create = database
-                    .transaction()
-                    .create(&path, &json!({ "nights": 1 }));
+                let create = database.transaction();
+                let create = create.create("bookings", &guest, &json!({ "nights": 1 }));
                 execution.commit(create, answer).await
             }
         }
