@@ -4,7 +4,8 @@ mod calls;
 mod failures;
 mod processes;
 mod records;
-mod tap;
+pub(crate) mod tap;
+mod transactions;
 mod waking;
 
 use std::{

@@ -3,6 +3,7 @@
 mod commits;
 mod duplicates;
 mod failures;
+mod firestore;
 mod leases;
 mod outcomes;
 
