@@ -1,4 +1,5 @@
 mod client;
+mod commit;
 mod database;
 mod document;
 mod error;
