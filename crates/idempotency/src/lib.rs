@@ -215,8 +215,6 @@ pub use record::Token;
 pub use refusal::Refusal;
 pub use scope::Scope;
 pub use store::Claim;
-#[cfg(feature = "firestore")]
-pub use store::Expected;
 pub use store::Fenced;
 #[cfg(feature = "firestore")]
 pub use store::FirestoreConflict;
@@ -224,6 +222,8 @@ pub use store::FirestoreConflict;
 pub use store::FirestoreDatabase;
 #[cfg(feature = "firestore")]
 pub use store::FirestoreError;
+#[cfg(feature = "firestore")]
+pub use store::FirestorePrecondition;
 #[cfg(feature = "firestore")]
 pub use store::FirestoreStore;
 #[cfg(feature = "firestore")]
