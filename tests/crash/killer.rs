@@ -1,17 +1,13 @@
 //! The one who kills.
 
-use std::time::Duration;
+use std::ops::Range;
 
 use tokio::time::sleep;
 
-use crate::{
-    chance::Chance,
-    run::Plan,
-    world::{Mode, World},
-};
+use crate::{chance::Chance, run::Plan, world::World};
 
-/// Longer than the lease of a service of this package.
-const PAST_A_LEASE: Duration = Duration::from_millis(1300);
+/// Longer than a lease of a second: somebody else takes over meanwhile, and perhaps runs when it ends.
+const FROZEN: Range<u64> = 1_100..1_800;
 
 /// Kills as often as planned, at random moments, and returns once all services are there again.
 pub(crate) async fn kill(world: &World, plan: &Plan, mut chance: Chance) {
@@ -19,11 +15,10 @@ pub(crate) async fn kill(world: &World, plan: &Plan, mut chance: Chance) {
         sleep(chance.milliseconds(20..400)).await;
         let service = &world.services[chance.below(world.services.len())];
         let mut process = service.process.lock().await;
-        // Somebody else can take its keys meanwhile, and it does not know.
-        let freezes = world.mode != Mode::Transactional && world.services.len() > 1;
-        if freezes && chance.one_in(4) {
-            process.freeze(PAST_A_LEASE).await;
-            sleep(chance.milliseconds(0..200)).await;
+        // Before some deaths one is suspended where there is another, and does not know.
+        if world.services.len() > 1 && chance.one_in(4) {
+            process.freeze(chance.milliseconds(FROZEN)).await;
+            sleep(chance.milliseconds(0..400)).await;
         }
         let early_death = chance.one_in(8).then(|| chance.milliseconds(0..60));
         let down = chance.milliseconds(0..60);

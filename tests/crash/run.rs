@@ -42,7 +42,7 @@ pub(crate) struct Report {
     pub(crate) breaches: Vec<Breach>,
 }
 
-const CLIENTS: u64 = 8;
+const CLIENTS: u64 = 16;
 
 /// Without `CRASH_KILLS`: enough to find what is broken, see `broken.rs`.
 const FEW_KILLS: usize = 12;

@@ -35,8 +35,6 @@ pub(crate) enum Mode {
 /// Services that share a database, as many as it can have.
 #[derive(Debug)]
 pub(crate) struct World {
-    pub(crate) kind: Kind,
-    pub(crate) mode: Mode,
     pub(crate) services: Vec<Service>,
     database: Database,
     folder: TempDir,
@@ -72,8 +70,6 @@ impl World {
             }
         };
         let mut world = Self {
-            kind,
-            mode,
             services: Vec::new(),
             database,
             folder,
@@ -84,12 +80,12 @@ impl World {
             Kind::Postgres | Kind::Firestore => 2,
         };
         for number in 0..services {
-            world.services.push(world.service(number).await);
+            world.services.push(world.service(mode, number).await);
         }
         Some(world)
     }
 
-    async fn service(&self, number: usize) -> Service {
+    async fn service(&self, mode: Mode, number: usize) -> Service {
         let address = format!("127.0.0.1:{}", free_port());
         let (url, variables) = match &self.database {
             Database::Sqlite(path) => (format!("sqlite:{}", path.display()), vec![]),
@@ -99,7 +95,7 @@ impl World {
                 vec![("FIRESTORE_EMULATOR_HOST", emulator.address())],
             ),
         };
-        let (program, rest): (_, &[&str]) = match self.mode {
+        let (program, rest): (_, &[&str]) = match mode {
             Mode::Transactional => (
                 env!("CARGO_BIN_EXE_core-api-under-test"),
                 &["--fault-injection"],
