@@ -16,7 +16,7 @@ use uuid::Uuid;
 use crate::{
     chance::Chance,
     clients::Caller,
-    killer,
+    killer::{self, Blows},
     ledger::{Breach, Figures, Ledger},
     verdict::judge,
     world::{Kind, Mode, World},
@@ -29,8 +29,8 @@ pub(crate) struct Plan {
     pub(crate) mode: Mode,
     pub(crate) seed: u64,
     pub(crate) kills: usize,
-    /// After which kills the database's server is killed too.
-    pub(crate) server_crashes: Vec<usize>,
+    /// Behind which of them the database's server is killed too.
+    pub(crate) server_kills: Vec<usize>,
 }
 
 /// What has happened.
@@ -38,6 +38,7 @@ pub(crate) struct Plan {
 pub(crate) struct Report {
     plan: Plan,
     world: Arc<World>,
+    blows: Blows,
     figures: Figures,
     pub(crate) breaches: Vec<Breach>,
 }
@@ -67,7 +68,7 @@ impl Plan {
             mode,
             seed,
             kills,
-            server_crashes: match many {
+            server_kills: match many {
                 Some(_) => vec![kills / 3, kills / 3 * 2],
                 None => vec![],
             },
@@ -79,7 +80,7 @@ impl Plan {
         Self {
             seed: self.seed.wrapping_add(round),
             kills: FEW_KILLS,
-            server_crashes: vec![],
+            server_kills: vec![],
             ..self
         }
     }
@@ -96,7 +97,7 @@ pub(crate) async fn run(plan: Plan) -> Option<Report> {
         let client = Caller::new(&world, &ledger, Chance::of(plan.seed, number));
         clients.spawn(client.work(Arc::clone(&is_enough)));
     }
-    killer::kill(&world, &plan, Chance::of(plan.seed, KILLER)).await;
+    let blows = killer::kill(&world, &plan, Chance::of(plan.seed, KILLER)).await;
     is_enough.store(true, Ordering::Relaxed);
     clients.join_all().await;
 
@@ -110,6 +111,7 @@ pub(crate) async fn run(plan: Plan) -> Option<Report> {
     let report = Report {
         plan,
         world,
+        blows,
         figures,
         breaches: ledger.breaches(),
     };
@@ -143,9 +145,14 @@ impl fmt::Display for Report {
             kind,
             mode,
             seed,
-            kills,
-            ..
+            kills: _,
+            server_kills: _,
         } = &self.plan;
+        let Blows {
+            kills,
+            freezes,
+            server_kills,
+        } = self.blows;
         let Figures {
             keys,
             acknowledged,
@@ -157,7 +164,7 @@ impl fmt::Display for Report {
         let duplicates = duplicates.filter(|breach| matches!(breach, Breach::Duplicate(..)));
         write!(
             formatter,
-            "{kind:?}, {mode:?}: {kills} kills, {keys} keys, {acknowledged} acknowledged, {retries} retries, \
+            "{kind:?}, {mode:?}: {kills} kills, {freezes} freezes, {server_kills} kills of the database server, {keys} keys, {acknowledged} acknowledged, {retries} retries, \
              {replays} replays, {} duplicates, {} other breaches, at most {:.1} s until a key was answered again \
              (CRASH_SEED={seed})",
             duplicates.clone().count(),

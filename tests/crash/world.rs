@@ -128,7 +128,7 @@ impl World {
     }
 
     /// Kills the database's server too, where that is one that keeps what it has acknowledged; false elsewhere.
-    pub(crate) async fn crash_server(&self) -> bool {
+    pub(crate) async fn kill_server(&self) -> bool {
         let Database::Postgres(server, _) = &self.database else {
             return false;
         };
