@@ -6,6 +6,7 @@ mod outages;
 mod pooling;
 mod processes;
 mod schema;
+mod strays;
 mod waking;
 
 use std::{

@@ -1,5 +1,6 @@
 //! Handlers that commit their bookings with the key, over each database that can do it.
 
+mod commits;
 mod duplicates;
 mod failures;
 mod leases;
@@ -53,7 +54,7 @@ const CREATE: &str = "create table bookings (guest text primary key)";
 struct World {
     database: Database,
     url: String,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 /// One service over the database: an engine, a server and a client.
@@ -86,6 +87,13 @@ struct Answer {
 impl World {
     /// None where there is no such server.
     async fn new(kind: Kind) -> Option<Self> {
+        Self::on(kind, PostgresServer::shared).await
+    }
+
+    async fn on(
+        kind: Kind,
+        server: impl FnOnce() -> Option<&'static PostgresServer>,
+    ) -> Option<Self> {
         let folder = tempfile::tempdir().expect("a folder");
         let (database, url) = match kind {
             Kind::Sqlite => {
@@ -93,7 +101,7 @@ impl World {
                 (Database::Sqlite(file.expect("a file")), String::new())
             }
             Kind::Postgres => {
-                let url = PostgresServer::shared()?.database().await;
+                let url = server()?.database().await;
                 (Database::Postgres(pool(&url).await), url)
             }
         };
@@ -111,7 +119,7 @@ impl World {
         Some(Self {
             database,
             url,
-            _folder: folder,
+            folder,
         })
     }
 

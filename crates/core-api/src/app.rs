@@ -19,6 +19,8 @@ use crate::{access_log, bookings, database::Bookings, error, health};
 pub(crate) struct App {
     pub(crate) bookings: Arc<dyn Bookings>,
     pub(crate) idempotency: Idempotency,
+    /// Whether a booking's transaction carries its key.
+    pub(crate) transactional: bool,
     pub(crate) fault_injection: bool,
 }
 
@@ -27,17 +29,19 @@ const MOST_BODY: usize = 64 * 1024;
 
 /// The service, as axum serves it.
 pub(crate) fn router(app: App) -> Router {
+    let transactional = app.transactional;
     Router::new()
         .route(
             "/bookings",
-            post(bookings::create_booking).get(bookings::list_bookings),
+            post(bookings::create_booking.transactional(transactional))
+                .get(bookings::list_bookings),
         )
         .route(
             "/bookings/{id}",
             get(bookings::show_booking)
-                .put(bookings::replace_booking)
-                .patch(bookings::change_booking)
-                .delete(bookings::delete_booking),
+                .put(bookings::replace_booking.transactional(transactional))
+                .patch(bookings::change_booking.transactional(transactional))
+                .delete(bookings::delete_booking.transactional(transactional)),
         )
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))

@@ -7,11 +7,11 @@ mod validation;
 use axum::{
     Json,
     extract::State,
-    http::{HeaderName, StatusCode, header},
+    http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
 use chrono::{DateTime, NaiveDate, NaiveTime, SubsecRound, Utc};
-use idempotency::idempotent;
+use idempotency::{Execution, idempotent};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -45,12 +45,13 @@ pub(crate) struct NewBooking {
 }
 
 /// `POST /bookings`
-#[idempotent(ttl_seconds = 86400)]
+#[idempotent(ttl_seconds = 86400, transactional)]
 pub(crate) async fn create_booking(
     State(app): State<App>,
     faults: Faults,
+    execution: Execution,
     Valid(new): Valid<NewBooking>,
-) -> Result<(StatusCode, [(HeaderName, String); 1], Json<Booking>), ApiError> {
+) -> Result<Response, ApiError> {
     faults.strike().await?;
     let booking = Booking {
         id: Uuid::now_v7(),
@@ -61,9 +62,9 @@ pub(crate) async fn create_booking(
         status: Status::Confirmed,
         created_at: Utc::now().trunc_subsecs(3),
     };
-    app.bookings.insert(booking.clone()).await?;
     let location = [(header::LOCATION, format!("/bookings/{}", booking.id))];
-    Ok((StatusCode::CREATED, location, Json(booking)))
+    let answer = (StatusCode::CREATED, location, Json(&booking)).into_response();
+    Ok(app.bookings.insert(booking, &execution, answer).await?)
 }
 
 /// `GET /bookings`, newest first.
@@ -86,22 +87,22 @@ pub(crate) async fn list_bookings(
 pub(crate) async fn show_booking(
     State(app): State<App>,
     BookingId(id): BookingId,
-) -> Result<Json<Booking>, ApiError> {
-    let booking = app.bookings.get(id).await?;
-    booking.map(Json).ok_or(ApiError::UnknownBooking)
+) -> Result<Response, ApiError> {
+    Ok(shown(app.bookings.get(id).await?))
 }
 
 /// `PUT /bookings/{id}`: everything that a client can say of a booking, anew.
-#[idempotent(ttl_seconds = 86400)]
+#[idempotent(ttl_seconds = 86400, transactional)]
 pub(crate) async fn replace_booking(
     State(app): State<App>,
     BookingId(id): BookingId,
     faults: Faults,
+    execution: Execution,
     Valid(new): Valid<NewBooking>,
-) -> Result<Json<Booking>, ApiError> {
+) -> Result<Response, ApiError> {
     faults.strike().await?;
-    let booking = app.bookings.change(id, new.into()).await?;
-    booking.map(Json).ok_or(ApiError::UnknownBooking)
+    let replaced = app.bookings.change(id, new.into(), &execution, shown);
+    Ok(replaced.await?)
 }
 
 /// What a client sends to change a booking: the members that are there.
@@ -115,29 +116,40 @@ pub(crate) struct Change {
 }
 
 /// `PATCH /bookings/{id}`
-#[idempotent(ttl_seconds = 86400)]
+#[idempotent(ttl_seconds = 86400, transactional)]
 pub(crate) async fn change_booking(
     State(app): State<App>,
     BookingId(id): BookingId,
     faults: Faults,
+    execution: Execution,
     Valid(change): Valid<Change>,
-) -> Result<Json<Booking>, ApiError> {
+) -> Result<Response, ApiError> {
     faults.strike().await?;
-    let booking = app.bookings.change(id, change).await?;
-    booking.map(Json).ok_or(ApiError::UnknownBooking)
+    let changed = app.bookings.change(id, change, &execution, shown);
+    Ok(changed.await?)
 }
 
 /// `DELETE /bookings/{id}`
-#[idempotent(ttl_seconds = 86400)]
+#[idempotent(ttl_seconds = 86400, transactional)]
 pub(crate) async fn delete_booking(
     State(app): State<App>,
     BookingId(id): BookingId,
     faults: Faults,
-) -> Result<StatusCode, ApiError> {
+    execution: Execution,
+) -> Result<Response, ApiError> {
     faults.strike().await?;
-    match app.bookings.remove(id).await? {
-        true => Ok(StatusCode::NO_CONTENT),
-        false => Err(ApiError::UnknownBooking),
+    let answer = |removed| match removed {
+        true => StatusCode::NO_CONTENT.into_response(),
+        false => ApiError::UnknownBooking.into_response(),
+    };
+    Ok(app.bookings.remove(id, &execution, answer).await?)
+}
+
+/// The booking, if there is one.
+fn shown(booking: Option<Booking>) -> Response {
+    match booking {
+        Some(booking) => Json(booking).into_response(),
+        None => ApiError::UnknownBooking.into_response(),
     }
 }
 

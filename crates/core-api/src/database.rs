@@ -9,9 +9,10 @@ use std::{error::Error, fmt, sync::Arc};
 
 use ::firestore::errors::FirestoreError;
 use async_trait::async_trait;
+use axum::response::Response;
 use idempotency::{
-    FirestoreStore, MemoryStore, PostgresError, PostgresStore, RedisStore, SqliteDatabase,
-    SqliteError, SqliteStore, Store,
+    CommitError, Execution, FirestoreStore, MemoryStore, PostgresError, PostgresStore, RedisStore,
+    SqliteDatabase, SqliteError, SqliteStore, Store,
 };
 use uuid::Uuid;
 
@@ -25,10 +26,18 @@ use postgres::PostgresBookings;
 use sqlite::SqliteBookings;
 
 /// Bookings, each under its id. Every verb happens as a whole or not at all.
+///
+/// What writes ends the run of its handler: the change, the key and the answer are one commit where the keys are in the
+/// same database.
 #[async_trait]
 pub(crate) trait Bookings: fmt::Debug + Send + Sync + 'static {
-    /// Adds one; its id is new.
-    async fn insert(&self, booking: Booking) -> Result<(), DatabaseError>;
+    /// Adds one, whose id is new, and answers with this.
+    async fn insert(
+        &self,
+        booking: Booking,
+        execution: &Execution,
+        answer: Response,
+    ) -> Result<Response, DatabaseError>;
 
     /// The one with this id.
     async fn get(&self, id: Uuid) -> Result<Option<Booking>, DatabaseError>;
@@ -36,11 +45,22 @@ pub(crate) trait Bookings: fmt::Debug + Send + Sync + 'static {
     /// Up to `limit`, newest first, those older than `after` only.
     async fn list(&self, after: Option<Uuid>, limit: u16) -> Result<Vec<Booking>, DatabaseError>;
 
-    /// Changes the one with this id, and returns what it is now.
-    async fn change(&self, id: Uuid, change: Change) -> Result<Option<Booking>, DatabaseError>;
+    /// Changes the one with this id, and answers by what it is now.
+    async fn change(
+        &self,
+        id: Uuid,
+        change: Change,
+        execution: &Execution,
+        answer: fn(Option<Booking>) -> Response,
+    ) -> Result<Response, DatabaseError>;
 
-    /// Removes the one with this id; false if there is none.
-    async fn remove(&self, id: Uuid) -> Result<bool, DatabaseError>;
+    /// Removes the one with this id, and answers by whether there was one.
+    async fn remove(
+        &self,
+        id: Uuid,
+        execution: &Execution,
+        answer: fn(bool) -> Response,
+    ) -> Result<Response, DatabaseError>;
 
     /// Whether the database answers.
     async fn ping(&self) -> Result<(), DatabaseError>;
@@ -59,20 +79,27 @@ pub(crate) enum DatabaseError {
     Firestore(Box<FirestoreError>),
     /// Firestore says no, to keys.
     FirestoreStore(idempotency::FirestoreError),
+    /// The change was not committed, or not for certain.
+    Commit(CommitError),
     /// The database does not say anything.
     Silent,
     /// Another version of this service has made the tables.
     Schema { found: i64, known: i64 },
 }
 
+/// Bookings and keys, as the options name them.
+pub(crate) struct Opened {
+    pub(crate) bookings: Arc<dyn Bookings>,
+    pub(crate) store: Arc<dyn Store>,
+    /// Whether a booking's transaction can carry its key.
+    pub(crate) transactional: bool,
+}
+
 /// Opens what the options name.
 ///
-/// With `--idempotency-store same` the keys share the bookings' file: one writer for both, so that a claim,
-/// a booking and an answer that come together cost one sync of the disk; or their pool of connections. They are
-/// still three steps, for the key is claimed in lease mode.
-pub(crate) async fn open(
-    config: &Config,
-) -> Result<(Arc<dyn Bookings>, Arc<dyn Store>), ServerError> {
+/// With `--idempotency-store same` a booking, its key and its answer are one commit, if the database has transactions.
+/// Otherwise the key is claimed before the booking and completed after it, under a lease.
+pub(crate) async fn open(config: &Config) -> Result<Opened, ServerError> {
     let database =
         |error: DatabaseError| ServerError::Database(config.database.to_string(), Box::new(error));
     let store = |error: Box<dyn Error + Send + Sync>| {
@@ -108,6 +135,11 @@ pub(crate) async fn open(
             (Arc::new(bookings.map_err(database)?), Arc::new(keys))
         }
     };
+    let transactional = config.idempotency_store == StoreUrl::Same
+        && matches!(
+            config.database,
+            DatabaseUrl::Sqlite(_) | DatabaseUrl::Postgres(_)
+        );
     let store: Arc<dyn Store> = match &config.idempotency_store {
         StoreUrl::Same => same,
         StoreUrl::Memory => Arc::new(MemoryStore::new()),
@@ -127,7 +159,11 @@ pub(crate) async fn open(
             Arc::new(keys.map_err(|error| store(Box::new(DatabaseError::from(error))))?)
         }
     };
-    Ok((bookings, store))
+    Ok(Opened {
+        bookings,
+        store,
+        transactional,
+    })
 }
 
 impl fmt::Display for DatabaseError {
@@ -142,6 +178,7 @@ impl fmt::Display for DatabaseError {
             Self::PostgresServer(error) => error.fmt(formatter),
             Self::Firestore(error) => error.fmt(formatter),
             Self::FirestoreStore(error) => error.fmt(formatter),
+            Self::Commit(error) => error.fmt(formatter),
             Self::Silent => formatter.write_str("it does not answer in time"),
             Self::Schema { found, known } => write!(
                 formatter,
@@ -159,6 +196,7 @@ impl Error for DatabaseError {
             Self::PostgresServer(error) => error.source(),
             Self::Firestore(error) => error.source(),
             Self::FirestoreStore(error) => error.source(),
+            Self::Commit(error) => error.source(),
             Self::Silent | Self::Schema { .. } => None,
         }
     }
@@ -179,6 +217,12 @@ impl From<idempotency::FirestoreError> for DatabaseError {
 impl From<SqliteError> for DatabaseError {
     fn from(error: SqliteError) -> Self {
         Self::Sqlite(error)
+    }
+}
+
+impl From<CommitError> for DatabaseError {
+    fn from(error: CommitError) -> Self {
+        Self::Commit(error)
     }
 }
 

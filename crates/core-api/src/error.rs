@@ -6,7 +6,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use idempotency::StoreError;
+use idempotency::{CommitError, StoreError};
 use serde::Serialize;
 
 use crate::database::DatabaseError;
@@ -25,6 +25,8 @@ pub(crate) enum ApiError {
     Invalid(Vec<FieldError>),
     /// The client ordered this status.
     Injected(StatusCode),
+    /// Another run of the request has its answer, which the client gets instead of this.
+    Answered,
     Database(DatabaseError),
     Store(StoreError),
     Panicked,
@@ -90,15 +92,20 @@ impl ApiError {
                 "injected",
                 "The request asked for this status, and nothing was written.".into(),
             ),
+            Self::Answered => (
+                StatusCode::CONFLICT,
+                "answered",
+                "The same request has an answer already. Send it again to get it.".into(),
+            ),
+            Self::Database(DatabaseError::Commit(CommitError::Misused(_))) | Self::Panicked => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "internal",
+                "The service made a mistake.".into(),
+            ),
             Self::Database(_) | Self::Store(_) => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "unavailable",
                 "The service cannot reach what it stores right now. Try again with the same key.".into(),
-            ),
-            Self::Panicked => (
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "internal",
-                "The service made a mistake.".into(),
             ),
         }
     }
@@ -149,7 +156,10 @@ impl IntoResponse for ApiError {
 
 impl From<DatabaseError> for ApiError {
     fn from(error: DatabaseError) -> Self {
-        Self::Database(error)
+        match error {
+            DatabaseError::Commit(CommitError::Answered) => Self::Answered,
+            error => Self::Database(error),
+        }
     }
 }
 

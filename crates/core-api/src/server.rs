@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::{
     Config, StoreUrl,
     app::{App, router},
-    database,
+    database::{self, Opened},
 };
 
 /// How long requests that are under way may take to end once the service is asked to stop.
@@ -52,7 +52,11 @@ impl Server {
         let listen = |error| ServerError::Listen(config.listen, error);
         let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
-        let (bookings, store) = database::open(config).await?;
+        let Opened {
+            bookings,
+            store,
+            transactional,
+        } = database::open(config).await?;
         let idempotency = Idempotency::builder(store)
             .with_namespace("core-api")
             .build();
@@ -62,6 +66,7 @@ impl Server {
         let router = router(App {
             bookings,
             idempotency: idempotency.clone(),
+            transactional,
             fault_injection: config.fault_injection,
         });
         Ok(Self {

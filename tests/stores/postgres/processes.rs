@@ -10,25 +10,36 @@ use crate::service::{Service, send};
 
 const LEASE: Duration = Duration::from_secs(30);
 
+/// Their bookings carry their keys.
 fn two_services(url: &str) -> [Service; 2] {
     [(); 2].map(|()| Service::start(&["--database", url]))
+}
+
+/// They claim their keys first, as if those were somewhere else.
+fn two_leasing_services(url: &str) -> [Service; 2] {
+    let options = ["--database", url, "--idempotency-store", url];
+    [(); 2].map(|()| Service::start(&options))
 }
 
 // behaviour 4, 76
 // race 1
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn forty_equal_requests_to_two_services_book_once() {
-    let Some(url) = database().await else { return };
-    book_once(&two_services(&url)).await;
+    for start in [two_services, two_leasing_services] {
+        let Some(url) = database().await else { return };
+        book_once(&start(&url)).await;
+    }
 }
 
 // behaviour 4, 76
 // race 21
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn forty_equal_requests_book_once_behind_a_pooler() {
-    let Some(url) = database().await else { return };
-    let Some(pooler) = pooler() else { return };
-    book_once(&two_services(&pooler.url(&url))).await;
+    for start in [two_services, two_leasing_services] {
+        let Some(url) = database().await else { return };
+        let Some(pooler) = pooler() else { return };
+        book_once(&start(&pooler.url(&url))).await;
+    }
 }
 
 /// The bookings stay in the memory of each service, and only one has one.
@@ -90,7 +101,7 @@ async fn book_once(services: &[Service; 2]) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_service_that_is_killed_in_the_middle_is_taken_over_after_its_lease() {
     let Some(url) = database().await else { return };
-    let [killed, other] = two_services(&url);
+    let [killed, other] = two_leasing_services(&url);
     let slow = killed
         .booking("k")
         .header("X-Fault-Delay-Ms", "600000")
@@ -108,12 +119,54 @@ async fn a_service_that_is_killed_in_the_middle_is_taken_over_after_its_lease() 
     assert_eq!(other.bookings().await, 1);
 }
 
+/// Its transaction ends with it, so there is nothing to wait for.
+// behaviour 128, 132
+// race 16
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_service_that_is_killed_in_its_transaction_leaves_nothing() {
+    let Some(url) = database().await else { return };
+    let [killed, other] = two_services(&url);
+    let slow = killed
+        .booking("k")
+        .header("X-Fault-Delay-Ms", "600000")
+        .send();
+    let slow = tokio::spawn(slow);
+    killed.wait_for_log("delayed on order").await;
+    killed.signal("KILL");
+    drop(slow.await.expect("the request").expect_err("no answer"));
+
+    let retry = send(other.booking("k")).await;
+    assert_eq!((retry.status.as_u16(), retry.is_replayed), (201, false));
+    assert_eq!(other.bookings().await, 1);
+}
+
+/// It loses at the key when it commits, and its booking is undone.
+// behaviour 129, 132
+// race 6, 10
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_service_that_was_paused_in_its_handler_commits_nothing() {
+    let Some(url) = database().await else { return };
+    let [paused, other] = two_services(&url);
+    let slow = paused.booking("k").header("X-Fault-Delay-Ms", "1000");
+    let slow = tokio::spawn(send(slow));
+    paused.wait_for_log("delayed on order").await;
+    paused.signal("STOP");
+    let first = send(other.booking("k")).await;
+    assert_eq!((first.status.as_u16(), first.is_replayed), (201, false));
+    paused.signal("CONT");
+
+    let late = slow.await.expect("the request");
+    assert_eq!((late.status.as_u16(), late.is_replayed), (201, true));
+    assert_eq!(late.body, first.body);
+    assert_eq!(other.bookings().await, 1);
+}
+
 // behaviour 129
 // race 6, 14
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_service_that_was_paused_past_its_lease_stores_nothing() {
     let Some(url) = database().await else { return };
-    let [paused, other] = two_services(&url);
+    let [paused, other] = two_leasing_services(&url);
     // Its answer would be stored, if it could be.
     let slow = paused
         .booking("k")

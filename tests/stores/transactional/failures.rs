@@ -17,16 +17,16 @@ async fn a_commit_that_is_given_up_is_found_out(#[case] kind: Kind) {
         return;
     };
     let service = world.service().await;
-    let first = service.send("/book/give-up", "k", "Ann").await;
-    match world.guests().await.as_slice() {
-        // It was sent and done, and the client gets the answer that was committed.
-        [_] => assert_eq!(first.status, 201, "{first:?}"),
-        // It came to nothing, and the key is free.
-        _ => assert_eq!(first.status, 504, "{first:?}"),
+    for _ in 0..3 {
+        let answer = service.send("/book/give-up", "k", "Ann").await;
+        match world.guests().await.as_slice() {
+            // It came to nothing, and the key is free.
+            [] => assert_eq!(answer.status, 504, "{answer:?}"),
+            // It was done, now or before, and the client gets the answer that was committed.
+            [_] => assert_eq!(answer.status, 201, "{answer:?}"),
+            guests => panic!("{guests:?}"),
+        }
     }
-    let retry = service.send("/book/give-up", "k", "Ann").await;
-    assert_eq!(retry.status, first.status);
-    assert!(world.guests().await.len() <= 1);
 }
 
 /// The server has committed, and the connection broke before it could say so.

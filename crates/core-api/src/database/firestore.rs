@@ -3,10 +3,12 @@
 use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
+use axum::response::Response;
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use firestore::{
     FirestoreDb, FirestoreDbOptions, FirestoreWritePrecondition, errors::FirestoreError,
 };
+use idempotency::Execution;
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -72,12 +74,18 @@ impl FirestoreBookings {
 
 #[async_trait]
 impl Bookings for FirestoreBookings {
-    async fn insert(&self, booking: Booking) -> Result<(), DatabaseError> {
+    async fn insert(
+        &self,
+        booking: Booking,
+        _execution: &Execution,
+        answer: Response,
+    ) -> Result<Response, DatabaseError> {
         // Not a create, which would fail when it is repeated after its answer was lost. The id is new all the same.
         let inserted = self.0.fluent().update().in_col(COLLECTION);
         let document = Document::from(booking);
         let inserted = inserted.document_id(document.id.to_string());
-        Ok(inserted.object(&document).execute::<()>().await?)
+        inserted.object(&document).execute::<()>().await?;
+        Ok(answer)
     }
 
     async fn get(&self, id: Uuid) -> Result<Option<Booking>, DatabaseError> {
@@ -97,26 +105,37 @@ impl Bookings for FirestoreBookings {
         Ok(listed.into_iter().map(Booking::from).collect())
     }
 
-    async fn change(&self, id: Uuid, change: Change) -> Result<Option<Booking>, DatabaseError> {
+    async fn change(
+        &self,
+        id: Uuid,
+        change: Change,
+        _execution: &Execution,
+        answer: fn(Option<Booking>) -> Response,
+    ) -> Result<Response, DatabaseError> {
         let changed = Changed::from(change);
         let members = changed.members();
         if members.is_empty() {
-            return self.get(id).await;
+            return Ok(answer(self.get(id).await?));
         }
         let update = self.0.fluent().update().fields(members).in_col(COLLECTION);
         let update = update
             .precondition(FirestoreWritePrecondition::Exists(true))
             .document_id(id.to_string());
         let document: Result<Document, _> = update.object(&changed).execute().await;
-        Ok(if_there(document)?.map(Booking::from))
+        Ok(answer(if_there(document)?.map(Booking::from)))
     }
 
-    async fn remove(&self, id: Uuid) -> Result<bool, DatabaseError> {
+    async fn remove(
+        &self,
+        id: Uuid,
+        _execution: &Execution,
+        answer: fn(bool) -> Response,
+    ) -> Result<Response, DatabaseError> {
         let removal = self.0.fluent().delete().from(COLLECTION);
         let removal = removal
             .precondition(FirestoreWritePrecondition::Exists(true))
             .document_id(id.to_string());
-        Ok(if_there(removal.execute().await)?.is_some())
+        Ok(answer(if_there(removal.execute().await)?.is_some()))
     }
 
     async fn ping(&self) -> Result<(), DatabaseError> {

@@ -1,4 +1,4 @@
-//! Bookings in the memory of the process, for trying out and for tests.
+//! Bookings in the memory of the process, for trying out and for tests. There is nothing to commit.
 
 use std::{
     collections::BTreeMap,
@@ -6,6 +6,8 @@ use std::{
 };
 
 use async_trait::async_trait;
+use axum::response::Response;
+use idempotency::Execution;
 use parking_lot::Mutex;
 use uuid::Uuid;
 
@@ -18,9 +20,14 @@ pub(crate) struct MemoryBookings(Mutex<BTreeMap<Uuid, Booking>>);
 
 #[async_trait]
 impl Bookings for MemoryBookings {
-    async fn insert(&self, booking: Booking) -> Result<(), DatabaseError> {
+    async fn insert(
+        &self,
+        booking: Booking,
+        _execution: &Execution,
+        answer: Response,
+    ) -> Result<Response, DatabaseError> {
         self.0.lock().insert(booking.id, booking);
-        Ok(())
+        Ok(answer)
     }
 
     async fn get(&self, id: Uuid) -> Result<Option<Booking>, DatabaseError> {
@@ -37,15 +44,28 @@ impl Bookings for MemoryBookings {
             .collect())
     }
 
-    async fn change(&self, id: Uuid, change: Change) -> Result<Option<Booking>, DatabaseError> {
-        Ok(self.0.lock().get_mut(&id).map(|booking| {
+    async fn change(
+        &self,
+        id: Uuid,
+        change: Change,
+        _execution: &Execution,
+        answer: fn(Option<Booking>) -> Response,
+    ) -> Result<Response, DatabaseError> {
+        let changed = self.0.lock().get_mut(&id).map(|booking| {
             booking.apply(change);
             booking.clone()
-        }))
+        });
+        Ok(answer(changed))
     }
 
-    async fn remove(&self, id: Uuid) -> Result<bool, DatabaseError> {
-        Ok(self.0.lock().remove(&id).is_some())
+    async fn remove(
+        &self,
+        id: Uuid,
+        _execution: &Execution,
+        answer: fn(bool) -> Response,
+    ) -> Result<Response, DatabaseError> {
+        let removed = self.0.lock().remove(&id).is_some();
+        Ok(answer(removed))
     }
 
     async fn ping(&self) -> Result<(), DatabaseError> {

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use idempotency::{PostgresError, PostgresStore};
+use axum::response::Response;
+use idempotency::{Execution, PostgresError, PostgresStore};
 use sqlx::{
-    Connection, Error, PgConnection, PgPool, Postgres, Row,
+    Connection, Error, PgConnection, PgPool, Postgres, Row, Transaction,
     postgres::{PgArguments, PgConnectOptions, PgPoolOptions, PgRow},
     query,
     query::Query,
@@ -53,11 +54,9 @@ create table bookings (
 
 const VERSION: &str = "select version from bookings_schema";
 
-/// If the answer to it is lost and it is sent again, there is still one booking.
 const INSERT: &str = "
 insert into bookings (id, service_id, customer_name, date, time, status, created_at)
 values ($1, $2, $3, $4, $5, $6, $7)
-on conflict (id) do nothing
 ";
 
 const GET: &str = "
@@ -134,6 +133,21 @@ impl PostgresBookings {
         }
     }
 
+    /// Begins a transaction with this statement, for the run to commit.
+    async fn begin_with(
+        &self,
+        statement: Statement<'_>,
+    ) -> Result<(Transaction<'static, Postgres>, Vec<PgRow>), DatabaseError> {
+        let begun = async {
+            let mut transaction = self.pool.begin().await?;
+            let statement = statement.persistent(!self.pooled);
+            let rows = statement.fetch_all(&mut *transaction).await?;
+            Ok((transaction, rows))
+        };
+        let begun = timeout(PATIENCE, begun).await;
+        begun.map_err(|_| DatabaseError::Silent)?
+    }
+
     /// Sends a statement that may be done twice; if its connection is lost, on another one.
     async fn run<'q>(
         &self,
@@ -167,19 +181,22 @@ impl PostgresBookings {
 
 #[async_trait]
 impl Bookings for PostgresBookings {
-    async fn insert(&self, booking: Booking) -> Result<(), DatabaseError> {
-        let inserted = self.run(|| {
-            query(INSERT)
-                .bind(booking.id)
-                .bind(booking.service_id.as_str())
-                .bind(booking.customer_name.as_str())
-                .bind(booking.date)
-                .bind(booking.time)
-                .bind(booking.status.name())
-                .bind(booking.created_at)
-        });
-        inserted.await?;
-        Ok(())
+    async fn insert(
+        &self,
+        booking: Booking,
+        execution: &Execution,
+        answer: Response,
+    ) -> Result<Response, DatabaseError> {
+        let insert = query(INSERT)
+            .bind(booking.id)
+            .bind(booking.service_id.as_str())
+            .bind(booking.customer_name.as_str())
+            .bind(booking.date)
+            .bind(booking.time)
+            .bind(booking.status.name())
+            .bind(booking.created_at);
+        let (transaction, _) = self.begin_with(insert).await?;
+        Ok(execution.commit(transaction, answer).await?)
     }
 
     async fn get(&self, id: Uuid) -> Result<Option<Booking>, DatabaseError> {
@@ -194,23 +211,34 @@ impl Bookings for PostgresBookings {
         Ok(listed?)
     }
 
-    async fn change(&self, id: Uuid, change: Change) -> Result<Option<Booking>, DatabaseError> {
-        let changed = self.run(|| {
-            query(CHANGE)
-                .bind(id)
-                .bind(change.service_id.as_deref())
-                .bind(change.customer_name.as_deref())
-                .bind(change.date)
-                .bind(change.time)
-                .bind(change.status.map(Status::name))
-        });
-        Ok(changed.await?.first().map(booking).transpose()?)
+    async fn change(
+        &self,
+        id: Uuid,
+        change: Change,
+        execution: &Execution,
+        answer: fn(Option<Booking>) -> Response,
+    ) -> Result<Response, DatabaseError> {
+        let update = query(CHANGE)
+            .bind(id)
+            .bind(change.service_id.as_deref())
+            .bind(change.customer_name.as_deref())
+            .bind(change.date)
+            .bind(change.time)
+            .bind(change.status.map(Status::name));
+        let (transaction, rows) = self.begin_with(update).await?;
+        let changed = rows.first().map(booking).transpose()?;
+        Ok(execution.commit(transaction, answer(changed)).await?)
     }
 
-    async fn remove(&self, id: Uuid) -> Result<bool, DatabaseError> {
-        // Sent again it would say that there is none.
-        let removed = self.run_once(query(REMOVE).bind(id)).await?;
-        Ok(!removed.is_empty())
+    async fn remove(
+        &self,
+        id: Uuid,
+        execution: &Execution,
+        answer: fn(bool) -> Response,
+    ) -> Result<Response, DatabaseError> {
+        let (transaction, rows) = self.begin_with(query(REMOVE).bind(id)).await?;
+        let removed = !rows.is_empty();
+        Ok(execution.commit(transaction, answer(removed)).await?)
     }
 
     async fn ping(&self) -> Result<(), DatabaseError> {

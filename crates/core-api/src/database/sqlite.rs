@@ -1,8 +1,9 @@
 //! Bookings in a SQLite file, by the writer thread that the keys in that file use too.
 
 use async_trait::async_trait;
+use axum::response::Response;
 use chrono::{DateTime, Utc};
-use idempotency::SqliteDatabase;
+use idempotency::{Execution, SqliteDatabase};
 use rusqlite::{Connection, OptionalExtension, Row, named_params, types::Type};
 use uuid::Uuid;
 
@@ -78,11 +79,15 @@ impl SqliteBookings {
 
 #[async_trait]
 impl Bookings for SqliteBookings {
-    async fn insert(&self, booking: Booking) -> Result<(), DatabaseError> {
-        Ok(self
-            .0
-            .write(move |connection| write(connection, &booking))
-            .await?)
+    async fn insert(
+        &self,
+        booking: Booking,
+        execution: &Execution,
+        answer: Response,
+    ) -> Result<Response, DatabaseError> {
+        let insert = move |connection: &Connection| write(connection, &booking);
+        let insert = self.0.transaction(insert);
+        Ok(execution.commit(insert, answer).await?)
     }
 
     async fn get(&self, id: Uuid) -> Result<Option<Booking>, DatabaseError> {
@@ -100,7 +105,13 @@ impl Bookings for SqliteBookings {
         Ok(self.0.read(list).await?)
     }
 
-    async fn change(&self, id: Uuid, change: Change) -> Result<Option<Booking>, DatabaseError> {
+    async fn change(
+        &self,
+        id: Uuid,
+        change: Change,
+        execution: &Execution,
+        answer: fn(Option<Booking>) -> Response,
+    ) -> Result<Response, DatabaseError> {
         let change = move |connection: &Connection| {
             let Some(mut booking) = get(connection, id)? else {
                 return Ok(None);
@@ -109,16 +120,24 @@ impl Bookings for SqliteBookings {
             write(connection, &booking)?;
             Ok(Some(booking))
         };
-        Ok(self.0.write(change).await?)
+        let change = self.0.transaction(change);
+        Ok(execution.commit_then(change, answer).await?)
     }
 
-    async fn remove(&self, id: Uuid) -> Result<bool, DatabaseError> {
+    async fn remove(
+        &self,
+        id: Uuid,
+        execution: &Execution,
+        answer: fn(bool) -> Response,
+    ) -> Result<Response, DatabaseError> {
         let remove = move |connection: &Connection| {
             connection
                 .prepare_cached(REMOVE)?
                 .execute(named_params! {":id": id.to_string()})
         };
-        Ok(self.0.write(remove).await? > 0)
+        let remove = self.0.transaction(remove);
+        let answer = move |removed| answer(removed > 0);
+        Ok(execution.commit_then(remove, answer).await?)
     }
 
     async fn ping(&self) -> Result<(), DatabaseError> {

@@ -2,7 +2,7 @@
 
 use rusqlite::Connection;
 use serde_json::json;
-use tempfile::tempdir;
+use tempfile::{TempDir, tempdir};
 
 use crate::server::{Server, booking, command, send};
 
@@ -68,23 +68,62 @@ async fn a_second_signal_ends_it_at_once() {
     assert!(slow.await.unwrap().is_err());
 }
 
+/// Its transaction is gone with it, and nothing else was written.
+// behaviour 128, 132
+#[tokio::test]
+async fn killed_in_the_middle_it_leaves_nothing() {
+    let directory = tempdir().unwrap();
+    kill_in_the_middle(&directory, &["--fault-injection"]).await;
+    let server = Server::start(directory.path(), &[]);
+    let retry = server.book("k", "Ann").await;
+    assert_eq!(retry.status, 201);
+    assert!(!retry.is_replayed());
+    assert!(server.book("k", "Ann").await.is_replayed());
+}
+
 // behaviour 128
 #[tokio::test]
-async fn killed_in_the_middle_its_key_is_taken_until_the_lease_ends() {
+async fn killed_in_the_middle_its_key_elsewhere_is_taken_until_the_lease_ends() {
     let directory = tempdir().unwrap();
-    let server = Server::start(directory.path(), &["--fault-injection"]);
+    let apart = ["--idempotency-store", "sqlite:keys.db"];
+    let options = [&apart[..], &["--fault-injection"]].concat();
+    kill_in_the_middle(&directory, &options).await;
+    let server = Server::start(directory.path(), &apart);
+    let retry = server.book("k", "Ann").await;
+    assert_eq!(retry.problem(409)["code"], "idempotency_in_progress");
+    server.book("k", "Bob").await.problem(422);
+    assert_eq!(server.book("another", "Ann").await.status, 201);
+}
+
+async fn kill_in_the_middle(directory: &TempDir, options: &[&str]) {
+    let server = Server::start(directory.path(), options);
     let slow = server
         .write("POST", "/bookings", "k", &booking("Ann"))
         .header("X-Fault-Delay-Ms", "600000");
     tokio::spawn(slow.send());
     server.wait_for_log("delayed on order").await;
     server.kill();
+}
 
-    let server = Server::start(directory.path(), &[]);
-    let retry = server.book("k", "Ann").await;
-    assert_eq!(retry.problem(409)["code"], "idempotency_in_progress");
-    server.book("k", "Bob").await.problem(422);
-    assert_eq!(server.book("another", "Ann").await.status, 201);
+/// What a handler does before its commit is undone by whatever goes wrong there, and its key is free.
+// behaviour 105, 106, 132
+#[tokio::test]
+async fn a_booking_that_fails_leaves_neither_itself_nor_its_key() {
+    let directory = tempdir().unwrap();
+    let server = Server::start(directory.path(), &["--fault-injection"]);
+    for (fault, value) in [("X-Fault-Status", "503"), ("X-Fault-Panic", "1")] {
+        let failing = server.write("POST", "/bookings", "k", &booking("Ann"));
+        let failed = send(failing.header(fault, value)).await;
+        assert!(failed.status.is_server_error(), "{}", failed.status);
+    }
+    assert_eq!(server.book("k", "Ann").await.status, 201);
+    drop(server);
+    let file = Connection::open(directory.path().join("core-api.db")).unwrap();
+    for table in ["bookings", "idempotency_records"] {
+        let count = format!("select count(*) from {table}");
+        let rows: i64 = file.query_row(&count, [], |row| row.get(0)).unwrap();
+        assert_eq!(rows, 1, "{table}");
+    }
 }
 
 #[tokio::test]

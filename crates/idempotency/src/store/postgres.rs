@@ -34,7 +34,7 @@ use listener::Listener;
 use records::{Found, MOST_OUTCOME, Next, fenced, microseconds};
 use route::Route;
 
-/// A store in PostgreSQL, by the application's own connections: any number of processes share it.
+/// A store in PostgreSQL, beside the application's own tables: any number of processes share it.
 ///
 /// ```no_run
 /// use idempotency::{Idempotency, PostgresStore};
@@ -50,7 +50,14 @@ use route::Route;
 /// ```
 ///
 /// The pool is one of sqlx 0.9. Clones are handles on one store. A first run costs two statements, its claim
-/// and its completion, each a commit of its own; a replay costs one that writes nothing.
+/// and its completion, each a commit of its own; in transactional mode it costs a look, and a statement in the handler's
+/// own transaction. A replay costs one statement that writes nothing.
+///
+/// # Connections
+///
+/// The store makes connections of its own, with the pool's settings and no more of them than the pool may have, and only
+/// when it needs them. It does not write by the pool's: whoever drops the future of `pool.begin()` may leave a
+/// connection there with its transaction open, and a claim in it would be lost.
 ///
 /// # What it needs
 ///
@@ -60,7 +67,7 @@ use route::Route;
 ///
 /// # Duplicates that wait
 ///
-/// From the first one on, each store has one more connection, beside the pool, on which it listens for
+/// From the first one on, each store has one more connection, on which it listens for
 /// notifications. Where that does not work, a duplicate looks after 25 ms, and after twice as long each time, up to a
 /// second. None of them holds a connection while it waits.
 ///
@@ -89,6 +96,8 @@ pub struct PostgresStore(Arc<Shared>);
 
 struct Shared {
     connections: Arc<Connections>,
+    /// Whether the application's own transactions are in this database.
+    is_shared: bool,
     wakeups: Wakeups,
     listener: Listener,
 }
@@ -104,16 +113,27 @@ impl PostgresStore {
     pub const SCHEMA: &str = schema::CREATE;
 
     /// A store behind this pool. Nothing is sent yet.
+    ///
+    /// The application's transactions, which [`Execution::commit`](crate::Execution::commit) commits with their keys, are
+    /// taken to be in this pool's database.
     #[must_use]
     pub fn new(pool: PgPool) -> Self {
+        Self::over(pool, true)
+    }
+
+    fn over(pool: PgPool, is_shared: bool) -> Self {
         Self(Arc::new(Shared {
-            connections: Arc::new(Connections::new(pool)),
+            connections: Arc::new(Connections::beside(pool)),
+            is_shared,
             wakeups: Wakeups::default(),
             listener: Listener::new(),
         }))
     }
 
     /// A store with a pool of its own for this URL, and its tables made.
+    ///
+    /// The application's transactions are taken to be in another database; where they are in this one, use
+    /// [`new`](Self::new), so that they can carry their keys.
     ///
     /// # Errors
     ///
@@ -131,11 +151,8 @@ impl PostgresStore {
             connection.close().await.map_err(PostgresError::Connect)
         };
         in_time(set_up).await?;
-        // Statements can be sent again, so none has to ask first whether the connection still lives.
-        let pool = PgPoolOptions::new()
-            .test_before_acquire(false)
-            .connect_lazy_with(options);
-        Ok(Self::new(pool))
+        let pool = PgPoolOptions::new().connect_lazy_with(options);
+        Ok(Self::over(pool, false))
     }
 
     /// Makes the tables where there are none. Several processes may call it at one time.
@@ -372,6 +389,7 @@ impl Store for PostgresStore {
             connections,
             wakeups,
             listener,
+            ..
         } = self.0.as_ref();
         listener.ensure_running(connections, wakeups);
         wakeups.subscribe(id, listener.polling())

@@ -23,7 +23,11 @@ pub(super) type Statement<'q> = Query<'q, Postgres, PgArguments>;
 
 #[derive(Debug)]
 pub(super) struct Connections {
+    /// The application's.
     pool: PgPool,
+    /// The store's own, to the same database. In a connection that others use, somebody who stopped waiting for the
+    /// begin of a transaction may have left that open: what is written there is committed when nobody knows, or never.
+    own: PgPool,
     route: OnceCell<Route>,
 }
 
@@ -38,7 +42,7 @@ pub(super) enum Again {
 
 /// How long a statement may take, from waiting for a connection to the last row. It ends before the engine gives
 /// up, so that the connection can still be put in order.
-const PATIENCE: Duration = Duration::from_secs(4);
+pub(super) const PATIENCE: Duration = Duration::from_secs(4);
 
 /// How much of that is for waiting for a connection. The pool goes on trying while the server refuses any.
 const ACQUIRE: Duration = Duration::from_secs(2);
@@ -47,8 +51,14 @@ const ACQUIRE: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(10);
 
 impl Connections {
-    pub(super) fn new(pool: PgPool) -> Self {
+    /// Connections like those of the pool, and as many at most.
+    pub(super) fn beside(pool: PgPool) -> Self {
+        // Statements can be sent again, so none has to ask first whether the connection still lives.
+        let options = pool.options().clone();
+        let options = options.min_connections(0).test_before_acquire(false);
+        let server = pool.connect_options().as_ref().clone();
         Self {
+            own: options.connect_lazy_with(server),
             pool,
             route: OnceCell::new(),
         }
@@ -67,7 +77,7 @@ impl Connections {
     pub(super) async fn route(&self) -> Result<Route, sqlx::Error> {
         match self.route.get() {
             Some(route) => Ok(*route),
-            None => self.find_route(&mut *self.pool.acquire().await?).await,
+            None => self.find_route(&mut *self.own.acquire().await?).await,
         }
     }
 
@@ -105,7 +115,7 @@ impl Connections {
         deadline: Instant,
     ) -> Result<Result<Vec<PgRow>, sqlx::Error>, StoreError> {
         let acquired = deadline.min(Instant::now() + ACQUIRE);
-        let mut connection = timeout_at(acquired, self.pool.acquire())
+        let mut connection = timeout_at(acquired, self.own.acquire())
             .await
             .map_err(|_| timed_out("no connection", ACQUIRE))?
             .map_err(store_error)?;

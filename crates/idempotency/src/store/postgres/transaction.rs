@@ -5,9 +5,11 @@ use std::any::Any;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use sqlx::{Postgres, postgres::PgRow, query};
+use tokio::time::timeout;
 
 use super::{
     PostgresStore,
+    connections::PATIENCE,
     error::Failure,
     records::{self, microseconds},
     route::Route,
@@ -25,7 +27,9 @@ impl Transaction for sqlx::Transaction<'_, Postgres> {
 
     fn shares(&self, store: &dyn Store) -> bool {
         let store: &dyn Any = store;
-        store.is::<PostgresStore>()
+        store
+            .downcast_ref::<PostgresStore>()
+            .is_some_and(|store| store.0.is_shared)
     }
 
     fn commit<'a>(
@@ -41,7 +45,7 @@ impl Transaction for sqlx::Transaction<'_, Postgres> {
             match entry {
                 Some(entry) => commit(self, &entry, outcome).await,
                 None => {
-                    sqlx::Transaction::commit(self).await.map_err(uncommitted)?;
+                    end(self).await?;
                     Ok(Fenced::Done(Committed {
                         outcome,
                         expires_at: None,
@@ -63,18 +67,18 @@ async fn commit(
             "the store is not of PostgreSQL".into(),
         ));
     };
-    let rows = leave(&mut transaction, store, entry, &outcome).await;
+    // A server that says nothing must not hold the client for ever; without the end, all of it is undone.
+    let left = timeout(PATIENCE, leave(&mut transaction, store, entry, &outcome)).await;
+    let rows = left.map_err(|error| CommitFailure::Undone(error.into()))?;
     let expires_at = match rows.map_err(undone)?.first() {
         Some(row) => records::time(row, 0).map_err(undone)?,
         None => {
             // The answer that counts is committed, so whether this arrives matters to nobody.
-            drop(transaction.rollback().await);
+            drop(timeout(PATIENCE, transaction.rollback()).await);
             return Ok(Fenced::Lost);
         }
     };
-    sqlx::Transaction::commit(transaction)
-        .await
-        .map_err(uncommitted)?;
+    end(transaction).await?;
     store.0.wakeups.wake(&entry.hold.id);
     Ok(Fenced::Done(Committed {
         outcome,
@@ -107,6 +111,12 @@ async fn leave(
     let is_direct = store.0.connections.known_route() == Some(Route::Direct);
     let rows = statement.persistent(is_direct);
     rows.fetch_all(&mut **transaction).await
+}
+
+async fn end(transaction: sqlx::Transaction<'_, Postgres>) -> Result<(), CommitFailure> {
+    let ended = timeout(PATIENCE, sqlx::Transaction::commit(transaction)).await;
+    let ended = ended.map_err(|error| CommitFailure::Unknown(error.into()))?;
+    ended.map_err(uncommitted)
 }
 
 /// Before the end is asked for, the server undoes all of it.
