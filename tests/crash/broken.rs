@@ -31,7 +31,7 @@ async fn records_that_are_written_after_their_bookings_are_found() {
 async fn finds(kind: Kind, mode: Mode, sorts: &[fn(&Breach) -> bool]) {
     let mut breaches = Vec::new();
     for round in 0..ROUNDS {
-        let plan = Plan::new(kind, mode).few_kills(round);
+        let plan = Plan::new(kind, mode).round(round);
         let Some(report) = run(plan).await else {
             return;
         };

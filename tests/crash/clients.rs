@@ -107,6 +107,7 @@ impl Caller {
                     return Some(is_replayed);
                 }
                 Told::Refused => return None,
+                Told::Nothing(_) if self.ledger.is_stuck() => return None,
                 Told::Nothing(asked) => {
                     failed_at.get_or_insert_with(Instant::now);
                     self.ledger.count_retry();

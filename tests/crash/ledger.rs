@@ -30,6 +30,8 @@ pub(crate) enum Breach {
     Refused(String, Answer),
     /// No answer, however often the client asked.
     Stuck(String),
+    /// A service that ended without being killed, by its address.
+    Ended(String),
     /// So many records of runs that nobody ends any more.
     InFlight(usize),
 }
@@ -112,6 +114,13 @@ impl Ledger {
         let keys = entries.keys.iter();
         keys.map(|(key, entry)| (key.clone(), entry.acknowledged.is_some()))
             .collect()
+    }
+
+    /// Whether a key is stuck, so that the others are not worth waiting for.
+    pub(crate) fn is_stuck(&self) -> bool {
+        let entries = self.0.lock();
+        let mut breaches = entries.breaches.iter();
+        breaches.any(|breach| matches!(breach, Breach::Stuck(_)))
     }
 
     pub(crate) fn breaches(&self) -> Vec<Breach> {

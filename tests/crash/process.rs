@@ -42,16 +42,27 @@ impl Process {
         }
     }
 
-    /// `kill -9`, and a new start; perhaps with another death on the way there.
-    pub(crate) async fn kill_and_start(&mut self, down: Duration, early_death: Option<Duration>) {
+    /// `kill -9`, and a new start; perhaps with another death on the way there. False if it had ended by itself.
+    pub(crate) async fn kill_and_start(
+        &mut self,
+        down: Duration,
+        early_death: Option<Duration>,
+    ) -> bool {
+        let mut was_alive = self.is_alive();
         kill(&mut self.child).await;
         sleep(down).await;
         if let Some(alive) = early_death {
-            let mut child = spawn(&self.start);
+            self.child = spawn(&self.start);
             sleep(alive).await;
-            kill(&mut child).await;
+            was_alive &= self.is_alive();
+            kill(&mut self.child).await;
         }
         *self = Self::start(self.start.clone()).await;
+        was_alive
+    }
+
+    pub(crate) fn is_alive(&mut self) -> bool {
+        self.child.try_wait().expect("its state").is_none()
     }
 
     /// Lets it do nothing for a while, as a machine does that is suspended.

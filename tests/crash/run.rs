@@ -29,6 +29,8 @@ pub(crate) struct Plan {
     pub(crate) mode: Mode,
     pub(crate) seed: u64,
     pub(crate) kills: usize,
+    /// How many of them there are for each time that a service is suspended.
+    pub(crate) one_freeze_in: usize,
     /// Behind which of them the database's server is killed too.
     pub(crate) server_kills: Vec<usize>,
 }
@@ -68,6 +70,7 @@ impl Plan {
             mode,
             seed,
             kills,
+            one_freeze_in: 4,
             server_kills: match many {
                 Some(_) => vec![kills / 3, kills / 3 * 2],
                 None => vec![],
@@ -75,11 +78,12 @@ impl Plan {
         }
     }
 
-    /// A short one, the next time something is tried.
-    pub(crate) fn few_kills(self, round: u64) -> Self {
+    /// One of several short ones in which services are suspended as often as they die.
+    pub(crate) fn round(self, round: u64) -> Self {
         Self {
             seed: self.seed.wrapping_add(round),
             kills: FEW_KILLS,
+            one_freeze_in: 1,
             server_kills: vec![],
             ..self
         }
@@ -88,6 +92,7 @@ impl Plan {
 
 /// None where the database's server is not installed.
 pub(crate) async fn run(plan: Plan) -> Option<Report> {
+    println!("{:?}, {:?}: CRASH_SEED={}", plan.kind, plan.mode, plan.seed);
     let mut builder = Chance::of(plan.seed, BUILDER);
     let world = Arc::new(World::start(plan.kind, plan.mode, &mut builder).await?);
     let ledger = Arc::new(Ledger::default());
@@ -97,7 +102,7 @@ pub(crate) async fn run(plan: Plan) -> Option<Report> {
         let client = Caller::new(&world, &ledger, Chance::of(plan.seed, number));
         clients.spawn(client.work(Arc::clone(&is_enough)));
     }
-    let blows = killer::kill(&world, &plan, Chance::of(plan.seed, KILLER)).await;
+    let blows = killer::kill(&world, &ledger, &plan, Chance::of(plan.seed, KILLER)).await;
     is_enough.store(true, Ordering::Relaxed);
     clients.join_all().await;
 
@@ -146,6 +151,7 @@ impl fmt::Display for Report {
             mode,
             seed,
             kills: _,
+            one_freeze_in: _,
             server_kills: _,
         } = &self.plan;
         let Blows {

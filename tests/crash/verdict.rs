@@ -37,6 +37,11 @@ pub(crate) async fn judge(world: &Arc<World>, ledger: &Arc<Ledger>, caller: Call
     let keys = ledger.keys();
     let (bookings, in_flight) = world.look().await;
     count(ledger, &bookings, &keys);
+    for service in &world.services {
+        if !service.process.lock().await.is_alive() {
+            ledger.report(Breach::Ended(service.address.clone()));
+        }
+    }
     if in_flight > 0 {
         ledger.report(Breach::InFlight(in_flight));
     }
