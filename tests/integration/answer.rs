@@ -5,6 +5,8 @@ use http::{HeaderMap, StatusCode};
 use reqwest::RequestBuilder;
 use serde_json::Value;
 
+use crate::fragile::within_a_minute;
+
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
@@ -14,7 +16,9 @@ pub(crate) struct Answer {
 
 impl Answer {
     pub(crate) async fn to(request: RequestBuilder) -> Self {
-        let response = request.send().await.expect("an answer");
+        let response = within_a_minute("no answer came", request.send())
+            .await
+            .expect("an answer");
         let (status, headers) = (response.status(), response.headers().clone());
         Self {
             status,

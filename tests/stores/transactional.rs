@@ -16,14 +16,19 @@ use axum::{
     routing::post,
 };
 use idempotency::{
-    CommitError, Execution, Idempotency, IdempotencyKey, Outcome, PostgresStore, Record, RecordId,
-    Scope, SqliteDatabase, SqliteStore, Store, idempotent,
+    CommitError, Execution, Expected, FirestoreDatabase, FirestoreStore, Idempotency,
+    IdempotencyKey, Outcome, PostgresStore, Record, RecordId, Scope, SqliteDatabase, SqliteStore,
+    Store, idempotent,
 };
 use parking_lot::Mutex;
 use rstest_reuse::template;
+use serde_json::json;
 use sqlx::{PgPool, Row, postgres::PgPoolOptions, query, raw_sql};
 use tempfile::TempDir;
-use tests::servers::postgres::PostgresServer;
+use tests::servers::{
+    firestore::{Documents, FirestoreEmulator},
+    postgres::PostgresServer,
+};
 use tokio::{net::TcpListener, sync::Semaphore, task::JoinHandle};
 
 use crate::within_a_minute;
@@ -33,12 +38,14 @@ use crate::within_a_minute;
 enum Kind {
     Sqlite,
     Postgres,
+    Firestore,
 }
 
 #[template]
 #[rstest::rstest]
 #[case::sqlite(Kind::Sqlite)]
 #[case::postgres(Kind::Postgres)]
+#[case::firestore(Kind::Firestore)]
 fn each_database(#[case] kind: Kind) {}
 
 /// Bookings, one row for each guest: a second one of the same guest is an error.
@@ -46,6 +53,7 @@ fn each_database(#[case] kind: Kind) {}
 enum Database {
     Sqlite(SqliteDatabase),
     Postgres(PgPool),
+    Firestore(FirestoreDatabase, Documents),
 }
 
 const CREATE: &str = "create table bookings (guest text primary key)";
@@ -104,6 +112,15 @@ impl World {
                 let url = server()?.database().await;
                 (Database::Postgres(pool(&url).await), url)
             }
+            Kind::Firestore => {
+                let emulator = FirestoreEmulator::shared()?;
+                let project = format!("rooms-{}", uuid::Uuid::new_v4().simple());
+                let address = emulator.address();
+                let database = FirestoreDatabase::connect_to_emulator(&project, &address).await;
+                let documents = Documents::new(&address, &project);
+                let database = database.expect("a database");
+                (Database::Firestore(database, documents), project)
+            }
         };
         match &database {
             Database::Sqlite(file) => file
@@ -115,6 +132,7 @@ impl World {
                 let store = PostgresStore::new(pool.clone());
                 store.create_schema().await.expect("tables");
             }
+            Database::Firestore(..) => {}
         }
         Some(Self {
             database,
@@ -128,6 +146,7 @@ impl World {
         match &self.database {
             Database::Sqlite(file) => Arc::new(SqliteStore::new(file.clone()).expect("a store")),
             Database::Postgres(pool) => Arc::new(PostgresStore::new(pool.clone())),
+            Database::Firestore(database, _) => Arc::new(FirestoreStore::new(database.clone())),
         }
     }
 
@@ -149,6 +168,12 @@ impl World {
                 let remove = query("delete from bookings where guest = $1").bind(guest);
                 remove.execute(pool).await.expect("an answer");
             }
+            Database::Firestore(database, _) => {
+                let delete = database.transaction();
+                let delete = delete.delete(&format!("bookings/{guest}"), Expected::Present);
+                let deleted = Execution::unprotected().commit(delete, ()).await;
+                deleted.expect("an answer");
+            }
         }
     }
 
@@ -165,6 +190,12 @@ impl World {
             Database::Postgres(pool) => {
                 let rows = raw_sql(GUESTS).fetch_all(pool).await.expect("guests");
                 rows.iter().map(|row| row.get(0)).collect()
+            }
+            Database::Firestore(_, documents) => {
+                let bookings = documents.of("bookings").await;
+                let guest = |name: &str| name.rsplit('/').next().map(str::to_owned);
+                let guests = bookings.iter().filter_map(|it| guest(&it.name));
+                guests.collect()
             }
         }
     }
@@ -197,6 +228,13 @@ impl Database {
                 let insert = query("insert into bookings values ($1)").bind(guest);
                 insert.execute(&mut *transaction).await.map_err(failed)?;
                 execution.commit(transaction, answer).await
+            }
+            Self::Firestore(database, _) => {
+                let path = format!("bookings/{guest}");
+                let create = database
+                    .transaction()
+                    .create(&path, &json!({ "nights": 1 }));
+                execution.commit(create, answer).await
             }
         }
     }

@@ -12,6 +12,7 @@ mod take_over;
 mod transactional;
 mod value;
 mod wait;
+mod won;
 
 use std::{
     fmt,
@@ -22,16 +23,16 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::Semaphore;
 
-use crate::{
-    Claim, Fenced, Fingerprint, Hold, IdempotencyKey, Options, Phase, RecordId, Refusal, Scope,
-    Store, Token, fingerprint::digest, progress::Progress,
-};
 #[cfg(feature = "axum")]
-use crate::{Execution, http::HttpConfig, store::transaction::Entry};
+use crate::http::HttpConfig;
+use crate::{
+    Claim, Fingerprint, Hold, IdempotencyKey, Options, Phase, RecordId, Refusal, Scope, Store,
+    Token, fingerprint::digest,
+};
 use bounded::bounded;
-use running::Running;
 use running_keys::{RunningKeys, Visit};
 use runs::{Runs, Ticket};
+use won::Won;
 
 #[cfg(feature = "axum")]
 pub(crate) use standing::Standing;
@@ -115,19 +116,6 @@ pub(crate) enum Begun<'a> {
     Won(Won<'a>),
     /// The work has been done before.
     Replayed(Replay),
-}
-
-/// The right to run, with all that is needed for it.
-pub(crate) struct Won<'a> {
-    idempotency: &'a Idempotency,
-    operation: Operation,
-    /// Claimed already if there is an attempt; otherwise for the transaction that will write it.
-    hold: Hold,
-    attempt: Option<u32>,
-    progress: Progress,
-    /// In transactional mode, the key's place among those that run in this process.
-    visit: Option<Visit>,
-    ticket: Ticket,
 }
 
 /// How a run has ended.
@@ -312,69 +300,6 @@ impl Idempotency {
             }),
             Phase::InFlight { .. } => Err(Refusal::InProgress),
         }
-    }
-}
-
-impl Won<'_> {
-    /// Runs the work, and stores what it leaves.
-    ///
-    /// Nobody who drops this future stops it: the work would go on in a task of its own.
-    pub(crate) async fn run<R, W>(self, work: W) -> Result<Finished<R>, Refusal>
-    where
-        R: Send + 'static,
-        W: Future<Output = Ending<R>> + Send + 'static,
-    {
-        let Self {
-            idempotency,
-            operation,
-            hold,
-            attempt,
-            visit,
-            mut ticket,
-            ..
-        } = self;
-        let store = Arc::clone(&idempotency.0.store);
-        let fingerprint = operation.fingerprint;
-        let run = async move {
-            if attempt.is_none() {
-                let ending = work.await;
-                let finished =
-                    transactional::finish(store, hold, fingerprint, ending, ticket).await;
-                drop(visit);
-                return finished;
-            }
-            ticket.hold(hold.clone()).await;
-            let ending = work.await;
-            let finished = claim::finish(store, hold, ending, ticket).await;
-            drop(visit);
-            finished
-        };
-        match Running::new(run).await {
-            Ok(Fenced::Done(executed)) => Ok(Finished::Executed(executed)),
-            Ok(Fenced::Lost) => {
-                let replay = Box::pin(idempotency.answer_of_the_owner(operation)).await?;
-                Ok(Finished::Replayed(replay))
-            }
-            Err(_) => Err(Refusal::Panicked),
-        }
-    }
-
-    /// What the work can ask about itself, and do.
-    #[cfg(feature = "axum")]
-    pub(crate) fn execution(&mut self) -> Execution {
-        let entry = Entry {
-            store: Arc::clone(&self.idempotency.0.store),
-            hold: self.hold.clone(),
-            fingerprint: self.operation.fingerprint,
-            is_held: self.attempt.is_some(),
-        };
-        Execution::protected(
-            self.idempotency.clone(),
-            entry,
-            self.attempt.unwrap_or(1),
-            std::mem::take(&mut self.progress),
-            self.visit.is_some(),
-        )
     }
 }
 

@@ -24,6 +24,7 @@
 //!
 //! - [`idempotent`] makes a handler safe to retry, [`IdempotencyLayer`] a whole router,
 //!   [`Idempotency::run`] anything else.
+//! - [`Execution`] is what a handler can do in its run: commit, steps, keys for others.
 //! - [`Idempotency`] is the engine: claim, run, store the answer, replay. [`Options`] say what one handler
 //!   wants of it, [`HttpConfig`] how requests are read and answers are marked.
 //! - [`IdempotencyKey`], [`Scope`] and [`Fingerprint`] are what is claimed: which key, whose, for what.
@@ -41,14 +42,19 @@
 //! | `redis` | [`RedisStore`] |
 //! | `redis-tls` | `rediss://` for it |
 //! | `sqlite` | [`SqliteStore`] and [`SqliteDatabase`] |
-//! | `firestore` | [`FirestoreStore`] |
+//! | `firestore` | [`FirestoreStore`] and [`FirestoreDatabase`] |
 //! | `conformance` | the contract of a store, as functions that can be run |
 //! | `full` | all of them |
 //!
-//! # What it does not promise
+//! # Two guarantees
 //!
-//! A handler whose process dies in the middle runs again once the lease is over; what it had done by then is
-//! not undone. Let it change things last, in one transaction, and give downstream services keys of their own.
+//! Under a lease, which is the default, there is one run at a time, and a run that has lost its key can store nothing. When
+//! its process dies, a retry runs again once the lease is over: let a handler change things last, keep what it has done by
+//! [`Execution::step`], and give downstream services an [`Execution::child_key`].
+//!
+//! A handler whose effects are rows of the store's own database can be `transactional`. It ends by [`Execution::commit`],
+//! which makes its rows, the key and the answer one commit: they happen exactly once, whatever is killed whenever, and no
+//! commit is added to the handler's own.
 
 mod clock;
 #[cfg(feature = "conformance")]
@@ -137,6 +143,7 @@ pub use http::Idempotent;
 /// | `ttl_seconds = 3600` | how long the answer is replayed, counted from its completion; up to ten years | 24 hours |
 /// | `lease_seconds = 30` | how long the key stays taken when the process dies; not more than the ttl | 30 seconds |
 /// | `required` | a request without a key is refused with 400 | it runs unprotected |
+/// | `transactional` | nothing is stored before the handler's own transaction, which it ends by [`Execution::commit`] | the key is claimed first, under a lease |
 /// | `on_duplicate = "wait"` | a duplicate waits up to ten seconds for the first run's answer | it gets 409 at once |
 /// | `on_lost = "refuse"` | a retry is [refused](problems#outcome-unknown) when a run's process died, until an operator [resolves](Idempotency::resolve) it | it takes over and runs |
 /// | `keep = "all"` | every answer of the handler is stored, [also 5xx and panics](Keep::All) | a retry after a 5xx runs again |
@@ -170,6 +177,8 @@ pub use http::Idempotent;
 ///   itself answers is stored, also a 422.
 /// - `GET`, `HEAD` and other safe methods are never protected. `PUT` and `DELETE` are, because the attribute asks
 ///   for it.
+/// - A `transactional` handler holds nothing while it runs, so `lease_seconds` and `on_lost` mean nothing there. One that
+///   answers below 400 without a commit gets 500 for an answer; its refusals are stored by themselves.
 /// - Other attributes keep their meaning above or below this one: `#[axum::debug_handler]`,
 ///   `#[tracing::instrument]`, `#[utoipa::path]`.
 ///
@@ -206,11 +215,19 @@ pub use record::Token;
 pub use refusal::Refusal;
 pub use scope::Scope;
 pub use store::Claim;
+#[cfg(feature = "firestore")]
+pub use store::Expected;
 pub use store::Fenced;
+#[cfg(feature = "firestore")]
+pub use store::FirestoreConflict;
+#[cfg(feature = "firestore")]
+pub use store::FirestoreDatabase;
 #[cfg(feature = "firestore")]
 pub use store::FirestoreError;
 #[cfg(feature = "firestore")]
 pub use store::FirestoreStore;
+#[cfg(feature = "firestore")]
+pub use store::FirestoreTransaction;
 pub use store::Hold;
 pub use store::MemoryStore;
 pub use store::Polling;

@@ -53,9 +53,17 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 #[cfg(feature = "firestore")]
+pub use firestore::Expected;
+#[cfg(feature = "firestore")]
+pub use firestore::FirestoreConflict;
+#[cfg(feature = "firestore")]
+pub use firestore::FirestoreDatabase;
+#[cfg(feature = "firestore")]
 pub use firestore::FirestoreError;
 #[cfg(feature = "firestore")]
 pub use firestore::FirestoreStore;
+#[cfg(feature = "firestore")]
+pub use firestore::FirestoreTransaction;
 pub use memory::MemoryStore;
 pub use polling::Polling;
 #[cfg(feature = "postgres")]
@@ -281,7 +289,12 @@ impl Error for StoreError {
 }
 
 /// Refuses bytes of which a store with this limit could keep a part only.
-#[cfg(any(feature = "firestore", feature = "sqlite"))]
+#[cfg(any(
+    feature = "firestore",
+    feature = "postgres",
+    feature = "redis",
+    feature = "sqlite"
+))]
 fn check_length(bytes: &Bytes, limit: usize) -> Result<(), StoreError> {
     match bytes.len() {
         length if length > limit => Err(StoreError::too_large(format!(

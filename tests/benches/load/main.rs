@@ -1,24 +1,26 @@
 //! What protection costs under load: `cargo bench -p tests --bench load`.
 //!
 //! Everything is a ratio to, or stands beside, the same service without protection in the same run, because times
-//! of one machine mean nothing on another. `-- memory size stalls sqlite` selects parts; `-- --quick` only shows
-//! that all of it works.
+//! of one machine mean nothing on another. `-- memory size stalls sqlite postgres redis` selects parts;
+//! `-- --quick` only shows that all of it works.
 
+mod bookings;
 mod client;
 mod cpu;
+mod databases;
 mod memory;
 mod report;
 mod server;
 mod service;
 mod size;
-mod sqlite;
 mod stalls;
+mod wire;
 
 use std::env;
 
 use tokio::runtime::Builder;
 
-const PARTS: [&str; 4] = ["memory", "size", "stalls", "sqlite"];
+const PARTS: [&str; 6] = ["memory", "size", "stalls", "sqlite", "postgres", "redis"];
 
 /// How much is measured.
 #[derive(Clone, Copy)]
@@ -50,7 +52,7 @@ fn main() {
                 "memory" => memory::measure(effort).await,
                 "size" => size::measure(effort),
                 "stalls" => stalls::measure(effort).await,
-                _ => sqlite::measure(effort).await,
+                database => databases::measure(database, effort).await,
             }
         }
     });

@@ -15,7 +15,7 @@ use tokio::{
     runtime::{Builder, Runtime},
 };
 
-use crate::{cpu, memory, size, sqlite, stalls};
+use crate::{cpu, databases, memory, size, stalls};
 
 /// The first argument of the measured process.
 pub(crate) const SERVE: &str = "serve";
@@ -62,6 +62,12 @@ impl Server {
         writeln!(input, "{line}").expect("a process that listens");
     }
 
+    /// Ends it.
+    pub(crate) fn stop(&mut self) {
+        self.input = None;
+        drop(self.child.wait());
+    }
+
     pub(crate) fn cpu(&self) -> Duration {
         cpu::time(self.child.id())
     }
@@ -70,8 +76,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         // It exits at the end of its input.
-        self.input = None;
-        drop(self.child.wait());
+        self.stop();
     }
 }
 
@@ -82,7 +87,7 @@ pub(crate) fn run(arguments: &[String]) {
         ["memory", workers] => memory::serve(workers.parse().expect("a number")),
         ["size", keys] => size::store(keys.parse().expect("a number")),
         ["stalls", keys] => stalls::serve(keys.parse().expect("a number")),
-        ["sqlite", folder] => sqlite::serve(folder.as_ref()),
+        [database, at] => databases::serve(database, at),
         _ => panic!("what {arguments:?} serve is not known"),
     }
 }

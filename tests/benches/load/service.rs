@@ -1,30 +1,26 @@
 //! The service under load: bookings with and without protection.
 
-use std::{collections::BTreeMap, sync::Arc};
-
 use axum::{
     Extension, Json, Router,
     extract::State,
     http::{HeaderName, StatusCode, header},
+    response::{IntoResponse, Response},
     routing::post,
 };
-use idempotency::{Idempotency, SqliteDatabase, idempotent};
-use parking_lot::Mutex;
-use rusqlite::params;
+use idempotency::{Execution, Idempotency, idempotent};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+pub(crate) use crate::bookings::Bookings;
 
 /// The handler alone.
 pub(crate) const BARE: &str = "/bare";
 /// The same with the attribute.
 pub(crate) const PROTECTED: &str = "/protected";
-
-/// Where bookings are kept.
-#[derive(Clone)]
-pub(crate) enum Bookings {
-    Memory(Arc<Mutex<BTreeMap<Uuid, Booking>>>),
-    Sqlite(SqliteDatabase),
-}
+/// The same in transactional mode.
+pub(crate) const TRANSACTIONAL: &str = "/transactional";
+/// Bookings that are committed one by one, by the only connection to a file.
+pub(crate) const ALONE: &str = "/alone";
 
 #[derive(Deserialize)]
 struct NewBooking {
@@ -36,11 +32,11 @@ struct NewBooking {
 
 #[derive(Clone, Serialize)]
 pub(crate) struct Booking {
-    id: Uuid,
-    service_id: String,
-    customer_name: String,
-    date: String,
-    time: String,
+    pub(crate) id: Uuid,
+    pub(crate) service_id: String,
+    pub(crate) customer_name: String,
+    pub(crate) date: String,
+    pub(crate) time: String,
 }
 
 type Created = (StatusCode, [(HeaderName, String); 1], Json<Booking>);
@@ -49,6 +45,8 @@ pub(crate) fn router(bookings: Bookings, idempotency: Idempotency) -> Router {
     Router::new()
         .route(BARE, post(bare))
         .route(PROTECTED, post(protected))
+        .route(TRANSACTIONAL, post(transactional))
+        .route(ALONE, post(alone))
         .layer(Extension(idempotency))
         .with_state(bookings)
 }
@@ -57,7 +55,9 @@ async fn bare(
     State(bookings): State<Bookings>,
     Json(new): Json<NewBooking>,
 ) -> Result<Created, StatusCode> {
-    bookings.book(new).await
+    let booking = new.book()?;
+    bookings.keep(booking.clone()).await;
+    Ok(created(booking))
 }
 
 #[idempotent(ttl_seconds = 3600)]
@@ -65,54 +65,51 @@ async fn protected(
     State(bookings): State<Bookings>,
     Json(new): Json<NewBooking>,
 ) -> Result<Created, StatusCode> {
-    bookings.book(new).await
+    let booking = new.book()?;
+    bookings.keep(booking.clone()).await;
+    Ok(created(booking))
 }
 
-impl Bookings {
-    /// Makes the table.
-    pub(crate) async fn in_file(database: SqliteDatabase) -> Self {
-        let create = "create table bookings (id text primary key, service_id text not null, \
-             customer_name text not null, date text not null, time text not null) strict, without rowid";
-        let created = database.write(|connection| connection.execute_batch(create));
-        created.await.expect("a new table");
-        Self::Sqlite(database)
-    }
+#[idempotent(ttl_seconds = 3600, transactional)]
+async fn transactional(
+    State(bookings): State<Bookings>,
+    execution: Execution,
+    Json(new): Json<NewBooking>,
+) -> Result<Response, StatusCode> {
+    let booking = new.book()?;
+    let answer = created(booking.clone()).into_response();
+    let committed = bookings.commit(booking, &execution, answer).await;
+    committed.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
+}
 
-    async fn book(&self, new: NewBooking) -> Result<Created, StatusCode> {
-        if !new.is_valid() {
-            return Err(StatusCode::UNPROCESSABLE_ENTITY);
-        }
-        let booking = Booking {
-            id: Uuid::now_v7(),
-            service_id: new.service_id,
-            customer_name: new.customer_name,
-            date: new.date,
-            time: new.time,
-        };
-        let kept = booking.clone();
-        match self {
-            Self::Memory(bookings) => drop(bookings.lock().insert(kept.id, kept)),
-            Self::Sqlite(database) => database
-                .write(move |connection| {
-                    let insert = "insert into bookings values (?1, ?2, ?3, ?4, ?5)";
-                    connection.prepare_cached(insert)?.execute(params![
-                        kept.id.to_string(),
-                        kept.service_id,
-                        kept.customer_name,
-                        kept.date,
-                        kept.time,
-                    ])
-                })
-                .await
-                .map(drop)
-                .map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?,
-        }
-        let location = [(header::LOCATION, format!("/bookings/{}", booking.id))];
-        Ok((StatusCode::CREATED, location, Json(booking)))
-    }
+async fn alone(
+    State(bookings): State<Bookings>,
+    Json(new): Json<NewBooking>,
+) -> Result<Created, StatusCode> {
+    let booking = new.book()?;
+    bookings.keep_alone(booking.clone()).await;
+    Ok(created(booking))
+}
+
+fn created(booking: Booking) -> Created {
+    let location = [(header::LOCATION, format!("/bookings/{}", booking.id))];
+    (StatusCode::CREATED, location, Json(booking))
 }
 
 impl NewBooking {
+    fn book(self) -> Result<Booking, StatusCode> {
+        match self.is_valid() {
+            true => Ok(Booking {
+                id: Uuid::now_v7(),
+                service_id: self.service_id,
+                customer_name: self.customer_name,
+                date: self.date,
+                time: self.time,
+            }),
+            false => Err(StatusCode::UNPROCESSABLE_ENTITY),
+        }
+    }
+
     fn is_valid(&self) -> bool {
         let texts = [&self.service_id, &self.customer_name];
         let of_digits = |text: &str, shape: &str| {

@@ -120,11 +120,20 @@ impl Documents {
     ///
     /// If the emulator does not answer.
     pub async fn all(&self) -> Vec<Document> {
+        self.of("idempotency_records").await
+    }
+
+    /// Every document of this collection, in the order of their names.
+    ///
+    /// # Panics
+    ///
+    /// If the emulator does not answer.
+    pub async fn of(&self, collection: &str) -> Vec<Document> {
         let mut client = self.client().await;
         let mut documents = Vec::new();
         let mut request = ListDocumentsRequest {
             parent: self.parent.clone(),
-            collection_id: "idempotency_records".into(),
+            collection_id: collection.into(),
             ..Default::default()
         };
         loop {

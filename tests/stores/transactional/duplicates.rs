@@ -79,7 +79,8 @@ async fn a_waiter_takes_the_place_of_a_run_that_fails(#[case] kind: Kind) {
 }
 
 /// Both run, because neither can see the other; one commits, and the other one's booking is undone.
-// behaviour 76, 80, 132; race 1, 10
+// behaviour 76, 80, 132
+// race 1, 10
 #[apply(each_database)]
 #[tokio::test]
 async fn of_two_services_one_commits(#[case] kind: Kind) {
@@ -126,7 +127,8 @@ async fn of_two_services_with_other_bodies_one_is_refused(#[case] kind: Kind) {
     assert_eq!(world.guests().await, ["Ann"]);
 }
 
-// behaviour 4, 76; race 1, 3
+// behaviour 4, 76
+// race 1, 3
 #[apply(each_database)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_forty_equal_requests_to_two_services_one_books(#[case] kind: Kind) {

@@ -9,7 +9,8 @@ use super::{Database, Kind, Service, World, each_database, pool};
 use crate::proxy::Proxy;
 
 /// A handler that gives up while its commit is on its way does not know what has become of it. Its client is told.
-// behaviour 126, 132; race 5
+// behaviour 126, 132
+// race 5
 #[apply(each_database)]
 #[tokio::test]
 async fn a_commit_that_is_given_up_is_found_out(#[case] kind: Kind) {
@@ -30,7 +31,8 @@ async fn a_commit_that_is_given_up_is_found_out(#[case] kind: Kind) {
 }
 
 /// The server has committed, and the connection broke before it could say so.
-// behaviour 132; race 5
+// behaviour 132
+// race 5
 #[tokio::test]
 async fn a_commit_whose_reply_is_lost_is_found_out() {
     let Some(world) = World::new(Kind::Postgres).await else {
@@ -54,7 +56,8 @@ async fn a_commit_whose_reply_is_lost_is_found_out() {
 }
 
 /// The server was lost before it committed, so nothing was.
-// behaviour 132; race 5
+// behaviour 132
+// race 5
 #[tokio::test]
 async fn a_commit_that_never_arrived_is_found_out() {
     let Some(world) = World::new(Kind::Postgres).await else {

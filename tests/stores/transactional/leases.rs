@@ -29,7 +29,8 @@ async fn a_leased_run_completes_its_hold_with_its_booking(#[case] kind: Kind) {
 }
 
 /// Its key was taken from it, so its booking is undone and its client gets the answer of the one who has the key.
-// behaviour 129, 132; race 6, 14
+// behaviour 129, 132
+// race 6, 14
 #[apply(each_database)]
 #[tokio::test]
 async fn a_run_that_lost_its_key_commits_nothing(#[case] kind: Kind) {

@@ -113,7 +113,8 @@ async fn a_refusal_of_the_handler_is_stored_by_itself(#[case] kind: Kind) {
 }
 
 /// What has been committed is the answer, whatever the handler says or does afterwards.
-// behaviour 134; race 55
+// behaviour 134
+// race 55
 #[apply(each_database)]
 #[tokio::test]
 async fn the_committed_answer_is_the_one_that_is_given(#[case] kind: Kind) {

@@ -98,6 +98,8 @@ impl Idempotency {
         T: Serialize + DeserializeOwned + Send + 'static,
         E: Send + 'static,
     {
+        // The work has no transaction that could carry its record.
+        let options = &options.transactional(false);
         let operation = self.operation(scope, key, &fingerprint);
         let limit = self.store().outcome_limit();
         let begun = self.begin(operation, options, options.patience()).await;

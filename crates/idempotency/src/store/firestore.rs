@@ -1,4 +1,5 @@
 mod client;
+mod database;
 mod document;
 mod error;
 mod owner;
@@ -6,6 +7,8 @@ mod query;
 mod seen;
 mod server_clock;
 mod step;
+mod transaction;
+mod writes;
 
 use std::{
     fmt,
@@ -15,14 +18,18 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 
+pub use database::FirestoreDatabase;
 pub use error::FirestoreError;
+pub use transaction::FirestoreConflict;
+pub use transaction::FirestoreTransaction;
+pub use writes::Expected;
 
 use super::{
     Claim, Fenced, Hold, Polling, Resolution, Store, StoreError, Subscription, Wakeups,
     check_length,
 };
 use crate::{Fingerprint, OnLost, Phase, Record, RecordId, Token};
-use client::{Client, Failure};
+use client::Failure;
 use document::{Base, Change, Found};
 use seen::Seen;
 use step::{Look, Next};
@@ -69,7 +76,7 @@ use step::{Look, Next};
 ///   to a second; where several wait, the first one that sees a change wakes the others of its process.
 #[derive(Clone)]
 pub struct FirestoreStore {
-    client: Client,
+    database: FirestoreDatabase,
     seen: Seen,
     wakeups: Wakeups,
 }
@@ -81,34 +88,39 @@ const MOST_OUTCOME: usize = 1000 * 1024;
 const POLLING: Polling = Polling::backing_off(Duration::from_millis(25), Duration::from_secs(1));
 
 impl FirestoreStore {
-    /// A store in the project's default database.
-    ///
-    /// The environment says which: `FIRESTORE_EMULATOR_HOST`, such as `127.0.0.1:8080`, is an emulator, and
-    /// without it the application's default credentials are used for Google's own.
-    ///
-    /// # Errors
-    ///
-    /// If Firestore does not answer within ten seconds, or refuses the credentials, or has no such database.
-    pub async fn connect(project: &str) -> Result<Self, FirestoreError> {
-        Client::connect(project).await.map(Self::new)
-    }
-
-    /// A store in an emulator at this address, such as `127.0.0.1:8080`, whatever the environment says.
-    ///
-    /// # Errors
-    ///
-    /// If it does not answer.
-    pub async fn connect_to_emulator(project: &str, address: &str) -> Result<Self, FirestoreError> {
-        let client = Client::connect_to_emulator(project, address).await;
-        client.map(Self::new)
-    }
-
-    fn new(client: Client) -> Self {
+    /// A store in this database, which handlers may have their own documents in, and commit them with their keys.
+    #[must_use]
+    pub fn new(database: FirestoreDatabase) -> Self {
         Self {
-            client,
+            database,
             seen: Seen::default(),
             wakeups: Wakeups::default(),
         }
+    }
+
+    /// A store in the project's default database, by [`FirestoreDatabase::connect`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn connect(project: &str) -> Result<Self, FirestoreError> {
+        FirestoreDatabase::connect(project).await.map(Self::new)
+    }
+
+    /// A store in an emulator, by [`FirestoreDatabase::connect_to_emulator`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn connect_to_emulator(project: &str, address: &str) -> Result<Self, FirestoreError> {
+        let database = FirestoreDatabase::connect_to_emulator(project, address).await;
+        database.map(Self::new)
+    }
+
+    /// The database, for the application's own documents.
+    #[must_use]
+    pub fn database(&self) -> &FirestoreDatabase {
+        &self.database
     }
 }
 
@@ -224,7 +236,7 @@ impl Store for FirestoreStore {
         while listed.len() < limit {
             let wanted = query::MOST_LISTED.min(limit - listed.len());
             let query = query::behind(after.map(|id| self.name(&id)), wanted);
-            let (page, now) = self.client.query(query).await.map_err(unavailable)?;
+            let (page, now) = self.database.0.query(query).await.map_err(unavailable)?;
             let is_last = page.len() < wanted;
             for document in page {
                 let id = document::record_id(&document.name)?;
@@ -262,8 +274,8 @@ impl Store for FirestoreStore {
         let mut purged = 0;
         while purged < limit {
             let next = query::MOST_PURGED.min(limit - purged);
-            let query = query::deletable(self.client.clock.now(), next);
-            let page = match self.client.query(query).await {
+            let query = query::deletable(self.database.0.clock.now(), next);
+            let page = match self.database.0.query(query).await {
                 Ok((page, _)) => page,
                 // There is no index, which is how to leave it all to Firestore's own policy.
                 Err(Failure::Conflict(status)) => {
@@ -282,7 +294,8 @@ impl Store for FirestoreStore {
                 break;
             }
             let removed = self
-                .client
+                .database
+                .0
                 .write_each(removals)
                 .await
                 .map_err(unavailable)?;
@@ -308,7 +321,7 @@ impl fmt::Debug for FirestoreStore {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("FirestoreStore")
-            .field("database", &self.client.database())
+            .field("database", &self.database.0.database())
             .finish_non_exhaustive()
     }
 }

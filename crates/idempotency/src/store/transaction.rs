@@ -15,6 +15,7 @@ use crate::Fingerprint;
 /// |---|---|---|
 /// | `sqlx::Transaction<'_, Postgres>` | [`PostgresStore`](crate::PostgresStore) in the same database | `postgres` |
 /// | [`SqliteTransaction`](crate::SqliteTransaction) | [`SqliteStore`](crate::SqliteStore) in the same file | `sqlite` |
+/// | [`FirestoreTransaction`](crate::FirestoreTransaction) | [`FirestoreStore`](crate::FirestoreStore) in the same database | `firestore` |
 ///
 /// It cannot be implemented elsewhere, because it writes what only a store of this library can read.
 pub trait Transaction: Sized + Send + sealed::Sealed {

@@ -176,21 +176,30 @@ impl Client {
         )))
     }
 
+    /// The full name of a document of the application.
+    pub(super) fn document(&self, path: &str) -> String {
+        format!("{}/documents/{path}", self.database)
+    }
+
     /// Makes one change, and returns what Firestore says of it.
     pub(super) async fn write(&self, write: Write) -> Result<WriteResult, Failure> {
+        let mut results = self.commit(vec![write]).await?;
+        let result = results.pop();
+        result.ok_or_else(|| Failure::Unknown(Status::unknown("a write without a result")))
+    }
+
+    /// Makes all of these changes or none, and returns what Firestore says of each.
+    pub(super) async fn commit(&self, writes: Vec<Write>) -> Result<Vec<WriteResult>, Failure> {
         let request = CommitRequest {
             database: self.database.clone(),
-            writes: vec![write],
+            writes,
             ..Default::default()
         };
         let mut api = self.api.clone();
         let committed = within(MOST_PER_CALL, api.commit(request)).await?;
-        let mut committed = committed.into_inner();
+        let committed = committed.into_inner();
         self.clock.observe(committed.commit_time);
-        committed
-            .write_results
-            .pop()
-            .ok_or_else(|| Failure::Unknown(Status::unknown("a write without a result")))
+        Ok(committed.write_results)
     }
 
     /// Makes each of these changes, or not, and returns how many were made.

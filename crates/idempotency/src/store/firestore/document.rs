@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use gcloud_sdk::{
     google::firestore::v1::{
-        Document, DocumentMask, Precondition, Value, Write,
+        Document, DocumentMask, Precondition, Value, Write, WriteResult,
         document_transform::{
             FieldTransform,
             field_transform::{ServerValue, TransformType},
@@ -49,7 +49,7 @@ pub(super) struct Found {
 }
 
 /// What a document must be for a change to happen.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 pub(super) enum Base {
     Absent,
     UpdatedAt(Timestamp),
@@ -75,6 +75,12 @@ pub(super) enum Change {
         token: Token,
         outcome: Bytes,
         ttl: Duration,
+    },
+    /// A record that is completed from the start.
+    Leave {
+        hold: Hold,
+        fingerprint: Fingerprint,
+        outcome: Bytes,
     },
     Remove,
 }
@@ -152,8 +158,8 @@ impl Change {
             Base::Absent => ConditionType::Exists(false),
             Base::UpdatedAt(time) => ConditionType::UpdateTime(time),
         };
-        // A claim writes the whole document, the others only what they change.
-        let whole = matches!(self, Self::Claim { .. });
+        // Who makes a document writes all of it, the others only what they change.
+        let whole = matches!(self, Self::Claim { .. } | Self::Leave { .. });
         // From where the lease counts, which a checkpoint does not move.
         let is_timed = !matches!(self, Self::Checkpoint { .. });
         let fields = match self {
@@ -201,6 +207,23 @@ impl Change {
                 named("ttl_ms", milliseconds(ttl)),
                 deletable(now, ttl),
             ])),
+            Self::Leave {
+                hold,
+                fingerprint,
+                outcome,
+            } => Some(HashMap::from([
+                named("version", ValueType::IntegerValue(VERSION)),
+                named("phase", ValueType::StringValue(COMPLETED.into())),
+                named(
+                    "fingerprint",
+                    ValueType::BytesValue(fingerprint.as_bytes().into()),
+                ),
+                named("token", ValueType::BytesValue(hold.token.as_bytes().into())),
+                named("attempt", ValueType::IntegerValue(1)),
+                named(OUTCOME, ValueType::BytesValue(outcome.into())),
+                named("ttl_ms", milliseconds(hold.ttl)),
+                deletable(now, hold.ttl),
+            ])),
         };
         let current_document = Some(Precondition {
             condition_type: Some(condition),
@@ -234,6 +257,14 @@ fn stepped_now() -> FieldTransform {
         transform_type: Some(TransformType::SetToServerValue(
             ServerValue::RequestTime.into(),
         )),
+    }
+}
+
+/// When the server made a change, by its own account.
+pub(super) fn stepped_at(result: &WriteResult) -> Option<SystemTime> {
+    match result.transform_results.first()?.value_type {
+        Some(ValueType::TimestampValue(time)) => SystemTime::try_from(time).ok(),
+        _ => None,
     }
 }
 

@@ -14,13 +14,13 @@ use crate::{Fenced, Hold, RecordId, StoreError, Token, store::check_length};
 
 impl FirestoreStore {
     /// What the document of this hold must be, if it is remembered and can still be its owner's for certain.
-    fn remembered(&self, id: &RecordId, owner: &Token) -> Option<Base> {
+    pub(super) fn remembered(&self, id: &RecordId, owner: &Token) -> Option<Base> {
         match self.seen.get(id)? {
             Sight::InFlight {
                 token,
                 lease_until,
                 update_time,
-            } if token == *owner && self.client.clock.now() < lease_until => {
+            } if token == *owner && self.database.0.clock.now() < lease_until => {
                 Some(Base::UpdatedAt(update_time))
             }
             _ => None,

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use gcloud_sdk::{google::firestore::v1::value::ValueType, tonic::Status};
+use gcloud_sdk::tonic::Status;
 use tokio::time::{Instant, sleep};
 
 use super::{
@@ -89,7 +89,7 @@ impl FirestoreStore {
         &self,
         id: &RecordId,
     ) -> Result<Result<(Option<Found>, SystemTime), Failure>, StoreError> {
-        let (document, now) = match self.client.get(self.name(id)).await {
+        let (document, now) = match self.database.0.get(self.name(id)).await {
             Ok(answer) => answer,
             // A document that is not there is no error, so this is about the database.
             Err(Failure::Conflict(status)) => return Ok(Err(Failure::Refused(status))),
@@ -111,11 +111,11 @@ impl FirestoreStore {
     ) -> Result<SystemTime, Failure> {
         let write = change
             .clone()
-            .write(self.name(id), base, self.client.clock.now());
-        let result = self.client.write(write).await?;
+            .write(self.name(id), base, self.database.0.clock.now());
+        let result = self.database.0.write(write).await?;
         if matches!(change, Change::Remove) {
             self.seen.put(id, None);
-            return Ok(self.client.clock.now());
+            return Ok(self.database.0.clock.now());
         }
         let without_time = || Failure::Unknown(Status::unknown("a change without a time"));
         let update_time = result.update_time.ok_or_else(without_time)?;
@@ -123,18 +123,11 @@ impl FirestoreStore {
             Change::Claim { hold, .. } | Change::Renew { hold } => Some(hold),
             Change::Checkpoint { token, .. } => {
                 self.seen.touch(id, &token, update_time);
-                return Ok(self.client.clock.now());
+                return Ok(self.database.0.clock.now());
             }
-            Change::Complete { .. } | Change::Remove => None,
+            Change::Complete { .. } | Change::Leave { .. } | Change::Remove => None,
         };
-        let stepped_at = result.transform_results.into_iter().next();
-        let Some(ValueType::TimestampValue(stepped_at)) =
-            stepped_at.and_then(|value| value.value_type)
-        else {
-            return Err(without_time());
-        };
-        let stepped_at = SystemTime::try_from(stepped_at)
-            .map_err(|error| Failure::Unknown(Status::unknown(error.to_string())))?;
+        let stepped_at = document::stepped_at(&result).ok_or_else(without_time)?;
         let sight = held.map_or(Sight::Ended, |hold| Sight::InFlight {
             token: hold.token,
             lease_until: document::after(stepped_at, hold.lease),
@@ -145,6 +138,6 @@ impl FirestoreStore {
     }
 
     pub(super) fn name(&self, id: &RecordId) -> String {
-        self.client.name(&document::id(id))
+        self.database.0.name(&document::id(id))
     }
 }

@@ -1,0 +1,180 @@
+//! The application's documents, as Firestore takes them.
+
+use std::{collections::HashMap, fmt, time::SystemTime};
+
+use gcloud_sdk::google::firestore::v1::{
+    ArrayValue, Document, DocumentMask, MapValue, Precondition, Value, Write,
+    precondition::ConditionType, value::ValueType, write::Operation,
+};
+use serde::Serialize;
+use serde_json::Value as Json;
+
+use super::document;
+
+/// What a document of the application must be for a write to happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expected {
+    /// There, whatever is in it.
+    Present,
+    /// As it was when Firestore updated it at this time, to the microsecond.
+    UnchangedSince(SystemTime),
+}
+
+/// Why a write cannot be sent to Firestore.
+#[derive(Debug)]
+pub(super) enum WriteError {
+    /// A path is not one of a document.
+    Path(String),
+    /// What should be a document is no map.
+    NoMap,
+    /// A number that Firestore has no type for.
+    Number(String),
+    /// Serde cannot write it.
+    Serde(serde_json::Error),
+}
+
+pub(super) fn create(name: String, document: &impl Serialize) -> Result<Write, WriteError> {
+    Ok(Write {
+        current_document: condition(ConditionType::Exists(false)),
+        operation: Some(Operation::Update(Document {
+            name,
+            fields: fields(document)?,
+            ..Default::default()
+        })),
+        ..Default::default()
+    })
+}
+
+/// Changes the fields that are in `changes`, and leaves the others.
+pub(super) fn update(
+    name: String,
+    changes: &impl Serialize,
+    expected: Expected,
+) -> Result<Write, WriteError> {
+    let fields = fields(changes)?;
+    Ok(Write {
+        current_document: condition(expected.condition()),
+        update_mask: Some(DocumentMask {
+            field_paths: fields.keys().map(|name| field_path(name)).collect(),
+        }),
+        operation: Some(Operation::Update(Document {
+            name,
+            fields,
+            ..Default::default()
+        })),
+        ..Default::default()
+    })
+}
+
+pub(super) fn delete(name: String, expected: Expected) -> Write {
+    Write {
+        current_document: condition(expected.condition()),
+        operation: Some(Operation::Delete(name)),
+        ..Default::default()
+    }
+}
+
+/// A path of a document: names of collections and ids by turns.
+pub(super) fn checked(path: &str) -> Result<&str, WriteError> {
+    let is_name = |segment: &str| {
+        let is_reserved = segment.starts_with("__") && segment.ends_with("__");
+        !segment.is_empty()
+            && segment.len() <= 1500
+            && !matches!(segment, "." | "..")
+            && !is_reserved
+    };
+    let is_document = path.split('/').count().is_multiple_of(2);
+    match is_document && path.split('/').all(is_name) {
+        true => Ok(path),
+        false => Err(WriteError::Path(path.to_owned())),
+    }
+}
+
+impl Expected {
+    fn condition(self) -> ConditionType {
+        match self {
+            Self::Present => ConditionType::Exists(true),
+            Self::UnchangedSince(time) => ConditionType::UpdateTime(time.into()),
+        }
+    }
+}
+
+fn condition(condition: ConditionType) -> Option<Precondition> {
+    Some(Precondition {
+        condition_type: Some(condition),
+    })
+}
+
+/// A name that is no identifier stands in backticks.
+fn field_path(name: &str) -> String {
+    let mut letters = name.chars();
+    let is_identifier = letters
+        .next()
+        .is_some_and(|first| first.is_ascii_alphabetic() || first == '_')
+        && letters.all(|letter| letter.is_ascii_alphanumeric() || letter == '_');
+    match is_identifier {
+        true => name.to_owned(),
+        false => format!("`{}`", name.replace('\\', r"\\").replace('`', r"\`")),
+    }
+}
+
+fn fields(document: &impl Serialize) -> Result<HashMap<String, Value>, WriteError> {
+    match serde_json::to_value(document).map_err(WriteError::Serde)? {
+        Json::Object(members) => map(members),
+        _ => Err(WriteError::NoMap),
+    }
+}
+
+fn map(members: serde_json::Map<String, Json>) -> Result<HashMap<String, Value>, WriteError> {
+    let members = members.into_iter();
+    let fields = members.map(|(name, member)| Ok((name, value(member)?)));
+    fields.collect()
+}
+
+fn value(json: Json) -> Result<Value, WriteError> {
+    Ok(document::value(match json {
+        Json::Null => ValueType::NullValue(0),
+        Json::Bool(value) => ValueType::BooleanValue(value),
+        Json::Number(number) => match (number.as_i64(), number.as_f64()) {
+            (Some(integer), _) => ValueType::IntegerValue(integer),
+            // One that has no fraction and is longer than that would lose digits.
+            (None, Some(double)) if number.is_f64() => ValueType::DoubleValue(double),
+            _ => return Err(WriteError::Number(number.to_string())),
+        },
+        Json::String(text) => ValueType::StringValue(text),
+        Json::Array(values) => ValueType::ArrayValue(ArrayValue {
+            values: values.into_iter().map(value).collect::<Result<_, _>>()?,
+        }),
+        Json::Object(members) => ValueType::MapValue(MapValue {
+            fields: map(members)?,
+        }),
+    }))
+}
+
+impl fmt::Display for WriteError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(path) => write!(
+                formatter,
+                "{path:?} is not the path of a document, such as bookings/7 or hotels/ritz/bookings/7",
+            ),
+            Self::NoMap => formatter.write_str("a document is written from a struct or a map"),
+            Self::Number(number) => {
+                write!(
+                    formatter,
+                    "Firestore has no integers like {number}: write a string"
+                )
+            }
+            Self::Serde(_) => formatter.write_str("the document cannot be written"),
+        }
+    }
+}
+
+impl std::error::Error for WriteError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Serde(error) => Some(error),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! How a store is opened, and what it finds there.
+
+use std::time::Duration;
+
+use sqlx::{
+    Connection, PgConnection,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+use tokio::time::timeout;
+
+use super::{PostgresError, PostgresStore, route::Route, schema};
+
+/// How long opening a connection or making the tables may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+impl PostgresStore {
+    /// A store with a pool of its own for this URL, and its tables made.
+    ///
+    /// The application's transactions are taken to be in another database; where they are in this one, use
+    /// [`new`](Self::new), so that they can carry their keys.
+    ///
+    /// # Errors
+    ///
+    /// If the URL cannot be understood or the server not be reached, and as
+    /// [`create_schema`](Self::create_schema).
+    pub async fn connect(url: &str) -> Result<Self, PostgresError> {
+        let options: PgConnectOptions = url.parse().map_err(PostgresError::Url)?;
+        let options = options.extra_float_digits(None);
+        // Not by the pool, which would go on trying, and then say nothing of the reason.
+        let set_up = async {
+            let mut connection = PgConnection::connect_with(&options)
+                .await
+                .map_err(PostgresError::Connect)?;
+            schema::set_up(&mut connection).await?;
+            connection.close().await.map_err(PostgresError::Connect)
+        };
+        in_time(set_up).await?;
+        let pool = PgPoolOptions::new().connect_lazy_with(options);
+        Ok(Self::over(pool, false))
+    }
+
+    /// Makes the tables where there are none. Several processes may call it at one time.
+    ///
+    /// # Errors
+    ///
+    /// If a newer version of this library made the tables that are there, or they cannot be made.
+    pub async fn create_schema(&self) -> Result<(), PostgresError> {
+        in_time(async {
+            let mut connection = self
+                .pool()
+                .acquire()
+                .await
+                .map_err(PostgresError::Connect)?;
+            schema::set_up(&mut connection).await
+        })
+        .await
+    }
+
+    /// Whether a pooler lends out the server's processes by the transaction, so that statements cannot stay
+    /// prepared and a session has no state.
+    ///
+    /// # Errors
+    ///
+    /// If the server cannot be reached.
+    pub async fn is_pooled(&self) -> Result<bool, PostgresError> {
+        let route = async {
+            let route = self.0.connections.route().await;
+            route.map_err(PostgresError::Connect)
+        };
+        Ok(in_time(route).await? == Route::Pooled)
+    }
+}
+
+async fn in_time<T>(
+    work: impl Future<Output = Result<T, PostgresError>>,
+) -> Result<T, PostgresError> {
+    timeout(PATIENCE, work)
+        .await
+        .unwrap_or(Err(PostgresError::TimedOut))
+}
