@@ -1,4 +1,4 @@
-//! A booking service for tests that kill it: its keys are held by leases of a second, and its guarantee can be broken.
+//! A booking service for tests that kill it: its keys can be held by leases of a second, and its guarantee can be broken.
 
 use std::{
     error::Error,
@@ -20,11 +20,12 @@ use bytes::Bytes;
 use clap::{Parser, ValueEnum};
 use core_api::logging;
 use idempotency::{
-    Claim, CommitError, Execution, Fenced, Fingerprint, Hold, Idempotency, OnLost, PostgresStore,
-    Record, RecordId, Resolution, SqliteDatabase, SqliteStore, Store, StoreError, Subscription,
-    Token, idempotent,
+    Claim, CommitError, Execution, Fenced, Fingerprint, FirestoreDatabase, FirestoreStore, Hold,
+    Idempotency, OnLost, PostgresStore, Record, RecordId, Resolution, SqliteDatabase, SqliteStore,
+    Store, StoreError, Subscription, Token, idempotent,
 };
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use sqlx::{PgPool, postgres::PgPoolOptions, query, raw_sql};
 use tokio::{net::TcpListener, time::sleep};
 use uuid::Uuid;
@@ -33,9 +34,12 @@ use uuid::Uuid;
 struct Options {
     #[arg(long)]
     listen: SocketAddr,
-    /// sqlite:PATH or postgres://…
+    /// sqlite:PATH, postgres://… or firestore://PROJECT
     #[arg(long)]
     database: String,
+    /// Without leases: the booking's commit carries the key.
+    #[arg(long)]
+    transactional: bool,
     #[arg(long)]
     broken: Option<Broken>,
 }
@@ -59,6 +63,7 @@ struct App {
 enum Database {
     Sqlite(SqliteDatabase),
     Postgres(PgPool),
+    Firestore(FirestoreDatabase),
 }
 
 #[derive(Deserialize)]
@@ -95,7 +100,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
         broken: options.broken,
     };
     let router = Router::new()
-        .route("/bookings", post(create_booking))
+        .route(
+            "/bookings",
+            post(create_booking.transactional(options.transactional)),
+        )
         .with_state(app)
         .layer(Extension(Idempotency::builder(store).build()));
     let listener = TcpListener::bind(options.listen).await?;
@@ -110,6 +118,11 @@ async fn open(url: &str) -> Result<(Database, Arc<dyn Store>), Box<dyn Error>> {
             .await?;
         let store = SqliteStore::new(file.clone())?;
         return Ok((Database::Sqlite(file), Arc::new(store)));
+    }
+    if let Some(project) = url.strip_prefix("firestore://") {
+        let database = FirestoreDatabase::connect(project).await?;
+        let store = FirestoreStore::new(database.clone());
+        return Ok((Database::Firestore(database), Arc::new(store)));
     }
     let pool = PgPoolOptions::new().max_connections(MOST_CONNECTIONS);
     let pool = pool.connect(url).await?;
@@ -178,6 +191,12 @@ impl Database {
                 let insert = insert.bind(id).bind(name);
                 insert.execute(&mut *transaction).await.map_err(failed)?;
                 execution.commit(transaction, answer).await
+            }
+            Self::Firestore(database) => {
+                let booking = json!({ "customer_name": name });
+                let create = database.transaction();
+                let create = create.create(&format!("bookings/{id}"), &booking);
+                execution.commit(create, answer).await
             }
         }
     }

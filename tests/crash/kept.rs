@@ -19,6 +19,13 @@ async fn two_core_apis_over_postgres_book_each_key_once() {
     is_kept(Kind::Postgres, Mode::Transactional).await;
 }
 
+// behaviour 132, 134
+// race 55
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_services_over_firestore_book_each_key_once() {
+    is_kept(Kind::Firestore, Mode::Transactional).await;
+}
+
 // behaviour 128, 132, 134
 // race 55
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -32,6 +39,13 @@ async fn leases_that_a_booking_ends_over_sqlite_book_each_key_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn leases_that_a_booking_ends_over_postgres_book_each_key_once() {
     is_kept(Kind::Postgres, Mode::Lease).await;
+}
+
+// behaviour 128, 129, 132, 134
+// race 6, 14, 55
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leases_that_a_booking_ends_over_firestore_book_each_key_once() {
+    is_kept(Kind::Firestore, Mode::Lease).await;
 }
 
 async fn is_kept(kind: Kind, mode: Mode) {

@@ -59,11 +59,7 @@ impl Plan {
     /// As many kills as the environment asks for, or a few.
     pub(crate) fn new(kind: Kind, mode: Mode) -> Self {
         let many: Option<usize> = variable("CRASH_KILLS");
-        let kills = match kind {
-            Kind::Sqlite | Kind::Postgres => many.unwrap_or(FEW_KILLS),
-            // Its emulator is slow.
-            Kind::Firestore => many.unwrap_or(FEW_KILLS).div_ceil(3),
-        };
+        let kills = many.unwrap_or(FEW_KILLS);
         let seed = variable("CRASH_SEED").unwrap_or_else(|| Uuid::new_v4().as_u64_pair().0);
         Self {
             kind,
