@@ -34,7 +34,7 @@ use uuid::Uuid;
 struct Options {
     #[arg(long)]
     listen: SocketAddr,
-    /// sqlite:PATH, postgres://… or firestore://PROJECT
+    /// `sqlite:PATH`, `postgres://…` or `firestore://PROJECT`.
     #[arg(long)]
     database: String,
     /// Without leases: the booking's commit carries the key.
@@ -63,7 +63,7 @@ struct App {
 enum Database {
     Sqlite(SqliteDatabase),
     Postgres(PgPool),
-    Firestore(FirestoreDatabase),
+    Firestore(Box<FirestoreDatabase>),
 }
 
 #[derive(Deserialize)]
@@ -122,7 +122,7 @@ async fn open(url: &str) -> Result<(Database, Arc<dyn Store>), Box<dyn Error>> {
     if let Some(project) = url.strip_prefix("firestore://") {
         let database = FirestoreDatabase::connect(project).await?;
         let store = FirestoreStore::new(database.clone());
-        return Ok((Database::Firestore(database), Arc::new(store)));
+        return Ok((Database::Firestore(Box::new(database)), Arc::new(store)));
     }
     let pool = PgPoolOptions::new().max_connections(MOST_CONNECTIONS);
     let pool = pool.connect(url).await?;
