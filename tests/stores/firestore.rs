@@ -4,7 +4,7 @@ mod calls;
 mod failures;
 mod processes;
 mod records;
-mod tap;
+pub(crate) mod tap;
 mod waking;
 
 use std::{
@@ -26,7 +26,7 @@ async fn connect(emulator: &FirestoreEmulator, project: &str) -> FirestoreStore 
 }
 
 /// The emulator makes a project when it is named.
-fn unused_project() -> String {
+pub(crate) fn unused_project() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     format!("test-{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }

@@ -131,15 +131,12 @@ pub(crate) async fn open(config: &Config) -> Result<Opened, ServerError> {
         DatabaseUrl::Firestore(project) => {
             let keys = FirestoreStore::connect(project).await;
             let keys = keys.map_err(|error| database(error.into()))?;
-            let bookings = FirestoreBookings::connect(project).await;
+            let bookings = FirestoreBookings::connect(project, keys.database().clone()).await;
             (Arc::new(bookings.map_err(database)?), Arc::new(keys))
         }
     };
-    let transactional = config.idempotency_store == StoreUrl::Same
-        && matches!(
-            config.database,
-            DatabaseUrl::Sqlite(_) | DatabaseUrl::Postgres(_)
-        );
+    let transactional =
+        config.idempotency_store == StoreUrl::Same && config.database != DatabaseUrl::Memory;
     let store: Arc<dyn Store> = match &config.idempotency_store {
         StoreUrl::Same => same,
         StoreUrl::Memory => Arc::new(MemoryStore::new()),

@@ -3,7 +3,9 @@
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use axum::response::Response;
-use idempotency::{CommitError, Execution, SqliteDatabase};
+use idempotency::{
+    CommitError, Execution, FirestoreDatabase, FirestoreTransaction, SqliteDatabase,
+};
 use parking_lot::Mutex;
 use redis::{AsyncCommands, Client, aio::MultiplexedConnection};
 use rusqlite::{Connection, Error, params};
@@ -18,6 +20,7 @@ pub(crate) enum Bookings {
     Sqlite(SqliteDatabase, Arc<Mutex<Connection>>),
     Postgres(PgPool),
     Redis(MultiplexedConnection),
+    Firestore(FirestoreDatabase),
 }
 
 const INSERT: &str = "insert into bookings values (?1, ?2, ?3, ?4, ?5)";
@@ -73,6 +76,11 @@ impl Bookings {
                 let kept: Result<(), _> = connection.set(key, json).await;
                 kept.expect("a booking");
             }
+            Self::Firestore(database) => {
+                let create = create(database, &booking);
+                let kept = Execution::unprotected().commit(create, ()).await;
+                kept.expect("a booking");
+            }
         }
     }
 
@@ -91,6 +99,10 @@ impl Bookings {
             Self::Postgres(pool) => {
                 let transaction = begin_with(pool, booking).await;
                 execution.commit(transaction, answer).await
+            }
+            Self::Firestore(database) => {
+                let create = create(database, &booking);
+                execution.commit(create, answer).await
             }
             Self::Memory(_) | Self::Redis(_) => unreachable!("it has no transactions"),
         }
@@ -115,6 +127,11 @@ fn insert(connection: &Connection, booking: &Booking) -> Result<usize, Error> {
         booking.date,
         booking.time,
     ])
+}
+
+fn create(database: &FirestoreDatabase, booking: &Booking) -> FirestoreTransaction {
+    let path = format!("bookings/{}", booking.id);
+    database.transaction().create(&path, booking)
 }
 
 async fn begin_with(pool: &PgPool, booking: Booking) -> Transaction<'static, Postgres> {

@@ -2,10 +2,13 @@
 
 use std::{env, net::SocketAddr, path::Path, time::Duration};
 
-use idempotency::{Idempotency, PostgresStore, RedisStore, SqliteDatabase, SqliteStore};
+use idempotency::{
+    FirestoreDatabase, FirestoreStore, Idempotency, PostgresStore, RedisStore, SqliteDatabase,
+    SqliteStore,
+};
 use sqlx::postgres::PgPoolOptions;
 use tempfile::TempDir;
-use tests::servers::{postgres::PostgresServer, redis::RedisServer};
+use tests::servers::{firestore::FirestoreEmulator, postgres::PostgresServer, redis::RedisServer};
 use tokio::runtime::Runtime;
 
 use crate::{
@@ -28,6 +31,7 @@ struct Database {
     _folder: Option<TempDir>,
     _postgres: Option<PostgresServer>,
     _redis: Option<RedisServer>,
+    _firestore: Option<FirestoreEmulator>,
 }
 
 pub(crate) async fn measure(kind: &'static str, effort: Effort) {
@@ -168,6 +172,7 @@ impl Database {
             _folder: None,
             _postgres: None,
             _redis: None,
+            _firestore: None,
         };
         match kind {
             "sqlite" => {
@@ -184,6 +189,13 @@ impl Database {
                 let host = database.at.split(['@', '/']).nth(3).expect("a host");
                 database.server = Some((host.parse().expect("an address"), Counts::Turns));
                 database._postgres = Some(server);
+            }
+            "firestore" => {
+                let server = FirestoreEmulator::start()?;
+                let address = server.address();
+                database.server = Some((address.parse().expect("an address"), Counts::Streams));
+                database.at = address;
+                database._firestore = Some(server);
             }
             _ => {
                 let server = RedisServer::start(&[])?;
@@ -202,6 +214,7 @@ pub(crate) fn serve(kind: &str, at: &str) {
     let (bookings, idempotency) = match kind {
         "sqlite" => over_sqlite(&runtime, at.as_ref()),
         "postgres" => runtime.block_on(over_postgres(at)),
+        "firestore" => runtime.block_on(over_firestore(at)),
         _ => runtime.block_on(over_redis(at)),
     };
     let router = service::router(bookings, idempotency);
@@ -230,4 +243,11 @@ async fn over_postgres(url: &str) -> (Bookings, Idempotency) {
 async fn over_redis(url: &str) -> (Bookings, Idempotency) {
     let store = RedisStore::connect(url).await.expect("a store");
     (Bookings::in_redis(url).await, Idempotency::new(store))
+}
+
+async fn over_firestore(address: &str) -> (Bookings, Idempotency) {
+    let database = FirestoreDatabase::connect_to_emulator("load", address).await;
+    let database = database.expect("a database");
+    let store = FirestoreStore::new(database.clone());
+    (Bookings::Firestore(database), Idempotency::new(store))
 }

@@ -1,7 +1,8 @@
 //! What protection costs under load: `cargo bench -p tests --bench load`.
 //!
 //! Everything is a ratio to, or stands beside, the same service without protection in the same run, because times
-//! of one machine mean nothing on another. `-- memory size stalls sqlite postgres redis` selects parts;
+//! of one machine mean nothing on another. `-- memory size stalls sqlite postgres redis firestore` selects
+//! parts;
 //! `-- --quick` only shows that all of it works.
 
 mod bookings;
@@ -20,7 +21,15 @@ use std::env;
 
 use tokio::runtime::Builder;
 
-const PARTS: [&str; 6] = ["memory", "size", "stalls", "sqlite", "postgres", "redis"];
+const PARTS: [&str; 7] = [
+    "memory",
+    "size",
+    "stalls",
+    "sqlite",
+    "postgres",
+    "redis",
+    "firestore",
+];
 
 /// How much is measured.
 #[derive(Clone, Copy)]

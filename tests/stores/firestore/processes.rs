@@ -34,9 +34,15 @@ impl Place {
         [("FIRESTORE_EMULATOR_HOST", &self.address)]
     }
 
-    /// A process whose bookings and keys are there.
+    /// A process whose bookings are there, and carry their keys.
     fn start(&self) -> Service {
         Service::start_with(&["--database", &self.url], &self.variables())
+    }
+
+    /// A process whose bookings and keys are there, and which claims the keys first.
+    fn start_leasing(&self) -> Service {
+        let options = ["--database", &self.url, "--idempotency-store", &self.url];
+        Service::start_with(&options, &self.variables())
     }
 
     /// A process whose keys are there, and whose bookings are its own.
@@ -53,7 +59,12 @@ async fn of_forty_equal_requests_to_two_processes_one_books() {
         return;
     };
     let place = Place::new(emulator);
-    let (one, other) = (place.start(), place.start());
+    book_once(place.start(), place.start()).await;
+    let place = Place::new(emulator);
+    book_once(place.start_leasing(), place.start_leasing()).await;
+}
+
+async fn book_once(one: Service, other: Service) {
     let mut requests = JoinSet::new();
     for number in 0..40 {
         let service = if number % 2 == 0 { &one } else { &other };
@@ -90,7 +101,7 @@ async fn what_a_killed_process_had_begun_is_taken_over_once_its_lease_is_over() 
         return;
     };
     let place = Place::new(emulator);
-    let (killed, other) = (place.start(), place.start());
+    let (killed, other) = (place.start_leasing(), place.start_leasing());
     let cut_off = killed.booking("ann-1").header("X-Fault-Delay-Ms", 600_000);
     let cut_off = tokio::spawn(cut_off.send());
     place.documents.one_is_taken().await;
@@ -107,6 +118,55 @@ async fn what_a_killed_process_had_begun_is_taken_over_once_its_lease_is_over() 
     assert_eq!(taken_over.status, StatusCode::CREATED);
     assert!(!taken_over.is_replayed);
     assert!(send(other.booking("ann-1")).await.is_replayed);
+    assert_eq!(other.bookings().await, 1);
+}
+
+/// Its transaction was not sent, so there is nothing to wait for.
+// behaviour 128, 132
+// race 16
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_process_that_is_killed_before_its_commit_leaves_nothing() {
+    let Some(emulator) = FirestoreEmulator::shared() else {
+        return;
+    };
+    let place = Place::new(emulator);
+    let (killed, other) = (place.start(), place.start());
+    let cut_off = killed.booking("ann-1").header("X-Fault-Delay-Ms", 600_000);
+    let cut_off = tokio::spawn(cut_off.send());
+    killed.wait_for_log("delayed on order").await;
+    drop(killed);
+    assert!(cut_off.await.expect("the request").is_err());
+    let retry = send(other.booking("ann-1")).await;
+    assert_eq!(
+        (retry.status, retry.is_replayed),
+        (StatusCode::CREATED, false)
+    );
+    assert_eq!(other.bookings().await, 1);
+}
+
+/// It loses at the key when it commits, and its booking is not made.
+// behaviour 129, 132
+// race 6, 10, 23
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_process_that_was_paused_in_its_handler_commits_nothing() {
+    let Some(emulator) = FirestoreEmulator::shared() else {
+        return;
+    };
+    let place = Place::new(emulator);
+    let (paused, other) = (place.start(), place.start());
+    let late = paused.booking("ann-1").header("X-Fault-Delay-Ms", 1_000);
+    let late = tokio::spawn(send(late));
+    paused.wait_for_log("delayed on order").await;
+    paused.signal("STOP");
+    let first = send(other.booking("ann-1")).await;
+    assert_eq!(
+        (first.status, first.is_replayed),
+        (StatusCode::CREATED, false)
+    );
+    paused.signal("CONT");
+    let late = late.await.expect("the request");
+    assert_eq!((late.status, late.is_replayed), (StatusCode::CREATED, true));
+    assert_eq!(late.body, first.body);
     assert_eq!(other.bookings().await, 1);
 }
 

@@ -86,7 +86,7 @@ impl World {
                 row.get::<String, _>(0).parse().expect("a number")
             }
             // Its calls are counted beside the store's.
-            Database::Firestore(..) => unreachable!("it is no case here"),
+            Database::Firestore(_) => unreachable!("it is no case here"),
         }
     }
 }

@@ -1,14 +1,15 @@
 //! Bookings in Google's Firestore, where several processes share them.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    time::{Duration, SystemTime},
+};
 
 use async_trait::async_trait;
 use axum::response::Response;
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
-use firestore::{
-    FirestoreDb, FirestoreDbOptions, FirestoreWritePrecondition, errors::FirestoreError,
-};
-use idempotency::Execution;
+use firestore::{FirestoreDb, FirestoreDbOptions};
+use idempotency::{CommitError, Execution, Expected, FirestoreConflict, FirestoreDatabase};
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -16,8 +17,12 @@ use uuid::Uuid;
 use super::{Bookings, DatabaseError};
 use crate::bookings::{Booking, Change, Status};
 
-/// The collection `bookings` of a project; each document has the id of its booking.
-pub(super) struct FirestoreBookings(FirestoreDb);
+/// The collection `bookings` of a project; each document has the id of its booking. It is read by one client, and written
+/// by the database that the keys are in.
+pub(super) struct FirestoreBookings {
+    reader: FirestoreDb,
+    writer: FirestoreDatabase,
+}
 
 const COLLECTION: &str = "bookings";
 
@@ -26,6 +31,9 @@ const MOST_TO_CONNECT: Duration = Duration::from_secs(10);
 
 /// How long one call may take; the client library then makes another.
 const MOST_PER_CALL: Duration = Duration::from_secs(3);
+
+/// How often a change is tried whose booking somebody else changes meanwhile.
+const TRIES: usize = 5;
 
 /// The members are text, so that Google's console shows them as clients do. Ids of version 7 begin with the time, so
 /// that their order is that of creation.
@@ -57,14 +65,17 @@ struct Changed {
 
 impl FirestoreBookings {
     /// Of the emulator that `FIRESTORE_EMULATOR_HOST` names, else of Google.
-    pub(super) async fn connect(project: &str) -> Result<Self, DatabaseError> {
+    pub(super) async fn connect(
+        project: &str,
+        writer: FirestoreDatabase,
+    ) -> Result<Self, DatabaseError> {
         let options = FirestoreDbOptions::new(project.to_owned())
             .with_request_timeout(MOST_PER_CALL)
             .with_max_retries(1);
         let connect = async {
-            let database = FirestoreDb::with_options(options).await?;
-            database.ping().await?;
-            Ok(Self(database))
+            let reader = FirestoreDb::with_options(options).await?;
+            reader.ping().await?;
+            Ok(Self { reader, writer })
         };
         timeout(MOST_TO_CONNECT, connect)
             .await
@@ -77,26 +88,26 @@ impl Bookings for FirestoreBookings {
     async fn insert(
         &self,
         booking: Booking,
-        _execution: &Execution,
+        execution: &Execution,
         answer: Response,
     ) -> Result<Response, DatabaseError> {
-        // Not a create, which would fail when it is repeated after its answer was lost. The id is new all the same.
-        let inserted = self.0.fluent().update().in_col(COLLECTION);
         let document = Document::from(booking);
-        let inserted = inserted.document_id(document.id.to_string());
-        inserted.object(&document).execute::<()>().await?;
-        Ok(answer)
+        let create = self
+            .writer
+            .transaction()
+            .create(&path(document.id), &document);
+        Ok(execution.commit(create, answer).await?)
     }
 
     async fn get(&self, id: Uuid) -> Result<Option<Booking>, DatabaseError> {
-        let found = self.0.fluent().select().by_id_in(COLLECTION).obj();
+        let found = self.reader.fluent().select().by_id_in(COLLECTION).obj();
         let found: Option<Document> = found.one(id.to_string()).await?;
         Ok(found.map(Booking::from))
     }
 
     async fn list(&self, after: Option<Uuid>, limit: u16) -> Result<Vec<Booking>, DatabaseError> {
         let after = after.unwrap_or(Uuid::max()).to_string();
-        let listed = self.0.fluent().select().from(COLLECTION);
+        let listed = self.reader.fluent().select().from(COLLECTION);
         let listed = listed
             .filter(|query| query.field("id").less_than(after.as_str()))
             .order(|order| order.fields([order.field("id").desc()]))
@@ -109,37 +120,42 @@ impl Bookings for FirestoreBookings {
         &self,
         id: Uuid,
         change: Change,
-        _execution: &Execution,
+        execution: &Execution,
         answer: fn(Option<Booking>) -> Response,
     ) -> Result<Response, DatabaseError> {
-        let changed = Changed::from(change);
-        let members = changed.members();
-        if members.is_empty() {
-            return Ok(answer(self.get(id).await?));
+        for _ in 1..TRIES {
+            let changed = self
+                .change_once(id, change.clone(), execution, answer)
+                .await;
+            match changed {
+                Err(DatabaseError::Commit(error)) if is_conflict(&error) => {}
+                ended => return ended,
+            }
         }
-        let update = self.0.fluent().update().fields(members).in_col(COLLECTION);
-        let update = update
-            .precondition(FirestoreWritePrecondition::Exists(true))
-            .document_id(id.to_string());
-        let document: Result<Document, _> = update.object(&changed).execute().await;
-        Ok(answer(if_there(document)?.map(Booking::from)))
+        self.change_once(id, change, execution, answer).await
     }
 
     async fn remove(
         &self,
         id: Uuid,
-        _execution: &Execution,
+        execution: &Execution,
         answer: fn(bool) -> Response,
     ) -> Result<Response, DatabaseError> {
-        let removal = self.0.fluent().delete().from(COLLECTION);
-        let removal = removal
-            .precondition(FirestoreWritePrecondition::Exists(true))
-            .document_id(id.to_string());
-        Ok(answer(if_there(removal.execute().await)?.is_some()))
+        if self.get(id).await?.is_some() {
+            let removal = self.writer.transaction();
+            let removal = removal.delete(&path(id), Expected::Present);
+            match execution.commit(removal, answer(true)).await {
+                // Somebody else has removed it since.
+                Err(error) if is_conflict(&error) => {}
+                removed => return Ok(removed?),
+            }
+        }
+        let nothing = self.writer.transaction();
+        Ok(execution.commit(nothing, answer(false)).await?)
     }
 
     async fn ping(&self) -> Result<(), DatabaseError> {
-        Ok(self.0.ping().await?)
+        Ok(self.reader.ping().await?)
     }
 }
 
@@ -147,23 +163,60 @@ impl fmt::Debug for FirestoreBookings {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_tuple("FirestoreBookings")
-            .field(&self.0.get_database_path())
+            .field(&self.reader.get_database_path())
             .finish()
     }
 }
 
+impl FirestoreBookings {
+    /// Changes what was read, if nobody else has changed it since.
+    async fn change_once(
+        &self,
+        id: Uuid,
+        change: Change,
+        execution: &Execution,
+        answer: fn(Option<Booking>) -> Response,
+    ) -> Result<Response, DatabaseError> {
+        let nothing = self.writer.transaction();
+        let found = self.reader.fluent().select().by_id_in(COLLECTION);
+        let Some(document) = found.one(id.to_string()).await? else {
+            return Ok(execution.commit(nothing, answer(None)).await?);
+        };
+        let mut booking = Booking::from(FirestoreDb::deserialize_doc_to::<Document>(&document)?);
+        booking.apply(change.clone());
+        let read_at = document.update_time.map(SystemTime::try_from);
+        let expected = match read_at {
+            Some(Ok(read_at)) => Expected::UnchangedSince(read_at),
+            _ => Expected::Present,
+        };
+        let changed = Changed::from(change);
+        let update = match changed.is_empty() {
+            true => nothing,
+            false => nothing.update(&path(id), &changed, expected),
+        };
+        Ok(execution.commit(update, answer(Some(booking))).await?)
+    }
+}
+
+fn path(id: Uuid) -> String {
+    format!("{COLLECTION}/{id}")
+}
+
+fn is_conflict(error: &CommitError) -> bool {
+    matches!(error, CommitError::Failed(source) if source.is::<FirestoreConflict>())
+}
+
 impl Changed {
-    /// The names of those that are there.
-    fn members(&self) -> Vec<&'static str> {
-        let members = [
-            ("service_id", self.service_id.is_some()),
-            ("customer_name", self.customer_name.is_some()),
-            ("date", self.date.is_some()),
-            ("time", self.time.is_some()),
-            ("status", self.status.is_some()),
-        ];
-        let there = members.into_iter().filter(|(_, is_there)| *is_there);
-        there.map(|(name, _)| name).collect()
+    fn is_empty(&self) -> bool {
+        let Self {
+            service_id,
+            customer_name,
+            date,
+            time,
+            status,
+        } = self;
+        let texts = service_id.is_none() && customer_name.is_none();
+        texts && date.is_none() && time.is_none() && status.is_none()
     }
 }
 
@@ -211,14 +264,5 @@ impl From<Document> for Booking {
             status: document.status,
             created_at: document.created_at,
         }
-    }
-}
-
-/// What a call on a document gave that has to be there, if it was.
-fn if_there<T>(result: Result<T, FirestoreError>) -> Result<Option<T>, FirestoreError> {
-    match result {
-        Ok(value) => Ok(Some(value)),
-        Err(FirestoreError::DataNotFoundError(_)) => Ok(None),
-        Err(error) => Err(error),
     }
 }

@@ -43,7 +43,6 @@ impl FirestoreDatabase {
     }
 
     /// Writes for [`Execution::commit`](crate::Execution::commit), none at first.
-    #[must_use]
     pub fn transaction(&self) -> FirestoreTransaction {
         FirestoreTransaction::new(self.clone())
     }

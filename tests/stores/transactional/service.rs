@@ -1,0 +1,208 @@
+//! One service over the database, and what its handlers do.
+
+use std::sync::Arc;
+
+use axum::{
+    Extension, Router,
+    extract::{Path, State},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::post,
+};
+use idempotency::{
+    CommitError, Execution, Idempotency, IdempotencyKey, Outcome, Record, RecordId, Scope, Store,
+    idempotent,
+};
+use parking_lot::Mutex;
+use tokio::{net::TcpListener, sync::Semaphore, task::JoinHandle};
+
+use super::Database;
+use crate::within_a_minute;
+
+/// One service over the database: an engine, a server and a client.
+#[derive(Clone)]
+pub(super) struct Service {
+    pub(super) database: Database,
+    pub(super) idempotency: Idempotency,
+    pub(super) levers: Arc<Levers>,
+    pub(super) address: String,
+    pub(super) client: reqwest::Client,
+}
+
+/// Where the handlers of a service stop, and what they have seen.
+#[derive(Debug)]
+pub(super) struct Levers {
+    pub(super) arrived: Semaphore,
+    pub(super) pass: Semaphore,
+    pub(super) attempts: Mutex<Vec<u32>>,
+    pub(super) failures: Mutex<Vec<String>>,
+}
+
+/// An answer, read to its end.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) is_replayed: bool,
+    pub(super) body: String,
+}
+
+#[idempotent(ttl_seconds = 3600, transactional)]
+async fn book(
+    State(service): State<Service>,
+    Path(what): Path<String>,
+    execution: Execution,
+    guest: String,
+) -> Result<Response, CommitError> {
+    service.carry_out(&what, &execution, &guest).await
+}
+
+#[idempotent(ttl_seconds = 3600, transactional, on_duplicate = "wait")]
+async fn book_patiently(
+    State(service): State<Service>,
+    Path(what): Path<String>,
+    execution: Execution,
+    guest: String,
+) -> Result<Response, CommitError> {
+    service.carry_out(&what, &execution, &guest).await
+}
+
+#[idempotent(ttl_seconds = 3600, lease_seconds = 2)]
+async fn book_under_a_lease(
+    State(service): State<Service>,
+    Path(what): Path<String>,
+    execution: Execution,
+    guest: String,
+) -> Result<Response, CommitError> {
+    service.carry_out(&what, &execution, &guest).await
+}
+
+impl Service {
+    pub(super) async fn start(database: Database, store: Arc<dyn Store>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let service = Self {
+            database,
+            idempotency: Idempotency::builder(store).build(),
+            levers: Arc::new(Levers {
+                arrived: Semaphore::new(0),
+                pass: Semaphore::new(0),
+                attempts: Mutex::default(),
+                failures: Mutex::default(),
+            }),
+            address: format!("http://{}", listener.local_addr().expect("an address")),
+            client: reqwest::Client::new(),
+        };
+        let router = Router::new()
+            .route("/book/{what}", post(book))
+            .route("/patient/{what}", post(book_patiently))
+            .route("/leased/{what}", post(book_under_a_lease))
+            .with_state(service.clone())
+            .layer(Extension(service.idempotency.clone()));
+        tokio::spawn(async { axum::serve(listener, router).await });
+        service
+    }
+
+    /// Sends a request with this key, and reads its answer.
+    pub(super) async fn send(&self, path: &str, key: &str, guest: &str) -> Answer {
+        let request = self.client.post(format!("{}{path}", self.address));
+        let request = request.header("idempotency-key", key);
+        let response = request.body(guest.to_owned()).send().await;
+        let response = response.expect("an answer");
+        Answer {
+            status: response.status().as_u16(),
+            is_replayed: response.headers().contains_key("idempotent-replayed"),
+            body: response.text().await.expect("a body"),
+        }
+    }
+
+    /// The same, while the test goes on.
+    pub(super) fn sending(&self, path: &str, key: &str, guest: &str) -> JoinHandle<Answer> {
+        let (service, path, key, guest) = (
+            self.clone(),
+            path.to_owned(),
+            key.to_owned(),
+            guest.to_owned(),
+        );
+        tokio::spawn(async move { service.send(&path, &key, &guest).await })
+    }
+
+    /// Returns once a handler that stops is there; each is seen once.
+    pub(super) async fn arrived(&self) {
+        let arrived = within_a_minute("a handler that stops", self.levers.arrived.acquire()).await;
+        arrived.expect("an open semaphore").forget();
+    }
+
+    /// Lets one of those go on.
+    pub(super) fn pass(&self) {
+        self.levers.pass.add_permits(1);
+    }
+
+    /// How often a handler has begun.
+    pub(super) fn runs(&self) -> usize {
+        self.levers.attempts.lock().len()
+    }
+
+    pub(super) fn id(&self, key: &str) -> RecordId {
+        let key = IdempotencyKey::new(key).expect("a key");
+        self.idempotency.record_id(&Scope::anonymous(), &key)
+    }
+
+    pub(super) async fn record(&self, key: &str) -> Option<Record> {
+        let found = self.idempotency.store().inspect(&self.id(key)).await;
+        found.expect("a store that answers")
+    }
+
+    /// What a handler does that is to end in this way.
+    async fn carry_out(
+        &self,
+        what: &str,
+        execution: &Execution,
+        guest: &str,
+    ) -> Result<Response, CommitError> {
+        self.levers.attempts.lock().push(execution.attempt());
+        let answer = (StatusCode::CREATED, format!("{guest} has a room"));
+        match what {
+            "stop" => {
+                self.levers.arrived.add_permits(1);
+                self.levers.pass.acquire().await.expect("a gate").forget();
+                self.book(execution, guest, answer).await
+            }
+            "forget" => Ok(answer.into_response()),
+            "do-nothing" => Ok((Extension(Outcome::Release), answer).into_response()),
+            "refuse" => Ok((StatusCode::CONFLICT, "no room").into_response()),
+            "fail" => Ok(StatusCode::INTERNAL_SERVER_ERROR.into_response()),
+            "hide" => {
+                self.book(execution, guest, answer).await?;
+                Ok((StatusCode::INTERNAL_SERVER_ERROR, "the mail was not sent").into_response())
+            }
+            "panic" => {
+                self.book(execution, guest, answer).await?;
+                panic!("after the commit");
+            }
+            "twice" => {
+                self.book(execution, guest, answer).await?;
+                self.book(execution, "somebody else", "again").await
+            }
+            "give-up" => {
+                // Polled once, and then dropped with the commit on its way.
+                let mut commit = Box::pin(self.book(execution, guest, answer));
+                drop(futures_util::poll!(&mut commit));
+                drop(commit);
+                Ok(StatusCode::GATEWAY_TIMEOUT.into_response())
+            }
+            _ => self.book(execution, guest, answer).await,
+        }
+    }
+
+    async fn book(
+        &self,
+        execution: &Execution,
+        guest: &str,
+        answer: impl IntoResponse + Send,
+    ) -> Result<Response, CommitError> {
+        let booked = self.database.book(execution, guest, answer).await;
+        if let Err(error) = &booked {
+            self.levers.failures.lock().push(error.to_string());
+        }
+        booked
+    }
+}
