@@ -1,4 +1,4 @@
-//! A booking service for tests that kill it: its keys can be held by leases of a second, and its guarantee can be broken.
+//! A booking service for tests that kill it: its keys are held by leases of a second, and its guarantee can be broken.
 
 use std::{
     error::Error,
@@ -37,9 +37,6 @@ struct Options {
     /// `sqlite:PATH`, `postgres://…` or `firestore://PROJECT`.
     #[arg(long)]
     database: String,
-    /// Without leases: the booking's commit carries the key.
-    #[arg(long)]
-    transactional: bool,
     #[arg(long)]
     broken: Option<Broken>,
 }
@@ -77,11 +74,11 @@ struct Booking {
     customer_name: String,
 }
 
-/// Twice as often as it is there, so that services which start together can both say it.
+/// Services that start together both say it.
 const CREATE: &str =
     "create table if not exists bookings (id text primary key, customer_name text not null)";
 
-/// For each process that makes tables in a server.
+/// PostgreSQL fails on two that make the same table at one time.
 const LOCK: &str = "select pg_advisory_xact_lock(4607182418800017408)";
 
 const MOST_CONNECTIONS: u32 = 20;
@@ -100,10 +97,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         broken: options.broken,
     };
     let router = Router::new()
-        .route(
-            "/bookings",
-            post(create_booking.transactional(options.transactional)),
-        )
+        .route("/bookings", post(create_booking))
         .with_state(app)
         .layer(Extension(Idempotency::builder(store).build()));
     let listener = TcpListener::bind(options.listen).await?;

@@ -22,7 +22,7 @@ async fn two_core_apis_over_postgres_book_each_key_once() {
 // behaviour 132, 134
 // race 55
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_services_over_firestore_book_each_key_once() {
+async fn two_core_apis_over_firestore_book_each_key_once() {
     is_kept(Kind::Firestore, Mode::Transactional).await;
 }
 

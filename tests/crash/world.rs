@@ -22,7 +22,7 @@ pub(crate) enum Kind {
 /// What serves the bookings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
-    /// Bookings that carry their keys: core-api's, where it can do that.
+    /// core-api, whose bookings carry their keys.
     Transactional,
     /// A service whose keys have leases of a second, which its bookings end.
     Lease,
@@ -97,13 +97,11 @@ impl World {
         };
         let core_api = env!("CARGO_BIN_EXE_core-api-under-test");
         let own_service = env!("CARGO_BIN_EXE_crash-service");
-        let (program, rest): (_, &[&str]) = match (mode, &self.database) {
-            // core-api has leases there.
-            (Mode::Transactional, Database::Firestore(..)) => (own_service, &["--transactional"]),
-            (Mode::Transactional, _) => (core_api, &["--fault-injection"]),
-            (Mode::Lease, _) => (own_service, &[]),
-            (Mode::Unfenced, _) => (own_service, &["--broken", "unfenced"]),
-            (Mode::SecondCommit, _) => (own_service, &["--broken", "second-commit"]),
+        let (program, rest): (_, &[&str]) = match mode {
+            Mode::Transactional => (core_api, &["--fault-injection"]),
+            Mode::Lease => (own_service, &[]),
+            Mode::Unfenced => (own_service, &["--broken", "unfenced"]),
+            Mode::SecondCommit => (own_service, &["--broken", "second-commit"]),
         };
         let arguments = ["--listen", &address, "--database", &url];
         let start = Start {
