@@ -166,8 +166,8 @@ impl fmt::Display for Report {
         let duplicates = duplicates.filter(|breach| matches!(breach, Breach::Duplicate(..)));
         write!(
             formatter,
-            "{kind:?}, {mode:?}: {kills} kills, {freezes} freezes, {server_kills} kills of the database server, {keys} keys, {acknowledged} acknowledged, {retries} retries, \
-             {replays} replays, {} duplicates, {} other breaches, at most {:.1} s until a key was answered again \
+            "{kind:?}, {mode:?}: {kills} kills, {freezes} freezes, {server_kills} kills of the database server, {keys} keys, \
+             {acknowledged} acknowledged, {retries} retries, {replays} replays, {} duplicates, {} other breaches, at most {:.1} s until a key was answered again \
              (CRASH_SEED={seed})",
             duplicates.clone().count(),
             self.breaches.len() - duplicates.count(),
