@@ -2,6 +2,7 @@ mod database;
 mod error;
 mod file;
 mod job;
+mod known;
 mod millis;
 mod records;
 mod schema;
@@ -26,6 +27,7 @@ use super::{
     check_length,
 };
 use crate::{Clock, Fingerprint, OnLost, Record, RecordId, Token};
+use known::Known;
 use records::Found;
 
 /// A store in a SQLite file: nothing to install, and what it has promised outlives the process and the power.
@@ -43,10 +45,12 @@ use records::Found;
 /// take another store.
 ///
 /// Keys that arrive together are made durable together, so the disk limits how long one answer takes, and
-/// hardly how many there are. A replay is read beside all that and waits for no write.
+/// hardly how many there are. A replay is read beside all that and waits for no write; for a new key nothing is read,
+/// because two megabytes of memory tell which keys there may be.
 #[derive(Clone)]
 pub struct SqliteStore {
     database: SqliteDatabase,
+    known: Known,
     clock: Clock,
     wakeups: Wakeups,
 }
@@ -77,8 +81,10 @@ impl SqliteStore {
     /// If a newer version of this library made the tables that the file has, or they cannot be made.
     pub fn new(database: SqliteDatabase) -> Result<Self, SqliteError> {
         schema::set_up(&database)?;
+        let known = database.known()?;
         Ok(Self {
             database,
+            known,
             clock: Clock::system(),
             wakeups: Wakeups::default(),
         })
@@ -118,15 +124,18 @@ impl Store for SqliteStore {
     ) -> Result<Claim, StoreError> {
         let (hold, fingerprint) = (hold.clone(), *fingerprint);
         let id = hold.id;
-        let found = self
-            .database
-            .read(move |connection| records::find(connection, &id))
-            .await?;
         // Most duplicates are answered here, without a turn of the writer.
-        let judged = records::judge(found, &hold, &fingerprint, on_lost, self.clock.now());
-        if let Found::Settled(claim) = judged {
-            return Ok(claim);
+        if self.known.may_have(&id) {
+            let found = self
+                .database
+                .read(move |connection| records::find(connection, &id))
+                .await?;
+            let judged = records::judge(found, &hold, &fingerprint, on_lost, self.clock.now());
+            if let Found::Settled(claim) = judged {
+                return Ok(claim);
+            }
         }
+        self.known.add(&id);
         let clock = self.clock.clone();
         let claimed = self.database.write(move |connection| {
             records::claim(connection, &hold, &fingerprint, on_lost, clock.now())
@@ -178,6 +187,9 @@ impl Store for SqliteStore {
 
     async fn inspect(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
         let id = *id;
+        if !self.known.may_have(&id) {
+            return Ok(None);
+        }
         let found = self
             .database
             .read(move |connection| records::find(connection, &id));

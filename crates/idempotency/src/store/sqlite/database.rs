@@ -1,7 +1,7 @@
 use std::{
     fmt,
     path::{Path, PathBuf},
-    sync::{Arc, mpsc},
+    sync::{Arc, OnceLock, mpsc},
 };
 
 use rusqlite::Connection;
@@ -11,6 +11,7 @@ use super::{
     SqliteError,
     file::LockedFile,
     job::{Call, Job},
+    known::Known,
     threads::Workers,
 };
 
@@ -44,6 +45,8 @@ pub struct SqliteDatabase(Arc<Shared>);
 
 struct Shared {
     path: PathBuf,
+    /// Once a store is in the file. All stores in it share one.
+    known: OnceLock<Known>,
     // Dropped first: the connection that writes must be the last to close, which empties the log.
     readers: Workers,
     writer: Workers,
@@ -69,6 +72,7 @@ impl SqliteDatabase {
         let failed = |error| SqliteError::open(path, error);
         Ok(Self(Arc::new(Shared {
             path: path.to_owned(),
+            known: OnceLock::new(),
             readers: Workers::reading(readers, &file).map_err(failed)?,
             writer: Workers::writing(writer, &file).map_err(failed)?,
         })))
@@ -111,6 +115,22 @@ impl SqliteDatabase {
         let job = Call::new(work, |result| drop(answer.send(result)));
         self.0.readers.send(Box::new(job))?;
         answered.await.unwrap_or(Err(SqliteError::Stopped))
+    }
+
+    /// Which records the file may have, once its tables are made.
+    pub(super) fn known(&self) -> Result<Known, SqliteError> {
+        if let Some(known) = self.0.known.get() {
+            return Ok(known.clone());
+        }
+        // On the thread that writes, which cannot write a record before this is in place.
+        let database = self.clone();
+        self.write_blocking(move |connection| {
+            if let Some(known) = database.0.known.get() {
+                return Ok(known.clone());
+            }
+            let loaded = Known::load(connection)?;
+            Ok(database.0.known.get_or_init(|| loaded).clone())
+        })
     }
 
     /// Whether both are handles on one file.

@@ -109,6 +109,7 @@ async fn commit<T: 'static>(
         return Err(CommitFailure::Undone("the store is not of SQLite".into()));
     };
     let (clock, wakeups, id) = (store.clock.clone(), store.wakeups.clone(), entry.hold.id);
+    store.known.add(&id);
     let commit = move |connection: &Connection| {
         let now = clock.now();
         // Asked first, because nothing comes between: there is one thread that writes.
