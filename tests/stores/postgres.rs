@@ -1,6 +1,7 @@
 //! `PostgresStore` on servers that the tests start, directly and through PgBouncer.
 
 mod clock;
+mod commits;
 mod failures;
 mod outages;
 mod pooling;

@@ -38,9 +38,12 @@ pub struct Config {
     /// its own; postgres://…, redis://… (rediss:// with TLS) or firestore://PROJECT, which several processes may
     /// share; or memory:, which forgets them when the service ends.
     ///
-    /// A request holds its key by a lease of 30 seconds, taken before the booking is written and renewed while
-    /// the request runs, wherever the keys are. If the service is killed in between, retries are answered 409
-    /// until the lease ends, and then run again.
+    /// With same, a booking, its key and its answer are one commit: a service that is killed before it leaves nothing,
+    /// and a retry runs at once.
+    ///
+    /// Otherwise, and with --database memory:, a request holds its key by a lease of 30 seconds, taken before the booking
+    /// is written and renewed while the request runs. If the service is killed in between, retries are answered 409
+    /// until the lease ends, and then run again; if it had booked already, they may book a second time.
     #[arg(
         long,
         env = "CORE_API_IDEMPOTENCY_STORE",

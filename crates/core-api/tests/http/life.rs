@@ -105,27 +105,6 @@ async fn kill_in_the_middle(directory: &TempDir, options: &[&str]) {
     server.kill();
 }
 
-/// What a handler does before its commit is undone by whatever goes wrong there, and its key is free.
-// behaviour 105, 106, 132
-#[tokio::test]
-async fn a_booking_that_fails_leaves_neither_itself_nor_its_key() {
-    let directory = tempdir().unwrap();
-    let server = Server::start(directory.path(), &["--fault-injection"]);
-    for (fault, value) in [("X-Fault-Status", "503"), ("X-Fault-Panic", "1")] {
-        let failing = server.write("POST", "/bookings", "k", &booking("Ann"));
-        let failed = send(failing.header(fault, value)).await;
-        assert!(failed.status.is_server_error(), "{}", failed.status);
-    }
-    assert_eq!(server.book("k", "Ann").await.status, 201);
-    drop(server);
-    let file = Connection::open(directory.path().join("core-api.db")).unwrap();
-    for table in ["bookings", "idempotency_records"] {
-        let count = format!("select count(*) from {table}");
-        let rows: i64 = file.query_row(&count, [], |row| row.get(0)).unwrap();
-        assert_eq!(rows, 1, "{table}");
-    }
-}
-
 #[tokio::test]
 async fn a_second_process_on_the_same_file_is_refused() {
     let directory = tempdir().unwrap();

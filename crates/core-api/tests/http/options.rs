@@ -35,6 +35,7 @@ fn help_lists_every_option_and_its_variable() {
         "firestore://PROJECT",
         "memory:",
         "same",
+        "one commit",
         "lease",
     ] {
         assert!(help.contains(text), "{text}: {help}");

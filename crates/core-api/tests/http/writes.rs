@@ -103,16 +103,24 @@ async fn a_key_is_for_one_method_and_one_path() {
 #[tokio::test]
 async fn a_booking_that_is_not_there_stays_so_for_its_key() {
     let directory = tempdir().unwrap();
-    let server = Server::start(directory.path(), &["--database", "memory:"]);
-    let path = "/bookings/01890000-0000-7000-8000-000000000000";
-    for (method, body) in [("PUT", booking("Ann")), ("PATCH", json!({"time": "11:00"}))] {
-        let first = send(server.write(method, path, method, &body)).await;
-        assert_eq!(first.problem(404)["code"], "booking_not_found");
-        let retry = send(server.write(method, path, method, &body)).await;
-        assert!(retry.is_replayed());
-        assert_eq!(retry.body, first.body);
-    }
-    for path in ["/bookings/7", "/bookings/not-an-id", path] {
-        server.get(path).await.problem(404);
+    for database in ["sqlite:bookings.db", "memory:"] {
+        let server = Server::start(directory.path(), &["--database", database]);
+        let path = "/bookings/01890000-0000-7000-8000-000000000000";
+        let writes = [
+            ("PUT", booking("Ann")),
+            ("PATCH", json!({"time": "11:00"})),
+            ("DELETE", json!({})),
+        ];
+        for (method, body) in writes {
+            let first = send(server.write(method, path, method, &body)).await;
+            assert_eq!(first.problem(404)["code"], "booking_not_found");
+            assert!(!first.is_replayed());
+            let retry = send(server.write(method, path, method, &body)).await;
+            assert!(retry.is_replayed());
+            assert_eq!(retry.body, first.body);
+        }
+        for path in ["/bookings/7", "/bookings/not-an-id", path] {
+            server.get(path).await.problem(404);
+        }
     }
 }

@@ -1,0 +1,124 @@
+//! By default a booking, its key and its answer are one commit in one file.
+
+use std::{fs, path::Path};
+
+use rusqlite::Connection;
+use serde_json::json;
+use tempfile::{TempDir, tempdir};
+
+use crate::server::{Server, booking, send};
+
+/// What [`write_all`] sends.
+const WRITES: usize = 4;
+
+// behaviour 132
+#[tokio::test]
+async fn a_write_with_a_key_is_one_commit_as_one_without() {
+    let directory = tempdir().unwrap();
+    let server = Server::start(directory.path(), &[]);
+    assert_eq!(
+        commits_of(&directory, write_all(&server, None)).await,
+        WRITES
+    );
+    let with_keys = write_all(&server, Some("k"));
+    assert_eq!(commits_of(&directory, with_keys).await, WRITES);
+
+    // So that this is known to count: a lease takes a commit for the claim, and the booking's completes it.
+    drop(server);
+    let leases = ["--idempotency-store", "sqlite:core-api.db"];
+    let server = Server::start(directory.path(), &leases);
+    let under_leases = write_all(&server, Some("l"));
+    assert_eq!(commits_of(&directory, under_leases).await, 2 * WRITES);
+}
+
+// behaviour 96
+#[tokio::test]
+async fn a_replay_commits_nothing() {
+    let directory = tempdir().unwrap();
+    let server = Server::start(directory.path(), &[]);
+    assert_eq!(server.book("k", "Ann").await.status, 201);
+    let replay = async { assert!(server.book("k", "Ann").await.is_replayed()) };
+    assert_eq!(commits_of(&directory, replay).await, 0);
+}
+
+/// It is killed, so that nothing can be written once the client has its answer.
+// behaviour 132, 134
+#[tokio::test]
+async fn who_is_answered_has_the_booking_and_the_answer_in_the_file() {
+    let directory = tempdir().unwrap();
+    let server = Server::start(directory.path(), &[]);
+    let first = server.book("k", "Ann").await;
+    assert_eq!(first.status, 201);
+    server.kill();
+    assert_eq!(rows(directory.path(), "bookings"), 1);
+    assert_eq!(rows(directory.path(), "idempotency_records"), 1);
+    let completed = "idempotency_records where lease_until is null and outcome is not null";
+    assert_eq!(rows(directory.path(), completed), 1);
+}
+
+/// What a handler does before its commit is undone by whatever goes wrong there, and its key is free.
+// behaviour 105, 106, 132
+#[tokio::test]
+async fn a_booking_that_fails_leaves_neither_itself_nor_its_key() {
+    let directory = tempdir().unwrap();
+    let server = Server::start(directory.path(), &["--fault-injection"]);
+    for (fault, value) in [("X-Fault-Status", "503"), ("X-Fault-Panic", "1")] {
+        let failing = server.write("POST", "/bookings", "k", &booking("Ann"));
+        let failed = send(failing.header(fault, value)).await;
+        assert!(failed.status.is_server_error(), "{}", failed.status);
+    }
+    assert_eq!(server.book("k", "Ann").await.status, 201);
+    server.kill();
+    assert_eq!(rows(directory.path(), "bookings"), 1);
+    assert_eq!(rows(directory.path(), "idempotency_records"), 1);
+}
+
+/// Every kind of write once, on one booking, with a key for each or without.
+async fn write_all(server: &Server, keys: Option<&str>) {
+    let writes = [
+        ("POST", booking("Ann")),
+        ("PUT", booking("Bea")),
+        ("PATCH", json!({"time": "11:00"})),
+        ("DELETE", json!({})),
+    ];
+    let mut path = "/bookings".to_owned();
+    for (method, body) in writes {
+        let mut request = server.request(method, &path).json(&body);
+        if let Some(keys) = keys {
+            request = request.header("Idempotency-Key", format!("{keys}-{method}"));
+        }
+        let answer = send(request).await;
+        assert!(answer.status.is_success(), "{method}: {answer:?}");
+        assert!(!answer.is_replayed(), "{method}: {answer:?}");
+        if let Some(location) = answer.header("location") {
+            path = location.to_owned();
+        }
+    }
+}
+
+/// How many commits the file has more, once this is done.
+async fn commits_of(directory: &TempDir, work: impl Future<Output = ()>) -> usize {
+    let before = commits(directory.path());
+    work.await;
+    commits(directory.path()) - before
+}
+
+/// The frames of the write-ahead log that end a commit: those that say how large the database is after it.
+/// <https://sqlite.org/fileformat2.html#walformat>
+fn commits(directory: &Path) -> usize {
+    let log = fs::read(directory.join("core-api.db-wal")).unwrap();
+    let number = |bytes: &[u8]| u32::from_be_bytes(bytes.try_into().unwrap());
+    let (header, frames) = log.split_at(32);
+    let page = usize::try_from(number(&header[8..12])).unwrap();
+    let frames = frames.chunks_exact(24 + page);
+    // What was there before the log was last begun again has other salts.
+    let current = frames.take_while(|frame| frame[8..16] == header[16..24]);
+    current.filter(|frame| number(&frame[4..8]) != 0).count()
+}
+
+/// How many rows there are, once the service has ended.
+fn rows(directory: &Path, of: &str) -> i64 {
+    let file = Connection::open(directory.join("core-api.db")).unwrap();
+    let count = format!("select count(*) from {of}");
+    file.query_row(&count, [], |row| row.get(0)).unwrap()
+}

@@ -1,0 +1,57 @@
+//! What a booking of `core-api` costs with a key, in PostgreSQL's own numbers.
+
+use reqwest::Method;
+use serde_json::json;
+use sqlx::Row;
+use tests::servers::postgres::PostgresServer;
+
+use super::sql;
+use crate::service::{Service, send};
+
+const BOOKINGS: usize = 10;
+
+// behaviour 132
+#[tokio::test]
+async fn a_booking_with_a_key_is_one_commit_as_one_without() {
+    // Nobody else may commit anything there.
+    let Some(server) = PostgresServer::start() else {
+        return;
+    };
+    let url = server.database().await;
+    let service = Service::start(&["--database", &url]);
+    assert_eq!(commits_of(&url, book(&service, None)).await, BOOKINGS);
+    assert_eq!(commits_of(&url, book(&service, Some("k"))).await, BOOKINGS);
+
+    // So that this is known to count: a lease takes a commit for the claim, and the booking's completes it or one more does.
+    drop(service);
+    let service = Service::start(&["--database", &url, "--idempotency-store", &url]);
+    let under_leases = commits_of(&url, book(&service, Some("l"))).await;
+    assert!(under_leases >= 2 * BOOKINGS, "{under_leases}");
+    assert_eq!(service.bookings().await, 3 * BOOKINGS);
+}
+
+/// One booking after the other, with a key for each or without.
+async fn book(service: &Service, keys: Option<&str>) {
+    for number in 0..BOOKINGS {
+        let request = match keys {
+            Some(keys) => service.booking(&format!("{keys}-{number}")),
+            None => service.request(Method::POST, "/bookings").json(&json!({
+                "service_id": "s1", "customer_name": "Ann", "date": "2026-12-01", "time": "10:00",
+            })),
+        };
+        let answer = send(request).await;
+        assert_eq!((answer.status.as_u16(), answer.is_replayed), (201, false));
+    }
+}
+
+/// How many transactions have written, once this is done: each takes a number.
+async fn commits_of(url: &str, work: impl Future<Output = ()>) -> usize {
+    let before = next_transaction(url).await;
+    work.await;
+    next_transaction(url).await - before
+}
+
+async fn next_transaction(url: &str) -> usize {
+    let rows = sql(url, "select pg_snapshot_xmax(pg_current_snapshot())::text").await;
+    rows[0].get::<String, _>(0).parse().expect("a number")
+}
