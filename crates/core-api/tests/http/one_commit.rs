@@ -56,7 +56,7 @@ async fn who_is_answered_has_the_booking_and_the_answer_in_the_file() {
     assert_eq!(rows(directory.path(), completed), 1);
 }
 
-/// What a handler does before its commit is undone by whatever goes wrong there, and its key is free.
+/// Nothing is written before the commit, so a handler that fails on its way there leaves its key free.
 // behaviour 105, 106, 132
 #[tokio::test]
 async fn a_booking_that_fails_leaves_neither_itself_nor_its_key() {
