@@ -38,8 +38,8 @@ pub struct Config {
     /// its own; postgres://…, redis://… (rediss:// with TLS) or firestore://PROJECT, which several processes may
     /// share; or memory:, which forgets them when the service ends.
     ///
-    /// With same, a booking, its key and its answer are one commit: a service that is killed before it leaves nothing,
-    /// and a retry runs at once.
+    /// With same, a booking, its key and its answer are one commit: a service that is killed before that leaves
+    /// nothing, and a retry runs at once.
     ///
     /// Otherwise, and with --database memory:, a request holds its key by a lease of 30 seconds, taken before the booking
     /// is written and renewed while the request runs. If the service is killed in between, retries are answered 409
