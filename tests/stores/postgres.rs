@@ -5,6 +5,7 @@ mod failures;
 mod outages;
 mod pooling;
 mod processes;
+mod round_trips;
 mod schema;
 mod strays;
 mod waking;
