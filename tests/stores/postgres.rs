@@ -6,6 +6,7 @@ mod failures;
 mod outages;
 mod pooling;
 mod processes;
+mod round_trips;
 mod schema;
 mod strays;
 mod waking;

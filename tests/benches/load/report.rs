@@ -11,7 +11,7 @@ pub(crate) fn line(name: &str, mut values: Vec<f64>, unit: &str) {
     values.sort_by(f64::total_cmp);
     let (least, most) = (values[0], values[values.len() - 1]);
     let median = median(&values);
-    println!("  {name:<44} {median:>9.2}{unit:<3}   ({least:.2} to {most:.2})");
+    println!("  {name:<54} {median:>9.2}{unit:<3}   ({least:.2} to {most:.2})");
 }
 
 /// One pair of values each round, as the first by the second.

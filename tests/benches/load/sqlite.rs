@@ -58,6 +58,7 @@ pub(crate) async fn measure(effort: Effort) {
         &alone.rates,
     );
     bare.report_bare();
+    report::line("one commit each: bookings a second", alone.rates, "");
 
     let commits = async || commits(folder.path());
     counts::report_commits(&mut client, "64 at once", commits).await;

@@ -49,7 +49,8 @@ use records::{Found, MOST_OUTCOME, Next, fenced, microseconds};
 ///
 /// The store makes connections of its own, with the pool's settings and no more of them than the pool may have, and only
 /// when it needs them. It does not write by the pool's: whoever drops the future of `pool.begin()` may leave a
-/// connection there with its transaction open, and a claim in it would be lost.
+/// connection there with its transaction open, and a claim in it would be lost. What the pool's settings say of a
+/// connection's age and idleness, and its hooks, are heeded every few seconds and not with every statement.
 ///
 /// # What it needs
 ///
