@@ -44,22 +44,18 @@ async fn book(
     let charge = charge.await?;
     service.crash.here(Crash::AfterStep);
 
-    let (room, paid_with) = (new.room.clone(), charge.id.clone());
-    let insert = service.database.transaction(move |connection| {
-        connection
-            .prepare_cached("insert into bookings (room, charge) values (?1, ?2)")?
-            .insert([room, paid_with])
-    });
     let attempt = execution.attempt();
-    let answer = move |id| {
-        let booking = Booking {
-            id,
+    let insert = service.database.transaction(move |connection| {
+        let insert = "insert into bookings (room, charge) values (?1, ?2)";
+        let mut insert = connection.prepare_cached(insert)?;
+        Ok(Booking {
+            id: insert.insert([&new.room, &charge.id])?,
             room: new.room,
             charge: charge.id,
             attempt,
-        };
-        (StatusCode::CREATED, Json(booking))
-    };
+        })
+    });
+    let answer = |booking| (StatusCode::CREATED, Json(booking));
     Ok(execution.commit_then(insert, answer).await?)
 }
 

@@ -43,7 +43,7 @@ async fn tell(crash: Crash) -> Result<(), Box<dyn Error>> {
 
     let service = Service::start(&file, &provider, crash).await?;
     match send(&service).await {
-        Err(error) if error.is_request() => println!("  POST /bookings: no answer"),
+        Err(error) if !error.is_timeout() => println!("  POST /bookings: no answer"),
         other => return Err(format!("the service has not died: {other:?}").into()),
     }
     println!("  the service has died: {}", service.ended().await?);
@@ -93,6 +93,7 @@ async fn send(service: &Service) -> reqwest::Result<reqwest::Response> {
         .post(format!("{}/bookings", service.address))
         .header("Idempotency-Key", "7e0b5145-1d2c-4f0e-9f2a-8c3d9a1b2c3d")
         .json(&json!({ "room": "12", "euros": 120 }))
+        .timeout(Duration::from_secs(30))
         .send()
         .await
 }
