@@ -27,6 +27,7 @@ pub struct PostgresServer {
     binaries: PathBuf,
     folder: PathBuf,
     port: u16,
+    is_durable: bool,
 }
 
 /// How many databases this process has made.
@@ -47,6 +48,21 @@ impl PostgresServer {
     /// If it is installed and does not start.
     #[must_use]
     pub fn start() -> Option<Self> {
+        Self::start_with(false)
+    }
+
+    /// A server that waits for the disk at each commit, as one in production does, to measure with; none where
+    /// PostgreSQL is not installed.
+    ///
+    /// # Panics
+    ///
+    /// As [`start`](Self::start).
+    #[must_use]
+    pub fn start_durable() -> Option<Self> {
+        Self::start_with(true)
+    }
+
+    fn start_with(is_durable: bool) -> Option<Self> {
         let Some(binaries) = binaries() else {
             skip(
                 "PostgreSQL",
@@ -73,13 +89,14 @@ impl PostgresServer {
             .expect("initdb runs");
         assert!(initialised.success(), "initdb: {initialised}");
         let port = free_port();
-        let leash = start(&binaries, &folder, port, Some(&folder));
+        let leash = start(&binaries, &folder, port, is_durable, Some(&folder));
         Some(Self {
             restarted: None,
             _leash: leash,
             binaries,
             folder,
             port,
+            is_durable,
         })
     }
 
@@ -143,7 +160,14 @@ impl PostgresServer {
 
     /// Starts again, on the same port and with the same data.
     pub fn restart(&mut self) {
-        self.restarted = Some(start(&self.binaries, &self.folder, self.port, None));
+        let Self {
+            binaries,
+            folder,
+            port,
+            is_durable,
+            ..
+        } = &*self;
+        self.restarted = Some(start(binaries, folder, *port, *is_durable, None));
     }
 
     /// Sends a signal to the server and to all of its processes: `STOP` makes it as slow as can be.
@@ -210,7 +234,13 @@ pub(super) fn command_as_server(program: &Path) -> Vec<String> {
     command
 }
 
-fn start(binaries: &Path, folder: &Path, port: u16, remove: Option<&Path>) -> Leashed {
+fn start(
+    binaries: &Path,
+    folder: &Path,
+    port: u16,
+    is_durable: bool,
+    remove: Option<&Path>,
+) -> Leashed {
     let mut command = command_as_server(&binaries.join("postgres"));
     let data = folder.join("data");
     let port = port.to_string();
@@ -226,14 +256,16 @@ fn start(binaries: &Path, folder: &Path, port: u16, remove: Option<&Path>) -> Le
             "127.0.0.1",
             "-c",
             "max_connections=200",
-            // What the disk has is lost with the folder anyway.
-            "-F",
             // So that what is logged can be told by the database.
             "-c",
             "log_line_prefix=%d|%p ",
         ]
         .map(Into::into),
     );
+    if !is_durable {
+        // What the disk has is lost with the folder anyway.
+        command.push("-F".into());
+    }
     let command: Vec<_> = command.iter().map(String::as_str).collect();
     // SIGQUIT gives back the shared memory, which outlives a process that is killed.
     Leashed::start_for("QUIT", &command, &folder.join("log"), remove).expect("a server")

@@ -33,6 +33,14 @@ pub(crate) enum Keys {
     Completed(Arc<[Uuid]>),
 }
 
+impl Load {
+    /// Each request under a key of its own.
+    pub(crate) const fn fresh(path: &'static str) -> Self {
+        let keys = Keys::Fresh;
+        Self { path, keys }
+    }
+}
+
 /// When a round ends.
 #[derive(Clone, Copy)]
 pub(crate) enum Until {
@@ -93,8 +101,8 @@ impl Client {
         }
     }
 
-    /// Keys whose requests have run.
-    pub(crate) async fn completed_keys(&mut self, path: &'static str, count: usize) -> Keys {
+    /// Requests that have run, so many, to be sent again.
+    pub(crate) async fn replays(&mut self, path: &'static str, count: usize) -> Load {
         let connection = self.0.first_mut().expect("a client has a connection");
         let mut keys = Vec::new();
         let mut request = Request::new(path);
@@ -103,7 +111,8 @@ impl Client {
             connection.exchange(request.under(key), false).await;
             keys.push(key);
         }
-        Keys::Completed(keys.into())
+        let keys = Keys::Completed(keys.into());
+        Load { path, keys }
     }
 }
 

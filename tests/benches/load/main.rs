@@ -1,20 +1,24 @@
 //! What protection costs under load: `cargo bench -p tests --bench load`.
 //!
 //! Everything is a ratio to, or stands beside, the same service without protection in the same run, because times
-//! of one machine mean nothing on another. `-- memory size stalls sqlite postgres redis firestore` selects
-//! parts;
-//! `-- --quick` only shows that all of it works.
+//! of one machine mean nothing on another. `-- sqlite postgres` selects parts; `-- --quick` only shows that all of it
+//! works.
 
 mod bookings;
 mod client;
+mod counts;
 mod cpu;
-mod databases;
+mod firestore;
 mod memory;
+mod postgres;
+mod redis;
 mod report;
 mod server;
 mod service;
 mod size;
+mod sqlite;
 mod stalls;
+mod turns;
 mod wire;
 
 use std::env;
@@ -61,7 +65,10 @@ fn main() {
                 "memory" => memory::measure(effort).await,
                 "size" => size::measure(effort),
                 "stalls" => stalls::measure(effort).await,
-                database => databases::measure(database, effort).await,
+                "sqlite" => sqlite::measure(effort).await,
+                "postgres" => postgres::measure(effort).await,
+                "redis" => redis::measure(effort).await,
+                _ => firestore::measure(effort).await,
             }
         }
     });

@@ -4,10 +4,12 @@ use idempotency::{Idempotency, MemoryStore};
 
 use crate::{
     Effort,
-    client::{Client, Keys, Load, Until},
+    bookings::Bookings,
+    client::{Client, Load, Until},
     report,
     server::{self, Server},
-    service::{self, BARE, Bookings, PROTECTED},
+    service::{self, BARE, PROTECTED},
+    turns,
 };
 
 const CONNECTIONS: usize = 16;
@@ -24,31 +26,17 @@ pub(crate) async fn measure(effort: Effort) {
 async fn measure_with(workers: &str, effort: Effort) {
     let mut server = Server::start(&["memory", workers]);
     let mut client = Client::connect(server.address(), CONNECTIONS).await;
-    let completed = client.completed_keys(PROTECTED, 1000).await;
     let loads = [
-        (BARE, Keys::Fresh),
-        (PROTECTED, Keys::Fresh),
-        (PROTECTED, completed),
-    ]
-    .map(|(path, keys)| Load { path, keys });
+        Load::fresh(BARE),
+        Load::fresh(PROTECTED),
+        client.replays(PROTECTED, 1000).await,
+    ];
     let requests = Until::Requests(if effort.quick { 1000 } else { 20_000 });
-
-    let mut costs = [const { Vec::new() }; 3];
-    // The first round warms up.
-    for round in 0..=effort.rounds {
-        for (load, costs) in loads.iter().zip(&mut costs) {
-            let before = server.cpu();
-            let answers = client.send(load, requests).await.answers;
-            let used = server.cpu() - before;
-            if round > 0 {
-                costs.push(report::microseconds(used) / answers as f64);
-            }
-        }
-    }
-    let [bare, first, replay] = costs;
-    report::ratios("first execution", &first, &bare);
-    report::ratios("replay", &replay, &bare);
-    report::line("the handler without the attribute", bare, " µs");
+    let [bare, first, replay] =
+        turns::measure(&server, &mut client, &loads, requests, effort.rounds).await;
+    report::ratios("first execution", &first.costs, &bare.costs);
+    report::ratios("replay", &replay.costs, &bare.costs);
+    report::line("the handler without the attribute", bare.costs, " µs");
 }
 
 pub(crate) fn serve(workers: usize) {

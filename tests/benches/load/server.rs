@@ -15,7 +15,7 @@ use tokio::{
     runtime::{Builder, Runtime},
 };
 
-use crate::{cpu, databases, memory, size, stalls};
+use crate::{cpu, firestore, memory, postgres, redis, size, sqlite, stalls};
 
 /// The first argument of the measured process.
 pub(crate) const SERVE: &str = "serve";
@@ -62,12 +62,6 @@ impl Server {
         writeln!(input, "{line}").expect("a process that listens");
     }
 
-    /// Ends it.
-    pub(crate) fn stop(&mut self) {
-        self.input = None;
-        drop(self.child.wait());
-    }
-
     pub(crate) fn cpu(&self) -> Duration {
         cpu::time(self.child.id())
     }
@@ -76,7 +70,8 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         // It exits at the end of its input.
-        self.stop();
+        self.input = None;
+        drop(self.child.wait());
     }
 }
 
@@ -87,7 +82,10 @@ pub(crate) fn run(arguments: &[String]) {
         ["memory", workers] => memory::serve(workers.parse().expect("a number")),
         ["size", keys] => size::store(keys.parse().expect("a number")),
         ["stalls", keys] => stalls::serve(keys.parse().expect("a number")),
-        [database, at] => databases::serve(database, at),
+        ["sqlite", folder] => sqlite::serve(folder.as_ref()),
+        ["postgres", url] => postgres::serve(url),
+        ["redis", url] => redis::serve(url),
+        ["firestore", project, address] => firestore::serve(project, address),
         _ => panic!("what {arguments:?} serve is not known"),
     }
 }

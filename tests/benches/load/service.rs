@@ -4,22 +4,22 @@ use axum::{
     Extension, Json, Router,
     extract::State,
     http::{HeaderName, StatusCode, header},
-    response::{IntoResponse, Response},
+    response::Response,
     routing::post,
 };
-use idempotency::{Execution, Idempotency, idempotent};
+use idempotency::{CommitError, Execution, Idempotency, idempotent};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-pub(crate) use crate::bookings::Bookings;
+use crate::bookings::Bookings;
 
 /// The handler alone.
 pub(crate) const BARE: &str = "/bare";
 /// The same with the attribute.
 pub(crate) const PROTECTED: &str = "/protected";
-/// The same in transactional mode.
+/// The same, and the booking is committed with its key.
 pub(crate) const TRANSACTIONAL: &str = "/transactional";
-/// Bookings that are committed one by one, by the only connection to a file.
+/// The handler alone, over a database that commits each booking by itself.
 pub(crate) const ALONE: &str = "/alone";
 
 #[derive(Deserialize)]
@@ -46,18 +46,19 @@ pub(crate) fn router(bookings: Bookings, idempotency: Idempotency) -> Router {
         .route(BARE, post(bare))
         .route(PROTECTED, post(protected))
         .route(TRANSACTIONAL, post(transactional))
-        .route(ALONE, post(alone))
         .layer(Extension(idempotency))
         .with_state(bookings)
+}
+
+pub(crate) fn router_alone(bookings: Bookings) -> Router {
+    Router::new().route(ALONE, post(bare)).with_state(bookings)
 }
 
 async fn bare(
     State(bookings): State<Bookings>,
     Json(new): Json<NewBooking>,
 ) -> Result<Created, StatusCode> {
-    let booking = new.book()?;
-    bookings.keep(booking.clone()).await;
-    Ok(created(booking))
+    book(&bookings, new).await
 }
 
 #[idempotent(ttl_seconds = 3600)]
@@ -65,9 +66,7 @@ async fn protected(
     State(bookings): State<Bookings>,
     Json(new): Json<NewBooking>,
 ) -> Result<Created, StatusCode> {
-    let booking = new.book()?;
-    bookings.keep(booking.clone()).await;
-    Ok(created(booking))
+    book(&bookings, new).await
 }
 
 #[idempotent(ttl_seconds = 3600, transactional)]
@@ -75,19 +74,22 @@ async fn transactional(
     State(bookings): State<Bookings>,
     execution: Execution,
     Json(new): Json<NewBooking>,
-) -> Result<Response, StatusCode> {
-    let booking = new.book()?;
-    let answer = created(booking.clone()).into_response();
-    let committed = bookings.commit(booking, &execution, answer).await;
-    committed.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
+) -> Result<Response, CommitError> {
+    let Some(booking) = new.booking() else {
+        let refused = CommitError::Failed("a booking that is not valid".into());
+        return Err(refused);
+    };
+    let answer = created(booking.clone());
+    bookings.commit(booking, &execution, answer).await
 }
 
-async fn alone(
-    State(bookings): State<Bookings>,
-    Json(new): Json<NewBooking>,
-) -> Result<Created, StatusCode> {
-    let booking = new.book()?;
-    bookings.keep_alone(booking.clone()).await;
+async fn book(bookings: &Bookings, new: NewBooking) -> Result<Created, StatusCode> {
+    let booking = new.booking().ok_or(StatusCode::UNPROCESSABLE_ENTITY)?;
+    let inserted = bookings.insert(booking.clone()).await;
+    inserted.map_err(|error| {
+        eprintln!("{error}");
+        StatusCode::INTERNAL_SERVER_ERROR
+    })?;
     Ok(created(booking))
 }
 
@@ -97,17 +99,14 @@ fn created(booking: Booking) -> Created {
 }
 
 impl NewBooking {
-    fn book(self) -> Result<Booking, StatusCode> {
-        match self.is_valid() {
-            true => Ok(Booking {
-                id: Uuid::now_v7(),
-                service_id: self.service_id,
-                customer_name: self.customer_name,
-                date: self.date,
-                time: self.time,
-            }),
-            false => Err(StatusCode::UNPROCESSABLE_ENTITY),
-        }
+    fn booking(self) -> Option<Booking> {
+        self.is_valid().then(|| Booking {
+            id: Uuid::now_v7(),
+            service_id: self.service_id,
+            customer_name: self.customer_name,
+            date: self.date,
+            time: self.time,
+        })
     }
 
     fn is_valid(&self) -> bool {

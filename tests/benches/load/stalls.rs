@@ -8,10 +8,11 @@ use tokio::runtime::Handle;
 
 use crate::{
     Effort,
-    client::{Client, Keys, Load, Until},
+    bookings::Bookings,
+    client::{Client, Load, Until},
     report,
     server::{self, Server},
-    service::{self, Bookings, PROTECTED},
+    service::{self, PROTECTED},
     size,
 };
 
@@ -26,10 +27,7 @@ pub(crate) async fn measure(effort: Effort) {
     let mut longest = [const { Vec::new() }; 2];
     let mut slow = [const { Vec::new() }; 2];
     let mut left = Vec::new();
-    let mut load = Load {
-        path: PROTECTED,
-        keys: Keys::Fresh,
-    };
+    let load = Load::fresh(PROTECTED);
     for _ in 0..rounds {
         let mut server = Server::start(&["stalls", keys]);
         let mut client = Client::connect(server.address(), 1).await;
@@ -38,7 +36,6 @@ pub(crate) async fn measure(effort: Effort) {
             if phase == 1 {
                 server.say("expire");
             }
-            load.keys = Keys::Fresh;
             let mut latencies = client.send(&load, Until::Passed(time)).await.latencies;
             latencies.sort_unstable();
             let thousandth = latencies.len() / 1000;

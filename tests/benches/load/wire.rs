@@ -1,113 +1,180 @@
-//! A wire between the measured process and its database, on which round trips are counted.
+//! A wire between the service and its server, on which round trips are counted.
 
 use std::{
-    net::SocketAddr,
+    io,
+    net::{SocketAddr, TcpListener},
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
+    thread,
 };
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, copy},
+    net::{
+        TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
 };
 
-/// What is a round trip in a protocol.
+use crate::server::runtime;
+
+/// How requests are told from what else is sent.
 #[derive(Clone, Copy)]
-pub(crate) enum Counts {
-    /// The client speaks after the server has.
-    Turns,
-    /// The client opens a stream of HTTP/2, which is a call.
-    Streams,
+pub(crate) enum Protocol {
+    /// What the server answers at once ends with a message of a kind of its own.
+    Postgres,
+    /// Every command is a list of texts.
+    Redis,
+    /// Every call is a stream, which one frame of headers opens.
+    Http2,
 }
 
 pub(crate) struct Wire {
-    pub(crate) address: SocketAddr,
-    counted: Arc<AtomicUsize>,
+    address: SocketAddr,
+    trips: Arc<AtomicU64>,
 }
 
 impl Wire {
-    pub(crate) async fn to(server: SocketAddr, counts: Counts) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    /// One to this server, on a thread of its own: who measures waits for the service without a pause.
+    pub(crate) fn start(server: SocketAddr, protocol: Protocol) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("an address");
-        let counted = Arc::new(AtomicUsize::new(0));
-        tokio::spawn({
-            let counted = Arc::clone(&counted);
-            async move {
-                while let Ok((client, _)) = listener.accept().await {
-                    tokio::spawn(carry(client, server, counts, Arc::clone(&counted)));
-                }
-            }
+        let trips = Arc::new(AtomicU64::new(0));
+        thread::spawn({
+            let trips = Arc::clone(&trips);
+            move || runtime(1).block_on(accept(protocol, listener, server, trips))
         });
-        Self { address, counted }
+        Self { address, trips }
     }
 
-    /// How many round trips there were since the last time it was asked.
-    pub(crate) fn counted(&self) -> usize {
-        self.counted.swap(0, Ordering::Relaxed)
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// How many there have been.
+    pub(crate) fn trips(&self) -> u64 {
+        self.trips.load(Ordering::SeqCst)
     }
 }
 
-async fn carry(
-    mut client: TcpStream,
+async fn accept(
+    protocol: Protocol,
+    listener: TcpListener,
     server: SocketAddr,
-    counts: Counts,
-    counted: Arc<AtomicUsize>,
+    trips: Arc<AtomicU64>,
 ) {
-    let mut server = TcpStream::connect(server).await.expect("the database");
-    let (mut asked, mut answered) = (vec![0; 1 << 16], vec![0; 1 << 16]);
-    let mut frames = Frames::default();
-    let mut turned = true;
+    listener
+        .set_nonblocking(true)
+        .expect("an option of the socket");
+    let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
+    while let Ok((client, _)) = listener.accept().await {
+        tokio::spawn(carry(protocol, client, server, Arc::clone(&trips)));
+    }
+}
+
+async fn carry(protocol: Protocol, client: TcpStream, server: SocketAddr, trips: Arc<AtomicU64>) {
+    let server = TcpStream::connect(server).await.expect("a server");
+    for stream in [&client, &server] {
+        stream.set_nodelay(true).expect("an option of the socket");
+    }
+    let (from_client, mut to_client) = client.into_split();
+    let (mut from_server, to_server) = server.into_split();
+    // Who ends first takes the other one along.
+    tokio::select! {
+        _ = up(protocol, from_client, to_server, &trips) => {}
+        _ = copy(&mut from_server, &mut to_client) => {}
+    }
+}
+
+async fn up(
+    protocol: Protocol,
+    from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    trips: &AtomicU64,
+) -> io::Result<()> {
+    let mut from = BufReader::new(from);
+    let mut bytes = Vec::new();
+    greet(protocol, &mut from, &mut bytes).await?;
     loop {
-        tokio::select! {
-            read = client.read(&mut asked) => {
-                let Ok(length @ 1..) = read else { return };
-                let count = match counts {
-                    Counts::Turns => usize::from(std::mem::take(&mut turned)),
-                    Counts::Streams => frames.streams(&asked[..length]),
-                };
-                counted.fetch_add(count, Ordering::Relaxed);
-                server.write_all(&asked[..length]).await.expect("a request passed on");
-            }
-            read = server.read(&mut answered) => {
-                let Ok(length @ 1..) = read else { return };
-                turned = true;
-                if client.write_all(&answered[..length]).await.is_err() {
-                    return;
-                }
-            }
+        to.write_all(&bytes).await?;
+        bytes.clear();
+        if read(protocol, &mut from, &mut bytes).await? {
+            trips.fetch_add(1, Ordering::SeqCst);
         }
     }
 }
 
-/// The frames that a client sends, RFC 9113 section 4.1.
-#[derive(Default)]
-struct Frames {
-    seen: Vec<u8>,
-    greeted: bool,
+/// Reads what comes before all requests.
+async fn greet(
+    protocol: Protocol,
+    from: &mut BufReader<OwnedReadHalf>,
+    bytes: &mut Vec<u8>,
+) -> io::Result<()> {
+    match protocol {
+        Protocol::Postgres => {
+            let length = head::<4>(from, bytes).await?;
+            more(from, bytes, u32::from_be_bytes(length) - 4).await
+        }
+        Protocol::Redis => Ok(()),
+        Protocol::Http2 => more(from, bytes, 24).await,
+    }
 }
 
-impl Frames {
-    /// How many streams these bytes open.
-    fn streams(&mut self, bytes: &[u8]) -> usize {
-        const PREFACE: usize = 24;
-        const HEADER: usize = 9;
-        const HEADERS: u8 = 1;
-        self.seen.extend(bytes);
-        if !self.greeted && self.seen.len() >= PREFACE {
-            self.seen.drain(..PREFACE);
-            self.greeted = true;
+/// Reads one message, and says whether a round trip begins with it.
+async fn read(
+    protocol: Protocol,
+    from: &mut BufReader<OwnedReadHalf>,
+    bytes: &mut Vec<u8>,
+) -> io::Result<bool> {
+    match protocol {
+        Protocol::Postgres => {
+            let [kind, length @ ..] = head::<5>(from, bytes).await?;
+            more(from, bytes, u32::from_be_bytes(length) - 4).await?;
+            // A query, or a sync after the messages of a prepared one.
+            Ok(matches!(kind, b'Q' | b'S'))
         }
-        let mut streams = 0;
-        while self.greeted && self.seen.len() >= HEADER {
-            let length = u32::from_be_bytes([0, self.seen[0], self.seen[1], self.seen[2]]) as usize;
-            if self.seen.len() < HEADER + length {
-                break;
+        Protocol::Redis => {
+            for _ in 0..number(from, bytes).await? {
+                let length = number(from, bytes).await?;
+                more(from, bytes, length + 2).await?;
             }
-            streams += usize::from(self.seen[3] == HEADERS);
-            self.seen.drain(..HEADER + length);
+            Ok(true)
         }
-        streams
+        Protocol::Http2 => {
+            let [a, b, c, kind, ..] = head::<9>(from, bytes).await?;
+            more(from, bytes, u32::from_be_bytes([0, a, b, c])).await?;
+            Ok(kind == 1)
+        }
     }
+}
+
+async fn head<const LENGTH: usize>(
+    from: &mut BufReader<OwnedReadHalf>,
+    bytes: &mut Vec<u8>,
+) -> io::Result<[u8; LENGTH]> {
+    let mut head = [0; LENGTH];
+    from.read_exact(&mut head).await?;
+    bytes.extend(head);
+    Ok(head)
+}
+
+async fn more(
+    from: &mut BufReader<OwnedReadHalf>,
+    bytes: &mut Vec<u8>,
+    length: u32,
+) -> io::Result<()> {
+    let start = bytes.len();
+    bytes.resize(start + length as usize, 0);
+    from.read_exact(&mut bytes[start..]).await.map(drop)
+}
+
+/// A line of Redis: a sign, a number and its end.
+async fn number(from: &mut BufReader<OwnedReadHalf>, bytes: &mut Vec<u8>) -> io::Result<u32> {
+    let start = bytes.len();
+    from.read_until(b'\n', bytes).await?;
+    let text = str::from_utf8(&bytes[start..]).ok();
+    let number = text.and_then(|text| text.get(1..)?.trim_end().parse().ok());
+    number.ok_or_else(|| io::ErrorKind::InvalidData.into())
 }

@@ -1,5 +1,6 @@
 mod connections;
 mod error;
+mod kept;
 mod listener;
 mod opening;
 mod records;

@@ -14,6 +14,7 @@ use tokio::{
 
 use super::{
     error::{Failure, store_error},
+    kept::Kept,
     route::Route,
 };
 use crate::StoreError;
@@ -27,7 +28,7 @@ pub(super) struct Connections {
     pool: PgPool,
     /// The store's own, to the same database. In a connection that others use, somebody who stopped waiting for the
     /// begin of a transaction may have left that open: what is written there is committed when nobody knows, or never.
-    own: PgPool,
+    own: Kept,
     route: OnceCell<Route>,
 }
 
@@ -58,7 +59,7 @@ impl Connections {
         let options = options.min_connections(0).test_before_acquire(false);
         let server = pool.connect_options().as_ref().clone();
         Self {
-            own: options.connect_lazy_with(server),
+            own: Kept::new(options.connect_lazy_with(server)),
             pool,
             route: OnceCell::new(),
         }
@@ -77,7 +78,10 @@ impl Connections {
     pub(super) async fn route(&self) -> Result<Route, sqlx::Error> {
         match self.route.get() {
             Some(route) => Ok(*route),
-            None => self.find_route(&mut *self.own.acquire().await?).await,
+            None => {
+                self.find_route(self.own.acquire().await?.connection())
+                    .await
+            }
         }
     }
 
@@ -115,24 +119,27 @@ impl Connections {
         deadline: Instant,
     ) -> Result<Result<Vec<PgRow>, sqlx::Error>, StoreError> {
         let acquired = deadline.min(Instant::now() + ACQUIRE);
-        let mut connection = timeout_at(acquired, self.own.acquire())
+        let mut used = timeout_at(acquired, self.own.acquire())
             .await
             .map_err(|_| timed_out("no connection", ACQUIRE))?
             .map_err(store_error)?;
-        match timeout_at(deadline, self.execute(&mut connection, statement)).await {
-            Ok(Ok(rows)) => Ok(Ok(rows)),
+        match timeout_at(deadline, self.execute(used.connection(), statement)).await {
+            Ok(Ok(rows)) => {
+                used.keep();
+                Ok(Ok(rows))
+            }
             Ok(Err(error)) => {
                 if matches!(
                     Failure::of(&error),
                     Failure::ConnectionLost | Failure::ReadOnly
                 ) {
-                    connection.close_on_drop();
+                    used.close();
                 }
                 Ok(Err(error))
             }
             Err(_) => {
                 // An answer that comes yet must not be taken for that to the next statement.
-                connection.close_on_drop();
+                used.close();
                 Err(timed_out("no answer", PATIENCE))
             }
         }
