@@ -40,8 +40,8 @@ async fn book(
 ) -> response::Result<Response> {
     // The same on every attempt: of this charge the provider makes one, even if we ask it twice.
     let key = execution.child_key("charge");
-    let charge = execution.step("charge", service.charge(&key, new.euros));
-    let charge = charge.await?;
+    let work = service.charge(&key, new.euros);
+    let charge = execution.step("charge", work).await?;
     service.crash.here(Crash::AfterStep);
 
     let attempt = execution.attempt();
