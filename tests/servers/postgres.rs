@@ -48,21 +48,20 @@ impl PostgresServer {
     /// If it is installed and does not start.
     #[must_use]
     pub fn start() -> Option<Self> {
-        Self::start_with(false)
+        Self::start_as(false)
     }
 
-    /// A server that waits for the disk at each commit, as one in production does, to measure with; none where
-    /// PostgreSQL is not installed.
+    /// A server that waits for the disk before it says that something is committed.
     ///
     /// # Panics
     ///
-    /// As [`start`](Self::start).
+    /// If it is installed and does not start.
     #[must_use]
     pub fn start_durable() -> Option<Self> {
-        Self::start_with(true)
+        Self::start_as(true)
     }
 
-    fn start_with(is_durable: bool) -> Option<Self> {
+    fn start_as(is_durable: bool) -> Option<Self> {
         let Some(binaries) = binaries() else {
             skip(
                 "PostgreSQL",
@@ -160,14 +159,8 @@ impl PostgresServer {
 
     /// Starts again, on the same port and with the same data.
     pub fn restart(&mut self) {
-        let Self {
-            binaries,
-            folder,
-            port,
-            is_durable,
-            ..
-        } = &*self;
-        self.restarted = Some(start(binaries, folder, *port, *is_durable, None));
+        let (port, is_durable) = (self.port, self.is_durable);
+        self.restarted = Some(start(&self.binaries, &self.folder, port, is_durable, None));
     }
 
     /// Sends a signal to the server and to all of its processes: `STOP` makes it as slow as can be.
@@ -242,6 +235,10 @@ fn start(
     remove: Option<&Path>,
 ) -> Leashed {
     let mut command = command_as_server(&binaries.join("postgres"));
+    if !is_durable {
+        // What the disk has is lost with the folder anyway.
+        command.push("-F".into());
+    }
     let data = folder.join("data");
     let port = port.to_string();
     command.extend(

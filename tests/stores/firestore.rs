@@ -5,6 +5,7 @@ mod failures;
 mod processes;
 mod records;
 pub(crate) mod tap;
+mod transactions;
 mod waking;
 
 use std::{

@@ -12,8 +12,8 @@ use std::sync::Arc;
 
 use axum::response::{IntoResponse, Response};
 use idempotency::{
-    CommitError, Execution, Expected, FirestoreDatabase, FirestoreStore, PostgresStore,
-    SqliteDatabase, SqliteStore, Store,
+    CommitError, Execution, FirestoreDatabase, FirestorePrecondition, FirestoreStore,
+    PostgresStore, SqliteDatabase, SqliteStore, Store,
 };
 use rstest_reuse::template;
 use serde_json::json;
@@ -139,7 +139,7 @@ impl World {
             }
             Database::Firestore(there) => {
                 let delete = there.0.transaction();
-                let delete = delete.delete(&format!("bookings/{guest}"), Expected::Present);
+                let delete = delete.delete("bookings", guest, FirestorePrecondition::Exists);
                 let deleted = Execution::unprotected().commit(delete, ()).await;
                 deleted.expect("an answer");
             }
@@ -199,8 +199,8 @@ impl Database {
                 execution.commit(transaction, answer).await
             }
             Self::Firestore(there) => {
-                let path = format!("bookings/{guest}");
-                let create = there.0.transaction().create(&path, &json!({ "nights": 1 }));
+                let create = there.0.transaction();
+                let create = create.create("bookings", &guest, &json!({ "nights": 1 }));
                 execution.commit(create, answer).await
             }
         }

@@ -216,8 +216,6 @@ pub use record::Token;
 pub use refusal::Refusal;
 pub use scope::Scope;
 pub use store::Claim;
-#[cfg(feature = "firestore")]
-pub use store::Expected;
 pub use store::Fenced;
 #[cfg(feature = "firestore")]
 pub use store::FirestoreConflict;
@@ -225,6 +223,8 @@ pub use store::FirestoreConflict;
 pub use store::FirestoreDatabase;
 #[cfg(feature = "firestore")]
 pub use store::FirestoreError;
+#[cfg(feature = "firestore")]
+pub use store::FirestorePrecondition;
 #[cfg(feature = "firestore")]
 pub use store::FirestoreStore;
 #[cfg(feature = "firestore")]

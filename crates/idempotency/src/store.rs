@@ -53,13 +53,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 #[cfg(feature = "firestore")]
-pub use firestore::Expected;
-#[cfg(feature = "firestore")]
 pub use firestore::FirestoreConflict;
 #[cfg(feature = "firestore")]
 pub use firestore::FirestoreDatabase;
 #[cfg(feature = "firestore")]
 pub use firestore::FirestoreError;
+#[cfg(feature = "firestore")]
+pub use firestore::FirestorePrecondition;
 #[cfg(feature = "firestore")]
 pub use firestore::FirestoreStore;
 #[cfg(feature = "firestore")]

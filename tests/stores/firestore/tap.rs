@@ -1,4 +1,4 @@
-//! A wire between a store and the emulator, which counts calls and can be cut.
+//! A wire between a store and the emulator, which counts calls, can be cut, and can carry one of them too late.
 
 use std::{
     io,
@@ -16,9 +16,11 @@ use tokio::{
         TcpListener, TcpStream,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
-    sync::watch,
+    sync::{Mutex, watch},
     task::JoinHandle,
 };
+
+use crate::within_a_minute;
 
 #[derive(Debug)]
 pub(crate) struct Tap {
@@ -34,6 +36,20 @@ struct Line {
     answered: AtomicIsize,
     is_down: AtomicBool,
     cuts: watch::Sender<usize>,
+    late: watch::Sender<Late>,
+}
+
+/// What becomes of a call that is to arrive late.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Late {
+    /// There is none.
+    Unwanted,
+    /// The next one that has this in it.
+    With(&'static [u8]),
+    /// It has been made, and its caller's connection has ended.
+    Held,
+    Sent,
+    Answered,
 }
 
 impl Tap {
@@ -45,6 +61,7 @@ impl Tap {
             answered: AtomicIsize::new(isize::MAX),
             is_down: AtomicBool::new(false),
             cuts: watch::Sender::new(0),
+            late: watch::Sender::new(Late::Unwanted),
         });
         let emulator = emulator.address();
         let accepting = tokio::spawn({
@@ -93,6 +110,17 @@ impl Tap {
     pub(crate) fn put_up(&self) {
         self.line.is_down.store(false, Ordering::SeqCst);
     }
+
+    /// The next call that has this in it is held back, and its caller's connection ends. The next ones are whole.
+    pub(crate) fn hold_back(&self, with: &'static [u8]) {
+        self.line.late.send_replace(Late::With(with));
+    }
+
+    /// Lets the emulator have the call that was held back, and returns once it has answered.
+    pub(crate) async fn let_through(&self) {
+        assert_eq!(self.line.late.send_replace(Late::Sent), Late::Held);
+        self.line.comes_to(Late::Answered).await;
+    }
 }
 
 impl Drop for Tap {
@@ -108,46 +136,101 @@ async fn carry(line: Arc<Line>, client: TcpStream, emulator: String) {
     };
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
+    let to_client = Mutex::new(Some(to_client));
     // Who ends first takes the other one along.
     tokio::select! {
-        _ = up(&line, from_client, to_server) => {}
-        _ = down(&line, from_server, to_client) => {}
+        _ = up(&line, from_client, to_server, &to_client) => {}
+        _ = down(&line, from_server, &to_client) => {}
         _ = cuts.changed() => {}
     }
 }
 
-/// Each call of gRPC is a stream of HTTP/2, which one frame of headers opens.
-async fn up(line: &Line, mut from: OwnedReadHalf, mut to: OwnedWriteHalf) -> io::Result<()> {
+impl Line {
+    async fn comes_to(&self, late: Late) {
+        let mut states = self.late.subscribe();
+        let come = states.wait_for(|state| *state == late);
+        let come = within_a_minute("the late call", come).await;
+        come.expect("a line that is there");
+    }
+}
+
+/// A frame of HTTP/2, with its head.
+struct Frame(Vec<u8>);
+
+impl Frame {
+    const DATA: u8 = 0;
     const HEADERS: u8 = 1;
+
+    async fn read(from: &mut OwnedReadHalf) -> io::Result<Self> {
+        let mut head = [0; 9];
+        from.read_exact(&mut head).await?;
+        let [a, b, c, ..] = head;
+        let mut frame = head.to_vec();
+        frame.resize(9 + u32::from_be_bytes([0, a, b, c]) as usize, 0);
+        from.read_exact(&mut frame[9..]).await?;
+        Ok(Self(frame))
+    }
+
+    fn kind(&self) -> u8 {
+        self.0[3]
+    }
+
+    /// Whether its side has said all of its call.
+    fn is_last(&self) -> bool {
+        matches!(self.kind(), Self::DATA | Self::HEADERS) && self.0[4] & 1 == 1
+    }
+}
+
+/// Each call of gRPC is a stream of HTTP/2, which one frame of headers opens.
+async fn up(
+    line: &Line,
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    to_client: &Mutex<Option<OwnedWriteHalf>>,
+) -> io::Result<()> {
     let mut preface = [0; 24];
     from.read_exact(&mut preface).await?;
     to.write_all(&preface).await?;
+    let mut waiting = Vec::new();
     loop {
-        let mut head = [0; 9];
-        from.read_exact(&mut head).await?;
-        let [a, b, c, kind, ..] = head;
-        let mut frame = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
-        from.read_exact(&mut frame).await?;
-        if kind == HEADERS {
+        let frame = Frame::read(&mut from).await?;
+        if frame.kind() == Frame::HEADERS {
             line.calls.fetch_add(1, Ordering::SeqCst);
             if line.answered.load(Ordering::SeqCst) != isize::MAX {
                 line.answered.fetch_sub(1, Ordering::SeqCst);
             }
         }
-        to.write_all(&head).await?;
-        to.write_all(&frame).await?;
+        waiting.extend_from_slice(&frame.0);
+        if let Late::With(content) = *line.late.borrow() {
+            if !frame.is_last() {
+                continue;
+            }
+            if waiting.windows(content.len()).any(|part| part == content) {
+                break;
+            }
+        }
+        to.write_all(&waiting).await?;
+        waiting.clear();
     }
+    drop((from, to_client.lock().await.take()));
+    line.late.send_replace(Late::Held);
+    line.comes_to(Late::Sent).await;
+    to.write_all(&waiting).await?;
+    line.comes_to(Late::Answered).await;
+    Ok(())
 }
 
-async fn down(line: &Line, mut from: OwnedReadHalf, mut to: OwnedWriteHalf) -> io::Result<()> {
-    let mut buffer = vec![0; 64 * 1024];
+async fn down(
+    line: &Line,
+    mut from: OwnedReadHalf,
+    to: &Mutex<Option<OwnedWriteHalf>>,
+) -> io::Result<()> {
     loop {
-        let length = from.read(&mut buffer).await?;
-        if length == 0 {
-            return Ok(());
-        }
-        if line.answered.load(Ordering::SeqCst) >= 0 {
-            to.write_all(&buffer[..length]).await?;
+        let frame = Frame::read(&mut from).await?;
+        match &mut *to.lock().await {
+            Some(to) if line.answered.load(Ordering::SeqCst) >= 0 => to.write_all(&frame.0).await?,
+            None if frame.is_last() => drop(line.late.send_replace(Late::Answered)),
+            _ => {}
         }
     }
 }

@@ -1,72 +1,183 @@
-//! What is particular to commits in Firestore: calls, and answers that are lost on the wire.
+//! What is special to Firestore: calls are counted, the record has a time of update, and commits may arrive late.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use idempotency::{FirestoreDatabase, FirestoreStore};
+use idempotency::{Fenced, FirestoreDatabase, FirestoreStore, Hold, Phase};
 use tests::servers::firestore::{Documents, FirestoreEmulator};
 
-use super::{Database, Service};
-use crate::{
-    firestore::{tap::Tap, unused_project},
-    within_a_minute,
-};
+use super::{Database, Kind, Service, World};
+use crate::{firestore::tap::Tap, within_a_minute};
 
-/// A service whose calls are carried by a wire.
-async fn on_a_wire(emulator: &FirestoreEmulator) -> (Service, Tap, Documents) {
-    let (project, tap) = (unused_project(), Tap::start(emulator).await);
-    let database = FirestoreDatabase::connect_to_emulator(&project, &tap.address()).await;
+/// A service in the world's database, and the wire between the two.
+async fn behind_a_tap(world: &World) -> Option<(Service, Tap)> {
+    let tap = Tap::start(FirestoreEmulator::shared()?).await;
+    let database = FirestoreDatabase::connect_to_emulator(&world.url, &tap.address()).await;
     let database = database.expect("a database");
     let store = Arc::new(FirestoreStore::new(database.clone()));
-    let documents = Documents::new(&emulator.address(), &project);
-    let there = Database::Firestore(Box::new((database, documents.clone())));
-    let service = Service::start(there, store).await;
-    assert_eq!(tap.calls(), 1, "a look whether anybody answers");
-    (service, tap, documents)
+    let there = Box::new((database, documents(world).clone()));
+    let database = Database::Firestore(there);
+    Some((Service::start(database, store).await, tap))
 }
 
-// behaviour 132
-#[tokio::test]
-async fn a_booking_with_its_key_costs_two_calls_and_a_replay_one() {
-    let Some(emulator) = FirestoreEmulator::shared() else {
-        return;
-    };
-    let (service, tap, _) = on_a_wire(emulator).await;
-    for (key, guest) in [("k", "Ann"), ("l", "Ben")] {
-        assert_eq!(service.send("/book/now", key, guest).await.status, 201);
-        assert_eq!(tap.calls(), 2, "a look and a commit");
-        assert!(service.send("/book/now", key, guest).await.is_replayed);
-        assert_eq!(tap.calls(), 1, "a look");
+fn documents(world: &World) -> &Documents {
+    match &world.database {
+        Database::Firestore(there) => &there.1,
+        other => panic!("Firestore, and not {other:?}"),
     }
 }
 
-/// Firestore has committed, and its answer does not arrive.
+// behaviour 96, 132
+#[tokio::test]
+async fn a_booking_with_a_key_is_a_look_and_a_commit_and_a_replay_is_a_look() {
+    let Some(world) = World::new(Kind::Firestore).await else {
+        return;
+    };
+    let Some((service, tap)) = behind_a_tap(&world).await else {
+        return;
+    };
+    tap.calls();
+    for (key, guest) in [("k", "Ann"), ("k2", "Ben")] {
+        let first = service.send("/book/now", key, guest).await;
+        assert_eq!((first.status, first.is_replayed), (201, false));
+        assert_eq!(tap.calls(), 2, "a first run");
+        for _ in 0..2 {
+            assert!(service.send("/book/now", key, guest).await.is_replayed);
+            assert_eq!(tap.calls(), 1, "a replay");
+        }
+    }
+    let without_a_key = service.client.post(format!("{}/book/now", service.address));
+    let answer = without_a_key.body("Cem").send().await.expect("an answer");
+    assert_eq!(answer.status(), 201);
+    assert_eq!(tap.calls(), 1, "a booking without a key");
+    assert_eq!(world.guests().await, ["Ann", "Ben", "Cem"]);
+}
+
+/// Firestore has committed, and the connection broke before it could say so.
 // behaviour 132
 // race 5, 23
 #[tokio::test]
-async fn a_commit_whose_answer_is_lost_is_found_out() {
-    let Some(emulator) = FirestoreEmulator::shared() else {
+async fn a_commit_whose_reply_is_lost_is_found_out() {
+    let Some(world) = World::new(Kind::Firestore).await else {
         return;
     };
-    let (service, tap, documents) = on_a_wire(emulator).await;
-    for (path, key, guest) in [("/book/stop", "k", "Ann"), ("/leased/stop", "l", "Ben")] {
-        let before = documents.of("bookings").await.len();
+    let Some((service, tap)) = behind_a_tap(&world).await else {
+        return;
+    };
+    let mut booked = Vec::new();
+    for (path, key, guest) in [("/book/stop", "k", "Ann"), ("/leased/stop", "k2", "Ben")] {
         let first = service.sending(path, key, guest);
         service.arrived().await;
         tap.mute_after(0);
         service.pass();
-        let committed = async {
-            while documents.of("bookings").await.len() == before {
+        booked.push(guest);
+        let is_booked = async {
+            while world.guests().await != booked {
                 tokio::task::yield_now().await;
             }
         };
-        within_a_minute("the commit", committed).await;
+        within_a_minute("the booking", is_booked).await;
+        assert!(!first.is_finished());
         tap.cut();
+
         let first = first.await.expect("an answer");
         assert_eq!(first.status, 201, "{first:?}");
         let retry = service.send(path, key, guest).await;
         assert_eq!((retry.status, retry.is_replayed), (201, true));
         assert_eq!(retry.body, first.body);
-        assert_eq!(documents.of("bookings").await.len(), before + 1);
     }
+    assert_eq!(world.guests().await, booked);
     assert_eq!(service.runs(), 2);
+}
+
+/// The client is told that nothing is kept, and so it stays, although the commit arrives after all.
+// behaviour 132
+// race 5, 7
+#[tokio::test]
+async fn a_commit_that_arrives_late_does_nothing() {
+    let Some(world) = World::new(Kind::Firestore).await else {
+        return;
+    };
+    let Some((service, tap)) = behind_a_tap(&world).await else {
+        return;
+    };
+    let mut booked = Vec::new();
+    for (path, key, guest) in [("/book/stop", "k", "Ann"), ("/leased/stop", "k2", "Ben")] {
+        let first = service.sending(path, key, guest);
+        service.arrived().await;
+        tap.hold_back(b"/bookings/");
+        service.pass();
+        let first = first.await.expect("an answer");
+        assert_eq!(first.status, 503, "{first:?}");
+        assert!(first.body.contains("commit_failed"), "{first:?}");
+        tap.let_through().await;
+        assert_eq!(world.guests().await, booked);
+        assert!(service.record(key).await.is_none());
+
+        let retry = service.sending(path, key, guest);
+        service.arrived().await;
+        service.pass();
+        let retry = retry.await.expect("an answer");
+        assert_eq!((retry.status, retry.is_replayed), (201, false), "{retry:?}");
+        booked.push(guest);
+        assert_eq!(world.guests().await, booked);
+        assert_eq!(*service.levers.attempts.lock(), vec![1; 2 * booked.len()]);
+    }
+}
+
+/// Each renewal makes a new version of the document, of which the commit has not heard.
+// behaviour 132
+// race 23
+#[tokio::test]
+async fn a_renewal_that_comes_between_does_not_fail_the_commit() {
+    let Some(world) = World::new(Kind::Firestore).await else {
+        return;
+    };
+    let service = world.service().await;
+    let first = service.sending("/leased/stop", "k", "Ann");
+    service.arrived().await;
+    let held = service.record("k").await.expect("a record");
+    let hold = Hold {
+        id: held.id,
+        token: held.token,
+        lease: Duration::from_secs(60),
+        ttl: Duration::from_secs(3600),
+    };
+    let renewed = world.store().renew(&hold).await;
+    assert_eq!(renewed.ok(), Some(Fenced::Done(())));
+    service.pass();
+    let first = first.await.expect("an answer");
+    assert_eq!((first.status, first.is_replayed), (201, false), "{first:?}");
+    let kept = service.record("k").await.expect("a record");
+    assert!(matches!(kept.phase, Phase::Completed { .. }), "{kept:?}");
+    assert_eq!(world.guests().await, ["Ann"]);
+}
+
+/// The old document is there still, and the commit writes over it; of two, one does.
+// behaviour 110, 132
+// race 10
+#[tokio::test]
+async fn a_key_whose_time_is_over_books_again() {
+    let Some(world) = World::new(Kind::Firestore).await else {
+        return;
+    };
+    let (one, other) = (world.service().await, world.service().await);
+    let first = one.sending("/book/stop", "k", "Ann");
+    one.arrived().await;
+    one.pass();
+    assert_eq!(first.await.expect("an answer").status, 201);
+    documents(&world).set_back(Duration::from_secs(3600));
+    world.remove("Ann").await;
+
+    let again = one.sending("/book/stop", "k", "Ann");
+    let elsewhere = other.sending("/book/stop", "k", "Ann");
+    one.arrived().await;
+    other.arrived().await;
+    one.pass();
+    let again = again.await.expect("an answer");
+    assert_eq!((again.status, again.is_replayed), (201, false), "{again:?}");
+    other.pass();
+    let elsewhere = elsewhere.await.expect("an answer");
+    assert_eq!((elsewhere.status, elsewhere.is_replayed), (201, true));
+    assert_eq!(documents(&world).all().await.len(), 1);
+    assert_eq!(world.guests().await, ["Ann"]);
 }

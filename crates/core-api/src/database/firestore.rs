@@ -9,7 +9,9 @@ use async_trait::async_trait;
 use axum::response::Response;
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use firestore::{FirestoreDb, FirestoreDbOptions};
-use idempotency::{CommitError, Execution, Expected, FirestoreConflict, FirestoreDatabase};
+use idempotency::{
+    CommitError, Execution, FirestoreConflict, FirestoreDatabase, FirestorePrecondition,
+};
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -92,10 +94,10 @@ impl Bookings for FirestoreBookings {
         answer: Response,
     ) -> Result<Response, DatabaseError> {
         let document = Document::from(booking);
-        let create = self
-            .writer
-            .transaction()
-            .create(&path(document.id), &document);
+        let create =
+            self.writer
+                .transaction()
+                .create(COLLECTION, &document.id.to_string(), &document);
         Ok(execution.commit(create, answer).await?)
     }
 
@@ -143,7 +145,8 @@ impl Bookings for FirestoreBookings {
     ) -> Result<Response, DatabaseError> {
         if self.get(id).await?.is_some() {
             let removal = self.writer.transaction();
-            let removal = removal.delete(&path(id), Expected::Present);
+            let removal =
+                removal.delete(COLLECTION, &id.to_string(), FirestorePrecondition::Exists);
             match execution.commit(removal, answer(true)).await {
                 // Somebody else has removed it since.
                 Err(error) if is_conflict(&error) => {}
@@ -186,20 +189,16 @@ impl FirestoreBookings {
         booking.apply(change.clone());
         let read_at = document.update_time.map(SystemTime::try_from);
         let expected = match read_at {
-            Some(Ok(read_at)) => Expected::UnchangedSince(read_at),
-            _ => Expected::Present,
+            Some(Ok(read_at)) => FirestorePrecondition::UnchangedSince(read_at),
+            _ => FirestorePrecondition::Exists,
         };
         let changed = Changed::from(change);
         let update = match changed.is_empty() {
             true => nothing,
-            false => nothing.update(&path(id), &changed, expected),
+            false => nothing.update(COLLECTION, &id.to_string(), &changed, expected),
         };
         Ok(execution.commit(update, answer(Some(booking))).await?)
     }
-}
-
-fn path(id: Uuid) -> String {
-    format!("{COLLECTION}/{id}")
 }
 
 fn is_conflict(error: &CommitError) -> bool {

@@ -44,13 +44,16 @@ impl Idempotency {
                 return Ok(Standing::Free);
             }
         } else {
+            // It is over at once, so that the key is free for everybody, and its record stays for a while: behind a
+            // record that was removed a late commit would find nothing there, as it expects.
             let hold = Hold {
                 token: Token::random(),
+                lease: Duration::ZERO,
+                ttl: Duration::ZERO,
                 ..entry.hold.clone()
             };
             let claimed = bounded(store.claim(&hold, &entry.fingerprint, OnLost::Refuse)).await?;
             if matches!(claimed, Claim::Won { .. }) {
-                bounded(store.release(&hold)).await?;
                 return Ok(Standing::Free);
             }
         }

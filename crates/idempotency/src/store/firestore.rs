@@ -1,4 +1,5 @@
 mod client;
+mod commit;
 mod database;
 mod document;
 mod error;
@@ -22,7 +23,7 @@ pub use database::FirestoreDatabase;
 pub use error::FirestoreError;
 pub use transaction::FirestoreConflict;
 pub use transaction::FirestoreTransaction;
-pub use writes::Expected;
+pub use writes::FirestorePrecondition;
 
 use super::{
     Claim, Fenced, Hold, Polling, Resolution, Store, StoreError, Subscription, Wakeups,
@@ -47,9 +48,13 @@ use step::{Look, Next};
 ///
 /// Clones are handles on one store, over one connection that comes back by itself.
 ///
+/// With [`new`](Self::new) it is in the [`FirestoreDatabase`] that handlers have their own documents in, which can then
+/// commit them together with their key, by a [`FirestoreTransaction`].
+///
 /// The time is the server's: leases and ttls count from when Firestore made the step, and end when it is asked
 /// after that. A first run costs two calls, one to claim and one to complete. A replay costs one where this process
-/// has met the key lately, as it has when the client comes back soon, and two otherwise.
+/// has met the key lately, as it has when the client comes back soon, and two otherwise. In transactional mode a first
+/// run costs two, a look and the handler's own commit, and a replay one.
 ///
 /// # What it needs
 ///
@@ -81,7 +86,8 @@ pub struct FirestoreStore {
     wakeups: Wakeups,
 }
 
-/// The longest outcome, and the longest progress, which has its place until then: a document of 1024 KiB less the other fields, with room for those of later versions.
+/// The longest outcome, and the longest progress, which has its place until then: a document of 1024 KiB less the other
+/// fields, with room for those of later versions.
 const MOST_OUTCOME: usize = 1000 * 1024;
 
 /// How often those look whom nobody wakes.

@@ -35,6 +35,8 @@ pub(super) struct Client {
 pub(super) enum Failure {
     /// The document is not what the precondition says. Nothing was changed.
     Conflict(Status),
+    /// It came too close to another change of the same documents. Nothing was changed.
+    Contention(Status),
     /// Firestore may have done it or not, and may do it when asked again.
     Unknown(Status),
     /// Firestore will not do it, however often it is asked.
@@ -243,7 +245,10 @@ impl Client {
 impl Failure {
     pub(super) fn into_status(self) -> Status {
         match self {
-            Self::Conflict(status) | Self::Unknown(status) | Self::Refused(status) => status,
+            Self::Conflict(status)
+            | Self::Contention(status)
+            | Self::Unknown(status)
+            | Self::Refused(status) => status,
         }
     }
 }
@@ -254,8 +259,8 @@ impl From<Status> for Failure {
             Code::AlreadyExists | Code::FailedPrecondition | Code::NotFound => {
                 Self::Conflict(status)
             }
-            Code::Aborted
-            | Code::Cancelled
+            Code::Aborted => Self::Contention(status),
+            Code::Cancelled
             | Code::DeadlineExceeded
             | Code::Internal
             | Code::ResourceExhausted

@@ -47,7 +47,8 @@ impl FirestoreDatabase {
         FirestoreTransaction::new(self.clone())
     }
 
-    /// Whether both are the same database of one project.
+    /// Whether both have one name, which is one database, over however many connections. Emulators that are used together
+    /// must have projects of different names.
     pub(super) fn is(&self, other: &Self) -> bool {
         self.0.database() == other.0.database()
     }

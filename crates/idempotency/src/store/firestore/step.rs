@@ -74,7 +74,9 @@ impl FirestoreStore {
             };
             let status = match failure {
                 Failure::Refused(status) => return Err(StoreError::unavailable(status)),
-                Failure::Conflict(status) | Failure::Unknown(status) => status,
+                Failure::Conflict(status)
+                | Failure::Contention(status)
+                | Failure::Unknown(status) => status,
             };
             if Instant::now() + pause >= give_up {
                 return Err(StoreError::unavailable(status));

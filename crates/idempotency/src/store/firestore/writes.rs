@@ -13,18 +13,20 @@ use super::document;
 
 /// What a document of the application must be for a write to happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Expected {
-    /// There, whatever is in it.
-    Present,
-    /// As it was when Firestore updated it at this time, to the microsecond.
+pub enum FirestorePrecondition {
+    /// It is there, whatever is in it.
+    Exists,
+    /// It is as it was when it was read, with this `update_time`.
     UnchangedSince(SystemTime),
 }
 
 /// Why a write cannot be sent to Firestore.
 #[derive(Debug)]
 pub(super) enum WriteError {
-    /// A path is not one of a document.
-    Path(String),
+    /// What should be a collection is none.
+    Collection(String),
+    /// What should be the id of a document is none.
+    Id(String),
     /// What should be a document is no map.
     NoMap,
     /// A number that Firestore has no type for.
@@ -49,11 +51,11 @@ pub(super) fn create(name: String, document: &impl Serialize) -> Result<Write, W
 pub(super) fn update(
     name: String,
     changes: &impl Serialize,
-    expected: Expected,
+    precondition: FirestorePrecondition,
 ) -> Result<Write, WriteError> {
     let fields = fields(changes)?;
     Ok(Write {
-        current_document: condition(expected.condition()),
+        current_document: condition(precondition.condition()),
         update_mask: Some(DocumentMask {
             field_paths: fields.keys().map(|name| field_path(name)).collect(),
         }),
@@ -66,34 +68,37 @@ pub(super) fn update(
     })
 }
 
-pub(super) fn delete(name: String, expected: Expected) -> Write {
+pub(super) fn delete(name: String, precondition: FirestorePrecondition) -> Write {
     Write {
-        current_document: condition(expected.condition()),
+        current_document: condition(precondition.condition()),
         operation: Some(Operation::Delete(name)),
         ..Default::default()
     }
 }
 
-/// A path of a document: names of collections and ids by turns.
-pub(super) fn checked(path: &str) -> Result<&str, WriteError> {
-    let is_name = |segment: &str| {
-        let is_reserved = segment.starts_with("__") && segment.ends_with("__");
-        !segment.is_empty()
-            && segment.len() <= 1500
-            && !matches!(segment, "." | "..")
-            && !is_reserved
-    };
-    let is_document = path.split('/').count().is_multiple_of(2);
-    match is_document && path.split('/').all(is_name) {
-        true => Ok(path),
-        false => Err(WriteError::Path(path.to_owned())),
+/// The path of a document. A collection lies in the root, or in another document.
+pub(super) fn path(collection: &str, id: &str) -> Result<String, WriteError> {
+    let is_collection = collection.split('/').count() % 2 == 1;
+    if !is_collection || !collection.split('/').all(is_name) {
+        return Err(WriteError::Collection(collection.to_owned()));
+    }
+    match is_name(id) && !id.contains('/') {
+        true => Ok(format!("{collection}/{id}")),
+        false => Err(WriteError::Id(id.to_owned())),
     }
 }
 
-impl Expected {
+/// <https://firebase.google.com/docs/firestore/quotas#collections_documents_and_fields>
+fn is_name(name: &str) -> bool {
+    const MOST: usize = 1500;
+    let is_reserved = name.starts_with("__") && name.ends_with("__");
+    !name.is_empty() && name.len() <= MOST && !matches!(name, "." | "..") && !is_reserved
+}
+
+impl FirestorePrecondition {
     fn condition(self) -> ConditionType {
         match self {
-            Self::Present => ConditionType::Exists(true),
+            Self::Exists => ConditionType::Exists(true),
             Self::UnchangedSince(time) => ConditionType::UpdateTime(time.into()),
         }
     }
@@ -154,10 +159,11 @@ fn value(json: Json) -> Result<Value, WriteError> {
 impl fmt::Display for WriteError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Path(path) => write!(
+            Self::Collection(collection) => write!(
                 formatter,
-                "{path:?} is not the path of a document, such as bookings/7 or hotels/ritz/bookings/7",
+                "{collection:?} is not a collection, such as bookings or hotels/ritz/bookings",
             ),
+            Self::Id(id) => write!(formatter, "{id:?} cannot be the id of a document"),
             Self::NoMap => formatter.write_str("a document is written from a struct or a map"),
             Self::Number(number) => {
                 write!(

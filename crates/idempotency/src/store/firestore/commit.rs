@@ -1,0 +1,165 @@
+//! The application's documents and a key's record in one commit.
+
+use std::{any::Any, error::Error, time::Duration};
+
+use bytes::Bytes;
+use gcloud_sdk::google::firestore::v1::{Write, WriteResult};
+use tokio::time::{Instant, sleep};
+
+use super::{
+    FirestoreConflict, FirestoreDatabase, FirestoreStore,
+    client::Failure,
+    document::{self, Base, Change},
+    seen::Sight,
+    step::Look,
+};
+use crate::store::{
+    Fenced,
+    transaction::{CommitFailure, Committed, Entry},
+};
+
+/// No commit is sent again after this long.
+const PATIENCE: Duration = Duration::from_millis(2500);
+
+/// Before a commit that came too close to another one is sent again.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Commits these writes and no record.
+pub(super) async fn alone(
+    database: &FirestoreDatabase,
+    writes: Vec<Write>,
+    outcome: Bytes,
+) -> Result<Fenced<Committed>, CommitFailure> {
+    let sent = send(database, writes, Instant::now() + PATIENCE).await;
+    sent.map_err(failure)?;
+    Ok(Fenced::Done(Committed {
+        outcome,
+        expires_at: None,
+    }))
+}
+
+/// Commits these writes with the record of a run that has come to this outcome.
+pub(super) async fn with(
+    entry: &Entry,
+    writes: Vec<Write>,
+    outcome: Bytes,
+) -> Result<Fenced<Committed>, CommitFailure> {
+    let store: &dyn Any = entry.store.as_ref();
+    let Some(store) = store.downcast_ref::<FirestoreStore>() else {
+        return Err(CommitFailure::Undone(
+            "the store is not of Firestore".into(),
+        ));
+    };
+    let id = &entry.hold.id;
+    let give_up = Instant::now() + PATIENCE;
+    let mut base = match store.remembered_for(entry) {
+        Some(base) => base,
+        None => match store.look_for(entry).await? {
+            Some(base) => base,
+            None => return Ok(Fenced::Lost),
+        },
+    };
+    loop {
+        let change = change(entry, outcome.clone());
+        let record = change.write(store.name(id), base, store.database.0.clock.now());
+        let all = writes.iter().cloned().chain([record]).collect();
+        let status = match send(&store.database, all, give_up).await {
+            Ok(results) => {
+                // What follows is for later, so that a commit without a time is one all the same.
+                let stepped_at = results.last().and_then(document::stepped_at);
+                let stepped_at = stepped_at.unwrap_or_else(|| store.database.0.clock.now());
+                store.seen.put(id, Some(Sight::Ended));
+                store.wakeups.wake(id);
+                return Ok(Fenced::Done(Committed {
+                    outcome,
+                    expires_at: Some(document::after(stepped_at, entry.hold.ttl)),
+                }));
+            }
+            Err(Failure::Conflict(status)) => status,
+            Err(other) => return Err(failure(other)),
+        };
+        // It does not say which of the writes it was.
+        match store.look_for(entry).await? {
+            None => return Ok(Fenced::Lost),
+            Some(found) if found == base => {
+                return Err(CommitFailure::Undone(FirestoreConflict(status).into()));
+            }
+            // A renewal, or a sweep, has come between.
+            Some(found) if Instant::now() < give_up => base = found,
+            Some(_) => return Err(CommitFailure::Undone(status.into())),
+        }
+    }
+}
+
+/// Commits these, and tries again where they came too close to somebody else's.
+async fn send(
+    database: &FirestoreDatabase,
+    writes: Vec<Write>,
+    give_up: Instant,
+) -> Result<Vec<WriteResult>, Failure> {
+    loop {
+        let sent = database.0.commit(writes.clone()).await;
+        if !matches!(sent, Err(Failure::Contention(_))) || Instant::now() + PAUSE >= give_up {
+            return sent;
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+fn change(entry: &Entry, outcome: Bytes) -> Change {
+    match entry.is_held {
+        true => Change::Complete {
+            token: entry.hold.token,
+            outcome,
+            ttl: entry.hold.ttl,
+        },
+        false => Change::Leave {
+            hold: entry.hold.clone(),
+            fingerprint: entry.fingerprint,
+            outcome,
+        },
+    }
+}
+
+impl FirestoreStore {
+    /// What the record is, as far as is known without asking.
+    fn remembered_for(&self, entry: &Entry) -> Option<Base> {
+        let id = &entry.hold.id;
+        match entry.is_held {
+            true => self.remembered(id, &entry.hold.token),
+            false => self.seen.get(id).is_none().then_some(Base::Absent),
+        }
+    }
+
+    /// What the record is, if it can be completed by this run.
+    async fn look_for(&self, entry: &Entry) -> Result<Option<Base>, CommitFailure> {
+        let undone = |error: Box<dyn Error + Send + Sync>| CommitFailure::Undone(error);
+        let looked = self.look(&entry.hold.id).await;
+        let looked = looked.map_err(|error| undone(error.into()))?;
+        let (found, now) = looked.map_err(|failure| undone(failure.into_status().into()))?;
+        let base = found
+            .as_ref()
+            .map(|found| Base::UpdatedAt(found.update_time));
+        let living = Look {
+            found,
+            now,
+            tried: false,
+        }
+        .living();
+        Ok(match (living, entry.is_held) {
+            (Some(found), true) if found.is_held_by(&entry.hold.token) => base,
+            (None, false) => Some(base.unwrap_or(Base::Absent)),
+            _ => None,
+        })
+    }
+}
+
+fn failure(failure: Failure) -> CommitFailure {
+    match failure {
+        Failure::Conflict(status) => CommitFailure::Undone(FirestoreConflict(status).into()),
+        Failure::Contention(status) | Failure::Refused(status) => {
+            CommitFailure::Undone(status.into())
+        }
+        Failure::Unknown(status) => CommitFailure::Unknown(status.into()),
+    }
+}

@@ -1,0 +1,44 @@
+//! What the same harness finds where the guarantee is broken on purpose. Chance decides when, so there are several rounds.
+
+use crate::{
+    ledger::Breach,
+    run::{Plan, run},
+    world::{Kind, Mode},
+};
+
+/// Each has been seen to find something; ten that find nothing are no bad luck.
+const ROUNDS: u64 = 10;
+
+/// Suspended services wake up, commit their bookings and complete a key that another one has by now.
+// behaviour 129
+// race 6, 14
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn runs_that_end_without_a_fence_are_found() {
+    let duplicate = |breach: &Breach| matches!(breach, Breach::Duplicate(..));
+    let other_answer = |breach: &Breach| matches!(breach, Breach::Changed(..));
+    finds(Kind::Postgres, Mode::Unfenced, &[duplicate, other_answer]).await;
+}
+
+/// Services die between the two commits.
+// behaviour 132
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_that_are_written_after_their_bookings_are_found() {
+    let duplicate = |breach: &Breach| matches!(breach, Breach::Duplicate(..));
+    finds(Kind::Sqlite, Mode::SecondCommit, &[duplicate]).await;
+}
+
+/// Returns once there was a breach of each of these sorts.
+async fn finds(kind: Kind, mode: Mode, sorts: &[fn(&Breach) -> bool]) {
+    let mut breaches = Vec::new();
+    for round in 0..ROUNDS {
+        let plan = Plan::new(kind, mode).round(round);
+        let Some(report) = run(plan).await else {
+            return;
+        };
+        breaches.extend(report.breaches);
+        if sorts.iter().all(|&sort| breaches.iter().any(sort)) {
+            return;
+        }
+    }
+    panic!("{ROUNDS} rounds, and no more than {breaches:?}");
+}

@@ -1,0 +1,55 @@
+//! The guarantee, as it is kept.
+
+use crate::{
+    run::{Plan, run},
+    world::{Kind, Mode},
+};
+
+// behaviour 132, 134
+// race 55
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn core_api_over_sqlite_books_each_key_once() {
+    is_kept(Kind::Sqlite, Mode::Transactional).await;
+}
+
+// behaviour 132, 134
+// race 55
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_core_apis_over_postgres_book_each_key_once() {
+    is_kept(Kind::Postgres, Mode::Transactional).await;
+}
+
+// behaviour 132, 134
+// race 55
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_core_apis_over_firestore_book_each_key_once() {
+    is_kept(Kind::Firestore, Mode::Transactional).await;
+}
+
+// behaviour 128, 132, 134
+// race 55
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leases_that_a_booking_ends_over_sqlite_book_each_key_once() {
+    is_kept(Kind::Sqlite, Mode::Lease).await;
+}
+
+/// Services are suspended past their leases too, and go on as if nothing had happened.
+// behaviour 128, 129, 132, 134
+// race 6, 14, 55
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leases_that_a_booking_ends_over_postgres_book_each_key_once() {
+    is_kept(Kind::Postgres, Mode::Lease).await;
+}
+
+// behaviour 128, 129, 132, 134
+// race 6, 14, 55
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leases_that_a_booking_ends_over_firestore_book_each_key_once() {
+    is_kept(Kind::Firestore, Mode::Lease).await;
+}
+
+async fn is_kept(kind: Kind, mode: Mode) {
+    if let Some(report) = run(Plan::new(kind, mode)).await {
+        report.assert_kept();
+    }
+}

@@ -1,0 +1,141 @@
+//! What clients were told, key by key.
+
+use std::{collections::HashMap, mem, time::Duration};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+/// What must be the same every time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) location: Option<String>,
+    pub(crate) body: Bytes,
+}
+
+/// A breach of the guarantee. The texts are keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Breach {
+    /// More than one booking.
+    Duplicate(String, usize),
+    /// An acknowledged booking that is not there.
+    Lost(String),
+    /// Two answers that differ.
+    Changed(String, Answer, Answer),
+    /// Two answers that each say of themselves that they are the first.
+    FirstTwice(String),
+    /// A retry of an acknowledged request that was not told that it is one.
+    Unmarked(String),
+    /// An answer that a correct client does not get.
+    Refused(String, Answer),
+    /// No answer, however often the client asked.
+    Stuck(String),
+    /// A service that ended without being killed, by its address.
+    Ended(String),
+    /// So many records of runs that nobody ends any more.
+    InFlight(usize),
+}
+
+/// All keys, and what is wrong so far.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger(Mutex<Entries>);
+
+#[derive(Debug, Default)]
+struct Entries {
+    keys: HashMap<String, Entry>,
+    breaches: Vec<Breach>,
+    retries: usize,
+    replays: usize,
+    longest_wait: Duration,
+}
+
+#[derive(Debug, Default)]
+struct Entry {
+    acknowledged: Option<Answer>,
+    had_first: bool,
+}
+
+/// How much there was to get wrong.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Figures {
+    pub(crate) keys: usize,
+    pub(crate) acknowledged: usize,
+    pub(crate) retries: usize,
+    pub(crate) replays: usize,
+    /// From the first failure to the answer, of the key for which it was longest.
+    pub(crate) longest_wait: Duration,
+}
+
+impl Ledger {
+    /// A key that is going to be sent.
+    pub(crate) fn open(&self, key: &str) {
+        self.0.lock().keys.insert(key.to_owned(), Entry::default());
+    }
+
+    /// A client was told that its booking is made.
+    pub(crate) fn acknowledge(&self, key: &str, answer: Answer, is_replayed: bool) {
+        let mut entries = self.0.lock();
+        let entries = &mut *entries;
+        let entry = entries.keys.entry(key.to_owned()).or_default();
+        if is_replayed {
+            entries.replays += 1;
+        } else if mem::replace(&mut entry.had_first, true) {
+            entries.breaches.push(Breach::FirstTwice(key.to_owned()));
+        }
+        let acknowledged = entry.acknowledged.get_or_insert_with(|| answer.clone());
+        if *acknowledged != answer {
+            let changed = Breach::Changed(key.to_owned(), acknowledged.clone(), answer);
+            entries.breaches.push(changed);
+        }
+    }
+
+    /// Something is wrong, which may have been seen before.
+    pub(crate) fn report(&self, breach: Breach) {
+        let breaches = &mut self.0.lock().breaches;
+        if !breaches.contains(&breach) {
+            breaches.push(breach);
+        }
+    }
+
+    /// A client had to ask again.
+    pub(crate) fn count_retry(&self) {
+        self.0.lock().retries += 1;
+    }
+
+    /// A client had its answer so long after its first failure.
+    pub(crate) fn count_wait(&self, waited: Duration) {
+        let mut entries = self.0.lock();
+        entries.longest_wait = entries.longest_wait.max(waited);
+    }
+
+    /// Every key, and whether it was acknowledged.
+    pub(crate) fn keys(&self) -> Vec<(String, bool)> {
+        let entries = self.0.lock();
+        let keys = entries.keys.iter();
+        keys.map(|(key, entry)| (key.clone(), entry.acknowledged.is_some()))
+            .collect()
+    }
+
+    /// Whether a key is stuck, so that the others are not worth waiting for.
+    pub(crate) fn is_stuck(&self) -> bool {
+        let entries = self.0.lock();
+        let mut breaches = entries.breaches.iter();
+        breaches.any(|breach| matches!(breach, Breach::Stuck(_)))
+    }
+
+    pub(crate) fn breaches(&self) -> Vec<Breach> {
+        self.0.lock().breaches.clone()
+    }
+
+    pub(crate) fn figures(&self) -> Figures {
+        let entries = self.0.lock();
+        let acknowledged = |entry: &&Entry| entry.acknowledged.is_some();
+        Figures {
+            keys: entries.keys.len(),
+            acknowledged: entries.keys.values().filter(acknowledged).count(),
+            retries: entries.retries,
+            replays: entries.replays,
+            longest_wait: entries.longest_wait,
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! Services that are killed at random moments while clients retry: afterwards every key that was ever acknowledged has
+//! one booking and gives the same bytes, every other one has at most one, and nothing is stuck.
+//!
+//! The moments come from a seed, which is printed. `CRASH_SEED` gives it again and `CRASH_KILLS` makes a run longer.
+
+mod bookings;
+mod broken;
+mod chance;
+mod clients;
+mod kept;
+mod killer;
+mod ledger;
+mod process;
+mod run;
+mod verdict;
+mod world;

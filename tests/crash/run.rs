@@ -1,0 +1,183 @@
+//! One run from the start of the services to the verdict.
+
+use std::{
+    env, fmt,
+    path::PathBuf,
+    str::FromStr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+use crate::{
+    chance::Chance,
+    clients::Caller,
+    killer::{self, Blows},
+    ledger::{Breach, Figures, Ledger},
+    verdict::judge,
+    world::{Kind, Mode, World},
+};
+
+/// What is going to happen.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) kind: Kind,
+    pub(crate) mode: Mode,
+    pub(crate) seed: u64,
+    pub(crate) kills: usize,
+    /// How many of them there are for each time that a service is suspended.
+    pub(crate) one_freeze_in: usize,
+    /// Behind which of them the database's server is killed too.
+    pub(crate) server_kills: Vec<usize>,
+}
+
+/// What has happened.
+#[derive(Debug)]
+pub(crate) struct Report {
+    plan: Plan,
+    world: Arc<World>,
+    blows: Blows,
+    figures: Figures,
+    pub(crate) breaches: Vec<Breach>,
+}
+
+const CLIENTS: u64 = 16;
+
+/// Without `CRASH_KILLS`: enough to find what is broken, see `broken.rs`.
+const FEW_KILLS: usize = 12;
+
+/// The actors' numbers, beside those of the clients.
+const KILLER: u64 = 1000;
+const JUDGE: u64 = 1001;
+const BUILDER: u64 = 1002;
+
+impl Plan {
+    /// As many kills as the environment asks for, or a few.
+    pub(crate) fn new(kind: Kind, mode: Mode) -> Self {
+        let many: Option<usize> = variable("CRASH_KILLS");
+        let kills = many.unwrap_or(FEW_KILLS);
+        let seed = variable("CRASH_SEED").unwrap_or_else(|| Uuid::new_v4().as_u64_pair().0);
+        Self {
+            kind,
+            mode,
+            seed,
+            kills,
+            one_freeze_in: 4,
+            server_kills: match many {
+                Some(_) => vec![kills / 3, kills / 3 * 2],
+                None => vec![],
+            },
+        }
+    }
+
+    /// One of several short ones in which services are suspended as often as they die.
+    pub(crate) fn round(self, round: u64) -> Self {
+        Self {
+            seed: self.seed.wrapping_add(round),
+            kills: FEW_KILLS,
+            one_freeze_in: 1,
+            server_kills: vec![],
+            ..self
+        }
+    }
+}
+
+/// None where the database's server is not installed.
+pub(crate) async fn run(plan: Plan) -> Option<Report> {
+    println!("{:?}, {:?}: CRASH_SEED={}", plan.kind, plan.mode, plan.seed);
+    let mut builder = Chance::of(plan.seed, BUILDER);
+    let world = Arc::new(World::start(plan.kind, plan.mode, &mut builder).await?);
+    let ledger = Arc::new(Ledger::default());
+    let is_enough = Arc::new(AtomicBool::new(false));
+    let mut clients = JoinSet::new();
+    for number in 0..CLIENTS {
+        let client = Caller::new(&world, &ledger, Chance::of(plan.seed, number));
+        clients.spawn(client.work(Arc::clone(&is_enough)));
+    }
+    let blows = killer::kill(&world, &ledger, &plan, Chance::of(plan.seed, KILLER)).await;
+    is_enough.store(true, Ordering::Relaxed);
+    clients.join_all().await;
+
+    let before = ledger.figures();
+    let caller = Caller::new(&world, &ledger, Chance::of(plan.seed, JUDGE));
+    judge(&world, &ledger, caller).await;
+    let figures = Figures {
+        replays: ledger.figures().replays,
+        ..before
+    };
+    let report = Report {
+        plan,
+        world,
+        blows,
+        figures,
+        breaches: ledger.breaches(),
+    };
+    println!("{report}");
+    Some(report)
+}
+
+impl Report {
+    /// Leaves the logs behind, and the database if it is a file, and says where.
+    fn keep(self) -> Option<PathBuf> {
+        Some(Arc::into_inner(self.world)?.keep())
+    }
+
+    /// Nothing is wrong.
+    ///
+    /// # Panics
+    ///
+    /// If something is.
+    pub(crate) fn assert_kept(self) {
+        if !self.breaches.is_empty() {
+            let (report, breaches) = (self.to_string(), self.breaches.clone());
+            let folder = self.keep();
+            panic!("{report}\n{breaches:#?}\nthe logs are in {folder:?}");
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Plan {
+            kind,
+            mode,
+            seed,
+            kills: _,
+            one_freeze_in: _,
+            server_kills: _,
+        } = &self.plan;
+        let Blows {
+            kills,
+            freezes,
+            server_kills,
+        } = self.blows;
+        let Figures {
+            keys,
+            acknowledged,
+            retries,
+            replays,
+            longest_wait,
+        } = self.figures;
+        let duplicates = self.breaches.iter();
+        let duplicates = duplicates.filter(|breach| matches!(breach, Breach::Duplicate(..)));
+        write!(
+            formatter,
+            "{kind:?}, {mode:?}: {kills} kills, {freezes} freezes, {server_kills} kills of the database server, {keys} keys, \
+             {acknowledged} acknowledged, {retries} retries, {replays} replays, {} duplicates, {} other breaches, at most {:.1} s until a key was answered again \
+             (CRASH_SEED={seed})",
+            duplicates.clone().count(),
+            self.breaches.len() - duplicates.count(),
+            longest_wait.as_secs_f64(),
+        )
+    }
+}
+
+fn variable<T: FromStr>(name: &str) -> Option<T> {
+    let value = env::var(name).ok()?;
+    let value = value.parse().ok();
+    Some(value.unwrap_or_else(|| panic!("{name} is a whole number")))
+}
