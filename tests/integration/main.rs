@@ -14,6 +14,7 @@ mod lost;
 mod methods;
 mod outcomes;
 mod owners;
+mod payment;
 mod replays;
 mod scopes;
 mod steps;

@@ -29,6 +29,9 @@ pub use step::StepError;
 /// }
 /// ```
 ///
+/// A handler that has steps and a commit can return [`axum::response::Result`], whose `?` takes the errors of both and its
+/// own.
+///
 /// Clones are handles on one run. A request without a key has one too, whose transactions are committed without a
 /// record, and so has a unit test, by [`unprotected`](Self::unprotected). In a handler that nothing protects it is
 /// refused with 500.

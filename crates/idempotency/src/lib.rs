@@ -50,7 +50,8 @@
 //!
 //! Under a lease, which is the default, there is one run at a time, and a run that has lost its key can store nothing. When
 //! its process dies, a retry runs again once the lease is over: let a handler change things last, keep what it has done by
-//! [`Execution::step`], and give downstream services an [`Execution::child_key`].
+//! [`Execution::step`], and give downstream services an [`Execution::child_key`]. The example `payment` does so, is killed
+//! between charge and booking, and has charged once: `cargo run --example payment -p idempotency --features sqlite`.
 //!
 //! A handler whose effects are rows of the store's own database can be `transactional`. It ends by [`Execution::commit`],
 //! which makes its rows, the key and the answer one commit: they happen exactly once, whatever is killed whenever, and no
