@@ -32,8 +32,10 @@ pub enum CommitError {
 pub(super) enum Ending {
     /// Not yet.
     Open,
-    /// A transaction is being committed, or its future was dropped meanwhile.
-    Committing,
+    /// A transaction is being committed, or its future was dropped meanwhile. Whether it carries the record.
+    Committing {
+        is_shared: bool,
+    },
     /// With its record, which is kept until then; or without one, so that the outcome is still to be stored.
     Committed {
         outcome: Bytes,
@@ -67,8 +69,9 @@ impl Execution {
             committed(transaction.commit(None, ending).await?)?;
             return Ok(());
         };
-        protection.start()?;
-        let ended = protection.commit(transaction, ending).await;
+        let is_shared = transaction.shares(protection.entry.store.as_ref());
+        protection.start(is_shared)?;
+        let ended = protection.commit(transaction, is_shared, ending).await;
         *protection.ending.lock() = match &ended {
             Ok(committed) => Ending::Committed {
                 outcome: committed.outcome.clone(),
@@ -110,8 +113,9 @@ impl Execution {
             },
             Ending::Answered => Ended::Answered,
             Ending::Unknown => Ended::Unknown,
-            // Its future was dropped, and what it had sent may still arrive.
-            Ending::Committing => match protection.standing().await {
+            // What it had sent may still arrive, and no record will tell.
+            Ending::Committing { is_shared: false } => Ended::Unknown,
+            Ending::Committing { is_shared: true } => match protection.standing().await {
                 Ok(Standing::Free) => Ended::Open,
                 Ok(Standing::Own | Standing::Lost) => Ended::Answered,
                 Err(_) => Ended::Unknown,
@@ -122,11 +126,11 @@ impl Execution {
 
 impl Protection {
     /// Lets one commit in, and another only if that one failed.
-    fn start(&self) -> Result<(), CommitError> {
+    fn start(&self, is_shared: bool) -> Result<(), CommitError> {
         let mut ending = self.ending.lock();
         match *ending {
             Ending::Open => {
-                *ending = Ending::Committing;
+                *ending = Ending::Committing { is_shared };
                 Ok(())
             }
             _ => Err(CommitError::Misused(
@@ -138,9 +142,9 @@ impl Protection {
     async fn commit<T: Transaction>(
         &self,
         transaction: T,
+        is_shared: bool,
         ending: transaction::Ending<T::Value>,
     ) -> Result<Committed, CommitError> {
-        let is_shared = transaction.shares(self.entry.store.as_ref());
         if self.is_transactional && !is_shared {
             return Err(CommitError::Misused(
                 "a transactional handler needs its engine's store in the database of its transactions",
