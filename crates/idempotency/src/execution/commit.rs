@@ -112,9 +112,8 @@ impl Execution {
                 expires_at,
             },
             Ending::Answered => Ended::Answered,
-            Ending::Unknown => Ended::Unknown,
             // What it had sent may still arrive, and no record will tell.
-            Ending::Committing { is_shared: false } => Ended::Unknown,
+            Ending::Unknown | Ending::Committing { is_shared: false } => Ended::Unknown,
             Ending::Committing { is_shared: true } => match protection.standing().await {
                 Ok(Standing::Free) => Ended::Open,
                 Ok(Standing::Own | Standing::Lost) => Ended::Answered,
