@@ -174,3 +174,23 @@ async fn a_commit_that_is_given_up_beside_a_store_elsewhere_keeps_its_key(#[case
         }
     }
 }
+
+/// What fails is undone with the record's completion, and the run gives its key back as any that fails.
+// behaviour 105, 132
+#[apply(each_database)]
+#[tokio::test]
+async fn a_transaction_that_fails_under_a_lease_does_not_complete_the_hold(#[case] kind: Kind) {
+    let Some(world) = World::new(kind).await else {
+        return;
+    };
+    let service = world.service().await;
+    assert_eq!(service.send("/leased/now", "k", "Ann").await.status, 201);
+    for _ in 0..2 {
+        let failed = service.send("/leased/now", "k2", "Ann").await;
+        assert_eq!(failed.status, 503, "{failed:?}");
+        assert!(failed.body.contains("commit_failed"), "{failed:?}");
+        assert!(service.record("k2").await.is_none());
+    }
+    assert_eq!(service.send("/leased/now", "k2", "Ben").await.status, 201);
+    assert_eq!(world.guests().await, ["Ann", "Ben"]);
+}
