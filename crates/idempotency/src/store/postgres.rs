@@ -76,6 +76,8 @@ use records::{Found, MOST_OUTCOME, Next, fenced, microseconds};
 ///
 /// What was committed survives as the server is configured: with `synchronous_commit = off`, or after a failover
 /// to a standby that replicates asynchronously, the last answers may be forgotten, and their requests run again.
+/// A process that stands still between the statements of a transactional commit keeps its key's row locked, and retries are
+/// told 503 until the server ends its transaction: set `idle_in_transaction_session_timeout`.
 /// Expired records are deleted by the engine's sweep; their room is given back by autovacuum, which has to be on.
 /// An answer of more than 64 MiB is not stored: it reaches its first client whole, and a retry is told that it was not.
 ///
