@@ -30,6 +30,27 @@ async fn a_commit_that_is_given_up_is_found_out(#[case] kind: Kind) {
     }
 }
 
+/// Its insert had begun, so it is done, and the record tells.
+// behaviour 126, 132
+// race 5
+#[tokio::test]
+async fn a_commit_that_is_given_up_midway_is_the_answer() {
+    let Some(world) = World::new(Kind::Sqlite).await else {
+        return;
+    };
+    let service = world.service().await;
+    for (path, key, guest) in [("/book", "k", "Ann"), ("/leased", "l", "Ben")] {
+        let path = &format!("{path}/give-up-midway");
+        let first = service.send(path, key, guest).await;
+        assert_eq!(first.status, 201, "{first:?}");
+        let retry = service.send(path, key, guest).await;
+        assert_eq!((retry.status, retry.is_replayed), (201, true));
+        assert_eq!(retry.body, first.body);
+    }
+    assert_eq!(service.runs(), 2);
+    assert_eq!(world.guests().await, ["Ann", "Ben"]);
+}
+
 /// The server has committed, and the connection broke before it could say so.
 // behaviour 132
 // race 5

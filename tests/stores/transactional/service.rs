@@ -1,6 +1,6 @@
 //! One service over the database, and what its handlers do.
 
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 
 use axum::{
     Extension, Router,
@@ -14,7 +14,11 @@ use idempotency::{
     idempotent,
 };
 use parking_lot::Mutex;
-use tokio::{net::TcpListener, sync::Semaphore, task::JoinHandle};
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, oneshot},
+    task::JoinHandle,
+};
 
 use super::Database;
 use crate::within_a_minute;
@@ -182,6 +186,10 @@ impl Service {
                 self.book(execution, guest, answer).await?;
                 self.book(execution, "somebody else", "again").await
             }
+            "give-up-midway" => {
+                self.give_up_midway(execution, guest, answer).await;
+                Ok(StatusCode::GATEWAY_TIMEOUT.into_response())
+            }
             "give-up" => {
                 // Polled once, and then dropped with the commit on its way.
                 let mut commit = Box::pin(self.book(execution, guest, answer));
@@ -204,5 +212,30 @@ impl Service {
             self.levers.failures.lock().push(error.to_string());
         }
         booked
+    }
+
+    /// Drops the commit while its insert waits, and lets that go on afterwards.
+    async fn give_up_midway(
+        &self,
+        execution: &Execution,
+        guest: &str,
+        answer: impl IntoResponse + Send,
+    ) {
+        let Database::Sqlite(file) = &self.database else {
+            panic!("only SQLite runs what a test gives it");
+        };
+        let (begin, begun) = oneshot::channel();
+        let (go_on, may_go_on) = mpsc::channel();
+        let guest = guest.to_owned();
+        let insert = file.transaction(move |connection| {
+            begin.send(()).expect("a handler that waits for it");
+            may_go_on.recv().expect("a handler that lets it go on");
+            connection.execute("insert into bookings values (?1)", [guest])
+        });
+        tokio::select! {
+            ended = execution.commit(insert, answer) => panic!("it waits, and has not {ended:?}"),
+            begun = begun => begun.expect("an insert that begins"),
+        }
+        go_on.send(()).expect("an insert that waits");
     }
 }
