@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use idempotency::{Claim, Fenced, Hold, MemoryStore, OnLost, Phase, Token};
+use idempotency::{Claim, Clock, Fenced, Hold, MemoryStore, OnLost, Phase, Token};
 use rstest_reuse::apply;
 
 use super::{Kind, Service, World, each_database};
@@ -148,7 +148,9 @@ async fn a_commit_that_is_given_up_beside_a_store_elsewhere_keeps_its_key() {
     let Some(world) = World::new(Kind::Sqlite).await else {
         return;
     };
-    let service = Service::start(world.database.clone(), Arc::new(MemoryStore::new())).await;
+    // Its time stands still, so that no lease is over before the test is.
+    let keys = MemoryStore::new().with_clock(Clock::manual());
+    let service = Service::start(world.database.clone(), Arc::new(keys)).await;
     let first = service.send("/leased/give-up-midway", "k", "Ann").await;
     assert_eq!(first.status, 503, "{first:?}");
     assert!(
