@@ -211,6 +211,15 @@ impl Store for Unfenced {
         self.0.claim(hold, fingerprint, on_lost).await
     }
 
+    async fn withdraw(
+        &self,
+        hold: &Hold,
+        fingerprint: &Fingerprint,
+        on_lost: OnLost,
+    ) -> Result<(), StoreError> {
+        self.0.withdraw(hold, fingerprint, on_lost).await
+    }
+
     async fn renew(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
         self.0.renew(hold).await?;
         Ok(Fenced::Done(()))

@@ -27,6 +27,7 @@ pub(crate) struct FragileStore {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Levers {
     pub(crate) claim: Arc<Lever>,
+    pub(crate) withdraw: Arc<Lever>,
     pub(crate) renew: Arc<Lever>,
     pub(crate) checkpoint: Arc<Lever>,
     pub(crate) complete: Arc<Lever>,
@@ -156,6 +157,18 @@ impl Store for FragileStore {
         self.levers
             .claim
             .apply(self.inner.claim(hold, fingerprint, on_lost))
+            .await
+    }
+
+    async fn withdraw(
+        &self,
+        hold: &Hold,
+        fingerprint: &Fingerprint,
+        on_lost: OnLost,
+    ) -> Result<(), StoreError> {
+        self.levers
+            .withdraw
+            .apply(self.inner.withdraw(hold, fingerprint, on_lost))
             .await
     }
 

@@ -202,6 +202,16 @@ impl Store for FirestoreStore {
         self.step(&hold.id, first, decide, made).await
     }
 
+    async fn withdraw(
+        &self,
+        hold: &Hold,
+        fingerprint: &Fingerprint,
+        on_lost: OnLost,
+    ) -> Result<(), StoreError> {
+        let _ = (hold, fingerprint, on_lost);
+        Err(StoreError::unavailable("not here yet"))
+    }
+
     async fn renew(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
         let change = Change::Renew { hold: hold.clone() };
         self.go_on(hold, change).await

@@ -212,6 +212,16 @@ impl Store for PostgresStore {
         )))
     }
 
+    async fn withdraw(
+        &self,
+        hold: &Hold,
+        fingerprint: &Fingerprint,
+        on_lost: OnLost,
+    ) -> Result<(), StoreError> {
+        let _ = (hold, fingerprint, on_lost);
+        Err(StoreError::unavailable("not here yet"))
+    }
+
     async fn renew(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
         let rows = self.0.connections.run(Again::Whenever, || {
             query(records::RENEW)

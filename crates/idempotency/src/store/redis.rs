@@ -159,6 +159,16 @@ impl Store for RedisStore {
         self.records.claim(hold, fingerprint, on_lost).await
     }
 
+    async fn withdraw(
+        &self,
+        hold: &Hold,
+        fingerprint: &Fingerprint,
+        on_lost: OnLost,
+    ) -> Result<(), StoreError> {
+        let _ = (hold, fingerprint, on_lost);
+        Err(StoreError::unavailable("not here yet"))
+    }
+
     async fn renew(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
         self.records.renew(hold).await
     }

@@ -143,6 +143,16 @@ impl Store for SqliteStore {
         Ok(claimed.await?)
     }
 
+    async fn withdraw(
+        &self,
+        hold: &Hold,
+        fingerprint: &Fingerprint,
+        on_lost: OnLost,
+    ) -> Result<(), StoreError> {
+        let _ = (hold, fingerprint, on_lost);
+        Err(StoreError::unavailable("not here yet"))
+    }
+
     async fn renew(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
         let (clock, hold) = (self.clock.clone(), hold.clone());
         let renewed = self

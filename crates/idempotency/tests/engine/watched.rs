@@ -67,6 +67,15 @@ impl Store for WatchedStore {
         claim
     }
 
+    async fn withdraw(
+        &self,
+        hold: &Hold,
+        fingerprint: &Fingerprint,
+        on_lost: OnLost,
+    ) -> Result<(), StoreError> {
+        self.inner.withdraw(hold, fingerprint, on_lost).await
+    }
+
     async fn renew(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
         let renewed = self.inner.renew(hold).await;
         self.calls.renewals.send_modify(|renewals| *renewals += 1);
