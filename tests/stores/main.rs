@@ -1,6 +1,7 @@
 //! The shared stores, each on its real server, and the transactions that they share with an application.
 
 mod contract;
+mod dark;
 mod firestore;
 mod frozen;
 mod postgres;

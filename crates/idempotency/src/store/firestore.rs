@@ -1,5 +1,6 @@
 mod client;
 mod commit;
+mod connection;
 mod database;
 mod document;
 mod error;
@@ -46,7 +47,8 @@ use step::{Look, Next};
 /// # }
 /// ```
 ///
-/// Clones are handles on one store, over one connection that comes back by itself.
+/// Clones are handles on one store, over one connection that comes back by itself. A call without a response within two
+/// seconds counts as failed, although Firestore may have done it, and the next call has a new connection.
 ///
 /// With [`new`](Self::new) it is in the [`FirestoreDatabase`] that handlers have their own documents in, which can then
 /// commit them together with their key, by a [`FirestoreTransaction`].
