@@ -1,10 +1,12 @@
-//! Connections that go dark.
+//! Connections that go dark, and calls that arrive late.
+
+use std::pin::pin;
 
 use bytes::Bytes;
-use idempotency::{Claim, Fenced, FirestoreStore, Store};
-use tests::servers::firestore::FirestoreEmulator;
+use idempotency::{Claim, Fenced, FirestoreStore, Hold, OnLost, Phase, Store, StoreErrorKind};
+use tests::servers::firestore::{Documents, FirestoreEmulator};
 
-use super::{connect, hold, hold_on, request, unused_project};
+use super::{connect, hold, hold_on, request, tap::Tap, unused_project};
 use crate::{claim, dark, proxy::Proxy, won};
 
 /// Something between the emulator and a store, and that store.
@@ -62,4 +64,77 @@ async fn no_request_is_refused_because_a_connection_is_dark() {
     };
     let (proxy, here) = behind_a_proxy(emulator, &unused_project()).await;
     dark::only_so_many_are_refused(0, &proxy, here).await;
+}
+
+// behaviour 167
+// race 77
+#[tokio::test]
+async fn a_claim_that_arrives_after_its_withdrawal_takes_nothing() {
+    let Some(emulator) = FirestoreEmulator::shared() else {
+        return;
+    };
+    let (project, tap) = (unused_project(), Tap::start(emulator).await);
+    let store = FirestoreStore::connect_to_emulator(&project, &tap.address()).await;
+    let store = store.expect("a store");
+    let (owner, asked) = (hold(), request("book"));
+    for next in [hold_on(owner.id), owner.clone()] {
+        late_claim(&store, &tap, &next).await;
+        let withdrawn = store.withdraw(&next, &asked, OnLost::TakeOver).await;
+        withdrawn.expect("a withdrawal");
+        tap.let_through().await;
+        assert_eq!(store.inspect(&next.id).await.expect("an inspection"), None);
+        let again = claim(&store, &next, &asked).await;
+        let kind = again.map_err(|error| error.kind());
+        assert_eq!(kind, Err(StoreErrorKind::Unavailable));
+    }
+    let elsewhere = connect(emulator, &project).await;
+    let claimed = claim(&elsewhere, &hold_on(owner.id), &asked).await;
+    assert_eq!(claimed.ok(), Some(won(1)));
+}
+
+// behaviour 167
+// race 74, 77
+#[tokio::test]
+async fn a_take_over_that_arrives_after_its_withdrawal_leaves_the_lost_run_as_it_is() {
+    let Some(emulator) = FirestoreEmulator::shared() else {
+        return;
+    };
+    let (project, tap) = (unused_project(), Tap::start(emulator).await);
+    let documents = Documents::new(&emulator.address(), &project);
+    let store = FirestoreStore::connect_to_emulator(&project, &tap.address()).await;
+    let store = store.expect("a store");
+    let (lost, asked) = (hold(), request("book"));
+    assert_eq!(claim(&store, &lost, &asked).await.ok(), Some(won(1)));
+    let progress = Bytes::from_static(b"charged");
+    let kept = store.checkpoint(&lost, progress.clone()).await;
+    assert_eq!(kept.ok(), Some(Fenced::Done(())));
+    documents.set_back(lost.lease);
+
+    let late = hold_on(lost.id);
+    late_claim(&store, &tap, &late).await;
+    let withdrawn = store.withdraw(&late, &asked, OnLost::TakeOver).await;
+    withdrawn.expect("a withdrawal");
+    tap.let_through().await;
+    let record = store.inspect(&lost.id).await.expect("an inspection");
+    let record = record.expect("the lost run");
+    assert_eq!(record.attempt, 1);
+    let Phase::InFlight { progress: left, .. } = record.phase else {
+        panic!("it has not ended: {record:?}");
+    };
+    assert_eq!(left, progress);
+    let attempt = 2;
+    let next = claim(&store, &hold_on(lost.id), &asked).await;
+    assert_eq!(next.ok(), Some(Claim::Won { attempt, progress }));
+}
+
+/// A claim that is on its way when its caller gives it up.
+async fn late_claim(store: &FirestoreStore, tap: &Tap, hold: &Hold) {
+    tap.hold_back(b"in flight");
+    let asked = request("book");
+    let mut claiming = pin!(claim(store, hold, &asked));
+    tokio::select! {
+        biased;
+        () = tap.holds_one_back() => {}
+        claimed = &mut claiming => panic!("it is held back, and not {claimed:?}"),
+    }
 }
