@@ -12,7 +12,7 @@ use idempotency::{
 use tests::servers::redis::RedisServer;
 
 use super::{new_hold, unused_prefix};
-use crate::{claim, frozen::Frozen, won};
+use crate::{claim, frozen::Frozen, proxy::Proxy, within_a_minute, won};
 
 /// What was asked, in all tests of this file.
 fn request() -> Fingerprint {
@@ -154,6 +154,43 @@ async fn a_broken_connection_is_made_anew_and_what_it_missed_is_found() {
     assert_eq!(released.ok(), Some(Fenced::Done(())));
     ended(&here, &hold.id, &mut subscription).await;
     // And the other one's channel is open again.
+    is_listened_to(&server, &here, &other.id).await;
+    let frozen = Frozen::now();
+    let released = elsewhere.release(&other).await;
+    assert_eq!(released.ok(), Some(Fenced::Done(())));
+    kept.changed().await;
+    frozen.thaw();
+}
+
+// behaviour 163
+// race 24, 80
+#[tokio::test]
+async fn a_dark_connection_is_left_and_what_it_missed_is_found() {
+    let Some(server) = RedisServer::start(&[]) else {
+        return;
+    };
+    let proxy = Proxy::to(server.address()).await;
+    let url = format!("redis://{}", proxy.address());
+    let here = RedisStore::connect(&url).await.expect("a store");
+    let elsewhere = RedisStore::connect(&server.url()).await.expect("a store");
+    let (hold, other) = (taken(&elsewhere).await, taken(&elsewhere).await);
+    let mut subscription = here.subscribe(&hold.id);
+    let mut kept = here.subscribe(&other.id);
+    is_listened_to(&server, &here, &hold.id).await;
+    is_listened_to(&server, &here, &other.id).await;
+    proxy.silence();
+    // Nobody listens now.
+    let released = elsewhere.release(&hold).await;
+    assert_eq!(released.ok(), Some(Fenced::Done(())));
+    // The server takes the dark one for a listener still.
+    let is_left = async {
+        while listeners(&server) < 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    within_a_minute("another connection", is_left).await;
+    while here.inspect(&hold.id).await.is_err() {}
+    ended(&here, &hold.id, &mut subscription).await;
     is_listened_to(&server, &here, &other.id).await;
     let frozen = Frozen::now();
     let released = elsewhere.release(&other).await;
