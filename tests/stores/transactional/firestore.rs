@@ -8,17 +8,21 @@ use idempotency::{
 use tests::servers::firestore::{Documents, FirestoreEmulator};
 
 use super::{Database, Kind, Service, World};
-use crate::{firestore::tap::Tap, within_a_minute, won};
+use crate::{firestore::tap::Tap, proxy::Proxy, within_a_minute, won};
 
 /// A service in the world's database, and the wire between the two.
 async fn behind_a_tap(world: &World) -> Option<(Service, Tap)> {
     let tap = Tap::start(FirestoreEmulator::shared()?).await;
-    let database = FirestoreDatabase::connect_to_emulator(&world.url, &tap.address()).await;
+    Some((behind(world, &tap.address()).await, tap))
+}
+
+/// A service in the world's database, which it reaches at this address.
+async fn behind(world: &World, address: &str) -> Service {
+    let database = FirestoreDatabase::connect_to_emulator(&world.url, address).await;
     let database = database.expect("a database");
     let store = Arc::new(FirestoreStore::new(database.clone()));
     let there = Box::new((database, documents(world).clone()));
-    let database = Database::Firestore(there);
-    Some((Service::start(database, store).await, tap))
+    Service::start(Database::Firestore(there), store).await
 }
 
 fn documents(world: &World) -> &Documents {
@@ -129,6 +133,34 @@ async fn a_commit_that_arrives_late_does_nothing() {
         assert_eq!(world.guests().await, booked);
         assert_eq!(*service.levers.attempts.lock(), vec![1; 2 * booked.len()]);
     }
+}
+
+/// What became of a commit on a dark connection is found out over a new one, within what the client waits for.
+// behaviour 132, 163
+// race 80
+#[tokio::test]
+async fn a_commit_on_a_dark_connection_is_found_out_over_a_new_one() {
+    let Some(world) = World::new(Kind::Firestore).await else {
+        return;
+    };
+    let Some(emulator) = FirestoreEmulator::shared() else {
+        return;
+    };
+    let proxy = Proxy::to(emulator.address().parse().expect("an address")).await;
+    let service = behind(&world, &proxy.address().to_string()).await;
+    let first = service.sending("/book/stop", "k", "Ann");
+    service.arrived().await;
+    proxy.silence();
+    service.pass();
+    let first = first.await.expect("an answer");
+    assert_eq!(first.status, 503, "{first:?}");
+    assert!(first.body.contains("commit_failed"), "{first:?}");
+    assert!(world.guests().await.is_empty());
+
+    proxy.silence();
+    let retry = service.send("/book/now", "k", "Ann").await;
+    assert_eq!((retry.status, retry.is_replayed), (201, false), "{retry:?}");
+    assert_eq!(world.guests().await, ["Ann"]);
 }
 
 /// A key whose claim was taken back has a document, which stands for nothing.
