@@ -24,7 +24,7 @@ pub enum CommitError {
     Failed(Box<dyn Error + Send + Sync>),
     /// The database does not say whether it was committed. The client is told to ask again with the same key.
     Unknown(Box<dyn Error + Send + Sync>),
-    /// The program is wrong, and nothing of the transaction is kept. The text says what to change.
+    /// The program is wrong, and this call commits nothing. The text says what to change.
     Misused(&'static str),
 }
 
@@ -157,6 +157,8 @@ impl Protection {
         let failure = match transaction.commit(entry, ending).await {
             Ok(fenced) => return committed(fenced),
             Err(CommitFailure::Undone(source)) => return Err(CommitError::Failed(source)),
+            #[cfg(feature = "postgres")]
+            Err(CommitFailure::Misused(what)) => return Err(CommitError::Misused(what)),
             Err(CommitFailure::Unknown(source)) => source,
         };
         if !is_shared {
@@ -201,6 +203,8 @@ impl From<CommitFailure> for CommitError {
         match failure {
             CommitFailure::Undone(source) => Self::Failed(source),
             CommitFailure::Unknown(source) => Self::Unknown(source),
+            #[cfg(feature = "postgres")]
+            CommitFailure::Misused(what) => Self::Misused(what),
         }
     }
 }
