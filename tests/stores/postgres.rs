@@ -2,6 +2,7 @@
 
 mod clock;
 mod commits;
+mod darkness;
 mod failures;
 mod outages;
 mod pooling;

@@ -28,6 +28,8 @@ struct Shared {
     loses_reply: AtomicBool,
     /// A request with this in it gets no reply.
     lost_with: Mutex<Option<&'static [u8]>>,
+    /// A request with this in it silences its connection.
+    silenced_with: Mutex<Option<&'static [u8]>>,
     /// How often the connections of the moment have been silenced.
     silence: watch::Sender<usize>,
 }
@@ -40,6 +42,7 @@ impl Proxy {
             server: Mutex::new(server),
             loses_reply: AtomicBool::new(false),
             lost_with: Mutex::default(),
+            silenced_with: Mutex::default(),
             silence: watch::Sender::new(0),
         });
         let accepting = tokio::spawn({
@@ -76,6 +79,11 @@ impl Proxy {
         self.shared.silence.send_modify(|times| *times += 1);
     }
 
+    /// Lets the next request with this in it through, and nothing more on its connection, which stays open.
+    pub(crate) fn silence_behind(&self, request: &'static [u8]) {
+        *self.shared.silenced_with.lock() = Some(request);
+    }
+
     /// Leads new connections somewhere else. Those that are there stay where they are.
     pub(crate) fn lead_to(&self, server: SocketAddr) {
         *self.shared.server.lock() = server;
@@ -95,6 +103,7 @@ async fn pass(client: TcpStream, shared: Arc<Shared>) {
     };
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
+    let is_silent = AtomicBool::new(false);
     let requests = async {
         let mut request = vec![0; 1 << 16];
         while let Ok(length @ 1..) = from_client.read(&mut request).await {
@@ -103,14 +112,22 @@ async fn pass(client: TcpStream, shared: Arc<Shared>) {
             if shared.lost_with.lock().take_if(is_in_it).is_some() {
                 shared.loses_reply.store(true, Ordering::SeqCst);
             }
+            let silences = shared.silenced_with.lock().take_if(is_in_it).is_some();
+            is_silent.store(silences, Ordering::SeqCst);
             if to_server.write_all(request).await.is_err() {
                 return;
+            }
+            if silences {
+                std::future::pending::<()>().await;
             }
         }
     };
     let replies = async {
         let mut reply = vec![0; 1 << 16];
         while let Ok(length @ 1..) = from_server.read(&mut reply).await {
+            if is_silent.load(Ordering::SeqCst) {
+                std::future::pending::<()>().await;
+            }
             if shared.loses_reply.swap(false, Ordering::SeqCst) {
                 return;
             }

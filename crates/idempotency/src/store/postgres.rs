@@ -60,6 +60,11 @@ use records::{Found, MOST_OUTCOME, Next, fenced, microseconds};
 /// connection there with its transaction open, and a claim in it would be lost. What the pool's settings say of a
 /// connection's age and idleness, and its hooks, are heeded every few seconds and not with every statement.
 ///
+/// A connection on which the server does not respond for four seconds is closed, with all idle ones that have been as
+/// silent, and the store goes on with new ones. The application's pool does not do that: sqlx keeps the place of a
+/// connection that went silent in the middle of a statement until the operating system gives the connection up, which
+/// takes a quarter of an hour on Linux unless `net.ipv4.tcp_retries2` is lowered.
+///
 /// # What it needs
 ///
 /// PostgreSQL 12 or later; a role that may select, insert, update and delete in the table `idempotency_records`, and
