@@ -54,8 +54,10 @@ impl Transaction for sqlx::Transaction<'_, Postgres> {
         Self: 'a,
     {
         Box::pin(async move {
-            if PgTransactionManager::get_transaction_depth(&self) != 1 {
-                return Err(CommitFailure::Misused(NESTED));
+            match PgTransactionManager::get_transaction_depth(&self) {
+                0 => return Err(CommitFailure::Misused(ENDED)),
+                1 => {}
+                _ => return Err(CommitFailure::Misused(NESTED)),
             }
             let outcome = ending(()).await.map_err(CommitFailure::Undone)?;
             match entry {
