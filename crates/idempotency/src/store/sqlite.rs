@@ -1,6 +1,7 @@
 mod database;
 mod error;
 mod file;
+mod guard;
 mod job;
 mod known;
 mod millis;

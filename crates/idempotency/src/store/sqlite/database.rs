@@ -83,13 +83,16 @@ impl SqliteDatabase {
     /// It shares its transaction with other callers' work, of which it sees what ran before it. If it fails or
     /// panics, its own statements are undone and nobody else's. It is not for long work, because everybody who
     /// writes waits for it; and it must not begin or end transactions itself, nor break a deferred foreign key,
-    /// which SQLite checks for all of them together.
+    /// which SQLite checks for all of them together. If a statement of it ends the transaction all the same, such as an
+    /// `insert or rollback`, a trigger's `raise(rollback)` or one that finds the disk full, all of them are undone, also
+    /// where the closure does not pass the error on. SQLite's hooks for commit and rollback are this library's.
     ///
     /// Once this future has been polled the work is done even if the future is dropped.
     ///
     /// # Errors
     ///
-    /// [`SqliteError::Work`] with the closure's own error and [`SqliteError::Panicked`]: nothing of it was kept.
+    /// [`SqliteError::Work`] with the closure's own error, [`SqliteError::Panicked`], and [`SqliteError::RolledBack`] if
+    /// work beside it ended the transaction: nothing of it was kept.
     /// [`SqliteError::Commit`] and [`SqliteError::Stopped`]: it is not known to be kept.
     pub async fn write<T: Send + 'static>(
         &self,

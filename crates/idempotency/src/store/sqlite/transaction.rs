@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
 use rusqlite::{Connection, Error};
 
-use super::{SqliteDatabase, SqliteError, SqliteStore, records};
+use super::{SqliteDatabase, SqliteError, SqliteStore, guard, records};
 use crate::store::{
     Fenced, Store,
     transaction::{CommitFailure, Committed, Ending, Entry, Transaction, sealed::Sealed},
@@ -116,7 +116,12 @@ async fn commit<T: 'static>(
         if !may_complete(connection, &entry, now)? {
             return Ok(Fenced::Lost);
         }
-        let outcome = end(ending, work(connection)?)?;
+        let value = work(connection)?;
+        // What the work has done is gone, and its record would be written alone.
+        if connection.is_autocommit() {
+            return Err(guard::ended());
+        }
+        let outcome = end(ending, value)?;
         let expires_at = records::leave(
             connection,
             &entry.hold,
