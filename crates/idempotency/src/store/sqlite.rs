@@ -14,6 +14,7 @@ mod statements;
 mod threads;
 mod timeline;
 mod transaction;
+mod warn;
 
 use std::{
     fmt,
@@ -62,8 +63,9 @@ use timeline::{Now, Timeline};
 /// nor while it is stopped or the machine sleeps. The file keeps the time of its last write, to the second, and a time of
 /// its own goes on from there. When the clock is ahead of that, records are judged by the file's time until those that were
 /// there at the leap have expired by it, or until the clock comes back; then the file's time is the clock's again. So after
-/// a pause keys live longer by as much as it took, until the keys from before the pause are gone. A pause or leap of more
-/// than an hour is logged as a warning with both times, because it may be a clock that is wrong.
+/// a pause keys live longer by as much as it took, until the keys from before the pause are gone. While the clock is behind
+/// the file's time, keys live longer by that; if it stays behind for a day, the file's time goes back to it. A difference of
+/// more than an hour is logged as a warning with both times, because it may be a clock that is wrong.
 ///
 /// Leases go by the time that passes while the service runs, so a lease outlives a restart by its own length at most, and
 /// by the second up to which the file knows the time.

@@ -232,6 +232,47 @@ async fn a_lease_goes_by_the_time_that_passes_and_is_shown_by_the_clock() {
     lives_for_its_lease(&machine, 1).await;
 }
 
+/// It starts with the machine, before anything has told that what time it is.
+// behaviour 113, 162
+#[tokio::test]
+async fn a_clock_that_is_set_only_after_the_start_ends_no_key_early_and_keeps_none_for_ever() {
+    let mut machine = Machine::new();
+    let right = machine.clock.wall();
+    machine.complete(1).await;
+    machine.clock.set_wall(std::time::UNIX_EPOCH);
+    machine.restart();
+    machine.replays(1).await;
+    assert_eq!(machine.complete(2).await, right + TTL);
+    machine.clock.set_wall(right);
+    machine.clock.advance(TTL - MILLISECOND);
+    machine.replays(1).await;
+    machine.replays(2).await;
+    machine.clock.advance(MILLISECOND);
+    assert_eq!(machine.store().purge_expired(10).await.ok(), Some(2));
+}
+
+// behaviour 162
+#[tokio::test]
+async fn a_file_that_was_made_by_a_wrong_clock_goes_by_the_right_one_after_a_day() {
+    let mut machine = Machine::new();
+    machine.leap(20 * DAY);
+    machine.restart();
+    machine.complete(1).await;
+    machine.leap_back(20 * DAY);
+    for key in 2..4 {
+        machine.restart();
+        machine.complete(key).await;
+        machine.clock.advance(DAY / 2);
+        machine.replays(1).await;
+    }
+    assert_eq!(machine.complete(4).await, machine.clock.wall() + TTL);
+    machine.clock.advance(TTL - MILLISECOND);
+    machine.replays(4).await;
+    machine.clock.advance(MILLISECOND);
+    machine.is_gone(4).await;
+    machine.replays(1).await;
+}
+
 /// A service that is stopped each night does not fall behind by its nights.
 // behaviour 162
 #[tokio::test]

@@ -48,16 +48,17 @@ impl Leaps {
         }
     }
 
-    /// The wall clock has come back by this much, so the latest leaps were none.
-    pub(super) fn take_back(&mut self, mut behind: Duration) {
+    /// The wall clock has come back by this much, so the latest leaps were none. Returns what is left of it.
+    pub(super) fn take_back(&mut self, mut behind: Duration) -> Duration {
         while let Some(last) = self.0.last_mut() {
             if last.ahead > behind {
                 last.ahead -= behind;
-                return;
+                return Duration::ZERO;
             }
             behind -= last.ahead;
             self.0.pop();
         }
+        behind
     }
 
     /// Forgets those that have ended at this time, and says whether there were any.
@@ -115,9 +116,11 @@ mod tests {
         let mut leaps: Leaps = [leap(100, 10), leap(20, 20), leap(3, 30)]
             .into_iter()
             .collect();
-        leaps.take_back(Duration::from_secs(13));
+        let left = leaps.take_back(Duration::from_secs(13));
+        assert_eq!(left, Duration::ZERO);
         assert_eq!(leaps.0, [leap(100, 10), leap(10, 20)]);
-        leaps.take_back(Duration::from_secs(1000));
+        let left = leaps.take_back(Duration::from_secs(1000));
+        assert_eq!(left, Duration::from_secs(890));
         assert_eq!(leaps, Leaps::default());
     }
 }

@@ -15,6 +15,7 @@ pub(super) struct Saved {
     pub(super) wall: SystemTime,
     pub(super) leases: SystemTime,
     pub(super) leaps: Leaps,
+    pub(super) behind_since: Option<SystemTime>,
 }
 
 // One row. `leaps` is a list of how far each goes and when it ends, the first and the last of it, as JSON; all times are in milliseconds, and since 1970.
@@ -23,16 +24,20 @@ pub(super) const CREATE: &str = "
         id integer primary key check (id = 1),
         wall integer not null,
         leases integer not null,
-        leaps text not null
+        leaps text not null,
+        behind_since integer
     ) strict;
 ";
 
-const FIND: &str = "select wall, leases, leaps from idempotency_clock";
+const FIND: &str = "select wall, leases, leaps, behind_since from idempotency_clock";
 
 const SAVE: &str = "
-    insert into idempotency_clock (id, wall, leases, leaps) values (1, ?1, ?2, ?3)
+    insert into idempotency_clock (id, wall, leases, leaps, behind_since) values (1, ?1, ?2, ?3, ?4)
     on conflict (id) do update set
-        wall = excluded.wall, leases = excluded.leases, leaps = excluded.leaps
+        wall = excluded.wall,
+        leases = excluded.leases,
+        leaps = excluded.leaps,
+        behind_since = excluded.behind_since
 ";
 
 const LATEST_EXPIRY: &str = "select max(expires_at) from idempotency_records where expires_at < ?1";
@@ -53,19 +58,15 @@ pub(super) fn find(connection: &Connection) -> Result<Option<Saved>, Error> {
                     until: Millis::since_1970(until).time(),
                 })
                 .collect(),
+            behind_since: row.get::<_, Option<Millis>>(3)?.map(Millis::time),
         })
     });
     saved.optional()
 }
 
-pub(super) fn save(
-    connection: &Connection,
-    wall: SystemTime,
-    leases: SystemTime,
-    leaps: &Leaps,
-) -> Result<(), Error> {
+pub(super) fn save(connection: &Connection, saved: &Saved) -> Result<(), Error> {
     // Rounded up, so that nothing ends early.
-    let leaps = leaps.iter().map(|leap| {
+    let leaps = saved.leaps.iter().map(|leap| {
         let ahead = leap.ahead.as_nanos().div_ceil(1_000_000);
         let [from, until] =
             [leap.from, leap.until].map(|end| Millis::after(end, Duration::ZERO).get());
@@ -74,9 +75,10 @@ pub(super) fn save(
     let leaps = serde_json::to_string(&leaps.collect::<Vec<_>>())
         .map_err(|error| Error::ToSqlConversionFailure(error.into()))?;
     connection.prepare_cached(SAVE)?.execute(params![
-        Millis::at(wall),
-        Millis::at(leases),
-        leaps
+        Millis::at(saved.wall),
+        Millis::at(saved.leases),
+        leaps,
+        saved.behind_since.map(Millis::at),
     ])?;
     Ok(())
 }

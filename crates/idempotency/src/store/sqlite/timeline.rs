@@ -6,6 +6,9 @@
 //! of before have as long to live as they ever had. So the time of the file stays behind by the leap until they have
 //! expired by it. The dates of later records contain the leap, so then the time of the file can follow it.
 //!
+//! A clock that is behind all that was written is taken for one that has not been set yet: dates go on from the file, and
+//! it is by the clock that records are judged. If it stays behind for a day, the file goes by it again.
+//!
 //! Leases are shorter than all that and go by a third time, which counts while a service runs. Over a restart it stands
 //! still: the owners of before are gone, but what they have sent may not have arrived yet.
 
@@ -22,6 +25,7 @@ use super::{
     leaps::{Leap, Leaps},
     millis::Millis,
     saved::{self, Saved},
+    warn,
 };
 use crate::Clock;
 
@@ -53,6 +57,8 @@ struct State {
     leases: SystemTime,
     /// What the wall clock has leapt, and the time of the file has not followed yet.
     leaps: Leaps,
+    /// Since when, by the time of leases, the wall clock has been behind more than it had leapt.
+    behind_since: Option<SystemTime>,
     /// Counts the changes of the above that no clock makes by itself.
     revision: u64,
     saved: Option<Stamp>,
@@ -70,6 +76,9 @@ pub(super) struct Stamp {
 /// What the wall clock may gain or lose without anybody's setting it, how long may pass between two notes of the time in
 /// the file, and so how long a restart may take before it counts as a leap.
 const TOLERANCE: Duration = Duration::from_secs(1);
+
+/// For how long a clock that is behind the file must stay so before the file goes by it.
+const PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Longer leaps are worth an operator's attention.
 const LOUD: Duration = Duration::from_secs(3600);
@@ -109,6 +118,7 @@ impl Timeline {
             wall,
             leases: wall,
             leaps: Leaps::default(),
+            behind_since: None,
             revision: 1,
             saved: None,
             is_said: false,
@@ -120,6 +130,7 @@ impl Timeline {
             state.wall = saved.wall + down;
             state.leases = saved.leases + down;
             state.leaps = saved.leaps.clone();
+            state.behind_since = saved.behind_since;
         }
         Self {
             clock,
@@ -179,36 +190,53 @@ impl State {
         let is_said = mem::take(&mut self.is_said);
         let (expected, leases) = self.expected(clock);
         let wall = clock.wall();
-        let leap = match wall.duration_since(expected) {
+        match wall.duration_since(expected) {
             Ok(ahead) if ahead > TOLERANCE => {
                 let until = saved::latest_expiry(connection)?.map(Millis::time);
-                until.map(|until| Leap {
-                    ahead,
-                    from: until,
-                    until,
-                })
+                self.go_on_from(wall, leases, clock);
+                // Where there is no record, or none that is left, nothing can be forgotten early.
+                if let Some(until) = until {
+                    self.leaps.push(Leap {
+                        ahead,
+                        from: until,
+                        until,
+                    });
+                    let judged = self.now(clock).judged;
+                    if let Ok(remaining) = until.duration_since(judged)
+                        && ahead > LOUD
+                        && !is_said
+                    {
+                        warn::ahead(connection, expected, wall, wall + remaining)?;
+                    }
+                }
             }
             Err(behind) if behind.duration() > TOLERANCE => {
-                self.leaps.take_back(behind.duration());
-                None
+                let left = self.leaps.take_back(behind.duration());
+                let is_new = self.behind_since.is_none();
+                let since = *self.behind_since.get_or_insert(leases);
+                let patience = leases.duration_since(since).unwrap_or_default();
+                // A clock that has not been set yet will be. One that stays is right, and the time in the file was not.
+                if left > TOLERANCE && patience < PATIENCE {
+                    if is_new || left < behind.duration() {
+                        self.go_on_from(wall + left, leases, clock);
+                    }
+                    if is_new && left > LOUD && !is_said {
+                        warn::behind(connection, wall + left, wall)?;
+                    }
+                    return Ok(());
+                }
+                self.go_on_from(wall, leases, clock);
             }
-            _ => return Ok(()),
-        };
+            _ if self.behind_since.is_none() => return Ok(()),
+            _ => self.revision += 1,
+        }
+        self.behind_since = None;
+        Ok(())
+    }
+
+    fn go_on_from(&mut self, wall: SystemTime, leases: SystemTime, clock: &Clock) {
         (self.at, self.wall, self.leases) = (clock.now(), wall, leases);
         self.revision += 1;
-        // Where there is no record, or none that is left, nothing can be forgotten early.
-        if let Some(leap) = leap {
-            let (ahead, until) = (leap.ahead, leap.until);
-            self.leaps.push(leap);
-            let judged = self.now(clock).judged;
-            if let Ok(remaining) = until.duration_since(judged)
-                && ahead > LOUD
-                && !is_said
-            {
-                warn(connection, expected, wall, wall + remaining)?;
-            }
-        }
-        Ok(())
     }
 
     /// Follows the leaps that can take no record away any more.
@@ -233,32 +261,16 @@ impl State {
         if is_fresh {
             return Ok(None);
         }
-        saved::save(connection, wall, leases, &self.leaps)?;
+        let saved = Saved {
+            wall,
+            leases,
+            leaps: self.leaps.clone(),
+            behind_since: self.behind_since,
+        };
+        saved::save(connection, &saved)?;
         Ok(Some(Stamp {
             revision: self.revision,
             wall,
         }))
     }
-}
-
-/// Tells the operator of a leap. SQLite writes the dates.
-fn warn(
-    connection: &Connection,
-    file: SystemTime,
-    clock: SystemTime,
-    until: SystemTime,
-) -> Result<(), rusqlite::Error> {
-    let date = |time| {
-        let text = "select strftime('%Y-%m-%dT%H:%M:%SZ', ?1 / 1000, 'unixepoch')";
-        connection.query_row(text, [Millis::at(time)], |row| row.get::<_, String>(0))
-    };
-    tracing::warn!(
-        file = date(file)?,
-        clock = date(clock)?,
-        until = date(until)?,
-        "the clock is more than an hour ahead of the time in the SQLite file: the service was stopped, the machine slept, \
-         or the clock was set. No key expires early; until the date given last, keys are kept longer by the difference. \
-         If the clock is wrong, correct it; otherwise there is nothing to do",
-    );
-    Ok(())
 }
