@@ -4,7 +4,6 @@ mod contract;
 mod firestore;
 mod frozen;
 mod postgres;
-mod proxy;
 mod redis;
 mod service;
 mod transactional;
@@ -13,6 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use idempotency::{Claim, Fingerprint, Hold, OnLost, Store, StoreError};
+use tests::proxy;
 
 /// The result of a wait that a mistake would make endless; the text says for what it is.
 async fn within_a_minute<T>(what: &str, wait: impl Future<Output = T>) -> T {
