@@ -36,6 +36,14 @@ async fn claims_that_are_not_given_back_are_found() {
     finds(Kind::Postgres, Mode::KeepsClaims, &[stuck]).await;
 }
 
+/// The runs show it, also where no booking is made twice.
+// race 2
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn runs_at_one_time_are_found() {
+    let at_one_time = |breach: &Breach| matches!(breach, Breach::AtOneTime(..));
+    finds(Kind::Sqlite, Mode::Steals, &[at_one_time]).await;
+}
+
 /// Returns once there was a breach of each of these sorts.
 async fn finds(kind: Kind, mode: Mode, sorts: &[fn(&Breach) -> bool]) {
     let mut breaches = Vec::new();

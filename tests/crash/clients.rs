@@ -36,6 +36,7 @@ pub(crate) struct Caller {
     http: Client,
     /// A key that has no answer so long after the first failure is stuck.
     stuck_after: Duration,
+    leaves: bool,
     /// Nobody asks for anything again once it is.
     is_enough: Arc<AtomicBool>,
     chance: Chance,
@@ -63,8 +64,17 @@ impl Caller {
             ledger: Arc::clone(ledger),
             http: Client::new(),
             stuck_after,
+            leaves: false,
             is_enough: Arc::default(),
             chance,
+        }
+    }
+
+    /// One that sometimes leaves before there is a response.
+    pub(crate) fn leaving(self) -> Self {
+        Self {
+            leaves: true,
+            ..self
         }
     }
 
@@ -75,7 +85,7 @@ impl Caller {
         while !is_enough.load(Ordering::Relaxed) {
             let key = format!("{:016x}{:016x}", self.chance.next(), self.chance.next());
             self.ledger.open(&key);
-            match self.chance.below(14) {
+            match self.chance.below(10) {
                 // It gives up after one try, which may have been carried out.
                 0 | 1 => {
                     let service = self.chance.below(self.world.services.len());
@@ -93,7 +103,7 @@ impl Caller {
                     mine.push(key);
                 }
                 // It leaves, and comes back, or not.
-                4..=7 => {
+                4 | 5 if self.leaves => {
                     for _ in 0..=self.chance.below(3) {
                         self.leave(&key).await;
                         sleep(self.chance.milliseconds(0..100)).await;

@@ -35,22 +35,22 @@ async fn leases_that_a_booking_ends_over_sqlite_book_each_key_once() {
 
 /// Services are suspended past their leases too, and replies are later than those, and both go on as if nothing had
 /// happened.
-// behaviour 128, 129, 132, 134, 168
-// race 6, 14, 55, 76
+// behaviour 128, 129, 132, 134
+// race 6, 14, 55
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn leases_that_a_booking_ends_over_postgres_book_each_key_once() {
     is_kept(Kind::Postgres, Mode::Lease).await;
 }
 
-// behaviour 128, 129, 132, 134, 168
-// race 6, 14, 55, 76
+// behaviour 128, 129, 132, 134
+// race 6, 14, 55
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn leases_that_a_booking_ends_over_firestore_book_each_key_once() {
     is_kept(Kind::Firestore, Mode::Lease).await;
 }
 
 /// Clients leave while their keys are claimed, claims arrive late, and what nobody works under is given back long before
-/// its lease is over.
+/// its lease is over, and never while somebody does.
 // behaviour 163, 167
 // race 77
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

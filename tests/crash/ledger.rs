@@ -30,6 +30,8 @@ pub(crate) enum Breach {
     Refused(String, Answer),
     /// No answer, however often the client asked.
     Stuck(String),
+    /// Two runs at one time, while no lease was over.
+    AtOneTime(String),
     /// A service that ended without being killed, by its address.
     Ended(String),
     /// So many records of runs that nobody ends any more.

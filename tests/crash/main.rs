@@ -14,5 +14,6 @@ mod leaving;
 mod ledger;
 mod process;
 mod run;
+mod runs;
 mod verdict;
 mod world;

@@ -19,6 +19,7 @@ use crate::{
     clients::Caller,
     killer::{self, Blows},
     ledger::{Breach, Figures, Ledger},
+    runs::at_one_time,
     verdict::judge,
     world::{Kind, Mode, World},
 };
@@ -33,7 +34,7 @@ pub(crate) struct Plan {
     pub(crate) kills: usize,
     /// How many of them there are for each time that a service is suspended.
     pub(crate) one_freeze_in: usize,
-    /// Whether replies are late and connections dark, where there is a network.
+    /// Whether clients leave, and replies are late and connections dark where there is a network.
     pub(crate) is_disturbed: bool,
     /// Behind which of them the database's server is killed too.
     pub(crate) server_kills: Vec<usize>,
@@ -89,8 +90,8 @@ impl Plan {
         }
     }
 
-    /// One of several short ones in which services are suspended as often as they die, and reach their database at once, so
-    /// that they do much in little time.
+    /// One of several short ones in which services are suspended as often as they die, and have nothing else to bear, so that
+    /// they do much in little time.
     pub(crate) fn round(self, round: u64) -> Self {
         Self {
             seed: self.seed.wrapping_add(round),
@@ -114,6 +115,11 @@ pub(crate) async fn run(plan: Plan) -> Option<Report> {
     for number in 0..CLIENTS {
         let chance = Chance::of(plan.seed, number);
         let client = Caller::new(&world, &ledger, STUCK_AFTER, chance);
+        let client = if plan.is_disturbed {
+            client.leaving()
+        } else {
+            client
+        };
         clients.spawn(client.work(Arc::clone(&is_enough)));
     }
     let blows = killer::kill(&world, &ledger, &plan, Chance::of(plan.seed, KILLER)).await;
@@ -125,6 +131,11 @@ pub(crate) async fn run(plan: Plan) -> Option<Report> {
     let limit = plan.mode.lease() + MARGIN;
     let caller = Caller::new(&world, &ledger, limit, Chance::of(plan.seed, JUDGE));
     judge(&world, &ledger, caller).await;
+    if !plan.mode.is_deadly() {
+        for key in at_one_time(&world.runs()) {
+            ledger.report(Breach::AtOneTime(key));
+        }
+    }
     let figures = Figures {
         replays: ledger.figures().replays,
         ..before

@@ -37,6 +37,8 @@ pub(crate) enum Mode {
     LongLease,
     /// That without the giving back.
     KeepsClaims,
+    /// That with keys that are taken from their owners.
+    Steals,
 }
 
 /// Services that share a database, as many as it can have.
@@ -67,7 +69,7 @@ impl Mode {
     pub(crate) const fn is_deadly(self) -> bool {
         match self {
             Self::Transactional | Self::Lease | Self::Unfenced | Self::SecondCommit => true,
-            Self::LongLease | Self::KeepsClaims => false,
+            Self::LongLease | Self::KeepsClaims | Self::Steals => false,
         }
     }
 
@@ -76,7 +78,9 @@ impl Mode {
         match self {
             Self::Lease | Self::Unfenced | Self::SecondCommit => Duration::from_secs(1),
             // There are none, or nobody dies.
-            Self::Transactional | Self::LongLease | Self::KeepsClaims => Duration::ZERO,
+            Self::Transactional | Self::LongLease | Self::KeepsClaims | Self::Steals => {
+                Duration::ZERO
+            }
         }
     }
 }
@@ -138,9 +142,14 @@ impl World {
             Mode::Unfenced => (own_service, &["--broken", "unfenced"]),
             Mode::SecondCommit => (own_service, &["--broken", "second-commit"]),
             Mode::LongLease => (own_service, &["--long-lease"]),
+            Mode::Steals => (own_service, &["--long-lease", "--broken", "steals"]),
             Mode::KeepsClaims => (own_service, &["--long-lease", "--broken", "keeps-claims"]),
         };
-        let arguments = ["--listen", &address, "--database", &url];
+        let mut arguments = vec!["--listen", &address, "--database", &url];
+        let runs = self.runs();
+        if program == own_service {
+            arguments.extend(["--runs", runs.to_str().expect("a path in UTF-8")]);
+        }
         let start = Start {
             program,
             arguments: arguments
@@ -197,6 +206,11 @@ impl World {
                 in_firestore(&emulator.address(), project).await
             }
         }
+    }
+
+    /// Where the services note their runs.
+    pub(crate) fn runs(&self) -> PathBuf {
+        self.folder.path().join("runs")
     }
 
     /// The folder with the logs, and the database if that is a file; it stays behind.

@@ -18,6 +18,8 @@ pub(crate) enum Broken {
     SecondCommit,
     /// What was claimed and will not run is not given back.
     KeepsClaims,
+    /// Whoever wants a key takes it from its owner.
+    Steals,
 }
 
 /// A store that breaks what its contract says, if the service's guarantee is to be broken there.
@@ -35,7 +37,16 @@ impl Store for BrokenStore {
         fingerprint: &Fingerprint,
         on_lost: OnLost,
     ) -> Result<Claim, StoreError> {
-        self.store.claim(hold, fingerprint, on_lost).await
+        let claimed = self.store.claim(hold, fingerprint, on_lost).await?;
+        if self.broken == Broken::Steals
+            && matches!(claimed, Claim::InFlight { .. })
+            && let Some(record) = self.store.inspect(&hold.id).await?
+        {
+            let freed = Resolution::Release;
+            self.store.resolve(&hold.id, &record.token, freed).await?;
+            return self.store.claim(hold, fingerprint, on_lost).await;
+        }
+        Ok(claimed)
     }
 
     async fn withdraw(

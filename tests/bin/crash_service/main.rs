@@ -1,11 +1,13 @@
 //! A booking service for tests that kill it: its keys are held by leases of a second, and its guarantee can be broken.
 
 mod broken;
+mod runs;
 
 use std::{
     error::Error,
     io::{Write, stdout},
     net::SocketAddr,
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -33,6 +35,7 @@ use tokio::{
 use uuid::Uuid;
 
 use broken::{Broken, BrokenStore};
+use runs::Runs;
 
 #[derive(Debug, Parser)]
 struct Options {
@@ -41,6 +44,9 @@ struct Options {
     /// `sqlite:PATH`, `postgres://…` or `firestore://PROJECT`.
     #[arg(long)]
     database: String,
+    /// Where the runs are noted.
+    #[arg(long)]
+    runs: PathBuf,
     /// Leases of a minute.
     #[arg(long)]
     long_lease: bool,
@@ -51,6 +57,7 @@ struct Options {
 #[derive(Clone)]
 struct App {
     database: Database,
+    runs: Runs,
     broken: Option<Broken>,
 }
 
@@ -90,13 +97,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
     logging::start(None);
     let (database, store) = open(&options.database).await?;
     let store: Arc<dyn Store> = match options.broken {
-        Some(broken @ (Broken::Unfenced | Broken::KeepsClaims)) => {
+        Some(broken @ (Broken::Unfenced | Broken::KeepsClaims | Broken::Steals)) => {
             Arc::new(BrokenStore { store, broken })
         }
         Some(Broken::SecondCommit) | None => store,
     };
     let app = App {
         database,
+        runs: Runs::open(&options.runs)?,
         broken: options.broken,
     };
     let create = match options.long_lease {
@@ -163,6 +171,7 @@ impl App {
         execution: &Execution,
         new: NewBooking,
     ) -> Result<Response, CommitError> {
+        let _run = self.runs.begin(&new.customer_name);
         let booking = Booking {
             id: Uuid::now_v7(),
             customer_name: new.customer_name,
