@@ -52,6 +52,8 @@ struct Shared {
     loses_reply: AtomicBool,
     /// A request with this in it gets no reply.
     lost_with: Mutex<Option<&'static [u8]>>,
+    /// A request with this in it is the last thing that its connection lets through.
+    silenced_with: Mutex<Option<&'static [u8]>>,
     /// By how much the next replies are late, one each.
     delays: Mutex<VecDeque<Duration>>,
     delayed: AtomicUsize,
@@ -74,6 +76,7 @@ impl Proxy {
             server: Mutex::new(server),
             loses_reply: AtomicBool::new(false),
             lost_with: Mutex::default(),
+            silenced_with: Mutex::default(),
             delays: Mutex::default(),
             delayed: AtomicUsize::new(0),
             rush: watch::Sender::new(0),
@@ -126,6 +129,11 @@ impl Proxy {
     /// Lets nothing more through on the connections that are there, and keeps them open.
     pub fn silence(&self) {
         self.shared.darken(|| true);
+    }
+
+    /// Lets the next request with this in it through, and nothing more on its connection, which stays open.
+    pub fn silence_behind(&self, request: &'static [u8]) {
+        *self.shared.silenced_with.lock() = Some(request);
     }
 
     /// Lets nothing through for a while, in either direction, on those of the connections that are chosen, and keeps them

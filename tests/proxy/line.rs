@@ -30,6 +30,7 @@ pub(super) enum Passage {
 pub(super) struct Line {
     shared: Arc<Shared>,
     passage: watch::Receiver<Passage>,
+    silence: watch::Sender<Passage>,
 }
 
 /// How long a server may go on with the requests of a client that has gone.
@@ -41,6 +42,7 @@ impl Line {
         let line = Self {
             shared: Arc::clone(shared),
             passage: passage.subscribe(),
+            silence: passage.clone(),
         };
         let mut passages = shared.passages.lock();
         passages.retain(|passage| !passage.is_closed());
@@ -90,6 +92,9 @@ impl Line {
                 self.shared.loses_reply.store(true, Ordering::SeqCst);
             }
             self.while_dark().await;
+            if self.shared.silenced_with.lock().take_if(is_in_it).is_some() {
+                self.silence.send_replace(Passage::Dark);
+            }
             if server.write_all(request).await.is_err() {
                 return false;
             }
