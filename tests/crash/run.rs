@@ -55,14 +55,17 @@ pub(crate) struct Report {
 const CLIENTS: u64 = 16;
 
 /// A key that has no answer after so long is stuck, although there were kills all the time.
-const STUCK_AFTER: Duration = Duration::from_secs(30);
+const STUCK_AFTER: Duration = Duration::from_secs(45);
 
 /// The same once nothing is struck any more and every lease is over: as long as the engine takes to find out that its
 /// store answers again, and more.
-const MARGIN: Duration = Duration::from_secs(10);
+const MARGIN: Duration = Duration::from_secs(8);
 
 /// Without `CRASH_KILLS`: enough to find what is broken, see `broken.rs`.
 const FEW_KILLS: usize = 12;
+
+/// The same where nobody dies: one of them takes seconds.
+const FEW_STRIKES: usize = 6;
 
 /// The actors' numbers, beside those of the clients.
 const KILLER: u64 = 1000;
@@ -73,7 +76,7 @@ impl Plan {
     /// As many kills as the environment asks for, or a few.
     pub(crate) fn new(kind: Kind, mode: Mode) -> Self {
         let many: Option<usize> = variable("CRASH_KILLS");
-        let kills = many.unwrap_or(FEW_KILLS);
+        let kills = many.unwrap_or(few(mode));
         let seed = variable("CRASH_SEED").unwrap_or_else(|| Uuid::new_v4().as_u64_pair().0);
         Self {
             kind,
@@ -95,7 +98,7 @@ impl Plan {
     pub(crate) fn round(self, round: u64) -> Self {
         Self {
             seed: self.seed.wrapping_add(round),
-            kills: FEW_KILLS,
+            kills: few(self.mode),
             one_freeze_in: if self.mode.is_deadly() { 1 } else { 8 },
             is_disturbed: !self.mode.is_deadly(),
             server_kills: vec![],
@@ -222,6 +225,13 @@ impl fmt::Display for Report {
             longest_wait.as_secs_f64(),
             self.last_wait.as_secs_f64(),
         )
+    }
+}
+
+const fn few(mode: Mode) -> usize {
+    match mode.is_deadly() {
+        true => FEW_KILLS,
+        false => FEW_STRIKES,
     }
 }
 
