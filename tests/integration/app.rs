@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeSet,
-    convert::Infallible,
     error::Error,
     sync::{
         Arc, Mutex,
@@ -19,14 +18,12 @@ use axum::{
     routing::{any, post},
 };
 use bytes::Bytes;
-use futures_util::{StreamExt, stream};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, request::Parts};
-use idempotency::{Idempotency, IdempotencyLayer, Outcome, Scope, idempotent};
-use serde::Deserialize;
+use idempotency::{Idempotency, IdempotencyLayer, Scope, idempotent};
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, watch};
 
-use crate::{fragile::within_a_minute, transport::Marker};
+use crate::{fragile::within_a_minute, script, transport::Marker};
 
 /// What the handlers did, and when those that stop may go on.
 #[derive(Clone, Debug, Default)]
@@ -131,7 +128,7 @@ impl Probe {
 pub(crate) fn router(idempotency: &Idempotency, probe: Probe) -> Router {
     let layered = Router::new()
         .route("/bookings", post(unprotected).put(unprotected))
-        .route("/script", post(unprotected_script))
+        .route("/script", post(script::unprotected))
         .route("/twice", post(book))
         .layer(IdempotencyLayer::new(idempotency.clone()));
     let accounts = Router::new()
@@ -151,8 +148,6 @@ pub(crate) fn router(idempotency: &Idempotency, probe: Probe) -> Router {
         .route("/blocking", post(block_the_thread))
         .route("/conditional", any(change_if_match))
         .route("/echo", post(echo_back))
-        .route("/script", post(follow_script))
-        .route("/script/all", post(follow_script_keeping_all))
         .route("/short", post(take_a_short_lease))
         .route("/small", post(book).layer(DefaultBodyLimit::max(100)))
         .route("/tenants", post(ask_for_the_tenant))
@@ -161,9 +156,12 @@ pub(crate) fn router(idempotency: &Idempotency, probe: Probe) -> Router {
         .nest("/v2", Router::new().route("/bookings", post(book)))
         .nest("/accounts", accounts)
         .nest("/layered", layered)
+        .merge(crate::extractors::routes())
         .merge(crate::lost::routes())
+        .merge(script::routes())
         .merge(crate::steps::routes())
         .merge(crate::streaming::routes())
+        .merge(crate::upgrades::routes())
         .with_state(probe)
 }
 
@@ -329,72 +327,4 @@ fn first_half(_: &Parts, body: &Bytes) -> Vec<u8> {
 #[idempotent(fingerprint = first_half)]
 async fn count_half(State(probe): State<Probe>, body: String) -> Response {
     booked(probe.count(), &body.into())
-}
-
-/// An answer as the request's body describes it.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Script {
-    status: Option<u16>,
-    headers: Vec<(String, String)>,
-    body: String,
-    /// So many bytes more.
-    padding: usize,
-    /// In pieces, so that the length is not known before the end.
-    streamed: bool,
-    /// The body breaks off behind what it has.
-    broken: bool,
-    /// What the handler says of its answer: `store` or `release`.
-    outcome: String,
-    panics: bool,
-}
-
-#[idempotent(ttl_seconds = 3600)]
-async fn follow_script(State(probe): State<Probe>, Json(script): Json<Script>) -> Response {
-    perform(&probe, &script)
-}
-
-#[idempotent(ttl_seconds = 3600, keep = "all")]
-async fn follow_script_keeping_all(
-    State(probe): State<Probe>,
-    Json(script): Json<Script>,
-) -> Response {
-    perform(&probe, &script)
-}
-
-async fn unprotected_script(State(probe): State<Probe>, Json(script): Json<Script>) -> Response {
-    perform(&probe, &script)
-}
-
-fn perform(probe: &Probe, script: &Script) -> Response {
-    let run = probe.count();
-    assert!(!script.panics, "the script says so");
-    let mut bytes = script.body.replace("{run}", &run.to_string()).into_bytes();
-    bytes.resize(bytes.len() + script.padding, b'.');
-    let body = if script.broken {
-        let pieces = [Ok(Bytes::from(bytes)), Err("the script breaks off")];
-        Body::from_stream(stream::iter(pieces))
-    } else if script.streamed {
-        let pieces: Vec<_> = bytes.chunks(1000).map(Bytes::copy_from_slice).collect();
-        Body::from_stream(stream::iter(pieces).map(Ok::<_, Infallible>))
-    } else {
-        Body::from(bytes)
-    };
-    let mut response = Response::new(body);
-    *response.status_mut() =
-        StatusCode::from_u16(script.status.unwrap_or(200)).expect("a status in the script");
-    let mut headers = HeaderMap::new();
-    for (name, value) in &script.headers {
-        let name: HeaderName = name.parse().expect("a name in the script");
-        headers.append(
-            name,
-            HeaderValue::from_bytes(value.as_bytes()).expect("a value in the script"),
-        );
-    }
-    *response.headers_mut() = headers;
-    match script.outcome.as_str() {
-        "store" => (Extension(Outcome::Store), response).into_response(),
-        "release" => (Extension(Outcome::Release), response).into_response(),
-        _ => response,
-    }
 }

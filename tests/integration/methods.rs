@@ -120,25 +120,6 @@ async fn what_has_no_endpoint_leaves_no_record(backend: Backend) {
     assert_eq!((world.probe.runs(), world.records().await), (0, 0));
 }
 
-// behaviour 43
-#[apply(each_store)]
-#[tokio::test]
-async fn an_upgrade_goes_through_and_is_not_stored(backend: Backend) {
-    let world = installed!(World::new(backend).await);
-    for _ in 0..2 {
-        let answer = world
-            .raw(format!(
-                "POST /bookings HTTP/1.1\r\nhost: test\r\nconnection: upgrade, close\r\nupgrade: websocket\r\n\
-                 idempotency-key: k\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{BOOKING}",
-                BOOKING.len(),
-            ))
-            .await;
-        assert!(answer.starts_with("HTTP/1.1 201 Created"), "{answer}");
-        assert!(!answer.contains("idempotent-replayed"), "{answer}");
-    }
-    assert_eq!((world.probe.runs(), world.levers.claim.calls()), (2, 0));
-}
-
 // behaviour 44
 #[apply(each_store)]
 #[tokio::test]

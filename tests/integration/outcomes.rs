@@ -27,7 +27,7 @@ async fn twice(
 async fn final_answers_are_stored_whatever_they_say(backend: Backend) {
     let world = installed!(World::new(backend).await);
     for (number, status) in [
-        200, 201, 202, 204, 206, 301, 303, 304, 307, 400, 402, 404, 405, 409, 410, 412, 415, 418,
+        200, 201, 202, 204, 206, 301, 302, 303, 304, 400, 402, 404, 405, 409, 410, 412, 415, 418,
         422, 451,
     ]
     .into_iter()
@@ -43,13 +43,15 @@ async fn final_answers_are_stored_whatever_they_say(backend: Backend) {
     }
 }
 
-// behaviour 103
+// behaviour 103, 157
 // race 30
 #[apply(each_store)]
 #[tokio::test]
 async fn answers_that_can_change_are_not_stored(backend: Backend) {
     let world = installed!(World::new(backend).await);
-    for status in [401, 403, 407, 408, 413, 421, 425, 426, 428, 429, 431] {
+    for status in [
+        307, 308, 401, 403, 407, 408, 413, 421, 425, 426, 428, 429, 431,
+    ] {
         let before = world.probe.runs();
         let (first, again) = twice(
             &world,
@@ -289,18 +291,74 @@ async fn an_answer_too_long_for_the_store_leaves_a_tombstone() {
     }
 }
 
+// behaviour 158
+#[apply(each_store)]
+#[tokio::test]
+async fn a_refusal_that_names_a_time_to_come_back_is_not_stored(backend: Backend) {
+    let world = installed!(World::new(backend).await);
+    for path in ["/script", "/script/all"] {
+        for status in [404, 409, 423] {
+            let key = format!("k{path}{status}");
+            let script = json!({
+                "status": status,
+                "body": "{run}",
+                "headers": [["retry-after", "1"]],
+            });
+            let (first, again) = twice(&world, path, &key, &script).await;
+            first.assert_fresh(&first.status());
+            again.assert_fresh(&first.status());
+            assert_ne!(first.body, again.body);
+        }
+    }
+    // Where more is done than refused, the field speaks of something else; and the handler has the last word.
+    for script in [
+        json!({ "status": 202, "body": "{run}", "headers": [["retry-after", "1"]] }),
+        json!({ "status": 409, "body": "{run}", "headers": [["retry-after", "1"]], "outcome": "store" }),
+    ] {
+        let (first, again) = twice(
+            &world,
+            "/script",
+            &script.to_string().len().to_string(),
+            &script,
+        )
+        .await;
+        again.assert_replay_of(&first);
+    }
+}
+
+/// The booking is made although its response cannot be sent, so a retry does not make another one.
 // behaviour 98
 #[apply(each_store)]
 #[tokio::test]
-async fn a_body_that_breaks_off_is_a_failure_not_half_an_answer(backend: Backend) {
+async fn a_success_whose_body_breaks_off_is_not_made_again(backend: Backend) {
     let world = installed!(World::new(backend).await);
-    let (first, again) = twice(
-        &world,
-        "/script",
-        "k",
-        &json!({ "status": 200, "body": "half", "broken": true }),
-    )
-    .await;
+    for (run, path) in [(1, "/script"), (2, "/script/all")] {
+        let script = json!({
+            "status": 201,
+            "body": "half",
+            "broken": true,
+            "headers": [["location", "/bookings/7"]],
+        });
+        let (first, again) = twice(&world, path, &format!("k{run}"), &script).await;
+        assert_eq!(first.status(), "500 Internal Server Error");
+        assert_eq!(first.json()["code"], "response_broken");
+        again.assert_problem(
+            "response-not-stored",
+            "409 Conflict",
+            "idempotency_response_not_stored",
+        );
+        assert_eq!(again.header("location"), Some("/bookings/7"));
+        assert_eq!((world.probe.runs(), world.records().await), (run, run));
+    }
+}
+
+// behaviour 98
+#[apply(each_store)]
+#[tokio::test]
+async fn a_failure_whose_body_breaks_off_is_kept_only_where_all_are(backend: Backend) {
+    let world = installed!(World::new(backend).await);
+    let script = json!({ "status": 404, "body": "half", "broken": true });
+    let (first, again) = twice(&world, "/script", "k", &script).await;
     for answer in [first, again] {
         answer.assert_problem(
             "response-broken",
@@ -309,4 +367,13 @@ async fn a_body_that_breaks_off_is_a_failure_not_half_an_answer(backend: Backend
         );
     }
     assert_eq!((world.probe.runs(), world.records().await), (2, 0));
+
+    for status in [404, 503] {
+        let script = json!({ "status": status, "body": "half", "broken": true });
+        let runs = world.probe.runs();
+        let (first, again) = twice(&world, "/script/all", &status.to_string(), &script).await;
+        assert_eq!(first.status(), "500 Internal Server Error");
+        again.assert_replay_of(&first);
+        assert_eq!(world.probe.runs(), runs + 1);
+    }
 }

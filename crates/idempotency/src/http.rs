@@ -13,6 +13,7 @@ mod resolve;
 mod saved_response;
 
 pub use handler::Idempotent;
+pub use handler::protected;
 pub use handler::run;
 pub use handler::run_into_response;
 pub use headers::HttpConfig;

@@ -263,6 +263,7 @@ pub mod __private {
     pub use axum::response::Response;
     pub use futures_util::future::BoxFuture;
 
+    pub use crate::http::protected;
     pub use crate::http::run;
     pub use crate::http::run_into_response;
 }

@@ -56,7 +56,8 @@ pub enum OnLost {
 /// Which answers are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keep {
-    /// Those that will not change: 2xx, 3xx, and the handler's own 4xx.
+    /// Those that will not change: 2xx, 3xx except 307 and 308, and the handler's own 4xx except those with `Retry-After`
+    /// and those about credentials and limits.
     Final,
     /// 5xx and panics too.
     All,

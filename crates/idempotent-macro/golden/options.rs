@@ -21,7 +21,7 @@ pub(crate) const create_booking: ::idempotency::Idempotent<
         new.trim();
         db.insert(new).await
     }
-    ::idempotency::Idempotent::new(
+    ::idempotency::__private::protected(
         ::idempotency::Options::new()
             .ttl_seconds(3600)
             .lease_seconds(30)

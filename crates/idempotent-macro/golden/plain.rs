@@ -3,7 +3,7 @@ const ping: ::idempotency::Idempotent<
     fn() -> ::idempotency::__private::BoxFuture<'static, ()>,
 > = {
     async fn ping() {}
-    ::idempotency::Idempotent::new(
+    ::idempotency::__private::protected(
         ::idempotency::Options::new(),
         || ::idempotency::__private::run(ping()),
     )

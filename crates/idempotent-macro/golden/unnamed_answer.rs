@@ -9,7 +9,7 @@ pub const cancel_booking: ::idempotency::Idempotent<
     ) -> Result<impl IntoResponse, ApiError> {
         Ok((StatusCode::NO_CONTENT, [("x-booking", id.to_string())]))
     }
-    ::idempotency::Idempotent::new(
+    ::idempotency::__private::protected(
         ::idempotency::Options::new().ttl_seconds(60).transactional(true),
         |argument_0| ::idempotency::__private::run_into_response(
             cancel_booking(argument_0),

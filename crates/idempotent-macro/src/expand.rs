@@ -98,7 +98,7 @@ fn constant(arguments: &Arguments, function: Function) -> TokenStream {
             #signature
             #body
 
-            ::idempotency::Idempotent::new(#options, #call)
+            ::idempotency::__private::protected(#options, #call)
         } #end
     }
 }

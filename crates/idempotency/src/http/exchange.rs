@@ -1,10 +1,13 @@
 //! One request from its head to its answer: what attributed handlers and layers have in common.
 
-use std::{panic::AssertUnwindSafe, thread};
+use std::{
+    panic::{AssertUnwindSafe, resume_unwind},
+    thread,
+};
 
 use axum::{extract::Request, response::Response};
 use futures_util::FutureExt;
-use http::StatusCode;
+use http::{StatusCode, header};
 
 use super::{
     HttpConfig,
@@ -15,10 +18,13 @@ use super::{
     saved_response,
 };
 use crate::{
-    Execution, Idempotency, Keep, Options,
+    Execution, Idempotency, Keep, Options, Outcome,
     engine::{Begun, Ending, Executed, Finished, Leaves},
     execution::Ended,
 };
+
+/// What was called has made of the request: a response, or a panic; and who did that.
+pub(super) type Called = (thread::Result<Response>, Author);
 
 /// Answers a request: by a refusal, by the stored answer, or by calling on, which happens at most once.
 pub(super) async fn protect<C>(
@@ -29,7 +35,7 @@ pub(super) async fn protect<C>(
     call: impl FnOnce(Request) -> C + Send + 'static,
 ) -> Response
 where
-    C: Future<Output = (Response, Author)> + Send + 'static,
+    C: Future<Output = Called> + Send + 'static,
 {
     match exchange(idempotency, options, methods, request, call).await {
         Ok(response) => response,
@@ -45,12 +51,16 @@ async fn exchange<C>(
     call: impl FnOnce(Request) -> C + Send + 'static,
 ) -> Result<Response, Problem>
 where
-    C: Future<Output = (Response, Author)> + Send + 'static,
+    C: Future<Output = Called> + Send + 'static,
 {
     let config = idempotency.http();
     let Some(key) = request::key(config, options, methods, &request)? else {
         request.extensions_mut().insert(Unprotected);
-        return Ok(call(request).await.0);
+        return Ok(match call(request).await.0 {
+            Ok(response) => response,
+            // Without a key a panic is what it would be without this.
+            Err(panic) => resume_unwind(panic),
+        });
     };
     let mut request = request::complete(request).await?;
     if request.parts.extensions.get::<Execution>().is_some() {
@@ -92,20 +102,15 @@ async fn attempt(
     idempotency: Idempotency,
     keep: Keep,
     execution: Execution,
-    call: impl Future<Output = (Response, Author)>,
+    call: impl Future<Output = Called>,
 ) -> Ending<Response> {
     let config = idempotency.http();
     let limit = idempotency.store().outcome_limit();
-    let answered = AssertUnwindSafe(call).catch_unwind().await;
+    let (answered, author) = call.await;
     match execution.ended().await {
         Ended::Open => {
             let is_transactional = execution.is_transactional();
-            let judged = AssertUnwindSafe(judge(config, limit, keep, is_transactional, answered));
-            // A body can panic too.
-            let mut ending = match judged.catch_unwind().await {
-                Ok(ending) => ending,
-                Err(_) => release(Problem::HandlerPanicked.into_response(config)),
-            };
+            let mut ending = judge(config, limit, keep, is_transactional, answered, author).await;
             if let Leaves::Nothing = ending.leaves
                 && let Some(steps) = execution.steps().await
             {
@@ -118,7 +123,7 @@ async fn attempt(
             expires_at,
         } => {
             let answer = match answered {
-                Ok((response, _)) if response.extensions().get::<Stored>().is_some() => response,
+                Ok(response) if response.extensions().get::<Stored>().is_some() => response,
                 // What the handler says after its commit is not what every retry will be told.
                 _ => saved_response::give(outcome.clone())
                     .unwrap_or_else(|problem| problem.into_response(config)),
@@ -146,13 +151,15 @@ async fn judge(
     limit: usize,
     keep: Keep,
     is_transactional: bool,
-    answered: thread::Result<(Response, Author)>,
+    answered: thread::Result<Response>,
+    author: Author,
 ) -> Ending<Response> {
-    let Ok((response, author)) = answered else {
+    let Ok(response) = answered else {
         let response = Problem::HandlerPanicked.into_response(config);
-        return match keep {
-            Keep::All => store(config, limit, response).await,
-            Keep::Final => release(response),
+        return match (keep, author) {
+            (Keep::All, Author::Handler) => store(config, limit, keep, response).await,
+            // Nothing has begun where an extractor panicked.
+            (Keep::Final, _) | (_, Author::Gate) => release(response),
         };
     };
     let is_stored = policy::is_stored(&response, author, keep);
@@ -161,7 +168,7 @@ async fn judge(
         return release(Problem::Misconfigured(NOT_COMMITTED).into_response(config));
     }
     match is_stored {
-        true => store(config, limit, response).await,
+        true => store(config, limit, keep, response).await,
         false => release(response),
     }
 }
@@ -180,18 +187,52 @@ fn release(answer: Response) -> Ending<Response> {
     }
 }
 
-async fn store(config: &HttpConfig, limit: usize, response: Response) -> Ending<Response> {
-    match saved_response::save(config, limit, response).await {
-        Ok((answer, outcome)) => Ending {
+async fn store(
+    config: &HttpConfig,
+    limit: usize,
+    keep: Keep,
+    response: Response,
+) -> Ending<Response> {
+    let stands = !is_failure(response.status())
+        || response.extensions().get::<Outcome>() == Some(&Outcome::Store);
+    let location = response.headers().get(header::LOCATION).cloned();
+    let problem = match save(config, limit, response).await {
+        Ok(ending) => return ending,
+        Err(problem) => problem.into_response(config),
+    };
+    match keep {
+        // What the run has done stands, although its response cannot be sent.
+        _ if stands => Ending {
+            answer: problem,
+            leaves: Leaves::Outcome(saved_response::tombstone(location.as_ref())),
+        },
+        Keep::All => match save(config, limit, problem).await {
+            Ok(ending) => ending,
+            Err(problem) => release(problem.into_response(config)),
+        },
+        Keep::Final => release(problem),
+    }
+}
+
+/// The response, read to its end and written down. Its body can fail, and panic.
+async fn save(
+    config: &HttpConfig,
+    limit: usize,
+    response: Response,
+) -> Result<Ending<Response>, Problem> {
+    let saved = AssertUnwindSafe(saved_response::save(config, limit, response)).catch_unwind();
+    match saved.await {
+        Ok(Ok((answer, outcome))) => Ok(Ending {
             answer,
             leaves: Leaves::Outcome(outcome),
-        },
-        Err(error) => {
+        }),
+        Ok(Err(error)) => {
             tracing::error!(
                 error = &error as &dyn std::error::Error,
                 "the body of a response broke off"
             );
-            release(Problem::ResponseBroken.into_response(config))
+            Err(Problem::ResponseBroken)
         }
+        Err(_) => Err(Problem::HandlerPanicked),
     }
 }

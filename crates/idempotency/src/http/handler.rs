@@ -1,13 +1,13 @@
 //! What `#[idempotent]` makes of a function.
 
-use std::{cell::Cell, fmt, ops::Deref};
+use std::{cell::Cell, fmt, ops::Deref, panic::AssertUnwindSafe};
 
 use axum::{
     extract::Request,
     handler::Handler,
     response::{IntoResponse, Response},
 };
-use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, future::BoxFuture};
 
 use super::{HttpConfig, exchange::protect, policy::Author, problem::Problem, request::Methods};
 use crate::{Idempotency, Options};
@@ -21,12 +21,14 @@ pub struct Idempotent<H> {
     handler: H,
 }
 
-impl<H> Idempotent<H> {
-    /// Protects a handler. The attribute writes this; by hand, prefer the attribute.
-    pub const fn new(options: Options, handler: H) -> Self {
-        Self { options, handler }
-    }
+/// Protects a handler whose body goes through [`run`]. Of one that does not, nothing would be stored, so only the
+/// attribute calls this.
+#[doc(hidden)]
+pub const fn protected<H>(options: Options, handler: H) -> Idempotent<H> {
+    Idempotent { options, handler }
+}
 
+impl<H> Idempotent<H> {
     /// The same handler in transactional mode, or under a lease: for a service that is configured at its start to keep its
     /// keys in the database of its transactions or elsewhere.
     #[must_use]
@@ -86,7 +88,9 @@ where
                 request,
                 |request| {
                     BEGUN.scope(Cell::new(false), async {
-                        let response = handler.call(request, state).await;
+                        let called = handler.call(request, state);
+                        // Caught in here, because an extractor can panic as well.
+                        let response = AssertUnwindSafe(called).catch_unwind().await;
                         let author = if BEGUN.with(Cell::get) {
                             Author::Handler
                         } else {

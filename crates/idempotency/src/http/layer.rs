@@ -2,6 +2,7 @@
 
 use std::{
     convert::Infallible,
+    panic::AssertUnwindSafe,
     task::{Context, Poll},
 };
 
@@ -11,7 +12,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, future::BoxFuture};
 use http::StatusCode;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -113,13 +114,16 @@ where
                 Methods::NotIdempotent,
                 request,
                 move |request| async move {
-                    let response = match inner.call(request).await {
-                        Ok(response) => response.into_response(),
-                        Err(error) => match error.into() {},
-                    };
-                    let author = match response.status() {
-                        StatusCode::METHOD_NOT_ALLOWED => Author::Gate,
-                        StatusCode::NOT_FOUND if unrouted => Author::Gate,
+                    let called = AssertUnwindSafe(async move {
+                        match inner.call(request).await {
+                            Ok(response) => response.into_response(),
+                            Err(error) => match error.into() {},
+                        }
+                    });
+                    let response = called.catch_unwind().await;
+                    let author = match response.as_ref().map(Response::status) {
+                        Ok(StatusCode::METHOD_NOT_ALLOWED) => Author::Gate,
+                        Ok(StatusCode::NOT_FOUND) if unrouted => Author::Gate,
                         _ => Author::Handler,
                     };
                     (response, author)

@@ -1,7 +1,7 @@
 //! Which answers are stored.
 
 use axum::response::Response;
-use http::StatusCode;
+use http::{StatusCode, header::RETRY_AFTER};
 
 use crate::{Keep, Outcome};
 
@@ -20,16 +20,22 @@ pub(super) fn is_stored(response: &Response, author: Author, keep: Keep) -> bool
     match response.extensions().get::<Outcome>() {
         Some(Outcome::Store) => true,
         Some(Outcome::Release) => false,
-        None => author == Author::Handler && is_final(response.status(), keep),
+        None => {
+            let may_change =
+                response.status().is_client_error() && response.headers().contains_key(RETRY_AFTER);
+            author == Author::Handler && !may_change && is_final(response.status(), keep)
+        }
     }
 }
 
 fn is_final(status: StatusCode, keep: Keep) -> bool {
     match status.as_u16() {
         500.. => keep == Keep::All,
-        // An interim answer is none; and after the others the same request can go better at another try:
-        // credentials, limits, preconditions of the exchange.
-        100..200 | 401 | 403 | 407 | 408 | 413 | 421 | 425 | 426 | 428 | 429 | 431 => false,
+        // An interim response is none, and behind a 307 or 308 is who carries the request out, under the same key. After
+        // the others it can go better at another try: credentials, limits, preconditions of the exchange.
+        100..200 | 307 | 308 | 401 | 403 | 407 | 408 | 413 | 421 | 425 | 426 | 428 | 429 | 431 => {
+            false
+        }
         _ => true,
     }
 }

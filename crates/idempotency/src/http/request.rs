@@ -41,8 +41,9 @@ pub(super) fn key(
     methods: Methods,
     request: &Request,
 ) -> Result<Option<IdempotencyKey>, Problem> {
-    // A connection that becomes something else has no answer that could be stored.
-    if !methods.protect(request.method()) || request.headers().contains_key(header::UPGRADE) {
+    // An offer to upgrade (RFC 9110 section 7.8) changes nothing: the JDK's client and `curl --http2` make it with every
+    // plain request, and a response of 101 is not stored anyway.
+    if !methods.protect(request.method()) {
         return Ok(None);
     }
     let mut lines = request.headers().get_all(&config.key).iter();

@@ -29,7 +29,7 @@ pub(super) async fn save(
     let most = MOST_STORED.min(limit);
     let (mut parts, mut body) = response.into_parts();
     if is_event_stream(&parts.headers) || body.size_hint().lower() > most as u64 {
-        let tombstone = bury(&parts);
+        let tombstone = tombstone(parts.headers.get(header::LOCATION));
         return Ok((Response::from_parts(parts, body), tombstone));
     }
     if matches!(
@@ -47,7 +47,7 @@ pub(super) async fn save(
         length += frame.data_ref().map_or(0, Bytes::len);
         read.push_back(frame);
         if length > most {
-            let tombstone = bury(&parts);
+            let tombstone = tombstone(parts.headers.get(header::LOCATION));
             return Ok((Response::from_parts(parts, resume(read, body)), tombstone));
         }
     }
@@ -62,7 +62,7 @@ pub(super) async fn save(
     let bytes = join(read, length);
     let mut saved = write(config, &parts, &bytes);
     if saved.len() > limit {
-        saved = bury(&parts);
+        saved = tombstone(parts.headers.get(header::LOCATION));
     }
     let body = match trailers {
         None => Body::from(bytes),
@@ -112,12 +112,9 @@ fn is_event_stream(headers: &HeaderMap) -> bool {
         .is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"))
 }
 
-fn bury(parts: &Parts) -> Bytes {
-    let location = parts
-        .headers
-        .get(header::LOCATION)
-        .map(HeaderValue::as_bytes)
-        .unwrap_or_default();
+/// What is kept of a response that cannot be kept itself.
+pub(super) fn tombstone(location: Option<&HeaderValue>) -> Bytes {
+    let location = location.map(HeaderValue::as_bytes).unwrap_or_default();
     let mut tombstone = outcome::tombstone(location.len());
     tombstone.extend(location);
     tombstone.into()

@@ -1,0 +1,53 @@
+//! Extractors that fail before the handler begins.
+
+use axum::{Router, extract::FromRequestParts, http::request::Parts, routing::post};
+use http::StatusCode;
+use idempotency::idempotent;
+use rstest_reuse::apply;
+
+use crate::{
+    answer::Answer,
+    app::Probe,
+    backend::{Backend, each_store, installed},
+    world::{BOOKING, World},
+};
+
+pub(crate) fn routes() -> Router<Probe> {
+    Router::new().route("/extracted", post(count_with_account))
+}
+
+/// An extractor that panics where its header field is missing.
+struct Account(Probe);
+
+impl FromRequestParts<Probe> for Account {
+    type Rejection = StatusCode;
+
+    async fn from_request_parts(parts: &mut Parts, probe: &Probe) -> Result<Self, StatusCode> {
+        parts.headers.get("x-account").expect("the test wants it");
+        Ok(Self(probe.clone()))
+    }
+}
+
+#[idempotent(ttl_seconds = 3600, keep = "all")]
+async fn count_with_account(Account(probe): Account) -> String {
+    probe.count().to_string()
+}
+
+// behaviour 102, 106
+#[apply(each_store)]
+#[tokio::test]
+async fn an_extractors_panic_is_not_stored_because_the_handler_has_not_begun(backend: Backend) {
+    let world = installed!(World::new(backend).await);
+    let request = || world.post("/extracted", "k", BOOKING);
+    for _ in 0..2 {
+        Answer::to(request()).await.assert_problem(
+            "handler-failed",
+            "500 Internal Server Error",
+            "handler_failed",
+        );
+    }
+    assert_eq!((world.probe.runs(), world.records().await), (0, 0));
+    let first = Answer::to(request().header("x-account", "ann")).await;
+    first.assert_fresh("200 OK");
+    Answer::to(request()).await.assert_replay_of(&first);
+}
