@@ -27,6 +27,23 @@ async fn records_that_are_written_after_their_bookings_are_found() {
     finds(Kind::Sqlite, Mode::SecondCommit, &[duplicate]).await;
 }
 
+/// Clients leave while their keys are claimed, and nobody gives the keys back.
+// behaviour 167
+// race 77
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn claims_that_are_not_given_back_are_found() {
+    let stuck = |breach: &Breach| matches!(breach, Breach::Stuck(..));
+    finds(Kind::Postgres, Mode::KeepsClaims, &[stuck]).await;
+}
+
+/// The runs show it, also where no booking is made twice.
+// race 2
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn runs_at_one_time_are_found() {
+    let at_one_time = |breach: &Breach| matches!(breach, Breach::AtOneTime(..));
+    finds(Kind::Sqlite, Mode::Steals, &[at_one_time]).await;
+}
+
 /// Returns once there was a breach of each of these sorts.
 async fn finds(kind: Kind, mode: Mode, sorts: &[fn(&Breach) -> bool]) {
     let mut breaches = Vec::new();

@@ -10,11 +10,12 @@ use std::{
 
 use futures_util::future::join_all;
 use reqwest::{Client, Response};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use crate::{
     chance::Chance,
+    leaving::leave,
     ledger::{Answer, Breach, Ledger},
     world::World,
 };
@@ -22,11 +23,10 @@ use crate::{
 /// The time for one try: a service that is frozen goes on within the one, and has been left within the other.
 const PATIENCE: [Duration; 2] = [Duration::from_secs(10), Duration::from_millis(700)];
 
-/// A key that has no answer by then is stuck: a minute and a half later, where services answer at once.
-const MOST_TRIES: usize = 400;
-
 /// However long a service asks to wait.
 const MOST_PAUSE: Duration = Duration::from_millis(250);
+
+const FAULT_DELAY: &str = "x-fault-delay-ms";
 
 /// One client of a world.
 #[derive(Clone, Debug)]
@@ -34,6 +34,11 @@ pub(crate) struct Caller {
     world: Arc<World>,
     ledger: Arc<Ledger>,
     http: Client,
+    /// A key that has no answer so long after the first failure is stuck.
+    stuck_after: Duration,
+    leaves: bool,
+    /// Nobody asks for anything again once it is.
+    is_enough: Arc<AtomicBool>,
     chance: Chance,
 }
 
@@ -48,17 +53,34 @@ enum Told {
 }
 
 impl Caller {
-    pub(crate) fn new(world: &Arc<World>, ledger: &Arc<Ledger>, chance: Chance) -> Self {
+    pub(crate) fn new(
+        world: &Arc<World>,
+        ledger: &Arc<Ledger>,
+        stuck_after: Duration,
+        chance: Chance,
+    ) -> Self {
         Self {
             world: Arc::clone(world),
             ledger: Arc::clone(ledger),
             http: Client::new(),
+            stuck_after,
+            leaves: false,
+            is_enough: Arc::default(),
             chance,
+        }
+    }
+
+    /// One that sometimes leaves before there is a response.
+    pub(crate) fn leaving(self) -> Self {
+        Self {
+            leaves: true,
+            ..self
         }
     }
 
     /// Books, as clients of all kinds do, until there is enough; each booking has a key of its own.
     pub(crate) async fn work(mut self, is_enough: Arc<AtomicBool>) {
+        self.is_enough = Arc::clone(&is_enough);
         let mut mine = Vec::new();
         while !is_enough.load(Ordering::Relaxed) {
             let key = format!("{:016x}{:016x}", self.chance.next(), self.chance.next());
@@ -80,6 +102,17 @@ impl Caller {
                     join_all(copies.collect::<Vec<_>>()).await;
                     mine.push(key);
                 }
+                // It leaves, and comes back, or not.
+                4 | 5 if self.leaves => {
+                    for _ in 0..=self.chance.below(3) {
+                        self.leave(&key).await;
+                        sleep(self.chance.milliseconds(0..100)).await;
+                    }
+                    if !self.chance.one_in(4) {
+                        self.insist(&key, None).await;
+                        mine.push(key);
+                    }
+                }
                 _ => {
                     self.insist(&key, None).await;
                     mine.push(key);
@@ -98,7 +131,7 @@ impl Caller {
     pub(crate) async fn insist(&mut self, key: &str, service: Option<usize>) -> Option<bool> {
         let mut failed_at: Option<Instant> = None;
         let mut pause = Duration::from_millis(10);
-        for _ in 0..MOST_TRIES {
+        loop {
             let any = self.chance.below(self.world.services.len());
             match self.try_once(service.unwrap_or(any), key).await {
                 Told::Booked { is_replayed } => {
@@ -107,17 +140,42 @@ impl Caller {
                     return Some(is_replayed);
                 }
                 Told::Refused => return None,
-                Told::Nothing(_) if self.ledger.is_stuck() => return None,
+                Told::Nothing(_)
+                    if self.ledger.is_stuck() || self.is_enough.load(Ordering::Relaxed) =>
+                {
+                    return None;
+                }
                 Told::Nothing(asked) => {
-                    failed_at.get_or_insert_with(Instant::now);
+                    let failed_at = failed_at.get_or_insert_with(Instant::now);
+                    if failed_at.elapsed() > self.stuck_after {
+                        self.ledger.report(Breach::Stuck(key.to_owned()));
+                        return None;
+                    }
                     self.ledger.count_retry();
                     pause = asked.unwrap_or(2 * pause).min(MOST_PAUSE);
                     sleep(pause + self.chance.milliseconds(0..20)).await;
                 }
             }
         }
-        self.ledger.report(Breach::Stuck(key.to_owned()));
-        None
+    }
+
+    /// Closes its connection before there is a response, if it is fast enough.
+    async fn leave(&mut self, key: &str) {
+        let service = self.chance.below(self.world.services.len());
+        let address = self.world.services[service].address.clone();
+        let booking = booking(key).to_string();
+        let mut request = format!(
+            "POST /bookings HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\n\
+             content-length: {}\r\nidempotency-key: {key}\r\n",
+            booking.len()
+        );
+        if let Some(delay) = self.fault_delay() {
+            request += &format!("{FAULT_DELAY}: {delay}\r\n");
+        }
+        request += &format!("\r\n{booking}");
+        if leave(&address, request.as_bytes(), &mut self.chance).await {
+            self.ledger.count_left();
+        }
     }
 
     async fn try_once(&mut self, service: usize, key: &str) -> Told {
@@ -153,18 +211,26 @@ impl Caller {
 
     /// No response if the service is not there, or dies meanwhile.
     async fn send(&mut self, service: usize, key: &str) -> Option<Response> {
-        let booking = json!({
-            "service_id": "s1", "customer_name": key, "date": "2026-12-01", "time": "10:00",
-        });
         let url = format!("http://{}/bookings", self.world.services[service].address);
         let patience = PATIENCE[self.chance.below(2)];
         let request = self.http.post(url).timeout(patience);
         let mut request = request.header("idempotency-key", key);
-        // Many handlers are to be in the middle when the service dies.
-        if self.chance.one_in(4) {
-            let delay = self.chance.milliseconds(1..300).as_millis();
-            request = request.header("x-fault-delay-ms", delay.to_string());
+        if let Some(delay) = self.fault_delay() {
+            request = request.header(FAULT_DELAY, delay);
         }
-        request.json(&booking).send().await.ok()
+        request.json(&booking(key)).send().await.ok()
     }
+
+    /// Many handlers are to be in the middle when the service dies, or the client leaves.
+    fn fault_delay(&mut self) -> Option<String> {
+        let is_slow = self.chance.one_in(4);
+        is_slow.then(|| self.chance.milliseconds(1..300).as_millis().to_string())
+    }
+}
+
+/// One for each key, which is its customer's name.
+fn booking(key: &str) -> Value {
+    json!({
+        "service_id": "s1", "customer_name": key, "date": "2026-12-01", "time": "10:00",
+    })
 }

@@ -33,7 +33,8 @@ async fn leases_that_a_booking_ends_over_sqlite_book_each_key_once() {
     is_kept(Kind::Sqlite, Mode::Lease).await;
 }
 
-/// Services are suspended past their leases too, and go on as if nothing had happened.
+/// Services are suspended past their leases too, and replies are later than those, and both go on as if nothing had
+/// happened.
 // behaviour 128, 129, 132, 134
 // race 6, 14, 55
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -46,6 +47,29 @@ async fn leases_that_a_booking_ends_over_postgres_book_each_key_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn leases_that_a_booking_ends_over_firestore_book_each_key_once() {
     is_kept(Kind::Firestore, Mode::Lease).await;
+}
+
+/// Clients leave while their keys are claimed, claims arrive late, and what nobody works under is given back long before
+/// its lease is over, and never while somebody does.
+// behaviour 163, 167
+// race 77
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_that_nobody_works_under_are_given_back_over_sqlite() {
+    is_kept(Kind::Sqlite, Mode::LongLease).await;
+}
+
+// behaviour 163, 167
+// race 77
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_that_nobody_works_under_are_given_back_over_postgres() {
+    is_kept(Kind::Postgres, Mode::LongLease).await;
+}
+
+// behaviour 163, 167
+// race 77
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_that_nobody_works_under_are_given_back_over_firestore() {
+    is_kept(Kind::Firestore, Mode::LongLease).await;
 }
 
 async fn is_kept(kind: Kind, mode: Mode) {

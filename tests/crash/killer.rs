@@ -1,8 +1,9 @@
-//! The one who kills.
+//! The one who kills, and does what is worse to notice.
 
 use std::ops::Range;
 
-use tokio::time::sleep;
+use tests::proxy::DarkEnd;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::{
     chance::Chance,
@@ -14,37 +15,170 @@ use crate::{
 /// Longer than a lease of a second: somebody else takes over meanwhile, and perhaps runs when it ends.
 const FROZEN: Range<u64> = 1_100..1_800;
 
-/// What was done to the services and their database.
+/// Where there is nobody else: clients come and leave meanwhile, and it finds them all at once.
+const FROZEN_ALONE: Range<u64> = 200..1_500;
+
+/// How late replies are, in milliseconds: later than others, than a lease of a second, and than the time in which the
+/// engine expects one of its store.
+const LATE: [Range<u64>; 3] = [50..700, 1_100..2_500, 5_100..6_500];
+
+/// How long nothing comes through. The long ones outlast everybody's patience, and what was given up arrives after all.
+const DARK: [Range<u64>; 2] = [600..2_500, 5_100..7_000];
+
+/// What was done to the services, their database, and what is in between.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Blows {
     pub(crate) kills: usize,
     pub(crate) freezes: usize,
     pub(crate) server_kills: usize,
+    /// Replies that were held up.
+    pub(crate) late: usize,
+    /// Connections on which nothing came through.
+    pub(crate) dark: usize,
 }
 
-/// Kills at random moments at least as often as planned, and returns once all services are there again.
-pub(crate) async fn kill(world: &World, ledger: &Ledger, plan: &Plan, mut chance: Chance) -> Blows {
-    let mut blows = Blows::default();
+#[derive(Debug)]
+struct Killer<'a> {
+    world: &'a World,
+    ledger: &'a Ledger,
+    plan: &'a Plan,
+    chance: Chance,
+    blows: Blows,
+    /// A service that is to see the end of what is between it and its database.
+    spared: Option<(usize, Instant)>,
+    /// When nothing is held back any more.
+    clear_at: Instant,
+}
+
+/// Strikes at random moments as often as planned, and returns once all services are there again and nothing is held back.
+pub(crate) async fn kill(world: &World, ledger: &Ledger, plan: &Plan, chance: Chance) -> Blows {
+    let mut killer = Killer {
+        world,
+        ledger,
+        plan,
+        chance,
+        blows: Blows::default(),
+        spared: None,
+        clear_at: Instant::now(),
+    };
     for blow in 0..plan.kills {
-        sleep(chance.milliseconds(20..400)).await;
-        let service = &world.services[chance.below(world.services.len())];
-        let mut process = service.process.lock().await;
-        // Before some deaths one is suspended where there is another, and does not know.
-        if world.services.len() > 1 && chance.one_in(plan.one_freeze_in) {
-            process.freeze(chance.milliseconds(FROZEN)).await;
-            blows.freezes += 1;
-            sleep(chance.milliseconds(0..400)).await;
+        sleep(killer.chance.milliseconds(20..400)).await;
+        if plan.is_disturbed {
+            killer.disturb_the_network();
         }
-        let early_death = chance.one_in(8).then(|| chance.milliseconds(0..60));
-        let down = chance.milliseconds(0..60);
-        if !process.kill_and_start(down, early_death).await {
-            ledger.report(Breach::Ended(service.address.clone()));
-        }
-        blows.kills += 1 + usize::from(early_death.is_some());
-        drop(process);
+        killer.strike().await;
         if plan.server_kills.contains(&blow) && world.kill_server().await {
-            blows.server_kills += 1;
+            killer.blows.server_kills += 1;
         }
     }
-    blows
+    // Where services die it would mostly be for those that are no more.
+    if !plan.mode.is_deadly() {
+        sleep_until(killer.clear_at).await;
+    }
+    world.let_everything_through();
+    Blows {
+        late: world.late_replies(),
+        ..killer.blows
+    }
+}
+
+impl Killer<'_> {
+    /// Makes replies late, or connections dark, or leaves them alone.
+    fn disturb_the_network(&mut self) {
+        if self.world.late_replies() == 0 || self.chance.one_in(4) {
+            let service = self.chance.below(self.world.services.len());
+            self.make_late(service);
+        }
+        if self.blows.dark == 0 || self.chance.one_in(5) {
+            let service = self.chance.below(self.world.services.len());
+            self.make_dark(service);
+        }
+    }
+
+    fn make_late(&mut self, service: usize) {
+        let Some(proxy) = &self.world.services[service].proxy else {
+            return;
+        };
+        let longest = match self.chance.below(6) {
+            0 => LATE[2].clone(),
+            1 | 2 => LATE[1].clone(),
+            _ => LATE[0].clone(),
+        };
+        let longest = self.chance.milliseconds(longest);
+        let milliseconds = u64::try_from(longest.as_millis()).expect("a short time");
+        let others = (0..self.chance.below(12)).map(|_| self.chance.milliseconds(1..milliseconds));
+        let delays: Vec<_> = [longest].into_iter().chain(others).collect();
+        proxy.delay_the_next_replies(delays);
+        self.spare_until(service, Instant::now() + longest);
+    }
+
+    fn make_dark(&mut self, service: usize) {
+        let Some(proxy) = &self.world.services[service].proxy else {
+            return;
+        };
+        // The first one is long where its service lives that long.
+        let is_first = self.blows.dark == 0 && !self.plan.mode.is_deadly();
+        let is_long = is_first || self.chance.one_in(8);
+        let time = DARK[usize::from(is_long)].clone();
+        let time = self.chance.milliseconds(time);
+        let end = match self.chance.one_in(3) && !is_first {
+            true => DarkEnd::Cut,
+            false => DarkEnd::Delivered,
+        };
+        let all = self.chance.one_in(2);
+        let chance = &mut self.chance;
+        let mut dark = proxy.darken(time, end, || all || chance.one_in(2));
+        if dark == 0 {
+            dark = proxy.darken(time, end, || true);
+        }
+        self.blows.dark += dark;
+        self.spare_until(service, Instant::now() + time);
+    }
+
+    /// Others die meanwhile, mostly.
+    fn spare_until(&mut self, service: usize, time: Instant) {
+        self.clear_at = self.clear_at.max(time);
+        if !self.chance.one_in(3) {
+            self.spared = Some((service, time + self.chance.milliseconds(0..500)));
+        }
+    }
+
+    /// Suspends a service, or kills it, or both.
+    async fn strike(&mut self) {
+        let services = &self.world.services;
+        let several = services.len() > 1;
+        let mut number = self.chance.below(services.len());
+        if let Some((spared, until)) = self.spared
+            && several
+            && spared == number
+            && Instant::now() < until
+        {
+            number = (number + 1) % services.len();
+        }
+        let service = &services[number];
+        let mut process = service.process.lock().await;
+        if self.blows.freezes == 0 || self.chance.one_in(self.plan.one_freeze_in) {
+            let time = match several {
+                true => FROZEN,
+                false => FROZEN_ALONE,
+            };
+            process.freeze(self.chance.milliseconds(time)).await;
+            self.blows.freezes += 1;
+            sleep(self.chance.milliseconds(0..400)).await;
+        }
+        if !self.plan.mode.is_deadly() {
+            return;
+        }
+        // It is to come back.
+        if let Some(proxy) = &service.proxy {
+            proxy.delay_the_next_replies([]);
+        }
+        let early_death = self.chance.one_in(8);
+        let early_death = early_death.then(|| self.chance.milliseconds(0..60));
+        let down = self.chance.milliseconds(0..60);
+        if !process.kill_and_start(down, early_death).await {
+            self.ledger.report(Breach::Ended(service.address.clone()));
+        }
+        self.blows.kills += 1 + usize::from(early_death.is_some());
+    }
 }

@@ -30,6 +30,8 @@ pub(crate) enum Breach {
     Refused(String, Answer),
     /// No answer, however often the client asked.
     Stuck(String),
+    /// Two runs at one time, while no lease was over.
+    AtOneTime(String),
     /// A service that ended without being killed, by its address.
     Ended(String),
     /// So many records of runs that nobody ends any more.
@@ -46,6 +48,7 @@ struct Entries {
     breaches: Vec<Breach>,
     retries: usize,
     replays: usize,
+    left: usize,
     longest_wait: Duration,
 }
 
@@ -62,6 +65,8 @@ pub(crate) struct Figures {
     pub(crate) acknowledged: usize,
     pub(crate) retries: usize,
     pub(crate) replays: usize,
+    /// How many requests were left by their clients before there was a response.
+    pub(crate) left: usize,
     /// From the first failure to the answer, of the key for which it was longest.
     pub(crate) longest_wait: Duration,
 }
@@ -102,10 +107,20 @@ impl Ledger {
         self.0.lock().retries += 1;
     }
 
+    /// A client left before there was a response.
+    pub(crate) fn count_left(&self) {
+        self.0.lock().left += 1;
+    }
+
     /// A client had its answer so long after its first failure.
     pub(crate) fn count_wait(&self, waited: Duration) {
         let mut entries = self.0.lock();
         entries.longest_wait = entries.longest_wait.max(waited);
+    }
+
+    /// The longest wait so far, which begins anew.
+    pub(crate) fn take_longest_wait(&self) -> Duration {
+        mem::take(&mut self.0.lock().longest_wait)
     }
 
     /// Every key, and whether it was acknowledged.
@@ -135,6 +150,7 @@ impl Ledger {
             acknowledged: entries.keys.values().filter(acknowledged).count(),
             retries: entries.retries,
             replays: entries.replays,
+            left: entries.left,
             longest_wait: entries.longest_wait,
         }
     }

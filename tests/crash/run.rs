@@ -8,6 +8,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use tokio::task::JoinSet;
@@ -18,6 +19,7 @@ use crate::{
     clients::Caller,
     killer::{self, Blows},
     ledger::{Breach, Figures, Ledger},
+    runs::at_one_time,
     verdict::judge,
     world::{Kind, Mode, World},
 };
@@ -28,9 +30,12 @@ pub(crate) struct Plan {
     pub(crate) kind: Kind,
     pub(crate) mode: Mode,
     pub(crate) seed: u64,
+    /// How often somebody is killed, or only struck where nobody dies.
     pub(crate) kills: usize,
     /// How many of them there are for each time that a service is suspended.
     pub(crate) one_freeze_in: usize,
+    /// Whether clients leave, and replies are late and connections dark where there is a network.
+    pub(crate) is_disturbed: bool,
     /// Behind which of them the database's server is killed too.
     pub(crate) server_kills: Vec<usize>,
 }
@@ -42,13 +47,25 @@ pub(crate) struct Report {
     world: Arc<World>,
     blows: Blows,
     figures: Figures,
+    /// The longest wait of a key once nothing was struck any more.
+    last_wait: Duration,
     pub(crate) breaches: Vec<Breach>,
 }
 
 const CLIENTS: u64 = 16;
 
+/// A key that has no answer after so long is stuck, although there were kills all the time.
+const STUCK_AFTER: Duration = Duration::from_secs(45);
+
+/// The same once nothing is struck any more and every lease is over: as long as the engine takes to find out that its
+/// store answers again, and more.
+const MARGIN: Duration = Duration::from_secs(8);
+
 /// Without `CRASH_KILLS`: enough to find what is broken, see `broken.rs`.
 const FEW_KILLS: usize = 12;
+
+/// The same where nobody dies: one of them takes seconds.
+const FEW_STRIKES: usize = 6;
 
 /// The actors' numbers, beside those of the clients.
 const KILLER: u64 = 1000;
@@ -59,14 +76,16 @@ impl Plan {
     /// As many kills as the environment asks for, or a few.
     pub(crate) fn new(kind: Kind, mode: Mode) -> Self {
         let many: Option<usize> = variable("CRASH_KILLS");
-        let kills = many.unwrap_or(FEW_KILLS);
+        let kills = many.unwrap_or(few(mode));
         let seed = variable("CRASH_SEED").unwrap_or_else(|| Uuid::new_v4().as_u64_pair().0);
         Self {
             kind,
             mode,
             seed,
             kills,
-            one_freeze_in: 4,
+            // A lease of a minute outlives them.
+            one_freeze_in: if mode.is_deadly() { 4 } else { 8 },
+            is_disturbed: true,
             server_kills: match many {
                 Some(_) => vec![kills / 3, kills / 3 * 2],
                 None => vec![],
@@ -74,12 +93,14 @@ impl Plan {
         }
     }
 
-    /// One of several short ones in which services are suspended as often as they die.
+    /// One of several short ones in which services are suspended as often as they die, and have nothing else to bear, so that
+    /// they do much in little time.
     pub(crate) fn round(self, round: u64) -> Self {
         Self {
             seed: self.seed.wrapping_add(round),
-            kills: FEW_KILLS,
-            one_freeze_in: 1,
+            kills: few(self.mode),
+            one_freeze_in: if self.mode.is_deadly() { 1 } else { 8 },
+            is_disturbed: !self.mode.is_deadly(),
             server_kills: vec![],
             ..self
         }
@@ -95,7 +116,13 @@ pub(crate) async fn run(plan: Plan) -> Option<Report> {
     let is_enough = Arc::new(AtomicBool::new(false));
     let mut clients = JoinSet::new();
     for number in 0..CLIENTS {
-        let client = Caller::new(&world, &ledger, Chance::of(plan.seed, number));
+        let chance = Chance::of(plan.seed, number);
+        let client = Caller::new(&world, &ledger, STUCK_AFTER, chance);
+        let client = if plan.is_disturbed {
+            client.leaving()
+        } else {
+            client
+        };
         clients.spawn(client.work(Arc::clone(&is_enough)));
     }
     let blows = killer::kill(&world, &ledger, &plan, Chance::of(plan.seed, KILLER)).await;
@@ -103,8 +130,15 @@ pub(crate) async fn run(plan: Plan) -> Option<Report> {
     clients.join_all().await;
 
     let before = ledger.figures();
-    let caller = Caller::new(&world, &ledger, Chance::of(plan.seed, JUDGE));
+    ledger.take_longest_wait();
+    let limit = plan.mode.lease() + MARGIN;
+    let caller = Caller::new(&world, &ledger, limit, Chance::of(plan.seed, JUDGE));
     judge(&world, &ledger, caller).await;
+    if !plan.mode.is_deadly() {
+        for key in at_one_time(&world.runs()) {
+            ledger.report(Breach::AtOneTime(key));
+        }
+    }
     let figures = Figures {
         replays: ledger.figures().replays,
         ..before
@@ -114,6 +148,7 @@ pub(crate) async fn run(plan: Plan) -> Option<Report> {
         world,
         blows,
         figures,
+        last_wait: ledger.take_longest_wait(),
         breaches: ledger.breaches(),
     };
     println!("{report}");
@@ -126,12 +161,23 @@ impl Report {
         Some(Arc::into_inner(self.world)?.keep())
     }
 
-    /// Nothing is wrong.
+    /// Nothing is wrong, although there was every kind of blow.
     ///
     /// # Panics
     ///
-    /// If something is.
+    /// If something is, or there was not.
     pub(crate) fn assert_kept(self) {
+        let Blows {
+            kills,
+            freezes,
+            server_kills: _,
+            late,
+            dark,
+        } = self.blows;
+        assert!(kills > 0 || !self.plan.mode.is_deadly(), "{self}");
+        assert!(freezes > 0 && self.figures.left > 0, "{self}");
+        let has_network = self.plan.kind != Kind::Sqlite;
+        assert!(!has_network || (late > 0 && dark > 0), "{self}");
         if !self.breaches.is_empty() {
             let (report, breaches) = (self.to_string(), self.breaches.clone());
             let folder = self.keep();
@@ -148,31 +194,44 @@ impl fmt::Display for Report {
             seed,
             kills: _,
             one_freeze_in: _,
+            is_disturbed: _,
             server_kills: _,
         } = &self.plan;
         let Blows {
             kills,
             freezes,
             server_kills,
+            late,
+            dark,
         } = self.blows;
         let Figures {
             keys,
             acknowledged,
             retries,
             replays,
+            left,
             longest_wait,
         } = self.figures;
         let duplicates = self.breaches.iter();
         let duplicates = duplicates.filter(|breach| matches!(breach, Breach::Duplicate(..)));
         write!(
             formatter,
-            "{kind:?}, {mode:?}: {kills} kills, {freezes} freezes, {server_kills} kills of the database server, {keys} keys, \
-             {acknowledged} acknowledged, {retries} retries, {replays} replays, {} duplicates, {} other breaches, at most {:.1} s until a key was answered again \
-             (CRASH_SEED={seed})",
+            "{kind:?}, {mode:?}: {kills} kills, {freezes} suspended, {left} left, {late} late, {dark} dark, \
+             {server_kills} kills of the database server, {keys} keys, {acknowledged} acknowledged, {retries} retries, \
+             {replays} replays, {} duplicates, {} other breaches, at most {:.1} s until a key was answered again, \
+             and {:.1} s at the end (CRASH_SEED={seed})",
             duplicates.clone().count(),
             self.breaches.len() - duplicates.count(),
             longest_wait.as_secs_f64(),
+            self.last_wait.as_secs_f64(),
         )
+    }
+}
+
+const fn few(mode: Mode) -> usize {
+    match mode.is_deadly() {
+        true => FEW_KILLS,
+        false => FEW_STRIKES,
     }
 }
 

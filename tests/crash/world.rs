@@ -1,9 +1,12 @@
 //! A database and the services over it.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use tempfile::TempDir;
-use tests::servers::{firestore::FirestoreEmulator, free_port, postgres::PostgresServer};
+use tests::{
+    proxy::Proxy,
+    servers::{firestore::FirestoreEmulator, free_port, postgres::PostgresServer},
+};
 use tokio::sync::Mutex;
 
 use crate::{
@@ -12,7 +15,7 @@ use crate::{
     process::{Process, Start},
 };
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Sqlite,
     Postgres,
@@ -30,6 +33,12 @@ pub(crate) enum Mode {
     Unfenced,
     /// The same with bookings that are committed before their keys.
     SecondCommit,
+    /// The same with leases of a minute, and nobody dies: whoever has a key gives it back.
+    LongLease,
+    /// That without the giving back.
+    KeepsClaims,
+    /// That with keys that are taken from their owners.
+    Steals,
 }
 
 /// Services that share a database, as many as it can have.
@@ -44,6 +53,8 @@ pub(crate) struct World {
 pub(crate) struct Service {
     pub(crate) address: String,
     pub(crate) process: Mutex<Process>,
+    /// Between it and its database, if there is a network.
+    pub(crate) proxy: Option<Proxy>,
 }
 
 #[derive(Debug)]
@@ -51,6 +62,27 @@ enum Database {
     Sqlite(PathBuf),
     Postgres(Box<Mutex<PostgresServer>>, String),
     Firestore(&'static FirestoreEmulator, String),
+}
+
+impl Mode {
+    /// Whether services are killed.
+    pub(crate) const fn is_deadly(self) -> bool {
+        match self {
+            Self::Transactional | Self::Lease | Self::Unfenced | Self::SecondCommit => true,
+            Self::LongLease | Self::KeepsClaims | Self::Steals => false,
+        }
+    }
+
+    /// How long a key may be taken by somebody who is no more.
+    pub(crate) const fn lease(self) -> Duration {
+        match self {
+            Self::Lease | Self::Unfenced | Self::SecondCommit => Duration::from_secs(1),
+            // There are none, or nobody dies.
+            Self::Transactional | Self::LongLease | Self::KeepsClaims | Self::Steals => {
+                Duration::ZERO
+            }
+        }
+    }
 }
 
 impl World {
@@ -87,13 +119,20 @@ impl World {
 
     async fn service(&self, mode: Mode, number: usize) -> Service {
         let address = format!("127.0.0.1:{}", free_port());
-        let (url, variables) = match &self.database {
-            Database::Sqlite(path) => (format!("sqlite:{}", path.display()), vec![]),
-            Database::Postgres(_, url) => (url.clone(), vec![]),
-            Database::Firestore(emulator, project) => (
-                format!("firestore://{project}"),
-                vec![("FIRESTORE_EMULATOR_HOST", emulator.address())],
-            ),
+        let (url, variables, proxy) = match &self.database {
+            Database::Sqlite(path) => (format!("sqlite:{}", path.display()), vec![], None),
+            Database::Postgres(_, url) => {
+                let (server, name) = url.rsplit_once('/').expect("a database");
+                let (user, server) = server.split_once('@').expect("a user");
+                let proxy = Proxy::to(server.parse().expect("an address")).await;
+                let url = format!("{user}@{}/{name}", proxy.address());
+                (url, vec![], Some(proxy))
+            }
+            Database::Firestore(emulator, project) => {
+                let proxy = Proxy::to(emulator.address().parse().expect("an address")).await;
+                let host = vec![("FIRESTORE_EMULATOR_HOST", proxy.address().to_string())];
+                (format!("firestore://{project}"), host, Some(proxy))
+            }
         };
         let core_api = env!("CARGO_BIN_EXE_core-api-under-test");
         let own_service = env!("CARGO_BIN_EXE_crash-service");
@@ -102,8 +141,15 @@ impl World {
             Mode::Lease => (own_service, &[]),
             Mode::Unfenced => (own_service, &["--broken", "unfenced"]),
             Mode::SecondCommit => (own_service, &["--broken", "second-commit"]),
+            Mode::LongLease => (own_service, &["--long-lease"]),
+            Mode::Steals => (own_service, &["--long-lease", "--broken", "steals"]),
+            Mode::KeepsClaims => (own_service, &["--long-lease", "--broken", "keeps-claims"]),
         };
-        let arguments = ["--listen", &address, "--database", &url];
+        let mut arguments = vec!["--listen", &address, "--database", &url];
+        let runs = self.runs();
+        if program == own_service {
+            arguments.extend(["--runs", runs.to_str().expect("a path in UTF-8")]);
+        }
         let start = Start {
             program,
             arguments: arguments
@@ -117,7 +163,26 @@ impl World {
         Service {
             address,
             process: Mutex::new(Process::start(start).await),
+            proxy,
         }
+    }
+
+    /// Lets everything through that is held back between services and database, and holds nothing back any more.
+    pub(crate) fn let_everything_through(&self) {
+        for proxy in self.proxies() {
+            proxy.let_everything_through();
+        }
+    }
+
+    /// How many replies of the database were held up so far.
+    pub(crate) fn late_replies(&self) -> usize {
+        self.proxies().map(Proxy::delayed_replies).sum()
+    }
+
+    fn proxies(&self) -> impl Iterator<Item = &Proxy> {
+        self.services
+            .iter()
+            .filter_map(|service| service.proxy.as_ref())
     }
 
     /// Kills the database's server too, where that is one that keeps what it has acknowledged; false elsewhere.
@@ -141,6 +206,11 @@ impl World {
                 in_firestore(&emulator.address(), project).await
             }
         }
+    }
+
+    /// Where the services note their runs.
+    pub(crate) fn runs(&self) -> PathBuf {
+        self.folder.path().join("runs")
     }
 
     /// The folder with the logs, and the database if that is a file; it stays behind.

@@ -157,6 +157,7 @@ pub(crate) fn router(idempotency: &Idempotency, probe: Probe) -> Router {
         .nest("/accounts", accounts)
         .nest("/layered", layered)
         .merge(crate::extractors::routes())
+        .merge(crate::given_up::routes())
         .merge(crate::lost::routes())
         .merge(script::routes())
         .merge(crate::steps::routes())

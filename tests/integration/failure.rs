@@ -212,7 +212,7 @@ async fn a_fingerprint_of_another_version_is_not_compared_and_nothing_runs(backe
 }
 
 // behaviour 116
-// race 18, 52
+// race 18, 52, 67
 #[tokio::test]
 async fn a_full_store_refuses_new_keys_and_forgets_none() {
     let clock = Clock::manual();

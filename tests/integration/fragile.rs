@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, SystemTime},
@@ -27,11 +27,13 @@ pub(crate) struct FragileStore {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Levers {
     pub(crate) claim: Arc<Lever>,
+    pub(crate) withdraw: Arc<Lever>,
     pub(crate) renew: Arc<Lever>,
     pub(crate) checkpoint: Arc<Lever>,
     pub(crate) complete: Arc<Lever>,
     pub(crate) release: Arc<Lever>,
     pub(crate) purge: Arc<Lever>,
+    successor: Arc<OnceLock<Arc<dyn Store>>>,
 }
 
 /// How one verb misbehaves.
@@ -43,6 +45,9 @@ pub(crate) struct Lever {
     gate: Semaphore,
     at_gate: Semaphore,
     gated: AtomicUsize,
+    late: AtomicUsize,
+    deliver: Semaphore,
+    delivered: Semaphore,
 }
 
 impl Default for Lever {
@@ -54,6 +59,9 @@ impl Default for Lever {
             gate: Semaphore::new(0),
             at_gate: Semaphore::new(0),
             gated: AtomicUsize::new(0),
+            late: AtomicUsize::new(0),
+            deliver: Semaphore::new(0),
+            delivered: Semaphore::new(0),
         }
     }
 }
@@ -72,6 +80,18 @@ impl Lever {
     /// The next calls are carried out, and then stop before they answer, until [`open`](Self::open).
     pub(crate) fn stop_answers(&self, calls: usize) {
         self.gated.store(calls, Ordering::SeqCst);
+    }
+
+    /// The next calls fail, and reach the store when they are [delivered](Self::deliver).
+    pub(crate) fn send_late(&self, calls: usize) {
+        self.late.store(calls, Ordering::SeqCst);
+    }
+
+    /// Has one call reach the store that was sent late, and returns once it was carried out.
+    pub(crate) async fn deliver(&self) {
+        self.deliver.add_permits(1);
+        let delivered = within_a_minute("no call was delivered", self.delivered.acquire()).await;
+        delivered.expect("an open semaphore").forget();
     }
 
     /// Returns once a call has stopped.
@@ -143,6 +163,18 @@ impl FragileStore {
             levers,
         )
     }
+
+    fn inner(&self) -> Arc<dyn Store> {
+        Arc::clone(self.levers.successor.get().unwrap_or(&self.inner))
+    }
+}
+
+impl Levers {
+    /// Has another store take over, which need not know what the one before it knew.
+    pub(crate) fn fail_over(&self, successor: impl Store) {
+        let first = self.successor.set(Arc::new(successor));
+        first.expect("one that takes over");
+    }
 }
 
 #[async_trait]
@@ -153,20 +185,44 @@ impl Store for FragileStore {
         fingerprint: &Fingerprint,
         on_lost: OnLost,
     ) -> Result<Claim, StoreError> {
+        let lever = &self.levers.claim;
+        if !take_one(&lever.late) {
+            return lever
+                .apply(self.inner().claim(hold, fingerprint, on_lost))
+                .await;
+        }
+        lever.calls.send_modify(|calls| *calls += 1);
+        let (inner, lever) = (self.inner(), Arc::clone(lever));
+        let (hold, fingerprint) = (hold.clone(), *fingerprint);
+        tokio::spawn(async move {
+            let delivery = lever.deliver.acquire().await;
+            delivery.expect("an open semaphore").forget();
+            drop(inner.claim(&hold, &fingerprint, on_lost).await);
+            lever.delivered.add_permits(1);
+        });
+        Err(StoreError::unavailable("the test delays the request"))
+    }
+
+    async fn withdraw(
+        &self,
+        hold: &Hold,
+        fingerprint: &Fingerprint,
+        on_lost: OnLost,
+    ) -> Result<(), StoreError> {
         self.levers
-            .claim
-            .apply(self.inner.claim(hold, fingerprint, on_lost))
+            .withdraw
+            .apply(self.inner().withdraw(hold, fingerprint, on_lost))
             .await
     }
 
     async fn renew(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
-        self.levers.renew.apply(self.inner.renew(hold)).await
+        self.levers.renew.apply(self.inner().renew(hold)).await
     }
 
     async fn checkpoint(&self, hold: &Hold, progress: Bytes) -> Result<Fenced<()>, StoreError> {
         self.levers
             .checkpoint
-            .apply(self.inner.checkpoint(hold, progress))
+            .apply(self.inner().checkpoint(hold, progress))
             .await
     }
 
@@ -177,16 +233,16 @@ impl Store for FragileStore {
     ) -> Result<Fenced<SystemTime>, StoreError> {
         self.levers
             .complete
-            .apply(self.inner.complete(hold, outcome))
+            .apply(self.inner().complete(hold, outcome))
             .await
     }
 
     async fn release(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
-        self.levers.release.apply(self.inner.release(hold)).await
+        self.levers.release.apply(self.inner().release(hold)).await
     }
 
     async fn inspect(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
-        self.inner.inspect(id).await
+        self.inner().inspect(id).await
     }
 
     async fn list(
@@ -194,7 +250,7 @@ impl Store for FragileStore {
         after: Option<&RecordId>,
         limit: usize,
     ) -> Result<Vec<Record>, StoreError> {
-        self.inner.list(after, limit).await
+        self.inner().list(after, limit).await
     }
 
     async fn resolve(
@@ -203,22 +259,22 @@ impl Store for FragileStore {
         seen: &Token,
         resolution: Resolution,
     ) -> Result<Fenced<()>, StoreError> {
-        self.inner.resolve(id, seen, resolution).await
+        self.inner().resolve(id, seen, resolution).await
     }
 
     async fn purge_expired(&self, limit: usize) -> Result<usize, StoreError> {
         self.levers
             .purge
-            .apply(self.inner.purge_expired(limit))
+            .apply(self.inner().purge_expired(limit))
             .await
     }
 
     fn subscribe(&self, id: &RecordId) -> Subscription {
-        self.inner.subscribe(id)
+        self.inner().subscribe(id)
     }
 
     fn outcome_limit(&self) -> usize {
-        self.inner.outcome_limit()
+        self.inner().outcome_limit()
     }
 }
 

@@ -72,7 +72,7 @@ async fn an_operator_can_resolve_what_an_owner_that_died_has_left(backend: Backe
 }
 
 // behaviour 76, 128
-// race 1
+// race 1, 71
 #[apply(each_store)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_many_that_take_over_one_runs(backend: Backend) {

@@ -175,7 +175,7 @@ async fn fields_of_the_connection_are_dropped(backend: Backend) {
 }
 
 // behaviour 86, 87
-// race 32
+// race 32, 68
 #[apply(each_store)]
 #[tokio::test]
 async fn secrets_and_fields_of_one_exchange_are_dropped(backend: Backend) {

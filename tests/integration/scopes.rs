@@ -42,8 +42,8 @@ async fn a_principal_keeps_its_keys_when_its_token_changes_and_shares_them_with_
         .assert_replay_of(&first);
 }
 
-// behaviour 1, 137
-// race 49
+// behaviour 1, 137, 165
+// race 49, 68
 #[apply(each_store)]
 #[tokio::test]
 async fn who_is_not_let_in_gets_no_replay_and_no_word_of_the_key(backend: Backend) {

@@ -49,7 +49,7 @@ async fn step_without_a_hold(
     State(probe): State<Probe>,
     execution: Execution,
 ) -> Result<String, StepError<StatusCode>> {
-    let work = async { Ok(format!("receipt {}", probe.count())) };
+    let work = async move { Ok(format!("receipt {}", probe.count())) };
     execution.step("charge", work).await
 }
 
@@ -59,11 +59,12 @@ async fn carry_out(
     execution: Execution,
     then: &str,
 ) -> Result<Response, StepError<StatusCode>> {
-    let charge = async {
-        match then {
+    let (asked, counted) = (then.to_owned(), probe.clone());
+    let charge = async move {
+        match asked.as_str() {
             "decline" => Err(StatusCode::PAYMENT_REQUIRED),
             "break" => Err(StatusCode::BAD_GATEWAY),
-            _ => Ok(format!("receipt {}", probe.count())),
+            _ => Ok(format!("receipt {}", counted.count())),
         }
     };
     let receipt = execution.step("charge", charge).await?;
@@ -73,7 +74,7 @@ async fn carry_out(
         ("panic", 1) => panic!("between two steps"),
         _ => {}
     }
-    let mail = async { Ok(format!("mail {}", probe.count())) };
+    let mail = async move { Ok(format!("mail {}", probe.count())) };
     let mail = execution.step("mail", mail).await?;
     let done = json!({
         "attempt": execution.attempt(),
@@ -207,11 +208,18 @@ async fn keys_for_other_services_are_the_same_on_every_attempt(backend: Backend)
             assert!(seen.insert(child.to_owned()), "{child} is there twice");
         }
     }
-    // The same request in another engine with the same names is the same.
+    // The same request in another engine with the same names is the same; another one under the same key is not.
     let elsewhere = installed!(World::new(backend).await);
-    let answer = send(&elsewhere, "/steps", "k", "go on").await;
-    for child in answer.json()["keys"].as_array().expect("keys") {
-        assert!(seen.contains(child.as_str().expect("a key")), "{child}");
+    for (then, is_same) in [("fail", true), ("go on", false), ("fail", true)] {
+        if then == "fail" {
+            send(&elsewhere, "/steps", "k", then).await;
+        }
+        let answer = send(&elsewhere, "/steps", "k", then).await;
+        for child in answer.json()["keys"].as_array().expect("keys") {
+            let child = child.as_str().expect("a key");
+            assert_eq!(seen.contains(child), is_same, "{child}");
+        }
+        elsewhere.pass(3601);
     }
 }
 

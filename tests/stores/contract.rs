@@ -2,6 +2,7 @@
 
 pub(crate) mod holds;
 pub(crate) mod records;
+pub(crate) mod withdrawals;
 
 /// A test for each function of the contract, on stores that this function opens: `async fn() -> Option<Opened>`, and
 /// none where the server is not installed.
@@ -11,6 +12,7 @@ macro_rules! the_store_keeps_the_contract {
 
         crate::contract::holds::holds!($open);
         crate::contract::records::records!($open);
+        crate::contract::withdrawals::withdrawals!($open);
     };
 }
 

@@ -1,6 +1,7 @@
 //! `FirestoreStore` on Google's emulator.
 
 mod calls;
+mod connections;
 mod failures;
 mod processes;
 mod records;
@@ -48,6 +49,6 @@ fn hold_on(id: RecordId) -> Hold {
     }
 }
 
-fn request(content: &str) -> Fingerprint {
+pub(crate) fn request(content: &str) -> Fingerprint {
     Fingerprint::of([content.as_bytes()])
 }

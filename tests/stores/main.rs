@@ -1,10 +1,10 @@
 //! The shared stores, each on its real server, and the transactions that they share with an application.
 
 mod contract;
+mod dark;
 mod firestore;
 mod frozen;
 mod postgres;
-mod proxy;
 mod redis;
 mod service;
 mod transactional;
@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use idempotency::{Claim, Fingerprint, Hold, OnLost, Store, StoreError};
+use tests::proxy;
 
 /// The result of a wait that a mistake would make endless; the text says for what it is.
 async fn within_a_minute<T>(what: &str, wait: impl Future<Output = T>) -> T {

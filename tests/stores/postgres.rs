@@ -2,14 +2,16 @@
 
 mod clock;
 mod commits;
+mod darkness;
 mod failures;
 mod outages;
 mod pooling;
 mod processes;
-mod round_trips;
+pub(crate) mod round_trips;
 mod schema;
 mod strays;
 mod waking;
+mod withdrawals;
 
 use std::{
     sync::{Arc, OnceLock},
@@ -26,7 +28,7 @@ use tests::{
     },
 };
 
-use crate::{contract::the_store_keeps_the_contract, within_a_minute};
+use crate::{contract::the_store_keeps_the_contract, proxy::Proxy, within_a_minute};
 
 mod direct {
     super::the_store_keeps_the_contract!(super::Opened::in_postgres);
@@ -87,6 +89,15 @@ fn pooler() -> Option<&'static PgBouncer> {
 
 async fn store(url: &str) -> PostgresStore {
     PostgresStore::connect(url).await.expect("a store")
+}
+
+/// A proxy in front of the server that all tests share, and the URL of this database behind it.
+pub(crate) async fn behind_a_proxy(url: &str) -> (Proxy, String) {
+    let (front, name) = url.rsplit_once('/').expect("a URL");
+    let server = front.rsplit_once('@').expect("a host").1;
+    let proxy = Proxy::to(server.parse().expect("an address")).await;
+    let url = format!("postgres://postgres@{}/{name}", proxy.address());
+    (proxy, url)
 }
 
 /// What these statements say, on a connection of their own.

@@ -1,7 +1,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -21,6 +21,18 @@ use std::{
 /// clock.advance(Duration::from_secs(3600));
 /// assert_eq!(clock.now(), before + Duration::from_secs(3600));
 /// ```
+///
+/// [`Clock::wall`] is the machine's time of day, which a store needs whose records outlive the process. That of a manual
+/// clock can be set apart, as if the machine had slept or its clock had been set:
+///
+/// ```
+/// # use std::time::Duration;
+/// # use idempotency::Clock;
+/// let clock = Clock::manual();
+/// clock.set_wall(clock.wall() + Duration::from_secs(48 * 3600));
+/// clock.advance(Duration::from_secs(1));
+/// assert_eq!(clock.wall(), clock.now() + Duration::from_secs(48 * 3600));
+/// ```
 #[derive(Clone, Debug)]
 pub struct Clock(Source);
 
@@ -32,6 +44,8 @@ enum Source {
     },
     Manual {
         milliseconds: Arc<AtomicU64>,
+        /// How far the wall clock is ahead of that.
+        wall_ahead: Arc<AtomicI64>,
     },
 }
 
@@ -51,6 +65,7 @@ impl Clock {
         // Any fixed day will do; this one makes dates in failing tests easy to read.
         Self(Source::Manual {
             milliseconds: Arc::new(AtomicU64::new(1_767_225_600_000)),
+            wall_ahead: Arc::default(),
         })
     }
 
@@ -59,19 +74,58 @@ impl Clock {
     pub fn now(&self) -> SystemTime {
         match &self.0 {
             Source::System { started, monotonic } => *started + monotonic.elapsed(),
-            Source::Manual { milliseconds } => {
+            Source::Manual { milliseconds, .. } => {
                 UNIX_EPOCH + Duration::from_millis(milliseconds.load(Ordering::SeqCst))
             }
         }
     }
 
-    /// Moves a manual clock forward, by whole milliseconds.
+    /// What the machine's wall clock shows. Unlike [`now`](Self::now) it leaps when that clock is set, and goes on while
+    /// the machine sleeps.
+    #[must_use]
+    pub fn wall(&self) -> SystemTime {
+        match &self.0 {
+            Source::System { .. } => SystemTime::now(),
+            Source::Manual {
+                milliseconds,
+                wall_ahead,
+            } => {
+                let ahead = wall_ahead.load(Ordering::SeqCst);
+                let wall = milliseconds
+                    .load(Ordering::SeqCst)
+                    .saturating_add_signed(ahead);
+                UNIX_EPOCH + Duration::from_millis(wall)
+            }
+        }
+    }
+
+    /// Sets the wall clock of a manual clock, to the millisecond, and leaves [`now`](Self::now) as it is. From then on both
+    /// are advanced together.
+    ///
+    /// # Panics
+    ///
+    /// On a system clock, or for a time that does not fit 63 bits of milliseconds since 1970.
+    pub fn set_wall(&self, time: SystemTime) {
+        let Source::Manual {
+            milliseconds,
+            wall_ahead,
+        } = &self.0
+        else {
+            panic!("only the wall clock of a clock made by `Clock::manual()` can be set");
+        };
+        let wall = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let wall = i64::try_from(wall.as_millis()).expect("the time fits 63 bits of milliseconds");
+        let now = milliseconds.load(Ordering::SeqCst);
+        wall_ahead.store(wall.saturating_sub_unsigned(now), Ordering::SeqCst);
+    }
+
+    /// Moves a manual clock forward, with its wall clock, by whole milliseconds.
     ///
     /// # Panics
     ///
     /// On a system clock, which nobody moves.
     pub fn advance(&self, by: Duration) {
-        let Source::Manual { milliseconds } = &self.0 else {
+        let Source::Manual { milliseconds, .. } = &self.0 else {
             panic!("only a clock made by `Clock::manual()` can be advanced");
         };
         let by = u64::try_from(by.as_millis()).expect("the step fits 64 bits of milliseconds");

@@ -28,6 +28,7 @@ pub mod operators;
 pub mod progress;
 pub mod time;
 pub mod waiting;
+pub mod withdrawal;
 
 use std::{sync::Arc, time::Duration};
 
@@ -103,6 +104,16 @@ pub async fn all(open: impl AsyncFn() -> Arc<dyn Store>, advance: &Advance<'_>) 
     operators::a_sweep_takes_no_fresh_claim_away(&open().await, advance).await;
 
     waiting::a_waiter_hears_of_the_end(&open().await).await;
+
+    withdrawal::a_withdrawn_claim_leaves_a_new_key(&open().await).await;
+    withdrawal::a_claim_behind_its_withdrawal_takes_nothing(&open().await).await;
+    withdrawal::a_claim_behind_its_release_takes_nothing(&open().await).await;
+    withdrawal::an_operators_release_spends_the_token(&open().await).await;
+    withdrawal::a_withdrawn_take_over_leaves_what_it_found(&open().await, advance).await;
+    withdrawal::a_take_over_behind_its_withdrawal_takes_nothing(&open().await, advance).await;
+    withdrawal::a_withdrawal_leaves_others_alone(&open().await).await;
+    withdrawal::an_operator_ends_what_a_withdrawal_left(&open().await, advance).await;
+    withdrawal::a_claim_and_its_withdrawal_leave_the_key_free(&open().await).await;
 }
 
 /// A hold on a key that nobody has used.

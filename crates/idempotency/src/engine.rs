@@ -1,6 +1,8 @@
 mod bounded;
 mod builder;
 mod claim;
+mod finish;
+mod reclaim;
 mod resolve;
 mod running;
 mod running_keys;
@@ -16,6 +18,7 @@ mod won;
 
 use std::{
     fmt,
+    pin::Pin,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -26,14 +29,21 @@ use tokio::sync::Semaphore;
 #[cfg(feature = "axum")]
 use crate::http::HttpConfig;
 use crate::{
-    Claim, Fingerprint, Hold, IdempotencyKey, Options, Phase, RecordId, Refusal, Scope, Store,
-    Token, fingerprint::digest,
+    Claim, Fenced, Fingerprint, Hold, IdempotencyKey, Options, Phase, RecordId, Refusal, Scope,
+    Store, Token, fingerprint::digest,
 };
 use bounded::bounded;
+use claim::Claimed;
 use running_keys::{RunningKeys, Visit};
-use runs::{Runs, Ticket};
-use won::Won;
+use runs::Runs;
+#[cfg(not(feature = "axum"))]
+use runs::Ticket;
+use won::{Won, WonClaim};
 
+#[cfg(feature = "axum")]
+pub(crate) use running::Running;
+#[cfg(feature = "axum")]
+pub(crate) use runs::Ticket;
 #[cfg(feature = "axum")]
 pub(crate) use standing::Standing;
 
@@ -98,6 +108,8 @@ pub(crate) enum Leaves {
     Nothing,
     /// The steps that it has done, with which the next attempt goes on.
     Steps(Bytes),
+    /// Nothing or the steps, once those have ended that the handler has begun and not waited for.
+    AfterSteps(Pin<Box<dyn Future<Output = Leaves> + Send + Sync>>),
     /// What its own transaction has committed already, to be kept until then.
     Committed(SystemTime),
     /// What somebody else has left, or its own transaction without its knowing.
@@ -234,27 +246,50 @@ impl Idempotency {
     /// Claims the key in the store, under a lease.
     async fn begin_lease(
         &self,
-        operation: Operation,
+        mut operation: Operation,
         options: &Options,
         patience: Option<Duration>,
         visit: Option<Visit>,
         ticket: Ticket,
     ) -> Result<Begun<'_>, Refusal> {
         let hold = operation.hold(options);
-        let claimed = self.claim(hold, &operation.fingerprint, options.on_lost, patience);
-        let (hold, mut claim) = claimed.await?;
-        if matches!(claim, Claim::Unknown { .. }) {
-            claim = Box::pin(self.claim_given_back(&hold, &operation.fingerprint, claim)).await?;
+        let claiming = self.claim(hold, &operation.fingerprint, options.on_lost, patience);
+        let (mut hold, mut claimed) = claiming.await?;
+        if let Claim::InFlight { fingerprint } = &claimed.claim
+            && operation.was_begun_by_earlier(fingerprint)
+        {
+            // The last version of this library has begun it, and its own form of the fingerprint takes it over.
+            operation.fingerprint = *fingerprint;
+            let claiming = self.claim(hold, &operation.fingerprint, options.on_lost, patience);
+            (hold, claimed) = Box::pin(claiming).await?;
         }
+        if matches!(claimed.claim, Claim::Unknown { .. }) {
+            let claiming = self.claim_suspended(&hold, &operation.fingerprint, claimed);
+            claimed = Box::pin(claiming).await?;
+        }
+        let Claimed {
+            claim,
+            sent_at,
+            withdrawal,
+        } = claimed;
         match claim {
             Claim::Won { attempt, progress } => {
                 let progress = self.take_over(&hold, attempt, progress).await?;
+                let refreshed = self.refresh(&hold, &operation.fingerprint, Some(sent_at));
+                let Fenced::Done(sent_at) = refreshed.await? else {
+                    return Err(Refusal::InProgress);
+                };
+                let claim = WonClaim {
+                    attempt,
+                    progress,
+                    sent_at,
+                    withdrawal,
+                };
                 Ok(Begun::Won(Won {
                     idempotency: self,
                     operation,
                     hold,
-                    attempt: Some(attempt),
-                    progress,
+                    claim: Some(claim),
                     visit,
                     ticket,
                 }))
@@ -304,6 +339,11 @@ impl Idempotency {
 }
 
 impl Operation {
+    /// Whether this is what the last version of this library has recorded of the same request.
+    fn was_begun_by_earlier(&self, recorded: &Fingerprint) -> bool {
+        *recorded != self.fingerprint && self.fingerprint.is_same(recorded)
+    }
+
     /// A hold on its record, under a token that nobody else has.
     fn hold(&self, options: &Options) -> Hold {
         Hold {
@@ -326,9 +366,11 @@ impl fmt::Debug for Idempotency {
 
 /// Whether a record that exists concerns the same request.
 fn same_request(asked: &Fingerprint, recorded: &Fingerprint) -> Result<(), Refusal> {
-    match asked == recorded {
-        true => Ok(()),
-        false if asked.comparable(recorded) => Err(Refusal::Reused),
-        false => Err(Refusal::Incomparable),
+    if asked.is_same(recorded) {
+        Ok(())
+    } else if asked.comparable(recorded) {
+        Err(Refusal::Reused)
+    } else {
+        Err(Refusal::Incomparable)
     }
 }

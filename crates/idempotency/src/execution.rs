@@ -3,7 +3,6 @@ mod step;
 
 use std::{fmt, sync::Arc};
 
-use bytes::Bytes;
 use parking_lot::Mutex;
 
 use crate::{
@@ -11,6 +10,8 @@ use crate::{
 };
 pub(crate) use commit::Ended;
 use commit::Ending;
+
+use step::Steps;
 
 pub use commit::CommitError;
 pub use step::StepError;
@@ -53,6 +54,7 @@ struct Protection {
     ending: Mutex<Ending>,
     // Held while the store is told of a step.
     progress: tokio::sync::Mutex<Progress>,
+    steps: Steps,
 }
 
 impl Execution {
@@ -96,16 +98,9 @@ impl Execution {
                 is_transactional,
                 ending: Mutex::new(Ending::Open),
                 progress: progress.into(),
+                steps: Steps::default(),
             }),
         }))
-    }
-
-    /// The steps that are done, if any, for a run that ends without an answer.
-    pub(crate) async fn steps(&self) -> Option<Bytes> {
-        let protection = self.0.protection.as_ref()?;
-        let mut progress = protection.progress.lock().await;
-        progress.given_back = true;
-        (!progress.is_empty()).then(|| progress.write())
     }
 
     /// How often this request has been begun under a lease, this time included: more than 1 after a run that did not
@@ -117,13 +112,21 @@ impl Execution {
     }
 
     /// A key for a call to another service, in the form of a UUID: the same on every attempt at this request, and
-    /// different for every other name, key and scope.
+    /// different for every other name, key, scope, and request: one that uses the key after its ttl has another child key.
     ///
     /// It is derived, so that the other service cannot tell the client's own key from it. Without a key it is made by
     /// chance for each request.
     #[must_use]
     pub fn child_key(&self, name: &str) -> String {
-        let digest = digest([b"child 1".as_slice(), self.0.id.as_bytes(), name.as_bytes()]);
+        let (id, name) = (self.0.id.as_bytes().as_slice(), name.as_bytes());
+        let protection = self.0.protection.as_ref();
+        let digest = match protection.map(|protection| &protection.entry.fingerprint) {
+            // A record of version 1 keeps the child keys of the attempt that made it.
+            Some(fingerprint) if !fingerprint.is_earlier() => {
+                digest([b"child 2".as_slice(), id, fingerprint.as_bytes(), name])
+            }
+            _ => digest([b"child 1".as_slice(), id, name]),
+        };
         let mut bytes = [0; 16];
         bytes.copy_from_slice(&digest[..16]);
         // RFC 9562 section 5.8: version 8, whose bits are the maker's own.

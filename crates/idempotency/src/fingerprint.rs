@@ -23,7 +23,8 @@ impl Fingerprint {
     /// The number of bytes that a store keeps: the version, and the digest.
     pub const LENGTH: usize = 33;
 
-    const VERSION: u8 = 1;
+    /// Version 2 has the digests of version 1; child keys are derived otherwise.
+    const VERSION: u8 = 2;
 
     /// The digest of these parts; each is hashed behind its length, so `["a", "bc"]` is not `["ab", "c"]`.
     #[must_use]
@@ -43,16 +44,33 @@ impl Fingerprint {
         &self.0
     }
 
-    /// Whether the same algorithm made both, so that a difference means another request.
+    /// Whether a difference between the two means another request: this version can make the form of both.
     #[must_use]
     pub const fn comparable(&self, other: &Self) -> bool {
-        self.0[0] == other.0[0]
+        matches!(self.0[0], 1 | Self::VERSION) && matches!(other.0[0], 1 | Self::VERSION)
     }
 
     /// The form that stores keep. The client's key goes into the digest and is itself kept nowhere, so who
     /// reads a stored fingerprint cannot find a guessable body by trying.
     pub(crate) fn keyed(&self, secret: &[u8], key: &[u8]) -> Self {
-        Self::versioned(digest([b"fingerprint".as_slice(), secret, key, &self.0]))
+        let asked = self.earlier();
+        Self::versioned(digest([b"fingerprint".as_slice(), secret, key, &asked.0]))
+    }
+
+    /// What version 1 makes of the same request.
+    pub(crate) fn earlier(mut self) -> Self {
+        self.0[0] = 1;
+        self
+    }
+
+    /// Whether version 1 has made it.
+    pub(crate) fn is_earlier(&self) -> bool {
+        self.0[0] == 1
+    }
+
+    /// Whether both are of the same request, also where version 1 has made the other one.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self == other || other.is_earlier() && self.earlier() == *other
     }
 
     fn versioned(digest: [u8; 32]) -> Self {

@@ -7,14 +7,22 @@ use crate::StoreError;
 /// The steps of a run whose results are kept, in the order in which they were done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Progress {
-    /// Whether the run has ended, in an orderly way and without an answer: the next attempt need not wonder what has
-    /// become of it.
-    pub(crate) given_back: bool,
+    suspended: Option<Suspended>,
     steps: Vec<(Box<str>, Bytes)>,
 }
 
-/// Whoever meets another version answers with an error: to run a step again that is done is worse than not to run.
-const VERSION: u8 = 1;
+/// Who has ended in an orderly way and without a response, so that the next attempt need not wonder what has become of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Suspended {
+    /// The attempt of this number. It says nothing of a later one, which need not take it away.
+    Attempt(u32),
+    /// An attempt of version 1, which had no number.
+    Unnamed,
+}
+
+/// Whoever meets a version that is not known responds with an error: to run a step again that is done is worse than not to
+/// run.
+const VERSION: u8 = 2;
 
 impl Progress {
     /// No bytes are no steps.
@@ -23,13 +31,17 @@ impl Progress {
         if bytes.is_empty() {
             return Ok(progress);
         }
-        if bytes.try_get_u8().map_err(damaged)? != VERSION {
-            return Err(damaged("another version of this library wrote the steps"));
-        }
-        progress.given_back = match bytes.try_get_u8().map_err(damaged)? {
-            0 => false,
-            1 => true,
-            _ => return Err(damaged("the steps are damaged")),
+        progress.suspended = match bytes.try_get_u8().map_err(damaged)? {
+            1 => match bytes.try_get_u8().map_err(damaged)? {
+                0 => None,
+                1 => Some(Suspended::Unnamed),
+                _ => return Err(damaged("the steps are damaged")),
+            },
+            VERSION => match bytes.try_get_u32().map_err(damaged)? {
+                0 => None,
+                attempt => Some(Suspended::Attempt(attempt)),
+            },
+            _ => return Err(damaged("another version of this library wrote the steps")),
         };
         while bytes.has_remaining() {
             let name = take(&mut bytes)?;
@@ -39,16 +51,47 @@ impl Progress {
         Ok(progress)
     }
 
+    /// Nothing is no bytes.
     pub(crate) fn write(&self) -> Bytes {
+        let suspended = match self.suspended {
+            Some(Suspended::Attempt(attempt)) => attempt,
+            Some(Suspended::Unnamed) => unreachable!("what is written names its attempt"),
+            None if self.steps.is_empty() => return Bytes::new(),
+            None => 0,
+        };
         let length = |(name, result): &(Box<str>, Bytes)| 8 + name.len() + result.len();
-        let mut bytes = Vec::with_capacity(2 + self.steps.iter().map(length).sum::<usize>());
+        let mut bytes = Vec::with_capacity(5 + self.steps.iter().map(length).sum::<usize>());
         bytes.put_u8(VERSION);
-        bytes.put_u8(self.given_back.into());
+        bytes.put_u32(suspended);
         for (name, result) in &self.steps {
             put(&mut bytes, name.as_bytes());
             put(&mut bytes, result);
         }
         bytes.into()
+    }
+
+    /// Whether the attempt of this number, the last one so far, has suspended itself.
+    pub(crate) fn is_suspended(&self, attempt: u32) -> bool {
+        match self.suspended {
+            Some(Suspended::Attempt(suspended)) => suspended == attempt,
+            Some(Suspended::Unnamed) => true,
+            None => false,
+        }
+    }
+
+    /// Notes that the attempt of this number suspends itself.
+    #[cfg(feature = "axum")]
+    pub(crate) fn suspend(&mut self, attempt: u32) {
+        self.suspended = Some(Suspended::Attempt(attempt));
+    }
+
+    /// Gives an attempt of version 1 that has suspended itself its number; whether there was one.
+    pub(crate) fn name_attempt(&mut self, attempt: u32) -> bool {
+        let is_unnamed = self.suspended == Some(Suspended::Unnamed);
+        if is_unnamed {
+            self.suspended = Some(Suspended::Attempt(attempt));
+        }
+        is_unnamed
     }
 
     /// The result of the step with this name, if it is done.
@@ -61,6 +104,11 @@ impl Progress {
     #[cfg(feature = "axum")]
     pub(crate) fn push(&mut self, name: &str, result: Bytes) {
         self.steps.push((name.into(), result));
+    }
+
+    #[cfg(feature = "axum")]
+    pub(crate) fn pop(&mut self) {
+        self.steps.pop();
     }
 
     #[cfg(feature = "axum")]

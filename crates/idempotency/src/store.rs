@@ -25,7 +25,11 @@
 //! 7. a completed record is never dropped before its time: a full store refuses new keys instead;
 //! 8. an outcome or a progress up to its limit is kept whole, and one that it cannot keep is refused with the hold
 //!    left as it was;
-//! 9. progress belongs to the hold: renewals and take-overs keep it, and the hold's end, or its record's, forgets it.
+//! 9. progress belongs to the hold: renewals and take-overs keep it, and the hold's end, or its record's, forgets it;
+//! 10. a token is spent once its claim was [withdrawn](Store::withdraw), its hold released, or an operator released it:
+//!     a claim by it that arrives afterwards is [`StoreErrorKind::Withdrawn`] and takes nothing, for at least a lease
+//!     and a ttl, a lease, or [`SPENT_FOR`]. To everybody else the key is free: it is not inspected or listed, and the
+//!     next claim is attempt 1. The store remembers one such token for a key, and until another claim takes it.
 //!
 //! [`MemoryStore`] is the shortest complete example.
 
@@ -98,6 +102,18 @@ pub trait Store: Any + fmt::Debug + Send + Sync {
         fingerprint: &Fingerprint,
         on_lost: OnLost,
     ) -> Result<Claim, StoreError>;
+
+    /// Takes back the claim that this token made, or may yet make.
+    ///
+    /// What the claim took is as it was before: a first attempt without progress is gone, and of a take-over the hold before
+    /// it stays, lapsed, with its attempt and its progress. A claim by this token that arrives later takes nothing. The
+    /// other arguments are those of the claim. Repeating it changes nothing.
+    async fn withdraw(
+        &self,
+        hold: &Hold,
+        fingerprint: &Fingerprint,
+        on_lost: OnLost,
+    ) -> Result<(), StoreError>;
 
     /// Lets the hold live for another `hold.lease` from now.
     async fn renew(&self, hold: &Hold) -> Result<Fenced<()>, StoreError>;
@@ -225,6 +241,8 @@ pub enum StoreErrorKind {
     Unreadable,
     /// The store is at its limit and takes no new keys until old ones expire.
     Full,
+    /// The claim's token is spent: the claim was withdrawn, or its hold released. Nothing was changed.
+    Withdrawn,
     /// The outcome, or the progress, is longer than [`Store::outcome_limit`]. Nothing was changed.
     TooLarge,
 }
@@ -262,6 +280,15 @@ impl StoreError {
         }
     }
 
+    /// The claim's token is spent.
+    #[must_use]
+    pub fn withdrawn() -> Self {
+        Self {
+            kind: StoreErrorKind::Withdrawn,
+            source: "its token was given back before it arrived".into(),
+        }
+    }
+
     /// What went wrong.
     #[must_use]
     pub const fn kind(&self) -> StoreErrorKind {
@@ -277,6 +304,7 @@ impl fmt::Display for StoreError {
                 "the idempotency store holds a record that cannot be read"
             }
             StoreErrorKind::Full => "the idempotency store is full",
+            StoreErrorKind::Withdrawn => "the claim was withdrawn",
             StoreErrorKind::TooLarge => "the outcome is too large for the idempotency store",
         })
     }
@@ -286,6 +314,14 @@ impl Error for StoreError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         Some(self.source.as_ref())
     }
+}
+
+/// How long a token stays spent whose hold an operator has released: longer than any run is renewed.
+pub const SPENT_FOR: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What a claim gets whose token is spent.
+fn spent() -> StoreError {
+    StoreError::withdrawn()
 }
 
 /// Refuses bytes of which a store with this limit could keep a part only.

@@ -142,6 +142,10 @@ async fn progress_takes_room_until_it_is_forgotten() {
     let kept = store.checkpoint(&second, Bytes::from(vec![b'a'; 400]));
     assert_eq!(kept.await.ok(), Some(Fenced::Done(())));
     assert_eq!(store.release(&second).await.ok(), Some(Fenced::Done(())));
+    assert!(is_full(&store, 102).await);
+    // What is left of a released key is gone after a lease.
+    clock.advance(LEASE);
+    assert_eq!(store.purge_expired(usize::MAX).await.ok(), Some(1));
     assert!(!is_full(&store, 101).await);
     assert!(is_full(&store, 102).await);
 }
@@ -158,6 +162,8 @@ async fn room_comes_back_when_records_are_released_or_expire() {
     }
     assert!(is_full(&store, 100).await);
     assert_eq!(store.release(&first).await.ok(), Some(Fenced::Done(())));
+    clock.advance(LEASE);
+    assert_eq!(store.purge_expired(usize::MAX).await.ok(), Some(1));
     assert!(!is_full(&store, 100).await);
     assert!(is_full(&store, 101).await);
 

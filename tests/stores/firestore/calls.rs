@@ -1,7 +1,7 @@
 //! What a step costs, counted on the wire.
 
 use bytes::Bytes;
-use idempotency::{Claim, Fenced, FirestoreStore, Store};
+use idempotency::{Claim, Fenced, FirestoreStore, OnLost, Store};
 use tests::servers::firestore::FirestoreEmulator;
 
 use super::{hold, hold_on, request, tap::Tap, unused_project};
@@ -57,9 +57,10 @@ async fn a_run_that_fails_costs_two_calls_and_a_duplicate_one() {
     };
     let (project, tap) = (unused_project(), Tap::start(emulator).await);
     let store = connect(&project, &tap).await;
-    let (owner, asked) = (hold(), request("book"));
+    let (first, asked) = (hold(), request("book"));
 
     for _ in 0..2 {
+        let owner = hold_on(first.id);
         let claimed = claim(&store, &owner, &asked).await;
         assert_eq!(claimed.ok(), Some(won(1)));
         assert_eq!(tap.calls(), 1, "a claim");
@@ -70,4 +71,34 @@ async fn a_run_that_fails_costs_two_calls_and_a_duplicate_one() {
         assert_eq!(store.release(&owner).await.ok(), Some(Fenced::Done(())));
         assert_eq!(tap.calls(), 1, "a release");
     }
+}
+
+#[tokio::test]
+async fn a_withdrawal_costs_one_call_where_the_key_is_new_and_two_otherwise() {
+    let Some(emulator) = FirestoreEmulator::shared() else {
+        return;
+    };
+    let (project, tap) = (unused_project(), Tap::start(emulator).await);
+    let store = connect(&project, &tap).await;
+    let (first, asked) = (hold(), request("book"));
+    for calls in [1, 1] {
+        let owner = hold_on(first.id);
+        let withdrawn = store.withdraw(&owner, &asked, OnLost::TakeOver).await;
+        withdrawn.expect("a withdrawal");
+        assert_eq!(tap.calls(), calls, "a withdrawal of what was never claimed");
+    }
+    for _ in 0..2 {
+        let owner = hold_on(first.id);
+        let claimed = claim(&store, &owner, &asked).await;
+        assert_eq!(claimed.ok(), Some(won(1)));
+        assert_eq!(tap.calls(), 1, "a claim on a free key");
+        let withdrawn = store.withdraw(&owner, &asked, OnLost::TakeOver).await;
+        withdrawn.expect("a withdrawal");
+        assert_eq!(tap.calls(), 2, "a withdrawal");
+    }
+    // Where nobody has met the key, its mark is in the way of one that looks new.
+    let elsewhere = connect(&project, &tap).await;
+    let claimed = claim(&elsewhere, &hold_on(first.id), &asked).await;
+    assert_eq!(claimed.ok(), Some(won(1)));
+    assert_eq!(tap.calls(), 3, "a claim elsewhere");
 }

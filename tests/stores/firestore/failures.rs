@@ -131,7 +131,7 @@ async fn a_release_whose_answer_is_lost_is_done() {
     assert_eq!(claimed.ok(), Some(won(1)));
 
     tap.mute_after(0);
-    let made = documents.until(|record| record.is_none());
+    let made = documents.until(is_withdrawn);
     let released = lost(&tap, store.release(&owner), made).await;
     assert_eq!(released.ok(), Some(Fenced::Done(())));
     assert_eq!(store.release(&owner).await.ok(), Some(Fenced::Lost));
@@ -145,6 +145,10 @@ async fn lost<T>(tap: &Tap, step: impl Future<Output = T>, made: impl Future<Out
         () = made => tap.cut(),
     }
     step.await
+}
+
+fn is_withdrawn(record: Option<(String, Token)>) -> bool {
+    record.is_some_and(|(phase, _)| phase == "withdrawn")
 }
 
 fn is_completed(record: Option<(String, Token)>) -> bool {

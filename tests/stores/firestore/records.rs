@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use gcloud_sdk::{google::firestore::v1::value::ValueType, prost_types::Timestamp};
 use idempotency::{
-    Claim, Fenced, FirestoreStore, Hold, Idempotency, IdempotencyKey, OnDuplicate, Options,
+    Claim, Fenced, FirestoreStore, Hold, Idempotency, IdempotencyKey, OnDuplicate, OnLost, Options,
     Refusal, Run, RunError, Scope, Store, StoreErrorKind,
 };
 use tests::servers::firestore::{Documents, FirestoreEmulator};
@@ -50,6 +50,7 @@ async fn a_document_that_cannot_be_read_is_an_error_and_stays() {
         for store in [&store, &elsewhere] {
             let verdicts = [
                 claim(store, &hold_on(owner.id), &asked).await.map(drop),
+                store.withdraw(&owner, &asked, OnLost::TakeOver).await,
                 store.renew(&owner).await.map(drop),
                 store.checkpoint(&owner, Bytes::new()).await.map(drop),
                 store.complete(&owner, Bytes::new()).await.map(drop),

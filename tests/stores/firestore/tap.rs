@@ -116,6 +116,11 @@ impl Tap {
         self.line.late.send_replace(Late::With(with));
     }
 
+    /// Returns once such a call has come.
+    pub(crate) async fn holds_one_back(&self) {
+        self.line.comes_to(Late::Held).await;
+    }
+
     /// Lets the emulator have the call that was held back, and returns once it has answered.
     pub(crate) async fn let_through(&self) {
         assert_eq!(self.line.late.send_replace(Late::Sent), Late::Held);

@@ -75,7 +75,7 @@ fn a_store_may_be_dropped_after_its_runtime() {
 }
 
 /// A port that leads to the server's, and counts what the server is to answer.
-async fn counting(server: u16, trips: Arc<AtomicUsize>) -> u16 {
+pub(crate) async fn counting(server: u16, trips: Arc<AtomicUsize>) -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
     let listener = listener.expect("a free port");
     let port = listener.local_addr().expect("its address").port();

@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use idempotency::{
-    Fenced, Fingerprint, Hold, Phase, RedisStore, Resolution, Store, StoreErrorKind,
+    Fenced, Fingerprint, Hold, OnLost, Phase, RedisStore, Resolution, Store, StoreErrorKind,
 };
 use parking_lot::Mutex;
 use redis::Connection;
@@ -68,7 +68,7 @@ async fn a_record_that_cannot_be_read_stops_every_step_and_stays_as_it_is() {
         changed(0, 0),
         other_version,
         changed(1, 0),
-        changed(1, 3),
+        changed(1, 4),
         // Times that no clock shows.
         changed(6, 0xff),
         changed(14, 0xff),
@@ -100,6 +100,10 @@ async fn assert_unreadable(store: &RedisStore, hold: &Hold) {
     let errors = [
         claim(store, hold, &request()).await.err(),
         claim(store, &hold_on(hold), &request()).await.err(),
+        store
+            .withdraw(hold, &request(), OnLost::TakeOver)
+            .await
+            .err(),
         store.renew(hold).await.err(),
         store.checkpoint(hold, Bytes::new()).await.err(),
         store.complete(hold, Bytes::new()).await.err(),
@@ -147,6 +151,53 @@ async fn the_server_removes_a_record_when_its_time_is_over_and_not_before() {
     assert!(matches!(done, Ok(Fenced::Done(_))), "{done:?}");
     check(removed_at()).await;
     assert_eq!(store.purge_expired(100).await.ok(), Some(0));
+}
+
+// behaviour 117, 167
+#[tokio::test]
+async fn the_server_removes_what_a_released_key_leaves_behind() {
+    let Some((store, hold, key, mut connection)) = taken().await else {
+        return;
+    };
+    let mut remaining = || {
+        let at: i64 = redis::cmd("PEXPIRETIME")
+            .arg(&key)
+            .query(&mut connection)
+            .expect("a time");
+        let (seconds, _): (i64, i64) = redis::cmd("TIME").query(&mut connection).expect("a time");
+        assert_ne!(at, -1, "it is never removed");
+        // It may be removed already, where that is no time at all.
+        Duration::from_millis(u64::try_from(at - 1000 * seconds).unwrap_or(0))
+    };
+    let is_about = |time: Duration, expected: Duration| {
+        // A minute, for the time that passes meanwhile.
+        let least = expected.saturating_sub(Duration::from_secs(60));
+        let most = expected + Duration::from_secs(2);
+        assert!(least <= time && time <= most, "{time:?}");
+    };
+    let longer = Hold {
+        lease: 100 * hold.lease,
+        ..hold.clone()
+    };
+    assert_eq!(store.release(&longer).await.ok(), Some(Fenced::Done(())));
+    is_about(remaining(), longer.lease);
+    let withdrawn = store.withdraw(&hold, &request(), OnLost::TakeOver).await;
+    withdrawn.expect("a withdrawal");
+    is_about(remaining(), hold.lease + hold.ttl);
+    let at_once = Hold {
+        lease: Duration::ZERO,
+        ..hold_on(&hold)
+    };
+    assert_eq!(claim(&store, &at_once, &request()).await.ok(), Some(won(1)));
+    assert_eq!(store.release(&at_once).await.ok(), Some(Fenced::Done(())));
+    is_about(remaining(), Duration::ZERO);
+    let next = hold_on(&hold);
+    assert_eq!(claim(&store, &next, &request()).await.ok(), Some(won(1)));
+    let resolved = store
+        .resolve(&next.id, &next.token, Resolution::Release)
+        .await;
+    assert_eq!(resolved.ok(), Some(Fenced::Done(())));
+    is_about(remaining(), Duration::from_secs(24 * 3600));
 }
 
 // behaviour 113, 115
@@ -256,7 +307,8 @@ async fn a_user_who_may_do_what_the_documentation_says_can_do_everything() {
     let Some(server) = RedisServer::start(&[]) else {
         return;
     };
-    let rights = "+eval +evalsha +get +set +del +pexpireat +time +publish +subscribe +unsubscribe +info +scan";
+    let rights =
+        "+eval +evalsha +get +set +pexpireat +time +publish +subscribe +unsubscribe +info +scan";
     let set: String = redis::cmd("ACL")
         .arg(
             [
@@ -289,6 +341,11 @@ async fn a_user_who_may_do_what_the_documentation_says_can_do_everything() {
         store.release(&other).await.expect("a release"),
         Fenced::Done(())
     );
+    let unclaimed = new_hold();
+    let withdrawn = store
+        .withdraw(&unclaimed, &request(), OnLost::TakeOver)
+        .await;
+    withdrawn.expect("a withdrawal");
     let done = store.complete(&hold, Bytes::new()).await;
     assert!(matches!(done, Ok(Fenced::Done(_))), "{done:?}");
     assert_eq!(store.list(None, 10).await.expect("a list").len(), 1);

@@ -1,6 +1,7 @@
 //! Those who wait learn of an end in another process, which here is another store on the same server.
 
 use std::{
+    collections::BTreeSet,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -12,7 +13,7 @@ use idempotency::{
 use tests::servers::redis::RedisServer;
 
 use super::{new_hold, unused_prefix};
-use crate::{claim, frozen::Frozen, won};
+use crate::{claim, frozen::Frozen, proxy::Proxy, within_a_minute, won};
 
 /// What was asked, in all tests of this file.
 fn request() -> Fingerprint {
@@ -162,6 +163,43 @@ async fn a_broken_connection_is_made_anew_and_what_it_missed_is_found() {
     frozen.thaw();
 }
 
+// behaviour 163
+// race 24, 80
+#[tokio::test]
+async fn a_dark_connection_is_left_and_what_it_missed_is_found() {
+    let Some(server) = RedisServer::start(&[]) else {
+        return;
+    };
+    let proxy = Proxy::to(server.address()).await;
+    let url = format!("redis://{}", proxy.address());
+    let here = RedisStore::connect(&url).await.expect("a store");
+    let elsewhere = RedisStore::connect(&server.url()).await.expect("a store");
+    let (hold, other) = (taken(&elsewhere).await, taken(&elsewhere).await);
+    let mut subscription = here.subscribe(&hold.id);
+    let mut kept = here.subscribe(&other.id);
+    is_listened_to(&server, &here, &hold.id).await;
+    is_listened_to(&server, &here, &other.id).await;
+    proxy.silence();
+    // Nobody listens now, although the server takes the dark one for a listener still.
+    let dark = listener_ids(&server);
+    let released = elsewhere.release(&hold).await;
+    assert_eq!(released.ok(), Some(Fenced::Done(())));
+    let is_left = async {
+        while listener_ids(&server).is_subset(&dark) {
+            tokio::task::yield_now().await;
+        }
+    };
+    within_a_minute("another connection", is_left).await;
+    while here.inspect(&hold.id).await.is_err() {}
+    ended(&here, &hold.id, &mut subscription).await;
+    is_listened_to(&server, &here, &other.id).await;
+    let frozen = Frozen::now();
+    let released = elsewhere.release(&other).await;
+    assert_eq!(released.ok(), Some(Fenced::Done(())));
+    kept.changed().await;
+    frozen.thaw();
+}
+
 // behaviour 74
 // race 24
 #[tokio::test]
@@ -247,11 +285,17 @@ async fn an_end_on_any_node_of_a_cluster_is_heard_of_on_another() {
 
 /// How many connections listen to channels.
 fn listeners(server: &RedisServer) -> usize {
+    listener_ids(server).len()
+}
+
+/// Which those are, of which no two that the server has ever had are the same.
+fn listener_ids(server: &RedisServer) -> BTreeSet<String> {
     let clients: String = redis::cmd("CLIENT")
         .arg(["LIST", "TYPE", "pubsub"].as_slice())
         .query(&mut server.connection())
         .expect("the clients");
-    clients.lines().count()
+    let id = |client: &str| client.split(' ').next().unwrap_or_default().to_owned();
+    clients.lines().map(id).collect()
 }
 
 /// Returns once this store listens to this record's channel, and has looked at the record after it began to.

@@ -1,12 +1,24 @@
 //! What a booking with a key costs beyond one without: no commit, and so no sync of the disk.
 
-use std::fs;
+use std::{
+    fs,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
+use idempotency::PostgresStore;
 use rstest::rstest;
-use sqlx::{Row, raw_sql};
+use sqlx::{
+    Row,
+    postgres::{PgConnectOptions, PgPoolOptions, PgSslMode},
+    query, raw_sql,
+};
 use tests::servers::postgres::PostgresServer;
 
 use super::{Database, Kind, Service, World};
+use crate::postgres::round_trips::counting;
 
 const BOOKINGS: usize = 20;
 
@@ -46,6 +58,46 @@ async fn a_replay_commits_nothing(#[case] kind: Kind) {
         assert!(service.send("/book/now", "k", "Ann").await.is_replayed);
     }
     assert_eq!(world.commits().await, before);
+}
+
+/// The booking's own are its begin, its insert and its commit, and what its pool asks before it lends a connection and
+/// when it gets it back.
+// behaviour 132
+#[tokio::test]
+async fn a_booking_with_a_key_takes_two_round_trips_more_than_one_without() {
+    let Some(world) = World::new(Kind::Postgres).await else {
+        return;
+    };
+    let server = PostgresServer::shared().expect("a server");
+    let trips = Arc::new(AtomicUsize::new(0));
+    let port = counting(server.port(), Arc::clone(&trips)).await;
+    let options: PgConnectOptions = world.url.parse().expect("a URL");
+    let options = options.port(port).ssl_mode(PgSslMode::Disable);
+    let pool = PgPoolOptions::new().max_connections(1);
+    let pool = pool.connect_lazy_with(options);
+    let store = Arc::new(PostgresStore::new(pool.clone()));
+    let service = Service::start(Database::Postgres(pool.clone()), store).await;
+    let mut counted = Vec::new();
+    for round in 0..5 {
+        trips.store(0, Ordering::SeqCst);
+        let mut transaction = pool.begin().await.expect("a transaction");
+        let insert = query("insert into bookings values ($1)").bind(format!("a{round}"));
+        insert.execute(&mut *transaction).await.expect("a booking");
+        transaction.commit().await.expect("a commit");
+        // Whoever is next gets the connection once it is back.
+        drop(pool.acquire().await.expect("a connection"));
+        let without = trips.swap(0, Ordering::SeqCst);
+        let (key, guest) = (format!("k{round}"), format!("b{round}"));
+        let booked = service.send("/book/now", &key, &guest).await;
+        assert_eq!(booked.status, 201, "{booked:?}");
+        drop(pool.acquire().await.expect("a connection"));
+        counted.push((trips.load(Ordering::SeqCst), without));
+    }
+    // What happens once is a connection, and statements that are prepared on it.
+    let more = counted
+        .iter()
+        .map(|(with, without)| with.saturating_sub(*without));
+    assert_eq!(more.min(), Some(2), "{counted:?}");
 }
 
 impl World {

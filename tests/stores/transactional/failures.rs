@@ -6,7 +6,7 @@ use idempotency::PostgresStore;
 use rstest_reuse::apply;
 
 use super::{Database, Kind, Service, World, each_database, pool};
-use crate::proxy::Proxy;
+use crate::{postgres, proxy::Proxy};
 
 /// A handler that gives up while its commit is on its way does not know what has become of it. Its client is told.
 // behaviour 126, 132
@@ -53,7 +53,7 @@ async fn a_commit_that_is_given_up_midway_is_the_answer() {
 
 /// The server has committed, and the connection broke before it could say so.
 // behaviour 132
-// race 5
+// race 5, 69
 #[tokio::test]
 async fn a_commit_whose_reply_is_lost_is_found_out() {
     let Some(world) = World::new(Kind::Postgres).await else {
@@ -112,11 +112,74 @@ async fn a_commit_that_never_arrived_is_found_out() {
     assert_eq!(world.guests().await, ["Ann"]);
 }
 
+/// The server has committed, and nothing comes through any more on the connection that would say so.
+// behaviour 132, 163
+// race 5, 80
+#[tokio::test]
+async fn a_commit_on_a_connection_that_goes_dark_is_found_out() {
+    let Some(world) = World::new(Kind::Postgres).await else {
+        return;
+    };
+    let (service, proxy) = behind_a_proxy(&world).await;
+    for (path, key, guest) in [("/book/now", "k", "Ann"), ("/leased/now", "k2", "Ben")] {
+        proxy.silence_behind(b"COMMIT");
+        let first = service.send(path, key, guest).await;
+        assert_eq!(first.status, 201, "{first:?}");
+        let retry = service.send(path, key, guest).await;
+        assert_eq!((retry.status, retry.is_replayed), (201, true));
+        assert_eq!(retry.body, first.body);
+    }
+    assert_eq!(world.guests().await, ["Ann", "Ben"]);
+    // The first one was there to warm up.
+    assert_eq!(service.runs(), 3);
+}
+
+/// Where no record tells, nobody knows, and the connection is not used again.
+// behaviour 132, 163
+// race 80
+#[tokio::test]
+async fn a_commit_without_a_key_on_a_connection_that_goes_dark_is_unknown() {
+    let Some(world) = World::new(Kind::Postgres).await else {
+        return;
+    };
+    let (service, proxy) = behind_a_proxy(&world).await;
+    proxy.silence_behind(b"COMMIT");
+    let first = service.send_without_a_key("/book/now", "Ann").await;
+    assert_eq!(first.status, 503, "{first:?}");
+    let said = service.levers.failures.lock().concat();
+    assert_eq!(
+        said,
+        "it is not known whether the transaction was committed"
+    );
+    assert_eq!(world.guests().await, ["Ann"]);
+    for guest in ["Ben", "Cleo"] {
+        let next = service.send_without_a_key("/book/now", guest).await;
+        assert_eq!(next.status, 201, "{next:?}");
+    }
+}
+
+/// What was not sent to its end is undone, and the client is told so while the connection is still dark.
+// behaviour 132, 163
+// race 80
+#[tokio::test]
+async fn a_commit_whose_record_does_not_come_through_is_not_done() {
+    let Some(world) = World::new(Kind::Postgres).await else {
+        return;
+    };
+    let (service, proxy) = behind_a_proxy(&world).await;
+    let (path, key) = ("/book/stop-in-the-transaction", "k");
+    let first = service.sending(path, key, "Ann");
+    service.arrived().await;
+    proxy.silence();
+    service.pass();
+    let first = first.await.expect("an answer");
+    assert_eq!(first.status, 503, "{first:?}");
+    assert_eq!(world.guests().await, [""; 0]);
+    assert!(service.record(key).await.is_none());
+}
+
 async fn behind_a_proxy(world: &World) -> (Service, Proxy) {
-    let (front, name) = world.url.rsplit_once('/').expect("a URL");
-    let server = front.rsplit_once('@').expect("a host").1;
-    let proxy = Proxy::to(server.parse().expect("an address")).await;
-    let url = format!("postgres://postgres@{}/{name}", proxy.address());
+    let (proxy, url) = postgres::behind_a_proxy(&world.url).await;
     let pool = pool(&url).await;
     let store = Arc::new(PostgresStore::new(pool.clone()));
     let service = Service::start(Database::Postgres(pool), store).await;

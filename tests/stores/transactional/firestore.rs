@@ -2,21 +2,27 @@
 
 use std::{sync::Arc, time::Duration};
 
-use idempotency::{Fenced, FirestoreDatabase, FirestoreStore, Hold, Phase};
+use idempotency::{
+    Fenced, Fingerprint, FirestoreDatabase, FirestoreStore, Hold, OnLost, Phase, Token,
+};
 use tests::servers::firestore::{Documents, FirestoreEmulator};
 
 use super::{Database, Kind, Service, World};
-use crate::{firestore::tap::Tap, within_a_minute};
+use crate::{firestore::tap::Tap, proxy::Proxy, within_a_minute, won};
 
 /// A service in the world's database, and the wire between the two.
 async fn behind_a_tap(world: &World) -> Option<(Service, Tap)> {
     let tap = Tap::start(FirestoreEmulator::shared()?).await;
-    let database = FirestoreDatabase::connect_to_emulator(&world.url, &tap.address()).await;
+    Some((behind(world, &tap.address()).await, tap))
+}
+
+/// A service in the world's database, which it reaches at this address.
+async fn behind(world: &World, address: &str) -> Service {
+    let database = FirestoreDatabase::connect_to_emulator(&world.url, address).await;
     let database = database.expect("a database");
     let store = Arc::new(FirestoreStore::new(database.clone()));
     let there = Box::new((database, documents(world).clone()));
-    let database = Database::Firestore(there);
-    Some((Service::start(database, store).await, tap))
+    Service::start(Database::Firestore(there), store).await
 }
 
 fn documents(world: &World) -> &Documents {
@@ -100,8 +106,13 @@ async fn a_commit_that_arrives_late_does_nothing() {
     let Some((service, tap)) = behind_a_tap(&world).await else {
         return;
     };
+    withdraw_a_claim(&service, "k3").await;
     let mut booked = Vec::new();
-    for (path, key, guest) in [("/book/stop", "k", "Ann"), ("/leased/stop", "k2", "Ben")] {
+    for (path, key, guest) in [
+        ("/book/stop", "k", "Ann"),
+        ("/leased/stop", "k2", "Ben"),
+        ("/book/stop", "k3", "Cem"),
+    ] {
         let first = service.sending(path, key, guest);
         service.arrived().await;
         tap.hold_back(b"/bookings/");
@@ -122,6 +133,81 @@ async fn a_commit_that_arrives_late_does_nothing() {
         assert_eq!(world.guests().await, booked);
         assert_eq!(*service.levers.attempts.lock(), vec![1; 2 * booked.len()]);
     }
+}
+
+/// What became of a commit on a dark connection is found out over a new one, within what the client waits for.
+// behaviour 132, 163
+// race 80
+#[tokio::test]
+async fn a_commit_on_a_dark_connection_is_found_out_over_a_new_one() {
+    let Some(world) = World::new(Kind::Firestore).await else {
+        return;
+    };
+    let Some(emulator) = FirestoreEmulator::shared() else {
+        return;
+    };
+    let proxy = Proxy::to(emulator.address().parse().expect("an address")).await;
+    let service = behind(&world, &proxy.address().to_string()).await;
+    let first = service.sending("/book/stop", "k", "Ann");
+    service.arrived().await;
+    proxy.silence();
+    service.pass();
+    let first = first.await.expect("an answer");
+    assert_eq!(first.status, 503, "{first:?}");
+    assert!(first.body.contains("commit_failed"), "{first:?}");
+    assert!(world.guests().await.is_empty());
+
+    proxy.silence();
+    let retry = service.send("/book/now", "k", "Ann").await;
+    assert_eq!((retry.status, retry.is_replayed), (201, false), "{retry:?}");
+    assert_eq!(world.guests().await, ["Ann"]);
+}
+
+/// A key whose claim was taken back has a document, which stands for nothing.
+// behaviour 132, 167
+// race 77
+#[tokio::test]
+async fn a_booking_takes_the_place_of_a_withdrawn_claim() {
+    let Some(world) = World::new(Kind::Firestore).await else {
+        return;
+    };
+    let Some((service, tap)) = behind_a_tap(&world).await else {
+        return;
+    };
+    let other = world.service().await;
+    for (key, guest, elsewhere) in [("k", "Ann", &service), ("k2", "Ben", &other)] {
+        let withdrawn = withdraw_a_claim(elsewhere, key).await;
+        tap.calls();
+        let first = service.send("/book/now", key, guest).await;
+        assert_eq!((first.status, first.is_replayed), (201, false), "{first:?}");
+        assert_eq!(tap.calls(), 2, "a first run");
+        let record = service.record(key).await.expect("a record");
+        assert_ne!(record.token, withdrawn.token);
+        assert!(
+            matches!(record.phase, Phase::Completed { .. }),
+            "{record:?}"
+        );
+        assert!(service.send("/book/now", key, guest).await.is_replayed);
+    }
+    assert_eq!(world.guests().await, ["Ann", "Ben"]);
+    assert_eq!(documents(&world).all().await.len(), 2);
+}
+
+/// The key as it is after a claim whose caller has left.
+async fn withdraw_a_claim(service: &Service, key: &str) -> Hold {
+    let hold = Hold {
+        id: service.id(key),
+        token: Token::random(),
+        lease: Duration::from_secs(60),
+        ttl: Duration::from_secs(3600),
+    };
+    let asked = Fingerprint::of([b"something else".as_slice()]);
+    let store = service.idempotency.store();
+    let claimed = store.claim(&hold, &asked, OnLost::Refuse).await;
+    assert_eq!(claimed.ok(), Some(won(1)));
+    let withdrawn = store.withdraw(&hold, &asked, OnLost::Refuse).await;
+    withdrawn.expect("a withdrawal");
+    hold
 }
 
 /// Each renewal makes a new version of the document, of which the commit has not heard.

@@ -109,13 +109,13 @@ impl Service {
     pub(super) async fn send(&self, path: &str, key: &str, guest: &str) -> Answer {
         let request = self.client.post(format!("{}{path}", self.address));
         let request = request.header("idempotency-key", key);
-        let response = request.body(guest.to_owned()).send().await;
-        let response = response.expect("an answer");
-        Answer {
-            status: response.status().as_u16(),
-            is_replayed: response.headers().contains_key("idempotent-replayed"),
-            body: response.text().await.expect("a body"),
-        }
+        read(request.body(guest.to_owned())).await
+    }
+
+    /// The same without a key.
+    pub(super) async fn send_without_a_key(&self, path: &str, guest: &str) -> Answer {
+        let request = self.client.post(format!("{}{path}", self.address));
+        read(request.body(guest.to_owned())).await
     }
 
     /// The same, while the test goes on.
@@ -197,6 +197,12 @@ impl Service {
                 drop(commit);
                 Ok(StatusCode::GATEWAY_TIMEOUT.into_response())
             }
+            "stop-in-the-transaction"
+            | "empty"
+            | "nested"
+            | "aborted"
+            | "rolled-back"
+            | "committed" => self.book_wrongly(what, execution, guest).await,
             _ => self.book(execution, guest, answer).await,
         }
     }
@@ -237,5 +243,14 @@ impl Service {
             begun = begun => begun.expect("an insert that begins"),
         }
         go_on.send(()).expect("an insert that waits");
+    }
+}
+
+async fn read(request: reqwest::RequestBuilder) -> Answer {
+    let response = request.send().await.expect("an answer");
+    Answer {
+        status: response.status().as_u16(),
+        is_replayed: response.headers().contains_key("idempotent-replayed"),
+        body: response.text().await.expect("a body"),
     }
 }

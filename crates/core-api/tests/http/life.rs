@@ -1,5 +1,7 @@
 //! How the service ends, and what the next one finds.
 
+use std::env;
+
 use rusqlite::Connection;
 use serde_json::json;
 use tempfile::{TempDir, tempdir};
@@ -79,6 +81,59 @@ async fn killed_in_the_middle_it_leaves_nothing() {
     assert_eq!(retry.status, 201);
     assert!(!retry.is_replayed());
     assert!(server.book("k", "Ann").await.is_replayed());
+}
+
+// behaviour 113, 162
+#[tokio::test]
+async fn a_start_with_the_clock_two_days_ahead_forgets_no_key() {
+    // Longer than the day for which keys are kept. The loader goes on without a library that is missing.
+    let ahead = [
+        ("LD_PRELOAD", "/usr/$LIB/faketime/libfaketimeMT.so.1"),
+        ("FAKETIME", "+2d"),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
+    ];
+    for apart in [&[][..], &["--idempotency-store", "sqlite:keys.db"]] {
+        let directory = tempdir().unwrap();
+        let server = Server::start(directory.path(), apart);
+        let first = server.book("k", "Ann").await;
+        assert_eq!(first.status, 201);
+        let day = today(&server).await;
+        server.kill();
+
+        let server = Server::start_with(directory.path(), apart, &ahead);
+        if today(&server).await == day {
+            let why = "libfaketime is not installed (Debian: apt-get install faketime)";
+            assert!(env::var_os("CI").is_none(), "{why}");
+            return eprintln!("skipped: {why}");
+        }
+        assert!(server.book("k", "Ann").await.is_replayed());
+        // With a write between, so that the file knows of the new time.
+        assert_eq!(server.book("later", "Bob").await.status, 201);
+        let retry = server.book("k", "Ann").await;
+        assert!(retry.is_replayed());
+        assert_eq!(retry.body, first.body);
+        server
+            .wait_for_log("ahead of the time in the SQLite file")
+            .await;
+        server.kill();
+
+        // The clock is right again.
+        let server = Server::start(directory.path(), apart);
+        assert!(server.book("k", "Ann").await.is_replayed());
+        assert!(server.book("later", "Bob").await.is_replayed());
+        assert_eq!(server.bookings().await.len(), 2);
+    }
+}
+
+/// The day that it writes into its responses.
+async fn today(server: &Server) -> String {
+    let date = server
+        .get("/healthz")
+        .await
+        .header("date")
+        .unwrap()
+        .to_owned();
+    date.split(' ').take(4).collect()
 }
 
 // behaviour 128

@@ -40,7 +40,7 @@ async fn book(
 ) -> response::Result<Response> {
     // The same on every attempt: of this charge the provider makes one, even if we ask it twice.
     let key = execution.child_key("charge");
-    let work = service.charge(&key, new.euros);
+    let work = service.clone().charge(key, new.euros);
     let charge = execution.step("charge", work).await?;
     service.crash.here(Crash::AfterStep);
 
@@ -68,8 +68,8 @@ struct Service {
 }
 
 impl Service {
-    async fn charge(&self, key: &str, euros: u32) -> Result<Charge, StatusCode> {
-        let charge = self.ask_provider(key, euros).await.map_err(|error| {
+    async fn charge(self, key: String, euros: u32) -> Result<Charge, StatusCode> {
+        let charge = self.ask_provider(&key, euros).await.map_err(|error| {
             eprintln!("the payment provider: {error}");
             // Not stored, and the key comes free: the client can ask again, and the provider then gets the same key.
             StatusCode::BAD_GATEWAY

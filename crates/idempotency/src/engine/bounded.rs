@@ -8,7 +8,7 @@ use crate::StoreError;
 
 /// How long one call of the store may take. Afterwards it counts as failed, and what it may have done is
 /// undone in the background.
-const STORE_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const STORE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The store's answer, or an error once it has taken too long.
 pub(super) async fn bounded<T>(

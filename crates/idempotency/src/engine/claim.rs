@@ -1,205 +1,194 @@
-//! Both ends of a hold: how it is taken without being lost on the way, and how it ends.
+//! How a key is taken: a claim that has not begun to run is withdrawn, whatever becomes of its caller.
 
 use std::{
     error::Error,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use futures_util::future::BoxFuture;
 use tokio::{runtime::Handle, time::Instant};
 use tracing::Instrument;
 
-use super::{Ending, Executed, Leaves, bounded, runs::Ticket};
-use crate::{Claim, Fenced, Fingerprint, Hold, OnLost, Store, StoreError, StoreErrorKind};
+use super::{
+    Idempotency,
+    bounded::{STORE_TIMEOUT, bounded},
+    finish::insist,
+    runs::Runs,
+};
+use crate::{Claim, Fingerprint, Hold, OnLost, Store, StoreError, StoreErrorKind};
 
-/// A claim on its way. If its caller goes away, or it fails with the step perhaps taken, it is seen through
-/// and given back: a hold that nobody works under would turn retries away until its lease lapses.
+/// A claim in flight. If the caller drops it, or the store fails without saying whether the key was taken, a background task
+/// finishes the claim and withdraws it, so that no orphaned hold blocks retries.
 pub(super) struct Claiming {
-    store: Arc<dyn Store>,
-    hold: Hold,
-    state: State,
+    sent_at: Instant,
+    /// `None` once the store has responded.
+    call: Option<BoxFuture<'static, Result<Claim, StoreError>>>,
+    withdrawal: Option<Withdrawal>,
 }
 
-enum State {
-    Pending(BoxFuture<'static, Result<Claim, StoreError>>),
-    Failed,
-    Answered,
+/// A store's response to a claim.
+pub(super) struct Claimed {
+    pub(super) claim: Claim,
+    /// From when a lease counts that was won.
+    pub(super) sent_at: Instant,
+    /// What gives the key back, if it was won.
+    pub(super) withdrawal: Option<Withdrawal>,
 }
+
+/// Withdraws a claim in the background when it is dropped, unless the run has [begun](Self::cancel).
+pub(super) struct Withdrawal {
+    /// `None` once there is nothing to withdraw.
+    claim: Option<SentClaim>,
+    // Kept, because the caller may drop this outside of the runtime.
+    runtime: Handle,
+}
+
+struct SentClaim {
+    store: Arc<dyn Store>,
+    runs: Arc<Runs>,
+    hold: Hold,
+    fingerprint: Fingerprint,
+    on_lost: OnLost,
+}
+
+/// How long the store is asked for a withdrawal, where a lease is shorter. A hold that outlives this blocks
+/// retries, and under [`OnLost::Refuse`] until an operator resolves it.
+const MIN_INSISTENCE: Duration = Duration::from_secs(60);
 
 impl Claiming {
     pub(super) fn new(
-        store: &Arc<dyn Store>,
+        idempotency: &Idempotency,
         hold: &Hold,
         fingerprint: &Fingerprint,
         on_lost: OnLost,
     ) -> Self {
-        let call = {
-            let (store, hold, fingerprint) = (Arc::clone(store), hold.clone(), *fingerprint);
-            Box::pin(async move { store.claim(&hold, &fingerprint, on_lost).await })
-        };
-        Self {
-            store: Arc::clone(store),
+        let store = Arc::clone(&idempotency.0.store);
+        let claim = SentClaim {
+            store: Arc::clone(&store),
+            runs: Arc::clone(&idempotency.0.runs),
             hold: hold.clone(),
-            state: State::Pending(call),
+            fingerprint: *fingerprint,
+            on_lost,
+        };
+        let (hold, fingerprint) = (hold.clone(), *fingerprint);
+        let call = async move { store.claim(&hold, &fingerprint, on_lost).await };
+        Self {
+            sent_at: Instant::now(),
+            call: Some(Box::pin(call)),
+            withdrawal: Some(Withdrawal {
+                claim: Some(claim),
+                runtime: Handle::current(),
+            }),
         }
     }
 }
 
 impl Future for Claiming {
-    type Output = Result<Claim, StoreError>;
+    type Output = Result<Claimed, StoreError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let State::Pending(call) = &mut self.state else {
-            panic!("a claim is not polled after its answer");
+        let Some(call) = &mut self.call else {
+            panic!("a claim is not polled after its response");
         };
-        let answer = std::task::ready!(call.as_mut().poll(context));
-        self.state = match &answer {
-            // Whatever else a store says, it has taken no step.
-            Err(error) if error.kind() == StoreErrorKind::Unavailable => State::Failed,
-            _ => State::Answered,
-        };
-        Poll::Ready(answer)
+        let response = std::task::ready!(call.as_mut().poll(context));
+        self.call = None;
+        let withdrawal = self
+            .withdrawal
+            .take()
+            .and_then(|withdrawal| match &response {
+                Ok(Claim::Won { .. }) => Some(withdrawal),
+                // Dropped here, because the key may have been taken.
+                Err(error) if error.kind() == StoreErrorKind::Unavailable => None,
+                _ => {
+                    withdrawal.cancel();
+                    None
+                }
+            });
+        let sent_at = self.sent_at;
+        Poll::Ready(response.map(|claim| Claimed {
+            claim,
+            sent_at,
+            withdrawal,
+        }))
     }
 }
 
 impl Drop for Claiming {
     fn drop(&mut self) {
-        let state = std::mem::replace(&mut self.state, State::Answered);
-        if matches!(state, State::Answered) {
-            return;
-        }
-        let Ok(runtime) = Handle::try_current() else {
+        let (Some(call), Some(mut withdrawal)) = (self.call.take(), self.withdrawal.take()) else {
             return;
         };
-        let (store, hold) = (Arc::clone(&self.store), self.hold.clone());
-        runtime.spawn(async move {
-            if let State::Pending(call) = state
-                && let Ok(
+        let Some(claim) = withdrawal.claim.take() else {
+            return;
+        };
+        let ticket = Runs::enter_background(&claim.runs, &claim.store);
+        // A claim that is cut off midway may still arrive, so its response is waited for first.
+        let finishing = async move {
+            match tokio::time::timeout(STORE_TIMEOUT, call).await {
+                Ok(Ok(
                     Claim::InFlight { .. } | Claim::Unknown { .. } | Claim::Completed { .. },
-                ) = call.await
-            {
-                return;
+                )) => {}
+                _ => claim.withdraw().await,
             }
-            let given_back = insist(&hold, || bounded(store.release(&hold))).await;
-            if let Err(error) = given_back {
-                tracing::warn!(
-                    idempotency.record = %hold.id,
-                    error = &error as &dyn Error,
-                    "a claim could not be given back; the key may be taken until its lease ends",
-                );
-            }
-        });
+            drop(ticket);
+        };
+        withdrawal.runtime.spawn(finishing.in_current_span());
     }
 }
 
-/// Ends the hold, and gives the answer back. An answer that cannot be stored for now does not keep the client
-/// waiting: it is sent, and stored as soon as the store is back, while the hold still keeps everybody else out.
-pub(super) async fn finish<R>(
-    store: Arc<dyn Store>,
-    hold: Hold,
-    ending: Ending<R>,
-    ticket: Ticket,
-) -> Fenced<Executed<R>> {
-    let Ending { answer, leaves } = ending;
-    let leaves = match leaves {
-        Leaves::Committed(expires_at) => {
-            let expires_at = Some(expires_at);
-            return Fenced::Done(Executed { answer, expires_at });
-        }
-        Leaves::Other => return Fenced::Lost,
-        // The hold stays as it is, and with it everybody else out, until its lease lapses.
-        Leaves::Unknown => {
-            let expires_at = None;
-            return Fenced::Done(Executed { answer, expires_at });
-        }
-        Leaves::Outcome(_) | Leaves::Nothing | Leaves::Steps(_) => leaves,
-    };
-    let mut ended = end(store.as_ref(), &hold, &leaves).await;
-    for pause in SOON {
-        if ended.is_err() {
-            // In boxes, because hardly any run comes here.
-            Box::pin(tokio::time::sleep(pause)).await;
-            ended = Box::pin(end(store.as_ref(), &hold, &leaves)).await;
-        }
+impl Withdrawal {
+    /// Leaves the hold to the run that has begun.
+    pub(super) fn cancel(mut self) {
+        self.claim = None;
     }
-    let expires_at = match ended {
-        Ok(Fenced::Done(expires_at)) => expires_at,
-        Ok(Fenced::Lost) => {
-            tracing::error!(
-                idempotency.record = %hold.id,
-                "a run outlived its lease and another one took over; its answer is dropped",
-            );
-            return Fenced::Lost;
-        }
-        Err(_) => {
-            tokio::spawn(end_later(store, hold, leaves, ticket).in_current_span());
-            None
-        }
-    };
-    Fenced::Done(Executed { answer, expires_at })
 }
 
-/// How long a client waits for a store that fails to keep its answer.
-const SOON: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(200)];
-
-/// Completes the run, or gives its key back: free, or for an attempt that goes on with its steps.
-async fn end(
-    store: &dyn Store,
-    hold: &Hold,
-    leaves: &Leaves,
-) -> Result<Fenced<Option<SystemTime>>, StoreError> {
-    match leaves {
-        Leaves::Outcome(outcome) => match bounded(store.complete(hold, outcome.clone())).await? {
-            Fenced::Done(expires_at) => Ok(Fenced::Done(Some(expires_at))),
-            Fenced::Lost => Ok(Fenced::Lost),
-        },
-        Leaves::Steps(progress) => {
-            bounded(store.checkpoint(hold, progress.clone())).await?;
-            // A hold that has lapsed is what the next attempt can take, with all that is in it.
-            let lapsed = Hold {
-                lease: Duration::ZERO,
-                ..hold.clone()
+impl Drop for Withdrawal {
+    fn drop(&mut self) {
+        if let Some(claim) = self.claim.take() {
+            // A shutdown waits for it, as for a run.
+            let ticket = Runs::enter_background(&claim.runs, &claim.store);
+            let withdrawing = async move {
+                claim.withdraw().await;
+                drop(ticket);
             };
-            bounded(store.renew(&lapsed)).await?;
-            Ok(Fenced::Done(None))
+            self.runtime.spawn(withdrawing.in_current_span());
         }
-        // Whoever took over does not mind that this run has failed.
-        _ => bounded(store.release(hold))
-            .await
-            .map(|_| Fenced::Done(None)),
     }
 }
 
-/// Ends the hold as soon as the store is back, for an answer that has been sent.
-async fn end_later(store: Arc<dyn Store>, hold: Hold, leaves: Leaves, ticket: Ticket) {
-    if let Err(error) = insist(&hold, || end(store.as_ref(), &hold, &leaves)).await {
-        tracing::error!(
-            idempotency.record = %hold.id,
-            error = &error as &dyn Error,
-            "the end of a run could not be stored; a retry will run again",
-        );
+impl SentClaim {
+    async fn withdraw(self) {
+        let Self {
+            store,
+            hold,
+            fingerprint,
+            on_lost,
+            ..
+        } = self;
+        let withdraw = || bounded(store.withdraw(&hold, &fingerprint, on_lost));
+        let withdrawn = insist(hold.lease.max(MIN_INSISTENCE), withdraw).await;
+        if let Err(error) = withdrawn {
+            tracing::warn!(
+                idempotency.record = %hold.id,
+                error = &error as &dyn Error,
+                "a claim could not be withdrawn; the key may be held until its lease ends",
+            );
+        }
     }
-    // Until now the hold was renewed.
-    drop(ticket);
 }
 
-/// Tries until the store has answered, or the hold has lapsed and what is not done by now is void.
-pub(super) async fn insist<T, C>(hold: &Hold, mut call: impl FnMut() -> C) -> Result<T, StoreError>
-where
-    C: Future<Output = Result<T, StoreError>>,
-{
-    let lapsed = Instant::now() + hold.lease;
-    let mut pause = Duration::from_millis(500);
-    loop {
-        match call().await {
-            Err(error) if error.kind() != StoreErrorKind::TooLarge && Instant::now() < lapsed => {
-                tokio::time::sleep(pause).await;
-            }
-            answer => return answer,
-        }
-        pause = (2 * pause).min(Duration::from_secs(5));
+impl Idempotency {
+    /// Claims the key once.
+    pub(super) async fn claim_once(
+        &self,
+        hold: &Hold,
+        fingerprint: &Fingerprint,
+        on_lost: OnLost,
+    ) -> Result<Claimed, StoreError> {
+        bounded(Claiming::new(self, hold, fingerprint, on_lost)).await
     }
 }

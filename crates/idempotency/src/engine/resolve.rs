@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::{Idempotency, bounded, value};
+use super::{Idempotency, bounded::bounded, value};
 use crate::{Fenced, Record, Resolution, StoreError};
 
 impl Idempotency {

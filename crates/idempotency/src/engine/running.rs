@@ -15,7 +15,7 @@ use tracing::Instrument;
 ///
 /// Most callers stay to the end. To hand each run to a task from the start would cost all of them two changes of
 /// task.
-pub(super) struct Running<T: Send + 'static> {
+pub(crate) struct Running<T: Send + 'static> {
     /// `None` once it has ended.
     run: Option<BoxFuture<'static, thread::Result<T>>>,
     // Kept, because whoever drops this may do so outside of the runtime.
@@ -23,7 +23,7 @@ pub(super) struct Running<T: Send + 'static> {
 }
 
 impl<T: Send + 'static> Running<T> {
-    pub(super) fn new(run: impl Future<Output = T> + Send + 'static) -> Self {
+    pub(crate) fn new(run: impl Future<Output = T> + Send + 'static) -> Self {
         Self {
             // What the work logs still belongs to the request when that has gone.
             run: Some(

@@ -6,11 +6,12 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::{sync::Notify, task::JoinHandle, time::Instant};
 
-use super::bounded;
-use crate::{Fenced, Hold, RecordId, Store, Token};
+use super::bounded::bounded;
+use crate::{Fenced, Fingerprint, Hold, RecordId, Store, StoreError, Token};
 
 /// The requests under way, from claim to stored answer.
 #[derive(Default)]
@@ -35,6 +36,9 @@ struct State {
 
 struct Held {
     hold: Hold,
+    fingerprint: Fingerprint,
+    /// What the run has kept so far, or is about to.
+    progress: Bytes,
     due: Instant,
     until: Instant,
 }
@@ -43,7 +47,7 @@ struct Held {
 const MOST_EXECUTION: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// One request under way; it leaves when dropped.
-pub(super) struct Ticket {
+pub(crate) struct Ticket {
     runs: Arc<Runs>,
     store: Arc<dyn Store>,
     token: Option<Token>,
@@ -62,6 +66,16 @@ impl Runs {
             store: Arc::clone(store),
             token: None,
         })
+    }
+
+    /// Lets in what belongs to a request that was let in before.
+    pub(super) fn enter_background(runs: &Arc<Self>, store: &Arc<dyn Store>) -> Ticket {
+        runs.state.lock().under_way += 1;
+        Ticket {
+            runs: Arc::clone(runs),
+            store: Arc::clone(store),
+            token: None,
+        }
     }
 
     /// Lets nobody in any more.
@@ -91,8 +105,36 @@ impl Runs {
         }
     }
 
+    /// Notes what a run is about to keep.
+    #[cfg(feature = "axum")]
+    pub(super) fn note_progress(&self, token: &Token, progress: &Bytes) {
+        if let Some(held) = self.state.lock().holds.get_mut(token) {
+            held.progress = progress.clone();
+        }
+    }
+
+    pub(super) fn progress_of(&self, token: &Token) -> Option<Bytes> {
+        let state = self.state.lock();
+        state.holds.get(token).map(|held| held.progress.clone())
+    }
+
+    /// Has a hold renewed again before its next turn, whose renewal has failed.
+    fn renew_soon(&self, hold: &Hold) {
+        let mut state = self.state.lock();
+        if let Some(held) = state.holds.get_mut(&hold.token) {
+            held.due = held.due.min(Instant::now() + hold.lease / 10);
+            // The renewer looks at all of them, and sleeps until the earliest.
+            state.wakes_at = None;
+            self.earlier.notify_one();
+        }
+    }
+
+    pub(super) fn is_held(&self, token: &Token) -> bool {
+        self.state.lock().holds.contains_key(token)
+    }
+
     /// The holds that are due now, each put off by a third of its lease; and when to look again.
-    fn take_due(&self) -> (Vec<Hold>, Option<Instant>) {
+    fn take_due(&self) -> (Vec<(Hold, Fingerprint)>, Option<Instant>) {
         let now = Instant::now();
         let mut due = Vec::new();
         let mut state = self.state.lock();
@@ -102,7 +144,7 @@ impl Runs {
             .filter(|held| held.due <= now && now < held.until)
         {
             held.due = now + held.hold.lease / 3;
-            due.push(held.hold.clone());
+            due.push((held.hold.clone(), held.fingerprint));
         }
         state.wakes_at = state
             .holds
@@ -115,31 +157,56 @@ impl Runs {
 }
 
 impl Ticket {
-    /// Has the hold renewed until the ticket is dropped.
+    pub(super) fn store(&self) -> &dyn Store {
+        self.store.as_ref()
+    }
+
+    /// Claims the key again, if the store has lost its record.
+    pub(super) async fn reclaim(
+        &self,
+        hold: &Hold,
+        fingerprint: &Fingerprint,
+    ) -> Result<bool, StoreError> {
+        self.runs.reclaim(self.store(), hold, fingerprint).await
+    }
+
+    /// Has the hold not renewed any more.
+    pub(super) fn let_go(&self) {
+        if let Some(token) = self.token {
+            self.runs.state.lock().holds.remove(&token);
+        }
+    }
+
+    /// Has the hold renewed until the ticket is dropped. Its lease counts from `sent_at`.
     ///
     /// One task renews for all runs: a handler that blocks its thread cannot starve its own renewal, and a
     /// run that ends within a third of its lease costs no timer. That task must have seen a hold that is due before
     /// all others, which it has when this returns; on the thread of a handler that blocks it would never see it.
-    pub(super) async fn hold(&mut self, hold: Hold) {
-        if self.enter_hold(hold) {
+    pub(super) async fn hold(
+        &mut self,
+        hold: Hold,
+        fingerprint: Fingerprint,
+        progress: Bytes,
+        sent_at: Instant,
+    ) {
+        let held = Held {
+            due: sent_at + hold.lease / 3,
+            until: sent_at + MOST_EXECUTION,
+            hold,
+            fingerprint,
+            progress,
+        };
+        if self.enter_hold(held) {
             tokio::task::yield_now().await;
         }
     }
 
     /// Whether the renewer was woken.
-    fn enter_hold(&mut self, hold: Hold) -> bool {
-        let now = Instant::now();
-        let due = now + hold.lease / 3;
+    fn enter_hold(&mut self, held: Held) -> bool {
+        let (token, due) = (held.hold.token, held.due);
         let mut state = self.runs.state.lock();
-        self.token = Some(hold.token);
-        state.holds.insert(
-            hold.token,
-            Held {
-                hold,
-                due,
-                until: now + MOST_EXECUTION,
-            },
-        );
+        self.token = Some(token);
+        state.holds.insert(token, held);
         // The renewer is gone when the runtime is that it ran on.
         if state.renewer.as_ref().is_none_or(JoinHandle::is_finished) {
             state.wakes_at = Some(due);
@@ -186,9 +253,10 @@ async fn renew_all(runs: Weak<Runs>, earlier: Arc<Notify>, store: Arc<dyn Store>
             Some(runs) => runs.take_due(),
             None => return,
         };
-        for hold in due {
+        for (hold, fingerprint) in due {
             // Each in its own task, so that a slow store delays no other renewal.
-            tokio::spawn(renew(Weak::clone(&runs), Arc::clone(&store), hold));
+            let renewal = renew(Weak::clone(&runs), Arc::clone(&store), hold, fingerprint);
+            tokio::spawn(renewal);
         }
         let sleep = async {
             match wakes_at {
@@ -203,22 +271,33 @@ async fn renew_all(runs: Weak<Runs>, earlier: Arc<Notify>, store: Arc<dyn Store>
     }
 }
 
-async fn renew(runs: Weak<Runs>, store: Arc<dyn Store>, hold: Hold) {
-    match bounded(store.renew(&hold)).await {
-        Ok(Fenced::Done(())) => {}
+async fn renew(runs: Weak<Runs>, store: Arc<dyn Store>, hold: Hold, fingerprint: Fingerprint) {
+    let renewed = match bounded(store.renew(&hold)).await {
+        Ok(Fenced::Done(())) => return,
         Ok(Fenced::Lost) => {
-            // Either the run has just ended, or somebody took over while the store was out of reach.
-            if let Some(runs) = runs.upgrade()
+            // The run has just ended, or the store has lost its record, or another run took over.
+            let Some(runs) = runs.upgrade().filter(|runs| runs.is_held(&hold.token)) else {
+                return;
+            };
+            let reclaimed = runs.reclaim(store.as_ref(), &hold, &fingerprint).await;
+            if matches!(reclaimed, Ok(false))
                 && runs.state.lock().holds.remove(&hold.token).is_some()
             {
                 warn_lost(&hold.id);
             }
+            reclaimed
         }
-        Err(error) => tracing::warn!(
+        Err(error) => Err(error),
+    };
+    if let Err(error) = renewed {
+        if let Some(runs) = runs.upgrade() {
+            runs.renew_soon(&hold);
+        }
+        tracing::warn!(
             idempotency.record = %hold.id,
             error = &error as &dyn std::error::Error,
-            "a hold could not be renewed; the next try is in a third of its lease",
-        ),
+            "a hold could not be renewed; the next try is in a tenth of its lease",
+        );
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Idempotency, bounded};
+use super::{Idempotency, bounded::bounded};
 use crate::{Claim, Fenced, Hold, OnLost, Phase, StoreError, Token, store::transaction::Entry};
 
 /// Where the key of such a transaction stands.

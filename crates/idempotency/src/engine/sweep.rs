@@ -8,7 +8,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 
-use super::bounded;
+use super::bounded::bounded;
 use crate::Store;
 
 /// How many records one call removes: few enough to keep nobody waiting.

@@ -1,15 +1,17 @@
-//! What the next attempt makes of a run that has left its key behind.
-
-use std::time::Duration;
+//! Resumes a key whose last run crashed, or failed after a step.
 
 use bytes::Bytes;
 
-#[cfg(feature = "axum")]
-use super::claim;
-use super::{Idempotency, bounded, claim::Claiming};
-#[cfg(feature = "axum")]
-use crate::StoreError;
+use super::{Idempotency, bounded::bounded, claim::Claimed};
 use crate::{Claim, Fenced, Fingerprint, Hold, OnLost, Phase, Refusal, progress::Progress};
+#[cfg(feature = "axum")]
+use {
+    super::{
+        finish::insist,
+        runs::{Runs, Ticket},
+    },
+    crate::StoreError,
+};
 
 impl Idempotency {
     /// Reads what the last attempt has done, once the key is the next one's.
@@ -23,7 +25,7 @@ impl Idempotency {
             return Ok(Progress::default());
         }
         let mut progress = Progress::read(progress)?;
-        if !progress.given_back {
+        if !progress.is_suspended(attempt - 1) {
             tracing::warn!(
                 idempotency.record = %hold.id,
                 attempt,
@@ -31,44 +33,51 @@ impl Idempotency {
             );
             return Ok(progress);
         }
-        // Should this attempt not come back either, then nobody may think that it has given its key back.
-        progress.given_back = false;
-        let kept = bounded(self.0.store.checkpoint(hold, progress.write()));
-        match Box::pin(kept).await? {
-            Fenced::Done(()) => Ok(progress),
-            Fenced::Lost => Err(Refusal::InProgress),
+        if progress.name_attempt(attempt - 1) {
+            // Should this attempt crash, its own progress must not say that it is suspended.
+            let kept = bounded(self.0.store.checkpoint(hold, progress.write()));
+            if Box::pin(kept).await? == Fenced::Lost {
+                return Err(Refusal::InProgress);
+            }
         }
+        Ok(progress)
     }
 
-    /// Where a lost run is not taken over, still takes the key of one that has given it back.
-    pub(super) async fn claim_given_back(
+    /// Where a lost run is not taken over, still takes the key of one that has suspended itself.
+    pub(super) async fn claim_suspended(
         &self,
         hold: &Hold,
         fingerprint: &Fingerprint,
-        unknown: Claim,
-    ) -> Result<Claim, Refusal> {
+        unknown: Claimed,
+    ) -> Result<Claimed, Refusal> {
         let found = bounded(self.0.store.inspect(&hold.id)).await?;
-        let given_back = match found.map(|record| record.phase) {
-            Some(Phase::InFlight { progress, .. }) => Progress::read(progress)?.given_back,
+        let is_suspended = match found.map(|record| (record.attempt, record.phase)) {
+            Some((attempt, Phase::InFlight { progress, .. })) => {
+                Progress::read(progress)?.is_suspended(attempt)
+            }
             _ => false,
         };
-        if !given_back {
+        if !is_suspended {
             return Ok(unknown);
         }
-        let claiming = Claiming::new(&self.0.store, hold, fingerprint, OnLost::TakeOver);
-        let claim = bounded(claiming).await?;
-        match &claim {
-            // Another attempt has come between and was lost, so this one has no business with the key.
-            Claim::Won { progress, .. } if !Progress::read(progress.clone())?.given_back => {
-                let lapsed = Hold {
-                    lease: Duration::ZERO,
-                    ..hold.clone()
-                };
-                bounded(self.0.store.renew(&lapsed)).await?;
+        let claimed = self.claim_once(hold, fingerprint, OnLost::TakeOver).await?;
+        match &claimed.claim {
+            // A later attempt took over and crashed in the meantime, so its outcome is unknown again. The claim is
+            // withdrawn when it is dropped.
+            Claim::Won { attempt, progress }
+                if *attempt > 1
+                    && !Progress::read(progress.clone())?.is_suspended(*attempt - 1) =>
+            {
                 Ok(unknown)
             }
-            _ => Ok(claim),
+            _ => Ok(claimed),
         }
+    }
+
+    /// What a shutdown waits for, as for a run.
+    #[cfg(feature = "axum")]
+    pub(crate) fn background_ticket(&self) -> Ticket {
+        Runs::enter_background(&self.0.runs, &self.0.store)
     }
 
     /// Keeps what a run has done, as soon as the store can, for as long as the hold lives.
@@ -76,9 +85,20 @@ impl Idempotency {
     pub(crate) async fn checkpoint(
         &self,
         hold: &Hold,
+        fingerprint: &Fingerprint,
         progress: Bytes,
     ) -> Result<Fenced<()>, StoreError> {
-        let store = &self.0.store;
-        claim::insist(hold, || bounded(store.checkpoint(hold, progress.clone()))).await
+        let (store, runs) = (self.store(), &self.0.runs);
+        runs.note_progress(&hold.token, &progress);
+        let keep = || bounded(store.checkpoint(hold, progress.clone()));
+        let kept = insist(hold.lease, keep).await?;
+        // Of a step that goes on behind the end of its run, nothing may be claimed any more.
+        if kept == Fenced::Lost
+            && runs.is_held(&hold.token)
+            && runs.reclaim(store, hold, fingerprint).await?
+        {
+            return insist(hold.lease, keep).await;
+        }
+        Ok(kept)
     }
 }

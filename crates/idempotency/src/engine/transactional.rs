@@ -1,19 +1,20 @@
 //! Runs that write nothing before their own transaction does, which carries the key's record with it.
 
-use std::{error::Error, sync::Arc, time::Duration};
+use std::{error::Error, time::Duration};
 
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    Begun, Ending, Executed, Idempotency, Leaves, Operation, Replay, Won, bounded, claim,
-    claim::Claiming,
+    Begun, Ending, Executed, Idempotency, Leaves, Operation, Replay, Won,
+    bounded::bounded,
+    claim::{Claimed, Withdrawal},
+    finish,
+    finish::Held,
     running_keys::{RunningKeys, Visit},
     runs::Ticket,
     same_request,
 };
-use crate::{
-    Claim, Fenced, Fingerprint, Hold, OnLost, Options, Phase, Refusal, Store, progress::Progress,
-};
+use crate::{Claim, Fenced, Fingerprint, Hold, OnLost, Options, Phase, Refusal};
 
 impl Idempotency {
     /// Takes the key within this process, unless the store has a record of it.
@@ -39,8 +40,7 @@ impl Idempotency {
                         idempotency: self,
                         hold: operation.hold(options),
                         operation,
-                        attempt: None,
-                        progress: Progress::default(),
+                        claim: None,
                         visit: Some(visit),
                         ticket,
                     }));
@@ -96,7 +96,7 @@ impl Idempotency {
 /// What its transaction has not committed has had no effect, so its answer is one only if nobody else has committed
 /// under the key: a transaction that failed may have failed on that other one's rows.
 pub(super) async fn finish<R>(
-    store: Arc<dyn Store>,
+    idempotency: &Idempotency,
     hold: Hold,
     fingerprint: Fingerprint,
     ending: Ending<R>,
@@ -107,15 +107,27 @@ pub(super) async fn finish<R>(
         Leaves::Committed(expires_at) => Some(expires_at),
         Leaves::Other => return Fenced::Lost,
         Leaves::Unknown => None,
-        Leaves::Nothing | Leaves::Steps(_) => match bounded(store.inspect(&hold.id)).await {
-            Ok(Some(_)) => return Fenced::Lost,
-            Ok(None) | Err(_) => None,
-        },
+        Leaves::Nothing | Leaves::Steps(_) | Leaves::AfterSteps(_) => {
+            match bounded(ticket.store().inspect(&hold.id)).await {
+                Ok(Some(_)) => return Fenced::Lost,
+                Ok(None) | Err(_) => None,
+            }
+        }
         Leaves::Outcome(_) => {
-            match bounded(Claiming::new(&store, &hold, &fingerprint, OnLost::TakeOver)).await {
-                Ok(Claim::Won { .. }) => {
-                    let ending = Ending { answer, leaves };
-                    return claim::finish(store, hold, ending, ticket).await;
+            let claimed = idempotency.claim_once(&hold, &fingerprint, OnLost::TakeOver);
+            match claimed.await {
+                Ok(Claimed {
+                    claim: Claim::Won { .. },
+                    withdrawal,
+                    ..
+                }) => {
+                    withdrawal.into_iter().for_each(Withdrawal::cancel);
+                    let held = Held {
+                        hold,
+                        fingerprint,
+                        ticket,
+                    };
+                    return finish::finish(held, Ending { answer, leaves }).await;
                 }
                 Ok(_) => return Fenced::Lost,
                 Err(error) => {

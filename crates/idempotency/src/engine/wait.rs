@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use super::{Idempotency, bounded, claim::Claiming};
+use super::{Idempotency, claim::Claimed};
 use crate::{Claim, Fingerprint, Hold, OnLost, Refusal, Token};
 
 impl Idempotency {
@@ -18,13 +18,13 @@ impl Idempotency {
         fingerprint: &Fingerprint,
         on_lost: OnLost,
         patience: Option<Duration>,
-    ) -> Result<(Hold, Claim), Refusal> {
-        let claim = self.claim_once(&hold, fingerprint, on_lost).await?;
-        let Some(patience) = patience.filter(|_| runs_already(&claim, fingerprint)) else {
-            return Ok((hold, claim));
+    ) -> Result<(Hold, Claimed), Refusal> {
+        let claimed = self.claim_once(&hold, fingerprint, on_lost).await?;
+        let Some(patience) = patience.filter(|_| runs_already(&claimed, fingerprint)) else {
+            return Ok((hold, claimed));
         };
         let Ok(_place) = self.0.waiting.try_acquire() else {
-            return Ok((hold, claim));
+            return Ok((hold, claimed));
         };
         // In a box, so that requests that do not wait need not hold what waiting takes.
         Box::pin(self.wait(hold, fingerprint, on_lost, patience)).await
@@ -36,37 +36,28 @@ impl Idempotency {
         fingerprint: &Fingerprint,
         on_lost: OnLost,
         patience: Duration,
-    ) -> Result<(Hold, Claim), Refusal> {
+    ) -> Result<(Hold, Claimed), Refusal> {
         let deadline = Instant::now() + patience;
         // Listen first, then look: what changes between the two is not missed.
         let mut subscription = self.0.store.subscribe(&hold.id);
         loop {
             hold.token = Token::random();
-            let claim = self.claim_once(&hold, fingerprint, on_lost).await?;
-            if !runs_already(&claim, fingerprint) {
-                return Ok((hold, claim));
+            let claimed = self.claim_once(&hold, fingerprint, on_lost).await?;
+            if !runs_already(&claimed, fingerprint) {
+                return Ok((hold, claimed));
             }
             tokio::select! {
                 changed = timeout_at(deadline, subscription.changed()) => {
                     if changed.is_err() {
-                        return Ok((hold, claim));
+                        return Ok((hold, claimed));
                     }
                 }
                 () = self.0.runs.closed() => return Err(Refusal::ShuttingDown),
             }
         }
     }
-
-    async fn claim_once(
-        &self,
-        hold: &Hold,
-        fingerprint: &Fingerprint,
-        on_lost: OnLost,
-    ) -> Result<Claim, Refusal> {
-        Ok(bounded(Claiming::new(&self.0.store, hold, fingerprint, on_lost)).await?)
-    }
 }
 
-fn runs_already(claim: &Claim, asked: &Fingerprint) -> bool {
-    matches!(claim, Claim::InFlight { fingerprint } if fingerprint == asked)
+fn runs_already(claimed: &Claimed, asked: &Fingerprint) -> bool {
+    matches!(&claimed.claim, Claim::InFlight { fingerprint } if fingerprint == asked)
 }

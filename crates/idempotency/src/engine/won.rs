@@ -1,30 +1,38 @@
 //! The right to run, and the run itself.
 
-use std::sync::Arc;
+use tokio::time::Instant;
 
 use super::{
-    Ending, Finished, Idempotency, Operation, claim, running::Running, running_keys::Visit,
-    runs::Ticket, transactional,
+    Ending, Finished, Idempotency, Operation, claim::Withdrawal, finish, finish::Held,
+    running::Running, running_keys::Visit, runs::Ticket, transactional,
 };
 #[cfg(feature = "axum")]
 use crate::{Execution, store::transaction::Entry};
 use crate::{Fenced, Hold, Refusal, progress::Progress};
 
-/// The right to run, with all that is needed for it.
+/// The right to run, with all that is needed for it. A claim whose run does not begin is withdrawn when this is dropped.
 pub(crate) struct Won<'a> {
     pub(super) idempotency: &'a Idempotency,
     pub(super) operation: Operation,
-    /// Claimed already if there is an attempt; otherwise for the transaction that will write it.
     pub(super) hold: Hold,
-    pub(super) attempt: Option<u32>,
-    #[cfg_attr(
-        not(feature = "axum"),
-        expect(dead_code, reason = "only handlers have steps")
-    )]
-    pub(super) progress: Progress,
+    /// `None` where the run's transaction will write the record.
+    pub(super) claim: Option<WonClaim>,
     /// In transactional mode, the key's place among those that run in this process.
     pub(super) visit: Option<Visit>,
     pub(super) ticket: Ticket,
+}
+
+/// A hold that the store has recorded.
+pub(super) struct WonClaim {
+    #[cfg_attr(
+        not(feature = "axum"),
+        expect(dead_code, reason = "only handlers are told their attempt")
+    )]
+    pub(super) attempt: u32,
+    pub(super) progress: Progress,
+    /// From when the lease counts.
+    pub(super) sent_at: Instant,
+    pub(super) withdrawal: Option<Withdrawal>,
 }
 
 impl Won<'_> {
@@ -40,24 +48,34 @@ impl Won<'_> {
             idempotency,
             operation,
             hold,
-            attempt,
+            claim,
             visit,
             mut ticket,
-            ..
         } = self;
-        let store = Arc::clone(&idempotency.0.store);
         let fingerprint = operation.fingerprint;
+        let engine = idempotency.clone();
         let run = async move {
-            if attempt.is_none() {
+            let Some(claim) = claim else {
                 let ending = work.await;
                 let finished =
-                    transactional::finish(store, hold, fingerprint, ending, ticket).await;
+                    transactional::finish(&engine, hold, fingerprint, ending, ticket).await;
                 drop(visit);
                 return finished;
+            };
+            let progress = claim.progress.write();
+            ticket
+                .hold(hold.clone(), fingerprint, progress, claim.sent_at)
+                .await;
+            if let Some(withdrawal) = claim.withdrawal {
+                withdrawal.cancel();
             }
-            ticket.hold(hold.clone()).await;
             let ending = work.await;
-            let finished = claim::finish(store, hold, ending, ticket).await;
+            let held = Held {
+                hold,
+                fingerprint,
+                ticket,
+            };
+            let finished = finish::finish(held, ending).await;
             drop(visit);
             finished
         };
@@ -73,19 +91,24 @@ impl Won<'_> {
 
     /// What the work can ask about itself, and do.
     #[cfg(feature = "axum")]
-    pub(crate) fn execution(&mut self) -> Execution {
+    pub(crate) fn execution(&self) -> Execution {
         let entry = Entry {
-            store: Arc::clone(&self.idempotency.0.store),
+            store: std::sync::Arc::clone(&self.idempotency.0.store),
             hold: self.hold.clone(),
             fingerprint: self.operation.fingerprint,
-            is_held: self.attempt.is_some(),
+            is_held: self.claim.is_some(),
         };
+        let (attempt, progress) = match &self.claim {
+            Some(claim) => (claim.attempt, claim.progress.clone()),
+            None => (1, Progress::default()),
+        };
+        let is_transactional = self.visit.is_some();
         Execution::protected(
             self.idempotency.clone(),
             entry,
-            self.attempt.unwrap_or(1),
-            std::mem::take(&mut self.progress),
-            self.visit.is_some(),
+            attempt,
+            progress,
+            is_transactional,
         )
     }
 }

@@ -8,7 +8,7 @@ use super::{Execution, Protection};
 use crate::{
     Fenced, Idempotency, StoreError, Transaction,
     engine::Standing,
-    store::transaction::{self, CommitFailure, Committed},
+    store::transaction::{self, CommitFailure, Committed, Entry},
 };
 
 /// Why [`Execution::commit`] did not commit.
@@ -24,7 +24,7 @@ pub enum CommitError {
     Failed(Box<dyn Error + Send + Sync>),
     /// The database does not say whether it was committed. The client is told to ask again with the same key.
     Unknown(Box<dyn Error + Send + Sync>),
-    /// The program is wrong, and nothing of the transaction is kept. The text says what to change.
+    /// The program is wrong, and this call commits nothing. The text says what to change.
     Misused(&'static str),
 }
 
@@ -157,6 +157,8 @@ impl Protection {
         let failure = match transaction.commit(entry, ending).await {
             Ok(fenced) => return committed(fenced),
             Err(CommitFailure::Undone(source)) => return Err(CommitError::Failed(source)),
+            #[cfg(feature = "postgres")]
+            Err(CommitFailure::Misused(what)) => return Err(CommitError::Misused(what)),
             Err(CommitFailure::Unknown(source)) => source,
         };
         if !is_shared {
@@ -175,8 +177,11 @@ impl Protection {
     }
 
     async fn renew(&self) -> Result<(), CommitError> {
-        match self.entry.store.renew(&self.entry.hold).await {
-            Ok(Fenced::Done(())) => Ok(()),
+        let Entry {
+            hold, fingerprint, ..
+        } = &self.entry;
+        match self.idempotency.refresh(hold, fingerprint, None).await {
+            Ok(Fenced::Done(_)) => Ok(()),
             Ok(Fenced::Lost) => Err(CommitError::Answered),
             Err(error) => Err(CommitError::Failed(error.into())),
         }
@@ -201,6 +206,8 @@ impl From<CommitFailure> for CommitError {
         match failure {
             CommitFailure::Undone(source) => Self::Failed(source),
             CommitFailure::Unknown(source) => Self::Unknown(source),
+            #[cfg(feature = "postgres")]
+            CommitFailure::Misused(what) => Self::Misused(what),
         }
     }
 }

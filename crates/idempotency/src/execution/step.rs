@@ -1,12 +1,18 @@
 //! Parts of a run whose results outlive it.
 
-use std::{error::Error, fmt};
+use std::{collections::HashMap, error::Error, fmt, panic::resume_unwind, sync::Arc};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use serde::{Serialize, de::DeserializeOwned};
+use tokio::sync::watch;
 
-use super::{Execution, Protection, commit::Ending};
-use crate::{Fenced, StoreError};
+use super::{Execution, Protection, Shared, commit::Ending};
+use crate::{
+    Fenced, StoreError, StoreErrorKind,
+    engine::{Leaves, Running, Ticket},
+    store::transaction::Entry,
+};
 
 /// Why [`Execution::step`] has no result.
 #[derive(Debug)]
@@ -49,32 +55,79 @@ impl Execution {
     /// answer. It is kept before this returns, by one round trip to the store; what a crash can repeat is the work whose
     /// result was not kept yet, so give it a [`child_key`](Self::child_key).
     ///
+    /// A step that has begun goes on to its end, even if its future is dropped, as by a time-out around it, and its result is
+    /// kept. Calling it again waits for that result. The work therefore owns what it uses.
+    ///
     /// A run that ends without a stored answer, by a 5xx or a panic, keeps its steps too: the next request with the key,
     /// which must be the same one, goes on with them. An operator who frees the key drops them. Without a key the work
     /// just runs.
     ///
     /// # Errors
     ///
-    /// [`StepError::Failed`] with the work's own error. [`StepError::Lost`], [`StepError::Store`]: see there; the store is
+    /// [`StepError::Failed`] with the work's own error. A panic of the work goes on in the caller. [`StepError::Lost`], [`StepError::Store`]: see there; the store is
     /// asked for as long as the lease lives. [`StepError::Misused`] in transactional mode, which has nothing to keep a step
     /// under, and after a commit.
     pub async fn step<T, E>(
         &self,
         name: &str,
-        work: impl Future<Output = Result<T, E>>,
+        work: impl Future<Output = Result<T, E>> + Send + 'static,
     ) -> Result<T, StepError<E>>
     where
-        T: Serialize + DeserializeOwned,
+        T: Serialize + DeserializeOwned + Send + 'static,
+        E: Send + 'static,
     {
         let Some(protection) = &self.0.protection else {
             return work.await.map_err(StepError::Failed);
         };
-        protection.may_step().map_err(StepError::Misused)?;
+        let turn = protection.steps.turn(name).lock_owned().await;
+        let under_way = self.begin_step(protection).map_err(StepError::Misused)?;
         let done = protection.progress.lock().await.get(name).cloned();
         if let Some(result) = done {
             return serde_json::from_slice(&result)
                 .map_err(|error| StepError::Store(StoreError::unreadable(error)));
         }
+        let (execution, name) = (self.clone(), name.to_owned());
+        let step = async move {
+            let result = execution.run_step(&name, work).await;
+            drop((turn, under_way));
+            result
+        };
+        // What has begun is kept, although the handler gives its step up, as a time-out around it does.
+        Running::new(step)
+            .await
+            .unwrap_or_else(|panic| resume_unwind(panic))
+    }
+
+    /// Counts a step that begins, unless the run has ended.
+    fn begin_step(&self, protection: &Protection) -> Result<UnderWay, &'static str> {
+        if protection.is_transactional {
+            return Err(
+                "a transactional handler holds nothing under which a step could be kept: use a lease, or no step",
+            );
+        }
+        // Under the lock, so that the end of the run sees either this step or none.
+        let ending = protection.ending.lock();
+        if !matches!(*ending, Ending::Open) {
+            return Err("a run that has committed has no more steps");
+        }
+        protection.steps.under_way.send_modify(|steps| *steps += 1);
+        Ok(UnderWay {
+            execution: Arc::clone(&self.0),
+            _ticket: protection.idempotency.background_ticket(),
+        })
+    }
+
+    async fn run_step<T, E>(
+        &self,
+        name: &str,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, StepError<E>>
+    where
+        T: Serialize,
+    {
+        let Some(protection) = &self.0.protection else {
+            return work.await.map_err(StepError::Failed);
+        };
         let value = work.await.map_err(StepError::Failed)?;
         let result = serde_json::to_vec(&value)
             .map_err(|error| StepError::Store(StoreError::too_large(error)))?;
@@ -87,30 +140,89 @@ impl Execution {
             Err(error) => Err(StepError::Store(error)),
         }
     }
+
+    /// What a run leaves that ends without a response: nothing, or its steps, once all have ended that have begun.
+    pub(crate) async fn leaves(&self) -> Leaves {
+        let Some(protection) = &self.0.protection else {
+            return Leaves::Nothing;
+        };
+        if *protection.steps.under_way.borrow() == 0 {
+            return self.leaves_steps().await;
+        }
+        let execution = self.clone();
+        Leaves::AfterSteps(Box::pin(async move {
+            if let Some(protection) = &execution.0.protection {
+                let mut under_way = protection.steps.under_way.subscribe();
+                // The sender is in there, too.
+                drop(under_way.wait_for(|under_way| *under_way == 0).await);
+            }
+            execution.leaves_steps().await
+        }))
+    }
+
+    async fn leaves_steps(&self) -> Leaves {
+        let Some(protection) = &self.0.protection else {
+            return Leaves::Nothing;
+        };
+        let mut progress = protection.progress.lock().await;
+        if progress.is_empty() {
+            return Leaves::Nothing;
+        }
+        progress.suspend(self.0.attempt);
+        Leaves::Steps(progress.write())
+    }
+}
+
+/// The steps of a run that have begun and not ended.
+#[derive(Default)]
+pub(super) struct Steps {
+    /// One step of a name at a time: the next one waits for its result instead of doing the work beside it.
+    turns: Mutex<HashMap<Box<str>, Arc<tokio::sync::Mutex<()>>>>,
+    under_way: watch::Sender<usize>,
+}
+
+/// One step, until it is dropped.
+struct UnderWay {
+    execution: Arc<Shared>,
+    _ticket: Ticket,
+}
+
+impl Steps {
+    fn turn(&self, name: &str) -> Arc<tokio::sync::Mutex<()>> {
+        Arc::clone(self.turns.lock().entry(name.into()).or_default())
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        if let Some(protection) = &self.execution.protection {
+            protection.steps.under_way.send_modify(|steps| *steps -= 1);
+        }
+    }
 }
 
 impl Protection {
-    fn may_step(&self) -> Result<(), &'static str> {
-        if self.is_transactional {
-            return Err(
-                "a transactional handler holds nothing under which a step could be kept: use a lease, or no step",
-            );
-        }
-        match *self.ending.lock() {
-            Ending::Open => Ok(()),
-            _ => Err("a run that has committed has no more steps"),
-        }
-    }
-
     /// Keeps the result with those of the steps before it. One at a time, so that none is written over.
+    ///
+    /// A result that the store does not take now stays with the run, which leaves it at its end, where the store may be
+    /// back.
     async fn keep(&self, name: &str, result: Bytes) -> Result<Fenced<()>, StoreError> {
         let mut progress = self.progress.lock().await;
-        let mut next = progress.clone();
-        next.push(name, result);
-        let kept = self.idempotency.checkpoint(&self.entry.hold, next.write());
-        let fenced = kept.await?;
-        *progress = next;
-        Ok(fenced)
+        progress.push(name, result);
+        let Entry {
+            hold, fingerprint, ..
+        } = &self.entry;
+        let kept = self
+            .idempotency
+            .checkpoint(hold, fingerprint, progress.write())
+            .await;
+        if kept
+            .as_ref()
+            .is_err_and(|error| error.kind() == StoreErrorKind::TooLarge)
+        {
+            progress.pop();
+        }
+        kept
     }
 }
 

@@ -73,7 +73,7 @@ where
     let patience = request::patience(options, &request.parts.headers);
 
     let finished = match idempotency.begin(operation, options, patience).await? {
-        Begun::Won(mut won) => {
+        Begun::Won(won) => {
             let execution = won.execution();
             request.parts.extensions.insert(execution.clone());
             let call = call(request.into_request());
@@ -111,10 +111,8 @@ async fn attempt(
         Ended::Open => {
             let is_transactional = execution.is_transactional();
             let mut ending = judge(config, limit, keep, is_transactional, answered, author).await;
-            if let Leaves::Nothing = ending.leaves
-                && let Some(steps) = execution.steps().await
-            {
-                ending.leaves = Leaves::Steps(steps);
+            if let Leaves::Nothing = ending.leaves {
+                ending.leaves = execution.leaves().await;
             }
             ending
         }

@@ -1,5 +1,8 @@
+mod change;
+mod claim;
 mod client;
 mod commit;
+mod connection;
 mod database;
 mod document;
 mod error;
@@ -26,12 +29,14 @@ pub use transaction::FirestoreTransaction;
 pub use writes::FirestorePrecondition;
 
 use super::{
-    Claim, Fenced, Hold, Polling, Resolution, Store, StoreError, Subscription, Wakeups,
+    Claim, Fenced, Hold, Polling, Resolution, SPENT_FOR, Store, StoreError, Subscription, Wakeups,
     check_length,
 };
-use crate::{Fingerprint, OnLost, Phase, Record, RecordId, Token};
+use crate::{Fingerprint, OnLost, Record, RecordId, Token};
+use change::Change;
 use client::Failure;
-use document::{Base, Change, Found};
+use document::Found;
+use owner::Author;
 use seen::Seen;
 use step::{Look, Next};
 
@@ -46,7 +51,8 @@ use step::{Look, Next};
 /// # }
 /// ```
 ///
-/// Clones are handles on one store, over one connection that comes back by itself.
+/// Clones are handles on one store, over one connection that comes back by itself. A call without a response within two
+/// seconds counts as failed, although Firestore may have done it, and the next call has a new connection.
 ///
 /// With [`new`](Self::new) it is in the [`FirestoreDatabase`] that handlers have their own documents in, which can then
 /// commit them together with their key, by a [`FirestoreTransaction`].
@@ -70,7 +76,8 @@ use step::{Look, Next};
 /// ```
 ///
 /// Documents stay for an hour longer than their records, or for a day or so with a policy. They are not replayed
-/// meanwhile.
+/// meanwhile. A released key has a document too, which is no record: it keeps a late copy of the claim from taking the key
+/// again.
 ///
 /// # Limits
 ///
@@ -138,68 +145,16 @@ impl Store for FirestoreStore {
         fingerprint: &Fingerprint,
         on_lost: OnLost,
     ) -> Result<Claim, StoreError> {
-        let change = |attempt, progress| Change::Claim {
-            hold: hold.clone(),
-            fingerprint: *fingerprint,
-            attempt,
-            progress,
-        };
-        let anew = || change(1, Bytes::new());
-        // Most keys are new, and the others have mostly been met. Who guesses wrong makes one call more.
-        let first = match self.seen.get(&hold.id) {
-            None => Some((Base::Absent, anew())),
-            Some(_) => None,
-        };
-        let decide = |look: Look| {
-            let Some(Found {
-                record,
-                update_time,
-            }) = look.found
-            else {
-                return Next::Change(Base::Absent, anew());
-            };
-            let base = Base::UpdatedAt(update_time);
-            if record.expires_at <= look.now {
-                return Next::Change(base, anew());
-            }
-            Next::Answer(match record.phase {
-                Phase::Completed { outcome } => Claim::Completed {
-                    fingerprint: record.fingerprint,
-                    outcome,
-                    expires_at: record.expires_at,
-                },
-                Phase::InFlight { progress, .. } if record.token == hold.token => Claim::Won {
-                    attempt: record.attempt,
-                    progress,
-                },
-                Phase::InFlight {
-                    lease_until,
-                    progress,
-                } if lease_until <= look.now && record.fingerprint == *fingerprint => match on_lost
-                {
-                    OnLost::TakeOver => {
-                        let attempt = record.attempt.saturating_add(1);
-                        return Next::Change(base, change(attempt, progress));
-                    }
-                    OnLost::Refuse => Claim::Unknown {
-                        fingerprint: record.fingerprint,
-                    },
-                },
-                Phase::InFlight { .. } => Claim::InFlight {
-                    fingerprint: record.fingerprint,
-                },
-            })
-        };
-        let made = |change: &Change, _| match change {
-            Change::Claim {
-                attempt, progress, ..
-            } => Claim::Won {
-                attempt: *attempt,
-                progress: progress.clone(),
-            },
-            _ => unreachable!("a claim makes no other change"),
-        };
-        self.step(&hold.id, first, decide, made).await
+        self.take(hold, fingerprint, on_lost).await
+    }
+
+    async fn withdraw(
+        &self,
+        hold: &Hold,
+        fingerprint: &Fingerprint,
+        on_lost: OnLost,
+    ) -> Result<(), StoreError> {
+        self.take_back(hold, fingerprint, on_lost).await
     }
 
     async fn renew(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
@@ -219,12 +174,13 @@ impl Store for FirestoreStore {
         hold: &Hold,
         outcome: Bytes,
     ) -> Result<Fenced<SystemTime>, StoreError> {
-        self.keep(&hold.id, hold.token, hold.token, outcome, hold.ttl)
+        self.keep(&hold.id, Author::Owner(hold.token), outcome, hold.ttl)
             .await
     }
 
     async fn release(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
-        self.free(&hold.id, hold.token).await
+        self.free(&hold.id, Author::Owner(hold.token), hold.lease)
+            .await
     }
 
     async fn inspect(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
@@ -246,9 +202,10 @@ impl Store for FirestoreStore {
             let is_last = page.len() < wanted;
             for document in page {
                 let id = document::record_id(&document.name)?;
-                let record = Found::read(&id, document)?.record;
+                let found = Found::read(&id, document)?;
                 after = Some(id);
-                listed.extend((record.expires_at > now).then_some(record));
+                let is_listed = found.record.expires_at > now && !found.is_free();
+                listed.extend(is_listed.then_some(found.record));
             }
             if is_last {
                 break;
@@ -263,12 +220,11 @@ impl Store for FirestoreStore {
         seen: &Token,
         resolution: Resolution,
     ) -> Result<Fenced<()>, StoreError> {
+        let author = Author::Operator { seen: *seen };
         match resolution {
-            Resolution::Release => self.free(id, *seen).await,
+            Resolution::Release => self.free(id, author, SPENT_FOR).await,
             Resolution::Complete { outcome, ttl } => {
-                // A new token: the owner that was given up can complete nothing any more, not even "again".
-                let kept = self.keep(id, *seen, Token::random(), outcome, ttl).await?;
-                Ok(match kept {
+                Ok(match self.keep(id, author, outcome, ttl).await? {
                     Fenced::Done(_) => Fenced::Done(()),
                     Fenced::Lost => Fenced::Lost,
                 })
@@ -291,10 +247,9 @@ impl Store for FirestoreStore {
                 Err(failure) => return Err(unavailable(failure)),
             };
             let found = page.len();
-            let removals = page.into_iter().filter_map(|document| {
-                let base = Base::UpdatedAt(document.update_time?);
-                Some(Change::Remove.write(document.name, base, SystemTime::UNIX_EPOCH))
-            });
+            let removals = page
+                .into_iter()
+                .filter_map(|document| Some(change::removal(document.name, document.update_time?)));
             let removals: Vec<_> = removals.collect();
             if removals.is_empty() {
                 break;

@@ -1,3 +1,4 @@
+mod room;
 mod shard;
 
 use std::{
@@ -13,7 +14,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 
-use super::{Claim, Fenced, Hold, Polling, Resolution, Store, StoreError, Subscription, Wakeups};
+use super::{
+    Claim, Fenced, Hold, Polling, Resolution, SPENT_FOR, Store, StoreError, Subscription, Wakeups,
+    spent,
+};
 use crate::{Clock, Fingerprint, OnLost, Phase, Record, RecordId, Token};
 use shard::{Entry, Shard};
 
@@ -84,58 +88,6 @@ impl MemoryStore {
     fn shard(&self, id: &RecordId) -> MutexGuard<'_, Shard> {
         self.shards[usize::from(id.as_bytes()[0])].lock()
     }
-
-    /// Makes room for a new record, if there is any.
-    fn reserve(&self) -> Result<(), StoreError> {
-        let reserved = self
-            .used
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
-                used.checked_add(BYTES_PER_RECORD)
-                    .filter(|&used| used <= self.limit)
-            });
-        reserved.map(drop).map_err(|_| {
-            StoreError::full(format!(
-                "its {} bytes are used; they come free as keys expire",
-                self.limit
-            ))
-        })
-    }
-
-    fn forget(&self, entry: &Entry) {
-        self.used
-            .fetch_sub(BYTES_PER_RECORD + entry.left().len(), Ordering::Relaxed);
-    }
-
-    /// Counts what a run leaves now in place of what it had left before.
-    fn recount(&self, entry: &Entry, left: &Bytes) {
-        self.used.fetch_add(left.len(), Ordering::Relaxed);
-        self.used.fetch_sub(entry.left().len(), Ordering::Relaxed);
-    }
-
-    /// Ends a hold with an outcome.
-    fn keep(
-        &self,
-        shard: &mut Shard,
-        id: &RecordId,
-        token: Token,
-        outcome: Bytes,
-        expires_at: SystemTime,
-    ) {
-        shard.update(id, expires_at, |entry| {
-            self.recount(entry, &outcome);
-            entry.token = token;
-            entry.phase = Phase::Completed { outcome };
-        });
-        self.wakeups.wake(id);
-    }
-
-    /// Ends a hold with nothing.
-    fn free(&self, shard: &mut Shard, id: &RecordId) {
-        if let Some(entry) = shard.remove(id) {
-            self.forget(&entry);
-        }
-        self.wakeups.wake(id);
-    }
 }
 
 #[async_trait]
@@ -148,12 +100,10 @@ impl Store for MemoryStore {
     ) -> Result<Claim, StoreError> {
         let mut shard = self.shard(&hold.id);
         let now = self.clock.now();
-        let (attempt, progress) = match shard.entries.get(&hold.id) {
-            Some(entry) if entry.expires_at <= now => {
-                self.free(&mut shard, &hold.id);
-                (1, Bytes::new())
-            }
+        let (attempt, progress) = match shard.living(&hold.id, now) {
+            Some(entry) if entry.is_withdrawn && entry.token == hold.token => return Err(spent()),
             None => (1, Bytes::new()),
+            Some(entry) if entry.is_free() => (1, Bytes::new()),
             Some(entry) => match &entry.phase {
                 Phase::Completed { outcome } => {
                     return Ok(Claim::Completed {
@@ -168,17 +118,16 @@ impl Store for MemoryStore {
                         progress: progress.clone(),
                     });
                 }
-                Phase::InFlight {
-                    lease_until,
-                    progress,
-                } if *lease_until <= now && entry.fingerprint == *fingerprint => match on_lost {
-                    OnLost::TakeOver => (entry.attempt + 1, progress.clone()),
-                    OnLost::Refuse => {
-                        return Ok(Claim::Unknown {
-                            fingerprint: entry.fingerprint,
-                        });
+                Phase::InFlight { progress, .. } if entry.may_be_taken(fingerprint, now) => {
+                    match on_lost {
+                        OnLost::TakeOver => (entry.attempt + 1, progress.clone()),
+                        OnLost::Refuse => {
+                            return Ok(Claim::Unknown {
+                                fingerprint: entry.fingerprint,
+                            });
+                        }
                     }
-                },
+                }
                 Phase::InFlight { .. } => {
                     return Ok(Claim::InFlight {
                         fingerprint: entry.fingerprint,
@@ -186,22 +135,17 @@ impl Store for MemoryStore {
                 }
             },
         };
-        if attempt > 1 {
-            shard.remove(&hold.id);
-        } else if let Err(full) = self.reserve() {
-            // What has expired here is room as well; the sweep need not come first.
-            let expired = shard.take_expired(now, PURGED_AT_ONCE);
-            if expired.is_empty() {
-                return Err(full);
-            }
-            expired.iter().for_each(|entry| self.forget(entry));
-            self.reserve()?;
+        match shard.remove(&hold.id) {
+            // The progress goes on, and the rest of the entry's room is the new one's.
+            Some(entry) => self.recount(&entry, &progress),
+            None => self.make_room(&mut shard, now)?,
         }
         let lease_until = now + hold.lease;
         let entry = Entry {
             fingerprint: *fingerprint,
             token: hold.token,
             attempt,
+            is_withdrawn: false,
             expires_at: lease_until + hold.ttl,
             queued_at: now + hold.ttl,
             phase: Phase::InFlight {
@@ -211,6 +155,58 @@ impl Store for MemoryStore {
         };
         shard.insert(hold.id, entry);
         Ok(Claim::Won { attempt, progress })
+    }
+
+    async fn withdraw(
+        &self,
+        hold: &Hold,
+        fingerprint: &Fingerprint,
+        on_lost: OnLost,
+    ) -> Result<(), StoreError> {
+        let mut shard = self.shard(&hold.id);
+        let now = self.clock.now();
+        let forgotten_at = now + hold.lease + hold.ttl;
+        let Some(entry) = shard.living(&hold.id, now).filter(|entry| !entry.is_free()) else {
+            match shard.remove(&hold.id) {
+                Some(entry) => self.recount(&entry, &Bytes::new()),
+                None => self.make_room(&mut shard, now)?,
+            }
+            let mark = Entry::free(*fingerprint, hold.token, now, forgotten_at);
+            shard.insert(hold.id, mark);
+            return Ok(());
+        };
+        let is_own = entry.token == hold.token;
+        let (attempt, is_withdrawn) = (entry.attempt, entry.is_withdrawn);
+        match &entry.phase {
+            Phase::InFlight { progress, .. } if is_own && !is_withdrawn => {
+                if attempt == 1 && progress.is_empty() {
+                    self.free(&mut shard, &hold.id, hold.token, now, forgotten_at);
+                    return Ok(());
+                }
+                shard.update(&hold.id, now + hold.ttl, |entry| {
+                    entry.attempt = (attempt - 1).max(1);
+                    entry.is_withdrawn = true;
+                    if let Phase::InFlight { lease_until, .. } = &mut entry.phase {
+                        *lease_until = now;
+                    }
+                });
+                self.wakeups.wake(&hold.id);
+            }
+            // The claim is yet to come and would take the key over, so it finds that its token has.
+            Phase::InFlight { .. }
+                if !is_own
+                    && on_lost == OnLost::TakeOver
+                    && entry.may_be_taken(fingerprint, now) =>
+            {
+                let expires_at = entry.expires_at;
+                shard.update(&hold.id, expires_at, |entry| {
+                    entry.token = hold.token;
+                    entry.is_withdrawn = true;
+                });
+            }
+            Phase::InFlight { .. } | Phase::Completed { .. } => {}
+        }
+        Ok(())
     }
 
     async fn renew(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
@@ -261,21 +257,19 @@ impl Store for MemoryStore {
 
     async fn release(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
         let mut shard = self.shard(&hold.id);
-        if !shard.owns(&hold.id, &hold.token, self.clock.now()) {
+        let now = self.clock.now();
+        if !shard.owns(&hold.id, &hold.token, now) {
             return Ok(Fenced::Lost);
         }
-        self.free(&mut shard, &hold.id);
+        self.free(&mut shard, &hold.id, hold.token, now, now + hold.lease);
         Ok(Fenced::Done(()))
     }
 
     async fn inspect(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
         let now = self.clock.now();
         let shard = self.shard(id);
-        Ok(shard
-            .entries
-            .get(id)
-            .filter(|entry| entry.expires_at > now)
-            .map(|entry| entry.record(*id)))
+        let entry = shard.living(id, now).filter(|entry| !entry.is_free());
+        Ok(entry.map(|entry| entry.record(*id)))
     }
 
     async fn list(
@@ -295,7 +289,9 @@ impl Store for MemoryStore {
                 .entries
                 .iter()
                 .filter(|(id, entry)| {
-                    entry.expires_at > now && after.is_none_or(|after| *id > after)
+                    entry.expires_at > now
+                        && !entry.is_free()
+                        && after.is_none_or(|after| *id > after)
                 })
                 .map(|(id, _)| *id)
                 .collect();
@@ -317,11 +313,13 @@ impl Store for MemoryStore {
     ) -> Result<Fenced<()>, StoreError> {
         let mut shard = self.shard(id);
         let now = self.clock.now();
-        if !shard.owns(id, seen, now) {
+        // Also of one that a claim took and was withdrawn: its run before is as lost as it was.
+        let found = shard.living(id, now);
+        if !found.is_some_and(|entry| entry.token == *seen && entry.is_in_flight()) {
             return Ok(Fenced::Lost);
         }
         match resolution {
-            Resolution::Release => self.free(&mut shard, id),
+            Resolution::Release => self.free(&mut shard, id, *seen, now, now + SPENT_FOR),
             // A new token: the owner that was given up can complete nothing any more, not even "again".
             Resolution::Complete { outcome, ttl } => {
                 self.keep(&mut shard, id, Token::random(), outcome, now + ttl);

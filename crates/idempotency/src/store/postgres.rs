@@ -6,9 +6,17 @@ mod opening;
 mod records;
 mod route;
 mod schema;
+mod statements;
 mod transaction;
 
-use std::{fmt, sync::Arc, time::SystemTime};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -17,8 +25,8 @@ use sqlx::{PgPool, postgres::PgRow, query};
 pub use error::PostgresError;
 
 use super::{
-    Claim, Fenced, Hold, Polling, Resolution, Store, StoreError, Subscription, Wakeups,
-    check_length,
+    Claim, Fenced, Hold, Polling, Resolution, SPENT_FOR, Store, StoreError, Subscription, Wakeups,
+    check_length, spent,
 };
 use crate::{Fingerprint, OnLost, Record, RecordId, Token};
 use connections::{Again, Connections};
@@ -51,6 +59,11 @@ use records::{Found, MOST_OUTCOME, Next, fenced, microseconds};
 /// when it needs them. It does not write by the pool's: whoever drops the future of `pool.begin()` may leave a
 /// connection there with its transaction open, and a claim in it would be lost. What the pool's settings say of a
 /// connection's age and idleness, and its hooks, are heeded every few seconds and not with every statement.
+///
+/// A connection on which the server does not respond for four seconds is closed, with all idle ones that have been as
+/// silent, and the store goes on with new ones. The application's pool does not do that: sqlx keeps the place of a
+/// connection that went silent in the middle of a statement until the operating system gives the connection up, which
+/// takes a quarter of an hour on Linux unless `net.ipv4.tcp_retries2` is lowered.
 ///
 /// # What it needs
 ///
@@ -136,7 +149,7 @@ impl PostgresStore {
         on_lost: OnLost,
     ) -> Result<Option<Claim>, StoreError> {
         let rows = self.0.connections.run(Again::Whenever, || {
-            query(records::TAKE_OVER)
+            query(statements::TAKE_OVER)
                 .bind(hold.id.as_bytes())
                 .bind(fingerprint.as_bytes())
                 .bind(hold.token.as_bytes())
@@ -152,11 +165,32 @@ impl PostgresStore {
     /// Asks to be notified of this hold's end; false if it has ended already.
     async fn await_end(&self, id: &RecordId, owner: &Token) -> Result<bool, StoreError> {
         let rows = self.0.connections.run(Again::Whenever, || {
-            query(records::AWAIT)
+            query(statements::AWAIT)
                 .bind(id.as_bytes())
                 .bind(owner.as_bytes())
         });
         Ok(!rows.await?.is_empty())
+    }
+
+    /// Ends the hold with nothing, and remembers for this long that its token is spent.
+    async fn free(
+        &self,
+        id: &RecordId,
+        owner: &Token,
+        spent_for: Duration,
+        is_operator: bool,
+    ) -> Result<Fenced<()>, StoreError> {
+        // What is sent again after a lost reply may find what it left itself.
+        let was_sent = AtomicBool::new(false);
+        let rows = self.0.connections.run(Again::Whenever, || {
+            query(statements::RELEASE)
+                .bind(id.as_bytes())
+                .bind(owner.as_bytes())
+                .bind(microseconds(spent_for))
+                .bind(is_operator)
+                .bind(was_sent.swap(true, Ordering::Relaxed))
+        });
+        Ok(self.ended(id, &rows.await?))
     }
 
     /// What a statement that only the owner's token fits has done.
@@ -181,7 +215,7 @@ impl Store for PostgresStore {
         let listening = self.0.wakeups.is_waited_for(&hold.id) && self.0.listener.is_on().await;
         for _ in 0..LOOKS {
             let rows = self.0.connections.run(Again::Whenever, || {
-                query(records::CLAIM)
+                query(statements::CLAIM)
                     .bind(hold.id.as_bytes())
                     .bind(fingerprint.as_bytes())
                     .bind(hold.token.as_bytes())
@@ -200,6 +234,7 @@ impl Store for PostgresStore {
                         return Ok(claim);
                     }
                 }
+                Next::Spent => return Err(spent()),
                 Next::TakeOver => {
                     if let Some(won) = self.take_over(hold, fingerprint, on_lost).await? {
                         return Ok(won);
@@ -212,9 +247,28 @@ impl Store for PostgresStore {
         )))
     }
 
+    async fn withdraw(
+        &self,
+        hold: &Hold,
+        fingerprint: &Fingerprint,
+        on_lost: OnLost,
+    ) -> Result<(), StoreError> {
+        let withdrawn = self.0.connections.run(Again::Whenever, || {
+            query(statements::WITHDRAW)
+                .bind(hold.id.as_bytes())
+                .bind(fingerprint.as_bytes())
+                .bind(hold.token.as_bytes())
+                .bind(microseconds(hold.lease))
+                .bind(microseconds(hold.ttl))
+                .bind(on_lost == OnLost::TakeOver)
+        });
+        self.ended(&hold.id, &withdrawn.await?);
+        Ok(())
+    }
+
     async fn renew(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
         let rows = self.0.connections.run(Again::Whenever, || {
-            query(records::RENEW)
+            query(statements::RENEW)
                 .bind(hold.id.as_bytes())
                 .bind(hold.token.as_bytes())
                 .bind(microseconds(hold.lease))
@@ -226,7 +280,7 @@ impl Store for PostgresStore {
     async fn checkpoint(&self, hold: &Hold, progress: Bytes) -> Result<Fenced<()>, StoreError> {
         check_length(&progress, MOST_OUTCOME)?;
         let rows = self.0.connections.run(Again::Whenever, || {
-            query(records::CHECKPOINT)
+            query(statements::CHECKPOINT)
                 .bind(hold.id.as_bytes())
                 .bind(hold.token.as_bytes())
                 .bind(progress.as_ref())
@@ -241,7 +295,7 @@ impl Store for PostgresStore {
     ) -> Result<Fenced<SystemTime>, StoreError> {
         check_length(&outcome, MOST_OUTCOME)?;
         let rows = self.0.connections.run(Again::Whenever, || {
-            query(records::COMPLETE)
+            query(statements::COMPLETE)
                 .bind(hold.id.as_bytes())
                 .bind(hold.token.as_bytes())
                 .bind(microseconds(hold.ttl))
@@ -256,15 +310,13 @@ impl Store for PostgresStore {
     }
 
     async fn release(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
-        self.resolve(&hold.id, &hold.token, Resolution::Release)
-            .await
+        self.free(&hold.id, &hold.token, hold.lease, false).await
     }
 
     async fn inspect(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
-        let rows = self
-            .0
-            .connections
-            .run(Again::Whenever, || query(records::FIND).bind(id.as_bytes()));
+        let rows = self.0.connections.run(Again::Whenever, || {
+            query(statements::FIND).bind(id.as_bytes())
+        });
         let found = rows.await?.first().map(records::record);
         found.transpose().map_err(store_error)
     }
@@ -277,7 +329,9 @@ impl Store for PostgresStore {
         // No id is as small as no bytes, so those stand for the start.
         let after = after.map_or(&[][..], |id| id.as_bytes());
         let rows = self.0.connections.run(Again::Whenever, || {
-            query(records::LIST).bind(after).bind(records::rows(limit))
+            query(statements::LIST)
+                .bind(after)
+                .bind(records::rows(limit))
         });
         let records = rows.await?;
         records
@@ -292,30 +346,25 @@ impl Store for PostgresStore {
         seen: &Token,
         resolution: Resolution,
     ) -> Result<Fenced<()>, StoreError> {
-        if let Resolution::Complete { outcome, .. } = &resolution {
-            check_length(outcome, MOST_OUTCOME)?;
-        }
+        let Resolution::Complete { outcome, ttl } = resolution else {
+            return self.free(id, seen, SPENT_FOR, true).await;
+        };
+        check_length(&outcome, MOST_OUTCOME)?;
         let token = Token::random();
-        let rows = self.0.connections.run(Again::IfUndone, || {
-            let end = match &resolution {
-                Resolution::Release => records::RELEASE,
-                Resolution::Complete { .. } => records::RESOLVE,
-            };
-            let end = query(end).bind(id.as_bytes()).bind(seen.as_bytes());
-            match &resolution {
-                Resolution::Release => end,
-                Resolution::Complete { outcome, ttl } => end
-                    .bind(token.as_bytes())
-                    .bind(microseconds(*ttl))
-                    .bind(outcome.as_ref()),
-            }
+        let rows = self.0.connections.run(Again::Whenever, || {
+            query(statements::RESOLVE)
+                .bind(id.as_bytes())
+                .bind(seen.as_bytes())
+                .bind(token.as_bytes())
+                .bind(microseconds(ttl))
+                .bind(outcome.as_ref())
         });
         Ok(self.ended(id, &rows.await?))
     }
 
     async fn purge_expired(&self, limit: usize) -> Result<usize, StoreError> {
         let purged = self.0.connections.run(Again::IfUndone, || {
-            query(records::PURGE).bind(records::rows(limit))
+            query(statements::PURGE).bind(records::rows(limit))
         });
         Ok(purged.await?.len())
     }
@@ -340,7 +389,7 @@ impl fmt::Debug for PostgresStore {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("PostgresStore")
-            .field("connections", &self.0.connections)
+            .field("pool", self.pool())
             .finish_non_exhaustive()
     }
 }

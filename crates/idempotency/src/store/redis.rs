@@ -51,12 +51,13 @@ use server::Server;
 ///   as SQLite or Postgres.
 /// - **Eviction.** `maxmemory-policy` must be `noeviction`: with another one a full server drops records before their
 ///   time, and their requests run again. [`connect`](Self::connect) looks and logs a warning. A full server without eviction
-///   takes no new keys, which clients see as 503, while runs that hold a key can still renew it and store their answer.
+///   takes no new keys, which clients see as 503, while runs that hold a key can still renew it and store their answer, or
+///   release it. A released key takes its room for another lease.
 /// - **Size.** An answer of more than 64 MiB is not stored: it reaches its first client whole, and a retry is told that
 ///   it was not. A `proto-max-bulk-len` below that must leave room for the largest answer.
 /// - **The clock.** Leases and ttls go by the server's clock, whatever those of the applications say. If it is set back,
 ///   records live longer; if it is set forward, shorter.
-/// - **Rights.** A user of its own needs `+eval +evalsha +get +set +del +pexpireat +time +publish +subscribe +unsubscribe
+/// - **Rights.** A user of its own needs `+eval +evalsha +get +set +pexpireat +time +publish +subscribe +unsubscribe
 ///   +info` and, for [`list`](Store::list), `+scan`, on the prefix's keys (`~bookings:*`) and channels (`&bookings:*`). One that
 ///   may not publish or subscribe works too; those who wait then look once a second.
 ///
@@ -159,6 +160,17 @@ impl Store for RedisStore {
         self.records.claim(hold, fingerprint, on_lost).await
     }
 
+    async fn withdraw(
+        &self,
+        hold: &Hold,
+        fingerprint: &Fingerprint,
+        on_lost: OnLost,
+    ) -> Result<(), StoreError> {
+        self.records.withdraw(hold, fingerprint, on_lost).await?;
+        self.listener.wake(&hold.id);
+        Ok(())
+    }
+
     async fn renew(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
         self.records.renew(hold).await
     }
@@ -179,7 +191,7 @@ impl Store for RedisStore {
     }
 
     async fn release(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
-        let released = self.records.free(&hold.id, &hold.token).await?;
+        let released = self.records.release(hold).await?;
         Ok(self.wake(&hold.id, released))
     }
 
@@ -213,7 +225,7 @@ impl Store for RedisStore {
         resolution: Resolution,
     ) -> Result<Fenced<()>, StoreError> {
         let resolved = match resolution {
-            Resolution::Release => self.records.free(id, seen).await?,
+            Resolution::Release => self.records.resolve(id, seen).await?,
             Resolution::Complete { outcome, ttl } => {
                 check_length(&outcome, MOST_OUTCOME)?;
                 self.records.settle(id, seen, ttl, &outcome).await?

@@ -1,13 +1,20 @@
 mod database;
 mod error;
 mod file;
+mod guard;
 mod job;
 mod known;
+mod leaps;
 mod millis;
 mod records;
+mod row;
+mod saved;
 mod schema;
+mod statements;
 mod threads;
+mod timeline;
 mod transaction;
+mod warn;
 
 use std::{
     fmt,
@@ -17,6 +24,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use rusqlite::Connection;
 
 pub use database::SqliteDatabase;
 pub use error::SqliteError;
@@ -24,11 +32,12 @@ pub use transaction::SqliteTransaction;
 
 use super::{
     Claim, Fenced, Hold, Polling, Resolution, Store, StoreError, Subscription, Wakeups,
-    check_length,
+    check_length, spent,
 };
 use crate::{Clock, Fingerprint, OnLost, Record, RecordId, Token};
 use known::Known;
 use records::Found;
+use timeline::{Now, Timeline};
 
 /// A store in a SQLite file: nothing to install, and what it has promised outlives the process and the power.
 ///
@@ -47,11 +56,24 @@ use records::Found;
 /// Keys that arrive together are made durable together, so the disk limits how long one answer takes, and
 /// hardly how many there are. A replay is read beside all that and waits for no write; for a new key nothing is read,
 /// because two megabytes of memory tell which keys there may be.
+///
+/// # Time
+///
+/// Outcomes are dated by the machine's wall clock, and no leap of that clock ends one early: not while the service runs,
+/// nor while it is stopped or the machine sleeps. The file keeps the time of its last write, to the second, and a time of
+/// its own goes on from there. When the clock is ahead of that, records are judged by the file's time until those that were
+/// there at the leap have expired by it, or until the clock comes back; then the file's time is the clock's again. So after
+/// a pause keys live longer by as much as it took, until the keys from before the pause are gone. While the clock is behind
+/// the file's time, keys live longer by that; if it stays behind for a day, the file's time goes back to it. A difference of
+/// more than an hour is logged as a warning with both times, because it may be a clock that is wrong.
+///
+/// Leases go by the time that passes while the service runs, so a lease outlives a restart by its own length at most, and
+/// by the second up to which the file knows the time.
 #[derive(Clone)]
 pub struct SqliteStore {
     database: SqliteDatabase,
     known: Known,
-    clock: Clock,
+    timeline: Timeline,
     wakeups: Wakeups,
 }
 
@@ -81,19 +103,19 @@ impl SqliteStore {
     /// If a newer version of this library made the tables that the file has, or they cannot be made.
     pub fn new(database: SqliteDatabase) -> Result<Self, SqliteError> {
         schema::set_up(&database)?;
-        let known = database.known()?;
+        let (known, timeline) = database.in_file()?;
         Ok(Self {
             database,
             known,
-            clock: Clock::system(),
+            timeline,
             wakeups: Wakeups::default(),
         })
     }
 
-    /// Takes the time from this clock.
+    /// Takes the time from this clock, and goes on from the time that the file had when the store was opened.
     #[must_use]
     pub fn with_clock(mut self, clock: Clock) -> Self {
-        self.clock = clock;
+        self.timeline = self.timeline.with_clock(clock);
         self
     }
 
@@ -101,6 +123,25 @@ impl SqliteStore {
     #[must_use]
     pub fn database(&self) -> &SqliteDatabase {
         &self.database
+    }
+
+    /// Does this on the thread that writes, at the time that it is then, and the other thing once it is durable.
+    async fn step<T: Send + 'static>(
+        &self,
+        step: impl FnOnce(&Connection, &Now) -> Result<T, rusqlite::Error> + Send + 'static,
+        then: impl FnOnce(&T) + Send + 'static,
+    ) -> Result<T, SqliteError> {
+        let (timeline, durable) = (self.timeline.clone(), self.timeline.clone());
+        let work = move |connection: &Connection| {
+            let (now, stamp) = timeline.pass(connection)?;
+            Ok((step(connection, &now)?, stamp))
+        };
+        let then = move |(done, stamp): &(T, _)| {
+            durable.saved(*stamp);
+            then(done);
+        };
+        let (done, _) = self.database.write_and_then(work, then).await?;
+        Ok(done)
     }
 
     /// Wakes those who wait for this record, once the hold's end is durable.
@@ -130,34 +171,56 @@ impl Store for SqliteStore {
                 .database
                 .read(move |connection| records::find(connection, &id))
                 .await?;
-            let judged = records::judge(found, &hold, &fingerprint, on_lost, self.clock.now());
-            if let Found::Settled(claim) = judged {
-                return Ok(claim);
+            let now = self.timeline.now();
+            match records::judge(found, &hold, &fingerprint, on_lost, &now) {
+                Found::Settled(claim) => return Ok(claim),
+                Found::Spent => return Err(spent()),
+                Found::Free { .. } => {}
             }
         }
         self.known.add(&id);
-        let clock = self.clock.clone();
-        let claimed = self.database.write(move |connection| {
-            records::claim(connection, &hold, &fingerprint, on_lost, clock.now())
-        });
-        Ok(claimed.await?)
+        let claim = move |connection: &Connection, now: &Now| {
+            records::claim(connection, &hold, &fingerprint, on_lost, now)
+        };
+        self.step(claim, |_| ()).await?.ok_or_else(spent)
+    }
+
+    async fn withdraw(
+        &self,
+        hold: &Hold,
+        fingerprint: &Fingerprint,
+        on_lost: OnLost,
+    ) -> Result<(), StoreError> {
+        let (hold, fingerprint) = (hold.clone(), *fingerprint);
+        let (wakeups, id) = (self.wakeups.clone(), hold.id);
+        // The claim may be on its way to the writer, or have never come that far.
+        self.known.add(&id);
+        let withdraw = move |connection: &Connection, now: &Now| {
+            records::withdraw(connection, &hold, &fingerprint, on_lost, now)
+        };
+        let wake = move |has_ended: &bool| {
+            if *has_ended {
+                wakeups.wake(&id);
+            }
+        };
+        self.step(withdraw, wake).await?;
+        Ok(())
     }
 
     async fn renew(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
-        let (clock, hold) = (self.clock.clone(), hold.clone());
-        let renewed = self
-            .database
-            .write(move |connection| records::renew(connection, &hold, clock.now()));
-        Ok(renewed.await?)
+        let hold = hold.clone();
+        let renew =
+            move |connection: &Connection, now: &Now| records::renew(connection, &hold, now);
+        Ok(self.step(renew, |_| ()).await?)
     }
 
     async fn checkpoint(&self, hold: &Hold, progress: Bytes) -> Result<Fenced<()>, StoreError> {
         check_length(&progress, MOST_OUTCOME)?;
-        let (clock, hold) = (self.clock.clone(), hold.clone());
-        let kept = self.database.write(move |connection| {
-            records::checkpoint(connection, &hold, &progress, clock.now())
-        });
-        Ok(kept.await?)
+        let hold = hold.clone();
+        let checkpoint = move |connection: &Connection, now: &Now| {
+            records::checkpoint(connection, &hold, &progress, now)
+        };
+        Ok(self.step(checkpoint, |_| ()).await?)
     }
 
     async fn complete(
@@ -166,23 +229,20 @@ impl Store for SqliteStore {
         outcome: Bytes,
     ) -> Result<Fenced<SystemTime>, StoreError> {
         check_length(&outcome, MOST_OUTCOME)?;
-        let (clock, hold) = (self.clock.clone(), hold.clone());
+        let hold = hold.clone();
         let wake = self.wake(hold.id);
-        let completed = self.database.write_and_then(
-            move |connection| records::complete(connection, &hold, &outcome, clock.now()),
-            wake,
-        );
-        Ok(completed.await?)
+        let complete = move |connection: &Connection, now: &Now| {
+            records::complete(connection, &hold, &outcome, now)
+        };
+        Ok(self.step(complete, wake).await?)
     }
 
     async fn release(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
-        let (clock, hold) = (self.clock.clone(), hold.clone());
+        let hold = hold.clone();
         let wake = self.wake(hold.id);
-        let released = self.database.write_and_then(
-            move |connection| records::release(connection, &hold, clock.now()),
-            wake,
-        );
-        Ok(released.await?)
+        let release =
+            move |connection: &Connection, now: &Now| records::release(connection, &hold, now);
+        Ok(self.step(release, wake).await?)
     }
 
     async fn inspect(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
@@ -192,9 +252,11 @@ impl Store for SqliteStore {
         }
         let found = self
             .database
-            .read(move |connection| records::find(connection, &id));
-        let now = self.clock.now();
-        Ok(found.await?.filter(|record| record.expires_at > now))
+            .read(move |connection| records::find(connection, &id))
+            .await?;
+        let now = self.timeline.now();
+        let found = found.filter(|found| !found.is_expired(&now) && !found.is_free());
+        Ok(found.map(|found| found.into_record(&now)))
     }
 
     async fn list(
@@ -202,10 +264,10 @@ impl Store for SqliteStore {
         after: Option<&RecordId>,
         limit: usize,
     ) -> Result<Vec<Record>, StoreError> {
-        let (now, after) = (self.clock.now(), after.copied());
+        let (now, after) = (self.timeline.now(), after.copied());
         let listed = self
             .database
-            .read(move |connection| records::list(connection, after.as_ref(), limit, now));
+            .read(move |connection| records::list(connection, after.as_ref(), limit, &now));
         Ok(listed.await?)
     }
 
@@ -215,23 +277,21 @@ impl Store for SqliteStore {
         seen: &Token,
         resolution: Resolution,
     ) -> Result<Fenced<()>, StoreError> {
-        let (clock, id, seen) = (self.clock.clone(), *id, *seen);
-        let resolved = self.database.write_and_then(
-            move |connection| records::resolve(connection, &id, &seen, &resolution, clock.now()),
-            self.wake(id),
-        );
-        Ok(resolved.await?)
+        let (id, seen) = (*id, *seen);
+        let resolve = move |connection: &Connection, now: &Now| {
+            records::resolve(connection, &id, &seen, &resolution, now)
+        };
+        Ok(self.step(resolve, self.wake(id)).await?)
     }
 
     async fn purge_expired(&self, limit: usize) -> Result<usize, StoreError> {
-        let now = self.clock.now();
         let mut purged = 0;
         while purged < limit {
             let next = PURGED_AT_ONCE.min(limit - purged);
-            let removed = self
-                .database
-                .write(move |connection| records::purge_expired(connection, next, now))
-                .await?;
+            let purge = move |connection: &Connection, now: &Now| {
+                records::purge_expired(connection, next, now)
+            };
+            let removed = self.step(purge, |_| ()).await?;
             purged += removed;
             if removed < next {
                 break;

@@ -71,6 +71,9 @@ pub enum CommitFailure {
     Undone(Box<dyn Error + Send + Sync>),
     /// It may have been committed, or may yet be.
     Unknown(Box<dyn Error + Send + Sync>),
+    /// It is not a transaction that can be committed here, and this call keeps nothing of it. The text says what to change.
+    #[cfg(feature = "postgres")]
+    Misused(&'static str),
 }
 
 /// Keeps [`Transaction`] to the stores of this library.

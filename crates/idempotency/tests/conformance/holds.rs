@@ -62,7 +62,7 @@ macro_rules! holds {
             .await;
         }
 
-        // race 5
+        // race 5, 70
         #[tokio::test]
         async fn a_claim_recognises_its_own_token() {
             let opened = open();

@@ -2,13 +2,14 @@
 
 mod holds;
 mod records;
+mod withdrawals;
 
 use std::{sync::Arc, time::Duration};
 
 use idempotency::{Clock, MemoryStore, SqliteStore, Store, conformance};
 use tempfile::TempDir;
 
-use crate::{holds::holds, records::records};
+use crate::{holds::holds, records::records, withdrawals::withdrawals};
 
 /// A store of its own, the clock that it goes by, and what has to stay until it is gone.
 struct Opened {
@@ -29,6 +30,7 @@ mod memory {
 
     holds!();
     records!();
+    withdrawals!();
 
     fn open() -> Opened {
         let clock = Clock::manual();
@@ -45,6 +47,7 @@ mod sqlite {
 
     holds!();
     records!();
+    withdrawals!();
 
     fn open() -> Opened {
         let folder = tempfile::tempdir().expect("a folder");

@@ -1,6 +1,7 @@
 //! The engine without HTTP, as a queue consumer calls it; and the layer around services that are not axum's.
 
 mod duplicates;
+mod late;
 #[cfg(feature = "axum")]
 mod layer;
 mod life;

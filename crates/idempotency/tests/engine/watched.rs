@@ -1,6 +1,9 @@
 //! A memory store that says what was done with it.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::{Arc, Mutex},
+    time::SystemTime,
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -12,7 +15,8 @@ use tokio::sync::watch;
 
 #[derive(Debug)]
 pub(crate) struct WatchedStore {
-    inner: MemoryStore,
+    inner: Mutex<MemoryStore>,
+    clock: Clock,
     calls: Arc<Calls>,
 }
 
@@ -23,6 +27,10 @@ pub(crate) struct Calls {
     /// The number of the claim whose answer is on its way until this is another number.
     pub(crate) held: watch::Sender<usize>,
     pub(crate) renewals: watch::Sender<usize>,
+    /// The number of the renewal whose response is lost.
+    pub(crate) lost_renewal: watch::Sender<usize>,
+    /// The number of the renewal whose response is on its way until this is another number.
+    pub(crate) held_renewal: watch::Sender<usize>,
     pub(crate) purged: watch::Sender<usize>,
 }
 
@@ -30,10 +38,20 @@ impl WatchedStore {
     pub(crate) fn new(clock: &Clock) -> (Arc<Self>, Arc<Calls>) {
         let calls = Arc::<Calls>::default();
         let store = Self {
-            inner: MemoryStore::new().with_clock(clock.clone()),
+            inner: Mutex::new(MemoryStore::new().with_clock(clock.clone())),
+            clock: clock.clone(),
             calls: Arc::clone(&calls),
         };
         (Arc::new(store), calls)
+    }
+
+    /// Forgets everything, as a server does that takes over without what the one before it had not sent.
+    pub(crate) fn fail_over(&self) {
+        *self.inner.lock().expect("a lock") = MemoryStore::new().with_clock(self.clock.clone());
+    }
+
+    fn inner(&self) -> MemoryStore {
+        self.inner.lock().expect("a lock").clone()
     }
 }
 
@@ -54,7 +72,7 @@ impl Store for WatchedStore {
         fingerprint: &Fingerprint,
         on_lost: OnLost,
     ) -> Result<Claim, StoreError> {
-        let claim = self.inner.claim(hold, fingerprint, on_lost).await;
+        let claim = self.inner().claim(hold, fingerprint, on_lost).await;
         let mut number = 0;
         self.calls.claims.send_modify(|claims| {
             *claims += 1;
@@ -67,14 +85,34 @@ impl Store for WatchedStore {
         claim
     }
 
+    async fn withdraw(
+        &self,
+        hold: &Hold,
+        fingerprint: &Fingerprint,
+        on_lost: OnLost,
+    ) -> Result<(), StoreError> {
+        self.inner().withdraw(hold, fingerprint, on_lost).await
+    }
+
     async fn renew(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
-        let renewed = self.inner.renew(hold).await;
-        self.calls.renewals.send_modify(|renewals| *renewals += 1);
+        let mut renewed = self.inner().renew(hold).await;
+        let mut number = 0;
+        self.calls.renewals.send_modify(|renewals| {
+            *renewals += 1;
+            number = *renewals;
+        });
+        if *self.calls.lost_renewal.borrow() == number {
+            renewed = Err(StoreError::unavailable("the test cut the response off"));
+        }
+        let mut held = self.calls.held_renewal.subscribe();
+        held.wait_for(|held| *held != number)
+            .await
+            .expect("an open channel");
         renewed
     }
 
     async fn checkpoint(&self, hold: &Hold, progress: Bytes) -> Result<Fenced<()>, StoreError> {
-        self.inner.checkpoint(hold, progress).await
+        self.inner().checkpoint(hold, progress).await
     }
 
     async fn complete(
@@ -82,15 +120,15 @@ impl Store for WatchedStore {
         hold: &Hold,
         outcome: Bytes,
     ) -> Result<Fenced<SystemTime>, StoreError> {
-        self.inner.complete(hold, outcome).await
+        self.inner().complete(hold, outcome).await
     }
 
     async fn release(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
-        self.inner.release(hold).await
+        self.inner().release(hold).await
     }
 
     async fn inspect(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
-        self.inner.inspect(id).await
+        self.inner().inspect(id).await
     }
 
     async fn list(
@@ -98,7 +136,7 @@ impl Store for WatchedStore {
         after: Option<&RecordId>,
         limit: usize,
     ) -> Result<Vec<Record>, StoreError> {
-        self.inner.list(after, limit).await
+        self.inner().list(after, limit).await
     }
 
     async fn resolve(
@@ -107,19 +145,19 @@ impl Store for WatchedStore {
         seen: &Token,
         resolution: Resolution,
     ) -> Result<Fenced<()>, StoreError> {
-        self.inner.resolve(id, seen, resolution).await
+        self.inner().resolve(id, seen, resolution).await
     }
 
     async fn purge_expired(&self, limit: usize) -> Result<usize, StoreError> {
-        let removed = self.inner.purge_expired(limit).await?;
+        let removed = self.inner().purge_expired(limit).await?;
         self.calls.purged.send_modify(|purged| *purged += removed);
         Ok(removed)
     }
 
     fn subscribe(&self, id: &RecordId) -> Subscription {
-        self.inner.subscribe(id)
+        self.inner().subscribe(id)
     }
     fn outcome_limit(&self) -> usize {
-        self.inner.outcome_limit()
+        self.inner().outcome_limit()
     }
 }

@@ -20,6 +20,8 @@ use tempfile::TempDir;
 use tokio::sync::oneshot;
 
 mod batches;
+mod clocks;
+mod ended;
 mod opening;
 mod records;
 

@@ -34,6 +34,7 @@ async fn a_damaged_record_is_an_error_for_everybody_and_never_absent() {
         "fingerprint = x'00'",
         "token = x''",
         "attempt = -1",
+        "attempt = 0",
         "phase = 9",
         "lease_until = null",
         "lease_until = -1",
@@ -98,6 +99,47 @@ async fn a_sweep_removes_every_expired_row_and_says_how_many() {
     assert_eq!(rows().await.ok(), Some(1));
     let left = store.inspect(&late.id).await.expect("an inspection");
     assert_eq!(left.map(|record| record.token), Some(late.token));
+}
+
+// race 77
+#[tokio::test]
+async fn what_a_release_leaves_spends_the_token_over_a_restart_and_is_swept() {
+    let folder = Folder::new();
+    let clock = Clock::manual();
+    let open = || {
+        SqliteStore::open(folder.file())
+            .expect("a store")
+            .with_clock(clock.clone())
+    };
+    let owner = hold(1);
+    {
+        let store = open();
+        claim(&store, &owner, &asked()).await.expect("a claim");
+        assert_eq!(store.release(&owner).await.ok(), Some(Fenced::Done(())));
+    }
+    let store = open();
+    clock.advance(LEASE - Duration::from_millis(1));
+    let late = claim(&store, &owner, &asked()).await;
+    let late = late.expect_err("its token is spent");
+    assert_eq!(late.kind(), StoreErrorKind::Withdrawn);
+    assert_eq!(store.purge_expired(10).await.ok(), Some(0));
+    clock.advance(Duration::from_millis(1));
+    assert_eq!(store.purge_expired(10).await.ok(), Some(1));
+}
+
+#[tokio::test]
+async fn a_withdrawal_wakes_those_who_wait_for_what_it_ends() {
+    let folder = Folder::new();
+    let store = SqliteStore::open(folder.file()).expect("a store");
+    let owner = hold(1);
+    claim(&store, &owner, &asked()).await.expect("a claim");
+    let mut subscription = store.subscribe(&owner.id);
+    let other = store.withdraw(&hold(1), &asked(), OnLost::TakeOver).await;
+    other.expect("a withdrawal");
+    assert!(!is_ready(subscription.changed()).await, "the hold lives");
+    let own = store.withdraw(&owner, &asked(), OnLost::TakeOver).await;
+    own.expect("a withdrawal");
+    assert!(is_ready(subscription.changed()).await);
 }
 
 #[tokio::test]

@@ -1,11 +1,13 @@
 //! Connections are cut, lose replies, or fall silent: a step recognises itself, or says that it does not know.
 
 use bytes::Bytes;
-use idempotency::{Claim, Fenced, Hold, Phase, RedisStore, Resolution, Store, StoreErrorKind};
+use idempotency::{
+    Claim, Fenced, Hold, OnLost, Phase, RedisStore, Resolution, Store, StoreErrorKind,
+};
 use tests::servers::redis::RedisServer;
 
 use super::{assert_kind, complete, connect, hold_on, is_replayed, keep, new_hold, request, taken};
-use crate::{claim, proxy::Proxy, won};
+use crate::{claim, dark, proxy::Proxy, won};
 
 // behaviour 130
 #[tokio::test]
@@ -96,9 +98,7 @@ async fn a_step_whose_reply_is_lost_recognises_itself_or_says_that_it_does_not_k
     let Some(server) = RedisServer::start(&[]) else {
         return;
     };
-    let proxy = Proxy::to(server.address()).await;
-    let url = format!("redis://{}", proxy.address());
-    let store = RedisStore::connect(&url).await.expect("a store");
+    let (proxy, store) = behind_a_proxy(&server).await;
     // The server has to know the scripts, or what is lost is no more than its word that it does not.
     let hold = taken(&store).await;
     assert_eq!(store.renew(&hold).await.ok(), Some(Fenced::Done(())));
@@ -106,6 +106,8 @@ async fn a_step_whose_reply_is_lost_recognises_itself_or_says_that_it_does_not_k
     complete(&store, &hold).await;
     let hold = taken(&store).await;
     assert_eq!(store.release(&hold).await.ok(), Some(Fenced::Done(())));
+    let withdrawn = store.withdraw(&hold, &request(), OnLost::TakeOver).await;
+    withdrawn.expect("a withdrawal");
 
     proxy.lose_the_next_reply();
     let hold = taken(&store).await;
@@ -117,11 +119,26 @@ async fn a_step_whose_reply_is_lost_recognises_itself_or_says_that_it_does_not_k
     complete(&store, &hold).await;
     assert!(is_replayed(&store, &hold).await);
 
-    // These leave nothing by which they could be recognised.
     let hold = taken(&store).await;
     proxy.lose_the_next_reply();
-    assert_kind(store.release(&hold).await, StoreErrorKind::Unavailable);
+    assert_eq!(store.release(&hold).await.ok(), Some(Fenced::Done(())));
+    assert_eq!(store.release(&hold).await.ok(), Some(Fenced::Lost));
     assert_eq!(store.inspect(&hold.id).await.expect("an inspection"), None);
+    let hold = taken(&store).await;
+    proxy.lose_the_next_reply();
+    let resolved = store.resolve(&hold.id, &hold.token, Resolution::Release);
+    assert_eq!(resolved.await.ok(), Some(Fenced::Done(())));
+    let hold = taken(&store).await;
+    keep(&store, &hold).await;
+    for _ in 0..2 {
+        proxy.lose_the_next_reply();
+        let withdrawn = store.withdraw(&hold, &request(), OnLost::TakeOver).await;
+        withdrawn.expect("a withdrawal");
+        let record = store.inspect(&hold.id).await.expect("an inspection");
+        assert_eq!(record.map(|record| record.attempt), Some(1));
+    }
+
+    // This leaves nothing by which it could be recognised.
     let hold = taken(&store).await;
     proxy.lose_the_next_reply();
     let resolution = Resolution::Complete {
@@ -142,13 +159,41 @@ async fn a_connection_on_which_nothing_comes_back_is_given_up() {
     let Some(server) = RedisServer::start(&[]) else {
         return;
     };
-    let proxy = Proxy::to(server.address()).await;
-    let url = format!("redis://{}", proxy.address());
-    let store = RedisStore::connect(&url).await.expect("a store");
+    let (proxy, store) = behind_a_proxy(&server).await;
     taken(&store).await;
     proxy.silence();
     let hold = new_hold();
     let silenced = claim(&store, &hold, &request()).await;
     assert_kind(silenced, StoreErrorKind::Unavailable);
     assert_eq!(claim(&store, &hold, &request()).await.ok(), Some(won(1)));
+}
+
+// behaviour 163
+// race 80
+#[tokio::test]
+async fn a_run_whose_connection_goes_dark_keeps_its_key_and_its_outcome() {
+    let Some(server) = RedisServer::start(&[]) else {
+        return;
+    };
+    let (proxy, here) = behind_a_proxy(&server).await;
+    dark::a_run_goes_on(&proxy, here, connect(&server).await).await;
+}
+
+/// A command is not sent a second time while the first may be carried out yet.
+// behaviour 130, 163
+// race 80
+#[tokio::test]
+async fn of_requests_one_behind_the_other_only_the_first_is_refused_because_a_connection_is_dark() {
+    let Some(server) = RedisServer::start(&[]) else {
+        return;
+    };
+    let (proxy, here) = behind_a_proxy(&server).await;
+    dark::only_so_many_are_refused(1, &proxy, here).await;
+}
+
+async fn behind_a_proxy(server: &RedisServer) -> (Proxy, RedisStore) {
+    let proxy = Proxy::to(server.address()).await;
+    let url = format!("redis://{}", proxy.address());
+    let store = RedisStore::connect(&url).await;
+    (proxy, store.expect("a store"))
 }

@@ -1,10 +1,10 @@
 //! What the server has no room for.
 
 use bytes::Bytes;
-use idempotency::{Fenced, Resolution, Store, StoreErrorKind};
+use idempotency::{Fenced, OnLost, Resolution, Store, StoreErrorKind};
 use tests::servers::redis::RedisServer;
 
-use super::{assert_kind, complete, connect, is_replayed, keep, new_hold, request, taken};
+use super::{assert_kind, complete, connect, hold_on, is_replayed, keep, new_hold, request, taken};
 use crate::claim;
 
 // behaviour 116
@@ -21,6 +21,8 @@ async fn a_full_server_takes_no_new_keys_and_keeps_its_word_for_those_it_has() {
         taken(&store).await,
     );
     complete(&store, &ended).await;
+    let (left, left_behind) = (taken(&store).await, taken(&store).await);
+    keep(&store, &left_behind).await;
     let limit = |bytes: &str| {
         let set: String = redis::cmd("CONFIG")
             .arg(["SET", "maxmemory", bytes].as_slice())
@@ -42,6 +44,15 @@ async fn a_full_server_takes_no_new_keys_and_keeps_its_word_for_those_it_has() {
         store.release(&given_back).await.ok(),
         Some(Fenced::Done(()))
     );
+    // With and without progress, and once the key is free again.
+    for hold in [&left, &left_behind, &left] {
+        let withdrawn = store.withdraw(hold, &request(), OnLost::TakeOver).await;
+        withdrawn.expect("a withdrawal");
+    }
+    for freed in [&given_back, &left] {
+        let next = claim(&store, &hold_on(freed), &request()).await;
+        assert_kind(next, StoreErrorKind::Full);
+    }
     limit("0");
     taken(&store).await;
 }

@@ -1,7 +1,9 @@
 //! The server stops, stalls, restarts, forgets, or is replaced: nothing runs twice, and the store goes on by itself.
 
 use bytes::Bytes;
-use idempotency::{Claim, Fenced, RedisError, RedisStore, Store, StoreErrorKind};
+use idempotency::{
+    Claim, Fenced, OnLost, RedisError, RedisStore, Resolution, Store, StoreErrorKind,
+};
 use tests::servers::redis::RedisServer;
 
 use super::{assert_kind, complete, connect, hold_on, is_replayed, new_hold, request, taken};
@@ -64,6 +66,63 @@ async fn a_server_that_has_forgotten_a_hold_takes_nothing_from_its_owner() {
     assert_eq!(done.ok(), Some(Fenced::Lost));
     assert_eq!(store.release(&forgotten).await.ok(), Some(Fenced::Lost));
     complete(&store, &successor).await;
+}
+
+/// What a failover to a replica that lags does to a run under way, and what an operator does to one.
+// behaviour 130
+// race 7, 26
+#[tokio::test]
+async fn an_owner_whose_record_is_gone_claims_it_again_unless_an_operator_has_released_it() {
+    let Some(server) = RedisServer::start(&[]) else {
+        return;
+    };
+    let store = connect(&server).await;
+    let owner = taken(&store).await;
+    let flushed: String = redis::cmd("FLUSHALL")
+        .query(&mut server.connection())
+        .expect("the loss");
+    assert_eq!(flushed, "OK");
+    assert_eq!(store.renew(&owner).await.ok(), Some(Fenced::Lost));
+    let done = store.complete(&owner, Bytes::new()).await;
+    assert_eq!(done.ok(), Some(Fenced::Lost));
+    assert_eq!(claim(&store, &owner, &request()).await.ok(), Some(won(1)));
+    complete(&store, &owner).await;
+    assert!(is_replayed(&store, &owner).await);
+
+    let owner = taken(&store).await;
+    let resolved = store.resolve(&owner.id, &owner.token, Resolution::Release);
+    assert_eq!(resolved.await.ok(), Some(Fenced::Done(())));
+    let done = store.complete(&owner, Bytes::new()).await;
+    assert_eq!(done.ok(), Some(Fenced::Lost));
+    let again = claim(&store, &owner, &request()).await;
+    assert_kind(again, StoreErrorKind::Withdrawn);
+    assert_eq!(store.inspect(&owner.id).await.expect("an inspection"), None);
+}
+
+/// The claim is carried out before its withdrawal or after it, as the server comes to the two connections.
+// behaviour 167
+// race 77
+#[tokio::test]
+async fn a_claim_that_a_stalled_server_carries_out_later_is_withdrawn() {
+    let Some(server) = RedisServer::start(&[]) else {
+        return;
+    };
+    let store = connect(&server).await;
+    taken(&store).await;
+    server.pause();
+    let hold = new_hold();
+    let stalled = claim(&store, &hold, &request()).await;
+    assert_kind(stalled, StoreErrorKind::Unavailable);
+    server.resume();
+    while store
+        .withdraw(&hold, &request(), OnLost::TakeOver)
+        .await
+        .is_err()
+    {}
+    let again = claim(&store, &hold, &request()).await;
+    assert_kind(again, StoreErrorKind::Withdrawn);
+    let next = claim(&store, &hold_on(&hold), &request()).await;
+    assert_eq!(next.ok(), Some(won(1)));
 }
 
 // behaviour 130

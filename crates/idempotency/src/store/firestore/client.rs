@@ -6,12 +6,11 @@ use std::{
 };
 
 use gcloud_sdk::{
-    GCP_DEFAULT_SCOPES, GoogleApi, GoogleAuthMiddleware, HeaderMap,
-    error::ErrorKind,
+    GCP_DEFAULT_SCOPES, GoogleAuthHeaders, HeaderMap,
     google::firestore::v1::{
         BatchGetDocumentsRequest, BatchWriteRequest, CommitRequest, Document, RunQueryRequest,
         StructuredQuery, Write, WriteResult, batch_get_documents_response,
-        firestore_client::FirestoreClient, run_query_request::QueryType,
+        run_query_request::QueryType,
     },
     google_cloud_auth::credentials::anonymous,
     tonic::{Code, Status, Streaming},
@@ -20,12 +19,17 @@ use http::{HeaderValue, header};
 use rustls::crypto::{CryptoProvider, ring};
 use tokio::time::timeout;
 
-use super::{FirestoreError, document, server_clock::ServerClock};
+use super::{
+    FirestoreError,
+    connection::{Address, Connection},
+    document,
+    server_clock::ServerClock,
+};
 
 /// One database of one project.
 #[derive(Clone)]
 pub(super) struct Client {
-    api: FirestoreClient<GoogleAuthMiddleware>,
+    connection: Connection,
     database: String,
     pub(super) clock: ServerClock,
 }
@@ -42,6 +46,9 @@ pub(super) enum Failure {
     /// Firestore will not do it, however often it is asked.
     Refused(Status),
 }
+
+/// Google's own.
+const GOOGLE: &str = "firestore.googleapis.com";
 
 /// How long one call may take. A second try fits into what the engine grants the store.
 const MOST_PER_CALL: Duration = Duration::from_secs(2);
@@ -64,13 +71,14 @@ impl Client {
                     // Only another thread that did the same a moment ago can make it fail.
                     drop(ring::default_provider().install_default());
                 }
-                let connecting = GoogleApi::from_function_with_scopes(
-                    FirestoreClient::new,
-                    "https://firestore.googleapis.com",
-                    Some(database.clone()),
-                    GCP_DEFAULT_SCOPES.clone(),
-                );
-                Self::connected(database, connecting).await
+                let address = Address {
+                    url: format!("https://{GOOGLE}"),
+                    tls_name: Some(GOOGLE),
+                    prefix: database,
+                    headers: HeaderMap::new(),
+                };
+                let scopes = GCP_DEFAULT_SCOPES.clone();
+                Self::connected(address, GoogleAuthHeaders::from_adc_with_scopes(scopes)).await
             }
         }
     }
@@ -80,41 +88,31 @@ impl Client {
         project: &str,
         host: &str,
     ) -> Result<Self, FirestoreError> {
-        let database = database(project)?;
         // With this the emulator skips the security rules that it may have been given.
         let mut headers = HeaderMap::new();
         headers.insert(
             header::AUTHORIZATION,
             HeaderValue::from_static("Bearer owner"),
         );
-        let connecting = GoogleApi::from_function_with_credentials_and_headers(
-            FirestoreClient::new,
-            format!("http://{host}"),
-            Some(database.clone()),
-            anonymous::Builder::new().build(),
+        let address = Address {
+            url: format!("http://{host}"),
+            tls_name: None,
+            prefix: database(project)?,
             headers,
-        );
-        Self::connected(database, connecting).await
+        };
+        let none = GoogleAuthHeaders::from(anonymous::Builder::new().build());
+        Self::connected(address, async { Ok(none) }).await
     }
 
     async fn connected(
-        database: String,
-        connecting: impl Future<
-            Output = Result<
-                GoogleApi<FirestoreClient<GoogleAuthMiddleware>>,
-                gcloud_sdk::error::Error,
-            >,
-        >,
+        address: Address,
+        credentials: impl Future<Output = Result<GoogleAuthHeaders, gcloud_sdk::error::Error>>,
     ) -> Result<Self, FirestoreError> {
         let first_look = async {
-            let api = connecting.await.map_err(|error| match error.into_kind() {
-                // Its causes say what the library's own error leaves out.
-                ErrorKind::GrpcStatus(error) => FirestoreError::unreachable(error),
-                kind => FirestoreError::unreachable(gcloud_sdk::error::Error::from(kind)),
-            })?;
+            let credentials = credentials.await.map_err(FirestoreError::unreachable)?;
             let client = Self {
-                api: api.get(),
-                database,
+                database: address.prefix.clone(),
+                connection: Connection::open(address, credentials).await?,
                 clock: ServerClock::default(),
             };
             // Tells whether the credentials are good, and what time it is there.
@@ -157,8 +155,7 @@ impl Client {
             documents: vec![name],
             ..Default::default()
         };
-        let mut api = self.api.clone();
-        let answers = within(most, async {
+        let answers = self.connection.call(most, async |mut api| {
             all(api.batch_get_documents(request).await?.into_inner()).await
         });
         for answer in answers.await? {
@@ -197,9 +194,10 @@ impl Client {
             writes,
             ..Default::default()
         };
-        let mut api = self.api.clone();
-        let committed = within(MOST_PER_CALL, api.commit(request)).await?;
-        let committed = committed.into_inner();
+        let committed = self
+            .connection
+            .call(MOST_PER_CALL, async |mut api| api.commit(request).await);
+        let committed = committed.await?.into_inner();
         self.clock.observe(committed.commit_time);
         Ok(committed.write_results)
     }
@@ -211,10 +209,11 @@ impl Client {
             writes,
             ..Default::default()
         };
-        let mut api = self.api.clone();
-        let written = within(MOST_PER_QUERY, api.batch_write(request)).await?;
+        let written = self.connection.call(MOST_PER_QUERY, async |mut api| {
+            api.batch_write(request).await
+        });
         let made = |code: i32| Code::from_i32(code) == Code::Ok;
-        let statuses = written.into_inner().status;
+        let statuses = written.await?.into_inner().status;
         Ok(statuses.iter().filter(|status| made(status.code)).count())
     }
 
@@ -228,8 +227,7 @@ impl Client {
             query_type: Some(QueryType::StructuredQuery(query)),
             ..Default::default()
         };
-        let mut api = self.api.clone();
-        let answers = within(MOST_PER_QUERY, async {
+        let answers = self.connection.call(MOST_PER_QUERY, async |mut api| {
             all(api.run_query(request).await?.into_inner()).await
         });
         let mut found = Vec::new();
@@ -277,15 +275,6 @@ fn database(project: &str) -> Result<String, FirestoreError> {
         true => Ok(format!("projects/{project}/databases/(default)")),
         false => Err(FirestoreError::Project),
     }
-}
-
-async fn within<T>(
-    most: Duration,
-    call: impl Future<Output = Result<T, Status>>,
-) -> Result<T, Failure> {
-    let answer = timeout(most, call).await;
-    let answer = answer.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer in time")));
-    Ok(answer?)
 }
 
 async fn all<T>(mut stream: Streaming<T>) -> Result<Vec<T>, Status> {

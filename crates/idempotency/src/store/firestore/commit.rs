@@ -8,8 +8,9 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     FirestoreConflict, FirestoreDatabase, FirestoreStore,
+    change::{self, Base, Change},
     client::Failure,
-    document::{self, Base, Change},
+    document,
     seen::Sight,
     step::Look,
 };
@@ -66,9 +67,9 @@ pub(super) async fn with(
         let status = match send(&store.database, all, give_up).await {
             Ok(results) => {
                 // What follows is for later, so that a commit without a time is one all the same.
-                let stepped_at = results.last().and_then(document::stepped_at);
+                let stepped_at = results.last().and_then(change::stepped_at);
                 let stepped_at = stepped_at.unwrap_or_else(|| store.database.0.clock.now());
-                store.seen.put(id, Some(Sight::Ended));
+                store.seen.put(id, Some(Sight::Other));
                 store.wakeups.wake(id);
                 return Ok(Fenced::Done(Committed {
                     outcome,
@@ -127,7 +128,7 @@ impl FirestoreStore {
         let id = &entry.hold.id;
         match entry.is_held {
             true => self.remembered(id, &entry.hold.token),
-            false => self.seen.get(id).is_none().then_some(Base::Absent),
+            false => self.remembered_free(id, &entry.hold.token),
         }
     }
 

@@ -15,7 +15,7 @@ use super::{FirestoreError, FirestoreTransaction, client::Client};
 /// # }
 /// ```
 ///
-/// Clones are handles on one connection, which comes back by itself.
+/// Clones are handles on one connection, which comes back by itself, also where nothing comes back on it.
 #[derive(Clone)]
 pub struct FirestoreDatabase(pub(super) Client);
 

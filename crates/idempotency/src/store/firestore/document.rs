@@ -1,4 +1,4 @@
-//! A record as a document, and the changes to one.
+//! A record as a document.
 
 use std::{
     collections::HashMap,
@@ -7,20 +7,11 @@ use std::{
 
 use bytes::Bytes;
 use gcloud_sdk::{
-    google::firestore::v1::{
-        Document, DocumentMask, Precondition, Value, Write, WriteResult,
-        document_transform::{
-            FieldTransform,
-            field_transform::{ServerValue, TransformType},
-        },
-        precondition::ConditionType,
-        value::ValueType,
-        write::Operation,
-    },
+    google::firestore::v1::{Document, Value, value::ValueType},
     prost_types::Timestamp,
 };
 
-use crate::{Fingerprint, Hold, Phase, Record, RecordId, StoreError, Token};
+use crate::{Fingerprint, Phase, Record, RecordId, StoreError, Token};
 
 /// The collection of the records; the id of a document is that of its record in hexadecimal digits.
 pub(super) const COLLECTION: &str = "idempotency_records";
@@ -29,60 +20,24 @@ pub(super) const COLLECTION: &str = "idempotency_records";
 pub(super) const EXPIRES_AT: &str = "expires_at";
 
 /// What the run has left: so far while it is in flight, in the end once it is completed.
-const OUTCOME: &str = "outcome";
+pub(super) const OUTCOME: &str = "outcome";
 
 /// Raised by each change of the fields. A document of another version is not read.
-const VERSION: i64 = 1;
+pub(super) const VERSION: i64 = 1;
 
-const IN_FLIGHT: &str = "in flight";
-const COMPLETED: &str = "completed";
+pub(super) const IN_FLIGHT: &str = "in flight";
+pub(super) const COMPLETED: &str = "completed";
 
-/// How much later than necessary a document may be deleted. [`EXPIRES_AT`] is this process's idea of the server's
-/// time, which is behind, and a document must not be gone before its record's time is over.
-const GRACE: Duration = Duration::from_secs(3600);
+/// The token is spent: its claim was taken back, or may not come any more. Its attempt counts those that stand before it,
+/// as a lapsed hold; with none, the key is free.
+pub(super) const WITHDRAWN: &str = "withdrawn";
 
 /// A document that was read.
 pub(super) struct Found {
     pub(super) record: Record,
+    pub(super) is_withdrawn: bool,
     /// Its version, as Firestore counts them.
     pub(super) update_time: Timestamp,
-}
-
-/// What a document must be for a change to happen.
-#[derive(Clone, Copy, PartialEq)]
-pub(super) enum Base {
-    Absent,
-    UpdatedAt(Timestamp),
-}
-
-/// A step of a record. Its times, if it has any, count from when the server makes it.
-#[derive(Clone)]
-pub(super) enum Change {
-    Claim {
-        hold: Hold,
-        fingerprint: Fingerprint,
-        attempt: u32,
-        progress: Bytes,
-    },
-    Renew {
-        hold: Hold,
-    },
-    Checkpoint {
-        token: Token,
-        progress: Bytes,
-    },
-    Complete {
-        token: Token,
-        outcome: Bytes,
-        ttl: Duration,
-    },
-    /// A record that is completed from the start.
-    Leave {
-        hold: Hold,
-        fingerprint: Fingerprint,
-        outcome: Bytes,
-    },
-    Remove,
 }
 
 impl Found {
@@ -103,8 +58,12 @@ impl Found {
             _ => return Err(damaged("stepped_at")),
         };
         let ttl = duration(fields, "ttl_ms")?;
-        let (phase, expires_at) = match field(fields, "phase")? {
-            ValueType::StringValue(phase) if phase == IN_FLIGHT => {
+        let ValueType::StringValue(phase) = field(fields, "phase")? else {
+            return Err(damaged("phase"));
+        };
+        let is_withdrawn = phase == WITHDRAWN;
+        let (phase, expires_at) = match phase.as_str() {
+            IN_FLIGHT | WITHDRAWN => {
                 let lease_until = after(stepped_at, duration(fields, "lease_ms")?);
                 let progress = match fields.contains_key(OUTCOME) {
                     true => bytes(fields, OUTCOME)?.into(),
@@ -116,7 +75,7 @@ impl Found {
                 };
                 (phase, after(lease_until, ttl))
             }
-            ValueType::StringValue(phase) if phase == COMPLETED => {
+            COMPLETED => {
                 let outcome = bytes(fields, OUTCOME)?.into();
                 (Phase::Completed { outcome }, after(stepped_at, ttl))
             }
@@ -133,138 +92,43 @@ impl Found {
                 expires_at,
                 phase,
             },
+            is_withdrawn,
             update_time: document.update_time.ok_or_else(|| damaged("update_time"))?,
         })
     }
 
     /// Whose it is, while it is in flight.
     pub(super) fn owner(&self) -> Option<&Token> {
-        matches!(self.record.phase, Phase::InFlight { .. }).then_some(&self.record.token)
+        (self.is_in_flight() && !self.is_withdrawn).then_some(&self.record.token)
     }
 
     pub(super) fn is_held_by(&self, token: &Token) -> bool {
         self.owner() == Some(token)
     }
 
+    /// Whether no attempt stands, and there is only a spent token to remember.
+    pub(super) fn is_free(&self) -> bool {
+        self.is_withdrawn && self.record.attempt == 0
+    }
+
+    pub(super) fn is_spent(&self, token: &Token) -> bool {
+        self.is_withdrawn && self.record.token == *token
+    }
+
+    /// Whether an attempt stands that has not ended.
+    pub(super) fn is_in_flight(&self) -> bool {
+        !self.is_free() && matches!(self.record.phase, Phase::InFlight { .. })
+    }
+
+    /// Whether the attempt's lease has lapsed by then, and this request may take the key over.
+    pub(super) fn may_be_taken(&self, fingerprint: &Fingerprint, now: SystemTime) -> bool {
+        let is_lapsed = self.is_withdrawn
+            || matches!(self.record.phase, Phase::InFlight { lease_until, .. } if lease_until <= now);
+        is_lapsed && self.is_in_flight() && self.record.fingerprint == *fingerprint
+    }
+
     pub(super) fn is_completed_by(&self, token: &Token) -> bool {
         self.record.token == *token && matches!(self.record.phase, Phase::Completed { .. })
-    }
-}
-
-impl Change {
-    /// The change of the document of this name, as long as that is still what it is based on.
-    pub(super) fn write(self, name: String, base: Base, now: SystemTime) -> Write {
-        let condition = match base {
-            Base::Absent => ConditionType::Exists(false),
-            Base::UpdatedAt(time) => ConditionType::UpdateTime(time),
-        };
-        // Who makes a document writes all of it, the others only what they change.
-        let whole = matches!(self, Self::Claim { .. } | Self::Leave { .. });
-        // From where the lease counts, which a checkpoint does not move.
-        let is_timed = !matches!(self, Self::Checkpoint { .. });
-        let fields = match self {
-            Self::Remove => None,
-            Self::Claim {
-                hold,
-                fingerprint,
-                attempt,
-                progress,
-            } => {
-                let left = (!progress.is_empty())
-                    .then(|| named(OUTCOME, ValueType::BytesValue(progress.into())));
-                let fields = [
-                    named("version", ValueType::IntegerValue(VERSION)),
-                    named("phase", ValueType::StringValue(IN_FLIGHT.into())),
-                    named(
-                        "fingerprint",
-                        ValueType::BytesValue(fingerprint.as_bytes().into()),
-                    ),
-                    named("token", ValueType::BytesValue(hold.token.as_bytes().into())),
-                    named("attempt", ValueType::IntegerValue(attempt.into())),
-                    named("lease_ms", milliseconds(hold.lease)),
-                    named("ttl_ms", milliseconds(hold.ttl)),
-                    deletable(now, hold.lease.saturating_add(hold.ttl)),
-                ];
-                Some(fields.into_iter().chain(left).collect::<HashMap<_, _>>())
-            }
-            Self::Renew { hold } => Some(HashMap::from([
-                named("lease_ms", milliseconds(hold.lease)),
-                named("ttl_ms", milliseconds(hold.ttl)),
-                deletable(now, hold.lease.saturating_add(hold.ttl)),
-            ])),
-            Self::Checkpoint { progress, .. } => Some(HashMap::from([named(
-                OUTCOME,
-                ValueType::BytesValue(progress.into()),
-            )])),
-            Self::Complete {
-                token,
-                outcome,
-                ttl,
-            } => Some(HashMap::from([
-                named("phase", ValueType::StringValue(COMPLETED.into())),
-                named("token", ValueType::BytesValue(token.as_bytes().into())),
-                named(OUTCOME, ValueType::BytesValue(outcome.into())),
-                named("ttl_ms", milliseconds(ttl)),
-                deletable(now, ttl),
-            ])),
-            Self::Leave {
-                hold,
-                fingerprint,
-                outcome,
-            } => Some(HashMap::from([
-                named("version", ValueType::IntegerValue(VERSION)),
-                named("phase", ValueType::StringValue(COMPLETED.into())),
-                named(
-                    "fingerprint",
-                    ValueType::BytesValue(fingerprint.as_bytes().into()),
-                ),
-                named("token", ValueType::BytesValue(hold.token.as_bytes().into())),
-                named("attempt", ValueType::IntegerValue(1)),
-                named(OUTCOME, ValueType::BytesValue(outcome.into())),
-                named("ttl_ms", milliseconds(hold.ttl)),
-                deletable(now, hold.ttl),
-            ])),
-        };
-        let current_document = Some(Precondition {
-            condition_type: Some(condition),
-        });
-        let Some(fields) = fields else {
-            return Write {
-                current_document,
-                operation: Some(Operation::Delete(name)),
-                ..Default::default()
-            };
-        };
-        Write {
-            current_document,
-            update_mask: (!whole).then(|| DocumentMask {
-                field_paths: fields.keys().cloned().collect(),
-            }),
-            update_transforms: is_timed.then(stepped_now).into_iter().collect(),
-            operation: Some(Operation::Update(Document {
-                name,
-                fields,
-                ..Default::default()
-            })),
-        }
-    }
-}
-
-/// The server's own time as that of its last step.
-fn stepped_now() -> FieldTransform {
-    FieldTransform {
-        field_path: "stepped_at".into(),
-        transform_type: Some(TransformType::SetToServerValue(
-            ServerValue::RequestTime.into(),
-        )),
-    }
-}
-
-/// When the server made a change, by its own account.
-pub(super) fn stepped_at(result: &WriteResult) -> Option<SystemTime> {
-    match result.transform_results.first()?.value_type {
-        Some(ValueType::TimestampValue(time)) => SystemTime::try_from(time).ok(),
-        _ => None,
     }
 }
 
@@ -322,23 +186,6 @@ pub(super) fn value(value: ValueType) -> Value {
     Value {
         value_type: Some(value),
     }
-}
-
-fn named(name: &str, content: ValueType) -> (String, Value) {
-    (name.into(), value(content))
-}
-
-fn deletable(now: SystemTime, life: Duration) -> (String, Value) {
-    named(
-        EXPIRES_AT,
-        timestamp(after(now, life.saturating_add(GRACE))),
-    )
-}
-
-/// Rounded up: a promise is not kept by a fraction less.
-fn milliseconds(duration: Duration) -> ValueType {
-    let milliseconds = duration.as_nanos().div_ceil(1_000_000);
-    ValueType::IntegerValue(milliseconds.try_into().unwrap_or(i64::MAX))
 }
 
 fn field(fields: &mut HashMap<String, Value>, name: &'static str) -> Result<ValueType, StoreError> {

@@ -6,7 +6,8 @@ use bytes::Bytes;
 
 use super::{
     FirestoreStore, MOST_OUTCOME,
-    document::{self, Base, Change, Found},
+    change::{Base, Change},
+    document::{self, Found},
     seen::Sight,
     step::{Look, Next},
 };
@@ -24,6 +25,18 @@ impl FirestoreStore {
                 Some(Base::UpdatedAt(update_time))
             }
             _ => None,
+        }
+    }
+
+    /// What the document of this key must be, if nothing that is remembered says that this token cannot have it.
+    pub(super) fn remembered_free(&self, id: &RecordId, asking: &Token) -> Option<Base> {
+        match self.seen.get(id) {
+            // Most keys are new, and the others have mostly been met. Who guesses wrong makes one call more.
+            None => Some(Base::Absent),
+            Some(Sight::Free { token, update_time }) if token != *asking => {
+                Some(Base::UpdatedAt(update_time))
+            }
+            Some(_) => None,
         }
     }
 
@@ -53,26 +66,30 @@ impl FirestoreStore {
         self.step(&hold.id, first, decide, made).await
     }
 
-    /// Ends a hold with an outcome, under this token from now on.
+    /// Ends a hold with an outcome.
     pub(super) async fn keep(
         &self,
         id: &RecordId,
-        owner: Token,
-        token: Token,
+        author: Author,
         outcome: Bytes,
         ttl: Duration,
     ) -> Result<Fenced<SystemTime>, StoreError> {
         check_length(&outcome, MOST_OUTCOME)?;
+        let token = match author {
+            Author::Owner(token) => token,
+            // A new token: the owner that was given up can complete nothing any more, not even "again".
+            Author::Operator { .. } => Token::random(),
+        };
         let change = Change::Complete {
             token,
             outcome,
             ttl,
         };
         let first = self
-            .remembered(id, &owner)
+            .remembered(id, author.token())
             .map(|base| (base, change.clone()));
         let decide = |look: Look| match look.living() {
-            Some(found) if found.is_held_by(&owner) => {
+            Some(found) if author.may_end(&found) => {
                 Next::Change(Base::UpdatedAt(found.update_time), change.clone())
             }
             // The same again, whose answer was lost.
@@ -87,16 +104,26 @@ impl FirestoreStore {
         Ok(kept)
     }
 
-    /// Ends a hold with nothing.
-    pub(super) async fn free(&self, id: &RecordId, owner: Token) -> Result<Fenced<()>, StoreError> {
+    /// Ends a hold with nothing, and lets its token have no other one for so long.
+    pub(super) async fn free(
+        &self,
+        id: &RecordId,
+        author: Author,
+        spent_for: Duration,
+    ) -> Result<Fenced<()>, StoreError> {
+        let change = Change::Free {
+            token: *author.token(),
+            fingerprint: None,
+            spent_for,
+        };
         let first = self
-            .remembered(id, &owner)
-            .map(|base| (base, Change::Remove));
+            .remembered(id, author.token())
+            .map(|base| (base, change.clone()));
         let decide = |look: Look| {
             let tried = look.tried;
             match look.living() {
-                Some(found) if found.is_held_by(&owner) => {
-                    Next::Change(Base::UpdatedAt(found.update_time), Change::Remove)
+                Some(found) if author.may_end(&found) => {
+                    Next::Change(Base::UpdatedAt(found.update_time), change.clone())
                 }
                 // It was there when this call began, and this call asked for its end.
                 None if tried => Next::Answer(Fenced::Done(())),
@@ -111,10 +138,35 @@ impl FirestoreStore {
     }
 }
 
+/// Who ends a hold.
+#[derive(Clone, Copy)]
+pub(super) enum Author {
+    Owner(Token),
+    /// Somebody who has seen the hold, which may be what stands before a claim that was withdrawn.
+    Operator {
+        seen: Token,
+    },
+}
+
+impl Author {
+    fn token(&self) -> &Token {
+        match self {
+            Self::Owner(token) | Self::Operator { seen: token } => token,
+        }
+    }
+
+    fn may_end(&self, found: &Found) -> bool {
+        match self {
+            Self::Owner(token) => found.is_held_by(token),
+            Self::Operator { seen } => found.is_in_flight() && found.record.token == *seen,
+        }
+    }
+}
+
 impl Look {
-    /// The record, unless its time is over.
+    /// The record, unless its time is over or it only remembers a spent token.
     pub(super) fn living(self) -> Option<Found> {
         self.found
-            .filter(|found| found.record.expires_at > self.now)
+            .filter(|found| found.record.expires_at > self.now && !found.is_free())
     }
 }

@@ -21,8 +21,13 @@ pub(super) enum Sight {
         lease_until: SystemTime,
         update_time: Timestamp,
     },
+    /// A free key, whose next claim need not look, unless it is this token's.
+    Free {
+        token: Token,
+        update_time: Timestamp,
+    },
     /// Anything else that is there.
-    Ended,
+    Other,
 }
 
 /// What is not met again until this many others are, and as many again, is forgotten. Two megabytes in all.
@@ -75,13 +80,15 @@ impl Seen {
 
 impl From<&Found> for Sight {
     fn from(found: &Found) -> Self {
+        let (token, update_time) = (found.record.token, found.update_time);
         match found.record.phase {
-            Phase::InFlight { lease_until, .. } => Self::InFlight {
-                token: found.record.token,
+            _ if found.is_free() => Self::Free { token, update_time },
+            Phase::InFlight { lease_until, .. } if !found.is_withdrawn => Self::InFlight {
+                token,
                 lease_until,
-                update_time: found.update_time,
+                update_time,
             },
-            Phase::Completed { .. } => Self::Ended,
+            Phase::InFlight { .. } | Phase::Completed { .. } => Self::Other,
         }
     }
 }

@@ -7,8 +7,9 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     FirestoreStore,
+    change::{self, Base, Change},
     client::Failure,
-    document::{self, Base, Change, Found},
+    document::{self, Found},
     seen::Sight,
 };
 use crate::{RecordId, StoreError};
@@ -115,26 +116,29 @@ impl FirestoreStore {
             .clone()
             .write(self.name(id), base, self.database.0.clock.now());
         let result = self.database.0.write(write).await?;
-        if matches!(change, Change::Remove) {
-            self.seen.put(id, None);
-            return Ok(self.database.0.clock.now());
-        }
         let without_time = || Failure::Unknown(Status::unknown("a change without a time"));
         let update_time = result.update_time.ok_or_else(without_time)?;
-        let held = match change {
-            Change::Claim { hold, .. } | Change::Renew { hold } => Some(hold),
+        match &change {
             Change::Checkpoint { token, .. } => {
-                self.seen.touch(id, &token, update_time);
+                self.seen.touch(id, token, update_time);
                 return Ok(self.database.0.clock.now());
             }
-            Change::Complete { .. } | Change::Leave { .. } | Change::Remove => None,
+            Change::Shut { .. } => {
+                self.seen.put(id, Some(Sight::Other));
+                return Ok(self.database.0.clock.now());
+            }
+            _ => {}
+        }
+        let stepped_at = change::stepped_at(&result).ok_or_else(without_time)?;
+        let sight = match change {
+            Change::Claim { hold, .. } | Change::Renew { hold } => Sight::InFlight {
+                token: hold.token,
+                lease_until: document::after(stepped_at, hold.lease),
+                update_time,
+            },
+            Change::Free { token, .. } => Sight::Free { token, update_time },
+            _ => Sight::Other,
         };
-        let stepped_at = document::stepped_at(&result).ok_or_else(without_time)?;
-        let sight = held.map_or(Sight::Ended, |hold| Sight::InFlight {
-            token: hold.token,
-            lease_until: document::after(stepped_at, hold.lease),
-            update_time,
-        });
         self.seen.put(id, Some(sight));
         Ok(stepped_at)
     }

@@ -24,7 +24,10 @@ pub(super) struct Shard {
 pub(super) struct Entry {
     pub(super) fingerprint: Fingerprint,
     pub(super) token: Token,
+    /// How many attempts stand; none, where the key is free and the entry only remembers a spent token.
     pub(super) attempt: u32,
+    /// Whether the claim by this token was withdrawn.
+    pub(super) is_withdrawn: bool,
     pub(super) expires_at: SystemTime,
     /// Its place in the queue, never later than `expires_at`. A claim stands where the earliest outcome of its run
     /// would end, so that neither its completion nor its renewal has to move it.
@@ -88,20 +91,62 @@ impl Shard {
         taken
     }
 
-    /// The entry, if it is this token's and not past its time, swept or not.
-    pub(super) fn own(&self, id: &RecordId, token: &Token, now: SystemTime) -> Option<&Entry> {
+    /// The entry, if it is not past its time, swept or not.
+    pub(super) fn living(&self, id: &RecordId, now: SystemTime) -> Option<&Entry> {
         let entry = self.entries.get(id)?;
-        (entry.token == *token && entry.expires_at > now).then_some(entry)
+        (entry.expires_at > now).then_some(entry.as_ref())
+    }
+
+    /// The entry, if it is this token's and the token is not spent.
+    pub(super) fn own(&self, id: &RecordId, token: &Token, now: SystemTime) -> Option<&Entry> {
+        let entry = self.living(id, now)?;
+        (entry.token == *token && !entry.is_withdrawn).then_some(entry)
     }
 
     /// Whether this token may change the entry: still in flight, and its own.
     pub(super) fn owns(&self, id: &RecordId, token: &Token, now: SystemTime) -> bool {
-        self.own(id, token, now)
-            .is_some_and(|entry| matches!(entry.phase, Phase::InFlight { .. }))
+        self.own(id, token, now).is_some_and(Entry::is_in_flight)
     }
 }
 
 impl Entry {
+    /// What says of a free key that this token is spent.
+    pub(super) fn free(
+        fingerprint: Fingerprint,
+        token: Token,
+        now: SystemTime,
+        expires_at: SystemTime,
+    ) -> Self {
+        Self {
+            fingerprint,
+            token,
+            attempt: 0,
+            is_withdrawn: true,
+            expires_at,
+            queued_at: expires_at,
+            phase: Phase::InFlight {
+                lease_until: now,
+                progress: Bytes::new(),
+            },
+        }
+    }
+
+    pub(super) fn is_free(&self) -> bool {
+        self.attempt == 0
+    }
+
+    /// Whether some attempt stands that has not ended.
+    pub(super) fn is_in_flight(&self) -> bool {
+        !self.is_free() && matches!(self.phase, Phase::InFlight { .. })
+    }
+
+    /// Whether the attempt's lease has lapsed and this request may take the key over.
+    pub(super) fn may_be_taken(&self, fingerprint: &Fingerprint, now: SystemTime) -> bool {
+        let is_lapsed =
+            matches!(self.phase, Phase::InFlight { lease_until, .. } if lease_until <= now);
+        is_lapsed && !self.is_free() && self.fingerprint == *fingerprint
+    }
+
     /// What its run has left: so far, or in the end.
     pub(super) fn left(&self) -> &Bytes {
         match &self.phase {

@@ -22,7 +22,6 @@ use crate::StoreError;
 /// A statement with its values. A connection is taken for each one only, so nobody holds one while it waits.
 pub(super) type Statement<'q> = Query<'q, Postgres, PgArguments>;
 
-#[derive(Debug)]
 pub(super) struct Connections {
     /// The application's.
     pool: PgPool,
@@ -59,7 +58,7 @@ impl Connections {
         let options = options.min_connections(0).test_before_acquire(false);
         let server = pool.connect_options().as_ref().clone();
         Self {
-            own: Kept::new(options.connect_lazy_with(server)),
+            own: Kept::new(options, server),
             pool,
             route: OnceCell::new(),
         }
@@ -76,13 +75,17 @@ impl Connections {
 
     /// How the server is reached. It is found out once.
     pub(super) async fn route(&self) -> Result<Route, sqlx::Error> {
-        match self.route.get() {
-            Some(route) => Ok(*route),
-            None => {
-                self.find_route(self.own.acquire().await?.connection())
-                    .await
-            }
+        if let Some(route) = self.route.get() {
+            return Ok(*route);
         }
+        let deadline = Instant::now() + PATIENCE;
+        let mut used = self.own.acquire(deadline).await?;
+        let sent = Instant::now();
+        let found = timeout_at(deadline, self.find_route(used.connection())).await;
+        found.unwrap_or_else(|_| {
+            used.close_silent(sent);
+            Err(sqlx::Error::PoolTimedOut)
+        })
     }
 
     pub(super) async fn run<'q>(
@@ -119,10 +122,15 @@ impl Connections {
         deadline: Instant,
     ) -> Result<Result<Vec<PgRow>, sqlx::Error>, StoreError> {
         let acquired = deadline.min(Instant::now() + ACQUIRE);
-        let mut used = timeout_at(acquired, self.own.acquire())
+        let mut used = self
+            .own
+            .acquire(acquired)
             .await
-            .map_err(|_| timed_out("no connection", ACQUIRE))?
-            .map_err(store_error)?;
+            .map_err(|error| match error {
+                sqlx::Error::PoolTimedOut => timed_out("no connection", ACQUIRE),
+                error => store_error(error),
+            })?;
+        let sent = Instant::now();
         match timeout_at(deadline, self.execute(used.connection(), statement)).await {
             Ok(Ok(rows)) => {
                 used.keep();
@@ -138,8 +146,8 @@ impl Connections {
                 Ok(Err(error))
             }
             Err(_) => {
-                // An answer that comes yet must not be taken for that to the next statement.
-                used.close();
+                // A response that comes yet must not be taken for that to the next statement.
+                used.close_silent(sent);
                 Err(timed_out("no answer", PATIENCE))
             }
         }

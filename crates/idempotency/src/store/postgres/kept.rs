@@ -3,71 +3,96 @@
 use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
-use sqlx::{PgConnection, PgPool, Postgres, pool::PoolConnection};
+use sqlx::{
+    Connection, PgConnection, PgPool, Postgres,
+    pool::PoolConnection,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
 use tokio::{
+    runtime::Handle,
     sync::{Semaphore, SemaphorePermit},
-    time::{Instant, sleep_until},
+    time::{Instant, sleep_until, timeout, timeout_at},
 };
 
 /// Connections of a pool, which it does not get back after each statement: it would send the server a question each
-/// time, and wait for the answer, to know that the connection still lives.
-#[derive(Debug)]
+/// time, and wait for the response, to know that the connection still lives. That wait has no end in sqlx, so the pool
+/// gets back only what has just responded.
 pub(super) struct Kept {
-    pool: PgPool,
+    options: PgPoolOptions,
+    server: PgConnectOptions,
+    pool: Mutex<PgPool>,
     /// As many as the pool may have, so that whoever has one finds a connection that is idle or may be opened.
     permits: Semaphore,
     idle: Arc<Idle>,
 }
 
 /// The one that was used last comes first, so that the others can go.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Idle(Mutex<Vec<Lent>>);
 
 /// A connection of the pool, which gets it back afterwards and sees whether it is too old, or not needed any more.
-#[derive(Debug)]
 struct Lent {
     connection: PoolConnection<Postgres>,
     until: Instant,
+    /// When the server last responded on it.
+    heard: Instant,
 }
 
 /// The use of a connection, which goes back to the pool unless it is [kept](Self::keep).
 pub(super) struct Used<'a> {
-    lent: Lent,
-    idle: &'a Idle,
+    /// `None` once it is kept or closed.
+    lent: Option<Lent>,
+    idle: &'a Arc<Idle>,
     _permit: SemaphorePermit<'a>,
 }
 
 /// How long a connection stays away from its pool.
 const LENT: Duration = Duration::from_secs(5);
 
+/// How long a connection may take to show that it lives, before the pool gets it back.
+const PING_TIMEOUT: Duration = Duration::from_secs(1);
+
 impl Kept {
-    pub(super) fn new(pool: PgPool) -> Self {
-        let most = pool.options().get_max_connections() as usize;
+    pub(super) fn new(options: PgPoolOptions, server: PgConnectOptions) -> Self {
+        let most = options.get_max_connections() as usize;
         Self {
+            pool: Mutex::new(options.clone().connect_lazy_with(server.clone())),
+            options,
+            server,
             permits: Semaphore::new(most.min(Semaphore::MAX_PERMITS)),
-            pool,
             idle: Arc::default(),
         }
     }
 
-    /// A connection, once there is one that nobody uses.
-    pub(super) async fn acquire(&self) -> Result<Used<'_>, sqlx::Error> {
-        let permit = self.permits.acquire().await;
+    /// A connection, once there is one that nobody uses; `PoolTimedOut` if that is not until then.
+    pub(super) async fn acquire(&self, deadline: Instant) -> Result<Used<'_>, sqlx::Error> {
+        let permit = timeout_at(deadline, self.permits.acquire()).await;
+        let permit = permit.map_err(|_| sqlx::Error::PoolTimedOut)?;
         let permit = permit.map_err(|_| sqlx::Error::PoolClosed)?;
         let lent = match self.idle.take() {
             Some(lent) => lent,
-            None => self.lend().await?,
+            None => self.lend(deadline).await?,
         };
         Ok(Used {
-            lent,
+            lent: Some(lent),
             idle: &self.idle,
             _permit: permit,
         })
     }
 
-    async fn lend(&self) -> Result<Lent, sqlx::Error> {
-        let connection = self.pool.acquire().await?;
-        let until = Instant::now() + LENT;
+    async fn lend(&self, deadline: Instant) -> Result<Lent, sqlx::Error> {
+        let pool = self.pool.lock().clone();
+        let asked = Instant::now();
+        let acquired = timeout_at(deadline, pool.acquire()).await;
+        let acquired = acquired.unwrap_or(Err(sqlx::Error::PoolTimedOut));
+        // Where others had used up the time, it says nothing of the pool.
+        let enough = self.options.get_acquire_timeout().min(PING_TIMEOUT);
+        if matches!(acquired, Err(sqlx::Error::PoolTimedOut)) && asked.elapsed() >= enough {
+            self.replace();
+        }
+        let connection = acquired?;
+        let now = Instant::now();
+        let until = now + LENT;
         let idle = Arc::downgrade(&self.idle);
         tokio::spawn(async move {
             sleep_until(until).await;
@@ -75,29 +100,54 @@ impl Kept {
                 idle.give_back();
             }
         });
-        Ok(Lent { connection, until })
+        Ok(Lent {
+            connection,
+            until,
+            heard: now,
+        })
+    }
+
+    /// Goes on with another pool. Where there is a permit there is room in the pool, unless it waits for connections on
+    /// which no response comes any more.
+    fn replace(&self) {
+        let fresh = self.options.clone().connect_lazy_with(self.server.clone());
+        *self.pool.lock() = fresh;
     }
 }
 
 impl Idle {
-    fn take(&self) -> Option<Lent> {
+    fn take(self: &Arc<Self>) -> Option<Lent> {
         let lent = self.0.lock().pop()?;
+        if lent.may_stay() {
+            return Some(lent);
+        }
         // Its time may have passed with the runtime that would have given it back.
-        lent.may_stay().then_some(lent)
+        lent.give_back(self);
+        None
     }
 
     /// Gives those back whose time has passed.
-    fn give_back(&self) {
-        self.0.lock().retain(Lent::may_stay);
+    fn give_back(self: &Arc<Self>) {
+        let late = self.take_unless(Lent::may_stay);
+        late.into_iter().for_each(|lent| lent.give_back(self));
+    }
+
+    /// Closes those on which the server has not responded since then.
+    fn close_silent(&self, since: Instant) {
+        let silent = self.take_unless(|lent| lent.heard >= since);
+        silent.into_iter().for_each(Lent::close);
+    }
+
+    fn take_unless(&self, may_stay: impl Fn(&Lent) -> bool) -> Vec<Lent> {
+        let mut idle = self.0.lock();
+        idle.extract_if(.., |lent| !may_stay(lent)).collect()
     }
 }
 
 impl Drop for Idle {
     fn drop(&mut self) {
         // Giving them back takes a runtime, which may have ended.
-        for lent in self.0.get_mut().drain(..) {
-            drop(lent.connection.detach());
-        }
+        self.0.get_mut().drain(..).for_each(Lent::close);
     }
 }
 
@@ -105,22 +155,73 @@ impl Lent {
     fn may_stay(&self) -> bool {
         Instant::now() < self.until
     }
+
+    /// Gives it back to the pool, if it still responds. If not, those that are idle may not respond either.
+    fn give_back(mut self, idle: &Arc<Idle>) {
+        let Ok(runtime) = Handle::try_current() else {
+            return self.close();
+        };
+        let idle = Arc::downgrade(idle);
+        runtime.spawn(async move {
+            let asked = Instant::now();
+            let responded = timeout(PING_TIMEOUT, self.connection.ping()).await;
+            if responded.is_err()
+                && let Some(idle) = idle.upgrade()
+            {
+                idle.close_silent(asked);
+            }
+            if !matches!(responded, Ok(Ok(()))) {
+                self.close();
+            }
+        });
+    }
+
+    /// Closes it without a word, for which there may be nobody who listens.
+    fn close(self) {
+        drop(self.connection.detach());
+    }
 }
 
 impl Used<'_> {
     pub(super) fn connection(&mut self) -> &mut PgConnection {
-        &mut self.lent.connection
-    }
-
-    /// Keeps it for the next statement: the last one has ended, and nothing is on its way.
-    pub(super) fn keep(self) {
-        if self.lent.may_stay() {
-            self.idle.0.lock().push(self.lent);
+        match &mut self.lent {
+            Some(lent) => &mut lent.connection,
+            None => unreachable!("it is not used once it is kept or closed"),
         }
     }
 
-    /// Has it closed: it is broken, or an answer may be on its way.
+    /// Keeps it for the next statement: the last one has ended, and nothing is on its way.
+    pub(super) fn keep(mut self) {
+        if let Some(mut lent) = self.lent.take() {
+            lent.heard = Instant::now();
+            match lent.may_stay() {
+                true => self.idle.0.lock().push(lent),
+                false => lent.give_back(self.idle),
+            }
+        }
+    }
+
+    /// Closes it: it is broken.
     pub(super) fn close(mut self) {
-        self.lent.connection.close_on_drop();
+        if let Some(mut lent) = self.lent.take() {
+            lent.connection.close_on_drop();
+        }
+    }
+
+    /// Closes it because it has not responded since then, and with it all others on which nothing was heard since: what
+    /// has silenced one may have silenced them.
+    pub(super) fn close_silent(mut self, since: Instant) {
+        if let Some(lent) = self.lent.take() {
+            lent.close();
+        }
+        self.idle.close_silent(since);
+    }
+}
+
+impl Drop for Used<'_> {
+    fn drop(&mut self) {
+        if let Some(lent) = self.lent.take() {
+            lent.give_back(self.idle);
+        }
     }
 }

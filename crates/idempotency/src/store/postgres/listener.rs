@@ -3,7 +3,10 @@
 use std::{error::Error, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
-use sqlx::postgres::{PgListener, PgPoolOptions};
+use sqlx::{
+    Acquire, Connection,
+    postgres::{PgListener, PgPoolOptions},
+};
 use tokio::{
     sync::watch,
     task::JoinHandle,
@@ -41,6 +44,12 @@ const BLIND: Polling = Polling::backing_off(Duration::from_millis(25), Duration:
 
 /// How long a claim waits for the connection before it goes without.
 const START: Duration = Duration::from_secs(1);
+
+/// How long nothing may come before the connection is asked whether it lives. On one that is dead nothing comes either.
+const QUIET: Duration = Duration::from_secs(4);
+
+/// How long the server may take for what is asked on this connection.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Between two connections.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -123,16 +132,35 @@ async fn hear(
         .max_lifetime(None)
         .idle_timeout(None)
         .connect_lazy_with(connections.pool().connect_options().as_ref().clone());
-    let mut listener = PgListener::connect_with(&own).await?;
-    listener.eager_reconnect(false);
-    listener.listen(CHANNEL).await?;
+    let listening = async {
+        let mut listener = PgListener::connect_with(&own).await?;
+        listener.eager_reconnect(false);
+        listener.listen(CHANNEL).await?;
+        Ok(listener)
+    };
+    let mut listener = in_time(listening).await?;
     state.send_replace(State::On);
-    while let Some(notification) = listener.try_recv().await? {
+    loop {
+        // A notification that has come in part stays with the connection.
+        let Ok(received) = timeout(QUIET, listener.try_recv()).await else {
+            in_time(async { listener.acquire().await?.ping().await }).await?;
+            continue;
+        };
+        let Some(notification) = received? else {
+            return Ok(route);
+        };
         if let Some(id) = id(notification.payload()) {
             wakeups.wake(&id);
         }
     }
-    Ok(route)
+}
+
+async fn in_time<T>(
+    response: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    timeout(RESPONSE_TIMEOUT, response)
+        .await
+        .unwrap_or_else(|late| Err(std::io::Error::from(late).into()))
 }
 
 /// The id in a notification: 64 hexadecimal digits. Anybody may send others.

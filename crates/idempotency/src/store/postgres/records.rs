@@ -1,7 +1,4 @@
-//! The statements, each a step of the protocol that is atomic by itself, and what their rows say.
-//!
-//! A statement reads the server's clock once, so that all it compares and writes fits together. `now()` would not
-//! do: within a transaction it stands still.
+//! What the rows of the statements say.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -14,157 +11,8 @@ use sqlx::{
 
 use crate::{Claim, Fenced, Fingerprint, Hold, OnLost, Phase, Record, RecordId, Token};
 
-/// Takes a key that nobody has used, or shows its record; a row either way. Only where another claim takes the key
-/// between the two is there none: then the record is there for the next look.
-///
-/// A record that is found is not locked and nothing is written, which `on conflict do update` would do.
-pub(super) const CLAIM: &str = "
-    with clock as materialized (
-        select clock_timestamp() as now
-    ),
-    found as materialized (
-        select id, fingerprint, token, attempt, expires_at, phase, lease_until, outcome, awaited
-        from idempotency_records
-        where id = $1
-    ),
-    taken as (
-        insert into idempotency_records
-            (id, fingerprint, token, attempt, expires_at, phase, lease_until)
-        select $1, $2, $3, 1,
-            now + ($4 + $5) * interval '1 microsecond', 1, now + $4 * interval '1 microsecond'
-        from clock
-        where not exists (select from found)
-        on conflict (id) do nothing
-        returning id, fingerprint, token, attempt, expires_at, phase, lease_until, outcome, awaited
-    )
-    select id, fingerprint, token, attempt, expires_at, phase, lease_until, outcome,
-        expires_at <= now as expired, coalesce(lease_until <= now, false) as lapsed, awaited
-    from (select * from found union all select * from taken) as record, clock
-";
-
-/// Takes a key whose record has expired, or whose hold has lapsed and was for the same request, which leaves what the
-/// run had done so far. Those who wait for it still do.
-pub(super) const TAKE_OVER: &str = "
-    update idempotency_records as record
-    set fingerprint = $2,
-        token = $3,
-        attempt = case when expires_at <= now then 1 else attempt + 1 end,
-        expires_at = now + ($4 + $5) * interval '1 microsecond',
-        phase = 1,
-        lease_until = now + $4 * interval '1 microsecond',
-        outcome = case when expires_at <= now then null else outcome end
-    from (select clock_timestamp() as now) as clock
-    where id = $1
-        and (expires_at <= now or $6 and phase = 1 and lease_until <= now and fingerprint = $2)
-    returning attempt, outcome
-";
-
-/// Asks for a notification of the hold's end; no row if it has ended already.
-pub(super) const AWAIT: &str = "
-    update idempotency_records
-    set awaited = true
-    where id = $1 and token = $2 and phase = 1
-    returning 1
-";
-
-pub(super) const RENEW: &str = "
-    update idempotency_records as record
-    set expires_at = now + ($3 + $4) * interval '1 microsecond',
-        lease_until = now + $3 * interval '1 microsecond'
-    from (select clock_timestamp() as now) as clock
-    where id = $1 and token = $2 and phase = 1 and expires_at > now
-    returning 1
-";
-
-pub(super) const CHECKPOINT: &str = "
-    update idempotency_records as record
-    set outcome = $3
-    from (select clock_timestamp() as now) as clock
-    where id = $1 and token = $2 and phase = 1 and expires_at > now
-    returning 1
-";
-
-/// Keeps an outcome; where this owner has left one before, it stays as it is.
-pub(super) const COMPLETE: &str = "
-    update idempotency_records as record
-    set expires_at = case phase when 1 then now + $3 * interval '1 microsecond' else expires_at end,
-        phase = 2,
-        lease_until = null,
-        outcome = case phase when 1 then $4 else outcome end
-    from (select clock_timestamp() as now) as clock
-    where id = $1 and token = $2 and phase in (1, 2) and expires_at > now
-    returning expires_at, case when awaited then pg_notify('idempotency', encode(id, 'hex')) end
-";
-
-/// Writes a record that is completed from the start, within the transaction of what it stands for; no row where there is
-/// one already. It waits for a transaction that has written the same key, until that has ended.
-pub(super) const LEAVE: &str = "
-    insert into idempotency_records as record
-        (id, fingerprint, token, attempt, expires_at, phase, outcome)
-    select $1, $5, $2, 1, now + $3 * interval '1 microsecond', 2, $4
-    from (select clock_timestamp() as now) as clock
-    on conflict (id) do update
-    set fingerprint = excluded.fingerprint,
-        token = excluded.token,
-        attempt = excluded.attempt,
-        expires_at = excluded.expires_at,
-        phase = excluded.phase,
-        lease_until = null,
-        outcome = excluded.outcome
-    where record.expires_at <= clock_timestamp()
-    returning expires_at
-";
-
-pub(super) const RELEASE: &str = "
-    delete from idempotency_records as record
-    using (select clock_timestamp() as now) as clock
-    where id = $1 and token = $2 and phase = 1 and expires_at > now
-    returning case when awaited then pg_notify('idempotency', encode(id, 'hex')) end
-";
-
-/// Keeps an operator's outcome, under a new token: the owner that was given up can complete nothing any more, not
-/// even "again".
-pub(super) const RESOLVE: &str = "
-    update idempotency_records as record
-    set token = $3,
-        expires_at = now + $4 * interval '1 microsecond',
-        phase = 2,
-        lease_until = null,
-        outcome = $5
-    from (select clock_timestamp() as now) as clock
-    where id = $1 and token = $2 and phase = 1 and expires_at > now
-    returning case when awaited then pg_notify('idempotency', encode(id, 'hex')) end
-";
-
-pub(super) const FIND: &str = "
-    select id, fingerprint, token, attempt, expires_at, phase, lease_until, outcome
-    from idempotency_records
-    where id = $1 and expires_at > clock_timestamp()
-";
-
-pub(super) const LIST: &str = "
-    select id, fingerprint, token, attempt, expires_at, phase, lease_until, outcome
-    from idempotency_records
-    where id > $1 and expires_at > (select clock_timestamp())
-    order by id
-    limit $2
-";
-
-/// Leaves out what somebody else has locked: a claim that takes the record, or another sweep.
-pub(super) const PURGE: &str = "
-    with expired as materialized (
-        select id
-        from idempotency_records
-        where expires_at <= (select clock_timestamp())
-        order by expires_at
-        limit $1
-        for update skip locked
-    )
-    delete from idempotency_records as record
-    using expired
-    where record.id = expired.id
-    returning 1
-";
+/// The phase of a record whose token is spent: its claim was withdrawn, or its hold released. No attempt: the key is free.
+const WITHDRAWN: i16 = 3;
 
 /// The longest outcome: what is carried there, and back for each replay, well within the time of a statement. The server
 /// itself would take almost a gibibyte in one field; but an outcome that it is never told of in time leaves a key whose
@@ -174,6 +22,8 @@ pub(super) const MOST_OUTCOME: usize = 64 << 20;
 /// What a claim has found.
 pub(super) struct Found {
     record: Record,
+    /// Whether the claim by the record's token was withdrawn.
+    withdrawn: bool,
     expired: bool,
     lapsed: bool,
     /// Whether its end will be notified.
@@ -188,12 +38,15 @@ pub(super) enum Next {
     Wait(Token, Claim),
     /// Take the key over.
     TakeOver,
+    /// Nothing: the claim was withdrawn before it arrived.
+    Spent,
 }
 
 impl Found {
     pub(super) fn read(row: &PgRow) -> Result<Self, Error> {
         Ok(Self {
             record: record(row)?,
+            withdrawn: row.try_get::<i16, _>(5)? == WITHDRAWN,
             expired: row.try_get(8)?,
             lapsed: row.try_get(9)?,
             awaited: row.try_get(10)?,
@@ -202,14 +55,26 @@ impl Found {
 
     /// Whose the record is, while it is in flight.
     pub(super) fn owner(&self) -> Option<&Token> {
-        matches!(self.record.phase, Phase::InFlight { .. }).then_some(&self.record.token)
+        let is_in_flight = matches!(self.record.phase, Phase::InFlight { .. }) && !self.is_free();
+        is_in_flight.then_some(&self.record.token)
+    }
+
+    /// Whether it is a mark of a spent token only.
+    fn is_free(&self) -> bool {
+        self.withdrawn && self.record.attempt == 0
     }
 
     pub(super) fn judge(self, hold: &Hold, fingerprint: &Fingerprint, on_lost: OnLost) -> Next {
-        let record = self.record;
         if self.expired {
             return Next::TakeOver;
         }
+        if self.withdrawn && self.record.token == hold.token {
+            return Next::Spent;
+        }
+        if self.is_free() {
+            return Next::TakeOver;
+        }
+        let record = self.record;
         match record.phase {
             Phase::Completed { outcome } => Next::Answer(Claim::Completed {
                 fingerprint: record.fingerprint,
@@ -257,7 +122,7 @@ pub(super) fn record(row: &PgRow) -> Result<Record, Error> {
         attempt: attempt(row, 3)?,
         expires_at: time(row, 4)?,
         phase: match row.try_get::<i16, _>(5)? {
-            1 => Phase::InFlight {
+            1 | WITHDRAWN => Phase::InFlight {
                 lease_until: time(row, 6)?,
                 progress: progress(row, 7)?,
             },
@@ -288,6 +153,11 @@ fn progress(row: &PgRow, column: usize) -> Result<Bytes, Error> {
 
 pub(super) fn time(row: &PgRow, column: usize) -> Result<SystemTime, Error> {
     Ok(row.try_get::<Timestamp, _>(column)?.0)
+}
+
+pub(super) fn time_if_any(row: &PgRow, column: usize) -> Result<Option<SystemTime>, Error> {
+    let time: Option<Timestamp> = row.try_get(column)?;
+    Ok(time.map(|time| time.0))
 }
 
 /// A length of time as the statements take it: microseconds, rounded up, because nothing ends early. A century

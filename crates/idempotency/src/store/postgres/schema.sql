@@ -10,9 +10,9 @@ create table if not exists idempotency_records (
     token bytea not null,
     attempt integer not null,
     expires_at timestamptz not null,
-    -- 1 in flight, 2 completed
+    -- 1 in flight, 2 completed, 3 withdrawn: the token is spent, and the attempts that stand have lapsed; none with 0
     phase smallint not null,
-    -- while it is in flight
+    -- while it is in flight or withdrawn
     lease_until timestamptz,
     -- what the run has left: so far while it is in flight, in the end once it is completed
     outcome bytea,

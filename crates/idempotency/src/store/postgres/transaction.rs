@@ -1,18 +1,20 @@
 //! The application's own transaction, and a key's record in it.
 
-use std::any::Any;
+use std::{any::Any, time::SystemTime};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use sqlx::{Postgres, postgres::PgRow, query};
+use sqlx::{Postgres, Row, error::DatabaseError, postgres::PgTransactionManager, query, raw_sql};
+use sqlx_core::transaction::TransactionManager;
 use tokio::time::timeout;
 
 use super::{
     PostgresStore,
-    connections::PATIENCE,
+    connections::{PATIENCE, Statement},
     error::Failure,
     records::{self, microseconds},
     route::Route,
+    statements,
 };
 use crate::store::{
     Fenced, Store,
@@ -20,6 +22,17 @@ use crate::store::{
 };
 
 impl Sealed for sqlx::Transaction<'_, Postgres> {}
+
+/// A savepoint's release is no commit: what encloses it may be undone yet.
+const NESTED: &str =
+    "a nested transaction cannot be committed with a response: commit the outermost one";
+
+/// The transaction is over, and nobody can tell whether it was committed.
+const ENDED: &str = "the transaction was ended by SQL of the handler's own: only `commit` of the execution may end it";
+
+/// Fails where no transaction is open, and where the open one can only be rolled back. The server answers a `COMMIT` of
+/// either without an error, and sqlx does not look at the tag of its reply.
+const CHECK: &str = "savepoint idempotency_commit";
 
 /// Two transactions that write the same key meet at its row: the second waits for the first, and then loses.
 impl Transaction for sqlx::Transaction<'_, Postgres> {
@@ -41,11 +54,16 @@ impl Transaction for sqlx::Transaction<'_, Postgres> {
         Self: 'a,
     {
         Box::pin(async move {
+            match PgTransactionManager::get_transaction_depth(&self) {
+                0 => return Err(CommitFailure::Misused(ENDED)),
+                1 => {}
+                _ => return Err(CommitFailure::Misused(NESTED)),
+            }
             let outcome = ending(()).await.map_err(CommitFailure::Undone)?;
             match entry {
                 Some(entry) => commit(self, &entry, outcome).await,
                 None => {
-                    end(self).await?;
+                    end_alone(self).await?;
                     Ok(Fenced::Done(Committed {
                         outcome,
                         expires_at: None,
@@ -69,14 +87,11 @@ async fn commit(
     };
     // A server that says nothing must not hold the client for ever; without the end, all of it is undone.
     let left = timeout(PATIENCE, leave(&mut transaction, store, entry, &outcome)).await;
-    let rows = left.map_err(|error| CommitFailure::Undone(error.into()))?;
-    let expires_at = match rows.map_err(undone)?.first() {
-        Some(row) => records::time(row, 0).map_err(undone)?,
-        None => {
-            // The answer that counts is committed, so whether this arrives matters to nobody.
-            drop(timeout(PATIENCE, transaction.rollback()).await);
-            return Ok(Fenced::Lost);
-        }
+    let left = left.map_err(|error| CommitFailure::Undone(error.into()))?;
+    let Some(expires_at) = left? else {
+        // The answer that counts is committed, so whether this arrives matters to nobody.
+        drop(timeout(PATIENCE, transaction.rollback()).await);
+        return Ok(Fenced::Lost);
     };
     end(transaction).await?;
     store.0.wakeups.wake(&entry.hold.id);
@@ -86,31 +101,61 @@ async fn commit(
     }))
 }
 
-/// Writes the record; no row if somebody else's stands.
+/// Writes the record, and says until when it is kept; or finds another one there.
 async fn leave(
     transaction: &mut sqlx::Transaction<'_, Postgres>,
     store: &PostgresStore,
     entry: &Entry,
     outcome: &Bytes,
-) -> Result<Vec<PgRow>, sqlx::Error> {
-    let hold = &entry.hold;
-    let statement = match entry.is_held {
-        true => query(records::COMPLETE)
-            .bind(hold.id.as_bytes())
-            .bind(hold.token.as_bytes())
-            .bind(microseconds(hold.ttl))
-            .bind(outcome.as_ref()),
-        false => query(records::LEAVE)
-            .bind(hold.id.as_bytes())
-            .bind(hold.token.as_bytes())
-            .bind(microseconds(hold.ttl))
-            .bind(outcome.as_ref())
-            .bind(entry.fingerprint.as_bytes()),
-    };
+) -> Result<Option<SystemTime>, CommitFailure> {
     // The transaction has a process of the server to itself, but what is prepared there would outlive it.
     let is_direct = store.0.connections.known_route() == Some(Route::Direct);
-    let rows = statement.persistent(is_direct);
-    rows.fetch_all(&mut **transaction).await
+    let write = |is_open| record(entry, outcome, is_open).persistent(is_direct);
+    let first = write(false).fetch_one(&mut **transaction).await;
+    let mut row = first.map_err(undone)?;
+    if !row.try_get(0).map_err(undone)? {
+        check(transaction).await?;
+        let second = write(true).fetch_one(&mut **transaction).await;
+        row = second.map_err(undone)?;
+    }
+    records::time_if_any(&row, 1).map_err(undone)
+}
+
+fn record<'q>(entry: &'q Entry, outcome: &'q Bytes, is_open: bool) -> Statement<'q> {
+    let hold = &entry.hold;
+    let statement = match entry.is_held {
+        true => query(statements::COMPLETE_WITHIN),
+        false => query(statements::LEAVE),
+    };
+    let statement = statement
+        .bind(hold.id.as_bytes())
+        .bind(hold.token.as_bytes())
+        .bind(microseconds(hold.ttl))
+        .bind(outcome.as_ref());
+    let statement = match entry.is_held {
+        true => statement,
+        false => statement.bind(entry.fingerprint.as_bytes()),
+    };
+    statement.bind(is_open)
+}
+
+/// Commits without a record, whose statement would have shown whether there is something to commit.
+async fn end_alone(mut transaction: sqlx::Transaction<'_, Postgres>) -> Result<(), CommitFailure> {
+    let checked = timeout(PATIENCE, check(&mut transaction)).await;
+    checked.map_err(|error| CommitFailure::Undone(error.into()))??;
+    end(transaction).await
+}
+
+/// Looks whether the server has the transaction open, and would commit it.
+async fn check(transaction: &mut sqlx::Transaction<'_, Postgres>) -> Result<(), CommitFailure> {
+    let checked = raw_sql(CHECK).execute(&mut **transaction).await;
+    checked.map(drop).map_err(|error| {
+        let code = error.as_database_error().and_then(DatabaseError::code);
+        match code.as_deref() {
+            Some("25P01") => CommitFailure::Misused(ENDED),
+            _ => undone(error),
+        }
+    })
 }
 
 async fn end(transaction: sqlx::Transaction<'_, Postgres>) -> Result<(), CommitFailure> {

@@ -1,14 +1,17 @@
 local token, fingerprint, lease, ttl, on_lost = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 
 local attempt, progress = 1, ''
-if record then
+if record and record.phase == WITHDRAWN and record.token == token then
+    return {'spent'}
+end
+if record and not record.is_free then
     if record.phase == COMPLETED then
         return {'found', bytes}
     end
     if record.token == token then
         return {'won', record.attempt, left()}
     end
-    if record.lease_until > now or record.fingerprint ~= fingerprint then
+    if not record.is_lapsed or record.fingerprint ~= fingerprint then
         return {'found', bytes}
     end
     if on_lost == 'refuse' then
@@ -20,6 +23,5 @@ end
 
 local lease_until = later(now, lease)
 local expires_at = later(lease_until, ttl)
-local value = write(IN_FLIGHT, attempt, expires_at, lease_until, token, fingerprint, progress)
-redis.call('SET', KEYS[1], value, 'PXAT', removal(expires_at))
+put(write(IN_FLIGHT, attempt, expires_at, lease_until, token, fingerprint, progress), expires_at)
 return {'won', attempt, progress}

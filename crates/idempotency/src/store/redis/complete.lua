@@ -12,6 +12,9 @@ if record.phase == COMPLETED then
     end
     return {'lost'}
 end
+if record.phase == WITHDRAWN and (record.is_free or left == token) then
+    return {'lost'}
+end
 local expires_at = later(now, ttl)
 replace(write(COMPLETED, record.attempt, expires_at, 0, left, record.fingerprint, outcome), expires_at)
 wake()

@@ -1,4 +1,4 @@
-if not record then
+if not record or record.is_free then
     return {'absent'}
 end
 return {'found', bytes}

@@ -47,7 +47,9 @@ struct State {
 /// How often those who wait look without having heard anything: the owner may be dead, and notifications get lost.
 const POLLING: Polling = Polling::every(Duration::from_secs(1));
 
-/// How long a channel is kept for which nobody waits any more, and the connection after the last channel.
+/// How long a channel is kept for which nobody waits any more, and the connection after the last channel. And how often
+/// the server is asked whether the connection lives: it says nothing of its own accord, and a connection that the network
+/// has dropped says nothing either.
 const TIDY_EVERY: Duration = Duration::from_secs(1);
 
 /// How long to leave a server alone to which no connection can be made.
@@ -137,7 +139,7 @@ impl Shared {
         }
     }
 
-    /// Gives up the channels of records that nobody waits for any more.
+    /// Gives up the channels of records that nobody waits for any more, and hears from the server about one at least.
     async fn tidy(
         &self,
         sink: &mut PubSubSink,
@@ -147,9 +149,13 @@ impl Shared {
             .extract_if(|id| !self.wakeups.is_waited_for(id))
             .map(|id| self.records.keys.name(&id))
             .collect();
-        match left.is_empty() {
-            true => Ok(()),
-            false => answered(sink.unsubscribe(left)).await,
+        if !left.is_empty() {
+            return answered(sink.unsubscribe(left)).await;
+        }
+        match listening.iter().next() {
+            // This changes nothing there, and takes no more rights than listening does.
+            Some(id) => answered(sink.subscribe(self.records.keys.name(id))).await,
+            None => Ok(()),
         }
     }
 

@@ -5,12 +5,14 @@
 --   version 1 | phase 1 | attempt 4 | expires_at 8 | lease_until 8 | token 16 | fingerprint 33 | what the run has left
 --
 -- in bytes, the greatest first. What it has left is its progress so far while it is in flight, and its outcome once it
--- is completed. Times are microseconds since 1970 by this server's clock, never past LATEST,
+-- is completed. The claim of a withdrawn record's token was taken back, or may not come any more: the token is spent.
+-- Its attempt counts those that stand before it, as a lapsed hold; with none, the key is free. Times are microseconds since 1970 by this server's clock, never past LATEST,
 -- up to which a number of this language is exact. What another version wrote is no record that can be read,
 -- and not "no record".
 local VERSION = 1
 local IN_FLIGHT = 1
 local COMPLETED = 2
+local WITHDRAWN = 3
 local HEAD = '>BBI4I8I8c16c33'
 local HEAD_LENGTH = 71
 local LATEST = 9007199254740991
@@ -26,7 +28,7 @@ if bytes then
         return {'unreadable'}
     end
     local _, phase, attempt, expires_at, lease_until, token, fingerprint = struct.unpack(HEAD, bytes)
-    local is_phase = phase == IN_FLIGHT or phase == COMPLETED
+    local is_phase = phase == IN_FLIGHT or phase == COMPLETED or phase == WITHDRAWN
     if not is_phase or expires_at > LATEST or lease_until > LATEST then
         return {'unreadable'}
     end
@@ -39,6 +41,8 @@ if bytes then
             lease_until = lease_until,
             token = token,
             fingerprint = fingerprint,
+            is_free = phase == WITHDRAWN and attempt == 0,
+            is_lapsed = phase == WITHDRAWN or phase == IN_FLIGHT and lease_until <= now,
         }
     end
 end
@@ -56,9 +60,15 @@ local function write(phase, attempt, expires_at, lease_until, token, fingerprint
     return struct.pack(HEAD, VERSION, phase, attempt, expires_at, lease_until, token, fingerprint) .. left
 end
 
--- The server counts in milliseconds; rounded up, it removes nothing that is not past its time.
+-- The server counts in milliseconds; rounded up, it removes nothing that is not past its time. And nothing at once: the
+-- step would go on to write a record without a time of removal.
 local function removal(expires_at)
-    return string.format('%.0f', math.ceil(expires_at / 1000))
+    return string.format('%.0f', math.ceil(math.max(expires_at, now + 1000000) / 1000))
+end
+
+-- Writes a record where there may be none. A full server refuses it.
+local function put(value, expires_at)
+    redis.call('SET', KEYS[1], value, 'PXAT', removal(expires_at))
 end
 
 -- Writes over the record. A full server refuses a script's first write if that may take memory: as the first
@@ -66,6 +76,16 @@ end
 local function replace(value, expires_at)
     redis.call('PEXPIREAT', KEYS[1], removal(expires_at))
     redis.call('SET', KEYS[1], value, 'KEEPTTL')
+end
+
+-- Frees the key. What stays says until then that this token is spent.
+local function free(token, fingerprint, expires_at)
+    local mark = write(WITHDRAWN, 0, expires_at, now, token, fingerprint, '')
+    if bytes then
+        replace(mark, expires_at)
+    else
+        put(mark, expires_at)
+    end
 end
 
 -- Tells everybody who waits, on the channel that is named like the key. Not every user may publish, and a

@@ -13,7 +13,10 @@ use super::{
     script::{self, Script},
     server::Server,
 };
-use crate::{Claim, Fenced, Fingerprint, Hold, OnLost, Phase, Record, RecordId, StoreError, Token};
+use crate::{
+    Claim, Fenced, Fingerprint, Hold, OnLost, Phase, Record, RecordId, StoreError, Token,
+    store::{SPENT_FOR, spent},
+};
 
 /// The records with one prefix on one server.
 #[derive(Clone)]
@@ -43,20 +46,12 @@ impl Records {
         fingerprint: &Fingerprint,
         on_lost: OnLost,
     ) -> Result<Claim, StoreError> {
-        let on_lost = match on_lost {
-            OnLost::TakeOver => "take over",
-            OnLost::Refuse => "refuse",
-        };
         let claimed = self.run(&script::CLAIM, &hold.id, |command| {
-            command
-                .arg(hold.token.as_bytes())
-                .arg(fingerprint.as_bytes())
-                .arg(micros::span(hold.lease))
-                .arg(micros::span(hold.ttl))
-                .arg(on_lost);
+            add_claim(command, hold, fingerprint, on_lost);
         });
         match claimed.await?.reply {
             Reply::Won { attempt, progress } => Ok(Claim::Won { attempt, progress }),
+            Reply::Spent => Err(spent()),
             // It says so of an equal fingerprint only.
             Reply::Unknown => Ok(Claim::Unknown {
                 fingerprint: *fingerprint,
@@ -71,6 +66,21 @@ impl Records {
                     expires_at: record.expires_at,
                 },
             }),
+            _ => Err(unexpected()),
+        }
+    }
+
+    pub(super) async fn withdraw(
+        &self,
+        hold: &Hold,
+        fingerprint: &Fingerprint,
+        on_lost: OnLost,
+    ) -> Result<(), StoreError> {
+        let withdrawn = self.run(&script::WITHDRAW, &hold.id, |command| {
+            add_claim(command, hold, fingerprint, on_lost);
+        });
+        match withdrawn.await?.reply {
+            Reply::Done => Ok(()),
             _ => Err(unexpected()),
         }
     }
@@ -128,19 +138,45 @@ impl Records {
         }
     }
 
-    /// Ends somebody's hold with nothing.
-    pub(super) async fn free(
+    /// Ends the owner's hold with nothing.
+    pub(super) async fn release(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
+        self.free(&hold.id, &hold.token, hold.lease, "owner").await
+    }
+
+    /// Ends somebody's hold with nothing, and shuts the owner out.
+    pub(super) async fn resolve(
+        &self,
+        id: &RecordId,
+        seen: &Token,
+    ) -> Result<Fenced<()>, StoreError> {
+        self.free(id, seen, SPENT_FOR, "operator").await
+    }
+
+    async fn free(
         &self,
         id: &RecordId,
         token: &Token,
+        spent_for: Duration,
+        author: &str,
     ) -> Result<Fenced<()>, StoreError> {
         let freed = self.run(&script::RELEASE, id, |command| {
-            command.arg(token.as_bytes());
+            command
+                .arg(token.as_bytes())
+                .arg(micros::span(spent_for))
+                .arg(author);
         });
         match freed.await? {
+            // It is free by this very step, if the reply to the first time was lost.
             Ran {
                 reply: Reply::Done, ..
+            }
+            | Ran {
+                reply: Reply::Free,
+                repeated: true,
             } => Ok(Fenced::Done(())),
+            Ran {
+                reply: Reply::Free, ..
+            } => Ok(Fenced::Lost),
             other => other.lost(),
         }
     }
@@ -185,6 +221,19 @@ impl Records {
             repeated: answer.repeated,
         })
     }
+}
+
+/// What a claim and its withdrawal say alike.
+fn add_claim(command: &mut Cmd, hold: &Hold, fingerprint: &Fingerprint, on_lost: OnLost) {
+    command
+        .arg(hold.token.as_bytes())
+        .arg(fingerprint.as_bytes())
+        .arg(micros::span(hold.lease))
+        .arg(micros::span(hold.ttl))
+        .arg(match on_lost {
+            OnLost::TakeOver => "take over",
+            OnLost::Refuse => "refuse",
+        });
 }
 
 impl Reply {

@@ -1,8 +1,15 @@
-local token = ARGV[1]
+-- An owner whose claim was withdrawn has nothing to release; an operator has the attempts before it.
+local token, spent_for, author = ARGV[1], ARGV[2], ARGV[3]
 
-if not record or record.phase ~= IN_FLIGHT or record.token ~= token then
+if not record or record.token ~= token or record.phase == COMPLETED then
     return {'lost'}
 end
-redis.call('DEL', KEYS[1])
+if record.is_free then
+    return {'free'}
+end
+if record.phase == WITHDRAWN and author ~= 'operator' then
+    return {'lost'}
+end
+free(token, record.fingerprint, later(now, spent_for))
 wake()
 return {'done'}

@@ -12,6 +12,8 @@ use crate::{Fingerprint, Phase, Record, RecordId, StoreError, Token};
 pub(super) enum Reply {
     /// The key is the caller's.
     Won { attempt: u32, progress: Bytes },
+    /// The claim's own token is spent.
+    Spent,
     /// A hold has lapsed that the caller would not take over.
     Unknown,
     /// There is a record, and it stays as it is.
@@ -20,6 +22,8 @@ pub(super) enum Reply {
     Absent,
     /// The step is taken.
     Done,
+    /// The key is free, and this token was the last to have it.
+    Free,
     /// The run is completed, and its outcome is kept until then.
     Completed { expires_at: SystemTime },
     /// The caller is not the owner; nothing was changed.
@@ -29,6 +33,7 @@ pub(super) enum Reply {
 const VERSION: u8 = 1;
 const IN_FLIGHT: u8 = 1;
 const COMPLETED: u8 = 2;
+const WITHDRAWN: u8 = 3;
 
 impl Reply {
     pub(super) fn read(id: &RecordId, value: Value) -> Result<Self, StoreError> {
@@ -51,6 +56,7 @@ impl Reply {
                     progress: progress.into(),
                 })
             }
+            (b"spent", (None, None)) => Some(Self::Spent),
             (b"unknown", (None, None)) => Some(Self::Unknown),
             (b"found", (Some(Value::BulkString(bytes)), None)) => {
                 record(id, bytes.into()).map(Self::Found)
@@ -60,6 +66,7 @@ impl Reply {
             }),
             (b"absent", (None, None)) => Some(Self::Absent),
             (b"done", (None, None)) => Some(Self::Done),
+            (b"free", (None, None)) => Some(Self::Free),
             (b"lost", (None, None)) => Some(Self::Lost),
             _ => None,
         }
@@ -93,7 +100,8 @@ fn record(id: &RecordId, mut bytes: Bytes) -> Option<Record> {
         attempt,
         expires_at,
         phase: match phase {
-            IN_FLIGHT => Phase::InFlight {
+            // The attempts that stand before a withdrawn one have lapsed.
+            IN_FLIGHT | WITHDRAWN => Phase::InFlight {
                 lease_until,
                 progress: bytes,
             },

@@ -17,6 +17,7 @@ macro_rules! script {
 }
 
 pub(super) static CLAIM: LazyLock<Script> = script!("claim.lua");
+pub(super) static WITHDRAW: LazyLock<Script> = script!("withdraw.lua");
 pub(super) static RENEW: LazyLock<Script> = script!("renew.lua");
 pub(super) static CHECKPOINT: LazyLock<Script> = script!("checkpoint.lua");
 pub(super) static COMPLETE: LazyLock<Script> = script!("complete.lua");

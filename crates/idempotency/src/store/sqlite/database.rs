@@ -13,6 +13,7 @@ use super::{
     job::{Call, Job},
     known::Known,
     threads::Workers,
+    timeline::Timeline,
 };
 
 /// One SQLite file, for keys and for the application's own tables alike. Connections are those of rusqlite 0.39.
@@ -38,15 +39,16 @@ use super::{
 /// commit, and nobody is ever told that the database is busy. Two more threads read beside it.
 ///
 /// A commit is durable when its callers hear of it (`synchronous = full`, write-ahead log). The file can be
-/// read by this user only, and is open once at a time: a lock on `<path>.lock` sees to that. When the last
+/// read by this user only, and is open once at a time: a lock on `<path>.lock` sees to that. Other programs, such as an
+/// operator's `sqlite3`, should only read it meanwhile; SQLite before 3.51.3 can corrupt a file that two of them write. When the last
 /// handle is dropped, what is queued is done and the file closed first, for which the drop waits.
 #[derive(Clone)]
 pub struct SqliteDatabase(Arc<Shared>);
 
 struct Shared {
     path: PathBuf,
-    /// Once a store is in the file. All stores in it share one.
-    known: OnceLock<Known>,
+    /// Once a store is in the file. All stores in it share these.
+    in_file: OnceLock<(Known, Timeline)>,
     // Dropped first: the connection that writes must be the last to close, which empties the log.
     readers: Workers,
     writer: Workers,
@@ -72,7 +74,7 @@ impl SqliteDatabase {
         let failed = |error| SqliteError::open(path, error);
         Ok(Self(Arc::new(Shared {
             path: path.to_owned(),
-            known: OnceLock::new(),
+            in_file: OnceLock::new(),
             readers: Workers::reading(readers, &file).map_err(failed)?,
             writer: Workers::writing(writer, &file).map_err(failed)?,
         })))
@@ -83,13 +85,16 @@ impl SqliteDatabase {
     /// It shares its transaction with other callers' work, of which it sees what ran before it. If it fails or
     /// panics, its own statements are undone and nobody else's. It is not for long work, because everybody who
     /// writes waits for it; and it must not begin or end transactions itself, nor break a deferred foreign key,
-    /// which SQLite checks for all of them together.
+    /// which SQLite checks for all of them together. If a statement of it ends the transaction all the same, such as an
+    /// `insert or rollback`, a trigger's `raise(rollback)` or one that finds the disk full, all of them are undone, also
+    /// where the closure does not pass the error on. SQLite's hooks for commit and rollback are this library's.
     ///
     /// Once this future has been polled the work is done even if the future is dropped.
     ///
     /// # Errors
     ///
-    /// [`SqliteError::Work`] with the closure's own error and [`SqliteError::Panicked`]: nothing of it was kept.
+    /// [`SqliteError::Work`] with the closure's own error, [`SqliteError::Panicked`], and [`SqliteError::RolledBack`] if
+    /// work beside it ended the transaction: nothing of it was kept.
     /// [`SqliteError::Commit`] and [`SqliteError::Stopped`]: it is not known to be kept.
     pub async fn write<T: Send + 'static>(
         &self,
@@ -117,19 +122,20 @@ impl SqliteDatabase {
         answered.await.unwrap_or(Err(SqliteError::Stopped))
     }
 
-    /// Which records the file may have, once its tables are made.
-    pub(super) fn known(&self) -> Result<Known, SqliteError> {
-        if let Some(known) = self.0.known.get() {
-            return Ok(known.clone());
+    /// Which records the file may have and what time it is there, once its tables are made.
+    pub(super) fn in_file(&self) -> Result<(Known, Timeline), SqliteError> {
+        if let Some(in_file) = self.0.in_file.get() {
+            return Ok(in_file.clone());
         }
         // On the thread that writes, which cannot write a record before this is in place.
         let database = self.clone();
         self.write_blocking(move |connection| {
-            if let Some(known) = database.0.known.get() {
-                return Ok(known.clone());
+            if let Some(in_file) = database.0.in_file.get() {
+                return Ok(in_file.clone());
             }
-            let loaded = Known::load(connection)?;
-            Ok(database.0.known.get_or_init(|| loaded).clone())
+            let known = Known::load(connection)?;
+            let timeline = Timeline::load(connection)?;
+            Ok(database.0.in_file.get_or_init(|| (known, timeline)).clone())
         })
     }
 

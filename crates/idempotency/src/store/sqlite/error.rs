@@ -36,6 +36,9 @@ pub enum SqliteError {
     Work(Arc<rusqlite::Error>),
     /// The work panicked, and nothing of it was kept.
     Panicked,
+    /// The transaction that carried the work, perhaps together with others', was rolled back, and nothing of it was kept.
+    /// The cause is that of the work that ended it.
+    RolledBack(Arc<rusqlite::Error>),
     /// The transaction that carried the work, perhaps together with others', was not committed for certain.
     Commit(Arc<rusqlite::Error>),
     /// The database's thread has ended, so nothing is done any more.
@@ -84,6 +87,8 @@ impl fmt::Display for SqliteError {
             ),
             Self::Work(_) => formatter.write_str("SQLite refused the work"),
             Self::Panicked => formatter.write_str("the work on the SQLite file panicked"),
+            Self::RolledBack(_) => formatter
+                .write_str("SQLite rolled the work back, with the transaction that carried it"),
             Self::Commit(_) => formatter.write_str("SQLite did not commit the work"),
             Self::Stopped => formatter.write_str("the thread of the SQLite file has ended"),
         }
@@ -94,7 +99,9 @@ impl Error for SqliteError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Open { source, .. } => Some(source.as_ref()),
-            Self::Work(error) | Self::Commit(error) => Some(error.as_ref()),
+            Self::Work(error) | Self::RolledBack(error) | Self::Commit(error) => {
+                Some(error.as_ref())
+            }
             Self::NoFile
             | Self::InUse { .. }
             | Self::NewerSchema { .. }

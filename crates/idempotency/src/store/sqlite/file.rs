@@ -62,6 +62,14 @@ impl LockedFile {
     }
 
     pub(super) fn writer(&self) -> Result<Connection, SqliteError> {
+        // No reason to refuse the file: here one connection writes and moves the log into it, and the others only read.
+        if has_wal_reset_race(rusqlite::version_number()) {
+            tracing::warn!(
+                sqlite = rusqlite::version(),
+                "this SQLite can corrupt a file that two programs write at the same time: link 3.51.3 or newer, and until \
+                 then write to the file with no other program while this one runs",
+            );
+        }
         let connection = self.connect(OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         // SQLite opens a file that it may not write to for reading only, without a word.
         if connection.is_readonly("main").unwrap_or(true) {
@@ -94,6 +102,12 @@ impl LockedFile {
         connection.set_prepared_statement_cache_capacity(PREPARED_STATEMENTS);
         Ok(connection)
     }
+}
+
+/// Whether two connections that write to the log, or move it into the file, at the same time can lose a part of it.
+/// <https://sqlite.org/wal.html#walresetbug>
+fn has_wal_reset_race(version: i32) -> bool {
+    !matches!(version, 3_044_006..3_045_000 | 3_050_007..3_051_000 | 3_051_003..)
 }
 
 fn set_up_writer(connection: &Connection) -> Result<(), Box<dyn Error + Send + Sync>> {
@@ -138,4 +152,21 @@ fn private() -> OpenOptions {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options
+}
+
+#[cfg(test)]
+mod tests {
+    use super::has_wal_reset_race;
+
+    // race 72
+    #[test]
+    fn the_linked_sqlite_does_not_corrupt_its_log() {
+        for version in [3_007_000, 3_044_005, 3_045_000, 3_050_006, 3_051_002] {
+            assert!(has_wal_reset_race(version), "{version}");
+        }
+        for version in [3_044_006, 3_050_007, 3_051_003, 3_052_000] {
+            assert!(!has_wal_reset_race(version), "{version}");
+        }
+        assert!(!has_wal_reset_race(rusqlite::version_number()));
+    }
 }

@@ -7,15 +7,15 @@ use std::{
 
 use rusqlite::Connection;
 
-use super::SqliteError;
+use super::{SqliteError, guard::Lost};
 
 /// What the threads see of a [`Call`].
 pub(super) trait Job: Send {
     /// Does the work and keeps the result. An error means that its statements must not stay.
     fn run(&mut self, connection: &Connection) -> Result<(), SqliteError>;
 
-    /// Hands the result to the caller, or in its place this error of the transaction around it.
-    fn answer(self: Box<Self>, lost: Option<&Arc<rusqlite::Error>>);
+    /// Hands the result to the caller, or in its place that the transaction around it was lost.
+    fn answer(self: Box<Self>, lost: Option<&Lost>);
 }
 
 /// One closure of one caller.
@@ -57,10 +57,11 @@ where
         kept.as_ref().map(drop).map_err(SqliteError::clone)
     }
 
-    fn answer(self: Box<Self>, lost: Option<&Arc<rusqlite::Error>>) {
+    fn answer(self: Box<Self>, lost: Option<&Lost>) {
         let result = match (self.result, lost) {
             (Some(Err(error)), _) => Err(error),
-            (_, Some(error)) => Err(SqliteError::Commit(Arc::clone(error))),
+            (_, Some(Lost::Undone(cause))) => Err(SqliteError::RolledBack(Arc::clone(cause))),
+            (_, Some(Lost::Unknown(cause))) => Err(SqliteError::Commit(Arc::clone(cause))),
             (Some(Ok(value)), None) => Ok(value),
             (None, None) => Err(SqliteError::Stopped),
         };

@@ -13,6 +13,8 @@ pub(super) struct Millis(i64);
 const LATEST: i64 = 253_402_300_799_999;
 
 impl Millis {
+    pub(super) const LATEST: Self = Self(LATEST);
+
     /// This moment, rounded down: a time of the table has come exactly if it is not later than that.
     pub(super) fn at(now: SystemTime) -> Self {
         Self::capped(since_1970(now).as_millis())
@@ -22,6 +24,15 @@ impl Millis {
     pub(super) fn after(now: SystemTime, lives: Duration) -> Self {
         let nanoseconds = since_1970(now).saturating_add(lives).as_nanos();
         Self::capped(nanoseconds.div_ceil(1_000_000))
+    }
+
+    /// So many milliseconds since 1970.
+    pub(super) fn since_1970(milliseconds: u64) -> Self {
+        Self::capped(milliseconds.into())
+    }
+
+    pub(super) fn get(self) -> u64 {
+        self.0.unsigned_abs()
     }
 
     pub(super) fn time(self) -> SystemTime {

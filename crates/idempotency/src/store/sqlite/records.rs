@@ -2,125 +2,74 @@
 //!
 //! Every step reads the record first, so one that cannot be read stops it with an error before it has written.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use rusqlite::{
-    Connection, Error, OptionalExtension, Row, params,
-    types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef},
+use rusqlite::{Connection, Error, OptionalExtension, params};
+
+use super::{
+    millis::Millis,
+    row::{PhaseTag, Stored},
+    statements::{CHECKPOINT, FIND, FREE, KEEP, LEAVE, LIST, PURGE, RENEW, TAKE, WITHDRAW},
+    timeline::Now,
 };
-
-use super::millis::Millis;
-use crate::{Claim, Fenced, Fingerprint, Hold, OnLost, Phase, Record, RecordId, Resolution, Token};
-
-const FIND: &str = "
-    select id, fingerprint, token, attempt, expires_at, phase, lease_until, outcome
-    from idempotency_records
-    where id = ?1
-";
-
-const TAKE: &str = "
-    insert into idempotency_records
-        (id, fingerprint, token, attempt, expires_at, phase, lease_until, outcome)
-    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
-    on conflict (id) do update set
-        fingerprint = excluded.fingerprint,
-        token = excluded.token,
-        attempt = excluded.attempt,
-        expires_at = excluded.expires_at,
-        phase = excluded.phase,
-        lease_until = excluded.lease_until,
-        outcome = excluded.outcome
-";
-
-const LEAVE: &str = "
-    insert or replace into idempotency_records
-        (id, fingerprint, token, attempt, expires_at, phase, lease_until, outcome)
-    values (?1, ?2, ?3, 1, ?4, ?5, null, ?6)
-";
-
-const RENEW: &str = "
-    update idempotency_records
-    set expires_at = ?2, lease_until = ?3
-    where id = ?1
-";
-
-const CHECKPOINT: &str = "update idempotency_records set outcome = ?2 where id = ?1";
-
-const KEEP: &str = "
-    update idempotency_records
-    set token = ?2, expires_at = ?3, phase = ?4, lease_until = null, outcome = ?5
-    where id = ?1
-";
-
-const FREE: &str = "delete from idempotency_records where id = ?1";
-
-const LIST: &str = "
-    select id, fingerprint, token, attempt, expires_at, phase, lease_until, outcome
-    from idempotency_records
-    where id > ?1 and expires_at > ?2
-    order by id
-    limit ?3
-";
-
-const PURGE: &str = "
-    delete from idempotency_records
-    where rowid in (
-        select rowid from idempotency_records where expires_at <= ?1 order by expires_at limit ?2
-    )
-";
+use crate::{
+    Claim, Fenced, Fingerprint, Hold, OnLost, Phase, Record, RecordId, Resolution, Token,
+    store::SPENT_FOR,
+};
 
 /// What a claim may do with what it has found.
 pub(super) enum Found {
     /// Nothing: this is the answer.
     Settled(Claim),
+    /// Nothing: its token is spent.
+    Spent,
     /// Take the key, as this attempt, with what the one before has left.
     Free { attempt: u32, progress: Bytes },
 }
 
-/// What the column `phase` says; another number comes from another version of this library.
-enum PhaseTag {
-    InFlight,
-    Completed,
-}
-
-pub(super) fn find(connection: &Connection, id: &RecordId) -> Result<Option<Record>, Error> {
+pub(super) fn find(connection: &Connection, id: &RecordId) -> Result<Option<Stored>, Error> {
     connection
         .prepare_cached(FIND)?
-        .query_row([id.as_bytes()], record)
+        .query_row([id.as_bytes()], Stored::read)
         .optional()
 }
 
 /// What this claim would get, by what was found.
 pub(super) fn judge(
-    found: Option<Record>,
+    found: Option<Stored>,
     hold: &Hold,
     fingerprint: &Fingerprint,
     on_lost: OnLost,
-    now: SystemTime,
+    now: &Now,
 ) -> Found {
-    let Some(record) = found.filter(|record| record.expires_at > now) else {
+    let found = found.filter(|found| !found.is_expired(now));
+    if found
+        .as_ref()
+        .is_some_and(|found| found.is_withdrawn && found.is_by(&hold.token))
+    {
+        return Found::Spent;
+    }
+    let Some(found) = found.filter(|found| !found.is_free()) else {
         return Found::Free {
             attempt: 1,
             progress: Bytes::new(),
         };
     };
+    let may_be_taken = found.is_lapsed(now) && found.record.fingerprint == *fingerprint;
+    let is_own = found.is_by(&hold.token);
+    let record = found.record;
     match record.phase {
         Phase::Completed { outcome } => Found::Settled(Claim::Completed {
             fingerprint: record.fingerprint,
             outcome,
             expires_at: record.expires_at,
         }),
-        Phase::InFlight { progress, .. } if record.token == hold.token => {
-            Found::Settled(Claim::Won {
-                attempt: record.attempt,
-                progress,
-            })
-        }
-        Phase::InFlight {
-            lease_until,
+        Phase::InFlight { progress, .. } if is_own => Found::Settled(Claim::Won {
+            attempt: record.attempt,
             progress,
-        } if lease_until <= now && record.fingerprint == *fingerprint => match on_lost {
+        }),
+        Phase::InFlight { progress, .. } if may_be_taken => match on_lost {
             OnLost::TakeOver => Found::Free {
                 attempt: record.attempt.saturating_add(1),
                 progress,
@@ -135,16 +84,18 @@ pub(super) fn judge(
     }
 }
 
+/// None if the token is spent.
 pub(super) fn claim(
     connection: &Connection,
     hold: &Hold,
     fingerprint: &Fingerprint,
     on_lost: OnLost,
-    now: SystemTime,
-) -> Result<Claim, Error> {
+    now: &Now,
+) -> Result<Option<Claim>, Error> {
     let found = find(connection, &hold.id)?;
     let (attempt, progress) = match judge(found, hold, fingerprint, on_lost, now) {
-        Found::Settled(claim) => return Ok(claim),
+        Found::Settled(claim) => return Ok(Some(claim)),
+        Found::Spent => return Ok(None),
         Found::Free { attempt, progress } => (attempt, progress),
     };
     connection.prepare_cached(TAKE)?.execute(params![
@@ -154,24 +105,80 @@ pub(super) fn claim(
         attempt,
         forgotten_at(hold, now),
         PhaseTag::InFlight,
-        Millis::after(now, hold.lease),
+        Millis::after(now.leases, hold.lease),
         (!progress.is_empty()).then_some(progress.as_ref()),
     ])?;
-    Ok(Claim::Won { attempt, progress })
+    Ok(Some(Claim::Won { attempt, progress }))
 }
 
-pub(super) fn renew(
+/// Says whether this ended a hold.
+pub(super) fn withdraw(
     connection: &Connection,
     hold: &Hold,
-    now: SystemTime,
-) -> Result<Fenced<()>, Error> {
+    fingerprint: &Fingerprint,
+    on_lost: OnLost,
+    now: &Now,
+) -> Result<bool, Error> {
+    let found = find(connection, &hold.id)?;
+    let Some(found) = found.filter(|found| !found.is_expired(now) && !found.is_free()) else {
+        connection.prepare_cached(TAKE)?.execute(params![
+            hold.id.as_bytes(),
+            fingerprint.as_bytes(),
+            hold.token.as_bytes(),
+            0,
+            forgotten_at(hold, now),
+            PhaseTag::Withdrawn,
+            Millis::at(now.leases),
+            None::<&[u8]>,
+        ])?;
+        return Ok(false);
+    };
+    let Phase::InFlight {
+        lease_until,
+        progress,
+    } = &found.record.phase
+    else {
+        return Ok(false);
+    };
+    let (is_own, attempt) = (found.is_by(&hold.token), found.record.attempt);
+    if is_own && !found.is_withdrawn && attempt == 1 && progress.is_empty() {
+        let expires_at = forgotten_at(hold, now);
+        free(connection, &hold.id, &hold.token, expires_at, now)?;
+        return Ok(true);
+    }
+    let (attempt, expires_at, lease_until) = if is_own && !found.is_withdrawn {
+        let expires_at = Millis::after(now.dates, hold.ttl);
+        ((attempt - 1).max(1), expires_at, now.leases)
+    } else if !is_own
+        && on_lost == OnLost::TakeOver
+        && found.is_lapsed(now)
+        && found.record.fingerprint == *fingerprint
+    {
+        // The claim is yet to come and would take the key over, so it finds that its token has.
+        let expires_at = Millis::after(found.record.expires_at, Duration::ZERO);
+        (attempt, expires_at, *lease_until)
+    } else {
+        return Ok(false);
+    };
+    connection.prepare_cached(WITHDRAW)?.execute(params![
+        hold.id.as_bytes(),
+        hold.token.as_bytes(),
+        attempt,
+        expires_at,
+        PhaseTag::Withdrawn,
+        Millis::at(lease_until),
+    ])?;
+    Ok(is_own)
+}
+
+pub(super) fn renew(connection: &Connection, hold: &Hold, now: &Now) -> Result<Fenced<()>, Error> {
     if !owns(connection, &hold.id, &hold.token, now)? {
         return Ok(Fenced::Lost);
     }
     connection.prepare_cached(RENEW)?.execute(params![
         hold.id.as_bytes(),
         forgotten_at(hold, now),
-        Millis::after(now, hold.lease),
+        Millis::after(now.leases, hold.lease),
     ])?;
     Ok(Fenced::Done(()))
 }
@@ -180,7 +187,7 @@ pub(super) fn checkpoint(
     connection: &Connection,
     hold: &Hold,
     progress: &Bytes,
-    now: SystemTime,
+    now: &Now,
 ) -> Result<Fenced<()>, Error> {
     if !owns(connection, &hold.id, &hold.token, now)? {
         return Ok(Fenced::Lost);
@@ -195,35 +202,44 @@ pub(super) fn complete(
     connection: &Connection,
     hold: &Hold,
     outcome: &Bytes,
-    now: SystemTime,
+    now: &Now,
 ) -> Result<Fenced<SystemTime>, Error> {
     match own(connection, &hold.id, &hold.token, now)? {
         None => Ok(Fenced::Lost),
         // The same owner again, whose first completion was done but not heard of.
-        Some(Record {
-            phase: Phase::Completed { .. },
-            expires_at,
-            ..
-        }) => Ok(Fenced::Done(expires_at)),
+        Some(found) if !found.is_in_flight() => Ok(Fenced::Done(found.record.expires_at)),
         Some(_) => {
-            let expires_at = Millis::after(now, hold.ttl);
+            let expires_at = Millis::after(now.dates, hold.ttl);
             keep(connection, &hold.id, &hold.token, expires_at, outcome)?;
             Ok(Fenced::Done(expires_at.time()))
         }
     }
 }
 
-/// Writes what a run leaves, in the piece of work that is its effect. The caller has made sure that the record is its
-/// own, or that there is none.
+/// Whether a run may write what it leaves: the record is its own, or there is none, and its token is not spent.
+pub(super) fn may_leave(
+    connection: &Connection,
+    hold: &Hold,
+    is_held: bool,
+    now: &Now,
+) -> Result<bool, Error> {
+    if is_held {
+        return owns(connection, &hold.id, &hold.token, now);
+    }
+    let found = find(connection, &hold.id)?.filter(|found| !found.is_expired(now));
+    Ok(found.is_none_or(|found| found.is_free() && !found.is_by(&hold.token)))
+}
+
+/// Writes what a run leaves, in the piece of work that is its effect. The caller has made sure that it may.
 pub(super) fn leave(
     connection: &Connection,
     hold: &Hold,
     fingerprint: &Fingerprint,
     outcome: &Bytes,
     is_held: bool,
-    now: SystemTime,
+    now: &Now,
 ) -> Result<SystemTime, Error> {
-    let expires_at = Millis::after(now, hold.ttl);
+    let expires_at = Millis::after(now.dates, hold.ttl);
     match is_held {
         true => keep(connection, &hold.id, &hold.token, expires_at, outcome)?,
         false => {
@@ -243,9 +259,14 @@ pub(super) fn leave(
 pub(super) fn release(
     connection: &Connection,
     hold: &Hold,
-    now: SystemTime,
+    now: &Now,
 ) -> Result<Fenced<()>, Error> {
-    resolve(connection, &hold.id, &hold.token, &Resolution::Release, now)
+    if !owns(connection, &hold.id, &hold.token, now)? {
+        return Ok(Fenced::Lost);
+    }
+    let expires_at = Millis::after(now.dates, hold.lease);
+    free(connection, &hold.id, &hold.token, expires_at, now)?;
+    Ok(Fenced::Done(()))
 }
 
 pub(super) fn resolve(
@@ -253,18 +274,21 @@ pub(super) fn resolve(
     id: &RecordId,
     seen: &Token,
     resolution: &Resolution,
-    now: SystemTime,
+    now: &Now,
 ) -> Result<Fenced<()>, Error> {
-    if !owns(connection, id, seen, now)? {
+    // Also of one that a claim took and was withdrawn: its run before is as lost as it was.
+    let found = find(connection, id)?.filter(|found| !found.is_expired(now) && found.is_by(seen));
+    if !found.is_some_and(|found| found.is_in_flight()) {
         return Ok(Fenced::Lost);
     }
     match resolution {
         Resolution::Release => {
-            connection.prepare_cached(FREE)?.execute([id.as_bytes()])?;
+            let expires_at = Millis::after(now.dates, SPENT_FOR);
+            free(connection, id, seen, expires_at, now)?;
         }
         // A new token: the owner that was given up can complete nothing any more, not even "again".
         Resolution::Complete { outcome, ttl } => {
-            let expires_at = Millis::after(now, *ttl);
+            let expires_at = Millis::after(now.dates, *ttl);
             keep(connection, id, &Token::random(), expires_at, outcome)?;
         }
     }
@@ -275,46 +299,43 @@ pub(super) fn list(
     connection: &Connection,
     after: Option<&RecordId>,
     limit: usize,
-    now: SystemTime,
+    now: &Now,
 ) -> Result<Vec<Record>, Error> {
     // No id is as small as the empty blob, so that one stands for the start.
     let after = after.map_or(&[][..], |id| id.as_bytes());
     connection
         .prepare_cached(LIST)?
-        .query_map(params![after, Millis::at(now), rows(limit)], record)?
+        .query_map(params![after, Millis::at(now.judged), rows(limit)], |row| {
+            Ok(Stored::read(row)?.into_record(now))
+        })?
         .collect()
 }
 
 pub(super) fn purge_expired(
     connection: &Connection,
     limit: usize,
-    now: SystemTime,
+    now: &Now,
 ) -> Result<usize, Error> {
     connection
         .prepare_cached(PURGE)?
-        .execute(params![Millis::at(now), rows(limit)])
+        .execute(params![Millis::at(now.judged), rows(limit)])
 }
 
-/// The record, if it is there and this token's.
+/// The record, if it is there and this token's, and the token is not spent.
 fn own(
     connection: &Connection,
     id: &RecordId,
     token: &Token,
-    now: SystemTime,
-) -> Result<Option<Record>, Error> {
+    now: &Now,
+) -> Result<Option<Stored>, Error> {
     let found = find(connection, id)?;
-    Ok(found.filter(|record| record.expires_at > now && record.token == *token))
+    Ok(found.filter(|found| !found.is_expired(now) && found.is_by(token) && !found.is_withdrawn))
 }
 
 /// Whether this token may change the record: still in flight, and its own.
-pub(super) fn owns(
-    connection: &Connection,
-    id: &RecordId,
-    token: &Token,
-    now: SystemTime,
-) -> Result<bool, Error> {
+fn owns(connection: &Connection, id: &RecordId, token: &Token, now: &Now) -> Result<bool, Error> {
     let own = own(connection, id, token, now)?;
-    Ok(own.is_some_and(|record| matches!(record.phase, Phase::InFlight { .. })))
+    Ok(own.is_some_and(|found| found.is_in_flight()))
 }
 
 fn keep(
@@ -334,50 +355,30 @@ fn keep(
     Ok(())
 }
 
-/// When a hold that nobody renews from now on may be forgotten.
-fn forgotten_at(hold: &Hold, now: SystemTime) -> Millis {
-    Millis::after(now, hold.lease.saturating_add(hold.ttl))
+/// Frees the key. The record stays until then and says that this token is spent.
+fn free(
+    connection: &Connection,
+    id: &RecordId,
+    token: &Token,
+    expires_at: Millis,
+    now: &Now,
+) -> Result<(), Error> {
+    connection.prepare_cached(FREE)?.execute(params![
+        id.as_bytes(),
+        token.as_bytes(),
+        expires_at,
+        PhaseTag::Withdrawn,
+        Millis::at(now.leases),
+    ])?;
+    Ok(())
 }
 
-fn record(row: &Row<'_>) -> Result<Record, Error> {
-    Ok(Record {
-        id: RecordId::from_bytes(row.get(0)?),
-        fingerprint: Fingerprint::from_bytes(row.get(1)?),
-        token: Token::from_bytes(row.get(2)?),
-        attempt: row.get(3)?,
-        expires_at: row.get::<_, Millis>(4)?.time(),
-        phase: match row.get(5)? {
-            PhaseTag::InFlight => Phase::InFlight {
-                lease_until: row.get::<_, Millis>(6)?.time(),
-                progress: row.get::<_, Option<Vec<u8>>>(7)?.unwrap_or_default().into(),
-            },
-            PhaseTag::Completed => Phase::Completed {
-                outcome: row.get::<_, Vec<u8>>(7)?.into(),
-            },
-        },
-    })
+/// When a hold that nobody renews from now on may be forgotten.
+fn forgotten_at(hold: &Hold, now: &Now) -> Millis {
+    Millis::after(now.dates, hold.lease.saturating_add(hold.ttl))
 }
 
 /// A number of rows as SQLite counts them.
 fn rows(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
-}
-
-impl ToSql for PhaseTag {
-    fn to_sql(&self) -> Result<ToSqlOutput<'_>, Error> {
-        Ok(ToSqlOutput::from(match self {
-            Self::InFlight => 1,
-            Self::Completed => 2,
-        }))
-    }
-}
-
-impl FromSql for PhaseTag {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        match value.as_i64()? {
-            1 => Ok(Self::InFlight),
-            2 => Ok(Self::Completed),
-            other => Err(FromSqlError::OutOfRange(other)),
-        }
-    }
 }

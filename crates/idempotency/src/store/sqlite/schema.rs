@@ -2,7 +2,7 @@
 
 use rusqlite::OptionalExtension;
 
-use super::{SqliteDatabase, SqliteError};
+use super::{SqliteDatabase, SqliteError, saved};
 
 /// The version that this code reads and writes. A change of the tables adds one, and a step from each older one.
 const VERSION: i64 = 1;
@@ -16,8 +16,8 @@ const FIND_VERSION: &str = "select version from idempotency_schema";
 
 const SET_VERSION: &str = "insert into idempotency_schema (version) values (?1)";
 
-// `lease_until` only while it is in flight; `outcome` is what the run has left, until then so far and afterwards in the
-// end; times in milliseconds since 1970.
+// `lease_until` only while it is in flight or withdrawn; `outcome` is what the run has left, until then so far and
+// afterwards in the end; times in milliseconds since 1970.
 const CREATE_RECORDS: &str = "
     create table idempotency_records (
         id blob not null primary key,
@@ -39,6 +39,10 @@ pub(super) fn set_up(database: &SqliteDatabase) -> Result<(), SqliteError> {
         let found = connection
             .query_row(FIND_VERSION, (), |row| row.get(0))
             .optional()?;
+        if found.is_none_or(|found| found <= VERSION) {
+            // Files of the first releases have none, and those releases leave it alone.
+            connection.execute_batch(saved::CREATE)?;
+        }
         if let Some(found) = found {
             return Ok(found);
         }

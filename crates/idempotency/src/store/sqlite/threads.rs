@@ -13,7 +13,12 @@ use std::{
 use parking_lot::{Condvar, Mutex};
 use rusqlite::Connection;
 
-use super::{SqliteError, file::LockedFile, job::Job};
+use super::{
+    SqliteError,
+    file::LockedFile,
+    guard::{self, Guard, execute},
+    job::Job,
+};
 
 /// Threads that take jobs from one queue. Dropped, they finish what is queued, close the file and end.
 pub(super) struct Workers {
@@ -145,14 +150,14 @@ fn read(connection: &Connection, jobs: &Shared) {
 
 /// One transaction after the other, each with all that was queued while the one before it was being made durable.
 fn write(connection: &Connection, jobs: &Receiver<Box<dyn Job>>) {
+    let guard = Guard::default();
     let mut batch = Vec::with_capacity(MOST_IN_A_BATCH);
     while let Ok(first) = jobs.recv() {
         batch.push(first);
-        let lost = commit(connection, jobs, &mut batch).err();
-        if !connection.is_autocommit() {
-            // Should this fail too, then so does the next batch, because it cannot begin.
-            drop(connection.execute_batch("rollback"));
-        }
+        let committed = commit(connection, &guard, jobs, &mut batch);
+        let lost = committed
+            .map_err(|cause| guard.abandon(connection, cause))
+            .err();
         for job in batch.drain(..) {
             job.answer(lost.as_ref());
         }
@@ -160,17 +165,15 @@ fn write(connection: &Connection, jobs: &Receiver<Box<dyn Job>>) {
 }
 
 /// Runs the batch's one job, and those that follow it in the queue, and commits.
-///
-/// `immediate` takes the right to write at the start: a transaction that reads first and then wants to write is
-/// refused at once if another program has written meanwhile.
 fn commit(
     connection: &Connection,
+    guard: &Guard,
     jobs: &Receiver<Box<dyn Job>>,
     batch: &mut Vec<Box<dyn Job>>,
 ) -> Result<(), Arc<rusqlite::Error>> {
-    execute(connection, "begin immediate")?;
+    guard.begin(connection)?;
     while let Some(job) = batch.last_mut() {
-        run(connection, job.as_mut())?;
+        run(connection, guard, job.as_mut())?;
         if batch.len() >= MOST_IN_A_BATCH {
             break;
         }
@@ -179,26 +182,27 @@ fn commit(
             Err(_) => break,
         }
     }
-    execute(connection, "commit")
+    guard.commit(connection)
 }
 
 /// Runs one job so that its failure undoes nobody else's work. An error means that the transaction is lost.
-fn run(connection: &Connection, job: &mut dyn Job) -> Result<(), Arc<rusqlite::Error>> {
-    execute(connection, "savepoint job")?;
-    if let Err(failure) = job.run(connection) {
-        // A full disk, among others, makes SQLite roll back everything at once.
-        if connection.is_autocommit()
-            && let SqliteError::Work(cause) = failure
-        {
-            return Err(cause);
-        }
-        execute(connection, "rollback to job")?;
+///
+/// The savepoint has a name that no work uses for its own.
+fn run(
+    connection: &Connection,
+    guard: &Guard,
+    job: &mut dyn Job,
+) -> Result<(), Arc<rusqlite::Error>> {
+    execute(connection, "savepoint idempotency_job")?;
+    let failure = job.run(connection).err();
+    if !guard.is_intact(connection) {
+        return Err(match failure {
+            Some(SqliteError::Work(cause)) => cause,
+            _ => Arc::new(guard::ended()),
+        });
     }
-    execute(connection, "release job")
-}
-
-fn execute(connection: &Connection, statement: &str) -> Result<(), Arc<rusqlite::Error>> {
-    let mut statement = connection.prepare_cached(statement)?;
-    statement.execute(())?;
-    Ok(())
+    if failure.is_some() {
+        execute(connection, "rollback to idempotency_job")?;
+    }
+    execute(connection, "release idempotency_job")
 }

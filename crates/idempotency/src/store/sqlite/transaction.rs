@@ -1,12 +1,12 @@
 //! The application's writes and a key's record in one piece of work for the thread that writes.
 
-use std::{any::Any, fmt, time::SystemTime};
+use std::{any::Any, fmt};
 
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
 use rusqlite::{Connection, Error};
 
-use super::{SqliteDatabase, SqliteError, SqliteStore, records};
+use super::{SqliteDatabase, SqliteError, SqliteStore, guard, records, timeline::Now};
 use crate::store::{
     Fenced, Store,
     transaction::{CommitFailure, Committed, Ending, Entry, Transaction, sealed::Sealed},
@@ -79,7 +79,7 @@ where
         let Self { database, work } = self;
         Box::pin(async move {
             match entry {
-                Some(entry) => commit(&database, work, entry, ending).await,
+                Some(entry) => commit(work, entry, ending).await,
                 None => commit_alone(&database, work, ending).await,
             }
         })
@@ -99,7 +99,6 @@ async fn commit_alone<T: 'static>(
 }
 
 async fn commit<T: 'static>(
-    database: &SqliteDatabase,
     work: impl FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
     entry: Entry,
     ending: Ending<T>,
@@ -108,15 +107,19 @@ async fn commit<T: 'static>(
     let Some(store) = store.downcast_ref::<SqliteStore>() else {
         return Err(CommitFailure::Undone("the store is not of SQLite".into()));
     };
-    let (clock, wakeups, id) = (store.clock.clone(), store.wakeups.clone(), entry.hold.id);
-    store.known.add(&id);
-    let commit = move |connection: &Connection| {
-        let now = clock.now();
+    let (store, hold) = (store.clone(), entry.hold.clone());
+    store.known.add(&hold.id);
+    let commit = move |connection: &Connection, now: &Now| {
         // Asked first, because nothing comes between: there is one thread that writes.
-        if !may_complete(connection, &entry, now)? {
+        if !records::may_leave(connection, &entry.hold, entry.is_held, now)? {
             return Ok(Fenced::Lost);
         }
-        let outcome = end(ending, work(connection)?)?;
+        let value = work(connection)?;
+        // What the work has done is gone, and its record would be written alone.
+        if connection.is_autocommit() {
+            return Err(guard::ended());
+        }
+        let outcome = end(ending, value)?;
         let expires_at = records::leave(
             connection,
             &entry.hold,
@@ -130,22 +133,8 @@ async fn commit<T: 'static>(
             expires_at: Some(expires_at),
         }))
     };
-    let wake = move |fenced: &Fenced<Committed>| {
-        if matches!(fenced, Fenced::Done(_)) {
-            wakeups.wake(&id);
-        }
-    };
-    database.write_and_then(commit, wake).await.map_err(failure)
-}
-
-fn may_complete(connection: &Connection, entry: &Entry, now: SystemTime) -> Result<bool, Error> {
-    match entry.is_held {
-        true => records::owns(connection, &entry.hold.id, &entry.hold.token, now),
-        false => {
-            let found = records::find(connection, &entry.hold.id)?;
-            Ok(found.is_none_or(|record| record.expires_at <= now))
-        }
-    }
+    let wake = store.wake(hold.id);
+    store.step(commit, wake).await.map_err(failure)
 }
 
 /// The thread that writes cannot wait for anything, and everybody else would wait with it.

@@ -1,14 +1,17 @@
 //! A booking service for tests that kill it: its keys are held by leases of a second, and its guarantee can be broken.
 
+mod broken;
+mod runs;
+
 use std::{
     error::Error,
     io::{Write, stdout},
     net::SocketAddr,
+    path::PathBuf,
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
-use async_trait::async_trait;
 use axum::{
     Extension, Json, Router,
     extract::State,
@@ -16,19 +19,23 @@ use axum::{
     response::{IntoResponse, Response},
     routing::post,
 };
-use bytes::Bytes;
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use core_api::logging;
 use idempotency::{
-    Claim, CommitError, Execution, Fenced, Fingerprint, FirestoreDatabase, FirestoreStore, Hold,
-    Idempotency, OnLost, PostgresStore, Record, RecordId, Resolution, SqliteDatabase, SqliteStore,
-    Store, StoreError, Subscription, Token, idempotent,
+    CommitError, Execution, FirestoreDatabase, FirestoreStore, Idempotency, PostgresStore,
+    SqliteDatabase, SqliteStore, Store, idempotent,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sqlx::{PgPool, postgres::PgPoolOptions, query, raw_sql};
-use tokio::{net::TcpListener, time::sleep};
+use tokio::{
+    net::TcpListener,
+    time::{sleep, timeout},
+};
 use uuid::Uuid;
+
+use broken::{Broken, BrokenStore};
+use runs::Runs;
 
 #[derive(Debug, Parser)]
 struct Options {
@@ -37,22 +44,20 @@ struct Options {
     /// `sqlite:PATH`, `postgres://…` or `firestore://PROJECT`.
     #[arg(long)]
     database: String,
+    /// Where the runs are noted.
+    #[arg(long)]
+    runs: PathBuf,
+    /// Leases of a minute.
+    #[arg(long)]
+    long_lease: bool,
     #[arg(long)]
     broken: Option<Broken>,
-}
-
-/// What is wrong with the service on purpose.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Broken {
-    /// Whoever has lost the key can end its run all the same.
-    Unfenced,
-    /// The booking is committed first, and the key's record afterwards.
-    SecondCommit,
 }
 
 #[derive(Clone)]
 struct App {
     database: Database,
+    runs: Runs,
     broken: Option<Broken>,
 }
 
@@ -83,21 +88,31 @@ const LOCK: &str = "select pg_advisory_xact_lock(4607182418800017408)";
 
 const MOST_CONNECTIONS: u32 = 20;
 
+/// How long a statement may take before its request is answered 500.
+const PATIENCE: Duration = Duration::from_secs(3);
+
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::parse();
     logging::start(None);
     let (database, store) = open(&options.database).await?;
     let store: Arc<dyn Store> = match options.broken {
-        Some(Broken::Unfenced) => Arc::new(Unfenced(store)),
-        _ => store,
+        Some(broken @ (Broken::Unfenced | Broken::KeepsClaims | Broken::Steals)) => {
+            Arc::new(BrokenStore { store, broken })
+        }
+        Some(Broken::SecondCommit) | None => store,
     };
     let app = App {
         database,
+        runs: Runs::open(&options.runs)?,
         broken: options.broken,
     };
+    let create = match options.long_lease {
+        true => post(create_booking_under_a_long_lease),
+        false => post(create_booking),
+    };
     let router = Router::new()
-        .route("/bookings", post(create_booking))
+        .route("/bookings", create)
         .with_state(app)
         .layer(Extension(Idempotency::builder(store).build()));
     let listener = TcpListener::bind(options.listen).await?;
@@ -136,22 +151,44 @@ async fn create_booking(
     execution: Execution,
     Json(new): Json<NewBooking>,
 ) -> Result<Response, CommitError> {
-    let booking = Booking {
-        id: Uuid::now_v7(),
-        customer_name: new.customer_name,
-    };
-    let location = [(LOCATION, format!("/bookings/{}", booking.id))];
-    let answer = (StatusCode::CREATED, location, Json(booking.clone()));
-    match app.broken {
-        Some(Broken::SecondCommit) => {
-            let alone = Execution::unprotected();
-            let answer = app.database.commit(&alone, booking, answer).await?;
-            sleep(delay(&headers)).await;
-            Ok(answer)
-        }
-        _ => {
-            sleep(delay(&headers)).await;
-            app.database.commit(&execution, booking, answer).await
+    app.book(&headers, &execution, new).await
+}
+
+#[idempotent(ttl_seconds = 3600, lease_seconds = 60)]
+async fn create_booking_under_a_long_lease(
+    State(app): State<App>,
+    headers: HeaderMap,
+    execution: Execution,
+    Json(new): Json<NewBooking>,
+) -> Result<Response, CommitError> {
+    app.book(&headers, &execution, new).await
+}
+
+impl App {
+    async fn book(
+        &self,
+        headers: &HeaderMap,
+        execution: &Execution,
+        new: NewBooking,
+    ) -> Result<Response, CommitError> {
+        let _run = self.runs.begin(&new.customer_name);
+        let booking = Booking {
+            id: Uuid::now_v7(),
+            customer_name: new.customer_name,
+        };
+        let location = [(LOCATION, format!("/bookings/{}", booking.id))];
+        let answer = (StatusCode::CREATED, location, Json(booking.clone()));
+        match self.broken {
+            Some(Broken::SecondCommit) => {
+                let alone = Execution::unprotected();
+                let answer = self.database.commit(&alone, booking, answer).await?;
+                sleep(delay(headers)).await;
+                Ok(answer)
+            }
+            _ => {
+                sleep(delay(headers)).await;
+                self.database.commit(execution, booking, answer).await
+            }
         }
     }
 }
@@ -180,10 +217,17 @@ impl Database {
             }
             Self::Postgres(pool) => {
                 let failed = |error: sqlx::Error| CommitError::Failed(error.into());
-                let mut transaction = pool.begin().await.map_err(failed)?;
                 let insert = query("insert into bookings values ($1, $2)");
                 let insert = insert.bind(id).bind(name);
-                insert.execute(&mut *transaction).await.map_err(failed)?;
+                let begun = async {
+                    let mut transaction = pool.begin().await?;
+                    insert.execute(&mut *transaction).await?;
+                    Ok(transaction)
+                };
+                // The connection may be one on which nothing comes back.
+                let begun = timeout(PATIENCE, begun).await;
+                let begun = begun.map_err(|elapsed| CommitError::Failed(elapsed.into()))?;
+                let transaction = begun.map_err(failed)?;
                 execution.commit(transaction, answer).await
             }
             Self::Firestore(database) => {
@@ -193,84 +237,5 @@ impl Database {
                 execution.commit(create, answer).await
             }
         }
-    }
-}
-
-/// A store that asks nobody who they are: a run that has lost its key goes on as if it had it.
-#[derive(Debug)]
-struct Unfenced(Arc<dyn Store>);
-
-#[async_trait]
-impl Store for Unfenced {
-    async fn claim(
-        &self,
-        hold: &Hold,
-        fingerprint: &Fingerprint,
-        on_lost: OnLost,
-    ) -> Result<Claim, StoreError> {
-        self.0.claim(hold, fingerprint, on_lost).await
-    }
-
-    async fn renew(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
-        self.0.renew(hold).await?;
-        Ok(Fenced::Done(()))
-    }
-
-    async fn checkpoint(&self, hold: &Hold, progress: Bytes) -> Result<Fenced<()>, StoreError> {
-        self.0.checkpoint(hold, progress).await
-    }
-
-    async fn complete(
-        &self,
-        hold: &Hold,
-        outcome: Bytes,
-    ) -> Result<Fenced<SystemTime>, StoreError> {
-        let completed = self.0.complete(hold, outcome.clone()).await?;
-        if let Fenced::Done(_) = completed {
-            return Ok(completed);
-        }
-        if let Some(record) = self.0.inspect(&hold.id).await? {
-            let ttl = hold.ttl;
-            let by_force = Resolution::Complete { outcome, ttl };
-            self.0.resolve(&hold.id, &record.token, by_force).await?;
-        }
-        Ok(Fenced::Done(SystemTime::now() + hold.ttl))
-    }
-
-    async fn release(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
-        self.0.release(hold).await
-    }
-
-    async fn inspect(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
-        self.0.inspect(id).await
-    }
-
-    async fn list(
-        &self,
-        after: Option<&RecordId>,
-        limit: usize,
-    ) -> Result<Vec<Record>, StoreError> {
-        self.0.list(after, limit).await
-    }
-
-    async fn resolve(
-        &self,
-        id: &RecordId,
-        seen: &Token,
-        resolution: Resolution,
-    ) -> Result<Fenced<()>, StoreError> {
-        self.0.resolve(id, seen, resolution).await
-    }
-
-    async fn purge_expired(&self, limit: usize) -> Result<usize, StoreError> {
-        self.0.purge_expired(limit).await
-    }
-
-    fn subscribe(&self, id: &RecordId) -> Subscription {
-        self.0.subscribe(id)
-    }
-
-    fn outcome_limit(&self) -> usize {
-        self.0.outcome_limit()
     }
 }

@@ -1,0 +1,267 @@
+//! How a claim is taken back whose caller does not run, and what it does if it arrives afterwards.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::{sync::Barrier, task::JoinSet};
+
+use super::{Advance, LEASE, claim, hold_on, inspect, new_hold, request, taken, won};
+use crate::{
+    Claim, Fenced, Fingerprint, Hold, OnLost, Phase, Record, RecordId, Resolution, Store,
+    StoreErrorKind,
+};
+
+/// A first claim that is withdrawn leaves a key that is as good as new, for any request, and repeating it changes nothing.
+pub async fn a_withdrawn_claim_leaves_a_new_key(store: &Arc<dyn Store>) {
+    let asked = request("book");
+    let hold = taken(store, &asked).await;
+    for _ in 0..2 {
+        withdraw(store, &hold, &asked).await;
+        is_free(store, &hold.id).await;
+        is_spent(store, &hold, &asked).await;
+    }
+    next_is_the_first(store, &hold.id).await;
+}
+
+/// A claim that arrives after it was withdrawn takes nothing.
+pub async fn a_claim_behind_its_withdrawal_takes_nothing(store: &Arc<dyn Store>) {
+    let asked = request("book");
+    let hold = new_hold();
+    withdraw(store, &hold, &asked).await;
+    for _ in 0..2 {
+        is_spent(store, &hold, &asked).await;
+        is_free(store, &hold.id).await;
+    }
+    next_is_the_first(store, &hold.id).await;
+
+    // Of two that are withdrawn, one behind the other, the key is free of both.
+    let first = new_hold();
+    let second = hold_on(first.id);
+    withdraw(store, &first, &asked).await;
+    withdraw(store, &second, &asked).await;
+    is_spent(store, &second, &asked).await;
+    next_is_the_first(store, &first.id).await;
+}
+
+/// A copy of a claim that arrives after its hold was released takes nothing.
+pub async fn a_claim_behind_its_release_takes_nothing(store: &Arc<dyn Store>) {
+    let asked = request("book");
+    let owner = taken(store, &asked).await;
+    assert_eq!(store.release(&owner).await.ok(), Some(Fenced::Done(())));
+    is_spent(store, &owner, &asked).await;
+    is_free(store, &owner.id).await;
+    next_is_the_first(store, &owner.id).await;
+}
+
+/// An owner whose hold an operator has released cannot claim the key again.
+pub async fn an_operators_release_spends_the_token(store: &Arc<dyn Store>) {
+    let asked = request("book");
+    let owner = taken(store, &asked).await;
+    let resolved = store.resolve(&owner.id, &owner.token, Resolution::Release);
+    assert_eq!(resolved.await.ok(), Some(Fenced::Done(())));
+    is_spent(store, &owner, &asked).await;
+    is_free(store, &owner.id).await;
+    next_is_the_first(store, &owner.id).await;
+}
+
+/// A take-over that is withdrawn leaves the lapsed hold, its attempt and its progress as they were, for the next one.
+pub async fn a_withdrawn_take_over_leaves_what_it_found(
+    store: &Arc<dyn Store>,
+    advance: &Advance<'_>,
+) {
+    let (asked, other) = (request("book"), request("book something else"));
+    for progress in [Bytes::from_static(b"charged"), Bytes::new()] {
+        let lost = taken(store, &asked).await;
+        if !progress.is_empty() {
+            let kept = store.checkpoint(&lost, progress.clone()).await;
+            assert_eq!(kept.ok(), Some(Fenced::Done(())));
+        }
+        advance(LEASE);
+        let took = hold_on(lost.id);
+        let second = Claim::Won {
+            attempt: 2,
+            progress: progress.clone(),
+        };
+        assert_eq!(claim(store, &took, &asked).await, second);
+        withdraw(store, &took, &asked).await;
+        let left = inspect(store, &lost.id).await;
+        has_left(left.as_ref(), 1, &progress);
+        withdraw(store, &took, &asked).await;
+        assert_eq!(inspect(store, &lost.id).await, left);
+
+        can_change_nothing(store, &took).await;
+        is_spent(store, &took, &asked).await;
+        let refusing = hold_on(lost.id);
+        let refused = store.claim(&refusing, &asked, OnLost::Refuse).await;
+        let refused = refused.expect("a claim");
+        assert_eq!(refused, Claim::Unknown { fingerprint: asked });
+        assert_eq!(
+            claim(store, &hold_on(lost.id), &other).await,
+            Claim::InFlight { fingerprint: asked }
+        );
+        assert_eq!(inspect(store, &lost.id).await, left);
+        // Its lease has ended already.
+        assert_eq!(claim(store, &hold_on(lost.id), &asked).await, second);
+    }
+}
+
+/// A take-over that arrives after it was withdrawn takes nothing, and one that must not take over leaves the owner alone.
+pub async fn a_take_over_behind_its_withdrawal_takes_nothing(
+    store: &Arc<dyn Store>,
+    advance: &Advance<'_>,
+) {
+    let (asked, other) = (request("book"), request("book something else"));
+    let progress = Bytes::from_static(b"charged");
+    let lost = taken(store, &asked).await;
+    let kept = store.checkpoint(&lost, progress.clone()).await;
+    assert_eq!(kept.ok(), Some(Fenced::Done(())));
+    advance(LEASE);
+    let before = inspect(store, &lost.id).await;
+    let refusing = hold_on(lost.id);
+    let withdrawn = store.withdraw(&refusing, &asked, OnLost::Refuse).await;
+    withdrawn.expect("a withdrawal");
+    withdraw(store, &hold_on(lost.id), &other).await;
+    assert_eq!(inspect(store, &lost.id).await, before);
+
+    let late = hold_on(lost.id);
+    withdraw(store, &late, &asked).await;
+    is_spent(store, &late, &asked).await;
+    has_left(inspect(store, &lost.id).await.as_ref(), 1, &progress);
+    let next = claim(store, &hold_on(lost.id), &asked).await;
+    assert_eq!(
+        next,
+        Claim::Won {
+            attempt: 2,
+            progress
+        }
+    );
+}
+
+/// A withdrawal changes nothing of a hold that lives, whoever asks, and nothing of what is completed.
+pub async fn a_withdrawal_leaves_others_alone(store: &Arc<dyn Store>) {
+    let asked = request("book");
+    let owner = taken(store, &asked).await;
+    let before = inspect(store, &owner.id).await;
+    withdraw(store, &hold_on(owner.id), &asked).await;
+    assert_eq!(inspect(store, &owner.id).await, before);
+    let completed = store.complete(&owner, Bytes::from_static(b"booked")).await;
+    assert!(matches!(completed, Ok(Fenced::Done(_))), "{completed:?}");
+    let before = inspect(store, &owner.id).await;
+    for hold in [&owner, &hold_on(owner.id)] {
+        withdraw(store, hold, &asked).await;
+        assert_eq!(inspect(store, &owner.id).await, before);
+    }
+}
+
+/// An operator ends what is left of a lost run after a take-over was withdrawn.
+pub async fn an_operator_ends_what_a_withdrawal_left(
+    store: &Arc<dyn Store>,
+    advance: &Advance<'_>,
+) {
+    let asked = request("book");
+    let (freed, settled) = (taken(store, &asked).await, taken(store, &asked).await);
+    advance(LEASE);
+    for lost in [&freed, &settled] {
+        let took = hold_on(lost.id);
+        assert_eq!(claim(store, &took, &asked).await, won(2));
+        withdraw(store, &took, &asked).await;
+    }
+    let seen = inspect(store, &freed.id).await.expect("a record");
+    let resolved = store.resolve(&seen.id, &seen.token, Resolution::Release);
+    assert_eq!(resolved.await.ok(), Some(Fenced::Done(())));
+    next_is_the_first(store, &freed.id).await;
+
+    let seen = inspect(store, &settled.id).await.expect("a record");
+    let outcome = Bytes::from_static(b"settled by hand");
+    let resolution = Resolution::Complete {
+        outcome: outcome.clone(),
+        ttl: super::TTL,
+    };
+    let resolved = store.resolve(&seen.id, &seen.token, resolution).await;
+    assert_eq!(resolved.ok(), Some(Fenced::Done(())));
+    let phase = inspect(store, &settled.id).await.map(|record| record.phase);
+    assert_eq!(phase, Some(Phase::Completed { outcome }));
+}
+
+/// Of a claim and its withdrawal that are under way at the same time, whichever comes first, the key is free afterwards.
+pub async fn a_claim_and_its_withdrawal_leave_the_key_free(store: &Arc<dyn Store>) {
+    let asked = request("book");
+    let mut races = JoinSet::new();
+    for _ in 0..super::CROWD {
+        let (store, hold, start) = (Arc::clone(store), new_hold(), Arc::new(Barrier::new(2)));
+        races.spawn(async move {
+            let claiming = async {
+                start.wait().await;
+                store.claim(&hold, &asked, OnLost::Refuse).await
+            };
+            let withdrawing = async {
+                start.wait().await;
+                store.withdraw(&hold, &asked, OnLost::Refuse).await
+            };
+            let (claimed, withdrawn) = tokio::join!(claiming, withdrawing);
+            withdrawn.expect("a withdrawal");
+            match claimed {
+                Ok(claim) => assert_eq!(claim, won(1)),
+                Err(error) => assert_eq!(error.kind(), StoreErrorKind::Withdrawn),
+            }
+            hold
+        });
+    }
+    for hold in races.join_all().await {
+        is_spent(store, &hold, &asked).await;
+        next_is_the_first(store, &hold.id).await;
+    }
+}
+
+async fn withdraw(store: &Arc<dyn Store>, hold: &Hold, fingerprint: &Fingerprint) {
+    let withdrawn = store.withdraw(hold, fingerprint, OnLost::TakeOver).await;
+    withdrawn.expect("a withdrawal");
+}
+
+/// A claim by this token takes nothing, whatever it may take over.
+async fn is_spent(store: &Arc<dyn Store>, hold: &Hold, fingerprint: &Fingerprint) {
+    let before = inspect(store, &hold.id).await;
+    for on_lost in [OnLost::Refuse, OnLost::TakeOver] {
+        let claim = store.claim(hold, fingerprint, on_lost).await;
+        let kind = claim.map_err(|error| error.kind());
+        assert_eq!(kind, Err(StoreErrorKind::Withdrawn));
+    }
+    assert_eq!(inspect(store, &hold.id).await, before);
+}
+
+/// Operators see no record.
+async fn is_free(store: &Arc<dyn Store>, id: &RecordId) {
+    assert_eq!(inspect(store, id).await, None);
+    let listed = store.list(None, 1000).await.expect("a list");
+    assert!(listed.iter().all(|record| record.id != *id));
+}
+
+/// The next claim is a first attempt, also where it must not take over, and lives.
+async fn next_is_the_first(store: &Arc<dyn Store>, id: &RecordId) {
+    let (next, other) = (hold_on(*id), request("book something else"));
+    let claim = store.claim(&next, &other, OnLost::Refuse).await;
+    assert_eq!(claim.expect("a claim"), won(1));
+    assert_eq!(store.renew(&next).await.ok(), Some(Fenced::Done(())));
+}
+
+async fn can_change_nothing(store: &Arc<dyn Store>, hold: &Hold) {
+    let before = inspect(store, &hold.id).await;
+    assert_eq!(store.renew(hold).await.ok(), Some(Fenced::Lost));
+    let kept = store.checkpoint(hold, Bytes::from_static(b"stale")).await;
+    assert_eq!(kept.ok(), Some(Fenced::Lost));
+    let completed = store.complete(hold, Bytes::from_static(b"stale")).await;
+    assert_eq!(completed.ok(), Some(Fenced::Lost));
+    assert_eq!(store.release(hold).await.ok(), Some(Fenced::Lost));
+    assert_eq!(inspect(store, &hold.id).await, before);
+}
+
+/// A run that is lost, with this as its progress.
+#[track_caller]
+fn has_left(record: Option<&Record>, attempt: u32, progress: &Bytes) {
+    let record = record.expect("a record");
+    assert_eq!(record.attempt, attempt);
+    let Phase::InFlight { progress: left, .. } = &record.phase else {
+        panic!("the run has not ended, and is not {:?}", record.phase);
+    };
+    assert_eq!(left, progress);
+}

@@ -1,0 +1,157 @@
+//! How a hold ends.
+
+use std::{
+    error::Error,
+    time::{Duration, SystemTime},
+};
+
+use tokio::time::Instant;
+use tracing::Instrument;
+
+use super::{Ending, Executed, Leaves, bounded::bounded, runs::Ticket};
+use crate::{Fenced, Fingerprint, Hold, StoreError, StoreErrorKind};
+
+/// The hold of a run that has ended. It is renewed until this is dropped.
+pub(super) struct Held {
+    pub(super) hold: Hold,
+    pub(super) fingerprint: Fingerprint,
+    pub(super) ticket: Ticket,
+}
+
+/// How long a client waits for a store that fails to keep its response.
+const RETRY_DELAYS: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(200)];
+
+/// Ends the hold, and gives the response back. A response that cannot be stored for now does not keep the client
+/// waiting: it is sent, and stored as soon as the store is back, while the hold still keeps everybody else out.
+pub(super) async fn finish<R>(held: Held, ending: Ending<R>) -> Fenced<Executed<R>> {
+    let Ending { answer, leaves } = ending;
+    let executed = |expires_at| Fenced::Done(Executed { answer, expires_at });
+    let leaves = match leaves {
+        Leaves::Committed(expires_at) => return executed(Some(expires_at)),
+        Leaves::Other => return Fenced::Lost,
+        // The hold stays as it is, and with it everybody else out, until its lease lapses.
+        Leaves::Unknown => return executed(None),
+        // The response stands for nothing that is stored, so it need not wait for the steps.
+        Leaves::AfterSteps(settled) => {
+            let end = async move {
+                let leaves = settled.await;
+                held.end_later(leaves).await;
+            };
+            tokio::spawn(end.in_current_span());
+            return executed(None);
+        }
+        Leaves::Outcome(_) | Leaves::Nothing | Leaves::Steps(_) => leaves,
+    };
+    let mut ended = held.end(&leaves).await;
+    for delay in RETRY_DELAYS {
+        if ended.as_ref().is_err_and(is_worth_a_retry) {
+            // In boxes, because hardly any run comes here.
+            Box::pin(tokio::time::sleep(delay)).await;
+            ended = Box::pin(held.end(&leaves)).await;
+        }
+    }
+    match ended {
+        Ok(Fenced::Done(expires_at)) => executed(expires_at),
+        Ok(Fenced::Lost) => {
+            tracing::error!(
+                idempotency.record = %held.hold.id,
+                "a run outlived its lease and another one took over; its response is dropped",
+            );
+            Fenced::Lost
+        }
+        Err(_) => {
+            tokio::spawn(held.end_later(leaves).in_current_span());
+            executed(None)
+        }
+    }
+}
+
+impl Held {
+    /// Completes the run, or gives its key back: free, or for an attempt that goes on with its steps.
+    async fn end(&self, leaves: &Leaves) -> Result<Fenced<Option<SystemTime>>, StoreError> {
+        let ended = self.end_own(leaves).await?;
+        let is_kept = matches!(leaves, Leaves::Outcome(_) | Leaves::Steps(_));
+        if ended == Fenced::Lost
+            && is_kept
+            && Box::pin(self.ticket.reclaim(&self.hold, &self.fingerprint)).await?
+        {
+            return Box::pin(self.end_own(leaves)).await;
+        }
+        Ok(ended)
+    }
+
+    async fn end_own(&self, leaves: &Leaves) -> Result<Fenced<Option<SystemTime>>, StoreError> {
+        let (store, hold) = (self.ticket.store(), &self.hold);
+        match leaves {
+            Leaves::Outcome(outcome) => {
+                match bounded(store.complete(hold, outcome.clone())).await? {
+                    Fenced::Done(expires_at) => Ok(Fenced::Done(Some(expires_at))),
+                    Fenced::Lost => Ok(Fenced::Lost),
+                }
+            }
+            Leaves::Steps(progress) => {
+                if bounded(store.checkpoint(hold, progress.clone())).await? == Fenced::Lost {
+                    return Ok(Fenced::Lost);
+                }
+                self.ticket.let_go();
+                // A hold that has lapsed is what the next attempt can take, with all that is in it.
+                let lapsed = Hold {
+                    lease: Duration::ZERO,
+                    ..hold.clone()
+                };
+                bounded(store.renew(&lapsed)).await?;
+                Ok(Fenced::Done(None))
+            }
+            // The new owner does not mind that this run has failed.
+            _ => bounded(store.release(hold))
+                .await
+                .map(|_| Fenced::Done(None)),
+        }
+    }
+
+    /// Ends the hold as soon as the store is back, for a response that has been sent.
+    async fn end_later(self, leaves: Leaves) {
+        let ended = insist(self.hold.lease, || self.end(&leaves)).await;
+        match ended {
+            Ok(Fenced::Lost) if matches!(leaves, Leaves::Outcome(_)) => tracing::error!(
+                idempotency.record = %self.hold.id,
+                "another run took the key over from one whose response was sent before it could be stored",
+            ),
+            Ok(_) => {}
+            Err(error) => tracing::error!(
+                idempotency.record = %self.hold.id,
+                error = &error as &dyn Error,
+                "the end of a run could not be stored; a retry will run again",
+            ),
+        }
+    }
+}
+
+/// Tries until the store has responded, or this time is over.
+pub(super) async fn insist<T, C>(
+    time: Duration,
+    mut call: impl FnMut() -> C,
+) -> Result<T, StoreError>
+where
+    C: Future<Output = Result<T, StoreError>>,
+{
+    let end = Instant::now() + time;
+    let mut pause = Duration::from_millis(500);
+    loop {
+        match call().await {
+            Err(error) if is_worth_a_retry(&error) && Instant::now() < end => {
+                tokio::time::sleep(pause).await;
+            }
+            response => return response,
+        }
+        pause = (2 * pause).min(Duration::from_secs(5));
+    }
+}
+
+/// Whether the same call may succeed at another time.
+fn is_worth_a_retry(error: &StoreError) -> bool {
+    !matches!(
+        error.kind(),
+        StoreErrorKind::TooLarge | StoreErrorKind::Withdrawn
+    )
+}

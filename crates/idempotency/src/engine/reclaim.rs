@@ -1,0 +1,86 @@
+//! How a run makes sure that the key is still its own.
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::{Idempotency, bounded::bounded, runs::Runs};
+use crate::{Claim, Fenced, Fingerprint, Hold, OnLost, Store, StoreError, StoreErrorKind};
+
+/// How often a hold is renewed for a response that leaves enough of the lease.
+const MAX_RENEWALS: usize = 3;
+
+impl Idempotency {
+    /// Renews the hold until two thirds of its lease are left when the store responds, and returns from when the lease
+    /// counts. `sent_at` is from when it counts so far, if that is known.
+    ///
+    /// A lease counts from before its call was sent: the store may have carried the call out at once and responded late,
+    /// when the hold had lapsed and another run had begun.
+    pub(crate) async fn refresh(
+        &self,
+        hold: &Hold,
+        fingerprint: &Fingerprint,
+        mut sent_at: Option<Instant>,
+    ) -> Result<Fenced<Instant>, StoreError> {
+        for _ in 0..=MAX_RENEWALS {
+            if let Some(sent_at) = sent_at
+                && sent_at.elapsed() < hold.lease / 3
+            {
+                return Ok(Fenced::Done(sent_at));
+            }
+            let now = Instant::now();
+            if bounded(self.0.store.renew(hold)).await? == Fenced::Lost
+                && !self.0.runs.reclaim(self.store(), hold, fingerprint).await?
+            {
+                return Ok(Fenced::Lost);
+            }
+            sent_at = Some(now);
+        }
+        Err(StoreError::unavailable(format!(
+            "the store takes longer to respond than a third of the lease of {} seconds",
+            hold.lease.as_secs_f32(),
+        )))
+    }
+}
+
+impl Runs {
+    /// Claims the key again for a run whose record the store has lost, as a server that failed over may; false where another
+    /// run has a record, or an operator has released this one, which spends its token.
+    pub(super) async fn reclaim(
+        &self,
+        store: &dyn Store,
+        hold: &Hold,
+        fingerprint: &Fingerprint,
+    ) -> Result<bool, StoreError> {
+        if bounded(store.inspect(&hold.id)).await?.is_some() {
+            return Ok(false);
+        }
+        let claimed = bounded(store.claim(hold, fingerprint, OnLost::Refuse)).await;
+        match claimed {
+            Ok(Claim::Won { .. }) => {}
+            Ok(_) => return Ok(false),
+            Err(error) if error.kind() == StoreErrorKind::Withdrawn => return Ok(false),
+            Err(error) => return Err(error),
+        }
+        tracing::warn!(
+            idempotency.record = %hold.id,
+            "the store has lost the record of a run that goes on; the run has claimed its key again",
+        );
+        self.restore_progress(store, hold).await?;
+        Ok(true)
+    }
+
+    /// Keeps the progress of a run again. A step that ends meanwhile notes its own before it keeps it, so that the one
+    /// that was noted last is also the last one to be kept.
+    async fn restore_progress(&self, store: &dyn Store, hold: &Hold) -> Result<(), StoreError> {
+        let mut kept = Bytes::new();
+        while let Some(progress) = self.progress_of(&hold.token)
+            && progress != kept
+        {
+            if bounded(store.checkpoint(hold, progress.clone())).await? == Fenced::Lost {
+                return Ok(());
+            }
+            kept = progress;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,256 @@
+//! The changes to a record's document.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use gcloud_sdk::{
+    google::firestore::v1::{
+        Document, DocumentMask, Precondition, Value, Write, WriteResult,
+        document_transform::{
+            FieldTransform,
+            field_transform::{ServerValue, TransformType},
+        },
+        precondition::ConditionType,
+        value::ValueType,
+        write::Operation,
+    },
+    prost_types::Timestamp,
+};
+
+use super::document::{
+    COMPLETED, EXPIRES_AT, IN_FLIGHT, OUTCOME, VERSION, WITHDRAWN, after, timestamp, value,
+};
+use crate::{Fingerprint, Hold, Token};
+
+/// How much later than necessary a document may be deleted. [`EXPIRES_AT`] is this process's idea of the server's
+/// time, which is behind, and a document must not be gone before its record's time is over.
+const GRACE: Duration = Duration::from_secs(3600);
+
+/// What a document must be for a change to happen.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Base {
+    Absent,
+    UpdatedAt(Timestamp),
+}
+
+/// A step of a record. Its times, if it has any, count from when the server makes it.
+#[derive(Clone)]
+pub(super) enum Change {
+    Claim {
+        hold: Hold,
+        fingerprint: Fingerprint,
+        attempt: u32,
+        progress: Bytes,
+    },
+    Renew {
+        hold: Hold,
+    },
+    Checkpoint {
+        token: Token,
+        progress: Bytes,
+    },
+    Complete {
+        token: Token,
+        outcome: Bytes,
+        ttl: Duration,
+    },
+    /// A record that is completed from the start.
+    Leave {
+        hold: Hold,
+        fingerprint: Fingerprint,
+        outcome: Bytes,
+    },
+    /// The key is free, and this token is spent for so long.
+    Free {
+        token: Token,
+        /// That of a record which may have to be made.
+        fingerprint: Option<Fingerprint>,
+        spent_for: Duration,
+    },
+    /// The attempts before this one stand, and can be taken over.
+    Withdraw {
+        attempt: u32,
+        ttl: Duration,
+    },
+    /// The lapsed hold stays as it is, but that this token cannot take it over.
+    Shut {
+        token: Token,
+    },
+}
+
+impl Change {
+    /// The change of the document of this name, as long as that is still what it is based on.
+    pub(super) fn write(self, name: String, base: Base, now: SystemTime) -> Write {
+        let condition = match base {
+            Base::Absent => ConditionType::Exists(false),
+            Base::UpdatedAt(time) => ConditionType::UpdateTime(time),
+        };
+        // Who makes a document writes all of it, the others only what they change.
+        let whole = match &self {
+            Self::Claim { .. } | Self::Leave { .. } => true,
+            Self::Free { fingerprint, .. } => fingerprint.is_some(),
+            _ => false,
+        };
+        // From where the lease counts, which these do not move.
+        let is_timed = !matches!(self, Self::Checkpoint { .. } | Self::Shut { .. });
+        let mut field_paths = Vec::new();
+        let fields = match self {
+            Self::Claim {
+                hold,
+                fingerprint,
+                attempt,
+                progress,
+            } => {
+                let left = (!progress.is_empty())
+                    .then(|| named(OUTCOME, ValueType::BytesValue(progress.into())));
+                let fields = [
+                    named("version", ValueType::IntegerValue(VERSION)),
+                    named("phase", ValueType::StringValue(IN_FLIGHT.into())),
+                    named(
+                        "fingerprint",
+                        ValueType::BytesValue(fingerprint.as_bytes().into()),
+                    ),
+                    named("token", ValueType::BytesValue(hold.token.as_bytes().into())),
+                    named("attempt", ValueType::IntegerValue(attempt.into())),
+                    named("lease_ms", milliseconds(hold.lease)),
+                    named("ttl_ms", milliseconds(hold.ttl)),
+                    deletable(now, hold.lease.saturating_add(hold.ttl)),
+                ];
+                fields.into_iter().chain(left).collect::<HashMap<_, _>>()
+            }
+            Self::Renew { hold } => HashMap::from([
+                named("lease_ms", milliseconds(hold.lease)),
+                named("ttl_ms", milliseconds(hold.ttl)),
+                deletable(now, hold.lease.saturating_add(hold.ttl)),
+            ]),
+            Self::Checkpoint { progress, .. } => {
+                HashMap::from([named(OUTCOME, ValueType::BytesValue(progress.into()))])
+            }
+            Self::Complete {
+                token,
+                outcome,
+                ttl,
+            } => HashMap::from([
+                named("phase", ValueType::StringValue(COMPLETED.into())),
+                named("token", ValueType::BytesValue(token.as_bytes().into())),
+                named(OUTCOME, ValueType::BytesValue(outcome.into())),
+                named("ttl_ms", milliseconds(ttl)),
+                deletable(now, ttl),
+            ]),
+            Self::Leave {
+                hold,
+                fingerprint,
+                outcome,
+            } => HashMap::from([
+                named("version", ValueType::IntegerValue(VERSION)),
+                named("phase", ValueType::StringValue(COMPLETED.into())),
+                named(
+                    "fingerprint",
+                    ValueType::BytesValue(fingerprint.as_bytes().into()),
+                ),
+                named("token", ValueType::BytesValue(hold.token.as_bytes().into())),
+                named("attempt", ValueType::IntegerValue(1)),
+                named(OUTCOME, ValueType::BytesValue(outcome.into())),
+                named("ttl_ms", milliseconds(hold.ttl)),
+                deletable(now, hold.ttl),
+            ]),
+            Self::Free {
+                token,
+                fingerprint,
+                spent_for,
+            } => {
+                // Named without a value, it is removed.
+                field_paths.push(OUTCOME.into());
+                let fields = [
+                    named("version", ValueType::IntegerValue(VERSION)),
+                    named("phase", ValueType::StringValue(WITHDRAWN.into())),
+                    named("token", ValueType::BytesValue(token.as_bytes().into())),
+                    named("attempt", ValueType::IntegerValue(0)),
+                    named("lease_ms", ValueType::IntegerValue(0)),
+                    named("ttl_ms", milliseconds(spent_for)),
+                    deletable(now, spent_for),
+                ];
+                let fingerprint = fingerprint.map(|fingerprint| {
+                    let fingerprint = ValueType::BytesValue(fingerprint.as_bytes().into());
+                    named("fingerprint", fingerprint)
+                });
+                fields.into_iter().chain(fingerprint).collect()
+            }
+            Self::Withdraw { attempt, ttl } => HashMap::from([
+                named("phase", ValueType::StringValue(WITHDRAWN.into())),
+                named("attempt", ValueType::IntegerValue(attempt.into())),
+                named("lease_ms", ValueType::IntegerValue(0)),
+                named("ttl_ms", milliseconds(ttl)),
+                deletable(now, ttl),
+            ]),
+            Self::Shut { token } => HashMap::from([
+                named("phase", ValueType::StringValue(WITHDRAWN.into())),
+                named("token", ValueType::BytesValue(token.as_bytes().into())),
+            ]),
+        };
+        field_paths.extend(fields.keys().cloned());
+        Write {
+            current_document: precondition(condition),
+            update_mask: (!whole).then_some(DocumentMask { field_paths }),
+            update_transforms: is_timed.then(stepped_now).into_iter().collect(),
+            operation: Some(Operation::Update(Document {
+                name,
+                fields,
+                ..Default::default()
+            })),
+        }
+    }
+}
+
+/// The removal of the document of this name, as long as nobody has changed it since.
+pub(super) fn removal(name: String, update_time: Timestamp) -> Write {
+    Write {
+        current_document: precondition(ConditionType::UpdateTime(update_time)),
+        operation: Some(Operation::Delete(name)),
+        ..Default::default()
+    }
+}
+
+fn precondition(condition: ConditionType) -> Option<Precondition> {
+    Some(Precondition {
+        condition_type: Some(condition),
+    })
+}
+
+/// The server's own time as that of its last step.
+fn stepped_now() -> FieldTransform {
+    FieldTransform {
+        field_path: "stepped_at".into(),
+        transform_type: Some(TransformType::SetToServerValue(
+            ServerValue::RequestTime.into(),
+        )),
+    }
+}
+
+/// When the server made a change, by its own account.
+pub(super) fn stepped_at(result: &WriteResult) -> Option<SystemTime> {
+    match result.transform_results.first()?.value_type {
+        Some(ValueType::TimestampValue(time)) => SystemTime::try_from(time).ok(),
+        _ => None,
+    }
+}
+
+fn named(name: &str, content: ValueType) -> (String, Value) {
+    (name.into(), value(content))
+}
+
+fn deletable(now: SystemTime, life: Duration) -> (String, Value) {
+    named(
+        EXPIRES_AT,
+        timestamp(after(now, life.saturating_add(GRACE))),
+    )
+}
+
+/// Rounded up: a promise is not kept by a fraction less.
+fn milliseconds(duration: Duration) -> ValueType {
+    let milliseconds = duration.as_nanos().div_ceil(1_000_000);
+    ValueType::IntegerValue(milliseconds.try_into().unwrap_or(i64::MAX))
+}

@@ -1,0 +1,126 @@
+//! How a key is taken, and how that is taken back.
+
+use bytes::Bytes;
+
+use super::{
+    FirestoreStore,
+    change::{Base, Change},
+    step::{Look, Next},
+};
+use crate::{Claim, Fingerprint, Hold, OnLost, Phase, StoreError, store::spent};
+
+impl FirestoreStore {
+    pub(super) async fn take(
+        &self,
+        hold: &Hold,
+        fingerprint: &Fingerprint,
+        on_lost: OnLost,
+    ) -> Result<Claim, StoreError> {
+        let change = |attempt, progress| Change::Claim {
+            hold: hold.clone(),
+            fingerprint: *fingerprint,
+            attempt,
+            progress,
+        };
+        let anew = || change(1, Bytes::new());
+        let first = self.remembered_free(&hold.id, &hold.token);
+        let first = first.map(|base| (base, anew()));
+        let decide = |look: Look| {
+            let Some(found) = look.found else {
+                return Next::Change(Base::Absent, anew());
+            };
+            let base = Base::UpdatedAt(found.update_time);
+            if found.record.expires_at <= look.now {
+                return Next::Change(base, anew());
+            }
+            if found.is_spent(&hold.token) {
+                return Next::Answer(Err(spent()));
+            }
+            if found.is_free() {
+                return Next::Change(base, anew());
+            }
+            let may_be_taken = found.may_be_taken(fingerprint, look.now);
+            let record = found.record;
+            let fingerprint = record.fingerprint;
+            Next::Answer(Ok(match record.phase {
+                Phase::Completed { outcome } => Claim::Completed {
+                    fingerprint,
+                    outcome,
+                    expires_at: record.expires_at,
+                },
+                Phase::InFlight { progress, .. } if record.token == hold.token => Claim::Won {
+                    attempt: record.attempt,
+                    progress,
+                },
+                Phase::InFlight { progress, .. } if may_be_taken => match on_lost {
+                    OnLost::TakeOver => {
+                        let attempt = record.attempt.saturating_add(1);
+                        return Next::Change(base, change(attempt, progress));
+                    }
+                    OnLost::Refuse => Claim::Unknown { fingerprint },
+                },
+                Phase::InFlight { .. } => Claim::InFlight { fingerprint },
+            }))
+        };
+        let made = |change: &Change, _| match change {
+            Change::Claim {
+                attempt, progress, ..
+            } => Ok(Claim::Won {
+                attempt: *attempt,
+                progress: progress.clone(),
+            }),
+            _ => unreachable!("a claim makes no other change"),
+        };
+        self.step(&hold.id, first, decide, made).await?
+    }
+
+    /// A claim that is still on its way finds another document than it is based on, or its own token in it.
+    pub(super) async fn take_back(
+        &self,
+        hold: &Hold,
+        fingerprint: &Fingerprint,
+        on_lost: OnLost,
+    ) -> Result<(), StoreError> {
+        let free = || Change::Free {
+            token: hold.token,
+            fingerprint: Some(*fingerprint),
+            spent_for: hold.lease.saturating_add(hold.ttl),
+        };
+        let first = self.remembered_free(&hold.id, &hold.token);
+        let first = first.map(|base| (base, free()));
+        let decide = |look: Look| {
+            let Some(found) = look.found else {
+                return Next::Change(Base::Absent, free());
+            };
+            let base = Base::UpdatedAt(found.update_time);
+            if found.record.expires_at <= look.now || found.is_free() {
+                return Next::Change(base, free());
+            }
+            if found.is_held_by(&hold.token) {
+                let attempt = found.record.attempt;
+                return match found.record.phase {
+                    Phase::InFlight { progress, .. } if attempt == 1 && progress.is_empty() => {
+                        Next::Change(base, free())
+                    }
+                    _ => Next::Change(
+                        base,
+                        Change::Withdraw {
+                            attempt: (attempt - 1).max(1),
+                            ttl: hold.ttl,
+                        },
+                    ),
+                };
+            }
+            let would_take_over = on_lost == OnLost::TakeOver
+                && found.record.token != hold.token
+                && found.may_be_taken(fingerprint, look.now);
+            match would_take_over {
+                true => Next::Change(base, Change::Shut { token: hold.token }),
+                false => Next::Answer(()),
+            }
+        };
+        self.step(&hold.id, first, decide, |_, _| ()).await?;
+        self.wakeups.wake(&hold.id);
+        Ok(())
+    }
+}

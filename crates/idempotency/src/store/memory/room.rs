@@ -1,0 +1,93 @@
+//! The room that records take, and how a step changes it together with the record.
+
+use std::{sync::atomic::Ordering, time::SystemTime};
+
+use bytes::Bytes;
+
+use super::{
+    BYTES_PER_RECORD, MemoryStore, PURGED_AT_ONCE,
+    shard::{Entry, Shard},
+};
+use crate::{Phase, RecordId, StoreError, Token};
+
+impl MemoryStore {
+    /// Makes room for a new record, if there is any.
+    fn reserve(&self) -> Result<(), StoreError> {
+        let reserved = self
+            .used
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
+                used.checked_add(BYTES_PER_RECORD)
+                    .filter(|&used| used <= self.limit)
+            });
+        reserved.map(drop).map_err(|_| {
+            StoreError::full(format!(
+                "its {} bytes are used; they come free as keys expire",
+                self.limit
+            ))
+        })
+    }
+
+    pub(super) fn forget(&self, entry: &Entry) {
+        self.used
+            .fetch_sub(BYTES_PER_RECORD + entry.left().len(), Ordering::Relaxed);
+    }
+
+    /// Counts what a run leaves now in place of what it had left before.
+    pub(super) fn recount(&self, entry: &Entry, left: &Bytes) {
+        self.used.fetch_add(left.len(), Ordering::Relaxed);
+        self.used.fetch_sub(entry.left().len(), Ordering::Relaxed);
+    }
+
+    /// Ends a hold with an outcome.
+    pub(super) fn keep(
+        &self,
+        shard: &mut Shard,
+        id: &RecordId,
+        token: Token,
+        outcome: Bytes,
+        expires_at: SystemTime,
+    ) {
+        shard.update(id, expires_at, |entry| {
+            self.recount(entry, &outcome);
+            entry.token = token;
+            entry.is_withdrawn = false;
+            entry.phase = Phase::Completed { outcome };
+        });
+        self.wakeups.wake(id);
+    }
+
+    /// Frees the key. The entry stays until then and says that this token is spent.
+    pub(super) fn free(
+        &self,
+        shard: &mut Shard,
+        id: &RecordId,
+        token: Token,
+        now: SystemTime,
+        expires_at: SystemTime,
+    ) {
+        shard.update(id, expires_at, |entry| {
+            self.recount(entry, &Bytes::new());
+            entry.token = token;
+            entry.attempt = 0;
+            entry.is_withdrawn = true;
+            entry.phase = Phase::InFlight {
+                lease_until: now,
+                progress: Bytes::new(),
+            };
+        });
+        self.wakeups.wake(id);
+    }
+
+    /// Makes room for a new record, if need be that of records past their time.
+    pub(super) fn make_room(&self, shard: &mut Shard, now: SystemTime) -> Result<(), StoreError> {
+        let Err(full) = self.reserve() else {
+            return Ok(());
+        };
+        let expired = shard.take_expired(now, PURGED_AT_ONCE);
+        if expired.is_empty() {
+            return Err(full);
+        }
+        expired.iter().for_each(|entry| self.forget(entry));
+        self.reserve()
+    }
+}

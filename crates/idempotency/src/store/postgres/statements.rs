@@ -1,0 +1,239 @@
+//! The statements, each a step of the protocol that is atomic by itself.
+//!
+//! A statement reads the server's clock once, so that all it compares and writes fits together. `now()` would not
+//! do: within a transaction it stands still.
+
+/// Takes a key that nobody has used, or shows its record; a row either way. Only where another claim takes the key
+/// between the two is there none: then the record is there for the next look.
+///
+/// A record that is found is not locked and nothing is written, which `on conflict do update` would do.
+pub(super) const CLAIM: &str = "
+    with clock as materialized (
+        select clock_timestamp() as now
+    ),
+    found as materialized (
+        select id, fingerprint, token, attempt, expires_at, phase, lease_until, outcome, awaited
+        from idempotency_records
+        where id = $1
+    ),
+    taken as (
+        insert into idempotency_records
+            (id, fingerprint, token, attempt, expires_at, phase, lease_until)
+        select $1, $2, $3, 1,
+            now + ($4 + $5) * interval '1 microsecond', 1, now + $4 * interval '1 microsecond'
+        from clock
+        where not exists (select from found)
+        on conflict (id) do nothing
+        returning id, fingerprint, token, attempt, expires_at, phase, lease_until, outcome, awaited
+    )
+    select id, fingerprint, token, attempt, expires_at, phase, lease_until, outcome,
+        expires_at <= now as expired, coalesce(lease_until <= now, false) as lapsed, awaited
+    from (select * from found union all select * from taken) as record, clock
+";
+
+/// Takes a key whose record has expired or is a free mark, or whose hold has lapsed and was for the same request, which
+/// leaves what the run had done so far. Those who wait for such a hold still do. A spent token takes nothing.
+pub(super) const TAKE_OVER: &str = "
+    update idempotency_records as record
+    set fingerprint = $2,
+        token = $3,
+        attempt = case when expires_at <= now then 1 else attempt + 1 end,
+        expires_at = now + ($4 + $5) * interval '1 microsecond',
+        phase = 1,
+        lease_until = now + $4 * interval '1 microsecond',
+        outcome = case when expires_at <= now then null else outcome end,
+        awaited = awaited and attempt > 0 and expires_at > now
+    from (select clock_timestamp() as now) as clock
+    where id = $1
+        and (
+            expires_at <= now
+            or token <> $3 and phase = 3 and attempt = 0
+            or token <> $3 and $6 and phase in (1, 3) and lease_until <= now and fingerprint = $2
+        )
+    returning attempt, outcome
+";
+
+/// Takes back what a claim by this token took, or will find when it arrives. Nothing stands: a free mark. An attempt
+/// before it stands: that one, lapsed. Another token's hold that the claim would take over has this token then.
+///
+/// The record that would be new carries the clock: its lease ends now, and it expires when the mark does.
+pub(super) const WITHDRAW: &str = "
+    insert into idempotency_records as record
+        (id, fingerprint, token, attempt, expires_at, phase, lease_until)
+    select $1, $2, $3, 0, now + ($4 + $5) * interval '1 microsecond', 3, now
+    from (select clock_timestamp() as now) as clock
+    on conflict (id) do update
+    set (fingerprint, token, attempt, expires_at, phase, lease_until, outcome) = (
+        select
+            case when is_free then excluded.fingerprint else record.fingerprint end,
+            excluded.token,
+            case when is_free then 0 when is_own then greatest(record.attempt - 1, 1) else record.attempt end,
+            case
+                when is_free then excluded.expires_at
+                when is_own then excluded.lease_until + $5 * interval '1 microsecond'
+                else record.expires_at
+            end,
+            3,
+            case when is_free or is_own then excluded.lease_until else record.lease_until end,
+            case when is_free then null else record.outcome end
+        from (
+            select record.token = excluded.token as is_own,
+                record.expires_at <= excluded.lease_until
+                or record.attempt = 0
+                or record.token = excluded.token and record.attempt = 1 and coalesce(record.outcome, '') = ''
+                as is_free
+        ) as found
+    )
+    where record.expires_at <= excluded.lease_until
+        or record.phase = 3 and record.attempt = 0
+        or record.phase = 1 and record.token = excluded.token
+        or $6 and record.phase in (1, 3) and record.token <> excluded.token
+            and record.lease_until <= excluded.lease_until and record.fingerprint = excluded.fingerprint
+    returning case when awaited then pg_notify('idempotency', encode(id, 'hex')) end
+";
+
+/// Asks for a notification of the hold's end; no row if it has ended already.
+pub(super) const AWAIT: &str = "
+    update idempotency_records
+    set awaited = true
+    where id = $1 and token = $2 and phase in (1, 3) and attempt > 0
+    returning 1
+";
+
+pub(super) const RENEW: &str = "
+    update idempotency_records as record
+    set expires_at = now + ($3 + $4) * interval '1 microsecond',
+        lease_until = now + $3 * interval '1 microsecond'
+    from (select clock_timestamp() as now) as clock
+    where id = $1 and token = $2 and phase = 1 and expires_at > now
+    returning 1
+";
+
+pub(super) const CHECKPOINT: &str = "
+    update idempotency_records as record
+    set outcome = $3
+    from (select clock_timestamp() as now) as clock
+    where id = $1 and token = $2 and phase = 1 and expires_at > now
+    returning 1
+";
+
+/// Keeps an outcome; where this owner has left one before, it stays as it is.
+pub(super) const COMPLETE: &str = "
+    update idempotency_records as record
+    set expires_at = case phase when 1 then now + $3 * interval '1 microsecond' else expires_at end,
+        phase = 2,
+        lease_until = null,
+        outcome = case phase when 1 then $4 else outcome end
+    from (select clock_timestamp() as now) as clock
+    where id = $1 and token = $2 and phase in (1, 2) and expires_at > now
+    returning expires_at, case when awaited then pg_notify('idempotency', encode(id, 'hex')) end
+";
+
+/// [`COMPLETE`] within the application's transaction. Always one row: whether that transaction is known to be open, without
+/// which nothing is written, and until when the outcome is kept, null if the record is not this owner's.
+///
+/// Where none is open, this statement is a transaction of its own, and has no number before it writes. An open one that
+/// has written has a number. Of one that has not, the caller has to know.
+pub(super) const COMPLETE_WITHIN: &str = "
+    with block as materialized (
+        select $5 or txid_current_if_assigned() is not null as is_open
+    ),
+    completed as (
+        update idempotency_records as record
+        set expires_at = case phase when 1 then now + $3 * interval '1 microsecond' else expires_at end,
+            phase = 2,
+            lease_until = null,
+            outcome = case phase when 1 then $4 else outcome end
+        from (select clock_timestamp() as now) as clock, block
+        where is_open and id = $1 and token = $2 and phase in (1, 2) and expires_at > now
+        returning expires_at, case when awaited then pg_notify('idempotency', encode(id, 'hex')) end as told
+    )
+    select is_open, expires_at, told from block left join completed on true
+";
+
+/// Writes a record that is completed from the start, within the transaction of what it stands for, unless there is one
+/// already; a free mark is none. It waits for a transaction that has written the same key, until that has ended. Its row is
+/// that of [`COMPLETE_WITHIN`].
+pub(super) const LEAVE: &str = "
+    with block as materialized (
+        select $6 or txid_current_if_assigned() is not null as is_open
+    ),
+    completed as (
+        insert into idempotency_records as record
+            (id, fingerprint, token, attempt, expires_at, phase, outcome)
+        select $1, $5, $2, 1, now + $3 * interval '1 microsecond', 2, $4
+        from (select clock_timestamp() as now) as clock, block
+        where is_open
+        on conflict (id) do update
+        set fingerprint = excluded.fingerprint,
+            token = excluded.token,
+            attempt = excluded.attempt,
+            expires_at = excluded.expires_at,
+            phase = excluded.phase,
+            lease_until = null,
+            outcome = excluded.outcome
+        where record.expires_at <= clock_timestamp() or record.phase = 3 and record.attempt = 0
+        returning expires_at
+    )
+    select is_open, expires_at from block left join completed on true
+";
+
+/// Leaves a free mark of the owner's token for this long: of a hold, or, for an operator, also of a lapsed one whose
+/// take-over was withdrawn. If it was sent before, it may find its own mark, which counts as done.
+pub(super) const RELEASE: &str = "
+    update idempotency_records as record
+    set attempt = 0,
+        expires_at = now + $3 * interval '1 microsecond',
+        phase = 3,
+        lease_until = now,
+        outcome = null
+    from (select clock_timestamp() as now) as clock
+    where id = $1 and token = $2 and expires_at > now
+        and (phase = 1 or phase = 3 and (attempt > 0 and $4 or attempt = 0 and $5))
+    returning case when awaited then pg_notify('idempotency', encode(id, 'hex')) end
+";
+
+/// Keeps an operator's outcome, under a new token: the owner that was given up can complete nothing any more, not
+/// even "again". The new token also tells that this was done already, if it is sent again.
+pub(super) const RESOLVE: &str = "
+    update idempotency_records as record
+    set token = $3,
+        expires_at = case phase when 2 then expires_at else now + $4 * interval '1 microsecond' end,
+        phase = 2,
+        lease_until = null,
+        outcome = $5
+    from (select clock_timestamp() as now) as clock
+    where id = $1 and expires_at > now
+        and (token = $2 and phase in (1, 3) and attempt > 0 or token = $3 and phase = 2)
+    returning case when awaited then pg_notify('idempotency', encode(id, 'hex')) end
+";
+
+pub(super) const FIND: &str = "
+    select id, fingerprint, token, attempt, expires_at, phase, lease_until, outcome
+    from idempotency_records
+    where id = $1 and expires_at > clock_timestamp() and not (phase = 3 and attempt = 0)
+";
+
+pub(super) const LIST: &str = "
+    select id, fingerprint, token, attempt, expires_at, phase, lease_until, outcome
+    from idempotency_records
+    where id > $1 and expires_at > (select clock_timestamp()) and not (phase = 3 and attempt = 0)
+    order by id
+    limit $2
+";
+
+/// Leaves out what somebody else has locked: a claim that takes the record, or another sweep.
+pub(super) const PURGE: &str = "
+    with expired as materialized (
+        select id
+        from idempotency_records
+        where expires_at <= (select clock_timestamp())
+        order by expires_at
+        limit $1
+        for update skip locked
+    )
+    delete from idempotency_records as record
+    using expired
+    where record.id = expired.id
+    returning 1
+";

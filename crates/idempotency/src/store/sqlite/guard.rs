@@ -1,0 +1,99 @@
+//! What keeps a batch one transaction: no work in it ends it unnoticed, and none of it is committed by itself.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU8, Ordering::Relaxed},
+};
+
+use rusqlite::{Connection, Error, ffi};
+
+/// Begins, watches and ends the transactions of the thread that writes.
+///
+/// A statement can end the transaction that it is part of: a full disk, a conflict of `insert or rollback`, a trigger's
+/// `raise(rollback)`, a `rollback` or `commit` in the work. SQLite would then commit each further statement by itself, a
+/// key's record among them. Here it is not allowed to: only [`Guard::commit`] commits.
+#[derive(Default)]
+pub(super) struct Guard {
+    /// One of the stages below. It is shared with SQLite's hooks, which run on the same thread.
+    stage: Arc<AtomicU8>,
+}
+
+/// There is no transaction yet.
+const IDLE: u8 = 0;
+const OPEN: u8 = 1;
+/// The batch is complete and is to be committed.
+const COMMITTING: u8 = 2;
+/// SQLite has checked the batch and commits it. A failure from now on may be one after the fact.
+const COMMITTED: u8 = 3;
+/// The transaction was rolled back.
+const ENDED: u8 = 4;
+
+/// Why a batch was not committed.
+pub(super) enum Lost {
+    /// Nothing of it is kept.
+    Undone(Arc<Error>),
+    /// It may have been committed.
+    Unknown(Arc<Error>),
+}
+
+impl Guard {
+    /// Begins a transaction.
+    ///
+    /// `immediate` takes the right to write at the start: a transaction that reads first and then wants to write is
+    /// refused at once if another program has written meanwhile.
+    pub(super) fn begin(&self, connection: &Connection) -> Result<(), Arc<Error>> {
+        self.stage.store(IDLE, Relaxed);
+        // Each time anew, because work of the application may have set its own.
+        let stage = Arc::clone(&self.stage);
+        connection.commit_hook(Some(move || {
+            let is_batch = stage.load(Relaxed) == COMMITTING;
+            stage.store(if is_batch { COMMITTED } else { ENDED }, Relaxed);
+            !is_batch
+        }))?;
+        let stage = Arc::clone(&self.stage);
+        connection.rollback_hook(Some(move || {
+            if stage.load(Relaxed) != COMMITTED {
+                stage.store(ENDED, Relaxed);
+            }
+        }))?;
+        execute(connection, "begin immediate")?;
+        self.stage.store(OPEN, Relaxed);
+        Ok(())
+    }
+
+    /// Whether the transaction is still the one that was begun.
+    pub(super) fn is_intact(&self, connection: &Connection) -> bool {
+        self.stage.load(Relaxed) == OPEN && !connection.is_autocommit()
+    }
+
+    pub(super) fn commit(&self, connection: &Connection) -> Result<(), Arc<Error>> {
+        self.stage.store(COMMITTING, Relaxed);
+        execute(connection, "commit")
+    }
+
+    /// Rolls back what is left of a transaction that this has lost.
+    pub(super) fn abandon(&self, connection: &Connection, cause: Arc<Error>) -> Lost {
+        if !connection.is_autocommit() {
+            // Should this fail too, then so does the next batch, because it cannot begin.
+            drop(execute(connection, "rollback"));
+        }
+        match self.stage.load(Relaxed) {
+            IDLE | ENDED => Lost::Undone(cause),
+            // Also where work has replaced the hooks, so that they have seen nothing.
+            _ => Lost::Unknown(cause),
+        }
+    }
+}
+
+/// What is wrong with work that has ended the transaction around it and does not say so.
+pub(super) fn ended() -> Error {
+    let code = ffi::Error::new(ffi::SQLITE_ABORT_ROLLBACK);
+    let text = "a statement of the work ended the transaction, which was not the work's own";
+    Error::SqliteFailure(code, Some(text.to_owned()))
+}
+
+pub(super) fn execute(connection: &Connection, statement: &str) -> Result<(), Arc<Error>> {
+    let mut statement = connection.prepare_cached(statement)?;
+    statement.execute(())?;
+    Ok(())
+}

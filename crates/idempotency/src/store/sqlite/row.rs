@@ -1,0 +1,113 @@
+//! A record as the table has it.
+
+use rusqlite::{
+    Error, Row,
+    types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef},
+};
+
+use super::{millis::Millis, timeline::Now};
+use crate::{Fingerprint, Phase, Record, RecordId, Token};
+
+/// A record, and whether its token is spent.
+pub(super) struct Stored {
+    /// Its lease is by the time of leases; what is withdrawn is in flight here.
+    pub(super) record: Record,
+    /// Whether its token is spent: its claim was withdrawn, its hold released, or an operator released it.
+    pub(super) is_withdrawn: bool,
+}
+
+/// What the column `phase` says; another number comes from another version of this library.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum PhaseTag {
+    InFlight,
+    Completed,
+    /// The token is spent. The attempts before that one stand; if there are none, the key is free.
+    Withdrawn,
+}
+
+impl Stored {
+    pub(super) fn read(row: &Row<'_>) -> Result<Self, Error> {
+        let tag = row.get(5)?;
+        let attempt = row.get(3)?;
+        let is_withdrawn = tag == PhaseTag::Withdrawn;
+        if attempt == 0 && !is_withdrawn {
+            // No run is the attempt 0, and a key must not become free by damage.
+            return Err(Error::IntegralValueOutOfRange(3, 0));
+        }
+        let record = Record {
+            id: RecordId::from_bytes(row.get(0)?),
+            fingerprint: Fingerprint::from_bytes(row.get(1)?),
+            token: Token::from_bytes(row.get(2)?),
+            attempt,
+            expires_at: row.get::<_, Millis>(4)?.time(),
+            phase: match tag {
+                PhaseTag::InFlight | PhaseTag::Withdrawn => Phase::InFlight {
+                    lease_until: row.get::<_, Millis>(6)?.time(),
+                    progress: row.get::<_, Option<Vec<u8>>>(7)?.unwrap_or_default().into(),
+                },
+                PhaseTag::Completed => Phase::Completed {
+                    outcome: row.get::<_, Vec<u8>>(7)?.into(),
+                },
+            },
+        };
+        Ok(Self {
+            record,
+            is_withdrawn,
+        })
+    }
+
+    pub(super) fn is_expired(&self, now: &Now) -> bool {
+        self.record.expires_at <= now.judged
+    }
+
+    /// Whether no attempt stands, so that the record says no more than that its token is spent.
+    pub(super) fn is_free(&self) -> bool {
+        self.record.attempt == 0
+    }
+
+    /// Whether some attempt stands that has not ended.
+    pub(super) fn is_in_flight(&self) -> bool {
+        !self.is_free() && matches!(self.record.phase, Phase::InFlight { .. })
+    }
+
+    /// Whether some attempt stands that has not ended, and whose lease has.
+    pub(super) fn is_lapsed(&self, now: &Now) -> bool {
+        let Phase::InFlight { lease_until, .. } = self.record.phase else {
+            return false;
+        };
+        !self.is_free() && lease_until <= now.leases
+    }
+
+    pub(super) fn is_by(&self, token: &Token) -> bool {
+        self.record.token == *token
+    }
+
+    /// The record by the dates of everybody else.
+    pub(super) fn into_record(mut self, now: &Now) -> Record {
+        if let Phase::InFlight { lease_until, .. } = &mut self.record.phase {
+            *lease_until = now.date_of_lease(*lease_until);
+        }
+        self.record
+    }
+}
+
+impl ToSql for PhaseTag {
+    fn to_sql(&self) -> Result<ToSqlOutput<'_>, Error> {
+        Ok(ToSqlOutput::from(match self {
+            Self::InFlight => 1,
+            Self::Completed => 2,
+            Self::Withdrawn => 3,
+        }))
+    }
+}
+
+impl FromSql for PhaseTag {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        match value.as_i64()? {
+            1 => Ok(Self::InFlight),
+            2 => Ok(Self::Completed),
+            3 => Ok(Self::Withdrawn),
+            other => Err(FromSqlError::OutOfRange(other)),
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! The statements of the store, on one table.
+
+pub(super) const FIND: &str = "
+    select id, fingerprint, token, attempt, expires_at, phase, lease_until, outcome
+    from idempotency_records
+    where id = ?1
+";
+
+pub(super) const TAKE: &str = "
+    insert into idempotency_records
+        (id, fingerprint, token, attempt, expires_at, phase, lease_until, outcome)
+    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+    on conflict (id) do update set
+        fingerprint = excluded.fingerprint,
+        token = excluded.token,
+        attempt = excluded.attempt,
+        expires_at = excluded.expires_at,
+        phase = excluded.phase,
+        lease_until = excluded.lease_until,
+        outcome = excluded.outcome
+";
+
+pub(super) const LEAVE: &str = "
+    insert or replace into idempotency_records
+        (id, fingerprint, token, attempt, expires_at, phase, lease_until, outcome)
+    values (?1, ?2, ?3, 1, ?4, ?5, null, ?6)
+";
+
+pub(super) const FREE: &str = "
+    update idempotency_records
+    set token = ?2, attempt = 0, expires_at = ?3, phase = ?4, lease_until = ?5, outcome = null
+    where id = ?1
+";
+
+pub(super) const WITHDRAW: &str = "
+    update idempotency_records
+    set token = ?2, attempt = ?3, expires_at = ?4, phase = ?5, lease_until = ?6
+    where id = ?1
+";
+
+pub(super) const RENEW: &str = "
+    update idempotency_records
+    set expires_at = ?2, lease_until = ?3
+    where id = ?1
+";
+
+pub(super) const CHECKPOINT: &str = "update idempotency_records set outcome = ?2 where id = ?1";
+
+pub(super) const KEEP: &str = "
+    update idempotency_records
+    set token = ?2, expires_at = ?3, phase = ?4, lease_until = null, outcome = ?5
+    where id = ?1
+";
+
+// A key that is free is not listed, though its record says whose token is spent.
+pub(super) const LIST: &str = "
+    select id, fingerprint, token, attempt, expires_at, phase, lease_until, outcome
+    from idempotency_records
+    where id > ?1 and expires_at > ?2 and not (phase = 3 and attempt = 0)
+    order by id
+    limit ?3
+";
+
+pub(super) const PURGE: &str = "
+    delete from idempotency_records
+    where rowid in (
+        select rowid from idempotency_records where expires_at <= ?1 order by expires_at limit ?2
+    )
+";

@@ -1,0 +1,92 @@
+//! How claims are taken back.
+
+macro_rules! withdrawals {
+    () => {
+        // behaviour 167
+        #[tokio::test]
+        async fn a_withdrawn_claim_leaves_a_new_key() {
+            let opened = open();
+            conformance::withdrawal::a_withdrawn_claim_leaves_a_new_key(&opened.store).await;
+        }
+
+        // behaviour 167
+        // race 77
+        #[tokio::test]
+        async fn a_claim_behind_its_withdrawal_takes_nothing() {
+            let opened = open();
+            conformance::withdrawal::a_claim_behind_its_withdrawal_takes_nothing(&opened.store)
+                .await;
+        }
+
+        // behaviour 167
+        // race 77
+        #[tokio::test]
+        async fn a_claim_behind_its_release_takes_nothing() {
+            let opened = open();
+            conformance::withdrawal::a_claim_behind_its_release_takes_nothing(&opened.store).await;
+        }
+
+        // behaviour 128
+        // race 56
+        #[tokio::test]
+        async fn an_operators_release_spends_the_token() {
+            let opened = open();
+            conformance::withdrawal::an_operators_release_spends_the_token(&opened.store).await;
+        }
+
+        // behaviour 128, 167
+        // race 74
+        #[tokio::test]
+        async fn a_withdrawn_take_over_leaves_what_it_found() {
+            let opened = open();
+            conformance::withdrawal::a_withdrawn_take_over_leaves_what_it_found(
+                &opened.store,
+                &opened.advance(),
+            )
+            .await;
+        }
+
+        // behaviour 128, 167
+        // race 77
+        #[tokio::test]
+        async fn a_take_over_behind_its_withdrawal_takes_nothing() {
+            let opened = open();
+            conformance::withdrawal::a_take_over_behind_its_withdrawal_takes_nothing(
+                &opened.store,
+                &opened.advance(),
+            )
+            .await;
+        }
+
+        // behaviour 167
+        // race 6
+        #[tokio::test]
+        async fn a_withdrawal_leaves_others_alone() {
+            let opened = open();
+            conformance::withdrawal::a_withdrawal_leaves_others_alone(&opened.store).await;
+        }
+
+        // behaviour 128
+        // race 56
+        #[tokio::test]
+        async fn an_operator_ends_what_a_withdrawal_left() {
+            let opened = open();
+            conformance::withdrawal::an_operator_ends_what_a_withdrawal_left(
+                &opened.store,
+                &opened.advance(),
+            )
+            .await;
+        }
+
+        // behaviour 167
+        // race 77
+        #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+        async fn a_claim_and_its_withdrawal_leave_the_key_free() {
+            let opened = open();
+            conformance::withdrawal::a_claim_and_its_withdrawal_leave_the_key_free(&opened.store)
+                .await;
+        }
+    };
+}
+
+pub(crate) use withdrawals;

@@ -1,0 +1,232 @@
+//! Responses of the store that come late, and records that it has lost.
+
+use std::{sync::Arc, time::Duration};
+
+use idempotency::{
+    Clock, Fenced, Idempotency, OnDuplicate, OnLost, Options, Refusal, Resolution, Run, RunError,
+    Scope, Store,
+};
+use tokio::{sync::oneshot, task::JoinHandle, time};
+
+use crate::{
+    Answer, charge_with, key,
+    watched::{Calls, WatchedStore, reaches},
+};
+
+/// Whole seconds of it are thirds of it.
+const OPTIONS: Options = Options::new().lease_seconds(3);
+
+struct World {
+    idempotency: Idempotency,
+    store: Arc<WatchedStore>,
+    calls: Arc<Calls>,
+    clock: Clock,
+}
+
+impl World {
+    fn new() -> Self {
+        let clock = Clock::manual();
+        let (store, calls) = WatchedStore::new(&clock);
+        Self {
+            idempotency: Idempotency::builder(Arc::clone(&store) as Arc<dyn Store>).build(),
+            store,
+            calls,
+            clock,
+        }
+    }
+
+    fn charge(
+        &self,
+        options: Options,
+        work: impl Future<Output = u32> + Send + 'static,
+    ) -> JoinHandle<Answer<u32>> {
+        let idempotency = self.idempotency.clone();
+        tokio::spawn(
+            async move { charge_with(&idempotency, &options, async { Ok(work.await) }).await },
+        )
+    }
+
+    /// Lets time pass for the store and for the engine alike.
+    async fn pass(&self, seconds: u64) {
+        let time = Duration::from_secs(seconds);
+        self.clock.advance(time);
+        time::advance(time).await;
+    }
+}
+
+// behaviour 168
+// race 76
+#[tokio::test(start_paused = true)]
+async fn a_response_that_comes_later_than_the_lease_begins_no_second_run() {
+    let world = World::new();
+    world.calls.held.send_replace(1);
+    let late = world.charge(OPTIONS, async { panic!("the second run of two") });
+    reaches(&world.calls.claims, 1).await;
+    world.pass(3).await;
+
+    let (finish, finished) = oneshot::channel();
+    let (begun, has_begun) = oneshot::channel();
+    let second = world.charge(OPTIONS, async move {
+        begun.send(()).expect("the test waits");
+        finished.await.expect("a word")
+    });
+    has_begun.await.expect("the second run begins");
+    world.calls.held.send_replace(0);
+    let refused = late.await.expect("no panic");
+    assert!(
+        matches!(refused, Err(RunError::Refused(Refusal::InProgress))),
+        "{refused:?}"
+    );
+    finish.send(2).expect("the second run waits");
+    assert_eq!(second.await.expect("no panic").ok(), Some(Run::Executed(2)));
+}
+
+// behaviour 168
+// race 76
+#[tokio::test(start_paused = true)]
+async fn a_hold_that_was_won_late_is_renewed_before_its_run_begins() {
+    for (seconds, renewals) in [(0, 0), (1, 1), (2, 1)] {
+        let world = World::new();
+        world.calls.held.send_replace(1);
+        let run = world.charge(OPTIONS, {
+            let calls = Arc::clone(&world.calls);
+            async move { u32::try_from(*calls.renewals.borrow()).expect("a number") }
+        });
+        reaches(&world.calls.claims, 1).await;
+        world.pass(seconds).await;
+        world.calls.held.send_replace(0);
+        let run = run.await.expect("no panic");
+        assert_eq!(run.ok(), Some(Run::Executed(renewals)), "{seconds} seconds");
+    }
+}
+
+/// Nothing runs under a lease that the store cannot keep up with, and nothing stays held.
+// behaviour 167, 168
+// race 76
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_always_late_lets_nothing_run() {
+    let world = World::new();
+    world.calls.held.send_replace(1);
+    let run = world.charge(OPTIONS, async { panic!("nothing may run") });
+    reaches(&world.calls.claims, 1).await;
+    for renewal in 1..=4 {
+        world.pass(2).await;
+        world.calls.held_renewal.send_replace(renewal);
+        world.calls.held.send_replace(0);
+        if renewal <= 3 {
+            reaches(&world.calls.renewals, renewal).await;
+        }
+    }
+    let refused = run.await.expect("no panic");
+    assert!(
+        matches!(refused, Err(RunError::Refused(Refusal::Store(_)))),
+        "{refused:?}"
+    );
+    world.idempotency.shutdown().await;
+    let records = world.store.list(None, 10).await;
+    assert_eq!(records.expect("a list"), []);
+}
+
+// behaviour 129
+// race 26
+#[tokio::test(start_paused = true)]
+async fn a_run_whose_record_the_store_has_lost_stores_its_answer_again() {
+    let world = World::new();
+    let store = Arc::clone(&world.store);
+    let run = world.charge(OPTIONS, async move {
+        store.fail_over();
+        1
+    });
+    assert_eq!(run.await.expect("no panic").ok(), Some(Run::Executed(1)));
+    let again = world.charge(OPTIONS, async { panic!("it has run") });
+    assert_eq!(again.await.expect("no panic").ok(), Some(Run::Replayed(1)));
+}
+
+/// The first renewal finds out, so that a retry which comes while the run goes on does not begin another one.
+// behaviour 76, 129
+// race 26
+#[tokio::test(start_paused = true)]
+async fn a_run_whose_record_the_store_has_lost_takes_its_key_again() {
+    let world = World::new();
+    let (finish, finished) = oneshot::channel();
+    let (begun, has_begun) = oneshot::channel();
+    let run = world.charge(OPTIONS, async move {
+        begun.send(()).expect("the test waits");
+        finished.await.expect("a word")
+    });
+    has_begun.await.expect("the run begins");
+    world.store.fail_over();
+    world.pass(1).await;
+    reaches(&world.calls.claims, 2).await;
+    let options = OPTIONS.on_duplicate(OnDuplicate::Wait);
+    let retry = world.charge(options, async { panic!("it is running") });
+    reaches(&world.calls.claims, 4).await;
+    finish.send(1).expect("the run waits");
+    assert_eq!(run.await.expect("no panic").ok(), Some(Run::Executed(1)));
+    assert_eq!(retry.await.expect("no panic").ok(), Some(Run::Replayed(1)));
+}
+
+// behaviour 129
+// race 6, 26
+#[tokio::test(start_paused = true)]
+async fn a_run_does_not_take_again_what_another_one_has() {
+    let world = World::new();
+    let (store, idempotency) = (Arc::clone(&world.store), world.idempotency.clone());
+    let run = world.charge(OPTIONS, async move {
+        store.fail_over();
+        let other = charge_with(&idempotency, &OPTIONS, async { Ok(2) }).await;
+        assert_eq!(other.ok(), Some(Run::Executed(2)));
+        1
+    });
+    assert_eq!(run.await.expect("no panic").ok(), Some(Run::Replayed(2)));
+}
+
+// behaviour 128
+// race 7, 56
+#[tokio::test(start_paused = true)]
+async fn a_run_does_not_take_again_what_an_operator_has_released() {
+    let world = World::new();
+    let (finish, finished) = oneshot::channel();
+    let (begun, has_begun) = oneshot::channel();
+    let run = world.charge(OPTIONS, async move {
+        begun.send(()).expect("the test waits");
+        finished.await.expect("a word")
+    });
+    has_begun.await.expect("the run begins");
+    let id = world.idempotency.record_id(&Scope::anonymous(), &key("k"));
+    let seen = world.store.inspect(&id).await.expect("a response");
+    let seen = seen.expect("a record");
+    let released = world.idempotency.resolve(&seen, Resolution::Release).await;
+    assert_eq!(released.expect("a response"), Fenced::Done(()));
+    // Long after the lease and with the renewals that go on, its token is spent still.
+    for _ in 0..10 {
+        world.pass(1).await;
+    }
+    finish.send(1).expect("the run waits");
+    let refused = run.await.expect("no panic");
+    assert!(
+        matches!(refused, Err(RunError::Refused(Refusal::InProgress))),
+        "{refused:?}"
+    );
+    let next = world.charge(OPTIONS.on_lost(OnLost::Refuse), async { 2 });
+    assert_eq!(next.await.expect("no panic").ok(), Some(Run::Executed(2)));
+}
+
+/// A lease of some seconds outlives one connection that has gone dark.
+// behaviour 79, 163
+#[tokio::test(start_paused = true)]
+async fn a_renewal_that_fails_is_tried_again_before_the_next_third_of_the_lease() {
+    let world = World::new();
+    world.calls.lost_renewal.send_replace(1);
+    let begun = time::Instant::now();
+    let run = world.charge(Options::new().lease_seconds(30), {
+        let calls = Arc::clone(&world.calls);
+        async move {
+            reaches(&calls.renewals, 2).await;
+            1
+        }
+    });
+    assert_eq!(run.await.expect("no panic").ok(), Some(Run::Executed(1)));
+    // The clock moves only while everybody waits: a third of the lease, and a tenth.
+    assert_eq!(begun.elapsed().as_secs(), 13);
+}

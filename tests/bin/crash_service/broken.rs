@@ -1,0 +1,134 @@
+//! What can be wrong with the service on purpose.
+
+use std::{sync::Arc, time::SystemTime};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use clap::ValueEnum;
+use idempotency::{
+    Claim, Fenced, Fingerprint, Hold, OnLost, Record, RecordId, Resolution, Store, StoreError,
+    Subscription, Token,
+};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Broken {
+    /// Whoever has lost the key can end its run all the same.
+    Unfenced,
+    /// The booking is committed first, and the key's record afterwards.
+    SecondCommit,
+    /// What was claimed and will not run is not given back.
+    KeepsClaims,
+    /// Whoever wants a key takes it from its owner.
+    Steals,
+}
+
+/// A store that breaks what its contract says, if the service's guarantee is to be broken there.
+#[derive(Debug)]
+pub(crate) struct BrokenStore {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) broken: Broken,
+}
+
+#[async_trait]
+impl Store for BrokenStore {
+    async fn claim(
+        &self,
+        hold: &Hold,
+        fingerprint: &Fingerprint,
+        on_lost: OnLost,
+    ) -> Result<Claim, StoreError> {
+        let claimed = self.store.claim(hold, fingerprint, on_lost).await?;
+        if self.broken == Broken::Steals
+            && matches!(claimed, Claim::InFlight { .. })
+            && let Some(record) = self.store.inspect(&hold.id).await?
+        {
+            let freed = Resolution::Release;
+            self.store.resolve(&hold.id, &record.token, freed).await?;
+            return self.store.claim(hold, fingerprint, on_lost).await;
+        }
+        Ok(claimed)
+    }
+
+    async fn withdraw(
+        &self,
+        hold: &Hold,
+        fingerprint: &Fingerprint,
+        on_lost: OnLost,
+    ) -> Result<(), StoreError> {
+        if self.broken == Broken::KeepsClaims {
+            return Ok(());
+        }
+        self.store.withdraw(hold, fingerprint, on_lost).await
+    }
+
+    async fn renew(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
+        let renewed = self.store.renew(hold).await?;
+        if self.broken == Broken::Unfenced {
+            return Ok(Fenced::Done(()));
+        }
+        Ok(renewed)
+    }
+
+    async fn checkpoint(&self, hold: &Hold, progress: Bytes) -> Result<Fenced<()>, StoreError> {
+        self.store.checkpoint(hold, progress).await
+    }
+
+    async fn complete(
+        &self,
+        hold: &Hold,
+        outcome: Bytes,
+    ) -> Result<Fenced<SystemTime>, StoreError> {
+        let completed = self.store.complete(hold, outcome.clone()).await?;
+        if matches!(completed, Fenced::Done(_)) || self.broken != Broken::Unfenced {
+            return Ok(completed);
+        }
+        if let Some(record) = self.store.inspect(&hold.id).await? {
+            let ttl = hold.ttl;
+            let by_force = Resolution::Complete { outcome, ttl };
+            self.store
+                .resolve(&hold.id, &record.token, by_force)
+                .await?;
+        }
+        Ok(Fenced::Done(SystemTime::now() + hold.ttl))
+    }
+
+    async fn release(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
+        if self.broken == Broken::KeepsClaims {
+            return Ok(Fenced::Done(()));
+        }
+        self.store.release(hold).await
+    }
+
+    async fn inspect(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
+        self.store.inspect(id).await
+    }
+
+    async fn list(
+        &self,
+        after: Option<&RecordId>,
+        limit: usize,
+    ) -> Result<Vec<Record>, StoreError> {
+        self.store.list(after, limit).await
+    }
+
+    async fn resolve(
+        &self,
+        id: &RecordId,
+        seen: &Token,
+        resolution: Resolution,
+    ) -> Result<Fenced<()>, StoreError> {
+        self.store.resolve(id, seen, resolution).await
+    }
+
+    async fn purge_expired(&self, limit: usize) -> Result<usize, StoreError> {
+        self.store.purge_expired(limit).await
+    }
+
+    fn subscribe(&self, id: &RecordId) -> Subscription {
+        self.store.subscribe(id)
+    }
+
+    fn outcome_limit(&self) -> usize {
+        self.store.outcome_limit()
+    }
+}

@@ -1,0 +1,43 @@
+//! Clients that are gone before there is a response.
+
+use tokio::{
+    io::AsyncWriteExt,
+    net::TcpStream,
+    time::{sleep, timeout},
+};
+
+use crate::chance::Chance;
+
+/// Sends a request, or the beginning of it, and closes the connection at a random moment. False if the service was not
+/// there, or was faster.
+pub(crate) async fn leave(address: &str, request: &[u8], chance: &mut Chance) -> bool {
+    let Ok(mut service) = TcpStream::connect(address).await else {
+        return false;
+    };
+    let sent = match chance.one_in(3) {
+        // During the upload.
+        true => 1 + chance.below(request.len() - 1),
+        false => request.len(),
+    };
+    if service.write_all(&request[..sent]).await.is_err() {
+        return false;
+    }
+    // While the key is claimed, while the handler works, and while the database does not answer.
+    let stays = match chance.below(4) {
+        0 => chance.milliseconds(0..3),
+        1 => chance.milliseconds(0..30),
+        2 => chance.milliseconds(0..300),
+        _ => chance.milliseconds(0..1_500),
+    };
+    if sent < request.len() {
+        sleep(stays).await;
+    } else if timeout(stays, service.readable()).await.is_ok() {
+        return false;
+    }
+    // Some leave in an orderly way, and some connections break.
+    if chance.one_in(2) {
+        service.set_zero_linger().is_ok()
+    } else {
+        true
+    }
+}

@@ -1,0 +1,199 @@
+//! Steps that their handler gives up, as a time-out around them does: what has begun is kept.
+
+use std::{future::poll_fn, pin::pin, task::Poll};
+
+use axum::{
+    Json, Router,
+    extract::State,
+    response::{IntoResponse, Response},
+    routing::post,
+};
+use http::StatusCode;
+use idempotency::{Clock, Execution, MemoryStore, Phase, StepError, idempotent};
+use rstest_reuse::apply;
+use serde_json::json;
+
+use crate::{
+    answer::Answer,
+    app::Probe,
+    backend::{Backend, each_store, installed},
+    fragile::within_a_minute,
+    world::World,
+};
+
+pub(crate) fn routes() -> Router<Probe> {
+    Router::new()
+        .route("/given-up", post(give_up))
+        .route("/given-up/short", post(charge_and_fail))
+}
+
+/// Gives its first step up once it has begun, in its first attempt, and then does what the body says.
+#[idempotent(ttl_seconds = 3600)]
+async fn give_up(
+    State(probe): State<Probe>,
+    execution: Execution,
+    Json(then): Json<String>,
+) -> Result<Response, StepError<StatusCode>> {
+    let charge = || {
+        let probe = probe.clone();
+        async move {
+            let run = probe.count();
+            probe.stop(run).await;
+            Ok(format!("receipt {run}"))
+        }
+    };
+    let is_first = execution.attempt() == 1;
+    if is_first {
+        poll_once(execution.step("charge", charge())).await;
+        if then == "respond" {
+            return Ok((StatusCode::CREATED, "without a receipt").into_response());
+        }
+    }
+    let receipt = match is_first && then == "fail" {
+        true => String::new(),
+        false => execution.step("charge", charge()).await?,
+    };
+    let counted = probe.clone();
+    let mail = async move { Ok(format!("mail {}", counted.count())) };
+    let mail = execution.step("mail", mail).await?;
+    if is_first && then == "fail" {
+        return Ok(StatusCode::SERVICE_UNAVAILABLE.into_response());
+    }
+    let done = json!({ "attempt": execution.attempt(), "receipt": receipt, "mail": mail });
+    Ok((StatusCode::CREATED, Json(done)).into_response())
+}
+
+/// A step and a failure, under a lease that makes the engine give the store up soon.
+#[idempotent(ttl_seconds = 3600, lease_seconds = 1)]
+async fn charge_and_fail(
+    State(probe): State<Probe>,
+    execution: Execution,
+    Json(then): Json<String>,
+) -> Result<Response, StepError<StatusCode>> {
+    let counted = probe.clone();
+    let charge = async move { Ok(format!("receipt {}", counted.count())) };
+    let receipt = execution.step("charge", charge).await?;
+    if execution.attempt() == 1 {
+        if then == "stop" {
+            probe.stop(1).await;
+        }
+        return Ok(StatusCode::SERVICE_UNAVAILABLE.into_response());
+    }
+    Ok((StatusCode::CREATED, receipt).into_response())
+}
+
+async fn poll_once(future: impl Future) {
+    let mut future = pin!(future);
+    poll_fn(|context| {
+        let polled = future.as_mut().poll(context);
+        assert!(polled.is_pending(), "the step stops");
+        Poll::Ready(())
+    })
+    .await;
+}
+
+/// The client has its response before the step has ended; and until then the key is not free.
+// behaviour 167
+// race 75
+#[apply(each_store)]
+#[tokio::test]
+async fn a_step_that_is_given_up_is_kept_for_the_next_attempt(backend: Backend) {
+    let world = installed!(World::new(backend).await);
+    let request = || world.post("/given-up", "k", "\"fail\"");
+    let failed = Answer::to(request()).await;
+    failed.assert_fresh("503 Service Unavailable");
+    let running = Answer::to(request()).await;
+    running.assert_problem("in-progress", "409 Conflict", "idempotency_in_progress");
+    world.probe.proceed();
+    let done = Answer::to(request().header("prefer", "wait=60")).await;
+    done.assert_fresh("201 Created");
+    let expected = json!({ "attempt": 2, "receipt": "receipt 1", "mail": "mail 2" });
+    assert_eq!(done.json(), expected);
+    assert_eq!(world.probe.runs(), 2);
+}
+
+// behaviour 167
+// race 75
+#[apply(each_store)]
+#[tokio::test]
+async fn a_step_that_is_tried_again_waits_for_the_one_that_was_given_up(backend: Backend) {
+    let world = installed!(World::new(backend).await);
+    let running = world.send(world.post("/given-up", "k", "\"try again\""));
+    world.probe.started().await;
+    world.probe.proceed();
+    let done = running.await.expect("a response");
+    done.assert_fresh("201 Created");
+    let expected = json!({ "attempt": 1, "receipt": "receipt 1", "mail": "mail 2" });
+    assert_eq!(done.json(), expected);
+}
+
+// behaviour 127, 167
+// race 75
+#[apply(each_store)]
+#[tokio::test]
+async fn a_run_may_respond_before_a_step_that_it_has_given_up(backend: Backend) {
+    let world = installed!(World::new(backend).await);
+    let request = || world.post("/given-up", "k", "\"respond\"");
+    let first = Answer::to(request()).await;
+    first.assert_fresh("201 Created");
+    Answer::to(request()).await.assert_replay_of(&first);
+    assert_eq!(world.probe.runs(), 1);
+
+    let mut shutdown = Box::pin(world.idempotency.shutdown());
+    tokio::select! {
+        biased;
+        () = &mut shutdown => panic!("the step is under way"),
+        () = std::future::ready(()) => {}
+    }
+    world.probe.proceed();
+    within_a_minute("the shutdown does not end", shutdown).await;
+}
+
+/// The work is done, so its result stays with the run, and goes into the store with the run's end.
+// behaviour 131, 133
+#[apply(each_store)]
+#[tokio::test]
+async fn a_step_that_the_store_did_not_take_is_kept_at_the_end_of_the_run(backend: Backend) {
+    let world = installed!(World::new(backend).await);
+    let request = || world.post("/given-up/short", "k", "\"\"");
+    world.levers.checkpoint.lose_requests(3);
+    let failed = Answer::to(request()).await;
+    failed.assert_problem(
+        "store-unavailable",
+        "503 Service Unavailable",
+        "idempotency_store_unavailable",
+    );
+    assert_eq!(world.levers.checkpoint.calls(), 4);
+    let done = Answer::to(request()).await;
+    done.assert_fresh("201 Created");
+    assert_eq!(done.text(), "receipt 1");
+    assert_eq!(world.probe.runs(), 1);
+}
+
+// behaviour 129
+// race 26
+#[tokio::test]
+async fn steps_that_the_store_has_lost_are_kept_again() {
+    let world = installed!(World::new(Backend::Memory).await);
+    let failing = world.send(world.post("/given-up/short", "k", "\"stop\""));
+    world.probe.started().await;
+    assert_eq!(world.levers.checkpoint.calls(), 1);
+    world
+        .levers
+        .fail_over(MemoryStore::new().with_clock(Clock::manual()));
+    // By the run's next renewal.
+    world.levers.checkpoint.called(2).await;
+    let (hold, _) = world.only_record().await;
+    let found = world.idempotency.store().inspect(&hold.id).await;
+    let phase = found.expect("a response").expect("a record").phase;
+    let Phase::InFlight { progress, .. } = phase else {
+        panic!("it has not ended: {phase:?}");
+    };
+    assert!(progress.windows(9).any(|bytes| bytes == b"receipt 1"));
+    world.probe.proceed();
+    let failed = failing.await.expect("a response");
+    failed.assert_fresh("503 Service Unavailable");
+    let done = Answer::to(world.post("/given-up/short", "k", "\"stop\"")).await;
+    assert_eq!(done.text(), "receipt 1");
+    assert_eq!(world.probe.runs(), 1);
+}

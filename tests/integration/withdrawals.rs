@@ -1,0 +1,262 @@
+//! Claims whose run does not begin: their caller leaves, or the store fails. Nothing that was kept is lost, and nothing stays
+//! claimed that nobody runs.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::Request,
+    middleware::{Next, from_fn},
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use http::StatusCode;
+use idempotency::{Fenced, Phase};
+use reqwest::RequestBuilder;
+use rstest_reuse::apply;
+use tokio::sync::Notify;
+
+use crate::{
+    answer::Answer,
+    backend::{Backend, each_store, installed},
+    fragile::within_a_minute,
+    world::{BOOKING, World},
+};
+
+/// A layer that drops what is inside of it when a test says so, as a server does whose client leaves.
+#[derive(Clone, Default)]
+struct Leaving(Arc<Notify>);
+
+impl Leaving {
+    fn around(&self, app: Router) -> Router {
+        let notify = Arc::clone(&self.0);
+        app.layer(from_fn(move |request: Request, next: Next| {
+            let notify = Arc::clone(&notify);
+            async move {
+                match request.headers().contains_key("x-leaving") {
+                    true => unless_left(&notify, next.run(request)).await,
+                    false => next.run(request).await,
+                }
+            }
+        }))
+    }
+
+    /// Sends a request that is dropped where its claim's response has stopped. The response is let go on afterwards.
+    async fn leave_at_claim(&self, world: &World, request: RequestBuilder) {
+        world.levers.claim.stop_answers(1);
+        let left = world.send(request.header("x-leaving", "1"));
+        world.levers.claim.stopped().await;
+        self.leave(world, left).await;
+    }
+
+    async fn leave(&self, world: &World, left: tokio::task::JoinHandle<Answer>) {
+        let withdrawals = world.levers.withdraw.calls();
+        self.0.notify_one();
+        let left = left.await.expect("a response");
+        assert_eq!(left.status, StatusCode::GATEWAY_TIMEOUT);
+        world.levers.claim.open();
+        world.levers.withdraw.called(withdrawals + 1).await;
+    }
+}
+
+async fn unless_left(leaving: &Notify, response: impl Future<Output = Response>) -> Response {
+    tokio::select! {
+        response = response => response,
+        () = leaving.notified() => StatusCode::GATEWAY_TIMEOUT.into_response(),
+    }
+}
+
+fn steps(world: &World, path: &str, then: &str) -> RequestBuilder {
+    world.post(path, "k", &format!("\"{then}\""))
+}
+
+/// An attempt that charges and then fails, so that the next one goes on behind the charge.
+async fn charge_and_fail(world: &World, path: &str) {
+    let failed = Answer::to(steps(world, path, "fail")).await;
+    failed.assert_fresh("503 Service Unavailable");
+    assert_eq!(world.probe.runs(), 1);
+}
+
+/// The next attempt begins at once, is the second one, and does not charge again.
+async fn the_next_attempt_goes_on(world: &World, path: &str, then: &str) {
+    let done = Answer::to(steps(world, path, then)).await;
+    done.assert_fresh("201 Created");
+    assert_eq!(done.json()["attempt"], 2, "{done:?}");
+    assert_eq!(done.json()["receipt"], "receipt 1");
+    assert_eq!(world.probe.runs(), 2);
+}
+
+#[track_caller]
+fn assert_unavailable(answer: &Answer) {
+    answer.assert_problem(
+        "store-unavailable",
+        "503 Service Unavailable",
+        "idempotency_store_unavailable",
+    );
+}
+
+// behaviour 167
+// race 74
+#[apply(each_store)]
+#[tokio::test]
+async fn a_retry_that_leaves_keeps_the_steps_of_the_run_before(backend: Backend) {
+    let leaving = Leaving::default();
+    let world = installed!(World::wrapped(backend, |app| leaving.around(app)).await);
+    charge_and_fail(&world, "/steps").await;
+    let retry = steps(&world, "/steps", "fail");
+    leaving.leave_at_claim(&world, retry).await;
+    the_next_attempt_goes_on(&world, "/steps", "fail").await;
+}
+
+// behaviour 167
+// race 74
+#[apply(each_store)]
+#[tokio::test]
+async fn a_retry_that_leaves_keeps_the_steps_of_a_lost_run(backend: Backend) {
+    let leaving = Leaving::default();
+    let world = installed!(World::wrapped(backend, |app| leaving.around(app)).await);
+    let lost = world.send(steps(&world, "/steps", "stop"));
+    world.probe.started().await;
+    world.pass(31);
+    leaving
+        .leave_at_claim(&world, steps(&world, "/steps", "stop"))
+        .await;
+    let record = world.only_record().await.0;
+    let found = world.idempotency.store().inspect(&record.id).await;
+    let found = found.expect("a response").expect("a record");
+    assert_eq!(found.attempt, 1);
+    the_next_attempt_goes_on(&world, "/steps", "stop").await;
+    world.probe.proceed();
+    assert!(lost.await.expect("a response").is_replay());
+}
+
+/// The claim that would take the key over is the second one of a handler that must not take over what is lost.
+// behaviour 128, 167
+// race 74
+#[apply(each_store)]
+#[tokio::test]
+async fn a_take_over_that_leaves_does_not_make_the_outcome_unknown(backend: Backend) {
+    let leaving = Leaving::default();
+    let world = installed!(World::wrapped(backend, |app| leaving.around(app)).await);
+    charge_and_fail(&world, "/steps/refuse").await;
+    world.levers.claim.stop_answers(1);
+    let retry = steps(&world, "/steps/refuse", "fail");
+    let left = world.send(retry.header("x-leaving", "1"));
+    world.levers.claim.stopped().await;
+    world.levers.claim.stop_answers(1);
+    world.levers.claim.open();
+    world.levers.claim.stopped().await;
+    leaving.leave(&world, left).await;
+    the_next_attempt_goes_on(&world, "/steps/refuse", "fail").await;
+}
+
+// behaviour 167
+// race 74
+#[apply(each_store)]
+#[tokio::test]
+async fn a_take_over_whose_response_is_lost_keeps_the_steps(backend: Backend) {
+    let world = installed!(World::new(backend).await);
+    charge_and_fail(&world, "/steps").await;
+    world.levers.claim.lose_answers(1);
+    assert_unavailable(&Answer::to(steps(&world, "/steps", "fail")).await);
+    world.levers.withdraw.called(1).await;
+    the_next_attempt_goes_on(&world, "/steps", "fail").await;
+}
+
+// behaviour 167
+// race 77
+#[apply(each_store)]
+#[tokio::test]
+async fn a_claim_that_arrives_behind_its_withdrawal_takes_nothing(backend: Backend) {
+    let world = installed!(World::new(backend).await);
+    for (run, path) in [(1, "/lost"), (2, "/posted")] {
+        world.levers.claim.send_late(1);
+        let key = format!("k{run}");
+        assert_unavailable(&Answer::to(world.post(path, &key, BOOKING)).await);
+        world.levers.withdraw.called(run).await;
+        world.levers.claim.deliver().await;
+        assert_eq!(world.records().await, run - 1);
+        let next = Answer::to(world.post(path, &key, BOOKING)).await;
+        next.assert_fresh("201 Created");
+        assert_eq!(world.probe.runs(), run);
+    }
+}
+
+// behaviour 167
+// race 74, 77
+#[apply(each_store)]
+#[tokio::test]
+async fn a_take_over_that_arrives_behind_its_withdrawal_takes_nothing(backend: Backend) {
+    let world = installed!(World::new(backend).await);
+    charge_and_fail(&world, "/steps").await;
+    world.levers.claim.send_late(1);
+    assert_unavailable(&Answer::to(steps(&world, "/steps", "fail")).await);
+    world.levers.withdraw.called(1).await;
+    world.levers.claim.deliver().await;
+    the_next_attempt_goes_on(&world, "/steps", "fail").await;
+}
+
+/// The withdrawal is tried again, and until then nothing is told that is not true.
+// behaviour 167
+// race 77
+#[apply(each_store)]
+#[tokio::test]
+async fn a_withdrawal_is_tried_until_the_store_takes_it(backend: Backend) {
+    let world = installed!(World::new(backend).await);
+    world.levers.withdraw.lose_requests(2);
+    world.levers.claim.lose_answers(1);
+    assert_unavailable(&Answer::to(world.post("/lost", "k", BOOKING)).await);
+    let held = Answer::to(world.post("/lost", "k", BOOKING)).await;
+    held.assert_problem("in-progress", "409 Conflict", "idempotency_in_progress");
+    world.levers.withdraw.called(3).await;
+    let next = Answer::to(world.post("/lost", "k", BOOKING)).await;
+    next.assert_fresh("201 Created");
+    assert_eq!(world.probe.runs(), 1);
+}
+
+// behaviour 127, 167
+#[tokio::test]
+async fn a_shutdown_waits_for_withdrawals() {
+    let world = installed!(World::new(Backend::Memory).await);
+    world.levers.withdraw.stop_answers(1);
+    world.levers.claim.lose_answers(1);
+    assert_unavailable(&Answer::to(world.post("/lost", "k", BOOKING)).await);
+    world.levers.withdraw.stopped().await;
+    let mut shutdown = Box::pin(world.idempotency.shutdown());
+    tokio::select! {
+        biased;
+        () = &mut shutdown => panic!("a withdrawal is under way"),
+        () = std::future::ready(()) => {}
+    }
+    world.levers.withdraw.open();
+    within_a_minute("the shutdown does not end", shutdown).await;
+}
+
+/// What the next attempt cannot read it does not hold either.
+// behaviour 135, 167
+// race 38
+#[apply(each_store)]
+#[tokio::test]
+async fn a_take_over_that_cannot_read_the_steps_holds_nothing(backend: Backend) {
+    let world = installed!(World::new(backend).await);
+    let lost = world.send(steps(&world, "/steps", "stop"));
+    world.probe.started().await;
+    let (hold, _) = world.only_record().await;
+    let store = world.idempotency.store();
+    let damage = store.checkpoint(&hold, Bytes::from_static(b"\x07?"));
+    assert_eq!(damage.await.ok(), Some(Fenced::Done(())));
+    world.pass(31);
+    for refused in 1..=2 {
+        assert_unavailable(&Answer::to(steps(&world, "/steps", "stop")).await);
+        world.levers.withdraw.called(refused).await;
+        let found = store.inspect(&hold.id).await.expect("a response");
+        let found = found.expect("a record");
+        let Phase::InFlight { lease_until, .. } = found.phase else {
+            panic!("it has not ended: {found:?}");
+        };
+        assert!(lease_until <= world.time.now(), "{found:?}");
+        assert_eq!(found.attempt, 1);
+    }
+    world.probe.proceed();
+    drop(lost.await);
+}

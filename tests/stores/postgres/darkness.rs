@@ -1,0 +1,132 @@
+//! Connections on which nothing comes through any more, in either direction, and of which nobody is told.
+
+use bytes::Bytes;
+use idempotency::{Claim, Fenced, OnLost, PostgresStore, Store, StoreErrorKind};
+use sqlx::postgres::PgPoolOptions;
+use tokio::task::JoinSet;
+
+use super::{behind_a_proxy, database, hold_on, new_hold, request, store, until};
+use crate::{claim, within_a_minute, won};
+
+/// The first step that gets no response is refused, and takes all connections with it that are as old.
+// behaviour 163
+// race 80
+#[tokio::test]
+async fn dark_connections_are_left_for_new_ones() {
+    let Some(url) = database().await else { return };
+    let (proxy, url) = behind_a_proxy(&url).await;
+    let store = store(&url).await;
+    let owner = new_hold();
+    assert_eq!(claim(&store, &owner, &request()).await.ok(), Some(won(1)));
+    connect_many(&store).await;
+    proxy.silence();
+    let refused = store.renew(&owner).await.map_err(|error| error.kind());
+    assert_eq!(refused, Err(StoreErrorKind::Unavailable));
+    // Not one of the others that were idle is used again.
+    connect_many(&store).await;
+    assert_eq!(store.renew(&owner).await.ok(), Some(Fenced::Done(())));
+    let completed = store.complete(&owner, Bytes::from_static(b"booked")).await;
+    assert!(matches!(completed, Ok(Fenced::Done(_))), "{completed:?}");
+}
+
+/// Whoever leaves in the middle of a step does not take the connection's place with him.
+// behaviour 163, 167
+// race 80
+#[tokio::test]
+async fn steps_that_are_dropped_on_dark_connections_keep_no_place() {
+    let Some(url) = database().await else { return };
+    store(&url).await;
+    let (proxy, url) = behind_a_proxy(&url).await;
+    let pool = PgPoolOptions::new().max_connections(1);
+    let store = PostgresStore::new(pool.connect_lazy(&url).expect("a URL"));
+    assert_eq!(
+        claim(&store, &new_hold(), &request()).await.ok(),
+        Some(won(1))
+    );
+    proxy.silence();
+    give_up_midway(&store).await;
+    let next = claim(&store, &new_hold(), &request()).await;
+    assert_eq!(next.ok(), Some(won(1)));
+}
+
+/// A connection may go dark at any moment, also while its pool looks whether it lives.
+// behaviour 163
+// race 80
+#[tokio::test]
+async fn a_pool_that_gets_no_connection_back_is_left_for_another() {
+    let Some(url) = database().await else { return };
+    store(&url).await;
+    // This is asked before a connection goes back to the pool, and its reply never comes.
+    let pool = PgPoolOptions::new()
+        .max_connections(1)
+        .after_release(|_, _| Box::pin(std::future::pending()));
+    let store = PostgresStore::new(pool.connect_lazy(&url).expect("a URL"));
+    assert_eq!(
+        claim(&store, &new_hold(), &request()).await.ok(),
+        Some(won(1))
+    );
+    give_up_midway(&store).await;
+    let working = async { while claim(&store, &new_hold(), &request()).await.is_err() {} };
+    within_a_minute("a claim", working).await;
+}
+
+/// Notifications come again after a while, on another connection. Meanwhile those who wait look for themselves.
+// behaviour 163
+// race 24, 80
+#[tokio::test]
+async fn a_dark_connection_that_listens_is_left_for_a_new_one() {
+    let Some(url) = database().await else { return };
+    let (proxy, behind) = behind_a_proxy(&url).await;
+    let store = store(&behind).await;
+    let owner = new_hold();
+    claim(&store, &owner, &request()).await.expect("a claim");
+    let listening = |count: usize| {
+        format!(
+            "select count(*) >= {count} from pg_stat_activity
+             where datname = current_database() and query like 'LISTEN%'"
+        )
+    };
+    let mut subscription = store.subscribe(&owner.id);
+    until(&url, &listening(1)).await;
+    proxy.silence();
+    // The server does not know of it, and so still counts the first one.
+    until(&url, &listening(2)).await;
+
+    let looked = async {
+        loop {
+            match claim(&store, &hold_on(owner.id), &request()).await {
+                Ok(claim) => return claim,
+                Err(error) => assert_eq!(error.kind(), StoreErrorKind::Unavailable),
+            }
+        }
+    };
+    let in_flight = Claim::InFlight {
+        fingerprint: request(),
+    };
+    assert_eq!(within_a_minute("a look", looked).await, in_flight);
+    let elsewhere = super::store(&url).await;
+    assert_eq!(elsewhere.release(&owner).await.ok(), Some(Fenced::Done(())));
+    within_a_minute("the news", subscription.changed()).await;
+}
+
+/// Has the store use as many connections at one time as it may have.
+async fn connect_many(store: &PostgresStore) {
+    let mut claims = JoinSet::new();
+    for _ in 0..10 {
+        let store = store.clone();
+        claims.spawn(async move {
+            let hold = new_hold();
+            let claimed = store.claim(&hold, &request(), OnLost::Refuse).await;
+            assert_eq!(claimed.ok(), Some(won(1)));
+        });
+    }
+    claims.join_all().await;
+}
+
+/// Drops a step whose request is on its way.
+async fn give_up_midway(store: &PostgresStore) {
+    let hold = new_hold();
+    let asked = request();
+    let mut step = Box::pin(claim(store, &hold, &asked));
+    assert!(futures_util::poll!(&mut step).is_pending());
+}
