@@ -30,6 +30,7 @@ pub(crate) struct Levers {
     pub(crate) withdraw: Arc<Lever>,
     pub(crate) renew: Arc<Lever>,
     pub(crate) checkpoint: Arc<Lever>,
+    pub(crate) suspend: Arc<Lever>,
     pub(crate) complete: Arc<Lever>,
     pub(crate) release: Arc<Lever>,
     pub(crate) purge: Arc<Lever>,
@@ -119,6 +120,19 @@ impl Lever {
             .expect("an open channel");
     }
 
+    /// Has this call fail, and reach the store once it is delivered.
+    fn send_later(self: &Arc<Self>, call: impl Future + Send + 'static) -> StoreError {
+        self.calls.send_modify(|calls| *calls += 1);
+        let lever = Arc::clone(self);
+        tokio::spawn(async move {
+            let delivery = lever.deliver.acquire().await;
+            delivery.expect("an open semaphore").forget();
+            call.await;
+            lever.delivered.add_permits(1);
+        });
+        StoreError::unavailable("the test delays the request")
+    }
+
     async fn apply<T>(
         &self,
         call: impl Future<Output = Result<T, StoreError>>,
@@ -191,16 +205,8 @@ impl Store for FragileStore {
                 .apply(self.inner().claim(hold, fingerprint, on_lost))
                 .await;
         }
-        lever.calls.send_modify(|calls| *calls += 1);
-        let (inner, lever) = (self.inner(), Arc::clone(lever));
-        let (hold, fingerprint) = (hold.clone(), *fingerprint);
-        tokio::spawn(async move {
-            let delivery = lever.deliver.acquire().await;
-            delivery.expect("an open semaphore").forget();
-            drop(inner.claim(&hold, &fingerprint, on_lost).await);
-            lever.delivered.add_permits(1);
-        });
-        Err(StoreError::unavailable("the test delays the request"))
+        let (inner, hold, fingerprint) = (self.inner(), hold.clone(), *fingerprint);
+        Err(lever.send_later(async move { drop(inner.claim(&hold, &fingerprint, on_lost).await) }))
     }
 
     async fn withdraw(
@@ -216,13 +222,27 @@ impl Store for FragileStore {
     }
 
     async fn renew(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
-        self.levers.renew.apply(self.inner().renew(hold)).await
+        let lever = &self.levers.renew;
+        if !take_one(&lever.late) {
+            return lever.apply(self.inner().renew(hold)).await;
+        }
+        let (inner, hold) = (self.inner(), hold.clone());
+        Err(lever.send_later(async move { drop(inner.renew(&hold).await) }))
     }
 
     async fn checkpoint(&self, hold: &Hold, progress: Bytes) -> Result<Fenced<()>, StoreError> {
+        let lever = &self.levers.checkpoint;
+        if !take_one(&lever.late) {
+            return lever.apply(self.inner().checkpoint(hold, progress)).await;
+        }
+        let (inner, hold) = (self.inner(), hold.clone());
+        Err(lever.send_later(async move { drop(inner.checkpoint(&hold, progress).await) }))
+    }
+
+    async fn suspend(&self, hold: &Hold, progress: Bytes) -> Result<Fenced<()>, StoreError> {
         self.levers
-            .checkpoint
-            .apply(self.inner().checkpoint(hold, progress))
+            .suspend
+            .apply(self.inner().suspend(hold, progress))
             .await
     }
 

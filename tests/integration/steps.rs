@@ -234,7 +234,7 @@ async fn steps_that_cannot_be_read_are_an_error(backend: Backend) {
     world.probe.started().await;
     let (hold, _) = world.only_record().await;
     let store = world.idempotency.store();
-    let damage = store.checkpoint(&hold, Bytes::from_static(b"\x07?"));
+    let damage = store.checkpoint(&hold, Bytes::from_static(&[7; 100]));
     assert_eq!(damage.await.ok(), Some(Fenced::Done(())));
     world.pass(31);
     let refused = send(&world, "/steps", "k", "stop").await;

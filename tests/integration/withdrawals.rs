@@ -243,7 +243,7 @@ async fn a_take_over_that_cannot_read_the_steps_holds_nothing(backend: Backend) 
     world.probe.started().await;
     let (hold, _) = world.only_record().await;
     let store = world.idempotency.store();
-    let damage = store.checkpoint(&hold, Bytes::from_static(b"\x07?"));
+    let damage = store.checkpoint(&hold, Bytes::from_static(&[7; 100]));
     assert_eq!(damage.await.ok(), Some(Fenced::Done(())));
     world.pass(31);
     for refused in 1..=2 {

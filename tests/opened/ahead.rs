@@ -68,6 +68,10 @@ impl<S: Store> Store for Ahead<S> {
         self.store.checkpoint(hold, progress).await
     }
 
+    async fn suspend(&self, hold: &Hold, progress: Bytes) -> Result<Fenced<()>, StoreError> {
+        self.store.suspend(hold, progress).await
+    }
+
     async fn complete(
         &self,
         hold: &Hold,

@@ -1,6 +1,7 @@
 //! `RedisStore` on servers and a cluster that the tests start.
 
 mod failures;
+mod free_keys;
 mod processes;
 mod records;
 mod round_trips;

@@ -26,6 +26,7 @@ pub mod fencing;
 pub mod lost;
 pub mod operators;
 pub mod progress;
+pub mod suspension;
 pub mod time;
 pub mod waiting;
 pub mod withdrawal;
@@ -103,6 +104,10 @@ pub async fn all(open: impl AsyncFn() -> Arc<dyn Store>, advance: &Advance<'_>) 
     operators::a_sweep_takes_expired_records_only(&open().await, advance).await;
     operators::a_sweep_takes_no_fresh_claim_away(&open().await, advance).await;
 
+    suspension::a_suspended_run_goes_on_at_once(&open().await).await;
+    suspension::only_the_owner_suspends(&open().await).await;
+    suspension::a_late_checkpoint_changes_nothing(&open().await).await;
+
     waiting::a_waiter_hears_of_the_end(&open().await).await;
 
     withdrawal::a_withdrawn_claim_leaves_a_new_key(&open().await).await;
@@ -110,7 +115,9 @@ pub async fn all(open: impl AsyncFn() -> Arc<dyn Store>, advance: &Advance<'_>) 
     withdrawal::a_claim_behind_its_release_takes_nothing(&open().await).await;
     withdrawal::an_operators_release_spends_the_token(&open().await).await;
     withdrawal::a_withdrawn_take_over_leaves_what_it_found(&open().await, advance).await;
-    withdrawal::a_take_over_behind_its_withdrawal_takes_nothing(&open().await, advance).await;
+    withdrawal::a_take_over_behind_its_withdrawal_takes_nothing(&open().await).await;
+    withdrawal::a_withdrawal_leaves_a_late_owner_alone(&open().await, advance).await;
+    withdrawal::a_free_key_remembers_several_spent_tokens(&open().await).await;
     withdrawal::a_withdrawal_leaves_others_alone(&open().await).await;
     withdrawal::an_operator_ends_what_a_withdrawal_left(&open().await, advance).await;
     withdrawal::a_claim_and_its_withdrawal_leave_the_key_free(&open().await).await;

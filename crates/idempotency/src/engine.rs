@@ -29,8 +29,8 @@ use tokio::sync::Semaphore;
 #[cfg(feature = "axum")]
 use crate::http::HttpConfig;
 use crate::{
-    Claim, Fenced, Fingerprint, Hold, IdempotencyKey, Options, Phase, RecordId, Refusal, Scope,
-    Store, Token, fingerprint::digest,
+    Claim, Fingerprint, Hold, IdempotencyKey, Options, Phase, RecordId, Refusal, Scope, Store,
+    Token, fingerprint::digest, progress::Progress,
 };
 use bounded::bounded;
 use claim::Claimed;
@@ -84,6 +84,10 @@ struct Engine {
     sweeper: sweep::Sweeper,
 }
 
+/// How often a claim changes to the form of the fingerprint that it finds: each time, a process of another version has given
+/// the key back in between.
+const MAX_FORMS: usize = 4;
+
 /// Which record a request concerns, and what it asks.
 pub(crate) struct Operation {
     pub(crate) id: RecordId,
@@ -107,7 +111,7 @@ pub(crate) enum Leaves {
     /// Nothing: the next request runs.
     Nothing,
     /// The steps that it has done, with which the next attempt goes on.
-    Steps(Bytes),
+    Steps(Progress),
     /// Nothing or the steps, once those have ended that the handler has begun and not waited for.
     AfterSteps(Pin<Box<dyn Future<Output = Leaves> + Send + Sync>>),
     /// What its own transaction has committed already, to be kept until then.
@@ -255,10 +259,15 @@ impl Idempotency {
         let hold = operation.hold(options);
         let claiming = self.claim(hold, &operation.fingerprint, options.on_lost, patience);
         let (mut hold, mut claimed) = claiming.await?;
-        if let Claim::InFlight { fingerprint } = &claimed.claim
-            && operation.was_begun_by_earlier(fingerprint)
-        {
-            // The last version of this library has begun it, and its own form of the fingerprint takes it over.
+        for _ in 0..MAX_FORMS {
+            let Claim::InFlight { fingerprint } = &claimed.claim else {
+                break;
+            };
+            if *fingerprint == operation.fingerprint || !operation.fingerprint.is_same(fingerprint)
+            {
+                break;
+            }
+            // A process of another version has begun it, and its form of the fingerprint waits for it and takes it over.
             operation.fingerprint = *fingerprint;
             let claiming = self.claim(hold, &operation.fingerprint, options.on_lost, patience);
             (hold, claimed) = Box::pin(claiming).await?;
@@ -275,10 +284,6 @@ impl Idempotency {
         match claim {
             Claim::Won { attempt, progress } => {
                 let progress = self.take_over(&hold, attempt, progress).await?;
-                let refreshed = self.refresh(&hold, &operation.fingerprint, Some(sent_at));
-                let Fenced::Done(sent_at) = refreshed.await? else {
-                    return Err(Refusal::InProgress);
-                };
                 let claim = WonClaim {
                     attempt,
                     progress,
@@ -339,11 +344,6 @@ impl Idempotency {
 }
 
 impl Operation {
-    /// Whether this is what the last version of this library has recorded of the same request.
-    fn was_begun_by_earlier(&self, recorded: &Fingerprint) -> bool {
-        *recorded != self.fingerprint && self.fingerprint.is_same(recorded)
-    }
-
     /// A hold on its record, under a token that nobody else has.
     fn hold(&self, options: &Options) -> Hold {
         Hold {

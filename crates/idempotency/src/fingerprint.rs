@@ -64,13 +64,14 @@ impl Fingerprint {
     }
 
     /// Whether version 1 has made it.
+    #[cfg(feature = "axum")]
     pub(crate) fn is_earlier(&self) -> bool {
         self.0[0] == 1
     }
 
-    /// Whether both are of the same request, also where version 1 has made the other one.
+    /// Whether both are of the same request, also where version 1 has made one of them.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
-        self == other || other.is_earlier() && self.earlier() == *other
+        self == other || self.comparable(other) && self.earlier() == other.earlier()
     }
 
     fn versioned(digest: [u8; 32]) -> Self {

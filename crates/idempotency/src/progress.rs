@@ -79,10 +79,18 @@ impl Progress {
         }
     }
 
-    /// Notes that the attempt of this number suspends itself.
-    #[cfg(feature = "axum")]
-    pub(crate) fn suspend(&mut self, attempt: u32) {
-        self.suspended = Some(Suspended::Attempt(attempt));
+    /// What the attempt of this number leaves that suspends itself.
+    pub(crate) fn suspended_by(&self, attempt: u32) -> Bytes {
+        let suspended = Self {
+            suspended: Some(Suspended::Attempt(attempt)),
+            steps: self.steps.clone(),
+        };
+        suspended.write()
+    }
+
+    /// Takes the note away that an attempt has suspended itself.
+    pub(crate) fn resume(&mut self) {
+        self.suspended = None;
     }
 
     /// Gives an attempt of version 1 that has suspended itself its number; whether there was one.

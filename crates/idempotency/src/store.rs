@@ -26,10 +26,11 @@
 //! 8. an outcome or a progress up to its limit is kept whole, and one that it cannot keep is refused with the hold
 //!    left as it was;
 //! 9. progress belongs to the hold: renewals and take-overs keep it, and the hold's end, or its record's, forgets it;
-//! 10. a token is spent once its claim was [withdrawn](Store::withdraw), its hold released, or an operator released it:
-//!     a claim by it that arrives afterwards is [`StoreErrorKind::Withdrawn`] and takes nothing, for at least a lease
-//!     and a ttl, a lease, or [`SPENT_FOR`]. To everybody else the key is free: it is not inspected or listed, and the
-//!     next claim is attempt 1. The store remembers one such token for a key, and until another claim takes it.
+//! 10. a token is spent once its claim was [withdrawn](Store::withdraw), its hold released or suspended, or an operator
+//!     released it: a claim by it that arrives afterwards is [`StoreErrorKind::Withdrawn`] and takes nothing, for at
+//!     least a lease and a ttl, a lease, a ttl, or [`SPENT_FOR`]. To everybody else a key without an attempt that stands is
+//!     free: it is not inspected or listed, and the next claim is attempt 1. Until then the store remembers the last
+//!     [`MAX_SPENT_TOKENS`] tokens that were spent under a free key, and one under a suspended run.
 //!
 //! [`MemoryStore`] is the shortest complete example.
 
@@ -106,8 +107,9 @@ pub trait Store: Any + fmt::Debug + Send + Sync {
     /// Takes back the claim that this token made, or may yet make.
     ///
     /// What the claim took is as it was before: a first attempt without progress is gone, and of a take-over the hold before
-    /// it stays, lapsed, with its attempt and its progress. A claim by this token that arrives later takes nothing. The
-    /// other arguments are those of the claim. Repeating it changes nothing.
+    /// it stays, lapsed, with its attempt and its progress. A claim by this token that arrives later takes nothing, unless
+    /// it takes over a run that is lost: such a run may be late only, and its owner end it, so it is left alone. The other
+    /// arguments are those of the claim. Repeating it changes nothing.
     async fn withdraw(
         &self,
         hold: &Hold,
@@ -119,8 +121,13 @@ pub trait Store: Any + fmt::Debug + Send + Sync {
     async fn renew(&self, hold: &Hold) -> Result<Fenced<()>, StoreError>;
 
     /// Keeps what the run has done so far, in place of what it kept before; the claim that takes the record over gets
-    /// it. The lease stays as it is.
+    /// it. The lease stays as it is. Progress that is shorter than what is kept is of an earlier time: it is
+    /// [`Fenced::Done`] and changes nothing.
     async fn checkpoint(&self, hold: &Hold, progress: Bytes) -> Result<Fenced<()>, StoreError>;
+
+    /// Ends the hold without an outcome, and keeps what the run has done: the next claim by the same request takes it over
+    /// at once. By a token that has done so already it is [`Fenced::Done`] again.
+    async fn suspend(&self, hold: &Hold, progress: Bytes) -> Result<Fenced<()>, StoreError>;
 
     /// Ends the hold with an outcome that is kept for `hold.ttl` from now, and returns when that ends.
     async fn complete(&self, hold: &Hold, outcome: Bytes)
@@ -318,6 +325,9 @@ impl Error for StoreError {
 
 /// How long a token stays spent whose hold an operator has released: longer than any run is renewed.
 pub const SPENT_FOR: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How many spent tokens a free key remembers, at least: as many claims of one client may be on their way at one time.
+pub const MAX_SPENT_TOKENS: usize = 8;
 
 /// What a claim gets whose token is spent.
 fn spent() -> StoreError {

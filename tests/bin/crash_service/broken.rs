@@ -73,6 +73,10 @@ impl Store for BrokenStore {
         self.store.checkpoint(hold, progress).await
     }
 
+    async fn suspend(&self, hold: &Hold, progress: Bytes) -> Result<Fenced<()>, StoreError> {
+        self.store.suspend(hold, progress).await
+    }
+
     async fn complete(
         &self,
         hold: &Hold,

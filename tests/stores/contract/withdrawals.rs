@@ -51,11 +51,8 @@ macro_rules! withdrawals {
         #[tokio::test]
         async fn a_take_over_behind_its_withdrawal_takes_nothing() {
             let Some(opened) = $open().await else { return };
-            conformance::withdrawal::a_take_over_behind_its_withdrawal_takes_nothing(
-                &opened.store,
-                &*opened.advance,
-            )
-            .await;
+            conformance::withdrawal::a_take_over_behind_its_withdrawal_takes_nothing(&opened.store)
+                .await;
         }
 
         // behaviour 167
@@ -85,6 +82,50 @@ macro_rules! withdrawals {
             let Some(opened) = $open().await else { return };
             conformance::withdrawal::a_claim_and_its_withdrawal_leave_the_key_free(&opened.store)
                 .await;
+        }
+
+        // behaviour 167
+        // race 6, 74
+        #[tokio::test]
+        async fn a_withdrawal_leaves_a_late_owner_alone() {
+            let Some(opened) = $open().await else { return };
+            conformance::withdrawal::a_withdrawal_leaves_a_late_owner_alone(
+                &opened.store,
+                &*opened.advance,
+            )
+            .await;
+        }
+
+        // behaviour 167
+        // race 77
+        #[tokio::test]
+        async fn a_free_key_remembers_several_spent_tokens() {
+            let Some(opened) = $open().await else { return };
+            conformance::withdrawal::a_free_key_remembers_several_spent_tokens(&opened.store).await;
+        }
+
+        // behaviour 133, 167
+        // race 77
+        #[tokio::test]
+        async fn a_suspended_run_goes_on_at_once() {
+            let Some(opened) = $open().await else { return };
+            conformance::suspension::a_suspended_run_goes_on_at_once(&opened.store).await;
+        }
+
+        // behaviour 129
+        // race 6
+        #[tokio::test]
+        async fn only_the_owner_suspends() {
+            let Some(opened) = $open().await else { return };
+            conformance::suspension::only_the_owner_suspends(&opened.store).await;
+        }
+
+        // behaviour 167
+        // race 6
+        #[tokio::test]
+        async fn a_late_checkpoint_changes_nothing() {
+            let Some(opened) = $open().await else { return };
+            conformance::suspension::a_late_checkpoint_changes_nothing(&opened.store).await;
         }
     };
 }

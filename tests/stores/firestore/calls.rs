@@ -81,12 +81,17 @@ async fn a_withdrawal_costs_one_call_where_the_key_is_new_and_two_otherwise() {
     let (project, tap) = (unused_project(), Tap::start(emulator).await);
     let store = connect(&project, &tap).await;
     let (first, asked) = (hold(), request("book"));
-    for calls in [1, 1] {
+    for calls in [1, 2] {
         let owner = hold_on(first.id);
         let withdrawn = store.withdraw(&owner, &asked, OnLost::TakeOver).await;
         withdrawn.expect("a withdrawal");
         assert_eq!(tap.calls(), calls, "a withdrawal of what was never claimed");
     }
+    let claimed = claim(&store, &hold_on(first.id), &asked).await;
+    assert_eq!(claimed.ok(), Some(won(1)));
+    assert_eq!(tap.calls(), 2, "a claim where several tokens are spent");
+
+    let first = hold();
     for _ in 0..2 {
         let owner = hold_on(first.id);
         let claimed = claim(&store, &owner, &asked).await;
@@ -101,4 +106,40 @@ async fn a_withdrawal_costs_one_call_where_the_key_is_new_and_two_otherwise() {
     let claimed = claim(&elsewhere, &hold_on(first.id), &asked).await;
     assert_eq!(claimed.ok(), Some(won(1)));
     assert_eq!(tap.calls(), 3, "a claim elsewhere");
+}
+
+// behaviour 133, 167
+// race 6
+#[tokio::test]
+async fn a_suspension_costs_one_call_and_a_late_checkpoint_a_look() {
+    let Some(emulator) = FirestoreEmulator::shared() else {
+        return;
+    };
+    let (project, tap) = (unused_project(), Tap::start(emulator).await);
+    let store = connect(&project, &tap).await;
+    let asked = request("book");
+    let (early, longer) = (
+        Bytes::from_static(b"charged"),
+        Bytes::from_static(b"charged, sent"),
+    );
+    // What the run has kept stays, whatever comes late.
+    for last in [&early, &longer] {
+        let owner = hold();
+        let claimed = claim(&store, &owner, &asked).await;
+        assert_eq!(claimed.ok(), Some(won(1)));
+        let kept = store.checkpoint(&owner, longer.clone()).await;
+        assert_eq!(kept.ok(), Some(Fenced::Done(())));
+        assert_eq!(store.renew(&owner).await.ok(), Some(Fenced::Done(())));
+        assert_eq!(tap.calls(), 3, "a claim, a checkpoint and a renewal");
+        let late = store.checkpoint(&owner, early.clone()).await;
+        assert_eq!(late.ok(), Some(Fenced::Done(())));
+        assert_eq!(tap.calls(), 1, "a look");
+        let suspended = store.suspend(&owner, last.clone()).await;
+        assert_eq!(suspended.ok(), Some(Fenced::Done(())));
+        assert_eq!(tap.calls(), 1, "a suspension");
+        let next = claim(&store, &hold_on(owner.id), &asked).await;
+        let (attempt, progress) = (2, longer.clone());
+        assert_eq!(next.ok(), Some(Claim::Won { attempt, progress }));
+        assert_eq!(tap.calls(), 2, "what goes on from it");
+    }
 }

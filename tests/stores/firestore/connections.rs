@@ -4,7 +4,7 @@ use std::pin::pin;
 
 use bytes::Bytes;
 use idempotency::{Claim, Fenced, FirestoreStore, Hold, OnLost, Phase, Store, StoreErrorKind};
-use tests::servers::firestore::{Documents, FirestoreEmulator};
+use tests::servers::firestore::FirestoreEmulator;
 
 use super::{connect, hold, hold_on, request, tap::Tap, unused_project};
 use crate::{claim, dark, proxy::Proxy, won};
@@ -95,35 +95,33 @@ async fn a_claim_that_arrives_after_its_withdrawal_takes_nothing() {
 // behaviour 167
 // race 74, 77
 #[tokio::test]
-async fn a_take_over_that_arrives_after_its_withdrawal_leaves_the_lost_run_as_it_is() {
+async fn a_take_over_that_arrives_after_its_withdrawal_leaves_the_suspended_run_as_it_is() {
     let Some(emulator) = FirestoreEmulator::shared() else {
         return;
     };
     let (project, tap) = (unused_project(), Tap::start(emulator).await);
-    let documents = Documents::new(&emulator.address(), &project);
     let store = FirestoreStore::connect_to_emulator(&project, &tap.address()).await;
     let store = store.expect("a store");
-    let (lost, asked) = (hold(), request("book"));
-    assert_eq!(claim(&store, &lost, &asked).await.ok(), Some(won(1)));
+    let (owner, asked) = (hold(), request("book"));
+    assert_eq!(claim(&store, &owner, &asked).await.ok(), Some(won(1)));
     let progress = Bytes::from_static(b"charged");
-    let kept = store.checkpoint(&lost, progress.clone()).await;
-    assert_eq!(kept.ok(), Some(Fenced::Done(())));
-    documents.set_back(lost.lease);
+    let suspended = store.suspend(&owner, progress.clone()).await;
+    assert_eq!(suspended.ok(), Some(Fenced::Done(())));
 
-    let late = hold_on(lost.id);
+    let late = hold_on(owner.id);
     late_claim(&store, &tap, &late).await;
     let withdrawn = store.withdraw(&late, &asked, OnLost::TakeOver).await;
     withdrawn.expect("a withdrawal");
     tap.let_through().await;
-    let record = store.inspect(&lost.id).await.expect("an inspection");
-    let record = record.expect("the lost run");
+    let record = store.inspect(&owner.id).await.expect("an inspection");
+    let record = record.expect("the suspended run");
     assert_eq!(record.attempt, 1);
     let Phase::InFlight { progress: left, .. } = record.phase else {
         panic!("it has not ended: {record:?}");
     };
     assert_eq!(left, progress);
     let attempt = 2;
-    let next = claim(&store, &hold_on(lost.id), &asked).await;
+    let next = claim(&store, &hold_on(owner.id), &asked).await;
     assert_eq!(next.ok(), Some(Claim::Won { attempt, progress }));
 }
 

@@ -137,6 +137,51 @@ async fn a_release_whose_answer_is_lost_is_done() {
     assert_eq!(store.release(&owner).await.ok(), Some(Fenced::Lost));
 }
 
+// behaviour 133
+// race 5
+#[tokio::test]
+async fn a_suspension_whose_answer_is_lost_is_done_or_says_that_it_does_not_know() {
+    let Some(emulator) = FirestoreEmulator::shared() else {
+        return;
+    };
+    let asked = request("book");
+    let progress = Bytes::from_static(b"charged");
+    for is_taken_over in [false, true] {
+        let (project, tap) = (unused_project(), Tap::start(emulator).await);
+        let documents = Documents::new(&emulator.address(), &project);
+        let elsewhere = connect(emulator, &project).await;
+        let store = FirestoreStore::connect_to_emulator(&project, &tap.address()).await;
+        let store = store.expect("a store");
+        let owner = hold();
+        let claimed = claim(&store, &owner, &asked).await;
+        assert_eq!(claimed.ok(), Some(won(1)));
+        let next = hold_on(owner.id);
+        let goes_on = async || {
+            let claimed = claim(&elsewhere, &next, &asked).await;
+            let (attempt, progress) = (2, progress.clone());
+            assert_eq!(claimed.ok(), Some(Claim::Won { attempt, progress }));
+        };
+
+        tap.mute_after(0);
+        let made = async {
+            documents.until(is_withdrawn).await;
+            if is_taken_over {
+                goes_on().await;
+            }
+        };
+        let suspended = lost(&tap, store.suspend(&owner, progress.clone()), made).await;
+        let suspended = suspended.map_err(|error| error.kind());
+        if is_taken_over {
+            assert_eq!(suspended, Err(StoreErrorKind::Unavailable));
+        } else {
+            assert_eq!(suspended, Ok(Fenced::Done(())));
+            goes_on().await;
+        }
+        let again = store.suspend(&owner, progress.clone()).await;
+        assert_eq!(again.ok(), Some(Fenced::Lost));
+    }
+}
+
 /// Takes the step without hearing that it was made, until the connection is cut.
 async fn lost<T>(tap: &Tap, step: impl Future<Output = T>, made: impl Future<Output = ()>) -> T {
     let mut step = pin!(step);

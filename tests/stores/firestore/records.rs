@@ -53,6 +53,7 @@ async fn a_document_that_cannot_be_read_is_an_error_and_stays() {
                 store.withdraw(&owner, &asked, OnLost::TakeOver).await,
                 store.renew(&owner).await.map(drop),
                 store.checkpoint(&owner, Bytes::new()).await.map(drop),
+                store.suspend(&owner, Bytes::new()).await.map(drop),
                 store.complete(&owner, Bytes::new()).await.map(drop),
                 store.release(&owner).await.map(drop),
                 store.inspect(&owner.id).await.map(drop),
@@ -65,6 +66,88 @@ async fn a_document_that_cannot_be_read_is_an_error_and_stays() {
         }
         assert_eq!(documents.all().await, before);
     }
+}
+
+// behaviour 135, 167
+// race 38
+#[tokio::test]
+async fn a_free_key_with_half_a_token_in_its_list_is_an_error_and_stays() {
+    let Some(emulator) = FirestoreEmulator::shared() else {
+        return;
+    };
+    let (project, asked) = (unused_project(), request("book"));
+    let documents = Documents::new(&emulator.address(), &project);
+    let store = connect(emulator, &project).await;
+    let owner = claimed(&store).await;
+    assert_eq!(store.release(&owner).await.ok(), Some(Fenced::Done(())));
+    let torn = ("outcome", ValueType::BytesValue(vec![1; 24]));
+    documents.set(&owner.id, [torn]).await;
+    let before = documents.all().await;
+    let elsewhere = connect(emulator, &project).await;
+    let verdicts = [
+        claim(&elsewhere, &hold_on(owner.id), &asked)
+            .await
+            .map(drop),
+        elsewhere.withdraw(&owner, &asked, OnLost::TakeOver).await,
+        elsewhere.inspect(&owner.id).await.map(drop),
+    ];
+    for verdict in verdicts {
+        let kind = verdict.map_err(|error| error.kind());
+        assert_eq!(kind, Err(StoreErrorKind::Unreadable));
+    }
+    assert_eq!(documents.all().await, before);
+}
+
+// behaviour 167
+// race 77
+#[tokio::test]
+async fn a_free_key_keeps_seven_older_tokens_for_as_long_as_any_of_them_needs() {
+    let Some(emulator) = FirestoreEmulator::shared() else {
+        return;
+    };
+    let (project, asked) = (unused_project(), request("book"));
+    let documents = Documents::new(&emulator.address(), &project);
+    let store = connect(emulator, &project).await;
+    let first = hold();
+    let mut spent = Vec::new();
+    for older in 0..10 {
+        let late = Hold {
+            ttl: if older == 0 {
+                first.ttl
+            } else {
+                Duration::ZERO
+            },
+            ..hold_on(first.id)
+        };
+        let withdrawn = store.withdraw(&late, &asked, OnLost::TakeOver).await;
+        withdrawn.expect("a withdrawal");
+        let document = documents.all().await.pop().expect("the free key");
+        let left = document
+            .fields
+            .get("outcome")
+            .map(|left| left.value_type.clone());
+        let length = match left {
+            Some(Some(ValueType::BytesValue(tokens))) => tokens.len(),
+            None => 0,
+            other => panic!("it has tokens, and not {other:?}"),
+        };
+        assert_eq!(length, 16 * older.min(7));
+        spent.push(late);
+    }
+    // Of the last one by itself nothing would be known any more.
+    documents.set_back(first.lease);
+    let elsewhere = connect(emulator, &project).await;
+    for late in &spent[2..] {
+        for store in [&store, &elsewhere] {
+            let claim = claim(store, late, &asked).await;
+            let kind = claim.map_err(|error| error.kind());
+            assert_eq!(kind, Err(StoreErrorKind::Withdrawn));
+        }
+    }
+    let next = hold_on(first.id);
+    assert_eq!(claim(&elsewhere, &next, &asked).await.ok(), Some(won(1)));
+    let document = documents.all().await.pop().expect("the record");
+    assert!(!document.fields.contains_key("outcome"));
 }
 
 // behaviour 117

@@ -3,12 +3,12 @@
 use std::{future::poll_fn, pin::pin, task::Poll, time::Duration};
 
 use bytes::Bytes;
-use idempotency::{Claim, Store, Subscription};
+use idempotency::{Claim, Fenced, Store, Subscription};
 use tests::servers::firestore::FirestoreEmulator;
 use tokio::time::timeout;
 
 use super::{connect, hold, hold_on, request, unused_project};
-use crate::claim;
+use crate::{claim, won};
 
 async fn is_woken(subscription: &mut Subscription) -> bool {
     let mut changed = pin!(subscription.changed());
@@ -51,8 +51,22 @@ async fn the_first_who_sees_the_end_wakes_the_others_of_its_process() {
         connect(emulator, &project).await,
         connect(emulator, &project).await,
     );
-    let owner = hold();
     let fingerprint = request("book");
+    let suspended = hold();
+    claim(&there, &suspended, &fingerprint)
+        .await
+        .expect("a claim");
+    let mut waiting = here.subscribe(&suspended.id);
+    let running = claim(&here, &hold_on(suspended.id), &fingerprint).await;
+    assert_eq!(running.ok(), Some(Claim::InFlight { fingerprint }));
+    let done = there.suspend(&suspended, Bytes::new()).await;
+    assert_eq!(done.ok(), Some(Fenced::Done(())));
+    assert!(!is_woken(&mut waiting).await);
+    let next = claim(&here, &hold_on(suspended.id), &fingerprint).await;
+    assert_eq!(next.ok(), Some(won(2)));
+    assert!(is_woken(&mut waiting).await);
+
+    let owner = hold();
     claim(&there, &owner, &fingerprint).await.expect("a claim");
     let mut waiting = here.subscribe(&owner.id);
     let running = claim(&here, &hold_on(owner.id), &fingerprint).await;

@@ -8,7 +8,8 @@ use std::{
     },
 };
 
-use idempotency::{Idempotency, PostgresStore, Run};
+use bytes::Bytes;
+use idempotency::{Fenced, Idempotency, PostgresStore, Run, Store};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
 use tests::servers::postgres::PostgresServer;
 use tokio::{
@@ -16,7 +17,8 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use super::{database, named, request, store};
+use super::{database, named, new_hold, request, store};
+use crate::claim;
 
 #[tokio::test]
 async fn a_first_execution_takes_two_round_trips_and_a_replay_one() {
@@ -55,6 +57,34 @@ async fn a_first_execution_takes_two_round_trips_and_a_replay_one() {
     }
     // Now and then a connection is looked at, which need not be here.
     assert_eq!(counted.iter().min(), Some(&(2, 2)), "{counted:?}");
+}
+
+#[tokio::test]
+async fn a_suspension_takes_one_round_trip() {
+    let (Some(server), Some(url)) = (PostgresServer::shared(), database().await) else {
+        return;
+    };
+    store(&url).await;
+    let trips = Arc::new(AtomicUsize::new(0));
+    let port = counting(server.port(), Arc::clone(&trips)).await;
+    let options: PgConnectOptions = url.parse().expect("a URL");
+    let options = options.port(port).ssl_mode(PgSslMode::Disable);
+    let store = PostgresStore::new(PgPoolOptions::new().connect_lazy_with(options));
+    let mut counted = Vec::new();
+    for _ in 0..4 {
+        let owner = new_hold();
+        claim(&store, &owner, &request()).await.expect("a claim");
+        trips.store(0, Ordering::SeqCst);
+        let suspended = store.suspend(&owner, Bytes::from_static(b"charged")).await;
+        assert_eq!(suspended.ok(), Some(Fenced::Done(())));
+        // What is sent after its reply goes out by the next request.
+        claim(&store, &new_hold(), &request())
+            .await
+            .expect("a claim");
+        counted.push(trips.load(Ordering::SeqCst));
+    }
+    // The first one prepares the statement, and now and then a connection is looked at.
+    assert_eq!(counted.iter().min(), Some(&2), "{counted:?}");
 }
 
 /// Its connections outlive the statements, and perhaps the runtime.

@@ -3,32 +3,34 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use idempotency::{Claim, Fenced, Fingerprint, OnLost, Phase, Resolution, Store, StoreErrorKind};
+use idempotency::{
+    Claim, Fenced, Fingerprint, Hold, OnLost, Phase, Resolution, Store, StoreErrorKind,
+};
+use sqlx::Row;
 use tests::servers::postgres::advance;
 use tokio::{sync::Barrier, task::JoinSet};
 
 use super::{behind_a_proxy, database, hold_on, new_hold, request, sql, store};
 use crate::{claim, within_a_minute, won};
 
-/// Whichever comes first, the run before the take-over is lost as it was, and the token is spent.
+/// Whichever comes first, the run before the take-over is suspended as it was, and the token is spent.
 // behaviour 128, 167
 // race 74, 77
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_take_over_and_its_withdrawal_leave_the_lost_run() {
+async fn a_take_over_and_its_withdrawal_leave_the_suspended_run() {
     let Some(url) = database().await else { return };
     let store = store(&url).await;
-    let mut lost = Vec::new();
+    let mut suspended = Vec::new();
     for _ in 0..30 {
         let hold = new_hold();
         claim(&store, &hold, &request()).await.expect("a claim");
-        let kept = store.checkpoint(&hold, Bytes::from_static(b"charged"));
-        assert_eq!(kept.await.ok(), Some(Fenced::Done(())));
-        lost.push(hold);
+        let done = store.suspend(&hold, Bytes::from_static(b"charged"));
+        assert_eq!(done.await.ok(), Some(Fenced::Done(())));
+        suspended.push(hold);
     }
-    advance(&url, lost[0].lease);
     let mut races = JoinSet::new();
-    for lost in lost {
-        let (store, took, start) = (store.clone(), hold_on(lost.id), Arc::new(Barrier::new(2)));
+    for run in suspended {
+        let (store, took, start) = (store.clone(), hold_on(run.id), Arc::new(Barrier::new(2)));
         races.spawn(async move {
             let claiming = async {
                 start.wait().await;
@@ -52,7 +54,7 @@ async fn a_take_over_and_its_withdrawal_leave_the_lost_run() {
         let kind = spent.map_err(|error| error.kind());
         assert_eq!(kind, Err(StoreErrorKind::Withdrawn));
         let left = store.inspect(&took.id).await.expect("an inspection");
-        let left = left.expect("the lost run");
+        let left = left.expect("the suspended run");
         assert_eq!(left.attempt, 1);
         let Phase::InFlight { progress, .. } = &left.phase else {
             panic!("{left:?}");
@@ -71,8 +73,10 @@ async fn a_take_over_and_its_withdrawal_leave_the_lost_run() {
 // race 5, 77
 #[tokio::test]
 async fn an_end_whose_reply_is_lost_is_done() {
-    let Some(url) = database().await else { return };
-    let (proxy, url) = behind_a_proxy(&url).await;
+    let Some(direct) = database().await else {
+        return;
+    };
+    let (proxy, url) = behind_a_proxy(&direct).await;
     let store = store(&url).await;
     let settled = || Resolution::Complete {
         outcome: Bytes::from_static(b"settled by hand"),
@@ -112,6 +116,29 @@ async fn an_end_whose_reply_is_lost_is_done() {
         let asked = request();
         let done = store.withdraw(&withdrawn, &asked, OnLost::TakeOver);
         done.await.expect("a withdrawal");
+        // The mark is put on the other one, once.
+        let late = hold_on(withdrawn.id);
+        lose();
+        let done = store.withdraw(&late, &asked, OnLost::TakeOver);
+        done.await.expect("a withdrawal");
+        let marked = "select octet_length(outcome) from idempotency_records where attempt = 0 and outcome is not null";
+        let marked = sql(&direct, marked).await;
+        assert_eq!(marked.len(), 1);
+        assert_eq!(marked[0].get::<i32, _>(0), 16);
+
+        let suspended = taken().await;
+        let progress = Bytes::from_static(b"charged");
+        lose();
+        let done = store.checkpoint(&suspended, progress.clone()).await;
+        assert_eq!(done.ok(), Some(Fenced::Done(())));
+        lose();
+        let done = store.suspend(&suspended, progress.clone()).await;
+        assert_eq!(done.ok(), Some(Fenced::Done(())));
+        let next = hold_on(suspended.id);
+        lose();
+        let taken_over = claim(&store, &next, &asked).await;
+        let attempt = 2;
+        assert_eq!(taken_over.ok(), Some(Claim::Won { attempt, progress }));
 
         for free in [released, freed, withdrawn] {
             let next = hold_on(free.id);
@@ -153,6 +180,135 @@ async fn a_waiter_elsewhere_is_woken_by_a_withdrawal() {
         // Nobody waits for the new owner.
         assert_eq!(waiting.release(&next).await.ok(), Some(Fenced::Done(())));
     }
+}
+
+/// A release whose reply was lost finds its token behind another one's, and is done as before.
+// behaviour 131, 167
+// race 5, 77
+#[tokio::test]
+async fn a_release_whose_mark_was_marked_again_is_done() {
+    let Some(direct) = database().await else {
+        return;
+    };
+    let (proxy, url) = behind_a_proxy(&direct).await;
+    let (store, other) = (store(&url).await, store(&direct).await);
+    for is_delayed in [false, true] {
+        let owner = new_hold();
+        claim(&store, &owner, &request()).await.expect("a claim");
+        // The first round prepares the statements.
+        if is_delayed {
+            sql(&direct, MARK_AGAIN).await;
+            proxy.lose_the_next_reply();
+        }
+        let released = store.release(&owner).await;
+        assert_eq!(released.ok(), Some(Fenced::Done(())));
+        if is_delayed {
+            let tokens = "select token, outcome from idempotency_records where outcome is not null";
+            let marks = sql(&direct, tokens).await;
+            assert_eq!(marks.len(), 1);
+            assert_eq!(marks[0].get::<Vec<u8>, _>(1), owner.token.as_bytes());
+        }
+        let late = claim(&other, &owner, &request()).await;
+        let kind = late.map_err(|error| error.kind());
+        assert_eq!(kind, Err(StoreErrorKind::Withdrawn));
+    }
+}
+
+/// Another token is spent on each mark as soon as it is left.
+const MARK_AGAIN: &str = "
+    create function mark_again() returns trigger language plpgsql as $$
+    begin
+        new.outcome := new.token;
+        new.token := decode(md5(random()::text), 'hex');
+        return new;
+    end
+    $$;
+    create trigger mark_again before update on idempotency_records for each row
+        when (old.attempt > 0 and new.attempt = 0) execute function mark_again();
+";
+
+// behaviour 113, 167
+// race 77
+#[tokio::test]
+async fn a_mark_has_the_last_eight_tokens_and_the_longest_time() {
+    let Some(url) = database().await else { return };
+    let store = store(&url).await;
+    let long = new_hold();
+    let mut holds = vec![long.clone()];
+    holds.resize_with(12, || Hold {
+        ttl: Duration::from_secs(1),
+        ..hold_on(long.id)
+    });
+    let withdraw = async |hold: &Hold| {
+        let withdrawn = store.withdraw(hold, &request(), OnLost::TakeOver).await;
+        withdrawn.expect("a withdrawal");
+    };
+    for hold in &holds {
+        withdraw(hold).await;
+    }
+    advance(&url, long.lease + long.ttl / 2);
+    let left = "select octet_length(outcome) from idempotency_records";
+    for hold in &holds[4..] {
+        let late = claim(&store, hold, &request()).await;
+        let kind = late.map_err(|error| error.kind());
+        assert_eq!(kind, Err(StoreErrorKind::Withdrawn));
+        withdraw(hold).await;
+        assert_eq!(sql(&url, left).await[0].get::<i32, _>(0), 7 * 16);
+    }
+    // The one before them is forgotten; and what its claim takes begins with nothing.
+    for _ in 0..2 {
+        let claimed = claim(&store, &holds[3], &request()).await;
+        assert_eq!(claimed.ok(), Some(won(1)));
+    }
+    let left = sql(&url, left).await[0].get::<Option<i32>, _>(0);
+    assert_eq!(left, None);
+}
+
+/// Past its time a mark says nothing, so its tokens are not handed on to the next one.
+// behaviour 167
+#[tokio::test]
+async fn a_mark_past_its_time_hands_no_tokens_on() {
+    let Some(url) = database().await else { return };
+    let store = store(&url).await;
+    let first = new_hold();
+    let later = [hold_on(first.id), hold_on(first.id)];
+    for hold in [&first, &later[0]] {
+        let withdrawn = store.withdraw(hold, &request(), OnLost::TakeOver).await;
+        withdrawn.expect("a withdrawal");
+    }
+    advance(&url, first.lease + first.ttl);
+    let withdrawn = store
+        .withdraw(&later[1], &request(), OnLost::TakeOver)
+        .await;
+    withdrawn.expect("a withdrawal");
+    let late = claim(&store, &later[1], &request()).await;
+    let kind = late.map_err(|error| error.kind());
+    assert_eq!(kind, Err(StoreErrorKind::Withdrawn));
+    let claimed = claim(&store, &first, &request()).await;
+    assert_eq!(claimed.ok(), Some(won(1)));
+}
+
+/// The process that waits hears of it from the server, and goes on where the other one has ended.
+// behaviour 74, 133
+// race 24
+#[tokio::test]
+async fn a_waiter_elsewhere_is_woken_by_a_suspension() {
+    let Some(url) = database().await else { return };
+    let (owning, waiting) = (store(&url).await, store(&url).await);
+    let owner = new_hold();
+    claim(&owning, &owner, &request()).await.expect("a claim");
+    let mut subscription = waiting.subscribe(&owner.id);
+    let fingerprint = request();
+    let looked = claim(&waiting, &hold_on(owner.id), &request()).await;
+    assert_eq!(looked.ok(), Some(Claim::InFlight { fingerprint }));
+    super::until(&url, "select awaited from idempotency_records").await;
+    let progress = Bytes::from_static(b"charged");
+    let suspended = owning.suspend(&owner, progress.clone()).await;
+    assert_eq!(suspended.ok(), Some(Fenced::Done(())));
+    within_a_minute("the news", subscription.changed()).await;
+    let next = claim(&waiting, &hold_on(owner.id), &request()).await;
+    let attempt = 2;
+    assert_eq!(next.ok(), Some(Claim::Won { attempt, progress }));
 }
 
 /// Whoever asks for something else is turned away, and may wait for what becomes of the key.

@@ -18,12 +18,12 @@ use tracing_subscriber::fmt::MakeWriter;
 use super::{hold_on, new_hold, unused_prefix};
 use crate::{claim, won};
 
-fn request() -> Fingerprint {
+pub(super) fn request() -> Fingerprint {
     Fingerprint::of([b"book".as_slice()])
 }
 
 /// A store, a hold in it, the name of that hold's key, and a way to look at it.
-async fn taken() -> Option<(RedisStore, Hold, String, Connection)> {
+pub(super) async fn taken() -> Option<(RedisStore, Hold, String, Connection)> {
     let server = RedisServer::shared()?;
     let prefix = unused_prefix();
     let store = RedisStore::connect(&server.url()).await.expect("a store");
@@ -37,7 +37,7 @@ async fn taken() -> Option<(RedisStore, Hold, String, Connection)> {
     Some((store, hold, keys.remove(0), connection))
 }
 
-fn get(connection: &mut Connection, key: &str) -> Vec<u8> {
+pub(super) fn get(connection: &mut Connection, key: &str) -> Vec<u8> {
     let bytes = redis::cmd("GET").arg(key).query(connection);
     bytes.expect("the record")
 }
@@ -69,6 +69,8 @@ async fn a_record_that_cannot_be_read_stops_every_step_and_stays_as_it_is() {
         other_version,
         changed(1, 0),
         changed(1, 4),
+        // A free key, and half a token in its list of those that are spent.
+        [&b"\x01\x03\0\0\0\0"[..], &whole[6..], b"8 bytes!"].concat(),
         // Times that no clock shows.
         changed(6, 0xff),
         changed(14, 0xff),
@@ -106,6 +108,7 @@ async fn assert_unreadable(store: &RedisStore, hold: &Hold) {
             .err(),
         store.renew(hold).await.err(),
         store.checkpoint(hold, Bytes::new()).await.err(),
+        store.suspend(hold, Bytes::new()).await.err(),
         store.complete(hold, Bytes::new()).await.err(),
         store.release(hold).await.err(),
         store.inspect(&hold.id).await.err(),
@@ -151,53 +154,6 @@ async fn the_server_removes_a_record_when_its_time_is_over_and_not_before() {
     assert!(matches!(done, Ok(Fenced::Done(_))), "{done:?}");
     check(removed_at()).await;
     assert_eq!(store.purge_expired(100).await.ok(), Some(0));
-}
-
-// behaviour 117, 167
-#[tokio::test]
-async fn the_server_removes_what_a_released_key_leaves_behind() {
-    let Some((store, hold, key, mut connection)) = taken().await else {
-        return;
-    };
-    let mut remaining = || {
-        let at: i64 = redis::cmd("PEXPIRETIME")
-            .arg(&key)
-            .query(&mut connection)
-            .expect("a time");
-        let (seconds, _): (i64, i64) = redis::cmd("TIME").query(&mut connection).expect("a time");
-        assert_ne!(at, -1, "it is never removed");
-        // It may be removed already, where that is no time at all.
-        Duration::from_millis(u64::try_from(at - 1000 * seconds).unwrap_or(0))
-    };
-    let is_about = |time: Duration, expected: Duration| {
-        // A minute, for the time that passes meanwhile.
-        let least = expected.saturating_sub(Duration::from_secs(60));
-        let most = expected + Duration::from_secs(2);
-        assert!(least <= time && time <= most, "{time:?}");
-    };
-    let longer = Hold {
-        lease: 100 * hold.lease,
-        ..hold.clone()
-    };
-    assert_eq!(store.release(&longer).await.ok(), Some(Fenced::Done(())));
-    is_about(remaining(), longer.lease);
-    let withdrawn = store.withdraw(&hold, &request(), OnLost::TakeOver).await;
-    withdrawn.expect("a withdrawal");
-    is_about(remaining(), hold.lease + hold.ttl);
-    let at_once = Hold {
-        lease: Duration::ZERO,
-        ..hold_on(&hold)
-    };
-    assert_eq!(claim(&store, &at_once, &request()).await.ok(), Some(won(1)));
-    assert_eq!(store.release(&at_once).await.ok(), Some(Fenced::Done(())));
-    is_about(remaining(), Duration::ZERO);
-    let next = hold_on(&hold);
-    assert_eq!(claim(&store, &next, &request()).await.ok(), Some(won(1)));
-    let resolved = store
-        .resolve(&next.id, &next.token, Resolution::Release)
-        .await;
-    assert_eq!(resolved.ok(), Some(Fenced::Done(())));
-    is_about(remaining(), Duration::from_secs(24 * 3600));
 }
 
 // behaviour 113, 115

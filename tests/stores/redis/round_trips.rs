@@ -2,8 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use idempotency::{Fingerprint, Idempotency, IdempotencyKey, RedisStore, Run, Scope};
+use bytes::Bytes;
+use idempotency::{
+    Claim, Fenced, Fingerprint, Idempotency, IdempotencyKey, RedisStore, Run, Scope, Store,
+};
 use tests::servers::redis::RedisServer;
+
+use super::{hold_on, new_hold};
+use crate::{claim, won};
 
 #[tokio::test]
 async fn a_first_execution_takes_two_round_trips_and_a_replay_one() {
@@ -42,6 +48,38 @@ async fn a_first_execution_takes_two_round_trips_and_a_replay_one() {
     assert_eq!(run("second").await, Run::Replayed("booked".to_owned()));
     let expected = [("evalsha", 1), ("get", 1), ("time", 1)];
     assert_eq!(difference(&after, &commands(&server)), counts(&expected));
+}
+
+#[tokio::test]
+async fn a_suspension_takes_one_round_trip_and_what_goes_on_from_it_another() {
+    let Some(server) = RedisServer::start(&[]) else {
+        return;
+    };
+    let store = RedisStore::connect(&server.url()).await.expect("a store");
+    let asked = Fingerprint::of([b"book".as_slice()]);
+    let progress = Bytes::from_static(b"charged");
+    let mut before = BTreeMap::new();
+    // The server knows the scripts from the second time on.
+    for _ in 0..2 {
+        let owner = new_hold();
+        let claimed = claim(&store, &owner, &asked).await;
+        assert_eq!(claimed.ok(), Some(won(1)));
+        before = commands(&server);
+        let suspended = store.suspend(&owner, progress.clone()).await;
+        assert_eq!(suspended.ok(), Some(Fenced::Done(())));
+        let next = claim(&store, &hold_on(&owner), &asked).await;
+        let (attempt, progress) = (2, progress.clone());
+        assert_eq!(next.ok(), Some(Claim::Won { attempt, progress }));
+    }
+    let expected = [
+        ("evalsha", 2),
+        ("get", 2),
+        ("pexpireat", 1),
+        ("publish", 1),
+        ("set", 2),
+        ("time", 2),
+    ];
+    assert_eq!(difference(&before, &commands(&server)), counts(&expected));
 }
 
 /// How often each command was called since the server was started.

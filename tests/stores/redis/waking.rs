@@ -12,7 +12,7 @@ use idempotency::{
 };
 use tests::servers::redis::RedisServer;
 
-use super::{new_hold, unused_prefix};
+use super::{hold_on, new_hold, unused_prefix};
 use crate::{claim, frozen::Frozen, proxy::Proxy, within_a_minute, won};
 
 /// What was asked, in all tests of this file.
@@ -54,7 +54,7 @@ async fn an_end_elsewhere_is_heard_of_without_looking() {
         return;
     };
     let (here, elsewhere) = two_stores(server).await;
-    for end in 0..3 {
+    for end in 0..4 {
         let hold = taken(&elsewhere).await;
         let frozen = Frozen::now();
         let mut subscription = here.subscribe(&hold.id);
@@ -68,6 +68,10 @@ async fn an_end_elsewhere_is_heard_of_without_looking() {
                 let done = elsewhere.release(&hold).await;
                 assert_eq!(done.ok(), Some(Fenced::Done(())));
             }
+            2 => {
+                let done = elsewhere.suspend(&hold, Bytes::new()).await;
+                assert_eq!(done.ok(), Some(Fenced::Done(())));
+            }
             _ => {
                 let resolution = Resolution::Complete {
                     outcome: Bytes::new(),
@@ -79,7 +83,12 @@ async fn an_end_elsewhere_is_heard_of_without_looking() {
         }
         subscription.changed().await;
         frozen.thaw();
-        assert!(!is_in_flight(&here, &hold.id).await);
+        if end == 2 {
+            let next = claim(&here, &hold_on(&hold), &request()).await;
+            assert_eq!(next.ok(), Some(won(2)));
+        } else {
+            assert!(!is_in_flight(&here, &hold.id).await);
+        }
     }
 }
 

@@ -71,8 +71,8 @@ pub async fn what_was_kept_is_handed_over(store: &Arc<dyn Store>, advance: &Adva
     }
 }
 
-/// Progress is opaque: text, every byte there is, a megabyte of noise, or what the store's limit leaves of it, and
-/// nothing again, come back as they were.
+/// Progress is opaque: text, every byte there is, a megabyte of noise, or what the store's limit leaves of it,
+/// come back as they were.
 pub async fn progress_comes_back_byte_for_byte(store: &Arc<dyn Store>) {
     let asked = request("book");
     let owner = taken(store, &asked).await;
@@ -81,7 +81,6 @@ pub async fn progress_comes_back_byte_for_byte(store: &Arc<dyn Store>) {
         Bytes::from_static(b"{\"b\":1,  \"a\":2.0}\r\n"),
         every_byte.into(),
         noise(store.outcome_limit().min(1 << 20)),
-        Bytes::new(),
     ] {
         let length = left.len();
         keep(store, &owner, &left).await;

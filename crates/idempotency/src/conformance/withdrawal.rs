@@ -8,7 +8,7 @@ use tokio::{sync::Barrier, task::JoinSet};
 use super::{Advance, LEASE, claim, hold_on, inspect, new_hold, request, taken, won};
 use crate::{
     Claim, Fenced, Fingerprint, Hold, OnLost, Phase, Record, RecordId, Resolution, Store,
-    StoreErrorKind,
+    StoreErrorKind, store::MAX_SPENT_TOKENS,
 };
 
 /// A first claim that is withdrawn leaves a key that is as good as new, for any request, and repeating it changes nothing.
@@ -105,36 +105,60 @@ pub async fn a_withdrawn_take_over_leaves_what_it_found(
     }
 }
 
-/// A take-over that arrives after it was withdrawn takes nothing, and one that must not take over leaves the owner alone.
-pub async fn a_take_over_behind_its_withdrawal_takes_nothing(
-    store: &Arc<dyn Store>,
-    advance: &Advance<'_>,
-) {
+/// A take-over of a suspended run that arrives after it was withdrawn takes nothing.
+pub async fn a_take_over_behind_its_withdrawal_takes_nothing(store: &Arc<dyn Store>) {
     let (asked, other) = (request("book"), request("book something else"));
     let progress = Bytes::from_static(b"charged");
-    let lost = taken(store, &asked).await;
-    let kept = store.checkpoint(&lost, progress.clone()).await;
-    assert_eq!(kept.ok(), Some(Fenced::Done(())));
-    advance(LEASE);
-    let before = inspect(store, &lost.id).await;
-    let refusing = hold_on(lost.id);
+    let suspended = taken(store, &asked).await;
+    let done = store.suspend(&suspended, progress.clone()).await;
+    assert_eq!(done.ok(), Some(Fenced::Done(())));
+    let before = inspect(store, &suspended.id).await;
+    let refusing = hold_on(suspended.id);
     let withdrawn = store.withdraw(&refusing, &asked, OnLost::Refuse).await;
     withdrawn.expect("a withdrawal");
-    withdraw(store, &hold_on(lost.id), &other).await;
-    assert_eq!(inspect(store, &lost.id).await, before);
+    withdraw(store, &hold_on(suspended.id), &other).await;
+    assert_eq!(inspect(store, &suspended.id).await, before);
 
-    let late = hold_on(lost.id);
+    let late = hold_on(suspended.id);
     withdraw(store, &late, &asked).await;
     is_spent(store, &late, &asked).await;
-    has_left(inspect(store, &lost.id).await.as_ref(), 1, &progress);
-    let next = claim(store, &hold_on(lost.id), &asked).await;
-    assert_eq!(
-        next,
-        Claim::Won {
-            attempt: 2,
-            progress
-        }
-    );
+    let left = inspect(store, &suspended.id).await;
+    has_left(left.as_ref(), 1, &progress);
+    let next = claim(store, &hold_on(suspended.id), &asked).await;
+    let attempt = 2;
+    assert_eq!(next, Claim::Won { attempt, progress });
+}
+
+/// A withdrawal of a claim that never arrived leaves a lapsed hold to its owner, which may be late only.
+pub async fn a_withdrawal_leaves_a_late_owner_alone(store: &Arc<dyn Store>, advance: &Advance<'_>) {
+    let asked = request("book");
+    let (renewing, completing) = (taken(store, &asked).await, taken(store, &asked).await);
+    advance(LEASE);
+    for late in [&renewing, &completing] {
+        let before = inspect(store, &late.id).await;
+        withdraw(store, &hold_on(late.id), &asked).await;
+        assert_eq!(inspect(store, &late.id).await, before);
+    }
+    assert_eq!(store.renew(&renewing).await.ok(), Some(Fenced::Done(())));
+    let done = store.complete(&completing, Bytes::from_static(b"booked"));
+    let done = done.await;
+    assert!(matches!(done, Ok(Fenced::Done(_))), "{done:?}");
+}
+
+/// A client that retries while nothing comes through has several claims on their way, and none of them takes the key.
+pub async fn a_free_key_remembers_several_spent_tokens(store: &Arc<dyn Store>) {
+    let asked = request("book");
+    let first = new_hold();
+    let mut holds = vec![first.clone()];
+    holds.resize_with(MAX_SPENT_TOKENS, || hold_on(first.id));
+    for hold in &holds {
+        withdraw(store, hold, &asked).await;
+    }
+    for hold in &holds {
+        is_spent(store, hold, &asked).await;
+        withdraw(store, hold, &asked).await;
+    }
+    next_is_the_first(store, &first.id).await;
 }
 
 /// A withdrawal changes nothing of a hold that lives, whoever asks, and nothing of what is completed.
@@ -219,7 +243,7 @@ async fn withdraw(store: &Arc<dyn Store>, hold: &Hold, fingerprint: &Fingerprint
 }
 
 /// A claim by this token takes nothing, whatever it may take over.
-async fn is_spent(store: &Arc<dyn Store>, hold: &Hold, fingerprint: &Fingerprint) {
+pub(super) async fn is_spent(store: &Arc<dyn Store>, hold: &Hold, fingerprint: &Fingerprint) {
     let before = inspect(store, &hold.id).await;
     for on_lost in [OnLost::Refuse, OnLost::TakeOver] {
         let claim = store.claim(hold, fingerprint, on_lost).await;
@@ -244,7 +268,7 @@ async fn next_is_the_first(store: &Arc<dyn Store>, id: &RecordId) {
     assert_eq!(store.renew(&next).await.ok(), Some(Fenced::Done(())));
 }
 
-async fn can_change_nothing(store: &Arc<dyn Store>, hold: &Hold) {
+pub(super) async fn can_change_nothing(store: &Arc<dyn Store>, hold: &Hold) {
     let before = inspect(store, &hold.id).await;
     assert_eq!(store.renew(hold).await.ok(), Some(Fenced::Lost));
     let kept = store.checkpoint(hold, Bytes::from_static(b"stale")).await;
@@ -257,7 +281,7 @@ async fn can_change_nothing(store: &Arc<dyn Store>, hold: &Hold) {
 
 /// A run that is lost, with this as its progress.
 #[track_caller]
-fn has_left(record: Option<&Record>, attempt: u32, progress: &Bytes) {
+pub(super) fn has_left(record: Option<&Record>, attempt: u32, progress: &Bytes) {
     let record = record.expect("a record");
     assert_eq!(record.attempt, attempt);
     let Phase::InFlight { progress: left, .. } = &record.phase else {

@@ -2,13 +2,14 @@
 
 use std::{
     error::Error,
+    panic::AssertUnwindSafe,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
-use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, future::BoxFuture};
 use tokio::{runtime::Handle, time::Instant};
 use tracing::Instrument;
 
@@ -16,7 +17,7 @@ use super::{
     Idempotency,
     bounded::{STORE_TIMEOUT, bounded},
     finish::insist,
-    runs::Runs,
+    runs::{Runs, Ticket},
 };
 use crate::{Claim, Fingerprint, Hold, OnLost, Store, StoreError, StoreErrorKind};
 
@@ -54,9 +55,11 @@ struct SentClaim {
     on_lost: OnLost,
 }
 
-/// How long the store is asked for a withdrawal, where a lease is shorter. A hold that outlives this blocks
-/// retries, and under [`OnLost::Refuse`] until an operator resolves it.
+/// How long the store is asked for a withdrawal, where a lease is shorter. A shutdown waits for that.
 const MIN_INSISTENCE: Duration = Duration::from_secs(60);
+
+/// How long it is asked after that where nobody takes a lost key over, so that an outage makes no work for an operator.
+const MAX_INSISTENCE: Duration = Duration::from_secs(3600);
 
 impl Claiming {
     pub(super) fn new(
@@ -125,15 +128,16 @@ impl Drop for Claiming {
             return;
         };
         let ticket = Runs::enter_background(&claim.runs, &claim.store);
-        // A claim that is cut off midway may still arrive, so its response is waited for first.
+        // A claim that is cut off midway may still arrive, so its response is waited for first. One that has panicked
+        // panics again.
+        let call = AssertUnwindSafe(call).catch_unwind();
         let finishing = async move {
             match tokio::time::timeout(STORE_TIMEOUT, call).await {
-                Ok(Ok(
+                Ok(Ok(Ok(
                     Claim::InFlight { .. } | Claim::Unknown { .. } | Claim::Completed { .. },
-                )) => {}
-                _ => claim.withdraw().await,
+                ))) => {}
+                _ => claim.withdraw(ticket).await,
             }
-            drop(ticket);
         };
         withdrawal.runtime.spawn(finishing.in_current_span());
     }
@@ -151,26 +155,30 @@ impl Drop for Withdrawal {
         if let Some(claim) = self.claim.take() {
             // A shutdown waits for it, as for a run.
             let ticket = Runs::enter_background(&claim.runs, &claim.store);
-            let withdrawing = async move {
-                claim.withdraw().await;
-                drop(ticket);
-            };
-            self.runtime.spawn(withdrawing.in_current_span());
+            self.runtime.spawn(claim.withdraw(ticket).in_current_span());
         }
     }
 }
 
 impl SentClaim {
-    async fn withdraw(self) {
+    async fn withdraw(self, ticket: Ticket) {
         let Self {
             store,
+            runs,
             hold,
             fingerprint,
             on_lost,
-            ..
         } = self;
-        let withdraw = || bounded(store.withdraw(&hold, &fingerprint, on_lost));
-        let withdrawn = insist(hold.lease.max(MIN_INSISTENCE), withdraw).await;
+        // After an outage there can be thousands of them, which must not fall upon the store all at once.
+        let withdraw = || async {
+            let _turn = runs.withdrawals.acquire().await;
+            bounded(store.withdraw(&hold, &fingerprint, on_lost)).await
+        };
+        let mut withdrawn = insist(hold.lease.max(MIN_INSISTENCE), withdraw).await;
+        drop(ticket);
+        if withdrawn.is_err() && on_lost == OnLost::Refuse {
+            withdrawn = insist(MAX_INSISTENCE, withdraw).await;
+        }
         if let Err(error) = withdrawn {
             tracing::warn!(
                 idempotency.record = %hold.id,

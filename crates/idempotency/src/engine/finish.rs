@@ -8,8 +8,12 @@ use std::{
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use super::{Ending, Executed, Leaves, bounded::bounded, runs::Ticket};
-use crate::{Fenced, Fingerprint, Hold, StoreError, StoreErrorKind};
+use super::{
+    Ending, Executed, Leaves,
+    bounded::{STORE_TIMEOUT, bounded},
+    runs::Ticket,
+};
+use crate::{Fenced, Fingerprint, Hold, OnLost, StoreError, StoreErrorKind};
 
 /// The hold of a run that has ended. It is renewed until this is dropped.
 pub(super) struct Held {
@@ -42,9 +46,11 @@ pub(super) async fn finish<R>(held: Held, ending: Ending<R>) -> Fenced<Executed<
         }
         Leaves::Outcome(_) | Leaves::Nothing | Leaves::Steps(_) => leaves,
     };
+    let begun = Instant::now();
     let mut ended = held.end(&leaves).await;
     for delay in RETRY_DELAYS {
-        if ended.as_ref().is_err_and(is_worth_a_retry) {
+        // After a dark connection the next one can do better; a store that does not respond at all cannot.
+        if ended.as_ref().is_err_and(is_worth_a_retry) && begun.elapsed() < STORE_TIMEOUT {
             // In boxes, because hardly any run comes here.
             Box::pin(tokio::time::sleep(delay)).await;
             ended = Box::pin(held.end(&leaves)).await;
@@ -90,22 +96,21 @@ impl Held {
                 }
             }
             Leaves::Steps(progress) => {
-                if bounded(store.checkpoint(hold, progress.clone())).await? == Fenced::Lost {
-                    return Ok(Fenced::Lost);
+                let progress = progress.suspended_by(self.ticket.attempt());
+                match bounded(store.suspend(hold, progress)).await? {
+                    Fenced::Done(()) => Ok(Fenced::Done(None)),
+                    Fenced::Lost => Ok(Fenced::Lost),
                 }
-                self.ticket.let_go();
-                // A hold that has lapsed is what the next attempt can take, with all that is in it.
-                let lapsed = Hold {
-                    lease: Duration::ZERO,
-                    ..hold.clone()
-                };
-                bounded(store.renew(&lapsed)).await?;
+            }
+            _ => {
+                // The new owner does not mind that this run has failed. But where there is none, a claim may be on its way by
+                // which this run was to get its key back.
+                if bounded(store.release(hold)).await? == Fenced::Lost {
+                    let withdraw = store.withdraw(hold, &self.fingerprint, OnLost::Refuse);
+                    Box::pin(bounded(withdraw)).await?;
+                }
                 Ok(Fenced::Done(None))
             }
-            // The new owner does not mind that this run has failed.
-            _ => bounded(store.release(hold))
-                .await
-                .map(|_| Fenced::Done(None)),
         }
     }
 
@@ -140,7 +145,8 @@ where
     loop {
         match call().await {
             Err(error) if is_worth_a_retry(&error) && Instant::now() < end => {
-                tokio::time::sleep(pause).await;
+                // Not all at the same moment, where many of them insist.
+                tokio::time::sleep(pause.mul_f32(rand::random_range(0.5..1.0))).await;
             }
             response => return response,
         }

@@ -21,12 +21,17 @@ impl Idempotency {
         fingerprint: &Fingerprint,
         mut sent_at: Option<Instant>,
     ) -> Result<Fenced<Instant>, StoreError> {
-        for _ in 0..=MAX_RENEWALS {
+        let mut renewals = 0;
+        loop {
             if let Some(sent_at) = sent_at
                 && sent_at.elapsed() < hold.lease / 3
             {
                 return Ok(Fenced::Done(sent_at));
             }
+            if renewals == MAX_RENEWALS {
+                break;
+            }
+            renewals += 1;
             let now = Instant::now();
             if bounded(self.0.store.renew(hold)).await? == Fenced::Lost
                 && !self.0.runs.reclaim(self.store(), hold, fingerprint).await?
@@ -56,7 +61,12 @@ impl Runs {
         }
         let claimed = bounded(store.claim(hold, fingerprint, OnLost::Refuse)).await;
         match claimed {
-            Ok(Claim::Won { .. }) => {}
+            Ok(Claim::Won { attempt, .. }) if self.note_attempt(&hold.token, attempt) => {}
+            // The run has ended meanwhile, and nobody would run under it.
+            Ok(Claim::Won { .. }) => {
+                bounded(store.withdraw(hold, fingerprint, OnLost::Refuse)).await?;
+                return Ok(false);
+            }
             Ok(_) => return Ok(false),
             Err(error) if error.kind() == StoreErrorKind::Withdrawn => return Ok(false),
             Err(error) => return Err(error),

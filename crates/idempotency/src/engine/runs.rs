@@ -8,13 +8,16 @@ use std::{
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::{sync::Notify, task::JoinHandle, time::Instant};
+use tokio::{
+    sync::{Notify, Semaphore},
+    task::JoinHandle,
+    time::Instant,
+};
 
 use super::bounded::bounded;
 use crate::{Fenced, Fingerprint, Hold, RecordId, Store, StoreError, Token};
 
 /// The requests under way, from claim to stored answer.
-#[derive(Default)]
 pub(super) struct Runs {
     // A plain lock: nothing is awaited under it.
     state: Mutex<State>,
@@ -22,6 +25,8 @@ pub(super) struct Runs {
     left: Notify,
     /// A hold wants to be renewed earlier than the renewer sleeps.
     earlier: Arc<Notify>,
+    /// Turns at the store of claims that are withdrawn.
+    pub(super) withdrawals: Semaphore,
 }
 
 #[derive(Default)]
@@ -37,6 +42,8 @@ struct State {
 struct Held {
     hold: Hold,
     fingerprint: Fingerprint,
+    /// The number that its record has.
+    attempt: u32,
     /// What the run has kept so far, or is about to.
     progress: Bytes,
     due: Instant,
@@ -51,6 +58,20 @@ pub(crate) struct Ticket {
     runs: Arc<Runs>,
     store: Arc<dyn Store>,
     token: Option<Token>,
+}
+
+/// How many withdrawals ask the store at one time.
+const MAX_WITHDRAWALS: usize = 32;
+
+impl Default for Runs {
+    fn default() -> Self {
+        Self {
+            state: Mutex::default(),
+            left: Notify::default(),
+            earlier: Arc::default(),
+            withdrawals: Semaphore::new(MAX_WITHDRAWALS),
+        }
+    }
 }
 
 impl Runs {
@@ -113,6 +134,13 @@ impl Runs {
         }
     }
 
+    /// Notes the attempt as which a run has claimed its key again; false if it has ended.
+    pub(super) fn note_attempt(&self, token: &Token, attempt: u32) -> bool {
+        let mut state = self.state.lock();
+        let held = state.holds.get_mut(token);
+        held.map(|held| held.attempt = attempt).is_some()
+    }
+
     pub(super) fn progress_of(&self, token: &Token) -> Option<Bytes> {
         let state = self.state.lock();
         state.holds.get(token).map(|held| held.progress.clone())
@@ -167,14 +195,18 @@ impl Ticket {
         hold: &Hold,
         fingerprint: &Fingerprint,
     ) -> Result<bool, StoreError> {
+        // A run that was seen to have lost its key does not come back.
+        if !self.runs.is_held(&hold.token) {
+            return Ok(false);
+        }
         self.runs.reclaim(self.store(), hold, fingerprint).await
     }
 
-    /// Has the hold not renewed any more.
-    pub(super) fn let_go(&self) {
-        if let Some(token) = self.token {
-            self.runs.state.lock().holds.remove(&token);
-        }
+    /// The number that the run's record has.
+    pub(super) fn attempt(&self) -> u32 {
+        let state = self.runs.state.lock();
+        let held = self.token.and_then(|token| state.holds.get(&token));
+        held.map_or(1, |held| held.attempt)
     }
 
     /// Has the hold renewed until the ticket is dropped. Its lease counts from `sent_at`.
@@ -186,14 +218,21 @@ impl Ticket {
         &mut self,
         hold: Hold,
         fingerprint: Fingerprint,
+        attempt: u32,
         progress: Bytes,
         sent_at: Instant,
     ) {
+        // A hold that is due already is renewed by the run itself, before it begins.
+        let counts_from = match sent_at.elapsed() < hold.lease / 3 {
+            true => sent_at,
+            false => Instant::now(),
+        };
         let held = Held {
-            due: sent_at + hold.lease / 3,
+            due: counts_from + hold.lease / 3,
             until: sent_at + MOST_EXECUTION,
             hold,
             fingerprint,
+            attempt,
             progress,
         };
         if self.enter_hold(held) {

@@ -40,6 +40,8 @@ impl Idempotency {
                 return Err(Refusal::InProgress);
             }
         }
+        // What this attempt keeps says nothing of the one before it.
+        progress.resume();
         Ok(progress)
     }
 
@@ -95,7 +97,7 @@ impl Idempotency {
         // Of a step that goes on behind the end of its run, nothing may be claimed any more.
         if kept == Fenced::Lost
             && runs.is_held(&hold.token)
-            && runs.reclaim(store, hold, fingerprint).await?
+            && insist(hold.lease, || runs.reclaim(store, hold, fingerprint)).await?
         {
             return insist(hold.lease, keep).await;
         }

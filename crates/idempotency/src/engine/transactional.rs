@@ -114,7 +114,8 @@ pub(super) async fn finish<R>(
             }
         }
         Leaves::Outcome(_) => {
-            let claimed = idempotency.claim_once(&hold, &fingerprint, OnLost::TakeOver);
+            // There was no record when the run began, so a hold that is there by now is another run's.
+            let claimed = idempotency.claim_once(&hold, &fingerprint, OnLost::Refuse);
             match claimed.await {
                 Ok(Claimed {
                     claim: Claim::Won { .. },

@@ -1,6 +1,10 @@
 //! The protocol without HTTP: any work whose result serde can write.
 
-use std::{error::Error, fmt, panic::AssertUnwindSafe};
+use std::{
+    error::Error,
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -128,7 +132,11 @@ async fn attempt<T: Serialize, E>(
 ) -> Ending<Option<Result<T, E>>> {
     let answer = AssertUnwindSafe(work).catch_unwind().await.ok();
     let leaves = match &answer {
-        Some(Ok(value)) => Leaves::Outcome(write(value, limit)),
+        // Serde's code for the value is the user's, too, and the work is done all the same.
+        Some(Ok(value)) => {
+            let written = catch_unwind(AssertUnwindSafe(|| write(value, limit)));
+            Leaves::Outcome(written.unwrap_or_else(|_| outcome::tombstone(0).into()))
+        }
         Some(Err(_)) | None => Leaves::Nothing,
     };
     Ending { answer, leaves }

@@ -24,10 +24,6 @@ pub(crate) struct Won<'a> {
 
 /// A hold that the store has recorded.
 pub(super) struct WonClaim {
-    #[cfg_attr(
-        not(feature = "axum"),
-        expect(dead_code, reason = "only handlers are told their attempt")
-    )]
     pub(super) attempt: u32,
     pub(super) progress: Progress,
     /// From when the lease counts.
@@ -60,15 +56,30 @@ impl Won<'_> {
                 let finished =
                     transactional::finish(&engine, hold, fingerprint, ending, ticket).await;
                 drop(visit);
-                return finished;
+                return Ok(finished);
             };
-            let progress = claim.progress.write();
+            let WonClaim {
+                attempt,
+                progress,
+                sent_at,
+                withdrawal,
+            } = claim;
             ticket
-                .hold(hold.clone(), fingerprint, progress, claim.sent_at)
+                .hold(
+                    hold.clone(),
+                    fingerprint,
+                    attempt,
+                    progress.write(),
+                    sent_at,
+                )
                 .await;
-            if let Some(withdrawal) = claim.withdrawal {
-                withdrawal.cancel();
+            // The last look before the work begins. Should it fail, the claim is withdrawn.
+            match engine.refresh(&hold, &fingerprint, Some(sent_at)).await {
+                Ok(Fenced::Done(_)) => {}
+                Ok(Fenced::Lost) => return Err(Refusal::InProgress),
+                Err(error) => return Err(error.into()),
             }
+            withdrawal.into_iter().for_each(Withdrawal::cancel);
             let ending = work.await;
             let held = Held {
                 hold,
@@ -77,11 +88,12 @@ impl Won<'_> {
             };
             let finished = finish::finish(held, ending).await;
             drop(visit);
-            finished
+            Ok(finished)
         };
         match Running::new(run).await {
-            Ok(Fenced::Done(executed)) => Ok(Finished::Executed(executed)),
-            Ok(Fenced::Lost) => {
+            Ok(Err(refusal)) => Err(refusal),
+            Ok(Ok(Fenced::Done(executed))) => Ok(Finished::Executed(executed)),
+            Ok(Ok(Fenced::Lost)) => {
                 let replay = Box::pin(idempotency.answer_of_the_owner(operation)).await?;
                 Ok(Finished::Replayed(replay))
             }

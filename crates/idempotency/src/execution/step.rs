@@ -1,6 +1,12 @@
 //! Parts of a run whose results outlive it.
 
-use std::{collections::HashMap, error::Error, fmt, panic::resume_unwind, sync::Arc};
+use std::{
+    collections::HashMap,
+    error::Error,
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -9,7 +15,7 @@ use tokio::sync::watch;
 
 use super::{Execution, Protection, Shared, commit::Ending};
 use crate::{
-    Fenced, StoreError, StoreErrorKind,
+    Fenced, RecordId, StoreError, StoreErrorKind,
     engine::{Leaves, Running, Ticket},
     store::transaction::Entry,
 };
@@ -66,7 +72,7 @@ impl Execution {
     ///
     /// [`StepError::Failed`] with the work's own error. A panic of the work goes on in the caller. [`StepError::Lost`], [`StepError::Store`]: see there; the store is
     /// asked for as long as the lease lives. [`StepError::Misused`] in transactional mode, which has nothing to keep a step
-    /// under, and after a commit.
+    /// under, within another step, and after a commit.
     pub async fn step<T, E>(
         &self,
         name: &str,
@@ -79,6 +85,11 @@ impl Execution {
         let Some(protection) = &self.0.protection else {
             return work.await.map_err(StepError::Failed);
         };
+        if WITHIN.try_with(|run| *run == self.0.id).unwrap_or(false) {
+            return Err(StepError::Misused(
+                "a step has no steps of its own: one that waits for itself would never end",
+            ));
+        }
         let turn = protection.steps.turn(name).lock_owned().await;
         let under_way = self.begin_step(protection).map_err(StepError::Misused)?;
         let done = protection.progress.lock().await.get(name).cloned();
@@ -87,11 +98,11 @@ impl Execution {
                 .map_err(|error| StepError::Store(StoreError::unreadable(error)));
         }
         let (execution, name) = (self.clone(), name.to_owned());
-        let step = async move {
+        let step = WITHIN.scope(self.0.id, async move {
             let result = execution.run_step(&name, work).await;
             drop((turn, under_way));
             result
-        };
+        });
         // What has begun is kept, although the handler gives its step up, as a time-out around it does.
         Running::new(step)
             .await
@@ -129,12 +140,19 @@ impl Execution {
             return work.await.map_err(StepError::Failed);
         };
         let value = work.await.map_err(StepError::Failed)?;
-        let result = serde_json::to_vec(&value)
-            .map_err(|error| StepError::Store(StoreError::too_large(error)))?;
+        // Serde's code for the value is the user's, too, and the work is done all the same.
+        let written = catch_unwind(AssertUnwindSafe(|| serde_json::to_vec(&value)));
+        let result = written
+            .map_err(|_| StoreError::too_large("the result panicked while it was written"))
+            .and_then(|result| result.map_err(StoreError::too_large))
+            .map_err(StepError::Store)?;
         match protection.keep(name, result.into()).await {
             Ok(Fenced::Done(())) => Ok(value),
             Ok(Fenced::Lost) => {
-                *protection.ending.lock() = Ending::Answered;
+                let mut ending = protection.ending.lock();
+                if matches!(*ending, Ending::Open) {
+                    *ending = Ending::Answered;
+                }
                 Err(StepError::Lost)
             }
             Err(error) => Err(StepError::Store(error)),
@@ -164,13 +182,18 @@ impl Execution {
         let Some(protection) = &self.0.protection else {
             return Leaves::Nothing;
         };
-        let mut progress = protection.progress.lock().await;
+        let progress = protection.progress.lock().await;
         if progress.is_empty() {
-            return Leaves::Nothing;
+            Leaves::Nothing
+        } else {
+            Leaves::Steps(progress.clone())
         }
-        progress.suspend(self.0.attempt);
-        Leaves::Steps(progress.write())
     }
+}
+
+tokio::task_local! {
+    /// The run within one of whose steps this is.
+    static WITHIN: RecordId;
 }
 
 /// The steps of a run that have begun and not ended.

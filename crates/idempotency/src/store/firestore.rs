@@ -158,15 +158,27 @@ impl Store for FirestoreStore {
     }
 
     async fn renew(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
-        let change = Change::Renew { hold: hold.clone() };
+        let change = |kept| {
+            let hold = hold.clone();
+            Some(Change::Renew { hold, kept })
+        };
         self.go_on(hold, change).await
     }
 
     async fn checkpoint(&self, hold: &Hold, progress: Bytes) -> Result<Fenced<()>, StoreError> {
         check_length(&progress, MOST_OUTCOME)?;
-        let token = hold.token;
-        self.go_on(hold, Change::Checkpoint { token, progress })
-            .await
+        // Progress that is shorter than what is kept is of an earlier time.
+        let change = |kept| {
+            (progress.len() >= kept).then(|| Change::Checkpoint {
+                token: hold.token,
+                progress: progress.clone(),
+            })
+        };
+        self.go_on(hold, change).await
+    }
+
+    async fn suspend(&self, hold: &Hold, progress: Bytes) -> Result<Fenced<()>, StoreError> {
+        self.leave_off(hold, progress).await
     }
 
     async fn complete(

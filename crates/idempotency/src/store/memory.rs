@@ -101,7 +101,7 @@ impl Store for MemoryStore {
         let mut shard = self.shard(&hold.id);
         let now = self.clock.now();
         let (attempt, progress) = match shard.living(&hold.id, now) {
-            Some(entry) if entry.is_withdrawn && entry.token == hold.token => return Err(spent()),
+            Some(entry) if entry.is_spent(&hold.token) => return Err(spent()),
             None => (1, Bytes::new()),
             Some(entry) if entry.is_free() => (1, Bytes::new()),
             Some(entry) => match &entry.phase {
@@ -135,10 +135,13 @@ impl Store for MemoryStore {
                 }
             },
         };
-        match shard.remove(&hold.id) {
-            // The progress goes on, and the rest of the entry's room is the new one's.
-            Some(entry) => self.recount(&entry, &progress),
-            None => self.make_room(&mut shard, now)?,
+        if attempt == 1 {
+            self.make_room(&mut shard, now)?;
+        }
+        if let Some(entry) = shard.remove(&hold.id)
+            && attempt == 1
+        {
+            self.forget(&entry);
         }
         let lease_until = now + hold.lease;
         let entry = Entry {
@@ -166,43 +169,38 @@ impl Store for MemoryStore {
         let mut shard = self.shard(&hold.id);
         let now = self.clock.now();
         let forgotten_at = now + hold.lease + hold.ttl;
-        let Some(entry) = shard.living(&hold.id, now).filter(|entry| !entry.is_free()) else {
-            match shard.remove(&hold.id) {
-                Some(entry) => self.recount(&entry, &Bytes::new()),
-                None => self.make_room(&mut shard, now)?,
+        let Some(entry) = shard.living(&hold.id, now) else {
+            if let Some(expired) = shard.remove(&hold.id) {
+                self.forget(&expired);
             }
             let mark = Entry::free(*fingerprint, hold.token, now, forgotten_at);
             shard.insert(hold.id, mark);
             return Ok(());
         };
         let is_own = entry.token == hold.token;
-        let (attempt, is_withdrawn) = (entry.attempt, entry.is_withdrawn);
+        let attempt = entry.attempt;
+        if entry.is_spent(&hold.token) {
+            return Ok(());
+        }
         match &entry.phase {
-            Phase::InFlight { progress, .. } if is_own && !is_withdrawn => {
-                if attempt == 1 && progress.is_empty() {
-                    self.free(&mut shard, &hold.id, hold.token, now, forgotten_at);
-                    return Ok(());
-                }
-                shard.update(&hold.id, now + hold.ttl, |entry| {
-                    entry.attempt = (attempt - 1).max(1);
-                    entry.is_withdrawn = true;
-                    if let Phase::InFlight { lease_until, .. } = &mut entry.phase {
-                        *lease_until = now;
-                    }
-                });
-                self.wakeups.wake(&hold.id);
+            _ if entry.is_free() => {
+                self.free(&mut shard, &hold.id, hold.token, now, forgotten_at);
             }
-            // The claim is yet to come and would take the key over, so it finds that its token has.
+            Phase::InFlight { progress, .. } if is_own && attempt == 1 && progress.is_empty() => {
+                self.free(&mut shard, &hold.id, hold.token, now, forgotten_at);
+            }
+            Phase::InFlight { .. } if is_own => {
+                self.suspend_as(&mut shard, hold, (attempt - 1).max(1), now);
+            }
+            // The claim is yet to come and would take the key over, so it finds that its token has. A run that is only late
+            // has an owner who may end it still, and is left alone.
             Phase::InFlight { .. }
-                if !is_own
+                if entry.is_withdrawn
                     && on_lost == OnLost::TakeOver
                     && entry.may_be_taken(fingerprint, now) =>
             {
                 let expires_at = entry.expires_at;
-                shard.update(&hold.id, expires_at, |entry| {
-                    entry.token = hold.token;
-                    entry.is_withdrawn = true;
-                });
+                shard.update(&hold.id, expires_at, |entry| entry.token = hold.token);
             }
             Phase::InFlight { .. } | Phase::Completed { .. } => {}
         }
@@ -229,12 +227,27 @@ impl Store for MemoryStore {
         if !shard.owns(&hold.id, &hold.token, self.clock.now()) {
             return Ok(Fenced::Lost);
         }
-        if let Some(entry) = shard.entries.get_mut(&hold.id) {
-            self.recount(entry, &progress);
-            if let Phase::InFlight { progress: kept, .. } = &mut entry.phase {
-                *kept = progress;
-            }
+        self.keep_progress(&mut shard, &hold.id, progress);
+        Ok(Fenced::Done(()))
+    }
+
+    async fn suspend(&self, hold: &Hold, progress: Bytes) -> Result<Fenced<()>, StoreError> {
+        let mut shard = self.shard(&hold.id);
+        let now = self.clock.now();
+        if let Some(entry) = shard.living(&hold.id, now)
+            && entry.is_withdrawn
+            && entry.is_in_flight()
+            && entry.token == hold.token
+        {
+            // The same owner again, whose first call was done but not heard of.
+            return Ok(Fenced::Done(()));
         }
+        if !shard.owns(&hold.id, &hold.token, now) {
+            return Ok(Fenced::Lost);
+        }
+        self.keep_progress(&mut shard, &hold.id, progress);
+        let attempt = shard.entries.get(&hold.id).map_or(1, |entry| entry.attempt);
+        self.suspend_as(&mut shard, hold, attempt, now);
         Ok(Fenced::Done(()))
     }
 

@@ -1,4 +1,5 @@
 mod connections;
+mod ends;
 mod error;
 mod kept;
 mod listener;
@@ -9,18 +10,11 @@ mod schema;
 mod statements;
 mod transaction;
 
-use std::{
-    fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::{Duration, SystemTime},
-};
+use std::{fmt, sync::Arc, time::SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use sqlx::{PgPool, postgres::PgRow, query};
+use sqlx::{PgPool, query};
 
 pub use error::PostgresError;
 
@@ -171,36 +165,6 @@ impl PostgresStore {
         });
         Ok(!rows.await?.is_empty())
     }
-
-    /// Ends the hold with nothing, and remembers for this long that its token is spent.
-    async fn free(
-        &self,
-        id: &RecordId,
-        owner: &Token,
-        spent_for: Duration,
-        is_operator: bool,
-    ) -> Result<Fenced<()>, StoreError> {
-        // What is sent again after a lost reply may find what it left itself.
-        let was_sent = AtomicBool::new(false);
-        let rows = self.0.connections.run(Again::Whenever, || {
-            query(statements::RELEASE)
-                .bind(id.as_bytes())
-                .bind(owner.as_bytes())
-                .bind(microseconds(spent_for))
-                .bind(is_operator)
-                .bind(was_sent.swap(true, Ordering::Relaxed))
-        });
-        Ok(self.ended(id, &rows.await?))
-    }
-
-    /// What a statement that only the owner's token fits has done.
-    fn ended(&self, id: &RecordId, rows: &[PgRow]) -> Fenced<()> {
-        let fenced = fenced(rows);
-        if fenced == Fenced::Done(()) {
-            self.0.wakeups.wake(id);
-        }
-        fenced
-    }
 }
 
 #[async_trait]
@@ -253,17 +217,7 @@ impl Store for PostgresStore {
         fingerprint: &Fingerprint,
         on_lost: OnLost,
     ) -> Result<(), StoreError> {
-        let withdrawn = self.0.connections.run(Again::Whenever, || {
-            query(statements::WITHDRAW)
-                .bind(hold.id.as_bytes())
-                .bind(fingerprint.as_bytes())
-                .bind(hold.token.as_bytes())
-                .bind(microseconds(hold.lease))
-                .bind(microseconds(hold.ttl))
-                .bind(on_lost == OnLost::TakeOver)
-        });
-        self.ended(&hold.id, &withdrawn.await?);
-        Ok(())
+        self.take_back(hold, fingerprint, on_lost).await
     }
 
     async fn renew(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
@@ -286,6 +240,18 @@ impl Store for PostgresStore {
                 .bind(progress.as_ref())
         });
         Ok(fenced(&rows.await?))
+    }
+
+    async fn suspend(&self, hold: &Hold, progress: Bytes) -> Result<Fenced<()>, StoreError> {
+        check_length(&progress, MOST_OUTCOME)?;
+        let rows = self.0.connections.run(Again::Whenever, || {
+            query(statements::SUSPEND)
+                .bind(hold.id.as_bytes())
+                .bind(hold.token.as_bytes())
+                .bind(microseconds(hold.ttl))
+                .bind(progress.as_ref())
+        });
+        Ok(self.ended(&hold.id, &rows.await?))
     }
 
     async fn complete(

@@ -180,6 +180,12 @@ impl Store for RedisStore {
         self.records.checkpoint(hold, &progress).await
     }
 
+    async fn suspend(&self, hold: &Hold, progress: Bytes) -> Result<Fenced<()>, StoreError> {
+        check_length(&progress, MOST_OUTCOME)?;
+        let suspended = self.records.suspend(hold, &progress).await?;
+        Ok(self.wake(&hold.id, suspended))
+    }
+
     async fn complete(
         &self,
         hold: &Hold,

@@ -1,4 +1,5 @@
 mod database;
+mod ends;
 mod error;
 mod file;
 mod guard;
@@ -196,7 +197,7 @@ impl Store for SqliteStore {
         // The claim may be on its way to the writer, or have never come that far.
         self.known.add(&id);
         let withdraw = move |connection: &Connection, now: &Now| {
-            records::withdraw(connection, &hold, &fingerprint, on_lost, now)
+            ends::withdraw(connection, &hold, &fingerprint, on_lost, now)
         };
         let wake = move |has_ended: &bool| {
             if *has_ended {
@@ -223,6 +224,16 @@ impl Store for SqliteStore {
         Ok(self.step(checkpoint, |_| ()).await?)
     }
 
+    async fn suspend(&self, hold: &Hold, progress: Bytes) -> Result<Fenced<()>, StoreError> {
+        check_length(&progress, MOST_OUTCOME)?;
+        let hold = hold.clone();
+        let wake = self.wake(hold.id);
+        let suspend = move |connection: &Connection, now: &Now| {
+            ends::suspend(connection, &hold, &progress, now)
+        };
+        Ok(self.step(suspend, wake).await?)
+    }
+
     async fn complete(
         &self,
         hold: &Hold,
@@ -241,7 +252,7 @@ impl Store for SqliteStore {
         let hold = hold.clone();
         let wake = self.wake(hold.id);
         let release =
-            move |connection: &Connection, now: &Now| records::release(connection, &hold, now);
+            move |connection: &Connection, now: &Now| ends::release(connection, &hold, now);
         Ok(self.step(release, wake).await?)
     }
 

@@ -1,11 +1,13 @@
 //! The engine without HTTP, as a queue consumer calls it; and the layer around services that are not axum's.
 
 mod duplicates;
+mod flaky;
 mod late;
 #[cfg(feature = "axum")]
 mod layer;
 mod life;
 mod lost;
+mod outages;
 mod outcomes;
 mod settings;
 mod watched;

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{Arc, Mutex},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use async_trait::async_trait;
@@ -29,8 +29,8 @@ pub(crate) struct Calls {
     pub(crate) renewals: watch::Sender<usize>,
     /// The number of the renewal whose response is lost.
     pub(crate) lost_renewal: watch::Sender<usize>,
-    /// The number of the renewal whose response is on its way until this is another number.
-    pub(crate) held_renewal: watch::Sender<usize>,
+    /// How long the response to a renewal is on its way.
+    pub(crate) renewals_take: watch::Sender<Duration>,
     pub(crate) purged: watch::Sender<usize>,
 }
 
@@ -104,15 +104,19 @@ impl Store for WatchedStore {
         if *self.calls.lost_renewal.borrow() == number {
             renewed = Err(StoreError::unavailable("the test cut the response off"));
         }
-        let mut held = self.calls.held_renewal.subscribe();
-        held.wait_for(|held| *held != number)
-            .await
-            .expect("an open channel");
+        let late = *self.calls.renewals_take.borrow();
+        if !late.is_zero() {
+            tokio::time::sleep(late).await;
+        }
         renewed
     }
 
     async fn checkpoint(&self, hold: &Hold, progress: Bytes) -> Result<Fenced<()>, StoreError> {
         self.inner().checkpoint(hold, progress).await
+    }
+
+    async fn suspend(&self, hold: &Hold, progress: Bytes) -> Result<Fenced<()>, StoreError> {
+        self.inner().suspend(hold, progress).await
     }
 
     async fn complete(

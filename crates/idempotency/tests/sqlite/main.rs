@@ -24,6 +24,7 @@ mod clocks;
 mod ended;
 mod opening;
 mod records;
+mod spent;
 
 /// A folder that is removed in the end, with a name for a file in it.
 struct Folder(TempDir);

@@ -104,6 +104,7 @@ async fn a_step_whose_reply_is_lost_recognises_itself_or_says_that_it_does_not_k
     assert_eq!(store.renew(&hold).await.ok(), Some(Fenced::Done(())));
     keep(&store, &hold).await;
     complete(&store, &hold).await;
+    suspend(&store, &taken(&store).await).await;
     let hold = taken(&store).await;
     assert_eq!(store.release(&hold).await.ok(), Some(Fenced::Done(())));
     let withdrawn = store.withdraw(&hold, &request(), OnLost::TakeOver).await;
@@ -137,6 +138,15 @@ async fn a_step_whose_reply_is_lost_recognises_itself_or_says_that_it_does_not_k
         let record = store.inspect(&hold.id).await.expect("an inspection");
         assert_eq!(record.map(|record| record.attempt), Some(1));
     }
+
+    let hold = taken(&store).await;
+    proxy.lose_the_next_reply();
+    suspend(&store, &hold).await;
+    let taken_over = claim(&store, &hold_on(&hold), &request()).await;
+    let progress = Bytes::from_static(b"charged");
+    let attempt = 2;
+    let second = Claim::Won { attempt, progress };
+    assert_eq!(taken_over.ok(), Some(second));
 
     // This leaves nothing by which it could be recognised.
     let hold = taken(&store).await;
@@ -189,6 +199,11 @@ async fn of_requests_one_behind_the_other_only_the_first_is_refused_because_a_co
     };
     let (proxy, here) = behind_a_proxy(&server).await;
     dark::only_so_many_are_refused(1, &proxy, here).await;
+}
+
+async fn suspend(store: &RedisStore, hold: &Hold) {
+    let suspended = store.suspend(hold, Bytes::from_static(b"charged"));
+    assert_eq!(suspended.await.ok(), Some(Fenced::Done(())));
 }
 
 async fn behind_a_proxy(server: &RedisServer) -> (Proxy, RedisStore) {

@@ -23,6 +23,7 @@ async fn a_full_server_takes_no_new_keys_and_keeps_its_word_for_those_it_has() {
     complete(&store, &ended).await;
     let (left, left_behind) = (taken(&store).await, taken(&store).await);
     keep(&store, &left_behind).await;
+    let suspended = taken(&store).await;
     let limit = |bytes: &str| {
         let set: String = redis::cmd("CONFIG")
             .arg(["SET", "maxmemory", bytes].as_slice())
@@ -44,8 +45,11 @@ async fn a_full_server_takes_no_new_keys_and_keeps_its_word_for_those_it_has() {
         store.release(&given_back).await.ok(),
         Some(Fenced::Done(()))
     );
+    let progress = Bytes::from_static(b"charged");
+    let done = store.suspend(&suspended, progress).await;
+    assert_eq!(done.ok(), Some(Fenced::Done(())));
     // With and without progress, and once the key is free again.
-    for hold in [&left, &left_behind, &left] {
+    for hold in [&left, &left_behind, &hold_on(&left)] {
         let withdrawn = store.withdraw(hold, &request(), OnLost::TakeOver).await;
         withdrawn.expect("a withdrawal");
     }
@@ -69,6 +73,7 @@ async fn an_outcome_above_the_limit_is_refused_and_the_hold_stays() {
     claim(&store, &owner, &request()).await.expect("a claim");
     let before = store.inspect(&owner.id).await.expect("an inspection");
     let outcome = Bytes::from(vec![0; store.outcome_limit() + 1]);
+    let too_long = outcome.clone();
     let refused = store.complete(&owner, outcome.clone()).await;
     assert_eq!(
         refused.expect_err("too long").kind(),
@@ -79,6 +84,11 @@ async fn an_outcome_above_the_limit_is_refused_and_the_hold_stays() {
         ttl: owner.ttl,
     };
     let refused = store.resolve(&owner.id, &owner.token, resolution).await;
+    assert_eq!(
+        refused.expect_err("too long").kind(),
+        StoreErrorKind::TooLarge
+    );
+    let refused = store.suspend(&owner, too_long).await;
     assert_eq!(
         refused.expect_err("too long").kind(),
         StoreErrorKind::TooLarge

@@ -47,10 +47,18 @@ pub(super) enum Change {
     },
     Renew {
         hold: Hold,
+        /// The length of the progress, which stays.
+        kept: usize,
     },
     Checkpoint {
         token: Token,
         progress: Bytes,
+    },
+    /// The hold is over, and the next claim takes it over.
+    Suspend {
+        /// What is kept in place of what was; nothing where that stays.
+        progress: Option<Bytes>,
+        ttl: Duration,
     },
     Complete {
         token: Token,
@@ -66,6 +74,8 @@ pub(super) enum Change {
     /// The key is free, and this token is spent for so long.
     Free {
         token: Token,
+        /// Those that were spent before it.
+        older: Bytes,
         /// That of a record which may have to be made.
         fingerprint: Option<Fingerprint>,
         spent_for: Duration,
@@ -75,7 +85,7 @@ pub(super) enum Change {
         attempt: u32,
         ttl: Duration,
     },
-    /// The lapsed hold stays as it is, but that this token cannot take it over.
+    /// What is left of a run stays as it is, but that this token cannot take it over.
     Shut {
         token: Token,
     },
@@ -121,13 +131,24 @@ impl Change {
                 ];
                 fields.into_iter().chain(left).collect::<HashMap<_, _>>()
             }
-            Self::Renew { hold } => HashMap::from([
+            Self::Renew { hold, .. } => HashMap::from([
                 named("lease_ms", milliseconds(hold.lease)),
                 named("ttl_ms", milliseconds(hold.ttl)),
                 deletable(now, hold.lease.saturating_add(hold.ttl)),
             ]),
             Self::Checkpoint { progress, .. } => {
                 HashMap::from([named(OUTCOME, ValueType::BytesValue(progress.into()))])
+            }
+            Self::Suspend { progress, ttl } => {
+                let progress =
+                    progress.map(|progress| named(OUTCOME, ValueType::BytesValue(progress.into())));
+                let fields = [
+                    named("phase", ValueType::StringValue(WITHDRAWN.into())),
+                    named("lease_ms", ValueType::IntegerValue(0)),
+                    named("ttl_ms", milliseconds(ttl)),
+                    deletable(now, ttl),
+                ];
+                fields.into_iter().chain(progress).collect()
             }
             Self::Complete {
                 token,
@@ -159,11 +180,18 @@ impl Change {
             ]),
             Self::Free {
                 token,
+                older,
                 fingerprint,
                 spent_for,
             } => {
-                // Named without a value, it is removed.
-                field_paths.push(OUTCOME.into());
+                let older = match older.is_empty() {
+                    // Named without a value, it is removed.
+                    true => {
+                        field_paths.push(OUTCOME.into());
+                        None
+                    }
+                    false => Some(named(OUTCOME, ValueType::BytesValue(older.into()))),
+                };
                 let fields = [
                     named("version", ValueType::IntegerValue(VERSION)),
                     named("phase", ValueType::StringValue(WITHDRAWN.into())),
@@ -177,7 +205,7 @@ impl Change {
                     let fingerprint = ValueType::BytesValue(fingerprint.as_bytes().into());
                     named("fingerprint", fingerprint)
                 });
-                fields.into_iter().chain(fingerprint).collect()
+                fields.into_iter().chain(older).chain(fingerprint).collect()
             }
             Self::Withdraw { attempt, ttl } => HashMap::from([
                 named("phase", ValueType::StringValue(WITHDRAWN.into())),
@@ -186,10 +214,10 @@ impl Change {
                 named("ttl_ms", milliseconds(ttl)),
                 deletable(now, ttl),
             ]),
-            Self::Shut { token } => HashMap::from([
-                named("phase", ValueType::StringValue(WITHDRAWN.into())),
-                named("token", ValueType::BytesValue(token.as_bytes().into())),
-            ]),
+            Self::Shut { token } => HashMap::from([named(
+                "token",
+                ValueType::BytesValue(token.as_bytes().into()),
+            )]),
         };
         field_paths.extend(fields.keys().cloned());
         Write {

@@ -81,20 +81,33 @@ impl FirestoreStore {
         fingerprint: &Fingerprint,
         on_lost: OnLost,
     ) -> Result<(), StoreError> {
-        let free = || Change::Free {
+        let spent_for = hold.lease.saturating_add(hold.ttl);
+        let mark = |older, spent_for| Change::Free {
             token: hold.token,
+            older,
             fingerprint: Some(*fingerprint),
-            spent_for: hold.lease.saturating_add(hold.ttl),
+            spent_for,
         };
-        let first = self.remembered_free(&hold.id, &hold.token);
-        let first = first.map(|base| (base, free()));
+        let free = || mark(Bytes::new(), spent_for);
+        // The mark of a free key says more than is remembered of it.
+        let is_new = self.seen.get(&hold.id).is_none();
+        let first = is_new.then(|| (Base::Absent, free()));
         let decide = |look: Look| {
             let Some(found) = look.found else {
                 return Next::Change(Base::Absent, free());
             };
             let base = Base::UpdatedAt(found.update_time);
-            if found.record.expires_at <= look.now || found.is_free() {
+            let Ok(remaining) = found.record.expires_at.duration_since(look.now) else {
                 return Next::Change(base, free());
+            };
+            if remaining.is_zero() {
+                return Next::Change(base, free());
+            }
+            if found.is_spent(&hold.token) {
+                return Next::Answer(());
+            }
+            if found.is_free() {
+                return Next::Change(base, mark(found.spent_tokens(), spent_for.max(remaining)));
             }
             if found.is_held_by(&hold.token) {
                 let attempt = found.record.attempt;
@@ -111,8 +124,9 @@ impl FirestoreStore {
                     ),
                 };
             }
+            // A run whose lease has lapsed may be late only: its owner may end it still, so it is left alone.
             let would_take_over = on_lost == OnLost::TakeOver
-                && found.record.token != hold.token
+                && found.is_withdrawn
                 && found.may_be_taken(fingerprint, look.now);
             match would_take_over {
                 true => Next::Change(base, Change::Shut { token: hold.token }),

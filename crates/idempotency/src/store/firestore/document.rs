@@ -11,7 +11,7 @@ use gcloud_sdk::{
     prost_types::Timestamp,
 };
 
-use crate::{Fingerprint, Phase, Record, RecordId, StoreError, Token};
+use crate::{Fingerprint, Phase, Record, RecordId, StoreError, Token, store::MAX_SPENT_TOKENS};
 
 /// The collection of the records; the id of a document is that of its record in hexadecimal digits.
 pub(super) const COLLECTION: &str = "idempotency_records";
@@ -29,8 +29,10 @@ pub(super) const IN_FLIGHT: &str = "in flight";
 pub(super) const COMPLETED: &str = "completed";
 
 /// The token is spent: its claim was taken back, or may not come any more. Its attempt counts those that stand before it,
-/// as a lapsed hold; with none, the key is free.
+/// as a lapsed hold; with none, the key is free, and has left the tokens that were spent before its own, the latest first.
 pub(super) const WITHDRAWN: &str = "withdrawn";
+
+const TOKEN_LENGTH: usize = 16;
 
 /// A document that was read.
 pub(super) struct Found {
@@ -61,6 +63,9 @@ impl Found {
         let ValueType::StringValue(phase) = field(fields, "phase")? else {
             return Err(damaged("phase"));
         };
+        let attempt = integer(fields, "attempt")?
+            .try_into()
+            .map_err(|_| damaged("attempt"))?;
         let is_withdrawn = phase == WITHDRAWN;
         let (phase, expires_at) = match phase.as_str() {
             IN_FLIGHT | WITHDRAWN => {
@@ -69,6 +74,9 @@ impl Found {
                     true => bytes(fields, OUTCOME)?.into(),
                     false => Bytes::new(),
                 };
+                if is_withdrawn && attempt == 0 && progress.len() % TOKEN_LENGTH != 0 {
+                    return Err(damaged(OUTCOME));
+                }
                 let phase = Phase::InFlight {
                     lease_until,
                     progress,
@@ -86,9 +94,7 @@ impl Found {
                 id: *id,
                 fingerprint: Fingerprint::from_bytes(array(fields, "fingerprint")?),
                 token: Token::from_bytes(array(fields, "token")?),
-                attempt: integer(fields, "attempt")?
-                    .try_into()
-                    .map_err(|_| damaged("attempt"))?,
+                attempt,
                 expires_at,
                 phase,
             },
@@ -111,8 +117,27 @@ impl Found {
         self.is_withdrawn && self.record.attempt == 0
     }
 
+    /// Whether a claim by this token takes nothing any more.
     pub(super) fn is_spent(&self, token: &Token) -> bool {
-        self.is_withdrawn && self.record.token == *token
+        let is_last = self.is_withdrawn && self.record.token == *token;
+        let token = token.as_bytes().as_slice();
+        is_last || self.is_free() && self.progress().chunks(TOKEN_LENGTH).any(|old| old == token)
+    }
+
+    /// Of a free key, the tokens that a mark remembers which is put in place of this one, the latest first.
+    pub(super) fn spent_tokens(&self) -> Bytes {
+        let mut tokens = self.record.token.as_bytes().to_vec();
+        tokens.extend_from_slice(self.progress());
+        tokens.truncate((MAX_SPENT_TOKENS - 1) * TOKEN_LENGTH);
+        tokens.into()
+    }
+
+    /// What the run has kept so far; of a free key, the tokens that were spent before its own.
+    pub(super) fn progress(&self) -> &[u8] {
+        match &self.record.phase {
+            Phase::InFlight { progress, .. } => progress,
+            Phase::Completed { .. } => &[],
+        }
     }
 
     /// Whether an attempt stands that has not ended.

@@ -16,13 +16,19 @@ use crate::{Fenced, Hold, RecordId, StoreError, Token, store::check_length};
 impl FirestoreStore {
     /// What the document of this hold must be, if it is remembered and can still be its owner's for certain.
     pub(super) fn remembered(&self, id: &RecordId, owner: &Token) -> Option<Base> {
+        self.remembered_hold(id, owner).map(|(base, _)| base)
+    }
+
+    /// The same, and how long its progress is.
+    fn remembered_hold(&self, id: &RecordId, owner: &Token) -> Option<(Base, usize)> {
         match self.seen.get(id)? {
             Sight::InFlight {
                 token,
                 lease_until,
+                kept,
                 update_time,
             } if token == *owner && self.database.0.clock.now() < lease_until => {
-                Some(Base::UpdatedAt(update_time))
+                Some((Base::UpdatedAt(update_time), kept))
             }
             _ => None,
         }
@@ -47,23 +53,58 @@ impl FirestoreStore {
         }
     }
 
-    /// Changes a hold that its owner keeps.
+    /// Changes a hold that its owner keeps, by what follows from the length of its progress, if anything does.
     pub(super) async fn go_on(
         &self,
         hold: &Hold,
-        change: Change,
+        change: impl Fn(usize) -> Option<Change>,
     ) -> Result<Fenced<()>, StoreError> {
-        let first = self
-            .remembered(&hold.id, &hold.token)
-            .map(|base| (base, change.clone()));
+        let first = self.remembered_hold(&hold.id, &hold.token);
+        let first = first.and_then(|(base, kept)| Some((base, change(kept)?)));
         let decide = |look: Look| match look.living() {
-            Some(found) if found.is_held_by(&hold.token) => {
-                Next::Change(Base::UpdatedAt(found.update_time), change.clone())
-            }
+            Some(found) if found.is_held_by(&hold.token) => match change(found.progress().len()) {
+                Some(change) => Next::Change(Base::UpdatedAt(found.update_time), change),
+                None => Next::Answer(Fenced::Done(())),
+            },
             _ => Next::Answer(Fenced::Lost),
         };
         let made = |_: &Change, _| Fenced::Done(());
         self.step(&hold.id, first, decide, made).await
+    }
+
+    /// Ends a hold with its progress, for the next claim to go on from.
+    pub(super) async fn leave_off(
+        &self,
+        hold: &Hold,
+        progress: Bytes,
+    ) -> Result<Fenced<()>, StoreError> {
+        check_length(&progress, MOST_OUTCOME)?;
+        let change = |kept| Change::Suspend {
+            progress: (progress.len() >= kept).then(|| progress.clone()),
+            ttl: hold.ttl,
+        };
+        let first = self.remembered_hold(&hold.id, &hold.token);
+        let first = first.map(|(base, kept)| (base, change(kept)));
+        let decide = |look: Look| {
+            let tried = look.tried;
+            match look.living() {
+                Some(found) if found.is_held_by(&hold.token) => {
+                    let change = change(found.progress().len());
+                    Next::Change(Base::UpdatedAt(found.update_time), change)
+                }
+                // The same again, whose answer was lost.
+                Some(found) if found.is_spent(&hold.token) => Next::Answer(Ok(Fenced::Done(()))),
+                // Another claim may have taken it over since the first try.
+                _ if tried => Next::Answer(Err(StoreError::unavailable(
+                    "the call had no response, and the key has changed since; the step may have been taken",
+                ))),
+                _ => Next::Answer(Ok(Fenced::Lost)),
+            }
+        };
+        let made = |_: &Change, _| Ok(Fenced::Done(()));
+        let suspended = self.step(&hold.id, first, decide, made).await??;
+        self.wake(&hold.id, &suspended);
+        Ok(suspended)
     }
 
     /// Ends a hold with an outcome.
@@ -113,6 +154,7 @@ impl FirestoreStore {
     ) -> Result<Fenced<()>, StoreError> {
         let change = Change::Free {
             token: *author.token(),
+            older: Bytes::new(),
             fingerprint: None,
             spent_for,
         };

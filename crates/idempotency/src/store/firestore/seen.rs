@@ -19,9 +19,11 @@ pub(super) enum Sight {
     InFlight {
         token: Token,
         lease_until: SystemTime,
+        /// The length of its progress.
+        kept: usize,
         update_time: Timestamp,
     },
-    /// A free key, whose next claim need not look, unless it is this token's.
+    /// A free key, whose next claim need not look, unless it is by this token, the only one that is spent.
     Free {
         token: Token,
         update_time: Timestamp,
@@ -60,8 +62,8 @@ impl Seen {
         generations.new.insert(*id, sight);
     }
 
-    /// Takes note of a change that has left this owner's hold as it was.
-    pub(super) fn touch(&self, id: &RecordId, owner: &Token, update_time: Timestamp) {
+    /// Takes note of a checkpoint of this length, which has left the owner's lease as it was.
+    pub(super) fn touch(&self, id: &RecordId, owner: &Token, kept: usize, update_time: Timestamp) {
         // Of another owner's hold this would be the time at which it was not.
         if let Some(Sight::InFlight {
             token, lease_until, ..
@@ -71,6 +73,7 @@ impl Seen {
             let sight = Sight::InFlight {
                 token,
                 lease_until,
+                kept,
                 update_time,
             };
             self.put(id, Some(sight));
@@ -82,10 +85,13 @@ impl From<&Found> for Sight {
     fn from(found: &Found) -> Self {
         let (token, update_time) = (found.record.token, found.update_time);
         match found.record.phase {
+            // Of several spent tokens only the document knows.
+            _ if found.is_free() && !found.progress().is_empty() => Self::Other,
             _ if found.is_free() => Self::Free { token, update_time },
             Phase::InFlight { lease_until, .. } if !found.is_withdrawn => Self::InFlight {
                 token,
                 lease_until,
+                kept: found.progress().len(),
                 update_time,
             },
             Phase::InFlight { .. } | Phase::Completed { .. } => Self::Other,

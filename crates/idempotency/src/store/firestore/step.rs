@@ -12,7 +12,7 @@ use super::{
     document::{self, Found},
     seen::Sight,
 };
-use crate::{RecordId, StoreError};
+use crate::{Hold, RecordId, StoreError};
 
 /// What there is, for a verb to decide on.
 pub(super) struct Look {
@@ -119,8 +119,8 @@ impl FirestoreStore {
         let without_time = || Failure::Unknown(Status::unknown("a change without a time"));
         let update_time = result.update_time.ok_or_else(without_time)?;
         match &change {
-            Change::Checkpoint { token, .. } => {
-                self.seen.touch(id, token, update_time);
+            Change::Checkpoint { token, progress } => {
+                self.seen.touch(id, token, progress.len(), update_time);
                 return Ok(self.database.0.clock.now());
             }
             Change::Shut { .. } => {
@@ -130,13 +130,18 @@ impl FirestoreStore {
             _ => {}
         }
         let stepped_at = change::stepped_at(&result).ok_or_else(without_time)?;
+        let held = |hold: &Hold, kept| Sight::InFlight {
+            token: hold.token,
+            lease_until: document::after(stepped_at, hold.lease),
+            kept,
+            update_time,
+        };
         let sight = match change {
-            Change::Claim { hold, .. } | Change::Renew { hold } => Sight::InFlight {
-                token: hold.token,
-                lease_until: document::after(stepped_at, hold.lease),
-                update_time,
-            },
-            Change::Free { token, .. } => Sight::Free { token, update_time },
+            Change::Claim { hold, progress, .. } => held(&hold, progress.len()),
+            Change::Renew { hold, kept } => held(&hold, kept),
+            Change::Free { token, older, .. } if older.is_empty() => {
+                Sight::Free { token, update_time }
+            }
             _ => Sight::Other,
         };
         self.seen.put(id, Some(sight));

@@ -8,7 +8,7 @@ use super::{
     BYTES_PER_RECORD, MemoryStore, PURGED_AT_ONCE,
     shard::{Entry, Shard},
 };
-use crate::{Phase, RecordId, StoreError, Token};
+use crate::{Hold, Phase, RecordId, StoreError, Token};
 
 impl MemoryStore {
     /// Makes room for a new record, if there is any.
@@ -27,9 +27,13 @@ impl MemoryStore {
         })
     }
 
+    /// Gives back the room of an entry. A free key takes none: its entry is gone after a lease, and must not stand in the
+    /// way of new keys meanwhile.
     pub(super) fn forget(&self, entry: &Entry) {
-        self.used
-            .fetch_sub(BYTES_PER_RECORD + entry.left().len(), Ordering::Relaxed);
+        if !entry.is_free() {
+            self.used
+                .fetch_sub(BYTES_PER_RECORD + entry.left().len(), Ordering::Relaxed);
+        }
     }
 
     /// Counts what a run leaves now in place of what it had left before.
@@ -56,7 +60,7 @@ impl MemoryStore {
         self.wakeups.wake(id);
     }
 
-    /// Frees the key. The entry stays until then and says that this token is spent.
+    /// Frees the key. The entry stays at least until then and says that this token is spent.
     pub(super) fn free(
         &self,
         shard: &mut Shard,
@@ -65,17 +69,48 @@ impl MemoryStore {
         now: SystemTime,
         expires_at: SystemTime,
     ) {
+        let is_free = |entry: &Entry| entry.is_free() && entry.expires_at > now;
+        let (spent, expires_at) = match shard.entries.get(id) {
+            Some(entry) if is_free(entry) => {
+                (entry.spent_tokens(), expires_at.max(entry.expires_at))
+            }
+            _ => (Bytes::new(), expires_at),
+        };
         shard.update(id, expires_at, |entry| {
-            self.recount(entry, &Bytes::new());
+            self.forget(entry);
             entry.token = token;
             entry.attempt = 0;
             entry.is_withdrawn = true;
             entry.phase = Phase::InFlight {
                 lease_until: now,
-                progress: Bytes::new(),
+                progress: spent,
             };
         });
         self.wakeups.wake(id);
+    }
+
+    /// Keeps what a run has done, unless it has kept more since.
+    pub(super) fn keep_progress(&self, shard: &mut Shard, id: &RecordId, progress: Bytes) {
+        if let Some(entry) = shard.entries.get_mut(id)
+            && progress.len() >= entry.left().len()
+        {
+            self.recount(entry, &progress);
+            if let Phase::InFlight { progress: kept, .. } = &mut entry.phase {
+                *kept = progress;
+            }
+        }
+    }
+
+    /// Ends a hold so that the next claim takes it over at once. So many attempts stand.
+    pub(super) fn suspend_as(&self, shard: &mut Shard, hold: &Hold, attempt: u32, now: SystemTime) {
+        shard.update(&hold.id, now + hold.ttl, |entry| {
+            entry.attempt = attempt;
+            entry.is_withdrawn = true;
+            if let Phase::InFlight { lease_until, .. } = &mut entry.phase {
+                *lease_until = now;
+            }
+        });
+        self.wakeups.wake(&hold.id);
     }
 
     /// Makes room for a new record, if need be that of records past their time.

@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 
-use crate::{Fingerprint, Phase, Record, RecordId, Token};
+use crate::{Fingerprint, Phase, Record, RecordId, Token, store::MAX_SPENT_TOKENS};
 
 /// One part of the keys. Its lock is never held over an await, and for a few entries at a time.
 #[derive(Default)]
@@ -110,7 +110,7 @@ impl Shard {
 }
 
 impl Entry {
-    /// What says of a free key that this token is spent.
+    /// What says of a key that nobody has used that this token is spent.
     pub(super) fn free(
         fingerprint: Fingerprint,
         token: Token,
@@ -133,6 +133,21 @@ impl Entry {
 
     pub(super) fn is_free(&self) -> bool {
         self.attempt == 0
+    }
+
+    /// Of a free key, the tokens that are spent, the last one first.
+    pub(super) fn spent_tokens(&self) -> Bytes {
+        let mut tokens = self.token.as_bytes().to_vec();
+        tokens.extend_from_slice(self.left());
+        tokens.truncate(MAX_SPENT_TOKENS * self.token.as_bytes().len());
+        tokens.into()
+    }
+
+    /// Whether a claim by this token takes nothing any more.
+    pub(super) fn is_spent(&self, token: &Token) -> bool {
+        let token = token.as_bytes();
+        let is_last = self.is_withdrawn && self.token.as_bytes() == token;
+        is_last || self.is_free() && self.left().chunks(token.len()).any(|spent| spent == token)
     }
 
     /// Whether some attempt stands that has not ended.

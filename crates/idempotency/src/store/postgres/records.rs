@@ -59,16 +59,27 @@ impl Found {
         is_in_flight.then_some(&self.record.token)
     }
 
-    /// Whether it is a mark of a spent token only.
+    /// Whether it is a mark of spent tokens only.
     fn is_free(&self) -> bool {
         self.withdrawn && self.record.attempt == 0
+    }
+
+    /// Whether a claim by this token takes nothing any more.
+    fn is_spent(&self, token: &Token) -> bool {
+        let token = token.as_bytes();
+        let is_last = self.withdrawn && self.record.token.as_bytes() == token;
+        // A free mark has the tokens that were spent before in the place of progress.
+        let is_older = |progress: &Bytes| progress.chunks(token.len()).any(|spent| spent == token);
+        is_last
+            || self.is_free()
+                && matches!(&self.record.phase, Phase::InFlight { progress, .. } if is_older(progress))
     }
 
     pub(super) fn judge(self, hold: &Hold, fingerprint: &Fingerprint, on_lost: OnLost) -> Next {
         if self.expired {
             return Next::TakeOver;
         }
-        if self.withdrawn && self.record.token == hold.token {
+        if self.is_spent(&hold.token) {
             return Next::Spent;
         }
         if self.is_free() {

@@ -14,7 +14,8 @@ create table if not exists idempotency_records (
     phase smallint not null,
     -- while it is in flight or withdrawn
     lease_until timestamptz,
-    -- what the run has left: so far while it is in flight, in the end once it is completed
+    -- what the run has left: so far while it is in flight, in the end once it is completed; without an attempt, the tokens
+    -- that were spent before this one, 16 bytes each, the latest first
     outcome bytea,
     -- whether somebody wants to be notified of its end
     awaited boolean not null default false

@@ -33,6 +33,8 @@ pub(super) const CLAIM: &str = "
 
 /// Takes a key whose record has expired or is a free mark, or whose hold has lapsed and was for the same request, which
 /// leaves what the run had done so far. Those who wait for such a hold still do. A spent token takes nothing.
+///
+/// A mark's spent tokens stand side by side. They are random, so no other token is found across two of them.
 pub(super) const TAKE_OVER: &str = "
     update idempotency_records as record
     set fingerprint = $2,
@@ -41,20 +43,21 @@ pub(super) const TAKE_OVER: &str = "
         expires_at = now + ($4 + $5) * interval '1 microsecond',
         phase = 1,
         lease_until = now + $4 * interval '1 microsecond',
-        outcome = case when expires_at <= now then null else outcome end,
+        outcome = case when attempt > 0 and expires_at > now then outcome end,
         awaited = awaited and attempt > 0 and expires_at > now
     from (select clock_timestamp() as now) as clock
     where id = $1
         and (
             expires_at <= now
-            or token <> $3 and phase = 3 and attempt = 0
+            or token <> $3 and phase = 3 and attempt = 0 and position($3 in coalesce(outcome, '')) = 0
             or token <> $3 and $6 and phase in (1, 3) and lease_until <= now and fingerprint = $2
         )
     returning attempt, outcome
 ";
 
-/// Takes back what a claim by this token took, or will find when it arrives. Nothing stands: a free mark. An attempt
-/// before it stands: that one, lapsed. Another token's hold that the claim would take over has this token then.
+/// Takes back what a claim by this token took, or will find when it arrives. Nothing stands: a free mark, with the seven
+/// tokens that were spent before. An attempt before it stands: that one, lapsed. A withdrawn attempt that the claim would take
+/// over has this token then. A run that is only late has an owner who may end it still, and is left alone.
 ///
 /// The record that would be new carries the clock: its lease ends now, and it expires when the mark does.
 pub(super) const WITHDRAW: &str = "
@@ -69,15 +72,20 @@ pub(super) const WITHDRAW: &str = "
             excluded.token,
             case when is_free then 0 when is_own then greatest(record.attempt - 1, 1) else record.attempt end,
             case
+                when is_mark then greatest(record.expires_at, excluded.expires_at)
                 when is_free then excluded.expires_at
                 when is_own then excluded.lease_until + $5 * interval '1 microsecond'
                 else record.expires_at
             end,
             3,
             case when is_free or is_own then excluded.lease_until else record.lease_until end,
-            case when is_free then null else record.outcome end
+            case
+                when is_mark then substring(record.token || coalesce(record.outcome, '') from 1 for 7 * 16)
+                when not is_free then record.outcome
+            end
         from (
             select record.token = excluded.token as is_own,
+                record.expires_at > excluded.lease_until and record.attempt = 0 as is_mark,
                 record.expires_at <= excluded.lease_until
                 or record.attempt = 0
                 or record.token = excluded.token and record.attempt = 1 and coalesce(record.outcome, '') = ''
@@ -85,9 +93,10 @@ pub(super) const WITHDRAW: &str = "
         ) as found
     )
     where record.expires_at <= excluded.lease_until
-        or record.phase = 3 and record.attempt = 0
+        or record.phase = 3 and record.attempt = 0 and record.token <> excluded.token
+            and position(excluded.token in coalesce(record.outcome, '')) = 0
         or record.phase = 1 and record.token = excluded.token
-        or $6 and record.phase in (1, 3) and record.token <> excluded.token
+        or $6 and record.phase = 3 and record.attempt > 0 and record.token <> excluded.token
             and record.lease_until <= excluded.lease_until and record.fingerprint = excluded.fingerprint
     returning case when awaited then pg_notify('idempotency', encode(id, 'hex')) end
 ";
@@ -109,12 +118,29 @@ pub(super) const RENEW: &str = "
     returning 1
 ";
 
+/// Keeps progress that is as long as what is kept, or longer.
 pub(super) const CHECKPOINT: &str = "
     update idempotency_records as record
-    set outcome = $3
+    set outcome = case when octet_length($3::bytea) >= coalesce(octet_length(outcome), 0) then $3 else outcome end
     from (select clock_timestamp() as now) as clock
     where id = $1 and token = $2 and phase = 1 and expires_at > now
     returning 1
+";
+
+/// Ends a hold so that the next claim takes it over at once, with progress that is kept as by [`CHECKPOINT`]; where this owner
+/// has ended it so before, it stays as it is.
+pub(super) const SUSPEND: &str = "
+    update idempotency_records as record
+    set expires_at = case phase when 1 then now + $3 * interval '1 microsecond' else expires_at end,
+        phase = 3,
+        lease_until = case phase when 1 then now else lease_until end,
+        outcome = case
+            when phase = 1 and octet_length($4::bytea) >= coalesce(octet_length(outcome), 0) then $4
+            else outcome
+        end
+    from (select clock_timestamp() as now) as clock
+    where id = $1 and token = $2 and phase in (1, 3) and attempt > 0 and expires_at > now
+    returning case when awaited then pg_notify('idempotency', encode(id, 'hex')) end
 ";
 
 /// Keeps an outcome; where this owner has left one before, it stays as it is.
@@ -152,7 +178,7 @@ pub(super) const COMPLETE_WITHIN: &str = "
 ";
 
 /// Writes a record that is completed from the start, within the transaction of what it stands for, unless there is one
-/// already; a free mark is none. It waits for a transaction that has written the same key, until that has ended. Its row is
+/// already; a free mark of other tokens is none. It waits for a transaction that has written the same key, until that has ended. Its row is
 /// that of [`COMPLETE_WITHIN`].
 pub(super) const LEAVE: &str = "
     with block as materialized (
@@ -172,24 +198,29 @@ pub(super) const LEAVE: &str = "
             phase = excluded.phase,
             lease_until = null,
             outcome = excluded.outcome
-        where record.expires_at <= clock_timestamp() or record.phase = 3 and record.attempt = 0
+        where record.expires_at <= clock_timestamp()
+            or record.phase = 3 and record.attempt = 0 and record.token <> $2
+                and position($2 in coalesce(record.outcome, '')) = 0
         returning expires_at
     )
     select is_open, expires_at from block left join completed on true
 ";
 
-/// Leaves a free mark of the owner's token for this long: of a hold, or, for an operator, also of a lapsed one whose
-/// take-over was withdrawn. If it was sent before, it may find its own mark, which counts as done.
+/// Leaves a free mark of the owner's token for this long: of a hold, or, for an operator, also of a withdrawn attempt. If it
+/// was sent before, it may find its own mark, or one that was put on it since; that counts as done and stays as it is.
 pub(super) const RELEASE: &str = "
     update idempotency_records as record
     set attempt = 0,
-        expires_at = now + $3 * interval '1 microsecond',
+        expires_at = case attempt when 0 then expires_at else now + $3 * interval '1 microsecond' end,
         phase = 3,
         lease_until = now,
-        outcome = null
+        outcome = case attempt when 0 then outcome end
     from (select clock_timestamp() as now) as clock
-    where id = $1 and token = $2 and expires_at > now
-        and (phase = 1 or phase = 3 and (attempt > 0 and $4 or attempt = 0 and $5))
+    where id = $1 and expires_at > now
+        and (
+            token = $2 and (phase = 1 or phase = 3 and attempt > 0 and $4)
+            or $5 and phase = 3 and attempt = 0 and (token = $2 or position($2 in coalesce(outcome, '')) > 0)
+        )
     returning case when awaited then pg_notify('idempotency', encode(id, 'hex')) end
 ";
 

@@ -1,7 +1,7 @@
 local token, fingerprint, lease, ttl, on_lost = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 
 local attempt, progress = 1, ''
-if record and record.phase == WITHDRAWN and record.token == token then
+if is_spent(token) then
     return {'spent'}
 end
 if record and not record.is_free then

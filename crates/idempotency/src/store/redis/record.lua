@@ -6,8 +6,9 @@
 --
 -- in bytes, the greatest first. What it has left is its progress so far while it is in flight, and its outcome once it
 -- is completed. The claim of a withdrawn record's token was taken back, or may not come any more: the token is spent.
--- Its attempt counts those that stand before it, as a lapsed hold; with none, the key is free. Times are microseconds since 1970 by this server's clock, never past LATEST,
--- up to which a number of this language is exact. What another version wrote is no record that can be read,
+-- Its attempt counts those that stand before it, as a lapsed hold; with none, the key is free. A free key has left the
+-- tokens that were spent before its own, the latest first. Times are microseconds since 1970 by this server's clock, never
+-- past LATEST, up to which a number of this language is exact. What another version wrote is no record that can be read,
 -- and not "no record".
 local VERSION = 1
 local IN_FLIGHT = 1
@@ -15,6 +16,8 @@ local COMPLETED = 2
 local WITHDRAWN = 3
 local HEAD = '>BBI4I8I8c16c33'
 local HEAD_LENGTH = 71
+local TOKEN_LENGTH = 16
+local MAX_SPENT_TOKENS = 8
 local LATEST = 9007199254740991
 local MOST_ATTEMPTS = 4294967295
 
@@ -29,7 +32,9 @@ if bytes then
     end
     local _, phase, attempt, expires_at, lease_until, token, fingerprint = struct.unpack(HEAD, bytes)
     local is_phase = phase == IN_FLIGHT or phase == COMPLETED or phase == WITHDRAWN
-    if not is_phase or expires_at > LATEST or lease_until > LATEST then
+    local is_free = phase == WITHDRAWN and attempt == 0
+    local is_torn = is_free and (#bytes - HEAD_LENGTH) % TOKEN_LENGTH ~= 0
+    if not is_phase or is_torn or expires_at > LATEST or lease_until > LATEST then
         return {'unreadable'}
     end
     -- A record past its time is absent, whether or not the server has removed it by now.
@@ -41,7 +46,7 @@ if bytes then
             lease_until = lease_until,
             token = token,
             fingerprint = fingerprint,
-            is_free = phase == WITHDRAWN and attempt == 0,
+            is_free = is_free,
             is_lapsed = phase == WITHDRAWN or phase == IN_FLIGHT and lease_until <= now,
         }
     end
@@ -50,6 +55,23 @@ end
 -- What the run of the record has left. Only who has a use for it pays for the copy.
 local function left()
     return string.sub(bytes, HEAD_LENGTH + 1)
+end
+
+-- Whether a claim by this token takes nothing any more.
+local function is_spent(token)
+    if not record or record.phase ~= WITHDRAWN then
+        return false
+    end
+    local is_last = record.token == token
+    if is_last or not record.is_free then
+        return is_last
+    end
+    for start = HEAD_LENGTH + 1, #bytes, TOKEN_LENGTH do
+        if string.sub(bytes, start, start + TOKEN_LENGTH - 1) == token then
+            return true
+        end
+    end
+    return false
 end
 
 local function later(start, microseconds)
@@ -78,9 +100,14 @@ local function replace(value, expires_at)
     redis.call('SET', KEYS[1], value, 'KEEPTTL')
 end
 
--- Frees the key. What stays says until then that this token is spent.
+-- Frees the key. What stays says until then that this token is spent, and those that were spent before it.
 local function free(token, fingerprint, expires_at)
-    local mark = write(WITHDRAWN, 0, expires_at, now, token, fingerprint, '')
+    local older = ''
+    if record and record.is_free then
+        older = string.sub(record.token .. left(), 1, (MAX_SPENT_TOKENS - 1) * TOKEN_LENGTH)
+        expires_at = math.max(expires_at, record.expires_at)
+    end
+    local mark = write(WITHDRAWN, 0, expires_at, now, token, fingerprint, older)
     if bytes then
         replace(mark, expires_at)
     else

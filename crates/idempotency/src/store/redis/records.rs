@@ -106,6 +106,27 @@ impl Records {
         kept.await?.reply.fenced()
     }
 
+    /// Ends the owner's hold with its progress, for the next claim to go on from.
+    pub(super) async fn suspend(
+        &self,
+        hold: &Hold,
+        progress: &Bytes,
+    ) -> Result<Fenced<()>, StoreError> {
+        let suspended = self.run(&script::SUSPEND, &hold.id, |command| {
+            command
+                .arg(hold.token.as_bytes())
+                .arg(micros::span(hold.ttl))
+                .arg(progress.as_ref());
+        });
+        match suspended.await? {
+            Ran {
+                reply: Reply::Done, ..
+            } => Ok(Fenced::Done(())),
+            // Another claim may have taken it over since the first time.
+            other => other.lost(),
+        }
+    }
+
     /// Ends the owner's hold with an outcome.
     pub(super) async fn complete(
         &self,

@@ -1,11 +1,12 @@
 -- An owner whose claim was withdrawn has nothing to release; an operator has the attempts before it.
 local token, spent_for, author = ARGV[1], ARGV[2], ARGV[3]
 
-if not record or record.token ~= token or record.phase == COMPLETED then
-    return {'lost'}
-end
-if record.is_free then
+-- Others may have been withdrawn since this token was the last one.
+if record and record.is_free and is_spent(token) then
     return {'free'}
+end
+if not record or record.is_free or record.token ~= token or record.phase == COMPLETED then
+    return {'lost'}
 end
 if record.phase == WITHDRAWN and author ~= 'operator' then
     return {'lost'}

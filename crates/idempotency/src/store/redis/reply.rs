@@ -22,7 +22,7 @@ pub(super) enum Reply {
     Absent,
     /// The step is taken.
     Done,
-    /// The key is free, and this token was the last to have it.
+    /// The key is free, and this token is spent.
     Free,
     /// The run is completed, and its outcome is kept until then.
     Completed { expires_at: SystemTime },

@@ -20,6 +20,7 @@ pub(super) static CLAIM: LazyLock<Script> = script!("claim.lua");
 pub(super) static WITHDRAW: LazyLock<Script> = script!("withdraw.lua");
 pub(super) static RENEW: LazyLock<Script> = script!("renew.lua");
 pub(super) static CHECKPOINT: LazyLock<Script> = script!("checkpoint.lua");
+pub(super) static SUSPEND: LazyLock<Script> = script!("suspend.lua");
 pub(super) static COMPLETE: LazyLock<Script> = script!("complete.lua");
 pub(super) static RELEASE: LazyLock<Script> = script!("release.lua");
 pub(super) static FIND: LazyLock<Script> = script!("find.lua");

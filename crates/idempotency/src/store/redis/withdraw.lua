@@ -1,5 +1,8 @@
 local token, fingerprint, lease, ttl, on_lost = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 
+if is_spent(token) then
+    return {'done'}
+end
 if not record or record.is_free then
     free(token, fingerprint, later(later(now, lease), ttl))
 elseif record.token == token and record.phase == IN_FLIGHT then
@@ -11,8 +14,9 @@ elseif record.token == token and record.phase == IN_FLIGHT then
         replace(write(WITHDRAWN, attempt, expires_at, now, token, record.fingerprint, progress), expires_at)
     end
     wake()
-elseif record.token ~= token and record.is_lapsed and record.fingerprint == fingerprint and on_lost ~= 'refuse' then
-    -- The claim is yet to come and would take the key over, so it finds that its token has.
+elseif record.phase == WITHDRAWN and record.fingerprint == fingerprint and on_lost ~= 'refuse' then
+    -- The claim is yet to come and would take the key over, so it finds that its token has. A run whose lease has lapsed may
+    -- be late only: its owner may end it still, so it is left alone.
     local attempt, expires_at, lease_until = record.attempt, record.expires_at, record.lease_until
     replace(write(WITHDRAWN, attempt, expires_at, lease_until, token, fingerprint, left()), expires_at)
 end

@@ -2,15 +2,16 @@
 //!
 //! Every step reads the record first, so one that cannot be read stops it with an error before it has written.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use rusqlite::{Connection, Error, OptionalExtension, params};
 
 use super::{
+    ends::free,
     millis::Millis,
     row::{PhaseTag, Stored},
-    statements::{CHECKPOINT, FIND, FREE, KEEP, LEAVE, LIST, PURGE, RENEW, TAKE, WITHDRAW},
+    statements::{CHECKPOINT, FIND, KEEP, LEAVE, LIST, PURGE, RENEW, TAKE},
     timeline::Now,
 };
 use crate::{
@@ -46,7 +47,7 @@ pub(super) fn judge(
     let found = found.filter(|found| !found.is_expired(now));
     if found
         .as_ref()
-        .is_some_and(|found| found.is_withdrawn && found.is_by(&hold.token))
+        .is_some_and(|found| found.is_spent(&hold.token))
     {
         return Found::Spent;
     }
@@ -111,66 +112,6 @@ pub(super) fn claim(
     Ok(Some(Claim::Won { attempt, progress }))
 }
 
-/// Says whether this ended a hold.
-pub(super) fn withdraw(
-    connection: &Connection,
-    hold: &Hold,
-    fingerprint: &Fingerprint,
-    on_lost: OnLost,
-    now: &Now,
-) -> Result<bool, Error> {
-    let found = find(connection, &hold.id)?;
-    let Some(found) = found.filter(|found| !found.is_expired(now) && !found.is_free()) else {
-        connection.prepare_cached(TAKE)?.execute(params![
-            hold.id.as_bytes(),
-            fingerprint.as_bytes(),
-            hold.token.as_bytes(),
-            0,
-            forgotten_at(hold, now),
-            PhaseTag::Withdrawn,
-            Millis::at(now.leases),
-            None::<&[u8]>,
-        ])?;
-        return Ok(false);
-    };
-    let Phase::InFlight {
-        lease_until,
-        progress,
-    } = &found.record.phase
-    else {
-        return Ok(false);
-    };
-    let (is_own, attempt) = (found.is_by(&hold.token), found.record.attempt);
-    if is_own && !found.is_withdrawn && attempt == 1 && progress.is_empty() {
-        let expires_at = forgotten_at(hold, now);
-        free(connection, &hold.id, &hold.token, expires_at, now)?;
-        return Ok(true);
-    }
-    let (attempt, expires_at, lease_until) = if is_own && !found.is_withdrawn {
-        let expires_at = Millis::after(now.dates, hold.ttl);
-        ((attempt - 1).max(1), expires_at, now.leases)
-    } else if !is_own
-        && on_lost == OnLost::TakeOver
-        && found.is_lapsed(now)
-        && found.record.fingerprint == *fingerprint
-    {
-        // The claim is yet to come and would take the key over, so it finds that its token has.
-        let expires_at = Millis::after(found.record.expires_at, Duration::ZERO);
-        (attempt, expires_at, *lease_until)
-    } else {
-        return Ok(false);
-    };
-    connection.prepare_cached(WITHDRAW)?.execute(params![
-        hold.id.as_bytes(),
-        hold.token.as_bytes(),
-        attempt,
-        expires_at,
-        PhaseTag::Withdrawn,
-        Millis::at(lease_until),
-    ])?;
-    Ok(is_own)
-}
-
 pub(super) fn renew(connection: &Connection, hold: &Hold, now: &Now) -> Result<Fenced<()>, Error> {
     if !owns(connection, &hold.id, &hold.token, now)? {
         return Ok(Fenced::Lost);
@@ -189,13 +130,26 @@ pub(super) fn checkpoint(
     progress: &Bytes,
     now: &Now,
 ) -> Result<Fenced<()>, Error> {
-    if !owns(connection, &hold.id, &hold.token, now)? {
+    let own = own(connection, &hold.id, &hold.token, now)?;
+    let Some(found) = own.filter(Stored::is_in_flight) else {
         return Ok(Fenced::Lost);
-    }
-    connection
-        .prepare_cached(CHECKPOINT)?
-        .execute(params![hold.id.as_bytes(), progress.as_ref()])?;
+    };
+    keep_progress(connection, &found, progress)?;
     Ok(Fenced::Done(()))
+}
+
+/// Keeps what a run has done, unless it has kept more since.
+pub(super) fn keep_progress(
+    connection: &Connection,
+    found: &Stored,
+    progress: &Bytes,
+) -> Result<(), Error> {
+    if progress.len() >= found.left().len() {
+        connection
+            .prepare_cached(CHECKPOINT)?
+            .execute(params![found.record.id.as_bytes(), progress.as_ref()])?;
+    }
+    Ok(())
 }
 
 pub(super) fn complete(
@@ -227,7 +181,7 @@ pub(super) fn may_leave(
         return owns(connection, &hold.id, &hold.token, now);
     }
     let found = find(connection, &hold.id)?.filter(|found| !found.is_expired(now));
-    Ok(found.is_none_or(|found| found.is_free() && !found.is_by(&hold.token)))
+    Ok(found.is_none_or(|found| found.is_free() && !found.is_spent(&hold.token)))
 }
 
 /// Writes what a run leaves, in the piece of work that is its effect. The caller has made sure that it may.
@@ -256,19 +210,6 @@ pub(super) fn leave(
     Ok(expires_at.time())
 }
 
-pub(super) fn release(
-    connection: &Connection,
-    hold: &Hold,
-    now: &Now,
-) -> Result<Fenced<()>, Error> {
-    if !owns(connection, &hold.id, &hold.token, now)? {
-        return Ok(Fenced::Lost);
-    }
-    let expires_at = Millis::after(now.dates, hold.lease);
-    free(connection, &hold.id, &hold.token, expires_at, now)?;
-    Ok(Fenced::Done(()))
-}
-
 pub(super) fn resolve(
     connection: &Connection,
     id: &RecordId,
@@ -284,7 +225,7 @@ pub(super) fn resolve(
     match resolution {
         Resolution::Release => {
             let expires_at = Millis::after(now.dates, SPENT_FOR);
-            free(connection, id, seen, expires_at, now)?;
+            free(connection, id, seen, &[], expires_at, now)?;
         }
         // A new token: the owner that was given up can complete nothing any more, not even "again".
         Resolution::Complete { outcome, ttl } => {
@@ -333,7 +274,12 @@ fn own(
 }
 
 /// Whether this token may change the record: still in flight, and its own.
-fn owns(connection: &Connection, id: &RecordId, token: &Token, now: &Now) -> Result<bool, Error> {
+pub(super) fn owns(
+    connection: &Connection,
+    id: &RecordId,
+    token: &Token,
+    now: &Now,
+) -> Result<bool, Error> {
     let own = own(connection, id, token, now)?;
     Ok(own.is_some_and(|found| found.is_in_flight()))
 }
@@ -355,26 +301,8 @@ fn keep(
     Ok(())
 }
 
-/// Frees the key. The record stays until then and says that this token is spent.
-fn free(
-    connection: &Connection,
-    id: &RecordId,
-    token: &Token,
-    expires_at: Millis,
-    now: &Now,
-) -> Result<(), Error> {
-    connection.prepare_cached(FREE)?.execute(params![
-        id.as_bytes(),
-        token.as_bytes(),
-        expires_at,
-        PhaseTag::Withdrawn,
-        Millis::at(now.leases),
-    ])?;
-    Ok(())
-}
-
 /// When a hold that nobody renews from now on may be forgotten.
-fn forgotten_at(hold: &Hold, now: &Now) -> Millis {
+pub(super) fn forgotten_at(hold: &Hold, now: &Now) -> Millis {
     Millis::after(now.dates, hold.lease.saturating_add(hold.ttl))
 }
 

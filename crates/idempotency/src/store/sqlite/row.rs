@@ -1,14 +1,18 @@
 //! A record as the table has it.
 
+use bytes::Bytes;
 use rusqlite::{
     Error, Row,
     types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef},
 };
 
 use super::{millis::Millis, timeline::Now};
-use crate::{Fingerprint, Phase, Record, RecordId, Token};
+use crate::{Fingerprint, Phase, Record, RecordId, Token, store::MAX_SPENT_TOKENS};
 
-/// A record, and whether its token is spent.
+/// How many bytes a token has.
+const TOKEN: usize = 16;
+
+/// A record, and whether its token is spent. Of a free key, the progress is the older tokens that are spent.
 pub(super) struct Stored {
     /// Its lease is by the time of leases; what is withdrawn is in flight here.
     pub(super) record: Record,
@@ -60,7 +64,7 @@ impl Stored {
         self.record.expires_at <= now.judged
     }
 
-    /// Whether no attempt stands, so that the record says no more than that its token is spent.
+    /// Whether no attempt stands, so that the record says no more than which tokens are spent.
     pub(super) fn is_free(&self) -> bool {
         self.record.attempt == 0
     }
@@ -76,6 +80,29 @@ impl Stored {
             return false;
         };
         !self.is_free() && lease_until <= now.leases
+    }
+
+    /// Whether a claim by this token takes nothing any more.
+    pub(super) fn is_spent(&self, token: &Token) -> bool {
+        let is_older = |spent: &[u8]| spent == token.as_bytes();
+        self.is_withdrawn && self.is_by(token)
+            || self.is_free() && self.left().chunks(TOKEN).any(is_older)
+    }
+
+    /// Of a free key, the tokens that are spent, the latest first: what a mark of another token keeps of them.
+    pub(super) fn spent_tokens(&self) -> Vec<u8> {
+        let mut tokens = self.record.token.as_bytes().to_vec();
+        tokens.extend_from_slice(self.left());
+        tokens.truncate((MAX_SPENT_TOKENS - 1) * TOKEN);
+        tokens
+    }
+
+    /// What its run has left, so far or in the end; of a free key, the older tokens that are spent.
+    pub(super) fn left(&self) -> &Bytes {
+        match &self.record.phase {
+            Phase::InFlight { progress, .. } => progress,
+            Phase::Completed { outcome } => outcome,
+        }
     }
 
     pub(super) fn is_by(&self, token: &Token) -> bool {

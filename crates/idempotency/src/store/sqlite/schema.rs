@@ -17,7 +17,8 @@ const FIND_VERSION: &str = "select version from idempotency_schema";
 const SET_VERSION: &str = "insert into idempotency_schema (version) values (?1)";
 
 // `lease_until` only while it is in flight or withdrawn; `outcome` is what the run has left, until then so far and
-// afterwards in the end; times in milliseconds since 1970.
+// afterwards in the end, and of a free key the spent tokens before the record's own, 16 bytes each, the latest first; times in
+// milliseconds since 1970.
 const CREATE_RECORDS: &str = "
     create table idempotency_records (
         id blob not null primary key,

@@ -28,7 +28,7 @@ pub(super) const LEAVE: &str = "
 
 pub(super) const FREE: &str = "
     update idempotency_records
-    set token = ?2, attempt = 0, expires_at = ?3, phase = ?4, lease_until = ?5, outcome = null
+    set token = ?2, attempt = 0, expires_at = ?3, phase = ?4, lease_until = ?5, outcome = ?6
     where id = ?1
 ";
 
@@ -52,7 +52,7 @@ pub(super) const KEEP: &str = "
     where id = ?1
 ";
 
-// A key that is free is not listed, though its record says whose token is spent.
+// A key that is free is not listed, though its record says which tokens are spent.
 pub(super) const LIST: &str = "
     select id, fingerprint, token, attempt, expires_at, phase, lease_until, outcome
     from idempotency_records

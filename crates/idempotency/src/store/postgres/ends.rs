@@ -1,0 +1,74 @@
+//! The ends of a hold that leave no outcome, and how those who wait here hear of an end.
+
+use std::{
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    time::Duration,
+};
+
+use sqlx::{postgres::PgRow, query};
+
+use super::{
+    PostgresStore,
+    connections::Again,
+    records::{fenced, microseconds},
+    statements,
+};
+use crate::{Fenced, Fingerprint, Hold, OnLost, RecordId, Token, store::StoreError};
+
+impl PostgresStore {
+    /// Takes back what the claim took, or may yet take.
+    pub(super) async fn take_back(
+        &self,
+        hold: &Hold,
+        fingerprint: &Fingerprint,
+        on_lost: OnLost,
+    ) -> Result<(), StoreError> {
+        let times_sent = AtomicUsize::new(0);
+        let rows = self.0.connections.run(Again::Whenever, || {
+            times_sent.fetch_add(1, Ordering::Relaxed);
+            query(statements::WITHDRAW)
+                .bind(hold.id.as_bytes())
+                .bind(fingerprint.as_bytes())
+                .bind(hold.token.as_bytes())
+                .bind(microseconds(hold.lease))
+                .bind(microseconds(hold.ttl))
+                .bind(on_lost == OnLost::TakeOver)
+        });
+        let has_ended = self.ended(&hold.id, &rows.await?) == Fenced::Done(());
+        // What is sent again after a lost reply changes nothing, though the first one may have ended the hold.
+        if !has_ended && times_sent.into_inner() > 1 {
+            self.0.wakeups.wake(&hold.id);
+        }
+        Ok(())
+    }
+
+    /// Ends the hold with nothing, and remembers for this long that its token is spent.
+    pub(super) async fn free(
+        &self,
+        id: &RecordId,
+        owner: &Token,
+        spent_for: Duration,
+        is_operator: bool,
+    ) -> Result<Fenced<()>, StoreError> {
+        // What is sent again after a lost reply may find what it left itself.
+        let was_sent = AtomicBool::new(false);
+        let rows = self.0.connections.run(Again::Whenever, || {
+            query(statements::RELEASE)
+                .bind(id.as_bytes())
+                .bind(owner.as_bytes())
+                .bind(microseconds(spent_for))
+                .bind(is_operator)
+                .bind(was_sent.swap(true, Ordering::Relaxed))
+        });
+        Ok(self.ended(id, &rows.await?))
+    }
+
+    /// What a statement that only the owner's token fits has done.
+    pub(super) fn ended(&self, id: &RecordId, rows: &[PgRow]) -> Fenced<()> {
+        let fenced = fenced(rows);
+        if fenced == Fenced::Done(()) {
+            self.0.wakeups.wake(id);
+        }
+        fenced
+    }
+}

@@ -1,0 +1,16 @@
+local token, ttl, progress = ARGV[1], ARGV[2], ARGV[3]
+
+if not record or record.is_free or record.token ~= token or record.phase == COMPLETED then
+    return {'lost'}
+end
+if record.phase == WITHDRAWN then
+    -- The same owner again, whose first call was done but not heard of.
+    return {'done'}
+end
+if #progress < #bytes - HEAD_LENGTH then
+    progress = left()
+end
+local expires_at = later(now, ttl)
+replace(write(WITHDRAWN, record.attempt, expires_at, now, token, record.fingerprint, progress), expires_at)
+wake()
+return {'done'}

@@ -1,0 +1,194 @@
+//! Runs whose records the store has lost, as a server does that fails over: they claim their keys again.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use axum::{
+    Json, Router,
+    extract::State,
+    response::{IntoResponse, Response},
+    routing::post,
+};
+use http::StatusCode;
+use idempotency::{Clock, Execution, MemoryStore, StepError, idempotent};
+use serde_json::json;
+
+use crate::{
+    answer::Answer,
+    app::Probe,
+    backend::{Backend, installed},
+    world::World,
+};
+
+pub(crate) fn routes() -> Router<Probe> {
+    Router::new()
+        .route("/reclaims/refuse", post(refuse))
+        .route("/reclaims/nothing", post(nothing))
+        .route("/reclaims/resumed", post(resumed))
+}
+
+/// The first attempt charges and fails, the second one stops behind that, and does what the body says.
+#[idempotent(ttl_seconds = 3600, lease_seconds = 3, on_lost = "refuse")]
+async fn refuse(
+    State(probe): State<Probe>,
+    execution: Execution,
+    Json(then): Json<String>,
+) -> Result<Response, StepError<StatusCode>> {
+    let counted = probe.clone();
+    let charge = async move { Ok(format!("receipt {}", counted.count())) };
+    let receipt = execution.step("charge", charge).await?;
+    let attempt = execution.attempt();
+    if attempt == 1 {
+        return Ok(StatusCode::SERVICE_UNAVAILABLE.into_response());
+    }
+    // Something that must not happen twice, without a step.
+    let run = probe.count();
+    if attempt == 2 && run == 2 {
+        probe.stop(2).await;
+        if then == "fail" {
+            return Ok(StatusCode::SERVICE_UNAVAILABLE.into_response());
+        }
+    }
+    let done = json!({ "attempt": attempt, "receipt": receipt, "run": run });
+    Ok((StatusCode::CREATED, Json(done)).into_response())
+}
+
+/// Fails in order, without a step.
+#[idempotent(ttl_seconds = 3600, lease_seconds = 3, on_lost = "refuse")]
+async fn nothing(State(probe): State<Probe>) -> StatusCode {
+    if probe.count() == 1 {
+        probe.stop(1).await;
+        return StatusCode::SERVICE_UNAVAILABLE;
+    }
+    StatusCode::CREATED
+}
+
+// behaviour 128, 129
+// race 26, 56
+#[tokio::test]
+async fn a_run_that_was_claimed_again_and_is_then_lost_is_not_run_again() {
+    let world = installed!(World::new(Backend::Memory).await);
+    let request = || world.post("/reclaims/refuse", "k", "\"\"");
+    Answer::to(request())
+        .await
+        .assert_fresh("503 Service Unavailable");
+    let lost = world.send(request());
+    world.probe.started().await;
+    let checkpoints = world.levers.checkpoint.calls();
+    let clock = Clock::manual();
+    world
+        .levers
+        .fail_over(MemoryStore::new().with_clock(clock.clone()));
+    world.levers.checkpoint.called(checkpoints + 1).await;
+    // The process dies: nothing is renewed.
+    world.levers.renew.lose_requests(usize::MAX);
+    clock.advance(Duration::from_secs(60));
+    let retry = Answer::to(request()).await;
+    retry.assert_problem(
+        "outcome-unknown",
+        "409 Conflict",
+        "idempotency_outcome_unknown",
+    );
+    drop(lost);
+}
+
+// behaviour 128, 129
+// race 26, 56
+#[tokio::test]
+async fn a_run_that_was_claimed_again_and_then_fails_in_order_is_not_lost() {
+    let world = installed!(World::new(Backend::Memory).await);
+    let request = || world.post("/reclaims/refuse", "k", "\"fail\"");
+    Answer::to(request())
+        .await
+        .assert_fresh("503 Service Unavailable");
+    let second = world.send(request());
+    world.probe.started().await;
+    let checkpoints = world.levers.checkpoint.calls();
+    let clock = Clock::manual();
+    world
+        .levers
+        .fail_over(MemoryStore::new().with_clock(clock.clone()));
+    world.levers.checkpoint.called(checkpoints + 1).await;
+    world.probe.proceed();
+    second
+        .await
+        .expect("a response")
+        .assert_fresh("503 Service Unavailable");
+    let retry = Answer::to(request()).await;
+    retry.assert_fresh("201 Created");
+}
+
+// behaviour 129, 167
+// race 26, 77
+#[tokio::test]
+async fn a_key_is_not_held_by_the_second_claim_of_a_run_that_has_ended() {
+    let world = installed!(World::new(Backend::Memory).await);
+    let request = || world.post("/reclaims/nothing", "k", "{}");
+    let failing = world.send(request());
+    world.probe.started().await;
+    let claims = world.levers.claim.calls();
+    world.levers.claim.send_late(1);
+    let clock = Clock::manual();
+    world
+        .levers
+        .fail_over(MemoryStore::new().with_clock(clock.clone()));
+    world.levers.claim.called(claims + 1).await;
+    world.levers.renew.lose_requests(usize::MAX);
+    world.probe.proceed();
+    failing
+        .await
+        .expect("a response")
+        .assert_fresh("503 Service Unavailable");
+    world.levers.claim.deliver().await;
+    let retry = Answer::to(request()).await;
+    retry.assert_fresh("201 Created");
+}
+
+/// The first attempt charges and fails; the second one stops behind that.
+#[idempotent(ttl_seconds = 3600, lease_seconds = 3)]
+async fn resumed(
+    State(probe): State<Probe>,
+    execution: Execution,
+) -> Result<Response, StepError<StatusCode>> {
+    let counted = probe.clone();
+    let charge = async move { Ok(format!("receipt {}", counted.count())) };
+    let receipt = execution.step("charge", charge).await?;
+    if execution.attempt() == 1 {
+        return Ok(StatusCode::SERVICE_UNAVAILABLE.into_response());
+    }
+    if !STOPPED.swap(true, Ordering::SeqCst) {
+        probe.stop(2).await;
+    }
+    Ok((StatusCode::CREATED, receipt).into_response())
+}
+
+static STOPPED: AtomicBool = AtomicBool::new(false);
+
+// behaviour 129, 133
+// race 26, 76
+#[tokio::test]
+async fn a_take_over_that_is_claimed_again_before_its_run_keeps_the_steps() {
+    let world = installed!(World::new(Backend::Memory).await);
+    let request = || world.post("/reclaims/resumed", "k", "{}");
+    Answer::to(request())
+        .await
+        .assert_fresh("503 Service Unavailable");
+    world.levers.claim.stop_answers(1);
+    let second = world.send(request());
+    world.levers.claim.stopped().await;
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    let clock = Clock::manual();
+    world
+        .levers
+        .fail_over(MemoryStore::new().with_clock(clock.clone()));
+    world.levers.claim.open();
+    world.probe.started().await;
+    // The process dies.
+    world.levers.renew.lose_requests(usize::MAX);
+    clock.advance(Duration::from_secs(60));
+    let third = Answer::to(request()).await;
+    assert_eq!(third.text(), "receipt 1");
+    drop(second);
+}

@@ -1,0 +1,250 @@
+//! Calls that reach the store late, and runs whose records it has lost.
+
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use axum::{
+    Json, Router,
+    extract::State,
+    response::{IntoResponse, Response},
+    routing::post,
+};
+use http::StatusCode;
+use idempotency::{
+    Claim, Clock, Execution, Fenced, Fingerprint, OnLost, SqliteDatabase, SqliteStore, StepError,
+    Token, idempotent,
+};
+use rstest_reuse::apply;
+use serde_json::json;
+
+use crate::{
+    answer::Answer,
+    app::Probe,
+    backend::{Backend, each_store, installed},
+    time::Time,
+    world::{BOOKING, World},
+};
+
+pub(crate) fn routes() -> Router<Probe> {
+    Router::new()
+        .route("/stragglers/late", post(late))
+        .route("/stragglers/recursive", post(recursive))
+        .route("/stragglers/commit", post(commit))
+        .route("/stragglers/renewed", post(renewed))
+}
+
+#[idempotent(ttl_seconds = 3600)]
+async fn late(
+    State(probe): State<Probe>,
+    execution: Execution,
+) -> Result<Response, StepError<StatusCode>> {
+    let counted = probe.clone();
+    let order = async move { Ok(format!("order {}", counted.count())) };
+    let order = execution.step("order", order).await?;
+    let counted = probe.clone();
+    let charge = async move { Ok(format!("charge {}", counted.count())) };
+    let charge = execution.step("charge", charge).await?;
+    if execution.attempt() == 1 {
+        return Ok(StatusCode::SERVICE_UNAVAILABLE.into_response());
+    }
+    Ok((StatusCode::CREATED, Json(json!([order, charge]))).into_response())
+}
+
+#[idempotent(ttl_seconds = 3600)]
+async fn recursive(State(probe): State<Probe>, execution: Execution) -> StatusCode {
+    let inner = execution.clone();
+    let outer = execution.step("a", async move {
+        let _ = probe;
+        inner
+            .step("a", async { Ok::<_, StatusCode>(1) })
+            .await
+            .map_err(|_| StatusCode::OK)
+    });
+    match tokio::time::timeout(Duration::from_secs(2), outer).await {
+        Ok(_) => StatusCode::CREATED,
+        Err(_) => StatusCode::GATEWAY_TIMEOUT,
+    }
+}
+
+fn of_version_1(fingerprint: Fingerprint) -> Fingerprint {
+    let mut bytes = *fingerprint.as_bytes();
+    bytes[0] = 1;
+    Fingerprint::from_bytes(bytes)
+}
+
+// behaviour 69, 135
+// race 63
+#[apply(each_store)]
+#[tokio::test]
+async fn a_key_that_version_1_gave_back_is_not_taken_for_another_request(backend: Backend) {
+    let world = installed!(World::new(backend).await);
+    world.abandon("/posted", "k", BOOKING).await;
+    let (hold, fingerprint) = world.only_record().await;
+    let store = world.idempotency.store();
+    // As version 1 would have it.
+    drop(store.release(&hold).await);
+    world.pass(31);
+    let mut hold = hold;
+    hold.token = Token::random();
+    let claim = store
+        .claim(&hold, &of_version_1(fingerprint), OnLost::Refuse)
+        .await;
+    assert!(matches!(claim, Ok(Claim::Won { .. })), "{claim:?}");
+
+    world.levers.claim.stop_answers(1);
+    let slow = world.send(world.post("/posted", "k", BOOKING));
+    world.levers.claim.stopped().await;
+    assert_eq!(store.release(&hold).await.ok(), Some(Fenced::Done(())));
+    let first = Answer::to(world.post("/posted", "k", BOOKING)).await;
+    first.assert_fresh("201 Created");
+    world.levers.claim.open();
+    let slow = slow.await.expect("a response");
+    slow.assert_replay_of(&first);
+}
+
+// behaviour 167
+// race 77
+#[apply(each_store)]
+#[tokio::test]
+async fn the_first_of_two_withdrawn_claims_takes_nothing(backend: Backend) {
+    let world = installed!(World::new(backend).await);
+    world.levers.claim.send_late(2);
+    for withdrawals in 1..=2 {
+        let refused = Answer::to(world.post("/lost", "k", BOOKING)).await;
+        assert_eq!(refused.status(), "503 Service Unavailable");
+        world.levers.withdraw.called(withdrawals).await;
+    }
+    world.levers.claim.deliver().await;
+    world.pass(31);
+    Answer::to(world.post("/lost", "k", BOOKING))
+        .await
+        .assert_fresh("201 Created");
+}
+
+// behaviour 167
+// race 6, 80
+#[apply(each_store)]
+#[tokio::test]
+async fn a_late_checkpoint_does_not_undo_a_later_step(backend: Backend) {
+    let world = installed!(World::new(backend).await);
+    world.levers.checkpoint.send_late(1);
+    let request = || world.post("/stragglers/late", "k", "{}");
+    Answer::to(request())
+        .await
+        .assert_fresh("503 Service Unavailable");
+    assert_eq!(world.probe.runs(), 2);
+    world.levers.checkpoint.deliver().await;
+    let done = Answer::to(request()).await;
+    done.assert_fresh("201 Created");
+    assert_eq!(done.json(), json!(["order 1", "charge 2"]));
+}
+
+// behaviour 167
+#[tokio::test]
+async fn a_step_within_itself_does_not_hang() {
+    let world = installed!(World::new(Backend::Memory).await);
+    let request = || world.post("/stragglers/recursive", "k", "{}");
+    let first = Answer::to(request()).await;
+    first.assert_fresh("201 Created");
+    Answer::to(request()).await.assert_replay_of(&first);
+}
+
+static DATABASE: OnceLock<SqliteDatabase> = OnceLock::new();
+
+/// Gives a step up, commits, and responds once the step has ended.
+#[idempotent(ttl_seconds = 3600)]
+async fn commit(State(probe): State<Probe>, execution: Execution) -> Response {
+    let stopping = probe.clone();
+    let step = execution.step("charge", async move {
+        stopping.stop(1).await;
+        Ok::<_, StatusCode>(1)
+    });
+    assert!(
+        tokio::time::timeout(Duration::from_millis(50), step)
+            .await
+            .is_err()
+    );
+    let database = DATABASE.get().expect("a database");
+    let work = database
+        .transaction(|connection| connection.execute_batch("create table if not exists t (a)"));
+    let answer = (StatusCode::CREATED, [("set-cookie", "session=1")], "booked");
+    let response = execution.commit(work, answer).await.expect("a commit");
+    probe.proceed();
+    // Waits for the first one.
+    drop(
+        execution
+            .step("charge", async { Ok::<_, StatusCode>(2) })
+            .await,
+    );
+    response
+}
+
+// behaviour 125, 132
+// race 75
+#[tokio::test]
+async fn a_step_that_ends_behind_the_commit_changes_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let database = SqliteDatabase::open(folder.path().join("db")).expect("a database");
+    let clock = Clock::manual();
+    let store = SqliteStore::new(database.clone())
+        .expect("a store")
+        .with_clock(clock.clone());
+    // The engine has to see the store itself.
+    drop(DATABASE.set(database));
+    let world = World::over(Arc::new(store.clone()), Time::by_hand(clock)).await;
+    let idempotency = idempotency::Idempotency::new(store);
+    let app = crate::app::router(&idempotency, world.probe.clone())
+        .layer(axum::Extension(idempotency.clone()));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    let first = Answer::to(
+        world
+            .client
+            .post(format!("http://{address}/stragglers/commit"))
+            .header("idempotency-key", "k"),
+    )
+    .await;
+    first.assert_fresh("201 Created");
+    assert_eq!(first.header("set-cookie"), Some("session=1"));
+}
+
+#[idempotent(ttl_seconds = 3600, lease_seconds = 3)]
+async fn renewed(
+    State(probe): State<Probe>,
+    execution: Execution,
+) -> Result<Response, StepError<StatusCode>> {
+    let counted = probe.clone();
+    let charge = async move { Ok(format!("receipt {}", counted.count())) };
+    let receipt = execution.step("charge", charge).await?;
+    if execution.attempt() == 1 {
+        probe.stop(1).await;
+        return Ok(StatusCode::SERVICE_UNAVAILABLE.into_response());
+    }
+    Ok((StatusCode::CREATED, receipt).into_response())
+}
+
+// behaviour 167
+// race 6, 80
+#[apply(each_store)]
+#[tokio::test]
+async fn a_late_renewal_does_not_hold_the_key_of_a_run_that_has_given_it_back(backend: Backend) {
+    let world = installed!(World::new(backend).await);
+    world.levers.renew.send_late(1);
+    let request = || world.post("/stragglers/renewed", "k", "{}");
+    let failing = world.send(request());
+    world.probe.started().await;
+    world.levers.renew.called(1).await;
+    world.probe.proceed();
+    failing
+        .await
+        .expect("a response")
+        .assert_fresh("503 Service Unavailable");
+    world.levers.renew.deliver().await;
+    let done = Answer::to(request()).await;
+    done.assert_fresh("201 Created");
+}

@@ -1,0 +1,98 @@
+//! What a key that is free leaves in the server, and for how long.
+
+use std::time::Duration;
+
+use idempotency::{Fenced, Hold, OnLost, RedisStore, Resolution, Store, StoreErrorKind};
+
+use super::{
+    hold_on,
+    records::{get, request, taken},
+};
+use crate::{claim, won};
+
+// behaviour 117, 167
+#[tokio::test]
+async fn the_server_removes_what_a_released_key_leaves_behind() {
+    let Some((store, hold, key, mut connection)) = taken().await else {
+        return;
+    };
+    let mut remaining = || {
+        let at: i64 = redis::cmd("PEXPIRETIME")
+            .arg(&key)
+            .query(&mut connection)
+            .expect("a time");
+        let (seconds, _): (i64, i64) = redis::cmd("TIME").query(&mut connection).expect("a time");
+        assert_ne!(at, -1, "it is never removed");
+        // It may be removed already, where that is no time at all.
+        Duration::from_millis(u64::try_from(at - 1000 * seconds).unwrap_or(0))
+    };
+    let is_about = |time: Duration, expected: Duration| {
+        // A minute, for the time that passes meanwhile.
+        let least = expected.saturating_sub(Duration::from_secs(60));
+        let most = expected + Duration::from_secs(2);
+        assert!(least <= time && time <= most, "{time:?}");
+    };
+    let longer = Hold {
+        lease: 100 * hold.lease,
+        ..hold.clone()
+    };
+    assert_eq!(store.release(&longer).await.ok(), Some(Fenced::Done(())));
+    is_about(remaining(), longer.lease);
+    withdraw(&store, &hold_on(&hold)).await;
+    is_about(remaining(), hold.lease + hold.ttl);
+    // One that needs less time takes none from those before it.
+    let short = Hold {
+        ttl: Duration::ZERO,
+        ..hold_on(&hold)
+    };
+    withdraw(&store, &short).await;
+    is_about(remaining(), hold.lease + hold.ttl);
+    let at_once = Hold {
+        lease: Duration::ZERO,
+        ..hold_on(&hold)
+    };
+    assert_eq!(claim(&store, &at_once, &request()).await.ok(), Some(won(1)));
+    assert_eq!(store.release(&at_once).await.ok(), Some(Fenced::Done(())));
+    is_about(remaining(), Duration::ZERO);
+    let next = hold_on(&hold);
+    assert_eq!(claim(&store, &next, &request()).await.ok(), Some(won(1)));
+    let resolved = store
+        .resolve(&next.id, &next.token, Resolution::Release)
+        .await;
+    assert_eq!(resolved.ok(), Some(Fenced::Done(())));
+    is_about(remaining(), Duration::from_secs(24 * 3600));
+}
+
+// behaviour 167
+// race 77
+#[tokio::test]
+async fn a_free_key_grows_by_seven_older_tokens_at_most_and_its_next_claim_has_none_of_them() {
+    let Some((store, hold, key, mut connection)) = taken().await else {
+        return;
+    };
+    let mut length = || get(&mut connection, &key).len();
+    let empty = length();
+    assert_eq!(store.release(&hold).await.ok(), Some(Fenced::Done(())));
+    assert_eq!(length(), empty);
+    let mut spent = vec![hold.clone()];
+    for older in 1..10 {
+        let late = hold_on(&hold);
+        withdraw(&store, &late).await;
+        assert_eq!(length(), empty + 16 * older.min(7));
+        spent.push(late);
+    }
+    for late in &spent[2..] {
+        let claim = claim(&store, late, &request()).await;
+        let kind = claim.map_err(|error| error.kind());
+        assert_eq!(kind, Err(StoreErrorKind::Withdrawn));
+        assert_eq!(store.release(late).await.ok(), Some(Fenced::Lost));
+    }
+    let next = hold_on(&hold);
+    assert_eq!(claim(&store, &next, &request()).await.ok(), Some(won(1)));
+    assert_eq!(length(), empty);
+}
+
+async fn withdraw(store: &RedisStore, hold: &Hold) {
+    let withdrawn = store.withdraw(hold, &request(), OnLost::TakeOver).await;
+    withdrawn.expect("a withdrawal");
+}
