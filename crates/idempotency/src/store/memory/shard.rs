@@ -135,11 +135,11 @@ impl Entry {
         self.attempt == 0
     }
 
-    /// Of a free key, the tokens that are spent, the last one first.
+    /// Of a free key, the tokens that are spent before the next one, the last one first.
     pub(super) fn spent_tokens(&self) -> Bytes {
         let mut tokens = self.token.as_bytes().to_vec();
         tokens.extend_from_slice(self.left());
-        tokens.truncate(MAX_SPENT_TOKENS * self.token.as_bytes().len());
+        tokens.truncate((MAX_SPENT_TOKENS - 1) * self.token.as_bytes().len());
         tokens.into()
     }
 
