@@ -64,7 +64,7 @@ async fn give_up(
 }
 
 /// A step and a failure, under a lease that makes the engine give the store up soon.
-#[idempotent(ttl_seconds = 3600, lease_seconds = 1)]
+#[idempotent(ttl_seconds = 3600, lease_seconds = 3)]
 async fn charge_and_fail(
     State(probe): State<Probe>,
     execution: Execution,
