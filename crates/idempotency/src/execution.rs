@@ -10,7 +10,6 @@ use crate::{
 };
 pub(crate) use commit::Ended;
 use commit::Ending;
-
 use step::Steps;
 
 pub use commit::CommitError;

@@ -329,11 +329,6 @@ pub const SPENT_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 /// How many spent tokens a free key remembers, at least: as many claims of one client may be on their way at one time.
 pub const MAX_SPENT_TOKENS: usize = 8;
 
-/// What a claim gets whose token is spent.
-fn spent() -> StoreError {
-    StoreError::withdrawn()
-}
-
 /// Refuses bytes of which a store with this limit could keep a part only.
 #[cfg(any(
     feature = "firestore",

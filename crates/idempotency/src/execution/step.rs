@@ -5,13 +5,16 @@ use std::{
     error::Error,
     fmt,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use super::{Execution, Protection, Shared, commit::Ending};
 use crate::{
@@ -70,8 +73,8 @@ impl Execution {
     ///
     /// # Errors
     ///
-    /// [`StepError::Failed`] with the work's own error. A panic of the work goes on in the caller. [`StepError::Lost`], [`StepError::Store`]: see there; the store is
-    /// asked for as long as the lease lives. [`StepError::Misused`] in transactional mode, which has nothing to keep a step
+    /// [`StepError::Failed`] with the work's own error. A panic of the work goes on in the caller. [`StepError::Lost`],
+    /// [`StepError::Store`]: see there; the store is asked for as long as the lease lives. [`StepError::Misused`] in transactional mode, which has nothing to keep a step
     /// under, within another step, and after a commit.
     pub async fn step<T, E>(
         &self,
@@ -121,7 +124,7 @@ impl Execution {
         if !matches!(*ending, Ending::Open) {
             return Err("a run that has committed has no more steps");
         }
-        protection.steps.under_way.send_modify(|steps| *steps += 1);
+        protection.steps.under_way.fetch_add(1, Ordering::SeqCst);
         Ok(UnderWay {
             execution: Arc::clone(&self.0),
             _ticket: protection.idempotency.background_ticket(),
@@ -164,15 +167,13 @@ impl Execution {
         let Some(protection) = &self.0.protection else {
             return Leaves::Nothing;
         };
-        if *protection.steps.under_way.borrow() == 0 {
+        if protection.steps.under_way.load(Ordering::SeqCst) == 0 {
             return self.leaves_steps().await;
         }
         let execution = self.clone();
         Leaves::AfterSteps(Box::pin(async move {
             if let Some(protection) = &execution.0.protection {
-                let mut under_way = protection.steps.under_way.subscribe();
-                // The sender is in there, too.
-                drop(under_way.wait_for(|under_way| *under_way == 0).await);
+                protection.steps.all_ended().await;
             }
             execution.leaves_steps().await
         }))
@@ -201,7 +202,9 @@ tokio::task_local! {
 pub(super) struct Steps {
     /// One step of a name at a time: the next one waits for its result instead of doing the work beside it.
     turns: Mutex<HashMap<Box<str>, Arc<tokio::sync::Mutex<()>>>>,
-    under_way: watch::Sender<usize>,
+    under_way: AtomicUsize,
+    /// One of them has ended.
+    ended: Notify,
 }
 
 /// One step, until it is dropped.
@@ -214,12 +217,24 @@ impl Steps {
     fn turn(&self, name: &str) -> Arc<tokio::sync::Mutex<()>> {
         Arc::clone(self.turns.lock().entry(name.into()).or_default())
     }
+
+    async fn all_ended(&self) {
+        loop {
+            // Made before the look, so that no end between the two is missed.
+            let ended = self.ended.notified();
+            if self.under_way.load(Ordering::SeqCst) == 0 {
+                return;
+            }
+            ended.await;
+        }
+    }
 }
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
         if let Some(protection) = &self.execution.protection {
-            protection.steps.under_way.send_modify(|steps| *steps -= 1);
+            protection.steps.under_way.fetch_sub(1, Ordering::SeqCst);
+            protection.steps.ended.notify_waiters();
         }
     }
 }

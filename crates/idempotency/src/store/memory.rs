@@ -16,7 +16,6 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::{
     Claim, Fenced, Hold, Polling, Resolution, SPENT_FOR, Store, StoreError, Subscription, Wakeups,
-    spent,
 };
 use crate::{Clock, Fingerprint, OnLost, Phase, Record, RecordId, Token};
 use shard::{Entry, Shard};
@@ -101,7 +100,7 @@ impl Store for MemoryStore {
         let mut shard = self.shard(&hold.id);
         let now = self.clock.now();
         let (attempt, progress) = match shard.living(&hold.id, now) {
-            Some(entry) if entry.is_spent(&hold.token) => return Err(spent()),
+            Some(entry) if entry.is_spent(&hold.token) => return Err(StoreError::withdrawn()),
             None => (1, Bytes::new()),
             Some(entry) if entry.is_free() => (1, Bytes::new()),
             Some(entry) => match &entry.phase {

@@ -20,7 +20,7 @@ pub use error::PostgresError;
 
 use super::{
     Claim, Fenced, Hold, Polling, Resolution, SPENT_FOR, Store, StoreError, Subscription, Wakeups,
-    check_length, spent,
+    check_length,
 };
 use crate::{Fingerprint, OnLost, Record, RecordId, Token};
 use connections::{Again, Connections};
@@ -198,7 +198,7 @@ impl Store for PostgresStore {
                         return Ok(claim);
                     }
                 }
-                Next::Spent => return Err(spent()),
+                Next::Spent => return Err(StoreError::withdrawn()),
                 Next::TakeOver => {
                     if let Some(won) = self.take_over(hold, fingerprint, on_lost).await? {
                         return Ok(won);

@@ -33,7 +33,7 @@ pub use transaction::SqliteTransaction;
 
 use super::{
     Claim, Fenced, Hold, Polling, Resolution, Store, StoreError, Subscription, Wakeups,
-    check_length, spent,
+    check_length,
 };
 use crate::{Clock, Fingerprint, OnLost, Record, RecordId, Token};
 use known::Known;
@@ -175,7 +175,7 @@ impl Store for SqliteStore {
             let now = self.timeline.now();
             match records::judge(found, &hold, &fingerprint, on_lost, &now) {
                 Found::Settled(claim) => return Ok(claim),
-                Found::Spent => return Err(spent()),
+                Found::Spent => return Err(StoreError::withdrawn()),
                 Found::Free { .. } => {}
             }
         }
@@ -183,7 +183,9 @@ impl Store for SqliteStore {
         let claim = move |connection: &Connection, now: &Now| {
             records::claim(connection, &hold, &fingerprint, on_lost, now)
         };
-        self.step(claim, |_| ()).await?.ok_or_else(spent)
+        self.step(claim, |_| ())
+            .await?
+            .ok_or_else(StoreError::withdrawn)
     }
 
     async fn withdraw(

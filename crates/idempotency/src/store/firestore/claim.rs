@@ -7,7 +7,7 @@ use super::{
     change::{Base, Change},
     step::{Look, Next},
 };
-use crate::{Claim, Fingerprint, Hold, OnLost, Phase, StoreError, store::spent};
+use crate::{Claim, Fingerprint, Hold, OnLost, Phase, StoreError};
 
 impl FirestoreStore {
     pub(super) async fn take(
@@ -34,7 +34,7 @@ impl FirestoreStore {
                 return Next::Change(base, anew());
             }
             if found.is_spent(&hold.token) {
-                return Next::Answer(Err(spent()));
+                return Next::Answer(Err(StoreError::withdrawn()));
             }
             if found.is_free() {
                 return Next::Change(base, anew());

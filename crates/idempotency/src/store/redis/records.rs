@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     Claim, Fenced, Fingerprint, Hold, OnLost, Phase, Record, RecordId, StoreError, Token,
-    store::{SPENT_FOR, spent},
+    store::SPENT_FOR,
 };
 
 /// The records with one prefix on one server.
@@ -51,7 +51,7 @@ impl Records {
         });
         match claimed.await?.reply {
             Reply::Won { attempt, progress } => Ok(Claim::Won { attempt, progress }),
-            Reply::Spent => Err(spent()),
+            Reply::Spent => Err(StoreError::withdrawn()),
             // It says so of an equal fingerprint only.
             Reply::Unknown => Ok(Claim::Unknown {
                 fingerprint: *fingerprint,
