@@ -8,6 +8,7 @@ mod earlier;
 mod expiry;
 mod extractors;
 mod failure;
+mod fields;
 mod fingerprints;
 mod fragile;
 mod given_up;

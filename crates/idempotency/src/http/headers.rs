@@ -1,6 +1,6 @@
 //! Names of header fields, and which of them a stored answer keeps.
 
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 /// How requests are read and answers are marked.
 ///
@@ -74,14 +74,20 @@ impl HttpConfig {
         self
     }
 
-    /// Leaves this field out of replays too.
+    /// Leaves this field out of what is stored, and so of replays, in addition to those that are left out by default.
+    ///
+    /// By default that are: fields of the connection; fields that prove or grant an identity, such as `Set-Cookie`, and all
+    /// with `csrf`, `nonce`, `password`, `secret`, `session`, `signature`, `token` or `xsrf` in their names; a
+    /// `Content-Security-Policy` with a nonce; and fields of one exchange, such as traces, quotas and CORS. A secret in a
+    /// field of another name has to be named here.
     #[must_use]
     pub fn with_dropped_header(mut self, name: HeaderName) -> Self {
         self.dropped.push(name);
         self
     }
 
-    /// Keeps a field in replays that is left out of them otherwise, such as `X-Request-Id`.
+    /// Keeps a field in replays that is left out of them by default, such as `X-Request-Id`, or `Page-Token` for the name's
+    /// sake.
     ///
     /// Fields that describe the connection, `Date` and `Content-Length` cannot be kept: repeated, they break
     /// the message.
@@ -91,15 +97,16 @@ impl HttpConfig {
         self
     }
 
-    /// Whether a stored answer keeps this field of an answer that had these headers.
-    pub(super) fn keeps(&self, name: &HeaderName, answer: &HeaderMap) -> bool {
+    /// Whether a stored answer keeps this line of an answer that had these headers.
+    pub(super) fn keeps(&self, name: &HeaderName, value: &HeaderValue, answer: &HeaderMap) -> bool {
         if belongs_to_the_message(name) || nominated(name, answer) || self.marks(name) {
             return false;
         }
         if self.dropped.contains(name) {
             return false;
         }
-        !(secret(name) || belongs_to_the_exchange(name)) || self.kept.contains(name)
+        !(secret(name) || nonce(name, value) || belongs_to_the_exchange(name))
+            || self.kept.contains(name)
     }
 
     fn marks(&self, name: &HeaderName) -> bool {
@@ -143,8 +150,19 @@ fn nominated(name: &HeaderName, answer: &HeaderMap) -> bool {
 
 /// Fields that prove or grant an identity: they are never written down.
 fn secret(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    let kinds = [
+        "csrf",
+        "nonce",
+        "password",
+        "secret",
+        "session",
+        "signature",
+        "token",
+        "xsrf",
+    ];
     matches!(
-        name.as_str(),
+        name,
         "authentication-info"
             | "authorization"
             | "clear-site-data"
@@ -154,7 +172,19 @@ fn secret(name: &HeaderName) -> bool {
             | "set-cookie"
             | "set-cookie2"
             | "www-authenticate"
-    )
+            | "x-api-key"
+    ) || kinds.iter().any(|kind| name.contains(kind))
+}
+
+/// A policy whose nonce is for one response: repeated, whoever has seen it once can run scripts.
+fn nonce(name: &HeaderName, value: &HeaderValue) -> bool {
+    let policy = [
+        header::CONTENT_SECURITY_POLICY,
+        header::CONTENT_SECURITY_POLICY_REPORT_ONLY,
+    ];
+    let nonce = b"'nonce-";
+    let mut sources = value.as_bytes().windows(nonce.len());
+    policy.contains(name) && sources.any(|source| source.eq_ignore_ascii_case(nonce))
 }
 
 /// Fields that speak of the one exchange they came with: traces, quotas, hops, CORS.
@@ -176,7 +206,12 @@ fn belongs_to_the_exchange(name: &HeaderName) -> bool {
             | "x-amzn-trace-id"
             | "x-correlation-id"
             | "x-request-id"
-    ) || ["access-control-", "ratelimit", "x-ratelimit-"]
-        .iter()
-        .any(|prefix| name.starts_with(prefix))
+    ) || [
+        "access-control-",
+        "ratelimit",
+        "x-rate-limit-",
+        "x-ratelimit-",
+    ]
+    .iter()
+    .any(|prefix| name.starts_with(prefix))
 }

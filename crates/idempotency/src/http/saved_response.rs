@@ -108,9 +108,13 @@ async fn next_frame(
 /// Gives a stored answer again.
 pub(super) fn replay(config: &HttpConfig, replay: Replay) -> Result<Response, Problem> {
     let mut response = give(replay.outcome)?;
-    response
-        .headers_mut()
-        .insert(&config.replayed, HeaderValue::from_static("true"));
+    let headers = response.headers_mut();
+    headers.insert(&config.replayed, HeaderValue::from_static("true"));
+    // How old the response is is not recorded, so a cache would take it for fresh for its whole lifetime again. Of two lines
+    // the stricter one holds (RFC 9111 section 4.2.1).
+    if headers.contains_key(header::CACHE_CONTROL) || headers.contains_key(header::EXPIRES) {
+        headers.append(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
     announce_expiry(config, &mut response, replay.expires_at);
     Ok(response)
 }
@@ -192,7 +196,7 @@ fn write(config: &HttpConfig, parts: &Parts, body: &Bytes) -> Bytes {
         parts
             .headers
             .iter()
-            .filter(|(name, _)| config.keeps(name, &parts.headers))
+            .filter(|(name, value)| config.keeps(name, value, &parts.headers))
     };
     let (count, size) = kept().fold((0_u16, 4), |(count, size), (name, value)| {
         (count + 1, size + 6 + name.as_str().len() + value.len())
