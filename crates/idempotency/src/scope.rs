@@ -32,6 +32,10 @@ impl Scope {
     }
 
     /// The space of one verified principal: a stable subject, never the token that proves it.
+    ///
+    /// An empty subject names nobody: what asks under it is refused, by [`Refusal::NoPrincipal`](crate::Refusal::NoPrincipal)
+    /// or by status 500. Otherwise all callers whose subject an authentication layer has failed to fill in would share one
+    /// space, and get each other's responses.
     #[must_use]
     pub fn principal(subject: impl AsRef<str>) -> Self {
         Self(Kind::Principal(subject.as_ref().into()))
@@ -41,6 +45,11 @@ impl Scope {
     #[must_use]
     pub fn credentials(authorization: &[u8]) -> Self {
         Self(Kind::Credentials(authorization.into()))
+    }
+
+    /// Whether it is of a principal without a name.
+    pub(crate) fn is_nobody(&self) -> bool {
+        matches!(&self.0, Kind::Principal(subject) if subject.is_empty())
     }
 
     /// The kind and the name, which a digest must keep apart: no principal can be named like a credential.

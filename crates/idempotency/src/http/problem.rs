@@ -4,14 +4,17 @@ use axum::{body::Body, response::Response};
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 
-use super::HttpConfig;
-use crate::{IdempotencyKey, KeyError, Outcome, Refusal, StoreError, StoreErrorKind};
+use super::{HttpConfig, request::NO_SCOPE};
+use crate::{
+    IdempotencyKey, KeyError, Outcome, Refusal, StoreError, StoreErrorKind,
+};
 
 /// Why a request was not answered by its handler.
 #[derive(Debug)]
 pub(super) enum Problem {
     KeyMissing,
     KeyMalformed(KeyError),
+    CredentialsRepeated,
     ContentTooLarge,
     ContentIncomplete,
     KeyReused,
@@ -75,6 +78,15 @@ impl Problem {
                     IdempotencyKey::MAX_LENGTH,
                     if config.strict { "" } else { ", or without them if it has only letters, digits and ._~:+/=@-" },
                 ),
+            ),
+            Self::CredentialsRepeated => Description::new(
+                StatusCode::BAD_REQUEST,
+                "credentials-repeated",
+                "credentials_repeated",
+                "Authorization is repeated",
+                "There is more than one Authorization header, so it is not certain whose key this is. Send one. The key was \
+                 not used."
+                    .into(),
             ),
             Self::ContentTooLarge => Description::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
@@ -279,6 +291,10 @@ impl From<Refusal> for Problem {
             Refusal::NotStored => Self::ResponseNotStored { location: None },
             Refusal::ShuttingDown => Self::ShuttingDown,
             Refusal::Panicked => Self::HandlerPanicked,
+            Refusal::NoPrincipal => {
+                tracing::error!("the scope of a request is not known: {refusal}");
+                Self::Misconfigured(NO_SCOPE)
+            }
             Refusal::Store(error) => error.into(),
         }
     }

@@ -12,7 +12,9 @@ use http::{HeaderMap, HeaderName, Method, header, request::Parts};
 use http_body_util::{BodyExt, Full, LengthLimitError};
 
 use super::{HttpConfig, problem::Problem};
-use crate::{Fingerprint, IdempotencyKey, KeyError, Options, Scope, canonical_json};
+use crate::{
+    Fingerprint, IdempotencyKey, KeyError, Options, Refusal, Scope, canonical_json,
+};
 
 /// Which methods a key protects.
 #[derive(Clone, Copy, Debug)]
@@ -104,6 +106,8 @@ pub(super) async fn complete(request: Request) -> Result<Complete, Problem> {
     })
 }
 
+pub(super) const NO_SCOPE: &str = "The service could not tell whose key this is.";
+
 /// What axum gives tells a limit from a broken connection only by its innermost cause.
 fn is_limit(error: &axum::Error) -> bool {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
@@ -130,22 +134,29 @@ impl Complete {
 
     /// Whose request it is.
     pub(super) fn scope(&self, options: &Options) -> Result<Scope, Problem> {
-        if let Some(scope) = options.scope {
-            return scope(&self.parts).map_err(|error| {
+        let scope = if let Some(scope) = options.scope {
+            scope(&self.parts).map_err(|error| {
                 tracing::error!(
                     error = &*error as &dyn std::error::Error,
                     "the scope of a request is not known"
                 );
-                Problem::Misconfigured("The service could not tell whose key this is.")
-            });
+                Problem::Misconfigured(NO_SCOPE)
+            })?
+        } else if let Some(scope) = self.parts.extensions.get::<Scope>() {
+            scope.clone()
+        } else {
+            let mut lines = self.parts.headers.get_all(header::AUTHORIZATION).iter();
+            match (lines.next(), lines.next()) {
+                (None, _) => Scope::anonymous(),
+                (Some(line), None) => Scope::credentials(line.as_bytes()),
+                // Who verifies them may read another line than this, and then one caller has two scopes, or two have one.
+                (Some(_), Some(_)) => return Err(Problem::CredentialsRepeated),
+            }
+        };
+        match scope.is_nobody() {
+            true => Err(Refusal::NoPrincipal.into()),
+            false => Ok(scope),
         }
-        if let Some(scope) = self.parts.extensions.get::<Scope>() {
-            return Ok(scope.clone());
-        }
-        Ok(match self.parts.headers.get(header::AUTHORIZATION) {
-            Some(authorization) => Scope::credentials(authorization.as_bytes()),
-            None => Scope::anonymous(),
-        })
     }
 
     /// What is asked: method, path, query, media type, body. Not the scheme and the authority, which differ
