@@ -12,7 +12,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Begun, Ending, Finished, Idempotency, Leaves};
 use crate::{
-    Fingerprint, IdempotencyKey, Options, Refusal, Scope, StoreError, outcome,
+    Fingerprint, IdempotencyKey, Options, Refusal, Scope, StoreError, log_text::Causes, outcome,
     outcome::Kept,
 };
 
@@ -161,7 +161,7 @@ pub(super) fn write<T: Serialize + ?Sized>(value: &T, limit: usize) -> Bytes {
         }
         Err(error) => {
             tracing::error!(
-                error = &error as &dyn Error,
+                error = %Causes(&error),
                 "the value of a run cannot be written, and so not be given again",
             );
             outcome::tombstone(0).into()

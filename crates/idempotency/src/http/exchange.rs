@@ -21,6 +21,7 @@ use crate::{
     Execution, Idempotency, Keep, Options, Outcome,
     engine::{Begun, Ending, Executed, Finished, Leaves},
     execution::Ended,
+    log_text::Causes,
 };
 
 /// What was called has made of the request: a response, or a panic; and who did that.
@@ -226,7 +227,7 @@ async fn save(
         }),
         Ok(Err(error)) => {
             tracing::error!(
-                error = &error as &dyn std::error::Error,
+                error = %Causes(&error),
                 "the body of a response broke off"
             );
             Err(Problem::ResponseBroken)

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{HttpConfig, request::NO_SCOPE};
 use crate::{
-    IdempotencyKey, KeyError, Outcome, Refusal, StoreError, StoreErrorKind,
+    IdempotencyKey, KeyError, Outcome, Refusal, StoreError, StoreErrorKind, log_text::Causes,
 };
 
 /// Why a request was not answered by its handler.
@@ -292,7 +292,7 @@ impl From<Refusal> for Problem {
             Refusal::ShuttingDown => Self::ShuttingDown,
             Refusal::Panicked => Self::HandlerPanicked,
             Refusal::NoPrincipal => {
-                tracing::error!("the scope of a request is not known: {refusal}");
+                tracing::error!(error = %Causes(&refusal), "the scope of a request is not known");
                 Self::Misconfigured(NO_SCOPE)
             }
             Refusal::Store(error) => error.into(),
@@ -302,8 +302,11 @@ impl From<Refusal> for Problem {
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
-        let cause = std::error::Error::source(&error);
-        tracing::error!(kind = ?error.kind(), cause, "{error}; the request was refused and did not run");
+        tracing::error!(
+            kind = ?error.kind(),
+            error = %Causes(&error),
+            "the request was refused and did not run",
+        );
         Self::StoreUnavailable(error)
     }
 }

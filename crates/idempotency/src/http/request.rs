@@ -14,6 +14,7 @@ use http_body_util::{BodyExt, Full, LengthLimitError};
 use super::{HttpConfig, problem::Problem};
 use crate::{
     Fingerprint, IdempotencyKey, KeyError, Options, Refusal, Scope, canonical_json,
+    log_text::Causes,
 };
 
 /// Which methods a key protects.
@@ -137,7 +138,7 @@ impl Complete {
         let scope = if let Some(scope) = options.scope {
             scope(&self.parts).map_err(|error| {
                 tracing::error!(
-                    error = &*error as &dyn std::error::Error,
+                    error = %Causes(&*error),
                     "the scope of a request is not known"
                 );
                 Problem::Misconfigured(NO_SCOPE)
