@@ -3,7 +3,7 @@
 use std::{error::Error, fmt, future::IntoFuture, io, net::SocketAddr, pin::pin, time::Duration};
 
 use axum::Router;
-use idempotency::Idempotency;
+use idempotency::{Idempotency, log_text::Causes};
 use tokio::{net::TcpListener, sync::oneshot, time::timeout};
 use uuid::Uuid;
 
@@ -140,18 +140,20 @@ impl Server {
 impl fmt::Display for ServerError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Listen(address, error) => write!(formatter, "--listen {address}: {error}"),
+            Self::Listen(address, error) => {
+                write!(formatter, "--listen {address}: {}", Causes(error))
+            }
             Self::Database(url, error) => {
-                write!(formatter, "--database {url}: {}", chain(error.as_ref()))
+                write!(formatter, "--database {url}: {}", Causes(error.as_ref()))
             }
             Self::IdempotencyStore(url, error) => {
                 write!(
                     formatter,
                     "--idempotency-store {url}: {}",
-                    chain(error.as_ref())
+                    Causes(error.as_ref())
                 )
             }
-            Self::Io(error) => error.fmt(formatter),
+            Self::Io(error) => Causes(error).fmt(formatter),
             Self::CutOff => write!(
                 formatter,
                 "requests were cut off, because they were still running {} seconds after the service was asked to stop",
@@ -175,19 +177,4 @@ impl From<io::Error> for ServerError {
     fn from(error: io::Error) -> Self {
         Self::Io(error)
     }
-}
-
-/// An error and its causes on one line.
-fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let text = error.to_string();
-        // Some errors repeat their cause in their own words.
-        if !line.contains(&text) {
-            line = format!("{line}: {text}");
-        }
-        cause = error.source();
-    }
-    line
 }

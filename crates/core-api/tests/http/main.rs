@@ -2,6 +2,7 @@
 
 mod faults;
 mod life;
+mod log;
 mod one_commit;
 mod options;
 mod problems;
