@@ -37,6 +37,8 @@ pub(crate) enum ApiError {
     Answered,
     Database(DatabaseError),
     Store(StoreError),
+    /// Too many pages of bookings wait to be read.
+    Busy,
     Panicked,
 }
 
@@ -109,6 +111,11 @@ impl ApiError {
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "internal",
                 "The service made a mistake.".into(),
+            ),
+            Self::Busy => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "busy",
+                "Too many responses wait to be read by their clients. Try again.".into(),
             ),
             Self::Database(_) | Self::Store(_) => (
                 StatusCode::SERVICE_UNAVAILABLE,

@@ -26,12 +26,14 @@ mod access_log;
 mod app;
 mod bookings;
 mod config;
+mod connections;
 mod database;
 mod error;
 mod faults;
 mod health;
 mod json;
 pub mod logging;
+mod reads;
 mod server;
 mod shutdown;
 

@@ -1,6 +1,6 @@
 //! The service from its start to its end.
 
-use std::{error::Error, fmt, future::IntoFuture, io, net::SocketAddr, pin::pin, time::Duration};
+use std::{error::Error, fmt, io, net::SocketAddr, pin::pin, time::Duration};
 
 use axum::Router;
 use idempotency::{Idempotency, log_text::Causes};
@@ -10,6 +10,7 @@ use uuid::Uuid;
 use crate::{
     Config, StoreUrl,
     app::{App, router},
+    connections,
     database::{self, Opened},
 };
 
@@ -36,7 +37,7 @@ pub enum ServerError {
     Database(String, Box<dyn Error + Send + Sync>),
     /// The store of the keys cannot be opened.
     IdempotencyStore(String, Box<dyn Error + Send + Sync>),
-    /// The process cannot be told to stop, or cannot accept connections.
+    /// The process cannot be told to stop.
     Io(io::Error),
     /// Requests were still running when the time for them was over.
     CutOff,
@@ -112,25 +113,25 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// If that takes more than 30 seconds, or connections cannot be accepted.
+    /// If that takes more than 30 seconds.
     pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<(), ServerError> {
         let (stopping, stopped) = oneshot::channel::<()>();
-        let serving = axum::serve(self.listener, self.router)
-            .with_graceful_shutdown(async { drop(stopped.await) })
-            .into_future();
+        let serving = connections::serve(self.listener, self.router, async {
+            drop(stopped.await);
+        });
         let mut serving = pin!(serving);
         tokio::select! {
-            ended = &mut serving => return ended.map_err(ServerError::Io),
+            () = &mut serving => {}
             () = stop => {}
         }
 
         tracing::info!("stopping: no new connections and no new keys");
         drop(stopping);
-        let drained = async { tokio::join!(serving, self.idempotency.shutdown()).0 };
+        let drained = async { tokio::join!(serving, self.idempotency.shutdown()) };
         match timeout(DRAIN, drained).await {
-            Ok(ended) => {
+            Ok(_) => {
                 tracing::info!("stopped");
-                ended.map_err(ServerError::Io)
+                Ok(())
             }
             Err(_) => Err(ServerError::CutOff),
         }
