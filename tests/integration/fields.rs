@@ -27,16 +27,17 @@ async fn tokens_nonces_and_signatures_are_neither_stored_nor_replayed(backend: B
         "x-client-secret",
         "x-initial-password",
         "x-api-key",
+        "ocp-apim-subscription-key",
         "signature",
         "signature-input",
         "x-rate-limit-remaining",
     ];
     let mut headers: Vec<_> = names.iter().map(|name| [name, "a-secret-value"]).collect();
     headers.push([
-        &"content-security-policy",
+        "content-security-policy",
         "script-src 'Nonce-a-secret-value'",
     ]);
-    headers.push([&"content-security-policy", "default-src 'self'"]);
+    headers.push(["content-security-policy", "default-src 'self'"]);
     let (first, again) = twice(&world, &json!({ "headers": headers })).await;
     assert_eq!(first.header("x-auth-token"), Some("a-secret-value"));
     for name in names {

@@ -3,6 +3,7 @@
 mod answer;
 mod app;
 mod backend;
+mod callers;
 mod concurrency;
 mod earlier;
 mod expiry;

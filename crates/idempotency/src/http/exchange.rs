@@ -69,8 +69,9 @@ where
             "This endpoint is protected twice: by #[idempotent] and by an IdempotencyLayer around it, or by two layers.",
         ));
     }
-    let scope = request.scope(options)?;
-    let operation = idempotency.operation(&scope, &key, &request.fingerprint(options));
+    let caller = request.caller(config, options)?;
+    let fingerprint = request.fingerprint(options, caller.cookies.as_deref());
+    let operation = idempotency.operation(&caller.scope, &key, &fingerprint);
     let patience = request::patience(options, &request.parts.headers);
 
     let finished = match idempotency.begin(operation, options, patience).await? {

@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use super::{HttpConfig, request::NO_SCOPE};
 use crate::{
-    IdempotencyKey, KeyError, Outcome, Refusal, StoreError, StoreErrorKind, log_text::Causes,
+    IdempotencyKey, KeyError, Outcome, Refusal, StoreError, StoreErrorKind, key::BARE_PUNCTUATION,
+    log_text::Causes,
 };
 
 /// Why a request was not answered by its handler.
@@ -76,16 +77,21 @@ impl Problem {
                     "The {key} header cannot be used: {error}. A key is 1 to {} printable ASCII characters in double \
                      quotes{}.",
                     IdempotencyKey::MAX_LENGTH,
-                    if config.strict { "" } else { ", or without them if it has only letters, digits and ._~:+/=@-" },
+                    match config.strict {
+                        true => String::new(),
+                        false => format!(
+                            ", or without them if it has only letters, digits and {BARE_PUNCTUATION} and does not begin with : or @"
+                        ),
+                    },
                 ),
             ),
             Self::CredentialsRepeated => Description::new(
                 StatusCode::BAD_REQUEST,
                 "credentials-repeated",
                 "credentials_repeated",
-                "Authorization is repeated",
-                "There is more than one Authorization header, so it is not certain whose key this is. Send one. The key was \
-                 not used."
+                "Credentials were sent twice",
+                "A header field with credentials, such as Authorization, is there on more than one line. Send it once. The \
+                 key was not used."
                     .into(),
             ),
             Self::ContentTooLarge => Description::new(
@@ -108,7 +114,7 @@ impl Problem {
                 "idempotency_key_reused",
                 "Idempotency-Key is already used",
                 "This key was used for another request: method, path, query, media type and body must be the same when \
-                 you retry. Use a new key for a new or corrected request."
+                 you retry, and so must cookies where nothing else says who calls. Use a new key for a new or corrected request."
                     .into(),
             ),
             Self::KeyIncomparable => Description::new(
