@@ -1,6 +1,6 @@
 //! What clients that do not read, do not send, or do nothing at all cost the others.
 
-use std::time::Duration;
+use std::{net::SocketAddr, pin::pin, thread, time::Duration};
 
 use bytes::Bytes;
 use clap::Parser;
@@ -10,16 +10,16 @@ use tempfile::tempdir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    task::JoinHandle,
-    time::Instant,
+    task::{JoinHandle, spawn_blocking},
+    time::advance,
 };
 
-use crate::server::Server;
+use crate::server::{Server, booking};
 
 type Client = (SendRequest<Bytes>, JoinHandle<Result<(), h2::Error>>);
 
 /// A client whose windows for responses are shut.
-async fn unreading(address: std::net::SocketAddr) -> Client {
+async fn unreading(address: SocketAddr) -> Client {
     let stream = TcpStream::connect(address).await.unwrap();
     let mut builder = h2::client::Builder::new();
     builder.initial_window_size(0);
@@ -82,8 +82,8 @@ async fn connections_that_do_nothing_make_place_and_are_told_of() {
     assert_eq!(healthy.status, 200);
 }
 
-/// A server in this process, whose clock the test moves by waiting.
-async fn serve() -> std::net::SocketAddr {
+/// A server in this process, whose clock [`pass`] moves.
+async fn serve() -> SocketAddr {
     let arguments = [
         "core-api",
         "--listen",
@@ -99,61 +99,83 @@ async fn serve() -> std::net::SocketAddr {
     address
 }
 
+/// Lets seconds pass until this is done, and returns how many.
+async fn pass(waiting: impl Future<Output = ()>) -> u32 {
+    let mut waiting = pin!(waiting);
+    let mut seconds = 0;
+    loop {
+        // The clock stands while a thread blocks, so that it does not run ahead of what is on the wire.
+        let wire = spawn_blocking(|| thread::sleep(Duration::from_millis(5)));
+        tokio::select! {
+            biased;
+            () = &mut waiting => return seconds,
+            slept = wire => slept.unwrap(),
+        }
+        advance(Duration::from_secs(1)).await;
+        seconds += 1;
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_response_that_is_not_read_is_given_up_and_the_connection_closed() {
     let address = serve().await;
-    let start = Instant::now();
-    let (mut client, connection) = unreading(address).await;
-    let (response, _) = client.send_request(get("/bookings"), true).unwrap();
-    let response = response.await.unwrap();
-    assert_eq!(response.status(), 200);
-    // No error of the connection, or one: in any case its end.
-    drop(connection.await.unwrap());
-    let elapsed = start.elapsed();
-    assert!(elapsed >= Duration::from_secs(60), "{elapsed:?}");
-    drop((client, response));
+    let waited = pass(async {
+        let (mut client, connection) = unreading(address).await;
+        let (response, _) = client.send_request(get("/bookings"), true).unwrap();
+        let response = response.await.unwrap();
+        assert_eq!(response.status(), 200);
+        // In whatever way it ends.
+        drop(connection.await.unwrap());
+        drop((client, response));
+    });
+    assert!((60..120).contains(&waited.await));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_body_that_does_not_arrive_in_time_is_refused() {
     let address = serve().await;
-    let start = Instant::now();
-    let mut connection = TcpStream::connect(address).await.unwrap();
-    let head = "POST /bookings HTTP/1.1\r\nhost: h\r\nidempotency-key: k\r\ncontent-type: application/json\r\n\
-                content-length: 100\r\n\r\n{";
-    connection.write_all(head.as_bytes()).await.unwrap();
-    let mut response = Vec::new();
-    connection.read_to_end(&mut response).await.unwrap();
-    let response = String::from_utf8(response).unwrap();
-    assert!(response.starts_with("HTTP/1.1 400"), "{response}");
-    assert!(response.contains("content_incomplete"), "{response}");
-    assert!(start.elapsed() >= Duration::from_secs(60));
+    let waited = pass(async {
+        let mut connection = TcpStream::connect(address).await.unwrap();
+        let head = "POST /bookings HTTP/1.1\r\nhost: h\r\nidempotency-key: k\r\n\
+                    content-type: application/json\r\ncontent-length: 100\r\n\r\n{";
+        connection.write_all(head.as_bytes()).await.unwrap();
+        let mut response = Vec::new();
+        connection.read_to_end(&mut response).await.unwrap();
+        let response = String::from_utf8(response).unwrap();
+        assert!(response.starts_with("HTTP/1.1 400"), "{response}");
+        assert!(response.contains("content_incomplete"), "{response}");
+    });
+    assert!((59..70).contains(&waited.await));
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_idle_connection_is_closed() {
     let address = serve().await;
-    let start = Instant::now();
-    let mut connection = TcpStream::connect(address).await.unwrap();
-    assert_eq!(connection.read(&mut [0]).await.unwrap(), 0);
-    assert!(start.elapsed() >= Duration::from_secs(60));
+    let waited = pass(async {
+        let mut connection = TcpStream::connect(address).await.unwrap();
+        assert_eq!(connection.read(&mut [0]).await.unwrap(), 0);
+    });
+    assert!((59..80).contains(&waited.await));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_request_under_way_keeps_a_connection_on_which_another_response_is_not_read() {
     let address = serve().await;
-    let (mut client, _connection) = unreading(address).await;
-    let (unread, _) = client.send_request(get("/bookings"), true).unwrap();
-    assert_eq!(unread.await.unwrap().status(), 200);
-    let slow = http::Request::post("http://core-api/bookings")
-        .header("idempotency-key", "k")
-        .header("content-type", "application/json")
-        .header("x-fault-delay-ms", "300000")
-        .body(())
-        .unwrap();
-    let mut client = client.ready().await.unwrap();
-    let (slow, mut body) = client.send_request(slow, false).unwrap();
-    let booking = crate::server::booking("Ann").to_string();
-    body.send_data(booking.into(), true).unwrap();
-    assert_eq!(slow.await.unwrap().status(), 201);
+    let waited = pass(async {
+        let (mut client, _connection) = unreading(address).await;
+        let (unread, _) = client.send_request(get("/bookings"), true).unwrap();
+        assert_eq!(unread.await.unwrap().status(), 200);
+        let slow = http::Request::post("http://core-api/bookings")
+            .header("idempotency-key", "k")
+            .header("content-type", "application/json")
+            .header("x-fault-delay-ms", "120000")
+            .body(())
+            .unwrap();
+        let mut client = client.ready().await.unwrap();
+        let (slow, mut body) = client.send_request(slow, false).unwrap();
+        body.send_data(booking("Ann").to_string().into(), true)
+            .unwrap();
+        assert_eq!(slow.await.unwrap().status(), 201);
+    });
+    assert!(waited.await >= 119);
 }

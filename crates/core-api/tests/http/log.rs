@@ -75,12 +75,17 @@ async fn lines_that_were_lost_are_counted_in_the_log_once_it_is_read() {
     server.terminate();
     assert_eq!(server.wait().0.code(), Some(0));
     let log = reading.join().unwrap();
-    let told = log
+    let mut told = log
         .lines()
         .filter(|line| line.contains("lines of this log were lost"));
-    let told: Value = serde_json::from_str(told.last().expect("the count")).unwrap();
+    let told: Value = serde_json::from_str(told.next_back().expect("the count")).unwrap();
     let lines = log.lines().filter(|line| line.contains("xxx")).count() as u64;
-    assert_eq!(lines + told["lines"].as_u64().unwrap(), 2500, "{told}");
+    // Others may be lost as well, such as the first word of what was lost.
+    let all = lines + told["lines"].as_u64().unwrap();
+    assert!(
+        lines < 2500 && (2500..2600).contains(&all),
+        "{lines} {told}"
+    );
     assert!(
         log.lines()
             .all(|line| serde_json::from_str::<Value>(line).is_ok())

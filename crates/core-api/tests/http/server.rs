@@ -108,7 +108,10 @@ impl Server {
         key: &str,
         body: &Value,
     ) -> RequestBuilder {
-        let key = format!("{key}{UNSEEN}");
+        let key = match key {
+            "" => String::new(),
+            key => format!("{key}{UNSEEN}"),
+        };
         self.request(method, path)
             .header("Idempotency-Key", key)
             .json(body)
