@@ -64,6 +64,12 @@ async fn another_body_is_refused_and_the_first_answer_stays(backend: Backend) {
 #[tokio::test]
 async fn another_method_or_path_is_refused(backend: Backend) {
     let world = installed!(World::new(backend).await);
+    different(
+        world.post("/bookings/1/pay", "c", BOOKING),
+        world.post("/bookings/2/pay", "c", BOOKING),
+        "path parameter",
+    )
+    .await;
     let patch = world.booking("a").build().expect("a request");
     let mut patch = patch;
     *patch.method_mut() = Method::PATCH;
@@ -77,12 +83,6 @@ async fn another_method_or_path_is_refused(backend: Backend) {
         world.booking("b"),
         world.post("/posted", "b", BOOKING),
         "path",
-    )
-    .await;
-    different(
-        world.post("/bookings/1/pay", "c", BOOKING),
-        world.post("/bookings/2/pay", "c", BOOKING),
-        "path parameter",
     )
     .await;
 }

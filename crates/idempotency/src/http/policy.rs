@@ -32,10 +32,23 @@ fn is_final(status: StatusCode, keep: Keep) -> bool {
     match status.as_u16() {
         500.. => keep == Keep::All,
         // An interim response is none, and behind a 307 or 308 is who carries the request out, under the same key. After
-        // the others it can go better at another try: credentials, limits, preconditions of the exchange.
-        100..200 | 307 | 308 | 401 | 403 | 407 | 408 | 413 | 421 | 425 | 426 | 428 | 429 | 431 => {
-            false
-        }
+        // the others it can go better at another try: credentials, limits, preconditions of the exchange, and what is not
+        // there yet. With a record for each 404, whoever guesses names fills the store.
+        100..200
+        | 307
+        | 308
+        | 401
+        | 403
+        | 404
+        | 407
+        | 408
+        | 413
+        | 421
+        | 425
+        | 426
+        | 428
+        | 429
+        | 431 => false,
         _ => true,
     }
 }
