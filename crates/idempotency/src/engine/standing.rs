@@ -58,14 +58,16 @@ impl Idempotency {
             }
         }
         let found = bounded(store.inspect(&entry.hold.id)).await?;
-        Ok(match found {
+        match found {
             Some(record)
                 if record.token == entry.hold.token
                     && matches!(record.phase, Phase::Completed { .. }) =>
             {
-                Standing::Own
+                Ok(Standing::Own)
             }
-            _ => Standing::Lost,
-        })
+            // Somebody is writing the record, and it may be this transaction.
+            None if !entry.is_held => Err(StoreError::unavailable("the record is being written")),
+            _ => Ok(Standing::Lost),
+        }
     }
 }

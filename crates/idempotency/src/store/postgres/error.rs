@@ -59,6 +59,8 @@ pub(super) enum Failure {
     Undone,
     /// The connection is of no more use. What was sent may have been done.
     ConnectionLost,
+    /// The server gave up waiting for a lock that another session holds. Nothing was done.
+    Locked,
     /// This server takes no writes any more, because another one has become the primary.
     ReadOnly,
     /// Anything else; sending it again would fail again.
@@ -74,6 +76,7 @@ impl Failure {
             _ => match sql_state(error).as_str() {
                 // Serialization failure, deadlock, unique violation: a race, which is no fault of the server.
                 "40001" | "40P01" | "23505" => Self::Undone,
+                "55P03" => Self::Locked,
                 "25006" => Self::ReadOnly,
                 // The server stops or has crashed, or an operator has ended the connection.
                 "57P01" | "57P02" | "57P03" | "57P05" => Self::ConnectionLost,

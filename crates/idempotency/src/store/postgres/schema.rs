@@ -14,6 +14,9 @@ const VERSION: i32 = 1;
 /// number has no meaning. It ends with the transaction, so a pooler cannot leave it behind.
 const LOCK: &str = "select pg_advisory_xact_lock(7310865423419862901)";
 
+/// Whoever waits longer has gone, and its process on the server goes too.
+const BEGIN: &str = "begin; set local lock_timeout = '9s'";
+
 const IS_THERE: &str = "select to_regclass('idempotency_schema') is not null";
 
 const FIND_VERSION: &str = "select max(version) from idempotency_schema";
@@ -33,7 +36,7 @@ pub(super) async fn set_up(connection: &mut PgConnection) -> Result<(), Postgres
 }
 
 async fn find_or_create(connection: &mut PgConnection) -> Result<Option<i32>, sqlx::Error> {
-    let mut transaction = connection.begin().await?;
+    let mut transaction = connection.begin_with(BEGIN).await?;
     raw_sql(LOCK).execute(&mut *transaction).await?;
     let is_there = raw_sql(IS_THERE).fetch_one(&mut *transaction).await?;
     let found = match is_there.try_get(0)? {
