@@ -8,6 +8,7 @@ mod locks;
 mod outages;
 mod pooling;
 mod processes;
+mod read_only;
 pub(crate) mod round_trips;
 mod schema;
 mod strays;

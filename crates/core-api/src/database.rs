@@ -62,7 +62,7 @@ pub(crate) trait Bookings: fmt::Debug + Send + Sync + 'static {
         answer: fn(bool) -> Response,
     ) -> Result<Response, DatabaseError>;
 
-    /// Whether the database answers.
+    /// Whether the database answers and, as far as it can be asked without a write, takes writes.
     async fn ping(&self) -> Result<(), DatabaseError>;
 }
 
@@ -123,9 +123,10 @@ pub(crate) async fn open(config: &Config) -> Result<Opened, ServerError> {
         }
         DatabaseUrl::Postgres(url) => {
             let keys = PostgresStore::new(postgres::pool(url).await.map_err(database)?);
-            let bookings = PostgresBookings::new(&keys).await.map_err(database)?;
+            // First, because it says so where a server only reads.
             let created = keys.create_schema().await;
-            created.map_err(postgres_store)?;
+            created.map_err(|error| database(error.into()))?;
+            let bookings = PostgresBookings::new(&keys).await.map_err(database)?;
             (Arc::new(bookings), Arc::new(keys))
         }
         DatabaseUrl::Firestore(project) => {

@@ -93,7 +93,8 @@ use records::{Found, MOST_OUTCOME, Next, fenced, microseconds};
 /// # Errors
 ///
 /// A server that is down, slow or out of connections is unavailable within four seconds, in which a statement whose
-/// connection broke is sent again if it can recognise what it has done. A record that another
+/// connection broke is sent again if it can recognise what it has done. A server that takes no writes is unavailable for
+/// reading too: a standby that lags behind would show a key as free. A record that another
 /// version has written, or somebody has damaged, is unreadable; none of this is ever taken for a free key.
 #[derive(Clone)]
 pub struct PostgresStore(Arc<Shared>);

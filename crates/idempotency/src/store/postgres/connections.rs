@@ -60,6 +60,9 @@ const BEGIN_LIMITED: &str = "begin; set local lock_timeout = '3s'";
 /// Between a failure and the next try.
 const PAUSE: Duration = Duration::from_millis(10);
 
+/// The same where the server takes no writes: each try is a new connection, until one leads to the new primary.
+const READ_ONLY_PAUSE: Duration = Duration::from_millis(250);
+
 impl Connections {
     /// Connections like those of the pool, and as many at most.
     pub(super) fn beside(pool: PgPool) -> Self {
@@ -139,20 +142,25 @@ impl Connections {
                 Ok(rows) => return Ok(Ok(rows)),
                 Err(error) => error,
             };
-            let may_repeat = match (Failure::of(&error), again) {
+            let failure = Failure::of(&error);
+            let may_repeat = match (failure, again) {
                 (Failure::Undone | Failure::ReadOnly, _)
                 | (Failure::ConnectionLost, Again::Whenever) => true,
                 (Failure::ConnectionLost, Again::IfUndone)
                 | (Failure::Locked | Failure::Lasting, _) => false,
             };
-            if !may_repeat || Instant::now() + PAUSE >= deadline {
+            let pause = match failure {
+                Failure::ReadOnly => READ_ONLY_PAUSE,
+                _ => PAUSE,
+            };
+            if !may_repeat || Instant::now() + pause >= deadline {
                 return Ok(Err(error));
             }
             tracing::debug!(
                 error = &error as &dyn Error,
                 "a statement is sent to PostgreSQL again"
             );
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(pause).await;
         }
     }
 

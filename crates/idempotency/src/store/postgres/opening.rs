@@ -43,7 +43,8 @@ impl PostgresStore {
     ///
     /// # Errors
     ///
-    /// If a newer version of this library made the tables that are there, or they cannot be made.
+    /// If the server takes no writes, as a standby does, if a newer version of this library made the tables that are there, or
+    /// if they cannot be made.
     pub async fn create_schema(&self) -> Result<(), PostgresError> {
         in_time(async {
             let mut connection = self

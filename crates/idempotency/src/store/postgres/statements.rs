@@ -251,7 +251,12 @@ pub(super) const RESOLVE: &str = "
     returning case when awaited then pg_notify('idempotency', encode(id, 'hex')) end
 ";
 
+/// Changes nothing, and yet fails on a server that takes no writes. That can be a standby, on which the record may be missing
+/// that its primary has.
 pub(super) const FIND: &str = "
+    with writable as (
+        update idempotency_records set awaited = awaited where false
+    )
     select id, fingerprint, token, attempt, expires_at, phase, lease_until, outcome
     from idempotency_records
     where id = $1 and expires_at > clock_timestamp() and not (phase = 3 and attempt = 0)
