@@ -1,5 +1,7 @@
 //! PostgreSQL, as it is installed on this machine.
 
+mod tls;
+
 use std::{
     env,
     ffi::OsStr,
@@ -48,7 +50,7 @@ impl PostgresServer {
     /// If it is installed and does not start.
     #[must_use]
     pub fn start() -> Option<Self> {
-        Self::start_as(false)
+        Self::start_as(false, |_| {})
     }
 
     /// A server that waits for the disk before it says that something is committed.
@@ -58,10 +60,10 @@ impl PostgresServer {
     /// If it is installed and does not start.
     #[must_use]
     pub fn start_durable() -> Option<Self> {
-        Self::start_as(true)
+        Self::start_as(true, |_| {})
     }
 
-    fn start_as(is_durable: bool) -> Option<Self> {
+    fn start_as(is_durable: bool, set_up: impl FnOnce(&Path)) -> Option<Self> {
         let Some(binaries) = binaries() else {
             skip(
                 "PostgreSQL",
@@ -80,6 +82,7 @@ impl PostgresServer {
             .status()
             .expect("initdb runs");
         assert!(initialised.success(), "initdb: {initialised}");
+        set_up(&folder);
         Some(Self::start_in(binaries, folder, is_durable))
     }
 

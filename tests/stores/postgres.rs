@@ -12,6 +12,7 @@ mod read_only;
 pub(crate) mod round_trips;
 mod schema;
 mod strays;
+mod transport;
 mod waking;
 mod withdrawals;
 

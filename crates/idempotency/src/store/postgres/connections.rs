@@ -13,6 +13,7 @@ use tokio::{
 };
 
 use super::{
+    super::tls::choose_cryptography,
     error::{Failure, store_error},
     kept::{Kept, Used},
     route::Route,
@@ -66,6 +67,8 @@ const READ_ONLY_PAUSE: Duration = Duration::from_millis(250);
 impl Connections {
     /// Connections like those of the pool, and as many at most.
     pub(super) fn beside(pool: PgPool) -> Self {
+        // For the store's own connections; the pool may have needed it before.
+        choose_cryptography();
         // Statements can be sent again, so none has to ask first whether the connection still lives.
         let options = pool.options().clone();
         let options = options.min_connections(0).test_before_acquire(false);

@@ -8,13 +8,16 @@ use sqlx::{
 };
 use tokio::time::timeout;
 
-use super::{PostgresError, PostgresStore, route::Route, schema};
+use super::{super::tls::choose_cryptography, PostgresError, PostgresStore, route::Route, schema};
 
 /// How long opening a connection or making the tables may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 impl PostgresStore {
     /// A store with a pool of its own for this URL, and its tables made.
+    ///
+    /// Name an `sslmode` where the server is not on this machine. The default, `prefer`, sends the password unencrypted to
+    /// whoever refuses TLS and asks for it; only `verify-full` sees to it that nobody passes for the server.
     ///
     /// The application's transactions are taken to be in another database; where they are in this one, use
     /// [`new`](Self::new), so that they can carry their keys.
@@ -24,6 +27,7 @@ impl PostgresStore {
     /// If the URL cannot be understood or the server not be reached, and as
     /// [`create_schema`](Self::create_schema).
     pub async fn connect(url: &str) -> Result<Self, PostgresError> {
+        choose_cryptography();
         let options: PgConnectOptions = url.parse().map_err(PostgresError::Url)?;
         let options = options.extra_float_digits(None);
         // Not by the pool, which would go on trying, and then say nothing of the reason.
