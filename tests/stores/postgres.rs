@@ -3,6 +3,7 @@
 mod clock;
 mod commits;
 mod darkness;
+mod deafness;
 mod failures;
 mod locks;
 mod outages;

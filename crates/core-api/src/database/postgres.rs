@@ -54,9 +54,9 @@ create table bookings (
 
 const VERSION: &str = "select version from bookings_schema";
 
-/// Changes nothing, and yet fails where nothing can be written.
+/// Changes nothing, and yet fails where no booking can be written.
 const PING: &str = "
-with writable as (update bookings_schema set version = version where false)
+with writable as (update bookings set status = status where false)
 select version from bookings_schema
 ";
 
