@@ -17,6 +17,8 @@ pub enum Refusal {
     OutcomeUnknown,
     /// It has run, but its answer was too large to keep.
     NotStored,
+    /// The scope is of a principal without a name, so it cannot be told whose key this is.
+    NoPrincipal,
     /// The engine is shutting down.
     ShuttingDown,
     /// The work panicked, and may have been half done; the key is free again.
@@ -37,6 +39,7 @@ impl fmt::Display for Refusal {
                 formatter.write_str("whether the same request was carried out is not known")
             }
             Self::NotStored => formatter.write_str("the answer was too large to be kept"),
+            Self::NoPrincipal => formatter.write_str("the principal of the scope has no name"),
             Self::ShuttingDown => formatter.write_str("the service is shutting down"),
             Self::Panicked => formatter.write_str("the work panicked"),
             Self::Store(error) => error.fmt(formatter),

@@ -1,7 +1,6 @@
 //! How a key is taken: a claim that has not begun to run is withdrawn, whatever becomes of its caller.
 
 use std::{
-    error::Error,
     panic::AssertUnwindSafe,
     pin::Pin,
     sync::Arc,
@@ -19,7 +18,9 @@ use super::{
     finish::insist,
     runs::{Runs, Ticket},
 };
-use crate::{Claim, Fingerprint, Hold, OnLost, Store, StoreError, StoreErrorKind};
+use crate::{
+    Claim, Fingerprint, Hold, OnLost, Store, StoreError, StoreErrorKind, log_text::Causes,
+};
 
 /// A claim in flight. If the caller drops it, or the store fails without saying whether the key was taken, a background task
 /// finishes the claim and withdraws it, so that no orphaned hold blocks retries.
@@ -182,7 +183,7 @@ impl SentClaim {
         if let Err(error) = withdrawn {
             tracing::warn!(
                 idempotency.record = %hold.id,
-                error = &error as &dyn Error,
+                error = %Causes(&error),
                 "a claim could not be withdrawn; the key may be held until its lease ends",
             );
         }

@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::bounded::bounded;
-use crate::{Fenced, Fingerprint, Hold, RecordId, Store, StoreError, Token};
+use crate::{Fenced, Fingerprint, Hold, RecordId, Store, StoreError, Token, log_text::Causes};
 
 /// The requests under way, from claim to stored answer.
 pub(super) struct Runs {
@@ -334,7 +334,7 @@ async fn renew(runs: Weak<Runs>, store: Arc<dyn Store>, hold: Hold, fingerprint:
         }
         tracing::warn!(
             idempotency.record = %hold.id,
-            error = &error as &dyn std::error::Error,
+            error = %Causes(&error),
             "a hold could not be renewed; the next try is in a tenth of its lease",
         );
     }

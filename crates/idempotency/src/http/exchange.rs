@@ -21,6 +21,7 @@ use crate::{
     Execution, Idempotency, Keep, Options, Outcome,
     engine::{Begun, Ending, Executed, Finished, Leaves},
     execution::Ended,
+    log_text::Causes,
 };
 
 /// What was called has made of the request: a response, or a panic; and who did that.
@@ -68,8 +69,9 @@ where
             "This endpoint is protected twice: by #[idempotent] and by an IdempotencyLayer around it, or by two layers.",
         ));
     }
-    let scope = request.scope(options)?;
-    let operation = idempotency.operation(&scope, &key, &request.fingerprint(options));
+    let caller = request.caller(config, options)?;
+    let fingerprint = request.fingerprint(options, caller.cookies.as_deref());
+    let operation = idempotency.operation(&caller.scope, &key, &fingerprint);
     let patience = request::patience(options, &request.parts.headers);
 
     let finished = match idempotency.begin(operation, options, patience).await? {
@@ -226,7 +228,7 @@ async fn save(
         }),
         Ok(Err(error)) => {
             tracing::error!(
-                error = &error as &dyn std::error::Error,
+                error = %Causes(&error),
                 "the body of a response broke off"
             );
             Err(Problem::ResponseBroken)

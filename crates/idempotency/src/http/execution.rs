@@ -12,7 +12,7 @@ use http::request::Parts;
 use parking_lot::Mutex;
 
 use super::{HttpConfig, problem::Problem, saved_response};
-use crate::{CommitError, Execution, Idempotency, StepError, Transaction};
+use crate::{CommitError, Execution, Idempotency, StepError, Transaction, log_text::Causes};
 
 /// Says of a response that its run has committed it.
 #[derive(Clone, Copy, Debug)]
@@ -168,7 +168,7 @@ impl IntoResponse for CommitError {
         let problem = match &self {
             Self::Answered => Problem::InProgress,
             Self::Failed(source) | Self::Unknown(source) => {
-                tracing::error!(error = source.as_ref() as &dyn Error, "{self}");
+                tracing::error!(error = %Causes(source.as_ref()), "{self}");
                 match self {
                     Self::Failed(_) => Problem::CommitFailed,
                     _ => Problem::CommitUnknown,

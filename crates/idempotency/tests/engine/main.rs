@@ -1,6 +1,8 @@
 //! The engine without HTTP, as a queue consumer calls it; and the layer around services that are not axum's.
 
 mod duplicates;
+#[cfg(feature = "axum")]
+mod endless;
 mod flaky;
 mod late;
 #[cfg(feature = "axum")]

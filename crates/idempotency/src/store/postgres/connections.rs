@@ -1,6 +1,6 @@
 //! The user's connections, and how a statement gets through one of them, or fails in time.
 
-use std::{error::Error, time::Duration};
+use std::time::Duration;
 
 use sqlx::{
     Connection, PgPool, Postgres,
@@ -18,7 +18,7 @@ use super::{
     kept::{Kept, Used},
     route::Route,
 };
-use crate::StoreError;
+use crate::{StoreError, log_text::Causes};
 
 /// A statement with its values. A connection is taken for each one only, so nobody holds one while it waits.
 pub(super) type Statement<'q> = Query<'q, Postgres, PgArguments>;
@@ -160,7 +160,7 @@ impl Connections {
                 return Ok(Err(error));
             }
             tracing::debug!(
-                error = &error as &dyn Error,
+                error = %Causes(&error),
                 "a statement is sent to PostgreSQL again"
             );
             tokio::time::sleep(pause).await;
