@@ -194,7 +194,7 @@ async fn a_store_without_tables_runs_nothing() {
     assert_eq!(runs.load(Ordering::SeqCst), 0);
 }
 
-// behaviour 78, 79
+// behaviour 74
 // race 21
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn fifty_duplicates_wait_without_the_only_connection() {

@@ -66,7 +66,7 @@ fn lock(hold: &Hold) -> String {
 }
 
 /// Five connections, as many claims of one key that another session is writing, and a claim of another key.
-// behaviour 75, 163
+// behaviour 73, 163
 // race 79
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_key_that_is_being_written_is_in_progress_and_takes_no_connection_from_others() {
@@ -201,7 +201,7 @@ async fn a_locked_table_refuses_everybody_and_leaves_no_process_behind() {
 }
 
 /// A waiter cannot ask to be notified of the end of a hold that is in the middle of a step. It polls.
-// behaviour 78, 163
+// behaviour 74, 163
 // race 79
 #[tokio::test]
 async fn a_waiter_outlasts_a_step_that_stands_still() {

@@ -40,7 +40,7 @@ async fn end_of(store: &PostgresStore, owner: &idempotency::Hold) {
 
 /// Of a few tries the fastest is compared with the time after which waiters look by themselves while they are notified:
 /// that one cannot have been woken by looking. Whoever waited before the store listens looks sooner, and does not count.
-// behaviour 78
+// behaviour 74
 // race 24
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_end_in_another_process_is_notified() {
@@ -67,7 +67,7 @@ async fn an_end_in_another_process_is_notified() {
 }
 
 /// No waiter has to poll for it.
-// behaviour 78
+// behaviour 74
 // race 24
 #[tokio::test]
 async fn each_way_to_end_a_hold_is_notified() {
@@ -191,7 +191,7 @@ async fn behind_a_pooler_waiters_look_and_nobody_listens() {
     assert_eq!(sql(&url, LISTENERS).await[0].get::<i64, _>(0), 0);
 }
 
-// behaviour 78, 128
+// behaviour 74, 128
 // race 8
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_waiter_takes_over_from_a_process_that_gave_up_or_died() {

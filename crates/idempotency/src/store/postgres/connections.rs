@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sqlx::{
     Connection, PgPool, Postgres,
-    postgres::{PgArguments, PgRow},
+    postgres::{PgArguments, PgConnectOptions, PgRow, PgSslMode},
     query::Query,
 };
 use tokio::{
@@ -67,12 +67,12 @@ const READ_ONLY_PAUSE: Duration = Duration::from_millis(250);
 impl Connections {
     /// Connections like those of the pool, and as many at most.
     pub(super) fn beside(pool: PgPool) -> Self {
-        // For the store's own connections; the pool may have needed it before.
-        choose_cryptography();
         // Statements can be sent again, so none has to ask first whether the connection still lives.
         let options = pool.options().clone();
         let options = options.min_connections(0).test_before_acquire(false);
         let server = pool.connect_options().as_ref().clone();
+        // The pool's own connections may have needed it before.
+        prepare_tls(&server);
         Self {
             own: Kept::new(options, server),
             pool,
@@ -235,6 +235,13 @@ impl Connections {
             .get_or_try_init(|| Route::find(used.connection(), &options))
             .await
             .copied()
+    }
+}
+
+/// Only `verify-ca` takes the process's cryptography: whoever does without it may want to choose later.
+pub(super) fn prepare_tls(server: &PgConnectOptions) {
+    if matches!(server.get_ssl_mode(), PgSslMode::VerifyCa) {
+        choose_cryptography();
     }
 }
 

@@ -8,7 +8,7 @@ use sqlx::{
 };
 use tokio::time::timeout;
 
-use super::{super::tls::choose_cryptography, PostgresError, PostgresStore, route::Route, schema};
+use super::{PostgresError, PostgresStore, connections::prepare_tls, route::Route, schema};
 
 /// How long opening a connection or making the tables may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -27,9 +27,9 @@ impl PostgresStore {
     /// If the URL cannot be understood or the server not be reached, and as
     /// [`create_schema`](Self::create_schema).
     pub async fn connect(url: &str) -> Result<Self, PostgresError> {
-        choose_cryptography();
         let options: PgConnectOptions = url.parse().map_err(PostgresError::Url)?;
         let options = options.extra_float_digits(None);
+        prepare_tls(&options);
         // Not by the pool, which would go on trying, and then say nothing of the reason.
         let set_up = async {
             let mut connection = PgConnection::connect_with(&options)
