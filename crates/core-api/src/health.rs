@@ -11,7 +11,11 @@ pub(crate) async fn alive() -> Json<Value> {
     Json(json!({"status": "alive"}))
 }
 
-/// `GET /readyz`: the database and the store of the keys answer.
+/// `GET /readyz`: the database and the store of the keys answer, and a PostgreSQL server among them takes writes. Nothing is
+/// written for it.
+///
+/// A server that only reads makes the service unready, though it could still list bookings: what it is there for are writes,
+/// and a standby's bookings and keys may be out of date.
 pub(crate) async fn ready(State(app): State<App>) -> Result<Json<Value>, ApiError> {
     app.bookings.ping().await?;
     let key = IdempotencyKey::new("readyz").expect("six letters are a key");
