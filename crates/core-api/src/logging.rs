@@ -12,7 +12,11 @@ use std::{
 };
 
 use idempotency::log_text::Printable;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::{
+    filter::{LevelFilter, Targets},
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
 
 use crate::LogFormat;
 use writer::Writer;
@@ -36,9 +40,13 @@ pub fn start(format: Option<LogFormat>) {
         // What cannot be formatted would be told to standard error in a way that panics.
         .log_internal_errors(false)
         .with_max_level(LevelFilter::INFO);
+    // It warns of parameters that it does not know in the URL of a server, and repeats them, `sslpassword` among them.
+    let shown = Targets::new()
+        .with_default(LevelFilter::INFO)
+        .with_target("sqlx_postgres::options::parse", LevelFilter::OFF);
     match format {
-        LogFormat::Pretty => log.with_ansi(on_a_terminal).init(),
-        LogFormat::Json => log.json().flatten_event(true).init(),
+        LogFormat::Pretty => log.with_ansi(on_a_terminal).finish().with(shown).init(),
+        LogFormat::Json => log.json().flatten_event(true).finish().with(shown).init(),
     }
     panic::set_hook(Box::new(|panic| {
         // Its text is the program's own, for nothing here puts a key or a body into one.

@@ -287,6 +287,13 @@ fn a_value_that_cannot_be_used_is_not_repeated() {
             }
         }
     }
+    // In a parameter that the driver does not know, and warns of.
+    let url = "postgres://ann@127.0.0.1:1/bookings?sslpassword=nobody-may-see";
+    let listen = ["--listen", "127.0.0.1:0"];
+    for options in [["--database", url], ["--idempotency-store", url]] {
+        let output = run(directory.path(), &[&listen[..], &options].concat());
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+    }
     // In the wrong place.
     let url = "postgres://ann:nobody-may-see@host/bookings";
     for arguments in [

@@ -140,12 +140,19 @@ impl Connections {
         statement: impl Fn() -> Statement<'q>,
     ) -> Result<Result<Vec<PgRow>, sqlx::Error>, StoreError> {
         let deadline = Instant::now() + PATIENCE;
+        let mut lost = None;
         loop {
             let error = match self.run_once(statement(), deadline).await? {
                 Ok(rows) => return Ok(Ok(rows)),
                 Err(error) => error,
             };
             let failure = Failure::of(&error);
+            if failure == Failure::Locked
+                && let Some(lost) = lost
+            {
+                // The lock may be that of this very statement, sent before, whose server process still goes on.
+                return Ok(Err(lost));
+            }
             let may_repeat = match (failure, again) {
                 (Failure::Undone | Failure::ReadOnly, _)
                 | (Failure::ConnectionLost, Again::Whenever) => true,
@@ -163,6 +170,9 @@ impl Connections {
                 error = %Causes(&error),
                 "a statement is sent to PostgreSQL again"
             );
+            if failure == Failure::ConnectionLost {
+                lost = Some(error);
+            }
             tokio::time::sleep(pause).await;
         }
     }
