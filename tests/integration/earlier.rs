@@ -7,7 +7,7 @@ use rstest_reuse::apply;
 use crate::{
     answer::Answer,
     backend::{Backend, each_store, installed},
-    world::{BOOKING, KEPT, World},
+    world::{BOOKING, World},
 };
 
 /// The child key "charge" of the key "k" without a scope, as version 1 derived it.
@@ -23,7 +23,7 @@ async fn abandon(world: &World, path: &str, json: &str, progress: &[u8]) -> (Hol
         .await
         .assert_fresh("201 Created");
     let (mut hold, fingerprint) = world.only_record().await;
-    world.pass(KEPT);
+    world.pass(3600);
     world.probe.forget_runs();
     hold.token = Token::random();
     let fingerprint = of_version_1(fingerprint);
@@ -57,7 +57,7 @@ async fn a_response_of_version_1_is_replayed_to_the_same_request_only(backend: B
     let Ok(Claim::Completed { outcome, .. }) = claim else {
         panic!("it is completed, and not {claim:?}");
     };
-    world.pass(KEPT);
+    world.pass(3600);
     hold.token = Token::random();
     let fingerprint = of_version_1(fingerprint);
     let claim = store.claim(&hold, &fingerprint, OnLost::Refuse).await;

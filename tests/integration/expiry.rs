@@ -7,7 +7,7 @@ use rstest_reuse::apply;
 use crate::{
     answer::Answer,
     backend::{Backend, each_store, installed},
-    world::{BOOKING, KEPT, World},
+    world::{BOOKING, World},
 };
 
 /// That the client of an answer which was stored between these times is told that it is kept for so many seconds. A date
@@ -27,7 +27,7 @@ fn assert_kept_for(answer: &Answer, seconds: u64, earliest: SystemTime, latest: 
 async fn an_answer_is_replayed_until_its_ttl_is_over(backend: Backend) {
     let world = installed!(World::new(backend).await);
     let first = Answer::to(world.booking("k")).await;
-    let rest = world.pass_nearly(KEPT);
+    let rest = world.pass_nearly(3600);
     // A replay does not make it live longer.
     Answer::to(world.booking("k"))
         .await
@@ -41,22 +41,6 @@ async fn an_answer_is_replayed_until_its_ttl_is_over(backend: Backend) {
         .assert_replay_of(&after);
 }
 
-// behaviour 161
-// race 73
-#[apply(each_store)]
-#[tokio::test]
-async fn a_retry_that_is_on_its_way_at_the_announced_end_is_replayed(backend: Backend) {
-    let world = installed!(World::new(backend).await);
-    let before = world.time.now();
-    let first = Answer::to(world.booking("k")).await;
-    assert_kept_for(&first, 3600, before, world.time.now());
-    world.pass(3600);
-    let late = Answer::to(world.booking("k")).await;
-    late.assert_replay_of(&first);
-    assert_kept_for(&late, 3600, before, world.time.now());
-    assert_eq!(world.probe.runs(), 1);
-}
-
 // behaviour 109
 // race 61
 #[apply(each_store)]
@@ -68,7 +52,7 @@ async fn without_a_ttl_an_answer_is_replayed_for_a_day(backend: Backend) {
     let before = world.time.now();
     let first = Answer::to(request()).await;
     assert_kept_for(&first, DAY, before, world.time.now());
-    let rest = world.pass_nearly(DAY + 60);
+    let rest = world.pass_nearly(DAY);
     Answer::to(request()).await.assert_replay_of(&first);
     world.time.pass(rest);
     Answer::to(request()).await.assert_fresh("201 Created");
@@ -83,7 +67,7 @@ async fn after_expiry_one_of_many_runs(backend: Backend) {
     Answer::to(world.booking("k"))
         .await
         .assert_fresh("201 Created");
-    world.pass(KEPT);
+    world.pass(3600);
     let requests: Vec<_> = (0..20).map(|_| world.send(world.booking("k"))).collect();
     let mut fresh = 0;
     for request in requests {

@@ -17,7 +17,7 @@ use crate::{
     answer::Answer,
     app::Probe,
     backend::{Backend, each_store, installed},
-    world::{BOOKING, KEPT, World},
+    world::{BOOKING, World},
 };
 
 pub(crate) fn routes() -> Router<Probe> {
@@ -157,8 +157,7 @@ async fn a_retry_gets_the_answer_that_an_operator_has_given(backend: Backend) {
         assert!(answer.header("idempotency-expires").is_some());
         assert_eq!(answer.text(), "booked by hand");
     }
-    // A tenth longer than the operator has said.
-    world.pass(66);
+    world.pass(60);
     Answer::to(world.post("/lost", "k", BOOKING))
         .await
         .assert_fresh("201 Created");
@@ -194,7 +193,7 @@ async fn an_operators_answer_that_is_too_long_leaves_a_tombstone(backend: Backen
 async fn what_nobody_resolves_is_forgotten_a_ttl_after_its_lease(backend: Backend) {
     let world = installed!(World::new(backend).await);
     lost(&world).await;
-    let rest = world.pass_nearly(KEPT);
+    let rest = world.pass_nearly(3600);
     assert_unknown(&Answer::to(world.post("/lost", "k", BOOKING)).await);
     world.time.pass(rest);
     // The key is new, for any request.

@@ -8,7 +8,7 @@ use rstest_reuse::apply;
 use crate::{
     answer::Answer,
     backend::{Backend, each_store, installed},
-    world::{BOOKING, KEPT, World},
+    world::{BOOKING, World},
 };
 
 // behaviour 128
@@ -59,7 +59,7 @@ async fn an_operator_can_resolve_what_an_owner_that_died_has_left(backend: Backe
     let Phase::Completed { outcome } = record.expect("a record").phase else {
         panic!("the run has ended")
     };
-    world.pass(KEPT);
+    world.pass(3600);
     world.abandon("/bookings", "k2", BOOKING).await;
     let (hold, _) = world.only_record().await;
     let ttl = Duration::from_secs(60);

@@ -194,7 +194,7 @@ impl World {
             id: record.id,
             token: record.token,
             lease: Duration::from_secs(30),
-            ttl: Duration::from_secs(KEPT),
+            ttl: Duration::from_secs(3600),
         };
         (hold, record.fingerprint)
     }
@@ -225,9 +225,6 @@ impl Drop for World {
         self.server.abort();
     }
 }
-
-/// How many seconds a response is kept that is announced for an hour: a minute longer.
-pub(crate) const KEPT: u64 = 3660;
 
 /// The booking that most tests make.
 pub(crate) const BOOKING: &str =

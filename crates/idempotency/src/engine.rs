@@ -350,7 +350,7 @@ impl Operation {
             id: self.id,
             token: Token::random(),
             lease: options.lease(),
-            ttl: options.kept(),
+            ttl: options.ttl,
         }
     }
 }

@@ -1,5 +1,3 @@
-#[cfg(feature = "axum")]
-use std::time::SystemTime;
 use std::{error::Error, time::Duration};
 
 use bytes::Bytes;
@@ -84,8 +82,6 @@ impl Options {
 
     /// How long an answer is replayed, counted from completion.
     ///
-    /// It is kept for a grace of a tenth longer, at most 60 seconds, for retries that are on their way at the announced end.
-    ///
     /// # Panics
     ///
     /// If it is 0 or more than ten years; at compile time, in a constant.
@@ -169,19 +165,6 @@ impl Options {
         self.lease.unwrap_or(Duration::from_secs(30)).min(self.ttl)
     }
 
-    /// How long stores keep an outcome.
-    pub(crate) fn kept(&self) -> Duration {
-        self.ttl.saturating_add(grace(self.ttl))
-    }
-
-    /// When the outcome that is kept until then is announced to end.
-    #[cfg(feature = "axum")]
-    pub(crate) fn announced(&self, expires_at: SystemTime) -> SystemTime {
-        expires_at
-            .checked_sub(grace(self.ttl))
-            .unwrap_or(expires_at)
-    }
-
     /// How long a duplicate waits, if it does.
     pub(crate) fn patience(&self) -> Option<Duration> {
         match self.on_duplicate {
@@ -199,13 +182,6 @@ impl Options {
         }
         self
     }
-}
-
-/// How much longer an outcome is kept than its client is told. A retry in the last second would be a second run otherwise: it
-/// is on its way for a while, and clocks differ.
-pub(crate) fn grace(ttl: Duration) -> Duration {
-    const MAX_GRACE: Duration = Duration::from_secs(60);
-    (ttl / 10).min(MAX_GRACE)
 }
 
 impl Default for Options {

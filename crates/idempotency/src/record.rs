@@ -23,7 +23,7 @@ pub struct Record {
 }
 
 /// Where a record stands between its claim and its end.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// A run owns the key.
     InFlight {
@@ -37,35 +37,6 @@ pub enum Phase {
         /// Bytes that only the engine can read.
         outcome: Bytes,
     },
-}
-
-/// Of what a run has left, the length only: it is a client's response.
-impl fmt::Debug for Phase {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::InFlight {
-                lease_until,
-                progress,
-            } => formatter
-                .debug_struct("InFlight")
-                .field("lease_until", lease_until)
-                .field("progress", &Length(progress))
-                .finish(),
-            Self::Completed { outcome } => formatter
-                .debug_struct("Completed")
-                .field("outcome", &Length(outcome))
-                .finish(),
-        }
-    }
-}
-
-/// How many bytes there are, in place of what they say.
-pub(crate) struct Length<'a>(pub(crate) &'a Bytes);
-
-impl fmt::Debug for Length<'_> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{} bytes", self.0.len())
-    }
 }
 
 /// The name of a record: a digest of namespace, scope and key, from which none of them can be read.

@@ -93,7 +93,7 @@ pub use transaction::Transaction;
 pub use wakeups::Subscription;
 pub use wakeups::Wakeups;
 
-use crate::{Fingerprint, OnLost, Record, RecordId, Token, record::Length};
+use crate::{Fingerprint, OnLost, Record, RecordId, Token};
 
 /// Something that remembers keys. See the [module docs](self) for what an implementation promises.
 #[async_trait]
@@ -178,7 +178,7 @@ pub struct Hold {
 }
 
 /// The answer to a claim.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Claim {
     /// The key is the caller's.
     Won {
@@ -218,7 +218,7 @@ pub enum Fenced<T> {
 }
 
 /// What an operator does with a hold whose owner will not come back.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Resolution {
     /// Free the key: the next request with it runs.
     Release,
@@ -229,51 +229,6 @@ pub enum Resolution {
         /// How long they are kept, from now.
         ttl: Duration,
     },
-}
-
-/// Of what a run has left, the length only: it is a client's response.
-impl fmt::Debug for Claim {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Won { attempt, progress } => formatter
-                .debug_struct("Won")
-                .field("attempt", attempt)
-                .field("progress", &Length(progress))
-                .finish(),
-            Self::InFlight { fingerprint } => formatter
-                .debug_struct("InFlight")
-                .field("fingerprint", fingerprint)
-                .finish(),
-            Self::Unknown { fingerprint } => formatter
-                .debug_struct("Unknown")
-                .field("fingerprint", fingerprint)
-                .finish(),
-            Self::Completed {
-                fingerprint,
-                outcome,
-                expires_at,
-            } => formatter
-                .debug_struct("Completed")
-                .field("fingerprint", fingerprint)
-                .field("outcome", &Length(outcome))
-                .field("expires_at", expires_at)
-                .finish(),
-        }
-    }
-}
-
-/// Of the outcome, the length only.
-impl fmt::Debug for Resolution {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Release => formatter.write_str("Release"),
-            Self::Complete { outcome, ttl } => formatter
-                .debug_struct("Complete")
-                .field("outcome", &Length(outcome))
-                .field("ttl", ttl)
-                .finish(),
-        }
-    }
 }
 
 /// Why a store could not answer.

@@ -1,4 +1,4 @@
-use std::{fmt, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio::sync::Semaphore;
 
@@ -8,6 +8,7 @@ use crate::Store;
 use crate::http::HttpConfig;
 
 /// Settings of an engine, for [`Idempotency::builder`].
+#[derive(Debug)]
 pub struct IdempotencyBuilder {
     store: Arc<dyn Store>,
     namespace: Box<str>,
@@ -85,15 +86,5 @@ impl IdempotencyBuilder {
             waiting: Semaphore::new(MOST_WAITING),
             sweeper: sweep::Sweeper::default(),
         }))
-    }
-}
-
-/// Without the secret.
-impl fmt::Debug for IdempotencyBuilder {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("IdempotencyBuilder")
-            .field("store", &self.store)
-            .finish_non_exhaustive()
     }
 }

@@ -91,12 +91,11 @@ where
         }) => {
             response.headers_mut().remove(&config.replayed);
             if let Some(expires_at) = expires_at {
-                let ends_at = options.announced(expires_at);
-                saved_response::announce_expiry(config, &mut response, ends_at);
+                saved_response::announce_expiry(config, &mut response, expires_at);
             }
             Ok(response)
         }
-        Finished::Replayed(replay) => saved_response::replay(config, options, replay),
+        Finished::Replayed(replay) => saved_response::replay(config, replay),
     }
 }
 

@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use super::{HttpConfig, problem::Problem};
-use crate::{Options, StoreError, engine::Replay, outcome, outcome::Kept};
+use crate::{StoreError, engine::Replay, outcome, outcome::Kept};
 
 /// The longest body that is stored, if the store can. What is longer reaches its first client whole and leaves a
 /// tombstone.
@@ -106,11 +106,7 @@ async fn next_frame(
 }
 
 /// Gives a stored answer again.
-pub(super) fn replay(
-    config: &HttpConfig,
-    options: &Options,
-    replay: Replay,
-) -> Result<Response, Problem> {
+pub(super) fn replay(config: &HttpConfig, replay: Replay) -> Result<Response, Problem> {
     let mut response = give(replay.outcome)?;
     let headers = response.headers_mut();
     headers.insert(&config.replayed, HeaderValue::from_static("true"));
@@ -119,8 +115,7 @@ pub(super) fn replay(
     if headers.contains_key(header::CACHE_CONTROL) || headers.contains_key(header::EXPIRES) {
         headers.append(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
-    let ends_at = options.announced(replay.expires_at);
-    announce_expiry(config, &mut response, ends_at);
+    announce_expiry(config, &mut response, replay.expires_at);
     Ok(response)
 }
 
@@ -138,14 +133,18 @@ pub(super) fn give(outcome: Bytes) -> Result<Response, Problem> {
 }
 
 /// Says until when the answer is replayed.
-pub(super) fn announce_expiry(config: &HttpConfig, response: &mut Response, ends_at: SystemTime) {
+pub(super) fn announce_expiry(
+    config: &HttpConfig,
+    response: &mut Response,
+    expires_at: SystemTime,
+) {
     /// From the year 10,000 on there is no date of HTTP.
     const NO_DATE: Duration = Duration::from_secs(253_402_300_800);
-    let since_1970 = ends_at.duration_since(UNIX_EPOCH);
+    let since_1970 = expires_at.duration_since(UNIX_EPOCH);
     if since_1970.is_ok_and(|since| since >= NO_DATE) {
         return;
     }
-    let date = httpdate::fmt_http_date(ends_at);
+    let date = httpdate::fmt_http_date(expires_at);
     if let Ok(date) = HeaderValue::from_maybe_shared(Bytes::from(date)) {
         response.headers_mut().insert(&config.expires, date);
     }

