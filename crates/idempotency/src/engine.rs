@@ -14,17 +14,18 @@ mod take_over;
 mod transactional;
 mod value;
 mod wait;
+mod waiting;
 mod won;
 
 use std::{
     fmt,
+    hash::{BuildHasher, RandomState},
     pin::Pin,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
-use tokio::sync::Semaphore;
 
 #[cfg(feature = "axum")]
 use crate::http::HttpConfig;
@@ -38,6 +39,7 @@ use running_keys::{RunningKeys, Visit};
 use runs::Runs;
 #[cfg(not(feature = "axum"))]
 use runs::Ticket;
+use waiting::{Waiter, WaitingRoom};
 use won::{Won, WonClaim};
 
 #[cfg(feature = "axum")]
@@ -80,7 +82,8 @@ struct Engine {
     http: HttpConfig,
     runs: Arc<Runs>,
     running_keys: Arc<RunningKeys>,
-    waiting: Semaphore,
+    waiting: Arc<WaitingRoom>,
+    scopes: RandomState,
     sweeper: sweep::Sweeper,
 }
 
@@ -92,6 +95,7 @@ const MAX_FORMS: usize = 4;
 pub(crate) struct Operation {
     pub(crate) id: RecordId,
     pub(crate) fingerprint: Fingerprint,
+    pub(crate) waiter: Waiter,
 }
 
 /// How the work has ended: the answer for its caller, and what is kept of it.
@@ -210,16 +214,22 @@ impl Idempotency {
         &self.0.http
     }
 
+    /// What is asked under this key. While it waits, it keeps so many bytes.
     pub(crate) fn operation(
         &self,
         scope: &Scope,
         key: &IdempotencyKey,
         fingerprint: &Fingerprint,
+        kept_bytes: usize,
     ) -> Operation {
         let fingerprint = fingerprint.keyed(&self.0.secret, key.expose().as_bytes());
         Operation {
             id: self.record_id(scope, key),
             fingerprint,
+            waiter: Waiter {
+                scope: self.0.scopes.hash_one(scope),
+                bytes: kept_bytes,
+            },
         }
     }
 
@@ -257,8 +267,7 @@ impl Idempotency {
         ticket: Ticket,
     ) -> Result<Begun<'_>, Refusal> {
         let hold = operation.hold(options);
-        let claiming = self.claim(hold, &operation.fingerprint, options.on_lost, patience);
-        let (mut hold, mut claimed) = claiming.await?;
+        let (mut hold, mut claimed) = self.claim(hold, &operation, options, patience).await?;
         for _ in 0..MAX_FORMS {
             let Claim::InFlight { fingerprint } = &claimed.claim else {
                 break;
@@ -269,7 +278,7 @@ impl Idempotency {
             }
             // A process of another version has begun it, and its form of the fingerprint waits for it and takes it over.
             operation.fingerprint = *fingerprint;
-            let claiming = self.claim(hold, &operation.fingerprint, options.on_lost, patience);
+            let claiming = self.claim(hold, &operation, options, patience);
             (hold, claimed) = Box::pin(claiming).await?;
         }
         if matches!(claimed.claim, Claim::Unknown { .. }) {

@@ -1,6 +1,4 @@
-use std::{sync::Arc, time::Duration};
-
-use tokio::sync::Semaphore;
+use std::{hash::RandomState, sync::Arc, time::Duration};
 
 use super::{Engine, Idempotency, sweep};
 use crate::Store;
@@ -17,9 +15,6 @@ pub struct IdempotencyBuilder {
     #[cfg(feature = "axum")]
     http: HttpConfig,
 }
-
-/// How many duplicates may wait at one time; the next one is answered as if it did not want to.
-const MOST_WAITING: usize = 1024;
 
 impl IdempotencyBuilder {
     pub(super) fn new(store: Arc<dyn Store>) -> Self {
@@ -83,7 +78,8 @@ impl IdempotencyBuilder {
             http: self.http,
             runs: Arc::default(),
             running_keys: Arc::default(),
-            waiting: Semaphore::new(MOST_WAITING),
+            waiting: Arc::default(),
+            scopes: RandomState::new(),
             sweeper: sweep::Sweeper::default(),
         }))
     }

@@ -13,6 +13,7 @@ use super::{
     running_keys::{RunningKeys, Visit},
     runs::Ticket,
     same_request,
+    waiting::WaitingRoom,
 };
 use crate::{Claim, Fenced, Fingerprint, Hold, OnLost, Options, Phase, Refusal};
 
@@ -27,9 +28,18 @@ impl Idempotency {
     ) -> Result<Begun<'_>, Refusal> {
         let deadline = patience.map(|patience| Instant::now() + patience);
         let mut visit = RunningKeys::visit(&self.0.running_keys, &operation.id);
+        // Kept from one look to the next, so that nobody who waits already is turned away.
+        let mut place = None;
         loop {
             if let Some(running) = visit.running() {
                 same_request(&operation.fingerprint, &running)?;
+                let deadline = deadline.ok_or(Refusal::InProgress)?;
+                if place.is_none() {
+                    place = WaitingRoom::enter(&self.0.waiting, operation.waiter);
+                }
+                if place.is_none() {
+                    return Err(Refusal::InProgress);
+                }
                 self.wait_for(&mut visit, deadline).await?;
                 continue;
             }
@@ -58,6 +68,7 @@ impl Idempotency {
                 // A run under a lease has left it, such as one of the service's last version. So this one goes under a
                 // lease too, and its transaction ends the hold in place of writing a new record.
                 Phase::InFlight { .. } if visit.run(&operation.fingerprint) => {
+                    drop(place);
                     let patience =
                         deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
                     let leased =
@@ -70,13 +81,7 @@ impl Idempotency {
     }
 
     /// Waits until the run that has the key has ended, if there is time for that.
-    async fn wait_for(&self, visit: &mut Visit, deadline: Option<Instant>) -> Result<(), Refusal> {
-        let Some(deadline) = deadline else {
-            return Err(Refusal::InProgress);
-        };
-        let Ok(_place) = self.0.waiting.try_acquire() else {
-            return Err(Refusal::InProgress);
-        };
+    async fn wait_for(&self, visit: &mut Visit, deadline: Instant) -> Result<(), Refusal> {
         // Listen first, then look: what ends between the two is not missed.
         let mut subscription = visit.subscribe();
         if visit.running().is_none() {

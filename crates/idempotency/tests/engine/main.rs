@@ -10,6 +10,7 @@ mod lost;
 mod outages;
 mod outcomes;
 mod settings;
+mod waiting;
 mod watched;
 
 use idempotency::{Fingerprint, Idempotency, IdempotencyKey, Options, Run, RunError, Scope};
