@@ -38,7 +38,7 @@ pub enum ServerError {
     IdempotencyStore(String, Box<dyn Error + Send + Sync>),
     /// The process cannot be told to stop, or cannot accept connections.
     Io(io::Error),
-    /// Requests were still running when the time for them was over.
+    /// Requests were still running, or their responses not stored, when the time for them was over.
     CutOff,
 }
 
@@ -126,14 +126,17 @@ impl Server {
 
         tracing::info!("stopping: no new connections and no new keys");
         drop(stopping);
-        let drained = async { tokio::join!(serving, self.idempotency.shutdown()).0 };
-        match timeout(DRAIN, drained).await {
-            Ok(ended) => {
-                tracing::info!("stopped");
-                ended.map_err(ServerError::Io)
+        let shutdown = self.idempotency.shutdown_within(DRAIN);
+        let (served, shutdown) = tokio::join!(timeout(DRAIN, serving), shutdown);
+        if let Err(unfinished) = shutdown {
+            tracing::warn!("stopping: {unfinished}");
+            if unfinished.runs > 0 {
+                return Err(ServerError::CutOff);
             }
-            Err(_) => Err(ServerError::CutOff),
         }
+        let ended = served.map_err(|_| ServerError::CutOff)?;
+        tracing::info!("stopped");
+        ended.map_err(ServerError::Io)
     }
 }
 
@@ -154,7 +157,8 @@ impl fmt::Display for ServerError {
             Self::Io(error) => error.fmt(formatter),
             Self::CutOff => write!(
                 formatter,
-                "requests were cut off, because they were still running {} seconds after the service was asked to stop",
+                "requests were cut off: they were still running, or their responses not stored, {} seconds after the service was asked \
+                 to stop",
                 DRAIN.as_secs(),
             ),
         }

@@ -7,6 +7,7 @@ mod resolve;
 mod running;
 mod running_keys;
 mod runs;
+mod shutdown;
 #[cfg(feature = "axum")]
 mod standing;
 mod sweep;
@@ -15,6 +16,7 @@ mod transactional;
 mod value;
 mod wait;
 mod waiting;
+mod withdrawals;
 mod won;
 
 use std::{
@@ -45,11 +47,14 @@ use won::{Won, WonClaim};
 #[cfg(feature = "axum")]
 pub(crate) use running::Running;
 #[cfg(feature = "axum")]
+pub(crate) use runs::MAX_EXECUTION;
+#[cfg(feature = "axum")]
 pub(crate) use runs::Ticket;
 #[cfg(feature = "axum")]
 pub(crate) use standing::Standing;
 
 pub use builder::IdempotencyBuilder;
+pub use shutdown::Unfinished;
 pub use value::Run;
 pub use value::RunError;
 
@@ -199,14 +204,6 @@ impl Idempotency {
             name,
             key,
         ]))
-    }
-
-    /// Takes no new keys from now on, and returns once every run has ended and left its answer.
-    ///
-    /// Requests with a key are answered 503 meanwhile. Call it when the server stops accepting.
-    pub async fn shutdown(&self) {
-        self.0.runs.close();
-        self.0.runs.idle().await;
     }
 
     #[cfg(feature = "axum")]

@@ -235,6 +235,7 @@ pub enum Resolution {
 #[derive(Debug)]
 pub struct StoreError {
     kind: StoreErrorKind,
+    was_sent: bool,
     source: Box<dyn Error + Send + Sync>,
 }
 
@@ -259,7 +260,16 @@ impl StoreError {
     pub fn unavailable(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
             kind: StoreErrorKind::Unavailable,
+            was_sent: true,
             source: source.into(),
+        }
+    }
+
+    /// The store was not reached: the call was not sent, so its step was not taken and will not be.
+    pub fn unreached(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self {
+            was_sent: false,
+            ..Self::unavailable(source)
         }
     }
 
@@ -267,6 +277,7 @@ impl StoreError {
     pub fn unreadable(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
             kind: StoreErrorKind::Unreadable,
+            was_sent: true,
             source: source.into(),
         }
     }
@@ -275,6 +286,7 @@ impl StoreError {
     pub fn full(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
             kind: StoreErrorKind::Full,
+            was_sent: true,
             source: source.into(),
         }
     }
@@ -283,6 +295,7 @@ impl StoreError {
     pub fn too_large(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
             kind: StoreErrorKind::TooLarge,
+            was_sent: true,
             source: source.into(),
         }
     }
@@ -292,8 +305,15 @@ impl StoreError {
     pub fn withdrawn() -> Self {
         Self {
             kind: StoreErrorKind::Withdrawn,
+            was_sent: true,
             source: "its token was given back before it arrived".into(),
         }
+    }
+
+    /// Whether the call may have been sent, so that a claim has to be withdrawn; see [`unreached`](Self::unreached).
+    #[must_use]
+    pub const fn was_sent(&self) -> bool {
+        self.was_sent
     }
 
     /// What went wrong.

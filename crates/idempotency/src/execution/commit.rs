@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{Execution, Protection};
 use crate::{
     Fenced, Idempotency, StoreError, Transaction,
-    engine::Standing,
+    engine::{MAX_EXECUTION, Standing},
     store::transaction::{self, CommitFailure, Committed, Entry},
 };
 
@@ -126,6 +126,12 @@ impl Execution {
 impl Protection {
     /// Lets one commit in, and another only if that one failed.
     fn start(&self, is_shared: bool) -> Result<(), CommitError> {
+        // Others have been let in since, whose record may be forgotten already. Under a lease the token tells.
+        if self.is_transactional && self.began.elapsed() >= MAX_EXECUTION {
+            return Err(CommitError::Failed(
+                "the run has taken longer than a day, and lost its key".into(),
+            ));
+        }
         let mut ending = self.ending.lock();
         match *ending {
             Ending::Open => {

@@ -10,6 +10,8 @@ mod lost;
 mod outages;
 mod outcomes;
 mod settings;
+mod stopping;
+mod stragglers;
 mod waiting;
 mod watched;
 

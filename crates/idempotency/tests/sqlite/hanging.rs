@@ -1,0 +1,79 @@
+//! A transactional run that hung for longer than its key was its own.
+
+use std::time::Duration;
+
+use axum::{
+    Extension, Router,
+    body::Body,
+    http::{Request, StatusCode},
+    response::Response,
+    routing::post,
+};
+use idempotency::{CommitError, Execution, Idempotency, SqliteDatabase, SqliteStore, idempotent};
+use tokio::sync::mpsc;
+use tower::ServiceExt;
+
+/// Tells the test that a run has begun, and by which channel it is let go on.
+type Begun = mpsc::UnboundedSender<mpsc::UnboundedSender<()>>;
+
+#[idempotent(ttl_seconds = 3600, transactional)]
+async fn book(
+    Extension(database): Extension<SqliteDatabase>,
+    Extension(begun): Extension<Begun>,
+    execution: Execution,
+) -> Result<Response, CommitError> {
+    let (go_on, mut may_go_on) = mpsc::unbounded_channel();
+    begun.send(go_on).expect("the test waits");
+    may_go_on.recv().await.expect("a word");
+    let insert = database
+        .transaction(|connection| connection.execute("insert into bookings default values", ()));
+    execution.commit(insert, StatusCode::CREATED).await
+}
+
+// behaviour 79
+// race 16
+#[tokio::test]
+async fn a_run_that_hung_for_a_day_commits_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = SqliteStore::open(folder.path().join("keys.db")).expect("a store");
+    let database = store.database().clone();
+    database
+        .write(|connection| {
+            connection.execute_batch("create table bookings (id integer primary key)")
+        })
+        .await
+        .expect("a table");
+    let (begun, mut runs): (Begun, _) = mpsc::unbounded_channel();
+    let app = Router::new()
+        .route("/", post(book))
+        .layer(Extension(begun))
+        .layer(Extension(database.clone()))
+        .layer(Extension(Idempotency::new(store)));
+    let send = || {
+        let request = Request::post("/").header("idempotency-key", "k");
+        let request = request.body(Body::empty()).expect("a request");
+        tokio::spawn(app.clone().oneshot(request))
+    };
+    let hanging = send();
+    let first = runs.recv().await.expect("a run");
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(24 * 60 * 60)).await;
+    tokio::time::resume();
+    first.send(()).expect("it waits");
+    let refused = hanging.await.expect("no panic").expect("a response");
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let next = send();
+    let second = runs.recv().await.expect("a run");
+    second.send(()).expect("it waits");
+    let next = next.await.expect("no panic").expect("a response");
+    assert_eq!(next.status(), StatusCode::CREATED);
+    let bookings = database
+        .read(|connection| {
+            connection.query_row("select count(*) from bookings", (), |row| {
+                row.get::<_, u32>(0)
+            })
+        })
+        .await
+        .expect("a count");
+    assert_eq!(bookings, 1);
+}
