@@ -2,6 +2,7 @@ mod bounded;
 mod builder;
 mod claim;
 mod finish;
+mod places;
 mod reclaim;
 mod resolve;
 mod running;
@@ -28,6 +29,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use tokio::sync::Semaphore;
 
 #[cfg(feature = "axum")]
 use crate::http::HttpConfig;
@@ -87,6 +89,7 @@ struct Engine {
     http: HttpConfig,
     runs: Arc<Runs>,
     running_keys: Arc<RunningKeys>,
+    running: Arc<Semaphore>,
     waiting: Arc<WaitingRoom>,
     scopes: RandomState,
     sweeper: sweep::Sweeper,
@@ -286,6 +289,7 @@ impl Idempotency {
             claim,
             sent_at,
             withdrawal,
+            place,
         } = claimed;
         match claim {
             Claim::Won { attempt, progress } => {
@@ -302,6 +306,7 @@ impl Idempotency {
                     hold,
                     claim: Some(claim),
                     visit,
+                    place,
                     ticket,
                 }))
             }

@@ -17,6 +17,8 @@ pub enum Refusal {
     OutcomeUnknown,
     /// It has run, but its answer was too large to keep.
     NotStored,
+    /// As many runs go on as [`with_max_running`](crate::IdempotencyBuilder::with_max_running) allows.
+    Busy,
     /// The engine is shutting down.
     ShuttingDown,
     /// The work panicked, and may have been half done; the key is free again.
@@ -37,6 +39,7 @@ impl fmt::Display for Refusal {
                 formatter.write_str("whether the same request was carried out is not known")
             }
             Self::NotStored => formatter.write_str("the answer was too large to be kept"),
+            Self::Busy => formatter.write_str("too many requests are running"),
             Self::ShuttingDown => formatter.write_str("the service is shutting down"),
             Self::Panicked => formatter.write_str("the work panicked"),
             Self::Store(error) => error.fmt(formatter),

@@ -8,7 +8,7 @@ use std::{
 };
 
 use futures_util::{FutureExt, future::BoxFuture};
-use tokio::{runtime::Handle, time::Instant};
+use tokio::{runtime::Handle, sync::OwnedSemaphorePermit, time::Instant};
 use tracing::Instrument;
 
 use super::{
@@ -34,6 +34,8 @@ pub(super) struct Claimed {
     pub(super) sent_at: Instant,
     /// What gives the key back, if it was won.
     pub(super) withdrawal: Option<Withdrawal>,
+    /// A place among those that run at one time, if it was won for a run.
+    pub(super) place: Option<OwnedSemaphorePermit>,
 }
 
 /// Withdraws a claim in the background when it is dropped, unless the run has [begun](Self::cancel).
@@ -108,6 +110,7 @@ impl Future for Claiming {
             claim,
             sent_at,
             withdrawal,
+            place: None,
         }))
     }
 }

@@ -29,15 +29,15 @@ impl Idempotency {
         let deadline = patience.map(|patience| Instant::now() + patience);
         let mut visit = RunningKeys::visit(&self.0.running_keys, &operation.id);
         // Kept from one look to the next, so that nobody who waits already is turned away.
-        let mut place = None;
+        let mut waits = None;
         loop {
             if let Some(running) = visit.running() {
                 same_request(&operation.fingerprint, &running)?;
                 let deadline = deadline.ok_or(Refusal::InProgress)?;
-                if place.is_none() {
-                    place = WaitingRoom::enter(&self.0.waiting, operation.waiter);
+                if waits.is_none() {
+                    waits = WaitingRoom::enter(&self.0.waiting, operation.waiter);
                 }
-                if place.is_none() {
+                if waits.is_none() {
                     return Err(Refusal::InProgress);
                 }
                 self.wait_for(&mut visit, deadline).await?;
@@ -45,6 +45,7 @@ impl Idempotency {
             }
             let found = bounded(self.0.store.inspect(&operation.id)).await?;
             let Some(record) = found else {
+                let place = self.place_to_run()?;
                 if visit.run(&operation.fingerprint) {
                     return Ok(Begun::Won(Won {
                         idempotency: self,
@@ -52,6 +53,7 @@ impl Idempotency {
                         operation,
                         claim: None,
                         visit: Some(visit),
+                        place: Some(place),
                         ticket,
                     }));
                 }
@@ -68,7 +70,7 @@ impl Idempotency {
                 // A run under a lease has left it, such as one of the service's last version. So this one goes under a
                 // lease too, and its transaction ends the hold in place of writing a new record.
                 Phase::InFlight { .. } if visit.run(&operation.fingerprint) => {
-                    drop(place);
+                    drop(waits);
                     let patience =
                         deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
                     let leased =

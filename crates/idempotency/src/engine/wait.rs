@@ -20,7 +20,7 @@ impl Idempotency {
         patience: Option<Duration>,
     ) -> Result<(Hold, Claimed), Refusal> {
         let (fingerprint, on_lost) = (&operation.fingerprint, options.on_lost);
-        let claimed = self.claim_once(&hold, fingerprint, on_lost).await?;
+        let claimed = self.claim_to_run(&hold, fingerprint, on_lost).await?;
         let Some(patience) = patience.filter(|_| runs_already(&claimed, fingerprint)) else {
             return Ok((hold, claimed));
         };
@@ -43,7 +43,7 @@ impl Idempotency {
         let mut subscription = self.0.store.subscribe(&hold.id);
         loop {
             hold.token = Token::random();
-            let claimed = self.claim_once(&hold, fingerprint, on_lost).await?;
+            let claimed = self.claim_to_run(&hold, fingerprint, on_lost).await?;
             if !runs_already(&claimed, fingerprint) {
                 return Ok((hold, claimed));
             }

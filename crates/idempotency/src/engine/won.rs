@@ -1,6 +1,6 @@
 //! The right to run, and the run itself.
 
-use tokio::time::Instant;
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
 use super::{
     Ending, Finished, Idempotency, Operation, claim::Withdrawal, finish, finish::Held,
@@ -19,6 +19,8 @@ pub(crate) struct Won<'a> {
     pub(super) claim: Option<WonClaim>,
     /// In transactional mode, the key's place among those that run in this process.
     pub(super) visit: Option<Visit>,
+    /// Its place among those that run at one time.
+    pub(super) place: Option<OwnedSemaphorePermit>,
     pub(super) ticket: Ticket,
 }
 
@@ -46,6 +48,7 @@ impl Won<'_> {
             hold,
             claim,
             visit,
+            place,
             mut ticket,
         } = self;
         let fingerprint = operation.fingerprint;
@@ -55,7 +58,7 @@ impl Won<'_> {
                 let ending = work.await;
                 let finished =
                     transactional::finish(&engine, hold, fingerprint, ending, ticket).await;
-                drop(visit);
+                drop((visit, place));
                 return Ok(finished);
             };
             let WonClaim {
@@ -87,7 +90,7 @@ impl Won<'_> {
                 ticket,
             };
             let finished = finish::finish(held, ending).await;
-            drop(visit);
+            drop((visit, place));
             Ok(finished)
         };
         match Running::new(run).await {

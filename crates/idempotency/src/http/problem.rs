@@ -20,6 +20,7 @@ pub(super) enum Problem {
     OutcomeUnknown,
     ResponseNotStored { location: Option<HeaderValue> },
     StoreUnavailable(StoreError),
+    Busy,
     ShuttingDown,
     CommitFailed,
     CommitUnknown,
@@ -147,6 +148,15 @@ impl Problem {
                 )
                 .retry_after(if full { 30 } else { 1 })
             }
+            Self::Busy => Description::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "busy",
+                "idempotency_busy",
+                "Too many requests are running",
+                "The request was not carried out, because the service runs as many as it can. Try again with the same key."
+                    .into(),
+            )
+            .retry_after(1),
             Self::ShuttingDown => Description::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "shutting-down",
@@ -277,6 +287,7 @@ impl From<Refusal> for Problem {
             Refusal::InProgress => Self::InProgress,
             Refusal::OutcomeUnknown => Self::OutcomeUnknown,
             Refusal::NotStored => Self::ResponseNotStored { location: None },
+            Refusal::Busy => Self::Busy,
             Refusal::ShuttingDown => Self::ShuttingDown,
             Refusal::Panicked => Self::HandlerPanicked,
             Refusal::Store(error) => error.into(),
