@@ -34,6 +34,7 @@
 //!
 //! [`MemoryStore`] is the shortest complete example.
 
+mod debug;
 #[cfg(feature = "firestore")]
 mod firestore;
 mod memory;
@@ -176,7 +177,7 @@ pub struct Hold {
 }
 
 /// The answer to a claim.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Claim {
     /// The key is the caller's.
     Won {
@@ -216,7 +217,7 @@ pub enum Fenced<T> {
 }
 
 /// What an operator does with a hold whose owner will not come back.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Resolution {
     /// Free the key: the next request with it runs.
     Release,
