@@ -35,7 +35,7 @@ use tokio::sync::Semaphore;
 use crate::http::HttpConfig;
 use crate::{
     Claim, Fingerprint, Hold, IdempotencyKey, Options, Phase, RecordId, Refusal, Scope, Store,
-    Token, fingerprint::digest, progress::Progress,
+    Token, fingerprint::digest, options, progress::Progress,
 };
 use bounded::bounded;
 use claim::Claimed;
@@ -104,6 +104,8 @@ pub(crate) struct Operation {
     pub(crate) id: RecordId,
     pub(crate) fingerprint: Fingerprint,
     pub(crate) waiter: Waiter,
+    /// How much earlier the end of its record is announced.
+    pub(crate) grace: Duration,
 }
 
 /// How the work has ended: the answer for its caller, and what is kept of it.
@@ -217,6 +219,7 @@ impl Idempotency {
     /// What is asked under this key. While it waits, it keeps so many bytes.
     pub(crate) fn operation(
         &self,
+        options: &Options,
         scope: &Scope,
         key: &IdempotencyKey,
         fingerprint: &Fingerprint,
@@ -230,6 +233,7 @@ impl Idempotency {
                 scope: self.0.scopes.hash_one(scope),
                 bytes: kept_bytes,
             },
+            grace: options::grace(options.ttl),
         }
     }
 
@@ -328,10 +332,7 @@ impl Idempotency {
                 expires_at,
             } => {
                 same_request(&operation.fingerprint, &fingerprint)?;
-                Ok(Begun::Replayed(Replay {
-                    outcome,
-                    expires_at,
-                }))
+                Ok(Begun::Replayed(operation.replay(outcome, expires_at)))
             }
         }
     }
@@ -345,10 +346,7 @@ impl Idempotency {
         // The key may have been freed by an operator, and then taken for something else.
         same_request(&operation.fingerprint, &record.fingerprint)?;
         match record.phase {
-            Phase::Completed { outcome } => Ok(Replay {
-                outcome,
-                expires_at: record.expires_at,
-            }),
+            Phase::Completed { outcome } => Ok(operation.replay(outcome, record.expires_at)),
             Phase::InFlight { .. } => Err(Refusal::InProgress),
         }
     }
@@ -361,8 +359,21 @@ impl Operation {
             id: self.id,
             token: Token::random(),
             lease: options.lease(),
-            ttl: options.ttl,
+            ttl: options.kept(),
         }
+    }
+
+    /// The outcome of an earlier run, whose record ends at this time.
+    fn replay(&self, outcome: Bytes, ends_at: SystemTime) -> Replay {
+        Replay {
+            outcome,
+            expires_at: self.announced(ends_at),
+        }
+    }
+
+    /// What clients are told of this end of a record.
+    fn announced(&self, ends_at: SystemTime) -> SystemTime {
+        ends_at.checked_sub(self.grace).unwrap_or(ends_at)
     }
 }
 

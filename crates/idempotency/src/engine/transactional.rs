@@ -5,7 +5,7 @@ use std::{error::Error, time::Duration};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    Begun, Ending, Executed, Idempotency, Leaves, Operation, Replay, Won,
+    Begun, Ending, Executed, Idempotency, Leaves, Operation, Won,
     bounded::bounded,
     claim::{Claimed, Withdrawal},
     finish,
@@ -62,10 +62,9 @@ impl Idempotency {
             same_request(&operation.fingerprint, &record.fingerprint)?;
             match record.phase {
                 Phase::Completed { outcome } => {
-                    return Ok(Begun::Replayed(Replay {
-                        outcome,
-                        expires_at: record.expires_at,
-                    }));
+                    return Ok(Begun::Replayed(
+                        operation.replay(outcome, record.expires_at),
+                    ));
                 }
                 // A run under a lease has left it, such as one of the service's last version. So this one goes under a
                 // lease too, and its transaction ends the hold in place of writing a new record.

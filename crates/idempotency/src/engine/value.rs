@@ -104,7 +104,7 @@ impl Idempotency {
     {
         // The work has no transaction that could carry its record.
         let options = &options.transactional(false);
-        let operation = self.operation(scope, key, &fingerprint, 0);
+        let operation = self.operation(options, scope, key, &fingerprint, 0);
         let limit = self.store().outcome_limit();
         let begun = self.begin(operation, options, options.patience()).await;
         let finished = match begun.map_err(RunError::Refused)? {

@@ -95,7 +95,12 @@ impl Won<'_> {
         };
         match Running::new(run).await {
             Ok(Err(refusal)) => Err(refusal),
-            Ok(Ok(Fenced::Done(executed))) => Ok(Finished::Executed(executed)),
+            Ok(Ok(Fenced::Done(mut executed))) => {
+                executed.expires_at = executed
+                    .expires_at
+                    .map(|ends_at| operation.announced(ends_at));
+                Ok(Finished::Executed(executed))
+            }
             Ok(Ok(Fenced::Lost)) => {
                 let replay = Box::pin(idempotency.answer_of_the_owner(operation)).await?;
                 Ok(Finished::Replayed(replay))

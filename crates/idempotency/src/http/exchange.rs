@@ -70,7 +70,7 @@ where
     }
     let scope = request.scope(options)?;
     let fingerprint = request.fingerprint(options);
-    let operation = idempotency.operation(&scope, &key, &fingerprint, request.body.len());
+    let operation = idempotency.operation(options, &scope, &key, &fingerprint, request.body.len());
     let patience = request::patience(options, &request.parts.headers);
 
     let finished = match idempotency.begin(operation, options, patience).await? {

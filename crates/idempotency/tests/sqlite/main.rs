@@ -22,10 +22,10 @@ use tokio::sync::oneshot;
 mod batches;
 mod clocks;
 mod ended;
-mod hanging;
 mod opening;
 mod records;
 mod spent;
+mod transactional;
 
 /// A folder that is removed in the end, with a name for a file in it.
 struct Folder(TempDir);

@@ -1,4 +1,4 @@
-//! A transactional run that hung for longer than its key was its own.
+//! Transactional runs, and the time that their keys are theirs.
 
 use std::time::Duration;
 
@@ -9,7 +9,9 @@ use axum::{
     response::Response,
     routing::post,
 };
-use idempotency::{CommitError, Execution, Idempotency, SqliteDatabase, SqliteStore, idempotent};
+use idempotency::{
+    Clock, CommitError, Execution, Idempotency, SqliteDatabase, SqliteStore, idempotent,
+};
 use tokio::sync::mpsc;
 use tower::ServiceExt;
 
@@ -76,4 +78,44 @@ async fn a_run_that_hung_for_a_day_commits_nothing() {
         .await
         .expect("a count");
     assert_eq!(bookings, 1);
+}
+
+#[idempotent(ttl_seconds = 600, transactional)]
+async fn pay(
+    Extension(database): Extension<SqliteDatabase>,
+    execution: Execution,
+) -> Result<Response, CommitError> {
+    let nothing = database.transaction(|_| Ok(()));
+    execution.commit(nothing, StatusCode::CREATED).await
+}
+
+// behaviour 161
+// race 73
+#[tokio::test]
+async fn a_committed_response_is_kept_longer_than_is_announced() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let clock = Clock::manual();
+    let store = SqliteStore::open(folder.path().join("keys.db")).expect("a store");
+    let store = store.with_clock(clock.clone());
+    let app = Router::new()
+        .route("/", post(pay))
+        .layer(Extension(store.database().clone()))
+        .layer(Extension(Idempotency::new(store)));
+    let send = async || {
+        let request = Request::post("/").header("idempotency-key", "k");
+        let request = request.body(Body::empty()).expect("a request");
+        let response = app.clone().oneshot(request).await.expect("a response");
+        assert_eq!(response.status(), StatusCode::CREATED);
+        let headers = response.headers();
+        let is_replay = headers.contains_key("idempotent-replayed");
+        (is_replay, headers["idempotency-expires"].clone())
+    };
+    let until = httpdate::fmt_http_date(clock.now() + Duration::from_secs(600));
+    let (is_replay, announced) = send().await;
+    assert!(!is_replay);
+    assert_eq!(announced, until);
+    clock.advance(Duration::from_millis(659_999));
+    assert_eq!(send().await, (true, announced));
+    clock.advance(Duration::from_millis(1));
+    assert!(!send().await.0);
 }
