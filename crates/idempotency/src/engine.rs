@@ -34,10 +34,9 @@ use tokio::sync::Semaphore;
 #[cfg(feature = "axum")]
 use crate::http::HttpConfig;
 use crate::{
-    Claim, Fingerprint, Hold, IdempotencyKey, Options, Phase, RecordId, Refusal, Scope, Store,
-    Token, fingerprint::digest, options, progress::Progress,
+    Claim, Fingerprint, Hold, IdempotencyKey, Options, RecordId, Refusal, Scope, Store, Token,
+    fingerprint::digest, options, progress::Progress,
 };
-use bounded::bounded;
 use claim::Claimed;
 use running_keys::{RunningKeys, Visit};
 use runs::Runs;
@@ -334,20 +333,6 @@ impl Idempotency {
                 same_request(&operation.fingerprint, &fingerprint)?;
                 Ok(Begun::Replayed(operation.replay(outcome, expires_at)))
             }
-        }
-    }
-
-    /// A run that lost its key has stored nothing, so its answer is nobody's: two answers to one key would
-    /// contradict each other. The client gets what the key's owner left, or is told to come back.
-    async fn answer_of_the_owner(&self, operation: Operation) -> Result<Replay, Refusal> {
-        let Some(record) = bounded(self.0.store.inspect(&operation.id)).await? else {
-            return Err(Refusal::InProgress);
-        };
-        // The key may have been freed by an operator, and then taken for something else.
-        same_request(&operation.fingerprint, &record.fingerprint)?;
-        match record.phase {
-            Phase::Completed { outcome } => Ok(operation.replay(outcome, record.expires_at)),
-            Phase::InFlight { .. } => Err(Refusal::InProgress),
         }
     }
 }

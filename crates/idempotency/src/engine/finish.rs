@@ -2,6 +2,10 @@
 
 use std::{
     error::Error,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -18,9 +22,11 @@ use crate::{Fenced, Fingerprint, Hold, OnLost, StoreError, StoreErrorKind};
 
 /// The hold of a run that has ended. It is renewed until this is dropped.
 pub(super) struct Held {
-    pub(super) hold: Hold,
-    pub(super) fingerprint: Fingerprint,
-    pub(super) ticket: Ticket,
+    hold: Hold,
+    fingerprint: Fingerprint,
+    ticket: Ticket,
+    /// Whether the store has said that the hold is not the run's own any more, and not yet whose it is.
+    is_doubtful: Arc<AtomicBool>,
 }
 
 /// How long a client waits for a store that fails to keep its response. For one that is silent it waits longer, for
@@ -48,6 +54,12 @@ pub(super) async fn finish<R>(held: Held, ending: Ending<R>) -> Fenced<Executed<
         }
         Leaves::Outcome(_) | Leaves::Nothing | Leaves::Steps(_) => leaves,
     };
+    let is_doubtful = Arc::clone(&held.is_doubtful);
+    // What is not known to be the request's only response is not sent.
+    let unheard = |executed: Fenced<_>| match is_doubtful.load(Ordering::Relaxed) {
+        true => Fenced::Lost,
+        false => executed,
+    };
     let mut ending = Box::pin(held.end_now(leaves));
     let ended = match ending.as_mut().now_or_never() {
         Some(ended) => Ok(ended),
@@ -59,7 +71,7 @@ pub(super) async fn finish<R>(held: Held, ending: Ending<R>) -> Fenced<Executed<
             held.end_later(leaves, Some(ended)).await;
         };
         tokio::spawn(end.in_current_span());
-        return executed(None);
+        return unheard(executed(None));
     };
     match ended {
         Ok(Fenced::Done(expires_at)) => executed(expires_at),
@@ -72,21 +84,31 @@ pub(super) async fn finish<R>(held: Held, ending: Ending<R>) -> Fenced<Executed<
         }
         Err(_) => {
             tokio::spawn(held.end_later(leaves, None).in_current_span());
-            executed(None)
+            unheard(executed(None))
         }
     }
 }
 
 impl Held {
+    pub(super) fn new(hold: Hold, fingerprint: Fingerprint, ticket: Ticket) -> Self {
+        Self {
+            hold,
+            fingerprint,
+            ticket,
+            is_doubtful: Arc::default(),
+        }
+    }
+
     /// Completes the run, or gives its key back: free, or for an attempt that goes on with its steps.
     async fn end(&self, leaves: &Leaves) -> Result<Fenced<Option<SystemTime>>, StoreError> {
         let ended = self.end_own(leaves).await?;
         let is_kept = matches!(leaves, Leaves::Outcome(_) | Leaves::Steps(_));
-        if ended == Fenced::Lost
-            && is_kept
-            && Box::pin(self.ticket.reclaim(&self.hold, &self.fingerprint)).await?
-        {
-            return Box::pin(self.end_own(leaves)).await;
+        if ended == Fenced::Lost && is_kept {
+            self.is_doubtful.store(true, Ordering::Relaxed);
+            if Box::pin(self.ticket.reclaim(&self.hold, &self.fingerprint)).await? {
+                self.is_doubtful.store(false, Ordering::Relaxed);
+                return Box::pin(self.end_own(leaves)).await;
+            }
         }
         Ok(ended)
     }

@@ -129,11 +129,7 @@ pub(super) async fn finish<R>(
                     ..
                 }) => {
                     withdrawal.into_iter().for_each(Withdrawal::cancel);
-                    let held = Held {
-                        hold,
-                        fingerprint,
-                        ticket,
-                    };
+                    let held = Held::new(hold, fingerprint, ticket);
                     return finish::finish(held, Ending { answer, leaves }).await;
                 }
                 Ok(_) => return Fenced::Lost,

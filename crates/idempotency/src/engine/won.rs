@@ -1,14 +1,16 @@
 //! The right to run, and the run itself.
 
+use std::error::Error;
+
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
 use super::{
-    Ending, Finished, Idempotency, Operation, claim::Withdrawal, finish, finish::Held,
-    running::Running, running_keys::Visit, runs::Ticket, transactional,
+    Ending, Finished, Idempotency, Operation, Replay, bounded::bounded, claim::Withdrawal, finish,
+    finish::Held, running::Running, running_keys::Visit, runs::Ticket, same_request, transactional,
 };
 #[cfg(feature = "axum")]
 use crate::{Execution, store::transaction::Entry};
-use crate::{Fenced, Hold, Refusal, progress::Progress};
+use crate::{Fenced, Hold, Phase, Refusal, progress::Progress};
 
 /// The right to run, with all that is needed for it. A claim whose run does not begin is withdrawn when this is dropped.
 pub(crate) struct Won<'a> {
@@ -84,11 +86,7 @@ impl Won<'_> {
             }
             withdrawal.into_iter().for_each(Withdrawal::cancel);
             let ending = work.await;
-            let held = Held {
-                hold,
-                fingerprint,
-                ticket,
-            };
+            let held = Held::new(hold, fingerprint, ticket);
             let finished = finish::finish(held, ending).await;
             drop((visit, place));
             Ok(finished)
@@ -130,5 +128,30 @@ impl Won<'_> {
             progress,
             is_transactional,
         )
+    }
+}
+
+impl Idempotency {
+    /// A run that lost its key has stored nothing, so its answer is nobody's: two answers to one key would
+    /// contradict each other. The client gets what the key's owner left, or is told to come back.
+    async fn answer_of_the_owner(&self, operation: Operation) -> Result<Replay, Refusal> {
+        let record = match bounded(self.0.store.inspect(&operation.id)).await {
+            Ok(Some(record)) => record,
+            Ok(None) => return Err(Refusal::ResponseUnavailable),
+            Err(error) => {
+                tracing::error!(
+                    idempotency.record = %operation.id,
+                    error = &error as &dyn Error,
+                    "a run has lost its key, or not heard of its commit, and the response that stands cannot be read",
+                );
+                return Err(Refusal::ResponseUnavailable);
+            }
+        };
+        // The key may have been freed by an operator, and then taken for something else.
+        same_request(&operation.fingerprint, &record.fingerprint)?;
+        match record.phase {
+            Phase::Completed { outcome } => Ok(operation.replay(outcome, record.expires_at)),
+            Phase::InFlight { .. } => Err(Refusal::InProgress),
+        }
     }
 }

@@ -43,7 +43,9 @@ pub(super) enum Ending {
     },
     /// Somebody's answer is kept, perhaps its own.
     Answered,
-    Unknown,
+    Unknown {
+        is_shared: bool,
+    },
 }
 
 /// How a run has ended itself, once its handler is through.
@@ -55,7 +57,10 @@ pub(crate) enum Ended {
         expires_at: Option<SystemTime>,
     },
     Answered,
-    Unknown,
+    Unknown {
+        /// Whether the key's record is in the same transaction.
+        is_shared: bool,
+    },
 }
 
 impl Execution {
@@ -78,7 +83,7 @@ impl Execution {
                 expires_at: committed.expires_at,
             },
             Err(CommitError::Answered) => Ending::Answered,
-            Err(CommitError::Unknown(_)) => Ending::Unknown,
+            Err(CommitError::Unknown(_)) => Ending::Unknown { is_shared },
             Err(CommitError::Failed(_) | CommitError::Misused(_)) => Ending::Open,
         };
         ended.map(drop)
@@ -113,11 +118,12 @@ impl Execution {
             },
             Ending::Answered => Ended::Answered,
             // What it had sent may still arrive, and no record will tell.
-            Ending::Unknown | Ending::Committing { is_shared: false } => Ended::Unknown,
+            Ending::Unknown { is_shared } => Ended::Unknown { is_shared },
+            Ending::Committing { is_shared: false } => Ended::Unknown { is_shared: false },
             Ending::Committing { is_shared: true } => match protection.standing().await {
                 Ok(Standing::Free) => Ended::Open,
                 Ok(Standing::Own | Standing::Lost) => Ended::Answered,
-                Err(_) => Ended::Unknown,
+                Err(_) => Ended::Unknown { is_shared: true },
             },
         }
     }

@@ -73,12 +73,14 @@ where
     let operation = idempotency.operation(options, &scope, &key, &fingerprint, request.body.len());
     let patience = request::patience(options, &request.parts.headers);
 
+    let mut has_run = false;
     let finished = match idempotency.begin(operation, options, patience).await? {
         Begun::Won(won) => {
             let execution = won.execution();
             request.parts.extensions.insert(execution.clone());
             let call = call(request.into_request());
             let attempt = attempt(idempotency.clone(), options.keep, execution, call);
+            has_run = true;
             won.run(attempt).await?
         }
         Begun::Replayed(replay) => Finished::Replayed(replay),
@@ -94,7 +96,10 @@ where
             }
             Ok(response)
         }
-        Finished::Replayed(replay) => saved_response::replay(config, replay),
+        Finished::Replayed(replay) => match saved_response::replay(config, replay) {
+            Err(Problem::StoreUnavailable(_)) if has_run => Err(Problem::ResponseUnavailable),
+            response => response,
+        },
     }
 }
 
@@ -137,8 +142,8 @@ async fn attempt(
             answer: Response::default(),
             leaves: Leaves::Other,
         },
-        Ended::Unknown => Ending {
-            answer: Problem::CommitUnknown.into_response(config),
+        Ended::Unknown { is_shared } => Ending {
+            answer: Problem::CommitUnknown { is_shared }.into_response(config),
             leaves: Leaves::Unknown,
         },
     }

@@ -23,6 +23,8 @@ pub(crate) struct FlakyStore {
     /// Claims that arrive although their reply is lost, after which the store is down.
     pub(crate) dies_behind_claim: AtomicBool,
     pub(crate) panics: AtomicBool,
+    /// Nothing can be read in it.
+    pub(crate) blind: AtomicBool,
     /// It is down in such a way that nothing is even sent.
     pub(crate) unreached: AtomicBool,
     /// The number of the completion that hears nothing, as all after it do; none at zero.
@@ -47,6 +49,7 @@ impl FlakyStore {
             down: AtomicBool::new(false),
             dies_behind_claim: AtomicBool::new(false),
             panics: AtomicBool::new(false),
+            blind: AtomicBool::new(false),
             unreached: AtomicBool::new(false),
             silent_from: AtomicUsize::new(0),
             completions: AtomicUsize::new(0),
@@ -132,6 +135,9 @@ impl Store for FlakyStore {
 
     async fn inspect(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
         self.check()?;
+        if self.blind.load(Ordering::SeqCst) {
+            return Err(StoreError::unavailable("blind"));
+        }
         self.inner.inspect(id).await
     }
 

@@ -5,7 +5,9 @@ use std::{
     time::Duration,
 };
 
-use idempotency::{Clock, Idempotency, Refusal, Run, RunError, Scope, Store};
+use idempotency::{
+    Claim, Clock, Hold, Idempotency, OnLost, Refusal, Run, RunError, Scope, Store, Token,
+};
 use tokio::{runtime::Handle, time::Instant};
 
 use crate::{Answer, Failed, asked, charge, flaky::FlakyStore, key};
@@ -78,4 +80,40 @@ async fn a_client_does_not_wait_twice_for_a_store_that_does_not_respond() {
         let again: Answer<u32> = charge(&idempotency, async { Ok(2) }).await;
         assert_eq!(again.ok(), Some(Run::Replayed(1)), "{silent_from}");
     }
+}
+
+// behaviour 128
+// race 7
+#[tokio::test(start_paused = true)]
+async fn a_run_that_has_lost_its_key_gives_no_value_where_the_store_cannot_say_which_one_counts() {
+    let clock = Clock::manual();
+    let store = FlakyStore::new(&clock);
+    let idempotency = Idempotency::builder(Arc::clone(&store) as Arc<dyn Store>).build();
+    let id = idempotency.record_id(&Scope::anonymous(), &key("k"));
+    let run: Answer<u32> = charge(&idempotency, {
+        let store = Arc::clone(&store);
+        async move {
+            let seen = store.inner.inspect(&id).await.expect("a response");
+            let fingerprint = seen.expect("a record").fingerprint;
+            clock.advance(Duration::from_secs(31));
+            let other = Hold {
+                id,
+                token: Token::random(),
+                lease: Duration::from_secs(30),
+                ttl: Duration::from_secs(3600),
+            };
+            let taken = store
+                .inner
+                .claim(&other, &fingerprint, OnLost::TakeOver)
+                .await;
+            assert!(matches!(taken, Ok(Claim::Won { attempt: 2, .. })));
+            store.blind.store(true, Ordering::SeqCst);
+            Ok(1)
+        }
+    })
+    .await;
+    assert!(
+        matches!(run, Err(RunError::Refused(Refusal::ResponseUnavailable))),
+        "{run:?}"
+    );
 }

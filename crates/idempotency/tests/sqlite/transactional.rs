@@ -10,7 +10,8 @@ use axum::{
     routing::post,
 };
 use idempotency::{
-    Clock, CommitError, Execution, Idempotency, SqliteDatabase, SqliteStore, idempotent,
+    Clock, CommitError, Execution, Idempotency, MemoryStore, SqliteDatabase, SqliteStore,
+    idempotent,
 };
 use tokio::sync::mpsc;
 use tower::ServiceExt;
@@ -118,4 +119,49 @@ async fn a_committed_response_is_kept_longer_than_is_announced() {
     assert_eq!(send().await, (true, announced));
     clock.advance(Duration::from_millis(1));
     assert!(!send().await.0);
+}
+
+/// Gives its commit up while it is under way.
+#[idempotent(ttl_seconds = 600)]
+async fn give_up(
+    Extension(database): Extension<SqliteDatabase>,
+    execution: Execution,
+) -> Result<Response, CommitError> {
+    let (go_on, may_go_on) = std::sync::mpsc::channel::<()>();
+    let waits = database.transaction(move |_| {
+        may_go_on.recv().unwrap_or_default();
+        Ok(())
+    });
+    let mut commit = Box::pin(execution.commit(waits, StatusCode::CREATED));
+    tokio::select! {
+        biased;
+        committed = &mut commit => committed,
+        () = std::future::ready(()) => {
+            drop((commit, go_on));
+            Err(CommitError::Unknown("the handler has no time".into()))
+        }
+    }
+}
+
+// behaviour 131
+// race 13
+#[tokio::test]
+async fn a_commit_of_which_no_record_tells_is_not_said_to_happen_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let database = SqliteDatabase::open(folder.path().join("bookings.db")).expect("a database");
+    let app = Router::new()
+        .route("/", post(give_up))
+        .layer(Extension(database))
+        .layer(Extension(Idempotency::new(MemoryStore::new())));
+    let request = Request::post("/").header("idempotency-key", "k");
+    let request = request.body(Body::empty()).expect("a request");
+    let response = app.oneshot(request).await.expect("a response");
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let body = axum::body::to_bytes(response.into_body(), 10_000).await;
+    let problem: serde_json::Value =
+        serde_json::from_slice(&body.expect("a body")).expect("a problem");
+    assert_eq!(problem["code"], "idempotency_commit_unknown");
+    let detail = problem["detail"].as_str().expect("a text");
+    assert!(detail.contains("may carry it out again"), "{detail}");
+    assert!(!detail.contains("exactly once"), "{detail}");
 }
