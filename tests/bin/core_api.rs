@@ -2,18 +2,11 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use core_api::{Config, logging};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let config = Config::parse();
+    let config = Config::from_process();
     logging::start(config.log_format);
-    match core_api::run(&config).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("core-api: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    core_api::run_to_exit(&config).await
 }

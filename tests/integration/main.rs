@@ -3,11 +3,13 @@
 mod answer;
 mod app;
 mod backend;
+mod callers;
 mod concurrency;
 mod earlier;
 mod expiry;
 mod extractors;
 mod failure;
+mod fields;
 mod fingerprints;
 mod fragile;
 mod given_up;

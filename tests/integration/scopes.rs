@@ -204,3 +204,42 @@ async fn handlers_layers_and_operators_mean_the_same_record(backend: Backend) {
     let record = world.idempotency.store().inspect(&id).await;
     assert!(record.expect("an answer").is_some());
 }
+
+#[apply(each_store)]
+#[tokio::test]
+async fn credentials_that_are_sent_twice_are_refused(backend: Backend) {
+    let world = installed!(World::new(backend).await);
+    for second in ["Bearer one", "Bearer two"] {
+        let request = world
+            .booking("k")
+            .header("authorization", "Bearer one")
+            .header("authorization", second);
+        Answer::to(request).await.assert_problem(
+            "credentials-repeated",
+            "400 Bad Request",
+            "credentials_repeated",
+        );
+    }
+    assert_eq!((world.probe.runs(), world.records().await), (0, 0));
+    // Whoever says whose key it is does not go by them.
+    let request = world
+        .post("/tenants", "k", BOOKING)
+        .header("x-tenant", "a")
+        .header("authorization", "Bearer one")
+        .header("authorization", "Bearer two");
+    Answer::to(request).await.assert_fresh("201 Created");
+}
+
+// behaviour 138
+#[apply(each_store)]
+#[tokio::test]
+async fn a_principal_without_a_name_is_a_mistake_of_the_service(backend: Backend) {
+    let world = installed!(World::new(backend).await);
+    let request = world.post("/tenants", "k", BOOKING).header("x-tenant", "");
+    Answer::to(request).await.assert_problem(
+        "misconfigured",
+        "500 Internal Server Error",
+        "idempotency_misconfigured",
+    );
+    assert_eq!((world.probe.runs(), world.records().await), (0, 0));
+}

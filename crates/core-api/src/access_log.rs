@@ -3,17 +3,23 @@
 use std::time::Instant;
 
 use axum::{extract::Request, middleware::Next, response::Response};
+use idempotency::log_text::Printable;
+
+use crate::error::Cause;
 
 /// Logs the request once it is answered, or once its client has gone.
 pub(crate) async fn log(request: Request, next: Next) -> Response {
     let mut line = Line {
-        method: request.method().to_string(),
-        path: request.uri().path().to_owned(),
+        method: Printable(request.method().as_str()).to_string(),
+        path: Printable(request.uri().path()).to_string(),
         started: Instant::now(),
         answered: false,
     };
-    let response = next.run(request).await;
+    let mut response = next.run(request).await;
     line.answered = true;
+    if let Some(cause) = response.extensions_mut().remove::<Cause>() {
+        cause.reaches_client();
+    }
     // Probes come every few seconds and say nothing while they go well.
     let probe = matches!(line.path.as_str(), "/healthz" | "/readyz");
     if !(probe && response.status().is_success()) {

@@ -9,10 +9,11 @@ use axum::{
     routing::{get, post},
 };
 use idempotency::Idempotency;
+use tokio::sync::Semaphore;
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::{access_log, bookings, database::Bookings, error, health};
+use crate::{access_log, bookings, database::Bookings, error, health, reads};
 
 /// What handlers share.
 #[derive(Clone, Debug)]
@@ -30,11 +31,14 @@ const MOST_BODY: usize = 64 * 1024;
 /// The service, as axum serves it.
 pub(crate) fn router(app: App) -> Router {
     let transactional = app.transactional;
+    let pages = Arc::new(Semaphore::new(reads::MAX_PAGES));
     Router::new()
         .route(
             "/bookings",
-            post(bookings::create_booking.transactional(transactional))
-                .get(bookings::list_bookings),
+            post(bookings::create_booking.transactional(transactional)).merge(
+                get(bookings::list_bookings)
+                    .route_layer(middleware::from_fn_with_state(pages, reads::limit)),
+            ),
         )
         .route(
             "/bookings/{id}",

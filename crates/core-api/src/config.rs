@@ -1,10 +1,13 @@
 //! The options: each is a flag and an environment variable.
 
+mod secretive;
 mod server_url;
 
 use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr};
 
 use clap::{Parser, ValueEnum, builder::BoolishValueParser};
+
+use secretive::Secretive;
 
 pub use server_url::ServerUrl;
 
@@ -30,7 +33,9 @@ pub struct Config {
         long,
         env = "CORE_API_DATABASE",
         value_name = "URL",
-        default_value = "sqlite:core-api.db"
+        default_value = "sqlite:core-api.db",
+        value_parser = Secretive::<DatabaseUrl>::new(),
+        hide_env_values = true
     )]
     pub database: DatabaseUrl,
 
@@ -49,6 +54,7 @@ pub struct Config {
         env = "CORE_API_IDEMPOTENCY_STORE",
         value_name = "URL",
         default_value = "same",
+        value_parser = Secretive::<StoreUrl>::new(),
         hide_env_values = true
     )]
     pub idempotency_store: StoreUrl,
@@ -104,6 +110,15 @@ pub enum LogFormat {
     Pretty,
     /// One JSON object a line, for machines.
     Json,
+}
+
+impl Config {
+    /// The options that this process was started with. Ends the process where there is something wrong with them, or where
+    /// help is asked for.
+    #[must_use]
+    pub fn from_process() -> Self {
+        Self::try_parse().unwrap_or_else(|error| secretive::without_urls(error).exit())
+    }
 }
 
 impl FromStr for DatabaseUrl {
@@ -180,6 +195,7 @@ impl fmt::Display for RedisUrl {
             || rest.trim_start_matches('/'),
             |(_credentials, server)| server,
         );
+        let server = server.split(['?', '#']).next().unwrap_or_default();
         write!(formatter, "{scheme}://{server}")
     }
 }

@@ -1,12 +1,20 @@
 //! Every answer that is not a success, as RFC 9457 problem details.
 
-use std::{any::Any, borrow::Cow, error::Error};
+use std::{
+    any::Any,
+    borrow::Cow,
+    error::Error,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use idempotency::{CommitError, StoreError};
+use idempotency::{CommitError, StoreError, log_text::Causes};
 use serde::Serialize;
 
 use crate::database::DatabaseError;
@@ -29,6 +37,8 @@ pub(crate) enum ApiError {
     Answered,
     Database(DatabaseError),
     Store(StoreError),
+    /// Too many pages of bookings wait to be read.
+    Busy,
     Panicked,
 }
 
@@ -102,6 +112,11 @@ impl ApiError {
                 "internal",
                 "The service made a mistake.".into(),
             ),
+            Self::Busy => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "busy",
+                "Too many responses wait to be read by their clients. Try again.".into(),
+            ),
             Self::Database(_) | Self::Store(_) => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "unavailable",
@@ -111,20 +126,52 @@ impl ApiError {
     }
 
     /// What the operator has to know of it; the client hears less.
-    fn cause(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Database(error) => Some(error),
-            Self::Store(error) => Some(error),
-            _ => None,
+    fn cause(&self) -> Option<Cause> {
+        let error: &(dyn Error + 'static) = match self {
+            Self::Database(error) => error,
+            Self::Store(error) => error,
+            _ => return None,
+        };
+        Some(Cause(Arc::new(Unlogged {
+            causes: Causes(error).to_string(),
+            reaches_client: AtomicBool::new(false),
+        })))
+    }
+}
+
+/// Why a request was not carried out, as an extension of its response; it is logged when the last of them is dropped.
+///
+/// A run that fails because another one was faster is no error: its response is dropped, and its client gets the other
+/// one's. That is known only after the handler has ended.
+#[derive(Clone)]
+pub(crate) struct Cause(Arc<Unlogged>);
+
+struct Unlogged {
+    causes: String,
+    reaches_client: AtomicBool,
+}
+
+impl Cause {
+    /// Says that the response is the one that is sent.
+    pub(crate) fn reaches_client(&self) {
+        self.0.reaches_client.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Unlogged {
+    fn drop(&mut self) {
+        match self.reaches_client.load(Ordering::Relaxed) {
+            true => tracing::error!(error = self.causes, "a request could not be carried out"),
+            false => tracing::warn!(
+                error = self.causes,
+                "a run failed; its client has left, or gets the response of another run",
+            ),
         }
     }
 }
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        if let Some(cause) = self.cause() {
-            tracing::error!(error = cause, "a request could not be carried out");
-        }
         let (status, code, detail) = self.describe();
         let body = serde_json::to_vec(&Document {
             // With this type the title is the status in words, RFC 9457 section 4.2.1.
@@ -149,6 +196,9 @@ impl IntoResponse for ApiError {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if let Some(cause) = self.cause() {
+            response.extensions_mut().insert(cause);
         }
         response
     }

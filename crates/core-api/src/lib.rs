@@ -26,16 +26,22 @@ mod access_log;
 mod app;
 mod bookings;
 mod config;
+mod connections;
 mod database;
 mod error;
 mod faults;
 mod health;
 mod json;
 pub mod logging;
+mod reads;
 mod server;
 mod shutdown;
 
-use std::io::{Write, stdout};
+use std::{
+    io::{Write, stdout},
+    process::ExitCode,
+    thread,
+};
 
 pub use config::Config;
 pub use config::DatabaseUrl;
@@ -48,6 +54,19 @@ pub use server::ServerError;
 
 use shutdown::Signals;
 
+/// [`run`] as a whole program: why it ends goes to standard error, after the log.
+pub async fn run_to_exit(config: &Config) -> ExitCode {
+    let ended = run(config).await;
+    if let Err(error) = &ended {
+        logging::say(&format!("core-api: {error}"));
+    }
+    logging::flush();
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
 /// Serves until a signal asks for the end, and returns once every request under way has its answer.
 ///
 /// # Errors
@@ -57,8 +76,9 @@ pub async fn run(config: &Config) -> Result<(), ServerError> {
     // Before anything can go wrong half-way: a signal during the start is an orderly stop too.
     let mut signals = Signals::listen()?;
     let server = Server::start(config).await?;
-    // Whoever started the service may have closed its output; that is no reason not to serve.
-    drop(writeln!(stdout(), "{}", server.invitation()));
+    // Whoever started the service may have closed its output, or not read it; that is no reason not to serve.
+    let invitation = server.invitation();
+    thread::spawn(move || drop(writeln!(stdout(), "{invitation}")));
     server
         .serve(async move {
             signals.next().await;

@@ -1,28 +1,40 @@
 //! The log on standard error. Standard output is for the one line that says where the service listens.
+//!
+//! A log that cannot be written, or that nobody reads, stops no request. Its lines are lost then, and counted.
+
+mod writer;
 
 use std::{
     any::Any,
-    io::{IsTerminal, stderr},
+    io::{IsTerminal, Write, stderr},
     panic,
+    sync::OnceLock,
 };
 
+use idempotency::log_text::Printable;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::LogFormat;
+use writer::Writer;
+
+static LOG: OnceLock<Writer> = OnceLock::new();
 
 /// Sends the log to standard error from now on, panics included.
 ///
 /// # Panics
 ///
-/// If the process has a log already.
+/// If the process has a log already, or no thread for it.
 pub fn start(format: Option<LogFormat>) {
     let on_a_terminal = stderr().is_terminal();
     let format = format.unwrap_or(match on_a_terminal {
         true => LogFormat::Pretty,
         false => LogFormat::Json,
     });
+    let writer = Writer::start(stderr()).expect("a thread for the log");
     let log = tracing_subscriber::fmt()
-        .with_writer(stderr)
+        .with_writer(LOG.get_or_init(|| writer).clone())
+        // What cannot be formatted would be told to standard error in a way that panics.
+        .log_internal_errors(false)
         .with_max_level(LevelFilter::INFO);
     match format {
         LogFormat::Pretty => log.with_ansi(on_a_terminal).init(),
@@ -33,9 +45,25 @@ pub fn start(format: Option<LogFormat>) {
         tracing::error!(
             location = panic.location().map(tracing::field::display),
             "panicked: {}",
-            message(panic.payload()),
+            Printable(message(panic.payload())),
         );
     }));
+}
+
+/// Writes a line to standard error as it is, after what was logged before.
+pub(crate) fn say(line: &str) {
+    match LOG.get() {
+        Some(log) => log.line(format!("{line}\n").into()),
+        // Nobody may be reading; that is no reason to panic.
+        None => drop(writeln!(stderr(), "{line}")),
+    }
+}
+
+/// Waits until the log is written, for two seconds at most. The process loses what it has not written when it ends.
+pub fn flush() {
+    if let Some(log) = LOG.get() {
+        log.flush();
+    }
 }
 
 fn message(payload: &dyn Any) -> &str {

@@ -1,15 +1,16 @@
 //! The service from its start to its end.
 
-use std::{error::Error, fmt, future::IntoFuture, io, net::SocketAddr, pin::pin, time::Duration};
+use std::{error::Error, fmt, io, net::SocketAddr, pin::pin, time::Duration};
 
 use axum::Router;
-use idempotency::Idempotency;
+use idempotency::{Idempotency, log_text::Causes};
 use tokio::{net::TcpListener, sync::oneshot, time::timeout};
 use uuid::Uuid;
 
 use crate::{
     Config, StoreUrl,
     app::{App, router},
+    connections,
     database::{self, Opened},
 };
 
@@ -36,7 +37,7 @@ pub enum ServerError {
     Database(String, Box<dyn Error + Send + Sync>),
     /// The store of the keys cannot be opened.
     IdempotencyStore(String, Box<dyn Error + Send + Sync>),
-    /// The process cannot be told to stop, or cannot accept connections.
+    /// The process cannot be told to stop.
     Io(io::Error),
     /// Requests were still running, or their responses not stored, when the time for them was over.
     CutOff,
@@ -112,15 +113,15 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// If that takes more than 30 seconds, or connections cannot be accepted.
+    /// If that takes more than 30 seconds.
     pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<(), ServerError> {
         let (stopping, stopped) = oneshot::channel::<()>();
-        let serving = axum::serve(self.listener, self.router)
-            .with_graceful_shutdown(async { drop(stopped.await) })
-            .into_future();
+        let serving = connections::serve(self.listener, self.router, async {
+            drop(stopped.await);
+        });
         let mut serving = pin!(serving);
         tokio::select! {
-            ended = &mut serving => return ended.map_err(ServerError::Io),
+            () = &mut serving => {}
             () = stop => {}
         }
 
@@ -134,27 +135,29 @@ impl Server {
                 return Err(ServerError::CutOff);
             }
         }
-        let ended = served.map_err(|_| ServerError::CutOff)?;
+        served.map_err(|_| ServerError::CutOff)?;
         tracing::info!("stopped");
-        ended.map_err(ServerError::Io)
+        Ok(())
     }
 }
 
 impl fmt::Display for ServerError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Listen(address, error) => write!(formatter, "--listen {address}: {error}"),
+            Self::Listen(address, error) => {
+                write!(formatter, "--listen {address}: {}", Causes(error))
+            }
             Self::Database(url, error) => {
-                write!(formatter, "--database {url}: {}", chain(error.as_ref()))
+                write!(formatter, "--database {url}: {}", Causes(error.as_ref()))
             }
             Self::IdempotencyStore(url, error) => {
                 write!(
                     formatter,
                     "--idempotency-store {url}: {}",
-                    chain(error.as_ref())
+                    Causes(error.as_ref())
                 )
             }
-            Self::Io(error) => error.fmt(formatter),
+            Self::Io(error) => Causes(error).fmt(formatter),
             Self::CutOff => write!(
                 formatter,
                 "requests were cut off: they were still running, or their responses not stored, {} seconds after the service was asked \
@@ -179,19 +182,4 @@ impl From<io::Error> for ServerError {
     fn from(error: io::Error) -> Self {
         Self::Io(error)
     }
-}
-
-/// An error and its causes on one line.
-fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let text = error.to_string();
-        // Some errors repeat their cause in their own words.
-        if !line.contains(&text) {
-            line = format!("{line}: {text}");
-        }
-        cause = error.source();
-    }
-    line
 }

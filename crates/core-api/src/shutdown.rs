@@ -55,6 +55,7 @@ impl Signals {
         tokio::spawn(async move {
             self.next().await;
             tracing::warn!("asked a second time to stop: ending at once");
+            crate::logging::flush();
             std::process::exit(1);
         });
     }

@@ -156,10 +156,6 @@ pub(crate) enum Finished<R> {
 }
 
 /// What came of the work. Its answer is stored until then, or not at all.
-#[cfg_attr(
-    not(feature = "axum"),
-    expect(dead_code, reason = "only HTTP tells clients until when")
-)]
 pub(crate) struct Executed<R> {
     pub(crate) answer: R,
     pub(crate) expires_at: Option<SystemTime>,

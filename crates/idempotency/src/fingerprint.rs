@@ -1,8 +1,13 @@
 mod json;
+#[cfg(feature = "axum")]
+mod multipart;
 
 use std::fmt;
 
 use sha2::{Digest, Sha256};
+
+#[cfg(feature = "axum")]
+pub(crate) use multipart::form_parts;
 
 pub use json::canonical_json;
 

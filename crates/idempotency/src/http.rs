@@ -1,6 +1,7 @@
 //! The protocol over HTTP, after draft-ietf-httpapi-idempotency-key-header-07: how requests are read and
 //! answers are marked, for attributed handlers and for layers alike.
 
+mod caller;
 mod exchange;
 mod execution;
 mod handler;

@@ -48,18 +48,22 @@ impl IdempotencyKey {
     ///
     /// # Errors
     ///
-    /// If the value is neither.
+    /// If the value is neither, or is what a broken client writes where it has no key, such as `undefined`.
     pub fn from_field_value(value: &[u8], strict: bool) -> Result<Self, KeyError> {
         let value = without_white_space(value);
-        match value.first() {
+        let key = match value.first() {
             None => Err(KeyError::Blank),
             Some(b'"') => Self::new(&sf_string::read(value).ok_or(KeyError::BadString)?),
             Some(_) if strict => Err(KeyError::NotQuoted),
-            Some(first) if first.is_ascii_alphanumeric() && value.iter().all(is_bare) => {
+            Some(first) if may_begin_bare(*first) && value.iter().all(is_bare) => {
                 let value = str::from_utf8(value).map_err(|_| KeyError::Character)?;
                 Self::new(value)
             }
             Some(_) => Err(KeyError::Character),
+        }?;
+        match PLACEHOLDERS.contains(&key.expose()) {
+            true => Err(KeyError::Placeholder),
+            false => Ok(key),
         }
     }
 
@@ -90,6 +94,8 @@ pub enum KeyError {
     BadString,
     /// A bare key where only quoted ones are taken.
     NotQuoted,
+    /// What a client writes that has no key: all of them would share it.
+    Placeholder,
     /// The field was sent on more than one line.
     Repeated,
 }
@@ -104,6 +110,7 @@ impl fmt::Display for KeyError {
             }
             Self::BadString => "the quoted key is not a valid string of RFC 9651, section 3.3.3",
             Self::NotQuoted => "the key must stand in double quotes",
+            Self::Placeholder => "the client has sent the name of a missing value in place of a key",
             Self::Repeated => "the field was sent more than once; send it on one line with one key",
         })
     }
@@ -120,6 +127,25 @@ fn without_white_space(mut value: &[u8]) -> &[u8] {
     value
 }
 
+/// What a program makes of a key that it does not have: in JavaScript, in Python, and of an identifier that was never filled in.
+const PLACEHOLDERS: [&str; 6] = [
+    "undefined",
+    "null",
+    "NaN",
+    "[object Object]",
+    "None",
+    "00000000-0000-0000-0000-000000000000",
+];
+
+/// The punctuation that a bare key can have, beside letters and digits. The message for clients names it too.
+#[cfg(any(test, feature = "axum"))]
+pub(crate) const BARE_PUNCTUATION: &str = "._~:+/=@-";
+
+/// A colon begins a Byte Sequence of RFC 9651, and an at sign a Date, which other servers would read as such.
+fn may_begin_bare(byte: u8) -> bool {
+    !matches!(byte, b':' | b'@')
+}
+
 fn is_bare(byte: &u8) -> bool {
     // A pattern and not a search in a string: it is asked of each byte of each key.
     matches!(
@@ -129,4 +155,17 @@ fn is_bare(byte: &u8) -> bool {
             | b'0'..=b'9'
             | b'.' | b'_' | b'~' | b':' | b'+' | b'/' | b'=' | b'@' | b'-'
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_characters_that_clients_are_told_are_those_that_are_taken() {
+        let taken = (0..=u8::MAX).filter(|byte| is_bare(byte) && !byte.is_ascii_alphanumeric());
+        let mut told = BARE_PUNCTUATION.as_bytes().to_vec();
+        told.sort_unstable();
+        assert_eq!(taken.collect::<Vec<_>>(), told);
+    }
 }

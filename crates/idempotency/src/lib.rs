@@ -67,6 +67,9 @@ mod fingerprint;
 #[cfg(feature = "axum")]
 mod http;
 mod key;
+// How this library writes errors into a log, for services that want theirs written in the same way.
+#[doc(hidden)]
+pub mod log_text;
 mod options;
 mod outcome;
 mod progress;

@@ -22,6 +22,8 @@ pub enum Refusal {
     ResponseUnavailable,
     /// As many runs go on as [`with_max_running`](crate::IdempotencyBuilder::with_max_running) allows.
     Busy,
+    /// The scope is of a principal without a name, so it cannot be told whose key this is.
+    NoPrincipal,
     /// The engine is shutting down.
     ShuttingDown,
     /// The work panicked, and may have been half done; the key is free again.
@@ -46,6 +48,7 @@ impl fmt::Display for Refusal {
                 formatter.write_str("the work has run, and its value cannot be told")
             }
             Self::Busy => formatter.write_str("too many requests are running"),
+            Self::NoPrincipal => formatter.write_str("the principal of the scope has no name"),
             Self::ShuttingDown => formatter.write_str("the service is shutting down"),
             Self::Panicked => formatter.write_str("the work panicked"),
             Self::Store(error) => error.fmt(formatter),

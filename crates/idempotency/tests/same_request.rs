@@ -208,20 +208,6 @@ async fn another_media_type_is_another_request() {
     .await;
 }
 
-// behaviour 62
-#[tokio::test]
-async fn another_boundary_is_another_request() {
-    let form = |boundary: &str| {
-        let part = "content-disposition: form-data; name=a\r\n\r\n1";
-        bookings(
-            &format!("multipart/form-data; boundary={boundary}"),
-            format!("--{boundary}\r\n{part}\r\n--{boundary}--\r\n"),
-        )
-    };
-    assert_same(form("x"), form("x")).await;
-    assert_different(form("x"), form("y")).await;
-}
-
 // behaviour 63, 64
 #[tokio::test]
 async fn how_a_body_is_transferred_does_not_count() {
@@ -262,7 +248,6 @@ async fn other_fields_do_not_count() {
         ("traceparent", "00-1-2-01"),
         ("x-request-id", "17"),
         ("accept", "application/json"),
-        ("cookie", "a=b"),
     ] {
         let other = json(Request::post("/bookings").header(name, value), BOOKING);
         assert_same(post("/bookings"), other).await;

@@ -1,7 +1,9 @@
 //! The program `core-api`, started as a user starts it and asked over HTTP.
 
+mod connections;
 mod faults;
 mod life;
+mod log;
 mod one_commit;
 mod options;
 mod problems;

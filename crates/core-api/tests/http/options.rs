@@ -1,13 +1,25 @@
 //! Flags and environment variables.
 
-use std::{net::TcpListener, path::Path, process::Output};
+use std::{
+    net::TcpListener,
+    path::Path,
+    process::{Command, Output},
+};
 
 use tempfile::tempdir;
 
-use crate::server::{Server, command};
+use crate::server::{Server, assert_hidden, command};
 
 fn run(directory: &Path, arguments: &[&str]) -> Output {
-    command(directory).args(arguments).output().unwrap()
+    output(command(directory).args(arguments))
+}
+
+/// What it says until its end, none of which is a password.
+fn output(command: &mut Command) -> Output {
+    let output = command.output().unwrap();
+    assert_hidden(&String::from_utf8_lossy(&output.stderr));
+    assert_hidden(&String::from_utf8_lossy(&output.stdout));
+    output
 }
 
 #[test]
@@ -67,10 +79,7 @@ fn an_option_that_cannot_be_used_ends_the_start_and_is_named() {
     for (option, value, accepted) in bad {
         let by_flag = run(directory.path(), &[option, value]);
         let variable = format!("CORE_API_{}", option[2..].replace('-', "_").to_uppercase());
-        let by_variable = command(directory.path())
-            .env(variable, value)
-            .output()
-            .unwrap();
+        let by_variable = output(command(directory.path()).env(variable, value));
         for output in [by_flag, by_variable] {
             assert_eq!(output.status.code(), Some(2));
             let error = String::from_utf8(output.stderr).unwrap();
@@ -138,31 +147,31 @@ fn a_redis_server_that_cannot_be_used_is_named_without_its_password() {
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr();
     let closed = format!("{}/", closed.unwrap());
     for server in [closed.as_str(), "host:port"] {
-        let url = format!("redis://:s3cret@{server}");
+        let url = format!("redis://:nobody-may-see@{server}");
         let by_flag = run(
             directory.path(),
             &["--listen", "127.0.0.1:0", "--idempotency-store", &url],
         );
-        let by_variable = command(directory.path())
-            .args(["--listen", "127.0.0.1:0"])
-            .env("CORE_API_IDEMPOTENCY_STORE", &url)
-            .output()
-            .unwrap();
+        let by_variable = output(
+            command(directory.path())
+                .args(["--listen", "127.0.0.1:0"])
+                .env("CORE_API_IDEMPOTENCY_STORE", &url),
+        );
         for output in [by_flag, by_variable] {
             assert_eq!(output.status.code(), Some(1));
             let error = String::from_utf8(output.stderr).unwrap();
             let start = format!("core-api: --idempotency-store redis://{server}: ");
             assert!(error.starts_with(&start), "{error}");
             assert_eq!(error.lines().count(), 1, "{error}");
-            assert!(!error.contains("s3cret"), "{error}");
+            assert!(!error.contains("nobody-may-see"), "{error}");
         }
     }
-    let help = command(directory.path())
-        .arg("--help")
-        .env("CORE_API_IDEMPOTENCY_STORE", "redis://:s3cret@host")
-        .output()
-        .unwrap();
-    assert!(!String::from_utf8_lossy(&help.stdout).contains("s3cret"));
+    let help = output(
+        command(directory.path())
+            .arg("--help")
+            .env("CORE_API_IDEMPOTENCY_STORE", "redis://:nobody-may-see@host"),
+    );
+    assert!(!String::from_utf8_lossy(&help.stdout).contains("nobody-may-see"));
 }
 
 #[tokio::test]
@@ -214,14 +223,15 @@ fn a_server_that_cannot_be_used_is_named_without_its_password() {
         .unwrap()
         .local_addr()
         .unwrap();
-    let unreachable = format!("postgres://ann:secret@{free}/bookings?password=secret");
+    let unreachable =
+        format!("postgres://ann:nobody-may-see@{free}/bookings?password=nobody-may-see");
     let cases = [
         (
             unreachable.as_str(),
             format!("postgres://{free}/bookings: "),
         ),
         (
-            "postgres://ann:secret@db:port/bookings",
+            "postgres://ann:nobody-may-see@db:port/bookings",
             "postgres://db:port/bookings: ".to_owned(),
         ),
     ];
@@ -242,8 +252,64 @@ fn a_server_that_cannot_be_used_is_named_without_its_password() {
                 error.starts_with(&format!("core-api: {option} {shown}")),
                 "{error}"
             );
-            assert!(!error.contains("secret"), "{error}");
+            assert!(!error.contains("nobody"), "{error}");
             assert_eq!(error.lines().count(), 1, "{error}");
         }
     }
+}
+
+#[test]
+fn a_value_that_cannot_be_used_is_not_repeated() {
+    let directory = tempdir().unwrap();
+    for option in ["--database", "--idempotency-store"] {
+        for url in [
+            "valkey://:nobody-may-see@host",
+            "postgre://ann:nobody-may-see@host/bookings",
+            "firestore://ann:nobody-may-see@project",
+            "nobody-may-see",
+        ] {
+            let variable = format!("CORE_API_{}", option[2..].replace('-', "_").to_uppercase());
+            for output in [
+                run(directory.path(), &[option, url]),
+                run(directory.path(), &[&format!("{option}={url}")]),
+                output(command(directory.path()).env(variable, url)),
+            ] {
+                assert_eq!(output.status.code(), Some(2));
+                let error = String::from_utf8(output.stderr).unwrap();
+                assert!(error.contains(option), "{error}");
+                assert!(
+                    error.contains("such as firestore://") || error.contains("sqlite:PATH"),
+                    "{error}"
+                );
+            }
+        }
+    }
+    // In the wrong place.
+    let url = "postgres://ann:nobody-may-see@host/bookings";
+    for arguments in [
+        &[url][..],
+        &["--database", "memory:", url],
+        &["--listen", url],
+        &["--log-format", url],
+        &[&format!("--fault-injection={url}")],
+        &[&format!("--data-base={url}")],
+    ] {
+        assert_eq!(
+            run(directory.path(), arguments).status.code(),
+            Some(2),
+            "{arguments:?}"
+        );
+    }
+}
+
+#[test]
+fn help_does_not_show_what_the_variables_have() {
+    let directory = tempdir().unwrap();
+    let help = output(
+        command(directory.path())
+            .arg("--help")
+            .env("CORE_API_DATABASE", "postgres://ann:nobody-may-see@host/b")
+            .env("CORE_API_IDEMPOTENCY_STORE", "redis://:nobody-may-see@host"),
+    );
+    assert_eq!(help.status.code(), Some(0));
 }

@@ -44,18 +44,32 @@ impl Server {
         arguments: &[&str],
         variables: &[(&str, &str)],
     ) -> Self {
-        let mut child = command(directory)
+        let mut command = command(directory);
+        command.args(arguments).envs(variables.iter().copied());
+        Self::spawn(command, Stdio::piped())
+    }
+
+    /// Starts it with this in place of a standard error that the test reads.
+    pub(crate) fn start_logging_to(directory: &Path, arguments: &[&str], log: Stdio) -> Self {
+        let mut command = command(directory);
+        command.args(arguments);
+        Self::spawn(command, log)
+    }
+
+    fn spawn(mut command: Command, stderr: Stdio) -> Self {
+        let mut child = command
             .args(["--listen", "127.0.0.1:0"])
-            .args(arguments)
-            .envs(variables.iter().copied())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stderr(stderr)
             .spawn()
             .unwrap();
+        // It has the other end of a pipe that it logs to, which would never end.
+        drop(command);
         let (written, log) = watch::channel(String::new());
-        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let stderr = child.stderr.take();
         let reader = thread::spawn(move || {
-            for line in stderr.lines() {
+            let stderr = stderr.into_iter().map(BufReader::new);
+            for line in stderr.flat_map(BufRead::lines) {
                 let line = line.unwrap();
                 written.send_modify(|log| log.extend([&line, "\n"]));
             }
@@ -94,6 +108,10 @@ impl Server {
         key: &str,
         body: &Value,
     ) -> RequestBuilder {
+        let key = match key {
+            "" => String::new(),
+            key => format!("{key}{UNSEEN}"),
+        };
         self.request(method, path)
             .header("Idempotency-Key", key)
             .json(body)
@@ -133,6 +151,15 @@ impl Server {
         );
     }
 
+    /// How much memory the program has, in bytes.
+    pub(crate) fn memory(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(path).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+        let kilobytes = line.and_then(|line| line.split_whitespace().nth(1));
+        1024 * kilobytes.unwrap().parse::<u64>().unwrap()
+    }
+
     /// Kills the program as `kill -9` does.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
@@ -144,7 +171,9 @@ impl Server {
         let status = self.child.wait().unwrap();
         let mut rest = String::new();
         self.stdout.read_to_string(&mut rest).unwrap();
-        self.reader.take().unwrap().join().unwrap();
+        if let Some(reader) = self.reader.take() {
+            reader.join().unwrap();
+        }
         (status, rest, self.log.borrow().clone())
     }
 }
@@ -154,7 +183,23 @@ impl Drop for Server {
         // It may have ended already.
         drop(self.child.kill());
         drop(self.child.wait());
+        if thread::panicking() {
+            return;
+        }
+        if let Some(reader) = self.reader.take() {
+            reader.join().unwrap();
+        }
+        assert_hidden(&self.log.borrow());
     }
+}
+
+/// In every key and every body that is sent, and in every password.
+pub(crate) const UNSEEN: &str = "-that-nobody-may-see";
+
+/// That nothing of a key, a body or a password is in the log.
+#[track_caller]
+pub(crate) fn assert_hidden(log: &str) {
+    assert!(!log.contains("nobody"), "{log}");
 }
 
 impl Answer {
@@ -208,7 +253,7 @@ pub(crate) async fn send(request: RequestBuilder) -> Answer {
 
 /// A valid booking.
 pub(crate) fn booking(name: &str) -> Value {
-    json!({"service_id": "s1", "customer_name": name, "date": "2026-12-01", "time": "10:00"})
+    json!({"service_id": format!("s1{UNSEEN}"), "customer_name": name, "date": "2026-12-01", "time": "10:00"})
 }
 
 /// The program in a directory, with nothing of this process's environment that it would read.

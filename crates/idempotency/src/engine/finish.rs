@@ -1,7 +1,6 @@
 //! How a hold ends.
 
 use std::{
-    error::Error,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -18,7 +17,7 @@ use super::{
     bounded::{STORE_TIMEOUT, bounded},
     runs::Ticket,
 };
-use crate::{Fenced, Fingerprint, Hold, OnLost, StoreError, StoreErrorKind};
+use crate::{Fenced, Fingerprint, Hold, OnLost, StoreError, StoreErrorKind, log_text::Causes};
 
 /// The hold of a run that has ended. It is renewed until this is dropped.
 pub(super) struct Held {
@@ -76,7 +75,8 @@ pub(super) async fn finish<R>(held: Held, ending: Ending<R>) -> Fenced<Executed<
     match ended {
         Ok(Fenced::Done(expires_at)) => executed(expires_at),
         Ok(Fenced::Lost) => {
-            tracing::error!(
+            // Its client gets the response of the run that took over.
+            tracing::warn!(
                 idempotency.record = %held.hold.id,
                 "a run outlived its lease and another one took over; its response is dropped",
             );
@@ -176,7 +176,7 @@ impl Held {
             Ok(_) => {}
             Err(error) => tracing::error!(
                 idempotency.record = %self.hold.id,
-                error = &error as &dyn Error,
+                error = %Causes(&error),
                 "the end of a run could not be stored; a retry will run again",
             ),
         }

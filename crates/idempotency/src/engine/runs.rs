@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use tokio::{sync::Notify, task::JoinHandle, time::Instant};
 
 use super::{bounded::bounded, withdrawals::Withdrawals};
-use crate::{Fenced, Fingerprint, Hold, RecordId, Store, StoreError, Token};
+use crate::{Fenced, Fingerprint, Hold, RecordId, Store, StoreError, Token, log_text::Causes};
 
 /// The requests under way, from claim to stored answer.
 #[derive(Default)]
@@ -77,6 +77,7 @@ impl Runs {
     }
 
     /// Lets in what belongs to a request that was let in before.
+    #[cfg(feature = "axum")]
     pub(super) fn enter_background(runs: &Arc<Self>, store: &Arc<dyn Store>) -> Ticket {
         runs.state.lock().under_way += 1;
         Ticket {
@@ -360,7 +361,7 @@ async fn renew(runs: Weak<Runs>, store: Arc<dyn Store>, hold: Hold, fingerprint:
         }
         tracing::warn!(
             idempotency.record = %hold.id,
-            error = &error as &dyn std::error::Error,
+            error = %Causes(&error),
             "a hold could not be renewed; the next try is in a tenth of its lease",
         );
     }

@@ -22,21 +22,31 @@ const PAUSES: [Duration; 3] = [
     Duration::from_secs(1),
 ];
 
+/// For all the looks together. Their client waits.
+const TIMEOUT: Duration = Duration::from_secs(8);
+
 impl Idempotency {
     /// Looks at the record that the transaction would have written, after a step that the transaction, where it still
     /// goes on, either lets wait or cannot come behind.
     pub(crate) async fn standing(&self, entry: &Entry) -> Result<Standing, StoreError> {
-        let mut standing = self.look(entry).await;
-        for pause in PAUSES {
-            if standing.is_err() {
-                tokio::time::sleep(pause).await;
-                standing = self.look(entry).await;
+        // One for all looks: one whose response was lost must not be taken for another run by the next.
+        let token = Token::random();
+        let looks = async {
+            let mut standing = self.look(entry, token).await;
+            for pause in PAUSES {
+                if standing.is_err() {
+                    tokio::time::sleep(pause).await;
+                    standing = self.look(entry, token).await;
+                }
             }
-        }
-        standing
+            standing
+        };
+        tokio::time::timeout(TIMEOUT, looks)
+            .await
+            .unwrap_or_else(|_| Err(StoreError::unavailable("no response within 8 seconds")))
     }
 
-    async fn look(&self, entry: &Entry) -> Result<Standing, StoreError> {
+    async fn look(&self, entry: &Entry, token: Token) -> Result<Standing, StoreError> {
         let store = &self.0.store;
         if entry.is_held {
             // A record that is still the hold's has not been completed, and its row has been written again since.
@@ -47,7 +57,7 @@ impl Idempotency {
             // It is over at once, so that the key is free for everybody, and its record stays for a while: behind a
             // record that was removed a late commit would find nothing there, as it expects.
             let hold = Hold {
-                token: Token::random(),
+                token,
                 lease: Duration::ZERO,
                 ttl: Duration::ZERO,
                 ..entry.hold.clone()
@@ -57,15 +67,14 @@ impl Idempotency {
                 return Ok(Standing::Free);
             }
         }
-        let found = bounded(store.inspect(&entry.hold.id)).await?;
-        Ok(match found {
-            Some(record)
-                if record.token == entry.hold.token
-                    && matches!(record.phase, Phase::Completed { .. }) =>
-            {
-                Standing::Own
-            }
-            _ => Standing::Lost,
+        let Some(record) = bounded(store.inspect(&entry.hold.id)).await? else {
+            // What the step has met has gone since, so the next look finds the key free.
+            return Err(StoreError::unavailable("the key's record has just gone"));
+        };
+        let is_own = record.token == entry.hold.token;
+        Ok(match record.phase {
+            Phase::Completed { .. } if is_own => Standing::Own,
+            Phase::Completed { .. } | Phase::InFlight { .. } => Standing::Lost,
         })
     }
 }

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 
 use super::bounded::bounded;
-use crate::Store;
+use crate::{Store, log_text::Causes};
 
 /// How many records one call removes: few enough to keep nobody waiting.
 const BATCH: usize = 512;
@@ -51,7 +51,7 @@ async fn sweep(store: Weak<dyn Store>, every: Duration) {
                 Ok(batch) => removed += batch,
                 Err(error) => {
                     tracing::warn!(
-                        error = &error as &dyn std::error::Error,
+                        error = %Causes(&error),
                         "expired keys could not be removed; the next sweep tries again",
                     );
                     break;

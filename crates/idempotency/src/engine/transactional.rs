@@ -1,6 +1,6 @@
 //! Runs that write nothing before their own transaction does, which carries the key's record with it.
 
-use std::{error::Error, time::Duration};
+use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
@@ -15,7 +15,7 @@ use super::{
     same_request,
     waiting::WaitingRoom,
 };
-use crate::{Claim, Fenced, Fingerprint, Hold, OnLost, Options, Phase, Refusal};
+use crate::{Claim, Fenced, Fingerprint, Hold, OnLost, Options, Phase, Refusal, log_text::Causes};
 
 impl Idempotency {
     /// Takes the key within this process, unless the store has a record of it.
@@ -136,7 +136,7 @@ pub(super) async fn finish<R>(
                 Err(error) => {
                     tracing::warn!(
                         idempotency.record = %hold.id,
-                        error = &error as &dyn Error,
+                        error = %Causes(&error),
                         "an answer that stands for no change could not be stored; a retry will run again",
                     );
                     None

@@ -12,7 +12,8 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Begun, Ending, Finished, Idempotency, Leaves};
 use crate::{
-    Fingerprint, IdempotencyKey, Options, Refusal, Scope, StoreError, outcome, outcome::Kept,
+    Fingerprint, IdempotencyKey, Options, Refusal, Scope, StoreError, log_text::Causes, outcome,
+    outcome::Kept,
 };
 
 /// What [`Idempotency::run`] gives back.
@@ -104,6 +105,9 @@ impl Idempotency {
     {
         // The work has no transaction that could carry its record.
         let options = &options.transactional(false);
+        if scope.is_nobody() {
+            return Err(RunError::Refused(Refusal::NoPrincipal));
+        }
         let operation = self.operation(options, scope, key, &fingerprint, 0);
         let limit = self.store().outcome_limit();
         let begun = self.begin(operation, options, options.patience()).await;
@@ -157,7 +161,7 @@ pub(super) fn write<T: Serialize + ?Sized>(value: &T, limit: usize) -> Bytes {
         }
         Err(error) => {
             tracing::error!(
-                error = &error as &dyn Error,
+                error = %Causes(&error),
                 "the value of a run cannot be written, and so not be given again",
             );
             outcome::tombstone(0).into()

@@ -1,7 +1,7 @@
 //! The claims that are to be withdrawn: one task for all, so that an outage makes no crowd that falls upon the store
 //! when it returns.
 
-use std::{collections::VecDeque, error::Error, time::Duration};
+use std::{collections::VecDeque, time::Duration};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use parking_lot::Mutex;
@@ -13,7 +13,7 @@ use tokio::{
 use tracing::Instrument;
 
 use super::{bounded::bounded, claim::SentClaim, finish::is_worth_a_retry, runs::Ticket};
-use crate::{OnLost, RecordId, StoreError};
+use crate::{OnLost, RecordId, StoreError, log_text::Causes};
 
 /// Where claims that nobody runs under wait for their turn at the store.
 #[derive(Default)]
@@ -164,7 +164,7 @@ impl Pending {
 fn warn(id: &RecordId, error: &StoreError) {
     tracing::warn!(
         idempotency.record = %id,
-        error = error as &dyn Error,
+        error = %Causes(error),
         "a claim could not be withdrawn; the key may be held until its lease ends",
     );
 }

@@ -1,7 +1,5 @@
 //! The right to run, and the run itself.
 
-use std::error::Error;
-
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
 use super::{
@@ -10,7 +8,7 @@ use super::{
 };
 #[cfg(feature = "axum")]
 use crate::{Execution, store::transaction::Entry};
-use crate::{Fenced, Hold, Phase, Refusal, progress::Progress};
+use crate::{Fenced, Hold, Phase, Refusal, log_text::Causes, progress::Progress};
 
 /// The right to run, with all that is needed for it. A claim whose run does not begin is withdrawn when this is dropped.
 pub(crate) struct Won<'a> {
@@ -141,7 +139,7 @@ impl Idempotency {
             Err(error) => {
                 tracing::error!(
                     idempotency.record = %operation.id,
-                    error = &error as &dyn Error,
+                    error = %Causes(&error),
                     "a run has lost its key, or not heard of its commit, and the response that stands cannot be read",
                 );
                 return Err(Refusal::ResponseUnavailable);

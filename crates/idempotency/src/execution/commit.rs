@@ -8,6 +8,7 @@ use super::{Execution, Protection};
 use crate::{
     Fenced, Idempotency, StoreError, Transaction,
     engine::{MAX_EXECUTION, Standing},
+    log_text::Causes,
     store::transaction::{self, CommitFailure, Committed, Entry},
 };
 
@@ -178,7 +179,7 @@ impl Protection {
         }
         tracing::warn!(
             idempotency.record = %self.entry.hold.id,
-            error = failure.as_ref() as &dyn Error,
+            error = %Causes(failure.as_ref()),
             "the database did not say whether it has committed; the key's record will tell",
         );
         match self.standing().await {

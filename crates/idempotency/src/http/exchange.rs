@@ -21,6 +21,7 @@ use crate::{
     Execution, Idempotency, Keep, Options, Outcome,
     engine::{Begun, Ending, Executed, Finished, Leaves},
     execution::Ended,
+    log_text::Causes,
 };
 
 /// What was called has made of the request: a response, or a panic; and who did that.
@@ -68,9 +69,10 @@ where
             "This endpoint is protected twice: by #[idempotent] and by an IdempotencyLayer around it, or by two layers.",
         ));
     }
-    let scope = request.scope(options)?;
-    let fingerprint = request.fingerprint(options);
-    let operation = idempotency.operation(options, &scope, &key, &fingerprint, request.body.len());
+    let caller = request.caller(config, options)?;
+    let fingerprint = request.fingerprint(options, caller.cookies.as_deref());
+    let kept_bytes = request.body.len();
+    let operation = idempotency.operation(options, &caller.scope, &key, &fingerprint, kept_bytes);
     let patience = request::patience(options, &request.parts.headers);
 
     let mut has_run = false;
@@ -232,7 +234,7 @@ async fn save(
         }),
         Ok(Err(error)) => {
             tracing::error!(
-                error = &error as &dyn std::error::Error,
+                error = %Causes(&error),
                 "the body of a response broke off"
             );
             Err(Problem::ResponseBroken)

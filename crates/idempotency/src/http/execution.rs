@@ -12,7 +12,7 @@ use http::request::Parts;
 use parking_lot::Mutex;
 
 use super::{HttpConfig, problem::Problem, saved_response};
-use crate::{CommitError, Execution, Idempotency, StepError, Transaction};
+use crate::{CommitError, Execution, Idempotency, StepError, Transaction, log_text::Causes};
 
 /// Says of a response that its run has committed it.
 #[derive(Clone, Copy, Debug)]
@@ -168,7 +168,7 @@ impl IntoResponse for CommitError {
         let problem = match &self {
             Self::Answered => Problem::InProgress,
             Self::Failed(source) | Self::Unknown(source) => {
-                tracing::error!(error = source.as_ref() as &dyn Error, "{self}");
+                tracing::error!(error = %Causes(source.as_ref()), "{self}");
                 match self {
                     Self::Failed(_) => Problem::CommitFailed,
                     // Under a key the engine knows better, and answers in place of this.
@@ -192,7 +192,7 @@ impl<E: IntoResponse> IntoResponse for StepError<E> {
             Self::Lost => CommitError::Answered.into_response(),
             Self::Store(error) => {
                 tracing::error!(
-                    error = &error as &dyn Error,
+                    error = %Causes(&error),
                     "the result of a step could not be read or stored"
                 );
                 Problem::StepNotStored.into_response(&HttpConfig::default())

@@ -1,6 +1,10 @@
 //! Names of header fields, and which of them a stored answer keeps.
 
-use http::{HeaderMap, HeaderName, header};
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+use super::caller::{Cookies, Credentials, Warned};
 
 /// How requests are read and answers are marked.
 ///
@@ -19,6 +23,10 @@ pub struct HttpConfig {
     pub(super) expires: HeaderName,
     pub(super) strict: bool,
     pub(super) docs: Box<str>,
+    /// Where a key is taken from too, while clients change over.
+    pub(super) former_key: Option<HeaderName>,
+    pub(super) credentials: Credentials,
+    pub(super) warned: Arc<Warned>,
     dropped: Vec<HeaderName>,
     kept: Vec<HeaderName>,
 }
@@ -33,15 +41,67 @@ impl HttpConfig {
             expires: HeaderName::from_static("idempotency-expires"),
             strict: false,
             docs: "https://docs.rs/idempotency/latest/idempotency/problems/index.html".into(),
+            former_key: None,
+            credentials: Credentials::default(),
+            warned: Arc::default(),
             dropped: Vec::new(),
             kept: Vec::new(),
         }
     }
 
-    /// The request field that carries the key, in place of `Idempotency-Key`. There is only ever one.
+    /// The request field that carries the key, in place of `Idempotency-Key`.
     #[must_use]
     pub fn with_key_header(mut self, name: HeaderName) -> Self {
         self.key = name;
+        self
+    }
+
+    /// Takes the key from this field where the request has no other, such as `X-Idempotency-Key` while clients change over.
+    ///
+    /// A request that has a key in both fields is refused with 400, unless the two are equal.
+    #[must_use]
+    pub fn with_former_key_header(mut self, name: HeaderName) -> Self {
+        self.former_key = Some(name);
+        self
+    }
+
+    /// Takes this field for a credential: another value is another caller.
+    ///
+    /// So are `Authorization`, `X-Api-Key`, `Api-Key`, `X-Auth-Token`, `X-Access-Token` and `Ocp-Apim-Subscription-Key`. A
+    /// request that has no [`Scope`](crate::Scope) is told apart by all of them together.
+    #[must_use]
+    pub fn with_credential_header(mut self, name: HeaderName) -> Self {
+        self.credentials.fields.push(name);
+        self
+    }
+
+    /// Takes credentials of this scheme of `Authorization` for ones that stay the same from one attempt to the next.
+    ///
+    /// So are those of `Bearer`, `Basic`, `DPoP`, `Token`, `ApiKey` and `Api-Key`, and a token without a scheme. A request
+    /// of any other scheme is answered with 500, unless it has a [`Scope`](crate::Scope): a signature differs at each
+    /// attempt, so that a retry could not be recognised.
+    #[must_use]
+    pub fn with_static_scheme(mut self, scheme: &str) -> Self {
+        self.credentials
+            .schemes
+            .push(scheme.to_ascii_lowercase().into());
+        self
+    }
+
+    /// Takes the value of this cookie for the caller, and looks at no other.
+    #[must_use]
+    pub fn with_session_cookie(mut self, name: &str) -> Self {
+        self.credentials.cookies = Cookies::Session(name.into());
+        self
+    }
+
+    /// Looks at no cookie: they say nothing of who calls.
+    ///
+    /// Without this, and without [`with_session_cookie`](Self::with_session_cookie), a request that has no other credential
+    /// is compared with its retries by all its cookies too: a retry with another cookie is refused with 422.
+    #[must_use]
+    pub fn without_cookies(mut self) -> Self {
+        self.credentials.cookies = Cookies::Ignored;
         self
     }
 
@@ -74,14 +134,20 @@ impl HttpConfig {
         self
     }
 
-    /// Leaves this field out of replays too.
+    /// Leaves this field out of what is stored, and so of replays, in addition to those that are left out by default.
+    ///
+    /// By default that are: fields of the connection; fields that prove or grant an identity, such as `Set-Cookie` and those of
+    /// [`with_credential_header`](Self::with_credential_header), and all with `api-key`, `csrf`, `nonce`, `password`, `secret`, `session`, `signature`, `token` or `xsrf` in their names; a
+    /// `Content-Security-Policy` with a nonce; and fields of one exchange, such as traces, quotas and CORS. A secret in a
+    /// field of another name has to be named here.
     #[must_use]
     pub fn with_dropped_header(mut self, name: HeaderName) -> Self {
         self.dropped.push(name);
         self
     }
 
-    /// Keeps a field in replays that is left out of them otherwise, such as `X-Request-Id`.
+    /// Keeps a field in replays that is left out of them by default, such as `X-Request-Id`, or `Page-Token` for the name's
+    /// sake.
     ///
     /// Fields that describe the connection, `Date` and `Content-Length` cannot be kept: repeated, they break
     /// the message.
@@ -91,15 +157,17 @@ impl HttpConfig {
         self
     }
 
-    /// Whether a stored answer keeps this field of an answer that had these headers.
-    pub(super) fn keeps(&self, name: &HeaderName, answer: &HeaderMap) -> bool {
+    /// Whether a stored answer keeps this line of an answer that had these headers.
+    pub(super) fn keeps(&self, name: &HeaderName, value: &HeaderValue, answer: &HeaderMap) -> bool {
         if belongs_to_the_message(name) || nominated(name, answer) || self.marks(name) {
             return false;
         }
         if self.dropped.contains(name) {
             return false;
         }
-        !(secret(name) || belongs_to_the_exchange(name)) || self.kept.contains(name)
+        let is_secret =
+            secret(name) || nonce(name, value) || self.credentials.is_credential(name.as_str());
+        !(is_secret || belongs_to_the_exchange(name)) || self.kept.contains(name)
     }
 
     fn marks(&self, name: &HeaderName) -> bool {
@@ -143,8 +211,20 @@ fn nominated(name: &HeaderName, answer: &HeaderMap) -> bool {
 
 /// Fields that prove or grant an identity: they are never written down.
 fn secret(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    let kinds = [
+        "api-key",
+        "csrf",
+        "nonce",
+        "password",
+        "secret",
+        "session",
+        "signature",
+        "token",
+        "xsrf",
+    ];
     matches!(
-        name.as_str(),
+        name,
         "authentication-info"
             | "authorization"
             | "clear-site-data"
@@ -154,7 +234,18 @@ fn secret(name: &HeaderName) -> bool {
             | "set-cookie"
             | "set-cookie2"
             | "www-authenticate"
-    )
+    ) || kinds.iter().any(|kind| name.contains(kind))
+}
+
+/// A policy whose nonce is for one response: repeated, whoever has seen it once can run scripts.
+fn nonce(name: &HeaderName, value: &HeaderValue) -> bool {
+    let policy = [
+        header::CONTENT_SECURITY_POLICY,
+        header::CONTENT_SECURITY_POLICY_REPORT_ONLY,
+    ];
+    let nonce = b"'nonce-";
+    let mut sources = value.as_bytes().windows(nonce.len());
+    policy.contains(name) && sources.any(|source| source.eq_ignore_ascii_case(nonce))
 }
 
 /// Fields that speak of the one exchange they came with: traces, quotas, hops, CORS.
@@ -176,7 +267,12 @@ fn belongs_to_the_exchange(name: &HeaderName) -> bool {
             | "x-amzn-trace-id"
             | "x-correlation-id"
             | "x-request-id"
-    ) || ["access-control-", "ratelimit", "x-ratelimit-"]
-        .iter()
-        .any(|prefix| name.starts_with(prefix))
+    ) || [
+        "access-control-",
+        "ratelimit",
+        "x-rate-limit-",
+        "x-ratelimit-",
+    ]
+    .iter()
+    .any(|prefix| name.starts_with(prefix))
 }

@@ -4,14 +4,18 @@ use axum::{body::Body, response::Response};
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 
-use super::HttpConfig;
-use crate::{IdempotencyKey, KeyError, Outcome, Refusal, StoreError, StoreErrorKind};
+use super::{HttpConfig, request::NO_SCOPE};
+use crate::{
+    IdempotencyKey, KeyError, Outcome, Refusal, StoreError, StoreErrorKind, key::BARE_PUNCTUATION,
+    log_text::Causes,
+};
 
 /// Why a request was not answered by its handler.
 #[derive(Debug)]
 pub(super) enum Problem {
     KeyMissing,
     KeyMalformed(KeyError),
+    CredentialsRepeated,
     ContentTooLarge,
     ContentIncomplete,
     KeyReused,
@@ -81,8 +85,22 @@ impl Problem {
                     "The {key} header cannot be used: {error}. A key is 1 to {} printable ASCII characters in double \
                      quotes{}.",
                     IdempotencyKey::MAX_LENGTH,
-                    if config.strict { "" } else { ", or without them if it has only letters, digits and ._~:+/=@-" },
+                    match config.strict {
+                        true => String::new(),
+                        false => format!(
+                            ", or without them if it has only letters, digits and {BARE_PUNCTUATION} and does not begin with : or @"
+                        ),
+                    },
                 ),
+            ),
+            Self::CredentialsRepeated => Description::new(
+                StatusCode::BAD_REQUEST,
+                "credentials-repeated",
+                "credentials_repeated",
+                "Credentials were sent twice",
+                "A header field with credentials, such as Authorization, is there on more than one line. Send it once. The \
+                 key was not used."
+                    .into(),
             ),
             Self::ContentTooLarge => Description::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
@@ -104,7 +122,7 @@ impl Problem {
                 "idempotency_key_reused",
                 "Idempotency-Key is already used",
                 "This key was used for another request: method, path, query, media type and body must be the same when \
-                 you retry. Use a new key for a new or corrected request."
+                 you retry, and so must cookies where nothing else says who calls. Use a new key for a new or corrected request."
                     .into(),
             ),
             Self::KeyIncomparable => Description::new(
@@ -327,6 +345,10 @@ impl From<Refusal> for Problem {
             Refusal::Busy => Self::Busy,
             Refusal::ShuttingDown => Self::ShuttingDown,
             Refusal::Panicked => Self::HandlerPanicked,
+            Refusal::NoPrincipal => {
+                tracing::error!(error = %Causes(&refusal), "the scope of a request is not known");
+                Self::Misconfigured(NO_SCOPE)
+            }
             Refusal::Store(error) => error.into(),
         }
     }
@@ -334,8 +356,11 @@ impl From<Refusal> for Problem {
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
-        let cause = std::error::Error::source(&error);
-        tracing::error!(kind = ?error.kind(), cause, "{error}; the request was refused and did not run");
+        tracing::error!(
+            kind = ?error.kind(),
+            error = %Causes(&error),
+            "the request was refused and did not run",
+        );
         Self::StoreUnavailable(error)
     }
 }

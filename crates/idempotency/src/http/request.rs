@@ -8,11 +8,18 @@ use axum::{
     extract::{OriginalUri, Request},
 };
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, Method, header, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header, request::Parts};
 use http_body_util::{BodyExt, Full, LengthLimitError};
 
-use super::{HttpConfig, problem::Problem};
-use crate::{Fingerprint, IdempotencyKey, KeyError, Options, Scope, canonical_json};
+use super::{
+    HttpConfig,
+    caller::{self, Caller},
+    problem::Problem,
+};
+use crate::{
+    Fingerprint, IdempotencyKey, KeyError, Options, Refusal, Scope, canonical_json,
+    fingerprint::form_parts, log_text::Causes,
+};
 
 /// Which methods a key protects.
 #[derive(Clone, Copy, Debug)]
@@ -46,15 +53,41 @@ pub(super) fn key(
     if !methods.protect(request.method()) {
         return Ok(None);
     }
-    let mut lines = request.headers().get_all(&config.key).iter();
+    let read = |name| field(config, request.headers(), name).map_err(Problem::KeyMalformed);
+    let key = read(&config.key)?;
+    let former = match &config.former_key {
+        Some(name) => read(name)?,
+        None => None,
+    };
+    match (key, former) {
+        (None, None) => {
+            caller::warn_of_look_alikes(config, request.headers());
+            match options.required {
+                true => Err(Problem::KeyMissing),
+                false => Ok(None),
+            }
+        }
+        (Some(key), Some(former)) if key != former => {
+            Err(Problem::KeyMalformed(KeyError::Repeated))
+        }
+        (key, former) => Ok(key.or(former)),
+    }
+}
+
+/// The key in the field of this name.
+fn field(
+    config: &HttpConfig,
+    headers: &HeaderMap,
+    name: &HeaderName,
+) -> Result<Option<IdempotencyKey>, KeyError> {
+    let mut lines = headers.get_all(name).iter();
     match (lines.next(), lines.next()) {
-        (None, _) if options.required => Err(Problem::KeyMissing),
         (None, _) => Ok(None),
         // Two lines would combine to a list, and RFC 9651 section 4.2 fails those for an Item.
-        (Some(_), Some(_)) => Err(Problem::KeyMalformed(KeyError::Repeated)),
-        (Some(line), None) => IdempotencyKey::from_field_value(line.as_bytes(), config.strict)
-            .map(Some)
-            .map_err(Problem::KeyMalformed),
+        (Some(_), Some(_)) => Err(KeyError::Repeated),
+        (Some(line), None) => {
+            IdempotencyKey::from_field_value(line.as_bytes(), config.strict).map(Some)
+        }
     }
 }
 
@@ -104,6 +137,8 @@ pub(super) async fn complete(request: Request) -> Result<Complete, Problem> {
     })
 }
 
+pub(super) const NO_SCOPE: &str = "The service could not tell whose key this is.";
+
 /// What axum gives tells a limit from a broken connection only by its innermost cause.
 fn is_limit(error: &axum::Error) -> bool {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
@@ -114,6 +149,23 @@ fn is_limit(error: &axum::Error) -> bool {
         cause = error.source();
     }
     false
+}
+
+/// What counts of a body, and in which form.
+struct Content<'a> {
+    form: &'static [u8],
+    body: Cow<'a, [u8]>,
+    parts: Vec<&'a [u8]>,
+}
+
+impl<'a> Content<'a> {
+    const fn whole(form: &'static [u8], body: Cow<'a, [u8]>) -> Self {
+        Self {
+            form,
+            body,
+            parts: Vec::new(),
+        }
+    }
 }
 
 impl Complete {
@@ -129,44 +181,46 @@ impl Complete {
     }
 
     /// Whose request it is.
-    pub(super) fn scope(&self, options: &Options) -> Result<Scope, Problem> {
-        if let Some(scope) = options.scope {
-            return scope(&self.parts).map_err(|error| {
+    pub(super) fn caller(
+        &self,
+        config: &HttpConfig,
+        options: &Options,
+    ) -> Result<Caller<'_>, Problem> {
+        let verified = match options.scope {
+            Some(scope) => Some(scope(&self.parts).map_err(|error| {
                 tracing::error!(
-                    error = &*error as &dyn std::error::Error,
+                    error = %Causes(&*error),
                     "the scope of a request is not known"
                 );
-                Problem::Misconfigured("The service could not tell whose key this is.")
-            });
+                Problem::Misconfigured(NO_SCOPE)
+            })?),
+            None => self.parts.extensions.get::<Scope>().cloned(),
+        };
+        match verified {
+            Some(scope) if scope.is_nobody() => Err(Refusal::NoPrincipal.into()),
+            Some(scope) => Ok(Caller {
+                scope,
+                cookies: None,
+            }),
+            None => caller::caller(config, &self.parts.headers),
         }
-        if let Some(scope) = self.parts.extensions.get::<Scope>() {
-            return Ok(scope.clone());
-        }
-        Ok(match self.parts.headers.get(header::AUTHORIZATION) {
-            Some(authorization) => Scope::credentials(authorization.as_bytes()),
-            None => Scope::anonymous(),
-        })
     }
 
     /// What is asked: method, path, query, media type, body. Not the scheme and the authority, which differ
-    /// between HTTP/1 and HTTP/2, nor any other header.
-    pub(super) fn fingerprint(&self, options: &Options) -> Fingerprint {
+    /// between HTTP/1 and HTTP/2, nor any other header field, but for cookies where nothing else tells the caller.
+    pub(super) fn fingerprint(&self, options: &Options, cookies: Option<&[&[u8]]>) -> Fingerprint {
         // Inside a nested router the request's own URI has lost its prefix.
         let uri = match self.parts.extensions.get::<OriginalUri>() {
             Some(OriginalUri(uri)) => uri,
             None => &self.parts.uri,
         };
-        let essence = essence(&self.parts.headers);
-        let (form, body): (&[u8], Cow<'_, [u8]>) = if let Some(fingerprint) = options.fingerprint {
-            (b"custom", fingerprint(&self.parts, &self.body).into())
-        } else if is_json(&essence)
-            && let Some(canonical) = canonical_json(&self.body)
-        {
-            (b"json", canonical.into())
-        } else {
-            (b"raw", self.body.as_ref().into())
+        // Both describe content (RFC 9110 sections 8.3 and 8.4), and clients send them without any.
+        let (essence, coding) = match self.body.is_empty() {
+            true => (Cow::default(), Cow::default()),
+            false => (essence(&self.parts.headers), coding(&self.parts.headers)),
         };
-        Fingerprint::of([
+        let content = self.content(options, &essence, &coding);
+        let asked = [
             self.parts.method.as_str().as_bytes(),
             uri.path().as_bytes(),
             match uri.query() {
@@ -175,16 +229,52 @@ impl Complete {
             },
             uri.query().unwrap_or_default().as_bytes(),
             &essence,
-            value(&self.parts.headers, &header::CONTENT_ENCODING),
-            form,
-            &body,
-        ])
+            &coding,
+            content.form,
+            &content.body,
+        ];
+        let cookies = cookies.unwrap_or_default();
+        let more = content.parts.iter().chain(cookies).copied();
+        Fingerprint::of(asked.into_iter().chain(more))
+    }
+
+    /// What counts of the body.
+    fn content(&self, options: &Options, essence: &[u8], coding: &[u8]) -> Content<'_> {
+        if let Some(fingerprint) = options.fingerprint {
+            return Content::whole(b"custom", fingerprint(&self.parts, &self.body).into());
+        }
+        if is_json(essence)
+            && let Some(canonical) = canonical_json(&self.body)
+        {
+            return Content::whole(b"json", canonical.into());
+        }
+        if essence == b"multipart/form-data"
+            && coding.is_empty()
+            && let Some(parts) = self.form_parts()
+        {
+            return Content {
+                form: b"multipart",
+                // How many they are, so that nothing behind them can be taken for another part.
+                body: (parts.len() as u64).to_be_bytes().to_vec().into(),
+                parts,
+            };
+        }
+        Content::whole(b"raw", self.body.as_ref().into())
+    }
+
+    fn form_parts(&self) -> Option<Vec<&[u8]>> {
+        let mut lines = self.parts.headers.get_all(header::CONTENT_TYPE).iter();
+        match (lines.next(), lines.next()) {
+            (Some(line), None) => form_parts(line.as_bytes(), &self.body),
+            _ => None,
+        }
     }
 }
 
 /// `type/subtype` in lower case, without parameters.
 fn essence(headers: &HeaderMap) -> Cow<'_, [u8]> {
-    let value = value(headers, &header::CONTENT_TYPE);
+    let value = headers.get(header::CONTENT_TYPE);
+    let value = value.map_or(b"".as_slice(), HeaderValue::as_bytes);
     let end = value.iter().position(|&byte| byte == b';');
     let essence = value[..end.unwrap_or(value.len())].trim_ascii();
     match essence.iter().any(u8::is_ascii_uppercase) {
@@ -193,13 +283,24 @@ fn essence(headers: &HeaderMap) -> Cow<'_, [u8]> {
     }
 }
 
-fn is_json(essence: &[u8]) -> bool {
-    essence == b"application/json" || essence.ends_with(b"+json")
+/// The codings of the content in lower case, in the order in which they were applied; `identity` is none.
+fn coding(headers: &HeaderMap) -> Cow<'_, [u8]> {
+    let lines = headers.get_all(header::CONTENT_ENCODING).iter();
+    let mut codings = lines
+        .flat_map(|line| line.as_bytes().split(|&byte| byte == b','))
+        .map(<[u8]>::trim_ascii)
+        .filter(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity"));
+    let Some(first) = codings.next() else {
+        return Cow::default();
+    };
+    let mut coding = first.to_ascii_lowercase();
+    for next in codings {
+        coding.push(b',');
+        coding.extend(next.to_ascii_lowercase());
+    }
+    coding.into()
 }
 
-fn value<'a>(headers: &'a HeaderMap, name: &HeaderName) -> &'a [u8] {
-    headers
-        .get(name)
-        .map(http::HeaderValue::as_bytes)
-        .unwrap_or_default()
+fn is_json(essence: &[u8]) -> bool {
+    essence == b"application/json" || essence.ends_with(b"+json")
 }

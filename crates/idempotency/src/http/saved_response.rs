@@ -1,16 +1,23 @@
 //! An answer as bytes: what a store keeps of it, and how it is given again.
 
-use std::{collections::VecDeque, time::SystemTime};
+use std::{
+    collections::VecDeque,
+    time::{Duration, SystemTime},
+};
 
 use axum::{
     body::{Body, HttpBody},
     response::Response,
 };
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use futures_util::stream;
+use futures_util::{FutureExt, stream};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, response::Parts};
 use http_body::Frame;
 use http_body_util::{BodyExt, Full, StreamBody};
+use tokio::{
+    runtime::Handle,
+    time::{Instant, error::Elapsed, timeout_at},
+};
 
 use super::{HttpConfig, problem::Problem};
 use crate::{StoreError, engine::Replay, outcome, outcome::Kept};
@@ -19,8 +26,11 @@ use crate::{StoreError, engine::Replay, outcome, outcome::Kept};
 /// tombstone.
 const MOST_STORED: usize = 1024 * 1024;
 
+/// How long a body is waited for. One that takes longer may have no end, and reaches its first client as it is made.
+const MAX_WAIT: Duration = Duration::from_secs(10);
+
 /// Reads the answer to its end and writes it down; or gives it back with the reading not finished, and a
-/// tombstone, where it is too long, also for a store with this limit, or has no end.
+/// tombstone, where it is too long, also for a store with this limit, or has not ended after some seconds.
 pub(super) async fn save(
     config: &HttpConfig,
     limit: usize,
@@ -43,7 +53,15 @@ pub(super) async fn save(
 
     let mut read = VecDeque::new();
     let mut length = 0;
-    while let Some(frame) = body.frame().await.transpose()? {
+    let mut deadline = None;
+    loop {
+        let Ok(frame) = next_frame(&mut body, &mut deadline).await else {
+            let tombstone = tombstone(parts.headers.get(header::LOCATION));
+            return Ok((Response::from_parts(parts, resume(read, body)), tombstone));
+        };
+        let Some(frame) = frame.transpose()? else {
+            break;
+        };
         length += frame.data_ref().map_or(0, Bytes::len);
         read.push_back(frame);
         if length > most {
@@ -71,12 +89,32 @@ pub(super) async fn save(
     Ok((Response::from_parts(parts, body), saved))
 }
 
+/// The next frame, unless the body takes too long for it.
+async fn next_frame(
+    body: &mut Body,
+    deadline: &mut Option<Instant>,
+) -> Result<Option<Result<Frame<Bytes>, axum::Error>>, Elapsed> {
+    // Hardly any body has to be waited for. And the thread that writes to SQLite has no clock: it refuses such a body.
+    if let Some(frame) = body.frame().now_or_never() {
+        return Ok(frame);
+    }
+    if Handle::try_current().is_err() {
+        return Ok(body.frame().await);
+    }
+    let deadline = *deadline.get_or_insert_with(|| Instant::now() + MAX_WAIT);
+    Box::pin(timeout_at(deadline, body.frame())).await
+}
+
 /// Gives a stored answer again.
 pub(super) fn replay(config: &HttpConfig, replay: Replay) -> Result<Response, Problem> {
     let mut response = give(replay.outcome)?;
-    response
-        .headers_mut()
-        .insert(&config.replayed, HeaderValue::from_static("true"));
+    let headers = response.headers_mut();
+    headers.insert(&config.replayed, HeaderValue::from_static("true"));
+    // How old the response is is not recorded, so a cache would take it for fresh for its whole lifetime again. Of two lines
+    // the stricter one holds (RFC 9111 section 4.2.1).
+    if headers.contains_key(header::CACHE_CONTROL) || headers.contains_key(header::EXPIRES) {
+        headers.append(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
     announce_expiry(config, &mut response, replay.expires_at);
     Ok(response)
 }
@@ -107,9 +145,14 @@ pub(super) fn announce_expiry(
 }
 
 fn is_event_stream(headers: &HeaderMap) -> bool {
-    headers
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"))
+    headers.get(header::CONTENT_TYPE).is_some_and(|value| {
+        let essence = value.as_bytes().split(|&byte| byte == b';').next();
+        essence.is_some_and(|essence| {
+            essence
+                .trim_ascii()
+                .eq_ignore_ascii_case(b"text/event-stream")
+        })
+    })
 }
 
 /// What is kept of a response that cannot be kept itself.
@@ -153,7 +196,7 @@ fn write(config: &HttpConfig, parts: &Parts, body: &Bytes) -> Bytes {
         parts
             .headers
             .iter()
-            .filter(|(name, _)| config.keeps(name, &parts.headers))
+            .filter(|(name, value)| config.keeps(name, value, &parts.headers))
     };
     let (count, size) = kept().fold((0_u16, 4), |(count, size), (name, value)| {
         (count + 1, size + 6 + name.as_str().len() + value.len())

@@ -7,6 +7,7 @@ mod job;
 mod known;
 mod leaps;
 mod millis;
+mod own;
 mod records;
 mod row;
 mod saved;
@@ -170,7 +171,7 @@ impl Store for SqliteStore {
         if self.known.may_have(&id) {
             let found = self
                 .database
-                .read(move |connection| records::find(connection, &id))
+                .look_up(move |connection| records::find(connection, &id))
                 .await?;
             let now = self.timeline.now();
             match records::judge(found, &hold, &fingerprint, on_lost, &now) {
@@ -265,7 +266,7 @@ impl Store for SqliteStore {
         }
         let found = self
             .database
-            .read(move |connection| records::find(connection, &id))
+            .look_up(move |connection| records::find(connection, &id))
             .await?;
         let now = self.timeline.now();
         let found = found.filter(|found| !found.is_expired(&now) && !found.is_free());
@@ -280,7 +281,7 @@ impl Store for SqliteStore {
         let (now, after) = (self.timeline.now(), after.copied());
         let listed = self
             .database
-            .read(move |connection| records::list(connection, after.as_ref(), limit, &now));
+            .look_up(move |connection| records::list(connection, after.as_ref(), limit, &now));
         Ok(listed.await?)
     }
 

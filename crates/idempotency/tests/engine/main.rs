@@ -2,6 +2,8 @@
 
 mod busy;
 mod duplicates;
+#[cfg(feature = "axum")]
+mod endless;
 mod flaky;
 mod late;
 #[cfg(feature = "axum")]

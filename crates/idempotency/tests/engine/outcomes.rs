@@ -84,7 +84,6 @@ async fn keys_of_other_scopes_are_other_keys() {
     let idempotency = Idempotency::new(MemoryStore::new());
     let scopes = [
         Scope::anonymous(),
-        Scope::principal(""),
         Scope::principal("a"),
         Scope::principal("ab"),
         Scope::credentials(b""),
@@ -100,4 +99,16 @@ async fn keys_of_other_scopes_are_other_keys() {
             assert_eq!(run.expect("a value"), Run::Executed(1), "{scope:?} {name}");
         }
     }
+}
+
+// behaviour 138
+#[tokio::test]
+async fn work_for_a_principal_without_a_name_is_refused() {
+    let idempotency = Idempotency::new(MemoryStore::new());
+    let (nobody, key) = (Scope::principal(""), key("k"));
+    let run = idempotency.run(&nobody, &key, asked("charge"), async { Ok::<_, Failed>(1) });
+    assert!(matches!(
+        run.await,
+        Err(RunError::Refused(Refusal::NoPrincipal))
+    ));
 }

@@ -48,6 +48,21 @@ fn quoted_value() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
+/// Keys as the usual generators make them: `secrets.token_urlsafe`, base64 of random bytes, nanoid, hexadecimal digits,
+/// UUIDs, ULIDs, and words with a prefix.
+fn usual_key() -> impl Strategy<Value = String> {
+    prop_oneof![
+        "[A-Za-z0-9_-]{21,43}",
+        "[A-Za-z0-9+/]{22}==",
+        "[A-Za-z0-9+/]{43}=",
+        "[0-9a-f]{32}",
+        "[0-9A-F]{8}-[0-9A-F]{4}-[1-8][0-9A-F]{3}-[89AB][0-9A-F]{3}-[0-9A-F]{12}",
+        "[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}",
+        "[0-7][0-9A-HJKMNP-TV-Z]{25}",
+        "[a-z]{1,8}[_.:/-][A-Za-z0-9_-]{8,32}",
+    ]
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 4096, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -66,11 +81,18 @@ proptest! {
         prop_assert_eq!(&read_strictly(&value), &expected, "{}", shown);
     }
 
+    // behaviour 9
+    #[test]
+    fn what_the_usual_generators_make_is_a_key_with_and_without_quotes(key in usual_key()) {
+        prop_assert_eq!(&read(key.as_bytes()), &Ok(key.clone()));
+        prop_assert_eq!(&read_strictly(format!("\"{key}\"").as_bytes()), &Ok(key));
+    }
+
     // behaviour 9, 22, 23, 28, 29
     #[test]
     fn any_other_value_is_bare_or_refused(value in prop::collection::vec(prop_oneof![any::<u8>(), b'-'..=b'z'], 1..6)) {
         prop_assume!(!matches!(value[..], [b'"' | b' ' | b'\t', ..] | [.., b' ' | b'\t']));
-        let is_bare = value[0].is_ascii_alphanumeric()
+        let is_bare = !matches!(value[0], b':' | b'@')
             && value.iter().all(|byte| byte.is_ascii_alphanumeric() || b"._~:+/=@-".contains(byte));
         let read = read(&value);
         prop_assert_eq!(read.is_ok(), is_bare, "{}", value.escape_ascii());

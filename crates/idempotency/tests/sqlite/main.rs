@@ -23,6 +23,7 @@ mod batches;
 mod clocks;
 mod ended;
 mod opening;
+mod outages;
 mod records;
 mod spent;
 mod transactional;

@@ -191,3 +191,69 @@ async fn dropping_the_last_handle_finishes_what_is_queued_and_closes_the_file() 
     drop(reopened);
     assert!(!folder.beside("-wal").exists(), "the log is in the file");
 }
+
+#[cfg(unix)]
+fn mode(path: &Path) -> u32 {
+    use std::os::unix::fs::PermissionsExt;
+
+    fs::metadata(path).expect("a file").permissions().mode() & 0o777
+}
+
+#[cfg(unix)]
+fn set_mode(path: &Path, mode: u32) {
+    use std::os::unix::fs::PermissionsExt;
+
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("a mode");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_file_with_two_names_is_refused() {
+    let folder = Folder::new();
+    drop(with_bookings(&folder.file()).await);
+    let second = folder.0.path().join("second.db");
+    fs::hard_link(folder.file(), &second).expect("a link");
+    for name in [folder.file(), second.clone()] {
+        let refused = SqliteDatabase::open(&name).expect_err("two could have it open");
+        let text = refused.source().expect("a cause").to_string();
+        assert!(text.contains("more than one name"), "{text}");
+    }
+    fs::remove_file(&second).expect("a file");
+    SqliteDatabase::open(folder.file()).expect("one name is left");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn an_existing_file_is_made_private() {
+    let folder = Folder::new();
+    let database = with_bookings(&folder.file()).await;
+    // As after a crash: the log stays.
+    let kept: Vec<_> = ["", "-wal", "-shm"]
+        .map(|suffix| (suffix, fs::read(folder.beside(suffix)).expect("a file")))
+        .into();
+    drop(database);
+    for (suffix, bytes) in kept {
+        fs::write(folder.beside(suffix), bytes).expect("a file");
+        set_mode(&folder.beside(suffix), 0o666);
+    }
+    set_mode(&folder.beside(".lock"), 0o644);
+    let database = SqliteDatabase::open(folder.file()).expect("a database");
+    assert!(database.read(booked).await.expect("a read").is_empty());
+    for suffix in ["", "-wal", "-shm", ".lock"] {
+        assert_eq!(mode(&folder.beside(suffix)), 0o600, "keys.db{suffix}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn links_in_the_place_of_what_belongs_to_the_file_are_refused() {
+    for suffix in [".lock", "-wal", "-shm"] {
+        let folder = Folder::new();
+        let target = folder.0.path().join("target");
+        std::os::unix::fs::symlink(&target, folder.beside(suffix)).expect("a link");
+        let refused = SqliteDatabase::open(folder.file()).expect_err("it leads elsewhere");
+        let text = refused.source().expect("a cause").to_string();
+        assert!(text.contains("symbolic link"), "{text}");
+        assert!(!target.exists(), "keys.db{suffix}");
+    }
+}

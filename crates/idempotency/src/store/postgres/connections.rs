@@ -1,6 +1,6 @@
 //! The user's connections, and how a statement gets through one of them, or fails in time.
 
-use std::{error::Error, time::Duration};
+use std::time::Duration;
 
 use sqlx::{
     Connection, PgConnection, PgPool, Postgres,
@@ -17,7 +17,7 @@ use super::{
     kept::Kept,
     route::Route,
 };
-use crate::StoreError;
+use crate::{StoreError, log_text::Causes};
 
 /// A statement with its values. A connection is taken for each one only, so nobody holds one while it waits.
 pub(super) type Statement<'q> = Query<'q, Postgres, PgArguments>;
@@ -108,7 +108,7 @@ impl Connections {
                 return Err(store_error(error));
             }
             tracing::debug!(
-                error = &error as &dyn Error,
+                error = %Causes(&error),
                 "a statement is sent to PostgreSQL again"
             );
             tokio::time::sleep(PAUSE).await;

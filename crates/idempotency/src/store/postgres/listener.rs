@@ -1,6 +1,6 @@
 //! How this process hears of holds that others end: one connection of its own, beside the user's pool.
 
-use std::{error::Error, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use sqlx::{
@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::{Polling, Wakeups, connections::Connections, route::Route};
-use crate::RecordId;
+use crate::{RecordId, log_text::Causes};
 
 /// The background task that listens, from the first duplicate that waits until the store is dropped.
 #[derive(Debug)]
@@ -108,7 +108,7 @@ async fn listen(connections: Arc<Connections>, wakeups: Wakeups, state: watch::S
             Ok(Route::Pooled) => return,
             Ok(Route::Direct) => {}
             Err(error) => tracing::debug!(
-                error = &error as &dyn Error,
+                error = %Causes(&error),
                 "notifications of PostgreSQL cannot be heard; those who wait look for themselves",
             ),
         }

@@ -4,7 +4,7 @@
 //! few who wait has little to tell. What a broken connection misses is made good by a look at the record once the
 //! channel is listened to again, and by those who wait, who look themselves now and then.
 
-use std::{collections::HashSet, error::Error, io, sync::Arc, time::Duration};
+use std::{collections::HashSet, io, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, future::join_all};
 use parking_lot::Mutex;
@@ -23,7 +23,7 @@ use super::{
     link::{ANSWER_WITHIN, CONNECT_WITHIN},
     records::Records,
 };
-use crate::{Phase, Polling, RecordId, Subscription, Wakeups};
+use crate::{Phase, Polling, RecordId, Subscription, Wakeups, log_text::Causes};
 
 /// Wakes those who wait in this process. Clones are handles on the same connection.
 #[derive(Clone)]
@@ -99,7 +99,7 @@ impl Shared {
             Ok(Ok(connection)) => Some(connection.split()),
             Ok(Err(error)) => {
                 tracing::debug!(
-                    error = &error as &dyn Error,
+                    error = %Causes(&error),
                     "cannot listen for the end of holds; those who wait look now and then",
                 );
                 None

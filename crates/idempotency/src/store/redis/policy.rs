@@ -3,6 +3,7 @@
 use redis::{RedisError, Value};
 
 use super::server::Server;
+use crate::log_text::Causes;
 
 /// Logs a warning if the server may drop records before their time. A server that does not say is left in peace; one that
 /// cannot be reached is an error.
@@ -13,7 +14,7 @@ pub(super) async fn check(server: &Server) -> Result<(), RedisError> {
         Ok(answers) => answers,
         Err(error) if is_refusal(&error) => {
             tracing::debug!(
-                error = &error as &dyn std::error::Error,
+                error = %Causes(&error),
                 "Redis does not tell its maxmemory-policy",
             );
             return Ok(());

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use super::{
     SqliteError,
     file::LockedFile,
-    job::{Call, Job},
+    job::{Call, Job, Waiting},
     known::Known,
     threads::Workers,
     timeline::Timeline,
@@ -51,10 +51,12 @@ struct Shared {
     in_file: OnceLock<(Known, Timeline)>,
     // Dropped first: the connection that writes must be the last to close, which empties the log.
     readers: Workers,
+    look_ups: Workers,
     writer: Workers,
 }
 
-/// Reads take microseconds; the second thread is for those that do not.
+/// Reads take microseconds; the second thread is for those that do not. There are so many for the application, and again
+/// for the store's own look-ups.
 const READERS: usize = 2;
 
 impl SqliteDatabase {
@@ -68,14 +70,17 @@ impl SqliteDatabase {
         let path = path.as_ref();
         let file = Arc::new(LockedFile::acquire(path)?);
         let writer = file.writer()?;
-        let readers = (0..READERS)
-            .map(|_| file.reader())
-            .collect::<Result<Vec<_>, _>>()?;
         let failed = |error| SqliteError::open(path, error);
+        let readers = || {
+            let connections = (0..READERS).map(|_| file.reader());
+            let connections = connections.collect::<Result<Vec<_>, _>>()?;
+            Workers::reading(connections, &file).map_err(failed)
+        };
         Ok(Self(Arc::new(Shared {
             path: path.to_owned(),
             in_file: OnceLock::new(),
-            readers: Workers::reading(readers, &file).map_err(failed)?,
+            readers: readers()?,
+            look_ups: readers()?,
             writer: Workers::writing(writer, &file).map_err(failed)?,
         })))
     }
@@ -85,9 +90,11 @@ impl SqliteDatabase {
     /// It shares its transaction with other callers' work, of which it sees what ran before it. If it fails or
     /// panics, its own statements are undone and nobody else's. It is not for long work, because everybody who
     /// writes waits for it; and it must not begin or end transactions itself, nor break a deferred foreign key,
-    /// which SQLite checks for all of them together. If a statement of it ends the transaction all the same, such as an
+    /// which SQLite checks for all of them together: they are all undone then, and the next ones are committed one by one. If
+    /// a statement of it ends the transaction all the same, such as an
     /// `insert or rollback`, a trigger's `raise(rollback)` or one that finds the disk full, all of them are undone, also
-    /// where the closure does not pass the error on. SQLite's hooks for commit and rollback are this library's.
+    /// where the closure does not pass the error on. SQLite's hooks for commit and rollback and its authorizer are this
+    /// library's: it refuses `attach`, and pragmas that would change how this thread works for others, such as `query_only`.
     ///
     /// Once this future has been polled the work is done even if the future is dropped.
     ///
@@ -110,16 +117,21 @@ impl SqliteDatabase {
     ///
     /// # Errors
     ///
-    /// As [`write`](Self::write); an attempt to write is one.
+    /// As [`write`](Self::write); an attempt to write is one. [`SqliteError::Overloaded`] if thousands of reads wait already.
+    /// A read whose future is dropped before its turn is not done.
     pub async fn read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Connection) -> Result<T, rusqlite::Error> + Send + 'static,
     ) -> Result<T, SqliteError> {
-        let (answer, answered) = oneshot::channel();
-        // A caller that has gone needs no answer.
-        let job = Call::new(work, |result| drop(answer.send(result)));
-        self.0.readers.send(Box::new(job))?;
-        answered.await.unwrap_or(Err(SqliteError::Stopped))
+        read_on(&self.0.readers, work).await
+    }
+
+    /// [`read`](Self::read) for the store, on threads that no work of the application can keep busy.
+    pub(super) async fn look_up<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, rusqlite::Error> + Send + 'static,
+    ) -> Result<T, SqliteError> {
+        read_on(&self.0.look_ups, work).await
     }
 
     /// Which records the file may have and what time it is there, once its tables are made.
@@ -171,6 +183,16 @@ impl SqliteDatabase {
         self.0.writer.send(job)?;
         answered.recv().unwrap_or(Err(SqliteError::Stopped))
     }
+}
+
+/// Work whose caller has left by its turn is not done.
+async fn read_on<T: Send + 'static>(
+    threads: &Workers,
+    work: impl FnOnce(&Connection) -> Result<T, rusqlite::Error> + Send + 'static,
+) -> Result<T, SqliteError> {
+    let (answer, answered) = oneshot::channel();
+    threads.send(Box::new(Call::new(work, Waiting(answer))))?;
+    answered.await.unwrap_or(Err(SqliteError::Stopped))
 }
 
 impl fmt::Debug for SqliteDatabase {

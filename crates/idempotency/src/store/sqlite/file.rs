@@ -10,7 +10,7 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::SqliteError;
+use super::{SqliteError, guard, own};
 
 /// The exclusive right to a database file, until it is dropped.
 #[derive(Debug)]
@@ -20,6 +20,10 @@ pub(super) struct LockedFile {
     // the locks that SQLite holds on it. It stays behind, because removing it would race with the next opener.
     _lock: File,
 }
+
+/// What the names of the files beside it end with: the log with its index, and the lock.
+const LOGS: [&str; 2] = ["-wal", "-shm"];
+const LOCK: &str = ".lock";
 
 /// Statements that a connection keeps prepared: those of the store, and room for those of the application.
 const PREPARED_STATEMENTS: usize = 128;
@@ -37,6 +41,9 @@ const SET_UP_WRITER: &str = "
     pragma cache_size = -16384;
     pragma journal_size_limit = 67108864;
 ";
+
+/// How long another program's lock is waited for. All that is queued by then fails with the one that has waited.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
 const SET_UP_READER: &str = "
     pragma query_only = on;
@@ -58,6 +65,10 @@ impl LockedFile {
             return Err(SqliteError::open_kind(&path, io::ErrorKind::IsADirectory));
         }
         let lock = lock_beside(&path)?;
+        own::check(&path)?;
+        for suffix in LOGS {
+            own::check(&beside(&path, suffix))?;
+        }
         Ok(Self { path, _lock: lock })
     }
 
@@ -79,6 +90,11 @@ impl LockedFile {
             ));
         }
         set_up_writer(&connection).map_err(|error| SqliteError::open(&self.path, error))?;
+        // Only now, because by now it is known to be a database, and nobody else's.
+        own::make_private(&self.path)?;
+        for suffix in LOGS.into_iter().chain([LOCK]) {
+            own::make_private(&beside(&self.path, suffix))?;
+        }
         Ok(connection)
     }
 
@@ -97,7 +113,7 @@ impl LockedFile {
             .map_err(|error| SqliteError::open(&self.path, error))?;
         // Nobody else should be there; but an operator may look into the file with a tool of his own.
         connection
-            .busy_timeout(Duration::from_secs(5))
+            .busy_timeout(BUSY_TIMEOUT)
             .map_err(|error| SqliteError::open(&self.path, error))?;
         connection.set_prepared_statement_cache_capacity(PREPARED_STATEMENTS);
         Ok(connection)
@@ -116,6 +132,7 @@ fn set_up_writer(connection: &Connection) -> Result<(), Box<dyn Error + Send + S
         return Err("its file system cannot hold SQLite's write-ahead log".into());
     }
     connection.execute_batch(SET_UP_WRITER)?;
+    guard::forbid_settings(connection)?;
     Ok(())
 }
 
@@ -130,9 +147,8 @@ fn create_private(path: &Path) -> io::Result<()> {
 }
 
 fn lock_beside(path: &Path) -> Result<File, SqliteError> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".lock");
-    let beside = PathBuf::from(beside);
+    let beside = beside(path, LOCK);
+    own::check(&beside)?;
     let lock = private()
         .create(true)
         .open(&beside)
@@ -144,6 +160,12 @@ fn lock_beside(path: &Path) -> Result<File, SqliteError> {
         }),
         Err(TryLockError::Error(error)) => Err(SqliteError::open(&beside, error)),
     }
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(suffix);
+    beside.into()
 }
 
 fn private() -> OpenOptions {

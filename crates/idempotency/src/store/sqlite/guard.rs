@@ -5,7 +5,12 @@ use std::sync::{
     atomic::{AtomicU8, Ordering::Relaxed},
 };
 
-use rusqlite::{Connection, Error, ffi};
+use rusqlite::{
+    Connection, Error, ErrorCode, ffi,
+    hooks::{AuthAction, AuthContext, Authorization},
+};
+
+use super::SqliteError;
 
 /// Begins, watches and ends the transactions of the thread that writes.
 ///
@@ -73,16 +78,70 @@ impl Guard {
 
     /// Rolls back what is left of a transaction that this has lost.
     pub(super) fn abandon(&self, connection: &Connection, cause: Arc<Error>) -> Lost {
-        if !connection.is_autocommit() {
+        let is_open = !connection.is_autocommit();
+        if is_open {
             // Should this fail too, then so does the next batch, because it cannot begin.
             drop(execute(connection, "rollback"));
         }
         match self.stage.load(Relaxed) {
             IDLE | ENDED => Lost::Undone(cause),
+            // SQLite has left the transaction as it was, and said so.
+            _ if is_open && is_refusal(&cause) => Lost::Undone(cause),
             // Also where work has replaced the hooks, so that they have seen nothing.
             _ => Lost::Unknown(cause),
         }
     }
+}
+
+/// Whether this is a failure of a commit before the fact: a constraint that is checked then, a disk that is full, a file that
+/// somebody else has locked.
+fn is_refusal(cause: &Error) -> bool {
+    matches!(
+        cause.sqlite_error_code(),
+        Some(ErrorCode::ConstraintViolation | ErrorCode::DiskFull | ErrorCode::DatabaseBusy)
+    )
+}
+
+impl Lost {
+    pub(super) fn to_error(&self) -> SqliteError {
+        match self {
+            Self::Undone(cause) => SqliteError::RolledBack(Arc::clone(cause)),
+            Self::Unknown(cause) => SqliteError::Commit(Arc::clone(cause)),
+        }
+    }
+}
+
+/// Refuses statements that would change how this connection works for everybody's work after them.
+///
+/// Installed once, because SQLite prepares all statements anew after that.
+pub(super) fn forbid_settings(connection: &Connection) -> Result<(), Error> {
+    /// `defer_foreign_keys` is for the whole transaction, in which others' work is.
+    const SETTINGS: [&str; 10] = [
+        "busy_timeout",
+        "defer_foreign_keys",
+        "ignore_check_constraints",
+        "journal_mode",
+        "locking_mode",
+        "query_only",
+        "reverse_unordered_selects",
+        "synchronous",
+        "wal_autocheckpoint",
+        "writable_schema",
+    ];
+    connection.authorizer(Some(|context: AuthContext<'_>| match context.action {
+        AuthAction::Pragma {
+            pragma_name,
+            pragma_value: Some(_),
+        } if SETTINGS
+            .iter()
+            .any(|name| name.eq_ignore_ascii_case(pragma_name)) =>
+        {
+            Authorization::Deny
+        }
+        // A commit over several files in WAL mode is not one commit.
+        AuthAction::Attach { .. } => Authorization::Deny,
+        _ => Authorization::Allow,
+    }))
 }
 
 /// What is wrong with work that has ended the transaction around it and does not say so.

@@ -1,11 +1,9 @@
 //! Work on its way to a thread of the database, and its answer on the way back.
 
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use rusqlite::Connection;
+use tokio::sync::oneshot;
 
 use super::{SqliteError, guard::Lost};
 
@@ -16,26 +14,57 @@ pub(super) trait Job: Send {
 
     /// Hands the result to the caller, or in its place that the transaction around it was lost.
     fn answer(self: Box<Self>, lost: Option<&Lost>);
+
+    /// Whether nobody waits for the result.
+    fn is_abandoned(&self) -> bool;
+}
+
+/// Who gets the result of a [`Call`].
+pub(super) trait Caller<T>: Send {
+    fn answer(self, result: Result<T, SqliteError>);
+
+    fn is_gone(&self) -> bool {
+        false
+    }
+}
+
+impl<T, F: FnOnce(Result<T, SqliteError>) + Send> Caller<T> for F {
+    fn answer(self, result: Result<T, SqliteError>) {
+        self(result);
+    }
+}
+
+/// A caller that waits, and may have left.
+pub(super) struct Waiting<T>(pub(super) oneshot::Sender<Result<T, SqliteError>>);
+
+impl<T: Send> Caller<T> for Waiting<T> {
+    fn answer(self, result: Result<T, SqliteError>) {
+        drop(self.0.send(result));
+    }
+
+    fn is_gone(&self) -> bool {
+        self.0.is_closed()
+    }
 }
 
 /// One closure of one caller.
 pub(super) struct Call<W, T, A> {
     work: Option<W>,
     result: Option<Result<T, SqliteError>>,
-    answer: A,
+    caller: A,
 }
 
 impl<W, T, A> Call<W, T, A>
 where
     W: FnOnce(&Connection) -> Result<T, rusqlite::Error> + Send,
     T: Send,
-    A: FnOnce(Result<T, SqliteError>) + Send,
+    A: Caller<T>,
 {
-    pub(super) fn new(work: W, answer: A) -> Self {
+    pub(super) fn new(work: W, caller: A) -> Self {
         Self {
             work: Some(work),
             result: None,
-            answer,
+            caller,
         }
     }
 }
@@ -44,27 +73,54 @@ impl<W, T, A> Job for Call<W, T, A>
 where
     W: FnOnce(&Connection) -> Result<T, rusqlite::Error> + Send,
     T: Send,
-    A: FnOnce(Result<T, SqliteError>) + Send,
+    A: Caller<T>,
 {
     fn run(&mut self, connection: &Connection) -> Result<(), SqliteError> {
         let work = self.work.take().ok_or(SqliteError::Stopped)?;
         // What a panic may leave half done is in the connection, and whoever runs the job undoes that.
         let result = match catch_unwind(AssertUnwindSafe(|| work(connection))) {
             Ok(result) => result.map_err(SqliteError::from),
-            Err(_) => Err(SqliteError::Panicked),
+            Err(panic) => {
+                quietly(|| drop(panic));
+                Err(SqliteError::Panicked)
+            }
         };
         let kept = self.result.insert(result);
         kept.as_ref().map(drop).map_err(SqliteError::clone)
     }
 
     fn answer(self: Box<Self>, lost: Option<&Lost>) {
-        let result = match (self.result, lost) {
-            (Some(Err(error)), _) => Err(error),
-            (_, Some(Lost::Undone(cause))) => Err(SqliteError::RolledBack(Arc::clone(cause))),
-            (_, Some(Lost::Unknown(cause))) => Err(SqliteError::Commit(Arc::clone(cause))),
-            (Some(Ok(value)), None) => Ok(value),
-            (None, None) => Err(SqliteError::Stopped),
-        };
-        (self.answer)(result);
+        // Whoever does not wait any more leaves it to this thread to drop the value, and the work where that was not run.
+        quietly(|| {
+            let Self {
+                work,
+                result,
+                caller,
+            } = *self;
+            let result = match (result, lost) {
+                (Some(Err(error)), _) => Err(error),
+                (value, Some(lost)) => {
+                    // Told first, should the drop of the value panic.
+                    caller.answer(Err(lost.to_error()));
+                    drop((value, work));
+                    return;
+                }
+                (Some(Ok(value)), None) => Ok(value),
+                (None, None) => Err(SqliteError::Stopped),
+            };
+            caller.answer(result);
+        });
+    }
+
+    fn is_abandoned(&self) -> bool {
+        self.caller.is_gone()
+    }
+}
+
+/// Drops what is the application's: a panic of it must not end a thread that works for everybody.
+fn quietly(drop: impl FnOnce()) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(drop)) {
+        // Its hook has told of it. What it carries can panic once more, and is left where it is.
+        let _: &mut _ = Box::leak(panic);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::VecDeque,
-    io,
+    io, mem,
     sync::{
         Arc,
         mpsc::{self, Receiver, Sender},
@@ -11,7 +11,7 @@ use std::{
 };
 
 use parking_lot::{Condvar, Mutex};
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 
 use super::{
     SqliteError,
@@ -45,7 +45,32 @@ struct Jobs {
     closed: bool,
 }
 
+/// How many may wait. Jobs whose callers have left are not counted.
+const MAX_WAITING: usize = 4096;
+
 impl Shared {
+    fn push(&self, job: Box<dyn Job>) -> Result<(), SqliteError> {
+        let mut jobs = self.jobs.lock();
+        let mut abandoned = VecDeque::new();
+        if jobs.waiting.len() >= MAX_WAITING {
+            (abandoned, jobs.waiting) = mem::take(&mut jobs.waiting)
+                .into_iter()
+                .partition(|job| job.is_abandoned());
+        }
+        let has_room = jobs.waiting.len() < MAX_WAITING;
+        if has_room {
+            jobs.waiting.push_back(job);
+        }
+        drop(jobs);
+        self.arrived.notify_one();
+        // They are the application's, whose drop may take its time.
+        abandoned.into_iter().for_each(|job| job.answer(None));
+        match has_room {
+            true => Ok(()),
+            false => Err(SqliteError::Overloaded),
+        }
+    }
+
     /// The next job; `None` once the queue is closed and empty.
     fn next(&self) -> Option<Box<dyn Job>> {
         let mut jobs = self.jobs.lock();
@@ -108,11 +133,7 @@ impl Workers {
         match &self.queue {
             Queue::OfOne(Some(queue)) => queue.send(job).map_err(|_| SqliteError::Stopped),
             Queue::OfOne(None) => Err(SqliteError::Stopped),
-            Queue::OfMany(queue) => {
-                queue.jobs.lock().waiting.push_back(job);
-                queue.arrived.notify_one();
-                Ok(())
-            }
+            Queue::OfMany(queue) => queue.push(job),
         }
     }
 }
@@ -138,6 +159,11 @@ impl Drop for Workers {
 
 fn read(connection: &Connection, jobs: &Shared) {
     while let Some(mut job) = jobs.next() {
+        if job.is_abandoned() {
+            // Its drop is the application's too.
+            job.answer(None);
+            continue;
+        }
         // Who asked gets the error by its answer.
         drop(job.run(connection));
         if !connection.is_autocommit() {
@@ -152,15 +178,27 @@ fn read(connection: &Connection, jobs: &Shared) {
 fn write(connection: &Connection, jobs: &Receiver<Box<dyn Job>>) {
     let guard = Guard::default();
     let mut batch = Vec::with_capacity(MOST_IN_A_BATCH);
+    let mut alone: usize = 0;
     while let Ok(first) = jobs.recv() {
         batch.push(first);
-        let committed = commit(connection, &guard, jobs, &mut batch);
-        let lost = committed
-            .map_err(|cause| guard.abandon(connection, cause))
-            .err();
-        for job in batch.drain(..) {
-            job.answer(lost.as_ref());
+        let most = if alone > 0 { 1 } else { MOST_IN_A_BATCH };
+        alone = alone.saturating_sub(1);
+        let cause = match commit(connection, &guard, jobs, &mut batch, most) {
+            Ok(()) => {
+                batch.drain(..).for_each(|job| job.answer(None));
+                continue;
+            }
+            Err(cause) => cause,
+        };
+        match cause.sqlite_error_code() {
+            // Who has waited for the file as long as this one is not made to wait again.
+            Some(ErrorCode::DatabaseBusy) => batch.extend(jobs.try_iter()),
+            // A deferred foreign key, of which nobody knows whose it is: the next time only its owner fails.
+            Some(ErrorCode::ConstraintViolation) if batch.len() > 1 => alone = MOST_IN_A_BATCH,
+            _ => {}
         }
+        let lost = guard.abandon(connection, cause);
+        batch.drain(..).for_each(|job| job.answer(Some(&lost)));
     }
 }
 
@@ -170,11 +208,12 @@ fn commit(
     guard: &Guard,
     jobs: &Receiver<Box<dyn Job>>,
     batch: &mut Vec<Box<dyn Job>>,
+    most: usize,
 ) -> Result<(), Arc<rusqlite::Error>> {
     guard.begin(connection)?;
     while let Some(job) = batch.last_mut() {
         run(connection, guard, job.as_mut())?;
-        if batch.len() >= MOST_IN_A_BATCH {
+        if batch.len() >= most {
             break;
         }
         match jobs.try_recv() {

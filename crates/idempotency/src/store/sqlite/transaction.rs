@@ -1,6 +1,6 @@
 //! The application's writes and a key's record in one piece of work for the thread that writes.
 
-use std::{any::Any, fmt};
+use std::{any::Any, fmt, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
@@ -17,6 +17,9 @@ pub struct SqliteTransaction<W> {
     database: SqliteDatabase,
     work: W,
 }
+
+/// A lock of another program takes less, so only a disk that hangs takes as long.
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl SqliteDatabase {
     /// Writes for [`Execution::commit`](crate::Execution::commit), which runs them once, on the thread that writes.
@@ -78,9 +81,18 @@ where
     {
         let Self { database, work } = self;
         Box::pin(async move {
-            match entry {
-                Some(entry) => commit(work, entry, ending).await,
-                None => commit_alone(&database, work, ending).await,
+            let commit = async {
+                match entry {
+                    Some(entry) => commit(work, entry, ending).await,
+                    None => commit_alone(&database, work, ending).await,
+                }
+            };
+            match tokio::time::timeout(COMMIT_TIMEOUT, commit).await {
+                Ok(committed) => committed,
+                // It may be done yet.
+                Err(_) => Err(CommitFailure::Unknown(
+                    "SQLite has not committed the work within 10 seconds".into(),
+                )),
             }
         })
     }

@@ -1,0 +1,59 @@
+//! URLs with passwords in them: clap repeats what it refuses, and standard error is kept with the log.
+
+use std::{ffi::OsStr, marker::PhantomData, str::FromStr};
+
+use clap::{
+    Arg, Command, Error,
+    builder::TypedValueParser,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
+
+/// Reads a value, and refuses it without repeating it.
+pub(super) struct Secretive<T>(PhantomData<fn() -> T>);
+
+impl<T> Secretive<T> {
+    pub(super) const fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<T> Clone for Secretive<T> {
+    fn clone(&self) -> Self {
+        Self::new()
+    }
+}
+
+impl<T> TypedValueParser for Secretive<T>
+where
+    T: FromStr<Err = String> + Clone + Send + Sync + 'static,
+{
+    type Value = T;
+
+    fn parse_ref(&self, command: &Command, arg: Option<&Arg>, value: &OsStr) -> Result<T, Error> {
+        let read = match value.to_str() {
+            Some(value) => value.parse(),
+            None => Err("expected UTF-8".into()),
+        };
+        read.map_err(|expected| {
+            let option = arg.map(ToString::to_string).unwrap_or_default();
+            let message = format!(
+                "the value of '{option}' cannot be used, and is not repeated here, because it may have a password in it: \
+                 {expected}\n"
+            );
+            Error::raw(ErrorKind::ValueValidation, message).with_cmd(command)
+        })
+    }
+}
+
+/// The error without what it repeats of the arguments, where that may be a URL in a wrong place.
+pub(super) fn without_urls(mut error: Error) -> Error {
+    for kind in [ContextKind::InvalidArg, ContextKind::InvalidValue] {
+        let has_url = |value: &ContextValue| matches!(value, ContextValue::String(text) if text.contains([':', '@']));
+        if error.get(kind).is_some_and(has_url) {
+            error.insert(kind, ContextValue::String("…".into()));
+        }
+    }
+    // What it suggests may repeat it too.
+    error.remove(ContextKind::Suggested);
+    error
+}

@@ -1,0 +1,181 @@
+//! Connections: how many there are, and for how long a client may keep one, or a response, that it does not use.
+
+mod activity;
+mod body;
+
+use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
+
+use axum::{Router, body::Body};
+use http::Request;
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto::Builder,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    time::{Instant, interval, sleep},
+};
+use tower::Service;
+
+use activity::Activity;
+use body::{InTime, Paced};
+
+/// How many connections there are at most. Each takes a file descriptor, and processes usually have 1024 of those.
+const MAX_CONNECTIONS: usize = 512;
+
+/// How long a connection may stay without a request.
+const MAX_IDLE: Duration = Duration::from_secs(60);
+
+/// How long it may do so while others wait for its place.
+const MAX_IDLE_WHEN_FULL: Duration = Duration::from_secs(5);
+
+/// How long a closing connection has for its last bytes, and how long a dead client goes unnoticed, twice.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// How many requests an HTTP/2 connection may have under way: the least that RFC 9113 section 6.5.2 recommends.
+const MAX_STREAMS: u32 = 100;
+
+/// How many bytes are kept of an HTTP/2 response that its client does not read.
+const MAX_STREAM_BUFFER: usize = 32 * 1024;
+
+/// How many are kept for an HTTP/1 connection; the head of a request has to be shorter.
+const MAX_BUFFER: usize = 128 * 1024;
+
+/// How often the connections are looked at.
+const TICK: Duration = Duration::from_secs(1);
+
+/// How often the log says that there is no place for another connection, at most.
+const WARN_EVERY: Duration = Duration::from_secs(10);
+
+/// Serves until `stop`, and returns once every connection has ended.
+pub(crate) async fn serve(listener: TcpListener, router: Router, stop: impl Future<Output = ()>) {
+    let (stopping, stopped) = watch::channel(());
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let accepting = async {
+        let mut warned: Option<Instant> = None;
+        loop {
+            if places.available_permits() == 0
+                && warned.is_none_or(|warned| warned.elapsed() > WARN_EVERY)
+            {
+                tracing::warn!(
+                    connections = MAX_CONNECTIONS,
+                    "every connection is in use; the next one has to wait until one is closed",
+                );
+                warned = Some(Instant::now());
+            }
+            let place = Arc::clone(&places).acquire_owned().await;
+            let place = place.expect("the semaphore is never closed");
+            let stream = accept(&listener).await;
+            let connection = Connection {
+                places: Arc::clone(&places),
+                _place: place,
+                stopped: stopped.clone(),
+            };
+            tokio::spawn(connection.serve(stream, router.clone()));
+        }
+    };
+    tokio::select! {
+        () = accepting => {}
+        () = stop => {}
+    }
+    drop(listener);
+    drop(stopped);
+    // Nobody listens where there is no connection.
+    let _ = stopping.send(());
+    stopping.closed().await;
+}
+
+async fn accept(listener: &TcpListener) -> TcpStream {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return stream,
+            Err(error) if is_of_the_connection(&error) => {}
+            Err(error) => {
+                tracing::warn!(%error, "no connection can be accepted; the next try is in a second");
+                sleep(TICK).await;
+            }
+        }
+    }
+}
+
+/// Whether only the connection has failed that was to be accepted.
+fn is_of_the_connection(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset
+    )
+}
+
+struct Connection {
+    places: Arc<Semaphore>,
+    _place: OwnedSemaphorePermit,
+    stopped: watch::Receiver<()>,
+}
+
+impl Connection {
+    async fn serve(mut self, stream: TcpStream, router: Router) {
+        let activity = Arc::new(Activity::new());
+        let exchanges = Arc::clone(&activity);
+        let service = service_fn(move |request: Request<Incoming>| {
+            let exchange = exchanges.begin();
+            let response = router
+                .clone()
+                .call(request.map(|body| Body::new(InTime::new(body))));
+            async move {
+                let response = match response.await {
+                    Ok(response) => response,
+                    Err(never) => match never {},
+                };
+                Ok::<_, Infallible>(response.map(|body| Paced::new(body, exchange)))
+            }
+        });
+        let mut builder = Builder::new(TokioExecutor::new());
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(MAX_IDLE)
+            .max_buf_size(MAX_BUFFER);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .keep_alive_interval(GRACE)
+            .keep_alive_timeout(GRACE)
+            .max_concurrent_streams(MAX_STREAMS)
+            .max_send_buf_size(MAX_STREAM_BUFFER);
+        let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+        let mut ticks = interval(TICK);
+        let (mut is_stopping, mut is_closing) = (false, false);
+        loop {
+            tokio::select! {
+                // Most ends are a client that has left.
+                _ = connection.as_mut() => return,
+                _ = self.stopped.changed(), if !is_stopping => {
+                    is_stopping = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+                _ = ticks.tick() => {
+                    let Some(idle) = activity.idle() else {
+                        continue;
+                    };
+                    let most = if is_stopping {
+                        Duration::ZERO
+                    } else if self.places.available_permits() == 0 {
+                        MAX_IDLE_WHEN_FULL
+                    } else {
+                        MAX_IDLE
+                    };
+                    if idle > most + GRACE {
+                        return;
+                    }
+                    if idle > most && !is_closing {
+                        is_closing = true;
+                        connection.as_mut().graceful_shutdown();
+                    }
+                }
+            }
+        }
+    }
+}

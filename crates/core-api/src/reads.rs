@@ -1,0 +1,39 @@
+//! A limit on long responses that wait to be read, which take memory until their client has read them.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    body::Body,
+    extract::{Request, State},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use http_body_util::BodyExt;
+use tokio::{sync::Semaphore, time::timeout};
+
+use crate::error::ApiError;
+
+/// How many pages of bookings there are at most: a quarter of a megabyte each.
+pub(crate) const MAX_PAGES: usize = 64;
+
+/// How long a request waits for its turn.
+const MAX_WAIT: Duration = Duration::from_secs(5);
+
+/// Makes a request wait for its turn, which ends when its response is read or dropped.
+pub(crate) async fn limit(
+    State(turns): State<Arc<Semaphore>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let Ok(Ok(turn)) = timeout(MAX_WAIT, turns.acquire_owned()).await else {
+        return ApiError::Busy.into_response();
+    };
+    let response = next.run(request).await;
+    response.map(|body| {
+        Body::new(body.map_err(move |error| {
+            // The body has this closure, and with it the turn, for as long as there is one.
+            let _ = &turn;
+            error
+        }))
+    })
+}

@@ -1,0 +1,247 @@
+//! Whose request it is, where no layer in front of the handler has verified that: by a credential that stays the same from one
+//! attempt to the next.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use http::{HeaderMap, HeaderName, header};
+
+use super::{HttpConfig, problem::Problem};
+use crate::Scope;
+
+/// Who is calling, as far as the head of a request tells.
+pub(super) struct Caller<'a> {
+    pub(super) scope: Scope,
+    /// The cookies, where nothing else tells callers apart and nobody has said which cookie does. They belong to the fingerprint
+    /// then: who sends others gets no response of this caller, although both use the same keys.
+    pub(super) cookies: Option<Vec<&'a [u8]>>,
+}
+
+/// Which fields of a request carry credentials, beside `Authorization`.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Credentials {
+    pub(super) fields: Vec<HeaderName>,
+    /// In lower case.
+    pub(super) schemes: Vec<Box<str>>,
+    pub(super) cookies: Cookies,
+}
+
+/// What cookies say of the caller.
+#[derive(Clone, Debug, Default)]
+pub(super) enum Cookies {
+    /// Nobody has said it.
+    #[default]
+    Undecided,
+    /// Nothing.
+    Ignored,
+    /// This one is the session.
+    Session(Box<str>),
+}
+
+/// Fields in which services take an API key.
+const API_KEY_FIELDS: [&str; 5] = [
+    "x-api-key",
+    "api-key",
+    "x-auth-token",
+    "x-access-token",
+    "ocp-apim-subscription-key",
+];
+
+/// The schemes of `Authorization` whose credentials are the same at each attempt, as they are usually written. `DPoP` proves the
+/// possession of a key in a field of its own.
+const STATIC_SCHEMES: [&str; 6] = ["Bearer", "Basic", "DPoP", "Token", "ApiKey", "Api-Key"];
+
+/// Schemes whose credentials change with each attempt. Every other one that is not known to stay is refused too; these are named
+/// in the log, where a token that somebody has sent in the place of a scheme must not appear.
+const CHANGING_SCHEMES: [&str; 10] = [
+    "AWS4-HMAC-SHA256",
+    "AWS4-ECDSA-P256-SHA256",
+    "Digest",
+    "Hawk",
+    "HOBA",
+    "Negotiate",
+    "NTLM",
+    "OAuth",
+    "SharedKey",
+    "Signature",
+];
+
+impl Credentials {
+    pub(super) fn is_credential(&self, name: &str) -> bool {
+        API_KEY_FIELDS.contains(&name) || self.fields.iter().any(|field| field == name)
+    }
+
+    /// The name of a scheme whose credentials stay, written in one way.
+    fn static_scheme<'a>(&'a self, scheme: &str) -> Option<&'a str> {
+        STATIC_SCHEMES
+            .into_iter()
+            .chain(self.schemes.iter().map(AsRef::as_ref))
+            .find(|known| known.eq_ignore_ascii_case(scheme))
+    }
+}
+
+/// Who sends a request with this head.
+pub(super) fn caller<'a>(
+    config: &HttpConfig,
+    headers: &'a HeaderMap,
+) -> Result<Caller<'a>, Problem> {
+    let credentials = &config.credentials;
+    let authorization = authorization(credentials, headers)?;
+    if authorization.is_none() && headers.contains_key("signature-input") {
+        return Err(not_told_apart("Signature"));
+    }
+    let session = match &credentials.cookies {
+        Cookies::Session(name) => session(headers, name),
+        Cookies::Undecided | Cookies::Ignored => Vec::new(),
+    };
+    let mut others = Vec::new();
+    for name in headers.keys() {
+        if credentials.is_credential(name.as_str()) {
+            let value = single(headers, name)?;
+            if !is_missing(value) {
+                others.push((name.as_str(), value));
+            }
+        }
+    }
+    // Clients and proxies do not keep the order of fields.
+    others.sort_unstable();
+
+    let scope = match authorization {
+        Some(authorization) if others.is_empty() && session.is_empty() => {
+            Scope::credentials(&authorization)
+        }
+        None if others.is_empty() && session.is_empty() => Scope::anonymous(),
+        authorization => {
+            let fields = others.iter().map(|(name, value)| (name.as_bytes(), *value));
+            let authorization = authorization.as_deref();
+            let authorization = authorization.map(|value| (b"authorization".as_slice(), value));
+            let session = session.iter().map(|value| (b"cookie".as_slice(), *value));
+            Scope::fields(fields.chain(authorization).chain(session))
+        }
+    };
+    let is_anonymous = scope == Scope::anonymous();
+    let cookies = match credentials.cookies {
+        Cookies::Undecided if is_anonymous && headers.contains_key(header::COOKIE) => {
+            warn_of_cookies(config);
+            Some(cookies(headers).collect())
+        }
+        _ => None,
+    };
+    Ok(Caller { scope, cookies })
+}
+
+/// The credentials in `Authorization`, if they are of a kind that stays: RFC 9110 section 11.4 compares the scheme without
+/// regard to case, and has one space or more behind it.
+fn authorization(
+    credentials: &Credentials,
+    headers: &HeaderMap,
+) -> Result<Option<Vec<u8>>, Problem> {
+    if !headers.contains_key(header::AUTHORIZATION) {
+        return Ok(None);
+    }
+    let value = single(headers, &header::AUTHORIZATION)?.trim_ascii();
+    let end = value.iter().position(|byte| matches!(byte, b' ' | b'\t'));
+    let (scheme, token) = value.split_at(end.unwrap_or(value.len()));
+    let (scheme, token) = (
+        str::from_utf8(scheme).unwrap_or_default(),
+        token.trim_ascii(),
+    );
+    let is_changing = || {
+        CHANGING_SCHEMES
+            .iter()
+            .any(|known| known.eq_ignore_ascii_case(scheme))
+    };
+    match credentials.static_scheme(scheme) {
+        Some(_) if is_missing(token) => Ok(None),
+        Some(scheme) => Ok(Some([scheme.as_bytes(), b" ", token].concat())),
+        // What stands alone is a token.
+        None if token.is_empty() && !is_changing() => {
+            Ok((!is_missing(value)).then(|| value.to_vec()))
+        }
+        None => Err(not_told_apart(scheme)),
+    }
+}
+
+/// What a client sends that has no credentials, and sends them all the same. All its users would be one caller.
+fn is_missing(token: &[u8]) -> bool {
+    matches!(token, b"" | b"undefined" | b"null" | b"None" | b"NaN")
+}
+
+/// A credential on two lines would be one for this library and another one for the application.
+fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<&'a [u8], Problem> {
+    let mut lines = headers.get_all(name).iter();
+    match (lines.next(), lines.next()) {
+        (Some(line), None) => Ok(line.as_bytes()),
+        _ => Err(Problem::CredentialsRepeated),
+    }
+}
+
+/// The values of the session's cookie. There are several where cookies of one name have different paths.
+fn session<'a>(headers: &'a HeaderMap, name: &str) -> Vec<&'a [u8]> {
+    let named = |cookie: &'a [u8]| cookie.strip_prefix(name.as_bytes())?.strip_prefix(b"=");
+    cookies(headers).filter_map(named).collect()
+}
+
+/// The cookies, each `name=value`. HTTP/2 may send them on several lines (RFC 9113 section 8.2.3).
+fn cookies(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    let lines = headers.get_all(header::COOKIE).iter();
+    let cookies = lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b';'));
+    cookies
+        .map(<[u8]>::trim_ascii)
+        .filter(|cookie| !cookie.is_empty())
+}
+
+/// The stable part of such credentials is public, and nobody has verified the rest here. With it as the caller's name,
+/// somebody else could read this caller's stored responses.
+fn not_told_apart(scheme: &str) -> Problem {
+    let known = CHANGING_SCHEMES
+        .into_iter()
+        .find(|known| known.eq_ignore_ascii_case(scheme));
+    tracing::error!(
+        scheme = known.unwrap_or("another one"),
+        "a request was refused whose credentials change with each attempt, so that a retry cannot be recognised: give the \
+         verified caller as a Scope, or declare the scheme by HttpConfig::with_static_scheme if its credentials stay",
+    );
+    Problem::Misconfigured(
+        "The credentials of this request change with each attempt, so that the service cannot recognise a retry. It has to \
+         be told who the verified caller is. The key was not used.",
+    )
+}
+
+fn warn_of_cookies(config: &HttpConfig) {
+    if once(&config.warned.cookies) {
+        tracing::warn!(
+            "requests with an idempotency key are told apart by their cookies alone, all of them: a retry with another cookie is \
+             refused. Name the session's cookie by HttpConfig::with_session_cookie, or say HttpConfig::without_cookies, or \
+             give the verified caller as a Scope",
+        );
+    }
+}
+
+/// What operators are told of once.
+#[derive(Debug, Default)]
+pub(super) struct Warned {
+    cookies: AtomicBool,
+    look_alike: AtomicBool,
+}
+
+/// A key in a field of another name protects nothing, and its client thinks otherwise.
+pub(super) fn warn_of_look_alikes(config: &HttpConfig, headers: &HeaderMap) {
+    const LOOK_ALIKES: [&str; 3] = ["x-idempotency-key", "idempotent-key", "idempotence-key"];
+    let found = LOOK_ALIKES
+        .into_iter()
+        .find(|name| headers.contains_key(*name));
+    if let Some(found) = found
+        && once(&config.warned.look_alike)
+    {
+        tracing::warn!(
+            field = found,
+            "a request has its key in another field than {}, and is not protected: HttpConfig::with_former_key_header has it \
+             read there too",
+            config.key,
+        );
+    }
+}
+
+fn once(warned: &AtomicBool) -> bool {
+    !warned.swap(true, Ordering::Relaxed)
+}

@@ -1,0 +1,348 @@
+//! Whose key it is where no layer has verified the caller: credentials that stay, those that change, and cookies.
+
+use idempotency::HttpConfig;
+use reqwest::RequestBuilder;
+use rstest_reuse::apply;
+
+use crate::{
+    answer::Answer,
+    backend::{Backend, each_store, installed},
+    world::{BOOKING, World},
+};
+
+/// That each of these callers has the key for itself.
+async fn are_kept_apart(world: &World, callers: &[&[(&str, &str)]]) {
+    for caller in callers {
+        let first = Answer::to(from(world.booking("k"), caller)).await;
+        first.assert_fresh("201 Created");
+        Answer::to(from(world.booking("k"), caller))
+            .await
+            .assert_replay_of(&first);
+    }
+    assert_eq!(world.probe.runs(), callers.len());
+}
+
+fn from(request: RequestBuilder, caller: &[(&str, &str)]) -> RequestBuilder {
+    caller.iter().fold(request, |request, (name, value)| {
+        request.header(*name, *value)
+    })
+}
+
+// behaviour 153
+#[apply(each_store)]
+#[tokio::test]
+async fn an_api_key_is_a_caller(backend: Backend) {
+    let http = HttpConfig::new().with_credential_header("x-client".parse().expect("a name"));
+    let world = installed!(World::speaking(backend, http).await);
+    are_kept_apart(
+        &world,
+        &[
+            &[],
+            &[("x-api-key", "a")],
+            &[("x-api-key", "b")],
+            &[("api-key", "a")],
+            &[("x-auth-token", "a")],
+            &[("x-access-token", "a")],
+            &[("ocp-apim-subscription-key", "a")],
+            &[("x-client", "a")],
+            &[("x-api-key", "a"), ("x-client", "a")],
+            &[("authorization", "Bearer a")],
+            &[("authorization", "Bearer a"), ("x-api-key", "a")],
+            // Another field says nothing of who calls.
+        ],
+    )
+    .await;
+    let request = world.booking("k");
+    let again = Answer::to(request.header("x-other", "a")).await;
+    assert!(again.is_replay());
+}
+
+// behaviour 153
+#[apply(each_store)]
+#[tokio::test]
+async fn credentials_are_compared_in_whatever_order_they_come(backend: Backend) {
+    let world = installed!(World::new(backend).await);
+    let mut caller = [
+        ("x-api-key", "a"),
+        ("api-key", "b"),
+        ("authorization", "Basic YTpi"),
+    ];
+    let first = Answer::to(from(world.booking("k"), &caller)).await;
+    first.assert_fresh("201 Created");
+    caller.reverse();
+    Answer::to(from(world.booking("k"), &caller))
+        .await
+        .assert_replay_of(&first);
+}
+
+// behaviour 154
+#[apply(each_store)]
+#[tokio::test]
+async fn a_scheme_is_compared_without_regard_to_case_and_spaces(backend: Backend) {
+    let world = installed!(World::new(backend).await);
+    for [scheme, other] in [
+        ["Bearer t", "bearer   t"],
+        ["Basic YTpi", "BASIC YTpi"],
+        ["DPoP t", "dpop t"],
+    ] {
+        let first = Answer::to(world.booking("k").header("authorization", scheme)).await;
+        first.assert_fresh("201 Created");
+        Answer::to(world.booking("k").header("authorization", other))
+            .await
+            .assert_replay_of(&first);
+    }
+    // The rest is compared byte by byte, and a token without a scheme is one.
+    for token in ["Bearer T", "t", "T", "Token t", "ApiKey t"] {
+        Answer::to(world.booking("k").header("authorization", token))
+            .await
+            .assert_fresh("201 Created");
+    }
+}
+
+// behaviour 154
+#[apply(each_store)]
+#[tokio::test]
+async fn credentials_that_change_with_each_attempt_are_refused(backend: Backend) {
+    let world = installed!(World::new(backend).await);
+    for authorization in [
+        "AWS4-HMAC-SHA256 Credential=AKIA/20261125/eu/execute-api/aws4_request, SignedHeaders=host, Signature=1",
+        "AWS4-ECDSA-P256-SHA256 Credential=AKIA/20261125, Signature=1",
+        "Digest username=\"ann\", nonce=\"1\", response=\"2\"",
+        "Signature keyId=\"ann\",signature=\"1\"",
+        "Hawk id=\"ann\", ts=\"1\", nonce=\"2\", mac=\"3\"",
+        "OAuth oauth_consumer_key=\"ann\", oauth_nonce=\"1\"",
+        "Negotiate YII",
+        "negotiate",
+        "Unheard-Of t",
+    ] {
+        let answer = Answer::to(world.booking("k").header("authorization", authorization)).await;
+        answer.assert_problem(
+            "misconfigured",
+            "500 Internal Server Error",
+            "idempotency_misconfigured",
+        );
+    }
+    let signed = world
+        .booking("k")
+        .header("signature-input", "sig=();keyid=\"ann\"");
+    assert_eq!(
+        Answer::to(signed).await.status(),
+        "500 Internal Server Error"
+    );
+    assert_eq!((world.probe.runs(), world.levers.claim.calls()), (0, 0));
+
+    // A signature beside a token that stays is no matter of the caller, and without a key nobody asks.
+    let signed = world
+        .booking("k")
+        .header("signature-input", "sig=();keyid=\"ann\"");
+    Answer::to(signed.header("authorization", "Bearer t"))
+        .await
+        .assert_fresh("201 Created");
+    let request = world
+        .request(reqwest::Method::POST, "/bookings")
+        .body(BOOKING);
+    let request = request.header("content-type", "application/json");
+    Answer::to(request.header("authorization", "Hawk id=\"ann\", ts=\"1\""))
+        .await
+        .assert_fresh("201 Created");
+}
+
+// behaviour 154
+#[apply(each_store)]
+#[tokio::test]
+async fn a_scheme_can_be_declared_to_stay(backend: Backend) {
+    let http = HttpConfig::new().with_static_scheme("Partner");
+    let world = installed!(World::speaking(backend, http).await);
+    let request = |authorization: &str| world.booking("k").header("authorization", authorization);
+    let first = Answer::to(request("Partner ann")).await;
+    first.assert_fresh("201 Created");
+    Answer::to(request("partner  ann"))
+        .await
+        .assert_replay_of(&first);
+    Answer::to(request("Partner bob"))
+        .await
+        .assert_fresh("201 Created");
+}
+
+// behaviour 154
+#[apply(each_store)]
+#[tokio::test]
+async fn credentials_on_two_lines_are_refused(backend: Backend) {
+    let world = installed!(World::new(backend).await);
+    for (name, values) in [
+        ("authorization", ["Bearer a", "Bearer b"]),
+        ("authorization", ["Bearer a", "Bearer a"]),
+        ("x-api-key", ["a", "b"]),
+    ] {
+        let request = world
+            .booking("k")
+            .header(name, values[0])
+            .header(name, values[1]);
+        Answer::to(request).await.assert_problem(
+            "credentials-repeated",
+            "400 Bad Request",
+            "credentials_repeated",
+        );
+    }
+    assert_eq!((world.probe.runs(), world.levers.claim.calls()), (0, 0));
+}
+
+// behaviour 153
+#[apply(each_store)]
+#[tokio::test]
+async fn other_cookies_never_get_this_callers_response(backend: Backend) {
+    let world = installed!(World::new(backend).await);
+    let request = |cookies: &str| world.booking("k").header("cookie", cookies);
+    let first = Answer::to(request("session=a; theme=dark")).await;
+    first.assert_fresh("201 Created");
+    for cookies in [
+        "session=b; theme=dark",
+        "session=a",
+        "session=a; theme=dark; seen=1",
+    ] {
+        Answer::to(request(cookies)).await.assert_problem(
+            "key-reused",
+            "422 Unprocessable Entity",
+            "idempotency_key_reused",
+        );
+    }
+    let none = Answer::to(world.booking("k")).await;
+    assert_eq!(none.status(), "422 Unprocessable Entity");
+    Answer::to(request("session=a;theme=dark"))
+        .await
+        .assert_replay_of(&first);
+    // HTTP/2 may send each on a line of its own.
+    let lines = world
+        .booking("k")
+        .header("cookie", "session=a")
+        .header("cookie", "theme=dark");
+    Answer::to(lines).await.assert_replay_of(&first);
+
+    // Who has a credential is known by that.
+    let caller = |cookies: &str| request(cookies).header("authorization", "Bearer t");
+    let known = Answer::to(caller("session=a")).await;
+    known.assert_fresh("201 Created");
+    Answer::to(caller("session=b"))
+        .await
+        .assert_replay_of(&known);
+}
+
+// behaviour 153
+#[apply(each_store)]
+#[tokio::test]
+async fn credentials_that_a_client_does_not_have_are_none(backend: Backend) {
+    let world = installed!(World::new(backend).await);
+    let first = Answer::to(world.booking("k")).await;
+    first.assert_fresh("201 Created");
+    for (name, value) in [
+        ("authorization", "Bearer"),
+        ("authorization", "Bearer undefined"),
+        ("authorization", "Bearer null"),
+        ("authorization", "null"),
+        ("x-api-key", ""),
+        ("x-api-key", "undefined"),
+    ] {
+        Answer::to(world.booking("k").header(name, value))
+            .await
+            .assert_replay_of(&first);
+        // So cookies are what tells callers apart.
+        let cookie = world
+            .booking("k")
+            .header(name, value)
+            .header("cookie", "session=a");
+        assert_eq!(
+            Answer::to(cookie).await.status(),
+            "422 Unprocessable Entity"
+        );
+    }
+}
+
+// behaviour 153
+#[apply(each_store)]
+#[tokio::test]
+async fn a_named_session_cookie_is_the_caller(backend: Backend) {
+    let http = HttpConfig::new().with_session_cookie("sid");
+    let world = installed!(World::speaking(backend, http).await);
+    are_kept_apart(
+        &world,
+        &[
+            &[("cookie", "sid=a")],
+            &[("cookie", "sid=b")],
+            &[("cookie", "a_sid=a; sidecar=b")],
+            &[("cookie", "sid=a; sid=b")],
+            &[("cookie", "sid=a"), ("authorization", "Bearer t")],
+        ],
+    )
+    .await;
+    let analytics = world
+        .booking("k")
+        .header("cookie", "seen=17; sid=a; theme=dark");
+    assert!(Answer::to(analytics).await.is_replay());
+}
+
+// behaviour 153
+#[apply(each_store)]
+#[tokio::test]
+async fn cookies_can_be_left_aside(backend: Backend) {
+    let world = installed!(World::speaking(backend, HttpConfig::new().without_cookies()).await);
+    let first = Answer::to(world.booking("k").header("cookie", "seen=1")).await;
+    first.assert_fresh("201 Created");
+    Answer::to(world.booking("k").header("cookie", "seen=2"))
+        .await
+        .assert_replay_of(&first);
+}
+
+// behaviour 153, 154
+#[apply(each_store)]
+#[tokio::test]
+async fn a_verified_scope_is_the_caller_whatever_the_credentials_are(backend: Backend) {
+    let world = installed!(World::new(backend).await);
+    let request = |nonce: u32| {
+        world
+            .post("/tenants", "k", BOOKING)
+            .header("x-tenant", "a")
+            .header("cookie", format!("seen={nonce}"))
+            .header("x-api-key", nonce)
+            .header(
+                "authorization",
+                format!("Hawk id=\"ann\", nonce=\"{nonce}\""),
+            )
+    };
+    let first = Answer::to(request(1)).await;
+    first.assert_fresh("201 Created");
+    Answer::to(request(2)).await.assert_replay_of(&first);
+}
+
+// behaviour 6, 7
+#[apply(each_store)]
+#[tokio::test]
+async fn a_former_field_for_the_key_is_read_where_the_request_has_no_other(backend: Backend) {
+    let http =
+        HttpConfig::new().with_former_key_header("x-idempotency-key".parse().expect("a name"));
+    let world = installed!(World::speaking(backend, http).await);
+    let former = |path: &str, key: &str| {
+        let request = world.request(reqwest::Method::POST, path).body(BOOKING);
+        let request = request.header("content-type", "application/json");
+        request.header("x-idempotency-key", key)
+    };
+    let first = Answer::to(former("/bookings", "k")).await;
+    first.assert_fresh("201 Created");
+    Answer::to(former("/bookings", "\"k\""))
+        .await
+        .assert_replay_of(&first);
+    Answer::to(world.booking("k"))
+        .await
+        .assert_replay_of(&first);
+    Answer::to(world.booking("k").header("x-idempotency-key", "k"))
+        .await
+        .assert_replay_of(&first);
+    let unequal = world.booking("k").header("x-idempotency-key", "other");
+    Answer::to(unequal).await.assert_problem(
+        "key-malformed",
+        "400 Bad Request",
+        "idempotency_key_malformed",
+    );
+    Answer::to(former("/required", "r"))
+        .await
+        .assert_fresh("201 Created");
+}

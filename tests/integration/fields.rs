@@ -1,0 +1,91 @@
+//! Header fields of a response that no store may see, and what a cache is told of a replay.
+
+use idempotency::HttpConfig;
+use rstest_reuse::apply;
+use serde_json::json;
+
+use crate::{
+    backend::{Backend, each_store, installed},
+    replays::twice,
+    world::World,
+};
+
+// behaviour 86, 87
+// race 68
+#[apply(each_store)]
+#[tokio::test]
+async fn tokens_nonces_and_signatures_are_neither_stored_nor_replayed(backend: Backend) {
+    let world = installed!(World::new(backend).await);
+    let names = [
+        "x-auth-token",
+        "refresh-token",
+        "x-csrf-token",
+        "x-xsrf-value",
+        "dpop-nonce",
+        "replay-nonce",
+        "x-session-id",
+        "x-client-secret",
+        "x-initial-password",
+        "x-api-key",
+        "ocp-apim-subscription-key",
+        "signature",
+        "signature-input",
+        "x-rate-limit-remaining",
+    ];
+    let mut headers: Vec<_> = names.iter().map(|name| [name, "a-secret-value"]).collect();
+    headers.push([
+        "content-security-policy",
+        "script-src 'Nonce-a-secret-value'",
+    ]);
+    headers.push(["content-security-policy", "default-src 'self'"]);
+    let (first, again) = twice(&world, &json!({ "headers": headers })).await;
+    assert_eq!(first.header("x-auth-token"), Some("a-secret-value"));
+    for name in names {
+        assert_eq!(again.header(name), None, "{name}");
+    }
+    assert_eq!(
+        again.header("content-security-policy"),
+        Some("default-src 'self'")
+    );
+    let records = world
+        .idempotency
+        .store()
+        .list(None, 10)
+        .await
+        .expect("a list");
+    assert!(!format!("{records:?}").contains("a-secret-value"));
+}
+
+// behaviour 88
+#[apply(each_store)]
+#[tokio::test]
+async fn a_field_that_is_left_out_for_its_name_can_be_kept(backend: Backend) {
+    let http = HttpConfig::new().with_kept_header("x-page-token".parse().expect("a name"));
+    let world = installed!(World::speaking(backend, http).await);
+    let headers = json!([["x-page-token", "2"], ["x-next-token", "3"]]);
+    let (_, again) = twice(&world, &json!({ "headers": headers })).await;
+    assert_eq!(again.header("x-page-token"), Some("2"));
+    assert_eq!(again.header("x-next-token"), None);
+}
+
+// behaviour 83
+#[apply(each_store)]
+#[tokio::test]
+async fn a_cache_does_not_take_a_replay_for_a_new_response(backend: Backend) {
+    for field in [
+        ["cache-control", "max-age=3600"],
+        ["expires", "Sun, 06 Nov 2044 08:49:37 GMT"],
+    ] {
+        let world = installed!(World::new(backend).await);
+        let (first, again) = twice(&world, &json!({ "headers": [field] })).await;
+        let says = |answer: &crate::answer::Answer| {
+            let lines = answer.headers.get_all("cache-control").iter();
+            lines.filter(|line| *line == "no-store").count()
+        };
+        assert_eq!((says(&first), says(&again)), (0, 1));
+        assert_eq!(again.header(field[0]), Some(field[1]));
+    }
+    let world = installed!(World::new(backend).await);
+    let (_, again) = twice(&world, &json!({})).await;
+    assert_eq!(again.header("cache-control"), None);
+}
