@@ -23,7 +23,7 @@ async fn abandon(world: &World, path: &str, json: &str, progress: &[u8]) -> (Hol
         .await
         .assert_fresh("201 Created");
     let (mut hold, fingerprint) = world.only_record().await;
-    world.pass(3600);
+    world.pass(3660);
     world.probe.forget_runs();
     hold.token = Token::random();
     let fingerprint = of_version_1(fingerprint);
@@ -57,7 +57,7 @@ async fn a_response_of_version_1_is_replayed_to_the_same_request_only(backend: B
     let Ok(Claim::Completed { outcome, .. }) = claim else {
         panic!("it is completed, and not {claim:?}");
     };
-    world.pass(3600);
+    world.pass(3660);
     hold.token = Token::random();
     let fingerprint = of_version_1(fingerprint);
     let claim = store.claim(&hold, &fingerprint, OnLost::Refuse).await;

@@ -24,10 +24,10 @@ fn assert_kept_for(answer: &Answer, seconds: u64, earliest: SystemTime, latest: 
 // behaviour 109, 110, 96
 #[apply(each_store)]
 #[tokio::test]
-async fn an_answer_is_replayed_until_its_ttl_is_over(backend: Backend) {
+async fn an_answer_is_replayed_until_its_ttl_and_the_grace_are_over(backend: Backend) {
     let world = installed!(World::new(backend).await);
     let first = Answer::to(world.booking("k")).await;
-    let rest = world.pass_nearly(3600);
+    let rest = world.pass_nearly(3660);
     // A replay does not make it live longer.
     Answer::to(world.booking("k"))
         .await
@@ -52,7 +52,7 @@ async fn without_a_ttl_an_answer_is_replayed_for_a_day(backend: Backend) {
     let before = world.time.now();
     let first = Answer::to(request()).await;
     assert_kept_for(&first, DAY, before, world.time.now());
-    let rest = world.pass_nearly(DAY);
+    let rest = world.pass_nearly(DAY + 60);
     Answer::to(request()).await.assert_replay_of(&first);
     world.time.pass(rest);
     Answer::to(request()).await.assert_fresh("201 Created");
@@ -67,7 +67,7 @@ async fn after_expiry_one_of_many_runs(backend: Backend) {
     Answer::to(world.booking("k"))
         .await
         .assert_fresh("201 Created");
-    world.pass(3600);
+    world.pass(3660);
     let requests: Vec<_> = (0..20).map(|_| world.send(world.booking("k"))).collect();
     let mut fresh = 0;
     for request in requests {
@@ -79,6 +79,25 @@ async fn after_expiry_one_of_many_runs(backend: Backend) {
         }
     }
     assert_eq!((fresh, world.probe.runs()), (1, 2));
+}
+
+// behaviour 161
+// race 73
+#[apply(each_store)]
+#[tokio::test]
+async fn a_retry_that_comes_after_the_announced_end_is_replayed_for_a_minute(backend: Backend) {
+    let world = installed!(World::new(backend).await);
+    let before = world.time.now();
+    let first = Answer::to(world.booking("k")).await;
+    assert_kept_for(&first, 3600, before, world.time.now());
+    world.pass(3600);
+    let late = Answer::to(world.booking("k")).await;
+    late.assert_replay_of(&first);
+    assert_eq!(
+        late.header("idempotency-expires"),
+        first.header("idempotency-expires")
+    );
+    assert_eq!(world.probe.runs(), 1);
 }
 
 // behaviour 112
@@ -144,7 +163,7 @@ async fn a_sweep_removes_what_is_expired_and_nothing_else(backend: Backend) {
             .assert_fresh("201 Created");
     }
     // Firestore keeps documents for an hour longer.
-    world.pass(7200);
+    world.pass(7260);
     Answer::to(world.booking("young"))
         .await
         .assert_fresh("201 Created");
@@ -192,7 +211,7 @@ async fn the_sweep_runs_by_itself(backend: Backend) {
     Answer::to(world.booking("k"))
         .await
         .assert_fresh("201 Created");
-    world.pass(7200);
+    world.pass(7260);
     // The next one to end may have begun before.
     let sweeps = world.levers.purge.calls();
     world.levers.purge.called(sweeps + 2).await;

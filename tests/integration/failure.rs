@@ -158,7 +158,7 @@ async fn an_outcome_that_cannot_be_read_is_an_error_and_nothing_runs(backend: Ba
             .await
             .assert_fresh("201 Created");
         let (mut hold, fingerprint) = world.only_record().await;
-        world.pass(3600);
+        world.pass(3660);
         hold.token = Token::random();
         let store = world.idempotency.store();
         assert_eq!(
@@ -193,7 +193,7 @@ async fn a_fingerprint_of_another_version_is_not_compared_and_nothing_runs(backe
         .await
         .assert_fresh("201 Created");
     let (mut hold, fingerprint) = world.only_record().await;
-    world.pass(3600);
+    world.pass(3660);
     hold.token = Token::random();
     let mut newer = *fingerprint.as_bytes();
     newer[0] += 1;
@@ -242,7 +242,7 @@ async fn a_full_store_refuses_new_keys_and_forgets_none() {
             .assert_replay_of(first);
     }
     assert_eq!(world.probe.runs(), stored.len());
-    world.pass(3600);
+    world.pass(3660);
     world
         .idempotency
         .store()

@@ -159,9 +159,9 @@ async fn a_step_that_the_store_did_not_take_is_kept_at_the_end_of_the_run(backen
     world.levers.checkpoint.lose_requests(usize::MAX);
     let failed = Answer::to(request()).await;
     failed.assert_problem(
-        "store-unavailable",
+        "step-not-stored",
         "503 Service Unavailable",
-        "idempotency_store_unavailable",
+        "idempotency_step_not_stored",
     );
     assert_eq!(world.levers.suspend.calls(), 1);
     let done = Answer::to(request()).await;

@@ -157,7 +157,7 @@ async fn a_retry_gets_the_answer_that_an_operator_has_given(backend: Backend) {
         assert!(answer.header("idempotency-expires").is_some());
         assert_eq!(answer.text(), "booked by hand");
     }
-    world.pass(60);
+    world.pass(66);
     Answer::to(world.post("/lost", "k", BOOKING))
         .await
         .assert_fresh("201 Created");

@@ -284,7 +284,7 @@ async fn an_answer_too_long_for_the_store_leaves_a_tombstone() {
             "422 Unprocessable Entity",
             "idempotency_key_reused",
         );
-        world.pass(3600);
+        world.pass(3660);
         Answer::to(world.post("/script", &key, &script))
             .await
             .assert_fresh("201 Created");

@@ -59,7 +59,7 @@ async fn an_operator_can_resolve_what_an_owner_that_died_has_left(backend: Backe
     let Phase::Completed { outcome } = record.expect("a record").phase else {
         panic!("the run has ended")
     };
-    world.pass(3600);
+    world.pass(3660);
     world.abandon("/bookings", "k2", BOOKING).await;
     let (hold, _) = world.only_record().await;
     let ttl = Duration::from_secs(60);

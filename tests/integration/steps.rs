@@ -219,7 +219,7 @@ async fn keys_for_other_services_are_the_same_on_every_attempt(backend: Backend)
             let child = child.as_str().expect("a key");
             assert_eq!(seen.contains(child), is_same, "{child}");
         }
-        elsewhere.pass(3601);
+        elsewhere.pass(3661);
     }
 }
 

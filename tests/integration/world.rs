@@ -161,7 +161,8 @@ impl World {
             .await
             .assert_fresh("201 Created");
         let (mut hold, fingerprint) = self.only_record().await;
-        self.time.pass(hold.ttl);
+        // And the grace behind it.
+        self.time.pass(hold.ttl + Duration::from_secs(60));
         hold.token = Token::random();
         let claim = self
             .idempotency

@@ -40,7 +40,7 @@ pub enum ServerError {
     IdempotencyStore(String, Box<dyn Error + Send + Sync>),
     /// The process cannot be told to stop.
     Io(io::Error),
-    /// Requests were still running when the time for them was over.
+    /// Requests were still running, or their responses not stored, when the time for them was over.
     CutOff,
 }
 
@@ -130,14 +130,17 @@ impl Server {
 
         tracing::info!("stopping: no new connections and no new keys");
         drop(stopping);
-        let drained = async { tokio::join!(serving, self.idempotency.shutdown()) };
-        match timeout(DRAIN, drained).await {
-            Ok(_) => {
-                tracing::info!("stopped");
-                Ok(())
+        let shutdown = self.idempotency.shutdown_within(DRAIN);
+        let (served, shutdown) = tokio::join!(timeout(DRAIN, serving), shutdown);
+        if let Err(unfinished) = shutdown {
+            tracing::warn!("stopping: {unfinished}");
+            if unfinished.runs > 0 {
+                return Err(ServerError::CutOff);
             }
-            Err(_) => Err(ServerError::CutOff),
         }
+        served.map_err(|_| ServerError::CutOff)?;
+        tracing::info!("stopped");
+        Ok(())
     }
 }
 
@@ -160,7 +163,8 @@ impl fmt::Display for ServerError {
             Self::Io(error) => Causes(error).fmt(formatter),
             Self::CutOff => write!(
                 formatter,
-                "requests were cut off, because they were still running {} seconds after the service was asked to stop",
+                "requests were cut off: they were still running, or their responses not stored, {} seconds after the service was asked \
+                 to stop",
                 DRAIN.as_secs(),
             ),
         }

@@ -2,11 +2,13 @@ mod bounded;
 mod builder;
 mod claim;
 mod finish;
+mod places;
 mod reclaim;
 mod resolve;
 mod running;
 mod running_keys;
 mod runs;
+mod shutdown;
 #[cfg(feature = "axum")]
 mod standing;
 mod sweep;
@@ -14,10 +16,13 @@ mod take_over;
 mod transactional;
 mod value;
 mod wait;
+mod waiting;
+mod withdrawals;
 mod won;
 
 use std::{
     fmt,
+    hash::{BuildHasher, RandomState},
     pin::Pin,
     sync::Arc,
     time::{Duration, SystemTime},
@@ -29,25 +34,28 @@ use tokio::sync::Semaphore;
 #[cfg(feature = "axum")]
 use crate::http::HttpConfig;
 use crate::{
-    Claim, Fingerprint, Hold, IdempotencyKey, Options, Phase, RecordId, Refusal, Scope, Store,
-    Token, fingerprint::digest, progress::Progress,
+    Claim, Fingerprint, Hold, IdempotencyKey, Options, RecordId, Refusal, Scope, Store, Token,
+    fingerprint::digest, options, progress::Progress,
 };
-use bounded::bounded;
 use claim::Claimed;
 use running_keys::{RunningKeys, Visit};
 use runs::Runs;
 #[cfg(not(feature = "axum"))]
 use runs::Ticket;
+use waiting::{Waiter, WaitingRoom};
 use won::{Won, WonClaim};
 
 #[cfg(feature = "axum")]
 pub(crate) use running::Running;
+#[cfg(feature = "axum")]
+pub(crate) use runs::MAX_EXECUTION;
 #[cfg(feature = "axum")]
 pub(crate) use runs::Ticket;
 #[cfg(feature = "axum")]
 pub(crate) use standing::Standing;
 
 pub use builder::IdempotencyBuilder;
+pub use shutdown::Unfinished;
 pub use value::Run;
 pub use value::RunError;
 
@@ -80,7 +88,9 @@ struct Engine {
     http: HttpConfig,
     runs: Arc<Runs>,
     running_keys: Arc<RunningKeys>,
-    waiting: Semaphore,
+    running: Arc<Semaphore>,
+    waiting: Arc<WaitingRoom>,
+    scopes: RandomState,
     sweeper: sweep::Sweeper,
 }
 
@@ -92,6 +102,9 @@ const MAX_FORMS: usize = 4;
 pub(crate) struct Operation {
     pub(crate) id: RecordId,
     pub(crate) fingerprint: Fingerprint,
+    pub(crate) waiter: Waiter,
+    /// How much earlier the end of its record is announced.
+    pub(crate) grace: Duration,
 }
 
 /// How the work has ended: the answer for its caller, and what is kept of it.
@@ -143,10 +156,6 @@ pub(crate) enum Finished<R> {
 }
 
 /// What came of the work. Its answer is stored until then, or not at all.
-#[cfg_attr(
-    not(feature = "axum"),
-    expect(dead_code, reason = "only HTTP tells clients until when")
-)]
 pub(crate) struct Executed<R> {
     pub(crate) answer: R,
     pub(crate) expires_at: Option<SystemTime>,
@@ -197,29 +206,29 @@ impl Idempotency {
         ]))
     }
 
-    /// Takes no new keys from now on, and returns once every run has ended and left its answer.
-    ///
-    /// Requests with a key are answered 503 meanwhile. Call it when the server stops accepting.
-    pub async fn shutdown(&self) {
-        self.0.runs.close();
-        self.0.runs.idle().await;
-    }
-
     #[cfg(feature = "axum")]
     pub(crate) fn http(&self) -> &HttpConfig {
         &self.0.http
     }
 
+    /// What is asked under this key. While it waits, it keeps so many bytes.
     pub(crate) fn operation(
         &self,
+        options: &Options,
         scope: &Scope,
         key: &IdempotencyKey,
         fingerprint: &Fingerprint,
+        kept_bytes: usize,
     ) -> Operation {
         let fingerprint = fingerprint.keyed(&self.0.secret, key.expose().as_bytes());
         Operation {
             id: self.record_id(scope, key),
             fingerprint,
+            waiter: Waiter {
+                scope: self.0.scopes.hash_one(scope),
+                bytes: kept_bytes,
+            },
+            grace: options::grace(options.ttl),
         }
     }
 
@@ -257,8 +266,7 @@ impl Idempotency {
         ticket: Ticket,
     ) -> Result<Begun<'_>, Refusal> {
         let hold = operation.hold(options);
-        let claiming = self.claim(hold, &operation.fingerprint, options.on_lost, patience);
-        let (mut hold, mut claimed) = claiming.await?;
+        let (mut hold, mut claimed) = self.claim(hold, &operation, options, patience).await?;
         for _ in 0..MAX_FORMS {
             let Claim::InFlight { fingerprint } = &claimed.claim else {
                 break;
@@ -269,7 +277,7 @@ impl Idempotency {
             }
             // A process of another version has begun it, and its form of the fingerprint waits for it and takes it over.
             operation.fingerprint = *fingerprint;
-            let claiming = self.claim(hold, &operation.fingerprint, options.on_lost, patience);
+            let claiming = self.claim(hold, &operation, options, patience);
             (hold, claimed) = Box::pin(claiming).await?;
         }
         if matches!(claimed.claim, Claim::Unknown { .. }) {
@@ -280,6 +288,7 @@ impl Idempotency {
             claim,
             sent_at,
             withdrawal,
+            place,
         } = claimed;
         match claim {
             Claim::Won { attempt, progress } => {
@@ -296,6 +305,7 @@ impl Idempotency {
                     hold,
                     claim: Some(claim),
                     visit,
+                    place,
                     ticket,
                 }))
             }
@@ -317,28 +327,8 @@ impl Idempotency {
                 expires_at,
             } => {
                 same_request(&operation.fingerprint, &fingerprint)?;
-                Ok(Begun::Replayed(Replay {
-                    outcome,
-                    expires_at,
-                }))
+                Ok(Begun::Replayed(operation.replay(outcome, expires_at)))
             }
-        }
-    }
-
-    /// A run that lost its key has stored nothing, so its answer is nobody's: two answers to one key would
-    /// contradict each other. The client gets what the key's owner left, or is told to come back.
-    async fn answer_of_the_owner(&self, operation: Operation) -> Result<Replay, Refusal> {
-        let Some(record) = bounded(self.0.store.inspect(&operation.id)).await? else {
-            return Err(Refusal::InProgress);
-        };
-        // The key may have been freed by an operator, and then taken for something else.
-        same_request(&operation.fingerprint, &record.fingerprint)?;
-        match record.phase {
-            Phase::Completed { outcome } => Ok(Replay {
-                outcome,
-                expires_at: record.expires_at,
-            }),
-            Phase::InFlight { .. } => Err(Refusal::InProgress),
         }
     }
 }
@@ -350,8 +340,21 @@ impl Operation {
             id: self.id,
             token: Token::random(),
             lease: options.lease(),
-            ttl: options.ttl,
+            ttl: options.kept(),
         }
+    }
+
+    /// The outcome of an earlier run, whose record ends at this time.
+    fn replay(&self, outcome: Bytes, ends_at: SystemTime) -> Replay {
+        Replay {
+            outcome,
+            expires_at: self.announced(ends_at),
+        }
+    }
+
+    /// What clients are told of this end of a record.
+    fn announced(&self, ends_at: SystemTime) -> SystemTime {
+        ends_at.checked_sub(self.grace).unwrap_or(ends_at)
     }
 }
 

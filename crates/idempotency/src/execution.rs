@@ -4,6 +4,7 @@ mod step;
 use std::{fmt, sync::Arc};
 
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use crate::{
     Idempotency, RecordId, fingerprint::digest, progress::Progress, store::transaction::Entry,
@@ -49,6 +50,7 @@ struct Protection {
     idempotency: Idempotency,
     entry: Entry,
     is_transactional: bool,
+    began: Instant,
     // A plain lock: nothing is awaited under it.
     ending: Mutex<Ending>,
     // Held while the store is told of a step.
@@ -95,6 +97,7 @@ impl Execution {
                 idempotency,
                 entry,
                 is_transactional,
+                began: Instant::now(),
                 ending: Mutex::new(Ending::Open),
                 progress: progress.into(),
                 steps: Steps::default(),

@@ -87,6 +87,7 @@ pub use engine::Idempotency;
 pub use engine::IdempotencyBuilder;
 pub use engine::Run;
 pub use engine::RunError;
+pub use engine::Unfinished;
 #[cfg(feature = "axum")]
 pub use execution::CommitError;
 #[cfg(feature = "axum")]

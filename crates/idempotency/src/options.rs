@@ -82,6 +82,9 @@ impl Options {
 
     /// How long an answer is replayed, counted from completion.
     ///
+    /// It is what clients are told. The store keeps the answer a tenth longer, at most a minute, for retries that were sent
+    /// in time.
+    ///
     /// # Panics
     ///
     /// If it is 0 or more than ten years; at compile time, in a constant.
@@ -165,6 +168,11 @@ impl Options {
         self.lease.unwrap_or(Duration::from_secs(30)).min(self.ttl)
     }
 
+    /// How long a store keeps an outcome.
+    pub(crate) fn kept(&self) -> Duration {
+        self.ttl + grace(self.ttl)
+    }
+
     /// How long a duplicate waits, if it does.
     pub(crate) fn patience(&self) -> Option<Duration> {
         match self.on_duplicate {
@@ -182,6 +190,12 @@ impl Options {
         }
         self
     }
+}
+
+/// How much longer an outcome is kept than is announced: a retry that a client sends in time arrives later, and must not be
+/// a second run.
+pub(crate) fn grace(ttl: Duration) -> Duration {
+    (ttl / 10).min(Duration::from_secs(60))
 }
 
 impl Default for Options {

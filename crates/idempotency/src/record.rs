@@ -23,7 +23,7 @@ pub struct Record {
 }
 
 /// Where a record stands between its claim and its end.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Phase {
     /// A run owns the key.
     InFlight {
@@ -37,6 +37,34 @@ pub enum Phase {
         /// Bytes that only the engine can read.
         outcome: Bytes,
     },
+}
+
+/// A response belongs to its caller, and must not get into a log: only its length is printed.
+pub(crate) struct Redacted<'a>(pub(crate) &'a Bytes);
+
+impl fmt::Debug for Redacted<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "({} bytes)", self.0.len())
+    }
+}
+
+impl fmt::Debug for Phase {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InFlight {
+                lease_until,
+                progress,
+            } => formatter
+                .debug_struct("InFlight")
+                .field("lease_until", lease_until)
+                .field("progress", &Redacted(progress))
+                .finish(),
+            Self::Completed { outcome } => formatter
+                .debug_struct("Completed")
+                .field("outcome", &Redacted(outcome))
+                .finish(),
+        }
+    }
 }
 
 /// The name of a record: a digest of namespace, scope and key, from which none of them can be read.

@@ -17,6 +17,11 @@ pub enum Refusal {
     OutcomeUnknown,
     /// It has run, but its answer was too large to keep.
     NotStored,
+    /// The work has run, but its value does not count: this run has lost its key, or its own commit was not heard of. The
+    /// store could not say which value counts, or has none. The next call gets it, or runs.
+    ResponseUnavailable,
+    /// As many runs go on as [`with_max_running`](crate::IdempotencyBuilder::with_max_running) allows.
+    Busy,
     /// The scope is of a principal without a name, so it cannot be told whose key this is.
     NoPrincipal,
     /// The engine is shutting down.
@@ -39,6 +44,10 @@ impl fmt::Display for Refusal {
                 formatter.write_str("whether the same request was carried out is not known")
             }
             Self::NotStored => formatter.write_str("the answer was too large to be kept"),
+            Self::ResponseUnavailable => {
+                formatter.write_str("the work has run, and its value cannot be told")
+            }
+            Self::Busy => formatter.write_str("too many requests are running"),
             Self::NoPrincipal => formatter.write_str("the principal of the scope has no name"),
             Self::ShuttingDown => formatter.write_str("the service is shutting down"),
             Self::Panicked => formatter.write_str("the work panicked"),

@@ -34,6 +34,7 @@
 //!
 //! [`MemoryStore`] is the shortest complete example.
 
+mod debug;
 #[cfg(feature = "firestore")]
 mod firestore;
 mod memory;
@@ -178,7 +179,7 @@ pub struct Hold {
 }
 
 /// The answer to a claim.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Claim {
     /// The key is the caller's.
     Won {
@@ -218,7 +219,7 @@ pub enum Fenced<T> {
 }
 
 /// What an operator does with a hold whose owner will not come back.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Resolution {
     /// Free the key: the next request with it runs.
     Release,
@@ -237,6 +238,7 @@ pub enum Resolution {
 #[derive(Debug)]
 pub struct StoreError {
     kind: StoreErrorKind,
+    was_sent: bool,
     source: Box<dyn Error + Send + Sync>,
 }
 
@@ -261,7 +263,16 @@ impl StoreError {
     pub fn unavailable(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
             kind: StoreErrorKind::Unavailable,
+            was_sent: true,
             source: source.into(),
+        }
+    }
+
+    /// The store was not reached: the call was not sent, so its step was not taken and will not be.
+    pub fn unreached(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self {
+            was_sent: false,
+            ..Self::unavailable(source)
         }
     }
 
@@ -269,6 +280,7 @@ impl StoreError {
     pub fn unreadable(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
             kind: StoreErrorKind::Unreadable,
+            was_sent: true,
             source: source.into(),
         }
     }
@@ -277,6 +289,7 @@ impl StoreError {
     pub fn full(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
             kind: StoreErrorKind::Full,
+            was_sent: true,
             source: source.into(),
         }
     }
@@ -285,6 +298,7 @@ impl StoreError {
     pub fn too_large(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
             kind: StoreErrorKind::TooLarge,
+            was_sent: true,
             source: source.into(),
         }
     }
@@ -294,8 +308,15 @@ impl StoreError {
     pub fn withdrawn() -> Self {
         Self {
             kind: StoreErrorKind::Withdrawn,
+            was_sent: true,
             source: "its token was given back before it arrived".into(),
         }
+    }
+
+    /// Whether the call may have been sent, so that a claim has to be withdrawn; see [`unreached`](Self::unreached).
+    #[must_use]
+    pub const fn was_sent(&self) -> bool {
+        self.was_sent
     }
 
     /// What went wrong.

@@ -251,7 +251,7 @@ async fn a_key_whose_time_is_over_books_again() {
     one.arrived().await;
     one.pass();
     assert_eq!(first.await.expect("an answer").status, 201);
-    documents(&world).set_back(Duration::from_secs(3600));
+    documents(&world).set_back(Duration::from_secs(3660));
     world.remove("Ann").await;
 
     let again = one.sending("/book/stop", "k", "Ann");

@@ -92,7 +92,7 @@ async fn a_store_elsewhere_is_asked_before_the_commit_and_told_after_it(#[case] 
     let freed = store.resolve(&held.id, &held.token, idempotency::Resolution::Release);
     assert_eq!(freed.await.ok(), Some(Fenced::Done(())));
     service.pass();
-    assert_eq!(late.await.expect("an answer").status, 409);
+    assert_eq!(late.await.expect("an answer").status, 503);
     assert_eq!(world.guests().await.len(), 3);
 }
 

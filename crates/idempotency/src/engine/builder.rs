@@ -1,4 +1,4 @@
-use std::{sync::Arc, time::Duration};
+use std::{fmt, hash::RandomState, sync::Arc, time::Duration};
 
 use tokio::sync::Semaphore;
 
@@ -8,18 +8,15 @@ use crate::Store;
 use crate::http::HttpConfig;
 
 /// Settings of an engine, for [`Idempotency::builder`].
-#[derive(Debug)]
 pub struct IdempotencyBuilder {
     store: Arc<dyn Store>,
     namespace: Box<str>,
     secret: Box<[u8]>,
     sweep_every: Duration,
+    max_running: usize,
     #[cfg(feature = "axum")]
     http: HttpConfig,
 }
-
-/// How many duplicates may wait at one time; the next one is answered as if it did not want to.
-const MOST_WAITING: usize = 1024;
 
 impl IdempotencyBuilder {
     pub(super) fn new(store: Arc<dyn Store>) -> Self {
@@ -28,6 +25,7 @@ impl IdempotencyBuilder {
             namespace: "".into(),
             secret: Box::default(),
             sweep_every: Duration::from_secs(300),
+            max_running: Semaphore::MAX_PERMITS,
             #[cfg(feature = "axum")]
             http: HttpConfig::default(),
         }
@@ -63,6 +61,22 @@ impl IdempotencyBuilder {
         self
     }
 
+    /// How many runs go on at one time; by default as many as there are requests.
+    ///
+    /// A run goes on when its client has left, so a limit for requests, such as tower's `ConcurrencyLimit`, does not limit
+    /// runs. Above this one a request that would run is refused with [`Refusal::Busy`](crate::Refusal::Busy), 503 and
+    /// `Retry-After`, before its key is claimed. Stored responses are replayed all the same.
+    ///
+    /// # Panics
+    ///
+    /// If it is zero.
+    #[must_use]
+    pub fn with_max_running(mut self, max: usize) -> Self {
+        assert!(max > 0, "with no run at one time nothing would ever run");
+        self.max_running = max.min(Semaphore::MAX_PERMITS);
+        self
+    }
+
     /// How requests are read and answers are marked.
     #[cfg(feature = "axum")]
     #[must_use]
@@ -83,8 +97,22 @@ impl IdempotencyBuilder {
             http: self.http,
             runs: Arc::default(),
             running_keys: Arc::default(),
-            waiting: Semaphore::new(MOST_WAITING),
+            running: Arc::new(Semaphore::new(self.max_running)),
+            waiting: Arc::default(),
+            scopes: RandomState::new(),
             sweeper: sweep::Sweeper::default(),
         }))
+    }
+}
+
+/// Without the namespace and the secret.
+impl fmt::Debug for IdempotencyBuilder {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("IdempotencyBuilder")
+            .field("store", &self.store)
+            .field("sweep_every", &self.sweep_every)
+            .field("max_running", &self.max_running)
+            .finish_non_exhaustive()
     }
 }

@@ -5,22 +5,18 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use futures_util::{FutureExt, future::BoxFuture};
-use tokio::{runtime::Handle, time::Instant};
+use tokio::{runtime::Handle, sync::OwnedSemaphorePermit, time::Instant};
 use tracing::Instrument;
 
 use super::{
     Idempotency,
     bounded::{STORE_TIMEOUT, bounded},
-    finish::insist,
     runs::{Runs, Ticket},
 };
-use crate::{
-    Claim, Fingerprint, Hold, OnLost, Store, StoreError, StoreErrorKind, log_text::Causes,
-};
+use crate::{Claim, Fingerprint, Hold, OnLost, Store, StoreError, StoreErrorKind};
 
 /// A claim in flight. If the caller drops it, or the store fails without saying whether the key was taken, a background task
 /// finishes the claim and withdraws it, so that no orphaned hold blocks retries.
@@ -38,6 +34,8 @@ pub(super) struct Claimed {
     pub(super) sent_at: Instant,
     /// What gives the key back, if it was won.
     pub(super) withdrawal: Option<Withdrawal>,
+    /// A place among those that run at one time, if it was won for a run.
+    pub(super) place: Option<OwnedSemaphorePermit>,
 }
 
 /// Withdraws a claim in the background when it is dropped, unless the run has [begun](Self::cancel).
@@ -48,19 +46,13 @@ pub(super) struct Withdrawal {
     runtime: Handle,
 }
 
-struct SentClaim {
-    store: Arc<dyn Store>,
-    runs: Arc<Runs>,
-    hold: Hold,
-    fingerprint: Fingerprint,
-    on_lost: OnLost,
+pub(super) struct SentClaim {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) runs: Arc<Runs>,
+    pub(super) hold: Hold,
+    pub(super) fingerprint: Fingerprint,
+    pub(super) on_lost: OnLost,
 }
-
-/// How long the store is asked for a withdrawal, where a lease is shorter. A shutdown waits for that.
-const MIN_INSISTENCE: Duration = Duration::from_secs(60);
-
-/// How long it is asked after that where nobody takes a lost key over, so that an outage makes no work for an operator.
-const MAX_INSISTENCE: Duration = Duration::from_secs(3600);
 
 impl Claiming {
     pub(super) fn new(
@@ -105,7 +97,9 @@ impl Future for Claiming {
             .and_then(|withdrawal| match &response {
                 Ok(Claim::Won { .. }) => Some(withdrawal),
                 // Dropped here, because the key may have been taken.
-                Err(error) if error.kind() == StoreErrorKind::Unavailable => None,
+                Err(error) if error.kind() == StoreErrorKind::Unavailable && error.was_sent() => {
+                    None
+                }
                 _ => {
                     withdrawal.cancel();
                     None
@@ -116,6 +110,7 @@ impl Future for Claiming {
             claim,
             sent_at,
             withdrawal,
+            place: None,
         }))
     }
 }
@@ -128,16 +123,17 @@ impl Drop for Claiming {
         let Some(claim) = withdrawal.claim.take() else {
             return;
         };
-        let ticket = Runs::enter_background(&claim.runs, &claim.store);
+        let ticket = Runs::enter_withdrawal(&claim.runs, &claim.store);
         // A claim that is cut off midway may still arrive, so its response is waited for first. One that has panicked
         // panics again.
         let call = AssertUnwindSafe(call).catch_unwind();
+        let runtime = withdrawal.runtime.clone();
         let finishing = async move {
             match tokio::time::timeout(STORE_TIMEOUT, call).await {
                 Ok(Ok(Ok(
                     Claim::InFlight { .. } | Claim::Unknown { .. } | Claim::Completed { .. },
                 ))) => {}
-                _ => claim.withdraw(ticket).await,
+                _ => claim.withdraw(ticket, &runtime),
             }
         };
         withdrawal.runtime.spawn(finishing.in_current_span());
@@ -154,39 +150,17 @@ impl Withdrawal {
 impl Drop for Withdrawal {
     fn drop(&mut self) {
         if let Some(claim) = self.claim.take() {
-            // A shutdown waits for it, as for a run.
-            let ticket = Runs::enter_background(&claim.runs, &claim.store);
-            self.runtime.spawn(claim.withdraw(ticket).in_current_span());
+            let ticket = Runs::enter_withdrawal(&claim.runs, &claim.store);
+            claim.withdraw(ticket, &self.runtime);
         }
     }
 }
 
 impl SentClaim {
-    async fn withdraw(self, ticket: Ticket) {
-        let Self {
-            store,
-            runs,
-            hold,
-            fingerprint,
-            on_lost,
-        } = self;
-        // After an outage there can be thousands of them, which must not fall upon the store all at once.
-        let withdraw = || async {
-            let _turn = runs.withdrawals.acquire().await;
-            bounded(store.withdraw(&hold, &fingerprint, on_lost)).await
-        };
-        let mut withdrawn = insist(hold.lease.max(MIN_INSISTENCE), withdraw).await;
-        drop(ticket);
-        if withdrawn.is_err() && on_lost == OnLost::Refuse {
-            withdrawn = insist(MAX_INSISTENCE, withdraw).await;
-        }
-        if let Err(error) = withdrawn {
-            tracing::warn!(
-                idempotency.record = %hold.id,
-                error = %Causes(&error),
-                "a claim could not be withdrawn; the key may be held until its lease ends",
-            );
-        }
+    /// Has the claim withdrawn, for which a shutdown waits.
+    fn withdraw(self, ticket: Ticket, runtime: &Handle) {
+        let runs = Arc::clone(&self.runs);
+        runs.withdrawals.push(self, ticket, runtime);
     }
 }
 

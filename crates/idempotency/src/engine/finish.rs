@@ -1,8 +1,15 @@
 //! How a hold ends.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
 
-use tokio::time::Instant;
+use futures_util::FutureExt;
+use tokio::time::{Instant, timeout};
 use tracing::Instrument;
 
 use super::{
@@ -14,12 +21,15 @@ use crate::{Fenced, Fingerprint, Hold, OnLost, StoreError, StoreErrorKind, log_t
 
 /// The hold of a run that has ended. It is renewed until this is dropped.
 pub(super) struct Held {
-    pub(super) hold: Hold,
-    pub(super) fingerprint: Fingerprint,
-    pub(super) ticket: Ticket,
+    hold: Hold,
+    fingerprint: Fingerprint,
+    ticket: Ticket,
+    /// Whether the store has said that the hold is not the run's own any more, and not yet whose it is.
+    is_doubtful: Arc<AtomicBool>,
 }
 
-/// How long a client waits for a store that fails to keep its response.
+/// How long a client waits for a store that fails to keep its response. For one that is silent it waits longer, for
+/// [`STORE_TIMEOUT`] in all: should the process die after a response was sent that is not stored, a retry would run again.
 const RETRY_DELAYS: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(200)];
 
 /// Ends the hold, and gives the response back. A response that cannot be stored for now does not keep the client
@@ -36,23 +46,32 @@ pub(super) async fn finish<R>(held: Held, ending: Ending<R>) -> Fenced<Executed<
         Leaves::AfterSteps(settled) => {
             let end = async move {
                 let leaves = settled.await;
-                held.end_later(leaves).await;
+                held.end_later(leaves, None).await;
             };
             tokio::spawn(end.in_current_span());
             return executed(None);
         }
         Leaves::Outcome(_) | Leaves::Nothing | Leaves::Steps(_) => leaves,
     };
-    let begun = Instant::now();
-    let mut ended = held.end(&leaves).await;
-    for delay in RETRY_DELAYS {
-        // After a dark connection the next one can do better; a store that does not respond at all cannot.
-        if ended.as_ref().is_err_and(is_worth_a_retry) && begun.elapsed() < STORE_TIMEOUT {
-            // In boxes, because hardly any run comes here.
-            Box::pin(tokio::time::sleep(delay)).await;
-            ended = Box::pin(held.end(&leaves)).await;
-        }
-    }
+    let is_doubtful = Arc::clone(&held.is_doubtful);
+    // What is not known to be the request's only response is not sent.
+    let unheard = |executed: Fenced<_>| match is_doubtful.load(Ordering::Relaxed) {
+        true => Fenced::Lost,
+        false => executed,
+    };
+    let mut ending = Box::pin(held.end_now(leaves));
+    let ended = match ending.as_mut().now_or_never() {
+        Some(ended) => Ok(ended),
+        None => timeout(STORE_TIMEOUT, &mut ending).await,
+    };
+    let Ok((held, leaves, ended)) = ended else {
+        let end = async move {
+            let (held, leaves, ended) = ending.await;
+            held.end_later(leaves, Some(ended)).await;
+        };
+        tokio::spawn(end.in_current_span());
+        return unheard(executed(None));
+    };
     match ended {
         Ok(Fenced::Done(expires_at)) => executed(expires_at),
         Ok(Fenced::Lost) => {
@@ -64,22 +83,32 @@ pub(super) async fn finish<R>(held: Held, ending: Ending<R>) -> Fenced<Executed<
             Fenced::Lost
         }
         Err(_) => {
-            tokio::spawn(held.end_later(leaves).in_current_span());
-            executed(None)
+            tokio::spawn(held.end_later(leaves, None).in_current_span());
+            unheard(executed(None))
         }
     }
 }
 
 impl Held {
+    pub(super) fn new(hold: Hold, fingerprint: Fingerprint, ticket: Ticket) -> Self {
+        Self {
+            hold,
+            fingerprint,
+            ticket,
+            is_doubtful: Arc::default(),
+        }
+    }
+
     /// Completes the run, or gives its key back: free, or for an attempt that goes on with its steps.
     async fn end(&self, leaves: &Leaves) -> Result<Fenced<Option<SystemTime>>, StoreError> {
         let ended = self.end_own(leaves).await?;
         let is_kept = matches!(leaves, Leaves::Outcome(_) | Leaves::Steps(_));
-        if ended == Fenced::Lost
-            && is_kept
-            && Box::pin(self.ticket.reclaim(&self.hold, &self.fingerprint)).await?
-        {
-            return Box::pin(self.end_own(leaves)).await;
+        if ended == Fenced::Lost && is_kept {
+            self.is_doubtful.store(true, Ordering::Relaxed);
+            if Box::pin(self.ticket.reclaim(&self.hold, &self.fingerprint)).await? {
+                self.is_doubtful.store(false, Ordering::Relaxed);
+                return Box::pin(self.end_own(leaves)).await;
+            }
         }
         Ok(ended)
     }
@@ -112,9 +141,33 @@ impl Held {
         }
     }
 
-    /// Ends the hold as soon as the store is back, for a response that has been sent.
-    async fn end_later(self, leaves: Leaves) {
-        let ended = insist(self.hold.lease, || self.end(&leaves)).await;
+    /// Ends the hold while the client waits.
+    async fn end_now(
+        self,
+        leaves: Leaves,
+    ) -> (Self, Leaves, Result<Fenced<Option<SystemTime>>, StoreError>) {
+        let mut ended = self.end(&leaves).await;
+        for delay in RETRY_DELAYS {
+            // After a dark connection the next one can do better.
+            if ended.as_ref().is_err_and(is_worth_a_retry) {
+                // In boxes, because hardly any run comes here.
+                Box::pin(tokio::time::sleep(delay)).await;
+                ended = Box::pin(self.end(&leaves)).await;
+            }
+        }
+        (self, leaves, ended)
+    }
+
+    /// Ends the hold as soon as the store is back, for a response that has been sent; unless it has ended just now.
+    async fn end_later(
+        self,
+        leaves: Leaves,
+        ended: Option<Result<Fenced<Option<SystemTime>>, StoreError>>,
+    ) {
+        let ended = match ended {
+            Some(Ok(ended)) => Ok(ended),
+            Some(Err(_)) | None => insist(self.hold.lease, || self.end(&leaves)).await,
+        };
         match ended {
             Ok(Fenced::Lost) if matches!(leaves, Leaves::Outcome(_)) => tracing::error!(
                 idempotency.record = %self.hold.id,
@@ -153,7 +206,7 @@ where
 }
 
 /// Whether the same call may succeed at another time.
-fn is_worth_a_retry(error: &StoreError) -> bool {
+pub(super) fn is_worth_a_retry(error: &StoreError) -> bool {
     !matches!(
         error.kind(),
         StoreErrorKind::TooLarge | StoreErrorKind::Withdrawn

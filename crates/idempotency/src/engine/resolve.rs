@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use super::{Idempotency, bounded::bounded, value};
-use crate::{Fenced, Record, Resolution, StoreError};
+use crate::{Fenced, Record, Resolution, StoreError, options::grace};
 
 impl Idempotency {
     /// Ends the run that this record shows, on an operator's word, unless it has ended or somebody took it over since.
@@ -37,6 +37,13 @@ impl Idempotency {
         seen: &Record,
         resolution: Resolution,
     ) -> Result<Fenced<()>, StoreError> {
+        let resolution = match resolution {
+            Resolution::Release => Resolution::Release,
+            Resolution::Complete { outcome, ttl } => Resolution::Complete {
+                outcome,
+                ttl: ttl.saturating_add(grace(ttl)),
+            },
+        };
         let resolved = bounded(self.0.store.resolve(&seen.id, &seen.token, resolution)).await?;
         if resolved == Fenced::Done(()) {
             tracing::info!(

@@ -7,7 +7,9 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
+use super::runs::MAX_EXECUTION;
 use crate::{Fingerprint, Polling, RecordId, Subscription, Wakeups};
 
 /// Where duplicates within the process meet.
@@ -22,9 +24,15 @@ pub(super) struct RunningKeys {
 #[derive(Default)]
 struct Key {
     visits: usize,
-    running: Option<Fingerprint>,
+    running: Option<Running>,
     /// How many runs have ended since it is here. What was seen in the store before the last one is out of date.
     ended: u64,
+}
+
+/// The run that has the key in this process.
+struct Running {
+    fingerprint: Fingerprint,
+    began: Instant,
 }
 
 /// One request at its key, from its first look to its end.
@@ -32,7 +40,8 @@ pub(super) struct Visit {
     keys: Arc<RunningKeys>,
     id: RecordId,
     ended: u64,
-    runs: bool,
+    /// When its own run began.
+    began: Option<Instant>,
 }
 
 impl RunningKeys {
@@ -42,7 +51,7 @@ impl RunningKeys {
             keys: Arc::clone(keys),
             id: *id,
             ended: 0,
-            runs: false,
+            began: None,
         }
     }
 }
@@ -53,7 +62,8 @@ impl Visit {
         let keys = self.keys.keys.lock();
         let key = keys.get(&self.id)?;
         self.ended = key.ended;
-        key.running
+        let running = key.running.as_ref().filter(|running| running.is_live())?;
+        Some(running.fingerprint)
     }
 
     /// Takes the key; false if a run has begun or ended since [`running`](Self::running) was asked.
@@ -62,11 +72,15 @@ impl Visit {
         let Some(key) = keys.get_mut(&self.id) else {
             return false;
         };
-        if key.running.is_some() || key.ended != self.ended {
+        if key.running.as_ref().is_some_and(Running::is_live) || key.ended != self.ended {
             return false;
         }
-        key.running = Some(*fingerprint);
-        self.runs = true;
+        let began = Instant::now();
+        key.running = Some(Running {
+            fingerprint: *fingerprint,
+            began,
+        });
+        self.began = Some(began);
         true
     }
 
@@ -77,20 +91,29 @@ impl Visit {
     }
 }
 
+impl Running {
+    /// Whether it keeps others out: one that hangs gives its key up in the end, as it does under a lease.
+    fn is_live(&self) -> bool {
+        self.began.elapsed() < MAX_EXECUTION
+    }
+}
+
 impl Drop for Visit {
     fn drop(&mut self) {
         if let Entry::Occupied(mut entry) = self.keys.keys.lock().entry(self.id) {
             let key = entry.get_mut();
             key.visits -= 1;
-            if self.runs {
-                key.running = None;
+            if self.began.is_some() {
+                // A run that has hung for a day may find another one here.
+                key.running
+                    .take_if(|running| self.began == Some(running.began));
                 key.ended += 1;
             }
             if key.visits == 0 {
                 entry.remove();
             }
         }
-        if self.runs {
+        if self.began.is_some() {
             self.keys.wakeups.wake(&self.id);
         }
     }

@@ -8,16 +8,13 @@ use std::{
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::{
-    sync::{Notify, Semaphore},
-    task::JoinHandle,
-    time::Instant,
-};
+use tokio::{sync::Notify, task::JoinHandle, time::Instant};
 
-use super::bounded::bounded;
+use super::{bounded::bounded, withdrawals::Withdrawals};
 use crate::{Fenced, Fingerprint, Hold, RecordId, Store, StoreError, Token, log_text::Causes};
 
 /// The requests under way, from claim to stored answer.
+#[derive(Default)]
 pub(super) struct Runs {
     // A plain lock: nothing is awaited under it.
     state: Mutex<State>,
@@ -25,14 +22,15 @@ pub(super) struct Runs {
     left: Notify,
     /// A hold wants to be renewed earlier than the renewer sleeps.
     earlier: Arc<Notify>,
-    /// Turns at the store of claims that are withdrawn.
-    pub(super) withdrawals: Semaphore,
+    pub(super) withdrawals: Withdrawals,
 }
 
 #[derive(Default)]
 struct State {
     closed: bool,
     under_way: usize,
+    /// The claims that are to be withdrawn.
+    withdrawing: usize,
     holds: HashMap<Token, Held>,
     /// When the renewer looks next; `None` while it has nothing to renew.
     wakes_at: Option<Instant>,
@@ -51,27 +49,15 @@ struct Held {
 }
 
 /// No run is renewed for longer than this: one that hangs for ever gives its key up in the end.
-const MOST_EXECUTION: Duration = Duration::from_secs(24 * 60 * 60);
+pub(crate) const MAX_EXECUTION: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// One request under way; it leaves when dropped.
 pub(crate) struct Ticket {
     runs: Arc<Runs>,
     store: Arc<dyn Store>,
     token: Option<Token>,
-}
-
-/// How many withdrawals ask the store at one time.
-const MAX_WITHDRAWALS: usize = 32;
-
-impl Default for Runs {
-    fn default() -> Self {
-        Self {
-            state: Mutex::default(),
-            left: Notify::default(),
-            earlier: Arc::default(),
-            withdrawals: Semaphore::new(MAX_WITHDRAWALS),
-        }
-    }
+    /// Whether it only gives a key back.
+    withdraws: bool,
 }
 
 impl Runs {
@@ -86,16 +72,30 @@ impl Runs {
             runs: Arc::clone(runs),
             store: Arc::clone(store),
             token: None,
+            withdraws: false,
         })
     }
 
     /// Lets in what belongs to a request that was let in before.
+    #[cfg(feature = "axum")]
     pub(super) fn enter_background(runs: &Arc<Self>, store: &Arc<dyn Store>) -> Ticket {
         runs.state.lock().under_way += 1;
         Ticket {
             runs: Arc::clone(runs),
             store: Arc::clone(store),
             token: None,
+            withdraws: false,
+        }
+    }
+
+    /// Lets in a claim that is to be withdrawn.
+    pub(super) fn enter_withdrawal(runs: &Arc<Self>, store: &Arc<dyn Store>) -> Ticket {
+        runs.state.lock().withdrawing += 1;
+        Ticket {
+            runs: Arc::clone(runs),
+            store: Arc::clone(store),
+            token: None,
+            withdraws: true,
         }
     }
 
@@ -110,9 +110,20 @@ impl Runs {
         self.until(|state| state.closed).await;
     }
 
+    /// Returns once every run has ended.
+    pub(super) async fn ended(&self) {
+        self.until(|state| state.under_way == 0).await;
+    }
+
     /// Returns once nobody is under way.
     pub(super) async fn idle(&self) {
-        self.until(|state| state.under_way == 0).await;
+        self.until(State::is_idle).await;
+    }
+
+    /// How many runs have not ended, and how many claims are not withdrawn.
+    pub(super) fn unfinished(&self) -> (usize, usize) {
+        let state = self.state.lock();
+        (state.under_way, state.withdrawing)
     }
 
     async fn until(&self, reached: impl Fn(&State) -> bool) {
@@ -158,7 +169,9 @@ impl Runs {
     }
 
     pub(super) fn is_held(&self, token: &Token) -> bool {
-        self.state.lock().holds.contains_key(token)
+        let state = self.state.lock();
+        let held = state.holds.get(token);
+        held.is_some_and(|held| Instant::now() < held.until)
     }
 
     /// The holds that are due now, each put off by a third of its lease; and when to look again.
@@ -166,10 +179,11 @@ impl Runs {
         let now = Instant::now();
         let mut due = Vec::new();
         let mut state = self.state.lock();
+        // What is due soon is taken along: with many runs, each wake would walk all of them for the sake of one.
         for held in state
             .holds
             .values_mut()
-            .filter(|held| held.due <= now && now < held.until)
+            .filter(|held| held.due <= now + held.hold.lease / 30 && now < held.until)
         {
             held.due = now + held.hold.lease / 3;
             due.push((held.hold.clone(), held.fingerprint));
@@ -181,6 +195,12 @@ impl Runs {
             .map(|held| held.due)
             .min();
         (due, state.wakes_at)
+    }
+}
+
+impl State {
+    fn is_idle(&self) -> bool {
+        self.under_way == 0 && self.withdrawing == 0
     }
 }
 
@@ -229,7 +249,7 @@ impl Ticket {
         };
         let held = Held {
             due: counts_from + hold.lease / 3,
-            until: sent_at + MOST_EXECUTION,
+            until: sent_at + MAX_EXECUTION,
             hold,
             fingerprint,
             attempt,
@@ -271,7 +291,10 @@ impl Drop for Ticket {
         if let Some(token) = self.token {
             state.holds.remove(&token);
         }
-        state.under_way -= 1;
+        match self.withdraws {
+            true => state.withdrawing -= 1,
+            false => state.under_way -= 1,
+        }
         if state.closed && state.under_way == 0 {
             self.runs.left.notify_waiters();
         }
@@ -311,6 +334,10 @@ async fn renew_all(runs: Weak<Runs>, earlier: Arc<Notify>, store: Arc<dyn Store>
 }
 
 async fn renew(runs: Weak<Runs>, store: Arc<dyn Store>, hold: Hold, fingerprint: Fingerprint) {
+    // The run may have ended before this task had its turn.
+    if !runs.upgrade().is_some_and(|runs| runs.is_held(&hold.token)) {
+        return;
+    }
     let renewed = match bounded(store.renew(&hold)).await {
         Ok(Fenced::Done(())) => return,
         Ok(Fenced::Lost) => {

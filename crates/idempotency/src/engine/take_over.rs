@@ -62,7 +62,9 @@ impl Idempotency {
         if !is_suspended {
             return Ok(unknown);
         }
-        let claimed = self.claim_once(hold, fingerprint, OnLost::TakeOver).await?;
+        let claimed = self
+            .claim_to_run(hold, fingerprint, OnLost::TakeOver)
+            .await?;
         match &claimed.claim {
             // A later attempt took over and crashed in the meantime, so its outcome is unknown again. The claim is
             // withdrawn when it is dropped.

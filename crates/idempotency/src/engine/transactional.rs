@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    Begun, Ending, Executed, Idempotency, Leaves, Operation, Replay, Won,
+    Begun, Ending, Executed, Idempotency, Leaves, Operation, Won,
     bounded::bounded,
     claim::{Claimed, Withdrawal},
     finish,
@@ -13,6 +13,7 @@ use super::{
     running_keys::{RunningKeys, Visit},
     runs::Ticket,
     same_request,
+    waiting::WaitingRoom,
 };
 use crate::{Claim, Fenced, Fingerprint, Hold, OnLost, Options, Phase, Refusal, log_text::Causes};
 
@@ -27,14 +28,24 @@ impl Idempotency {
     ) -> Result<Begun<'_>, Refusal> {
         let deadline = patience.map(|patience| Instant::now() + patience);
         let mut visit = RunningKeys::visit(&self.0.running_keys, &operation.id);
+        // Kept from one look to the next, so that nobody who waits already is turned away.
+        let mut waits = None;
         loop {
             if let Some(running) = visit.running() {
                 same_request(&operation.fingerprint, &running)?;
+                let deadline = deadline.ok_or(Refusal::InProgress)?;
+                if waits.is_none() {
+                    waits = WaitingRoom::enter(&self.0.waiting, operation.waiter);
+                }
+                if waits.is_none() {
+                    return Err(Refusal::InProgress);
+                }
                 self.wait_for(&mut visit, deadline).await?;
                 continue;
             }
             let found = bounded(self.0.store.inspect(&operation.id)).await?;
             let Some(record) = found else {
+                let place = self.place_to_run()?;
                 if visit.run(&operation.fingerprint) {
                     return Ok(Begun::Won(Won {
                         idempotency: self,
@@ -42,6 +53,7 @@ impl Idempotency {
                         operation,
                         claim: None,
                         visit: Some(visit),
+                        place: Some(place),
                         ticket,
                     }));
                 }
@@ -50,14 +62,14 @@ impl Idempotency {
             same_request(&operation.fingerprint, &record.fingerprint)?;
             match record.phase {
                 Phase::Completed { outcome } => {
-                    return Ok(Begun::Replayed(Replay {
-                        outcome,
-                        expires_at: record.expires_at,
-                    }));
+                    return Ok(Begun::Replayed(
+                        operation.replay(outcome, record.expires_at),
+                    ));
                 }
                 // A run under a lease has left it, such as one of the service's last version. So this one goes under a
                 // lease too, and its transaction ends the hold in place of writing a new record.
                 Phase::InFlight { .. } if visit.run(&operation.fingerprint) => {
+                    drop(waits);
                     let patience =
                         deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
                     let leased =
@@ -70,13 +82,7 @@ impl Idempotency {
     }
 
     /// Waits until the run that has the key has ended, if there is time for that.
-    async fn wait_for(&self, visit: &mut Visit, deadline: Option<Instant>) -> Result<(), Refusal> {
-        let Some(deadline) = deadline else {
-            return Err(Refusal::InProgress);
-        };
-        let Ok(_place) = self.0.waiting.try_acquire() else {
-            return Err(Refusal::InProgress);
-        };
+    async fn wait_for(&self, visit: &mut Visit, deadline: Instant) -> Result<(), Refusal> {
         // Listen first, then look: what ends between the two is not missed.
         let mut subscription = visit.subscribe();
         if visit.running().is_none() {
@@ -123,11 +129,7 @@ pub(super) async fn finish<R>(
                     ..
                 }) => {
                     withdrawal.into_iter().for_each(Withdrawal::cancel);
-                    let held = Held {
-                        hold,
-                        fingerprint,
-                        ticket,
-                    };
+                    let held = Held::new(hold, fingerprint, ticket);
                     return finish::finish(held, Ending { answer, leaves }).await;
                 }
                 Ok(_) => return Fenced::Lost,

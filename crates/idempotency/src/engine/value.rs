@@ -37,7 +37,7 @@ impl<T> Run<T> {
 /// Why [`Idempotency::run`] has no value.
 #[derive(Debug)]
 pub enum RunError<E> {
-    /// The work did not run.
+    /// The work did not run, or not to its end, or its value does not count: see the refusal.
     Refused(Refusal),
     /// It ran and failed; nothing is stored, and the next call with this key runs again.
     Failed(E),
@@ -108,7 +108,7 @@ impl Idempotency {
         if scope.is_nobody() {
             return Err(RunError::Refused(Refusal::NoPrincipal));
         }
-        let operation = self.operation(scope, key, &fingerprint);
+        let operation = self.operation(options, scope, key, &fingerprint, 0);
         let limit = self.store().outcome_limit();
         let begun = self.begin(operation, options, options.patience()).await;
         let finished = match begun.map_err(RunError::Refused)? {
@@ -180,7 +180,7 @@ fn read<T: DeserializeOwned>(outcome: Bytes) -> Result<T, Refusal> {
 impl<E> fmt::Display for RunError<E> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
-            Self::Refused(_) => "the work did not run",
+            Self::Refused(_) => "the call was refused",
             Self::Failed(_) => "the work failed",
         })
     }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use super::{Idempotency, claim::Claimed};
-use crate::{Claim, Fingerprint, Hold, OnLost, Refusal, Token};
+use super::{Idempotency, Operation, claim::Claimed, waiting::WaitingRoom};
+use crate::{Claim, Fingerprint, Hold, OnLost, Options, Refusal, Token};
 
 impl Idempotency {
     /// Claims; and where the same request is running already, waits up to `patience` for its end.
@@ -15,15 +15,16 @@ impl Idempotency {
     pub(super) async fn claim(
         &self,
         hold: Hold,
-        fingerprint: &Fingerprint,
-        on_lost: OnLost,
+        operation: &Operation,
+        options: &Options,
         patience: Option<Duration>,
     ) -> Result<(Hold, Claimed), Refusal> {
-        let claimed = self.claim_once(&hold, fingerprint, on_lost).await?;
+        let (fingerprint, on_lost) = (&operation.fingerprint, options.on_lost);
+        let claimed = self.claim_to_run(&hold, fingerprint, on_lost).await?;
         let Some(patience) = patience.filter(|_| runs_already(&claimed, fingerprint)) else {
             return Ok((hold, claimed));
         };
-        let Ok(_place) = self.0.waiting.try_acquire() else {
+        let Some(_place) = WaitingRoom::enter(&self.0.waiting, operation.waiter) else {
             return Ok((hold, claimed));
         };
         // In a box, so that requests that do not wait need not hold what waiting takes.
@@ -42,7 +43,7 @@ impl Idempotency {
         let mut subscription = self.0.store.subscribe(&hold.id);
         loop {
             hold.token = Token::random();
-            let claimed = self.claim_once(&hold, fingerprint, on_lost).await?;
+            let claimed = self.claim_to_run(&hold, fingerprint, on_lost).await?;
             if !runs_already(&claimed, fingerprint) {
                 return Ok((hold, claimed));
             }

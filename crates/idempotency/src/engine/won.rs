@@ -1,14 +1,14 @@
 //! The right to run, and the run itself.
 
-use tokio::time::Instant;
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
 use super::{
-    Ending, Finished, Idempotency, Operation, claim::Withdrawal, finish, finish::Held,
-    running::Running, running_keys::Visit, runs::Ticket, transactional,
+    Ending, Finished, Idempotency, Operation, Replay, bounded::bounded, claim::Withdrawal, finish,
+    finish::Held, running::Running, running_keys::Visit, runs::Ticket, same_request, transactional,
 };
 #[cfg(feature = "axum")]
 use crate::{Execution, store::transaction::Entry};
-use crate::{Fenced, Hold, Refusal, progress::Progress};
+use crate::{Fenced, Hold, Phase, Refusal, log_text::Causes, progress::Progress};
 
 /// The right to run, with all that is needed for it. A claim whose run does not begin is withdrawn when this is dropped.
 pub(crate) struct Won<'a> {
@@ -19,6 +19,8 @@ pub(crate) struct Won<'a> {
     pub(super) claim: Option<WonClaim>,
     /// In transactional mode, the key's place among those that run in this process.
     pub(super) visit: Option<Visit>,
+    /// Its place among those that run at one time.
+    pub(super) place: Option<OwnedSemaphorePermit>,
     pub(super) ticket: Ticket,
 }
 
@@ -46,6 +48,7 @@ impl Won<'_> {
             hold,
             claim,
             visit,
+            place,
             mut ticket,
         } = self;
         let fingerprint = operation.fingerprint;
@@ -55,7 +58,7 @@ impl Won<'_> {
                 let ending = work.await;
                 let finished =
                     transactional::finish(&engine, hold, fingerprint, ending, ticket).await;
-                drop(visit);
+                drop((visit, place));
                 return Ok(finished);
             };
             let WonClaim {
@@ -81,18 +84,19 @@ impl Won<'_> {
             }
             withdrawal.into_iter().for_each(Withdrawal::cancel);
             let ending = work.await;
-            let held = Held {
-                hold,
-                fingerprint,
-                ticket,
-            };
+            let held = Held::new(hold, fingerprint, ticket);
             let finished = finish::finish(held, ending).await;
-            drop(visit);
+            drop((visit, place));
             Ok(finished)
         };
         match Running::new(run).await {
             Ok(Err(refusal)) => Err(refusal),
-            Ok(Ok(Fenced::Done(executed))) => Ok(Finished::Executed(executed)),
+            Ok(Ok(Fenced::Done(mut executed))) => {
+                executed.expires_at = executed
+                    .expires_at
+                    .map(|ends_at| operation.announced(ends_at));
+                Ok(Finished::Executed(executed))
+            }
             Ok(Ok(Fenced::Lost)) => {
                 let replay = Box::pin(idempotency.answer_of_the_owner(operation)).await?;
                 Ok(Finished::Replayed(replay))
@@ -122,5 +126,30 @@ impl Won<'_> {
             progress,
             is_transactional,
         )
+    }
+}
+
+impl Idempotency {
+    /// A run that lost its key has stored nothing, so its answer is nobody's: two answers to one key would
+    /// contradict each other. The client gets what the key's owner left, or is told to come back.
+    async fn answer_of_the_owner(&self, operation: Operation) -> Result<Replay, Refusal> {
+        let record = match bounded(self.0.store.inspect(&operation.id)).await {
+            Ok(Some(record)) => record,
+            Ok(None) => return Err(Refusal::ResponseUnavailable),
+            Err(error) => {
+                tracing::error!(
+                    idempotency.record = %operation.id,
+                    error = %Causes(&error),
+                    "a run has lost its key, or not heard of its commit, and the response that stands cannot be read",
+                );
+                return Err(Refusal::ResponseUnavailable);
+            }
+        };
+        // The key may have been freed by an operator, and then taken for something else.
+        same_request(&operation.fingerprint, &record.fingerprint)?;
+        match record.phase {
+            Phase::Completed { outcome } => Ok(operation.replay(outcome, record.expires_at)),
+            Phase::InFlight { .. } => Err(Refusal::InProgress),
+        }
     }
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{Execution, Protection};
 use crate::{
     Fenced, Idempotency, StoreError, Transaction,
-    engine::Standing,
+    engine::{MAX_EXECUTION, Standing},
     log_text::Causes,
     store::transaction::{self, CommitFailure, Committed, Entry},
 };
@@ -44,7 +44,9 @@ pub(super) enum Ending {
     },
     /// Somebody's answer is kept, perhaps its own.
     Answered,
-    Unknown,
+    Unknown {
+        is_shared: bool,
+    },
 }
 
 /// How a run has ended itself, once its handler is through.
@@ -56,7 +58,10 @@ pub(crate) enum Ended {
         expires_at: Option<SystemTime>,
     },
     Answered,
-    Unknown,
+    Unknown {
+        /// Whether the key's record is in the same transaction.
+        is_shared: bool,
+    },
 }
 
 impl Execution {
@@ -79,7 +84,7 @@ impl Execution {
                 expires_at: committed.expires_at,
             },
             Err(CommitError::Answered) => Ending::Answered,
-            Err(CommitError::Unknown(_)) => Ending::Unknown,
+            Err(CommitError::Unknown(_)) => Ending::Unknown { is_shared },
             Err(CommitError::Failed(_) | CommitError::Misused(_)) => Ending::Open,
         };
         ended.map(drop)
@@ -114,11 +119,12 @@ impl Execution {
             },
             Ending::Answered => Ended::Answered,
             // What it had sent may still arrive, and no record will tell.
-            Ending::Unknown | Ending::Committing { is_shared: false } => Ended::Unknown,
+            Ending::Unknown { is_shared } => Ended::Unknown { is_shared },
+            Ending::Committing { is_shared: false } => Ended::Unknown { is_shared: false },
             Ending::Committing { is_shared: true } => match protection.standing().await {
                 Ok(Standing::Free) => Ended::Open,
                 Ok(Standing::Own | Standing::Lost) => Ended::Answered,
-                Err(_) => Ended::Unknown,
+                Err(_) => Ended::Unknown { is_shared: true },
             },
         }
     }
@@ -127,6 +133,12 @@ impl Execution {
 impl Protection {
     /// Lets one commit in, and another only if that one failed.
     fn start(&self, is_shared: bool) -> Result<(), CommitError> {
+        // Others have been let in since, whose record may be forgotten already. Under a lease the token tells.
+        if self.is_transactional && self.began.elapsed() >= MAX_EXECUTION {
+            return Err(CommitError::Failed(
+                "the run has taken longer than a day, and lost its key".into(),
+            ));
+        }
         let mut ending = self.ending.lock();
         match *ending {
             Ending::Open => {

@@ -71,15 +71,18 @@ where
     }
     let caller = request.caller(config, options)?;
     let fingerprint = request.fingerprint(options, caller.cookies.as_deref());
-    let operation = idempotency.operation(&caller.scope, &key, &fingerprint);
+    let kept_bytes = request.body.len();
+    let operation = idempotency.operation(options, &caller.scope, &key, &fingerprint, kept_bytes);
     let patience = request::patience(options, &request.parts.headers);
 
+    let mut has_run = false;
     let finished = match idempotency.begin(operation, options, patience).await? {
         Begun::Won(won) => {
             let execution = won.execution();
             request.parts.extensions.insert(execution.clone());
             let call = call(request.into_request());
             let attempt = attempt(idempotency.clone(), options.keep, execution, call);
+            has_run = true;
             won.run(attempt).await?
         }
         Begun::Replayed(replay) => Finished::Replayed(replay),
@@ -95,7 +98,10 @@ where
             }
             Ok(response)
         }
-        Finished::Replayed(replay) => saved_response::replay(config, replay),
+        Finished::Replayed(replay) => match saved_response::replay(config, replay) {
+            Err(Problem::StoreUnavailable(_)) if has_run => Err(Problem::ResponseUnavailable),
+            response => response,
+        },
     }
 }
 
@@ -138,8 +144,8 @@ async fn attempt(
             answer: Response::default(),
             leaves: Leaves::Other,
         },
-        Ended::Unknown => Ending {
-            answer: Problem::CommitUnknown.into_response(config),
+        Ended::Unknown { is_shared } => Ending {
+            answer: Problem::CommitUnknown { is_shared }.into_response(config),
             leaves: Leaves::Unknown,
         },
     }

@@ -171,7 +171,8 @@ impl IntoResponse for CommitError {
                 tracing::error!(error = %Causes(source.as_ref()), "{self}");
                 match self {
                     Self::Failed(_) => Problem::CommitFailed,
-                    _ => Problem::CommitUnknown,
+                    // Under a key the engine knows better, and answers in place of this.
+                    _ => Problem::CommitUnknown { is_shared: false },
                 }
             }
             Self::Misused(what) => {
@@ -189,7 +190,13 @@ impl<E: IntoResponse> IntoResponse for StepError<E> {
         match self {
             Self::Failed(error) => error.into_response(),
             Self::Lost => CommitError::Answered.into_response(),
-            Self::Store(error) => Problem::from(error).into_response(&HttpConfig::default()),
+            Self::Store(error) => {
+                tracing::error!(
+                    error = %Causes(&error),
+                    "the result of a step could not be read or stored"
+                );
+                Problem::StepNotStored.into_response(&HttpConfig::default())
+            }
             Self::Misused(what) => CommitError::Misused(what).into_response(),
         }
     }

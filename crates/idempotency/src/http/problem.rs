@@ -22,11 +22,19 @@ pub(super) enum Problem {
     KeyIncomparable,
     InProgress,
     OutcomeUnknown,
-    ResponseNotStored { location: Option<HeaderValue> },
+    ResponseNotStored {
+        location: Option<HeaderValue>,
+    },
     StoreUnavailable(StoreError),
+    Busy,
     ShuttingDown,
     CommitFailed,
-    CommitUnknown,
+    CommitUnknown {
+        /// Whether the key's record is in the same transaction.
+        is_shared: bool,
+    },
+    ResponseUnavailable,
+    StepNotStored,
     HandlerPanicked,
     ResponseBroken,
     Misconfigured(&'static str),
@@ -159,18 +167,27 @@ impl Problem {
                     "store-unavailable",
                     if full { "idempotency_store_full" } else { "idempotency_store_unavailable" },
                     "Keys cannot be checked right now",
-                    "The request was not carried out, because the service could not make sure that it happens only once. \
+                    "This attempt did nothing, because the service could not make sure that the request happens only once. \
                      Try again with the same key."
                         .into(),
                 )
                 .retry_after(if full { 30 } else { 1 })
             }
+            Self::Busy => Description::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "busy",
+                "idempotency_busy",
+                "Too many requests are running",
+                "This attempt did nothing, because the service runs as many requests as it can. Try again with the same key."
+                    .into(),
+            )
+            .retry_after(1),
             Self::ShuttingDown => Description::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "shutting-down",
                 "idempotency_shutting_down",
                 "The service is shutting down",
-                "The request was not carried out. Try again with the same key.".into(),
+                "This attempt did nothing. Try again with the same key.".into(),
             )
             .retry_after(1),
             Self::CommitFailed => Description::new(
@@ -178,16 +195,45 @@ impl Problem {
                 "commit-failed",
                 "commit_failed",
                 "The request could not be carried out",
-                "Nothing was changed, because the service could not commit it. Try again with the same key.".into(),
+                "The service could not commit the changes of this attempt. Try again, with the same key if there was one."
+                    .into(),
             )
             .retry_after(1),
-            Self::CommitUnknown => Description::new(
+            Self::CommitUnknown { is_shared } => Description::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "commit-unknown",
                 "idempotency_commit_unknown",
                 "It is not known whether the request was carried out",
-                "The service has lost its database in the middle. Try again with the same key: it is carried out once, \
-                 now or then."
+                match is_shared {
+                    true => {
+                        "The connection to the database was lost during the commit. Retry with the same key; the request \
+                         takes effect exactly once."
+                    }
+                    false => {
+                        "The connection to the database was lost during the commit. The request may have taken effect, and \
+                         a retry may carry it out again."
+                    }
+                }
+                .into(),
+            )
+            .retry_after(1),
+            Self::ResponseUnavailable => Description::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "response-unavailable",
+                "idempotency_response_unavailable",
+                "The response cannot be read right now",
+                "An attempt at the request was made, and the response that stands for it cannot be read right now. Retry with \
+                 the same key to get it."
+                    .into(),
+            )
+            .retry_after(1),
+            Self::StepNotStored => Description::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "step-not-stored",
+                "idempotency_step_not_stored",
+                "The request has stopped in the middle",
+                "The service could not read or store how far the request has come. It may have taken effect in part. Retry \
+                 with the same key."
                     .into(),
             )
             .retry_after(1),
@@ -294,7 +340,9 @@ impl From<Refusal> for Problem {
             Refusal::Incomparable => Self::KeyIncomparable,
             Refusal::InProgress => Self::InProgress,
             Refusal::OutcomeUnknown => Self::OutcomeUnknown,
+            Refusal::ResponseUnavailable => Self::ResponseUnavailable,
             Refusal::NotStored => Self::ResponseNotStored { location: None },
+            Refusal::Busy => Self::Busy,
             Refusal::ShuttingDown => Self::ShuttingDown,
             Refusal::Panicked => Self::HandlerPanicked,
             Refusal::NoPrincipal => {

@@ -88,34 +88,6 @@ async fn a_duplicate_does_not_wait_for_ever() {
     assert_eq!(running.finish().await.expect("a value"), Run::Executed(1));
 }
 
-// behaviour 74
-// race 21
-#[tokio::test]
-async fn not_everybody_can_wait() {
-    let (store, calls) = WatchedStore::new(&Clock::manual());
-    let idempotency = Idempotency::builder(store).build();
-    let running = start(&idempotency, 1).await;
-    let options = Options::new().on_duplicate(OnDuplicate::Wait);
-    let waiting: Vec<_> = (0..1024)
-        .map(|_| {
-            let idempotency = idempotency.clone();
-            tokio::spawn(async move { charge_with(&idempotency, &options, async { Ok(2) }).await })
-        })
-        .collect();
-    reaches(&calls.claims, 1 + 1024 * 2).await;
-    let one_more: Answer<u32> = charge_with(&idempotency, &options, async { Ok(2) }).await;
-    assert!(matches!(
-        one_more,
-        Err(RunError::Refused(Refusal::InProgress))
-    ));
-    assert_eq!(*calls.claims.borrow(), 1 + 1024 * 2 + 1);
-    assert_eq!(running.finish().await.expect("a value"), Run::Executed(1));
-    for waiter in waiting {
-        let waited = waiter.await.expect("no panic");
-        assert_eq!(waited.expect("a value"), Run::Replayed(1));
-    }
-}
-
 // behaviour 125
 // race 27
 #[tokio::test]

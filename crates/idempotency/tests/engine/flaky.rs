@@ -3,9 +3,9 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use async_trait::async_trait;
@@ -23,6 +23,23 @@ pub(crate) struct FlakyStore {
     /// Claims that arrive although their reply is lost, after which the store is down.
     pub(crate) dies_behind_claim: AtomicBool,
     pub(crate) panics: AtomicBool,
+    /// Nothing can be read in it.
+    pub(crate) blind: AtomicBool,
+    /// It is down in such a way that nothing is even sent.
+    pub(crate) unreached: AtomicBool,
+    /// The number of the completion that hears nothing, as all after it do; none at zero.
+    pub(crate) silent_from: AtomicUsize,
+    pub(crate) completions: AtomicUsize,
+    pub(crate) withdrawals: Withdrawals,
+}
+
+/// How often the store was asked to withdraw a claim.
+#[derive(Debug, Default)]
+pub(crate) struct Withdrawals {
+    pub(crate) asked: AtomicUsize,
+    pub(crate) done: AtomicUsize,
+    at_once: AtomicUsize,
+    pub(crate) most_at_once: AtomicUsize,
 }
 
 impl FlakyStore {
@@ -32,10 +49,18 @@ impl FlakyStore {
             down: AtomicBool::new(false),
             dies_behind_claim: AtomicBool::new(false),
             panics: AtomicBool::new(false),
+            blind: AtomicBool::new(false),
+            unreached: AtomicBool::new(false),
+            silent_from: AtomicUsize::new(0),
+            completions: AtomicUsize::new(0),
+            withdrawals: Withdrawals::default(),
         })
     }
 
     fn check(&self) -> Result<(), StoreError> {
+        if self.unreached.load(Ordering::SeqCst) {
+            return Err(StoreError::unreached("not connected"));
+        }
         match self.down.load(Ordering::SeqCst) {
             true => Err(StoreError::unavailable("down")),
             false => Ok(()),
@@ -60,8 +85,22 @@ impl Store for FlakyStore {
     }
 
     async fn withdraw(&self, hold: &Hold, f: &Fingerprint, o: OnLost) -> Result<(), StoreError> {
+        let Withdrawals {
+            asked,
+            done,
+            at_once,
+            most_at_once,
+        } = &self.withdrawals;
+        asked.fetch_add(1, Ordering::SeqCst);
+        let now = at_once.fetch_add(1, Ordering::SeqCst) + 1;
+        most_at_once.fetch_max(now, Ordering::SeqCst);
+        // Long enough for all to come that would come at once.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        at_once.fetch_sub(1, Ordering::SeqCst);
         self.check()?;
-        self.inner.withdraw(hold, f, o).await
+        self.inner.withdraw(hold, f, o).await?;
+        done.fetch_add(1, Ordering::SeqCst);
+        Ok(())
     }
 
     async fn renew(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
@@ -81,7 +120,12 @@ impl Store for FlakyStore {
 
     async fn complete(&self, hold: &Hold, o: Bytes) -> Result<Fenced<SystemTime>, StoreError> {
         self.check()?;
-        self.inner.complete(hold, o).await
+        let number = self.completions.fetch_add(1, Ordering::SeqCst) + 1;
+        match self.silent_from.load(Ordering::SeqCst) {
+            0 => self.inner.complete(hold, o).await,
+            silent_from if number >= silent_from => std::future::pending().await,
+            _ => Err(StoreError::unavailable("it fails before it is silent")),
+        }
     }
 
     async fn release(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
@@ -91,6 +135,9 @@ impl Store for FlakyStore {
 
     async fn inspect(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
         self.check()?;
+        if self.blind.load(Ordering::SeqCst) {
+            return Err(StoreError::unavailable("blind"));
+        }
         self.inner.inspect(id).await
     }
 

@@ -203,7 +203,10 @@ async fn a_run_does_not_take_again_what_an_operator_has_released() {
     finish.send(1).expect("the run waits");
     let refused = run.await.expect("no panic");
     assert!(
-        matches!(refused, Err(RunError::Refused(Refusal::InProgress))),
+        matches!(
+            refused,
+            Err(RunError::Refused(Refusal::ResponseUnavailable))
+        ),
         "{refused:?}"
     );
     let next = world.charge(OPTIONS.on_lost(OnLost::Refuse), async { 2 });

@@ -13,7 +13,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
-use idempotency::{Idempotency, IdempotencyLayer, MemoryStore};
+use idempotency::{Idempotency, IdempotencyLayer, MemoryStore, Options};
 use tower::{Layer, Service, ServiceExt};
 
 /// Answers with its run's number and the request's body; a clone has to be asked whether it is ready.
@@ -141,4 +141,48 @@ async fn trailers_reach_the_service_and_the_first_client_and_no_replay() {
         assert_eq!(trailer.is_some(), !replayed);
         assert_eq!(body.to_bytes(), "whole");
     }
+}
+
+// behaviour 79
+// race 16
+#[tokio::test(start_paused = true)]
+async fn a_transactional_run_that_hangs_gives_its_key_up_in_the_end() {
+    let runs = Arc::new(AtomicUsize::new(0));
+    let layer = IdempotencyLayer::new(Idempotency::new(MemoryStore::new()))
+        .with_options(Options::new().transactional(true));
+    let service = layer.layer(tower::service_fn({
+        let runs = Arc::clone(&runs);
+        move |_: Request<Body>| {
+            let run = runs.fetch_add(1, Ordering::SeqCst);
+            async move {
+                if run == 0 {
+                    std::future::pending::<()>().await;
+                }
+                let mut response = Response::new(Body::empty());
+                *response.status_mut() = StatusCode::BAD_REQUEST;
+                Ok::<_, Infallible>(response)
+            }
+        }
+    }));
+    let day = std::time::Duration::from_secs(24 * 60 * 60);
+    let mut hanging = tokio::spawn(send_once(service.clone()));
+    let early = tokio::time::timeout(day / 2, &mut hanging).await;
+    assert!(early.is_err());
+    let duplicate = send_once(service.clone()).await;
+    assert_eq!(duplicate.status(), StatusCode::CONFLICT);
+    tokio::time::advance(day / 2).await;
+    let next = send_once(service.clone()).await;
+    assert_eq!(next.status(), StatusCode::BAD_REQUEST);
+    assert_eq!(runs.load(Ordering::SeqCst), 2);
+    assert!(!hanging.is_finished());
+}
+
+async fn send_once<S>(service: S) -> Response<Body>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+{
+    let request = Request::post("/").header("idempotency-key", "k");
+    let request = request.body(Body::empty()).expect("a request");
+    let Ok(response) = service.oneshot(request).await;
+    response
 }

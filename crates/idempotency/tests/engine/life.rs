@@ -120,7 +120,7 @@ fn an_engine_works_on_when_the_runtime_it_began_on_has_gone() {
             });
             let run = timeout(LONG, run).await.expect("renewals");
             assert_eq!(run.expect("a value"), Run::Executed(round));
-            clock.advance(Duration::from_secs(24 * 60 * 60));
+            clock.advance(Duration::from_secs(24 * 60 * 60 + 60));
             let sweep = reaches(&calls.purged, round);
             timeout(LONG, sweep).await.expect("a sweep");
         });

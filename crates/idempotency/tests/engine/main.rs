@@ -1,5 +1,6 @@
 //! The engine without HTTP, as a queue consumer calls it; and the layer around services that are not axum's.
 
+mod busy;
 mod duplicates;
 #[cfg(feature = "axum")]
 mod endless;
@@ -12,6 +13,9 @@ mod lost;
 mod outages;
 mod outcomes;
 mod settings;
+mod stopping;
+mod stragglers;
+mod waiting;
 mod watched;
 
 use idempotency::{Fingerprint, Idempotency, IdempotencyKey, Options, Run, RunError, Scope};

@@ -76,7 +76,7 @@ async fn a_run_does_not_come_back_after_an_operators_release_and_a_failed_run() 
     finish.send(()).expect("it waits");
     let run = run.await.expect("no panic");
     assert!(
-        matches!(run, Err(RunError::Refused(Refusal::InProgress))),
+        matches!(run, Err(RunError::Refused(Refusal::ResponseUnavailable))),
         "{run:?}"
     );
 }
@@ -272,7 +272,7 @@ async fn an_operators_release_spends_the_token_of_the_owner_before_a_withdrawn_c
     finish.send(()).expect("it waits");
     let run = run.await.expect("no panic");
     assert!(
-        matches!(run, Err(RunError::Refused(Refusal::InProgress))),
+        matches!(run, Err(RunError::Refused(Refusal::ResponseUnavailable))),
         "{run:?}"
     );
 }

@@ -26,6 +26,7 @@ mod opening;
 mod outages;
 mod records;
 mod spent;
+mod transactional;
 
 /// A folder that is removed in the end, with a name for a file in it.
 struct Folder(TempDir);

@@ -1,0 +1,53 @@
+//! How many runs go on at one time.
+
+use std::sync::Arc;
+
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
+
+use super::{Idempotency, bounded::bounded, claim::Claimed};
+use crate::{Claim, Fingerprint, Hold, OnLost, Phase, Refusal};
+
+impl Idempotency {
+    /// A place among those that run at one time.
+    pub(super) fn place_to_run(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        let place = Arc::clone(&self.0.running).try_acquire_owned();
+        place.map_err(|_| Refusal::Busy)
+    }
+
+    /// Claims the key once, if there is a place for the run; otherwise only sees what a claim would have met, so that what
+    /// is stored is replayed all the same.
+    pub(super) async fn claim_to_run(
+        &self,
+        hold: &Hold,
+        fingerprint: &Fingerprint,
+        on_lost: OnLost,
+    ) -> Result<Claimed, Refusal> {
+        let busy = match self.place_to_run() {
+            Ok(place) => {
+                let mut claimed = self.claim_once(hold, fingerprint, on_lost).await?;
+                // Only who runs keeps the place.
+                claimed.place = Some(place).filter(|_| matches!(claimed.claim, Claim::Won { .. }));
+                return Ok(claimed);
+            }
+            Err(busy) => busy,
+        };
+        let sent_at = Instant::now();
+        let Some(record) = bounded(self.0.store.inspect(&hold.id)).await? else {
+            return Err(busy);
+        };
+        let fingerprint = record.fingerprint;
+        Ok(Claimed {
+            claim: match record.phase {
+                Phase::Completed { outcome } => Claim::Completed {
+                    fingerprint,
+                    outcome,
+                    expires_at: record.expires_at,
+                },
+                Phase::InFlight { .. } => Claim::InFlight { fingerprint },
+            },
+            sent_at,
+            withdrawal: None,
+            place: None,
+        })
+    }
+}

@@ -1,0 +1,170 @@
+//! The claims that are to be withdrawn: one task for all, so that an outage makes no crowd that falls upon the store
+//! when it returns.
+
+use std::{collections::VecDeque, time::Duration};
+
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use parking_lot::Mutex;
+use tokio::{
+    runtime::Handle,
+    sync::mpsc::{self, Receiver, Sender, error::TrySendError},
+    time::{Instant, sleep_until},
+};
+use tracing::Instrument;
+
+use super::{bounded::bounded, claim::SentClaim, finish::is_worth_a_retry, runs::Ticket};
+use crate::{OnLost, RecordId, StoreError, log_text::Causes};
+
+/// Where claims that nobody runs under wait for their turn at the store.
+#[derive(Default)]
+pub(super) struct Withdrawals {
+    // A plain lock: nothing is awaited under it. The task owns what it has received, so that it goes with its runtime.
+    claims: Mutex<Option<Sender<Pending>>>,
+}
+
+/// A claim that has not been withdrawn yet.
+struct Pending {
+    claim: SentClaim,
+    until: Instant,
+    /// For as long as a shutdown waits for it.
+    ticket: Option<Ticket>,
+}
+
+/// How long the store is asked for a withdrawal, where a lease is shorter. A shutdown waits for that.
+const MIN_INSISTENCE: Duration = Duration::from_secs(60);
+
+/// How long it is asked after that where nobody takes a lost key over, so that an outage makes no work for an operator.
+const MAX_INSISTENCE: Duration = Duration::from_secs(3600);
+
+/// How many withdrawals ask the store at one time; one alone, while it fails.
+const MAX_AT_ONCE: usize = 32;
+
+/// How many wait. Of more, which takes an outage, the keys come free with their leases.
+const MAX_PENDING: usize = 8192;
+
+const MIN_PAUSE: Duration = Duration::from_millis(500);
+const MAX_PAUSE: Duration = Duration::from_secs(5);
+
+impl Withdrawals {
+    /// Has the claim withdrawn, as soon as the store can.
+    pub(super) fn push(&self, claim: SentClaim, ticket: Ticket, runtime: &Handle) {
+        let pending = Pending {
+            until: Instant::now() + claim.hold.lease.max(MIN_INSISTENCE),
+            claim,
+            ticket: Some(ticket),
+        };
+        let mut claims = self.claims.lock();
+        let sent = match claims.as_ref() {
+            Some(claims) => claims.try_send(pending),
+            None => Err(TrySendError::Closed(pending)),
+        };
+        let full = match sent {
+            Ok(()) => return,
+            Err(TrySendError::Full(pending)) => pending,
+            // The first one, or the task is gone with the runtime that it ran on.
+            Err(TrySendError::Closed(pending)) => {
+                let (sender, receiver) = mpsc::channel(MAX_PENDING / 2);
+                let sent = sender.try_send(pending);
+                *claims = Some(sender);
+                runtime.spawn(withdraw_all(receiver).in_current_span());
+                match sent {
+                    Ok(()) => return,
+                    Err(error) => error.into_inner(),
+                }
+            }
+        };
+        drop(claims);
+        let error = StoreError::unavailable("too many claims wait to be withdrawn");
+        warn(&full.claim.hold.id, &error);
+    }
+}
+
+async fn withdraw_all(mut claims: Receiver<Pending>) {
+    let mut pending = VecDeque::new();
+    let mut calls = FuturesUnordered::new();
+    let mut is_open = true;
+    let mut at_once = MAX_AT_ONCE;
+    let mut pause = MIN_PAUSE;
+    let mut resumes_at = None;
+    loop {
+        while resumes_at.is_none()
+            && calls.len() < at_once
+            && let Some(next) = pending.pop_front()
+        {
+            calls.push(withdraw(next));
+        }
+        let resumed = async {
+            match resumes_at {
+                Some(resumes_at) => sleep_until(resumes_at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            Some((withdrawn, response)) = calls.next() => match response {
+                Ok(()) => {
+                    at_once = (2 * at_once).min(MAX_AT_ONCE);
+                    pause = MIN_PAUSE;
+                }
+                Err(error) if is_worth_a_retry(&error) => {
+                    pending.extend(withdrawn.again(&error));
+                    at_once = 1;
+                    if resumes_at.is_none() {
+                        // Not at the same moment as other processes.
+                        let jittered = pause.mul_f32(rand::random_range(0.5..1.0));
+                        resumes_at = Some(Instant::now() + jittered);
+                        pause = (2 * pause).min(MAX_PAUSE);
+                    }
+                }
+                Err(error) => warn(&withdrawn.claim.hold.id, &error),
+            },
+            received = claims.recv(), if is_open && pending.len() < MAX_PENDING / 2 => match received {
+                Some(received) => pending.push_back(received),
+                None => is_open = false,
+            },
+            () = resumed, if resumes_at.is_some() => {
+                resumes_at = None;
+                // Also for those that have had no turn, a shutdown waits no longer than for the others.
+                let waiting = std::mem::take(&mut pending);
+                let silence = StoreError::unavailable("it failed until the time was over");
+                pending.extend(waiting.into_iter().filter_map(|waiting| waiting.again(&silence)));
+            }
+            else => return,
+        }
+    }
+}
+
+async fn withdraw(pending: Pending) -> (Pending, Result<(), StoreError>) {
+    let SentClaim {
+        store,
+        hold,
+        fingerprint,
+        on_lost,
+        ..
+    } = &pending.claim;
+    let response = bounded(store.withdraw(hold, fingerprint, *on_lost)).await;
+    (pending, response)
+}
+
+impl Pending {
+    /// What is tried once more, if there is time.
+    fn again(mut self, error: &StoreError) -> Option<Self> {
+        let now = Instant::now();
+        if now < self.until {
+            return Some(self);
+        }
+        if self.ticket.take().is_some() && self.claim.on_lost == OnLost::Refuse {
+            self.until = now + MAX_INSISTENCE;
+            return Some(self);
+        }
+        warn(&self.claim.hold.id, error);
+        None
+    }
+}
+
+fn warn(id: &RecordId, error: &StoreError) {
+    tracing::warn!(
+        idempotency.record = %id,
+        error = %Causes(error),
+        "a claim could not be withdrawn; the key may be held until its lease ends",
+    );
+}

@@ -1,0 +1,119 @@
+//! What an outage leaves to be done when the store returns, and what it does not.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use idempotency::{
+    Claim, Clock, Hold, Idempotency, OnLost, Refusal, Run, RunError, Scope, Store, Token,
+};
+use tokio::{runtime::Handle, time::Instant};
+
+use crate::{Answer, Failed, asked, charge, flaky::FlakyStore, key};
+
+fn engine() -> (Idempotency, Arc<FlakyStore>) {
+    let store = FlakyStore::new(&Clock::manual());
+    let idempotency = Idempotency::builder(Arc::clone(&store) as Arc<dyn Store>).build();
+    (idempotency, store)
+}
+
+/// This many requests under keys of their own, all of which the store fails.
+async fn refused(idempotency: &Idempotency, many: usize) {
+    for number in 0..many {
+        let (scope, key) = (Scope::anonymous(), key(&format!("k{number}")));
+        let work = async { Ok::<_, Failed>(1) };
+        let refused = idempotency.run(&scope, &key, asked("charge"), work).await;
+        assert!(matches!(refused, Err(RunError::Refused(Refusal::Store(_)))));
+    }
+}
+
+// behaviour 167
+// race 77
+#[tokio::test(start_paused = true)]
+async fn claims_of_an_outage_are_withdrawn_by_one_task_and_do_not_fall_upon_the_store() {
+    let (idempotency, store) = engine();
+    store.down.store(true, Ordering::SeqCst);
+    refused(&idempotency, 2000).await;
+    let tasks = Handle::current().metrics().num_alive_tasks();
+    assert!(tasks < 10, "{tasks} tasks");
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    // It is asked now and then whether it is back.
+    let asked = store.withdrawals.asked.load(Ordering::SeqCst);
+    assert!(asked < 100, "{asked} calls of a store that is down");
+
+    store.down.store(false, Ordering::SeqCst);
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    let most_at_once = store.withdrawals.most_at_once.load(Ordering::SeqCst);
+    assert!(most_at_once <= 32, "{most_at_once} at once");
+    assert_eq!(store.withdrawals.done.load(Ordering::SeqCst), 2000);
+    assert!(idempotency.shutdown_within(Duration::ZERO).await.is_ok());
+}
+
+// behaviour 167
+// race 77
+#[tokio::test(start_paused = true)]
+async fn a_claim_that_was_not_sent_is_not_withdrawn() {
+    let (idempotency, store) = engine();
+    store.unreached.store(true, Ordering::SeqCst);
+    refused(&idempotency, 10).await;
+    assert!(idempotency.shutdown_within(Duration::ZERO).await.is_ok());
+    store.unreached.store(false, Ordering::SeqCst);
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    assert_eq!(store.withdrawals.asked.load(Ordering::SeqCst), 0);
+}
+
+// behaviour 131
+// race 13
+#[tokio::test(start_paused = true)]
+async fn a_client_does_not_wait_twice_for_a_store_that_does_not_respond() {
+    for silent_from in [1, 2, 3] {
+        let (idempotency, store) = engine();
+        store.silent_from.store(silent_from, Ordering::SeqCst);
+        let begun = Instant::now();
+        let run: Answer<u32> = charge(&idempotency, async { Ok(1) }).await;
+        assert_eq!(run.ok(), Some(Run::Executed(1)));
+        assert_eq!(begun.elapsed(), Duration::from_secs(5), "{silent_from}");
+        // The response is stored once the store responds.
+        store.silent_from.store(0, Ordering::SeqCst);
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        let again: Answer<u32> = charge(&idempotency, async { Ok(2) }).await;
+        assert_eq!(again.ok(), Some(Run::Replayed(1)), "{silent_from}");
+    }
+}
+
+// behaviour 128
+// race 7
+#[tokio::test(start_paused = true)]
+async fn a_run_that_has_lost_its_key_gives_no_value_where_the_store_cannot_say_which_one_counts() {
+    let clock = Clock::manual();
+    let store = FlakyStore::new(&clock);
+    let idempotency = Idempotency::builder(Arc::clone(&store) as Arc<dyn Store>).build();
+    let id = idempotency.record_id(&Scope::anonymous(), &key("k"));
+    let run: Answer<u32> = charge(&idempotency, {
+        let store = Arc::clone(&store);
+        async move {
+            let seen = store.inner.inspect(&id).await.expect("a response");
+            let fingerprint = seen.expect("a record").fingerprint;
+            clock.advance(Duration::from_secs(31));
+            let other = Hold {
+                id,
+                token: Token::random(),
+                lease: Duration::from_secs(30),
+                ttl: Duration::from_secs(3600),
+            };
+            let taken = store
+                .inner
+                .claim(&other, &fingerprint, OnLost::TakeOver)
+                .await;
+            assert!(matches!(taken, Ok(Claim::Won { attempt: 2, .. })));
+            store.blind.store(true, Ordering::SeqCst);
+            Ok(1)
+        }
+    })
+    .await;
+    assert!(
+        matches!(run, Err(RunError::Refused(Refusal::ResponseUnavailable))),
+        "{run:?}"
+    );
+}
