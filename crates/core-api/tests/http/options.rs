@@ -332,6 +332,7 @@ fn an_emulator_of_firestore_on_another_machine_is_refused_and_named() {
         let refused = output(command.args(options));
         assert!(!refused.status.success());
         let said = String::from_utf8(refused.stderr).unwrap();
-        assert!(said.contains("emulator.example:8080"), "{said}");
+        let why = "FIRESTORE_EMULATOR_HOST names emulator.example:8080, which is not on this machine";
+        assert!(said.contains(why), "{said}");
     }
 }
