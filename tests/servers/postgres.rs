@@ -1,5 +1,7 @@
 //! PostgreSQL, as it is installed on this machine.
 
+mod tls;
+
 use std::{
     env,
     ffi::OsStr,
@@ -48,7 +50,7 @@ impl PostgresServer {
     /// If it is installed and does not start.
     #[must_use]
     pub fn start() -> Option<Self> {
-        Self::start_as(false)
+        Self::start_as(false, |_| {})
     }
 
     /// A server that waits for the disk before it says that something is committed.
@@ -58,10 +60,10 @@ impl PostgresServer {
     /// If it is installed and does not start.
     #[must_use]
     pub fn start_durable() -> Option<Self> {
-        Self::start_as(true)
+        Self::start_as(true, |_| {})
     }
 
-    fn start_as(is_durable: bool) -> Option<Self> {
+    fn start_as(is_durable: bool, set_up: impl FnOnce(&Path)) -> Option<Self> {
         let Some(binaries) = binaries() else {
             skip(
                 "PostgreSQL",
@@ -70,15 +72,8 @@ impl PostgresServer {
             );
             return None;
         };
-        let folder = tempfile::Builder::new()
-            .prefix("postgres-")
-            .tempdir()
-            .expect("a folder")
-            .keep();
+        let folder = new_folder();
         let data = folder.join("data");
-        fs::create_dir(&data).expect("a folder for the data");
-        give_away(&folder);
-        give_away(&data);
         let initialised = as_server(&binaries.join("initdb"))
             .args(["-A", "trust", "-U", "postgres", "--no-sync", "-E", "UTF8"])
             .args(["--locale=C.UTF-8", "-D"])
@@ -87,16 +82,56 @@ impl PostgresServer {
             .status()
             .expect("initdb runs");
         assert!(initialised.success(), "initdb: {initialised}");
+        set_up(&folder);
+        Some(Self::start_in(binaries, folder, is_durable))
+    }
+
+    fn start_in(binaries: PathBuf, folder: PathBuf, is_durable: bool) -> Self {
         let port = free_port();
         let leash = start(&binaries, &folder, port, is_durable, Some(&folder));
-        Some(Self {
+        Self {
             restarted: None,
             _leash: leash,
             binaries,
             folder,
             port,
             is_durable,
-        })
+        }
+    }
+
+    /// A standby of this server, which can be read once it has started.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be made.
+    #[must_use]
+    pub fn standby(&self) -> Self {
+        let folder = new_folder();
+        let beside = self.binaries.join("pg_basebackup");
+        // Debian has the programs of clients on PATH, whatever else is there.
+        let program = match beside.exists() {
+            true => &beside,
+            false => Path::new("pg_basebackup"),
+        };
+        let copied = as_server(program)
+            .args(["-h", "127.0.0.1", "-p", &self.port.to_string()])
+            .args(["-U", "postgres", "-c", "fast", "--no-sync", "-R", "-D"])
+            .arg(folder.join("data"))
+            .status()
+            .expect("pg_basebackup runs");
+        assert!(copied.success(), "pg_basebackup: {copied}");
+        Self::start_in(self.binaries.clone(), folder, self.is_durable)
+    }
+
+    /// The URL of this database of another server here.
+    ///
+    /// # Panics
+    ///
+    /// If that is no URL of a database.
+    #[must_use]
+    pub fn url(&self, database: &str) -> String {
+        let name = database.rsplit('/').next().expect("a name");
+        format!("{}/{name}", self.address())
     }
 
     /// The URL of a new, empty database.
@@ -184,6 +219,17 @@ impl PostgresServer {
     fn address(&self) -> String {
         format!("postgres://postgres@127.0.0.1:{}", self.port)
     }
+}
+
+/// A folder for a server, with one for its data.
+fn new_folder() -> PathBuf {
+    let folder = tempfile::Builder::new().prefix("postgres-").tempdir();
+    let folder = folder.expect("a folder").keep();
+    let data = folder.join("data");
+    fs::create_dir(&data).expect("a folder for the data");
+    give_away(&folder);
+    give_away(&data);
+    folder
 }
 
 /// A command as a user that servers run as: PostgreSQL refuses root.

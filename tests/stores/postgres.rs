@@ -3,13 +3,17 @@
 mod clock;
 mod commits;
 mod darkness;
+mod deafness;
 mod failures;
+mod locks;
 mod outages;
 mod pooling;
 mod processes;
+mod read_only;
 pub(crate) mod round_trips;
 mod schema;
 mod strays;
+mod transport;
 mod waking;
 mod withdrawals;
 
@@ -100,9 +104,13 @@ pub(crate) async fn behind_a_proxy(url: &str) -> (Proxy, String) {
     (proxy, url)
 }
 
+async fn connection(url: &str) -> PgConnection {
+    PgConnection::connect(url).await.expect("a connection")
+}
+
 /// What these statements say, on a connection of their own.
 async fn sql(url: &str, statements: &str) -> Vec<PgRow> {
-    let mut connection = PgConnection::connect(url).await.expect("a connection");
+    let mut connection = connection(url).await;
     let rows = raw_sql(AssertSqlSafe(statements)).fetch_all(&mut connection);
     let rows = rows.await.expect("an answer");
     connection.close().await.expect("an end");
@@ -110,8 +118,8 @@ async fn sql(url: &str, statements: &str) -> Vec<PgRow> {
 }
 
 /// Asks this again and again, until the answer is yes.
-async fn until(url: &str, question: &str) {
-    let mut connection = PgConnection::connect(url).await.expect("a connection");
+pub(crate) async fn until(url: &str, question: &str) {
+    let mut connection = connection(url).await;
     let asked = async {
         loop {
             let answer = raw_sql(AssertSqlSafe(question)).fetch_one(&mut connection);
@@ -142,6 +150,12 @@ fn hold_on(id: RecordId) -> Hold {
         lease: Duration::from_secs(30),
         ttl: Duration::from_secs(3600),
     }
+}
+
+/// The id as the server writes it.
+fn hex(hold: &Hold) -> String {
+    let digits = hold.id.as_bytes().iter().map(|byte| format!("{byte:02x}"));
+    format!("\\x{}", digits.collect::<String>())
 }
 
 fn request() -> Fingerprint {

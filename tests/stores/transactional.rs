@@ -5,6 +5,7 @@ mod duplicates;
 mod failures;
 mod firestore;
 mod leases;
+mod locks;
 mod misuse;
 mod outcomes;
 mod service;

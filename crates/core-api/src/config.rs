@@ -29,6 +29,9 @@ pub struct Config {
     /// Where bookings are kept: sqlite:PATH, a file that is created if it is missing; postgres://…, a database
     /// that any number of services can share; firestore://PROJECT, the default database of a Google Cloud project,
     /// or of the emulator that FIRESTORE_EMULATOR_HOST names; or memory:, which forgets them when the service ends.
+    ///
+    /// A PostgreSQL server on another machine needs ?sslmode=verify-full in its URL, with &sslrootcert=FILE for an authority
+    /// of your own. Another sslmode than prefer, which is the default, is accepted if it is named, with a warning.
     #[arg(
         long,
         env = "CORE_API_DATABASE",

@@ -4,6 +4,7 @@ mod firestore;
 mod memory;
 mod postgres;
 mod sqlite;
+mod transport;
 
 use std::{error::Error, fmt, sync::Arc};
 
@@ -62,7 +63,7 @@ pub(crate) trait Bookings: fmt::Debug + Send + Sync + 'static {
         answer: fn(bool) -> Response,
     ) -> Result<Response, DatabaseError>;
 
-    /// Whether the database answers.
+    /// Whether the database answers and, as far as it can be asked without a write, takes writes.
     async fn ping(&self) -> Result<(), DatabaseError>;
 }
 
@@ -83,6 +84,8 @@ pub(crate) enum DatabaseError {
     Commit(CommitError),
     /// The database does not say anything.
     Silent,
+    /// Whoever is on the way to PostgreSQL could get the password.
+    Unprotected,
     /// Another version of this service has made the tables.
     Schema { found: i64, known: i64 },
 }
@@ -100,6 +103,7 @@ pub(crate) struct Opened {
 /// With `--idempotency-store same` a booking, its key and its answer are one commit, if the database has transactions.
 /// Otherwise the key is claimed before the booking and completed after it, under a lease.
 pub(crate) async fn open(config: &Config) -> Result<Opened, ServerError> {
+    transport::check(config)?;
     let database =
         |error: DatabaseError| ServerError::Database(config.database.to_string(), Box::new(error));
     let store = |error: Box<dyn Error + Send + Sync>| {
@@ -123,9 +127,10 @@ pub(crate) async fn open(config: &Config) -> Result<Opened, ServerError> {
         }
         DatabaseUrl::Postgres(url) => {
             let keys = PostgresStore::new(postgres::pool(url).await.map_err(database)?);
-            let bookings = PostgresBookings::new(&keys).await.map_err(database)?;
+            // First, because it says so where a server only reads.
             let created = keys.create_schema().await;
-            created.map_err(postgres_store)?;
+            created.map_err(|error| database(error.into()))?;
+            let bookings = PostgresBookings::new(&keys).await.map_err(database)?;
             (Arc::new(bookings), Arc::new(keys))
         }
         DatabaseUrl::Firestore(project) => {
@@ -177,6 +182,11 @@ impl fmt::Display for DatabaseError {
             Self::FirestoreStore(error) => error.fmt(formatter),
             Self::Commit(error) => error.fmt(formatter),
             Self::Silent => formatter.write_str("it does not answer in time"),
+            Self::Unprotected => formatter.write_str(
+                "the server is not on this machine, and with the sslmode prefer, which is the default, the password can go \
+                 there unencrypted; add ?sslmode=verify-full to the URL, with &sslrootcert=FILE for an authority of your \
+                 own, or name another sslmode if the network is to be trusted",
+            ),
             Self::Schema { found, known } => write!(
                 formatter,
                 "its tables have version {found}, and this program knows version {known} only",
@@ -194,7 +204,7 @@ impl Error for DatabaseError {
             Self::Firestore(error) => error.source(),
             Self::FirestoreStore(error) => error.source(),
             Self::Commit(error) => error.source(),
-            Self::Silent | Self::Schema { .. } => None,
+            Self::Silent | Self::Unprotected | Self::Schema { .. } => None,
         }
     }
 }

@@ -26,8 +26,12 @@ pub(crate) async fn alive() -> Json<Value> {
     Json(json!({"status": "alive"}))
 }
 
-/// `GET /readyz`: the database answers, and the store of the keys takes one and gives it back, at most once a second. To read
-/// is not enough: a store that is full, or has become a replica, reads, while each write to bookings is 503.
+/// `GET /readyz`: the database answers, a PostgreSQL server takes writes, and the store of the keys takes one and gives it back, at
+/// most once a second. To read is not enough: a store that is full, or has become a replica, reads, while each write to
+/// bookings is 503.
+///
+/// A server that only reads makes the service unready, though it could still list bookings: what it is there for are writes,
+/// and a standby's bookings and keys may be out of date.
 pub(crate) async fn ready(State(app): State<App>) -> Result<Json<Value>, ApiError> {
     app.bookings.ping().await?;
     let mut last_taken = app.last_taken.lock().await;

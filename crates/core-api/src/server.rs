@@ -4,6 +4,7 @@ use std::{error::Error, fmt, io, net::SocketAddr, pin::pin, time::Duration};
 
 use axum::Router;
 use idempotency::{Idempotency, log_text::Causes};
+use rustls::crypto::ring;
 use tokio::{net::TcpListener, sync::oneshot, time::timeout};
 use uuid::Uuid;
 
@@ -51,6 +52,8 @@ impl Server {
     ///
     /// If either fails; the error names the option.
     pub async fn start(config: &Config) -> Result<Self, ServerError> {
+        // Two are compiled in, by the clients of several databases, and they panic where none is chosen. It fails where one is.
+        drop(ring::default_provider().install_default());
         let listen = |error| ServerError::Listen(config.listen, error);
         let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;

@@ -44,6 +44,8 @@ mod postgres;
 mod redis;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+#[cfg(any(feature = "firestore", feature = "postgres", feature = "redis-tls"))]
+mod tls;
 pub(crate) mod transaction;
 mod wakeups;
 

@@ -7,13 +7,13 @@ use std::sync::{
 
 use bytes::Bytes;
 use idempotency::{
-    Claim, Fenced, Hold, Idempotency, OnDuplicate, Options, PostgresStore, Resolution, Run, Store,
+    Claim, Fenced, Idempotency, OnDuplicate, Options, PostgresStore, Resolution, Run, Store,
     StoreErrorKind,
 };
 use sqlx::{AssertSqlSafe, Connection, PgConnection, postgres::PgPoolOptions, raw_sql};
 use tokio::task::JoinSet;
 
-use super::{database, hold_on, name, named, new_hold, request, sql, store, until};
+use super::{database, hex, hold_on, name, named, new_hold, request, sql, store, until};
 use crate::{claim, won};
 
 /// Ends every connection of the database but the one that asks.
@@ -194,7 +194,7 @@ async fn a_store_without_tables_runs_nothing() {
     assert_eq!(runs.load(Ordering::SeqCst), 0);
 }
 
-// behaviour 78, 79
+// behaviour 74
 // race 21
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn fifty_duplicates_wait_without_the_only_connection() {
@@ -247,12 +247,6 @@ fn count(
 ) -> impl Future<Output = Result<usize, ()>> + Send + 'static + use<> {
     let runs = Arc::clone(runs);
     async move { Ok(runs.fetch_add(1, Ordering::SeqCst) + 1) }
-}
-
-/// The id as the server writes it.
-fn hex(hold: &Hold) -> String {
-    let digits = hold.id.as_bytes().iter().map(|byte| format!("{byte:02x}"));
-    format!("\\x{}", digits.collect::<String>())
 }
 
 // behaviour 97

@@ -8,12 +8,14 @@ use std::{
 };
 
 use bytes::Bytes;
-use idempotency::{Claim, Idempotency, OnDuplicate, Options, PostgresStore, Run, Store};
+use idempotency::{
+    Claim, Idempotency, OnDuplicate, OnLost, Options, PostgresStore, Resolution, Run, Store,
+};
 use sqlx::{Row, postgres::PgListener};
 use tests::servers::postgres::advance;
 
-use super::{database, hold_on, named, new_hold, pooler, request, sql, store, until};
-use crate::{claim, within_a_minute};
+use super::{database, hex, hold_on, named, new_hold, pooler, request, sql, store, until};
+use crate::{claim, frozen::Frozen, within_a_minute};
 
 const LISTENERS: &str = "
     select count(*) from pg_stat_activity
@@ -38,7 +40,7 @@ async fn end_of(store: &PostgresStore, owner: &idempotency::Hold) {
 
 /// Of a few tries the fastest is compared with the time after which waiters look by themselves while they are notified:
 /// that one cannot have been woken by looking. Whoever waited before the store listens looks sooner, and does not count.
-// behaviour 78
+// behaviour 74
 // race 24
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_end_in_another_process_is_notified() {
@@ -62,6 +64,54 @@ async fn an_end_in_another_process_is_notified() {
         }
     }
     assert!(fastest < Duration::from_secs(1), "{fastest:?}");
+}
+
+/// No waiter has to poll for it.
+// behaviour 74
+// race 24
+#[tokio::test]
+async fn each_way_to_end_a_hold_is_notified() {
+    let Some(url) = database().await else { return };
+    let (owning, waiting) = (store(&url).await, store(&url).await);
+    for way in ["complete", "release", "suspend", "resolve", "withdraw"] {
+        let owner = new_hold();
+        claim(&owning, &owner, &request()).await.expect("a claim");
+        let mut subscription = waiting.subscribe(&owner.id);
+        let is_awaited = format!(
+            "select awaited from idempotency_records where id = '{}'",
+            hex(&owner)
+        );
+        let asking = async {
+            // Whoever comes before the store listens does not ask for it.
+            while !sql(&url, &is_awaited).await[0].get::<bool, _>(0) {
+                let looked = claim(&waiting, &hold_on(owner.id), &request()).await;
+                assert!(matches!(looked, Ok(Claim::InFlight { .. })), "{looked:?}");
+            }
+        };
+        within_a_minute("a waiter that asks", asking).await;
+        let frozen = Frozen::now();
+        let empty = Bytes::new();
+        let ended = match way {
+            "complete" => owning.complete(&owner, empty).await.map(drop),
+            "release" => owning.release(&owner).await.map(drop),
+            "suspend" => owning.suspend(&owner, empty).await.map(drop),
+            "resolve" => {
+                let resolution = Resolution::Complete {
+                    outcome: empty,
+                    ttl: owner.ttl,
+                };
+                let resolved = owning.resolve(&owner.id, &owner.token, resolution);
+                resolved.await.map(drop)
+            }
+            _ => {
+                let asked = request();
+                owning.withdraw(&owner, &asked, OnLost::TakeOver).await
+            }
+        };
+        ended.expect(way);
+        subscription.changed().await;
+        frozen.thaw();
+    }
 }
 
 /// A commit that notifies waits for all others that do, so it is done only where somebody wants it.
@@ -141,7 +191,7 @@ async fn behind_a_pooler_waiters_look_and_nobody_listens() {
     assert_eq!(sql(&url, LISTENERS).await[0].get::<i64, _>(0), 0);
 }
 
-// behaviour 78, 128
+// behaviour 74, 128
 // race 8
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_waiter_takes_over_from_a_process_that_gave_up_or_died() {

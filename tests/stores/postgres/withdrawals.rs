@@ -11,7 +11,7 @@ use tests::servers::postgres::advance;
 use tokio::{sync::Barrier, task::JoinSet};
 
 use super::{behind_a_proxy, database, hold_on, new_hold, request, sql, store};
-use crate::{claim, within_a_minute, won};
+use crate::{claim, frozen::Frozen, within_a_minute, won};
 
 /// Whichever comes first, the run before the take-over is suspended as it was, and the token is spent.
 // behaviour 128, 167
@@ -148,7 +148,7 @@ async fn an_end_whose_reply_is_lost_is_done() {
     }
 }
 
-/// The process that waits hears of it from the server.
+/// The process that waits hears of it from the server, before it polls.
 // behaviour 74, 167
 // race 24
 #[tokio::test]
@@ -170,9 +170,11 @@ async fn a_waiter_elsewhere_is_woken_by_a_withdrawal() {
         assert_eq!(looked.ok(), Some(in_flight));
         let awaited = "select awaited from idempotency_records where phase = 1";
         super::until(&url, awaited).await;
+        let frozen = Frozen::now();
         let withdrawn = owning.withdraw(&owner, &request(), OnLost::TakeOver).await;
         withdrawn.expect("a withdrawal");
-        within_a_minute("the news", subscription.changed()).await;
+        subscription.changed().await;
+        frozen.thaw();
         let next = hold_on(owner.id);
         let attempt = 1 + u32::from(!progress.is_empty());
         let won = Claim::Won { attempt, progress };

@@ -54,6 +54,12 @@ create table bookings (
 
 const VERSION: &str = "select version from bookings_schema";
 
+/// Changes nothing, and yet fails where no booking can be written.
+const PING: &str = "
+with writable as (update bookings set status = status where false)
+select version from bookings_schema
+";
+
 const INSERT: &str = "
 insert into bookings (id, service_id, customer_name, date, time, status, created_at)
 values ($1, $2, $3, $4, $5, $6, $7)
@@ -85,6 +91,10 @@ const REMOVE: &str = "delete from bookings where id = $1 returning id";
 /// As many requests write at one time; a few services still fit into the server's usual 100 connections.
 const MOST_CONNECTIONS: u32 = 20;
 
+/// The server gives up waiting for a lock before [`PATIENCE`] ends. Otherwise a transaction that hangs would keep the
+/// connection of everybody who waits for its rows.
+const BEGIN: &str = "begin; set local lock_timeout = '3s'";
+
 /// How long a statement may take before its request is answered 503.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -113,7 +123,7 @@ impl PostgresBookings {
     /// Makes the table if the database has none.
     pub(super) async fn new(keys: &PostgresStore) -> Result<Self, DatabaseError> {
         let pool = keys.pool().clone();
-        let mut transaction = pool.begin().await?;
+        let mut transaction = pool.begin_with(BEGIN).await?;
         raw_sql(LOCK).execute(&mut *transaction).await?;
         let is_there = raw_sql(IS_THERE).fetch_one(&mut *transaction).await?;
         if !is_there.try_get::<bool, _>(0)? {
@@ -139,7 +149,7 @@ impl PostgresBookings {
         statement: Statement<'_>,
     ) -> Result<(Transaction<'static, Postgres>, Vec<PgRow>), DatabaseError> {
         let begun = async {
-            let mut transaction = self.pool.begin().await?;
+            let mut transaction = self.pool.begin_with(BEGIN).await?;
             let statement = statement.persistent(!self.pooled);
             let rows = statement.fetch_all(&mut *transaction).await?;
             Ok((transaction, rows))
@@ -168,7 +178,7 @@ impl PostgresBookings {
                 return statement.fetch_all(&self.pool).await;
             }
             // The transaction keeps the server's process, in which the statement is prepared, until it is executed.
-            let mut transaction = self.pool.begin().await?;
+            let mut transaction = self.pool.begin_with(BEGIN).await?;
             let statement = statement.persistent(false);
             let rows = statement.fetch_all(&mut *transaction).await?;
             transaction.commit().await?;
@@ -242,7 +252,7 @@ impl Bookings for PostgresBookings {
     }
 
     async fn ping(&self) -> Result<(), DatabaseError> {
-        self.run(|| query(VERSION)).await?;
+        self.run(|| query(PING)).await?;
         Ok(())
     }
 }

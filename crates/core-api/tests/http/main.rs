@@ -10,5 +10,6 @@ mod problems;
 mod reading;
 mod server;
 mod story;
+mod transport;
 mod validation;
 mod writes;

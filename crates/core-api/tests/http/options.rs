@@ -161,9 +161,12 @@ fn a_redis_server_that_cannot_be_used_is_named_without_its_password() {
             assert_eq!(output.status.code(), Some(1));
             let error = String::from_utf8(output.stderr).unwrap();
             let start = format!("core-api: --idempotency-store redis://{server}: ");
-            assert!(error.starts_with(&start), "{error}");
-            assert_eq!(error.lines().count(), 1, "{error}");
             assert!(!error.contains("nobody-may-see"), "{error}");
+            // A host that is not known to be this machine is warned of.
+            assert!(
+                error.lines().any(|line| line.starts_with(&start)),
+                "{error}"
+            );
         }
     }
     let help = output(
@@ -332,7 +335,8 @@ fn an_emulator_of_firestore_on_another_machine_is_refused_and_named() {
         let refused = output(command.args(options));
         assert!(!refused.status.success());
         let said = String::from_utf8(refused.stderr).unwrap();
-        let why = "FIRESTORE_EMULATOR_HOST names emulator.example:8080, which is not on this machine";
+        let why =
+            "FIRESTORE_EMULATOR_HOST names emulator.example:8080, which is not on this machine";
         assert!(said.contains(why), "{said}");
     }
 }

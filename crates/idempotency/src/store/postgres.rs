@@ -14,7 +14,7 @@ use std::{fmt, sync::Arc, time::SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use sqlx::{PgPool, query};
+use sqlx::{PgPool, postgres::PgRow, query};
 
 pub use error::PostgresError;
 
@@ -23,7 +23,7 @@ use super::{
     check_length,
 };
 use crate::{Fingerprint, OnLost, Record, RecordId, Token};
-use connections::{Again, Connections};
+use connections::{Again, Connections, Statement};
 use error::store_error;
 use listener::Listener;
 use records::{Found, MOST_OUTCOME, Next, fenced, microseconds};
@@ -83,15 +83,18 @@ use records::{Found, MOST_OUTCOME, Next, fenced, microseconds};
 ///
 /// What was committed survives as the server is configured: with `synchronous_commit = off`, or after a failover
 /// to a standby that replicates asynchronously, the last answers may be forgotten, and their requests run again.
-/// A process that stands still between the statements of a transactional commit keeps its key's row locked, and retries are
-/// told 503 until the server ends its transaction: set `idle_in_transaction_session_timeout`.
+/// A process that stands still between the statements of a transactional commit keeps its key's row locked until the server
+/// ends its transaction: set `idle_in_transaction_session_timeout`. Meanwhile retries of that key are told 503 after three
+/// seconds, or 409 where they claim under a lease, and other keys notice nothing: the server gives up waiting for the lock, and
+/// the connection is free again. The application's own statements wait as its `lock_timeout` says, which has no end by default.
 /// Expired records are deleted by the engine's sweep; their room is given back by autovacuum, which has to be on.
 /// An answer of more than 64 MiB is not stored: it reaches its first client whole, and a retry is told that it was not.
 ///
 /// # Errors
 ///
 /// A server that is down, slow or out of connections is unavailable within four seconds, in which a statement whose
-/// connection broke is sent again if it can recognise what it has done. A record that another
+/// connection broke is sent again if it can recognise what it has done. A server that takes no writes is unavailable for
+/// reading too: a standby that lags behind would show a key as free. A record that another
 /// version has written, or somebody has damaged, is unreadable; none of this is ever taken for a free key.
 #[derive(Clone)]
 pub struct PostgresStore(Arc<Shared>);
@@ -142,7 +145,7 @@ impl PostgresStore {
         fingerprint: &Fingerprint,
         on_lost: OnLost,
     ) -> Result<Option<Claim>, StoreError> {
-        let rows = self.0.connections.run(Again::Whenever, || {
+        let rows = self.step_of_claim(hold, || {
             query(statements::TAKE_OVER)
                 .bind(hold.id.as_bytes())
                 .bind(fingerprint.as_bytes())
@@ -151,19 +154,35 @@ impl PostgresStore {
                 .bind(microseconds(hold.ttl))
                 .bind(on_lost == OnLost::TakeOver)
         });
-        let taken = rows.await?;
+        let Some(taken) = rows.await? else {
+            return Ok(Some(being_written(fingerprint)));
+        };
         let won = taken.first().map(records::won);
         won.transpose().map_err(store_error)
     }
 
-    /// Asks to be notified of this hold's end; false if it has ended already.
+    /// The rows of a step of this claim, or `None` if another session is in the middle of a step on the key.
+    async fn step_of_claim<'q>(
+        &self,
+        hold: &Hold,
+        statement: impl Fn() -> Statement<'q>,
+    ) -> Result<Option<Vec<PgRow>>, StoreError> {
+        let connections = &self.0.connections;
+        match hold.lease.is_zero() {
+            true => connections.run(Again::Whenever, statement).await.map(Some),
+            false => connections.run_unless_locked(statement).await,
+        }
+    }
+
+    /// Asks to be notified of this hold's end; false if it has ended already. A hold in the middle of a step is not asked: the
+    /// waiter polls.
     async fn await_end(&self, id: &RecordId, owner: &Token) -> Result<bool, StoreError> {
-        let rows = self.0.connections.run(Again::Whenever, || {
+        let rows = self.0.connections.run_unless_locked(|| {
             query(statements::AWAIT)
                 .bind(id.as_bytes())
                 .bind(owner.as_bytes())
         });
-        Ok(!rows.await?.is_empty())
+        Ok(rows.await?.is_none_or(|rows| !rows.is_empty()))
     }
 }
 
@@ -178,7 +197,7 @@ impl Store for PostgresStore {
         // Whoever waits has to listen before it looks, or what happens in between is missed.
         let listening = self.0.wakeups.is_waited_for(&hold.id) && self.0.listener.is_on().await;
         for _ in 0..LOOKS {
-            let rows = self.0.connections.run(Again::Whenever, || {
+            let rows = self.step_of_claim(hold, || {
                 query(statements::CLAIM)
                     .bind(hold.id.as_bytes())
                     .bind(fingerprint.as_bytes())
@@ -186,7 +205,9 @@ impl Store for PostgresStore {
                     .bind(microseconds(hold.lease))
                     .bind(microseconds(hold.ttl))
             });
-            let rows = rows.await?;
+            let Some(rows) = rows.await? else {
+                return Ok(being_written(fingerprint));
+            };
             let Some(row) = rows.first() else { continue };
             let found = Found::read(row).map_err(store_error)?;
             self.0.wakeups.saw(&hold.id, found.owner());
@@ -348,6 +369,14 @@ impl Store for PostgresStore {
 
     fn outcome_limit(&self) -> usize {
         MOST_OUTCOME
+    }
+}
+
+/// What a claim says of a key that another session is writing. Whether that one asked for the same is not known yet; the next
+/// claim sees it.
+const fn being_written(fingerprint: &Fingerprint) -> Claim {
+    Claim::InFlight {
+        fingerprint: *fingerprint,
     }
 }
 

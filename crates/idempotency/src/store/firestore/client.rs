@@ -17,10 +17,10 @@ use gcloud_sdk::{
     tonic::{Code, Status, Streaming},
 };
 use http::{HeaderValue, header};
-use rustls::crypto::{CryptoProvider, ring};
 use tokio::time::timeout;
 
 use super::{
+    super::tls::choose_cryptography,
     FirestoreError,
     connection::{Address, Connection},
     document, emulator,
@@ -77,11 +77,7 @@ impl Client {
             }
             _ => {
                 let database = database(project)?;
-                // Where an application has two of these compiled in and chosen none, rustls panics.
-                if CryptoProvider::get_default().is_none() {
-                    // Only another thread that did the same a moment ago can make it fail.
-                    drop(ring::default_provider().install_default());
-                }
+                choose_cryptography();
                 let address = Address {
                     url: format!("https://{GOOGLE}"),
                     tls_name: Some(GOOGLE),

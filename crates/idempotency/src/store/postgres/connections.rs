@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use sqlx::{
-    Connection, PgConnection, PgPool, Postgres,
-    postgres::{PgArguments, PgRow},
+    Connection, PgPool, Postgres,
+    postgres::{PgArguments, PgConnectOptions, PgRow, PgSslMode},
     query::Query,
 };
 use tokio::{
@@ -13,8 +13,9 @@ use tokio::{
 };
 
 use super::{
+    super::tls::choose_cryptography,
     error::{Failure, store_error},
-    kept::Kept,
+    kept::{Kept, Used},
     route::Route,
 };
 use crate::{StoreError, log_text::Causes};
@@ -47,8 +48,21 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(4);
 /// How much of that is for waiting for a connection. The pool goes on trying while the server refuses any.
 const ACQUIRE: Duration = Duration::from_secs(2);
 
+/// How long the server waits for a lock before it gives up, so that no process of it waits for one behind a client that has
+/// given up. It ends before [`PATIENCE`] does. The statements say it too, in [`SET_LIMIT`] and [`BEGIN_LIMITED`].
+const LOCK_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// For a connection that has a process of the server to itself.
+const SET_LIMIT: &str = "set lock_timeout = '3s'";
+
+/// For one transaction, because in a pooler's process the next one is another client's.
+const BEGIN_LIMITED: &str = "begin; set local lock_timeout = '3s'";
+
 /// Between a failure and the next try.
 const PAUSE: Duration = Duration::from_millis(10);
+
+/// The same where the server takes no writes: each try is a new connection, until one leads to the new primary.
+const READ_ONLY_PAUSE: Duration = Duration::from_millis(250);
 
 impl Connections {
     /// Connections like those of the pool, and as many at most.
@@ -57,6 +71,8 @@ impl Connections {
         let options = pool.options().clone();
         let options = options.min_connections(0).test_before_acquire(false);
         let server = pool.connect_options().as_ref().clone();
+        // The pool's own connections may have needed it before.
+        prepare_tls(&server);
         Self {
             own: Kept::new(options, server),
             pool,
@@ -81,7 +97,7 @@ impl Connections {
         let deadline = Instant::now() + PATIENCE;
         let mut used = self.own.acquire(deadline).await?;
         let sent = Instant::now();
-        let found = timeout_at(deadline, self.find_route(used.connection())).await;
+        let found = timeout_at(deadline, self.find_route(&mut used)).await;
         found.unwrap_or_else(|_| {
             used.close_silent(sent);
             Err(sqlx::Error::PoolTimedOut)
@@ -93,25 +109,61 @@ impl Connections {
         again: Again,
         statement: impl Fn() -> Statement<'q>,
     ) -> Result<Vec<PgRow>, StoreError> {
+        self.run_in_time(again, statement)
+            .await?
+            .map_err(store_error)
+    }
+
+    /// As [`run`](Self::run), for a statement that gives up its row soon: `None` if another session holds that. Nothing was
+    /// done then.
+    pub(super) async fn run_unless_locked<'q>(
+        &self,
+        statement: impl Fn() -> Statement<'q>,
+    ) -> Result<Option<Vec<PgRow>>, StoreError> {
+        let asked = Instant::now();
+        match self.run_in_time(Again::Whenever, statement).await? {
+            Ok(rows) => Ok(Some(rows)),
+            // The error does not say what is locked. The whole table is waited for longer, and says nothing of the key.
+            Err(error)
+                if Failure::of(&error) == Failure::Locked && asked.elapsed() < LOCK_TIMEOUT =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(store_error(error)),
+        }
+    }
+
+    /// The outer error is about the time, or about getting a connection.
+    async fn run_in_time<'q>(
+        &self,
+        again: Again,
+        statement: impl Fn() -> Statement<'q>,
+    ) -> Result<Result<Vec<PgRow>, sqlx::Error>, StoreError> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let error = match self.run_once(statement(), deadline).await? {
-                Ok(rows) => return Ok(rows),
+                Ok(rows) => return Ok(Ok(rows)),
                 Err(error) => error,
             };
-            let may_repeat = match (Failure::of(&error), again) {
+            let failure = Failure::of(&error);
+            let may_repeat = match (failure, again) {
                 (Failure::Undone | Failure::ReadOnly, _)
                 | (Failure::ConnectionLost, Again::Whenever) => true,
-                (Failure::ConnectionLost, Again::IfUndone) | (Failure::Lasting, _) => false,
+                (Failure::ConnectionLost, Again::IfUndone)
+                | (Failure::Locked | Failure::Lasting, _) => false,
             };
-            if !may_repeat || Instant::now() + PAUSE >= deadline {
-                return Err(store_error(error));
+            let pause = match failure {
+                Failure::ReadOnly => READ_ONLY_PAUSE,
+                _ => PAUSE,
+            };
+            if !may_repeat || Instant::now() + pause >= deadline {
+                return Ok(Err(error));
             }
             tracing::debug!(
                 error = %Causes(&error),
                 "a statement is sent to PostgreSQL again"
             );
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(pause).await;
         }
     }
 
@@ -131,7 +183,7 @@ impl Connections {
                 error => store_error(error),
             })?;
         let sent = Instant::now();
-        match timeout_at(deadline, self.execute(used.connection(), statement)).await {
+        match timeout_at(deadline, self.execute(&mut used, statement)).await {
             Ok(Ok(rows)) => {
                 used.keep();
                 Ok(Ok(rows))
@@ -155,20 +207,20 @@ impl Connections {
 
     async fn execute(
         &self,
-        connection: &mut PgConnection,
+        used: &mut Used<'_>,
         statement: Statement<'_>,
     ) -> Result<Vec<PgRow>, sqlx::Error> {
         // As long as this cannot be found out, the way that always works is taken.
         let route = match self.route.get() {
             Some(route) => *route,
-            None => self.find_route(connection).await.unwrap_or(Route::Pooled),
+            None => self.find_route(used).await.unwrap_or(Route::Pooled),
         };
         match route {
-            Route::Direct => statement.fetch_all(connection).await,
+            Route::Direct => statement.fetch_all(used.limited(SET_LIMIT).await?).await,
             // A statement without a name is replaced by whoever comes next, so the transaction has to keep the
             // server's process until the statement is executed.
             Route::Pooled => {
-                let mut transaction = connection.begin().await?;
+                let mut transaction = used.connection().begin_with(BEGIN_LIMITED).await?;
                 let statement = statement.persistent(false);
                 let rows = statement.fetch_all(&mut *transaction).await?;
                 transaction.commit().await?;
@@ -177,12 +229,19 @@ impl Connections {
         }
     }
 
-    async fn find_route(&self, connection: &mut PgConnection) -> Result<Route, sqlx::Error> {
+    async fn find_route(&self, used: &mut Used<'_>) -> Result<Route, sqlx::Error> {
         let options = self.pool.connect_options();
         self.route
-            .get_or_try_init(|| Route::find(connection, &options))
+            .get_or_try_init(|| Route::find(used.connection(), &options))
             .await
             .copied()
+    }
+}
+
+/// Only `verify-ca` takes the process's cryptography: whoever does without it may want to choose later.
+pub(super) fn prepare_tls(server: &PgConnectOptions) {
+    if matches!(server.get_ssl_mode(), PgSslMode::VerifyCa) {
+        choose_cryptography();
     }
 }
 

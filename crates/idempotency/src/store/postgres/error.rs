@@ -14,6 +14,11 @@ pub enum PostgresError {
     Connect(sqlx::Error),
     /// The server did not answer in time.
     TimedOut,
+    /// The server takes no writes. What it says of a key may be out of date, so it is not used for reading either.
+    ReadOnly {
+        /// Whether it is a standby, and not a primary with `default_transaction_read_only` on.
+        is_standby: bool,
+    },
     /// The tables could not be made or read.
     Schema(sqlx::Error),
     /// A newer version of this library has made the tables.
@@ -31,6 +36,13 @@ impl fmt::Display for PostgresError {
             Self::Url(_) => formatter.write_str("this is not the URL of a PostgreSQL database"),
             Self::Connect(_) => formatter.write_str("the PostgreSQL server cannot be reached"),
             Self::TimedOut => formatter.write_str("the PostgreSQL server did not answer in time"),
+            Self::ReadOnly { is_standby: true } => formatter.write_str(
+                "the PostgreSQL server is a standby, which takes no writes and may lag behind; name the primary",
+            ),
+            Self::ReadOnly { is_standby: false } => formatter.write_str(
+                "the PostgreSQL server takes no writes here; turn default_transaction_read_only off for this \
+                 database and role, or name the server that takes them",
+            ),
             Self::Schema(_) => {
                 formatter.write_str("the idempotency tables cannot be made or read in PostgreSQL")
             }
@@ -47,7 +59,7 @@ impl Error for PostgresError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Url(error) | Self::Connect(error) | Self::Schema(error) => Some(error),
-            Self::TimedOut | Self::NewerSchema { .. } => None,
+            Self::TimedOut | Self::ReadOnly { .. } | Self::NewerSchema { .. } => None,
         }
     }
 }
@@ -59,6 +71,8 @@ pub(super) enum Failure {
     Undone,
     /// The connection is of no more use. What was sent may have been done.
     ConnectionLost,
+    /// The server gave up waiting for a lock that another session holds. Nothing was done.
+    Locked,
     /// This server takes no writes any more, because another one has become the primary.
     ReadOnly,
     /// Anything else; sending it again would fail again.
@@ -74,6 +88,7 @@ impl Failure {
             _ => match sql_state(error).as_str() {
                 // Serialization failure, deadlock, unique violation: a race, which is no fault of the server.
                 "40001" | "40P01" | "23505" => Self::Undone,
+                "55P03" => Self::Locked,
                 "25006" => Self::ReadOnly,
                 // The server stops or has crashed, or an operator has ended the connection.
                 "57P01" | "57P02" | "57P03" | "57P05" => Self::ConnectionLost,

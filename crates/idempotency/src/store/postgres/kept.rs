@@ -7,6 +7,7 @@ use sqlx::{
     Connection, PgConnection, PgPool, Postgres,
     pool::PoolConnection,
     postgres::{PgConnectOptions, PgPoolOptions},
+    raw_sql,
 };
 use tokio::{
     runtime::Handle,
@@ -36,6 +37,8 @@ struct Lent {
     until: Instant,
     /// When the server last responded on it.
     heard: Instant,
+    /// Whether the server gives up waiting for a lock on it.
+    is_limited: bool,
 }
 
 /// The use of a connection, which goes back to the pool unless it is [kept](Self::keep).
@@ -104,6 +107,7 @@ impl Kept {
             connection,
             until,
             heard: now,
+            is_limited: false,
         })
     }
 
@@ -184,8 +188,25 @@ impl Lent {
 
 impl Used<'_> {
     pub(super) fn connection(&mut self) -> &mut PgConnection {
+        &mut self.lent().connection
+    }
+
+    /// The connection, with this statement executed once for all that follow on it.
+    pub(super) async fn limited(
+        &mut self,
+        limit: &'static str,
+    ) -> Result<&mut PgConnection, sqlx::Error> {
+        let lent = self.lent();
+        if !lent.is_limited {
+            raw_sql(limit).execute(&mut *lent.connection).await?;
+            lent.is_limited = true;
+        }
+        Ok(&mut lent.connection)
+    }
+
+    fn lent(&mut self) -> &mut Lent {
         match &mut self.lent {
-            Some(lent) => &mut lent.connection,
+            Some(lent) => lent,
             None => unreachable!("it is not used once it is kept or closed"),
         }
     }

@@ -8,13 +8,16 @@ use sqlx::{
 };
 use tokio::time::timeout;
 
-use super::{PostgresError, PostgresStore, route::Route, schema};
+use super::{PostgresError, PostgresStore, connections::prepare_tls, route::Route, schema};
 
 /// How long opening a connection or making the tables may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 impl PostgresStore {
     /// A store with a pool of its own for this URL, and its tables made.
+    ///
+    /// Name an `sslmode` where the server is not on this machine. The default, `prefer`, sends the password unencrypted to
+    /// whoever refuses TLS and asks for it; only `verify-full` sees to it that nobody passes for the server.
     ///
     /// The application's transactions are taken to be in another database; where they are in this one, use
     /// [`new`](Self::new), so that they can carry their keys.
@@ -26,6 +29,7 @@ impl PostgresStore {
     pub async fn connect(url: &str) -> Result<Self, PostgresError> {
         let options: PgConnectOptions = url.parse().map_err(PostgresError::Url)?;
         let options = options.extra_float_digits(None);
+        prepare_tls(&options);
         // Not by the pool, which would go on trying, and then say nothing of the reason.
         let set_up = async {
             let mut connection = PgConnection::connect_with(&options)
@@ -43,7 +47,8 @@ impl PostgresStore {
     ///
     /// # Errors
     ///
-    /// If a newer version of this library made the tables that are there, or they cannot be made.
+    /// If the server takes no writes, as a standby does, if a newer version of this library made the tables that are there, or
+    /// if they cannot be made.
     pub async fn create_schema(&self) -> Result<(), PostgresError> {
         in_time(async {
             let mut connection = self

@@ -14,12 +14,20 @@ const VERSION: i32 = 1;
 /// number has no meaning. It ends with the transaction, so a pooler cannot leave it behind.
 const LOCK: &str = "select pg_advisory_xact_lock(7310865423419862901)";
 
+/// Whoever waits longer has gone, and its process on the server goes too.
+const BEGIN: &str = "begin; set local lock_timeout = '9s'";
+
+/// A standby can be read, so nothing else of the start fails there.
+const FIND_ROLE: &str =
+    "select pg_is_in_recovery(), current_setting('transaction_read_only')::boolean";
+
 const IS_THERE: &str = "select to_regclass('idempotency_schema') is not null";
 
 const FIND_VERSION: &str = "select max(version) from idempotency_schema";
 
 /// Makes the tables where there are none. Where they are, no right to make any is needed.
 pub(super) async fn set_up(connection: &mut PgConnection) -> Result<(), PostgresError> {
+    refuse_read_only(connection).await?;
     let found = find_or_create(connection)
         .await
         .map_err(PostgresError::Schema)?;
@@ -32,8 +40,19 @@ pub(super) async fn set_up(connection: &mut PgConnection) -> Result<(), Postgres
     }
 }
 
+async fn refuse_read_only(connection: &mut PgConnection) -> Result<(), PostgresError> {
+    let role = raw_sql(FIND_ROLE).fetch_one(connection).await;
+    let role = role.map_err(PostgresError::Connect)?;
+    let is = |column: usize| role.try_get(column).map_err(PostgresError::Connect);
+    let (is_standby, is_read_only) = (is(0)?, is(1)?);
+    match is_read_only {
+        true => Err(PostgresError::ReadOnly { is_standby }),
+        false => Ok(()),
+    }
+}
+
 async fn find_or_create(connection: &mut PgConnection) -> Result<Option<i32>, sqlx::Error> {
-    let mut transaction = connection.begin().await?;
+    let mut transaction = connection.begin_with(BEGIN).await?;
     raw_sql(LOCK).execute(&mut *transaction).await?;
     let is_there = raw_sql(IS_THERE).fetch_one(&mut *transaction).await?;
     let found = match is_there.try_get(0)? {

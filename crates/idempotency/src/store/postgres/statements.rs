@@ -2,6 +2,10 @@
 //!
 //! A statement reads the server's clock once, so that all it compares and writes fits together. `now()` would not
 //! do: within a transaction it stands still.
+//!
+//! A claim waits for its row for a quarter of a second only: whoever has it locked is in the middle of a step on the key. A
+//! claim for no time asks what becomes of such a step, and waits for it like the others. The server reads the limit when a
+//! wait begins, so a statement can set it for itself; it ends with the transaction.
 
 /// Takes a key that nobody has used, or shows its record; a row either way. Only where another claim takes the key
 /// between the two is there none: then the record is there for the next look.
@@ -9,7 +13,8 @@
 /// A record that is found is not locked and nothing is written, which `on conflict do update` would do.
 pub(super) const CLAIM: &str = "
     with clock as materialized (
-        select clock_timestamp() as now
+        select clock_timestamp() as now,
+            set_config('lock_timeout', case when $4 > 0 then '250ms' else '3s' end, true)
     ),
     found as materialized (
         select id, fingerprint, token, attempt, expires_at, phase, lease_until, outcome, awaited
@@ -45,7 +50,10 @@ pub(super) const TAKE_OVER: &str = "
         lease_until = now + $4 * interval '1 microsecond',
         outcome = case when attempt > 0 and expires_at > now then outcome end,
         awaited = awaited and attempt > 0 and expires_at > now
-    from (select clock_timestamp() as now) as clock
+    from (
+        select clock_timestamp() as now,
+            set_config('lock_timeout', case when $4 > 0 then '250ms' else '3s' end, true)
+    ) as clock
     where id = $1
         and (
             expires_at <= now
@@ -105,6 +113,7 @@ pub(super) const WITHDRAW: &str = "
 pub(super) const AWAIT: &str = "
     update idempotency_records
     set awaited = true
+    from (select set_config('lock_timeout', '250ms', true)) as clock
     where id = $1 and token = $2 and phase in (1, 3) and attempt > 0
     returning 1
 ";
@@ -158,11 +167,14 @@ pub(super) const COMPLETE: &str = "
 /// [`COMPLETE`] within the application's transaction. Always one row: whether that transaction is known to be open, without
 /// which nothing is written, and until when the outcome is kept, null if the record is not this owner's.
 ///
+/// It does not wait longer than three seconds for another transaction, and neither does the commit that follows, whose client
+/// is told that nothing was done.
+///
 /// Where none is open, this statement is a transaction of its own, and has no number before it writes. An open one that
 /// has written has a number. Of one that has not, the caller has to know.
 pub(super) const COMPLETE_WITHIN: &str = "
     with block as materialized (
-        select $5 or txid_current_if_assigned() is not null as is_open
+        select $5 or txid_current_if_assigned() is not null as is_open, set_config('lock_timeout', '3s', true)
     ),
     completed as (
         update idempotency_records as record
@@ -182,7 +194,7 @@ pub(super) const COMPLETE_WITHIN: &str = "
 /// that of [`COMPLETE_WITHIN`].
 pub(super) const LEAVE: &str = "
     with block as materialized (
-        select $6 or txid_current_if_assigned() is not null as is_open
+        select $6 or txid_current_if_assigned() is not null as is_open, set_config('lock_timeout', '3s', true)
     ),
     completed as (
         insert into idempotency_records as record
@@ -239,7 +251,12 @@ pub(super) const RESOLVE: &str = "
     returning case when awaited then pg_notify('idempotency', encode(id, 'hex')) end
 ";
 
+/// Changes nothing, and yet fails on a server that takes no writes. That can be a standby, on which the record may be missing
+/// that its primary has.
 pub(super) const FIND: &str = "
+    with writable as (
+        update idempotency_records set awaited = awaited where false
+    )
     select id, fingerprint, token, attempt, expires_at, phase, lease_until, outcome
     from idempotency_records
     where id = $1 and expires_at > clock_timestamp() and not (phase = 3 and attempt = 0)

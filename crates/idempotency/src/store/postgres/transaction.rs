@@ -32,7 +32,9 @@ const ENDED: &str = "the transaction was ended by SQL of the handler's own: only
 
 /// Fails where no transaction is open, and where the open one can only be rolled back. The server answers a `COMMIT` of
 /// either without an error, and sqlx does not look at the tag of its reply.
-const CHECK: &str = "savepoint idempotency_commit";
+///
+/// A commit can wait for a lock too, in a deferred constraint.
+const CHECK: &str = "savepoint idempotency_commit; set local lock_timeout = '3s'";
 
 /// Two transactions that write the same key meet at its row: the second waits for the first, and then loses.
 impl Transaction for sqlx::Transaction<'_, Postgres> {

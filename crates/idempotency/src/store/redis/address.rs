@@ -8,6 +8,8 @@ use redis::{
 };
 
 use super::{RedisError, slots::Node};
+#[cfg(feature = "redis-tls")]
+use crate::store::tls::choose_cryptography;
 
 /// What the URL says.
 pub(super) fn of(url: &str) -> Result<ConnectionInfo, RedisError> {
@@ -62,11 +64,9 @@ pub(super) fn node(info: &ConnectionInfo) -> Option<Node> {
     }
 }
 
-/// The client takes the process's cryptography, and panics where there are two to choose from and none is chosen.
 #[cfg(feature = "redis-tls")]
 fn prepare_tls() -> Result<(), RedisError> {
-    // It fails where the application has chosen already, which is as good.
-    drop(rustls::crypto::ring::default_provider().install_default());
+    choose_cryptography();
     Ok(())
 }
 

@@ -1,0 +1,249 @@
+//! Another session that stands still in the middle of a step, as one of a process that was stopped does.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+use idempotency::{
+    Claim, Fenced, Hold, Idempotency, OnLost, PostgresStore, Refusal, Resolution, Run, RunError,
+    Store, StoreErrorKind,
+};
+use reqwest::Method;
+use serde_json::{Value, json};
+use sqlx::{
+    AssertSqlSafe, PgConnection, Row,
+    postgres::{PgConnectOptions, PgPoolOptions},
+    raw_sql,
+};
+
+use super::{database, hex, hold_on, named, new_hold, pooler, request, sql, store, until};
+use crate::{
+    claim,
+    service::{Service, send},
+    within_a_minute, won,
+};
+
+/// Returns once the server has given up each wait for a lock that is under way now. Some may have begun since.
+async fn until_given_up(url: &str) {
+    let now = sql(url, "select clock_timestamp()::text").await;
+    let now: String = now[0].get(0);
+    let is_over = format!(
+        "select not exists (
+             select from pg_stat_activity
+             where datname = current_database() and wait_event_type = 'Lock' and query_start < '{now}'
+         )"
+    );
+    until(url, &is_over).await;
+}
+
+/// Has a session of its own begin this and not end it.
+async fn standing_still(url: &str, statement: &str) -> PgConnection {
+    let mut connection = super::connection(url).await;
+    let statement = AssertSqlSafe(format!("begin; {statement}"));
+    let begun = raw_sql(statement).execute(&mut connection).await;
+    begun.expect("a step in the middle");
+    connection
+}
+
+async fn go_on(mut session: PgConnection) {
+    let ended = raw_sql("rollback").execute(&mut session).await;
+    ended.expect("an end");
+}
+
+fn insert(hold: &Hold) -> String {
+    format!(
+        "insert into idempotency_records (id, fingerprint, token, attempt, expires_at, phase, lease_until)
+         values ('{}', '', '', 1, now(), 1, now())",
+        hex(hold)
+    )
+}
+
+fn lock(hold: &Hold) -> String {
+    format!(
+        "select from idempotency_records where id = '{}' for update",
+        hex(hold)
+    )
+}
+
+/// Five connections, as many claims of one key that another session is writing, and a claim of another key.
+// behaviour 73, 163
+// race 79
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_key_that_is_being_written_is_in_progress_and_takes_no_connection_from_others() {
+    let Some(url) = database().await else { return };
+    let Some(pooler) = pooler() else { return };
+    let direct = store(&url).await;
+    for way in [url.clone(), pooler.url(&url)] {
+        let pool = PgPoolOptions::new().max_connections(5);
+        let options: PgConnectOptions = way.parse().expect("a URL");
+        let options = options.extra_float_digits(None);
+        let store = PostgresStore::new(pool.connect_lazy_with(options));
+        // A key that nobody has used, and one whose lease is over.
+        let (unused, lapsed) = (new_hold(), new_hold());
+        let over = Hold {
+            lease: Duration::ZERO,
+            ..lapsed.clone()
+        };
+        claim(&direct, &over, &request()).await.expect("a claim");
+        for (hold, statement) in [(&unused, insert(&unused)), (&lapsed, lock(&lapsed))] {
+            let session = standing_still(&url, &statement).await;
+            let retries = (0..5).map(|_| async {
+                let claimed = claim(&store, &hold_on(hold.id), &request()).await;
+                let fingerprint = request();
+                assert_eq!(claimed.ok(), Some(Claim::InFlight { fingerprint }));
+            });
+            let other = async {
+                let claimed = claim(&store, &new_hold(), &request()).await;
+                assert_eq!(claimed.ok(), Some(won(1)));
+            };
+            tokio::join!(join_all(retries), other);
+            // The server has given up by itself.
+            until_given_up(&url).await;
+            go_on(session).await;
+            let claimed = claim(&store, &hold_on(hold.id), &request()).await;
+            assert!(matches!(claimed, Ok(Claim::Won { .. })), "{claimed:?}");
+        }
+    }
+}
+
+/// Its owner's steps, and everybody else's, are refused after a while, and work once the row is free.
+// behaviour 130, 163
+// race 79
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_server_gives_up_each_step_whose_row_is_locked() {
+    let Some(url) = database().await else { return };
+    let Some(pooler) = pooler() else { return };
+    for way in [url.clone(), pooler.url(&url)] {
+        let store = store(&way).await;
+        let owner = new_hold();
+        claim(&store, &owner, &request()).await.expect("a claim");
+        let session = standing_still(&url, &lock(&owner)).await;
+        let asked = request();
+        let resolve = || async {
+            let outcome = Resolution::Complete {
+                outcome: Bytes::new(),
+                ttl: owner.ttl,
+            };
+            store.resolve(&owner.id, &owner.token, outcome).await
+        };
+        let kinds = tokio::join!(
+            async { store.renew(&owner).await.map(drop) },
+            async { store.checkpoint(&owner, Bytes::new()).await.map(drop) },
+            async { store.suspend(&owner, Bytes::new()).await.map(drop) },
+            async { store.complete(&owner, Bytes::new()).await.map(drop) },
+            async { store.release(&owner).await.map(drop) },
+            async { store.withdraw(&owner, &asked, OnLost::TakeOver).await },
+            async { resolve().await.map(drop) },
+        );
+        let (renew, checkpoint, suspend, complete, release, withdraw, resolved) = kinds;
+        for refused in [
+            renew, checkpoint, suspend, complete, release, withdraw, resolved,
+        ] {
+            let kind = refused.map_err(|error| error.kind());
+            assert_eq!(kind, Err(StoreErrorKind::Unavailable));
+        }
+        until_given_up(&url).await;
+        go_on(session).await;
+        // Nothing was done by any of them.
+        assert_eq!(store.renew(&owner).await.ok(), Some(Fenced::Done(())));
+        let completed = store.complete(&owner, Bytes::new()).await;
+        assert!(matches!(completed, Ok(Fenced::Done(_))), "{completed:?}");
+    }
+}
+
+/// What locks the table does not say that this key is in use.
+// behaviour 130, 163
+// race 79
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_locked_table_refuses_everybody_and_leaves_no_process_behind() {
+    let Some(url) = database().await else { return };
+    let Some(pooler) = pooler() else { return };
+    for way in [url.clone(), pooler.url(&url)] {
+        let store = store(&way).await;
+        let engine = Idempotency::new(store.clone());
+        let owner = new_hold();
+        claim(&store, &owner, &request()).await.expect("a claim");
+        let lock = "lock table idempotency_records in access exclusive mode";
+        let session = standing_still(&url, lock).await;
+        let keys = ["one", "two", "three"];
+        let run = |key: &'static str| {
+            let engine = engine.clone();
+            async move {
+                let (scope, key) = named(key);
+                let work = async { Ok::<_, ()>("booked".to_owned()) };
+                engine.run(&scope, &key, request(), work).await
+            }
+        };
+        for refused in join_all(keys.map(run)).await {
+            let is_unavailable = matches!(&refused, Err(RunError::Refused(Refusal::Store(_))));
+            assert!(is_unavailable, "{refused:?}");
+        }
+        let renewed = store.renew(&owner).await.map_err(|error| error.kind());
+        assert_eq!(renewed, Err(StoreErrorKind::Unavailable));
+        let looked = store.inspect(&owner.id).await.map_err(|error| error.kind());
+        assert_eq!(looked, Err(StoreErrorKind::Unavailable));
+        until_given_up(&url).await;
+        go_on(session).await;
+        for key in keys {
+            let run = within_a_minute("a run", async {
+                loop {
+                    // A claim that was refused is withdrawn in the background.
+                    if let Ok(run) = run(key).await {
+                        return run;
+                    }
+                }
+            });
+            assert_eq!(run.await, Run::Executed("booked".to_owned()));
+        }
+        assert_eq!(store.renew(&owner).await.ok(), Some(Fenced::Done(())));
+        sql(&url, "delete from idempotency_records returning 1").await;
+    }
+}
+
+/// A waiter cannot ask to be notified of the end of a hold that is in the middle of a step. It polls.
+// behaviour 74, 163
+// race 79
+#[tokio::test]
+async fn a_waiter_outlasts_a_step_that_stands_still() {
+    let Some(url) = database().await else { return };
+    let store = store(&url).await;
+    let owner = new_hold();
+    claim(&store, &owner, &request()).await.expect("a claim");
+    let session = standing_still(&url, &lock(&owner)).await;
+    let mut subscription = store.subscribe(&owner.id);
+    for _ in 0..2 {
+        let looked = claim(&store, &hold_on(owner.id), &request()).await;
+        let fingerprint = request();
+        assert_eq!(looked.ok(), Some(Claim::InFlight { fingerprint }));
+    }
+    let is_awaited = "select awaited from idempotency_records";
+    assert!(!sql(&url, is_awaited).await[0].get::<bool, _>(0));
+    go_on(session).await;
+    let released = store.release(&owner).await;
+    assert_eq!(released.ok(), Some(Fenced::Done(())));
+    within_a_minute("a poll", subscription.changed()).await;
+}
+
+/// `core-api`'s own statements wait for their rows no longer.
+// behaviour 163
+// race 79
+#[tokio::test]
+async fn a_booking_that_somebody_has_locked_is_not_changed_and_leaves_no_process_behind() {
+    let Some(url) = database().await else { return };
+    let service = Service::start(&["--database", &url]);
+    let booked = send(service.booking("k")).await;
+    let booked: Value = serde_json::from_str(&booked.body).expect("a booking");
+    let path = format!("/bookings/{}", booked["id"].as_str().expect("an id"));
+    let change = || {
+        let change = service.request(Method::PATCH, &path);
+        let change = change.header("Idempotency-Key", "l");
+        send(change.json(&json!({ "customer_name": "Ben" })))
+    };
+    let session = standing_still(&url, "select from bookings for update").await;
+    let refused = change().await;
+    assert_eq!(refused.status, 503, "{refused:?}");
+    until_given_up(&url).await;
+    go_on(session).await;
+    let changed = change().await;
+    assert_eq!((changed.status.as_u16(), changed.is_replayed), (200, false));
+}

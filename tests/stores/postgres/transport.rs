@@ -1,0 +1,65 @@
+//! The way to the server, encrypted.
+
+use idempotency::{PostgresError, PostgresStore};
+use tests::servers::postgres::PostgresServer;
+
+use super::{new_hold, request, until};
+use crate::{
+    claim,
+    service::{Service, send},
+    won,
+};
+
+/// Clients of several databases are in this program, with two kinds of cryptography.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_server_with_a_certificate_of_a_known_authority_is_used() {
+    let Some(server) = PostgresServer::start_with_tls() else {
+        return;
+    };
+    let url = server.database().await;
+    let authority = server.authority();
+    let verified = |host: &str, mode: &str| {
+        let url = url.replace("127.0.0.1", host);
+        format!("{url}?sslmode={mode}&sslrootcert={}", authority.display())
+    };
+    for way in [
+        verified("127.0.0.1", "verify-ca"),
+        verified("localhost", "verify-full"),
+    ] {
+        // One of them is a process of its own, in which nobody has chosen any cryptography yet.
+        for options in [
+            &["--database", &way][..],
+            &["--database", "memory:", "--idempotency-store", &way],
+        ] {
+            let service = Service::start(options);
+            let booked = send(service.booking(&uuid::Uuid::new_v4().to_string())).await;
+            assert_eq!(booked.status, 201, "{booked:?}");
+        }
+        let store = PostgresStore::connect(&way).await.expect("a store");
+        let claimed = claim(&store, &new_hold(), &request()).await;
+        assert_eq!(claimed.ok(), Some(won(1)));
+        let encrypted = "
+            select bool_and(ssl) from pg_stat_ssl join pg_stat_activity using (pid)
+            where datname = current_database() and pid <> pg_backend_pid()
+        ";
+        until(&url, encrypted).await;
+    }
+    for refused in [
+        verified("127.0.0.1", "verify-full"),
+        format!(
+            "{}?sslmode=verify-full",
+            url.replace("127.0.0.1", "localhost")
+        ),
+    ] {
+        let refused = PostgresStore::connect(&refused).await;
+        assert!(
+            matches!(
+                refused,
+                Err(PostgresError::Connect(
+                    sqlx::Error::Io(_) | sqlx::Error::Tls(_)
+                ))
+            ),
+            "{refused:?}"
+        );
+    }
+}
