@@ -1,7 +1,7 @@
 //! Redis: a server for all tests of a process, a cluster for all of them, and servers to be mistreated.
 
 use std::{
-    fs,
+    env, fs,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::PathBuf,
     process::{Command, Stdio},
@@ -20,6 +20,7 @@ use super::{Leashed, free_port, skip};
 pub struct RedisServer {
     port: u16,
     folder: PathBuf,
+    program: String,
     arguments: Vec<String>,
     running: Mutex<Option<Running>>,
     /// Removes the folder, which outlives the server's restarts, but not the process.
@@ -86,8 +87,25 @@ impl RedisServer {
     #[must_use]
     pub fn shared_cluster() -> Option<&'static [Self]> {
         static SHARED: OnceLock<Option<Vec<RedisServer>>> = OnceLock::new();
-        let nodes = SHARED.get_or_init(|| is_installed().then(start_cluster));
+        let nodes = SHARED.get_or_init(|| Self::cluster(3, &[]));
         nodes.as_deref()
+    }
+
+    /// The nodes of a cluster of one's own, three of which are primaries; none where Redis is not installed.
+    #[must_use]
+    pub fn cluster(nodes: usize, options: &[&str]) -> Option<Vec<Self>> {
+        is_installed().then(|| start_cluster(nodes, options))
+    }
+
+    /// A server of the oldest version that the store supports; none where the environment does not say where its program is.
+    #[must_use]
+    pub fn start_oldest() -> Option<Self> {
+        let program = env::var("REDIS_6_2_SERVER").ok().or_else(|| {
+            let why = "REDIS_6_2_SERVER does not say where its redis-server is (CONTRIBUTING.md)";
+            skip("Redis 6.2", why, true);
+            None
+        })?;
+        Some(Self::start_program(&program, |_| Vec::new()))
     }
 
     /// Where it is.
@@ -138,6 +156,10 @@ impl RedisServer {
     }
 
     fn start_on(arguments: impl Fn(u16) -> Vec<String>) -> Self {
+        Self::start_program("redis-server", arguments)
+    }
+
+    fn start_program(program: &str, arguments: impl Fn(u16) -> Vec<String>) -> Self {
         let _starting = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             let folder = TempDir::with_prefix("redis").expect("a folder").keep();
@@ -147,6 +169,7 @@ impl RedisServer {
                 _folder: Leashed::start(&["sleep", "infinity"], &folder.join("log"), Some(&folder))
                     .expect("a shell"),
                 folder,
+                program: program.to_owned(),
                 arguments: arguments(port),
                 running: Mutex::default(),
             };
@@ -161,7 +184,13 @@ impl RedisServer {
     fn run(&self) -> Option<Running> {
         let port = self.port.to_string();
         let folder = self.folder.to_str().expect("a path in UTF-8");
-        let mut command = vec!["redis-server", "--port", &port, "--bind", "127.0.0.1"];
+        let mut command = vec![
+            self.program.as_str(),
+            "--port",
+            &port,
+            "--bind",
+            "127.0.0.1",
+        ];
         command.extend(["--dir", folder, "--save", ""]);
         command.extend(self.arguments.iter().map(String::as_str));
         let log = self.folder.join("log");
@@ -196,27 +225,23 @@ impl RedisServer {
     }
 }
 
-fn start_cluster() -> Vec<RedisServer> {
+fn start_cluster(count: usize, options: &[&str]) -> Vec<RedisServer> {
     let node = |_| {
         RedisServer::start_on(|port| {
             // The usual bus port, 10000 above, may be one of those for outgoing connections.
-            let bus = next_free_port(port);
-            [
-                "--cluster-enabled",
-                "yes",
-                "--cluster-port",
-                &bus.to_string(),
-            ]
-            .map(str::to_owned)
-            .into()
+            let bus = next_free_port(port).to_string();
+            let cluster = ["--cluster-enabled", "yes", "--cluster-port", &bus];
+            let all = cluster.iter().chain(options);
+            all.map(|&word| word.to_owned()).collect()
         })
     };
-    let nodes: Vec<RedisServer> = (0..3).map(node).collect();
+    let nodes: Vec<RedisServer> = (0..count).map(node).collect();
     let addresses = nodes.iter().map(|node| format!("127.0.0.1:{}", node.port));
+    let replicas = (count / 3 - 1).to_string();
     let created = Command::new("redis-cli")
         .args(["--cluster", "create"])
         .args(addresses)
-        .args(["--cluster-replicas", "0", "--cluster-yes"])
+        .args(["--cluster-replicas", &replicas, "--cluster-yes"])
         .output()
         .expect("redis-cli");
     assert!(created.status.success(), "{created:?}");
@@ -227,7 +252,19 @@ fn start_cluster() -> Vec<RedisServer> {
             thread::sleep(Duration::from_millis(20));
         }
     }
+    // A replica that has never heard of its primary does not take over.
+    for replica in &nodes[3..] {
+        let mut connection = replica.connection();
+        while !info(&mut connection, "replication").contains("master_link_status:up") {
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
     nodes
+}
+
+fn info(connection: &mut Connection, section: &str) -> String {
+    let info = redis::cmd("INFO").arg(section).query(connection);
+    info.expect("the server's state")
 }
 
 fn cluster_info(connection: &mut Connection) -> String {

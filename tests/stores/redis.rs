@@ -2,6 +2,7 @@
 
 mod failures;
 mod free_keys;
+mod opening;
 mod processes;
 mod records;
 mod round_trips;

@@ -10,8 +10,8 @@ use std::{
 
 use bytes::Bytes;
 use idempotency::{
-    Claim, Fenced, FirestoreStore, Idempotency, IdempotencyKey, Phase, Refusal, Run, RunError,
-    Scope, Store, StoreErrorKind, Token,
+    Claim, Fenced, FirestoreStore, Idempotency, IdempotencyKey, Phase, Refusal, Resolution, Run,
+    RunError, Scope, Store, StoreErrorKind, Token,
 };
 use tests::servers::firestore::{Documents, FirestoreEmulator};
 use tokio::sync::Notify;
@@ -179,6 +179,43 @@ async fn a_suspension_whose_answer_is_lost_is_done_or_says_that_it_does_not_know
         }
         let again = store.suspend(&owner, progress.clone()).await;
         assert_eq!(again.ok(), Some(Fenced::Lost));
+    }
+}
+
+/// Another run takes the freed key before the operator's call is made again.
+// behaviour 133
+// race 5
+#[tokio::test]
+async fn a_resolution_whose_reply_is_lost_is_done_or_says_that_it_does_not_know() {
+    let Some(emulator) = FirestoreEmulator::shared() else {
+        return;
+    };
+    let asked = request("book");
+    for is_taken_again in [false, true] {
+        let (project, tap) = (unused_project(), Tap::start(emulator).await);
+        let documents = Documents::new(&emulator.address(), &project);
+        let elsewhere = connect(emulator, &project).await;
+        let store = FirestoreStore::connect_to_emulator(&project, &tap.address()).await;
+        let store = store.expect("a store");
+        let owner = hold();
+        let claimed = claim(&store, &owner, &asked).await;
+        assert_eq!(claimed.ok(), Some(won(1)));
+
+        tap.mute_after(0);
+        let made = async {
+            documents.until(is_withdrawn).await;
+            if is_taken_again {
+                let next = claim(&elsewhere, &hold_on(owner.id), &asked).await;
+                assert_eq!(next.ok(), Some(won(1)));
+            }
+        };
+        let resolve = store.resolve(&owner.id, &owner.token, Resolution::Release);
+        let resolved = lost(&tap, resolve, made).await;
+        let expected = match is_taken_again {
+            true => Err(StoreErrorKind::Unavailable),
+            false => Ok(Fenced::Done(())),
+        };
+        assert_eq!(resolved.map_err(|error| error.kind()), expected);
     }
 }
 

@@ -299,3 +299,14 @@ fn id(booking: &Value) -> String {
 fn keys_there(url: &str) -> [&str; 4] {
     ["--database", "memory:", "--idempotency-store", url]
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_emulator_is_named_in_the_log() {
+    let Some(emulator) = FirestoreEmulator::shared() else {
+        return;
+    };
+    let place = Place::new(emulator);
+    let service = place.start();
+    service.wait_for_log("FIRESTORE_EMULATOR_HOST is set").await;
+    service.wait_for_log(&place.address).await;
+}

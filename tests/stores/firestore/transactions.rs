@@ -13,7 +13,7 @@ use axum::{
 use gcloud_sdk::google::firestore::v1::{ArrayValue, Document, MapValue, Value, value::ValueType};
 use idempotency::{
     CommitError, Execution, FirestoreConflict, FirestoreDatabase, FirestorePrecondition,
-    FirestoreStore, FirestoreTransaction, Idempotency, idempotent,
+    FirestoreStore, FirestoreTransaction, Idempotency, idempotent, log_text::Causes,
 };
 use serde_json::{Value as Json, json};
 use tests::servers::firestore::{Documents, FirestoreEmulator};
@@ -62,6 +62,15 @@ fn text(text: &str) -> ValueType {
 
 fn is_a_conflict(committed: &Result<(), CommitError>) -> bool {
     matches!(committed, Err(CommitError::Failed(why)) if why.is::<FirestoreConflict>())
+}
+
+/// Errors end in logs, and Firestore's own texts name documents and repeat what is in them.
+fn assert_no_payload(committed: &Result<(), CommitError>) {
+    let error = committed.as_ref().expect_err("a commit that fails");
+    let said = format!("{} {committed:?}", Causes(error));
+    for payload in ["bookings", "Ann", "Eve"] {
+        assert!(!said.contains(payload), "{said}");
+    }
 }
 
 #[tokio::test]
@@ -173,6 +182,7 @@ async fn a_document_that_is_not_as_expected_undoes_all_writes() {
     ] {
         let committed = commit(conflicting).await;
         assert!(is_a_conflict(&committed), "{why}: {committed:?}");
+        assert_no_payload(&committed);
         only(&documents, "bookings").await;
     }
 

@@ -1,7 +1,9 @@
 //! Servers and connections that fail, and what the store makes of it.
 
+mod clusters;
 mod connections;
 mod limits;
+mod oldest;
 mod outages;
 
 use bytes::Bytes;

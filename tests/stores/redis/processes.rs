@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
-use reqwest::StatusCode;
+use reqwest::{Method, StatusCode};
 use tests::servers::redis::{RedisServer, keys, set_back};
 use tokio::task::JoinSet;
 
-use crate::service::{Answer, Service, send};
+use crate::{
+    service::{Answer, Service, send},
+    within_a_minute,
+};
 
 /// What the keys of `core-api` begin with.
 const PREFIX: &str = "idempotency:";
@@ -206,4 +209,41 @@ fn forget_all(server: &RedisServer) {
         .query(&mut server.connection())
         .expect("the flush");
     assert_eq!(flushed, "OK");
+}
+
+/// It reads still, as a full server does, and so it did when readiness only asked it to read.
+// behaviour 164
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_service_whose_server_only_reads_or_is_full_is_not_ready() {
+    let Some(server) = RedisServer::start(&[]) else {
+        return;
+    };
+    let service = Service::start(&options(&server.url()));
+    let ready = async || send(service.request(Method::GET, "/readyz")).await.status;
+    let set = |command: &[&str]| {
+        let done: String = redis::cmd(command[0])
+            .arg(&command[1..])
+            .query(&mut server.connection())
+            .expect("the change");
+        assert_eq!(done, "OK");
+    };
+    assert_eq!(ready().await, StatusCode::OK);
+    for (change, back) in [
+        (
+            ["REPLICAOF", "127.0.0.1", "1"].as_slice(),
+            ["REPLICAOF", "NO", "ONE"].as_slice(),
+        ),
+        (
+            &["CONFIG", "SET", "maxmemory", "1"],
+            &["CONFIG", "SET", "maxmemory", "0"],
+        ),
+    ] {
+        set(change);
+        let turns = async |status: StatusCode| while ready().await != status {};
+        within_a_minute("not ready", turns(StatusCode::SERVICE_UNAVAILABLE)).await;
+        let refused = send(service.booking("ann-1")).await;
+        assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
+        set(back);
+        within_a_minute("ready", turns(StatusCode::OK)).await;
+    }
 }

@@ -323,3 +323,27 @@ fn help_does_not_show_what_the_variables_have() {
     );
     assert_eq!(help.status.code(), Some(0));
 }
+
+/// A variable that was left over would lead bookings to somebody's emulator.
+#[test]
+fn an_emulator_of_firestore_on_another_machine_is_refused_and_named() {
+    let directory = tempdir().unwrap();
+    for options in [
+        &["--database", "firestore://my-project"][..],
+        &[
+            "--database",
+            "memory:",
+            "--idempotency-store",
+            "firestore://my-project",
+        ],
+    ] {
+        let mut command = command(directory.path());
+        command.env("FIRESTORE_EMULATOR_HOST", "emulator.example:8080");
+        let refused = output(command.args(options));
+        assert!(!refused.status.success());
+        let said = String::from_utf8(refused.stderr).unwrap();
+        let why =
+            "FIRESTORE_EMULATOR_HOST names emulator.example:8080, which is not on this machine";
+        assert!(said.contains(why), "{said}");
+    }
+}

@@ -5,6 +5,7 @@ mod commit;
 mod connection;
 mod database;
 mod document;
+mod emulator;
 mod error;
 mod owner;
 mod query;

@@ -1,14 +1,16 @@
 mod address;
+mod cluster;
 mod error;
 mod keys;
 mod link;
 mod listener;
 mod micros;
-mod policy;
+mod opening;
 mod records;
 mod reply;
 mod script;
 mod server;
+mod slots;
 
 use std::{fmt, time::SystemTime};
 
@@ -38,8 +40,8 @@ use server::Server;
 /// ```
 ///
 /// It needs Redis 6.2 or later, or Valkey. Each record is one key, named after the prefix and the record's id, so a cluster
-/// spreads them. Clones are handles on one store; all commands of one process share a connection, and one more listens
-/// while duplicates wait. Both are made anew whenever they break.
+/// spreads them. Clones are handles on one store; all commands of one process share a connection to each server, and one more
+/// listens while duplicates wait. They are made anew whenever they break, or nothing comes back on them.
 ///
 /// # What the server must keep
 ///
@@ -58,8 +60,10 @@ use server::Server;
 /// - **The clock.** Leases and ttls go by the server's clock, whatever those of the applications say. If it is set back,
 ///   records live longer; if it is set forward, shorter.
 /// - **Rights.** A user of its own needs `+eval +evalsha +get +set +pexpireat +time +publish +subscribe +unsubscribe
-///   +info` and, for [`list`](Store::list), `+scan`, on the prefix's keys (`~bookings:*`) and channels (`&bookings:*`). One that
-///   may not publish or subscribe works too; those who wait then look once a second.
+///   +info`, on a cluster `+cluster|slots`, and, for [`list`](Store::list), `+scan`, on the prefix's keys
+///   (`~bookings:*`) and channels (`&bookings:*`). [`connect`](Self::connect) tries the commands; the prefix it cannot know. A
+///   user that may not publish or subscribe works too; those who wait then look once a second. One without `+info` is not told
+///   of a server that is too old, evicts, or belongs to a cluster.
 ///
 /// # Errors
 ///
@@ -89,7 +93,8 @@ impl RedisStore {
     ///
     /// # Errors
     ///
-    /// If the URL cannot be used, or the server does not answer or refuses the user.
+    /// If the URL cannot be used, or the server does not answer or refuses the user; and if steps would fail there: of a server
+    /// before 6.2, of a replica, of a user who lacks the right to a command, and of a node of a cluster.
     pub async fn connect(url: &str) -> Result<Self, RedisError> {
         let server = Server::single(address::of(url)?).map_err(RedisError::url)?;
         Self::on(server).await
@@ -108,7 +113,7 @@ impl RedisStore {
     ///
     /// # Errors
     ///
-    /// As [`connect`](Self::connect), and if there is no URL.
+    /// As [`connect`](Self::connect), if there is no URL, and if the server belongs to no cluster.
     pub async fn cluster(
         nodes: impl IntoIterator<Item = impl AsRef<str>>,
     ) -> Result<Self, RedisError> {
@@ -125,7 +130,7 @@ impl RedisStore {
     }
 
     async fn on(server: Server) -> Result<Self, RedisError> {
-        policy::check(&server).await.map_err(RedisError::connect)?;
+        opening::check(&server).await?;
         Ok(Self::new(server, PREFIX))
     }
 

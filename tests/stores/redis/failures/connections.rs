@@ -148,15 +148,16 @@ async fn a_step_whose_reply_is_lost_recognises_itself_or_says_that_it_does_not_k
     let second = Claim::Won { attempt, progress };
     assert_eq!(taken_over.ok(), Some(second));
 
-    // This leaves nothing by which it could be recognised.
     let hold = taken(&store).await;
-    proxy.lose_the_next_reply();
-    let resolution = Resolution::Complete {
+    let resolution = || Resolution::Complete {
         outcome: Bytes::new(),
         ttl: hold.ttl,
     };
-    let resolved = store.resolve(&hold.id, &hold.token, resolution).await;
-    assert_kind(resolved, StoreErrorKind::Unavailable);
+    proxy.lose_the_next_reply();
+    let resolved = store.resolve(&hold.id, &hold.token, resolution());
+    assert_eq!(resolved.await.ok(), Some(Fenced::Done(())));
+    let again = store.resolve(&hold.id, &hold.token, resolution()).await;
+    assert_eq!(again.ok(), Some(Fenced::Lost));
     let record = store.inspect(&hold.id).await.expect("an inspection");
     let phase = record.map(|record| record.phase);
     assert!(matches!(phase, Some(Phase::Completed { .. })), "{phase:?}");

@@ -1,8 +1,10 @@
 //! What the server has no room for.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use idempotency::{Fenced, OnLost, Resolution, Store, StoreErrorKind};
-use tests::servers::redis::RedisServer;
+use tests::servers::redis::{RedisServer, keys};
 
 use super::{assert_kind, complete, connect, hold_on, is_replayed, keep, new_hold, request, taken};
 use crate::claim;
@@ -96,4 +98,30 @@ async fn an_outcome_above_the_limit_is_refused_and_the_hold_stays() {
     let after = store.inspect(&owner.id).await.expect("an inspection");
     assert_eq!(after, before);
     store.complete(&owner, Bytes::new()).await.expect("an end");
+}
+
+/// An expiry that has passed when the server comes to it would remove the record, and the step would write one without any.
+#[tokio::test]
+async fn what_an_operator_resolves_without_a_ttl_expires() {
+    let Some(server) = RedisServer::start(&[]) else {
+        return;
+    };
+    let store = connect(&server).await;
+    for _ in 0..500 {
+        let hold = taken(&store).await;
+        let resolution = Resolution::Complete {
+            outcome: Bytes::new(),
+            ttl: Duration::ZERO,
+        };
+        let resolved = store.resolve(&hold.id, &hold.token, resolution).await;
+        assert_eq!(resolved.ok(), Some(Fenced::Done(())));
+    }
+    let mut connection = server.connection();
+    for key in keys(&mut connection, "") {
+        let left: i64 = redis::cmd("PTTL")
+            .arg(key)
+            .query(&mut connection)
+            .expect("a time");
+        assert_ne!(left, -1, "it would stay for ever");
+    }
 }

@@ -157,7 +157,7 @@ async fn a_claim_that_a_stalled_server_carries_out_later_is_recognised() {
     );
 }
 
-// behaviour 130
+// behaviour 130, 164
 #[tokio::test]
 async fn a_server_that_became_a_replica_is_left_for_the_one_that_took_over() {
     let Some(old) = RedisServer::start(&[]) else {

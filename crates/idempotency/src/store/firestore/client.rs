@@ -2,6 +2,7 @@
 
 use std::{
     env,
+    error::Error,
     time::{Duration, SystemTime},
 };
 
@@ -22,7 +23,7 @@ use super::{
     super::tls::choose_cryptography,
     FirestoreError,
     connection::{Address, Connection},
-    document,
+    document, emulator,
     server_clock::ServerClock,
 };
 
@@ -63,7 +64,17 @@ impl Client {
     /// The project's default database: of the emulator that the environment names, else of Google.
     pub(super) async fn connect(project: &str) -> Result<Self, FirestoreError> {
         match env::var("FIRESTORE_EMULATOR_HOST") {
-            Ok(host) if !host.is_empty() => Self::connect_to_emulator(project, &host).await,
+            Ok(host) if !host.is_empty() => {
+                if !emulator::may_have(project, &host) {
+                    return Err(FirestoreError::Emulator(host.into()));
+                }
+                tracing::warn!(
+                    host,
+                    project,
+                    "FIRESTORE_EMULATOR_HOST is set: documents are in an emulator, and not in Google's Firestore",
+                );
+                Self::connect_to_emulator(project, &host).await
+            }
             _ => {
                 let database = database(project)?;
                 choose_cryptography();
@@ -249,6 +260,7 @@ impl Failure {
 
 impl From<Status> for Failure {
     fn from(status: Status) -> Self {
+        let status = without_payload(status);
         match status.code() {
             Code::AlreadyExists | Code::FailedPrecondition | Code::NotFound => {
                 Self::Conflict(status)
@@ -262,6 +274,21 @@ impl From<Status> for Failure {
             | Code::Unknown => Self::Unknown(status),
             _ => Self::Refused(status),
         }
+    }
+}
+
+/// Errors end in logs, and Firestore's texts name documents and repeat values. What it says of the service itself, and what
+/// the client says of the connection, is for operators.
+fn without_payload(status: Status) -> Status {
+    match status.code() {
+        Code::Cancelled
+        | Code::DeadlineExceeded
+        | Code::PermissionDenied
+        | Code::ResourceExhausted
+        | Code::Unauthenticated
+        | Code::Unavailable => status,
+        _ if status.source().is_some() => status,
+        code => Status::new(code, code.description()),
     }
 }
 

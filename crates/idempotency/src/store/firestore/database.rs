@@ -23,7 +23,8 @@ impl FirestoreDatabase {
     /// The default database of this project.
     ///
     /// The environment says which: `FIRESTORE_EMULATOR_HOST`, such as `127.0.0.1:8080`, is an emulator, and
-    /// without it the application's default credentials are used for Google's own.
+    /// without it the application's default credentials are used for Google's own. An emulator is named in the log, and on
+    /// another machine it is refused, unless the project's name begins with `demo-`, as none of Google's does.
     ///
     /// # Errors
     ///

@@ -183,7 +183,7 @@ pub(super) fn record_id(name: &str) -> Result<RecordId, StoreError> {
     let bytes = bytes.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
     bytes
         .map(RecordId::from_bytes)
-        .ok_or_else(|| StoreError::unreadable(format!("a document is named {name}")))
+        .ok_or_else(|| StoreError::unreadable("a document has the name of no record"))
 }
 
 /// A time as Firestore can keep it, which ends with the year 9999.

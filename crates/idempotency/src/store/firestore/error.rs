@@ -6,6 +6,9 @@ use std::{error::Error, fmt, sync::Arc};
 pub enum FirestoreError {
     /// What should be the id of a project is none.
     Project,
+    /// `FIRESTORE_EMULATOR_HOST` names this address on another machine, for a project that may be Google's: unset it, or
+    /// say so with [`FirestoreDatabase::connect_to_emulator`](super::FirestoreDatabase::connect_to_emulator).
+    Emulator(Arc<str>),
     /// Firestore does not answer, or not to these credentials, or the project has no database.
     Unreachable(Arc<dyn Error + Send + Sync>),
 }
@@ -22,6 +25,12 @@ impl fmt::Display for FirestoreError {
             Self::Project => {
                 "the id of a Google Cloud project has letters, digits and hyphens, such as my-project"
             }
+            Self::Emulator(host) => {
+                return write!(
+                    formatter,
+                    "FIRESTORE_EMULATOR_HOST names {host}, which is not on this machine; unset it, or call the project demo-…"
+                );
+            }
             Self::Unreachable(_) => "Firestore cannot be used",
         })
     }
@@ -30,7 +39,7 @@ impl fmt::Display for FirestoreError {
 impl Error for FirestoreError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Project => None,
+            Self::Project | Self::Emulator(_) => None,
             Self::Unreachable(source) => Some(source.as_ref()),
         }
     }

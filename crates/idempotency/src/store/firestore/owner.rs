@@ -95,9 +95,7 @@ impl FirestoreStore {
                 // The same again, whose answer was lost.
                 Some(found) if found.is_spent(&hold.token) => Next::Answer(Ok(Fenced::Done(()))),
                 // Another claim may have taken it over since the first try.
-                _ if tried => Next::Answer(Err(StoreError::unavailable(
-                    "the call had no response, and the key has changed since; the step may have been taken",
-                ))),
+                _ if tried => Next::Answer(Err(may_be_taken())),
                 _ => Next::Answer(Ok(Fenced::Lost)),
             }
         };
@@ -129,18 +127,25 @@ impl FirestoreStore {
         let first = self
             .remembered(id, author.token())
             .map(|base| (base, change.clone()));
-        let decide = |look: Look| match look.living() {
-            Some(found) if author.may_end(&found) => {
-                Next::Change(Base::UpdatedAt(found.update_time), change.clone())
+        let decide = |look: Look| {
+            let tried = look.tried;
+            match look.living() {
+                Some(found) if author.may_end(&found) => {
+                    Next::Change(Base::UpdatedAt(found.update_time), change.clone())
+                }
+                // The same again, whose answer was lost.
+                Some(found) if found.is_completed_by(&token) => {
+                    Next::Answer(Ok(Fenced::Done(found.record.expires_at)))
+                }
+                // What the first try left may be gone again.
+                _ if tried && matches!(author, Author::Operator { .. }) => {
+                    Next::Answer(Err(may_be_taken()))
+                }
+                _ => Next::Answer(Ok(Fenced::Lost)),
             }
-            // The same again, whose answer was lost.
-            Some(found) if found.is_completed_by(&token) => {
-                Next::Answer(Fenced::Done(found.record.expires_at))
-            }
-            _ => Next::Answer(Fenced::Lost),
         };
-        let made = |_: &Change, at| Fenced::Done(document::after(at, ttl));
-        let kept = self.step(id, first, decide, made).await?;
+        let made = |_: &Change, at| Ok(Fenced::Done(document::after(at, ttl)));
+        let kept = self.step(id, first, decide, made).await??;
         self.wake(id, &kept);
         Ok(kept)
     }
@@ -168,16 +173,24 @@ impl FirestoreStore {
                     Next::Change(Base::UpdatedAt(found.update_time), change.clone())
                 }
                 // It was there when this call began, and this call asked for its end.
-                None if tried => Next::Answer(Fenced::Done(())),
-                _ => Next::Answer(Fenced::Lost),
+                None if tried => Next::Answer(Ok(Fenced::Done(()))),
+                // Another claim may have taken the key since the first try freed it.
+                Some(_) if tried => Next::Answer(Err(may_be_taken())),
+                _ => Next::Answer(Ok(Fenced::Lost)),
             }
         };
         let freed = self
-            .step(id, first, decide, |_, _| Fenced::Done(()))
-            .await?;
+            .step(id, first, decide, |_, _| Ok(Fenced::Done(())))
+            .await??;
         self.wake(id, &freed);
         Ok(freed)
     }
+}
+
+fn may_be_taken() -> StoreError {
+    StoreError::unavailable(
+        "the call had no response, and the key has changed since; the step may have been taken",
+    )
 }
 
 /// Who ends a hold.

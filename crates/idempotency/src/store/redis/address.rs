@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use redis::{
-    ConnectionInfo, IntoConnectionInfo,
+    ConnectionAddr, ConnectionInfo, IntoConnectionInfo,
     io::tcp::{TcpSettings, socket2::TcpKeepalive},
 };
 
-use super::RedisError;
+use super::{RedisError, slots::Node};
 #[cfg(feature = "redis-tls")]
 use crate::store::tls::choose_cryptography;
 
@@ -21,12 +21,47 @@ pub(super) fn of(url: &str) -> Result<ConnectionInfo, RedisError> {
 }
 
 /// Small commands leave at once, and a peer that has vanished is noticed also by those who only listen.
-pub(super) fn tcp() -> TcpSettings {
-    TcpSettings::default().set_nodelay(true).set_keepalive(
+fn tcp() -> TcpSettings {
+    let settings = TcpSettings::default().set_nodelay(true).set_keepalive(
         TcpKeepalive::new()
             .with_time(Duration::from_secs(10))
             .with_interval(Duration::from_secs(5)),
-    )
+    );
+    #[cfg(target_os = "linux")]
+    let settings = settings.set_user_timeout(UNACKNOWLEDGED_FOR);
+    settings
+}
+
+/// How long what was sent may stay without an acknowledgement until the connection counts as broken.
+#[cfg(target_os = "linux")]
+const UNACKNOWLEDGED_FOR: Duration = Duration::from_secs(5);
+
+/// The same as for this node of a cluster, for another one.
+pub(super) fn of_node(seed: &ConnectionInfo, (host, port): Node) -> ConnectionInfo {
+    let address = match seed.addr() {
+        ConnectionAddr::TcpTls {
+            insecure,
+            tls_params,
+            ..
+        } => ConnectionAddr::TcpTls {
+            host,
+            port,
+            insecure: *insecure,
+            tls_params: tls_params.clone(),
+        },
+        _ => ConnectionAddr::Tcp(host, port),
+    };
+    seed.clone().set_addr(address)
+}
+
+/// Where a node is; none for a socket of Unix, where no cluster is.
+pub(super) fn node(info: &ConnectionInfo) -> Option<Node> {
+    match info.addr() {
+        ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
+            Some((host.clone(), *port))
+        }
+        _ => None,
+    }
 }
 
 #[cfg(feature = "redis-tls")]

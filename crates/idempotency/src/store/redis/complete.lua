@@ -2,14 +2,11 @@
 -- can complete nothing any more, not even "again".
 local token, left, ttl, outcome = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 
-if not record or record.token ~= token then
-    return {'lost'}
+-- The same owner or operator again, whose first completion was done but not heard of.
+if record and record.phase == COMPLETED and record.token == left then
+    return {'completed', record.expires_at}
 end
-if record.phase == COMPLETED then
-    -- The same owner again, whose first completion was done but not heard of.
-    if left == token then
-        return {'completed', record.expires_at}
-    end
+if not record or record.token ~= token or record.phase == COMPLETED then
     return {'lost'}
 end
 if record.phase == WITHDRAWN and (record.is_free or left == token) then

@@ -12,6 +12,17 @@ pub enum RedisError {
     TlsMissing,
     /// The server was not reached, or refused the user.
     Connect(Arc<dyn Error + Send + Sync>),
+    /// The user may not run this command, which every store needs. Others may be missing too.
+    Right(Arc<str>),
+    /// The server is of this version, which is older than 6.2.
+    Version(Arc<str>),
+    /// The server is a replica, which only reads.
+    Replica,
+    /// The server belongs to a cluster and has a part of the keys: [`RedisStore::cluster`](super::RedisStore::cluster)
+    /// connects to all of it.
+    NodeOfCluster,
+    /// The server belongs to no cluster: [`RedisStore::connect`](super::RedisStore::connect) is for a single one.
+    NotACluster,
 }
 
 impl RedisError {
@@ -20,7 +31,10 @@ impl RedisError {
     }
 
     pub(super) fn connect(source: redis::RedisError) -> Self {
-        Self::Connect(Arc::new(source))
+        match source.detail() {
+            Some(detail) if detail.contains("cluster support disabled") => Self::NotACluster,
+            _ => Self::Connect(Arc::new(source)),
+        }
     }
 }
 
@@ -30,6 +44,17 @@ impl fmt::Display for RedisError {
             Self::Url(_) => "the URL of the Redis server cannot be used",
             Self::TlsMissing => "rediss:// needs the feature redis-tls of the crate idempotency",
             Self::Connect(_) => "the Redis server cannot be reached",
+            Self::Replica => "the Redis server is a replica, which only reads",
+            Self::NodeOfCluster => {
+                "the Redis server is one node of a cluster; use RedisStore::cluster"
+            }
+            Self::NotACluster => "the Redis server belongs to no cluster; use RedisStore::connect",
+            Self::Right(command) => {
+                return write!(formatter, "the user of Redis may not run {command}");
+            }
+            Self::Version(version) => {
+                return write!(formatter, "Redis {version} is older than 6.2");
+            }
         })
     }
 }
@@ -38,7 +63,7 @@ impl Error for RedisError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Url(source) | Self::Connect(source) => Some(source.as_ref()),
-            Self::TlsMissing => None,
+            _ => None,
         }
     }
 }
@@ -55,7 +80,9 @@ pub(super) fn failure(error: redis::RedisError) -> StoreError {
     }
 }
 
-fn says(error: &redis::RedisError, code: &str) -> bool {
+/// Whether the server's error has this code, also where an older server has put that of a command in a script into a
+/// sentence of its own: `ERR Error running script (call to f_…): @user_script:…: -READONLY You can't write …`.
+pub(super) fn says(error: &redis::RedisError, code: &str) -> bool {
     error.code() == Some(code)
         || error
             .detail()

@@ -8,9 +8,11 @@ use futures_util::{
 };
 use parking_lot::Mutex;
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ErrorKind, RedisError, ServerErrorKind, Value,
+    AsyncConnectionConfig, Client, Cmd, Pipeline, RedisError, Value,
     aio::{ConnectionLike, MultiplexedConnection},
 };
+
+use super::error::says;
 
 /// How long making a connection may take.
 pub(super) const CONNECT_WITHIN: Duration = Duration::from_secs(1);
@@ -28,16 +30,18 @@ pub(super) struct Link {
     current: Mutex<Option<Connecting>>,
 }
 
-type Connecting = Shared<BoxFuture<'static, Result<MultiplexedConnection, RedisError>>>;
-
-/// A command's answer.
-pub(super) struct Answer {
-    pub(super) value: Value,
-    /// Whether the command was sent before on a connection that broke, and may have run then.
-    pub(super) repeated: bool,
+/// A command, and how it is sent.
+#[derive(Clone, Copy)]
+pub(super) enum Sent<'a> {
+    Plain(&'a Cmd),
+    /// To the node to which the key's slot is moving.
+    Asking(&'a Cmd),
 }
 
-enum Failure {
+type Connecting = Shared<BoxFuture<'static, Result<MultiplexedConnection, RedisError>>>;
+
+/// Why a command has no answer.
+pub(super) enum Failure {
     /// There is no connection, and none could be made.
     Unconnected(RedisError),
     /// The connection was there, and is of no use any more.
@@ -54,22 +58,21 @@ impl Link {
         }
     }
 
-    /// Sends a command that does no harm when it is run twice.
-    pub(super) async fn send(&self, command: &Cmd) -> Result<Answer, RedisError> {
-        let mut repeated = false;
-        loop {
-            match self.try_send(command).await {
-                Ok(value) => return Ok(Answer { value, repeated }),
-                // Most often nothing was sent: the server has closed an idle connection, or was restarted.
-                Err(Failure::Broken(error)) if !repeated && !error.is_timeout() => repeated = true,
-                Err(
-                    Failure::Unconnected(error) | Failure::Broken(error) | Failure::Refused(error),
-                ) => return Err(error),
+    /// Sends a command that does no harm when it is run twice, and takes note if an earlier one may have run whose reply
+    /// was lost.
+    pub(super) async fn send(&self, sent: Sent<'_>, repeated: &mut bool) -> Result<Value, Failure> {
+        let first = self.try_send(sent).await;
+        match first {
+            // Most often nothing was sent: the server has closed an idle connection, or was restarted.
+            Err(Failure::Broken(error)) if !error.is_timeout() => {
+                *repeated |= !is_unfit(&error);
+                self.try_send(sent).await
             }
+            first => first,
         }
     }
 
-    async fn try_send(&self, command: &Cmd) -> Result<Value, Failure> {
+    async fn try_send(&self, sent: Sent<'_>) -> Result<Value, Failure> {
         let connecting = self.connect();
         let mut connection = match connecting.clone().await {
             Ok(connection) => connection,
@@ -78,8 +81,16 @@ impl Link {
                 return Err(Failure::Unconnected(error));
             }
         };
-        let answer = connection.req_packed_command(command).await;
-        answer.and_then(Value::extract_error).map_err(|error| {
+        let reply = match sent {
+            Sent::Plain(command) => connection.req_packed_command(command).await,
+            Sent::Asking(command) => {
+                let mut both = Pipeline::new();
+                both.cmd("ASKING").add_command(command.clone());
+                let replies = connection.req_packed_commands(&both, 1, 1).await;
+                replies.map(|mut replies| replies.pop().unwrap_or(Value::Nil))
+            }
+        };
+        reply.and_then(Value::extract_error).map_err(|error| {
             if !is_broken(&error) {
                 return Failure::Refused(error);
             }
@@ -117,10 +128,21 @@ impl Link {
     }
 }
 
-/// Whether another connection may do better. A network that swallows packets looks like a slow server; and after a
-/// failover the old connection can lead to a server that only reads.
+impl Failure {
+    pub(super) fn into_error(self) -> RedisError {
+        match self {
+            Self::Unconnected(error) | Self::Broken(error) | Self::Refused(error) => error,
+        }
+    }
+}
+
+/// Whether another connection may do better. A network that swallows packets looks like a slow server.
 fn is_broken(error: &RedisError) -> bool {
-    error.is_io_error()
-        || error.is_unrecoverable_error()
-        || error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly)
+    error.is_io_error() || error.is_unrecoverable_error() || is_unfit(error)
+}
+
+/// Whether the server does not take commands that write, so that nothing was done: after a failover the old connection
+/// can lead to a server that only reads.
+fn is_unfit(error: &RedisError) -> bool {
+    says(error, "READONLY") || says(error, "MASTERDOWN")
 }

@@ -39,7 +39,7 @@ struct Shared {
 #[derive(Default)]
 struct State {
     /// Records that somebody has begun to wait for.
-    asked: Vec<RecordId>,
+    asked: HashSet<RecordId>,
     /// What listens, while anybody waits.
     task: Option<JoinHandle<()>>,
 }
@@ -75,7 +75,7 @@ impl Listener {
         let subscription = self.0.wakeups.subscribe(id, POLLING);
         if let Ok(runtime) = Handle::try_current() {
             let mut state = self.0.state.lock();
-            state.asked.push(*id);
+            state.asked.insert(*id);
             // The task is gone when the runtime is that it ran on.
             if state.task.as_ref().is_none_or(JoinHandle::is_finished) {
                 state.task = Some(runtime.spawn(listen(Arc::clone(&self.0))));
@@ -94,7 +94,7 @@ impl Listener {
 impl Shared {
     async fn connect(&self, attempt: usize) -> Option<(PubSubSink, PubSubStream)> {
         let posts = self.records.server.listening_posts();
-        let post = &posts[attempt % posts.len()];
+        let post = posts.get(attempt % posts.len().max(1))?;
         match timeout(CONNECT_WITHIN, post.get_async_pubsub()).await {
             Ok(Ok(connection)) => Some(connection.split()),
             Ok(Err(error)) => {
@@ -114,8 +114,11 @@ impl Shared {
         sink: &mut PubSubSink,
         listening: &mut HashSet<RecordId>,
     ) -> Result<(), RedisError> {
-        let mut asked = std::mem::take(&mut self.state.lock().asked);
-        asked.retain(|id| listening.insert(*id));
+        let asked = std::mem::take(&mut self.state.lock().asked);
+        let asked: Vec<RecordId> = asked
+            .into_iter()
+            .filter(|id| listening.insert(*id))
+            .collect();
         self.listen_to(sink, &asked).await
     }
 
@@ -159,10 +162,12 @@ impl Shared {
         }
     }
 
-    /// Whether the task may end; if so, the next one who waits starts another one.
-    fn retire(&self) -> bool {
+    /// Forgets those for whom nobody waits any more, of which there may be many while nobody listens. Returns whether the
+    /// task may end; if so, the next one who waits starts another one.
+    fn retire(&self, listening: &HashSet<RecordId>) -> bool {
         let mut state = self.state.lock();
-        let nobody = state.asked.iter().all(|id| !self.wakeups.is_waited_for(id));
+        state.asked.retain(|id| self.wakeups.is_waited_for(id));
+        let nobody = state.asked.is_empty() && listening.is_empty();
         if nobody {
             *state = State::default();
         }
@@ -179,7 +184,7 @@ async fn listen(shared: Arc<Shared>) {
             return;
         }
         listening.retain(|id| shared.wakeups.is_waited_for(id));
-        if listening.is_empty() && shared.retire() {
+        if shared.retire(&listening) {
             return;
         }
         sleep(RECONNECT_AFTER).await;
@@ -212,7 +217,7 @@ async fn listen_on(
             () = shared.asked.notified() => shared.listen_to_asked(&mut sink, listening).await,
             _ = tidying.tick() => {
                 let tidied = shared.tidy(&mut sink, listening).await;
-                if listening.is_empty() && shared.retire() {
+                if shared.retire(listening) {
                     return End::Idle;
                 }
                 tidied

@@ -1,0 +1,113 @@
+//! A look at the server before it matters: what it is, what it lets this user do, and what it may forget.
+
+use redis::{Value, from_redis_value};
+
+use super::{RedisError, error::says, server::Server};
+use crate::log_text::Causes;
+
+/// The first version of which the store is tested.
+const OLDEST: (u32, u32) = (6, 2);
+
+/// Refuses a server on which some step would fail as often as it is taken, and logs a warning if it may drop records before
+/// their time. What the server does not tell is taken for good.
+pub(super) async fn check(server: &Server) -> Result<(), RedisError> {
+    let infos = match server.ask_all(&redis::cmd("INFO")).await {
+        Ok(infos) => infos,
+        Err(error) if is_refusal(&error) => {
+            tracing::debug!(error = %Causes(&error), "Redis does not tell what it is");
+            Vec::new()
+        }
+        Err(error) => return Err(RedisError::connect(error)),
+    };
+    for info in infos.iter().filter_map(text) {
+        let line = |name: &str| {
+            let mut lines = info.lines();
+            lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+        };
+        if let Some(version) = line("redis_version")
+            && is_too_old(version)
+        {
+            return Err(RedisError::Version(version.into()));
+        }
+        let is_single = matches!(server, Server::One(_));
+        if is_single && line("redis_mode") == Some("cluster") {
+            return Err(RedisError::NodeOfCluster);
+        }
+        if is_single && line("role") == Some("slave") {
+            return Err(RedisError::Replica);
+        }
+        if let Some(policy) = line("maxmemory_policy")
+            && policy != "noeviction"
+        {
+            tracing::warn!(
+                policy,
+                "when its memory is full, Redis drops keys before their time, and their requests run again; \
+                 set maxmemory-policy to noeviction",
+            );
+        }
+    }
+    check_rights(server).await
+}
+
+/// Runs each command once that the steps need. The prefix is not known yet, so that a user who may not use this key is let
+/// pass.
+async fn check_rights(server: &Server) -> Result<(), RedisError> {
+    let mut eval = redis::cmd("EVAL");
+    eval.arg(include_str!("probe.lua")).arg(0);
+    let probed = server.ask_all(&eval).await;
+    for reply in probed.map_err(|error| refused("EVAL", error))? {
+        let reply: Vec<String> = from_redis_value(reply)
+            .map_err(|error| RedisError::connect(redis::RedisError::from(error)))?;
+        for pair in reply.chunks_exact(2) {
+            let (command, refusal) = (&pair[0], &pair[1]);
+            if is_missing_right(refusal) {
+                return Err(RedisError::Right(command.as_str().into()));
+            }
+            if refusal.contains("READONLY") {
+                return Err(RedisError::Replica);
+            }
+        }
+    }
+    // A digest that no script has: the server says so, unless it has something against the command.
+    let mut by_digest = redis::cmd("EVALSHA");
+    by_digest.arg("0".repeat(40)).arg(0);
+    match server.ask_all(&by_digest).await {
+        Err(error) if !says(&error, "NOSCRIPT") => Err(refused("EVALSHA", error)),
+        _ => Ok(()),
+    }
+}
+
+fn refused(command: &str, error: redis::RedisError) -> RedisError {
+    match error.detail().is_some_and(is_missing_right) {
+        true => RedisError::Right(command.into()),
+        false => RedisError::connect(error),
+    }
+}
+
+/// Whether the user may not run a command, as each version says it outside of scripts and in them.
+fn is_missing_right(refusal: &str) -> bool {
+    ["permissions to run", "can't run this command"]
+        .iter()
+        .any(|said| refusal.contains(said))
+}
+
+fn is_too_old(version: &str) -> bool {
+    let mut numbers = version.split('.').map(str::parse);
+    let (Some(Ok(major)), Some(Ok(minor))) = (numbers.next(), numbers.next()) else {
+        return false;
+    };
+    (major, minor) < OLDEST
+}
+
+fn text(info: &Value) -> Option<&str> {
+    match info {
+        Value::BulkString(bytes) => str::from_utf8(bytes).ok(),
+        Value::VerbatimString { text, .. } => Some(text),
+        _ => None,
+    }
+}
+
+/// Managed servers and users with few rights may not ask.
+fn is_refusal(error: &redis::RedisError) -> bool {
+    matches!(error.code(), Some("NOPERM" | "ERR"))
+}

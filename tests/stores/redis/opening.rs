@@ -1,0 +1,149 @@
+//! What `RedisStore::connect` refuses, because steps would fail there.
+
+use idempotency::{RedisError, RedisStore};
+use tests::servers::redis::RedisServer;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+};
+
+use super::new_hold;
+
+/// As the store's documentation has them.
+const RIGHTS: [&str; 10] = [
+    "+eval",
+    "+evalsha",
+    "+get",
+    "+set",
+    "+pexpireat",
+    "+time",
+    "+publish",
+    "+subscribe",
+    "+unsubscribe",
+    "+info",
+];
+
+// behaviour 163
+#[tokio::test]
+async fn a_user_who_lacks_a_right_is_refused_at_the_start() {
+    let Some(server) = RedisServer::start(&[]) else {
+        return;
+    };
+    each_right_is_asked_for(&server).await;
+}
+
+/// With all rights a user is let in, and without one of those to whom every store needs it is not.
+pub(crate) async fn each_right_is_asked_for(server: &RedisServer) {
+    connect_with(server, &RIGHTS).await.expect("a store");
+    for missing in RIGHTS {
+        let rights: Vec<&str> = RIGHTS
+            .into_iter()
+            .filter(|right| *right != missing)
+            .collect();
+        let connected = connect_with(server, &rights).await;
+        let optional = ["+publish", "+subscribe", "+unsubscribe", "+info"];
+        match connected {
+            Ok(_) => assert!(optional.contains(&missing), "{missing} is needed"),
+            Err(RedisError::Right(command)) => {
+                assert_eq!(format!("+{}", command.to_lowercase()), missing);
+            }
+            Err(error) => panic!("{missing}: {error:?}"),
+        }
+    }
+}
+
+async fn connect_with(server: &RedisServer, rights: &[&str]) -> Result<RedisStore, RedisError> {
+    let set: String = redis::cmd("ACL")
+        .arg("SETUSER")
+        .arg(
+            [
+                "bookings",
+                "reset",
+                "on",
+                ">pass",
+                "resetchannels",
+                "~bookings:*",
+                "&bookings:*",
+            ]
+            .as_slice(),
+        )
+        .arg(rights)
+        .query(&mut server.connection())
+        .expect("the user");
+    assert_eq!(set, "OK");
+    let url = server.url().replace("redis://", "redis://bookings:pass@");
+    let store = RedisStore::connect(&url).await?.with_prefix("bookings:");
+    let hold = new_hold();
+    let fingerprint = idempotency::Fingerprint::of([b"book".as_slice()]);
+    let claim = crate::claim(&store, &hold, &fingerprint).await;
+    assert_eq!(claim.ok(), Some(crate::won(1)));
+    Ok(store)
+}
+
+// behaviour 164
+#[tokio::test]
+async fn a_replica_is_refused_at_the_start() {
+    let (Some(primary), Some(replica)) = (RedisServer::start(&[]), RedisServer::start(&[])) else {
+        return;
+    };
+    let port = primary.address().port().to_string();
+    let done: String = redis::cmd("REPLICAOF")
+        .arg(["127.0.0.1", &port].as_slice())
+        .query(&mut replica.connection())
+        .expect("the change");
+    assert_eq!(done, "OK");
+    let refused = RedisStore::connect(&replica.url()).await;
+    assert!(matches!(refused, Err(RedisError::Replica)), "{refused:?}");
+    // Also if the server may not be asked what it is.
+    let set: String = redis::cmd("ACL")
+        .arg(["SETUSER", "default", "-info"].as_slice())
+        .query(&mut replica.connection())
+        .expect("the user");
+    assert_eq!(set, "OK");
+    let refused = RedisStore::connect(&replica.url()).await;
+    assert!(matches!(refused, Err(RedisError::Replica)), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_node_of_a_cluster_and_a_single_server_name_each_other_s_constructor() {
+    let (Some(nodes), Some(single)) = (RedisServer::shared_cluster(), RedisServer::shared()) else {
+        return;
+    };
+    let refused = RedisStore::connect(&nodes[0].url())
+        .await
+        .expect_err("a node");
+    assert!(matches!(refused, RedisError::NodeOfCluster), "{refused:?}");
+    assert!(refused.to_string().contains("RedisStore::cluster"));
+    let refused = RedisStore::cluster([single.url()])
+        .await
+        .expect_err("no cluster");
+    assert!(matches!(refused, RedisError::NotACluster), "{refused:?}");
+    assert!(refused.to_string().contains("RedisStore::connect"));
+}
+
+#[tokio::test]
+async fn a_server_that_is_too_old_is_refused_with_its_version() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("redis://{}", listener.local_addr().expect("an address"));
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.expect("the store");
+        let mut buffer = [0; 4096];
+        while let Ok(length @ 1..) = stream.read(&mut buffer).await {
+            let asked = String::from_utf8_lossy(&buffer[..length]).into_owned();
+            // Each command begins with the number of its words.
+            for command in asked.split('*').skip(1) {
+                let info = "redis_version:6.0.20\r\nrole:master\r\n";
+                let reply = match command.contains("INFO\r\n") && !command.contains("SETINFO") {
+                    true => format!("${}\r\n{info}\r\n", info.len()),
+                    false => "+OK\r\n".to_owned(),
+                };
+                stream.write_all(reply.as_bytes()).await.expect("the store");
+            }
+        }
+    });
+    let refused = RedisStore::connect(&url).await.expect_err("an old server");
+    assert!(
+        matches!(&refused, RedisError::Version(version) if &**version == "6.0.20"),
+        "{refused:?}"
+    );
+}
