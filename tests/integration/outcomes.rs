@@ -27,8 +27,8 @@ async fn twice(
 async fn final_answers_are_stored_whatever_they_say(backend: Backend) {
     let world = installed!(World::new(backend).await);
     for (number, status) in [
-        200, 201, 202, 204, 206, 301, 302, 303, 304, 400, 402, 405, 409, 410, 412, 415, 418,
-        422, 451,
+        200, 201, 202, 204, 206, 301, 302, 303, 304, 400, 402, 405, 409, 410, 412, 415, 418, 422,
+        451,
     ]
     .into_iter()
     .enumerate()
