@@ -6,7 +6,7 @@ use std::{
 };
 
 use axum::{Json, extract::State};
-use idempotency::{Fingerprint, Hold, IdempotencyKey, OnLost, Scope, Token};
+use idempotency::{Fingerprint, Hold, IdempotencyKey, OnLost, RecordId, Scope, Token};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
@@ -34,18 +34,21 @@ pub(crate) async fn alive() -> Json<Value> {
 /// and a standby's bookings and keys may be out of date.
 pub(crate) async fn ready(State(app): State<App>) -> Result<Json<Value>, ApiError> {
     app.bookings.ping().await?;
+    let key = IdempotencyKey::new("readyz").expect("six letters are a key");
+    let id = app.idempotency.record_id(&Scope::principal("readyz"), &key);
+    // What a look shows is shown at once.
+    app.idempotency.store().inspect(&id).await?;
     let mut last_taken = app.last_taken.lock().await;
     if last_taken.is_none_or(|taken| taken.elapsed() >= FRESH) {
-        take_a_key(&app).await?;
+        take_a_key(&app, id).await?;
         *last_taken = Some(Instant::now());
     }
     Ok(Json(json!({"status": "ready"})))
 }
 
-async fn take_a_key(app: &App) -> Result<(), ApiError> {
-    let key = IdempotencyKey::new("readyz").expect("six letters are a key");
+async fn take_a_key(app: &App, id: RecordId) -> Result<(), ApiError> {
     let hold = Hold {
-        id: app.idempotency.record_id(&Scope::principal("readyz"), &key),
+        id,
         token: Token::random(),
         lease: LEASE,
         ttl: LEASE,
