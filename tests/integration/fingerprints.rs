@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// That the second request is the first one again.
-async fn same(first: RequestBuilder, second: RequestBuilder, what: &str) {
+pub(crate) async fn same(first: RequestBuilder, second: RequestBuilder, what: &str) {
     let first = Answer::to(first).await;
     assert_eq!(first.status(), "201 Created", "{what}: {first:?}");
     let second = Answer::to(second).await;
@@ -19,7 +19,7 @@ async fn same(first: RequestBuilder, second: RequestBuilder, what: &str) {
 }
 
 /// That the second request is another one, and leaves the first one's record as it was.
-async fn different(first: RequestBuilder, second: RequestBuilder, what: &str) {
+pub(crate) async fn different(first: RequestBuilder, second: RequestBuilder, what: &str) {
     let again = first.try_clone().expect("a body in memory");
     let first = Answer::to(first).await;
     assert!(!first.status.is_server_error(), "{what}: {first:?}");
@@ -364,66 +364,6 @@ async fn an_encoded_body_counts_with_its_encoding(backend: Backend) {
         }
     };
     different(request(None), request(Some("gzip")), "encoding").await;
-}
-
-// behaviour 155
-#[apply(each_store)]
-#[tokio::test]
-async fn what_describes_the_content_counts_only_where_it_says_something(backend: Backend) {
-    let world = installed!(World::new(backend).await);
-    let request = |key: &str, body: &'static str, fields: &[(&str, &str)]| {
-        let request = world
-            .request(Method::POST, "/layered/bookings")
-            .header("idempotency-key", key)
-            .body(body);
-        let with =
-            |request: RequestBuilder, (name, value): &(&str, &str)| request.header(*name, *value);
-        fields.iter().fold(request, with)
-    };
-    for (number, fields) in [
-        [("content-type", "application/json")].as_slice(),
-        &[("content-type", "text/plain"), ("content-encoding", "gzip")],
-        &[("content-type", "multipart/form-data; boundary=a")],
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        let key = format!("empty-{number}");
-        same(
-            request(&key, "", &[]),
-            request(&key, "", fields),
-            "an empty body",
-        )
-        .await;
-        let key = format!("full-{number}");
-        different(
-            request(&key, "x", &[]),
-            request(&key, "x", fields),
-            "a body",
-        )
-        .await;
-    }
-    for (number, (one, other)) in [
-        ("", "identity"),
-        ("gzip", "GZIP"),
-        ("gzip", "identity, gzip"),
-        ("gzip, br", "gzip ,\tbr"),
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        let key = format!("same-{number}");
-        let coded = |coding: &'static str| request(&key, "x", &[("content-encoding", coding)]);
-        same(coded(one), coded(other), other).await;
-    }
-    for (number, (one, other)) in [("gzip", "br"), ("gzip, br", "br, gzip")]
-        .into_iter()
-        .enumerate()
-    {
-        let key = format!("other-{number}");
-        let coded = |coding: &'static str| request(&key, "x", &[("content-encoding", coding)]);
-        different(coded(one), coded(other), other).await;
-    }
 }
 
 // behaviour 69

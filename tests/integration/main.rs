@@ -5,6 +5,7 @@ mod app;
 mod backend;
 mod callers;
 mod concurrency;
+mod content;
 mod earlier;
 mod expiry;
 mod extractors;

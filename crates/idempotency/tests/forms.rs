@@ -171,6 +171,12 @@ async fn what_is_not_strictly_a_form_counts_byte_by_byte() {
         assert!(!are_same(&one, &two).await, "{two:?}");
         assert!(are_same(&one, &one).await, "{one:?}");
     }
+    // And what the boundary is counts then.
+    let (one, other) = (
+        Form::new("one", "--one--\r\n"),
+        Form::new("on", "--one--\r\n"),
+    );
+    assert!(!are_same(&one, &other).await);
     // Nor is anything a form whose boundary is not plain.
     let form = |boundary: &str, media_type: &str| {
         let mut form = Form::of(boundary, &upload());

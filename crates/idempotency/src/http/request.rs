@@ -259,7 +259,13 @@ impl Complete {
                 parts,
             };
         }
-        Content::whole(b"raw", self.body.as_ref().into())
+        let mut content = Content::whole(b"raw", self.body.as_ref().into());
+        if essence.starts_with(b"multipart/") {
+            // The same bytes are another message with another boundary.
+            let lines = self.parts.headers.get_all(header::CONTENT_TYPE).iter();
+            content.parts.extend(lines.map(HeaderValue::as_bytes));
+        }
+        content
     }
 
     fn form_parts(&self) -> Option<Vec<&[u8]>> {

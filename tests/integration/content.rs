@@ -1,0 +1,70 @@
+//! What describes the content of a request, and what counts of it.
+
+use reqwest::{Method, RequestBuilder};
+use rstest_reuse::apply;
+
+use crate::{
+    backend::{Backend, each_store, installed},
+    fingerprints::{different, same},
+    world::World,
+};
+
+// behaviour 155
+#[apply(each_store)]
+#[tokio::test]
+async fn what_describes_the_content_counts_only_where_it_says_something(backend: Backend) {
+    let world = installed!(World::new(backend).await);
+    let request = |key: &str, body: &'static str, fields: &[(&str, &str)]| {
+        let request = world
+            .request(Method::POST, "/layered/bookings")
+            .header("idempotency-key", key)
+            .body(body);
+        let with =
+            |request: RequestBuilder, (name, value): &(&str, &str)| request.header(*name, *value);
+        fields.iter().fold(request, with)
+    };
+    for (number, fields) in [
+        [("content-type", "application/json")].as_slice(),
+        &[("content-type", "text/plain"), ("content-encoding", "gzip")],
+        &[("content-type", "multipart/form-data; boundary=a")],
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let key = format!("empty-{number}");
+        same(
+            request(&key, "", &[]),
+            request(&key, "", fields),
+            "an empty body",
+        )
+        .await;
+        let key = format!("full-{number}");
+        different(
+            request(&key, "x", &[]),
+            request(&key, "x", fields),
+            "a body",
+        )
+        .await;
+    }
+    for (number, (one, other)) in [
+        ("", "identity"),
+        ("gzip", "GZIP"),
+        ("gzip", "identity, gzip"),
+        ("gzip, br", "gzip ,\tbr"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let key = format!("same-{number}");
+        let coded = |coding: &'static str| request(&key, "x", &[("content-encoding", coding)]);
+        same(coded(one), coded(other), other).await;
+    }
+    for (number, (one, other)) in [("gzip", "br"), ("gzip, br", "br, gzip")]
+        .into_iter()
+        .enumerate()
+    {
+        let key = format!("other-{number}");
+        let coded = |coding: &'static str| request(&key, "x", &[("content-encoding", coding)]);
+        different(coded(one), coded(other), other).await;
+    }
+}
