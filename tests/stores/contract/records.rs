@@ -38,6 +38,13 @@ macro_rules! records {
             .await;
         }
 
+        // behaviour 109
+        #[tokio::test]
+        async fn what_is_kept_without_end_is_kept() {
+            let Some(opened) = $open().await else { return };
+            conformance::time::what_is_kept_without_end_is_kept(&opened.store).await;
+        }
+
         // behaviour 113
         #[tokio::test]
         async fn an_abandoned_hold_is_forgotten_a_ttl_after_its_lease() {

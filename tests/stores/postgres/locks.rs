@@ -247,3 +247,21 @@ async fn a_booking_that_somebody_has_locked_is_not_changed_and_leaves_no_process
     let changed = change().await;
     assert_eq!((changed.status.as_u16(), changed.is_replayed), (200, false));
 }
+
+// behaviour 163
+// race 79
+#[tokio::test]
+async fn reads_that_meet_a_locked_table_leave_no_process_behind() {
+    let Some(url) = database().await else { return };
+    let service = Service::start(&["--database", &url]);
+    let lock = "lock table bookings in access exclusive mode";
+    let session = standing_still(&url, lock).await;
+    let reads = (0..25).map(|_| send(service.request(Method::GET, "/bookings")));
+    for read in join_all(reads).await {
+        assert_eq!(read.status, 503, "{read:?}");
+    }
+    until_given_up(&url).await;
+    go_on(session).await;
+    let read = send(service.request(Method::GET, "/bookings")).await;
+    assert_eq!(read.status, 200, "{read:?}");
+}

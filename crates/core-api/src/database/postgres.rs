@@ -95,6 +95,9 @@ const MOST_CONNECTIONS: u32 = 20;
 /// connection of everybody who waits for its rows.
 const BEGIN: &str = "begin; set local lock_timeout = '3s'";
 
+/// The same for reads, which have no transaction.
+const SET_LOCK_TIMEOUT: &str = "set lock_timeout = '3s'";
+
 /// How long a statement may take before its request is answered 503.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -114,9 +117,21 @@ pub(super) async fn pool(url: &ServerUrl) -> Result<PgPool, DatabaseError> {
         .map_err(|_| PostgresError::TimedOut)?
         .map_err(PostgresError::Connect)?;
     connected.close().await?;
-    Ok(PgPoolOptions::new()
-        .max_connections(MOST_CONNECTIONS)
-        .connect_lazy_with(options))
+    let probe = PgPoolOptions::new().connect_lazy_with(options.clone());
+    let is_pooled = PostgresStore::new(probe.clone()).is_pooled().await?;
+    probe.close().await;
+    let pool = PgPoolOptions::new().max_connections(MOST_CONNECTIONS);
+    let pool = match is_pooled {
+        // It would be a setting of whoever has the server's process next; here each statement has a transaction.
+        true => pool,
+        false => pool.after_connect(|connection, _| {
+            Box::pin(async move {
+                raw_sql(SET_LOCK_TIMEOUT).execute(connection).await?;
+                Ok(())
+            })
+        }),
+    };
+    Ok(pool.connect_lazy_with(options))
 }
 
 impl PostgresBookings {

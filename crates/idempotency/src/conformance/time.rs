@@ -1,14 +1,17 @@
 //! When a hold lapses, and when a record is forgotten.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 
 use super::{
-    Advance, LEASE, MARGIN, TTL, claim, completed, fencing::is_shut_out, hold_on, inspect, request,
-    taken, won,
+    Advance, LEASE, MARGIN, TTL, claim, completed, fencing::is_shut_out, hold_on, inspect,
+    new_hold, request, taken, won,
 };
-use crate::{Claim, Fenced, Hold, Phase, Store};
+use crate::{Claim, Fenced, Hold, Phase, Resolution, Store};
 
 /// A renewed hold lives for another lease from then on, and not for longer.
 pub async fn renewing_moves_the_lease(store: &Arc<dyn Store>, advance: &Advance<'_>) {
@@ -98,6 +101,34 @@ pub async fn an_abandoned_hold_is_forgotten_a_ttl_after_its_lease(
     assert_eq!(inspect(store, &owner.id).await, None);
     is_shut_out(store, &owner).await;
     assert_eq!(claim(store, &hold_on(owner.id), &other).await, won(1));
+}
+
+/// Times beyond what clocks and dates can count are kept for as long as the store can, by owners and by operators.
+pub async fn what_is_kept_without_end_is_kept(store: &Arc<dyn Store>) {
+    let asked = request("book");
+    let outcome = Bytes::from_static(b"booked");
+    for by_operator in [false, true] {
+        let hold = Hold {
+            lease: Duration::MAX,
+            ttl: Duration::MAX,
+            ..new_hold()
+        };
+        assert_eq!(claim(store, &hold, &asked).await, won(1));
+        assert_eq!(store.renew(&hold).await.ok(), Some(Fenced::Done(())));
+        if by_operator {
+            let resolution = Resolution::Complete {
+                outcome: outcome.clone(),
+                ttl: Duration::MAX,
+            };
+            let resolved = store.resolve(&hold.id, &hold.token, resolution).await;
+            assert_eq!(resolved.ok(), Some(Fenced::Done(())));
+        } else {
+            complete(store, &hold, b"booked").await;
+        }
+        let record = inspect(store, &hold.id).await.expect("a record");
+        let outcome = outcome.clone();
+        assert_eq!(record.phase, Phase::Completed { outcome });
+    }
 }
 
 async fn complete(store: &Arc<dyn Store>, hold: &Hold, outcome: &'static [u8]) -> SystemTime {

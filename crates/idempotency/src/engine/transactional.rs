@@ -137,9 +137,10 @@ pub(super) async fn finish<R>(
                     tracing::warn!(
                         idempotency.record = %hold.id,
                         error = %Causes(&error),
-                        "an answer that stands for no change could not be stored; a retry will run again",
+                        "a response that stands for no change could not be stored, and is not sent; a retry runs again",
                     );
-                    None
+                    // An equal run of another process may have committed, on whose rows this one has failed.
+                    return Fenced::Lost;
                 }
             }
         }

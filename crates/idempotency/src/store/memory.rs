@@ -142,14 +142,14 @@ impl Store for MemoryStore {
         {
             self.forget(&entry);
         }
-        let lease_until = now + hold.lease;
+        let lease_until = later(now, hold.lease);
         let entry = Entry {
             fingerprint: *fingerprint,
             token: hold.token,
             attempt,
             is_withdrawn: false,
-            expires_at: lease_until + hold.ttl,
-            queued_at: now + hold.ttl,
+            expires_at: later(lease_until, hold.ttl),
+            queued_at: later(now, hold.ttl),
             phase: Phase::InFlight {
                 lease_until,
                 progress: progress.clone(),
@@ -167,7 +167,7 @@ impl Store for MemoryStore {
     ) -> Result<(), StoreError> {
         let mut shard = self.shard(&hold.id);
         let now = self.clock.now();
-        let forgotten_at = now + hold.lease + hold.ttl;
+        let forgotten_at = later(later(now, hold.lease), hold.ttl);
         let Some(entry) = shard.living(&hold.id, now) else {
             if let Some(expired) = shard.remove(&hold.id) {
                 self.forget(&expired);
@@ -212,8 +212,8 @@ impl Store for MemoryStore {
         if !shard.owns(&hold.id, &hold.token, now) {
             return Ok(Fenced::Lost);
         }
-        let renewed = now + hold.lease;
-        shard.update(&hold.id, renewed + hold.ttl, |entry| {
+        let renewed = later(now, hold.lease);
+        shard.update(&hold.id, later(renewed, hold.ttl), |entry| {
             if let Phase::InFlight { lease_until, .. } = &mut entry.phase {
                 *lease_until = renewed;
             }
@@ -258,7 +258,7 @@ impl Store for MemoryStore {
         let mut shard = self.shard(&hold.id);
         let now = self.clock.now();
         if shard.owns(&hold.id, &hold.token, now) {
-            let expires_at = now + hold.ttl;
+            let expires_at = later(now, hold.ttl);
             self.keep(&mut shard, &hold.id, hold.token, outcome, expires_at);
             return Ok(Fenced::Done(expires_at));
         }
@@ -273,7 +273,13 @@ impl Store for MemoryStore {
         if !shard.owns(&hold.id, &hold.token, now) {
             return Ok(Fenced::Lost);
         }
-        self.free(&mut shard, &hold.id, hold.token, now, now + hold.lease);
+        self.free(
+            &mut shard,
+            &hold.id,
+            hold.token,
+            now,
+            later(now, hold.lease),
+        );
         Ok(Fenced::Done(()))
     }
 
@@ -331,10 +337,10 @@ impl Store for MemoryStore {
             return Ok(Fenced::Lost);
         }
         match resolution {
-            Resolution::Release => self.free(&mut shard, id, *seen, now, now + SPENT_FOR),
+            Resolution::Release => self.free(&mut shard, id, *seen, now, later(now, SPENT_FOR)),
             // A new token: the owner that was given up can complete nothing any more, not even "again".
             Resolution::Complete { outcome, ttl } => {
-                self.keep(&mut shard, id, Token::random(), outcome, now + ttl);
+                self.keep(&mut shard, id, Token::random(), outcome, later(now, ttl));
             }
         }
         Ok(Fenced::Done(()))
@@ -367,6 +373,12 @@ impl Default for MemoryStore {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// A century stands for what is longer.
+fn later(time: SystemTime, by: Duration) -> SystemTime {
+    const CENTURY: Duration = Duration::from_secs(100 * 365 * 86_400);
+    time + by.min(CENTURY)
 }
 
 impl fmt::Debug for MemoryStore {

@@ -1,6 +1,7 @@
 //! The engine without HTTP, as a queue consumer calls it; and the layer around services that are not axum's.
 
 mod busy;
+mod doubtful;
 mod duplicates;
 #[cfg(feature = "axum")]
 mod endless;

@@ -202,8 +202,8 @@ pub(super) fn timestamp(time: SystemTime) -> ValueType {
 
 /// A time so much later, within what a clock can show.
 pub(super) fn after(time: SystemTime, duration: Duration) -> SystemTime {
-    // Nothing is kept for longer than a hundred thousand years.
-    const MOST: Duration = Duration::from_secs(100_000 * 366 * 24 * 3600);
+    // Firestore has no time after the year 9999. A century stands for what is longer.
+    const MOST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
     time + duration.min(MOST)
 }
 

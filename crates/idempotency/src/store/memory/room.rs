@@ -103,7 +103,7 @@ impl MemoryStore {
 
     /// Ends a hold so that the next claim takes it over at once. So many attempts stand.
     pub(super) fn suspend_as(&self, shard: &mut Shard, hold: &Hold, attempt: u32, now: SystemTime) {
-        shard.update(&hold.id, now + hold.ttl, |entry| {
+        shard.update(&hold.id, super::later(now, hold.ttl), |entry| {
             entry.attempt = attempt;
             entry.is_withdrawn = true;
             if let Phase::InFlight { lease_until, .. } = &mut entry.phase {
