@@ -23,7 +23,7 @@ pub(crate) struct App {
     /// Whether a booking's transaction carries its key.
     pub(crate) transactional: bool,
     pub(crate) fault_injection: bool,
-    pub(crate) last_taken: health::LastTaken,
+    pub(crate) probe: health::Probe,
 }
 
 /// The largest body that is read: many times what the longest valid booking takes.

@@ -6,16 +6,34 @@ use std::{
 };
 
 use axum::{Json, extract::State};
-use idempotency::{Fingerprint, Hold, IdempotencyKey, OnLost, RecordId, Scope, Token};
+use idempotency::{
+    Fingerprint, Hold, IdempotencyKey, OnLost, RecordId, Scope, Store, StoreError, Token,
+};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
+use uuid::Uuid;
 
 use crate::{app::App, error::ApiError};
 
-/// When a key was last taken for [`ready`].
-pub(crate) type LastTaken = Arc<Mutex<Option<Instant>>>;
+/// What [`ready`] has found out by taking a key.
+#[derive(Clone, Debug)]
+pub(crate) struct Probe {
+    /// This process's own, so that no other process's probe has the key.
+    scope: Scope,
+    /// When a key was last taken, or could not be.
+    last: Arc<Mutex<Option<(Instant, bool)>>>,
+}
 
-/// How long that counts. Whoever asks more often writes no more.
+impl Default for Probe {
+    fn default() -> Self {
+        Self {
+            scope: Scope::principal(format!("readyz/{}", Uuid::new_v4())),
+            last: Arc::default(),
+        }
+    }
+}
+
+/// How long that counts. Whoever asks more often writes no more, and does not wait for a store that has just failed.
 const FRESH: Duration = Duration::from_secs(1);
 
 /// A hold that is not released is taken over by the next probe.
@@ -35,18 +53,26 @@ pub(crate) async fn alive() -> Json<Value> {
 pub(crate) async fn ready(State(app): State<App>) -> Result<Json<Value>, ApiError> {
     app.bookings.ping().await?;
     let key = IdempotencyKey::new("readyz").expect("six letters are a key");
-    let id = app.idempotency.record_id(&Scope::principal("readyz"), &key);
+    let id = app.idempotency.record_id(&app.probe.scope, &key);
+    let store = app.idempotency.store();
     // What a look shows is shown at once.
-    app.idempotency.store().inspect(&id).await?;
-    let mut last_taken = app.last_taken.lock().await;
-    if last_taken.is_none_or(|taken| taken.elapsed() >= FRESH) {
-        take_a_key(&app, id).await?;
-        *last_taken = Some(Instant::now());
+    store.inspect(&id).await?;
+    let mut last = app.probe.last.lock().await;
+    match *last {
+        Some((at, true)) if at.elapsed() < FRESH => {}
+        Some((at, false)) if at.elapsed() < FRESH => {
+            return Err(StoreError::unavailable("no key could be taken a moment ago").into());
+        }
+        _ => {
+            let taken = take_a_key(store, id).await;
+            *last = Some((Instant::now(), taken.is_ok()));
+            taken?;
+        }
     }
     Ok(Json(json!({"status": "ready"})))
 }
 
-async fn take_a_key(app: &App, id: RecordId) -> Result<(), ApiError> {
+async fn take_a_key(store: &dyn Store, id: RecordId) -> Result<(), StoreError> {
     let hold = Hold {
         id,
         token: Token::random(),
@@ -54,8 +80,6 @@ async fn take_a_key(app: &App, id: RecordId) -> Result<(), ApiError> {
         ttl: LEASE,
     };
     let asked = Fingerprint::of([b"readyz".as_slice()]);
-    let store = app.idempotency.store();
-    // Another process's probe may have it, which is as good: that one writes.
     store.claim(&hold, &asked, OnLost::TakeOver).await?;
     store.release(&hold).await?;
     Ok(())

@@ -13,7 +13,7 @@ use crate::{
     app::{App, router},
     connections,
     database::{self, Opened},
-    health::LastTaken,
+    health,
 };
 
 /// How long requests that are under way may take to end once the service is asked to stop.
@@ -73,7 +73,7 @@ impl Server {
             idempotency: idempotency.clone(),
             transactional,
             fault_injection: config.fault_injection,
-            last_taken: LastTaken::default(),
+            probe: health::Probe::default(),
         });
         Ok(Self {
             listener,

@@ -8,6 +8,7 @@ mod one_commit;
 mod options;
 mod problems;
 mod reading;
+mod ready;
 mod server;
 mod story;
 mod transport;
