@@ -98,8 +98,8 @@ impl Problem {
                 "credentials-repeated",
                 "credentials_repeated",
                 "Credentials were sent twice",
-                "A header field with credentials, such as Authorization, is there on more than one line. Send it once. The \
-                 key was not used."
+                "A header field with credentials, such as Authorization, is there on more than one line. Send it once. This \
+                 attempt did nothing."
                     .into(),
             ),
             Self::ContentTooLarge => Description::new(
@@ -107,14 +107,14 @@ impl Problem {
                 "content-too-large",
                 "content_too_large",
                 "Content is too large",
-                "The body is larger than this endpoint takes. The key was not used.".into(),
+                "The body is larger than this endpoint takes. This attempt did nothing.".into(),
             ),
             Self::ContentIncomplete => Description::new(
                 StatusCode::BAD_REQUEST,
                 "content-incomplete",
                 "content_incomplete",
                 "Content is incomplete",
-                "The body ended before it was complete. The key was not used: send the request again.".into(),
+                "The body ended before it was complete. This attempt did nothing: send the request again.".into(),
             ),
             Self::KeyReused => Description::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
