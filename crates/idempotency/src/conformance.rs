@@ -26,6 +26,7 @@ pub mod fencing;
 pub mod lost;
 pub mod operators;
 pub mod progress;
+pub mod renewal;
 pub mod suspension;
 pub mod time;
 pub mod waiting;
@@ -80,7 +81,13 @@ pub async fn all(open: impl AsyncFn() -> Arc<dyn Store>, advance: &Advance<'_>) 
     time::a_replay_does_not_extend_the_ttl(&open().await, advance).await;
     time::an_expired_record_is_absent_before_it_is_swept(&open().await, advance).await;
     time::an_abandoned_hold_is_forgotten_a_ttl_after_its_lease(&open().await, advance).await;
+    time::each_hold_has_its_own_times(&open().await).await;
+    time::a_lease_and_a_ttl_of_zero_are_over_at_once(&open().await).await;
     time::what_is_kept_without_end_is_kept(&open().await).await;
+
+    renewal::a_renewal_undoes_no_completion(&open().await).await;
+    renewal::a_renewal_undoes_no_release(&open().await).await;
+    renewal::a_renewal_forgets_no_progress(&open().await).await;
 
     progress::a_take_over_gets_what_was_left(&open().await, advance).await;
     progress::what_was_kept_is_handed_over(&open().await, advance).await;

@@ -40,6 +40,41 @@ macro_rules! records {
 
         // behaviour 109
         #[tokio::test]
+        async fn each_hold_has_its_own_times() {
+            let Some(opened) = $open().await else { return };
+            conformance::time::each_hold_has_its_own_times(&opened.store).await;
+        }
+
+        // behaviour 109
+        #[tokio::test]
+        async fn a_lease_and_a_ttl_of_zero_are_over_at_once() {
+            let Some(opened) = $open().await else { return };
+            conformance::time::a_lease_and_a_ttl_of_zero_are_over_at_once(&opened.store).await;
+        }
+
+        // race 20
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn a_renewal_undoes_no_completion() {
+            let Some(opened) = $open().await else { return };
+            conformance::renewal::a_renewal_undoes_no_completion(&opened.store).await;
+        }
+
+        // race 20
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn a_renewal_undoes_no_release() {
+            let Some(opened) = $open().await else { return };
+            conformance::renewal::a_renewal_undoes_no_release(&opened.store).await;
+        }
+
+        // race 20
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn a_renewal_forgets_no_progress() {
+            let Some(opened) = $open().await else { return };
+            conformance::renewal::a_renewal_forgets_no_progress(&opened.store).await;
+        }
+
+        // behaviour 109
+        #[tokio::test]
         async fn what_is_kept_without_end_is_kept() {
             let Some(opened) = $open().await else { return };
             conformance::time::what_is_kept_without_end_is_kept(&opened.store).await;

@@ -103,6 +103,70 @@ pub async fn an_abandoned_hold_is_forgotten_a_ttl_after_its_lease(
     assert_eq!(claim(store, &hold_on(owner.id), &other).await, won(1));
 }
 
+/// A hold lives for the lease that it asks for, and its outcome for its ttl, however long those of others are.
+pub async fn each_hold_has_its_own_times(store: &Arc<dyn Store>) {
+    /// Between two steps of this function.
+    const SLACK: Duration = Duration::from_secs(60);
+    const HOUR: Duration = Duration::from_secs(3600);
+    let asked = request("book");
+    let mut before: Option<[SystemTime; 3]> = None;
+    for hours in 1..=3 {
+        let time = hours * HOUR;
+        let hold = Hold {
+            lease: time,
+            ttl: 2 * time,
+            ..new_hold()
+        };
+        assert_eq!(claim(store, &hold, &asked).await, won(1));
+        let lease_until = lease_of(store, &hold).await;
+        let renewing = Hold {
+            lease: 2 * time,
+            ..hold.clone()
+        };
+        assert_eq!(store.renew(&renewing).await.ok(), Some(Fenced::Done(())));
+        let renewed_until = lease_of(store, &hold).await;
+        let expires_at = complete(store, &hold, b"booked").await;
+        if let Some([lease_before, renewed_before, expired_before]) = before {
+            for (earlier, later, difference) in [
+                (lease_before, lease_until, HOUR),
+                (renewed_before, renewed_until, 2 * HOUR),
+                (expired_before, expires_at, 2 * HOUR),
+            ] {
+                let found = later.duration_since(earlier).expect("a longer time");
+                assert!(found >= difference - SLACK, "{found:?}");
+                assert!(found <= difference + SLACK, "{found:?}");
+            }
+        }
+        before = Some([lease_until, renewed_until, expires_at]);
+    }
+}
+
+/// A hold without a lease and an outcome without a ttl are over at once, and no mistake.
+pub async fn a_lease_and_a_ttl_of_zero_are_over_at_once(store: &Arc<dyn Store>) {
+    let asked = request("book");
+    let over = Hold {
+        lease: Duration::ZERO,
+        ttl: Duration::ZERO,
+        ..new_hold()
+    };
+    assert_eq!(claim(store, &over, &asked).await, won(1));
+    let other = request("book something else");
+    assert_eq!(claim(store, &hold_on(over.id), &other).await, won(1));
+    let lapsed = Hold {
+        lease: Duration::ZERO,
+        ..new_hold()
+    };
+    assert_eq!(claim(store, &lapsed, &asked).await, won(1));
+    assert_eq!(claim(store, &hold_on(lapsed.id), &asked).await, won(2));
+    let forgotten = Hold {
+        ttl: Duration::ZERO,
+        ..new_hold()
+    };
+    assert_eq!(claim(store, &forgotten, &asked).await, won(1));
+    complete(store, &forgotten, b"booked").await;
+    assert_eq!(claim(store, &hold_on(forgotten.id), &other).await, won(1));
+}
+
 /// Times beyond what clocks and dates can count are kept for as long as the store can, by owners and by operators.
 pub async fn what_is_kept_without_end_is_kept(store: &Arc<dyn Store>) {
     let asked = request("book");
@@ -126,6 +190,12 @@ pub async fn what_is_kept_without_end_is_kept(store: &Arc<dyn Store>) {
             complete(store, &hold, b"booked").await;
         }
         let record = inspect(store, &hold.id).await.expect("a record");
+        let soon = complete(store, &taken(store, &asked).await, b"booked").await;
+        let longer = record.expires_at.duration_since(soon);
+        assert!(
+            longer.is_ok_and(|longer| longer > 10_000 * TTL),
+            "{record:?}"
+        );
         let outcome = outcome.clone();
         assert_eq!(record.phase, Phase::Completed { outcome });
     }

@@ -5,40 +5,39 @@ use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll};
 use bytes::Bytes;
 
 use super::{LEASE, hold_on, inspect, request, taken};
-use crate::{Fenced, Hold, Phase, Resolution, Store};
+use crate::{Fenced, Hold, OnLost, Phase, Resolution, Store};
 
 /// Whoever listens before it looks hears of the end, however far away the store is: by a call, or by looking
 /// again now and then.
 pub async fn a_waiter_hears_of_the_end(store: &Arc<dyn Store>) {
-    let owner = taken(store, &request("book")).await;
-    let waiting = tokio::spawn({
-        let (store, id) = (Arc::clone(store), owner.id);
-        let mut subscription = store.subscribe(&id);
-        async move {
-            loop {
-                match inspect(&store, &id).await.map(|record| record.phase) {
-                    Some(Phase::InFlight { .. }) => subscription.changed().await,
-                    ended => return ended,
+    for end in END {
+        let owner = taken(store, &request("book")).await;
+        let waiting = tokio::spawn({
+            let (store, id) = (Arc::clone(store), owner.id);
+            let mut subscription = store.subscribe(&id);
+            async move {
+                loop {
+                    match inspect(&store, &id).await.map(|record| record.phase) {
+                        Some(Phase::InFlight { .. }) => subscription.changed().await,
+                        ended => return ended,
+                    }
                 }
             }
-        }
-    });
-    let done = store.complete(&owner, Bytes::from_static(b"booked")).await;
-    assert!(matches!(done, Ok(Fenced::Done(_))), "{done:?}");
-    let outcome = Bytes::from_static(b"booked");
-    assert_eq!(
-        waiting.await.expect("the waiter"),
-        Some(Phase::Completed { outcome })
-    );
+        });
+        assert!(end.take(store, &owner).await, "the owner ends its hold");
+        let ended = waiting.await.expect("the waiter");
+        let is_kept = matches!(end, End::Complete | End::Resolve);
+        assert_eq!(ended.is_some(), is_kept, "{ended:?}");
+    }
 }
 
 /// Where the store and those who wait are in one process, they are woken before the owner goes on: by a
-/// completion, a release and a resolution, and by nothing that left the hold as it was.
+/// completion, a release, a withdrawal and both resolutions, and by nothing that left the hold as it was.
 ///
 /// [`all`](super::all) leaves this out, because a server may take its time.
 pub async fn an_end_in_this_process_wakes_at_once(store: &Arc<dyn Store>) {
     let asked = request("book");
-    for end in [End::Complete, End::Release, End::Resolve] {
+    for end in END {
         let owner = taken(store, &asked).await;
         let mut subscriptions = [store.subscribe(&owner.id), store.subscribe(&owner.id)];
         let elsewhere = taken(store, &asked).await;
@@ -46,7 +45,12 @@ pub async fn an_end_in_this_process_wakes_at_once(store: &Arc<dyn Store>) {
 
         let stranger = hold_on(owner.id);
         assert_eq!(store.renew(&owner).await.ok(), Some(Fenced::Done(())));
-        assert!(!end.take(store, &stranger).await, "a stranger ends nothing");
+        // The withdrawal of a claim that may have been won wakes, in case it was.
+        let is_withdrawal = matches!(end, End::Withdraw);
+        assert!(
+            is_withdrawal || !end.take(store, &stranger).await,
+            "a stranger ends nothing"
+        );
         for subscription in &mut subscriptions {
             assert!(!is_ready(subscription.changed()).await, "nothing has ended");
         }
@@ -62,8 +66,18 @@ pub async fn an_end_in_this_process_wakes_at_once(store: &Arc<dyn Store>) {
 enum End {
     Complete,
     Release,
+    Withdraw,
     Resolve,
+    Free,
 }
+
+const END: [End; 5] = [
+    End::Complete,
+    End::Release,
+    End::Withdraw,
+    End::Resolve,
+    End::Free,
+];
 
 impl End {
     /// Whether the step was taken.
@@ -74,6 +88,15 @@ impl End {
                 matches!(completed, Ok(Fenced::Done(_)))
             }
             Self::Release => store.release(hold).await.ok() == Some(Fenced::Done(())),
+            Self::Withdraw => {
+                let asked = request("book");
+                let withdrawn = store.withdraw(hold, &asked, OnLost::TakeOver).await;
+                withdrawn.is_ok() && inspect(store, &hold.id).await.is_none()
+            }
+            Self::Free => {
+                let resolved = store.resolve(&hold.id, &hold.token, Resolution::Release);
+                resolved.await.ok() == Some(Fenced::Done(()))
+            }
             Self::Resolve => {
                 let resolution = Resolution::Complete {
                     outcome: Bytes::new(),

@@ -3,6 +3,7 @@
 mod holds;
 mod records;
 mod withdrawals;
+mod wrong;
 
 use std::{sync::Arc, time::Duration};
 

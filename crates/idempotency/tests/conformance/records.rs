@@ -40,6 +40,41 @@ macro_rules! records {
 
         // behaviour 109
         #[tokio::test]
+        async fn each_hold_has_its_own_times() {
+            let opened = open();
+            conformance::time::each_hold_has_its_own_times(&opened.store).await;
+        }
+
+        // behaviour 109
+        #[tokio::test]
+        async fn a_lease_and_a_ttl_of_zero_are_over_at_once() {
+            let opened = open();
+            conformance::time::a_lease_and_a_ttl_of_zero_are_over_at_once(&opened.store).await;
+        }
+
+        // race 20
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn a_renewal_undoes_no_completion() {
+            let opened = open();
+            conformance::renewal::a_renewal_undoes_no_completion(&opened.store).await;
+        }
+
+        // race 20
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn a_renewal_undoes_no_release() {
+            let opened = open();
+            conformance::renewal::a_renewal_undoes_no_release(&opened.store).await;
+        }
+
+        // race 20
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn a_renewal_forgets_no_progress() {
+            let opened = open();
+            conformance::renewal::a_renewal_forgets_no_progress(&opened.store).await;
+        }
+
+        // behaviour 109
+        #[tokio::test]
         async fn what_is_kept_without_end_is_kept() {
             let opened = open();
             conformance::time::what_is_kept_without_end_is_kept(&opened.store).await;

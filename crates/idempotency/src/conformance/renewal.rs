@@ -1,0 +1,73 @@
+//! What a renewal does that meets another step of the same owner: nothing but to move the lease.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::Barrier;
+
+use super::{inspect, request, taken};
+use crate::{Fenced, Hold, Phase, Store};
+
+/// How often each pair of steps is sent at one time.
+const ROUNDS: usize = 16;
+
+/// A renewal that reads the record, and then writes it, does so over a completion in between.
+pub async fn a_renewal_undoes_no_completion(store: &Arc<dyn Store>) {
+    let outcome = Bytes::from_static(b"booked");
+    for _ in 0..ROUNDS {
+        let hold = taken(store, &request("book")).await;
+        let ending = async {
+            let completed = store.complete(&hold, outcome.clone()).await;
+            assert!(matches!(completed, Ok(Fenced::Done(_))), "{completed:?}");
+        };
+        at_one_time(store, &hold, ending).await;
+        let phase = inspect(store, &hold.id).await.map(|record| record.phase);
+        let outcome = outcome.clone();
+        assert_eq!(phase, Some(Phase::Completed { outcome }));
+    }
+}
+
+/// Nor does it undo a release.
+pub async fn a_renewal_undoes_no_release(store: &Arc<dyn Store>) {
+    for _ in 0..ROUNDS {
+        let hold = taken(store, &request("book")).await;
+        let ending = async {
+            assert_eq!(store.release(&hold).await.ok(), Some(Fenced::Done(())));
+        };
+        at_one_time(store, &hold, ending).await;
+        assert_eq!(inspect(store, &hold.id).await, None);
+    }
+}
+
+/// Nor does it forget a step that is kept meanwhile.
+pub async fn a_renewal_forgets_no_progress(store: &Arc<dyn Store>) {
+    let charged = Bytes::from_static(b"charged");
+    for _ in 0..ROUNDS {
+        let hold = taken(store, &request("book")).await;
+        let keeping = async {
+            let kept = store.checkpoint(&hold, charged.clone()).await;
+            assert_eq!(kept.ok(), Some(Fenced::Done(())));
+        };
+        at_one_time(store, &hold, keeping).await;
+        match inspect(store, &hold.id).await.map(|record| record.phase) {
+            Some(Phase::InFlight { progress, .. }) => assert_eq!(progress, charged),
+            other => panic!("the hold is in flight, and not {other:?}"),
+        }
+    }
+}
+
+/// Sends a renewal of this hold beside the other step.
+async fn at_one_time(store: &Arc<dyn Store>, hold: &Hold, other: impl Future<Output = ()>) {
+    let start = Arc::new(Barrier::new(2));
+    let renewing = tokio::spawn({
+        let (store, hold, start) = (Arc::clone(store), hold.clone(), Arc::clone(&start));
+        async move {
+            start.wait().await;
+            store.renew(&hold).await.map(drop)
+        }
+    });
+    start.wait().await;
+    other.await;
+    let renewed = renewing.await.expect("no panic");
+    renewed.expect("a renewal, or that the hold has ended");
+}

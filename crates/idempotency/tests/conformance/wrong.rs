@@ -1,0 +1,179 @@
+//! Stores that are wrong in one way each, and the function that finds it.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::{Duration, SystemTime},
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use idempotency::{
+    Claim, Fenced, Fingerprint, Hold, MemoryStore, OnLost, Phase, Polling, Record, RecordId,
+    Resolution, Store, StoreError, Subscription, Token, Wakeups, conformance,
+};
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fault {
+    /// Its renewals read the record, and write it back later.
+    StaleRenewal,
+    OneLease,
+    OneTtl,
+    NoZero,
+    SilentRelease,
+}
+
+/// A memory store with this fault.
+#[derive(Debug)]
+struct Wrong {
+    inner: MemoryStore,
+    fault: Fault,
+    written_back: Mutex<HashMap<RecordId, Record>>,
+    wakeups: Wakeups,
+}
+
+impl Wrong {
+    fn hold(&self, hold: &Hold) -> Hold {
+        let mut hold = hold.clone();
+        match self.fault {
+            Fault::OneLease => hold.lease = Duration::from_secs(30),
+            Fault::OneTtl => hold.ttl = Duration::from_secs(3600),
+            Fault::StaleRenewal | Fault::NoZero | Fault::SilentRelease => {}
+        }
+        hold
+    }
+
+    fn forget(&self, id: &RecordId) {
+        self.written_back.lock().expect("a lock").remove(id);
+    }
+}
+
+#[async_trait]
+impl Store for Wrong {
+    async fn claim(&self, hold: &Hold, f: &Fingerprint, o: OnLost) -> Result<Claim, StoreError> {
+        if self.fault == Fault::NoZero && hold.lease.is_zero() {
+            return Err(StoreError::unavailable("a lease of zero"));
+        }
+        self.inner.claim(&self.hold(hold), f, o).await
+    }
+
+    async fn withdraw(&self, hold: &Hold, f: &Fingerprint, o: OnLost) -> Result<(), StoreError> {
+        self.inner.withdraw(hold, f, o).await
+    }
+
+    async fn renew(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
+        let found = self.inner.inspect(&hold.id).await?;
+        if self.fault == Fault::StaleRenewal
+            && let Some(found) = found
+            && matches!(found.phase, Phase::InFlight { .. })
+        {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            let mut written_back = self.written_back.lock().expect("a lock");
+            written_back.insert(hold.id, found);
+        }
+        self.inner.renew(&self.hold(hold)).await
+    }
+
+    async fn checkpoint(&self, hold: &Hold, progress: Bytes) -> Result<Fenced<()>, StoreError> {
+        self.forget(&hold.id);
+        self.inner.checkpoint(hold, progress).await
+    }
+
+    async fn suspend(&self, hold: &Hold, progress: Bytes) -> Result<Fenced<()>, StoreError> {
+        self.inner.suspend(hold, progress).await
+    }
+
+    async fn complete(&self, hold: &Hold, o: Bytes) -> Result<Fenced<SystemTime>, StoreError> {
+        self.forget(&hold.id);
+        let completed = self.inner.complete(&self.hold(hold), o).await;
+        self.wakeups.wake(&hold.id);
+        completed
+    }
+
+    async fn release(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
+        self.forget(&hold.id);
+        self.inner.release(hold).await
+    }
+
+    async fn inspect(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
+        if let Some(written_back) = self.written_back.lock().expect("a lock").get(id) {
+            return Ok(Some(written_back.clone()));
+        }
+        self.inner.inspect(id).await
+    }
+
+    async fn list(&self, after: Option<&RecordId>, n: usize) -> Result<Vec<Record>, StoreError> {
+        self.inner.list(after, n).await
+    }
+
+    async fn resolve(
+        &self,
+        id: &RecordId,
+        seen: &Token,
+        resolution: Resolution,
+    ) -> Result<Fenced<()>, StoreError> {
+        self.inner.resolve(id, seen, resolution).await
+    }
+
+    async fn purge_expired(&self, limit: usize) -> Result<usize, StoreError> {
+        self.inner.purge_expired(limit).await
+    }
+
+    fn subscribe(&self, id: &RecordId) -> Subscription {
+        match self.fault {
+            Fault::SilentRelease => {
+                let never = Polling::every(Duration::from_secs(365 * 86_400));
+                self.wakeups.subscribe(id, never)
+            }
+            _ => self.inner.subscribe(id),
+        }
+    }
+
+    fn outcome_limit(&self) -> usize {
+        self.inner.outcome_limit()
+    }
+}
+
+/// That this function fails for a store with this fault.
+macro_rules! finds {
+    ($fault:ident, $function:path) => {{
+        let store: Arc<dyn Store> = Arc::new(Wrong {
+            inner: MemoryStore::new(),
+            fault: Fault::$fault,
+            written_back: Mutex::default(),
+            wakeups: Wakeups::default(),
+        });
+        let found = tokio::spawn(async move { $function(&store).await }).await;
+        assert!(
+            found.is_err_and(|error| error.is_panic()),
+            "{:?}",
+            Fault::$fault
+        );
+    }};
+}
+
+#[tokio::test]
+async fn each_fault_is_found() {
+    finds!(
+        StaleRenewal,
+        conformance::renewal::a_renewal_undoes_no_completion
+    );
+    finds!(
+        StaleRenewal,
+        conformance::renewal::a_renewal_undoes_no_release
+    );
+    finds!(
+        StaleRenewal,
+        conformance::renewal::a_renewal_forgets_no_progress
+    );
+    finds!(OneLease, conformance::time::each_hold_has_its_own_times);
+    finds!(OneTtl, conformance::time::each_hold_has_its_own_times);
+    finds!(
+        NoZero,
+        conformance::time::a_lease_and_a_ttl_of_zero_are_over_at_once
+    );
+    finds!(
+        SilentRelease,
+        conformance::waiting::an_end_in_this_process_wakes_at_once
+    );
+}
