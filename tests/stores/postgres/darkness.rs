@@ -125,8 +125,13 @@ async fn connect_many(store: &PostgresStore) {
 
 /// Drops a step whose request is on its way.
 async fn give_up_midway(store: &PostgresStore) {
-    let hold = new_hold();
     let asked = request();
-    let mut step = Box::pin(claim(store, &hold, &asked));
-    assert!(futures_util::poll!(&mut step).is_pending());
+    loop {
+        let hold = new_hold();
+        let mut step = Box::pin(claim(store, &hold, &asked));
+        // On a busy machine the response can be there by the time that it is first looked for.
+        if futures_util::poll!(&mut step).is_pending() {
+            return;
+        }
+    }
 }
