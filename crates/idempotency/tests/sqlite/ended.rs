@@ -167,6 +167,21 @@ async fn hooks_of_the_application_leave_it_open_what_was_kept() {
     assert!(matches!(lost, SqliteError::Work(_)), "{lost:?}");
 }
 
+#[tokio::test]
+async fn what_work_sets_without_a_statement_ends_with_it() {
+    let folder = Folder::new();
+    let database = with_bookings(&folder.file()).await;
+    let set = database.write(|connection| {
+        connection.busy_timeout(Duration::from_secs(60))?;
+        connection.progress_handler(1, Some(|| true))
+    });
+    set.await.expect("it is set");
+    let found = database.write(|connection| {
+        connection.query_row("pragma busy_timeout", (), |row| row.get::<_, i64>(0))
+    });
+    assert_eq!(found.await.ok(), Some(2000));
+}
+
 #[idempotent(transactional)]
 async fn exactly_once(
     State(database): State<SqliteDatabase>,

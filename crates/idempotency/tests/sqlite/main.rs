@@ -22,6 +22,7 @@ use tokio::sync::oneshot;
 mod batches;
 mod clocks;
 mod ended;
+mod full;
 mod opening;
 mod outages;
 mod records;

@@ -210,6 +210,8 @@ async fn work_cannot_change_how_the_connection_works_for_others() {
         "pragma writable_schema = on",
         "pragma defer_foreign_keys = on",
         "pragma busy_timeout = 60000",
+        "pragma fullfsync = off",
+        "pragma hard_heap_limit = 1",
         &attach,
     ] {
         let statement = statement.to_owned();

@@ -95,6 +95,7 @@ impl SqliteDatabase {
     /// `insert or rollback`, a trigger's `raise(rollback)` or one that finds the disk full, all of them are undone, also
     /// where the closure does not pass the error on. SQLite's hooks for commit and rollback and its authorizer are this
     /// library's: it refuses `attach`, and pragmas that would change how this thread works for others, such as `query_only`.
+    /// A time limit for locks or a progress handler that the closure sets is gone after it.
     ///
     /// Once this future has been polled the work is done even if the future is dropped.
     ///

@@ -43,7 +43,7 @@ const SET_UP_WRITER: &str = "
 ";
 
 /// How long another program's lock is waited for. All that is queued by then fails with the one that has waited.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
 const SET_UP_READER: &str = "
     pragma query_only = on;

@@ -10,7 +10,7 @@ use rusqlite::{
     hooks::{AuthAction, AuthContext, Authorization},
 };
 
-use super::SqliteError;
+use super::{SqliteError, file::BUSY_TIMEOUT};
 
 /// Begins, watches and ends the transactions of the thread that writes.
 ///
@@ -32,6 +32,8 @@ const COMMITTING: u8 = 2;
 const COMMITTED: u8 = 3;
 /// The transaction was rolled back.
 const ENDED: u8 = 4;
+/// SQLite has begun to commit the batch, failed, and rolled it back by itself.
+const GIVEN_UP: u8 = 5;
 
 /// Why a batch was not committed.
 pub(super) enum Lost {
@@ -57,9 +59,8 @@ impl Guard {
         }))?;
         let stage = Arc::clone(&self.stage);
         connection.rollback_hook(Some(move || {
-            if stage.load(Relaxed) != COMMITTED {
-                stage.store(ENDED, Relaxed);
-            }
+            let has_begun = stage.load(Relaxed) == COMMITTED;
+            stage.store(if has_begun { GIVEN_UP } else { ENDED }, Relaxed);
         }))?;
         execute(connection, "begin immediate")?;
         self.stage.store(OPEN, Relaxed);
@@ -87,18 +88,22 @@ impl Guard {
             IDLE | ENDED => Lost::Undone(cause),
             // SQLite has left the transaction as it was, and said so.
             _ if is_open && is_refusal(&cause) => Lost::Undone(cause),
+            // What ends a commit in the log is written last, so it is not there where a write found no room. Where a sync
+            // failed, it is there.
+            GIVEN_UP if cause.sqlite_error_code() == Some(ErrorCode::DiskFull) => {
+                Lost::Undone(cause)
+            }
             // Also where work has replaced the hooks, so that they have seen nothing.
             _ => Lost::Unknown(cause),
         }
     }
 }
 
-/// Whether this is a failure of a commit before the fact: a constraint that is checked then, a disk that is full, a file that
-/// somebody else has locked.
+/// Whether this is a failure of a commit before the fact: a constraint that is checked then, a file that somebody else has locked.
 fn is_refusal(cause: &Error) -> bool {
     matches!(
         cause.sqlite_error_code(),
-        Some(ErrorCode::ConstraintViolation | ErrorCode::DiskFull | ErrorCode::DatabaseBusy)
+        Some(ErrorCode::ConstraintViolation | ErrorCode::DatabaseBusy)
     )
 }
 
@@ -116,9 +121,12 @@ impl Lost {
 /// Installed once, because SQLite prepares all statements anew after that.
 pub(super) fn forbid_settings(connection: &Connection) -> Result<(), Error> {
     /// `defer_foreign_keys` is for the whole transaction, in which others' work is.
-    const SETTINGS: [&str; 10] = [
+    const SETTINGS: [&str; 13] = [
         "busy_timeout",
+        "checkpoint_fullfsync",
         "defer_foreign_keys",
+        "fullfsync",
+        "hard_heap_limit",
         "ignore_check_constraints",
         "journal_mode",
         "locking_mode",
@@ -149,6 +157,13 @@ pub(super) fn ended() -> Error {
     let code = ffi::Error::new(ffi::SQLITE_ABORT_ROLLBACK);
     let text = "a statement of the work ended the transaction, which was not the work's own";
     Error::SqliteFailure(code, Some(text.to_owned()))
+}
+
+/// Sets back what work may have set without a statement, which no authorizer sees.
+pub(super) fn reset(connection: &Connection) -> Result<(), Arc<Error>> {
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.progress_handler(0, None::<fn() -> bool>)?;
+    Ok(())
 }
 
 pub(super) fn execute(connection: &Connection, statement: &str) -> Result<(), Arc<Error>> {

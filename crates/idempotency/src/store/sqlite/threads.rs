@@ -234,6 +234,7 @@ fn run(
 ) -> Result<(), Arc<rusqlite::Error>> {
     execute(connection, "savepoint idempotency_job")?;
     let failure = job.run(connection).err();
+    guard::reset(connection)?;
     if !guard.is_intact(connection) {
         return Err(match failure {
             Some(SqliteError::Work(cause)) => cause,

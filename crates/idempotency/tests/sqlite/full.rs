@@ -1,0 +1,139 @@
+//! A disk without room, which SQLite finds out in the commit: only then it writes to its log.
+
+use std::{
+    env,
+    fs::File,
+    io::{self, Write},
+    process::Command,
+};
+
+use axum::{
+    Extension, Router,
+    body::{Body, to_bytes},
+    extract::State,
+    http::{Request, StatusCode},
+    response::Response,
+    routing::post,
+};
+use idempotency::{CommitError, Execution, Idempotency, MemoryStore, idempotent};
+use tower::ServiceExt;
+
+use super::*;
+
+/// Where the test finds its small disk, once it runs where that is mounted.
+const DISK: &str = "IDEMPOTENCY_TEST_SMALL_DISK";
+
+/// What the shell ends with where it may not mount anything.
+const NO_DISK: i32 = 96;
+
+/// Runs this test once more, on a disk of two megabytes that nobody else sees. Whether that can be had.
+fn runs_on_a_small_disk(test: &str) -> bool {
+    let folder = Folder::new();
+    let script =
+        format!("mount -t tmpfs -o size=2m tmpfs \"${DISK}\" || exit {NO_DISK}; exec \"$@\"");
+    let again = Command::new("unshare")
+        .args([
+            "--user",
+            "--map-root-user",
+            "--mount",
+            "sh",
+            "-c",
+            &script,
+            "sh",
+        ])
+        .arg(env::current_exe().expect("a path"))
+        .args(["--exact", test, "--nocapture"])
+        .env(DISK, folder.0.path())
+        .output();
+    let Ok(again) = again else { return false };
+    let told = [again.stdout, again.stderr].map(|told| String::from_utf8_lossy(&told).into_owned());
+    if again.status.code() == Some(NO_DISK) || told[1].starts_with("unshare:") {
+        return false;
+    }
+    assert!(again.status.success(), "{}{}", told[0], told[1]);
+    assert!(told[0].contains("1 passed"), "{}", told[0]);
+    true
+}
+
+#[idempotent(transactional)]
+async fn exactly_once(
+    State(database): State<SqliteDatabase>,
+    execution: Execution,
+    customer: String,
+) -> Result<Response, CommitError> {
+    let insert = database.transaction(move |connection| book(connection, &customer));
+    execution.commit(insert, StatusCode::CREATED).await
+}
+
+#[idempotent]
+async fn leased(
+    State(database): State<SqliteDatabase>,
+    execution: Execution,
+    customer: String,
+) -> Result<Response, CommitError> {
+    let insert = database.transaction(move |connection| book(connection, &customer));
+    execution.commit(insert, StatusCode::CREATED).await
+}
+
+async fn send(service: &Router, key: &str) -> (StatusCode, String) {
+    let request = Request::post("/").header("Idempotency-Key", key);
+    let request = request.body(Body::from(key.to_owned())).expect("a request");
+    let Ok(response) = service.clone().oneshot(request).await;
+    let status = response.status();
+    let body = to_bytes(response.into_body(), usize::MAX).await;
+    let body = body.expect("a body").to_vec();
+    (status, String::from_utf8(body).expect("text"))
+}
+
+// behaviour 163
+#[tokio::test]
+async fn on_a_full_disk_nothing_is_done_and_clients_are_told_so() {
+    let Some(disk) = env::var_os(DISK) else {
+        let test = "full::on_a_full_disk_nothing_is_done_and_clients_are_told_so";
+        if !runs_on_a_small_disk(test) {
+            let told = b"\n*** SKIPPED: the test of a full disk did not run: no user namespaces\n";
+            drop(io::stderr().write_all(told));
+        }
+        return;
+    };
+    let path = Path::new(&disk).join("keys.db");
+    let database = with_bookings(&path).await;
+    let store = SqliteStore::new(database.clone()).expect("a store");
+    let services = [
+        ("transactional", Idempotency::new(store), post(exactly_once)),
+        ("leased", Idempotency::new(MemoryStore::new()), post(leased)),
+    ];
+    let mut customers = 0;
+    for (mode, idempotency, handler) in services {
+        let service = Router::new()
+            .route("/", handler)
+            .layer(Extension(idempotency))
+            .with_state(database.clone());
+        let (status, body) = send(&service, &format!("{mode}-before")).await;
+        assert_eq!(status, StatusCode::CREATED, "{mode}: {body}");
+        let rest = Path::new(&disk).join("rest");
+        let mut file = File::create(&rest).expect("a file");
+        let full = loop {
+            if let Err(error) = file.write_all(&[0; 512]) {
+                break error;
+            }
+        };
+        assert_eq!(full.kind(), io::ErrorKind::StorageFull);
+
+        let keys: Vec<_> = (0..8).map(|number| format!("{mode}-{number}")).collect();
+        let requests = keys.iter().map(|key| send(&service, key));
+        for (status, body) in futures_util::future::join_all(requests).await {
+            assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{mode}: {body}");
+            assert!(body.contains("commit_failed"), "{mode}: {body}");
+        }
+        drop(file);
+        fs::remove_file(&rest).expect("room again");
+        for key in &keys {
+            let (status, body) = send(&service, key).await;
+            assert_eq!(status, StatusCode::CREATED, "{mode}: {body}");
+        }
+        customers += 9;
+        let booked = database.read(booked).await.expect("a read");
+        assert_eq!(booked.len(), customers, "{mode}");
+    }
+}
