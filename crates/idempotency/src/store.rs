@@ -268,7 +268,7 @@ impl StoreError {
         }
     }
 
-    /// The store was not reached: the call was not sent, so its step was not taken and will not be.
+    /// The store was not reached, or undid all: the step was not taken and will not be.
     pub fn unreached(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
             was_sent: false,

@@ -118,18 +118,20 @@ impl Error for SqliteError {
 /// A column that does not hold what its name says makes the record unreadable; all else is the file's fault.
 impl From<SqliteError> for StoreError {
     fn from(error: SqliteError) -> Self {
-        let unreadable = match &error {
-            SqliteError::Work(error) => matches!(
-                error.as_ref(),
-                rusqlite::Error::FromSqlConversionFailure(..)
-                    | rusqlite::Error::IntegralValueOutOfRange(..)
-                    | rusqlite::Error::InvalidColumnType(..)
-            ),
-            _ => false,
-        };
-        match unreadable {
-            true => Self::unreadable(error),
-            false => Self::unavailable(error),
+        match &error {
+            SqliteError::Work(cause)
+                if matches!(
+                    cause.as_ref(),
+                    rusqlite::Error::FromSqlConversionFailure(..)
+                        | rusqlite::Error::IntegralValueOutOfRange(..)
+                        | rusqlite::Error::InvalidColumnType(..)
+                ) =>
+            {
+                Self::unreadable(error)
+            }
+            // Nothing was done, so a claim need not be withdrawn from a file that is locked or full.
+            SqliteError::RolledBack(_) | SqliteError::Overloaded => Self::unreached(error),
+            _ => Self::unavailable(error),
         }
     }
 }
