@@ -8,17 +8,11 @@ use std::{
 };
 
 use axum::{
-    Extension, Router,
-    body::{Body, to_bytes},
-    extract::State,
-    http::{Request, StatusCode},
-    response::Response,
-    routing::post,
+    Extension, Router, extract::State, http::StatusCode, response::Response, routing::post,
 };
 use idempotency::{CommitError, Execution, Idempotency, MemoryStore, idempotent};
-use tower::ServiceExt;
 
-use super::*;
+use super::{outages::send, *};
 
 /// Where the test finds its small disk, once it runs where that is mounted.
 const DISK: &str = "IDEMPOTENCY_TEST_SMALL_DISK";
@@ -75,16 +69,6 @@ async fn leased(
     execution.commit(insert, StatusCode::CREATED).await
 }
 
-async fn send(service: &Router, key: &str) -> (StatusCode, String) {
-    let request = Request::post("/").header("Idempotency-Key", key);
-    let request = request.body(Body::from(key.to_owned())).expect("a request");
-    let Ok(response) = service.clone().oneshot(request).await;
-    let status = response.status();
-    let body = to_bytes(response.into_body(), usize::MAX).await;
-    let body = body.expect("a body").to_vec();
-    (status, String::from_utf8(body).expect("text"))
-}
-
 // behaviour 163
 #[tokio::test]
 async fn on_a_full_disk_nothing_is_done_and_clients_are_told_so() {
@@ -109,7 +93,12 @@ async fn on_a_full_disk_nothing_is_done_and_clients_are_told_so() {
             .route("/", handler)
             .layer(Extension(idempotency))
             .with_state(database.clone());
-        let (status, body) = send(&service, &format!("{mode}-before")).await;
+        let (status, body) = send(
+            &service,
+            &format!("{mode}-before"),
+            "before".to_owned() + mode,
+        )
+        .await;
         assert_eq!(status, StatusCode::CREATED, "{mode}: {body}");
         let rest = Path::new(&disk).join("rest");
         let mut file = File::create(&rest).expect("a file");
@@ -121,7 +110,7 @@ async fn on_a_full_disk_nothing_is_done_and_clients_are_told_so() {
         assert_eq!(full.kind(), io::ErrorKind::StorageFull);
 
         let keys: Vec<_> = (0..8).map(|number| format!("{mode}-{number}")).collect();
-        let requests = keys.iter().map(|key| send(&service, key));
+        let requests = keys.iter().map(|key| send(&service, key, key.clone()));
         for (status, body) in futures_util::future::join_all(requests).await {
             assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{mode}: {body}");
             assert!(body.contains("commit_failed"), "{mode}: {body}");
@@ -129,7 +118,7 @@ async fn on_a_full_disk_nothing_is_done_and_clients_are_told_so() {
         drop(file);
         fs::remove_file(&rest).expect("room again");
         for key in &keys {
-            let (status, body) = send(&service, key).await;
+            let (status, body) = send(&service, key, key.clone()).await;
             assert_eq!(status, StatusCode::CREATED, "{mode}: {body}");
         }
         customers += 9;

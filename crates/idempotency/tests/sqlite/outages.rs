@@ -57,6 +57,7 @@ async fn under_a_foreign_lock_all_that_wait_are_refused_together() {
         );
     }
     let refused = claiming.await.expect_err("the file was locked");
+    assert!(!refused.was_sent(), "there is nothing to withdraw");
     assert_eq!(refused.kind(), StoreErrorKind::Unavailable);
 
     // Nothing of it was kept, and it works again by itself.
@@ -76,11 +77,10 @@ async fn book_once(
     execution.commit(insert, StatusCode::CREATED).await
 }
 
-async fn send(service: &Router, key: &str) -> (StatusCode, String) {
+pub(crate) async fn send(service: &Router, key: &str, body: String) -> (StatusCode, String) {
     let request = Request::post("/")
         .header("Idempotency-Key", key)
-        // More than there is room for in the pages of a full file.
-        .body(Body::from(key.repeat(1000)));
+        .body(Body::from(body));
     let request = request.expect("a request");
     let Ok(response) = service.clone().oneshot(request).await;
     let status = response.status();
@@ -101,7 +101,8 @@ async fn a_client_is_told_that_nothing_was_done_while_the_file_is_locked_or_full
             .route("/", post(book_once))
             .layer(Extension(Idempotency::new(store.clone())))
             .with_state(database.clone());
-        let (status, _) = send(&service, "before").await;
+        // Each is more than there is room for in the pages of a full file.
+        let (status, _) = send(&service, "before", "before".repeat(1000)).await;
         assert_eq!(status, StatusCode::CREATED);
 
         let tool = (!is_full).then(|| lock(&folder));
@@ -113,7 +114,7 @@ async fn a_client_is_told_that_nothing_was_done_while_the_file_is_locked_or_full
             fill(&database).await;
         }
         let keys: Vec<_> = (0..8).map(|number| format!("key-{number}")).collect();
-        let requests = keys.iter().map(|key| send(&service, key));
+        let requests = keys.iter().map(|key| send(&service, key, key.repeat(1000)));
         for (status, body) in join_all(requests).await {
             assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{body}");
             assert!(body.contains("commit_failed"), "{body}");
@@ -125,7 +126,7 @@ async fn a_client_is_told_that_nothing_was_done_while_the_file_is_locked_or_full
             set_room(&database, 1000).await;
         }
         for key in &keys {
-            let (status, body) = send(&service, key).await;
+            let (status, body) = send(&service, key, key.repeat(1000)).await;
             assert_eq!(status, StatusCode::CREATED, "{body}");
         }
         assert_eq!(database.read(booked).await.expect("a read").len(), 9);
