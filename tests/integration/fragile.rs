@@ -209,15 +209,10 @@ impl Store for FragileStore {
         Err(lever.send_later(async move { drop(inner.claim(&hold, &fingerprint, on_lost).await) }))
     }
 
-    async fn withdraw(
-        &self,
-        hold: &Hold,
-        fingerprint: &Fingerprint,
-        on_lost: OnLost,
-    ) -> Result<(), StoreError> {
+    async fn withdraw(&self, hold: &Hold, fingerprint: &Fingerprint) -> Result<(), StoreError> {
         self.levers
             .withdraw
-            .apply(self.inner().withdraw(hold, fingerprint, on_lost))
+            .apply(self.inner().withdraw(hold, fingerprint))
             .await
     }
 

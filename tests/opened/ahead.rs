@@ -51,13 +51,8 @@ impl<S: Store> Store for Ahead<S> {
         Ok(claim)
     }
 
-    async fn withdraw(
-        &self,
-        hold: &Hold,
-        fingerprint: &Fingerprint,
-        on_lost: OnLost,
-    ) -> Result<(), StoreError> {
-        self.store.withdraw(hold, fingerprint, on_lost).await
+    async fn withdraw(&self, hold: &Hold, fingerprint: &Fingerprint) -> Result<(), StoreError> {
+        self.store.withdraw(hold, fingerprint).await
     }
 
     async fn renew(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {

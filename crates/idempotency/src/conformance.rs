@@ -125,7 +125,13 @@ pub async fn all(open: impl AsyncFn() -> Arc<dyn Store>, advance: &Advance<'_>) 
     withdrawal::a_withdrawn_take_over_leaves_what_it_found(&open().await, advance).await;
     withdrawal::a_take_over_behind_its_withdrawal_takes_nothing(&open().await).await;
     withdrawal::a_withdrawal_leaves_a_late_owner_alone(&open().await, advance).await;
-    withdrawal::a_free_key_remembers_several_spent_tokens(&open().await).await;
+    withdrawal::a_take_over_of_a_lost_run_behind_its_withdrawal_takes_nothing(
+        &open().await,
+        advance,
+    )
+    .await;
+    withdrawal::a_claim_withdrawn_beside_a_run_takes_nothing_after_it(&open().await, advance).await;
+    withdrawal::a_key_remembers_several_spent_tokens(&open().await).await;
     withdrawal::a_withdrawal_leaves_others_alone(&open().await).await;
     withdrawal::an_operator_ends_what_a_withdrawal_left(&open().await, advance).await;
     withdrawal::a_claim_and_its_withdrawal_leave_the_key_free(&open().await).await;

@@ -49,16 +49,11 @@ impl Store for BrokenStore {
         Ok(claimed)
     }
 
-    async fn withdraw(
-        &self,
-        hold: &Hold,
-        fingerprint: &Fingerprint,
-        on_lost: OnLost,
-    ) -> Result<(), StoreError> {
+    async fn withdraw(&self, hold: &Hold, fingerprint: &Fingerprint) -> Result<(), StoreError> {
         if self.broken == Broken::KeepsClaims {
             return Ok(());
         }
-        self.store.withdraw(hold, fingerprint, on_lost).await
+        self.store.withdraw(hold, fingerprint).await
     }
 
     async fn renew(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {

@@ -232,13 +232,8 @@ impl Store for PostgresStore {
         )))
     }
 
-    async fn withdraw(
-        &self,
-        hold: &Hold,
-        fingerprint: &Fingerprint,
-        on_lost: OnLost,
-    ) -> Result<(), StoreError> {
-        self.take_back(hold, fingerprint, on_lost).await
+    async fn withdraw(&self, hold: &Hold, fingerprint: &Fingerprint) -> Result<(), StoreError> {
+        self.take_back(hold, fingerprint).await
     }
 
     async fn renew(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {

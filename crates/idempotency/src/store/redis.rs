@@ -165,13 +165,8 @@ impl Store for RedisStore {
         self.records.claim(hold, fingerprint, on_lost).await
     }
 
-    async fn withdraw(
-        &self,
-        hold: &Hold,
-        fingerprint: &Fingerprint,
-        on_lost: OnLost,
-    ) -> Result<(), StoreError> {
-        self.records.withdraw(hold, fingerprint, on_lost).await?;
+    async fn withdraw(&self, hold: &Hold, fingerprint: &Fingerprint) -> Result<(), StoreError> {
+        self.records.withdraw(hold, fingerprint).await?;
         self.listener.wake(&hold.id);
         Ok(())
     }

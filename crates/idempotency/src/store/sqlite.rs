@@ -189,18 +189,13 @@ impl Store for SqliteStore {
             .ok_or_else(StoreError::withdrawn)
     }
 
-    async fn withdraw(
-        &self,
-        hold: &Hold,
-        fingerprint: &Fingerprint,
-        on_lost: OnLost,
-    ) -> Result<(), StoreError> {
+    async fn withdraw(&self, hold: &Hold, fingerprint: &Fingerprint) -> Result<(), StoreError> {
         let (hold, fingerprint) = (hold.clone(), *fingerprint);
         let (wakeups, id) = (self.wakeups.clone(), hold.id);
         // The claim may be on its way to the writer, or have never come that far.
         self.known.add(&id);
         let withdraw = move |connection: &Connection, now: &Now| {
-            ends::withdraw(connection, &hold, &fingerprint, on_lost, now)
+            ends::withdraw(connection, &hold, &fingerprint, now)
         };
         let wake = move |has_ended: &bool| {
             if *has_ended {

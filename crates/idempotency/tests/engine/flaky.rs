@@ -84,7 +84,7 @@ impl Store for FlakyStore {
         claim
     }
 
-    async fn withdraw(&self, hold: &Hold, f: &Fingerprint, o: OnLost) -> Result<(), StoreError> {
+    async fn withdraw(&self, hold: &Hold, f: &Fingerprint) -> Result<(), StoreError> {
         let Withdrawals {
             asked,
             done,
@@ -98,7 +98,7 @@ impl Store for FlakyStore {
         tokio::time::sleep(Duration::from_millis(1)).await;
         at_once.fetch_sub(1, Ordering::SeqCst);
         self.check()?;
-        self.inner.withdraw(hold, f, o).await?;
+        self.inner.withdraw(hold, f).await?;
         done.fetch_add(1, Ordering::SeqCst);
         Ok(())
     }

@@ -85,13 +85,8 @@ impl Store for WatchedStore {
         claim
     }
 
-    async fn withdraw(
-        &self,
-        hold: &Hold,
-        fingerprint: &Fingerprint,
-        on_lost: OnLost,
-    ) -> Result<(), StoreError> {
-        self.inner().withdraw(hold, fingerprint, on_lost).await
+    async fn withdraw(&self, hold: &Hold, fingerprint: &Fingerprint) -> Result<(), StoreError> {
+        self.inner().withdraw(hold, fingerprint).await
     }
 
     async fn renew(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {

@@ -134,10 +134,10 @@ async fn a_withdrawal_wakes_those_who_wait_for_what_it_ends() {
     let owner = hold(1);
     claim(&store, &owner, &asked()).await.expect("a claim");
     let mut subscription = store.subscribe(&owner.id);
-    let other = store.withdraw(&hold(1), &asked(), OnLost::TakeOver).await;
+    let other = store.withdraw(&hold(1), &asked()).await;
     other.expect("a withdrawal");
     assert!(!is_ready(subscription.changed()).await, "the hold lives");
-    let own = store.withdraw(&owner, &asked(), OnLost::TakeOver).await;
+    let own = store.withdraw(&owner, &asked()).await;
     own.expect("a withdrawal");
     assert!(is_ready(subscription.changed()).await);
 }

@@ -22,8 +22,10 @@ pub(super) const MOST_OUTCOME: usize = 64 << 20;
 /// What a claim has found.
 pub(super) struct Found {
     record: Record,
-    /// Whether the claim by the record's token was withdrawn.
+    /// Whether the record's token is spent.
     withdrawn: bool,
+    /// The other tokens that are spent, side by side.
+    spent: Vec<u8>,
     expired: bool,
     lapsed: bool,
     /// Whether its end will be notified.
@@ -50,6 +52,7 @@ impl Found {
             expired: row.try_get(8)?,
             lapsed: row.try_get(9)?,
             awaited: row.try_get(10)?,
+            spent: row.try_get::<Option<_>, _>(11)?.unwrap_or_default(),
         })
     }
 
@@ -68,11 +71,7 @@ impl Found {
     fn is_spent(&self, token: &Token) -> bool {
         let token = token.as_bytes();
         let is_last = self.withdrawn && self.record.token.as_bytes() == token;
-        // A free mark has the tokens that were spent before in the place of progress.
-        let is_older = |progress: &Bytes| progress.chunks(token.len()).any(|spent| spent == token);
-        is_last
-            || self.is_free()
-                && matches!(&self.record.phase, Phase::InFlight { progress, .. } if is_older(progress))
+        is_last || self.spent.chunks(token.len()).any(|spent| spent == token)
     }
 
     pub(super) fn judge(self, hold: &Hold, fingerprint: &Fingerprint, on_lost: OnLost) -> Next {

@@ -47,7 +47,11 @@ impl Records {
         on_lost: OnLost,
     ) -> Result<Claim, StoreError> {
         let claimed = self.run(&script::CLAIM, &hold.id, |command| {
-            add_claim(command, hold, fingerprint, on_lost);
+            add_claim(command, hold, fingerprint);
+            command.arg(match on_lost {
+                OnLost::TakeOver => "take over",
+                OnLost::Refuse => "refuse",
+            });
         });
         match claimed.await?.reply {
             Reply::Won { attempt, progress } => Ok(Claim::Won { attempt, progress }),
@@ -74,10 +78,9 @@ impl Records {
         &self,
         hold: &Hold,
         fingerprint: &Fingerprint,
-        on_lost: OnLost,
     ) -> Result<(), StoreError> {
         let withdrawn = self.run(&script::WITHDRAW, &hold.id, |command| {
-            add_claim(command, hold, fingerprint, on_lost);
+            add_claim(command, hold, fingerprint);
         });
         match withdrawn.await?.reply {
             Reply::Done => Ok(()),
@@ -245,16 +248,12 @@ impl Records {
 }
 
 /// What a claim and its withdrawal say alike.
-fn add_claim(command: &mut Cmd, hold: &Hold, fingerprint: &Fingerprint, on_lost: OnLost) {
+fn add_claim(command: &mut Cmd, hold: &Hold, fingerprint: &Fingerprint) {
     command
         .arg(hold.token.as_bytes())
         .arg(fingerprint.as_bytes())
         .arg(micros::span(hold.lease))
-        .arg(micros::span(hold.ttl))
-        .arg(match on_lost {
-            OnLost::TakeOver => "take over",
-            OnLost::Refuse => "refuse",
-        });
+        .arg(micros::span(hold.ttl));
 }
 
 impl Reply {

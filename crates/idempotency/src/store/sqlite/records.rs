@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     Claim, Fenced, Fingerprint, Hold, OnLost, Phase, Record, RecordId, Resolution, Token,
-    store::SPENT_FOR,
+    store::{SPENT_FOR, spent::SpentTokens},
 };
 
 /// What a claim may do with what it has found.
@@ -25,8 +25,12 @@ pub(super) enum Found {
     Settled(Claim),
     /// Nothing: its token is spent.
     Spent,
-    /// Take the key, as this attempt, with what the one before has left.
-    Free { attempt: u32, progress: Bytes },
+    /// Take the key, as this attempt, with what the one before has left and these spent tokens.
+    Free {
+        attempt: u32,
+        progress: Bytes,
+        spent: SpentTokens,
+    },
 }
 
 pub(super) fn find(connection: &Connection, id: &RecordId) -> Result<Option<Stored>, Error> {
@@ -44,19 +48,21 @@ pub(super) fn judge(
     on_lost: OnLost,
     now: &Now,
 ) -> Found {
-    let found = found.filter(|found| !found.is_expired(now));
-    if found
-        .as_ref()
-        .is_some_and(|found| found.is_spent(&hold.token))
-    {
+    let new = |spent| Found::Free {
+        attempt: 1,
+        progress: Bytes::new(),
+        spent,
+    };
+    let Some(found) = found.filter(|found| !found.is_expired(now)) else {
+        return new(SpentTokens::default());
+    };
+    if found.is_spent(&hold.token) {
         return Found::Spent;
     }
-    let Some(found) = found.filter(|found| !found.is_free()) else {
-        return Found::Free {
-            attempt: 1,
-            progress: Bytes::new(),
-        };
-    };
+    let spent = found.spent_tokens();
+    if found.is_free() {
+        return new(spent);
+    }
     let may_be_taken = found.is_lapsed(now) && found.record.fingerprint == *fingerprint;
     let is_own = found.is_by(&hold.token);
     let record = found.record;
@@ -74,6 +80,7 @@ pub(super) fn judge(
             OnLost::TakeOver => Found::Free {
                 attempt: record.attempt.saturating_add(1),
                 progress,
+                spent,
             },
             OnLost::Refuse => Found::Settled(Claim::Unknown {
                 fingerprint: record.fingerprint,
@@ -94,10 +101,14 @@ pub(super) fn claim(
     now: &Now,
 ) -> Result<Option<Claim>, Error> {
     let found = find(connection, &hold.id)?;
-    let (attempt, progress) = match judge(found, hold, fingerprint, on_lost, now) {
+    let (attempt, progress, spent) = match judge(found, hold, fingerprint, on_lost, now) {
         Found::Settled(claim) => return Ok(Some(claim)),
         Found::Spent => return Ok(None),
-        Found::Free { attempt, progress } => (attempt, progress),
+        Found::Free {
+            attempt,
+            progress,
+            spent,
+        } => (attempt, progress, spent),
     };
     connection.prepare_cached(TAKE)?.execute(params![
         hold.id.as_bytes(),
@@ -108,6 +119,7 @@ pub(super) fn claim(
         PhaseTag::InFlight,
         Millis::after(now.leases, hold.lease),
         (!progress.is_empty()).then_some(progress.as_ref()),
+        spent.bytes(),
     ])?;
     Ok(Some(Claim::Won { attempt, progress }))
 }
@@ -219,13 +231,13 @@ pub(super) fn resolve(
 ) -> Result<Fenced<()>, Error> {
     // Also of one that a claim took and was withdrawn: its run before is as lost as it was.
     let found = find(connection, id)?.filter(|found| !found.is_expired(now) && found.is_by(seen));
-    if !found.is_some_and(|found| found.is_in_flight()) {
+    let Some(found) = found.filter(Stored::is_in_flight) else {
         return Ok(Fenced::Lost);
-    }
+    };
     match resolution {
         Resolution::Release => {
             let expires_at = Millis::after(now.dates, SPENT_FOR);
-            free(connection, id, seen, &[], expires_at, now)?;
+            free(connection, &found, seen, expires_at, now)?;
         }
         // A new token: the owner that was given up can complete nothing any more, not even "again".
         Resolution::Complete { outcome, ttl } => {
@@ -263,7 +275,7 @@ pub(super) fn purge_expired(
 }
 
 /// The record, if it is there and this token's, and the token is not spent.
-fn own(
+pub(super) fn own(
     connection: &Connection,
     id: &RecordId,
     token: &Token,
