@@ -26,6 +26,7 @@ mod replays;
 mod scopes;
 mod script;
 mod steps;
+mod stopping;
 mod stragglers;
 mod streaming;
 mod time;
