@@ -4,6 +4,7 @@ mod answer;
 mod app;
 mod backend;
 mod callers;
+mod codings;
 mod concurrency;
 mod content;
 mod earlier;

@@ -1,5 +1,6 @@
 //! The program `core-api`, started as a user starts it and asked over HTTP.
 
+mod codings;
 mod connections;
 mod faults;
 mod life;
