@@ -3,6 +3,7 @@
 mod answer;
 mod app;
 mod backend;
+mod browsers;
 mod callers;
 mod codings;
 mod concurrency;

@@ -2,6 +2,7 @@
 
 mod codings;
 mod connections;
+mod cors;
 mod faults;
 mod life;
 mod log;
