@@ -24,6 +24,7 @@ mod outcomes;
 mod owners;
 mod payment;
 mod reclaims;
+mod refusals;
 mod replays;
 mod scopes;
 mod script;
