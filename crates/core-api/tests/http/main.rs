@@ -1,5 +1,6 @@
 //! The program `core-api`, started as a user starts it and asked over HTTP.
 
+mod clients;
 mod codings;
 mod connections;
 mod cors;
@@ -11,7 +12,9 @@ mod options;
 mod problems;
 mod reading;
 mod ready;
+mod refusals;
 mod server;
+mod stopping;
 mod story;
 mod transport;
 mod validation;
