@@ -48,10 +48,11 @@ async fn a_run_whose_client_has_left_ends_after_the_server_and_before_the_proces
     assert!(poll!(shutdown.as_mut()).is_pending());
     probe.proceed();
     shutdown.await.expect("nothing unfinished");
-    let records = idempotency.store().list(None, 2).await.expect("a list");
-    let [record] = records.as_slice() else {
-        panic!("one record: {records:?}");
+    let listed = idempotency.store().list(None, 2).await.expect("a list");
+    let [listed] = listed.as_slice() else {
+        panic!("one record: {listed:?}");
     };
+    let record = listed.record.as_ref().expect("a record");
     assert!(
         matches!(record.phase, Phase::Completed { .. }),
         "{record:?}"
