@@ -275,5 +275,5 @@ pub mod __private {
 
 /// README.md's code, so that what users copy compiles.
 #[cfg(doctest)]
-#[doc = include_str!("../../../README.md")]
+#[doc = include_str!("../README.md")]
 struct Readme;
