@@ -1,6 +1,7 @@
 //! What is promised of the packages themselves: the compiler that they need, and what is in them.
 
 mod contents;
+mod versions;
 
 use std::{env, path::Path, process::Command};
 
