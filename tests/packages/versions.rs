@@ -44,6 +44,22 @@ fn no_package_names_an_older_rust_than_it_needs() {
     }
 }
 
+// sqlx 0.9 and sea-orm 2 have the SQLite of rusqlite 0.39, and others that of 0.40; two cannot be linked.
+#[test]
+fn sqlite_takes_the_rusqlite_of_its_neighbours() {
+    let packages = packages();
+    let library = packages
+        .iter()
+        .find(|package| package["name"] == "idempotency")
+        .expect("the library");
+    let mut dependencies = library["dependencies"].as_array().expect("a list").iter();
+    let rusqlite = dependencies.find(|it| it["name"] == "rusqlite" && it["kind"].is_null());
+    assert_eq!(rusqlite.expect("rusqlite")["req"], ">=0.39, <0.41");
+
+    let links = |package: &&Value| package["links"] == "sqlite3";
+    assert_eq!(packages.iter().filter(links).count(), 1);
+}
+
 /// The greatest `rust-version` of what this selection is built of, on every platform.
 fn needed(packages: &[Value], name: &str, features: &[&str]) -> Rust {
     let mut arguments = vec!["tree", "--package", name, "--no-default-features"];
