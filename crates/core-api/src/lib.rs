@@ -34,6 +34,7 @@ mod health;
 mod json;
 pub mod logging;
 mod reads;
+mod secret;
 mod server;
 mod shutdown;
 

@@ -9,6 +9,7 @@ mod options;
 mod problems;
 mod reading;
 mod ready;
+mod secret;
 mod server;
 mod story;
 mod transport;

@@ -32,6 +32,7 @@ fn help_lists_every_option_and_its_variable() {
         "listen",
         "database",
         "idempotency-store",
+        "secret-file",
         "fault-injection",
         "log-format",
     ] {
