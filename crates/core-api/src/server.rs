@@ -187,8 +187,9 @@ impl Error for ServerError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Listen(_, error) | Self::Io(error) => Some(error),
-            Self::Database(_, error) | Self::IdempotencyStore(_, error) => Some(error.as_ref()),
-            Self::Secret(_, error) => Some(error.as_ref()),
+            Self::Database(_, error)
+            | Self::IdempotencyStore(_, error)
+            | Self::Secret(_, error) => Some(error.as_ref()),
             Self::CutOff => None,
         }
     }
