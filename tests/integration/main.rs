@@ -16,6 +16,7 @@ mod fields;
 mod fingerprints;
 mod fragile;
 mod given_up;
+mod keyed;
 mod keys;
 mod leaving;
 mod lost;

@@ -137,6 +137,11 @@ impl Service {
         assert!(found, "the service ended without {text:?}");
     }
 
+    /// What it has logged so far.
+    pub(crate) fn log(&self) -> String {
+        self.log.borrow().clone()
+    }
+
     /// Sends this signal to it.
     pub(crate) fn signal(&self, signal: &str) {
         let kill = format!("kill -{signal} {}", self.child.id());

@@ -75,6 +75,16 @@ pub struct Config {
     )]
     pub cors_origins: Vec<Origin>,
 
+    /// The file of the secret with which keys are stored, so that a copy of the database alone does not give them away. Without it,
+    /// and with keys in memory, the service makes its own: for sqlite:PATH in PATH.secret, at the first start that finds no live
+    /// key, and later it does not start without that file.
+    ///
+    /// Servers are shared, so for postgres://…, redis://… and firestore://… the file is only read, and every service needs the
+    /// same one; without it keys are stored without a secret. Another secret, or the first one, forgets all keys there: no retry
+    /// may be under way. Take 32 random bytes, as "openssl rand -hex 32" prints them; white space at the end does not count.
+    #[arg(long, env = "CORE_API_SECRET_FILE", value_name = "FILE")]
+    pub secret_file: Option<PathBuf>,
+
     /// Lets clients order failures to test their retries: writes honour the headers X-Fault-Delay-Ms: N,
     /// X-Fault-Status: N and X-Fault-Panic: 1. Not for production.
     #[arg(long, env = "CORE_API_FAULT_INJECTION", value_parser = BoolishValueParser::new())]
@@ -260,6 +270,7 @@ mod tests {
         assert_eq!(config.listen, "127.0.0.1:3000".parse().unwrap());
         assert_eq!(config.database, DatabaseUrl::Sqlite("core-api.db".into()));
         assert_eq!(config.idempotency_store, StoreUrl::Same);
+        assert_eq!(config.secret_file, None);
         assert!(!config.fault_injection);
         assert_eq!(config.log_format, None);
     }

@@ -6,7 +6,7 @@ mod postgres;
 mod sqlite;
 mod transport;
 
-use std::{error::Error, fmt, sync::Arc};
+use std::{error::Error, fmt, path::Path, sync::Arc};
 
 use ::firestore::errors::FirestoreError;
 use async_trait::async_trait;
@@ -20,6 +20,8 @@ use uuid::Uuid;
 use crate::{
     Config, DatabaseUrl, ServerError, StoreUrl,
     bookings::{Booking, Change},
+    secret,
+    secret::Secret,
 };
 use firestore::FirestoreBookings;
 use memory::MemoryBookings;
@@ -96,6 +98,15 @@ pub(crate) struct Opened {
     pub(crate) store: Arc<dyn Store>,
     /// Whether a booking's transaction can carry its key.
     pub(crate) transactional: bool,
+    /// With what the keys are stored.
+    pub(crate) secret: Option<Secret>,
+}
+
+/// Where keys are, as far as their secret depends on it.
+enum Keys<'a> {
+    Memory(MemoryStore),
+    Sqlite(SqliteStore, &'a Path),
+    Server(Arc<dyn Store>),
 }
 
 /// Opens what the options name.
@@ -112,18 +123,16 @@ pub(crate) async fn open(config: &Config) -> Result<Opened, ServerError> {
     let sqlite_store = |error: SqliteError| store(Box::new(DatabaseError::from(error)));
     let postgres_store = |error: PostgresError| store(Box::new(DatabaseError::from(error)));
 
-    let (bookings, same): (Arc<dyn Bookings>, Arc<dyn Store>) = match &config.database {
+    let (bookings, same): (Arc<dyn Bookings>, Keys<'_>) = match &config.database {
         DatabaseUrl::Memory => (
             Arc::new(MemoryBookings::default()),
-            Arc::new(MemoryStore::new()),
+            Keys::Memory(MemoryStore::new()),
         ),
         DatabaseUrl::Sqlite(path) => {
             let file = SqliteDatabase::open(path).map_err(|error| database(error.into()))?;
             let bookings = SqliteBookings::new(file.clone()).await.map_err(database)?;
-            (
-                Arc::new(bookings),
-                Arc::new(SqliteStore::new(file).map_err(sqlite_store)?),
-            )
+            let keys = SqliteStore::new(file).map_err(sqlite_store)?;
+            (Arc::new(bookings), Keys::Sqlite(keys, path))
         }
         DatabaseUrl::Postgres(url) => {
             let keys = PostgresStore::new(postgres::pool(url).await.map_err(database)?);
@@ -131,40 +140,56 @@ pub(crate) async fn open(config: &Config) -> Result<Opened, ServerError> {
             let created = keys.create_schema().await;
             created.map_err(|error| database(error.into()))?;
             let bookings = PostgresBookings::new(&keys).await.map_err(database)?;
-            (Arc::new(bookings), Arc::new(keys))
+            (Arc::new(bookings), Keys::Server(Arc::new(keys)))
         }
         DatabaseUrl::Firestore(project) => {
             let keys = FirestoreStore::connect(project).await;
             let keys = keys.map_err(|error| database(error.into()))?;
             let bookings = FirestoreBookings::connect(project, keys.database().clone()).await;
-            (Arc::new(bookings.map_err(database)?), Arc::new(keys))
+            (
+                Arc::new(bookings.map_err(database)?),
+                Keys::Server(Arc::new(keys)),
+            )
         }
     };
     let transactional =
         config.idempotency_store == StoreUrl::Same && config.database != DatabaseUrl::Memory;
-    let store: Arc<dyn Store> = match &config.idempotency_store {
+    let keys = match &config.idempotency_store {
         StoreUrl::Same => same,
-        StoreUrl::Memory => Arc::new(MemoryStore::new()),
+        StoreUrl::Memory => Keys::Memory(MemoryStore::new()),
         // The same file cannot be opened twice.
         StoreUrl::Sqlite(path) if config.database == DatabaseUrl::Sqlite(path.clone()) => same,
-        StoreUrl::Sqlite(path) => Arc::new(SqliteStore::open(path).map_err(sqlite_store)?),
+        StoreUrl::Sqlite(path) => {
+            Keys::Sqlite(SqliteStore::open(path).map_err(sqlite_store)?, path)
+        }
         StoreUrl::Postgres(url) => {
             let connected = PostgresStore::connect(url.expose()).await;
-            Arc::new(connected.map_err(postgres_store)?)
+            Keys::Server(Arc::new(connected.map_err(postgres_store)?))
         }
         StoreUrl::Redis(url) => {
             let opened = RedisStore::connect(url.expose()).await;
-            Arc::new(opened.map_err(|error| store(Box::new(error)))?)
+            Keys::Server(Arc::new(opened.map_err(|error| store(Box::new(error)))?))
         }
         StoreUrl::Firestore(project) => {
             let keys = FirestoreStore::connect(project).await;
-            Arc::new(keys.map_err(|error| store(Box::new(DatabaseError::from(error))))?)
+            let keys = keys.map_err(|error| store(Box::new(DatabaseError::from(error))))?;
+            Keys::Server(Arc::new(keys))
         }
+    };
+    let named = config.secret_file.as_deref();
+    let (store, secret): (Arc<dyn Store>, _) = match keys {
+        Keys::Memory(store) => (Arc::new(store), Some(secret::of_memory()?)),
+        Keys::Sqlite(store, path) => {
+            let secret = secret::of_sqlite(&store, path, named).await?;
+            (Arc::new(store), secret)
+        }
+        Keys::Server(store) => (store, secret::of_server(named)?),
     };
     Ok(Opened {
         bookings,
         store,
         transactional,
+        secret,
     })
 }
 

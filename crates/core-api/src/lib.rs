@@ -35,6 +35,7 @@ mod health;
 mod json;
 pub mod logging;
 mod reads;
+mod secret;
 mod server;
 mod shutdown;
 

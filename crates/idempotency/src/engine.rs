@@ -35,7 +35,9 @@ use tokio::sync::Semaphore;
 use crate::http::HttpConfig;
 use crate::{
     Claim, Fingerprint, Hold, IdempotencyKey, Options, RecordId, Refusal, Scope, Store, Token,
-    fingerprint::digest, options, progress::Progress,
+    fingerprint::{Forms, digest},
+    options,
+    progress::Progress,
 };
 use claim::Claimed;
 use running_keys::{RunningKeys, Visit};
@@ -101,7 +103,9 @@ const MAX_FORMS: usize = 4;
 /// Which record a request concerns, and what it asks.
 pub(crate) struct Operation {
     pub(crate) id: RecordId,
+    /// In the form under which it is claimed.
     pub(crate) fingerprint: Fingerprint,
+    pub(crate) forms: Forms,
     pub(crate) waiter: Waiter,
     /// How much earlier the end of its record is announced.
     pub(crate) grace: Duration,
@@ -206,6 +210,12 @@ impl Idempotency {
         ]))
     }
 
+    /// What digests are keyed with; empty without one.
+    #[cfg(feature = "axum")]
+    pub(crate) fn secret(&self) -> &[u8] {
+        &self.0.secret
+    }
+
     #[cfg(feature = "axum")]
     pub(crate) fn http(&self) -> &HttpConfig {
         &self.0.http
@@ -220,10 +230,12 @@ impl Idempotency {
         fingerprint: &Fingerprint,
         kept_bytes: usize,
     ) -> Operation {
-        let fingerprint = fingerprint.keyed(&self.0.secret, key.expose().as_bytes());
+        let id = self.record_id(scope, key);
+        let forms = Forms::new(fingerprint, &self.0.secret, &id, key.expose().as_bytes());
         Operation {
-            id: self.record_id(scope, key),
-            fingerprint,
+            id,
+            fingerprint: forms.current(),
+            forms,
             waiter: Waiter {
                 scope: self.0.scopes.hash_one(scope),
                 bytes: kept_bytes,
@@ -271,8 +283,7 @@ impl Idempotency {
             let Claim::InFlight { fingerprint } = &claimed.claim else {
                 break;
             };
-            if *fingerprint == operation.fingerprint || !operation.fingerprint.is_same(fingerprint)
-            {
+            if *fingerprint == operation.fingerprint || !operation.forms.match_stored(fingerprint) {
                 break;
             }
             // A process of another version has begun it, and its form of the fingerprint waits for it and takes it over.
@@ -310,11 +321,11 @@ impl Idempotency {
                 }))
             }
             Claim::InFlight { fingerprint } => {
-                same_request(&operation.fingerprint, &fingerprint)?;
+                operation.same_request(&fingerprint)?;
                 Err(Refusal::InProgress)
             }
             Claim::Unknown { fingerprint } => {
-                same_request(&operation.fingerprint, &fingerprint)?;
+                operation.same_request(&fingerprint)?;
                 tracing::warn!(
                     idempotency.record = %operation.id,
                     "refused a key whose owner did not come back; an operator has to resolve it",
@@ -326,7 +337,7 @@ impl Idempotency {
                 outcome,
                 expires_at,
             } => {
-                same_request(&operation.fingerprint, &fingerprint)?;
+                operation.same_request(&fingerprint)?;
                 Ok(Begun::Replayed(operation.replay(outcome, expires_at)))
             }
         }
@@ -341,6 +352,17 @@ impl Operation {
             token: Token::random(),
             lease: options.lease(),
             ttl: options.kept(),
+        }
+    }
+
+    /// Refuses it if a record with this fingerprint is of another request.
+    fn same_request(&self, recorded: &Fingerprint) -> Result<(), Refusal> {
+        if self.forms.match_stored(recorded) {
+            Ok(())
+        } else if self.fingerprint.comparable(recorded) {
+            Err(Refusal::Reused)
+        } else {
+            Err(Refusal::Incomparable)
         }
     }
 
@@ -364,16 +386,5 @@ impl fmt::Debug for Idempotency {
             .debug_struct("Idempotency")
             .field("store", &self.0.store)
             .finish_non_exhaustive()
-    }
-}
-
-/// Whether a record that exists concerns the same request.
-fn same_request(asked: &Fingerprint, recorded: &Fingerprint) -> Result<(), Refusal> {
-    if asked.is_same(recorded) {
-        Ok(())
-    } else if asked.comparable(recorded) {
-        Err(Refusal::Reused)
-    } else {
-        Err(Refusal::Incomparable)
     }
 }

@@ -13,6 +13,7 @@ mod problems;
 mod reading;
 mod ready;
 mod refusals;
+mod secret;
 mod server;
 mod stopping;
 mod story;

@@ -33,6 +33,7 @@ fn help_lists_every_option_and_its_variable() {
         "database",
         "idempotency-store",
         "cors-origin",
+        "secret-file",
         "fault-injection",
         "log-format",
     ] {

@@ -12,7 +12,6 @@ use super::{
     finish::Held,
     running_keys::{RunningKeys, Visit},
     runs::Ticket,
-    same_request,
     waiting::WaitingRoom,
 };
 use crate::{Claim, Fenced, Fingerprint, Hold, OnLost, Options, Phase, Refusal, log_text::Causes};
@@ -32,7 +31,7 @@ impl Idempotency {
         let mut waits = None;
         loop {
             if let Some(running) = visit.running() {
-                same_request(&operation.fingerprint, &running)?;
+                operation.same_request(&running)?;
                 let deadline = deadline.ok_or(Refusal::InProgress)?;
                 if waits.is_none() {
                     waits = WaitingRoom::enter(&self.0.waiting, operation.waiter);
@@ -59,7 +58,7 @@ impl Idempotency {
                 }
                 continue;
             };
-            same_request(&operation.fingerprint, &record.fingerprint)?;
+            operation.same_request(&record.fingerprint)?;
             match record.phase {
                 Phase::Completed { outcome } => {
                     return Ok(Begun::Replayed(
