@@ -19,6 +19,7 @@ mod keys;
 mod leaving;
 mod lost;
 mod methods;
+mod order;
 mod outcomes;
 mod owners;
 mod payment;

@@ -217,6 +217,9 @@ pub use http::Principal;
 ///   answer is a 500 that says so.
 /// - A replay runs neither the handler nor its extractors, but for the `principal`. What else must be checked each time
 ///   belongs into a layer outside.
+/// - A handler that compresses by itself sees `Accept-Encoding: identity` under a key, because what is stored has to suit
+///   every retry.
+/// - gRPC is refused under a key: its status is in trailers, which a replay does not have.
 /// - When an extractor refuses, nothing has happened: the key is free for a corrected request. What the handler
 ///   itself answers is stored, also a 422.
 /// - `GET`, `HEAD` and other safe methods are never protected. `PUT` and `DELETE` are, because the attribute asks

@@ -177,7 +177,7 @@ where
             (response, author)
         })
     };
-    protect(&idempotency, &options, Methods::NotSafe, request, run).await
+    protect(&idempotency, &options, Methods::NotSafe, None, request, run).await
 }
 
 /// The function itself, without protection, as unit tests call it.
