@@ -11,8 +11,8 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use idempotency::{
-    Claim, Fenced, Fingerprint, Hold, OnLost, Record, RecordId, Resolution, Store, StoreError,
-    Subscription, Token,
+    Claim, Fenced, Fingerprint, Hold, Listed, OnLost, Record, RecordId, Resolution, Store,
+    StoreError, Subscription, Token,
 };
 use tokio::sync::{Semaphore, watch};
 
@@ -209,15 +209,10 @@ impl Store for FragileStore {
         Err(lever.send_later(async move { drop(inner.claim(&hold, &fingerprint, on_lost).await) }))
     }
 
-    async fn withdraw(
-        &self,
-        hold: &Hold,
-        fingerprint: &Fingerprint,
-        on_lost: OnLost,
-    ) -> Result<(), StoreError> {
+    async fn withdraw(&self, hold: &Hold, fingerprint: &Fingerprint) -> Result<(), StoreError> {
         self.levers
             .withdraw
-            .apply(self.inner().withdraw(hold, fingerprint, on_lost))
+            .apply(self.inner().withdraw(hold, fingerprint))
             .await
     }
 
@@ -269,7 +264,7 @@ impl Store for FragileStore {
         &self,
         after: Option<&RecordId>,
         limit: usize,
-    ) -> Result<Vec<Record>, StoreError> {
+    ) -> Result<Vec<Listed>, StoreError> {
         self.inner().list(after, limit).await
     }
 

@@ -196,6 +196,26 @@ async fn a_take_over_that_arrives_behind_its_withdrawal_takes_nothing(backend: B
     the_next_attempt_goes_on(&world, "/steps", "fail").await;
 }
 
+// behaviour 167
+// race 74, 77
+#[apply(each_store)]
+#[tokio::test]
+async fn a_take_over_of_a_lost_run_that_arrives_behind_its_withdrawal_takes_nothing(
+    backend: Backend,
+) {
+    let world = installed!(World::new(backend).await);
+    let lost = world.send(steps(&world, "/steps", "stop"));
+    world.probe.started().await;
+    world.pass(31);
+    world.levers.claim.send_late(1);
+    assert_unavailable(&Answer::to(steps(&world, "/steps", "stop")).await);
+    world.levers.withdraw.called(1).await;
+    world.levers.claim.deliver().await;
+    the_next_attempt_goes_on(&world, "/steps", "stop").await;
+    world.probe.proceed();
+    assert!(lost.await.expect("a response").is_replay());
+}
+
 /// The withdrawal is tried again, and until then nothing is told that is not true.
 // behaviour 167
 // race 77

@@ -100,6 +100,9 @@ where
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        if is_encoded(request.headers()) {
+            return Err(ApiError::Encoded);
+        }
         if !is_json(request.headers()) {
             return Err(ApiError::WrongMediaType);
         }
@@ -120,6 +123,15 @@ impl From<BytesRejection> for ApiError {
 /// What a rule says that a string must be.
 fn demand<T>(rule: Rule<T>) -> &'static str {
     rule("").err().unwrap_or_default()
+}
+
+/// Whether something was done to the content that has to be undone before it can be read: RFC 9110 section 8.4.
+fn is_encoded(headers: &HeaderMap) -> bool {
+    let lines = headers.get_all(header::CONTENT_ENCODING).iter();
+    lines
+        .flat_map(|line| line.as_bytes().split(|&byte| byte == b','))
+        .map(<[u8]>::trim_ascii)
+        .any(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity"))
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

@@ -125,7 +125,13 @@ pub async fn all(open: impl AsyncFn() -> Arc<dyn Store>, advance: &Advance<'_>) 
     withdrawal::a_withdrawn_take_over_leaves_what_it_found(&open().await, advance).await;
     withdrawal::a_take_over_behind_its_withdrawal_takes_nothing(&open().await).await;
     withdrawal::a_withdrawal_leaves_a_late_owner_alone(&open().await, advance).await;
-    withdrawal::a_free_key_remembers_several_spent_tokens(&open().await).await;
+    withdrawal::a_take_over_of_a_lost_run_behind_its_withdrawal_takes_nothing(
+        &open().await,
+        advance,
+    )
+    .await;
+    withdrawal::a_claim_withdrawn_beside_a_run_takes_nothing_after_it(&open().await, advance).await;
+    withdrawal::a_key_remembers_several_spent_tokens(&open().await).await;
     withdrawal::a_withdrawal_leaves_others_alone(&open().await).await;
     withdrawal::an_operator_ends_what_a_withdrawal_left(&open().await, advance).await;
     withdrawal::a_claim_and_its_withdrawal_leave_the_key_free(&open().await).await;
@@ -187,6 +193,13 @@ const fn won(attempt: u32) -> Claim {
 
 async fn inspect(store: &Arc<dyn Store>, id: &RecordId) -> Option<Record> {
     store.inspect(id).await.expect("an inspection")
+}
+
+/// A page of records that can all be read.
+async fn list(store: &Arc<dyn Store>, after: Option<&RecordId>, limit: usize) -> Vec<Record> {
+    let listed = store.list(after, limit).await.expect("a page");
+    let records = listed.into_iter().map(|listed| listed.record);
+    records.map(|record| record.expect("a record")).collect()
 }
 
 /// The claims of a crowd on one key, all sent at one time, with the hold that each of them asked for.

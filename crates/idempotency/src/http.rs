@@ -10,6 +10,7 @@ mod layer;
 mod policy;
 mod principal;
 mod problem;
+mod read_on;
 mod request;
 mod resolve;
 mod saved_response;

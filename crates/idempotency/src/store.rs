@@ -21,16 +21,16 @@
 //! 4. a lapsed hold is taken over only by a claim with an equal fingerprint, and never by one that says
 //!    [`OnLost::Refuse`];
 //! 5. expiry is decided when a record is read, by one clock, not when it is swept;
-//! 6. a record that cannot be read is an error, never "absent";
+//! 6. a record that cannot be read is an error, never "absent", and hides no other one from a list;
 //! 7. a completed record is never dropped before its time: a full store refuses new keys instead;
 //! 8. an outcome or a progress up to its limit is kept whole, and one that it cannot keep is refused with the hold
 //!    left as it was;
 //! 9. progress belongs to the hold: renewals and take-overs keep it, and the hold's end, or its record's, forgets it;
 //! 10. a token is spent once its claim was [withdrawn](Store::withdraw), its hold released or suspended, or an operator
 //!     released it: a claim by it that arrives afterwards is [`StoreErrorKind::Withdrawn`] and takes nothing, for at
-//!     least a lease and a ttl, a lease, a ttl, or [`SPENT_FOR`]. To everybody else a key without an attempt that stands is
-//!     free: it is not inspected or listed, and the next claim is attempt 1. Until then the store remembers the last
-//!     [`MAX_SPENT_TOKENS`] tokens that were spent under a free key, and one under a suspended run.
+//!     least a lease and a ttl, a lease, a ttl, or [`SPENT_FOR`], or else until a run that holds the key meanwhile has ended and
+//!     its record is forgotten. Of each key the store remembers the last [`MAX_SPENT_TOKENS`] of them, whoever holds it. To everybody else a
+//!     key without an attempt that stands is free: it is not inspected or listed, and the next claim is attempt 1.
 //!
 //! [`MemoryStore`] is the shortest complete example.
 
@@ -43,6 +43,7 @@ mod polling;
 mod postgres;
 #[cfg(feature = "redis")]
 mod redis;
+mod spent;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 #[cfg(any(feature = "firestore", feature = "postgres", feature = "redis-tls"))]
@@ -94,7 +95,7 @@ pub use transaction::Transaction;
 pub use wakeups::Subscription;
 pub use wakeups::Wakeups;
 
-use crate::{Fingerprint, OnLost, Record, RecordId, Token};
+use crate::{Fingerprint, Listed, OnLost, Record, RecordId, Token};
 
 /// Something that remembers keys. See the [module docs](self) for what an implementation promises.
 #[async_trait]
@@ -110,15 +111,10 @@ pub trait Store: Any + fmt::Debug + Send + Sync {
     /// Takes back the claim that this token made, or may yet make.
     ///
     /// What the claim took is as it was before: a first attempt without progress is gone, and of a take-over the hold before
-    /// it stays, lapsed, with its attempt and its progress. A claim by this token that arrives later takes nothing, unless
-    /// it takes over a run that is lost: such a run may be late only, and its owner end it, so it is left alone. The other
-    /// arguments are those of the claim. Repeating it changes nothing.
-    async fn withdraw(
-        &self,
-        hold: &Hold,
-        fingerprint: &Fingerprint,
-        on_lost: OnLost,
-    ) -> Result<(), StoreError>;
+    /// it stays, lapsed, with its attempt and its progress. A claim by this token that arrives later takes nothing. A run of
+    /// another owner goes on as it is, also one that is lost: it may be late only. The fingerprint is that of the claim. Repeating it
+    /// changes nothing.
+    async fn withdraw(&self, hold: &Hold, fingerprint: &Fingerprint) -> Result<(), StoreError>;
 
     /// Lets the hold live for another `hold.lease` from now.
     async fn renew(&self, hold: &Hold) -> Result<Fenced<()>, StoreError>;
@@ -142,9 +138,10 @@ pub trait Store: Any + fmt::Debug + Send + Sync {
     /// The record under this id, unless it is absent or expired.
     async fn inspect(&self, id: &RecordId) -> Result<Option<Record>, StoreError>;
 
-    /// Up to `limit` unexpired records in the order of their ids, those behind `after` only.
+    /// Up to `limit` unexpired records in the order of their ids, those behind `after` only. One that cannot be read is
+    /// listed too.
     async fn list(&self, after: Option<&RecordId>, limit: usize)
-    -> Result<Vec<Record>, StoreError>;
+    -> Result<Vec<Listed>, StoreError>;
 
     /// Ends a hold on an operator's word, if `seen` still owns it.
     async fn resolve(
@@ -349,7 +346,7 @@ impl Error for StoreError {
 /// How long a token stays spent whose hold an operator has released: longer than any run is renewed.
 pub const SPENT_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How many spent tokens a free key remembers, at least: as many claims of one client may be on their way at one time.
+/// How many spent tokens of a key a store remembers, at least: as many claims of one client may be on their way at one time.
 pub const MAX_SPENT_TOKENS: usize = 8;
 
 /// Refuses bytes of which a store with this limit could keep a part only.

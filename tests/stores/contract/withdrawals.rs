@@ -99,9 +99,33 @@ macro_rules! withdrawals {
         // behaviour 167
         // race 77
         #[tokio::test]
-        async fn a_free_key_remembers_several_spent_tokens() {
+        async fn a_key_remembers_several_spent_tokens() {
             let Some(opened) = $open().await else { return };
-            conformance::withdrawal::a_free_key_remembers_several_spent_tokens(&opened.store).await;
+            conformance::withdrawal::a_key_remembers_several_spent_tokens(&opened.store).await;
+        }
+
+        // behaviour 167
+        // race 74, 77
+        #[tokio::test]
+        async fn a_take_over_of_a_lost_run_behind_its_withdrawal_takes_nothing() {
+            let Some(opened) = $open().await else { return };
+            conformance::withdrawal::a_take_over_of_a_lost_run_behind_its_withdrawal_takes_nothing(
+                &opened.store,
+                &*opened.advance,
+            )
+            .await;
+        }
+
+        // behaviour 167
+        // race 74, 77
+        #[tokio::test]
+        async fn a_claim_withdrawn_beside_a_run_takes_nothing_after_it() {
+            let Some(opened) = $open().await else { return };
+            conformance::withdrawal::a_claim_withdrawn_beside_a_run_takes_nothing_after_it(
+                &opened.store,
+                &*opened.advance,
+            )
+            .await;
         }
 
         // behaviour 133, 167

@@ -3,7 +3,7 @@
 use std::pin::pin;
 
 use bytes::Bytes;
-use idempotency::{Claim, Fenced, FirestoreStore, Hold, OnLost, Phase, Store, StoreErrorKind};
+use idempotency::{Claim, Fenced, FirestoreStore, Hold, Phase, Store, StoreErrorKind};
 use tests::servers::firestore::FirestoreEmulator;
 
 use super::{connect, hold, hold_on, request, tap::Tap, unused_project};
@@ -79,7 +79,7 @@ async fn a_claim_that_arrives_after_its_withdrawal_takes_nothing() {
     let (owner, asked) = (hold(), request("book"));
     for next in [hold_on(owner.id), owner.clone()] {
         late_claim(&store, &tap, &next).await;
-        let withdrawn = store.withdraw(&next, &asked, OnLost::TakeOver).await;
+        let withdrawn = store.withdraw(&next, &asked).await;
         withdrawn.expect("a withdrawal");
         tap.let_through().await;
         assert_eq!(store.inspect(&next.id).await.expect("an inspection"), None);
@@ -110,7 +110,7 @@ async fn a_take_over_that_arrives_after_its_withdrawal_leaves_the_suspended_run_
 
     let late = hold_on(owner.id);
     late_claim(&store, &tap, &late).await;
-    let withdrawn = store.withdraw(&late, &asked, OnLost::TakeOver).await;
+    let withdrawn = store.withdraw(&late, &asked).await;
     withdrawn.expect("a withdrawal");
     tap.let_through().await;
     let record = store.inspect(&owner.id).await.expect("an inspection");

@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use gcloud_sdk::{google::firestore::v1::value::ValueType, prost_types::Timestamp};
 use idempotency::{
-    Claim, Fenced, FirestoreStore, Hold, Idempotency, IdempotencyKey, OnDuplicate, OnLost, Options,
-    Refusal, Run, RunError, Scope, Store, StoreErrorKind,
+    Claim, Fenced, FirestoreStore, Hold, Idempotency, IdempotencyKey, OnDuplicate, Options,
+    RecordId, Refusal, Run, RunError, Scope, Store, StoreErrorKind,
 };
 use tests::servers::firestore::{Documents, FirestoreEmulator};
 use tokio::{sync::oneshot, task::JoinSet};
@@ -17,8 +17,8 @@ use crate::{claim, won};
 /// Documents are kept for as much longer than their records.
 const GRACE: Duration = Duration::from_secs(3600);
 
-// behaviour 135
-// race 38
+// behaviour 135, 166
+// race 38, 65
 #[tokio::test]
 async fn a_document_that_cannot_be_read_is_an_error_and_stays() {
     let Some(emulator) = FirestoreEmulator::shared() else {
@@ -41,28 +41,39 @@ async fn a_document_that_cannot_be_read_is_an_error_and_stays() {
         let documents = Documents::new(&emulator.address(), &project);
         let store = connect(emulator, &project).await;
         let owner = hold();
-        let claimed = claim(&store, &owner, &asked).await;
-        assert_eq!(claimed.ok(), Some(won(1)));
+        let last = hold_on(RecordId::from_bytes([255; 32]));
+        for hold in [&owner, &last] {
+            let claimed = claim(&store, hold, &asked).await;
+            assert_eq!(claimed.ok(), Some(won(1)));
+        }
         documents.set(&owner.id, [damage.clone()]).await;
+        documents.put_beside("00-a-note").await;
         let before = documents.all().await;
 
         let elsewhere = connect(emulator, &project).await;
         for store in [&store, &elsewhere] {
             let verdicts = [
                 claim(store, &hold_on(owner.id), &asked).await.map(drop),
-                store.withdraw(&owner, &asked, OnLost::TakeOver).await,
+                store.withdraw(&owner, &asked).await,
                 store.renew(&owner).await.map(drop),
                 store.checkpoint(&owner, Bytes::new()).await.map(drop),
                 store.suspend(&owner, Bytes::new()).await.map(drop),
                 store.complete(&owner, Bytes::new()).await.map(drop),
                 store.release(&owner).await.map(drop),
                 store.inspect(&owner.id).await.map(drop),
-                store.list(None, 10).await.map(drop),
             ];
             for verdict in verdicts {
                 let kind = verdict.map_err(|error| error.kind());
                 assert_eq!(kind, Err(StoreErrorKind::Unreadable), "{damage:?}");
             }
+            // It hides no other one, and what is nobody's record hides none either.
+            let listed = store.list(None, 2).await.expect("a list");
+            let listed = listed
+                .into_iter()
+                .map(|listed| (listed.id, listed.record.err().map(|error| error.kind())));
+            let unreadable = (owner.id, Some(StoreErrorKind::Unreadable));
+            let expected = [unreadable, (last.id, None)];
+            assert_eq!(listed.collect::<Vec<_>>(), expected, "{damage:?}");
         }
         assert_eq!(documents.all().await, before);
     }
@@ -71,7 +82,7 @@ async fn a_document_that_cannot_be_read_is_an_error_and_stays() {
 // behaviour 135, 167
 // race 38
 #[tokio::test]
-async fn a_free_key_with_half_a_token_in_its_list_is_an_error_and_stays() {
+async fn a_record_with_half_a_spent_token_is_an_error_and_stays() {
     let Some(emulator) = FirestoreEmulator::shared() else {
         return;
     };
@@ -80,7 +91,7 @@ async fn a_free_key_with_half_a_token_in_its_list_is_an_error_and_stays() {
     let store = connect(emulator, &project).await;
     let owner = claimed(&store).await;
     assert_eq!(store.release(&owner).await.ok(), Some(Fenced::Done(())));
-    let torn = ("outcome", ValueType::BytesValue(vec![1; 24]));
+    let torn = ("spent", ValueType::BytesValue(vec![1; 24]));
     documents.set(&owner.id, [torn]).await;
     let before = documents.all().await;
     let elsewhere = connect(emulator, &project).await;
@@ -88,7 +99,7 @@ async fn a_free_key_with_half_a_token_in_its_list_is_an_error_and_stays() {
         claim(&elsewhere, &hold_on(owner.id), &asked)
             .await
             .map(drop),
-        elsewhere.withdraw(&owner, &asked, OnLost::TakeOver).await,
+        elsewhere.withdraw(&owner, &asked).await,
         elsewhere.inspect(&owner.id).await.map(drop),
     ];
     for verdict in verdicts {
@@ -101,7 +112,7 @@ async fn a_free_key_with_half_a_token_in_its_list_is_an_error_and_stays() {
 // behaviour 167
 // race 77
 #[tokio::test]
-async fn a_free_key_keeps_seven_older_tokens_for_as_long_as_any_of_them_needs() {
+async fn a_free_key_keeps_eight_older_tokens_for_as_long_as_any_of_them_needs() {
     let Some(emulator) = FirestoreEmulator::shared() else {
         return;
     };
@@ -119,19 +130,19 @@ async fn a_free_key_keeps_seven_older_tokens_for_as_long_as_any_of_them_needs() 
             },
             ..hold_on(first.id)
         };
-        let withdrawn = store.withdraw(&late, &asked, OnLost::TakeOver).await;
+        let withdrawn = store.withdraw(&late, &asked).await;
         withdrawn.expect("a withdrawal");
         let document = documents.all().await.pop().expect("the free key");
         let left = document
             .fields
-            .get("outcome")
+            .get("spent")
             .map(|left| left.value_type.clone());
         let length = match left {
             Some(Some(ValueType::BytesValue(tokens))) => tokens.len(),
             None => 0,
             other => panic!("it has tokens, and not {other:?}"),
         };
-        assert_eq!(length, 16 * older.min(7));
+        assert_eq!(length, 16 * older.min(8));
         spent.push(late);
     }
     // Of the last one by itself nothing would be known any more.
@@ -146,8 +157,10 @@ async fn a_free_key_keeps_seven_older_tokens_for_as_long_as_any_of_them_needs() 
     }
     let next = hold_on(first.id);
     assert_eq!(claim(&elsewhere, &next, &asked).await.ok(), Some(won(1)));
+    let completed = elsewhere.complete(&next, Bytes::new()).await;
+    completed.expect("a completion");
     let document = documents.all().await.pop().expect("the record");
-    assert!(!document.fields.contains_key("outcome"));
+    assert!(!document.fields.contains_key("spent"));
 }
 
 // behaviour 117

@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use idempotency::{
-    Claim, Fenced, Hold, Idempotency, OnLost, PostgresStore, Refusal, Resolution, Run, RunError,
-    Store, StoreErrorKind,
+    Claim, Fenced, Hold, Idempotency, PostgresStore, Refusal, Resolution, Run, RunError, Store,
+    StoreErrorKind,
 };
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -132,7 +132,7 @@ async fn the_server_gives_up_each_step_whose_row_is_locked() {
             async { store.suspend(&owner, Bytes::new()).await.map(drop) },
             async { store.complete(&owner, Bytes::new()).await.map(drop) },
             async { store.release(&owner).await.map(drop) },
-            async { store.withdraw(&owner, &asked, OnLost::TakeOver).await },
+            async { store.withdraw(&owner, &asked).await },
             async { resolve().await.map(drop) },
         );
         let (renew, checkpoint, suspend, complete, release, withdraw, resolved) = kinds;

@@ -1,10 +1,13 @@
 //! The tables: made by one call, by hand, by many at one time, or by another version.
 
-use idempotency::{PostgresError, PostgresStore};
+use std::error::Error;
+
+use bytes::Bytes;
+use idempotency::{Claim, PostgresError, PostgresStore, Store, StoreErrorKind};
 use sqlx::{PgPool, Row, postgres::PgPoolOptions};
 use tokio::task::JoinSet;
 
-use super::{database, name, new_hold, request, sql};
+use super::{database, hold_on, name, new_hold, request, sql};
 use crate::{claim, won};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -48,6 +51,53 @@ async fn tables_that_were_made_by_hand_need_no_right_to_make_any() {
         .await
         .expect("a claim");
     assert_eq!(claimed, won(1));
+}
+
+// behaviour 135
+#[tokio::test]
+async fn tables_of_the_first_releases_get_what_they_lack_from_who_owns_them() {
+    let Some(url) = database().await else { return };
+    let store = PostgresStore::connect(&url).await.expect("a store");
+    let (ended, running) = (new_hold(), new_hold());
+    for hold in [&ended, &running] {
+        claim(&store, hold, &request()).await.expect("a claim");
+    }
+    let outcome = Bytes::from_static(b"booked");
+    let completed = store.complete(&ended, outcome.clone()).await;
+    completed.expect("a completion");
+    drop(store);
+    sql(&url, "alter table idempotency_records drop column spent").await;
+
+    let role = format!("service_{}", name(&url));
+    let grant = format!(
+        "create role {role} login;
+         grant usage on schema moved to {role};
+         grant select on moved.forward to {role};
+         grant select, insert, update, delete on idempotency_records to {role};
+         grant select on idempotency_schema to {role};"
+    );
+    sql(&url, &grant).await;
+    let service = url.replace("postgres@", &format!("{role}@"));
+    let refused = PostgresStore::connect(&service).await;
+    let refused = refused.expect_err("a refusal");
+    assert!(matches!(refused, PostgresError::Schema(_)), "{refused:?}");
+    let cause = refused.source().expect("a cause").to_string();
+    assert!(cause.contains("must be owner"), "{cause}");
+
+    PostgresStore::connect(&url).await.expect("a store");
+    let store = PostgresStore::connect(&service).await.expect("a store");
+    let replayed = claim(&store, &hold_on(ended.id), &request()).await;
+    let replayed = replayed.expect("a claim");
+    assert!(
+        matches!(&replayed, Claim::Completed { outcome: kept, .. } if *kept == outcome),
+        "{replayed:?}"
+    );
+    let late = hold_on(running.id);
+    let withdrawn = store.withdraw(&late, &request()).await;
+    withdrawn.expect("a withdrawal");
+    let late = claim(&store, &late, &request()).await;
+    let kind = late.map_err(|error| error.kind());
+    assert_eq!(kind, Err(StoreErrorKind::Withdrawn));
 }
 
 // behaviour 135

@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use idempotency::{
-    Claim, Idempotency, OnDuplicate, OnLost, Options, PostgresStore, Resolution, Run, Store,
+    Claim, Idempotency, OnDuplicate, Options, PostgresStore, Resolution, Run, Store,
 };
 use sqlx::{Row, postgres::PgListener};
 use tests::servers::postgres::advance;
@@ -105,7 +105,7 @@ async fn each_way_to_end_a_hold_is_notified() {
             }
             _ => {
                 let asked = request();
-                owning.withdraw(&owner, &asked, OnLost::TakeOver).await
+                owning.withdraw(&owner, &asked).await
             }
         };
         ended.expect(way);

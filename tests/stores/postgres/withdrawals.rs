@@ -3,9 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use idempotency::{
-    Claim, Fenced, Fingerprint, Hold, OnLost, Phase, Resolution, Store, StoreErrorKind,
-};
+use idempotency::{Claim, Fenced, Fingerprint, Hold, Phase, Resolution, Store, StoreErrorKind};
 use sqlx::Row;
 use tests::servers::postgres::advance;
 use tokio::{sync::Barrier, task::JoinSet};
@@ -38,7 +36,7 @@ async fn a_take_over_and_its_withdrawal_leave_the_suspended_run() {
             };
             let withdrawing = async {
                 start.wait().await;
-                store.withdraw(&took, &request(), OnLost::TakeOver).await
+                store.withdraw(&took, &request()).await
             };
             let (claimed, withdrawn) = tokio::join!(claiming, withdrawing);
             withdrawn.expect("a withdrawal");
@@ -114,14 +112,14 @@ async fn an_end_whose_reply_is_lost_is_done() {
         let withdrawn = taken().await;
         lose();
         let asked = request();
-        let done = store.withdraw(&withdrawn, &asked, OnLost::TakeOver);
+        let done = store.withdraw(&withdrawn, &asked);
         done.await.expect("a withdrawal");
         // The mark is put on the other one, once.
         let late = hold_on(withdrawn.id);
         lose();
-        let done = store.withdraw(&late, &asked, OnLost::TakeOver);
+        let done = store.withdraw(&late, &asked);
         done.await.expect("a withdrawal");
-        let marked = "select octet_length(outcome) from idempotency_records where attempt = 0 and outcome is not null";
+        let marked = "select octet_length(spent) from idempotency_records where attempt = 0 and spent is not null";
         let marked = sql(&direct, marked).await;
         assert_eq!(marked.len(), 1);
         assert_eq!(marked[0].get::<i32, _>(0), 16);
@@ -171,7 +169,7 @@ async fn a_waiter_elsewhere_is_woken_by_a_withdrawal() {
         let awaited = "select awaited from idempotency_records where phase = 1";
         super::until(&url, awaited).await;
         let frozen = Frozen::now();
-        let withdrawn = owning.withdraw(&owner, &request(), OnLost::TakeOver).await;
+        let withdrawn = owning.withdraw(&owner, &request()).await;
         withdrawn.expect("a withdrawal");
         subscription.changed().await;
         frozen.thaw();
@@ -205,7 +203,7 @@ async fn a_release_whose_mark_was_marked_again_is_done() {
         let released = store.release(&owner).await;
         assert_eq!(released.ok(), Some(Fenced::Done(())));
         if is_delayed {
-            let tokens = "select token, outcome from idempotency_records where outcome is not null";
+            let tokens = "select token, spent from idempotency_records where spent is not null";
             let marks = sql(&direct, tokens).await;
             assert_eq!(marks.len(), 1);
             assert_eq!(marks[0].get::<Vec<u8>, _>(1), owner.token.as_bytes());
@@ -220,7 +218,7 @@ async fn a_release_whose_mark_was_marked_again_is_done() {
 const MARK_AGAIN: &str = "
     create function mark_again() returns trigger language plpgsql as $$
     begin
-        new.outcome := new.token;
+        new.spent := new.token;
         new.token := decode(md5(random()::text), 'hex');
         return new;
     end
@@ -232,7 +230,7 @@ const MARK_AGAIN: &str = "
 // behaviour 113, 167
 // race 77
 #[tokio::test]
-async fn a_mark_has_the_last_eight_tokens_and_the_longest_time() {
+async fn a_mark_has_the_last_tokens_and_the_longest_time() {
     let Some(url) = database().await else { return };
     let store = store(&url).await;
     let long = new_hold();
@@ -242,26 +240,29 @@ async fn a_mark_has_the_last_eight_tokens_and_the_longest_time() {
         ..hold_on(long.id)
     });
     let withdraw = async |hold: &Hold| {
-        let withdrawn = store.withdraw(hold, &request(), OnLost::TakeOver).await;
+        let withdrawn = store.withdraw(hold, &request()).await;
         withdrawn.expect("a withdrawal");
     };
     for hold in &holds {
         withdraw(hold).await;
     }
     advance(&url, long.lease + long.ttl / 2);
-    let left = "select octet_length(outcome) from idempotency_records";
-    for hold in &holds[4..] {
+    let left = "select octet_length(spent) from idempotency_records";
+    for hold in &holds[3..] {
         let late = claim(&store, hold, &request()).await;
         let kind = late.map_err(|error| error.kind());
         assert_eq!(kind, Err(StoreErrorKind::Withdrawn));
         withdraw(hold).await;
-        assert_eq!(sql(&url, left).await[0].get::<i32, _>(0), 7 * 16);
+        assert_eq!(sql(&url, left).await[0].get::<i32, _>(0), 8 * 16);
     }
-    // The one before them is forgotten; and what its claim takes begins with nothing.
+    // The one before them is forgotten. A run under this key keeps the others.
     for _ in 0..2 {
-        let claimed = claim(&store, &holds[3], &request()).await;
+        let claimed = claim(&store, &holds[2], &request()).await;
         assert_eq!(claimed.ok(), Some(won(1)));
+        assert_eq!(sql(&url, left).await[0].get::<i32, _>(0), 8 * 16);
     }
+    let completed = store.complete(&holds[2], Bytes::from_static(b"booked"));
+    completed.await.expect("a completion");
     let left = sql(&url, left).await[0].get::<Option<i32>, _>(0);
     assert_eq!(left, None);
 }
@@ -275,13 +276,11 @@ async fn a_mark_past_its_time_hands_no_tokens_on() {
     let first = new_hold();
     let later = [hold_on(first.id), hold_on(first.id)];
     for hold in [&first, &later[0]] {
-        let withdrawn = store.withdraw(hold, &request(), OnLost::TakeOver).await;
+        let withdrawn = store.withdraw(hold, &request()).await;
         withdrawn.expect("a withdrawal");
     }
     advance(&url, first.lease + first.ttl);
-    let withdrawn = store
-        .withdraw(&later[1], &request(), OnLost::TakeOver)
-        .await;
+    let withdrawn = store.withdraw(&later[1], &request()).await;
     withdrawn.expect("a withdrawal");
     let late = claim(&store, &later[1], &request()).await;
     let kind = late.map_err(|error| error.kind());
@@ -323,7 +322,7 @@ async fn what_a_withdrawal_left_can_be_waited_for() {
     claim(&owning, &owner, &request()).await.expect("a claim");
     let kept = owning.checkpoint(&owner, Bytes::from_static(b"charged"));
     assert_eq!(kept.await.ok(), Some(Fenced::Done(())));
-    let withdrawn = owning.withdraw(&owner, &request(), OnLost::TakeOver).await;
+    let withdrawn = owning.withdraw(&owner, &request()).await;
     withdrawn.expect("a withdrawal");
     let mut subscription = waiting.subscribe(&owner.id);
     let other = Fingerprint::of([b"book something else".as_slice()]);
@@ -346,7 +345,7 @@ async fn the_sweep_takes_the_marks_of_spent_tokens() {
     let Some(url) = database().await else { return };
     let store = store(&url).await;
     let hold = new_hold();
-    let withdrawn = store.withdraw(&hold, &request(), OnLost::TakeOver).await;
+    let withdrawn = store.withdraw(&hold, &request()).await;
     withdrawn.expect("a withdrawal");
     let records = "select 1 from idempotency_records";
     assert_eq!(sql(&url, records).await.len(), 1);

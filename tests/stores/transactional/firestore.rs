@@ -205,7 +205,7 @@ async fn withdraw_a_claim(service: &Service, key: &str) -> Hold {
     let store = service.idempotency.store();
     let claimed = store.claim(&hold, &asked, OnLost::Refuse).await;
     assert_eq!(claimed.ok(), Some(won(1)));
-    let withdrawn = store.withdraw(&hold, &asked, OnLost::Refuse).await;
+    let withdrawn = store.withdraw(&hold, &asked).await;
     withdrawn.expect("a withdrawal");
     hold
 }

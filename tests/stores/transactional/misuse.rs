@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{http::StatusCode, response::Response};
-use idempotency::{CommitError, Execution, Fingerprint, Hold, MemoryStore, OnLost, Store, Token};
+use idempotency::{CommitError, Execution, Fingerprint, Hold, MemoryStore, Store, Token};
 use rstest::rstest;
 use sqlx::{Acquire, PgPool, Postgres, Transaction, query, raw_sql};
 
@@ -169,7 +169,7 @@ async fn a_transaction_takes_the_place_of_a_spent_token() {
         service.idempotency.store(),
         Fingerprint::of([b"other".as_slice()]),
     );
-    let withdrawn = store.withdraw(&hold, &asked, OnLost::TakeOver).await;
+    let withdrawn = store.withdraw(&hold, &asked).await;
     withdrawn.expect("a withdrawal");
     let first = service.send("/book/now", "k", "Ann").await;
     assert_eq!((first.status, first.is_replayed), (201, false), "{first:?}");

@@ -5,7 +5,7 @@ use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll};
 use bytes::Bytes;
 
 use super::{LEASE, hold_on, inspect, request, taken};
-use crate::{Fenced, Hold, OnLost, Phase, Resolution, Store};
+use crate::{Fenced, Hold, Phase, Resolution, Store};
 
 /// Whoever listens before it looks hears of the end, however far away the store is: by a call, or by looking
 /// again now and then.
@@ -90,7 +90,7 @@ impl End {
             Self::Release => store.release(hold).await.ok() == Some(Fenced::Done(())),
             Self::Withdraw => {
                 let asked = request("book");
-                let withdrawn = store.withdraw(hold, &asked, OnLost::TakeOver).await;
+                let withdrawn = store.withdraw(hold, &asked).await;
                 withdrawn.is_ok() && inspect(store, &hold.id).await.is_none()
             }
             Self::Free => {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::{sync::Barrier, task::JoinSet};
 
-use super::{Advance, LEASE, claim, hold_on, inspect, new_hold, request, taken, won};
+use super::{Advance, LEASE, claim, hold_on, inspect, list, new_hold, request, taken, won};
 use crate::{
     Claim, Fenced, Fingerprint, Hold, OnLost, Phase, Record, RecordId, Resolution, Store,
     StoreErrorKind, store::MAX_SPENT_TOKENS,
@@ -51,6 +51,7 @@ pub async fn a_claim_behind_its_release_takes_nothing(store: &Arc<dyn Store>) {
     is_spent(store, &owner, &asked).await;
     is_free(store, &owner.id).await;
     next_is_the_first(store, &owner.id).await;
+    is_spent(store, &owner, &asked).await;
 }
 
 /// An owner whose hold an operator has released cannot claim the key again.
@@ -113,20 +114,107 @@ pub async fn a_take_over_behind_its_withdrawal_takes_nothing(store: &Arc<dyn Sto
     let done = store.suspend(&suspended, progress.clone()).await;
     assert_eq!(done.ok(), Some(Fenced::Done(())));
     let before = inspect(store, &suspended.id).await;
-    let refusing = hold_on(suspended.id);
-    let withdrawn = store.withdraw(&refusing, &asked, OnLost::Refuse).await;
-    withdrawn.expect("a withdrawal");
-    withdraw(store, &hold_on(suspended.id), &other).await;
-    assert_eq!(inspect(store, &suspended.id).await, before);
-
-    let late = hold_on(suspended.id);
-    withdraw(store, &late, &asked).await;
-    is_spent(store, &late, &asked).await;
-    let left = inspect(store, &suspended.id).await;
-    has_left(left.as_ref(), 1, &progress);
+    let (late, asking) = (hold_on(suspended.id), hold_on(suspended.id));
+    for (hold, request) in [(&late, &asked), (&asking, &other)] {
+        withdraw(store, hold, request).await;
+        is_spent(store, hold, request).await;
+        assert_eq!(inspect(store, &suspended.id).await, before);
+    }
     let next = claim(store, &hold_on(suspended.id), &asked).await;
     let attempt = 2;
     assert_eq!(next, Claim::Won { attempt, progress });
+    for spent in [&late, &asking, &suspended] {
+        is_spent(store, spent, &asked).await;
+    }
+}
+
+/// A take-over of a lost run that arrives after it was withdrawn takes nothing, whatever becomes of the run in between: its owner
+/// comes back, another claim takes the key over, or it is free.
+pub async fn a_take_over_of_a_lost_run_behind_its_withdrawal_takes_nothing(
+    store: &Arc<dyn Store>,
+    advance: &Advance<'_>,
+) {
+    let asked = request("book");
+    let progress = Bytes::from_static(b"charged");
+    let owner = taken(store, &asked).await;
+    let kept = store.checkpoint(&owner, progress.clone()).await;
+    assert_eq!(kept.ok(), Some(Fenced::Done(())));
+    advance(LEASE);
+    let late = hold_on(owner.id);
+    let is_spent = async || is_spent(store, &late, &asked).await;
+    withdraw(store, &late, &asked).await;
+    is_spent().await;
+    has_left(inspect(store, &owner.id).await.as_ref(), 1, &progress);
+
+    assert_eq!(store.renew(&owner).await.ok(), Some(Fenced::Done(())));
+    is_spent().await;
+    let progress = Bytes::from_static(b"charged, sent");
+    let kept = store.checkpoint(&owner, progress.clone()).await;
+    assert_eq!(kept.ok(), Some(Fenced::Done(())));
+    advance(LEASE);
+    is_spent().await;
+
+    let second = hold_on(owner.id);
+    let (attempt, left) = (2, progress.clone());
+    let taken_over = claim(store, &second, &asked).await;
+    let progress = left.clone();
+    assert_eq!(taken_over, Claim::Won { attempt, progress });
+    is_spent().await;
+    let suspended = store.suspend(&second, left.clone()).await;
+    assert_eq!(suspended.ok(), Some(Fenced::Done(())));
+    is_spent().await;
+    let third = hold_on(owner.id);
+    let (attempt, progress) = (3, left);
+    let taken_over = claim(store, &third, &asked).await;
+    assert_eq!(taken_over, Claim::Won { attempt, progress });
+    is_spent().await;
+
+    assert_eq!(store.release(&third).await.ok(), Some(Fenced::Done(())));
+    is_spent().await;
+    is_free(store, &owner.id).await;
+    next_is_the_first(store, &owner.id).await;
+    is_spent().await;
+}
+
+/// A claim that arrives after its withdrawal takes nothing, though another run held the key when it was withdrawn and has left it
+/// since.
+pub async fn a_claim_withdrawn_beside_a_run_takes_nothing_after_it(
+    store: &Arc<dyn Store>,
+    advance: &Advance<'_>,
+) {
+    let asked = request("book");
+    let [released, withdrawn, resolved, lost] = [
+        taken(store, &asked).await,
+        taken(store, &asked).await,
+        taken(store, &asked).await,
+        taken(store, &asked).await,
+    ];
+    let mut holds = Vec::new();
+    for owner in [&released, &withdrawn, &resolved, &lost] {
+        let late = hold_on(owner.id);
+        withdraw(store, &late, &asked).await;
+        assert_eq!(store.renew(owner).await.ok(), Some(Fenced::Done(())));
+        holds.push(late);
+    }
+    assert_eq!(store.release(&released).await.ok(), Some(Fenced::Done(())));
+    withdraw(store, &withdrawn, &asked).await;
+    let resolution = store.resolve(&resolved.id, &resolved.token, Resolution::Release);
+    assert_eq!(resolution.await.ok(), Some(Fenced::Done(())));
+    for late in &holds[..3] {
+        is_spent(store, late, &asked).await;
+        is_free(store, &late.id).await;
+    }
+    for owner in [&released, &withdrawn, &resolved] {
+        is_spent(store, owner, &asked).await;
+    }
+    advance(LEASE);
+    is_spent(store, &holds[3], &asked).await;
+    let took = hold_on(lost.id);
+    assert_eq!(claim(store, &took, &asked).await, won(2));
+    withdraw(store, &took, &asked).await;
+    for spent in [&holds[3], &took] {
+        is_spent(store, spent, &asked).await;
+    }
 }
 
 /// A withdrawal of a claim that never arrived leaves a lapsed hold to its owner, which may be late only.
@@ -145,9 +233,21 @@ pub async fn a_withdrawal_leaves_a_late_owner_alone(store: &Arc<dyn Store>, adva
     assert!(matches!(done, Ok(Fenced::Done(_))), "{done:?}");
 }
 
-/// A client that retries while nothing comes through has several claims on their way, and none of them takes the key.
-pub async fn a_free_key_remembers_several_spent_tokens(store: &Arc<dyn Store>) {
+/// A client that retries while nothing comes through has several claims on their way, and none of them takes the key: where it is
+/// free, and where a run holds it.
+pub async fn a_key_remembers_several_spent_tokens(store: &Arc<dyn Store>) {
     let asked = request("book");
+    let owner = taken(store, &asked).await;
+    let mut holds = Vec::new();
+    holds.resize_with(MAX_SPENT_TOKENS, || hold_on(owner.id));
+    for hold in &holds {
+        withdraw(store, hold, &asked).await;
+    }
+    assert_eq!(store.renew(&owner).await.ok(), Some(Fenced::Done(())));
+    for hold in &holds {
+        is_spent(store, hold, &asked).await;
+    }
+
     let first = new_hold();
     let mut holds = vec![first.clone()];
     holds.resize_with(MAX_SPENT_TOKENS, || hold_on(first.id));
@@ -220,7 +320,7 @@ pub async fn a_claim_and_its_withdrawal_leave_the_key_free(store: &Arc<dyn Store
             };
             let withdrawing = async {
                 start.wait().await;
-                store.withdraw(&hold, &asked, OnLost::Refuse).await
+                store.withdraw(&hold, &asked).await
             };
             let (claimed, withdrawn) = tokio::join!(claiming, withdrawing);
             withdrawn.expect("a withdrawal");
@@ -238,7 +338,7 @@ pub async fn a_claim_and_its_withdrawal_leave_the_key_free(store: &Arc<dyn Store
 }
 
 async fn withdraw(store: &Arc<dyn Store>, hold: &Hold, fingerprint: &Fingerprint) {
-    let withdrawn = store.withdraw(hold, fingerprint, OnLost::TakeOver).await;
+    let withdrawn = store.withdraw(hold, fingerprint).await;
     withdrawn.expect("a withdrawal");
 }
 
@@ -256,7 +356,7 @@ pub(super) async fn is_spent(store: &Arc<dyn Store>, hold: &Hold, fingerprint: &
 /// Operators see no record.
 async fn is_free(store: &Arc<dyn Store>, id: &RecordId) {
     assert_eq!(inspect(store, id).await, None);
-    let listed = store.list(None, 1000).await.expect("a list");
+    let listed = list(store, None, 1000).await;
     assert!(listed.iter().all(|record| record.id != *id));
 }
 

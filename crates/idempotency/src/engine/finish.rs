@@ -17,7 +17,7 @@ use super::{
     bounded::{STORE_TIMEOUT, bounded},
     runs::Ticket,
 };
-use crate::{Fenced, Fingerprint, Hold, OnLost, StoreError, StoreErrorKind, log_text::Causes};
+use crate::{Fenced, Fingerprint, Hold, StoreError, StoreErrorKind, log_text::Causes};
 
 /// The hold of a run that has ended. It is renewed until this is dropped.
 pub(super) struct Held {
@@ -135,7 +135,7 @@ impl Held {
                 // The new owner does not mind that this run has failed. But where there is none, a claim may be on its way by
                 // which this run was to get its key back.
                 if bounded(store.release(hold)).await? == Fenced::Lost {
-                    let withdraw = store.withdraw(hold, &self.fingerprint, OnLost::Refuse);
+                    let withdraw = store.withdraw(hold, &self.fingerprint);
                     Box::pin(bounded(withdraw)).await?;
                 }
                 Ok(Fenced::Done(None))

@@ -64,7 +64,7 @@ impl Runs {
             Ok(Claim::Won { attempt, .. }) if self.note_attempt(&hold.token, attempt) => {}
             // The run has ended meanwhile, and nobody would run under it.
             Ok(Claim::Won { .. }) => {
-                bounded(store.withdraw(hold, fingerprint, OnLost::Refuse)).await?;
+                bounded(store.withdraw(hold, fingerprint)).await?;
                 return Ok(false);
             }
             Ok(_) => return Ok(false),

@@ -138,10 +138,9 @@ async fn withdraw(pending: Pending) -> (Pending, Result<(), StoreError>) {
         store,
         hold,
         fingerprint,
-        on_lost,
         ..
     } = &pending.claim;
-    let response = bounded(store.withdraw(hold, fingerprint, *on_lost)).await;
+    let response = bounded(store.withdraw(hold, fingerprint)).await;
     (pending, response)
 }
 

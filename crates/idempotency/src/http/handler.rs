@@ -15,6 +15,7 @@ use super::{
     policy::Author,
     principal::{Principal, ProvedBy, Unproved},
     problem::Problem,
+    read_on::read_on,
     request::Methods,
 };
 use crate::{Idempotency, Options};
@@ -107,7 +108,7 @@ where
     fn call(self, request: Request, state: S) -> Self::Future {
         Box::pin(async move {
             let Some(idempotency) = engine(&request) else {
-                return no_engine();
+                return no_engine(request);
             };
             call(idempotency, self.options, self.handler, request, state).await
         })
@@ -126,7 +127,7 @@ where
     fn call(self, request: Request, state: S) -> Self::Future {
         Box::pin(async move {
             let Some(idempotency) = engine(&request) else {
-                return no_engine();
+                return no_engine(request);
             };
             // A caller that is not let in learns nothing of the key, and no body is read for it. Nothing is held yet, so a panic
             // is what it would be without the attribute.
@@ -146,10 +147,11 @@ fn engine(request: &Request) -> Option<Idempotency> {
     request.extensions().get().cloned()
 }
 
-fn no_engine() -> Response {
+fn no_engine(request: Request) -> Response {
     let missing = "The router has no engine: add .layer(Extension(Idempotency::new(…))) around the \
                    routes of #[idempotent] handlers.";
     tracing::error!("{missing}");
+    drop(read_on(request));
     Problem::Misconfigured(missing).into_response(&HttpConfig::default())
 }
 

@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 use http::request::Parts;
 use parking_lot::Mutex;
 
-use super::{HttpConfig, problem::Problem};
+use super::{HttpConfig, problem::Problem, read_on::read_on};
 use crate::Scope;
 
 /// An extractor that proves who is calling, for `#[idempotent(principal = …)]`: its caller owns the key.
@@ -110,9 +110,13 @@ impl<P, C> ProvedBy<P, C> {
         S: Send + Sync,
     {
         let (mut parts, body) = request.into_parts();
-        let principal = P::from_request_parts(&mut parts, state)
-            .await
-            .map_err(IntoResponse::into_response)?;
+        let principal = match P::from_request_parts(&mut parts, state).await {
+            Ok(principal) => principal,
+            Err(rejection) => {
+                drop(read_on(Request::from_parts(parts, body)));
+                return Err(rejection.into_response());
+            }
+        };
         // It says more than a layer outside, which may not know of it.
         parts.extensions.insert((self.scope)(&principal));
         let handed = Handed(Arc::new(Mutex::new(Some(principal))));

@@ -16,8 +16,9 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::{
     Claim, Fenced, Hold, Polling, Resolution, SPENT_FOR, Store, StoreError, Subscription, Wakeups,
+    spent::SpentTokens,
 };
-use crate::{Clock, Fingerprint, OnLost, Phase, Record, RecordId, Token};
+use crate::{Clock, Fingerprint, Listed, OnLost, Phase, Record, RecordId, Token};
 use shard::{Entry, Shard};
 
 /// A store in the memory of one process: nothing to install, and gone with the process.
@@ -99,10 +100,10 @@ impl Store for MemoryStore {
     ) -> Result<Claim, StoreError> {
         let mut shard = self.shard(&hold.id);
         let now = self.clock.now();
-        let (attempt, progress) = match shard.living(&hold.id, now) {
+        let (attempt, progress, spent) = match shard.living(&hold.id, now) {
             Some(entry) if entry.is_spent(&hold.token) => return Err(StoreError::withdrawn()),
-            None => (1, Bytes::new()),
-            Some(entry) if entry.is_free() => (1, Bytes::new()),
+            None => (1, Bytes::new(), SpentTokens::default()),
+            Some(entry) if entry.is_free() => (1, Bytes::new(), entry.spent_tokens()),
             Some(entry) => match &entry.phase {
                 Phase::Completed { outcome } => {
                     return Ok(Claim::Completed {
@@ -119,7 +120,9 @@ impl Store for MemoryStore {
                 }
                 Phase::InFlight { progress, .. } if entry.may_be_taken(fingerprint, now) => {
                     match on_lost {
-                        OnLost::TakeOver => (entry.attempt + 1, progress.clone()),
+                        OnLost::TakeOver => {
+                            (entry.attempt + 1, progress.clone(), entry.spent_tokens())
+                        }
                         OnLost::Refuse => {
                             return Ok(Claim::Unknown {
                                 fingerprint: entry.fingerprint,
@@ -148,6 +151,7 @@ impl Store for MemoryStore {
             token: hold.token,
             attempt,
             is_withdrawn: false,
+            spent,
             expires_at: later(lease_until, hold.ttl),
             queued_at: later(now, hold.ttl),
             phase: Phase::InFlight {
@@ -159,12 +163,7 @@ impl Store for MemoryStore {
         Ok(Claim::Won { attempt, progress })
     }
 
-    async fn withdraw(
-        &self,
-        hold: &Hold,
-        fingerprint: &Fingerprint,
-        on_lost: OnLost,
-    ) -> Result<(), StoreError> {
+    async fn withdraw(&self, hold: &Hold, fingerprint: &Fingerprint) -> Result<(), StoreError> {
         let mut shard = self.shard(&hold.id);
         let now = self.clock.now();
         let forgotten_at = later(later(now, hold.lease), hold.ttl);
@@ -177,7 +176,7 @@ impl Store for MemoryStore {
             return Ok(());
         };
         let is_own = entry.token == hold.token;
-        let attempt = entry.attempt;
+        let (attempt, expires_at) = (entry.attempt, entry.expires_at);
         if entry.is_spent(&hold.token) {
             return Ok(());
         }
@@ -191,17 +190,11 @@ impl Store for MemoryStore {
             Phase::InFlight { .. } if is_own => {
                 self.suspend_as(&mut shard, hold, (attempt - 1).max(1), now);
             }
-            // The claim is yet to come and would take the key over, so it finds that its token has. A run that is only late
-            // has an owner who may end it still, and is left alone.
-            Phase::InFlight { .. }
-                if entry.is_withdrawn
-                    && on_lost == OnLost::TakeOver
-                    && entry.may_be_taken(fingerprint, now) =>
-            {
-                let expires_at = entry.expires_at;
-                shard.update(&hold.id, expires_at, |entry| entry.token = hold.token);
-            }
-            Phase::InFlight { .. } | Phase::Completed { .. } => {}
+            // The claim is yet to come, perhaps when this run is lost or its key free.
+            Phase::InFlight { .. } => shard.update(&hold.id, expires_at, |entry| {
+                entry.spent = entry.spent.with(&hold.token);
+            }),
+            Phase::Completed { .. } => {}
         }
         Ok(())
     }
@@ -294,7 +287,7 @@ impl Store for MemoryStore {
         &self,
         after: Option<&RecordId>,
         limit: usize,
-    ) -> Result<Vec<Record>, StoreError> {
+    ) -> Result<Vec<Listed>, StoreError> {
         let now = self.clock.now();
         let first = after.map_or(0, |id| usize::from(id.as_bytes()[0]));
         let mut listed = Vec::new();
@@ -317,7 +310,7 @@ impl Store for MemoryStore {
             ids.truncate(limit - listed.len());
             listed.extend(
                 ids.into_iter()
-                    .filter_map(|id| Some(shard.entries.get(&id)?.record(id))),
+                    .filter_map(|id| Some(shard.entries.get(&id)?.record(id).into())),
             );
         }
         Ok(listed)

@@ -36,7 +36,7 @@ use super::{
     Claim, Fenced, Hold, Polling, Resolution, Store, StoreError, Subscription, Wakeups,
     check_length,
 };
-use crate::{Clock, Fingerprint, OnLost, Record, RecordId, Token};
+use crate::{Clock, Fingerprint, Listed, OnLost, Record, RecordId, Token};
 use known::Known;
 use records::Found;
 use timeline::{Now, Timeline};
@@ -189,18 +189,13 @@ impl Store for SqliteStore {
             .ok_or_else(StoreError::withdrawn)
     }
 
-    async fn withdraw(
-        &self,
-        hold: &Hold,
-        fingerprint: &Fingerprint,
-        on_lost: OnLost,
-    ) -> Result<(), StoreError> {
+    async fn withdraw(&self, hold: &Hold, fingerprint: &Fingerprint) -> Result<(), StoreError> {
         let (hold, fingerprint) = (hold.clone(), *fingerprint);
         let (wakeups, id) = (self.wakeups.clone(), hold.id);
         // The claim may be on its way to the writer, or have never come that far.
         self.known.add(&id);
         let withdraw = move |connection: &Connection, now: &Now| {
-            ends::withdraw(connection, &hold, &fingerprint, on_lost, now)
+            ends::withdraw(connection, &hold, &fingerprint, now)
         };
         let wake = move |has_ended: &bool| {
             if *has_ended {
@@ -277,7 +272,7 @@ impl Store for SqliteStore {
         &self,
         after: Option<&RecordId>,
         limit: usize,
-    ) -> Result<Vec<Record>, StoreError> {
+    ) -> Result<Vec<Listed>, StoreError> {
         let (now, after) = (self.timeline.now(), after.copied());
         let listed = self
             .database

@@ -9,8 +9,8 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use idempotency::{
-    Claim, Fenced, Fingerprint, Hold, MemoryStore, OnLost, Phase, Polling, Record, RecordId,
-    Resolution, Store, StoreError, Subscription, Token, Wakeups, conformance,
+    Claim, Fenced, Fingerprint, Hold, Listed, MemoryStore, OnLost, Phase, Polling, Record,
+    RecordId, Resolution, Store, StoreError, Subscription, Token, Wakeups, conformance,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -21,6 +21,8 @@ enum Fault {
     OneTtl,
     NoZero,
     SilentRelease,
+    /// A withdrawal beside another owner's run leaves nothing.
+    ForgetfulWithdrawal,
 }
 
 /// A memory store with this fault.
@@ -38,7 +40,10 @@ impl Wrong {
         match self.fault {
             Fault::OneLease => hold.lease = Duration::from_secs(30),
             Fault::OneTtl => hold.ttl = Duration::from_secs(3600),
-            Fault::StaleRenewal | Fault::NoZero | Fault::SilentRelease => {}
+            Fault::StaleRenewal
+            | Fault::NoZero
+            | Fault::SilentRelease
+            | Fault::ForgetfulWithdrawal => {}
         }
         hold
     }
@@ -57,8 +62,14 @@ impl Store for Wrong {
         self.inner.claim(&self.hold(hold), f, o).await
     }
 
-    async fn withdraw(&self, hold: &Hold, f: &Fingerprint, o: OnLost) -> Result<(), StoreError> {
-        self.inner.withdraw(hold, f, o).await
+    async fn withdraw(&self, hold: &Hold, f: &Fingerprint) -> Result<(), StoreError> {
+        let found = self.inner.inspect(&hold.id).await?;
+        match self.fault {
+            Fault::ForgetfulWithdrawal if found.is_some_and(|run| run.token != hold.token) => {
+                Ok(())
+            }
+            _ => self.inner.withdraw(hold, f).await,
+        }
     }
 
     async fn renew(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
@@ -102,7 +113,7 @@ impl Store for Wrong {
         self.inner.inspect(id).await
     }
 
-    async fn list(&self, after: Option<&RecordId>, n: usize) -> Result<Vec<Record>, StoreError> {
+    async fn list(&self, after: Option<&RecordId>, n: usize) -> Result<Vec<Listed>, StoreError> {
         self.inner.list(after, n).await
     }
 
@@ -171,6 +182,14 @@ async fn each_fault_is_found() {
     finds!(
         NoZero,
         conformance::time::a_lease_and_a_ttl_of_zero_are_over_at_once
+    );
+    finds!(
+        ForgetfulWithdrawal,
+        conformance::withdrawal::a_take_over_behind_its_withdrawal_takes_nothing
+    );
+    finds!(
+        ForgetfulWithdrawal,
+        conformance::withdrawal::a_key_remembers_several_spent_tokens
     );
     finds!(
         SilentRelease,

@@ -11,8 +11,8 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use idempotency::{
-    Claim, Clock, Fenced, Fingerprint, Hold, MemoryStore, OnLost, Record, RecordId, Resolution,
-    Store, StoreError, Subscription, Token,
+    Claim, Clock, Fenced, Fingerprint, Hold, Listed, MemoryStore, OnLost, Record, RecordId,
+    Resolution, Store, StoreError, Subscription, Token,
 };
 
 /// A memory store that is down when a test says so.
@@ -84,7 +84,7 @@ impl Store for FlakyStore {
         claim
     }
 
-    async fn withdraw(&self, hold: &Hold, f: &Fingerprint, o: OnLost) -> Result<(), StoreError> {
+    async fn withdraw(&self, hold: &Hold, f: &Fingerprint) -> Result<(), StoreError> {
         let Withdrawals {
             asked,
             done,
@@ -98,7 +98,7 @@ impl Store for FlakyStore {
         tokio::time::sleep(Duration::from_millis(1)).await;
         at_once.fetch_sub(1, Ordering::SeqCst);
         self.check()?;
-        self.inner.withdraw(hold, f, o).await?;
+        self.inner.withdraw(hold, f).await?;
         done.fetch_add(1, Ordering::SeqCst);
         Ok(())
     }
@@ -141,7 +141,7 @@ impl Store for FlakyStore {
         self.inner.inspect(id).await
     }
 
-    async fn list(&self, a: Option<&RecordId>, l: usize) -> Result<Vec<Record>, StoreError> {
+    async fn list(&self, a: Option<&RecordId>, l: usize) -> Result<Vec<Listed>, StoreError> {
         self.inner.list(a, l).await
     }
 

@@ -256,10 +256,7 @@ async fn an_operators_release_spends_the_token_of_the_owner_before_a_withdrawn_c
         lease: Duration::from_secs(30),
         ttl: Duration::from_secs(3600),
     };
-    let withdrawn = store
-        .inner
-        .withdraw(&retry, &seen.fingerprint, OnLost::TakeOver)
-        .await;
+    let withdrawn = store.inner.withdraw(&retry, &seen.fingerprint).await;
     withdrawn.expect("a response");
     let seen = store
         .inner

@@ -299,7 +299,9 @@ async fn a_file_of_the_first_release_is_taken_as_it_is() {
     machine.complete(1).await;
     machine.store = None;
     let connection = Connection::open(machine.folder.file()).expect("a connection");
-    let older = connection.execute_batch("drop table idempotency_clock");
+    let older = connection.execute_batch(
+        "drop table idempotency_clock; alter table idempotency_records drop column spent;",
+    );
     older.expect("a file of the first release");
     drop(connection);
     machine.restart();

@@ -174,8 +174,8 @@ async fn a_drop_that_panics_ends_no_thread() {
         let go_on = hold_up(&database).await;
         // Nobody is there to take the value, so that the thread drops it.
         begin(pin!(database.write(|_| Ok(Trap)))).await;
-        drop(go_on);
         begin(pin!(database.write::<()>(|_| std::panic::panic_any(Trap)))).await;
+        drop(go_on);
         let (go_on, gone_on) = mpsc::channel::<()>();
         let (started, running) = oneshot::channel();
         let mut read = Box::pin(database.read(move |_| {

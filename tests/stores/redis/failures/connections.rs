@@ -1,9 +1,7 @@
 //! Connections are cut, lose replies, or fall silent: a step recognises itself, or says that it does not know.
 
 use bytes::Bytes;
-use idempotency::{
-    Claim, Fenced, Hold, OnLost, Phase, RedisStore, Resolution, Store, StoreErrorKind,
-};
+use idempotency::{Claim, Fenced, Hold, Phase, RedisStore, Resolution, Store, StoreErrorKind};
 use tests::servers::redis::RedisServer;
 
 use super::{assert_kind, complete, connect, hold_on, is_replayed, keep, new_hold, request, taken};
@@ -107,7 +105,7 @@ async fn a_step_whose_reply_is_lost_recognises_itself_or_says_that_it_does_not_k
     suspend(&store, &taken(&store).await).await;
     let hold = taken(&store).await;
     assert_eq!(store.release(&hold).await.ok(), Some(Fenced::Done(())));
-    let withdrawn = store.withdraw(&hold, &request(), OnLost::TakeOver).await;
+    let withdrawn = store.withdraw(&hold, &request()).await;
     withdrawn.expect("a withdrawal");
 
     proxy.lose_the_next_reply();
@@ -133,7 +131,7 @@ async fn a_step_whose_reply_is_lost_recognises_itself_or_says_that_it_does_not_k
     keep(&store, &hold).await;
     for _ in 0..2 {
         proxy.lose_the_next_reply();
-        let withdrawn = store.withdraw(&hold, &request(), OnLost::TakeOver).await;
+        let withdrawn = store.withdraw(&hold, &request()).await;
         withdrawn.expect("a withdrawal");
         let record = store.inspect(&hold.id).await.expect("an inspection");
         assert_eq!(record.map(|record| record.attempt), Some(1));

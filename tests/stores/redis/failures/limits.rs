@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use idempotency::{Fenced, OnLost, Resolution, Store, StoreErrorKind};
+use idempotency::{Fenced, Resolution, Store, StoreErrorKind};
 use tests::servers::redis::{RedisServer, keys};
 
 use super::{assert_kind, complete, connect, hold_on, is_replayed, keep, new_hold, request, taken};
@@ -52,7 +52,7 @@ async fn a_full_server_takes_no_new_keys_and_keeps_its_word_for_those_it_has() {
     assert_eq!(done.ok(), Some(Fenced::Done(())));
     // With and without progress, and once the key is free again.
     for hold in [&left, &left_behind, &hold_on(&left)] {
-        let withdrawn = store.withdraw(hold, &request(), OnLost::TakeOver).await;
+        let withdrawn = store.withdraw(hold, &request()).await;
         withdrawn.expect("a withdrawal");
     }
     for freed in [&given_back, &left] {

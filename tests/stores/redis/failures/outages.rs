@@ -1,9 +1,7 @@
 //! The server stops, stalls, restarts, forgets, or is replaced: nothing runs twice, and the store goes on by itself.
 
 use bytes::Bytes;
-use idempotency::{
-    Claim, Fenced, OnLost, RedisError, RedisStore, Resolution, Store, StoreErrorKind,
-};
+use idempotency::{Claim, Fenced, RedisError, RedisStore, Resolution, Store, StoreErrorKind};
 use tests::servers::redis::RedisServer;
 
 use super::{assert_kind, complete, connect, hold_on, is_replayed, new_hold, request, taken};
@@ -114,11 +112,7 @@ async fn a_claim_that_a_stalled_server_carries_out_later_is_withdrawn() {
     let stalled = claim(&store, &hold, &request()).await;
     assert_kind(stalled, StoreErrorKind::Unavailable);
     server.resume();
-    while store
-        .withdraw(&hold, &request(), OnLost::TakeOver)
-        .await
-        .is_err()
-    {}
+    while store.withdraw(&hold, &request()).await.is_err() {}
     let again = claim(&store, &hold, &request()).await;
     assert_kind(again, StoreErrorKind::Withdrawn);
     let next = claim(&store, &hold_on(&hold), &request()).await;

@@ -21,9 +21,9 @@ use gcloud_sdk::{
 };
 
 use super::document::{
-    COMPLETED, EXPIRES_AT, IN_FLIGHT, OUTCOME, VERSION, WITHDRAWN, after, timestamp, value,
+    COMPLETED, EXPIRES_AT, IN_FLIGHT, OUTCOME, SPENT, VERSION, WITHDRAWN, after, timestamp, value,
 };
-use crate::{Fingerprint, Hold, Token};
+use crate::{Fingerprint, Hold, Token, store::spent::SpentTokens};
 
 /// How much later than necessary a document may be deleted. [`EXPIRES_AT`] is this process's idea of the server's
 /// time, which is behind, and a document must not be gone before its record's time is over.
@@ -44,6 +44,7 @@ pub(super) enum Change {
         fingerprint: Fingerprint,
         attempt: u32,
         progress: Bytes,
+        spent: SpentTokens,
     },
     Renew {
         hold: Hold,
@@ -74,8 +75,8 @@ pub(super) enum Change {
     /// The key is free, and this token is spent for so long.
     Free {
         token: Token,
-        /// Those that were spent before it.
-        older: Bytes,
+        /// The others that are.
+        spent: SpentTokens,
         /// That of a record which may have to be made.
         fingerprint: Option<Fingerprint>,
         spent_for: Duration,
@@ -85,9 +86,9 @@ pub(super) enum Change {
         attempt: u32,
         ttl: Duration,
     },
-    /// What is left of a run stays as it is, but that this token cannot take it over.
-    Shut {
-        token: Token,
+    /// A run goes on as it is, beside these spent tokens.
+    Spend {
+        spent: SpentTokens,
     },
 }
 
@@ -105,7 +106,7 @@ impl Change {
             _ => false,
         };
         // From where the lease counts, which these do not move.
-        let is_timed = !matches!(self, Self::Checkpoint { .. } | Self::Shut { .. });
+        let is_timed = !matches!(self, Self::Checkpoint { .. } | Self::Spend { .. });
         let mut field_paths = Vec::new();
         let fields = match self {
             Self::Claim {
@@ -113,6 +114,7 @@ impl Change {
                 fingerprint,
                 attempt,
                 progress,
+                spent,
             } => {
                 let left = (!progress.is_empty())
                     .then(|| named(OUTCOME, ValueType::BytesValue(progress.into())));
@@ -129,7 +131,9 @@ impl Change {
                     named("ttl_ms", milliseconds(hold.ttl)),
                     deletable(now, hold.lease.saturating_add(hold.ttl)),
                 ];
-                fields.into_iter().chain(left).collect::<HashMap<_, _>>()
+                let spent = spent_field(&spent);
+                let fields = fields.into_iter().chain(left).chain(spent);
+                fields.collect::<HashMap<_, _>>()
             }
             Self::Renew { hold, .. } => HashMap::from([
                 named("lease_ms", milliseconds(hold.lease)),
@@ -154,13 +158,17 @@ impl Change {
                 token,
                 outcome,
                 ttl,
-            } => HashMap::from([
-                named("phase", ValueType::StringValue(COMPLETED.into())),
-                named("token", ValueType::BytesValue(token.as_bytes().into())),
-                named(OUTCOME, ValueType::BytesValue(outcome.into())),
-                named("ttl_ms", milliseconds(ttl)),
-                deletable(now, ttl),
-            ]),
+            } => {
+                // Named without a value, it is removed.
+                field_paths.push(SPENT.into());
+                HashMap::from([
+                    named("phase", ValueType::StringValue(COMPLETED.into())),
+                    named("token", ValueType::BytesValue(token.as_bytes().into())),
+                    named(OUTCOME, ValueType::BytesValue(outcome.into())),
+                    named("ttl_ms", milliseconds(ttl)),
+                    deletable(now, ttl),
+                ])
+            }
             Self::Leave {
                 hold,
                 fingerprint,
@@ -180,18 +188,14 @@ impl Change {
             ]),
             Self::Free {
                 token,
-                older,
+                spent,
                 fingerprint,
                 spent_for,
             } => {
-                let older = match older.is_empty() {
-                    // Named without a value, it is removed.
-                    true => {
-                        field_paths.push(OUTCOME.into());
-                        None
-                    }
-                    false => Some(named(OUTCOME, ValueType::BytesValue(older.into()))),
-                };
+                let spent = spent_field(&spent);
+                // Named without a value, they are removed.
+                field_paths.push(OUTCOME.into());
+                field_paths.extend(spent.is_none().then(|| SPENT.into()));
                 let fields = [
                     named("version", ValueType::IntegerValue(VERSION)),
                     named("phase", ValueType::StringValue(WITHDRAWN.into())),
@@ -205,7 +209,7 @@ impl Change {
                     let fingerprint = ValueType::BytesValue(fingerprint.as_bytes().into());
                     named("fingerprint", fingerprint)
                 });
-                fields.into_iter().chain(older).chain(fingerprint).collect()
+                fields.into_iter().chain(spent).chain(fingerprint).collect()
             }
             Self::Withdraw { attempt, ttl } => HashMap::from([
                 named("phase", ValueType::StringValue(WITHDRAWN.into())),
@@ -214,10 +218,7 @@ impl Change {
                 named("ttl_ms", milliseconds(ttl)),
                 deletable(now, ttl),
             ]),
-            Self::Shut { token } => HashMap::from([named(
-                "token",
-                ValueType::BytesValue(token.as_bytes().into()),
-            )]),
+            Self::Spend { spent } => spent_field(&spent).into_iter().collect(),
         };
         field_paths.extend(fields.keys().cloned());
         Write {
@@ -264,6 +265,12 @@ pub(super) fn stepped_at(result: &WriteResult) -> Option<SystemTime> {
         Some(ValueType::TimestampValue(time)) => SystemTime::try_from(time).ok(),
         _ => None,
     }
+}
+
+/// None where there are none.
+fn spent_field(spent: &SpentTokens) -> Option<(String, Value)> {
+    let bytes = spent.bytes()?;
+    Some(named(SPENT, ValueType::BytesValue(bytes.into())))
 }
 
 fn named(name: &str, content: ValueType) -> (String, Value) {

@@ -7,7 +7,7 @@ use super::{
     change::{Base, Change},
     step::{Look, Next},
 };
-use crate::{Claim, Fingerprint, Hold, OnLost, Phase, StoreError};
+use crate::{Claim, Fingerprint, Hold, OnLost, Phase, StoreError, store::spent::SpentTokens};
 
 impl FirestoreStore {
     pub(super) async fn take(
@@ -16,28 +16,30 @@ impl FirestoreStore {
         fingerprint: &Fingerprint,
         on_lost: OnLost,
     ) -> Result<Claim, StoreError> {
-        let change = |attempt, progress| Change::Claim {
+        let change = |attempt, progress, spent| Change::Claim {
             hold: hold.clone(),
             fingerprint: *fingerprint,
             attempt,
             progress,
+            spent,
         };
-        let anew = || change(1, Bytes::new());
+        let anew = |spent| change(1, Bytes::new(), spent);
         let first = self.remembered_free(&hold.id, &hold.token);
-        let first = first.map(|base| (base, anew()));
+        let first = first.map(|(base, spent)| (base, anew(spent)));
         let decide = |look: Look| {
             let Some(found) = look.found else {
-                return Next::Change(Base::Absent, anew());
+                return Next::Change(Base::Absent, anew(SpentTokens::default()));
             };
             let base = Base::UpdatedAt(found.update_time);
             if found.record.expires_at <= look.now {
-                return Next::Change(base, anew());
+                return Next::Change(base, anew(SpentTokens::default()));
             }
             if found.is_spent(&hold.token) {
                 return Next::Answer(Err(StoreError::withdrawn()));
             }
+            let spent = found.spent_tokens();
             if found.is_free() {
-                return Next::Change(base, anew());
+                return Next::Change(base, anew(spent));
             }
             let may_be_taken = found.may_be_taken(fingerprint, look.now);
             let record = found.record;
@@ -55,7 +57,7 @@ impl FirestoreStore {
                 Phase::InFlight { progress, .. } if may_be_taken => match on_lost {
                     OnLost::TakeOver => {
                         let attempt = record.attempt.saturating_add(1);
-                        return Next::Change(base, change(attempt, progress));
+                        return Next::Change(base, change(attempt, progress, spent));
                     }
                     OnLost::Refuse => Claim::Unknown { fingerprint },
                 },
@@ -79,16 +81,15 @@ impl FirestoreStore {
         &self,
         hold: &Hold,
         fingerprint: &Fingerprint,
-        on_lost: OnLost,
     ) -> Result<(), StoreError> {
         let spent_for = hold.lease.saturating_add(hold.ttl);
-        let mark = |older, spent_for| Change::Free {
+        let mark = |spent, spent_for| Change::Free {
             token: hold.token,
-            older,
+            spent,
             fingerprint: Some(*fingerprint),
             spent_for,
         };
-        let free = || mark(Bytes::new(), spent_for);
+        let free = || mark(SpentTokens::default(), spent_for);
         // The mark of a free key says more than is remembered of it.
         let is_new = self.seen.get(&hold.id).is_none();
         let first = is_new.then(|| (Base::Absent, free()));
@@ -110,10 +111,11 @@ impl FirestoreStore {
                 return Next::Change(base, mark(found.spent_tokens(), spent_for.max(remaining)));
             }
             if found.is_held_by(&hold.token) {
+                let spent = found.spent;
                 let attempt = found.record.attempt;
                 return match found.record.phase {
                     Phase::InFlight { progress, .. } if attempt == 1 && progress.is_empty() => {
-                        Next::Change(base, free())
+                        Next::Change(base, mark(spent, spent_for.max(remaining)))
                     }
                     _ => Next::Change(
                         base,
@@ -124,12 +126,12 @@ impl FirestoreStore {
                     ),
                 };
             }
-            // A run whose lease has lapsed may be late only: its owner may end it still, so it is left alone.
-            let would_take_over = on_lost == OnLost::TakeOver
-                && found.is_withdrawn
-                && found.may_be_taken(fingerprint, look.now);
-            match would_take_over {
-                true => Next::Change(base, Change::Shut { token: hold.token }),
+            // The claim is yet to come, perhaps when this run is lost or its key free.
+            match found.is_in_flight() {
+                true => {
+                    let spent = found.spent.with(&hold.token);
+                    Next::Change(base, Change::Spend { spent })
+                }
                 false => Next::Answer(()),
             }
         };

@@ -128,7 +128,10 @@ impl FirestoreStore {
         let id = &entry.hold.id;
         match entry.is_held {
             true => self.remembered(id, &entry.hold.token),
-            false => self.remembered_free(id, &entry.hold.token),
+            false => {
+                let free = self.remembered_free(id, &entry.hold.token);
+                free.map(|(base, _)| base)
+            }
         }
     }
 

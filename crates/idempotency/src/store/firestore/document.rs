@@ -11,7 +11,7 @@ use gcloud_sdk::{
     prost_types::Timestamp,
 };
 
-use crate::{Fingerprint, Phase, Record, RecordId, StoreError, Token, store::MAX_SPENT_TOKENS};
+use crate::{Fingerprint, Phase, Record, RecordId, StoreError, Token, store::spent::SpentTokens};
 
 /// The collection of the records; the id of a document is that of its record in hexadecimal digits.
 pub(super) const COLLECTION: &str = "idempotency_records";
@@ -29,15 +29,18 @@ pub(super) const IN_FLIGHT: &str = "in flight";
 pub(super) const COMPLETED: &str = "completed";
 
 /// The token is spent: its claim was taken back, or may not come any more. Its attempt counts those that stand before it,
-/// as a lapsed hold; with none, the key is free, and has left the tokens that were spent before its own, the latest first.
+/// as a lapsed hold; with none, the key is free.
 pub(super) const WITHDRAWN: &str = "withdrawn";
 
-const TOKEN_LENGTH: usize = 16;
+/// The other tokens that are spent, 16 bytes each, the latest first; absent where there are none.
+pub(super) const SPENT: &str = "spent";
 
 /// A document that was read.
 pub(super) struct Found {
     pub(super) record: Record,
     pub(super) is_withdrawn: bool,
+    /// The spent tokens beside its own.
+    pub(super) spent: SpentTokens,
     /// Its version, as Firestore counts them.
     pub(super) update_time: Timestamp,
 }
@@ -74,9 +77,6 @@ impl Found {
                     true => bytes(fields, OUTCOME)?.into(),
                     false => Bytes::new(),
                 };
-                if is_withdrawn && attempt == 0 && progress.len() % TOKEN_LENGTH != 0 {
-                    return Err(damaged(OUTCOME));
-                }
                 let phase = Phase::InFlight {
                     lease_until,
                     progress,
@@ -89,6 +89,10 @@ impl Found {
             }
             _ => return Err(damaged("phase")),
         };
+        let spent = match fields.contains_key(SPENT) {
+            true => SpentTokens::read(bytes(fields, SPENT)?).ok_or_else(|| damaged(SPENT))?,
+            false => SpentTokens::default(),
+        };
         Ok(Self {
             record: Record {
                 id: *id,
@@ -99,6 +103,7 @@ impl Found {
                 phase,
             },
             is_withdrawn,
+            spent,
             update_time: document.update_time.ok_or_else(|| damaged("update_time"))?,
         })
     }
@@ -119,20 +124,18 @@ impl Found {
 
     /// Whether a claim by this token takes nothing any more.
     pub(super) fn is_spent(&self, token: &Token) -> bool {
-        let is_last = self.is_withdrawn && self.record.token == *token;
-        let token = token.as_bytes().as_slice();
-        is_last || self.is_free() && self.progress().chunks(TOKEN_LENGTH).any(|old| old == token)
+        self.is_withdrawn && self.record.token == *token || self.spent.contains(token)
     }
 
-    /// Of a free key, the tokens that a mark remembers which is put in place of this one, the latest first.
-    pub(super) fn spent_tokens(&self) -> Bytes {
-        let mut tokens = self.record.token.as_bytes().to_vec();
-        tokens.extend_from_slice(self.progress());
-        tokens.truncate((MAX_SPENT_TOKENS - 1) * TOKEN_LENGTH);
-        tokens.into()
+    /// All the tokens that are spent: what is kept of them beside another owner's token.
+    pub(super) fn spent_tokens(&self) -> SpentTokens {
+        match self.is_withdrawn {
+            true => self.spent.with(&self.record.token),
+            false => self.spent.clone(),
+        }
     }
 
-    /// What the run has kept so far; of a free key, the tokens that were spent before its own.
+    /// What the run has kept so far.
     pub(super) fn progress(&self) -> &[u8] {
         match &self.record.phase {
             Phase::InFlight { progress, .. } => progress,
@@ -165,8 +168,8 @@ pub(super) fn id(id: &RecordId) -> String {
         .collect()
 }
 
-/// The record whose document has this name.
-pub(super) fn record_id(name: &str) -> Result<RecordId, StoreError> {
+/// The record whose document has this name, if any does.
+pub(super) fn record_id(name: &str) -> Option<RecordId> {
     let id = name.rsplit('/').next().unwrap_or_default().as_bytes();
     let digit = |byte: u8| {
         char::from(byte)
@@ -180,10 +183,8 @@ pub(super) fn record_id(name: &str) -> Result<RecordId, StoreError> {
             _ => None,
         })
         .collect();
-    let bytes = bytes.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
-    bytes
-        .map(RecordId::from_bytes)
-        .ok_or_else(|| StoreError::unreadable("a document has the name of no record"))
+    let bytes = <[u8; 32]>::try_from(bytes?).ok()?;
+    Some(RecordId::from_bytes(bytes))
 }
 
 /// A time as Firestore can keep it, which ends with the year 9999.

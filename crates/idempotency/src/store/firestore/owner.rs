@@ -11,36 +11,48 @@ use super::{
     seen::Sight,
     step::{Look, Next},
 };
-use crate::{Fenced, Hold, RecordId, StoreError, Token, store::check_length};
+use crate::{
+    Fenced, Hold, RecordId, StoreError, Token,
+    store::{check_length, spent::SpentTokens},
+};
 
 impl FirestoreStore {
     /// What the document of this hold must be, if it is remembered and can still be its owner's for certain.
     pub(super) fn remembered(&self, id: &RecordId, owner: &Token) -> Option<Base> {
-        self.remembered_hold(id, owner).map(|(base, _)| base)
+        self.remembered_hold(id, owner).map(|held| held.base)
     }
 
-    /// The same, and how long its progress is.
-    fn remembered_hold(&self, id: &RecordId, owner: &Token) -> Option<(Base, usize)> {
+    fn remembered_hold(&self, id: &RecordId, owner: &Token) -> Option<Held> {
         match self.seen.get(id)? {
             Sight::InFlight {
                 token,
                 lease_until,
+                expires_at,
                 kept,
+                spent,
                 update_time,
-            } if token == *owner && self.database.0.clock.now() < lease_until => {
-                Some((Base::UpdatedAt(update_time), kept))
-            }
+            } if token == *owner && self.database.0.clock.now() < lease_until => Some(Held {
+                base: Base::UpdatedAt(update_time),
+                kept,
+                spent,
+                expires_at,
+            }),
             _ => None,
         }
     }
 
-    /// What the document of this key must be, if nothing that is remembered says that this token cannot have it.
-    pub(super) fn remembered_free(&self, id: &RecordId, asking: &Token) -> Option<Base> {
+    /// What the document of this key must be, if nothing that is remembered says that this token cannot have it; and what the
+    /// claim keeps of spent tokens.
+    pub(super) fn remembered_free(
+        &self,
+        id: &RecordId,
+        asking: &Token,
+    ) -> Option<(Base, SpentTokens)> {
         match self.seen.get(id) {
             // Most keys are new, and the others have mostly been met. Who guesses wrong makes one call more.
-            None => Some(Base::Absent),
-            Some(Sight::Free { token, update_time }) if token != *asking => {
-                Some(Base::UpdatedAt(update_time))
+            None => Some((Base::Absent, SpentTokens::default())),
+            Some(Sight::Free { spent, update_time }) if !spent.contains(asking) => {
+                Some((Base::UpdatedAt(update_time), spent))
             }
             Some(_) => None,
         }
@@ -60,7 +72,7 @@ impl FirestoreStore {
         change: impl Fn(usize) -> Option<Change>,
     ) -> Result<Fenced<()>, StoreError> {
         let first = self.remembered_hold(&hold.id, &hold.token);
-        let first = first.and_then(|(base, kept)| Some((base, change(kept)?)));
+        let first = first.and_then(|held| Some((held.base, change(held.kept)?)));
         let decide = |look: Look| match look.living() {
             Some(found) if found.is_held_by(&hold.token) => match change(found.progress().len()) {
                 Some(change) => Next::Change(Base::UpdatedAt(found.update_time), change),
@@ -84,7 +96,7 @@ impl FirestoreStore {
             ttl: hold.ttl,
         };
         let first = self.remembered_hold(&hold.id, &hold.token);
-        let first = first.map(|(base, kept)| (base, change(kept)));
+        let first = first.map(|held| (held.base, change(held.kept)));
         let decide = |look: Look| {
             let tried = look.tried;
             match look.living() {
@@ -93,7 +105,9 @@ impl FirestoreStore {
                     Next::Change(Base::UpdatedAt(found.update_time), change)
                 }
                 // The same again, whose answer was lost.
-                Some(found) if found.is_spent(&hold.token) => Next::Answer(Ok(Fenced::Done(()))),
+                Some(found) if found.is_withdrawn && found.record.token == hold.token => {
+                    Next::Answer(Ok(Fenced::Done(())))
+                }
                 // Another claim may have taken it over since the first try.
                 _ if tried => Next::Answer(Err(may_be_taken())),
                 _ => Next::Answer(Ok(Fenced::Lost)),
@@ -157,20 +171,29 @@ impl FirestoreStore {
         author: Author,
         spent_for: Duration,
     ) -> Result<Fenced<()>, StoreError> {
-        let change = Change::Free {
-            token: *author.token(),
-            older: Bytes::new(),
-            fingerprint: None,
-            spent_for,
+        let change = |spent: SpentTokens, expires_at: SystemTime, now| {
+            // What is kept of others is kept for as long as it was to be.
+            let remaining = expires_at.duration_since(now).unwrap_or_default();
+            Change::Free {
+                token: *author.token(),
+                spent_for: match spent.is_empty() {
+                    true => spent_for,
+                    false => spent_for.max(remaining),
+                },
+                spent,
+                fingerprint: None,
+            }
         };
-        let first = self
-            .remembered(id, author.token())
-            .map(|base| (base, change.clone()));
+        let first = self.remembered_hold(id, author.token()).map(|held| {
+            let now = self.database.0.clock.now();
+            (held.base, change(held.spent, held.expires_at, now))
+        });
         let decide = |look: Look| {
-            let tried = look.tried;
+            let (tried, now) = (look.tried, look.now);
             match look.living() {
                 Some(found) if author.may_end(&found) => {
-                    Next::Change(Base::UpdatedAt(found.update_time), change.clone())
+                    let base = Base::UpdatedAt(found.update_time);
+                    Next::Change(base, change(found.spent, found.record.expires_at, now))
                 }
                 // It was there when this call began, and this call asked for its end.
                 None if tried => Next::Answer(Ok(Fenced::Done(()))),
@@ -191,6 +214,14 @@ fn may_be_taken() -> StoreError {
     StoreError::unavailable(
         "the call had no response, and the key has changed since; the step may have been taken",
     )
+}
+
+/// What is remembered of a hold.
+struct Held {
+    base: Base,
+    kept: usize,
+    spent: SpentTokens,
+    expires_at: SystemTime,
 }
 
 /// Who ends a hold.

@@ -6,26 +6,30 @@ use gcloud_sdk::prost_types::Timestamp;
 use parking_lot::Mutex;
 
 use super::document::Found;
-use crate::{Phase, RecordId, Token};
+use crate::{Phase, RecordId, Token, store::spent::SpentTokens};
 
 /// The records that were met lately, a bounded number of them.
 #[derive(Clone, Default)]
 pub(super) struct Seen(Arc<Mutex<Generations>>);
 
 /// What a record was when it was met.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) enum Sight {
     /// Somebody's hold.
     InFlight {
         token: Token,
         lease_until: SystemTime,
+        /// When it is forgotten if nobody renews it.
+        expires_at: SystemTime,
         /// The length of its progress.
         kept: usize,
+        /// The tokens that are spent beside it.
+        spent: SpentTokens,
         update_time: Timestamp,
     },
-    /// A free key, whose next claim need not look, unless it is by this token, the only one that is spent.
+    /// A free key, whose next claim need not look, unless its token is one of these that are spent.
     Free {
-        token: Token,
+        spent: SpentTokens,
         update_time: Timestamp,
     },
     /// Anything else that is there.
@@ -45,7 +49,7 @@ impl Seen {
     pub(super) fn get(&self, id: &RecordId) -> Option<Sight> {
         let generations = self.0.lock();
         let sight = generations.new.get(id).or_else(|| generations.old.get(id));
-        sight.copied()
+        sight.cloned()
     }
 
     /// Takes note of what is there, or that nothing is.
@@ -66,14 +70,20 @@ impl Seen {
     pub(super) fn touch(&self, id: &RecordId, owner: &Token, kept: usize, update_time: Timestamp) {
         // Of another owner's hold this would be the time at which it was not.
         if let Some(Sight::InFlight {
-            token, lease_until, ..
+            token,
+            lease_until,
+            expires_at,
+            spent,
+            ..
         }) = self.get(id)
             && token == *owner
         {
             let sight = Sight::InFlight {
                 token,
                 lease_until,
+                expires_at,
                 kept,
+                spent,
                 update_time,
             };
             self.put(id, Some(sight));
@@ -83,15 +93,18 @@ impl Seen {
 
 impl From<&Found> for Sight {
     fn from(found: &Found) -> Self {
-        let (token, update_time) = (found.record.token, found.update_time);
+        let update_time = found.update_time;
         match found.record.phase {
-            // Of several spent tokens only the document knows.
-            _ if found.is_free() && !found.progress().is_empty() => Self::Other,
-            _ if found.is_free() => Self::Free { token, update_time },
+            _ if found.is_free() => Self::Free {
+                spent: found.spent_tokens(),
+                update_time,
+            },
             Phase::InFlight { lease_until, .. } if !found.is_withdrawn => Self::InFlight {
-                token,
+                token: found.record.token,
                 lease_until,
+                expires_at: found.record.expires_at,
                 kept: found.progress().len(),
+                spent: found.spent.clone(),
                 update_time,
             },
             Phase::InFlight { .. } | Phase::Completed { .. } => Self::Other,

@@ -123,25 +123,41 @@ impl FirestoreStore {
                 self.seen.touch(id, token, progress.len(), update_time);
                 return Ok(self.database.0.clock.now());
             }
-            Change::Shut { .. } => {
+            Change::Spend { .. } => {
                 self.seen.put(id, Some(Sight::Other));
                 return Ok(self.database.0.clock.now());
             }
             _ => {}
         }
         let stepped_at = change::stepped_at(&result).ok_or_else(without_time)?;
-        let held = |hold: &Hold, kept| Sight::InFlight {
-            token: hold.token,
-            lease_until: document::after(stepped_at, hold.lease),
-            kept,
-            update_time,
+        let held = |hold: &Hold, kept, spent| {
+            let lease_until = document::after(stepped_at, hold.lease);
+            Sight::InFlight {
+                token: hold.token,
+                lease_until,
+                expires_at: document::after(lease_until, hold.ttl),
+                kept,
+                spent,
+                update_time,
+            }
         };
         let sight = match change {
-            Change::Claim { hold, progress, .. } => held(&hold, progress.len()),
-            Change::Renew { hold, kept } => held(&hold, kept),
-            Change::Free { token, older, .. } if older.is_empty() => {
-                Sight::Free { token, update_time }
-            }
+            Change::Claim {
+                hold,
+                progress,
+                spent,
+                ..
+            } => held(&hold, progress.len(), spent),
+            Change::Renew { hold, kept } => match self.seen.get(id) {
+                Some(Sight::InFlight { token, spent, .. }) if token == hold.token => {
+                    held(&hold, kept, spent)
+                }
+                _ => Sight::Other,
+            },
+            Change::Free { token, spent, .. } => Sight::Free {
+                spent: spent.with(&token),
+                update_time,
+            },
             _ => Sight::Other,
         };
         self.seen.put(id, Some(sight));

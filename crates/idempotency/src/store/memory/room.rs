@@ -8,7 +8,7 @@ use super::{
     BYTES_PER_RECORD, MemoryStore, PURGED_AT_ONCE,
     shard::{Entry, Shard},
 };
-use crate::{Hold, Phase, RecordId, StoreError, Token};
+use crate::{Hold, Phase, RecordId, StoreError, Token, store::spent::SpentTokens};
 
 impl MemoryStore {
     /// Makes room for a new record, if there is any.
@@ -55,6 +55,7 @@ impl MemoryStore {
             self.recount(entry, &outcome);
             entry.token = token;
             entry.is_withdrawn = false;
+            entry.spent = SpentTokens::default();
             entry.phase = Phase::Completed { outcome };
         });
         self.wakeups.wake(id);
@@ -69,21 +70,27 @@ impl MemoryStore {
         now: SystemTime,
         expires_at: SystemTime,
     ) {
-        let is_free = |entry: &Entry| entry.is_free() && entry.expires_at > now;
-        let (spent, expires_at) = match shard.entries.get(id) {
-            Some(entry) if is_free(entry) => {
-                (entry.spent_tokens(), expires_at.max(entry.expires_at))
-            }
-            _ => (Bytes::new(), expires_at),
+        let Some(entry) = shard.entries.get(id) else {
+            return;
+        };
+        let spent = match entry.token == token {
+            true => entry.spent.clone(),
+            false => entry.spent_tokens(),
+        };
+        // What is kept of others is kept for as long as it was to be.
+        let expires_at = match spent.is_empty() {
+            true => expires_at,
+            false => expires_at.max(entry.expires_at),
         };
         shard.update(id, expires_at, |entry| {
             self.forget(entry);
             entry.token = token;
             entry.attempt = 0;
             entry.is_withdrawn = true;
+            entry.spent = spent;
             entry.phase = Phase::InFlight {
                 lease_until: now,
-                progress: spent,
+                progress: Bytes::new(),
             };
         });
         self.wakeups.wake(id);

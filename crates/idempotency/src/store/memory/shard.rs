@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 
-use crate::{Fingerprint, Phase, Record, RecordId, Token, store::MAX_SPENT_TOKENS};
+use crate::{Fingerprint, Phase, Record, RecordId, Token, store::spent::SpentTokens};
 
 /// One part of the keys. Its lock is never held over an await, and for a few entries at a time.
 #[derive(Default)]
@@ -26,8 +26,10 @@ pub(super) struct Entry {
     pub(super) token: Token,
     /// How many attempts stand; none, where the key is free and the entry only remembers a spent token.
     pub(super) attempt: u32,
-    /// Whether the claim by this token was withdrawn.
+    /// Whether this token is spent.
     pub(super) is_withdrawn: bool,
+    /// The other tokens that are.
+    pub(super) spent: SpentTokens,
     pub(super) expires_at: SystemTime,
     /// Its place in the queue, never later than `expires_at`. A claim stands where the earliest outcome of its run
     /// would end, so that neither its completion nor its renewal has to move it.
@@ -122,6 +124,7 @@ impl Entry {
             token,
             attempt: 0,
             is_withdrawn: true,
+            spent: SpentTokens::default(),
             expires_at,
             queued_at: expires_at,
             phase: Phase::InFlight {
@@ -135,19 +138,17 @@ impl Entry {
         self.attempt == 0
     }
 
-    /// Of a free key, the tokens that are spent before the next one, the last one first.
-    pub(super) fn spent_tokens(&self) -> Bytes {
-        let mut tokens = self.token.as_bytes().to_vec();
-        tokens.extend_from_slice(self.left());
-        tokens.truncate((MAX_SPENT_TOKENS - 1) * self.token.as_bytes().len());
-        tokens.into()
+    /// All the tokens that are spent: what is kept of them beside another owner's token.
+    pub(super) fn spent_tokens(&self) -> SpentTokens {
+        match self.is_withdrawn {
+            true => self.spent.with(&self.token),
+            false => self.spent.clone(),
+        }
     }
 
     /// Whether a claim by this token takes nothing any more.
     pub(super) fn is_spent(&self, token: &Token) -> bool {
-        let token = token.as_bytes();
-        let is_last = self.is_withdrawn && self.token.as_bytes() == token;
-        is_last || self.is_free() && self.left().chunks(token.len()).any(|spent| spent == token)
+        self.is_withdrawn && self.token == *token || self.spent.contains(token)
     }
 
     /// Whether some attempt stands that has not ended.

@@ -13,7 +13,7 @@ use super::{
     records::{fenced, microseconds},
     statements,
 };
-use crate::{Fenced, Fingerprint, Hold, OnLost, RecordId, Token, store::StoreError};
+use crate::{Fenced, Fingerprint, Hold, RecordId, Token, store::StoreError};
 
 impl PostgresStore {
     /// Takes back what the claim took, or may yet take.
@@ -21,7 +21,6 @@ impl PostgresStore {
         &self,
         hold: &Hold,
         fingerprint: &Fingerprint,
-        on_lost: OnLost,
     ) -> Result<(), StoreError> {
         let times_sent = AtomicUsize::new(0);
         let rows = self.0.connections.run(Again::Whenever, || {
@@ -32,7 +31,6 @@ impl PostgresStore {
                 .bind(hold.token.as_bytes())
                 .bind(microseconds(hold.lease))
                 .bind(microseconds(hold.ttl))
-                .bind(on_lost == OnLost::TakeOver)
         });
         let has_ended = self.ended(&hold.id, &rows.await?) == Fenced::Done(());
         // What is sent again after a lost reply changes nothing, though the first one may have ended the hold.

@@ -9,7 +9,9 @@ use sqlx::{
     postgres::{PgRow, PgTypeInfo, PgValueRef, types::Oid},
 };
 
-use crate::{Claim, Fenced, Fingerprint, Hold, OnLost, Phase, Record, RecordId, Token};
+use crate::{
+    Claim, Fenced, Fingerprint, Hold, Listed, OnLost, Phase, Record, RecordId, StoreError, Token,
+};
 
 /// The phase of a record whose token is spent: its claim was withdrawn, or its hold released. No attempt: the key is free.
 const WITHDRAWN: i16 = 3;
@@ -22,8 +24,10 @@ pub(super) const MOST_OUTCOME: usize = 64 << 20;
 /// What a claim has found.
 pub(super) struct Found {
     record: Record,
-    /// Whether the claim by the record's token was withdrawn.
+    /// Whether the record's token is spent.
     withdrawn: bool,
+    /// The other tokens that are spent, side by side.
+    spent: Vec<u8>,
     expired: bool,
     lapsed: bool,
     /// Whether its end will be notified.
@@ -50,6 +54,7 @@ impl Found {
             expired: row.try_get(8)?,
             lapsed: row.try_get(9)?,
             awaited: row.try_get(10)?,
+            spent: row.try_get::<Option<_>, _>(11)?.unwrap_or_default(),
         })
     }
 
@@ -68,11 +73,7 @@ impl Found {
     fn is_spent(&self, token: &Token) -> bool {
         let token = token.as_bytes();
         let is_last = self.withdrawn && self.record.token.as_bytes() == token;
-        // A free mark has the tokens that were spent before in the place of progress.
-        let is_older = |progress: &Bytes| progress.chunks(token.len()).any(|spent| spent == token);
-        is_last
-            || self.is_free()
-                && matches!(&self.record.phase, Phase::InFlight { progress, .. } if is_older(progress))
+        is_last || self.spent.chunks(token.len()).any(|spent| spent == token)
     }
 
     pub(super) fn judge(self, hold: &Hold, fingerprint: &Fingerprint, on_lost: OnLost) -> Next {
@@ -142,6 +143,15 @@ pub(super) fn record(row: &PgRow) -> Result<Record, Error> {
             },
             other => return Err(Error::Decode(format!("there is no phase {other}").into())),
         },
+    })
+}
+
+/// What is listed of a row. Under an id that is none there is nobody's record.
+pub(super) fn listed(row: &PgRow) -> Option<Listed> {
+    let id = RecordId::from_bytes(row.try_get(0).ok()?);
+    Some(match record(row) {
+        Ok(record) => record.into(),
+        Err(error) => Listed::unreadable(id, StoreError::unreadable(error)),
     })
 }
 

@@ -23,6 +23,19 @@ const FIND_ROLE: &str =
 
 const IS_THERE: &str = "select to_regclass('idempotency_schema') is not null";
 
+/// Whether the first releases have made the table, which had one column less.
+const LACKS_SPENT: &str = "
+    select not exists (
+        select from pg_attribute
+        where attrelid = to_regclass('idempotency_records') and attname = 'spent' and not attisdropped
+    )
+";
+
+/// Claims wait behind this for as long as it waits for the transactions that are open.
+const BRIEFLY: &str = "set local lock_timeout = '1s'";
+
+const ADD_SPENT: &str = "alter table idempotency_records add column if not exists spent bytea";
+
 const FIND_VERSION: &str = "select max(version) from idempotency_schema";
 
 /// Makes the tables where there are none. Where they are, no right to make any is needed.
@@ -62,8 +75,18 @@ async fn find_or_create(connection: &mut PgConnection) -> Result<Option<i32>, sq
             .try_get(0)?,
         false => None,
     };
-    if found.is_none() {
-        raw_sql(CREATE).execute(&mut *transaction).await?;
+    match found {
+        None => {
+            raw_sql(CREATE).execute(&mut *transaction).await?;
+        }
+        Some(found) if found <= VERSION => {
+            let lacks_spent = raw_sql(LACKS_SPENT).fetch_one(&mut *transaction).await?;
+            if lacks_spent.try_get(0)? {
+                raw_sql(BRIEFLY).execute(&mut *transaction).await?;
+                raw_sql(ADD_SPENT).execute(&mut *transaction).await?;
+            }
+        }
+        Some(_) => {}
     }
     transaction.commit().await?;
     Ok(found)

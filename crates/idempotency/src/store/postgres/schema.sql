@@ -14,12 +14,14 @@ create table if not exists idempotency_records (
     phase smallint not null,
     -- while it is in flight or withdrawn
     lease_until timestamptz,
-    -- what the run has left: so far while it is in flight, in the end once it is completed; without an attempt, the tokens
-    -- that were spent before this one, 16 bytes each, the latest first
+    -- what the run has left: so far while it is in flight, in the end once it is completed
     outcome bytea,
     -- whether somebody wants to be notified of its end
     awaited boolean not null default false
 );
+
+-- the other tokens that are spent, 16 bytes each, the latest first; the first releases had no such column, and leave it alone
+alter table idempotency_records add column if not exists spent bytea;
 
 create index if not exists idempotency_records_by_expiry on idempotency_records (expires_at);
 

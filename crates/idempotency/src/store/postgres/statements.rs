@@ -17,7 +17,7 @@ pub(super) const CLAIM: &str = "
             set_config('lock_timeout', case when $4 > 0 then '250ms' else '3s' end, true)
     ),
     found as materialized (
-        select id, fingerprint, token, attempt, expires_at, phase, lease_until, outcome, awaited
+        select id, fingerprint, token, attempt, expires_at, phase, lease_until, outcome, awaited, spent
         from idempotency_records
         where id = $1
     ),
@@ -29,17 +29,17 @@ pub(super) const CLAIM: &str = "
         from clock
         where not exists (select from found)
         on conflict (id) do nothing
-        returning id, fingerprint, token, attempt, expires_at, phase, lease_until, outcome, awaited
+        returning id, fingerprint, token, attempt, expires_at, phase, lease_until, outcome, awaited, spent
     )
     select id, fingerprint, token, attempt, expires_at, phase, lease_until, outcome,
-        expires_at <= now as expired, coalesce(lease_until <= now, false) as lapsed, awaited
+        expires_at <= now as expired, coalesce(lease_until <= now, false) as lapsed, awaited, spent
     from (select * from found union all select * from taken) as record, clock
 ";
 
 /// Takes a key whose record has expired or is a free mark, or whose hold has lapsed and was for the same request, which
 /// leaves what the run had done so far. Those who wait for such a hold still do. A spent token takes nothing.
 ///
-/// A mark's spent tokens stand side by side. They are random, so no other token is found across two of them.
+/// The spent tokens stand side by side. They are random, so no other token is found across two of them.
 pub(super) const TAKE_OVER: &str = "
     update idempotency_records as record
     set fingerprint = $2,
@@ -49,6 +49,11 @@ pub(super) const TAKE_OVER: &str = "
         phase = 1,
         lease_until = now + $4 * interval '1 microsecond',
         outcome = case when attempt > 0 and expires_at > now then outcome end,
+        spent = case
+            when expires_at <= now then null
+            when phase = 3 then substring(token || coalesce(spent, '') from 1 for 8 * 16)
+            else spent
+        end,
         awaited = awaited and attempt > 0 and expires_at > now
     from (
         select clock_timestamp() as now,
@@ -57,15 +62,17 @@ pub(super) const TAKE_OVER: &str = "
     where id = $1
         and (
             expires_at <= now
-            or token <> $3 and phase = 3 and attempt = 0 and position($3 in coalesce(outcome, '')) = 0
-            or token <> $3 and $6 and phase in (1, 3) and lease_until <= now and fingerprint = $2
+            or token <> $3 and position($3 in coalesce(spent, '')) = 0 and (
+                phase = 3 and attempt = 0
+                or $6 and phase in (1, 3) and lease_until <= now and fingerprint = $2
+            )
         )
     returning attempt, outcome
 ";
 
-/// Takes back what a claim by this token took, or will find when it arrives. Nothing stands: a free mark, with the seven
-/// tokens that were spent before. An attempt before it stands: that one, lapsed. A withdrawn attempt that the claim would take
-/// over has this token then. A run that is only late has an owner who may end it still, and is left alone.
+/// Takes back what a claim by this token took, or will find when it arrives. Nothing stands: a free mark. An attempt before it
+/// stands: that one, lapsed. Another owner's run goes on as it is, and this token is spent beside it. The spent tokens stand side by
+/// side, the latest first, up to eight.
 ///
 /// The record that would be new carries the clock: its lease ends now, and it expires when the mark does.
 pub(super) const WITHDRAW: &str = "
@@ -74,26 +81,29 @@ pub(super) const WITHDRAW: &str = "
     select $1, $2, $3, 0, now + ($4 + $5) * interval '1 microsecond', 3, now
     from (select clock_timestamp() as now) as clock
     on conflict (id) do update
-    set (fingerprint, token, attempt, expires_at, phase, lease_until, outcome) = (
+    set (fingerprint, token, attempt, expires_at, phase, lease_until, outcome, spent) = (
         select
             case when is_free then excluded.fingerprint else record.fingerprint end,
-            excluded.token,
+            case when is_free or is_own then excluded.token else record.token end,
             case when is_free then 0 when is_own then greatest(record.attempt - 1, 1) else record.attempt end,
             case
-                when is_mark then greatest(record.expires_at, excluded.expires_at)
-                when is_free then excluded.expires_at
+                when is_expired or is_free and is_own and record.spent is null then excluded.expires_at
+                when is_free then greatest(record.expires_at, excluded.expires_at)
                 when is_own then excluded.lease_until + $5 * interval '1 microsecond'
                 else record.expires_at
             end,
-            3,
+            case when is_free or is_own then 3 else record.phase end,
             case when is_free or is_own then excluded.lease_until else record.lease_until end,
+            case when not is_free then record.outcome end,
             case
-                when is_mark then substring(record.token || coalesce(record.outcome, '') from 1 for 7 * 16)
-                when not is_free then record.outcome
+                when is_expired then null
+                when is_own then record.spent
+                when is_free then substring(record.token || coalesce(record.spent, '') from 1 for 8 * 16)
+                else substring(excluded.token || coalesce(record.spent, '') from 1 for 8 * 16)
             end
         from (
             select record.token = excluded.token as is_own,
-                record.expires_at > excluded.lease_until and record.attempt = 0 as is_mark,
+                record.expires_at <= excluded.lease_until as is_expired,
                 record.expires_at <= excluded.lease_until
                 or record.attempt = 0
                 or record.token = excluded.token and record.attempt = 1 and coalesce(record.outcome, '') = ''
@@ -101,12 +111,10 @@ pub(super) const WITHDRAW: &str = "
         ) as found
     )
     where record.expires_at <= excluded.lease_until
-        or record.phase = 3 and record.attempt = 0 and record.token <> excluded.token
-            and position(excluded.token in coalesce(record.outcome, '')) = 0
         or record.phase = 1 and record.token = excluded.token
-        or $6 and record.phase = 3 and record.attempt > 0 and record.token <> excluded.token
-            and record.lease_until <= excluded.lease_until and record.fingerprint = excluded.fingerprint
-    returning case when awaited then pg_notify('idempotency', encode(id, 'hex')) end
+        or record.phase in (1, 3) and record.token <> excluded.token
+            and position(excluded.token in coalesce(record.spent, '')) = 0
+    returning case when awaited and token = $3 then pg_notify('idempotency', encode(id, 'hex')) end
 ";
 
 /// Asks for a notification of the hold's end; no row if it has ended already.
@@ -158,7 +166,8 @@ pub(super) const COMPLETE: &str = "
     set expires_at = case phase when 1 then now + $3 * interval '1 microsecond' else expires_at end,
         phase = 2,
         lease_until = null,
-        outcome = case phase when 1 then $4 else outcome end
+        outcome = case phase when 1 then $4 else outcome end,
+        spent = null
     from (select clock_timestamp() as now) as clock
     where id = $1 and token = $2 and phase in (1, 2) and expires_at > now
     returning expires_at, case when awaited then pg_notify('idempotency', encode(id, 'hex')) end
@@ -181,7 +190,8 @@ pub(super) const COMPLETE_WITHIN: &str = "
         set expires_at = case phase when 1 then now + $3 * interval '1 microsecond' else expires_at end,
             phase = 2,
             lease_until = null,
-            outcome = case phase when 1 then $4 else outcome end
+            outcome = case phase when 1 then $4 else outcome end,
+            spent = null
         from (select clock_timestamp() as now) as clock, block
         where is_open and id = $1 and token = $2 and phase in (1, 2) and expires_at > now
         returning expires_at, case when awaited then pg_notify('idempotency', encode(id, 'hex')) end as told
@@ -209,10 +219,11 @@ pub(super) const LEAVE: &str = "
             expires_at = excluded.expires_at,
             phase = excluded.phase,
             lease_until = null,
-            outcome = excluded.outcome
+            outcome = excluded.outcome,
+            spent = null
         where record.expires_at <= clock_timestamp()
             or record.phase = 3 and record.attempt = 0 and record.token <> $2
-                and position($2 in coalesce(record.outcome, '')) = 0
+                and position($2 in coalesce(record.spent, '')) = 0
         returning expires_at
     )
     select is_open, expires_at from block left join completed on true
@@ -223,15 +234,19 @@ pub(super) const LEAVE: &str = "
 pub(super) const RELEASE: &str = "
     update idempotency_records as record
     set attempt = 0,
-        expires_at = case attempt when 0 then expires_at else now + $3 * interval '1 microsecond' end,
+        expires_at = case
+            when attempt = 0 then expires_at
+            when spent is null then now + $3 * interval '1 microsecond'
+            else greatest(expires_at, now + $3 * interval '1 microsecond')
+        end,
         phase = 3,
         lease_until = now,
-        outcome = case attempt when 0 then outcome end
+        outcome = null
     from (select clock_timestamp() as now) as clock
     where id = $1 and expires_at > now
         and (
             token = $2 and (phase = 1 or phase = 3 and attempt > 0 and $4)
-            or $5 and phase = 3 and attempt = 0 and (token = $2 or position($2 in coalesce(outcome, '')) > 0)
+            or $5 and phase = 3 and attempt = 0 and (token = $2 or position($2 in coalesce(spent, '')) > 0)
         )
     returning case when awaited then pg_notify('idempotency', encode(id, 'hex')) end
 ";
@@ -244,7 +259,8 @@ pub(super) const RESOLVE: &str = "
         expires_at = case phase when 2 then expires_at else now + $4 * interval '1 microsecond' end,
         phase = 2,
         lease_until = null,
-        outcome = $5
+        outcome = $5,
+        spent = null
     from (select clock_timestamp() as now) as clock
     where id = $1 and expires_at > now
         and (token = $2 and phase in (1, 3) and attempt > 0 or token = $3 and phase = 2)

@@ -1,8 +1,11 @@
 local token, fingerprint, lease, ttl, on_lost = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 
-local attempt, progress = 1, ''
+local attempt, spent, progress = 1, '', ''
 if is_spent(token) then
     return {'spent'}
+end
+if record then
+    spent = spent_tokens()
 end
 if record and not record.is_free then
     if record.phase == COMPLETED then
@@ -23,5 +26,5 @@ end
 
 local lease_until = later(now, lease)
 local expires_at = later(lease_until, ttl)
-put(write(IN_FLIGHT, attempt, expires_at, lease_until, token, fingerprint, progress), expires_at)
+put(write(IN_FLIGHT, attempt, expires_at, lease_until, token, fingerprint, spent, progress), expires_at)
 return {'won', attempt, progress}

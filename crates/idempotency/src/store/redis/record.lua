@@ -2,14 +2,14 @@
 --
 -- The record is one string, so that a step reads and writes it in one command:
 --
---   version 1 | phase 1 | attempt 4 | expires_at 8 | lease_until 8 | token 16 | fingerprint 33 | what the run has left
+--   version 1 | phase 1 | attempt 4 | expires_at 8 | lease_until 8 | token 16 | fingerprint 33 | spent tokens | what the run has left
 --
 -- in bytes, the greatest first. What it has left is its progress so far while it is in flight, and its outcome once it
 -- is completed. The claim of a withdrawn record's token was taken back, or may not come any more: the token is spent.
--- Its attempt counts those that stand before it, as a lapsed hold; with none, the key is free. A free key has left the
--- tokens that were spent before its own, the latest first. Times are microseconds since 1970 by this server's clock, never
--- past LATEST, up to which a number of this language is exact. What another version wrote is no record that can be read,
--- and not "no record".
+-- Its attempt counts those that stand before it, as a lapsed hold; with none, the key is free. The other tokens that are
+-- spent follow, 16 bytes each, the latest first; how many there are is said in the higher half of the phase's byte. Times are
+-- microseconds since 1970 by this server's clock, never past LATEST, up to which a number of this language is exact. What
+-- another version wrote is no record that can be read, and not "no record".
 local VERSION = 1
 local IN_FLIGHT = 1
 local COMPLETED = 2
@@ -30,10 +30,11 @@ if bytes then
     if #bytes < HEAD_LENGTH or string.byte(bytes, 1) ~= VERSION then
         return {'unreadable'}
     end
-    local _, phase, attempt, expires_at, lease_until, token, fingerprint = struct.unpack(HEAD, bytes)
+    local _, state, attempt, expires_at, lease_until, token, fingerprint = struct.unpack(HEAD, bytes)
+    local phase = state % 16
+    local spent_length = (state - phase) / 16 * TOKEN_LENGTH
     local is_phase = phase == IN_FLIGHT or phase == COMPLETED or phase == WITHDRAWN
-    local is_free = phase == WITHDRAWN and attempt == 0
-    local is_torn = is_free and (#bytes - HEAD_LENGTH) % TOKEN_LENGTH ~= 0
+    local is_torn = #bytes < HEAD_LENGTH + spent_length
     if not is_phase or is_torn or expires_at > LATEST or lease_until > LATEST then
         return {'unreadable'}
     end
@@ -46,7 +47,9 @@ if bytes then
             lease_until = lease_until,
             token = token,
             fingerprint = fingerprint,
-            is_free = is_free,
+            spent = string.sub(bytes, HEAD_LENGTH + 1, HEAD_LENGTH + spent_length),
+            left_from = HEAD_LENGTH + spent_length + 1,
+            is_free = phase == WITHDRAWN and attempt == 0,
             is_lapsed = phase == WITHDRAWN or phase == IN_FLIGHT and lease_until <= now,
         }
     end
@@ -54,32 +57,45 @@ end
 
 -- What the run of the record has left. Only who has a use for it pays for the copy.
 local function left()
-    return string.sub(bytes, HEAD_LENGTH + 1)
+    return string.sub(bytes, record.left_from)
 end
 
 -- Whether a claim by this token takes nothing any more.
 local function is_spent(token)
-    if not record or record.phase ~= WITHDRAWN then
+    if not record then
         return false
     end
-    local is_last = record.token == token
-    if is_last or not record.is_free then
-        return is_last
+    if record.phase == WITHDRAWN and record.token == token then
+        return true
     end
-    for start = HEAD_LENGTH + 1, #bytes, TOKEN_LENGTH do
-        if string.sub(bytes, start, start + TOKEN_LENGTH - 1) == token then
+    for start = 1, #record.spent, TOKEN_LENGTH do
+        if string.sub(record.spent, start, start + TOKEN_LENGTH - 1) == token then
             return true
         end
     end
     return false
 end
 
+-- These tokens and a later one, in place of the earliest where there are too many.
+local function with(spent, token)
+    return string.sub(token .. spent, 1, MAX_SPENT_TOKENS * TOKEN_LENGTH)
+end
+
+-- All the tokens that are spent: what is kept of them beside another owner's token.
+local function spent_tokens()
+    if record.phase == WITHDRAWN then
+        return with(record.spent, record.token)
+    end
+    return record.spent
+end
+
 local function later(start, microseconds)
     return math.min(start + tonumber(microseconds), LATEST)
 end
 
-local function write(phase, attempt, expires_at, lease_until, token, fingerprint, left)
-    return struct.pack(HEAD, VERSION, phase, attempt, expires_at, lease_until, token, fingerprint) .. left
+local function write(phase, attempt, expires_at, lease_until, token, fingerprint, spent, left)
+    local state = phase + #spent / TOKEN_LENGTH * 16
+    return struct.pack(HEAD, VERSION, state, attempt, expires_at, lease_until, token, fingerprint) .. spent .. left
 end
 
 -- The server counts in milliseconds; rounded up, it removes nothing that is not past its time. And nothing at once: the
@@ -100,14 +116,17 @@ local function replace(value, expires_at)
     redis.call('SET', KEYS[1], value, 'KEEPTTL')
 end
 
--- Frees the key. What stays says until then that this token is spent, and those that were spent before it.
+-- Frees the key. What stays says at least until then that this token is spent, and which others are.
 local function free(token, fingerprint, expires_at)
-    local older = ''
-    if record and record.is_free then
-        older = string.sub(record.token .. left(), 1, (MAX_SPENT_TOKENS - 1) * TOKEN_LENGTH)
+    local spent = ''
+    if record then
+        spent = record.token == token and record.spent or spent_tokens()
+    end
+    if spent ~= '' then
+        -- What is kept of others is kept for as long as it was to be.
         expires_at = math.max(expires_at, record.expires_at)
     end
-    local mark = write(WITHDRAWN, 0, expires_at, now, token, fingerprint, older)
+    local mark = write(WITHDRAWN, 0, expires_at, now, token, fingerprint, spent, '')
     if bytes then
         replace(mark, expires_at)
     else

@@ -14,8 +14,8 @@ use super::{
     server::Server,
 };
 use crate::{
-    Claim, Fenced, Fingerprint, Hold, OnLost, Phase, Record, RecordId, StoreError, Token,
-    store::SPENT_FOR,
+    Claim, Fenced, Fingerprint, Hold, Listed, OnLost, Phase, Record, RecordId, StoreError,
+    StoreErrorKind, Token, store::SPENT_FOR,
 };
 
 /// The records with one prefix on one server.
@@ -40,6 +40,17 @@ impl Records {
         }
     }
 
+    /// What is listed under this id, if anything is.
+    pub(super) async fn listed(&self, id: &RecordId) -> Result<Option<Listed>, StoreError> {
+        match self.find(id).await {
+            Ok(found) => Ok(found.map(Listed::from)),
+            Err(error) if error.kind() == StoreErrorKind::Unreadable => {
+                Ok(Some(Listed::unreadable(*id, error)))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     pub(super) async fn claim(
         &self,
         hold: &Hold,
@@ -47,7 +58,11 @@ impl Records {
         on_lost: OnLost,
     ) -> Result<Claim, StoreError> {
         let claimed = self.run(&script::CLAIM, &hold.id, |command| {
-            add_claim(command, hold, fingerprint, on_lost);
+            add_claim(command, hold, fingerprint);
+            command.arg(match on_lost {
+                OnLost::TakeOver => "take over",
+                OnLost::Refuse => "refuse",
+            });
         });
         match claimed.await?.reply {
             Reply::Won { attempt, progress } => Ok(Claim::Won { attempt, progress }),
@@ -74,10 +89,9 @@ impl Records {
         &self,
         hold: &Hold,
         fingerprint: &Fingerprint,
-        on_lost: OnLost,
     ) -> Result<(), StoreError> {
         let withdrawn = self.run(&script::WITHDRAW, &hold.id, |command| {
-            add_claim(command, hold, fingerprint, on_lost);
+            add_claim(command, hold, fingerprint);
         });
         match withdrawn.await?.reply {
             Reply::Done => Ok(()),
@@ -245,16 +259,12 @@ impl Records {
 }
 
 /// What a claim and its withdrawal say alike.
-fn add_claim(command: &mut Cmd, hold: &Hold, fingerprint: &Fingerprint, on_lost: OnLost) {
+fn add_claim(command: &mut Cmd, hold: &Hold, fingerprint: &Fingerprint) {
     command
         .arg(hold.token.as_bytes())
         .arg(fingerprint.as_bytes())
         .arg(micros::span(hold.lease))
-        .arg(micros::span(hold.ttl))
-        .arg(match on_lost {
-            OnLost::TakeOver => "take over",
-            OnLost::Refuse => "refuse",
-        });
+        .arg(micros::span(hold.ttl));
 }
 
 impl Reply {

@@ -5,5 +5,5 @@ if not record or record.phase ~= IN_FLIGHT or record.token ~= token then
 end
 local lease_until = later(now, lease)
 local expires_at = later(lease_until, ttl)
-replace(write(IN_FLIGHT, record.attempt, expires_at, lease_until, token, record.fingerprint, left()), expires_at)
+replace(write(IN_FLIGHT, record.attempt, expires_at, lease_until, token, record.fingerprint, record.spent, left()), expires_at)
 return {'done'}

@@ -85,7 +85,8 @@ fn record(id: &RecordId, mut bytes: Bytes) -> Option<Record> {
     if bytes.try_get_u8().ok()? != VERSION {
         return None;
     }
-    let phase = bytes.try_get_u8().ok()?;
+    let state = bytes.try_get_u8().ok()?;
+    let (phase, spent_tokens) = (state & 0xf, usize::from(state >> 4));
     let attempt = bytes.try_get_u32().ok()?;
     let expires_at = micros::time(bytes.try_get_u64().ok()?)?;
     let lease_until = micros::time(bytes.try_get_u64().ok()?)?;
@@ -93,6 +94,11 @@ fn record(id: &RecordId, mut bytes: Bytes) -> Option<Record> {
     bytes.try_copy_to_slice(&mut token).ok()?;
     let mut fingerprint = [0; Fingerprint::LENGTH];
     bytes.try_copy_to_slice(&mut fingerprint).ok()?;
+    let spent_length = spent_tokens * token.len();
+    if bytes.len() < spent_length {
+        return None;
+    }
+    bytes.advance(spent_length);
     Some(Record {
         id: *id,
         fingerprint: Fingerprint::from_bytes(fingerprint),

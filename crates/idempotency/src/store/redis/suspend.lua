@@ -7,10 +7,10 @@ if record.phase == WITHDRAWN then
     -- The same owner again, whose first call was done but not heard of.
     return {'done'}
 end
-if #progress < #bytes - HEAD_LENGTH then
+if #progress <= #bytes - record.left_from then
     progress = left()
 end
 local expires_at = later(now, ttl)
-replace(write(WITHDRAWN, record.attempt, expires_at, now, token, record.fingerprint, progress), expires_at)
+replace(write(WITHDRAWN, record.attempt, expires_at, now, token, record.fingerprint, record.spent, progress), expires_at)
 wake()
 return {'done'}

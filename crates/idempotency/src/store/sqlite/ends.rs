@@ -7,19 +7,18 @@ use rusqlite::{Connection, Error, params};
 
 use super::{
     millis::Millis,
-    records::{find, forgotten_at, keep_progress, owns},
-    row::PhaseTag,
-    statements::{FREE, TAKE, WITHDRAW},
+    records::{find, forgotten_at, keep_progress, own},
+    row::{PhaseTag, Stored},
+    statements::{FREE, SPEND, TAKE, WITHDRAW},
     timeline::Now,
 };
-use crate::{Fenced, Fingerprint, Hold, OnLost, Phase, RecordId, Token};
+use crate::{Fenced, Fingerprint, Hold, Phase, Token};
 
 /// Says whether this ended a hold.
 pub(super) fn withdraw(
     connection: &Connection,
     hold: &Hold,
     fingerprint: &Fingerprint,
-    on_lost: OnLost,
     now: &Now,
 ) -> Result<bool, Error> {
     let forgotten_at = forgotten_at(hold, now);
@@ -34,6 +33,7 @@ pub(super) fn withdraw(
             PhaseTag::Withdrawn,
             Millis::at(now.leases),
             None::<&[u8]>,
+            None::<&[u8]>,
         ])?;
         return Ok(false);
     };
@@ -41,44 +41,26 @@ pub(super) fn withdraw(
         return Ok(false);
     }
     if found.is_free() {
-        let expires_at = found.record.expires_at.max(forgotten_at.time());
-        let expires_at = Millis::after(expires_at, Duration::ZERO);
-        let spent = found.spent_tokens();
-        free(connection, &hold.id, &hold.token, &spent, expires_at, now)?;
+        free(connection, &found, &hold.token, forgotten_at, now)?;
         return Ok(false);
     }
-    let Phase::InFlight {
-        lease_until,
-        progress,
-    } = &found.record.phase
-    else {
+    let Phase::InFlight { progress, .. } = &found.record.phase else {
         return Ok(false);
     };
     let (is_own, attempt) = (found.is_by(&hold.token), found.record.attempt);
     if is_own && attempt == 1 && progress.is_empty() {
-        free(connection, &hold.id, &hold.token, &[], forgotten_at, now)?;
+        free(connection, &found, &hold.token, forgotten_at, now)?;
         return Ok(true);
     }
     if is_own {
         suspend_as(connection, hold, (attempt - 1).max(1), now)?;
         return Ok(true);
     }
-    // The claim is yet to come and would take the key over, so it finds that its token has. A run that is only late has an
-    // owner who may end it still, and is left alone.
-    if found.is_withdrawn
-        && on_lost == OnLost::TakeOver
-        && found.is_lapsed(now)
-        && found.record.fingerprint == *fingerprint
-    {
-        connection.prepare_cached(WITHDRAW)?.execute(params![
-            hold.id.as_bytes(),
-            hold.token.as_bytes(),
-            attempt,
-            Millis::after(found.record.expires_at, Duration::ZERO),
-            PhaseTag::Withdrawn,
-            Millis::at(*lease_until),
-        ])?;
-    }
+    // The claim is yet to come, perhaps when this run is lost or its key free.
+    let spent = found.spent.with(&hold.token);
+    connection
+        .prepare_cached(SPEND)?
+        .execute(params![hold.id.as_bytes(), spent.bytes()])?;
     Ok(false)
 }
 
@@ -107,30 +89,42 @@ pub(super) fn release(
     hold: &Hold,
     now: &Now,
 ) -> Result<Fenced<()>, Error> {
-    if !owns(connection, &hold.id, &hold.token, now)? {
+    let own = own(connection, &hold.id, &hold.token, now)?;
+    let Some(found) = own.filter(Stored::is_in_flight) else {
         return Ok(Fenced::Lost);
-    }
+    };
     let expires_at = Millis::after(now.dates, hold.lease);
-    free(connection, &hold.id, &hold.token, &[], expires_at, now)?;
+    free(connection, &found, &hold.token, expires_at, now)?;
     Ok(Fenced::Done(()))
 }
 
-/// Frees the key. The record stays until then and says that this token is spent, and these older ones.
+/// Frees the key. The record stays at least until then and says that this token is spent, and which others are.
 pub(super) fn free(
     connection: &Connection,
-    id: &RecordId,
+    found: &Stored,
     token: &Token,
-    spent: &[u8],
     expires_at: Millis,
     now: &Now,
 ) -> Result<(), Error> {
+    let spent = match found.is_by(token) {
+        true => found.spent.clone(),
+        false => found.spent_tokens(),
+    };
+    // What is kept of others is kept for as long as it was to be.
+    let expires_at = match spent.is_empty() {
+        true => expires_at,
+        false => {
+            let latest = found.record.expires_at.max(expires_at.time());
+            Millis::after(latest, Duration::ZERO)
+        }
+    };
     connection.prepare_cached(FREE)?.execute(params![
-        id.as_bytes(),
+        found.record.id.as_bytes(),
         token.as_bytes(),
         expires_at,
         PhaseTag::Withdrawn,
         Millis::at(now.leases),
-        (!spent.is_empty()).then_some(spent),
+        spent.bytes(),
     ])?;
     Ok(())
 }

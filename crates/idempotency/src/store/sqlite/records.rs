@@ -15,8 +15,9 @@ use super::{
     timeline::Now,
 };
 use crate::{
-    Claim, Fenced, Fingerprint, Hold, OnLost, Phase, Record, RecordId, Resolution, Token,
-    store::SPENT_FOR,
+    Claim, Fenced, Fingerprint, Hold, Listed, OnLost, Phase, RecordId, Resolution, StoreError,
+    Token,
+    store::{SPENT_FOR, spent::SpentTokens},
 };
 
 /// What a claim may do with what it has found.
@@ -25,8 +26,12 @@ pub(super) enum Found {
     Settled(Claim),
     /// Nothing: its token is spent.
     Spent,
-    /// Take the key, as this attempt, with what the one before has left.
-    Free { attempt: u32, progress: Bytes },
+    /// Take the key, as this attempt, with what the one before has left and these spent tokens.
+    Free {
+        attempt: u32,
+        progress: Bytes,
+        spent: SpentTokens,
+    },
 }
 
 pub(super) fn find(connection: &Connection, id: &RecordId) -> Result<Option<Stored>, Error> {
@@ -44,19 +49,21 @@ pub(super) fn judge(
     on_lost: OnLost,
     now: &Now,
 ) -> Found {
-    let found = found.filter(|found| !found.is_expired(now));
-    if found
-        .as_ref()
-        .is_some_and(|found| found.is_spent(&hold.token))
-    {
+    let new = |spent| Found::Free {
+        attempt: 1,
+        progress: Bytes::new(),
+        spent,
+    };
+    let Some(found) = found.filter(|found| !found.is_expired(now)) else {
+        return new(SpentTokens::default());
+    };
+    if found.is_spent(&hold.token) {
         return Found::Spent;
     }
-    let Some(found) = found.filter(|found| !found.is_free()) else {
-        return Found::Free {
-            attempt: 1,
-            progress: Bytes::new(),
-        };
-    };
+    let spent = found.spent_tokens();
+    if found.is_free() {
+        return new(spent);
+    }
     let may_be_taken = found.is_lapsed(now) && found.record.fingerprint == *fingerprint;
     let is_own = found.is_by(&hold.token);
     let record = found.record;
@@ -74,6 +81,7 @@ pub(super) fn judge(
             OnLost::TakeOver => Found::Free {
                 attempt: record.attempt.saturating_add(1),
                 progress,
+                spent,
             },
             OnLost::Refuse => Found::Settled(Claim::Unknown {
                 fingerprint: record.fingerprint,
@@ -94,10 +102,14 @@ pub(super) fn claim(
     now: &Now,
 ) -> Result<Option<Claim>, Error> {
     let found = find(connection, &hold.id)?;
-    let (attempt, progress) = match judge(found, hold, fingerprint, on_lost, now) {
+    let (attempt, progress, spent) = match judge(found, hold, fingerprint, on_lost, now) {
         Found::Settled(claim) => return Ok(Some(claim)),
         Found::Spent => return Ok(None),
-        Found::Free { attempt, progress } => (attempt, progress),
+        Found::Free {
+            attempt,
+            progress,
+            spent,
+        } => (attempt, progress, spent),
     };
     connection.prepare_cached(TAKE)?.execute(params![
         hold.id.as_bytes(),
@@ -108,6 +120,7 @@ pub(super) fn claim(
         PhaseTag::InFlight,
         Millis::after(now.leases, hold.lease),
         (!progress.is_empty()).then_some(progress.as_ref()),
+        spent.bytes(),
     ])?;
     Ok(Some(Claim::Won { attempt, progress }))
 }
@@ -219,13 +232,13 @@ pub(super) fn resolve(
 ) -> Result<Fenced<()>, Error> {
     // Also of one that a claim took and was withdrawn: its run before is as lost as it was.
     let found = find(connection, id)?.filter(|found| !found.is_expired(now) && found.is_by(seen));
-    if !found.is_some_and(|found| found.is_in_flight()) {
+    let Some(found) = found.filter(Stored::is_in_flight) else {
         return Ok(Fenced::Lost);
-    }
+    };
     match resolution {
         Resolution::Release => {
             let expires_at = Millis::after(now.dates, SPENT_FOR);
-            free(connection, id, seen, &[], expires_at, now)?;
+            free(connection, &found, seen, expires_at, now)?;
         }
         // A new token: the owner that was given up can complete nothing any more, not even "again".
         Resolution::Complete { outcome, ttl } => {
@@ -241,15 +254,23 @@ pub(super) fn list(
     after: Option<&RecordId>,
     limit: usize,
     now: &Now,
-) -> Result<Vec<Record>, Error> {
+) -> Result<Vec<Listed>, Error> {
     // No id is as small as the empty blob, so that one stands for the start.
     let after = after.map_or(&[][..], |id| id.as_bytes());
-    connection
-        .prepare_cached(LIST)?
-        .query_map(params![after, Millis::at(now.judged), rows(limit)], |row| {
-            Ok(Stored::read(row)?.into_record(now))
-        })?
-        .collect()
+    let mut statement = connection.prepare_cached(LIST)?;
+    let mut found = statement.query(params![after, Millis::at(now.judged), rows(limit)])?;
+    let mut listed = Vec::new();
+    while let Some(row) = found.next()? {
+        // Under an id that is none there is nobody's record.
+        let Ok(id) = row.get(0).map(RecordId::from_bytes) else {
+            continue;
+        };
+        listed.push(match Stored::read(row) {
+            Ok(stored) => stored.into_record(now).into(),
+            Err(error) => Listed::unreadable(id, StoreError::unreadable(error)),
+        });
+    }
+    Ok(listed)
 }
 
 pub(super) fn purge_expired(
@@ -263,7 +284,7 @@ pub(super) fn purge_expired(
 }
 
 /// The record, if it is there and this token's, and the token is not spent.
-fn own(
+pub(super) fn own(
     connection: &Connection,
     id: &RecordId,
     token: &Token,

@@ -3,21 +3,20 @@
 use bytes::Bytes;
 use rusqlite::{
     Error, Row,
-    types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef},
+    types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, Type, ValueRef},
 };
 
 use super::{millis::Millis, timeline::Now};
-use crate::{Fingerprint, Phase, Record, RecordId, Token, store::MAX_SPENT_TOKENS};
+use crate::{Fingerprint, Phase, Record, RecordId, Token, store::spent::SpentTokens};
 
-/// How many bytes a token has.
-const TOKEN: usize = 16;
-
-/// A record, and whether its token is spent. Of a free key, the progress is the older tokens that are spent.
+/// A record, and which tokens are spent.
 pub(super) struct Stored {
     /// Its lease is by the time of leases; what is withdrawn is in flight here.
     pub(super) record: Record,
     /// Whether its token is spent: its claim was withdrawn, its hold released, or an operator released it.
     pub(super) is_withdrawn: bool,
+    /// The other tokens that are spent.
+    pub(super) spent: SpentTokens,
 }
 
 /// What the column `phase` says; another number comes from another version of this library.
@@ -54,9 +53,16 @@ impl Stored {
                 },
             },
         };
+        let spent = row.get::<_, Option<Vec<u8>>>(8)?.unwrap_or_default();
+        let spent = SpentTokens::read(spent).ok_or(Error::InvalidColumnType(
+            8,
+            "spent".into(),
+            Type::Blob,
+        ))?;
         Ok(Self {
             record,
             is_withdrawn,
+            spent,
         })
     }
 
@@ -84,20 +90,18 @@ impl Stored {
 
     /// Whether a claim by this token takes nothing any more.
     pub(super) fn is_spent(&self, token: &Token) -> bool {
-        let is_older = |spent: &[u8]| spent == token.as_bytes();
-        self.is_withdrawn && self.is_by(token)
-            || self.is_free() && self.left().chunks(TOKEN).any(is_older)
+        self.is_withdrawn && self.is_by(token) || self.spent.contains(token)
     }
 
-    /// Of a free key, the tokens that are spent, the latest first: what a mark of another token keeps of them.
-    pub(super) fn spent_tokens(&self) -> Vec<u8> {
-        let mut tokens = self.record.token.as_bytes().to_vec();
-        tokens.extend_from_slice(self.left());
-        tokens.truncate((MAX_SPENT_TOKENS - 1) * TOKEN);
-        tokens
+    /// All the tokens that are spent: what is kept of them beside another owner's token.
+    pub(super) fn spent_tokens(&self) -> SpentTokens {
+        match self.is_withdrawn {
+            true => self.spent.with(&self.record.token),
+            false => self.spent.clone(),
+        }
     }
 
-    /// What its run has left, so far or in the end; of a free key, the older tokens that are spent.
+    /// What its run has left, so far or in the end.
     pub(super) fn left(&self) -> &Bytes {
         match &self.record.phase {
             Phase::InFlight { progress, .. } => progress,

@@ -17,7 +17,7 @@ const FIND_VERSION: &str = "select version from idempotency_schema";
 const SET_VERSION: &str = "insert into idempotency_schema (version) values (?1)";
 
 // `lease_until` only while it is in flight or withdrawn; `outcome` is what the run has left, until then so far and
-// afterwards in the end, and of a free key the spent tokens before the record's own, 16 bytes each, the latest first; times in
+// afterwards in the end; `spent` the spent tokens beside the record's own, 16 bytes each, the latest first; times in
 // milliseconds since 1970.
 const CREATE_RECORDS: &str = "
     create table idempotency_records (
@@ -28,10 +28,20 @@ const CREATE_RECORDS: &str = "
         expires_at integer not null,
         phase integer not null,
         lease_until integer,
-        outcome blob
+        outcome blob,
+        spent blob
     ) strict;
     create index idempotency_records_by_expiry on idempotency_records (expires_at);
 ";
+
+// Files of the first releases have no such column, and those releases leave it alone.
+const HAS_SPENT: &str = "
+    select exists (
+        select 1 from sqlite_schema where name = 'idempotency_records' and sql like '%spent blob%'
+    )
+";
+
+const ADD_SPENT: &str = "alter table idempotency_records add column spent blob";
 
 /// Makes the tables where there are none.
 pub(super) fn set_up(database: &SqliteDatabase) -> Result<(), SqliteError> {
@@ -45,6 +55,10 @@ pub(super) fn set_up(database: &SqliteDatabase) -> Result<(), SqliteError> {
             connection.execute_batch(saved::CREATE)?;
         }
         if let Some(found) = found {
+            let has_spent = || connection.query_row(HAS_SPENT, (), |row| row.get::<_, bool>(0));
+            if found <= VERSION && !has_spent()? {
+                connection.execute_batch(ADD_SPENT)?;
+            }
             return Ok(found);
         }
         connection.execute_batch(CREATE_RECORDS)?;

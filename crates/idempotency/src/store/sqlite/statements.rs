@@ -1,15 +1,15 @@
 //! The statements of the store, on one table.
 
 pub(super) const FIND: &str = "
-    select id, fingerprint, token, attempt, expires_at, phase, lease_until, outcome
+    select id, fingerprint, token, attempt, expires_at, phase, lease_until, outcome, spent
     from idempotency_records
     where id = ?1
 ";
 
 pub(super) const TAKE: &str = "
     insert into idempotency_records
-        (id, fingerprint, token, attempt, expires_at, phase, lease_until, outcome)
-    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+        (id, fingerprint, token, attempt, expires_at, phase, lease_until, outcome, spent)
+    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
     on conflict (id) do update set
         fingerprint = excluded.fingerprint,
         token = excluded.token,
@@ -17,7 +17,8 @@ pub(super) const TAKE: &str = "
         expires_at = excluded.expires_at,
         phase = excluded.phase,
         lease_until = excluded.lease_until,
-        outcome = excluded.outcome
+        outcome = excluded.outcome,
+        spent = excluded.spent
 ";
 
 pub(super) const LEAVE: &str = "
@@ -28,7 +29,7 @@ pub(super) const LEAVE: &str = "
 
 pub(super) const FREE: &str = "
     update idempotency_records
-    set token = ?2, attempt = 0, expires_at = ?3, phase = ?4, lease_until = ?5, outcome = ?6
+    set token = ?2, attempt = 0, expires_at = ?3, phase = ?4, lease_until = ?5, outcome = null, spent = ?6
     where id = ?1
 ";
 
@@ -37,6 +38,8 @@ pub(super) const WITHDRAW: &str = "
     set token = ?2, attempt = ?3, expires_at = ?4, phase = ?5, lease_until = ?6
     where id = ?1
 ";
+
+pub(super) const SPEND: &str = "update idempotency_records set spent = ?2 where id = ?1";
 
 pub(super) const RENEW: &str = "
     update idempotency_records
@@ -48,13 +51,13 @@ pub(super) const CHECKPOINT: &str = "update idempotency_records set outcome = ?2
 
 pub(super) const KEEP: &str = "
     update idempotency_records
-    set token = ?2, expires_at = ?3, phase = ?4, lease_until = null, outcome = ?5
+    set token = ?2, expires_at = ?3, phase = ?4, lease_until = null, outcome = ?5, spent = null
     where id = ?1
 ";
 
 // A key that is free is not listed, though its record says which tokens are spent.
 pub(super) const LIST: &str = "
-    select id, fingerprint, token, attempt, expires_at, phase, lease_until, outcome
+    select id, fingerprint, token, attempt, expires_at, phase, lease_until, outcome, spent
     from idempotency_records
     where id > ?1 and expires_at > ?2 and not (phase = 3 and attempt = 0)
     order by id
