@@ -24,6 +24,7 @@ use crate::{
     answer::Answer,
     app::Probe,
     backend::{Backend, each_store, installed},
+    refusals::exchange,
     world::{BOOKING, World},
 };
 
@@ -231,4 +232,20 @@ async fn a_principal_without_a_name_is_a_mistake_of_the_service(backend: Backend
         "idempotency_misconfigured",
     );
     assert_eq!((world.probe.runs(), world.records().await), (0, 0));
+}
+
+// behaviour 159, 165
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_who_is_not_let_in_and_writes_its_whole_body_first_reads_why() {
+    let world = installed!(world(Backend::Memory, &Sessions::default()).await);
+    for head in [
+        "POST /claims HTTP/1.1\r\nidempotency-key: k\r\n",
+        "POST /claims HTTP/1.1\r\n",
+    ] {
+        for _ in 0..5 {
+            let response = exchange(world.connect().await, head).await;
+            assert!(response.starts_with("HTTP/1.1 401"), "{response}");
+            assert!(response.ends_with("who are you?"), "{response}");
+        }
+    }
 }
