@@ -113,7 +113,7 @@ async fn send(world: &World, path: &str) -> Answer {
 }
 
 /// How far it came is as unknown as if its process had died.
-// behaviour 105, 129
+// behaviour 105, 128
 #[apply(each_store)]
 #[tokio::test]
 async fn a_run_that_a_time_limit_inside_has_stopped_keeps_its_key_until_its_lease_is_over(
@@ -159,7 +159,7 @@ async fn a_run_that_a_time_limit_inside_has_stopped_is_a_lost_one(backend: Backe
 }
 
 /// The step goes on, under the hold that it was begun under.
-// behaviour 129
+// behaviour 128
 #[apply(each_store)]
 #[tokio::test]
 async fn a_step_outlives_the_time_limit_inside_and_the_next_attempt_has_its_result(
