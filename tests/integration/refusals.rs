@@ -64,6 +64,30 @@ async fn a_client_that_writes_its_whole_body_first_reads_the_refusal() {
     assert_eq!((world.probe.runs(), world.records().await), (0, 0));
 }
 
+// behaviour 118, 121
+#[tokio::test]
+async fn a_body_that_is_announced_as_too_large_is_not_asked_for() {
+    let world = installed!(World::new(Backend::Memory).await);
+    for (length, is_asked_for) in [(100, true), (101, false), (LENGTH, false)] {
+        let mut connection = world.connect().await;
+        let head = format!(
+            "POST /small HTTP/1.1\r\nhost: test\r\nidempotency-key: k\r\ncontent-type: application/json\r\n\
+             expect: 100-continue\r\ncontent-length: {length}\r\n\r\n"
+        );
+        let sent = connection.write_all(head.as_bytes()).await;
+        sent.expect("the server reads");
+        let mut status = [0; 12];
+        let read = connection.read_exact(&mut status).await;
+        read.expect("a status");
+        let expected = if is_asked_for {
+            b"HTTP/1.1 100"
+        } else {
+            b"HTTP/1.1 413"
+        };
+        assert_eq!(&status, expected);
+    }
+}
+
 #[idempotent]
 async fn unused() {}
 

@@ -4,7 +4,8 @@
 //! send it with the same key.
 
 use axum::{
-    body::Bytes,
+    RequestExt,
+    body::{Bytes, HttpBody},
     extract::{FromRequest, Request, rejection::BytesRejection},
     http::{HeaderMap, StatusCode, header},
     response::IntoResponse,
@@ -105,6 +106,13 @@ where
         }
         if !is_json(request.headers()) {
             return Err(ApiError::WrongMediaType);
+        }
+        let announced = request.body().size_hint().lower();
+        let request = request.with_limited_body();
+        let most = request.body().size_hint().upper();
+        // A client that waits for 100 (Continue) need not send what is known to be too large.
+        if most.is_some_and(|most| announced > most) {
+            return Err(ApiError::TooLarge);
         }
         let body = Bytes::from_request(request, state).await?;
         Self::from_slice(&body)

@@ -157,7 +157,7 @@ async fn a_body_without_an_end_is_not_read_for_ever() {
 async fn a_body_that_is_only_announced_is_not_asked_for_by_a_refusal() {
     let directory = tempdir().unwrap();
     let server = Server::start(directory.path(), &["--database", "memory:"]);
-    for (head, expected) in [HEADS[0], HEADS[3]] {
+    for (head, expected) in &HEADS[..4] {
         let address = server.address;
         let response = spawn_blocking(move || {
             let mut connection = TcpStream::connect(address).unwrap();

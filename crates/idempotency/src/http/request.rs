@@ -4,7 +4,7 @@ use std::{borrow::Cow, time::Duration};
 
 use axum::{
     RequestExt,
-    body::Body,
+    body::{Body, HttpBody},
     extract::{OriginalUri, Request},
 };
 use bytes::Bytes;
@@ -121,11 +121,20 @@ pub(super) struct Complete {
 
 /// Reads the body to its end, within this limit, or else the one that axum's `DefaultBodyLimit` sets.
 pub(super) async fn complete(request: Request, limit: Option<usize>) -> Result<Complete, Problem> {
+    let announced = request.body().size_hint().lower();
     let request = match limit {
         Some(limit) => request.map(|body| Body::new(Limited::new(body, limit))),
         None => request.with_limited_body(),
     };
     let (parts, body) = request.into_parts();
+    // A client that waits for 100 (Continue) need not send what is known to be too large.
+    if body
+        .size_hint()
+        .upper()
+        .is_some_and(|most| announced > most)
+    {
+        return Err(Problem::ContentTooLarge);
+    }
     let collected = body
         .collect()
         .await
