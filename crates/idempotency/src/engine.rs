@@ -135,7 +135,7 @@ pub(crate) enum Leaves {
     Committed(SystemTime),
     /// What somebody else has left, or its own transaction without its knowing.
     Other,
-    /// What its own transaction may have committed or not. Nobody touches it.
+    /// What its own transaction may have committed or not, or what a layer has stopped midway. Nobody touches it.
     Unknown,
 }
 
