@@ -75,6 +75,9 @@ pub(super) fn failure(error: redis::RedisError) -> StoreError {
         StoreError::unreadable(error)
     } else if says(&error, "OOM") {
         StoreError::full(error)
+    } else if error.is_connection_refusal() {
+        // Of a connection that was there nobody hears this.
+        StoreError::unreached(error)
     } else {
         StoreError::unavailable(error)
     }
