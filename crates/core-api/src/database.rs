@@ -65,6 +65,11 @@ pub(crate) trait Bookings: fmt::Debug + Send + Sync + 'static {
 
     /// Whether the database answers and, as far as it can be asked without a write, takes writes.
     async fn ping(&self) -> Result<(), DatabaseError>;
+
+    /// Writes and takes it back, where only that tells whether the database takes writes.
+    async fn try_to_write(&self) -> Result<(), DatabaseError> {
+        Ok(())
+    }
 }
 
 /// Why bookings cannot be read or written right now.
