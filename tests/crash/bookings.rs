@@ -43,11 +43,13 @@ pub(crate) async fn in_firestore(emulator: &str, project: &str) -> (Bookings, us
     let (mut in_flight, mut last) = (0, None);
     loop {
         let page = store.list(last.as_ref(), 300).await.expect("records");
-        let runs = |phase: &Phase| matches!(phase, Phase::InFlight { .. });
-        in_flight += page.iter().filter(|record| runs(&record.phase)).count();
-        match page.last() {
-            Some(record) => last = Some(record.id),
-            None => break,
+        last = page.last().map(|listed| listed.id);
+        for listed in page {
+            let record = listed.record.expect("a record");
+            in_flight += usize::from(matches!(record.phase, Phase::InFlight { .. }));
+        }
+        if last.is_none() {
+            break;
         }
     }
     let names = names_in_firestore(emulator, project).await;

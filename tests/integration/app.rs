@@ -155,6 +155,7 @@ pub(crate) fn router(idempotency: &Idempotency, probe: Probe) -> Router {
         .nest("/api", Router::new().route("/bookings", post(book)))
         .nest("/v2", Router::new().route("/bookings", post(book)))
         .nest("/accounts", accounts)
+        .nest("/decoding", crate::codings::routes(idempotency))
         .nest("/layered", layered)
         .merge(crate::extractors::routes())
         .merge(crate::given_up::routes())

@@ -11,8 +11,8 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use idempotency::{
-    Claim, Fenced, Fingerprint, Hold, OnLost, Record, RecordId, Resolution, Store, StoreError,
-    Subscription, Token,
+    Claim, Fenced, Fingerprint, Hold, Listed, OnLost, Record, RecordId, Resolution, Store,
+    StoreError, Subscription, Token,
 };
 use tokio::sync::{Semaphore, watch};
 
@@ -264,7 +264,7 @@ impl Store for FragileStore {
         &self,
         after: Option<&RecordId>,
         limit: usize,
-    ) -> Result<Vec<Record>, StoreError> {
+    ) -> Result<Vec<Listed>, StoreError> {
         self.inner().list(after, limit).await
     }
 

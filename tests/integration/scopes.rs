@@ -140,12 +140,7 @@ async fn no_key_reaches_into_another_scope_or_the_storage(backend: Backend) {
     }
     assert_eq!(world.probe.runs(), 11);
     // The store knows names, keys and fingerprints by digests only.
-    let records = world
-        .idempotency
-        .store()
-        .list(None, 100)
-        .await
-        .expect("a list");
+    let records = world.list().await;
     assert_eq!(records.len(), 11);
     for record in &records {
         let stored: Vec<u8> = [
@@ -168,12 +163,7 @@ async fn equal_bodies_have_unequal_fingerprints_in_the_store(backend: Backend) {
     Answer::to(world.booking("two"))
         .await
         .assert_fresh("201 Created");
-    let records = world
-        .idempotency
-        .store()
-        .list(None, 10)
-        .await
-        .expect("a list");
+    let records = world.list().await;
     assert_eq!(records.len(), 2);
     assert_ne!(records[0].fingerprint, records[1].fingerprint);
 }

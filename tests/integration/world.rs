@@ -5,7 +5,8 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use axum::{Extension, Router};
 use bytes::Bytes;
 use idempotency::{
-    Claim, Fingerprint, Hold, HttpConfig, Idempotency, IdempotencyBuilder, OnLost, Store, Token,
+    Claim, Fingerprint, Hold, HttpConfig, Idempotency, IdempotencyBuilder, OnLost, Record, Store,
+    Token,
 };
 use reqwest::{Client, Method, RequestBuilder, redirect::Policy};
 use tempfile::TempDir;
@@ -69,7 +70,7 @@ impl World {
         Self::start(store, time, folder, |builder| builder, |app| app).await
     }
 
-    async fn with(
+    pub(crate) async fn with(
         backend: Backend,
         configure: impl FnOnce(IdempotencyBuilder) -> IdempotencyBuilder,
         wrap: impl FnOnce(Router) -> Router,
@@ -182,12 +183,7 @@ impl World {
 
     /// The one record there is, and a hold with which to change it.
     pub(crate) async fn only_record(&self) -> (Hold, Fingerprint) {
-        let records = self
-            .idempotency
-            .store()
-            .list(None, 2)
-            .await
-            .expect("a list");
+        let records = self.list().await;
         let [record] = records.as_slice() else {
             panic!("one record: {records:?}")
         };
@@ -212,12 +208,17 @@ impl World {
 
     /// How many records the store has.
     pub(crate) async fn records(&self) -> usize {
-        self.idempotency
-            .store()
-            .list(None, 1000)
-            .await
+        self.list().await.len()
+    }
+
+    /// The records that the store has.
+    pub(crate) async fn list(&self) -> Vec<Record> {
+        let listed = self.idempotency.store().list(None, 1000).await;
+        let records = listed
             .expect("a list")
-            .len()
+            .into_iter()
+            .map(|listed| listed.record);
+        records.map(|record| record.expect("a record")).collect()
     }
 }
 

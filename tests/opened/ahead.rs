@@ -11,7 +11,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use idempotency::{
-    Claim, Fenced, Fingerprint, Hold, OnLost, Phase, Record, RecordId, Resolution, Store,
+    Claim, Fenced, Fingerprint, Hold, Listed, OnLost, Phase, Record, RecordId, Resolution, Store,
     StoreError, Subscription, Token,
 };
 
@@ -91,11 +91,14 @@ impl<S: Store> Store for Ahead<S> {
         &self,
         after: Option<&RecordId>,
         limit: usize,
-    ) -> Result<Vec<Record>, StoreError> {
+    ) -> Result<Vec<Listed>, StoreError> {
         let listed = self.store.list(after, limit).await?;
         Ok(listed
             .into_iter()
-            .map(|record| self.record(record))
+            .map(|listed| match listed.record {
+                Ok(record) => self.record(record).into(),
+                Err(error) => Listed::unreadable(listed.id, error),
+            })
             .collect())
     }
 

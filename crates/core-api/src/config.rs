@@ -1,5 +1,6 @@
 //! The options: each is a flag and an environment variable.
 
+mod origin;
 mod secretive;
 mod server_url;
 
@@ -9,6 +10,7 @@ use clap::{Parser, ValueEnum, builder::BoolishValueParser};
 
 use secretive::Secretive;
 
+pub use origin::Origin;
 pub use server_url::ServerUrl;
 
 /// A booking service whose writes are safe to retry.
@@ -61,6 +63,17 @@ pub struct Config {
         hide_env_values = true
     )]
     pub idempotency_store: StoreUrl,
+
+    /// An origin whose pages may call the service from a browser, such as https://shop.example; repeat it, or separate several by
+    /// commas. Without it browsers keep pages of other origins from the service. * is refused: the service has no sign-in, so
+    /// every page could write bookings by a visitor who reaches the service.
+    #[arg(
+        long = "cors-origin",
+        env = "CORE_API_CORS_ORIGIN",
+        value_name = "ORIGIN",
+        value_delimiter = ','
+    )]
+    pub cors_origins: Vec<Origin>,
 
     /// Lets clients order failures to test their retries: writes honour the headers X-Fault-Delay-Ms: N,
     /// X-Fault-Status: N and X-Fault-Panic: 1. Not for production.

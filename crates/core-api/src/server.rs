@@ -3,7 +3,7 @@
 use std::{error::Error, fmt, io, net::SocketAddr, pin::pin, time::Duration};
 
 use axum::Router;
-use idempotency::{Idempotency, log_text::Causes};
+use idempotency::{HttpConfig, Idempotency, log_text::Causes};
 use rustls::crypto::ring;
 use tokio::{net::TcpListener, sync::oneshot, time::timeout};
 use uuid::Uuid;
@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::{
     Config, StoreUrl,
     app::{App, router},
-    connections,
+    connections, cors,
     database::{self, Opened},
     health,
 };
@@ -62,8 +62,10 @@ impl Server {
             store,
             transactional,
         } = database::open(config).await?;
+        let http = HttpConfig::new();
         let idempotency = Idempotency::builder(store)
             .with_namespace("core-api")
+            .with_http(http.clone())
             .build();
         if config.fault_injection {
             tracing::warn!("clients may order failures: --fault-injection is on");
@@ -75,6 +77,7 @@ impl Server {
             fault_injection: config.fault_injection,
             probe: health::Probe::default(),
         });
+        let router = cors::allow(router, &config.cors_origins, &http);
         Ok(Self {
             listener,
             address,

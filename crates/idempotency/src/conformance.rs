@@ -195,6 +195,13 @@ async fn inspect(store: &Arc<dyn Store>, id: &RecordId) -> Option<Record> {
     store.inspect(id).await.expect("an inspection")
 }
 
+/// A page of records that can all be read.
+async fn list(store: &Arc<dyn Store>, after: Option<&RecordId>, limit: usize) -> Vec<Record> {
+    let listed = store.list(after, limit).await.expect("a page");
+    let records = listed.into_iter().map(|listed| listed.record);
+    records.map(|record| record.expect("a record")).collect()
+}
+
 /// The claims of a crowd on one key, all sent at one time, with the hold that each of them asked for.
 async fn rush(
     store: &Arc<dyn Store>,

@@ -9,6 +9,7 @@ mod headers;
 mod layer;
 mod policy;
 mod problem;
+mod read_on;
 mod request;
 mod resolve;
 mod saved_response;

@@ -213,6 +213,7 @@ pub use options::OnLost;
 pub use options::Options;
 pub use options::ScopeFn;
 pub use outcome::Outcome;
+pub use record::Listed;
 pub use record::Phase;
 pub use record::Record;
 pub use record::RecordId;

@@ -21,7 +21,7 @@
 //! 4. a lapsed hold is taken over only by a claim with an equal fingerprint, and never by one that says
 //!    [`OnLost::Refuse`];
 //! 5. expiry is decided when a record is read, by one clock, not when it is swept;
-//! 6. a record that cannot be read is an error, never "absent";
+//! 6. a record that cannot be read is an error, never "absent", and hides no other one from a list;
 //! 7. a completed record is never dropped before its time: a full store refuses new keys instead;
 //! 8. an outcome or a progress up to its limit is kept whole, and one that it cannot keep is refused with the hold
 //!    left as it was;
@@ -95,7 +95,7 @@ pub use transaction::Transaction;
 pub use wakeups::Subscription;
 pub use wakeups::Wakeups;
 
-use crate::{Fingerprint, OnLost, Record, RecordId, Token};
+use crate::{Fingerprint, Listed, OnLost, Record, RecordId, Token};
 
 /// Something that remembers keys. See the [module docs](self) for what an implementation promises.
 #[async_trait]
@@ -138,9 +138,10 @@ pub trait Store: Any + fmt::Debug + Send + Sync {
     /// The record under this id, unless it is absent or expired.
     async fn inspect(&self, id: &RecordId) -> Result<Option<Record>, StoreError>;
 
-    /// Up to `limit` unexpired records in the order of their ids, those behind `after` only.
+    /// Up to `limit` unexpired records in the order of their ids, those behind `after` only. One that cannot be read is
+    /// listed too.
     async fn list(&self, after: Option<&RecordId>, limit: usize)
-    -> Result<Vec<Record>, StoreError>;
+    -> Result<Vec<Listed>, StoreError>;
 
     /// Ends a hold on an operator's word, if `seen` still owns it.
     async fn resolve(

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use clap::ValueEnum;
 use idempotency::{
-    Claim, Fenced, Fingerprint, Hold, OnLost, Record, RecordId, Resolution, Store, StoreError,
-    Subscription, Token,
+    Claim, Fenced, Fingerprint, Hold, Listed, OnLost, Record, RecordId, Resolution, Store,
+    StoreError, Subscription, Token,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -106,7 +106,7 @@ impl Store for BrokenStore {
         &self,
         after: Option<&RecordId>,
         limit: usize,
-    ) -> Result<Vec<Record>, StoreError> {
+    ) -> Result<Vec<Listed>, StoreError> {
         self.store.list(after, limit).await
     }
 

@@ -86,6 +86,18 @@ impl Documents {
         changed.expect("the document is changed");
     }
 
+    /// Puts a document of this name beside the records, which is none.
+    ///
+    /// # Panics
+    ///
+    /// If the emulator does not do it.
+    pub async fn put_beside(&self, name: &str) {
+        let name = format!("{}/idempotency_records/{name}", self.parent);
+        let note = ("note", ValueType::StringValue("by hand".into()));
+        let put = self.change(&name, [note], None).await;
+        put.expect("the document is there");
+    }
+
     /// The phase and the token of the only record, if there is one.
     ///
     /// # Panics

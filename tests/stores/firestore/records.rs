@@ -6,7 +6,7 @@ use bytes::Bytes;
 use gcloud_sdk::{google::firestore::v1::value::ValueType, prost_types::Timestamp};
 use idempotency::{
     Claim, Fenced, FirestoreStore, Hold, Idempotency, IdempotencyKey, OnDuplicate, Options,
-    Refusal, Run, RunError, Scope, Store, StoreErrorKind,
+    RecordId, Refusal, Run, RunError, Scope, Store, StoreErrorKind,
 };
 use tests::servers::firestore::{Documents, FirestoreEmulator};
 use tokio::{sync::oneshot, task::JoinSet};
@@ -17,8 +17,8 @@ use crate::{claim, won};
 /// Documents are kept for as much longer than their records.
 const GRACE: Duration = Duration::from_secs(3600);
 
-// behaviour 135
-// race 38
+// behaviour 135, 166
+// race 38, 65
 #[tokio::test]
 async fn a_document_that_cannot_be_read_is_an_error_and_stays() {
     let Some(emulator) = FirestoreEmulator::shared() else {
@@ -41,9 +41,13 @@ async fn a_document_that_cannot_be_read_is_an_error_and_stays() {
         let documents = Documents::new(&emulator.address(), &project);
         let store = connect(emulator, &project).await;
         let owner = hold();
-        let claimed = claim(&store, &owner, &asked).await;
-        assert_eq!(claimed.ok(), Some(won(1)));
+        let last = hold_on(RecordId::from_bytes([255; 32]));
+        for hold in [&owner, &last] {
+            let claimed = claim(&store, hold, &asked).await;
+            assert_eq!(claimed.ok(), Some(won(1)));
+        }
         documents.set(&owner.id, [damage.clone()]).await;
+        documents.put_beside("00-a-note").await;
         let before = documents.all().await;
 
         let elsewhere = connect(emulator, &project).await;
@@ -57,12 +61,19 @@ async fn a_document_that_cannot_be_read_is_an_error_and_stays() {
                 store.complete(&owner, Bytes::new()).await.map(drop),
                 store.release(&owner).await.map(drop),
                 store.inspect(&owner.id).await.map(drop),
-                store.list(None, 10).await.map(drop),
             ];
             for verdict in verdicts {
                 let kind = verdict.map_err(|error| error.kind());
                 assert_eq!(kind, Err(StoreErrorKind::Unreadable), "{damage:?}");
             }
+            // It hides no other one, and what is nobody's record hides none either.
+            let listed = store.list(None, 2).await.expect("a list");
+            let listed = listed
+                .into_iter()
+                .map(|listed| (listed.id, listed.record.err().map(|error| error.kind())));
+            let unreadable = (owner.id, Some(StoreErrorKind::Unreadable));
+            let expected = [unreadable, (last.id, None)];
+            assert_eq!(listed.collect::<Vec<_>>(), expected, "{damage:?}");
         }
         assert_eq!(documents.all().await, before);
     }

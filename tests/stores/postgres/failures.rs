@@ -7,8 +7,8 @@ use std::sync::{
 
 use bytes::Bytes;
 use idempotency::{
-    Claim, Fenced, Idempotency, OnDuplicate, Options, PostgresStore, Resolution, Run, Store,
-    StoreErrorKind,
+    Claim, Fenced, Idempotency, OnDuplicate, Options, PostgresStore, RecordId, Resolution, Run,
+    Store, StoreErrorKind,
 };
 use sqlx::{AssertSqlSafe, Connection, PgConnection, postgres::PgPoolOptions, raw_sql};
 use tokio::task::JoinSet;
@@ -136,8 +136,8 @@ async fn a_release_whose_connection_is_ended_in_the_middle_is_done() {
     assert_eq!(store.release(&hold).await.ok(), Some(Fenced::Lost));
 }
 
-// behaviour 135
-// race 38
+// behaviour 135, 166
+// race 38, 65
 #[tokio::test]
 async fn a_record_that_cannot_be_read_is_an_error_and_stays() {
     let Some(url) = database().await else { return };
@@ -167,10 +167,27 @@ async fn a_record_that_cannot_be_read_is_an_error_and_stays() {
         let inspected = store.inspect(&hold.id).await;
         let kind = inspected.map_err(|error| error.kind());
         assert_eq!(kind, Err(StoreErrorKind::Unreadable), "{damage}");
-        let listed = store.list(None, 10).await.map_err(|error| error.kind());
-        assert_eq!(listed, Err(StoreErrorKind::Unreadable), "{damage}");
+        // It hides no other one, though it is the first or the last.
+        let mut others = [new_hold(), new_hold()];
+        others[0].id = RecordId::from_bytes([0; 32]);
+        others[1].id = RecordId::from_bytes([255; 32]);
+        for other in &others {
+            claim(&store, other, &request()).await.expect("a claim");
+        }
+        let listed = store.list(None, 10).await.expect("a list");
+        let kinds = listed
+            .into_iter()
+            .map(|listed| (listed.id, listed.record.err().map(|error| error.kind())));
+        let unreadable = (hold.id, Some(StoreErrorKind::Unreadable));
+        let expected = [(others[0].id, None), unreadable, (others[1].id, None)];
+        assert_eq!(kinds.collect::<Vec<_>>(), expected, "{damage}");
+        for other in &others {
+            let released = store.release(other).await;
+            assert_eq!(released.ok(), Some(Fenced::Done(())));
+        }
         let removed = format!("delete from idempotency_records where id = '{id}' returning 1");
         assert_eq!(sql(&url, &removed).await.len(), 1, "{damage}");
+        sql(&url, "delete from idempotency_records").await;
     }
 }
 

@@ -154,7 +154,7 @@ async fn without_a_key_every_request_commits(#[case] kind: Kind) {
     }
     assert_eq!(world.guests().await, ["Ann", "Ben"]);
     let records = service.idempotency.store().list(None, 10).await;
-    assert_eq!(records.expect("a list"), []);
+    assert!(records.expect("a list").is_empty());
 }
 
 /// A store elsewhere cannot be part of the transaction, and a promise that cannot be kept is not given.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tokio::sync::Barrier;
 
 use super::{
-    Advance, LEASE, MARGIN, TTL, claim, hold_on, inspect, operators::noise, request, taken,
+    Advance, LEASE, MARGIN, TTL, claim, hold_on, inspect, list, operators::noise, request, taken,
     time::lease_of, won,
 };
 use crate::{Claim, Fenced, Hold, Phase, Store, StoreErrorKind};
@@ -88,7 +88,7 @@ pub async fn progress_comes_back_byte_for_byte(store: &Arc<dyn Store>) {
             progress(store, &owner).await == left,
             "{length} bytes, inspected"
         );
-        let listed = store.list(None, 2).await.expect("a list");
+        let listed = list(store, None, 2).await;
         assert!(
             listed == [inspect(store, &owner.id).await.expect("a record")],
             "{length} bytes, listed"

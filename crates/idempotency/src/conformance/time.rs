@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    Advance, LEASE, MARGIN, TTL, claim, completed, fencing::is_shut_out, hold_on, inspect,
+    Advance, LEASE, MARGIN, TTL, claim, completed, fencing::is_shut_out, hold_on, inspect, list,
     new_hold, request, taken, won,
 };
 use crate::{Claim, Fenced, Hold, Phase, Resolution, Store};
@@ -76,7 +76,7 @@ pub async fn an_expired_record_is_absent_before_it_is_swept(
     let owner = completed(store, &request("book"), b"booked").await;
     advance(TTL);
     assert_eq!(inspect(store, &owner.id).await, None);
-    assert_eq!(store.list(None, 10).await.expect("a list"), []);
+    assert_eq!(list(store, None, 10).await, []);
     is_shut_out(store, &owner).await;
     let other = request("book something else");
     assert_eq!(claim(store, &hold_on(owner.id), &other).await, won(1));

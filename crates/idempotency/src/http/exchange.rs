@@ -14,6 +14,7 @@ use super::{
     execution::{Stored, Unprotected},
     policy::{self, Author},
     problem::Problem,
+    read_on::read_on,
     request::{self, Methods},
     saved_response,
 };
@@ -55,15 +56,22 @@ where
     C: Future<Output = Called> + Send + 'static,
 {
     let config = idempotency.http();
-    let Some(key) = request::key(config, options, methods, &request)? else {
-        request.extensions_mut().insert(Unprotected);
-        return Ok(match call(request).await.0 {
-            Ok(response) => response,
-            // Without a key a panic is what it would be without this.
-            Err(panic) => resume_unwind(panic),
-        });
+    let key = match request::key(config, options, methods, &request) {
+        Ok(Some(key)) => key,
+        Ok(None) => {
+            request.extensions_mut().insert(Unprotected);
+            return Ok(match call(request).await.0 {
+                Ok(response) => response,
+                // Without a key a panic is what it would be without this.
+                Err(panic) => resume_unwind(panic),
+            });
+        }
+        Err(problem) => {
+            drop(read_on(request));
+            return Err(problem);
+        }
     };
-    let mut request = request::complete(request).await?;
+    let mut request = request::complete(read_on(request)).await?;
     if request.parts.extensions.get::<Execution>().is_some() {
         return Err(Problem::Misconfigured(
             "This endpoint is protected twice: by #[idempotent] and by an IdempotencyLayer around it, or by two layers.",

@@ -9,7 +9,10 @@ use axum::{
 };
 use futures_util::{FutureExt, future::BoxFuture};
 
-use super::{HttpConfig, exchange::protect, policy::Author, problem::Problem, request::Methods};
+use super::{
+    HttpConfig, exchange::protect, policy::Author, problem::Problem, read_on::read_on,
+    request::Methods,
+};
 use crate::{Idempotency, Options};
 
 /// A handler that runs once for each key: the constant that `#[idempotent]` puts in place of a function.
@@ -78,6 +81,7 @@ where
                 let missing = "The router has no engine: add .layer(Extension(Idempotency::new(…))) around the \
                                routes of #[idempotent] handlers.";
                 tracing::error!("{missing}");
+                drop(read_on(request));
                 return Problem::Misconfigured(missing).into_response(&HttpConfig::default());
             };
             let Self { options, handler } = self;

@@ -1,7 +1,10 @@
 //! Which answers are stored.
 
 use axum::response::Response;
-use http::{StatusCode, header::RETRY_AFTER};
+use http::{
+    StatusCode,
+    header::{ACCEPT_ENCODING, RETRY_AFTER},
+};
 
 use crate::{Keep, Outcome};
 
@@ -21,8 +24,13 @@ pub(super) fn is_stored(response: &Response, author: Author, keep: Keep) -> bool
         Some(Outcome::Store) => true,
         Some(Outcome::Release) => false,
         None => {
+            let headers = response.headers();
             let may_change =
-                response.status().is_client_error() && response.headers().contains_key(RETRY_AFTER);
+                response.status().is_client_error() && headers.contains_key(RETRY_AFTER);
+            // The coding of the content is what was refused, not the content.
+            let may_change = may_change
+                || response.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE
+                    && headers.contains_key(ACCEPT_ENCODING);
             author == Author::Handler && !may_change && is_final(response.status(), keep)
         }
     }

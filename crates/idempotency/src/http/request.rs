@@ -4,7 +4,7 @@ use std::{borrow::Cow, time::Duration};
 
 use axum::{
     RequestExt,
-    body::Body,
+    body::{Body, HttpBody},
     extract::{OriginalUri, Request},
 };
 use bytes::Bytes;
@@ -121,7 +121,16 @@ pub(super) struct Complete {
 
 /// Reads the body to its end, within the limit that axum's `DefaultBodyLimit` sets.
 pub(super) async fn complete(request: Request) -> Result<Complete, Problem> {
+    let announced = request.body().size_hint().lower();
     let (parts, body) = request.with_limited_body().into_parts();
+    // A client that waits for 100 (Continue) need not send what is known to be too large.
+    if body
+        .size_hint()
+        .upper()
+        .is_some_and(|most| announced > most)
+    {
+        return Err(Problem::ContentTooLarge);
+    }
     let collected = body
         .collect()
         .await

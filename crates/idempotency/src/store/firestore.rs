@@ -33,7 +33,7 @@ use super::{
     Claim, Fenced, Hold, Polling, Resolution, SPENT_FOR, Store, StoreError, Subscription, Wakeups,
     check_length,
 };
-use crate::{Fingerprint, OnLost, Record, RecordId, Token};
+use crate::{Fingerprint, Listed, OnLost, Record, RecordId, Token};
 use change::Change;
 use client::Failure;
 use document::Found;
@@ -200,20 +200,25 @@ impl Store for FirestoreStore {
         &self,
         after: Option<&RecordId>,
         limit: usize,
-    ) -> Result<Vec<Record>, StoreError> {
-        let mut after = after.copied();
+    ) -> Result<Vec<Listed>, StoreError> {
+        let mut after = after.map(|id| self.name(id));
         let mut listed = Vec::new();
         while listed.len() < limit {
             let wanted = query::MOST_LISTED.min(limit - listed.len());
-            let query = query::behind(after.map(|id| self.name(&id)), wanted);
+            let query = query::behind(after.clone(), wanted);
             let (page, now) = self.database.0.query(query).await.map_err(unavailable)?;
             let is_last = page.len() < wanted;
             for document in page {
-                let id = document::record_id(&document.name)?;
-                let found = Found::read(&id, document)?;
-                after = Some(id);
-                let is_listed = found.record.expires_at > now && !found.is_free();
-                listed.extend(is_listed.then_some(found.record));
+                after = Some(document.name.clone());
+                // Under another name there is nobody's record.
+                let Some(id) = document::record_id(&document.name) else {
+                    continue;
+                };
+                match Found::read(&id, document) {
+                    Ok(found) if found.record.expires_at <= now || found.is_free() => {}
+                    Ok(found) => listed.push(found.record.into()),
+                    Err(error) => listed.push(Listed::unreadable(id, error)),
+                }
             }
             if is_last {
                 break;

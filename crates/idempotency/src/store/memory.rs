@@ -18,7 +18,7 @@ use super::{
     Claim, Fenced, Hold, Polling, Resolution, SPENT_FOR, Store, StoreError, Subscription, Wakeups,
     spent::SpentTokens,
 };
-use crate::{Clock, Fingerprint, OnLost, Phase, Record, RecordId, Token};
+use crate::{Clock, Fingerprint, Listed, OnLost, Phase, Record, RecordId, Token};
 use shard::{Entry, Shard};
 
 /// A store in the memory of one process: nothing to install, and gone with the process.
@@ -287,7 +287,7 @@ impl Store for MemoryStore {
         &self,
         after: Option<&RecordId>,
         limit: usize,
-    ) -> Result<Vec<Record>, StoreError> {
+    ) -> Result<Vec<Listed>, StoreError> {
         let now = self.clock.now();
         let first = after.map_or(0, |id| usize::from(id.as_bytes()[0]));
         let mut listed = Vec::new();
@@ -310,7 +310,7 @@ impl Store for MemoryStore {
             ids.truncate(limit - listed.len());
             listed.extend(
                 ids.into_iter()
-                    .filter_map(|id| Some(shard.entries.get(&id)?.record(id))),
+                    .filter_map(|id| Some(shard.entries.get(&id)?.record(id).into())),
             );
         }
         Ok(listed)

@@ -22,7 +22,7 @@ use super::{
     Claim, Fenced, Hold, Polling, Resolution, SPENT_FOR, Store, StoreError, Subscription, Wakeups,
     check_length,
 };
-use crate::{Fingerprint, OnLost, Record, RecordId, Token};
+use crate::{Fingerprint, Listed, OnLost, Record, RecordId, Token};
 use connections::{Again, Connections, Statement};
 use error::store_error;
 use listener::Listener;
@@ -307,7 +307,7 @@ impl Store for PostgresStore {
         &self,
         after: Option<&RecordId>,
         limit: usize,
-    ) -> Result<Vec<Record>, StoreError> {
+    ) -> Result<Vec<Listed>, StoreError> {
         // No id is as small as no bytes, so those stand for the start.
         let after = after.map_or(&[][..], |id| id.as_bytes());
         let rows = self.0.connections.run(Again::Whenever, || {
@@ -315,11 +315,8 @@ impl Store for PostgresStore {
                 .bind(after)
                 .bind(records::rows(limit))
         });
-        let records = rows.await?;
-        records
-            .iter()
-            .map(|row| records::record(row).map_err(store_error))
-            .collect()
+        let rows = rows.await?;
+        Ok(rows.iter().filter_map(records::listed).collect())
     }
 
     async fn resolve(

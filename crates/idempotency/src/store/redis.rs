@@ -21,7 +21,7 @@ use futures_util::future::try_join_all;
 pub use error::RedisError;
 
 use super::{Claim, Fenced, Hold, Resolution, Store, StoreError, Subscription, check_length};
-use crate::{Fingerprint, OnLost, Record, RecordId, Token};
+use crate::{Fingerprint, Listed, OnLost, Record, RecordId, Token};
 use keys::Keys;
 use listener::Listener;
 use records::Records;
@@ -209,7 +209,7 @@ impl Store for RedisStore {
         &self,
         after: Option<&RecordId>,
         limit: usize,
-    ) -> Result<Vec<Record>, StoreError> {
+    ) -> Result<Vec<Listed>, StoreError> {
         let mut ids = self.records.ids().await?;
         ids.retain(|id| after.is_none_or(|after| id > after));
         let mut listed = Vec::new();
@@ -217,7 +217,7 @@ impl Store for RedisStore {
             if listed.len() >= limit {
                 break;
             }
-            let found = try_join_all(ids.iter().map(|id| self.records.find(id))).await?;
+            let found = try_join_all(ids.iter().map(|id| self.records.listed(id))).await?;
             listed.extend(found.into_iter().flatten());
         }
         listed.truncate(limit);

@@ -36,7 +36,7 @@ use super::{
     Claim, Fenced, Hold, Polling, Resolution, Store, StoreError, Subscription, Wakeups,
     check_length,
 };
-use crate::{Clock, Fingerprint, OnLost, Record, RecordId, Token};
+use crate::{Clock, Fingerprint, Listed, OnLost, Record, RecordId, Token};
 use known::Known;
 use records::Found;
 use timeline::{Now, Timeline};
@@ -272,7 +272,7 @@ impl Store for SqliteStore {
         &self,
         after: Option<&RecordId>,
         limit: usize,
-    ) -> Result<Vec<Record>, StoreError> {
+    ) -> Result<Vec<Listed>, StoreError> {
         let (now, after) = (self.timeline.now(), after.copied());
         let listed = self
             .database

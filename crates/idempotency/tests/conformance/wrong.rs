@@ -9,8 +9,8 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use idempotency::{
-    Claim, Fenced, Fingerprint, Hold, MemoryStore, OnLost, Phase, Polling, Record, RecordId,
-    Resolution, Store, StoreError, Subscription, Token, Wakeups, conformance,
+    Claim, Fenced, Fingerprint, Hold, Listed, MemoryStore, OnLost, Phase, Polling, Record,
+    RecordId, Resolution, Store, StoreError, Subscription, Token, Wakeups, conformance,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -113,7 +113,7 @@ impl Store for Wrong {
         self.inner.inspect(id).await
     }
 
-    async fn list(&self, after: Option<&RecordId>, n: usize) -> Result<Vec<Record>, StoreError> {
+    async fn list(&self, after: Option<&RecordId>, n: usize) -> Result<Vec<Listed>, StoreError> {
         self.inner.list(after, n).await
     }
 

@@ -11,8 +11,8 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use idempotency::{
-    Claim, Clock, Fenced, Fingerprint, Hold, MemoryStore, OnLost, Record, RecordId, Resolution,
-    Store, StoreError, Subscription, Token,
+    Claim, Clock, Fenced, Fingerprint, Hold, Listed, MemoryStore, OnLost, Record, RecordId,
+    Resolution, Store, StoreError, Subscription, Token,
 };
 
 /// A memory store that is down when a test says so.
@@ -141,7 +141,7 @@ impl Store for FlakyStore {
         self.inner.inspect(id).await
     }
 
-    async fn list(&self, a: Option<&RecordId>, l: usize) -> Result<Vec<Record>, StoreError> {
+    async fn list(&self, a: Option<&RecordId>, l: usize) -> Result<Vec<Listed>, StoreError> {
         self.inner.list(a, l).await
     }
 

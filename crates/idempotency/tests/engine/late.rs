@@ -122,7 +122,7 @@ async fn a_store_that_is_always_late_lets_nothing_run() {
     );
     world.idempotency.shutdown().await;
     let records = world.store.list(None, 10).await;
-    assert_eq!(records.expect("a list"), []);
+    assert!(records.expect("a list").is_empty());
 }
 
 // behaviour 129

@@ -8,8 +8,8 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use idempotency::{
-    Claim, Clock, Fenced, Fingerprint, Hold, MemoryStore, OnLost, Record, RecordId, Resolution,
-    Store, StoreError, Subscription, Token,
+    Claim, Clock, Fenced, Fingerprint, Hold, Listed, MemoryStore, OnLost, Record, RecordId,
+    Resolution, Store, StoreError, Subscription, Token,
 };
 use tokio::sync::watch;
 
@@ -134,7 +134,7 @@ impl Store for WatchedStore {
         &self,
         after: Option<&RecordId>,
         limit: usize,
-    ) -> Result<Vec<Record>, StoreError> {
+    ) -> Result<Vec<Listed>, StoreError> {
         self.inner().list(after, limit).await
     }
 

@@ -239,7 +239,7 @@ async fn a_response_is_never_stored_for_rows_that_were_rolled_back() {
                 assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{way}, {path}");
             }
             let records = store.list(None, 10).await.expect("a list");
-            assert_eq!(records, [], "{way}, {path}");
+            assert!(records.is_empty(), "{way}, {path}: {records:?}");
             let customers = database.read(booked).await.expect("a read");
             assert_eq!(customers, ["Ann"], "{way}, {path}");
         }

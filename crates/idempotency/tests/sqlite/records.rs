@@ -18,7 +18,6 @@ async fn verdicts(store: &SqliteStore, hold: &Hold) -> Vec<(&'static str, Option
         ("complete", kind(store.complete(hold, Bytes::new()).await)),
         ("release", kind(store.release(hold).await)),
         ("inspect", kind(store.inspect(&hold.id).await)),
-        ("list", kind(store.list(None, 10).await)),
         (
             "resolve",
             kind(store.resolve(&hold.id, &hold.token, resolution).await),
@@ -26,8 +25,8 @@ async fn verdicts(store: &SqliteStore, hold: &Hold) -> Vec<(&'static str, Option
     ]
 }
 
-// behaviour 135
-// race 38
+// behaviour 135, 166
+// race 38, 65
 #[tokio::test]
 async fn a_damaged_record_is_an_error_for_everybody_and_never_absent() {
     for damage in [
@@ -42,12 +41,15 @@ async fn a_damaged_record_is_an_error_for_everybody_and_never_absent() {
     ] {
         let folder = Folder::new();
         let store = SqliteStore::open(folder.file()).expect("a store");
-        let owner = hold(1);
-        claim(&store, &owner, &asked()).await.expect("a claim");
-        let statement = format!("update idempotency_records set {damage}");
+        let (owner, others) = (hold(1), [hold(0), hold(2)]);
+        for hold in [&owner, &others[0], &others[1]] {
+            claim(&store, hold, &asked()).await.expect("a claim");
+        }
+        let statement = format!("update idempotency_records set {damage} where token = ?1");
+        let token = owner.token;
         let damaged = store
             .database()
-            .write(move |connection| connection.execute(&statement, ()));
+            .write(move |connection| connection.execute(&statement, [token.as_bytes()]));
         assert_eq!(damaged.await.ok(), Some(1));
         for (verb, verdict) in verdicts(&store, &owner).await {
             assert_eq!(
@@ -56,11 +58,14 @@ async fn a_damaged_record_is_an_error_for_everybody_and_never_absent() {
                 "{verb}, {damage}"
             );
         }
-        let count = "select count(*) from idempotency_records";
-        let left = store
-            .database()
-            .read(move |connection| connection.query_row(count, (), |row| row.get::<_, i64>(0)));
-        assert_eq!(left.await.ok(), Some(1), "{damage}");
+        // It hides no other one.
+        let listed = store.list(None, 10).await.expect("a list");
+        let kinds = listed
+            .into_iter()
+            .map(|listed| (listed.id, listed.record.err().map(|error| error.kind())));
+        let unreadable = (owner.id, Some(StoreErrorKind::Unreadable));
+        let expected = [(others[0].id, None), unreadable, (others[1].id, None)];
+        assert_eq!(kinds.collect::<Vec<_>>(), expected, "{damage}");
     }
 }
 

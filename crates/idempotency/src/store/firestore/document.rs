@@ -168,8 +168,8 @@ pub(super) fn id(id: &RecordId) -> String {
         .collect()
 }
 
-/// The record whose document has this name.
-pub(super) fn record_id(name: &str) -> Result<RecordId, StoreError> {
+/// The record whose document has this name, if any does.
+pub(super) fn record_id(name: &str) -> Option<RecordId> {
     let id = name.rsplit('/').next().unwrap_or_default().as_bytes();
     let digit = |byte: u8| {
         char::from(byte)
@@ -183,10 +183,8 @@ pub(super) fn record_id(name: &str) -> Result<RecordId, StoreError> {
             _ => None,
         })
         .collect();
-    let bytes = bytes.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
-    bytes
-        .map(RecordId::from_bytes)
-        .ok_or_else(|| StoreError::unreadable("a document has the name of no record"))
+    let bytes = <[u8; 32]>::try_from(bytes?).ok()?;
+    Some(RecordId::from_bytes(bytes))
 }
 
 /// A time as Firestore can keep it, which ends with the year 9999.

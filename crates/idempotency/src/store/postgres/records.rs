@@ -9,7 +9,9 @@ use sqlx::{
     postgres::{PgRow, PgTypeInfo, PgValueRef, types::Oid},
 };
 
-use crate::{Claim, Fenced, Fingerprint, Hold, OnLost, Phase, Record, RecordId, Token};
+use crate::{
+    Claim, Fenced, Fingerprint, Hold, Listed, OnLost, Phase, Record, RecordId, StoreError, Token,
+};
 
 /// The phase of a record whose token is spent: its claim was withdrawn, or its hold released. No attempt: the key is free.
 const WITHDRAWN: i16 = 3;
@@ -141,6 +143,15 @@ pub(super) fn record(row: &PgRow) -> Result<Record, Error> {
             },
             other => return Err(Error::Decode(format!("there is no phase {other}").into())),
         },
+    })
+}
+
+/// What is listed of a row. Under an id that is none there is nobody's record.
+pub(super) fn listed(row: &PgRow) -> Option<Listed> {
+    let id = RecordId::from_bytes(row.try_get(0).ok()?);
+    Some(match record(row) {
+        Ok(record) => record.into(),
+        Err(error) => Listed::unreadable(id, StoreError::unreadable(error)),
     })
 }
 

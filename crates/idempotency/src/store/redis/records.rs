@@ -14,8 +14,8 @@ use super::{
     server::Server,
 };
 use crate::{
-    Claim, Fenced, Fingerprint, Hold, OnLost, Phase, Record, RecordId, StoreError, Token,
-    store::SPENT_FOR,
+    Claim, Fenced, Fingerprint, Hold, Listed, OnLost, Phase, Record, RecordId, StoreError,
+    StoreErrorKind, Token, store::SPENT_FOR,
 };
 
 /// The records with one prefix on one server.
@@ -37,6 +37,17 @@ impl Records {
             Reply::Found(record) => Ok(Some(record)),
             Reply::Absent => Ok(None),
             _ => Err(unexpected()),
+        }
+    }
+
+    /// What is listed under this id, if anything is.
+    pub(super) async fn listed(&self, id: &RecordId) -> Result<Option<Listed>, StoreError> {
+        match self.find(id).await {
+            Ok(found) => Ok(found.map(Listed::from)),
+            Err(error) if error.kind() == StoreErrorKind::Unreadable => {
+                Ok(Some(Listed::unreadable(*id, error)))
+            }
+            Err(error) => Err(error),
         }
     }
 

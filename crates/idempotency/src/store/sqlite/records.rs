@@ -15,7 +15,8 @@ use super::{
     timeline::Now,
 };
 use crate::{
-    Claim, Fenced, Fingerprint, Hold, OnLost, Phase, Record, RecordId, Resolution, Token,
+    Claim, Fenced, Fingerprint, Hold, Listed, OnLost, Phase, RecordId, Resolution, StoreError,
+    Token,
     store::{SPENT_FOR, spent::SpentTokens},
 };
 
@@ -253,15 +254,23 @@ pub(super) fn list(
     after: Option<&RecordId>,
     limit: usize,
     now: &Now,
-) -> Result<Vec<Record>, Error> {
+) -> Result<Vec<Listed>, Error> {
     // No id is as small as the empty blob, so that one stands for the start.
     let after = after.map_or(&[][..], |id| id.as_bytes());
-    connection
-        .prepare_cached(LIST)?
-        .query_map(params![after, Millis::at(now.judged), rows(limit)], |row| {
-            Ok(Stored::read(row)?.into_record(now))
-        })?
-        .collect()
+    let mut statement = connection.prepare_cached(LIST)?;
+    let mut found = statement.query(params![after, Millis::at(now.judged), rows(limit)])?;
+    let mut listed = Vec::new();
+    while let Some(row) = found.next()? {
+        // Under an id that is none there is nobody's record.
+        let Ok(id) = row.get(0).map(RecordId::from_bytes) else {
+            continue;
+        };
+        listed.push(match Stored::read(row) {
+            Ok(stored) => stored.into_record(now).into(),
+            Err(error) => Listed::unreadable(id, StoreError::unreadable(error)),
+        });
+    }
+    Ok(listed)
 }
 
 pub(super) fn purge_expired(

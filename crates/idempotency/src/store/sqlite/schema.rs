@@ -37,7 +37,7 @@ const CREATE_RECORDS: &str = "
 // Files of the first releases have no such column, and those releases leave it alone.
 const HAS_SPENT: &str = "
     select exists (
-        select 1 from sqlite_schema where name = 'idempotency_records' and sql like '%spent blob%'
+        select 1 from sqlite_schema where name = 'idempotency_records' and sql like '%spent%'
     )
 ";
 
