@@ -35,5 +35,6 @@ mod streaming;
 mod time;
 mod transport;
 mod upgrades;
+mod warnings;
 mod withdrawals;
 mod world;

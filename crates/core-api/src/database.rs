@@ -8,7 +8,6 @@ mod transport;
 
 use std::{error::Error, fmt, sync::Arc};
 
-use ::firestore::errors::FirestoreError;
 use async_trait::async_trait;
 use axum::response::Response;
 use idempotency::{
@@ -81,8 +80,8 @@ pub(crate) enum DatabaseError {
     Postgres(sqlx::Error),
     /// The PostgreSQL server cannot be used.
     PostgresServer(PostgresError),
-    /// Firestore says no, to bookings.
-    Firestore(Box<FirestoreError>),
+    /// Firestore says no, to bookings, in these words.
+    Firestore(String),
     /// Firestore says no, to keys.
     FirestoreStore(idempotency::FirestoreError),
     /// The change was not committed, or not for certain.
@@ -183,7 +182,7 @@ impl fmt::Display for DatabaseError {
             Self::Sqlite(error) => error.fmt(formatter),
             Self::Postgres(error) => error.fmt(formatter),
             Self::PostgresServer(error) => error.fmt(formatter),
-            Self::Firestore(error) => error.fmt(formatter),
+            Self::Firestore(text) => formatter.write_str(text),
             Self::FirestoreStore(error) => error.fmt(formatter),
             Self::Commit(error) => error.fmt(formatter),
             Self::Silent => formatter.write_str("it does not answer in time"),
@@ -206,17 +205,10 @@ impl Error for DatabaseError {
             Self::Sqlite(error) => error.source(),
             Self::Postgres(error) => error.source(),
             Self::PostgresServer(error) => error.source(),
-            Self::Firestore(error) => error.source(),
             Self::FirestoreStore(error) => error.source(),
             Self::Commit(error) => error.source(),
-            Self::Silent | Self::Unprotected | Self::Schema { .. } => None,
+            Self::Firestore(_) | Self::Silent | Self::Unprotected | Self::Schema { .. } => None,
         }
-    }
-}
-
-impl From<FirestoreError> for DatabaseError {
-    fn from(error: FirestoreError) -> Self {
-        Self::Firestore(Box::new(error))
     }
 }
 
