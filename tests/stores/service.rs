@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     thread::{self, JoinHandle},
     time::{Duration, SystemTime},
 };
@@ -142,6 +142,15 @@ impl Service {
         let found = log.wait_for(|log| log.contains(text));
         let found = within_a_minute(text, found).await.is_ok();
         assert!(found, "the service ended without {text:?}");
+    }
+
+    /// What it ends with, and all that it has logged.
+    pub(crate) async fn ended(mut self) -> (ExitStatus, String) {
+        let mut log = self.log.clone();
+        let closed = async { while log.changed().await.is_ok() {} };
+        within_a_minute("the end of the service", closed).await;
+        let status = self.child.wait().expect("an exit status");
+        (status, self.logged())
     }
 
     /// Sends this signal to it.
