@@ -39,5 +39,6 @@ mod streaming;
 mod time;
 mod transport;
 mod upgrades;
+mod warnings;
 mod withdrawals;
 mod world;
