@@ -160,6 +160,8 @@ pub(crate) fn router(idempotency: &Idempotency, probe: Probe) -> Router {
         .merge(crate::extractors::routes())
         .merge(crate::given_up::routes())
         .merge(crate::lost::routes())
+        .merge(crate::order::routes(idempotency))
+        .merge(crate::principals::routes())
         .merge(crate::reclaims::routes())
         .merge(crate::stragglers::routes())
         .merge(script::routes())

@@ -48,7 +48,7 @@ async fn abandon(
 }
 
 /// What this version kept of a POST of JSON under the key "k", without a secret.
-fn of_version(version: u8, path: &str, json: &str) -> Fingerprint {
+pub(crate) fn of_version(version: u8, path: &str, json: &str) -> Fingerprint {
     let form = canonical_json(json.as_bytes()).expect("JSON");
     let head = ["POST", path, "", "", "application/json", "", "json"].map(str::as_bytes);
     let mut asked = *Fingerprint::of(head.into_iter().chain([form.as_slice()])).as_bytes();

@@ -15,7 +15,7 @@ use crate::{
 const LENGTH: usize = 5_000_000;
 
 /// Writes all of a request before it reads anything, as simple clients do, and returns the response.
-async fn exchange(mut connection: TcpStream, head: &str) -> String {
+pub(crate) async fn exchange(mut connection: TcpStream, head: &str) -> String {
     let head = format!(
         "{head}host: test\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {LENGTH}\r\n\r\n"
     );

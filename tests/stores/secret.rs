@@ -29,7 +29,7 @@ async fn start(options: &[&str]) -> (Service, usize) {
     // What it says at its start is in the log before its first line about a request.
     send(service.booking("first")).await;
     service.wait_for_log("/bookings").await;
-    let warnings = service.log().matches(WARNING).count();
+    let warnings = service.logged().matches(WARNING).count();
     (service, warnings)
 }
 

@@ -8,7 +8,6 @@ mod transport;
 
 use std::{error::Error, fmt, path::Path, sync::Arc};
 
-use ::firestore::errors::FirestoreError;
 use async_trait::async_trait;
 use axum::response::Response;
 use idempotency::{
@@ -67,6 +66,11 @@ pub(crate) trait Bookings: fmt::Debug + Send + Sync + 'static {
 
     /// Whether the database answers and, as far as it can be asked without a write, takes writes.
     async fn ping(&self) -> Result<(), DatabaseError>;
+
+    /// Writes and takes it back, where only that tells whether the database takes writes.
+    async fn try_to_write(&self) -> Result<(), DatabaseError> {
+        Ok(())
+    }
 }
 
 /// Why bookings cannot be read or written right now.
@@ -78,8 +82,8 @@ pub(crate) enum DatabaseError {
     Postgres(sqlx::Error),
     /// The PostgreSQL server cannot be used.
     PostgresServer(PostgresError),
-    /// Firestore says no, to bookings.
-    Firestore(Box<FirestoreError>),
+    /// Firestore says no, to bookings, in these words.
+    Firestore(String),
     /// Firestore says no, to keys.
     FirestoreStore(idempotency::FirestoreError),
     /// The change was not committed, or not for certain.
@@ -203,7 +207,7 @@ impl fmt::Display for DatabaseError {
             Self::Sqlite(error) => error.fmt(formatter),
             Self::Postgres(error) => error.fmt(formatter),
             Self::PostgresServer(error) => error.fmt(formatter),
-            Self::Firestore(error) => error.fmt(formatter),
+            Self::Firestore(text) => formatter.write_str(text),
             Self::FirestoreStore(error) => error.fmt(formatter),
             Self::Commit(error) => error.fmt(formatter),
             Self::Silent => formatter.write_str("it does not answer in time"),
@@ -226,17 +230,10 @@ impl Error for DatabaseError {
             Self::Sqlite(error) => error.source(),
             Self::Postgres(error) => error.source(),
             Self::PostgresServer(error) => error.source(),
-            Self::Firestore(error) => error.source(),
             Self::FirestoreStore(error) => error.source(),
             Self::Commit(error) => error.source(),
-            Self::Silent | Self::Unprotected | Self::Schema { .. } => None,
+            Self::Firestore(_) | Self::Silent | Self::Unprotected | Self::Schema { .. } => None,
         }
-    }
-}
-
-impl From<FirestoreError> for DatabaseError {
-    fn from(error: FirestoreError) -> Self {
-        Self::Firestore(Box::new(error))
     }
 }
 

@@ -2,8 +2,10 @@ mod bounded;
 mod builder;
 mod claim;
 mod finish;
+mod holds;
 mod places;
 mod reclaim;
+mod renewer;
 mod resolve;
 mod running;
 mod running_keys;
@@ -135,7 +137,7 @@ pub(crate) enum Leaves {
     Committed(SystemTime),
     /// What somebody else has left, or its own transaction without its knowing.
     Other,
-    /// What its own transaction may have committed or not. Nobody touches it.
+    /// What its own transaction may have committed or not, or what a layer has stopped midway. Nobody touches it.
     Unknown,
 }
 

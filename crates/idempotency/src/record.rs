@@ -139,7 +139,7 @@ impl fmt::Debug for RecordId {
 ///
 /// Because the caller makes it, a claim that is sent again after a lost reply recognises itself; because
 /// it is never used twice, the token of a dead owner fits no later record.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token([u8; 16]);
 
 impl Token {

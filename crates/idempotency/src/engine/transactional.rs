@@ -115,7 +115,16 @@ pub(super) async fn finish<R>(
         Leaves::Nothing | Leaves::Steps(_) | Leaves::AfterSteps(_) => {
             match bounded(ticket.store().inspect(&hold.id)).await {
                 Ok(Some(_)) => return Fenced::Lost,
-                Ok(None) | Err(_) => None,
+                Ok(None) => None,
+                Err(error) => {
+                    tracing::warn!(
+                        idempotency.record = %hold.id,
+                        error = %Causes(&error),
+                        "it cannot be read whether an equal run has committed, so the response of a run that has not is not sent",
+                    );
+                    // As below.
+                    return Fenced::Lost;
+                }
             }
         }
         Leaves::Outcome(_) => {

@@ -9,7 +9,7 @@ use axum::{
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header, request::Parts};
-use http_body_util::{BodyExt, Full, LengthLimitError};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 
 use super::{
     HttpConfig,
@@ -119,10 +119,14 @@ pub(super) struct Complete {
     trailers: Option<HeaderMap>,
 }
 
-/// Reads the body to its end, within the limit that axum's `DefaultBodyLimit` sets.
-pub(super) async fn complete(request: Request) -> Result<Complete, Problem> {
+/// Reads the body to its end, within this limit, or else the one that axum's `DefaultBodyLimit` sets.
+pub(super) async fn complete(request: Request, limit: Option<usize>) -> Result<Complete, Problem> {
     let announced = request.body().size_hint().lower();
-    let (parts, body) = request.with_limited_body().into_parts();
+    let request = match limit {
+        Some(limit) => request.map(|body| Body::new(Limited::new(body, limit))),
+        None => request.with_limited_body(),
+    };
+    let (parts, body) = request.into_parts();
     // A client that waits for 100 (Continue) need not send what is known to be too large.
     if body
         .size_hint()
@@ -314,6 +318,11 @@ fn coding(headers: &HeaderMap) -> Cow<'_, [u8]> {
         coding.extend(next.to_ascii_lowercase());
     }
     coding.into()
+}
+
+/// Whether this is gRPC, or gRPC-Web, of whatever message format.
+pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
+    essence(headers).starts_with(b"application/grpc")
 }
 
 fn is_json(essence: &[u8]) -> bool {
