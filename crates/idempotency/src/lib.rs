@@ -46,6 +46,11 @@
 //! | `conformance` | the contract of a store, as functions that can be run |
 //! | `full` | all of them |
 //!
+//! A program has one SQLite: cargo resolves one package that links it. `sqlite` resolves beside rusqlite 0.39 and 0.40,
+//! sqlx 0.9 with its `sqlite`, sea-orm 2 and loco 1. It does not beside rusqlite 0.38 or 0.41, sqlx 0.8 with its `sqlite`,
+//! sea-orm 1 with `sqlx-sqlite`, loco 0.16, or tower-sessions-sqlx-store 0.15 with its `sqlite`. The closures of
+//! [`SqliteDatabase`] have rusqlite's connection, of the version that cargo has chosen.
+//!
 //! # Two guarantees
 //!
 //! Under a lease, which is the default, there is one run at a time, and a run that has lost its key can store nothing. When
@@ -321,5 +326,5 @@ pub mod __private {
 
 /// README.md's code, so that what users copy compiles.
 #[cfg(doctest)]
-#[doc = include_str!("../../../README.md")]
+#[doc = include_str!("../README.md")]
 struct Readme;
