@@ -47,7 +47,7 @@ pub(crate) trait Bookings: fmt::Debug + Send + Sync + 'static {
     /// Up to `limit`, newest first, those older than `after` only.
     async fn list(&self, after: Option<Uuid>, limit: u16) -> Result<Vec<Booking>, DatabaseError>;
 
-    /// Changes the one with this id, and answers by what it is now.
+    /// Changes the one with this id, and answers by what it is now. Where there is none, nothing is committed, so that the key is free.
     async fn change(
         &self,
         id: Uuid,
@@ -56,7 +56,7 @@ pub(crate) trait Bookings: fmt::Debug + Send + Sync + 'static {
         answer: fn(Option<Booking>) -> Response,
     ) -> Result<Response, DatabaseError>;
 
-    /// Removes the one with this id, and answers by whether there was one.
+    /// Removes the one with this id, and answers by whether there was one. Where there was none, nothing is committed.
     async fn remove(
         &self,
         id: Uuid,

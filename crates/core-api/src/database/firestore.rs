@@ -153,8 +153,7 @@ impl Bookings for FirestoreBookings {
                 removed => return Ok(removed?),
             }
         }
-        let nothing = self.writer.transaction();
-        Ok(execution.commit(nothing, answer(false)).await?)
+        Ok(answer(false))
     }
 
     async fn ping(&self) -> Result<(), DatabaseError> {
@@ -180,10 +179,9 @@ impl FirestoreBookings {
         execution: &Execution,
         answer: fn(Option<Booking>) -> Response,
     ) -> Result<Response, DatabaseError> {
-        let nothing = self.writer.transaction();
         let found = self.reader.fluent().select().by_id_in(COLLECTION);
         let Some(document) = found.one(id.to_string()).await? else {
-            return Ok(execution.commit(nothing, answer(None)).await?);
+            return Ok(answer(None));
         };
         let mut booking = Booking::from(FirestoreDb::deserialize_doc_to::<Document>(&document)?);
         booking.apply(change.clone());
@@ -193,9 +191,10 @@ impl FirestoreBookings {
             _ => FirestorePrecondition::Exists,
         };
         let changed = Changed::from(change);
+        let transaction = self.writer.transaction();
         let update = match changed.is_empty() {
-            true => nothing,
-            false => nothing.update(COLLECTION, &id.to_string(), &changed, expected),
+            true => transaction,
+            false => transaction.update(COLLECTION, &id.to_string(), &changed, expected),
         };
         Ok(execution.commit(update, answer(Some(booking))).await?)
     }

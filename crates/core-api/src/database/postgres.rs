@@ -251,8 +251,10 @@ impl Bookings for PostgresBookings {
             .bind(change.time)
             .bind(change.status.map(Status::name));
         let (transaction, rows) = self.begin_with(update).await?;
-        let changed = rows.first().map(booking).transpose()?;
-        Ok(execution.commit(transaction, answer(changed)).await?)
+        let Some(changed) = rows.first().map(booking).transpose()? else {
+            return Ok(answer(None));
+        };
+        Ok(execution.commit(transaction, answer(Some(changed))).await?)
     }
 
     async fn remove(
@@ -262,8 +264,10 @@ impl Bookings for PostgresBookings {
         answer: fn(bool) -> Response,
     ) -> Result<Response, DatabaseError> {
         let (transaction, rows) = self.begin_with(query(REMOVE).bind(id)).await?;
-        let removed = !rows.is_empty();
-        Ok(execution.commit(transaction, answer(removed)).await?)
+        if rows.is_empty() {
+            return Ok(answer(false));
+        }
+        Ok(execution.commit(transaction, answer(true)).await?)
     }
 
     async fn ping(&self) -> Result<(), DatabaseError> {

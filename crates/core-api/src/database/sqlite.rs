@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
-use idempotency::{Execution, SqliteDatabase};
+use idempotency::{CommitError, Execution, SqliteDatabase, SqliteError};
 use rusqlite::{Connection, OptionalExtension, Row, named_params, types::Type};
 use uuid::Uuid;
 
@@ -119,15 +119,17 @@ impl Bookings for SqliteBookings {
         answer: fn(Option<Booking>) -> Response,
     ) -> Result<Response, DatabaseError> {
         let change = move |connection: &Connection| {
-            let Some(mut booking) = get(connection, id)? else {
-                return Ok(None);
-            };
+            let mut booking = get(connection, id)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
             booking.apply(change);
             write(connection, &booking)?;
-            Ok(Some(booking))
+            Ok(booking)
         };
         let change = self.0.transaction(change);
-        Ok(execution.commit_then(change, answer).await?)
+        let changed = execution.commit_then(change, move |booking| answer(Some(booking)));
+        match changed.await {
+            Err(error) if finds_none(&error) => Ok(answer(None)),
+            changed => Ok(changed?),
+        }
     }
 
     async fn remove(
@@ -137,13 +139,19 @@ impl Bookings for SqliteBookings {
         answer: fn(bool) -> Response,
     ) -> Result<Response, DatabaseError> {
         let remove = move |connection: &Connection| {
-            connection
+            let removed = connection
                 .prepare_cached(REMOVE)?
-                .execute(named_params! {":id": id.to_string()})
+                .execute(named_params! {":id": id.to_string()})?;
+            (removed > 0)
+                .then_some(())
+                .ok_or(rusqlite::Error::QueryReturnedNoRows)
         };
         let remove = self.0.transaction(remove);
-        let answer = move |removed| answer(removed > 0);
-        Ok(execution.commit_then(remove, answer).await?)
+        let removed = execution.commit_then(remove, move |()| answer(true));
+        match removed.await {
+            Err(error) if finds_none(&error) => Ok(answer(false)),
+            removed => Ok(removed?),
+        }
     }
 
     async fn ping(&self) -> Result<(), DatabaseError> {
@@ -179,6 +187,17 @@ fn get(connection: &Connection, id: Uuid) -> Result<Option<Booking>, rusqlite::E
         .prepare_cached(GET)?
         .query_row(named_params! {":id": id.to_string()}, booking)
         .optional()
+}
+
+/// Whether the work has ended because there is no such booking.
+fn finds_none(error: &CommitError) -> bool {
+    let CommitError::Failed(source) = error else {
+        return false;
+    };
+    matches!(
+        source.downcast_ref(),
+        Some(SqliteError::Work(cause)) if matches!(cause.as_ref(), rusqlite::Error::QueryReturnedNoRows)
+    )
 }
 
 fn booking(row: &Row<'_>) -> Result<Booking, rusqlite::Error> {
