@@ -34,8 +34,8 @@ use tokio::sync::Semaphore;
 #[cfg(feature = "axum")]
 use crate::http::HttpConfig;
 use crate::{
-    Claim, Fingerprint, Hold, IdempotencyKey, Options, RecordId, Refusal, Scope, Store, Token,
-    fingerprint::digest, options, progress::Progress,
+    Claim, Fingerprint, Hold, IdempotencyKey, Options, RecordId, Refusal, Scope, ScopeId, Store,
+    Token, fingerprint::digest, options, progress::Progress,
 };
 use claim::Claimed;
 use running_keys::{RunningKeys, Visit};
@@ -101,6 +101,7 @@ const MAX_FORMS: usize = 4;
 /// Which record a request concerns, and what it asks.
 pub(crate) struct Operation {
     pub(crate) id: RecordId,
+    pub(crate) scope: ScopeId,
     pub(crate) fingerprint: Fingerprint,
     pub(crate) waiter: Waiter,
     /// How much earlier the end of its record is announced.
@@ -206,6 +207,17 @@ impl Idempotency {
         ]))
     }
 
+    /// The id by which the store counts this scope's records.
+    #[must_use]
+    pub fn scope_id(&self, scope: &Scope) -> ScopeId {
+        let (kind, name) = scope.parts();
+        let namespace = self.0.namespace.as_bytes();
+        let digest = digest([b"scope 1".as_slice(), &self.0.secret, namespace, kind, name]);
+        let mut id = [0; 8];
+        id.copy_from_slice(&digest[..8]);
+        ScopeId::from_bytes(id)
+    }
+
     #[cfg(feature = "axum")]
     pub(crate) fn http(&self) -> &HttpConfig {
         &self.0.http
@@ -223,6 +235,7 @@ impl Idempotency {
         let fingerprint = fingerprint.keyed(&self.0.secret, key.expose().as_bytes());
         Operation {
             id: self.record_id(scope, key),
+            scope: self.scope_id(scope),
             fingerprint,
             waiter: Waiter {
                 scope: self.0.scopes.hash_one(scope),
@@ -338,6 +351,7 @@ impl Operation {
     fn hold(&self, options: &Options) -> Hold {
         Hold {
             id: self.id,
+            scope: self.scope,
             token: Token::random(),
             lease: options.lease(),
             ttl: options.kept(),

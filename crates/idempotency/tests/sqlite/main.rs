@@ -26,6 +26,7 @@ mod full;
 mod opening;
 mod outages;
 mod records;
+mod shares;
 mod spent;
 mod transactional;
 
@@ -52,6 +53,7 @@ const TTL: Duration = Duration::from_secs(3600);
 fn hold(key: u8) -> Hold {
     Hold {
         id: RecordId::from_bytes([key; 32]),
+        scope: idempotency::ScopeId::from_bytes([0; 8]),
         token: Token::random(),
         lease: LEASE,
         ttl: TTL,
