@@ -1,7 +1,7 @@
-//! Records of version 1 of fingerprints and steps, which a rolling deployment leaves to this version.
+//! Records of versions 1 and 2 of fingerprints, and of version 1 of steps, which a rolling deployment leaves to this version.
 
 use bytes::Bytes;
-use idempotency::{Claim, Fenced, Fingerprint, Hold, OnLost, Token};
+use idempotency::{Claim, Fenced, Fingerprint, Hold, OnLost, Token, canonical_json};
 use rstest_reuse::apply;
 
 use crate::{
@@ -10,23 +10,32 @@ use crate::{
     world::{BOOKING, World},
 };
 
-/// The child key "charge" of the key "k" without a scope, as version 1 derived it.
-const CHILD_KEY: &str = "3a212523-1e37-861d-94ca-b49ec10d3233";
+/// The child key "charge" of the request "go on" under the key "k" without a scope, as versions 1 and 2 derived it.
+const CHILD_KEYS: [(u8, &str); 2] = [
+    (1, "3a212523-1e37-861d-94ca-b49ec10d3233"),
+    (2, "073edfbc-cccf-8b70-ac2e-4f37fc8ee58e"),
+];
 
 /// The step "charge" with the result "receipt 1", as version 1 wrote it; the second byte says whether its run has suspended
 /// itself.
 const STEPS: [u8; 27] = *b"\x01\x00\x00\x00\x00\x06charge\x00\x00\x00\x0b\"receipt 1\"";
 
-/// Leaves the key "k" as a run of version 1 does that has this as its progress and is given up.
-async fn abandon(world: &World, path: &str, json: &str, progress: &[u8]) -> (Hold, Fingerprint) {
+/// Leaves the key "k" as a run of this version does that has this as its progress and is given up.
+async fn abandon(
+    world: &World,
+    version: u8,
+    path: &str,
+    json: &str,
+    progress: &[u8],
+) -> (Hold, Fingerprint) {
     Answer::to(world.post(path, "k", json))
         .await
         .assert_fresh("201 Created");
-    let (mut hold, fingerprint) = world.only_record().await;
+    let (mut hold, _) = world.only_record().await;
     world.pass(3660);
     world.probe.forget_runs();
     hold.token = Token::random();
-    let fingerprint = of_version_1(fingerprint);
+    let fingerprint = of_version(version, path, json);
     let store = world.idempotency.store();
     let claim = store.claim(&hold, &fingerprint, OnLost::Refuse).await;
     assert!(
@@ -38,74 +47,84 @@ async fn abandon(world: &World, path: &str, json: &str, progress: &[u8]) -> (Hol
     (hold, fingerprint)
 }
 
-fn of_version_1(fingerprint: Fingerprint) -> Fingerprint {
-    let mut bytes = *fingerprint.as_bytes();
-    bytes[0] = 1;
-    Fingerprint::from_bytes(bytes)
+/// What this version kept of a POST of JSON under the key "k", without a secret.
+pub(crate) fn of_version(version: u8, path: &str, json: &str) -> Fingerprint {
+    let form = canonical_json(json.as_bytes()).expect("JSON");
+    let head = ["POST", path, "", "", "application/json", "", "json"].map(str::as_bytes);
+    let mut asked = *Fingerprint::of(head.into_iter().chain([form.as_slice()])).as_bytes();
+    asked[0] = 1;
+    let kept = Fingerprint::of([b"fingerprint".as_slice(), b"", b"k", &asked]);
+    let mut kept = *kept.as_bytes();
+    kept[0] = version;
+    Fingerprint::from_bytes(kept)
 }
 
 // behaviour 69, 135
 // race 63
 #[apply(each_store)]
 #[tokio::test]
-async fn a_response_of_version_1_is_replayed_to_the_same_request_only(backend: Backend) {
-    let world = installed!(World::new(backend).await);
-    let first = Answer::to(world.booking("k")).await;
-    let (mut hold, fingerprint) = world.only_record().await;
-    let store = world.idempotency.store();
-    let claim = store.claim(&hold, &fingerprint, OnLost::Refuse).await;
-    let Ok(Claim::Completed { outcome, .. }) = claim else {
-        panic!("it is completed, and not {claim:?}");
-    };
-    world.pass(3660);
-    hold.token = Token::random();
-    let fingerprint = of_version_1(fingerprint);
-    let claim = store.claim(&hold, &fingerprint, OnLost::Refuse).await;
-    assert!(matches!(claim, Ok(Claim::Won { .. })), "{claim:?}");
-    let running = Answer::to(world.booking("k")).await;
-    running.assert_problem("in-progress", "409 Conflict", "idempotency_in_progress");
-    let completed = store.complete(&hold, outcome).await;
-    assert!(matches!(completed, Ok(Fenced::Done(_))), "{completed:?}");
+async fn a_response_of_an_earlier_version_is_replayed_to_the_same_request_only(backend: Backend) {
+    for version in [1, 2] {
+        let world = installed!(World::new(backend).await);
+        let first = Answer::to(world.booking("k")).await;
+        let (mut hold, fingerprint) = world.only_record().await;
+        let store = world.idempotency.store();
+        let claim = store.claim(&hold, &fingerprint, OnLost::Refuse).await;
+        let Ok(Claim::Completed { outcome, .. }) = claim else {
+            panic!("it is completed, and not {claim:?}");
+        };
+        world.pass(3660);
+        hold.token = Token::random();
+        let fingerprint = of_version(version, "/bookings", BOOKING);
+        let claim = store.claim(&hold, &fingerprint, OnLost::Refuse).await;
+        assert!(matches!(claim, Ok(Claim::Won { .. })), "{claim:?}");
+        let running = Answer::to(world.booking("k")).await;
+        running.assert_problem("in-progress", "409 Conflict", "idempotency_in_progress");
+        let completed = store.complete(&hold, outcome).await;
+        assert!(matches!(completed, Ok(Fenced::Done(_))), "{completed:?}");
 
-    let again = Answer::to(world.booking("k")).await;
-    assert!(again.is_replay());
-    assert_eq!((again.status, &again.body), (first.status, &first.body));
-    let reused = Answer::to(world.post("/bookings", "k", "{}")).await;
-    reused.assert_problem(
-        "key-reused",
-        "422 Unprocessable Entity",
-        "idempotency_key_reused",
-    );
-    assert_eq!(world.probe.runs(), 1);
+        let again = Answer::to(world.booking("k")).await;
+        assert!(again.is_replay(), "version {version}: {again:?}");
+        assert_eq!((again.status, &again.body), (first.status, &first.body));
+        let reused = Answer::to(world.post("/bookings", "k", "{}")).await;
+        reused.assert_problem(
+            "key-reused",
+            "422 Unprocessable Entity",
+            "idempotency_key_reused",
+        );
+        assert_eq!(world.probe.runs(), 1);
+    }
 }
 
-/// A charge that version 1 has sent under its child key must not be sent under another one.
+/// A charge that an earlier version has sent under its child key must not be sent under another one.
 // behaviour 69, 133, 135
 // race 63
 #[apply(each_store)]
 #[tokio::test]
-async fn a_run_of_version_1_is_taken_over_with_its_steps_and_child_keys(backend: Backend) {
-    let world = installed!(World::new(backend).await);
-    let (hold, fingerprint) = abandon(&world, "/steps", "\"go on\"", &STEPS).await;
-    world.pass(31);
-    let reused = Answer::to(world.post("/steps", "k", "\"\"")).await;
-    reused.assert_problem(
-        "key-reused",
-        "422 Unprocessable Entity",
-        "idempotency_key_reused",
-    );
-    let done = Answer::to(world.post("/steps", "k", "\"go on\"")).await;
-    done.assert_fresh("201 Created");
-    assert_eq!(done.json()["attempt"], 2);
-    assert_eq!(done.json()["receipt"], "receipt 1");
-    assert_eq!(done.json()["keys"][0], CHILD_KEY);
-    assert_eq!(world.probe.runs(), 1);
-    let found = world.idempotency.store().inspect(&hold.id).await;
-    let found = found.expect("a response").expect("a record");
-    assert_eq!(found.fingerprint, fingerprint);
-    Answer::to(world.post("/steps", "k", "\"go on\""))
-        .await
-        .assert_replay_of(&done);
+async fn a_run_of_an_earlier_version_is_taken_over_with_its_steps_and_child_keys(backend: Backend) {
+    for (version, child_key) in CHILD_KEYS {
+        let world = installed!(World::new(backend).await);
+        let (hold, fingerprint) = abandon(&world, version, "/steps", "\"go on\"", &STEPS).await;
+        world.pass(31);
+        let reused = Answer::to(world.post("/steps", "k", "\"\"")).await;
+        reused.assert_problem(
+            "key-reused",
+            "422 Unprocessable Entity",
+            "idempotency_key_reused",
+        );
+        let done = Answer::to(world.post("/steps", "k", "\"go on\"")).await;
+        done.assert_fresh("201 Created");
+        assert_eq!(done.json()["attempt"], 2);
+        assert_eq!(done.json()["receipt"], "receipt 1");
+        assert_eq!(done.json()["keys"][0], child_key);
+        assert_eq!(world.probe.runs(), 1);
+        let found = world.idempotency.store().inspect(&hold.id).await;
+        let found = found.expect("a response").expect("a record");
+        assert_eq!(found.fingerprint, fingerprint);
+        Answer::to(world.post("/steps", "k", "\"go on\""))
+            .await
+            .assert_replay_of(&done);
+    }
 }
 
 // behaviour 128, 135
@@ -116,7 +135,7 @@ async fn a_run_of_version_1_that_has_suspended_itself_is_not_lost(backend: Backe
     let world = installed!(World::new(backend).await);
     let mut suspended = STEPS;
     suspended[1] = 1;
-    abandon(&world, "/steps/refuse", "\"go on\"", &suspended).await;
+    abandon(&world, 1, "/steps/refuse", "\"go on\"", &suspended).await;
     world.pass(31);
     // The store fails between the claim and the run, twice, and nothing is held or lost by that.
     for failed in 1..=2 {
@@ -144,7 +163,7 @@ async fn a_run_of_version_1_that_has_suspended_itself_is_not_lost(backend: Backe
 #[tokio::test]
 async fn a_run_of_version_1_that_is_lost_stays_lost(backend: Backend) {
     let world = installed!(World::new(backend).await);
-    abandon(&world, "/lost", BOOKING, &[]).await;
+    abandon(&world, 1, "/lost", BOOKING, &[]).await;
     world.pass(31);
     let refused = Answer::to(world.post("/lost", "k", BOOKING)).await;
     refused.assert_problem(

@@ -13,8 +13,8 @@ use axum::{
 };
 use http::StatusCode;
 use idempotency::{
-    Claim, Clock, Execution, Fenced, Fingerprint, OnLost, SqliteDatabase, SqliteStore, StepError,
-    Token, idempotent,
+    Claim, Clock, Execution, Fenced, OnLost, SqliteDatabase, SqliteStore, StepError, Token,
+    idempotent,
 };
 use rstest_reuse::apply;
 use serde_json::json;
@@ -23,6 +23,7 @@ use crate::{
     answer::Answer,
     app::Probe,
     backend::{Backend, each_store, installed},
+    earlier::of_version,
     time::Time,
     world::{BOOKING, World},
 };
@@ -68,12 +69,6 @@ async fn recursive(State(probe): State<Probe>, execution: Execution) -> StatusCo
     }
 }
 
-fn of_version_1(fingerprint: Fingerprint) -> Fingerprint {
-    let mut bytes = *fingerprint.as_bytes();
-    bytes[0] = 1;
-    Fingerprint::from_bytes(bytes)
-}
-
 // behaviour 69, 135
 // race 63
 #[apply(each_store)]
@@ -81,7 +76,7 @@ fn of_version_1(fingerprint: Fingerprint) -> Fingerprint {
 async fn a_key_that_version_1_gave_back_is_not_taken_for_another_request(backend: Backend) {
     let world = installed!(World::new(backend).await);
     world.abandon("/posted", "k", BOOKING).await;
-    let (hold, fingerprint) = world.only_record().await;
+    let (hold, _) = world.only_record().await;
     let store = world.idempotency.store();
     // As version 1 would have it.
     drop(store.release(&hold).await);
@@ -89,7 +84,7 @@ async fn a_key_that_version_1_gave_back_is_not_taken_for_another_request(backend
     let mut hold = hold;
     hold.token = Token::random();
     let claim = store
-        .claim(&hold, &of_version_1(fingerprint), OnLost::Refuse)
+        .claim(&hold, &of_version(1, "/posted", BOOKING), OnLost::Refuse)
         .await;
     assert!(matches!(claim, Ok(Claim::Won { .. })), "{claim:?}");
 

@@ -272,7 +272,7 @@ async fn a_body_that_is_decoded_outside_counts_decoded(backend: Backend) {
 }
 
 /// The smallest gzip writer: RFC 1952 around one stored block of RFC 1951.
-fn gzip(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     let length = u16::try_from(bytes.len()).expect("a short body");
     let checksum = !bytes.iter().fold(u32::MAX, |checksum, &byte| {
         (0..8).fold(checksum ^ u32::from(byte), |checksum, _| {

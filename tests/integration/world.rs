@@ -70,7 +70,7 @@ impl World {
         Self::start(store, time, folder, |builder| builder, |app| app).await
     }
 
-    async fn with(
+    pub(crate) async fn with(
         backend: Backend,
         configure: impl FnOnce(IdempotencyBuilder) -> IdempotencyBuilder,
         wrap: impl FnOnce(Router) -> Router,

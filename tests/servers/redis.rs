@@ -62,17 +62,27 @@ impl RedisServer {
     #[must_use]
     pub fn start_with_tls(certificate: &str, key: &str) -> Option<(Self, u16)> {
         is_installed().then(|| {
-            let server = Self::start_on(|port| {
-                let options = ["--tls-auth-clients", "no", "--tls-cert-file", certificate];
-                let options = options
-                    .into_iter()
-                    .chain(["--tls-key-file", key, "--tls-port"]);
-                let tls = next_free_port(port).to_string();
-                options.map(str::to_owned).chain([tls]).collect()
-            });
-            let port = server.arguments.last().expect("the port for TLS");
-            let port = port.parse().expect("a port");
+            let server = Self::start_on(|port| tls_options(certificate, key, next_free_port(port)));
+            let port = server.last_port();
             (server, port)
+        })
+    }
+
+    /// The nodes of a cluster of one's own, with other ports for TLS, and the first of these; none where Redis is not installed.
+    #[must_use]
+    pub fn cluster_with_tls(certificate: &str, key: &str) -> Option<(Vec<Self>, u16)> {
+        is_installed().then(|| {
+            // Only nodes that talk to each other in this way tell of their ports for it.
+            let cluster = ["--tls-cluster", "yes", "--tls-ca-cert-file", certificate];
+            let nodes = start_nodes(3, |bus| {
+                let options = tls_options(certificate, key, next_free_port(bus));
+                let cluster = cluster.iter().map(|&word| word.to_owned());
+                cluster.chain(options).collect()
+            });
+            let ports = nodes.iter().map(Self::last_port);
+            join(&nodes, ports, &["--tls", "--cacert", certificate]);
+            let port = nodes[0].last_port();
+            (nodes, port)
         })
     }
 
@@ -94,7 +104,12 @@ impl RedisServer {
     /// The nodes of a cluster of one's own, three of which are primaries; none where Redis is not installed.
     #[must_use]
     pub fn cluster(nodes: usize, options: &[&str]) -> Option<Vec<Self>> {
-        is_installed().then(|| start_cluster(nodes, options))
+        let options = |_| options.iter().map(|&word| word.to_owned()).collect();
+        is_installed().then(|| {
+            let nodes = start_nodes(nodes, options);
+            join(&nodes, nodes.iter().map(|node| node.port), &[]);
+            nodes
+        })
     }
 
     /// A server of the oldest version that the store supports; none where the environment does not say where its program is.
@@ -153,6 +168,12 @@ impl RedisServer {
     /// Lets it go on.
     pub fn resume(&self) {
         self.signal("-CONT");
+    }
+
+    /// The port that was the last of its options.
+    fn last_port(&self) -> u16 {
+        let port = self.arguments.last().expect("a port");
+        port.parse().expect("a port")
     }
 
     fn start_on(arguments: impl Fn(u16) -> Vec<String>) -> Self {
@@ -225,20 +246,26 @@ impl RedisServer {
     }
 }
 
-fn start_cluster(count: usize, options: &[&str]) -> Vec<RedisServer> {
+/// The options of each node may depend on the port of its bus.
+fn start_nodes(count: usize, options: impl Fn(u16) -> Vec<String>) -> Vec<RedisServer> {
     let node = |_| {
         RedisServer::start_on(|port| {
             // The usual bus port, 10000 above, may be one of those for outgoing connections.
-            let bus = next_free_port(port).to_string();
-            let cluster = ["--cluster-enabled", "yes", "--cluster-port", &bus];
-            let all = cluster.iter().chain(options);
-            all.map(|&word| word.to_owned()).collect()
+            let bus = next_free_port(port);
+            let cluster = ["--cluster-enabled", "yes", "--cluster-port"].map(str::to_owned);
+            let cluster = cluster.into_iter().chain([bus.to_string()]);
+            cluster.chain(options(bus)).collect()
         })
     };
-    let nodes: Vec<RedisServer> = (0..count).map(node).collect();
-    let addresses = nodes.iter().map(|node| format!("127.0.0.1:{}", node.port));
-    let replicas = (count / 3 - 1).to_string();
+    (0..count).map(node).collect()
+}
+
+/// Makes a cluster of the nodes, three of which become primaries.
+fn join(nodes: &[RedisServer], ports: impl Iterator<Item = u16>, options: &[&str]) {
+    let addresses = ports.map(|port| format!("127.0.0.1:{port}"));
+    let replicas = (nodes.len() / 3 - 1).to_string();
     let created = Command::new("redis-cli")
+        .args(options)
         .args(["--cluster", "create"])
         .args(addresses)
         .args(["--cluster-replicas", &replicas, "--cluster-yes"])
@@ -246,7 +273,7 @@ fn start_cluster(count: usize, options: &[&str]) -> Vec<RedisServer> {
         .expect("redis-cli");
     assert!(created.status.success(), "{created:?}");
     // Each node learns of the others at its own time.
-    for node in &nodes {
+    for node in nodes {
         let mut connection = node.connection();
         while !cluster_info(&mut connection).contains("cluster_state:ok") {
             thread::sleep(Duration::from_millis(20));
@@ -259,7 +286,17 @@ fn start_cluster(count: usize, options: &[&str]) -> Vec<RedisServer> {
             thread::sleep(Duration::from_millis(20));
         }
     }
-    nodes
+}
+
+fn tls_options(certificate: &str, key: &str, port: u16) -> Vec<String> {
+    let options = ["--tls-auth-clients", "no", "--tls-cert-file", certificate];
+    let options = options
+        .into_iter()
+        .chain(["--tls-key-file", key, "--tls-port"]);
+    options
+        .map(str::to_owned)
+        .chain([port.to_string()])
+        .collect()
 }
 
 fn info(connection: &mut Connection, section: &str) -> String {

@@ -5,6 +5,7 @@ mod connections;
 mod failures;
 mod processes;
 mod records;
+mod stale;
 pub(crate) mod tap;
 mod transactions;
 mod waking;

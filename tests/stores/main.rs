@@ -6,6 +6,7 @@ mod firestore;
 mod frozen;
 mod postgres;
 mod redis;
+mod secret;
 mod service;
 mod transactional;
 

@@ -6,6 +6,7 @@ mod opening;
 mod processes;
 mod records;
 mod round_trips;
+mod stopping;
 mod tls;
 mod waking;
 

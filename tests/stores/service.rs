@@ -2,8 +2,8 @@
 
 use std::{
     io::{BufRead, BufReader},
-    process::{Child, Command, Stdio},
-    thread,
+    process::{Child, Command, ExitStatus, Stdio},
+    thread::{self, JoinHandle},
     time::{Duration, SystemTime},
 };
 
@@ -20,6 +20,7 @@ pub(crate) struct Service {
     child: Child,
     /// What it has written to standard error so far.
     log: watch::Receiver<String>,
+    reader: Option<JoinHandle<()>>,
     client: Client,
     address: String,
     pub(crate) ready_line: String,
@@ -81,7 +82,7 @@ impl Service {
             .expect("the service");
         let (written, log) = watch::channel(String::new());
         let stderr = BufReader::new(child.stderr.take().expect("its log"));
-        thread::spawn(move || {
+        let reader = thread::spawn(move || {
             for line in stderr.lines().map_while(Result::ok) {
                 written.send_modify(|log| log.extend([&line, "\n"]));
             }
@@ -98,20 +99,26 @@ impl Service {
             address: address.unwrap_or_else(|| panic!("it did not start: {}", *log.borrow())),
             child,
             log,
+            reader: Some(reader),
             client: Client::new(),
             ready_line,
             _folder: folder,
         }
     }
 
+    /// What it has logged so far.
+    pub(crate) fn logged(&self) -> String {
+        self.log.borrow().clone()
+    }
+
     /// A booking under this key, always the same one.
     pub(crate) fn booking(&self, key: &str) -> RequestBuilder {
         let booking = json!({
-            "service_id": "s1", "customer_name": "Ann", "date": "2026-12-01", "time": "10:00",
+            "service_id": format!("s1{UNSEEN}"), "customer_name": "Ann", "date": "2026-12-01", "time": "10:00",
         });
         self.client
             .post(format!("http://{}/bookings", self.address))
-            .header("Idempotency-Key", key)
+            .header("Idempotency-Key", format!("{key}{UNSEEN}"))
             .json(&booking)
     }
 
@@ -137,6 +144,15 @@ impl Service {
         assert!(found, "the service ended without {text:?}");
     }
 
+    /// What it ends with, and all that it has logged.
+    pub(crate) async fn ended(mut self) -> (ExitStatus, String) {
+        let mut log = self.log.clone();
+        let closed = async { while log.changed().await.is_ok() {} };
+        within_a_minute("the end of the service", closed).await;
+        let status = self.child.wait().expect("an exit status");
+        (status, self.logged())
+    }
+
     /// Sends this signal to it.
     pub(crate) fn signal(&self, signal: &str) {
         let kill = format!("kill -{signal} {}", self.child.id());
@@ -150,8 +166,19 @@ impl Drop for Service {
         // It may have ended already.
         drop(self.child.kill());
         drop(self.child.wait());
+        if thread::panicking() {
+            return;
+        }
+        if let Some(reader) = self.reader.take() {
+            reader.join().expect("its log is text");
+        }
+        let log = self.log.borrow();
+        assert!(!log.contains(UNSEEN), "{}", *log);
     }
 }
+
+/// In every key and every body that is sent, and in no log.
+pub(crate) const UNSEEN: &str = "-that-nobody-may-see";
 
 pub(crate) async fn send(request: RequestBuilder) -> Answer {
     let response = request.send().await.expect("an answer");

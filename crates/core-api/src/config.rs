@@ -1,5 +1,6 @@
 //! The options: each is a flag and an environment variable.
 
+mod origin;
 mod secretive;
 mod server_url;
 
@@ -9,6 +10,7 @@ use clap::{Parser, ValueEnum, builder::BoolishValueParser};
 
 use secretive::Secretive;
 
+pub use origin::Origin;
 pub use server_url::ServerUrl;
 
 /// A booking service whose writes are safe to retry.
@@ -61,6 +63,27 @@ pub struct Config {
         hide_env_values = true
     )]
     pub idempotency_store: StoreUrl,
+
+    /// An origin whose pages may call the service from a browser, such as https://shop.example; repeat it, or separate several by
+    /// commas. Without it browsers keep pages of other origins from the service. * is refused: the service has no sign-in, so
+    /// every page could write bookings by a visitor who reaches the service.
+    #[arg(
+        long = "cors-origin",
+        env = "CORE_API_CORS_ORIGIN",
+        value_name = "ORIGIN",
+        value_delimiter = ','
+    )]
+    pub cors_origins: Vec<Origin>,
+
+    /// The file of the secret with which keys are stored, so that a copy of the database alone does not give them away. Without it,
+    /// and with keys in memory, the service makes its own: for sqlite:PATH in PATH.secret, at the first start that finds no live
+    /// key, and later it does not start without that file.
+    ///
+    /// Servers are shared, so for postgres://…, redis://… and firestore://… the file is only read, and every service needs the
+    /// same one; without it keys are stored without a secret. Another secret, or the first one, forgets all keys there: no retry
+    /// may be under way. Take 32 random bytes, as "openssl rand -hex 32" prints them; white space at the end does not count.
+    #[arg(long, env = "CORE_API_SECRET_FILE", value_name = "FILE")]
+    pub secret_file: Option<PathBuf>,
 
     /// Lets clients order failures to test their retries: writes honour the headers X-Fault-Delay-Ms: N,
     /// X-Fault-Status: N and X-Fault-Panic: 1. Not for production.
@@ -247,6 +270,7 @@ mod tests {
         assert_eq!(config.listen, "127.0.0.1:3000".parse().unwrap());
         assert_eq!(config.database, DatabaseUrl::Sqlite("core-api.db".into()));
         assert_eq!(config.idempotency_store, StoreUrl::Same);
+        assert_eq!(config.secret_file, None);
         assert!(!config.fault_injection);
         assert_eq!(config.log_format, None);
     }

@@ -2,8 +2,14 @@
 
 mod activity;
 mod body;
+mod stream;
 
-use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    pin::pin,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use axum::{Router, body::Body};
 use http::Request;
@@ -21,6 +27,7 @@ use tower::Service;
 
 use activity::Activity;
 use body::{InTime, Paced};
+use stream::Stream;
 
 /// How many connections there are at most. Each takes a file descriptor, and processes usually have 1024 of those.
 const MAX_CONNECTIONS: usize = 512;
@@ -117,13 +124,13 @@ struct Connection {
 
 impl Connection {
     async fn serve(mut self, stream: TcpStream, router: Router) {
+        let (stream, is_blocked) = Stream::new(stream);
         let activity = Arc::new(Activity::new());
         let exchanges = Arc::clone(&activity);
         let service = service_fn(move |request: Request<Incoming>| {
-            let exchange = exchanges.begin();
-            let response = router
-                .clone()
-                .call(request.map(|body| Body::new(InTime::new(body))));
+            let exchange = exchanges.begin(request.version());
+            let request = InTime::of(request, &exchange);
+            let response = router.clone().call(request.map(Body::new));
             async move {
                 let response = match response.await {
                     Ok(response) => response,
@@ -135,6 +142,8 @@ impl Connection {
         let mut builder = Builder::new(TokioExecutor::new());
         builder
             .http1()
+            // A client that has closed its sending side waits for its response. One that has left looks the same.
+            .half_close(true)
             .timer(TokioTimer::new())
             .header_read_timeout(MAX_IDLE)
             .max_buf_size(MAX_BUFFER);
@@ -155,9 +164,15 @@ impl Connection {
                 _ = self.stopped.changed(), if !is_stopping => {
                     is_stopping = true;
                     connection.as_mut().graceful_shutdown();
+                    ticks.reset_immediately();
                 }
                 _ = ticks.tick() => {
-                    let Some(idle) = activity.idle() else {
+                    let is_blocked = is_blocked.load(Ordering::Relaxed);
+                    // A request that has not arrived is not waited for: nothing was done for it.
+                    if is_stopping && !is_blocked && activity.is_dispensable() {
+                        return;
+                    }
+                    let Some(idle) = activity.idle(is_stopping) else {
                         continue;
                     };
                     let most = if is_stopping {

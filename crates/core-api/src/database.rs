@@ -6,9 +6,8 @@ mod postgres;
 mod sqlite;
 mod transport;
 
-use std::{error::Error, fmt, sync::Arc};
+use std::{error::Error, fmt, path::Path, sync::Arc};
 
-use ::firestore::errors::FirestoreError;
 use async_trait::async_trait;
 use axum::response::Response;
 use idempotency::{
@@ -20,6 +19,8 @@ use uuid::Uuid;
 use crate::{
     Config, DatabaseUrl, ServerError, StoreUrl,
     bookings::{Booking, Change},
+    secret,
+    secret::Secret,
 };
 use firestore::FirestoreBookings;
 use memory::MemoryBookings;
@@ -65,6 +66,11 @@ pub(crate) trait Bookings: fmt::Debug + Send + Sync + 'static {
 
     /// Whether the database answers and, as far as it can be asked without a write, takes writes.
     async fn ping(&self) -> Result<(), DatabaseError>;
+
+    /// Writes and takes it back, where only that tells whether the database takes writes.
+    async fn try_to_write(&self) -> Result<(), DatabaseError> {
+        Ok(())
+    }
 }
 
 /// Why bookings cannot be read or written right now.
@@ -76,8 +82,8 @@ pub(crate) enum DatabaseError {
     Postgres(sqlx::Error),
     /// The PostgreSQL server cannot be used.
     PostgresServer(PostgresError),
-    /// Firestore says no, to bookings.
-    Firestore(Box<FirestoreError>),
+    /// Firestore says no, to bookings, in these words.
+    Firestore(String),
     /// Firestore says no, to keys.
     FirestoreStore(idempotency::FirestoreError),
     /// The change was not committed, or not for certain.
@@ -96,6 +102,15 @@ pub(crate) struct Opened {
     pub(crate) store: Arc<dyn Store>,
     /// Whether a booking's transaction can carry its key.
     pub(crate) transactional: bool,
+    /// With what the keys are stored.
+    pub(crate) secret: Option<Secret>,
+}
+
+/// Where keys are, as far as their secret depends on it.
+enum Keys<'a> {
+    Memory(MemoryStore),
+    Sqlite(SqliteStore, &'a Path),
+    Server(Arc<dyn Store>),
 }
 
 /// Opens what the options name.
@@ -112,18 +127,16 @@ pub(crate) async fn open(config: &Config) -> Result<Opened, ServerError> {
     let sqlite_store = |error: SqliteError| store(Box::new(DatabaseError::from(error)));
     let postgres_store = |error: PostgresError| store(Box::new(DatabaseError::from(error)));
 
-    let (bookings, same): (Arc<dyn Bookings>, Arc<dyn Store>) = match &config.database {
+    let (bookings, same): (Arc<dyn Bookings>, Keys<'_>) = match &config.database {
         DatabaseUrl::Memory => (
             Arc::new(MemoryBookings::default()),
-            Arc::new(MemoryStore::new()),
+            Keys::Memory(MemoryStore::new()),
         ),
         DatabaseUrl::Sqlite(path) => {
             let file = SqliteDatabase::open(path).map_err(|error| database(error.into()))?;
             let bookings = SqliteBookings::new(file.clone()).await.map_err(database)?;
-            (
-                Arc::new(bookings),
-                Arc::new(SqliteStore::new(file).map_err(sqlite_store)?),
-            )
+            let keys = SqliteStore::new(file).map_err(sqlite_store)?;
+            (Arc::new(bookings), Keys::Sqlite(keys, path))
         }
         DatabaseUrl::Postgres(url) => {
             let keys = PostgresStore::new(postgres::pool(url).await.map_err(database)?);
@@ -131,40 +144,56 @@ pub(crate) async fn open(config: &Config) -> Result<Opened, ServerError> {
             let created = keys.create_schema().await;
             created.map_err(|error| database(error.into()))?;
             let bookings = PostgresBookings::new(&keys).await.map_err(database)?;
-            (Arc::new(bookings), Arc::new(keys))
+            (Arc::new(bookings), Keys::Server(Arc::new(keys)))
         }
         DatabaseUrl::Firestore(project) => {
             let keys = FirestoreStore::connect(project).await;
             let keys = keys.map_err(|error| database(error.into()))?;
             let bookings = FirestoreBookings::connect(project, keys.database().clone()).await;
-            (Arc::new(bookings.map_err(database)?), Arc::new(keys))
+            (
+                Arc::new(bookings.map_err(database)?),
+                Keys::Server(Arc::new(keys)),
+            )
         }
     };
     let transactional =
         config.idempotency_store == StoreUrl::Same && config.database != DatabaseUrl::Memory;
-    let store: Arc<dyn Store> = match &config.idempotency_store {
+    let keys = match &config.idempotency_store {
         StoreUrl::Same => same,
-        StoreUrl::Memory => Arc::new(MemoryStore::new()),
+        StoreUrl::Memory => Keys::Memory(MemoryStore::new()),
         // The same file cannot be opened twice.
         StoreUrl::Sqlite(path) if config.database == DatabaseUrl::Sqlite(path.clone()) => same,
-        StoreUrl::Sqlite(path) => Arc::new(SqliteStore::open(path).map_err(sqlite_store)?),
+        StoreUrl::Sqlite(path) => {
+            Keys::Sqlite(SqliteStore::open(path).map_err(sqlite_store)?, path)
+        }
         StoreUrl::Postgres(url) => {
             let connected = PostgresStore::connect(url.expose()).await;
-            Arc::new(connected.map_err(postgres_store)?)
+            Keys::Server(Arc::new(connected.map_err(postgres_store)?))
         }
         StoreUrl::Redis(url) => {
             let opened = RedisStore::connect(url.expose()).await;
-            Arc::new(opened.map_err(|error| store(Box::new(error)))?)
+            Keys::Server(Arc::new(opened.map_err(|error| store(Box::new(error)))?))
         }
         StoreUrl::Firestore(project) => {
             let keys = FirestoreStore::connect(project).await;
-            Arc::new(keys.map_err(|error| store(Box::new(DatabaseError::from(error))))?)
+            let keys = keys.map_err(|error| store(Box::new(DatabaseError::from(error))))?;
+            Keys::Server(Arc::new(keys))
         }
+    };
+    let named = config.secret_file.as_deref();
+    let (store, secret): (Arc<dyn Store>, _) = match keys {
+        Keys::Memory(store) => (Arc::new(store), Some(secret::of_memory()?)),
+        Keys::Sqlite(store, path) => {
+            let secret = secret::of_sqlite(&store, path, named).await?;
+            (Arc::new(store), secret)
+        }
+        Keys::Server(store) => (store, secret::of_server(named)?),
     };
     Ok(Opened {
         bookings,
         store,
         transactional,
+        secret,
     })
 }
 
@@ -178,7 +207,7 @@ impl fmt::Display for DatabaseError {
             Self::Sqlite(error) => error.fmt(formatter),
             Self::Postgres(error) => error.fmt(formatter),
             Self::PostgresServer(error) => error.fmt(formatter),
-            Self::Firestore(error) => error.fmt(formatter),
+            Self::Firestore(text) => formatter.write_str(text),
             Self::FirestoreStore(error) => error.fmt(formatter),
             Self::Commit(error) => error.fmt(formatter),
             Self::Silent => formatter.write_str("it does not answer in time"),
@@ -201,17 +230,10 @@ impl Error for DatabaseError {
             Self::Sqlite(error) => error.source(),
             Self::Postgres(error) => error.source(),
             Self::PostgresServer(error) => error.source(),
-            Self::Firestore(error) => error.source(),
             Self::FirestoreStore(error) => error.source(),
             Self::Commit(error) => error.source(),
-            Self::Silent | Self::Unprotected | Self::Schema { .. } => None,
+            Self::Firestore(_) | Self::Silent | Self::Unprotected | Self::Schema { .. } => None,
         }
-    }
-}
-
-impl From<FirestoreError> for DatabaseError {
-    fn from(error: FirestoreError) -> Self {
-        Self::Firestore(Box::new(error))
     }
 }
 

@@ -28,6 +28,8 @@ pub(crate) enum ApiError {
     /// The body, the query or a header cannot be read; the text says what to write.
     Malformed(Cow<'static, str>),
     WrongMediaType,
+    /// The body is compressed, or otherwise encoded.
+    Encoded,
     TooLarge,
     /// The body can be read, and these of its members are wrong.
     Invalid(Vec<FieldError>),
@@ -84,6 +86,12 @@ impl ApiError {
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "unsupported_media_type",
                 "Send the body as JSON, with the header Content-Type: application/json.".into(),
+            ),
+            Self::Encoded => (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_content_coding",
+                "The body has a Content-Encoding, and none but identity is read. Send it as it is; it may have the same key."
+                    .into(),
             ),
             Self::TooLarge => (
                 StatusCode::PAYLOAD_TOO_LARGE,
@@ -196,6 +204,12 @@ impl IntoResponse for ApiError {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if let Self::Encoded = self {
+            headers.insert(
+                header::ACCEPT_ENCODING,
+                HeaderValue::from_static("identity"),
+            );
         }
         if let Some(cause) = self.cause() {
             response.extensions_mut().insert(cause);

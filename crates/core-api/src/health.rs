@@ -13,12 +13,12 @@ use uuid::Uuid;
 
 use crate::{app::App, error::ApiError};
 
-/// What [`ready`] has found out by taking a key.
+/// What [`ready`] has found out by writing.
 #[derive(Clone, Debug)]
 pub(crate) struct Probe {
     /// This process's own, so that no other process's probe has the key.
     scope: Scope,
-    /// When a key was last taken, or could not be.
+    /// When something was last written, or could not be.
     last: Arc<Mutex<Option<(Instant, bool)>>>,
 }
 
@@ -42,8 +42,8 @@ pub(crate) async fn alive() -> Json<Value> {
     Json(json!({"status": "alive"}))
 }
 
-/// `GET /readyz`: the database answers, a PostgreSQL server takes writes, and the store of the keys takes one and gives it back, at
-/// most once a second. To read is not enough: a store that is full, or has become a replica, reads, while each write to
+/// `GET /readyz`: the database answers, a PostgreSQL server and a SQLite file take writes, and the store of the keys takes one and
+/// gives it back; writes are tried at most once a second. To read is not enough: a store that is full, or has become a replica, reads, while each write to
 /// bookings is 503.
 ///
 /// A server that only reads makes the service unready, though it could still list bookings: what it is there for are writes,
@@ -65,15 +65,22 @@ pub(crate) async fn ready(State(app): State<App>) -> Result<Json<Value>, ApiErro
     match *last {
         Some((at, true)) if at.elapsed() < FRESH => {}
         Some((at, false)) if at.elapsed() < FRESH => {
-            return Err(StoreError::unavailable("no key could be taken a moment ago").into());
+            return Err(StoreError::unavailable("it took no write a moment ago").into());
         }
         _ => {
-            let taken = take_a_key(store, &hold).await;
-            *last = Some((Instant::now(), taken.is_ok()));
-            taken?;
+            let written = try_to_write(&app, &hold).await;
+            *last = Some((Instant::now(), written.is_ok()));
+            written?;
         }
     }
     Ok(Json(json!({"status": "ready"})))
+}
+
+async fn try_to_write(app: &App, hold: &Hold) -> Result<(), ApiError> {
+    // The keys may be elsewhere.
+    app.bookings.try_to_write().await?;
+    take_a_key(app.idempotency.store(), hold).await?;
+    Ok(())
 }
 
 async fn take_a_key(store: &dyn Store, hold: &Hold) -> Result<(), StoreError> {

@@ -4,7 +4,8 @@
 //! send it with the same key.
 
 use axum::{
-    body::Bytes,
+    RequestExt,
+    body::{Bytes, HttpBody},
     extract::{FromRequest, Request, rejection::BytesRejection},
     http::{HeaderMap, StatusCode, header},
     response::IntoResponse,
@@ -100,8 +101,18 @@ where
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        if is_encoded(request.headers()) {
+            return Err(ApiError::Encoded);
+        }
         if !is_json(request.headers()) {
             return Err(ApiError::WrongMediaType);
+        }
+        let announced = request.body().size_hint().lower();
+        let request = request.with_limited_body();
+        let most = request.body().size_hint().upper();
+        // A client that waits for 100 (Continue) need not send what is known to be too large.
+        if most.is_some_and(|most| announced > most) {
+            return Err(ApiError::TooLarge);
         }
         let body = Bytes::from_request(request, state).await?;
         Self::from_slice(&body)
@@ -120,6 +131,15 @@ impl From<BytesRejection> for ApiError {
 /// What a rule says that a string must be.
 fn demand<T>(rule: Rule<T>) -> &'static str {
     rule("").err().unwrap_or_default()
+}
+
+/// Whether something was done to the content that has to be undone before it can be read: RFC 9110 section 8.4.
+fn is_encoded(headers: &HeaderMap) -> bool {
+    let lines = headers.get_all(header::CONTENT_ENCODING).iter();
+    lines
+        .flat_map(|line| line.as_bytes().split(|&byte| byte == b','))
+        .map(<[u8]>::trim_ascii)
+        .any(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity"))
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

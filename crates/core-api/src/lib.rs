@@ -20,13 +20,14 @@
 //!
 //! A request goes down this list: `app` has every route and the middleware, `bookings` the handlers,
 //! `json` and `bookings/validation` what they take, `database` where bookings are kept, and `error` every
-//! answer that is not a success. [`Config`] has the options, [`Server`] starts and stops all of it.
+//! answer that is not a success; `cors` is around all of it. [`Config`] has the options, [`Server`] starts and stops all of it.
 
 mod access_log;
 mod app;
 mod bookings;
 mod config;
 mod connections;
+mod cors;
 mod database;
 mod error;
 mod faults;
@@ -34,6 +35,7 @@ mod health;
 mod json;
 pub mod logging;
 mod reads;
+mod secret;
 mod server;
 mod shutdown;
 
@@ -46,6 +48,7 @@ use std::{
 pub use config::Config;
 pub use config::DatabaseUrl;
 pub use config::LogFormat;
+pub use config::Origin;
 pub use config::RedisUrl;
 pub use config::ServerUrl;
 pub use config::StoreUrl;

@@ -1,9 +1,9 @@
 //! The service from its start to its end.
 
-use std::{error::Error, fmt, io, net::SocketAddr, pin::pin, time::Duration};
+use std::{error::Error, fmt, io, net::SocketAddr, path::PathBuf, pin::pin, time::Duration};
 
 use axum::Router;
-use idempotency::{Idempotency, log_text::Causes};
+use idempotency::{HttpConfig, Idempotency, log_text::Causes};
 use rustls::crypto::ring;
 use tokio::{net::TcpListener, sync::oneshot, time::timeout};
 use uuid::Uuid;
@@ -11,9 +11,10 @@ use uuid::Uuid;
 use crate::{
     Config, StoreUrl,
     app::{App, router},
-    connections,
+    connections, cors,
     database::{self, Opened},
     health,
+    secret::Secret,
 };
 
 /// How long requests that are under way may take to end once the service is asked to stop.
@@ -39,6 +40,8 @@ pub enum ServerError {
     Database(String, Box<dyn Error + Send + Sync>),
     /// The store of the keys cannot be opened.
     IdempotencyStore(String, Box<dyn Error + Send + Sync>),
+    /// The file of the secret cannot be used, or none can be made.
+    Secret(PathBuf, Box<dyn Error + Send + Sync>),
     /// The process cannot be told to stop.
     Io(io::Error),
     /// Requests were still running, or their responses not stored, when the time for them was over.
@@ -61,9 +64,14 @@ impl Server {
             bookings,
             store,
             transactional,
+            secret,
         } = database::open(config).await?;
+        let http = HttpConfig::new();
+        let secret = secret.as_ref().map_or(&[][..], Secret::as_bytes);
         let idempotency = Idempotency::builder(store)
             .with_namespace("core-api")
+            .with_http(http.clone())
+            .with_secret(secret)
             .build();
         if config.fault_injection {
             tracing::warn!("clients may order failures: --fault-injection is on");
@@ -75,6 +83,7 @@ impl Server {
             fault_injection: config.fault_injection,
             probe: health::Probe::default(),
         });
+        let router = cors::allow(router, &config.cors_origins, &http);
         Ok(Self {
             listener,
             address,
@@ -162,6 +171,10 @@ impl fmt::Display for ServerError {
                     Causes(error.as_ref())
                 )
             }
+            Self::Secret(path, error) => {
+                let (path, error) = (path.display(), Causes(error.as_ref()));
+                write!(formatter, "--secret-file {path}: {error}")
+            }
             Self::Io(error) => Causes(error).fmt(formatter),
             Self::CutOff => write!(
                 formatter,
@@ -177,7 +190,9 @@ impl Error for ServerError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Listen(_, error) | Self::Io(error) => Some(error),
-            Self::Database(_, error) | Self::IdempotencyStore(_, error) => Some(error.as_ref()),
+            Self::Database(_, error)
+            | Self::IdempotencyStore(_, error)
+            | Self::Secret(_, error) => Some(error.as_ref()),
             Self::CutOff => None,
         }
     }

@@ -1,22 +1,27 @@
-//! The smallest service whose POST is safe to retry, with the key's owner taken from an authentication layer.
+//! The smallest service whose POST is safe to retry, with the key's owner proved by a middleware.
 //!
 //! `cargo run --example bookings -p idempotency`, and then twice:
 //!
 //! ```sh
-//! curl -i -X POST http://127.0.0.1:3000/bookings -H 'Authorization: Bearer ann' \
+//! curl -i -X POST http://127.0.0.1:3000/bookings -H 'Authorization: Bearer token-1' \
 //!   -H 'Idempotency-Key: 1' -H 'Content-Type: application/json' -d '{"date":"2025-08-07"}'
 //! ```
+//!
+//! With `token-2`, which Ann has too, it is the same caller, and the response is replayed. With any other token it is 401.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use axum::{
     Extension, Json, Router,
     extract::{Request, State},
     http::{StatusCode, header::AUTHORIZATION},
-    middleware::{Next, from_fn},
+    middleware::{Next, from_fn_with_state},
     response::Response,
     routing::post,
 };
@@ -24,6 +29,9 @@ use idempotency::{Idempotency, MemoryStore, Scope, idempotent};
 use serde_json::{Value, json};
 
 type Bookings = Arc<AtomicU64>;
+
+/// The tokens that are valid now, and the subject of each.
+pub(crate) type Sessions = Arc<RwLock<HashMap<String, String>>>;
 
 #[idempotent(ttl_seconds = 3600)]
 async fn create_booking(
@@ -37,29 +45,35 @@ async fn create_booking(
     )
 }
 
-/// Whoever has a token is let in, and keys belong to the subject that the token proves: a real service would look
-/// it up, and the subject would stay the same when the token is refreshed.
-async fn authenticate(mut request: Request, next: Next) -> Result<Response, StatusCode> {
-    let token = request
-        .headers()
-        .get(AUTHORIZATION)
-        .and_then(|value| value.to_str().ok());
-    let subject = token
-        .and_then(|token| token.strip_prefix("Bearer "))
-        .ok_or(StatusCode::UNAUTHORIZED)?;
-    let scope = Scope::principal(subject);
+/// Verifies the token of every request, retries too. Keys belong to the subject, which stays the same when its token is
+/// refreshed.
+async fn authenticate(
+    State(sessions): State<Sessions>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, StatusCode> {
+    let authorization = request.headers().get(AUTHORIZATION);
+    let token = authorization.and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+    let subject = token.and_then(|token| sessions.read().ok()?.get(token).cloned());
+    let scope = Scope::principal(subject.ok_or(StatusCode::UNAUTHORIZED)?);
     request.extensions_mut().insert(scope);
     Ok(next.run(request).await)
 }
 
-#[tokio::main]
-async fn main() -> std::io::Result<()> {
-    let app = Router::new()
+pub(crate) fn app(sessions: Sessions) -> Router {
+    Router::new()
         .route("/bookings", post(create_booking))
         .with_state(Bookings::default())
         .layer(Extension(Idempotency::new(MemoryStore::new())))
-        // Outermost: who is not let in must not learn anything from a replay.
-        .layer(from_fn(authenticate));
+        // Outermost: a caller who is not let in learns nothing from a replay.
+        .layer(from_fn_with_state(sessions, authenticate))
+}
+
+#[tokio::main]
+async fn main() -> std::io::Result<()> {
+    let sessions = [("token-1", "ann"), ("token-2", "ann"), ("token-3", "bob")];
+    let sessions = sessions.map(|(token, subject)| (token.to_owned(), subject.to_owned()));
+    let app = app(Arc::new(RwLock::new(sessions.into())));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
     axum::serve(listener, app).await
 }

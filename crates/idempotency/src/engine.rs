@@ -2,8 +2,11 @@ mod bounded;
 mod builder;
 mod claim;
 mod finish;
+mod holds;
+mod ids;
 mod places;
 mod reclaim;
+mod renewer;
 mod resolve;
 mod running;
 mod running_keys;
@@ -35,7 +38,7 @@ use tokio::sync::Semaphore;
 use crate::http::HttpConfig;
 use crate::{
     Claim, Fingerprint, Hold, IdempotencyKey, Options, RecordId, Refusal, Scope, ScopeId, Store,
-    Token, fingerprint::digest, options, progress::Progress,
+    Token, fingerprint::Forms, options, progress::Progress,
 };
 use claim::Claimed;
 use running_keys::{RunningKeys, Visit};
@@ -102,7 +105,9 @@ const MAX_FORMS: usize = 4;
 pub(crate) struct Operation {
     pub(crate) id: RecordId,
     pub(crate) scope: ScopeId,
+    /// In the form under which it is claimed.
     pub(crate) fingerprint: Fingerprint,
+    pub(crate) forms: Forms,
     pub(crate) waiter: Waiter,
     /// How much earlier the end of its record is announced.
     pub(crate) grace: Duration,
@@ -132,7 +137,7 @@ pub(crate) enum Leaves {
     Committed(SystemTime),
     /// What somebody else has left, or its own transaction without its knowing.
     Other,
-    /// What its own transaction may have committed or not. Nobody touches it.
+    /// What its own transaction may have committed or not, or what a layer has stopped midway. Nobody touches it.
     Unknown,
 }
 
@@ -191,31 +196,10 @@ impl Idempotency {
         self.0.store.as_ref()
     }
 
-    /// The id under which the store keeps this key.
-    #[must_use]
-    pub fn record_id(&self, scope: &Scope, key: &IdempotencyKey) -> RecordId {
-        let (kind, name) = scope.parts();
-        let key = key.expose().as_bytes();
-        let namespace = self.0.namespace.as_bytes();
-        RecordId::from_bytes(digest([
-            b"record 1".as_slice(),
-            &self.0.secret,
-            namespace,
-            kind,
-            name,
-            key,
-        ]))
-    }
-
-    /// The id by which the store counts this scope's records.
-    #[must_use]
-    pub fn scope_id(&self, scope: &Scope) -> ScopeId {
-        let (kind, name) = scope.parts();
-        let namespace = self.0.namespace.as_bytes();
-        let digest = digest([b"scope 1".as_slice(), &self.0.secret, namespace, kind, name]);
-        let mut id = [0; 8];
-        id.copy_from_slice(&digest[..8]);
-        ScopeId::from_bytes(id)
+    /// What digests are keyed with; empty without one.
+    #[cfg(feature = "axum")]
+    pub(crate) fn secret(&self) -> &[u8] {
+        &self.0.secret
     }
 
     #[cfg(feature = "axum")]
@@ -232,11 +216,13 @@ impl Idempotency {
         fingerprint: &Fingerprint,
         kept_bytes: usize,
     ) -> Operation {
-        let fingerprint = fingerprint.keyed(&self.0.secret, key.expose().as_bytes());
+        let id = self.record_id(scope, key);
+        let forms = Forms::new(fingerprint, &self.0.secret, &id, key.expose().as_bytes());
         Operation {
-            id: self.record_id(scope, key),
+            id,
             scope: self.scope_id(scope),
-            fingerprint,
+            fingerprint: forms.current(),
+            forms,
             waiter: Waiter {
                 scope: self.0.scopes.hash_one(scope),
                 bytes: kept_bytes,
@@ -284,8 +270,7 @@ impl Idempotency {
             let Claim::InFlight { fingerprint } = &claimed.claim else {
                 break;
             };
-            if *fingerprint == operation.fingerprint || !operation.fingerprint.is_same(fingerprint)
-            {
+            if *fingerprint == operation.fingerprint || !operation.forms.match_stored(fingerprint) {
                 break;
             }
             // A process of another version has begun it, and its form of the fingerprint waits for it and takes it over.
@@ -323,11 +308,11 @@ impl Idempotency {
                 }))
             }
             Claim::InFlight { fingerprint } => {
-                same_request(&operation.fingerprint, &fingerprint)?;
+                operation.same_request(&fingerprint)?;
                 Err(Refusal::InProgress)
             }
             Claim::Unknown { fingerprint } => {
-                same_request(&operation.fingerprint, &fingerprint)?;
+                operation.same_request(&fingerprint)?;
                 tracing::warn!(
                     idempotency.record = %operation.id,
                     "refused a key whose owner did not come back; an operator has to resolve it",
@@ -339,7 +324,7 @@ impl Idempotency {
                 outcome,
                 expires_at,
             } => {
-                same_request(&operation.fingerprint, &fingerprint)?;
+                operation.same_request(&fingerprint)?;
                 Ok(Begun::Replayed(operation.replay(outcome, expires_at)))
             }
         }
@@ -355,6 +340,17 @@ impl Operation {
             token: Token::random(),
             lease: options.lease(),
             ttl: options.kept(),
+        }
+    }
+
+    /// Refuses it if a record with this fingerprint is of another request.
+    fn same_request(&self, recorded: &Fingerprint) -> Result<(), Refusal> {
+        if self.forms.match_stored(recorded) {
+            Ok(())
+        } else if self.fingerprint.comparable(recorded) {
+            Err(Refusal::Reused)
+        } else {
+            Err(Refusal::Incomparable)
         }
     }
 
@@ -378,16 +374,5 @@ impl fmt::Debug for Idempotency {
             .debug_struct("Idempotency")
             .field("store", &self.0.store)
             .finish_non_exhaustive()
-    }
-}
-
-/// Whether a record that exists concerns the same request.
-fn same_request(asked: &Fingerprint, recorded: &Fingerprint) -> Result<(), Refusal> {
-    if asked.is_same(recorded) {
-        Ok(())
-    } else if asked.comparable(recorded) {
-        Err(Refusal::Reused)
-    } else {
-        Err(Refusal::Incomparable)
     }
 }

@@ -116,19 +116,26 @@ impl Execution {
     /// A key for a call to another service, in the form of a UUID: the same on every attempt at this request, and
     /// different for every other name, key, scope, and request: one that uses the key after its ttl has another child key.
     ///
-    /// It is derived, so that the other service cannot tell the client's own key from it. Without a key it is made by
-    /// chance for each request.
+    /// It is derived, so that the other service cannot tell the client's own key from it. Without
+    /// [`with_secret`](crate::IdempotencyBuilder::with_secret) whoever has a copy of the store can derive it too. Without a key it is
+    /// random for each request.
     #[must_use]
     pub fn child_key(&self, name: &str) -> String {
         let (id, name) = (self.0.id.as_bytes().as_slice(), name.as_bytes());
-        let protection = self.0.protection.as_ref();
-        let digest = match protection.map(|protection| &protection.entry.fingerprint) {
-            // A record of version 1 keeps the child keys of the attempt that made it.
-            Some(fingerprint) if !fingerprint.is_earlier() => {
-                digest([b"child 2".as_slice(), id, fingerprint.as_bytes(), name])
+        let derived = self.0.protection.as_ref().map(|protection| {
+            let fingerprint = &protection.entry.fingerprint;
+            let asked = fingerprint.as_bytes().as_slice();
+            // A record of an earlier version keeps the child keys of the attempt that made it.
+            match fingerprint.version() {
+                1 => digest([b"child 1".as_slice(), id, name]),
+                2 => digest([b"child 2".as_slice(), id, asked, name]),
+                _ => {
+                    let secret = protection.idempotency.secret();
+                    digest([b"child 3".as_slice(), secret, id, asked, name])
+                }
             }
-            _ => digest([b"child 1".as_slice(), id, name]),
-        };
+        });
+        let digest = derived.unwrap_or_else(|| digest([b"child 1".as_slice(), id, name]));
         let mut bytes = [0; 16];
         bytes.copy_from_slice(&digest[..16]);
         // RFC 9562 section 5.8: version 8, whose bits are the maker's own.

@@ -1,3 +1,4 @@
+mod forms;
 mod json;
 #[cfg(feature = "axum")]
 mod multipart;
@@ -6,6 +7,7 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
+pub(crate) use forms::Forms;
 #[cfg(feature = "axum")]
 pub(crate) use multipart::form_parts;
 
@@ -20,7 +22,11 @@ pub use json::canonical_json;
 /// assert_ne!(charge, Fingerprint::of([b"charge".as_slice(), b"order-17", b"99.00"]));
 /// ```
 ///
-/// It carries the version of the algorithm: fingerprints of two versions cannot be compared.
+/// It is not what a store keeps. That form depends on the secret, the record and the client's key too, so it differs for every key
+/// and every caller. Without [`with_secret`](crate::IdempotencyBuilder::with_secret) whoever has a copy of the store can test guesses of
+/// key, principal and body; only a random key prevents that.
+///
+/// It carries the version of the algorithm: fingerprints of a version that is not known cannot be compared.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint([u8; Self::LENGTH]);
 
@@ -28,8 +34,9 @@ impl Fingerprint {
     /// The number of bytes that a store keeps: the version, and the digest.
     pub const LENGTH: usize = 33;
 
-    /// Version 2 has the digests of version 1; child keys are derived otherwise.
-    const VERSION: u8 = 2;
+    /// Version 3 depends on the record that it is kept in. Version 2 has the digests of version 1; the three derive child keys
+    /// differently.
+    const VERSION: u8 = 3;
 
     /// The digest of these parts; each is hashed behind its length, so `["a", "bc"]` is not `["ab", "c"]`.
     #[must_use]
@@ -52,31 +59,12 @@ impl Fingerprint {
     /// Whether a difference between the two means another request: this version can make the form of both.
     #[must_use]
     pub const fn comparable(&self, other: &Self) -> bool {
-        matches!(self.0[0], 1 | Self::VERSION) && matches!(other.0[0], 1 | Self::VERSION)
+        matches!(self.0[0], 1..=Self::VERSION) && matches!(other.0[0], 1..=Self::VERSION)
     }
 
-    /// The form that stores keep. The client's key goes into the digest and is itself kept nowhere, so who
-    /// reads a stored fingerprint cannot find a guessable body by trying.
-    pub(crate) fn keyed(&self, secret: &[u8], key: &[u8]) -> Self {
-        let asked = self.earlier();
-        Self::versioned(digest([b"fingerprint".as_slice(), secret, key, &asked.0]))
-    }
-
-    /// What version 1 makes of the same request.
-    pub(crate) fn earlier(mut self) -> Self {
-        self.0[0] = 1;
-        self
-    }
-
-    /// Whether version 1 has made it.
-    #[cfg(feature = "axum")]
-    pub(crate) fn is_earlier(&self) -> bool {
-        self.0[0] == 1
-    }
-
-    /// Whether both are of the same request, also where version 1 has made one of them.
-    pub(crate) fn is_same(&self, other: &Self) -> bool {
-        self == other || self.comparable(other) && self.earlier() == other.earlier()
+    /// The version that has made it.
+    pub(crate) const fn version(&self) -> u8 {
+        self.0[0]
     }
 
     fn versioned(digest: [u8; 32]) -> Self {

@@ -12,7 +12,9 @@ use std::{error::Error, fmt};
 /// # Ok::<(), idempotency::KeyError>(())
 /// ```
 ///
-/// It stands for money to whoever can guess it, so `Debug` does not show it and nothing logs it.
+/// It stands for money to whoever can guess it, so `Debug` does not show it, nothing logs it, and stores keep a digest of it.
+/// From a copy of the store a key like this one is found by guessing, unless the engine
+/// [has a secret](crate::IdempotencyBuilder::with_secret).
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct IdempotencyKey(Box<str>);
 

@@ -46,6 +46,11 @@
 //! | `conformance` | the contract of a store, as functions that can be run |
 //! | `full` | all of them |
 //!
+//! A program has one SQLite: cargo resolves one package that links it. `sqlite` resolves beside rusqlite 0.39 and 0.40,
+//! sqlx 0.9 with its `sqlite`, sea-orm 2 and loco 1. It does not beside rusqlite 0.38 or 0.41, sqlx 0.8 with its `sqlite`,
+//! sea-orm 1 with `sqlx-sqlite`, loco 0.16, or tower-sessions-sqlx-store 0.15 with its `sqlite`. The closures of
+//! [`SqliteDatabase`] have rusqlite's connection, of the version that cargo has chosen.
+//!
 //! # Two guarantees
 //!
 //! Under a lease, which is the default, there is one run at a time, and a run that has lost its key can store nothing. When
@@ -104,6 +109,8 @@ pub use http::IdempotencyLayer;
 pub use http::IdempotencyService;
 #[cfg(feature = "axum")]
 pub use http::Idempotent;
+#[cfg(feature = "axum")]
+pub use http::Principal;
 /// Makes a handler run once for each `Idempotency-Key`, and answers every retry with the first answer.
 ///
 /// ```
@@ -152,6 +159,7 @@ pub use http::Idempotent;
 /// | `on_duplicate = "wait"` | a duplicate waits up to ten seconds for the first run's answer | it gets 409 at once |
 /// | `on_lost = "refuse"` | a retry is [refused](problems#outcome-unknown) when a run's process died, until an operator [resolves](Idempotency::resolve) it | it takes over and runs |
 /// | `keep = "all"` | every answer of the handler is stored, [also 5xx and panics](Keep::All) | a retry after a 5xx runs again |
+/// | `principal = Claims` | this extractor, a [`Principal`], verifies the caller of every request, replays too | see [`Scope`] |
 /// | `scope = path::to::function` | a [`ScopeFn`] says whose key it is | see [`Scope`] |
 /// | `fingerprint = path::to::function` | a [`FingerprintFn`] says what of the body counts | canonical JSON, else all bytes |
 ///
@@ -172,12 +180,51 @@ pub use http::Idempotent;
 /// }
 /// ```
 ///
+/// # Who is calling
+///
+/// A replay runs no extractor of the handler: one that verifies a token would not be asked, and a caller whose token was
+/// taken away would get the stored response. The extractor that `principal` names runs first, once, on every request, with
+/// the router's state:
+///
+/// ```
+/// # use axum::{extract::FromRequestParts, http::{StatusCode, request::Parts}};
+/// use idempotency::{Principal, Scope, idempotent};
+///
+/// # struct Claims { subject: String }
+/// # impl<S: Sync> FromRequestParts<S> for Claims {
+/// #     type Rejection = StatusCode;
+/// #     async fn from_request_parts(_: &mut Parts, _: &S) -> Result<Self, StatusCode> {
+/// #         Err(StatusCode::UNAUTHORIZED)
+/// #     }
+/// # }
+/// impl Principal for Claims {
+///     fn scope(&self) -> Scope {
+///         Scope::principal(&self.subject)
+///     }
+/// }
+///
+/// #[idempotent(principal = Claims)]
+/// async fn transfer(claims: Claims, amount: String) -> String {
+///     format!("{} sends {amount}", claims.subject)
+/// }
+/// ```
+///
+/// - Its rejection is the response, before the key, the body and the store are looked at; also where there is no key.
+/// - The key belongs to the principal's scope, whichever token proves it, and whatever [`Scope`] a layer outside has set.
+/// - The first argument of the same type gets the value. Write it in the same way: an alias or another path, like
+///   `auth::Claims` for `Claims`, is another type for the attribute, and is extracted a second time.
+/// - A unit test awaits `transfer(claims, amount)`. To spawn it, call `into_future()` on it first.
+/// - With `principal` there is no `scope`.
+///
 /// # What to know
 ///
 /// - The engine comes from the request's extensions. Without `.layer(Extension(engine))` around the route, the
 ///   answer is a 500 that says so.
-/// - A replay runs neither the handler nor its extractors. What must be checked each time, like authentication,
+/// - A replay runs neither the handler nor its extractors, but for the `principal`. What else must be checked each time
 ///   belongs into a layer outside.
+/// - A handler that compresses by itself sees `Accept-Encoding: identity` under a key, because what is stored has to suit
+///   every retry.
+/// - gRPC is refused under a key: its status is in trailers, which a replay does not have.
 /// - When an extractor refuses, nothing has happened: the key is free for a corrected request. What the handler
 ///   itself answers is stored, also a 422.
 /// - `GET`, `HEAD` and other safe methods are never protected. `PUT` and `DELETE` are, because the attribute asks
@@ -269,12 +316,16 @@ pub mod __private {
     pub use axum::response::Response;
     pub use futures_util::future::BoxFuture;
 
+    pub use crate::http::Direct;
+    pub use crate::http::Proved;
+    pub use crate::http::ProvedBy;
     pub use crate::http::protected;
+    pub use crate::http::protected_by;
     pub use crate::http::run;
     pub use crate::http::run_into_response;
 }
 
 /// README.md's code, so that what users copy compiles.
 #[cfg(doctest)]
-#[doc = include_str!("../../../README.md")]
+#[doc = include_str!("../README.md")]
 struct Readme;

@@ -56,8 +56,8 @@ pub enum OnLost {
 /// Which answers are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keep {
-    /// Those that will not change: 2xx, 3xx except 307 and 308, and the handler's own 4xx except those with `Retry-After`
-    /// and those about credentials and limits.
+    /// Those that will not change: 2xx, 3xx except 307 and 308, and the handler's own 4xx except those with `Retry-After`,
+    /// a 415 with `Accept-Encoding`, and those about credentials and limits.
     Final,
     /// 5xx and panics too.
     All,

@@ -99,7 +99,10 @@ impl fmt::Debug for Phase {
     }
 }
 
-/// The name of a record: a digest of namespace, scope and key, from which none of them can be read.
+/// The name of a record: a digest of secret, namespace, scope and key.
+///
+/// Without [`with_secret`](crate::IdempotencyBuilder::with_secret) whoever has a copy of the store can guess: `order-1042` is found at
+/// once, and then the scope, such as the password of Basic credentials. A random key cannot be guessed.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RecordId([u8; 32]);
 
@@ -171,7 +174,7 @@ impl fmt::Debug for ScopeId {
 ///
 /// Because the caller makes it, a claim that is sent again after a lost reply recognises itself; because
 /// it is never used twice, the token of a dead owner fits no later record.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token([u8; 16]);
 
 impl Token {

@@ -339,6 +339,13 @@ impl StoreError {
         self.was_sent
     }
 
+    /// As it is, but sent if an earlier try of the same call was.
+    #[cfg(feature = "postgres")]
+    fn was_sent_if(mut self, earlier: bool) -> Self {
+        self.was_sent |= earlier;
+        self
+    }
+
     /// What went wrong.
     #[must_use]
     pub const fn kind(&self) -> StoreErrorKind {

@@ -5,7 +5,7 @@ mod suggest;
 
 use proc_macro2::{TokenStream, TokenTree};
 use syn::{
-    Expr, ExprLit, ExprPath, Ident, Lit, LitInt, Token,
+    Expr, ExprLit, ExprPath, Ident, Lit, LitInt, LitStr, Token, Type,
     ext::IdentExt,
     parse::{Parse, ParseStream, Parser},
 };
@@ -22,12 +22,13 @@ pub(crate) struct Arguments {
     pub(crate) on_duplicate_wait: bool,
     pub(crate) on_lost_refuse: bool,
     pub(crate) keep_all: bool,
+    pub(crate) principal: Option<Type>,
     pub(crate) scope: Option<ExprPath>,
     pub(crate) fingerprint: Option<ExprPath>,
 }
 
 /// Every option, and how to write it.
-const OPTIONS: [(&str, &str); 9] = [
+const OPTIONS: [(&str, &str); 10] = [
     ("ttl_seconds", "ttl_seconds = 3600"),
     ("lease_seconds", "lease_seconds = 30"),
     ("required", "required"),
@@ -35,6 +36,7 @@ const OPTIONS: [(&str, &str); 9] = [
     ("on_duplicate", "on_duplicate = \"wait\""),
     ("on_lost", "on_lost = \"refuse\""),
     ("keep", "keep = \"all\""),
+    ("principal", "principal = Claims"),
     ("scope", "scope = path::to::function"),
     ("fingerprint", "fingerprint = path::to::function"),
 ];
@@ -44,7 +46,14 @@ const COMMA: &str = "a comma must stand between two options";
 /// One option, of which it is not known yet whether it exists.
 struct Written {
     name: Ident,
-    value: Option<Expr>,
+    value: Option<Value>,
+}
+
+/// What stands behind an option's name.
+enum Value {
+    Expression(Expr),
+    /// An extractor, whose generic arguments would be comparisons in an expression.
+    Type(Type),
 }
 
 impl Arguments {
@@ -76,6 +85,14 @@ impl Arguments {
                 );
             }
         }
+        if arguments.principal.is_some()
+            && let Some(option) = written.iter().find(|option| option.name == "scope")
+        {
+            mistakes.at(
+                &option.name,
+                "`scope` has no meaning with `principal`, which says whose key it is: remove one of the two",
+            );
+        }
         // Any mistake may be about the ttl, which then is not known.
         if !mistakes.any()
             && let Err(error) = seconds::compare(
@@ -101,12 +118,16 @@ impl Arguments {
                 self.transactional = true;
                 return Ok(());
             }
-            ("required" | "transactional", Some(value)) => {
+            ("required" | "transactional", Some(Value::Expression(value))) => {
                 let message = format!("`{name}` takes no value: write `{name}` alone");
                 return Err(syn::Error::new_spanned(value, message));
             }
             (_, None) => return Err(syn::Error::new(name.span(), how_to_write(name))),
-            (_, Some(value)) => ungrouped(value),
+            (_, Some(Value::Type(principal))) => {
+                self.principal = Some(principal.clone());
+                return Ok(());
+            }
+            (_, Some(Value::Expression(value))) => ungrouped(value),
         };
         match *known {
             "ttl_seconds" => self.ttl_seconds = Some(seconds::parse(known, value)?),
@@ -147,10 +168,20 @@ impl Parse for Written {
         if input.parse::<Token![=]>().is_err() || at_end() {
             return Err(syn::Error::new(name.span(), how));
         }
-        let value = match input.parse() {
-            Ok(value) => Some(value),
-            Err(error) => return Err(syn::Error::new(error.span(), how)),
+        let value = if name == "principal" {
+            let quoted = input.fork().parse::<LitStr>().ok();
+            input
+                .parse()
+                .map(Value::Type)
+                .map_err(|error| match quoted {
+                    Some(quoted) => syn::Error::new(quoted.span(), unquoted(&quoted)),
+                    None => syn::Error::new(error.span(), how),
+                })?
+        } else {
+            let value = input.parse().map(Value::Expression);
+            value.map_err(|error| syn::Error::new(error.span(), how))?
         };
+        let value = Some(value);
         match at_end() {
             true => Ok(Self { name, value }),
             false => Err(input.error(COMMA)),
@@ -201,6 +232,14 @@ fn the_word(name: &str, word: &str, value: &Expr, otherwise: &str) -> syn::Resul
         _ => format!("`{name}` can only be \"{word}\": without it, {otherwise}"),
     };
     Err(syn::Error::new_spanned(value, message))
+}
+
+/// What to say of an extractor that is written as a text.
+fn unquoted(principal: &LitStr) -> String {
+    format!(
+        "`principal` is the type of an extractor: write `principal = {}`",
+        principal.value()
+    )
 }
 
 fn function(name: &str, value: &Expr) -> syn::Result<ExprPath> {

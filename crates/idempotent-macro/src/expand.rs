@@ -2,7 +2,7 @@
 
 use proc_macro2::{TokenStream, TokenTree};
 use quote::{format_ident, quote, quote_spanned};
-use syn::{Attribute, Expr, Meta, ReturnType, Token, punctuated::Punctuated};
+use syn::{Attribute, Expr, Meta, ReturnType, Token, Type, punctuated::Punctuated};
 
 use crate::{
     args::Arguments,
@@ -86,21 +86,67 @@ fn constant(arguments: &Arguments, function: Function) -> TokenStream {
     let call = quote_spanned! {name.span()=>
         |#(#bindings),*| ::idempotency::__private::#run(#name(#(#bindings),*))
     };
+    let boxed = quote!(::idempotency::__private::BoxFuture<'static, #output>);
+    let (parameters, protected) = match &arguments.principal {
+        None => (
+            quote!(fn(#(#types),*) -> #boxed),
+            quote!(::idempotency::__private::protected(#options, #call)),
+        ),
+        Some(principal) => {
+            // The extractor has run by the time the others do, and the argument of its type gets its value. The function can
+            // still be called with that value itself.
+            let taken = types.iter().position(|kind| is_same(kind, principal));
+            let proved = quote!(::idempotency::__private::Proved<#principal>);
+            let originals = &types;
+            let is_taken = |index| taken == Some(index);
+            let types = types.iter().enumerate();
+            let types = types.map(|(index, kind)| match is_taken(index) {
+                true => proved.clone(),
+                false => quote!(#kind),
+            });
+            let values = bindings.iter().enumerate();
+            let values = values.map(|(index, binding)| match is_taken(index) {
+                true => quote_spanned!(name.span()=> #binding.0),
+                false => quote!(#binding),
+            });
+            let direct = quote!(fn(#(#originals),*) -> ::idempotency::__private::Direct<#output>);
+            let call = quote_spanned! {name.span()=>
+                |#(#bindings),*| ::idempotency::__private::Direct::new(
+                    ::idempotency::__private::#run(#name(#(#bindings),*))
+                )
+            };
+            let routed = quote_spanned! {name.span()=>
+                |#(#bindings),*| ::idempotency::__private::#run(#name(#(#values),*))
+            };
+            (
+                quote!(
+                    #direct,
+                    ::idempotency::__private::ProvedBy<#principal, fn(#(#types),*) -> #boxed>
+                ),
+                quote! {
+                    ::idempotency::__private::protected_by::<#principal, _, _>(#options, #call, #routed)
+                },
+            )
+        }
+    };
     let constant = quote_spanned!(name.span()=> const);
     let end = quote_spanned!(name.span()=> ;);
     quote! {
         #(#outer)*
         #[allow(non_upper_case_globals, clippy::type_complexity)]
-        #visibility #constant #name: ::idempotency::Idempotent<
-            fn(#(#types),*) -> ::idempotency::__private::BoxFuture<'static, #output>
-        > = {
+        #visibility #constant #name: ::idempotency::Idempotent<#parameters> = {
             #(#inner)*
             #signature
             #body
 
-            ::idempotency::__private::protected(#options, #call)
+            #protected
         } #end
     }
+}
+
+/// Whether two types are written in the same way.
+fn is_same(one: &Type, other: &Type) -> bool {
+    quote!(#one).to_string() == quote!(#other).to_string()
 }
 
 fn options(arguments: &Arguments) -> TokenStream {
@@ -112,6 +158,8 @@ fn options(arguments: &Arguments) -> TokenStream {
         on_duplicate_wait,
         on_lost_refuse,
         keep_all,
+        // It is a type, and so stands in the constant's type.
+        principal: _,
         scope,
         fingerprint,
     } = arguments;

@@ -52,6 +52,23 @@ fn every_option_becomes_a_call_and_every_attribute_has_its_place() {
 }
 
 #[test]
+fn a_principal_is_taken_by_the_argument_of_its_type() {
+    check(
+        "principal",
+        &quote!(principal = Claims<Admin>, required),
+        &quote! {
+            async fn transfer(
+                State(db): State<Db>,
+                Claims { subject, .. }: Claims<Admin>,
+                Json(new): Json<Transfer>,
+            ) -> StatusCode {
+                db.transfer(subject, new).await
+            }
+        },
+    );
+}
+
+#[test]
 fn an_answer_without_a_name_becomes_a_response() {
     check(
         "unnamed_answer",

@@ -126,3 +126,22 @@ async fn a_claim_that_took_too_long_recognises_itself() {
     let done = store.complete(&completed, outcome).await;
     assert!(matches!(done, Ok(Fenced::Done(_))), "{done:?}");
 }
+
+// behaviour 163, 167
+#[tokio::test]
+async fn only_a_claim_that_was_not_sent_for_certain_leaves_nothing_to_withdraw() {
+    let Some(server) = PostgresServer::start() else {
+        return;
+    };
+    let store = store(&server.database().await).await;
+    assert_eq!(
+        claim(&store, &new_hold(), &request()).await.ok(),
+        Some(won(1))
+    );
+    server.stop();
+    // The connection was there, so this one may have arrived.
+    let first = claim(&store, &new_hold(), &request()).await;
+    assert!(first.expect_err("the server has stopped").was_sent());
+    let next = claim(&store, &new_hold(), &request()).await;
+    assert!(!next.expect_err("nobody listens").was_sent());
+}

@@ -182,6 +182,13 @@ async fn a_service_that_was_paused_past_its_lease_stores_nothing() {
 
     let late = slow.await.expect("the request");
     assert_eq!((late.status.as_u16(), &late.body), (201, &taken.body));
+    // Nothing is wrong, but an operator may want to know.
+    let lost = "a run outlived its lease and another one took over";
+    paused.wait_for_log(lost).await;
+    let log = paused.logged();
+    let line = log.lines().find(|line| line.contains(lost));
+    assert!(line.is_some_and(|line| line.contains("WARN")), "{log}");
+    assert!(!log.contains("ERROR"), "{log}");
     for service in [&paused, &other] {
         let replay = send(service.booking("k")).await;
         assert_eq!((replay.is_replayed, &replay.body), (true, &taken.body));

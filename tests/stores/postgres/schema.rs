@@ -4,10 +4,10 @@ use std::error::Error;
 
 use bytes::Bytes;
 use idempotency::{Claim, PostgresError, PostgresStore, Store, StoreErrorKind};
-use sqlx::{PgPool, Row, postgres::PgPoolOptions};
+use sqlx::{Connection, PgConnection, PgPool, Row, postgres::PgPoolOptions, raw_sql};
 use tokio::task::JoinSet;
 
-use super::{database, hold_on, name, new_hold, request, sql};
+use super::{database, hold_on, name, new_hold, request, sql, until};
 use crate::{claim, won};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -84,7 +84,26 @@ async fn tables_of_the_first_releases_get_what_they_lack_from_who_owns_them() {
     let cause = refused.source().expect("a cause").to_string();
     assert!(cause.contains("must be owner"), "{cause}");
 
-    PostgresStore::connect(&url).await.expect("a store");
+    // Whoever reads the table meanwhile, as a backup does, is waited for a few times, and no claim of others for long.
+    let mut reader = PgConnection::connect(&url).await.expect("a connection");
+    let reads = raw_sql("begin; select from idempotency_records");
+    reads.execute(&mut reader).await.expect("a read");
+    let upgrading = PostgresStore::connect(&url);
+    let read = async {
+        until(
+            &url,
+            "select exists (select from pg_locks where mode = 'AccessExclusiveLock' and not granted)",
+        )
+        .await;
+        let end = raw_sql("rollback").execute(&mut reader).await;
+        end.expect("the read ends");
+    };
+    let (upgraded, ()) = tokio::join!(upgrading, read);
+    upgraded.expect("a store");
+    // By hand again, nothing is locked.
+    let reads = raw_sql("begin; select from idempotency_records");
+    reads.execute(&mut reader).await.expect("a read");
+    sql(&url, PostgresStore::SCHEMA).await;
     let store = PostgresStore::connect(&service).await.expect("a store");
     let replayed = claim(&store, &hold_on(ended.id), &request()).await;
     let replayed = replayed.expect("a claim");

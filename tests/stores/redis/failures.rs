@@ -3,6 +3,7 @@
 mod clusters;
 mod connections;
 mod limits;
+mod moving;
 mod oldest;
 mod outages;
 

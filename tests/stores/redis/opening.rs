@@ -1,6 +1,7 @@
 //! What `RedisStore::connect` refuses, because steps would fail there.
 
-use idempotency::{RedisError, RedisStore};
+use bytes::Bytes;
+use idempotency::{RedisError, RedisStore, Store, log_text::Causes};
 use tests::servers::redis::RedisServer;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -146,4 +147,59 @@ async fn a_server_that_is_too_old_is_refused_with_its_version() {
         matches!(&refused, RedisError::Version(version) if &**version == "6.0.20"),
         "{refused:?}"
     );
+}
+
+/// A proxy that repeats what it is sent, as Redis does with a command that it does not know; it takes what a store opens with if
+/// it is to.
+async fn start_repeating(takes_a_store: bool) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut buffer = [0; 4096];
+                while let Ok(length @ 1..) = stream.read(&mut buffer).await {
+                    let asked = String::from_utf8_lossy(&buffer[..length]).into_owned();
+                    for command in asked.split('*').skip(1) {
+                        let words = command.replace("\r\n", " ");
+                        let info = "redis_version:7.2.0\r\nrole:master\r\n";
+                        let reply = match takes_a_store {
+                            true if words.contains(" EVAL ") => "*0\r\n".to_owned(),
+                            true if words.contains(&"0".repeat(40)) => {
+                                "-NOSCRIPT no\r\n".to_owned()
+                            }
+                            true if words.contains("CLIENT") => "+OK\r\n".to_owned(),
+                            true if words.contains(" INFO ") => {
+                                format!("${}\r\n{info}\r\n", info.len())
+                            }
+                            _ => format!(
+                                "-ERR unknown command 'X', with args beginning with: {words}\r\n"
+                            ),
+                        };
+                        let sent = stream.write_all(reply.as_bytes()).await;
+                        sent.expect("the store listens");
+                    }
+                }
+            });
+        }
+    });
+    address.to_string()
+}
+
+// behaviour 163
+#[tokio::test]
+async fn an_error_does_not_repeat_what_was_sent() {
+    let address = start_repeating(false).await;
+    let refused = RedisStore::connect(&format!("redis://ann:nobody-may-see@{address}")).await;
+    let text = Causes(&refused.expect_err("it takes no password")).to_string();
+    assert!(!text.contains("nobody"), "{text}");
+
+    let address = start_repeating(true).await;
+    let store = RedisStore::connect(&format!("redis://{address}")).await;
+    let store = store.expect("a store");
+    let outcome = Bytes::from_static(b"nobody-may-see");
+    let refused = store.complete(&new_hold(), outcome).await;
+    let text = Causes(&refused.expect_err("it takes no script")).to_string();
+    assert!(text.contains("unknown command"), "{text}");
+    assert!(!text.contains("nobody"), "{text}");
 }

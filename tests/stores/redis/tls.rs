@@ -1,12 +1,21 @@
 //! `rediss://`.
 
-use std::{path::Path, process::Command};
+use std::{env, path::Path, process::Command};
 
+use idempotency::{Claim, RedisStore, Store};
 use reqwest::StatusCode;
 use tempfile::tempdir;
 use tests::servers::{redis::RedisServer, skip};
 
-use crate::service::{Service, send};
+use super::{hold_on, new_hold, records::request};
+use crate::{
+    claim,
+    service::{Service, send},
+    won,
+};
+
+/// Tells the process that trusts the certificate where the cluster is.
+const CLUSTER: &str = "TESTED_CLUSTER";
 
 /// The names of a certificate for this machine and its key, made in the folder; none where that cannot be done.
 fn certificate(folder: &Path) -> Option<(String, String)> {
@@ -53,7 +62,55 @@ async fn keys_travel_encrypted_to_a_server_with_a_certificate_that_is_trusted() 
         assert_eq!(answer.status, StatusCode::CREATED);
         assert_eq!(answer.is_replayed, is_replayed);
     }
-    let refused = idempotency::RedisStore::connect(&url).await;
+    let refused = RedisStore::connect(&url).await;
     assert!(refused.is_err(), "nobody trusts this certificate here");
     drop(server);
+}
+
+/// The node that is named says where the others are, each with its port for TLS.
+#[tokio::test]
+async fn keys_travel_encrypted_to_each_node_of_a_cluster() {
+    const NAME: &str = "redis::tls::keys_travel_encrypted_to_each_node_of_a_cluster";
+    // A process believes the certificates that it was told of when it was started.
+    if let Ok(url) = env::var(CLUSTER) {
+        return works_on_each_node(&url).await;
+    }
+    let folder = tempdir().expect("a folder");
+    let Some((certificate, key)) = certificate(folder.path()) else {
+        return;
+    };
+    let Some((nodes, port)) = RedisServer::cluster_with_tls(&certificate, &key) else {
+        return;
+    };
+    let url = format!("rediss://localhost:{port}");
+    let trusting = Command::new(env::current_exe().expect("this program"))
+        .args(["--exact", NAME])
+        .env(CLUSTER, &url)
+        .env("SSL_CERT_FILE", &certificate)
+        .output();
+    let trusting = trusting.expect("a process");
+    assert!(trusting.status.success(), "{trusting:?}");
+    for node in &nodes {
+        let mut connection = node.connection();
+        let keys: usize = redis::cmd("DBSIZE").query(&mut connection).expect("a size");
+        assert!(keys > 0, "each node has had some");
+    }
+    let refused = RedisStore::cluster([url]).await;
+    assert!(refused.is_err(), "nobody trusts this certificate here");
+}
+
+async fn works_on_each_node(url: &str) {
+    let store = RedisStore::cluster([url]).await.expect("a store");
+    for _ in 0..50 {
+        let hold = new_hold();
+        let claimed = claim(&store, &hold, &request()).await;
+        assert_eq!(claimed.ok(), Some(won(1)));
+        let completed = store.complete(&hold, "booked".into()).await;
+        completed.expect("a completion");
+        let replayed = claim(&store, &hold_on(&hold), &request()).await;
+        assert!(
+            matches!(replayed, Ok(Claim::Completed { .. })),
+            "{replayed:?}"
+        );
+    }
 }

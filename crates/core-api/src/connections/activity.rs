@@ -2,13 +2,19 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Weak},
+    sync::{
+        Arc, OnceLock, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use axum::body::{Body, Bytes};
+use http::Version;
 use parking_lot::Mutex;
 use tokio::time::Instant;
+
+use super::GRACE;
 
 /// How long a response may wait for its client to read more of it.
 const MAX_UNREAD: Duration = Duration::from_secs(30);
@@ -20,17 +26,43 @@ pub(super) struct Activity(Mutex<State>);
 #[derive(Debug)]
 struct State {
     next: u64,
-    exchanges: HashMap<u64, Weak<Mutex<Unread>>>,
+    exchanges: HashMap<u64, Watched>,
     /// When the last of them ended.
     ended: Instant,
+    /// When the last of them ended that came by HTTP/2, whose last bytes wait for a window that the stream knows nothing of.
+    ended_by_http2: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Watched {
+    unread: Weak<Mutex<Unread>>,
+    arrival: Arc<Arrival>,
+}
+
+/// How far a request has come.
+#[derive(Debug, Default)]
+pub(super) struct Arrival {
+    /// Whether the service waits for the client to send more of it.
+    pub(super) awaits_body: AtomicBool,
+    /// When the head of its response was there.
+    pub(super) responded: OnceLock<Instant>,
+}
+
+impl Arrival {
+    /// Whether there is no response, because the client has to send more of the request first.
+    fn is_awaited(&self) -> bool {
+        self.awaits_body.load(Ordering::Relaxed) && self.responded.get().is_none()
+    }
 }
 
 /// One request. It ends when this is dropped.
 #[derive(Debug)]
 pub(super) struct Exchange {
-    activity: Arc<Activity>,
+    pub(super) activity: Arc<Activity>,
     number: u64,
+    version: Version,
     pub(super) unread: Arc<Mutex<Unread>>,
+    pub(super) arrival: Arc<Arrival>,
 }
 
 /// What the client has not read of a response.
@@ -51,44 +83,64 @@ impl Activity {
             next: 0,
             exchanges: HashMap::new(),
             ended: Instant::now(),
+            ended_by_http2: None,
         }))
     }
 
     /// A request has arrived.
-    pub(super) fn begin(self: &Arc<Self>) -> Exchange {
+    pub(super) fn begin(self: &Arc<Self>, version: Version) -> Exchange {
         let unread = Arc::new(Mutex::new(Unread {
             body: Body::empty(),
             rest: Bytes::new(),
             waits_since: None,
             is_given_up: false,
         }));
+        let arrival = Arc::new(Arrival::default());
         let mut state = self.0.lock();
         let number = state.next;
         state.next += 1;
-        state.exchanges.insert(number, Arc::downgrade(&unread));
+        let watched = Watched {
+            unread: Arc::downgrade(&unread),
+            arrival: Arc::clone(&arrival),
+        };
+        state.exchanges.insert(number, watched);
         Exchange {
             activity: Arc::clone(self),
             number,
+            version,
             unread,
+            arrival,
         }
+    }
+
+    /// Whether no response would be lost with the connection: each of its requests still has to arrive, in part at least.
+    pub(super) fn is_dispensable(&self) -> bool {
+        let state = self.0.lock();
+        let ended = state.ended_by_http2;
+        let is_sending = ended.is_some_and(|ended| ended.elapsed() <= GRACE);
+        let mut arrivals = state.exchanges.values().map(|exchange| &exchange.arrival);
+        !is_sending && arrivals.all(|arrival| arrival.is_awaited())
     }
 
     /// Gives up responses that their client does not read, and returns for how long the connection has had no other request;
     /// `None` if it has one.
     ///
-    /// Only the one response is given up, and not the connection, by which a gateway may send the requests of many clients.
-    pub(super) fn idle(&self) -> Option<Duration> {
+    /// Only the one response is given up, and not the connection, by which a gateway may send the requests of many clients. A
+    /// service that stops is not kept for as long by a client that does not read.
+    pub(super) fn idle(&self, is_stopping: bool) -> Option<Duration> {
+        let max_unread = if is_stopping { GRACE } else { MAX_UNREAD };
         let state = self.0.lock();
         let mut idle_since = state.ended;
         let mut is_idle = true;
-        for unread in state.exchanges.values().filter_map(Weak::upgrade) {
+        let exchanges = state.exchanges.values();
+        for unread in exchanges.filter_map(|exchange| exchange.unread.upgrade()) {
             let mut unread = unread.lock();
             let Some(since) = unread.waits_since else {
                 is_idle = false;
                 continue;
             };
             if !unread.is_given_up {
-                if since.elapsed() <= MAX_UNREAD {
+                if since.elapsed() <= max_unread {
                     is_idle = false;
                     continue;
                 }
@@ -96,7 +148,7 @@ impl Activity {
                 unread.body = Body::empty();
                 unread.rest = Bytes::new();
                 tracing::warn!(
-                    seconds = MAX_UNREAD.as_secs(),
+                    seconds = max_unread.as_secs(),
                     "a client does not read a response; the rest of it is dropped",
                 );
             }
@@ -111,5 +163,8 @@ impl Drop for Exchange {
         let mut state = self.activity.0.lock();
         state.exchanges.remove(&self.number);
         state.ended = Instant::now();
+        if self.version == Version::HTTP_2 {
+            state.ended_by_http2 = Some(state.ended);
+        }
     }
 }

@@ -4,16 +4,24 @@ use std::{
     error::Error,
     io,
     pin::Pin,
+    sync::{Arc, atomic::Ordering},
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use axum::body::{Body, Bytes, HttpBody};
+use http::{Request, Version, header::EXPECT};
 use http_body::{Frame, SizeHint};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::{
+    runtime::Handle,
+    time::{Instant, Sleep, sleep_until, timeout_at},
+};
 
-use super::activity::Exchange;
+use super::activity::{Activity, Arrival, Exchange};
+
+type Failed = Box<dyn Error + Send + Sync>;
 
 /// How long the body of a request may take: a minute, in which the longest one that is read, of 64 KiB, arrives over the
 /// slowest of lines.
@@ -22,63 +30,158 @@ const MAX_BODY: Duration = Duration::from_secs(60);
 /// How much of a response is handed over at one time. What was handed over is kept until the client reads it.
 const PIECE: usize = 16 * 1024;
 
-/// The body of a request, which has to arrive in time.
+/// How much is read of a body that the service does not want, and how long for after the response. A client that is still
+/// sending when its connection is closed is reset, and loses the response.
+const MAX_UNWANTED: u64 = 8 * 1024 * 1024;
+const MAX_UNWANTED_WAIT: Duration = Duration::from_secs(2);
+
+/// The body of a request, which has to arrive in time. What the service does not read of it is read on in the background.
 #[derive(Debug)]
 pub(super) struct InTime {
-    body: Incoming,
+    /// `None` once nothing more comes.
+    body: Option<Incoming>,
+    arrival: Arc<Arrival>,
+    /// Of an HTTP/1 connection, which has nothing but this body on its way.
+    activity: Option<Arc<Activity>>,
+    /// Whether the client has announced the body and sends it once it is asked to.
+    is_announced: bool,
+    /// Keeps the connection while the service stops and more is read than the response needs.
+    rest: Option<Exchange>,
+    /// How much has come.
+    length: u64,
     started: Instant,
     /// `None` until it has to be waited for.
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
 impl InTime {
-    pub(super) fn new(body: Incoming) -> Self {
-        Self {
-            body,
+    /// The same request with this as its body.
+    pub(super) fn of(request: Request<Incoming>, exchange: &Exchange) -> Request<Self> {
+        let is_http1 = request.version() <= Version::HTTP_11;
+        let mut expectations = request.headers().get_all(EXPECT).iter();
+        let is_announced =
+            expectations.any(|expected| expected.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+        request.map(|body| Self {
+            body: Some(body),
+            arrival: Arc::clone(&exchange.arrival),
+            activity: is_http1.then(|| Arc::clone(&exchange.activity)),
+            is_announced,
+            rest: None,
+            length: 0,
             started: Instant::now(),
             deadline: None,
+        })
+    }
+
+    fn rest(&self) -> Option<Exchange> {
+        let activity = self.activity.as_ref()?;
+        Some(activity.begin(Version::HTTP_11))
+    }
+
+    fn poll_body(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Failed>>> {
+        let Some(body) = &mut self.body else {
+            return Poll::Ready(None);
+        };
+        // The deadline first: a body that comes byte by byte always has something.
+        if let Some(deadline) = &mut self.deadline
+            && deadline.as_mut().poll(context).is_ready()
+        {
+            return Poll::Ready(Some(Err(late())));
         }
+        if let Poll::Ready(frame) = Pin::new(body).poll_frame(context) {
+            return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
+        }
+        if self.deadline.is_none() {
+            let mut deadline = Box::pin(sleep_until(self.started + MAX_BODY));
+            if deadline.as_mut().poll(context).is_ready() {
+                return Poll::Ready(Some(Err(late())));
+            }
+            self.deadline = Some(deadline);
+        }
+        Poll::Pending
     }
 }
 
 impl HttpBody for InTime {
     type Data = Bytes;
-    type Error = Box<dyn Error + Send + Sync>;
+    type Error = Failed;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, Failed>>> {
         let this = self.get_mut();
-        // The deadline first: a body that comes byte by byte always has something.
-        if let Some(deadline) = &mut this.deadline
-            && deadline.as_mut().poll(context).is_ready()
-        {
-            return Poll::Ready(Some(Err(late())));
+        // hyper asks for it now.
+        this.is_announced = false;
+        let polled = this.poll_body(context);
+        let awaits_body = &this.arrival.awaits_body;
+        awaits_body.store(polled.is_pending(), Ordering::Relaxed);
+        if this.rest.is_none() && this.arrival.responded.get().is_some() {
+            this.rest = this.rest();
         }
-        if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(context) {
-            return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
+        match &polled {
+            Poll::Ready(Some(Ok(frame))) => this.length += length(frame),
+            Poll::Ready(_) => this.body = None,
+            Poll::Pending => {}
         }
-        if this.deadline.is_none() {
-            let mut deadline = Box::pin(sleep_until(this.started + MAX_BODY));
-            if deadline.as_mut().poll(context).is_ready() {
-                return Poll::Ready(Some(Err(late())));
-            }
-            this.deadline = Some(deadline);
-        }
-        Poll::Pending
+        polled
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.body.as_ref().is_none_or(HttpBody::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let body = self.body.as_ref();
+        body.map_or_else(|| SizeHint::with_exact(0), HttpBody::size_hint)
     }
 }
 
-fn late() -> Box<dyn Error + Send + Sync> {
+impl Drop for InTime {
+    fn drop(&mut self) {
+        self.arrival.awaits_body.store(false, Ordering::Relaxed);
+        let Some(body) = self.body.take() else {
+            return;
+        };
+        if self.is_announced || body.is_end_stream() {
+            return;
+        }
+        let Some(rest) = self.rest.take().or_else(|| self.rest()) else {
+            return;
+        };
+        // There is none any more when the process ends.
+        let Ok(runtime) = Handle::try_current() else {
+            return;
+        };
+        let most = MAX_UNWANTED.saturating_sub(self.length);
+        let responded = self.arrival.responded.get().copied();
+        let until = responded.unwrap_or_else(Instant::now) + MAX_UNWANTED_WAIT;
+        runtime.spawn(async move {
+            // A client that takes longer, or sends more, may lose the response.
+            let _ = timeout_at(until, read_on(body, most)).await;
+            drop(rest);
+        });
+    }
+}
+
+/// Reads this much at most, and keeps none of it.
+async fn read_on(mut body: Incoming, mut most: u64) {
+    while let Some(Ok(frame)) = body.frame().await {
+        match most.checked_sub(length(&frame)) {
+            Some(rest) => most = rest,
+            None => return,
+        }
+    }
+}
+
+fn length(frame: &Frame<Bytes>) -> u64 {
+    frame.data_ref().map_or(0, |data| data.len() as u64)
+}
+
+fn late() -> Failed {
     io::Error::from(io::ErrorKind::TimedOut).into()
 }
 
@@ -89,9 +192,12 @@ pub(super) struct Paced(Exchange);
 impl Paced {
     pub(super) fn new(body: Body, exchange: Exchange) -> Self {
         {
+            let now = Instant::now();
+            // Set once, because each exchange has one response.
+            let _ = exchange.arrival.responded.set(now);
             let mut unread = exchange.unread.lock();
             unread.body = body;
-            unread.waits_since = Some(Instant::now());
+            unread.waits_since = Some(now);
         }
         Self(exchange)
     }
@@ -99,12 +205,12 @@ impl Paced {
 
 impl HttpBody for Paced {
     type Data = Bytes;
-    type Error = Box<dyn Error + Send + Sync>;
+    type Error = Failed;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, Failed>>> {
         let mut unread = self.0.unread.lock();
         if unread.is_given_up {
             return Poll::Ready(Some(Err(late())));

@@ -8,7 +8,7 @@ use std::{
 use async_trait::async_trait;
 use axum::response::Response;
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
-use firestore::{FirestoreDb, FirestoreDbOptions};
+use firestore::{FirestoreDb, FirestoreDbOptions, errors::FirestoreError};
 use idempotency::{
     CommitError, Execution, FirestoreConflict, FirestoreDatabase, FirestorePrecondition,
 };
@@ -201,6 +201,46 @@ impl FirestoreBookings {
     }
 }
 
+impl From<FirestoreError> for DatabaseError {
+    fn from(error: FirestoreError) -> Self {
+        Self::Firestore(without_payload(&error))
+    }
+}
+
+/// Errors end in logs, and the client's texts name documents and repeat values. What they say of the service and of the
+/// connection is for operators.
+fn without_payload(error: &FirestoreError) -> String {
+    let (what, code) = match error {
+        FirestoreError::SystemError(_) | FirestoreError::NetworkError(_) => {
+            return error.to_string();
+        }
+        FirestoreError::DatabaseError(inner) => {
+            const OF_THE_SERVICE: [&str; 6] = [
+                "Cancelled",
+                "DeadlineExceeded",
+                "PermissionDenied",
+                "ResourceExhausted",
+                "Unauthenticated",
+                "Unavailable",
+            ];
+            if OF_THE_SERVICE.contains(&inner.public.code.as_str()) {
+                return error.to_string();
+            }
+            ("Firestore refused a call", &inner.public.code)
+        }
+        FirestoreError::DataConflictError(inner) => ("documents conflict", &inner.public.code),
+        FirestoreError::DataNotFoundError(inner) => ("a document is not there", &inner.public.code),
+        FirestoreError::SerializeError(inner) | FirestoreError::DeserializeError(inner) => (
+            "a document cannot be written or read as a booking",
+            &inner.public.code,
+        ),
+        FirestoreError::InvalidParametersError(_)
+        | FirestoreError::ErrorInTransaction(_)
+        | FirestoreError::CacheError(_) => return "a call of Firestore is wrong".to_owned(),
+    };
+    format!("{what}: {code}")
+}
+
 fn is_conflict(error: &CommitError) -> bool {
     matches!(error, CommitError::Failed(source) if source.is::<FirestoreConflict>())
 }
@@ -263,5 +303,37 @@ impl From<Document> for Booking {
             status: document.status,
             created_at: document.created_at,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use firestore::errors::{
+        FirestoreDatabaseError, FirestoreErrorPublicGenericDetails, FirestoreSerializationError,
+    };
+
+    use super::*;
+
+    fn refused(code: &str, details: &str) -> FirestoreError {
+        let public = FirestoreErrorPublicGenericDetails::new(code.to_owned());
+        let error = FirestoreDatabaseError::new(public, details.to_owned(), false);
+        FirestoreError::DatabaseError(error)
+    }
+
+    #[test]
+    fn an_error_of_firestore_names_no_document_and_no_value() {
+        let mut unreadable = FirestoreSerializationError::from_message("secret is no date");
+        unreadable.document_path = Some("bookings/secret".to_owned());
+        for error in [
+            refused("InvalidArgument", "bookings/secret has the value 17"),
+            refused("FailedPrecondition", "bookings/secret"),
+            FirestoreError::DeserializeError(unreadable),
+        ] {
+            let text = DatabaseError::from(error).to_string();
+            assert!(!text.contains("secret") && !text.contains("17"), "{text}");
+        }
+        let silent = refused("Unavailable", "tcp connect error").into();
+        let text = DatabaseError::to_string(&silent);
+        assert!(text.contains("tcp connect error"), "{text}");
     }
 }

@@ -17,6 +17,12 @@ pub(crate) struct SqliteBookings(SqliteDatabase);
 /// The version that [`CREATE`] makes, and the only one that is read.
 const SCHEMA_VERSION: i64 = 1;
 
+/// What is there afterwards is what was there before, but its page is written: a full disk shows only then.
+const WRITE_NOTHING: &str = "
+insert into bookings_schema select version from bookings_schema limit 1;
+delete from bookings_schema where rowid <> (select min(rowid) from bookings_schema);
+";
+
 /// Ids are written as text, so that `sqlite3` shows them as clients do; those of version 7 begin with the
 /// time, so that the primary key's order is that of creation.
 const CREATE: &str = "
@@ -145,6 +151,13 @@ impl Bookings for SqliteBookings {
             |connection: &Connection| connection.query_row(VERSION, [], |row| row.get::<_, i64>(0));
         self.0.read(version).await?;
         Ok(())
+    }
+
+    async fn try_to_write(&self) -> Result<(), DatabaseError> {
+        let write = self
+            .0
+            .write(|connection| connection.execute_batch(WRITE_NOTHING));
+        Ok(write.await?)
     }
 }
 

@@ -1,15 +1,16 @@
 //! What clients that do not read, do not send, or do nothing at all cost the others.
 
-use std::{net::SocketAddr, pin::pin, thread, time::Duration};
+use std::{future::pending, net::SocketAddr, pin::pin, thread, time::Duration};
 
 use bytes::Bytes;
 use clap::Parser;
-use core_api::Config;
+use core_api::{Config, ServerError};
 use h2::client::SendRequest;
 use tempfile::tempdir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    sync::oneshot,
     task::{JoinHandle, spawn_blocking},
     time::advance,
 };
@@ -82,8 +83,36 @@ async fn connections_that_do_nothing_make_place_and_are_told_of() {
     assert_eq!(healthy.status, 200);
 }
 
+#[tokio::test]
+async fn connections_that_have_ended_keep_no_place() {
+    let directory = tempdir().unwrap();
+    let mut server = Server::start(directory.path(), &["--database", "memory:"]);
+    let get = "GET /healthz HTTP/1.1\r\nhost: h\r\n\r\n";
+    // More than there are places, in each of the ways to leave.
+    for request in ["", "GET /healthz HTTP/1.1\r\n", get] {
+        for _ in 0..550 {
+            let mut connection = TcpStream::connect(server.address).await.unwrap();
+            connection.write_all(request.as_bytes()).await.unwrap();
+            if request == get {
+                assert_eq!(connection.read(&mut [0]).await.unwrap(), 1);
+            }
+        }
+    }
+    assert_eq!(server.get("/healthz").await.status, 200);
+    server.terminate();
+    let (status, _, log) = server.wait();
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert!(!log.contains("every connection is in use"), "{log}");
+}
+
 /// A server in this process, whose clock [`pass`] moves.
 async fn serve() -> SocketAddr {
+    serve_until(pending()).await.0
+}
+
+async fn serve_until(
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> (SocketAddr, JoinHandle<Result<(), ServerError>>) {
     let arguments = [
         "core-api",
         "--listen",
@@ -95,8 +124,7 @@ async fn serve() -> SocketAddr {
     let config = Config::try_parse_from(arguments).unwrap();
     let server = core_api::Server::start(&config).await.unwrap();
     let address = server.address();
-    tokio::spawn(server.serve(std::future::pending()));
-    address
+    (address, tokio::spawn(server.serve(stop)))
 }
 
 /// Lets seconds pass until this is done, and returns how many.
@@ -178,4 +206,84 @@ async fn a_request_under_way_keeps_a_connection_on_which_another_response_is_not
         assert_eq!(slow.await.unwrap().status(), 201);
     });
     assert!(waited.await >= 119);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_does_not_arrive_in_time_closes_its_connection() {
+    let address = serve().await;
+    for head in [
+        "GET /healthz HTT",
+        "GET /healthz HTTP/1.1\r\nhost: h\r\nx-a:",
+    ] {
+        let waited = pass(async {
+            let mut connection = TcpStream::connect(address).await.unwrap();
+            connection.write_all(head.as_bytes()).await.unwrap();
+            // In order or not.
+            drop(connection.read_to_end(&mut Vec::new()).await);
+        });
+        assert!((59..80).contains(&waited.await));
+    }
+}
+
+// behaviour 159
+#[tokio::test(start_paused = true)]
+async fn a_client_that_stops_sending_what_is_not_wanted_keeps_no_place() {
+    let address = serve().await;
+    let waited = pass(async {
+        let mut connection = TcpStream::connect(address).await.unwrap();
+        let request = "POST /bookings HTTP/1.1\r\nhost: h\r\nidempotency-key: a,b\r\ncontent-length: 5000000\r\n\r\nx";
+        connection.write_all(request.as_bytes()).await.unwrap();
+        let mut response = Vec::new();
+        connection.read_to_end(&mut response).await.unwrap();
+        let response = String::from_utf8(response).unwrap();
+        assert!(response.starts_with("HTTP/1.1 400"), "{response}");
+        assert!(response.ends_with('}'), "{response}");
+    });
+    // Long before a body that is wanted has to be there.
+    assert!((1..30).contains(&waited.await));
+}
+
+// behaviour 127
+#[tokio::test(start_paused = true)]
+async fn a_response_that_is_not_read_is_no_reason_to_fail_a_stop() {
+    let (stop, stopped) = oneshot::channel::<()>();
+    let (address, serving) = serve_until(async { drop(stopped.await) }).await;
+    let waited = pass(async {
+        let (mut client, connection) = unreading(address).await;
+        let (response, _) = client.send_request(get("/bookings"), true).unwrap();
+        let response = response.await.unwrap();
+        assert_eq!(response.status(), 200);
+        drop(stop);
+        serving.await.unwrap().unwrap();
+        drop((client, connection, response));
+    });
+    assert!(waited.await < 30);
+}
+
+// behaviour 127, 159
+#[tokio::test(start_paused = true)]
+async fn a_stop_does_not_cut_off_a_client_that_still_sends_what_was_refused() {
+    let (stop, stopped) = oneshot::channel::<()>();
+    let (address, serving) = serve_until(async { drop(stopped.await) }).await;
+    // The clock stands while a thread blocks.
+    let (go_on, blocked) = std::sync::mpsc::channel::<()>();
+    let blocking = spawn_blocking(move || blocked.recv());
+    let mut idle = TcpStream::connect(address).await.unwrap();
+    let mut sending = TcpStream::connect(address).await.unwrap();
+    let head = "POST /bookings HTTP/1.1\r\nhost: h\r\nidempotency-key: a,b\r\ncontent-length: 5000000\r\n\r\n";
+    let first = [head.as_bytes(), &[b'x'; 1_000_000]].concat();
+    sending.write_all(&first).await.unwrap();
+    let mut response = Vec::new();
+    while !response.ends_with(b"}") {
+        response.push(sending.read_u8().await.unwrap());
+    }
+    assert!(response.starts_with(b"HTTP/1.1 400"));
+    drop(stop);
+    // Closed by the stop.
+    drop(idle.read(&mut [0]).await);
+    sending.write_all(&[b'x'; 4_000_000]).await.unwrap();
+    assert_eq!(sending.read(&mut [0]).await.unwrap(), 0);
+    drop(go_on);
+    blocking.await.unwrap().unwrap_err();
+    serving.await.unwrap().unwrap();
 }

@@ -52,7 +52,7 @@ async fn a_client_that_goes_finds_its_answer_when_it_comes_back() {
     let directory = tempdir().unwrap();
     let server = Server::start(directory.path(), &["--fault-injection"]);
     let slow = post(&server, "k").header("X-Fault-Delay-Ms", "2000");
-    let impatient = tokio::spawn(slow.send());
+    let impatient = tokio::spawn(server.by_http2(slow).send());
     server.wait_for_log("delayed on order").await;
     impatient.abort();
     server.wait_for_log("the client has gone").await;

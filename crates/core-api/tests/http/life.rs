@@ -41,7 +41,7 @@ async fn a_run_whose_client_has_gone_is_waited_for_too() {
     let slow = server
         .write("POST", "/bookings", "k", &booking("Ann"))
         .header("X-Fault-Delay-Ms", "2000");
-    let slow = tokio::spawn(slow.send());
+    let slow = tokio::spawn(server.by_http2(slow).send());
     server.wait_for_log("delayed on order").await;
     slow.abort();
     server.wait_for_log("the client has gone").await;

@@ -1,6 +1,9 @@
 //! The program `core-api`, started as a user starts it and asked over HTTP.
 
+mod clients;
+mod codings;
 mod connections;
+mod cors;
 mod faults;
 mod life;
 mod log;
@@ -9,7 +12,10 @@ mod options;
 mod problems;
 mod reading;
 mod ready;
+mod refusals;
+mod secret;
 mod server;
+mod stopping;
 mod story;
 mod transport;
 mod validation;

@@ -32,6 +32,8 @@ fn help_lists_every_option_and_its_variable() {
         "listen",
         "database",
         "idempotency-store",
+        "cors-origin",
+        "secret-file",
         "fault-injection",
         "log-format",
     ] {
@@ -73,6 +75,12 @@ fn an_option_that_cannot_be_used_ends_the_start_and_is_named() {
             "--idempotency-store",
             "mongodb://localhost",
             "same, sqlite:PATH, postgres://HOST/DATABASE, redis://HOST, firestore://PROJECT or memory:",
+        ),
+        ("--cors-origin", "*", "such as https://shop.example"),
+        (
+            "--cors-origin",
+            "https://shop.example,https://shop.example/cart",
+            "without a path",
         ),
         ("--log-format", "xml", "pretty, json"),
     ];

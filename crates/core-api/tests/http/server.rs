@@ -20,6 +20,7 @@ pub(crate) struct Server {
     log: watch::Receiver<String>,
     reader: Option<JoinHandle<()>>,
     client: Client,
+    http2: Client,
     pub(crate) ready_line: String,
     pub(crate) address: SocketAddr,
 }
@@ -89,6 +90,7 @@ impl Server {
             log,
             reader: Some(reader),
             client: Client::new(),
+            http2: Client::builder().http2_prior_knowledge().build().unwrap(),
             ready_line,
             address,
         }
@@ -98,6 +100,11 @@ impl Server {
         let method = Method::from_bytes(method.as_bytes()).unwrap();
         self.client
             .request(method, format!("http://{}{path}", self.address))
+    }
+
+    /// The same request by HTTP/2, where the server knows of a client that has left.
+    pub(crate) fn by_http2(&self, request: RequestBuilder) -> RequestBuilder {
+        RequestBuilder::from_parts(self.http2.clone(), request.build().unwrap())
     }
 
     /// A request with a key and a JSON body.

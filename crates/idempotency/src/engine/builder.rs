@@ -38,8 +38,26 @@ impl IdempotencyBuilder {
         self
     }
 
-    /// Mixes a secret into every digest, so that a stolen store does not even tell whether a guessed key
-    /// was used. Everybody who shares the store needs the same one; a changed secret forgets all keys.
+    /// Keys every digest with a secret, so that a copy of the store does not tell whether a guess is right.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use idempotency::{Idempotency, MemoryStore};
+    ///
+    /// # fn read_secret() -> Result<Vec<u8>, std::io::Error> { Ok(vec![7; 32]) }
+    /// let idempotency = Idempotency::builder(Arc::new(MemoryStore::new()))
+    ///     .with_secret(&read_secret()?)
+    ///     .build();
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// Without one, whoever has a copy of the store, such as a backup, can guess offline, millions of guesses a second:
+    /// keys that are not random, then the principal or the credentials, including passwords of Basic authentication, then bodies; and
+    /// can derive [child keys](crate::Execution::child_key). Responses are stored as they are in any case.
+    ///
+    /// Take 32 random bytes, and keep them where a copy of the store does not have them. Every process that shares the store needs
+    /// the same secret. Another one, or the first one over a store that has records, forgets all keys, and retries run again.
     #[must_use]
     pub fn with_secret(mut self, secret: &[u8]) -> Self {
         self.secret = secret.into();

@@ -45,8 +45,10 @@ pub(super) async fn finish<R>(held: Held, ending: Ending<R>) -> Fenced<Executed<
         // The response stands for nothing that is stored, so it need not wait for the steps.
         Leaves::AfterSteps(settled) => {
             let end = async move {
-                let leaves = settled.await;
-                held.end_later(leaves, None).await;
+                match settled.await {
+                    Leaves::Unknown => drop(held),
+                    leaves => held.end_later(leaves, None).await,
+                }
             };
             tokio::spawn(end.in_current_span());
             return executed(None);

@@ -1,17 +1,17 @@
 //! What runs in this process right now: whose holds are renewed, and what a shutdown waits for.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Weak},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::{sync::Notify, task::JoinHandle, time::Instant};
+use tokio::{runtime::Handle, sync::Notify, time::Instant};
 
-use super::{bounded::bounded, withdrawals::Withdrawals};
-use crate::{Fenced, Fingerprint, Hold, RecordId, Store, StoreError, Token, log_text::Causes};
+use super::{
+    holds::{Held, Holds},
+    renewer::Renewer,
+    withdrawals::Withdrawals,
+};
+use crate::{Fingerprint, Hold, Store, StoreError, Token};
 
 /// The requests under way, from claim to stored answer.
 #[derive(Default)]
@@ -21,7 +21,7 @@ pub(super) struct Runs {
     /// Somebody left, or the door closed.
     left: Notify,
     /// A hold wants to be renewed earlier than the renewer sleeps.
-    earlier: Arc<Notify>,
+    pub(super) earlier: Arc<Notify>,
     pub(super) withdrawals: Withdrawals,
 }
 
@@ -31,21 +31,11 @@ struct State {
     under_way: usize,
     /// The claims that are to be withdrawn.
     withdrawing: usize,
-    holds: HashMap<Token, Held>,
+    holds: Holds,
     /// When the renewer looks next; `None` while it has nothing to renew.
     wakes_at: Option<Instant>,
-    renewer: Option<JoinHandle<()>>,
-}
-
-struct Held {
-    hold: Hold,
-    fingerprint: Fingerprint,
-    /// The number that its record has.
-    attempt: u32,
-    /// What the run has kept so far, or is about to.
-    progress: Bytes,
-    due: Instant,
-    until: Instant,
+    /// Whether there is a renewer.
+    is_renewing: bool,
 }
 
 /// No run is renewed for longer than this: one that hangs for ever gives its key up in the end.
@@ -158,12 +148,13 @@ impl Runs {
     }
 
     /// Has a hold renewed again before its next turn, whose renewal has failed.
-    fn renew_soon(&self, hold: &Hold) {
+    pub(super) fn renew_soon(&self, hold: &Hold) {
         let mut state = self.state.lock();
-        if let Some(held) = state.holds.get_mut(&hold.token) {
-            held.due = held.due.min(Instant::now() + hold.lease / 10);
-            // The renewer looks at all of them, and sleeps until the earliest.
-            state.wakes_at = None;
+        let due = Instant::now() + hold.lease / 10;
+        if state.holds.bring_forward(&hold.token, due)
+            && state.wakes_at.is_none_or(|wakes_at| due < wakes_at)
+        {
+            state.wakes_at = Some(due);
             self.earlier.notify_one();
         }
     }
@@ -174,27 +165,25 @@ impl Runs {
         held.is_some_and(|held| Instant::now() < held.until)
     }
 
+    /// Renews this hold no more; false if it was not renewed.
+    pub(super) fn give_up(&self, token: &Token) -> bool {
+        self.state.lock().holds.remove(token)
+    }
+
     /// The holds that are due now, each put off by a third of its lease; and when to look again.
-    fn take_due(&self) -> (Vec<(Hold, Fingerprint)>, Option<Instant>) {
-        let now = Instant::now();
-        let mut due = Vec::new();
+    pub(super) fn take_due(&self) -> (Vec<(Hold, Fingerprint)>, Option<Instant>) {
         let mut state = self.state.lock();
-        // What is due soon is taken along: with many runs, each wake would walk all of them for the sake of one.
-        for held in state
-            .holds
-            .values_mut()
-            .filter(|held| held.due <= now + held.hold.lease / 30 && now < held.until)
-        {
-            held.due = now + held.hold.lease / 3;
-            due.push((held.hold.clone(), held.fingerprint));
-        }
-        state.wakes_at = state
-            .holds
-            .values()
-            .filter(|held| now < held.until)
-            .map(|held| held.due)
-            .min();
+        let due = state.holds.take_due(Instant::now());
+        state.wakes_at = state.holds.next_due();
         (due, state.wakes_at)
+    }
+
+    /// Where renewals go on once these runtimes have ended, if there is a run elsewhere.
+    pub(super) fn next_runtime(&self, ended: &[tokio::runtime::Id]) -> Option<Handle> {
+        let mut state = self.state.lock();
+        let next = state.holds.runtime_beside(ended);
+        state.is_renewing = next.is_some();
+        next
     }
 }
 
@@ -254,6 +243,7 @@ impl Ticket {
             fingerprint,
             attempt,
             progress,
+            runtime: Handle::current(),
         };
         if self.enter_hold(held) {
             tokio::task::yield_now().await;
@@ -265,23 +255,21 @@ impl Ticket {
         let (token, due) = (held.hold.token, held.due);
         let mut state = self.runs.state.lock();
         self.token = Some(token);
-        state.holds.insert(token, held);
-        // The renewer is gone when the runtime is that it ran on.
-        if state.renewer.as_ref().is_none_or(JoinHandle::is_finished) {
+        state.holds.insert(held);
+        let is_first = !state.is_renewing;
+        let is_earlier = state.wakes_at.is_none_or(|wakes_at| due < wakes_at);
+        if is_first || is_earlier {
             state.wakes_at = Some(due);
-            state.renewer = Some(tokio::spawn(renew_all(
-                Arc::downgrade(&self.runs),
-                Arc::clone(&self.runs.earlier),
-                Arc::clone(&self.store),
-            )));
-            true
-        } else if state.wakes_at.is_none_or(|wakes_at| due < wakes_at) {
-            state.wakes_at = Some(due);
-            self.runs.earlier.notify_one();
-            true
-        } else {
-            false
         }
+        state.is_renewing = true;
+        // A runtime that has ended drops the renewer at once, which then looks for another.
+        drop(state);
+        if is_first {
+            Renewer::start(&self.runs, &self.store);
+        } else if is_earlier {
+            self.runs.earlier.notify_one();
+        }
+        is_first || is_earlier
     }
 }
 
@@ -303,70 +291,7 @@ impl Drop for Ticket {
 
 impl Drop for Runs {
     fn drop(&mut self) {
-        if let Some(renewer) = &self.state.get_mut().renewer {
-            renewer.abort();
-        }
+        // The renewer sees that they are gone.
+        self.earlier.notify_one();
     }
-}
-
-async fn renew_all(runs: Weak<Runs>, earlier: Arc<Notify>, store: Arc<dyn Store>) {
-    loop {
-        let (due, wakes_at) = match runs.upgrade() {
-            Some(runs) => runs.take_due(),
-            None => return,
-        };
-        for (hold, fingerprint) in due {
-            // Each in its own task, so that a slow store delays no other renewal.
-            let renewal = renew(Weak::clone(&runs), Arc::clone(&store), hold, fingerprint);
-            tokio::spawn(renewal);
-        }
-        let sleep = async {
-            match wakes_at {
-                Some(wakes_at) => tokio::time::sleep_until(wakes_at).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            () = sleep => {}
-            () = earlier.notified() => {}
-        }
-    }
-}
-
-async fn renew(runs: Weak<Runs>, store: Arc<dyn Store>, hold: Hold, fingerprint: Fingerprint) {
-    // The run may have ended before this task had its turn.
-    if !runs.upgrade().is_some_and(|runs| runs.is_held(&hold.token)) {
-        return;
-    }
-    let renewed = match bounded(store.renew(&hold)).await {
-        Ok(Fenced::Done(())) => return,
-        Ok(Fenced::Lost) => {
-            // The run has just ended, or the store has lost its record, or another run took over.
-            let Some(runs) = runs.upgrade().filter(|runs| runs.is_held(&hold.token)) else {
-                return;
-            };
-            let reclaimed = runs.reclaim(store.as_ref(), &hold, &fingerprint).await;
-            if matches!(reclaimed, Ok(false))
-                && runs.state.lock().holds.remove(&hold.token).is_some()
-            {
-                warn_lost(&hold.id);
-            }
-            reclaimed
-        }
-        Err(error) => Err(error),
-    };
-    if let Err(error) = renewed {
-        if let Some(runs) = runs.upgrade() {
-            runs.renew_soon(&hold);
-        }
-        tracing::warn!(
-            idempotency.record = %hold.id,
-            error = %Causes(&error),
-            "a hold could not be renewed; the next try is in a tenth of its lease",
-        );
-    }
-}
-
-fn warn_lost(id: &RecordId) {
-    tracing::warn!(idempotency.record = %id, "a run has lost its hold and can store nothing");
 }

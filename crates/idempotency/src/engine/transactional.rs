@@ -12,7 +12,6 @@ use super::{
     finish::Held,
     running_keys::{RunningKeys, Visit},
     runs::Ticket,
-    same_request,
     waiting::WaitingRoom,
 };
 use crate::{Claim, Fenced, Fingerprint, Hold, OnLost, Options, Phase, Refusal, log_text::Causes};
@@ -32,7 +31,7 @@ impl Idempotency {
         let mut waits = None;
         loop {
             if let Some(running) = visit.running() {
-                same_request(&operation.fingerprint, &running)?;
+                operation.same_request(&running)?;
                 let deadline = deadline.ok_or(Refusal::InProgress)?;
                 if waits.is_none() {
                     waits = WaitingRoom::enter(&self.0.waiting, operation.waiter);
@@ -61,7 +60,7 @@ impl Idempotency {
                 }
                 continue;
             };
-            same_request(&operation.fingerprint, &record.fingerprint)?;
+            operation.same_request(&record.fingerprint)?;
             match record.phase {
                 Phase::Completed { outcome } => {
                     return Ok(Begun::Replayed(
@@ -118,7 +117,16 @@ pub(super) async fn finish<R>(
         Leaves::Nothing | Leaves::Steps(_) | Leaves::AfterSteps(_) => {
             match bounded(ticket.store().inspect(&hold.id)).await {
                 Ok(Some(_)) => return Fenced::Lost,
-                Ok(None) | Err(_) => None,
+                Ok(None) => None,
+                Err(error) => {
+                    tracing::warn!(
+                        idempotency.record = %hold.id,
+                        error = %Causes(&error),
+                        "it cannot be read whether an equal run has committed, so the response of a run that has not is not sent",
+                    );
+                    // As below.
+                    return Fenced::Lost;
+                }
             }
         }
         Leaves::Outcome(_) => {

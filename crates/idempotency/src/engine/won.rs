@@ -4,7 +4,7 @@ use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
 use super::{
     Ending, Finished, Idempotency, Operation, Replay, bounded::bounded, claim::Withdrawal, finish,
-    finish::Held, running::Running, running_keys::Visit, runs::Ticket, same_request, transactional,
+    finish::Held, running::Running, running_keys::Visit, runs::Ticket, transactional,
 };
 #[cfg(feature = "axum")]
 use crate::{Execution, store::transaction::Entry};
@@ -146,7 +146,7 @@ impl Idempotency {
             }
         };
         // The key may have been freed by an operator, and then taken for something else.
-        same_request(&operation.fingerprint, &record.fingerprint)?;
+        operation.same_request(&record.fingerprint)?;
         match record.phase {
             Phase::Completed { outcome } => Ok(operation.replay(outcome, record.expires_at)),
             Phase::InFlight { .. } => Err(Refusal::InProgress),

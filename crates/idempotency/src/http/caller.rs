@@ -222,6 +222,7 @@ fn warn_of_cookies(config: &HttpConfig) {
 pub(super) struct Warned {
     cookies: AtomicBool,
     look_alike: AtomicBool,
+    inner_cors: AtomicBool,
 }
 
 /// A key in a field of another name protects nothing, and its client thinks otherwise.
@@ -238,6 +239,20 @@ pub(super) fn warn_of_look_alikes(config: &HttpConfig, headers: &HeaderMap) {
             "a request has its key in another field than {}, and is not protected: HttpConfig::with_former_key_header has it \
              read there too",
             config.key,
+        );
+    }
+}
+
+/// Replays lack what a CORS layer inside of the protection has added, so no browser shows them to its page.
+pub(super) fn warn_of_inner_cors(config: &HttpConfig, response: &HeaderMap) {
+    let name = header::ACCESS_CONTROL_ALLOW_ORIGIN;
+    if let Some(value) = response.get(&name)
+        && !config.keeps(&name, value, response)
+        && once(&config.warned.inner_cors)
+    {
+        tracing::warn!(
+            "a response was stored without its CORS fields, and a browser does not show its replay to the page: put the CORS \
+             layer outside of the protection",
         );
     }
 }

@@ -7,13 +7,14 @@ use std::{
 
 use axum::{extract::Request, response::Response};
 use futures_util::FutureExt;
-use http::{StatusCode, header};
+use http::{HeaderValue, StatusCode, header};
 
 use super::{
-    HttpConfig,
+    HttpConfig, caller,
     execution::{Stored, Unprotected},
     policy::{self, Author},
     problem::Problem,
+    read_on::read_on,
     request::{self, Methods},
     saved_response,
 };
@@ -32,13 +33,14 @@ pub(super) async fn protect<C>(
     idempotency: &Idempotency,
     options: &Options,
     methods: Methods,
+    body_limit: Option<usize>,
     request: Request,
     call: impl FnOnce(Request) -> C + Send + 'static,
 ) -> Response
 where
     C: Future<Output = Called> + Send + 'static,
 {
-    match exchange(idempotency, options, methods, request, call).await {
+    match exchange(idempotency, options, methods, body_limit, request, call).await {
         Ok(response) => response,
         Err(problem) => problem.into_response(idempotency.http()),
     }
@@ -48,6 +50,7 @@ async fn exchange<C>(
     idempotency: &Idempotency,
     options: &Options,
     methods: Methods,
+    body_limit: Option<usize>,
     mut request: Request,
     call: impl FnOnce(Request) -> C + Send + 'static,
 ) -> Result<Response, Problem>
@@ -55,15 +58,29 @@ where
     C: Future<Output = Called> + Send + 'static,
 {
     let config = idempotency.http();
-    let Some(key) = request::key(config, options, methods, &request)? else {
-        request.extensions_mut().insert(Unprotected);
-        return Ok(match call(request).await.0 {
-            Ok(response) => response,
-            // Without a key a panic is what it would be without this.
-            Err(panic) => resume_unwind(panic),
-        });
+    let key = match request::key(config, options, methods, &request) {
+        Ok(Some(key)) => key,
+        Ok(None) => {
+            request.extensions_mut().insert(Unprotected);
+            return Ok(match call(request).await.0 {
+                Ok(response) => response,
+                // Without a key a panic is what it would be without this.
+                Err(panic) => resume_unwind(panic),
+            });
+        }
+        Err(problem) => {
+            drop(read_on(request));
+            return Err(problem);
+        }
     };
-    let mut request = request::complete(request).await?;
+    if request::is_grpc(request.headers()) {
+        drop(read_on(request));
+        return Err(Problem::Misconfigured(
+            "gRPC puts its status behind the body, where a replay would lose it: leave its routes out of the IdempotencyLayer. \
+             This attempt did nothing.",
+        ));
+    }
+    let mut request = request::complete(read_on(request), body_limit).await?;
     if request.parts.extensions.get::<Execution>().is_some() {
         return Err(Problem::Misconfigured(
             "This endpoint is protected twice: by #[idempotent] and by an IdempotencyLayer around it, or by two layers.",
@@ -74,6 +91,13 @@ where
     let kept_bytes = request.body.len();
     let operation = idempotency.operation(options, &caller.scope, &key, &fingerprint, kept_bytes);
     let patience = request::patience(options, &request.parts.headers);
+
+    // What is stored has to suit every retry, also one that takes no gzip.
+    let headers = &mut request.parts.headers;
+    if headers.contains_key(header::ACCEPT_ENCODING) {
+        let identity = HeaderValue::from_static("identity");
+        headers.insert(header::ACCEPT_ENCODING, identity);
+    }
 
     let mut has_run = false;
     let finished = match idempotency.begin(operation, options, patience).await? {
@@ -94,6 +118,7 @@ where
         }) => {
             response.headers_mut().remove(&config.replayed);
             if let Some(expires_at) = expires_at {
+                caller::warn_of_inner_cors(config, response.headers());
                 saved_response::announce_expiry(config, &mut response, expires_at);
             }
             Ok(response)
@@ -119,8 +144,18 @@ async fn attempt(
         Ended::Open => {
             let is_transactional = execution.is_transactional();
             let mut ending = judge(config, limit, keep, is_transactional, answered, author).await;
-            if let Leaves::Nothing = ending.leaves {
-                ending.leaves = execution.leaves().await;
+            match ending.leaves {
+                Leaves::Nothing => ending.leaves = execution.leaves().await,
+                Leaves::Unknown => {
+                    // What steps that go on will keep has to be kept under the hold.
+                    if let Leaves::AfterSteps(settled) = execution.leaves().await {
+                        ending.leaves = Leaves::AfterSteps(Box::pin(async {
+                            settled.await;
+                            Leaves::Unknown
+                        }));
+                    }
+                }
+                _ => {}
             }
             ending
         }
@@ -163,7 +198,9 @@ async fn judge(
     let Ok(response) = answered else {
         let response = Problem::HandlerPanicked.into_response(config);
         return match (keep, author) {
-            (Keep::All, Author::Handler) => store(config, limit, keep, response).await,
+            (Keep::All, Author::Handler | Author::Service) => {
+                store(config, limit, keep, response).await
+            }
             // Nothing has begun where an extractor panicked.
             (Keep::Final, _) | (_, Author::Gate) => release(response),
         };
@@ -173,10 +210,22 @@ async fn judge(
         tracing::error!("{NOT_COMMITTED}");
         return release(Problem::Misconfigured(NOT_COMMITTED).into_response(config));
     }
-    match is_stored {
-        true => store(config, limit, keep, response).await,
-        false => release(response),
+    if is_stored {
+        return store(config, limit, keep, response).await;
     }
+    // A transaction that was cut off has left nothing.
+    if policy::may_be_cut_off(&response, author) && !is_transactional {
+        tracing::warn!(
+            status = response.status().as_u16(),
+            "a layer inside of the protection may have stopped a run; its key stays taken until its lease is over: put time \
+             limits outside, or mark a response that stands for no change with Outcome::Release",
+        );
+        return Ending {
+            answer: response,
+            leaves: Leaves::Unknown,
+        };
+    }
+    release(response)
 }
 
 const NOT_COMMITTED: &str = "The handler is transactional and has answered without a commit, so nothing is stored: it ends \

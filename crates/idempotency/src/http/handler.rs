@@ -3,32 +3,65 @@
 use std::{cell::Cell, fmt, ops::Deref, panic::AssertUnwindSafe};
 
 use axum::{
-    extract::Request,
+    extract::{FromRequestParts, Request},
     handler::Handler,
     response::{IntoResponse, Response},
 };
 use futures_util::{FutureExt, future::BoxFuture};
 
-use super::{HttpConfig, exchange::protect, policy::Author, problem::Problem, request::Methods};
+use super::{
+    HttpConfig,
+    exchange::protect,
+    policy::Author,
+    principal::{Principal, ProvedBy, Unproved},
+    problem::Problem,
+    read_on::read_on,
+    request::Methods,
+};
 use crate::{Idempotency, Options};
 
 /// A handler that runs once for each key: the constant that `#[idempotent]` puts in place of a function.
 ///
 /// It is a handler for axum's routers, and can still be called like the function it was.
 #[derive(Clone, Copy)]
-pub struct Idempotent<H> {
+pub struct Idempotent<H, P = Unproved> {
     options: Options,
     handler: H,
+    principal: P,
 }
 
 /// Protects a handler whose body goes through [`run`]. Of one that does not, nothing would be stored, so only the
 /// attribute calls this.
 #[doc(hidden)]
 pub const fn protected<H>(options: Options, handler: H) -> Idempotent<H> {
-    Idempotent { options, handler }
+    Idempotent {
+        options,
+        handler,
+        principal: Unproved,
+    }
 }
 
-impl<H> Idempotent<H> {
+/// [`protected`], and who is calling is proved by the extractor `P` before anything else happens. Routers call `routed`,
+/// which takes the extractor's value from there.
+#[doc(hidden)]
+pub const fn protected_by<P, H, C>(
+    options: Options,
+    handler: H,
+    routed: C,
+) -> Idempotent<H, ProvedBy<P, C>>
+where
+    P: Principal,
+    H: Copy,
+    C: Copy,
+{
+    Idempotent {
+        options,
+        handler,
+        principal: ProvedBy::new(routed),
+    }
+}
+
+impl<H, P> Idempotent<H, P> {
     /// The same handler in transactional mode, or under a lease: for a service that is configured at its start to keep its
     /// keys in the database of its transactions or elsewhere.
     #[must_use]
@@ -74,39 +107,83 @@ where
 
     fn call(self, request: Request, state: S) -> Self::Future {
         Box::pin(async move {
-            let Some(idempotency) = request.extensions().get::<Idempotency>().cloned() else {
-                let missing = "The router has no engine: add .layer(Extension(Idempotency::new(…))) around the \
-                               routes of #[idempotent] handlers.";
-                tracing::error!("{missing}");
-                return Problem::Misconfigured(missing).into_response(&HttpConfig::default());
+            let Some(idempotency) = engine(&request) else {
+                return no_engine(request);
             };
-            let Self { options, handler } = self;
-            protect(
-                &idempotency,
-                &options,
-                Methods::NotSafe,
-                request,
-                |request| {
-                    BEGUN.scope(Cell::new(false), async {
-                        let called = handler.call(request, state);
-                        // Caught in here, because an extractor can panic as well.
-                        let response = AssertUnwindSafe(called).catch_unwind().await;
-                        let author = if BEGUN.with(Cell::get) {
-                            Author::Handler
-                        } else {
-                            Author::Gate
-                        };
-                        (response, author)
-                    })
-                },
-            )
-            .await
+            call(idempotency, self.options, self.handler, request, state).await
         })
     }
 }
 
+impl<H, P, C, T, S> Handler<T, S> for Idempotent<H, ProvedBy<P, C>>
+where
+    H: Clone + Send + Sync + 'static,
+    P: FromRequestParts<S> + Send + 'static,
+    C: Handler<T, S>,
+    S: Send + Sync + 'static,
+{
+    type Future = BoxFuture<'static, Response>;
+
+    fn call(self, request: Request, state: S) -> Self::Future {
+        Box::pin(async move {
+            let Some(idempotency) = engine(&request) else {
+                return no_engine(request);
+            };
+            // A caller that is not let in learns nothing of the key, and no body is read for it. Nothing is held yet, so a panic
+            // is what it would be without the attribute.
+            match self.principal.prove(request, &state).await {
+                Ok(request) => {
+                    let handler = self.principal.handler;
+                    call(idempotency, self.options, handler, request, state).await
+                }
+                Err(rejection) => rejection,
+            }
+        })
+    }
+}
+
+/// The engine that a layer around the routes has put into the request.
+fn engine(request: &Request) -> Option<Idempotency> {
+    request.extensions().get().cloned()
+}
+
+fn no_engine(request: Request) -> Response {
+    let missing = "The router has no engine: add .layer(Extension(Idempotency::new(…))) around the \
+                   routes of #[idempotent] handlers.";
+    tracing::error!("{missing}");
+    drop(read_on(request));
+    Problem::Misconfigured(missing).into_response(&HttpConfig::default())
+}
+
+async fn call<H, T, S>(
+    idempotency: Idempotency,
+    options: Options,
+    handler: H,
+    request: Request,
+    state: S,
+) -> Response
+where
+    H: Handler<T, S>,
+    S: Send + Sync + 'static,
+{
+    let run = |request| {
+        BEGUN.scope(Cell::new(false), async {
+            let called = handler.call(request, state);
+            // Caught in here, because an extractor can panic as well.
+            let response = AssertUnwindSafe(called).catch_unwind().await;
+            let author = if BEGUN.with(Cell::get) {
+                Author::Handler
+            } else {
+                Author::Gate
+            };
+            (response, author)
+        })
+    };
+    protect(&idempotency, &options, Methods::NotSafe, None, request, run).await
+}
+
 /// The function itself, without protection, as unit tests call it.
-impl<H> Deref for Idempotent<H> {
+impl<H, P> Deref for Idempotent<H, P> {
     type Target = H;
 
     fn deref(&self) -> &H {
@@ -114,7 +191,7 @@ impl<H> Deref for Idempotent<H> {
     }
 }
 
-impl<H> fmt::Debug for Idempotent<H> {
+impl<H, P> fmt::Debug for Idempotent<H, P> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("Idempotent")

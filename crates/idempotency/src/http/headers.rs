@@ -1,6 +1,6 @@
 //! Names of header fields, and which of them a stored answer keeps.
 
-use std::sync::Arc;
+use std::{iter, sync::Arc};
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
@@ -63,6 +63,51 @@ impl HttpConfig {
     pub fn with_former_key_header(mut self, name: HeaderName) -> Self {
         self.former_key = Some(name);
         self
+    }
+
+    /// The request fields that the library reads and a browser sends to another origin only where CORS allows it: those of the key,
+    /// and `Prefer`.
+    ///
+    /// ```
+    /// use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName};
+    /// use idempotency::HttpConfig;
+    /// use tower_http::cors::{AllowOrigin, CorsLayer};
+    ///
+    /// let http = HttpConfig::new();
+    /// let mut allowed = http.cors_allow_headers();
+    /// // And the application's own.
+    /// allowed.extend([AUTHORIZATION, CONTENT_TYPE]);
+    /// let cors = CorsLayer::new()
+    ///     .allow_origin(AllowOrigin::exact("https://shop.example".parse().unwrap()))
+    ///     .allow_headers(allowed)
+    ///     .expose_headers(http.cors_expose_headers());
+    ///
+    /// // Without that crate, the lists are the values of two fields.
+    /// let exposed = http.cors_expose_headers();
+    /// let exposed: Vec<_> = exposed.iter().map(HeaderName::as_str).collect();
+    /// assert!(exposed.join(", ").starts_with("idempotent-replayed, idempotency-expires"));
+    /// ```
+    ///
+    /// The layer belongs outside of everything that refuses requests: without CORS fields a script cannot read a refusal. Call this
+    /// after the names are set.
+    #[must_use]
+    pub fn cors_allow_headers(&self) -> Vec<HeaderName> {
+        let key = iter::once(&self.key).chain(&self.former_key).cloned();
+        key.chain([HeaderName::from_static("prefer")]).collect()
+    }
+
+    /// The response fields that a script of another origin has to read, and can where CORS exposes them: those that mark replays, and
+    /// `Location`, `Retry-After`, `Link` and `ETag`. [`cors_allow_headers`](Self::cors_allow_headers) has an example.
+    #[must_use]
+    pub fn cors_expose_headers(&self) -> Vec<HeaderName> {
+        vec![
+            self.replayed.clone(),
+            self.expires.clone(),
+            header::LOCATION,
+            header::RETRY_AFTER,
+            header::LINK,
+            header::ETAG,
+        ]
     }
 
     /// Takes this field for a credential: another value is another caller.

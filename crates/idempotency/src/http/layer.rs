@@ -8,7 +8,7 @@ use std::{
 
 use axum::{
     body::{Body, HttpBody},
-    extract::{MatchedPath, OriginalUri, Request},
+    extract::Request,
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
@@ -32,16 +32,56 @@ use crate::{Idempotency, Options};
 ///     .layer(IdempotencyLayer::new(idempotency).with_options(Options::new().ttl_seconds(3600)));
 /// ```
 ///
+/// # Where it belongs
+///
+/// ```text
+/// request ─▶ CORS ─▶ compression ─▶ time limit ─▶ authentication ─▶ body limit ─▶ this layer ─▶ routes
+///            runs on every request, replays too                                 │ runs once
+/// ```
+///
+/// What stands inside runs once, and replays lack what it would add:
+///
+/// - A CORS layer inside: its fields are not stored, so a browser does not show replays to the page. A warning says so, once.
+/// - Compression inside does nothing under a key: what is stored has to suit every retry, so inside `Accept-Encoding` is
+///   `identity`.
+/// - A time limit inside stops a run midway, and nothing tells how far it came. After a 408, 503 or 504 from inside the key
+///   stays taken until the lease is over, as after a crash: then a retry runs again, or is refused with
+///   [`OnLost::Refuse`](crate::OnLost). A response that stands for no change has `Retry-After`, or the extension
+///   [`Outcome::Release`](crate::Outcome::Release), and frees the key at once.
+/// - A body limit inside, such as a route's `DefaultBodyLimit`, does not hold for the layer, which reads the body first; see
+///   [`with_body_limit`](Self::with_body_limit).
+///
+/// # Which routes it protects
+///
+/// axum's layers are around the routes that a router has by then. A route that comes later is left out, and can bear the
+/// attribute with options of its own:
+///
+/// ```
+/// # use axum::{Router, routing::post};
+/// # use idempotency::{Idempotency, IdempotencyLayer, MemoryStore};
+/// # let idempotency = Idempotency::new(MemoryStore::new());
+/// let search = Router::new().route("/search", post(async || "found"));
+/// let app: Router = Router::new()
+///     .route("/bookings", post(async || "booked"))
+///     .layer(IdempotencyLayer::new(idempotency))
+///     .merge(search);
+/// ```
+///
+/// A 404 and a 405 leave no record. A fallback of the router's that gives another status is a handler like others.
+///
 /// # Caveats
 ///
 /// A layer cannot tell an extractor's refusal from the handler's own 4xx and stores both; where a corrected
 /// body shall use the same key, put `#[idempotent]` on the handler. PUT and DELETE go through unprotected,
 /// because they are idempotent by themselves (RFC 9110 section 9.2.2). A handler inside must not bear the
 /// attribute as well: which of the two options would hold?
+///
+/// gRPC under a key is refused with 500: its status is in trailers, which are not stored. Leave its routes out.
 #[derive(Clone, Debug)]
 pub struct IdempotencyLayer {
     idempotency: Idempotency,
     options: Options,
+    body_limit: Option<usize>,
 }
 
 impl IdempotencyLayer {
@@ -51,6 +91,7 @@ impl IdempotencyLayer {
         Self {
             idempotency,
             options: Options::new(),
+            body_limit: None,
         }
     }
 
@@ -58,6 +99,31 @@ impl IdempotencyLayer {
     #[must_use]
     pub const fn with_options(mut self, options: Options) -> Self {
         self.options = options;
+        self
+    }
+
+    /// Reads bodies of up to this many bytes, where a route inside takes more than 2 MB.
+    ///
+    /// ```
+    /// use axum::{Router, extract::DefaultBodyLimit, routing::post};
+    /// use idempotency::{Idempotency, IdempotencyLayer, MemoryStore};
+    ///
+    /// const MB: usize = 1024 * 1024;
+    ///
+    /// let upload = post(async |body: String| body.len().to_string()).layer(DefaultBodyLimit::max(10 * MB));
+    /// let layer = IdempotencyLayer::new(Idempotency::new(MemoryStore::new())).with_body_limit(10 * MB);
+    /// let app: Router = Router::new()
+    ///     .route("/uploads", upload)
+    ///     .route("/bookings", post(async |body: String| body))
+    ///     .layer(layer);
+    /// ```
+    ///
+    /// The layer reads a request with a key before any route inside sees it, and so before a route's own `DefaultBodyLimit`.
+    /// Give it the highest limit of all routes: each route inside still refuses what is above its own limit. Without this it
+    /// goes by the `DefaultBodyLimit` outside of it, or by axum's 2 MB. What is longer is refused with 413.
+    #[must_use]
+    pub const fn with_body_limit(mut self, bytes: usize) -> Self {
+        self.body_limit = Some(bytes);
         self
     }
 }
@@ -103,15 +169,15 @@ where
         let IdempotencyLayer {
             idempotency,
             options,
+            body_limit,
         } = self.layer.clone();
         let request = request.map(Body::new);
-        let unrouted = request.extensions().get::<OriginalUri>().is_some()
-            && request.extensions().get::<MatchedPath>().is_none();
         Box::pin(async move {
             let answer = protect(
                 &idempotency,
                 &options,
                 Methods::NotIdempotent,
+                body_limit,
                 request,
                 move |request| async move {
                     let called = AssertUnwindSafe(async move {
@@ -123,8 +189,7 @@ where
                     let response = called.catch_unwind().await;
                     let author = match response.as_ref().map(Response::status) {
                         Ok(StatusCode::METHOD_NOT_ALLOWED) => Author::Gate,
-                        Ok(StatusCode::NOT_FOUND) if unrouted => Author::Gate,
-                        _ => Author::Handler,
+                        _ => Author::Service,
                     };
                     (response, author)
                 },

@@ -1,15 +1,20 @@
 //! Which answers are stored.
 
 use axum::response::Response;
-use http::{StatusCode, header::RETRY_AFTER};
+use http::{
+    StatusCode,
+    header::{ACCEPT_ENCODING, RETRY_AFTER},
+};
 
 use crate::{Keep, Outcome};
 
 /// Who gave an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Author {
-    /// The user's function, or a service of which nothing more is known.
+    /// The user's function.
     Handler,
+    /// A service inside of a layer, of which nothing more is known.
+    Service,
     /// Something before the function, so that nothing has happened: an extractor that refused, or a router
     /// that found no endpoint.
     Gate,
@@ -21,11 +26,31 @@ pub(super) fn is_stored(response: &Response, author: Author, keep: Keep) -> bool
         Some(Outcome::Store) => true,
         Some(Outcome::Release) => false,
         None => {
+            let headers = response.headers();
             let may_change =
-                response.status().is_client_error() && response.headers().contains_key(RETRY_AFTER);
-            author == Author::Handler && !may_change && is_final(response.status(), keep)
+                response.status().is_client_error() && headers.contains_key(RETRY_AFTER);
+            // The coding of the content is what was refused, not the content.
+            let may_change = may_change
+                || response.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE
+                    && headers.contains_key(ACCEPT_ENCODING);
+            author != Author::Gate && !may_change && is_final(response.status(), keep)
         }
     }
+}
+
+/// Whether a response that is not stored may be that of a layer which has stopped a run midway, such as tower-http's
+/// `TimeoutLayer`: how far the run came is then as unknown as if its process had died.
+pub(super) fn may_be_cut_off(response: &Response, author: Author) -> bool {
+    let status = response.status();
+    author == Author::Service
+        && response.extensions().get::<Outcome>().is_none()
+        && !response.headers().contains_key(RETRY_AFTER)
+        && matches!(
+            status,
+            StatusCode::REQUEST_TIMEOUT
+                | StatusCode::SERVICE_UNAVAILABLE
+                | StatusCode::GATEWAY_TIMEOUT
+        )
 }
 
 fn is_final(status: StatusCode, keep: Keep) -> bool {

@@ -4,12 +4,12 @@ use std::{borrow::Cow, time::Duration};
 
 use axum::{
     RequestExt,
-    body::Body,
+    body::{Body, HttpBody},
     extract::{OriginalUri, Request},
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header, request::Parts};
-use http_body_util::{BodyExt, Full, LengthLimitError};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 
 use super::{
     HttpConfig,
@@ -119,9 +119,22 @@ pub(super) struct Complete {
     trailers: Option<HeaderMap>,
 }
 
-/// Reads the body to its end, within the limit that axum's `DefaultBodyLimit` sets.
-pub(super) async fn complete(request: Request) -> Result<Complete, Problem> {
-    let (parts, body) = request.with_limited_body().into_parts();
+/// Reads the body to its end, within this limit, or else the one that axum's `DefaultBodyLimit` sets.
+pub(super) async fn complete(request: Request, limit: Option<usize>) -> Result<Complete, Problem> {
+    let announced = request.body().size_hint().lower();
+    let request = match limit {
+        Some(limit) => request.map(|body| Body::new(Limited::new(body, limit))),
+        None => request.with_limited_body(),
+    };
+    let (parts, body) = request.into_parts();
+    // A client that waits for 100 (Continue) need not send what is known to be too large.
+    if body
+        .size_hint()
+        .upper()
+        .is_some_and(|most| announced > most)
+    {
+        return Err(Problem::ContentTooLarge);
+    }
     let collected = body
         .collect()
         .await
@@ -305,6 +318,11 @@ fn coding(headers: &HeaderMap) -> Cow<'_, [u8]> {
         coding.extend(next.to_ascii_lowercase());
     }
     coding.into()
+}
+
+/// Whether this is gRPC, or gRPC-Web, of whatever message format.
+pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
+    essence(headers).starts_with(b"application/grpc")
 }
 
 fn is_json(essence: &[u8]) -> bool {

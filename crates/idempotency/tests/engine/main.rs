@@ -5,6 +5,8 @@ mod doubtful;
 mod duplicates;
 #[cfg(feature = "axum")]
 mod endless;
+#[cfg(feature = "macros")]
+mod failed;
 mod flaky;
 mod late;
 #[cfg(feature = "axum")]
@@ -13,6 +15,7 @@ mod life;
 mod lost;
 mod outages;
 mod outcomes;
+mod renewals;
 mod settings;
 mod stopping;
 mod stragglers;

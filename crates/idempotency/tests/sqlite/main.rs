@@ -25,6 +25,8 @@ mod ended;
 mod full;
 mod opening;
 mod outages;
+#[cfg(unix)]
+mod owners;
 mod records;
 mod shares;
 mod spent;

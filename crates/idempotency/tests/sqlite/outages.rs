@@ -352,3 +352,33 @@ async fn a_flood_of_reads_is_refused_in_the_end() {
     }
     assert!(database.read(booked).await.is_ok());
 }
+
+#[tokio::test]
+async fn a_flood_of_writes_is_refused_in_the_end_and_leaves_nothing_to_withdraw() {
+    let folder = Folder::new();
+    let database = with_bookings(&folder.file()).await;
+    let store = SqliteStore::new(database.clone()).expect("a store");
+    let go_on = hold_up(&database).await;
+    let mut writes = Vec::new();
+    let refused = loop {
+        let mut write = Box::pin(database.write(|_| Ok(())));
+        match poll_fn(|context| Poll::Ready(write.as_mut().poll(context))).await {
+            Poll::Ready(refused) => break refused,
+            Poll::Pending => writes.push(write),
+        }
+        assert!(writes.len() < 100_000, "there is a limit");
+    };
+    assert!(
+        matches!(refused, Err(SqliteError::Overloaded)),
+        "{refused:?}"
+    );
+    let refused = claim(&store, &hold(1), &asked()).await;
+    let refused = refused.expect_err("there is no room");
+    assert_eq!(refused.kind(), StoreErrorKind::Unavailable);
+    assert!(!refused.was_sent());
+    drop(go_on);
+    for write in writes {
+        assert_eq!(write.await.ok(), Some(()));
+    }
+    assert_eq!(claim(&store, &hold(1), &asked()).await.ok(), Some(won(1)));
+}

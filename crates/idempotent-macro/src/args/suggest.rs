@@ -5,7 +5,7 @@ use syn::Ident;
 use super::OPTIONS;
 
 /// Other words for the options, as other libraries use them.
-const SYNONYMS: [(&str, &[&str]); 9] = [
+const SYNONYMS: [(&str, &[&str]); 10] = [
     (
         "ttl_seconds",
         &[
@@ -39,7 +39,11 @@ const SYNONYMS: [(&str, &[&str]); 9] = [
         &["refuse", "lost", "take_over", "on_crash", "on_unknown"],
     ),
     ("keep", &["store", "cache", "all", "keep_all"]),
-    ("scope", &["tenant", "principal", "user", "per"]),
+    (
+        "principal",
+        &["user", "subject", "claims", "auth", "identity", "extractor"],
+    ),
+    ("scope", &["tenant", "per"]),
     ("fingerprint", &["hash", "payload", "body"]),
 ];
 

@@ -244,3 +244,21 @@ async fn what_cannot_be_connected_to_is_an_error_that_tells_no_secrets() {
     assert!(matches!(nowhere, RedisError::Connect(_)), "{nowhere:?}");
     assert!(!said.contains("wr0ng") && !said.contains("right"), "{said}");
 }
+
+// behaviour 163, 167
+#[tokio::test]
+async fn only_a_claim_that_was_not_sent_for_certain_leaves_nothing_to_withdraw() {
+    let Some(server) = RedisServer::start(&[]) else {
+        return;
+    };
+    let store = connect(&server).await;
+    taken(&store).await;
+    server.stop();
+    // The connection was there, so this one may have arrived.
+    let first = claim(&store, &new_hold(), &request()).await;
+    assert!(first.expect_err("the server has stopped").was_sent());
+    for _ in 0..2 {
+        let next = claim(&store, &new_hold(), &request()).await;
+        assert!(!next.expect_err("nobody listens").was_sent());
+    }
+}

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc, time::SystemTime};
 use gcloud_sdk::prost_types::Timestamp;
 use parking_lot::Mutex;
 
-use super::document::Found;
+use super::{change::Base, document::Found};
 use crate::{Phase, RecordId, Token, store::spent::SpentTokens};
 
 /// The records that were met lately, a bounded number of them.
@@ -36,7 +36,7 @@ pub(super) enum Sight {
     Other,
 }
 
-/// What is not met again until this many others are, and as many again, is forgotten. Two megabytes in all.
+/// What is not met again until this many others are, and as many again, is forgotten. Four megabytes at most.
 const MOST: usize = 8192;
 
 #[derive(Default)]
@@ -66,17 +66,26 @@ impl Seen {
         generations.new.insert(*id, sight);
     }
 
-    /// Takes note of a checkpoint of this length, which has left the owner's lease as it was.
-    pub(super) fn touch(&self, id: &RecordId, owner: &Token, kept: usize, update_time: Timestamp) {
-        // Of another owner's hold this would be the time at which it was not.
+    /// Takes note of a checkpoint of this length on that base, which has left the owner's lease as it was. Where something else is
+    /// remembered than the base, as an older look that was noted meanwhile, that stays, and is found out of date.
+    pub(super) fn touch(
+        &self,
+        id: &RecordId,
+        owner: &Token,
+        kept: usize,
+        base: Base,
+        update_time: Timestamp,
+    ) {
         if let Some(Sight::InFlight {
             token,
             lease_until,
             expires_at,
             spent,
+            update_time: seen,
             ..
         }) = self.get(id)
             && token == *owner
+            && base == Base::UpdatedAt(seen)
         {
             let sight = Sight::InFlight {
                 token,

@@ -24,6 +24,7 @@ pub(super) struct Look {
 }
 
 /// What a verb makes of it.
+#[expect(clippy::large_enum_variant, reason = "it is taken apart at once")]
 pub(super) enum Next<T> {
     Answer(T),
     Change(Base, Change),
@@ -120,7 +121,8 @@ impl FirestoreStore {
         let update_time = result.update_time.ok_or_else(without_time)?;
         match &change {
             Change::Checkpoint { token, progress } => {
-                self.seen.touch(id, token, progress.len(), update_time);
+                self.seen
+                    .touch(id, token, progress.len(), base, update_time);
                 return Ok(self.database.0.clock.now());
             }
             Change::Spend { .. } => {
@@ -148,8 +150,14 @@ impl FirestoreStore {
                 spent,
                 ..
             } => held(&hold, progress.len(), spent),
+            // An older look that was noted meanwhile may know fewer spent tokens.
             Change::Renew { hold, kept } => match self.seen.get(id) {
-                Some(Sight::InFlight { token, spent, .. }) if token == hold.token => {
+                Some(Sight::InFlight {
+                    token,
+                    spent,
+                    update_time,
+                    ..
+                }) if token == hold.token && base == Base::UpdatedAt(update_time) => {
                     held(&hold, kept, spent)
                 }
                 _ => Sight::Other,

@@ -141,11 +141,14 @@ impl Connections {
     ) -> Result<Result<Vec<PgRow>, sqlx::Error>, StoreError> {
         let deadline = Instant::now() + PATIENCE;
         let mut lost = None;
+        let mut is_first = true;
         loop {
-            let error = match self.run_once(statement(), deadline).await? {
+            let sent = self.run_once(statement(), deadline).await;
+            let error = match sent.map_err(|error| error.was_sent_if(!is_first))? {
                 Ok(rows) => return Ok(Ok(rows)),
                 Err(error) => error,
             };
+            is_first = false;
             let failure = Failure::of(&error);
             if failure == Failure::Locked
                 && let Some(lost) = lost
@@ -189,8 +192,10 @@ impl Connections {
             .acquire(acquired)
             .await
             .map_err(|error| match error {
-                sqlx::Error::PoolTimedOut => timed_out("no connection", ACQUIRE),
-                error => store_error(error),
+                sqlx::Error::PoolTimedOut => {
+                    StoreError::unreached(within("no connection", ACQUIRE))
+                }
+                error => StoreError::unreached(error),
             })?;
         let sent = Instant::now();
         match timeout_at(deadline, self.execute(&mut used, statement)).await {
@@ -210,7 +215,7 @@ impl Connections {
             Err(_) => {
                 // A response that comes yet must not be taken for that to the next statement.
                 used.close_silent(sent);
-                Err(timed_out("no answer", PATIENCE))
+                Err(StoreError::unavailable(within("no answer", PATIENCE)))
             }
         }
     }
@@ -255,6 +260,6 @@ pub(super) fn prepare_tls(server: &PgConnectOptions) {
     }
 }
 
-fn timed_out(what: &str, time: Duration) -> StoreError {
-    StoreError::unavailable(format!("{what} within {} seconds", time.as_secs()))
+fn within(what: &str, time: Duration) -> String {
+    format!("{what} within {} seconds", time.as_secs())
 }

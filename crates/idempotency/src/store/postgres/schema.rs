@@ -1,8 +1,11 @@
 //! The store's tables, and the version of them that a database has.
 
-use sqlx::{Connection, PgConnection, Row, raw_sql};
+use std::time::Duration;
 
-use super::PostgresError;
+use sqlx::{Connection, PgConnection, Row, raw_sql};
+use tokio::time::sleep;
+
+use super::{PostgresError, error::Failure};
 
 /// The statements that make the tables where there are none.
 pub(super) const CREATE: &str = include_str!("schema.sql");
@@ -31,6 +34,9 @@ const LACKS_SPENT: &str = "
     )
 ";
 
+/// How long to wait before trying again to add the column. With the tries that fits into the time of a start.
+const PAUSES: [Duration; 3] = [Duration::from_secs(1); 3];
+
 /// Claims wait behind this for as long as it waits for the transactions that are open.
 const BRIEFLY: &str = "set local lock_timeout = '1s'";
 
@@ -41,9 +47,17 @@ const FIND_VERSION: &str = "select max(version) from idempotency_schema";
 /// Makes the tables where there are none. Where they are, no right to make any is needed.
 pub(super) async fn set_up(connection: &mut PgConnection) -> Result<(), PostgresError> {
     refuse_read_only(connection).await?;
-    let found = find_or_create(connection)
-        .await
-        .map_err(PostgresError::Schema)?;
+    let mut pauses = PAUSES.into_iter();
+    let found = loop {
+        match (find_or_create(connection).await, pauses.next()) {
+            (Ok(found), _) => break found,
+            // Whoever reads the table may go on for long. Between two tries the claims that wait for this one get their turn.
+            (Err(error), Some(pause)) if matches!(Failure::of(&error), Failure::Locked) => {
+                sleep(pause).await;
+            }
+            (Err(error), _) => return Err(PostgresError::Schema(error)),
+        }
+    };
     match found {
         Some(found) if found > VERSION => Err(PostgresError::NewerSchema {
             found,

@@ -20,8 +20,19 @@ create table if not exists idempotency_records (
     awaited boolean not null default false
 );
 
--- the other tokens that are spent, 16 bytes each, the latest first; the first releases had no such column, and leave it alone
-alter table idempotency_records add column if not exists spent bytea;
+-- spent: the other tokens that are spent, 16 bytes each, the latest first. The first releases had no such column, and leave it
+-- alone. Adding it takes the whole table for a moment, and gives up after a second, because every claim waits meanwhile.
+do $$
+begin
+    if not exists (
+        select from pg_attribute
+        where attrelid = 'idempotency_records'::regclass and attname = 'spent' and not attisdropped
+    ) then
+        set local lock_timeout = '1s';
+        alter table idempotency_records add column if not exists spent bytea;
+    end if;
+end
+$$;
 
 create index if not exists idempotency_records_by_expiry on idempotency_records (expires_at);
 

@@ -31,6 +31,7 @@ impl RedisError {
     }
 
     pub(super) fn connect(source: redis::RedisError) -> Self {
+        let source = without_arguments(source);
         match source.detail() {
             Some(detail) if detail.contains("cluster support disabled") => Self::NotACluster,
             _ => Self::Connect(Arc::new(source)),
@@ -71,12 +72,31 @@ impl Error for RedisError {
 /// What a failed step means to the engine. A script passes on the error of a command in it, older servers within a
 /// sentence of their own.
 pub(super) fn failure(error: redis::RedisError) -> StoreError {
+    let error = without_arguments(error);
     if says(&error, "WRONGTYPE") {
         StoreError::unreadable(error)
     } else if says(&error, "OOM") {
         StoreError::full(error)
+    } else if error.is_connection_refusal() {
+        // Of a connection that was there nobody hears this.
+        StoreError::unreached(error)
     } else {
         StoreError::unavailable(error)
+    }
+}
+
+/// Errors end in logs, and a server, or a proxy before it, that does not know a command repeats what it was sent: a password,
+/// or a response.
+fn without_arguments(error: redis::RedisError) -> redis::RedisError {
+    let Some(detail) = error.detail() else {
+        return error;
+    };
+    match detail.split_once("args beginning with") {
+        None => error,
+        Some((before, _)) => {
+            let code = error.code().unwrap_or("ERR").to_owned();
+            redis::make_extension_error(code, Some(format!("{before}arguments")))
+        }
     }
 }
 

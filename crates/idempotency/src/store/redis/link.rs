@@ -66,7 +66,11 @@ impl Link {
             // Most often nothing was sent: the server has closed an idle connection, or was restarted.
             Err(Failure::Broken(error)) if !error.is_timeout() => {
                 *repeated |= !is_unfit(&error);
-                self.try_send(sent).await
+                match self.try_send(sent).await {
+                    // It may have been sent all the same.
+                    Err(Failure::Unconnected(_)) => Err(Failure::Broken(error)),
+                    second => second,
+                }
             }
             first => first,
         }

@@ -30,7 +30,9 @@ pub(super) async fn check(server: &Server) -> Result<(), RedisError> {
             return Err(RedisError::Version(version.into()));
         }
         let is_single = matches!(server, Server::One(_));
-        if is_single && line("redis_mode") == Some("cluster") {
+        // Valkey has it under another name.
+        let mode = line("redis_mode").or_else(|| line("server_mode"));
+        if is_single && mode == Some("cluster") {
             return Err(RedisError::NodeOfCluster);
         }
         if is_single && line("role") == Some("slave") {

@@ -69,7 +69,13 @@ impl Server {
             };
             Ok(Answer { value, repeated })
         };
-        within(run).await
+        match within(run).await {
+            // This one was not sent, but an earlier one was.
+            Err(error) if repeated && error.is_connection_refusal() => {
+                Err(io::Error::new(io::ErrorKind::ConnectionAborted, error).into())
+            }
+            ended => ended,
+        }
     }
 
     /// What each server says to this command.

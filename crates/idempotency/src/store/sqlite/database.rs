@@ -106,7 +106,8 @@ impl SqliteDatabase {
     /// # Errors
     ///
     /// [`SqliteError::Work`] with the closure's own error, [`SqliteError::Panicked`], and [`SqliteError::RolledBack`] if
-    /// work beside it ended the transaction: nothing of it was kept.
+    /// work beside it ended the transaction: nothing of it was kept. [`SqliteError::Overloaded`] if thousands of writes wait
+    /// already: nothing was done.
     /// [`SqliteError::Commit`] and [`SqliteError::Stopped`]: it is not known to be kept.
     pub async fn write<T: Send + 'static>(
         &self,

@@ -41,7 +41,7 @@ pub enum SqliteError {
     RolledBack(Arc<rusqlite::Error>),
     /// The transaction that carried the work, perhaps together with others', was not committed for certain.
     Commit(Arc<rusqlite::Error>),
-    /// Thousands of reads wait already, and this one was not done.
+    /// Thousands of reads or writes wait already, and this one was not done.
     Overloaded,
     /// The database's thread has ended, so nothing is done any more.
     Stopped,
@@ -92,7 +92,7 @@ impl fmt::Display for SqliteError {
             Self::RolledBack(_) => formatter
                 .write_str("SQLite rolled the work back, with the transaction that carried it"),
             Self::Commit(_) => formatter.write_str("SQLite did not commit the work"),
-            Self::Overloaded => formatter.write_str("too many reads wait for the SQLite file"),
+            Self::Overloaded => formatter.write_str("too many reads or writes wait for the SQLite file"),
             Self::Stopped => formatter.write_str("the thread of the SQLite file has ended"),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::{
     error::Error,
-    fs::{File, OpenOptions, TryLockError, canonicalize, metadata},
+    fs::{File, OpenOptions, TryLockError, canonicalize, metadata, symlink_metadata},
     io,
     path::{Path, PathBuf},
     time::Duration,
@@ -10,12 +10,17 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::{SqliteError, guard, own};
+use super::{
+    SqliteError, guard,
+    own::{self, Identity, identity},
+};
 
 /// The exclusive right to a database file, until it is dropped.
 #[derive(Debug)]
 pub(super) struct LockedFile {
     path: PathBuf,
+    /// The database and the lock, as they were found.
+    found: [(PathBuf, Identity); 2],
     // A file beside the database, never the database itself: closing any descriptor of that one would drop
     // the locks that SQLite holds on it. It stays behind, because removing it would race with the next opener.
     _lock: File,
@@ -64,12 +69,26 @@ impl LockedFile {
         if found.is_dir() {
             return Err(SqliteError::open_kind(&path, io::ErrorKind::IsADirectory));
         }
+        // Before anything is made beside it.
+        check_all(&path)?;
         let lock = lock_beside(&path)?;
-        own::check(&path)?;
-        for suffix in LOGS {
-            own::check(&beside(&path, suffix))?;
-        }
-        Ok(Self { path, _lock: lock })
+        check_all(&path)?;
+        let found = |path: PathBuf| match identity(&path) {
+            Ok(identity) => Ok((path, identity)),
+            Err(error) => Err(SqliteError::open(&path, error)),
+        };
+        Ok(Self {
+            found: [found(path.clone())?, found(beside(&path, LOCK))?],
+            path,
+            _lock: lock,
+        })
+    }
+
+    /// Whether the names still lead to the files that were opened. Behind another lock a second process may have the database,
+    /// and under another name a second log.
+    pub(super) fn is_in_place(&self) -> bool {
+        let mut found = self.found.iter();
+        found.all(|(path, found)| identity(path).is_ok_and(|identity| identity == *found))
     }
 
     pub(super) fn writer(&self) -> Result<Connection, SqliteError> {
@@ -146,6 +165,14 @@ fn create_private(path: &Path) -> io::Result<()> {
     }
 }
 
+fn check_all(path: &Path) -> Result<(), SqliteError> {
+    own::check(path)?;
+    for suffix in LOGS {
+        own::check(&beside(path, suffix))?;
+    }
+    Ok(())
+}
+
 fn lock_beside(path: &Path) -> Result<File, SqliteError> {
     let beside = beside(path, LOCK);
     own::check(&beside)?;
@@ -154,12 +181,33 @@ fn lock_beside(path: &Path) -> Result<File, SqliteError> {
         .open(&beside)
         .map_err(|error| SqliteError::open(&beside, error))?;
     match lock.try_lock() {
-        Ok(()) => Ok(lock),
+        Ok(()) => match is_at(&lock, &beside) {
+            Ok(true) => Ok(lock),
+            Ok(false) => Err(SqliteError::open(
+                &beside,
+                "it was replaced while it was opened",
+            )),
+            Err(error) => Err(SqliteError::open(&beside, error)),
+        },
         Err(TryLockError::WouldBlock) => Err(SqliteError::InUse {
             path: path.to_owned(),
         }),
         Err(TryLockError::Error(error)) => Err(SqliteError::open(&beside, error)),
     }
+}
+
+/// Whether this name leads to the file that is open. A lock on another one excludes nobody.
+#[cfg(unix)]
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+
+    let (open, named) = (file.metadata()?, symlink_metadata(path)?);
+    Ok((open.dev(), open.ino()) == (named.dev(), named.ino()))
+}
+
+#[cfg(not(unix))]
+fn is_at(_: &File, _: &Path) -> io::Result<bool> {
+    Ok(true)
 }
 
 fn beside(path: &Path, suffix: &str) -> PathBuf {

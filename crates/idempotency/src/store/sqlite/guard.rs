@@ -159,6 +159,13 @@ pub(super) fn ended() -> Error {
     Error::SqliteFailure(code, Some(text.to_owned()))
 }
 
+/// What is wrong with a file whose name, or whose lock's, leads to another one by now.
+pub(super) fn moved() -> Error {
+    let code = ffi::Error::new(ffi::SQLITE_READONLY_DBMOVED);
+    let text = "the file, or the lock beside it, was moved, removed or replaced while it was open; restart the service";
+    Error::SqliteFailure(code, Some(text.to_owned()))
+}
+
 /// Sets back what work may have set without a statement, which no authorizer sees.
 pub(super) fn reset(connection: &Connection) -> Result<(), Arc<Error>> {
     connection.busy_timeout(BUSY_TIMEOUT)?;

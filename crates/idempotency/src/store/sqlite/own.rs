@@ -1,10 +1,12 @@
 //! Whose a file is: one that others can read or write, or that has a second name, is not taken as it is.
 
+#[cfg(unix)]
+use std::os::unix::fs::MetadataExt;
 use std::{fs::symlink_metadata, io, path::Path};
 
 use super::SqliteError;
 
-/// Refuses what is not a file with one name, if it is there.
+/// Refuses what is not a file of this user with one name, if it is there. It changes nothing.
 pub(super) fn check(path: &Path) -> Result<(), SqliteError> {
     let refuse = |why: &str| Err(SqliteError::open(path, why));
     let found = match symlink_metadata(path) {
@@ -20,10 +22,41 @@ pub(super) fn check(path: &Path) -> Result<(), SqliteError> {
     }
     // The lock is found by the name, so each name would have one of its own.
     #[cfg(unix)]
-    if std::os::unix::fs::MetadataExt::nlink(&found) > 1 {
+    if found.nlink() > 1 {
         return refuse("it has more than one name: remove its other hard links");
     }
+    // Root may open every file, and its owner would stay the one who can read and change it.
+    #[cfg(unix)]
+    if found.uid() != rustix::process::geteuid().as_raw() {
+        return refuse(
+            "it belongs to another user: give it to the user of this process with chown, or name another file",
+        );
+    }
     Ok(())
+}
+
+/// Which file a name stands for.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Identity {
+    device: u64,
+    inode: u64,
+}
+
+#[cfg(unix)]
+pub(super) fn identity(path: &Path) -> io::Result<Identity> {
+    symlink_metadata(path).map(|found| Identity {
+        device: found.dev(),
+        inode: found.ino(),
+    })
+}
+
+#[cfg(not(unix))]
+pub(super) fn identity(path: &Path) -> io::Result<Identity> {
+    // Elsewhere nobody moves a file that is open.
+    symlink_metadata(path).map(|_| Identity {
+        device: 0,
+        inode: 0,
+    })
 }
 
 /// Makes the file this user's alone, if it is there.
@@ -31,7 +64,7 @@ pub(super) fn check(path: &Path) -> Result<(), SqliteError> {
 pub(super) fn make_private(path: &Path) -> Result<(), SqliteError> {
     use std::{
         fs::{Permissions, set_permissions},
-        os::unix::fs::{MetadataExt, PermissionsExt},
+        os::unix::fs::PermissionsExt,
     };
 
     /// For this user to read and write.

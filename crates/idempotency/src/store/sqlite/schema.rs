@@ -36,7 +36,7 @@ const CREATE_RECORDS: &str = "
 ";
 
 // Files of earlier releases have no such columns, and those releases leave them alone.
-const LATER_COLUMNS: [&str; 2] = ["spent blob", "scope integer"];
+const LATER_COLUMNS: [(&str, &str); 2] = [("spent", "blob"), ("scope", "integer")];
 
 const HAS_COLUMN: &str = "
     select exists (
@@ -59,10 +59,10 @@ pub(super) fn set_up(database: &SqliteDatabase) -> Result<(), SqliteError> {
         }
         if let Some(found) = found {
             if found <= VERSION {
-                for column in LATER_COLUMNS {
+                for (column, kind) in LATER_COLUMNS {
                     let has_it = connection.query_row(HAS_COLUMN, [column], |row| row.get(0));
                     if !has_it? {
-                        connection.execute_batch(&format!("{ADD_COLUMN} {column}"))?;
+                        connection.execute_batch(&format!("{ADD_COLUMN} {column} {kind}"))?;
                     }
                 }
             }

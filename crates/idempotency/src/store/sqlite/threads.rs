@@ -5,7 +5,7 @@ use std::{
     io, mem,
     sync::{
         Arc,
-        mpsc::{self, Receiver, Sender},
+        mpsc::{self, Receiver, SyncSender, TrySendError},
     },
     thread::{self, JoinHandle},
 };
@@ -27,7 +27,7 @@ pub(super) struct Workers {
 }
 
 enum Queue {
-    OfOne(Option<Sender<Box<dyn Job>>>),
+    OfOne(Option<SyncSender<Box<dyn Job>>>),
     OfMany(Arc<Shared>),
 }
 
@@ -45,7 +45,7 @@ struct Jobs {
     closed: bool,
 }
 
-/// How many may wait. Jobs whose callers have left are not counted.
+/// How many may wait. Reads whose callers have left are not counted; writes are done without them.
 const MAX_WAITING: usize = 4096;
 
 impl Shared {
@@ -92,11 +92,11 @@ const MOST_IN_A_BATCH: usize = 128;
 impl Workers {
     /// The one thread that writes.
     pub(super) fn writing(connection: Connection, file: &Arc<LockedFile>) -> io::Result<Self> {
-        let (queue, jobs) = mpsc::channel();
+        let (queue, jobs) = mpsc::sync_channel(MAX_WAITING);
         let file = Arc::clone(file);
         let thread = thread::Builder::new().name("sqlite-writer".into());
         let thread = thread.spawn(move || {
-            write(&connection, &jobs);
+            write(&connection, &file, &jobs);
             // The lock goes last, when SQLite has let the file go.
             drop(connection);
             drop(file);
@@ -131,7 +131,10 @@ impl Workers {
 
     pub(super) fn send(&self, job: Box<dyn Job>) -> Result<(), SqliteError> {
         match &self.queue {
-            Queue::OfOne(Some(queue)) => queue.send(job).map_err(|_| SqliteError::Stopped),
+            Queue::OfOne(Some(queue)) => queue.try_send(job).map_err(|error| match error {
+                TrySendError::Full(_) => SqliteError::Overloaded,
+                TrySendError::Disconnected(_) => SqliteError::Stopped,
+            }),
             Queue::OfOne(None) => Err(SqliteError::Stopped),
             Queue::OfMany(queue) => queue.push(job),
         }
@@ -175,7 +178,7 @@ fn read(connection: &Connection, jobs: &Shared) {
 }
 
 /// One transaction after the other, each with all that was queued while the one before it was being made durable.
-fn write(connection: &Connection, jobs: &Receiver<Box<dyn Job>>) {
+fn write(connection: &Connection, file: &LockedFile, jobs: &Receiver<Box<dyn Job>>) {
     let guard = Guard::default();
     let mut batch = Vec::with_capacity(MOST_IN_A_BATCH);
     let mut alone: usize = 0;
@@ -183,7 +186,7 @@ fn write(connection: &Connection, jobs: &Receiver<Box<dyn Job>>) {
         batch.push(first);
         let most = if alone > 0 { 1 } else { MOST_IN_A_BATCH };
         alone = alone.saturating_sub(1);
-        let cause = match commit(connection, &guard, jobs, &mut batch, most) {
+        let cause = match commit(connection, file, &guard, jobs, &mut batch, most) {
             Ok(()) => {
                 batch.drain(..).for_each(|job| job.answer(None));
                 continue;
@@ -205,12 +208,16 @@ fn write(connection: &Connection, jobs: &Receiver<Box<dyn Job>>) {
 /// Runs the batch's one job, and those that follow it in the queue, and commits.
 fn commit(
     connection: &Connection,
+    file: &LockedFile,
     guard: &Guard,
     jobs: &Receiver<Box<dyn Job>>,
     batch: &mut Vec<Box<dyn Job>>,
     most: usize,
 ) -> Result<(), Arc<rusqlite::Error>> {
     guard.begin(connection)?;
+    if !file.is_in_place() {
+        return Err(Arc::new(guard::moved()));
+    }
     while let Some(job) = batch.last_mut() {
         run(connection, guard, job.as_mut())?;
         if batch.len() >= most {

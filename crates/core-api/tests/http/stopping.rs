@@ -1,0 +1,141 @@
+//! What a service that stops waits for: requests that have arrived, and nothing else.
+
+use bytes::Bytes;
+use tempfile::tempdir;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+use crate::server::{Server, booking, send};
+
+async fn connect(server: &Server, bytes: &str) -> TcpStream {
+    let mut connection = TcpStream::connect(server.address).await.unwrap();
+    connection.write_all(bytes.as_bytes()).await.unwrap();
+    connection
+}
+
+/// Reads up to this text.
+async fn read_until(connection: &mut TcpStream, end: &str) -> String {
+    let mut read = Vec::new();
+    while !read.ends_with(end.as_bytes()) {
+        let byte = connection.read_u8().await;
+        read.push(
+            byte.unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&read))),
+        );
+    }
+    String::from_utf8(read).unwrap()
+}
+
+/// What still comes until the connection is closed, in order or not.
+async fn rest(mut connection: TcpStream) -> String {
+    let mut rest = Vec::new();
+    drop(connection.read_to_end(&mut rest).await);
+    String::from_utf8(rest).unwrap()
+}
+
+fn post(key: &str, more: &str, body: &str) -> String {
+    format!(
+        "POST /bookings HTTP/1.1\r\nhost: h\r\nidempotency-key: {key}\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\n{more}\r\n{body}",
+        booking("Ann").to_string().len(),
+    )
+}
+
+const GET: &str = "GET /healthz HTTP/1.1\r\nhost: h\r\n\r\n";
+
+// behaviour 127
+#[tokio::test]
+async fn requests_that_have_not_arrived_hold_up_no_stop() {
+    let directory = tempdir().unwrap();
+    let mut server = Server::start(directory.path(), &["--fault-injection"]);
+    let mut stalled = vec![
+        connect(&server, "").await,
+        connect(&server, "P").await,
+        connect(&server, "GET /healthz HTTP/1.1\r\nhost:").await,
+    ];
+    // One that idles, one in its second head, both behind a response.
+    for second in ["", "GET /healthz HTTP/1.1\r\nho"] {
+        let mut connection = connect(&server, GET).await;
+        read_until(&mut connection, "}").await;
+        connection.write_all(second.as_bytes()).await.unwrap();
+        stalled.push(connection);
+    }
+    // Bodies that are waited for: the server has asked for them.
+    for (key, body) in [("nothing", ""), ("half", "{\"service_id\":")] {
+        let expects = "expect: 100-continue\r\n";
+        let mut connection = connect(&server, &post(key, expects, "")).await;
+        read_until(&mut connection, "100 Continue\r\n\r\n").await;
+        connection.write_all(body.as_bytes()).await.unwrap();
+        stalled.push(connection);
+    }
+    let running = server
+        .write("POST", "/bookings", "k", &booking("Ann"))
+        .header("X-Fault-Delay-Ms", "6000");
+    let running = tokio::spawn(send(running));
+    server.wait_for_log("delayed on order").await;
+    server.terminate();
+    for connection in stalled {
+        assert_eq!(rest(connection).await, "");
+    }
+    // They were not kept for as long as the one that has arrived.
+    assert!(!running.is_finished());
+    assert_eq!(running.await.unwrap().status, 201);
+    let (status, _, log) = server.wait();
+    assert_eq!(status.code(), Some(0), "{log}");
+}
+
+// behaviour 127
+#[tokio::test]
+async fn a_request_that_has_arrived_is_waited_for_and_one_beside_it_is_not() {
+    let directory = tempdir().unwrap();
+    let mut server = Server::start(directory.path(), &["--fault-injection"]);
+    let stream = TcpStream::connect(server.address).await.unwrap();
+    let (client, connection) = h2::client::handshake(stream).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let post = |key: &str| {
+        http::Request::post("http://core-api/bookings")
+            .header("idempotency-key", key)
+            .header("content-type", "application/json")
+            .header("x-fault-delay-ms", "2000")
+            .body(())
+            .unwrap()
+    };
+    let mut client = client.ready().await.unwrap();
+    let (stalled, mut body) = client.send_request(post("stalled"), false).unwrap();
+    body.send_data(Bytes::from_static(b"{"), false).unwrap();
+    let mut client = client.ready().await.unwrap();
+    let (running, mut body) = client.send_request(post("running"), false).unwrap();
+    body.send_data(booking("Ann").to_string().into(), true)
+        .unwrap();
+    server.wait_for_log("delayed on order").await;
+    server.terminate();
+    assert_eq!(running.await.unwrap().status(), 201);
+    stalled.await.unwrap_err();
+    drop(connection.await.unwrap());
+    let (status, _, log) = server.wait();
+    assert_eq!(status.code(), Some(0), "{log}");
+}
+
+// behaviour 125
+#[tokio::test]
+async fn a_client_that_has_closed_its_sending_side_gets_its_response() {
+    let directory = tempdir().unwrap();
+    let mut server = Server::start(directory.path(), &["--fault-injection"]);
+    let body = booking("Ann").to_string();
+    let slow = post("k", "x-fault-delay-ms: 1000\r\n", &body);
+    let mut booked = connect(&server, &slow).await;
+    server.wait_for_log("delayed on order").await;
+    booked.shutdown().await.unwrap();
+    // One that has done so before the server has read anything, at times.
+    let mut healthy = connect(&server, GET).await;
+    healthy.shutdown().await.unwrap();
+    let healthy = rest(healthy).await;
+    assert!(healthy.starts_with("HTTP/1.1 200 OK"), "{healthy}");
+    server.terminate();
+    let booked = rest(booked).await;
+    assert!(booked.starts_with("HTTP/1.1 201 Created"), "{booked}");
+    assert!(booked.ends_with('}'), "{booked}");
+    let (status, _, log) = server.wait();
+    assert_eq!(status.code(), Some(0), "{log}");
+}

@@ -1,0 +1,156 @@
+//! Renewals whose responses come late or not at all, and the runtime in which they are made.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use idempotency::{
+    Claim, Clock, Fingerprint, Hold, Idempotency, OnLost, Options, Run, Scope, Store, Token,
+};
+use tokio::{
+    runtime::{Builder, Runtime},
+    sync::oneshot,
+    time::{sleep, timeout},
+};
+
+use crate::{
+    Failed, asked, charge, charge_with,
+    flaky::FlakyStore,
+    key,
+    watched::{WatchedStore, reaches},
+};
+
+/// What another process is told that asks for the same.
+async fn claim_of_another(idempotency: &Idempotency) -> Claim {
+    let store = idempotency.store();
+    let id = idempotency.record_id(&Scope::anonymous(), &key("k"));
+    let seen = store.inspect(&id).await.expect("a response");
+    let fingerprint: Fingerprint = seen.expect("a record").fingerprint;
+    let hold = Hold {
+        id,
+        scope: idempotency::ScopeId::from_bytes([0; 8]),
+        token: Token::random(),
+        lease: Duration::from_secs(3),
+        ttl: Duration::from_secs(60),
+    };
+    let claimed = store.claim(&hold, &fingerprint, OnLost::TakeOver).await;
+    claimed.expect("a response")
+}
+
+// behaviour 79, 168
+#[tokio::test(start_paused = true)]
+async fn renewals_whose_responses_come_late_keep_the_lease_alive() {
+    let clock = Clock::manual();
+    let (store, calls) = WatchedStore::new(&clock);
+    let idempotency = Idempotency::builder(store).build();
+    let (finish, finished) = oneshot::channel::<()>();
+    let (begun, has_begun) = oneshot::channel();
+    let run = tokio::spawn({
+        let idempotency = idempotency.clone();
+        async move {
+            let work = async move {
+                begun.send(()).expect("the test waits");
+                finished.await.expect("a word");
+                Ok(1)
+            };
+            charge_with(&idempotency, &Options::new().lease_seconds(3), work).await
+        }
+    });
+    has_begun.await.expect("it begins");
+    // Later than the lease, and later than the engine waits for them.
+    for late in [2, 4, 7] {
+        let late = Duration::from_secs(late);
+        calls.renewals_take.send_replace(late);
+        for _ in 0..10 {
+            clock.advance(Duration::from_secs(1));
+            sleep(Duration::from_secs(1)).await;
+            let claim = claim_of_another(&idempotency).await;
+            assert!(matches!(claim, Claim::InFlight { .. }), "{claim:?}");
+        }
+    }
+    finish.send(()).expect("it waits");
+    assert_eq!(run.await.expect("no panic").ok(), Some(Run::Executed(1)));
+    let retry = charge(&idempotency, async { Ok(2) }).await;
+    assert_eq!(retry.ok(), Some(Run::Replayed(1)));
+}
+
+/// The lease has ended in the store, but nobody has taken the key over.
+// behaviour 79, 131
+#[tokio::test(start_paused = true)]
+async fn a_run_whose_renewals_fail_for_longer_than_its_lease_goes_on_and_is_stored() {
+    let clock = Clock::manual();
+    let store = FlakyStore::new(&clock);
+    let idempotency = Idempotency::builder(Arc::clone(&store) as Arc<dyn Store>).build();
+    let (finish, finished) = oneshot::channel::<()>();
+    let (begun, has_begun) = oneshot::channel();
+    let run = tokio::spawn({
+        let idempotency = idempotency.clone();
+        async move {
+            charge(&idempotency, async move {
+                begun.send(()).expect("the test waits");
+                finished.await.expect("a word");
+                Ok(1)
+            })
+            .await
+        }
+    });
+    has_begun.await.expect("it begins");
+    store.down.store(true, Ordering::SeqCst);
+    for _ in 0..40 {
+        clock.advance(Duration::from_secs(1));
+        sleep(Duration::from_secs(1)).await;
+    }
+    assert!(!run.is_finished());
+    store.down.store(false, Ordering::SeqCst);
+    finish.send(()).expect("it waits");
+    assert_eq!(run.await.expect("no panic").ok(), Some(Run::Executed(1)));
+    let retry = charge(&idempotency, async { Ok(2) }).await;
+    assert_eq!(retry.ok(), Some(Run::Replayed(1)));
+}
+
+fn runtime() -> Runtime {
+    Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .expect("a runtime")
+}
+
+// behaviour 79
+#[test]
+fn a_hold_is_renewed_on_when_the_runtime_of_another_run_ends() {
+    let (store, calls) = WatchedStore::new(&Clock::manual());
+    let idempotency = Idempotency::builder(store).build();
+    let (ending, second_ending, lasting) = (runtime(), runtime(), runtime());
+    let (finish, finished) = oneshot::channel::<()>();
+    let mut finished = Some(finished);
+    for (runtime, name) in [(&ending, "a"), (&second_ending, "b"), (&lasting, "c")] {
+        let (begun, has_begun) = oneshot::channel();
+        let finished = finished.take_if(|_| name == "c");
+        let idempotency = idempotency.clone();
+        runtime.spawn(async move {
+            let work = async move {
+                begun.send(()).expect("the test waits");
+                match finished {
+                    Some(finished) => finished.await.expect("a word"),
+                    None => std::future::pending().await,
+                }
+                Ok::<_, Failed>(1)
+            };
+            let (scope, key) = (Scope::anonymous(), key(name));
+            drop(idempotency.run(&scope, &key, asked("x"), work).await);
+        });
+        runtime.block_on(has_begun).expect("it begins");
+    }
+    // The first of them has renewed for all.
+    drop(ending);
+    drop(second_ending);
+    lasting.block_on(async {
+        let renewed = reaches(&calls.renewals, *calls.renewals.borrow() + 3);
+        let renewed = timeout(Duration::from_secs(1_000), renewed).await;
+        renewed.expect("renewals in the runtime that is left");
+        finish.send(()).expect("it waits");
+        idempotency.shutdown().await;
+    });
+}

@@ -1,0 +1,59 @@
+//! Bodies with a `Content-Encoding` under a layer.
+
+use axum::{Json, Router, extract::State, http::StatusCode, routing::post};
+use idempotency::{Idempotency, IdempotencyLayer};
+use serde_json::{Value, json};
+use tower_http::decompression::RequestDecompressionLayer;
+
+use crate::{
+    answer::Answer,
+    app::Probe,
+    backend::{Backend, installed},
+    transport::gzip,
+    world::{BOOKING, World},
+};
+
+/// A service that decodes its bodies itself, inside the protection.
+pub(crate) fn routes(idempotency: &Idempotency) -> Router<Probe> {
+    Router::new()
+        .route("/bookings", post(book))
+        .layer(RequestDecompressionLayer::new())
+        .layer(IdempotencyLayer::new(idempotency.clone()))
+}
+
+async fn book(State(probe): State<Probe>, Json(new): Json<Value>) -> (StatusCode, Json<Value>) {
+    let booking = json!({ "run": probe.count(), "booking": new });
+    (StatusCode::CREATED, Json(booking))
+}
+
+// behaviour 66, 156
+#[tokio::test]
+async fn what_the_service_inside_can_decode_reaches_it() {
+    let world = installed!(World::new(Backend::Memory).await);
+    let packed = || {
+        world
+            .post("/decoding/bookings", "k", "")
+            .header("content-encoding", "gzip")
+            .body(gzip(BOOKING.as_bytes()))
+    };
+    let first = Answer::to(packed()).await;
+    first.assert_fresh("201 Created");
+    Answer::to(packed()).await.assert_replay_of(&first);
+    assert_eq!(world.probe.runs(), 1);
+}
+
+// behaviour 156
+// race 30
+#[tokio::test]
+async fn a_coding_that_the_service_inside_refuses_leaves_the_key_free() {
+    let world = installed!(World::new(Backend::Memory).await);
+    let unheard = world
+        .post("/decoding/bookings", "k", BOOKING)
+        .header("content-encoding", "x-unheard-of");
+    let refused = Answer::to(unheard).await;
+    assert_eq!(refused.status(), "415 Unsupported Media Type");
+    assert!(refused.header("accept-encoding").is_some());
+    assert_eq!((world.probe.runs(), world.records().await), (0, 0));
+    let plain = world.post("/decoding/bookings", "k", BOOKING);
+    Answer::to(plain).await.assert_fresh("201 Created");
+}

@@ -1,0 +1,105 @@
+//! What a copy of the store tells, and what only the secret does.
+
+use std::collections::HashSet;
+
+use idempotency::Fingerprint;
+use rstest_reuse::apply;
+
+use crate::{
+    answer::Answer,
+    backend::{Backend, each_store, installed},
+    world::World,
+};
+
+const SECRET: &[u8] = b"a secret of thirty-two characters";
+
+/// A child key, made of these parts.
+fn derived(parts: &[&[u8]]) -> String {
+    let digest = Fingerprint::of(parts.iter().copied());
+    let mut bytes: [u8; 16] = digest.as_bytes()[1..17].try_into().expect("16 bytes");
+    bytes[6] = bytes[6] & 0x0f | 0x80;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    uuid::Uuid::from_bytes(bytes).to_string()
+}
+
+// behaviour 71, 144, 145
+#[apply(each_store)]
+#[tokio::test]
+async fn equal_requests_of_two_callers_have_unequal_fingerprints_in_the_store(backend: Backend) {
+    for secret in [b"".as_slice(), SECRET] {
+        let configured = World::configured(backend, |builder| builder.with_secret(secret)).await;
+        let world = installed!(configured);
+        for caller in ["Bearer ann", "Bearer bob", "Basic YTpi"] {
+            Answer::to(world.booking("k").header("authorization", caller))
+                .await
+                .assert_fresh("201 Created");
+        }
+        Answer::to(world.booking("k"))
+            .await
+            .assert_fresh("201 Created");
+        let records = world.list().await;
+        let fingerprints: HashSet<_> = records.iter().map(|record| record.fingerprint).collect();
+        assert_eq!((records.len(), fingerprints.len()), (4, 4));
+    }
+}
+
+/// Another service with the same secret, in the same store, is another caller too.
+// behaviour 71, 145
+#[tokio::test]
+async fn equal_requests_to_two_services_have_unequal_fingerprints() {
+    let mut fingerprints = HashSet::new();
+    for namespace in ["orders", "invoices"] {
+        let configured = World::configured(Backend::Memory, |builder| {
+            builder.with_secret(SECRET).with_namespace(namespace)
+        });
+        let world = installed!(configured.await);
+        Answer::to(world.booking("k"))
+            .await
+            .assert_fresh("201 Created");
+        fingerprints.insert(world.only_record().await.1);
+    }
+    assert_eq!(fingerprints.len(), 2);
+}
+
+// behaviour 71, 133, 144
+#[apply(each_store)]
+#[tokio::test]
+async fn no_child_key_can_be_derived_from_the_store_without_the_secret(backend: Backend) {
+    let configured = World::configured(backend, |builder| builder.with_secret(SECRET)).await;
+    let world = installed!(configured);
+    let done = Answer::to(world.post("/steps", "k", "\"go on\"")).await;
+    done.assert_fresh("201 Created");
+    let sent = done.json()["keys"][0].clone();
+    let (hold, fingerprint) = world.only_record().await;
+    let (id, asked) = (hold.id.as_bytes(), fingerprint.as_bytes());
+    for guess in [
+        derived(&[b"child 1", id, b"charge"]),
+        derived(&[b"child 2", id, asked, b"charge"]),
+        derived(&[b"child 3", b"", id, asked, b"charge"]),
+        derived(&[b"child 3", b"another secret", id, asked, b"charge"]),
+    ] {
+        assert_ne!(sent, guess);
+    }
+    let with_secret = derived(&[b"child 3", SECRET, id, asked, b"charge"]);
+    assert_eq!(sent, with_secret);
+}
+
+/// A version that derives other ones would pay twice for runs that this one has begun, and tell their clients that the key was
+/// used for another request.
+// behaviour 69, 133
+// race 63
+#[apply(each_store)]
+#[tokio::test]
+async fn fingerprints_and_child_keys_stay_what_they_are(backend: Backend) {
+    for (secret, child_key) in [
+        (b"".as_slice(), "262086c5-a56a-82ed-a7a5-704e8e6256c9"),
+        (SECRET, "9ff31a74-30bd-8fc2-9fa9-08a21417bdc1"),
+    ] {
+        let configured = World::configured(backend, |builder| builder.with_secret(secret)).await;
+        let world = installed!(configured);
+        let first = Answer::to(world.post("/steps", "k", "\"go on\"")).await;
+        first.assert_fresh("201 Created");
+        // It is made of the fingerprint, so it stands for both.
+        assert_eq!(first.json()["keys"][0], child_key);
+    }
+}

@@ -1,0 +1,390 @@
+//! Layers inside and outside of the protection.
+
+use std::{
+    io,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use axum::{
+    Extension, Router,
+    body::{Body, Bytes},
+    extract::{DefaultBodyLimit, Request, State},
+    response::IntoResponse,
+    routing::{MethodRouter, post},
+};
+use http::{StatusCode, header};
+use idempotency::{
+    Execution, Idempotency, IdempotencyLayer, MemoryStore, OnLost, Options, StepError, idempotent,
+};
+use reqwest::Method;
+use rstest_reuse::apply;
+use tower::ServiceExt;
+use tower_http::{compression::CompressionLayer, cors::CorsLayer, timeout::TimeoutLayer};
+
+use crate::{
+    answer::Answer,
+    app::Probe,
+    backend::{Backend, each_store, installed},
+    script,
+    transport::Marker,
+    world::{BOOKING, World},
+};
+
+const MB: usize = 1024 * 1024;
+
+pub(crate) fn routes(idempotency: &Idempotency) -> Router<Probe> {
+    let layer = IdempotencyLayer::new(idempotency.clone());
+    let refusing = Options::new().on_lost(OnLost::Refuse);
+    let refused = Router::new()
+        .route("/cut/refuse", cut(StatusCode::GATEWAY_TIMEOUT))
+        .layer(layer.clone().with_options(refusing));
+    let left_out = Router::new()
+        .route("/left-out", post(count))
+        .route("/own", post(count_once));
+    let large = post(measure).layer(DefaultBodyLimit::max(4 * MB));
+    let protected = Router::new()
+        .route("/cut/408", cut(StatusCode::REQUEST_TIMEOUT))
+        .route("/cut/503", cut(StatusCode::SERVICE_UNAVAILABLE))
+        .route("/cut/504", cut(StatusCode::GATEWAY_TIMEOUT))
+        .route(
+            "/cut/step",
+            post(charge).layer(limit(StatusCode::GATEWAY_TIMEOUT)),
+        )
+        .route(
+            "/compressed",
+            post(script::unprotected).layer(CompressionLayer::new()),
+        )
+        .route("/large", large)
+        .route("/small", post(measure))
+        .layer(layer.with_body_limit(4 * MB));
+    let routes = protected.merge(refused).merge(left_out);
+    Router::new().nest("/order", routes)
+}
+
+/// Shorter than any test waits.
+fn limit(status: StatusCode) -> TimeoutLayer {
+    TimeoutLayer::with_status_code(status, Duration::from_millis(100))
+}
+
+fn cut(status: StatusCode) -> MethodRouter<Probe> {
+    post(hang_once).layer(limit(status))
+}
+
+async fn hang_once(State(probe): State<Probe>, execution: Execution) -> String {
+    let run = probe.count();
+    if execution.attempt() == 1 {
+        probe.stop(run).await;
+    }
+    format!("attempt {}", execution.attempt())
+}
+
+async fn charge(
+    State(probe): State<Probe>,
+    execution: Execution,
+) -> Result<String, StepError<StatusCode>> {
+    let step = async move {
+        let run = probe.count();
+        probe.stop(run).await;
+        Ok(run)
+    };
+    let receipt = execution.step("charge", step).await?;
+    Ok(format!(
+        "attempt {}, receipt {receipt}",
+        execution.attempt()
+    ))
+}
+
+async fn count(State(probe): State<Probe>) -> String {
+    probe.count().to_string()
+}
+
+#[idempotent(ttl_seconds = 60)]
+async fn count_once(State(probe): State<Probe>) -> String {
+    probe.count().to_string()
+}
+
+async fn measure(State(probe): State<Probe>, body: Bytes) -> String {
+    format!("{} {}", probe.count(), body.len())
+}
+
+async fn send(world: &World, path: &str) -> Answer {
+    Answer::to(world.post(path, "k", BOOKING)).await
+}
+
+/// How far it came is as unknown as if its process had died.
+// behaviour 105, 128
+#[apply(each_store)]
+#[tokio::test]
+async fn a_run_that_a_time_limit_inside_has_stopped_keeps_its_key_until_its_lease_is_over(
+    backend: Backend,
+) {
+    let world = installed!(World::new(backend).await);
+    for (path, status) in [
+        ("/order/cut/408", "408 Request Timeout"),
+        ("/order/cut/503", "503 Service Unavailable"),
+        ("/order/cut/504", "504 Gateway Timeout"),
+    ] {
+        world.probe.forget_runs();
+        let request = || world.post(path, path, BOOKING);
+        Answer::to(request()).await.assert_fresh(status);
+        Answer::to(request()).await.assert_problem(
+            "in-progress",
+            "409 Conflict",
+            "idempotency_in_progress",
+        );
+        assert_eq!(world.probe.runs(), 1);
+        world.pass(31);
+        let second = Answer::to(request()).await;
+        second.assert_fresh("200 OK");
+        assert_eq!(second.text(), "attempt 2");
+        Answer::to(request()).await.assert_replay_of(&second);
+    }
+}
+
+// behaviour 128
+#[apply(each_store)]
+#[tokio::test]
+async fn a_run_that_a_time_limit_inside_has_stopped_is_a_lost_one(backend: Backend) {
+    let world = installed!(World::new(backend).await);
+    let path = "/order/cut/refuse";
+    send(&world, path).await.assert_fresh("504 Gateway Timeout");
+    world.pass(31);
+    send(&world, path).await.assert_problem(
+        "outcome-unknown",
+        "409 Conflict",
+        "idempotency_outcome_unknown",
+    );
+    assert_eq!(world.probe.runs(), 1);
+}
+
+/// The step goes on, under the hold that it was begun under.
+// behaviour 128
+#[apply(each_store)]
+#[tokio::test]
+async fn a_step_outlives_the_time_limit_inside_and_the_next_attempt_has_its_result(
+    backend: Backend,
+) {
+    let world = installed!(World::new(backend).await);
+    let path = "/order/cut/step";
+    send(&world, path).await.assert_fresh("504 Gateway Timeout");
+    world.probe.proceed();
+    world.levers.checkpoint.called(1).await;
+    // The step is done, and the run still is not.
+    send(&world, path).await.assert_problem(
+        "in-progress",
+        "409 Conflict",
+        "idempotency_in_progress",
+    );
+    world.pass(31);
+    let second = send(&world, path).await;
+    second.assert_fresh("200 OK");
+    assert_eq!(second.text(), "attempt 2, receipt 1");
+    assert_eq!(world.probe.runs(), 1);
+}
+
+// behaviour 105, 107
+#[apply(each_store)]
+#[tokio::test]
+async fn a_service_inside_says_of_its_503_that_nothing_was_done(backend: Backend) {
+    let world = installed!(World::new(backend).await);
+    for (key, script) in [
+        ("released", r#"{"status":503,"outcome":"release"}"#),
+        ("busy", r#"{"status":503,"headers":[["retry-after","1"]]}"#),
+        ("failed", r#"{"status":500}"#),
+    ] {
+        world.probe.forget_runs();
+        for run in 1..=2 {
+            let answer = Answer::to(world.post("/layered/script", key, script)).await;
+            assert!(answer.status().starts_with("50"), "{answer:?}");
+            assert_eq!((world.probe.runs(), world.records().await), (run, 0));
+        }
+    }
+}
+
+// behaviour 99
+#[apply(each_store)]
+#[tokio::test]
+async fn compression_inside_does_not_touch_what_is_stored(backend: Backend) {
+    let world = installed!(World::new(backend).await);
+    let text = r#"{"padding":5000,"headers":[["content-type","text/plain"]]}"#;
+    let unprotected = world
+        .request(Method::POST, "/order/compressed")
+        .header("content-type", "application/json")
+        .header("accept-encoding", "gzip")
+        .body(text);
+    let packed = Answer::to(unprotected).await;
+    assert_eq!(packed.header("content-encoding"), Some("gzip"));
+
+    let request = || world.post("/order/compressed", "k", text);
+    let first = Answer::to(request().header("accept-encoding", "gzip, br")).await;
+    first.assert_fresh("200 OK");
+    assert_eq!(first.header("content-encoding"), None);
+    assert_eq!(first.body.len(), 5000);
+    for retry in [request(), request().header("accept-encoding", "gzip")] {
+        let again = Answer::to(retry).await;
+        again.assert_replay_of(&first);
+        assert_eq!(again.header("content-encoding"), None);
+    }
+}
+
+// behaviour 99
+#[apply(each_store)]
+#[tokio::test]
+async fn a_handler_that_compresses_by_itself_is_asked_for_plain_bytes(backend: Backend) {
+    let world =
+        installed!(World::wrapped(backend, |app| app.layer(Extension(Marker("outside")))).await);
+    let packed = |request: reqwest::RequestBuilder| request.header("accept-encoding", "gzip");
+    let answer = Answer::to(packed(world.post("/echo", "k", BOOKING))).await;
+    assert_eq!(answer.header("x-seen-accept-encoding"), Some("identity"));
+    let unprotected = world.request(Method::POST, "/echo").body(BOOKING);
+    let answer = Answer::to(packed(unprotected)).await;
+    assert_eq!(answer.header("x-seen-accept-encoding"), Some("gzip"));
+}
+
+#[apply(each_store)]
+#[tokio::test]
+async fn cors_outside_marks_first_responses_replays_and_refusals(backend: Backend) {
+    let cors = CorsLayer::new().allow_origin(["https://shop.example".parse().expect("an origin")]);
+    let world = installed!(World::wrapped(backend, |app| app.layer(cors)).await);
+    let request = |body| {
+        world
+            .post("/bookings", "k", body)
+            .header("origin", "https://shop.example")
+    };
+    let first = Answer::to(request(BOOKING)).await;
+    let again = Answer::to(request(BOOKING)).await;
+    again.assert_replay_of(&first);
+    let refused = Answer::to(request("{}")).await;
+    assert_eq!(refused.status(), "422 Unprocessable Entity");
+    for answer in [first, again, refused] {
+        assert_eq!(
+            answer.header("access-control-allow-origin"),
+            Some("https://shop.example")
+        );
+    }
+}
+
+// behaviour 87
+#[tokio::test]
+async fn cors_inside_is_reported_because_replays_lack_its_fields() {
+    let logged = Logged::default();
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer({
+            let logged = logged.clone();
+            move || logged.clone()
+        })
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let app: Router = Router::new()
+        .route("/", post(async || "booked"))
+        .layer(CorsLayer::permissive())
+        .layer(IdempotencyLayer::new(Idempotency::new(MemoryStore::new())));
+    for is_allowed in [true, false, false] {
+        let request = Request::post("/").header("idempotency-key", "k");
+        let request = request.body(Body::empty()).expect("a request");
+        let response = app.clone().oneshot(request).await.into_response();
+        let field = header::ACCESS_CONTROL_ALLOW_ORIGIN;
+        assert_eq!(response.headers().contains_key(field), is_allowed);
+    }
+    let logged = logged.0.lock().expect("a lock").clone();
+    let logged = String::from_utf8(logged).expect("a text");
+    let warning = "put the CORS layer outside of the protection";
+    assert_eq!(logged.matches(warning).count(), 1, "{logged}");
+}
+
+#[derive(Clone, Default)]
+struct Logged(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Logged {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().expect("a lock").extend(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+// behaviour 39, 44
+#[apply(each_store)]
+#[tokio::test]
+async fn a_route_that_is_merged_behind_the_layer_is_left_out_of_it(backend: Backend) {
+    let world = installed!(World::new(backend).await);
+    for run in ["1", "2"] {
+        let answer = send(&world, "/order/left-out").await;
+        answer.assert_fresh("200 OK");
+        assert_eq!(answer.text(), run);
+    }
+    // So it can have options of its own.
+    let first = send(&world, "/order/own").await;
+    first.assert_fresh("200 OK");
+    send(&world, "/order/own").await.assert_replay_of(&first);
+}
+
+#[apply(each_store)]
+#[tokio::test]
+async fn a_layer_reads_what_its_largest_route_takes_and_the_others_keep_their_limits(
+    backend: Backend,
+) {
+    let world = installed!(World::new(backend).await);
+    let send = |path: &'static str, key: Option<&'static str>, length| {
+        let mut request = world.request(Method::POST, path).body(vec![b'.'; length]);
+        if let Some(key) = key {
+            request = request.header("idempotency-key", key);
+        }
+        Answer::to(request)
+    };
+    let without = send("/order/large", None, 3 * MB).await;
+    assert_eq!(without.text(), "1 3145728");
+    let first = send("/order/large", Some("k"), 3 * MB).await;
+    assert_eq!(first.text(), "2 3145728");
+    send("/order/large", Some("k"), 3 * MB)
+        .await
+        .assert_replay_of(&first);
+    for key in [None, Some("small")] {
+        let refused = send("/order/small", key, 3 * MB).await;
+        refused.assert_fresh("413 Payload Too Large");
+        assert_ne!(
+            refused.header("content-type"),
+            Some("application/problem+json")
+        );
+    }
+    let refused = send("/order/large", Some("larger"), 4 * MB + 1).await;
+    refused.assert_problem(
+        "content-too-large",
+        "413 Payload Too Large",
+        "content_too_large",
+    );
+    assert_eq!((world.probe.runs(), world.records().await), (2, 1));
+}
+
+// behaviour 91
+#[apply(each_store)]
+#[tokio::test]
+async fn grpc_under_a_key_is_refused_because_a_replay_would_lose_its_status(backend: Backend) {
+    let world = installed!(World::new(backend).await);
+    let request = |media_type: &str| {
+        world
+            .request(Method::POST, "/layered/bookings")
+            .header("content-type", media_type.to_owned())
+    };
+    for media_type in [
+        "application/grpc",
+        "Application/gRPC+proto",
+        "application/grpc-web-text; charset=utf-8",
+    ] {
+        let refused = Answer::to(request(media_type).header("idempotency-key", "k")).await;
+        refused.assert_problem(
+            "misconfigured",
+            "500 Internal Server Error",
+            "idempotency_misconfigured",
+        );
+    }
+    assert_eq!((world.probe.runs(), world.records().await), (0, 0));
+    // Without a key it is not touched.
+    let answer = Answer::to(request("application/grpc")).await;
+    answer.assert_fresh("201 Created");
+}

@@ -1,0 +1,251 @@
+//! Callers that an extractor proves, on every request.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use axum::{
+    Extension, Router,
+    extract::{FromRequestParts, State},
+    http::request::Parts,
+    response::{IntoResponse, Response},
+    routing::post,
+};
+use http::{StatusCode, header};
+use idempotency::{Principal, Scope, idempotent};
+use reqwest::Method;
+use rstest_reuse::apply;
+
+use crate::{
+    answer::Answer,
+    app::Probe,
+    backend::{Backend, each_store, installed},
+    refusals::exchange,
+    world::{BOOKING, World},
+};
+
+pub(crate) fn routes() -> Router<Probe> {
+    let named = post(book).layer(Extension(Scope::principal("everybody")));
+    Router::new()
+        .route("/claims", post(book))
+        .route("/claims/unasked", post(book_without_asking))
+        .route("/claims/outside", named)
+}
+
+/// Who has which token. A token can be taken away.
+#[derive(Clone, Default)]
+struct Sessions(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    subjects: Mutex<HashMap<&'static str, &'static str>>,
+    looks: AtomicUsize,
+}
+
+impl Sessions {
+    fn of(subjects: &[(&'static str, &'static str)]) -> Self {
+        let sessions = Self::default();
+        for (token, subject) in subjects {
+            sessions.let_in(token, subject);
+        }
+        sessions
+    }
+
+    fn let_in(&self, token: &'static str, subject: &'static str) {
+        let mut subjects = self.0.subjects.lock().expect("a lock");
+        subjects.insert(token, subject);
+    }
+
+    fn revoke(&self, token: &str) {
+        self.0.subjects.lock().expect("a lock").remove(token);
+    }
+
+    /// How often a token was looked up.
+    fn looks(&self) -> usize {
+        self.0.looks.load(Ordering::SeqCst)
+    }
+}
+
+/// It is not `Clone`, and its extractor has a state.
+struct Claims {
+    subject: &'static str,
+}
+
+impl FromRequestParts<Probe> for Claims {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Probe) -> Result<Self, Response> {
+        let sessions = parts.extensions.get::<Sessions>().expect("sessions");
+        sessions.0.looks.fetch_add(1, Ordering::SeqCst);
+        let token = parts.headers.get(header::AUTHORIZATION);
+        let token = token.and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+        let subjects = sessions.0.subjects.lock().expect("a lock");
+        match token.and_then(|token| subjects.get(token)) {
+            Some(subject) => Ok(Self { subject }),
+            None => {
+                let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
+                Err((StatusCode::UNAUTHORIZED, challenge, "who are you?").into_response())
+            }
+        }
+    }
+}
+
+impl Principal for Claims {
+    fn scope(&self) -> Scope {
+        Scope::principal(self.subject)
+    }
+}
+
+#[idempotent(ttl_seconds = 3600, principal = Claims)]
+async fn book(State(probe): State<Probe>, claims: Claims, booking: String) -> String {
+    format!("{} {} {booking}", probe.count(), claims.subject)
+}
+
+#[idempotent(ttl_seconds = 3600, principal = Claims)]
+async fn book_without_asking(State(probe): State<Probe>) -> String {
+    probe.count().to_string()
+}
+
+async fn world(backend: Backend, sessions: &Sessions) -> Option<World> {
+    World::wrapped(backend, |app| app.layer(Extension(sessions.clone()))).await
+}
+
+fn ask(world: &World, path: &str, token: &str, key: &str) -> reqwest::RequestBuilder {
+    world
+        .post(path, key, BOOKING)
+        .header("authorization", format!("Bearer {token}"))
+}
+
+// behaviour 137, 165
+// race 49
+#[apply(each_store)]
+#[tokio::test]
+async fn a_token_that_was_taken_away_gets_its_rejection_and_no_replay(backend: Backend) {
+    let sessions = Sessions::of(&[("a1", "ann")]);
+    let world = installed!(world(backend, &sessions).await);
+    for path in ["/claims", "/claims/unasked"] {
+        sessions.let_in("a1", "ann");
+        let first = Answer::to(ask(&world, path, "a1", path)).await;
+        first.assert_fresh("200 OK");
+        Answer::to(ask(&world, path, "a1", path))
+            .await
+            .assert_replay_of(&first);
+        sessions.revoke("a1");
+        let claims = world.levers.claim.calls();
+        let refused = Answer::to(ask(&world, path, "a1", path)).await;
+        refused.assert_fresh("401 Unauthorized");
+        assert_eq!(refused.text(), "who are you?");
+        assert_eq!(refused.header("www-authenticate"), Some("Bearer"));
+        // Nor does a key that is malformed come before it.
+        let refused = Answer::to(ask(&world, path, "a1", "\"malformed")).await;
+        refused.assert_fresh("401 Unauthorized");
+        assert_eq!(world.levers.claim.calls(), claims);
+    }
+    assert_eq!(world.probe.runs(), 2);
+}
+
+// behaviour 67, 136
+// race 48, 53
+#[apply(each_store)]
+#[tokio::test]
+async fn a_caller_with_a_new_token_gets_the_response_of_the_old_one_and_nobody_else_does(
+    backend: Backend,
+) {
+    let sessions = Sessions::of(&[("a1", "ann"), ("a2", "ann"), ("b1", "bob")]);
+    let world = installed!(world(backend, &sessions).await);
+    let first = Answer::to(ask(&world, "/claims", "a1", "k")).await;
+    first.assert_fresh("200 OK");
+    assert_eq!(first.text(), format!("1 ann {BOOKING}"));
+    sessions.revoke("a1");
+    Answer::to(ask(&world, "/claims", "a2", "k"))
+        .await
+        .assert_replay_of(&first);
+    let other = Answer::to(ask(&world, "/claims", "b1", "k")).await;
+    other.assert_fresh("200 OK");
+    assert_eq!(other.text(), format!("2 bob {BOOKING}"));
+    // What a layer outside says of the caller does not matter: ann's key is hers on every route.
+    let outside = Answer::to(ask(&world, "/claims/outside", "b1", "k")).await;
+    outside.assert_problem(
+        "key-reused",
+        "422 Unprocessable Entity",
+        "idempotency_key_reused",
+    );
+}
+
+// behaviour 102
+#[apply(each_store)]
+#[tokio::test]
+async fn who_was_refused_has_left_no_record_and_may_use_the_key(backend: Backend) {
+    let sessions = Sessions::default();
+    let world = installed!(world(backend, &sessions).await);
+    Answer::to(ask(&world, "/claims", "a1", "k"))
+        .await
+        .assert_fresh("401 Unauthorized");
+    assert_eq!((world.probe.runs(), world.records().await), (0, 0));
+    sessions.let_in("a1", "ann");
+    Answer::to(ask(&world, "/claims", "a1", "k"))
+        .await
+        .assert_fresh("200 OK");
+}
+
+// behaviour 165
+#[apply(each_store)]
+#[tokio::test]
+async fn a_caller_is_proved_once_a_request_with_a_key_and_without(backend: Backend) {
+    let sessions = Sessions::of(&[("a1", "ann")]);
+    let world = installed!(world(backend, &sessions).await);
+    for looks in 1..=2 {
+        Answer::to(ask(&world, "/claims", "a1", "k")).await;
+        assert_eq!(sessions.looks(), looks);
+    }
+    let unprotected = |path: &str, token: &str| {
+        world
+            .request(Method::POST, path)
+            .header("authorization", format!("Bearer {token}"))
+    };
+    for path in ["/claims", "/claims/unasked"] {
+        let looks = sessions.looks();
+        Answer::to(unprotected(path, "a1"))
+            .await
+            .assert_fresh("200 OK");
+        Answer::to(unprotected(path, "b1"))
+            .await
+            .assert_fresh("401 Unauthorized");
+        assert_eq!(sessions.looks(), looks + 2);
+    }
+}
+
+// behaviour 138
+#[apply(each_store)]
+#[tokio::test]
+async fn a_principal_without_a_name_is_a_mistake_of_the_service(backend: Backend) {
+    let sessions = Sessions::of(&[("a1", "")]);
+    let world = installed!(world(backend, &sessions).await);
+    let refused = Answer::to(ask(&world, "/claims", "a1", "k")).await;
+    refused.assert_problem(
+        "misconfigured",
+        "500 Internal Server Error",
+        "idempotency_misconfigured",
+    );
+    assert_eq!((world.probe.runs(), world.records().await), (0, 0));
+}
+
+// behaviour 159, 165
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_who_is_not_let_in_and_writes_its_whole_body_first_reads_why() {
+    let world = installed!(world(Backend::Memory, &Sessions::default()).await);
+    for head in [
+        "POST /claims HTTP/1.1\r\nidempotency-key: k\r\n",
+        "POST /claims HTTP/1.1\r\n",
+    ] {
+        for _ in 0..5 {
+            let response = exchange(world.connect().await, head).await;
+            assert!(response.starts_with("HTTP/1.1 401"), "{response}");
+            assert!(response.ends_with("who are you?"), "{response}");
+        }
+    }
+}

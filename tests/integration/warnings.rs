@@ -1,0 +1,94 @@
+//! What operators are told of once, however many requests show it.
+
+use std::{
+    io::{self, Write},
+    sync::Arc,
+};
+
+use axum::{Extension, Router, body::Body, extract::Request, routing::post};
+use idempotency::{Idempotency, MemoryStore, idempotent};
+use parking_lot::Mutex;
+use tower::ServiceExt;
+use tracing_subscriber::fmt::MakeWriter;
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl MakeWriter<'_> for Log {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
+}
+
+#[idempotent]
+async fn book() -> &'static str {
+    "booked"
+}
+
+/// The lines of the log, after ten requests of each kind.
+async fn warned_of(headers: &[&[(&str, &str)]]) -> Vec<String> {
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::WARN)
+        .with_ansi(false)
+        .with_writer(log.clone())
+        .finish();
+    let logging = tracing::subscriber::set_default(subscriber);
+    let app: Router = Router::new()
+        .route("/book", post(book))
+        .layer(Extension(Idempotency::new(MemoryStore::new())));
+    for _ in 0..10 {
+        for headers in headers {
+            let request = headers
+                .iter()
+                .fold(Request::post("/book"), |request, header| {
+                    request.header(header.0, header.1)
+                });
+            let request = request.body(Body::empty()).expect("a request");
+            let response = app.clone().oneshot(request).await.expect("a response");
+            assert_eq!(response.status(), 200);
+        }
+    }
+    drop(logging);
+    let log = String::from_utf8(log.0.lock().clone()).expect("text");
+    log.lines().map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn cookies_that_nobody_has_named_are_warned_of_once() {
+    let lines = warned_of(&[
+        &[("idempotency-key", "k"), ("cookie", "session=1")],
+        &[
+            ("idempotency-key", "l"),
+            ("cookie", "session=2; theme=dark"),
+        ],
+    ])
+    .await;
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].contains("with_session_cookie"), "{lines:?}");
+}
+
+#[tokio::test]
+async fn a_key_in_a_field_of_another_name_is_warned_of_once() {
+    let lines = warned_of(&[
+        &[("x-idempotency-key", "k")],
+        &[("idempotent-key", "k")],
+        &[("idempotence-key", "k")],
+    ])
+    .await;
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].contains("with_former_key_header"), "{lines:?}");
+}

@@ -1,0 +1,45 @@
+//! What is promised of the packages themselves: the compiler that they need, and what is in them.
+
+mod contents;
+mod versions;
+
+use std::{env, path::Path, process::Command};
+
+use serde_json::Value;
+
+/// What cargo prints, asked for without a network and without another lock file.
+fn cargo(arguments: &[&str]) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(arguments).args(["--offline", "--locked"]);
+    command.current_dir(root.expect("a workspace"));
+    let output = command.output().expect("cargo");
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "cargo {arguments:?}: {complaint}");
+    String::from_utf8(output.stdout).expect("text")
+}
+
+/// All packages that the workspace is built of, with what their manifests say.
+fn packages() -> Vec<Value> {
+    let all = ["metadata", "--format-version", "1", "--all-features"];
+    let metadata: Value = serde_json::from_str(&cargo(&all)).expect("JSON");
+    metadata["packages"].as_array().expect("packages").clone()
+}
+
+fn text<'a>(package: &'a Value, field: &str) -> &'a str {
+    package[field]
+        .as_str()
+        .unwrap_or_else(|| panic!("{}: no {field}", package["name"]))
+}
+
+/// Those that are published from this workspace.
+fn published() -> Vec<Value> {
+    let mut packages = packages();
+    packages.retain(|package| package["source"].is_null() && package["publish"].is_null());
+    assert_eq!(packages.len(), 3, "idempotency, its macro and core-api");
+    packages
+}
+
+fn readme() -> &'static str {
+    include_str!("../../README.md")
+}
