@@ -64,7 +64,7 @@ pub struct Config {
     )]
     pub idempotency_store: StoreUrl,
 
-    /// An origin whose pages may call the service from a browser, such as https://shop.example; repeat it, or separate several by
+    /// An origin (scheme, host and port) whose pages may call the service from a browser; repeat it, or separate several by
     /// commas. Without it browsers keep pages of other origins from the service. * is refused: the service has no sign-in, so
     /// every page could write bookings by a visitor who reaches the service.
     #[arg(

@@ -136,3 +136,26 @@ async fn late_claim(store: &FirestoreStore, tap: &Tap, hold: &Hold) {
         claimed = &mut claiming => panic!("it is held back, and not {claimed:?}"),
     }
 }
+
+// race 80
+#[tokio::test]
+async fn only_a_claim_that_was_not_sent_for_certain_leaves_nothing_to_withdraw() {
+    let Some(emulator) = FirestoreEmulator::shared() else {
+        return;
+    };
+    let (project, mut tap) = (unused_project(), Tap::start(emulator).await);
+    let store = FirestoreStore::connect_to_emulator(&project, &tap.address()).await;
+    let (store, asked) = (store.expect("a store"), request("book"));
+    // What was sent may have arrived.
+    tap.mute_after(0);
+    let silenced = claim(&store, &hold(), &asked).await;
+    assert!(silenced.expect_err("nothing comes back").was_sent());
+    tap.cut();
+    let first = claim(&store, &hold(), &asked).await;
+    assert_eq!(first.ok(), Some(won(1)));
+    // Nobody listens there any more. The connection that was there may take one more.
+    tap.end().await;
+    drop(claim(&store, &hold(), &asked).await);
+    let next = claim(&store, &hold(), &asked).await;
+    assert!(!next.expect_err("nobody listens").was_sent());
+}

@@ -111,6 +111,13 @@ impl Tap {
         self.line.is_down.store(false, Ordering::SeqCst);
     }
 
+    /// Every connection ends, and nobody listens any more.
+    pub(crate) async fn end(&mut self) {
+        self.accepting.abort();
+        drop((&mut self.accepting).await);
+        self.cut();
+    }
+
     /// The next call that has this in it is held back, and its caller's connection ends. The next ones are whole.
     pub(crate) fn hold_back(&self, with: &'static [u8]) {
         self.line.late.send_replace(Late::With(with));

@@ -14,7 +14,7 @@ use gcloud_sdk::{
         run_query_request::QueryType,
     },
     google_cloud_auth::credentials::anonymous,
-    tonic::{Code, Status, Streaming},
+    tonic::{Code, ConnectError, Status, Streaming},
 };
 use http::{HeaderValue, header};
 use tokio::time::timeout;
@@ -44,6 +44,8 @@ pub(super) enum Failure {
     Contention(Status),
     /// Firestore may have done it or not, and may do it when asked again.
     Unknown(Status),
+    /// There is no connection on which it could have been sent.
+    Unsent(Status),
     /// Firestore will not do it, however often it is asked.
     Refused(Status),
 }
@@ -253,6 +255,7 @@ impl Failure {
             Self::Conflict(status)
             | Self::Contention(status)
             | Self::Unknown(status)
+            | Self::Unsent(status)
             | Self::Refused(status) => status,
         }
     }
@@ -261,6 +264,9 @@ impl Failure {
 impl From<Status> for Failure {
     fn from(status: Status) -> Self {
         let status = without_payload(status);
+        if is_unconnected(&status) {
+            return Self::Unsent(status);
+        }
         match status.code() {
             Code::AlreadyExists | Code::FailedPrecondition | Code::NotFound => {
                 Self::Conflict(status)
@@ -275,6 +281,17 @@ impl From<Status> for Failure {
             _ => Self::Refused(status),
         }
     }
+}
+
+fn is_unconnected(status: &Status) -> bool {
+    let mut cause = status.source();
+    while let Some(found) = cause {
+        if found.is::<ConnectError>() {
+            return true;
+        }
+        cause = found.source();
+    }
+    false
 }
 
 /// Errors end in logs, and Firestore's texts name documents and repeat values. What it says of the service itself, and what

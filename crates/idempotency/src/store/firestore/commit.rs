@@ -161,7 +161,7 @@ impl FirestoreStore {
 fn failure(failure: Failure) -> CommitFailure {
     match failure {
         Failure::Conflict(status) => CommitFailure::Undone(FirestoreConflict(status).into()),
-        Failure::Contention(status) | Failure::Refused(status) => {
+        Failure::Contention(status) | Failure::Unsent(status) | Failure::Refused(status) => {
             CommitFailure::Undone(status.into())
         }
         Failure::Unknown(status) => CommitFailure::Unknown(status.into()),

@@ -74,14 +74,18 @@ impl FirestoreStore {
                     Err(failure) => failure,
                 },
             };
-            let status = match failure {
+            let (status, was_sent) = match failure {
                 Failure::Refused(status) => return Err(StoreError::unavailable(status)),
                 Failure::Conflict(status)
                 | Failure::Contention(status)
-                | Failure::Unknown(status) => status,
+                | Failure::Unknown(status) => (status, true),
+                Failure::Unsent(status) => (status, tried),
             };
             if Instant::now() + pause >= give_up {
-                return Err(StoreError::unavailable(status));
+                return Err(match was_sent {
+                    true => StoreError::unavailable(status),
+                    false => StoreError::unreached(status),
+                });
             }
             sleep(pause).await;
             pause = (2 * pause).clamp(FIRST_PAUSE, LONGEST_PAUSE);
