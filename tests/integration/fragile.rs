@@ -11,7 +11,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use idempotency::{
-    Claim, Fenced, Fingerprint, Hold, Listed, OnLost, Record, RecordId, Resolution, Store,
+    Claim, Fenced, Fingerprint, Hold, Listed, OnLost, Record, RecordId, Resolution, ScopeId, Store,
     StoreError, Subscription, Token,
 };
 use tokio::sync::{Semaphore, watch};
@@ -282,6 +282,10 @@ impl Store for FragileStore {
             .purge
             .apply(self.inner().purge_expired(limit))
             .await
+    }
+
+    fn check_room(&self, scope: &ScopeId) -> Result<(), StoreError> {
+        self.inner().check_room(scope)
     }
 
     fn subscribe(&self, id: &RecordId) -> Subscription {

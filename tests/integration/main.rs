@@ -15,6 +15,7 @@ mod extractors;
 mod failure;
 mod fields;
 mod fingerprints;
+mod flood;
 mod fragile;
 mod given_up;
 mod keyed;

@@ -189,6 +189,7 @@ impl World {
         };
         let hold = Hold {
             id: record.id,
+            scope: idempotency::ScopeId::from_bytes([0; 8]),
             token: record.token,
             lease: Duration::from_secs(30),
             ttl: Duration::from_secs(3600),

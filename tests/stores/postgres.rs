@@ -146,6 +146,7 @@ fn new_hold() -> Hold {
 fn hold_on(id: RecordId) -> Hold {
     Hold {
         id,
+        scope: idempotency::ScopeId::from_bytes([0; 8]),
         token: Token::random(),
         lease: Duration::from_secs(30),
         ttl: Duration::from_secs(3600),

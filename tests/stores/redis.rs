@@ -53,6 +53,7 @@ fn new_hold() -> Hold {
     id[..16].copy_from_slice(Token::random().as_bytes());
     Hold {
         id: RecordId::from_bytes(id),
+        scope: idempotency::ScopeId::from_bytes([0; 8]),
         token: Token::random(),
         lease: Duration::from_secs(30),
         ttl: Duration::from_secs(3600),

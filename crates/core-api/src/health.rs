@@ -6,9 +6,7 @@ use std::{
 };
 
 use axum::{Json, extract::State};
-use idempotency::{
-    Fingerprint, Hold, IdempotencyKey, OnLost, RecordId, Scope, Store, StoreError, Token,
-};
+use idempotency::{Fingerprint, Hold, IdempotencyKey, OnLost, Scope, Store, StoreError, Token};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 use uuid::Uuid;
@@ -53,10 +51,16 @@ pub(crate) async fn alive() -> Json<Value> {
 pub(crate) async fn ready(State(app): State<App>) -> Result<Json<Value>, ApiError> {
     app.bookings.ping().await?;
     let key = IdempotencyKey::new("readyz").expect("six letters are a key");
-    let id = app.idempotency.record_id(&app.probe.scope, &key);
+    let hold = Hold {
+        id: app.idempotency.record_id(&app.probe.scope, &key),
+        scope: app.idempotency.scope_id(&app.probe.scope),
+        token: Token::random(),
+        lease: LEASE,
+        ttl: LEASE,
+    };
     let store = app.idempotency.store();
     // What a look shows is shown at once.
-    store.inspect(&id).await?;
+    store.inspect(&hold.id).await?;
     let mut last = app.probe.last.lock().await;
     match *last {
         Some((at, true)) if at.elapsed() < FRESH => {}
@@ -64,7 +68,7 @@ pub(crate) async fn ready(State(app): State<App>) -> Result<Json<Value>, ApiErro
             return Err(StoreError::unavailable("it took no write a moment ago").into());
         }
         _ => {
-            let written = try_to_write(&app, id).await;
+            let written = try_to_write(&app, &hold).await;
             *last = Some((Instant::now(), written.is_ok()));
             written?;
         }
@@ -72,22 +76,16 @@ pub(crate) async fn ready(State(app): State<App>) -> Result<Json<Value>, ApiErro
     Ok(Json(json!({"status": "ready"})))
 }
 
-async fn try_to_write(app: &App, id: RecordId) -> Result<(), ApiError> {
+async fn try_to_write(app: &App, hold: &Hold) -> Result<(), ApiError> {
     // The keys may be elsewhere.
     app.bookings.try_to_write().await?;
-    take_a_key(app.idempotency.store(), id).await?;
+    take_a_key(app.idempotency.store(), hold).await?;
     Ok(())
 }
 
-async fn take_a_key(store: &dyn Store, id: RecordId) -> Result<(), StoreError> {
-    let hold = Hold {
-        id,
-        token: Token::random(),
-        lease: LEASE,
-        ttl: LEASE,
-    };
+async fn take_a_key(store: &dyn Store, hold: &Hold) -> Result<(), StoreError> {
     let asked = Fingerprint::of([b"readyz".as_slice()]);
-    store.claim(&hold, &asked, OnLost::TakeOver).await?;
-    store.release(&hold).await?;
+    store.claim(hold, &asked, OnLost::TakeOver).await?;
+    store.release(hold).await?;
     Ok(())
 }

@@ -15,7 +15,7 @@
 //! ```
 //!
 //! [`all`] is for a first look. A test for each function says more when one fails, and they can then run
-//! beside each other.
+//! beside each other. A store with a limit of its own has [`shares`] in addition.
 //!
 //! Each function wants a store of its own, on whose records nobody else works, and a tokio runtime, of
 //! several threads to be worth something: races are run, not imagined. Where time has to pass they call
@@ -27,6 +27,7 @@ pub mod lost;
 pub mod operators;
 pub mod progress;
 pub mod renewal;
+pub mod shares;
 pub mod suspension;
 pub mod time;
 pub mod waiting;
@@ -37,7 +38,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use tokio::{sync::Barrier, task::JoinSet};
 
-use crate::{Claim, Fenced, Fingerprint, Hold, OnLost, Record, RecordId, Store, Token};
+use crate::{Claim, Fenced, Fingerprint, Hold, OnLost, Record, RecordId, ScopeId, Store, Token};
 
 /// Makes this much time pass for the store.
 pub type Advance<'a> = dyn Fn(Duration) + Send + Sync + 'a;
@@ -149,6 +150,7 @@ fn new_hold() -> Hold {
 fn hold_on(id: RecordId) -> Hold {
     Hold {
         id,
+        scope: ScopeId::from_bytes([0; 8]),
         token: Token::random(),
         lease: LEASE,
         ttl: TTL,

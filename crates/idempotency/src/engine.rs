@@ -3,6 +3,7 @@ mod builder;
 mod claim;
 mod finish;
 mod holds;
+mod ids;
 mod places;
 mod reclaim;
 mod renewer;
@@ -36,10 +37,8 @@ use tokio::sync::Semaphore;
 #[cfg(feature = "axum")]
 use crate::http::HttpConfig;
 use crate::{
-    Claim, Fingerprint, Hold, IdempotencyKey, Options, RecordId, Refusal, Scope, Store, Token,
-    fingerprint::{Forms, digest},
-    options,
-    progress::Progress,
+    Claim, Fingerprint, Hold, IdempotencyKey, Options, RecordId, Refusal, Scope, ScopeId, Store,
+    Token, fingerprint::Forms, options, progress::Progress,
 };
 use claim::Claimed;
 use running_keys::{RunningKeys, Visit};
@@ -105,6 +104,7 @@ const MAX_FORMS: usize = 4;
 /// Which record a request concerns, and what it asks.
 pub(crate) struct Operation {
     pub(crate) id: RecordId,
+    pub(crate) scope: ScopeId,
     /// In the form under which it is claimed.
     pub(crate) fingerprint: Fingerprint,
     pub(crate) forms: Forms,
@@ -196,22 +196,6 @@ impl Idempotency {
         self.0.store.as_ref()
     }
 
-    /// The id under which the store keeps this key.
-    #[must_use]
-    pub fn record_id(&self, scope: &Scope, key: &IdempotencyKey) -> RecordId {
-        let (kind, name) = scope.parts();
-        let key = key.expose().as_bytes();
-        let namespace = self.0.namespace.as_bytes();
-        RecordId::from_bytes(digest([
-            b"record 1".as_slice(),
-            &self.0.secret,
-            namespace,
-            kind,
-            name,
-            key,
-        ]))
-    }
-
     /// What digests are keyed with; empty without one.
     #[cfg(feature = "axum")]
     pub(crate) fn secret(&self) -> &[u8] {
@@ -236,6 +220,7 @@ impl Idempotency {
         let forms = Forms::new(fingerprint, &self.0.secret, &id, key.expose().as_bytes());
         Operation {
             id,
+            scope: self.scope_id(scope),
             fingerprint: forms.current(),
             forms,
             waiter: Waiter {
@@ -351,6 +336,7 @@ impl Operation {
     fn hold(&self, options: &Options) -> Hold {
         Hold {
             id: self.id,
+            scope: self.scope,
             token: Token::random(),
             lease: options.lease(),
             ttl: options.kept(),

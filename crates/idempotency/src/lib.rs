@@ -264,6 +264,7 @@ pub use record::Listed;
 pub use record::Phase;
 pub use record::Record;
 pub use record::RecordId;
+pub use record::ScopeId;
 pub use record::Token;
 pub use refusal::Refusal;
 pub use scope::Scope;

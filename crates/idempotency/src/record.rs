@@ -135,6 +135,41 @@ impl fmt::Debug for RecordId {
     }
 }
 
+/// Whose record it is: a digest of namespace and scope, from which neither can be read.
+///
+/// Two scopes that have one digest share a share of a store, and nothing else.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ScopeId([u8; 8]);
+
+impl ScopeId {
+    /// The id with these bytes, for stores that read it back.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 8]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes that a store keeps.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 8] {
+        &self.0
+    }
+}
+
+/// Sixteen hexadecimal digits: all that logs ever say of a scope.
+impl fmt::Display for ScopeId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0
+            .iter()
+            .try_for_each(|byte| write!(formatter, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for ScopeId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "ScopeId({self})")
+    }
+}
+
 /// Who owns a hold: 128 random bits, made by the caller, fresh for each claim.
 ///
 /// Because the caller makes it, a claim that is sent again after a lost reply recognises itself; because

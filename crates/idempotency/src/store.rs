@@ -22,7 +22,9 @@
 //!    [`OnLost::Refuse`];
 //! 5. expiry is decided when a record is read, by one clock, not when it is swept;
 //! 6. a record that cannot be read is an error, never "absent", and hides no other one from a list;
-//! 7. a completed record is never dropped before its time: a full store refuses new keys instead;
+//! 7. a completed record is never dropped before its time: a full store refuses new keys instead
+//!    ([`StoreErrorKind::Full`]), and a store with a limit of its own refuses those of a [scope](Hold::scope) that uses more than
+//!    eight times what is free ([`StoreErrorKind::ScopeFull`]), so that others still find room. Neither refuses a completion;
 //! 8. an outcome or a progress up to its limit is kept whole, and one that it cannot keep is refused with the hold
 //!    left as it was;
 //! 9. progress belongs to the hold: renewals and take-overs keep it, and the hold's end, or its record's, forgets it;
@@ -43,6 +45,7 @@ mod polling;
 mod postgres;
 #[cfg(feature = "redis")]
 mod redis;
+mod share;
 mod spent;
 #[cfg(feature = "sqlite")]
 mod sqlite;
@@ -95,11 +98,18 @@ pub use transaction::Transaction;
 pub use wakeups::Subscription;
 pub use wakeups::Wakeups;
 
-use crate::{Fingerprint, Listed, OnLost, Record, RecordId, Token};
+use crate::{Fingerprint, Listed, OnLost, Record, RecordId, ScopeId, Token};
 
 /// Something that remembers keys. See the [module docs](self) for what an implementation promises.
 #[async_trait]
 pub trait Store: Any + fmt::Debug + Send + Sync {
+    /// Whether a new key of this scope would find room now, without waiting. A run is asked for that claims nothing before its
+    /// transaction commits.
+    fn check_room(&self, scope: &ScopeId) -> Result<(), StoreError> {
+        let _ = scope;
+        Ok(())
+    }
+
     /// Takes the key for `hold.token`, or says who has it. `on_lost` says whether a lapsed hold may be taken over.
     async fn claim(
         &self,
@@ -167,6 +177,8 @@ pub trait Store: Any + fmt::Debug + Send + Sync {
 pub struct Hold {
     /// The record.
     pub id: RecordId,
+    /// Whose record it is. A store that shares out its room counts by this; others need not keep it.
+    pub scope: ScopeId,
     /// The owner.
     pub token: Token,
     /// How long the hold lives without renewal.
@@ -249,6 +261,8 @@ pub enum StoreErrorKind {
     Unreadable,
     /// The store is at its limit and takes no new keys until old ones expire.
     Full,
+    /// The claim's scope uses its share of the store, and gets no new keys until old ones expire. Nothing was changed.
+    ScopeFull,
     /// The claim's token is spent: the claim was withdrawn, or its hold released. Nothing was changed.
     Withdrawn,
     /// The outcome, or the progress, is longer than [`Store::outcome_limit`]. Nothing was changed.
@@ -286,6 +300,15 @@ impl StoreError {
     pub fn full(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
             kind: StoreErrorKind::Full,
+            was_sent: true,
+            source: source.into(),
+        }
+    }
+
+    /// The store takes no new keys of this scope.
+    pub fn scope_full(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self {
+            kind: StoreErrorKind::ScopeFull,
             was_sent: true,
             source: source.into(),
         }
@@ -338,6 +361,7 @@ impl fmt::Display for StoreError {
                 "the idempotency store holds a record that cannot be read"
             }
             StoreErrorKind::Full => "the idempotency store is full",
+            StoreErrorKind::ScopeFull => "the scope uses its share of the idempotency store",
             StoreErrorKind::Withdrawn => "the claim was withdrawn",
             StoreErrorKind::TooLarge => "the outcome is too large for the idempotency store",
         })

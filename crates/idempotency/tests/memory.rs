@@ -23,6 +23,7 @@ fn store(clock: &Clock) -> MemoryStore {
 fn hold(key: u8) -> Hold {
     Hold {
         id: RecordId::from_bytes([key; 32]),
+        scope: idempotency::ScopeId::from_bytes([key; 8]),
         token: Token::random(),
         lease: LEASE,
         ttl: TTL,
@@ -178,7 +179,10 @@ async fn a_full_store_lets_a_new_key_have_the_room_of_an_expired_one() {
     let store = store(&clock);
     // Ids that begin alike lie side by side.
     let beside = |key: u8| {
-        let mut hold = hold(0);
+        let mut hold = Hold {
+            scope: hold(key).scope,
+            ..hold(0)
+        };
         let mut id = *hold.id.as_bytes();
         id[31] = key;
         hold.id = RecordId::from_bytes(id);

@@ -56,6 +56,7 @@ pub(crate) fn hold() -> Hold {
     let (_, id) = id.as_bytes().split_first_chunk::<1>().expect("a version");
     Hold {
         id: RecordId::from_bytes(id.try_into().expect("a digest of 32 bytes")),
+        scope: idempotency::ScopeId::from_bytes([0; 8]),
         token: Token::random(),
         lease: Duration::from_secs(30),
         ttl: Duration::from_secs(3600),

@@ -197,6 +197,7 @@ async fn a_booking_takes_the_place_of_a_withdrawn_claim() {
 async fn withdraw_a_claim(service: &Service, key: &str) -> Hold {
     let hold = Hold {
         id: service.id(key),
+        scope: idempotency::ScopeId::from_bytes([0; 8]),
         token: Token::random(),
         lease: Duration::from_secs(60),
         ttl: Duration::from_secs(3600),
@@ -224,6 +225,7 @@ async fn a_renewal_that_comes_between_does_not_fail_the_commit() {
     let held = service.record("k").await.expect("a record");
     let hold = Hold {
         id: held.id,
+        scope: idempotency::ScopeId::from_bytes([0; 8]),
         token: held.token,
         lease: Duration::from_secs(60),
         ttl: Duration::from_secs(3600),

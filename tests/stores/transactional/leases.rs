@@ -47,6 +47,7 @@ async fn a_run_that_lost_its_key_commits_nothing(#[case] kind: Kind) {
     assert_eq!(freed.await.ok(), Some(Fenced::Done(())));
     let hold = Hold {
         id: held.id,
+        scope: idempotency::ScopeId::from_bytes([0; 8]),
         token: Token::random(),
         lease: Duration::from_secs(30),
         ttl: Duration::from_secs(60),
@@ -112,6 +113,7 @@ async fn a_transaction_takes_over_what_a_leased_run_has_left(#[case] kind: Kind)
     let service = world.service().await;
     let hold = Hold {
         id: record.id,
+        scope: idempotency::ScopeId::from_bytes([0; 8]),
         token: Token::random(),
         lease: Duration::from_secs(60),
         ttl: Duration::from_secs(60),

@@ -161,6 +161,7 @@ async fn a_transaction_takes_the_place_of_a_spent_token() {
     let service = world.service().await;
     let hold = Hold {
         id: service.id("k"),
+        scope: idempotency::ScopeId::from_bytes([0; 8]),
         token: Token::random(),
         lease: Duration::from_secs(30),
         ttl: Duration::from_secs(3600),

@@ -44,6 +44,8 @@ impl Idempotency {
             }
             let found = bounded(self.0.store.inspect(&operation.id)).await?;
             let Some(record) = found else {
+                // Its transaction brings the record, and that is not refused any more.
+                self.0.store.check_room(&operation.scope)?;
                 let place = self.place_to_run()?;
                 if visit.run(&operation.fingerprint) {
                     return Ok(Begun::Won(Won {

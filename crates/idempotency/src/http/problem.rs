@@ -26,6 +26,7 @@ pub(super) enum Problem {
         location: Option<HeaderValue>,
     },
     StoreUnavailable(StoreError),
+    TooManyKeys,
     Busy,
     ShuttingDown,
     CommitFailed,
@@ -173,6 +174,16 @@ impl Problem {
                 )
                 .retry_after(if full { 30 } else { 1 })
             }
+            Self::TooManyKeys => Description::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too-many-keys",
+                "idempotency_too_many_keys",
+                "Too many keys are kept",
+                "This attempt did nothing, because the service keeps as many keys of this caller as it can. Try again later with the \
+                 same key, and send fewer requests with new keys."
+                    .into(),
+            )
+            .retry_after(30),
             Self::Busy => Description::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "busy",
@@ -356,6 +367,10 @@ impl From<Refusal> for Problem {
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
+        if error.kind() == StoreErrorKind::ScopeFull {
+            tracing::warn!(error = %Causes(&error), "the request was refused and did not run");
+            return Self::TooManyKeys;
+        }
         tracing::error!(
             kind = ?error.kind(),
             error = %Causes(&error),

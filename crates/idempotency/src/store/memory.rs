@@ -1,4 +1,5 @@
 mod room;
+mod scopes;
 mod shard;
 
 use std::{
@@ -16,9 +17,10 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::{
     Claim, Fenced, Hold, Polling, Resolution, SPENT_FOR, Store, StoreError, Subscription, Wakeups,
-    spent::SpentTokens,
+    share::admit, spent::SpentTokens,
 };
-use crate::{Clock, Fingerprint, Listed, OnLost, Phase, Record, RecordId, Token};
+use crate::{Clock, Fingerprint, Listed, OnLost, Phase, Record, RecordId, ScopeId, Token};
+use scopes::Scopes;
 use shard::{Entry, Shard};
 
 /// A store in the memory of one process: nothing to install, and gone with the process.
@@ -37,10 +39,15 @@ use shard::{Entry, Shard};
 /// It takes a bounded number of bytes, one gigabyte unless said. When those are used up it refuses new keys,
 /// which clients see as 503; it never forgets one before its time, because that key's request would run
 /// twice.
+///
+/// A [`Scope`](crate::Scope) may use at most eight times what is free: alone it gets eight ninths of the limit, and each of two
+/// that flood gets eight seventeenths. Above that its new keys are refused, which clients see as 429, while those of others are
+/// taken. Callers who make up credentials make up scopes, and only the limit stops them.
 #[derive(Clone)]
 pub struct MemoryStore {
     shards: Arc<[Mutex<Shard>]>,
     used: Arc<AtomicUsize>,
+    scopes: Arc<Scopes>,
     limit: usize,
     clock: Clock,
     wakeups: Wakeups,
@@ -48,9 +55,6 @@ pub struct MemoryStore {
 
 /// Ids are digests, so their first byte spreads them evenly; and shard after shard they are in order.
 const SHARDS: usize = 256;
-
-/// What a record takes beside its outcome, rounded up: the entry, its places in map and queue, the allocator.
-const BYTES_PER_RECORD: usize = 400;
 
 /// How often those look who have not been woken: an owner that is gone wakes nobody.
 const POLLING: Polling = Polling::every(Duration::from_secs(1));
@@ -65,6 +69,7 @@ impl MemoryStore {
         Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             used: Arc::default(),
+            scopes: Arc::default(),
             limit: 1 << 30,
             clock: Clock::system(),
             wakeups: Wakeups::default(),
@@ -92,6 +97,11 @@ impl MemoryStore {
 
 #[async_trait]
 impl Store for MemoryStore {
+    fn check_room(&self, scope: &ScopeId) -> Result<(), StoreError> {
+        let used = self.used.load(Ordering::Relaxed);
+        admit(scope, self.scopes.bytes(scope), used, self.limit).map(drop)
+    }
+
     async fn claim(
         &self,
         hold: &Hold,
@@ -137,18 +147,22 @@ impl Store for MemoryStore {
                 }
             },
         };
-        if attempt == 1 {
-            self.make_room(&mut shard, now)?;
-        }
-        if let Some(entry) = shard.remove(&hold.id)
-            && attempt == 1
-        {
-            self.forget(&entry);
-        }
+        let reserved = match attempt {
+            1 => Some(self.make_room(&mut shard, &hold.scope, now)?),
+            _ => None,
+        };
+        let share = match (reserved, shard.remove(&hold.id)) {
+            (None, replaced) => replaced.and_then(|entry| entry.share),
+            (reserved, replaced) => {
+                replaced.iter().for_each(|entry| self.forget(entry));
+                reserved
+            }
+        };
         let lease_until = later(now, hold.lease);
         let entry = Entry {
             fingerprint: *fingerprint,
             token: hold.token,
+            share,
             attempt,
             is_withdrawn: false,
             spent,

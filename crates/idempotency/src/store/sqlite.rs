@@ -9,6 +9,7 @@ mod leaps;
 mod millis;
 mod own;
 mod records;
+mod room;
 mod row;
 mod saved;
 mod schema;
@@ -36,9 +37,10 @@ use super::{
     Claim, Fenced, Hold, Polling, Resolution, Store, StoreError, Subscription, Wakeups,
     check_length,
 };
-use crate::{Clock, Fingerprint, Listed, OnLost, Record, RecordId, Token};
+use crate::{Clock, Fingerprint, Listed, OnLost, Record, RecordId, ScopeId, Token};
 use known::Known;
 use records::Found;
+use room::{Changes, Room};
 use timeline::{Now, Timeline};
 
 /// A store in a SQLite file: nothing to install, and what it has promised outlives the process and the power.
@@ -59,6 +61,18 @@ use timeline::{Now, Timeline};
 /// hardly how many there are. A replay is read beside all that and waits for no write; for a new key nothing is read,
 /// because two megabytes of memory tell which keys there may be.
 ///
+/// # Limit
+///
+/// Records take a bounded number of bytes, ten gigabytes unless said. When those are used up the store refuses new keys, which
+/// clients see as 503; it never forgets one before its time.
+///
+/// A [`Scope`](crate::Scope) may use at most eight times what is free: alone it gets eight ninths of the limit, and each of two
+/// that flood gets eight seventeenths. Above that its new keys are refused, which clients see as 429, while those of others are
+/// taken. Callers who make up credentials make up scopes, and only the limit stops them.
+///
+/// Room comes back when expired records are swept. What is in the file at a start is counted in the background; nothing is refused
+/// until that has ended. Records of earlier versions count for the limit and for no scope.
+///
 /// # Time
 ///
 /// Outcomes are dated by the machine's wall clock, and no leap of that clock ends one early: not while the service runs,
@@ -75,12 +89,17 @@ use timeline::{Now, Timeline};
 pub struct SqliteStore {
     database: SqliteDatabase,
     known: Known,
+    room: Room,
+    limit: usize,
     timeline: Timeline,
     wakeups: Wakeups,
 }
 
 /// How often those look who have not been woken: an owner that is gone wakes nobody.
 const POLLING: Polling = Polling::every(Duration::from_secs(1));
+
+/// What records may take, unless said.
+const LIMIT: usize = 10_000_000_000;
 
 /// How many records are removed in one piece of work, for which claims that came in meanwhile wait.
 const PURGED_AT_ONCE: usize = 128;
@@ -105,13 +124,22 @@ impl SqliteStore {
     /// If a newer version of this library made the tables that the file has, or they cannot be made.
     pub fn new(database: SqliteDatabase) -> Result<Self, SqliteError> {
         schema::set_up(&database)?;
-        let (known, timeline) = database.in_file()?;
+        let (known, room, timeline) = database.in_file()?;
         Ok(Self {
             database,
             known,
+            room,
+            limit: LIMIT,
             timeline,
             wakeups: Wakeups::default(),
         })
+    }
+
+    /// Refuses new keys while the records, at 400 bytes and their answer or progress each, take more than this.
+    #[must_use]
+    pub fn with_limit_bytes(mut self, limit: usize) -> Self {
+        self.limit = limit;
+        self
     }
 
     /// Takes the time from this clock, and goes on from the time that the file had when the store was opened.
@@ -130,19 +158,25 @@ impl SqliteStore {
     /// Does this on the thread that writes, at the time that it is then, and the other thing once it is durable.
     async fn step<T: Send + 'static>(
         &self,
-        step: impl FnOnce(&Connection, &Now) -> Result<T, rusqlite::Error> + Send + 'static,
+        step: impl FnOnce(&Connection, &Now, &mut Changes) -> Result<T, rusqlite::Error>
+        + Send
+        + 'static,
         then: impl FnOnce(&T) + Send + 'static,
     ) -> Result<T, SqliteError> {
         let (timeline, durable) = (self.timeline.clone(), self.timeline.clone());
         let work = move |connection: &Connection| {
             let (now, stamp) = timeline.pass(connection)?;
-            Ok((step(connection, &now)?, stamp))
+            let mut changes = Changes::default();
+            let done = step(connection, &now, &mut changes)?;
+            Ok((done, stamp, changes))
         };
-        let then = move |(done, stamp): &(T, _)| {
+        let room = self.room.clone();
+        let then = move |(done, stamp, changes): &(T, _, _)| {
             durable.saved(*stamp);
+            room.count(changes);
             then(done);
         };
-        let (done, _) = self.database.write_and_then(work, then).await?;
+        let (done, ..) = self.database.write_and_then(work, then).await?;
         Ok(done)
     }
 
@@ -159,6 +193,10 @@ impl SqliteStore {
 
 #[async_trait]
 impl Store for SqliteStore {
+    fn check_room(&self, scope: &ScopeId) -> Result<(), StoreError> {
+        self.room.admit(scope, self.limit)
+    }
+
     async fn claim(
         &self,
         hold: &Hold,
@@ -179,14 +217,25 @@ impl Store for SqliteStore {
                 Found::Spent => return Err(StoreError::withdrawn()),
                 Found::Free { .. } => {}
             }
+        } else {
+            // A flood takes no turn of the writer.
+            self.room.admit(&hold.scope, self.limit)?;
         }
         self.known.add(&id);
-        let claim = move |connection: &Connection, now: &Now| {
-            records::claim(connection, &hold, &fingerprint, on_lost, now)
+        let (room, limit) = (self.room.clone(), self.limit);
+        let claim = move |connection: &Connection, now: &Now, changes: &mut Changes| {
+            let admit = || room.admit(&hold.scope, limit);
+            records::claim(
+                connection,
+                &hold,
+                &fingerprint,
+                on_lost,
+                admit,
+                now,
+                changes,
+            )
         };
-        self.step(claim, |_| ())
-            .await?
-            .ok_or_else(StoreError::withdrawn)
+        self.step(claim, |_| ()).await?
     }
 
     async fn withdraw(&self, hold: &Hold, fingerprint: &Fingerprint) -> Result<(), StoreError> {
@@ -194,8 +243,8 @@ impl Store for SqliteStore {
         let (wakeups, id) = (self.wakeups.clone(), hold.id);
         // The claim may be on its way to the writer, or have never come that far.
         self.known.add(&id);
-        let withdraw = move |connection: &Connection, now: &Now| {
-            ends::withdraw(connection, &hold, &fingerprint, now)
+        let withdraw = move |connection: &Connection, now: &Now, changes: &mut Changes| {
+            ends::withdraw(connection, &hold, &fingerprint, now, changes)
         };
         let wake = move |has_ended: &bool| {
             if *has_ended {
@@ -208,16 +257,17 @@ impl Store for SqliteStore {
 
     async fn renew(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
         let hold = hold.clone();
-        let renew =
-            move |connection: &Connection, now: &Now| records::renew(connection, &hold, now);
+        let renew = move |connection: &Connection, now: &Now, _: &mut Changes| {
+            records::renew(connection, &hold, now)
+        };
         Ok(self.step(renew, |_| ()).await?)
     }
 
     async fn checkpoint(&self, hold: &Hold, progress: Bytes) -> Result<Fenced<()>, StoreError> {
         check_length(&progress, MOST_OUTCOME)?;
         let hold = hold.clone();
-        let checkpoint = move |connection: &Connection, now: &Now| {
-            records::checkpoint(connection, &hold, &progress, now)
+        let checkpoint = move |connection: &Connection, now: &Now, changes: &mut Changes| {
+            records::checkpoint(connection, &hold, &progress, now, changes)
         };
         Ok(self.step(checkpoint, |_| ()).await?)
     }
@@ -226,8 +276,8 @@ impl Store for SqliteStore {
         check_length(&progress, MOST_OUTCOME)?;
         let hold = hold.clone();
         let wake = self.wake(hold.id);
-        let suspend = move |connection: &Connection, now: &Now| {
-            ends::suspend(connection, &hold, &progress, now)
+        let suspend = move |connection: &Connection, now: &Now, changes: &mut Changes| {
+            ends::suspend(connection, &hold, &progress, now, changes)
         };
         Ok(self.step(suspend, wake).await?)
     }
@@ -240,8 +290,8 @@ impl Store for SqliteStore {
         check_length(&outcome, MOST_OUTCOME)?;
         let hold = hold.clone();
         let wake = self.wake(hold.id);
-        let complete = move |connection: &Connection, now: &Now| {
-            records::complete(connection, &hold, &outcome, now)
+        let complete = move |connection: &Connection, now: &Now, changes: &mut Changes| {
+            records::complete(connection, &hold, &outcome, now, changes)
         };
         Ok(self.step(complete, wake).await?)
     }
@@ -249,8 +299,9 @@ impl Store for SqliteStore {
     async fn release(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
         let hold = hold.clone();
         let wake = self.wake(hold.id);
-        let release =
-            move |connection: &Connection, now: &Now| ends::release(connection, &hold, now);
+        let release = move |connection: &Connection, now: &Now, changes: &mut Changes| {
+            ends::release(connection, &hold, now, changes)
+        };
         Ok(self.step(release, wake).await?)
     }
 
@@ -287,8 +338,8 @@ impl Store for SqliteStore {
         resolution: Resolution,
     ) -> Result<Fenced<()>, StoreError> {
         let (id, seen) = (*id, *seen);
-        let resolve = move |connection: &Connection, now: &Now| {
-            records::resolve(connection, &id, &seen, &resolution, now)
+        let resolve = move |connection: &Connection, now: &Now, changes: &mut Changes| {
+            records::resolve(connection, &id, &seen, &resolution, now, changes)
         };
         Ok(self.step(resolve, self.wake(id)).await?)
     }
@@ -297,8 +348,8 @@ impl Store for SqliteStore {
         let mut purged = 0;
         while purged < limit {
             let next = PURGED_AT_ONCE.min(limit - purged);
-            let purge = move |connection: &Connection, now: &Now| {
-                records::purge_expired(connection, next, now)
+            let purge = move |connection: &Connection, now: &Now, changes: &mut Changes| {
+                records::purge_expired(connection, next, now, changes)
             };
             let removed = self.step(purge, |_| ()).await?;
             purged += removed;

@@ -2,15 +2,18 @@
 
 mod holds;
 mod records;
+mod shares;
 mod withdrawals;
 mod wrong;
 
 use std::{sync::Arc, time::Duration};
 
-use idempotency::{Clock, MemoryStore, SqliteStore, Store, conformance};
+use idempotency::{
+    Clock, MemoryStore, SqliteStore, Store, conformance, conformance::shares::LIMIT_BYTES,
+};
 use tempfile::TempDir;
 
-use crate::{holds::holds, records::records, withdrawals::withdrawals};
+use crate::{holds::holds, records::records, shares::shares, withdrawals::withdrawals};
 
 /// A store of its own, the clock that it goes by, and what has to stay until it is gone.
 struct Opened {
@@ -33,10 +36,20 @@ mod memory {
     records!();
     withdrawals!();
 
+    shares!();
+
     fn open() -> Opened {
+        opened(MemoryStore::new())
+    }
+
+    fn open_limited() -> Opened {
+        opened(MemoryStore::new().with_limit_bytes(LIMIT_BYTES))
+    }
+
+    fn opened(store: MemoryStore) -> Opened {
         let clock = Clock::manual();
         Opened {
-            store: Arc::new(MemoryStore::new().with_clock(clock.clone())),
+            store: Arc::new(store.with_clock(clock.clone())),
             clock,
             _folder: None,
         }
@@ -50,12 +63,22 @@ mod sqlite {
     records!();
     withdrawals!();
 
+    shares!();
+
     fn open() -> Opened {
+        opened(|store| store)
+    }
+
+    fn open_limited() -> Opened {
+        opened(|store| store.with_limit_bytes(LIMIT_BYTES))
+    }
+
+    fn opened(configure: impl FnOnce(SqliteStore) -> SqliteStore) -> Opened {
         let folder = tempfile::tempdir().expect("a folder");
         let store = SqliteStore::open(folder.path().join("keys.db")).expect("a store");
         let clock = Clock::manual();
         Opened {
-            store: Arc::new(store.with_clock(clock.clone())),
+            store: Arc::new(configure(store).with_clock(clock.clone())),
             clock,
             _folder: Some(folder),
         }

@@ -42,6 +42,7 @@ async fn who_waits_hears_that_the_owner_was_lost() {
         // The owner gives a sign of life once more.
         let owner = Hold {
             id: seen.id,
+            scope: idempotency::ScopeId::from_bytes([0; 8]),
             token: seen.token,
             lease: Duration::from_secs(30),
             ttl: Duration::from_secs(3600),
@@ -116,6 +117,7 @@ async fn lose(idempotency: &Idempotency, clock: &Clock) -> Record {
     clock.advance(Duration::from_secs(24 * 3600 + 60));
     let dead = Hold {
         id,
+        scope: idempotency::ScopeId::from_bytes([0; 8]),
         token: Token::random(),
         lease: Duration::from_secs(30),
         ttl: Duration::from_secs(3600),

@@ -252,6 +252,7 @@ async fn an_operators_release_spends_the_token_of_the_owner_before_a_withdrawn_c
         .expect("a record");
     let retry = Hold {
         id,
+        scope: idempotency::ScopeId::from_bytes([0; 8]),
         token: Token::random(),
         lease: Duration::from_secs(30),
         ttl: Duration::from_secs(3600),
@@ -327,6 +328,7 @@ async fn a_run_does_not_begin_under_a_lease_that_has_lapsed_while_its_task_stood
                     .expect("a record");
                 let hold = Hold {
                     id,
+                    scope: idempotency::ScopeId::from_bytes([0; 8]),
                     token: Token::random(),
                     lease: Duration::from_secs(3),
                     ttl: Duration::from_secs(60),

@@ -29,6 +29,7 @@ async fn claim_of_another(idempotency: &Idempotency) -> Claim {
     let fingerprint: Fingerprint = seen.expect("a record").fingerprint;
     let hold = Hold {
         id,
+        scope: idempotency::ScopeId::from_bytes([0; 8]),
         token: Token::random(),
         lease: Duration::from_secs(3),
         ttl: Duration::from_secs(60),

@@ -179,6 +179,7 @@ async fn nothing_says_its_key_its_caller_or_its_answer_when_it_is_printed() {
     let token = record.as_ref().expect("a record").token;
     let taken = Hold {
         id,
+        scope: idempotency::ScopeId::from_bytes([0; 8]),
         token: Token::random(),
         lease: Duration::from_secs(30),
         ttl: Duration::from_secs(60),

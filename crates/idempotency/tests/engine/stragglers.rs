@@ -98,6 +98,7 @@ async fn a_run_that_has_lost_its_key_gives_no_value_where_the_store_cannot_say_w
             clock.advance(Duration::from_secs(31));
             let other = Hold {
                 id,
+                scope: idempotency::ScopeId::from_bytes([0; 8]),
                 token: Token::random(),
                 lease: Duration::from_secs(30),
                 ttl: Duration::from_secs(3600),

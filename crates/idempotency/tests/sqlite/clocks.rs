@@ -300,7 +300,8 @@ async fn a_file_of_the_first_release_is_taken_as_it_is() {
     machine.store = None;
     let connection = Connection::open(machine.folder.file()).expect("a connection");
     let older = connection.execute_batch(
-        "drop table idempotency_clock; alter table idempotency_records drop column spent;",
+        "drop table idempotency_clock; alter table idempotency_records drop column spent; \
+         alter table idempotency_records drop column scope;",
     );
     older.expect("a file of the first release");
     drop(connection);

@@ -28,6 +28,7 @@ mod outages;
 #[cfg(unix)]
 mod owners;
 mod records;
+mod shares;
 mod spent;
 mod transactional;
 
@@ -54,6 +55,7 @@ const TTL: Duration = Duration::from_secs(3600);
 fn hold(key: u8) -> Hold {
     Hold {
         id: RecordId::from_bytes([key; 32]),
+        scope: idempotency::ScopeId::from_bytes([0; 8]),
         token: Token::random(),
         lease: LEASE,
         ttl: TTL,

@@ -24,6 +24,7 @@ pub(super) struct Look {
 }
 
 /// What a verb makes of it.
+#[expect(clippy::large_enum_variant, reason = "it is taken apart at once")]
 pub(super) enum Next<T> {
     Answer(T),
     Change(Base, Change),

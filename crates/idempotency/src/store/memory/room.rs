@@ -1,38 +1,48 @@
 //! The room that records take, and how a step changes it together with the record.
 
-use std::{sync::atomic::Ordering, time::SystemTime};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::SystemTime,
+};
 
 use bytes::Bytes;
 
 use super::{
-    BYTES_PER_RECORD, MemoryStore, PURGED_AT_ONCE,
+    MemoryStore, PURGED_AT_ONCE,
+    scopes::Share,
     shard::{Entry, Shard},
 };
-use crate::{Hold, Phase, RecordId, StoreError, Token, store::spent::SpentTokens};
+use crate::{
+    Hold, Phase, RecordId, ScopeId, StoreError, Token,
+    store::{
+        share::{BYTES_PER_RECORD, admit},
+        spent::SpentTokens,
+    },
+};
 
 impl MemoryStore {
     /// Makes room for a new record, if there is any.
-    fn reserve(&self) -> Result<(), StoreError> {
-        let reserved = self
-            .used
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
-                used.checked_add(BYTES_PER_RECORD)
-                    .filter(|&used| used <= self.limit)
-            });
-        reserved.map(drop).map_err(|_| {
-            StoreError::full(format!(
-                "its {} bytes are used; they come free as keys expire",
-                self.limit
-            ))
+    fn reserve(&self, scope: &ScopeId) -> Result<Arc<Share>, StoreError> {
+        self.scopes.reserve(*scope, BYTES_PER_RECORD, |own| {
+            let mut used = self.used.load(Ordering::Relaxed);
+            loop {
+                let then = admit(scope, own, used, self.limit)?;
+                let (done, meanwhile) = (Ordering::Relaxed, Ordering::Relaxed);
+                match self.used.compare_exchange_weak(used, then, done, meanwhile) {
+                    Ok(_) => return Ok(()),
+                    Err(changed) => used = changed,
+                }
+            }
         })
     }
 
     /// Gives back the room of an entry. A free key takes none: its entry is gone after a lease, and must not stand in the
     /// way of new keys meanwhile.
     pub(super) fn forget(&self, entry: &Entry) {
-        if !entry.is_free() {
-            self.used
-                .fetch_sub(BYTES_PER_RECORD + entry.left().len(), Ordering::Relaxed);
+        if let Some(share) = &entry.share {
+            let bytes = BYTES_PER_RECORD + entry.left().len();
+            self.used.fetch_sub(bytes, Ordering::Relaxed);
+            self.scopes.give_back(share, bytes);
         }
     }
 
@@ -40,6 +50,9 @@ impl MemoryStore {
     pub(super) fn recount(&self, entry: &Entry, left: &Bytes) {
         self.used.fetch_add(left.len(), Ordering::Relaxed);
         self.used.fetch_sub(entry.left().len(), Ordering::Relaxed);
+        if let Some(share) = &entry.share {
+            share.replace(entry.left().len(), left.len());
+        }
     }
 
     /// Ends a hold with an outcome.
@@ -84,6 +97,7 @@ impl MemoryStore {
         };
         shard.update(id, expires_at, |entry| {
             self.forget(entry);
+            entry.share = None;
             entry.token = token;
             entry.attempt = 0;
             entry.is_withdrawn = true;
@@ -120,16 +134,22 @@ impl MemoryStore {
         self.wakeups.wake(&hold.id);
     }
 
-    /// Makes room for a new record, if need be that of records past their time.
-    pub(super) fn make_room(&self, shard: &mut Shard, now: SystemTime) -> Result<(), StoreError> {
-        let Err(full) = self.reserve() else {
-            return Ok(());
+    /// Makes room for a new record of this scope, if need be that of records past their time.
+    pub(super) fn make_room(
+        &self,
+        shard: &mut Shard,
+        scope: &ScopeId,
+        now: SystemTime,
+    ) -> Result<Arc<Share>, StoreError> {
+        let full = match self.reserve(scope) {
+            Ok(share) => return Ok(share),
+            Err(full) => full,
         };
         let expired = shard.take_expired(now, PURGED_AT_ONCE);
         if expired.is_empty() {
             return Err(full);
         }
         expired.iter().for_each(|entry| self.forget(entry));
-        self.reserve()
+        self.reserve(scope)
     }
 }

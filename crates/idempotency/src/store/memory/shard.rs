@@ -5,11 +5,13 @@ use std::{
         BTreeSet, HashMap,
         hash_map::Entry::{Occupied, Vacant},
     },
+    sync::Arc,
     time::SystemTime,
 };
 
 use bytes::Bytes;
 
+use super::scopes::Share;
 use crate::{Fingerprint, Phase, Record, RecordId, Token, store::spent::SpentTokens};
 
 /// One part of the keys. Its lock is never held over an await, and for a few entries at a time.
@@ -24,6 +26,8 @@ pub(super) struct Shard {
 pub(super) struct Entry {
     pub(super) fingerprint: Fingerprint,
     pub(super) token: Token,
+    /// Where it is counted; none, where the key is free.
+    pub(super) share: Option<Arc<Share>>,
     /// How many attempts stand; none, where the key is free and the entry only remembers a spent token.
     pub(super) attempt: u32,
     /// Whether this token is spent.
@@ -122,6 +126,7 @@ impl Entry {
         Self {
             fingerprint,
             token,
+            share: None,
             attempt: 0,
             is_withdrawn: true,
             spent: SpentTokens::default(),

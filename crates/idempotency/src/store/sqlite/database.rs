@@ -12,6 +12,7 @@ use super::{
     file::LockedFile,
     job::{Call, Job, Waiting},
     known::Known,
+    room::Room,
     threads::Workers,
     timeline::Timeline,
 };
@@ -48,12 +49,15 @@ pub struct SqliteDatabase(Arc<Shared>);
 struct Shared {
     path: PathBuf,
     /// Once a store is in the file. All stores in it share these.
-    in_file: OnceLock<(Known, Timeline)>,
+    in_file: OnceLock<InFile>,
     // Dropped first: the connection that writes must be the last to close, which empties the log.
     readers: Workers,
     look_ups: Workers,
     writer: Workers,
 }
+
+/// What a store knows of its file.
+pub(super) type InFile = (Known, Room, Timeline);
 
 /// Reads take microseconds; the second thread is for those that do not. There are so many for the application, and again
 /// for the store's own look-ups.
@@ -136,8 +140,9 @@ impl SqliteDatabase {
         read_on(&self.0.look_ups, work).await
     }
 
-    /// Which records the file may have and what time it is there, once its tables are made.
-    pub(super) fn in_file(&self) -> Result<(Known, Timeline), SqliteError> {
+    /// Which records the file may have, what they take, which is counted in the background, and what time it is there, once its
+    /// tables are made.
+    pub(super) fn in_file(&self) -> Result<InFile, SqliteError> {
         if let Some(in_file) = self.0.in_file.get() {
             return Ok(in_file.clone());
         }
@@ -147,10 +152,27 @@ impl SqliteDatabase {
             if let Some(in_file) = database.0.in_file.get() {
                 return Ok(in_file.clone());
             }
-            let known = Known::load(connection)?;
+            let (known, has_records) = Known::load(connection)?;
+            let room = match has_records {
+                true => database.count_records(),
+                false => Room::empty(),
+            };
             let timeline = Timeline::load(connection)?;
-            Ok(database.0.in_file.get_or_init(|| (known, timeline)).clone())
+            let in_file = (known, room, timeline);
+            Ok(database.0.in_file.get_or_init(|| in_file).clone())
         })
+    }
+
+    /// On the thread that writes: what it has committed is counted, and what it writes from here on is not.
+    fn count_records(&self) -> Room {
+        let room = Room::default();
+        let (begun, has_begun) = mpsc::sync_channel(1);
+        let count = Call::new(room.counting(begun), |_| ());
+        // Without a count nothing is refused. What can fail here fails whatever comes next as well.
+        if self.0.look_ups.send(Box::new(count)).is_ok() {
+            let _: Result<(), _> = has_begun.recv();
+        }
+        room
     }
 
     /// Whether both are handles on one file.

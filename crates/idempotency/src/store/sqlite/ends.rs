@@ -8,6 +8,7 @@ use rusqlite::{Connection, Error, params};
 use super::{
     millis::Millis,
     records::{find, forgotten_at, keep_progress, own},
+    room::{Changes, Counted},
     row::{PhaseTag, Stored},
     statements::{FREE, SPEND, TAKE, WITHDRAW},
     timeline::Now,
@@ -20,9 +21,11 @@ pub(super) fn withdraw(
     hold: &Hold,
     fingerprint: &Fingerprint,
     now: &Now,
+    changes: &mut Changes,
 ) -> Result<bool, Error> {
     let forgotten_at = forgotten_at(hold, now);
     let found = find(connection, &hold.id)?;
+    let before = found.as_ref().and_then(Counted::of);
     let Some(found) = found.filter(|found| !found.is_expired(now)) else {
         connection.prepare_cached(TAKE)?.execute(params![
             hold.id.as_bytes(),
@@ -34,14 +37,16 @@ pub(super) fn withdraw(
             Millis::at(now.leases),
             None::<&[u8]>,
             None::<&[u8]>,
+            hold.scope,
         ])?;
+        changes.removed(before);
         return Ok(false);
     };
     if found.is_spent(&hold.token) {
         return Ok(false);
     }
     if found.is_free() {
-        free(connection, &found, &hold.token, forgotten_at, now)?;
+        free(connection, &found, &hold.token, forgotten_at, now, changes)?;
         return Ok(false);
     }
     let Phase::InFlight { progress, .. } = &found.record.phase else {
@@ -49,7 +54,7 @@ pub(super) fn withdraw(
     };
     let (is_own, attempt) = (found.is_by(&hold.token), found.record.attempt);
     if is_own && attempt == 1 && progress.is_empty() {
-        free(connection, &found, &hold.token, forgotten_at, now)?;
+        free(connection, &found, &hold.token, forgotten_at, now, changes)?;
         return Ok(true);
     }
     if is_own {
@@ -69,6 +74,7 @@ pub(super) fn suspend(
     hold: &Hold,
     progress: &Bytes,
     now: &Now,
+    changes: &mut Changes,
 ) -> Result<Fenced<()>, Error> {
     let found = find(connection, &hold.id)?
         .filter(|found| !found.is_expired(now) && found.is_by(&hold.token) && found.is_in_flight());
@@ -77,7 +83,7 @@ pub(super) fn suspend(
         // The same owner again, whose first call was done but not heard of.
         Some(found) if found.is_withdrawn => Ok(Fenced::Done(())),
         Some(found) => {
-            keep_progress(connection, &found, progress)?;
+            keep_progress(connection, &found, progress, changes)?;
             suspend_as(connection, hold, found.record.attempt, now)?;
             Ok(Fenced::Done(()))
         }
@@ -88,13 +94,14 @@ pub(super) fn release(
     connection: &Connection,
     hold: &Hold,
     now: &Now,
+    changes: &mut Changes,
 ) -> Result<Fenced<()>, Error> {
     let own = own(connection, &hold.id, &hold.token, now)?;
     let Some(found) = own.filter(Stored::is_in_flight) else {
         return Ok(Fenced::Lost);
     };
     let expires_at = Millis::after(now.dates, hold.lease);
-    free(connection, &found, &hold.token, expires_at, now)?;
+    free(connection, &found, &hold.token, expires_at, now, changes)?;
     Ok(Fenced::Done(()))
 }
 
@@ -105,6 +112,7 @@ pub(super) fn free(
     token: &Token,
     expires_at: Millis,
     now: &Now,
+    changes: &mut Changes,
 ) -> Result<(), Error> {
     let spent = match found.is_by(token) {
         true => found.spent.clone(),
@@ -126,6 +134,7 @@ pub(super) fn free(
         Millis::at(now.leases),
         spent.bytes(),
     ])?;
+    changes.removed(Counted::of(found));
     Ok(())
 }
 

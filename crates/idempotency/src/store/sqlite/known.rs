@@ -21,18 +21,20 @@ pub(super) struct Known(Arc<[AtomicU64]>);
 const BITS: usize = 1 << 24;
 
 impl Known {
-    /// Of all records that are there.
-    pub(super) fn load(connection: &Connection) -> Result<Self, Error> {
+    /// Of all records that are there. Says whether there are any.
+    pub(super) fn load(connection: &Connection) -> Result<(Self, bool), Error> {
         let known = Self((0..BITS / 64).map(|_| AtomicU64::new(0)).collect());
         let mut ids = connection.prepare("select id from idempotency_records")?;
         let mut rows = ids.query(())?;
+        let mut has_records = false;
         while let Some(row) = rows.next()? {
+            has_records = true;
             // What is no id is nobody's, and whoever lists the records is told of it.
             if let Ok(id) = row.get(0) {
                 known.add(&RecordId::from_bytes(id));
             }
         }
-        Ok(known)
+        Ok((known, has_records))
     }
 
     /// Takes note of a record before it is written.

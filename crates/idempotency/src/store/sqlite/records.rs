@@ -10,6 +10,7 @@ use rusqlite::{Connection, Error, OptionalExtension, params};
 use super::{
     ends::free,
     millis::Millis,
+    room::{Changes, Counted},
     row::{PhaseTag, Stored},
     statements::{CHECKPOINT, FIND, KEEP, LEAVE, LIST, PURGE, RENEW, TAKE},
     timeline::Now,
@@ -93,24 +94,32 @@ pub(super) fn judge(
     }
 }
 
-/// None if the token is spent.
+/// A new key is taken if it is admitted.
 pub(super) fn claim(
     connection: &Connection,
     hold: &Hold,
     fingerprint: &Fingerprint,
     on_lost: OnLost,
+    admit: impl FnOnce() -> Result<(), StoreError>,
     now: &Now,
-) -> Result<Option<Claim>, Error> {
+    changes: &mut Changes,
+) -> Result<Result<Claim, StoreError>, Error> {
     let found = find(connection, &hold.id)?;
+    let before = found.as_ref().and_then(Counted::of);
     let (attempt, progress, spent) = match judge(found, hold, fingerprint, on_lost, now) {
-        Found::Settled(claim) => return Ok(Some(claim)),
-        Found::Spent => return Ok(None),
+        Found::Settled(claim) => return Ok(Ok(claim)),
+        Found::Spent => return Ok(Err(StoreError::withdrawn())),
         Found::Free {
             attempt,
             progress,
             spent,
         } => (attempt, progress, spent),
     };
+    if attempt == 1
+        && let Err(error) = admit()
+    {
+        return Ok(Err(error));
+    }
     connection.prepare_cached(TAKE)?.execute(params![
         hold.id.as_bytes(),
         fingerprint.as_bytes(),
@@ -121,8 +130,11 @@ pub(super) fn claim(
         Millis::after(now.leases, hold.lease),
         (!progress.is_empty()).then_some(progress.as_ref()),
         spent.bytes(),
+        hold.scope,
     ])?;
-    Ok(Some(Claim::Won { attempt, progress }))
+    changes.removed(before);
+    changes.added(Counted::new(Some(hold.scope), progress.len()));
+    Ok(Ok(Claim::Won { attempt, progress }))
 }
 
 pub(super) fn renew(connection: &Connection, hold: &Hold, now: &Now) -> Result<Fenced<()>, Error> {
@@ -142,12 +154,13 @@ pub(super) fn checkpoint(
     hold: &Hold,
     progress: &Bytes,
     now: &Now,
+    changes: &mut Changes,
 ) -> Result<Fenced<()>, Error> {
     let own = own(connection, &hold.id, &hold.token, now)?;
     let Some(found) = own.filter(Stored::is_in_flight) else {
         return Ok(Fenced::Lost);
     };
-    keep_progress(connection, &found, progress)?;
+    keep_progress(connection, &found, progress, changes)?;
     Ok(Fenced::Done(()))
 }
 
@@ -156,11 +169,13 @@ pub(super) fn keep_progress(
     connection: &Connection,
     found: &Stored,
     progress: &Bytes,
+    changes: &mut Changes,
 ) -> Result<(), Error> {
     if progress.len() >= found.left().len() {
         connection
             .prepare_cached(CHECKPOINT)?
             .execute(params![found.record.id.as_bytes(), progress.as_ref()])?;
+        changes.replaced(Counted::of(found), progress.len());
     }
     Ok(())
 }
@@ -170,45 +185,65 @@ pub(super) fn complete(
     hold: &Hold,
     outcome: &Bytes,
     now: &Now,
+    changes: &mut Changes,
 ) -> Result<Fenced<SystemTime>, Error> {
     match own(connection, &hold.id, &hold.token, now)? {
         None => Ok(Fenced::Lost),
         // The same owner again, whose first completion was done but not heard of.
         Some(found) if !found.is_in_flight() => Ok(Fenced::Done(found.record.expires_at)),
-        Some(_) => {
+        Some(found) => {
             let expires_at = Millis::after(now.dates, hold.ttl);
             keep(connection, &hold.id, &hold.token, expires_at, outcome)?;
+            changes.replaced(Counted::of(&found), outcome.len());
             Ok(Fenced::Done(expires_at.time()))
         }
     }
 }
 
-/// Whether a run may write what it leaves: the record is its own, or there is none, and its token is not spent.
+/// The row in whose place a run may write what it leaves. It may if the record is its own, or there is none, and its token is
+/// not spent.
 pub(super) fn may_leave(
     connection: &Connection,
     hold: &Hold,
     is_held: bool,
     now: &Now,
-) -> Result<bool, Error> {
-    if is_held {
-        return owns(connection, &hold.id, &hold.token, now);
-    }
-    let found = find(connection, &hold.id)?.filter(|found| !found.is_expired(now));
-    Ok(found.is_none_or(|found| found.is_free() && !found.is_spent(&hold.token)))
+) -> Result<Fenced<Option<Counted>>, Error> {
+    let found = find(connection, &hold.id)?;
+    let before = found.as_ref().and_then(Counted::of);
+    let may_leave = match found.filter(|found| !found.is_expired(now)) {
+        Some(found) if is_held => {
+            found.is_by(&hold.token) && !found.is_withdrawn && found.is_in_flight()
+        }
+        Some(found) => found.is_free() && !found.is_spent(&hold.token),
+        None => !is_held,
+    };
+    Ok(match may_leave {
+        true => Fenced::Done(before),
+        false => Fenced::Lost,
+    })
 }
 
-/// Writes what a run leaves, in the piece of work that is its effect. The caller has made sure that it may.
+/// Writes what a run leaves, in the piece of work that is its effect, in place of a row that [`may_leave`] has found.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "each is one part of the record or of its place"
+)]
 pub(super) fn leave(
     connection: &Connection,
     hold: &Hold,
     fingerprint: &Fingerprint,
     outcome: &Bytes,
     is_held: bool,
+    before: Option<Counted>,
     now: &Now,
+    changes: &mut Changes,
 ) -> Result<SystemTime, Error> {
     let expires_at = Millis::after(now.dates, hold.ttl);
     match is_held {
-        true => keep(connection, &hold.id, &hold.token, expires_at, outcome)?,
+        true => {
+            keep(connection, &hold.id, &hold.token, expires_at, outcome)?;
+            changes.replaced(before, outcome.len());
+        }
         false => {
             connection.prepare_cached(LEAVE)?.execute(params![
                 hold.id.as_bytes(),
@@ -217,7 +252,10 @@ pub(super) fn leave(
                 expires_at,
                 PhaseTag::Completed,
                 outcome.as_ref(),
+                hold.scope,
             ])?;
+            changes.removed(before);
+            changes.added(Counted::new(Some(hold.scope), outcome.len()));
         }
     }
     Ok(expires_at.time())
@@ -229,6 +267,7 @@ pub(super) fn resolve(
     seen: &Token,
     resolution: &Resolution,
     now: &Now,
+    changes: &mut Changes,
 ) -> Result<Fenced<()>, Error> {
     // Also of one that a claim took and was withdrawn: its run before is as lost as it was.
     let found = find(connection, id)?.filter(|found| !found.is_expired(now) && found.is_by(seen));
@@ -238,12 +277,13 @@ pub(super) fn resolve(
     match resolution {
         Resolution::Release => {
             let expires_at = Millis::after(now.dates, SPENT_FOR);
-            free(connection, &found, seen, expires_at, now)?;
+            free(connection, &found, seen, expires_at, now, changes)?;
         }
         // A new token: the owner that was given up can complete nothing any more, not even "again".
         Resolution::Complete { outcome, ttl } => {
             let expires_at = Millis::after(now.dates, *ttl);
             keep(connection, id, &Token::random(), expires_at, outcome)?;
+            changes.replaced(Counted::of(&found), outcome.len());
         }
     }
     Ok(Fenced::Done(()))
@@ -277,10 +317,16 @@ pub(super) fn purge_expired(
     connection: &Connection,
     limit: usize,
     now: &Now,
+    changes: &mut Changes,
 ) -> Result<usize, Error> {
-    connection
-        .prepare_cached(PURGE)?
-        .execute(params![Millis::at(now.judged), rows(limit)])
+    let mut purge = connection.prepare_cached(PURGE)?;
+    let mut gone = purge.query(params![Millis::at(now.judged), rows(limit)])?;
+    let mut purged = 0;
+    while let Some(row) = gone.next()? {
+        purged += 1;
+        changes.removed(Counted::read(row)?);
+    }
+    Ok(purged)
 }
 
 /// The record, if it is there and this token's, and the token is not spent.

@@ -7,7 +7,7 @@ use rusqlite::{
 };
 
 use super::{millis::Millis, timeline::Now};
-use crate::{Fingerprint, Phase, Record, RecordId, Token, store::spent::SpentTokens};
+use crate::{Fingerprint, Phase, Record, RecordId, ScopeId, Token, store::spent::SpentTokens};
 
 /// A record, and which tokens are spent.
 pub(super) struct Stored {
@@ -17,6 +17,8 @@ pub(super) struct Stored {
     pub(super) is_withdrawn: bool,
     /// The other tokens that are spent.
     pub(super) spent: SpentTokens,
+    /// None in a record of an earlier version of this library.
+    pub(super) scope: Option<ScopeId>,
 }
 
 /// What the column `phase` says; another number comes from another version of this library.
@@ -63,6 +65,7 @@ impl Stored {
             record,
             is_withdrawn,
             spent,
+            scope: row.get(9)?,
         })
     }
 
@@ -119,6 +122,18 @@ impl Stored {
             *lease_until = now.date_of_lease(*lease_until);
         }
         self.record
+    }
+}
+
+impl ToSql for ScopeId {
+    fn to_sql(&self) -> Result<ToSqlOutput<'_>, Error> {
+        Ok(i64::from_be_bytes(*self.as_bytes()).into())
+    }
+}
+
+impl FromSql for ScopeId {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        Ok(Self::from_bytes(value.as_i64()?.to_be_bytes()))
     }
 }
 

@@ -18,7 +18,7 @@ const SET_VERSION: &str = "insert into idempotency_schema (version) values (?1)"
 
 // `lease_until` only while it is in flight or withdrawn; `outcome` is what the run has left, until then so far and
 // afterwards in the end; `spent` the spent tokens beside the record's own, 16 bytes each, the latest first; times in
-// milliseconds since 1970.
+// milliseconds since 1970; `scope` whose record it is, a digest.
 const CREATE_RECORDS: &str = "
     create table idempotency_records (
         id blob not null primary key,
@@ -29,19 +29,22 @@ const CREATE_RECORDS: &str = "
         phase integer not null,
         lease_until integer,
         outcome blob,
-        spent blob
+        spent blob,
+        scope integer
     ) strict;
     create index idempotency_records_by_expiry on idempotency_records (expires_at);
 ";
 
-// Files of the first releases have no such column, and those releases leave it alone.
-const HAS_SPENT: &str = "
+// Files of earlier releases have no such columns, and those releases leave them alone.
+const LATER_COLUMNS: [(&str, &str); 2] = [("spent", "blob"), ("scope", "integer")];
+
+const HAS_COLUMN: &str = "
     select exists (
-        select 1 from sqlite_schema where name = 'idempotency_records' and sql like '%spent%'
+        select 1 from sqlite_schema where name = 'idempotency_records' and instr(sql, ?1) > 0
     )
 ";
 
-const ADD_SPENT: &str = "alter table idempotency_records add column spent blob";
+const ADD_COLUMN: &str = "alter table idempotency_records add column";
 
 /// Makes the tables where there are none.
 pub(super) fn set_up(database: &SqliteDatabase) -> Result<(), SqliteError> {
@@ -55,9 +58,13 @@ pub(super) fn set_up(database: &SqliteDatabase) -> Result<(), SqliteError> {
             connection.execute_batch(saved::CREATE)?;
         }
         if let Some(found) = found {
-            let has_spent = || connection.query_row(HAS_SPENT, (), |row| row.get::<_, bool>(0));
-            if found <= VERSION && !has_spent()? {
-                connection.execute_batch(ADD_SPENT)?;
+            if found <= VERSION {
+                for (column, kind) in LATER_COLUMNS {
+                    let has_it = connection.query_row(HAS_COLUMN, [column], |row| row.get(0));
+                    if !has_it? {
+                        connection.execute_batch(&format!("{ADD_COLUMN} {column} {kind}"))?;
+                    }
+                }
             }
             return Ok(found);
         }

@@ -1,15 +1,15 @@
 //! The statements of the store, on one table.
 
 pub(super) const FIND: &str = "
-    select id, fingerprint, token, attempt, expires_at, phase, lease_until, outcome, spent
+    select id, fingerprint, token, attempt, expires_at, phase, lease_until, outcome, spent, scope
     from idempotency_records
     where id = ?1
 ";
 
 pub(super) const TAKE: &str = "
     insert into idempotency_records
-        (id, fingerprint, token, attempt, expires_at, phase, lease_until, outcome, spent)
-    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+        (id, fingerprint, token, attempt, expires_at, phase, lease_until, outcome, spent, scope)
+    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
     on conflict (id) do update set
         fingerprint = excluded.fingerprint,
         token = excluded.token,
@@ -18,13 +18,14 @@ pub(super) const TAKE: &str = "
         phase = excluded.phase,
         lease_until = excluded.lease_until,
         outcome = excluded.outcome,
-        spent = excluded.spent
+        spent = excluded.spent,
+        scope = excluded.scope
 ";
 
 pub(super) const LEAVE: &str = "
     insert or replace into idempotency_records
-        (id, fingerprint, token, attempt, expires_at, phase, lease_until, outcome)
-    values (?1, ?2, ?3, 1, ?4, ?5, null, ?6)
+        (id, fingerprint, token, attempt, expires_at, phase, lease_until, outcome, scope)
+    values (?1, ?2, ?3, 1, ?4, ?5, null, ?6, ?7)
 ";
 
 pub(super) const FREE: &str = "
@@ -57,7 +58,7 @@ pub(super) const KEEP: &str = "
 
 // A key that is free is not listed, though its record says which tokens are spent.
 pub(super) const LIST: &str = "
-    select id, fingerprint, token, attempt, expires_at, phase, lease_until, outcome, spent
+    select id, fingerprint, token, attempt, expires_at, phase, lease_until, outcome, spent, scope
     from idempotency_records
     where id > ?1 and expires_at > ?2 and not (phase = 3 and attempt = 0)
     order by id
@@ -69,4 +70,8 @@ pub(super) const PURGE: &str = "
     where rowid in (
         select rowid from idempotency_records where expires_at <= ?1 order by expires_at limit ?2
     )
+    returning scope, attempt, length(outcome)
 ";
+
+// The length of a blob is known without its pages.
+pub(super) const COUNT: &str = "select scope, attempt, length(outcome) from idempotency_records";

@@ -6,7 +6,9 @@ use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
 use rusqlite::{Connection, Error};
 
-use super::{SqliteDatabase, SqliteError, SqliteStore, guard, records, timeline::Now};
+use super::{
+    SqliteDatabase, SqliteError, SqliteStore, guard, records, room::Changes, timeline::Now,
+};
 use crate::store::{
     Fenced, Store,
     transaction::{CommitFailure, Committed, Ending, Entry, Transaction, sealed::Sealed},
@@ -121,11 +123,12 @@ async fn commit<T: 'static>(
     };
     let (store, hold) = (store.clone(), entry.hold.clone());
     store.known.add(&hold.id);
-    let commit = move |connection: &Connection, now: &Now| {
+    let commit = move |connection: &Connection, now: &Now, changes: &mut Changes| {
         // Asked first, because nothing comes between: there is one thread that writes.
-        if !records::may_leave(connection, &entry.hold, entry.is_held, now)? {
+        let may_leave = records::may_leave(connection, &entry.hold, entry.is_held, now)?;
+        let Fenced::Done(before) = may_leave else {
             return Ok(Fenced::Lost);
-        }
+        };
         let value = work(connection)?;
         // What the work has done is gone, and its record would be written alone.
         if connection.is_autocommit() {
@@ -138,7 +141,9 @@ async fn commit<T: 'static>(
             &entry.fingerprint,
             &outcome,
             entry.is_held,
+            before,
             now,
+            changes,
         )?;
         Ok(Fenced::Done(Committed {
             outcome,

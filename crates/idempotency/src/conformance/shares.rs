@@ -1,0 +1,233 @@
+//! How a store with a limit of its own shares out its room.
+//!
+//! These functions want a store that takes no more than [`LIMIT_BYTES`], and are for such stores only:
+//! [`all`](super::all) leaves them out.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{Advance, LEASE, TTL, claim, completed, hold_on, inspect, new_hold, request, won};
+use crate::{
+    Claim, Fenced, Hold, OnLost, Resolution, ScopeId, Store, StoreError, StoreErrorKind, Token,
+};
+
+/// The limit of the stores in here: small, and room for enough records to see how they are shared out.
+pub const LIMIT_BYTES: usize = 100_000;
+
+const FLOOD: ScopeId = ScopeId::from_bytes([1; 8]);
+const OTHER: ScopeId = ScopeId::from_bytes([2; 8]);
+const THIRD: ScopeId = ScopeId::from_bytes([3; 8]);
+
+/// More records than any store has room for in [`LIMIT_BYTES`], as each has an id, a fingerprint and a token.
+const TOO_MANY: usize = LIMIT_BYTES / 80;
+
+/// Runs every function of this module, each on a store that `open` makes.
+pub async fn all(open: impl AsyncFn() -> Arc<dyn Store>, advance: &Advance<'_>) {
+    a_scope_that_floods_leaves_room_for_others(&open().await).await;
+    a_refused_key_leaves_nothing(&open().await).await;
+    old_keys_are_replayed_and_running_ones_complete(&open().await, advance).await;
+    room_comes_back_as_keys_are_freed(&open().await).await;
+    room_comes_back_as_keys_expire(&open().await, advance).await;
+    what_runs_leave_counts_for_their_scope(&open().await, advance).await;
+    two_scopes_that_flood_get_as_much(&open().await).await;
+}
+
+/// A scope gets most of an empty store and not all of it; what is left is for others.
+pub async fn a_scope_that_floods_leaves_room_for_others(store: &Arc<dyn Store>) {
+    let taken = flood(store, FLOOD).await.len();
+    for number in 0..taken / 10 {
+        assert!(take(store, OTHER).await.is_ok(), "{number} of {taken}");
+    }
+    is_refused(store, FLOOD).await;
+    assert!(store.check_room(&OTHER).is_ok());
+    assert!(take(store, THIRD).await.is_ok());
+}
+
+/// A key that was refused has no record, and is taken by the same claim once there is room.
+pub async fn a_refused_key_leaves_nothing(store: &Arc<dyn Store>) {
+    let taken = flood(store, FLOOD).await;
+    let hold = of(FLOOD);
+    for _ in 0..2 {
+        let refused = store.claim(&hold, &request("book"), OnLost::TakeOver).await;
+        let kind = refused.map_err(|error| error.kind());
+        assert_eq!(kind, Err(StoreErrorKind::ScopeFull));
+        assert_eq!(inspect(store, &hold.id).await, None);
+    }
+    free(store, &taken[0]).await;
+    assert_eq!(claim(store, &hold, &request("book")).await, won(1));
+}
+
+/// A scope without room for new keys has those that it has: they are replayed, completed and taken over.
+pub async fn old_keys_are_replayed_and_running_ones_complete(
+    store: &Arc<dyn Store>,
+    advance: &Advance<'_>,
+) {
+    let asked = request("book");
+    let replayed = completed(store, &asked, b"booked").await;
+    let scope = replayed.scope;
+    let taken = flood(store, scope).await;
+    let again = claim(store, &hold_on(replayed.id), &asked).await;
+    assert!(matches!(again, Claim::Completed { outcome, .. } if outcome == b"booked"[..]));
+    complete(store, &taken[0], 1000).await;
+    assert_eq!(store.renew(&taken[1]).await.ok(), Some(Fenced::Done(())));
+    let kept = store.checkpoint(&taken[1], Bytes::from(vec![0; 1000]));
+    assert_eq!(kept.await.ok(), Some(Fenced::Done(())));
+    // One that knows nothing of the first claim's response.
+    assert_eq!(claim(store, &taken[2], &asked).await, won(1));
+    is_refused(store, scope).await;
+    advance(LEASE);
+    let successor = Hold {
+        token: Token::random(),
+        ..taken[2].clone()
+    };
+    assert_eq!(claim(store, &successor, &asked).await, won(2));
+    complete(store, &successor, 1000).await;
+    is_refused(store, scope).await;
+}
+
+/// A key that is freed, by its owner, a withdrawal or an operator, makes room for another one, and for no more.
+pub async fn room_comes_back_as_keys_are_freed(store: &Arc<dyn Store>) {
+    let taken = flood(store, FLOOD).await;
+    free(store, &taken[0]).await;
+    assert!(take(store, FLOOD).await.is_ok());
+    is_refused(store, FLOOD).await;
+
+    let withdrawn = store.withdraw(&taken[1], &request("book")).await;
+    withdrawn.expect("a withdrawal");
+    // Its mark takes no room, and goes when the key is taken once more.
+    assert!(take(store, FLOOD).await.is_ok());
+    is_refused(store, FLOOD).await;
+    free(store, &taken[2]).await;
+    let again = hold_on(taken[1].id);
+    let again = Hold {
+        scope: FLOOD,
+        ..again
+    };
+    assert_eq!(claim(store, &again, &request("book")).await, won(1));
+    is_refused(store, FLOOD).await;
+
+    let owner = &taken[3];
+    let released = store.resolve(&owner.id, &owner.token, Resolution::Release);
+    assert_eq!(released.await.ok(), Some(Fenced::Done(())));
+    assert!(take(store, FLOOD).await.is_ok());
+    is_refused(store, FLOOD).await;
+}
+
+/// When its keys have expired and are swept, a scope has as much room as at first, whether they were completed or not.
+pub async fn room_comes_back_as_keys_expire(store: &Arc<dyn Store>, advance: &Advance<'_>) {
+    let taken = flood(store, FLOOD).await;
+    complete(store, &taken[0], 1000).await;
+    complete(store, &taken[1], 0).await;
+    advance(LEASE);
+    advance(TTL);
+    let swept = store.purge_expired(usize::MAX).await.expect("a sweep");
+    assert_eq!(swept, taken.len());
+    for _ in 0..2 {
+        // Each of these takes the place of its own expired record the second time, and is counted once.
+        for expired in &taken[..10] {
+            let hold = Hold {
+                token: Token::random(),
+                ..expired.clone()
+            };
+            assert_eq!(claim(store, &hold, &request("book")).await, won(1));
+            complete(store, &hold, 100).await;
+        }
+        advance(TTL);
+    }
+    store.purge_expired(usize::MAX).await.expect("a sweep");
+    assert_eq!(flood(store, FLOOD).await.len(), taken.len());
+}
+
+/// Progress and outcomes take the room of the scope whose record has them, and give it back with the record.
+pub async fn what_runs_leave_counts_for_their_scope(store: &Arc<dyn Store>, advance: &Advance<'_>) {
+    let owner = take(store, FLOOD).await.expect("room");
+    assert!(take(store, OTHER).await.is_ok());
+    let left = Bytes::from(vec![0; LIMIT_BYTES * 9 / 10]);
+    let kept = store.checkpoint(&owner, left.clone()).await;
+    assert_eq!(kept.ok(), Some(Fenced::Done(())));
+    is_refused(store, FLOOD).await;
+    assert!(take(store, OTHER).await.is_ok());
+    // What is left in the end stands in place of what was left so far.
+    complete(store, &owner, 0).await;
+    let owner = take(store, FLOOD).await.expect("room");
+    complete(store, &owner, left.len()).await;
+    is_refused(store, FLOOD).await;
+    assert!(take(store, OTHER).await.is_ok());
+    advance(LEASE);
+    advance(TTL);
+    store.purge_expired(usize::MAX).await.expect("a sweep");
+    assert!(take(store, FLOOD).await.is_ok());
+}
+
+/// Two that flood at one time are refused at the same height, and a third one still has room.
+pub async fn two_scopes_that_flood_get_as_much(store: &Arc<dyn Store>) {
+    let mut taken = [0_usize; 2];
+    let mut refused = [false; 2];
+    while refused != [true; 2] {
+        for (number, scope) in [FLOOD, OTHER].into_iter().enumerate() {
+            match take(store, scope).await {
+                Ok(_) => taken[number] += 1,
+                Err(error) => {
+                    assert_eq!(error.kind(), StoreErrorKind::ScopeFull);
+                    refused[number] = true;
+                }
+            }
+        }
+        assert!(taken[0] + taken[1] < TOO_MANY, "{taken:?}");
+    }
+    assert!(taken[0].abs_diff(taken[1]) <= 1, "{taken:?}");
+    assert!(take(store, THIRD).await.is_ok());
+}
+
+/// Takes new keys until the scope is refused, and returns them.
+async fn flood(store: &Arc<dyn Store>, scope: ScopeId) -> Vec<Hold> {
+    let mut taken = Vec::new();
+    loop {
+        match take(store, scope).await {
+            Ok(hold) => taken.push(hold),
+            Err(error) => {
+                assert_eq!(error.kind(), StoreErrorKind::ScopeFull);
+                break;
+            }
+        }
+        assert!(taken.len() < TOO_MANY, "a scope is refused in the end");
+    }
+    is_refused(store, scope).await;
+    assert!(
+        taken.len() >= 20,
+        "a scope gets most of the store: {}",
+        taken.len()
+    );
+    taken
+}
+
+async fn take(store: &Arc<dyn Store>, scope: ScopeId) -> Result<Hold, StoreError> {
+    let hold = of(scope);
+    let claimed = store.claim(&hold, &request("book"), OnLost::TakeOver).await;
+    assert_eq!(claimed?, won(1));
+    Ok(hold)
+}
+
+async fn is_refused(store: &Arc<dyn Store>, scope: ScopeId) {
+    for kind in [take(store, scope).await.map(drop), store.check_room(&scope)] {
+        let kind = kind.map_err(|error| error.kind());
+        assert_eq!(kind, Err(StoreErrorKind::ScopeFull));
+    }
+}
+
+async fn free(store: &Arc<dyn Store>, hold: &Hold) {
+    assert_eq!(store.release(hold).await.ok(), Some(Fenced::Done(())));
+}
+
+async fn complete(store: &Arc<dyn Store>, hold: &Hold, length: usize) {
+    let completed = store.complete(hold, Bytes::from(vec![0; length])).await;
+    assert!(matches!(completed, Ok(Fenced::Done(_))), "{completed:?}");
+}
+
+fn of(scope: ScopeId) -> Hold {
+    Hold {
+        scope,
+        ..new_hold()
+    }
+}

@@ -1,0 +1,33 @@
+//! What a store knows of keys and scopes: digests, keyed with the secret.
+
+use super::Idempotency;
+use crate::{IdempotencyKey, RecordId, Scope, ScopeId, fingerprint::digest};
+
+impl Idempotency {
+    /// The id under which the store keeps this key.
+    #[must_use]
+    pub fn record_id(&self, scope: &Scope, key: &IdempotencyKey) -> RecordId {
+        let (kind, name) = scope.parts();
+        let key = key.expose().as_bytes();
+        let namespace = self.0.namespace.as_bytes();
+        RecordId::from_bytes(digest([
+            b"record 1".as_slice(),
+            &self.0.secret,
+            namespace,
+            kind,
+            name,
+            key,
+        ]))
+    }
+
+    /// The id by which the store counts this scope's records.
+    #[must_use]
+    pub fn scope_id(&self, scope: &Scope) -> ScopeId {
+        let (kind, name) = scope.parts();
+        let namespace = self.0.namespace.as_bytes();
+        let digest = digest([b"scope 1".as_slice(), &self.0.secret, namespace, kind, name]);
+        let mut id = [0; 8];
+        id.copy_from_slice(&digest[..8]);
+        ScopeId::from_bytes(id)
+    }
+}

@@ -1,0 +1,98 @@
+//! What the records of each scope take, counted exactly.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use parking_lot::RwLock;
+
+use crate::{ScopeId, StoreError};
+
+/// The scopes that have records, in parts, so that callers of different ones seldom meet.
+pub(super) struct Scopes([RwLock<Counts>; PARTS]);
+
+type Counts = HashMap<ScopeId, Arc<Share>>;
+
+/// What the records of one scope take.
+pub(super) struct Share {
+    scope: ScopeId,
+    bytes: AtomicUsize,
+}
+
+/// Ids are digests, so their first byte spreads them evenly.
+const PARTS: usize = 256;
+
+impl Default for Scopes {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| RwLock::default()))
+    }
+}
+
+impl Scopes {
+    /// Counts so many bytes for the scope if its count so far may be increased.
+    ///
+    /// A count leaves nothing only under the lock, so that no other thread takes the scope for one without records meanwhile.
+    pub(super) fn reserve(
+        &self,
+        scope: ScopeId,
+        bytes: usize,
+        may_have: impl Fn(usize) -> Result<(), StoreError>,
+    ) -> Result<Arc<Share>, StoreError> {
+        let part = self.part(&scope);
+        if let Some(share) = part.read().get(&scope) {
+            may_have(share.bytes.load(Ordering::Relaxed))?;
+            share.add(bytes);
+            return Ok(Arc::clone(share));
+        }
+        let mut counts = part.write();
+        let own = counts
+            .get(&scope)
+            .map_or(0, |share| share.bytes.load(Ordering::Relaxed));
+        may_have(own)?;
+        let share = counts.entry(scope).or_insert_with(|| {
+            let bytes = AtomicUsize::new(0);
+            Arc::new(Share { scope, bytes })
+        });
+        share.add(bytes);
+        Ok(Arc::clone(share))
+    }
+
+    /// Takes back what was counted for one record, and forgets a scope that has none any more.
+    pub(super) fn give_back(&self, share: &Share, bytes: usize) {
+        if share.bytes.fetch_sub(bytes, Ordering::Relaxed) > bytes {
+            return;
+        }
+        let mut counts = self.part(&share.scope).write();
+        let kept = counts.get(&share.scope);
+        if kept.is_some_and(|share| share.bytes.load(Ordering::Relaxed) == 0) {
+            counts.remove(&share.scope);
+        }
+    }
+
+    pub(super) fn bytes(&self, scope: &ScopeId) -> usize {
+        let counts = self.part(scope).read();
+        counts
+            .get(scope)
+            .map_or(0, |share| share.bytes.load(Ordering::Relaxed))
+    }
+
+    fn part(&self, scope: &ScopeId) -> &RwLock<Counts> {
+        &self.0[usize::from(scope.as_bytes()[0])]
+    }
+}
+
+impl Share {
+    fn add(&self, bytes: usize) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Counts these bytes of a record in place of those.
+    pub(super) fn replace(&self, before: usize, bytes: usize) {
+        self.add(bytes);
+        self.bytes.fetch_sub(before, Ordering::Relaxed);
+    }
+}
