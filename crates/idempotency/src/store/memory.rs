@@ -42,7 +42,8 @@ use shard::{Entry, Shard};
 ///
 /// A [`Scope`](crate::Scope) may use at most eight times what is free: alone it gets eight ninths of the limit, and each of two
 /// that flood gets eight seventeenths. Above that its new keys are refused, which clients see as 429, while those of others are
-/// taken. Callers who make up credentials make up scopes, and only the limit stops them.
+/// taken. Callers who make up credentials make up scopes, and only the limit stops them. Each scope that has a
+/// key takes 90 bytes more, which are not counted.
 #[derive(Clone)]
 pub struct MemoryStore {
     shards: Arc<[Mutex<Shard>]>,
