@@ -164,7 +164,8 @@ impl Connection {
                 _ = self.stopped.changed(), if !is_stopping => {
                     is_stopping = true;
                     connection.as_mut().graceful_shutdown();
-                    ticks.reset_immediately();
+                    // What was on its way when the stop began has until the next look to arrive.
+                    ticks.reset();
                 }
                 _ = ticks.tick() => {
                     let is_blocked = is_blocked.load(Ordering::Relaxed);

@@ -132,9 +132,13 @@ impl Held {
                 }
             }
             _ => {
-                // The new owner does not mind that this run has failed. But where there is none, a claim may be on its way by
-                // which this run was to get its key back.
                 if bounded(store.release(hold)).await? == Fenced::Lost {
+                    // The client of a run that was taken over gets the response of the one that counts.
+                    let found = Box::pin(bounded(store.inspect(&hold.id))).await?;
+                    if found.is_some_and(|record| record.token != hold.token) {
+                        return Ok(Fenced::Lost);
+                    }
+                    // A claim may be on its way by which this run was to get its key back.
                     let withdraw = store.withdraw(hold, &self.fingerprint);
                     Box::pin(bounded(withdraw)).await?;
                 }

@@ -1,20 +1,40 @@
-//! The holds that are renewed, in the order in which they are due.
+//! The holds that are renewed, in the order in which they are due in each runtime.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use bytes::Bytes;
-use tokio::{
-    runtime::{Handle, Id},
-    time::Instant,
-};
+use tokio::{runtime::Id, sync::Notify, time::Instant};
 
 use crate::{Fingerprint, Hold, Token};
 
 #[derive(Default)]
 pub(super) struct Holds {
     held: HashMap<Token, Held>,
-    /// Those that are renewed again, so that the renewer looks at no others.
+    /// Those of each runtime that has a renewer.
+    queues: HashMap<Id, Queue>,
+}
+
+/// The holds of one runtime that are renewed again, so that its renewer looks at no others.
+#[derive(Default)]
+struct Queue {
     due: BTreeSet<(Instant, Token)>,
+    /// When the renewer looks next; `None` while it has nothing to renew.
+    wakes_at: Option<Instant>,
+    /// A hold wants to be renewed earlier than the renewer sleeps.
+    earlier: Arc<Notify>,
+}
+
+/// What the renewer of a hold that was entered needs.
+pub(super) enum Wake {
+    /// To be started, with this to be woken by.
+    Start(Arc<Notify>),
+    /// To be woken.
+    Notify(Arc<Notify>),
+    /// Nothing.
+    Sleep,
 }
 
 pub(super) struct Held {
@@ -27,14 +47,26 @@ pub(super) struct Held {
     pub(super) due: Instant,
     pub(super) until: Instant,
     /// Where its run is.
-    pub(super) runtime: Handle,
+    pub(super) runtime: Id,
 }
 
 impl Holds {
-    pub(super) fn insert(&mut self, held: Held) {
-        let token = held.hold.token;
-        self.due.insert((held.due, token));
+    pub(super) fn insert(&mut self, held: Held) -> Wake {
+        let (token, due) = (held.hold.token, held.due);
+        let is_first = !self.queues.contains_key(&held.runtime);
+        let queue = self.queues.entry(held.runtime).or_default();
+        queue.due.insert((due, token));
+        let is_earlier = queue.wakes_at.is_none_or(|wakes_at| due < wakes_at);
+        if is_earlier {
+            queue.wakes_at = Some(due);
+        }
+        let earlier = Arc::clone(&queue.earlier);
         self.held.insert(token, held);
+        match (is_first, is_earlier) {
+            (true, _) => Wake::Start(earlier),
+            (false, true) => Wake::Notify(earlier),
+            (false, false) => Wake::Sleep,
+        }
     }
 
     /// Whether it was there.
@@ -42,7 +74,9 @@ impl Holds {
         let Some(held) = self.held.remove(token) else {
             return false;
         };
-        self.due.remove(&(held.due, *token));
+        if let Some(queue) = self.queues.get_mut(&held.runtime) {
+            queue.due.remove(&(held.due, *token));
+        }
         true
     }
 
@@ -55,49 +89,64 @@ impl Holds {
         self.held.get_mut(token)
     }
 
-    /// Has a hold renewed then, unless it is due earlier; false if that is so, or it is renewed no more.
-    pub(super) fn bring_forward(&mut self, token: &Token, due: Instant) -> bool {
+    /// Has a hold renewed then, unless it is due earlier or renewed no more. Wakes its renewer if that sleeps for longer.
+    pub(super) fn bring_forward(&mut self, token: &Token, due: Instant) {
         let Some(held) = self.held.get_mut(token) else {
-            return false;
+            return;
         };
-        if due >= held.due || !self.due.remove(&(held.due, *token)) {
-            return false;
+        let Some(queue) = self.queues.get_mut(&held.runtime) else {
+            return;
+        };
+        if due >= held.due || !queue.due.remove(&(held.due, *token)) {
+            return;
         }
         held.due = due;
-        self.due.insert((due, *token))
+        queue.due.insert((due, *token));
+        if queue.wakes_at.is_none_or(|wakes_at| due < wakes_at) {
+            queue.wakes_at = Some(due);
+            queue.earlier.notify_one();
+        }
     }
 
-    /// The holds that are due now, each put off by a third of its lease.
+    /// The holds of a runtime that are due now, each put off by a third of its lease; and when to look again.
     ///
     /// What is due soon is taken along: with many runs, each wake would be for the sake of one.
-    pub(super) fn take_due(&mut self, now: Instant) -> Vec<(Hold, Fingerprint)> {
+    pub(super) fn take_due(
+        &mut self,
+        runtime: &Id,
+        now: Instant,
+    ) -> (Vec<(Hold, Fingerprint)>, Option<Instant>) {
         let mut taken = Vec::new();
-        while let Some(&(due, token)) = self.due.first() {
+        let Some(queue) = self.queues.get_mut(runtime) else {
+            return (taken, None);
+        };
+        while let Some(&(due, token)) = queue.due.first() {
             let Some(held) = self.held.get_mut(&token) else {
                 unreachable!("what is due is held");
             };
             if due > now + held.hold.lease / 30 {
                 break;
             }
-            self.due.pop_first();
+            queue.due.pop_first();
             // Past its time it stays out of the order.
             if now < held.until {
                 held.due = now + held.hold.lease / 3;
-                self.due.insert((held.due, token));
+                queue.due.insert((held.due, token));
                 taken.push((held.hold.clone(), held.fingerprint));
             }
         }
-        taken
+        queue.wakes_at = queue.due.first().map(|(due, _)| *due);
+        (taken, queue.wakes_at)
     }
 
-    pub(super) fn next_due(&self) -> Option<Instant> {
-        self.due.first().map(|(due, _)| *due)
+    /// Forgets a runtime that has ended, and its runs with it.
+    pub(super) fn forget(&mut self, runtime: &Id) {
+        self.queues.remove(runtime);
     }
 
-    /// A runtime with a run, other than these.
-    pub(super) fn runtime_beside(&self, others: &[Id]) -> Option<Handle> {
-        let runtimes = self.held.values().map(|held| &held.runtime);
-        let mut beside = runtimes.filter(|runtime| !others.contains(&runtime.id()));
-        beside.next().cloned()
+    /// Lets every renewer see that there is nothing to renew any more.
+    pub(super) fn wake_all(&self) {
+        let queues = self.queues.values();
+        queues.for_each(|queue| queue.earlier.notify_one());
     }
 }

@@ -1,4 +1,4 @@
-//! The one task that renews all holds.
+//! The task of each runtime that renews the holds of its runs.
 
 use std::sync::{Arc, Weak};
 
@@ -10,36 +10,33 @@ use tokio::{
 use super::{bounded::bounded, runs::Runs};
 use crate::{Fenced, Fingerprint, Hold, RecordId, Store, log_text::Causes};
 
-/// Renews until all handles on the engine are gone. When its runtime ends, it goes on in that of another run.
+/// Renews until all handles on the engine are gone, or its runtime ends, and the runs there with it.
+///
+/// The renewer of another runtime would not do: that one may not be driven for a while, or be blocked by a handler.
 pub(super) struct Renewer {
     runs: Weak<Runs>,
     earlier: Arc<Notify>,
     store: Arc<dyn Store>,
-    /// Its runtime is the last of them, and the others have ended.
-    runtimes: Vec<Id>,
+    runtime: Id,
 }
 
 impl Renewer {
     /// Starts one in the current runtime.
-    pub(super) fn start(runs: &Arc<Runs>, store: &Arc<dyn Store>) {
+    pub(super) fn start(runs: &Arc<Runs>, store: &Arc<dyn Store>, earlier: Arc<Notify>) {
+        let runtime = Handle::current();
         let renewer = Self {
             runs: Arc::downgrade(runs),
-            earlier: Arc::clone(&runs.earlier),
+            earlier,
             store: Arc::clone(store),
-            runtimes: Vec::new(),
+            runtime: runtime.id(),
         };
-        renewer.spawn(&Handle::current());
-    }
-
-    fn spawn(mut self, runtime: &Handle) {
-        self.runtimes.push(runtime.id());
-        runtime.spawn(async move { self.renew_all().await });
+        runtime.spawn(async move { renewer.renew_all().await });
     }
 
     async fn renew_all(&self) {
         loop {
             let (due, wakes_at) = match self.runs.upgrade() {
-                Some(runs) => runs.take_due(),
+                Some(runs) => runs.take_due(&self.runtime),
                 None => return,
             };
             for (hold, fingerprint) in due {
@@ -63,18 +60,8 @@ impl Renewer {
 
 impl Drop for Renewer {
     fn drop(&mut self) {
-        // Its runtime has ended, but the engine may be used from others.
-        let Some(runs) = self.runs.upgrade() else {
-            return;
-        };
-        if let Some(runtime) = runs.next_runtime(&self.runtimes) {
-            let next = Self {
-                runs: Weak::clone(&self.runs),
-                earlier: Arc::clone(&self.earlier),
-                store: Arc::clone(&self.store),
-                runtimes: std::mem::take(&mut self.runtimes),
-            };
-            next.spawn(&runtime);
+        if let Some(runs) = self.runs.upgrade() {
+            runs.forget(&self.runtime);
         }
     }
 }

@@ -4,10 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::{runtime::Handle, sync::Notify, time::Instant};
+use tokio::{
+    runtime::{Handle, Id},
+    sync::Notify,
+    time::Instant,
+};
 
 use super::{
-    holds::{Held, Holds},
+    holds::{Held, Holds, Wake},
     renewer::Renewer,
     withdrawals::Withdrawals,
 };
@@ -20,8 +24,6 @@ pub(super) struct Runs {
     state: Mutex<State>,
     /// Somebody left, or the door closed.
     left: Notify,
-    /// A hold wants to be renewed earlier than the renewer sleeps.
-    pub(super) earlier: Arc<Notify>,
     pub(super) withdrawals: Withdrawals,
 }
 
@@ -32,10 +34,6 @@ struct State {
     /// The claims that are to be withdrawn.
     withdrawing: usize,
     holds: Holds,
-    /// When the renewer looks next; `None` while it has nothing to renew.
-    wakes_at: Option<Instant>,
-    /// Whether there is a renewer.
-    is_renewing: bool,
 }
 
 /// No run is renewed for longer than this: one that hangs for ever gives its key up in the end.
@@ -149,14 +147,8 @@ impl Runs {
 
     /// Has a hold renewed again before its next turn, whose renewal has failed.
     pub(super) fn renew_soon(&self, hold: &Hold) {
-        let mut state = self.state.lock();
         let due = Instant::now() + hold.lease / 10;
-        if state.holds.bring_forward(&hold.token, due)
-            && state.wakes_at.is_none_or(|wakes_at| due < wakes_at)
-        {
-            state.wakes_at = Some(due);
-            self.earlier.notify_one();
-        }
+        self.state.lock().holds.bring_forward(&hold.token, due);
     }
 
     pub(super) fn is_held(&self, token: &Token) -> bool {
@@ -170,20 +162,14 @@ impl Runs {
         self.state.lock().holds.remove(token)
     }
 
-    /// The holds that are due now, each put off by a third of its lease; and when to look again.
-    pub(super) fn take_due(&self) -> (Vec<(Hold, Fingerprint)>, Option<Instant>) {
-        let mut state = self.state.lock();
-        let due = state.holds.take_due(Instant::now());
-        state.wakes_at = state.holds.next_due();
-        (due, state.wakes_at)
+    /// The holds of a runtime that are due now, each put off by a third of its lease; and when to look again.
+    pub(super) fn take_due(&self, runtime: &Id) -> (Vec<(Hold, Fingerprint)>, Option<Instant>) {
+        self.state.lock().holds.take_due(runtime, Instant::now())
     }
 
-    /// Where renewals go on once these runtimes have ended, if there is a run elsewhere.
-    pub(super) fn next_runtime(&self, ended: &[tokio::runtime::Id]) -> Option<Handle> {
-        let mut state = self.state.lock();
-        let next = state.holds.runtime_beside(ended);
-        state.is_renewing = next.is_some();
-        next
+    /// Forgets a runtime that has ended.
+    pub(super) fn forget(&self, runtime: &Id) {
+        self.state.lock().holds.forget(runtime);
     }
 }
 
@@ -220,7 +206,7 @@ impl Ticket {
 
     /// Has the hold renewed until the ticket is dropped. Its lease counts from `sent_at`.
     ///
-    /// One task renews for all runs: a handler that blocks its thread cannot starve its own renewal, and a
+    /// One task renews for all runs of a runtime: a handler that blocks its thread cannot starve its own renewal, and a
     /// run that ends within a third of its lease costs no timer. That task must have seen a hold that is due before
     /// all others, which it has when this returns; on the thread of a handler that blocks it would never see it.
     pub(super) async fn hold(
@@ -243,7 +229,7 @@ impl Ticket {
             fingerprint,
             attempt,
             progress,
-            runtime: Handle::current(),
+            runtime: Handle::current().id(),
         };
         if self.enter_hold(held) {
             tokio::task::yield_now().await;
@@ -252,24 +238,15 @@ impl Ticket {
 
     /// Whether the renewer was woken.
     fn enter_hold(&mut self, held: Held) -> bool {
-        let (token, due) = (held.hold.token, held.due);
-        let mut state = self.runs.state.lock();
-        self.token = Some(token);
-        state.holds.insert(held);
-        let is_first = !state.is_renewing;
-        let is_earlier = state.wakes_at.is_none_or(|wakes_at| due < wakes_at);
-        if is_first || is_earlier {
-            state.wakes_at = Some(due);
+        self.token = Some(held.hold.token);
+        // Not under the lock: a runtime that has ended drops the renewer at once, which takes it.
+        let wake = self.runs.state.lock().holds.insert(held);
+        match wake {
+            Wake::Start(earlier) => Renewer::start(&self.runs, &self.store, earlier),
+            Wake::Notify(earlier) => earlier.notify_one(),
+            Wake::Sleep => return false,
         }
-        state.is_renewing = true;
-        // A runtime that has ended drops the renewer at once, which then looks for another.
-        drop(state);
-        if is_first {
-            Renewer::start(&self.runs, &self.store);
-        } else if is_earlier {
-            self.runs.earlier.notify_one();
-        }
-        is_first || is_earlier
+        true
     }
 }
 
@@ -291,7 +268,7 @@ impl Drop for Ticket {
 
 impl Drop for Runs {
     fn drop(&mut self) {
-        // The renewer sees that they are gone.
-        self.earlier.notify_one();
+        // The renewers see that they are gone.
+        self.state.get_mut().holds.wake_all();
     }
 }

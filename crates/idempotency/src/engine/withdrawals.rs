@@ -1,12 +1,15 @@
-//! The claims that are to be withdrawn: one task for all, so that an outage makes no crowd that falls upon the store
+//! The claims that are to be withdrawn: one task for all of a runtime, so that an outage makes no crowd that falls upon the store
 //! when it returns.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    time::Duration,
+};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use parking_lot::Mutex;
 use tokio::{
-    runtime::Handle,
+    runtime::{Handle, Id},
     sync::mpsc::{self, Receiver, Sender, error::TrySendError},
     time::{Instant, sleep_until},
 };
@@ -18,8 +21,9 @@ use crate::{OnLost, RecordId, StoreError, log_text::Causes};
 /// Where claims that nobody runs under wait for their turn at the store.
 #[derive(Default)]
 pub(super) struct Withdrawals {
-    // A plain lock: nothing is awaited under it. The task owns what it has received, so that it goes with its runtime.
-    claims: Mutex<Option<Sender<Pending>>>,
+    // A plain lock: nothing is awaited under it. The task owns what it has received, so that it goes with its runtime; that of
+    // another runtime may not be driven.
+    claims: Mutex<HashMap<Id, Sender<Pending>>>,
 }
 
 /// A claim that has not been withdrawn yet.
@@ -54,7 +58,7 @@ impl Withdrawals {
             ticket: Some(ticket),
         };
         let mut claims = self.claims.lock();
-        let sent = match claims.as_ref() {
+        let sent = match claims.get(&runtime.id()) {
             Some(claims) => claims.try_send(pending),
             None => Err(TrySendError::Closed(pending)),
         };
@@ -65,7 +69,8 @@ impl Withdrawals {
             Err(TrySendError::Closed(pending)) => {
                 let (sender, receiver) = mpsc::channel(MAX_PENDING / 2);
                 let sent = sender.try_send(pending);
-                *claims = Some(sender);
+                claims.retain(|_, sender| !sender.is_closed());
+                claims.insert(runtime.id(), sender);
                 runtime.spawn(withdraw_all(receiver).in_current_span());
                 match sent {
                     Ok(()) => return,

@@ -41,6 +41,7 @@ use crate::{Clock, Fingerprint, Listed, OnLost, Record, RecordId, ScopeId, Token
 use known::Known;
 use records::Found;
 use room::{Changes, Room};
+use threads::Turn;
 use timeline::{Now, Timeline};
 
 /// A store in a SQLite file: nothing to install, and what it has promised outlives the process and the power.
@@ -162,6 +163,7 @@ impl SqliteStore {
         + Send
         + 'static,
         then: impl FnOnce(&T) + Send + 'static,
+        turn: Turn,
     ) -> Result<T, SqliteError> {
         let (timeline, durable) = (self.timeline.clone(), self.timeline.clone());
         let work = move |connection: &Connection| {
@@ -176,7 +178,7 @@ impl SqliteStore {
             room.count(changes);
             then(done);
         };
-        let (done, ..) = self.database.write_and_then(work, then).await?;
+        let (done, ..) = self.database.write_and_then(work, then, turn).await?;
         Ok(done)
     }
 
@@ -235,7 +237,7 @@ impl Store for SqliteStore {
                 changes,
             )
         };
-        self.step(claim, |_| ()).await?
+        self.step(claim, |_| (), Turn::New).await?
     }
 
     async fn withdraw(&self, hold: &Hold, fingerprint: &Fingerprint) -> Result<(), StoreError> {
@@ -251,7 +253,7 @@ impl Store for SqliteStore {
                 wakeups.wake(&id);
             }
         };
-        self.step(withdraw, wake).await?;
+        self.step(withdraw, wake, Turn::Due).await?;
         Ok(())
     }
 
@@ -260,7 +262,7 @@ impl Store for SqliteStore {
         let renew = move |connection: &Connection, now: &Now, _: &mut Changes| {
             records::renew(connection, &hold, now)
         };
-        Ok(self.step(renew, |_| ()).await?)
+        Ok(self.step(renew, |_| (), Turn::Due).await?)
     }
 
     async fn checkpoint(&self, hold: &Hold, progress: Bytes) -> Result<Fenced<()>, StoreError> {
@@ -269,7 +271,7 @@ impl Store for SqliteStore {
         let checkpoint = move |connection: &Connection, now: &Now, changes: &mut Changes| {
             records::checkpoint(connection, &hold, &progress, now, changes)
         };
-        Ok(self.step(checkpoint, |_| ()).await?)
+        Ok(self.step(checkpoint, |_| (), Turn::Due).await?)
     }
 
     async fn suspend(&self, hold: &Hold, progress: Bytes) -> Result<Fenced<()>, StoreError> {
@@ -279,7 +281,7 @@ impl Store for SqliteStore {
         let suspend = move |connection: &Connection, now: &Now, changes: &mut Changes| {
             ends::suspend(connection, &hold, &progress, now, changes)
         };
-        Ok(self.step(suspend, wake).await?)
+        Ok(self.step(suspend, wake, Turn::Due).await?)
     }
 
     async fn complete(
@@ -293,7 +295,7 @@ impl Store for SqliteStore {
         let complete = move |connection: &Connection, now: &Now, changes: &mut Changes| {
             records::complete(connection, &hold, &outcome, now, changes)
         };
-        Ok(self.step(complete, wake).await?)
+        Ok(self.step(complete, wake, Turn::Due).await?)
     }
 
     async fn release(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
@@ -302,7 +304,7 @@ impl Store for SqliteStore {
         let release = move |connection: &Connection, now: &Now, changes: &mut Changes| {
             ends::release(connection, &hold, now, changes)
         };
-        Ok(self.step(release, wake).await?)
+        Ok(self.step(release, wake, Turn::Due).await?)
     }
 
     async fn inspect(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
@@ -341,7 +343,7 @@ impl Store for SqliteStore {
         let resolve = move |connection: &Connection, now: &Now, changes: &mut Changes| {
             records::resolve(connection, &id, &seen, &resolution, now, changes)
         };
-        Ok(self.step(resolve, self.wake(id)).await?)
+        Ok(self.step(resolve, self.wake(id), Turn::Due).await?)
     }
 
     async fn purge_expired(&self, limit: usize) -> Result<usize, StoreError> {
@@ -351,7 +353,7 @@ impl Store for SqliteStore {
             let purge = move |connection: &Connection, now: &Now, changes: &mut Changes| {
                 records::purge_expired(connection, next, now, changes)
             };
-            let removed = self.step(purge, |_| ()).await?;
+            let removed = self.step(purge, |_| (), Turn::Due).await?;
             purged += removed;
             if removed < next {
                 break;

@@ -8,7 +8,7 @@ use idempotency::{
 };
 
 use crate::{
-    Answer, charge_with, key, refund,
+    Answer, Failed, charge_with, key, refund,
     watched::{WatchedStore, reaches},
 };
 
@@ -56,6 +56,34 @@ async fn who_waits_hears_that_the_owner_was_lost() {
     reaches(&calls.claims, 4).await;
     clock.advance(Duration::from_secs(30));
     assert_unknown(&waiting.await.expect("no panic"));
+}
+
+/// What the one that was taken over found out in the end is not what stands.
+// behaviour 129
+// race 6
+#[tokio::test]
+async fn a_run_that_fails_after_it_was_taken_over_gives_the_value_of_the_one_that_counts() {
+    let (idempotency, clock) = engine();
+    let (begun, has_begun) = tokio::sync::oneshot::channel();
+    let (go_on, goes_on) = tokio::sync::oneshot::channel();
+    let late = tokio::spawn({
+        let idempotency = idempotency.clone();
+        async move {
+            let work = async move {
+                begun.send(()).expect("the test waits");
+                goes_on.await.expect("a word");
+                Err(Failed)
+            };
+            charge_with::<i32>(&idempotency, &Options::new(), work).await
+        }
+    });
+    has_begun.await.expect("it begins");
+    clock.advance(Duration::from_secs(30));
+    let taken_over = charge_with(&idempotency, &Options::new(), async { Ok(2) }).await;
+    assert_eq!(taken_over.ok(), Some(Run::Executed(2)));
+    go_on.send(()).expect("it waits");
+    let late = late.await.expect("no panic");
+    assert_eq!(late.ok(), Some(Run::Replayed(2)));
 }
 
 // behaviour 128

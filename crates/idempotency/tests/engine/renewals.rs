@@ -119,13 +119,13 @@ fn runtime() -> Runtime {
 
 // behaviour 79
 #[test]
-fn a_hold_is_renewed_on_when_the_runtime_of_another_run_ends() {
+fn a_hold_is_renewed_though_other_runtimes_are_not_driven_or_end() {
     let (store, calls) = WatchedStore::new(&Clock::manual());
     let idempotency = Idempotency::builder(store).build();
-    let (ending, second_ending, lasting) = (runtime(), runtime(), runtime());
+    let (idle, ending, lasting) = (runtime(), runtime(), runtime());
     let (finish, finished) = oneshot::channel::<()>();
     let mut finished = Some(finished);
-    for (runtime, name) in [(&ending, "a"), (&second_ending, "b"), (&lasting, "c")] {
+    for (runtime, name) in [(&idle, "a"), (&ending, "b"), (&lasting, "c")] {
         let (begun, has_begun) = oneshot::channel();
         let finished = finished.take_if(|_| name == "c");
         let idempotency = idempotency.clone();
@@ -143,14 +143,46 @@ fn a_hold_is_renewed_on_when_the_runtime_of_another_run_ends() {
         });
         runtime.block_on(has_begun).expect("it begins");
     }
-    // The first of them has renewed for all.
     drop(ending);
-    drop(second_ending);
     lasting.block_on(async {
         let renewed = reaches(&calls.renewals, *calls.renewals.borrow() + 3);
         let renewed = timeout(Duration::from_secs(1_000), renewed).await;
-        renewed.expect("renewals in the runtime that is left");
+        renewed.expect("renewals in the runtime that is driven");
+    });
+    drop(idle);
+    lasting.block_on(async {
         finish.send(()).expect("it waits");
         idempotency.shutdown().await;
     });
+}
+
+/// The claim of another runtime waits to be withdrawn there, where nobody goes on for now.
+// behaviour 167
+// race 77
+#[test]
+fn a_claim_is_withdrawn_though_another_runtime_is_not_driven() {
+    let clock = Clock::manual();
+    let store = FlakyStore::new(&clock);
+    let idempotency = Idempotency::builder(Arc::clone(&store) as Arc<dyn Store>).build();
+    let options = Options::new().on_lost(OnLost::Refuse);
+    let (idle, driven) = (runtime(), runtime());
+    let charge = |runtime: &Runtime, name| {
+        runtime.block_on(async {
+            let (scope, key) = (Scope::anonymous(), key(name));
+            let work = async { Ok::<_, Failed>(1) };
+            let run = idempotency.run_with(&options, &scope, &key, asked("x"), work);
+            run.await
+        })
+    };
+    for (runtime, name) in [(&idle, "a"), (&driven, "b")] {
+        store.dies_behind_claim.store(true, Ordering::SeqCst);
+        let refused = charge(runtime, name);
+        assert!(refused.is_err(), "{refused:?}");
+        store.down.store(false, Ordering::SeqCst);
+    }
+    for _ in 0..40 {
+        clock.advance(Duration::from_secs(1));
+        driven.block_on(async { sleep(Duration::from_secs(1)).await });
+    }
+    assert_eq!(charge(&driven, "b").ok(), Some(Run::Executed(1)));
 }

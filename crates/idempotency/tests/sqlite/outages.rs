@@ -358,6 +358,8 @@ async fn a_flood_of_writes_is_refused_in_the_end_and_leaves_nothing_to_withdraw(
     let folder = Folder::new();
     let database = with_bookings(&folder.file()).await;
     let store = SqliteStore::new(database.clone()).expect("a store");
+    let owner = hold(2);
+    claim(&store, &owner, &asked()).await.expect("a claim");
     let go_on = hold_up(&database).await;
     let mut writes = Vec::new();
     let refused = loop {
@@ -376,7 +378,11 @@ async fn a_flood_of_writes_is_refused_in_the_end_and_leaves_nothing_to_withdraw(
     let refused = refused.expect_err("there is no room");
     assert_eq!(refused.kind(), StoreErrorKind::Unavailable);
     assert!(!refused.was_sent());
+    // A run that has begun ends all the same.
+    let mut ends = pin!(store.complete(&owner, Bytes::from_static(b"booked")));
+    begin(ends.as_mut()).await;
     drop(go_on);
+    assert!(matches!(ends.await, Ok(Fenced::Done(_))));
     for write in writes {
         assert_eq!(write.await.ok(), Some(()));
     }

@@ -13,7 +13,7 @@ use super::{
     job::{Call, Job, Waiting},
     known::Known,
     room::Room,
-    threads::Workers,
+    threads::{Turn, Workers},
     timeline::Timeline,
 };
 
@@ -113,7 +113,7 @@ impl SqliteDatabase {
         &self,
         work: impl FnOnce(&Connection) -> Result<T, rusqlite::Error> + Send + 'static,
     ) -> Result<T, SqliteError> {
-        self.write_and_then(work, |_| ()).await
+        self.write_and_then(work, |_| (), Turn::New).await
     }
 
     /// Runs this on a thread that only reads, in no transaction, beside whatever is being written.
@@ -169,7 +169,7 @@ impl SqliteDatabase {
         let (begun, has_begun) = mpsc::sync_channel(1);
         let count = Call::new(room.counting(begun), |_| ());
         // Without a count nothing is refused. What can fail here fails whatever comes next as well.
-        if self.0.look_ups.send(Box::new(count)).is_ok() {
+        if self.0.look_ups.send(Box::new(count), Turn::New).is_ok() {
             let _: Result<(), _> = has_begun.recv();
         }
         room
@@ -185,6 +185,7 @@ impl SqliteDatabase {
         &self,
         work: impl FnOnce(&Connection) -> Result<T, rusqlite::Error> + Send + 'static,
         then: impl FnOnce(&T) + Send + 'static,
+        turn: Turn,
     ) -> Result<T, SqliteError> {
         let (answer, answered) = oneshot::channel();
         let job = Call::new(work, |result: Result<T, SqliteError>| {
@@ -193,7 +194,7 @@ impl SqliteDatabase {
             }
             drop(answer.send(result));
         });
-        self.0.writer.send(Box::new(job))?;
+        self.0.writer.send(Box::new(job), turn)?;
         answered.await.unwrap_or(Err(SqliteError::Stopped))
     }
 
@@ -204,7 +205,7 @@ impl SqliteDatabase {
     ) -> Result<T, SqliteError> {
         let (answer, answered) = mpsc::sync_channel(1);
         let job: Box<dyn Job> = Box::new(Call::new(work, move |result| drop(answer.send(result))));
-        self.0.writer.send(job)?;
+        self.0.writer.send(job, Turn::New)?;
         answered.recv().unwrap_or(Err(SqliteError::Stopped))
     }
 }
@@ -215,7 +216,7 @@ async fn read_on<T: Send + 'static>(
     work: impl FnOnce(&Connection) -> Result<T, rusqlite::Error> + Send + 'static,
 ) -> Result<T, SqliteError> {
     let (answer, answered) = oneshot::channel();
-    threads.send(Box::new(Call::new(work, Waiting(answer))))?;
+    threads.send(Box::new(Call::new(work, Waiting(answer))), Turn::New)?;
     answered.await.unwrap_or(Err(SqliteError::Stopped))
 }
 

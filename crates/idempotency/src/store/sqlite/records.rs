@@ -115,7 +115,9 @@ pub(super) fn claim(
             spent,
         } => (attempt, progress, spent),
     };
+    // A claim for no time asks what became of a commit, and stays for none.
     if attempt == 1
+        && !hold.lease.is_zero()
         && let Err(error) = admit()
     {
         return Ok(Err(error));

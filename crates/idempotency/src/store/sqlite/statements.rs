@@ -60,7 +60,7 @@ pub(super) const KEEP: &str = "
 pub(super) const LIST: &str = "
     select id, fingerprint, token, attempt, expires_at, phase, lease_until, outcome, spent, scope
     from idempotency_records
-    where id > ?1 and expires_at > ?2 and not (phase = 3 and attempt = 0)
+    where id > ?1 and length(id) = 32 and expires_at > ?2 and not (phase = 3 and attempt = 0)
     order by id
     limit ?3
 ";

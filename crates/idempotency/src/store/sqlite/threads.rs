@@ -2,10 +2,11 @@
 
 use std::{
     collections::VecDeque,
-    io, mem,
+    io, iter, mem,
     sync::{
         Arc,
-        mpsc::{self, Receiver, SyncSender, TrySendError},
+        atomic::{AtomicUsize, Ordering},
+        mpsc::{self, Receiver, Sender},
     },
     thread::{self, JoinHandle},
 };
@@ -27,8 +28,26 @@ pub(super) struct Workers {
 }
 
 enum Queue {
-    OfOne(Option<SyncSender<Box<dyn Job>>>),
+    OfOne {
+        jobs: Option<Sender<Box<dyn Job>>>,
+        waiting: Arc<AtomicUsize>,
+    },
     OfMany(Arc<Shared>),
+}
+
+/// Whether a job may be refused because thousands wait already.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Turn {
+    /// It begins something.
+    New,
+    /// It belongs to a run that has begun, of which there are not that many: its end must not be kept out by others.
+    Due,
+}
+
+/// What the thread that writes is sent.
+struct Inbox {
+    jobs: Receiver<Box<dyn Job>>,
+    waiting: Arc<AtomicUsize>,
 }
 
 /// A queue for several threads, of which one is woken for each job. A channel behind a lock would wake two: the one
@@ -92,17 +111,25 @@ const MOST_IN_A_BATCH: usize = 128;
 impl Workers {
     /// The one thread that writes.
     pub(super) fn writing(connection: Connection, file: &Arc<LockedFile>) -> io::Result<Self> {
-        let (queue, jobs) = mpsc::sync_channel(MAX_WAITING);
+        let (queue, jobs) = mpsc::channel();
+        let waiting = Arc::<AtomicUsize>::default();
+        let inbox = Inbox {
+            jobs,
+            waiting: Arc::clone(&waiting),
+        };
         let file = Arc::clone(file);
         let thread = thread::Builder::new().name("sqlite-writer".into());
         let thread = thread.spawn(move || {
-            write(&connection, &file, &jobs);
+            write(&connection, &file, &inbox);
             // The lock goes last, when SQLite has let the file go.
             drop(connection);
             drop(file);
         })?;
         Ok(Self {
-            queue: Queue::OfOne(Some(queue)),
+            queue: Queue::OfOne {
+                jobs: Some(queue),
+                waiting,
+            },
             threads: vec![thread],
         })
     }
@@ -129,13 +156,19 @@ impl Workers {
         Ok(workers)
     }
 
-    pub(super) fn send(&self, job: Box<dyn Job>) -> Result<(), SqliteError> {
+    pub(super) fn send(&self, job: Box<dyn Job>, turn: Turn) -> Result<(), SqliteError> {
         match &self.queue {
-            Queue::OfOne(Some(queue)) => queue.try_send(job).map_err(|error| match error {
-                TrySendError::Full(_) => SqliteError::Overloaded,
-                TrySendError::Disconnected(_) => SqliteError::Stopped,
-            }),
-            Queue::OfOne(None) => Err(SqliteError::Stopped),
+            Queue::OfOne {
+                jobs: Some(jobs),
+                waiting,
+            } => {
+                if turn == Turn::New && waiting.load(Ordering::Relaxed) >= MAX_WAITING {
+                    return Err(SqliteError::Overloaded);
+                }
+                waiting.fetch_add(1, Ordering::Relaxed);
+                jobs.send(job).map_err(|_| SqliteError::Stopped)
+            }
+            Queue::OfOne { jobs: None, .. } => Err(SqliteError::Stopped),
             Queue::OfMany(queue) => queue.push(job),
         }
     }
@@ -144,7 +177,7 @@ impl Workers {
 impl Drop for Workers {
     fn drop(&mut self) {
         match &mut self.queue {
-            Queue::OfOne(queue) => *queue = None,
+            Queue::OfOne { jobs, .. } => *jobs = None,
             Queue::OfMany(queue) => {
                 queue.jobs.lock().closed = true;
                 queue.arrived.notify_all();
@@ -157,6 +190,24 @@ impl Drop for Workers {
                 drop(thread.join());
             }
         }
+    }
+}
+
+impl Inbox {
+    /// The next job; `None` once nobody can send any.
+    fn next(&self) -> Option<Box<dyn Job>> {
+        self.taken(self.jobs.recv().ok())
+    }
+
+    fn next_if_any(&self) -> Option<Box<dyn Job>> {
+        self.taken(self.jobs.try_recv().ok())
+    }
+
+    fn taken(&self, job: Option<Box<dyn Job>>) -> Option<Box<dyn Job>> {
+        if job.is_some() {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+        }
+        job
     }
 }
 
@@ -178,15 +229,15 @@ fn read(connection: &Connection, jobs: &Shared) {
 }
 
 /// One transaction after the other, each with all that was queued while the one before it was being made durable.
-fn write(connection: &Connection, file: &LockedFile, jobs: &Receiver<Box<dyn Job>>) {
+fn write(connection: &Connection, file: &LockedFile, inbox: &Inbox) {
     let guard = Guard::default();
     let mut batch = Vec::with_capacity(MOST_IN_A_BATCH);
     let mut alone: usize = 0;
-    while let Ok(first) = jobs.recv() {
+    while let Some(first) = inbox.next() {
         batch.push(first);
         let most = if alone > 0 { 1 } else { MOST_IN_A_BATCH };
         alone = alone.saturating_sub(1);
-        let cause = match commit(connection, file, &guard, jobs, &mut batch, most) {
+        let cause = match commit(connection, file, &guard, inbox, &mut batch, most) {
             Ok(()) => {
                 batch.drain(..).for_each(|job| job.answer(None));
                 continue;
@@ -195,7 +246,9 @@ fn write(connection: &Connection, file: &LockedFile, jobs: &Receiver<Box<dyn Job
         };
         match cause.sqlite_error_code() {
             // Who has waited for the file as long as this one is not made to wait again.
-            Some(ErrorCode::DatabaseBusy) => batch.extend(jobs.try_iter()),
+            Some(ErrorCode::DatabaseBusy) => {
+                batch.extend(iter::from_fn(|| inbox.next_if_any()));
+            }
             // A deferred foreign key, of which nobody knows whose it is: the next time only its owner fails.
             Some(ErrorCode::ConstraintViolation) if batch.len() > 1 => alone = MOST_IN_A_BATCH,
             _ => {}
@@ -210,7 +263,7 @@ fn commit(
     connection: &Connection,
     file: &LockedFile,
     guard: &Guard,
-    jobs: &Receiver<Box<dyn Job>>,
+    inbox: &Inbox,
     batch: &mut Vec<Box<dyn Job>>,
     most: usize,
 ) -> Result<(), Arc<rusqlite::Error>> {
@@ -223,9 +276,9 @@ fn commit(
         if batch.len() >= most {
             break;
         }
-        match jobs.try_recv() {
-            Ok(job) => batch.push(job),
-            Err(_) => break,
+        match inbox.next_if_any() {
+            Some(job) => batch.push(job),
+            None => break,
         }
     }
     guard.commit(connection)

@@ -7,7 +7,8 @@ use futures_util::{FutureExt, future::BoxFuture};
 use rusqlite::{Connection, Error};
 
 use super::{
-    SqliteDatabase, SqliteError, SqliteStore, guard, records, room::Changes, timeline::Now,
+    SqliteDatabase, SqliteError, SqliteStore, guard, records, room::Changes, threads::Turn,
+    timeline::Now,
 };
 use crate::store::{
     Fenced, Store,
@@ -151,7 +152,8 @@ async fn commit<T: 'static>(
         }))
     };
     let wake = store.wake(hold.id);
-    store.step(commit, wake).await.map_err(failure)
+    let committed = store.step(commit, wake, Turn::New).await;
+    committed.map_err(failure)
 }
 
 /// The thread that writes cannot wait for anything, and everybody else would wait with it.
