@@ -41,12 +41,15 @@ pub(super) async fn finish<R>(held: Held, ending: Ending<R>) -> Fenced<Executed<
         Leaves::Committed(expires_at) => return executed(Some(expires_at)),
         Leaves::Other => return Fenced::Lost,
         // The hold stays as it is, and with it everybody else out, until its lease lapses.
-        Leaves::Unknown => return executed(None),
+        Leaves::Unknown => {
+            tokio::spawn(held.lapse().in_current_span());
+            return executed(None);
+        }
         // The response stands for nothing that is stored, so it need not wait for the steps.
         Leaves::AfterSteps(settled) => {
             let end = async move {
                 match settled.await {
-                    Leaves::Unknown => drop(held),
+                    Leaves::Unknown => held.lapse().await,
                     leaves => held.end_later(leaves, None).await,
                 }
             };
@@ -162,6 +165,19 @@ impl Held {
             }
         }
         (self, leaves, ended)
+    }
+
+    /// Leaves the hold to its lease, once the store has the steps of the run: one whose result it has not taken yet would be done
+    /// again by the next attempt.
+    async fn lapse(self) {
+        let kept = insist(self.hold.lease, || self.ticket.restore_progress(&self.hold)).await;
+        if let Err(error) = kept {
+            tracing::error!(
+                idempotency.record = %self.hold.id,
+                error = %Causes(&error),
+                "the steps of a run could not be stored; a retry will do them again",
+            );
+        }
     }
 
     /// Ends the hold as soon as the store is back, for a response that has been sent; unless it has ended just now.

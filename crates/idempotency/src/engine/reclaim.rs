@@ -81,7 +81,11 @@ impl Runs {
 
     /// Keeps the progress of a run again. A step that ends meanwhile notes its own before it keeps it, so that the one
     /// that was noted last is also the last one to be kept.
-    async fn restore_progress(&self, store: &dyn Store, hold: &Hold) -> Result<(), StoreError> {
+    pub(super) async fn restore_progress(
+        &self,
+        store: &dyn Store,
+        hold: &Hold,
+    ) -> Result<(), StoreError> {
         let mut kept = Bytes::new();
         while let Some(progress) = self.progress_of(&hold.token)
             && progress != kept

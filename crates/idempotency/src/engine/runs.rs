@@ -197,6 +197,11 @@ impl Ticket {
         self.runs.reclaim(self.store(), hold, fingerprint).await
     }
 
+    /// Keeps the steps of the run again.
+    pub(super) async fn restore_progress(&self, hold: &Hold) -> Result<(), StoreError> {
+        self.runs.restore_progress(self.store(), hold).await
+    }
+
     /// The number that the run's record has.
     pub(super) fn attempt(&self) -> u32 {
         let state = self.runs.state.lock();
