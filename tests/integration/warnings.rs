@@ -1,37 +1,9 @@
 //! What operators are told of once, however many requests show it.
 
-use std::{
-    io::{self, Write},
-    sync::Arc,
-};
-
 use axum::{Extension, Router, body::Body, extract::Request, routing::post};
 use idempotency::{Idempotency, MemoryStore, idempotent};
-use parking_lot::Mutex;
+use tests::log::Log;
 use tower::ServiceExt;
-use tracing_subscriber::fmt::MakeWriter;
-
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl MakeWriter<'_> for Log {
-    type Writer = Self;
-
-    fn make_writer(&self) -> Self {
-        self.clone()
-    }
-}
 
 #[idempotent]
 async fn book() -> &'static str {
@@ -40,13 +12,7 @@ async fn book() -> &'static str {
 
 /// The lines of the log, after ten requests of each kind.
 async fn warned_of(headers: &[&[(&str, &str)]]) -> Vec<String> {
-    let log = Log::default();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::WARN)
-        .with_ansi(false)
-        .with_writer(log.clone())
-        .finish();
-    let logging = tracing::subscriber::set_default(subscriber);
+    let (log, logging) = Log::start();
     let app: Router = Router::new()
         .route("/book", post(book))
         .layer(Extension(Idempotency::new(MemoryStore::new())));
@@ -63,8 +29,7 @@ async fn warned_of(headers: &[&[(&str, &str)]]) -> Vec<String> {
         }
     }
     drop(logging);
-    let log = String::from_utf8(log.0.lock().clone()).expect("text");
-    log.lines().map(str::to_owned).collect()
+    log.text().lines().map(str::to_owned).collect()
 }
 
 #[tokio::test]

@@ -36,17 +36,9 @@ async fn tables_that_were_made_by_hand_need_no_right_to_make_any() {
     let Some(url) = database().await else { return };
     sql(&url, PostgresStore::SCHEMA).await;
     sql(&url, PostgresStore::SCHEMA).await;
-    let role = format!("service_{}", name(&url));
-    let grant = format!(
-        "create role {role} login;
-         grant usage on schema moved to {role};
-         grant select on moved.forward to {role};
-         grant select, insert, update, delete on idempotency_records to {role};
-         grant select on idempotency_schema to {role};"
-    );
-    sql(&url, &grant).await;
-    let url = url.replace("postgres@", &format!("{role}@"));
-    let store = PostgresStore::connect(&url).await.expect("a store");
+    let store = PostgresStore::connect(&as_service(&url).await)
+        .await
+        .expect("a store");
     let claimed = claim(&store, &new_hold(), &request())
         .await
         .expect("a claim");
@@ -68,16 +60,7 @@ async fn tables_of_the_first_releases_get_what_they_lack_from_who_owns_them() {
     drop(store);
     sql(&url, "alter table idempotency_records drop column spent").await;
 
-    let role = format!("service_{}", name(&url));
-    let grant = format!(
-        "create role {role} login;
-         grant usage on schema moved to {role};
-         grant select on moved.forward to {role};
-         grant select, insert, update, delete on idempotency_records to {role};
-         grant select on idempotency_schema to {role};"
-    );
-    sql(&url, &grant).await;
-    let service = url.replace("postgres@", &format!("{role}@"));
+    let service = as_service(&url).await;
     let refused = PostgresStore::connect(&service).await;
     let refused = refused.expect_err("a refusal");
     assert!(matches!(refused, PostgresError::Schema(_)), "{refused:?}");
@@ -143,6 +126,20 @@ async fn a_store_that_cannot_be_opened_says_why() {
         matches!(missing, Err(PostgresError::Connect(_))),
         "{missing:?}"
     );
+}
+
+/// The URL of a user who may use the tables and make none.
+async fn as_service(url: &str) -> String {
+    let role = format!("service_{}", name(url));
+    let grant = format!(
+        "create role {role} login;
+         grant usage on schema moved to {role};
+         grant select on moved.forward to {role};
+         grant select, insert, update, delete on idempotency_records to {role};
+         grant select on idempotency_schema to {role};"
+    );
+    sql(url, &grant).await;
+    url.replace("postgres@", &format!("{role}@"))
 }
 
 fn pool(url: &str) -> PgPool {

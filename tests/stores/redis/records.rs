@@ -1,19 +1,16 @@
 //! What the store keeps in the server, under which names, for how long, and what it makes of what others put there.
 
-use std::{
-    io::{self, Write},
-    sync::Arc,
-    time::{Duration, UNIX_EPOCH},
-};
+use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 use idempotency::{
     Fenced, Fingerprint, Hold, Phase, RedisStore, Resolution, Store, StoreErrorKind,
 };
-use parking_lot::Mutex;
 use redis::Connection;
-use tests::servers::redis::{RedisServer, keys};
-use tracing_subscriber::fmt::MakeWriter;
+use tests::{
+    log::Log,
+    servers::redis::{RedisServer, keys},
+};
 
 use super::{hold_on, new_hold, unused_prefix};
 use crate::{claim, won};
@@ -242,16 +239,10 @@ async fn an_eviction_policy_that_forgets_keys_is_warned_about() {
         let Some(server) = RedisServer::start(&["--maxmemory-policy", policy]) else {
             return;
         };
-        let log = Log::default();
-        let subscriber = tracing_subscriber::fmt()
-            .with_max_level(tracing::Level::WARN)
-            .with_ansi(false)
-            .with_writer(log.clone())
-            .finish();
-        let logging = tracing::subscriber::set_default(subscriber);
+        let (log, logging) = Log::start();
         RedisStore::connect(&server.url()).await.expect("a store");
         drop(logging);
-        let log = String::from_utf8(log.0.lock().clone()).expect("text");
+        let log = log.text();
         assert_eq!(
             log.contains("set maxmemory-policy to noeviction"),
             warned,
@@ -321,27 +312,4 @@ async fn a_user_who_may_do_what_the_documentation_says_can_do_everything() {
         log.len() <= 1,
         "the greeting of the client may be refused: {log:?}"
     );
-}
-
-/// What is logged.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl MakeWriter<'_> for Log {
-    type Writer = Self;
-
-    fn make_writer(&self) -> Self {
-        self.clone()
-    }
 }

@@ -23,6 +23,7 @@ mod waiting;
 mod watched;
 
 use idempotency::{Fingerprint, Idempotency, IdempotencyKey, Options, Run, RunError, Scope};
+use tokio::{sync::oneshot, task::JoinHandle};
 
 /// The error of work that fails.
 #[derive(Debug, PartialEq)]
@@ -47,6 +48,23 @@ where
     T: serde::Serialize + serde::de::DeserializeOwned + Send + 'static,
 {
     charge_with(idempotency, &Options::new(), work).await
+}
+
+/// A charge that has begun, and what lets it end with 1.
+async fn begun_charge(idempotency: &Idempotency) -> (JoinHandle<Answer<i32>>, oneshot::Sender<()>) {
+    let (finish, finished) = oneshot::channel();
+    let (begun, has_begun) = oneshot::channel();
+    let idempotency = idempotency.clone();
+    let run = tokio::spawn(async move {
+        let work = async move {
+            begun.send(()).expect("the test waits");
+            finished.await.expect("a word");
+            Ok(1)
+        };
+        charge(&idempotency, work).await
+    });
+    has_begun.await.expect("it begins");
+    (run, finish)
 }
 
 async fn charge_with<T>(

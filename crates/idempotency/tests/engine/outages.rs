@@ -17,7 +17,10 @@ use idempotency::{
 use serde::{Deserialize, Serialize, Serializer};
 use tokio::sync::oneshot;
 
-use crate::{Answer, Failed, charge, charge_with, flaky::FlakyStore, key, watched::WatchedStore};
+use crate::{
+    Answer, Failed, begun_charge, charge, charge_with, flaky::FlakyStore, key,
+    watched::WatchedStore,
+};
 
 async fn poll_once<F: Future + Unpin>(future: &mut F) -> bool {
     poll_fn(|context| Poll::Ready(std::pin::Pin::new(&mut *future).poll(context).is_ready())).await
@@ -46,20 +49,7 @@ async fn a_run_does_not_come_back_after_an_operators_release_and_a_failed_run() 
     let clock = Clock::manual();
     let (store, _calls) = WatchedStore::new(&clock);
     let idempotency = Idempotency::builder(Arc::clone(&store) as Arc<dyn Store>).build();
-    let (finish, finished) = oneshot::channel::<()>();
-    let (begun, has_begun) = oneshot::channel();
-    let run = tokio::spawn({
-        let idempotency = idempotency.clone();
-        async move {
-            charge(&idempotency, async move {
-                begun.send(()).expect("the test waits");
-                finished.await.expect("a word");
-                Ok(1)
-            })
-            .await
-        }
-    });
-    has_begun.await.expect("it begins");
+    let (run, finish) = begun_charge(&idempotency).await;
     let id = idempotency.record_id(&Scope::anonymous(), &key("k"));
     let seen = store
         .inspect(&id)
@@ -189,20 +179,7 @@ async fn a_withdrawal_does_not_end_a_run_that_goes_on() {
     let store = FlakyStore::new(&clock);
     let idempotency = Idempotency::builder(Arc::clone(&store) as Arc<dyn Store>).build();
     let other = Idempotency::builder(Arc::clone(&store) as Arc<dyn Store>).build();
-    let (finish, finished) = oneshot::channel::<()>();
-    let (begun, has_begun) = oneshot::channel();
-    let run = tokio::spawn({
-        let idempotency = idempotency.clone();
-        async move {
-            charge(&idempotency, async move {
-                begun.send(()).expect("the test waits");
-                finished.await.expect("a word");
-                Ok(1)
-            })
-            .await
-        }
-    });
-    has_begun.await.expect("it begins");
+    let (run, finish) = begun_charge(&idempotency).await;
     let pass = async |seconds| {
         clock.advance(Duration::from_secs(seconds));
         tokio::time::sleep(Duration::from_secs(seconds)).await;
@@ -228,20 +205,7 @@ async fn an_operators_release_spends_the_token_of_the_owner_before_a_withdrawn_c
     let clock = Clock::manual();
     let store = FlakyStore::new(&clock);
     let idempotency = Idempotency::builder(Arc::clone(&store) as Arc<dyn Store>).build();
-    let (finish, finished) = oneshot::channel::<()>();
-    let (begun, has_begun) = oneshot::channel();
-    let run = tokio::spawn({
-        let idempotency = idempotency.clone();
-        async move {
-            charge(&idempotency, async move {
-                begun.send(()).expect("the test waits");
-                finished.await.expect("a word");
-                Ok(1)
-            })
-            .await
-        }
-    });
-    has_begun.await.expect("it begins");
+    let (run, finish) = begun_charge(&idempotency).await;
     clock.advance(Duration::from_secs(31));
     let id = idempotency.record_id(&Scope::anonymous(), &key("k"));
     let seen = store

@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use crate::{
-    Failed, asked, charge, charge_with,
+    Failed, asked, begun_charge, charge, charge_with,
     flaky::FlakyStore,
     key,
     watched::{WatchedStore, reaches},
@@ -82,20 +82,7 @@ async fn a_run_whose_renewals_fail_for_longer_than_its_lease_goes_on_and_is_stor
     let clock = Clock::manual();
     let store = FlakyStore::new(&clock);
     let idempotency = Idempotency::builder(Arc::clone(&store) as Arc<dyn Store>).build();
-    let (finish, finished) = oneshot::channel::<()>();
-    let (begun, has_begun) = oneshot::channel();
-    let run = tokio::spawn({
-        let idempotency = idempotency.clone();
-        async move {
-            charge(&idempotency, async move {
-                begun.send(()).expect("the test waits");
-                finished.await.expect("a word");
-                Ok(1)
-            })
-            .await
-        }
-    });
-    has_begun.await.expect("it begins");
+    let (run, finish) = begun_charge(&idempotency).await;
     store.down.store(true, Ordering::SeqCst);
     for _ in 0..40 {
         clock.advance(Duration::from_secs(1));

@@ -12,7 +12,10 @@ use axum::{
 };
 use idempotency::{CommitError, Execution, Idempotency, MemoryStore, idempotent};
 
-use super::{outages::send, *};
+use super::{
+    outages::{book_once, send},
+    *,
+};
 
 /// Where the test finds its small disk, once it runs where that is mounted.
 const DISK: &str = "IDEMPOTENCY_TEST_SMALL_DISK";
@@ -49,16 +52,6 @@ fn runs_on_a_small_disk(test: &str) -> bool {
     true
 }
 
-#[idempotent(transactional)]
-async fn exactly_once(
-    State(database): State<SqliteDatabase>,
-    execution: Execution,
-    customer: String,
-) -> Result<Response, CommitError> {
-    let insert = database.transaction(move |connection| book(connection, &customer));
-    execution.commit(insert, StatusCode::CREATED).await
-}
-
 #[idempotent]
 async fn leased(
     State(database): State<SqliteDatabase>,
@@ -84,7 +77,7 @@ async fn on_a_full_disk_nothing_is_done_and_clients_are_told_so() {
     let database = with_bookings(&path).await;
     let store = SqliteStore::new(database.clone()).expect("a store");
     let services = [
-        ("transactional", Idempotency::new(store), post(exactly_once)),
+        ("transactional", Idempotency::new(store), post(book_once)),
         ("leased", Idempotency::new(MemoryStore::new()), post(leased)),
     ];
     let mut customers = 0;

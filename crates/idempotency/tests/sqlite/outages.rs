@@ -68,7 +68,7 @@ async fn under_a_foreign_lock_all_that_wait_are_refused_together() {
 }
 
 #[idempotent(transactional)]
-async fn book_once(
+pub(crate) async fn book_once(
     State(database): State<SqliteDatabase>,
     execution: Execution,
     customer: String,

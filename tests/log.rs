@@ -1,0 +1,58 @@
+//! What this thread logs.
+
+use std::{
+    io::{self, Write},
+    sync::Arc,
+};
+
+use parking_lot::Mutex;
+use tracing::{Level, subscriber};
+use tracing_subscriber::fmt::MakeWriter;
+
+/// The warnings and errors that were logged.
+#[derive(Clone, Debug, Default)]
+pub struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    /// Gathers what this thread logs until the guard is dropped.
+    #[must_use]
+    pub fn start() -> (Self, subscriber::DefaultGuard) {
+        let log = Self::default();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(Level::WARN)
+            .with_ansi(false)
+            .with_writer(log.clone())
+            .finish();
+        let logging = subscriber::set_default(subscriber);
+        (log, logging)
+    }
+
+    /// All of it.
+    ///
+    /// # Panics
+    ///
+    /// If it is no text.
+    #[must_use]
+    pub fn text(&self) -> String {
+        String::from_utf8(self.0.lock().clone()).expect("text")
+    }
+}
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl MakeWriter<'_> for Log {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
+}
