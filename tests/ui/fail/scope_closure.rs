@@ -1,7 +1,7 @@
 use axum::{Router, routing::post};
 use idempotency::idempotent;
 
-#[idempotent(scope = |_| todo!())]
+#[idempotent(scope = |_| Scope::anonymous())]
 async fn create() {}
 
 fn main() {

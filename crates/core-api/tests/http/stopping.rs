@@ -85,6 +85,30 @@ async fn requests_that_have_not_arrived_hold_up_no_stop() {
     assert_eq!(status.code(), Some(0), "{log}");
 }
 
+/// Clients send a head and a body one behind the other, and the body is on its way when the stop begins. One of three comes in time
+/// also on a machine that stands still for a second.
+// behaviour 127
+#[tokio::test]
+async fn a_request_that_is_on_its_way_when_the_stop_begins_has_a_response() {
+    let mut responses = Vec::new();
+    for _ in 0..3 {
+        let directory = tempdir().unwrap();
+        let mut server = Server::start(directory.path(), &[]);
+        let expects = "expect: 100-continue\r\n";
+        let mut connection = connect(&server, &post("k", expects, "")).await;
+        read_until(&mut connection, "100 Continue\r\n\r\n").await;
+        server.terminate();
+        server.wait_for_log("stopping").await;
+        let body = booking("Ann").to_string();
+        drop(connection.write_all(body.as_bytes()).await);
+        responses.push(rest(connection).await);
+        let (status, _, log) = server.wait();
+        assert_eq!(status.code(), Some(0), "{log}");
+    }
+    let is_one = |response: &String| response.starts_with("HTTP/1.1 ");
+    assert!(responses.iter().any(is_one), "{responses:?}");
+}
+
 // behaviour 127
 #[tokio::test]
 async fn a_request_that_has_arrived_is_waited_for_and_one_beside_it_is_not() {

@@ -69,6 +69,27 @@ async fn a_damaged_record_is_an_error_for_everybody_and_never_absent() {
     }
 }
 
+/// What stands first under an id that is none is nobody's record.
+// behaviour 166
+#[tokio::test]
+async fn a_row_under_no_id_hides_no_record_from_a_short_list() {
+    let folder = Folder::new();
+    let store = SqliteStore::open(folder.file()).expect("a store");
+    let (torn, whole) = (hold(0), hold(1));
+    for hold in [&torn, &whole] {
+        claim(&store, hold, &asked()).await.expect("a claim");
+    }
+    let tear = "update idempotency_records set id = x'00' where token = ?1";
+    let token = torn.token;
+    let torn = store
+        .database()
+        .write(move |connection| connection.execute(tear, [token.as_bytes()]));
+    assert_eq!(torn.await.ok(), Some(1));
+    let listed = store.list(None, 1).await.expect("a list");
+    let ids: Vec<_> = listed.iter().map(|listed| listed.id).collect();
+    assert_eq!(ids, [whole.id]);
+}
+
 // behaviour 117
 #[tokio::test]
 async fn a_sweep_removes_every_expired_row_and_says_how_many() {
