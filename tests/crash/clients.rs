@@ -24,7 +24,7 @@ use crate::{
 const PATIENCE: [Duration; 2] = [Duration::from_secs(10), Duration::from_millis(700)];
 
 /// However long a service asks to wait.
-const MOST_PAUSE: Duration = Duration::from_millis(250);
+const MAX_PAUSE: Duration = Duration::from_millis(250);
 
 const FAULT_DELAY: &str = "x-fault-delay-ms";
 
@@ -152,7 +152,7 @@ impl Caller {
                         return None;
                     }
                     self.ledger.count_retry();
-                    pause = asked.unwrap_or(2 * pause).min(MOST_PAUSE);
+                    pause = asked.unwrap_or(2 * pause).min(MAX_PAUSE);
                     sleep(pause + self.chance.milliseconds(0..20)).await;
                 }
             }

@@ -1,7 +1,7 @@
 //! Records of versions 1 and 2 of fingerprints, and of version 1 of steps, which a rolling deployment leaves to this version.
 
 use bytes::Bytes;
-use idempotency::{Claim, Fenced, Fingerprint, Hold, OnLost, Token, canonical_json};
+use idempotency::{Claim, Fingerprint, Hold, IfOwner, OnLost, Token, canonical_json};
 use rstest_reuse::apply;
 
 use crate::{
@@ -43,7 +43,7 @@ async fn abandon(
         "{claim:?}"
     );
     let kept = store.checkpoint(&hold, Bytes::copy_from_slice(progress));
-    assert_eq!(kept.await.ok(), Some(Fenced::Done(())));
+    assert_eq!(kept.await.ok(), Some(IfOwner::Done(())));
     (hold, fingerprint)
 }
 
@@ -81,7 +81,7 @@ async fn a_response_of_an_earlier_version_is_replayed_to_the_same_request_only(b
         let running = Answer::to(world.booking("k")).await;
         running.assert_problem("in-progress", "409 Conflict", "idempotency_in_progress");
         let completed = store.complete(&hold, outcome).await;
-        assert!(matches!(completed, Ok(Fenced::Done(_))), "{completed:?}");
+        assert!(matches!(completed, Ok(IfOwner::Done(_))), "{completed:?}");
 
         let again = Answer::to(world.booking("k")).await;
         assert!(again.is_replay(), "version {version}: {again:?}");

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use idempotency::{Claim, Clock, Fenced, Fingerprint, MemoryStore, OnLost, RedisStore, Token};
+use idempotency::{Claim, Clock, Fingerprint, IfOwner, MemoryStore, OnLost, RedisStore, Token};
 use rstest_reuse::apply;
 use tests::servers::redis::RedisServer;
 
@@ -172,7 +172,7 @@ async fn an_outcome_that_cannot_be_read_is_an_error_and_nothing_runs(backend: Ba
             }
         );
         let completed = store.complete(&hold, Bytes::copy_from_slice(outcome)).await;
-        assert!(matches!(completed, Ok(Fenced::Done(_))));
+        assert!(matches!(completed, Ok(IfOwner::Done(_))));
         let answer = Answer::to(world.booking("k")).await;
         answer.assert_problem(
             "store-unavailable",

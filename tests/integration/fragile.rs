@@ -11,8 +11,8 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use idempotency::{
-    Claim, Fenced, Fingerprint, Hold, Listed, OnLost, Record, RecordId, Resolution, ScopeId, Store,
-    StoreError, Subscription, Token,
+    Claim, Fingerprint, Hold, IfOwner, Listed, OnLost, Record, RecordId, Resolution, ScopeId,
+    Store, StoreError, Subscription, Token,
 };
 use tokio::sync::{Semaphore, watch};
 
@@ -216,7 +216,7 @@ impl Store for FragileStore {
             .await
     }
 
-    async fn renew(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
+    async fn renew(&self, hold: &Hold) -> Result<IfOwner<()>, StoreError> {
         let lever = &self.levers.renew;
         if !take_one(&lever.late) {
             return lever.apply(self.inner().renew(hold)).await;
@@ -225,7 +225,7 @@ impl Store for FragileStore {
         Err(lever.send_later(async move { drop(inner.renew(&hold).await) }))
     }
 
-    async fn checkpoint(&self, hold: &Hold, progress: Bytes) -> Result<Fenced<()>, StoreError> {
+    async fn checkpoint(&self, hold: &Hold, progress: Bytes) -> Result<IfOwner<()>, StoreError> {
         let lever = &self.levers.checkpoint;
         if !take_one(&lever.late) {
             return lever.apply(self.inner().checkpoint(hold, progress)).await;
@@ -234,7 +234,7 @@ impl Store for FragileStore {
         Err(lever.send_later(async move { drop(inner.checkpoint(&hold, progress).await) }))
     }
 
-    async fn suspend(&self, hold: &Hold, progress: Bytes) -> Result<Fenced<()>, StoreError> {
+    async fn suspend(&self, hold: &Hold, progress: Bytes) -> Result<IfOwner<()>, StoreError> {
         self.levers
             .suspend
             .apply(self.inner().suspend(hold, progress))
@@ -245,14 +245,14 @@ impl Store for FragileStore {
         &self,
         hold: &Hold,
         outcome: Bytes,
-    ) -> Result<Fenced<SystemTime>, StoreError> {
+    ) -> Result<IfOwner<SystemTime>, StoreError> {
         self.levers
             .complete
             .apply(self.inner().complete(hold, outcome))
             .await
     }
 
-    async fn release(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
+    async fn release(&self, hold: &Hold) -> Result<IfOwner<()>, StoreError> {
         self.levers.release.apply(self.inner().release(hold)).await
     }
 
@@ -273,7 +273,7 @@ impl Store for FragileStore {
         id: &RecordId,
         seen: &Token,
         resolution: Resolution,
-    ) -> Result<Fenced<()>, StoreError> {
+    ) -> Result<IfOwner<()>, StoreError> {
         self.inner().resolve(id, seen, resolution).await
     }
 

@@ -9,7 +9,7 @@ use axum::{
     routing::post,
 };
 use http::{StatusCode, header};
-use idempotency::{Fenced, IdempotencyKey, Record, Resolution, Scope, idempotent};
+use idempotency::{IdempotencyKey, IfOwner, Record, Resolution, Scope, idempotent};
 use rstest_reuse::apply;
 use serde_json::{Value, json};
 
@@ -121,7 +121,7 @@ async fn a_retry_runs_once_an_operator_has_freed_the_key(backend: Backend) {
     let request = || world.post("/lost", "k", BOOKING);
     let seen = lost(&world).await;
     let freed = world.idempotency.resolve(&seen, Resolution::Release);
-    assert_eq!(freed.await.expect("an answer"), Fenced::Done(()));
+    assert_eq!(freed.await.expect("an answer"), IfOwner::Done(()));
     let first = Answer::to(request()).await;
     first.assert_fresh("201 Created");
     assert_eq!(first.json()["run"], 1);
@@ -129,7 +129,7 @@ async fn a_retry_runs_once_an_operator_has_freed_the_key(backend: Backend) {
     // What the operator has seen is not there any more, and what is there now is nobody's to end.
     for resolution in [Resolution::Release, booked(&world).await] {
         let late = world.idempotency.resolve(&seen, resolution).await;
-        assert_eq!(late.expect("an answer"), Fenced::Lost);
+        assert_eq!(late.expect("an answer"), IfOwner::NotOwner);
     }
     Answer::to(request()).await.assert_replay_of(&first);
     assert_eq!(world.probe.runs(), 1);
@@ -147,7 +147,7 @@ async fn a_retry_gets_the_answer_that_an_operator_has_given(backend: Backend) {
         .resolve(&seen, booked(&world).await)
         .await
         .expect("an answer");
-    assert_eq!(given, Fenced::Done(()));
+    assert_eq!(given, IfOwner::Done(()));
     for _ in 0..2 {
         let answer = Answer::to(world.post("/lost", "k", BOOKING)).await;
         assert!(answer.is_replay(), "{answer:?}");
@@ -175,7 +175,7 @@ async fn an_operators_answer_that_is_too_long_leaves_a_tombstone(backend: Backen
     let long = (location, "x".repeat(1024 * 1024 + 1)).into_response();
     let resolution = complete(&world, long).await;
     let given = world.idempotency.resolve(&seen, resolution).await;
-    assert_eq!(given.expect("an answer"), Fenced::Done(()));
+    assert_eq!(given.expect("an answer"), IfOwner::Done(()));
     let answer = Answer::to(world.post("/lost", "k", BOOKING)).await;
     answer.assert_problem(
         "response-not-stored",

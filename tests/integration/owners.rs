@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use idempotency::{Fenced, Phase, Resolution, Token};
+use idempotency::{IfOwner, Phase, Resolution, Token};
 use rstest_reuse::apply;
 
 use crate::{
@@ -48,9 +48,9 @@ async fn an_operator_can_resolve_what_an_owner_that_died_has_left(backend: Backe
     let (hold, _) = world.only_record().await;
     let strange = Token::random();
     let stranger = store.resolve(&hold.id, &strange, Resolution::Release);
-    assert_eq!(stranger.await.expect("an answer"), Fenced::Lost);
+    assert_eq!(stranger.await.expect("an answer"), IfOwner::NotOwner);
     let freed = store.resolve(&hold.id, &hold.token, Resolution::Release);
-    assert_eq!(freed.await.expect("an answer"), Fenced::Done(()));
+    assert_eq!(freed.await.expect("an answer"), IfOwner::Done(()));
     let first = Answer::to(world.booking("k")).await;
     first.assert_fresh("201 Created");
 
@@ -64,7 +64,7 @@ async fn an_operator_can_resolve_what_an_owner_that_died_has_left(backend: Backe
     let (hold, _) = world.only_record().await;
     let ttl = Duration::from_secs(60);
     let ended = store.resolve(&hold.id, &hold.token, Resolution::Complete { outcome, ttl });
-    assert_eq!(ended.await.expect("an answer"), Fenced::Done(()));
+    assert_eq!(ended.await.expect("an answer"), IfOwner::Done(()));
     let again = Answer::to(world.booking("k2")).await;
     assert!(again.is_replay(), "{again:?}");
     assert_eq!(again.body, first.body);

@@ -12,7 +12,7 @@ use axum::{
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use idempotency::{Outcome, idempotent};
+use idempotency::{Disposition, idempotent};
 use serde::Deserialize;
 
 use crate::app::Probe;
@@ -88,8 +88,8 @@ fn perform(probe: &Probe, script: &Script) -> Response {
     }
     *response.headers_mut() = headers;
     match script.outcome.as_str() {
-        "store" => (Extension(Outcome::Store), response).into_response(),
-        "release" => (Extension(Outcome::Release), response).into_response(),
+        "store" => (Extension(Disposition::Store), response).into_response(),
+        "release" => (Extension(Disposition::Release), response).into_response(),
         _ => response,
     }
 }

@@ -8,7 +8,7 @@ use axum::{
 };
 use bytes::Bytes;
 use http::StatusCode;
-use idempotency::{Execution, Fenced, StepError, idempotent};
+use idempotency::{Execution, IfOwner, StepError, idempotent};
 use rstest_reuse::apply;
 use serde_json::json;
 
@@ -235,7 +235,7 @@ async fn steps_that_cannot_be_read_are_an_error(backend: Backend) {
     let (hold, _) = world.only_record().await;
     let store = world.idempotency.store();
     let damage = store.checkpoint(&hold, Bytes::from_static(&[7; 100]));
-    assert_eq!(damage.await.ok(), Some(Fenced::Done(())));
+    assert_eq!(damage.await.ok(), Some(IfOwner::Done(())));
     world.pass(31);
     let refused = send(&world, "/steps", "k", "stop").await;
     refused.assert_problem(

@@ -13,7 +13,7 @@ use axum::{
 };
 use http::StatusCode;
 use idempotency::{
-    Claim, Clock, Execution, Fenced, OnLost, SqliteDatabase, SqliteStore, StepError, Token,
+    Claim, Clock, Execution, IfOwner, OnLost, SqliteDatabase, SqliteStore, StepError, Token,
     idempotent,
 };
 use rstest_reuse::apply;
@@ -91,7 +91,7 @@ async fn a_key_that_version_1_gave_back_is_not_taken_for_another_request(backend
     world.levers.claim.stop_answers(1);
     let slow = world.send(world.post("/posted", "k", BOOKING));
     world.levers.claim.stopped().await;
-    assert_eq!(store.release(&hold).await.ok(), Some(Fenced::Done(())));
+    assert_eq!(store.release(&hold).await.ok(), Some(IfOwner::Done(())));
     let first = Answer::to(world.post("/posted", "k", BOOKING)).await;
     first.assert_fresh("201 Created");
     world.levers.claim.open();

@@ -11,7 +11,7 @@ use axum::{
 };
 use bytes::Bytes;
 use http::StatusCode;
-use idempotency::{Fenced, Phase};
+use idempotency::{IfOwner, Phase};
 use reqwest::RequestBuilder;
 use rstest_reuse::apply;
 use tokio::sync::Notify;
@@ -264,7 +264,7 @@ async fn a_take_over_that_cannot_read_the_steps_holds_nothing(backend: Backend) 
     let (hold, _) = world.only_record().await;
     let store = world.idempotency.store();
     let damage = store.checkpoint(&hold, Bytes::from_static(&[7; 100]));
-    assert_eq!(damage.await.ok(), Some(Fenced::Done(())));
+    assert_eq!(damage.await.ok(), Some(IfOwner::Done(())));
     world.pass(31);
     for refused in 1..=2 {
         assert_unavailable(&Answer::to(steps(&world, "/steps", "stop")).await);

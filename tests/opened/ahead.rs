@@ -11,7 +11,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use idempotency::{
-    Claim, Fenced, Fingerprint, Hold, Listed, OnLost, Phase, Record, RecordId, Resolution, Store,
+    Claim, Fingerprint, Hold, IfOwner, Listed, OnLost, Phase, Record, RecordId, Resolution, Store,
     StoreError, Subscription, Token,
 };
 
@@ -55,15 +55,15 @@ impl<S: Store> Store for Ahead<S> {
         self.store.withdraw(hold, fingerprint).await
     }
 
-    async fn renew(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
+    async fn renew(&self, hold: &Hold) -> Result<IfOwner<()>, StoreError> {
         self.store.renew(hold).await
     }
 
-    async fn checkpoint(&self, hold: &Hold, progress: Bytes) -> Result<Fenced<()>, StoreError> {
+    async fn checkpoint(&self, hold: &Hold, progress: Bytes) -> Result<IfOwner<()>, StoreError> {
         self.store.checkpoint(hold, progress).await
     }
 
-    async fn suspend(&self, hold: &Hold, progress: Bytes) -> Result<Fenced<()>, StoreError> {
+    async fn suspend(&self, hold: &Hold, progress: Bytes) -> Result<IfOwner<()>, StoreError> {
         self.store.suspend(hold, progress).await
     }
 
@@ -71,14 +71,14 @@ impl<S: Store> Store for Ahead<S> {
         &self,
         hold: &Hold,
         outcome: Bytes,
-    ) -> Result<Fenced<SystemTime>, StoreError> {
+    ) -> Result<IfOwner<SystemTime>, StoreError> {
         Ok(match self.store.complete(hold, outcome).await? {
-            Fenced::Done(expires_at) => Fenced::Done(self.time(expires_at)),
-            Fenced::Lost => Fenced::Lost,
+            IfOwner::Done(expires_at) => IfOwner::Done(self.time(expires_at)),
+            IfOwner::NotOwner => IfOwner::NotOwner,
         })
     }
 
-    async fn release(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
+    async fn release(&self, hold: &Hold) -> Result<IfOwner<()>, StoreError> {
         self.store.release(hold).await
     }
 
@@ -107,7 +107,7 @@ impl<S: Store> Store for Ahead<S> {
         id: &RecordId,
         seen: &Token,
         resolution: Resolution,
-    ) -> Result<Fenced<()>, StoreError> {
+    ) -> Result<IfOwner<()>, StoreError> {
         self.store.resolve(id, seen, resolution).await
     }
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use idempotency::{
-    Idempotency, IdempotencyKey, Options, Phase, RecordId, Refusal, Run, RunError, Scope, Store,
+    Idempotency, IdempotencyKey, Options, Phase, RecordId, Rejection, Run, RunError, Scope, Store,
 };
 use tokio::sync::oneshot;
 
@@ -45,7 +45,7 @@ pub(crate) async fn a_run_goes_on(proxy: &Proxy, here: impl Store, there: impl S
         let renewed = leased + Duration::from_secs(LEASE_SECONDS);
         while lease_until(&there, &id).await < renewed {
             let duplicate = again().await;
-            let refused = matches!(duplicate, Err(RunError::Refused(Refusal::InProgress)));
+            let refused = matches!(duplicate, Err(RunError::Rejected(Rejection::InProgress)));
             assert!(refused, "{duplicate:?}");
         }
     };

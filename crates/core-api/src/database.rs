@@ -11,8 +11,8 @@ use std::{error::Error, fmt, path::Path, sync::Arc};
 use async_trait::async_trait;
 use axum::response::Response;
 use idempotency::{
-    CommitError, Execution, FirestoreStore, MemoryStore, PostgresError, PostgresStore, RedisStore,
-    SqliteDatabase, SqliteError, SqliteStore, Store,
+    CommitError, Execution, FirestoreStore, MemoryStore, PostgresStore, PostgresStoreError,
+    RedisStore, SqliteDatabase, SqliteStore, SqliteStoreError, Store,
 };
 use uuid::Uuid;
 
@@ -77,15 +77,15 @@ pub(crate) trait Bookings: fmt::Debug + Send + Sync + 'static {
 #[derive(Debug)]
 pub(crate) enum DatabaseError {
     /// SQLite says no.
-    Sqlite(SqliteError),
+    Sqlite(SqliteStoreError),
     /// PostgreSQL says no.
     Postgres(sqlx::Error),
     /// The PostgreSQL server cannot be used.
-    PostgresServer(PostgresError),
+    PostgresServer(PostgresStoreError),
     /// Firestore says no, to bookings, in these words.
     Firestore(String),
     /// Firestore says no, to keys.
-    FirestoreStore(idempotency::FirestoreError),
+    FirestoreStore(idempotency::FirestoreStoreError),
     /// The change was not committed, or not for certain.
     Commit(CommitError),
     /// The database does not say anything.
@@ -124,8 +124,8 @@ pub(crate) async fn open(config: &Config) -> Result<Opened, ServerError> {
     let store = |error: Box<dyn Error + Send + Sync>| {
         ServerError::IdempotencyStore(config.idempotency_store.to_string(), error)
     };
-    let sqlite_store = |error: SqliteError| store(Box::new(DatabaseError::from(error)));
-    let postgres_store = |error: PostgresError| store(Box::new(DatabaseError::from(error)));
+    let sqlite_store = |error: SqliteStoreError| store(Box::new(DatabaseError::from(error)));
+    let postgres_store = |error: PostgresStoreError| store(Box::new(DatabaseError::from(error)));
 
     let (bookings, same): (Arc<dyn Bookings>, Keys<'_>) = match &config.database {
         DatabaseUrl::Memory => (
@@ -200,7 +200,7 @@ pub(crate) async fn open(config: &Config) -> Result<Opened, ServerError> {
 impl fmt::Display for DatabaseError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Sqlite(SqliteError::InUse { .. }) => formatter.write_str(
+            Self::Sqlite(SqliteStoreError::InUse { .. }) => formatter.write_str(
                 "the file is open already, in another process or for another option of this one; \
                  stop the other process, or name another file",
             ),
@@ -237,14 +237,14 @@ impl Error for DatabaseError {
     }
 }
 
-impl From<idempotency::FirestoreError> for DatabaseError {
-    fn from(error: idempotency::FirestoreError) -> Self {
+impl From<idempotency::FirestoreStoreError> for DatabaseError {
+    fn from(error: idempotency::FirestoreStoreError) -> Self {
         Self::FirestoreStore(error)
     }
 }
 
-impl From<SqliteError> for DatabaseError {
-    fn from(error: SqliteError) -> Self {
+impl From<SqliteStoreError> for DatabaseError {
+    fn from(error: SqliteStoreError) -> Self {
         Self::Sqlite(error)
     }
 }
@@ -261,8 +261,8 @@ impl From<sqlx::Error> for DatabaseError {
     }
 }
 
-impl From<PostgresError> for DatabaseError {
-    fn from(error: PostgresError) -> Self {
+impl From<PostgresStoreError> for DatabaseError {
+    fn from(error: PostgresStoreError) -> Self {
         Self::PostgresServer(error)
     }
 }

@@ -39,7 +39,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         {
             Ok(Run::Executed(receipt)) => println!("{}: sent, {receipt}", message.id),
             Ok(Run::Replayed(receipt)) => println!("{}: was sent before, {receipt}", message.id),
-            Err(RunError::Refused(refusal)) => println!("{}: not now: {refusal}", message.id),
+            Err(RunError::Rejected(refusal)) => println!("{}: not now: {refusal}", message.id),
             Err(RunError::Failed(never)) => match never {},
         }
     }

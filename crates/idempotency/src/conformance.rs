@@ -38,7 +38,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use tokio::{sync::Barrier, task::JoinSet};
 
-use crate::{Claim, Fenced, Fingerprint, Hold, OnLost, Record, RecordId, ScopeId, Store, Token};
+use crate::{Claim, Fingerprint, Hold, IfOwner, OnLost, Record, RecordId, ScopeId, Store, Token};
 
 /// Makes this much time pass for the store.
 pub type Advance<'a> = dyn Fn(Duration) + Send + Sync + 'a;
@@ -175,7 +175,7 @@ async fn completed(store: &Arc<dyn Store>, fingerprint: &Fingerprint, outcome: &
         .complete(&hold, Bytes::copy_from_slice(outcome))
         .await
         .expect("a completion");
-    assert!(matches!(completed, Fenced::Done(_)), "{completed:?}");
+    assert!(matches!(completed, IfOwner::Done(_)), "{completed:?}");
     hold
 }
 

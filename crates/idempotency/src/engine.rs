@@ -1,19 +1,20 @@
-mod bounded;
+mod active_runs;
 mod builder;
 mod claim;
+mod claimed_run;
+#[cfg(feature = "axum")]
+mod commit_status;
+mod detach_on_drop;
 mod finish;
+mod heartbeat;
 mod holds;
 mod ids;
+mod local_locks;
 mod places;
 mod reclaim;
-mod renewer;
 mod resolve;
-mod running;
-mod running_keys;
-mod runs;
 mod shutdown;
-#[cfg(feature = "axum")]
-mod standing;
+mod store_timeout;
 mod sweep;
 mod take_over;
 mod transactional;
@@ -21,7 +22,6 @@ mod value;
 mod wait;
 mod waiting;
 mod withdrawals;
-mod won;
 
 use std::{
     fmt,
@@ -35,34 +35,34 @@ use bytes::Bytes;
 use tokio::sync::Semaphore;
 
 #[cfg(feature = "axum")]
-use crate::http::HttpConfig;
+use crate::http_config::HttpConfig;
 use crate::{
-    Claim, Fingerprint, Hold, IdempotencyKey, Options, RecordId, Refusal, Scope, ScopeId, Store,
+    Claim, Fingerprint, Hold, IdempotencyKey, Options, RecordId, Rejection, Scope, ScopeId, Store,
     Token, fingerprint::Forms, options, progress::Progress,
 };
-use claim::Claimed;
-use running_keys::{RunningKeys, Visit};
-use runs::Runs;
+use active_runs::ActiveRuns;
 #[cfg(not(feature = "axum"))]
-use runs::Ticket;
+use active_runs::RunGuard;
+use claim::Claimed;
+use claimed_run::{ClaimedRun, RecordedClaim};
+use local_locks::{LocalLock, LocalLocks};
 use waiting::{Waiter, WaitingRoom};
-use won::{Won, WonClaim};
 
 #[cfg(feature = "axum")]
-pub(crate) use running::Running;
+pub(crate) use active_runs::MAX_EXECUTION;
 #[cfg(feature = "axum")]
-pub(crate) use runs::MAX_EXECUTION;
+pub(crate) use active_runs::RunGuard;
 #[cfg(feature = "axum")]
-pub(crate) use runs::Ticket;
+pub(crate) use commit_status::CommitStatus;
 #[cfg(feature = "axum")]
-pub(crate) use standing::Standing;
+pub(crate) use detach_on_drop::DetachOnDrop;
 
 pub use builder::IdempotencyBuilder;
 pub use shutdown::Unfinished;
 pub use value::Run;
 pub use value::RunError;
 
-/// The protocol over one store: claim the key, run the work, store its answer, give that answer again.
+/// The protocol over one store: claim the key, run the work, store its response, give that answer again.
 ///
 /// Clones are handles on one engine. Put it where handlers find it:
 ///
@@ -89,8 +89,8 @@ struct Engine {
     sweep_every: Duration,
     #[cfg(feature = "axum")]
     http: HttpConfig,
-    runs: Arc<Runs>,
-    running_keys: Arc<RunningKeys>,
+    active_runs: Arc<ActiveRuns>,
+    local_locks: Arc<LocalLocks>,
     running: Arc<Semaphore>,
     waiting: Arc<WaitingRoom>,
     scopes: RandomState,
@@ -114,9 +114,9 @@ pub(crate) struct Operation {
 }
 
 /// How the work has ended: the answer for its caller, and what is kept of it.
-pub(crate) struct Ending<R> {
-    pub(crate) answer: R,
-    pub(crate) leaves: Leaves,
+pub(crate) struct WorkResult<R> {
+    pub(crate) response: R,
+    pub(crate) persist: Persist,
 }
 
 /// What a run leaves under its key.
@@ -124,7 +124,7 @@ pub(crate) struct Ending<R> {
     not(feature = "axum"),
     expect(dead_code, reason = "only handlers can commit by themselves")
 )]
-pub(crate) enum Leaves {
+pub(crate) enum Persist {
     /// This, for every retry.
     Outcome(Bytes),
     /// Nothing: the next request runs.
@@ -132,13 +132,13 @@ pub(crate) enum Leaves {
     /// The steps that it has done, with which the next attempt goes on.
     Steps(Progress),
     /// Nothing or the steps, once those have ended that the handler has begun and not waited for.
-    AfterSteps(Pin<Box<dyn Future<Output = Leaves> + Send + Sync>>),
+    AfterSteps(Pin<Box<dyn Future<Output = Persist> + Send + Sync>>),
     /// What its own transaction has committed already, to be kept until then.
-    Committed(SystemTime),
+    AlreadyCommitted(SystemTime),
     /// What somebody else has left, or its own transaction without its knowing.
-    Other,
+    Superseded,
     /// What its own transaction may have committed or not, or what a layer has stopped midway. Nobody touches it.
-    Unknown,
+    OutcomeUnknown,
 }
 
 /// What a claim has come to.
@@ -146,11 +146,11 @@ pub(crate) enum Leaves {
     clippy::large_enum_variant,
     reason = "it is taken apart at once, and the large variant is the rule"
 )]
-pub(crate) enum Begun<'a> {
+pub(crate) enum NextAction<'a> {
     /// The key is the caller's, who now runs the work.
-    Won(Won<'a>),
+    Run(ClaimedRun<'a>),
     /// The work has been done before.
-    Replayed(Replay),
+    Replay(Replay),
 }
 
 /// How a run has ended.
@@ -163,7 +163,7 @@ pub(crate) enum Finished<R> {
 
 /// What came of the work. Its answer is stored until then, or not at all.
 pub(crate) struct Executed<R> {
-    pub(crate) answer: R,
+    pub(crate) response: R,
     pub(crate) expires_at: Option<SystemTime>,
 }
 
@@ -237,19 +237,20 @@ impl Idempotency {
         operation: Operation,
         options: &Options,
         patience: Option<Duration>,
-    ) -> Result<Begun<'_>, Refusal> {
-        let ticket = Runs::enter(&self.0.runs, &self.0.store).ok_or(Refusal::ShuttingDown)?;
+    ) -> Result<NextAction<'_>, Rejection> {
+        let guard =
+            ActiveRuns::enter(&self.0.active_runs, &self.0.store).ok_or(Rejection::ShuttingDown)?;
         self.0
             .sweeper
             .ensure_running(&self.0.store, self.0.sweep_every);
 
         match options.transactional {
             true => {
-                let begun = self.begin_transaction(operation, options, patience, ticket);
+                let begun = self.begin_transaction(operation, options, patience, guard);
                 begun.await
             }
             false => {
-                self.begin_lease(operation, options, patience, None, ticket)
+                self.begin_lease(operation, options, patience, None, guard)
                     .await
             }
         }
@@ -261,9 +262,9 @@ impl Idempotency {
         mut operation: Operation,
         options: &Options,
         patience: Option<Duration>,
-        visit: Option<Visit>,
-        ticket: Ticket,
-    ) -> Result<Begun<'_>, Refusal> {
+        local_lock: Option<LocalLock>,
+        guard: RunGuard,
+    ) -> Result<NextAction<'_>, Rejection> {
         let hold = operation.hold(options);
         let (mut hold, mut claimed) = self.claim(hold, &operation, options, patience).await?;
         for _ in 0..MAX_FORMS {
@@ -291,25 +292,25 @@ impl Idempotency {
         match claim {
             Claim::Won { attempt, progress } => {
                 let progress = self.take_over(&hold, attempt, progress).await?;
-                let claim = WonClaim {
+                let claim = RecordedClaim {
                     attempt,
                     progress,
                     sent_at,
                     withdrawal,
                 };
-                Ok(Begun::Won(Won {
+                Ok(NextAction::Run(ClaimedRun {
                     idempotency: self,
                     operation,
                     hold,
                     claim: Some(claim),
-                    visit,
+                    local_lock,
                     place,
-                    ticket,
+                    guard,
                 }))
             }
             Claim::InFlight { fingerprint } => {
                 operation.same_request(&fingerprint)?;
-                Err(Refusal::InProgress)
+                Err(Rejection::InProgress)
             }
             Claim::Unknown { fingerprint } => {
                 operation.same_request(&fingerprint)?;
@@ -317,7 +318,7 @@ impl Idempotency {
                     idempotency.record = %operation.id,
                     "refused a key whose owner did not come back; an operator has to resolve it",
                 );
-                Err(Refusal::OutcomeUnknown)
+                Err(Rejection::OutcomeUnknown)
             }
             Claim::Completed {
                 fingerprint,
@@ -325,7 +326,7 @@ impl Idempotency {
                 expires_at,
             } => {
                 operation.same_request(&fingerprint)?;
-                Ok(Begun::Replayed(operation.replay(outcome, expires_at)))
+                Ok(NextAction::Replay(operation.replay(outcome, expires_at)))
             }
         }
     }
@@ -344,13 +345,13 @@ impl Operation {
     }
 
     /// Refuses it if a record with this fingerprint is of another request.
-    fn same_request(&self, recorded: &Fingerprint) -> Result<(), Refusal> {
+    fn same_request(&self, recorded: &Fingerprint) -> Result<(), Rejection> {
         if self.forms.match_stored(recorded) {
             Ok(())
         } else if self.fingerprint.comparable(recorded) {
-            Err(Refusal::Reused)
+            Err(Rejection::Reused)
         } else {
-            Err(Refusal::Incomparable)
+            Err(Rejection::Incomparable)
         }
     }
 

@@ -7,10 +7,10 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::{
-    Idempotency, RecordId, fingerprint::digest, progress::Progress, store::transaction::Entry,
+    Idempotency, RecordId, fingerprint::digest, progress::Progress,
+    store::transaction::PendingRecord,
 };
-pub(crate) use commit::Ended;
-use commit::Ending;
+pub(crate) use commit::CommitState;
 use step::Steps;
 
 pub use commit::CommitError;
@@ -48,11 +48,11 @@ struct Shared {
 /// What a run has that has a key.
 struct Protection {
     idempotency: Idempotency,
-    entry: Entry,
+    entry: PendingRecord,
     is_transactional: bool,
     began: Instant,
     // A plain lock: nothing is awaited under it.
-    ending: Mutex<Ending>,
+    commit_state: Mutex<CommitState>,
     // Held while the store is told of a step.
     progress: tokio::sync::Mutex<Progress>,
     steps: Steps,
@@ -85,7 +85,7 @@ impl Execution {
 
     pub(crate) fn protected(
         idempotency: Idempotency,
-        entry: Entry,
+        entry: PendingRecord,
         attempt: u32,
         progress: Progress,
         is_transactional: bool,
@@ -98,7 +98,7 @@ impl Execution {
                 entry,
                 is_transactional,
                 began: Instant::now(),
-                ending: Mutex::new(Ending::Open),
+                commit_state: Mutex::new(CommitState::Open),
                 progress: progress.into(),
                 steps: Steps::default(),
             }),

@@ -70,8 +70,10 @@ mod engine;
 mod execution;
 mod fingerprint;
 #[cfg(feature = "axum")]
-mod http;
+mod http_config;
 mod key;
+#[cfg(feature = "axum")]
+mod web;
 // How this library writes errors into a log, for services that want theirs written in the same way.
 #[doc(hidden)]
 pub mod log_text;
@@ -79,7 +81,7 @@ mod options;
 mod outcome;
 mod progress;
 mod record;
-mod refusal;
+mod rejection;
 mod scope;
 pub mod store;
 
@@ -102,15 +104,7 @@ pub use execution::StepError;
 pub use fingerprint::Fingerprint;
 pub use fingerprint::canonical_json;
 #[cfg(feature = "axum")]
-pub use http::HttpConfig;
-#[cfg(feature = "axum")]
-pub use http::IdempotencyLayer;
-#[cfg(feature = "axum")]
-pub use http::IdempotencyService;
-#[cfg(feature = "axum")]
-pub use http::Idempotent;
-#[cfg(feature = "axum")]
-pub use http::Principal;
+pub use http_config::HttpConfig;
 /// Makes a handler run once for each `Idempotency-Key`, and answers every retry with the first answer.
 ///
 /// ```
@@ -259,47 +253,47 @@ pub use options::OnDuplicate;
 pub use options::OnLost;
 pub use options::Options;
 pub use options::ScopeFn;
-pub use outcome::Outcome;
+pub use outcome::Disposition;
 pub use record::Listed;
 pub use record::Phase;
 pub use record::Record;
 pub use record::RecordId;
 pub use record::ScopeId;
 pub use record::Token;
-pub use refusal::Refusal;
+pub use rejection::Rejection;
 pub use scope::Scope;
 pub use store::Claim;
-pub use store::Fenced;
 #[cfg(feature = "firestore")]
 pub use store::FirestoreConflict;
 #[cfg(feature = "firestore")]
 pub use store::FirestoreDatabase;
 #[cfg(feature = "firestore")]
-pub use store::FirestoreError;
-#[cfg(feature = "firestore")]
 pub use store::FirestorePrecondition;
 #[cfg(feature = "firestore")]
 pub use store::FirestoreStore;
 #[cfg(feature = "firestore")]
+pub use store::FirestoreStoreError;
+#[cfg(feature = "firestore")]
 pub use store::FirestoreTransaction;
 pub use store::Hold;
+pub use store::IfOwner;
 pub use store::MemoryStore;
 pub use store::Polling;
 #[cfg(feature = "postgres")]
-pub use store::PostgresError;
-#[cfg(feature = "postgres")]
 pub use store::PostgresStore;
-#[cfg(feature = "redis")]
-pub use store::RedisError;
+#[cfg(feature = "postgres")]
+pub use store::PostgresStoreError;
 #[cfg(feature = "redis")]
 pub use store::RedisStore;
+#[cfg(feature = "redis")]
+pub use store::RedisStoreError;
 pub use store::Resolution;
 #[cfg(feature = "sqlite")]
 pub use store::SqliteDatabase;
 #[cfg(feature = "sqlite")]
-pub use store::SqliteError;
-#[cfg(feature = "sqlite")]
 pub use store::SqliteStore;
+#[cfg(feature = "sqlite")]
+pub use store::SqliteStoreError;
 #[cfg(feature = "sqlite")]
 pub use store::SqliteTransaction;
 pub use store::Store;
@@ -308,6 +302,14 @@ pub use store::StoreErrorKind;
 pub use store::Subscription;
 pub use store::Transaction;
 pub use store::Wakeups;
+#[cfg(feature = "axum")]
+pub use web::IdempotencyLayer;
+#[cfg(feature = "axum")]
+pub use web::IdempotencyService;
+#[cfg(feature = "axum")]
+pub use web::Idempotent;
+#[cfg(feature = "axum")]
+pub use web::Principal;
 
 /// What the attribute's expansion calls. Not a public interface.
 #[cfg(feature = "axum")]
@@ -316,13 +318,13 @@ pub mod __private {
     pub use axum::response::Response;
     pub use futures_util::future::BoxFuture;
 
-    pub use crate::http::Direct;
-    pub use crate::http::Proved;
-    pub use crate::http::ProvedBy;
-    pub use crate::http::protected;
-    pub use crate::http::protected_by;
-    pub use crate::http::run;
-    pub use crate::http::run_into_response;
+    pub use crate::web::Direct;
+    pub use crate::web::Proved;
+    pub use crate::web::ProvedBy;
+    pub use crate::web::protected;
+    pub use crate::web::protected_by;
+    pub use crate::web::run;
+    pub use crate::web::run_into_response;
 }
 
 /// README.md's code, so that what users copy compiles.

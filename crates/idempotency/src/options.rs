@@ -142,7 +142,7 @@ impl Options {
         self
     }
 
-    /// Which answers are stored. The response extension [`Outcome`](crate::Outcome) goes before it.
+    /// Which answers are stored. The response extension [`Disposition`](crate::Disposition) goes before it.
     #[must_use]
     pub const fn keep(mut self, keep: Keep) -> Self {
         self.keep = keep;

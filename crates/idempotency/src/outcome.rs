@@ -7,15 +7,15 @@ use crate::StoreError;
 ///
 /// ```
 /// use axum::{Extension, http::StatusCode, response::IntoResponse};
-/// use idempotency::Outcome;
+/// use idempotency::Disposition;
 ///
 /// async fn pay() -> impl IntoResponse {
 ///     // The charge went out, then something failed: a retry must not charge again.
-///     (StatusCode::INTERNAL_SERVER_ERROR, Extension(Outcome::Store), "charged, receipt failed")
+///     (StatusCode::INTERNAL_SERVER_ERROR, Extension(Disposition::Store), "charged, receipt failed")
 /// }
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum Disposition {
     /// Store the answer and replay it, whatever its status.
     Store,
     /// Store nothing: the next request with this key runs.
@@ -31,20 +31,20 @@ pub enum Outcome {
     not(feature = "axum"),
     expect(dead_code, reason = "only HTTP has a use for what is left")
 )]
-pub(crate) enum Kept {
+pub(crate) enum StoredOutcome {
     /// The answer, to be given again.
-    Answer(Bytes),
+    Response(Bytes),
     /// It ran, but its answer could not be kept; what is left of it.
     Tombstone(Bytes),
 }
 
 const VERSION: u8 = 1;
-const ANSWER: u8 = 1;
+const RESPONSE: u8 = 1;
 const TOMBSTONE: u8 = 2;
 
 /// The start of an answer's bytes, with room for `capacity` more.
-pub(crate) fn answer(capacity: usize) -> Vec<u8> {
-    start(ANSWER, capacity)
+pub(crate) fn response(capacity: usize) -> Vec<u8> {
+    start(RESPONSE, capacity)
 }
 
 /// The start of a tombstone's bytes, with room for `capacity` more.
@@ -58,10 +58,10 @@ fn start(kind: u8, capacity: usize) -> Vec<u8> {
     bytes
 }
 
-impl Kept {
+impl StoredOutcome {
     pub(crate) fn read(mut bytes: Bytes) -> Result<Self, StoreError> {
         match (bytes.try_get_u8(), bytes.try_get_u8()) {
-            (Ok(VERSION), Ok(ANSWER)) => Ok(Self::Answer(bytes)),
+            (Ok(VERSION), Ok(RESPONSE)) => Ok(Self::Response(bytes)),
             (Ok(VERSION), Ok(TOMBSTONE)) => Ok(Self::Tombstone(bytes)),
             (Ok(VERSION), _) => Err(StoreError::unreadable("the outcome is damaged")),
             _ => Err(StoreError::unreadable(

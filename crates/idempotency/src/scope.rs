@@ -39,7 +39,7 @@ impl Scope {
 
     /// The space of one verified principal: a stable subject, never the token that proves it.
     ///
-    /// An empty subject names nobody: what asks under it is refused, by [`Refusal::NoPrincipal`](crate::Refusal::NoPrincipal)
+    /// An empty subject names nobody: what asks under it is refused, by [`Rejection::NoPrincipal`](crate::Rejection::NoPrincipal)
     /// or by status 500. Otherwise all callers whose subject an authentication layer has failed to fill in would share one
     /// space, and get each other's responses.
     #[must_use]

@@ -17,7 +17,7 @@
 //! 1. of any number of claims on one id, at one time, one wins: for absent, lapsed and expired records;
 //! 2. every step out of "in flight" compares the owner's token, and changes nothing where it differs;
 //! 3. a claim by the token that owns the hold already is [`Claim::Won`] again, and a completion by the
-//!    token that completed the record is [`Fenced::Done`] again, so that a lost reply can be retried;
+//!    token that completed the record is [`IfOwner::Done`] again, so that a lost reply can be retried;
 //! 4. a lapsed hold is taken over only by a claim with an equal fingerprint, and never by one that says
 //!    [`OnLost::Refuse`];
 //! 5. expiry is decided when a record is read, by one clock, not when it is swept;
@@ -69,29 +69,29 @@ pub use firestore::FirestoreConflict;
 #[cfg(feature = "firestore")]
 pub use firestore::FirestoreDatabase;
 #[cfg(feature = "firestore")]
-pub use firestore::FirestoreError;
-#[cfg(feature = "firestore")]
 pub use firestore::FirestorePrecondition;
 #[cfg(feature = "firestore")]
 pub use firestore::FirestoreStore;
+#[cfg(feature = "firestore")]
+pub use firestore::FirestoreStoreError;
 #[cfg(feature = "firestore")]
 pub use firestore::FirestoreTransaction;
 pub use memory::MemoryStore;
 pub use polling::Polling;
 #[cfg(feature = "postgres")]
-pub use postgres::PostgresError;
-#[cfg(feature = "postgres")]
 pub use postgres::PostgresStore;
-#[cfg(feature = "redis")]
-pub use redis::RedisError;
+#[cfg(feature = "postgres")]
+pub use postgres::PostgresStoreError;
 #[cfg(feature = "redis")]
 pub use redis::RedisStore;
+#[cfg(feature = "redis")]
+pub use redis::RedisStoreError;
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteDatabase;
 #[cfg(feature = "sqlite")]
-pub use sqlite::SqliteError;
-#[cfg(feature = "sqlite")]
 pub use sqlite::SqliteStore;
+#[cfg(feature = "sqlite")]
+pub use sqlite::SqliteStoreError;
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteTransaction;
 pub use transaction::Transaction;
@@ -127,23 +127,26 @@ pub trait Store: Any + fmt::Debug + Send + Sync {
     async fn withdraw(&self, hold: &Hold, fingerprint: &Fingerprint) -> Result<(), StoreError>;
 
     /// Lets the hold live for another `hold.lease` from now.
-    async fn renew(&self, hold: &Hold) -> Result<Fenced<()>, StoreError>;
+    async fn renew(&self, hold: &Hold) -> Result<IfOwner<()>, StoreError>;
 
     /// Keeps what the run has done so far, in place of what it kept before; the claim that takes the record over gets
     /// it. The lease stays as it is. Progress that is shorter than what is kept is of an earlier time: it is
-    /// [`Fenced::Done`] and changes nothing.
-    async fn checkpoint(&self, hold: &Hold, progress: Bytes) -> Result<Fenced<()>, StoreError>;
+    /// [`IfOwner::Done`] and changes nothing.
+    async fn checkpoint(&self, hold: &Hold, progress: Bytes) -> Result<IfOwner<()>, StoreError>;
 
     /// Ends the hold without an outcome, and keeps what the run has done: the next claim by the same request takes it over
-    /// at once. By a token that has done so already it is [`Fenced::Done`] again.
-    async fn suspend(&self, hold: &Hold, progress: Bytes) -> Result<Fenced<()>, StoreError>;
+    /// at once. By a token that has done so already it is [`IfOwner::Done`] again.
+    async fn suspend(&self, hold: &Hold, progress: Bytes) -> Result<IfOwner<()>, StoreError>;
 
     /// Ends the hold with an outcome that is kept for `hold.ttl` from now, and returns when that ends.
-    async fn complete(&self, hold: &Hold, outcome: Bytes)
-    -> Result<Fenced<SystemTime>, StoreError>;
+    async fn complete(
+        &self,
+        hold: &Hold,
+        outcome: Bytes,
+    ) -> Result<IfOwner<SystemTime>, StoreError>;
 
     /// Ends the hold with nothing: the key is free again.
-    async fn release(&self, hold: &Hold) -> Result<Fenced<()>, StoreError>;
+    async fn release(&self, hold: &Hold) -> Result<IfOwner<()>, StoreError>;
 
     /// The record under this id, unless it is absent or expired.
     async fn inspect(&self, id: &RecordId) -> Result<Option<Record>, StoreError>;
@@ -159,7 +162,7 @@ pub trait Store: Any + fmt::Debug + Send + Sync {
         id: &RecordId,
         seen: &Token,
         resolution: Resolution,
-    ) -> Result<Fenced<()>, StoreError>;
+    ) -> Result<IfOwner<()>, StoreError>;
 
     /// Removes up to `limit` records past their time and returns how many there were.
     async fn purge_expired(&self, limit: usize) -> Result<usize, StoreError>;
@@ -220,11 +223,11 @@ pub enum Claim {
 
 /// The answer to a step that only the owner may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fenced<T> {
+pub enum IfOwner<T> {
     /// The caller is the owner, and the step is taken.
     Done(T),
     /// The caller is not the owner, or no longer; nothing was changed.
-    Lost,
+    NotOwner,
 }
 
 /// What an operator does with a hold whose owner will not come back.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use idempotency::{
-    Claim, Clock, Fenced, Fingerprint, Hold, MemoryStore, OnLost, RecordId, Store, StoreError,
+    Claim, Clock, Fingerprint, Hold, IfOwner, MemoryStore, OnLost, RecordId, Store, StoreError,
     StoreErrorKind, Token,
 };
 
@@ -78,7 +78,7 @@ async fn a_full_store_refuses_new_keys_and_keeps_the_old_ones() {
     for hold in &running {
         let outcome = Bytes::from(vec![hold.id.as_bytes()[0]; 10_000]);
         let done = store.complete(hold, outcome).await.expect("a completion");
-        assert!(matches!(done, Fenced::Done(_)));
+        assert!(matches!(done, IfOwner::Done(_)));
     }
     for key in 100..200 {
         assert!(is_full(&store, key).await);
@@ -123,7 +123,7 @@ async fn progress_takes_room_until_it_is_forgotten() {
     // As much as the two records that there is room for beside these; and what is kept last is all that counts.
     for length in [1, 400, 800] {
         let kept = store.checkpoint(&first, Bytes::from(vec![b'a'; length]));
-        assert_eq!(kept.await.ok(), Some(Fenced::Done(())));
+        assert_eq!(kept.await.ok(), Some(IfOwner::Done(())));
     }
     assert!(is_full(&store, 100).await);
     // Its successor has it; and it makes way for the outcome.
@@ -135,14 +135,14 @@ async fn progress_takes_room_until_it_is_forgotten() {
     assert!(matches!(taken, Claim::Won { progress, .. } if progress.len() == 800));
     assert!(is_full(&store, 100).await);
     let done = store.complete(&successor, Bytes::from(vec![b'b'; 400]));
-    assert!(matches!(done.await, Ok(Fenced::Done(_))));
+    assert!(matches!(done.await, Ok(IfOwner::Done(_))));
     assert!(!is_full(&store, 100).await);
     assert!(is_full(&store, 101).await);
 
     // With a record that is released or expires its progress is gone too.
     let kept = store.checkpoint(&second, Bytes::from(vec![b'a'; 400]));
-    assert_eq!(kept.await.ok(), Some(Fenced::Done(())));
-    assert_eq!(store.release(&second).await.ok(), Some(Fenced::Done(())));
+    assert_eq!(kept.await.ok(), Some(IfOwner::Done(())));
+    assert_eq!(store.release(&second).await.ok(), Some(IfOwner::Done(())));
     assert!(!is_full(&store, 101).await);
     assert!(is_full(&store, 102).await);
 }
@@ -158,7 +158,7 @@ async fn room_comes_back_when_records_are_released_or_expire() {
         assert!(!is_full(&store, key).await);
     }
     assert!(is_full(&store, 100).await);
-    assert_eq!(store.release(&first).await.ok(), Some(Fenced::Done(())));
+    assert_eq!(store.release(&first).await.ok(), Some(IfOwner::Done(())));
     assert!(!is_full(&store, 100).await);
     assert!(is_full(&store, 101).await);
 

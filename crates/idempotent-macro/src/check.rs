@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// As many as axum implements `Handler` for.
-const MOST_ARGUMENTS: usize = 16;
+const MAX_ARGUMENTS: usize = 16;
 
 /// Reports what is wrong, and takes out what the compiler would report again.
 pub(crate) fn check(function: &mut Function, mistakes: &mut Mistakes) {
@@ -91,11 +91,11 @@ fn arguments(signature: &mut Signature, mistakes: &mut Mistakes) {
             "a handler cannot take `self`: take what it needs from an extractor, like `State`",
         );
     }
-    if let Some(argument) = signature.inputs.iter().nth(MOST_ARGUMENTS) {
+    if let Some(argument) = signature.inputs.iter().nth(MAX_ARGUMENTS) {
         mistakes.at(
             argument,
             format_args!(
-                "a handler has at most {MOST_ARGUMENTS} arguments: put several into one extractor"
+                "a handler has at most {MAX_ARGUMENTS} arguments: put several into one extractor"
             ),
         );
     }

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use clap::ValueEnum;
 use idempotency::{
-    Claim, Fenced, Fingerprint, Hold, Listed, OnLost, Record, RecordId, Resolution, Store,
+    Claim, Fingerprint, Hold, IfOwner, Listed, OnLost, Record, RecordId, Resolution, Store,
     StoreError, Subscription, Token,
 };
 
@@ -56,19 +56,19 @@ impl Store for BrokenStore {
         self.store.withdraw(hold, fingerprint).await
     }
 
-    async fn renew(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
+    async fn renew(&self, hold: &Hold) -> Result<IfOwner<()>, StoreError> {
         let renewed = self.store.renew(hold).await?;
         if self.broken == Broken::Unfenced {
-            return Ok(Fenced::Done(()));
+            return Ok(IfOwner::Done(()));
         }
         Ok(renewed)
     }
 
-    async fn checkpoint(&self, hold: &Hold, progress: Bytes) -> Result<Fenced<()>, StoreError> {
+    async fn checkpoint(&self, hold: &Hold, progress: Bytes) -> Result<IfOwner<()>, StoreError> {
         self.store.checkpoint(hold, progress).await
     }
 
-    async fn suspend(&self, hold: &Hold, progress: Bytes) -> Result<Fenced<()>, StoreError> {
+    async fn suspend(&self, hold: &Hold, progress: Bytes) -> Result<IfOwner<()>, StoreError> {
         self.store.suspend(hold, progress).await
     }
 
@@ -76,9 +76,9 @@ impl Store for BrokenStore {
         &self,
         hold: &Hold,
         outcome: Bytes,
-    ) -> Result<Fenced<SystemTime>, StoreError> {
+    ) -> Result<IfOwner<SystemTime>, StoreError> {
         let completed = self.store.complete(hold, outcome.clone()).await?;
-        if matches!(completed, Fenced::Done(_)) || self.broken != Broken::Unfenced {
+        if matches!(completed, IfOwner::Done(_)) || self.broken != Broken::Unfenced {
             return Ok(completed);
         }
         if let Some(record) = self.store.inspect(&hold.id).await? {
@@ -88,12 +88,12 @@ impl Store for BrokenStore {
                 .resolve(&hold.id, &record.token, by_force)
                 .await?;
         }
-        Ok(Fenced::Done(SystemTime::now() + hold.ttl))
+        Ok(IfOwner::Done(SystemTime::now() + hold.ttl))
     }
 
-    async fn release(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
+    async fn release(&self, hold: &Hold) -> Result<IfOwner<()>, StoreError> {
         if self.broken == Broken::KeepsClaims {
-            return Ok(Fenced::Done(()));
+            return Ok(IfOwner::Done(()));
         }
         self.store.release(hold).await
     }
@@ -115,7 +115,7 @@ impl Store for BrokenStore {
         id: &RecordId,
         seen: &Token,
         resolution: Resolution,
-    ) -> Result<Fenced<()>, StoreError> {
+    ) -> Result<IfOwner<()>, StoreError> {
         self.store.resolve(id, seen, resolution).await
     }
 

@@ -86,7 +86,7 @@ const CREATE: &str =
 /// PostgreSQL fails on two that make the same table at one time.
 const LOCK: &str = "select pg_advisory_xact_lock(4607182418800017408)";
 
-const MOST_CONNECTIONS: u32 = 20;
+const MAX_CONNECTIONS: u32 = 20;
 
 /// How long a statement may take before its request is answered 500.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -133,7 +133,7 @@ async fn open(url: &str) -> Result<(Database, Arc<dyn Store>), Box<dyn Error>> {
         let store = FirestoreStore::new(database.clone());
         return Ok((Database::Firestore(Box::new(database)), Arc::new(store)));
     }
-    let pool = PgPoolOptions::new().max_connections(MOST_CONNECTIONS);
+    let pool = PgPoolOptions::new().max_connections(MAX_CONNECTIONS);
     let pool = pool.connect(url).await?;
     let mut transaction = pool.begin().await?;
     raw_sql(LOCK).execute(&mut *transaction).await?;

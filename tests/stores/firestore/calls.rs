@@ -1,7 +1,7 @@
 //! What a step costs, counted on the wire.
 
 use bytes::Bytes;
-use idempotency::{Claim, Fenced, FirestoreStore, Store};
+use idempotency::{Claim, FirestoreStore, IfOwner, Store};
 use tests::servers::firestore::FirestoreEmulator;
 
 use super::{hold, hold_on, request, tap::Tap, unused_project};
@@ -25,15 +25,15 @@ async fn a_first_run_costs_two_calls_and_a_replay_one() {
     let claimed = claim(&store, &owner, &asked).await;
     assert_eq!(claimed.ok(), Some(won(1)));
     assert_eq!(tap.calls(), 1, "a claim");
-    assert_eq!(store.renew(&owner).await.ok(), Some(Fenced::Done(())));
+    assert_eq!(store.renew(&owner).await.ok(), Some(IfOwner::Done(())));
     assert_eq!(tap.calls(), 1, "a renewal");
     for left in ["charged", "charged, sent"] {
         let kept = store.checkpoint(&owner, Bytes::from_static(left.as_bytes()));
-        assert_eq!(kept.await.ok(), Some(Fenced::Done(())));
+        assert_eq!(kept.await.ok(), Some(IfOwner::Done(())));
         assert_eq!(tap.calls(), 1, "a checkpoint");
     }
     let done = store.complete(&owner, Bytes::from_static(b"booked")).await;
-    assert!(matches!(done, Ok(Fenced::Done(_))), "{done:?}");
+    assert!(matches!(done, Ok(IfOwner::Done(_))), "{done:?}");
     assert_eq!(tap.calls(), 1, "a completion");
     for _ in 0..2 {
         let replay = claim(&store, &hold_on(owner.id), &asked).await;
@@ -68,7 +68,7 @@ async fn a_run_that_fails_costs_two_calls_and_a_duplicate_one() {
         let running = Claim::InFlight { fingerprint: asked };
         assert_eq!(duplicate.ok(), Some(running));
         assert_eq!(tap.calls(), 1, "a duplicate");
-        assert_eq!(store.release(&owner).await.ok(), Some(Fenced::Done(())));
+        assert_eq!(store.release(&owner).await.ok(), Some(IfOwner::Done(())));
         assert_eq!(tap.calls(), 1, "a release");
     }
 }
@@ -128,14 +128,14 @@ async fn a_suspension_costs_one_call_and_a_late_checkpoint_a_look() {
         let claimed = claim(&store, &owner, &asked).await;
         assert_eq!(claimed.ok(), Some(won(1)));
         let kept = store.checkpoint(&owner, longer.clone()).await;
-        assert_eq!(kept.ok(), Some(Fenced::Done(())));
-        assert_eq!(store.renew(&owner).await.ok(), Some(Fenced::Done(())));
+        assert_eq!(kept.ok(), Some(IfOwner::Done(())));
+        assert_eq!(store.renew(&owner).await.ok(), Some(IfOwner::Done(())));
         assert_eq!(tap.calls(), 3, "a claim, a checkpoint and a renewal");
         let late = store.checkpoint(&owner, early.clone()).await;
-        assert_eq!(late.ok(), Some(Fenced::Done(())));
+        assert_eq!(late.ok(), Some(IfOwner::Done(())));
         assert_eq!(tap.calls(), 1, "a look");
         let suspended = store.suspend(&owner, last.clone()).await;
-        assert_eq!(suspended.ok(), Some(Fenced::Done(())));
+        assert_eq!(suspended.ok(), Some(IfOwner::Done(())));
         assert_eq!(tap.calls(), 1, "a suspension");
         let next = claim(&store, &hold_on(owner.id), &asked).await;
         let (attempt, progress) = (2, longer.clone());

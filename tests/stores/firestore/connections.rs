@@ -3,7 +3,7 @@
 use std::pin::pin;
 
 use bytes::Bytes;
-use idempotency::{Claim, Fenced, FirestoreStore, Hold, Phase, Store, StoreErrorKind};
+use idempotency::{Claim, FirestoreStore, Hold, IfOwner, Phase, Store, StoreErrorKind};
 use tests::servers::firestore::FirestoreEmulator;
 
 use super::{connect, hold, hold_on, request, tap::Tap, unused_project};
@@ -30,13 +30,13 @@ async fn every_step_finds_a_new_connection_where_the_one_it_had_is_dark() {
     proxy.silence();
     assert_eq!(claim(&store, &owner, &asked).await.ok(), Some(won(1)));
     proxy.silence();
-    assert_eq!(store.renew(&owner).await.ok(), Some(Fenced::Done(())));
+    assert_eq!(store.renew(&owner).await.ok(), Some(IfOwner::Done(())));
     proxy.silence();
     let kept = store.checkpoint(&owner, Bytes::from_static(b"charged"));
-    assert_eq!(kept.await.ok(), Some(Fenced::Done(())));
+    assert_eq!(kept.await.ok(), Some(IfOwner::Done(())));
     proxy.silence();
     let done = store.complete(&owner, Bytes::from_static(b"booked")).await;
-    assert!(matches!(done, Ok(Fenced::Done(_))), "{done:?}");
+    assert!(matches!(done, Ok(IfOwner::Done(_))), "{done:?}");
     proxy.silence();
     let replay = claim(&store, &hold_on(owner.id), &asked).await;
     assert!(matches!(replay, Ok(Claim::Completed { .. })), "{replay:?}");
@@ -106,7 +106,7 @@ async fn a_take_over_that_arrives_after_its_withdrawal_leaves_the_suspended_run_
     assert_eq!(claim(&store, &owner, &asked).await.ok(), Some(won(1)));
     let progress = Bytes::from_static(b"charged");
     let suspended = store.suspend(&owner, progress.clone()).await;
-    assert_eq!(suspended.ok(), Some(Fenced::Done(())));
+    assert_eq!(suspended.ok(), Some(IfOwner::Done(())));
 
     let late = hold_on(owner.id);
     late_claim(&store, &tap, &late).await;

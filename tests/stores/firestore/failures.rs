@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use idempotency::{
-    Claim, Fenced, FirestoreStore, Idempotency, IdempotencyKey, Phase, Refusal, Resolution, Run,
+    Claim, FirestoreStore, Idempotency, IdempotencyKey, IfOwner, Phase, Rejection, Resolution, Run,
     RunError, Scope, Store, StoreErrorKind, Token,
 };
 use tests::servers::firestore::{Documents, FirestoreEmulator};
@@ -39,7 +39,7 @@ async fn nothing_runs_while_the_server_is_down_and_it_works_again_when_it_is_bac
 
     emulator.stop();
     let refused = run().await;
-    let Err(RunError::Refused(Refusal::Store(error))) = refused else {
+    let Err(RunError::Rejected(Rejection::Store(error))) = refused else {
         panic!("the store is not there, and the run is {refused:?}");
     };
     assert_eq!(error.kind(), StoreErrorKind::Unavailable);
@@ -104,14 +104,14 @@ async fn a_step_whose_answer_is_lost_is_recognised_and_not_taken_twice() {
     tap.mute_after(0);
     let keeping = store.checkpoint(&second, Bytes::from_static(b"charged"));
     let kept = lost(&tap, keeping, documents.one_has_left(b"charged")).await;
-    assert_eq!(kept.ok(), Some(Fenced::Done(())));
+    assert_eq!(kept.ok(), Some(IfOwner::Done(())));
 
     tap.mute_after(0);
     let completing = store.complete(&second, Bytes::from_static(b"booked"));
     let done = lost(&tap, completing, documents.until(is_completed)).await;
     let record = store.inspect(&first.id).await.expect("an inspection");
     let record = record.expect("the record");
-    assert_eq!(done.ok(), Some(Fenced::Done(record.expires_at)));
+    assert_eq!(done.ok(), Some(IfOwner::Done(record.expires_at)));
     let outcome = Bytes::from_static(b"booked");
     assert_eq!(record.phase, Phase::Completed { outcome });
 }
@@ -133,8 +133,8 @@ async fn a_release_whose_answer_is_lost_is_done() {
     tap.mute_after(0);
     let made = documents.until(is_withdrawn);
     let released = lost(&tap, store.release(&owner), made).await;
-    assert_eq!(released.ok(), Some(Fenced::Done(())));
-    assert_eq!(store.release(&owner).await.ok(), Some(Fenced::Lost));
+    assert_eq!(released.ok(), Some(IfOwner::Done(())));
+    assert_eq!(store.release(&owner).await.ok(), Some(IfOwner::NotOwner));
 }
 
 // behaviour 133
@@ -174,11 +174,11 @@ async fn a_suspension_whose_answer_is_lost_is_done_or_says_that_it_does_not_know
         if is_taken_over {
             assert_eq!(suspended, Err(StoreErrorKind::Unavailable));
         } else {
-            assert_eq!(suspended, Ok(Fenced::Done(())));
+            assert_eq!(suspended, Ok(IfOwner::Done(())));
             goes_on().await;
         }
         let again = store.suspend(&owner, progress.clone()).await;
-        assert_eq!(again.ok(), Some(Fenced::Lost));
+        assert_eq!(again.ok(), Some(IfOwner::NotOwner));
     }
 }
 
@@ -213,7 +213,7 @@ async fn a_resolution_whose_reply_is_lost_is_done_or_says_that_it_does_not_know(
         let resolved = lost(&tap, resolve, made).await;
         let expected = match is_taken_again {
             true => Err(StoreErrorKind::Unavailable),
-            false => Ok(Fenced::Done(())),
+            false => Ok(IfOwner::Done(())),
         };
         assert_eq!(resolved.map_err(|error| error.kind()), expected);
     }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use gcloud_sdk::{google::firestore::v1::value::ValueType, prost_types::Timestamp};
 use idempotency::{
-    Claim, Fenced, FirestoreStore, Hold, Idempotency, IdempotencyKey, OnDuplicate, Options,
-    RecordId, Refusal, Run, RunError, Scope, Store, StoreErrorKind,
+    Claim, FirestoreStore, Hold, Idempotency, IdempotencyKey, IfOwner, OnDuplicate, Options,
+    RecordId, Rejection, Run, RunError, Scope, Store, StoreErrorKind,
 };
 use tests::servers::firestore::{Documents, FirestoreEmulator};
 use tokio::{sync::oneshot, task::JoinSet};
@@ -90,7 +90,7 @@ async fn a_record_with_half_a_spent_token_is_an_error_and_stays() {
     let documents = Documents::new(&emulator.address(), &project);
     let store = connect(emulator, &project).await;
     let owner = claimed(&store).await;
-    assert_eq!(store.release(&owner).await.ok(), Some(Fenced::Done(())));
+    assert_eq!(store.release(&owner).await.ok(), Some(IfOwner::Done(())));
     let torn = ("spent", ValueType::BytesValue(vec![1; 24]));
     documents.set(&owner.id, [torn]).await;
     let before = documents.all().await;
@@ -225,7 +225,7 @@ async fn a_sweep_leaves_what_was_claimed_since_it_looked() {
     assert!(removed <= owners.len(), "no record is removed twice");
     for owner in owners {
         let done = store.complete(&owner, Bytes::from_static(b"again")).await;
-        assert!(matches!(done, Ok(Fenced::Done(_))), "{done:?}");
+        assert!(matches!(done, Ok(IfOwner::Done(_))), "{done:?}");
     }
 }
 
@@ -332,7 +332,7 @@ async fn a_value_too_long_for_a_document_is_given_once_and_not_made_again() {
         assert!(matches!(run("a").await, Ok(Run::Executed(value)) if value.len() == length));
         match run("b").await {
             Ok(Run::Replayed(value)) if is_kept => assert_eq!(value, "a".repeat(length)),
-            Err(RunError::Refused(Refusal::NotStored)) if !is_kept => {}
+            Err(RunError::Rejected(Rejection::NotStored)) if !is_kept => {}
             other => panic!("{length} bytes, and the second run is {:?}", other.is_ok()),
         }
     }
@@ -348,7 +348,7 @@ async fn claimed(store: &impl Store) -> Hold {
 async fn completed(store: &impl Store) -> Hold {
     let hold = claimed(store).await;
     let done = store.complete(&hold, Bytes::from_static(b"booked")).await;
-    assert!(matches!(done, Ok(Fenced::Done(_))), "{done:?}");
+    assert!(matches!(done, Ok(IfOwner::Done(_))), "{done:?}");
     hold
 }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use idempotency::{Fenced, FirestoreStore, Hold, Store, StoreErrorKind};
+use idempotency::{FirestoreStore, Hold, IfOwner, Store, StoreErrorKind};
 use tests::servers::firestore::FirestoreEmulator;
 
 use super::{hold, hold_on, request, tap::Tap, unused_project};
@@ -46,16 +46,16 @@ async fn a_look_that_is_noted_late_loses_no_spent_token() {
         let mut stepping = pin!(take(step, &store, &owner));
         until_sent(&tap, stepping.as_mut(), 2).await;
         looking.await.expect("a claim");
-        assert_eq!(stepping.await, Some(Fenced::Done(())));
+        assert_eq!(stepping.await, Some(IfOwner::Done(())));
 
-        assert_eq!(store.release(&owner).await.ok(), Some(Fenced::Done(())));
+        assert_eq!(store.release(&owner).await.ok(), Some(IfOwner::Done(())));
         let claimed = claim(&store, &late, &asked).await;
         let kind = claimed.map_err(|error| error.kind());
         assert_eq!(kind, Err(StoreErrorKind::Withdrawn));
     }
 }
 
-async fn take(step: Step, store: &FirestoreStore, owner: &Hold) -> Option<Fenced<()>> {
+async fn take(step: Step, store: &FirestoreStore, owner: &Hold) -> Option<IfOwner<()>> {
     let taken = match step {
         Step::Renewal => store.renew(owner).await,
         Step::Checkpoint => {

@@ -3,7 +3,7 @@
 use std::{future::poll_fn, pin::pin, task::Poll, time::Duration};
 
 use bytes::Bytes;
-use idempotency::{Claim, Fenced, Store, Subscription};
+use idempotency::{Claim, IfOwner, Store, Subscription};
 use tests::servers::firestore::FirestoreEmulator;
 use tokio::time::timeout;
 
@@ -60,7 +60,7 @@ async fn the_first_who_sees_the_end_wakes_the_others_of_its_process() {
     let running = claim(&here, &hold_on(suspended.id), &fingerprint).await;
     assert_eq!(running.ok(), Some(Claim::InFlight { fingerprint }));
     let done = there.suspend(&suspended, Bytes::new()).await;
-    assert_eq!(done.ok(), Some(Fenced::Done(())));
+    assert_eq!(done.ok(), Some(IfOwner::Done(())));
     assert!(!is_woken(&mut waiting).await);
     let next = claim(&here, &hold_on(suspended.id), &fingerprint).await;
     assert_eq!(next.ok(), Some(won(2)));

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use idempotency::{Claim, Fenced, Store};
+use idempotency::{Claim, IfOwner, Store};
 use tests::servers::postgres::advance;
 
 use super::{database, hold_on, new_hold, request, store};
@@ -29,7 +29,7 @@ async fn the_clock_of_the_machine_that_asks_counts_for_nothing() {
     let taken = claim(&second, &successor, &request()).await;
     assert_eq!(taken.ok(), Some(won(2)));
     let done = second.complete(&successor, Bytes::new()).await;
-    let Ok(Fenced::Done(expires_at)) = done else {
+    let Ok(IfOwner::Done(expires_at)) = done else {
         panic!("the owner completes, and not {done:?}");
     };
     assert!(expires_at > SystemTime::now() + DAY);

@@ -1,7 +1,7 @@
 //! Connections on which nothing comes through any more, in either direction, and of which nobody is told.
 
 use bytes::Bytes;
-use idempotency::{Claim, Fenced, OnLost, PostgresStore, Store, StoreErrorKind};
+use idempotency::{Claim, IfOwner, OnLost, PostgresStore, Store, StoreErrorKind};
 use sqlx::postgres::PgPoolOptions;
 use tokio::task::JoinSet;
 
@@ -24,9 +24,9 @@ async fn dark_connections_are_left_for_new_ones() {
     assert_eq!(refused, Err(StoreErrorKind::Unavailable));
     // Not one of the others that were idle is used again.
     connect_many(&store).await;
-    assert_eq!(store.renew(&owner).await.ok(), Some(Fenced::Done(())));
+    assert_eq!(store.renew(&owner).await.ok(), Some(IfOwner::Done(())));
     let completed = store.complete(&owner, Bytes::from_static(b"booked")).await;
-    assert!(matches!(completed, Ok(Fenced::Done(_))), "{completed:?}");
+    assert!(matches!(completed, Ok(IfOwner::Done(_))), "{completed:?}");
 }
 
 /// Whoever leaves in the middle of a step does not take the connection's place with him.
@@ -105,7 +105,10 @@ async fn a_dark_connection_that_listens_is_left_for_a_new_one() {
     };
     assert_eq!(within_a_minute("a look", looked).await, in_flight);
     let elsewhere = super::store(&url).await;
-    assert_eq!(elsewhere.release(&owner).await.ok(), Some(Fenced::Done(())));
+    assert_eq!(
+        elsewhere.release(&owner).await.ok(),
+        Some(IfOwner::Done(()))
+    );
     within_a_minute("the news", subscription.changed()).await;
 }
 

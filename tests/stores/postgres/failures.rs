@@ -7,7 +7,7 @@ use std::sync::{
 
 use bytes::Bytes;
 use idempotency::{
-    Claim, Fenced, Idempotency, OnDuplicate, Options, PostgresStore, RecordId, Resolution, Run,
+    Claim, Idempotency, IfOwner, OnDuplicate, Options, PostgresStore, RecordId, Resolution, Run,
     Store, StoreErrorKind,
 };
 use sqlx::{AssertSqlSafe, Connection, PgConnection, postgres::PgPoolOptions, raw_sql};
@@ -44,13 +44,13 @@ async fn connections_that_were_ended_while_idle_are_not_noticed() {
     let won = won(1);
     assert_eq!(claim(&store, &hold, &request()).await.ok(), Some(won));
     sql(&url, END_ALL).await;
-    assert_eq!(store.renew(&hold).await.ok(), Some(Fenced::Done(())));
+    assert_eq!(store.renew(&hold).await.ok(), Some(IfOwner::Done(())));
     sql(&url, END_ALL).await;
     let kept = store.checkpoint(&hold, Bytes::from_static(b"charged"));
-    assert_eq!(kept.await.ok(), Some(Fenced::Done(())));
+    assert_eq!(kept.await.ok(), Some(IfOwner::Done(())));
     sql(&url, END_ALL).await;
     let done = store.complete(&hold, Bytes::from_static(b"booked")).await;
-    assert!(matches!(done, Ok(Fenced::Done(_))), "{done:?}");
+    assert!(matches!(done, Ok(IfOwner::Done(_))), "{done:?}");
     sql(&url, END_ALL).await;
     let replay = claim(&store, &hold_on(hold.id), &request()).await;
     assert!(matches!(replay, Ok(Claim::Completed { .. })), "{replay:?}");
@@ -108,7 +108,7 @@ async fn a_completion_whose_connection_is_ended_in_the_middle_is_done() {
     assert_eq!(sql(&url, END_BLOCKED).await.len(), 1);
     locking.rollback().await.expect("a rollback");
     let done = completing.await.expect("the completion");
-    assert!(matches!(done, Ok(Fenced::Done(_))), "{done:?}");
+    assert!(matches!(done, Ok(IfOwner::Done(_))), "{done:?}");
 }
 
 // race 5
@@ -132,8 +132,8 @@ async fn a_release_whose_connection_is_ended_in_the_middle_is_done() {
     sql(&url, END_BLOCKED).await;
     locking.rollback().await.expect("a rollback");
     let released = releasing.await.expect("the release");
-    assert_eq!(released.ok(), Some(Fenced::Done(())));
-    assert_eq!(store.release(&hold).await.ok(), Some(Fenced::Lost));
+    assert_eq!(released.ok(), Some(IfOwner::Done(())));
+    assert_eq!(store.release(&hold).await.ok(), Some(IfOwner::NotOwner));
 }
 
 // behaviour 135, 166
@@ -183,7 +183,7 @@ async fn a_record_that_cannot_be_read_is_an_error_and_stays() {
         assert_eq!(kinds.collect::<Vec<_>>(), expected, "{damage}");
         for other in &others {
             let released = store.release(other).await;
-            assert_eq!(released.ok(), Some(Fenced::Done(())));
+            assert_eq!(released.ok(), Some(IfOwner::Done(())));
         }
         let removed = format!("delete from idempotency_records where id = '{id}' returning 1");
         assert_eq!(sql(&url, &removed).await.len(), 1, "{damage}");

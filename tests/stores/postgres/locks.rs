@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use idempotency::{
-    Claim, Fenced, Hold, Idempotency, PostgresStore, Refusal, Resolution, Run, RunError, Store,
+    Claim, Hold, Idempotency, IfOwner, PostgresStore, Rejection, Resolution, Run, RunError, Store,
     StoreErrorKind,
 };
 use reqwest::Method;
@@ -145,9 +145,9 @@ async fn the_server_gives_up_each_step_whose_row_is_locked() {
         until_given_up(&url).await;
         go_on(session).await;
         // Nothing was done by any of them.
-        assert_eq!(store.renew(&owner).await.ok(), Some(Fenced::Done(())));
+        assert_eq!(store.renew(&owner).await.ok(), Some(IfOwner::Done(())));
         let completed = store.complete(&owner, Bytes::new()).await;
-        assert!(matches!(completed, Ok(Fenced::Done(_))), "{completed:?}");
+        assert!(matches!(completed, Ok(IfOwner::Done(_))), "{completed:?}");
     }
 }
 
@@ -175,7 +175,7 @@ async fn a_locked_table_refuses_everybody_and_leaves_no_process_behind() {
             }
         };
         for refused in join_all(keys.map(run)).await {
-            let is_unavailable = matches!(&refused, Err(RunError::Refused(Refusal::Store(_))));
+            let is_unavailable = matches!(&refused, Err(RunError::Rejected(Rejection::Store(_))));
             assert!(is_unavailable, "{refused:?}");
         }
         let renewed = store.renew(&owner).await.map_err(|error| error.kind());
@@ -195,7 +195,7 @@ async fn a_locked_table_refuses_everybody_and_leaves_no_process_behind() {
             });
             assert_eq!(run.await, Run::Executed("booked".to_owned()));
         }
-        assert_eq!(store.renew(&owner).await.ok(), Some(Fenced::Done(())));
+        assert_eq!(store.renew(&owner).await.ok(), Some(IfOwner::Done(())));
         sql(&url, "delete from idempotency_records returning 1").await;
     }
 }
@@ -220,7 +220,7 @@ async fn a_waiter_outlasts_a_step_that_stands_still() {
     assert!(!sql(&url, is_awaited).await[0].get::<bool, _>(0));
     go_on(session).await;
     let released = store.release(&owner).await;
-    assert_eq!(released.ok(), Some(Fenced::Done(())));
+    assert_eq!(released.ok(), Some(IfOwner::Done(())));
     within_a_minute("a poll", subscription.changed()).await;
 }
 

@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use bytes::Bytes;
-use idempotency::{Claim, Fenced, Idempotency, Run, RunError, Store, StoreErrorKind};
+use idempotency::{Claim, Idempotency, IfOwner, Run, RunError, Store, StoreErrorKind};
 use tests::servers::postgres::PostgresServer;
 
 use super::{hold_on, named, new_hold, request, store};
@@ -36,7 +36,7 @@ async fn nothing_runs_while_the_server_is_stopped_and_it_is_used_again_once_it_i
     assert_eq!(kind, Err(StoreErrorKind::Unavailable));
     let (scope, key) = named("meanwhile");
     let refused = engine.run(&scope, &key, request(), work()).await;
-    assert!(matches!(refused, Err(RunError::Refused(_))), "{refused:?}");
+    assert!(matches!(refused, Err(RunError::Rejected(_))), "{refused:?}");
     assert_eq!(runs.load(Ordering::SeqCst), 1);
 
     server.restart();
@@ -88,7 +88,7 @@ async fn an_answer_that_cannot_be_stored_is_given_and_stored_once_the_server_is_
                     assert_eq!(replay, Run::Replayed("booked".to_owned()));
                     break;
                 }
-                Err(refused) => assert!(matches!(refused, RunError::Refused(_)), "{refused:?}"),
+                Err(refused) => assert!(matches!(refused, RunError::Rejected(_)), "{refused:?}"),
             }
         }
     };
@@ -124,7 +124,7 @@ async fn a_claim_that_took_too_long_recognises_itself() {
         Some(Claim::InFlight { fingerprint })
     );
     let done = store.complete(&completed, outcome).await;
-    assert!(matches!(done, Ok(Fenced::Done(_))), "{done:?}");
+    assert!(matches!(done, Ok(IfOwner::Done(_))), "{done:?}");
 }
 
 // behaviour 163, 167

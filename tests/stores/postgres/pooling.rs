@@ -3,7 +3,7 @@
 use std::fs;
 
 use bytes::Bytes;
-use idempotency::{Claim, Fenced, PostgresStore, Store};
+use idempotency::{Claim, IfOwner, PostgresStore, Store};
 use sqlx::{Row, raw_sql};
 use tests::servers::postgres::PostgresServer;
 
@@ -94,9 +94,9 @@ async fn nothing_stays_prepared_in_a_pooler() {
             let claimed = claim(&store, &owner, &request()).await.expect("a claim");
             assert_eq!(claimed, won(1));
             let renewed = store.renew(&owner).await.expect("a renewal");
-            assert_eq!(renewed, Fenced::Done(()));
+            assert_eq!(renewed, IfOwner::Done(()));
             let released = store.release(&owner).await.expect("a release");
-            assert_eq!(released, Fenced::Done(()));
+            assert_eq!(released, IfOwner::Done(()));
         });
     }
     works.join_all().await;

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use clap::Parser;
 use core_api::{Config, Server};
-use idempotency::{Claim, Fenced, PostgresError, PostgresStore, Store, StoreErrorKind};
+use idempotency::{Claim, IfOwner, PostgresStore, PostgresStoreError, Store, StoreErrorKind};
 use reqwest::Method;
 use sqlx::postgres::PgPoolOptions;
 use tests::{
@@ -35,13 +35,13 @@ async fn refusal(options: &[&str]) -> String {
 async fn is_refused(url: &str, is_standby: bool, advice: &str) {
     let refused = PostgresStore::connect(url).await.expect_err("a refusal");
     let is_typed =
-        matches!(&refused, PostgresError::ReadOnly { is_standby: it } if *it == is_standby);
+        matches!(&refused, PostgresStoreError::ReadOnly { is_standby: it } if *it == is_standby);
     assert!(is_typed, "{refused:?}");
     assert!(refused.to_string().contains(advice), "{refused}");
     let pool = PgPoolOptions::new().connect_lazy(url).expect("a URL");
     let refused = PostgresStore::new(pool).create_schema().await;
     assert!(
-        matches!(refused, Err(PostgresError::ReadOnly { .. })),
+        matches!(refused, Err(PostgresStoreError::ReadOnly { .. })),
         "{refused:?}"
     );
     let keys = ["--database", "memory:", "--idempotency-store", url];
@@ -104,7 +104,7 @@ async fn a_standby_that_lags_behind_is_not_asked_whether_there_is_a_record() {
     let owner = new_hold();
     claim(&store, &owner, &request()).await.expect("a claim");
     let completed = store.complete(&owner, Bytes::from_static(b"booked")).await;
-    assert!(matches!(completed, Ok(Fenced::Done(_))), "{completed:?}");
+    assert!(matches!(completed, Ok(IfOwner::Done(_))), "{completed:?}");
     let first = send(service.booking("k")).await;
     assert_eq!(first.status, 201, "{first:?}");
     assert_eq!(ready(&service).await, 200);

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use idempotency::{Fenced, Idempotency, PostgresStore, Run, Store};
+use idempotency::{Idempotency, IfOwner, PostgresStore, Run, Store};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
 use tests::servers::postgres::PostgresServer;
 use tokio::{
@@ -76,7 +76,7 @@ async fn a_suspension_takes_one_round_trip() {
         claim(&store, &owner, &request()).await.expect("a claim");
         trips.store(0, Ordering::SeqCst);
         let suspended = store.suspend(&owner, Bytes::from_static(b"charged")).await;
-        assert_eq!(suspended.ok(), Some(Fenced::Done(())));
+        assert_eq!(suspended.ok(), Some(IfOwner::Done(())));
         // What is sent after its reply goes out by the next request.
         claim(&store, &new_hold(), &request())
             .await

@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use bytes::Bytes;
-use idempotency::{Claim, PostgresError, PostgresStore, Store, StoreErrorKind};
+use idempotency::{Claim, PostgresStore, PostgresStoreError, Store, StoreErrorKind};
 use sqlx::{Connection, PgConnection, PgPool, Row, postgres::PgPoolOptions, raw_sql};
 use tokio::task::JoinSet;
 
@@ -63,7 +63,10 @@ async fn tables_of_the_first_releases_get_what_they_lack_from_who_owns_them() {
     let service = as_service(&url).await;
     let refused = PostgresStore::connect(&service).await;
     let refused = refused.expect_err("a refusal");
-    assert!(matches!(refused, PostgresError::Schema(_)), "{refused:?}");
+    assert!(
+        matches!(refused, PostgresStoreError::Schema(_)),
+        "{refused:?}"
+    );
     let cause = refused.source().expect("a cause").to_string();
     assert!(cause.contains("must be owner"), "{cause}");
 
@@ -109,7 +112,10 @@ async fn tables_of_a_newer_version_are_refused() {
     PostgresStore::connect(&url).await.expect("a store");
     sql(&url, "update idempotency_schema set version = 2").await;
     let refused = PostgresStore::connect(&url).await.expect_err("a refusal");
-    let newer = matches!(refused, PostgresError::NewerSchema { found: 2, known: 1 });
+    let newer = matches!(
+        refused,
+        PostgresStoreError::NewerSchema { found: 2, known: 1 }
+    );
     assert!(newer, "{refused:?}");
     let store = PostgresStore::new(pool(&url));
     let refused = store.create_schema().await.expect_err("a refusal");
@@ -119,11 +125,14 @@ async fn tables_of_a_newer_version_are_refused() {
 #[tokio::test]
 async fn a_store_that_cannot_be_opened_says_why() {
     let wrong = PostgresStore::connect("postgres://db:port/keys").await;
-    assert!(matches!(wrong, Err(PostgresError::Url(_))), "{wrong:?}");
+    assert!(
+        matches!(wrong, Err(PostgresStoreError::Url(_))),
+        "{wrong:?}"
+    );
     let Some(url) = database().await else { return };
     let missing = PostgresStore::connect(&format!("{url}_missing")).await;
     assert!(
-        matches!(missing, Err(PostgresError::Connect(_))),
+        matches!(missing, Err(PostgresStoreError::Connect(_))),
         "{missing:?}"
     );
 }

@@ -1,6 +1,6 @@
 //! The way to the server, encrypted.
 
-use idempotency::{PostgresError, PostgresStore};
+use idempotency::{PostgresStore, PostgresStoreError};
 use tests::servers::postgres::PostgresServer;
 
 use super::{new_hold, request, until};
@@ -55,7 +55,7 @@ async fn a_server_with_a_certificate_of_a_known_authority_is_used() {
         assert!(
             matches!(
                 refused,
-                Err(PostgresError::Connect(
+                Err(PostgresStoreError::Connect(
                     sqlx::Error::Io(_) | sqlx::Error::Tls(_)
                 ))
             ),

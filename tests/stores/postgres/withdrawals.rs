@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use idempotency::{Claim, Fenced, Fingerprint, Hold, Phase, Resolution, Store, StoreErrorKind};
+use idempotency::{Claim, Fingerprint, Hold, IfOwner, Phase, Resolution, Store, StoreErrorKind};
 use sqlx::Row;
 use tests::servers::postgres::advance;
 use tokio::{sync::Barrier, task::JoinSet};
@@ -23,7 +23,7 @@ async fn a_take_over_and_its_withdrawal_leave_the_suspended_run() {
         let hold = new_hold();
         claim(&store, &hold, &request()).await.expect("a claim");
         let done = store.suspend(&hold, Bytes::from_static(b"charged"));
-        assert_eq!(done.await.ok(), Some(Fenced::Done(())));
+        assert_eq!(done.await.ok(), Some(IfOwner::Done(())));
         suspended.push(hold);
     }
     let mut races = JoinSet::new();
@@ -94,20 +94,20 @@ async fn an_end_whose_reply_is_lost_is_done() {
         };
         let released = taken().await;
         lose();
-        assert_eq!(store.release(&released).await.ok(), Some(Fenced::Done(())));
-        assert_eq!(store.release(&released).await.ok(), Some(Fenced::Lost));
+        assert_eq!(store.release(&released).await.ok(), Some(IfOwner::Done(())));
+        assert_eq!(store.release(&released).await.ok(), Some(IfOwner::NotOwner));
 
         let freed = taken().await;
         lose();
         let resolved = store.resolve(&freed.id, &freed.token, Resolution::Release);
-        assert_eq!(resolved.await.ok(), Some(Fenced::Done(())));
+        assert_eq!(resolved.await.ok(), Some(IfOwner::Done(())));
 
         let completed = taken().await;
         lose();
         let resolved = store.resolve(&completed.id, &completed.token, settled());
-        assert_eq!(resolved.await.ok(), Some(Fenced::Done(())));
+        assert_eq!(resolved.await.ok(), Some(IfOwner::Done(())));
         let resolved = store.resolve(&completed.id, &completed.token, settled());
-        assert_eq!(resolved.await.ok(), Some(Fenced::Lost));
+        assert_eq!(resolved.await.ok(), Some(IfOwner::NotOwner));
 
         let withdrawn = taken().await;
         lose();
@@ -128,10 +128,10 @@ async fn an_end_whose_reply_is_lost_is_done() {
         let progress = Bytes::from_static(b"charged");
         lose();
         let done = store.checkpoint(&suspended, progress.clone()).await;
-        assert_eq!(done.ok(), Some(Fenced::Done(())));
+        assert_eq!(done.ok(), Some(IfOwner::Done(())));
         lose();
         let done = store.suspend(&suspended, progress.clone()).await;
-        assert_eq!(done.ok(), Some(Fenced::Done(())));
+        assert_eq!(done.ok(), Some(IfOwner::Done(())));
         let next = hold_on(suspended.id);
         lose();
         let taken_over = claim(&store, &next, &asked).await;
@@ -158,7 +158,7 @@ async fn a_waiter_elsewhere_is_woken_by_a_withdrawal() {
         claim(&owning, &owner, &request()).await.expect("a claim");
         if !progress.is_empty() {
             let kept = owning.checkpoint(&owner, progress.clone()).await;
-            assert_eq!(kept.ok(), Some(Fenced::Done(())));
+            assert_eq!(kept.ok(), Some(IfOwner::Done(())));
         }
         let mut subscription = waiting.subscribe(&owner.id);
         let in_flight = Claim::InFlight {
@@ -178,7 +178,7 @@ async fn a_waiter_elsewhere_is_woken_by_a_withdrawal() {
         let won = Claim::Won { attempt, progress };
         assert_eq!(claim(&waiting, &next, &request()).await.ok(), Some(won));
         // Nobody waits for the new owner.
-        assert_eq!(waiting.release(&next).await.ok(), Some(Fenced::Done(())));
+        assert_eq!(waiting.release(&next).await.ok(), Some(IfOwner::Done(())));
     }
 }
 
@@ -201,7 +201,7 @@ async fn a_release_whose_mark_was_marked_again_is_done() {
             proxy.lose_the_next_reply();
         }
         let released = store.release(&owner).await;
-        assert_eq!(released.ok(), Some(Fenced::Done(())));
+        assert_eq!(released.ok(), Some(IfOwner::Done(())));
         if is_delayed {
             let tokens = "select token, spent from idempotency_records where spent is not null";
             let marks = sql(&direct, tokens).await;
@@ -305,7 +305,7 @@ async fn a_waiter_elsewhere_is_woken_by_a_suspension() {
     super::until(&url, "select awaited from idempotency_records").await;
     let progress = Bytes::from_static(b"charged");
     let suspended = owning.suspend(&owner, progress.clone()).await;
-    assert_eq!(suspended.ok(), Some(Fenced::Done(())));
+    assert_eq!(suspended.ok(), Some(IfOwner::Done(())));
     within_a_minute("the news", subscription.changed()).await;
     let next = claim(&waiting, &hold_on(owner.id), &request()).await;
     let attempt = 2;
@@ -321,7 +321,7 @@ async fn what_a_withdrawal_left_can_be_waited_for() {
     let owner = new_hold();
     claim(&owning, &owner, &request()).await.expect("a claim");
     let kept = owning.checkpoint(&owner, Bytes::from_static(b"charged"));
-    assert_eq!(kept.await.ok(), Some(Fenced::Done(())));
+    assert_eq!(kept.await.ok(), Some(IfOwner::Done(())));
     let withdrawn = owning.withdraw(&owner, &request()).await;
     withdrawn.expect("a withdrawal");
     let mut subscription = waiting.subscribe(&owner.id);
@@ -332,7 +332,7 @@ async fn what_a_withdrawal_left_can_be_waited_for() {
     let awaited = "select awaited from idempotency_records";
     super::until(&url, awaited).await;
     let resolved = owning.resolve(&owner.id, &owner.token, Resolution::Release);
-    assert_eq!(resolved.await.ok(), Some(Fenced::Done(())));
+    assert_eq!(resolved.await.ok(), Some(IfOwner::Done(())));
     within_a_minute("the news", subscription.changed()).await;
     let next = claim(&waiting, &hold_on(owner.id), &other).await;
     assert_eq!(next.ok(), Some(won(1)));

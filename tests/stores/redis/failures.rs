@@ -9,7 +9,7 @@ mod outages;
 
 use bytes::Bytes;
 use idempotency::{
-    Claim, Fenced, Fingerprint, Hold, RedisStore, Store, StoreError, StoreErrorKind,
+    Claim, Fingerprint, Hold, IfOwner, RedisStore, Store, StoreError, StoreErrorKind,
 };
 use tests::servers::redis::RedisServer;
 
@@ -33,12 +33,12 @@ async fn taken(store: &RedisStore) -> Hold {
 
 async fn keep(store: &RedisStore, hold: &Hold) {
     let kept = store.checkpoint(hold, Bytes::from_static(b"charged"));
-    assert_eq!(kept.await.ok(), Some(Fenced::Done(())));
+    assert_eq!(kept.await.ok(), Some(IfOwner::Done(())));
 }
 
 async fn complete(store: &RedisStore, hold: &Hold) {
     let done = store.complete(hold, Bytes::from_static(b"booked")).await;
-    assert!(matches!(done, Ok(Fenced::Done(_))), "{done:?}");
+    assert!(matches!(done, Ok(IfOwner::Done(_))), "{done:?}");
 }
 
 async fn is_replayed(store: &RedisStore, hold: &Hold) -> bool {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use idempotency::{Fenced, Hold, RedisStore, Resolution, Store, StoreErrorKind};
+use idempotency::{Hold, IfOwner, RedisStore, Resolution, Store, StoreErrorKind};
 
 use super::{
     hold_on,
@@ -37,7 +37,7 @@ async fn the_server_removes_what_a_released_key_leaves_behind() {
         lease: 100 * hold.lease,
         ..hold.clone()
     };
-    assert_eq!(store.release(&longer).await.ok(), Some(Fenced::Done(())));
+    assert_eq!(store.release(&longer).await.ok(), Some(IfOwner::Done(())));
     is_about(remaining(), longer.lease);
     withdraw(&store, &hold_on(&hold)).await;
     is_about(remaining(), hold.lease + hold.ttl);
@@ -53,7 +53,7 @@ async fn the_server_removes_what_a_released_key_leaves_behind() {
         ..hold_on(&hold)
     };
     assert_eq!(claim(&store, &at_once, &request()).await.ok(), Some(won(1)));
-    assert_eq!(store.release(&at_once).await.ok(), Some(Fenced::Done(())));
+    assert_eq!(store.release(&at_once).await.ok(), Some(IfOwner::Done(())));
     // Those before it need their time still.
     is_about(remaining(), hold.lease + hold.ttl);
     let next = hold_on(&hold);
@@ -61,7 +61,7 @@ async fn the_server_removes_what_a_released_key_leaves_behind() {
     let resolved = store
         .resolve(&next.id, &next.token, Resolution::Release)
         .await;
-    assert_eq!(resolved.ok(), Some(Fenced::Done(())));
+    assert_eq!(resolved.ok(), Some(IfOwner::Done(())));
     is_about(remaining(), Duration::from_secs(24 * 3600));
 }
 
@@ -74,7 +74,7 @@ async fn a_key_grows_by_eight_spent_tokens_at_most_until_its_run_is_completed() 
     };
     let mut length = || get(&mut connection, &key).len();
     let empty = length();
-    assert_eq!(store.release(&hold).await.ok(), Some(Fenced::Done(())));
+    assert_eq!(store.release(&hold).await.ok(), Some(IfOwner::Done(())));
     assert_eq!(length(), empty);
     let mut spent = vec![hold.clone()];
     for older in 1..10 {
@@ -87,7 +87,7 @@ async fn a_key_grows_by_eight_spent_tokens_at_most_until_its_run_is_completed() 
         let claim = claim(&store, late, &request()).await;
         let kind = claim.map_err(|error| error.kind());
         assert_eq!(kind, Err(StoreErrorKind::Withdrawn));
-        assert_eq!(store.release(late).await.ok(), Some(Fenced::Lost));
+        assert_eq!(store.release(late).await.ok(), Some(IfOwner::NotOwner));
     }
     let next = hold_on(&hold);
     assert_eq!(claim(&store, &next, &request()).await.ok(), Some(won(1)));

@@ -1,7 +1,7 @@
 //! What `RedisStore::connect` refuses, because steps would fail there.
 
 use bytes::Bytes;
-use idempotency::{RedisError, RedisStore, Store, log_text::Causes};
+use idempotency::{RedisStore, RedisStoreError, Store, log_text::Causes};
 use tests::servers::redis::RedisServer;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -45,7 +45,7 @@ pub(crate) async fn each_right_is_asked_for(server: &RedisServer) {
         let optional = ["+publish", "+subscribe", "+unsubscribe", "+info"];
         match connected {
             Ok(_) => assert!(optional.contains(&missing), "{missing} is needed"),
-            Err(RedisError::Right(command)) => {
+            Err(RedisStoreError::Right(command)) => {
                 assert_eq!(format!("+{}", command.to_lowercase()), missing);
             }
             Err(error) => panic!("{missing}: {error:?}"),
@@ -53,7 +53,10 @@ pub(crate) async fn each_right_is_asked_for(server: &RedisServer) {
     }
 }
 
-async fn connect_with(server: &RedisServer, rights: &[&str]) -> Result<RedisStore, RedisError> {
+async fn connect_with(
+    server: &RedisServer,
+    rights: &[&str],
+) -> Result<RedisStore, RedisStoreError> {
     let set: String = redis::cmd("ACL")
         .arg("SETUSER")
         .arg(
@@ -94,7 +97,10 @@ async fn a_replica_is_refused_at_the_start() {
         .expect("the change");
     assert_eq!(done, "OK");
     let refused = RedisStore::connect(&replica.url()).await;
-    assert!(matches!(refused, Err(RedisError::Replica)), "{refused:?}");
+    assert!(
+        matches!(refused, Err(RedisStoreError::Replica)),
+        "{refused:?}"
+    );
     // Also if the server may not be asked what it is.
     let set: String = redis::cmd("ACL")
         .arg(["SETUSER", "default", "-info"].as_slice())
@@ -102,7 +108,10 @@ async fn a_replica_is_refused_at_the_start() {
         .expect("the user");
     assert_eq!(set, "OK");
     let refused = RedisStore::connect(&replica.url()).await;
-    assert!(matches!(refused, Err(RedisError::Replica)), "{refused:?}");
+    assert!(
+        matches!(refused, Err(RedisStoreError::Replica)),
+        "{refused:?}"
+    );
 }
 
 #[tokio::test]
@@ -113,12 +122,18 @@ async fn a_node_of_a_cluster_and_a_single_server_name_each_other_s_constructor()
     let refused = RedisStore::connect(&nodes[0].url())
         .await
         .expect_err("a node");
-    assert!(matches!(refused, RedisError::NodeOfCluster), "{refused:?}");
+    assert!(
+        matches!(refused, RedisStoreError::NodeOfCluster),
+        "{refused:?}"
+    );
     assert!(refused.to_string().contains("RedisStore::cluster"));
     let refused = RedisStore::cluster([single.url()])
         .await
         .expect_err("no cluster");
-    assert!(matches!(refused, RedisError::NotACluster), "{refused:?}");
+    assert!(
+        matches!(refused, RedisStoreError::NotACluster),
+        "{refused:?}"
+    );
     assert!(refused.to_string().contains("RedisStore::connect"));
 }
 
@@ -144,7 +159,7 @@ async fn a_server_that_is_too_old_is_refused_with_its_version() {
     });
     let refused = RedisStore::connect(&url).await.expect_err("an old server");
     assert!(
-        matches!(&refused, RedisError::Version(version) if &**version == "6.0.20"),
+        matches!(&refused, RedisStoreError::Version(version) if &**version == "6.0.20"),
         "{refused:?}"
     );
 }

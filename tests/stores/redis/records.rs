@@ -4,7 +4,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 use idempotency::{
-    Fenced, Fingerprint, Hold, Phase, RedisStore, Resolution, Store, StoreErrorKind,
+    Fingerprint, Hold, IfOwner, Phase, RedisStore, Resolution, Store, StoreErrorKind,
 };
 use redis::Connection;
 use tests::{
@@ -143,14 +143,14 @@ async fn the_server_removes_a_record_when_its_time_is_over_and_not_before() {
         lease: 2 * hold.lease,
         ..hold.clone()
     };
-    assert_eq!(store.renew(&longer).await.ok(), Some(Fenced::Done(())));
+    assert_eq!(store.renew(&longer).await.ok(), Some(IfOwner::Done(())));
     check(removed_at()).await;
     let shorter = Hold {
         ttl: hold.ttl / 2,
         ..hold.clone()
     };
     let done = store.complete(&shorter, Bytes::new()).await;
-    assert!(matches!(done, Ok(Fenced::Done(_))), "{done:?}");
+    assert!(matches!(done, Ok(IfOwner::Done(_))), "{done:?}");
     check(removed_at()).await;
     assert_eq!(store.purge_expired(100).await.ok(), Some(0));
 }
@@ -165,7 +165,7 @@ async fn a_ttl_without_an_end_ends_in_the_far_future() {
         ttl: Duration::MAX,
         ..hold.clone()
     };
-    let Ok(Fenced::Done(expires_at)) = store.complete(&endless, Bytes::new()).await else {
+    let Ok(IfOwner::Done(expires_at)) = store.complete(&endless, Bytes::new()).await else {
         panic!("the owner completes");
     };
     let a_century = Duration::from_secs(100 * 365 * 24 * 3600);
@@ -185,7 +185,7 @@ async fn times_are_the_servers() {
         UNIX_EPOCH + Duration::new(seconds, 1000 * microseconds)
     };
     let before = time();
-    assert_eq!(store.renew(&hold).await.ok(), Some(Fenced::Done(())));
+    assert_eq!(store.renew(&hold).await.ok(), Some(IfOwner::Done(())));
     let after = time();
     let record = store.inspect(&hold.id).await.expect("an inspection");
     let Some(Phase::InFlight { lease_until, .. }) = record.map(|record| record.phase) else {
@@ -285,17 +285,17 @@ async fn a_user_who_may_do_what_the_documentation_says_can_do_everything() {
     }
     assert_eq!(
         store.renew(&hold).await.expect("a renewal"),
-        Fenced::Done(())
+        IfOwner::Done(())
     );
     assert_eq!(
         store.release(&other).await.expect("a release"),
-        Fenced::Done(())
+        IfOwner::Done(())
     );
     let unclaimed = new_hold();
     let withdrawn = store.withdraw(&unclaimed, &request()).await;
     withdrawn.expect("a withdrawal");
     let done = store.complete(&hold, Bytes::new()).await;
-    assert!(matches!(done, Ok(Fenced::Done(_))), "{done:?}");
+    assert!(matches!(done, Ok(IfOwner::Done(_))), "{done:?}");
     assert_eq!(store.list(None, 10).await.expect("a list").len(), 1);
     // What it may not do has left traces here.
     let mut log = redis::cmd("ACL");

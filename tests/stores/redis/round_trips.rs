@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use idempotency::{
-    Claim, Fenced, Fingerprint, Idempotency, IdempotencyKey, RedisStore, Run, Scope, Store,
+    Claim, Fingerprint, Idempotency, IdempotencyKey, IfOwner, RedisStore, Run, Scope, Store,
 };
 use tests::servers::redis::RedisServer;
 
@@ -66,7 +66,7 @@ async fn a_suspension_takes_one_round_trip_and_what_goes_on_from_it_another() {
         assert_eq!(claimed.ok(), Some(won(1)));
         before = commands(&server);
         let suspended = store.suspend(&owner, progress.clone()).await;
-        assert_eq!(suspended.ok(), Some(Fenced::Done(())));
+        assert_eq!(suspended.ok(), Some(IfOwner::Done(())));
         let next = claim(&store, &hold_on(&owner), &asked).await;
         let (attempt, progress) = (2, progress.clone());
         assert_eq!(next.ok(), Some(Claim::Won { attempt, progress }));

@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use idempotency::{
-    Fenced, Fingerprint, Hold, Phase, RecordId, RedisStore, Resolution, Store, Subscription,
+    Fingerprint, Hold, IfOwner, Phase, RecordId, RedisStore, Resolution, Store, Subscription,
 };
 use tests::servers::redis::RedisServer;
 
@@ -62,15 +62,15 @@ async fn an_end_elsewhere_is_heard_of_without_looking() {
         match end {
             0 => {
                 let done = elsewhere.complete(&hold, Bytes::new()).await;
-                assert!(matches!(done, Ok(Fenced::Done(_))), "{done:?}");
+                assert!(matches!(done, Ok(IfOwner::Done(_))), "{done:?}");
             }
             1 => {
                 let done = elsewhere.release(&hold).await;
-                assert_eq!(done.ok(), Some(Fenced::Done(())));
+                assert_eq!(done.ok(), Some(IfOwner::Done(())));
             }
             2 => {
                 let done = elsewhere.suspend(&hold, Bytes::new()).await;
-                assert_eq!(done.ok(), Some(Fenced::Done(())));
+                assert_eq!(done.ok(), Some(IfOwner::Done(())));
             }
             _ => {
                 let resolution = Resolution::Complete {
@@ -78,7 +78,7 @@ async fn an_end_elsewhere_is_heard_of_without_looking() {
                     ttl: hold.ttl,
                 };
                 let done = elsewhere.resolve(&hold.id, &hold.token, resolution).await;
-                assert_eq!(done.ok(), Some(Fenced::Done(())));
+                assert_eq!(done.ok(), Some(IfOwner::Done(())));
             }
         }
         subscription.changed().await;
@@ -103,7 +103,7 @@ async fn an_end_that_was_told_before_anybody_listened_is_found() {
     let hold = taken(&elsewhere).await;
     assert!(is_in_flight(&here, &hold.id).await);
     let released = elsewhere.release(&hold).await;
-    assert_eq!(released.ok(), Some(Fenced::Done(())));
+    assert_eq!(released.ok(), Some(IfOwner::Done(())));
     let frozen = Frozen::now();
     here.subscribe(&hold.id).changed().await;
     frozen.thaw();
@@ -132,7 +132,7 @@ async fn many_who_wait_for_many_keys_share_a_connection_and_all_hear() {
     }
     for hold in &holds {
         let released = elsewhere.release(hold).await;
-        assert_eq!(released.ok(), Some(Fenced::Done(())));
+        assert_eq!(released.ok(), Some(IfOwner::Done(())));
     }
     for waiter in waiting {
         waiter.await.expect("a waiter");
@@ -161,13 +161,13 @@ async fn a_broken_connection_is_made_anew_and_what_it_missed_is_found() {
     assert_eq!(killed, 1);
     // Nobody listens now.
     let released = elsewhere.release(&hold).await;
-    assert_eq!(released.ok(), Some(Fenced::Done(())));
+    assert_eq!(released.ok(), Some(IfOwner::Done(())));
     ended(&here, &hold.id, &mut subscription).await;
     // And the other one's channel is open again.
     is_listened_to(&server, &here, &other.id).await;
     let frozen = Frozen::now();
     let released = elsewhere.release(&other).await;
-    assert_eq!(released.ok(), Some(Fenced::Done(())));
+    assert_eq!(released.ok(), Some(IfOwner::Done(())));
     kept.changed().await;
     frozen.thaw();
 }
@@ -192,7 +192,7 @@ async fn a_dark_connection_is_left_and_what_it_missed_is_found() {
     // Nobody listens now, although the server takes the dark one for a listener still.
     let dark = listener_ids(&server);
     let released = elsewhere.release(&hold).await;
-    assert_eq!(released.ok(), Some(Fenced::Done(())));
+    assert_eq!(released.ok(), Some(IfOwner::Done(())));
     let is_left = async {
         while listener_ids(&server).is_subset(&dark) {
             tokio::task::yield_now().await;
@@ -204,7 +204,7 @@ async fn a_dark_connection_is_left_and_what_it_missed_is_found() {
     is_listened_to(&server, &here, &other.id).await;
     let frozen = Frozen::now();
     let released = elsewhere.release(&other).await;
-    assert_eq!(released.ok(), Some(Fenced::Done(())));
+    assert_eq!(released.ok(), Some(IfOwner::Done(())));
     kept.changed().await;
     frozen.thaw();
 }
@@ -237,7 +237,7 @@ async fn a_notification_that_nobody_may_send_is_made_good_by_looking() {
     let mut subscription = here.subscribe(&hold.id);
     assert!(is_in_flight(&here, &hold.id).await);
     let released = elsewhere.release(&hold).await;
-    assert_eq!(released.ok(), Some(Fenced::Done(())), "the step is taken");
+    assert_eq!(released.ok(), Some(IfOwner::Done(())), "the step is taken");
     ended(&here, &hold.id, &mut subscription).await;
 }
 
@@ -285,7 +285,7 @@ async fn an_end_on_any_node_of_a_cluster_is_heard_of_on_another() {
         let mut subscription = here.subscribe(&hold.id);
         is_listened_to(&nodes[0], &here, &hold.id).await;
         let released = elsewhere.release(&hold).await;
-        assert_eq!(released.ok(), Some(Fenced::Done(())));
+        assert_eq!(released.ok(), Some(IfOwner::Done(())));
         subscription.changed().await;
         frozen.thaw();
         assert!(!is_in_flight(&here, &hold.id).await);

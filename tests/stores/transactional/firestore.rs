@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use idempotency::{
-    Fenced, Fingerprint, FirestoreDatabase, FirestoreStore, Hold, OnLost, Phase, Token,
+    Fingerprint, FirestoreDatabase, FirestoreStore, Hold, IfOwner, OnLost, Phase, Token,
 };
 use tests::servers::firestore::{Documents, FirestoreEmulator};
 
@@ -231,7 +231,7 @@ async fn a_renewal_that_comes_between_does_not_fail_the_commit() {
         ttl: Duration::from_secs(3600),
     };
     let renewed = world.store().renew(&hold).await;
-    assert_eq!(renewed.ok(), Some(Fenced::Done(())));
+    assert_eq!(renewed.ok(), Some(IfOwner::Done(())));
     service.pass();
     let first = first.await.expect("an answer");
     assert_eq!((first.status, first.is_replayed), (201, false), "{first:?}");

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use idempotency::{Claim, Clock, Fenced, Hold, MemoryStore, OnLost, Phase, Token};
+use idempotency::{Claim, Clock, Hold, IfOwner, MemoryStore, OnLost, Phase, Token};
 use rstest_reuse::apply;
 
 use super::{Kind, Service, World, each_database};
@@ -44,7 +44,7 @@ async fn a_run_that_lost_its_key_commits_nothing(#[case] kind: Kind) {
     let store = service.idempotency.store();
     // An operator frees the key, and another run completes under it.
     let freed = store.resolve(&held.id, &held.token, idempotency::Resolution::Release);
-    assert_eq!(freed.await.ok(), Some(Fenced::Done(())));
+    assert_eq!(freed.await.ok(), Some(IfOwner::Done(())));
     let hold = Hold {
         id: held.id,
         scope: idempotency::ScopeId::from_bytes([0; 8]),
@@ -91,7 +91,7 @@ async fn a_store_elsewhere_is_asked_before_the_commit_and_told_after_it(#[case] 
     let held = service.record("k").await.expect("a record");
     let store = service.idempotency.store();
     let freed = store.resolve(&held.id, &held.token, idempotency::Resolution::Release);
-    assert_eq!(freed.await.ok(), Some(Fenced::Done(())));
+    assert_eq!(freed.await.ok(), Some(IfOwner::Done(())));
     service.pass();
     assert_eq!(late.await.expect("an answer").status, 503);
     assert_eq!(world.guests().await.len(), 3);
@@ -130,7 +130,7 @@ async fn a_transaction_takes_over_what_a_leased_run_has_left(#[case] kind: Kind)
         lease: Duration::ZERO,
         ..hold
     };
-    assert_eq!(store.renew(&lapsed).await.ok(), Some(Fenced::Done(())));
+    assert_eq!(store.renew(&lapsed).await.ok(), Some(IfOwner::Done(())));
     let mut answer = service.send("/book/now", "k", "Ann").await;
     // SQLite's records have whole milliseconds, rounded up.
     while answer.status == 409 {

@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, postgres::PgPoolOptions
 use super::{Database, Kind, Service, World};
 use crate::{postgres::until, within_a_minute};
 
-const MOST_CONNECTIONS: u32 = 5;
+const MAX_CONNECTIONS: u32 = 5;
 
 const SOMEBODY_WAITS: &str = "
     select exists (
@@ -20,10 +20,10 @@ const SOMEBODY_WAITS: &str = "
 
 /// As many services as the pool that they share has connections.
 async fn services(world: &World) -> Vec<Service> {
-    let pool = PgPoolOptions::new().max_connections(MOST_CONNECTIONS);
+    let pool = PgPoolOptions::new().max_connections(MAX_CONNECTIONS);
     let pool = pool.connect(&world.url).await.expect("a pool");
     let mut services = Vec::new();
-    for _ in 0..MOST_CONNECTIONS {
+    for _ in 0..MAX_CONNECTIONS {
         let store = Arc::new(PostgresStore::new(pool.clone()));
         services.push(Service::start(Database::Postgres(pool.clone()), store).await);
     }

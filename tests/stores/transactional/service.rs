@@ -10,8 +10,8 @@ use axum::{
     routing::post,
 };
 use idempotency::{
-    CommitError, Execution, Idempotency, IdempotencyKey, Outcome, Record, RecordId, Scope, Store,
-    idempotent,
+    CommitError, Disposition, Execution, Idempotency, IdempotencyKey, Record, RecordId, Scope,
+    Store, idempotent,
 };
 use parking_lot::Mutex;
 use tokio::{
@@ -171,7 +171,7 @@ impl Service {
                 self.book(execution, guest, answer).await
             }
             "forget" => Ok(answer.into_response()),
-            "do-nothing" => Ok((Extension(Outcome::Release), answer).into_response()),
+            "do-nothing" => Ok((Extension(Disposition::Release), answer).into_response()),
             "refuse" => Ok((StatusCode::CONFLICT, "no room").into_response()),
             "fail" => Ok(StatusCode::INTERNAL_SERVER_ERROR.into_response()),
             "hide" => {

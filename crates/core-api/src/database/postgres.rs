@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use axum::response::Response;
-use idempotency::{Execution, PostgresError, PostgresStore};
+use idempotency::{Execution, PostgresStore, PostgresStoreError};
 use sqlx::{
     Connection, Error, PgConnection, PgPool, Postgres, Row, Transaction,
     postgres::{PgArguments, PgConnectOptions, PgPoolOptions, PgRow},
@@ -108,14 +108,14 @@ type Statement<'q> = Query<'q, Postgres, PgArguments>;
 
 /// Connections to a server that has answered once.
 pub(super) async fn pool(url: &ServerUrl) -> Result<PgPool, DatabaseError> {
-    let options: PgConnectOptions = url.expose().parse().map_err(PostgresError::Url)?;
+    let options: PgConnectOptions = url.expose().parse().map_err(PostgresStoreError::Url)?;
     // PgBouncer refuses this setting unless it is told otherwise.
     let options = options.extra_float_digits(None);
     // Not by the pool, which would go on trying, and then say nothing of the reason.
     let connected = timeout(PATIENCE, PgConnection::connect_with(&options))
         .await
-        .map_err(|_| PostgresError::TimedOut)?
-        .map_err(PostgresError::Connect)?;
+        .map_err(|_| PostgresStoreError::TimedOut)?
+        .map_err(PostgresStoreError::Connect)?;
     connected.close().await?;
     let probe = PgPoolOptions::new().connect_lazy_with(options.clone());
     let is_pooled = PostgresStore::new(probe.clone()).is_pooled().await?;

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
-use idempotency::{CommitError, Execution, SqliteDatabase, SqliteError};
+use idempotency::{CommitError, Execution, SqliteDatabase, SqliteStoreError};
 use rusqlite::{Connection, OptionalExtension, Row, named_params, types::Type};
 use uuid::Uuid;
 
@@ -196,7 +196,7 @@ fn finds_none(error: &CommitError) -> bool {
     };
     matches!(
         source.downcast_ref(),
-        Some(SqliteError::Work(cause)) if matches!(cause.as_ref(), rusqlite::Error::QueryReturnedNoRows)
+        Some(SqliteStoreError::Work(cause)) if matches!(cause.as_ref(), rusqlite::Error::QueryReturnedNoRows)
     )
 }
 

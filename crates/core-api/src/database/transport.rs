@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use idempotency::PostgresError;
+use idempotency::PostgresStoreError;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
 use super::DatabaseError;
@@ -28,7 +28,7 @@ pub(super) fn check(config: &Config) -> Result<(), ServerError> {
 /// `prefer` protects from nobody and is what counts where nothing was said, so it is refused. The other modes have to be named,
 /// which is the operator's word.
 fn check_postgres(url: &ServerUrl) -> Result<(), DatabaseError> {
-    let options: PgConnectOptions = url.expose().parse().map_err(PostgresError::Url)?;
+    let options: PgConnectOptions = url.expose().parse().map_err(PostgresStoreError::Url)?;
     let host = options.get_host();
     if options.get_socket().is_some() || host.starts_with('/') || is_local(host) {
         return Ok(());

@@ -9,7 +9,9 @@ use axum::{
     response::{self, Response},
     routing::post,
 };
-use idempotency::{Execution, Idempotency, SqliteDatabase, SqliteError, SqliteStore, idempotent};
+use idempotency::{
+    Execution, Idempotency, SqliteDatabase, SqliteStore, SqliteStoreError, idempotent,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{crash::Crash, provider::Charge};
@@ -90,7 +92,7 @@ pub(crate) async fn app(
     file: &Path,
     provider: String,
     crash: Crash,
-) -> Result<Router, SqliteError> {
+) -> Result<Router, SqliteStoreError> {
     let database = SqliteDatabase::open(file)?;
     database
         .write(|connection| {

@@ -12,7 +12,7 @@ use super::{
     Advance, LEASE, TTL, claim, completed, hold_on, inspect, new_hold, only_winner, request, rush,
     taken, won,
 };
-use crate::{Claim, Fenced, OnLost, RecordId, Store};
+use crate::{Claim, IfOwner, OnLost, RecordId, Store};
 
 /// Of many claims at one time on a key that nobody has used, one wins, and the others learn what it asked.
 pub async fn one_of_many_wins_a_new_key(store: &Arc<dyn Store>) {
@@ -81,7 +81,7 @@ pub async fn a_key_has_one_owner_at_a_time(store: &Arc<dyn Store>) {
                         tokio::task::yield_now().await;
                         owners.fetch_sub(1, Ordering::SeqCst);
                         let released = store.release(&hold).await.expect("a release");
-                        assert_eq!(released, Fenced::Done(()));
+                        assert_eq!(released, IfOwner::Done(()));
                         won += 1;
                     }
                     other => assert_eq!(other, Claim::InFlight { fingerprint: asked }),
@@ -155,7 +155,7 @@ pub async fn a_completed_record_answers_every_claim(store: &Arc<dyn Store>) {
     let asked = request("book");
     let owner = taken(store, &asked).await;
     let completed = store.complete(&owner, Bytes::from_static(b"booked")).await;
-    let Ok(Fenced::Done(expires_at)) = completed else {
+    let Ok(IfOwner::Done(expires_at)) = completed else {
         panic!("the owner completes, and not {completed:?}");
     };
     let before = inspect(store, &owner.id).await;

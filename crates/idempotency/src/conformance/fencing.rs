@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tokio::sync::Barrier;
 
 use super::{Advance, LEASE, claim, completed, hold_on, inspect, new_hold, request, taken, won};
-use crate::{Claim, Fenced, Hold, Phase, Resolution, Store};
+use crate::{Claim, Hold, IfOwner, Phase, Resolution, Store};
 
 /// An owner that comes back after another one took over can neither renew, keep progress, complete nor release.
 pub async fn a_stale_owner_changes_nothing(store: &Arc<dyn Store>, advance: &Advance<'_>) {
@@ -17,7 +17,7 @@ pub async fn a_stale_owner_changes_nothing(store: &Arc<dyn Store>, advance: &Adv
     assert_eq!(claim(store, &owner, &asked).await, won(2));
     is_shut_out(store, &stale).await;
     let done = store.complete(&owner, Bytes::from_static(b"booked")).await;
-    assert!(matches!(done, Ok(Fenced::Done(_))), "{done:?}");
+    assert!(matches!(done, Ok(IfOwner::Done(_))), "{done:?}");
     is_shut_out(store, &stale).await;
 }
 
@@ -32,7 +32,7 @@ pub async fn an_absent_record_has_no_owner(store: &Arc<dyn Store>) {
 pub async fn a_dead_token_fits_no_later_record(store: &Arc<dyn Store>) {
     let asked = request("book");
     let dead = taken(store, &asked).await;
-    assert_eq!(store.release(&dead).await.ok(), Some(Fenced::Done(())));
+    assert_eq!(store.release(&dead).await.ok(), Some(IfOwner::Done(())));
     assert_eq!(claim(store, &hold_on(dead.id), &asked).await, won(1));
     is_shut_out(store, &dead).await;
 }
@@ -47,16 +47,19 @@ pub async fn a_late_owner_may_end_what_nobody_took(store: &Arc<dyn Store>, advan
         taken(store, &asked).await,
     );
     advance(LEASE);
-    assert_eq!(store.renew(&renewing).await.ok(), Some(Fenced::Done(())));
+    assert_eq!(store.renew(&renewing).await.ok(), Some(IfOwner::Done(())));
     assert_eq!(
         claim(store, &hold_on(renewing.id), &asked).await,
         Claim::InFlight { fingerprint: asked }
     );
     let kept = store.checkpoint(&going_on, Bytes::from_static(b"charged"));
-    assert_eq!(kept.await.ok(), Some(Fenced::Done(())));
+    assert_eq!(kept.await.ok(), Some(IfOwner::Done(())));
     let done = store.complete(&completing, Bytes::new()).await;
-    assert!(matches!(done, Ok(Fenced::Done(_))), "{done:?}");
-    assert_eq!(store.release(&releasing).await.ok(), Some(Fenced::Done(())));
+    assert!(matches!(done, Ok(IfOwner::Done(_))), "{done:?}");
+    assert_eq!(
+        store.release(&releasing).await.ok(),
+        Some(IfOwner::Done(()))
+    );
 }
 
 /// When an owner completes while another one takes over, one of them loses and knows it.
@@ -87,8 +90,8 @@ pub async fn either_the_owner_or_its_successor_wins(store: &Arc<dyn Store>, adva
         let completed = completing.await.expect("the owner").expect("a completion");
         let claimed = claiming.await.expect("the successor");
         match completed {
-            Fenced::Lost => assert_eq!(claimed, won(2)),
-            Fenced::Done(expires_at) => assert_eq!(
+            IfOwner::NotOwner => assert_eq!(claimed, won(2)),
+            IfOwner::Done(expires_at) => assert_eq!(
                 claimed,
                 Claim::Completed {
                     fingerprint: asked,
@@ -106,7 +109,7 @@ pub async fn a_repeated_completion_changes_nothing(store: &Arc<dyn Store>) {
     let owner = taken(store, &request("book")).await;
     let first = store.complete(&owner, Bytes::from_static(b"booked")).await;
     let first = first.expect("a completion");
-    assert!(matches!(first, Fenced::Done(_)), "{first:?}");
+    assert!(matches!(first, IfOwner::Done(_)), "{first:?}");
     let before = inspect(store, &owner.id).await;
     let again = store.complete(&owner, Bytes::from_static(b"other")).await;
     assert_eq!(again.expect("a completion"), first);
@@ -119,21 +122,21 @@ pub async fn a_completed_record_cannot_be_renewed_or_released(store: &Arc<dyn St
     let before = inspect(store, &owner.id).await;
     let phase = before.clone().map(|record| record.phase);
     assert!(matches!(phase, Some(Phase::Completed { .. })), "{phase:?}");
-    assert_eq!(store.renew(&owner).await.ok(), Some(Fenced::Lost));
+    assert_eq!(store.renew(&owner).await.ok(), Some(IfOwner::NotOwner));
     let kept = store.checkpoint(&owner, Bytes::from_static(b"more")).await;
-    assert_eq!(kept.ok(), Some(Fenced::Lost));
-    assert_eq!(store.release(&owner).await.ok(), Some(Fenced::Lost));
+    assert_eq!(kept.ok(), Some(IfOwner::NotOwner));
+    assert_eq!(store.release(&owner).await.ok(), Some(IfOwner::NotOwner));
     let resolved = store.resolve(&owner.id, &owner.token, Resolution::Release);
-    assert_eq!(resolved.await.ok(), Some(Fenced::Lost));
+    assert_eq!(resolved.await.ok(), Some(IfOwner::NotOwner));
     assert_eq!(inspect(store, &owner.id).await, before);
 }
 
 /// A released key is as good as new, for any request.
 pub async fn a_release_frees_the_key(store: &Arc<dyn Store>) {
     let owner = taken(store, &request("book")).await;
-    assert_eq!(store.release(&owner).await.ok(), Some(Fenced::Done(())));
+    assert_eq!(store.release(&owner).await.ok(), Some(IfOwner::Done(())));
     assert_eq!(inspect(store, &owner.id).await, None);
-    assert_eq!(store.release(&owner).await.ok(), Some(Fenced::Lost));
+    assert_eq!(store.release(&owner).await.ok(), Some(IfOwner::NotOwner));
     let other = request("book something else");
     assert_eq!(claim(store, &hold_on(owner.id), &other).await, won(1));
 }
@@ -141,12 +144,12 @@ pub async fn a_release_frees_the_key(store: &Arc<dyn Store>) {
 /// Nothing that this token's holder tries has an effect.
 pub(super) async fn is_shut_out(store: &Arc<dyn Store>, hold: &Hold) {
     let before = inspect(store, &hold.id).await;
-    assert_eq!(store.renew(hold).await.ok(), Some(Fenced::Lost));
+    assert_eq!(store.renew(hold).await.ok(), Some(IfOwner::NotOwner));
     let kept = store.checkpoint(hold, Bytes::from_static(b"stale")).await;
-    assert_eq!(kept.ok(), Some(Fenced::Lost));
+    assert_eq!(kept.ok(), Some(IfOwner::NotOwner));
     let completed = store.complete(hold, Bytes::from_static(b"stale")).await;
-    assert_eq!(completed.ok(), Some(Fenced::Lost));
-    assert_eq!(store.release(hold).await.ok(), Some(Fenced::Lost));
+    assert_eq!(completed.ok(), Some(IfOwner::NotOwner));
+    assert_eq!(store.release(hold).await.ok(), Some(IfOwner::NotOwner));
     for resolution in [
         Resolution::Release,
         Resolution::Complete {
@@ -155,7 +158,7 @@ pub(super) async fn is_shut_out(store: &Arc<dyn Store>, hold: &Hold) {
         },
     ] {
         let resolved = store.resolve(&hold.id, &hold.token, resolution).await;
-        assert_eq!(resolved.ok(), Some(Fenced::Lost));
+        assert_eq!(resolved.ok(), Some(IfOwner::NotOwner));
     }
     assert_eq!(inspect(store, &hold.id).await, before);
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{Advance, LEASE, MARGIN, TTL, claim, hold_on, inspect, request, rush, taken, won};
-use crate::{Claim, Fenced, Fingerprint, Hold, OnLost, Resolution, Store};
+use crate::{Claim, Fingerprint, Hold, IfOwner, OnLost, Resolution, Store};
 
 /// A claim that must not take over is told that a lapsed hold's outcome is unknown, and another request that the key is
 /// in use; both leave the record as it is, for its owner and for those who may take over.
@@ -13,7 +13,7 @@ pub async fn a_refused_claim_changes_nothing(store: &Arc<dyn Store>, advance: &A
     let (asked, other) = (request("book"), request("book something else"));
     let owner = taken(store, &asked).await;
     let kept = store.checkpoint(&owner, Bytes::from_static(b"charged"));
-    assert_eq!(kept.await.ok(), Some(Fenced::Done(())));
+    assert_eq!(kept.await.ok(), Some(IfOwner::Done(())));
     assert_eq!(
         refusing(store, &hold_on(owner.id), &asked).await,
         Claim::InFlight { fingerprint: asked }
@@ -45,14 +45,14 @@ pub async fn of_many_refused_claims_none_wins(store: &Arc<dyn Store>, advance: &
     for (_, claim) in rush(store, owner.id, asked, OnLost::Refuse).await {
         assert_eq!(claim, Claim::Unknown { fingerprint: asked });
     }
-    assert_eq!(store.renew(&owner).await.ok(), Some(Fenced::Done(())));
+    assert_eq!(store.renew(&owner).await.ok(), Some(IfOwner::Done(())));
     assert_eq!(
         refusing(store, &hold_on(owner.id), &asked).await,
         Claim::InFlight { fingerprint: asked }
     );
     advance(LEASE);
     let completed = store.complete(&owner, Bytes::from_static(b"booked")).await;
-    let Ok(Fenced::Done(expires_at)) = completed else {
+    let Ok(IfOwner::Done(expires_at)) = completed else {
         panic!("the owner completes, and not {completed:?}");
     };
     assert_eq!(
@@ -77,7 +77,7 @@ pub async fn an_operator_ends_what_is_unknown(store: &Arc<dyn Store>, advance: &
         );
     }
     let resolved = store.resolve(&freed.id, &freed.token, Resolution::Release);
-    assert_eq!(resolved.await.ok(), Some(Fenced::Done(())));
+    assert_eq!(resolved.await.ok(), Some(IfOwner::Done(())));
     assert_eq!(refusing(store, &hold_on(freed.id), &asked).await, won(1));
 
     let resolution = Resolution::Complete {
@@ -85,7 +85,7 @@ pub async fn an_operator_ends_what_is_unknown(store: &Arc<dyn Store>, advance: &
         ttl: TTL,
     };
     let resolved = store.resolve(&settled.id, &settled.token, resolution);
-    assert_eq!(resolved.await.ok(), Some(Fenced::Done(())));
+    assert_eq!(resolved.await.ok(), Some(IfOwner::Done(())));
     let replay = refusing(store, &hold_on(settled.id), &asked).await;
     let Claim::Completed { outcome, .. } = replay else {
         panic!("the record is completed, and not {replay:?}");

@@ -9,7 +9,7 @@ use super::{
     Advance, CROWD, LEASE, MARGIN, TTL, claim, completed, fencing::is_shut_out, hold_on, inspect,
     list, request, taken, won,
 };
-use crate::{Claim, Fenced, Phase, RecordId, Resolution, Store, StoreErrorKind, Token};
+use crate::{Claim, IfOwner, Phase, RecordId, Resolution, Store, StoreErrorKind, Token};
 
 /// Outcomes are opaque: nothing, text, every byte there is, and a megabyte of noise, or what the store's limit leaves
 /// of it, come back as they were.
@@ -24,7 +24,7 @@ pub async fn outcomes_come_back_byte_for_byte(store: &Arc<dyn Store>) {
     ] {
         let owner = taken(store, &asked).await;
         let done = store.complete(&owner, outcome.clone()).await;
-        assert!(matches!(done, Ok(Fenced::Done(_))), "{done:?}");
+        assert!(matches!(done, Ok(IfOwner::Done(_))), "{done:?}");
         let replay = claim(store, &hold_on(owner.id), &asked).await;
         let Claim::Completed { outcome: kept, .. } = replay else {
             panic!("the record is completed");
@@ -49,7 +49,7 @@ pub async fn an_outcome_above_the_limit_is_refused(store: &Arc<dyn Store>) {
     assert_eq!(kind, Err(StoreErrorKind::TooLarge));
     assert_eq!(inspect(store, &owner.id).await, before);
     let done = store.complete(&owner, Bytes::new()).await;
-    assert!(matches!(done, Ok(Fenced::Done(_))), "{done:?}");
+    assert!(matches!(done, Ok(IfOwner::Done(_))), "{done:?}");
 }
 
 /// An inspection shows whose the record is, what was asked, which attempt, and when it ends.
@@ -73,7 +73,7 @@ pub async fn inspection_shows_the_whole_record(store: &Arc<dyn Store>) {
 
     let done = store.complete(&owner, Bytes::from_static(b"booked")).await;
     let ended = inspect(store, &owner.id).await.expect("the record");
-    assert_eq!(done.ok(), Some(Fenced::Done(ended.expires_at)));
+    assert_eq!(done.ok(), Some(IfOwner::Done(ended.expires_at)));
     assert_eq!((ended.id, ended.fingerprint), (owner.id, asked));
     assert_eq!((ended.token, ended.attempt), (owner.token, 1));
     let outcome = Bytes::from_static(b"booked");
@@ -122,11 +122,11 @@ pub async fn a_resolution_ends_the_hold_that_was_seen(store: &Arc<dyn Store>) {
         },
     ] {
         let resolved = store.resolve(&owner.id, &Token::random(), resolution).await;
-        assert_eq!(resolved.ok(), Some(Fenced::Lost));
+        assert_eq!(resolved.ok(), Some(IfOwner::NotOwner));
         assert_eq!(inspect(store, &owner.id).await, before);
     }
     let released = store.resolve(&owner.id, &owner.token, Resolution::Release);
-    assert_eq!(released.await.ok(), Some(Fenced::Done(())));
+    assert_eq!(released.await.ok(), Some(IfOwner::Done(())));
     assert_eq!(inspect(store, &owner.id).await, None);
     is_shut_out(store, &owner).await;
 }
@@ -142,7 +142,7 @@ pub async fn a_resolution_shuts_the_old_owner_out(store: &Arc<dyn Store>, advanc
         ttl: 2 * TTL,
     };
     let resolved = store.resolve(&owner.id, &owner.token, resolution).await;
-    assert_eq!(resolved.ok(), Some(Fenced::Done(())));
+    assert_eq!(resolved.ok(), Some(IfOwner::Done(())));
     is_shut_out(store, &owner).await;
     advance(2 * TTL - MARGIN);
     let replay = claim(store, &hold_on(owner.id), &asked).await;
@@ -221,7 +221,7 @@ pub async fn a_sweep_takes_no_fresh_claim_away(store: &Arc<dyn Store>, advance: 
         let record = inspect(store, &owner.id).await.expect("the new record");
         assert_eq!(record.token, owner.token);
         let done = store.complete(&owner, Bytes::from_static(b"again")).await;
-        assert!(matches!(done, Ok(Fenced::Done(_))), "{done:?}");
+        assert!(matches!(done, Ok(IfOwner::Done(_))), "{done:?}");
     }
 }
 

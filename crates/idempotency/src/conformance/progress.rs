@@ -9,7 +9,7 @@ use super::{
     Advance, LEASE, MARGIN, TTL, claim, hold_on, inspect, list, operators::noise, request, taken,
     time::lease_of, won,
 };
-use crate::{Claim, Fenced, Hold, Phase, Store, StoreErrorKind};
+use crate::{Claim, Hold, IfOwner, Phase, Store, StoreErrorKind};
 
 /// Whoever takes a hold over gets what its owner has left last, hears it again when it claims again, and hands it on
 /// where it leaves nothing else. The owner that was left behind can keep nothing more.
@@ -29,7 +29,7 @@ pub async fn a_take_over_gets_what_was_left(store: &Arc<dyn Store>, advance: &Ad
         assert_eq!(progress(store, &owner).await, "charged, sent");
     }
     let stale = store.checkpoint(&first, Bytes::from_static(b"stale")).await;
-    assert_eq!(stale.ok(), Some(Fenced::Lost));
+    assert_eq!(stale.ok(), Some(IfOwner::NotOwner));
     assert_eq!(progress(store, &owner).await, "charged, sent");
     keep(store, &owner, b"charged, sent, booked").await;
     assert_eq!(progress(store, &owner).await, "charged, sent, booked");
@@ -65,8 +65,8 @@ pub async fn what_was_kept_is_handed_over(store: &Arc<dyn Store>, advance: &Adva
         let kept = keeping.await.expect("the owner").expect("a checkpoint");
         let claimed = claiming.await.expect("the successor");
         match kept {
-            Fenced::Done(()) => assert_eq!(claimed, won_with(2, b"charged")),
-            Fenced::Lost => assert_eq!(claimed, won(2)),
+            IfOwner::Done(()) => assert_eq!(claimed, won_with(2, b"charged")),
+            IfOwner::NotOwner => assert_eq!(claimed, won(2)),
         }
     }
 }
@@ -116,9 +116,9 @@ pub async fn a_repeated_checkpoint_changes_nothing(store: &Arc<dyn Store>) {
         assert_eq!(inspect(store, &owner.id).await.as_ref(), Some(&expected));
     }
     // And the hold can still be renewed and ended.
-    assert_eq!(store.renew(&owner).await.ok(), Some(Fenced::Done(())));
+    assert_eq!(store.renew(&owner).await.ok(), Some(IfOwner::Done(())));
     let done = store.complete(&owner, Bytes::from_static(b"booked")).await;
-    assert!(matches!(done, Ok(Fenced::Done(_))), "{done:?}");
+    assert!(matches!(done, Ok(IfOwner::Done(_))), "{done:?}");
 }
 
 /// A renewal keeps what was left, and what is left after it does not undo it.
@@ -127,7 +127,7 @@ pub async fn a_renewal_keeps_the_progress(store: &Arc<dyn Store>, advance: &Adva
     let owner = taken(store, &asked).await;
     keep(store, &owner, b"charged").await;
     advance(LEASE - MARGIN);
-    assert_eq!(store.renew(&owner).await.ok(), Some(Fenced::Done(())));
+    assert_eq!(store.renew(&owner).await.ok(), Some(IfOwner::Done(())));
     assert_eq!(progress(store, &owner).await, "charged");
     let lapses = lease_of(store, &owner).await;
     keep(store, &owner, b"charged, sent").await;
@@ -151,13 +151,13 @@ pub async fn the_end_of_a_hold_forgets_its_progress(store: &Arc<dyn Store>) {
         let owner = taken(store, &asked).await;
         keep(store, &owner, b"charged").await;
         let done = store.complete(&owner, outcome.clone()).await;
-        assert!(matches!(done, Ok(Fenced::Done(_))), "{done:?}");
+        assert!(matches!(done, Ok(IfOwner::Done(_))), "{done:?}");
         let phase = inspect(store, &owner.id).await.map(|record| record.phase);
         assert_eq!(phase, Some(Phase::Completed { outcome }));
     }
     let owner = taken(store, &asked).await;
     keep(store, &owner, b"charged").await;
-    assert_eq!(store.release(&owner).await.ok(), Some(Fenced::Done(())));
+    assert_eq!(store.release(&owner).await.ok(), Some(IfOwner::Done(())));
     assert_eq!(claim(store, &hold_on(owner.id), &asked).await, won(1));
 }
 
@@ -169,7 +169,7 @@ pub async fn an_expired_record_leaves_no_progress(store: &Arc<dyn Store>, advanc
     advance(LEASE);
     advance(TTL);
     let kept = store.checkpoint(&dead, Bytes::from_static(b"late")).await;
-    assert_eq!(kept.ok(), Some(Fenced::Lost));
+    assert_eq!(kept.ok(), Some(IfOwner::NotOwner));
     let owner = hold_on(dead.id);
     assert_eq!(claim(store, &owner, &asked).await, won(1));
     assert_eq!(progress(store, &owner).await, "");
@@ -194,7 +194,7 @@ pub async fn progress_above_the_limit_is_refused(store: &Arc<dyn Store>) {
 /// The owner leaves this on its way.
 async fn keep(store: &Arc<dyn Store>, owner: &Hold, left: &[u8]) {
     let kept = store.checkpoint(owner, Bytes::copy_from_slice(left)).await;
-    assert_eq!(kept.expect("a checkpoint"), Fenced::Done(()));
+    assert_eq!(kept.expect("a checkpoint"), IfOwner::Done(()));
 }
 
 async fn progress(store: &Arc<dyn Store>, owner: &Hold) -> Bytes {

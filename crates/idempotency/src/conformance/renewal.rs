@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tokio::sync::Barrier;
 
 use super::{inspect, request, taken};
-use crate::{Fenced, Hold, Phase, Store};
+use crate::{Hold, IfOwner, Phase, Store};
 
 /// How often each pair of steps is sent at one time.
 const ROUNDS: usize = 16;
@@ -18,7 +18,7 @@ pub async fn a_renewal_undoes_no_completion(store: &Arc<dyn Store>) {
         let hold = taken(store, &request("book")).await;
         let ending = async {
             let completed = store.complete(&hold, outcome.clone()).await;
-            assert!(matches!(completed, Ok(Fenced::Done(_))), "{completed:?}");
+            assert!(matches!(completed, Ok(IfOwner::Done(_))), "{completed:?}");
         };
         at_one_time(store, &hold, ending).await;
         let phase = inspect(store, &hold.id).await.map(|record| record.phase);
@@ -32,7 +32,7 @@ pub async fn a_renewal_undoes_no_release(store: &Arc<dyn Store>) {
     for _ in 0..ROUNDS {
         let hold = taken(store, &request("book")).await;
         let ending = async {
-            assert_eq!(store.release(&hold).await.ok(), Some(Fenced::Done(())));
+            assert_eq!(store.release(&hold).await.ok(), Some(IfOwner::Done(())));
         };
         at_one_time(store, &hold, ending).await;
         assert_eq!(inspect(store, &hold.id).await, None);
@@ -46,7 +46,7 @@ pub async fn a_renewal_forgets_no_progress(store: &Arc<dyn Store>) {
         let hold = taken(store, &request("book")).await;
         let keeping = async {
             let kept = store.checkpoint(&hold, charged.clone()).await;
-            assert_eq!(kept.ok(), Some(Fenced::Done(())));
+            assert_eq!(kept.ok(), Some(IfOwner::Done(())));
         };
         at_one_time(store, &hold, keeping).await;
         match inspect(store, &hold.id).await.map(|record| record.phase) {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::{Advance, LEASE, TTL, claim, completed, hold_on, inspect, new_hold, request, won};
 use crate::{
-    Claim, Fenced, Hold, OnLost, Resolution, ScopeId, Store, StoreError, StoreErrorKind, Token,
+    Claim, Hold, IfOwner, OnLost, Resolution, ScopeId, Store, StoreError, StoreErrorKind, Token,
 };
 
 /// The limit of the stores in here: small, and room for enough records to see how they are shared out.
@@ -70,9 +70,9 @@ pub async fn old_keys_are_replayed_and_running_ones_complete(
     let again = claim(store, &hold_on(replayed.id), &asked).await;
     assert!(matches!(again, Claim::Completed { outcome, .. } if outcome == b"booked"[..]));
     complete(store, &taken[0], 1000).await;
-    assert_eq!(store.renew(&taken[1]).await.ok(), Some(Fenced::Done(())));
+    assert_eq!(store.renew(&taken[1]).await.ok(), Some(IfOwner::Done(())));
     let kept = store.checkpoint(&taken[1], Bytes::from(vec![0; 1000]));
-    assert_eq!(kept.await.ok(), Some(Fenced::Done(())));
+    assert_eq!(kept.await.ok(), Some(IfOwner::Done(())));
     // One that knows nothing of the first claim's response.
     assert_eq!(claim(store, &taken[2], &asked).await, won(1));
     is_refused(store, scope).await;
@@ -109,7 +109,7 @@ pub async fn room_comes_back_as_keys_are_freed(store: &Arc<dyn Store>) {
 
     let owner = &taken[3];
     let released = store.resolve(&owner.id, &owner.token, Resolution::Release);
-    assert_eq!(released.await.ok(), Some(Fenced::Done(())));
+    assert_eq!(released.await.ok(), Some(IfOwner::Done(())));
     assert!(take(store, FLOOD).await.is_ok());
     is_refused(store, FLOOD).await;
 }
@@ -145,7 +145,7 @@ pub async fn what_runs_leave_counts_for_their_scope(store: &Arc<dyn Store>, adva
     assert!(take(store, OTHER).await.is_ok());
     let left = Bytes::from(vec![0; LIMIT_BYTES * 9 / 10]);
     let kept = store.checkpoint(&owner, left.clone()).await;
-    assert_eq!(kept.ok(), Some(Fenced::Done(())));
+    assert_eq!(kept.ok(), Some(IfOwner::Done(())));
     is_refused(store, FLOOD).await;
     assert!(take(store, OTHER).await.is_ok());
     // What is left in the end stands in place of what was left so far.
@@ -217,12 +217,12 @@ async fn is_refused(store: &Arc<dyn Store>, scope: ScopeId) {
 }
 
 async fn free(store: &Arc<dyn Store>, hold: &Hold) {
-    assert_eq!(store.release(hold).await.ok(), Some(Fenced::Done(())));
+    assert_eq!(store.release(hold).await.ok(), Some(IfOwner::Done(())));
 }
 
 async fn complete(store: &Arc<dyn Store>, hold: &Hold, length: usize) {
     let completed = store.complete(hold, Bytes::from(vec![0; length])).await;
-    assert!(matches!(completed, Ok(Fenced::Done(_))), "{completed:?}");
+    assert!(matches!(completed, Ok(IfOwner::Done(_))), "{completed:?}");
 }
 
 fn of(scope: ScopeId) -> Hold {

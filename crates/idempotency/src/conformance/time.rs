@@ -11,7 +11,7 @@ use super::{
     Advance, LEASE, MARGIN, TTL, claim, completed, fencing::is_shut_out, hold_on, inspect, list,
     new_hold, request, taken, won,
 };
-use crate::{Claim, Fenced, Hold, Phase, Resolution, Store};
+use crate::{Claim, Hold, IfOwner, Phase, Resolution, Store};
 
 /// A renewed hold lives for another lease from then on, and not for longer.
 pub async fn renewing_moves_the_lease(store: &Arc<dyn Store>, advance: &Advance<'_>) {
@@ -19,7 +19,7 @@ pub async fn renewing_moves_the_lease(store: &Arc<dyn Store>, advance: &Advance<
     let owner = taken(store, &asked).await;
     let lapses = lease_of(store, &owner).await;
     advance(LEASE - MARGIN);
-    assert_eq!(store.renew(&owner).await.ok(), Some(Fenced::Done(())));
+    assert_eq!(store.renew(&owner).await.ok(), Some(IfOwner::Done(())));
     assert!(lease_of(store, &owner).await > lapses);
     advance(LEASE - MARGIN);
     assert_eq!(
@@ -123,7 +123,7 @@ pub async fn each_hold_has_its_own_times(store: &Arc<dyn Store>) {
             lease: 2 * time,
             ..hold.clone()
         };
-        assert_eq!(store.renew(&renewing).await.ok(), Some(Fenced::Done(())));
+        assert_eq!(store.renew(&renewing).await.ok(), Some(IfOwner::Done(())));
         let renewed_until = lease_of(store, &hold).await;
         let expires_at = complete(store, &hold, b"booked").await;
         if let Some([lease_before, renewed_before, expired_before]) = before {
@@ -178,14 +178,14 @@ pub async fn what_is_kept_without_end_is_kept(store: &Arc<dyn Store>) {
             ..new_hold()
         };
         assert_eq!(claim(store, &hold, &asked).await, won(1));
-        assert_eq!(store.renew(&hold).await.ok(), Some(Fenced::Done(())));
+        assert_eq!(store.renew(&hold).await.ok(), Some(IfOwner::Done(())));
         if by_operator {
             let resolution = Resolution::Complete {
                 outcome: outcome.clone(),
                 ttl: Duration::MAX,
             };
             let resolved = store.resolve(&hold.id, &hold.token, resolution).await;
-            assert_eq!(resolved.ok(), Some(Fenced::Done(())));
+            assert_eq!(resolved.ok(), Some(IfOwner::Done(())));
         } else {
             complete(store, &hold, b"booked").await;
         }
@@ -204,8 +204,8 @@ pub async fn what_is_kept_without_end_is_kept(store: &Arc<dyn Store>) {
 async fn complete(store: &Arc<dyn Store>, hold: &Hold, outcome: &'static [u8]) -> SystemTime {
     let completed = store.complete(hold, Bytes::from_static(outcome)).await;
     match completed.expect("a completion") {
-        Fenced::Done(expires_at) => expires_at,
-        Fenced::Lost => panic!("the owner completes"),
+        IfOwner::Done(expires_at) => expires_at,
+        IfOwner::NotOwner => panic!("the owner completes"),
     }
 }
 

@@ -5,7 +5,7 @@ use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll};
 use bytes::Bytes;
 
 use super::{LEASE, hold_on, inspect, request, taken};
-use crate::{Fenced, Hold, Phase, Resolution, Store};
+use crate::{Hold, IfOwner, Phase, Resolution, Store};
 
 /// Whoever listens before it looks hears of the end, however far away the store is: by a call, or by looking
 /// again now and then.
@@ -44,7 +44,7 @@ pub async fn an_end_in_this_process_wakes_at_once(store: &Arc<dyn Store>) {
         let mut unconcerned = store.subscribe(&elsewhere.id);
 
         let stranger = hold_on(owner.id);
-        assert_eq!(store.renew(&owner).await.ok(), Some(Fenced::Done(())));
+        assert_eq!(store.renew(&owner).await.ok(), Some(IfOwner::Done(())));
         // The withdrawal of a claim that may have been won wakes, in case it was.
         let is_withdrawal = matches!(end, End::Withdraw);
         assert!(
@@ -85,9 +85,9 @@ impl End {
         match self {
             Self::Complete => {
                 let completed = store.complete(hold, Bytes::new()).await;
-                matches!(completed, Ok(Fenced::Done(_)))
+                matches!(completed, Ok(IfOwner::Done(_)))
             }
-            Self::Release => store.release(hold).await.ok() == Some(Fenced::Done(())),
+            Self::Release => store.release(hold).await.ok() == Some(IfOwner::Done(())),
             Self::Withdraw => {
                 let asked = request("book");
                 let withdrawn = store.withdraw(hold, &asked).await;
@@ -95,7 +95,7 @@ impl End {
             }
             Self::Free => {
                 let resolved = store.resolve(&hold.id, &hold.token, Resolution::Release);
-                resolved.await.ok() == Some(Fenced::Done(()))
+                resolved.await.ok() == Some(IfOwner::Done(()))
             }
             Self::Resolve => {
                 let resolution = Resolution::Complete {
@@ -103,7 +103,7 @@ impl End {
                     ttl: LEASE,
                 };
                 let resolved = store.resolve(&hold.id, &hold.token, resolution).await;
-                resolved.ok() == Some(Fenced::Done(()))
+                resolved.ok() == Some(IfOwner::Done(()))
             }
         }
     }

@@ -7,7 +7,7 @@ use tokio::{sync::Barrier, task::JoinSet};
 
 use super::{Advance, LEASE, claim, hold_on, inspect, list, new_hold, request, taken, won};
 use crate::{
-    Claim, Fenced, Fingerprint, Hold, OnLost, Phase, Record, RecordId, Resolution, Store,
+    Claim, Fingerprint, Hold, IfOwner, OnLost, Phase, Record, RecordId, Resolution, Store,
     StoreErrorKind, store::MAX_SPENT_TOKENS,
 };
 
@@ -47,7 +47,7 @@ pub async fn a_claim_behind_its_withdrawal_takes_nothing(store: &Arc<dyn Store>)
 pub async fn a_claim_behind_its_release_takes_nothing(store: &Arc<dyn Store>) {
     let asked = request("book");
     let owner = taken(store, &asked).await;
-    assert_eq!(store.release(&owner).await.ok(), Some(Fenced::Done(())));
+    assert_eq!(store.release(&owner).await.ok(), Some(IfOwner::Done(())));
     is_spent(store, &owner, &asked).await;
     is_free(store, &owner.id).await;
     next_is_the_first(store, &owner.id).await;
@@ -59,7 +59,7 @@ pub async fn an_operators_release_spends_the_token(store: &Arc<dyn Store>) {
     let asked = request("book");
     let owner = taken(store, &asked).await;
     let resolved = store.resolve(&owner.id, &owner.token, Resolution::Release);
-    assert_eq!(resolved.await.ok(), Some(Fenced::Done(())));
+    assert_eq!(resolved.await.ok(), Some(IfOwner::Done(())));
     is_spent(store, &owner, &asked).await;
     is_free(store, &owner.id).await;
     next_is_the_first(store, &owner.id).await;
@@ -75,7 +75,7 @@ pub async fn a_withdrawn_take_over_leaves_what_it_found(
         let lost = taken(store, &asked).await;
         if !progress.is_empty() {
             let kept = store.checkpoint(&lost, progress.clone()).await;
-            assert_eq!(kept.ok(), Some(Fenced::Done(())));
+            assert_eq!(kept.ok(), Some(IfOwner::Done(())));
         }
         advance(LEASE);
         let took = hold_on(lost.id);
@@ -112,7 +112,7 @@ pub async fn a_take_over_behind_its_withdrawal_takes_nothing(store: &Arc<dyn Sto
     let progress = Bytes::from_static(b"charged");
     let suspended = taken(store, &asked).await;
     let done = store.suspend(&suspended, progress.clone()).await;
-    assert_eq!(done.ok(), Some(Fenced::Done(())));
+    assert_eq!(done.ok(), Some(IfOwner::Done(())));
     let before = inspect(store, &suspended.id).await;
     let (late, asking) = (hold_on(suspended.id), hold_on(suspended.id));
     for (hold, request) in [(&late, &asked), (&asking, &other)] {
@@ -138,7 +138,7 @@ pub async fn a_take_over_of_a_lost_run_behind_its_withdrawal_takes_nothing(
     let progress = Bytes::from_static(b"charged");
     let owner = taken(store, &asked).await;
     let kept = store.checkpoint(&owner, progress.clone()).await;
-    assert_eq!(kept.ok(), Some(Fenced::Done(())));
+    assert_eq!(kept.ok(), Some(IfOwner::Done(())));
     advance(LEASE);
     let late = hold_on(owner.id);
     let is_spent = async || is_spent(store, &late, &asked).await;
@@ -146,11 +146,11 @@ pub async fn a_take_over_of_a_lost_run_behind_its_withdrawal_takes_nothing(
     is_spent().await;
     has_left(inspect(store, &owner.id).await.as_ref(), 1, &progress);
 
-    assert_eq!(store.renew(&owner).await.ok(), Some(Fenced::Done(())));
+    assert_eq!(store.renew(&owner).await.ok(), Some(IfOwner::Done(())));
     is_spent().await;
     let progress = Bytes::from_static(b"charged, sent");
     let kept = store.checkpoint(&owner, progress.clone()).await;
-    assert_eq!(kept.ok(), Some(Fenced::Done(())));
+    assert_eq!(kept.ok(), Some(IfOwner::Done(())));
     advance(LEASE);
     is_spent().await;
 
@@ -161,7 +161,7 @@ pub async fn a_take_over_of_a_lost_run_behind_its_withdrawal_takes_nothing(
     assert_eq!(taken_over, Claim::Won { attempt, progress });
     is_spent().await;
     let suspended = store.suspend(&second, left.clone()).await;
-    assert_eq!(suspended.ok(), Some(Fenced::Done(())));
+    assert_eq!(suspended.ok(), Some(IfOwner::Done(())));
     is_spent().await;
     let third = hold_on(owner.id);
     let (attempt, progress) = (3, left);
@@ -169,7 +169,7 @@ pub async fn a_take_over_of_a_lost_run_behind_its_withdrawal_takes_nothing(
     assert_eq!(taken_over, Claim::Won { attempt, progress });
     is_spent().await;
 
-    assert_eq!(store.release(&third).await.ok(), Some(Fenced::Done(())));
+    assert_eq!(store.release(&third).await.ok(), Some(IfOwner::Done(())));
     is_spent().await;
     is_free(store, &owner.id).await;
     next_is_the_first(store, &owner.id).await;
@@ -193,13 +193,13 @@ pub async fn a_claim_withdrawn_beside_a_run_takes_nothing_after_it(
     for owner in [&released, &withdrawn, &resolved, &lost] {
         let late = hold_on(owner.id);
         withdraw(store, &late, &asked).await;
-        assert_eq!(store.renew(owner).await.ok(), Some(Fenced::Done(())));
+        assert_eq!(store.renew(owner).await.ok(), Some(IfOwner::Done(())));
         holds.push(late);
     }
-    assert_eq!(store.release(&released).await.ok(), Some(Fenced::Done(())));
+    assert_eq!(store.release(&released).await.ok(), Some(IfOwner::Done(())));
     withdraw(store, &withdrawn, &asked).await;
     let resolution = store.resolve(&resolved.id, &resolved.token, Resolution::Release);
-    assert_eq!(resolution.await.ok(), Some(Fenced::Done(())));
+    assert_eq!(resolution.await.ok(), Some(IfOwner::Done(())));
     for late in &holds[..3] {
         is_spent(store, late, &asked).await;
         is_free(store, &late.id).await;
@@ -227,10 +227,10 @@ pub async fn a_withdrawal_leaves_a_late_owner_alone(store: &Arc<dyn Store>, adva
         withdraw(store, &hold_on(late.id), &asked).await;
         assert_eq!(inspect(store, &late.id).await, before);
     }
-    assert_eq!(store.renew(&renewing).await.ok(), Some(Fenced::Done(())));
+    assert_eq!(store.renew(&renewing).await.ok(), Some(IfOwner::Done(())));
     let done = store.complete(&completing, Bytes::from_static(b"booked"));
     let done = done.await;
-    assert!(matches!(done, Ok(Fenced::Done(_))), "{done:?}");
+    assert!(matches!(done, Ok(IfOwner::Done(_))), "{done:?}");
 }
 
 /// A client that retries while nothing comes through has several claims on their way, and none of them takes the key: where it is
@@ -243,7 +243,7 @@ pub async fn a_key_remembers_several_spent_tokens(store: &Arc<dyn Store>) {
     for hold in &holds {
         withdraw(store, hold, &asked).await;
     }
-    assert_eq!(store.renew(&owner).await.ok(), Some(Fenced::Done(())));
+    assert_eq!(store.renew(&owner).await.ok(), Some(IfOwner::Done(())));
     for hold in &holds {
         is_spent(store, hold, &asked).await;
     }
@@ -269,7 +269,7 @@ pub async fn a_withdrawal_leaves_others_alone(store: &Arc<dyn Store>) {
     withdraw(store, &hold_on(owner.id), &asked).await;
     assert_eq!(inspect(store, &owner.id).await, before);
     let completed = store.complete(&owner, Bytes::from_static(b"booked")).await;
-    assert!(matches!(completed, Ok(Fenced::Done(_))), "{completed:?}");
+    assert!(matches!(completed, Ok(IfOwner::Done(_))), "{completed:?}");
     let before = inspect(store, &owner.id).await;
     for hold in [&owner, &hold_on(owner.id)] {
         withdraw(store, hold, &asked).await;
@@ -292,7 +292,7 @@ pub async fn an_operator_ends_what_a_withdrawal_left(
     }
     let seen = inspect(store, &freed.id).await.expect("a record");
     let resolved = store.resolve(&seen.id, &seen.token, Resolution::Release);
-    assert_eq!(resolved.await.ok(), Some(Fenced::Done(())));
+    assert_eq!(resolved.await.ok(), Some(IfOwner::Done(())));
     next_is_the_first(store, &freed.id).await;
 
     let seen = inspect(store, &settled.id).await.expect("a record");
@@ -302,7 +302,7 @@ pub async fn an_operator_ends_what_a_withdrawal_left(
         ttl: super::TTL,
     };
     let resolved = store.resolve(&seen.id, &seen.token, resolution).await;
-    assert_eq!(resolved.ok(), Some(Fenced::Done(())));
+    assert_eq!(resolved.ok(), Some(IfOwner::Done(())));
     let phase = inspect(store, &settled.id).await.map(|record| record.phase);
     assert_eq!(phase, Some(Phase::Completed { outcome }));
 }
@@ -365,17 +365,17 @@ async fn next_is_the_first(store: &Arc<dyn Store>, id: &RecordId) {
     let (next, other) = (hold_on(*id), request("book something else"));
     let claim = store.claim(&next, &other, OnLost::Refuse).await;
     assert_eq!(claim.expect("a claim"), won(1));
-    assert_eq!(store.renew(&next).await.ok(), Some(Fenced::Done(())));
+    assert_eq!(store.renew(&next).await.ok(), Some(IfOwner::Done(())));
 }
 
 pub(super) async fn can_change_nothing(store: &Arc<dyn Store>, hold: &Hold) {
     let before = inspect(store, &hold.id).await;
-    assert_eq!(store.renew(hold).await.ok(), Some(Fenced::Lost));
+    assert_eq!(store.renew(hold).await.ok(), Some(IfOwner::NotOwner));
     let kept = store.checkpoint(hold, Bytes::from_static(b"stale")).await;
-    assert_eq!(kept.ok(), Some(Fenced::Lost));
+    assert_eq!(kept.ok(), Some(IfOwner::NotOwner));
     let completed = store.complete(hold, Bytes::from_static(b"stale")).await;
-    assert_eq!(completed.ok(), Some(Fenced::Lost));
-    assert_eq!(store.release(hold).await.ok(), Some(Fenced::Lost));
+    assert_eq!(completed.ok(), Some(IfOwner::NotOwner));
+    assert_eq!(store.release(hold).await.ok(), Some(IfOwner::NotOwner));
     assert_eq!(inspect(store, &hold.id).await, before);
 }
 

@@ -5,7 +5,7 @@ use tokio::sync::Semaphore;
 use super::{Engine, Idempotency, sweep};
 use crate::Store;
 #[cfg(feature = "axum")]
-use crate::http::HttpConfig;
+use crate::http_config::HttpConfig;
 
 /// Settings of an engine, for [`Idempotency::builder`].
 pub struct IdempotencyBuilder {
@@ -82,7 +82,7 @@ impl IdempotencyBuilder {
     /// How many runs go on at one time; by default as many as there are requests.
     ///
     /// A run goes on when its client has left, so a limit for requests, such as tower's `ConcurrencyLimit`, does not limit
-    /// runs. Above this one a request that would run is refused with [`Refusal::Busy`](crate::Refusal::Busy), 503 and
+    /// runs. Above this one a request that would run is refused with [`Rejection::Busy`](crate::Rejection::Busy), 503 and
     /// `Retry-After`, before its key is claimed. Stored responses are replayed all the same.
     ///
     /// # Panics
@@ -113,8 +113,8 @@ impl IdempotencyBuilder {
             sweep_every: self.sweep_every,
             #[cfg(feature = "axum")]
             http: self.http,
-            runs: Arc::default(),
-            running_keys: Arc::default(),
+            active_runs: Arc::default(),
+            local_locks: Arc::default(),
             running: Arc::new(Semaphore::new(self.max_running)),
             waiting: Arc::default(),
             scopes: RandomState::new(),

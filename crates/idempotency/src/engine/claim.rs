@@ -13,8 +13,8 @@ use tracing::Instrument;
 
 use super::{
     Idempotency,
-    bounded::{STORE_TIMEOUT, bounded},
-    runs::{Runs, Ticket},
+    active_runs::{ActiveRuns, RunGuard},
+    store_timeout::{STORE_TIMEOUT, with_store_timeout},
 };
 use crate::{Claim, Fingerprint, Hold, OnLost, Store, StoreError, StoreErrorKind};
 
@@ -48,7 +48,7 @@ pub(super) struct Withdrawal {
 
 pub(super) struct SentClaim {
     pub(super) store: Arc<dyn Store>,
-    pub(super) runs: Arc<Runs>,
+    pub(super) runs: Arc<ActiveRuns>,
     pub(super) hold: Hold,
     pub(super) fingerprint: Fingerprint,
     pub(super) on_lost: OnLost,
@@ -64,7 +64,7 @@ impl Claiming {
         let store = Arc::clone(&idempotency.0.store);
         let claim = SentClaim {
             store: Arc::clone(&store),
-            runs: Arc::clone(&idempotency.0.runs),
+            runs: Arc::clone(&idempotency.0.active_runs),
             hold: hold.clone(),
             fingerprint: *fingerprint,
             on_lost,
@@ -123,7 +123,7 @@ impl Drop for Claiming {
         let Some(claim) = withdrawal.claim.take() else {
             return;
         };
-        let ticket = Runs::enter_withdrawal(&claim.runs, &claim.store);
+        let guard = ActiveRuns::enter_withdrawal(&claim.runs, &claim.store);
         // A claim that is cut off midway may still arrive, so its response is waited for first. One that has panicked
         // panics again.
         let call = AssertUnwindSafe(call).catch_unwind();
@@ -133,7 +133,7 @@ impl Drop for Claiming {
                 Ok(Ok(Ok(
                     Claim::InFlight { .. } | Claim::Unknown { .. } | Claim::Completed { .. },
                 ))) => {}
-                _ => claim.withdraw(ticket, &runtime),
+                _ => claim.withdraw(guard, &runtime),
             }
         };
         withdrawal.runtime.spawn(finishing.in_current_span());
@@ -150,17 +150,17 @@ impl Withdrawal {
 impl Drop for Withdrawal {
     fn drop(&mut self) {
         if let Some(claim) = self.claim.take() {
-            let ticket = Runs::enter_withdrawal(&claim.runs, &claim.store);
-            claim.withdraw(ticket, &self.runtime);
+            let guard = ActiveRuns::enter_withdrawal(&claim.runs, &claim.store);
+            claim.withdraw(guard, &self.runtime);
         }
     }
 }
 
 impl SentClaim {
     /// Has the claim withdrawn, for which a shutdown waits.
-    fn withdraw(self, ticket: Ticket, runtime: &Handle) {
+    fn withdraw(self, guard: RunGuard, runtime: &Handle) {
         let runs = Arc::clone(&self.runs);
-        runs.withdrawals.push(self, ticket, runtime);
+        runs.withdrawals.push(self, guard, runtime);
     }
 }
 
@@ -172,6 +172,6 @@ impl Idempotency {
         fingerprint: &Fingerprint,
         on_lost: OnLost,
     ) -> Result<Claimed, StoreError> {
-        bounded(Claiming::new(self, hold, fingerprint, on_lost)).await
+        with_store_timeout(Claiming::new(self, hold, fingerprint, on_lost)).await
     }
 }

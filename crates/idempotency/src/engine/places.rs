@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
-use super::{Idempotency, bounded::bounded, claim::Claimed};
-use crate::{Claim, Fingerprint, Hold, OnLost, Phase, Refusal};
+use super::{Idempotency, claim::Claimed, store_timeout::with_store_timeout};
+use crate::{Claim, Fingerprint, Hold, OnLost, Phase, Rejection};
 
 impl Idempotency {
     /// A place among those that run at one time.
-    pub(super) fn place_to_run(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+    pub(super) fn place_to_run(&self) -> Result<OwnedSemaphorePermit, Rejection> {
         let place = Arc::clone(&self.0.running).try_acquire_owned();
-        place.map_err(|_| Refusal::Busy)
+        place.map_err(|_| Rejection::Busy)
     }
 
     /// Claims the key once, if there is a place for the run; otherwise only sees what a claim would have met, so that what
@@ -21,7 +21,7 @@ impl Idempotency {
         hold: &Hold,
         fingerprint: &Fingerprint,
         on_lost: OnLost,
-    ) -> Result<Claimed, Refusal> {
+    ) -> Result<Claimed, Rejection> {
         let busy = match self.place_to_run() {
             Ok(place) => {
                 let mut claimed = self.claim_once(hold, fingerprint, on_lost).await?;
@@ -32,7 +32,7 @@ impl Idempotency {
             Err(busy) => busy,
         };
         let sent_at = Instant::now();
-        let Some(record) = bounded(self.0.store.inspect(&hold.id)).await? else {
+        let Some(record) = with_store_timeout(self.0.store.inspect(&hold.id)).await? else {
             return Err(busy);
         };
         let fingerprint = record.fingerprint;

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::{Idempotency, bounded::bounded, runs::Runs};
-use crate::{Claim, Fenced, Fingerprint, Hold, OnLost, Store, StoreError, StoreErrorKind};
+use super::{Idempotency, active_runs::ActiveRuns, store_timeout::with_store_timeout};
+use crate::{Claim, Fingerprint, Hold, IfOwner, OnLost, Store, StoreError, StoreErrorKind};
 
 /// How often a hold is renewed for a response that leaves enough of the lease.
 const MAX_RENEWALS: usize = 3;
@@ -20,23 +20,27 @@ impl Idempotency {
         hold: &Hold,
         fingerprint: &Fingerprint,
         mut sent_at: Option<Instant>,
-    ) -> Result<Fenced<Instant>, StoreError> {
+    ) -> Result<IfOwner<Instant>, StoreError> {
         let mut renewals = 0;
         loop {
             if let Some(sent_at) = sent_at
                 && sent_at.elapsed() < hold.lease / 3
             {
-                return Ok(Fenced::Done(sent_at));
+                return Ok(IfOwner::Done(sent_at));
             }
             if renewals == MAX_RENEWALS {
                 break;
             }
             renewals += 1;
             let now = Instant::now();
-            if bounded(self.0.store.renew(hold)).await? == Fenced::Lost
-                && !self.0.runs.reclaim(self.store(), hold, fingerprint).await?
+            if with_store_timeout(self.0.store.renew(hold)).await? == IfOwner::NotOwner
+                && !self
+                    .0
+                    .active_runs
+                    .reclaim(self.store(), hold, fingerprint)
+                    .await?
             {
-                return Ok(Fenced::Lost);
+                return Ok(IfOwner::NotOwner);
             }
             sent_at = Some(now);
         }
@@ -47,7 +51,7 @@ impl Idempotency {
     }
 }
 
-impl Runs {
+impl ActiveRuns {
     /// Claims the key again for a run whose record the store has lost, as a server that failed over may; false where another
     /// run has a record, or an operator has released this one, which spends its token.
     pub(super) async fn reclaim(
@@ -56,15 +60,15 @@ impl Runs {
         hold: &Hold,
         fingerprint: &Fingerprint,
     ) -> Result<bool, StoreError> {
-        if bounded(store.inspect(&hold.id)).await?.is_some() {
+        if with_store_timeout(store.inspect(&hold.id)).await?.is_some() {
             return Ok(false);
         }
-        let claimed = bounded(store.claim(hold, fingerprint, OnLost::Refuse)).await;
+        let claimed = with_store_timeout(store.claim(hold, fingerprint, OnLost::Refuse)).await;
         match claimed {
             Ok(Claim::Won { attempt, .. }) if self.note_attempt(&hold.token, attempt) => {}
             // The run has ended meanwhile, and nobody would run under it.
             Ok(Claim::Won { .. }) => {
-                bounded(store.withdraw(hold, fingerprint)).await?;
+                with_store_timeout(store.withdraw(hold, fingerprint)).await?;
                 return Ok(false);
             }
             Ok(_) => return Ok(false),
@@ -90,7 +94,9 @@ impl Runs {
         while let Some(progress) = self.progress_of(&hold.token)
             && progress != kept
         {
-            if bounded(store.checkpoint(hold, progress.clone())).await? == Fenced::Lost {
+            if with_store_timeout(store.checkpoint(hold, progress.clone())).await?
+                == IfOwner::NotOwner
+            {
                 return Ok(());
             }
             kept = progress;

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::{Idempotency, bounded::bounded, value};
-use crate::{Fenced, Record, Resolution, StoreError, options::grace};
+use super::{Idempotency, store_timeout::with_store_timeout, value};
+use crate::{IfOwner, Record, Resolution, StoreError, options::grace};
 
 impl Idempotency {
     /// Ends the run that this record shows, on an operator's word, unless it has ended or somebody took it over since.
@@ -12,15 +12,15 @@ impl Idempotency {
     /// Where [`OnLost::Refuse`](crate::OnLost::Refuse) holds, a key whose owner is lost waits for this:
     ///
     /// ```
-    /// use idempotency::{Fenced, Idempotency, IdempotencyKey, Resolution, Scope};
+    /// use idempotency::{IfOwner, Idempotency, IdempotencyKey, Resolution, Scope};
     ///
     /// /// The payment provider knows nothing of this transfer, so the client's next retry shall run.
     /// async fn let_it_run(idempotency: &Idempotency, key: &str) -> Result<(), Box<dyn std::error::Error>> {
     ///     let id = idempotency.record_id(&Scope::principal("ann"), &IdempotencyKey::new(key)?);
     ///     let seen = idempotency.store().inspect(&id).await?.ok_or("it is forgotten")?;
     ///     match idempotency.resolve(&seen, Resolution::Release).await? {
-    ///         Fenced::Done(()) => Ok(()),
-    ///         Fenced::Lost => Err("it has gone on meanwhile: look again".into()),
+    ///         IfOwner::Done(()) => Ok(()),
+    ///         IfOwner::NotOwner => Err("it has gone on meanwhile: look again".into()),
     ///     }
     /// }
     /// ```
@@ -36,7 +36,7 @@ impl Idempotency {
         &self,
         seen: &Record,
         resolution: Resolution,
-    ) -> Result<Fenced<()>, StoreError> {
+    ) -> Result<IfOwner<()>, StoreError> {
         let resolution = match resolution {
             Resolution::Release => Resolution::Release,
             Resolution::Complete { outcome, ttl } => Resolution::Complete {
@@ -44,8 +44,9 @@ impl Idempotency {
                 ttl: ttl.saturating_add(grace(ttl)),
             },
         };
-        let resolved = bounded(self.0.store.resolve(&seen.id, &seen.token, resolution)).await?;
-        if resolved == Fenced::Done(()) {
+        let resolved =
+            with_store_timeout(self.0.store.resolve(&seen.id, &seen.token, resolution)).await?;
+        if resolved == IfOwner::Done(()) {
             tracing::info!(
                 idempotency.record = %seen.id,
                 attempt = seen.attempt,
@@ -60,10 +61,10 @@ impl Idempotency {
     /// ```
     /// use std::time::Duration;
     ///
-    /// use idempotency::{Fenced, Idempotency, Record, Resolution, StoreError};
+    /// use idempotency::{IfOwner, Idempotency, Record, Resolution, StoreError};
     ///
     /// /// The invoice was sent, as the mail server's log says, so every further call shall get its receipt.
-    /// async fn it_was_sent(idempotency: &Idempotency, seen: &Record) -> Result<Fenced<()>, StoreError> {
+    /// async fn it_was_sent(idempotency: &Idempotency, seen: &Record) -> Result<IfOwner<()>, StoreError> {
     ///     let outcome = idempotency.outcome_of_value("receipt 1");
     ///     let ttl = Duration::from_secs(24 * 3600);
     ///     idempotency.resolve(seen, Resolution::Complete { outcome, ttl }).await
@@ -71,7 +72,7 @@ impl Idempotency {
     /// ```
     ///
     /// The value has to be one that the run's type can be read from. Of one that serde cannot write or the store not
-    /// keep, a tombstone is made, and calls get [`Refusal::NotStored`](crate::Refusal::NotStored).
+    /// keep, a tombstone is made, and calls get [`Rejection::NotStored`](crate::Rejection::NotStored).
     #[must_use]
     pub fn outcome_of_value<T: Serialize + ?Sized>(&self, value: &T) -> Bytes {
         value::write(value, self.store().outcome_limit())

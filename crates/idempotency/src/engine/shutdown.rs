@@ -4,7 +4,7 @@ use std::{error::Error, fmt, time::Duration};
 
 use tokio::time::timeout;
 
-use super::{Idempotency, bounded::STORE_TIMEOUT};
+use super::{Idempotency, store_timeout::STORE_TIMEOUT};
 
 /// What had not ended when the time for [`Idempotency::shutdown_within`] was over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,8 +24,8 @@ impl Idempotency {
     /// slowest run takes, and for a store that cannot be reached up to a minute or a lease, so a service that has to stop
     /// in time calls [`shutdown_within`](Self::shutdown_within).
     pub async fn shutdown(&self) {
-        self.0.runs.close();
-        self.0.runs.idle().await;
+        self.0.active_runs.close();
+        self.0.active_runs.idle().await;
     }
 
     /// [`shutdown`](Self::shutdown), for so long at most.
@@ -37,7 +37,7 @@ impl Idempotency {
     ///
     /// If something is unfinished then. It goes on for as long as the runtime does.
     pub async fn shutdown_within(&self, limit: Duration) -> Result<(), Unfinished> {
-        let runs = &self.0.runs;
+        let runs = &self.0.active_runs;
         runs.close();
         let idle = async {
             runs.ended().await;

@@ -8,7 +8,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 
-use super::bounded::bounded;
+use super::store_timeout::with_store_timeout;
 use crate::{Store, log_text::Causes};
 
 /// How many records one call removes: few enough to keep nobody waiting.
@@ -46,7 +46,7 @@ async fn sweep(store: Weak<dyn Store>, every: Duration) {
         let Some(store) = store.upgrade() else { return };
         let mut removed = 0;
         loop {
-            match bounded(store.purge_expired(BATCH)).await {
+            match with_store_timeout(store.purge_expired(BATCH)).await {
                 Ok(0) => break,
                 Ok(batch) => removed += batch,
                 Err(error) => {

@@ -2,13 +2,13 @@
 
 use bytes::Bytes;
 
-use super::{Idempotency, bounded::bounded, claim::Claimed};
-use crate::{Claim, Fenced, Fingerprint, Hold, OnLost, Phase, Refusal, progress::Progress};
+use super::{Idempotency, claim::Claimed, store_timeout::with_store_timeout};
+use crate::{Claim, Fingerprint, Hold, IfOwner, OnLost, Phase, Rejection, progress::Progress};
 #[cfg(feature = "axum")]
 use {
     super::{
-        finish::insist,
-        runs::{Runs, Ticket},
+        active_runs::{ActiveRuns, RunGuard},
+        finish::retry_until_lease_expires,
     },
     crate::StoreError,
 };
@@ -20,7 +20,7 @@ impl Idempotency {
         hold: &Hold,
         attempt: u32,
         progress: Bytes,
-    ) -> Result<Progress, Refusal> {
+    ) -> Result<Progress, Rejection> {
         if attempt == 1 {
             return Ok(Progress::default());
         }
@@ -35,9 +35,9 @@ impl Idempotency {
         }
         if progress.name_attempt(attempt - 1) {
             // Should this attempt crash, its own progress must not say that it is suspended.
-            let kept = bounded(self.0.store.checkpoint(hold, progress.write()));
-            if Box::pin(kept).await? == Fenced::Lost {
-                return Err(Refusal::InProgress);
+            let kept = with_store_timeout(self.0.store.checkpoint(hold, progress.write()));
+            if Box::pin(kept).await? == IfOwner::NotOwner {
+                return Err(Rejection::InProgress);
             }
         }
         // What this attempt keeps says nothing of the one before it.
@@ -51,8 +51,8 @@ impl Idempotency {
         hold: &Hold,
         fingerprint: &Fingerprint,
         unknown: Claimed,
-    ) -> Result<Claimed, Refusal> {
-        let found = bounded(self.0.store.inspect(&hold.id)).await?;
+    ) -> Result<Claimed, Rejection> {
+        let found = with_store_timeout(self.0.store.inspect(&hold.id)).await?;
         let is_suspended = match found.map(|record| (record.attempt, record.phase)) {
             Some((attempt, Phase::InFlight { progress, .. })) => {
                 Progress::read(progress)?.is_suspended(attempt)
@@ -80,8 +80,8 @@ impl Idempotency {
 
     /// What a shutdown waits for, as for a run.
     #[cfg(feature = "axum")]
-    pub(crate) fn background_ticket(&self) -> Ticket {
-        Runs::enter_background(&self.0.runs, &self.0.store)
+    pub(crate) fn background_ticket(&self) -> RunGuard {
+        ActiveRuns::enter_background(&self.0.active_runs, &self.0.store)
     }
 
     /// Keeps what a run has done, as soon as the store can, for as long as the hold lives.
@@ -91,17 +91,18 @@ impl Idempotency {
         hold: &Hold,
         fingerprint: &Fingerprint,
         progress: Bytes,
-    ) -> Result<Fenced<()>, StoreError> {
-        let (store, runs) = (self.store(), &self.0.runs);
+    ) -> Result<IfOwner<()>, StoreError> {
+        let (store, runs) = (self.store(), &self.0.active_runs);
         runs.note_progress(&hold.token, &progress);
-        let keep = || bounded(store.checkpoint(hold, progress.clone()));
-        let kept = insist(hold.lease, keep).await?;
+        let keep = || with_store_timeout(store.checkpoint(hold, progress.clone()));
+        let kept = retry_until_lease_expires(hold.lease, keep).await?;
         // Of a step that goes on behind the end of its run, nothing may be claimed any more.
-        if kept == Fenced::Lost
+        if kept == IfOwner::NotOwner
             && runs.is_held(&hold.token)
-            && insist(hold.lease, || runs.reclaim(store, hold, fingerprint)).await?
+            && retry_until_lease_expires(hold.lease, || runs.reclaim(store, hold, fingerprint))
+                .await?
         {
-            return insist(hold.lease, keep).await;
+            return retry_until_lease_expires(hold.lease, keep).await;
         }
         Ok(kept)
     }

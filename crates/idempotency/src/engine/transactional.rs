@@ -5,16 +5,18 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    Begun, Ending, Executed, Idempotency, Leaves, Operation, Won,
-    bounded::bounded,
+    ClaimedRun, Executed, Idempotency, NextAction, Operation, Persist, WorkResult,
+    active_runs::RunGuard,
     claim::{Claimed, Withdrawal},
     finish,
     finish::Held,
-    running_keys::{RunningKeys, Visit},
-    runs::Ticket,
+    local_locks::{LocalLock, LocalLocks},
+    store_timeout::with_store_timeout,
     waiting::WaitingRoom,
 };
-use crate::{Claim, Fenced, Fingerprint, Hold, OnLost, Options, Phase, Refusal, log_text::Causes};
+use crate::{
+    Claim, Fingerprint, Hold, IfOwner, OnLost, Options, Phase, Rejection, log_text::Causes,
+};
 
 impl Idempotency {
     /// Takes the key within this process, unless the store has a record of it.
@@ -23,39 +25,39 @@ impl Idempotency {
         operation: Operation,
         options: &Options,
         patience: Option<Duration>,
-        ticket: Ticket,
-    ) -> Result<Begun<'_>, Refusal> {
+        guard: RunGuard,
+    ) -> Result<NextAction<'_>, Rejection> {
         let deadline = patience.map(|patience| Instant::now() + patience);
-        let mut visit = RunningKeys::visit(&self.0.running_keys, &operation.id);
+        let mut local_lock = LocalLocks::enter(&self.0.local_locks, &operation.id);
         // Kept from one look to the next, so that nobody who waits already is turned away.
         let mut waits = None;
         loop {
-            if let Some(running) = visit.running() {
+            if let Some(running) = local_lock.running() {
                 operation.same_request(&running)?;
-                let deadline = deadline.ok_or(Refusal::InProgress)?;
+                let deadline = deadline.ok_or(Rejection::InProgress)?;
                 if waits.is_none() {
                     waits = WaitingRoom::enter(&self.0.waiting, operation.waiter);
                 }
                 if waits.is_none() {
-                    return Err(Refusal::InProgress);
+                    return Err(Rejection::InProgress);
                 }
-                self.wait_for(&mut visit, deadline).await?;
+                self.wait_for(&mut local_lock, deadline).await?;
                 continue;
             }
-            let found = bounded(self.0.store.inspect(&operation.id)).await?;
+            let found = with_store_timeout(self.0.store.inspect(&operation.id)).await?;
             let Some(record) = found else {
                 // Its transaction brings the record, and that is not refused any more.
                 self.0.store.check_room(&operation.scope)?;
                 let place = self.place_to_run()?;
-                if visit.run(&operation.fingerprint) {
-                    return Ok(Begun::Won(Won {
+                if local_lock.acquire(&operation.fingerprint) {
+                    return Ok(NextAction::Run(ClaimedRun {
                         idempotency: self,
                         hold: operation.hold(options),
                         operation,
                         claim: None,
-                        visit: Some(visit),
+                        local_lock: Some(local_lock),
                         place: Some(place),
-                        ticket,
+                        guard,
                     }));
                 }
                 continue;
@@ -63,18 +65,18 @@ impl Idempotency {
             operation.same_request(&record.fingerprint)?;
             match record.phase {
                 Phase::Completed { outcome } => {
-                    return Ok(Begun::Replayed(
+                    return Ok(NextAction::Replay(
                         operation.replay(outcome, record.expires_at),
                     ));
                 }
                 // A run under a lease has left it, such as one of the service's last version. So this one goes under a
                 // lease too, and its transaction ends the hold in place of writing a new record.
-                Phase::InFlight { .. } if visit.run(&operation.fingerprint) => {
+                Phase::InFlight { .. } if local_lock.acquire(&operation.fingerprint) => {
                     drop(waits);
                     let patience =
                         deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
                     let leased =
-                        self.begin_lease(operation, options, patience, Some(visit), ticket);
+                        self.begin_lease(operation, options, patience, Some(local_lock), guard);
                     return Box::pin(leased).await;
                 }
                 Phase::InFlight { .. } => {}
@@ -83,17 +85,21 @@ impl Idempotency {
     }
 
     /// Waits until the run that has the key has ended, if there is time for that.
-    async fn wait_for(&self, visit: &mut Visit, deadline: Instant) -> Result<(), Refusal> {
+    async fn wait_for(
+        &self,
+        local_lock: &mut LocalLock,
+        deadline: Instant,
+    ) -> Result<(), Rejection> {
         // Listen first, then look: what ends between the two is not missed.
-        let mut subscription = visit.subscribe();
-        if visit.running().is_none() {
+        let mut subscription = local_lock.subscribe();
+        if local_lock.running().is_none() {
             return Ok(());
         }
         tokio::select! {
             changed = timeout_at(deadline, subscription.changed()) => {
-                changed.map_err(|_| Refusal::InProgress)
+                changed.map_err(|_| Rejection::InProgress)
             }
-            () = self.0.runs.closed() => Err(Refusal::ShuttingDown),
+            () = self.0.active_runs.closed() => Err(Rejection::ShuttingDown),
         }
     }
 }
@@ -106,17 +112,17 @@ pub(super) async fn finish<R>(
     idempotency: &Idempotency,
     hold: Hold,
     fingerprint: Fingerprint,
-    ending: Ending<R>,
-    ticket: Ticket,
-) -> Fenced<Executed<R>> {
-    let Ending { answer, leaves } = ending;
-    let expires_at = match leaves {
-        Leaves::Committed(expires_at) => Some(expires_at),
-        Leaves::Other => return Fenced::Lost,
-        Leaves::Unknown => None,
-        Leaves::Nothing | Leaves::Steps(_) | Leaves::AfterSteps(_) => {
-            match bounded(ticket.store().inspect(&hold.id)).await {
-                Ok(Some(_)) => return Fenced::Lost,
+    ending: WorkResult<R>,
+    guard: RunGuard,
+) -> IfOwner<Executed<R>> {
+    let WorkResult { response, persist } = ending;
+    let expires_at = match persist {
+        Persist::AlreadyCommitted(expires_at) => Some(expires_at),
+        Persist::Superseded => return IfOwner::NotOwner,
+        Persist::OutcomeUnknown => None,
+        Persist::Nothing | Persist::Steps(_) | Persist::AfterSteps(_) => {
+            match with_store_timeout(guard.store().inspect(&hold.id)).await {
+                Ok(Some(_)) => return IfOwner::NotOwner,
                 Ok(None) => None,
                 Err(error) => {
                     tracing::warn!(
@@ -125,11 +131,11 @@ pub(super) async fn finish<R>(
                         "it cannot be read whether an equal run has committed, so the response of a run that has not is not sent",
                     );
                     // As below.
-                    return Fenced::Lost;
+                    return IfOwner::NotOwner;
                 }
             }
         }
-        Leaves::Outcome(_) => {
+        Persist::Outcome(_) => {
             // There was no record when the run began, so a hold that is there by now is another run's.
             let claimed = idempotency.claim_once(&hold, &fingerprint, OnLost::Refuse);
             match claimed.await {
@@ -139,10 +145,10 @@ pub(super) async fn finish<R>(
                     ..
                 }) => {
                     withdrawal.into_iter().for_each(Withdrawal::cancel);
-                    let held = Held::new(hold, fingerprint, ticket);
-                    return finish::finish(held, Ending { answer, leaves }).await;
+                    let held = Held::new(hold, fingerprint, guard);
+                    return finish::finish(held, WorkResult { response, persist }).await;
                 }
-                Ok(_) => return Fenced::Lost,
+                Ok(_) => return IfOwner::NotOwner,
                 Err(error) => {
                     tracing::warn!(
                         idempotency.record = %hold.id,
@@ -150,10 +156,13 @@ pub(super) async fn finish<R>(
                         "a response that stands for no change could not be stored, and is not sent; a retry runs again",
                     );
                     // An equal run of another process may have committed, on whose rows this one has failed.
-                    return Fenced::Lost;
+                    return IfOwner::NotOwner;
                 }
             }
         }
     };
-    Fenced::Done(Executed { answer, expires_at })
+    IfOwner::Done(Executed {
+        response,
+        expires_at,
+    })
 }

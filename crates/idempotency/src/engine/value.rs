@@ -10,10 +10,10 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Begun, Ending, Finished, Idempotency, Leaves};
+use super::{Finished, Idempotency, NextAction, Persist, WorkResult};
 use crate::{
-    Fingerprint, IdempotencyKey, Options, Refusal, Scope, StoreError, log_text::Causes, outcome,
-    outcome::Kept,
+    Fingerprint, IdempotencyKey, Options, Rejection, Scope, StoreError, log_text::Causes, outcome,
+    outcome::StoredOutcome,
 };
 
 /// What [`Idempotency::run`] gives back.
@@ -38,7 +38,7 @@ impl<T> Run<T> {
 #[derive(Debug)]
 pub enum RunError<E> {
     /// The work did not run, or not to its end, or its value does not count: see the refusal.
-    Refused(Refusal),
+    Rejected(Rejection),
     /// It ran and failed; nothing is stored, and the next call with this key runs again.
     Failed(E),
 }
@@ -69,7 +69,7 @@ impl Idempotency {
     ///
     /// # Errors
     ///
-    /// [`RunError::Failed`] with the work's own error; the key is then free. [`RunError::Refused`] where it
+    /// [`RunError::Failed`] with the work's own error; the key is then free. [`RunError::Rejected`] where it
     /// did not run, or panicked.
     pub async fn run<T, E>(
         &self,
@@ -106,23 +106,23 @@ impl Idempotency {
         // The work has no transaction that could carry its record.
         let options = &options.transactional(false);
         if scope.is_nobody() {
-            return Err(RunError::Refused(Refusal::NoPrincipal));
+            return Err(RunError::Rejected(Rejection::NoPrincipal));
         }
         let operation = self.operation(options, scope, key, &fingerprint, 0);
         let limit = self.store().outcome_limit();
         let begun = self.begin(operation, options, options.patience()).await;
-        let finished = match begun.map_err(RunError::Refused)? {
-            Begun::Won(won) => won.run(attempt(work, limit)).await,
-            Begun::Replayed(replay) => Ok(Finished::Replayed(replay)),
+        let finished = match begun.map_err(RunError::Rejected)? {
+            NextAction::Run(won) => won.run(attempt(work, limit)).await,
+            NextAction::Replay(replay) => Ok(Finished::Replayed(replay)),
         };
-        match finished.map_err(RunError::Refused)? {
-            Finished::Executed(executed) => match executed.answer {
+        match finished.map_err(RunError::Rejected)? {
+            Finished::Executed(executed) => match executed.response {
                 Some(Ok(value)) => Ok(Run::Executed(value)),
                 Some(Err(error)) => Err(RunError::Failed(error)),
-                None => Err(RunError::Refused(Refusal::Panicked)),
+                None => Err(RunError::Rejected(Rejection::Panicked)),
             },
             Finished::Replayed(replay) => {
-                let value = read(replay.outcome).map_err(RunError::Refused)?;
+                let value = read(replay.outcome).map_err(RunError::Rejected)?;
                 Ok(Run::Replayed(value))
             }
         }
@@ -133,23 +133,23 @@ impl Idempotency {
 async fn attempt<T: Serialize, E>(
     work: impl Future<Output = Result<T, E>>,
     limit: usize,
-) -> Ending<Option<Result<T, E>>> {
-    let answer = AssertUnwindSafe(work).catch_unwind().await.ok();
-    let leaves = match &answer {
+) -> WorkResult<Option<Result<T, E>>> {
+    let response = AssertUnwindSafe(work).catch_unwind().await.ok();
+    let persist = match &response {
         // Serde's code for the value is the user's, too, and the work is done all the same.
         Some(Ok(value)) => {
             let written = catch_unwind(AssertUnwindSafe(|| write(value, limit)));
-            Leaves::Outcome(written.unwrap_or_else(|_| outcome::tombstone(0).into()))
+            Persist::Outcome(written.unwrap_or_else(|_| outcome::tombstone(0).into()))
         }
-        Some(Err(_)) | None => Leaves::Nothing,
+        Some(Err(_)) | None => Persist::Nothing,
     };
-    Ending { answer, leaves }
+    WorkResult { response, persist }
 }
 
 /// A value that serde cannot write, or the store not keep, has been made all the same: it leaves a tombstone, not a
 /// free key.
 pub(super) fn write<T: Serialize + ?Sized>(value: &T, limit: usize) -> Bytes {
-    let mut bytes = outcome::answer(128);
+    let mut bytes = outcome::response(128);
     match serde_json::to_writer(&mut bytes, value) {
         Ok(()) if bytes.len() <= limit => bytes.into(),
         Ok(()) => {
@@ -169,18 +169,18 @@ pub(super) fn write<T: Serialize + ?Sized>(value: &T, limit: usize) -> Bytes {
     }
 }
 
-fn read<T: DeserializeOwned>(outcome: Bytes) -> Result<T, Refusal> {
-    match Kept::read(outcome)? {
-        Kept::Answer(json) => serde_json::from_slice(&json)
-            .map_err(|error| Refusal::Store(StoreError::unreadable(error))),
-        Kept::Tombstone(_) => Err(Refusal::NotStored),
+fn read<T: DeserializeOwned>(outcome: Bytes) -> Result<T, Rejection> {
+    match StoredOutcome::read(outcome)? {
+        StoredOutcome::Response(json) => serde_json::from_slice(&json)
+            .map_err(|error| Rejection::Store(StoreError::unreadable(error))),
+        StoredOutcome::Tombstone(_) => Err(Rejection::NotStored),
     }
 }
 
 impl<E> fmt::Display for RunError<E> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
-            Self::Refused(_) => "the call was refused",
+            Self::Rejected(_) => "the call was refused",
             Self::Failed(_) => "the work failed",
         })
     }
@@ -189,7 +189,7 @@ impl<E> fmt::Display for RunError<E> {
 impl<E: Error + 'static> Error for RunError<E> {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Refused(refusal) => Some(refusal),
+            Self::Rejected(rejection) => Some(rejection),
             Self::Failed(error) => Some(error),
         }
     }

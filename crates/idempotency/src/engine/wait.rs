@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Idempotency, Operation, claim::Claimed, waiting::WaitingRoom};
-use crate::{Claim, Fingerprint, Hold, OnLost, Options, Refusal, Token};
+use crate::{Claim, Fingerprint, Hold, OnLost, Options, Rejection, Token};
 
 impl Idempotency {
     /// Claims; and where the same request is running already, waits up to `patience` for its end.
@@ -18,7 +18,7 @@ impl Idempotency {
         operation: &Operation,
         options: &Options,
         patience: Option<Duration>,
-    ) -> Result<(Hold, Claimed), Refusal> {
+    ) -> Result<(Hold, Claimed), Rejection> {
         let (fingerprint, on_lost) = (&operation.fingerprint, options.on_lost);
         let claimed = self.claim_to_run(&hold, fingerprint, on_lost).await?;
         let Some(patience) = patience.filter(|_| runs_already(&claimed, fingerprint)) else {
@@ -37,7 +37,7 @@ impl Idempotency {
         fingerprint: &Fingerprint,
         on_lost: OnLost,
         patience: Duration,
-    ) -> Result<(Hold, Claimed), Refusal> {
+    ) -> Result<(Hold, Claimed), Rejection> {
         let deadline = Instant::now() + patience;
         // Listen first, then look: what changes between the two is not missed.
         let mut subscription = self.0.store.subscribe(&hold.id);
@@ -53,7 +53,7 @@ impl Idempotency {
                         return Ok((hold, claimed));
                     }
                 }
-                () = self.0.runs.closed() => return Err(Refusal::ShuttingDown),
+                () = self.0.active_runs.closed() => return Err(Rejection::ShuttingDown),
             }
         }
     }

@@ -15,7 +15,10 @@ use tokio::{
 };
 use tracing::Instrument;
 
-use super::{bounded::bounded, claim::SentClaim, finish::is_worth_a_retry, runs::Ticket};
+use super::{
+    active_runs::RunGuard, claim::SentClaim, finish::is_worth_a_retry,
+    store_timeout::with_store_timeout,
+};
 use crate::{OnLost, RecordId, StoreError, log_text::Causes};
 
 /// Where claims that nobody runs under wait for their turn at the store.
@@ -31,7 +34,7 @@ struct Pending {
     claim: SentClaim,
     until: Instant,
     /// For as long as a shutdown waits for it.
-    ticket: Option<Ticket>,
+    guard: Option<RunGuard>,
 }
 
 /// How long the store is asked for a withdrawal, where a lease is shorter. A shutdown waits for that.
@@ -51,11 +54,11 @@ const MAX_PAUSE: Duration = Duration::from_secs(5);
 
 impl Withdrawals {
     /// Has the claim withdrawn, as soon as the store can.
-    pub(super) fn push(&self, claim: SentClaim, ticket: Ticket, runtime: &Handle) {
+    pub(super) fn push(&self, claim: SentClaim, guard: RunGuard, runtime: &Handle) {
         let pending = Pending {
             until: Instant::now() + claim.hold.lease.max(MIN_INSISTENCE),
             claim,
-            ticket: Some(ticket),
+            guard: Some(guard),
         };
         let mut claims = self.claims.lock();
         let sent = match claims.get(&runtime.id()) {
@@ -145,7 +148,7 @@ async fn withdraw(pending: Pending) -> (Pending, Result<(), StoreError>) {
         fingerprint,
         ..
     } = &pending.claim;
-    let response = bounded(store.withdraw(hold, fingerprint)).await;
+    let response = with_store_timeout(store.withdraw(hold, fingerprint)).await;
     (pending, response)
 }
 
@@ -156,7 +159,7 @@ impl Pending {
         if now < self.until {
             return Some(self);
         }
-        if self.ticket.take().is_some() && self.claim.on_lost == OnLost::Refuse {
+        if self.guard.take().is_some() && self.claim.on_lost == OnLost::Refuse {
             self.until = now + MAX_INSISTENCE;
             return Some(self);
         }

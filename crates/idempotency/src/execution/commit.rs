@@ -6,10 +6,10 @@ use bytes::Bytes;
 
 use super::{Execution, Protection};
 use crate::{
-    Fenced, Idempotency, StoreError, Transaction,
-    engine::{MAX_EXECUTION, Standing},
+    Idempotency, IfOwner, StoreError, Transaction,
+    engine::{CommitStatus, MAX_EXECUTION},
     log_text::Causes,
-    store::transaction::{self, CommitFailure, Committed, Entry},
+    store::transaction::{self, CommitFailure, Committed, PendingRecord},
 };
 
 /// Why [`Execution::commit`] did not commit.
@@ -30,7 +30,7 @@ pub enum CommitError {
 }
 
 /// How far a run has ended itself.
-pub(super) enum Ending {
+pub(crate) enum CommitState {
     /// Not yet.
     Open,
     /// A transaction is being committed, or its future was dropped meanwhile. Whether it carries the record.
@@ -49,27 +49,12 @@ pub(super) enum Ending {
     },
 }
 
-/// How a run has ended itself, once its handler is through.
-pub(crate) enum Ended {
-    /// It has not: the handler's answer says all.
-    Open,
-    Committed {
-        outcome: Bytes,
-        expires_at: Option<SystemTime>,
-    },
-    Answered,
-    Unknown {
-        /// Whether the key's record is in the same transaction.
-        is_shared: bool,
-    },
-}
-
 impl Execution {
     /// Commits the transaction with the key's record, which keeps what `ending` makes of what the transaction gives.
     pub(crate) async fn end_with<T: Transaction>(
         &self,
         transaction: T,
-        ending: transaction::Ending<T::Value>,
+        ending: transaction::EncodeResponse<T::Value>,
     ) -> Result<(), CommitError> {
         let Some(protection) = &self.0.protection else {
             committed(transaction.commit(None, ending).await?)?;
@@ -78,14 +63,14 @@ impl Execution {
         let is_shared = transaction.shares(protection.entry.store.as_ref());
         protection.start(is_shared)?;
         let ended = protection.commit(transaction, is_shared, ending).await;
-        *protection.ending.lock() = match &ended {
-            Ok(committed) => Ending::Committed {
+        *protection.commit_state.lock() = match &ended {
+            Ok(committed) => CommitState::Committed {
                 outcome: committed.outcome.clone(),
                 expires_at: committed.expires_at,
             },
-            Err(CommitError::Answered) => Ending::Answered,
-            Err(CommitError::Unknown(_)) => Ending::Unknown { is_shared },
-            Err(CommitError::Failed(_) | CommitError::Misused(_)) => Ending::Open,
+            Err(CommitError::Answered) => CommitState::Answered,
+            Err(CommitError::Unknown(_)) => CommitState::Unknown { is_shared },
+            Err(CommitError::Failed(_) | CommitError::Misused(_)) => CommitState::Open,
         };
         ended.map(drop)
     }
@@ -103,29 +88,22 @@ impl Execution {
     }
 
     /// How the run stands, now that its handler is through.
-    pub(crate) async fn ended(&self) -> Ended {
+    pub(crate) async fn ended(&self) -> CommitState {
         let Some(protection) = &self.0.protection else {
-            return Ended::Open;
+            return CommitState::Open;
         };
-        let ending = mem::replace(&mut *protection.ending.lock(), Ending::Answered);
-        match ending {
-            Ending::Open => Ended::Open,
-            Ending::Committed {
-                outcome,
-                expires_at,
-            } => Ended::Committed {
-                outcome,
-                expires_at,
-            },
-            Ending::Answered => Ended::Answered,
-            // What it had sent may still arrive, and no record will tell.
-            Ending::Unknown { is_shared } => Ended::Unknown { is_shared },
-            Ending::Committing { is_shared: false } => Ended::Unknown { is_shared: false },
-            Ending::Committing { is_shared: true } => match protection.standing().await {
-                Ok(Standing::Free) => Ended::Open,
-                Ok(Standing::Own | Standing::Lost) => Ended::Answered,
-                Err(_) => Ended::Unknown { is_shared: true },
-            },
+        let state = mem::replace(&mut *protection.commit_state.lock(), CommitState::Answered);
+        let CommitState::Committing { is_shared } = state else {
+            return state;
+        };
+        // The handler dropped the commit midway. Without the record in it, nothing tells what became of it.
+        if !is_shared {
+            return CommitState::Unknown { is_shared };
+        }
+        match protection.resolve_commit().await {
+            Ok(CommitStatus::NotCommitted) => CommitState::Open,
+            Ok(CommitStatus::Committed | CommitStatus::Superseded) => CommitState::Answered,
+            Err(_) => CommitState::Unknown { is_shared },
         }
     }
 }
@@ -139,10 +117,10 @@ impl Protection {
                 "the run has taken longer than a day, and lost its key".into(),
             ));
         }
-        let mut ending = self.ending.lock();
-        match *ending {
-            Ending::Open => {
-                *ending = Ending::Committing { is_shared };
+        let mut state = self.commit_state.lock();
+        match *state {
+            CommitState::Open => {
+                *state = CommitState::Committing { is_shared };
                 Ok(())
             }
             _ => Err(CommitError::Misused(
@@ -155,7 +133,7 @@ impl Protection {
         &self,
         transaction: T,
         is_shared: bool,
-        ending: transaction::Ending<T::Value>,
+        ending: transaction::EncodeResponse<T::Value>,
     ) -> Result<Committed, CommitError> {
         if self.is_transactional && !is_shared {
             return Err(CommitError::Misused(
@@ -182,35 +160,35 @@ impl Protection {
             error = %Causes(failure.as_ref()),
             "the database did not say whether it has committed; the key's record will tell",
         );
-        match self.standing().await {
-            Ok(Standing::Own | Standing::Lost) => Err(CommitError::Answered),
-            Ok(Standing::Free) => Err(CommitError::Failed(failure)),
+        match self.resolve_commit().await {
+            Ok(CommitStatus::Committed | CommitStatus::Superseded) => Err(CommitError::Answered),
+            Ok(CommitStatus::NotCommitted) => Err(CommitError::Failed(failure)),
             Err(error) => Err(CommitError::Unknown(error.into())),
         }
     }
 
     async fn renew(&self) -> Result<(), CommitError> {
-        let Entry {
+        let PendingRecord {
             hold, fingerprint, ..
         } = &self.entry;
         match self.idempotency.refresh(hold, fingerprint, None).await {
-            Ok(Fenced::Done(_)) => Ok(()),
-            Ok(Fenced::Lost) => Err(CommitError::Answered),
+            Ok(IfOwner::Done(_)) => Ok(()),
+            Ok(IfOwner::NotOwner) => Err(CommitError::Answered),
             Err(error) => Err(CommitError::Failed(error.into())),
         }
     }
 
     /// Finds out what has become of a transaction that may have been committed, and sees to it that it cannot be any more
     /// if it was not.
-    async fn standing(&self) -> Result<Standing, StoreError> {
-        self.idempotency.standing(&self.entry).await
+    async fn resolve_commit(&self) -> Result<CommitStatus, StoreError> {
+        self.idempotency.resolve_commit(&self.entry).await
     }
 }
 
-fn committed(fenced: Fenced<Committed>) -> Result<Committed, CommitError> {
+fn committed(fenced: IfOwner<Committed>) -> Result<Committed, CommitError> {
     match fenced {
-        Fenced::Done(committed) => Ok(committed),
-        Fenced::Lost => Err(CommitError::Answered),
+        IfOwner::Done(committed) => Ok(committed),
+        IfOwner::NotOwner => Err(CommitError::Answered),
     }
 }
 

@@ -16,11 +16,11 @@ use parking_lot::Mutex;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::Notify;
 
-use super::{Execution, Protection, Shared, commit::Ending};
+use super::{Execution, Protection, Shared, commit::CommitState};
 use crate::{
-    Fenced, RecordId, StoreError, StoreErrorKind,
-    engine::{Leaves, Running, Ticket},
-    store::transaction::Entry,
+    IfOwner, RecordId, StoreError, StoreErrorKind,
+    engine::{DetachOnDrop, Persist, RunGuard},
+    store::transaction::PendingRecord,
 };
 
 /// Why [`Execution::step`] has no result.
@@ -107,7 +107,7 @@ impl Execution {
             result
         });
         // What has begun is kept, although the handler gives its step up, as a time-out around it does.
-        Running::new(step)
+        DetachOnDrop::new(step)
             .await
             .unwrap_or_else(|panic| resume_unwind(panic))
     }
@@ -120,8 +120,8 @@ impl Execution {
             );
         }
         // Under the lock, so that the end of the run sees either this step or none.
-        let ending = protection.ending.lock();
-        if !matches!(*ending, Ending::Open) {
+        let state = protection.commit_state.lock();
+        if !matches!(*state, CommitState::Open) {
             return Err("a run that has committed has no more steps");
         }
         protection.steps.under_way.fetch_add(1, Ordering::SeqCst);
@@ -150,11 +150,11 @@ impl Execution {
             .and_then(|result| result.map_err(StoreError::too_large))
             .map_err(StepError::Store)?;
         match protection.keep(name, result.into()).await {
-            Ok(Fenced::Done(())) => Ok(value),
-            Ok(Fenced::Lost) => {
-                let mut ending = protection.ending.lock();
-                if matches!(*ending, Ending::Open) {
-                    *ending = Ending::Answered;
+            Ok(IfOwner::Done(())) => Ok(value),
+            Ok(IfOwner::NotOwner) => {
+                let mut state = protection.commit_state.lock();
+                if matches!(*state, CommitState::Open) {
+                    *state = CommitState::Answered;
                 }
                 Err(StepError::Lost)
             }
@@ -163,31 +163,31 @@ impl Execution {
     }
 
     /// What a run leaves that ends without a response: nothing, or its steps, once all have ended that have begun.
-    pub(crate) async fn leaves(&self) -> Leaves {
+    pub(crate) async fn persist_after_failure(&self) -> Persist {
         let Some(protection) = &self.0.protection else {
-            return Leaves::Nothing;
+            return Persist::Nothing;
         };
         if protection.steps.under_way.load(Ordering::SeqCst) == 0 {
-            return self.leaves_steps().await;
+            return self.persist_steps().await;
         }
         let execution = self.clone();
-        Leaves::AfterSteps(Box::pin(async move {
+        Persist::AfterSteps(Box::pin(async move {
             if let Some(protection) = &execution.0.protection {
                 protection.steps.all_ended().await;
             }
-            execution.leaves_steps().await
+            execution.persist_steps().await
         }))
     }
 
-    async fn leaves_steps(&self) -> Leaves {
+    async fn persist_steps(&self) -> Persist {
         let Some(protection) = &self.0.protection else {
-            return Leaves::Nothing;
+            return Persist::Nothing;
         };
         let progress = protection.progress.lock().await;
         if progress.is_empty() {
-            Leaves::Nothing
+            Persist::Nothing
         } else {
-            Leaves::Steps(progress.clone())
+            Persist::Steps(progress.clone())
         }
     }
 }
@@ -210,7 +210,7 @@ pub(super) struct Steps {
 /// One step, until it is dropped.
 struct UnderWay {
     execution: Arc<Shared>,
-    _ticket: Ticket,
+    _ticket: RunGuard,
 }
 
 impl Steps {
@@ -244,10 +244,10 @@ impl Protection {
     ///
     /// A result that the store does not take now stays with the run, which leaves it at its end, where the store may be
     /// back.
-    async fn keep(&self, name: &str, result: Bytes) -> Result<Fenced<()>, StoreError> {
+    async fn keep(&self, name: &str, result: Bytes) -> Result<IfOwner<()>, StoreError> {
         let mut progress = self.progress.lock().await;
         progress.push(name, result);
-        let Entry {
+        let PendingRecord {
             hold, fingerprint, ..
         } = &self.entry;
         let kept = self

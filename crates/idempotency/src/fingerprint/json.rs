@@ -5,7 +5,7 @@ mod string;
 use order::Order;
 
 /// How deep arrays and objects may stand in one another.
-const MOST_DEPTH: usize = 128;
+const MAX_DEPTH: usize = 128;
 
 /// A form that two JSON texts share exactly when they are the same value.
 ///
@@ -32,7 +32,7 @@ pub fn canonical_json(text: &[u8]) -> Option<Vec<u8>> {
         form: Vec::with_capacity(text.len() + 16),
         order: Order::default(),
     };
-    reader.value(MOST_DEPTH)?;
+    reader.value(MAX_DEPTH)?;
     match reader.rest {
         [] => Some(reader.order.apply(reader.form)),
         _ => None,

@@ -9,7 +9,7 @@ mod emulator;
 mod error;
 mod owner;
 mod query;
-mod seen;
+mod record_cache;
 mod server_clock;
 mod step;
 mod transaction;
@@ -24,13 +24,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 pub use database::FirestoreDatabase;
-pub use error::FirestoreError;
+pub use error::FirestoreStoreError;
 pub use transaction::FirestoreConflict;
 pub use transaction::FirestoreTransaction;
 pub use writes::FirestorePrecondition;
 
 use super::{
-    Claim, Fenced, Hold, Polling, Resolution, SPENT_FOR, Store, StoreError, Subscription, Wakeups,
+    Claim, Hold, IfOwner, Polling, Resolution, SPENT_FOR, Store, StoreError, Subscription, Wakeups,
     check_length,
 };
 use crate::{Fingerprint, Listed, OnLost, Record, RecordId, Token};
@@ -38,7 +38,7 @@ use change::Change;
 use client::Failure;
 use document::Found;
 use owner::Author;
-use seen::Seen;
+use record_cache::RecordCache;
 use step::{Look, Next};
 
 /// A store in Google's Firestore: several processes, and machines, serve the same clients.
@@ -46,7 +46,7 @@ use step::{Look, Next};
 /// ```no_run
 /// use idempotency::{FirestoreStore, Idempotency};
 ///
-/// # async fn example() -> Result<(), idempotency::FirestoreError> {
+/// # async fn example() -> Result<(), idempotency::FirestoreStoreError> {
 /// let idempotency = Idempotency::new(FirestoreStore::connect("my-project").await?);
 /// # Ok(())
 /// # }
@@ -90,13 +90,13 @@ use step::{Look, Next};
 #[derive(Clone)]
 pub struct FirestoreStore {
     database: FirestoreDatabase,
-    seen: Seen,
+    record_cache: RecordCache,
     wakeups: Wakeups,
 }
 
 /// The longest outcome, and the longest progress, which has its place until then: a document of 1024 KiB less the other
 /// fields, with room for those of later versions.
-const MOST_OUTCOME: usize = 1000 * 1024;
+const MAX_OUTCOME: usize = 1000 * 1024;
 
 /// How often those look whom nobody wakes.
 const POLLING: Polling = Polling::backing_off(Duration::from_millis(25), Duration::from_secs(1));
@@ -107,7 +107,7 @@ impl FirestoreStore {
     pub fn new(database: FirestoreDatabase) -> Self {
         Self {
             database,
-            seen: Seen::default(),
+            record_cache: RecordCache::default(),
             wakeups: Wakeups::default(),
         }
     }
@@ -117,7 +117,7 @@ impl FirestoreStore {
     /// # Errors
     ///
     /// As there.
-    pub async fn connect(project: &str) -> Result<Self, FirestoreError> {
+    pub async fn connect(project: &str) -> Result<Self, FirestoreStoreError> {
         FirestoreDatabase::connect(project).await.map(Self::new)
     }
 
@@ -126,7 +126,10 @@ impl FirestoreStore {
     /// # Errors
     ///
     /// As there.
-    pub async fn connect_to_emulator(project: &str, address: &str) -> Result<Self, FirestoreError> {
+    pub async fn connect_to_emulator(
+        project: &str,
+        address: &str,
+    ) -> Result<Self, FirestoreStoreError> {
         let database = FirestoreDatabase::connect_to_emulator(project, address).await;
         database.map(Self::new)
     }
@@ -153,7 +156,7 @@ impl Store for FirestoreStore {
         self.take_back(hold, fingerprint).await
     }
 
-    async fn renew(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
+    async fn renew(&self, hold: &Hold) -> Result<IfOwner<()>, StoreError> {
         let change = |kept| {
             let hold = hold.clone();
             Some(Change::Renew { hold, kept })
@@ -161,8 +164,8 @@ impl Store for FirestoreStore {
         self.go_on(hold, change).await
     }
 
-    async fn checkpoint(&self, hold: &Hold, progress: Bytes) -> Result<Fenced<()>, StoreError> {
-        check_length(&progress, MOST_OUTCOME)?;
+    async fn checkpoint(&self, hold: &Hold, progress: Bytes) -> Result<IfOwner<()>, StoreError> {
+        check_length(&progress, MAX_OUTCOME)?;
         // Progress that is shorter than what is kept is of an earlier time.
         let change = |kept| {
             (progress.len() >= kept).then(|| Change::Checkpoint {
@@ -173,7 +176,7 @@ impl Store for FirestoreStore {
         self.go_on(hold, change).await
     }
 
-    async fn suspend(&self, hold: &Hold, progress: Bytes) -> Result<Fenced<()>, StoreError> {
+    async fn suspend(&self, hold: &Hold, progress: Bytes) -> Result<IfOwner<()>, StoreError> {
         self.leave_off(hold, progress).await
     }
 
@@ -181,12 +184,12 @@ impl Store for FirestoreStore {
         &self,
         hold: &Hold,
         outcome: Bytes,
-    ) -> Result<Fenced<SystemTime>, StoreError> {
+    ) -> Result<IfOwner<SystemTime>, StoreError> {
         self.keep(&hold.id, Author::Owner(hold.token), outcome, hold.ttl)
             .await
     }
 
-    async fn release(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
+    async fn release(&self, hold: &Hold) -> Result<IfOwner<()>, StoreError> {
         self.free(&hold.id, Author::Owner(hold.token), hold.lease)
             .await
     }
@@ -204,7 +207,7 @@ impl Store for FirestoreStore {
         let mut after = after.map(|id| self.name(id));
         let mut listed = Vec::new();
         while listed.len() < limit {
-            let wanted = query::MOST_LISTED.min(limit - listed.len());
+            let wanted = query::MAX_LISTED.min(limit - listed.len());
             let query = query::behind(after.clone(), wanted);
             let (page, now) = self.database.0.query(query).await.map_err(unavailable)?;
             let is_last = page.len() < wanted;
@@ -232,14 +235,14 @@ impl Store for FirestoreStore {
         id: &RecordId,
         seen: &Token,
         resolution: Resolution,
-    ) -> Result<Fenced<()>, StoreError> {
+    ) -> Result<IfOwner<()>, StoreError> {
         let author = Author::Operator { seen: *seen };
         match resolution {
             Resolution::Release => self.free(id, author, SPENT_FOR).await,
             Resolution::Complete { outcome, ttl } => {
                 Ok(match self.keep(id, author, outcome, ttl).await? {
-                    Fenced::Done(_) => Fenced::Done(()),
-                    Fenced::Lost => Fenced::Lost,
+                    IfOwner::Done(_) => IfOwner::Done(()),
+                    IfOwner::NotOwner => IfOwner::NotOwner,
                 })
             }
         }
@@ -248,7 +251,7 @@ impl Store for FirestoreStore {
     async fn purge_expired(&self, limit: usize) -> Result<usize, StoreError> {
         let mut purged = 0;
         while purged < limit {
-            let next = query::MOST_PURGED.min(limit - purged);
+            let next = query::MAX_PURGED.min(limit - purged);
             let query = query::deletable(self.database.0.clock.now(), next);
             let page = match self.database.0.query(query).await {
                 Ok((page, _)) => page,
@@ -287,7 +290,7 @@ impl Store for FirestoreStore {
     }
 
     fn outcome_limit(&self) -> usize {
-        MOST_OUTCOME
+        MAX_OUTCOME
     }
 }
 

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::{
-    Claim, Fenced, Hold, Polling, Resolution, SPENT_FOR, Store, StoreError, Subscription, Wakeups,
+    Claim, Hold, IfOwner, Polling, Resolution, SPENT_FOR, Store, StoreError, Subscription, Wakeups,
     share::admit, spent::SpentTokens,
 };
 use crate::{Clock, Fingerprint, Listed, OnLost, Phase, Record, RecordId, ScopeId, Token};
@@ -214,11 +214,11 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    async fn renew(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
+    async fn renew(&self, hold: &Hold) -> Result<IfOwner<()>, StoreError> {
         let mut shard = self.shard(&hold.id);
         let now = self.clock.now();
         if !shard.owns(&hold.id, &hold.token, now) {
-            return Ok(Fenced::Lost);
+            return Ok(IfOwner::NotOwner);
         }
         let renewed = later(now, hold.lease);
         shard.update(&hold.id, later(renewed, hold.ttl), |entry| {
@@ -226,19 +226,19 @@ impl Store for MemoryStore {
                 *lease_until = renewed;
             }
         });
-        Ok(Fenced::Done(()))
+        Ok(IfOwner::Done(()))
     }
 
-    async fn checkpoint(&self, hold: &Hold, progress: Bytes) -> Result<Fenced<()>, StoreError> {
+    async fn checkpoint(&self, hold: &Hold, progress: Bytes) -> Result<IfOwner<()>, StoreError> {
         let mut shard = self.shard(&hold.id);
         if !shard.owns(&hold.id, &hold.token, self.clock.now()) {
-            return Ok(Fenced::Lost);
+            return Ok(IfOwner::NotOwner);
         }
         self.keep_progress(&mut shard, &hold.id, progress);
-        Ok(Fenced::Done(()))
+        Ok(IfOwner::Done(()))
     }
 
-    async fn suspend(&self, hold: &Hold, progress: Bytes) -> Result<Fenced<()>, StoreError> {
+    async fn suspend(&self, hold: &Hold, progress: Bytes) -> Result<IfOwner<()>, StoreError> {
         let mut shard = self.shard(&hold.id);
         let now = self.clock.now();
         if let Some(entry) = shard.living(&hold.id, now)
@@ -247,39 +247,39 @@ impl Store for MemoryStore {
             && entry.token == hold.token
         {
             // The same owner again, whose first call was done but not heard of.
-            return Ok(Fenced::Done(()));
+            return Ok(IfOwner::Done(()));
         }
         if !shard.owns(&hold.id, &hold.token, now) {
-            return Ok(Fenced::Lost);
+            return Ok(IfOwner::NotOwner);
         }
         self.keep_progress(&mut shard, &hold.id, progress);
         let attempt = shard.entries.get(&hold.id).map_or(1, |entry| entry.attempt);
         self.suspend_as(&mut shard, hold, attempt, now);
-        Ok(Fenced::Done(()))
+        Ok(IfOwner::Done(()))
     }
 
     async fn complete(
         &self,
         hold: &Hold,
         outcome: Bytes,
-    ) -> Result<Fenced<SystemTime>, StoreError> {
+    ) -> Result<IfOwner<SystemTime>, StoreError> {
         let mut shard = self.shard(&hold.id);
         let now = self.clock.now();
         if shard.owns(&hold.id, &hold.token, now) {
             let expires_at = later(now, hold.ttl);
             self.keep(&mut shard, &hold.id, hold.token, outcome, expires_at);
-            return Ok(Fenced::Done(expires_at));
+            return Ok(IfOwner::Done(expires_at));
         }
         // The same owner again, whose first completion was done but not heard of.
         let own = shard.own(&hold.id, &hold.token, now);
-        Ok(own.map_or(Fenced::Lost, |entry| Fenced::Done(entry.expires_at)))
+        Ok(own.map_or(IfOwner::NotOwner, |entry| IfOwner::Done(entry.expires_at)))
     }
 
-    async fn release(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
+    async fn release(&self, hold: &Hold) -> Result<IfOwner<()>, StoreError> {
         let mut shard = self.shard(&hold.id);
         let now = self.clock.now();
         if !shard.owns(&hold.id, &hold.token, now) {
-            return Ok(Fenced::Lost);
+            return Ok(IfOwner::NotOwner);
         }
         self.free(
             &mut shard,
@@ -288,7 +288,7 @@ impl Store for MemoryStore {
             now,
             later(now, hold.lease),
         );
-        Ok(Fenced::Done(()))
+        Ok(IfOwner::Done(()))
     }
 
     async fn inspect(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
@@ -336,13 +336,13 @@ impl Store for MemoryStore {
         id: &RecordId,
         seen: &Token,
         resolution: Resolution,
-    ) -> Result<Fenced<()>, StoreError> {
+    ) -> Result<IfOwner<()>, StoreError> {
         let mut shard = self.shard(id);
         let now = self.clock.now();
         // Also of one that a claim took and was withdrawn: its run before is as lost as it was.
         let found = shard.living(id, now);
         if !found.is_some_and(|entry| entry.token == *seen && entry.is_in_flight()) {
-            return Ok(Fenced::Lost);
+            return Ok(IfOwner::NotOwner);
         }
         match resolution {
             Resolution::Release => self.free(&mut shard, id, *seen, now, later(now, SPENT_FOR)),
@@ -351,7 +351,7 @@ impl Store for MemoryStore {
                 self.keep(&mut shard, id, Token::random(), outcome, later(now, ttl));
             }
         }
-        Ok(Fenced::Done(()))
+        Ok(IfOwner::Done(()))
     }
 
     async fn purge_expired(&self, limit: usize) -> Result<usize, StoreError> {

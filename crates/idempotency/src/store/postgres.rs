@@ -1,7 +1,7 @@
+mod checked_out;
 mod connections;
 mod ends;
 mod error;
-mod kept;
 mod listener;
 mod opening;
 mod records;
@@ -16,17 +16,17 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use sqlx::{PgPool, postgres::PgRow, query};
 
-pub use error::PostgresError;
+pub use error::PostgresStoreError;
 
 use super::{
-    Claim, Fenced, Hold, Polling, Resolution, SPENT_FOR, Store, StoreError, Subscription, Wakeups,
+    Claim, Hold, IfOwner, Polling, Resolution, SPENT_FOR, Store, StoreError, Subscription, Wakeups,
     check_length,
 };
 use crate::{Fingerprint, Listed, OnLost, Record, RecordId, Token};
-use connections::{Again, Connections, Statement};
+use connections::{Connections, Retry, Statement};
 use error::store_error;
 use listener::Listener;
-use records::{Found, MOST_OUTCOME, Next, fenced, microseconds};
+use records::{Found, MAX_OUTCOME, Next, fenced, microseconds};
 
 /// A store in PostgreSQL, beside the application's own tables: any number of processes share it.
 ///
@@ -108,7 +108,7 @@ struct Shared {
 }
 
 /// How often a claim looks at a record that changes under its eyes.
-const LOOKS: usize = 100;
+const MAX_READS: usize = 100;
 
 impl PostgresStore {
     /// The statements that [`create_schema`](Self::create_schema) executes, for those who migrate by hand.
@@ -169,7 +169,7 @@ impl PostgresStore {
     ) -> Result<Option<Vec<PgRow>>, StoreError> {
         let connections = &self.0.connections;
         match hold.lease.is_zero() {
-            true => connections.run(Again::Whenever, statement).await.map(Some),
+            true => connections.run(Retry::Always, statement).await.map(Some),
             false => connections.run_unless_locked(statement).await,
         }
     }
@@ -196,7 +196,7 @@ impl Store for PostgresStore {
     ) -> Result<Claim, StoreError> {
         // Whoever waits has to listen before it looks, or what happens in between is missed.
         let listening = self.0.wakeups.is_waited_for(&hold.id) && self.0.listener.is_on().await;
-        for _ in 0..LOOKS {
+        for _ in 0..MAX_READS {
             let rows = self.step_of_claim(hold, || {
                 query(statements::CLAIM)
                     .bind(hold.id.as_bytes())
@@ -212,7 +212,7 @@ impl Store for PostgresStore {
             let found = Found::read(row).map_err(store_error)?;
             self.0.wakeups.saw(&hold.id, found.owner());
             let is_notified = found.awaited;
-            match found.judge(hold, fingerprint, on_lost) {
+            match found.decide(hold, fingerprint, on_lost) {
                 Next::Answer(claim) => return Ok(claim),
                 Next::Wait(owner, claim) => {
                     if !listening || is_notified || self.await_end(&hold.id, &owner).await? {
@@ -228,7 +228,7 @@ impl Store for PostgresStore {
             }
         }
         Err(StoreError::unavailable(format!(
-            "the record has changed {LOOKS} times while it was looked at"
+            "the record has changed {MAX_READS} times while it was looked at"
         )))
     }
 
@@ -236,8 +236,8 @@ impl Store for PostgresStore {
         self.take_back(hold, fingerprint).await
     }
 
-    async fn renew(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
-        let rows = self.0.connections.run(Again::Whenever, || {
+    async fn renew(&self, hold: &Hold) -> Result<IfOwner<()>, StoreError> {
+        let rows = self.0.connections.run(Retry::Always, || {
             query(statements::RENEW)
                 .bind(hold.id.as_bytes())
                 .bind(hold.token.as_bytes())
@@ -247,9 +247,9 @@ impl Store for PostgresStore {
         Ok(fenced(&rows.await?))
     }
 
-    async fn checkpoint(&self, hold: &Hold, progress: Bytes) -> Result<Fenced<()>, StoreError> {
-        check_length(&progress, MOST_OUTCOME)?;
-        let rows = self.0.connections.run(Again::Whenever, || {
+    async fn checkpoint(&self, hold: &Hold, progress: Bytes) -> Result<IfOwner<()>, StoreError> {
+        check_length(&progress, MAX_OUTCOME)?;
+        let rows = self.0.connections.run(Retry::Always, || {
             query(statements::CHECKPOINT)
                 .bind(hold.id.as_bytes())
                 .bind(hold.token.as_bytes())
@@ -258,9 +258,9 @@ impl Store for PostgresStore {
         Ok(fenced(&rows.await?))
     }
 
-    async fn suspend(&self, hold: &Hold, progress: Bytes) -> Result<Fenced<()>, StoreError> {
-        check_length(&progress, MOST_OUTCOME)?;
-        let rows = self.0.connections.run(Again::Whenever, || {
+    async fn suspend(&self, hold: &Hold, progress: Bytes) -> Result<IfOwner<()>, StoreError> {
+        check_length(&progress, MAX_OUTCOME)?;
+        let rows = self.0.connections.run(Retry::Always, || {
             query(statements::SUSPEND)
                 .bind(hold.id.as_bytes())
                 .bind(hold.token.as_bytes())
@@ -274,9 +274,9 @@ impl Store for PostgresStore {
         &self,
         hold: &Hold,
         outcome: Bytes,
-    ) -> Result<Fenced<SystemTime>, StoreError> {
-        check_length(&outcome, MOST_OUTCOME)?;
-        let rows = self.0.connections.run(Again::Whenever, || {
+    ) -> Result<IfOwner<SystemTime>, StoreError> {
+        check_length(&outcome, MAX_OUTCOME)?;
+        let rows = self.0.connections.run(Retry::Always, || {
             query(statements::COMPLETE)
                 .bind(hold.id.as_bytes())
                 .bind(hold.token.as_bytes())
@@ -285,18 +285,18 @@ impl Store for PostgresStore {
         });
         let rows = rows.await?;
         let Some(row) = rows.first() else {
-            return Ok(Fenced::Lost);
+            return Ok(IfOwner::NotOwner);
         };
         self.0.wakeups.wake(&hold.id);
-        Ok(Fenced::Done(records::time(row, 0).map_err(store_error)?))
+        Ok(IfOwner::Done(records::time(row, 0).map_err(store_error)?))
     }
 
-    async fn release(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
+    async fn release(&self, hold: &Hold) -> Result<IfOwner<()>, StoreError> {
         self.free(&hold.id, &hold.token, hold.lease, false).await
     }
 
     async fn inspect(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
-        let rows = self.0.connections.run(Again::Whenever, || {
+        let rows = self.0.connections.run(Retry::Always, || {
             query(statements::FIND).bind(id.as_bytes())
         });
         let found = rows.await?.first().map(records::record);
@@ -310,7 +310,7 @@ impl Store for PostgresStore {
     ) -> Result<Vec<Listed>, StoreError> {
         // No id is as small as no bytes, so those stand for the start.
         let after = after.map_or(&[][..], |id| id.as_bytes());
-        let rows = self.0.connections.run(Again::Whenever, || {
+        let rows = self.0.connections.run(Retry::Always, || {
             query(statements::LIST)
                 .bind(after)
                 .bind(records::rows(limit))
@@ -324,13 +324,13 @@ impl Store for PostgresStore {
         id: &RecordId,
         seen: &Token,
         resolution: Resolution,
-    ) -> Result<Fenced<()>, StoreError> {
+    ) -> Result<IfOwner<()>, StoreError> {
         let Resolution::Complete { outcome, ttl } = resolution else {
             return self.free(id, seen, SPENT_FOR, true).await;
         };
-        check_length(&outcome, MOST_OUTCOME)?;
+        check_length(&outcome, MAX_OUTCOME)?;
         let token = Token::random();
-        let rows = self.0.connections.run(Again::Whenever, || {
+        let rows = self.0.connections.run(Retry::Always, || {
             query(statements::RESOLVE)
                 .bind(id.as_bytes())
                 .bind(seen.as_bytes())
@@ -342,7 +342,7 @@ impl Store for PostgresStore {
     }
 
     async fn purge_expired(&self, limit: usize) -> Result<usize, StoreError> {
-        let purged = self.0.connections.run(Again::IfUndone, || {
+        let purged = self.0.connections.run(Retry::IfNotApplied, || {
             query(statements::PURGE).bind(records::rows(limit))
         });
         Ok(purged.await?.len())
@@ -360,7 +360,7 @@ impl Store for PostgresStore {
     }
 
     fn outcome_limit(&self) -> usize {
-        MOST_OUTCOME
+        MAX_OUTCOME
     }
 }
 

@@ -18,9 +18,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 
-pub use error::RedisError;
+pub use error::RedisStoreError;
 
-use super::{Claim, Fenced, Hold, Resolution, Store, StoreError, Subscription, check_length};
+use super::{Claim, Hold, IfOwner, Resolution, Store, StoreError, Subscription, check_length};
 use crate::{Fingerprint, Listed, OnLost, Record, RecordId, Token};
 use keys::Keys;
 use listener::Listener;
@@ -30,9 +30,9 @@ use server::Server;
 /// A store in Redis, for many processes: a claim is one round trip, and those who wait are woken at once.
 ///
 /// ```no_run
-/// use idempotency::{Idempotency, RedisError, RedisStore};
+/// use idempotency::{Idempotency, RedisStoreError, RedisStore};
 ///
-/// # async fn example() -> Result<(), RedisError> {
+/// # async fn example() -> Result<(), RedisStoreError> {
 /// let store = RedisStore::connect("redis://:secret@keys.internal:6379/0").await?;
 /// let idempotency = Idempotency::new(store.with_prefix("bookings:"));
 /// # Ok(())
@@ -82,7 +82,7 @@ const PREFIX: &str = "idempotency:";
 /// The longest outcome: what is carried there, and back for each replay, well within the time of a step. The server itself
 /// would take 512 MiB in one string, its `proto-max-bulk-len` unless configured; but an outcome that it is never told of
 /// in time leaves a key whose retry runs again, and a tombstone does not. And while it copies, everybody else waits.
-const MOST_OUTCOME: usize = 64 << 20;
+const MAX_OUTCOME: usize = 64 << 20;
 
 /// How many records are read beside each other for a list.
 const READ_AT_ONCE: usize = 100;
@@ -95,15 +95,15 @@ impl RedisStore {
     ///
     /// If the URL cannot be used, or the server does not answer or refuses the user; and if steps would fail there: of a server
     /// before 6.2, of a replica, of a user who lacks the right to a command, and of a node of a cluster.
-    pub async fn connect(url: &str) -> Result<Self, RedisError> {
-        let server = Server::single(address::of(url)?).map_err(RedisError::url)?;
+    pub async fn connect(url: &str) -> Result<Self, RedisStoreError> {
+        let server = Server::single(address::of(url)?).map_err(RedisStoreError::url)?;
         Self::on(server).await
     }
 
     /// The store on the cluster to which these nodes belong; the others are found out.
     ///
     /// ```no_run
-    /// # async fn example() -> Result<(), idempotency::RedisError> {
+    /// # async fn example() -> Result<(), idempotency::RedisStoreError> {
     /// use idempotency::RedisStore;
     ///
     /// let store = RedisStore::cluster(["redis://keys-1:6379", "redis://keys-2:6379"]).await?;
@@ -116,10 +116,12 @@ impl RedisStore {
     /// As [`connect`](Self::connect), if there is no URL, and if the server belongs to no cluster.
     pub async fn cluster(
         nodes: impl IntoIterator<Item = impl AsRef<str>>,
-    ) -> Result<Self, RedisError> {
+    ) -> Result<Self, RedisStoreError> {
         let nodes = nodes.into_iter().map(|url| address::of(url.as_ref()));
         let nodes = nodes.collect::<Result<_, _>>()?;
-        let server = Server::cluster(nodes).await.map_err(RedisError::connect)?;
+        let server = Server::cluster(nodes)
+            .await
+            .map_err(RedisStoreError::connect)?;
         Self::on(server).await
     }
 
@@ -129,7 +131,7 @@ impl RedisStore {
         Self::new(self.records.server, prefix)
     }
 
-    async fn on(server: Server) -> Result<Self, RedisError> {
+    async fn on(server: Server) -> Result<Self, RedisStoreError> {
         opening::check(&server).await?;
         Ok(Self::new(server, PREFIX))
     }
@@ -146,8 +148,8 @@ impl RedisStore {
     }
 
     /// Wakes those who wait in this process, who need not go by the server.
-    fn wake<T>(&self, id: &RecordId, ended: Fenced<T>) -> Fenced<T> {
-        if matches!(ended, Fenced::Done(_)) {
+    fn wake<T>(&self, id: &RecordId, ended: IfOwner<T>) -> IfOwner<T> {
+        if matches!(ended, IfOwner::Done(_)) {
             self.listener.wake(id);
         }
         ended
@@ -171,17 +173,17 @@ impl Store for RedisStore {
         Ok(())
     }
 
-    async fn renew(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
+    async fn renew(&self, hold: &Hold) -> Result<IfOwner<()>, StoreError> {
         self.records.renew(hold).await
     }
 
-    async fn checkpoint(&self, hold: &Hold, progress: Bytes) -> Result<Fenced<()>, StoreError> {
-        check_length(&progress, MOST_OUTCOME)?;
+    async fn checkpoint(&self, hold: &Hold, progress: Bytes) -> Result<IfOwner<()>, StoreError> {
+        check_length(&progress, MAX_OUTCOME)?;
         self.records.checkpoint(hold, &progress).await
     }
 
-    async fn suspend(&self, hold: &Hold, progress: Bytes) -> Result<Fenced<()>, StoreError> {
-        check_length(&progress, MOST_OUTCOME)?;
+    async fn suspend(&self, hold: &Hold, progress: Bytes) -> Result<IfOwner<()>, StoreError> {
+        check_length(&progress, MAX_OUTCOME)?;
         let suspended = self.records.suspend(hold, &progress).await?;
         Ok(self.wake(&hold.id, suspended))
     }
@@ -190,13 +192,13 @@ impl Store for RedisStore {
         &self,
         hold: &Hold,
         outcome: Bytes,
-    ) -> Result<Fenced<SystemTime>, StoreError> {
-        check_length(&outcome, MOST_OUTCOME)?;
+    ) -> Result<IfOwner<SystemTime>, StoreError> {
+        check_length(&outcome, MAX_OUTCOME)?;
         let completed = self.records.complete(hold, &outcome).await?;
         Ok(self.wake(&hold.id, completed))
     }
 
-    async fn release(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
+    async fn release(&self, hold: &Hold) -> Result<IfOwner<()>, StoreError> {
         let released = self.records.release(hold).await?;
         Ok(self.wake(&hold.id, released))
     }
@@ -229,11 +231,11 @@ impl Store for RedisStore {
         id: &RecordId,
         seen: &Token,
         resolution: Resolution,
-    ) -> Result<Fenced<()>, StoreError> {
+    ) -> Result<IfOwner<()>, StoreError> {
         let resolved = match resolution {
             Resolution::Release => self.records.resolve(id, seen).await?,
             Resolution::Complete { outcome, ttl } => {
-                check_length(&outcome, MOST_OUTCOME)?;
+                check_length(&outcome, MAX_OUTCOME)?;
                 self.records.settle(id, seen, ttl, &outcome).await?
             }
         };
@@ -249,7 +251,7 @@ impl Store for RedisStore {
     }
 
     fn outcome_limit(&self) -> usize {
-        MOST_OUTCOME
+        MAX_OUTCOME
     }
 }
 

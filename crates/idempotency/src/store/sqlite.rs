@@ -4,10 +4,10 @@ mod error;
 mod file;
 mod guard;
 mod job;
-mod known;
 mod leaps;
 mod millis;
 mod own;
+mod record_filter;
 mod records;
 mod room;
 mod row;
@@ -30,15 +30,15 @@ use bytes::Bytes;
 use rusqlite::Connection;
 
 pub use database::SqliteDatabase;
-pub use error::SqliteError;
+pub use error::SqliteStoreError;
 pub use transaction::SqliteTransaction;
 
 use super::{
-    Claim, Fenced, Hold, Polling, Resolution, Store, StoreError, Subscription, Wakeups,
+    Claim, Hold, IfOwner, Polling, Resolution, Store, StoreError, Subscription, Wakeups,
     check_length,
 };
 use crate::{Clock, Fingerprint, Listed, OnLost, Record, RecordId, ScopeId, Token};
-use known::Known;
+use record_filter::RecordFilter;
 use records::Found;
 use room::{Changes, Room};
 use threads::Turn;
@@ -49,7 +49,7 @@ use timeline::{Now, Timeline};
 /// ```no_run
 /// use idempotency::{Idempotency, SqliteStore};
 ///
-/// # fn main() -> Result<(), idempotency::SqliteError> {
+/// # fn main() -> Result<(), idempotency::SqliteStoreError> {
 /// let idempotency = Idempotency::new(SqliteStore::open("keys.db")?);
 /// # Ok(())
 /// # }
@@ -89,7 +89,7 @@ use timeline::{Now, Timeline};
 #[derive(Clone)]
 pub struct SqliteStore {
     database: SqliteDatabase,
-    known: Known,
+    known: RecordFilter,
     room: Room,
     limit: usize,
     timeline: Timeline,
@@ -106,7 +106,7 @@ const LIMIT: usize = 10_000_000_000;
 const PURGED_AT_ONCE: usize = 128;
 
 /// Half of what SQLite allows a row to take.
-const MOST_OUTCOME: usize = 500_000_000;
+const MAX_OUTCOME: usize = 500_000_000;
 
 impl SqliteStore {
     /// A store in a file of its own, which is made if there is none.
@@ -114,7 +114,7 @@ impl SqliteStore {
     /// # Errors
     ///
     /// As [`SqliteDatabase::open`], and as [`new`](Self::new).
-    pub fn open(path: impl AsRef<Path>) -> Result<Self, SqliteError> {
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, SqliteStoreError> {
         Self::new(SqliteDatabase::open(path)?)
     }
 
@@ -123,7 +123,7 @@ impl SqliteStore {
     /// # Errors
     ///
     /// If a newer version of this library made the tables that the file has, or they cannot be made.
-    pub fn new(database: SqliteDatabase) -> Result<Self, SqliteError> {
+    pub fn new(database: SqliteDatabase) -> Result<Self, SqliteStoreError> {
         schema::set_up(&database)?;
         let (known, room, timeline) = database.in_file()?;
         Ok(Self {
@@ -164,7 +164,7 @@ impl SqliteStore {
         + 'static,
         then: impl FnOnce(&T) + Send + 'static,
         turn: Turn,
-    ) -> Result<T, SqliteError> {
+    ) -> Result<T, SqliteStoreError> {
         let (timeline, durable) = (self.timeline.clone(), self.timeline.clone());
         let work = move |connection: &Connection| {
             let (now, stamp) = timeline.pass(connection)?;
@@ -183,10 +183,10 @@ impl SqliteStore {
     }
 
     /// Wakes those who wait for this record, once the hold's end is durable.
-    fn wake<T>(&self, id: RecordId) -> impl FnOnce(&Fenced<T>) + Send + 'static {
+    fn wake<T>(&self, id: RecordId) -> impl FnOnce(&IfOwner<T>) + Send + 'static {
         let wakeups = self.wakeups.clone();
         move |fenced| {
-            if matches!(fenced, Fenced::Done(_)) {
+            if matches!(fenced, IfOwner::Done(_)) {
                 wakeups.wake(&id);
             }
         }
@@ -214,7 +214,7 @@ impl Store for SqliteStore {
                 .look_up(move |connection| records::find(connection, &id))
                 .await?;
             let now = self.timeline.now();
-            match records::judge(found, &hold, &fingerprint, on_lost, &now) {
+            match records::decide(found, &hold, &fingerprint, on_lost, &now) {
                 Found::Settled(claim) => return Ok(claim),
                 Found::Spent => return Err(StoreError::withdrawn()),
                 Found::Free { .. } => {}
@@ -257,7 +257,7 @@ impl Store for SqliteStore {
         Ok(())
     }
 
-    async fn renew(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
+    async fn renew(&self, hold: &Hold) -> Result<IfOwner<()>, StoreError> {
         let hold = hold.clone();
         let renew = move |connection: &Connection, now: &Now, _: &mut Changes| {
             records::renew(connection, &hold, now)
@@ -265,8 +265,8 @@ impl Store for SqliteStore {
         Ok(self.step(renew, |_| (), Turn::Due).await?)
     }
 
-    async fn checkpoint(&self, hold: &Hold, progress: Bytes) -> Result<Fenced<()>, StoreError> {
-        check_length(&progress, MOST_OUTCOME)?;
+    async fn checkpoint(&self, hold: &Hold, progress: Bytes) -> Result<IfOwner<()>, StoreError> {
+        check_length(&progress, MAX_OUTCOME)?;
         let hold = hold.clone();
         let checkpoint = move |connection: &Connection, now: &Now, changes: &mut Changes| {
             records::checkpoint(connection, &hold, &progress, now, changes)
@@ -274,8 +274,8 @@ impl Store for SqliteStore {
         Ok(self.step(checkpoint, |_| (), Turn::Due).await?)
     }
 
-    async fn suspend(&self, hold: &Hold, progress: Bytes) -> Result<Fenced<()>, StoreError> {
-        check_length(&progress, MOST_OUTCOME)?;
+    async fn suspend(&self, hold: &Hold, progress: Bytes) -> Result<IfOwner<()>, StoreError> {
+        check_length(&progress, MAX_OUTCOME)?;
         let hold = hold.clone();
         let wake = self.wake(hold.id);
         let suspend = move |connection: &Connection, now: &Now, changes: &mut Changes| {
@@ -288,8 +288,8 @@ impl Store for SqliteStore {
         &self,
         hold: &Hold,
         outcome: Bytes,
-    ) -> Result<Fenced<SystemTime>, StoreError> {
-        check_length(&outcome, MOST_OUTCOME)?;
+    ) -> Result<IfOwner<SystemTime>, StoreError> {
+        check_length(&outcome, MAX_OUTCOME)?;
         let hold = hold.clone();
         let wake = self.wake(hold.id);
         let complete = move |connection: &Connection, now: &Now, changes: &mut Changes| {
@@ -298,7 +298,7 @@ impl Store for SqliteStore {
         Ok(self.step(complete, wake, Turn::Due).await?)
     }
 
-    async fn release(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
+    async fn release(&self, hold: &Hold) -> Result<IfOwner<()>, StoreError> {
         let hold = hold.clone();
         let wake = self.wake(hold.id);
         let release = move |connection: &Connection, now: &Now, changes: &mut Changes| {
@@ -338,7 +338,7 @@ impl Store for SqliteStore {
         id: &RecordId,
         seen: &Token,
         resolution: Resolution,
-    ) -> Result<Fenced<()>, StoreError> {
+    ) -> Result<IfOwner<()>, StoreError> {
         let (id, seen) = (*id, *seen);
         let resolve = move |connection: &Connection, now: &Now, changes: &mut Changes| {
             records::resolve(connection, &id, &seen, &resolution, now, changes)
@@ -367,7 +367,7 @@ impl Store for SqliteStore {
     }
 
     fn outcome_limit(&self) -> usize {
-        MOST_OUTCOME
+        MAX_OUTCOME
     }
 }
 

@@ -5,7 +5,7 @@ use std::{error::Error, sync::Arc, time::SystemTime};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
-use super::{Fenced, Hold, Store};
+use super::{Hold, IfOwner, Store};
 use crate::Fingerprint;
 
 /// Work on a database that can be committed together with a key's record, by
@@ -31,21 +31,21 @@ pub trait Transaction: Sized + Send + sealed::Sealed {
     #[doc(hidden)]
     fn commit<'a>(
         self,
-        entry: Option<Entry>,
-        ending: Ending<Self::Value>,
-    ) -> BoxFuture<'a, Result<Fenced<Committed>, CommitFailure>>
+        entry: Option<PendingRecord>,
+        ending: EncodeResponse<Self::Value>,
+    ) -> BoxFuture<'a, Result<IfOwner<Committed>, CommitFailure>>
     where
         Self: 'a;
 }
 
 /// Makes what the record keeps of what the work gives; if it fails, nothing is committed.
-pub(crate) type Ending<V> =
+pub(crate) type EncodeResponse<V> =
     Box<dyn FnOnce(V) -> BoxFuture<'static, Result<Bytes, Box<dyn Error + Send + Sync>>> + Send>;
 
 /// The record that a transaction writes: completed, and its store one that the transaction shares.
 #[doc(hidden)]
 #[derive(Clone, Debug)]
-pub struct Entry {
+pub struct PendingRecord {
     pub store: Arc<dyn Store>,
     pub hold: Hold,
     pub fingerprint: Fingerprint,

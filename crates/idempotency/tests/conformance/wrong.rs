@@ -9,7 +9,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use idempotency::{
-    Claim, Fenced, Fingerprint, Hold, Listed, MemoryStore, OnLost, Phase, Polling, Record,
+    Claim, Fingerprint, Hold, IfOwner, Listed, MemoryStore, OnLost, Phase, Polling, Record,
     RecordId, Resolution, Store, StoreError, Subscription, Token, Wakeups, conformance,
 };
 
@@ -72,7 +72,7 @@ impl Store for Wrong {
         }
     }
 
-    async fn renew(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
+    async fn renew(&self, hold: &Hold) -> Result<IfOwner<()>, StoreError> {
         let found = self.inner.inspect(&hold.id).await?;
         if self.fault == Fault::StaleRenewal
             && let Some(found) = found
@@ -85,23 +85,23 @@ impl Store for Wrong {
         self.inner.renew(&self.hold(hold)).await
     }
 
-    async fn checkpoint(&self, hold: &Hold, progress: Bytes) -> Result<Fenced<()>, StoreError> {
+    async fn checkpoint(&self, hold: &Hold, progress: Bytes) -> Result<IfOwner<()>, StoreError> {
         self.forget(&hold.id);
         self.inner.checkpoint(hold, progress).await
     }
 
-    async fn suspend(&self, hold: &Hold, progress: Bytes) -> Result<Fenced<()>, StoreError> {
+    async fn suspend(&self, hold: &Hold, progress: Bytes) -> Result<IfOwner<()>, StoreError> {
         self.inner.suspend(hold, progress).await
     }
 
-    async fn complete(&self, hold: &Hold, o: Bytes) -> Result<Fenced<SystemTime>, StoreError> {
+    async fn complete(&self, hold: &Hold, o: Bytes) -> Result<IfOwner<SystemTime>, StoreError> {
         self.forget(&hold.id);
         let completed = self.inner.complete(&self.hold(hold), o).await;
         self.wakeups.wake(&hold.id);
         completed
     }
 
-    async fn release(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
+    async fn release(&self, hold: &Hold) -> Result<IfOwner<()>, StoreError> {
         self.forget(&hold.id);
         self.inner.release(hold).await
     }
@@ -122,7 +122,7 @@ impl Store for Wrong {
         id: &RecordId,
         seen: &Token,
         resolution: Resolution,
-    ) -> Result<Fenced<()>, StoreError> {
+    ) -> Result<IfOwner<()>, StoreError> {
         self.inner.resolve(id, seen, resolution).await
     }
 

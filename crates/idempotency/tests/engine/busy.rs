@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use idempotency::{Clock, Idempotency, Refusal, Run, RunError, Scope};
+use idempotency::{Clock, Idempotency, Rejection, Run, RunError, Scope};
 use tokio::{sync::oneshot, task::JoinHandle};
 
 use crate::{
@@ -38,7 +38,7 @@ async fn start(
 }
 
 fn is_busy(refused: &Answer<u32>) -> bool {
-    matches!(refused, Err(RunError::Refused(Refusal::Busy)))
+    matches!(refused, Err(RunError::Rejected(Rejection::Busy)))
 }
 
 // behaviour 125
@@ -65,7 +65,7 @@ async fn no_more_runs_go_on_than_may_also_when_their_callers_have_gone() {
     );
     let duplicate = run(&idempotency, "stays", 2).await;
     assert!(
-        matches!(duplicate, Err(RunError::Refused(Refusal::InProgress))),
+        matches!(duplicate, Err(RunError::Rejected(Rejection::InProgress))),
         "{duplicate:?}"
     );
     assert_eq!(*calls.claims.borrow(), claims, "nothing is claimed");
@@ -95,7 +95,7 @@ async fn a_run_that_fails_leaves_its_place_to_others() {
         let panicked: Answer<u32> = idempotency.run(&scope, &key, asked("charge"), panics).await;
         assert!(matches!(
             panicked,
-            Err(RunError::Refused(Refusal::Panicked))
+            Err(RunError::Rejected(Rejection::Panicked))
         ));
     }
     assert_eq!(run(&idempotency, "k", 2).await.ok(), Some(Run::Executed(2)));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use idempotency::{
-    Clock, Fenced, Idempotency, OnDuplicate, Options, Phase, Refusal, Resolution, Run, RunError,
+    Clock, Idempotency, IfOwner, OnDuplicate, Options, Phase, Rejection, Resolution, Run, RunError,
     Scope, Store,
 };
 use tokio::{sync::oneshot, time::Instant};
@@ -23,10 +23,10 @@ async fn a_duplicate_of_running_work_is_refused() {
     let duplicate: Answer<u32> = charge(&idempotency, async { Ok(2) }).await;
     assert!(matches!(
         duplicate,
-        Err(RunError::Refused(Refusal::InProgress))
+        Err(RunError::Rejected(Rejection::InProgress))
     ));
     let other = refund(&idempotency, 3).await;
-    assert!(matches!(other, Err(RunError::Refused(Refusal::Reused))));
+    assert!(matches!(other, Err(RunError::Rejected(Rejection::Reused))));
     assert_eq!(running.finish().await.expect("a value"), Run::Executed(1));
 }
 
@@ -83,7 +83,7 @@ async fn a_duplicate_does_not_wait_for_ever() {
     let waited: Answer<u32> = charge_with(&idempotency, &options, async { Ok(2) }).await;
     assert!(matches!(
         waited,
-        Err(RunError::Refused(Refusal::InProgress))
+        Err(RunError::Rejected(Rejection::InProgress))
     ));
     assert_eq!(running.finish().await.expect("a value"), Run::Executed(1));
 }
@@ -119,14 +119,14 @@ async fn an_operator_can_free_a_key_and_its_owner_can_store_nothing_any_more() {
     let seen = store.inspect(&id).await.expect("an answer");
     let seen = seen.expect("a record").token;
     let freed = store.resolve(&id, &seen, Resolution::Release).await;
-    assert!(matches!(freed, Ok(Fenced::Done(()))));
+    assert!(matches!(freed, Ok(IfOwner::Done(()))));
     // The new record counts its attempts from 1 again; only the token tells the two owners apart.
     let next = start(&idempotency, 2).await;
     let again = store.resolve(&id, &seen, Resolution::Release).await;
-    assert!(matches!(again, Ok(Fenced::Lost)));
+    assert!(matches!(again, Ok(IfOwner::NotOwner)));
     assert!(matches!(
         stuck.finish().await,
-        Err(RunError::Refused(Refusal::InProgress))
+        Err(RunError::Rejected(Rejection::InProgress))
     ));
     assert_eq!(next.finish().await.expect("a value"), Run::Executed(2));
     let again = charge(&idempotency, async { Ok(3) }).await;
@@ -144,12 +144,12 @@ async fn an_owner_that_lost_its_key_to_another_request_does_not_give_that_ones_a
     let seen = store.inspect(&id).await.expect("an answer");
     let seen = seen.expect("a record").token;
     let freed = store.resolve(&id, &seen, Resolution::Release).await;
-    assert!(matches!(freed, Ok(Fenced::Done(()))));
+    assert!(matches!(freed, Ok(IfOwner::Done(()))));
     let other = refund(&idempotency, 2).await;
     assert_eq!(other.expect("a value"), Run::Executed(2));
     assert!(matches!(
         stuck.finish().await,
-        Err(RunError::Refused(Refusal::Reused))
+        Err(RunError::Rejected(Rejection::Reused))
     ));
 }
 
@@ -166,7 +166,7 @@ async fn an_operator_cannot_end_what_has_ended() {
     let record = record.expect("a record");
     assert!(matches!(record.phase, Phase::Completed { .. }));
     let freed = store.resolve(&id, &record.token, Resolution::Release).await;
-    assert!(matches!(freed, Ok(Fenced::Lost)));
+    assert!(matches!(freed, Ok(IfOwner::NotOwner)));
     let again = charge(&idempotency, async { Ok(2) }).await;
     assert_eq!(again.expect("a value"), Run::Replayed(1));
 }

@@ -11,7 +11,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use idempotency::{
-    Claim, Clock, Fenced, Fingerprint, Hold, Listed, MemoryStore, OnLost, Record, RecordId,
+    Claim, Clock, Fingerprint, Hold, IfOwner, Listed, MemoryStore, OnLost, Record, RecordId,
     Resolution, Store, StoreError, Subscription, Token,
 };
 
@@ -103,22 +103,22 @@ impl Store for FlakyStore {
         Ok(())
     }
 
-    async fn renew(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
+    async fn renew(&self, hold: &Hold) -> Result<IfOwner<()>, StoreError> {
         self.check()?;
         self.inner.renew(hold).await
     }
 
-    async fn checkpoint(&self, hold: &Hold, p: Bytes) -> Result<Fenced<()>, StoreError> {
+    async fn checkpoint(&self, hold: &Hold, p: Bytes) -> Result<IfOwner<()>, StoreError> {
         self.check()?;
         self.inner.checkpoint(hold, p).await
     }
 
-    async fn suspend(&self, hold: &Hold, p: Bytes) -> Result<Fenced<()>, StoreError> {
+    async fn suspend(&self, hold: &Hold, p: Bytes) -> Result<IfOwner<()>, StoreError> {
         self.check()?;
         self.inner.suspend(hold, p).await
     }
 
-    async fn complete(&self, hold: &Hold, o: Bytes) -> Result<Fenced<SystemTime>, StoreError> {
+    async fn complete(&self, hold: &Hold, o: Bytes) -> Result<IfOwner<SystemTime>, StoreError> {
         self.check()?;
         let number = self.completions.fetch_add(1, Ordering::SeqCst) + 1;
         match self.silent_from.load(Ordering::SeqCst) {
@@ -128,7 +128,7 @@ impl Store for FlakyStore {
         }
     }
 
-    async fn release(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
+    async fn release(&self, hold: &Hold) -> Result<IfOwner<()>, StoreError> {
         self.check()?;
         self.inner.release(hold).await
     }
@@ -150,7 +150,7 @@ impl Store for FlakyStore {
         id: &RecordId,
         s: &Token,
         r: Resolution,
-    ) -> Result<Fenced<()>, StoreError> {
+    ) -> Result<IfOwner<()>, StoreError> {
         self.inner.resolve(id, s, r).await
     }
 

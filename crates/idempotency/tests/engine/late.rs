@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use idempotency::{
-    Clock, Fenced, Idempotency, OnDuplicate, OnLost, Options, Refusal, Resolution, Run, RunError,
-    Scope, Store,
+    Clock, Idempotency, IfOwner, OnDuplicate, OnLost, Options, Rejection, Resolution, Run,
+    RunError, Scope, Store,
 };
 use tokio::{sync::oneshot, task::JoinHandle, time};
 
@@ -74,7 +74,7 @@ async fn a_response_that_comes_later_than_the_lease_begins_no_second_run() {
     world.calls.held.send_replace(0);
     let refused = late.await.expect("no panic");
     assert!(
-        matches!(refused, Err(RunError::Refused(Refusal::InProgress))),
+        matches!(refused, Err(RunError::Rejected(Rejection::InProgress))),
         "{refused:?}"
     );
     finish.send(2).expect("the second run waits");
@@ -117,7 +117,7 @@ async fn a_store_that_is_always_late_lets_nothing_run() {
     world.calls.held.send_replace(0);
     let refused = run.await.expect("no panic");
     assert!(
-        matches!(refused, Err(RunError::Refused(Refusal::Store(_)))),
+        matches!(refused, Err(RunError::Rejected(Rejection::Store(_)))),
         "{refused:?}"
     );
     world.idempotency.shutdown().await;
@@ -195,7 +195,7 @@ async fn a_run_does_not_take_again_what_an_operator_has_released() {
     let seen = world.store.inspect(&id).await.expect("a response");
     let seen = seen.expect("a record");
     let released = world.idempotency.resolve(&seen, Resolution::Release).await;
-    assert_eq!(released.expect("a response"), Fenced::Done(()));
+    assert_eq!(released.expect("a response"), IfOwner::Done(()));
     // Long after the lease and with the renewals that go on, its token is spent still.
     for _ in 0..10 {
         world.pass(1).await;
@@ -205,7 +205,7 @@ async fn a_run_does_not_take_again_what_an_operator_has_released() {
     assert!(
         matches!(
             refused,
-            Err(RunError::Refused(Refusal::ResponseUnavailable))
+            Err(RunError::Rejected(Rejection::ResponseUnavailable))
         ),
         "{refused:?}"
     );

@@ -2,7 +2,7 @@
 
 use std::{future::pending, time::Duration};
 
-use idempotency::{Clock, Idempotency, Options, Refusal, Run, RunError, Scope};
+use idempotency::{Clock, Idempotency, Options, Rejection, Run, RunError, Scope};
 use tokio::{
     runtime::{Builder, Runtime},
     sync::oneshot,
@@ -90,7 +90,7 @@ async fn a_shutdown_refuses_new_work_and_waits_for_what_runs() {
         .await;
     assert!(matches!(
         refused,
-        Err(RunError::Refused(Refusal::ShuttingDown))
+        Err(RunError::Rejected(Rejection::ShuttingDown))
     ));
     assert_eq!(*calls.claims.borrow(), 1);
     go_on.send(()).expect("the work waits");
@@ -144,7 +144,10 @@ fn an_engine_works_on_when_the_runtime_it_began_on_has_gone() {
     drop(killed);
     runtime().block_on(async {
         let early: Answer<usize> = charge(&idempotency, async { Ok(4) }).await;
-        assert!(matches!(early, Err(RunError::Refused(Refusal::InProgress))));
+        assert!(matches!(
+            early,
+            Err(RunError::Rejected(Rejection::InProgress))
+        ));
         clock.advance(Duration::from_secs(30));
         let next = charge(&idempotency, async { Ok(4) }).await;
         assert_eq!(next.expect("a value"), Run::Executed(4));

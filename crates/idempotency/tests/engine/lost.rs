@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use idempotency::{
-    Claim, Clock, Fenced, Hold, Idempotency, MemoryStore, OnDuplicate, OnLost, Options, Record,
-    Refusal, Resolution, Run, RunError, Scope, Token,
+    Claim, Clock, Hold, Idempotency, IfOwner, MemoryStore, OnDuplicate, OnLost, Options, Record,
+    Rejection, Resolution, Run, RunError, Scope, Token,
 };
 
 use crate::{
@@ -23,7 +23,7 @@ async fn work_whose_owner_is_lost_is_not_done_again() {
     for _ in 0..2 {
         assert_unknown(&charge_with(&idempotency, &REFUSING, async { Ok(2) }).await);
         let other = refund(&idempotency, 3).await;
-        assert!(matches!(other, Err(RunError::Refused(Refusal::Reused))));
+        assert!(matches!(other, Err(RunError::Rejected(Rejection::Reused))));
     }
     // It is this caller's wish, and no mark on the record.
     let taken_over = charge_with(&idempotency, &Options::new(), async { Ok(2) }).await;
@@ -48,7 +48,7 @@ async fn who_waits_hears_that_the_owner_was_lost() {
             ttl: Duration::from_secs(3600),
         };
         let renewed = idempotency.store().renew(&owner).await;
-        assert_eq!(renewed.ok(), Some(Fenced::Done(())));
+        assert_eq!(renewed.ok(), Some(IfOwner::Done(())));
         let idempotency = idempotency.clone();
         let options = REFUSING.on_duplicate(OnDuplicate::Wait);
         tokio::spawn(async move { charge_with(&idempotency, &options, async { Ok(2) }).await })
@@ -101,9 +101,9 @@ async fn a_caller_gets_the_value_that_an_operator_has_given() {
         ..seen.clone()
     };
     for (record, expected) in [
-        (&stranger, Fenced::Lost),
-        (&seen, Fenced::Done(())),
-        (&seen, Fenced::Lost),
+        (&stranger, IfOwner::NotOwner),
+        (&seen, IfOwner::Done(())),
+        (&seen, IfOwner::NotOwner),
     ] {
         let resolved = idempotency.resolve(record, given.clone()).await;
         assert_eq!(resolved.expect("an answer"), expected);
@@ -122,7 +122,7 @@ async fn work_is_done_once_an_operator_has_freed_its_key() {
     let (idempotency, clock) = engine();
     let seen = lose(&idempotency, &clock).await;
     let freed = idempotency.resolve(&seen, Resolution::Release).await;
-    assert_eq!(freed.expect("an answer"), Fenced::Done(()));
+    assert_eq!(freed.expect("an answer"), IfOwner::Done(()));
     let answer = charge_with(&idempotency, &REFUSING, async { Ok(2) }).await;
     assert_eq!(answer.expect("a value"), Run::Executed(2));
 }
@@ -163,7 +163,7 @@ async fn lose(idempotency: &Idempotency, clock: &Clock) -> Record {
 #[track_caller]
 fn assert_unknown(answer: &Answer<u32>) {
     assert!(
-        matches!(answer, Err(RunError::Refused(Refusal::OutcomeUnknown))),
+        matches!(answer, Err(RunError::Rejected(Rejection::OutcomeUnknown))),
         "{answer:?}"
     );
 }

@@ -11,8 +11,8 @@ use std::{
 };
 
 use idempotency::{
-    Claim, Clock, Fenced, Hold, Idempotency, OnLost, Options, Refusal, Resolution, Run, RunError,
-    Scope, Store, Token,
+    Claim, Clock, Hold, Idempotency, IfOwner, OnLost, Options, Rejection, Resolution, Run,
+    RunError, Scope, Store, Token,
 };
 use serde::{Deserialize, Serialize, Serializer};
 use tokio::sync::oneshot;
@@ -57,7 +57,7 @@ async fn a_run_does_not_come_back_after_an_operators_release_and_a_failed_run() 
         .expect("a response")
         .expect("a record");
     let released = idempotency.resolve(&seen, Resolution::Release).await;
-    assert_eq!(released.expect("a response"), Fenced::Done(()));
+    assert_eq!(released.expect("a response"), IfOwner::Done(()));
     // Long enough for the renewer to find out that the run is lost.
     clock.advance(Duration::from_secs(11));
     tokio::time::sleep(Duration::from_secs(11)).await;
@@ -66,7 +66,7 @@ async fn a_run_does_not_come_back_after_an_operators_release_and_a_failed_run() 
     finish.send(()).expect("it waits");
     let run = run.await.expect("no panic");
     assert!(
-        matches!(run, Err(RunError::Refused(Refusal::ResponseUnavailable))),
+        matches!(run, Err(RunError::Rejected(Rejection::ResponseUnavailable))),
         "{run:?}"
     );
 }
@@ -110,7 +110,10 @@ async fn an_outage_of_two_minutes_behind_a_claim_makes_nothing_unknown() {
     let options = Options::new().on_lost(OnLost::Refuse);
     store.dies_behind_claim.store(true, Ordering::SeqCst);
     let refused: Answer<u32> = charge_with(&idempotency, &options, async { Ok(1) }).await;
-    assert!(matches!(refused, Err(RunError::Refused(Refusal::Store(_)))));
+    assert!(matches!(
+        refused,
+        Err(RunError::Rejected(Rejection::Store(_)))
+    ));
     tokio::time::sleep(Duration::from_secs(120)).await;
     clock.advance(Duration::from_secs(120));
     store.down.store(false, Ordering::SeqCst);
@@ -156,7 +159,10 @@ async fn a_withdrawal_does_not_take_the_key_from_a_run_that_comes_back() {
         pass(19).await;
         if with_retry {
             let refused: Answer<u32> = charge(&other, async { Ok(2) }).await;
-            assert!(matches!(refused, Err(RunError::Refused(Refusal::Store(_)))));
+            assert!(matches!(
+                refused,
+                Err(RunError::Rejected(Rejection::Store(_)))
+            ));
         }
         pass(6).await;
         store.down.store(false, Ordering::SeqCst);
@@ -187,7 +193,10 @@ async fn a_withdrawal_does_not_end_a_run_that_goes_on() {
     store.down.store(true, Ordering::SeqCst);
     pass(29).await;
     let refused: Answer<u32> = charge(&other, async { Ok(2) }).await;
-    assert!(matches!(refused, Err(RunError::Refused(Refusal::Store(_)))));
+    assert!(matches!(
+        refused,
+        Err(RunError::Rejected(Rejection::Store(_)))
+    ));
     pass(2).await;
     store.down.store(false, Ordering::SeqCst);
     pass(15).await;
@@ -230,11 +239,11 @@ async fn an_operators_release_spends_the_token_of_the_owner_before_a_withdrawn_c
         .expect("a response")
         .expect("a record");
     let released = idempotency.resolve(&seen, Resolution::Release).await;
-    assert_eq!(released.expect("a response"), Fenced::Done(()));
+    assert_eq!(released.expect("a response"), IfOwner::Done(()));
     finish.send(()).expect("it waits");
     let run = run.await.expect("no panic");
     assert!(
-        matches!(run, Err(RunError::Refused(Refusal::ResponseUnavailable))),
+        matches!(run, Err(RunError::Rejected(Rejection::ResponseUnavailable))),
         "{run:?}"
     );
 }

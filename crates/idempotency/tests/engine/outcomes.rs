@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use idempotency::{Idempotency, MemoryStore, Refusal, Run, RunError, Scope};
+use idempotency::{Idempotency, MemoryStore, Rejection, Run, RunError, Scope};
 
 use crate::{Answer, Failed, asked, charge, key, refund};
 
@@ -36,7 +36,7 @@ async fn a_panic_is_a_refusal_and_leaves_the_key_free() {
     let panicked: Answer<u32> = charge(&idempotency, work).await;
     assert!(matches!(
         panicked,
-        Err(RunError::Refused(Refusal::Panicked))
+        Err(RunError::Rejected(Rejection::Panicked))
     ));
     let again = charge(&idempotency, async { Ok(2) }).await;
     assert_eq!(again.expect("a value"), Run::Executed(2));
@@ -51,7 +51,10 @@ async fn a_value_that_cannot_be_written_reaches_its_caller_and_is_not_made_again
     let first = charge(&idempotency, std::future::ready(Ok(value.clone()))).await;
     assert_eq!(first.expect("a value"), Run::Executed(value.clone()));
     let again = charge(&idempotency, std::future::ready(Ok(value))).await;
-    assert!(matches!(again, Err(RunError::Refused(Refusal::NotStored))));
+    assert!(matches!(
+        again,
+        Err(RunError::Rejected(Rejection::NotStored))
+    ));
 }
 
 // behaviour 135
@@ -62,7 +65,10 @@ async fn a_value_that_cannot_be_read_is_an_error_and_not_made_again() {
     let first = charge(&idempotency, async { Ok("text".to_owned()) }).await;
     assert_eq!(first.expect("a value"), Run::Executed("text".into()));
     let again: Answer<u32> = charge(&idempotency, async { Ok(1) }).await;
-    assert!(matches!(again, Err(RunError::Refused(Refusal::Store(_)))));
+    assert!(matches!(
+        again,
+        Err(RunError::Rejected(Rejection::Store(_)))
+    ));
 }
 
 // behaviour 47
@@ -72,7 +78,7 @@ async fn another_request_under_the_same_key_is_refused() {
     let first = charge(&idempotency, async { Ok(1) }).await;
     assert_eq!(first.expect("a value"), Run::Executed(1));
     let refund = refund(&idempotency, 2).await;
-    assert!(matches!(refund, Err(RunError::Refused(Refusal::Reused))));
+    assert!(matches!(refund, Err(RunError::Rejected(Rejection::Reused))));
     let again = charge(&idempotency, async { Ok(3) }).await;
     assert_eq!(again.expect("a value"), Run::Replayed(1));
 }
@@ -109,6 +115,6 @@ async fn work_for_a_principal_without_a_name_is_refused() {
     let run = idempotency.run(&nobody, &key, asked("charge"), async { Ok::<_, Failed>(1) });
     assert!(matches!(
         run.await,
-        Err(RunError::Refused(Refusal::NoPrincipal))
+        Err(RunError::Rejected(Rejection::NoPrincipal))
     ));
 }

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use idempotency::{Clock, Idempotency, Refusal, Run, RunError, Store};
+use idempotency::{Clock, Idempotency, Rejection, Run, RunError, Store};
 use tokio::{sync::oneshot, time::Instant};
 
 use crate::{Answer, charge, flaky::FlakyStore};
@@ -50,7 +50,7 @@ async fn a_shutdown_with_a_limit_does_not_wait_for_a_run_that_hangs() {
     let refused: Answer<u32> = charge(&idempotency, async { Ok(1) }).await;
     assert!(matches!(
         refused,
-        Err(RunError::Refused(Refusal::ShuttingDown))
+        Err(RunError::Rejected(Rejection::ShuttingDown))
     ));
     hanging.abort();
 }
@@ -85,7 +85,10 @@ async fn a_shutdown_does_not_wait_long_for_claims_that_a_store_that_is_down_cann
     let (idempotency, store) = engine();
     store.dies_behind_claim.store(true, Ordering::SeqCst);
     let refused: Answer<u32> = charge(&idempotency, async { Ok(1) }).await;
-    assert!(matches!(refused, Err(RunError::Refused(Refusal::Store(_)))));
+    assert!(matches!(
+        refused,
+        Err(RunError::Rejected(Rejection::Store(_)))
+    ));
     let (unfinished, took) = shut_down(&idempotency).await;
     assert_eq!(unfinished, (0, 1));
     assert!(took < LIMIT / 2, "{took:?}");

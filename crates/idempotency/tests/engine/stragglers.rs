@@ -6,7 +6,7 @@ use std::{
 };
 
 use idempotency::{
-    Claim, Clock, Hold, Idempotency, OnLost, Refusal, Run, RunError, Scope, Store, Token,
+    Claim, Clock, Hold, Idempotency, OnLost, Rejection, Run, RunError, Scope, Store, Token,
 };
 use tokio::{runtime::Handle, time::Instant};
 
@@ -24,7 +24,10 @@ async fn refused(idempotency: &Idempotency, many: usize) {
         let (scope, key) = (Scope::anonymous(), key(&format!("k{number}")));
         let work = async { Ok::<_, Failed>(1) };
         let refused = idempotency.run(&scope, &key, asked("charge"), work).await;
-        assert!(matches!(refused, Err(RunError::Refused(Refusal::Store(_)))));
+        assert!(matches!(
+            refused,
+            Err(RunError::Rejected(Rejection::Store(_)))
+        ));
     }
 }
 
@@ -114,7 +117,7 @@ async fn a_run_that_has_lost_its_key_gives_no_value_where_the_store_cannot_say_w
     })
     .await;
     assert!(
-        matches!(run, Err(RunError::Refused(Refusal::ResponseUnavailable))),
+        matches!(run, Err(RunError::Rejected(Rejection::ResponseUnavailable))),
         "{run:?}"
     );
 }

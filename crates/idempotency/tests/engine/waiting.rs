@@ -1,6 +1,6 @@
 //! Who may wait: every scope has its share of the places, and of the bytes that waiters keep.
 
-use idempotency::{Clock, Idempotency, OnDuplicate, Options, Refusal, Run, RunError, Scope};
+use idempotency::{Clock, Idempotency, OnDuplicate, Options, Rejection, Run, RunError, Scope};
 use tokio::{sync::watch, task::JoinHandle};
 
 use crate::{
@@ -50,7 +50,7 @@ async fn the_waiters_of_one_scope_leave_places_to_those_of_others() {
         let one_more = charge_as(&idempotency, caller, async { Ok(2) });
         let one_more = one_more.await.expect("no panic");
         assert!(
-            matches!(one_more, Err(RunError::Refused(Refusal::InProgress))),
+            matches!(one_more, Err(RunError::Rejected(Rejection::InProgress))),
             "{one_more:?}"
         );
         claims += 1;
@@ -68,7 +68,7 @@ async fn the_waiters_of_one_scope_leave_places_to_those_of_others() {
     let one_more = one_more.await.expect("no panic");
     assert!(matches!(
         one_more,
-        Err(RunError::Refused(Refusal::InProgress))
+        Err(RunError::Rejected(Rejection::InProgress))
     ));
 
     open.send_replace(true);

@@ -8,7 +8,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use idempotency::{
-    Claim, Clock, Fenced, Fingerprint, Hold, Listed, MemoryStore, OnLost, Record, RecordId,
+    Claim, Clock, Fingerprint, Hold, IfOwner, Listed, MemoryStore, OnLost, Record, RecordId,
     Resolution, Store, StoreError, Subscription, Token,
 };
 use tokio::sync::watch;
@@ -89,7 +89,7 @@ impl Store for WatchedStore {
         self.inner().withdraw(hold, fingerprint).await
     }
 
-    async fn renew(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
+    async fn renew(&self, hold: &Hold) -> Result<IfOwner<()>, StoreError> {
         let mut renewed = self.inner().renew(hold).await;
         let mut number = 0;
         self.calls.renewals.send_modify(|renewals| {
@@ -106,11 +106,11 @@ impl Store for WatchedStore {
         renewed
     }
 
-    async fn checkpoint(&self, hold: &Hold, progress: Bytes) -> Result<Fenced<()>, StoreError> {
+    async fn checkpoint(&self, hold: &Hold, progress: Bytes) -> Result<IfOwner<()>, StoreError> {
         self.inner().checkpoint(hold, progress).await
     }
 
-    async fn suspend(&self, hold: &Hold, progress: Bytes) -> Result<Fenced<()>, StoreError> {
+    async fn suspend(&self, hold: &Hold, progress: Bytes) -> Result<IfOwner<()>, StoreError> {
         self.inner().suspend(hold, progress).await
     }
 
@@ -118,11 +118,11 @@ impl Store for WatchedStore {
         &self,
         hold: &Hold,
         outcome: Bytes,
-    ) -> Result<Fenced<SystemTime>, StoreError> {
+    ) -> Result<IfOwner<SystemTime>, StoreError> {
         self.inner().complete(hold, outcome).await
     }
 
-    async fn release(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
+    async fn release(&self, hold: &Hold) -> Result<IfOwner<()>, StoreError> {
         self.inner().release(hold).await
     }
 
@@ -143,7 +143,7 @@ impl Store for WatchedStore {
         id: &RecordId,
         seen: &Token,
         resolution: Resolution,
-    ) -> Result<Fenced<()>, StoreError> {
+    ) -> Result<IfOwner<()>, StoreError> {
         self.inner().resolve(id, seen, resolution).await
     }
 

@@ -80,7 +80,7 @@ async fn a_failing_write_hurts_nobody_beside_it() {
     drop(go_on);
     first.await.expect("a write");
     let failed = failing.await.expect_err("there is an Ann");
-    assert!(matches!(failed, SqliteError::Work(_)), "{failed:?}");
+    assert!(matches!(failed, SqliteStoreError::Work(_)), "{failed:?}");
     last.await.expect("a write");
     let customers = database.read(booked).await.expect("a read");
     assert_eq!(customers, ["Ann", "Cid"]);
@@ -108,7 +108,7 @@ async fn a_panicking_write_hurts_nobody_beside_it() {
     drop(go_on);
     first.await.expect("a write");
     let failed = panicking.await.expect_err("it panicked");
-    assert!(matches!(failed, SqliteError::Panicked), "{failed:?}");
+    assert!(matches!(failed, SqliteStoreError::Panicked), "{failed:?}");
     last.await.expect("a write");
     let customers = database.read(booked).await.expect("a read");
     assert_eq!(customers, ["Ann", "Cid"]);
@@ -134,9 +134,9 @@ async fn a_commit_that_fails_fails_everybody_in_it_and_nobody_after() {
     drop(go_on);
     // SQLite looks before it commits, so this is certain.
     let lost = innocent.await.expect_err("nothing was committed");
-    assert!(matches!(lost, SqliteError::RolledBack(_)), "{lost:?}");
+    assert!(matches!(lost, SqliteStoreError::RolledBack(_)), "{lost:?}");
     let lost = guilty.await.expect_err("nothing was committed");
-    assert!(matches!(lost, SqliteError::RolledBack(_)), "{lost:?}");
+    assert!(matches!(lost, SqliteStoreError::RolledBack(_)), "{lost:?}");
     let customers = database.read(booked).await.expect("a read");
     assert!(customers.is_empty(), "{customers:?}");
     let again = database.write(|connection| book(connection, "Ann"));
@@ -179,7 +179,10 @@ async fn a_reader_cannot_write_and_does_not_stay_in_the_past() {
     let folder = Folder::new();
     let database = with_bookings(&folder.file()).await;
     let refused = database.read(|connection| book(connection, "Ann")).await;
-    assert!(matches!(refused, Err(SqliteError::Work(_))), "{refused:?}");
+    assert!(
+        matches!(refused, Err(SqliteStoreError::Work(_))),
+        "{refused:?}"
+    );
     for number in 0..4 {
         // A transaction that its reader forgets to end.
         let forgetful = database.read(|connection| {
@@ -254,7 +257,7 @@ async fn a_full_disk_is_an_error_that_says_so() {
     assert!(causes.join(": ").contains("disk is full"), "{causes:?}");
     // The hold is as it was, and a smaller outcome fits.
     let done = store.complete(&owner, vec![7; 100].into()).await;
-    assert!(matches!(done, Ok(Fenced::Done(_))), "{done:?}");
+    assert!(matches!(done, Ok(IfOwner::Done(_))), "{done:?}");
 }
 
 /// What a panic carries here panics itself when it is dropped.
@@ -277,7 +280,10 @@ async fn what_a_panic_carries_hurts_nobody_beside_it() {
     begin(queued.as_mut()).await;
     drop(go_on);
     let deadly = deadly.await;
-    assert!(matches!(deadly, Err(SqliteError::Panicked)), "{deadly:?}");
+    assert!(
+        matches!(deadly, Err(SqliteStoreError::Panicked)),
+        "{deadly:?}"
+    );
     queued.await.expect("a write");
     assert_eq!(database.read(booked).await.expect("a read"), ["Ann"]);
 }

@@ -47,7 +47,7 @@ impl Machine {
         let claimed = claim(self.store(), &owner, &asked()).await;
         assert_eq!(claimed.ok(), Some(won(1)), "{key}");
         match self.store().complete(&owner, Bytes::new()).await {
-            Ok(Fenced::Done(expires_at)) => expires_at,
+            Ok(IfOwner::Done(expires_at)) => expires_at,
             other => panic!("the owner completes, and not {other:?}"),
         }
     }
@@ -194,7 +194,7 @@ async fn a_lease_outlives_a_restart_by_its_own_length_at_most_whatever_the_clock
         machine.restart();
         lives_for_its_lease(&machine, 3).await;
         let late = machine.store().complete(&dead, Bytes::new()).await;
-        assert_eq!(late.ok(), Some(Fenced::Lost));
+        assert_eq!(late.ok(), Some(IfOwner::NotOwner));
     }
 }
 
@@ -220,7 +220,7 @@ async fn a_lease_goes_by_the_time_that_passes_and_is_shown_by_the_clock() {
     machine.leap(2 * DAY);
     assert_eq!(
         machine.store().renew(&owner).await.ok(),
-        Some(Fenced::Done(()))
+        Some(IfOwner::Done(()))
     );
     let record = machine.store().inspect(&owner.id).await.expect("a look");
     let phase = record.expect("a record").phase;

@@ -99,7 +99,7 @@ async fn what_ends_the_transaction_undoes_all_of_it_and_nobody_is_told_otherwise
         begin(next.as_mut()).await;
         drop(go_on);
         for lost in [innocent.await, guilty.await] {
-            let certain = matches!(lost, Err(SqliteError::RolledBack(_)));
+            let certain = matches!(lost, Err(SqliteStoreError::RolledBack(_)));
             assert!(certain, "{way}: {lost:?}");
         }
         next.await
@@ -120,9 +120,9 @@ async fn work_that_says_why_the_transaction_ended_gives_the_others_its_reason() 
     begin(guilty.as_mut()).await;
     drop(go_on);
     let guilty = guilty.await.expect_err("a trap");
-    assert!(matches!(guilty, SqliteError::Work(_)), "{guilty:?}");
+    assert!(matches!(guilty, SqliteStoreError::Work(_)), "{guilty:?}");
     match innocent.await {
-        Err(SqliteError::RolledBack(cause)) => assert_eq!(cause.to_string(), "a trap"),
+        Err(SqliteStoreError::RolledBack(cause)) => assert_eq!(cause.to_string(), "a trap"),
         other => panic!("it was undone, and not {other:?}"),
     }
     let customers = database.read(booked).await.expect("a read");
@@ -141,7 +141,7 @@ async fn a_savepoint_that_work_leaves_open_hides_nothing_of_it() {
             connection.execute_batch("no statement")
         });
         let failed = failing.await.expect_err("it is no statement");
-        assert!(matches!(failed, SqliteError::Work(_)), "{failed:?}");
+        assert!(matches!(failed, SqliteStoreError::Work(_)), "{failed:?}");
     }
     let customers = database.read(booked).await.expect("a read");
     assert!(customers.is_empty(), "{customers:?}");
@@ -159,12 +159,15 @@ async fn hooks_of_the_application_leave_it_open_what_was_kept() {
             connection.execute_batch(end)
         });
         let lost = write.await.expect_err("it has broken its promise");
-        assert!(matches!(lost, SqliteError::Commit(_)), "{end}: {lost:?}");
+        assert!(
+            matches!(lost, SqliteStoreError::Commit(_)),
+            "{end}: {lost:?}"
+        );
     }
     // They were its own for one transaction.
     let write = database.write(|connection| connection.execute_batch("commit"));
     let lost = write.await.expect_err("only the library commits");
-    assert!(matches!(lost, SqliteError::Work(_)), "{lost:?}");
+    assert!(matches!(lost, SqliteStoreError::Work(_)), "{lost:?}");
 }
 
 #[tokio::test]

@@ -12,8 +12,8 @@ use std::{
 
 use bytes::Bytes;
 use idempotency::{
-    Claim, Clock, Fenced, Fingerprint, Hold, OnLost, Phase, RecordId, Resolution, SqliteDatabase,
-    SqliteError, SqliteStore, Store, StoreError, StoreErrorKind, Token,
+    Claim, Clock, Fingerprint, Hold, IfOwner, OnLost, Phase, RecordId, Resolution, SqliteDatabase,
+    SqliteStore, SqliteStoreError, Store, StoreError, StoreErrorKind, Token,
 };
 use rusqlite::Connection;
 use tempfile::TempDir;

@@ -18,7 +18,7 @@ async fn what_is_completed_survives_a_restart_byte_for_byte() {
     let owner = hold(1);
     claim(&store, &owner, &asked()).await.expect("a claim");
     let completed = store.complete(&owner, outcome.clone()).await;
-    let Ok(Fenced::Done(expires_at)) = completed else {
+    let Ok(IfOwner::Done(expires_at)) = completed else {
         panic!("the owner completes, and not {completed:?}");
     };
     drop(store);
@@ -34,7 +34,7 @@ async fn what_is_completed_survives_a_restart_byte_for_byte() {
     );
     // And the reply to the completion may have been lost with the process.
     let again = store.complete(&owner, Bytes::new()).await;
-    assert_eq!(again.ok(), Some(Fenced::Done(expires_at)));
+    assert_eq!(again.ok(), Some(IfOwner::Done(expires_at)));
 }
 
 #[tokio::test]
@@ -51,7 +51,7 @@ async fn a_hold_survives_a_restart_until_its_lease_ends() {
         let store = open();
         claim(&store, &dead, &asked()).await.expect("a claim");
         let kept = store.checkpoint(&dead, Bytes::from_static(b"charged"));
-        assert_eq!(kept.await.ok(), Some(Fenced::Done(())));
+        assert_eq!(kept.await.ok(), Some(IfOwner::Done(())));
     }
 
     let store = open();
@@ -70,7 +70,7 @@ async fn a_hold_survives_a_restart_until_its_lease_ends() {
         })
     );
     let stale = store.complete(&dead, Bytes::new()).await;
-    assert_eq!(stale.ok(), Some(Fenced::Lost));
+    assert_eq!(stale.ok(), Some(IfOwner::NotOwner));
 }
 
 #[tokio::test]
@@ -79,7 +79,10 @@ async fn a_file_is_open_once_at_a_time() {
     let database = SqliteDatabase::open(folder.file()).expect("a database");
     let clone = database.clone();
     let refused = SqliteDatabase::open(folder.file()).expect_err("it is open");
-    assert!(matches!(refused, SqliteError::InUse { .. }), "{refused:?}");
+    assert!(
+        matches!(refused, SqliteStoreError::InUse { .. }),
+        "{refused:?}"
+    );
     let text = refused.to_string();
     assert!(text.contains("keys.db is open already"), "{text}");
     assert!(text.contains("stop the other process"), "{text}");
@@ -99,7 +102,10 @@ fn a_file_is_one_file_by_whatever_name() {
     let link = folder.0.path().join("link.db");
     std::os::unix::fs::symlink(folder.file(), &link).expect("a link");
     let refused = SqliteDatabase::open(&link).expect_err("it is open");
-    assert!(matches!(refused, SqliteError::InUse { .. }), "{refused:?}");
+    assert!(
+        matches!(refused, SqliteStoreError::InUse { .. }),
+        "{refused:?}"
+    );
     drop(database);
     SqliteDatabase::open(&link).expect("the file is free again");
 }
@@ -125,7 +131,7 @@ async fn only_this_user_can_read_the_file_and_its_log() {
 fn what_is_no_file_is_refused() {
     for path in ["", ":memory:"] {
         let refused = SqliteDatabase::open(path).expect_err("no file");
-        assert!(matches!(refused, SqliteError::NoFile), "{refused:?}");
+        assert!(matches!(refused, SqliteStoreError::NoFile), "{refused:?}");
     }
 }
 
@@ -142,7 +148,10 @@ fn what_cannot_be_opened_is_refused_with_its_cause() {
         (folder.file(), "not a database"),
     ] {
         let refused = SqliteDatabase::open(&path).expect_err("it cannot be opened");
-        assert!(matches!(refused, SqliteError::Open { .. }), "{refused:?}");
+        assert!(
+            matches!(refused, SqliteStoreError::Open { .. }),
+            "{refused:?}"
+        );
         let name = path.display().to_string();
         assert!(refused.to_string().contains(&name), "{refused}");
         let source = refused.source().expect("a cause").to_string();
@@ -163,7 +172,10 @@ async fn tables_of_a_newer_version_are_refused() {
     drop(connection);
     let refused = SqliteStore::open(folder.file()).expect_err("it is newer");
     assert!(
-        matches!(refused, SqliteError::NewerSchema { found: 2, known: 1 }),
+        matches!(
+            refused,
+            SqliteStoreError::NewerSchema { found: 2, known: 1 }
+        ),
         "{refused:?}"
     );
 }
@@ -182,7 +194,7 @@ async fn dropping_the_last_handle_finishes_what_is_queued_and_closes_the_file() 
     // Whoever opens it next waits for no log to be read; and the task of `hold_up` has ended, or this is refused.
     let reopened = loop {
         match SqliteDatabase::open(folder.file()) {
-            Err(SqliteError::InUse { .. }) => tokio::task::yield_now().await,
+            Err(SqliteStoreError::InUse { .. }) => tokio::task::yield_now().await,
             other => break other.expect("the file is free"),
         }
     };

@@ -52,7 +52,7 @@ async fn under_a_foreign_lock_all_that_wait_are_refused_together() {
     refusals.extend(join_all(writes).await);
     for refusal in refusals {
         assert!(
-            matches!(refusal, Err(SqliteError::RolledBack(_))),
+            matches!(refusal, Err(SqliteStoreError::RolledBack(_))),
             "{refusal:?}"
         );
     }
@@ -218,7 +218,7 @@ async fn work_cannot_change_how_the_connection_works_for_others() {
         let statement = statement.to_owned();
         let refused = database.write(move |connection| connection.execute_batch(&statement));
         let refused = refused.await.expect_err("it is not allowed");
-        assert!(matches!(refused, SqliteError::Work(_)), "{refused:?}");
+        assert!(matches!(refused, SqliteStoreError::Work(_)), "{refused:?}");
     }
     // What belongs to the file is the application's.
     let set = database.write(|connection| {
@@ -260,14 +260,14 @@ async fn of_the_work_after_a_broken_foreign_key_only_its_owner_fails() {
         drop(go_on);
         let guilty = guilty.await;
         assert!(
-            matches!(guilty, Err(SqliteError::RolledBack(_))),
+            matches!(guilty, Err(SqliteStoreError::RolledBack(_))),
             "{guilty:?}"
         );
         for innocent in [before.await, after.await] {
             match round {
                 // Nobody could know whose it was, and nothing of the others was kept.
                 0 => assert!(
-                    matches!(innocent, Err(SqliteError::RolledBack(_))),
+                    matches!(innocent, Err(SqliteStoreError::RolledBack(_))),
                     "{innocent:?}"
                 ),
                 _ => assert!(innocent.is_ok(), "{innocent:?}"),
@@ -343,7 +343,7 @@ async fn a_flood_of_reads_is_refused_in_the_end() {
         assert!(reads.len() < 100_000, "there is a limit");
     };
     assert!(
-        matches!(refused, Err(SqliteError::Overloaded)),
+        matches!(refused, Err(SqliteStoreError::Overloaded)),
         "{refused:?}"
     );
     drop(go_on);
@@ -371,7 +371,7 @@ async fn a_flood_of_writes_is_refused_in_the_end_and_leaves_nothing_to_withdraw(
         assert!(writes.len() < 100_000, "there is a limit");
     };
     assert!(
-        matches!(refused, Err(SqliteError::Overloaded)),
+        matches!(refused, Err(SqliteStoreError::Overloaded)),
         "{refused:?}"
     );
     let refused = claim(&store, &hold(1), &asked()).await;
@@ -382,7 +382,7 @@ async fn a_flood_of_writes_is_refused_in_the_end_and_leaves_nothing_to_withdraw(
     let mut ends = pin!(store.complete(&owner, Bytes::from_static(b"booked")));
     begin(ends.as_mut()).await;
     drop(go_on);
-    assert!(matches!(ends.await, Ok(Fenced::Done(_))));
+    assert!(matches!(ends.await, Ok(IfOwner::Done(_))));
     for write in writes {
         assert_eq!(write.await.ok(), Some(()));
     }

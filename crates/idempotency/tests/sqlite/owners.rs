@@ -90,7 +90,7 @@ async fn a_file_or_a_lock_that_is_moved_while_it_is_open_ends_all_writes_to_it()
             );
             let written = database.write(|connection| book(connection, "Ann")).await;
             assert!(
-                matches!(written, Err(SqliteError::RolledBack(_))),
+                matches!(written, Err(SqliteStoreError::RolledBack(_))),
                 "{written:?}"
             );
             // Once it is back where it was, all is as before.

@@ -109,7 +109,7 @@ async fn a_sweep_removes_every_expired_row_and_says_how_many() {
         claim(&store, &owner, &asked()).await.expect("a claim");
         if number % 2 == 0 {
             let done = store.complete(&owner, Bytes::from_static(b"booked")).await;
-            assert!(matches!(done, Ok(Fenced::Done(_))), "{done:?}");
+            assert!(matches!(done, Ok(IfOwner::Done(_))), "{done:?}");
         }
     }
     assert_eq!(store.purge_expired(1000).await.ok(), Some(0));
@@ -141,7 +141,7 @@ async fn what_a_release_leaves_spends_the_token_over_a_restart_and_is_swept() {
     {
         let store = open();
         claim(&store, &owner, &asked()).await.expect("a claim");
-        assert_eq!(store.release(&owner).await.ok(), Some(Fenced::Done(())));
+        assert_eq!(store.release(&owner).await.ok(), Some(IfOwner::Done(())));
     }
     let store = open();
     clock.advance(LEASE - Duration::from_millis(1));
@@ -253,7 +253,7 @@ async fn the_promised_expiry_is_the_reported_one_to_the_nanosecond() {
         };
         claim(&store, &owner, &asked()).await.expect("a claim");
         let completed = store.complete(&owner, Bytes::new()).await;
-        let Ok(Fenced::Done(promised)) = completed else {
+        let Ok(IfOwner::Done(promised)) = completed else {
             panic!("the owner completes, and not {completed:?}");
         };
         let replay = claim(&store, &hold(key), &asked()).await;
@@ -262,6 +262,6 @@ async fn the_promised_expiry_is_the_reported_one_to_the_nanosecond() {
         };
         assert_eq!(expires_at, promised);
         let again = store.complete(&owner, Bytes::new()).await;
-        assert_eq!(again.ok(), Some(Fenced::Done(promised)));
+        assert_eq!(again.ok(), Some(IfOwner::Done(promised)));
     }
 }

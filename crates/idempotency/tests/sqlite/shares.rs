@@ -54,7 +54,7 @@ async fn flood(store: &SqliteStore, scope: ScopeId) -> Vec<Hold> {
 }
 
 async fn free(store: &SqliteStore, hold: &Hold) {
-    assert_eq!(store.release(hold).await.ok(), Some(Fenced::Done(())));
+    assert_eq!(store.release(hold).await.ok(), Some(IfOwner::Done(())));
 }
 
 /// Until the file is counted nothing is refused; then this scope is.
@@ -82,7 +82,7 @@ async fn a_scope_that_has_flooded_is_refused_after_a_restart_too() {
         until_refused(&store, FLOOD).await;
         let outcome = Bytes::from_static(b"booked");
         let completed = store.complete(&taken[0], outcome.clone()).await;
-        assert!(matches!(completed, Ok(Fenced::Done(_))));
+        assert!(matches!(completed, Ok(IfOwner::Done(_))));
         let replay = claim(&store, &taken[0], &asked()).await;
         assert!(matches!(replay, Ok(Claim::Completed { outcome: kept, .. }) if kept == outcome));
         let others = flood(&store, OTHER).await;
@@ -144,7 +144,7 @@ async fn what_is_written_while_the_file_is_counted_counts_once() {
             1 => {
                 let left = Bytes::from(vec![0; 100]);
                 let completed = store.complete(&hold, left).await;
-                assert!(matches!(completed, Ok(Fenced::Done(_))));
+                assert!(matches!(completed, Ok(IfOwner::Done(_))));
                 kept.push(hold);
             }
             _ => kept.push(hold),

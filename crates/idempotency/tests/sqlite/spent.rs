@@ -32,12 +32,12 @@ async fn a_suspended_run_goes_on_after_a_restart() {
         let store = SqliteStore::open(folder.file()).expect("a store");
         claim(&store, &owner, &asked()).await.expect("a claim");
         let suspended = store.suspend(&owner, progress.clone()).await;
-        assert_eq!(suspended.ok(), Some(Fenced::Done(())));
+        assert_eq!(suspended.ok(), Some(IfOwner::Done(())));
     }
     let store = SqliteStore::open(folder.file()).expect("a store");
     assert!(is_spent(&store, &owner).await);
     let again = store.suspend(&owner, Bytes::new()).await;
-    assert_eq!(again.ok(), Some(Fenced::Done(())));
+    assert_eq!(again.ok(), Some(IfOwner::Done(())));
     let attempt = 2;
     let next = claim(&store, &hold(1), &asked()).await;
     assert_eq!(next.ok(), Some(Claim::Won { attempt, progress }));
@@ -72,7 +72,7 @@ async fn a_suspended_run_is_forgotten_a_ttl_later() {
     let owner = hold(1);
     claim(&store, &owner, &asked()).await.expect("a claim");
     let suspended = store.suspend(&owner, Bytes::new()).await;
-    assert_eq!(suspended.ok(), Some(Fenced::Done(())));
+    assert_eq!(suspended.ok(), Some(IfOwner::Done(())));
     clock.advance(TTL - Duration::from_millis(1));
     assert_eq!(store.purge_expired(10).await.ok(), Some(0));
     clock.advance(Duration::from_millis(1));

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, iter};
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use idempotency::{Fenced, Hold, RedisStore, Resolution, Store};
+use idempotency::{Hold, IfOwner, RedisStore, Resolution, Store};
 use tests::servers::redis::RedisServer;
 
 use super::{complete, is_replayed, request, taken};
@@ -109,7 +109,7 @@ async fn a_dark_connection_to_each_node_costs_one_step_each() {
         silenced.extend(join_all(holds.iter().map(|hold| store.renew(hold))).await);
         assert!(silenced.iter().all(Result::is_err), "{round}: {silenced:?}");
         for hold in &holds {
-            assert_eq!(store.renew(hold).await.ok(), Some(Fenced::Done(())));
+            assert_eq!(store.renew(hold).await.ok(), Some(IfOwner::Done(())));
         }
     }
     let hold = taken(&store).await;
@@ -131,13 +131,13 @@ async fn a_step_on_a_cluster_whose_reply_is_lost_recognises_itself() {
     let hold = taken(&store).await;
     proxies.iter().for_each(Proxy::lose_the_next_reply);
     let released = store.resolve(&hold.id, &hold.token, Resolution::Release);
-    assert_eq!(released.await.ok(), Some(Fenced::Done(())));
+    assert_eq!(released.await.ok(), Some(IfOwner::Done(())));
     // What the other nodes were to lose is used up.
     warm_up(&store).await;
     let hold = taken(&store).await;
     proxies.iter().for_each(Proxy::lose_the_next_reply);
     let resolved = store.resolve(&hold.id, &hold.token, as_booked(&hold));
-    assert_eq!(resolved.await.ok(), Some(Fenced::Done(())));
+    assert_eq!(resolved.await.ok(), Some(IfOwner::Done(())));
     assert!(is_replayed(&store, &hold).await);
 }
 
@@ -145,9 +145,9 @@ async fn warm_up(store: &RedisStore) {
     for _ in 0..24 {
         let hold = taken(store).await;
         let resolved = store.resolve(&hold.id, &hold.token, as_booked(&hold)).await;
-        assert_eq!(resolved.ok(), Some(Fenced::Done(())));
+        assert_eq!(resolved.ok(), Some(IfOwner::Done(())));
         let hold = taken(store).await;
-        assert_eq!(store.release(&hold).await.ok(), Some(Fenced::Done(())));
+        assert_eq!(store.release(&hold).await.ok(), Some(IfOwner::Done(())));
     }
 }
 

@@ -1,7 +1,7 @@
 //! Connections are cut, lose replies, or fall silent: a step recognises itself, or says that it does not know.
 
 use bytes::Bytes;
-use idempotency::{Claim, Fenced, Hold, Phase, RedisStore, Resolution, Store, StoreErrorKind};
+use idempotency::{Claim, Hold, IfOwner, Phase, RedisStore, Resolution, Store, StoreErrorKind};
 use tests::servers::redis::RedisServer;
 
 use super::{assert_kind, complete, connect, hold_on, is_replayed, keep, new_hold, request, taken};
@@ -24,7 +24,7 @@ async fn a_connection_that_the_server_has_closed_is_made_anew_without_an_error()
     cut();
     let hold = taken(&store).await;
     cut();
-    assert_eq!(store.renew(&hold).await.ok(), Some(Fenced::Done(())));
+    assert_eq!(store.renew(&hold).await.ok(), Some(IfOwner::Done(())));
     cut();
     assert!(matches!(store.inspect(&hold.id).await, Ok(Some(_))));
     cut();
@@ -35,7 +35,7 @@ async fn a_connection_that_the_server_has_closed_is_made_anew_without_an_error()
     assert!(is_replayed(&store, &hold).await);
     let released = taken(&store).await;
     cut();
-    assert_eq!(store.release(&released).await.ok(), Some(Fenced::Done(())));
+    assert_eq!(store.release(&released).await.ok(), Some(IfOwner::Done(())));
 }
 
 // behaviour 4, 76
@@ -80,7 +80,7 @@ async fn connections_cut_in_the_middle_leave_every_key_with_one_owner() {
         };
         loop {
             match store.complete(&stranger, Bytes::new()).await {
-                Ok(done) => break assert_eq!(done, Fenced::Lost),
+                Ok(done) => break assert_eq!(done, IfOwner::NotOwner),
                 Err(error) => assert_eq!(error.kind(), StoreErrorKind::Unavailable),
             }
         }
@@ -99,19 +99,19 @@ async fn a_step_whose_reply_is_lost_recognises_itself_or_says_that_it_does_not_k
     let (proxy, store) = behind_a_proxy(&server).await;
     // The server has to know the scripts, or what is lost is no more than its word that it does not.
     let hold = taken(&store).await;
-    assert_eq!(store.renew(&hold).await.ok(), Some(Fenced::Done(())));
+    assert_eq!(store.renew(&hold).await.ok(), Some(IfOwner::Done(())));
     keep(&store, &hold).await;
     complete(&store, &hold).await;
     suspend(&store, &taken(&store).await).await;
     let hold = taken(&store).await;
-    assert_eq!(store.release(&hold).await.ok(), Some(Fenced::Done(())));
+    assert_eq!(store.release(&hold).await.ok(), Some(IfOwner::Done(())));
     let withdrawn = store.withdraw(&hold, &request()).await;
     withdrawn.expect("a withdrawal");
 
     proxy.lose_the_next_reply();
     let hold = taken(&store).await;
     proxy.lose_the_next_reply();
-    assert_eq!(store.renew(&hold).await.ok(), Some(Fenced::Done(())));
+    assert_eq!(store.renew(&hold).await.ok(), Some(IfOwner::Done(())));
     proxy.lose_the_next_reply();
     keep(&store, &hold).await;
     proxy.lose_the_next_reply();
@@ -120,13 +120,13 @@ async fn a_step_whose_reply_is_lost_recognises_itself_or_says_that_it_does_not_k
 
     let hold = taken(&store).await;
     proxy.lose_the_next_reply();
-    assert_eq!(store.release(&hold).await.ok(), Some(Fenced::Done(())));
-    assert_eq!(store.release(&hold).await.ok(), Some(Fenced::Lost));
+    assert_eq!(store.release(&hold).await.ok(), Some(IfOwner::Done(())));
+    assert_eq!(store.release(&hold).await.ok(), Some(IfOwner::NotOwner));
     assert_eq!(store.inspect(&hold.id).await.expect("an inspection"), None);
     let hold = taken(&store).await;
     proxy.lose_the_next_reply();
     let resolved = store.resolve(&hold.id, &hold.token, Resolution::Release);
-    assert_eq!(resolved.await.ok(), Some(Fenced::Done(())));
+    assert_eq!(resolved.await.ok(), Some(IfOwner::Done(())));
     let hold = taken(&store).await;
     keep(&store, &hold).await;
     for _ in 0..2 {
@@ -153,9 +153,9 @@ async fn a_step_whose_reply_is_lost_recognises_itself_or_says_that_it_does_not_k
     };
     proxy.lose_the_next_reply();
     let resolved = store.resolve(&hold.id, &hold.token, resolution());
-    assert_eq!(resolved.await.ok(), Some(Fenced::Done(())));
+    assert_eq!(resolved.await.ok(), Some(IfOwner::Done(())));
     let again = store.resolve(&hold.id, &hold.token, resolution()).await;
-    assert_eq!(again.ok(), Some(Fenced::Lost));
+    assert_eq!(again.ok(), Some(IfOwner::NotOwner));
     let record = store.inspect(&hold.id).await.expect("an inspection");
     let phase = record.map(|record| record.phase);
     assert!(matches!(phase, Some(Phase::Completed { .. })), "{phase:?}");
@@ -202,7 +202,7 @@ async fn of_requests_one_behind_the_other_only_the_first_is_refused_because_a_co
 
 async fn suspend(store: &RedisStore, hold: &Hold) {
     let suspended = store.suspend(hold, Bytes::from_static(b"charged"));
-    assert_eq!(suspended.await.ok(), Some(Fenced::Done(())));
+    assert_eq!(suspended.await.ok(), Some(IfOwner::Done(())));
 }
 
 async fn behind_a_proxy(server: &RedisServer) -> (Proxy, RedisStore) {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use idempotency::{Fenced, Resolution, Store, StoreErrorKind};
+use idempotency::{IfOwner, Resolution, Store, StoreErrorKind};
 use tests::servers::redis::{RedisServer, keys};
 
 use super::{assert_kind, complete, connect, hold_on, is_replayed, keep, new_hold, request, taken};
@@ -39,17 +39,17 @@ async fn a_full_server_takes_no_new_keys_and_keeps_its_word_for_those_it_has() {
         StoreErrorKind::Full,
     );
     assert!(is_replayed(&store, &ended).await);
-    assert_eq!(store.renew(&running).await.ok(), Some(Fenced::Done(())));
+    assert_eq!(store.renew(&running).await.ok(), Some(IfOwner::Done(())));
     keep(&store, &running).await;
     complete(&store, &running).await;
     assert!(is_replayed(&store, &running).await);
     assert_eq!(
         store.release(&given_back).await.ok(),
-        Some(Fenced::Done(()))
+        Some(IfOwner::Done(()))
     );
     let progress = Bytes::from_static(b"charged");
     let done = store.suspend(&suspended, progress).await;
-    assert_eq!(done.ok(), Some(Fenced::Done(())));
+    assert_eq!(done.ok(), Some(IfOwner::Done(())));
     // With and without progress, and once the key is free again.
     for hold in [&left, &left_behind, &hold_on(&left)] {
         let withdrawn = store.withdraw(hold, &request()).await;
@@ -114,7 +114,7 @@ async fn what_an_operator_resolves_without_a_ttl_expires() {
             ttl: Duration::ZERO,
         };
         let resolved = store.resolve(&hold.id, &hold.token, resolution).await;
-        assert_eq!(resolved.ok(), Some(Fenced::Done(())));
+        assert_eq!(resolved.ok(), Some(IfOwner::Done(())));
     }
     let mut connection = server.connection();
     for key in keys(&mut connection, "") {

@@ -1,6 +1,6 @@
 //! Slots of a cluster that move from one node to another while the store works.
 
-use idempotency::{Fenced, Hold, RedisStore, Store};
+use idempotency::{Hold, IfOwner, RedisStore, Store};
 use redis::Connection;
 use tests::servers::redis::{RedisServer, keys};
 
@@ -58,7 +58,7 @@ async fn keys_are_found_before_while_and_after_their_slot_moves() {
 
 async fn goes_on(store: &RedisStore, hold: &Hold) {
     let renewed = within_a_minute("a renewal", store.renew(hold)).await;
-    assert_eq!(renewed.ok(), Some(Fenced::Done(())));
+    assert_eq!(renewed.ok(), Some(IfOwner::Done(())));
     keep(store, hold).await;
 }
 

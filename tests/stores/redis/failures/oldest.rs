@@ -1,6 +1,6 @@
 //! The oldest version that is supported, which puts the errors of commands in scripts into sentences of its own.
 
-use idempotency::{RedisError, RedisStore, Store, StoreErrorKind};
+use idempotency::{RedisStore, RedisStoreError, Store, StoreErrorKind};
 use tests::servers::redis::RedisServer;
 
 use super::{assert_kind, complete, connect, is_replayed, keep, new_hold, request, taken};
@@ -30,7 +30,10 @@ async fn redis_6_2_is_left_when_it_becomes_a_replica_and_is_known_to_be_full() {
     let refused = claim(&store, &new_hold(), &request()).await;
     assert_kind(refused, StoreErrorKind::Unavailable);
     let replica = RedisStore::connect(&old.url()).await;
-    assert!(matches!(replica, Err(RedisError::Replica)), "{replica:?}");
+    assert!(
+        matches!(replica, Err(RedisStoreError::Replica)),
+        "{replica:?}"
+    );
     proxy.lead_to(new.address());
     // The connection to the old one is still there, and is not used.
     let hold = taken(&store).await;

@@ -1,7 +1,7 @@
 //! The server stops, stalls, restarts, forgets, or is replaced: nothing runs twice, and the store goes on by itself.
 
 use bytes::Bytes;
-use idempotency::{Claim, Fenced, RedisError, RedisStore, Resolution, Store, StoreErrorKind};
+use idempotency::{Claim, IfOwner, RedisStore, RedisStoreError, Resolution, Store, StoreErrorKind};
 use tests::servers::redis::RedisServer;
 
 use super::{assert_kind, complete, connect, hold_on, is_replayed, new_hold, request, taken};
@@ -59,10 +59,13 @@ async fn a_server_that_has_forgotten_a_hold_takes_nothing_from_its_owner() {
         claim(&store, &successor, &request()).await.ok(),
         Some(won(1))
     );
-    assert_eq!(store.renew(&forgotten).await.ok(), Some(Fenced::Lost));
+    assert_eq!(store.renew(&forgotten).await.ok(), Some(IfOwner::NotOwner));
     let done = store.complete(&forgotten, Bytes::new()).await;
-    assert_eq!(done.ok(), Some(Fenced::Lost));
-    assert_eq!(store.release(&forgotten).await.ok(), Some(Fenced::Lost));
+    assert_eq!(done.ok(), Some(IfOwner::NotOwner));
+    assert_eq!(
+        store.release(&forgotten).await.ok(),
+        Some(IfOwner::NotOwner)
+    );
     complete(&store, &successor).await;
 }
 
@@ -80,18 +83,18 @@ async fn an_owner_whose_record_is_gone_claims_it_again_unless_an_operator_has_re
         .query(&mut server.connection())
         .expect("the loss");
     assert_eq!(flushed, "OK");
-    assert_eq!(store.renew(&owner).await.ok(), Some(Fenced::Lost));
+    assert_eq!(store.renew(&owner).await.ok(), Some(IfOwner::NotOwner));
     let done = store.complete(&owner, Bytes::new()).await;
-    assert_eq!(done.ok(), Some(Fenced::Lost));
+    assert_eq!(done.ok(), Some(IfOwner::NotOwner));
     assert_eq!(claim(&store, &owner, &request()).await.ok(), Some(won(1)));
     complete(&store, &owner).await;
     assert!(is_replayed(&store, &owner).await);
 
     let owner = taken(&store).await;
     let resolved = store.resolve(&owner.id, &owner.token, Resolution::Release);
-    assert_eq!(resolved.await.ok(), Some(Fenced::Done(())));
+    assert_eq!(resolved.await.ok(), Some(IfOwner::Done(())));
     let done = store.complete(&owner, Bytes::new()).await;
-    assert_eq!(done.ok(), Some(Fenced::Lost));
+    assert_eq!(done.ok(), Some(IfOwner::NotOwner));
     let again = claim(&store, &owner, &request()).await;
     assert_kind(again, StoreErrorKind::Withdrawn);
     assert_eq!(store.inspect(&owner.id).await.expect("an inspection"), None);
@@ -198,7 +201,7 @@ async fn scripts_that_the_server_has_forgotten_are_sent_again() {
     flush();
     let released = taken(&store).await;
     flush();
-    assert_eq!(store.renew(&hold).await.ok(), Some(Fenced::Done(())));
+    assert_eq!(store.renew(&hold).await.ok(), Some(IfOwner::Done(())));
     flush();
     complete(&store, &hold).await;
     flush();
@@ -206,7 +209,7 @@ async fn scripts_that_the_server_has_forgotten_are_sent_again() {
     flush();
     assert!(matches!(store.inspect(&hold.id).await, Ok(Some(_))));
     flush();
-    assert_eq!(store.release(&released).await.ok(), Some(Fenced::Done(())));
+    assert_eq!(store.release(&released).await.ok(), Some(IfOwner::Done(())));
 }
 
 #[tokio::test]
@@ -218,14 +221,20 @@ async fn what_cannot_be_connected_to_is_an_error_that_tells_no_secrets() {
     let refused = RedisStore::connect(&wrong)
         .await
         .expect_err("the password is wrong");
-    assert!(matches!(refused, RedisError::Connect(_)), "{refused:?}");
+    assert!(
+        matches!(refused, RedisStoreError::Connect(_)),
+        "{refused:?}"
+    );
     let right = server.url().replace("redis://", "redis://:right@");
     let store = RedisStore::connect(&right).await.expect("a store");
     server.stop();
     let stopped = RedisStore::connect(&wrong)
         .await
         .expect_err("nobody is there");
-    assert!(matches!(stopped, RedisError::Connect(_)), "{stopped:?}");
+    assert!(
+        matches!(stopped, RedisStoreError::Connect(_)),
+        "{stopped:?}"
+    );
     let failed = claim(&store, &new_hold(), &request())
         .await
         .expect_err("nobody is there");
@@ -237,11 +246,14 @@ async fn what_cannot_be_connected_to_is_an_error_that_tells_no_secrets() {
         "redis://:wr0ng@",
     ] {
         let unusable = RedisStore::connect(url).await.expect_err("no such URL");
-        assert!(matches!(unusable, RedisError::Url(_)), "{unusable:?}");
+        assert!(matches!(unusable, RedisStoreError::Url(_)), "{unusable:?}");
         said += &format!("{unusable:?}");
     }
     let nowhere = RedisStore::cluster([""; 0]).await.expect_err("no URL");
-    assert!(matches!(nowhere, RedisError::Connect(_)), "{nowhere:?}");
+    assert!(
+        matches!(nowhere, RedisStoreError::Connect(_)),
+        "{nowhere:?}"
+    );
     assert!(!said.contains("wr0ng") && !said.contains("right"), "{said}");
 }
 

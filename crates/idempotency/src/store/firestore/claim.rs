@@ -91,7 +91,7 @@ impl FirestoreStore {
         };
         let free = || mark(SpentTokens::default(), spent_for);
         // The mark of a free key says more than is remembered of it.
-        let is_new = self.seen.get(&hold.id).is_none();
+        let is_new = self.record_cache.get(&hold.id).is_none();
         let first = is_new.then(|| (Base::Absent, free()));
         let decide = |look: Look| {
             let Some(found) = look.found else {

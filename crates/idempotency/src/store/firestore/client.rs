@@ -21,7 +21,7 @@ use tokio::time::timeout;
 
 use super::{
     super::tls::choose_cryptography,
-    FirestoreError,
+    FirestoreStoreError,
     connection::{Address, Connection},
     document, emulator,
     server_clock::ServerClock,
@@ -54,21 +54,21 @@ pub(super) enum Failure {
 const GOOGLE: &str = "firestore.googleapis.com";
 
 /// How long one call may take. A second try fits into what the engine grants the store.
-const MOST_PER_CALL: Duration = Duration::from_secs(2);
+const CALL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long the first call may take, which looks up names and credentials and opens the connection.
-const MOST_TO_CONNECT: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a query may take, which carries many documents.
-const MOST_PER_QUERY: Duration = Duration::from_secs(4);
+const QUERY_TIMEOUT: Duration = Duration::from_secs(4);
 
 impl Client {
     /// The project's default database: of the emulator that the environment names, else of Google.
-    pub(super) async fn connect(project: &str) -> Result<Self, FirestoreError> {
+    pub(super) async fn connect(project: &str) -> Result<Self, FirestoreStoreError> {
         match env::var("FIRESTORE_EMULATOR_HOST") {
             Ok(host) if !host.is_empty() => {
                 if !emulator::may_have(project, &host) {
-                    return Err(FirestoreError::Emulator(host.into()));
+                    return Err(FirestoreStoreError::Emulator(host.into()));
                 }
                 tracing::warn!(
                     host,
@@ -96,7 +96,7 @@ impl Client {
     pub(super) async fn connect_to_emulator(
         project: &str,
         host: &str,
-    ) -> Result<Self, FirestoreError> {
+    ) -> Result<Self, FirestoreStoreError> {
         // With this the emulator skips the security rules that it may have been given.
         let mut headers = HeaderMap::new();
         headers.insert(
@@ -116,9 +116,11 @@ impl Client {
     async fn connected(
         address: Address,
         credentials: impl Future<Output = Result<GoogleAuthHeaders, gcloud_sdk::error::Error>>,
-    ) -> Result<Self, FirestoreError> {
+    ) -> Result<Self, FirestoreStoreError> {
         let first_look = async {
-            let credentials = credentials.await.map_err(FirestoreError::unreachable)?;
+            let credentials = credentials
+                .await
+                .map_err(FirestoreStoreError::unreachable)?;
             let client = Self {
                 database: address.prefix.clone(),
                 connection: Connection::open(address, credentials).await?,
@@ -126,14 +128,14 @@ impl Client {
             };
             // Tells whether the credentials are good, and what time it is there.
             client
-                .get_within(MOST_TO_CONNECT, client.name("0"))
+                .get_within(CONNECT_TIMEOUT, client.name("0"))
                 .await
-                .map_err(|failure| FirestoreError::unreachable(failure.into_status()))?;
+                .map_err(|failure| FirestoreStoreError::unreachable(failure.into_status()))?;
             Ok(client)
         };
-        timeout(MOST_TO_CONNECT, first_look)
+        timeout(CONNECT_TIMEOUT, first_look)
             .await
-            .unwrap_or_else(|elapsed| Err(FirestoreError::unreachable(elapsed)))
+            .unwrap_or_else(|elapsed| Err(FirestoreStoreError::unreachable(elapsed)))
     }
 
     pub(super) fn database(&self) -> &str {
@@ -150,7 +152,7 @@ impl Client {
         &self,
         name: String,
     ) -> Result<(Option<Document>, SystemTime), Failure> {
-        self.get_within(MOST_PER_CALL, name).await
+        self.get_within(CALL_TIMEOUT, name).await
     }
 
     async fn get_within(
@@ -205,7 +207,7 @@ impl Client {
         };
         let committed = self
             .connection
-            .call(MOST_PER_CALL, async |mut api| api.commit(request).await);
+            .call(CALL_TIMEOUT, async |mut api| api.commit(request).await);
         let committed = committed.await?.into_inner();
         self.clock.observe(committed.commit_time);
         Ok(committed.write_results)
@@ -218,7 +220,7 @@ impl Client {
             writes,
             ..Default::default()
         };
-        let written = self.connection.call(MOST_PER_QUERY, async |mut api| {
+        let written = self.connection.call(QUERY_TIMEOUT, async |mut api| {
             api.batch_write(request).await
         });
         let made = |code: i32| Code::from_i32(code) == Code::Ok;
@@ -236,7 +238,7 @@ impl Client {
             query_type: Some(QueryType::StructuredQuery(query)),
             ..Default::default()
         };
-        let answers = self.connection.call(MOST_PER_QUERY, async |mut api| {
+        let answers = self.connection.call(QUERY_TIMEOUT, async |mut api| {
             all(api.run_query(request).await?.into_inner()).await
         });
         let mut found = Vec::new();
@@ -309,11 +311,11 @@ fn without_payload(status: Status) -> Status {
     }
 }
 
-fn database(project: &str) -> Result<String, FirestoreError> {
+fn database(project: &str) -> Result<String, FirestoreStoreError> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-.:_".contains(&byte);
     match !project.is_empty() && project.bytes().all(allowed) {
         true => Ok(format!("projects/{project}/databases/(default)")),
-        false => Err(FirestoreError::Project),
+        false => Err(FirestoreStoreError::Project),
     }
 }
 

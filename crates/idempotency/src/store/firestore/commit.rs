@@ -11,16 +11,16 @@ use super::{
     change::{self, Base, Change},
     client::Failure,
     document,
-    seen::Sight,
+    record_cache::CachedRecord,
     step::Look,
 };
 use crate::store::{
-    Fenced,
-    transaction::{CommitFailure, Committed, Entry},
+    IfOwner,
+    transaction::{CommitFailure, Committed, PendingRecord},
 };
 
 /// No commit is sent again after this long.
-const PATIENCE: Duration = Duration::from_millis(2500);
+const RETRY_TIMEOUT: Duration = Duration::from_millis(2500);
 
 /// Before a commit that came too close to another one is sent again.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -30,10 +30,10 @@ pub(super) async fn alone(
     database: &FirestoreDatabase,
     writes: Vec<Write>,
     outcome: Bytes,
-) -> Result<Fenced<Committed>, CommitFailure> {
-    let sent = send(database, writes, Instant::now() + PATIENCE).await;
+) -> Result<IfOwner<Committed>, CommitFailure> {
+    let sent = send(database, writes, Instant::now() + RETRY_TIMEOUT).await;
     sent.map_err(failure)?;
-    Ok(Fenced::Done(Committed {
+    Ok(IfOwner::Done(Committed {
         outcome,
         expires_at: None,
     }))
@@ -41,10 +41,10 @@ pub(super) async fn alone(
 
 /// Commits these writes with the record of a run that has come to this outcome.
 pub(super) async fn with(
-    entry: &Entry,
+    entry: &PendingRecord,
     writes: Vec<Write>,
     outcome: Bytes,
-) -> Result<Fenced<Committed>, CommitFailure> {
+) -> Result<IfOwner<Committed>, CommitFailure> {
     let store: &dyn Any = entry.store.as_ref();
     let Some(store) = store.downcast_ref::<FirestoreStore>() else {
         return Err(CommitFailure::Undone(
@@ -52,12 +52,12 @@ pub(super) async fn with(
         ));
     };
     let id = &entry.hold.id;
-    let give_up = Instant::now() + PATIENCE;
+    let give_up = Instant::now() + RETRY_TIMEOUT;
     let mut base = match store.remembered_for(entry) {
         Some(base) => base,
         None => match store.look_for(entry).await? {
             Some(base) => base,
-            None => return Ok(Fenced::Lost),
+            None => return Ok(IfOwner::NotOwner),
         },
     };
     loop {
@@ -69,9 +69,9 @@ pub(super) async fn with(
                 // What follows is for later, so that a commit without a time is one all the same.
                 let stepped_at = results.last().and_then(change::stepped_at);
                 let stepped_at = stepped_at.unwrap_or_else(|| store.database.0.clock.now());
-                store.seen.put(id, Some(Sight::Other));
+                store.record_cache.put(id, Some(CachedRecord::Other));
                 store.wakeups.wake(id);
-                return Ok(Fenced::Done(Committed {
+                return Ok(IfOwner::Done(Committed {
                     outcome,
                     expires_at: Some(document::after(stepped_at, entry.hold.ttl)),
                 }));
@@ -81,7 +81,7 @@ pub(super) async fn with(
         };
         // It does not say which of the writes it was.
         match store.look_for(entry).await? {
-            None => return Ok(Fenced::Lost),
+            None => return Ok(IfOwner::NotOwner),
             Some(found) if found == base => {
                 return Err(CommitFailure::Undone(FirestoreConflict(status).into()));
             }
@@ -107,7 +107,7 @@ async fn send(
     }
 }
 
-fn change(entry: &Entry, outcome: Bytes) -> Change {
+fn change(entry: &PendingRecord, outcome: Bytes) -> Change {
     match entry.is_held {
         true => Change::Complete {
             token: entry.hold.token,
@@ -124,7 +124,7 @@ fn change(entry: &Entry, outcome: Bytes) -> Change {
 
 impl FirestoreStore {
     /// What the record is, as far as is known without asking.
-    fn remembered_for(&self, entry: &Entry) -> Option<Base> {
+    fn remembered_for(&self, entry: &PendingRecord) -> Option<Base> {
         let id = &entry.hold.id;
         match entry.is_held {
             true => self.remembered(id, &entry.hold.token),
@@ -136,7 +136,7 @@ impl FirestoreStore {
     }
 
     /// What the record is, if it can be completed by this run.
-    async fn look_for(&self, entry: &Entry) -> Result<Option<Base>, CommitFailure> {
+    async fn look_for(&self, entry: &PendingRecord) -> Result<Option<Base>, CommitFailure> {
         let undone = |error: Box<dyn Error + Send + Sync>| CommitFailure::Undone(error);
         let looked = self.look(&entry.hold.id).await;
         let looked = looked.map_err(|error| undone(error.into()))?;

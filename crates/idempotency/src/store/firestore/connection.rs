@@ -17,7 +17,7 @@ use gcloud_sdk::{
 use parking_lot::Mutex;
 use tokio::time::timeout;
 
-use super::{FirestoreError, client::Failure};
+use super::{FirestoreStoreError, client::Failure};
 
 /// What calls are made with.
 pub(super) type Api = FirestoreClient<GoogleAuthMiddleware>;
@@ -59,27 +59,27 @@ struct Current {
 
 /// How long a new connection may take until its first response, with the name looked up, the handshakes and the call.
 /// Where that takes longer than one call waits, it goes on in the background.
-const MOST_UNTIL_THE_FIRST: Duration = Duration::from_secs(8);
+const FIRST_RESPONSE_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// How long an idle connection is left alone. Google closes those that are asked more often.
 const ASK_WHEN_IDLE_FOR: Duration = Duration::from_secs(30);
 
 /// How long the server may take to say that an idle connection lives.
-const MOST_WHEN_IDLE: Duration = Duration::from_secs(5);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Connection {
     /// Connects; the server has not been asked anything yet.
     pub(super) async fn open(
         address: Address,
         credentials: GoogleAuthHeaders,
-    ) -> Result<Self, FirestoreError> {
+    ) -> Result<Self, FirestoreStoreError> {
         let endpoint = endpoint(&address)?;
         let credentials = Arc::new(credentials);
         let channel = endpoint.connect().await;
-        let channel = channel.map_err(FirestoreError::unreachable)?;
+        let channel = channel.map_err(FirestoreStoreError::unreachable)?;
         let api = address.api(channel, &credentials);
         let current = Current {
-            api: api.map_err(FirestoreError::unreachable)?,
+            api: api.map_err(FirestoreStoreError::unreachable)?,
             number: 0,
             made_at: Instant::now(),
             has_responded: false,
@@ -139,7 +139,7 @@ impl Connection {
     fn leave(&self, number: u64) -> bool {
         let shared = &self.0;
         let mut current = shared.current.lock();
-        let is_new = !current.has_responded && current.made_at.elapsed() < MOST_UNTIL_THE_FIRST;
+        let is_new = !current.has_responded && current.made_at.elapsed() < FIRST_RESPONSE_TIMEOUT;
         if current.number != number || is_new {
             return false;
         }
@@ -171,14 +171,14 @@ impl Address {
     }
 }
 
-fn endpoint(address: &Address) -> Result<Endpoint, FirestoreError> {
+fn endpoint(address: &Address) -> Result<Endpoint, FirestoreStoreError> {
     let endpoint = Channel::from_shared(address.url.clone());
     let endpoint = endpoint
-        .map_err(FirestoreError::unreachable)?
-        .connect_timeout(MOST_UNTIL_THE_FIRST)
+        .map_err(FirestoreStoreError::unreachable)?
+        .connect_timeout(FIRST_RESPONSE_TIMEOUT)
         .tcp_keepalive(Some(ASK_WHEN_IDLE_FOR))
         .http2_keep_alive_interval(ASK_WHEN_IDLE_FOR)
-        .keep_alive_timeout(MOST_WHEN_IDLE)
+        .keep_alive_timeout(IDLE_TIMEOUT)
         .keep_alive_while_idle(true);
     let Some(name) = address.tls_name else {
         return Ok(endpoint);
@@ -188,7 +188,7 @@ fn endpoint(address: &Address) -> Result<Endpoint, FirestoreError> {
         .domain_name(name);
     endpoint
         .tls_config(tls)
-        .map_err(FirestoreError::unreachable)
+        .map_err(FirestoreStoreError::unreachable)
 }
 
 #[cfg(test)]

@@ -1,13 +1,13 @@
 use std::fmt;
 
-use super::{FirestoreError, FirestoreTransaction, client::Client};
+use super::{FirestoreStoreError, FirestoreTransaction, client::Client};
 
 /// A project's default Firestore database, for keys and for the application's own documents alike.
 ///
 /// ```no_run
 /// use idempotency::{FirestoreDatabase, FirestoreStore, Idempotency};
 ///
-/// # async fn example() -> Result<(), idempotency::FirestoreError> {
+/// # async fn example() -> Result<(), idempotency::FirestoreStoreError> {
 /// let database = FirestoreDatabase::connect("my-project").await?;
 /// let idempotency = Idempotency::new(FirestoreStore::new(database.clone()));
 /// // And `database` goes to the handlers, which commit their documents with their keys.
@@ -29,7 +29,7 @@ impl FirestoreDatabase {
     /// # Errors
     ///
     /// If Firestore does not answer within ten seconds, or refuses the credentials, or has no such database.
-    pub async fn connect(project: &str) -> Result<Self, FirestoreError> {
+    pub async fn connect(project: &str) -> Result<Self, FirestoreStoreError> {
         Client::connect(project).await.map(Self)
     }
 
@@ -38,7 +38,10 @@ impl FirestoreDatabase {
     /// # Errors
     ///
     /// If it does not answer.
-    pub async fn connect_to_emulator(project: &str, address: &str) -> Result<Self, FirestoreError> {
+    pub async fn connect_to_emulator(
+        project: &str,
+        address: &str,
+    ) -> Result<Self, FirestoreStoreError> {
         let client = Client::connect_to_emulator(project, address).await;
         client.map(Self)
     }

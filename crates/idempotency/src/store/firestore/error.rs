@@ -3,7 +3,7 @@ use std::{error::Error, fmt, sync::Arc};
 /// Why a [`FirestoreStore`](super::FirestoreStore) cannot be had.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub enum FirestoreError {
+pub enum FirestoreStoreError {
     /// What should be the id of a project is none.
     Project,
     /// `FIRESTORE_EMULATOR_HOST` names this address on another machine, for a project that may be Google's: unset it, or
@@ -13,13 +13,13 @@ pub enum FirestoreError {
     Unreachable(Arc<dyn Error + Send + Sync>),
 }
 
-impl FirestoreError {
+impl FirestoreStoreError {
     pub(super) fn unreachable(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Unreachable(source.into().into())
     }
 }
 
-impl fmt::Display for FirestoreError {
+impl fmt::Display for FirestoreStoreError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Project => {
@@ -36,7 +36,7 @@ impl fmt::Display for FirestoreError {
     }
 }
 
-impl Error for FirestoreError {
+impl Error for FirestoreStoreError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Project | Self::Emulator(_) => None,

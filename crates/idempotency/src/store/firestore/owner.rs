@@ -5,14 +5,14 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 
 use super::{
-    FirestoreStore, MOST_OUTCOME,
+    FirestoreStore, MAX_OUTCOME,
     change::{Base, Change},
     document::{self, Found},
-    seen::Sight,
+    record_cache::CachedRecord,
     step::{Look, Next},
 };
 use crate::{
-    Fenced, Hold, RecordId, StoreError, Token,
+    Hold, IfOwner, RecordId, StoreError, Token,
     store::{check_length, spent::SpentTokens},
 };
 
@@ -23,8 +23,8 @@ impl FirestoreStore {
     }
 
     fn remembered_hold(&self, id: &RecordId, owner: &Token) -> Option<Held> {
-        match self.seen.get(id)? {
-            Sight::InFlight {
+        match self.record_cache.get(id)? {
+            CachedRecord::InFlight {
                 token,
                 lease_until,
                 expires_at,
@@ -48,10 +48,10 @@ impl FirestoreStore {
         id: &RecordId,
         asking: &Token,
     ) -> Option<(Base, SpentTokens)> {
-        match self.seen.get(id) {
+        match self.record_cache.get(id) {
             // Most keys are new, and the others have mostly been met. Who guesses wrong makes one call more.
             None => Some((Base::Absent, SpentTokens::default())),
-            Some(Sight::Free { spent, update_time }) if !spent.contains(asking) => {
+            Some(CachedRecord::Free { spent, update_time }) if !spent.contains(asking) => {
                 Some((Base::UpdatedAt(update_time), spent))
             }
             Some(_) => None,
@@ -59,8 +59,8 @@ impl FirestoreStore {
     }
 
     /// Wakes those who wait for this record in this process, if its hold has ended.
-    fn wake<T>(&self, id: &RecordId, fenced: &Fenced<T>) {
-        if matches!(fenced, Fenced::Done(_)) {
+    fn wake<T>(&self, id: &RecordId, fenced: &IfOwner<T>) {
+        if matches!(fenced, IfOwner::Done(_)) {
             self.wakeups.wake(id);
         }
     }
@@ -70,17 +70,17 @@ impl FirestoreStore {
         &self,
         hold: &Hold,
         change: impl Fn(usize) -> Option<Change>,
-    ) -> Result<Fenced<()>, StoreError> {
+    ) -> Result<IfOwner<()>, StoreError> {
         let first = self.remembered_hold(&hold.id, &hold.token);
         let first = first.and_then(|held| Some((held.base, change(held.kept)?)));
         let decide = |look: Look| match look.living() {
             Some(found) if found.is_held_by(&hold.token) => match change(found.progress().len()) {
                 Some(change) => Next::Change(Base::UpdatedAt(found.update_time), change),
-                None => Next::Answer(Fenced::Done(())),
+                None => Next::Answer(IfOwner::Done(())),
             },
-            _ => Next::Answer(Fenced::Lost),
+            _ => Next::Answer(IfOwner::NotOwner),
         };
-        let made = |_: &Change, _| Fenced::Done(());
+        let made = |_: &Change, _| IfOwner::Done(());
         self.step(&hold.id, first, decide, made).await
     }
 
@@ -89,8 +89,8 @@ impl FirestoreStore {
         &self,
         hold: &Hold,
         progress: Bytes,
-    ) -> Result<Fenced<()>, StoreError> {
-        check_length(&progress, MOST_OUTCOME)?;
+    ) -> Result<IfOwner<()>, StoreError> {
+        check_length(&progress, MAX_OUTCOME)?;
         let change = |kept| Change::Suspend {
             progress: (progress.len() >= kept).then(|| progress.clone()),
             ttl: hold.ttl,
@@ -106,14 +106,14 @@ impl FirestoreStore {
                 }
                 // The same again, whose answer was lost.
                 Some(found) if found.is_withdrawn && found.record.token == hold.token => {
-                    Next::Answer(Ok(Fenced::Done(())))
+                    Next::Answer(Ok(IfOwner::Done(())))
                 }
                 // Another claim may have taken it over since the first try.
                 _ if tried => Next::Answer(Err(may_be_taken())),
-                _ => Next::Answer(Ok(Fenced::Lost)),
+                _ => Next::Answer(Ok(IfOwner::NotOwner)),
             }
         };
-        let made = |_: &Change, _| Ok(Fenced::Done(()));
+        let made = |_: &Change, _| Ok(IfOwner::Done(()));
         let suspended = self.step(&hold.id, first, decide, made).await??;
         self.wake(&hold.id, &suspended);
         Ok(suspended)
@@ -126,8 +126,8 @@ impl FirestoreStore {
         author: Author,
         outcome: Bytes,
         ttl: Duration,
-    ) -> Result<Fenced<SystemTime>, StoreError> {
-        check_length(&outcome, MOST_OUTCOME)?;
+    ) -> Result<IfOwner<SystemTime>, StoreError> {
+        check_length(&outcome, MAX_OUTCOME)?;
         let token = match author {
             Author::Owner(token) => token,
             // A new token: the owner that was given up can complete nothing any more, not even "again".
@@ -149,16 +149,16 @@ impl FirestoreStore {
                 }
                 // The same again, whose answer was lost.
                 Some(found) if found.is_completed_by(&token) => {
-                    Next::Answer(Ok(Fenced::Done(found.record.expires_at)))
+                    Next::Answer(Ok(IfOwner::Done(found.record.expires_at)))
                 }
                 // What the first try left may be gone again.
                 _ if tried && matches!(author, Author::Operator { .. }) => {
                     Next::Answer(Err(may_be_taken()))
                 }
-                _ => Next::Answer(Ok(Fenced::Lost)),
+                _ => Next::Answer(Ok(IfOwner::NotOwner)),
             }
         };
-        let made = |_: &Change, at| Ok(Fenced::Done(document::after(at, ttl)));
+        let made = |_: &Change, at| Ok(IfOwner::Done(document::after(at, ttl)));
         let kept = self.step(id, first, decide, made).await??;
         self.wake(id, &kept);
         Ok(kept)
@@ -170,7 +170,7 @@ impl FirestoreStore {
         id: &RecordId,
         author: Author,
         spent_for: Duration,
-    ) -> Result<Fenced<()>, StoreError> {
+    ) -> Result<IfOwner<()>, StoreError> {
         let change = |spent: SpentTokens, expires_at: SystemTime, now| {
             // What is kept of others is kept for as long as it was to be.
             let remaining = expires_at.duration_since(now).unwrap_or_default();
@@ -196,14 +196,14 @@ impl FirestoreStore {
                     Next::Change(base, change(found.spent, found.record.expires_at, now))
                 }
                 // It was there when this call began, and this call asked for its end.
-                None if tried => Next::Answer(Ok(Fenced::Done(()))),
+                None if tried => Next::Answer(Ok(IfOwner::Done(()))),
                 // Another claim may have taken the key since the first try freed it.
                 Some(_) if tried => Next::Answer(Err(may_be_taken())),
-                _ => Next::Answer(Ok(Fenced::Lost)),
+                _ => Next::Answer(Ok(IfOwner::NotOwner)),
             }
         };
         let freed = self
-            .step(id, first, decide, |_, _| Ok(Fenced::Done(())))
+            .step(id, first, decide, |_, _| Ok(IfOwner::Done(())))
             .await??;
         self.wake(id, &freed);
         Ok(freed)

@@ -14,10 +14,10 @@ use gcloud_sdk::google::firestore::v1::{
 use super::document::{COLLECTION, EXPIRES_AT, timestamp, value};
 
 /// How many whole records one query brings: at a mebibyte each they still have to be carried.
-pub(super) const MOST_LISTED: usize = 50;
+pub(super) const MAX_LISTED: usize = 50;
 
 /// How many documents Firestore deletes in one call.
-pub(super) const MOST_PURGED: usize = 500;
+pub(super) const MAX_PURGED: usize = 500;
 
 const NAME: &str = "__name__";
 

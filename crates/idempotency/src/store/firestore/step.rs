@@ -10,7 +10,7 @@ use super::{
     change::{self, Base, Change},
     client::Failure,
     document::{self, Found},
-    seen::Sight,
+    record_cache::CachedRecord,
 };
 use crate::{Hold, RecordId, StoreError};
 
@@ -31,7 +31,7 @@ pub(super) enum Next<T> {
 }
 
 /// No call begins after this long, so that the last one ends before the engine stops waiting.
-const PATIENCE: Duration = Duration::from_millis(2500);
+const RETRY_TIMEOUT: Duration = Duration::from_millis(2500);
 
 /// Between two tries, from the second failure on, and doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
@@ -50,7 +50,7 @@ impl FirestoreStore {
         decide: impl Fn(Look) -> Next<T>,
         made: impl Fn(&Change, SystemTime) -> T,
     ) -> Result<T, StoreError> {
-        let give_up = Instant::now() + PATIENCE;
+        let give_up = Instant::now() + RETRY_TIMEOUT;
         let mut pause = Duration::ZERO;
         let mut tried = false;
         let mut next = first;
@@ -105,7 +105,8 @@ impl FirestoreStore {
         };
         let found = document.map(|document| Found::read(id, document));
         let found = found.transpose()?;
-        self.seen.put(id, found.as_ref().map(Sight::from));
+        self.record_cache
+            .put(id, found.as_ref().map(CachedRecord::from));
         self.wakeups.saw(id, found.as_ref().and_then(Found::owner));
         Ok(Ok((found, now)))
     }
@@ -125,12 +126,12 @@ impl FirestoreStore {
         let update_time = result.update_time.ok_or_else(without_time)?;
         match &change {
             Change::Checkpoint { token, progress } => {
-                self.seen
+                self.record_cache
                     .touch(id, token, progress.len(), base, update_time);
                 return Ok(self.database.0.clock.now());
             }
             Change::Spend { .. } => {
-                self.seen.put(id, Some(Sight::Other));
+                self.record_cache.put(id, Some(CachedRecord::Other));
                 return Ok(self.database.0.clock.now());
             }
             _ => {}
@@ -138,7 +139,7 @@ impl FirestoreStore {
         let stepped_at = change::stepped_at(&result).ok_or_else(without_time)?;
         let held = |hold: &Hold, kept, spent| {
             let lease_until = document::after(stepped_at, hold.lease);
-            Sight::InFlight {
+            CachedRecord::InFlight {
                 token: hold.token,
                 lease_until,
                 expires_at: document::after(lease_until, hold.ttl),
@@ -147,7 +148,7 @@ impl FirestoreStore {
                 update_time,
             }
         };
-        let sight = match change {
+        let cached = match change {
             Change::Claim {
                 hold,
                 progress,
@@ -155,8 +156,8 @@ impl FirestoreStore {
                 ..
             } => held(&hold, progress.len(), spent),
             // An older look that was noted meanwhile may know fewer spent tokens.
-            Change::Renew { hold, kept } => match self.seen.get(id) {
-                Some(Sight::InFlight {
+            Change::Renew { hold, kept } => match self.record_cache.get(id) {
+                Some(CachedRecord::InFlight {
                     token,
                     spent,
                     update_time,
@@ -164,15 +165,15 @@ impl FirestoreStore {
                 }) if token == hold.token && base == Base::UpdatedAt(update_time) => {
                     held(&hold, kept, spent)
                 }
-                _ => Sight::Other,
+                _ => CachedRecord::Other,
             },
-            Change::Free { token, spent, .. } => Sight::Free {
+            Change::Free { token, spent, .. } => CachedRecord::Free {
                 spent: spent.with(&token),
                 update_time,
             },
-            _ => Sight::Other,
+            _ => CachedRecord::Other,
         };
-        self.seen.put(id, Some(sight));
+        self.record_cache.put(id, Some(cached));
         Ok(stepped_at)
     }
 

@@ -11,8 +11,10 @@ use super::{
     writes::{self, WriteError},
 };
 use crate::store::{
-    Fenced, Store,
-    transaction::{CommitFailure, Committed, Ending, Entry, Transaction, sealed::Sealed},
+    IfOwner, Store,
+    transaction::{
+        CommitFailure, Committed, EncodeResponse, PendingRecord, Transaction, sealed::Sealed,
+    },
 };
 
 /// Writes that are committed together with a key's record, from [`FirestoreDatabase::transaction`].
@@ -143,9 +145,9 @@ impl Transaction for FirestoreTransaction {
 
     fn commit<'a>(
         self,
-        entry: Option<Entry>,
-        ending: Ending<()>,
-    ) -> BoxFuture<'a, Result<Fenced<Committed>, CommitFailure>>
+        entry: Option<PendingRecord>,
+        ending: EncodeResponse<()>,
+    ) -> BoxFuture<'a, Result<IfOwner<Committed>, CommitFailure>>
     where
         Self: 'a,
     {

@@ -14,8 +14,8 @@ use tokio::{
 
 use super::{
     super::tls::choose_cryptography,
+    checked_out::{CheckedOut, Used},
     error::{Failure, store_error},
-    kept::{Kept, Used},
     route::Route,
 };
 use crate::{StoreError, log_text::Causes};
@@ -28,28 +28,28 @@ pub(super) struct Connections {
     pool: PgPool,
     /// The store's own, to the same database. In a connection that others use, somebody who stopped waiting for the
     /// begin of a transaction may have left that open: what is written there is committed when nobody knows, or never.
-    own: Kept,
+    own: CheckedOut,
     route: OnceCell<Route>,
 }
 
 /// Which failures allow a statement to be sent again.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Again {
+pub(super) enum Retry {
     /// Every one that may pass: the statement recognises what it has done already.
-    Whenever,
+    Always,
     /// Only those after which it is certain that nothing was done.
-    IfUndone,
+    IfNotApplied,
 }
 
 /// How long a statement may take, from waiting for a connection to the last row. It ends before the engine gives
 /// up, so that the connection can still be put in order.
-pub(super) const PATIENCE: Duration = Duration::from_secs(4);
+pub(super) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// How much of that is for waiting for a connection. The pool goes on trying while the server refuses any.
 const ACQUIRE: Duration = Duration::from_secs(2);
 
 /// How long the server waits for a lock before it gives up, so that no process of it waits for one behind a client that has
-/// given up. It ends before [`PATIENCE`] does. The statements say it too, in [`SET_LIMIT`] and [`BEGIN_LIMITED`].
+/// given up. It ends before [`STATEMENT_TIMEOUT`] does. The statements say it too, in [`SET_LIMIT`] and [`BEGIN_LIMITED`].
 const LOCK_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// For a connection that has a process of the server to itself.
@@ -74,7 +74,7 @@ impl Connections {
         // The pool's own connections may have needed it before.
         prepare_tls(&server);
         Self {
-            own: Kept::new(options, server),
+            own: CheckedOut::new(options, server),
             pool,
             route: OnceCell::new(),
         }
@@ -94,7 +94,7 @@ impl Connections {
         if let Some(route) = self.route.get() {
             return Ok(*route);
         }
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + STATEMENT_TIMEOUT;
         let mut used = self.own.acquire(deadline).await?;
         let sent = Instant::now();
         let found = timeout_at(deadline, self.find_route(&mut used)).await;
@@ -106,10 +106,10 @@ impl Connections {
 
     pub(super) async fn run<'q>(
         &self,
-        again: Again,
+        retry: Retry,
         statement: impl Fn() -> Statement<'q>,
     ) -> Result<Vec<PgRow>, StoreError> {
-        self.run_in_time(again, statement)
+        self.run_in_time(retry, statement)
             .await?
             .map_err(store_error)
     }
@@ -121,7 +121,7 @@ impl Connections {
         statement: impl Fn() -> Statement<'q>,
     ) -> Result<Option<Vec<PgRow>>, StoreError> {
         let asked = Instant::now();
-        match self.run_in_time(Again::Whenever, statement).await? {
+        match self.run_in_time(Retry::Always, statement).await? {
             Ok(rows) => Ok(Some(rows)),
             // The error does not say what is locked. The whole table is waited for longer, and says nothing of the key.
             Err(error)
@@ -136,10 +136,10 @@ impl Connections {
     /// The outer error is about the time, or about getting a connection.
     async fn run_in_time<'q>(
         &self,
-        again: Again,
+        retry: Retry,
         statement: impl Fn() -> Statement<'q>,
     ) -> Result<Result<Vec<PgRow>, sqlx::Error>, StoreError> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + STATEMENT_TIMEOUT;
         let mut lost = None;
         let mut is_first = true;
         loop {
@@ -156,10 +156,10 @@ impl Connections {
                 // The lock may be that of this very statement, sent before, whose server process still goes on.
                 return Ok(Err(lost));
             }
-            let may_repeat = match (failure, again) {
+            let may_repeat = match (failure, retry) {
                 (Failure::Undone | Failure::ReadOnly, _)
-                | (Failure::ConnectionLost, Again::Whenever) => true,
-                (Failure::ConnectionLost, Again::IfUndone)
+                | (Failure::ConnectionLost, Retry::Always) => true,
+                (Failure::ConnectionLost, Retry::IfNotApplied)
                 | (Failure::Locked | Failure::Lasting, _) => false,
             };
             let pause = match failure {
@@ -215,7 +215,10 @@ impl Connections {
             Err(_) => {
                 // A response that comes yet must not be taken for that to the next statement.
                 used.close_silent(sent);
-                Err(StoreError::unavailable(within("no answer", PATIENCE)))
+                Err(StoreError::unavailable(within(
+                    "no answer",
+                    STATEMENT_TIMEOUT,
+                )))
             }
         }
     }

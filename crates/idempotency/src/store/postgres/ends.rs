@@ -9,11 +9,11 @@ use sqlx::{postgres::PgRow, query};
 
 use super::{
     PostgresStore,
-    connections::Again,
+    connections::Retry,
     records::{fenced, microseconds},
     statements,
 };
-use crate::{Fenced, Fingerprint, Hold, RecordId, Token, store::StoreError};
+use crate::{Fingerprint, Hold, IfOwner, RecordId, Token, store::StoreError};
 
 impl PostgresStore {
     /// Takes back what the claim took, or may yet take.
@@ -23,7 +23,7 @@ impl PostgresStore {
         fingerprint: &Fingerprint,
     ) -> Result<(), StoreError> {
         let times_sent = AtomicUsize::new(0);
-        let rows = self.0.connections.run(Again::Whenever, || {
+        let rows = self.0.connections.run(Retry::Always, || {
             times_sent.fetch_add(1, Ordering::Relaxed);
             query(statements::WITHDRAW)
                 .bind(hold.id.as_bytes())
@@ -32,7 +32,7 @@ impl PostgresStore {
                 .bind(microseconds(hold.lease))
                 .bind(microseconds(hold.ttl))
         });
-        let has_ended = self.ended(&hold.id, &rows.await?) == Fenced::Done(());
+        let has_ended = self.ended(&hold.id, &rows.await?) == IfOwner::Done(());
         // What is sent again after a lost reply changes nothing, though the first one may have ended the hold.
         if !has_ended && times_sent.into_inner() > 1 {
             self.0.wakeups.wake(&hold.id);
@@ -47,10 +47,10 @@ impl PostgresStore {
         owner: &Token,
         spent_for: Duration,
         is_operator: bool,
-    ) -> Result<Fenced<()>, StoreError> {
+    ) -> Result<IfOwner<()>, StoreError> {
         // What is sent again after a lost reply may find what it left itself.
         let was_sent = AtomicBool::new(false);
-        let rows = self.0.connections.run(Again::Whenever, || {
+        let rows = self.0.connections.run(Retry::Always, || {
             query(statements::RELEASE)
                 .bind(id.as_bytes())
                 .bind(owner.as_bytes())
@@ -62,9 +62,9 @@ impl PostgresStore {
     }
 
     /// What a statement that only the owner's token fits has done.
-    pub(super) fn ended(&self, id: &RecordId, rows: &[PgRow]) -> Fenced<()> {
+    pub(super) fn ended(&self, id: &RecordId, rows: &[PgRow]) -> IfOwner<()> {
         let fenced = fenced(rows);
-        if fenced == Fenced::Done(()) {
+        if fenced == IfOwner::Done(()) {
             self.0.wakeups.wake(id);
         }
         fenced

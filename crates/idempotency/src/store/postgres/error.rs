@@ -7,7 +7,7 @@ use crate::StoreError;
 /// Why a PostgreSQL store could not be opened.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum PostgresError {
+pub enum PostgresStoreError {
     /// The URL cannot be understood.
     Url(sqlx::Error),
     /// The server could not be reached, or did not let us in.
@@ -30,7 +30,7 @@ pub enum PostgresError {
     },
 }
 
-impl fmt::Display for PostgresError {
+impl fmt::Display for PostgresStoreError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Url(_) => formatter.write_str("this is not the URL of a PostgreSQL database"),
@@ -55,7 +55,7 @@ impl fmt::Display for PostgresError {
     }
 }
 
-impl Error for PostgresError {
+impl Error for PostgresStoreError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Url(error) | Self::Connect(error) | Self::Schema(error) => Some(error),

@@ -37,13 +37,14 @@ const CHANNEL: &str = "idempotency";
 
 /// How often those who wait look by themselves while notifications come; one may be lost, and an owner that dies
 /// sends none.
-const FLOOR: Polling = Polling::every(Duration::from_secs(1));
+const MIN_POLLING: Polling = Polling::every(Duration::from_secs(1));
 
 /// How often they look while none come.
-const BLIND: Polling = Polling::backing_off(Duration::from_millis(25), Duration::from_secs(1));
+const POLLING_WITHOUT_LISTENER: Polling =
+    Polling::backing_off(Duration::from_millis(25), Duration::from_secs(1));
 
 /// How long a claim waits for the connection before it goes without.
-const START: Duration = Duration::from_secs(1);
+const LISTEN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long nothing may come before the connection is asked whether it lives. On one that is dead nothing comes either.
 const QUIET: Duration = Duration::from_secs(4);
@@ -78,8 +79,8 @@ impl Listener {
 
     pub(super) fn polling(&self) -> Polling {
         match *self.state.borrow() {
-            State::On => FLOOR,
-            State::Starting | State::Off => BLIND,
+            State::On => MIN_POLLING,
+            State::Starting | State::Off => POLLING_WITHOUT_LISTENER,
         }
     }
 
@@ -87,7 +88,7 @@ impl Listener {
     pub(super) async fn is_on(&self) -> bool {
         let mut state = self.state.subscribe();
         let settled = state.wait_for(|state| *state != State::Starting);
-        matches!(timeout(START, settled).await, Ok(Ok(state)) if *state == State::On)
+        matches!(timeout(LISTEN_TIMEOUT, settled).await, Ok(Ok(state)) if *state == State::On)
     }
 }
 

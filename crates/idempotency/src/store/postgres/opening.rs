@@ -8,10 +8,10 @@ use sqlx::{
 };
 use tokio::time::timeout;
 
-use super::{PostgresError, PostgresStore, connections::prepare_tls, route::Route, schema};
+use super::{PostgresStore, PostgresStoreError, connections::prepare_tls, route::Route, schema};
 
 /// How long opening a connection or making the tables may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl PostgresStore {
     /// A store with a pool of its own for this URL, and its tables made.
@@ -26,17 +26,20 @@ impl PostgresStore {
     ///
     /// If the URL cannot be understood or the server not be reached, and as
     /// [`create_schema`](Self::create_schema).
-    pub async fn connect(url: &str) -> Result<Self, PostgresError> {
-        let options: PgConnectOptions = url.parse().map_err(PostgresError::Url)?;
+    pub async fn connect(url: &str) -> Result<Self, PostgresStoreError> {
+        let options: PgConnectOptions = url.parse().map_err(PostgresStoreError::Url)?;
         let options = options.extra_float_digits(None);
         prepare_tls(&options);
         // Not by the pool, which would go on trying, and then say nothing of the reason.
         let set_up = async {
             let mut connection = PgConnection::connect_with(&options)
                 .await
-                .map_err(PostgresError::Connect)?;
+                .map_err(PostgresStoreError::Connect)?;
             schema::set_up(&mut connection).await?;
-            connection.close().await.map_err(PostgresError::Connect)
+            connection
+                .close()
+                .await
+                .map_err(PostgresStoreError::Connect)
         };
         in_time(set_up).await?;
         let pool = PgPoolOptions::new().connect_lazy_with(options);
@@ -49,13 +52,13 @@ impl PostgresStore {
     ///
     /// If the server takes no writes, as a standby does, if a newer version of this library made the tables that are there, or
     /// if they cannot be made.
-    pub async fn create_schema(&self) -> Result<(), PostgresError> {
+    pub async fn create_schema(&self) -> Result<(), PostgresStoreError> {
         in_time(async {
             let mut connection = self
                 .pool()
                 .acquire()
                 .await
-                .map_err(PostgresError::Connect)?;
+                .map_err(PostgresStoreError::Connect)?;
             schema::set_up(&mut connection).await
         })
         .await
@@ -67,19 +70,19 @@ impl PostgresStore {
     /// # Errors
     ///
     /// If the server cannot be reached.
-    pub async fn is_pooled(&self) -> Result<bool, PostgresError> {
+    pub async fn is_pooled(&self) -> Result<bool, PostgresStoreError> {
         let route = async {
             let route = self.0.connections.route().await;
-            route.map_err(PostgresError::Connect)
+            route.map_err(PostgresStoreError::Connect)
         };
         Ok(in_time(route).await? == Route::Pooled)
     }
 }
 
 async fn in_time<T>(
-    work: impl Future<Output = Result<T, PostgresError>>,
-) -> Result<T, PostgresError> {
-    timeout(PATIENCE, work)
+    work: impl Future<Output = Result<T, PostgresStoreError>>,
+) -> Result<T, PostgresStoreError> {
+    timeout(OPEN_TIMEOUT, work)
         .await
-        .unwrap_or(Err(PostgresError::TimedOut))
+        .unwrap_or(Err(PostgresStoreError::TimedOut))
 }

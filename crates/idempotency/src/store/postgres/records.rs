@@ -10,7 +10,7 @@ use sqlx::{
 };
 
 use crate::{
-    Claim, Fenced, Fingerprint, Hold, Listed, OnLost, Phase, Record, RecordId, StoreError, Token,
+    Claim, Fingerprint, Hold, IfOwner, Listed, OnLost, Phase, Record, RecordId, StoreError, Token,
 };
 
 /// The phase of a record whose token is spent: its claim was withdrawn, or its hold released. No attempt: the key is free.
@@ -19,7 +19,7 @@ const WITHDRAWN: i16 = 3;
 /// The longest outcome: what is carried there, and back for each replay, well within the time of a statement. The server
 /// itself would take almost a gibibyte in one field; but an outcome that it is never told of in time leaves a key whose
 /// retry runs again, and a tombstone does not.
-pub(super) const MOST_OUTCOME: usize = 64 << 20;
+pub(super) const MAX_OUTCOME: usize = 64 << 20;
 
 /// What a claim has found.
 pub(super) struct Found {
@@ -76,7 +76,7 @@ impl Found {
         is_last || self.spent.chunks(token.len()).any(|spent| spent == token)
     }
 
-    pub(super) fn judge(self, hold: &Hold, fingerprint: &Fingerprint, on_lost: OnLost) -> Next {
+    pub(super) fn decide(self, hold: &Hold, fingerprint: &Fingerprint, on_lost: OnLost) -> Next {
         if self.expired {
             return Next::TakeOver;
         }
@@ -119,10 +119,10 @@ impl Found {
 }
 
 /// Whether a statement that only the owner's token fits has changed the record.
-pub(super) fn fenced(rows: &[PgRow]) -> Fenced<()> {
+pub(super) fn fenced(rows: &[PgRow]) -> IfOwner<()> {
     match rows {
-        [] => Fenced::Lost,
-        _ => Fenced::Done(()),
+        [] => IfOwner::NotOwner,
+        _ => IfOwner::Done(()),
     }
 }
 

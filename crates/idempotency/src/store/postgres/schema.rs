@@ -5,7 +5,7 @@ use std::time::Duration;
 use sqlx::{Connection, PgConnection, Row, raw_sql};
 use tokio::time::sleep;
 
-use super::{PostgresError, error::Failure};
+use super::{PostgresStoreError, error::Failure};
 
 /// The statements that make the tables where there are none.
 pub(super) const CREATE: &str = include_str!("schema.sql");
@@ -45,7 +45,7 @@ const ADD_SPENT: &str = "alter table idempotency_records add column if not exist
 const FIND_VERSION: &str = "select max(version) from idempotency_schema";
 
 /// Makes the tables where there are none. Where they are, no right to make any is needed.
-pub(super) async fn set_up(connection: &mut PgConnection) -> Result<(), PostgresError> {
+pub(super) async fn set_up(connection: &mut PgConnection) -> Result<(), PostgresStoreError> {
     refuse_read_only(connection).await?;
     let mut pauses = PAUSES.into_iter();
     let found = loop {
@@ -55,11 +55,11 @@ pub(super) async fn set_up(connection: &mut PgConnection) -> Result<(), Postgres
             (Err(error), Some(pause)) if matches!(Failure::of(&error), Failure::Locked) => {
                 sleep(pause).await;
             }
-            (Err(error), _) => return Err(PostgresError::Schema(error)),
+            (Err(error), _) => return Err(PostgresStoreError::Schema(error)),
         }
     };
     match found {
-        Some(found) if found > VERSION => Err(PostgresError::NewerSchema {
+        Some(found) if found > VERSION => Err(PostgresStoreError::NewerSchema {
             found,
             known: VERSION,
         }),
@@ -67,13 +67,13 @@ pub(super) async fn set_up(connection: &mut PgConnection) -> Result<(), Postgres
     }
 }
 
-async fn refuse_read_only(connection: &mut PgConnection) -> Result<(), PostgresError> {
+async fn refuse_read_only(connection: &mut PgConnection) -> Result<(), PostgresStoreError> {
     let role = raw_sql(FIND_ROLE).fetch_one(connection).await;
-    let role = role.map_err(PostgresError::Connect)?;
-    let is = |column: usize| role.try_get(column).map_err(PostgresError::Connect);
+    let role = role.map_err(PostgresStoreError::Connect)?;
+    let is = |column: usize| role.try_get(column).map_err(PostgresStoreError::Connect);
     let (is_standby, is_read_only) = (is(0)?, is(1)?);
     match is_read_only {
-        true => Err(PostgresError::ReadOnly { is_standby }),
+        true => Err(PostgresStoreError::ReadOnly { is_standby }),
         false => Ok(()),
     }
 }

@@ -10,15 +10,17 @@ use tokio::time::timeout;
 
 use super::{
     PostgresStore,
-    connections::{PATIENCE, Statement},
+    connections::{STATEMENT_TIMEOUT, Statement},
     error::Failure,
     records::{self, microseconds},
     route::Route,
     statements,
 };
 use crate::store::{
-    Fenced, Store,
-    transaction::{CommitFailure, Committed, Ending, Entry, Transaction, sealed::Sealed},
+    IfOwner, Store,
+    transaction::{
+        CommitFailure, Committed, EncodeResponse, PendingRecord, Transaction, sealed::Sealed,
+    },
 };
 
 impl Sealed for sqlx::Transaction<'_, Postgres> {}
@@ -49,9 +51,9 @@ impl Transaction for sqlx::Transaction<'_, Postgres> {
 
     fn commit<'a>(
         self,
-        entry: Option<Entry>,
-        ending: Ending<()>,
-    ) -> BoxFuture<'a, Result<Fenced<Committed>, CommitFailure>>
+        entry: Option<PendingRecord>,
+        ending: EncodeResponse<()>,
+    ) -> BoxFuture<'a, Result<IfOwner<Committed>, CommitFailure>>
     where
         Self: 'a,
     {
@@ -66,7 +68,7 @@ impl Transaction for sqlx::Transaction<'_, Postgres> {
                 Some(entry) => commit(self, &entry, outcome).await,
                 None => {
                     end_alone(self).await?;
-                    Ok(Fenced::Done(Committed {
+                    Ok(IfOwner::Done(Committed {
                         outcome,
                         expires_at: None,
                     }))
@@ -78,9 +80,9 @@ impl Transaction for sqlx::Transaction<'_, Postgres> {
 
 async fn commit(
     mut transaction: sqlx::Transaction<'_, Postgres>,
-    entry: &Entry,
+    entry: &PendingRecord,
     outcome: Bytes,
-) -> Result<Fenced<Committed>, CommitFailure> {
+) -> Result<IfOwner<Committed>, CommitFailure> {
     let store: &dyn Any = entry.store.as_ref();
     let Some(store) = store.downcast_ref::<PostgresStore>() else {
         return Err(CommitFailure::Undone(
@@ -88,16 +90,20 @@ async fn commit(
         ));
     };
     // A server that says nothing must not hold the client for ever; without the end, all of it is undone.
-    let left = timeout(PATIENCE, leave(&mut transaction, store, entry, &outcome)).await;
+    let left = timeout(
+        STATEMENT_TIMEOUT,
+        leave(&mut transaction, store, entry, &outcome),
+    )
+    .await;
     let left = left.map_err(|error| CommitFailure::Undone(error.into()))?;
     let Some(expires_at) = left? else {
         // The answer that counts is committed, so whether this arrives matters to nobody.
-        drop(timeout(PATIENCE, transaction.rollback()).await);
-        return Ok(Fenced::Lost);
+        drop(timeout(STATEMENT_TIMEOUT, transaction.rollback()).await);
+        return Ok(IfOwner::NotOwner);
     };
     end(transaction).await?;
     store.0.wakeups.wake(&entry.hold.id);
-    Ok(Fenced::Done(Committed {
+    Ok(IfOwner::Done(Committed {
         outcome,
         expires_at: Some(expires_at),
     }))
@@ -107,7 +113,7 @@ async fn commit(
 async fn leave(
     transaction: &mut sqlx::Transaction<'_, Postgres>,
     store: &PostgresStore,
-    entry: &Entry,
+    entry: &PendingRecord,
     outcome: &Bytes,
 ) -> Result<Option<SystemTime>, CommitFailure> {
     // The transaction has a process of the server to itself, but what is prepared there would outlive it.
@@ -123,7 +129,7 @@ async fn leave(
     records::time_if_any(&row, 1).map_err(undone)
 }
 
-fn record<'q>(entry: &'q Entry, outcome: &'q Bytes, is_open: bool) -> Statement<'q> {
+fn record<'q>(entry: &'q PendingRecord, outcome: &'q Bytes, is_open: bool) -> Statement<'q> {
     let hold = &entry.hold;
     let statement = match entry.is_held {
         true => query(statements::COMPLETE_WITHIN),
@@ -143,7 +149,7 @@ fn record<'q>(entry: &'q Entry, outcome: &'q Bytes, is_open: bool) -> Statement<
 
 /// Commits without a record, whose statement would have shown whether there is something to commit.
 async fn end_alone(mut transaction: sqlx::Transaction<'_, Postgres>) -> Result<(), CommitFailure> {
-    let checked = timeout(PATIENCE, check(&mut transaction)).await;
+    let checked = timeout(STATEMENT_TIMEOUT, check(&mut transaction)).await;
     checked.map_err(|error| CommitFailure::Undone(error.into()))??;
     end(transaction).await
 }
@@ -161,7 +167,7 @@ async fn check(transaction: &mut sqlx::Transaction<'_, Postgres>) -> Result<(), 
 }
 
 async fn end(transaction: sqlx::Transaction<'_, Postgres>) -> Result<(), CommitFailure> {
-    let ended = timeout(PATIENCE, sqlx::Transaction::commit(transaction)).await;
+    let ended = timeout(STATEMENT_TIMEOUT, sqlx::Transaction::commit(transaction)).await;
     let ended = ended.map_err(|error| CommitFailure::Unknown(error.into()))?;
     ended.map_err(uncommitted)
 }

@@ -7,16 +7,16 @@ use redis::{
     io::tcp::{TcpSettings, socket2::TcpKeepalive},
 };
 
-use super::{RedisError, slots::Node};
+use super::{RedisStoreError, slots::Node};
 #[cfg(feature = "redis-tls")]
 use crate::store::tls::choose_cryptography;
 
 /// What the URL says.
-pub(super) fn of(url: &str) -> Result<ConnectionInfo, RedisError> {
+pub(super) fn of(url: &str) -> Result<ConnectionInfo, RedisStoreError> {
     if url.starts_with("rediss:") || url.starts_with("valkeys:") {
         prepare_tls()?;
     }
-    let info = url.into_connection_info().map_err(RedisError::url)?;
+    let info = url.into_connection_info().map_err(RedisStoreError::url)?;
     Ok(info.set_tcp_settings(tcp()))
 }
 
@@ -65,12 +65,12 @@ pub(super) fn node(info: &ConnectionInfo) -> Option<Node> {
 }
 
 #[cfg(feature = "redis-tls")]
-fn prepare_tls() -> Result<(), RedisError> {
+fn prepare_tls() -> Result<(), RedisStoreError> {
     choose_cryptography();
     Ok(())
 }
 
 #[cfg(not(feature = "redis-tls"))]
-fn prepare_tls() -> Result<(), RedisError> {
-    Err(RedisError::TlsMissing)
+fn prepare_tls() -> Result<(), RedisStoreError> {
+    Err(RedisStoreError::TlsMissing)
 }

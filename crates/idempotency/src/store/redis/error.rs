@@ -5,7 +5,7 @@ use crate::StoreError;
 /// Why a [`RedisStore`](super::RedisStore) could not be opened.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub enum RedisError {
+pub enum RedisStoreError {
     /// The URL cannot be used.
     Url(Arc<dyn Error + Send + Sync>),
     /// The URL begins with `rediss://`, and this program was built without the feature `redis-tls`.
@@ -25,7 +25,7 @@ pub enum RedisError {
     NotACluster,
 }
 
-impl RedisError {
+impl RedisStoreError {
     pub(super) fn url(source: redis::RedisError) -> Self {
         Self::Url(Arc::new(source))
     }
@@ -39,7 +39,7 @@ impl RedisError {
     }
 }
 
-impl fmt::Display for RedisError {
+impl fmt::Display for RedisStoreError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Url(_) => "the URL of the Redis server cannot be used",
@@ -60,7 +60,7 @@ impl fmt::Display for RedisError {
     }
 }
 
-impl Error for RedisError {
+impl Error for RedisStoreError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Url(source) | Self::Connect(source) => Some(source.as_ref()),

@@ -15,10 +15,10 @@ use redis::{
 use super::error::says;
 
 /// How long making a connection may take.
-pub(super) const CONNECT_WITHIN: Duration = Duration::from_secs(1);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long the server may take for a command. It may have run one that it has not answered.
-pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+pub(super) const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A connection on which commands of many callers travel together.
 ///
@@ -108,8 +108,8 @@ impl Link {
         let connecting = current.get_or_insert_with(|| {
             let client = self.client.clone();
             let config = AsyncConnectionConfig::new()
-                .set_connection_timeout(Some(CONNECT_WITHIN))
-                .set_response_timeout(Some(ANSWER_WITHIN));
+                .set_connection_timeout(Some(CONNECT_TIMEOUT))
+                .set_response_timeout(Some(RESPONSE_TIMEOUT));
             let connecting = async move {
                 client
                     .get_multiplexed_async_connection_with_config(&config)

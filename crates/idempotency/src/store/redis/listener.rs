@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use super::{
-    link::{ANSWER_WITHIN, CONNECT_WITHIN},
+    link::{CONNECT_TIMEOUT, RESPONSE_TIMEOUT},
     records::Records,
 };
 use crate::{Phase, Polling, RecordId, Subscription, Wakeups, log_text::Causes};
@@ -95,7 +95,7 @@ impl Shared {
     async fn connect(&self, attempt: usize) -> Option<(PubSubSink, PubSubStream)> {
         let posts = self.records.server.listening_posts();
         let post = posts.get(attempt % posts.len().max(1))?;
-        match timeout(CONNECT_WITHIN, post.get_async_pubsub()).await {
+        match timeout(CONNECT_TIMEOUT, post.get_async_pubsub()).await {
             Ok(Ok(connection)) => Some(connection.split()),
             Ok(Err(error)) => {
                 tracing::debug!(
@@ -231,7 +231,7 @@ async fn listen_on(
 
 /// The server's word on a change of channels, unless it takes too long.
 async fn answered(change: impl Future<Output = Result<(), RedisError>>) -> Result<(), RedisError> {
-    timeout(ANSWER_WITHIN, change)
+    timeout(RESPONSE_TIMEOUT, change)
         .await
         .unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))
 }

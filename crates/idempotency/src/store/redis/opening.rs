@@ -2,7 +2,7 @@
 
 use redis::{Value, from_redis_value};
 
-use super::{RedisError, error::says, server::Server};
+use super::{RedisStoreError, error::says, server::Server};
 use crate::log_text::Causes;
 
 /// The first version of which the store is tested.
@@ -10,14 +10,14 @@ const OLDEST: (u32, u32) = (6, 2);
 
 /// Refuses a server on which some step would fail as often as it is taken, and logs a warning if it may drop records before
 /// their time. What the server does not tell is taken for good.
-pub(super) async fn check(server: &Server) -> Result<(), RedisError> {
+pub(super) async fn check(server: &Server) -> Result<(), RedisStoreError> {
     let infos = match server.ask_all(&redis::cmd("INFO")).await {
         Ok(infos) => infos,
         Err(error) if is_refusal(&error) => {
             tracing::debug!(error = %Causes(&error), "Redis does not tell what it is");
             Vec::new()
         }
-        Err(error) => return Err(RedisError::connect(error)),
+        Err(error) => return Err(RedisStoreError::connect(error)),
     };
     for info in infos.iter().filter_map(text) {
         let line = |name: &str| {
@@ -27,16 +27,16 @@ pub(super) async fn check(server: &Server) -> Result<(), RedisError> {
         if let Some(version) = line("redis_version")
             && is_too_old(version)
         {
-            return Err(RedisError::Version(version.into()));
+            return Err(RedisStoreError::Version(version.into()));
         }
         let is_single = matches!(server, Server::One(_));
         // Valkey has it under another name.
         let mode = line("redis_mode").or_else(|| line("server_mode"));
         if is_single && mode == Some("cluster") {
-            return Err(RedisError::NodeOfCluster);
+            return Err(RedisStoreError::NodeOfCluster);
         }
         if is_single && line("role") == Some("slave") {
-            return Err(RedisError::Replica);
+            return Err(RedisStoreError::Replica);
         }
         if let Some(policy) = line("maxmemory_policy")
             && policy != "noeviction"
@@ -53,20 +53,20 @@ pub(super) async fn check(server: &Server) -> Result<(), RedisError> {
 
 /// Runs each command once that the steps need. The prefix is not known yet, so that a user who may not use this key is let
 /// pass.
-async fn check_rights(server: &Server) -> Result<(), RedisError> {
+async fn check_rights(server: &Server) -> Result<(), RedisStoreError> {
     let mut eval = redis::cmd("EVAL");
     eval.arg(include_str!("probe.lua")).arg(0);
     let probed = server.ask_all(&eval).await;
     for reply in probed.map_err(|error| refused("EVAL", error))? {
         let reply: Vec<String> = from_redis_value(reply)
-            .map_err(|error| RedisError::connect(redis::RedisError::from(error)))?;
+            .map_err(|error| RedisStoreError::connect(redis::RedisError::from(error)))?;
         for pair in reply.chunks_exact(2) {
             let (command, refusal) = (&pair[0], &pair[1]);
             if is_missing_right(refusal) {
-                return Err(RedisError::Right(command.as_str().into()));
+                return Err(RedisStoreError::Right(command.as_str().into()));
             }
             if refusal.contains("READONLY") {
-                return Err(RedisError::Replica);
+                return Err(RedisStoreError::Replica);
             }
         }
     }
@@ -79,10 +79,10 @@ async fn check_rights(server: &Server) -> Result<(), RedisError> {
     }
 }
 
-fn refused(command: &str, error: redis::RedisError) -> RedisError {
+fn refused(command: &str, error: redis::RedisError) -> RedisStoreError {
     match error.detail().is_some_and(is_missing_right) {
-        true => RedisError::Right(command.into()),
-        false => RedisError::connect(error),
+        true => RedisStoreError::Right(command.into()),
+        false => RedisStoreError::connect(error),
     }
 }
 

@@ -14,7 +14,7 @@ use super::{
     server::Server,
 };
 use crate::{
-    Claim, Fenced, Fingerprint, Hold, Listed, OnLost, Phase, Record, RecordId, StoreError,
+    Claim, Fingerprint, Hold, IfOwner, Listed, OnLost, Phase, Record, RecordId, StoreError,
     StoreErrorKind, Token, store::SPENT_FOR,
 };
 
@@ -99,7 +99,7 @@ impl Records {
         }
     }
 
-    pub(super) async fn renew(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
+    pub(super) async fn renew(&self, hold: &Hold) -> Result<IfOwner<()>, StoreError> {
         let renewed = self.run(&script::RENEW, &hold.id, |command| {
             command
                 .arg(hold.token.as_bytes())
@@ -113,7 +113,7 @@ impl Records {
         &self,
         hold: &Hold,
         progress: &Bytes,
-    ) -> Result<Fenced<()>, StoreError> {
+    ) -> Result<IfOwner<()>, StoreError> {
         let kept = self.run(&script::CHECKPOINT, &hold.id, |command| {
             command.arg(hold.token.as_bytes()).arg(progress.as_ref());
         });
@@ -125,7 +125,7 @@ impl Records {
         &self,
         hold: &Hold,
         progress: &Bytes,
-    ) -> Result<Fenced<()>, StoreError> {
+    ) -> Result<IfOwner<()>, StoreError> {
         let suspended = self.run(&script::SUSPEND, &hold.id, |command| {
             command
                 .arg(hold.token.as_bytes())
@@ -135,7 +135,7 @@ impl Records {
         match suspended.await? {
             Ran {
                 reply: Reply::Done, ..
-            } => Ok(Fenced::Done(())),
+            } => Ok(IfOwner::Done(())),
             // Another claim may have taken it over since the first time.
             other => other.lost(),
         }
@@ -146,11 +146,11 @@ impl Records {
         &self,
         hold: &Hold,
         outcome: &Bytes,
-    ) -> Result<Fenced<SystemTime>, StoreError> {
+    ) -> Result<IfOwner<SystemTime>, StoreError> {
         let completed = self.leave(&hold.id, &hold.token, &hold.token, hold.ttl, outcome);
         match completed.await?.reply {
-            Reply::Completed { expires_at } => Ok(Fenced::Done(expires_at)),
-            Reply::Lost => Ok(Fenced::Lost),
+            Reply::Completed { expires_at } => Ok(IfOwner::Done(expires_at)),
+            Reply::Lost => Ok(IfOwner::NotOwner),
             _ => Err(unexpected()),
         }
     }
@@ -162,19 +162,19 @@ impl Records {
         seen: &Token,
         ttl: Duration,
         outcome: &Bytes,
-    ) -> Result<Fenced<()>, StoreError> {
+    ) -> Result<IfOwner<()>, StoreError> {
         let left = Token::random();
         match self.leave(id, seen, &left, ttl, outcome).await? {
             Ran {
                 reply: Reply::Completed { .. },
                 ..
-            } => Ok(Fenced::Done(())),
+            } => Ok(IfOwner::Done(())),
             other => other.lost(),
         }
     }
 
     /// Ends the owner's hold with nothing.
-    pub(super) async fn release(&self, hold: &Hold) -> Result<Fenced<()>, StoreError> {
+    pub(super) async fn release(&self, hold: &Hold) -> Result<IfOwner<()>, StoreError> {
         self.free(&hold.id, &hold.token, hold.lease, "owner").await
     }
 
@@ -183,7 +183,7 @@ impl Records {
         &self,
         id: &RecordId,
         seen: &Token,
-    ) -> Result<Fenced<()>, StoreError> {
+    ) -> Result<IfOwner<()>, StoreError> {
         self.free(id, seen, SPENT_FOR, "operator").await
     }
 
@@ -193,7 +193,7 @@ impl Records {
         token: &Token,
         spent_for: Duration,
         author: &str,
-    ) -> Result<Fenced<()>, StoreError> {
+    ) -> Result<IfOwner<()>, StoreError> {
         let freed = self.run(&script::RELEASE, id, |command| {
             command
                 .arg(token.as_bytes())
@@ -208,10 +208,10 @@ impl Records {
             | Ran {
                 reply: Reply::Free,
                 repeated: true,
-            } => Ok(Fenced::Done(())),
+            } => Ok(IfOwner::Done(())),
             Ran {
                 reply: Reply::Free, ..
-            } => Ok(Fenced::Lost),
+            } => Ok(IfOwner::NotOwner),
             other => other.lost(),
         }
     }
@@ -269,10 +269,10 @@ fn add_claim(command: &mut Cmd, hold: &Hold, fingerprint: &Fingerprint) {
 
 impl Reply {
     /// What a step was told that can be taken again and again.
-    fn fenced(self) -> Result<Fenced<()>, StoreError> {
+    fn fenced(self) -> Result<IfOwner<()>, StoreError> {
         match self {
-            Self::Done => Ok(Fenced::Done(())),
-            Self::Lost => Ok(Fenced::Lost),
+            Self::Done => Ok(IfOwner::Done(())),
+            Self::Lost => Ok(IfOwner::NotOwner),
             _ => Err(unexpected()),
         }
     }
@@ -281,9 +281,9 @@ impl Reply {
 impl Ran {
     /// What a step was told that leaves no trace of who has taken it: that it was the caller, the first time, cannot
     /// be ruled out.
-    fn lost<T>(self) -> Result<Fenced<T>, StoreError> {
+    fn lost<T>(self) -> Result<IfOwner<T>, StoreError> {
         match (self.reply, self.repeated) {
-            (Reply::Lost, false) => Ok(Fenced::Lost),
+            (Reply::Lost, false) => Ok(IfOwner::NotOwner),
             (Reply::Lost, true) => Err(StoreError::unavailable(
                 "the connection broke before the answer came; the step may have been taken",
             )),

@@ -8,10 +8,10 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::{
-    SqliteError,
+    SqliteStoreError,
     file::LockedFile,
     job::{Call, Job, Waiting},
-    known::Known,
+    record_filter::RecordFilter,
     room::Room,
     threads::{Turn, Workers},
     timeline::Timeline,
@@ -20,9 +20,9 @@ use super::{
 /// One SQLite file, for keys and for the application's own tables alike. Connections are those of rusqlite 0.39.
 ///
 /// ```
-/// use idempotency::{SqliteDatabase, SqliteError};
+/// use idempotency::{SqliteDatabase, SqliteStoreError};
 ///
-/// # async fn example() -> Result<(), SqliteError> {
+/// # async fn example() -> Result<(), SqliteStoreError> {
 /// let database = SqliteDatabase::open("bookings.db")?;
 /// let id = database
 ///     .write(|connection| {
@@ -57,7 +57,7 @@ struct Shared {
 }
 
 /// What a store knows of its file.
-pub(super) type InFile = (Known, Room, Timeline);
+pub(super) type InFile = (RecordFilter, Room, Timeline);
 
 /// Reads take microseconds; the second thread is for those that do not. There are so many for the application, and again
 /// for the store's own look-ups.
@@ -70,11 +70,11 @@ impl SqliteDatabase {
     ///
     /// If the path names no file, its folder does not exist, the file is no SQLite database or cannot be
     /// written to, or is open already.
-    pub fn open(path: impl AsRef<Path>) -> Result<Self, SqliteError> {
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, SqliteStoreError> {
         let path = path.as_ref();
         let file = Arc::new(LockedFile::acquire(path)?);
         let writer = file.writer()?;
-        let failed = |error| SqliteError::open(path, error);
+        let failed = |error| SqliteStoreError::open(path, error);
         let readers = || {
             let connections = (0..READERS).map(|_| file.reader());
             let connections = connections.collect::<Result<Vec<_>, _>>()?;
@@ -105,14 +105,14 @@ impl SqliteDatabase {
     ///
     /// # Errors
     ///
-    /// [`SqliteError::Work`] with the closure's own error, [`SqliteError::Panicked`], and [`SqliteError::RolledBack`] if
-    /// work beside it ended the transaction: nothing of it was kept. [`SqliteError::Overloaded`] if thousands of writes wait
+    /// [`SqliteStoreError::Work`] with the closure's own error, [`SqliteStoreError::Panicked`], and [`SqliteStoreError::RolledBack`] if
+    /// work beside it ended the transaction: nothing of it was kept. [`SqliteStoreError::Overloaded`] if thousands of writes wait
     /// already: nothing was done.
-    /// [`SqliteError::Commit`] and [`SqliteError::Stopped`]: it is not known to be kept.
+    /// [`SqliteStoreError::Commit`] and [`SqliteStoreError::Stopped`]: it is not known to be kept.
     pub async fn write<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Connection) -> Result<T, rusqlite::Error> + Send + 'static,
-    ) -> Result<T, SqliteError> {
+    ) -> Result<T, SqliteStoreError> {
         self.write_and_then(work, |_| (), Turn::New).await
     }
 
@@ -123,12 +123,12 @@ impl SqliteDatabase {
     ///
     /// # Errors
     ///
-    /// As [`write`](Self::write); an attempt to write is one. [`SqliteError::Overloaded`] if thousands of reads wait already.
+    /// As [`write`](Self::write); an attempt to write is one. [`SqliteStoreError::Overloaded`] if thousands of reads wait already.
     /// A read whose future is dropped before its turn is not done.
     pub async fn read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Connection) -> Result<T, rusqlite::Error> + Send + 'static,
-    ) -> Result<T, SqliteError> {
+    ) -> Result<T, SqliteStoreError> {
         read_on(&self.0.readers, work).await
     }
 
@@ -136,13 +136,13 @@ impl SqliteDatabase {
     pub(super) async fn look_up<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Connection) -> Result<T, rusqlite::Error> + Send + 'static,
-    ) -> Result<T, SqliteError> {
+    ) -> Result<T, SqliteStoreError> {
         read_on(&self.0.look_ups, work).await
     }
 
     /// Which records the file may have, what they take, which is counted in the background, and what time it is there, once its
     /// tables are made.
-    pub(super) fn in_file(&self) -> Result<InFile, SqliteError> {
+    pub(super) fn in_file(&self) -> Result<InFile, SqliteStoreError> {
         if let Some(in_file) = self.0.in_file.get() {
             return Ok(in_file.clone());
         }
@@ -152,7 +152,7 @@ impl SqliteDatabase {
             if let Some(in_file) = database.0.in_file.get() {
                 return Ok(in_file.clone());
             }
-            let (known, has_records) = Known::load(connection)?;
+            let (known, has_records) = RecordFilter::load(connection)?;
             let room = match has_records {
                 true => database.count_records(),
                 false => Room::empty(),
@@ -186,27 +186,27 @@ impl SqliteDatabase {
         work: impl FnOnce(&Connection) -> Result<T, rusqlite::Error> + Send + 'static,
         then: impl FnOnce(&T) + Send + 'static,
         turn: Turn,
-    ) -> Result<T, SqliteError> {
+    ) -> Result<T, SqliteStoreError> {
         let (answer, answered) = oneshot::channel();
-        let job = Call::new(work, |result: Result<T, SqliteError>| {
+        let job = Call::new(work, |result: Result<T, SqliteStoreError>| {
             if let Ok(value) = &result {
                 then(value);
             }
             drop(answer.send(result));
         });
         self.0.writer.send(Box::new(job), turn)?;
-        answered.await.unwrap_or(Err(SqliteError::Stopped))
+        answered.await.unwrap_or(Err(SqliteStoreError::Stopped))
     }
 
     /// [`write`](Self::write) for the start of a program, on a thread that may block.
     pub(super) fn write_blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Connection) -> Result<T, rusqlite::Error> + Send + 'static,
-    ) -> Result<T, SqliteError> {
+    ) -> Result<T, SqliteStoreError> {
         let (answer, answered) = mpsc::sync_channel(1);
         let job: Box<dyn Job> = Box::new(Call::new(work, move |result| drop(answer.send(result))));
         self.0.writer.send(job, Turn::New)?;
-        answered.recv().unwrap_or(Err(SqliteError::Stopped))
+        answered.recv().unwrap_or(Err(SqliteStoreError::Stopped))
     }
 }
 
@@ -214,10 +214,10 @@ impl SqliteDatabase {
 async fn read_on<T: Send + 'static>(
     threads: &Workers,
     work: impl FnOnce(&Connection) -> Result<T, rusqlite::Error> + Send + 'static,
-) -> Result<T, SqliteError> {
+) -> Result<T, SqliteStoreError> {
     let (answer, answered) = oneshot::channel();
     threads.send(Box::new(Call::new(work, Waiting(answer))), Turn::New)?;
-    answered.await.unwrap_or(Err(SqliteError::Stopped))
+    answered.await.unwrap_or(Err(SqliteStoreError::Stopped))
 }
 
 impl fmt::Debug for SqliteDatabase {

@@ -13,7 +13,7 @@ use super::{
     statements::{FREE, SPEND, TAKE, WITHDRAW},
     timeline::Now,
 };
-use crate::{Fenced, Fingerprint, Hold, Phase, Token};
+use crate::{Fingerprint, Hold, IfOwner, Phase, Token};
 
 /// Says whether this ended a hold.
 pub(super) fn withdraw(
@@ -75,17 +75,17 @@ pub(super) fn suspend(
     progress: &Bytes,
     now: &Now,
     changes: &mut Changes,
-) -> Result<Fenced<()>, Error> {
+) -> Result<IfOwner<()>, Error> {
     let found = find(connection, &hold.id)?
         .filter(|found| !found.is_expired(now) && found.is_by(&hold.token) && found.is_in_flight());
     match found {
-        None => Ok(Fenced::Lost),
+        None => Ok(IfOwner::NotOwner),
         // The same owner again, whose first call was done but not heard of.
-        Some(found) if found.is_withdrawn => Ok(Fenced::Done(())),
+        Some(found) if found.is_withdrawn => Ok(IfOwner::Done(())),
         Some(found) => {
             keep_progress(connection, &found, progress, changes)?;
             suspend_as(connection, hold, found.record.attempt, now)?;
-            Ok(Fenced::Done(()))
+            Ok(IfOwner::Done(()))
         }
     }
 }
@@ -95,14 +95,14 @@ pub(super) fn release(
     hold: &Hold,
     now: &Now,
     changes: &mut Changes,
-) -> Result<Fenced<()>, Error> {
+) -> Result<IfOwner<()>, Error> {
     let own = own(connection, &hold.id, &hold.token, now)?;
     let Some(found) = own.filter(Stored::is_in_flight) else {
-        return Ok(Fenced::Lost);
+        return Ok(IfOwner::NotOwner);
     };
     let expires_at = Millis::after(now.dates, hold.lease);
     free(connection, &found, &hold.token, expires_at, now, changes)?;
-    Ok(Fenced::Done(()))
+    Ok(IfOwner::Done(()))
 }
 
 /// Frees the key. The record stays at least until then and says that this token is spent, and which others are.

@@ -10,7 +10,7 @@ use crate::StoreError;
 /// Why a SQLite file could not be opened, or work on it was not done.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub enum SqliteError {
+pub enum SqliteStoreError {
     /// The path names no file: it is empty or `:memory:`.
     NoFile,
     /// The file, or the lock beside it, could not be opened.
@@ -47,7 +47,7 @@ pub enum SqliteError {
     Stopped,
 }
 
-impl SqliteError {
+impl SqliteStoreError {
     pub(super) fn open(path: &Path, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Open {
             path: path.to_owned(),
@@ -60,13 +60,13 @@ impl SqliteError {
     }
 }
 
-impl From<rusqlite::Error> for SqliteError {
+impl From<rusqlite::Error> for SqliteStoreError {
     fn from(error: rusqlite::Error) -> Self {
         Self::Work(Arc::new(error))
     }
 }
 
-impl fmt::Display for SqliteError {
+impl fmt::Display for SqliteStoreError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoFile => formatter.write_str(
@@ -98,7 +98,7 @@ impl fmt::Display for SqliteError {
     }
 }
 
-impl Error for SqliteError {
+impl Error for SqliteStoreError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Open { source, .. } => Some(source.as_ref()),
@@ -116,10 +116,10 @@ impl Error for SqliteError {
 }
 
 /// A column that does not hold what its name says makes the record unreadable; all else is the file's fault.
-impl From<SqliteError> for StoreError {
-    fn from(error: SqliteError) -> Self {
+impl From<SqliteStoreError> for StoreError {
+    fn from(error: SqliteStoreError) -> Self {
         match &error {
-            SqliteError::Work(cause)
+            SqliteStoreError::Work(cause)
                 if matches!(
                     cause.as_ref(),
                     rusqlite::Error::FromSqlConversionFailure(..)
@@ -130,7 +130,9 @@ impl From<SqliteError> for StoreError {
                 Self::unreadable(error)
             }
             // Nothing was done, so a claim need not be withdrawn from a file that is locked or full.
-            SqliteError::RolledBack(_) | SqliteError::Overloaded => Self::unreached(error),
+            SqliteStoreError::RolledBack(_) | SqliteStoreError::Overloaded => {
+                Self::unreached(error)
+            }
             _ => Self::unavailable(error),
         }
     }

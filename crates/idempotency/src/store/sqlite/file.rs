@@ -11,7 +11,7 @@ use std::{
 use rusqlite::{Connection, OpenFlags};
 
 use super::{
-    SqliteError, guard,
+    SqliteStoreError, guard,
     own::{self, Identity, identity},
 };
 
@@ -58,16 +58,19 @@ const SET_UP_READER: &str = "
 ";
 
 impl LockedFile {
-    pub(super) fn acquire(path: &Path) -> Result<Self, SqliteError> {
+    pub(super) fn acquire(path: &Path) -> Result<Self, SqliteStoreError> {
         if path.as_os_str().is_empty() || path.as_os_str() == ":memory:" {
-            return Err(SqliteError::NoFile);
+            return Err(SqliteStoreError::NoFile);
         }
-        create_private(path).map_err(|error| SqliteError::open(path, error))?;
+        create_private(path).map_err(|error| SqliteStoreError::open(path, error))?;
         // One name for one file, whatever links lead to it: the lock is found by the name.
-        let path = canonicalize(path).map_err(|error| SqliteError::open(path, error))?;
-        let found = metadata(&path).map_err(|error| SqliteError::open(&path, error))?;
+        let path = canonicalize(path).map_err(|error| SqliteStoreError::open(path, error))?;
+        let found = metadata(&path).map_err(|error| SqliteStoreError::open(&path, error))?;
         if found.is_dir() {
-            return Err(SqliteError::open_kind(&path, io::ErrorKind::IsADirectory));
+            return Err(SqliteStoreError::open_kind(
+                &path,
+                io::ErrorKind::IsADirectory,
+            ));
         }
         // Before anything is made beside it.
         check_all(&path)?;
@@ -75,7 +78,7 @@ impl LockedFile {
         check_all(&path)?;
         let found = |path: PathBuf| match identity(&path) {
             Ok(identity) => Ok((path, identity)),
-            Err(error) => Err(SqliteError::open(&path, error)),
+            Err(error) => Err(SqliteStoreError::open(&path, error)),
         };
         Ok(Self {
             found: [found(path.clone())?, found(beside(&path, LOCK))?],
@@ -91,7 +94,7 @@ impl LockedFile {
         found.all(|(path, found)| identity(path).is_ok_and(|identity| identity == *found))
     }
 
-    pub(super) fn writer(&self) -> Result<Connection, SqliteError> {
+    pub(super) fn writer(&self) -> Result<Connection, SqliteStoreError> {
         // No reason to refuse the file: here one connection writes and moves the log into it, and the others only read.
         if has_wal_reset_race(rusqlite::version_number()) {
             tracing::warn!(
@@ -103,12 +106,12 @@ impl LockedFile {
         let connection = self.connect(OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         // SQLite opens a file that it may not write to for reading only, without a word.
         if connection.is_readonly("main").unwrap_or(true) {
-            return Err(SqliteError::open_kind(
+            return Err(SqliteStoreError::open_kind(
                 &self.path,
                 io::ErrorKind::PermissionDenied,
             ));
         }
-        set_up_writer(&connection).map_err(|error| SqliteError::open(&self.path, error))?;
+        set_up_writer(&connection).map_err(|error| SqliteStoreError::open(&self.path, error))?;
         // Only now, because by now it is known to be a database, and nobody else's.
         own::make_private(&self.path)?;
         for suffix in LOGS.into_iter().chain([LOCK]) {
@@ -117,23 +120,23 @@ impl LockedFile {
         Ok(connection)
     }
 
-    pub(super) fn reader(&self) -> Result<Connection, SqliteError> {
+    pub(super) fn reader(&self) -> Result<Connection, SqliteStoreError> {
         let connection = self.connect(OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         connection
             .execute_batch(SET_UP_READER)
-            .map_err(|error| SqliteError::open(&self.path, error))?;
+            .map_err(|error| SqliteStoreError::open(&self.path, error))?;
         Ok(connection)
     }
 
-    fn connect(&self, access: OpenFlags) -> Result<Connection, SqliteError> {
+    fn connect(&self, access: OpenFlags) -> Result<Connection, SqliteStoreError> {
         // Each connection lives on one thread, so SQLite's own locking would be for nothing.
         let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(&self.path, flags)
-            .map_err(|error| SqliteError::open(&self.path, error))?;
+            .map_err(|error| SqliteStoreError::open(&self.path, error))?;
         // Nobody else should be there; but an operator may look into the file with a tool of his own.
         connection
             .busy_timeout(BUSY_TIMEOUT)
-            .map_err(|error| SqliteError::open(&self.path, error))?;
+            .map_err(|error| SqliteStoreError::open(&self.path, error))?;
         connection.set_prepared_statement_cache_capacity(PREPARED_STATEMENTS);
         Ok(connection)
     }
@@ -165,7 +168,7 @@ fn create_private(path: &Path) -> io::Result<()> {
     }
 }
 
-fn check_all(path: &Path) -> Result<(), SqliteError> {
+fn check_all(path: &Path) -> Result<(), SqliteStoreError> {
     own::check(path)?;
     for suffix in LOGS {
         own::check(&beside(path, suffix))?;
@@ -173,26 +176,26 @@ fn check_all(path: &Path) -> Result<(), SqliteError> {
     Ok(())
 }
 
-fn lock_beside(path: &Path) -> Result<File, SqliteError> {
+fn lock_beside(path: &Path) -> Result<File, SqliteStoreError> {
     let beside = beside(path, LOCK);
     own::check(&beside)?;
     let lock = private()
         .create(true)
         .open(&beside)
-        .map_err(|error| SqliteError::open(&beside, error))?;
+        .map_err(|error| SqliteStoreError::open(&beside, error))?;
     match lock.try_lock() {
         Ok(()) => match is_at(&lock, &beside) {
             Ok(true) => Ok(lock),
-            Ok(false) => Err(SqliteError::open(
+            Ok(false) => Err(SqliteStoreError::open(
                 &beside,
                 "it was replaced while it was opened",
             )),
-            Err(error) => Err(SqliteError::open(&beside, error)),
+            Err(error) => Err(SqliteStoreError::open(&beside, error)),
         },
-        Err(TryLockError::WouldBlock) => Err(SqliteError::InUse {
+        Err(TryLockError::WouldBlock) => Err(SqliteStoreError::InUse {
             path: path.to_owned(),
         }),
-        Err(TryLockError::Error(error)) => Err(SqliteError::open(&beside, error)),
+        Err(TryLockError::Error(error)) => Err(SqliteStoreError::open(&beside, error)),
     }
 }
 

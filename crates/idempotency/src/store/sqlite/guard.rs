@@ -10,7 +10,7 @@ use rusqlite::{
     hooks::{AuthAction, AuthContext, Authorization},
 };
 
-use super::{SqliteError, file::BUSY_TIMEOUT};
+use super::{SqliteStoreError, file::BUSY_TIMEOUT};
 
 /// Begins, watches and ends the transactions of the thread that writes.
 ///
@@ -108,10 +108,10 @@ fn is_refusal(cause: &Error) -> bool {
 }
 
 impl Lost {
-    pub(super) fn to_error(&self) -> SqliteError {
+    pub(super) fn to_error(&self) -> SqliteStoreError {
         match self {
-            Self::Undone(cause) => SqliteError::RolledBack(Arc::clone(cause)),
-            Self::Unknown(cause) => SqliteError::Commit(Arc::clone(cause)),
+            Self::Undone(cause) => SqliteStoreError::RolledBack(Arc::clone(cause)),
+            Self::Unknown(cause) => SqliteStoreError::Commit(Arc::clone(cause)),
         }
     }
 }

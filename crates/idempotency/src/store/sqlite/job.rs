@@ -5,12 +5,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::{SqliteError, guard::Lost};
+use super::{SqliteStoreError, guard::Lost};
 
 /// What the threads see of a [`Call`].
 pub(super) trait Job: Send {
     /// Does the work and keeps the result. An error means that its statements must not stay.
-    fn run(&mut self, connection: &Connection) -> Result<(), SqliteError>;
+    fn run(&mut self, connection: &Connection) -> Result<(), SqliteStoreError>;
 
     /// Hands the result to the caller, or in its place that the transaction around it was lost.
     fn answer(self: Box<Self>, lost: Option<&Lost>);
@@ -21,24 +21,24 @@ pub(super) trait Job: Send {
 
 /// Who gets the result of a [`Call`].
 pub(super) trait Caller<T>: Send {
-    fn answer(self, result: Result<T, SqliteError>);
+    fn answer(self, result: Result<T, SqliteStoreError>);
 
     fn is_gone(&self) -> bool {
         false
     }
 }
 
-impl<T, F: FnOnce(Result<T, SqliteError>) + Send> Caller<T> for F {
-    fn answer(self, result: Result<T, SqliteError>) {
+impl<T, F: FnOnce(Result<T, SqliteStoreError>) + Send> Caller<T> for F {
+    fn answer(self, result: Result<T, SqliteStoreError>) {
         self(result);
     }
 }
 
 /// A caller that waits, and may have left.
-pub(super) struct Waiting<T>(pub(super) oneshot::Sender<Result<T, SqliteError>>);
+pub(super) struct Waiting<T>(pub(super) oneshot::Sender<Result<T, SqliteStoreError>>);
 
 impl<T: Send> Caller<T> for Waiting<T> {
-    fn answer(self, result: Result<T, SqliteError>) {
+    fn answer(self, result: Result<T, SqliteStoreError>) {
         drop(self.0.send(result));
     }
 
@@ -50,7 +50,7 @@ impl<T: Send> Caller<T> for Waiting<T> {
 /// One closure of one caller.
 pub(super) struct Call<W, T, A> {
     work: Option<W>,
-    result: Option<Result<T, SqliteError>>,
+    result: Option<Result<T, SqliteStoreError>>,
     caller: A,
 }
 
@@ -75,18 +75,18 @@ where
     T: Send,
     A: Caller<T>,
 {
-    fn run(&mut self, connection: &Connection) -> Result<(), SqliteError> {
-        let work = self.work.take().ok_or(SqliteError::Stopped)?;
+    fn run(&mut self, connection: &Connection) -> Result<(), SqliteStoreError> {
+        let work = self.work.take().ok_or(SqliteStoreError::Stopped)?;
         // What a panic may leave half done is in the connection, and whoever runs the job undoes that.
         let result = match catch_unwind(AssertUnwindSafe(|| work(connection))) {
-            Ok(result) => result.map_err(SqliteError::from),
+            Ok(result) => result.map_err(SqliteStoreError::from),
             Err(panic) => {
                 quietly(|| drop(panic));
-                Err(SqliteError::Panicked)
+                Err(SqliteStoreError::Panicked)
             }
         };
         let kept = self.result.insert(result);
-        kept.as_ref().map(drop).map_err(SqliteError::clone)
+        kept.as_ref().map(drop).map_err(SqliteStoreError::clone)
     }
 
     fn answer(self: Box<Self>, lost: Option<&Lost>) {
@@ -106,7 +106,7 @@ where
                     return;
                 }
                 (Some(Ok(value)), None) => Ok(value),
-                (None, None) => Err(SqliteError::Stopped),
+                (None, None) => Err(SqliteStoreError::Stopped),
             };
             caller.answer(result);
         });

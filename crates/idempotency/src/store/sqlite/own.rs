@@ -4,15 +4,15 @@
 use std::os::unix::fs::MetadataExt;
 use std::{fs::symlink_metadata, io, path::Path};
 
-use super::SqliteError;
+use super::SqliteStoreError;
 
 /// Refuses what is not a file of this user with one name, if it is there. It changes nothing.
-pub(super) fn check(path: &Path) -> Result<(), SqliteError> {
-    let refuse = |why: &str| Err(SqliteError::open(path, why));
+pub(super) fn check(path: &Path) -> Result<(), SqliteStoreError> {
+    let refuse = |why: &str| Err(SqliteStoreError::open(path, why));
     let found = match symlink_metadata(path) {
         Ok(found) => found,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(SqliteError::open(path, error)),
+        Err(error) => return Err(SqliteStoreError::open(path, error)),
     };
     if found.is_symlink() {
         return refuse("it is a symbolic link, which may lead to the file of somebody else");
@@ -61,7 +61,7 @@ pub(super) fn identity(path: &Path) -> io::Result<Identity> {
 
 /// Makes the file this user's alone, if it is there.
 #[cfg(unix)]
-pub(super) fn make_private(path: &Path) -> Result<(), SqliteError> {
+pub(super) fn make_private(path: &Path) -> Result<(), SqliteStoreError> {
     use std::{
         fs::{Permissions, set_permissions},
         os::unix::fs::PermissionsExt,
@@ -73,15 +73,15 @@ pub(super) fn make_private(path: &Path) -> Result<(), SqliteError> {
     let found = match symlink_metadata(path) {
         Ok(found) => found,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(SqliteError::open(path, error)),
+        Err(error) => return Err(SqliteStoreError::open(path, error)),
     };
     // Only the owner may do this, also where it changes nothing.
     if let Err(error) = set_permissions(path, Permissions::from_mode(PRIVATE)) {
         return Err(match error.kind() {
             io::ErrorKind::PermissionDenied => {
-                SqliteError::open(path, "it belongs to another user")
+                SqliteStoreError::open(path, "it belongs to another user")
             }
-            _ => SqliteError::open(path, error),
+            _ => SqliteStoreError::open(path, error),
         });
     }
     if found.mode() & 0o777 != PRIVATE {
@@ -94,6 +94,6 @@ pub(super) fn make_private(path: &Path) -> Result<(), SqliteError> {
 }
 
 #[cfg(not(unix))]
-pub(super) fn make_private(_: &Path) -> Result<(), SqliteError> {
+pub(super) fn make_private(_: &Path) -> Result<(), SqliteStoreError> {
     Ok(())
 }

@@ -16,7 +16,7 @@ use super::{
     timeline::Now,
 };
 use crate::{
-    Claim, Fenced, Fingerprint, Hold, Listed, OnLost, Phase, RecordId, Resolution, StoreError,
+    Claim, Fingerprint, Hold, IfOwner, Listed, OnLost, Phase, RecordId, Resolution, StoreError,
     Token,
     store::{SPENT_FOR, spent::SpentTokens},
 };
@@ -43,7 +43,7 @@ pub(super) fn find(connection: &Connection, id: &RecordId) -> Result<Option<Stor
 }
 
 /// What this claim would get, by what was found.
-pub(super) fn judge(
+pub(super) fn decide(
     found: Option<Stored>,
     hold: &Hold,
     fingerprint: &Fingerprint,
@@ -106,7 +106,7 @@ pub(super) fn claim(
 ) -> Result<Result<Claim, StoreError>, Error> {
     let found = find(connection, &hold.id)?;
     let before = found.as_ref().and_then(Counted::of);
-    let (attempt, progress, spent) = match judge(found, hold, fingerprint, on_lost, now) {
+    let (attempt, progress, spent) = match decide(found, hold, fingerprint, on_lost, now) {
         Found::Settled(claim) => return Ok(Ok(claim)),
         Found::Spent => return Ok(Err(StoreError::withdrawn())),
         Found::Free {
@@ -139,16 +139,16 @@ pub(super) fn claim(
     Ok(Ok(Claim::Won { attempt, progress }))
 }
 
-pub(super) fn renew(connection: &Connection, hold: &Hold, now: &Now) -> Result<Fenced<()>, Error> {
+pub(super) fn renew(connection: &Connection, hold: &Hold, now: &Now) -> Result<IfOwner<()>, Error> {
     if !owns(connection, &hold.id, &hold.token, now)? {
-        return Ok(Fenced::Lost);
+        return Ok(IfOwner::NotOwner);
     }
     connection.prepare_cached(RENEW)?.execute(params![
         hold.id.as_bytes(),
         forgotten_at(hold, now),
         Millis::after(now.leases, hold.lease),
     ])?;
-    Ok(Fenced::Done(()))
+    Ok(IfOwner::Done(()))
 }
 
 pub(super) fn checkpoint(
@@ -157,13 +157,13 @@ pub(super) fn checkpoint(
     progress: &Bytes,
     now: &Now,
     changes: &mut Changes,
-) -> Result<Fenced<()>, Error> {
+) -> Result<IfOwner<()>, Error> {
     let own = own(connection, &hold.id, &hold.token, now)?;
     let Some(found) = own.filter(Stored::is_in_flight) else {
-        return Ok(Fenced::Lost);
+        return Ok(IfOwner::NotOwner);
     };
     keep_progress(connection, &found, progress, changes)?;
-    Ok(Fenced::Done(()))
+    Ok(IfOwner::Done(()))
 }
 
 /// Keeps what a run has done, unless it has kept more since.
@@ -188,16 +188,16 @@ pub(super) fn complete(
     outcome: &Bytes,
     now: &Now,
     changes: &mut Changes,
-) -> Result<Fenced<SystemTime>, Error> {
+) -> Result<IfOwner<SystemTime>, Error> {
     match own(connection, &hold.id, &hold.token, now)? {
-        None => Ok(Fenced::Lost),
+        None => Ok(IfOwner::NotOwner),
         // The same owner again, whose first completion was done but not heard of.
-        Some(found) if !found.is_in_flight() => Ok(Fenced::Done(found.record.expires_at)),
+        Some(found) if !found.is_in_flight() => Ok(IfOwner::Done(found.record.expires_at)),
         Some(found) => {
             let expires_at = Millis::after(now.dates, hold.ttl);
             keep(connection, &hold.id, &hold.token, expires_at, outcome)?;
             changes.replaced(Counted::of(&found), outcome.len());
-            Ok(Fenced::Done(expires_at.time()))
+            Ok(IfOwner::Done(expires_at.time()))
         }
     }
 }
@@ -209,7 +209,7 @@ pub(super) fn may_leave(
     hold: &Hold,
     is_held: bool,
     now: &Now,
-) -> Result<Fenced<Option<Counted>>, Error> {
+) -> Result<IfOwner<Option<Counted>>, Error> {
     let found = find(connection, &hold.id)?;
     let before = found.as_ref().and_then(Counted::of);
     let may_leave = match found.filter(|found| !found.is_expired(now)) {
@@ -220,8 +220,8 @@ pub(super) fn may_leave(
         None => !is_held,
     };
     Ok(match may_leave {
-        true => Fenced::Done(before),
-        false => Fenced::Lost,
+        true => IfOwner::Done(before),
+        false => IfOwner::NotOwner,
     })
 }
 
@@ -270,11 +270,11 @@ pub(super) fn resolve(
     resolution: &Resolution,
     now: &Now,
     changes: &mut Changes,
-) -> Result<Fenced<()>, Error> {
+) -> Result<IfOwner<()>, Error> {
     // Also of one that a claim took and was withdrawn: its run before is as lost as it was.
     let found = find(connection, id)?.filter(|found| !found.is_expired(now) && found.is_by(seen));
     let Some(found) = found.filter(Stored::is_in_flight) else {
-        return Ok(Fenced::Lost);
+        return Ok(IfOwner::NotOwner);
     };
     match resolution {
         Resolution::Release => {
@@ -288,7 +288,7 @@ pub(super) fn resolve(
             changes.replaced(Counted::of(&found), outcome.len());
         }
     }
-    Ok(Fenced::Done(()))
+    Ok(IfOwner::Done(()))
 }
 
 pub(super) fn list(

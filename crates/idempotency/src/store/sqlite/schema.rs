@@ -2,7 +2,7 @@
 
 use rusqlite::OptionalExtension;
 
-use super::{SqliteDatabase, SqliteError, saved};
+use super::{SqliteDatabase, SqliteStoreError, saved};
 
 /// The version that this code reads and writes. A change of the tables adds one, and a step from each older one.
 const VERSION: i64 = 1;
@@ -47,7 +47,7 @@ const HAS_COLUMN: &str = "
 const ADD_COLUMN: &str = "alter table idempotency_records add column";
 
 /// Makes the tables where there are none.
-pub(super) fn set_up(database: &SqliteDatabase) -> Result<(), SqliteError> {
+pub(super) fn set_up(database: &SqliteDatabase) -> Result<(), SqliteStoreError> {
     let found = database.write_blocking(|connection| {
         connection.execute_batch(CREATE_VERSION)?;
         let found = connection
@@ -73,7 +73,7 @@ pub(super) fn set_up(database: &SqliteDatabase) -> Result<(), SqliteError> {
         Ok(VERSION)
     })?;
     if found > VERSION {
-        return Err(SqliteError::NewerSchema {
+        return Err(SqliteStoreError::NewerSchema {
             found,
             known: VERSION,
         });

@@ -15,7 +15,7 @@ use parking_lot::{Condvar, Mutex};
 use rusqlite::{Connection, ErrorCode};
 
 use super::{
-    SqliteError,
+    SqliteStoreError,
     file::LockedFile,
     guard::{self, Guard, execute},
     job::Job,
@@ -68,7 +68,7 @@ struct Jobs {
 const MAX_WAITING: usize = 4096;
 
 impl Shared {
-    fn push(&self, job: Box<dyn Job>) -> Result<(), SqliteError> {
+    fn push(&self, job: Box<dyn Job>) -> Result<(), SqliteStoreError> {
         let mut jobs = self.jobs.lock();
         let mut abandoned = VecDeque::new();
         if jobs.waiting.len() >= MAX_WAITING {
@@ -86,7 +86,7 @@ impl Shared {
         abandoned.into_iter().for_each(|job| job.answer(None));
         match has_room {
             true => Ok(()),
-            false => Err(SqliteError::Overloaded),
+            false => Err(SqliteStoreError::Overloaded),
         }
     }
 
@@ -106,7 +106,7 @@ impl Shared {
 }
 
 /// More would make the first caller of a batch wait for the last one without saving much of the commit's cost.
-const MOST_IN_A_BATCH: usize = 128;
+const MAX_BATCH: usize = 128;
 
 impl Workers {
     /// The one thread that writes.
@@ -156,19 +156,19 @@ impl Workers {
         Ok(workers)
     }
 
-    pub(super) fn send(&self, job: Box<dyn Job>, turn: Turn) -> Result<(), SqliteError> {
+    pub(super) fn send(&self, job: Box<dyn Job>, turn: Turn) -> Result<(), SqliteStoreError> {
         match &self.queue {
             Queue::OfOne {
                 jobs: Some(jobs),
                 waiting,
             } => {
                 if turn == Turn::New && waiting.load(Ordering::Relaxed) >= MAX_WAITING {
-                    return Err(SqliteError::Overloaded);
+                    return Err(SqliteStoreError::Overloaded);
                 }
                 waiting.fetch_add(1, Ordering::Relaxed);
-                jobs.send(job).map_err(|_| SqliteError::Stopped)
+                jobs.send(job).map_err(|_| SqliteStoreError::Stopped)
             }
-            Queue::OfOne { jobs: None, .. } => Err(SqliteError::Stopped),
+            Queue::OfOne { jobs: None, .. } => Err(SqliteStoreError::Stopped),
             Queue::OfMany(queue) => queue.push(job),
         }
     }
@@ -231,11 +231,11 @@ fn read(connection: &Connection, jobs: &Shared) {
 /// One transaction after the other, each with all that was queued while the one before it was being made durable.
 fn write(connection: &Connection, file: &LockedFile, inbox: &Inbox) {
     let guard = Guard::default();
-    let mut batch = Vec::with_capacity(MOST_IN_A_BATCH);
+    let mut batch = Vec::with_capacity(MAX_BATCH);
     let mut alone: usize = 0;
     while let Some(first) = inbox.next() {
         batch.push(first);
-        let most = if alone > 0 { 1 } else { MOST_IN_A_BATCH };
+        let most = if alone > 0 { 1 } else { MAX_BATCH };
         alone = alone.saturating_sub(1);
         let cause = match commit(connection, file, &guard, inbox, &mut batch, most) {
             Ok(()) => {
@@ -250,7 +250,7 @@ fn write(connection: &Connection, file: &LockedFile, inbox: &Inbox) {
                 batch.extend(iter::from_fn(|| inbox.next_if_any()));
             }
             // A deferred foreign key, of which nobody knows whose it is: the next time only its owner fails.
-            Some(ErrorCode::ConstraintViolation) if batch.len() > 1 => alone = MOST_IN_A_BATCH,
+            Some(ErrorCode::ConstraintViolation) if batch.len() > 1 => alone = MAX_BATCH,
             _ => {}
         }
         let lost = guard.abandon(connection, cause);
@@ -297,7 +297,7 @@ fn run(
     guard::reset(connection)?;
     if !guard.is_intact(connection) {
         return Err(match failure {
-            Some(SqliteError::Work(cause)) => cause,
+            Some(SqliteStoreError::Work(cause)) => cause,
             _ => Arc::new(guard::ended()),
         });
     }

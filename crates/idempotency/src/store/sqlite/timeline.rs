@@ -78,7 +78,7 @@ pub(super) struct Stamp {
 const TOLERANCE: Duration = Duration::from_secs(1);
 
 /// For how long a clock that is behind the file must stay so before the file goes by it.
-const PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
+const CONFIRMATION_TIME: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Longer leaps are worth an operator's attention.
 const LOUD: Duration = Duration::from_secs(3600);
@@ -216,7 +216,7 @@ impl State {
                 let since = *self.behind_since.get_or_insert(leases);
                 let patience = leases.duration_since(since).unwrap_or_default();
                 // A clock that has not been set yet will be. One that stays is right, and the time in the file was not.
-                if left > TOLERANCE && patience < PATIENCE {
+                if left > TOLERANCE && patience < CONFIRMATION_TIME {
                     if is_new || left < behind.duration() {
                         self.go_on_from(wall + left, leases, clock);
                     }

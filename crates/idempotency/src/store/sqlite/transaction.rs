@@ -7,12 +7,14 @@ use futures_util::{FutureExt, future::BoxFuture};
 use rusqlite::{Connection, Error};
 
 use super::{
-    SqliteDatabase, SqliteError, SqliteStore, guard, records, room::Changes, threads::Turn,
+    SqliteDatabase, SqliteStore, SqliteStoreError, guard, records, room::Changes, threads::Turn,
     timeline::Now,
 };
 use crate::store::{
-    Fenced, Store,
-    transaction::{CommitFailure, Committed, Ending, Entry, Transaction, sealed::Sealed},
+    IfOwner, Store,
+    transaction::{
+        CommitFailure, Committed, EncodeResponse, PendingRecord, Transaction, sealed::Sealed,
+    },
 };
 
 /// Writes that are committed together with a key's record, from [`SqliteDatabase::transaction`].
@@ -76,9 +78,9 @@ where
 
     fn commit<'a>(
         self,
-        entry: Option<Entry>,
-        ending: Ending<T>,
-    ) -> BoxFuture<'a, Result<Fenced<Committed>, CommitFailure>>
+        entry: Option<PendingRecord>,
+        ending: EncodeResponse<T>,
+    ) -> BoxFuture<'a, Result<IfOwner<Committed>, CommitFailure>>
     where
         Self: 'a,
     {
@@ -104,10 +106,10 @@ where
 async fn commit_alone<T: 'static>(
     database: &SqliteDatabase,
     work: impl FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
-    ending: Ending<T>,
-) -> Result<Fenced<Committed>, CommitFailure> {
+    ending: EncodeResponse<T>,
+) -> Result<IfOwner<Committed>, CommitFailure> {
     let done = database.write(move |connection| end(ending, work(connection)?));
-    Ok(Fenced::Done(Committed {
+    Ok(IfOwner::Done(Committed {
         outcome: done.await.map_err(failure)?,
         expires_at: None,
     }))
@@ -115,9 +117,9 @@ async fn commit_alone<T: 'static>(
 
 async fn commit<T: 'static>(
     work: impl FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
-    entry: Entry,
-    ending: Ending<T>,
-) -> Result<Fenced<Committed>, CommitFailure> {
+    entry: PendingRecord,
+    ending: EncodeResponse<T>,
+) -> Result<IfOwner<Committed>, CommitFailure> {
     let store: &dyn Any = entry.store.as_ref();
     let Some(store) = store.downcast_ref::<SqliteStore>() else {
         return Err(CommitFailure::Undone("the store is not of SQLite".into()));
@@ -127,8 +129,8 @@ async fn commit<T: 'static>(
     let commit = move |connection: &Connection, now: &Now, changes: &mut Changes| {
         // Asked first, because nothing comes between: there is one thread that writes.
         let may_leave = records::may_leave(connection, &entry.hold, entry.is_held, now)?;
-        let Fenced::Done(before) = may_leave else {
-            return Ok(Fenced::Lost);
+        let IfOwner::Done(before) = may_leave else {
+            return Ok(IfOwner::NotOwner);
         };
         let value = work(connection)?;
         // What the work has done is gone, and its record would be written alone.
@@ -146,7 +148,7 @@ async fn commit<T: 'static>(
             now,
             changes,
         )?;
-        Ok(Fenced::Done(Committed {
+        Ok(IfOwner::Done(Committed {
             outcome,
             expires_at: Some(expires_at),
         }))
@@ -157,16 +159,18 @@ async fn commit<T: 'static>(
 }
 
 /// The thread that writes cannot wait for anything, and everybody else would wait with it.
-fn end<T>(ending: Ending<T>, value: T) -> Result<Bytes, Error> {
+fn end<T>(ending: EncodeResponse<T>, value: T) -> Result<Bytes, Error> {
     ending(value)
         .now_or_never()
         .unwrap_or_else(|| Err("the body of the answer is not there as a whole".into()))
         .map_err(Error::ToSqlConversionFailure)
 }
 
-fn failure(error: SqliteError) -> CommitFailure {
+fn failure(error: SqliteStoreError) -> CommitFailure {
     match error {
-        SqliteError::Commit(_) | SqliteError::Stopped => CommitFailure::Unknown(error.into()),
+        SqliteStoreError::Commit(_) | SqliteStoreError::Stopped => {
+            CommitFailure::Unknown(error.into())
+        }
         _ => CommitFailure::Undone(error.into()),
     }
 }

@@ -12,12 +12,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header, request::Parts};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 
 use super::{
-    HttpConfig,
     caller::{self, Caller},
     problem::Problem,
 };
 use crate::{
-    Fingerprint, IdempotencyKey, KeyError, Options, Refusal, Scope, canonical_json,
+    Fingerprint, HttpConfig, IdempotencyKey, KeyError, Options, Rejection, Scope, canonical_json,
     fingerprint::form_parts, log_text::Causes,
 };
 
@@ -210,7 +209,7 @@ impl Complete {
             None => self.parts.extensions.get::<Scope>().cloned(),
         };
         match verified {
-            Some(scope) if scope.is_nobody() => Err(Refusal::NoPrincipal.into()),
+            Some(scope) if scope.is_nobody() => Err(Rejection::NoPrincipal.into()),
             Some(scope) => Ok(Caller {
                 scope,
                 cookies: None,

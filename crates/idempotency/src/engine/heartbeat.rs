@@ -7,22 +7,22 @@ use tokio::{
     sync::Notify,
 };
 
-use super::{bounded::bounded, runs::Runs};
-use crate::{Fenced, Fingerprint, Hold, RecordId, Store, log_text::Causes};
+use super::{active_runs::ActiveRuns, store_timeout::with_store_timeout};
+use crate::{Fingerprint, Hold, IfOwner, RecordId, Store, log_text::Causes};
 
 /// Renews until all handles on the engine are gone, or its runtime ends, and the runs there with it.
 ///
 /// The renewer of another runtime would not do: that one may not be driven for a while, or be blocked by a handler.
-pub(super) struct Renewer {
-    runs: Weak<Runs>,
+pub(super) struct Heartbeat {
+    runs: Weak<ActiveRuns>,
     earlier: Arc<Notify>,
     store: Arc<dyn Store>,
     runtime: Id,
 }
 
-impl Renewer {
+impl Heartbeat {
     /// Starts one in the current runtime.
-    pub(super) fn start(runs: &Arc<Runs>, store: &Arc<dyn Store>, earlier: Arc<Notify>) {
+    pub(super) fn start(runs: &Arc<ActiveRuns>, store: &Arc<dyn Store>, earlier: Arc<Notify>) {
         let runtime = Handle::current();
         let renewer = Self {
             runs: Arc::downgrade(runs),
@@ -58,7 +58,7 @@ impl Renewer {
     }
 }
 
-impl Drop for Renewer {
+impl Drop for Heartbeat {
     fn drop(&mut self) {
         if let Some(runs) = self.runs.upgrade() {
             runs.forget(&self.runtime);
@@ -66,14 +66,19 @@ impl Drop for Renewer {
     }
 }
 
-async fn renew(runs: Weak<Runs>, store: Arc<dyn Store>, hold: Hold, fingerprint: Fingerprint) {
+async fn renew(
+    runs: Weak<ActiveRuns>,
+    store: Arc<dyn Store>,
+    hold: Hold,
+    fingerprint: Fingerprint,
+) {
     // The run may have ended before this task had its turn.
     if !runs.upgrade().is_some_and(|runs| runs.is_held(&hold.token)) {
         return;
     }
-    let renewed = match bounded(store.renew(&hold)).await {
-        Ok(Fenced::Done(())) => return,
-        Ok(Fenced::Lost) => {
+    let renewed = match with_store_timeout(store.renew(&hold)).await {
+        Ok(IfOwner::Done(())) => return,
+        Ok(IfOwner::NotOwner) => {
             // The run has just ended, or the store has lost its record, or another run took over.
             let Some(runs) = runs.upgrade().filter(|runs| runs.is_held(&hold.token)) else {
                 return;

@@ -10,23 +10,23 @@ use futures_util::FutureExt;
 use http::{HeaderValue, StatusCode, header};
 
 use super::{
-    HttpConfig, caller,
-    execution::{Stored, Unprotected},
-    policy::{self, Author},
+    caller,
+    commit::{Stored, Unprotected},
+    policy::{self, ProducedBy},
     problem::Problem,
     read_on::read_on,
     request::{self, Methods},
     saved_response,
 };
 use crate::{
-    Execution, Idempotency, Keep, Options, Outcome,
-    engine::{Begun, Ending, Executed, Finished, Leaves},
-    execution::Ended,
+    Disposition, Execution, HttpConfig, Idempotency, Keep, Options,
+    engine::{Executed, Finished, NextAction, Persist, WorkResult},
+    execution::CommitState,
     log_text::Causes,
 };
 
 /// What was called has made of the request: a response, or a panic; and who did that.
-pub(super) type Called = (thread::Result<Response>, Author);
+pub(super) type Called = (thread::Result<Response>, ProducedBy);
 
 /// Answers a request: by a refusal, by the stored answer, or by calling on, which happens at most once.
 pub(super) async fn protect<C>(
@@ -101,7 +101,7 @@ where
 
     let mut has_run = false;
     let finished = match idempotency.begin(operation, options, patience).await? {
-        Begun::Won(won) => {
+        NextAction::Run(won) => {
             let execution = won.execution();
             request.parts.extensions.insert(execution.clone());
             let call = call(request.into_request());
@@ -109,11 +109,11 @@ where
             has_run = true;
             won.run(attempt).await?
         }
-        Begun::Replayed(replay) => Finished::Replayed(replay),
+        NextAction::Replay(replay) => Finished::Replayed(replay),
     };
     match finished {
         Finished::Executed(Executed {
-            answer: mut response,
+            mut response,
             expires_at,
         }) => {
             response.headers_mut().remove(&config.replayed);
@@ -136,22 +136,23 @@ async fn attempt(
     keep: Keep,
     execution: Execution,
     call: impl Future<Output = Called>,
-) -> Ending<Response> {
+) -> WorkResult<Response> {
     let config = idempotency.http();
     let limit = idempotency.store().outcome_limit();
-    let (answered, author) = call.await;
+    let (answered, produced_by) = call.await;
     match execution.ended().await {
-        Ended::Open => {
+        CommitState::Open => {
             let is_transactional = execution.is_transactional();
-            let mut ending = judge(config, limit, keep, is_transactional, answered, author).await;
-            match ending.leaves {
-                Leaves::Nothing => ending.leaves = execution.leaves().await,
-                Leaves::Unknown => {
+            let mut ending =
+                decide(config, limit, keep, is_transactional, answered, produced_by).await;
+            match ending.persist {
+                Persist::Nothing => ending.persist = execution.persist_after_failure().await,
+                Persist::OutcomeUnknown => {
                     // What steps that go on will keep has to be kept under the hold.
-                    if let Leaves::AfterSteps(settled) = execution.leaves().await {
-                        ending.leaves = Leaves::AfterSteps(Box::pin(async {
+                    if let Persist::AfterSteps(settled) = execution.persist_after_failure().await {
+                        ending.persist = Persist::AfterSteps(Box::pin(async {
                             settled.await;
-                            Leaves::Unknown
+                            Persist::OutcomeUnknown
                         }));
                     }
                 }
@@ -159,53 +160,53 @@ async fn attempt(
             }
             ending
         }
-        Ended::Committed {
+        CommitState::Committed {
             outcome,
             expires_at,
         } => {
-            let answer = match answered {
+            let response = match answered {
                 Ok(response) if response.extensions().get::<Stored>().is_some() => response,
                 // What the handler says after its commit is not what every retry will be told.
-                _ => saved_response::give(outcome.clone())
+                _ => saved_response::decode(outcome.clone())
                     .unwrap_or_else(|problem| problem.into_response(config)),
             };
-            let leaves = match expires_at {
-                Some(expires_at) => Leaves::Committed(expires_at),
-                None => Leaves::Outcome(outcome),
+            let persist = match expires_at {
+                Some(expires_at) => Persist::AlreadyCommitted(expires_at),
+                None => Persist::Outcome(outcome),
             };
-            Ending { answer, leaves }
+            WorkResult { response, persist }
         }
-        Ended::Answered => Ending {
-            answer: Response::default(),
-            leaves: Leaves::Other,
+        CommitState::Answered => WorkResult {
+            response: Response::default(),
+            persist: Persist::Superseded,
         },
-        Ended::Unknown { is_shared } => Ending {
-            answer: Problem::CommitUnknown { is_shared }.into_response(config),
-            leaves: Leaves::Unknown,
+        CommitState::Unknown { is_shared } | CommitState::Committing { is_shared } => WorkResult {
+            response: Problem::CommitUnknown { is_shared }.into_response(config),
+            persist: Persist::OutcomeUnknown,
         },
     }
 }
 
 /// What is kept of a run that has not ended itself.
-async fn judge(
+async fn decide(
     config: &HttpConfig,
     limit: usize,
     keep: Keep,
     is_transactional: bool,
     answered: thread::Result<Response>,
-    author: Author,
-) -> Ending<Response> {
+    produced_by: ProducedBy,
+) -> WorkResult<Response> {
     let Ok(response) = answered else {
         let response = Problem::HandlerPanicked.into_response(config);
-        return match (keep, author) {
-            (Keep::All, Author::Handler | Author::Service) => {
+        return match (keep, produced_by) {
+            (Keep::All, ProducedBy::Handler | ProducedBy::Service) => {
                 store(config, limit, keep, response).await
             }
             // Nothing has begun where an extractor panicked.
-            (Keep::Final, _) | (_, Author::Gate) => release(response),
+            (Keep::Final, _) | (_, ProducedBy::BeforeHandler) => release(response),
         };
     };
-    let is_stored = policy::is_stored(&response, author, keep);
+    let is_stored = policy::is_stored(&response, produced_by, keep);
     if is_transactional && is_stored && !is_failure(response.status()) {
         tracing::error!("{NOT_COMMITTED}");
         return release(Problem::Misconfigured(NOT_COMMITTED).into_response(config));
@@ -214,15 +215,15 @@ async fn judge(
         return store(config, limit, keep, response).await;
     }
     // A transaction that was cut off has left nothing.
-    if policy::may_be_cut_off(&response, author) && !is_transactional {
+    if policy::may_be_cut_off(&response, produced_by) && !is_transactional {
         tracing::warn!(
             status = response.status().as_u16(),
             "a layer inside of the protection may have stopped a run; its key stays taken until its lease is over: put time \
-             limits outside, or mark a response that stands for no change with Outcome::Release",
+             limits outside, or mark a response that stands for no change with Disposition::Release",
         );
-        return Ending {
-            answer: response,
-            leaves: Leaves::Unknown,
+        return WorkResult {
+            response,
+            persist: Persist::OutcomeUnknown,
         };
     }
     release(response)
@@ -235,10 +236,10 @@ fn is_failure(status: StatusCode) -> bool {
     status.is_client_error() || status.is_server_error()
 }
 
-fn release(answer: Response) -> Ending<Response> {
-    Ending {
-        answer,
-        leaves: Leaves::Nothing,
+fn release(response: Response) -> WorkResult<Response> {
+    WorkResult {
+        response,
+        persist: Persist::Nothing,
     }
 }
 
@@ -247,9 +248,9 @@ async fn store(
     limit: usize,
     keep: Keep,
     response: Response,
-) -> Ending<Response> {
+) -> WorkResult<Response> {
     let stands = !is_failure(response.status())
-        || response.extensions().get::<Outcome>() == Some(&Outcome::Store);
+        || response.extensions().get::<Disposition>() == Some(&Disposition::Store);
     let location = response.headers().get(header::LOCATION).cloned();
     let problem = match save(config, limit, response).await {
         Ok(ending) => return ending,
@@ -257,9 +258,9 @@ async fn store(
     };
     match keep {
         // What the run has done stands, although its response cannot be sent.
-        _ if stands => Ending {
-            answer: problem,
-            leaves: Leaves::Outcome(saved_response::tombstone(location.as_ref())),
+        _ if stands => WorkResult {
+            response: problem,
+            persist: Persist::Outcome(saved_response::tombstone(location.as_ref())),
         },
         Keep::All => match save(config, limit, problem).await {
             Ok(ending) => ending,
@@ -274,12 +275,12 @@ async fn save(
     config: &HttpConfig,
     limit: usize,
     response: Response,
-) -> Result<Ending<Response>, Problem> {
+) -> Result<WorkResult<Response>, Problem> {
     let saved = AssertUnwindSafe(saved_response::save(config, limit, response)).catch_unwind();
     match saved.await {
-        Ok(Ok((answer, outcome))) => Ok(Ending {
-            answer,
-            leaves: Leaves::Outcome(outcome),
+        Ok(Ok((response, outcome))) => Ok(WorkResult {
+            response,
+            persist: Persist::Outcome(outcome),
         }),
         Ok(Err(error)) => {
             tracing::error!(

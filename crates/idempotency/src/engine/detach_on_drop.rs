@@ -15,14 +15,14 @@ use tracing::Instrument;
 ///
 /// Most callers stay to the end. To hand each run to a task from the start would cost all of them two changes of
 /// task.
-pub(crate) struct Running<T: Send + 'static> {
+pub(crate) struct DetachOnDrop<T: Send + 'static> {
     /// `None` once it has ended.
     run: Option<BoxFuture<'static, thread::Result<T>>>,
     // Kept, because whoever drops this may do so outside of the runtime.
     runtime: Handle,
 }
 
-impl<T: Send + 'static> Running<T> {
+impl<T: Send + 'static> DetachOnDrop<T> {
     pub(crate) fn new(run: impl Future<Output = T> + Send + 'static) -> Self {
         Self {
             // What the work logs still belongs to the request when that has gone.
@@ -37,7 +37,7 @@ impl<T: Send + 'static> Running<T> {
     }
 }
 
-impl<T: Send + 'static> Future for Running<T> {
+impl<T: Send + 'static> Future for DetachOnDrop<T> {
     /// An error if it panicked.
     type Output = thread::Result<T>;
 
@@ -51,7 +51,7 @@ impl<T: Send + 'static> Future for Running<T> {
     }
 }
 
-impl<T: Send + 'static> Drop for Running<T> {
+impl<T: Send + 'static> Drop for DetachOnDrop<T> {
     fn drop(&mut self) {
         if let Some(run) = self.run.take() {
             self.runtime.spawn(run.map(drop));

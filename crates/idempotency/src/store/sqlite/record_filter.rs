@@ -15,12 +15,12 @@ use crate::RecordId;
 /// It can say that there is no record because one process has the file at a time, and all that writes records goes by
 /// this. Whoever sees a bit too late is told by the thread that writes.
 #[derive(Clone)]
-pub(super) struct Known(Arc<[AtomicU64]>);
+pub(super) struct RecordFilter(Arc<[AtomicU64]>);
 
 /// Two megabytes.
 const BITS: usize = 1 << 24;
 
-impl Known {
+impl RecordFilter {
     /// Of all records that are there. Says whether there are any.
     pub(super) fn load(connection: &Connection) -> Result<(Self, bool), Error> {
         let known = Self((0..BITS / 64).map(|_| AtomicU64::new(0)).collect());

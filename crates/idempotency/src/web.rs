@@ -2,10 +2,9 @@
 //! answers are marked, for attributed handlers and for layers alike.
 
 mod caller;
+mod commit;
 mod exchange;
-mod execution;
 mod handler;
-mod headers;
 mod layer;
 mod policy;
 mod principal;
@@ -20,7 +19,6 @@ pub use handler::protected;
 pub use handler::protected_by;
 pub use handler::run;
 pub use handler::run_into_response;
-pub use headers::HttpConfig;
 pub use layer::IdempotencyLayer;
 pub use layer::IdempotencyService;
 pub use principal::Direct;

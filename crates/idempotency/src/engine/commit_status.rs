@@ -2,17 +2,19 @@
 
 use std::time::Duration;
 
-use super::{Idempotency, bounded::bounded};
-use crate::{Claim, Fenced, Hold, OnLost, Phase, StoreError, Token, store::transaction::Entry};
+use super::{Idempotency, store_timeout::with_store_timeout};
+use crate::{
+    Claim, Hold, IfOwner, OnLost, Phase, StoreError, Token, store::transaction::PendingRecord,
+};
 
 /// Where the key of such a transaction stands.
-pub(crate) enum Standing {
+pub(crate) enum CommitStatus {
     /// The transaction was committed.
-    Own,
+    Committed,
     /// It was not, and never will be: somebody else has the key.
-    Lost,
+    Superseded,
     /// It was not, and never will be.
-    Free,
+    NotCommitted,
 }
 
 /// Between the looks, for as long as the store gives no answer.
@@ -28,30 +30,33 @@ const TIMEOUT: Duration = Duration::from_secs(8);
 impl Idempotency {
     /// Looks at the record that the transaction would have written, after a step that the transaction, where it still
     /// goes on, either lets wait or cannot come behind.
-    pub(crate) async fn standing(&self, entry: &Entry) -> Result<Standing, StoreError> {
+    pub(crate) async fn resolve_commit(
+        &self,
+        entry: &PendingRecord,
+    ) -> Result<CommitStatus, StoreError> {
         // One for all looks: one whose response was lost must not be taken for another run by the next.
         let token = Token::random();
         let looks = async {
-            let mut standing = self.look(entry, token).await;
+            let mut status = self.look(entry, token).await;
             for pause in PAUSES {
-                if standing.is_err() {
+                if status.is_err() {
                     tokio::time::sleep(pause).await;
-                    standing = self.look(entry, token).await;
+                    status = self.look(entry, token).await;
                 }
             }
-            standing
+            status
         };
         tokio::time::timeout(TIMEOUT, looks)
             .await
             .unwrap_or_else(|_| Err(StoreError::unavailable("no response within 8 seconds")))
     }
 
-    async fn look(&self, entry: &Entry, token: Token) -> Result<Standing, StoreError> {
+    async fn look(&self, entry: &PendingRecord, token: Token) -> Result<CommitStatus, StoreError> {
         let store = &self.0.store;
         if entry.is_held {
             // A record that is still the hold's has not been completed, and its row has been written again since.
-            if bounded(store.renew(&entry.hold)).await? == Fenced::Done(()) {
-                return Ok(Standing::Free);
+            if with_store_timeout(store.renew(&entry.hold)).await? == IfOwner::Done(()) {
+                return Ok(CommitStatus::NotCommitted);
             }
         } else {
             // It is over at once, so that the key is free for everybody, and its record stays for a while: behind a
@@ -62,19 +67,20 @@ impl Idempotency {
                 ttl: Duration::ZERO,
                 ..entry.hold.clone()
             };
-            let claimed = bounded(store.claim(&hold, &entry.fingerprint, OnLost::Refuse)).await?;
+            let claimed =
+                with_store_timeout(store.claim(&hold, &entry.fingerprint, OnLost::Refuse)).await?;
             if matches!(claimed, Claim::Won { .. }) {
-                return Ok(Standing::Free);
+                return Ok(CommitStatus::NotCommitted);
             }
         }
-        let Some(record) = bounded(store.inspect(&entry.hold.id)).await? else {
+        let Some(record) = with_store_timeout(store.inspect(&entry.hold.id)).await? else {
             // What the step has met has gone since, so the next look finds the key free.
             return Err(StoreError::unavailable("the key's record has just gone"));
         };
         let is_own = record.token == entry.hold.token;
         Ok(match record.phase {
-            Phase::Completed { .. } if is_own => Standing::Own,
-            Phase::Completed { .. } | Phase::InFlight { .. } => Standing::Lost,
+            Phase::Completed { .. } if is_own => CommitStatus::Committed,
+            Phase::Completed { .. } | Phase::InFlight { .. } => CommitStatus::Superseded,
         })
     }
 }

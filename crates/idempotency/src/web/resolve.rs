@@ -13,14 +13,14 @@ impl Idempotency {
     /// use std::time::Duration;
     ///
     /// use axum::{http::StatusCode, response::IntoResponse};
-    /// use idempotency::{Fenced, Idempotency, Record, Resolution};
+    /// use idempotency::{IfOwner, Idempotency, Record, Resolution};
     ///
     /// /// The booking was made, as its table says, so every retry shall get the answer that it has not had.
     /// async fn it_was_booked(
     ///     idempotency: &Idempotency,
     ///     seen: &Record,
     ///     id: u64,
-    /// ) -> Result<Fenced<()>, Box<dyn std::error::Error>> {
+    /// ) -> Result<IfOwner<()>, Box<dyn std::error::Error>> {
     ///     let location = [("location", format!("/bookings/{id}"))];
     ///     let answer = (StatusCode::CREATED, location, "booked").into_response();
     ///     let outcome = idempotency.outcome_of_response(answer).await?;

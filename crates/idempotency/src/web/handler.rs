@@ -10,15 +10,14 @@ use axum::{
 use futures_util::{FutureExt, future::BoxFuture};
 
 use super::{
-    HttpConfig,
     exchange::protect,
-    policy::Author,
+    policy::ProducedBy,
     principal::{Principal, ProvedBy, Unproved},
     problem::Problem,
     read_on::read_on,
     request::Methods,
 };
-use crate::{Idempotency, Options};
+use crate::{HttpConfig, Idempotency, Options};
 
 /// A handler that runs once for each key: the constant that `#[idempotent]` puts in place of a function.
 ///
@@ -171,12 +170,12 @@ where
             let called = handler.call(request, state);
             // Caught in here, because an extractor can panic as well.
             let response = AssertUnwindSafe(called).catch_unwind().await;
-            let author = if BEGUN.with(Cell::get) {
-                Author::Handler
+            let produced_by = if BEGUN.with(Cell::get) {
+                ProducedBy::Handler
             } else {
-                Author::Gate
+                ProducedBy::BeforeHandler
             };
-            (response, author)
+            (response, produced_by)
         })
     };
     protect(&idempotency, &options, Methods::NotSafe, None, request, run).await

@@ -18,7 +18,7 @@ use tokio::{
 /// Connections of a pool, which it does not get back after each statement: it would send the server a question each
 /// time, and wait for the response, to know that the connection still lives. That wait has no end in sqlx, so the pool
 /// gets back only what has just responded.
-pub(super) struct Kept {
+pub(super) struct CheckedOut {
     options: PgPoolOptions,
     server: PgConnectOptions,
     pool: Mutex<PgPool>,
@@ -55,7 +55,7 @@ const LENT: Duration = Duration::from_secs(5);
 /// How long a connection may take to show that it lives, before the pool gets it back.
 const PING_TIMEOUT: Duration = Duration::from_secs(1);
 
-impl Kept {
+impl CheckedOut {
     pub(super) fn new(options: PgPoolOptions, server: PgConnectOptions) -> Self {
         let most = options.get_max_connections() as usize;
         Self {

@@ -1,12 +1,13 @@
 //! Whose request it is, where no layer in front of the handler has verified that: by a credential that stays the same from one
 //! attempt to the next.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use http::{HeaderMap, HeaderName, header};
 
-use super::{HttpConfig, problem::Problem};
-use crate::Scope;
+use super::problem::Problem;
+use crate::{
+    Scope,
+    http_config::{Cookies, Credentials, HttpConfig},
+};
 
 /// Who is calling, as far as the head of a request tells.
 pub(super) struct Caller<'a> {
@@ -15,40 +16,6 @@ pub(super) struct Caller<'a> {
     /// then: who sends others gets no response of this caller, although both use the same keys.
     pub(super) cookies: Option<Vec<&'a [u8]>>,
 }
-
-/// Which fields of a request carry credentials, beside `Authorization`.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Credentials {
-    pub(super) fields: Vec<HeaderName>,
-    /// In lower case.
-    pub(super) schemes: Vec<Box<str>>,
-    pub(super) cookies: Cookies,
-}
-
-/// What cookies say of the caller.
-#[derive(Clone, Debug, Default)]
-pub(super) enum Cookies {
-    /// Nobody has said it.
-    #[default]
-    Undecided,
-    /// Nothing.
-    Ignored,
-    /// This one is the session.
-    Session(Box<str>),
-}
-
-/// Fields in which services take an API key.
-const API_KEY_FIELDS: [&str; 5] = [
-    "x-api-key",
-    "api-key",
-    "x-auth-token",
-    "x-access-token",
-    "ocp-apim-subscription-key",
-];
-
-/// The schemes of `Authorization` whose credentials are the same at each attempt, as they are usually written. `DPoP` proves the
-/// possession of a key in a field of its own.
-const STATIC_SCHEMES: [&str; 6] = ["Bearer", "Basic", "DPoP", "Token", "ApiKey", "Api-Key"];
 
 /// Schemes whose credentials change with each attempt. Every other one that is not known to stay is refused too; these are named
 /// in the log, where a token that somebody has sent in the place of a scheme must not appear.
@@ -64,20 +31,6 @@ const CHANGING_SCHEMES: [&str; 10] = [
     "SharedKey",
     "Signature",
 ];
-
-impl Credentials {
-    pub(super) fn is_credential(&self, name: &str) -> bool {
-        API_KEY_FIELDS.contains(&name) || self.fields.iter().any(|field| field == name)
-    }
-
-    /// The name of a scheme whose credentials stay, written in one way.
-    fn static_scheme<'a>(&'a self, scheme: &str) -> Option<&'a str> {
-        STATIC_SCHEMES
-            .into_iter()
-            .chain(self.schemes.iter().map(AsRef::as_ref))
-            .find(|known| known.eq_ignore_ascii_case(scheme))
-    }
-}
 
 /// Who sends a request with this head.
 pub(super) fn caller<'a>(
@@ -208,21 +161,13 @@ fn not_told_apart(scheme: &str) -> Problem {
 }
 
 fn warn_of_cookies(config: &HttpConfig) {
-    if once(&config.warned.cookies) {
+    if config.warned.cookies.is_first() {
         tracing::warn!(
             "requests with an idempotency key are told apart by their cookies alone, all of them: a retry with another cookie is \
              refused. Name the session's cookie by HttpConfig::with_session_cookie, or say HttpConfig::without_cookies, or \
              give the verified caller as a Scope",
         );
     }
-}
-
-/// What operators are told of once.
-#[derive(Debug, Default)]
-pub(super) struct Warned {
-    cookies: AtomicBool,
-    look_alike: AtomicBool,
-    inner_cors: AtomicBool,
 }
 
 /// A key in a field of another name protects nothing, and its client thinks otherwise.
@@ -232,7 +177,7 @@ pub(super) fn warn_of_look_alikes(config: &HttpConfig, headers: &HeaderMap) {
         .into_iter()
         .find(|name| headers.contains_key(*name));
     if let Some(found) = found
-        && once(&config.warned.look_alike)
+        && config.warned.look_alike.is_first()
     {
         tracing::warn!(
             field = found,
@@ -248,15 +193,11 @@ pub(super) fn warn_of_inner_cors(config: &HttpConfig, response: &HeaderMap) {
     let name = header::ACCESS_CONTROL_ALLOW_ORIGIN;
     if let Some(value) = response.get(&name)
         && !config.keeps(&name, value, response)
-        && once(&config.warned.inner_cors)
+        && config.warned.inner_cors.is_first()
     {
         tracing::warn!(
             "a response was stored without its CORS fields, and a browser does not show its replay to the page: put the CORS \
              layer outside of the protection",
         );
     }
-}
-
-fn once(warned: &AtomicBool) -> bool {
-    !warned.swap(true, Ordering::Relaxed)
 }

@@ -17,7 +17,7 @@ use http::StatusCode;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{exchange::protect, policy::Author, request::Methods};
+use super::{exchange::protect, policy::ProducedBy, request::Methods};
 use crate::{Idempotency, Options};
 
 /// Protects every POST and PATCH of the services inside it, and other methods that are not idempotent.
@@ -47,7 +47,7 @@ use crate::{Idempotency, Options};
 /// - A time limit inside stops a run midway, and nothing tells how far it came. After a 408, 503 or 504 from inside the key
 ///   stays taken until the lease is over, as after a crash: then a retry runs again, or is refused with
 ///   [`OnLost::Refuse`](crate::OnLost). A response that stands for no change has `Retry-After`, or the extension
-///   [`Outcome::Release`](crate::Outcome::Release), and frees the key at once.
+///   [`Disposition::Release`](crate::Disposition::Release), and frees the key at once.
 /// - A body limit inside, such as a route's `DefaultBodyLimit`, does not hold for the layer, which reads the body first; see
 ///   [`with_body_limit`](Self::with_body_limit).
 ///
@@ -187,11 +187,11 @@ where
                         }
                     });
                     let response = called.catch_unwind().await;
-                    let author = match response.as_ref().map(Response::status) {
-                        Ok(StatusCode::METHOD_NOT_ALLOWED) => Author::Gate,
-                        _ => Author::Service,
+                    let produced_by = match response.as_ref().map(Response::status) {
+                        Ok(StatusCode::METHOD_NOT_ALLOWED) => ProducedBy::BeforeHandler,
+                        _ => ProducedBy::Service,
                     };
-                    (response, author)
+                    (response, produced_by)
                 },
             );
             Ok(answer.await)

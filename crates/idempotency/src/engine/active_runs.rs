@@ -11,15 +11,15 @@ use tokio::{
 };
 
 use super::{
+    heartbeat::Heartbeat,
     holds::{Held, Holds, Wake},
-    renewer::Renewer,
     withdrawals::Withdrawals,
 };
 use crate::{Fingerprint, Hold, Store, StoreError, Token};
 
 /// The requests under way, from claim to stored answer.
 #[derive(Default)]
-pub(super) struct Runs {
+pub(super) struct ActiveRuns {
     // A plain lock: nothing is awaited under it.
     state: Mutex<State>,
     /// Somebody left, or the door closed.
@@ -40,23 +40,23 @@ struct State {
 pub(crate) const MAX_EXECUTION: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// One request under way; it leaves when dropped.
-pub(crate) struct Ticket {
-    runs: Arc<Runs>,
+pub(crate) struct RunGuard {
+    runs: Arc<ActiveRuns>,
     store: Arc<dyn Store>,
     token: Option<Token>,
     /// Whether it only gives a key back.
     withdraws: bool,
 }
 
-impl Runs {
+impl ActiveRuns {
     /// Lets a request in, unless the door is closed.
-    pub(super) fn enter(runs: &Arc<Self>, store: &Arc<dyn Store>) -> Option<Ticket> {
+    pub(super) fn enter(runs: &Arc<Self>, store: &Arc<dyn Store>) -> Option<RunGuard> {
         let mut state = runs.state.lock();
         if state.closed {
             return None;
         }
         state.under_way += 1;
-        Some(Ticket {
+        Some(RunGuard {
             runs: Arc::clone(runs),
             store: Arc::clone(store),
             token: None,
@@ -66,9 +66,9 @@ impl Runs {
 
     /// Lets in what belongs to a request that was let in before.
     #[cfg(feature = "axum")]
-    pub(super) fn enter_background(runs: &Arc<Self>, store: &Arc<dyn Store>) -> Ticket {
+    pub(super) fn enter_background(runs: &Arc<Self>, store: &Arc<dyn Store>) -> RunGuard {
         runs.state.lock().under_way += 1;
-        Ticket {
+        RunGuard {
             runs: Arc::clone(runs),
             store: Arc::clone(store),
             token: None,
@@ -77,9 +77,9 @@ impl Runs {
     }
 
     /// Lets in a claim that is to be withdrawn.
-    pub(super) fn enter_withdrawal(runs: &Arc<Self>, store: &Arc<dyn Store>) -> Ticket {
+    pub(super) fn enter_withdrawal(runs: &Arc<Self>, store: &Arc<dyn Store>) -> RunGuard {
         runs.state.lock().withdrawing += 1;
-        Ticket {
+        RunGuard {
             runs: Arc::clone(runs),
             store: Arc::clone(store),
             token: None,
@@ -179,7 +179,7 @@ impl State {
     }
 }
 
-impl Ticket {
+impl RunGuard {
     pub(super) fn store(&self) -> &dyn Store {
         self.store.as_ref()
     }
@@ -209,7 +209,7 @@ impl Ticket {
         held.map_or(1, |held| held.attempt)
     }
 
-    /// Has the hold renewed until the ticket is dropped. Its lease counts from `sent_at`.
+    /// Has the hold renewed until the guard is dropped. Its lease counts from `sent_at`.
     ///
     /// One task renews for all runs of a runtime: a handler that blocks its thread cannot starve its own renewal, and a
     /// run that ends within a third of its lease costs no timer. That task must have seen a hold that is due before
@@ -247,7 +247,7 @@ impl Ticket {
         // Not under the lock: a runtime that has ended drops the renewer at once, which takes it.
         let wake = self.runs.state.lock().holds.insert(held);
         match wake {
-            Wake::Start(earlier) => Renewer::start(&self.runs, &self.store, earlier),
+            Wake::Start(earlier) => Heartbeat::start(&self.runs, &self.store, earlier),
             Wake::Notify(earlier) => earlier.notify_one(),
             Wake::Sleep => return false,
         }
@@ -255,7 +255,7 @@ impl Ticket {
     }
 }
 
-impl Drop for Ticket {
+impl Drop for RunGuard {
     fn drop(&mut self) {
         let mut state = self.runs.state.lock();
         if let Some(token) = self.token {
@@ -271,7 +271,7 @@ impl Drop for Ticket {
     }
 }
 
-impl Drop for Runs {
+impl Drop for ActiveRuns {
     fn drop(&mut self) {
         // The renewers see that they are gone.
         self.state.get_mut().holds.wake_all();

@@ -9,12 +9,12 @@ use std::{
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::runs::MAX_EXECUTION;
+use super::active_runs::MAX_EXECUTION;
 use crate::{Fingerprint, Polling, RecordId, Subscription, Wakeups};
 
 /// Where duplicates within the process meet.
 #[derive(Default)]
-pub(super) struct RunningKeys {
+pub(super) struct LocalLocks {
     // A plain lock: nothing is awaited under it.
     keys: Mutex<HashMap<RecordId, Key>>,
     wakeups: Wakeups,
@@ -36,18 +36,18 @@ struct Running {
 }
 
 /// One request at its key, from its first look to its end.
-pub(super) struct Visit {
-    keys: Arc<RunningKeys>,
+pub(super) struct LocalLock {
+    keys: Arc<LocalLocks>,
     id: RecordId,
     ended: u64,
     /// When its own run began.
     began: Option<Instant>,
 }
 
-impl RunningKeys {
-    pub(super) fn visit(keys: &Arc<Self>, id: &RecordId) -> Visit {
+impl LocalLocks {
+    pub(super) fn enter(keys: &Arc<Self>, id: &RecordId) -> LocalLock {
         keys.keys.lock().entry(*id).or_default().visits += 1;
-        Visit {
+        LocalLock {
             keys: Arc::clone(keys),
             id: *id,
             ended: 0,
@@ -56,7 +56,7 @@ impl RunningKeys {
     }
 }
 
-impl Visit {
+impl LocalLock {
     /// What runs under the key now. What is seen in the store after this tells of every run that has ended before it.
     pub(super) fn running(&mut self) -> Option<Fingerprint> {
         let keys = self.keys.keys.lock();
@@ -67,7 +67,7 @@ impl Visit {
     }
 
     /// Takes the key; false if a run has begun or ended since [`running`](Self::running) was asked.
-    pub(super) fn run(&mut self, fingerprint: &Fingerprint) -> bool {
+    pub(super) fn acquire(&mut self, fingerprint: &Fingerprint) -> bool {
         let mut keys = self.keys.keys.lock();
         let Some(key) = keys.get_mut(&self.id) else {
             return false;
@@ -98,7 +98,7 @@ impl Running {
     }
 }
 
-impl Drop for Visit {
+impl Drop for LocalLock {
     fn drop(&mut self) {
         if let Entry::Occupied(mut entry) = self.keys.keys.lock().entry(self.id) {
             let key = entry.get_mut();

@@ -4,10 +4,10 @@ use axum::{body::Body, response::Response};
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 
-use super::{HttpConfig, request::NO_SCOPE};
+use super::request::NO_SCOPE;
 use crate::{
-    IdempotencyKey, KeyError, Outcome, Refusal, StoreError, StoreErrorKind, key::BARE_PUNCTUATION,
-    log_text::Causes,
+    Disposition, HttpConfig, IdempotencyKey, KeyError, Rejection, StoreError, StoreErrorKind,
+    key::BARE_PUNCTUATION, log_text::Causes,
 };
 
 /// Why a request was not answered by its handler.
@@ -295,7 +295,7 @@ impl Problem {
 
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = status;
-        response.extensions_mut().insert(Outcome::Release);
+        response.extensions_mut().insert(Disposition::Release);
         let headers = response.headers_mut();
         headers.insert(
             header::CONTENT_TYPE,
@@ -344,23 +344,23 @@ impl Description {
 }
 
 /// What the client hears of an engine's refusal. The operator hears the rest, here and only here.
-impl From<Refusal> for Problem {
-    fn from(refusal: Refusal) -> Self {
+impl From<Rejection> for Problem {
+    fn from(refusal: Rejection) -> Self {
         match refusal {
-            Refusal::Reused => Self::KeyReused,
-            Refusal::Incomparable => Self::KeyIncomparable,
-            Refusal::InProgress => Self::InProgress,
-            Refusal::OutcomeUnknown => Self::OutcomeUnknown,
-            Refusal::ResponseUnavailable => Self::ResponseUnavailable,
-            Refusal::NotStored => Self::ResponseNotStored { location: None },
-            Refusal::Busy => Self::Busy,
-            Refusal::ShuttingDown => Self::ShuttingDown,
-            Refusal::Panicked => Self::HandlerPanicked,
-            Refusal::NoPrincipal => {
+            Rejection::Reused => Self::KeyReused,
+            Rejection::Incomparable => Self::KeyIncomparable,
+            Rejection::InProgress => Self::InProgress,
+            Rejection::OutcomeUnknown => Self::OutcomeUnknown,
+            Rejection::ResponseUnavailable => Self::ResponseUnavailable,
+            Rejection::NotStored => Self::ResponseNotStored { location: None },
+            Rejection::Busy => Self::Busy,
+            Rejection::ShuttingDown => Self::ShuttingDown,
+            Rejection::Panicked => Self::HandlerPanicked,
+            Rejection::NoPrincipal => {
                 tracing::error!(error = %Causes(&refusal), "the scope of a request is not known");
                 Self::Misconfigured(NO_SCOPE)
             }
-            Refusal::Store(error) => error.into(),
+            Rejection::Store(error) => error.into(),
         }
     }
 }

@@ -11,8 +11,10 @@ use futures_util::future::BoxFuture;
 use http::request::Parts;
 use parking_lot::Mutex;
 
-use super::{HttpConfig, problem::Problem, saved_response};
-use crate::{CommitError, Execution, Idempotency, StepError, Transaction, log_text::Causes};
+use super::{problem::Problem, saved_response};
+use crate::{
+    CommitError, Execution, HttpConfig, Idempotency, StepError, Transaction, log_text::Causes,
+};
 
 /// Says of a response that its run has committed it.
 #[derive(Clone, Copy, Debug)]

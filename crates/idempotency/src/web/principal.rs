@@ -10,8 +10,8 @@ use futures_util::future::BoxFuture;
 use http::request::Parts;
 use parking_lot::Mutex;
 
-use super::{HttpConfig, problem::Problem, read_on::read_on};
-use crate::Scope;
+use super::{problem::Problem, read_on::read_on};
+use crate::{HttpConfig, Scope};
 
 /// An extractor that proves who is calling, for `#[idempotent(principal = …)]`: its caller owns the key.
 ///

@@ -1,10 +1,14 @@
 //! Names of header fields, and which of them a stored answer keeps.
 
+mod credentials;
+mod warned;
+
 use std::{iter, sync::Arc};
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use super::caller::{Cookies, Credentials, Warned};
+pub(crate) use credentials::{Cookies, Credentials};
+use warned::Warned;
 
 /// How requests are read and answers are marked.
 ///
@@ -18,15 +22,15 @@ use super::caller::{Cookies, Credentials, Warned};
 /// ```
 #[derive(Clone, Debug)]
 pub struct HttpConfig {
-    pub(super) key: HeaderName,
-    pub(super) replayed: HeaderName,
-    pub(super) expires: HeaderName,
-    pub(super) strict: bool,
-    pub(super) docs: Box<str>,
+    pub(crate) key: HeaderName,
+    pub(crate) replayed: HeaderName,
+    pub(crate) expires: HeaderName,
+    pub(crate) strict: bool,
+    pub(crate) docs: Box<str>,
     /// Where a key is taken from too, while clients change over.
-    pub(super) former_key: Option<HeaderName>,
-    pub(super) credentials: Credentials,
-    pub(super) warned: Arc<Warned>,
+    pub(crate) former_key: Option<HeaderName>,
+    pub(crate) credentials: Credentials,
+    pub(crate) warned: Arc<Warned>,
     dropped: Vec<HeaderName>,
     kept: Vec<HeaderName>,
 }
@@ -179,7 +183,7 @@ impl HttpConfig {
         self
     }
 
-    /// Leaves this field out of what is stored, and so of replays, in addition to those that are left out by default.
+    /// Persist this field out of what is stored, and so of replays, in addition to those that are left out by default.
     ///
     /// By default that are: fields of the connection; fields that prove or grant an identity, such as `Set-Cookie` and those of
     /// [`with_credential_header`](Self::with_credential_header), and all with `api-key`, `csrf`, `nonce`, `password`, `secret`, `session`, `signature`, `token` or `xsrf` in their names; a
@@ -203,7 +207,7 @@ impl HttpConfig {
     }
 
     /// Whether a stored answer keeps this line of an answer that had these headers.
-    pub(super) fn keeps(&self, name: &HeaderName, value: &HeaderValue, answer: &HeaderMap) -> bool {
+    pub(crate) fn keeps(&self, name: &HeaderName, value: &HeaderValue, answer: &HeaderMap) -> bool {
         if belongs_to_the_message(name) || nominated(name, answer) || self.marks(name) {
             return false;
         }

@@ -11,7 +11,7 @@ use crate::StoreError;
 pub(super) const STORE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The store's answer, or an error once it has taken too long.
-pub(super) async fn bounded<T>(
+pub(super) async fn with_store_timeout<T>(
     call: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<T, StoreError> {
     let mut call = pin!(call);

@@ -19,12 +19,12 @@ use tokio::{
     time::{Instant, error::Elapsed, timeout_at},
 };
 
-use super::{HttpConfig, problem::Problem};
-use crate::{StoreError, engine::Replay, outcome, outcome::Kept};
+use super::problem::Problem;
+use crate::{HttpConfig, StoreError, engine::Replay, outcome, outcome::StoredOutcome};
 
 /// The longest body that is stored, if the store can. What is longer reaches its first client whole and leaves a
 /// tombstone.
-const MOST_STORED: usize = 1024 * 1024;
+const MAX_STORED: usize = 1024 * 1024;
 
 /// How long a body is waited for. One that takes longer may have no end, and reaches its first client as it is made.
 const MAX_WAIT: Duration = Duration::from_secs(10);
@@ -36,7 +36,7 @@ pub(super) async fn save(
     limit: usize,
     response: Response,
 ) -> Result<(Response, Bytes), axum::Error> {
-    let most = MOST_STORED.min(limit);
+    let most = MAX_STORED.min(limit);
     let (mut parts, mut body) = response.into_parts();
     if is_event_stream(&parts.headers) || body.size_hint().lower() > most as u64 {
         let tombstone = tombstone(parts.headers.get(header::LOCATION));
@@ -107,7 +107,7 @@ async fn next_frame(
 
 /// Gives a stored answer again.
 pub(super) fn replay(config: &HttpConfig, replay: Replay) -> Result<Response, Problem> {
-    let mut response = give(replay.outcome)?;
+    let mut response = decode(replay.outcome)?;
     let headers = response.headers_mut();
     headers.insert(&config.replayed, HeaderValue::from_static("true"));
     // How old the response is is not recorded, so a cache would take it for fresh for its whole lifetime again. Of two lines
@@ -120,10 +120,10 @@ pub(super) fn replay(config: &HttpConfig, replay: Replay) -> Result<Response, Pr
 }
 
 /// Gives a stored answer, perhaps for the first time.
-pub(super) fn give(outcome: Bytes) -> Result<Response, Problem> {
-    match Kept::read(outcome)? {
-        Kept::Answer(saved) => Ok(read(saved)?),
-        Kept::Tombstone(location) => {
+pub(super) fn decode(outcome: Bytes) -> Result<Response, Problem> {
+    match StoredOutcome::read(outcome)? {
+        StoredOutcome::Response(saved) => Ok(read(saved)?),
+        StoredOutcome::Tombstone(location) => {
             let location = HeaderValue::from_maybe_shared(location)
                 .ok()
                 .filter(|location| !location.is_empty());
@@ -207,7 +207,7 @@ fn write(config: &HttpConfig, parts: &Parts, body: &Bytes) -> Bytes {
     let (count, size) = kept().fold((0_u16, 4), |(count, size), (name, value)| {
         (count + 1, size + 6 + name.as_str().len() + value.len())
     });
-    let mut saved = outcome::answer(size + body.len());
+    let mut saved = outcome::response(size + body.len());
     saved.put_u16(parts.status.as_u16());
     saved.put_u16(count);
     for (name, value) in kept() {

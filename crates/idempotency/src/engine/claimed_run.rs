@@ -3,29 +3,30 @@
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
 use super::{
-    Ending, Finished, Idempotency, Operation, Replay, bounded::bounded, claim::Withdrawal, finish,
-    finish::Held, running::Running, running_keys::Visit, runs::Ticket, transactional,
+    Finished, Idempotency, Operation, Replay, WorkResult, active_runs::RunGuard, claim::Withdrawal,
+    detach_on_drop::DetachOnDrop, finish, finish::Held, local_locks::LocalLock,
+    store_timeout::with_store_timeout, transactional,
 };
 #[cfg(feature = "axum")]
-use crate::{Execution, store::transaction::Entry};
-use crate::{Fenced, Hold, Phase, Refusal, log_text::Causes, progress::Progress};
+use crate::{Execution, store::transaction::PendingRecord};
+use crate::{Hold, IfOwner, Phase, Rejection, log_text::Causes, progress::Progress};
 
 /// The right to run, with all that is needed for it. A claim whose run does not begin is withdrawn when this is dropped.
-pub(crate) struct Won<'a> {
+pub(crate) struct ClaimedRun<'a> {
     pub(super) idempotency: &'a Idempotency,
     pub(super) operation: Operation,
     pub(super) hold: Hold,
     /// `None` where the run's transaction will write the record.
-    pub(super) claim: Option<WonClaim>,
+    pub(super) claim: Option<RecordedClaim>,
     /// In transactional mode, the key's place among those that run in this process.
-    pub(super) visit: Option<Visit>,
+    pub(super) local_lock: Option<LocalLock>,
     /// Its place among those that run at one time.
     pub(super) place: Option<OwnedSemaphorePermit>,
-    pub(super) ticket: Ticket,
+    pub(super) guard: RunGuard,
 }
 
 /// A hold that the store has recorded.
-pub(super) struct WonClaim {
+pub(super) struct RecordedClaim {
     pub(super) attempt: u32,
     pub(super) progress: Progress,
     /// From when the lease counts.
@@ -33,23 +34,23 @@ pub(super) struct WonClaim {
     pub(super) withdrawal: Option<Withdrawal>,
 }
 
-impl Won<'_> {
+impl ClaimedRun<'_> {
     /// Runs the work, and stores what it leaves.
     ///
     /// Nobody who drops this future stops it: the work would go on in a task of its own.
-    pub(crate) async fn run<R, W>(self, work: W) -> Result<Finished<R>, Refusal>
+    pub(crate) async fn run<R, W>(self, work: W) -> Result<Finished<R>, Rejection>
     where
         R: Send + 'static,
-        W: Future<Output = Ending<R>> + Send + 'static,
+        W: Future<Output = WorkResult<R>> + Send + 'static,
     {
         let Self {
             idempotency,
             operation,
             hold,
             claim,
-            visit,
+            local_lock,
             place,
-            mut ticket,
+            mut guard,
         } = self;
         let fingerprint = operation.fingerprint;
         let engine = idempotency.clone();
@@ -57,17 +58,17 @@ impl Won<'_> {
             let Some(claim) = claim else {
                 let ending = work.await;
                 let finished =
-                    transactional::finish(&engine, hold, fingerprint, ending, ticket).await;
-                drop((visit, place));
+                    transactional::finish(&engine, hold, fingerprint, ending, guard).await;
+                drop((local_lock, place));
                 return Ok(finished);
             };
-            let WonClaim {
+            let RecordedClaim {
                 attempt,
                 progress,
                 sent_at,
                 withdrawal,
             } = claim;
-            ticket
+            guard
                 .hold(
                     hold.clone(),
                     fingerprint,
@@ -78,37 +79,37 @@ impl Won<'_> {
                 .await;
             // The last look before the work begins. Should it fail, the claim is withdrawn.
             match engine.refresh(&hold, &fingerprint, Some(sent_at)).await {
-                Ok(Fenced::Done(_)) => {}
-                Ok(Fenced::Lost) => return Err(Refusal::InProgress),
+                Ok(IfOwner::Done(_)) => {}
+                Ok(IfOwner::NotOwner) => return Err(Rejection::InProgress),
                 Err(error) => return Err(error.into()),
             }
             withdrawal.into_iter().for_each(Withdrawal::cancel);
             let ending = work.await;
-            let held = Held::new(hold, fingerprint, ticket);
+            let held = Held::new(hold, fingerprint, guard);
             let finished = finish::finish(held, ending).await;
-            drop((visit, place));
+            drop((local_lock, place));
             Ok(finished)
         };
-        match Running::new(run).await {
+        match DetachOnDrop::new(run).await {
             Ok(Err(refusal)) => Err(refusal),
-            Ok(Ok(Fenced::Done(mut executed))) => {
+            Ok(Ok(IfOwner::Done(mut executed))) => {
                 executed.expires_at = executed
                     .expires_at
                     .map(|ends_at| operation.announced(ends_at));
                 Ok(Finished::Executed(executed))
             }
-            Ok(Ok(Fenced::Lost)) => {
+            Ok(Ok(IfOwner::NotOwner)) => {
                 let replay = Box::pin(idempotency.answer_of_the_owner(operation)).await?;
                 Ok(Finished::Replayed(replay))
             }
-            Err(_) => Err(Refusal::Panicked),
+            Err(_) => Err(Rejection::Panicked),
         }
     }
 
     /// What the work can ask about itself, and do.
     #[cfg(feature = "axum")]
     pub(crate) fn execution(&self) -> Execution {
-        let entry = Entry {
+        let entry = PendingRecord {
             store: std::sync::Arc::clone(&self.idempotency.0.store),
             hold: self.hold.clone(),
             fingerprint: self.operation.fingerprint,
@@ -118,7 +119,7 @@ impl Won<'_> {
             Some(claim) => (claim.attempt, claim.progress.clone()),
             None => (1, Progress::default()),
         };
-        let is_transactional = self.visit.is_some();
+        let is_transactional = self.local_lock.is_some();
         Execution::protected(
             self.idempotency.clone(),
             entry,
@@ -132,24 +133,24 @@ impl Won<'_> {
 impl Idempotency {
     /// A run that lost its key has stored nothing, so its answer is nobody's: two answers to one key would
     /// contradict each other. The client gets what the key's owner left, or is told to come back.
-    async fn answer_of_the_owner(&self, operation: Operation) -> Result<Replay, Refusal> {
-        let record = match bounded(self.0.store.inspect(&operation.id)).await {
+    async fn answer_of_the_owner(&self, operation: Operation) -> Result<Replay, Rejection> {
+        let record = match with_store_timeout(self.0.store.inspect(&operation.id)).await {
             Ok(Some(record)) => record,
-            Ok(None) => return Err(Refusal::ResponseUnavailable),
+            Ok(None) => return Err(Rejection::ResponseUnavailable),
             Err(error) => {
                 tracing::error!(
                     idempotency.record = %operation.id,
                     error = %Causes(&error),
                     "a run has lost its key, or not heard of its commit, and the response that stands cannot be read",
                 );
-                return Err(Refusal::ResponseUnavailable);
+                return Err(Rejection::ResponseUnavailable);
             }
         };
         // The key may have been freed by an operator, and then taken for something else.
         operation.same_request(&record.fingerprint)?;
         match record.phase {
             Phase::Completed { outcome } => Ok(operation.replay(outcome, record.expires_at)),
-            Phase::InFlight { .. } => Err(Refusal::InProgress),
+            Phase::InFlight { .. } => Err(Rejection::InProgress),
         }
     }
 }

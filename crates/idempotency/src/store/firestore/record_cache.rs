@@ -10,11 +10,11 @@ use crate::{Phase, RecordId, Token, store::spent::SpentTokens};
 
 /// The records that were met lately, a bounded number of them.
 #[derive(Clone, Default)]
-pub(super) struct Seen(Arc<Mutex<Generations>>);
+pub(super) struct RecordCache(Arc<Mutex<Generations>>);
 
 /// What a record was when it was met.
 #[derive(Clone)]
-pub(super) enum Sight {
+pub(super) enum CachedRecord {
     /// Somebody's hold.
     InFlight {
         token: Token,
@@ -41,29 +41,29 @@ const MOST: usize = 8192;
 
 #[derive(Default)]
 struct Generations {
-    new: HashMap<RecordId, Sight>,
-    old: HashMap<RecordId, Sight>,
+    new: HashMap<RecordId, CachedRecord>,
+    old: HashMap<RecordId, CachedRecord>,
 }
 
-impl Seen {
-    pub(super) fn get(&self, id: &RecordId) -> Option<Sight> {
+impl RecordCache {
+    pub(super) fn get(&self, id: &RecordId) -> Option<CachedRecord> {
         let generations = self.0.lock();
-        let sight = generations.new.get(id).or_else(|| generations.old.get(id));
-        sight.cloned()
+        let cached = generations.new.get(id).or_else(|| generations.old.get(id));
+        cached.cloned()
     }
 
     /// Takes note of what is there, or that nothing is.
-    pub(super) fn put(&self, id: &RecordId, sight: Option<Sight>) {
+    pub(super) fn put(&self, id: &RecordId, cached: Option<CachedRecord>) {
         let mut generations = self.0.lock();
         generations.old.remove(id);
-        let Some(sight) = sight else {
+        let Some(cached) = cached else {
             generations.new.remove(id);
             return;
         };
         if generations.new.len() >= MOST && !generations.new.contains_key(id) {
             generations.old = std::mem::take(&mut generations.new);
         }
-        generations.new.insert(*id, sight);
+        generations.new.insert(*id, cached);
     }
 
     /// Takes note of a checkpoint of this length on that base, which has left the owner's lease as it was. Where something else is
@@ -76,7 +76,7 @@ impl Seen {
         base: Base,
         update_time: Timestamp,
     ) {
-        if let Some(Sight::InFlight {
+        if let Some(CachedRecord::InFlight {
             token,
             lease_until,
             expires_at,
@@ -87,7 +87,7 @@ impl Seen {
             && token == *owner
             && base == Base::UpdatedAt(seen)
         {
-            let sight = Sight::InFlight {
+            let cached = CachedRecord::InFlight {
                 token,
                 lease_until,
                 expires_at,
@@ -95,12 +95,12 @@ impl Seen {
                 spent,
                 update_time,
             };
-            self.put(id, Some(sight));
+            self.put(id, Some(cached));
         }
     }
 }
 
-impl From<&Found> for Sight {
+impl From<&Found> for CachedRecord {
     fn from(found: &Found) -> Self {
         let update_time = found.update_time;
         match found.record.phase {

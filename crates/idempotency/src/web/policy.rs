@@ -6,25 +6,25 @@ use http::{
     header::{ACCEPT_ENCODING, RETRY_AFTER},
 };
 
-use crate::{Keep, Outcome};
+use crate::{Disposition, Keep};
 
 /// Who gave an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Author {
+pub(super) enum ProducedBy {
     /// The user's function.
     Handler,
     /// A service inside of a layer, of which nothing more is known.
     Service,
     /// Something before the function, so that nothing has happened: an extractor that refused, or a router
     /// that found no endpoint.
-    Gate,
+    BeforeHandler,
 }
 
 /// Whether an answer is the one to every retry.
-pub(super) fn is_stored(response: &Response, author: Author, keep: Keep) -> bool {
-    match response.extensions().get::<Outcome>() {
-        Some(Outcome::Store) => true,
-        Some(Outcome::Release) => false,
+pub(super) fn is_stored(response: &Response, produced_by: ProducedBy, keep: Keep) -> bool {
+    match response.extensions().get::<Disposition>() {
+        Some(Disposition::Store) => true,
+        Some(Disposition::Release) => false,
         None => {
             let headers = response.headers();
             let may_change =
@@ -33,17 +33,19 @@ pub(super) fn is_stored(response: &Response, author: Author, keep: Keep) -> bool
             let may_change = may_change
                 || response.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE
                     && headers.contains_key(ACCEPT_ENCODING);
-            author != Author::Gate && !may_change && is_final(response.status(), keep)
+            produced_by != ProducedBy::BeforeHandler
+                && !may_change
+                && is_final(response.status(), keep)
         }
     }
 }
 
 /// Whether a response that is not stored may be that of a layer which has stopped a run midway, such as tower-http's
 /// `TimeoutLayer`: how far the run came is then as unknown as if its process had died.
-pub(super) fn may_be_cut_off(response: &Response, author: Author) -> bool {
+pub(super) fn may_be_cut_off(response: &Response, produced_by: ProducedBy) -> bool {
     let status = response.status();
-    author == Author::Service
-        && response.extensions().get::<Outcome>().is_none()
+    produced_by == ProducedBy::Service
+        && response.extensions().get::<Disposition>().is_none()
         && !response.headers().contains_key(RETRY_AFTER)
         && matches!(
             status,

@@ -5,7 +5,7 @@ use crate::StoreError;
 /// Why the engine neither ran the work nor gave a stored answer. Nothing was changed, unless a variant says so.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum Refusal {
+pub enum Rejection {
     /// The key stands for another request: the fingerprints differ.
     Reused,
     /// Another version of this library made the record's fingerprint, so the two cannot be compared.
@@ -32,7 +32,7 @@ pub enum Refusal {
     Store(StoreError),
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for Rejection {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Reused => formatter.write_str("the key was used for another request"),
@@ -56,7 +56,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-impl Error for Refusal {
+impl Error for Rejection {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Store(error) => error.source(),
@@ -65,7 +65,7 @@ impl Error for Refusal {
     }
 }
 
-impl From<StoreError> for Refusal {
+impl From<StoreError> for Rejection {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
     }
