@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, path::Path};
 
-use idempotency::{FirestoreStore, Phase, Store};
+use idempotency::{FirestoreStore, ListRequest, Phase, Store};
 use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
 use sqlx::{Connection as _, PgConnection, Row, raw_sql};
@@ -42,7 +42,9 @@ pub(crate) async fn in_firestore(emulator: &str, project: &str) -> (Bookings, us
     let store = store.await.expect("a store");
     let (mut in_flight, mut last) = (0, None);
     loop {
-        let page = store.list(last.as_ref(), 300).await.expect("records");
+        let mut request = ListRequest::new(300);
+        request.after = last;
+        let page = store.list(&request).await.expect("records");
         last = page.last().map(|listed| listed.id);
         for listed in page {
             let record = listed.record.expect("a record");

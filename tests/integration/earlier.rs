@@ -1,7 +1,7 @@
 //! Records of versions 1 and 2 of fingerprints, and of version 1 of steps, which a rolling deployment leaves to this version.
 
 use bytes::Bytes;
-use idempotency::{Claim, Fingerprint, Hold, IfOwner, OnLost, Token, canonical_json};
+use idempotency::{Claim, ClaimRequest, Fingerprint, Hold, IfOwner, OnLost, Token, canonical_json};
 use rstest_reuse::apply;
 
 use crate::{
@@ -37,7 +37,9 @@ async fn abandon(
     hold.token = Token::random();
     let fingerprint = of_version(version, path, json);
     let store = world.idempotency.store();
-    let claim = store.claim(&hold, &fingerprint, OnLost::Refuse).await;
+    let claim = store
+        .claim(ClaimRequest::new(&hold, &fingerprint, OnLost::Refuse))
+        .await;
     assert!(
         matches!(claim, Ok(Claim::Won { attempt: 1, .. })),
         "{claim:?}"
@@ -69,14 +71,18 @@ async fn a_response_of_an_earlier_version_is_replayed_to_the_same_request_only(b
         let first = Answer::to(world.booking("k")).await;
         let (mut hold, fingerprint) = world.only_record().await;
         let store = world.idempotency.store();
-        let claim = store.claim(&hold, &fingerprint, OnLost::Refuse).await;
+        let claim = store
+            .claim(ClaimRequest::new(&hold, &fingerprint, OnLost::Refuse))
+            .await;
         let Ok(Claim::Completed { outcome, .. }) = claim else {
             panic!("it is completed, and not {claim:?}");
         };
         world.pass(3660);
         hold.token = Token::random();
         let fingerprint = of_version(version, "/bookings", BOOKING);
-        let claim = store.claim(&hold, &fingerprint, OnLost::Refuse).await;
+        let claim = store
+            .claim(ClaimRequest::new(&hold, &fingerprint, OnLost::Refuse))
+            .await;
         assert!(matches!(claim, Ok(Claim::Won { .. })), "{claim:?}");
         let running = Answer::to(world.booking("k")).await;
         running.assert_problem("in-progress", "409 Conflict", "idempotency_in_progress");

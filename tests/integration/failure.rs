@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use idempotency::{Claim, Clock, Fingerprint, IfOwner, MemoryStore, OnLost, RedisStore, Token};
+use idempotency::{
+    Claim, ClaimRequest, Clock, Fingerprint, IfOwner, MemoryStore, OnLost, RedisStore, Token,
+};
 use rstest_reuse::apply;
 use tests::servers::redis::RedisServer;
 
@@ -163,13 +165,10 @@ async fn an_outcome_that_cannot_be_read_is_an_error_and_nothing_runs(backend: Ba
         let store = world.idempotency.store();
         assert_eq!(
             store
-                .claim(&hold, &fingerprint, OnLost::TakeOver)
+                .claim(ClaimRequest::new(&hold, &fingerprint, OnLost::TakeOver))
                 .await
                 .expect("a claim"),
-            Claim::Won {
-                attempt: 1,
-                progress: Bytes::new(),
-            }
+            Claim::won(1, Bytes::new())
         );
         let completed = store.complete(&hold, Bytes::copy_from_slice(outcome)).await;
         assert!(matches!(completed, Ok(IfOwner::Done(_))));
@@ -199,7 +198,11 @@ async fn a_fingerprint_of_another_version_is_not_compared_and_nothing_runs(backe
     newer[0] += 1;
     let store = world.idempotency.store();
     store
-        .claim(&hold, &Fingerprint::from_bytes(newer), OnLost::TakeOver)
+        .claim(ClaimRequest::new(
+            &hold,
+            &Fingerprint::from_bytes(newer),
+            OnLost::TakeOver,
+        ))
         .await
         .expect("a claim");
     let answer = Answer::to(world.booking("k")).await;

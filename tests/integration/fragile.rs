@@ -11,8 +11,8 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use idempotency::{
-    Claim, Fingerprint, Hold, IfOwner, Listed, OnLost, Record, RecordId, Resolution, ScopeId,
-    Store, StoreError, Subscription, Token,
+    Claim, ClaimRequest, Fingerprint, Hold, IfOwner, ListRequest, Listed, Record, RecordId,
+    Resolution, ScopeId, Store, StoreError, Subscription, Token,
 };
 use tokio::sync::{Semaphore, watch};
 
@@ -193,20 +193,34 @@ impl Levers {
 
 #[async_trait]
 impl Store for FragileStore {
-    async fn claim(
-        &self,
-        hold: &Hold,
-        fingerprint: &Fingerprint,
-        on_lost: OnLost,
-    ) -> Result<Claim, StoreError> {
+    fn name(&self) -> &'static str {
+        self.inner().name()
+    }
+
+    async fn claim(&self, request: ClaimRequest<'_>) -> Result<Claim, StoreError> {
+        let ClaimRequest {
+            hold,
+            fingerprint,
+            on_lost,
+            ..
+        } = request;
         let lever = &self.levers.claim;
         if !take_one(&lever.late) {
             return lever
-                .apply(self.inner().claim(hold, fingerprint, on_lost))
+                .apply(
+                    self.inner()
+                        .claim(ClaimRequest::new(hold, fingerprint, on_lost)),
+                )
                 .await;
         }
         let (inner, hold, fingerprint) = (self.inner(), hold.clone(), *fingerprint);
-        Err(lever.send_later(async move { drop(inner.claim(&hold, &fingerprint, on_lost).await) }))
+        Err(lever.send_later(async move {
+            drop(
+                inner
+                    .claim(ClaimRequest::new(&hold, &fingerprint, on_lost))
+                    .await,
+            )
+        }))
     }
 
     async fn withdraw(&self, hold: &Hold, fingerprint: &Fingerprint) -> Result<(), StoreError> {
@@ -260,12 +274,8 @@ impl Store for FragileStore {
         self.inner().inspect(id).await
     }
 
-    async fn list(
-        &self,
-        after: Option<&RecordId>,
-        limit: usize,
-    ) -> Result<Vec<Listed>, StoreError> {
-        self.inner().list(after, limit).await
+    async fn list(&self, request: &ListRequest) -> Result<Vec<Listed>, StoreError> {
+        self.inner().list(request).await
     }
 
     async fn resolve(

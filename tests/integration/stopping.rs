@@ -4,7 +4,7 @@ use std::{future::IntoFuture, pin::pin, time::Duration};
 
 use axum::Extension;
 use futures_util::poll;
-use idempotency::{Idempotency, MemoryStore, Phase};
+use idempotency::{Idempotency, ListRequest, MemoryStore, Phase};
 use tokio::{
     io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
@@ -48,7 +48,11 @@ async fn a_run_whose_client_has_left_ends_after_the_server_and_before_the_proces
     assert!(poll!(shutdown.as_mut()).is_pending());
     probe.proceed();
     shutdown.await.expect("nothing unfinished");
-    let listed = idempotency.store().list(None, 2).await.expect("a list");
+    let listed = idempotency
+        .store()
+        .list(&ListRequest::new(2))
+        .await
+        .expect("a list");
     let [listed] = listed.as_slice() else {
         panic!("one record: {listed:?}");
     };

@@ -13,8 +13,8 @@ use axum::{
 };
 use http::StatusCode;
 use idempotency::{
-    Claim, Clock, Execution, IfOwner, OnLost, SqliteDatabase, SqliteStore, StepError, Token,
-    idempotent,
+    Claim, ClaimRequest, Clock, Execution, IfOwner, OnLost, SqliteDatabase, SqliteStore, StepError,
+    Token, idempotent,
 };
 use rstest_reuse::apply;
 use serde_json::json;
@@ -84,7 +84,11 @@ async fn a_key_that_version_1_gave_back_is_not_taken_for_another_request(backend
     let mut hold = hold;
     hold.token = Token::random();
     let claim = store
-        .claim(&hold, &of_version(1, "/posted", BOOKING), OnLost::Refuse)
+        .claim(ClaimRequest::new(
+            &hold,
+            &of_version(1, "/posted", BOOKING),
+            OnLost::Refuse,
+        ))
         .await;
     assert!(matches!(claim, Ok(Claim::Won { .. })), "{claim:?}");
 

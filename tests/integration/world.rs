@@ -5,8 +5,8 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use axum::{Extension, Router};
 use bytes::Bytes;
 use idempotency::{
-    Claim, Fingerprint, Hold, HttpConfig, Idempotency, IdempotencyBuilder, OnLost, Record, Store,
-    Token,
+    Claim, ClaimRequest, Fingerprint, Hold, HttpConfig, Idempotency, IdempotencyBuilder,
+    ListRequest, OnLost, Record, Store, Token,
 };
 use reqwest::{Client, Method, RequestBuilder, redirect::Policy};
 use tempfile::TempDir;
@@ -88,7 +88,7 @@ impl World {
         wrap: impl FnOnce(Router) -> Router,
     ) -> Self {
         let (store, levers) = FragileStore::new(store);
-        let idempotency = configure(Idempotency::builder(Arc::new(store))).build();
+        let idempotency = configure(Idempotency::builder(store)).build();
         let probe = Probe::default();
         let app = app::router(&idempotency, probe.clone()).layer(Extension(idempotency.clone()));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -168,16 +168,10 @@ impl World {
         let claim = self
             .idempotency
             .store()
-            .claim(&hold, &fingerprint, OnLost::TakeOver)
+            .claim(ClaimRequest::new(&hold, &fingerprint, OnLost::TakeOver))
             .await
             .expect("a claim");
-        assert_eq!(
-            claim,
-            Claim::Won {
-                attempt: 1,
-                progress: Bytes::new(),
-            }
-        );
+        assert_eq!(claim, Claim::won(1, Bytes::new()));
         self.probe.forget_runs();
     }
 
@@ -187,13 +181,12 @@ impl World {
         let [record] = records.as_slice() else {
             panic!("one record: {records:?}")
         };
-        let hold = Hold {
-            id: record.id,
-            scope: idempotency::ScopeId::from_bytes([0; 8]),
-            token: record.token,
-            lease: Duration::from_secs(30),
-            ttl: Duration::from_secs(3600),
-        };
+        let hold = Hold::new(
+            record.id,
+            record.token,
+            Duration::from_secs(30),
+            Duration::from_secs(3600),
+        );
         (hold, record.fingerprint)
     }
 
@@ -214,7 +207,7 @@ impl World {
 
     /// The records that the store has.
     pub(crate) async fn list(&self) -> Vec<Record> {
-        let listed = self.idempotency.store().list(None, 1000).await;
+        let listed = self.idempotency.store().list(&ListRequest::new(1000)).await;
         let records = listed
             .expect("a list")
             .into_iter()

@@ -11,8 +11,8 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use idempotency::{
-    Claim, Fingerprint, Hold, IfOwner, Listed, OnLost, Phase, Record, RecordId, Resolution, Store,
-    StoreError, Subscription, Token,
+    Claim, ClaimRequest, Fingerprint, Hold, IfOwner, ListRequest, Listed, Phase, Record, RecordId,
+    Resolution, Store, StoreError, Subscription, Token,
 };
 
 /// A store on a clock that is ahead of its server's, by so many microseconds.
@@ -38,13 +38,21 @@ impl<S> Ahead<S> {
 
 #[async_trait]
 impl<S: Store> Store for Ahead<S> {
-    async fn claim(
-        &self,
-        hold: &Hold,
-        fingerprint: &Fingerprint,
-        on_lost: OnLost,
-    ) -> Result<Claim, StoreError> {
-        let mut claim = self.store.claim(hold, fingerprint, on_lost).await?;
+    fn name(&self) -> &'static str {
+        self.store.name()
+    }
+
+    async fn claim(&self, request: ClaimRequest<'_>) -> Result<Claim, StoreError> {
+        let ClaimRequest {
+            hold,
+            fingerprint,
+            on_lost,
+            ..
+        } = request;
+        let mut claim = self
+            .store
+            .claim(ClaimRequest::new(hold, fingerprint, on_lost))
+            .await?;
         if let Claim::Completed { expires_at, .. } = &mut claim {
             *expires_at = self.time(*expires_at);
         }
@@ -87,12 +95,8 @@ impl<S: Store> Store for Ahead<S> {
         Ok(found.map(|record| self.record(record)))
     }
 
-    async fn list(
-        &self,
-        after: Option<&RecordId>,
-        limit: usize,
-    ) -> Result<Vec<Listed>, StoreError> {
-        let listed = self.store.list(after, limit).await?;
+    async fn list(&self, request: &ListRequest) -> Result<Vec<Listed>, StoreError> {
+        let listed = self.store.list(request).await?;
         Ok(listed
             .into_iter()
             .map(|listed| match listed.record {

@@ -42,13 +42,12 @@ fn hold() -> Hold {
 }
 
 fn hold_on(id: RecordId) -> Hold {
-    Hold {
+    Hold::new(
         id,
-        scope: idempotency::ScopeId::from_bytes([0; 8]),
-        token: Token::random(),
-        lease: Duration::from_secs(60),
-        ttl: Duration::from_secs(3600),
-    }
+        Token::random(),
+        Duration::from_secs(60),
+        Duration::from_secs(3600),
+    )
 }
 
 pub(crate) fn request(content: &str) -> Fingerprint {

@@ -13,7 +13,7 @@ mod transactional;
 use std::time::Duration;
 
 use bytes::Bytes;
-use idempotency::{Claim, Fingerprint, Hold, OnLost, Store, StoreError};
+use idempotency::{Claim, ClaimRequest, Fingerprint, Hold, OnLost, Store, StoreError};
 use tests::proxy;
 
 /// The result of a wait that a mistake would make endless; the text says for what it is.
@@ -24,13 +24,12 @@ async fn within_a_minute<T>(what: &str, wait: impl Future<Output = T>) -> T {
 
 /// A claim that takes over what has lapsed.
 async fn claim(store: &impl Store, hold: &Hold, asked: &Fingerprint) -> Result<Claim, StoreError> {
-    store.claim(hold, asked, OnLost::TakeOver).await
+    store
+        .claim(ClaimRequest::new(hold, asked, OnLost::TakeOver))
+        .await
 }
 
 /// A claim that is won as this attempt, where no run before has left anything.
 fn won(attempt: u32) -> Claim {
-    Claim::Won {
-        attempt,
-        progress: Bytes::new(),
-    }
+    Claim::won(attempt, Bytes::new())
 }

@@ -144,13 +144,12 @@ fn new_hold() -> Hold {
 }
 
 fn hold_on(id: RecordId) -> Hold {
-    Hold {
+    Hold::new(
         id,
-        scope: idempotency::ScopeId::from_bytes([0; 8]),
-        token: Token::random(),
-        lease: Duration::from_secs(30),
-        ttl: Duration::from_secs(3600),
-    }
+        Token::random(),
+        Duration::from_secs(30),
+        Duration::from_secs(3600),
+    )
 }
 
 /// The id as the server writes it.

@@ -51,19 +51,15 @@ fn unused_prefix() -> String {
 fn new_hold() -> Hold {
     let mut id = [0; 32];
     id[..16].copy_from_slice(Token::random().as_bytes());
-    Hold {
-        id: RecordId::from_bytes(id),
-        scope: idempotency::ScopeId::from_bytes([0; 8]),
-        token: Token::random(),
-        lease: Duration::from_secs(30),
-        ttl: Duration::from_secs(3600),
-    }
+    Hold::new(
+        RecordId::from_bytes(id),
+        Token::random(),
+        Duration::from_secs(30),
+        Duration::from_secs(3600),
+    )
 }
 
 /// Another request's, or another attempt's, on the same key.
 fn hold_on(hold: &Hold) -> Hold {
-    Hold {
-        token: Token::random(),
-        ..hold.clone()
-    }
+    hold.clone().with_token(Token::random())
 }

@@ -6,7 +6,9 @@ use std::{
 };
 
 use axum::{Json, extract::State};
-use idempotency::{Fingerprint, Hold, IdempotencyKey, OnLost, Scope, Store, StoreError, Token};
+use idempotency::{
+    ClaimRequest, Fingerprint, Hold, IdempotencyKey, OnLost, Scope, Store, StoreError, Token,
+};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 use uuid::Uuid;
@@ -51,13 +53,13 @@ pub(crate) async fn alive() -> Json<Value> {
 pub(crate) async fn ready(State(app): State<App>) -> Result<Json<Value>, ApiError> {
     app.bookings.ping().await?;
     let key = IdempotencyKey::new("readyz").expect("six letters are a key");
-    let hold = Hold {
-        id: app.idempotency.record_id(&app.probe.scope, &key),
-        scope: app.idempotency.scope_id(&app.probe.scope),
-        token: Token::random(),
-        lease: LEASE,
-        ttl: LEASE,
-    };
+    let hold = Hold::new(
+        app.idempotency.record_id(&app.probe.scope, &key),
+        Token::random(),
+        LEASE,
+        LEASE,
+    )
+    .with_scope(app.idempotency.scope_id(&app.probe.scope));
     let store = app.idempotency.store();
     // What a look shows is shown at once.
     store.inspect(&hold.id).await?;
@@ -85,7 +87,9 @@ async fn try_to_write(app: &App, hold: &Hold) -> Result<(), ApiError> {
 
 async fn take_a_key(store: &dyn Store, hold: &Hold) -> Result<(), StoreError> {
     let asked = Fingerprint::of([b"readyz".as_slice()]);
-    store.claim(hold, &asked, OnLost::TakeOver).await?;
+    store
+        .claim(ClaimRequest::new(hold, &asked, OnLost::TakeOver))
+        .await?;
     store.release(hold).await?;
     Ok(())
 }

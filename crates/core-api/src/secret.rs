@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use idempotency::{Idempotency, IdempotencyKey, Scope, SqliteStore, Store};
+use idempotency::{Idempotency, IdempotencyKey, ListRequest, Scope, SqliteStore, Store};
 use rusqlite::OptionalExtension;
 use rustls::crypto::ring;
 
@@ -118,7 +118,7 @@ async fn secret_of(store: &SqliteStore, file: &SecretFile) -> Result<Option<Secr
         }
         return Ok(Some(secret));
     }
-    if !store.list(None, 1).await?.is_empty() {
+    if !store.list(&ListRequest::new(1)).await?.is_empty() {
         tracing::warn!(
             "the keys in the database are stored without a secret, as the version before did, and so are new ones, because with one \
              those would be forgotten: {WHAT_IT_MEANS}; the first start that finds no live key makes a secret",

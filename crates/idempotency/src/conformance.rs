@@ -38,7 +38,10 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use tokio::{sync::Barrier, task::JoinSet};
 
-use crate::{Claim, Fingerprint, Hold, IfOwner, OnLost, Record, RecordId, ScopeId, Store, Token};
+use crate::{
+    Claim, ClaimRequest, Fingerprint, Hold, IfOwner, ListRequest, OnLost, Record, RecordId, Store,
+    Token,
+};
 
 /// Makes this much time pass for the store.
 pub type Advance<'a> = dyn Fn(Duration) + Send + Sync + 'a;
@@ -148,13 +151,7 @@ fn new_hold() -> Hold {
 
 /// What another request, or another attempt, would hold.
 fn hold_on(id: RecordId) -> Hold {
-    Hold {
-        id,
-        scope: ScopeId::from_bytes([0; 8]),
-        token: Token::random(),
-        lease: LEASE,
-        ttl: TTL,
-    }
+    Hold::new(id, Token::random(), LEASE, TTL)
 }
 
 fn request(content: &str) -> Fingerprint {
@@ -181,7 +178,9 @@ async fn completed(store: &Arc<dyn Store>, fingerprint: &Fingerprint, outcome: &
 
 /// What a claim gets that takes over what has lapsed.
 async fn claim(store: &Arc<dyn Store>, hold: &Hold, fingerprint: &Fingerprint) -> Claim {
-    let claim = store.claim(hold, fingerprint, OnLost::TakeOver).await;
+    let claim = store
+        .claim(ClaimRequest::new(hold, fingerprint, OnLost::TakeOver))
+        .await;
     claim.expect("a claim")
 }
 
@@ -199,7 +198,9 @@ async fn inspect(store: &Arc<dyn Store>, id: &RecordId) -> Option<Record> {
 
 /// A page of records that can all be read.
 async fn list(store: &Arc<dyn Store>, after: Option<&RecordId>, limit: usize) -> Vec<Record> {
-    let listed = store.list(after, limit).await.expect("a page");
+    let mut request = ListRequest::new(limit);
+    request.after = after.copied();
+    let listed = store.list(&request).await.expect("a page");
     let records = listed.into_iter().map(|listed| listed.record);
     records.map(|record| record.expect("a record")).collect()
 }
@@ -218,7 +219,9 @@ async fn rush(
         crowd.spawn(async move {
             let hold = hold_on(id);
             start.wait().await;
-            let claim = store.claim(&hold, &fingerprint, on_lost).await;
+            let claim = store
+                .claim(ClaimRequest::new(&hold, &fingerprint, on_lost))
+                .await;
             (hold, claim.expect("a claim"))
         });
     }

@@ -24,6 +24,7 @@ mod waiting;
 mod withdrawals;
 
 use std::{
+    any::Any,
     fmt,
     hash::{BuildHasher, RandomState},
     pin::Pin,
@@ -37,8 +38,8 @@ use tokio::sync::Semaphore;
 #[cfg(feature = "axum")]
 use crate::http_config::HttpConfig;
 use crate::{
-    Claim, Fingerprint, Hold, IdempotencyKey, Options, RecordId, Rejection, Scope, ScopeId, Store,
-    Token, fingerprint::Forms, options, progress::Progress,
+    Claim, Fingerprint, Hold, IdempotencyKey, Labels, Options, RecordId, Rejection, Scope, ScopeId,
+    Store, Token, fingerprint::Forms, options, progress::Progress,
 };
 use active_runs::ActiveRuns;
 #[cfg(not(feature = "axum"))]
@@ -105,12 +106,22 @@ const MAX_FORMS: usize = 4;
 pub(crate) struct Operation {
     pub(crate) id: RecordId,
     pub(crate) scope: ScopeId,
+    pub(crate) labels: Labels,
     /// In the form under which it is claimed.
     pub(crate) fingerprint: Fingerprint,
     pub(crate) forms: Forms,
     pub(crate) waiter: Waiter,
     /// How much earlier the end of its record is announced.
     pub(crate) grace: Duration,
+}
+
+/// What else is known of a request.
+#[derive(Default)]
+pub(crate) struct Origin {
+    /// The method and the route's template.
+    pub(crate) route: Option<Arc<str>>,
+    /// So many bytes it keeps while it waits.
+    pub(crate) kept_bytes: usize,
 }
 
 /// How the work has ended: the answer for its caller, and what is kept of it.
@@ -181,13 +192,17 @@ impl Idempotency {
     /// An engine with default settings over this store.
     #[must_use]
     pub fn new(store: impl Store) -> Self {
-        Self::builder(Arc::new(store)).build()
+        Self::builder(store).build()
     }
 
     /// An engine whose settings can be changed first.
     #[must_use]
-    pub fn builder(store: Arc<dyn Store>) -> IdempotencyBuilder {
-        IdempotencyBuilder::new(store)
+    pub fn builder(store: impl Store) -> IdempotencyBuilder {
+        // A handle that can be any store need not be put behind another one.
+        let handle = (&store as &dyn Any)
+            .downcast_ref::<Arc<dyn Store>>()
+            .cloned();
+        IdempotencyBuilder::new(handle.unwrap_or_else(|| Arc::new(store)))
     }
 
     /// The store, for those who operate it.
@@ -207,25 +222,29 @@ impl Idempotency {
         &self.0.http
     }
 
-    /// What is asked under this key. While it waits, it keeps so many bytes.
+    /// What is asked under this key.
     pub(crate) fn operation(
         &self,
         options: &Options,
         scope: &Scope,
         key: &IdempotencyKey,
         fingerprint: &Fingerprint,
-        kept_bytes: usize,
+        origin: Origin,
     ) -> Operation {
         let id = self.record_id(scope, key);
         let forms = Forms::new(fingerprint, &self.0.secret, &id, key.expose().as_bytes());
         Operation {
             id,
             scope: self.scope_id(scope),
+            labels: Labels::from_parts(
+                origin.route,
+                scope.label().map(|label| self.label_text(label)),
+            ),
             fingerprint: forms.current(),
             forms,
             waiter: Waiter {
                 scope: self.0.scopes.hash_one(scope),
-                bytes: kept_bytes,
+                bytes: origin.kept_bytes,
             },
             grace: options::grace(options.ttl),
         }
@@ -335,13 +354,9 @@ impl Idempotency {
 impl Operation {
     /// A hold on its record, under a token that nobody else has.
     fn hold(&self, options: &Options) -> Hold {
-        Hold {
-            id: self.id,
-            scope: self.scope,
-            token: Token::random(),
-            lease: options.lease(),
-            ttl: options.kept(),
-        }
+        Hold::new(self.id, Token::random(), options.lease(), options.kept())
+            .with_scope(self.scope)
+            .with_labels(self.labels.clone())
     }
 
     /// Refuses it if a record with this fingerprint is of another request.

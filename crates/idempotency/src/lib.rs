@@ -72,6 +72,7 @@ mod fingerprint;
 #[cfg(feature = "axum")]
 mod http_config;
 mod key;
+mod labels;
 #[cfg(feature = "axum")]
 mod web;
 // How this library writes errors into a log, for services that want theirs written in the same way.
@@ -247,6 +248,8 @@ pub use http_config::HttpConfig;
 pub use idempotent_macro::idempotent;
 pub use key::IdempotencyKey;
 pub use key::KeyError;
+pub use labels::Label;
+pub use labels::Labels;
 pub use options::FingerprintFn;
 pub use options::Keep;
 pub use options::OnDuplicate;
@@ -263,6 +266,7 @@ pub use record::Token;
 pub use rejection::Rejection;
 pub use scope::Scope;
 pub use store::Claim;
+pub use store::ClaimRequest;
 #[cfg(feature = "firestore")]
 pub use store::FirestoreConflict;
 #[cfg(feature = "firestore")]
@@ -277,6 +281,8 @@ pub use store::FirestoreStoreError;
 pub use store::FirestoreTransaction;
 pub use store::Hold;
 pub use store::IfOwner;
+pub use store::ListRequest;
+pub use store::ListedPhase;
 pub use store::MemoryStore;
 pub use store::Polling;
 #[cfg(feature = "postgres")]

@@ -36,6 +36,7 @@ pub struct Options {
 
 /// What a duplicate gets while the first run goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum OnDuplicate {
     /// 409 with `Retry-After`, at once.
     Conflict,
@@ -45,6 +46,7 @@ pub enum OnDuplicate {
 
 /// What the same request gets once a run's lease has lapsed, so that nobody knows how far the run came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum OnLost {
     /// The key: it runs again.
     TakeOver,
@@ -55,6 +57,7 @@ pub enum OnLost {
 
 /// Which answers are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Keep {
     /// Those that will not change: 2xx, 3xx except 307 and 308, and the handler's own 4xx except those with `Retry-After`,
     /// a 415 with `Accept-Encoding`, and those about credentials and limits.

@@ -15,6 +15,7 @@ use crate::StoreError;
 /// }
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Disposition {
     /// Store the answer and replay it, whatever its status.
     Store,

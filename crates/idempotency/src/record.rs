@@ -2,10 +2,11 @@ use std::{fmt, time::SystemTime};
 
 use bytes::Bytes;
 
-use crate::{Fingerprint, StoreError};
+use crate::{Fingerprint, Labels, StoreError};
 
 /// What a store holds for one key of one scope.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Record {
     /// The name under which the store keeps it.
     pub id: RecordId,
@@ -20,6 +21,37 @@ pub struct Record {
     pub expires_at: SystemTime,
     /// Running, or finished.
     pub phase: Phase,
+    /// When the key was first claimed, or its transaction committed. Versions before 0.2 did not record it.
+    pub created_at: Option<SystemTime>,
+    /// When the run was completed, if it is and the record tells.
+    pub completed_at: Option<SystemTime>,
+    /// Where its request came from.
+    pub labels: Labels,
+}
+
+impl Record {
+    /// A record of which no times and no labels are known; the fields that are known are set afterwards.
+    #[must_use]
+    pub fn new(
+        id: RecordId,
+        fingerprint: Fingerprint,
+        token: Token,
+        attempt: u32,
+        expires_at: SystemTime,
+        phase: Phase,
+    ) -> Self {
+        Self {
+            id,
+            fingerprint,
+            token,
+            attempt,
+            expires_at,
+            phase,
+            created_at: None,
+            completed_at: None,
+            labels: Labels::default(),
+        }
+    }
 }
 
 /// What a store lists under one id: a record, or why that cannot be read.
@@ -56,6 +88,7 @@ impl From<Record> for Listed {
 
 /// Where a record stands between its claim and its end.
 #[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Phase {
     /// A run owns the key.
     InFlight {

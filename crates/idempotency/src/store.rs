@@ -36,16 +36,21 @@
 //!
 //! [`MemoryStore`] is the shortest complete example.
 
+mod claim;
 mod debug;
+mod error;
 #[cfg(feature = "firestore")]
 mod firestore;
+mod list;
 mod memory;
 mod polling;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "redis")]
 mod redis;
+mod resolution;
 mod share;
+mod shared;
 mod spent;
 #[cfg(feature = "sqlite")]
 mod sqlite;
@@ -56,7 +61,6 @@ mod wakeups;
 
 use std::{
     any::Any,
-    error::Error,
     fmt,
     time::{Duration, SystemTime},
 };
@@ -64,6 +68,11 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 
+pub use claim::Claim;
+pub use claim::ClaimRequest;
+pub use claim::Hold;
+pub use error::StoreError;
+pub use error::StoreErrorKind;
 #[cfg(feature = "firestore")]
 pub use firestore::FirestoreConflict;
 #[cfg(feature = "firestore")]
@@ -76,6 +85,8 @@ pub use firestore::FirestoreStore;
 pub use firestore::FirestoreStoreError;
 #[cfg(feature = "firestore")]
 pub use firestore::FirestoreTransaction;
+pub use list::ListRequest;
+pub use list::ListedPhase;
 pub use memory::MemoryStore;
 pub use polling::Polling;
 #[cfg(feature = "postgres")]
@@ -86,6 +97,7 @@ pub use postgres::PostgresStoreError;
 pub use redis::RedisStore;
 #[cfg(feature = "redis")]
 pub use redis::RedisStoreError;
+pub use resolution::Resolution;
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteDatabase;
 #[cfg(feature = "sqlite")]
@@ -98,11 +110,29 @@ pub use transaction::Transaction;
 pub use wakeups::Subscription;
 pub use wakeups::Wakeups;
 
-use crate::{Fingerprint, Listed, OnLost, Record, RecordId, ScopeId, Token};
+use crate::{Fingerprint, Listed, Record, RecordId, ScopeId, Token};
 
 /// Something that remembers keys. See the [module docs](self) for what an implementation promises.
 #[async_trait]
 pub trait Store: Any + fmt::Debug + Send + Sync {
+    /// What the store is called in errors and logs, such as `postgres`.
+    fn name(&self) -> &'static str;
+
+    /// The store that this one wraps, if it is a wrapper.
+    ///
+    /// A wrapper counts calls, or changes what is stored, and passes the calls on. By this a
+    /// [`Transaction`] finds the store whose database it shares. What a transaction writes does not pass the wrapper, so one that
+    /// changes outcomes changes them in [`encode_outcome`](Self::encode_outcome) too.
+    fn wrapped(&self) -> Option<&dyn Store> {
+        None
+    }
+
+    /// The bytes that this store passes on for this outcome, which [`inspect`](Self::inspect) and [`claim`](Self::claim) turn back.
+    fn encode_outcome(&self, hold: &Hold, outcome: Bytes) -> Result<Bytes, StoreError> {
+        let _ = hold;
+        Ok(outcome)
+    }
+
     /// Whether a new key of this scope would find room now, without waiting. A run is asked for that claims nothing before its
     /// transaction commits.
     fn check_room(&self, scope: &ScopeId) -> Result<(), StoreError> {
@@ -110,13 +140,8 @@ pub trait Store: Any + fmt::Debug + Send + Sync {
         Ok(())
     }
 
-    /// Takes the key for `hold.token`, or says who has it. `on_lost` says whether a lapsed hold may be taken over.
-    async fn claim(
-        &self,
-        hold: &Hold,
-        fingerprint: &Fingerprint,
-        on_lost: OnLost,
-    ) -> Result<Claim, StoreError>;
+    /// Takes the key for the token of the request's hold, or says who has it.
+    async fn claim(&self, request: ClaimRequest<'_>) -> Result<Claim, StoreError>;
 
     /// Takes back the claim that this token made, or may yet make.
     ///
@@ -151,10 +176,9 @@ pub trait Store: Any + fmt::Debug + Send + Sync {
     /// The record under this id, unless it is absent or expired.
     async fn inspect(&self, id: &RecordId) -> Result<Option<Record>, StoreError>;
 
-    /// Up to `limit` unexpired records in the order of their ids, those behind `after` only. One that cannot be read is
-    /// listed too.
-    async fn list(&self, after: Option<&RecordId>, limit: usize)
-    -> Result<Vec<Listed>, StoreError>;
+    /// The unexpired records that the request asks for, in the order of their ids. One that cannot be read is listed too,
+    /// whatever else is asked for.
+    async fn list(&self, request: &ListRequest) -> Result<Vec<Listed>, StoreError>;
 
     /// Ends a hold on an operator's word, if `seen` still owns it.
     async fn resolve(
@@ -175,206 +199,13 @@ pub trait Store: Any + fmt::Debug + Send + Sync {
     fn outcome_limit(&self) -> usize;
 }
 
-/// What a caller owns once its claim is won.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Hold {
-    /// The record.
-    pub id: RecordId,
-    /// Whose record it is. A store that shares out its room counts by this; others need not keep it.
-    pub scope: ScopeId,
-    /// The owner.
-    pub token: Token,
-    /// How long the hold lives without renewal.
-    pub lease: Duration,
-    /// How long the outcome is kept after completion.
-    pub ttl: Duration,
-}
-
-/// The answer to a claim.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Claim {
-    /// The key is the caller's.
-    Won {
-        /// 1 for the first run, one more for each take-over.
-        attempt: u32,
-        /// What the run before, or this one if it claims again, has left by [`Store::checkpoint`]; empty if nothing.
-        progress: Bytes,
-    },
-    /// Another run owns the key; or owned it, and asked for something else than this claim does.
-    InFlight {
-        /// What that run was asked.
-        fingerprint: Fingerprint,
-    },
-    /// A run's lease lapsed, and the claim was not to take over: whether the run took effect is not known.
-    Unknown {
-        /// What that run was asked.
-        fingerprint: Fingerprint,
-    },
-    /// A run has ended.
-    Completed {
-        /// What that run was asked.
-        fingerprint: Fingerprint,
-        /// What it left.
-        outcome: Bytes,
-        /// When that is forgotten.
-        expires_at: SystemTime,
-    },
-}
-
-/// The answer to a step that only the owner may take.
+/// How a store responds to a step that only the owner of a hold may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IfOwner<T> {
     /// The caller is the owner, and the step is taken.
     Done(T),
     /// The caller is not the owner, or no longer; nothing was changed.
     NotOwner,
-}
-
-/// What an operator does with a hold whose owner will not come back.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Resolution {
-    /// Free the key: the next request with it runs.
-    Release,
-    /// End the run as if it had left this outcome.
-    Complete {
-        /// Bytes that the engine can read.
-        outcome: Bytes,
-        /// How long they are kept, from now.
-        ttl: Duration,
-    },
-}
-
-/// Why a store could not answer.
-///
-/// The engine turns each into a refusal and runs nothing, so a client may simply try again.
-#[derive(Debug)]
-pub struct StoreError {
-    kind: StoreErrorKind,
-    was_sent: bool,
-    source: Box<dyn Error + Send + Sync>,
-}
-
-/// The kinds of [`StoreError`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum StoreErrorKind {
-    /// The store was not reached, or failed; the step may have been taken.
-    Unavailable,
-    /// The record is there but cannot be read: another version wrote it, or it is damaged.
-    Unreadable,
-    /// The store is at its limit and takes no new keys until old ones expire.
-    Full,
-    /// The claim's scope uses its share of the store, and gets no new keys until old ones expire. Nothing was changed.
-    ScopeFull,
-    /// The claim's token is spent: the claim was withdrawn, or its hold released. Nothing was changed.
-    Withdrawn,
-    /// The outcome, or the progress, is longer than [`Store::outcome_limit`]. Nothing was changed.
-    TooLarge,
-}
-
-impl StoreError {
-    /// The store was not reached, or failed.
-    pub fn unavailable(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self {
-            kind: StoreErrorKind::Unavailable,
-            was_sent: true,
-            source: source.into(),
-        }
-    }
-
-    /// The store was not reached, or undid all: the step was not taken and will not be.
-    pub fn unreached(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self {
-            was_sent: false,
-            ..Self::unavailable(source)
-        }
-    }
-
-    /// The record cannot be read.
-    pub fn unreadable(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self {
-            kind: StoreErrorKind::Unreadable,
-            was_sent: true,
-            source: source.into(),
-        }
-    }
-
-    /// The store takes no new keys.
-    pub fn full(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self {
-            kind: StoreErrorKind::Full,
-            was_sent: true,
-            source: source.into(),
-        }
-    }
-
-    /// The store takes no new keys of this scope.
-    pub fn scope_full(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self {
-            kind: StoreErrorKind::ScopeFull,
-            was_sent: true,
-            source: source.into(),
-        }
-    }
-
-    /// The outcome, or the progress, is longer than the store can keep.
-    pub fn too_large(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self {
-            kind: StoreErrorKind::TooLarge,
-            was_sent: true,
-            source: source.into(),
-        }
-    }
-
-    /// The claim's token is spent.
-    #[must_use]
-    pub fn withdrawn() -> Self {
-        Self {
-            kind: StoreErrorKind::Withdrawn,
-            was_sent: true,
-            source: "its token was given back before it arrived".into(),
-        }
-    }
-
-    /// Whether the call may have been sent, so that a claim has to be withdrawn; see [`unreached`](Self::unreached).
-    #[must_use]
-    pub const fn was_sent(&self) -> bool {
-        self.was_sent
-    }
-
-    /// As it is, but sent if an earlier try of the same call was.
-    #[cfg(feature = "postgres")]
-    fn was_sent_if(mut self, earlier: bool) -> Self {
-        self.was_sent |= earlier;
-        self
-    }
-
-    /// What went wrong.
-    #[must_use]
-    pub const fn kind(&self) -> StoreErrorKind {
-        self.kind
-    }
-}
-
-impl fmt::Display for StoreError {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self.kind {
-            StoreErrorKind::Unavailable => "the idempotency store did not answer",
-            StoreErrorKind::Unreadable => {
-                "the idempotency store holds a record that cannot be read"
-            }
-            StoreErrorKind::Full => "the idempotency store is full",
-            StoreErrorKind::ScopeFull => "the scope uses its share of the idempotency store",
-            StoreErrorKind::Withdrawn => "the claim was withdrawn",
-            StoreErrorKind::TooLarge => "the outcome is too large for the idempotency store",
-        })
-    }
-}
-
-impl Error for StoreError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(self.source.as_ref())
-    }
 }
 
 /// How long a token stays spent whose hold an operator has released: longer than any run is renewed.

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use idempotency::{
-    Claim, Clock, Fingerprint, Hold, IfOwner, MemoryStore, OnLost, RecordId, Store, StoreError,
-    StoreErrorKind, Token,
+    Claim, ClaimRequest, Clock, Fingerprint, Hold, IfOwner, MemoryStore, OnLost, RecordId, Store,
+    StoreError, StoreErrorKind, Token,
 };
 
 const LEASE: Duration = Duration::from_secs(30);
@@ -21,13 +21,8 @@ fn store(clock: &Clock) -> MemoryStore {
 }
 
 fn hold(key: u8) -> Hold {
-    Hold {
-        id: RecordId::from_bytes([key; 32]),
-        scope: idempotency::ScopeId::from_bytes([key; 8]),
-        token: Token::random(),
-        lease: LEASE,
-        ttl: TTL,
-    }
+    Hold::new(RecordId::from_bytes([key; 32]), Token::random(), LEASE, TTL)
+        .with_scope(idempotency::ScopeId::from_bytes([key; 8]))
 }
 
 fn asked() -> Fingerprint {
@@ -36,15 +31,14 @@ fn asked() -> Fingerprint {
 
 /// A claim that takes over what has lapsed.
 async fn claim(store: &MemoryStore, hold: &Hold, asked: &Fingerprint) -> Result<Claim, StoreError> {
-    store.claim(hold, asked, OnLost::TakeOver).await
+    store
+        .claim(ClaimRequest::new(hold, asked, OnLost::TakeOver))
+        .await
 }
 
 /// A claim that is won as this attempt, where no run before has left anything.
 fn won(attempt: u32) -> Claim {
-    Claim::Won {
-        attempt,
-        progress: Bytes::new(),
-    }
+    Claim::won(attempt, Bytes::new())
 }
 
 async fn is_full(store: &MemoryStore, key: u8) -> bool {
@@ -179,10 +173,7 @@ async fn a_full_store_lets_a_new_key_have_the_room_of_an_expired_one() {
     let store = store(&clock);
     // Ids that begin alike lie side by side.
     let beside = |key: u8| {
-        let mut hold = Hold {
-            scope: hold(key).scope,
-            ..hold(0)
-        };
+        let mut hold = hold(0).with_scope(hold(key).scope);
         let mut id = *hold.id.as_bytes();
         id[31] = key;
         hold.id = RecordId::from_bytes(id);

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use idempotency::{Claim, Fingerprint, Hold, MemoryStore, OnLost, RecordId, Store, Token};
+use idempotency::{
+    Claim, ClaimRequest, Fingerprint, Hold, MemoryStore, OnLost, RecordId, Store, Token,
+};
 use uuid::Uuid;
 
 use crate::{
@@ -42,7 +44,7 @@ pub(crate) fn store(keys: usize) {
         print();
         for hold in &holds {
             let claim = store
-                .claim(hold, &fingerprint, OnLost::TakeOver)
+                .claim(ClaimRequest::new(hold, &fingerprint, OnLost::TakeOver))
                 .await
                 .expect("a claim");
             assert!(matches!(claim, Claim::Completed { .. }), "{claim:?}");
@@ -54,13 +56,12 @@ pub(crate) fn store(keys: usize) {
 pub(crate) fn hold() -> Hold {
     let id = Fingerprint::of([Uuid::new_v4().as_bytes().as_slice()]);
     let (_, id) = id.as_bytes().split_first_chunk::<1>().expect("a version");
-    Hold {
-        id: RecordId::from_bytes(id.try_into().expect("a digest of 32 bytes")),
-        scope: idempotency::ScopeId::from_bytes([0; 8]),
-        token: Token::random(),
-        lease: Duration::from_secs(30),
-        ttl: Duration::from_secs(3600),
-    }
+    Hold::new(
+        RecordId::from_bytes(id.try_into().expect("a digest of 32 bytes")),
+        Token::random(),
+        Duration::from_secs(30),
+        Duration::from_secs(3600),
+    )
 }
 
 pub(crate) async fn complete(
@@ -70,7 +71,7 @@ pub(crate) async fn complete(
     outcome: Bytes,
 ) {
     store
-        .claim(hold, fingerprint, OnLost::TakeOver)
+        .claim(ClaimRequest::new(hold, fingerprint, OnLost::TakeOver))
         .await
         .expect("a claim");
     store.complete(hold, outcome).await.expect("a completion");

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use clap::ValueEnum;
 use idempotency::{
-    Claim, Fingerprint, Hold, IfOwner, Listed, OnLost, Record, RecordId, Resolution, Store,
-    StoreError, Subscription, Token,
+    Claim, ClaimRequest, Fingerprint, Hold, IfOwner, ListRequest, Listed, Record, RecordId,
+    Resolution, Store, StoreError, Subscription, Token,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -31,20 +31,31 @@ pub(crate) struct BrokenStore {
 
 #[async_trait]
 impl Store for BrokenStore {
-    async fn claim(
-        &self,
-        hold: &Hold,
-        fingerprint: &Fingerprint,
-        on_lost: OnLost,
-    ) -> Result<Claim, StoreError> {
-        let claimed = self.store.claim(hold, fingerprint, on_lost).await?;
+    fn name(&self) -> &'static str {
+        self.store.name()
+    }
+
+    async fn claim(&self, request: ClaimRequest<'_>) -> Result<Claim, StoreError> {
+        let ClaimRequest {
+            hold,
+            fingerprint,
+            on_lost,
+            ..
+        } = request;
+        let claimed = self
+            .store
+            .claim(ClaimRequest::new(hold, fingerprint, on_lost))
+            .await?;
         if self.broken == Broken::Steals
             && matches!(claimed, Claim::InFlight { .. })
             && let Some(record) = self.store.inspect(&hold.id).await?
         {
             let freed = Resolution::Release;
             self.store.resolve(&hold.id, &record.token, freed).await?;
-            return self.store.claim(hold, fingerprint, on_lost).await;
+            return self
+                .store
+                .claim(ClaimRequest::new(hold, fingerprint, on_lost))
+                .await;
         }
         Ok(claimed)
     }
@@ -102,12 +113,8 @@ impl Store for BrokenStore {
         self.store.inspect(id).await
     }
 
-    async fn list(
-        &self,
-        after: Option<&RecordId>,
-        limit: usize,
-    ) -> Result<Vec<Listed>, StoreError> {
-        self.store.list(after, limit).await
+    async fn list(&self, request: &ListRequest) -> Result<Vec<Listed>, StoreError> {
+        self.store.list(request).await
     }
 
     async fn resolve(

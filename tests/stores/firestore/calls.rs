@@ -65,7 +65,7 @@ async fn a_run_that_fails_costs_two_calls_and_a_duplicate_one() {
         assert_eq!(claimed.ok(), Some(won(1)));
         assert_eq!(tap.calls(), 1, "a claim");
         let duplicate = claim(&store, &hold_on(owner.id), &asked).await;
-        let running = Claim::InFlight { fingerprint: asked };
+        let running = Claim::in_flight(asked);
         assert_eq!(duplicate.ok(), Some(running));
         assert_eq!(tap.calls(), 1, "a duplicate");
         assert_eq!(store.release(&owner).await.ok(), Some(IfOwner::Done(())));
@@ -139,7 +139,7 @@ async fn a_suspension_costs_one_call_and_a_late_checkpoint_a_look() {
         assert_eq!(tap.calls(), 1, "a suspension");
         let next = claim(&store, &hold_on(owner.id), &asked).await;
         let (attempt, progress) = (2, longer.clone());
-        assert_eq!(next.ok(), Some(Claim::Won { attempt, progress }));
+        assert_eq!(next.ok(), Some(Claim::won(attempt, progress)));
         assert_eq!(tap.calls(), 2, "what goes on from it");
     }
 }

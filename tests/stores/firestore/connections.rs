@@ -122,7 +122,7 @@ async fn a_take_over_that_arrives_after_its_withdrawal_leaves_the_suspended_run_
     assert_eq!(left, progress);
     let attempt = 2;
     let next = claim(&store, &hold_on(owner.id), &asked).await;
-    assert_eq!(next.ok(), Some(Claim::Won { attempt, progress }));
+    assert_eq!(next.ok(), Some(Claim::won(attempt, progress)));
 }
 
 /// A claim that is on its way when its caller gives it up.

@@ -71,7 +71,7 @@ async fn a_claim_that_was_too_slow_is_recognised_when_it_is_repeated() {
         assert_eq!(claimed.ok(), Some(won(1)));
     }
     let duplicate = claim(&store, &hold_on(owner.id), &asked).await;
-    let running = Claim::InFlight { fingerprint: asked };
+    let running = Claim::in_flight(asked);
     assert_eq!(duplicate.ok(), Some(running));
 }
 
@@ -159,7 +159,7 @@ async fn a_suspension_whose_answer_is_lost_is_done_or_says_that_it_does_not_know
         let goes_on = async || {
             let claimed = claim(&elsewhere, &next, &asked).await;
             let (attempt, progress) = (2, progress.clone());
-            assert_eq!(claimed.ok(), Some(Claim::Won { attempt, progress }));
+            assert_eq!(claimed.ok(), Some(Claim::won(attempt, progress)));
         };
 
         tap.mute_after(0);

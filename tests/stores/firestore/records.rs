@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use gcloud_sdk::{google::firestore::v1::value::ValueType, prost_types::Timestamp};
 use idempotency::{
-    Claim, FirestoreStore, Hold, Idempotency, IdempotencyKey, IfOwner, OnDuplicate, Options,
-    RecordId, Rejection, Run, RunError, Scope, Store, StoreErrorKind,
+    Claim, FirestoreStore, Hold, Idempotency, IdempotencyKey, IfOwner, ListRequest, OnDuplicate,
+    Options, RecordId, Rejection, Run, RunError, Scope, Store, StoreErrorKind,
 };
 use tests::servers::firestore::{Documents, FirestoreEmulator};
 use tokio::{sync::oneshot, task::JoinSet};
@@ -67,7 +67,7 @@ async fn a_document_that_cannot_be_read_is_an_error_and_stays() {
                 assert_eq!(kind, Err(StoreErrorKind::Unreadable), "{damage:?}");
             }
             // It hides no other one, and what is nobody's record hides none either.
-            let listed = store.list(None, 2).await.expect("a list");
+            let listed = store.list(&ListRequest::new(2)).await.expect("a list");
             let listed = listed
                 .into_iter()
                 .map(|listed| (listed.id, listed.record.err().map(|error| error.kind())));
@@ -122,14 +122,11 @@ async fn a_free_key_keeps_eight_older_tokens_for_as_long_as_any_of_them_needs() 
     let first = hold();
     let mut spent = Vec::new();
     for older in 0..10 {
-        let late = Hold {
-            ttl: if older == 0 {
-                first.ttl
-            } else {
-                Duration::ZERO
-            },
-            ..hold_on(first.id)
-        };
+        let late = hold_on(first.id).with_ttl(if older == 0 {
+            first.ttl
+        } else {
+            Duration::ZERO
+        });
         let withdrawn = store.withdraw(&late, &asked).await;
         withdrawn.expect("a withdrawal");
         let document = documents.all().await.pop().expect("the free key");
@@ -245,7 +242,7 @@ async fn a_lease_counts_from_when_the_server_took_the_step() {
     let year = 365 * 24 * 3600;
     let now = stepped_at(&documents).await;
     for (seconds, expected) in [
-        (now.seconds + year, Claim::InFlight { fingerprint: asked }),
+        (now.seconds + year, Claim::in_flight(asked)),
         (now.seconds - 60, won(2)),
     ] {
         let time = Timestamp { seconds, ..now };

@@ -58,7 +58,7 @@ async fn the_first_who_sees_the_end_wakes_the_others_of_its_process() {
         .expect("a claim");
     let mut waiting = here.subscribe(&suspended.id);
     let running = claim(&here, &hold_on(suspended.id), &fingerprint).await;
-    assert_eq!(running.ok(), Some(Claim::InFlight { fingerprint }));
+    assert_eq!(running.ok(), Some(Claim::in_flight(fingerprint)));
     let done = there.suspend(&suspended, Bytes::new()).await;
     assert_eq!(done.ok(), Some(IfOwner::Done(())));
     assert!(!is_woken(&mut waiting).await);
@@ -70,7 +70,7 @@ async fn the_first_who_sees_the_end_wakes_the_others_of_its_process() {
     claim(&there, &owner, &fingerprint).await.expect("a claim");
     let mut waiting = here.subscribe(&owner.id);
     let running = claim(&here, &hold_on(owner.id), &fingerprint).await;
-    assert_eq!(running.ok(), Some(Claim::InFlight { fingerprint }));
+    assert_eq!(running.ok(), Some(Claim::in_flight(fingerprint)));
     let done = there.complete(&owner, Bytes::from_static(b"booked")).await;
     done.expect("an end");
     assert!(!is_woken(&mut waiting).await);

@@ -23,7 +23,7 @@ async fn the_clock_of_the_machine_that_asks_counts_for_nothing() {
     claim(&first, &owner, &request()).await.expect("a claim");
     let fingerprint = request();
     let early = claim(&second, &hold_on(owner.id), &request()).await;
-    assert_eq!(early.ok(), Some(Claim::InFlight { fingerprint }));
+    assert_eq!(early.ok(), Some(Claim::in_flight(fingerprint)));
     advance(&url, owner.lease);
     let successor = hold_on(owner.id);
     let taken = claim(&second, &successor, &request()).await;

@@ -1,7 +1,7 @@
 //! Connections on which nothing comes through any more, in either direction, and of which nobody is told.
 
 use bytes::Bytes;
-use idempotency::{Claim, IfOwner, OnLost, PostgresStore, Store, StoreErrorKind};
+use idempotency::{Claim, ClaimRequest, IfOwner, OnLost, PostgresStore, Store, StoreErrorKind};
 use sqlx::postgres::PgPoolOptions;
 use tokio::task::JoinSet;
 
@@ -100,9 +100,7 @@ async fn a_dark_connection_that_listens_is_left_for_a_new_one() {
             }
         }
     };
-    let in_flight = Claim::InFlight {
-        fingerprint: request(),
-    };
+    let in_flight = Claim::in_flight(request());
     assert_eq!(within_a_minute("a look", looked).await, in_flight);
     let elsewhere = super::store(&url).await;
     assert_eq!(
@@ -119,7 +117,9 @@ async fn connect_many(store: &PostgresStore) {
         let store = store.clone();
         claims.spawn(async move {
             let hold = new_hold();
-            let claimed = store.claim(&hold, &request(), OnLost::Refuse).await;
+            let claimed = store
+                .claim(ClaimRequest::new(&hold, &request(), OnLost::Refuse))
+                .await;
             assert_eq!(claimed.ok(), Some(won(1)));
         });
     }

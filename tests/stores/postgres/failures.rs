@@ -7,8 +7,8 @@ use std::sync::{
 
 use bytes::Bytes;
 use idempotency::{
-    Claim, Idempotency, IfOwner, OnDuplicate, Options, PostgresStore, RecordId, Resolution, Run,
-    Store, StoreErrorKind,
+    Claim, Idempotency, IfOwner, ListRequest, OnDuplicate, Options, PostgresStore, RecordId,
+    Resolution, Run, Store, StoreErrorKind,
 };
 use sqlx::{AssertSqlSafe, Connection, PgConnection, postgres::PgPoolOptions, raw_sql};
 use tokio::task::JoinSet;
@@ -174,7 +174,7 @@ async fn a_record_that_cannot_be_read_is_an_error_and_stays() {
         for other in &others {
             claim(&store, other, &request()).await.expect("a claim");
         }
-        let listed = store.list(None, 10).await.expect("a list");
+        let listed = store.list(&ListRequest::new(10)).await.expect("a list");
         let kinds = listed
             .into_iter()
             .map(|listed| (listed.id, listed.record.err().map(|error| error.kind())));

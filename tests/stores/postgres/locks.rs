@@ -80,17 +80,14 @@ async fn a_key_that_is_being_written_is_in_progress_and_takes_no_connection_from
         let store = PostgresStore::new(pool.connect_lazy_with(options));
         // A key that nobody has used, and one whose lease is over.
         let (unused, lapsed) = (new_hold(), new_hold());
-        let over = Hold {
-            lease: Duration::ZERO,
-            ..lapsed.clone()
-        };
+        let over = lapsed.clone().with_lease(Duration::ZERO);
         claim(&direct, &over, &request()).await.expect("a claim");
         for (hold, statement) in [(&unused, insert(&unused)), (&lapsed, lock(&lapsed))] {
             let session = standing_still(&url, &statement).await;
             let retries = (0..5).map(|_| async {
                 let claimed = claim(&store, &hold_on(hold.id), &request()).await;
                 let fingerprint = request();
-                assert_eq!(claimed.ok(), Some(Claim::InFlight { fingerprint }));
+                assert_eq!(claimed.ok(), Some(Claim::in_flight(fingerprint)));
             });
             let other = async {
                 let claimed = claim(&store, &new_hold(), &request()).await;
@@ -214,7 +211,7 @@ async fn a_waiter_outlasts_a_step_that_stands_still() {
     for _ in 0..2 {
         let looked = claim(&store, &hold_on(owner.id), &request()).await;
         let fingerprint = request();
-        assert_eq!(looked.ok(), Some(Claim::InFlight { fingerprint }));
+        assert_eq!(looked.ok(), Some(Claim::in_flight(fingerprint)));
     }
     let is_awaited = "select awaited from idempotency_records";
     assert!(!sql(&url, is_awaited).await[0].get::<bool, _>(0));

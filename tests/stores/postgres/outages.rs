@@ -121,7 +121,7 @@ async fn a_claim_that_took_too_long_recognises_itself() {
     let fingerprint = request();
     assert_eq!(
         claim(&store, &hold_on(claimed.id), &request()).await.ok(),
-        Some(Claim::InFlight { fingerprint })
+        Some(Claim::in_flight(fingerprint))
     );
     let done = store.complete(&completed, outcome).await;
     assert!(matches!(done, Ok(IfOwner::Done(_))), "{done:?}");

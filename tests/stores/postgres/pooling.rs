@@ -48,7 +48,7 @@ async fn a_first_run_costs_two_statements_and_a_replay_one() {
     let before = statements(server, &url);
     let conflict = claim(&store, &hold_on(running.id), &request()).await;
     let fingerprint = request();
-    assert_eq!(conflict.ok(), Some(Claim::InFlight { fingerprint }));
+    assert_eq!(conflict.ok(), Some(Claim::in_flight(fingerprint)));
     assert_eq!(statements(server, &url) - before, 1);
 }
 

@@ -136,7 +136,7 @@ async fn an_end_whose_reply_is_lost_is_done() {
         lose();
         let taken_over = claim(&store, &next, &asked).await;
         let attempt = 2;
-        assert_eq!(taken_over.ok(), Some(Claim::Won { attempt, progress }));
+        assert_eq!(taken_over.ok(), Some(Claim::won(attempt, progress)));
 
         for free in [released, freed, withdrawn] {
             let next = hold_on(free.id);
@@ -161,9 +161,7 @@ async fn a_waiter_elsewhere_is_woken_by_a_withdrawal() {
             assert_eq!(kept.ok(), Some(IfOwner::Done(())));
         }
         let mut subscription = waiting.subscribe(&owner.id);
-        let in_flight = Claim::InFlight {
-            fingerprint: request(),
-        };
+        let in_flight = Claim::in_flight(request());
         let looked = claim(&waiting, &hold_on(owner.id), &request()).await;
         assert_eq!(looked.ok(), Some(in_flight));
         let awaited = "select awaited from idempotency_records where phase = 1";
@@ -175,7 +173,7 @@ async fn a_waiter_elsewhere_is_woken_by_a_withdrawal() {
         frozen.thaw();
         let next = hold_on(owner.id);
         let attempt = 1 + u32::from(!progress.is_empty());
-        let won = Claim::Won { attempt, progress };
+        let won = Claim::won(attempt, progress);
         assert_eq!(claim(&waiting, &next, &request()).await.ok(), Some(won));
         // Nobody waits for the new owner.
         assert_eq!(waiting.release(&next).await.ok(), Some(IfOwner::Done(())));
@@ -235,10 +233,7 @@ async fn a_mark_has_the_last_tokens_and_the_longest_time() {
     let store = store(&url).await;
     let long = new_hold();
     let mut holds = vec![long.clone()];
-    holds.resize_with(12, || Hold {
-        ttl: Duration::from_secs(1),
-        ..hold_on(long.id)
-    });
+    holds.resize_with(12, || hold_on(long.id).with_ttl(Duration::from_secs(1)));
     let withdraw = async |hold: &Hold| {
         let withdrawn = store.withdraw(hold, &request()).await;
         withdrawn.expect("a withdrawal");
@@ -301,7 +296,7 @@ async fn a_waiter_elsewhere_is_woken_by_a_suspension() {
     let mut subscription = waiting.subscribe(&owner.id);
     let fingerprint = request();
     let looked = claim(&waiting, &hold_on(owner.id), &request()).await;
-    assert_eq!(looked.ok(), Some(Claim::InFlight { fingerprint }));
+    assert_eq!(looked.ok(), Some(Claim::in_flight(fingerprint)));
     super::until(&url, "select awaited from idempotency_records").await;
     let progress = Bytes::from_static(b"charged");
     let suspended = owning.suspend(&owner, progress.clone()).await;
@@ -309,7 +304,7 @@ async fn a_waiter_elsewhere_is_woken_by_a_suspension() {
     within_a_minute("the news", subscription.changed()).await;
     let next = claim(&waiting, &hold_on(owner.id), &request()).await;
     let attempt = 2;
-    assert_eq!(next.ok(), Some(Claim::Won { attempt, progress }));
+    assert_eq!(next.ok(), Some(Claim::won(attempt, progress)));
 }
 
 /// Whoever asks for something else is turned away, and may wait for what becomes of the key.
@@ -328,7 +323,7 @@ async fn what_a_withdrawal_left_can_be_waited_for() {
     let other = Fingerprint::of([b"book something else".as_slice()]);
     let refused = claim(&waiting, &hold_on(owner.id), &other).await;
     let fingerprint = request();
-    assert_eq!(refused.ok(), Some(Claim::InFlight { fingerprint }));
+    assert_eq!(refused.ok(), Some(Claim::in_flight(fingerprint)));
     let awaited = "select awaited from idempotency_records";
     super::until(&url, awaited).await;
     let resolved = owning.resolve(&owner.id, &owner.token, Resolution::Release);

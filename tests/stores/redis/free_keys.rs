@@ -33,25 +33,16 @@ async fn the_server_removes_what_a_released_key_leaves_behind() {
         let most = expected + Duration::from_secs(2);
         assert!(least <= time && time <= most, "{time:?}");
     };
-    let longer = Hold {
-        lease: 100 * hold.lease,
-        ..hold.clone()
-    };
+    let longer = hold.clone().with_lease(100 * hold.lease);
     assert_eq!(store.release(&longer).await.ok(), Some(IfOwner::Done(())));
     is_about(remaining(), longer.lease);
     withdraw(&store, &hold_on(&hold)).await;
     is_about(remaining(), hold.lease + hold.ttl);
     // One that needs less time takes none from those before it.
-    let short = Hold {
-        ttl: Duration::ZERO,
-        ..hold_on(&hold)
-    };
+    let short = hold_on(&hold).with_ttl(Duration::ZERO);
     withdraw(&store, &short).await;
     is_about(remaining(), hold.lease + hold.ttl);
-    let at_once = Hold {
-        lease: Duration::ZERO,
-        ..hold_on(&hold)
-    };
+    let at_once = hold_on(&hold).with_lease(Duration::ZERO);
     assert_eq!(claim(&store, &at_once, &request()).await.ok(), Some(won(1)));
     assert_eq!(store.release(&at_once).await.ok(), Some(IfOwner::Done(())));
     // Those before it need their time still.

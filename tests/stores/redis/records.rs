@@ -4,7 +4,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 use idempotency::{
-    Fingerprint, Hold, IfOwner, Phase, RedisStore, Resolution, Store, StoreErrorKind,
+    Fingerprint, Hold, IfOwner, ListRequest, Phase, RedisStore, Resolution, Store, StoreErrorKind,
 };
 use redis::Connection;
 use tests::{
@@ -107,7 +107,7 @@ async fn assert_unreadable(store: &RedisStore, hold: &Hold) {
         store.release(hold).await.err(),
         store.inspect(&hold.id).await.err(),
         store
-            .list(None, 1)
+            .list(&ListRequest::new(1))
             .await
             .expect("a list")
             .pop()
@@ -139,16 +139,10 @@ async fn the_server_removes_a_record_when_its_time_is_over_and_not_before() {
         assert_eq!(u128::from(removed_at), milliseconds);
     };
     check(removed_at()).await;
-    let longer = Hold {
-        lease: 2 * hold.lease,
-        ..hold.clone()
-    };
+    let longer = hold.clone().with_lease(2 * hold.lease);
     assert_eq!(store.renew(&longer).await.ok(), Some(IfOwner::Done(())));
     check(removed_at()).await;
-    let shorter = Hold {
-        ttl: hold.ttl / 2,
-        ..hold.clone()
-    };
+    let shorter = hold.clone().with_ttl(hold.ttl / 2);
     let done = store.complete(&shorter, Bytes::new()).await;
     assert!(matches!(done, Ok(IfOwner::Done(_))), "{done:?}");
     check(removed_at()).await;
@@ -161,10 +155,7 @@ async fn a_ttl_without_an_end_ends_in_the_far_future() {
     let Some((store, hold, ..)) = taken().await else {
         return;
     };
-    let endless = Hold {
-        ttl: Duration::MAX,
-        ..hold.clone()
-    };
+    let endless = hold.clone().with_ttl(Duration::MAX);
     let Ok(IfOwner::Done(expires_at)) = store.complete(&endless, Bytes::new()).await else {
         panic!("the owner completes");
     };
@@ -215,12 +206,10 @@ async fn stores_with_other_prefixes_and_other_keys_are_left_alone() {
     );
     let hold = new_hold();
     for (number, store) in stores.iter().enumerate() {
-        let hold = Hold {
-            ttl: hold.ttl * u32::try_from(number + 1).expect("a small number"),
-            ..hold_on(&hold)
-        };
+        let hold =
+            hold_on(&hold).with_ttl(hold.ttl * u32::try_from(number + 1).expect("a small number"));
         assert_eq!(claim(store, &hold, &request()).await.ok(), Some(won(1)));
-        let listed = store.list(None, 10).await.expect("a list");
+        let listed = store.list(&ListRequest::new(10)).await.expect("a list");
         assert_eq!(listed.len(), 1);
         let token = listed[0].record.as_ref().map(|record| record.token);
         assert_eq!(token.ok(), Some(hold.token));
@@ -296,7 +285,14 @@ async fn a_user_who_may_do_what_the_documentation_says_can_do_everything() {
     withdrawn.expect("a withdrawal");
     let done = store.complete(&hold, Bytes::new()).await;
     assert!(matches!(done, Ok(IfOwner::Done(_))), "{done:?}");
-    assert_eq!(store.list(None, 10).await.expect("a list").len(), 1);
+    assert_eq!(
+        store
+            .list(&ListRequest::new(10))
+            .await
+            .expect("a list")
+            .len(),
+        1
+    );
     // What it may not do has left traces here.
     let mut log = redis::cmd("ACL");
     let log: redis::Value = log

@@ -69,7 +69,7 @@ async fn a_suspension_takes_one_round_trip_and_what_goes_on_from_it_another() {
         assert_eq!(suspended.ok(), Some(IfOwner::Done(())));
         let next = claim(&store, &hold_on(&owner), &asked).await;
         let (attempt, progress) = (2, progress.clone());
-        assert_eq!(next.ok(), Some(Claim::Won { attempt, progress }));
+        assert_eq!(next.ok(), Some(Claim::won(attempt, progress)));
     }
     let expected = [
         ("evalsha", 2),

@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use idempotency::{
-    Fingerprint, FirestoreDatabase, FirestoreStore, Hold, IfOwner, OnLost, Phase, Token,
+    ClaimRequest, Fingerprint, FirestoreDatabase, FirestoreStore, Hold, IfOwner, OnLost, Phase,
+    Token,
 };
 use tests::servers::firestore::{Documents, FirestoreEmulator};
 
@@ -195,16 +196,17 @@ async fn a_booking_takes_the_place_of_a_withdrawn_claim() {
 
 /// The key as it is after a claim whose caller has left.
 async fn withdraw_a_claim(service: &Service, key: &str) -> Hold {
-    let hold = Hold {
-        id: service.id(key),
-        scope: idempotency::ScopeId::from_bytes([0; 8]),
-        token: Token::random(),
-        lease: Duration::from_secs(60),
-        ttl: Duration::from_secs(3600),
-    };
+    let hold = Hold::new(
+        service.id(key),
+        Token::random(),
+        Duration::from_secs(60),
+        Duration::from_secs(3600),
+    );
     let asked = Fingerprint::of([b"something else".as_slice()]);
     let store = service.idempotency.store();
-    let claimed = store.claim(&hold, &asked, OnLost::Refuse).await;
+    let claimed = store
+        .claim(ClaimRequest::new(&hold, &asked, OnLost::Refuse))
+        .await;
     assert_eq!(claimed.ok(), Some(won(1)));
     let withdrawn = store.withdraw(&hold, &asked).await;
     withdrawn.expect("a withdrawal");
@@ -223,13 +225,12 @@ async fn a_renewal_that_comes_between_does_not_fail_the_commit() {
     let first = service.sending("/leased/stop", "k", "Ann");
     service.arrived().await;
     let held = service.record("k").await.expect("a record");
-    let hold = Hold {
-        id: held.id,
-        scope: idempotency::ScopeId::from_bytes([0; 8]),
-        token: held.token,
-        lease: Duration::from_secs(60),
-        ttl: Duration::from_secs(3600),
-    };
+    let hold = Hold::new(
+        held.id,
+        held.token,
+        Duration::from_secs(60),
+        Duration::from_secs(3600),
+    );
     let renewed = world.store().renew(&hold).await;
     assert_eq!(renewed.ok(), Some(IfOwner::Done(())));
     service.pass();

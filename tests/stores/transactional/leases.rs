@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use idempotency::{Claim, Clock, Hold, IfOwner, MemoryStore, OnLost, Phase, Token};
+use idempotency::{Claim, ClaimRequest, Clock, Hold, IfOwner, MemoryStore, OnLost, Phase, Token};
 use rstest_reuse::apply;
 
 use super::{Kind, Service, World, each_database};
@@ -45,15 +45,18 @@ async fn a_run_that_lost_its_key_commits_nothing(#[case] kind: Kind) {
     // An operator frees the key, and another run completes under it.
     let freed = store.resolve(&held.id, &held.token, idempotency::Resolution::Release);
     assert_eq!(freed.await.ok(), Some(IfOwner::Done(())));
-    let hold = Hold {
-        id: held.id,
-        scope: idempotency::ScopeId::from_bytes([0; 8]),
-        token: Token::random(),
-        lease: Duration::from_secs(30),
-        ttl: Duration::from_secs(60),
-    };
+    let hold = Hold::new(
+        held.id,
+        Token::random(),
+        Duration::from_secs(30),
+        Duration::from_secs(60),
+    );
     let claim = store
-        .claim(&hold, &held.fingerprint, OnLost::TakeOver)
+        .claim(ClaimRequest::new(
+            &hold,
+            &held.fingerprint,
+            OnLost::TakeOver,
+        ))
         .await;
     assert!(matches!(claim, Ok(Claim::Won { .. })), "{claim:?}");
 
@@ -111,25 +114,25 @@ async fn a_transaction_takes_over_what_a_leased_run_has_left(#[case] kind: Kind)
     let record = elsewhere.record("k").await.expect("a record");
 
     let service = world.service().await;
-    let hold = Hold {
-        id: record.id,
-        scope: idempotency::ScopeId::from_bytes([0; 8]),
-        token: Token::random(),
-        lease: Duration::from_secs(60),
-        ttl: Duration::from_secs(60),
-    };
+    let hold = Hold::new(
+        record.id,
+        Token::random(),
+        Duration::from_secs(60),
+        Duration::from_secs(60),
+    );
     let store = service.idempotency.store();
     let claim = store
-        .claim(&hold, &record.fingerprint, OnLost::TakeOver)
+        .claim(ClaimRequest::new(
+            &hold,
+            &record.fingerprint,
+            OnLost::TakeOver,
+        ))
         .await;
     assert!(matches!(claim, Ok(Claim::Won { .. })), "{claim:?}");
     assert_eq!(service.send("/book/now", "k", "Ann").await.status, 409);
     assert_eq!(service.runs(), 0);
 
-    let lapsed = Hold {
-        lease: Duration::ZERO,
-        ..hold
-    };
+    let lapsed = hold.with_lease(Duration::ZERO);
     assert_eq!(store.renew(&lapsed).await.ok(), Some(IfOwner::Done(())));
     let mut answer = service.send("/book/now", "k", "Ann").await;
     // SQLite's records have whole milliseconds, rounded up.

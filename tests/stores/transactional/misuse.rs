@@ -159,13 +159,12 @@ async fn a_transaction_takes_the_place_of_a_spent_token() {
         return;
     };
     let service = world.service().await;
-    let hold = Hold {
-        id: service.id("k"),
-        scope: idempotency::ScopeId::from_bytes([0; 8]),
-        token: Token::random(),
-        lease: Duration::from_secs(30),
-        ttl: Duration::from_secs(3600),
-    };
+    let hold = Hold::new(
+        service.id("k"),
+        Token::random(),
+        Duration::from_secs(30),
+        Duration::from_secs(3600),
+    );
     let (store, asked) = (
         service.idempotency.store(),
         Fingerprint::of([b"other".as_slice()]),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use idempotency::{MemoryStore, Phase};
+use idempotency::{ListRequest, MemoryStore, Phase};
 use rstest_reuse::apply;
 
 use super::{Answer, Kind, Service, World, each_database};
@@ -153,7 +153,11 @@ async fn without_a_key_every_request_commits(#[case] kind: Kind) {
         assert_eq!(answer.status(), 201);
     }
     assert_eq!(world.guests().await, ["Ann", "Ben"]);
-    let records = service.idempotency.store().list(None, 10).await;
+    let records = service
+        .idempotency
+        .store()
+        .list(&ListRequest::new(10))
+        .await;
     assert!(records.expect("a list").is_empty());
 }
 

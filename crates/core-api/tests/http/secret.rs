@@ -6,7 +6,6 @@ use std::{
     os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
     process::Output,
-    sync::Arc,
     thread,
 };
 
@@ -45,7 +44,7 @@ fn database(directory: &TempDir) -> Connection {
 
 /// The id that the key "k" of nobody in particular has without a secret.
 fn id_without_secret() -> [u8; 32] {
-    let engine = Idempotency::builder(Arc::new(MemoryStore::new()))
+    let engine = Idempotency::builder(MemoryStore::new())
         .with_namespace("core-api")
         .build();
     let key = IdempotencyKey::new(&format!("k{UNSEEN}")).unwrap();

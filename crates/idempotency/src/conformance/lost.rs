@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{Advance, LEASE, MARGIN, TTL, claim, hold_on, inspect, request, rush, taken, won};
-use crate::{Claim, Fingerprint, Hold, IfOwner, OnLost, Resolution, Store};
+use crate::{Claim, ClaimRequest, Fingerprint, Hold, IfOwner, OnLost, Resolution, Store};
 
 /// A claim that must not take over is told that a lapsed hold's outcome is unknown, and another request that the key is
 /// in use; both leave the record as it is, for its owner and for those who may take over.
@@ -113,6 +113,8 @@ pub async fn what_is_unknown_is_forgotten_in_the_end(
 
 /// What a claim gets that must not take over what has lapsed.
 async fn refusing(store: &Arc<dyn Store>, hold: &Hold, fingerprint: &Fingerprint) -> Claim {
-    let claim = store.claim(hold, fingerprint, OnLost::Refuse).await;
+    let claim = store
+        .claim(ClaimRequest::new(hold, fingerprint, OnLost::Refuse))
+        .await;
     claim.expect("a claim")
 }

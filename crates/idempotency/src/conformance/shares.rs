@@ -9,7 +9,8 @@ use bytes::Bytes;
 
 use super::{Advance, LEASE, TTL, claim, completed, hold_on, inspect, new_hold, request, won};
 use crate::{
-    Claim, Hold, IfOwner, OnLost, Resolution, ScopeId, Store, StoreError, StoreErrorKind, Token,
+    Claim, ClaimRequest, Hold, IfOwner, OnLost, Resolution, ScopeId, Store, StoreError,
+    StoreErrorKind, Token,
 };
 
 /// The limit of the stores in here: small, and room for enough records to see how they are shared out.
@@ -49,7 +50,9 @@ pub async fn a_refused_key_leaves_nothing(store: &Arc<dyn Store>) {
     let taken = flood(store, FLOOD).await;
     let hold = of(FLOOD);
     for _ in 0..2 {
-        let refused = store.claim(&hold, &request("book"), OnLost::TakeOver).await;
+        let refused = store
+            .claim(ClaimRequest::new(&hold, &request("book"), OnLost::TakeOver))
+            .await;
         let kind = refused.map_err(|error| error.kind());
         assert_eq!(kind, Err(StoreErrorKind::ScopeFull));
         assert_eq!(inspect(store, &hold.id).await, None);
@@ -77,10 +80,7 @@ pub async fn old_keys_are_replayed_and_running_ones_complete(
     assert_eq!(claim(store, &taken[2], &asked).await, won(1));
     is_refused(store, scope).await;
     advance(LEASE);
-    let successor = Hold {
-        token: Token::random(),
-        ..taken[2].clone()
-    };
+    let successor = taken[2].clone().with_token(Token::random());
     assert_eq!(claim(store, &successor, &asked).await, won(2));
     complete(store, &successor, 1000).await;
     is_refused(store, scope).await;
@@ -100,10 +100,7 @@ pub async fn room_comes_back_as_keys_are_freed(store: &Arc<dyn Store>) {
     is_refused(store, FLOOD).await;
     free(store, &taken[2]).await;
     let again = hold_on(taken[1].id);
-    let again = Hold {
-        scope: FLOOD,
-        ..again
-    };
+    let again = again.with_scope(FLOOD);
     assert_eq!(claim(store, &again, &request("book")).await, won(1));
     is_refused(store, FLOOD).await;
 
@@ -126,10 +123,7 @@ pub async fn room_comes_back_as_keys_expire(store: &Arc<dyn Store>, advance: &Ad
     for _ in 0..2 {
         // Each of these takes the place of its own expired record the second time, and is counted once.
         for expired in &taken[..10] {
-            let hold = Hold {
-                token: Token::random(),
-                ..expired.clone()
-            };
+            let hold = expired.clone().with_token(Token::random());
             assert_eq!(claim(store, &hold, &request("book")).await, won(1));
             complete(store, &hold, 100).await;
         }
@@ -204,7 +198,9 @@ async fn flood(store: &Arc<dyn Store>, scope: ScopeId) -> Vec<Hold> {
 
 async fn take(store: &Arc<dyn Store>, scope: ScopeId) -> Result<Hold, StoreError> {
     let hold = of(scope);
-    let claimed = store.claim(&hold, &request("book"), OnLost::TakeOver).await;
+    let claimed = store
+        .claim(ClaimRequest::new(&hold, &request("book"), OnLost::TakeOver))
+        .await;
     assert_eq!(claimed?, won(1));
     Ok(hold)
 }
@@ -226,8 +222,5 @@ async fn complete(store: &Arc<dyn Store>, hold: &Hold, length: usize) {
 }
 
 fn of(scope: ScopeId) -> Hold {
-    Hold {
-        scope,
-        ..new_hold()
-    }
+    new_hold().with_scope(scope)
 }

@@ -8,7 +8,7 @@ use super::{
     claim, hold_on, inspect, request, taken,
     withdrawal::{can_change_nothing, has_left, is_spent},
 };
-use crate::{Claim, IfOwner, OnLost, Store};
+use crate::{Claim, ClaimRequest, IfOwner, OnLost, Store};
 
 /// A suspended run is taken over at once, with all that it has kept, by the same request; and its own token is spent.
 pub async fn a_suspended_run_goes_on_at_once(store: &Arc<dyn Store>) {
@@ -27,7 +27,9 @@ pub async fn a_suspended_run_goes_on_at_once(store: &Arc<dyn Store>) {
     is_spent(store, &owner, &asked).await;
 
     let refusing = hold_on(owner.id);
-    let refused = store.claim(&refusing, &asked, OnLost::Refuse).await;
+    let refused = store
+        .claim(ClaimRequest::new(&refusing, &asked, OnLost::Refuse))
+        .await;
     let unknown = Claim::Unknown { fingerprint: asked };
     assert_eq!(refused.expect("a claim"), unknown);
     let in_flight = Claim::InFlight { fingerprint: asked };

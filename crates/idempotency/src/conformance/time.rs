@@ -112,17 +112,10 @@ pub async fn each_hold_has_its_own_times(store: &Arc<dyn Store>) {
     let mut before: Option<[SystemTime; 3]> = None;
     for hours in 1..=3 {
         let time = hours * HOUR;
-        let hold = Hold {
-            lease: time,
-            ttl: 2 * time,
-            ..new_hold()
-        };
+        let hold = new_hold().with_lease(time).with_ttl(2 * time);
         assert_eq!(claim(store, &hold, &asked).await, won(1));
         let lease_until = lease_of(store, &hold).await;
-        let renewing = Hold {
-            lease: 2 * time,
-            ..hold.clone()
-        };
+        let renewing = hold.clone().with_lease(2 * time);
         assert_eq!(store.renew(&renewing).await.ok(), Some(IfOwner::Done(())));
         let renewed_until = lease_of(store, &hold).await;
         let expires_at = complete(store, &hold, b"booked").await;
@@ -144,24 +137,16 @@ pub async fn each_hold_has_its_own_times(store: &Arc<dyn Store>) {
 /// A hold without a lease and an outcome without a ttl are over at once, and no mistake.
 pub async fn a_lease_and_a_ttl_of_zero_are_over_at_once(store: &Arc<dyn Store>) {
     let asked = request("book");
-    let over = Hold {
-        lease: Duration::ZERO,
-        ttl: Duration::ZERO,
-        ..new_hold()
-    };
+    let over = new_hold()
+        .with_lease(Duration::ZERO)
+        .with_ttl(Duration::ZERO);
     assert_eq!(claim(store, &over, &asked).await, won(1));
     let other = request("book something else");
     assert_eq!(claim(store, &hold_on(over.id), &other).await, won(1));
-    let lapsed = Hold {
-        lease: Duration::ZERO,
-        ..new_hold()
-    };
+    let lapsed = new_hold().with_lease(Duration::ZERO);
     assert_eq!(claim(store, &lapsed, &asked).await, won(1));
     assert_eq!(claim(store, &hold_on(lapsed.id), &asked).await, won(2));
-    let forgotten = Hold {
-        ttl: Duration::ZERO,
-        ..new_hold()
-    };
+    let forgotten = new_hold().with_ttl(Duration::ZERO);
     assert_eq!(claim(store, &forgotten, &asked).await, won(1));
     complete(store, &forgotten, b"booked").await;
     assert_eq!(claim(store, &hold_on(forgotten.id), &other).await, won(1));
@@ -172,11 +157,7 @@ pub async fn what_is_kept_without_end_is_kept(store: &Arc<dyn Store>) {
     let asked = request("book");
     let outcome = Bytes::from_static(b"booked");
     for by_operator in [false, true] {
-        let hold = Hold {
-            lease: Duration::MAX,
-            ttl: Duration::MAX,
-            ..new_hold()
-        };
+        let hold = new_hold().with_lease(Duration::MAX).with_ttl(Duration::MAX);
         assert_eq!(claim(store, &hold, &asked).await, won(1));
         assert_eq!(store.renew(&hold).await.ok(), Some(IfOwner::Done(())));
         if by_operator {

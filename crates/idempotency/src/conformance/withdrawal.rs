@@ -7,8 +7,8 @@ use tokio::{sync::Barrier, task::JoinSet};
 
 use super::{Advance, LEASE, claim, hold_on, inspect, list, new_hold, request, taken, won};
 use crate::{
-    Claim, Fingerprint, Hold, IfOwner, OnLost, Phase, Record, RecordId, Resolution, Store,
-    StoreErrorKind, store::MAX_SPENT_TOKENS,
+    Claim, ClaimRequest, Fingerprint, Hold, IfOwner, OnLost, Phase, Record, RecordId, Resolution,
+    Store, StoreErrorKind, store::MAX_SPENT_TOKENS,
 };
 
 /// A first claim that is withdrawn leaves a key that is as good as new, for any request, and repeating it changes nothing.
@@ -93,7 +93,9 @@ pub async fn a_withdrawn_take_over_leaves_what_it_found(
         can_change_nothing(store, &took).await;
         is_spent(store, &took, &asked).await;
         let refusing = hold_on(lost.id);
-        let refused = store.claim(&refusing, &asked, OnLost::Refuse).await;
+        let refused = store
+            .claim(ClaimRequest::new(&refusing, &asked, OnLost::Refuse))
+            .await;
         let refused = refused.expect("a claim");
         assert_eq!(refused, Claim::Unknown { fingerprint: asked });
         assert_eq!(
@@ -316,7 +318,9 @@ pub async fn a_claim_and_its_withdrawal_leave_the_key_free(store: &Arc<dyn Store
         races.spawn(async move {
             let claiming = async {
                 start.wait().await;
-                store.claim(&hold, &asked, OnLost::Refuse).await
+                store
+                    .claim(ClaimRequest::new(&hold, &asked, OnLost::Refuse))
+                    .await
             };
             let withdrawing = async {
                 start.wait().await;
@@ -346,7 +350,9 @@ async fn withdraw(store: &Arc<dyn Store>, hold: &Hold, fingerprint: &Fingerprint
 pub(super) async fn is_spent(store: &Arc<dyn Store>, hold: &Hold, fingerprint: &Fingerprint) {
     let before = inspect(store, &hold.id).await;
     for on_lost in [OnLost::Refuse, OnLost::TakeOver] {
-        let claim = store.claim(hold, fingerprint, on_lost).await;
+        let claim = store
+            .claim(ClaimRequest::new(hold, fingerprint, on_lost))
+            .await;
         let kind = claim.map_err(|error| error.kind());
         assert_eq!(kind, Err(StoreErrorKind::Withdrawn));
     }
@@ -363,7 +369,9 @@ async fn is_free(store: &Arc<dyn Store>, id: &RecordId) {
 /// The next claim is a first attempt, also where it must not take over, and lives.
 async fn next_is_the_first(store: &Arc<dyn Store>, id: &RecordId) {
     let (next, other) = (hold_on(*id), request("book something else"));
-    let claim = store.claim(&next, &other, OnLost::Refuse).await;
+    let claim = store
+        .claim(ClaimRequest::new(&next, &other, OnLost::Refuse))
+        .await;
     assert_eq!(claim.expect("a claim"), won(1));
     assert_eq!(store.renew(&next).await.ok(), Some(IfOwner::Done(())));
 }

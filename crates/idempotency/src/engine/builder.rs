@@ -46,7 +46,7 @@ impl IdempotencyBuilder {
     /// use idempotency::{Idempotency, MemoryStore};
     ///
     /// # fn read_secret() -> Result<Vec<u8>, std::io::Error> { Ok(vec![7; 32]) }
-    /// let idempotency = Idempotency::builder(Arc::new(MemoryStore::new()))
+    /// let idempotency = Idempotency::builder(MemoryStore::new())
     ///     .with_secret(&read_secret()?)
     ///     .build();
     /// # Ok::<(), std::io::Error>(())

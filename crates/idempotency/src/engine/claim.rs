@@ -16,7 +16,7 @@ use super::{
     active_runs::{ActiveRuns, RunGuard},
     store_timeout::{STORE_TIMEOUT, with_store_timeout},
 };
-use crate::{Claim, Fingerprint, Hold, OnLost, Store, StoreError, StoreErrorKind};
+use crate::{Claim, ClaimRequest, Fingerprint, Hold, OnLost, Store, StoreError, StoreErrorKind};
 
 /// A claim in flight. If the caller drops it, or the store fails without saying whether the key was taken, a background task
 /// finishes the claim and withdraws it, so that no orphaned hold blocks retries.
@@ -70,7 +70,10 @@ impl Claiming {
             on_lost,
         };
         let (hold, fingerprint) = (hold.clone(), *fingerprint);
-        let call = async move { store.claim(&hold, &fingerprint, on_lost).await };
+        let call = async move {
+            let request = ClaimRequest::new(&hold, &fingerprint, on_lost);
+            store.claim(request).await
+        };
         Self {
             sent_at: Instant::now(),
             call: Some(Box::pin(call)),

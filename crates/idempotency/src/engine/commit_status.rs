@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::{Idempotency, store_timeout::with_store_timeout};
 use crate::{
-    Claim, Hold, IfOwner, OnLost, Phase, StoreError, Token, store::transaction::PendingRecord,
+    Claim, ClaimRequest, IfOwner, OnLost, Phase, StoreError, Token,
+    store::transaction::PendingRecord,
 };
 
 /// Where the key of such a transaction stands.
@@ -61,14 +62,18 @@ impl Idempotency {
         } else {
             // It is over at once, so that the key is free for everybody, and its record stays for a while: behind a
             // record that was removed a late commit would find nothing there, as it expects.
-            let hold = Hold {
-                token,
-                lease: Duration::ZERO,
-                ttl: Duration::ZERO,
-                ..entry.hold.clone()
-            };
-            let claimed =
-                with_store_timeout(store.claim(&hold, &entry.fingerprint, OnLost::Refuse)).await?;
+            let hold = entry
+                .hold
+                .clone()
+                .with_token(token)
+                .with_lease(Duration::ZERO)
+                .with_ttl(Duration::ZERO);
+            let claimed = with_store_timeout(store.claim(ClaimRequest::new(
+                &hold,
+                &entry.fingerprint,
+                OnLost::Refuse,
+            )))
+            .await?;
             if matches!(claimed, Claim::Won { .. }) {
                 return Ok(CommitStatus::NotCommitted);
             }

@@ -1,7 +1,9 @@
 //! What a store knows of keys and scopes: digests, keyed with the secret.
 
+use std::sync::Arc;
+
 use super::Idempotency;
-use crate::{IdempotencyKey, RecordId, Scope, ScopeId, fingerprint::digest};
+use crate::{IdempotencyKey, Label, RecordId, Scope, ScopeId, fingerprint::digest};
 
 impl Idempotency {
     /// The id under which the store keeps this key.
@@ -29,5 +31,17 @@ impl Idempotency {
         let mut id = [0; 8];
         id.copy_from_slice(&digest[..8]);
         ScopeId::from_bytes(id)
+    }
+
+    /// How this label stands in records: its text, or the digest of it.
+    #[must_use]
+    pub fn label_text(&self, label: &Label) -> Arc<str> {
+        if !label.is_digest {
+            return Arc::clone(&label.text);
+        }
+        let text = label.text.as_bytes();
+        let namespace = self.0.namespace.as_bytes();
+        let digest = digest([b"label 1".as_slice(), &self.0.secret, namespace, text]);
+        RecordId::from_bytes(digest).to_string().into()
     }
 }

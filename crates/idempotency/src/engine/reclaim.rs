@@ -4,7 +4,9 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::{Idempotency, active_runs::ActiveRuns, store_timeout::with_store_timeout};
-use crate::{Claim, Fingerprint, Hold, IfOwner, OnLost, Store, StoreError, StoreErrorKind};
+use crate::{
+    Claim, ClaimRequest, Fingerprint, Hold, IfOwner, OnLost, Store, StoreError, StoreErrorKind,
+};
 
 /// How often a hold is renewed for a response that leaves enough of the lease.
 const MAX_RENEWALS: usize = 3;
@@ -63,7 +65,8 @@ impl ActiveRuns {
         if with_store_timeout(store.inspect(&hold.id)).await?.is_some() {
             return Ok(false);
         }
-        let claimed = with_store_timeout(store.claim(hold, fingerprint, OnLost::Refuse)).await;
+        let request = ClaimRequest::new(hold, fingerprint, OnLost::Refuse);
+        let claimed = with_store_timeout(store.claim(request)).await;
         match claimed {
             Ok(Claim::Won { attempt, .. }) if self.note_attempt(&hold.token, attempt) => {}
             // The run has ended meanwhile, and nobody would run under it.

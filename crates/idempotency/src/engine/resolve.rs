@@ -38,11 +38,11 @@ impl Idempotency {
         resolution: Resolution,
     ) -> Result<IfOwner<()>, StoreError> {
         let resolution = match resolution {
-            Resolution::Release => Resolution::Release,
             Resolution::Complete { outcome, ttl } => Resolution::Complete {
                 outcome,
                 ttl: ttl.saturating_add(grace(ttl)),
             },
+            other => other,
         };
         let resolved =
             with_store_timeout(self.0.store.resolve(&seen.id, &seen.token, resolution)).await?;

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Finished, Idempotency, NextAction, Persist, WorkResult};
+use super::{Finished, Idempotency, NextAction, Origin, Persist, WorkResult};
 use crate::{
     Fingerprint, IdempotencyKey, Options, Rejection, Scope, StoreError, log_text::Causes, outcome,
     outcome::StoredOutcome,
@@ -108,7 +108,7 @@ impl Idempotency {
         if scope.is_nobody() {
             return Err(RunError::Rejected(Rejection::NoPrincipal));
         }
-        let operation = self.operation(options, scope, key, &fingerprint, 0);
+        let operation = self.operation(options, scope, key, &fingerprint, Origin::default());
         let limit = self.store().outcome_limit();
         let begun = self.begin(operation, options, options.patience()).await;
         let finished = match begun.map_err(RunError::Rejected)? {

@@ -1,6 +1,11 @@
 //! How a run ends itself, by a transaction of its own.
 
-use std::{error::Error, fmt, mem, time::SystemTime};
+use std::{
+    error::Error,
+    fmt, mem,
+    sync::{Arc, OnceLock},
+    time::SystemTime,
+};
 
 use bytes::Bytes;
 
@@ -9,7 +14,7 @@ use crate::{
     Idempotency, IfOwner, StoreError, Transaction,
     engine::{CommitStatus, MAX_EXECUTION},
     log_text::Causes,
-    store::transaction::{self, CommitFailure, Committed, PendingRecord},
+    store::transaction::{self, CommitFailure, Committed, PendingRecord, encode_through},
 };
 
 /// Why [`Execution::commit`] did not commit.
@@ -145,8 +150,32 @@ impl Protection {
             self.renew().await?;
         }
         let entry = is_shared.then(|| self.entry.clone());
+        // The transaction writes to the innermost store, so what wrappers make of an outcome is made before.
+        let plain = Arc::new(OnceLock::new());
+        let ending: transaction::EncodeResponse<T::Value> = match &entry {
+            Some(entry) if entry.store.wrapped().is_some() => {
+                let (entry, plain) = (entry.clone(), Arc::clone(&plain));
+                Box::new(move |value| {
+                    let outcome = ending(value);
+                    Box::pin(async move {
+                        let outcome = outcome.await?;
+                        let encoded =
+                            encode_through(entry.store.as_ref(), &entry.hold, outcome.clone())?;
+                        plain.get_or_init(|| outcome);
+                        Ok(encoded)
+                    })
+                })
+            }
+            _ => ending,
+        };
         let failure = match transaction.commit(entry, ending).await {
-            Ok(fenced) => return committed(fenced),
+            Ok(is_owner) => {
+                let mut committed = committed(is_owner)?;
+                if let Some(plain) = plain.get() {
+                    committed.outcome = plain.clone();
+                }
+                return Ok(committed);
+            }
             Err(CommitFailure::Undone(source)) => return Err(CommitError::Failed(source)),
             #[cfg(feature = "postgres")]
             Err(CommitFailure::Misused(what)) => return Err(CommitError::Misused(what)),

@@ -39,6 +39,11 @@ impl fmt::Debug for Resolution {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Release => formatter.write_str("Release"),
+            Self::Forget => formatter.write_str("Forget"),
+            Self::Replace { outcome } => formatter
+                .debug_struct("Replace")
+                .field("outcome", &Redacted(outcome))
+                .finish(),
             Self::Complete { outcome, ttl } => formatter
                 .debug_struct("Complete")
                 .field("outcome", &Redacted(outcome))

@@ -30,10 +30,10 @@ pub use transaction::FirestoreTransaction;
 pub use writes::FirestorePrecondition;
 
 use super::{
-    Claim, Hold, IfOwner, Polling, Resolution, SPENT_FOR, Store, StoreError, Subscription, Wakeups,
-    check_length,
+    Claim, ClaimRequest, Hold, IfOwner, ListRequest, Polling, Resolution, SPENT_FOR, Store,
+    StoreError, Subscription, Wakeups, check_length,
 };
-use crate::{Fingerprint, Listed, OnLost, Record, RecordId, Token};
+use crate::{Fingerprint, Listed, Record, RecordId, Token};
 use change::Change;
 use client::Failure;
 use document::Found;
@@ -143,12 +143,16 @@ impl FirestoreStore {
 
 #[async_trait]
 impl Store for FirestoreStore {
-    async fn claim(
-        &self,
-        hold: &Hold,
-        fingerprint: &Fingerprint,
-        on_lost: OnLost,
-    ) -> Result<Claim, StoreError> {
+    fn name(&self) -> &'static str {
+        "firestore"
+    }
+
+    async fn claim(&self, request: ClaimRequest<'_>) -> Result<Claim, StoreError> {
+        let ClaimRequest {
+            hold,
+            fingerprint,
+            on_lost,
+        } = request;
         self.take(hold, fingerprint, on_lost).await
     }
 
@@ -199,11 +203,8 @@ impl Store for FirestoreStore {
         self.step(id, None, decide, |_, _| None).await
     }
 
-    async fn list(
-        &self,
-        after: Option<&RecordId>,
-        limit: usize,
-    ) -> Result<Vec<Listed>, StoreError> {
+    async fn list(&self, request: &ListRequest) -> Result<Vec<Listed>, StoreError> {
+        let (after, limit) = (request.after.as_ref(), request.limit);
         let mut after = after.map(|id| self.name(id));
         let mut listed = Vec::new();
         while listed.len() < limit {
@@ -238,6 +239,9 @@ impl Store for FirestoreStore {
     ) -> Result<IfOwner<()>, StoreError> {
         let author = Author::Operator { seen: *seen };
         match resolution {
+            Resolution::Replace { .. } | Resolution::Forget => {
+                Err(StoreError::unavailable("to be written"))
+            }
             Resolution::Release => self.free(id, author, SPENT_FOR).await,
             Resolution::Complete { outcome, ttl } => {
                 Ok(match self.keep(id, author, outcome, ttl).await? {

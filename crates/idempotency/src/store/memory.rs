@@ -1,3 +1,4 @@
+mod operators;
 mod room;
 mod scopes;
 mod shard;
@@ -16,8 +17,8 @@ use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::{
-    Claim, Hold, IfOwner, Polling, Resolution, SPENT_FOR, Store, StoreError, Subscription, Wakeups,
-    share::admit, spent::SpentTokens,
+    Claim, ClaimRequest, Hold, IfOwner, ListRequest, Polling, Resolution, Store, StoreError,
+    Subscription, Wakeups, share::admit, spent::SpentTokens,
 };
 use crate::{Clock, Fingerprint, Listed, OnLost, Phase, Record, RecordId, ScopeId, Token};
 use scopes::Scopes;
@@ -98,17 +99,21 @@ impl MemoryStore {
 
 #[async_trait]
 impl Store for MemoryStore {
+    fn name(&self) -> &'static str {
+        "memory"
+    }
+
     fn check_room(&self, scope: &ScopeId) -> Result<(), StoreError> {
         let used = self.used.load(Ordering::Relaxed);
         admit(scope, self.scopes.bytes(scope), used, self.limit).map(drop)
     }
 
-    async fn claim(
-        &self,
-        hold: &Hold,
-        fingerprint: &Fingerprint,
-        on_lost: OnLost,
-    ) -> Result<Claim, StoreError> {
+    async fn claim(&self, request: ClaimRequest<'_>) -> Result<Claim, StoreError> {
+        let ClaimRequest {
+            hold,
+            fingerprint,
+            on_lost,
+        } = request;
         let mut shard = self.shard(&hold.id);
         let now = self.clock.now();
         let (attempt, progress, spent) = match shard.living(&hold.id, now) {
@@ -152,11 +157,11 @@ impl Store for MemoryStore {
             1 => Some(self.make_room(&mut shard, &hold.scope, now)?),
             _ => None,
         };
-        let share = match (reserved, shard.remove(&hold.id)) {
-            (None, replaced) => replaced.and_then(|entry| entry.share),
+        let (share, created_at, labels) = match (reserved, shard.remove(&hold.id)) {
+            (None, Some(replaced)) => (replaced.share, replaced.created_at, replaced.labels),
             (reserved, replaced) => {
                 replaced.iter().for_each(|entry| self.forget(entry));
-                reserved
+                (reserved, now, hold.labels.clone())
             }
         };
         let lease_until = later(now, hold.lease);
@@ -173,6 +178,9 @@ impl Store for MemoryStore {
                 lease_until,
                 progress: progress.clone(),
             },
+            created_at,
+            completed_at: None,
+            labels,
         };
         shard.insert(hold.id, entry);
         Ok(Claim::Won { attempt, progress })
@@ -267,7 +275,7 @@ impl Store for MemoryStore {
         let now = self.clock.now();
         if shard.owns(&hold.id, &hold.token, now) {
             let expires_at = later(now, hold.ttl);
-            self.keep(&mut shard, &hold.id, hold.token, outcome, expires_at);
+            self.keep(&mut shard, &hold.id, hold.token, outcome, now, expires_at);
             return Ok(IfOwner::Done(expires_at));
         }
         // The same owner again, whose first completion was done but not heard of.
@@ -298,37 +306,8 @@ impl Store for MemoryStore {
         Ok(entry.map(|entry| entry.record(*id)))
     }
 
-    async fn list(
-        &self,
-        after: Option<&RecordId>,
-        limit: usize,
-    ) -> Result<Vec<Listed>, StoreError> {
-        let now = self.clock.now();
-        let first = after.map_or(0, |id| usize::from(id.as_bytes()[0]));
-        let mut listed = Vec::new();
-        for shard in &self.shards[first..] {
-            if listed.len() >= limit {
-                break;
-            }
-            let shard = shard.lock();
-            let mut ids: Vec<_> = shard
-                .entries
-                .iter()
-                .filter(|(id, entry)| {
-                    entry.expires_at > now
-                        && !entry.is_free()
-                        && after.is_none_or(|after| *id > after)
-                })
-                .map(|(id, _)| *id)
-                .collect();
-            ids.sort_unstable();
-            ids.truncate(limit - listed.len());
-            listed.extend(
-                ids.into_iter()
-                    .filter_map(|id| Some(shard.entries.get(&id)?.record(id).into())),
-            );
-        }
-        Ok(listed)
+    async fn list(&self, request: &ListRequest) -> Result<Vec<Listed>, StoreError> {
+        Ok(self.listed(request))
     }
 
     async fn resolve(
@@ -337,21 +316,7 @@ impl Store for MemoryStore {
         seen: &Token,
         resolution: Resolution,
     ) -> Result<IfOwner<()>, StoreError> {
-        let mut shard = self.shard(id);
-        let now = self.clock.now();
-        // Also of one that a claim took and was withdrawn: its run before is as lost as it was.
-        let found = shard.living(id, now);
-        if !found.is_some_and(|entry| entry.token == *seen && entry.is_in_flight()) {
-            return Ok(IfOwner::NotOwner);
-        }
-        match resolution {
-            Resolution::Release => self.free(&mut shard, id, *seen, now, later(now, SPENT_FOR)),
-            // A new token: the owner that was given up can complete nothing any more, not even "again".
-            Resolution::Complete { outcome, ttl } => {
-                self.keep(&mut shard, id, Token::random(), outcome, later(now, ttl));
-            }
-        }
-        Ok(IfOwner::Done(()))
+        Ok(self.resolved(id, seen, resolution))
     }
 
     async fn purge_expired(&self, limit: usize) -> Result<usize, StoreError> {

@@ -19,8 +19,8 @@ use sqlx::{PgPool, postgres::PgRow, query};
 pub use error::PostgresStoreError;
 
 use super::{
-    Claim, Hold, IfOwner, Polling, Resolution, SPENT_FOR, Store, StoreError, Subscription, Wakeups,
-    check_length,
+    Claim, ClaimRequest, Hold, IfOwner, ListRequest, Polling, Resolution, SPENT_FOR, Store,
+    StoreError, Subscription, Wakeups, check_length,
 };
 use crate::{Fingerprint, Listed, OnLost, Record, RecordId, Token};
 use connections::{Connections, Retry, Statement};
@@ -188,12 +188,16 @@ impl PostgresStore {
 
 #[async_trait]
 impl Store for PostgresStore {
-    async fn claim(
-        &self,
-        hold: &Hold,
-        fingerprint: &Fingerprint,
-        on_lost: OnLost,
-    ) -> Result<Claim, StoreError> {
+    fn name(&self) -> &'static str {
+        "postgres"
+    }
+
+    async fn claim(&self, request: ClaimRequest<'_>) -> Result<Claim, StoreError> {
+        let ClaimRequest {
+            hold,
+            fingerprint,
+            on_lost,
+        } = request;
         // Whoever waits has to listen before it looks, or what happens in between is missed.
         let listening = self.0.wakeups.is_waited_for(&hold.id) && self.0.listener.is_on().await;
         for _ in 0..MAX_READS {
@@ -303,11 +307,8 @@ impl Store for PostgresStore {
         found.transpose().map_err(store_error)
     }
 
-    async fn list(
-        &self,
-        after: Option<&RecordId>,
-        limit: usize,
-    ) -> Result<Vec<Listed>, StoreError> {
+    async fn list(&self, request: &ListRequest) -> Result<Vec<Listed>, StoreError> {
+        let (after, limit) = (request.after.as_ref(), request.limit);
         // No id is as small as no bytes, so those stand for the start.
         let after = after.map_or(&[][..], |id| id.as_bytes());
         let rows = self.0.connections.run(Retry::Always, || {

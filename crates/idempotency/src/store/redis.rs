@@ -20,8 +20,11 @@ use futures_util::future::try_join_all;
 
 pub use error::RedisStoreError;
 
-use super::{Claim, Hold, IfOwner, Resolution, Store, StoreError, Subscription, check_length};
-use crate::{Fingerprint, Listed, OnLost, Record, RecordId, Token};
+use super::{
+    Claim, ClaimRequest, Hold, IfOwner, ListRequest, Resolution, Store, StoreError, Subscription,
+    check_length,
+};
+use crate::{Fingerprint, Listed, Record, RecordId, Token};
 use keys::Keys;
 use listener::Listener;
 use records::Records;
@@ -158,13 +161,19 @@ impl RedisStore {
 
 #[async_trait]
 impl Store for RedisStore {
-    async fn claim(
-        &self,
-        hold: &Hold,
-        fingerprint: &Fingerprint,
-        on_lost: OnLost,
-    ) -> Result<Claim, StoreError> {
-        self.records.claim(hold, fingerprint, on_lost).await
+    fn name(&self) -> &'static str {
+        "redis"
+    }
+
+    async fn claim(&self, request: ClaimRequest<'_>) -> Result<Claim, StoreError> {
+        let ClaimRequest {
+            hold,
+            fingerprint,
+            on_lost,
+        } = request;
+        self.records
+            .claim(ClaimRequest::new(hold, fingerprint, on_lost))
+            .await
     }
 
     async fn withdraw(&self, hold: &Hold, fingerprint: &Fingerprint) -> Result<(), StoreError> {
@@ -207,11 +216,8 @@ impl Store for RedisStore {
         self.records.find(id).await
     }
 
-    async fn list(
-        &self,
-        after: Option<&RecordId>,
-        limit: usize,
-    ) -> Result<Vec<Listed>, StoreError> {
+    async fn list(&self, request: &ListRequest) -> Result<Vec<Listed>, StoreError> {
+        let (after, limit) = (request.after.as_ref(), request.limit);
         let mut ids = self.records.ids().await?;
         ids.retain(|id| after.is_none_or(|after| id > after));
         let mut listed = Vec::new();
@@ -233,6 +239,9 @@ impl Store for RedisStore {
         resolution: Resolution,
     ) -> Result<IfOwner<()>, StoreError> {
         let resolved = match resolution {
+            Resolution::Replace { .. } | Resolution::Forget => {
+                return Err(StoreError::unavailable("to be written"));
+            }
             Resolution::Release => self.records.resolve(id, seen).await?,
             Resolution::Complete { outcome, ttl } => {
                 check_length(&outcome, MAX_OUTCOME)?;

@@ -34,10 +34,10 @@ pub use error::SqliteStoreError;
 pub use transaction::SqliteTransaction;
 
 use super::{
-    Claim, Hold, IfOwner, Polling, Resolution, Store, StoreError, Subscription, Wakeups,
-    check_length,
+    Claim, ClaimRequest, Hold, IfOwner, ListRequest, Polling, Resolution, Store, StoreError,
+    Subscription, Wakeups, check_length,
 };
-use crate::{Clock, Fingerprint, Listed, OnLost, Record, RecordId, ScopeId, Token};
+use crate::{Clock, Fingerprint, Listed, Record, RecordId, ScopeId, Token};
 use record_filter::RecordFilter;
 use records::Found;
 use room::{Changes, Room};
@@ -195,16 +195,20 @@ impl SqliteStore {
 
 #[async_trait]
 impl Store for SqliteStore {
+    fn name(&self) -> &'static str {
+        "sqlite"
+    }
+
     fn check_room(&self, scope: &ScopeId) -> Result<(), StoreError> {
         self.room.admit(scope, self.limit)
     }
 
-    async fn claim(
-        &self,
-        hold: &Hold,
-        fingerprint: &Fingerprint,
-        on_lost: OnLost,
-    ) -> Result<Claim, StoreError> {
+    async fn claim(&self, request: ClaimRequest<'_>) -> Result<Claim, StoreError> {
+        let ClaimRequest {
+            hold,
+            fingerprint,
+            on_lost,
+        } = request;
         let (hold, fingerprint) = (hold.clone(), *fingerprint);
         let id = hold.id;
         // Most duplicates are answered here, without a turn of the writer.
@@ -321,11 +325,8 @@ impl Store for SqliteStore {
         Ok(found.map(|found| found.into_record(&now)))
     }
 
-    async fn list(
-        &self,
-        after: Option<&RecordId>,
-        limit: usize,
-    ) -> Result<Vec<Listed>, StoreError> {
+    async fn list(&self, request: &ListRequest) -> Result<Vec<Listed>, StoreError> {
+        let (after, limit) = (request.after.as_ref(), request.limit);
         let (now, after) = (self.timeline.now(), after.copied());
         let listed = self
             .database

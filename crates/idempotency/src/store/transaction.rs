@@ -5,7 +5,7 @@ use std::{error::Error, sync::Arc, time::SystemTime};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
-use super::{Hold, IfOwner, Store};
+use super::{Hold, IfOwner, Store, StoreError};
 use crate::Fingerprint;
 
 /// Work on a database that can be committed together with a key's record, by
@@ -74,6 +74,25 @@ pub enum CommitFailure {
     /// It is not a transaction that can be committed here, and this call keeps nothing of it. The text says what to change.
     #[cfg(feature = "postgres")]
     Misused(&'static str),
+}
+
+/// The store behind all wrappers.
+#[cfg(any(feature = "firestore", feature = "postgres", feature = "sqlite"))]
+pub(super) fn innermost(store: &dyn Store) -> &dyn Store {
+    store.wrapped().map_or(store, innermost)
+}
+
+/// The bytes that a store and all that it wraps make of an outcome.
+pub(crate) fn encode_through(
+    store: &dyn Store,
+    hold: &Hold,
+    outcome: Bytes,
+) -> Result<Bytes, StoreError> {
+    let outcome = store.encode_outcome(hold, outcome)?;
+    match store.wrapped() {
+        Some(wrapped) => encode_through(wrapped, hold, outcome),
+        None => Ok(outcome),
+    }
 }
 
 /// Keeps [`Transaction`] to the stores of this library.

@@ -88,8 +88,8 @@ where
     }
     let caller = request.caller(config, options)?;
     let fingerprint = request.fingerprint(options, caller.cookies.as_deref());
-    let kept_bytes = request.body.len();
-    let operation = idempotency.operation(options, &caller.scope, &key, &fingerprint, kept_bytes);
+    let origin = request.origin();
+    let operation = idempotency.operation(options, &caller.scope, &key, &fingerprint, origin);
     let patience = request::patience(options, &request.parts.headers);
 
     // What is stored has to suit every retry, also one that takes no gzip.

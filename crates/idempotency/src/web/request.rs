@@ -5,7 +5,7 @@ use std::{borrow::Cow, time::Duration};
 use axum::{
     RequestExt,
     body::{Body, HttpBody},
-    extract::{OriginalUri, Request},
+    extract::{MatchedPath, OriginalUri, Request},
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header, request::Parts};
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     Fingerprint, HttpConfig, IdempotencyKey, KeyError, Options, Rejection, Scope, canonical_json,
-    fingerprint::form_parts, log_text::Causes,
+    engine::Origin, fingerprint::form_parts, log_text::Causes,
 };
 
 /// Which methods a key protects.
@@ -190,6 +190,16 @@ impl Complete {
             }
         };
         Request::from_parts(self.parts, body)
+    }
+
+    /// Where it came from, and how much of it waits with it.
+    pub(super) fn origin(&self) -> Origin {
+        let matched = self.parts.extensions.get::<MatchedPath>();
+        let route = matched.map(|path| format!("{} {}", self.parts.method, path.as_str()));
+        Origin {
+            route: route.map(Into::into),
+            kept_bytes: self.body.len(),
+        }
     }
 
     /// Whose request it is.

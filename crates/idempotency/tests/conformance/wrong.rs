@@ -9,8 +9,9 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use idempotency::{
-    Claim, Fingerprint, Hold, IfOwner, Listed, MemoryStore, OnLost, Phase, Polling, Record,
-    RecordId, Resolution, Store, StoreError, Subscription, Token, Wakeups, conformance,
+    Claim, ClaimRequest, Fingerprint, Hold, IfOwner, ListRequest, Listed, MemoryStore, Phase,
+    Polling, Record, RecordId, Resolution, Store, StoreError, Subscription, Token, Wakeups,
+    conformance,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -55,11 +56,17 @@ impl Wrong {
 
 #[async_trait]
 impl Store for Wrong {
-    async fn claim(&self, hold: &Hold, f: &Fingerprint, o: OnLost) -> Result<Claim, StoreError> {
-        if self.fault == Fault::NoZero && hold.lease.is_zero() {
+    fn name(&self) -> &'static str {
+        self.inner.name()
+    }
+
+    async fn claim(&self, request: ClaimRequest<'_>) -> Result<Claim, StoreError> {
+        if self.fault == Fault::NoZero && request.hold.lease.is_zero() {
             return Err(StoreError::unavailable("a lease of zero"));
         }
-        self.inner.claim(&self.hold(hold), f, o).await
+        let hold = self.hold(request.hold);
+        let request = ClaimRequest::new(&hold, request.fingerprint, request.on_lost);
+        self.inner.claim(request).await
     }
 
     async fn withdraw(&self, hold: &Hold, f: &Fingerprint) -> Result<(), StoreError> {
@@ -113,8 +120,8 @@ impl Store for Wrong {
         self.inner.inspect(id).await
     }
 
-    async fn list(&self, after: Option<&RecordId>, n: usize) -> Result<Vec<Listed>, StoreError> {
-        self.inner.list(after, n).await
+    async fn list(&self, request: &ListRequest) -> Result<Vec<Listed>, StoreError> {
+        self.inner.list(request).await
     }
 
     async fn resolve(

@@ -46,7 +46,7 @@ fn is_busy(refused: &Answer<u32>) -> bool {
 #[tokio::test(start_paused = true)]
 async fn no_more_runs_go_on_than_may_also_when_their_callers_have_gone() {
     let (store, calls) = WatchedStore::new(&Clock::manual());
-    let idempotency = Idempotency::builder(Arc::clone(&store) as _)
+    let idempotency = Idempotency::builder(Arc::clone(&store))
         .with_max_running(2)
         .build();
     assert_eq!(
@@ -114,7 +114,7 @@ async fn a_busy_service_answers_503_and_says_when_to_come_back() {
     use tower::{Layer, ServiceExt};
 
     for transactional in [false, true] {
-        let idempotency = Idempotency::builder(Arc::new(MemoryStore::new()))
+        let idempotency = Idempotency::builder(MemoryStore::new())
             .with_max_running(1)
             .build();
         let (begun, mut has_begun) = tokio::sync::mpsc::unbounded_channel();

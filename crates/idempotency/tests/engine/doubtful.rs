@@ -25,7 +25,7 @@ async fn refuse(State(store): State<Arc<FlakyStore>>, word: String) -> StatusCod
 #[tokio::test(start_paused = true)]
 async fn a_refusal_is_not_sent_where_an_equal_run_may_have_committed() {
     let store = FlakyStore::new(&Clock::manual());
-    let idempotency = Idempotency::builder(Arc::clone(&store) as _).build();
+    let idempotency = Idempotency::builder(Arc::clone(&store)).build();
     let service = Router::new()
         .route("/", post(refuse))
         .layer(Extension(idempotency))

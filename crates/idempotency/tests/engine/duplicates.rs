@@ -113,7 +113,7 @@ async fn work_goes_on_when_its_caller_has_gone() {
 #[tokio::test]
 async fn an_operator_can_free_a_key_and_its_owner_can_store_nothing_any_more() {
     let (store, _) = WatchedStore::new(&Clock::manual());
-    let idempotency = Idempotency::builder(Arc::clone(&store) as Arc<dyn Store>).build();
+    let idempotency = Idempotency::builder(Arc::clone(&store)).build();
     let id = idempotency.record_id(&Scope::anonymous(), &key("k"));
     let stuck = start(&idempotency, 1).await;
     let seen = store.inspect(&id).await.expect("an answer");
@@ -138,7 +138,7 @@ async fn an_operator_can_free_a_key_and_its_owner_can_store_nothing_any_more() {
 #[tokio::test]
 async fn an_owner_that_lost_its_key_to_another_request_does_not_give_that_ones_answer() {
     let (store, _) = WatchedStore::new(&Clock::manual());
-    let idempotency = Idempotency::builder(Arc::clone(&store) as Arc<dyn Store>).build();
+    let idempotency = Idempotency::builder(Arc::clone(&store)).build();
     let id = idempotency.record_id(&Scope::anonymous(), &key("k"));
     let stuck = start(&idempotency, 1).await;
     let seen = store.inspect(&id).await.expect("an answer");
@@ -158,7 +158,7 @@ async fn an_owner_that_lost_its_key_to_another_request_does_not_give_that_ones_a
 #[tokio::test]
 async fn an_operator_cannot_end_what_has_ended() {
     let (store, _) = WatchedStore::new(&Clock::manual());
-    let idempotency = Idempotency::builder(Arc::clone(&store) as Arc<dyn Store>).build();
+    let idempotency = Idempotency::builder(Arc::clone(&store)).build();
     let id = idempotency.record_id(&Scope::anonymous(), &key("k"));
     let first = charge(&idempotency, async { Ok(1) }).await;
     assert_eq!(first.expect("a value"), Run::Executed(1));

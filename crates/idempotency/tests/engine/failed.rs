@@ -25,7 +25,7 @@ async fn book(Extension(store): Extension<Arc<FlakyStore>>, fails_with: String) 
 
 async fn send(fails_with: &'static str) -> StatusCode {
     let store = FlakyStore::new(&Clock::manual());
-    let idempotency = Idempotency::builder(Arc::clone(&store) as _).build();
+    let idempotency = Idempotency::builder(Arc::clone(&store)).build();
     let app = Router::new()
         .route("/book", post(book))
         .layer(Extension(idempotency))

@@ -11,8 +11,8 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use idempotency::{
-    Claim, Clock, Fingerprint, Hold, IfOwner, Listed, MemoryStore, OnLost, Record, RecordId,
-    Resolution, Store, StoreError, Subscription, Token,
+    Claim, ClaimRequest, Clock, Fingerprint, Hold, IfOwner, ListRequest, Listed, MemoryStore,
+    Record, RecordId, Resolution, Store, StoreError, Subscription, Token,
 };
 
 /// A memory store that is down when a test says so.
@@ -70,9 +70,13 @@ impl FlakyStore {
 
 #[async_trait]
 impl Store for FlakyStore {
-    async fn claim(&self, hold: &Hold, f: &Fingerprint, o: OnLost) -> Result<Claim, StoreError> {
+    fn name(&self) -> &'static str {
+        self.inner.name()
+    }
+
+    async fn claim(&self, request: ClaimRequest<'_>) -> Result<Claim, StoreError> {
         self.check()?;
-        let claim = self.inner.claim(hold, f, o).await;
+        let claim = self.inner.claim(request).await;
         if self.panics.swap(false, Ordering::SeqCst) {
             tokio::task::yield_now().await;
             panic!("a bug of the store's");
@@ -141,8 +145,8 @@ impl Store for FlakyStore {
         self.inner.inspect(id).await
     }
 
-    async fn list(&self, a: Option<&RecordId>, l: usize) -> Result<Vec<Listed>, StoreError> {
-        self.inner.list(a, l).await
+    async fn list(&self, request: &ListRequest) -> Result<Vec<Listed>, StoreError> {
+        self.inner.list(request).await
     }
 
     async fn resolve(

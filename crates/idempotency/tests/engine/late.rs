@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use idempotency::{
-    Clock, Idempotency, IfOwner, OnDuplicate, OnLost, Options, Rejection, Resolution, Run,
-    RunError, Scope, Store,
+    Clock, Idempotency, IfOwner, ListRequest, OnDuplicate, OnLost, Options, Rejection, Resolution,
+    Run, RunError, Scope, Store,
 };
 use tokio::{sync::oneshot, task::JoinHandle, time};
 
@@ -28,7 +28,7 @@ impl World {
         let clock = Clock::manual();
         let (store, calls) = WatchedStore::new(&clock);
         Self {
-            idempotency: Idempotency::builder(Arc::clone(&store) as Arc<dyn Store>).build(),
+            idempotency: Idempotency::builder(Arc::clone(&store)).build(),
             store,
             calls,
             clock,
@@ -121,7 +121,7 @@ async fn a_store_that_is_always_late_lets_nothing_run() {
         "{refused:?}"
     );
     world.idempotency.shutdown().await;
-    let records = world.store.list(None, 10).await;
+    let records = world.store.list(&ListRequest::new(10)).await;
     assert!(records.expect("a list").is_empty());
 }
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use idempotency::{
-    Claim, Clock, Hold, Idempotency, IfOwner, MemoryStore, OnDuplicate, OnLost, Options, Record,
-    Rejection, Resolution, Run, RunError, Scope, Token,
+    Claim, ClaimRequest, Clock, Hold, Idempotency, IfOwner, MemoryStore, OnDuplicate, OnLost,
+    Options, Record, Rejection, Resolution, Run, RunError, Scope, Token,
 };
 
 use crate::{
@@ -40,13 +40,12 @@ async fn who_waits_hears_that_the_owner_was_lost() {
     let waiting = {
         let seen = lose(&idempotency, &clock).await;
         // The owner gives a sign of life once more.
-        let owner = Hold {
-            id: seen.id,
-            scope: idempotency::ScopeId::from_bytes([0; 8]),
-            token: seen.token,
-            lease: Duration::from_secs(30),
-            ttl: Duration::from_secs(3600),
-        };
+        let owner = Hold::new(
+            seen.id,
+            seen.token,
+            Duration::from_secs(30),
+            Duration::from_secs(3600),
+        );
         let renewed = idempotency.store().renew(&owner).await;
         assert_eq!(renewed.ok(), Some(IfOwner::Done(())));
         let idempotency = idempotency.clone();
@@ -96,10 +95,8 @@ async fn a_caller_gets_the_value_that_an_operator_has_given() {
         outcome: idempotency.outcome_of_value(&7),
         ttl: Duration::from_secs(60),
     };
-    let stranger = Record {
-        token: Token::random(),
-        ..seen.clone()
-    };
+    let mut stranger = seen.clone();
+    stranger.token = Token::random();
     for (record, expected) in [
         (&stranger, IfOwner::NotOwner),
         (&seen, IfOwner::Done(())),
@@ -143,14 +140,15 @@ async fn lose(idempotency: &Idempotency, clock: &Clock) -> Record {
     let fingerprint = completed.expect("a record").fingerprint;
     // The same request's record again, but without a run.
     clock.advance(Duration::from_secs(24 * 3600 + 60));
-    let dead = Hold {
+    let dead = Hold::new(
         id,
-        scope: idempotency::ScopeId::from_bytes([0; 8]),
-        token: Token::random(),
-        lease: Duration::from_secs(30),
-        ttl: Duration::from_secs(3600),
-    };
-    let claimed = store.claim(&dead, &fingerprint, OnLost::Refuse).await;
+        Token::random(),
+        Duration::from_secs(30),
+        Duration::from_secs(3600),
+    );
+    let claimed = store
+        .claim(ClaimRequest::new(&dead, &fingerprint, OnLost::Refuse))
+        .await;
     assert!(
         matches!(claimed, Ok(Claim::Won { attempt: 1, .. })),
         "{claimed:?}"

@@ -11,8 +11,8 @@ use std::{
 };
 
 use idempotency::{
-    Claim, Clock, Hold, Idempotency, IfOwner, OnLost, Options, Rejection, Resolution, Run,
-    RunError, Scope, Store, Token,
+    Claim, ClaimRequest, Clock, Hold, Idempotency, IfOwner, OnLost, Options, Rejection, Resolution,
+    Run, RunError, Scope, Store, Token,
 };
 use serde::{Deserialize, Serialize, Serializer};
 use tokio::sync::oneshot;
@@ -48,7 +48,7 @@ async fn a_shutdown_waits_for_a_claim_that_was_dropped() {
 async fn a_run_does_not_come_back_after_an_operators_release_and_a_failed_run() {
     let clock = Clock::manual();
     let (store, _calls) = WatchedStore::new(&clock);
-    let idempotency = Idempotency::builder(Arc::clone(&store) as Arc<dyn Store>).build();
+    let idempotency = Idempotency::builder(Arc::clone(&store)).build();
     let (run, finish) = begun_charge(&idempotency).await;
     let id = idempotency.record_id(&Scope::anonymous(), &key("k"));
     let seen = store
@@ -106,7 +106,7 @@ async fn a_value_whose_serialization_panics_does_not_run_again() {
 async fn an_outage_of_two_minutes_behind_a_claim_makes_nothing_unknown() {
     let clock = Clock::manual();
     let store = FlakyStore::new(&clock);
-    let idempotency = Idempotency::builder(Arc::clone(&store) as Arc<dyn Store>).build();
+    let idempotency = Idempotency::builder(Arc::clone(&store)).build();
     let options = Options::new().on_lost(OnLost::Refuse);
     store.dies_behind_claim.store(true, Ordering::SeqCst);
     let refused: Answer<u32> = charge_with(&idempotency, &options, async { Ok(1) }).await;
@@ -129,8 +129,8 @@ async fn a_withdrawal_does_not_take_the_key_from_a_run_that_comes_back() {
     for with_retry in [false, true] {
         let clock = Clock::manual();
         let store = FlakyStore::new(&clock);
-        let idempotency = Idempotency::builder(Arc::clone(&store) as Arc<dyn Store>).build();
-        let other = Idempotency::builder(Arc::clone(&store) as Arc<dyn Store>).build();
+        let idempotency = Idempotency::builder(Arc::clone(&store)).build();
+        let other = Idempotency::builder(Arc::clone(&store)).build();
         let runs = Arc::new(AtomicUsize::new(0));
         let (finish, finished) = oneshot::channel::<()>();
         let (begun, has_begun) = oneshot::channel();
@@ -183,8 +183,8 @@ async fn a_withdrawal_does_not_take_the_key_from_a_run_that_comes_back() {
 async fn a_withdrawal_does_not_end_a_run_that_goes_on() {
     let clock = Clock::manual();
     let store = FlakyStore::new(&clock);
-    let idempotency = Idempotency::builder(Arc::clone(&store) as Arc<dyn Store>).build();
-    let other = Idempotency::builder(Arc::clone(&store) as Arc<dyn Store>).build();
+    let idempotency = Idempotency::builder(Arc::clone(&store)).build();
+    let other = Idempotency::builder(Arc::clone(&store)).build();
     let (run, finish) = begun_charge(&idempotency).await;
     let pass = async |seconds| {
         clock.advance(Duration::from_secs(seconds));
@@ -213,7 +213,7 @@ async fn a_withdrawal_does_not_end_a_run_that_goes_on() {
 async fn an_operators_release_spends_the_token_of_the_owner_before_a_withdrawn_claim() {
     let clock = Clock::manual();
     let store = FlakyStore::new(&clock);
-    let idempotency = Idempotency::builder(Arc::clone(&store) as Arc<dyn Store>).build();
+    let idempotency = Idempotency::builder(Arc::clone(&store)).build();
     let (run, finish) = begun_charge(&idempotency).await;
     clock.advance(Duration::from_secs(31));
     let id = idempotency.record_id(&Scope::anonymous(), &key("k"));
@@ -223,13 +223,12 @@ async fn an_operators_release_spends_the_token_of_the_owner_before_a_withdrawn_c
         .await
         .expect("a response")
         .expect("a record");
-    let retry = Hold {
+    let retry = Hold::new(
         id,
-        scope: idempotency::ScopeId::from_bytes([0; 8]),
-        token: Token::random(),
-        lease: Duration::from_secs(30),
-        ttl: Duration::from_secs(3600),
-    };
+        Token::random(),
+        Duration::from_secs(30),
+        Duration::from_secs(3600),
+    );
     let withdrawn = store.inner.withdraw(&retry, &seen.fingerprint).await;
     withdrawn.expect("a response");
     let seen = store
@@ -254,7 +253,7 @@ async fn an_operators_release_spends_the_token_of_the_owner_before_a_withdrawn_c
 async fn a_claim_that_panics_is_withdrawn() {
     let clock = Clock::manual();
     let store = FlakyStore::new(&clock);
-    let idempotency = Idempotency::builder(Arc::clone(&store) as Arc<dyn Store>).build();
+    let idempotency = Idempotency::builder(Arc::clone(&store)).build();
     store.panics.store(true, Ordering::SeqCst);
     let panicked = tokio::spawn({
         let idempotency = idempotency.clone();
@@ -272,7 +271,7 @@ async fn a_claim_that_panics_is_withdrawn() {
 async fn a_run_does_not_begin_under_a_lease_that_has_lapsed_while_its_task_stood_aside() {
     let clock = Clock::manual();
     let store = FlakyStore::new(&clock);
-    let idempotency = Idempotency::builder(Arc::clone(&store) as Arc<dyn Store>).build();
+    let idempotency = Idempotency::builder(Arc::clone(&store)).build();
     let options = Options::new().lease_seconds(3);
     let runs = Arc::new(AtomicUsize::new(0));
     let first = tokio::spawn({
@@ -299,16 +298,19 @@ async fn a_run_does_not_begin_under_a_lease_that_has_lapsed_while_its_task_stood
                     .await
                     .expect("a response")
                     .expect("a record");
-                let hold = Hold {
+                let hold = Hold::new(
                     id,
-                    scope: idempotency::ScopeId::from_bytes([0; 8]),
-                    token: Token::random(),
-                    lease: Duration::from_secs(3),
-                    ttl: Duration::from_secs(60),
-                };
+                    Token::random(),
+                    Duration::from_secs(3),
+                    Duration::from_secs(60),
+                );
                 let claim = store
                     .inner
-                    .claim(&hold, &seen.fingerprint, OnLost::TakeOver)
+                    .claim(ClaimRequest::new(
+                        &hold,
+                        &seen.fingerprint,
+                        OnLost::TakeOver,
+                    ))
                     .await;
                 assert!(
                     matches!(claim, Ok(Claim::Won { attempt: 2, .. })),

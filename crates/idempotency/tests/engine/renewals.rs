@@ -6,7 +6,7 @@ use std::{
 };
 
 use idempotency::{
-    Claim, Clock, Fingerprint, Hold, Idempotency, OnLost, Options, Run, Scope, Store, Token,
+    Claim, ClaimRequest, Clock, Fingerprint, Hold, Idempotency, OnLost, Options, Run, Scope, Token,
 };
 use tokio::{
     runtime::{Builder, Runtime},
@@ -27,14 +27,15 @@ async fn claim_of_another(idempotency: &Idempotency) -> Claim {
     let id = idempotency.record_id(&Scope::anonymous(), &key("k"));
     let seen = store.inspect(&id).await.expect("a response");
     let fingerprint: Fingerprint = seen.expect("a record").fingerprint;
-    let hold = Hold {
+    let hold = Hold::new(
         id,
-        scope: idempotency::ScopeId::from_bytes([0; 8]),
-        token: Token::random(),
-        lease: Duration::from_secs(3),
-        ttl: Duration::from_secs(60),
-    };
-    let claimed = store.claim(&hold, &fingerprint, OnLost::TakeOver).await;
+        Token::random(),
+        Duration::from_secs(3),
+        Duration::from_secs(60),
+    );
+    let claimed = store
+        .claim(ClaimRequest::new(&hold, &fingerprint, OnLost::TakeOver))
+        .await;
     claimed.expect("a response")
 }
 
@@ -81,7 +82,7 @@ async fn renewals_whose_responses_come_late_keep_the_lease_alive() {
 async fn a_run_whose_renewals_fail_for_longer_than_its_lease_goes_on_and_is_stored() {
     let clock = Clock::manual();
     let store = FlakyStore::new(&clock);
-    let idempotency = Idempotency::builder(Arc::clone(&store) as Arc<dyn Store>).build();
+    let idempotency = Idempotency::builder(Arc::clone(&store)).build();
     let (run, finish) = begun_charge(&idempotency).await;
     store.down.store(true, Ordering::SeqCst);
     for _ in 0..40 {
@@ -150,7 +151,7 @@ fn a_hold_is_renewed_though_other_runtimes_are_not_driven_or_end() {
 fn a_claim_is_withdrawn_though_another_runtime_is_not_driven() {
     let clock = Clock::manual();
     let store = FlakyStore::new(&clock);
-    let idempotency = Idempotency::builder(Arc::clone(&store) as Arc<dyn Store>).build();
+    let idempotency = Idempotency::builder(Arc::clone(&store)).build();
     let options = Options::new().on_lost(OnLost::Refuse);
     let (idle, driven) = (runtime(), runtime());
     let charge = |runtime: &Runtime, name| {

@@ -3,8 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use idempotency::{
-    Claim, Clock, Fingerprint, Hold, Idempotency, IdempotencyBuilder, IdempotencyKey, MemoryStore,
-    OnDuplicate, OnLost, Options, Phase, Resolution, Run, Scope, Store, Token,
+    Claim, ClaimRequest, Clock, Fingerprint, Hold, Idempotency, IdempotencyBuilder, IdempotencyKey,
+    ListRequest, MemoryStore, OnDuplicate, OnLost, Options, Phase, Resolution, Run, Scope, Store,
+    Token,
 };
 
 use crate::{Failed, asked, charge, charge_with, key};
@@ -54,7 +55,7 @@ async fn options_and_settings_can_be_said_in_any_order() {
         |builder| builder.with_sweep_every(Duration::from_secs(1)),
     ];
     let build = |order: [usize; 3]| {
-        let builder = Idempotency::builder(Arc::new(MemoryStore::new()));
+        let builder = Idempotency::builder(MemoryStore::new());
         order
             .into_iter()
             .fold(builder, |builder, next| settings[next](builder))
@@ -73,7 +74,7 @@ async fn options_and_settings_can_be_said_in_any_order() {
 #[tokio::test]
 async fn names_of_records_differ_by_namespace_secret_scope_and_key_and_stay_what_they_are() {
     let build = |namespace, secret: &[u8]| {
-        Idempotency::builder(Arc::new(MemoryStore::new()))
+        Idempotency::builder(MemoryStore::new())
             .with_namespace(namespace)
             .with_secret(secret)
             .build()
@@ -108,7 +109,11 @@ async fn names_of_records_differ_by_namespace_secret_scope_and_key_and_stay_what
     let run = charge(&idempotency, async { Ok(1) }).await;
     assert_eq!(run.expect("a value"), Run::Executed(1));
     let id = idempotency.record_id(&Scope::anonymous(), &key("k"));
-    let records = idempotency.store().list(None, 10).await.expect("a list");
+    let records = idempotency
+        .store()
+        .list(&ListRequest::new(10))
+        .await
+        .expect("a list");
     assert_eq!(
         records.iter().map(|record| record.id).collect::<Vec<_>>(),
         [id]
@@ -177,22 +182,22 @@ async fn nothing_says_its_key_its_caller_or_its_answer_when_it_is_printed() {
     let id = idempotency.record_id(&scope, &key);
     let record = store.inspect(&id).await.expect("an answer");
     let token = record.as_ref().expect("a record").token;
-    let taken = Hold {
+    let taken = Hold::new(
         id,
-        scope: idempotency::ScopeId::from_bytes([0; 8]),
-        token: Token::random(),
-        lease: Duration::from_secs(30),
-        ttl: Duration::from_secs(60),
-    };
+        Token::random(),
+        Duration::from_secs(30),
+        Duration::from_secs(60),
+    );
     let fingerprint_in_store = record.as_ref().expect("a record").fingerprint;
-    let claim = store.claim(&taken, &fingerprint_in_store, OnLost::TakeOver);
+    let claim = store.claim(ClaimRequest::new(
+        &taken,
+        &fingerprint_in_store,
+        OnLost::TakeOver,
+    ));
     let claim = claim.await.expect("an answer");
     assert!(matches!(claim, Claim::Completed { .. }));
     let progress = bytes::Bytes::from_static(b"an-answer");
-    let won = Claim::Won {
-        attempt: 2,
-        progress: progress.clone(),
-    };
+    let won = Claim::won(2, progress.clone());
     let running = Phase::InFlight {
         lease_until: std::time::SystemTime::UNIX_EPOCH,
         progress: progress.clone(),

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use idempotency::{Clock, Idempotency, Rejection, Run, RunError, Store};
+use idempotency::{Clock, Idempotency, Rejection, Run, RunError};
 use tokio::{sync::oneshot, time::Instant};
 
 use crate::{Answer, charge, flaky::FlakyStore};
@@ -15,7 +15,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 
 fn engine() -> (Idempotency, Arc<FlakyStore>) {
     let store = FlakyStore::new(&Clock::manual());
-    let idempotency = Idempotency::builder(Arc::clone(&store) as Arc<dyn Store>).build();
+    let idempotency = Idempotency::builder(Arc::clone(&store)).build();
     (idempotency, store)
 }
 

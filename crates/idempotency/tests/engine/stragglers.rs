@@ -6,7 +6,8 @@ use std::{
 };
 
 use idempotency::{
-    Claim, Clock, Hold, Idempotency, OnLost, Rejection, Run, RunError, Scope, Store, Token,
+    Claim, ClaimRequest, Clock, Hold, Idempotency, OnLost, Rejection, Run, RunError, Scope, Store,
+    Token,
 };
 use tokio::{runtime::Handle, time::Instant};
 
@@ -14,7 +15,7 @@ use crate::{Answer, Failed, asked, charge, flaky::FlakyStore, key};
 
 fn engine() -> (Idempotency, Arc<FlakyStore>) {
     let store = FlakyStore::new(&Clock::manual());
-    let idempotency = Idempotency::builder(Arc::clone(&store) as Arc<dyn Store>).build();
+    let idempotency = Idempotency::builder(Arc::clone(&store)).build();
     (idempotency, store)
 }
 
@@ -91,7 +92,7 @@ async fn a_client_does_not_wait_twice_for_a_store_that_does_not_respond() {
 async fn a_run_that_has_lost_its_key_gives_no_value_where_the_store_cannot_say_which_one_counts() {
     let clock = Clock::manual();
     let store = FlakyStore::new(&clock);
-    let idempotency = Idempotency::builder(Arc::clone(&store) as Arc<dyn Store>).build();
+    let idempotency = Idempotency::builder(Arc::clone(&store)).build();
     let id = idempotency.record_id(&Scope::anonymous(), &key("k"));
     let run: Answer<u32> = charge(&idempotency, {
         let store = Arc::clone(&store);
@@ -99,16 +100,15 @@ async fn a_run_that_has_lost_its_key_gives_no_value_where_the_store_cannot_say_w
             let seen = store.inner.inspect(&id).await.expect("a response");
             let fingerprint = seen.expect("a record").fingerprint;
             clock.advance(Duration::from_secs(31));
-            let other = Hold {
+            let other = Hold::new(
                 id,
-                scope: idempotency::ScopeId::from_bytes([0; 8]),
-                token: Token::random(),
-                lease: Duration::from_secs(30),
-                ttl: Duration::from_secs(3600),
-            };
+                Token::random(),
+                Duration::from_secs(30),
+                Duration::from_secs(3600),
+            );
             let taken = store
                 .inner
-                .claim(&other, &fingerprint, OnLost::TakeOver)
+                .claim(ClaimRequest::new(&other, &fingerprint, OnLost::TakeOver))
                 .await;
             assert!(matches!(taken, Ok(Claim::Won { attempt: 2, .. })));
             store.blind.store(true, Ordering::SeqCst);

@@ -8,8 +8,8 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use idempotency::{
-    Claim, Clock, Fingerprint, Hold, IfOwner, Listed, MemoryStore, OnLost, Record, RecordId,
-    Resolution, Store, StoreError, Subscription, Token,
+    Claim, ClaimRequest, Clock, Fingerprint, Hold, IfOwner, ListRequest, Listed, MemoryStore,
+    Record, RecordId, Resolution, Store, StoreError, Subscription, Token,
 };
 use tokio::sync::watch;
 
@@ -66,13 +66,21 @@ pub(crate) async fn reaches(count: &watch::Sender<usize>, many: usize) {
 
 #[async_trait]
 impl Store for WatchedStore {
-    async fn claim(
-        &self,
-        hold: &Hold,
-        fingerprint: &Fingerprint,
-        on_lost: OnLost,
-    ) -> Result<Claim, StoreError> {
-        let claim = self.inner().claim(hold, fingerprint, on_lost).await;
+    fn name(&self) -> &'static str {
+        self.inner().name()
+    }
+
+    async fn claim(&self, request: ClaimRequest<'_>) -> Result<Claim, StoreError> {
+        let ClaimRequest {
+            hold,
+            fingerprint,
+            on_lost,
+            ..
+        } = request;
+        let claim = self
+            .inner()
+            .claim(ClaimRequest::new(hold, fingerprint, on_lost))
+            .await;
         let mut number = 0;
         self.calls.claims.send_modify(|claims| {
             *claims += 1;
@@ -130,12 +138,8 @@ impl Store for WatchedStore {
         self.inner().inspect(id).await
     }
 
-    async fn list(
-        &self,
-        after: Option<&RecordId>,
-        limit: usize,
-    ) -> Result<Vec<Listed>, StoreError> {
-        self.inner().list(after, limit).await
+    async fn list(&self, request: &ListRequest) -> Result<Vec<Listed>, StoreError> {
+        self.inner().list(request).await
     }
 
     async fn resolve(

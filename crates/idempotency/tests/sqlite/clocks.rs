@@ -169,9 +169,11 @@ async fn a_start_with_the_clock_behind_keeps_keys_and_revives_no_lease() {
     machine.restart();
     machine.replays(1).await;
     let refused = machine.store();
-    let refused = refused.claim(&hold(2), &asked(), OnLost::Refuse).await;
+    let refused = refused
+        .claim(ClaimRequest::new(&hold(2), &asked(), OnLost::Refuse))
+        .await;
     let fingerprint = asked();
-    assert_eq!(refused.ok(), Some(Claim::Unknown { fingerprint }));
+    assert_eq!(refused.ok(), Some(Claim::unknown(fingerprint)));
     let taken = claim(machine.store(), &hold(2), &asked()).await;
     assert_eq!(taken.ok(), Some(won(2)));
     lives_for_its_lease(&machine, 3).await;
@@ -203,10 +205,12 @@ async fn lives_for_its_lease(machine: &Machine, key: u8) {
     let (store, fingerprint) = (machine.store(), asked());
     machine.clock.advance(LEASE - MILLISECOND);
     let early = claim(store, &hold(key), &asked()).await;
-    assert_eq!(early.ok(), Some(Claim::InFlight { fingerprint }));
+    assert_eq!(early.ok(), Some(Claim::in_flight(fingerprint)));
     machine.clock.advance(MILLISECOND);
-    let refused = store.claim(&hold(key), &asked(), OnLost::Refuse).await;
-    assert_eq!(refused.ok(), Some(Claim::Unknown { fingerprint }));
+    let refused = store
+        .claim(ClaimRequest::new(&hold(key), &asked(), OnLost::Refuse))
+        .await;
+    assert_eq!(refused.ok(), Some(Claim::unknown(fingerprint)));
     let taken = claim(store, &hold(key), &asked()).await;
     assert_eq!(taken.ok(), Some(won(2)));
 }

@@ -8,7 +8,7 @@ use axum::{
     response::Response,
     routing::post,
 };
-use idempotency::{CommitError, Execution, Idempotency, idempotent};
+use idempotency::{CommitError, Execution, Idempotency, ListRequest, idempotent};
 use tower::ServiceExt;
 
 use super::*;
@@ -241,7 +241,7 @@ async fn a_response_is_never_stored_for_rows_that_were_rolled_back() {
                 let status = send(path, statements).await;
                 assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{way}, {path}");
             }
-            let records = store.list(None, 10).await.expect("a list");
+            let records = store.list(&ListRequest::new(10)).await.expect("a list");
             assert!(records.is_empty(), "{way}, {path}: {records:?}");
             let customers = database.read(booked).await.expect("a read");
             assert_eq!(customers, ["Ann"], "{way}, {path}");

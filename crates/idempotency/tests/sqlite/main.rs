@@ -12,8 +12,9 @@ use std::{
 
 use bytes::Bytes;
 use idempotency::{
-    Claim, Clock, Fingerprint, Hold, IfOwner, OnLost, Phase, RecordId, Resolution, SqliteDatabase,
-    SqliteStore, SqliteStoreError, Store, StoreError, StoreErrorKind, Token,
+    Claim, ClaimRequest, Clock, Fingerprint, Hold, IfOwner, ListRequest, OnLost, Phase, RecordId,
+    Resolution, SqliteDatabase, SqliteStore, SqliteStoreError, Store, StoreError, StoreErrorKind,
+    Token,
 };
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -53,13 +54,7 @@ const LEASE: Duration = Duration::from_secs(30);
 const TTL: Duration = Duration::from_secs(3600);
 
 fn hold(key: u8) -> Hold {
-    Hold {
-        id: RecordId::from_bytes([key; 32]),
-        scope: idempotency::ScopeId::from_bytes([0; 8]),
-        token: Token::random(),
-        lease: LEASE,
-        ttl: TTL,
-    }
+    Hold::new(RecordId::from_bytes([key; 32]), Token::random(), LEASE, TTL)
 }
 
 fn asked() -> Fingerprint {
@@ -68,15 +63,14 @@ fn asked() -> Fingerprint {
 
 /// A claim that takes over what has lapsed.
 async fn claim(store: &SqliteStore, hold: &Hold, asked: &Fingerprint) -> Result<Claim, StoreError> {
-    store.claim(hold, asked, OnLost::TakeOver).await
+    store
+        .claim(ClaimRequest::new(hold, asked, OnLost::TakeOver))
+        .await
 }
 
 /// A claim that is won as this attempt, where no run before has left anything.
 fn won(attempt: u32) -> Claim {
-    Claim::Won {
-        attempt,
-        progress: Bytes::new(),
-    }
+    Claim::won(attempt, Bytes::new())
 }
 
 /// A database with a table of the application's own.

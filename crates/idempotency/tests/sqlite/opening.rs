@@ -26,11 +26,7 @@ async fn what_is_completed_survives_a_restart_byte_for_byte() {
     let store = open();
     assert_eq!(
         claim(&store, &hold(1), &asked()).await.expect("a replay"),
-        Claim::Completed {
-            fingerprint: asked(),
-            outcome,
-            expires_at,
-        }
+        Claim::completed(asked(), outcome, expires_at)
     );
     // And the reply to the completion may have been lost with the process.
     let again = store.complete(&owner, Bytes::new()).await;
@@ -58,17 +54,11 @@ async fn a_hold_survives_a_restart_until_its_lease_ends() {
     clock.advance(LEASE - Duration::from_millis(1));
     let fingerprint = asked();
     let early = claim(&store, &hold(1), &asked()).await;
-    assert_eq!(early.ok(), Some(Claim::InFlight { fingerprint }));
+    assert_eq!(early.ok(), Some(Claim::in_flight(fingerprint)));
     clock.advance(Duration::from_millis(1));
     let taken = claim(&store, &hold(1), &asked()).await;
     let progress = Bytes::from_static(b"charged");
-    assert_eq!(
-        taken.ok(),
-        Some(Claim::Won {
-            attempt: 2,
-            progress
-        })
-    );
+    assert_eq!(taken.ok(), Some(Claim::won(2, progress)));
     let stale = store.complete(&dead, Bytes::new()).await;
     assert_eq!(stale.ok(), Some(IfOwner::NotOwner));
 }

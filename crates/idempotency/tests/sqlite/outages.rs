@@ -311,7 +311,7 @@ async fn a_read_whose_caller_has_left_is_not_done_and_holds_up_no_look_up() {
     // A retry is answered meanwhile.
     let fingerprint = asked();
     let duplicate = claim(&store, &hold(1), &asked()).await;
-    assert_eq!(duplicate.ok(), Some(Claim::InFlight { fingerprint }));
+    assert_eq!(duplicate.ok(), Some(Claim::in_flight(fingerprint)));
     assert!(store.inspect(&hold(1).id).await.expect("a look").is_some());
 
     gates.clear();

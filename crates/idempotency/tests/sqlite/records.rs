@@ -59,7 +59,7 @@ async fn a_damaged_record_is_an_error_for_everybody_and_never_absent() {
             );
         }
         // It hides no other one.
-        let listed = store.list(None, 10).await.expect("a list");
+        let listed = store.list(&ListRequest::new(10)).await.expect("a list");
         let kinds = listed
             .into_iter()
             .map(|listed| (listed.id, listed.record.err().map(|error| error.kind())));
@@ -85,7 +85,7 @@ async fn a_row_under_no_id_hides_no_record_from_a_short_list() {
         .database()
         .write(move |connection| connection.execute(tear, [token.as_bytes()]));
     assert_eq!(torn.await.ok(), Some(1));
-    let listed = store.list(None, 1).await.expect("a list");
+    let listed = store.list(&ListRequest::new(1)).await.expect("a list");
     let ids: Vec<_> = listed.iter().map(|listed| listed.id).collect();
     assert_eq!(ids, [whole.id]);
 }
@@ -213,7 +213,7 @@ async fn a_claim_looks_again_when_its_turn_to_write_has_come() {
     let fingerprint = asked;
     assert!(claims.contains(&won(1)), "{claims:?}");
     assert!(
-        claims.contains(&Claim::InFlight { fingerprint }),
+        claims.contains(&Claim::in_flight(fingerprint)),
         "{claims:?}"
     );
 }
@@ -247,10 +247,7 @@ async fn the_promised_expiry_is_the_reported_one_to_the_nanosecond() {
     // On the system's clock, whose times are not whole milliseconds as those in the file are.
     let store = SqliteStore::open(folder.file()).expect("a store");
     for key in 0..20 {
-        let owner = Hold {
-            ttl: Duration::from_nanos(3_600_000_000_001),
-            ..hold(key)
-        };
+        let owner = hold(key).with_ttl(Duration::from_nanos(3_600_000_000_001));
         claim(&store, &owner, &asked()).await.expect("a claim");
         let completed = store.complete(&owner, Bytes::new()).await;
         let Ok(IfOwner::Done(promised)) = completed else {

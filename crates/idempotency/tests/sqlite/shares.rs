@@ -25,11 +25,12 @@ fn limited(folder: &Folder) -> SqliteStore {
 fn of(scope: ScopeId) -> Hold {
     let mut id = [0; 32];
     id[..16].copy_from_slice(Token::random().as_bytes());
-    Hold {
-        id: RecordId::from_bytes(id),
-        scope,
-        ..hold(0)
+    {
+        let mut hold = hold(0);
+        hold.id = RecordId::from_bytes(id);
+        hold
     }
+    .with_scope(scope)
 }
 
 async fn take(store: &SqliteStore, scope: ScopeId) -> Result<Hold, StoreErrorKind> {

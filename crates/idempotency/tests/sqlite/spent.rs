@@ -40,7 +40,7 @@ async fn a_suspended_run_goes_on_after_a_restart() {
     assert_eq!(again.ok(), Some(IfOwner::Done(())));
     let attempt = 2;
     let next = claim(&store, &hold(1), &asked()).await;
-    assert_eq!(next.ok(), Some(Claim::Won { attempt, progress }));
+    assert_eq!(next.ok(), Some(Claim::won(attempt, progress)));
 }
 
 #[tokio::test]
@@ -119,11 +119,9 @@ async fn a_mark_lasts_as_long_as_the_longest_of_its_tokens() {
         let store = SqliteStore::open(folder.file()).expect("a store");
         let store = store.with_clock(clock.clone());
         let long = hold(1);
-        let short = Hold {
-            lease: Duration::ZERO,
-            ttl: Duration::from_secs(1),
-            ..hold(1)
-        };
+        let short = hold(1)
+            .with_lease(Duration::ZERO)
+            .with_ttl(Duration::from_secs(1));
         let marks = if long_is_first {
             [&long, &short]
         } else {

@@ -1,7 +1,9 @@
 //! Connections are cut, lose replies, or fall silent: a step recognises itself, or says that it does not know.
 
 use bytes::Bytes;
-use idempotency::{Claim, Hold, IfOwner, Phase, RedisStore, Resolution, Store, StoreErrorKind};
+use idempotency::{
+    Claim, Hold, IfOwner, ListRequest, Phase, RedisStore, Resolution, Store, StoreErrorKind,
+};
 use tests::servers::redis::RedisServer;
 
 use super::{assert_kind, complete, connect, hold_on, is_replayed, keep, new_hold, request, taken};
@@ -28,7 +30,14 @@ async fn a_connection_that_the_server_has_closed_is_made_anew_without_an_error()
     cut();
     assert!(matches!(store.inspect(&hold.id).await, Ok(Some(_))));
     cut();
-    assert_eq!(store.list(None, 10).await.expect("a list").len(), 1);
+    assert_eq!(
+        store
+            .list(&ListRequest::new(10))
+            .await
+            .expect("a list")
+            .len(),
+        1
+    );
     cut();
     complete(&store, &hold).await;
     cut();
@@ -69,9 +78,7 @@ async fn connections_cut_in_the_middle_leave_every_key_with_one_owner() {
             }
         };
         let claims = tokio::join!(insist(&one), insist(&other));
-        let lost = Claim::InFlight {
-            fingerprint: request(),
-        };
+        let lost = Claim::in_flight(request());
         let won = won(1);
         let (owner, stranger) = match claims {
             claims if claims == (won.clone(), lost.clone()) => (one, other),
@@ -143,7 +150,7 @@ async fn a_step_whose_reply_is_lost_recognises_itself_or_says_that_it_does_not_k
     let taken_over = claim(&store, &hold_on(&hold), &request()).await;
     let progress = Bytes::from_static(b"charged");
     let attempt = 2;
-    let second = Claim::Won { attempt, progress };
+    let second = Claim::won(attempt, progress);
     assert_eq!(taken_over.ok(), Some(second));
 
     let hold = taken(&store).await;

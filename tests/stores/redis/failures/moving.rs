@@ -1,6 +1,6 @@
 //! Slots of a cluster that move from one node to another while the store works.
 
-use idempotency::{Hold, IfOwner, RedisStore, Store};
+use idempotency::{Hold, IfOwner, ListRequest, RedisStore, Store};
 use redis::Connection;
 use tests::servers::redis::{RedisServer, keys};
 
@@ -49,7 +49,7 @@ async fn keys_are_found_before_while_and_after_their_slot_moves() {
     complete(&store, &new).await;
     assert!(is_replayed(&store, &new).await);
     goes_on(&store, &stays).await;
-    let listed = store.list(None, 10).await.expect("a list");
+    let listed = store.list(&ListRequest::new(10)).await.expect("a list");
     assert_eq!(listed.len(), 3);
     // One that has met the cluster before and nothing of the move finds its way as well.
     let late = RedisStore::cluster([nodes[1].url()]).await;

@@ -1,7 +1,9 @@
 //! The server stops, stalls, restarts, forgets, or is replaced: nothing runs twice, and the store goes on by itself.
 
 use bytes::Bytes;
-use idempotency::{Claim, IfOwner, RedisStore, RedisStoreError, Resolution, Store, StoreErrorKind};
+use idempotency::{
+    Claim, IfOwner, ListRequest, RedisStore, RedisStoreError, Resolution, Store, StoreErrorKind,
+};
 use tests::servers::redis::RedisServer;
 
 use super::{assert_kind, complete, connect, hold_on, is_replayed, new_hold, request, taken};
@@ -30,14 +32,12 @@ async fn a_stopped_server_is_unavailable_and_a_durable_one_comes_back_with_all_i
     assert_kind(store.complete(&running, Bytes::new()).await, unavailable);
     assert_kind(store.release(&running).await, unavailable);
     assert_kind(store.inspect(&running.id).await, unavailable);
-    assert_kind(store.list(None, 10).await, unavailable);
+    assert_kind(store.list(&ListRequest::new(10)).await, unavailable);
 
     server.start_again();
     assert_eq!(
         claim(&store, &hold_on(&running), &request()).await.ok(),
-        Some(Claim::InFlight {
-            fingerprint: request()
-        })
+        Some(Claim::in_flight(request()))
     );
     complete(&store, &running).await;
     assert!(is_replayed(&store, &running).await);
@@ -148,9 +148,7 @@ async fn a_claim_that_a_stalled_server_carries_out_later_is_recognised() {
     assert_eq!(claim(&store, &hold, &request()).await.ok(), Some(won(1)));
     assert_eq!(
         claim(&store, &hold_on(&hold), &request()).await.ok(),
-        Some(Claim::InFlight {
-            fingerprint: request()
-        })
+        Some(Claim::in_flight(request()))
     );
 }
 

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::store::{
     IfOwner,
-    transaction::{CommitFailure, Committed, PendingRecord},
+    transaction::{CommitFailure, Committed, PendingRecord, innermost},
 };
 
 /// No commit is sent again after this long.
@@ -45,7 +45,7 @@ pub(super) async fn with(
     writes: Vec<Write>,
     outcome: Bytes,
 ) -> Result<IfOwner<Committed>, CommitFailure> {
-    let store: &dyn Any = entry.store.as_ref();
+    let store: &dyn Any = innermost(entry.store.as_ref());
     let Some(store) = store.downcast_ref::<FirestoreStore>() else {
         return Err(CommitFailure::Undone(
             "the store is not of Firestore".into(),

@@ -94,14 +94,14 @@ impl Found {
             false => SpentTokens::default(),
         };
         Ok(Self {
-            record: Record {
-                id: *id,
-                fingerprint: Fingerprint::from_bytes(array(fields, "fingerprint")?),
-                token: Token::from_bytes(array(fields, "token")?),
+            record: Record::new(
+                *id,
+                Fingerprint::from_bytes(array(fields, "fingerprint")?),
+                Token::from_bytes(array(fields, "token")?),
                 attempt,
                 expires_at,
                 phase,
-            },
+            ),
             is_withdrawn,
             spent,
             update_time: document.update_time.ok_or_else(|| damaged("update_time"))?,

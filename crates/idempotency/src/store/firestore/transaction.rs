@@ -13,7 +13,8 @@ use super::{
 use crate::store::{
     IfOwner, Store,
     transaction::{
-        CommitFailure, Committed, EncodeResponse, PendingRecord, Transaction, sealed::Sealed,
+        CommitFailure, Committed, EncodeResponse, PendingRecord, Transaction, innermost,
+        sealed::Sealed,
     },
 };
 
@@ -137,7 +138,7 @@ impl Transaction for FirestoreTransaction {
     type Value = ();
 
     fn shares(&self, store: &dyn Store) -> bool {
-        let store: &dyn Any = store;
+        let store: &dyn Any = innermost(store);
         store
             .downcast_ref::<FirestoreStore>()
             .is_some_and(|store| store.database.is(&self.database))

@@ -13,6 +13,7 @@ use super::document;
 
 /// What a document of the application must be for a write to happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum FirestorePrecondition {
     /// It is there, whatever is in it.
     Exists,

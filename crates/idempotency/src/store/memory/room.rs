@@ -62,10 +62,12 @@ impl MemoryStore {
         id: &RecordId,
         token: Token,
         outcome: Bytes,
+        now: SystemTime,
         expires_at: SystemTime,
     ) {
         shard.update(id, expires_at, |entry| {
             self.recount(entry, &outcome);
+            entry.completed_at = Some(now);
             entry.token = token;
             entry.is_withdrawn = false;
             entry.spent = SpentTokens::default();

@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 
 use super::scopes::Share;
-use crate::{Fingerprint, Phase, Record, RecordId, Token, store::spent::SpentTokens};
+use crate::{Fingerprint, Labels, Phase, Record, RecordId, Token, store::spent::SpentTokens};
 
 /// One part of the keys. Its lock is never held over an await, and for a few entries at a time.
 #[derive(Default)]
@@ -39,6 +39,10 @@ pub(super) struct Entry {
     /// would end, so that neither its completion nor its renewal has to move it.
     pub(super) queued_at: SystemTime,
     pub(super) phase: Phase,
+    /// When the first attempt claimed the key.
+    pub(super) created_at: SystemTime,
+    pub(super) completed_at: Option<SystemTime>,
+    pub(super) labels: Labels,
 }
 
 impl Shard {
@@ -136,6 +140,9 @@ impl Entry {
                 lease_until: now,
                 progress: Bytes::new(),
             },
+            created_at: now,
+            completed_at: None,
+            labels: Labels::default(),
         }
     }
 
@@ -177,13 +184,17 @@ impl Entry {
     }
 
     pub(super) fn record(&self, id: RecordId) -> Record {
-        Record {
+        let mut record = Record::new(
             id,
-            fingerprint: self.fingerprint,
-            token: self.token,
-            attempt: self.attempt,
-            expires_at: self.expires_at,
-            phase: self.phase.clone(),
-        }
+            self.fingerprint,
+            self.token,
+            self.attempt,
+            self.expires_at,
+            self.phase.clone(),
+        );
+        record.created_at = Some(self.created_at);
+        record.completed_at = self.completed_at;
+        record.labels = self.labels.clone();
+        record
     }
 }

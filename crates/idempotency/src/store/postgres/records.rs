@@ -127,23 +127,24 @@ pub(super) fn fenced(rows: &[PgRow]) -> IfOwner<()> {
 }
 
 pub(super) fn record(row: &PgRow) -> Result<Record, Error> {
-    Ok(Record {
-        id: RecordId::from_bytes(row.try_get(0)?),
-        fingerprint: Fingerprint::from_bytes(row.try_get(1)?),
-        token: Token::from_bytes(row.try_get(2)?),
-        attempt: attempt(row, 3)?,
-        expires_at: time(row, 4)?,
-        phase: match row.try_get::<i16, _>(5)? {
-            1 | WITHDRAWN => Phase::InFlight {
-                lease_until: time(row, 6)?,
-                progress: progress(row, 7)?,
-            },
-            2 => Phase::Completed {
-                outcome: row.try_get::<Vec<u8>, _>(7)?.into(),
-            },
-            other => return Err(Error::Decode(format!("there is no phase {other}").into())),
+    let phase = match row.try_get::<i16, _>(5)? {
+        1 | WITHDRAWN => Phase::InFlight {
+            lease_until: time(row, 6)?,
+            progress: progress(row, 7)?,
         },
-    })
+        2 => Phase::Completed {
+            outcome: row.try_get::<Vec<u8>, _>(7)?.into(),
+        },
+        other => return Err(Error::Decode(format!("there is no phase {other}").into())),
+    };
+    Ok(Record::new(
+        RecordId::from_bytes(row.try_get(0)?),
+        Fingerprint::from_bytes(row.try_get(1)?),
+        Token::from_bytes(row.try_get(2)?),
+        attempt(row, 3)?,
+        time(row, 4)?,
+        phase,
+    ))
 }
 
 /// What is listed of a row. Under an id that is none there is nobody's record.

@@ -19,7 +19,8 @@ use super::{
 use crate::store::{
     IfOwner, Store,
     transaction::{
-        CommitFailure, Committed, EncodeResponse, PendingRecord, Transaction, sealed::Sealed,
+        CommitFailure, Committed, EncodeResponse, PendingRecord, Transaction, innermost,
+        sealed::Sealed,
     },
 };
 
@@ -43,7 +44,7 @@ impl Transaction for sqlx::Transaction<'_, Postgres> {
     type Value = ();
 
     fn shares(&self, store: &dyn Store) -> bool {
-        let store: &dyn Any = store;
+        let store: &dyn Any = innermost(store);
         store
             .downcast_ref::<PostgresStore>()
             .is_some_and(|store| store.0.is_shared)
@@ -83,7 +84,7 @@ async fn commit(
     entry: &PendingRecord,
     outcome: Bytes,
 ) -> Result<IfOwner<Committed>, CommitFailure> {
-    let store: &dyn Any = entry.store.as_ref();
+    let store: &dyn Any = innermost(entry.store.as_ref());
     let Some(store) = store.downcast_ref::<PostgresStore>() else {
         return Err(CommitFailure::Undone(
             "the store is not of PostgreSQL".into(),

@@ -14,8 +14,8 @@ use super::{
     server::Server,
 };
 use crate::{
-    Claim, Fingerprint, Hold, IfOwner, Listed, OnLost, Phase, Record, RecordId, StoreError,
-    StoreErrorKind, Token, store::SPENT_FOR,
+    Claim, ClaimRequest, Fingerprint, Hold, IfOwner, Listed, OnLost, Phase, Record, RecordId,
+    StoreError, StoreErrorKind, Token, store::SPENT_FOR,
 };
 
 /// The records with one prefix on one server.
@@ -51,12 +51,13 @@ impl Records {
         }
     }
 
-    pub(super) async fn claim(
-        &self,
-        hold: &Hold,
-        fingerprint: &Fingerprint,
-        on_lost: OnLost,
-    ) -> Result<Claim, StoreError> {
+    pub(super) async fn claim(&self, request: ClaimRequest<'_>) -> Result<Claim, StoreError> {
+        let ClaimRequest {
+            hold,
+            fingerprint,
+            on_lost,
+            ..
+        } = request;
         let claimed = self.run(&script::CLAIM, &hold.id, |command| {
             add_claim(command, hold, fingerprint);
             command.arg(match on_lost {

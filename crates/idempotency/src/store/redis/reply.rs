@@ -99,20 +99,21 @@ fn record(id: &RecordId, mut bytes: Bytes) -> Option<Record> {
         return None;
     }
     bytes.advance(spent_length);
-    Some(Record {
-        id: *id,
-        fingerprint: Fingerprint::from_bytes(fingerprint),
-        token: Token::from_bytes(token),
+    let phase = match phase {
+        // The attempts that stand before a withdrawn one have lapsed.
+        IN_FLIGHT | WITHDRAWN => Phase::InFlight {
+            lease_until,
+            progress: bytes,
+        },
+        COMPLETED => Phase::Completed { outcome: bytes },
+        _ => return None,
+    };
+    Some(Record::new(
+        *id,
+        Fingerprint::from_bytes(fingerprint),
+        Token::from_bytes(token),
         attempt,
         expires_at,
-        phase: match phase {
-            // The attempts that stand before a withdrawn one have lapsed.
-            IN_FLIGHT | WITHDRAWN => Phase::InFlight {
-                lease_until,
-                progress: bytes,
-            },
-            COMPLETED => Phase::Completed { outcome: bytes },
-            _ => return None,
-        },
-    })
+        phase,
+    ))
 }

@@ -277,6 +277,7 @@ pub(super) fn resolve(
         return Ok(IfOwner::NotOwner);
     };
     match resolution {
+        Resolution::Replace { .. } | Resolution::Forget => return Ok(IfOwner::NotOwner),
         Resolution::Release => {
             let expires_at = Millis::after(now.dates, SPENT_FOR);
             free(connection, &found, seen, expires_at, now, changes)?;

@@ -39,22 +39,23 @@ impl Stored {
             // No run is the attempt 0, and a key must not become free by damage.
             return Err(Error::IntegralValueOutOfRange(3, 0));
         }
-        let record = Record {
-            id: RecordId::from_bytes(row.get(0)?),
-            fingerprint: Fingerprint::from_bytes(row.get(1)?),
-            token: Token::from_bytes(row.get(2)?),
-            attempt,
-            expires_at: row.get::<_, Millis>(4)?.time(),
-            phase: match tag {
-                PhaseTag::InFlight | PhaseTag::Withdrawn => Phase::InFlight {
-                    lease_until: row.get::<_, Millis>(6)?.time(),
-                    progress: row.get::<_, Option<Vec<u8>>>(7)?.unwrap_or_default().into(),
-                },
-                PhaseTag::Completed => Phase::Completed {
-                    outcome: row.get::<_, Vec<u8>>(7)?.into(),
-                },
+        let phase = match tag {
+            PhaseTag::InFlight | PhaseTag::Withdrawn => Phase::InFlight {
+                lease_until: row.get::<_, Millis>(6)?.time(),
+                progress: row.get::<_, Option<Vec<u8>>>(7)?.unwrap_or_default().into(),
+            },
+            PhaseTag::Completed => Phase::Completed {
+                outcome: row.get::<_, Vec<u8>>(7)?.into(),
             },
         };
+        let record = Record::new(
+            RecordId::from_bytes(row.get(0)?),
+            Fingerprint::from_bytes(row.get(1)?),
+            Token::from_bytes(row.get(2)?),
+            attempt,
+            row.get::<_, Millis>(4)?.time(),
+            phase,
+        );
         let spent = row.get::<_, Option<Vec<u8>>>(8)?.unwrap_or_default();
         let spent = SpentTokens::read(spent).ok_or(Error::InvalidColumnType(
             8,

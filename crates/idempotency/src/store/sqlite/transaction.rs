@@ -13,7 +13,8 @@ use super::{
 use crate::store::{
     IfOwner, Store,
     transaction::{
-        CommitFailure, Committed, EncodeResponse, PendingRecord, Transaction, sealed::Sealed,
+        CommitFailure, Committed, EncodeResponse, PendingRecord, Transaction, innermost,
+        sealed::Sealed,
     },
 };
 
@@ -70,7 +71,7 @@ where
     type Value = T;
 
     fn shares(&self, store: &dyn Store) -> bool {
-        let store: &dyn Any = store;
+        let store: &dyn Any = innermost(store);
         store
             .downcast_ref::<SqliteStore>()
             .is_some_and(|store| store.database.is(&self.database))
@@ -120,7 +121,7 @@ async fn commit<T: 'static>(
     entry: PendingRecord,
     ending: EncodeResponse<T>,
 ) -> Result<IfOwner<Committed>, CommitFailure> {
-    let store: &dyn Any = entry.store.as_ref();
+    let store: &dyn Any = innermost(entry.store.as_ref());
     let Some(store) = store.downcast_ref::<SqliteStore>() else {
         return Err(CommitFailure::Undone("the store is not of SQLite".into()));
     };

@@ -1,0 +1,136 @@
+//! Why a store fails.
+
+use std::{error::Error, fmt};
+
+/// Why a store could not answer.
+///
+/// The engine turns each into a refusal and runs nothing, so a client may simply try again.
+#[derive(Debug)]
+pub struct StoreError {
+    kind: StoreErrorKind,
+    was_sent: bool,
+    source: Box<dyn Error + Send + Sync>,
+}
+
+/// The kinds of [`StoreError`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StoreErrorKind {
+    /// The store was not reached, or failed; the step may have been taken.
+    Unavailable,
+    /// The record is there but cannot be read: another version wrote it, or it is damaged.
+    Unreadable,
+    /// The store is at its limit and takes no new keys until old ones expire.
+    Full,
+    /// The claim's scope uses its share of the store, and gets no new keys until old ones expire. Nothing was changed.
+    ScopeFull,
+    /// The claim's token is spent: the claim was withdrawn, or its hold released. Nothing was changed.
+    Withdrawn,
+    /// The outcome, or the progress, is longer than [`Store::outcome_limit`]. Nothing was changed.
+    TooLarge,
+}
+
+impl StoreError {
+    /// The store was not reached, or failed.
+    pub fn unavailable(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self {
+            kind: StoreErrorKind::Unavailable,
+            was_sent: true,
+            source: source.into(),
+        }
+    }
+
+    /// The store was not reached, or undid all: the step was not taken and will not be.
+    pub fn unreached(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self {
+            was_sent: false,
+            ..Self::unavailable(source)
+        }
+    }
+
+    /// The record cannot be read.
+    pub fn unreadable(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self {
+            kind: StoreErrorKind::Unreadable,
+            was_sent: true,
+            source: source.into(),
+        }
+    }
+
+    /// The store takes no new keys.
+    pub fn full(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self {
+            kind: StoreErrorKind::Full,
+            was_sent: true,
+            source: source.into(),
+        }
+    }
+
+    /// The store takes no new keys of this scope.
+    pub fn scope_full(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self {
+            kind: StoreErrorKind::ScopeFull,
+            was_sent: true,
+            source: source.into(),
+        }
+    }
+
+    /// The outcome, or the progress, is longer than the store can keep.
+    pub fn too_large(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self {
+            kind: StoreErrorKind::TooLarge,
+            was_sent: true,
+            source: source.into(),
+        }
+    }
+
+    /// The claim's token is spent.
+    #[must_use]
+    pub fn withdrawn() -> Self {
+        Self {
+            kind: StoreErrorKind::Withdrawn,
+            was_sent: true,
+            source: "its token was given back before it arrived".into(),
+        }
+    }
+
+    /// Whether the call may have been sent, so that a claim has to be withdrawn; see [`unreached`](Self::unreached).
+    #[must_use]
+    pub const fn was_sent(&self) -> bool {
+        self.was_sent
+    }
+
+    /// As it is, but sent if an earlier try of the same call was.
+    #[cfg(feature = "postgres")]
+    pub(super) fn was_sent_if(mut self, earlier: bool) -> Self {
+        self.was_sent |= earlier;
+        self
+    }
+
+    /// What went wrong.
+    #[must_use]
+    pub const fn kind(&self) -> StoreErrorKind {
+        self.kind
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self.kind {
+            StoreErrorKind::Unavailable => "the idempotency store did not answer",
+            StoreErrorKind::Unreadable => {
+                "the idempotency store holds a record that cannot be read"
+            }
+            StoreErrorKind::Full => "the idempotency store is full",
+            StoreErrorKind::ScopeFull => "the scope uses its share of the idempotency store",
+            StoreErrorKind::Withdrawn => "the claim was withdrawn",
+            StoreErrorKind::TooLarge => "the outcome is too large for the idempotency store",
+        })
+    }
+}
+
+impl Error for StoreError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(self.source.as_ref())
+    }
+}

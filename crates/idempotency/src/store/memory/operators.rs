@@ -1,0 +1,82 @@
+//! What operators see and do.
+
+use super::{MemoryStore, later};
+use crate::{IfOwner, ListRequest, Listed, Phase, RecordId, Resolution, Token, store::SPENT_FOR};
+
+impl MemoryStore {
+    pub(super) fn listed(&self, request: &ListRequest) -> Vec<Listed> {
+        let (after, limit) = (request.after.as_ref(), request.limit);
+        let now = self.clock.now();
+        let first = after.map_or(0, |id| usize::from(id.as_bytes()[0]));
+        let mut listed = Vec::new();
+        for shard in &self.shards[first..] {
+            if listed.len() >= limit {
+                break;
+            }
+            let shard = shard.lock();
+            let mut ids: Vec<_> = shard
+                .entries
+                .iter()
+                .filter(|(id, entry)| {
+                    entry.expires_at > now
+                        && !entry.is_free()
+                        && after.is_none_or(|after| *id > after)
+                        && request.matches(&entry.record(**id), now)
+                })
+                .map(|(id, _)| *id)
+                .collect();
+            ids.sort_unstable();
+            ids.truncate(limit - listed.len());
+            listed.extend(
+                ids.into_iter()
+                    .filter_map(|id| Some(shard.entries.get(&id)?.record(id).into())),
+            );
+        }
+        listed
+    }
+
+    /// Ends a hold, or changes what a completed run has left, if the record is still the one that was seen.
+    pub(super) fn resolved(
+        &self,
+        id: &RecordId,
+        seen: &Token,
+        resolution: Resolution,
+    ) -> IfOwner<()> {
+        let mut shard = self.shard(id);
+        let now = self.clock.now();
+        let found = shard.living(id, now);
+        let Some(entry) = found.filter(|entry| entry.token == *seen && !entry.is_free()) else {
+            return IfOwner::NotOwner;
+        };
+        let wants_completed = matches!(resolution, Resolution::Replace { .. } | Resolution::Forget);
+        // A hold also where a claim took it over and was withdrawn: the run before is as lost as it was.
+        if entry.is_in_flight() == wants_completed {
+            return IfOwner::NotOwner;
+        }
+        let expires_at = entry.expires_at;
+        match resolution {
+            Resolution::Replace { outcome } => shard.update(id, expires_at, |entry| {
+                self.recount(entry, &outcome);
+                entry.phase = Phase::Completed { outcome };
+            }),
+            Resolution::Forget => {
+                if let Some(forgotten) = shard.remove(id) {
+                    self.forget(&forgotten);
+                }
+            }
+            Resolution::Release => self.free(&mut shard, id, *seen, now, later(now, SPENT_FOR)),
+            // A new token: the owner that was given up can complete nothing any more, not even "again".
+            Resolution::Complete { outcome, ttl } => {
+                self.keep(
+                    &mut shard,
+                    id,
+                    Token::random(),
+                    outcome,
+                    now,
+                    later(now, ttl),
+                );
+            }
+        }
+        IfOwner::Done(())
+    }
+}
