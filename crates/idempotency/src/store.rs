@@ -49,7 +49,7 @@ mod share;
 mod spent;
 #[cfg(feature = "sqlite")]
 mod sqlite;
-#[cfg(any(feature = "firestore", feature = "postgres", feature = "redis-tls"))]
+#[cfg(any(feature = "firestore", feature = "redis"))]
 mod tls;
 pub(crate) mod transaction;
 mod wakeups;
