@@ -20,6 +20,13 @@ fn core_api_has_the_one_crypto_provider_that_it_installs() {
     assert_eq!(providers("core-api", &["--all-features"]), ["ring"]);
 }
 
+// gcloud-sdk's own features for it bring a provider, so tonic's is turned on beside it, which nothing else would miss.
+#[test]
+fn firestore_has_authorities_to_believe() {
+    let built_of = built_of("idempotency", &["--features", "firestore"]);
+    assert!(built_of.iter().any(|(name, _)| name == "webpki-roots"));
+}
+
 fn providers(name: &str, features: &[&str]) -> Vec<String> {
     let mut names: Vec<_> = built_of(name, features)
         .into_iter()
