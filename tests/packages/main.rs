@@ -1,6 +1,7 @@
 //! What is promised of the packages themselves: the compiler that they need, and what is in them.
 
 mod contents;
+mod cryptography;
 mod versions;
 
 use std::{env, path::Path, process::Command};
@@ -24,6 +25,34 @@ fn packages() -> Vec<Value> {
     let all = ["metadata", "--format-version", "1", "--all-features"];
     let metadata: Value = serde_json::from_str(&cargo(&all)).expect("JSON");
     metadata["packages"].as_array().expect("packages").clone()
+}
+
+/// The features of the library, but for the default ones.
+fn features(packages: &[Value]) -> Vec<&str> {
+    let library = packages.iter().find(|it| it["name"] == "idempotency");
+    let features = library.expect("the library")["features"].as_object();
+    let mut names: Vec<_> = features.expect("features").keys().collect();
+    names.retain(|name| name.as_str() != "default");
+    assert!(names.len() >= 8, "only {names:?}");
+    names.into_iter().map(String::as_str).collect()
+}
+
+/// The names and versions of what this selection is built of, on every platform, each once or more often.
+fn built_of(name: &str, features: &[&str]) -> Vec<(String, String)> {
+    let mut arguments = vec!["tree", "--package", name, "--no-default-features"];
+    arguments.extend(["--edges", "no-dev", "--target", "all", "--prefix", "none"]);
+    arguments.extend(["--format", "{p}"]);
+    arguments.extend(features);
+    let tree = cargo(&arguments);
+    let lines = tree.lines().filter(|line| !line.is_empty());
+    let package = |line: &str| {
+        let mut words = line.split(' ').map(str::to_owned);
+        let name = words.next().expect("a name");
+        let version = words.next().expect("a version");
+        let version = version.strip_prefix('v').expect("a version").to_owned();
+        (name, version)
+    };
+    lines.map(package).collect()
 }
 
 fn text<'a>(package: &'a Value, field: &str) -> &'a str {

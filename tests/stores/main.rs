@@ -14,7 +14,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use idempotency::{Claim, ClaimRequest, Fingerprint, Hold, OnLost, Store, StoreError};
+use rustls::crypto::ring;
 use tests::proxy;
+
+/// What an application with TLS does at its start. It fails where another test has done it.
+fn install_crypto_provider() {
+    drop(ring::default_provider().install_default());
+}
 
 /// The result of a wait that a mistake would make endless; the text says for what it is.
 async fn within_a_minute<T>(what: &str, wait: impl Future<Output = T>) -> T {

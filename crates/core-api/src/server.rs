@@ -55,7 +55,7 @@ impl Server {
     ///
     /// If either fails; the error names the option.
     pub async fn start(config: &Config) -> Result<Self, ServerError> {
-        // Two are compiled in, by the clients of several databases, and they panic where none is chosen. It fails where one is.
+        // The clients of Redis and Firestore take what the process has chosen. It fails where a program around this one has.
         drop(ring::default_provider().install_default());
         let listen = |error| ServerError::Listen(config.listen, error);
         let listener = TcpListener::bind(config.listen).await.map_err(listen)?;

@@ -46,6 +46,17 @@
 //! | `conformance` | the contract of a store, as functions that can be run |
 //! | `full` | all of them |
 //!
+//! No feature chooses the cryptography of TLS. `rediss://` and Firestore use the rustls provider that the program installs
+//! once, at its start, with rustls 0.23 and its feature `ring` (or `aws-lc-rs`):
+//!
+//! ```
+//! let installed = rustls::crypto::ring::default_provider().install_default();
+//! installed.expect("no other provider");
+//! ```
+//!
+//! Without one they do not connect, and the error says so. TLS to PostgreSQL is a feature of sqlx that the application turns
+//! on, such as `tls-rustls-ring-webpki`.
+//!
 //! A program has one SQLite: cargo resolves one package that links it. `sqlite` resolves beside rusqlite 0.39 and 0.40,
 //! sqlx 0.9 with its `sqlite`, sea-orm 2 and loco 1. It does not beside rusqlite 0.38 or 0.41, sqlx 0.8 with its `sqlite`,
 //! sea-orm 1 with `sqlx-sqlite`, loco 0.16, or tower-sessions-sqlx-store 0.15 with its `sqlite`. The closures of

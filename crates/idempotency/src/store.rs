@@ -54,7 +54,7 @@ mod shared;
 mod spent;
 #[cfg(feature = "sqlite")]
 mod sqlite;
-#[cfg(any(feature = "firestore", feature = "postgres", feature = "redis-tls"))]
+#[cfg(any(feature = "firestore", feature = "redis"))]
 mod tls;
 pub(crate) mod transaction;
 mod wakeups;

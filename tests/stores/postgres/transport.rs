@@ -5,7 +5,7 @@ use tests::servers::postgres::PostgresServer;
 
 use super::{new_hold, request, until};
 use crate::{
-    claim,
+    claim, install_crypto_provider,
     service::{Service, send},
     won,
 };
@@ -16,6 +16,7 @@ async fn a_server_with_a_certificate_of_a_known_authority_is_used() {
     let Some(server) = PostgresServer::start_with_tls() else {
         return;
     };
+    install_crypto_provider();
     let url = server.database().await;
     let authority = server.authority();
     let verified = |host: &str, mode: &str| {
@@ -26,7 +27,7 @@ async fn a_server_with_a_certificate_of_a_known_authority_is_used() {
         verified("127.0.0.1", "verify-ca"),
         verified("localhost", "verify-full"),
     ] {
-        // One of them is a process of its own, in which nobody has chosen any cryptography yet.
+        // The service is a process of its own, and chooses for itself.
         for options in [
             &["--database", &way][..],
             &["--database", "memory:", "--idempotency-store", &way],

@@ -9,6 +9,7 @@ use std::{
 };
 
 use reqwest::{Client, Method, RequestBuilder, StatusCode, header::HeaderMap};
+use rustls::crypto::ring;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -84,6 +85,8 @@ impl Server {
             .and_then(|(_, rest)| rest.split_once(' '))
             .map(|(address, _)| address.parse().unwrap())
             .unwrap();
+        // Firestore's client has turned on a TLS of reqwest that chooses none. It fails where another test has installed it.
+        drop(ring::default_provider().install_default());
         Self {
             child,
             stdout,

@@ -66,7 +66,8 @@ use step::{Look, Next};
 /// # What it needs
 ///
 /// A database in native mode named `(default)`, and the role `roles/datastore.user` for the application's default
-/// credentials. The records are the documents of the collection `idempotency_records`; nothing has to be made
+/// credentials; and a rustls provider, which the program installs before it connects
+/// (`rustls::crypto::ring::default_provider().install_default()`). The records are the documents of the collection `idempotency_records`; nothing has to be made
 /// beforehand. For more than a few hundred new keys a second exempt the collection from what its queries do not
 /// need, because Firestore indexes each field unless told otherwise, and let it expire documents itself, because
 /// the sweep needs the index on `expires_at`:

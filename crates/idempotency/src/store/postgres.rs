@@ -65,6 +65,14 @@ use records::{Found, MAX_OUTCOME, Next, fenced, microseconds};
 /// read `idempotency_schema`. Both are found by the role's search path. The application may keep its own tables
 /// beside them.
 ///
+/// # TLS
+///
+/// The feature `postgres` turns on no TLS of sqlx, because the application chooses one, with the version of sqlx that its pool has:
+/// `sqlx = { version = "0.9", features = ["tls-rustls-ring-webpki"] }`, or another of its features `tls-…`. Without one,
+/// `sslmode=require` and the stricter ones are an error, and `prefer`, the default, does not encrypt. With rustls and `verify-ca`
+/// sqlx takes the provider that the program has installed, and panics where there is none and not exactly one is compiled in:
+/// install one at the start (`rustls::crypto::ring::default_provider().install_default()`).
+///
 /// # Duplicates that wait
 ///
 /// From the first one on, each store has one more connection, on which it listens for

@@ -92,11 +92,12 @@ const READ_AT_ONCE: usize = 100;
 
 impl RedisStore {
     /// The store on this server: `redis://[user:password@]host[:port][/database]`; with the feature `redis-tls` also
-    /// `rediss://`, which believes the certificates that this machine does.
+    /// `rediss://`, which believes the certificates that this machine does, by the rustls provider that the program has installed
+    /// (`rustls::crypto::ring::default_provider().install_default()`).
     ///
     /// # Errors
     ///
-    /// If the URL cannot be used, or the server does not answer or refuses the user; and if steps would fail there: of a server
+    /// If the URL cannot be used, or asks for TLS while no provider is installed, or the server does not answer or refuses the user; and if steps would fail there: of a server
     /// before 6.2, of a replica, of a user who lacks the right to a command, and of a node of a cluster.
     pub async fn connect(url: &str) -> Result<Self, RedisStoreError> {
         let server = Server::single(address::of(url)?).map_err(RedisStoreError::url)?;

@@ -1,12 +1,15 @@
-//! Which cryptography TLS uses.
+//! Which cryptography TLS uses is the application's choice.
 
-use rustls::crypto::{CryptoProvider, ring};
+#[cfg(any(feature = "firestore", feature = "redis-tls"))]
+use rustls::crypto::CryptoProvider;
 
-/// Chooses for the process, unless the application has chosen. The clients of servers take what is chosen, and panic where two
-/// are compiled in and none is.
-pub(super) fn choose_cryptography() {
-    if CryptoProvider::get_default().is_none() {
-        // Only another thread that did the same a moment ago can make it fail.
-        drop(ring::default_provider().install_default());
-    }
+/// What an application is told that has chosen none.
+pub(super) const PROVIDER_MISSING: &str = "TLS needs a CryptoProvider of rustls 0.23, and none is installed; call \
+    rustls::crypto::ring::default_provider().install_default() once, at the start of the program";
+
+/// Whether the application has chosen one. The clients of servers panic where none is installed, unless their program has
+/// exactly one compiled in, which cannot be asked.
+#[cfg(any(feature = "firestore", feature = "redis-tls"))]
+pub(super) fn is_provider_installed() -> bool {
+    CryptoProvider::get_default().is_some()
 }

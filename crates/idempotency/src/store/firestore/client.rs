@@ -20,7 +20,7 @@ use http::{HeaderValue, header};
 use tokio::time::timeout;
 
 use super::{
-    super::tls::choose_cryptography,
+    super::tls::is_provider_installed,
     FirestoreStoreError,
     connection::{Address, Connection},
     document, emulator,
@@ -79,7 +79,10 @@ impl Client {
             }
             _ => {
                 let database = database(project)?;
-                choose_cryptography();
+                // Credentials are fetched by TLS too.
+                if !is_provider_installed() {
+                    return Err(FirestoreStoreError::CryptoProviderMissing);
+                }
                 let address = Address {
                     url: format!("https://{GOOGLE}"),
                     tls_name: Some(GOOGLE),

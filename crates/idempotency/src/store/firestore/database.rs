@@ -28,7 +28,7 @@ impl FirestoreDatabase {
     ///
     /// # Errors
     ///
-    /// If Firestore does not answer within ten seconds, or refuses the credentials, or has no such database.
+    /// If the program has installed no rustls provider, and if Firestore does not answer within ten seconds, or refuses the credentials, or has no such database.
     pub async fn connect(project: &str) -> Result<Self, FirestoreStoreError> {
         Client::connect(project).await.map(Self)
     }

@@ -1,5 +1,7 @@
 use std::{error::Error, fmt, sync::Arc};
 
+use crate::store::tls::PROVIDER_MISSING;
+
 /// Why a [`FirestoreStore`](super::FirestoreStore) cannot be had.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -9,6 +11,8 @@ pub enum FirestoreStoreError {
     /// `FIRESTORE_EMULATOR_HOST` names this address on another machine, for a project that may be Google's: unset it, or
     /// say so with [`FirestoreDatabase::connect_to_emulator`](super::FirestoreDatabase::connect_to_emulator).
     Emulator(Arc<str>),
+    /// The application has installed no `CryptoProvider` of rustls.
+    CryptoProviderMissing,
     /// Firestore does not answer, or not to these credentials, or the project has no database.
     Unreachable(Arc<dyn Error + Send + Sync>),
 }
@@ -31,6 +35,7 @@ impl fmt::Display for FirestoreStoreError {
                     "FIRESTORE_EMULATOR_HOST names {host}, which is not on this machine; unset it, or call the project demo-…"
                 );
             }
+            Self::CryptoProviderMissing => PROVIDER_MISSING,
             Self::Unreachable(_) => "Firestore cannot be used",
         })
     }
@@ -39,7 +44,7 @@ impl fmt::Display for FirestoreStoreError {
 impl Error for FirestoreStoreError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Project | Self::Emulator(_) => None,
+            Self::Project | Self::Emulator(_) | Self::CryptoProviderMissing => None,
             Self::Unreachable(source) => Some(source.as_ref()),
         }
     }

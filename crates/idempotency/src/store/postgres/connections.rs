@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sqlx::{
     Connection, PgPool, Postgres,
-    postgres::{PgArguments, PgConnectOptions, PgRow, PgSslMode},
+    postgres::{PgArguments, PgRow},
     query::Query,
 };
 use tokio::{
@@ -13,7 +13,6 @@ use tokio::{
 };
 
 use super::{
-    super::tls::choose_cryptography,
     checked_out::{CheckedOut, Used},
     error::{Failure, store_error},
     route::Route,
@@ -71,8 +70,6 @@ impl Connections {
         let options = pool.options().clone();
         let options = options.min_connections(0).test_before_acquire(false);
         let server = pool.connect_options().as_ref().clone();
-        // The pool's own connections may have needed it before.
-        prepare_tls(&server);
         Self {
             own: CheckedOut::new(options, server),
             pool,
@@ -253,13 +250,6 @@ impl Connections {
             .get_or_try_init(|| Route::find(used.connection(), &options))
             .await
             .copied()
-    }
-}
-
-/// Only `verify-ca` takes the process's cryptography: whoever does without it may want to choose later.
-pub(super) fn prepare_tls(server: &PgConnectOptions) {
-    if matches!(server.get_ssl_mode(), PgSslMode::VerifyCa) {
-        choose_cryptography();
     }
 }
 

@@ -8,7 +8,7 @@ use sqlx::{
 };
 use tokio::time::timeout;
 
-use super::{PostgresStore, PostgresStoreError, connections::prepare_tls, route::Route, schema};
+use super::{PostgresStore, PostgresStoreError, route::Route, schema};
 
 /// How long opening a connection or making the tables may take.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -16,7 +16,7 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 impl PostgresStore {
     /// A store with a pool of its own for this URL, and its tables made.
     ///
-    /// Name an `sslmode` where the server is not on this machine. The default, `prefer`, sends the password unencrypted to
+    /// Name an `sslmode` where the server is not on this machine, and turn a TLS of sqlx on (see [`PostgresStore`]). The default, `prefer`, sends the password unencrypted to
     /// whoever refuses TLS and asks for it; only `verify-full` sees to it that nobody passes for the server.
     ///
     /// The application's transactions are taken to be in another database; where they are in this one, use
@@ -29,7 +29,6 @@ impl PostgresStore {
     pub async fn connect(url: &str) -> Result<Self, PostgresStoreError> {
         let options: PgConnectOptions = url.parse().map_err(PostgresStoreError::Url)?;
         let options = options.extra_float_digits(None);
-        prepare_tls(&options);
         // Not by the pool, which would go on trying, and then say nothing of the reason.
         let set_up = async {
             let mut connection = PgConnection::connect_with(&options)

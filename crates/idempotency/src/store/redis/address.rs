@@ -9,14 +9,20 @@ use redis::{
 
 use super::{RedisStoreError, slots::Node};
 #[cfg(feature = "redis-tls")]
-use crate::store::tls::choose_cryptography;
+use crate::store::tls::is_provider_installed;
 
 /// What the URL says.
 pub(super) fn of(url: &str) -> Result<ConnectionInfo, RedisStoreError> {
+    #[cfg(not(feature = "redis-tls"))]
     if url.starts_with("rediss:") || url.starts_with("valkeys:") {
-        prepare_tls()?;
+        return Err(RedisStoreError::TlsMissing);
     }
     let info = url.into_connection_info().map_err(RedisStoreError::url)?;
+    // Not by the text of the URL, in which spaces and capitals do not matter.
+    #[cfg(feature = "redis-tls")]
+    if matches!(info.addr(), ConnectionAddr::TcpTls { .. }) && !is_provider_installed() {
+        return Err(RedisStoreError::CryptoProviderMissing);
+    }
     Ok(info.set_tcp_settings(tcp()))
 }
 
@@ -62,15 +68,4 @@ pub(super) fn node(info: &ConnectionInfo) -> Option<Node> {
         }
         _ => None,
     }
-}
-
-#[cfg(feature = "redis-tls")]
-fn prepare_tls() -> Result<(), RedisStoreError> {
-    choose_cryptography();
-    Ok(())
-}
-
-#[cfg(not(feature = "redis-tls"))]
-fn prepare_tls() -> Result<(), RedisStoreError> {
-    Err(RedisStoreError::TlsMissing)
 }

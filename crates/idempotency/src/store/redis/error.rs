@@ -1,6 +1,6 @@
 use std::{error::Error, fmt, sync::Arc};
 
-use crate::StoreError;
+use crate::{StoreError, store::tls::PROVIDER_MISSING};
 
 /// Why a [`RedisStore`](super::RedisStore) could not be opened.
 #[derive(Clone, Debug)]
@@ -10,6 +10,8 @@ pub enum RedisStoreError {
     Url(Arc<dyn Error + Send + Sync>),
     /// The URL begins with `rediss://`, and this program was built without the feature `redis-tls`.
     TlsMissing,
+    /// The URL begins with `rediss://`, and the application has installed no `CryptoProvider` of rustls.
+    CryptoProviderMissing,
     /// The server was not reached, or refused the user.
     Connect(Arc<dyn Error + Send + Sync>),
     /// The user may not run this command, which every store needs. Others may be missing too.
@@ -44,6 +46,7 @@ impl fmt::Display for RedisStoreError {
         formatter.write_str(match self {
             Self::Url(_) => "the URL of the Redis server cannot be used",
             Self::TlsMissing => "rediss:// needs the feature redis-tls of the crate idempotency",
+            Self::CryptoProviderMissing => PROVIDER_MISSING,
             Self::Connect(_) => "the Redis server cannot be reached",
             Self::Replica => "the Redis server is a replica, which only reads",
             Self::NodeOfCluster => {
