@@ -39,6 +39,7 @@
 //! | `axum` (default) | the HTTP behaviour: attributed handlers, the layer |
 //! | `macros` (default) | the attribute |
 //! | `postgres` | [`PostgresStore`] |
+//! | `sqlx-0_8`, `tokio-postgres` | transactions of these clients, to be committed with its keys |
 //! | `redis` | [`RedisStore`] |
 //! | `redis-tls` | `rediss://` for it |
 //! | `sqlite` | [`SqliteStore`] and [`SqliteDatabase`] |
@@ -297,9 +298,15 @@ pub use store::ListedPhase;
 pub use store::MemoryStore;
 pub use store::Polling;
 #[cfg(feature = "postgres")]
+pub use store::PostgresStatement;
+#[cfg(feature = "postgres")]
 pub use store::PostgresStore;
 #[cfg(feature = "postgres")]
 pub use store::PostgresStoreError;
+#[cfg(feature = "postgres")]
+pub use store::PostgresTransaction;
+#[cfg(feature = "postgres")]
+pub use store::PostgresValue;
 #[cfg(feature = "redis")]
 pub use store::RedisStore;
 #[cfg(feature = "redis")]

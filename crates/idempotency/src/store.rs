@@ -90,9 +90,15 @@ pub use list::ListedPhase;
 pub use memory::MemoryStore;
 pub use polling::Polling;
 #[cfg(feature = "postgres")]
+pub use postgres::PostgresStatement;
+#[cfg(feature = "postgres")]
 pub use postgres::PostgresStore;
 #[cfg(feature = "postgres")]
 pub use postgres::PostgresStoreError;
+#[cfg(feature = "postgres")]
+pub use postgres::PostgresTransaction;
+#[cfg(feature = "postgres")]
+pub use postgres::PostgresValue;
 #[cfg(feature = "redis")]
 pub use redis::RedisStore;
 #[cfg(feature = "redis")]

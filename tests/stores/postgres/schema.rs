@@ -59,6 +59,7 @@ async fn tables_of_the_first_releases_get_what_they_lack_from_who_owns_them() {
     completed.expect("a completion");
     drop(store);
     sql(&url, "alter table idempotency_records drop column spent").await;
+    sql(&url, "alter table idempotency_schema drop column mark").await;
 
     let service = as_service(&url).await;
     let refused = PostgresStore::connect(&service).await;
@@ -98,6 +99,12 @@ async fn tables_of_the_first_releases_get_what_they_lack_from_who_owns_them() {
         "{replayed:?}"
     );
     let late = hold_on(running.id);
+    // The first releases write nothing to what they do not know, and read it.
+    let versions =
+        "insert into idempotency_schema (version) values (1) on conflict do nothing returning 1";
+    assert!(sql(&url, versions).await.is_empty());
+    let marks = sql(&url, "select mark from idempotency_schema").await;
+    assert_eq!(marks.len(), 1);
     let withdrawn = store.withdraw(&late, &request()).await;
     withdrawn.expect("a withdrawal");
     let late = claim(&store, &late, &request()).await;

@@ -14,7 +14,9 @@ use crate::{
     Idempotency, IfOwner, StoreError, Transaction,
     engine::{CommitStatus, MAX_EXECUTION},
     log_text::Causes,
-    store::transaction::{self, CommitFailure, Committed, PendingRecord, encode_through},
+    store::transaction::{
+        self, BeforeAlone, CommitFailure, Committed, PendingRecord, encode_through,
+    },
 };
 
 /// Why [`Execution::commit`] did not commit.
@@ -67,7 +69,11 @@ impl Execution {
         };
         let is_shared = transaction.shares(protection.entry.store.as_ref());
         protection.start(is_shared)?;
-        let ended = protection.commit(transaction, is_shared, ending).await;
+        let alone = self.before_alone();
+        let ended = protection
+            .commit(transaction, is_shared, ending, alone)
+            .await;
+        let is_shared = protection.is_shared();
         *protection.commit_state.lock() = match &ended {
             Ok(committed) => CommitState::Committed {
                 outcome: committed.outcome.clone(),
@@ -78,6 +84,20 @@ impl Execution {
             Err(CommitError::Failed(_) | CommitError::Misused(_)) => CommitState::Open,
         };
         ended.map(drop)
+    }
+
+    /// What a leased run does once its transaction turns out to be in another database than its key.
+    fn before_alone(&self) -> BeforeAlone {
+        let execution = self.clone();
+        Box::pin(async move {
+            let Some(protection) = &execution.0.protection else {
+                return Ok(IfOwner::Done(()));
+            };
+            let renewed = protection.renew().await;
+            let renewed = renewed.map_err(|error| CommitFailure::Undone(error.into()))?;
+            *protection.commit_state.lock() = CommitState::Committing { is_shared: false };
+            Ok(renewed)
+        })
     }
 
     /// Whether the run's own transaction carries its record.
@@ -139,6 +159,7 @@ impl Protection {
         transaction: T,
         is_shared: bool,
         ending: transaction::EncodeResponse<T::Value>,
+        alone: BeforeAlone,
     ) -> Result<Committed, CommitError> {
         if self.is_transactional && !is_shared {
             return Err(CommitError::Misused(
@@ -147,7 +168,11 @@ impl Protection {
         }
         if !is_shared {
             // All that can be done without one transaction for both: a run that has lost its key stops here.
-            self.renew().await?;
+            let renewed = self.renew().await;
+            match renewed.map_err(|error| CommitError::Failed(error.into()))? {
+                IfOwner::Done(()) => {}
+                IfOwner::NotOwner => return Err(CommitError::Answered),
+            }
         }
         let entry = is_shared.then(|| self.entry.clone());
         // The transaction writes to the innermost store, so what wrappers make of an outcome is made before.
@@ -168,7 +193,13 @@ impl Protection {
             }
             _ => ending,
         };
-        let failure = match transaction.commit(entry, ending).await {
+        let ended = match entry {
+            Some(entry) if !self.is_transactional => {
+                transaction.commit_or_alone(entry, ending, alone).await
+            }
+            entry => transaction.commit(entry, ending).await,
+        };
+        let failure = match ended {
             Ok(is_owner) => {
                 let mut committed = committed(is_owner)?;
                 if let Some(plain) = plain.get() {
@@ -181,7 +212,7 @@ impl Protection {
             Err(CommitFailure::Misused(what)) => return Err(CommitError::Misused(what)),
             Err(CommitFailure::Unknown(source)) => source,
         };
-        if !is_shared {
+        if !self.is_shared() {
             return Err(CommitError::Unknown(failure));
         }
         tracing::warn!(
@@ -196,15 +227,23 @@ impl Protection {
         }
     }
 
-    async fn renew(&self) -> Result<(), CommitError> {
+    /// Whether the transaction that is being committed carries the record, as far as is known.
+    fn is_shared(&self) -> bool {
+        matches!(
+            *self.commit_state.lock(),
+            CommitState::Committing { is_shared: true }
+        )
+    }
+
+    async fn renew(&self) -> Result<IfOwner<()>, StoreError> {
         let PendingRecord {
             hold, fingerprint, ..
         } = &self.entry;
-        match self.idempotency.refresh(hold, fingerprint, None).await {
-            Ok(IfOwner::Done(_)) => Ok(()),
-            Ok(IfOwner::NotOwner) => Err(CommitError::Answered),
-            Err(error) => Err(CommitError::Failed(error.into())),
-        }
+        let renewed = self.idempotency.refresh(hold, fingerprint, None).await?;
+        Ok(match renewed {
+            IfOwner::Done(_) => IfOwner::Done(()),
+            IfOwner::NotOwner => IfOwner::NotOwner,
+        })
     }
 
     /// Finds out what has become of a transaction that may have been committed, and sees to it that it cannot be any more

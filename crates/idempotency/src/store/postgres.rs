@@ -1,7 +1,9 @@
 mod checked_out;
+mod client;
 mod connections;
 mod ends;
 mod error;
+mod identity;
 mod listener;
 mod opening;
 mod records;
@@ -16,6 +18,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use sqlx::{PgPool, postgres::PgRow, query};
 
+pub use client::PostgresStatement;
+pub use client::PostgresTransaction;
+pub use client::PostgresValue;
 pub use error::PostgresStoreError;
 
 use super::{
@@ -25,6 +30,7 @@ use super::{
 use crate::{Fingerprint, Listed, OnLost, Record, RecordId, Token};
 use connections::{Connections, Retry, Statement};
 use error::store_error;
+use identity::Identity;
 use listener::Listener;
 use records::{Found, MAX_OUTCOME, Next, fenced, microseconds};
 
@@ -109,8 +115,7 @@ pub struct PostgresStore(Arc<Shared>);
 
 struct Shared {
     connections: Arc<Connections>,
-    /// Whether the application's own transactions are in this database.
-    is_shared: bool,
+    identity: Identity,
     wakeups: Wakeups,
     listener: Listener,
 }
@@ -124,17 +129,13 @@ impl PostgresStore {
 
     /// A store behind this pool. Nothing is sent yet.
     ///
-    /// The application's transactions, which [`Execution::commit`](crate::Execution::commit) commits with their keys, are
-    /// taken to be in this pool's database.
+    /// [`Execution::commit`](crate::Execution::commit) commits keys with transactions of this pool and of any other client,
+    /// if they are in the pool's database and schema. That is looked up in the transaction itself.
     #[must_use]
     pub fn new(pool: PgPool) -> Self {
-        Self::over(pool, true)
-    }
-
-    fn over(pool: PgPool, is_shared: bool) -> Self {
         Self(Arc::new(Shared {
             connections: Arc::new(Connections::beside(pool)),
-            is_shared,
+            identity: Identity::default(),
             wakeups: Wakeups::default(),
             listener: Listener::new(),
         }))

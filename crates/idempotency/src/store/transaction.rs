@@ -13,11 +13,19 @@ use crate::Fingerprint;
 ///
 /// | Type | Store | Feature |
 /// |---|---|---|
-/// | `sqlx::Transaction<'_, Postgres>` | [`PostgresStore`](crate::PostgresStore) in the same database | `postgres` |
+/// | `sqlx::Transaction<'_, Postgres>`, of sqlx 0.9 | [`PostgresStore`](crate::PostgresStore) in the same database | `postgres` |
+/// | the same, of sqlx 0.8 | | `sqlx-0_8` |
+/// | `tokio_postgres::Transaction<'_>` | | `tokio-postgres` |
+/// | of another client of PostgreSQL: whatever is a [`PostgresTransaction`](crate::PostgresTransaction) | | `postgres` |
 /// | [`SqliteTransaction`](crate::SqliteTransaction) | [`SqliteStore`](crate::SqliteStore) in the same file | `sqlite` |
 /// | [`FirestoreTransaction`](crate::FirestoreTransaction) | [`FirestoreStore`](crate::FirestoreStore) in the same database | `firestore` |
 ///
 /// It cannot be implemented elsewhere, because it writes what only a store of this library can read.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no transaction that can be committed with a key",
+    label = "not a transaction that can be committed with a key",
+    note = "pass a `sqlx::Transaction<'_, Postgres>`, `SqliteDatabase::transaction(…)` or `FirestoreDatabase::transaction()`"
+)]
 pub trait Transaction: Sized + Send + sealed::Sealed {
     /// What the work gives, once it is done: nothing, where it was done before.
     type Value: Send + 'static;
@@ -36,7 +44,28 @@ pub trait Transaction: Sized + Send + sealed::Sealed {
     ) -> BoxFuture<'a, Result<IfOwner<Committed>, CommitFailure>>
     where
         Self: 'a;
+
+    /// As [`commit`](Self::commit), for a record whose store may turn out to be elsewhere: then this is awaited, and the work
+    /// committed without it.
+    #[doc(hidden)]
+    fn commit_or_alone<'a>(
+        self,
+        entry: PendingRecord,
+        ending: EncodeResponse<Self::Value>,
+        before: BeforeAlone,
+    ) -> BoxFuture<'a, Result<IfOwner<Committed>, CommitFailure>>
+    where
+        Self: 'a,
+    {
+        // Here it is known from the start where the store is.
+        drop(before);
+        self.commit(Some(entry), ending)
+    }
 }
+
+/// What is done before a transaction is committed that does not carry its record, unless the key is another run's by now.
+#[doc(hidden)]
+pub(crate) type BeforeAlone = BoxFuture<'static, Result<IfOwner<()>, CommitFailure>>;
 
 /// Makes what the record keeps of what the work gives; if it fails, nothing is committed.
 pub(crate) type EncodeResponse<V> =

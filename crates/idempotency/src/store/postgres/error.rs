@@ -85,16 +85,21 @@ impl Failure {
             sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => {
                 Self::ConnectionLost
             }
-            _ => match sql_state(error).as_str() {
-                // Serialization failure, deadlock, unique violation: a race, which is no fault of the server.
-                "40001" | "40P01" | "23505" => Self::Undone,
-                "55P03" => Self::Locked,
-                "25006" => Self::ReadOnly,
-                // The server stops or has crashed, or an operator has ended the connection.
-                "57P01" | "57P02" | "57P03" | "57P05" => Self::ConnectionLost,
-                state if state.starts_with("08") => Self::ConnectionLost,
-                _ => Self::Lasting,
-            },
+            _ => Self::of_state(&sql_state(error)),
+        }
+    }
+
+    /// By the server's own code.
+    pub(super) fn of_state(state: &str) -> Self {
+        match state {
+            // Serialization failure, deadlock, unique violation: a race, which is no fault of the server.
+            "40001" | "40P01" | "23505" => Self::Undone,
+            "55P03" => Self::Locked,
+            "25006" => Self::ReadOnly,
+            // The server stops or has crashed, or an operator has ended the connection.
+            "57P01" | "57P02" | "57P03" | "57P05" => Self::ConnectionLost,
+            state if state.starts_with("08") => Self::ConnectionLost,
+            _ => Self::Lasting,
         }
     }
 }

@@ -19,8 +19,8 @@ impl PostgresStore {
     /// Name an `sslmode` where the server is not on this machine, and turn a TLS of sqlx on (see [`PostgresStore`]). The default, `prefer`, sends the password unencrypted to
     /// whoever refuses TLS and asks for it; only `verify-full` sees to it that nobody passes for the server.
     ///
-    /// The application's transactions are taken to be in another database; where they are in this one, use
-    /// [`new`](Self::new), so that they can carry their keys.
+    /// [`Execution::commit`](crate::Execution::commit) commits keys with the application's transactions, by whatever client, if
+    /// they are in this database and schema. That is looked up in the transaction itself.
     ///
     /// # Errors
     ///
@@ -42,7 +42,7 @@ impl PostgresStore {
         };
         in_time(set_up).await?;
         let pool = PgPoolOptions::new().connect_lazy_with(options);
-        Ok(Self::over(pool, false))
+        Ok(Self::new(pool))
     }
 
     /// Makes the tables where there are none. Several processes may call it at one time.

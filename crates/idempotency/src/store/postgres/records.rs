@@ -177,11 +177,6 @@ pub(super) fn time(row: &PgRow, column: usize) -> Result<SystemTime, Error> {
     Ok(row.try_get::<Timestamp, _>(column)?.0)
 }
 
-pub(super) fn time_if_any(row: &PgRow, column: usize) -> Result<Option<SystemTime>, Error> {
-    let time: Option<Timestamp> = row.try_get(column)?;
-    Ok(time.map(|time| time.0))
-}
-
 /// A length of time as the statements take it: microseconds, rounded up, because nothing ends early. A century
 /// stands for what is longer.
 pub(super) fn microseconds(time: Duration) -> i64 {

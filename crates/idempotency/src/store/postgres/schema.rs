@@ -34,6 +34,14 @@ const LACKS_SPENT: &str = "
     )
 ";
 
+/// The same of the mark.
+const LACKS_MARK: &str = "
+    select not exists (
+        select from pg_attribute
+        where attrelid = to_regclass('idempotency_schema') and attname = 'mark' and not attisdropped
+    )
+";
+
 /// How long to wait before trying again to add the column. With the tries that fits into the time of a start.
 const PAUSES: [Duration; 3] = [Duration::from_secs(1); 3];
 
@@ -41,6 +49,12 @@ const PAUSES: [Duration; 3] = [Duration::from_secs(1); 3];
 const BRIEFLY: &str = "set local lock_timeout = '1s'";
 
 const ADD_SPENT: &str = "alter table idempotency_records add column if not exists spent bytea";
+
+/// The server draws it at random, as the default of the row that is there.
+const ADD_MARK: &str = "
+    alter table idempotency_schema
+    add column if not exists mark text not null default concat_ws('-', random(), random(), random())
+";
 
 const FIND_VERSION: &str = "select max(version) from idempotency_schema";
 
@@ -94,10 +108,12 @@ async fn find_or_create(connection: &mut PgConnection) -> Result<Option<i32>, sq
             raw_sql(CREATE).execute(&mut *transaction).await?;
         }
         Some(found) if found <= VERSION => {
-            let lacks_spent = raw_sql(LACKS_SPENT).fetch_one(&mut *transaction).await?;
-            if lacks_spent.try_get(0)? {
-                raw_sql(BRIEFLY).execute(&mut *transaction).await?;
-                raw_sql(ADD_SPENT).execute(&mut *transaction).await?;
+            for (lacks, add) in [(LACKS_SPENT, ADD_SPENT), (LACKS_MARK, ADD_MARK)] {
+                let lacks = raw_sql(lacks).fetch_one(&mut *transaction).await?;
+                if lacks.try_get(0)? {
+                    raw_sql(BRIEFLY).execute(&mut *transaction).await?;
+                    raw_sql(add).execute(&mut *transaction).await?;
+                }
             }
         }
         Some(_) => {}

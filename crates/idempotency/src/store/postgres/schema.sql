@@ -34,6 +34,20 @@ begin
 end
 $$;
 
+-- mark: tells these tables from those of another database. The first releases had none, and leave it alone.
+do $$
+begin
+    if not exists (
+        select from pg_attribute
+        where attrelid = 'idempotency_schema'::regclass and attname = 'mark' and not attisdropped
+    ) then
+        set local lock_timeout = '1s';
+        alter table idempotency_schema
+            add column if not exists mark text not null default concat_ws('-', random(), random(), random());
+    end if;
+end
+$$;
+
 create index if not exists idempotency_records_by_expiry on idempotency_records (expires_at);
 
 insert into idempotency_schema (version) values (1) on conflict do nothing;

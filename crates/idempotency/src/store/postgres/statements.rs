@@ -7,6 +7,35 @@
 //! claim for no time asks what becomes of such a step, and waits for it like the others. The server reads the limit when a
 //! wait begins, so a statement can set it for itself; it ends with the transaction.
 
+/// What names the table that a statement writes to: the mark of its database's tables, and the numbers of database and table,
+/// which a database that was copied from another one has anew.
+macro_rules! identity {
+    () => {
+        "(
+            (select mark from idempotency_schema order by version limit 1)
+            || '/' || (select oid from pg_database where datname = current_database())
+            || '/' || 'idempotency_records'::regclass::oid
+        )"
+    };
+}
+
+/// The table that the store's own statements write to.
+pub(super) const FIND_IDENTITY: &str = concat!("select ", identity!());
+
+/// Whether there are tables that could be the store's. It fails nowhere, so a transaction can go on without them.
+pub(super) const ARE_THERE: &str = "
+    select (
+        to_regclass('idempotency_records') is not null
+        and exists (
+            select from pg_attribute
+            where attrelid = to_regclass('idempotency_schema') and attname = 'mark' and not attisdropped
+        )
+    )::text
+";
+
+/// Fails in a savepoint, however it was made.
+pub(super) const IS_OUTERMOST: &str = "select pg_export_snapshot()";
+
 /// Takes a key that nobody has used, or shows its record; a row either way. Only where another claim takes the key
 /// between the two is there none: then the record is there for the next look.
 ///
@@ -173,17 +202,25 @@ pub(super) const COMPLETE: &str = "
     returning expires_at, case when awaited then pg_notify('idempotency', encode(id, 'hex')) end
 ";
 
-/// [`COMPLETE`] within the application's transaction. Always one row: whether that transaction is known to be open, without
-/// which nothing is written, and until when the outcome is kept, null if the record is not this owner's.
+/// [`COMPLETE`] within the application's transaction. Always one row of one text, which every client can read: whether that
+/// transaction is known to be open, and whether it is where the store's table is, without which nothing is written; and until when
+/// the outcome is kept, in microseconds, if the record is this owner's.
 ///
 /// It does not wait longer than three seconds for another transaction, and neither does the commit that follows, whose client
 /// is told that nothing was done.
 ///
 /// Where none is open, this statement is a transaction of its own, and has no number before it writes. An open one that
-/// has written has a number. Of one that has not, the caller has to know.
-pub(super) const COMPLETE_WITHIN: &str = "
+/// has written has a number. Of one that has not, the caller has to know. A snapshot cannot be exported from a savepoint, so
+/// where the client does not tell, that shows whether the transaction is the outermost one.
+pub(super) const COMPLETE_WITHIN: &str = concat!(
+    "
     with block as materialized (
-        select $5 or txid_current_if_assigned() is not null as is_open, set_config('lock_timeout', '3s', true)
+        select $5 or txid_current_if_assigned() is not null as is_open,
+            coalesce(",
+    identity!(),
+    " = $6, false) as is_here,
+            case when $7 then pg_export_snapshot() end as exported,
+            set_config('lock_timeout', '3s', true)
     ),
     completed as (
         update idempotency_records as record
@@ -193,25 +230,33 @@ pub(super) const COMPLETE_WITHIN: &str = "
             outcome = case phase when 1 then $4 else outcome end,
             spent = null
         from (select clock_timestamp() as now) as clock, block
-        where is_open and id = $1 and token = $2 and phase in (1, 2) and expires_at > now
+        where is_open and is_here and id = $1 and token = $2 and phase in (1, 2) and expires_at > now
         returning expires_at, case when awaited then pg_notify('idempotency', encode(id, 'hex')) end as told
     )
-    select is_open, expires_at, told from block left join completed on true
-";
+    select concat_ws(' ', is_open, is_here, (extract(epoch from expires_at) * 1000000)::bigint)
+    from block left join completed on true
+"
+);
 
 /// Writes a record that is completed from the start, within the transaction of what it stands for, unless there is one
 /// already; a free mark of other tokens is none. It waits for a transaction that has written the same key, until that has ended. Its row is
 /// that of [`COMPLETE_WITHIN`].
-pub(super) const LEAVE: &str = "
+pub(super) const LEAVE: &str = concat!(
+    "
     with block as materialized (
-        select $6 or txid_current_if_assigned() is not null as is_open, set_config('lock_timeout', '3s', true)
+        select $6 or txid_current_if_assigned() is not null as is_open,
+            coalesce(",
+    identity!(),
+    " = $7, false) as is_here,
+            case when $8 then pg_export_snapshot() end as exported,
+            set_config('lock_timeout', '3s', true)
     ),
     completed as (
         insert into idempotency_records as record
             (id, fingerprint, token, attempt, expires_at, phase, outcome)
         select $1, $5, $2, 1, now + $3 * interval '1 microsecond', 2, $4
         from (select clock_timestamp() as now) as clock, block
-        where is_open
+        where is_open and is_here
         on conflict (id) do update
         set fingerprint = excluded.fingerprint,
             token = excluded.token,
@@ -226,8 +271,10 @@ pub(super) const LEAVE: &str = "
                 and position($2 in coalesce(record.spent, '')) = 0
         returning expires_at
     )
-    select is_open, expires_at from block left join completed on true
-";
+    select concat_ws(' ', is_open, is_here, (extract(epoch from expires_at) * 1000000)::bigint)
+    from block left join completed on true
+"
+);
 
 /// Leaves a free mark of the owner's token for this long: of a hold, or, for an operator, also of a withdrawn attempt. If it
 /// was sent before, it may find its own mark, or one that was put on it since; that counts as done and stays as it is.

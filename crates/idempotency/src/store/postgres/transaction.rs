@@ -1,53 +1,62 @@
 //! The application's own transaction, and a key's record in it.
 
-use std::{any::Any, time::SystemTime};
+use std::{
+    any::Any,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use sqlx::{Postgres, Row, error::DatabaseError, postgres::PgTransactionManager, query, raw_sql};
-use sqlx_core::transaction::TransactionManager;
 use tokio::time::timeout;
 
 use super::{
     PostgresStore,
-    connections::{STATEMENT_TIMEOUT, Statement},
+    client::{PostgresStatement, PostgresTransaction, PostgresValue},
+    connections::STATEMENT_TIMEOUT,
     error::Failure,
-    records::{self, microseconds},
+    records::microseconds,
     route::Route,
     statements,
 };
 use crate::store::{
     IfOwner, Store,
     transaction::{
-        CommitFailure, Committed, EncodeResponse, PendingRecord, Transaction, innermost,
-        sealed::Sealed,
+        BeforeAlone, CommitFailure, Committed, EncodeResponse, PendingRecord, Transaction,
+        innermost, sealed::Sealed,
     },
 };
-
-impl Sealed for sqlx::Transaction<'_, Postgres> {}
 
 /// A savepoint's release is no commit: what encloses it may be undone yet.
 const NESTED: &str =
     "a nested transaction cannot be committed with a response: commit the outermost one";
 
+/// The same where the client does not tell which of the two it is.
+const IN_SAVEPOINT: &str = "a nested transaction cannot be committed with a response, nor one with a savepoint open: commit the \
+                            outermost one, and release its savepoints before (a nested one that was rolled back leaves one)";
+
 /// The transaction is over, and nobody can tell whether it was committed.
 const ENDED: &str = "the transaction was ended by SQL of the handler's own: only `commit` of the execution may end it";
 
+/// A record there would be found by no retry.
+const ELSEWHERE: &str = "the transaction is in another PostgreSQL database or schema than the engine's store: a transactional handler \
+                         needs both to use the same tables idempotency_records and idempotency_schema";
+
 /// Fails where no transaction is open, and where the open one can only be rolled back. The server answers a `COMMIT` of
-/// either without an error, and sqlx does not look at the tag of its reply.
+/// either without an error, and clients do not look at the tag of its reply. The savepoint is released, so that what
+/// follows is where it was.
 ///
 /// A commit can wait for a lock too, in a deferred constraint.
-const CHECK: &str = "savepoint idempotency_commit; set local lock_timeout = '3s'";
+const CHECK: &str = "savepoint idempotency_commit; release savepoint idempotency_commit; set local lock_timeout = '3s'";
+
+impl<T: PostgresTransaction> Sealed for T {}
 
 /// Two transactions that write the same key meet at its row: the second waits for the first, and then loses.
-impl Transaction for sqlx::Transaction<'_, Postgres> {
+impl<T: PostgresTransaction> Transaction for T {
     type Value = ();
 
+    /// Which database a transaction is in is seen in it, when the record is written.
     fn shares(&self, store: &dyn Store) -> bool {
-        let store: &dyn Any = innermost(store);
-        store
-            .downcast_ref::<PostgresStore>()
-            .is_some_and(|store| store.0.is_shared)
+        postgres(store).is_some()
     }
 
     fn commit<'a>(
@@ -59,129 +68,310 @@ impl Transaction for sqlx::Transaction<'_, Postgres> {
         Self: 'a,
     {
         Box::pin(async move {
-            match PgTransactionManager::get_transaction_depth(&self) {
-                0 => return Err(CommitFailure::Misused(ENDED)),
-                1 => {}
-                _ => return Err(CommitFailure::Misused(NESTED)),
-            }
-            let outcome = ending(()).await.map_err(CommitFailure::Undone)?;
+            let outcome = encode(self.depth(), ending).await?;
             match entry {
-                Some(entry) => commit(self, &entry, outcome).await,
-                None => {
-                    end_alone(self).await?;
-                    Ok(IfOwner::Done(Committed {
-                        outcome,
-                        expires_at: None,
-                    }))
-                }
+                Some(entry) => commit(self, &entry, outcome, None).await,
+                None => end_alone(self, outcome).await,
             }
+        })
+    }
+
+    fn commit_or_alone<'a>(
+        self,
+        entry: PendingRecord,
+        ending: EncodeResponse<()>,
+        before: BeforeAlone,
+    ) -> BoxFuture<'a, Result<IfOwner<Committed>, CommitFailure>>
+    where
+        Self: 'a,
+    {
+        Box::pin(async move {
+            let outcome = encode(self.depth(), ending).await?;
+            commit(self, &entry, outcome, Some(before)).await
         })
     }
 }
 
-async fn commit(
-    mut transaction: sqlx::Transaction<'_, Postgres>,
+/// What a record's statement has found in the transaction.
+enum Found {
+    /// The record is written, and kept until then.
+    Written(SystemTime),
+    /// Another record is there.
+    NotOwner,
+    /// Not the store's table. Nothing is written.
+    Elsewhere,
+}
+
+/// The row of a record's statement.
+struct Row {
+    is_open: bool,
+    is_here: bool,
+    expires_at: Option<SystemTime>,
+}
+
+fn postgres(store: &dyn Store) -> Option<&PostgresStore> {
+    let store: &dyn Any = innermost(store);
+    store.downcast_ref()
+}
+
+/// What the record keeps of a response to a transaction that may be committed.
+async fn encode(depth: Option<usize>, ending: EncodeResponse<()>) -> Result<Bytes, CommitFailure> {
+    match depth {
+        Some(0) => Err(CommitFailure::Misused(ENDED)),
+        Some(1) | None => ending(()).await.map_err(CommitFailure::Undone),
+        Some(_) => Err(CommitFailure::Misused(NESTED)),
+    }
+}
+
+async fn commit<T: PostgresTransaction>(
+    mut transaction: T,
     entry: &PendingRecord,
     outcome: Bytes,
+    alone: Option<BeforeAlone>,
 ) -> Result<IfOwner<Committed>, CommitFailure> {
-    let store: &dyn Any = innermost(entry.store.as_ref());
-    let Some(store) = store.downcast_ref::<PostgresStore>() else {
+    let Some(store) = postgres(entry.store.as_ref()) else {
         return Err(CommitFailure::Undone(
             "the store is not of PostgreSQL".into(),
         ));
     };
-    // A server that says nothing must not hold the client for ever; without the end, all of it is undone.
-    let left = timeout(
-        STATEMENT_TIMEOUT,
-        leave(&mut transaction, store, entry, &outcome),
-    )
-    .await;
-    let left = left.map_err(|error| CommitFailure::Undone(error.into()))?;
-    let Some(expires_at) = left? else {
-        // The answer that counts is committed, so whether this arrives matters to nobody.
-        drop(timeout(STATEMENT_TIMEOUT, transaction.rollback()).await);
-        return Ok(IfOwner::NotOwner);
+    let identity = store.0.identity.get(&store.0.connections).await;
+    let identity = identity.map_err(|error| CommitFailure::Undone(error.into()))?;
+    let mut record = Pending {
+        store,
+        entry,
+        outcome: &outcome,
+        identity,
+        is_needed: alone.is_none(),
     };
-    end(transaction).await?;
-    store.0.wakeups.wake(&entry.hold.id);
-    Ok(IfOwner::Done(Committed {
-        outcome,
-        expires_at: Some(expires_at),
-    }))
-}
-
-/// Writes the record, and says until when it is kept; or finds another one there.
-async fn leave(
-    transaction: &mut sqlx::Transaction<'_, Postgres>,
-    store: &PostgresStore,
-    entry: &PendingRecord,
-    outcome: &Bytes,
-) -> Result<Option<SystemTime>, CommitFailure> {
-    // The transaction has a process of the server to itself, but what is prepared there would outlive it.
-    let is_direct = store.0.connections.known_route() == Some(Route::Direct);
-    let write = |is_open| record(entry, outcome, is_open).persistent(is_direct);
-    let first = write(false).fetch_one(&mut **transaction).await;
-    let mut row = first.map_err(undone)?;
-    if !row.try_get(0).map_err(undone)? {
-        check(transaction).await?;
-        let second = write(true).fetch_one(&mut **transaction).await;
-        row = second.map_err(undone)?;
+    let found = in_time(record.write(&mut transaction)).await?;
+    match (found, alone) {
+        (Found::Written(expires_at), _) => {
+            store.0.identity.note(true);
+            end(transaction).await?;
+            store.0.wakeups.wake(&entry.hold.id);
+            Ok(IfOwner::Done(Committed {
+                outcome,
+                expires_at: Some(expires_at),
+            }))
+        }
+        (Found::NotOwner, _) => {
+            roll_back(transaction).await;
+            Ok(IfOwner::NotOwner)
+        }
+        (Found::Elsewhere, None) => {
+            roll_back(transaction).await;
+            Err(CommitFailure::Misused(ELSEWHERE))
+        }
+        (Found::Elsewhere, Some(before)) => {
+            store.0.identity.note(false);
+            match before.await? {
+                IfOwner::Done(()) => end_alone(transaction, outcome).await,
+                IfOwner::NotOwner => {
+                    roll_back(transaction).await;
+                    Ok(IfOwner::NotOwner)
+                }
+            }
+        }
     }
-    records::time_if_any(&row, 1).map_err(undone)
 }
 
-fn record<'q>(entry: &'q PendingRecord, outcome: &'q Bytes, is_open: bool) -> Statement<'q> {
-    let hold = &entry.hold;
-    let statement = match entry.is_held {
-        true => query(statements::COMPLETE_WITHIN),
-        false => query(statements::LEAVE),
-    };
-    let statement = statement
-        .bind(hold.id.as_bytes())
-        .bind(hold.token.as_bytes())
-        .bind(microseconds(hold.ttl))
-        .bind(outcome.as_ref());
-    let statement = match entry.is_held {
-        true => statement,
-        false => statement.bind(entry.fingerprint.as_bytes()),
-    };
-    statement.bind(is_open)
+/// A record that is to be written in a transaction.
+struct Pending<'a> {
+    store: &'a PostgresStore,
+    entry: &'a PendingRecord,
+    outcome: &'a Bytes,
+    identity: String,
+    /// Whether nothing may be committed without it.
+    is_needed: bool,
+}
+
+impl Pending<'_> {
+    /// Writes the record, or finds that it must not be written.
+    async fn write<T: PostgresTransaction>(
+        &mut self,
+        transaction: &mut T,
+    ) -> Result<Found, CommitFailure> {
+        // A statement on tables that are not there would be the end of the transaction.
+        if !self.is_needed
+            && !self.store.0.identity.has_been_beside()
+            && fetch(transaction, statements::ARE_THERE).await? != "true"
+        {
+            return Ok(Found::Elsewhere);
+        }
+        let mut row = self.send(transaction, false).await?;
+        if !row.is_here && self.has_moved().await? {
+            row = self.send(transaction, false).await?;
+        }
+        if !row.is_here {
+            return Ok(Found::Elsewhere);
+        }
+        if !row.is_open {
+            check(transaction).await?;
+            row = self.send(transaction, true).await?;
+        }
+        Ok(match row.expires_at {
+            Some(expires_at) => Found::Written(expires_at),
+            None => Found::NotOwner,
+        })
+    }
+
+    /// Whether the store's own table has become another one, as when its database was restored.
+    async fn has_moved(&mut self) -> Result<bool, CommitFailure> {
+        let shared = &self.store.0;
+        let read = shared.identity.read(&shared.connections).await;
+        let read = read.map_err(|error| CommitFailure::Undone(error.into()))?;
+        let has_moved = read != self.identity;
+        self.identity = read;
+        Ok(has_moved)
+    }
+
+    async fn send<T: PostgresTransaction>(
+        &self,
+        transaction: &mut T,
+        is_open: bool,
+    ) -> Result<Row, CommitFailure> {
+        let (entry, hold) = (self.entry, &self.entry.hold);
+        let mut values = vec![
+            PostgresValue::Bytes(hold.id.as_bytes()),
+            PostgresValue::Bytes(hold.token.as_bytes()),
+            PostgresValue::Integer(microseconds(hold.ttl)),
+            PostgresValue::Bytes(self.outcome),
+        ];
+        if !entry.is_held {
+            values.push(PostgresValue::Bytes(entry.fingerprint.as_bytes()));
+        }
+        values.extend([
+            PostgresValue::Boolean(is_open),
+            PostgresValue::Text(Some(&self.identity)),
+            PostgresValue::Boolean(transaction.depth().is_none()),
+        ]);
+        let statement = PostgresStatement {
+            text: match entry.is_held {
+                true => statements::COMPLETE_WITHIN,
+                false => statements::LEAVE,
+            },
+            values,
+            // The transaction has a process of the server to itself, but what is prepared there would outlive it.
+            may_be_prepared: self.store.0.connections.known_route() == Some(Route::Direct),
+        };
+        let sent = transaction.fetch_text(&statement).await;
+        let row = sent.map_err(|error| match state_of::<T>(&error).as_str() {
+            // There is no such table, or one of another version, and the store's own is as it has to be.
+            "42P01" | "42703" => self.tableless(),
+            _ => refused::<T>(error),
+        })?;
+        Row::read(&row)
+    }
+
+    fn tableless(&self) -> CommitFailure {
+        match self.is_needed {
+            true => CommitFailure::Misused(ELSEWHERE),
+            false => {
+                // The next one is asked first.
+                self.store.0.identity.note(false);
+                CommitFailure::Undone("this transaction's database has no tables of keys".into())
+            }
+        }
+    }
+}
+
+impl Row {
+    fn read(text: &str) -> Result<Self, CommitFailure> {
+        let mut words = text.split(' ');
+        let (is_open, is_here) = (words.next() == Some("t"), words.next() == Some("t"));
+        let expires_at = match words.next().map(str::parse) {
+            None => None,
+            Some(Ok(microseconds)) => UNIX_EPOCH.checked_add(Duration::from_micros(microseconds)),
+            Some(Err(error)) => return Err(CommitFailure::Undone(error.into())),
+        };
+        Ok(Self {
+            is_open,
+            is_here,
+            expires_at,
+        })
+    }
 }
 
 /// Commits without a record, whose statement would have shown whether there is something to commit.
-async fn end_alone(mut transaction: sqlx::Transaction<'_, Postgres>) -> Result<(), CommitFailure> {
-    let checked = timeout(STATEMENT_TIMEOUT, check(&mut transaction)).await;
-    checked.map_err(|error| CommitFailure::Undone(error.into()))??;
-    end(transaction).await
+async fn end_alone<T: PostgresTransaction>(
+    mut transaction: T,
+    outcome: Bytes,
+) -> Result<IfOwner<Committed>, CommitFailure> {
+    let checked = async {
+        check(&mut transaction).await?;
+        if transaction.depth().is_none() {
+            fetch(&mut transaction, statements::IS_OUTERMOST).await?;
+        }
+        Ok(())
+    };
+    in_time(checked).await?;
+    end(transaction).await?;
+    Ok(IfOwner::Done(Committed {
+        outcome,
+        expires_at: None,
+    }))
 }
 
 /// Looks whether the server has the transaction open, and would commit it.
-async fn check(transaction: &mut sqlx::Transaction<'_, Postgres>) -> Result<(), CommitFailure> {
-    let checked = raw_sql(CHECK).execute(&mut **transaction).await;
-    checked.map(drop).map_err(|error| {
-        let code = error.as_database_error().and_then(DatabaseError::code);
-        match code.as_deref() {
-            Some("25P01") => CommitFailure::Misused(ENDED),
-            _ => undone(error),
+async fn check<T: PostgresTransaction>(transaction: &mut T) -> Result<(), CommitFailure> {
+    let checked = transaction.execute_statements(CHECK).await;
+    checked.map_err(|error| match state_of::<T>(&error).as_str() {
+        "25P01" => CommitFailure::Misused(ENDED),
+        _ => refused::<T>(error),
+    })
+}
+
+async fn fetch<T: PostgresTransaction>(
+    transaction: &mut T,
+    text: &'static str,
+) -> Result<String, CommitFailure> {
+    let statement = PostgresStatement {
+        text,
+        values: Vec::new(),
+        may_be_prepared: false,
+    };
+    let fetched = transaction.fetch_text(&statement).await;
+    fetched.map_err(refused::<T>)
+}
+
+async fn end<T: PostgresTransaction>(transaction: T) -> Result<(), CommitFailure> {
+    let ended = timeout(STATEMENT_TIMEOUT, PostgresTransaction::commit(transaction)).await;
+    let ended = ended.map_err(|error| CommitFailure::Unknown(error.into()))?;
+    // Where the server has said no to the end, it has undone all of it; where it has said nothing, it may have done it.
+    ended.map_err(|error| {
+        let is_undone = T::sql_state(&error)
+            .is_some_and(|state| Failure::of_state(&state) != Failure::ConnectionLost);
+        match is_undone {
+            true => CommitFailure::Undone(error.into()),
+            false => CommitFailure::Unknown(error.into()),
         }
     })
 }
 
-async fn end(transaction: sqlx::Transaction<'_, Postgres>) -> Result<(), CommitFailure> {
-    let ended = timeout(STATEMENT_TIMEOUT, sqlx::Transaction::commit(transaction)).await;
-    let ended = ended.map_err(|error| CommitFailure::Unknown(error.into()))?;
-    ended.map_err(uncommitted)
+/// The response that counts is another one, or this one is a mistake, so whether this arrives matters to nobody.
+async fn roll_back<T: PostgresTransaction>(transaction: T) {
+    drop(timeout(STATEMENT_TIMEOUT, transaction.rollback()).await);
+}
+
+/// A server that says nothing must not hold the client for ever; without the end, all of it is undone.
+async fn in_time<R>(
+    sent: impl Future<Output = Result<R, CommitFailure>>,
+) -> Result<R, CommitFailure> {
+    timeout(STATEMENT_TIMEOUT, sent)
+        .await
+        .unwrap_or_else(|error| Err(CommitFailure::Undone(error.into())))
 }
 
 /// Before the end is asked for, the server undoes all of it.
-fn undone(error: sqlx::Error) -> CommitFailure {
-    CommitFailure::Undone(error.into())
+fn refused<T: PostgresTransaction>(error: T::Error) -> CommitFailure {
+    match state_of::<T>(&error).as_str() {
+        // What a savepoint does not allow.
+        "25001" => CommitFailure::Misused(IN_SAVEPOINT),
+        _ => CommitFailure::Undone(error.into()),
+    }
 }
 
-/// Where the server has said no to the end, it has undone all of it too; where it has said nothing, it may have done it.
-fn uncommitted(error: sqlx::Error) -> CommitFailure {
-    match error.as_database_error().is_some() && Failure::of(&error) != Failure::ConnectionLost {
-        true => CommitFailure::Undone(error.into()),
-        false => CommitFailure::Unknown(error.into()),
-    }
+/// Empty if the server did not say anything.
+fn state_of<T: PostgresTransaction>(error: &T::Error) -> String {
+    T::sql_state(error).unwrap_or_default().into_owned()
 }

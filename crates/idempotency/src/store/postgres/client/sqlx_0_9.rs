@@ -1,0 +1,48 @@
+//! The transactions of the sqlx that the store itself uses.
+
+use std::borrow::Cow;
+
+use sqlx::{
+    Error, Postgres, Transaction, error::DatabaseError, postgres::PgTransactionManager,
+    query_scalar, raw_sql,
+};
+use sqlx_core::transaction::TransactionManager;
+
+use super::{PostgresStatement, PostgresTransaction, PostgresValue};
+
+impl PostgresTransaction for Transaction<'_, Postgres> {
+    type Error = Error;
+
+    fn depth(&self) -> Option<usize> {
+        Some(PgTransactionManager::get_transaction_depth(self))
+    }
+
+    async fn fetch_text(&mut self, statement: &PostgresStatement<'_>) -> Result<String, Error> {
+        let mut query = query_scalar(statement.text).persistent(statement.may_be_prepared);
+        for value in &statement.values {
+            query = match *value {
+                PostgresValue::Bytes(value) => query.bind(value),
+                PostgresValue::Integer(value) => query.bind(value),
+                PostgresValue::Boolean(value) => query.bind(value),
+                PostgresValue::Text(value) => query.bind(value),
+            };
+        }
+        query.fetch_one(&mut **self).await
+    }
+
+    async fn execute_statements(&mut self, statements: &'static str) -> Result<(), Error> {
+        raw_sql(statements).execute(&mut **self).await.map(drop)
+    }
+
+    async fn commit(self) -> Result<(), Error> {
+        Transaction::commit(self).await
+    }
+
+    async fn rollback(self) -> Result<(), Error> {
+        Transaction::rollback(self).await
+    }
+
+    fn sql_state(error: &Error) -> Option<Cow<'_, str>> {
+        error.as_database_error().and_then(DatabaseError::code)
+    }
+}

@@ -1,0 +1,55 @@
+//! Which table the store writes to, so that a transaction can be compared with it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::Mutex;
+use sqlx::{Row, query};
+
+use super::{
+    connections::{Connections, Retry},
+    error::store_error,
+    statements,
+};
+use crate::StoreError;
+
+/// What names the table, once it has been read.
+#[derive(Default)]
+pub(super) struct Identity {
+    known: Mutex<Option<String>>,
+    /// Whether a transaction was in the same database. Then others are too, as a rule.
+    has_been_beside: AtomicBool,
+}
+
+impl Identity {
+    /// What was read last; where nothing was, it is read now.
+    pub(super) async fn get(&self, connections: &Connections) -> Result<String, StoreError> {
+        let known = self.known.lock().clone();
+        match known {
+            Some(known) => Ok(known),
+            None => self.read(connections).await,
+        }
+    }
+
+    /// Reads it, on a connection of the store's own.
+    pub(super) async fn read(&self, connections: &Connections) -> Result<String, StoreError> {
+        let rows = connections.run(Retry::Always, || query(statements::FIND_IDENTITY));
+        let rows = rows.await?;
+        let row = rows.first().ok_or_else(unmarked)?;
+        let read: Option<String> = row.try_get(0).map_err(store_error)?;
+        let read = read.ok_or_else(unmarked)?;
+        *self.known.lock() = Some(read.clone());
+        Ok(read)
+    }
+
+    pub(super) fn has_been_beside(&self) -> bool {
+        self.has_been_beside.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn note(&self, is_beside: bool) {
+        self.has_been_beside.store(is_beside, Ordering::Relaxed);
+    }
+}
+
+fn unmarked() -> StoreError {
+    StoreError::unavailable("the table idempotency_schema is empty: create the schema again")
+}
