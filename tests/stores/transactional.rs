@@ -1,7 +1,9 @@
 //! Handlers that commit their bookings with the key, over each database that can do it.
 
+mod clients;
 mod commits;
 mod duplicates;
+mod elsewhere;
 mod failures;
 mod firestore;
 mod leases;
@@ -26,28 +28,47 @@ use tests::servers::{
     postgres::PostgresServer,
 };
 
-use service::{Answer, Service};
+use clients::{Client, ClientKind, Way};
+use service::{Answer, Levers, Service};
 
 /// A database to test with.
 #[derive(Clone, Copy, Debug)]
 enum Kind {
     Sqlite,
-    Postgres,
+    Postgres(ClientKind),
     Firestore,
+}
+
+impl Kind {
+    /// By the client that the store uses too.
+    const POSTGRES: Self = Self::Postgres(ClientKind::Sqlx09);
+    const SQLX_0_8: Self = Self::Postgres(ClientKind::Sqlx08);
+    const TOKIO_POSTGRES: Self = Self::Postgres(ClientKind::TokioPostgres);
 }
 
 #[template]
 #[rstest::rstest]
 #[case::sqlite(Kind::Sqlite)]
-#[case::postgres(Kind::Postgres)]
+#[case::postgres(Kind::POSTGRES)]
+#[case::sqlx_0_8(Kind::SQLX_0_8)]
+#[case::tokio_postgres(Kind::TOKIO_POSTGRES)]
 #[case::firestore(Kind::Firestore)]
 fn each_database(#[case] kind: Kind) {}
+
+/// The clients of PostgreSQL.
+#[template]
+#[rstest::rstest]
+#[case::sqlx_0_9(ClientKind::Sqlx09)]
+#[case::sqlx_0_8(ClientKind::Sqlx08)]
+#[case::tokio_postgres(ClientKind::TokioPostgres)]
+fn each_client(#[case] client: ClientKind) {}
 
 /// Bookings, one row for each guest: a second one of the same guest is an error.
 #[derive(Clone, Debug)]
 enum Database {
     Sqlite(SqliteDatabase),
-    Postgres(PgPool),
+    /// By this client, and by a pool beside it for what is no booking.
+    Postgres(PgPool, Client),
     Firestore(Box<(FirestoreDatabase, Documents)>),
 }
 
@@ -76,9 +97,10 @@ impl World {
                 let file = SqliteDatabase::open(folder.path().join("bookings.db"));
                 (Database::Sqlite(file.expect("a file")), String::new())
             }
-            Kind::Postgres => {
+            Kind::Postgres(client) => {
                 let url = server()?.database().await;
-                (Database::Postgres(pool(&url).await), url)
+                let client = Client::new(client, &url, 10).await;
+                (Database::Postgres(pool(&url).await, client), url)
             }
             Kind::Firestore => {
                 let emulator = FirestoreEmulator::shared()?;
@@ -98,7 +120,7 @@ impl World {
                 .write(|connection| connection.execute_batch(CREATE))
                 .await
                 .expect("a table"),
-            Database::Postgres(pool) => {
+            Database::Postgres(pool, _) => {
                 raw_sql(CREATE).execute(pool).await.expect("a table");
                 let store = PostgresStore::new(pool.clone());
                 store.create_schema().await.expect("tables");
@@ -116,8 +138,16 @@ impl World {
     fn store(&self) -> Arc<dyn Store> {
         match &self.database {
             Database::Sqlite(file) => Arc::new(SqliteStore::new(file.clone()).expect("a store")),
-            Database::Postgres(pool) => Arc::new(PostgresStore::new(pool.clone())),
+            Database::Postgres(pool, _) => Arc::new(PostgresStore::new(pool.clone())),
             Database::Firestore(there) => Arc::new(FirestoreStore::new(there.0.clone())),
+        }
+    }
+
+    /// The pool for what is no booking.
+    fn admin(&self) -> &PgPool {
+        match &self.database {
+            Database::Postgres(pool, _) => pool,
+            other => panic!("{other:?} has no pool"),
         }
     }
 
@@ -135,7 +165,7 @@ impl World {
                 });
                 removed.await.expect("an answer");
             }
-            Database::Postgres(pool) => {
+            Database::Postgres(pool, _) => {
                 let remove = query("delete from bookings where guest = $1").bind(guest);
                 remove.execute(pool).await.expect("an answer");
             }
@@ -158,7 +188,7 @@ impl World {
                 });
                 guests.await.expect("guests")
             }
-            Database::Postgres(pool) => {
+            Database::Postgres(pool, _) => {
                 let rows = raw_sql(GUESTS).fetch_all(pool).await.expect("guests");
                 rows.iter().map(|row| row.get(0)).collect()
             }
@@ -181,6 +211,7 @@ impl Database {
     /// Commits a booking of this guest, with this answer.
     async fn book(
         &self,
+        levers: &Levers,
         execution: &Execution,
         guest: &str,
         answer: impl IntoResponse + Send,
@@ -193,12 +224,10 @@ impl Database {
                 });
                 execution.commit(insert, answer).await
             }
-            Self::Postgres(pool) => {
-                let failed = |error: sqlx::Error| CommitError::Failed(error.into());
-                let mut transaction = pool.begin().await.map_err(failed)?;
-                let insert = query("insert into bookings values ($1)").bind(guest);
-                insert.execute(&mut *transaction).await.map_err(failed)?;
-                execution.commit(transaction, answer).await
+            Self::Postgres(_, client) => {
+                let answer = answer.into_response();
+                let booked = client.book(Way::Plainly, levers, execution, &guest, answer);
+                booked.await
             }
             Self::Firestore(there) => {
                 let create = there.0.transaction();

@@ -17,7 +17,7 @@ use sqlx::{
 };
 use tests::servers::postgres::PostgresServer;
 
-use super::{Database, Kind, Service, World};
+use super::{Client, Database, Kind, Service, World};
 use crate::postgres::round_trips::counting;
 
 const BOOKINGS: usize = 20;
@@ -25,7 +25,9 @@ const BOOKINGS: usize = 20;
 // behaviour 132
 #[rstest]
 #[case::sqlite(Kind::Sqlite)]
-#[case::postgres(Kind::Postgres)]
+#[case::postgres(Kind::POSTGRES)]
+#[case::sqlx_0_8(Kind::SQLX_0_8)]
+#[case::tokio_postgres(Kind::TOKIO_POSTGRES)]
 #[tokio::test]
 async fn a_booking_with_a_key_is_one_commit_as_one_without(#[case] kind: Kind) {
     let Some(world) = World::alone(kind).await else {
@@ -45,7 +47,9 @@ async fn a_booking_with_a_key_is_one_commit_as_one_without(#[case] kind: Kind) {
 // behaviour 96
 #[rstest]
 #[case::sqlite(Kind::Sqlite)]
-#[case::postgres(Kind::Postgres)]
+#[case::postgres(Kind::POSTGRES)]
+#[case::sqlx_0_8(Kind::SQLX_0_8)]
+#[case::tokio_postgres(Kind::TOKIO_POSTGRES)]
 #[tokio::test]
 async fn a_replay_commits_nothing(#[case] kind: Kind) {
     let Some(world) = World::alone(kind).await else {
@@ -65,7 +69,7 @@ async fn a_replay_commits_nothing(#[case] kind: Kind) {
 // behaviour 132
 #[tokio::test]
 async fn a_booking_with_a_key_takes_two_round_trips_more_than_one_without() {
-    let Some(world) = World::new(Kind::Postgres).await else {
+    let Some(world) = World::new(Kind::POSTGRES).await else {
         return;
     };
     let server = PostgresServer::shared().expect("a server");
@@ -76,7 +80,8 @@ async fn a_booking_with_a_key_takes_two_round_trips_more_than_one_without() {
     let pool = PgPoolOptions::new().max_connections(1);
     let pool = pool.connect_lazy_with(options);
     let store = Arc::new(PostgresStore::new(pool.clone()));
-    let service = Service::start(Database::Postgres(pool.clone()), store).await;
+    let database = Database::Postgres(pool.clone(), Client::Sqlx09(pool.clone()));
+    let service = Service::start(database, store).await;
     let mut counted = Vec::new();
     for round in 0..5 {
         trips.store(0, Ordering::SeqCst);
@@ -132,7 +137,7 @@ impl World {
                 commits_in(&log.expect("a write-ahead log"))
             }
             // The next number that a transaction that writes will have.
-            Database::Postgres(pool) => {
+            Database::Postgres(pool, _) => {
                 let next = "select pg_snapshot_xmax(pg_current_snapshot())::text";
                 let row = raw_sql(next).fetch_one(pool).await.expect("an answer");
                 row.get::<String, _>(0).parse().expect("a number")

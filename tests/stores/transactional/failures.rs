@@ -5,7 +5,7 @@ use std::sync::Arc;
 use idempotency::PostgresStore;
 use rstest_reuse::apply;
 
-use super::{Database, Kind, Service, World, each_database, pool};
+use super::{Client, ClientKind, Database, Kind, Service, World, each_client, each_database, pool};
 use crate::{postgres, proxy::Proxy};
 
 /// A handler that gives up while its commit is on its way does not know what has become of it. Its client is told.
@@ -54,12 +54,13 @@ async fn a_commit_that_is_given_up_midway_is_the_answer() {
 /// The server has committed, and the connection broke before it could say so.
 // behaviour 132
 // race 5, 69
+#[apply(each_client)]
 #[tokio::test]
-async fn a_commit_whose_reply_is_lost_is_found_out() {
-    let Some(world) = World::new(Kind::Postgres).await else {
+async fn a_commit_whose_reply_is_lost_is_found_out(#[case] client: ClientKind) {
+    let Some(world) = World::new(Kind::Postgres(client)).await else {
         return;
     };
-    let (service, proxy) = behind_a_proxy(&world).await;
+    let (service, proxy) = behind_a_proxy(&world, client).await;
     for (path, key, guest) in [("/book/stop", "k", "Ann"), ("/leased/stop", "k2", "Ben")] {
         let first = service.sending(path, key, guest);
         service.arrived().await;
@@ -79,14 +80,13 @@ async fn a_commit_whose_reply_is_lost_is_found_out() {
 /// The server was lost before it committed, so nothing was.
 // behaviour 132
 // race 5
+#[apply(each_client)]
 #[tokio::test]
-async fn a_commit_that_never_arrived_is_found_out() {
-    let Some(world) = World::new(Kind::Postgres).await else {
+async fn a_commit_that_never_arrived_is_found_out(#[case] client: ClientKind) {
+    let Some(world) = World::new(Kind::Postgres(client)).await else {
         return;
     };
-    let Database::Postgres(admin) = &world.database else {
-        return;
-    };
+    let admin = world.admin();
     // Whoever commits a booking of this guest loses the server's process, with the transaction in it.
     let trap = "
         create function die() returns trigger language plpgsql as $$
@@ -115,12 +115,13 @@ async fn a_commit_that_never_arrived_is_found_out() {
 /// The server has committed, and nothing comes through any more on the connection that would say so.
 // behaviour 132, 163
 // race 5, 80
+#[apply(each_client)]
 #[tokio::test]
-async fn a_commit_on_a_connection_that_goes_dark_is_found_out() {
-    let Some(world) = World::new(Kind::Postgres).await else {
+async fn a_commit_on_a_connection_that_goes_dark_is_found_out(#[case] client: ClientKind) {
+    let Some(world) = World::new(Kind::Postgres(client)).await else {
         return;
     };
-    let (service, proxy) = behind_a_proxy(&world).await;
+    let (service, proxy) = behind_a_proxy(&world, client).await;
     for (path, key, guest) in [("/book/now", "k", "Ann"), ("/leased/now", "k2", "Ben")] {
         proxy.silence_behind(b"COMMIT");
         let first = service.send(path, key, guest).await;
@@ -137,12 +138,15 @@ async fn a_commit_on_a_connection_that_goes_dark_is_found_out() {
 /// Where no record tells, nobody knows, and the connection is not used again.
 // behaviour 132, 163
 // race 80
+#[apply(each_client)]
 #[tokio::test]
-async fn a_commit_without_a_key_on_a_connection_that_goes_dark_is_unknown() {
-    let Some(world) = World::new(Kind::Postgres).await else {
+async fn a_commit_without_a_key_on_a_connection_that_goes_dark_is_unknown(
+    #[case] client: ClientKind,
+) {
+    let Some(world) = World::new(Kind::Postgres(client)).await else {
         return;
     };
-    let (service, proxy) = behind_a_proxy(&world).await;
+    let (service, proxy) = behind_a_proxy(&world, client).await;
     proxy.silence_behind(b"COMMIT");
     let first = service.send_without_a_key("/book/now", "Ann").await;
     assert_eq!(first.status, 503, "{first:?}");
@@ -161,12 +165,13 @@ async fn a_commit_without_a_key_on_a_connection_that_goes_dark_is_unknown() {
 /// What was not sent to its end is undone, and the client is told so while the connection is still dark.
 // behaviour 132, 163
 // race 80
+#[apply(each_client)]
 #[tokio::test]
-async fn a_commit_whose_record_does_not_come_through_is_not_done() {
-    let Some(world) = World::new(Kind::Postgres).await else {
+async fn a_commit_whose_record_does_not_come_through_is_not_done(#[case] client: ClientKind) {
+    let Some(world) = World::new(Kind::Postgres(client)).await else {
         return;
     };
-    let (service, proxy) = behind_a_proxy(&world).await;
+    let (service, proxy) = behind_a_proxy(&world, client).await;
     let (path, key) = ("/book/stop-in-the-transaction", "k");
     let first = service.sending(path, key, "Ann");
     service.arrived().await;
@@ -178,11 +183,11 @@ async fn a_commit_whose_record_does_not_come_through_is_not_done() {
     assert!(service.record(key).await.is_none());
 }
 
-async fn behind_a_proxy(world: &World) -> (Service, Proxy) {
+async fn behind_a_proxy(world: &World, client: ClientKind) -> (Service, Proxy) {
     let (proxy, url) = postgres::behind_a_proxy(&world.url).await;
-    let pool = pool(&url).await;
+    let (pool, client) = (pool(&url).await, Client::new(client, &url, 10).await);
     let store = Arc::new(PostgresStore::new(pool.clone()));
-    let service = Service::start(Database::Postgres(pool), store).await;
+    let service = Service::start(Database::Postgres(pool, client), store).await;
     // The store finds out about poolers first.
     assert_eq!(service.send("/book/now", "warm", "Zoe").await.status, 201);
     world.remove("Zoe").await;

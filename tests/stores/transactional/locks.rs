@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use idempotency::{PostgresStore, RecordId};
+use rstest_reuse::apply;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, postgres::PgPoolOptions, raw_sql};
 
-use super::{Database, Kind, Service, World};
+use super::{Client, ClientKind, Database, Kind, Service, World, each_client};
 use crate::{postgres::until, within_a_minute};
 
 const MAX_CONNECTIONS: u32 = 5;
@@ -22,10 +23,12 @@ const SOMEBODY_WAITS: &str = "
 async fn services(world: &World) -> Vec<Service> {
     let pool = PgPoolOptions::new().max_connections(MAX_CONNECTIONS);
     let pool = pool.connect(&world.url).await.expect("a pool");
+    let client = Client::Sqlx09(pool.clone());
     let mut services = Vec::new();
     for _ in 0..MAX_CONNECTIONS {
         let store = Arc::new(PostgresStore::new(pool.clone()));
-        services.push(Service::start(Database::Postgres(pool.clone()), store).await);
+        let database = Database::Postgres(pool.clone(), client.clone());
+        services.push(Service::start(database, store).await);
     }
     services
 }
@@ -50,7 +53,7 @@ async fn standing_still(url: &str, id: RecordId) -> PgConnection {
 // race 79
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_transaction_that_stands_still_does_not_take_the_pool() {
-    let Some(world) = World::new(Kind::Postgres).await else {
+    let Some(world) = World::new(Kind::POSTGRES).await else {
         return;
     };
     let services = services(&world).await;
@@ -65,10 +68,7 @@ async fn a_transaction_that_stands_still_does_not_take_the_pool() {
     let other = within_a_minute("another key", services[0].send("/book/now", "l", "Ben"));
     assert_eq!(other.await.status, 201);
     let waiting = raw_sql(SOMEBODY_WAITS);
-    let Database::Postgres(pool) = &world.database else {
-        return;
-    };
-    let waiting = waiting.fetch_one(pool).await.expect("an answer");
+    let waiting = waiting.fetch_one(world.admin()).await.expect("an answer");
     assert!(!waiting.get::<bool, _>(0));
     assert_eq!(world.guests().await, ["Ben"]);
 
@@ -88,13 +88,14 @@ async fn a_transaction_that_stands_still_does_not_take_the_pool() {
 /// What bounds the record's statement ends with the transaction, committed or not.
 #[tokio::test]
 async fn the_applications_own_transactions_wait_as_it_says_itself() {
-    let Some(world) = World::new(Kind::Postgres).await else {
+    let Some(world) = World::new(Kind::POSTGRES).await else {
         return;
     };
     let pool = PgPoolOptions::new().max_connections(1);
     let pool = pool.connect(&world.url).await.expect("a pool");
     let store = Arc::new(PostgresStore::new(pool.clone()));
-    let service = Service::start(Database::Postgres(pool.clone()), store).await;
+    let database = Database::Postgres(pool.clone(), Client::Sqlx09(pool.clone()));
+    let service = Service::start(database, store).await;
     for (path, key, status) in [
         ("/book/now", "k", 201),
         ("/book/now", "l", 503),
@@ -110,14 +111,13 @@ async fn the_applications_own_transactions_wait_as_it_says_itself() {
 /// somebody else has the key.
 // behaviour 132
 // race 5, 79
+#[apply(each_client)]
 #[tokio::test]
-async fn a_commit_that_takes_long_is_waited_for() {
-    let Some(world) = World::new(Kind::Postgres).await else {
+async fn a_commit_that_takes_long_is_waited_for(#[case] client: ClientKind) {
+    let Some(world) = World::new(Kind::Postgres(client)).await else {
         return;
     };
-    let Database::Postgres(admin) = &world.database else {
-        return;
-    };
+    let admin = world.admin();
     // A commit of a booking of this guest ends when the gate is open.
     let trap = "
         create table gate (is_open boolean);

@@ -2,12 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
-use axum::{http::StatusCode, response::Response};
+use axum::{
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
 use idempotency::{CommitError, Execution, Fingerprint, Hold, MemoryStore, Store, Token};
 use rstest::rstest;
-use sqlx::{Acquire, PgPool, Postgres, Transaction, query, raw_sql};
+use rstest_reuse::apply;
 
-use super::{Database, Kind, Service, World};
+use super::{ClientKind, Database, Kind, Service, Way, World, each_client};
 
 /// Where the keys are of the handler that commits.
 #[derive(Clone, Copy, Debug)]
@@ -43,8 +46,9 @@ enum Fault {
 async fn what_cannot_be_committed_is_not_taken_for_committed(
     #[values(Keys::None, Keys::Elsewhere, Keys::Leased, Keys::Transactional)] keys: Keys,
     #[values(Fault::Nested, Fault::Aborted, Fault::RolledBack, Fault::Committed)] fault: Fault,
+    #[values(ClientKind::Sqlx09, ClientKind::Sqlx08, ClientKind::TokioPostgres)] client: ClientKind,
 ) {
-    let Some(world) = World::new(Kind::Postgres).await else {
+    let Some(world) = World::new(Kind::Postgres(client)).await else {
         return;
     };
     let (service, path) = match keys {
@@ -107,38 +111,66 @@ async fn what_cannot_be_committed_is_not_taken_for_committed(
     assert!(world.guests().await.contains(&"Ben".to_owned()));
 }
 
-/// A savepoint that was released within the transaction, or left open in it, does not keep it from being committed.
+/// Nested transactions that have ended within it do not keep it from being committed.
 // behaviour 132
+#[apply(each_client)]
 #[tokio::test]
-async fn a_transaction_with_savepoints_is_committed() {
-    let Some(world) = World::new(Kind::Postgres).await else {
+async fn a_transaction_around_a_nested_one_is_committed(#[case] client: ClientKind) {
+    let Some(world) = World::new(Kind::Postgres(client)).await else {
         return;
     };
-    let Database::Postgres(pool) = &world.database else {
+    let service = world.service().await;
+    let first = service.send("/book/around-nested", "k", "Ann").await;
+    assert_eq!((first.status, first.is_replayed), (201, false), "{first:?}");
+    let retry = service.send("/book/around-nested", "k", "Ann").await;
+    assert_eq!((retry.status, retry.is_replayed), (201, true), "{retry:?}");
+    let alone = service
+        .send_without_a_key("/book/empty", "without a key")
+        .await;
+    assert_eq!(alone.status, 201, "{alone:?}");
+    assert_eq!(world.guests().await, ["Ann", "Zoe"]);
+}
+
+/// tokio-postgres does not tell a nested transaction from another, so one that may be nested is refused.
+// behaviour 132
+#[apply(each_client)]
+#[tokio::test]
+async fn an_open_savepoint_is_refused_where_it_may_be_that_of_a_nested_transaction(
+    #[case] client: ClientKind,
+) {
+    let Some(world) = World::new(Kind::Postgres(client)).await else {
         return;
     };
-    let mut transaction = pool.begin().await.expect("a transaction");
-    let mut nested = transaction.begin().await.expect("a savepoint");
-    insert(&mut nested, "Ann").await.expect("a booking");
-    nested.commit().await.expect("its release");
-    let mut nested = transaction.begin().await.expect("a savepoint");
-    insert(&mut nested, "Ben").await.expect("a booking");
-    drop(nested);
-    raw_sql("savepoint own")
-        .execute(&mut *transaction)
-        .await
-        .expect("a savepoint");
-    insert(&mut transaction, "Cleo").await.expect("a booking");
-    let committed = Execution::unprotected().commit(transaction, ()).await;
-    committed.expect("a commit");
-    assert_eq!(world.guests().await, ["Ann", "Cleo"]);
+    let service = world.service().await;
+    let may_be_nested = matches!(client, ClientKind::TokioPostgres);
+    let keyed = service.send("/book/savepoint", "k", "Ann").await;
+    let alone = service.send_without_a_key("/book/savepoint", "Ben").await;
+    for told in [keyed, alone] {
+        assert_eq!(
+            told.status,
+            if may_be_nested { 500 } else { 201 },
+            "{told:?}"
+        );
+    }
+    let said = service.levers.failures.lock().concat();
+    assert_eq!(
+        said.contains("release its savepoints"),
+        may_be_nested,
+        "{said}"
+    );
+    let guests: &[&str] = if may_be_nested { &[] } else { &["Ann", "Ben"] };
+    assert_eq!(world.guests().await, guests);
+    assert_eq!(service.record("k").await.is_none(), may_be_nested);
 }
 
 /// A transaction that has written nothing has no number by which the server could be seen to have it open.
 // behaviour 132
+#[apply(each_client)]
 #[tokio::test]
-async fn a_transaction_that_has_written_nothing_is_committed_with_its_key() {
-    let Some(world) = World::new(Kind::Postgres).await else {
+async fn a_transaction_that_has_written_nothing_is_committed_with_its_key(
+    #[case] client: ClientKind,
+) {
+    let Some(world) = World::new(Kind::Postgres(client)).await else {
         return;
     };
     let service = world.service().await;
@@ -153,9 +185,10 @@ async fn a_transaction_that_has_written_nothing_is_committed_with_its_key() {
 /// What is left of a claim that was withdrawn is no record.
 // behaviour 132, 167
 // race 77
+#[apply(each_client)]
 #[tokio::test]
-async fn a_transaction_takes_the_place_of_a_spent_token() {
-    let Some(world) = World::new(Kind::Postgres).await else {
+async fn a_transaction_takes_the_place_of_a_spent_token(#[case] client: ClientKind) {
+    let Some(world) = World::new(Kind::Postgres(client)).await else {
         return;
     };
     let service = world.service().await;
@@ -179,63 +212,33 @@ async fn a_transaction_takes_the_place_of_a_spent_token() {
 }
 
 impl Service {
-    /// Commits a booking in a transaction with which something is wrong, or that stops in the middle.
-    pub(super) async fn book_wrongly(
+    /// Commits a booking in a transaction with which something is wrong or unusual, or that stops in the middle.
+    pub(super) async fn book_in_a_way(
         &self,
         what: &str,
         execution: &Execution,
         guest: &str,
     ) -> Result<Response, CommitError> {
-        let Database::Postgres(pool) = &self.database else {
+        let Database::Postgres(_, client) = &self.database else {
             panic!("only PostgreSQL's transactions are the application's own");
         };
-        let booked = self.commit_wrongly(pool, what, execution, guest).await;
+        let way = match what {
+            "stop-in-the-transaction" => Way::Stopping,
+            "empty" => Way::Empty,
+            "around-nested" => Way::AroundNested,
+            "nested" => Way::Nested,
+            "savepoint" => Way::Saying("savepoint own"),
+            "aborted" => Way::Saying("select 1 / 0"),
+            "rolled-back" => Way::Saying("rollback"),
+            "committed" => Way::Saying("commit"),
+            _ => panic!("there is no way {what}"),
+        };
+        let response = (StatusCode::CREATED, format!("{guest} has a room")).into_response();
+        let booked = client.book(way, &self.levers, execution, guest, response);
+        let booked = booked.await;
         if let Err(error) = &booked {
             self.levers.failures.lock().push(error.to_string());
         }
         booked
     }
-
-    async fn commit_wrongly(
-        &self,
-        pool: &PgPool,
-        what: &str,
-        execution: &Execution,
-        guest: &str,
-    ) -> Result<Response, CommitError> {
-        let failed = |error: sqlx::Error| CommitError::Failed(error.into());
-        let mut transaction = pool.begin().await.map_err(failed)?;
-        let answer = (StatusCode::CREATED, format!("{guest} has a room"));
-        if what == "nested" {
-            let mut nested = transaction.begin().await.map_err(failed)?;
-            insert(&mut nested, guest).await.map_err(failed)?;
-            return execution.commit(nested, answer).await;
-        }
-        if what == "empty" {
-            return execution.commit(transaction, answer).await;
-        }
-        insert(&mut transaction, guest).await.map_err(failed)?;
-        let statement = match what {
-            "stop-in-the-transaction" => {
-                self.levers.arrived.add_permits(1);
-                self.levers.pass.acquire().await.expect("a gate").forget();
-                return execution.commit(transaction, answer).await;
-            }
-            "aborted" => "select 1 / 0",
-            "rolled-back" => "rollback",
-            "committed" => "commit",
-            _ => panic!("nothing is wrong with {what}"),
-        };
-        // Its error, where there is one, is nothing to this handler.
-        drop(raw_sql(statement).execute(&mut *transaction).await);
-        execution.commit(transaction, answer).await
-    }
-}
-
-async fn insert(
-    transaction: &mut Transaction<'_, Postgres>,
-    guest: &str,
-) -> Result<(), sqlx::Error> {
-    let insert = query("insert into bookings values ($1)").bind(guest);
-    insert.execute(&mut **transaction).await.map(drop)
 }

@@ -199,10 +199,12 @@ impl Service {
             }
             "stop-in-the-transaction"
             | "empty"
+            | "around-nested"
+            | "savepoint"
             | "nested"
             | "aborted"
             | "rolled-back"
-            | "committed" => self.book_wrongly(what, execution, guest).await,
+            | "committed" => self.book_in_a_way(what, execution, guest).await,
             _ => self.book(execution, guest, answer).await,
         }
     }
@@ -213,7 +215,10 @@ impl Service {
         guest: &str,
         answer: impl IntoResponse + Send,
     ) -> Result<Response, CommitError> {
-        let booked = self.database.book(execution, guest, answer).await;
+        let booked = self
+            .database
+            .book(&self.levers, execution, guest, answer)
+            .await;
         if let Err(error) = &booked {
             self.levers.failures.lock().push(error.to_string());
         }

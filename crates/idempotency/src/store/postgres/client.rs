@@ -1,6 +1,10 @@
 //! What a client of PostgreSQL has to do for a transaction that carries a key's record.
 
+#[cfg(feature = "sqlx-0_8")]
+mod sqlx_0_8;
 mod sqlx_0_9;
+#[cfg(feature = "tokio-postgres")]
+mod tokio_postgres;
 
 use std::{borrow::Cow, error::Error};
 

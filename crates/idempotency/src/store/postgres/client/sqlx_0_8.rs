@@ -1,0 +1,49 @@
+//! The transactions of the sqlx before the one that the store itself uses.
+
+use std::borrow::Cow;
+
+use sqlx_0_8::{
+    Error, Executor, Postgres, Transaction, error::DatabaseError, postgres::PgTransactionManager,
+    query_scalar, raw_sql,
+};
+use sqlx_core_0_8::transaction::TransactionManager;
+
+use super::{PostgresStatement, PostgresTransaction, PostgresValue};
+
+impl PostgresTransaction for Transaction<'_, Postgres> {
+    type Error = Error;
+
+    fn depth(&self) -> Option<usize> {
+        Some(PgTransactionManager::get_transaction_depth(self))
+    }
+
+    async fn fetch_text(&mut self, statement: &PostgresStatement<'_>) -> Result<String, Error> {
+        let mut query = query_scalar(statement.text).persistent(statement.may_be_prepared);
+        for value in &statement.values {
+            query = match *value {
+                PostgresValue::Bytes(value) => query.bind(value),
+                PostgresValue::Integer(value) => query.bind(value),
+                PostgresValue::Boolean(value) => query.bind(value),
+                PostgresValue::Text(value) => query.bind(value),
+            };
+        }
+        query.fetch_one(&mut **self).await
+    }
+
+    async fn execute_statements(&mut self, statements: &'static str) -> Result<(), Error> {
+        let executed = Executor::execute(&mut **self, raw_sql(statements));
+        executed.await.map(drop)
+    }
+
+    async fn commit(self) -> Result<(), Error> {
+        Transaction::commit(self).await
+    }
+
+    async fn rollback(self) -> Result<(), Error> {
+        Transaction::rollback(self).await
+    }
+
+    fn sql_state(error: &Error) -> Option<Cow<'_, str>> {
+        error.as_database_error().and_then(DatabaseError::code)
+    }
+}

@@ -1,0 +1,246 @@
+//! Transactions in another PostgreSQL database than the keys, or in another schema of it.
+
+use std::sync::Arc;
+
+use idempotency::{IfOwner, Phase, PostgresStore, Resolution};
+use rstest_reuse::apply;
+use sqlx::{AssertSqlSafe, PgPool, raw_sql};
+
+use super::{CREATE, Client, ClientKind, Database, Kind, Service, World, each_client, pool};
+
+/// Where the transactions are, if not beside the keys.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    /// In a database that has keys of its own.
+    WithKeys,
+    /// In a database that has none.
+    WithoutKeys,
+    /// In a copy of the database, as its server makes one.
+    Copy,
+    /// In another schema of the same database, with copies of its tables.
+    Schema,
+}
+
+const PLACES: [Place; 4] = [
+    Place::WithKeys,
+    Place::WithoutKeys,
+    Place::Copy,
+    Place::Schema,
+];
+
+const COPY_TABLES: &str = "
+    create schema copy;
+    create table copy.bookings (like bookings including all);
+    create table copy.idempotency_records (like idempotency_records including all);
+    create table copy.idempotency_schema as table idempotency_schema;
+";
+
+impl World {
+    /// A service with bookings there, and its keys here.
+    async fn service_elsewhere(&self, place: Place, client: ClientKind) -> Service {
+        let store = PostgresStore::new(PgPool::connect_lazy(&self.url).expect("a URL"));
+        self.service_over(place, client, store).await
+    }
+
+    async fn service_over(
+        &self,
+        place: Place,
+        client: ClientKind,
+        store: PostgresStore,
+    ) -> Service {
+        let (front, name) = self.url.rsplit_once('/').expect("a URL");
+        let url = match place {
+            Place::Schema => {
+                let copied = raw_sql(COPY_TABLES).execute(self.admin()).await;
+                copied.expect("copies");
+                format!("{}?options=-c%20search_path%3Dcopy", self.url)
+            }
+            Place::WithKeys | Place::WithoutKeys | Place::Copy => {
+                let other = format!("{name}_{place:?}").to_lowercase();
+                let template = match place {
+                    // Nobody else is connected to it meanwhile: the server copies no database in use.
+                    Place::Copy => format!("template {name}"),
+                    _ => String::new(),
+                };
+                let create = format!("create database {other} {template}");
+                let admin = pool(&format!("{front}/postgres")).await;
+                let created = raw_sql(AssertSqlSafe(create)).execute(&admin).await;
+                created.expect("a database");
+                format!("{front}/{other}")
+            }
+        };
+        let there = pool(&url).await;
+        if matches!(place, Place::WithKeys | Place::WithoutKeys) {
+            raw_sql(CREATE).execute(&there).await.expect("a table");
+        }
+        if matches!(place, Place::WithKeys) {
+            let store = PostgresStore::new(there.clone());
+            store.create_schema().await.expect("tables");
+        }
+        let client = Client::new(client, &url, 10).await;
+        Service::start(Database::Postgres(there, client), Arc::new(store)).await
+    }
+}
+
+impl Service {
+    /// A count in the database of the bookings.
+    async fn count(&self, table: &str) -> i64 {
+        let Database::Postgres(pool, _) = &self.database else {
+            panic!("it is one of PostgreSQL");
+        };
+        let count = format!("select count(*) from {table}");
+        let counted = sqlx::query_scalar(AssertSqlSafe(count)).fetch_one(pool);
+        counted.await.expect("a count")
+    }
+}
+
+async fn world() -> Option<World> {
+    let world = World::new(Kind::POSTGRES).await?;
+    // No connection may be open to a database that is copied.
+    let Database::Postgres(pool, Client::Sqlx09(other)) = &world.database else {
+        panic!("it is one of PostgreSQL");
+    };
+    pool.close().await;
+    other.close().await;
+    let reopened = PgPool::connect_lazy(&world.url).expect("a URL");
+    Some(World {
+        database: Database::Postgres(reopened, Client::TokioPostgres(String::new())),
+        ..world
+    })
+}
+
+/// A record beside those bookings would be found by no retry, and the booking would be made again.
+// behaviour 132
+#[apply(each_client)]
+#[tokio::test]
+async fn a_transaction_in_another_database_than_its_key_is_refused(#[case] client: ClientKind) {
+    for place in PLACES {
+        let Some(world) = world().await else { return };
+        let service = world.service_elsewhere(place, client).await;
+        for _ in 0..2 {
+            let refused = service.send("/book/now", "k", "Ann").await;
+            assert_eq!(refused.status, 500, "{place:?}: {refused:?}");
+            let said = service.levers.failures.lock().concat();
+            assert!(said.contains("another PostgreSQL database"), "{said}");
+            assert_eq!(service.count("bookings").await, 0, "{place:?}");
+            assert!(service.record("k").await.is_none());
+            if !matches!(place, Place::WithoutKeys) {
+                assert_eq!(service.count("idempotency_records").await, 0, "{place:?}");
+            }
+        }
+    }
+}
+
+/// Under a lease the two are committed one after the other.
+// behaviour 129, 131
+#[apply(each_client)]
+#[tokio::test]
+async fn a_leased_run_commits_elsewhere_and_its_response_is_stored_afterwards(
+    #[case] client: ClientKind,
+) {
+    for place in PLACES {
+        let Some(world) = world().await else { return };
+        let service = world.service_elsewhere(place, client).await;
+        for (path, key) in [
+            ("/leased/now", "k"),
+            ("/leased/empty", "l"),
+            ("/leased/hide", "m"),
+        ] {
+            let first = service.send(path, key, key).await;
+            assert_eq!(first.status, 201, "{place:?}: {first:?}");
+            let record = service.record(key).await.expect("a record");
+            assert!(
+                matches!(record.phase, Phase::Completed { .. }),
+                "{record:?}"
+            );
+            let retry = service.send(path, key, key).await;
+            assert_eq!((retry.status, retry.is_replayed), (201, true), "{place:?}");
+            assert_eq!(retry.body, first.body);
+        }
+        assert_eq!(service.count("bookings").await, 2, "{place:?}");
+        if !matches!(place, Place::WithoutKeys) {
+            assert_eq!(service.count("idempotency_records").await, 0, "{place:?}");
+        }
+    }
+}
+
+/// Whose key was taken meanwhile commits nothing elsewhere either.
+// behaviour 129
+#[apply(each_client)]
+#[tokio::test]
+async fn a_leased_run_that_lost_its_key_commits_nothing_elsewhere(#[case] client: ClientKind) {
+    for place in PLACES {
+        let Some(world) = world().await else { return };
+        let service = world.service_elsewhere(place, client).await;
+        let first = service.sending("/leased/stop", "k", "Ann");
+        service.arrived().await;
+        let held = service.record("k").await.expect("a record");
+        let store = service.idempotency.store();
+        let freed = store.resolve(&held.id, &held.token, Resolution::Release);
+        assert_eq!(freed.await.ok(), Some(IfOwner::Done(())));
+        service.pass();
+        assert_eq!(first.await.expect("a response").status, 503, "{place:?}");
+        assert_eq!(service.count("bookings").await, 0, "{place:?}");
+    }
+}
+
+/// The first of them is undone where the store has not met such a database before, and a retry runs.
+// behaviour 131
+#[apply(each_client)]
+#[tokio::test]
+async fn transactions_beside_the_keys_and_elsewhere_can_be_in_one_program(
+    #[case] client: ClientKind,
+) {
+    let Some(world) = world().await else { return };
+    let store = PostgresStore::new(world.admin().clone());
+    let elsewhere = world.service_over(Place::WithoutKeys, client, store.clone());
+    let elsewhere = elsewhere.await;
+    let beside = Client::new(client, &world.url, 10).await;
+    let beside = Database::Postgres(world.admin().clone(), beside);
+    let beside = Service::start(beside, Arc::new(store)).await;
+    assert_eq!(elsewhere.send("/leased/now", "a", "Ann").await.status, 201);
+    assert_eq!(beside.send("/leased/now", "b", "Ben").await.status, 201);
+    let undone = elsewhere.send("/leased/now", "c", "Cleo").await;
+    assert_eq!(undone.status, 503, "{undone:?}");
+    assert!(undone.body.contains("commit_failed"), "{undone:?}");
+    assert_eq!(elsewhere.count("bookings").await, 1);
+    let retry = elsewhere.send("/leased/now", "c", "Cleo").await;
+    assert_eq!((retry.status, retry.is_replayed), (201, false), "{retry:?}");
+    assert_eq!(beside.send("/leased/now", "e", "Eve").await.status, 201);
+    assert_eq!(world.guests().await, ["Ben", "Eve"]);
+}
+
+/// A store that was opened by a URL of its own is in the same database all the same.
+// behaviour 132
+#[apply(each_client)]
+#[tokio::test]
+async fn a_store_with_connections_of_its_own_shares_the_transaction(#[case] client: ClientKind) {
+    let Some(world) = World::new(Kind::Postgres(client)).await else {
+        return;
+    };
+    let store = PostgresStore::connect(&world.url).await.expect("a store");
+    let service = Service::start(world.database.clone(), Arc::new(store)).await;
+    let first = service.send("/book/now", "k", "Ann").await;
+    assert_eq!((first.status, first.is_replayed), (201, false), "{first:?}");
+    assert!(service.send("/book/now", "k", "Ann").await.is_replayed);
+    assert_eq!(service.runs(), 1);
+}
+
+/// The tables may become others while the service runs, as when a database is restored.
+// behaviour 132
+#[apply(each_client)]
+#[tokio::test]
+async fn tables_that_were_made_anew_are_the_stores_own(#[case] client: ClientKind) {
+    let Some(world) = World::new(Kind::Postgres(client)).await else {
+        return;
+    };
+    let service = world.service().await;
+    assert_eq!(service.send("/book/now", "k", "Ann").await.status, 201);
+    let dropped = raw_sql("drop table idempotency_records, idempotency_schema");
+    dropped.execute(world.admin()).await.expect("no tables");
+    let made = raw_sql(PostgresStore::SCHEMA).execute(world.admin()).await;
+    made.expect("tables");
+    let next = service.send("/book/now", "l", "Ben").await;
+    assert_eq!((next.status, next.is_replayed), (201, false), "{next:?}");
+    assert!(service.send("/book/now", "l", "Ben").await.is_replayed);
+}
