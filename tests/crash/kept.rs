@@ -22,6 +22,20 @@ async fn two_core_apis_over_postgres_book_each_key_once() {
 // behaviour 132, 134
 // race 55
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn transactions_of_sqlx_0_8_book_each_key_once() {
+    is_kept(Kind::Postgres, Mode::Sqlx08).await;
+}
+
+// behaviour 132, 134
+// race 55
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn transactions_of_tokio_postgres_book_each_key_once() {
+    is_kept(Kind::Postgres, Mode::TokioPostgres).await;
+}
+
+// behaviour 132, 134
+// race 55
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_core_apis_over_firestore_book_each_key_once() {
     is_kept(Kind::Firestore, Mode::Transactional).await;
 }

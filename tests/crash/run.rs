@@ -64,6 +64,9 @@ const MARGIN: Duration = Duration::from_secs(8);
 /// Without `CRASH_KILLS`: enough to find what is broken, see `broken.rs`.
 const FEW_KILLS: usize = 12;
 
+/// The same by another client, whose service is the same but for that.
+const FEW_KILLS_BY_A_CLIENT: usize = 6;
+
 /// The same where nobody dies: one of them takes seconds.
 const FEW_STRIKES: usize = 6;
 
@@ -229,9 +232,10 @@ impl fmt::Display for Report {
 }
 
 const fn few(mode: Mode) -> usize {
-    match mode.is_deadly() {
-        true => FEW_KILLS,
-        false => FEW_STRIKES,
+    match mode {
+        Mode::Sqlx08 | Mode::TokioPostgres => FEW_KILLS_BY_A_CLIENT,
+        _ if mode.is_deadly() => FEW_KILLS,
+        _ => FEW_STRIKES,
     }
 }
 

@@ -27,6 +27,10 @@ pub(crate) enum Kind {
 pub(crate) enum Mode {
     /// core-api, whose bookings carry their keys.
     Transactional,
+    /// A service whose bookings carry their keys, by the transactions of sqlx 0.8.
+    Sqlx08,
+    /// The same, by those of tokio-postgres.
+    TokioPostgres,
     /// A service whose keys have leases of a second, which its bookings end.
     Lease,
     /// The same without a fence.
@@ -68,7 +72,12 @@ impl Mode {
     /// Whether services are killed.
     pub(crate) const fn is_deadly(self) -> bool {
         match self {
-            Self::Transactional | Self::Lease | Self::Unfenced | Self::SecondCommit => true,
+            Self::Transactional
+            | Self::Sqlx08
+            | Self::TokioPostgres
+            | Self::Lease
+            | Self::Unfenced
+            | Self::SecondCommit => true,
             Self::LongLease | Self::KeepsClaims | Self::Steals => false,
         }
     }
@@ -78,9 +87,12 @@ impl Mode {
         match self {
             Self::Lease | Self::Unfenced | Self::SecondCommit => Duration::from_secs(1),
             // There are none, or nobody dies.
-            Self::Transactional | Self::LongLease | Self::KeepsClaims | Self::Steals => {
-                Duration::ZERO
-            }
+            Self::Transactional
+            | Self::Sqlx08
+            | Self::TokioPostgres
+            | Self::LongLease
+            | Self::KeepsClaims
+            | Self::Steals => Duration::ZERO,
         }
     }
 }
@@ -138,6 +150,11 @@ impl World {
         let own_service = env!("CARGO_BIN_EXE_crash-service");
         let (program, rest): (_, &[&str]) = match mode {
             Mode::Transactional => (core_api, &["--fault-injection"]),
+            Mode::Sqlx08 => (own_service, &["--transactional", "--client", "sqlx08"]),
+            Mode::TokioPostgres => (
+                own_service,
+                &["--transactional", "--client", "tokio-postgres"],
+            ),
             Mode::Lease => (own_service, &[]),
             Mode::Unfenced => (own_service, &["--broken", "unfenced"]),
             Mode::SecondCommit => (own_service, &["--broken", "second-commit"]),

@@ -1,6 +1,7 @@
 //! A booking service for tests that kill it: its keys are held by leases of a second, and its guarantee can be broken.
 
 mod broken;
+mod clients;
 mod runs;
 
 use std::{
@@ -27,14 +28,12 @@ use idempotency::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use sqlx::{PgPool, postgres::PgPoolOptions, query, raw_sql};
-use tokio::{
-    net::TcpListener,
-    time::{sleep, timeout},
-};
+use sqlx::{postgres::PgPoolOptions, raw_sql};
+use tokio::{net::TcpListener, time::sleep};
 use uuid::Uuid;
 
 use broken::{Broken, BrokenStore};
+use clients::{Client, ClientKind};
 use runs::Runs;
 
 #[derive(Debug, Parser)]
@@ -50,6 +49,12 @@ struct Options {
     /// Leases of a minute.
     #[arg(long)]
     long_lease: bool,
+    /// Bookings that carry their keys, in place of leases.
+    #[arg(long)]
+    transactional: bool,
+    /// By which client bookings are written to PostgreSQL.
+    #[arg(long, default_value = "sqlx09")]
+    client: ClientKind,
     #[arg(long)]
     broken: Option<Broken>,
 }
@@ -64,7 +69,7 @@ struct App {
 #[derive(Clone)]
 enum Database {
     Sqlite(SqliteDatabase),
-    Postgres(PgPool),
+    Postgres(Client),
     Firestore(Box<FirestoreDatabase>),
 }
 
@@ -88,14 +93,11 @@ const LOCK: &str = "select pg_advisory_xact_lock(4607182418800017408)";
 
 const MAX_CONNECTIONS: u32 = 20;
 
-/// How long a statement may take before its request is answered 500.
-const PATIENCE: Duration = Duration::from_secs(3);
-
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::parse();
     logging::start(None);
-    let (database, store) = open(&options.database).await?;
+    let (database, store) = open(&options.database, options.client).await?;
     let store: Arc<dyn Store> = match options.broken {
         Some(broken @ (Broken::Unfenced | Broken::KeepsClaims | Broken::Steals)) => {
             Arc::new(BrokenStore { store, broken })
@@ -107,9 +109,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
         runs: Runs::open(&options.runs)?,
         broken: options.broken,
     };
-    let create = match options.long_lease {
-        true => post(create_booking_under_a_long_lease),
-        false => post(create_booking),
+    let create = match (options.transactional, options.long_lease) {
+        (true, _) => post(create_booking_with_its_key),
+        (false, true) => post(create_booking_under_a_long_lease),
+        (false, false) => post(create_booking),
     };
     let router = Router::new()
         .route("/bookings", create)
@@ -120,7 +123,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(axum::serve(listener, router).await?)
 }
 
-async fn open(url: &str) -> Result<(Database, Arc<dyn Store>), Box<dyn Error>> {
+async fn open(url: &str, client: ClientKind) -> Result<(Database, Arc<dyn Store>), Box<dyn Error>> {
     if let Some(path) = url.strip_prefix("sqlite:") {
         let file = SqliteDatabase::open(path)?;
         file.write(|connection| connection.execute_batch(CREATE))
@@ -139,9 +142,24 @@ async fn open(url: &str) -> Result<(Database, Arc<dyn Store>), Box<dyn Error>> {
     raw_sql(LOCK).execute(&mut *transaction).await?;
     raw_sql(CREATE).execute(&mut *transaction).await?;
     transaction.commit().await?;
-    let store = PostgresStore::new(pool.clone());
+    let store = match client {
+        ClientKind::Sqlx09 => PostgresStore::new(pool.clone()),
+        // It has connections of its own.
+        ClientKind::Sqlx08 | ClientKind::TokioPostgres => PostgresStore::connect(url).await?,
+    };
     store.create_schema().await?;
-    Ok((Database::Postgres(pool), Arc::new(store)))
+    let client = Client::new(client, url, pool)?;
+    Ok((Database::Postgres(client), Arc::new(store)))
+}
+
+#[idempotent(ttl_seconds = 3600, transactional)]
+async fn create_booking_with_its_key(
+    State(app): State<App>,
+    headers: HeaderMap,
+    execution: Execution,
+    Json(new): Json<NewBooking>,
+) -> Result<Response, CommitError> {
+    app.book(&headers, &execution, new).await
 }
 
 #[idempotent(ttl_seconds = 3600, lease_seconds = 1)]
@@ -215,21 +233,7 @@ impl Database {
                 });
                 execution.commit(insert, answer).await
             }
-            Self::Postgres(pool) => {
-                let failed = |error: sqlx::Error| CommitError::Failed(error.into());
-                let insert = query("insert into bookings values ($1, $2)");
-                let insert = insert.bind(id).bind(name);
-                let begun = async {
-                    let mut transaction = pool.begin().await?;
-                    insert.execute(&mut *transaction).await?;
-                    Ok(transaction)
-                };
-                // The connection may be one on which nothing comes back.
-                let begun = timeout(PATIENCE, begun).await;
-                let begun = begun.map_err(|elapsed| CommitError::Failed(elapsed.into()))?;
-                let transaction = begun.map_err(failed)?;
-                execution.commit(transaction, answer).await
-            }
+            Self::Postgres(client) => client.commit(execution, id, name, answer).await,
             Self::Firestore(database) => {
                 let booking = json!({ "customer_name": name });
                 let create = database.transaction();
