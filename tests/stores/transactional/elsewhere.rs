@@ -184,7 +184,7 @@ async fn a_leased_run_that_lost_its_key_commits_nothing_elsewhere(#[case] client
     }
 }
 
-/// The first of them is undone where the store has not met such a database before, and a retry runs.
+/// The first one elsewhere is undone where the store has only met those beside the keys before, and its retry runs.
 // behaviour 131
 #[apply(each_client)]
 #[tokio::test]
@@ -198,16 +198,49 @@ async fn transactions_beside_the_keys_and_elsewhere_can_be_in_one_program(
     let beside = Client::new(client, &world.url, 10).await;
     let beside = Database::Postgres(world.admin().clone(), beside);
     let beside = Service::start(beside, Arc::new(store)).await;
-    assert_eq!(elsewhere.send("/leased/now", "a", "Ann").await.status, 201);
-    assert_eq!(beside.send("/leased/now", "b", "Ben").await.status, 201);
-    let undone = elsewhere.send("/leased/now", "c", "Cleo").await;
+    assert_eq!(beside.send("/leased/now", "a", "Ann").await.status, 201);
+    let undone = elsewhere.send("/leased/now", "b", "Ben").await;
     assert_eq!(undone.status, 503, "{undone:?}");
     assert!(undone.body.contains("commit_failed"), "{undone:?}");
-    assert_eq!(elsewhere.count("bookings").await, 1);
-    let retry = elsewhere.send("/leased/now", "c", "Cleo").await;
+    assert_eq!(elsewhere.count("bookings").await, 0);
+    let retry = elsewhere.send("/leased/now", "b", "Ben").await;
     assert_eq!((retry.status, retry.is_replayed), (201, false), "{retry:?}");
-    assert_eq!(beside.send("/leased/now", "e", "Eve").await.status, 201);
-    assert_eq!(world.guests().await, ["Ben", "Eve"]);
+    // From then on the store asks.
+    for key in ["c", "d"] {
+        assert_eq!(beside.send("/leased/now", key, key).await.status, 201);
+        let booked = elsewhere.send("/leased/now", &format!("{key}2"), key).await;
+        assert_eq!(booked.status, 201, "{booked:?}");
+    }
+    assert_eq!(elsewhere.count("bookings").await, 3);
+    assert_eq!(world.guests().await, ["Ann", "c", "d"]);
+}
+
+/// A statement that is prepared means the tables of the path that is set when it is executed.
+// behaviour 132
+#[apply(each_client)]
+#[tokio::test]
+async fn a_transaction_that_changes_its_search_path_is_refused(#[case] client: ClientKind) {
+    let Some(world) = World::new(Kind::Postgres(client)).await else {
+        return;
+    };
+    let copied = raw_sql(COPY_TABLES).execute(world.admin()).await;
+    copied.expect("copies");
+    let service = world.service().await;
+    for round in 0..3 {
+        let (key, guest) = (format!("k{round}"), format!("guest {round}"));
+        let first = service.send("/book/now", &key, &guest).await;
+        assert_eq!(first.status, 201, "{first:?}");
+        let moved = service.send("/book/search-path", "moved", "Ann").await;
+        assert_eq!(moved.status, 500, "{moved:?}");
+        assert!(service.record("moved").await.is_none());
+    }
+    let said = service.levers.failures.lock().concat();
+    assert!(
+        said.contains("another PostgreSQL database or schema"),
+        "{said}"
+    );
+    assert_eq!(world.guests().await, ["guest 0", "guest 1", "guest 2"]);
+    assert_eq!(service.count("copy.idempotency_records").await, 0);
 }
 
 /// A store that was opened by a URL of its own is in the same database all the same.

@@ -228,6 +228,7 @@ impl Service {
             "around-nested" => Way::AroundNested,
             "nested" => Way::Nested,
             "savepoint" => Way::Saying("savepoint own"),
+            "search-path" => Way::Saying("set local search_path to copy"),
             "aborted" => Way::Saying("select 1 / 0"),
             "rolled-back" => Way::Saying("rollback"),
             "committed" => Way::Saying("commit"),

@@ -201,6 +201,7 @@ impl Service {
             | "empty"
             | "around-nested"
             | "savepoint"
+            | "search-path"
             | "nested"
             | "aborted"
             | "rolled-back"

@@ -49,7 +49,8 @@ use records::{Found, MAX_OUTCOME, Next, fenced, microseconds};
 /// # }
 /// ```
 ///
-/// The pool is one of sqlx 0.9. Clones are handles on one store. A first run costs two statements, its claim
+/// The pool is one of sqlx 0.9. The transactions that carry keys may be of another client (see
+/// [`Transaction`](crate::Transaction)). Clones are handles on one store. A first run costs two statements, its claim
 /// and its completion, each a commit of its own; in transactional mode it costs a look, and a statement in the handler's
 /// own transaction. A replay costs one statement that writes nothing.
 ///

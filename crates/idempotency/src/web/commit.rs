@@ -53,7 +53,8 @@ impl Execution {
     /// completed, if the hold is still the run's own; where the engine's store is in another database than the
     /// transaction, the hold is looked at first and the answer stored after the commit.
     ///
-    /// A `sqlx::Transaction` has to be the outermost one, and only this call may end it. Rows that the handler commits
+    /// A transaction of PostgreSQL has to be the outermost one, and only this call may end it. It may be of another client than
+    /// sqlx 0.9: see [`Transaction`]. Rows that the handler commits
     /// otherwise, by SQL of its own or by another transaction, are not protected: they stay, and a retry adds them again.
     ///
     /// # Errors
@@ -61,8 +62,8 @@ impl Execution {
     /// [`CommitError::Answered`] if somebody else was first: the transaction is rolled back and the client gets that one's
     /// answer. [`CommitError::Failed`] if the transaction could not be committed. [`CommitError::Unknown`] if the
     /// database did not say so and does not answer now. [`CommitError::Misused`] for a second commit, for a
-    /// nested `sqlx::Transaction` or one that was ended already, or in a transactional handler if the engine's store is in
-    /// another database.
+    /// nested transaction of PostgreSQL or one that was ended already, or in a transactional handler if the engine's store is in
+    /// another database, which for PostgreSQL is looked up in the transaction.
     pub async fn commit<T: Transaction>(
         &self,
         transaction: T,

@@ -6,7 +6,7 @@ mod sqlx_0_9;
 #[cfg(feature = "tokio-postgres")]
 mod tokio_postgres;
 
-use std::{borrow::Cow, error::Error};
+use std::{borrow::Cow, error::Error, fmt};
 
 /// An open transaction of a PostgreSQL client, for [`Execution::commit`](crate::Execution::commit).
 ///
@@ -32,11 +32,12 @@ pub trait PostgresTransaction: Sized + Send {
 
     /// How many transactions are open within each other, as the client counts them: 1 for one that is not nested. `None` if the
     /// client does not tell; then the server is asked, and refuses where a savepoint is open.
-    fn depth(&self) -> Option<usize> {
+    fn depth(&mut self) -> Option<usize> {
         None
     }
 
-    /// Executes a statement, and returns the text in the only column of its only row. Never null.
+    /// Executes a statement, and returns the text in the only column of its only row. The column is called `result`, and is
+    /// never null.
     fn fetch_text(
         &mut self,
         statement: &PostgresStatement<'_>,
@@ -63,8 +64,8 @@ pub trait PostgresTransaction: Sized + Send {
     }
 }
 
-/// A statement with its values.
-#[derive(Clone, Debug)]
+/// A statement with its values, which no log should have: they are a response, and what its key is known by.
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct PostgresStatement<'a> {
     /// The statement, with `$1`, `$2`, … for the values.
@@ -77,7 +78,7 @@ pub struct PostgresStatement<'a> {
 }
 
 /// A value of a statement.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum PostgresValue<'a> {
     /// Of the type `bytea`.
     Bytes(&'a [u8]),
@@ -87,4 +88,27 @@ pub enum PostgresValue<'a> {
     Boolean(bool),
     /// Of the type `text`.
     Text(Option<&'a str>),
+}
+
+impl fmt::Debug for PostgresStatement<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("PostgresStatement")
+            .field("text", &self.text)
+            .field("values", &self.values)
+            .field("may_be_prepared", &self.may_be_prepared)
+            .finish()
+    }
+}
+
+/// Only the type.
+impl fmt::Debug for PostgresValue<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Bytes(_) => "Bytes(..)",
+            Self::Integer(_) => "Integer(..)",
+            Self::Boolean(_) => "Boolean(..)",
+            Self::Text(_) => "Text(..)",
+        })
+    }
 }

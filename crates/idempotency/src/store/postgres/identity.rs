@@ -16,8 +16,10 @@ use crate::StoreError;
 #[derive(Default)]
 pub(super) struct Identity {
     known: Mutex<Option<String>>,
-    /// Whether a transaction was in the same database. Then others are too, as a rule.
+    /// Whether a transaction was in the same database. Then all are, as a rule.
     has_been_beside: AtomicBool,
+    /// Whether one was elsewhere.
+    has_been_elsewhere: AtomicBool,
 }
 
 impl Identity {
@@ -41,12 +43,18 @@ impl Identity {
         Ok(read)
     }
 
-    pub(super) fn has_been_beside(&self) -> bool {
+    /// Whether transactions can be taken to be in the same database, until their statement shows it.
+    pub(super) fn is_beside(&self) -> bool {
         self.has_been_beside.load(Ordering::Relaxed)
+            && !self.has_been_elsewhere.load(Ordering::Relaxed)
     }
 
-    pub(super) fn note(&self, is_beside: bool) {
-        self.has_been_beside.store(is_beside, Ordering::Relaxed);
+    pub(super) fn note_beside(&self) {
+        self.has_been_beside.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn note_elsewhere(&self) {
+        self.has_been_elsewhere.store(true, Ordering::Relaxed);
     }
 }
 

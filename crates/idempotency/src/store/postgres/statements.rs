@@ -30,11 +30,11 @@ pub(super) const ARE_THERE: &str = "
             select from pg_attribute
             where attrelid = to_regclass('idempotency_schema') and attname = 'mark' and not attisdropped
         )
-    )::text
+    )::text as result
 ";
 
 /// Fails in a savepoint, however it was made.
-pub(super) const IS_OUTERMOST: &str = "select pg_export_snapshot()";
+pub(super) const IS_OUTERMOST: &str = "select pg_export_snapshot() as result";
 
 /// Takes a key that nobody has used, or shows its record; a row either way. Only where another claim takes the key
 /// between the two is there none: then the record is there for the next look.
@@ -233,7 +233,7 @@ pub(super) const COMPLETE_WITHIN: &str = concat!(
         where is_open and is_here and id = $1 and token = $2 and phase in (1, 2) and expires_at > now
         returning expires_at, case when awaited then pg_notify('idempotency', encode(id, 'hex')) end as told
     )
-    select concat_ws(' ', is_open, is_here, (extract(epoch from expires_at) * 1000000)::bigint)
+    select concat_ws(' ', is_open, is_here, (extract(epoch from expires_at) * 1000000)::bigint) as result
     from block left join completed on true
 "
 );
@@ -271,7 +271,7 @@ pub(super) const LEAVE: &str = concat!(
                 and position($2 in coalesce(record.spent, '')) = 0
         returning expires_at
     )
-    select concat_ws(' ', is_open, is_here, (extract(epoch from expires_at) * 1000000)::bigint)
+    select concat_ws(' ', is_open, is_here, (extract(epoch from expires_at) * 1000000)::bigint) as result
     from block left join completed on true
 "
 );

@@ -60,7 +60,7 @@ impl<T: PostgresTransaction> Transaction for T {
     }
 
     fn commit<'a>(
-        self,
+        mut self,
         entry: Option<PendingRecord>,
         ending: EncodeResponse<()>,
     ) -> BoxFuture<'a, Result<IfOwner<Committed>, CommitFailure>>
@@ -77,7 +77,7 @@ impl<T: PostgresTransaction> Transaction for T {
     }
 
     fn commit_or_alone<'a>(
-        self,
+        mut self,
         entry: PendingRecord,
         ending: EncodeResponse<()>,
         before: BeforeAlone,
@@ -146,7 +146,7 @@ async fn commit<T: PostgresTransaction>(
     let found = in_time(record.write(&mut transaction)).await?;
     match (found, alone) {
         (Found::Written(expires_at), _) => {
-            store.0.identity.note(true);
+            store.0.identity.note_beside();
             end(transaction).await?;
             store.0.wakeups.wake(&entry.hold.id);
             Ok(IfOwner::Done(Committed {
@@ -163,7 +163,7 @@ async fn commit<T: PostgresTransaction>(
             Err(CommitFailure::Misused(ELSEWHERE))
         }
         (Found::Elsewhere, Some(before)) => {
-            store.0.identity.note(false);
+            store.0.identity.note_elsewhere();
             match before.await? {
                 IfOwner::Done(()) => end_alone(transaction, outcome).await,
                 IfOwner::NotOwner => {
@@ -193,7 +193,7 @@ impl Pending<'_> {
     ) -> Result<Found, CommitFailure> {
         // A statement on tables that are not there would be the end of the transaction.
         if !self.is_needed
-            && !self.store.0.identity.has_been_beside()
+            && !self.store.0.identity.is_beside()
             && fetch(transaction, statements::ARE_THERE).await? != "true"
         {
             return Ok(Found::Elsewhere);
@@ -267,8 +267,8 @@ impl Pending<'_> {
         match self.is_needed {
             true => CommitFailure::Misused(ELSEWHERE),
             false => {
-                // The next one is asked first.
-                self.store.0.identity.note(false);
+                // The next ones are asked first.
+                self.store.0.identity.note_elsewhere();
                 CommitFailure::Undone("this transaction's database has no tables of keys".into())
             }
         }

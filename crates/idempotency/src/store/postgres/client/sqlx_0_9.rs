@@ -13,7 +13,7 @@ use super::{PostgresStatement, PostgresTransaction, PostgresValue};
 impl PostgresTransaction for Transaction<'_, Postgres> {
     type Error = Error;
 
-    fn depth(&self) -> Option<usize> {
+    fn depth(&mut self) -> Option<usize> {
         Some(PgTransactionManager::get_transaction_depth(self))
     }
 
