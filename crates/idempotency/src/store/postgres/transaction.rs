@@ -202,12 +202,12 @@ impl Pending<'_> {
         if !row.is_here && self.has_moved().await? {
             row = self.send(transaction, false).await?;
         }
-        if !row.is_here {
-            return Ok(Found::Elsewhere);
-        }
-        if !row.is_open {
+        if row.is_here && !row.is_open {
             check(transaction).await?;
             row = self.send(transaction, true).await?;
+        }
+        if !row.is_here {
+            return Ok(Found::Elsewhere);
         }
         Ok(match row.expires_at {
             Some(expires_at) => Found::Written(expires_at),
