@@ -110,7 +110,7 @@ async fn world() -> Option<World> {
 }
 
 /// A record beside those bookings would be found by no retry, and the booking would be made again.
-// behaviour 132
+// proves: rows-and-key-commit-together
 #[apply(each_client)]
 #[tokio::test]
 async fn a_transaction_in_another_database_than_its_key_is_refused(#[case] client: ClientKind) {
@@ -132,7 +132,7 @@ async fn a_transaction_in_another_database_than_its_key_is_refused(#[case] clien
 }
 
 /// Under a lease the two are committed one after the other.
-// behaviour 129, 131
+// proves: lost-lease-stores-nothing, failed-completion-keeps-key
 #[apply(each_client)]
 #[tokio::test]
 async fn a_leased_run_commits_elsewhere_and_its_response_is_stored_afterwards(
@@ -165,7 +165,7 @@ async fn a_leased_run_commits_elsewhere_and_its_response_is_stored_afterwards(
 }
 
 /// Whose key was taken meanwhile commits nothing elsewhere either.
-// behaviour 129
+// proves: lost-lease-stores-nothing
 #[apply(each_client)]
 #[tokio::test]
 async fn a_leased_run_that_lost_its_key_commits_nothing_elsewhere(#[case] client: ClientKind) {
@@ -185,7 +185,7 @@ async fn a_leased_run_that_lost_its_key_commits_nothing_elsewhere(#[case] client
 }
 
 /// The first one elsewhere is undone where the store has only met those beside the keys before, and its retry runs.
-// behaviour 131
+// proves: failed-completion-keeps-key
 #[apply(each_client)]
 #[tokio::test]
 async fn transactions_beside_the_keys_and_elsewhere_can_be_in_one_program(
@@ -216,7 +216,7 @@ async fn transactions_beside_the_keys_and_elsewhere_can_be_in_one_program(
 }
 
 /// A statement that is prepared means the tables of the path that is set when it is executed.
-// behaviour 132
+// proves: rows-and-key-commit-together
 #[apply(each_client)]
 #[tokio::test]
 async fn a_transaction_that_changes_its_search_path_is_refused(#[case] client: ClientKind) {
@@ -244,7 +244,7 @@ async fn a_transaction_that_changes_its_search_path_is_refused(#[case] client: C
 }
 
 /// A store that was opened by a URL of its own is in the same database all the same.
-// behaviour 132
+// proves: rows-and-key-commit-together
 #[apply(each_client)]
 #[tokio::test]
 async fn a_store_with_connections_of_its_own_shares_the_transaction(#[case] client: ClientKind) {
@@ -260,7 +260,7 @@ async fn a_store_with_connections_of_its_own_shares_the_transaction(#[case] clie
 }
 
 /// The tables may become others while the service runs, as when a database is restored.
-// behaviour 132
+// proves: rows-and-key-commit-together
 #[apply(each_client)]
 #[tokio::test]
 async fn tables_that_were_made_anew_are_the_stores_own(#[case] client: ClientKind) {

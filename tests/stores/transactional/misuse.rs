@@ -39,8 +39,7 @@ enum Fault {
 }
 
 /// The server says nothing against the `COMMIT` of any of these, and yet nothing is committed by it.
-// behaviour 132
-// race 78
+// proves: rows-and-key-commit-together, ended-transaction-passes-commit
 #[rstest]
 #[tokio::test]
 async fn what_cannot_be_committed_is_not_taken_for_committed(
@@ -112,7 +111,7 @@ async fn what_cannot_be_committed_is_not_taken_for_committed(
 }
 
 /// Nested transactions that have ended within it do not keep it from being committed.
-// behaviour 132
+// proves: rows-and-key-commit-together
 #[apply(each_client)]
 #[tokio::test]
 async fn a_transaction_around_a_nested_one_is_committed(#[case] client: ClientKind) {
@@ -132,7 +131,7 @@ async fn a_transaction_around_a_nested_one_is_committed(#[case] client: ClientKi
 }
 
 /// tokio-postgres does not tell a nested transaction from another, so one that may be nested is refused.
-// behaviour 132
+// proves: rows-and-key-commit-together
 #[apply(each_client)]
 #[tokio::test]
 async fn an_open_savepoint_is_refused_where_it_may_be_that_of_a_nested_transaction(
@@ -164,7 +163,7 @@ async fn an_open_savepoint_is_refused_where_it_may_be_that_of_a_nested_transacti
 }
 
 /// A transaction that has written nothing has no number by which the server could be seen to have it open.
-// behaviour 132
+// proves: rows-and-key-commit-together
 #[apply(each_client)]
 #[tokio::test]
 async fn a_transaction_that_has_written_nothing_is_committed_with_its_key(
@@ -183,8 +182,7 @@ async fn a_transaction_that_has_written_nothing_is_committed_with_its_key(
 }
 
 /// What is left of a claim that was withdrawn is no record.
-// behaviour 132, 167
-// race 77
+// proves: rows-and-key-commit-together, dropped-future-loses-nothing, late-claim-holds-key
 #[apply(each_client)]
 #[tokio::test]
 async fn a_transaction_takes_the_place_of_a_spent_token(#[case] client: ClientKind) {

@@ -28,7 +28,7 @@ fn assert_differs(after: &Value, before: &Value, members: &Value) {
     assert_eq!(*after, expected);
 }
 
-// behaviour 39, 40
+// proves: post-and-patch-protected, put-delete-by-attribute
 #[tokio::test]
 async fn put_patch_and_delete_replay_their_answers() {
     let directory = tempdir().unwrap();
@@ -67,7 +67,7 @@ async fn put_patch_and_delete_replay_their_answers() {
     }
 }
 
-// behaviour 93
+// proves: replay-shows-past-state
 #[tokio::test]
 async fn a_replay_shows_the_booking_as_it_was() {
     let directory = tempdir().unwrap();
@@ -84,7 +84,7 @@ async fn a_replay_shows_the_booking_as_it_was() {
     assert!(server.bookings().await.is_empty());
 }
 
-// behaviour 48, 49
+// proves: other-method-or-path-refused, path-counts-as-sent
 #[tokio::test]
 async fn a_key_is_for_one_method_and_one_path() {
     let directory = tempdir().unwrap();
@@ -100,7 +100,7 @@ async fn a_key_is_for_one_method_and_one_path() {
 }
 
 /// Whoever sends keys for bookings that there are none of fills no store.
-// behaviour 101, 146
+// proves: handler-refusals-stored, scope-share-limited
 #[tokio::test]
 async fn a_booking_that_is_not_there_leaves_no_record() {
     let directory = tempdir().unwrap();
