@@ -107,7 +107,7 @@ pub enum Claim {
     Won {
         /// 1 for the first run, one more for each take-over.
         attempt: u32,
-        /// What the run before, or this one if it claims again, has left by [`Store::checkpoint`]; empty if nothing.
+        /// What the run before, or this one if it claims again, has left by [`Store::checkpoint`](super::Store::checkpoint); empty if nothing.
         progress: Bytes,
     },
     /// Another run holds the key, or its lease has lapsed but its fingerprint differs from this claim's.
