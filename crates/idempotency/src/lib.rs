@@ -77,7 +77,6 @@ mod clock;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod engine;
-#[cfg(feature = "axum")]
 mod execution;
 mod fingerprint;
 #[cfg(feature = "axum")]
@@ -94,6 +93,7 @@ mod outcome;
 mod progress;
 mod record;
 mod rejection;
+mod run;
 mod scope;
 pub mod store;
 
@@ -104,14 +104,9 @@ pub mod problems {}
 pub use clock::Clock;
 pub use engine::Idempotency;
 pub use engine::IdempotencyBuilder;
-pub use engine::Run;
-pub use engine::RunError;
 pub use engine::Unfinished;
-#[cfg(feature = "axum")]
 pub use execution::CommitError;
-#[cfg(feature = "axum")]
 pub use execution::Execution;
-#[cfg(feature = "axum")]
 pub use execution::StepError;
 pub use fingerprint::Fingerprint;
 pub use fingerprint::canonical_json;
@@ -264,17 +259,17 @@ pub use labels::Labels;
 pub use options::FingerprintFn;
 pub use options::Keep;
 pub use options::OnDuplicate;
-pub use options::OnLost;
 pub use options::Options;
 pub use options::ScopeFn;
 pub use outcome::Disposition;
-pub use record::Listed;
 pub use record::Phase;
 pub use record::Record;
 pub use record::RecordId;
 pub use record::ScopeId;
 pub use record::Token;
 pub use rejection::Rejection;
+pub use run::Run;
+pub use run::RunError;
 pub use scope::Scope;
 pub use store::Claim;
 pub use store::ClaimRequest;
@@ -293,8 +288,10 @@ pub use store::FirestoreTransaction;
 pub use store::Hold;
 pub use store::IfOwner;
 pub use store::ListRequest;
+pub use store::Listed;
 pub use store::ListedPhase;
 pub use store::MemoryStore;
+pub use store::OnLost;
 pub use store::Polling;
 #[cfg(feature = "postgres")]
 pub use store::PostgresStore;

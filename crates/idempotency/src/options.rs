@@ -3,7 +3,7 @@ use std::{error::Error, time::Duration};
 use bytes::Bytes;
 use http::request::Parts;
 
-use crate::Scope;
+use crate::{OnLost, Scope};
 
 /// Whose key it is, by the head of the request.
 pub type ScopeFn = fn(&Parts) -> Result<Scope, Box<dyn Error + Send + Sync>>;
@@ -42,17 +42,6 @@ pub enum OnDuplicate {
     Conflict,
     /// The answer, once it is there; 409 if that takes longer than ten seconds.
     Wait,
-}
-
-/// What the same request gets once a run's lease has lapsed, so that nobody knows how far the run came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum OnLost {
-    /// The key: it runs again.
-    TakeOver,
-    /// 409, until the owner comes back after all, or an operator finds out what happened and
-    /// [resolves](crate::Idempotency::resolve) it; at the latest until the record is forgotten, a ttl after its lease.
-    Refuse,
 }
 
 /// Which answers are stored.
