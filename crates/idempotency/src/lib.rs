@@ -23,8 +23,8 @@
 //! # Layout
 //!
 //! - [`idempotent`] makes a handler safe to retry, [`IdempotencyLayer`] a whole router,
-//!   [`Idempotency::run`] anything else.
-//! - [`Execution`] is what a handler can do in its run: commit, steps, keys for others.
+//!   [`Idempotency::run_with`] anything else, such as the work for a queue message.
+//! - [`Execution`] is what a handler or other work can do in its run: commit, steps, keys for others.
 //! - [`Idempotency`] is the engine: claim, run, store the answer, replay. [`Options`] say what one handler
 //!   wants of it, [`HttpConfig`] how requests are read and answers are marked.
 //! - [`IdempotencyKey`], [`Scope`] and [`Fingerprint`] are what is claimed: which key, whose, for what.
@@ -71,7 +71,7 @@
 //!
 //! A handler whose effects are rows of the store's own database can be `transactional`. It ends by [`Execution::commit`],
 //! which makes its rows, the key and the answer one commit: they happen exactly once, whatever is killed whenever, and no
-//! commit is added to the handler's own.
+//! commit is added to the handler's own. Work without HTTP ends by [`Execution::commit_value`], with the same promise.
 
 mod clock;
 #[cfg(feature = "conformance")]

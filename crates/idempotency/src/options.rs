@@ -110,10 +110,11 @@ impl Options {
         self
     }
 
-    /// Keeps the key's record in the handler's own transaction, which it ends by
-    /// [`Execution::commit`](crate::Execution::commit); or not, after all.
+    /// Keeps the key's record in the run's own transaction, by which the run ends; or not, after all.
     ///
-    /// It is for handlers. [`Idempotency::run`](crate::Idempotency::run) has no transaction, and goes by a lease.
+    /// A handler ends by [`Execution::commit`](crate::Execution::commit), work under
+    /// [`run_with`](crate::Idempotency::run_with) by [`Execution::commit_value`](crate::Execution::commit_value).
+    /// [`run`](crate::Idempotency::run) has no transaction, and goes by a lease.
     #[must_use]
     pub const fn transactional(mut self, transactional: bool) -> Self {
         self.transactional = transactional;
