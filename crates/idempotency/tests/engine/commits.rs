@@ -1,37 +1,33 @@
 //! Work that ends itself by a commit of its rows, its key and its value, all in one file of SQLite.
 
 use std::{
-    collections::BTreeMap,
-    future::poll_fn,
-    pin::pin,
-    sync::{Arc, atomic::Ordering, mpsc},
-    task::Poll,
+    collections::BTreeMap, future::poll_fn, pin::pin, sync::atomic::Ordering, task::Poll,
     time::Duration,
 };
 
 use idempotency::{
-    Clock, CommitError, Execution, Idempotency, MemoryStore, OnDuplicate, Options, Rejection, Run,
-    RunError, Scope, SqliteDatabase, SqliteStore, Store, Transaction,
+    Clock, CommitError, Execution, Idempotency, OnDuplicate, Options, Rejection, Run, RunError,
+    Scope, SqliteDatabase, SqliteStore, Store, Transaction,
 };
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
 use crate::{Failed, execute, flaky::FlakyStore, key};
 
-const LEASED: Options = Options::new();
+pub(crate) const LEASED: Options = Options::new();
 const TRANSACTIONAL: Options = Options::new().transactional(true);
-const BOTH: [Options; 2] = [LEASED, TRANSACTIONAL];
+pub(crate) const BOTH: [Options; 2] = [LEASED, TRANSACTIONAL];
 
 /// A file with invoices, one for each customer, and with keys.
-struct World {
-    database: SqliteDatabase,
-    store: SqliteStore,
+pub(crate) struct World {
+    pub(crate) database: SqliteDatabase,
+    pub(crate) store: SqliteStore,
     clock: Clock,
     _folder: TempDir,
 }
 
 impl World {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let database = SqliteDatabase::open(folder.path().join("world.db")).expect("a file");
         let create = "create table invoices (id integer primary key, customer text unique) strict";
@@ -48,12 +44,12 @@ impl World {
     }
 
     /// An engine of its own, as another process has one.
-    fn engine(&self) -> Idempotency {
+    pub(crate) fn engine(&self) -> Idempotency {
         Idempotency::new(self.store.clone())
     }
 
     /// Makes an invoice, and gives its number.
-    fn invoice(&self, customer: &'static str) -> impl Transaction<Value = i64> + use<> {
+    pub(crate) fn invoice(&self, customer: &'static str) -> impl Transaction<Value = i64> + use<> {
         self.database.transaction(move |connection| {
             connection
                 .prepare("insert into invoices (customer) values (?1)")?
@@ -61,7 +57,7 @@ impl World {
         })
     }
 
-    async fn invoices(&self) -> u32 {
+    pub(crate) async fn invoices(&self) -> u32 {
         let count = self.database.read(|connection| {
             connection.query_row("select count(*) from invoices", (), |row| row.get(0))
         });
@@ -74,22 +70,6 @@ impl World {
         let record = self.store.inspect(&id).await.expect("an answer");
         record.is_none()
     }
-}
-
-/// Begins a commit whose transaction waits, and gives it up before it is through. What is returned lets it end.
-async fn begin_and_drop(execution: &Execution, database: &SqliteDatabase) -> mpsc::Sender<()> {
-    let (go_on, may_go_on) = mpsc::channel::<()>();
-    let insert = database.transaction(move |connection| {
-        may_go_on.recv().unwrap_or_default();
-        connection.execute("insert into invoices (customer) values ('ann')", ())
-    });
-    let mut commit = pin!(execution.commit_value(insert, 1));
-    poll_fn(|context| {
-        assert!(commit.as_mut().poll(context).is_pending());
-        Poll::Ready(())
-    })
-    .await;
-    go_on
 }
 
 // behaviour 132
@@ -303,127 +283,6 @@ async fn a_value_that_is_too_long_is_given_once_and_its_rows_stay() {
         }
         assert_eq!(world.invoices().await, 1);
     }
-}
-
-// behaviour 126, 132
-// race 5, 69
-#[tokio::test]
-async fn a_commit_that_is_dropped_midway_is_found_out_by_its_record() {
-    for options in BOTH {
-        let world = World::new().await;
-        let idempotency = world.engine();
-        let database = world.database.clone();
-        let run = execute(&idempotency, &options, async move |execution: Execution| {
-            drop(begin_and_drop(&execution, &database).await);
-            Err::<i32, _>(Failed)
-        });
-        // Its own value, of whose commit it has not heard.
-        assert_eq!(run.await.ok(), Some(Run::Replayed(1)));
-        assert_eq!(world.invoices().await, 1);
-    }
-}
-
-// behaviour 131, 132
-// race 69
-#[tokio::test]
-async fn a_commit_of_which_the_store_does_not_tell_is_a_refusal_and_happens_once() {
-    for options in BOTH {
-        let world = World::new().await;
-        let store = FlakyStore::over(world.store.clone());
-        let idempotency = Idempotency::builder(Arc::clone(&store)).build();
-        let (database, down) = (world.database.clone(), Arc::clone(&store));
-        let unknown = execute(&idempotency, &options, async move |execution: Execution| {
-            let go_on = begin_and_drop(&execution, &database).await;
-            down.down.store(true, Ordering::SeqCst);
-            drop(go_on);
-            Err::<i32, _>(Failed)
-        });
-        let unknown = unknown.await;
-        assert!(
-            matches!(
-                unknown,
-                Err(RunError::Rejected(Rejection::CommitUnknown {
-                    is_shared: true,
-                    ..
-                }))
-            ),
-            "{unknown:?}"
-        );
-        store.down.store(false, Ordering::SeqCst);
-        let insert = world.invoice("ann");
-        let retry = execute(&idempotency, &options, async move |execution: Execution| {
-            execution.commit_value(insert, 2).await
-        });
-        assert_eq!(retry.await.ok(), Some(Run::Replayed(1)));
-        assert_eq!(world.invoices().await, 1);
-    }
-}
-
-// behaviour 125, 132
-// race 27
-#[tokio::test]
-async fn work_commits_although_its_caller_has_left() {
-    for options in BOTH {
-        let world = World::new().await;
-        let idempotency = world.engine();
-        let insert = world.invoice("ann");
-        let (begun, has_begun) = oneshot::channel();
-        let (go_on, goes_on) = oneshot::channel();
-        let caller = tokio::spawn({
-            let idempotency = idempotency.clone();
-            async move {
-                let work = async move |execution: Execution| {
-                    begun.send(()).expect("the test waits");
-                    goes_on.await.expect("a word");
-                    execution.commit_value(insert, 1).await
-                };
-                execute(&idempotency, &options, work).await
-            }
-        });
-        has_begun.await.expect("it begins");
-        caller.abort();
-        assert!(caller.await.is_err());
-        go_on.send(()).expect("it goes on");
-        let waits = options.on_duplicate(OnDuplicate::Wait);
-        let again = execute(&idempotency, &waits, |_| async { Err::<i32, _>(Failed) });
-        assert_eq!(again.await.ok(), Some(Run::Replayed(1)));
-        assert_eq!(world.invoices().await, 1);
-    }
-}
-
-// behaviour 129, 131
-// race 13
-#[tokio::test]
-async fn keys_in_another_database_are_completed_behind_the_commit() {
-    let world = World::new().await;
-    let idempotency = Idempotency::new(MemoryStore::new());
-    for expected in [Run::Executed(1), Run::Replayed(1)] {
-        let insert = world.invoice("ann");
-        let run = execute(&idempotency, &LEASED, async move |execution: Execution| {
-            execution.commit_value_then(insert, |number| number).await
-        });
-        assert_eq!(run.await.ok(), Some(expected));
-    }
-    assert_eq!(world.invoices().await, 1);
-
-    // No record tells of one that was dropped midway.
-    let idempotency = Idempotency::new(MemoryStore::new());
-    let database = world.database.clone();
-    let unknown = execute(&idempotency, &LEASED, async move |execution: Execution| {
-        drop(begin_and_drop(&execution, &database).await);
-        Err::<i32, _>(Failed)
-    });
-    let unknown = unknown.await;
-    assert!(
-        matches!(
-            unknown,
-            Err(RunError::Rejected(Rejection::CommitUnknown {
-                is_shared: false,
-                ..
-            }))
-        ),
-        "{unknown:?}"
-    );
 }
 
 // behaviour 7

@@ -24,6 +24,8 @@ mod renewals;
 mod settings;
 mod stopping;
 mod stragglers;
+#[cfg(feature = "sqlite")]
+mod unheard;
 mod waiting;
 mod watched;
 
