@@ -42,4 +42,5 @@ mod transport;
 mod upgrades;
 mod warnings;
 mod withdrawals;
+mod worker;
 mod world;

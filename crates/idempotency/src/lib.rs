@@ -23,8 +23,8 @@
 //! # Layout
 //!
 //! - [`idempotent`] makes a handler safe to retry, [`IdempotencyLayer`] a whole router,
-//!   [`Idempotency::run`] anything else.
-//! - [`Execution`] is what a handler can do in its run: commit, steps, keys for others.
+//!   [`Idempotency::run_with`] anything else, such as the work for a queue message.
+//! - [`Execution`] is what a handler or other work can do in its run: commit, steps, keys for others.
 //! - [`Idempotency`] is the engine: claim, run, store the answer, replay. [`Options`] say what one handler
 //!   wants of it, [`HttpConfig`] how requests are read and answers are marked.
 //! - [`IdempotencyKey`], [`Scope`] and [`Fingerprint`] are what is claimed: which key, whose, for what.
@@ -71,13 +71,12 @@
 //!
 //! A handler whose effects are rows of the store's own database can be `transactional`. It ends by [`Execution::commit`],
 //! which makes its rows, the key and the answer one commit: they happen exactly once, whatever is killed whenever, and no
-//! commit is added to the handler's own.
+//! commit is added to the handler's own. Work without HTTP ends by [`Execution::commit_value`], with the same promise.
 
 mod clock;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod engine;
-#[cfg(feature = "axum")]
 mod execution;
 mod fingerprint;
 #[cfg(feature = "axum")]
@@ -94,6 +93,7 @@ mod outcome;
 mod progress;
 mod record;
 mod rejection;
+mod run;
 mod scope;
 pub mod store;
 
@@ -104,14 +104,9 @@ pub mod problems {}
 pub use clock::Clock;
 pub use engine::Idempotency;
 pub use engine::IdempotencyBuilder;
-pub use engine::Run;
-pub use engine::RunError;
 pub use engine::Unfinished;
-#[cfg(feature = "axum")]
 pub use execution::CommitError;
-#[cfg(feature = "axum")]
 pub use execution::Execution;
-#[cfg(feature = "axum")]
 pub use execution::StepError;
 pub use fingerprint::Fingerprint;
 pub use fingerprint::canonical_json;
@@ -264,17 +259,17 @@ pub use labels::Labels;
 pub use options::FingerprintFn;
 pub use options::Keep;
 pub use options::OnDuplicate;
-pub use options::OnLost;
 pub use options::Options;
 pub use options::ScopeFn;
 pub use outcome::Disposition;
-pub use record::Listed;
 pub use record::Phase;
 pub use record::Record;
 pub use record::RecordId;
 pub use record::ScopeId;
 pub use record::Token;
 pub use rejection::Rejection;
+pub use run::Run;
+pub use run::RunError;
 pub use scope::Scope;
 pub use store::Claim;
 pub use store::ClaimRequest;
@@ -293,8 +288,10 @@ pub use store::FirestoreTransaction;
 pub use store::Hold;
 pub use store::IfOwner;
 pub use store::ListRequest;
+pub use store::Listed;
 pub use store::ListedPhase;
 pub use store::MemoryStore;
+pub use store::OnLost;
 pub use store::Polling;
 #[cfg(feature = "postgres")]
 pub use store::PostgresStore;

@@ -291,7 +291,7 @@ async fn a_duplicate_in_another_process_waits_for_the_answer() {
         duplicates.spawn(async move {
             let work = async { Ok::<_, ()>("booked again".to_owned()) };
             let asked = request("book");
-            let run = idempotency.run_with(&options, &scope, &key, asked, work);
+            let run = idempotency.run_with(&options, &scope, &key, asked, |_| work);
             run.await
         });
     }
