@@ -2,6 +2,7 @@
 
 mod calls;
 mod connections;
+mod earlier;
 mod failures;
 mod processes;
 mod records;
