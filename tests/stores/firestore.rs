@@ -4,6 +4,7 @@ mod calls;
 mod connections;
 mod earlier;
 mod failures;
+mod labels;
 mod processes;
 mod records;
 mod stale;

@@ -11,16 +11,7 @@ use idempotency::{
 use tests::servers::firestore::{Documents, FirestoreEmulator};
 
 use super::{connect, hold, hold_on, request, unused_project};
-use crate::{claim, labels::every_step_keeps_the_labels, won};
-
-#[tokio::test]
-async fn every_step_keeps_the_labels_as_they_are() {
-    let Some(emulator) = FirestoreEmulator::shared() else {
-        return;
-    };
-    let store = connect(emulator, &unused_project()).await;
-    every_step_keeps_the_labels(&store, hold).await;
-}
+use crate::{claim, won};
 
 /// A document as that version wrote it, a minute ago.
 async fn write(

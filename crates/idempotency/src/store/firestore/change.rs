@@ -269,7 +269,8 @@ impl Change {
             // The first one is that whose result is read.
             update_transforms: [(is_timed, "stepped_at"), (is_first, CREATED_AT)]
                 .into_iter()
-                .filter_map(|(is_wanted, field)| is_wanted.then(|| now_in(field)))
+                .filter(|(is_wanted, _)| *is_wanted)
+                .map(|(_, field)| now_in(field))
                 .collect(),
             operation: Some(Operation::Update(Document {
                 name,
