@@ -1,8 +1,9 @@
-//! What becomes of a record's labels and times, step by step.
+//! What becomes of a record's labels and times, step by step, and what operators do with them.
 
 use bytes::Bytes;
 use idempotency::{
-    Claim, Fingerprint, Hold, IfOwner, Labels, ListRequest, Record, Resolution, Store, Token,
+    Claim, Fingerprint, Hold, IfOwner, Labels, ListRequest, Phase, Record, RecordId, Resolution,
+    Store, StoreErrorKind, Token, store::ListedPhase,
 };
 
 use crate::{claim, won};
@@ -83,7 +84,7 @@ async fn keeps_its_labels(store: &impl Store, hold: &Hold, labels: &Labels) {
     let replaced = store.resolve(&hold.id, &third.token, replace).await;
     assert_eq!(replaced.ok(), Some(IfOwner::Done(())));
     let mut expected = completed;
-    expected.phase = idempotency::Phase::Completed { outcome };
+    expected.phase = Phase::Completed { outcome };
     assert_eq!(check(2).await, expected);
     if let Some(label) = labels.label() {
         let listed = store.list(&ListRequest::new(10).labelled(label)).await;
@@ -104,4 +105,133 @@ async fn keeps_its_labels(store: &impl Store, hold: &Hold, labels: &Labels) {
 async fn inspect(store: &impl Store, hold: &Hold) -> Record {
     let record = store.inspect(&hold.id).await.expect("an inspection");
     record.expect("the record")
+}
+
+/// Corrections are fenced by the token that was seen, and leave what is in flight alone.
+pub(crate) async fn only_the_completed_record_that_was_seen_is_corrected(
+    store: &impl Store,
+    new_hold: impl Fn() -> Hold,
+) {
+    let asked = Fingerprint::of([b"book".as_slice()]);
+    let hold = new_hold();
+    let outcome = Bytes::from_static(b"moved");
+    let corrections = || {
+        let replace = Resolution::Replace {
+            outcome: outcome.clone(),
+        };
+        [replace, Resolution::Forget]
+    };
+    let refuse = async |seen: &Token| {
+        let before = store.inspect(&hold.id).await.expect("an inspection");
+        for correction in corrections() {
+            let corrected = store.resolve(&hold.id, seen, correction).await;
+            assert_eq!(corrected.ok(), Some(IfOwner::NotOwner));
+        }
+        let after = store.inspect(&hold.id).await.expect("an inspection");
+        assert_eq!(after, before);
+    };
+    refuse(&hold.token).await;
+    assert_eq!(claim(store, &hold, &asked).await.ok(), Some(won(1)));
+    refuse(&hold.token).await;
+    let suspended = store.suspend(&hold, Bytes::from_static(b"charged")).await;
+    assert_eq!(suspended.ok(), Some(IfOwner::Done(())));
+    refuse(&hold.token).await;
+    let owner = hold.clone().with_token(Token::random());
+    let claimed = claim(store, &owner, &asked).await;
+    let charged = Bytes::from_static(b"charged");
+    assert_eq!(claimed.ok(), Some(Claim::won(2, charged)));
+    let completed = store.complete(&owner, Bytes::from_static(b"booked")).await;
+    assert!(matches!(completed, Ok(IfOwner::Done(_))), "{completed:?}");
+    refuse(&hold.token).await;
+    // Holds are released and completed, and not what has ended.
+    let complete = Resolution::Complete {
+        outcome: outcome.clone(),
+        ttl: hold.ttl,
+    };
+    for resolution in [Resolution::Release, complete] {
+        let resolved = store.resolve(&hold.id, &owner.token, resolution).await;
+        assert_eq!(resolved.ok(), Some(IfOwner::NotOwner));
+    }
+    let too_long = Resolution::Replace {
+        outcome: vec![0; store.outcome_limit() + 1].into(),
+    };
+    let replaced = store.resolve(&hold.id, &owner.token, too_long).await;
+    let kind = replaced.map_err(|error| error.kind());
+    assert_eq!(kind, Err(StoreErrorKind::TooLarge));
+    for _ in 0..2 {
+        let [replace, _] = corrections();
+        let replaced = store.resolve(&hold.id, &owner.token, replace).await;
+        assert_eq!(replaced.ok(), Some(IfOwner::Done(())));
+    }
+    // Who has completed it hears what it heard before.
+    let again = store.complete(&owner, Bytes::from_static(b"booked")).await;
+    let record = inspect(store, &hold).await;
+    assert_eq!(again.ok(), Some(IfOwner::Done(record.expires_at)));
+    let outcome = outcome.clone();
+    assert_eq!(record.phase, Phase::Completed { outcome });
+    for expected in [IfOwner::Done(()), IfOwner::NotOwner] {
+        let forgotten = store.resolve(&hold.id, &owner.token, Resolution::Forget);
+        assert_eq!(forgotten.await.ok(), Some(expected));
+    }
+    refuse(&owner.token).await;
+    assert!(
+        store
+            .list(&ListRequest::new(1))
+            .await
+            .is_ok_and(|listed| listed.is_empty())
+    );
+    let late = store.complete(&owner, Bytes::from_static(b"booked")).await;
+    assert_eq!(late.ok(), Some(IfOwner::NotOwner));
+}
+
+/// More records than are read at one time, of which few are asked for.
+pub(crate) async fn a_list_has_what_matches_however_far_behind_it_is(
+    store: &impl Store,
+    new_hold: impl Fn() -> Hold,
+) {
+    let asked = Fingerprint::of([b"book".as_slice()]);
+    let id = |number: u8| RecordId::from_bytes([number; 32]);
+    let kinds = 240;
+    for number in 0..kinds {
+        let label = if number % 60 == 59 { "ann" } else { "ben" };
+        let mut hold = new_hold().with_labels(Labels::new(None, Some(label)));
+        hold.id = id(number);
+        assert_eq!(claim(store, &hold, &asked).await.ok(), Some(won(1)));
+        match number % 3 {
+            0 => {
+                let ended = store.complete(&hold, Bytes::new()).await;
+                assert!(matches!(ended, Ok(IfOwner::Done(_))), "{ended:?}");
+            }
+            1 => {
+                let ended = store.suspend(&hold, Bytes::new()).await;
+                assert_eq!(ended.ok(), Some(IfOwner::Done(())));
+            }
+            _ => {}
+        }
+    }
+    let list = async |request: ListRequest| {
+        let listed = store.list(&request).await.expect("a list").into_iter();
+        let ids = listed.map(|listed| listed.id.as_bytes()[0]);
+        ids.collect::<Vec<_>>()
+    };
+    let ann = || ListRequest::new(10).labelled("ann");
+    assert_eq!(list(ann()).await, [59, 119, 179, 239]);
+    assert_eq!(list(ListRequest::new(2).labelled("ann")).await, [59, 119]);
+    assert_eq!(list(ann().after(id(119))).await, [179, 239]);
+    assert_eq!(list(ann().after(id(239))).await, [0; 0]);
+    assert_eq!(list(ListRequest::new(10).labelled("an")).await, [0; 0]);
+    for (phase, expected) in [
+        (ListedPhase::Completed, vec![0, 3, 6]),
+        (ListedPhase::Lapsed, vec![1, 4, 7]),
+        (ListedPhase::InFlight, vec![1, 2, 4]),
+    ] {
+        assert_eq!(list(ListRequest::new(3).in_phase(phase)).await, expected);
+    }
+    let mut hold = new_hold();
+    hold.id = id(200);
+    let began = inspect(store, &hold).await.created_at.expect("a time");
+    let older = ListRequest::new(1000).created_before(began);
+    assert_eq!(list(older).await, (0..200).collect::<Vec<_>>());
+    let of_both = ann().in_phase(ListedPhase::InFlight).created_before(began);
+    assert_eq!(list(of_both).await, [59, 119, 179]);
 }

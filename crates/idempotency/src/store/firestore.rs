@@ -78,7 +78,7 @@ use step::{Look, Next};
 /// ```
 ///
 /// Documents stay for an hour longer than their records, or for a day or so with a policy. They are not replayed
-/// meanwhile. A released key has a document too, which is no record: it keeps a late copy of the claim from taking the key
+/// meanwhile. A key that was released or forgotten has a document too, which is no record: it keeps a late copy of the claim from taking the key
 /// again.
 ///
 /// # Limits

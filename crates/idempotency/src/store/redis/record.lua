@@ -7,11 +7,12 @@
 --     | what the run has left
 --
 -- in bytes, the greatest first. What it has left is its progress so far while it is in flight, and its outcome once it
--- is completed; then the time of its completion has the place of the lease, or 0, as version 1 wrote. The claim of a withdrawn record's
--- token was taken back, or may not come any more: the token is spent. Its attempt counts those that stand before it, as a lapsed hold; with none, the key is free. The other tokens that are
--- spent follow, 16 bytes each, the latest first; how many there are is said in the higher half of the phase's byte. Times are
--- microseconds since 1970 by this server's clock, never past LATEST, up to which a number of this language is exact. What
--- another version wrote is no record that can be read, and not "no record".
+-- is completed. The time of its completion then has the place of the lease, where former processes left 0. The claim of a
+-- withdrawn record's token was taken back, or may not come any more: the token is spent. Its attempt counts those that stand
+-- before it, as a lapsed hold; with none, the key is free. The other tokens that are spent follow, 16 bytes each, the latest
+-- first; how many there are is said in the higher half of the phase's byte. Times are microseconds since 1970 by this
+-- server's clock, never past LATEST, up to which a number of this language is exact. What another version wrote is no record
+-- that can be read, and not "no record".
 --
 -- The first claim writes the origin, and it stays as it is. A length of 0 says that there is no such text, and another one is
 -- one more than the text's. Version 1 has no origin: a free key has that version, and a record that began with it keeps it, so
