@@ -36,6 +36,9 @@ async fn a_document_that_cannot_be_read_is_an_error_and_stays() {
         ("ttl_ms", ValueType::IntegerValue(-1)),
         ("stepped_at", ValueType::IntegerValue(0)),
         ("outcome", ValueType::StringValue("charged".into())),
+        ("created_at", ValueType::IntegerValue(0)),
+        ("route", ValueType::BytesValue(b"POST".to_vec())),
+        ("label", ValueType::NullValue(0)),
     ] {
         let project = unused_project();
         let documents = Documents::new(&emulator.address(), &project);
