@@ -20,6 +20,7 @@ mod fragile;
 mod given_up;
 mod keyed;
 mod keys;
+mod labels;
 mod leaving;
 mod lost;
 mod methods;

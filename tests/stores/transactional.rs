@@ -4,6 +4,7 @@ mod commits;
 mod duplicates;
 mod failures;
 mod firestore;
+mod labels;
 mod leases;
 mod locks;
 mod misuse;

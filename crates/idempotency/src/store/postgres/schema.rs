@@ -26,21 +26,28 @@ const FIND_ROLE: &str =
 
 const IS_THERE: &str = "select to_regclass('idempotency_schema') is not null";
 
-/// Whether the first releases have made the table, which had one column less.
-const LACKS_SPENT: &str = "
-    select not exists (
-        select from pg_attribute
-        where attrelid = to_regclass('idempotency_records') and attname = 'spent' and not attisdropped
-    )
+/// Whether an earlier release has made the table, which had fewer columns.
+const LACKS_COLUMNS: &str = "
+    select count(*) < 5
+    from pg_attribute
+    where attrelid = to_regclass('idempotency_records') and not attisdropped
+        and attname in ('spent', 'created_at', 'completed_at', 'route', 'label')
 ";
 
-/// How long to wait before trying again to add the column. With the tries that fits into the time of a start.
+/// How long to wait before trying again to add columns. With the tries that fits into the time of a start.
 const PAUSES: [Duration; 3] = [Duration::from_secs(1); 3];
 
 /// Claims wait behind this for as long as it waits for the transactions that are open.
 const BRIEFLY: &str = "set local lock_timeout = '1s'";
 
-const ADD_SPENT: &str = "alter table idempotency_records add column if not exists spent bytea";
+const ADD_COLUMNS: &str = "
+    alter table idempotency_records
+        add column if not exists spent bytea,
+        add column if not exists created_at timestamptz,
+        add column if not exists completed_at timestamptz,
+        add column if not exists route text,
+        add column if not exists label text
+";
 
 const FIND_VERSION: &str = "select max(version) from idempotency_schema";
 
@@ -94,10 +101,10 @@ async fn find_or_create(connection: &mut PgConnection) -> Result<Option<i32>, sq
             raw_sql(CREATE).execute(&mut *transaction).await?;
         }
         Some(found) if found <= VERSION => {
-            let lacks_spent = raw_sql(LACKS_SPENT).fetch_one(&mut *transaction).await?;
-            if lacks_spent.try_get(0)? {
+            let lacks_columns = raw_sql(LACKS_COLUMNS).fetch_one(&mut *transaction).await?;
+            if lacks_columns.try_get(0)? {
                 raw_sql(BRIEFLY).execute(&mut *transaction).await?;
-                raw_sql(ADD_SPENT).execute(&mut *transaction).await?;
+                raw_sql(ADD_COLUMNS).execute(&mut *transaction).await?;
             }
         }
         Some(_) => {}

@@ -141,11 +141,14 @@ fn record<'q>(entry: &'q PendingRecord, outcome: &'q Bytes, is_open: bool) -> St
         .bind(hold.token.as_bytes())
         .bind(microseconds(hold.ttl))
         .bind(outcome.as_ref());
-    let statement = match entry.is_held {
-        true => statement,
-        false => statement.bind(entry.fingerprint.as_bytes()),
-    };
-    statement.bind(is_open)
+    if entry.is_held {
+        return statement.bind(is_open);
+    }
+    statement
+        .bind(entry.fingerprint.as_bytes())
+        .bind(is_open)
+        .bind(hold.labels.route())
+        .bind(hold.labels.label())
 }
 
 /// Commits without a record, whose statement would have shown whether there is something to commit.
