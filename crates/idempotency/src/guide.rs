@@ -2,7 +2,7 @@
 //!
 //! Begin with [`stores`] and, where money moves, with [`transactions`].
 //!
-//! | Guide | The question that it answers |
+//! | Guide | Question |
 //! |---|---|
 //! | [`stores`] | Which store? What survives a crash, and what does a request cost? |
 //! | [`transactions`] | How do rows, key and response become one commit, and what happens when something fails? |
