@@ -23,6 +23,8 @@
 //! every response that is not a success, `booking` the types that all of them share. [`Config`] has the options, and [`Server`]
 //! starts and stops all of it.
 //!
+//! Modules import each other in one direction only; `tests/layers` has the list.
+//!
 //! # Features
 //!
 //! `firestore`, `postgres`, `redis` and `sqlite`, all on by default, are the databases that the options can name. `memory:` is
