@@ -23,7 +23,7 @@ use booking_id::BookingId;
 use page::Page;
 
 /// `POST /bookings`
-#[idempotent(ttl_seconds = 86400, transactional)]
+#[idempotent(ttl_seconds = 3600, transactional)]
 pub(crate) async fn create_booking(
     State(app): State<App>,
     faults: Faults,
@@ -62,7 +62,7 @@ pub(crate) async fn show_booking(
 }
 
 /// `PUT /bookings/{id}`: sets every member that clients can set.
-#[idempotent(ttl_seconds = 86400, transactional)]
+#[idempotent(transactional)]
 pub(crate) async fn replace_booking(
     State(app): State<App>,
     BookingId(id): BookingId,
@@ -76,7 +76,7 @@ pub(crate) async fn replace_booking(
 }
 
 /// `PATCH /bookings/{id}`
-#[idempotent(ttl_seconds = 86400, transactional)]
+#[idempotent(transactional)]
 pub(crate) async fn change_booking(
     State(app): State<App>,
     BookingId(id): BookingId,
@@ -90,7 +90,7 @@ pub(crate) async fn change_booking(
 }
 
 /// `DELETE /bookings/{id}`
-#[idempotent(ttl_seconds = 86400, transactional)]
+#[idempotent(transactional)]
 pub(crate) async fn delete_booking(
     State(app): State<App>,
     BookingId(id): BookingId,
