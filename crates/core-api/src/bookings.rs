@@ -71,8 +71,8 @@ pub(crate) async fn replace_booking(
     Valid(new): Valid<NewBooking>,
 ) -> Result<Response, ApiError> {
     faults.inject().await?;
-    let replaced = app.bookings.change(id, new.into(), &execution, shown);
-    Ok(replaced.await?)
+    let bookings = &app.bookings;
+    Ok(bookings.change(id, new.into(), &execution, shown).await?)
 }
 
 /// `PATCH /bookings/{id}`
@@ -85,8 +85,8 @@ pub(crate) async fn change_booking(
     Valid(change): Valid<Change>,
 ) -> Result<Response, ApiError> {
     faults.inject().await?;
-    let changed = app.bookings.change(id, change, &execution, shown);
-    Ok(changed.await?)
+    let bookings = &app.bookings;
+    Ok(bookings.change(id, change, &execution, shown).await?)
 }
 
 /// `DELETE /bookings/{id}`
@@ -98,14 +98,14 @@ pub(crate) async fn delete_booking(
     execution: Execution,
 ) -> Result<Response, ApiError> {
     faults.inject().await?;
-    let removed = app.bookings.remove(id, &execution, |was_there| {
+    let respond = |was_there| {
         if was_there {
             StatusCode::NO_CONTENT.into_response()
         } else {
             ApiError::UnknownBooking.into_response()
         }
-    });
-    Ok(removed.await?)
+    };
+    Ok(app.bookings.remove(id, &execution, respond).await?)
 }
 
 /// The booking, if there is one.

@@ -31,7 +31,7 @@ pub struct Server {
     stored_in: String,
 }
 
-/// Why the service did not start, or did not end in order.
+/// Why the service did not start, or was stopped before every request had ended.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ServerError {

@@ -176,8 +176,8 @@ impl Bookings for SqliteBookings {
             Ok(booking)
         };
         let change = self.0.transaction(change);
-        let changed = execution.commit_then(change, move |booking| respond(Some(booking)));
-        match changed.await {
+        let respond_with = move |booking| respond(Some(booking));
+        match execution.commit_then(change, respond_with).await {
             Err(error) if finds_none(&error) => Ok(respond(None)),
             changed => Ok(changed?),
         }
@@ -198,8 +198,7 @@ impl Bookings for SqliteBookings {
                 .ok_or(rusqlite::Error::QueryReturnedNoRows)
         };
         let remove = self.0.transaction(remove);
-        let removed = execution.commit_then(remove, move |()| respond(true));
-        match removed.await {
+        match execution.commit_then(remove, move |()| respond(true)).await {
             Err(error) if finds_none(&error) => Ok(respond(false)),
             removed => Ok(removed?),
         }

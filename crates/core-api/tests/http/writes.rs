@@ -136,7 +136,7 @@ async fn a_key_is_for_one_method_and_one_path() {
     assert_eq!(reused.problem(422)["code"], "idempotency_key_reused");
 }
 
-/// Whoever sends keys for bookings that there are none of fills no store.
+/// Otherwise a client could fill the store with keys for bookings that do not exist.
 // behaviour 101, 146
 #[tokio::test]
 async fn a_booking_that_is_not_there_leaves_no_record() {
