@@ -46,6 +46,76 @@ const CORE_API: &[Layer] = &[
     ),
 ];
 
+const IDEMPOTENCY: &[Layer] = &[
+    ("clock", &[]),
+    ("fingerprint", &[]),
+    ("guide", &[]),
+    ("http_config", &[]),
+    ("key", &[]),
+    ("labels", &[]),
+    ("log_text", &[]),
+    ("record", &["fingerprint", "labels"]),
+    ("scope", &["fingerprint", "labels"]),
+    (
+        "store",
+        &["clock", "fingerprint", "labels", "log_text", "record"],
+    ),
+    ("conformance", &["fingerprint", "record", "store"]),
+    ("options", &["scope", "store"]),
+    ("outcome", &["store"]),
+    ("progress", &["store"]),
+    ("rejection", &["store"]),
+    (
+        "engine",
+        &[
+            "fingerprint",
+            "http_config",
+            "key",
+            "labels",
+            "log_text",
+            "options",
+            "outcome",
+            "progress",
+            "record",
+            "rejection",
+            "scope",
+            "store",
+        ],
+    ),
+    (
+        "execution",
+        &[
+            "engine",
+            "fingerprint",
+            "log_text",
+            "progress",
+            "record",
+            "store",
+        ],
+    ),
+    (
+        "web",
+        &[
+            "engine",
+            "execution",
+            "fingerprint",
+            "http_config",
+            "key",
+            "log_text",
+            "options",
+            "outcome",
+            "rejection",
+            "scope",
+            "store",
+        ],
+    ),
+];
+
+#[test]
+fn the_modules_of_idempotency_import_only_those_below_them() {
+    assert_layers("crates/idempotency/src", IDEMPOTENCY);
+}
+
 #[test]
 fn the_modules_of_core_api_import_only_those_below_them() {
     assert_layers("crates/core-api/src", CORE_API);
