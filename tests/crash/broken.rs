@@ -10,8 +10,7 @@ use crate::{
 const ROUNDS: u64 = 10;
 
 /// Suspended services wake up, commit their bookings and complete a key that another one has by now.
-// behaviour 129
-// race 6, 14
+// proves: lost-lease-stores-nothing, stale-owner-writes, run-outlives-lease
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn runs_that_end_without_a_fence_are_found() {
     let duplicate = |breach: &Breach| matches!(breach, Breach::Duplicate(..));
@@ -20,7 +19,7 @@ async fn runs_that_end_without_a_fence_are_found() {
 }
 
 /// Services die between the two commits.
-// behaviour 132
+// proves: rows-and-key-commit-together
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn records_that_are_written_after_their_bookings_are_found() {
     let duplicate = |breach: &Breach| matches!(breach, Breach::Duplicate(..));
@@ -28,8 +27,7 @@ async fn records_that_are_written_after_their_bookings_are_found() {
 }
 
 /// Clients leave while their keys are claimed, and nobody gives the keys back.
-// behaviour 167
-// race 77
+// proves: dropped-future-loses-nothing, late-claim-holds-key
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn claims_that_are_not_given_back_are_found() {
     let stuck = |breach: &Breach| matches!(breach, Breach::Stuck(..));
@@ -37,7 +35,7 @@ async fn claims_that_are_not_given_back_are_found() {
 }
 
 /// The runs show it, also where no booking is made twice.
-// race 2
+// proves: live-owner-replaced
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn runs_at_one_time_are_found() {
     let at_one_time = |breach: &Breach| matches!(breach, Breach::AtOneTime(..));

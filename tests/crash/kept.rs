@@ -5,29 +5,26 @@ use crate::{
     world::{Kind, Mode},
 };
 
-// behaviour 132, 134
-// race 55
+// proves: rows-and-key-commit-together, stored-before-sent, failure-after-effect-reruns
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn core_api_over_sqlite_books_each_key_once() {
     is_kept(Kind::Sqlite, Mode::Transactional).await;
 }
 
-// behaviour 132, 134
-// race 55
+// proves: rows-and-key-commit-together, stored-before-sent, failure-after-effect-reruns
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_core_apis_over_postgres_book_each_key_once() {
     is_kept(Kind::Postgres, Mode::Transactional).await;
 }
 
-// behaviour 132, 134
-// race 55
+// proves: rows-and-key-commit-together, stored-before-sent, failure-after-effect-reruns
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_core_apis_over_firestore_book_each_key_once() {
     is_kept(Kind::Firestore, Mode::Transactional).await;
 }
 
-// behaviour 128, 132, 134
-// race 55
+// proves: dead-owner-taken-over, rows-and-key-commit-together, stored-before-sent
+// proves: failure-after-effect-reruns
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn leases_that_a_booking_ends_over_sqlite_book_each_key_once() {
     is_kept(Kind::Sqlite, Mode::Lease).await;
@@ -35,15 +32,15 @@ async fn leases_that_a_booking_ends_over_sqlite_book_each_key_once() {
 
 /// Services are suspended past their leases too, and replies are later than those, and both go on as if nothing had
 /// happened.
-// behaviour 128, 129, 132, 134
-// race 6, 14, 55
+// proves: dead-owner-taken-over, lost-lease-stores-nothing, rows-and-key-commit-together
+// proves: stored-before-sent, stale-owner-writes, run-outlives-lease, failure-after-effect-reruns
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn leases_that_a_booking_ends_over_postgres_book_each_key_once() {
     is_kept(Kind::Postgres, Mode::Lease).await;
 }
 
-// behaviour 128, 129, 132, 134
-// race 6, 14, 55
+// proves: dead-owner-taken-over, lost-lease-stores-nothing, rows-and-key-commit-together
+// proves: stored-before-sent, stale-owner-writes, run-outlives-lease, failure-after-effect-reruns
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn leases_that_a_booking_ends_over_firestore_book_each_key_once() {
     is_kept(Kind::Firestore, Mode::Lease).await;
@@ -51,22 +48,19 @@ async fn leases_that_a_booking_ends_over_firestore_book_each_key_once() {
 
 /// Clients leave while their keys are claimed, claims arrive late, and what nobody works under is given back long before
 /// its lease is over, and never while somebody does.
-// behaviour 163, 167
-// race 77
+// proves: deaf-store-left-quickly, dropped-future-loses-nothing, late-claim-holds-key
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keys_that_nobody_works_under_are_given_back_over_sqlite() {
     is_kept(Kind::Sqlite, Mode::LongLease).await;
 }
 
-// behaviour 163, 167
-// race 77
+// proves: deaf-store-left-quickly, dropped-future-loses-nothing, late-claim-holds-key
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keys_that_nobody_works_under_are_given_back_over_postgres() {
     is_kept(Kind::Postgres, Mode::LongLease).await;
 }
 
-// behaviour 163, 167
-// race 77
+// proves: deaf-store-left-quickly, dropped-future-loses-nothing, late-claim-holds-key
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keys_that_nobody_works_under_are_given_back_over_firestore() {
     is_kept(Kind::Firestore, Mode::LongLease).await;

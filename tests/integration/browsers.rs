@@ -33,7 +33,7 @@ async fn world(http: HttpConfig) -> Option<World> {
 }
 
 /// Without any layer: the lists as they are.
-// behaviour 140
+// proves: cors-works-with-protection
 #[test]
 fn fields_that_were_renamed_are_listed_by_their_names() {
     let http = renamed();
@@ -53,7 +53,7 @@ fn fields_that_were_renamed_are_listed_by_their_names() {
     assert_eq!(names(http.cors_allow_headers()), "idempotency-key, prefer");
 }
 
-// behaviour 38, 140
+// proves: preflight-never-refused, cors-works-with-protection
 #[tokio::test]
 async fn a_browser_is_let_in_with_the_key_and_reads_replays_and_refusals() {
     let world = installed!(world(renamed()).await);
@@ -96,7 +96,7 @@ async fn a_browser_is_let_in_with_the_key_and_reads_replays_and_refusals() {
 }
 
 /// A browser that adds a key by itself, as Firefox can: a quoted UUID on a POST that no script gave one.
-// behaviour 141
+// proves: browser-keys-harmless
 #[tokio::test]
 async fn a_key_that_the_browser_adds_protects_its_request_and_changes_no_other() {
     let world = installed!(World::new(Backend::Memory).await);

@@ -28,7 +28,7 @@ fn from(request: RequestBuilder, caller: &[(&str, &str)]) -> RequestBuilder {
     })
 }
 
-// behaviour 153
+// proves: static-credential-is-caller
 #[apply(each_store)]
 #[tokio::test]
 async fn an_api_key_is_a_caller(backend: Backend) {
@@ -57,7 +57,7 @@ async fn an_api_key_is_a_caller(backend: Backend) {
     assert!(again.is_replay());
 }
 
-// behaviour 153
+// proves: static-credential-is-caller
 #[apply(each_store)]
 #[tokio::test]
 async fn credentials_are_compared_in_whatever_order_they_come(backend: Backend) {
@@ -75,7 +75,7 @@ async fn credentials_are_compared_in_whatever_order_they_come(backend: Backend) 
         .assert_replay_of(&first);
 }
 
-// behaviour 154
+// proves: changing-credential-needs-scope
 #[apply(each_store)]
 #[tokio::test]
 async fn a_scheme_is_compared_without_regard_to_case_and_spaces(backend: Backend) {
@@ -99,7 +99,7 @@ async fn a_scheme_is_compared_without_regard_to_case_and_spaces(backend: Backend
     }
 }
 
-// behaviour 154
+// proves: changing-credential-needs-scope
 #[apply(each_store)]
 #[tokio::test]
 async fn credentials_that_change_with_each_attempt_are_refused(backend: Backend) {
@@ -147,7 +147,7 @@ async fn credentials_that_change_with_each_attempt_are_refused(backend: Backend)
         .assert_fresh("201 Created");
 }
 
-// behaviour 154
+// proves: changing-credential-needs-scope
 #[apply(each_store)]
 #[tokio::test]
 async fn a_scheme_can_be_declared_to_stay(backend: Backend) {
@@ -164,7 +164,7 @@ async fn a_scheme_can_be_declared_to_stay(backend: Backend) {
         .assert_fresh("201 Created");
 }
 
-// behaviour 154
+// proves: changing-credential-needs-scope
 #[apply(each_store)]
 #[tokio::test]
 async fn credentials_on_two_lines_are_refused(backend: Backend) {
@@ -187,7 +187,7 @@ async fn credentials_on_two_lines_are_refused(backend: Backend) {
     assert_eq!((world.probe.runs(), world.levers.claim.calls()), (0, 0));
 }
 
-// behaviour 153
+// proves: static-credential-is-caller
 #[apply(each_store)]
 #[tokio::test]
 async fn other_cookies_never_get_this_callers_response(backend: Backend) {
@@ -227,7 +227,7 @@ async fn other_cookies_never_get_this_callers_response(backend: Backend) {
         .assert_replay_of(&known);
 }
 
-// behaviour 153
+// proves: static-credential-is-caller
 #[apply(each_store)]
 #[tokio::test]
 async fn credentials_that_a_client_does_not_have_are_none(backend: Backend) {
@@ -257,7 +257,7 @@ async fn credentials_that_a_client_does_not_have_are_none(backend: Backend) {
     }
 }
 
-// behaviour 153
+// proves: static-credential-is-caller
 #[apply(each_store)]
 #[tokio::test]
 async fn a_named_session_cookie_is_the_caller(backend: Backend) {
@@ -280,7 +280,7 @@ async fn a_named_session_cookie_is_the_caller(backend: Backend) {
     assert!(Answer::to(analytics).await.is_replay());
 }
 
-// behaviour 153
+// proves: static-credential-is-caller
 #[apply(each_store)]
 #[tokio::test]
 async fn cookies_can_be_left_aside(backend: Backend) {
@@ -292,7 +292,7 @@ async fn cookies_can_be_left_aside(backend: Backend) {
         .assert_replay_of(&first);
 }
 
-// behaviour 153, 154
+// proves: static-credential-is-caller, changing-credential-needs-scope
 #[apply(each_store)]
 #[tokio::test]
 async fn a_verified_scope_is_the_caller_whatever_the_credentials_are(backend: Backend) {
@@ -313,7 +313,7 @@ async fn a_verified_scope_is_the_caller_whatever_the_credentials_are(backend: Ba
     Answer::to(request(2)).await.assert_replay_of(&first);
 }
 
-// behaviour 6, 7
+// proves: missing-required-key-refused, keyless-request-passes
 #[apply(each_store)]
 #[tokio::test]
 async fn a_former_field_for_the_key_is_read_where_the_request_has_no_other(backend: Backend) {

@@ -26,7 +26,7 @@ async fn book(State(probe): State<Probe>, Json(new): Json<Value>) -> (StatusCode
     (StatusCode::CREATED, Json(booking))
 }
 
-// behaviour 66, 156
+// proves: body-compared-decoded, unread-encoding-gets-415
 #[tokio::test]
 async fn what_the_service_inside_can_decode_reaches_it() {
     let world = installed!(World::new(Backend::Memory).await);
@@ -42,8 +42,7 @@ async fn what_the_service_inside_can_decode_reaches_it() {
     assert_eq!(world.probe.runs(), 1);
 }
 
-// behaviour 156
-// race 30
+// proves: unread-encoding-gets-415, stored-rejection-shadows-correction
 #[tokio::test]
 async fn a_coding_that_the_service_inside_refuses_leaves_the_key_free() {
     let world = installed!(World::new(Backend::Memory).await);

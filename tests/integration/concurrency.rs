@@ -10,7 +10,7 @@ use crate::{
     world::{BOOKING, World},
 };
 
-// behaviour 73, 78
+// proves: running-duplicate-gets-409, retry-after-is-short
 #[apply(each_store)]
 #[tokio::test]
 async fn a_duplicate_is_told_to_come_back(backend: Backend) {
@@ -36,8 +36,7 @@ async fn a_duplicate_is_told_to_come_back(backend: Backend) {
     assert_eq!(world.probe.runs(), 1);
 }
 
-// behaviour 3, 75
-// race 13
+// proves: state-decides-response, mismatch-refused-while-running, mismatch-gets-409
 #[apply(each_store)]
 #[tokio::test]
 async fn another_request_is_refused_even_while_the_first_one_runs(backend: Backend) {
@@ -65,8 +64,8 @@ async fn another_request_is_refused_even_while_the_first_one_runs(backend: Backe
         .assert_fresh("201 Created");
 }
 
-// behaviour 4, 76
-// race 1, 3, 10
+// proves: one-atomic-claim, concurrent-equals-run-once, check-then-claim
+// proves: loser-refused-not-replayed, lost-claim-as-outage
 #[apply(each_store)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_fifty_equal_requests_one_runs(backend: Backend) {
@@ -88,7 +87,7 @@ async fn of_fifty_equal_requests_one_runs(backend: Backend) {
     assert!(Answer::to(world.booking("k")).await.is_replay());
 }
 
-// behaviour 77
+// proves: different-keys-all-run
 #[apply(each_store)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn equal_bodies_under_different_keys_all_run(backend: Backend) {
@@ -105,7 +104,7 @@ async fn equal_bodies_under_different_keys_all_run(backend: Backend) {
     assert_eq!(world.probe.runs(), 50);
 }
 
-// behaviour 74, 89
+// proves: duplicate-may-wait, only-replays-marked
 #[apply(each_store)]
 #[tokio::test]
 async fn duplicates_that_wait_get_the_answer(backend: Backend) {
@@ -126,7 +125,7 @@ async fn duplicates_that_wait_get_the_answer(backend: Backend) {
     assert_eq!(world.probe.runs(), 1);
 }
 
-// behaviour 74
+// proves: duplicate-may-wait
 #[apply(each_store)]
 #[tokio::test]
 async fn a_client_can_ask_to_wait_and_not_to(backend: Backend) {
@@ -161,8 +160,7 @@ async fn a_client_can_ask_to_wait_and_not_to(backend: Backend) {
         .assert_fresh("201 Created");
 }
 
-// behaviour 74
-// race 8
+// proves: duplicate-may-wait, waiter-ends-hold
 #[apply(each_store)]
 #[tokio::test]
 async fn a_waiter_whose_time_is_up_leaves_the_owner_alone(backend: Backend) {
@@ -180,7 +178,7 @@ async fn a_waiter_whose_time_is_up_leaves_the_owner_alone(backend: Backend) {
         .assert_replay_of(&first);
 }
 
-// behaviour 74
+// proves: duplicate-may-wait
 #[apply(each_store)]
 #[tokio::test]
 async fn when_the_owner_gives_up_one_waiter_runs_and_the_others_go_on_waiting(backend: Backend) {
@@ -208,8 +206,7 @@ async fn when_the_owner_gives_up_one_waiter_runs_and_the_others_go_on_waiting(ba
     assert_eq!((fresh, world.probe.runs()), (1, 2));
 }
 
-// behaviour 74
-// race 24
+// proves: duplicate-may-wait, lost-wakeup-hangs-waiter
 #[apply(each_store)]
 #[tokio::test]
 async fn a_waiter_takes_over_when_the_owner_does_not_come_back(backend: Backend) {
@@ -224,8 +221,7 @@ async fn a_waiter_takes_over_when_the_owner_does_not_come_back(backend: Backend)
     assert_eq!(world.probe.runs(), 1);
 }
 
-// behaviour 79
-// race 2, 14, 15
+// proves: hold-lives-by-renewal, live-owner-replaced, run-outlives-lease, renewal-stops-early
 #[apply(each_store)]
 #[tokio::test]
 async fn a_run_longer_than_its_lease_keeps_its_key(backend: Backend) {
@@ -248,8 +244,7 @@ async fn a_run_longer_than_its_lease_keeps_its_key(backend: Backend) {
     assert_eq!(world.probe.runs(), 1);
 }
 
-// behaviour 79
-// race 14
+// proves: hold-lives-by-renewal, run-outlives-lease
 #[apply(each_store)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_that_blocks_its_thread_keeps_its_key(backend: Backend) {
@@ -264,8 +259,7 @@ async fn a_run_that_blocks_its_thread_keeps_its_key(backend: Backend) {
         .assert_fresh("201 Created");
 }
 
-// behaviour 4, 105
-// race 4, 10
+// proves: one-atomic-claim, failures-free-key, record-vanishes-after-claim, lost-claim-as-outage
 #[apply(each_store)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn duplicates_of_runs_that_end_with_nothing_run_or_are_told_to_come_back(backend: Backend) {
@@ -284,8 +278,7 @@ async fn duplicates_of_runs_that_end_with_nothing_run_or_are_told_to_come_back(b
     assert_eq!((world.probe.runs(), world.records().await), (ran, 0));
 }
 
-// behaviour 74
-// race 21
+// proves: duplicate-may-wait, waiters-exhaust-pool
 #[apply(each_store)]
 #[tokio::test]
 async fn those_who_wait_are_in_nobodys_way(backend: Backend) {

@@ -9,7 +9,7 @@ use crate::{
     world::World,
 };
 
-// behaviour 155
+// proves: empty-body-has-no-type
 #[apply(each_store)]
 #[tokio::test]
 async fn what_describes_the_content_counts_only_where_it_says_something(backend: Backend) {

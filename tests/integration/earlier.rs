@@ -61,8 +61,7 @@ pub(crate) fn of_version(version: u8, path: &str, json: &str) -> Fingerprint {
     Fingerprint::from_bytes(kept)
 }
 
-// behaviour 69, 135
-// race 63
+// proves: custom-versioned-fingerprint, other-version-is-error, upgrade-changes-key-derivation
 #[apply(each_store)]
 #[tokio::test]
 async fn a_response_of_an_earlier_version_is_replayed_to_the_same_request_only(backend: Backend) {
@@ -103,8 +102,8 @@ async fn a_response_of_an_earlier_version_is_replayed_to_the_same_request_only(b
 }
 
 /// A charge that an earlier version has sent under its child key must not be sent under another one.
-// behaviour 69, 133, 135
-// race 63
+// proves: custom-versioned-fingerprint, downstream-key-derived, other-version-is-error
+// proves: upgrade-changes-key-derivation
 #[apply(each_store)]
 #[tokio::test]
 async fn a_run_of_an_earlier_version_is_taken_over_with_its_steps_and_child_keys(backend: Backend) {
@@ -133,8 +132,7 @@ async fn a_run_of_an_earlier_version_is_taken_over_with_its_steps_and_child_keys
     }
 }
 
-// behaviour 128, 135
-// race 63
+// proves: dead-owner-taken-over, other-version-is-error, upgrade-changes-key-derivation
 #[apply(each_store)]
 #[tokio::test]
 async fn a_run_of_version_1_that_has_suspended_itself_is_not_lost(backend: Backend) {
@@ -163,8 +161,7 @@ async fn a_run_of_version_1_that_has_suspended_itself_is_not_lost(backend: Backe
     assert_eq!(world.probe.runs(), 1);
 }
 
-// behaviour 128
-// race 56
+// proves: dead-owner-taken-over, interrupted-run-stuck
 #[apply(each_store)]
 #[tokio::test]
 async fn a_run_of_version_1_that_is_lost_stays_lost(backend: Backend) {

@@ -10,7 +10,7 @@ use crate::{answer::Answer, world::BOOKING};
 #[expect(dead_code, reason = "its main function is not called")]
 mod bookings;
 
-// behaviour 67, 136, 165
+// proves: token-change-keeps-keys, principals-are-separate, revoked-permission-blocks-replay
 #[tokio::test]
 async fn the_middleware_of_the_example_comes_before_every_replay() {
     let sessions = [("token-1", "ann"), ("token-2", "ann"), ("token-3", "bob")];

@@ -21,7 +21,7 @@ fn assert_kept_for(answer: &Answer, seconds: u64, earliest: SystemTime, latest: 
     assert!(told <= latest + ttl, "{answer:?}");
 }
 
-// behaviour 109, 110, 96
+// proves: replayed-until-ttl, expired-key-is-new, replay-never-extends-ttl
 #[apply(each_store)]
 #[tokio::test]
 async fn an_answer_is_replayed_until_its_ttl_and_the_grace_are_over(backend: Backend) {
@@ -41,8 +41,7 @@ async fn an_answer_is_replayed_until_its_ttl_and_the_grace_are_over(backend: Bac
         .assert_replay_of(&after);
 }
 
-// behaviour 109
-// race 61
+// proves: replayed-until-ttl, forgotten-before-retries-stop
 #[apply(each_store)]
 #[tokio::test]
 async fn without_a_ttl_an_answer_is_replayed_for_a_day(backend: Backend) {
@@ -58,8 +57,7 @@ async fn without_a_ttl_an_answer_is_replayed_for_a_day(backend: Backend) {
     Answer::to(request()).await.assert_fresh("201 Created");
 }
 
-// behaviour 110
-// race 1, 19
+// proves: expired-key-is-new, check-then-claim, expiry-removes-successor
 #[apply(each_store)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_expiry_one_of_many_runs(backend: Backend) {
@@ -81,8 +79,7 @@ async fn after_expiry_one_of_many_runs(backend: Backend) {
     assert_eq!((fresh, world.probe.runs()), (1, 2));
 }
 
-// behaviour 161
-// race 73
+// proves: last-second-replayed, record-gone-last-second
 #[apply(each_store)]
 #[tokio::test]
 async fn a_retry_that_comes_after_the_announced_end_is_replayed_for_a_minute(backend: Backend) {
@@ -100,7 +97,7 @@ async fn a_retry_that_comes_after_the_announced_end_is_replayed_for_a_minute(bac
     assert_eq!(world.probe.runs(), 1);
 }
 
-// behaviour 112
+// proves: ttl-counts-from-completion
 #[apply(each_store)]
 #[tokio::test]
 async fn the_ttl_counts_from_completion(backend: Backend) {
@@ -117,7 +114,7 @@ async fn the_ttl_counts_from_completion(backend: Backend) {
         .assert_replay_of(&first);
 }
 
-// behaviour 109
+// proves: replayed-until-ttl
 #[apply(each_store)]
 #[tokio::test]
 async fn the_client_is_told_until_when(backend: Backend) {
@@ -133,7 +130,7 @@ async fn the_client_is_told_until_when(backend: Backend) {
     );
 }
 
-// behaviour 114
+// proves: client-clock-irrelevant
 #[apply(each_store)]
 #[tokio::test]
 async fn the_clients_clock_does_not_matter(backend: Backend) {
@@ -151,8 +148,7 @@ async fn the_clients_clock_does_not_matter(backend: Backend) {
         .assert_replay_of(&first);
 }
 
-// behaviour 117
-// race 16, 17
+// proves: sweep-removes-only-expired, crash-locks-for-ttl, sweep-deletes-wrong-key
 #[apply(each_store)]
 #[tokio::test]
 async fn a_sweep_removes_what_is_expired_and_nothing_else(backend: Backend) {
@@ -199,7 +195,7 @@ async fn a_sweep_removes_what_is_expired_and_nothing_else(backend: Backend) {
     );
 }
 
-// behaviour 117
+// proves: sweep-removes-only-expired
 #[apply(each_store)]
 #[tokio::test]
 async fn the_sweep_runs_by_itself(backend: Backend) {

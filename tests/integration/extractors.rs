@@ -33,7 +33,7 @@ async fn count_with_account(Account(probe): Account) -> String {
     probe.count().to_string()
 }
 
-// behaviour 102, 106
+// proves: extractor-refusals-free-key, panic-frees-key
 #[apply(each_store)]
 #[tokio::test]
 async fn an_extractors_panic_is_not_stored_because_the_handler_has_not_begun(backend: Backend) {

@@ -16,8 +16,7 @@ use crate::{
     world::{BOOKING, World},
 };
 
-// behaviour 130
-// race 57
+// proves: store-down-nothing-runs, store-outage-fails-open
 #[apply(each_store)]
 #[tokio::test]
 async fn without_the_store_nothing_runs(backend: Backend) {
@@ -38,8 +37,7 @@ async fn without_the_store_nothing_runs(backend: Backend) {
         .assert_fresh("201 Created");
 }
 
-// behaviour 130
-// race 5
+// proves: store-down-nothing-runs, own-claim-unrecognised
 #[apply(each_store)]
 #[tokio::test]
 async fn a_claim_whose_answer_was_lost_is_given_back(backend: Backend) {
@@ -56,8 +54,7 @@ async fn a_claim_whose_answer_was_lost_is_given_back(backend: Backend) {
     assert_eq!(world.probe.runs(), 1);
 }
 
-// behaviour 131
-// race 9
+// proves: failed-completion-keeps-key, failed-completion-frees-key
 #[apply(each_store)]
 #[tokio::test]
 async fn a_completion_that_fails_is_tried_again_before_the_client_hears(backend: Backend) {
@@ -75,8 +72,7 @@ async fn a_completion_that_fails_is_tried_again_before_the_client_hears(backend:
     );
 }
 
-// behaviour 131
-// race 5, 9
+// proves: failed-completion-keeps-key, own-claim-unrecognised, failed-completion-frees-key
 #[apply(each_store)]
 #[tokio::test]
 async fn a_completion_whose_answer_was_lost_is_recognised(backend: Backend) {
@@ -89,8 +85,7 @@ async fn a_completion_whose_answer_was_lost_is_recognised(backend: Backend) {
         .assert_replay_of(&first);
 }
 
-// behaviour 131
-// race 9
+// proves: failed-completion-keeps-key, failed-completion-frees-key
 #[apply(each_store)]
 #[tokio::test]
 async fn a_client_has_its_answer_though_the_store_is_away_and_the_key_stays_taken(
@@ -109,8 +104,7 @@ async fn a_client_has_its_answer_though_the_store_is_away_and_the_key_stays_take
     assert_eq!(world.probe.runs(), 1);
 }
 
-// behaviour 105, 131
-// race 16
+// proves: failures-free-key, failed-completion-keeps-key, crash-locks-for-ttl
 #[apply(each_store)]
 #[tokio::test]
 async fn a_release_that_fails_is_tried_until_the_key_is_free(backend: Backend) {
@@ -125,7 +119,7 @@ async fn a_release_that_fails_is_tried_until_the_key_is_free(backend: Backend) {
     assert_eq!(again.text(), "2");
 }
 
-// behaviour 134
+// proves: stored-before-sent
 #[apply(each_store)]
 #[tokio::test]
 async fn the_answer_is_stored_before_it_is_sent(backend: Backend) {
@@ -143,8 +137,7 @@ async fn the_answer_is_stored_before_it_is_sent(backend: Backend) {
     other.assert_replay_of(&first);
 }
 
-// behaviour 135
-// race 38
+// proves: other-version-is-error, damaged-record-frees-key
 #[apply(each_store)]
 #[tokio::test]
 async fn an_outcome_that_cannot_be_read_is_an_error_and_nothing_runs(backend: Backend) {
@@ -182,8 +175,7 @@ async fn an_outcome_that_cannot_be_read_is_an_error_and_nothing_runs(backend: Ba
     }
 }
 
-// behaviour 69, 135
-// race 63
+// proves: custom-versioned-fingerprint, other-version-is-error, upgrade-changes-key-derivation
 #[apply(each_store)]
 #[tokio::test]
 async fn a_fingerprint_of_another_version_is_not_compared_and_nothing_runs(backend: Backend) {
@@ -214,8 +206,8 @@ async fn a_fingerprint_of_another_version_is_not_compared_and_nothing_runs(backe
     assert_eq!(world.probe.runs(), 1);
 }
 
-// behaviour 116
-// race 18, 52, 67
+// proves: full-store-forgets-none, memory-limit-drops-records, anonymous-fills-store
+// proves: cap-drops-live-key
 #[tokio::test]
 async fn a_full_store_refuses_new_keys_and_forgets_none() {
     let clock = Clock::manual();
@@ -257,8 +249,7 @@ async fn a_full_store_refuses_new_keys_and_forgets_none() {
         .assert_fresh("201 Created");
 }
 
-// behaviour 116
-// race 18, 52
+// proves: full-store-forgets-none, memory-limit-drops-records, anonymous-fills-store
 #[tokio::test]
 async fn a_full_redis_refuses_new_keys_and_keeps_its_word_for_those_it_has() {
     let server = installed!(RedisServer::start(&[]));

@@ -10,8 +10,7 @@ use crate::{
     world::World,
 };
 
-// behaviour 86, 87
-// race 68
+// proves: secrets-never-stored, exchange-fields-not-replayed, credentials-stored-in-response
 #[apply(each_store)]
 #[tokio::test]
 async fn tokens_nonces_and_signatures_are_neither_stored_nor_replayed(backend: Backend) {
@@ -51,7 +50,7 @@ async fn tokens_nonces_and_signatures_are_neither_stored_nor_replayed(backend: B
     assert!(!format!("{records:?}").contains("a-secret-value"));
 }
 
-// behaviour 88
+// proves: unreplayed-fields-configurable
 #[apply(each_store)]
 #[tokio::test]
 async fn a_field_that_is_left_out_for_its_name_can_be_kept(backend: Backend) {
@@ -63,7 +62,7 @@ async fn a_field_that_is_left_out_for_its_name_can_be_kept(backend: Backend) {
     assert_eq!(again.header("x-next-token"), None);
 }
 
-// behaviour 83
+// proves: replay-keeps-headers
 #[apply(each_store)]
 #[tokio::test]
 async fn a_cache_does_not_take_a_replay_for_a_new_response(backend: Backend) {

@@ -37,7 +37,7 @@ pub(crate) async fn different(first: RequestBuilder, second: RequestBuilder, wha
     Answer::to(again).await.assert_replay_of(&first);
 }
 
-// behaviour 47, 108
+// proves: other-body-refused, stored-refusal-stays
 #[apply(each_store)]
 #[tokio::test]
 async fn another_body_is_refused_and_the_first_answer_stays(backend: Backend) {
@@ -59,7 +59,7 @@ async fn another_body_is_refused_and_the_first_answer_stays(backend: Backend) {
     );
 }
 
-// behaviour 48, 49
+// proves: other-method-or-path-refused, path-counts-as-sent
 #[apply(each_store)]
 #[tokio::test]
 async fn another_method_or_path_is_refused(backend: Backend) {
@@ -87,8 +87,7 @@ async fn another_method_or_path_is_refused(backend: Backend) {
     .await;
 }
 
-// behaviour 50
-// race 39
+// proves: query-counts-as-written, query-left-out
 #[apply(each_store)]
 #[tokio::test]
 async fn the_query_counts_as_it_is_written(backend: Backend) {
@@ -107,7 +106,7 @@ async fn the_query_counts_as_it_is_written(backend: Backend) {
     }
 }
 
-// behaviour 51
+// proves: scheme-and-authority-ignored
 #[apply(each_store)]
 #[tokio::test]
 async fn neither_http_version_nor_authority_nor_the_form_of_the_target_counts(backend: Backend) {
@@ -143,8 +142,7 @@ async fn neither_http_version_nor_authority_nor_the_form_of_the_target_counts(ba
     assert_eq!(world.probe.runs(), 1);
 }
 
-// behaviour 52
-// race 41
+// proves: nested-path-counts-whole, nested-routes-share-key
 #[apply(each_store)]
 #[tokio::test]
 async fn nested_routers_keep_their_prefix(backend: Backend) {
@@ -157,8 +155,7 @@ async fn nested_routers_keep_their_prefix(backend: Backend) {
     .await;
 }
 
-// behaviour 53, 54
-// race 40
+// proves: json-layout-ignored, equal-numbers-equal, json-order-counts
 #[apply(each_store)]
 #[tokio::test]
 async fn equal_json_is_the_same_request(backend: Backend) {
@@ -190,7 +187,7 @@ async fn equal_json_is_the_same_request(backend: Backend) {
     }
 }
 
-// behaviour 55, 56, 57
+// proves: numbers-beyond-double-differ, null-and-array-order-count, repeated-json-names-bytewise
 #[apply(each_store)]
 #[tokio::test]
 async fn different_json_is_another_request(backend: Backend) {
@@ -221,7 +218,7 @@ async fn different_json_is_another_request(backend: Backend) {
     }
 }
 
-// behaviour 58, 59
+// proves: invalid-json-bytewise, other-media-types-bytewise
 #[apply(each_store)]
 #[tokio::test]
 async fn what_is_not_json_counts_byte_by_byte(backend: Backend) {
@@ -259,7 +256,7 @@ async fn what_is_not_json_counts_byte_by_byte(backend: Backend) {
     }
 }
 
-// behaviour 60, 61, 62
+// proves: media-type-parameters-ignored, media-type-counts, multipart-boundary-ignored
 #[apply(each_store)]
 #[tokio::test]
 async fn the_media_type_counts_without_its_parameters(backend: Backend) {
@@ -308,8 +305,8 @@ async fn the_media_type_counts_without_its_parameters(backend: Backend) {
     same(form("one"), form("two"), "boundary").await;
 }
 
-// behaviour 63, 64, 65, 68
-// race 42
+// proves: empty-body-equals-none, body-framing-ignored, expect-header-ignored
+// proves: exchange-headers-ignored, language-replayed-to-another
 #[apply(each_store)]
 #[tokio::test]
 async fn how_the_body_travels_and_other_headers_do_not_count(backend: Backend) {
@@ -348,7 +345,7 @@ async fn how_the_body_travels_and_other_headers_do_not_count(backend: Backend) {
     assert!(empty.contains("idempotent-replayed: true"), "{empty}");
 }
 
-// behaviour 66
+// proves: body-compared-decoded
 #[apply(each_store)]
 #[tokio::test]
 async fn an_encoded_body_counts_with_its_encoding(backend: Backend) {
@@ -366,7 +363,7 @@ async fn an_encoded_body_counts_with_its_encoding(backend: Backend) {
     different(request(None), request(Some("gzip")), "encoding").await;
 }
 
-// behaviour 69
+// proves: custom-versioned-fingerprint
 #[apply(each_store)]
 #[tokio::test]
 async fn a_handler_can_say_what_counts(backend: Backend) {

@@ -77,8 +77,7 @@ async fn one_floods_and_others_book(store: Arc<dyn Store>, clock: Clock) {
         .assert_fresh("201 Created");
 }
 
-// behaviour 116, 146
-// race 18
+// proves: full-store-forgets-none, scope-share-limited, memory-limit-drops-records
 #[tokio::test]
 async fn a_caller_that_floods_memory_is_told_so_while_others_book() {
     let clock = Clock::manual();
@@ -88,8 +87,7 @@ async fn a_caller_that_floods_memory_is_told_so_while_others_book() {
     one_floods_and_others_book(Arc::new(store), clock).await;
 }
 
-// behaviour 116, 146
-// race 18
+// proves: full-store-forgets-none, scope-share-limited, memory-limit-drops-records
 #[tokio::test]
 async fn a_caller_that_floods_a_file_is_told_so_while_others_book() {
     let folder = tempfile::tempdir().expect("a folder");

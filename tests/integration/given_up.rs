@@ -93,8 +93,7 @@ async fn poll_once(future: impl Future) {
 }
 
 /// The client has its response before the step has ended; and until then the key is not free.
-// behaviour 167
-// race 75
+// proves: dropped-future-loses-nothing, dropped-step-overwritten
 #[apply(each_store)]
 #[tokio::test]
 async fn a_step_that_is_given_up_is_kept_for_the_next_attempt(backend: Backend) {
@@ -112,8 +111,7 @@ async fn a_step_that_is_given_up_is_kept_for_the_next_attempt(backend: Backend) 
     assert_eq!(world.probe.runs(), 2);
 }
 
-// behaviour 167
-// race 75
+// proves: dropped-future-loses-nothing, dropped-step-overwritten
 #[apply(each_store)]
 #[tokio::test]
 async fn a_step_that_is_tried_again_waits_for_the_one_that_was_given_up(backend: Backend) {
@@ -127,8 +125,7 @@ async fn a_step_that_is_tried_again_waits_for_the_one_that_was_given_up(backend:
     assert_eq!(done.json(), expected);
 }
 
-// behaviour 127, 167
-// race 75
+// proves: shutdown-waits-for-runs, dropped-future-loses-nothing, dropped-step-overwritten
 #[apply(each_store)]
 #[tokio::test]
 async fn a_run_may_respond_before_a_step_that_it_has_given_up(backend: Backend) {
@@ -150,7 +147,7 @@ async fn a_run_may_respond_before_a_step_that_it_has_given_up(backend: Backend) 
 }
 
 /// The work is done, so its result stays with the run, and goes into the store with the run's end.
-// behaviour 131, 133
+// proves: failed-completion-keeps-key, downstream-key-derived
 #[apply(each_store)]
 #[tokio::test]
 async fn a_step_that_the_store_did_not_take_is_kept_at_the_end_of_the_run(backend: Backend) {
@@ -170,8 +167,7 @@ async fn a_step_that_the_store_did_not_take_is_kept_at_the_end_of_the_run(backen
     assert_eq!(world.probe.runs(), 1);
 }
 
-// behaviour 129
-// race 26
+// proves: lost-lease-stores-nothing, failover-forgets-writes
 #[tokio::test]
 async fn steps_that_the_store_has_lost_are_kept_again() {
     let world = installed!(World::new(Backend::Memory).await);

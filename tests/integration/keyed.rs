@@ -22,7 +22,7 @@ fn derived(parts: &[&[u8]]) -> String {
     uuid::Uuid::from_bytes(bytes).to_string()
 }
 
-// behaviour 71, 144, 145
+// proves: fingerprint-hides-body, guessed-key-reveals-nothing, store-sees-digests-only
 #[apply(each_store)]
 #[tokio::test]
 async fn equal_requests_of_two_callers_have_unequal_fingerprints_in_the_store(backend: Backend) {
@@ -44,7 +44,7 @@ async fn equal_requests_of_two_callers_have_unequal_fingerprints_in_the_store(ba
 }
 
 /// Another service with the same secret, in the same store, is another caller too.
-// behaviour 71, 145
+// proves: fingerprint-hides-body, store-sees-digests-only
 #[tokio::test]
 async fn equal_requests_to_two_services_have_unequal_fingerprints() {
     let mut fingerprints = HashSet::new();
@@ -61,7 +61,7 @@ async fn equal_requests_to_two_services_have_unequal_fingerprints() {
     assert_eq!(fingerprints.len(), 2);
 }
 
-// behaviour 71, 133, 144
+// proves: fingerprint-hides-body, downstream-key-derived, guessed-key-reveals-nothing
 #[apply(each_store)]
 #[tokio::test]
 async fn no_child_key_can_be_derived_from_the_store_without_the_secret(backend: Backend) {
@@ -86,8 +86,7 @@ async fn no_child_key_can_be_derived_from_the_store_without_the_secret(backend: 
 
 /// A version that derives other ones would pay twice for runs that this one has begun, and tell their clients that the key was
 /// used for another request.
-// behaviour 69, 133
-// race 63
+// proves: custom-versioned-fingerprint, downstream-key-derived, upgrade-changes-key-derivation
 #[apply(each_store)]
 #[tokio::test]
 async fn fingerprints_and_child_keys_stay_what_they_are(backend: Backend) {

@@ -29,7 +29,7 @@ fn status(answer: &str) -> &str {
         .trim_start_matches("HTTP/1.1 ")
 }
 
-// behaviour 6
+// proves: missing-required-key-refused
 #[apply(each_store)]
 #[tokio::test]
 async fn a_required_key_that_is_missing_is_refused(backend: Backend) {
@@ -45,7 +45,7 @@ async fn a_required_key_that_is_missing_is_refused(backend: Backend) {
         .assert_fresh("201 Created");
 }
 
-// behaviour 7
+// proves: keyless-request-passes
 #[apply(each_store)]
 #[tokio::test]
 async fn without_a_key_every_request_runs(backend: Backend) {
@@ -62,8 +62,8 @@ async fn without_a_key_every_request_runs(backend: Backend) {
     assert_eq!((world.levers.claim.calls(), world.records().await), (0, 0));
 }
 
-// behaviour 8, 9, 26, 30, 31
-// race 45
+// proves: quoted-key-accepted, bare-key-equals-quoted, key-parameters-ignored
+// proves: value-whitespace-ignored, field-name-any-case, quoted-and-bare-differ
 #[apply(each_store)]
 #[tokio::test]
 async fn a_key_is_the_same_however_it_is_written(backend: Backend) {
@@ -87,8 +87,11 @@ async fn a_key_is_the_same_however_it_is_written(backend: Backend) {
     assert_eq!(world.probe.runs(), 1);
 }
 
-// behaviour 10, 11, 12, 13, 14, 15, 16, 17, 22, 23, 25, 27, 28, 29, 35
-// race 46
+// proves: different-key-lines-refused, equal-key-lines-refused, key-list-refused, split-key-refused
+// proves: empty-value-malformed, empty-string-refused, padded-key-refused, overlong-key-refused
+// proves: tab-in-key-refused, non-ascii-key-refused, bad-quoting-refused
+// proves: malformed-parameters-refused, bare-key-parameters-refused, non-string-key-refused
+// proves: malformed-optional-key-refused, unusable-key-ignored
 #[apply(each_store)]
 #[tokio::test]
 async fn a_malformed_key_is_refused_and_nothing_runs(backend: Backend) {
@@ -153,7 +156,7 @@ async fn a_malformed_key_is_refused_and_nothing_runs(backend: Backend) {
     assert_eq!((world.probe.runs(), world.levers.claim.calls()), (0, 0));
 }
 
-// behaviour 34
+// proves: key-refusal-explains-format
 #[apply(each_store)]
 #[tokio::test]
 async fn a_refusal_says_what_a_key_looks_like(backend: Backend) {
@@ -176,7 +179,7 @@ async fn a_refusal_says_what_a_key_looks_like(backend: Backend) {
     }
 }
 
-// behaviour 18, 24
+// proves: longest-key-accepted, key-escapes-decoded
 #[apply(each_store)]
 #[tokio::test]
 async fn every_printable_character_and_255_of_them_make_a_key(backend: Backend) {
@@ -201,7 +204,7 @@ async fn every_printable_character_and_255_of_them_make_a_key(backend: Backend) 
     assert!(Answer::to(world.booking(&quoted)).await.is_replay());
 }
 
-// behaviour 9
+// proves: bare-key-equals-quoted
 #[apply(each_store)]
 #[tokio::test]
 async fn a_strict_service_takes_quoted_keys_only(backend: Backend) {
@@ -217,7 +220,7 @@ async fn a_strict_service_takes_quoted_keys_only(backend: Backend) {
         .assert_fresh("201 Created");
 }
 
-// behaviour 20, 21
+// proves: oversized-headers-get-431, control-characters-refused
 #[apply(each_store)]
 #[tokio::test]
 async fn what_breaks_http_is_refused_before_any_handler(backend: Backend) {
@@ -241,7 +244,7 @@ async fn what_breaks_http_is_refused_before_any_handler(backend: Backend) {
     assert_eq!((world.probe.runs(), world.levers.claim.calls()), (0, 0));
 }
 
-// behaviour 31, 32, 36
+// proves: field-name-any-case, trailer-key-ignored, one-configurable-key-field
 #[apply(each_store)]
 #[tokio::test]
 async fn other_fields_are_not_the_key(backend: Backend) {
@@ -269,7 +272,7 @@ async fn other_fields_are_not_the_key(backend: Backend) {
     assert_eq!((world.probe.runs(), world.levers.claim.calls()), (7, 0));
 }
 
-// behaviour 33
+// proves: key-case-counts
 #[apply(each_store)]
 #[tokio::test]
 async fn keys_differ_in_case(backend: Backend) {
@@ -283,7 +286,7 @@ async fn keys_differ_in_case(backend: Backend) {
     assert_eq!(world.probe.runs(), 2);
 }
 
-// behaviour 36
+// proves: one-configurable-key-field
 #[apply(each_store)]
 #[tokio::test]
 async fn the_fields_can_have_other_names(backend: Backend) {
@@ -311,8 +314,7 @@ async fn the_fields_can_have_other_names(backend: Backend) {
         .assert_fresh("201 Created");
 }
 
-// behaviour 17, 47, 148
-// race 54
+// proves: overlong-key-refused, other-body-refused, keys-and-bodies-never-logged, keys-in-logs
 #[apply(each_store)]
 #[tokio::test]
 async fn no_refusal_repeats_the_key_or_the_body(backend: Backend) {

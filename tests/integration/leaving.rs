@@ -37,8 +37,7 @@ async fn comes_back(world: &World, key: &str) {
     assert_eq!(world.probe.runs(), 1);
 }
 
-// behaviour 125
-// race 27
+// proves: run-survives-client-leaving, client-leaves-response-lost
 #[apply(each_store)]
 #[tokio::test]
 async fn a_client_that_closes_its_connection_finds_its_answer_later(backend: Backend) {
@@ -53,7 +52,7 @@ async fn a_client_that_closes_its_connection_finds_its_answer_later(backend: Bac
     comes_back(&world, "k").await;
 }
 
-// behaviour 125
+// proves: run-survives-client-leaving
 #[apply(each_store)]
 #[tokio::test]
 async fn a_client_that_closes_its_half_finds_its_answer_later(backend: Backend) {
@@ -68,7 +67,7 @@ async fn a_client_that_closes_its_half_finds_its_answer_later(backend: Backend) 
     comes_back(&world, "k").await;
 }
 
-// behaviour 125
+// proves: run-survives-client-leaving
 #[apply(each_store)]
 #[tokio::test]
 async fn a_client_that_resets_its_stream_finds_its_answer_later(backend: Backend) {
@@ -89,7 +88,7 @@ async fn a_client_that_resets_its_stream_finds_its_answer_later(backend: Backend
     comes_back(&world, "k").await;
 }
 
-// behaviour 126
+// proves: run-survives-outer-timeout
 #[apply(each_store)]
 #[tokio::test]
 async fn an_outer_timeout_does_not_stop_the_run(backend: Backend) {
@@ -108,7 +107,7 @@ async fn an_outer_timeout_does_not_stop_the_run(backend: Backend) {
     assert_eq!(world.probe.runs(), 1);
 }
 
-// behaviour 127
+// proves: shutdown-waits-for-runs
 #[apply(each_store)]
 #[tokio::test]
 async fn a_shutdown_waits_for_runs_and_takes_no_new_keys(backend: Backend) {
@@ -150,8 +149,7 @@ async fn a_shutdown_waits_for_runs_and_takes_no_new_keys(backend: Backend) {
     let records = world.list().await;
     assert!(matches!(records[..], [ref record] if matches!(record.phase, Phase::Completed { .. })));
 }
-// behaviour 125
-// race 5
+// proves: run-survives-client-leaving, own-claim-unrecognised
 #[apply(each_store)]
 #[tokio::test]
 async fn a_claim_whose_client_left_is_given_back(backend: Backend) {

@@ -44,8 +44,7 @@ async fn stop_midway(State(probe): State<Probe>) -> (StatusCode, Json<Value>) {
     (StatusCode::CREATED, Json(json!({ "run": run })))
 }
 
-// behaviour 128
-// race 12, 56
+// proves: dead-owner-taken-over, mismatch-takes-over, interrupted-run-stuck
 #[apply(each_store)]
 #[tokio::test]
 async fn a_run_that_was_lost_is_not_made_again(backend: Backend) {
@@ -76,8 +75,7 @@ async fn a_run_that_was_lost_is_not_made_again(backend: Backend) {
     assert_eq!(world.probe.runs(), 0);
 }
 
-// behaviour 74, 128
-// race 56
+// proves: duplicate-may-wait, dead-owner-taken-over, interrupted-run-stuck
 #[apply(each_store)]
 #[tokio::test]
 async fn a_duplicate_that_waits_for_a_run_that_was_lost_hears_of_it(backend: Backend) {
@@ -92,8 +90,8 @@ async fn a_duplicate_that_waits_for_a_run_that_was_lost_hears_of_it(backend: Bac
     assert_eq!(world.probe.runs(), 0);
 }
 
-// behaviour 128, 129
-// race 2, 56
+// proves: dead-owner-taken-over, lost-lease-stores-nothing, live-owner-replaced
+// proves: interrupted-run-stuck
 #[apply(each_store)]
 #[tokio::test]
 async fn an_owner_that_comes_back_leaves_its_answer(backend: Backend) {
@@ -112,8 +110,7 @@ async fn an_owner_that_comes_back_leaves_its_answer(backend: Backend) {
     assert_eq!(world.probe.runs(), 1);
 }
 
-// behaviour 128
-// race 56
+// proves: dead-owner-taken-over, interrupted-run-stuck
 #[apply(each_store)]
 #[tokio::test]
 async fn a_retry_runs_once_an_operator_has_freed_the_key(backend: Backend) {
@@ -135,8 +132,7 @@ async fn a_retry_runs_once_an_operator_has_freed_the_key(backend: Backend) {
     assert_eq!(world.probe.runs(), 1);
 }
 
-// behaviour 128
-// race 56
+// proves: dead-owner-taken-over, interrupted-run-stuck
 #[apply(each_store)]
 #[tokio::test]
 async fn a_retry_gets_the_answer_that_an_operator_has_given(backend: Backend) {
@@ -164,8 +160,7 @@ async fn a_retry_gets_the_answer_that_an_operator_has_given(backend: Backend) {
     assert_eq!(world.probe.runs(), 1);
 }
 
-// behaviour 97, 128
-// race 37
+// proves: oversized-response-leaves-tombstone, dead-owner-taken-over, large-response-unprotected
 #[apply(each_store)]
 #[tokio::test]
 async fn an_operators_answer_that_is_too_long_leaves_a_tombstone(backend: Backend) {
@@ -186,8 +181,7 @@ async fn an_operators_answer_that_is_too_long_leaves_a_tombstone(backend: Backen
     assert_eq!(world.probe.runs(), 0);
 }
 
-// behaviour 110, 128
-// race 56
+// proves: expired-key-is-new, dead-owner-taken-over, interrupted-run-stuck
 #[apply(each_store)]
 #[tokio::test]
 async fn what_nobody_resolves_is_forgotten_a_ttl_after_its_lease(backend: Backend) {

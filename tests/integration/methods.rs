@@ -9,7 +9,7 @@ use crate::{
     world::{BOOKING, World},
 };
 
-// behaviour 37, 38, 41
+// proves: safe-methods-ignore-keys, preflight-never-refused, query-treated-like-get
 #[apply(each_store)]
 #[tokio::test]
 async fn safe_methods_ignore_even_a_malformed_key(backend: Backend) {
@@ -43,7 +43,7 @@ async fn safe_methods_ignore_even_a_malformed_key(backend: Backend) {
     assert_eq!((world.probe.runs(), world.levers.claim.calls()), (10, 0));
 }
 
-// behaviour 39, 40
+// proves: post-and-patch-protected, put-delete-by-attribute
 #[apply(each_store)]
 #[tokio::test]
 async fn the_attribute_protects_every_method_that_is_not_safe(backend: Backend) {
@@ -62,7 +62,7 @@ async fn the_attribute_protects_every_method_that_is_not_safe(backend: Backend) 
     }
 }
 
-// behaviour 39, 40
+// proves: post-and-patch-protected, put-delete-by-attribute
 #[apply(each_store)]
 #[tokio::test]
 async fn a_layer_protects_post_but_not_put(backend: Backend) {
@@ -88,7 +88,7 @@ async fn a_layer_protects_post_but_not_put(backend: Backend) {
     assert_eq!(world.probe.runs(), 3);
 }
 
-// behaviour 42, 45
+// proves: router-refusals-unchanged, no-endpoint-no-record
 #[apply(each_store)]
 #[tokio::test]
 async fn what_has_no_endpoint_leaves_no_record(backend: Backend) {
@@ -120,7 +120,7 @@ async fn what_has_no_endpoint_leaves_no_record(backend: Backend) {
     assert_eq!((world.probe.runs(), world.records().await), (0, 0));
 }
 
-// behaviour 44
+// proves: unprotected-endpoint-ignores-key
 #[apply(each_store)]
 #[tokio::test]
 async fn a_key_on_an_unprotected_endpoint_is_ignored(backend: Backend) {
@@ -132,7 +132,7 @@ async fn a_key_on_an_unprotected_endpoint_is_ignored(backend: Backend) {
     }
 }
 
-// behaviour 46
+// proves: batch-is-one-unit
 #[apply(each_store)]
 #[tokio::test]
 async fn a_key_covers_a_batch_as_one_unit(backend: Backend) {
@@ -151,7 +151,7 @@ async fn a_key_covers_a_batch_as_one_unit(backend: Backend) {
     );
 }
 
-// race 62
+// proves: second-protection-ignored
 #[apply(each_store)]
 #[tokio::test]
 async fn protection_twice_is_a_mistake_and_nothing_runs(backend: Backend) {

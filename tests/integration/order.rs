@@ -113,7 +113,7 @@ async fn send(world: &World, path: &str) -> Answer {
 }
 
 /// How far it came is as unknown as if its process had died.
-// behaviour 105, 128
+// proves: failures-free-key, dead-owner-taken-over
 #[apply(each_store)]
 #[tokio::test]
 async fn a_run_that_a_time_limit_inside_has_stopped_keeps_its_key_until_its_lease_is_over(
@@ -142,7 +142,7 @@ async fn a_run_that_a_time_limit_inside_has_stopped_keeps_its_key_until_its_leas
     }
 }
 
-// behaviour 128
+// proves: dead-owner-taken-over
 #[apply(each_store)]
 #[tokio::test]
 async fn a_run_that_a_time_limit_inside_has_stopped_is_a_lost_one(backend: Backend) {
@@ -159,7 +159,7 @@ async fn a_run_that_a_time_limit_inside_has_stopped_is_a_lost_one(backend: Backe
 }
 
 /// The step goes on, under the hold that it was begun under.
-// behaviour 128
+// proves: dead-owner-taken-over
 #[apply(each_store)]
 #[tokio::test]
 async fn a_step_outlives_the_time_limit_inside_and_the_next_attempt_has_its_result(
@@ -183,7 +183,7 @@ async fn a_step_outlives_the_time_limit_inside_and_the_next_attempt_has_its_resu
     assert_eq!(world.probe.runs(), 1);
 }
 
-// behaviour 105, 107
+// proves: failures-free-key, failure-stored-on-request
 #[apply(each_store)]
 #[tokio::test]
 async fn a_service_inside_says_of_its_503_that_nothing_was_done(backend: Backend) {
@@ -202,7 +202,7 @@ async fn a_service_inside_says_of_its_503_that_nothing_was_done(backend: Backend
     }
 }
 
-// behaviour 99
+// proves: outer-compression-not-stored
 #[apply(each_store)]
 #[tokio::test]
 async fn compression_inside_does_not_touch_what_is_stored(backend: Backend) {
@@ -228,7 +228,7 @@ async fn compression_inside_does_not_touch_what_is_stored(backend: Backend) {
     }
 }
 
-// behaviour 99
+// proves: outer-compression-not-stored
 #[apply(each_store)]
 #[tokio::test]
 async fn a_handler_that_compresses_by_itself_is_asked_for_plain_bytes(backend: Backend) {
@@ -265,7 +265,7 @@ async fn cors_outside_marks_first_responses_replays_and_refusals(backend: Backen
     }
 }
 
-// behaviour 87
+// proves: exchange-fields-not-replayed
 #[tokio::test]
 async fn cors_inside_is_reported_because_replays_lack_its_fields() {
     let logged = Logged::default();
@@ -308,7 +308,7 @@ impl io::Write for Logged {
     }
 }
 
-// behaviour 39, 44
+// proves: post-and-patch-protected, unprotected-endpoint-ignores-key
 #[apply(each_store)]
 #[tokio::test]
 async fn a_route_that_is_merged_behind_the_layer_is_left_out_of_it(backend: Backend) {
@@ -361,7 +361,7 @@ async fn a_layer_reads_what_its_largest_route_takes_and_the_others_keep_their_li
     assert_eq!((world.probe.runs(), world.records().await), (2, 1));
 }
 
-// behaviour 91
+// proves: finite-stream-stored-whole
 #[apply(each_store)]
 #[tokio::test]
 async fn grpc_under_a_key_is_refused_because_a_replay_would_lose_its_status(backend: Backend) {

@@ -21,7 +21,8 @@ async fn twice(
     (first, Answer::to(world.post(path, key, &script)).await)
 }
 
-// behaviour 72, 81, 94, 95, 100, 101
+// proves: first-response-unmarked, replay-keeps-status, stored-202-stays-202, redirects-stored
+// proves: successes-and-redirects-stored, handler-refusals-stored
 #[apply(each_store)]
 #[tokio::test]
 async fn final_answers_are_stored_whatever_they_say(backend: Backend) {
@@ -43,8 +44,8 @@ async fn final_answers_are_stored_whatever_they_say(backend: Backend) {
     }
 }
 
-// behaviour 103, 157
-// race 30
+// proves: transient-responses-not-stored, redirects-307-308-released
+// proves: stored-rejection-shadows-correction
 #[apply(each_store)]
 #[tokio::test]
 async fn answers_that_can_change_are_not_stored(backend: Backend) {
@@ -69,8 +70,7 @@ async fn answers_that_can_change_are_not_stored(backend: Backend) {
     assert_eq!(world.records().await, 0);
 }
 
-// behaviour 105
-// race 58
+// proves: failures-free-key, failures-stored-forever
 #[apply(each_store)]
 #[tokio::test]
 async fn failures_leave_the_key_free(backend: Backend) {
@@ -90,7 +90,7 @@ async fn failures_leave_the_key_free(backend: Backend) {
     assert_eq!((world.probe.runs(), world.records().await), (10, 0));
 }
 
-// behaviour 105
+// proves: failures-free-key
 #[apply(each_store)]
 #[tokio::test]
 async fn keep_all_stores_failures_too(backend: Backend) {
@@ -106,8 +106,7 @@ async fn keep_all_stores_failures_too(backend: Backend) {
     again.assert_replay_of(&first);
 }
 
-// behaviour 105, 107
-// race 55
+// proves: failures-free-key, failure-stored-on-request, failure-after-effect-reruns
 #[apply(each_store)]
 #[tokio::test]
 async fn a_handler_overrules_every_rule(backend: Backend) {
@@ -129,7 +128,7 @@ async fn a_handler_overrules_every_rule(backend: Backend) {
     again.assert_fresh("500 Internal Server Error");
 }
 
-// behaviour 102
+// proves: extractor-refusals-free-key
 #[apply(each_store)]
 #[tokio::test]
 async fn a_body_that_an_extractor_refuses_leaves_the_key_free(backend: Backend) {
@@ -152,7 +151,7 @@ async fn a_body_that_an_extractor_refuses_leaves_the_key_free(backend: Backend) 
     assert_eq!(world.probe.runs(), 1);
 }
 
-// behaviour 106
+// proves: panic-frees-key
 #[apply(each_store)]
 #[tokio::test]
 async fn a_panic_is_answered_and_leaves_the_key_free(backend: Backend) {
@@ -174,7 +173,7 @@ async fn a_panic_is_answered_and_leaves_the_key_free(backend: Backend) {
     assert_eq!(world.probe.runs(), 3);
 }
 
-// behaviour 104
+// proves: own-refusals-not-stored
 #[apply(each_store)]
 #[tokio::test]
 async fn the_layers_own_refusals_are_never_stored(backend: Backend) {
@@ -206,8 +205,7 @@ async fn the_layers_own_refusals_are_never_stored(backend: Backend) {
     assert_eq!(world.records().await, 1);
 }
 
-// behaviour 97
-// race 37
+// proves: oversized-response-leaves-tombstone, large-response-unprotected
 #[apply(each_store)]
 #[tokio::test]
 async fn an_answer_too_long_to_keep_leaves_a_tombstone(backend: Backend) {
@@ -244,8 +242,7 @@ async fn an_answer_too_long_to_keep_leaves_a_tombstone(backend: Backend) {
 }
 
 /// A document of Firestore holds less than what is kept elsewhere.
-// behaviour 97
-// race 37
+// proves: oversized-response-leaves-tombstone, large-response-unprotected
 #[tokio::test]
 async fn an_answer_too_long_for_the_store_leaves_a_tombstone() {
     let world = installed!(World::new(Backend::Firestore).await);
@@ -291,7 +288,7 @@ async fn an_answer_too_long_for_the_store_leaves_a_tombstone() {
     }
 }
 
-// behaviour 158
+// proves: retry-after-4xx-released
 #[apply(each_store)]
 #[tokio::test]
 async fn a_refusal_that_names_a_time_to_come_back_is_not_stored(backend: Backend) {
@@ -327,7 +324,7 @@ async fn a_refusal_that_names_a_time_to_come_back_is_not_stored(backend: Backend
 }
 
 /// The booking is made although its response cannot be sent, so a retry does not make another one.
-// behaviour 98
+// proves: broken-success-leaves-tombstone
 #[apply(each_store)]
 #[tokio::test]
 async fn a_success_whose_body_breaks_off_is_not_made_again(backend: Backend) {
@@ -352,7 +349,7 @@ async fn a_success_whose_body_breaks_off_is_not_made_again(backend: Backend) {
     }
 }
 
-// behaviour 98
+// proves: broken-success-leaves-tombstone
 #[apply(each_store)]
 #[tokio::test]
 async fn a_failure_whose_body_breaks_off_is_kept_only_where_all_are(backend: Backend) {

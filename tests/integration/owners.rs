@@ -11,8 +11,7 @@ use crate::{
     world::{BOOKING, World},
 };
 
-// behaviour 128
-// race 12, 16
+// proves: dead-owner-taken-over, mismatch-takes-over, crash-locks-for-ttl
 #[apply(each_store)]
 #[tokio::test]
 async fn a_key_whose_owner_died_is_taken_until_its_lease_ends(backend: Backend) {
@@ -37,8 +36,7 @@ async fn a_key_whose_owner_died_is_taken_until_its_lease_ends(backend: Backend) 
     assert_eq!(world.probe.runs(), 1);
 }
 
-// behaviour 128
-// race 56
+// proves: dead-owner-taken-over, interrupted-run-stuck
 #[apply(each_store)]
 #[tokio::test]
 async fn an_operator_can_resolve_what_an_owner_that_died_has_left(backend: Backend) {
@@ -71,8 +69,7 @@ async fn an_operator_can_resolve_what_an_owner_that_died_has_left(backend: Backe
     assert_eq!(world.probe.runs(), 0);
 }
 
-// behaviour 76, 128
-// race 1, 71
+// proves: concurrent-equals-run-once, dead-owner-taken-over, check-then-claim, two-recoveries-run
 #[apply(each_store)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_many_that_take_over_one_runs(backend: Backend) {
@@ -87,8 +84,7 @@ async fn of_many_that_take_over_one_runs(backend: Backend) {
     assert_eq!(world.probe.runs(), 1);
 }
 
-// behaviour 129
-// race 6
+// proves: lost-lease-stores-nothing, stale-owner-writes
 #[apply(each_store)]
 #[tokio::test]
 async fn an_owner_that_lost_its_lease_cannot_store_and_gives_the_new_owners_answer(
@@ -114,8 +110,7 @@ async fn an_owner_that_lost_its_lease_cannot_store_and_gives_the_new_owners_answ
         .assert_replay_of(&taken_over);
 }
 
-// behaviour 129
-// race 6
+// proves: lost-lease-stores-nothing, stale-owner-writes
 #[apply(each_store)]
 #[tokio::test]
 async fn an_owner_that_comes_too_late_replays_what_the_new_owner_stored(backend: Backend) {

@@ -3,8 +3,7 @@
 use std::process::Command;
 
 /// Once the charge is kept, the provider is not asked again; before that it is, and knows the charge by its key.
-// behaviour 128, 133
-// race 55
+// proves: dead-owner-taken-over, downstream-key-derived, failure-after-effect-reruns
 #[test]
 fn a_service_that_dies_between_charge_and_booking_charges_once() {
     let run = Command::new(env!("CARGO_BIN_EXE_payment-under-test")).output();

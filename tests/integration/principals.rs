@@ -120,8 +120,7 @@ fn ask(world: &World, path: &str, token: &str, key: &str) -> reqwest::RequestBui
         .header("authorization", format!("Bearer {token}"))
 }
 
-// behaviour 137, 165
-// race 49
+// proves: unauthorized-gets-no-replay, revoked-permission-blocks-replay, replay-skips-authorization
 #[apply(each_store)]
 #[tokio::test]
 async fn a_token_that_was_taken_away_gets_its_rejection_and_no_replay(backend: Backend) {
@@ -148,8 +147,8 @@ async fn a_token_that_was_taken_away_gets_its_rejection_and_no_replay(backend: B
     assert_eq!(world.probe.runs(), 2);
 }
 
-// behaviour 67, 136
-// race 48, 53
+// proves: token-change-keeps-keys, principals-are-separate, cross-user-replay
+// proves: token-rotation-changes-scope
 #[apply(each_store)]
 #[tokio::test]
 async fn a_caller_with_a_new_token_gets_the_response_of_the_old_one_and_nobody_else_does(
@@ -176,7 +175,7 @@ async fn a_caller_with_a_new_token_gets_the_response_of_the_old_one_and_nobody_e
     );
 }
 
-// behaviour 102
+// proves: extractor-refusals-free-key
 #[apply(each_store)]
 #[tokio::test]
 async fn who_was_refused_has_left_no_record_and_may_use_the_key(backend: Backend) {
@@ -192,7 +191,7 @@ async fn who_was_refused_has_left_no_record_and_may_use_the_key(backend: Backend
         .assert_fresh("200 OK");
 }
 
-// behaviour 165
+// proves: revoked-permission-blocks-replay
 #[apply(each_store)]
 #[tokio::test]
 async fn a_caller_is_proved_once_a_request_with_a_key_and_without(backend: Backend) {
@@ -219,7 +218,7 @@ async fn a_caller_is_proved_once_a_request_with_a_key_and_without(backend: Backe
     }
 }
 
-// behaviour 138
+// proves: unknown-scope-is-error
 #[apply(each_store)]
 #[tokio::test]
 async fn a_principal_without_a_name_is_a_mistake_of_the_service(backend: Backend) {
@@ -234,7 +233,7 @@ async fn a_principal_without_a_name_is_a_mistake_of_the_service(backend: Backend
     assert_eq!((world.probe.runs(), world.records().await), (0, 0));
 }
 
-// behaviour 159, 165
+// proves: refusal-reaches-sending-client, revoked-permission-blocks-replay
 #[tokio::test(flavor = "multi_thread")]
 async fn a_caller_who_is_not_let_in_and_writes_its_whole_body_first_reads_why() {
     let world = installed!(world(Backend::Memory, &Sessions::default()).await);

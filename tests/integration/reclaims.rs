@@ -65,8 +65,8 @@ async fn nothing(State(probe): State<Probe>) -> StatusCode {
     StatusCode::CREATED
 }
 
-// behaviour 128, 129
-// race 26, 56
+// proves: dead-owner-taken-over, lost-lease-stores-nothing, failover-forgets-writes
+// proves: interrupted-run-stuck
 #[tokio::test]
 async fn a_run_that_was_claimed_again_and_is_then_lost_is_not_run_again() {
     let world = installed!(World::new(Backend::Memory).await);
@@ -94,8 +94,8 @@ async fn a_run_that_was_claimed_again_and_is_then_lost_is_not_run_again() {
     drop(lost);
 }
 
-// behaviour 128, 129
-// race 26, 56
+// proves: dead-owner-taken-over, lost-lease-stores-nothing, failover-forgets-writes
+// proves: interrupted-run-stuck
 #[tokio::test]
 async fn a_run_that_was_claimed_again_and_then_fails_in_order_is_not_lost() {
     let world = installed!(World::new(Backend::Memory).await);
@@ -120,8 +120,8 @@ async fn a_run_that_was_claimed_again_and_then_fails_in_order_is_not_lost() {
     retry.assert_fresh("201 Created");
 }
 
-// behaviour 129, 167
-// race 26, 77
+// proves: lost-lease-stores-nothing, dropped-future-loses-nothing, failover-forgets-writes
+// proves: late-claim-holds-key
 #[tokio::test]
 async fn a_key_is_not_held_by_the_second_claim_of_a_run_that_has_ended() {
     let world = installed!(World::new(Backend::Memory).await);
@@ -166,8 +166,8 @@ async fn resumed(
 
 static STOPPED: AtomicBool = AtomicBool::new(false);
 
-// behaviour 129, 133
-// race 26, 76
+// proves: lost-lease-stores-nothing, downstream-key-derived, failover-forgets-writes
+// proves: late-reply-two-runs
 #[tokio::test]
 async fn a_take_over_that_is_claimed_again_before_its_run_keeps_the_steps() {
     let world = installed!(World::new(Backend::Memory).await);

@@ -28,7 +28,7 @@ pub(crate) async fn exchange(mut connection: TcpStream, head: &str) -> String {
     response
 }
 
-// behaviour 118, 159
+// proves: oversized-body-takes-no-key, refusal-reaches-sending-client
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_writes_its_whole_body_first_reads_the_refusal() {
     let world = installed!(World::new(Backend::Memory).await);
@@ -64,7 +64,7 @@ async fn a_client_that_writes_its_whole_body_first_reads_the_refusal() {
     assert_eq!((world.probe.runs(), world.records().await), (0, 0));
 }
 
-// behaviour 118, 121
+// proves: oversized-body-takes-no-key, bad-key-gets-no-continue
 #[tokio::test]
 async fn a_body_that_is_announced_as_too_large_is_not_asked_for() {
     let world = installed!(World::new(Backend::Memory).await);
@@ -91,7 +91,7 @@ async fn a_body_that_is_announced_as_too_large_is_not_asked_for() {
 #[idempotent]
 async fn unused() {}
 
-// behaviour 159
+// proves: refusal-reaches-sending-client
 #[tokio::test(flavor = "multi_thread")]
 async fn so_does_the_client_of_a_router_without_an_engine() {
     let app = Router::new().route("/", post(unused));
@@ -105,7 +105,7 @@ async fn so_does_the_client_of_a_router_without_an_engine() {
     }
 }
 
-// behaviour 159
+// proves: refusal-reaches-sending-client
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_without_an_end_is_not_read_for_ever() {
     let world = installed!(World::new(Backend::Memory).await);

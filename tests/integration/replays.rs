@@ -23,8 +23,8 @@ pub(crate) async fn twice(world: &World, script: &serde_json::Value) -> (Answer,
     (first, again)
 }
 
-// behaviour 72, 81, 82, 89, 96
-// race 33
+// proves: first-response-unmarked, replay-keeps-status, replay-keeps-body, only-replays-marked
+// proves: replay-never-extends-ttl, replay-changes-status-or-etag
 #[apply(each_store)]
 #[tokio::test]
 async fn every_replay_is_the_first_answer_again(backend: Backend) {
@@ -43,8 +43,7 @@ async fn every_replay_is_the_first_answer_again(backend: Backend) {
     assert_eq!(world.probe.runs(), 1);
 }
 
-// behaviour 82
-// race 34, 35
+// proves: replay-keeps-body, replay-changes-bytes, binary-body-mangled
 #[apply(each_store)]
 #[tokio::test]
 async fn bodies_are_kept_byte_for_byte(backend: Backend) {
@@ -56,8 +55,7 @@ async fn bodies_are_kept_byte_for_byte(backend: Backend) {
     }
 }
 
-// behaviour 82
-// race 34, 35
+// proves: replay-keeps-body, replay-changes-bytes, binary-body-mangled
 #[apply(each_store)]
 #[tokio::test]
 async fn bodies_that_are_no_text_are_kept_byte_for_byte(backend: Backend) {
@@ -80,8 +78,7 @@ async fn bodies_that_are_no_text_are_kept_byte_for_byte(backend: Backend) {
     assert_eq!(world.probe.runs(), 1);
 }
 
-// behaviour 83
-// race 31
+// proves: replay-keeps-headers, repeated-headers-lost
 #[apply(each_store)]
 #[tokio::test]
 async fn end_to_end_headers_are_kept_line_by_line(backend: Backend) {
@@ -122,7 +119,7 @@ async fn end_to_end_headers_are_kept_line_by_line(backend: Backend) {
     assert_eq!(first.headers.len() + 2, again.headers.len(), "{again:?}");
 }
 
-// behaviour 84, 90
+// proves: replay-has-own-date, replay-has-no-age
 #[apply(each_store)]
 #[tokio::test]
 async fn date_and_length_are_written_anew(backend: Backend) {
@@ -137,8 +134,7 @@ async fn date_and_length_are_written_anew(backend: Backend) {
     assert_eq!(again.header("age"), None);
 }
 
-// behaviour 85
-// race 32
+// proves: connection-fields-not-replayed, cookies-and-challenges-replayed
 #[apply(each_store)]
 #[tokio::test]
 async fn fields_of_the_connection_are_dropped(backend: Backend) {
@@ -177,8 +173,8 @@ async fn fields_of_the_connection_are_dropped(backend: Backend) {
     }
 }
 
-// behaviour 86, 87
-// race 32, 68
+// proves: secrets-never-stored, exchange-fields-not-replayed, cookies-and-challenges-replayed
+// proves: credentials-stored-in-response
 #[apply(each_store)]
 #[tokio::test]
 async fn secrets_and_fields_of_one_exchange_are_dropped(backend: Backend) {
@@ -224,7 +220,7 @@ async fn secrets_and_fields_of_one_exchange_are_dropped(backend: Backend) {
     assert!(!format!("{records:?}").contains("a-secret-value"));
 }
 
-// behaviour 88
+// proves: unreplayed-fields-configurable
 #[apply(each_store)]
 #[tokio::test]
 async fn the_list_of_dropped_headers_can_be_changed(backend: Backend) {
@@ -246,8 +242,7 @@ async fn the_list_of_dropped_headers_can_be_changed(backend: Backend) {
     assert_eq!(again.header("via"), None);
 }
 
-// behaviour 91
-// race 36
+// proves: finite-stream-stored-whole, endless-stream-withheld
 #[apply(each_store)]
 #[tokio::test]
 async fn streams_are_stored_whole_and_event_streams_pass_through(backend: Backend) {
@@ -273,8 +268,7 @@ async fn streams_are_stored_whole_and_event_streams_pass_through(backend: Backen
     );
 }
 
-// behaviour 92
-// race 44
+// proves: bodiless-stays-bodiless, bodiless-replay-announces-length
 #[apply(each_store)]
 #[tokio::test]
 async fn answers_without_a_body_have_none_on_replay(backend: Backend) {
@@ -308,7 +302,7 @@ async fn answers_without_a_body_have_none_on_replay(backend: Backend) {
     }
 }
 
-// behaviour 93
+// proves: replay-shows-past-state
 #[apply(each_store)]
 #[tokio::test]
 async fn a_replay_shows_the_answer_of_then_not_the_state_of_now(backend: Backend) {
@@ -322,7 +316,7 @@ async fn a_replay_shows_the_answer_of_then_not_the_state_of_now(backend: Backend
     assert_eq!(again.json()["run"], 1);
 }
 
-// race 51
+// proves: client-mark-believed
 #[apply(each_store)]
 #[tokio::test]
 async fn a_client_cannot_mark_its_request_as_a_replay(backend: Backend) {
@@ -332,7 +326,7 @@ async fn a_client_cannot_mark_its_request_as_a_replay(backend: Backend) {
     assert_eq!(world.probe.runs(), 1);
 }
 
-// behaviour 5
+// proves: conditions-judged-once
 #[apply(each_store)]
 #[tokio::test]
 async fn the_retry_of_a_conditional_request_replays_its_success(backend: Backend) {
@@ -352,8 +346,7 @@ async fn the_retry_of_a_conditional_request_replays_its_success(backend: Backend
         .assert_fresh("412 Precondition Failed");
 }
 
-// behaviour 82
-// race 47
+// proves: replay-keeps-body, stored-bytes-aliased
 #[apply(each_store)]
 #[tokio::test]
 async fn stored_answers_do_not_change_with_the_requests_that_follow(backend: Backend) {
@@ -376,7 +369,7 @@ async fn stored_answers_do_not_change_with_the_requests_that_follow(backend: Bac
     assert_eq!(world.probe.runs(), 100);
 }
 
-// behaviour 72, 89
+// proves: first-response-unmarked, only-replays-marked
 #[apply(each_store)]
 #[tokio::test]
 async fn a_handler_cannot_mark_a_first_answer_as_a_replay(backend: Backend) {

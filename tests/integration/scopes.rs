@@ -9,8 +9,8 @@ use crate::{
     world::{BOOKING, World},
 };
 
-// behaviour 67, 136
-// race 48, 53
+// proves: token-change-keeps-keys, principals-are-separate, cross-user-replay
+// proves: token-rotation-changes-scope
 #[apply(each_store)]
 #[tokio::test]
 async fn a_principal_keeps_its_keys_when_its_token_changes_and_shares_them_with_nobody(
@@ -42,8 +42,8 @@ async fn a_principal_keeps_its_keys_when_its_token_changes_and_shares_them_with_
         .assert_replay_of(&first);
 }
 
-// behaviour 1, 137, 165
-// race 49, 68
+// proves: authorization-before-key, unauthorized-gets-no-replay, revoked-permission-blocks-replay
+// proves: replay-skips-authorization, credentials-stored-in-response
 #[apply(each_store)]
 #[tokio::test]
 async fn who_is_not_let_in_gets_no_replay_and_no_word_of_the_key(backend: Backend) {
@@ -65,8 +65,7 @@ async fn who_is_not_let_in_gets_no_replay_and_no_word_of_the_key(backend: Backen
     assert_eq!(world.levers.claim.calls(), claims);
 }
 
-// behaviour 136
-// race 48
+// proves: principals-are-separate, cross-user-replay
 #[apply(each_store)]
 #[tokio::test]
 async fn callers_with_different_credentials_are_kept_apart_by_default(backend: Backend) {
@@ -85,7 +84,7 @@ async fn callers_with_different_credentials_are_kept_apart_by_default(backend: B
     assert_eq!(world.probe.runs(), 4);
 }
 
-// behaviour 138
+// proves: unknown-scope-is-error
 #[apply(each_store)]
 #[tokio::test]
 async fn a_scope_that_is_not_known_is_a_mistake_of_the_service_not_anonymous(backend: Backend) {
@@ -108,8 +107,8 @@ async fn a_scope_that_is_not_known_is_a_mistake_of_the_service_not_anonymous(bac
     Answer::to(request("a")).await.assert_replay_of(&first);
 }
 
-// behaviour 70, 144, 145
-// race 50, 54
+// proves: digest-parts-delimited, guessed-key-reveals-nothing, store-sees-digests-only
+// proves: key-names-other-storage, keys-in-logs
 #[apply(each_store)]
 #[tokio::test]
 async fn no_key_reaches_into_another_scope_or_the_storage(backend: Backend) {
@@ -152,7 +151,7 @@ async fn no_key_reaches_into_another_scope_or_the_storage(backend: Backend) {
     }
 }
 
-// behaviour 71
+// proves: fingerprint-hides-body
 #[apply(each_store)]
 #[tokio::test]
 async fn equal_bodies_have_unequal_fingerprints_in_the_store(backend: Backend) {
@@ -168,8 +167,7 @@ async fn equal_bodies_have_unequal_fingerprints_in_the_store(backend: Backend) {
     assert_ne!(records[0].fingerprint, records[1].fingerprint);
 }
 
-// behaviour 48
-// race 60
+// proves: other-method-or-path-refused, components-derive-different-keys
 #[apply(each_store)]
 #[tokio::test]
 async fn handlers_layers_and_operators_mean_the_same_record(backend: Backend) {
@@ -220,7 +218,7 @@ async fn credentials_that_are_sent_twice_are_refused(backend: Backend) {
     Answer::to(request).await.assert_fresh("201 Created");
 }
 
-// behaviour 138
+// proves: unknown-scope-is-error
 #[apply(each_store)]
 #[tokio::test]
 async fn a_principal_without_a_name_is_a_mistake_of_the_service(backend: Backend) {

@@ -91,8 +91,7 @@ async fn send(world: &World, path: &str, key: &str, then: &str) -> Answer {
 }
 
 /// The first attempt stops and its lease lapses; the second one goes on; and the first can keep nothing any more.
-// behaviour 129, 133
-// race 6
+// proves: lost-lease-stores-nothing, downstream-key-derived, stale-owner-writes
 #[apply(each_store)]
 #[tokio::test]
 async fn an_attempt_after_a_lost_one_goes_on_with_its_steps(backend: Backend) {
@@ -117,8 +116,7 @@ async fn an_attempt_after_a_lost_one_goes_on_with_its_steps(backend: Backend) {
 
 /// What has been charged is not charged again because the handler failed afterwards. So the key is not free for another
 /// request either.
-// behaviour 107
-// race 12, 55
+// proves: failure-stored-on-request, mismatch-takes-over, failure-after-effect-reruns
 #[apply(each_store)]
 #[tokio::test]
 async fn a_run_that_fails_leaves_its_steps_to_the_retry(backend: Backend) {
@@ -144,7 +142,7 @@ async fn a_run_that_fails_leaves_its_steps_to_the_retry(backend: Backend) {
 }
 
 /// Nothing was done, so nothing is kept.
-// behaviour 105
+// proves: failures-free-key
 #[apply(each_store)]
 #[tokio::test]
 async fn a_step_that_fails_is_not_kept(backend: Backend) {
@@ -164,8 +162,7 @@ async fn a_step_that_fails_is_not_kept(backend: Backend) {
 }
 
 /// A run that has ended in order is not lost: it has given its key back.
-// behaviour 128
-// race 56
+// proves: dead-owner-taken-over, interrupted-run-stuck
 #[apply(each_store)]
 #[tokio::test]
 async fn what_is_given_back_is_not_an_unknown_outcome(backend: Backend) {
@@ -191,7 +188,7 @@ async fn what_is_given_back_is_not_an_unknown_outcome(backend: Backend) {
     assert_eq!(lost.await.expect("an answer").status(), "201 Created");
 }
 
-// behaviour 133
+// proves: downstream-key-derived
 #[apply(each_store)]
 #[tokio::test]
 async fn keys_for_other_services_are_the_same_on_every_attempt(backend: Backend) {
@@ -224,8 +221,7 @@ async fn keys_for_other_services_are_the_same_on_every_attempt(backend: Backend)
 }
 
 /// To run a step again that may be done is worse than not to run.
-// behaviour 135
-// race 38
+// proves: other-version-is-error, damaged-record-frees-key
 #[apply(each_store)]
 #[tokio::test]
 async fn steps_that_cannot_be_read_are_an_error(backend: Backend) {

@@ -16,7 +16,7 @@ use crate::{
     world::BOOKING,
 };
 
-// behaviour 127
+// proves: shutdown-waits-for-runs
 #[tokio::test]
 async fn a_run_whose_client_has_left_ends_after_the_server_and_before_the_process() {
     let idempotency = Idempotency::new(MemoryStore::new());

@@ -69,8 +69,7 @@ async fn recursive(State(probe): State<Probe>, execution: Execution) -> StatusCo
     }
 }
 
-// behaviour 69, 135
-// race 63
+// proves: custom-versioned-fingerprint, other-version-is-error, upgrade-changes-key-derivation
 #[apply(each_store)]
 #[tokio::test]
 async fn a_key_that_version_1_gave_back_is_not_taken_for_another_request(backend: Backend) {
@@ -103,8 +102,7 @@ async fn a_key_that_version_1_gave_back_is_not_taken_for_another_request(backend
     slow.assert_replay_of(&first);
 }
 
-// behaviour 167
-// race 77
+// proves: dropped-future-loses-nothing, late-claim-holds-key
 #[apply(each_store)]
 #[tokio::test]
 async fn the_first_of_two_withdrawn_claims_takes_nothing(backend: Backend) {
@@ -122,8 +120,7 @@ async fn the_first_of_two_withdrawn_claims_takes_nothing(backend: Backend) {
         .assert_fresh("201 Created");
 }
 
-// behaviour 167
-// race 6, 80
+// proves: dropped-future-loses-nothing, stale-owner-writes, dead-connection-outlives-lease
 #[apply(each_store)]
 #[tokio::test]
 async fn a_late_checkpoint_does_not_undo_a_later_step(backend: Backend) {
@@ -140,7 +137,7 @@ async fn a_late_checkpoint_does_not_undo_a_later_step(backend: Backend) {
     assert_eq!(done.json(), json!(["order 1", "charge 2"]));
 }
 
-// behaviour 167
+// proves: dropped-future-loses-nothing
 #[tokio::test]
 async fn a_step_within_itself_does_not_hang() {
     let world = installed!(World::new(Backend::Memory).await);
@@ -180,8 +177,7 @@ async fn commit(State(probe): State<Probe>, execution: Execution) -> Response {
     response
 }
 
-// behaviour 125, 132
-// race 75
+// proves: run-survives-client-leaving, rows-and-key-commit-together, dropped-step-overwritten
 #[tokio::test]
 async fn a_step_that_ends_behind_the_commit_changes_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -227,8 +223,7 @@ async fn renewed(
     Ok((StatusCode::CREATED, receipt).into_response())
 }
 
-// behaviour 167
-// race 6, 80
+// proves: dropped-future-loses-nothing, stale-owner-writes, dead-connection-outlives-lease
 #[apply(each_store)]
 #[tokio::test]
 async fn a_late_renewal_does_not_hold_the_key_of_a_run_that_has_given_it_back(backend: Backend) {

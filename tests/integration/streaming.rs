@@ -43,8 +43,7 @@ fn two_pieces(probe: Probe) -> Body {
     Body::from_stream(stream::iter([Ok("data: 1\n\n")]).chain(stream::once(second)))
 }
 
-// behaviour 91
-// race 36
+// proves: finite-stream-stored-whole, endless-stream-withheld
 #[apply(each_store)]
 #[tokio::test]
 async fn an_event_reaches_its_client_while_the_stream_goes_on(backend: Backend) {
@@ -70,7 +69,7 @@ async fn an_event_reaches_its_client_while_the_stream_goes_on(backend: Backend) 
     assert_eq!(world.probe.runs(), 1);
 }
 
-// behaviour 7
+// proves: keyless-request-passes
 #[apply(each_store)]
 #[tokio::test]
 async fn without_a_key_an_answer_is_sent_as_it_is_made(backend: Backend) {
@@ -85,7 +84,7 @@ async fn without_a_key_an_answer_is_sent_as_it_is_made(backend: Backend) {
     assert_eq!(world.records().await, 0);
 }
 
-// behaviour 73, 82
+// proves: running-duplicate-gets-409, replay-keeps-body
 #[apply(each_store)]
 #[tokio::test]
 async fn a_run_ends_with_the_last_byte_of_its_answer(backend: Backend) {

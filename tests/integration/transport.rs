@@ -12,8 +12,7 @@ use crate::{
     world::{BOOKING, World},
 };
 
-// behaviour 118
-// race 29
+// proves: oversized-body-takes-no-key, unlimited-body-read
 #[apply(each_store)]
 #[tokio::test]
 async fn a_body_over_the_limit_is_refused_and_the_key_stays_free(backend: Backend) {
@@ -46,8 +45,7 @@ async fn a_body_over_the_limit_is_refused_and_the_key_stays_free(backend: Backen
     );
 }
 
-// behaviour 119
-// race 28
+// proves: truncated-body-runs-nothing, client-leaves-mid-upload
 #[apply(each_store)]
 #[tokio::test]
 async fn a_body_that_is_cut_off_is_refused_and_the_key_stays_free(backend: Backend) {
@@ -80,7 +78,7 @@ async fn a_body_that_is_cut_off_is_refused_and_the_key_stays_free(backend: Backe
         .assert_fresh("201 Created");
 }
 
-// behaviour 120
+// proves: upload-takes-key-last
 #[apply(each_store)]
 #[tokio::test]
 async fn a_slow_upload_claims_nothing_before_its_last_byte(backend: Backend) {
@@ -115,7 +113,7 @@ async fn a_slow_upload_claims_nothing_before_its_last_byte(backend: Backend) {
     assert_eq!(world.probe.runs(), 1);
 }
 
-// behaviour 2, 121
+// proves: key-refused-from-headers, bad-key-gets-no-continue
 #[apply(each_store)]
 #[tokio::test]
 async fn a_bad_key_is_refused_before_the_body_is_asked_for(backend: Backend) {
@@ -148,7 +146,7 @@ async fn a_bad_key_is_refused_before_the_body_is_asked_for(backend: Backend) {
     assert_eq!((world.probe.runs(), world.levers.claim.calls()), (0, 0));
 }
 
-// behaviour 122
+// proves: good-key-gets-continue
 #[apply(each_store)]
 #[tokio::test]
 async fn a_good_key_is_asked_for_its_body_on_replays_too(backend: Backend) {
@@ -169,7 +167,7 @@ async fn a_good_key_is_asked_for_its_body_on_replays_too(backend: Backend) {
     }
 }
 
-// behaviour 123
+// proves: unknown-expectation-passes
 #[apply(each_store)]
 #[tokio::test]
 async fn an_unknown_expectation_goes_through(backend: Backend) {
@@ -181,7 +179,7 @@ async fn an_unknown_expectation_goes_through(backend: Backend) {
         .assert_replay_of(&first);
 }
 
-// behaviour 124
+// proves: handler-sees-original-request
 #[apply(each_store)]
 #[tokio::test]
 async fn the_handler_gets_the_request_as_it_came(backend: Backend) {
@@ -219,7 +217,7 @@ async fn the_handler_gets_the_request_as_it_came(backend: Backend) {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Marker(pub(crate) &'static str);
 
-// behaviour 99
+// proves: outer-compression-not-stored
 #[apply(each_store)]
 #[tokio::test]
 async fn compression_outside_does_not_touch_what_is_stored(backend: Backend) {
@@ -251,7 +249,7 @@ async fn compression_outside_does_not_touch_what_is_stored(backend: Backend) {
     assert_eq!(packed_again.body, packed.body);
 }
 
-// behaviour 66
+// proves: body-compared-decoded
 #[apply(each_store)]
 #[tokio::test]
 async fn a_body_that_is_decoded_outside_counts_decoded(backend: Backend) {

@@ -28,7 +28,7 @@ async fn switch_protocols(
     (StatusCode::SWITCHING_PROTOCOLS, headers)
 }
 
-// behaviour 43
+// proves: upgrade-never-stored
 #[apply(each_store)]
 #[tokio::test]
 async fn an_offer_to_upgrade_changes_nothing(backend: Backend) {
@@ -54,7 +54,7 @@ async fn an_offer_to_upgrade_changes_nothing(backend: Backend) {
     }
 }
 
-// behaviour 6, 43
+// proves: missing-required-key-refused, upgrade-never-stored
 #[tokio::test]
 async fn an_offer_to_upgrade_does_not_stand_in_for_a_required_key() {
     let world = installed!(World::new(Backend::Memory).await);
@@ -68,7 +68,7 @@ async fn an_offer_to_upgrade_does_not_stand_in_for_a_required_key() {
     assert_eq!(world.probe.runs(), 0);
 }
 
-// behaviour 43
+// proves: upgrade-never-stored
 #[apply(each_store)]
 #[tokio::test]
 async fn a_change_of_protocol_is_never_stored(backend: Backend) {
@@ -87,7 +87,7 @@ async fn a_change_of_protocol_is_never_stored(backend: Backend) {
 }
 
 /// The JDK's `HttpClient` offers HTTP/2 with every request that it sends without TLS.
-// behaviour 43
+// proves: upgrade-never-stored
 #[tokio::test(flavor = "multi_thread")]
 async fn the_jdks_client_books_once() {
     let java = |arguments: &[&str]| Command::new("java").args(arguments).output();

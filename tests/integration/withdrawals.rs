@@ -95,8 +95,7 @@ fn assert_unavailable(answer: &Answer) {
     );
 }
 
-// behaviour 167
-// race 74
+// proves: dropped-future-loses-nothing, dropped-retry-deletes-steps
 #[apply(each_store)]
 #[tokio::test]
 async fn a_retry_that_leaves_keeps_the_steps_of_the_run_before(backend: Backend) {
@@ -108,8 +107,7 @@ async fn a_retry_that_leaves_keeps_the_steps_of_the_run_before(backend: Backend)
     the_next_attempt_goes_on(&world, "/steps", "fail").await;
 }
 
-// behaviour 167
-// race 74
+// proves: dropped-future-loses-nothing, dropped-retry-deletes-steps
 #[apply(each_store)]
 #[tokio::test]
 async fn a_retry_that_leaves_keeps_the_steps_of_a_lost_run(backend: Backend) {
@@ -131,8 +129,7 @@ async fn a_retry_that_leaves_keeps_the_steps_of_a_lost_run(backend: Backend) {
 }
 
 /// The claim that would take the key over is the second one of a handler that must not take over what is lost.
-// behaviour 128, 167
-// race 74
+// proves: dead-owner-taken-over, dropped-future-loses-nothing, dropped-retry-deletes-steps
 #[apply(each_store)]
 #[tokio::test]
 async fn a_take_over_that_leaves_does_not_make_the_outcome_unknown(backend: Backend) {
@@ -150,8 +147,7 @@ async fn a_take_over_that_leaves_does_not_make_the_outcome_unknown(backend: Back
     the_next_attempt_goes_on(&world, "/steps/refuse", "fail").await;
 }
 
-// behaviour 167
-// race 74
+// proves: dropped-future-loses-nothing, dropped-retry-deletes-steps
 #[apply(each_store)]
 #[tokio::test]
 async fn a_take_over_whose_response_is_lost_keeps_the_steps(backend: Backend) {
@@ -163,8 +159,7 @@ async fn a_take_over_whose_response_is_lost_keeps_the_steps(backend: Backend) {
     the_next_attempt_goes_on(&world, "/steps", "fail").await;
 }
 
-// behaviour 167
-// race 77
+// proves: dropped-future-loses-nothing, late-claim-holds-key
 #[apply(each_store)]
 #[tokio::test]
 async fn a_claim_that_arrives_behind_its_withdrawal_takes_nothing(backend: Backend) {
@@ -182,8 +177,7 @@ async fn a_claim_that_arrives_behind_its_withdrawal_takes_nothing(backend: Backe
     }
 }
 
-// behaviour 167
-// race 74, 77
+// proves: dropped-future-loses-nothing, dropped-retry-deletes-steps, late-claim-holds-key
 #[apply(each_store)]
 #[tokio::test]
 async fn a_take_over_that_arrives_behind_its_withdrawal_takes_nothing(backend: Backend) {
@@ -196,8 +190,7 @@ async fn a_take_over_that_arrives_behind_its_withdrawal_takes_nothing(backend: B
     the_next_attempt_goes_on(&world, "/steps", "fail").await;
 }
 
-// behaviour 167
-// race 74, 77
+// proves: dropped-future-loses-nothing, dropped-retry-deletes-steps, late-claim-holds-key
 #[apply(each_store)]
 #[tokio::test]
 async fn a_take_over_of_a_lost_run_that_arrives_behind_its_withdrawal_takes_nothing(
@@ -217,8 +210,7 @@ async fn a_take_over_of_a_lost_run_that_arrives_behind_its_withdrawal_takes_noth
 }
 
 /// The withdrawal is tried again, and until then nothing is told that is not true.
-// behaviour 167
-// race 77
+// proves: dropped-future-loses-nothing, late-claim-holds-key
 #[apply(each_store)]
 #[tokio::test]
 async fn a_withdrawal_is_tried_until_the_store_takes_it(backend: Backend) {
@@ -234,7 +226,7 @@ async fn a_withdrawal_is_tried_until_the_store_takes_it(backend: Backend) {
     assert_eq!(world.probe.runs(), 1);
 }
 
-// behaviour 127, 167
+// proves: shutdown-waits-for-runs, dropped-future-loses-nothing
 #[tokio::test]
 async fn a_shutdown_waits_for_withdrawals() {
     let world = installed!(World::new(Backend::Memory).await);
@@ -253,8 +245,7 @@ async fn a_shutdown_waits_for_withdrawals() {
 }
 
 /// What the next attempt cannot read it does not hold either.
-// behaviour 135, 167
-// race 38
+// proves: other-version-is-error, dropped-future-loses-nothing, damaged-record-frees-key
 #[apply(each_store)]
 #[tokio::test]
 async fn a_take_over_that_cannot_read_the_steps_holds_nothing(backend: Backend) {

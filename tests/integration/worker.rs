@@ -18,8 +18,8 @@ fn work(file: &Path, mode: &str, point: &str) -> Option<String> {
     }
 }
 
-// behaviour 128, 132
-// race 55, 69
+// proves: dead-owner-taken-over, rows-and-key-commit-together, failure-after-effect-reruns
+// proves: unknown-commit-applied-twice
 #[test]
 fn a_worker_that_is_killed_around_its_commit_makes_one_invoice() {
     for mode in ["transactional", "leased"] {

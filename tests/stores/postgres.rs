@@ -44,7 +44,7 @@ mod through_pgbouncer {
 }
 
 /// Whoever loses a race is told so by an error there, which is an answer and no outage.
-// race 10
+// proves: lost-claim-as-outage
 mod serializable {
     super::the_store_keeps_the_contract!(super::open_serializable);
 }

@@ -33,7 +33,7 @@ async fn start(options: &[&str]) -> (Service, usize) {
     (service, warnings)
 }
 
-// behaviour 144
+// proves: guessed-key-reveals-nothing
 #[tokio::test(flavor = "multi_thread")]
 async fn services_that_share_a_server_are_given_one_secret_or_warn_once() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -8,13 +8,14 @@ use std::{
 /// The compiler whose words are in `fail/*.stderr`.
 const COMPILER: &str = "rustc 1.95.";
 
-// behaviour 5, 40, 101, 102, 105
+// proves: conditions-judged-once, put-delete-by-attribute, handler-refusals-stored
+// proves: extractor-refusals-free-key, failures-free-key
 #[test]
 fn every_kind_of_handler_compiles_and_replays() {
     trybuild::TestCases::new().pass("ui/pass/*.rs");
 }
 
-// behaviour 115
+// proves: bad-ttl-does-not-compile
 #[test]
 fn every_mistake_is_one_error_where_it_was_made() {
     let version = compiler();

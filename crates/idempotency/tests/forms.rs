@@ -86,7 +86,7 @@ fn upload() -> [(String, Vec<u8>); 3] {
     ]
 }
 
-// behaviour 62
+// proves: multipart-boundary-ignored
 #[tokio::test]
 async fn another_boundary_is_the_same_form() {
     let first = Form::of("----WebKitFormBoundary7MA4YWxkTrZu0gW", &upload());
@@ -107,7 +107,7 @@ async fn another_boundary_is_the_same_form() {
     }
 }
 
-// behaviour 62
+// proves: multipart-boundary-ignored
 #[tokio::test]
 async fn a_form_with_anything_else_in_it_is_another_one() {
     let first = Form::of("one", &upload());
@@ -139,7 +139,7 @@ async fn a_form_with_anything_else_in_it_is_another_one() {
     }
 }
 
-// behaviour 62
+// proves: multipart-boundary-ignored
 #[tokio::test]
 async fn what_is_not_strictly_a_form_counts_byte_by_byte() {
     let disposition = "Content-Disposition: form-data; name=\"a\"";
@@ -262,7 +262,7 @@ fn forms() -> impl Strategy<Value = (Form, Form)> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 4096, failure_persistence: None, ..ProptestConfig::default() })]
 
-    // behaviour 62
+    // proves: multipart-boundary-ignored
     #[test]
     fn two_forms_are_the_same_only_where_the_usual_parser_reads_both_alike((one, two) in forms()) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

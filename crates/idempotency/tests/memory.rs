@@ -54,8 +54,7 @@ async fn is_full(store: &MemoryStore, key: u8) -> bool {
     }
 }
 
-// behaviour 116
-// race 18
+// proves: full-store-forgets-none, memory-limit-drops-records
 #[tokio::test]
 async fn a_full_store_refuses_new_keys_and_keeps_the_old_ones() {
     let clock = Clock::manual();
@@ -86,7 +85,7 @@ async fn a_full_store_refuses_new_keys_and_keeps_the_old_ones() {
     }
 }
 
-// behaviour 116
+// proves: full-store-forgets-none
 #[tokio::test]
 async fn a_full_store_lets_a_lapsed_hold_be_taken_over() {
     let clock = Clock::manual();
@@ -104,7 +103,7 @@ async fn a_full_store_lets_a_lapsed_hold_be_taken_over() {
     assert!(is_full(&store, 100).await);
 }
 
-// behaviour 116
+// proves: full-store-forgets-none
 #[tokio::test]
 async fn progress_takes_room_until_it_is_forgotten() {
     let clock = Clock::manual();
@@ -141,7 +140,7 @@ async fn progress_takes_room_until_it_is_forgotten() {
     assert!(is_full(&store, 102).await);
 }
 
-// behaviour 116, 117
+// proves: full-store-forgets-none, sweep-removes-only-expired
 #[tokio::test]
 async fn room_comes_back_when_records_are_released_or_expire() {
     let clock = Clock::manual();
@@ -166,7 +165,7 @@ async fn room_comes_back_when_records_are_released_or_expire() {
     assert!(is_full(&store, 101).await);
 }
 
-// behaviour 110, 116
+// proves: expired-key-is-new, full-store-forgets-none
 #[tokio::test]
 async fn a_full_store_lets_a_new_key_have_the_room_of_an_expired_one() {
     let clock = Clock::manual();

@@ -80,7 +80,8 @@ fn bookings(media_type: &str, body: impl Into<Body>) -> Request<Body> {
     typed(Request::post("/bookings"), media_type, body)
 }
 
-// behaviour 47, 53, 54, 55, 56
+// proves: other-body-refused, json-layout-ignored, equal-numbers-equal
+// proves: numbers-beyond-double-differ, null-and-array-order-count
 #[tokio::test]
 async fn a_json_body_counts_by_its_value() {
     const JSON: &str = "application/json";
@@ -96,7 +97,7 @@ async fn a_json_body_counts_by_its_value() {
     assert_same(bookings(problem, BOOKING), bookings(problem, spelled)).await;
 }
 
-// behaviour 57, 58, 59
+// proves: repeated-json-names-bytewise, invalid-json-bytewise, other-media-types-bytewise
 #[tokio::test]
 async fn any_other_body_counts_byte_by_byte() {
     for (one, other) in [
@@ -124,7 +125,7 @@ async fn any_other_body_counts_byte_by_byte() {
     .await;
 }
 
-// behaviour 48, 49
+// proves: other-method-or-path-refused, path-counts-as-sent
 #[tokio::test]
 async fn another_method_or_path_is_another_request() {
     assert_different(
@@ -136,7 +137,7 @@ async fn another_method_or_path_is_another_request() {
     assert_different(post("/bookings/1/pay"), post("/bookings/2/pay")).await;
 }
 
-// behaviour 50
+// proves: query-counts-as-written
 #[tokio::test]
 async fn the_query_counts_as_it_is_written() {
     assert_same(post("/bookings?a=1&b=2"), post("/bookings?a=1&b=2")).await;
@@ -150,7 +151,7 @@ async fn the_query_counts_as_it_is_written() {
     }
 }
 
-// behaviour 51
+// proves: scheme-and-authority-ignored
 #[tokio::test]
 async fn scheme_authority_and_version_do_not_count() {
     assert_same(post("/bookings?a=1"), post("http://a.example/bookings?a=1")).await;
@@ -164,7 +165,7 @@ async fn scheme_authority_and_version_do_not_count() {
     assert_same(post("/bookings"), second_version).await;
 }
 
-// behaviour 52
+// proves: nested-path-counts-whole
 #[tokio::test]
 async fn a_nested_router_counts_the_whole_path() {
     assert_same(post("/v1/bookings"), post("/v1/bookings")).await;
@@ -172,7 +173,7 @@ async fn a_nested_router_counts_the_whole_path() {
     assert_different(post("/bookings"), post("/v2/bookings")).await;
 }
 
-// behaviour 60
+// proves: media-type-parameters-ignored
 #[tokio::test]
 async fn parameters_and_case_of_a_media_type_do_not_count() {
     for media_type in [
@@ -190,7 +191,7 @@ async fn parameters_and_case_of_a_media_type_do_not_count() {
     }
 }
 
-// behaviour 61
+// proves: media-type-counts
 #[tokio::test]
 async fn another_media_type_is_another_request() {
     let merge_patch = "application/merge-patch+json";
@@ -208,7 +209,7 @@ async fn another_media_type_is_another_request() {
     .await;
 }
 
-// behaviour 63, 64
+// proves: empty-body-equals-none, body-framing-ignored
 #[tokio::test]
 async fn how_a_body_is_transferred_does_not_count() {
     assert_same(
@@ -238,7 +239,7 @@ async fn how_a_body_is_transferred_does_not_count() {
     .await;
 }
 
-// behaviour 65, 68
+// proves: expect-header-ignored, exchange-headers-ignored
 #[tokio::test]
 async fn other_fields_do_not_count() {
     for (name, value) in [
@@ -254,7 +255,7 @@ async fn other_fields_do_not_count() {
     }
 }
 
-// behaviour 66
+// proves: body-compared-decoded
 #[tokio::test]
 async fn an_encoded_body_is_another_request() {
     let encoded = |encoding: &str| {
@@ -266,7 +267,7 @@ async fn an_encoded_body_is_another_request() {
     assert_different(encoded("gzip"), encoded("br")).await;
 }
 
-// behaviour 10, 11, 13
+// proves: different-key-lines-refused, equal-key-lines-refused, split-key-refused
 #[tokio::test]
 async fn two_lines_are_not_a_key() {
     for lines in [

@@ -28,8 +28,7 @@ async fn is_woken(subscription: &mut Subscription) -> bool {
     poll_fn(|context| Poll::Ready(changed.as_mut().poll(context).is_ready())).await
 }
 
-// behaviour 74
-// race 24
+// proves: duplicate-may-wait, lost-wakeup-hangs-waiter
 #[tokio::test(start_paused = true)]
 async fn whoever_is_not_woken_looks_less_and_less_often() {
     let wakeups = Wakeups::default();
@@ -67,7 +66,7 @@ async fn a_wait_that_is_given_up_is_not_counted_as_a_look() {
     assert_eq!(pauses(&mut subscription).await, [25, 50]);
 }
 
-// behaviour 74
+// proves: duplicate-may-wait
 #[tokio::test(start_paused = true)]
 async fn what_one_who_waits_has_seen_wakes_the_others() {
     let wakeups = Wakeups::default();

@@ -108,8 +108,7 @@ async fn a_withdrawal_costs_one_call_where_the_key_is_new_and_two_otherwise() {
     assert_eq!(tap.calls(), 3, "a claim elsewhere");
 }
 
-// behaviour 133, 167
-// race 6
+// proves: downstream-key-derived, dropped-future-loses-nothing, stale-owner-writes
 #[tokio::test]
 async fn a_suspension_costs_one_call_and_a_late_checkpoint_a_look() {
     let Some(emulator) = FirestoreEmulator::shared() else {

@@ -18,8 +18,7 @@ async fn behind_a_proxy(emulator: &FirestoreEmulator, project: &str) -> (Proxy, 
     (proxy, store.expect("a store"))
 }
 
-// behaviour 163
-// race 80
+// proves: deaf-store-left-quickly, dead-connection-outlives-lease
 #[tokio::test]
 async fn every_step_finds_a_new_connection_where_the_one_it_had_is_dark() {
     let Some(emulator) = FirestoreEmulator::shared() else {
@@ -42,8 +41,7 @@ async fn every_step_finds_a_new_connection_where_the_one_it_had_is_dark() {
     assert!(matches!(replay, Ok(Claim::Completed { .. })), "{replay:?}");
 }
 
-// behaviour 163
-// race 80
+// proves: deaf-store-left-quickly, dead-connection-outlives-lease
 #[tokio::test]
 async fn a_run_whose_connection_goes_dark_keeps_its_key_and_its_outcome() {
     let Some(emulator) = FirestoreEmulator::shared() else {
@@ -55,8 +53,7 @@ async fn a_run_whose_connection_goes_dark_keeps_its_key_and_its_outcome() {
     dark::a_run_goes_on(&proxy, here, there).await;
 }
 
-// behaviour 130, 163
-// race 80
+// proves: store-down-nothing-runs, deaf-store-left-quickly, dead-connection-outlives-lease
 #[tokio::test]
 async fn no_request_is_refused_because_a_connection_is_dark() {
     let Some(emulator) = FirestoreEmulator::shared() else {
@@ -66,8 +63,7 @@ async fn no_request_is_refused_because_a_connection_is_dark() {
     dark::only_so_many_are_refused(0, &proxy, here).await;
 }
 
-// behaviour 167
-// race 77
+// proves: dropped-future-loses-nothing, late-claim-holds-key
 #[tokio::test]
 async fn a_claim_that_arrives_after_its_withdrawal_takes_nothing() {
     let Some(emulator) = FirestoreEmulator::shared() else {
@@ -92,8 +88,7 @@ async fn a_claim_that_arrives_after_its_withdrawal_takes_nothing() {
     assert_eq!(claimed.ok(), Some(won(1)));
 }
 
-// behaviour 167
-// race 74, 77
+// proves: dropped-future-loses-nothing, dropped-retry-deletes-steps, late-claim-holds-key
 #[tokio::test]
 async fn a_take_over_that_arrives_after_its_withdrawal_leaves_the_suspended_run_as_it_is() {
     let Some(emulator) = FirestoreEmulator::shared() else {
@@ -137,7 +132,7 @@ async fn late_claim(store: &FirestoreStore, tap: &Tap, hold: &Hold) {
     }
 }
 
-// race 80
+// proves: dead-connection-outlives-lease
 #[tokio::test]
 async fn only_a_claim_that_was_not_sent_for_certain_leaves_nothing_to_withdraw() {
     let Some(emulator) = FirestoreEmulator::shared() else {

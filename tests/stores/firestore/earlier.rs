@@ -55,7 +55,7 @@ fn labelled(hold: &Hold) -> Hold {
     hold_on(hold.id).with_labels(Labels::new(Some("POST /bookings"), Some("ann")))
 }
 
-// behaviour 135, 166
+// proves: other-version-is-error, newer-record-fails-alone
 #[tokio::test]
 async fn a_run_of_the_version_before_is_taken_over_completed_and_forgotten() {
     let Some(emulator) = FirestoreEmulator::shared() else {
@@ -101,7 +101,7 @@ async fn a_run_of_the_version_before_is_taken_over_completed_and_forgotten() {
 }
 
 /// That version leaves what it does not know where it frees a key, and the next claim must not take it for its own.
-// behaviour 135, 166
+// proves: other-version-is-error, newer-record-fails-alone
 #[tokio::test]
 async fn a_key_that_the_version_before_freed_has_nothing_of_the_record_that_it_was() {
     let Some(emulator) = FirestoreEmulator::shared() else {
@@ -124,7 +124,7 @@ async fn a_key_that_the_version_before_freed_has_nothing_of_the_record_that_it_w
 }
 
 /// Nothing that this version adds is among what that one reads.
-// behaviour 166
+// proves: newer-record-fails-alone
 #[tokio::test]
 async fn a_document_has_only_new_fields_beside_those_that_the_version_before_reads() {
     let Some(emulator) = FirestoreEmulator::shared() else {

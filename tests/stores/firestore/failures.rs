@@ -19,8 +19,7 @@ use tokio::sync::Notify;
 use super::{connect, hold, hold_on, request, tap::Tap, unused_project};
 use crate::{claim, won};
 
-// behaviour 130
-// race 57
+// proves: store-down-nothing-runs, store-outage-fails-open
 #[tokio::test]
 async fn nothing_runs_while_the_server_is_down_and_it_works_again_when_it_is_back() {
     let Some(emulator) = FirestoreEmulator::start() else {
@@ -50,7 +49,7 @@ async fn nothing_runs_while_the_server_is_down_and_it_works_again_when_it_is_bac
     assert!(matches!(run().await, Ok(Run::Replayed(1))));
 }
 
-// race 5, 23
+// proves: own-claim-unrecognised, contention-as-error
 #[tokio::test]
 async fn a_claim_that_was_too_slow_is_recognised_when_it_is_repeated() {
     let Some(emulator) = FirestoreEmulator::start() else {
@@ -75,7 +74,7 @@ async fn a_claim_that_was_too_slow_is_recognised_when_it_is_repeated() {
     assert_eq!(duplicate.ok(), Some(running));
 }
 
-// race 5, 23
+// proves: own-claim-unrecognised, contention-as-error
 #[tokio::test]
 async fn a_step_whose_answer_is_lost_is_recognised_and_not_taken_twice() {
     let Some(emulator) = FirestoreEmulator::shared() else {
@@ -116,7 +115,7 @@ async fn a_step_whose_answer_is_lost_is_recognised_and_not_taken_twice() {
     assert_eq!(record.phase, Phase::Completed { outcome });
 }
 
-// race 5
+// proves: own-claim-unrecognised
 #[tokio::test]
 async fn a_release_whose_answer_is_lost_is_done() {
     let Some(emulator) = FirestoreEmulator::shared() else {
@@ -137,8 +136,7 @@ async fn a_release_whose_answer_is_lost_is_done() {
     assert_eq!(store.release(&owner).await.ok(), Some(IfOwner::NotOwner));
 }
 
-// behaviour 133
-// race 5
+// proves: downstream-key-derived, own-claim-unrecognised
 #[tokio::test]
 async fn a_suspension_whose_answer_is_lost_is_done_or_says_that_it_does_not_know() {
     let Some(emulator) = FirestoreEmulator::shared() else {
@@ -183,8 +181,7 @@ async fn a_suspension_whose_answer_is_lost_is_done_or_says_that_it_does_not_know
 }
 
 /// Another run takes the freed key before the operator's call is made again.
-// behaviour 133
-// race 5
+// proves: downstream-key-derived, own-claim-unrecognised
 #[tokio::test]
 async fn a_resolution_whose_reply_is_lost_is_done_or_says_that_it_does_not_know() {
     let Some(emulator) = FirestoreEmulator::shared() else {
@@ -220,7 +217,7 @@ async fn a_resolution_whose_reply_is_lost_is_done_or_says_that_it_does_not_know(
 }
 
 /// Another run may take the key that was forgotten before the operator's call is made again.
-// race 5
+// proves: own-claim-unrecognised
 #[tokio::test]
 async fn a_correction_whose_reply_is_lost_is_done_or_says_that_it_does_not_know() {
     let Some(emulator) = FirestoreEmulator::shared() else {
@@ -287,8 +284,7 @@ fn is_completed(record: Option<(String, Token)>) -> bool {
     record.is_some_and(|(phase, _)| phase == "completed")
 }
 
-// behaviour 131
-// race 9, 15
+// proves: failed-completion-keeps-key, failed-completion-frees-key, renewal-stops-early
 #[tokio::test]
 async fn an_answer_that_cannot_be_stored_is_given_and_stored_when_the_server_is_back() {
     let Some(emulator) = FirestoreEmulator::shared() else {

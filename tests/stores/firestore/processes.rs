@@ -51,8 +51,8 @@ impl Place {
     }
 }
 
-// behaviour 73, 76, 80
-// race 1, 23
+// proves: running-duplicate-gets-409, concurrent-equals-run-once, processes-share-store
+// proves: check-then-claim, contention-as-error
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_forty_equal_requests_to_two_processes_one_books() {
     let Some(emulator) = FirestoreEmulator::shared() else {
@@ -93,8 +93,7 @@ async fn book_once(one: Service, other: Service) {
     }
 }
 
-// behaviour 79, 128
-// race 16
+// proves: hold-lives-by-renewal, dead-owner-taken-over, crash-locks-for-ttl
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn what_a_killed_process_had_begun_is_taken_over_once_its_lease_is_over() {
     let Some(emulator) = FirestoreEmulator::shared() else {
@@ -122,8 +121,7 @@ async fn what_a_killed_process_had_begun_is_taken_over_once_its_lease_is_over() 
 }
 
 /// Its transaction was not sent, so there is nothing to wait for.
-// behaviour 128, 132
-// race 16
+// proves: dead-owner-taken-over, rows-and-key-commit-together, crash-locks-for-ttl
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_process_that_is_killed_before_its_commit_leaves_nothing() {
     let Some(emulator) = FirestoreEmulator::shared() else {
@@ -145,8 +143,8 @@ async fn a_process_that_is_killed_before_its_commit_leaves_nothing() {
 }
 
 /// It loses at the key when it commits, and its booking is not made.
-// behaviour 129, 132
-// race 6, 10, 23
+// proves: lost-lease-stores-nothing, rows-and-key-commit-together, stale-owner-writes
+// proves: lost-claim-as-outage, contention-as-error
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_process_that_was_paused_in_its_handler_commits_nothing() {
     let Some(emulator) = FirestoreEmulator::shared() else {
@@ -170,8 +168,7 @@ async fn a_process_that_was_paused_in_its_handler_commits_nothing() {
     assert_eq!(other.bookings().await, 1);
 }
 
-// behaviour 129
-// race 6, 14
+// proves: lost-lease-stores-nothing, stale-owner-writes, run-outlives-lease
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_process_that_was_paused_past_its_lease_stores_nothing() {
     let Some(emulator) = FirestoreEmulator::shared() else {
@@ -201,8 +198,7 @@ async fn a_process_that_was_paused_past_its_lease_stores_nothing() {
     }
 }
 
-// behaviour 113
-// race 25
+// proves: store-clock-decides, clock-skew-early-takeover
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_process_whose_clock_is_ahead_takes_nothing_over_early() {
     let Some(emulator) = FirestoreEmulator::shared() else {

@@ -17,8 +17,8 @@ use crate::{claim, won};
 /// Documents are kept for as much longer than their records.
 const GRACE: Duration = Duration::from_secs(3600);
 
-// behaviour 135, 166
-// race 38, 65
+// proves: other-version-is-error, newer-record-fails-alone, damaged-record-frees-key
+// proves: newer-value-fails-all
 #[tokio::test]
 async fn a_document_that_cannot_be_read_is_an_error_and_stays() {
     let Some(emulator) = FirestoreEmulator::shared() else {
@@ -82,8 +82,7 @@ async fn a_document_that_cannot_be_read_is_an_error_and_stays() {
     }
 }
 
-// behaviour 135, 167
-// race 38
+// proves: other-version-is-error, dropped-future-loses-nothing, damaged-record-frees-key
 #[tokio::test]
 async fn a_record_with_half_a_spent_token_is_an_error_and_stays() {
     let Some(emulator) = FirestoreEmulator::shared() else {
@@ -112,8 +111,7 @@ async fn a_record_with_half_a_spent_token_is_an_error_and_stays() {
     assert_eq!(documents.all().await, before);
 }
 
-// behaviour 167
-// race 77
+// proves: dropped-future-loses-nothing, late-claim-holds-key
 #[tokio::test]
 async fn a_free_key_keeps_eight_older_tokens_for_as_long_as_any_of_them_needs() {
     let Some(emulator) = FirestoreEmulator::shared() else {
@@ -163,7 +161,7 @@ async fn a_free_key_keeps_eight_older_tokens_for_as_long_as_any_of_them_needs() 
     assert!(!document.fields.contains_key("spent"));
 }
 
-// behaviour 117
+// proves: sweep-removes-only-expired
 #[tokio::test]
 async fn a_sweep_removes_documents_an_hour_after_their_records_time() {
     let Some(emulator) = FirestoreEmulator::shared() else {
@@ -190,8 +188,8 @@ async fn a_sweep_removes_documents_an_hour_after_their_records_time() {
     }
 }
 
-// behaviour 110, 117
-// race 17, 19
+// proves: expired-key-is-new, sweep-removes-only-expired, sweep-deletes-wrong-key
+// proves: expiry-removes-successor
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_sweep_leaves_what_was_claimed_since_it_looked() {
     let Some(emulator) = FirestoreEmulator::shared() else {
@@ -229,8 +227,7 @@ async fn a_sweep_leaves_what_was_claimed_since_it_looked() {
     }
 }
 
-// behaviour 113
-// race 25
+// proves: store-clock-decides, clock-skew-early-takeover
 #[tokio::test]
 async fn a_lease_counts_from_when_the_server_took_the_step() {
     let Some(emulator) = FirestoreEmulator::shared() else {
@@ -256,8 +253,7 @@ async fn a_lease_counts_from_when_the_server_took_the_step() {
     }
 }
 
-// behaviour 74
-// race 24
+// proves: duplicate-may-wait, lost-wakeup-hangs-waiter
 #[tokio::test]
 async fn a_duplicate_in_another_process_waits_for_the_answer() {
     let Some(emulator) = FirestoreEmulator::shared() else {
@@ -312,7 +308,7 @@ async fn a_duplicate_in_another_process_waits_for_the_answer() {
     }
 }
 
-// behaviour 97
+// proves: oversized-response-leaves-tombstone
 #[tokio::test]
 async fn a_value_too_long_for_a_document_is_given_once_and_not_made_again() {
     let Some(emulator) = FirestoreEmulator::shared() else {

@@ -21,8 +21,7 @@ enum Step {
 
 /// An older look is noted while the owner's step is on its way; the owner then releases the key by what is remembered, and must keep
 /// the token that was spent in between.
-// behaviour 167
-// race 77
+// proves: dropped-future-loses-nothing, late-claim-holds-key
 #[tokio::test]
 async fn a_look_that_is_noted_late_loses_no_spent_token() {
     let Some(emulator) = FirestoreEmulator::shared() else {

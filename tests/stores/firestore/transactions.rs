@@ -291,8 +291,7 @@ async fn book_under_a_lease(
 }
 
 /// A conflict of the handler's own documents is told apart from one of the key's record, and has left no record.
-// behaviour 132
-// race 10
+// proves: rows-and-key-commit-together, lost-claim-as-outage
 #[tokio::test]
 async fn a_handler_that_hears_of_a_conflict_may_commit_something_else() {
     for path in ["/book", "/leased"] {

@@ -16,8 +16,7 @@ async fn is_woken(subscription: &mut Subscription) -> bool {
 }
 
 /// A run that ends soon is noticed soon, and one that takes its time is not asked about all the time.
-// behaviour 74
-// race 24
+// proves: duplicate-may-wait, lost-wakeup-hangs-waiter
 #[tokio::test]
 async fn who_waits_looks_less_and_less_often() {
     let Some(emulator) = FirestoreEmulator::shared() else {
@@ -40,7 +39,7 @@ async fn who_waits_looks_less_and_less_often() {
     assert_eq!(looks, 6 + 8);
 }
 
-// behaviour 74, 80
+// proves: duplicate-may-wait, processes-share-store
 #[tokio::test]
 async fn the_first_who_sees_the_end_wakes_the_others_of_its_process() {
     let Some(emulator) = FirestoreEmulator::shared() else {

@@ -11,8 +11,7 @@ use crate::{claim, won};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-// behaviour 113
-// race 25
+// proves: store-clock-decides, clock-skew-early-takeover
 #[tokio::test]
 async fn the_clock_of_the_machine_that_asks_counts_for_nothing() {
     let Some(url) = database().await else { return };

@@ -10,7 +10,7 @@ use crate::service::{Service, send};
 
 const BOOKINGS: usize = 10;
 
-// behaviour 132
+// proves: rows-and-key-commit-together
 #[tokio::test]
 async fn a_booking_with_a_key_is_one_commit_as_one_without() {
     // Nobody else may commit anything there.

@@ -9,8 +9,7 @@ use super::{behind_a_proxy, database, hold_on, new_hold, request, store, until};
 use crate::{claim, within_a_minute, won};
 
 /// The first step that gets no response is refused, and takes all connections with it that are as old.
-// behaviour 163
-// race 80
+// proves: deaf-store-left-quickly, dead-connection-outlives-lease
 #[tokio::test]
 async fn dark_connections_are_left_for_new_ones() {
     let Some(url) = database().await else { return };
@@ -30,8 +29,7 @@ async fn dark_connections_are_left_for_new_ones() {
 }
 
 /// Whoever leaves in the middle of a step does not take the connection's place with him.
-// behaviour 163, 167
-// race 80
+// proves: deaf-store-left-quickly, dropped-future-loses-nothing, dead-connection-outlives-lease
 #[tokio::test]
 async fn steps_that_are_dropped_on_dark_connections_keep_no_place() {
     let Some(url) = database().await else { return };
@@ -50,8 +48,7 @@ async fn steps_that_are_dropped_on_dark_connections_keep_no_place() {
 }
 
 /// A connection may go dark at any moment, also while its pool looks whether it lives.
-// behaviour 163
-// race 80
+// proves: deaf-store-left-quickly, dead-connection-outlives-lease
 #[tokio::test]
 async fn a_pool_that_gets_no_connection_back_is_left_for_another() {
     let Some(url) = database().await else { return };
@@ -71,8 +68,7 @@ async fn a_pool_that_gets_no_connection_back_is_left_for_another() {
 }
 
 /// Notifications come again after a while, on another connection. Meanwhile those who wait look for themselves.
-// behaviour 163
-// race 24, 80
+// proves: deaf-store-left-quickly, lost-wakeup-hangs-waiter, dead-connection-outlives-lease
 #[tokio::test]
 async fn a_dark_connection_that_listens_is_left_for_a_new_one() {
     let Some(url) = database().await else { return };

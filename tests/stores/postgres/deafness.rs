@@ -71,8 +71,8 @@ impl<'a> Silence<'a> {
 
 /// New keys, a retry, a list and the question whether the service is ready: whoever cannot have a true response is refused
 /// while it is deaf. Afterwards each key is carried out once.
-// behaviour 130, 163
-// race 79, 80
+// proves: store-down-nothing-runs, deaf-store-left-quickly, one-key-takes-pool
+// proves: dead-connection-outlives-lease
 #[rstest::rstest]
 #[case::keys_locked(Deaf::ToKeys, [503, 503, 200, 503])]
 #[case::bookings_locked(Deaf::ToBookings, [503, 201, 503, 503])]

@@ -35,7 +35,7 @@ const IS_BLOCKED: &str = "
     )
 ";
 
-// race 5
+// proves: own-claim-unrecognised
 #[tokio::test]
 async fn connections_that_were_ended_while_idle_are_not_noticed() {
     let Some(url) = database().await else { return };
@@ -56,7 +56,7 @@ async fn connections_that_were_ended_while_idle_are_not_noticed() {
     assert!(matches!(replay, Ok(Claim::Completed { .. })), "{replay:?}");
 }
 
-// race 5
+// proves: own-claim-unrecognised
 #[tokio::test]
 async fn a_claim_whose_connection_is_ended_in_the_middle_is_won_once() {
     let Some(url) = database().await else { return };
@@ -86,8 +86,7 @@ async fn a_claim_whose_connection_is_ended_in_the_middle_is_won_once() {
     assert_eq!(claim(&store, &hold, &request()).await.ok(), Some(won));
 }
 
-// behaviour 131
-// race 9
+// proves: failed-completion-keeps-key, failed-completion-frees-key
 #[tokio::test]
 async fn a_completion_whose_connection_is_ended_in_the_middle_is_done() {
     let Some(url) = database().await else { return };
@@ -111,7 +110,7 @@ async fn a_completion_whose_connection_is_ended_in_the_middle_is_done() {
     assert!(matches!(done, Ok(IfOwner::Done(_))), "{done:?}");
 }
 
-// race 5
+// proves: own-claim-unrecognised
 #[tokio::test]
 async fn a_release_whose_connection_is_ended_in_the_middle_is_done() {
     let Some(url) = database().await else { return };
@@ -136,8 +135,8 @@ async fn a_release_whose_connection_is_ended_in_the_middle_is_done() {
     assert_eq!(store.release(&hold).await.ok(), Some(IfOwner::NotOwner));
 }
 
-// behaviour 135, 166
-// race 38, 65
+// proves: other-version-is-error, newer-record-fails-alone, damaged-record-frees-key
+// proves: newer-value-fails-all
 #[tokio::test]
 async fn a_record_that_cannot_be_read_is_an_error_and_stays() {
     let Some(url) = database().await else { return };
@@ -191,8 +190,7 @@ async fn a_record_that_cannot_be_read_is_an_error_and_stays() {
     }
 }
 
-// behaviour 130
-// race 57
+// proves: store-down-nothing-runs, store-outage-fails-open
 #[tokio::test]
 async fn a_store_without_tables_runs_nothing() {
     let Some(url) = database().await else { return };
@@ -211,8 +209,7 @@ async fn a_store_without_tables_runs_nothing() {
     assert_eq!(runs.load(Ordering::SeqCst), 0);
 }
 
-// behaviour 74
-// race 21
+// proves: duplicate-may-wait, waiters-exhaust-pool
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn fifty_duplicates_wait_without_the_only_connection() {
     let Some(url) = database().await else { return };
@@ -266,8 +263,7 @@ fn count(
     async move { Ok(runs.fetch_add(1, Ordering::SeqCst) + 1) }
 }
 
-// behaviour 97
-// race 37
+// proves: oversized-response-leaves-tombstone, large-response-unprotected
 #[tokio::test]
 async fn an_outcome_above_the_limit_is_refused_and_the_hold_stays() {
     let Some(url) = database().await else { return };

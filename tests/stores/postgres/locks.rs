@@ -66,8 +66,7 @@ fn lock(hold: &Hold) -> String {
 }
 
 /// Five connections, as many claims of one key that another session is writing, and a claim of another key.
-// behaviour 73, 163
-// race 79
+// proves: running-duplicate-gets-409, deaf-store-left-quickly, one-key-takes-pool
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_key_that_is_being_written_is_in_progress_and_takes_no_connection_from_others() {
     let Some(url) = database().await else { return };
@@ -104,8 +103,7 @@ async fn a_key_that_is_being_written_is_in_progress_and_takes_no_connection_from
 }
 
 /// Its owner's steps, and everybody else's, are refused after a while, and work once the row is free.
-// behaviour 130, 163
-// race 79
+// proves: store-down-nothing-runs, deaf-store-left-quickly, one-key-takes-pool
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_server_gives_up_each_step_whose_row_is_locked() {
     let Some(url) = database().await else { return };
@@ -149,8 +147,7 @@ async fn the_server_gives_up_each_step_whose_row_is_locked() {
 }
 
 /// What locks the table does not say that this key is in use.
-// behaviour 130, 163
-// race 79
+// proves: store-down-nothing-runs, deaf-store-left-quickly, one-key-takes-pool
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_locked_table_refuses_everybody_and_leaves_no_process_behind() {
     let Some(url) = database().await else { return };
@@ -198,8 +195,7 @@ async fn a_locked_table_refuses_everybody_and_leaves_no_process_behind() {
 }
 
 /// A waiter cannot ask to be notified of the end of a hold that is in the middle of a step. It polls.
-// behaviour 74, 163
-// race 79
+// proves: duplicate-may-wait, deaf-store-left-quickly, one-key-takes-pool
 #[tokio::test]
 async fn a_waiter_outlasts_a_step_that_stands_still() {
     let Some(url) = database().await else { return };
@@ -222,8 +218,7 @@ async fn a_waiter_outlasts_a_step_that_stands_still() {
 }
 
 /// `core-api`'s own statements wait for their rows no longer.
-// behaviour 163
-// race 79
+// proves: deaf-store-left-quickly, one-key-takes-pool
 #[tokio::test]
 async fn a_booking_that_somebody_has_locked_is_not_changed_and_leaves_no_process_behind() {
     let Some(url) = database().await else { return };
@@ -245,8 +240,7 @@ async fn a_booking_that_somebody_has_locked_is_not_changed_and_leaves_no_process
     assert_eq!((changed.status.as_u16(), changed.is_replayed), (200, false));
 }
 
-// behaviour 163
-// race 79
+// proves: deaf-store-left-quickly, one-key-takes-pool
 #[tokio::test]
 async fn reads_that_meet_a_locked_table_leave_no_process_behind() {
     let Some(url) = database().await else { return };

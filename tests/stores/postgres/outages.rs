@@ -12,8 +12,7 @@ use tests::servers::postgres::PostgresServer;
 use super::{hold_on, named, new_hold, request, store};
 use crate::{claim, within_a_minute, won};
 
-// behaviour 130
-// race 57
+// proves: store-down-nothing-runs, store-outage-fails-open
 #[tokio::test]
 async fn nothing_runs_while_the_server_is_stopped_and_it_is_used_again_once_it_is_back() {
     let Some(mut server) = PostgresServer::start() else {
@@ -48,8 +47,7 @@ async fn nothing_runs_while_the_server_is_stopped_and_it_is_used_again_once_it_i
     assert_eq!(replay.expect("a replay"), Run::Replayed(1));
 }
 
-// behaviour 131, 134
-// race 9
+// proves: failed-completion-keeps-key, stored-before-sent, failed-completion-frees-key
 #[tokio::test]
 async fn an_answer_that_cannot_be_stored_is_given_and_stored_once_the_server_is_back() {
     let Some(mut server) = PostgresServer::start() else {
@@ -95,7 +93,7 @@ async fn an_answer_that_cannot_be_stored_is_given_and_stored_once_the_server_is_
     within_a_minute("the stored answer", stored).await;
 }
 
-// race 5
+// proves: own-claim-unrecognised
 #[tokio::test]
 async fn a_claim_that_took_too_long_recognises_itself() {
     let Some(server) = PostgresServer::start() else {
@@ -127,7 +125,7 @@ async fn a_claim_that_took_too_long_recognises_itself() {
     assert!(matches!(done, Ok(IfOwner::Done(_))), "{done:?}");
 }
 
-// behaviour 163, 167
+// proves: deaf-store-left-quickly, dropped-future-loses-nothing
 #[tokio::test]
 async fn only_a_claim_that_was_not_sent_for_certain_leaves_nothing_to_withdraw() {
     let Some(server) = PostgresServer::start() else {

@@ -21,8 +21,7 @@ fn two_leasing_services(url: &str) -> [Service; 2] {
     [(); 2].map(|()| Service::start(&options))
 }
 
-// behaviour 4, 76
-// race 1
+// proves: one-atomic-claim, concurrent-equals-run-once, check-then-claim
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn forty_equal_requests_to_two_services_book_once() {
     for start in [two_services, two_leasing_services] {
@@ -31,8 +30,7 @@ async fn forty_equal_requests_to_two_services_book_once() {
     }
 }
 
-// behaviour 4, 76
-// race 21
+// proves: one-atomic-claim, concurrent-equals-run-once, waiters-exhaust-pool
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn forty_equal_requests_book_once_behind_a_pooler() {
     for start in [two_services, two_leasing_services] {
@@ -96,8 +94,7 @@ async fn book_once(services: &[Service; 2]) {
     }
 }
 
-// behaviour 128
-// race 16, 56
+// proves: dead-owner-taken-over, crash-locks-for-ttl, interrupted-run-stuck
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_service_that_is_killed_in_the_middle_is_taken_over_after_its_lease() {
     let Some(url) = database().await else { return };
@@ -120,8 +117,7 @@ async fn a_service_that_is_killed_in_the_middle_is_taken_over_after_its_lease() 
 }
 
 /// Its transaction ends with it, so there is nothing to wait for.
-// behaviour 128, 132
-// race 16
+// proves: dead-owner-taken-over, rows-and-key-commit-together, crash-locks-for-ttl
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_service_that_is_killed_in_its_transaction_leaves_nothing() {
     let Some(url) = database().await else { return };
@@ -141,8 +137,8 @@ async fn a_service_that_is_killed_in_its_transaction_leaves_nothing() {
 }
 
 /// It loses at the key when it commits, and its booking is undone.
-// behaviour 129, 132
-// race 6, 10
+// proves: lost-lease-stores-nothing, rows-and-key-commit-together, stale-owner-writes
+// proves: lost-claim-as-outage
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_service_that_was_paused_in_its_handler_commits_nothing() {
     let Some(url) = database().await else { return };
@@ -161,8 +157,7 @@ async fn a_service_that_was_paused_in_its_handler_commits_nothing() {
     assert_eq!(other.bookings().await, 1);
 }
 
-// behaviour 129
-// race 6, 14
+// proves: lost-lease-stores-nothing, stale-owner-writes, run-outlives-lease
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_service_that_was_paused_past_its_lease_stores_nothing() {
     let Some(url) = database().await else { return };

@@ -64,8 +64,7 @@ async fn two_servers() -> Option<(PostgresServer, String, PostgresServer)> {
     Some((primary, url, standby))
 }
 
-// behaviour 164
-// race 64
+// proves: read-only-store-refused, lagging-replica-asked
 #[tokio::test]
 async fn a_standby_is_refused_at_the_start() {
     let Some((_primary, url, standby)) = two_servers().await else {
@@ -77,7 +76,7 @@ async fn a_standby_is_refused_at_the_start() {
     is_refused(&copy, true, "name the primary").await;
 }
 
-// behaviour 164
+// proves: read-only-store-refused
 #[tokio::test]
 async fn a_server_that_is_told_to_only_read_is_refused_at_the_start() {
     let Some(url) = database().await else { return };
@@ -87,8 +86,7 @@ async fn a_server_that_is_told_to_only_read_is_refused_at_the_start() {
 }
 
 /// The standby does not know of the key yet, and neither takes a claim nor says that the key is free.
-// behaviour 130, 164
-// race 64
+// proves: store-down-nothing-runs, read-only-store-refused, lagging-replica-asked
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_standby_that_lags_behind_is_not_asked_whether_there_is_a_record() {
     let Some((primary, url, standby)) = two_servers().await else {
@@ -129,7 +127,7 @@ async fn a_standby_that_lags_behind_is_not_asked_whether_there_is_a_record() {
 }
 
 /// Bookings and keys may be in two places: each of them makes the service unready.
-// behaviour 130, 164
+// proves: store-down-nothing-runs, read-only-store-refused
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_service_whose_server_only_reads_is_not_ready_until_it_writes_again() {
     for keys in ["same", "memory:", "elsewhere"] {

@@ -45,7 +45,7 @@ async fn tables_that_were_made_by_hand_need_no_right_to_make_any() {
     assert_eq!(claimed, won(1));
 }
 
-// behaviour 135
+// proves: other-version-is-error
 #[tokio::test]
 async fn tables_of_the_first_releases_get_what_they_lack_from_who_owns_them() {
     let Some(url) = database().await else { return };
@@ -110,7 +110,7 @@ async fn tables_of_the_first_releases_get_what_they_lack_from_who_owns_them() {
     assert_eq!(kind, Err(StoreErrorKind::Withdrawn));
 }
 
-// behaviour 135
+// proves: other-version-is-error
 #[tokio::test]
 async fn tables_of_a_newer_version_are_refused() {
     let Some(url) = database().await else { return };

@@ -8,7 +8,7 @@ use crate::{claim, won};
 
 /// Whoever stops waiting for the begin of a transaction leaves the connection in the pool with the transaction open. A
 /// claim that went there would be gone with it.
-// race 5, 21
+// proves: own-claim-unrecognised, waiters-exhaust-pool
 #[tokio::test]
 async fn a_transaction_that_somebody_left_open_is_not_ours() {
     let Some(url) = database().await else { return };

@@ -40,8 +40,7 @@ async fn end_of(store: &PostgresStore, owner: &idempotency::Hold) {
 
 /// Of a few tries the fastest is compared with the time after which waiters look by themselves while they are notified:
 /// that one cannot have been woken by looking. Whoever waited before the store listens looks sooner, and does not count.
-// behaviour 74
-// race 24
+// proves: duplicate-may-wait, lost-wakeup-hangs-waiter
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_end_in_another_process_is_notified() {
     let Some(url) = database().await else { return };
@@ -67,8 +66,7 @@ async fn an_end_in_another_process_is_notified() {
 }
 
 /// No waiter has to poll for it.
-// behaviour 74
-// race 24
+// proves: duplicate-may-wait, lost-wakeup-hangs-waiter
 #[tokio::test]
 async fn each_way_to_end_a_hold_is_notified() {
     let Some(url) = database().await else { return };
@@ -143,7 +141,7 @@ async fn an_end_is_notified_only_if_somebody_waits() {
     assert_eq!(first.payload(), id);
 }
 
-// race 24
+// proves: lost-wakeup-hangs-waiter
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_lost_notification_is_made_up_for_by_looking() {
     let Some(url) = database().await else { return };
@@ -191,8 +189,7 @@ async fn behind_a_pooler_waiters_look_and_nobody_listens() {
     assert_eq!(sql(&url, LISTENERS).await[0].get::<i64, _>(0), 0);
 }
 
-// behaviour 74, 128
-// race 8
+// proves: duplicate-may-wait, dead-owner-taken-over, waiter-ends-hold
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_waiter_takes_over_from_a_process_that_gave_up_or_died() {
     let Some(url) = database().await else { return };

@@ -12,8 +12,8 @@ use super::{behind_a_proxy, database, hold_on, new_hold, request, sql, store};
 use crate::{claim, frozen::Frozen, within_a_minute, won};
 
 /// Whichever comes first, the run before the take-over is suspended as it was, and the token is spent.
-// behaviour 128, 167
-// race 74, 77
+// proves: dead-owner-taken-over, dropped-future-loses-nothing, dropped-retry-deletes-steps
+// proves: late-claim-holds-key
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_take_over_and_its_withdrawal_leave_the_suspended_run() {
     let Some(url) = database().await else { return };
@@ -67,8 +67,8 @@ async fn a_take_over_and_its_withdrawal_leave_the_suspended_run() {
 }
 
 /// A step that was done, and whose reply was lost, is sent again by the store, and finds that it was done.
-// behaviour 131, 167
-// race 5, 77
+// proves: failed-completion-keeps-key, dropped-future-loses-nothing, own-claim-unrecognised
+// proves: late-claim-holds-key
 #[tokio::test]
 async fn an_end_whose_reply_is_lost_is_done() {
     let Some(direct) = database().await else {
@@ -147,8 +147,7 @@ async fn an_end_whose_reply_is_lost_is_done() {
 }
 
 /// The process that waits hears of it from the server, before it polls.
-// behaviour 74, 167
-// race 24
+// proves: duplicate-may-wait, dropped-future-loses-nothing, lost-wakeup-hangs-waiter
 #[tokio::test]
 async fn a_waiter_elsewhere_is_woken_by_a_withdrawal() {
     let Some(url) = database().await else { return };
@@ -181,8 +180,8 @@ async fn a_waiter_elsewhere_is_woken_by_a_withdrawal() {
 }
 
 /// A release whose reply was lost finds its token behind another one's, and is done as before.
-// behaviour 131, 167
-// race 5, 77
+// proves: failed-completion-keeps-key, dropped-future-loses-nothing, own-claim-unrecognised
+// proves: late-claim-holds-key
 #[tokio::test]
 async fn a_release_whose_mark_was_marked_again_is_done() {
     let Some(direct) = database().await else {
@@ -225,8 +224,7 @@ const MARK_AGAIN: &str = "
         when (old.attempt > 0 and new.attempt = 0) execute function mark_again();
 ";
 
-// behaviour 113, 167
-// race 77
+// proves: store-clock-decides, dropped-future-loses-nothing, late-claim-holds-key
 #[tokio::test]
 async fn a_mark_has_the_last_tokens_and_the_longest_time() {
     let Some(url) = database().await else { return };
@@ -263,7 +261,7 @@ async fn a_mark_has_the_last_tokens_and_the_longest_time() {
 }
 
 /// Past its time a mark says nothing, so its tokens are not handed on to the next one.
-// behaviour 167
+// proves: dropped-future-loses-nothing
 #[tokio::test]
 async fn a_mark_past_its_time_hands_no_tokens_on() {
     let Some(url) = database().await else { return };
@@ -285,8 +283,7 @@ async fn a_mark_past_its_time_hands_no_tokens_on() {
 }
 
 /// The process that waits hears of it from the server, and goes on where the other one has ended.
-// behaviour 74, 133
-// race 24
+// proves: duplicate-may-wait, downstream-key-derived, lost-wakeup-hangs-waiter
 #[tokio::test]
 async fn a_waiter_elsewhere_is_woken_by_a_suspension() {
     let Some(url) = database().await else { return };
@@ -308,7 +305,7 @@ async fn a_waiter_elsewhere_is_woken_by_a_suspension() {
 }
 
 /// Whoever asks for something else is turned away, and may wait for what becomes of the key.
-// behaviour 74, 167
+// proves: duplicate-may-wait, dropped-future-loses-nothing
 #[tokio::test]
 async fn what_a_withdrawal_left_can_be_waited_for() {
     let Some(url) = database().await else { return };
@@ -334,7 +331,7 @@ async fn what_a_withdrawal_left_can_be_waited_for() {
 }
 
 /// What is left of a spent token goes as any other record does.
-// behaviour 113
+// proves: store-clock-decides
 #[tokio::test]
 async fn the_sweep_takes_the_marks_of_spent_tokens() {
     let Some(url) = database().await else { return };

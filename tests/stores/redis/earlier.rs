@@ -83,7 +83,7 @@ fn micros(time: SystemTime) -> u64 {
 }
 
 /// A process of the version before, which began the run, may have to end it: so the record stays as that can read it.
-// behaviour 135, 166
+// proves: other-version-is-error, newer-record-fails-alone
 #[tokio::test]
 async fn a_run_of_version_1_is_taken_over_and_completed_in_its_version() {
     let lapsed = micros(SystemTime::now()) - 1_000_000;
@@ -124,7 +124,7 @@ async fn a_run_of_version_1_is_taken_over_and_completed_in_its_version() {
     assert_eq!(bytes[HEAD_LENGTH..], *b"booked");
 }
 
-// behaviour 135, 166
+// proves: other-version-is-error, newer-record-fails-alone
 #[tokio::test]
 async fn a_response_of_version_1_is_replayed_replaced_and_forgotten() {
     // It left no time in the place of the lease.
@@ -161,7 +161,7 @@ async fn a_response_of_version_1_is_replayed_replaced_and_forgotten() {
     );
 }
 
-// behaviour 135, 166
+// proves: other-version-is-error, newer-record-fails-alone
 #[tokio::test]
 async fn a_key_that_version_1_freed_keeps_its_tokens_under_a_record_with_labels() {
     let spent = [Token::random(), Token::random()];

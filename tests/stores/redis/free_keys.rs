@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{claim, won};
 
-// behaviour 117, 167
+// proves: sweep-removes-only-expired, dropped-future-loses-nothing
 #[tokio::test]
 async fn the_server_removes_what_a_released_key_leaves_behind() {
     let Some((store, hold, key, mut connection)) = taken().await else {
@@ -56,8 +56,7 @@ async fn the_server_removes_what_a_released_key_leaves_behind() {
     is_about(remaining(), Duration::from_secs(24 * 3600));
 }
 
-// behaviour 167
-// race 77
+// proves: dropped-future-loses-nothing, late-claim-holds-key
 #[tokio::test]
 async fn a_key_grows_by_eight_spent_tokens_at_most_until_its_run_is_completed() {
     let Some((store, hold, key, mut connection)) = taken().await else {

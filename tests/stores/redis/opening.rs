@@ -24,7 +24,7 @@ const RIGHTS: [&str; 10] = [
     "+info",
 ];
 
-// behaviour 163
+// proves: deaf-store-left-quickly
 #[tokio::test]
 async fn a_user_who_lacks_a_right_is_refused_at_the_start() {
     let Some(server) = RedisServer::start(&[]) else {
@@ -84,7 +84,7 @@ async fn connect_with(
     Ok(store)
 }
 
-// behaviour 164
+// proves: read-only-store-refused
 #[tokio::test]
 async fn a_replica_is_refused_at_the_start() {
     let (Some(primary), Some(replica)) = (RedisServer::start(&[]), RedisServer::start(&[])) else {
@@ -201,7 +201,7 @@ async fn start_repeating(takes_a_store: bool) -> String {
     address.to_string()
 }
 
-// behaviour 163
+// proves: deaf-store-left-quickly
 #[tokio::test]
 async fn an_error_does_not_repeat_what_was_sent() {
     let address = start_repeating(false).await;

@@ -35,8 +35,8 @@ fn two_processes(server: &RedisServer) -> (Service, Service) {
     (start(), start())
 }
 
-// behaviour 73, 76, 80
-// race 1
+// proves: running-duplicate-gets-409, concurrent-equals-run-once, processes-share-store
+// proves: check-then-claim
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_forty_equal_requests_to_two_processes_one_books() {
     let Some(server) = RedisServer::start(&[]) else {
@@ -71,8 +71,7 @@ async fn of_forty_equal_requests_to_two_processes_one_books() {
     }
 }
 
-// behaviour 79, 128
-// race 16
+// proves: hold-lives-by-renewal, dead-owner-taken-over, crash-locks-for-ttl
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn what_a_killed_process_had_begun_is_taken_over_once_its_lease_is_over() {
     let Some(server) = RedisServer::start(&[]) else {
@@ -102,8 +101,7 @@ async fn what_a_killed_process_had_begun_is_taken_over_once_its_lease_is_over() 
     assert_eq!(other.bookings().await, 1);
 }
 
-// behaviour 129
-// race 6, 14
+// proves: lost-lease-stores-nothing, stale-owner-writes, run-outlives-lease
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_process_that_was_paused_past_its_lease_stores_nothing() {
     let Some(server) = RedisServer::start(&[]) else {
@@ -133,8 +131,7 @@ async fn a_process_that_was_paused_past_its_lease_stores_nothing() {
     }
 }
 
-// behaviour 113
-// race 25
+// proves: store-clock-decides, clock-skew-early-takeover
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_process_whose_clock_is_ahead_takes_nothing_over_early() {
     let Some(server) = RedisServer::start(&[]) else {
@@ -172,8 +169,8 @@ async fn a_process_whose_clock_is_ahead_takes_nothing_over_early() {
     }
 }
 
-// behaviour 74, 128, 130, 131
-// race 9, 57
+// proves: duplicate-may-wait, dead-owner-taken-over, store-down-nothing-runs
+// proves: failed-completion-keeps-key, failed-completion-frees-key, store-outage-fails-open
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_server_that_stops_makes_no_request_run_twice() {
     let durable = ["--appendonly", "yes", "--appendfsync", "always"];
@@ -214,7 +211,7 @@ fn forget_all(server: &RedisServer) {
 }
 
 /// It reads still, as a full server does, and so it did when readiness only asked it to read.
-// behaviour 164
+// proves: read-only-store-refused
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_service_whose_server_only_reads_or_is_full_is_not_ready() {
     let Some(server) = RedisServer::start(&[]) else {

@@ -44,8 +44,8 @@ pub(super) fn set(connection: &mut Connection, key: &str, bytes: &[u8]) {
     set.expect("the record is written");
 }
 
-// behaviour 135, 166
-// race 38, 65
+// proves: other-version-is-error, newer-record-fails-alone, damaged-record-frees-key
+// proves: newer-value-fails-all
 #[tokio::test]
 async fn a_record_that_cannot_be_read_stops_every_step_and_stays_as_it_is() {
     let Some((store, hold, key, mut connection)) = taken().await else {
@@ -132,8 +132,8 @@ async fn assert_unreadable(store: &RedisStore, hold: &Hold) {
     }
 }
 
-// behaviour 109, 113, 117
-// race 17
+// proves: replayed-until-ttl, store-clock-decides, sweep-removes-only-expired
+// proves: sweep-deletes-wrong-key
 #[tokio::test]
 async fn the_server_removes_a_record_when_its_time_is_over_and_not_before() {
     let Some((store, hold, key, mut connection)) = taken().await else {
@@ -161,7 +161,7 @@ async fn the_server_removes_a_record_when_its_time_is_over_and_not_before() {
     assert_eq!(store.purge_expired(100).await.ok(), Some(0));
 }
 
-// behaviour 113, 115
+// proves: store-clock-decides, bad-ttl-does-not-compile
 #[tokio::test]
 async fn a_ttl_without_an_end_ends_in_the_far_future() {
     let Some((store, hold, ..)) = taken().await else {
@@ -176,7 +176,7 @@ async fn a_ttl_without_an_end_ends_in_the_far_future() {
     assert!(matches!(store.inspect(&hold.id).await, Ok(Some(_))));
 }
 
-// behaviour 113
+// proves: store-clock-decides
 #[tokio::test]
 async fn times_are_the_servers() {
     let Some((store, hold, _, mut connection)) = taken().await else {
@@ -228,8 +228,7 @@ async fn stores_with_other_prefixes_and_other_keys_are_left_alone() {
     }
 }
 
-// behaviour 116
-// race 18
+// proves: full-store-forgets-none, memory-limit-drops-records
 #[tokio::test]
 async fn an_eviction_policy_that_forgets_keys_is_warned_about() {
     for (policy, warned) in [

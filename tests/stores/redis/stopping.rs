@@ -10,7 +10,7 @@ fn start(server: &RedisServer) -> Service {
 }
 
 /// A retry may run again after the lease, so whoever has stopped the service has to know.
-// behaviour 127, 163
+// proves: shutdown-waits-for-runs, deaf-store-left-quickly
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_run_whose_response_cannot_be_stored_is_told_of_when_the_time_for_it_is_over() {
     let Some(server) = RedisServer::start(&[]) else {
@@ -38,7 +38,7 @@ async fn a_run_whose_response_cannot_be_stored_is_told_of_when_the_time_for_it_i
 }
 
 /// Nothing of it has run, and its key comes free with its lease.
-// behaviour 127, 163
+// proves: shutdown-waits-for-runs, deaf-store-left-quickly
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_claim_that_cannot_be_withdrawn_is_told_of_and_makes_no_failure_of_the_stop() {
     let Some(server) = RedisServer::start(&[]) else {

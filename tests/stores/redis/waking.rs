@@ -47,7 +47,7 @@ async fn ended(store: &RedisStore, id: &RecordId, subscription: &mut Subscriptio
     }
 }
 
-// behaviour 74, 80
+// proves: duplicate-may-wait, processes-share-store
 #[tokio::test]
 async fn an_end_elsewhere_is_heard_of_without_looking() {
     let Some(server) = RedisServer::shared() else {
@@ -92,8 +92,7 @@ async fn an_end_elsewhere_is_heard_of_without_looking() {
     }
 }
 
-// behaviour 74
-// race 24
+// proves: duplicate-may-wait, lost-wakeup-hangs-waiter
 #[tokio::test]
 async fn an_end_that_was_told_before_anybody_listened_is_found() {
     let Some(server) = RedisServer::shared() else {
@@ -109,8 +108,7 @@ async fn an_end_that_was_told_before_anybody_listened_is_found() {
     frozen.thaw();
 }
 
-// behaviour 74, 80
-// race 24
+// proves: duplicate-may-wait, processes-share-store, lost-wakeup-hangs-waiter
 #[tokio::test]
 async fn many_who_wait_for_many_keys_share_a_connection_and_all_hear() {
     let Some(server) = RedisServer::start(&[]) else {
@@ -141,7 +139,7 @@ async fn many_who_wait_for_many_keys_share_a_connection_and_all_hear() {
     assert_eq!(listeners(&server), 1);
 }
 
-// race 24
+// proves: lost-wakeup-hangs-waiter
 #[tokio::test]
 async fn a_broken_connection_is_made_anew_and_what_it_missed_is_found() {
     let Some(server) = RedisServer::start(&[]) else {
@@ -172,8 +170,7 @@ async fn a_broken_connection_is_made_anew_and_what_it_missed_is_found() {
     frozen.thaw();
 }
 
-// behaviour 163
-// race 24, 80
+// proves: deaf-store-left-quickly, lost-wakeup-hangs-waiter, dead-connection-outlives-lease
 #[tokio::test]
 async fn a_dark_connection_is_left_and_what_it_missed_is_found() {
     let Some(server) = RedisServer::start(&[]) else {
@@ -209,8 +206,7 @@ async fn a_dark_connection_is_left_and_what_it_missed_is_found() {
     frozen.thaw();
 }
 
-// behaviour 74
-// race 24
+// proves: duplicate-may-wait, lost-wakeup-hangs-waiter
 #[tokio::test]
 async fn a_notification_that_nobody_may_send_is_made_good_by_looking() {
     let Some(server) = RedisServer::start(&[]) else {
@@ -241,7 +237,7 @@ async fn a_notification_that_nobody_may_send_is_made_good_by_looking() {
     ended(&here, &hold.id, &mut subscription).await;
 }
 
-// race 8
+// proves: waiter-ends-hold
 #[tokio::test]
 async fn nothing_listens_any_more_once_nobody_waits() {
     let Some(server) = RedisServer::start(&[]) else {
@@ -266,7 +262,7 @@ async fn nothing_listens_any_more_once_nobody_waits() {
     }
 }
 
-// behaviour 80
+// proves: processes-share-store
 #[tokio::test]
 async fn an_end_on_any_node_of_a_cluster_is_heard_of_on_another() {
     let Some(nodes) = RedisServer::shared_cluster() else {

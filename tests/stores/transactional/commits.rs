@@ -22,7 +22,7 @@ use crate::postgres::round_trips::counting;
 
 const BOOKINGS: usize = 20;
 
-// behaviour 132
+// proves: rows-and-key-commit-together
 #[rstest]
 #[case::sqlite(Kind::Sqlite)]
 #[case::postgres(Kind::Postgres)]
@@ -42,7 +42,7 @@ async fn a_booking_with_a_key_is_one_commit_as_one_without(#[case] kind: Kind) {
     assert_eq!(world.guests().await.len(), 3 * BOOKINGS);
 }
 
-// behaviour 96
+// proves: replay-never-extends-ttl
 #[rstest]
 #[case::sqlite(Kind::Sqlite)]
 #[case::postgres(Kind::Postgres)]
@@ -62,7 +62,7 @@ async fn a_replay_commits_nothing(#[case] kind: Kind) {
 
 /// The booking's own are its begin, its insert and its commit, and what its pool asks before it lends a connection and
 /// when it gets it back.
-// behaviour 132
+// proves: rows-and-key-commit-together
 #[tokio::test]
 async fn a_booking_with_a_key_takes_two_round_trips_more_than_one_without() {
     let Some(world) = World::new(Kind::Postgres).await else {

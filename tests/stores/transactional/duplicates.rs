@@ -5,7 +5,7 @@ use rstest_reuse::apply;
 
 use super::{Kind, World, each_database};
 
-// behaviour 73, 75
+// proves: running-duplicate-gets-409, mismatch-refused-while-running
 #[apply(each_database)]
 #[tokio::test]
 async fn duplicates_within_the_process_do_not_run(#[case] kind: Kind) {
@@ -32,7 +32,7 @@ async fn duplicates_within_the_process_do_not_run(#[case] kind: Kind) {
     assert_eq!(service.runs(), 1);
 }
 
-// behaviour 74, 89
+// proves: duplicate-may-wait, only-replays-marked
 #[apply(each_database)]
 #[tokio::test]
 async fn duplicates_may_wait_for_the_commit(#[case] kind: Kind) {
@@ -57,7 +57,7 @@ async fn duplicates_may_wait_for_the_commit(#[case] kind: Kind) {
 }
 
 /// A waiter runs where the first one has left nothing.
-// behaviour 74
+// proves: duplicate-may-wait
 #[apply(each_database)]
 #[tokio::test]
 async fn a_waiter_takes_the_place_of_a_run_that_fails(#[case] kind: Kind) {
@@ -79,8 +79,8 @@ async fn a_waiter_takes_the_place_of_a_run_that_fails(#[case] kind: Kind) {
 }
 
 /// Both run, because neither can see the other; one commits, and the other one's booking is undone.
-// behaviour 76, 80, 132
-// race 1, 10
+// proves: concurrent-equals-run-once, processes-share-store, rows-and-key-commit-together
+// proves: check-then-claim, lost-claim-as-outage
 #[apply(each_database)]
 #[tokio::test]
 async fn of_two_services_one_commits(#[case] kind: Kind) {
@@ -108,7 +108,7 @@ async fn of_two_services_one_commits(#[case] kind: Kind) {
 }
 
 /// The other one has another body, and so another guest, whose booking does not stay.
-// behaviour 47, 132
+// proves: other-body-refused, rows-and-key-commit-together
 #[apply(each_database)]
 #[tokio::test]
 async fn of_two_services_with_other_bodies_one_is_refused(#[case] kind: Kind) {
@@ -127,8 +127,8 @@ async fn of_two_services_with_other_bodies_one_is_refused(#[case] kind: Kind) {
     assert_eq!(world.guests().await, ["Ann"]);
 }
 
-// behaviour 4, 76
-// race 1, 3
+// proves: one-atomic-claim, concurrent-equals-run-once, check-then-claim
+// proves: loser-refused-not-replayed
 #[apply(each_database)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_forty_equal_requests_to_two_services_one_books(#[case] kind: Kind) {

@@ -9,8 +9,7 @@ use super::{Database, Kind, Service, World, each_database, pool};
 use crate::{postgres, proxy::Proxy};
 
 /// A handler that gives up while its commit is on its way does not know what has become of it. Its client is told.
-// behaviour 126, 132
-// race 5
+// proves: run-survives-outer-timeout, rows-and-key-commit-together, own-claim-unrecognised
 #[apply(each_database)]
 #[tokio::test]
 async fn a_commit_that_is_given_up_is_found_out(#[case] kind: Kind) {
@@ -31,8 +30,7 @@ async fn a_commit_that_is_given_up_is_found_out(#[case] kind: Kind) {
 }
 
 /// Its insert had begun, so it is done, and the record tells.
-// behaviour 126, 132
-// race 5
+// proves: run-survives-outer-timeout, rows-and-key-commit-together, own-claim-unrecognised
 #[tokio::test]
 async fn a_commit_that_is_given_up_midway_is_the_answer() {
     let Some(world) = World::new(Kind::Sqlite).await else {
@@ -52,8 +50,7 @@ async fn a_commit_that_is_given_up_midway_is_the_answer() {
 }
 
 /// The server has committed, and the connection broke before it could say so.
-// behaviour 132
-// race 5, 69
+// proves: rows-and-key-commit-together, own-claim-unrecognised, unknown-commit-applied-twice
 #[tokio::test]
 async fn a_commit_whose_reply_is_lost_is_found_out() {
     let Some(world) = World::new(Kind::Postgres).await else {
@@ -77,8 +74,7 @@ async fn a_commit_whose_reply_is_lost_is_found_out() {
 }
 
 /// The server was lost before it committed, so nothing was.
-// behaviour 132
-// race 5
+// proves: rows-and-key-commit-together, own-claim-unrecognised
 #[tokio::test]
 async fn a_commit_that_never_arrived_is_found_out() {
     let Some(world) = World::new(Kind::Postgres).await else {
@@ -113,8 +109,8 @@ async fn a_commit_that_never_arrived_is_found_out() {
 }
 
 /// The server has committed, and nothing comes through any more on the connection that would say so.
-// behaviour 132, 163
-// race 5, 80
+// proves: rows-and-key-commit-together, deaf-store-left-quickly, own-claim-unrecognised
+// proves: dead-connection-outlives-lease
 #[tokio::test]
 async fn a_commit_on_a_connection_that_goes_dark_is_found_out() {
     let Some(world) = World::new(Kind::Postgres).await else {
@@ -135,8 +131,7 @@ async fn a_commit_on_a_connection_that_goes_dark_is_found_out() {
 }
 
 /// Where no record tells, nobody knows, and the connection is not used again.
-// behaviour 132, 163
-// race 80
+// proves: rows-and-key-commit-together, deaf-store-left-quickly, dead-connection-outlives-lease
 #[tokio::test]
 async fn a_commit_without_a_key_on_a_connection_that_goes_dark_is_unknown() {
     let Some(world) = World::new(Kind::Postgres).await else {
@@ -159,8 +154,7 @@ async fn a_commit_without_a_key_on_a_connection_that_goes_dark_is_unknown() {
 }
 
 /// What was not sent to its end is undone, and the client is told so while the connection is still dark.
-// behaviour 132, 163
-// race 80
+// proves: rows-and-key-commit-together, deaf-store-left-quickly, dead-connection-outlives-lease
 #[tokio::test]
 async fn a_commit_whose_record_does_not_come_through_is_not_done() {
     let Some(world) = World::new(Kind::Postgres).await else {

@@ -33,7 +33,7 @@ fn documents(world: &World) -> &Documents {
     }
 }
 
-// behaviour 96, 132
+// proves: replay-never-extends-ttl, rows-and-key-commit-together
 #[tokio::test]
 async fn a_booking_with_a_key_is_a_look_and_a_commit_and_a_replay_is_a_look() {
     let Some(world) = World::new(Kind::Firestore).await else {
@@ -60,8 +60,7 @@ async fn a_booking_with_a_key_is_a_look_and_a_commit_and_a_replay_is_a_look() {
 }
 
 /// Firestore has committed, and the connection broke before it could say so.
-// behaviour 132
-// race 5, 23
+// proves: rows-and-key-commit-together, own-claim-unrecognised, contention-as-error
 #[tokio::test]
 async fn a_commit_whose_reply_is_lost_is_found_out() {
     let Some(world) = World::new(Kind::Firestore).await else {
@@ -97,8 +96,7 @@ async fn a_commit_whose_reply_is_lost_is_found_out() {
 }
 
 /// The client is told that nothing is kept, and so it stays, although the commit arrives after all.
-// behaviour 132
-// race 5, 7
+// proves: rows-and-key-commit-together, own-claim-unrecognised, generation-counter-restarts
 #[tokio::test]
 async fn a_commit_that_arrives_late_does_nothing() {
     let Some(world) = World::new(Kind::Firestore).await else {
@@ -137,8 +135,7 @@ async fn a_commit_that_arrives_late_does_nothing() {
 }
 
 /// What became of a commit on a dark connection is found out over a new one, within what the client waits for.
-// behaviour 132, 163
-// race 80
+// proves: rows-and-key-commit-together, deaf-store-left-quickly, dead-connection-outlives-lease
 #[tokio::test]
 async fn a_commit_on_a_dark_connection_is_found_out_over_a_new_one() {
     let Some(world) = World::new(Kind::Firestore).await else {
@@ -165,8 +162,7 @@ async fn a_commit_on_a_dark_connection_is_found_out_over_a_new_one() {
 }
 
 /// A key whose claim was taken back has a document, which stands for nothing.
-// behaviour 132, 167
-// race 77
+// proves: rows-and-key-commit-together, dropped-future-loses-nothing, late-claim-holds-key
 #[tokio::test]
 async fn a_booking_takes_the_place_of_a_withdrawn_claim() {
     let Some(world) = World::new(Kind::Firestore).await else {
@@ -214,8 +210,7 @@ async fn withdraw_a_claim(service: &Service, key: &str) -> Hold {
 }
 
 /// Each renewal makes a new version of the document, of which the commit has not heard.
-// behaviour 132
-// race 23
+// proves: rows-and-key-commit-together, contention-as-error
 #[tokio::test]
 async fn a_renewal_that_comes_between_does_not_fail_the_commit() {
     let Some(world) = World::new(Kind::Firestore).await else {
@@ -242,8 +237,7 @@ async fn a_renewal_that_comes_between_does_not_fail_the_commit() {
 }
 
 /// The old document is there still, and the commit writes over it; of two, one does.
-// behaviour 110, 132
-// race 10
+// proves: expired-key-is-new, rows-and-key-commit-together, lost-claim-as-outage
 #[tokio::test]
 async fn a_key_whose_time_is_over_books_again() {
     let Some(world) = World::new(Kind::Firestore).await else {
@@ -272,7 +266,7 @@ async fn a_key_whose_time_is_over_books_again() {
 }
 
 /// The record of a transaction begins and is completed by one commit; that of a lease has its claim's time.
-// behaviour 132
+// proves: rows-and-key-commit-together
 #[tokio::test]
 async fn a_commit_tells_when_its_record_began_and_where_it_comes_from() {
     let Some(world) = World::new(Kind::Firestore).await else {

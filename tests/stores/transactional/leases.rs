@@ -7,7 +7,7 @@ use rstest_reuse::apply;
 
 use super::{Kind, Service, World, each_database};
 
-// behaviour 132
+// proves: rows-and-key-commit-together
 #[apply(each_database)]
 #[tokio::test]
 async fn a_leased_run_completes_its_hold_with_its_booking(#[case] kind: Kind) {
@@ -29,8 +29,8 @@ async fn a_leased_run_completes_its_hold_with_its_booking(#[case] kind: Kind) {
 }
 
 /// Its key was taken from it, so its booking is undone and its client gets the answer of the one who has the key.
-// behaviour 129, 132
-// race 6, 14
+// proves: lost-lease-stores-nothing, rows-and-key-commit-together, stale-owner-writes
+// proves: run-outlives-lease
 #[apply(each_database)]
 #[tokio::test]
 async fn a_run_that_lost_its_key_commits_nothing(#[case] kind: Kind) {
@@ -71,7 +71,7 @@ async fn a_run_that_lost_its_key_commits_nothing(#[case] kind: Kind) {
 }
 
 /// Handlers commit in the same way where the store is elsewhere; then the answer is stored after them.
-// behaviour 129, 131
+// proves: lost-lease-stores-nothing, failed-completion-keeps-key
 #[apply(each_database)]
 #[tokio::test]
 async fn a_store_elsewhere_is_asked_before_the_commit_and_told_after_it(#[case] kind: Kind) {
@@ -101,7 +101,7 @@ async fn a_store_elsewhere_is_asked_before_the_commit_and_told_after_it(#[case] 
 }
 
 /// A service that has gone over to transactions meets what its last version has left behind.
-// behaviour 128, 135
+// proves: dead-owner-taken-over, other-version-is-error
 #[apply(each_database)]
 #[tokio::test]
 async fn a_transaction_takes_over_what_a_leased_run_has_left(#[case] kind: Kind) {
@@ -150,8 +150,7 @@ async fn a_transaction_takes_over_what_a_leased_run_has_left(#[case] kind: Kind)
 }
 
 /// Nobody can know whether it was done, and here it was, so the key is not free at once.
-// behaviour 131
-// race 9
+// proves: failed-completion-keeps-key, failed-completion-frees-key
 #[tokio::test]
 async fn a_commit_that_is_given_up_beside_a_store_elsewhere_keeps_its_key() {
     let Some(world) = World::new(Kind::Sqlite).await else {
@@ -175,7 +174,7 @@ async fn a_commit_that_is_given_up_beside_a_store_elsewhere_keeps_its_key() {
 }
 
 /// What fails is undone with the record's completion, and the run gives its key back as any that fails.
-// behaviour 105, 132
+// proves: failures-free-key, rows-and-key-commit-together
 #[apply(each_database)]
 #[tokio::test]
 async fn a_transaction_that_fails_under_a_lease_does_not_complete_the_hold(#[case] kind: Kind) {

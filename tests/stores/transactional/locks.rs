@@ -46,8 +46,8 @@ async fn standing_still(url: &str, id: RecordId) -> PgConnection {
 }
 
 /// The server ends the wait of each retry, so its connection is back in the application's pool when it is refused.
-// behaviour 130, 132, 163
-// race 79
+// proves: store-down-nothing-runs, rows-and-key-commit-together, deaf-store-left-quickly
+// proves: one-key-takes-pool
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_transaction_that_stands_still_does_not_take_the_pool() {
     let Some(world) = World::new(Kind::Postgres).await else {
@@ -108,8 +108,7 @@ async fn the_applications_own_transactions_wait_as_it_says_itself() {
 
 /// The server is still committing when the client's patience ends, and does commit. The client is told that, and not that
 /// somebody else has the key.
-// behaviour 132
-// race 5, 79
+// proves: rows-and-key-commit-together, own-claim-unrecognised, one-key-takes-pool
 #[tokio::test]
 async fn a_commit_that_takes_long_is_waited_for() {
     let Some(world) = World::new(Kind::Postgres).await else {

@@ -36,8 +36,7 @@ enum Fault {
 }
 
 /// The server says nothing against the `COMMIT` of any of these, and yet nothing is committed by it.
-// behaviour 132
-// race 78
+// proves: rows-and-key-commit-together, ended-transaction-passes-commit
 #[rstest]
 #[tokio::test]
 async fn what_cannot_be_committed_is_not_taken_for_committed(
@@ -108,7 +107,7 @@ async fn what_cannot_be_committed_is_not_taken_for_committed(
 }
 
 /// A savepoint that was released within the transaction, or left open in it, does not keep it from being committed.
-// behaviour 132
+// proves: rows-and-key-commit-together
 #[tokio::test]
 async fn a_transaction_with_savepoints_is_committed() {
     let Some(world) = World::new(Kind::Postgres).await else {
@@ -135,7 +134,7 @@ async fn a_transaction_with_savepoints_is_committed() {
 }
 
 /// A transaction that has written nothing has no number by which the server could be seen to have it open.
-// behaviour 132
+// proves: rows-and-key-commit-together
 #[tokio::test]
 async fn a_transaction_that_has_written_nothing_is_committed_with_its_key() {
     let Some(world) = World::new(Kind::Postgres).await else {
@@ -151,8 +150,7 @@ async fn a_transaction_that_has_written_nothing_is_committed_with_its_key() {
 }
 
 /// What is left of a claim that was withdrawn is no record.
-// behaviour 132, 167
-// race 77
+// proves: rows-and-key-commit-together, dropped-future-loses-nothing, late-claim-holds-key
 #[tokio::test]
 async fn a_transaction_takes_the_place_of_a_spent_token() {
     let Some(world) = World::new(Kind::Postgres).await else {

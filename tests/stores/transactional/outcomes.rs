@@ -7,7 +7,7 @@ use rstest_reuse::apply;
 
 use super::{Answer, Kind, Service, World, each_database};
 
-// behaviour 132, 134
+// proves: rows-and-key-commit-together, stored-before-sent
 #[apply(each_database)]
 #[tokio::test]
 async fn the_booking_the_key_and_the_answer_are_one_commit(#[case] kind: Kind) {
@@ -40,7 +40,7 @@ async fn the_booking_the_key_and_the_answer_are_one_commit(#[case] kind: Kind) {
     assert_eq!(service.send("/book/now", "k", "Ben").await.status, 422);
 }
 
-// behaviour 105, 132
+// proves: failures-free-key, rows-and-key-commit-together
 #[apply(each_database)]
 #[tokio::test]
 async fn a_handler_that_fails_leaves_nothing(#[case] kind: Kind) {
@@ -57,7 +57,7 @@ async fn a_handler_that_fails_leaves_nothing(#[case] kind: Kind) {
 }
 
 /// A commit that fails is undone with all that it had done, and the key is free.
-// behaviour 132
+// proves: rows-and-key-commit-together
 #[apply(each_database)]
 #[tokio::test]
 async fn a_transaction_that_fails_leaves_nothing(#[case] kind: Kind) {
@@ -76,7 +76,7 @@ async fn a_transaction_that_fails_leaves_nothing(#[case] kind: Kind) {
 }
 
 /// What its transaction has not written is not the answer to a success.
-// race 55
+// proves: failure-after-effect-reruns
 #[apply(each_database)]
 #[tokio::test]
 async fn a_handler_that_forgets_to_commit_is_told_so(#[case] kind: Kind) {
@@ -97,7 +97,7 @@ async fn a_handler_that_forgets_to_commit_is_told_so(#[case] kind: Kind) {
     assert!(service.record("k").await.is_none());
 }
 
-// behaviour 101
+// proves: handler-refusals-stored
 #[apply(each_database)]
 #[tokio::test]
 async fn a_refusal_of_the_handler_is_stored_by_itself(#[case] kind: Kind) {
@@ -113,8 +113,7 @@ async fn a_refusal_of_the_handler_is_stored_by_itself(#[case] kind: Kind) {
 }
 
 /// What has been committed is the answer, whatever the handler says or does afterwards.
-// behaviour 134
-// race 55
+// proves: stored-before-sent, failure-after-effect-reruns
 #[apply(each_database)]
 #[tokio::test]
 async fn the_committed_answer_is_the_one_that_is_given(#[case] kind: Kind) {
@@ -139,7 +138,7 @@ async fn the_committed_answer_is_the_one_that_is_given(#[case] kind: Kind) {
     assert_eq!(service.runs(), 3);
 }
 
-// behaviour 7
+// proves: keyless-request-passes
 #[apply(each_database)]
 #[tokio::test]
 async fn without_a_key_every_request_commits(#[case] kind: Kind) {

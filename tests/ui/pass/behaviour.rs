@@ -303,15 +303,15 @@ async fn without_key(router: &Router, path: &str) -> StatusCode {
 
 #[tokio::main(flavor = "current_thread", start_paused = true)]
 async fn main() {
-    // behaviour 102
+    // proves: extractor-refusals-free-key
     a_refusal_of_an_extractor_leaves_the_key_free().await;
-    // behaviour 101
+    // proves: handler-refusals-stored
     a_4xx_of_the_handler_is_the_answer_to_every_retry().await;
-    // behaviour 5
+    // proves: conditions-judged-once
     a_condition_is_evaluated_once().await;
-    // behaviour 40
+    // proves: put-delete-by-attribute
     a_retried_delete_is_answered_like_the_first().await;
-    // behaviour 105
+    // proves: failures-free-key
     a_5xx_is_kept_only_on_demand().await;
     a_key_is_optional_unless_required().await;
     a_duplicate_waits_if_it_shall().await;

@@ -69,7 +69,7 @@ async fn reads_every_refusal(program: &str, client: &str) {
     assert_eq!(printed.lines().collect::<Vec<_>>(), expected, "{output:?}");
 }
 
-// behaviour 159
+// proves: refusal-reaches-sending-client
 #[tokio::test]
 async fn node_reads_a_refusal_of_five_megabytes() {
     if is_installed("node", "nodejs") {
@@ -77,7 +77,7 @@ async fn node_reads_a_refusal_of_five_megabytes() {
     }
 }
 
-// behaviour 159
+// proves: refusal-reaches-sending-client
 #[tokio::test]
 async fn python_reads_a_refusal_of_five_megabytes() {
     if is_installed("python3", "python3") {
@@ -85,7 +85,7 @@ async fn python_reads_a_refusal_of_five_megabytes() {
     }
 }
 
-// behaviour 159
+// proves: refusal-reaches-sending-client
 #[tokio::test]
 async fn the_jdk_reads_a_refusal_of_five_megabytes() {
     if is_installed("java", "default-jdk-headless") {
@@ -93,7 +93,7 @@ async fn the_jdk_reads_a_refusal_of_five_megabytes() {
     }
 }
 
-// behaviour 121, 159
+// proves: bad-key-gets-no-continue, refusal-reaches-sending-client
 #[tokio::test]
 async fn curl_reads_a_refusal_and_sends_no_body_that_it_has_only_announced() {
     if !is_installed("curl", "curl") {
@@ -134,7 +134,7 @@ async fn curl_reads_a_refusal_and_sends_no_body_that_it_has_only_announced() {
     }
 }
 
-// behaviour 125
+// proves: run-survives-client-leaving
 #[tokio::test]
 async fn python_gets_its_response_after_it_has_closed_its_sending_side() {
     if !is_installed("python3", "python3") {
@@ -212,7 +212,7 @@ async fn site() -> (SocketAddr, mpsc::Receiver<String>) {
     (address, lines)
 }
 
-// behaviour 38, 140, 159
+// proves: preflight-never-refused, cors-works-with-protection, refusal-reaches-sending-client
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_of_another_origin_books_in_chromium_and_reads_what_it_has_to() {
     if !is_installed("chromium", "chromium") {

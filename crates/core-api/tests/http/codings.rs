@@ -9,7 +9,7 @@ const GZIP: [u8; 20] = [
     0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0,
 ];
 
-// behaviour 156
+// proves: unread-encoding-gets-415
 #[tokio::test]
 async fn a_compressed_body_is_refused_by_name_and_the_key_stays_free() {
     let directory = tempdir().unwrap();
@@ -38,7 +38,7 @@ async fn a_compressed_body_is_refused_by_name_and_the_key_stays_free() {
     assert!(!booked.is_replayed());
 }
 
-// behaviour 155, 156
+// proves: empty-body-has-no-type, unread-encoding-gets-415
 #[tokio::test]
 async fn identity_is_no_coding() {
     let directory = tempdir().unwrap();
@@ -51,7 +51,7 @@ async fn identity_is_no_coding() {
     }
 }
 
-// behaviour 156
+// proves: unread-encoding-gets-415
 #[tokio::test]
 async fn another_media_type_is_told_of_without_a_coding() {
     let directory = tempdir().unwrap();

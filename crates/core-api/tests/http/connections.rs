@@ -225,7 +225,7 @@ async fn a_head_that_does_not_arrive_in_time_closes_its_connection() {
     }
 }
 
-// behaviour 159
+// proves: refusal-reaches-sending-client
 #[tokio::test(start_paused = true)]
 async fn a_client_that_stops_sending_what_is_not_wanted_keeps_no_place() {
     let address = serve().await;
@@ -243,7 +243,7 @@ async fn a_client_that_stops_sending_what_is_not_wanted_keeps_no_place() {
     assert!((1..30).contains(&waited.await));
 }
 
-// behaviour 127
+// proves: shutdown-waits-for-runs
 #[tokio::test(start_paused = true)]
 async fn a_response_that_is_not_read_is_no_reason_to_fail_a_stop() {
     let (stop, stopped) = oneshot::channel::<()>();
@@ -260,7 +260,7 @@ async fn a_response_that_is_not_read_is_no_reason_to_fail_a_stop() {
     assert!(waited.await < 30);
 }
 
-// behaviour 127, 159
+// proves: shutdown-waits-for-runs, refusal-reaches-sending-client
 #[tokio::test(start_paused = true)]
 async fn a_stop_does_not_cut_off_a_client_that_still_sends_what_was_refused() {
     let (stop, stopped) = oneshot::channel::<()>();

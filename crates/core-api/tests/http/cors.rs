@@ -45,7 +45,7 @@ fn assert_readable(answer: &Answer, origin: &str) {
     assert!(list(answer, "vary").contains(&"origin".to_owned()));
 }
 
-// behaviour 38, 140
+// proves: preflight-never-refused, cors-works-with-protection
 #[tokio::test]
 async fn a_browser_that_asks_first_is_allowed_every_write() {
     let directory = tempdir().unwrap();
@@ -83,7 +83,7 @@ async fn a_browser_that_asks_first_is_allowed_every_write() {
     assert!(server.bookings().await.is_empty());
 }
 
-// behaviour 140
+// proves: cors-works-with-protection
 #[tokio::test]
 async fn a_page_can_read_replays_and_refusals_too() {
     let directory = tempdir().unwrap();

@@ -9,7 +9,7 @@ fn post(server: &Server, key: &str) -> RequestBuilder {
     server.write("POST", "/bookings", key, &booking("Ann"))
 }
 
-// behaviour 105, 106
+// proves: failures-free-key, panic-frees-key
 #[tokio::test]
 async fn a_panic_is_answered_and_the_retry_runs() {
     let directory = tempdir().unwrap();
@@ -29,7 +29,7 @@ async fn a_panic_is_answered_and_the_retry_runs() {
     assert_eq!(server.bookings().await.len(), 1);
 }
 
-// behaviour 73, 75
+// proves: running-duplicate-gets-409, mismatch-refused-while-running
 #[tokio::test]
 async fn a_duplicate_of_a_slow_request_is_a_conflict() {
     let directory = tempdir().unwrap();
@@ -46,7 +46,7 @@ async fn a_duplicate_of_a_slow_request_is_a_conflict() {
     assert_eq!(server.book("another", "Ann").await.status, 201);
 }
 
-// behaviour 125
+// proves: run-survives-client-leaving
 #[tokio::test]
 async fn a_client_that_goes_finds_its_answer_when_it_comes_back() {
     let directory = tempdir().unwrap();
@@ -65,7 +65,7 @@ async fn a_client_that_goes_finds_its_answer_when_it_comes_back() {
     assert_eq!(server.bookings().await.len(), 1);
 }
 
-// behaviour 68, 101, 105
+// proves: exchange-headers-ignored, handler-refusals-stored, failures-free-key
 #[tokio::test]
 async fn a_status_on_order_writes_nothing() {
     let directory = tempdir().unwrap();

@@ -8,7 +8,7 @@ use tempfile::{TempDir, tempdir};
 
 use crate::server::{Server, booking, command, send};
 
-// behaviour 127
+// proves: shutdown-waits-for-runs
 #[tokio::test]
 async fn sigterm_lets_running_requests_end_and_stores_their_answers() {
     let directory = tempdir().unwrap();
@@ -33,7 +33,7 @@ async fn sigterm_lets_running_requests_end_and_stores_their_answers() {
     assert_eq!(retry.body, first.body);
 }
 
-// behaviour 127
+// proves: shutdown-waits-for-runs
 #[tokio::test]
 async fn a_run_whose_client_has_gone_is_waited_for_too() {
     let directory = tempdir().unwrap();
@@ -73,7 +73,7 @@ async fn a_second_signal_ends_it_at_once() {
 }
 
 /// Its transaction is gone with it, and nothing else was written.
-// behaviour 128, 132
+// proves: dead-owner-taken-over, rows-and-key-commit-together
 #[tokio::test]
 async fn killed_in_the_middle_it_leaves_nothing() {
     let directory = tempdir().unwrap();
@@ -85,7 +85,7 @@ async fn killed_in_the_middle_it_leaves_nothing() {
     assert!(server.book("k", "Ann").await.is_replayed());
 }
 
-// behaviour 113, 162
+// proves: store-clock-decides, clock-leap-forgets-none
 #[tokio::test]
 async fn a_start_with_the_clock_two_days_ahead_forgets_no_key() {
     // Longer than any key is stored. The loader goes on without a library that is missing.
@@ -138,7 +138,7 @@ async fn today(server: &Server) -> String {
     date.split(' ').take(4).collect()
 }
 
-// behaviour 128
+// proves: dead-owner-taken-over
 #[tokio::test]
 async fn killed_in_the_middle_its_key_elsewhere_is_taken_until_the_lease_ends() {
     let directory = tempdir().unwrap();
@@ -228,7 +228,7 @@ async fn a_booking_that_cannot_be_read_is_an_error_and_not_absent() {
     assert!(server.book("k", "Ann").await.is_replayed());
 }
 
-// behaviour 148
+// proves: keys-and-bodies-never-logged
 #[tokio::test]
 async fn the_log_has_every_request_and_neither_keys_nor_bodies() {
     let directory = tempdir().unwrap();

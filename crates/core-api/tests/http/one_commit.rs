@@ -11,7 +11,7 @@ use crate::server::{Server, booking, send};
 /// What [`write_all`] sends.
 const WRITES: usize = 4;
 
-// behaviour 132
+// proves: rows-and-key-commit-together
 #[tokio::test]
 async fn a_write_with_a_key_is_one_commit_as_one_without() {
     let directory = tempdir().unwrap();
@@ -31,7 +31,7 @@ async fn a_write_with_a_key_is_one_commit_as_one_without() {
     assert_eq!(commits_of(&directory, under_leases).await, 2 * WRITES);
 }
 
-// behaviour 96
+// proves: replay-never-extends-ttl
 #[tokio::test]
 async fn a_replay_commits_nothing() {
     let directory = tempdir().unwrap();
@@ -42,7 +42,7 @@ async fn a_replay_commits_nothing() {
 }
 
 /// It is killed, so that nothing can be written after the client has its response.
-// behaviour 132, 134
+// proves: rows-and-key-commit-together, stored-before-sent
 #[tokio::test]
 async fn who_is_answered_has_the_booking_and_the_answer_in_the_file() {
     let directory = tempdir().unwrap();
@@ -57,7 +57,7 @@ async fn who_is_answered_has_the_booking_and_the_answer_in_the_file() {
 }
 
 /// Nothing is written before the commit, so a handler that fails on its way there leaves its key free.
-// behaviour 105, 106, 132
+// proves: failures-free-key, panic-frees-key, rows-and-key-commit-together
 #[tokio::test]
 async fn a_booking_that_fails_leaves_neither_itself_nor_its_key() {
     let directory = tempdir().unwrap();

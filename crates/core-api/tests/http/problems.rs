@@ -4,7 +4,7 @@ use tempfile::tempdir;
 
 use crate::server::{Server, booking, send};
 
-// behaviour 45
+// proves: no-endpoint-no-record
 #[tokio::test]
 async fn paths_and_methods_that_are_not_there_are_problems() {
     let directory = tempdir().unwrap();
@@ -36,7 +36,7 @@ async fn paths_and_methods_that_are_not_there_are_problems() {
     assert_eq!(server.book("k", "Ann").await.status, 201);
 }
 
-// behaviour 10, 14, 35
+// proves: different-key-lines-refused, empty-value-malformed, malformed-optional-key-refused
 #[tokio::test]
 async fn a_key_that_cannot_be_used_books_nothing() {
     let directory = tempdir().unwrap();
@@ -52,7 +52,7 @@ async fn a_key_that_cannot_be_used_books_nothing() {
     assert!(server.bookings().await.is_empty());
 }
 
-// behaviour 136
+// proves: principals-are-separate
 #[tokio::test]
 async fn two_callers_with_one_key_do_not_meet() {
     let directory = tempdir().unwrap();

@@ -15,8 +15,7 @@ async fn until_ready_says(server: &Server, status: u16) {
         .expect("it changes within a minute");
 }
 
-// behaviour 163
-// race 79
+// proves: deaf-store-left-quickly, one-key-takes-pool
 #[tokio::test]
 async fn a_service_whose_file_is_locked_is_not_ready_until_it_is_free() {
     let directory = tempdir().unwrap();
@@ -38,7 +37,7 @@ async fn a_service_whose_file_is_locked_is_not_ready_until_it_is_free() {
     assert_eq!(server.book("k", "Ann").await.status, 201);
 }
 
-// behaviour 163
+// proves: deaf-store-left-quickly
 #[tokio::test]
 async fn a_service_with_its_keys_elsewhere_is_not_ready_while_the_file_of_its_bookings_is_locked() {
     let directory = tempdir().unwrap();

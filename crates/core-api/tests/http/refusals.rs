@@ -40,7 +40,7 @@ const HEADS: [(&str, &str); 5] = [
     ("POST /nowhere HTTP/1.0\r\n", "HTTP/1.0 404 "),
 ];
 
-// behaviour 159
+// proves: refusal-reaches-sending-client
 #[tokio::test]
 async fn a_client_that_writes_its_whole_body_first_reads_every_refusal() {
     let directory = tempdir().unwrap();
@@ -61,7 +61,7 @@ async fn a_client_that_writes_its_whole_body_first_reads_every_refusal() {
     assert_eq!(send(small).await.status, StatusCode::CREATED);
 }
 
-// behaviour 159
+// proves: refusal-reaches-sending-client
 #[tokio::test]
 async fn a_connection_is_kept_behind_a_refusal_whose_body_was_read_on() {
     let directory = tempdir().unwrap();
@@ -83,7 +83,7 @@ async fn a_connection_is_kept_behind_a_refusal_whose_body_was_read_on() {
     assert!(response.contains("}HTTP/1.1 200 OK"), "{response}");
 }
 
-// behaviour 159
+// proves: refusal-reaches-sending-client
 #[tokio::test]
 async fn by_http2_only_the_stream_ends() {
     let directory = tempdir().unwrap();
@@ -104,7 +104,7 @@ async fn by_http2_only_the_stream_ends() {
     }
 }
 
-// behaviour 159
+// proves: refusal-reaches-sending-client
 #[tokio::test]
 async fn what_is_read_on_is_not_kept() {
     let directory = tempdir().unwrap();
@@ -123,7 +123,7 @@ async fn what_is_read_on_is_not_kept() {
     assert_eq!(server.book("another", "Ann").await.status, 201);
 }
 
-// behaviour 159
+// proves: refusal-reaches-sending-client
 #[tokio::test]
 async fn a_body_without_an_end_is_not_read_for_ever() {
     let directory = tempdir().unwrap();
@@ -152,7 +152,7 @@ async fn a_body_without_an_end_is_not_read_for_ever() {
     assert!(sent.await.unwrap() < 8 * 1024 * 1024 + 32 * 1024 * 1024);
 }
 
-// behaviour 121, 159
+// proves: bad-key-gets-no-continue, refusal-reaches-sending-client
 #[tokio::test]
 async fn a_body_that_is_only_announced_is_not_asked_for_by_a_refusal() {
     let directory = tempdir().unwrap();

@@ -74,7 +74,7 @@ fn make_as_before(directory: &TempDir) {
     fs::remove_file(beside(directory)).unwrap();
 }
 
-// behaviour 71, 144, 145
+// proves: fingerprint-hides-body, guessed-key-reveals-nothing, store-sees-digests-only
 #[tokio::test]
 async fn the_first_start_makes_a_secret_beside_the_database_and_the_next_one_replays_with_it() {
     let directory = tempdir().unwrap();
@@ -106,7 +106,7 @@ async fn the_first_start_makes_a_secret_beside_the_database_and_the_next_one_rep
     assert_eq!(fs::read(beside(&directory)).unwrap(), secret);
 }
 
-// behaviour 144
+// proves: guessed-key-reveals-nothing
 #[tokio::test]
 async fn a_start_without_the_secret_of_the_database_is_refused_and_names_the_file() {
     let directory = tempdir().unwrap();
@@ -142,7 +142,7 @@ async fn a_start_without_the_secret_of_the_database_is_refused_and_names_the_fil
 }
 
 /// The service was killed after it had made the secret, and before the database knew of it.
-// behaviour 144
+// proves: guessed-key-reveals-nothing
 #[tokio::test]
 async fn a_secret_that_is_there_already_is_taken() {
     let directory = tempdir().unwrap();
@@ -158,7 +158,7 @@ async fn a_secret_that_is_there_already_is_taken() {
     assert!(server.book("k", "Ann").await.is_replayed());
 }
 
-// behaviour 144
+// proves: guessed-key-reveals-nothing
 #[tokio::test]
 async fn processes_that_start_together_agree_on_one_secret() {
     // Those of one round may happen to start one after another.
@@ -193,7 +193,7 @@ async fn processes_that_start_together_agree_on_one_secret() {
     }
 }
 
-// behaviour 144
+// proves: guessed-key-reveals-nothing
 #[tokio::test]
 async fn of_two_processes_that_start_with_one_database_one_is_refused_and_the_secret_stays() {
     let directory = tempdir().unwrap();
@@ -228,7 +228,7 @@ async fn of_two_processes_that_start_with_one_database_one_is_refused_and_the_se
     assert_eq!(retry.body, first.body);
 }
 
-// behaviour 144
+// proves: guessed-key-reveals-nothing
 #[tokio::test]
 async fn a_file_that_is_no_private_secret_is_refused_or_made_private() {
     let refuse = |prepare: &dyn Fn(&Path), why: &str| {
@@ -273,7 +273,7 @@ async fn a_file_that_is_no_private_secret_is_refused_or_made_private() {
 }
 
 /// Kubernetes mounts a secret as a link to a file that everybody can read.
-// behaviour 144
+// proves: guessed-key-reveals-nothing
 #[tokio::test]
 async fn a_file_that_the_operator_names_may_be_mounted() {
     let directory = tempdir().unwrap();
@@ -309,8 +309,7 @@ async fn a_file_that_the_operator_names_may_be_mounted() {
 }
 
 /// With a secret the keys that are there would be forgotten, and their retries run again.
-// behaviour 144
-// race 63
+// proves: guessed-key-reveals-nothing, upgrade-changes-key-derivation
 #[tokio::test]
 async fn a_database_with_keys_without_a_secret_keeps_them_and_gets_one_when_they_are_gone() {
     let directory = tempdir().unwrap();
@@ -350,7 +349,7 @@ async fn a_database_with_keys_without_a_secret_keeps_them_and_gets_one_when_they
 }
 
 /// If the keys are not where the bookings are, the secret is next to the keys.
-// behaviour 144
+// proves: guessed-key-reveals-nothing
 #[tokio::test]
 async fn the_secret_is_where_the_keys_are() {
     let directory = tempdir().unwrap();

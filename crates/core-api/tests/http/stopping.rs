@@ -46,7 +46,7 @@ fn post(key: &str, more: &str, body: &str) -> String {
 
 const GET: &str = "GET /healthz HTTP/1.1\r\nhost: h\r\n\r\n";
 
-// behaviour 127
+// proves: shutdown-waits-for-runs
 #[tokio::test]
 async fn requests_that_have_not_arrived_hold_up_no_stop() {
     let directory = tempdir().unwrap();
@@ -89,7 +89,7 @@ async fn requests_that_have_not_arrived_hold_up_no_stop() {
 
 /// Clients send a head and then a body, and the body is on its way when the stop begins. One of three comes in time
 /// also on a machine that stands still for a second.
-// behaviour 127
+// proves: shutdown-waits-for-runs
 #[tokio::test]
 async fn a_request_that_is_on_its_way_when_the_stop_begins_has_a_response() {
     let mut responses = Vec::new();
@@ -114,7 +114,7 @@ async fn a_request_that_is_on_its_way_when_the_stop_begins_has_a_response() {
     assert!(responses.iter().any(is_one), "{responses:?}");
 }
 
-// behaviour 127
+// proves: shutdown-waits-for-runs
 #[tokio::test]
 async fn a_request_that_has_arrived_is_waited_for_and_one_beside_it_is_not() {
     let directory = tempdir().unwrap();
@@ -146,7 +146,7 @@ async fn a_request_that_has_arrived_is_waited_for_and_one_beside_it_is_not() {
     assert_eq!(status.code(), Some(0), "{log}");
 }
 
-// behaviour 125
+// proves: run-survives-client-leaving
 #[tokio::test]
 async fn a_client_that_has_closed_its_sending_side_gets_its_response() {
     let directory = tempdir().unwrap();

@@ -27,7 +27,8 @@ async fn tell(server: &Server) {
     assert_eq!(server.bookings().await, [shown]);
 }
 
-// behaviour 8, 9, 47, 72, 81, 82, 89
+// proves: quoted-key-accepted, bare-key-equals-quoted, other-body-refused, first-response-unmarked
+// proves: replay-keeps-status, replay-keeps-body, only-replays-marked
 #[tokio::test]
 async fn a_retry_gets_the_first_answer_and_books_once() {
     let directory = tempdir().unwrap();
@@ -35,7 +36,7 @@ async fn a_retry_gets_the_first_answer_and_books_once() {
     tell(&Server::start(directory.path(), &["--database", "memory:"])).await;
 }
 
-// behaviour 82, 134
+// proves: replay-keeps-body, stored-before-sent
 #[tokio::test]
 async fn a_file_remembers_over_kill_minus_nine() {
     let directory = tempdir().unwrap();
@@ -84,7 +85,7 @@ async fn the_bookings_own_file_may_be_named_for_the_keys_too() {
     tell(&server).await;
 }
 
-// behaviour 76
+// proves: concurrent-equals-run-once
 #[tokio::test]
 async fn of_fifty_equal_requests_at_one_time_one_books() {
     let directory = tempdir().unwrap();
@@ -107,7 +108,7 @@ async fn of_fifty_equal_requests_at_one_time_one_books() {
     assert_eq!(server.bookings().await.len(), 1);
 }
 
-// behaviour 7
+// proves: keyless-request-passes
 #[tokio::test]
 async fn without_a_key_every_request_books() {
     let directory = tempdir().unwrap();

@@ -21,7 +21,7 @@ fn wrong_fields(answer: &Answer) -> Vec<String> {
         .collect()
 }
 
-// behaviour 102
+// proves: extractor-refusals-free-key
 #[tokio::test]
 async fn one_answer_lists_every_wrong_field_and_leaves_the_key_usable() {
     let directory = tempdir().unwrap();
@@ -45,7 +45,7 @@ async fn one_answer_lists_every_wrong_field_and_leaves_the_key_usable() {
     assert_eq!(server.bookings().await.len(), 1);
 }
 
-// behaviour 102
+// proves: extractor-refusals-free-key
 #[tokio::test]
 async fn changes_are_checked_as_new_bookings_are() {
     let directory = tempdir().unwrap();
@@ -70,7 +70,7 @@ async fn changes_are_checked_as_new_bookings_are() {
     assert_eq!(corrected.json()["date"], "2026-11-30");
 }
 
-// behaviour 102
+// proves: extractor-refusals-free-key
 #[tokio::test]
 async fn a_body_that_cannot_be_read_leaves_the_key_usable() {
     let directory = tempdir().unwrap();
@@ -99,7 +99,7 @@ async fn a_body_that_cannot_be_read_leaves_the_key_usable() {
     assert_eq!(send(accepted).await.status, 201);
 }
 
-// behaviour 118
+// proves: oversized-body-takes-no-key
 #[tokio::test]
 async fn a_body_that_is_too_large_is_refused_with_and_without_a_key() {
     let directory = tempdir().unwrap();

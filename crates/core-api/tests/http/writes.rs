@@ -30,7 +30,7 @@ fn assert_differs(after: &Value, before: &Value, members: &Value) {
     assert_eq!(*after, expected);
 }
 
-// behaviour 39, 40
+// proves: post-and-patch-protected, put-delete-by-attribute
 #[tokio::test]
 async fn put_patch_and_delete_replay_their_answers() {
     let directory = tempdir().unwrap();
@@ -83,7 +83,7 @@ async fn assert_replayed_for(ttl: TimeDelta, request: RequestBuilder) -> Answer 
     answer
 }
 
-// behaviour 109
+// proves: replayed-until-ttl
 #[tokio::test]
 async fn a_new_booking_is_replayed_for_an_hour_and_every_other_write_for_a_day() {
     let directory = tempdir().unwrap();
@@ -104,7 +104,7 @@ async fn a_new_booking_is_replayed_for_an_hour_and_every_other_write_for_a_day()
     }
 }
 
-// behaviour 93
+// proves: replay-shows-past-state
 #[tokio::test]
 async fn a_replay_shows_the_booking_as_it_was() {
     let directory = tempdir().unwrap();
@@ -121,7 +121,7 @@ async fn a_replay_shows_the_booking_as_it_was() {
     assert!(server.bookings().await.is_empty());
 }
 
-// behaviour 48, 49
+// proves: other-method-or-path-refused, path-counts-as-sent
 #[tokio::test]
 async fn a_key_is_for_one_method_and_one_path() {
     let directory = tempdir().unwrap();
@@ -137,7 +137,7 @@ async fn a_key_is_for_one_method_and_one_path() {
 }
 
 /// Otherwise a client could fill the store with keys for bookings that do not exist.
-// behaviour 101, 146
+// proves: handler-refusals-stored, scope-share-limited
 #[tokio::test]
 async fn a_booking_that_is_not_there_leaves_no_record() {
     let directory = tempdir().unwrap();

@@ -2,15 +2,13 @@
 
 macro_rules! holds {
     () => {
-        // behaviour 4, 76
-        // race 1
+        // proves: one-atomic-claim, concurrent-equals-run-once, check-then-claim
         #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
         async fn one_of_many_wins_a_new_key() {
             conformance::claims::one_of_many_wins_a_new_key(&open().store).await;
         }
 
-        // behaviour 4, 76
-        // race 1
+        // proves: one-atomic-claim, concurrent-equals-run-once, check-then-claim
         #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
         async fn one_of_many_wins_a_lapsed_hold() {
             let opened = open();
@@ -18,8 +16,7 @@ macro_rules! holds {
                 .await;
         }
 
-        // behaviour 4, 110
-        // race 1, 19
+        // proves: one-atomic-claim, expired-key-is-new, check-then-claim, expiry-removes-successor
         #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
         async fn one_of_many_wins_an_expired_record() {
             let opened = open();
@@ -30,28 +27,25 @@ macro_rules! holds {
             .await;
         }
 
-        // behaviour 77
+        // proves: different-keys-all-run
         #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
         async fn different_keys_are_all_won() {
             conformance::claims::different_keys_are_all_won(&open().store).await;
         }
 
-        // behaviour 4
-        // race 4
+        // proves: one-atomic-claim, record-vanishes-after-claim
         #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
         async fn a_key_has_one_owner_at_a_time() {
             conformance::claims::a_key_has_one_owner_at_a_time(&open().store).await;
         }
 
-        // behaviour 3
-        // race 2, 11
+        // proves: state-decides-response, live-owner-replaced, unconditional-write-over-hold
         #[tokio::test]
         async fn a_living_hold_turns_everybody_away() {
             conformance::claims::a_living_hold_turns_everybody_away(&open().store).await;
         }
 
-        // behaviour 3
-        // race 12
+        // proves: state-decides-response, mismatch-takes-over
         #[tokio::test]
         async fn a_lapsed_hold_goes_to_the_same_request_only() {
             let opened = open();
@@ -62,7 +56,7 @@ macro_rules! holds {
             .await;
         }
 
-        // race 5, 70
+        // proves: own-claim-unrecognised, own-record-as-duplicate
         #[tokio::test]
         async fn a_claim_recognises_its_own_token() {
             let opened = open();
@@ -70,22 +64,19 @@ macro_rules! holds {
                 .await;
         }
 
-        // behaviour 3
-        // race 3
+        // proves: state-decides-response, loser-refused-not-replayed
         #[tokio::test]
         async fn a_completed_record_answers_every_claim() {
             conformance::claims::a_completed_record_answers_every_claim(&open().store).await;
         }
 
-        // behaviour 33, 145
-        // race 48
+        // proves: key-case-counts, store-sees-digests-only, cross-user-replay
         #[tokio::test]
         async fn ids_are_compared_byte_by_byte() {
             conformance::claims::ids_are_compared_byte_by_byte(&open().store).await;
         }
 
-        // behaviour 129
-        // race 6
+        // proves: lost-lease-stores-nothing, stale-owner-writes
         #[tokio::test]
         async fn a_stale_owner_changes_nothing() {
             let opened = open();
@@ -93,13 +84,13 @@ macro_rules! holds {
                 .await;
         }
 
-        // race 7
+        // proves: generation-counter-restarts
         #[tokio::test]
         async fn an_absent_record_has_no_owner() {
             conformance::fencing::an_absent_record_has_no_owner(&open().store).await;
         }
 
-        // race 7
+        // proves: generation-counter-restarts
         #[tokio::test]
         async fn a_dead_token_fits_no_later_record() {
             conformance::fencing::a_dead_token_fits_no_later_record(&open().store).await;
@@ -115,8 +106,7 @@ macro_rules! holds {
             .await;
         }
 
-        // behaviour 129
-        // race 6
+        // proves: lost-lease-stores-nothing, stale-owner-writes
         #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
         async fn either_the_owner_or_its_successor_wins() {
             let opened = open();
@@ -127,13 +117,13 @@ macro_rules! holds {
             .await;
         }
 
-        // race 5
+        // proves: own-claim-unrecognised
         #[tokio::test]
         async fn a_repeated_completion_changes_nothing() {
             conformance::fencing::a_repeated_completion_changes_nothing(&open().store).await;
         }
 
-        // race 20
+        // proves: late-renewal-revives-record
         #[tokio::test]
         async fn a_completed_record_cannot_be_renewed_or_released() {
             conformance::fencing::a_completed_record_cannot_be_renewed_or_released(&open().store)
@@ -145,8 +135,7 @@ macro_rules! holds {
             conformance::fencing::a_release_frees_the_key(&open().store).await;
         }
 
-        // behaviour 129
-        // race 6
+        // proves: lost-lease-stores-nothing, stale-owner-writes
         #[tokio::test]
         async fn a_take_over_gets_what_was_left() {
             let opened = open();
@@ -154,8 +143,7 @@ macro_rules! holds {
                 .await;
         }
 
-        // behaviour 129
-        // race 6
+        // proves: lost-lease-stores-nothing, stale-owner-writes
         #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
         async fn what_was_kept_is_handed_over() {
             let opened = open();
@@ -163,13 +151,13 @@ macro_rules! holds {
                 .await;
         }
 
-        // race 34, 35
+        // proves: replay-changes-bytes, binary-body-mangled
         #[tokio::test]
         async fn progress_comes_back_byte_for_byte() {
             conformance::progress::progress_comes_back_byte_for_byte(&open().store).await;
         }
 
-        // race 5
+        // proves: own-claim-unrecognised
         #[tokio::test]
         async fn a_repeated_checkpoint_changes_nothing() {
             conformance::progress::a_repeated_checkpoint_changes_nothing(&open().store).await;
@@ -187,7 +175,7 @@ macro_rules! holds {
             conformance::progress::the_end_of_a_hold_forgets_its_progress(&open().store).await;
         }
 
-        // behaviour 110
+        // proves: expired-key-is-new
         #[tokio::test]
         async fn an_expired_record_leaves_no_progress() {
             let opened = open();
@@ -198,14 +186,13 @@ macro_rules! holds {
             .await;
         }
 
-        // behaviour 97
+        // proves: oversized-response-leaves-tombstone
         #[tokio::test]
         async fn progress_above_the_limit_is_refused() {
             conformance::progress::progress_above_the_limit_is_refused(&open().store).await;
         }
 
-        // behaviour 128
-        // race 56
+        // proves: dead-owner-taken-over, interrupted-run-stuck
         #[tokio::test]
         async fn a_refused_claim_changes_nothing() {
             let opened = open();
@@ -213,8 +200,7 @@ macro_rules! holds {
                 .await;
         }
 
-        // behaviour 128
-        // race 1, 56
+        // proves: dead-owner-taken-over, check-then-claim, interrupted-run-stuck
         #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
         async fn of_many_refused_claims_none_wins() {
             let opened = open();
@@ -222,8 +208,7 @@ macro_rules! holds {
                 .await;
         }
 
-        // behaviour 128
-        // race 56
+        // proves: dead-owner-taken-over, interrupted-run-stuck
         #[tokio::test]
         async fn an_operator_ends_what_is_unknown() {
             let opened = open();
@@ -231,8 +216,7 @@ macro_rules! holds {
                 .await;
         }
 
-        // behaviour 110, 128
-        // race 56
+        // proves: expired-key-is-new, dead-owner-taken-over, interrupted-run-stuck
         #[tokio::test]
         async fn what_is_unknown_is_forgotten_in_the_end() {
             let opened = open();

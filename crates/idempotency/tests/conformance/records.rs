@@ -2,14 +2,14 @@
 
 macro_rules! records {
     () => {
-        // race 2
+        // proves: live-owner-replaced
         #[tokio::test]
         async fn renewing_moves_the_lease() {
             let opened = open();
             conformance::time::renewing_moves_the_lease(&opened.store, &opened.advance()).await;
         }
 
-        // behaviour 109, 112
+        // proves: replayed-until-ttl, ttl-counts-from-completion
         #[tokio::test]
         async fn the_ttl_counts_from_completion() {
             let opened = open();
@@ -17,8 +17,7 @@ macro_rules! records {
                 .await;
         }
 
-        // behaviour 109, 113
-        // race 20
+        // proves: replayed-until-ttl, store-clock-decides, late-renewal-revives-record
         #[tokio::test]
         async fn a_replay_does_not_extend_the_ttl() {
             let opened = open();
@@ -26,8 +25,7 @@ macro_rules! records {
                 .await;
         }
 
-        // behaviour 110
-        // race 20
+        // proves: expired-key-is-new, late-renewal-revives-record
         #[tokio::test]
         async fn an_expired_record_is_absent_before_it_is_swept() {
             let opened = open();
@@ -38,49 +36,49 @@ macro_rules! records {
             .await;
         }
 
-        // behaviour 109
+        // proves: replayed-until-ttl
         #[tokio::test]
         async fn each_hold_has_its_own_times() {
             let opened = open();
             conformance::time::each_hold_has_its_own_times(&opened.store).await;
         }
 
-        // behaviour 109
+        // proves: replayed-until-ttl
         #[tokio::test]
         async fn a_lease_and_a_ttl_of_zero_are_over_at_once() {
             let opened = open();
             conformance::time::a_lease_and_a_ttl_of_zero_are_over_at_once(&opened.store).await;
         }
 
-        // race 20
+        // proves: late-renewal-revives-record
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn a_renewal_undoes_no_completion() {
             let opened = open();
             conformance::renewal::a_renewal_undoes_no_completion(&opened.store).await;
         }
 
-        // race 20
+        // proves: late-renewal-revives-record
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn a_renewal_undoes_no_release() {
             let opened = open();
             conformance::renewal::a_renewal_undoes_no_release(&opened.store).await;
         }
 
-        // race 20
+        // proves: late-renewal-revives-record
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn a_renewal_forgets_no_progress() {
             let opened = open();
             conformance::renewal::a_renewal_forgets_no_progress(&opened.store).await;
         }
 
-        // behaviour 109
+        // proves: replayed-until-ttl
         #[tokio::test]
         async fn what_is_kept_without_end_is_kept() {
             let opened = open();
             conformance::time::what_is_kept_without_end_is_kept(&opened.store).await;
         }
 
-        // behaviour 113
+        // proves: store-clock-decides
         #[tokio::test]
         async fn an_abandoned_hold_is_forgotten_a_ttl_after_its_lease() {
             let opened = open();
@@ -91,13 +89,13 @@ macro_rules! records {
             .await;
         }
 
-        // race 34, 35
+        // proves: replay-changes-bytes, binary-body-mangled
         #[tokio::test]
         async fn outcomes_come_back_byte_for_byte() {
             conformance::operators::outcomes_come_back_byte_for_byte(&open().store).await;
         }
 
-        // behaviour 97
+        // proves: oversized-response-leaves-tombstone
         #[tokio::test]
         async fn an_outcome_above_the_limit_is_refused() {
             conformance::operators::an_outcome_above_the_limit_is_refused(&open().store).await;
@@ -128,8 +126,7 @@ macro_rules! records {
             .await;
         }
 
-        // behaviour 117
-        // race 17
+        // proves: sweep-removes-only-expired, sweep-deletes-wrong-key
         #[tokio::test]
         async fn a_sweep_takes_expired_records_only() {
             let opened = open();
@@ -140,8 +137,8 @@ macro_rules! records {
             .await;
         }
 
-        // behaviour 110, 117
-        // race 17, 19
+        // proves: expired-key-is-new, sweep-removes-only-expired, sweep-deletes-wrong-key
+        // proves: expiry-removes-successor
         #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
         async fn a_sweep_takes_no_fresh_claim_away() {
             let opened = open();

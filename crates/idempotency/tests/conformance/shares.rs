@@ -2,21 +2,20 @@
 
 macro_rules! shares {
     () => {
-        // behaviour 116, 146
+        // proves: full-store-forgets-none, scope-share-limited
         #[tokio::test]
         async fn a_scope_that_floods_leaves_room_for_others() {
             let opened = open_limited();
             conformance::shares::a_scope_that_floods_leaves_room_for_others(&opened.store).await;
         }
 
-        // behaviour 146
+        // proves: scope-share-limited
         #[tokio::test]
         async fn a_refused_key_leaves_nothing() {
             conformance::shares::a_refused_key_leaves_nothing(&open_limited().store).await;
         }
 
-        // behaviour 116, 146
-        // race 18
+        // proves: full-store-forgets-none, scope-share-limited, memory-limit-drops-records
         #[tokio::test]
         async fn old_keys_are_replayed_and_running_ones_complete() {
             let opened = open_limited();
@@ -27,13 +26,13 @@ macro_rules! shares {
             .await;
         }
 
-        // behaviour 146
+        // proves: scope-share-limited
         #[tokio::test]
         async fn room_comes_back_as_keys_are_freed() {
             conformance::shares::room_comes_back_as_keys_are_freed(&open_limited().store).await;
         }
 
-        // behaviour 117, 146
+        // proves: sweep-removes-only-expired, scope-share-limited
         #[tokio::test]
         async fn room_comes_back_as_keys_expire() {
             let opened = open_limited();
@@ -41,7 +40,7 @@ macro_rules! shares {
                 .await;
         }
 
-        // behaviour 146
+        // proves: scope-share-limited
         #[tokio::test]
         async fn what_runs_leave_counts_for_their_scope() {
             let opened = open_limited();
@@ -52,7 +51,7 @@ macro_rules! shares {
             .await;
         }
 
-        // behaviour 146
+        // proves: scope-share-limited
         #[tokio::test]
         async fn two_scopes_that_flood_get_as_much() {
             conformance::shares::two_scopes_that_flood_get_as_much(&open_limited().store).await;

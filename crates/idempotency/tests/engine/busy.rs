@@ -41,8 +41,7 @@ fn is_busy(refused: &Answer<u32>) -> bool {
     matches!(refused, Err(RunError::Rejected(Rejection::Busy)))
 }
 
-// behaviour 125
-// race 27
+// proves: run-survives-client-leaving, client-leaves-response-lost
 #[tokio::test(start_paused = true)]
 async fn no_more_runs_go_on_than_may_also_when_their_callers_have_gone() {
     let (store, calls) = WatchedStore::new(&Clock::manual());
@@ -79,8 +78,7 @@ async fn no_more_runs_go_on_than_may_also_when_their_callers_have_gone() {
     reaches(&calls.claims, claims + 1).await;
 }
 
-// behaviour 96
-// race 27
+// proves: replay-never-extends-ttl, client-leaves-response-lost
 #[tokio::test(start_paused = true)]
 async fn a_run_that_fails_leaves_its_place_to_others() {
     let (store, _) = WatchedStore::new(&Clock::manual());
@@ -102,8 +100,7 @@ async fn a_run_that_fails_leaves_its_place_to_others() {
 }
 
 #[cfg(feature = "axum")]
-// behaviour 125
-// race 27
+// proves: run-survives-client-leaving, client-leaves-response-lost
 #[tokio::test]
 async fn a_busy_service_answers_503_and_says_when_to_come_back() {
     use std::convert::Infallible;

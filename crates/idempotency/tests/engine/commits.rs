@@ -72,7 +72,7 @@ impl World {
     }
 }
 
-// behaviour 132
+// proves: rows-and-key-commit-together
 #[tokio::test]
 async fn rows_key_and_value_are_one_commit() {
     for options in BOTH {
@@ -97,7 +97,7 @@ async fn rows_key_and_value_are_one_commit() {
     }
 }
 
-// behaviour 74, 132
+// proves: duplicate-may-wait, rows-and-key-commit-together
 #[tokio::test]
 async fn a_duplicate_that_waits_gets_the_value_that_is_committed_meanwhile() {
     for options in BOTH {
@@ -136,7 +136,7 @@ async fn a_duplicate_that_waits_gets_the_value_that_is_committed_meanwhile() {
     }
 }
 
-// behaviour 132
+// proves: rows-and-key-commit-together
 #[tokio::test]
 async fn transactional_work_that_succeeds_without_a_commit_is_refused_and_leaves_nothing() {
     let world = World::new().await;
@@ -159,7 +159,7 @@ async fn transactional_work_that_succeeds_without_a_commit_is_refused_and_leaves
     assert_eq!(corrected.await.ok(), Some(Run::Executed(2)));
 }
 
-// behaviour 105, 132
+// proves: failures-free-key, rows-and-key-commit-together
 #[tokio::test]
 async fn a_commit_that_fails_keeps_nothing_and_leaves_the_key_free() {
     for options in BOTH {
@@ -188,8 +188,8 @@ async fn a_commit_that_fails_keeps_nothing_and_leaves_the_key_free() {
     }
 }
 
-// behaviour 129, 132
-// race 3, 6
+// proves: lost-lease-stores-nothing, rows-and-key-commit-together, loser-refused-not-replayed
+// proves: stale-owner-writes
 #[tokio::test]
 async fn who_commits_second_rolls_back_and_gets_the_value_of_the_first() {
     for options in BOTH {
@@ -214,7 +214,7 @@ async fn who_commits_second_rolls_back_and_gets_the_value_of_the_first() {
     }
 }
 
-// behaviour 134
+// proves: stored-before-sent
 #[tokio::test]
 async fn what_was_committed_counts_whatever_the_work_gives_afterwards() {
     for options in BOTH {
@@ -239,7 +239,7 @@ async fn what_was_committed_counts_whatever_the_work_gives_afterwards() {
     }
 }
 
-// behaviour 97
+// proves: oversized-response-leaves-tombstone
 #[tokio::test]
 async fn a_value_that_cannot_be_written_undoes_its_transaction() {
     for options in BOTH {
@@ -261,7 +261,7 @@ async fn a_value_that_cannot_be_written_undoes_its_transaction() {
     }
 }
 
-// behaviour 97
+// proves: oversized-response-leaves-tombstone
 #[tokio::test]
 async fn a_value_that_is_too_long_is_given_once_and_its_rows_stay() {
     for options in BOTH {
@@ -285,7 +285,7 @@ async fn a_value_that_is_too_long_is_given_once_and_its_rows_stay() {
     }
 }
 
-// behaviour 7
+// proves: keyless-request-passes
 #[tokio::test]
 async fn work_without_a_key_commits_without_a_record() {
     let world = World::new().await;

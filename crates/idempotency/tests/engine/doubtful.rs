@@ -21,7 +21,7 @@ async fn refuse(State(store): State<Arc<FlakyStore>>, word: String) -> StatusCod
     StatusCode::CONFLICT
 }
 
-// behaviour 132
+// proves: rows-and-key-commit-together
 #[tokio::test(start_paused = true)]
 async fn a_refusal_is_not_sent_where_an_equal_run_may_have_committed() {
     let store = FlakyStore::new(&Clock::manual());

@@ -13,8 +13,8 @@ use crate::{
     watched::{WatchedStore, reaches},
 };
 
-// behaviour 3, 73, 75
-// race 13
+// proves: state-decides-response, running-duplicate-gets-409, mismatch-refused-while-running
+// proves: mismatch-gets-409
 #[tokio::test]
 async fn a_duplicate_of_running_work_is_refused() {
     let (store, _) = WatchedStore::new(&Clock::manual());
@@ -30,7 +30,7 @@ async fn a_duplicate_of_running_work_is_refused() {
     assert_eq!(running.finish().await.expect("a value"), Run::Executed(1));
 }
 
-// behaviour 74
+// proves: duplicate-may-wait
 #[tokio::test]
 async fn a_duplicate_that_waits_gets_the_value() {
     let (store, calls) = WatchedStore::new(&Clock::manual());
@@ -48,8 +48,7 @@ async fn a_duplicate_that_waits_gets_the_value() {
     assert_eq!(waited.expect("a value"), Run::Replayed(1));
 }
 
-// behaviour 74
-// race 24
+// proves: duplicate-may-wait, lost-wakeup-hangs-waiter
 #[tokio::test(start_paused = true)]
 async fn an_end_between_the_last_look_and_the_wait_is_not_missed() {
     let (store, calls) = WatchedStore::new(&Clock::manual());
@@ -72,8 +71,7 @@ async fn an_end_between_the_last_look_and_the_wait_is_not_missed() {
     assert_eq!(Instant::now(), before);
 }
 
-// behaviour 74
-// race 8
+// proves: duplicate-may-wait, waiter-ends-hold
 #[tokio::test(start_paused = true)]
 async fn a_duplicate_does_not_wait_for_ever() {
     let (store, _) = WatchedStore::new(&Clock::manual());
@@ -88,8 +86,7 @@ async fn a_duplicate_does_not_wait_for_ever() {
     assert_eq!(running.finish().await.expect("a value"), Run::Executed(1));
 }
 
-// behaviour 125
-// race 27
+// proves: run-survives-client-leaving, client-leaves-response-lost
 #[tokio::test]
 async fn work_goes_on_when_its_caller_has_gone() {
     let (store, calls) = WatchedStore::new(&Clock::manual());
@@ -108,8 +105,8 @@ async fn work_goes_on_when_its_caller_has_gone() {
     assert_eq!(waited.expect("a value"), Run::Replayed(1));
 }
 
-// behaviour 129
-// race 6, 7, 56
+// proves: lost-lease-stores-nothing, stale-owner-writes, generation-counter-restarts
+// proves: interrupted-run-stuck
 #[tokio::test]
 async fn an_operator_can_free_a_key_and_its_owner_can_store_nothing_any_more() {
     let (store, _) = WatchedStore::new(&Clock::manual());
@@ -133,8 +130,7 @@ async fn an_operator_can_free_a_key_and_its_owner_can_store_nothing_any_more() {
     assert_eq!(again.expect("a value"), Run::Replayed(2));
 }
 
-// behaviour 47, 129
-// race 6
+// proves: other-body-refused, lost-lease-stores-nothing, stale-owner-writes
 #[tokio::test]
 async fn an_owner_that_lost_its_key_to_another_request_does_not_give_that_ones_answer() {
     let (store, _) = WatchedStore::new(&Clock::manual());
@@ -153,8 +149,7 @@ async fn an_owner_that_lost_its_key_to_another_request_does_not_give_that_ones_a
     ));
 }
 
-// behaviour 131
-// race 56, 59
+// proves: failed-completion-keeps-key, interrupted-run-stuck, lock-and-response-share-name
 #[tokio::test]
 async fn an_operator_cannot_end_what_has_ended() {
     let (store, _) = WatchedStore::new(&Clock::manual());

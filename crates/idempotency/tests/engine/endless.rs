@@ -53,7 +53,7 @@ async fn assert_not_stored(response: Response) {
     assert!(body.contains("idempotency_response_not_stored"), "{body}");
 }
 
-// behaviour 160
+// proves: endless-response-streams-through
 #[tokio::test(start_paused = true)]
 async fn a_response_without_an_end_reaches_its_client_after_ten_seconds_and_leaves_a_tombstone() {
     let service = service(100_000_000, "application/x-ndjson");
@@ -75,7 +75,7 @@ async fn a_response_without_an_end_reaches_its_client_after_ten_seconds_and_leav
     assert_eq!(begun.elapsed(), Duration::from_secs(30));
 }
 
-// behaviour 91
+// proves: finite-stream-stored-whole
 #[tokio::test(start_paused = true)]
 async fn a_response_that_ends_within_ten_seconds_is_stored_whole() {
     let service = service(9, "application/x-ndjson");
@@ -98,7 +98,7 @@ async fn a_response_that_ends_within_ten_seconds_is_stored_whole() {
     assert_eq!(again, first);
 }
 
-// behaviour 160
+// proves: endless-response-streams-through
 #[tokio::test(start_paused = true)]
 async fn a_run_whose_client_has_left_a_response_without_an_end_ends_too() {
     let service = service(100_000_000, "application/x-ndjson");
@@ -116,7 +116,7 @@ async fn a_run_whose_client_has_left_a_response_without_an_end_ends_too() {
     assert_not_stored(retry(service).await).await;
 }
 
-// behaviour 160
+// proves: endless-response-streams-through
 #[tokio::test(start_paused = true)]
 async fn an_event_stream_passes_at_once_however_its_type_is_written() {
     for media_type in [

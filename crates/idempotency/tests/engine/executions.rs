@@ -40,8 +40,7 @@ async fn charge(
     Ok((number, execution.attempt(), key))
 }
 
-// behaviour 105, 133
-// race 55
+// proves: failures-free-key, downstream-key-derived, failure-after-effect-reruns
 #[tokio::test]
 async fn work_that_fails_after_a_step_goes_on_with_it_in_the_next_attempt() {
     let idempotency = Idempotency::new(MemoryStore::new());
@@ -73,8 +72,7 @@ async fn work_that_fails_after_a_step_goes_on_with_it_in_the_next_attempt() {
     assert_eq!(charges.load(Ordering::SeqCst), 1);
 }
 
-// behaviour 106, 133
-// race 55
+// proves: panic-frees-key, downstream-key-derived, failure-after-effect-reruns
 #[tokio::test]
 async fn work_that_panics_after_a_step_goes_on_with_it_in_the_next_attempt() {
     let idempotency = Idempotency::new(MemoryStore::new());
@@ -94,7 +92,7 @@ async fn work_that_panics_after_a_step_goes_on_with_it_in_the_next_attempt() {
     assert_eq!((receipt.0, receipt.1), (1, 2));
 }
 
-// behaviour 106
+// proves: panic-frees-key
 #[tokio::test]
 async fn a_closure_that_panics_is_work_that_panics() {
     let idempotency = Idempotency::new(MemoryStore::new());
@@ -110,8 +108,8 @@ async fn a_closure_that_panics_is_work_that_panics() {
     assert_eq!(again.await.ok(), Some(Run::Executed(1)));
 }
 
-// behaviour 133, 167
-// race 55, 75
+// proves: downstream-key-derived, dropped-future-loses-nothing, failure-after-effect-reruns
+// proves: dropped-step-overwritten
 #[tokio::test(start_paused = true)]
 async fn a_step_that_goes_on_behind_a_failure_is_kept_before_the_next_attempt() {
     let idempotency = Idempotency::new(MemoryStore::new());
@@ -141,8 +139,7 @@ async fn a_step_that_goes_on_behind_a_failure_is_kept_before_the_next_attempt() 
     assert_eq!(again.await.expect("a value"), Run::Executed(7));
 }
 
-// behaviour 129
-// race 6
+// proves: lost-lease-stores-nothing, stale-owner-writes
 #[tokio::test]
 async fn work_that_lost_its_key_keeps_no_step_and_gets_the_value_that_stands() {
     let clock = Clock::manual();

@@ -39,8 +39,7 @@ async fn send(fails_with: &'static str) -> StatusCode {
     response.status()
 }
 
-// behaviour 163
-// race 5
+// proves: deaf-store-left-quickly, own-claim-unrecognised
 #[tokio::test(start_paused = true)]
 async fn a_failure_is_not_sent_while_the_store_cannot_say_whether_an_equal_run_has_committed() {
     for fails_with in ["store", "panic"] {

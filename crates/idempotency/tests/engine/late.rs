@@ -54,8 +54,7 @@ impl World {
     }
 }
 
-// behaviour 168
-// race 76
+// proves: late-reply-never-two-runs, late-reply-two-runs
 #[tokio::test(start_paused = true)]
 async fn a_response_that_comes_later_than_the_lease_begins_no_second_run() {
     let world = World::new();
@@ -81,8 +80,7 @@ async fn a_response_that_comes_later_than_the_lease_begins_no_second_run() {
     assert_eq!(second.await.expect("no panic").ok(), Some(Run::Executed(2)));
 }
 
-// behaviour 168
-// race 76
+// proves: late-reply-never-two-runs, late-reply-two-runs
 #[tokio::test(start_paused = true)]
 async fn a_hold_that_was_won_late_is_renewed_before_its_run_begins() {
     for (seconds, renewals) in [(0, 0), (1, 1), (2, 1)] {
@@ -101,8 +99,7 @@ async fn a_hold_that_was_won_late_is_renewed_before_its_run_begins() {
 }
 
 /// Nothing runs under a lease that the store cannot keep up with, and nothing stays held.
-// behaviour 167, 168
-// race 76
+// proves: dropped-future-loses-nothing, late-reply-never-two-runs, late-reply-two-runs
 #[tokio::test(start_paused = true)]
 async fn a_store_that_is_always_late_lets_nothing_run() {
     let world = World::new();
@@ -125,8 +122,7 @@ async fn a_store_that_is_always_late_lets_nothing_run() {
     assert!(records.expect("a list").is_empty());
 }
 
-// behaviour 129
-// race 26
+// proves: lost-lease-stores-nothing, failover-forgets-writes
 #[tokio::test(start_paused = true)]
 async fn a_run_whose_record_the_store_has_lost_stores_its_answer_again() {
     let world = World::new();
@@ -141,8 +137,7 @@ async fn a_run_whose_record_the_store_has_lost_stores_its_answer_again() {
 }
 
 /// The first renewal finds out, so that a retry which comes while the run goes on does not begin another one.
-// behaviour 76, 129
-// race 26
+// proves: concurrent-equals-run-once, lost-lease-stores-nothing, failover-forgets-writes
 #[tokio::test(start_paused = true)]
 async fn a_run_whose_record_the_store_has_lost_takes_its_key_again() {
     let world = World::new();
@@ -164,8 +159,7 @@ async fn a_run_whose_record_the_store_has_lost_takes_its_key_again() {
     assert_eq!(retry.await.expect("no panic").ok(), Some(Run::Replayed(1)));
 }
 
-// behaviour 129
-// race 6, 26
+// proves: lost-lease-stores-nothing, stale-owner-writes, failover-forgets-writes
 #[tokio::test(start_paused = true)]
 async fn a_run_does_not_take_again_what_another_one_has() {
     let world = World::new();
@@ -179,8 +173,7 @@ async fn a_run_does_not_take_again_what_another_one_has() {
     assert_eq!(run.await.expect("no panic").ok(), Some(Run::Replayed(2)));
 }
 
-// behaviour 128
-// race 7, 56
+// proves: dead-owner-taken-over, generation-counter-restarts, interrupted-run-stuck
 #[tokio::test(start_paused = true)]
 async fn a_run_does_not_take_again_what_an_operator_has_released() {
     let world = World::new();
@@ -214,7 +207,7 @@ async fn a_run_does_not_take_again_what_an_operator_has_released() {
 }
 
 /// A lease of some seconds outlives one connection that has gone dark.
-// behaviour 79, 163
+// proves: hold-lives-by-renewal, deaf-store-left-quickly
 #[tokio::test(start_paused = true)]
 async fn a_renewal_that_fails_is_tried_again_before_the_next_third_of_the_lease() {
     let world = World::new();

@@ -76,7 +76,7 @@ where
     (status, replayed, body.to_bytes())
 }
 
-// behaviour 39, 47, 72, 82
+// proves: post-and-patch-protected, other-body-refused, first-response-unmarked, replay-keeps-body
 #[tokio::test]
 async fn any_service_can_be_protected() {
     let plain = Plain::default();
@@ -95,7 +95,7 @@ async fn any_service_can_be_protected() {
     assert_eq!(plain.runs.load(Ordering::SeqCst), 1);
 }
 
-// behaviour 101
+// proves: handler-refusals-stored
 #[tokio::test]
 async fn a_404_of_a_service_without_routes_leaves_no_record() {
     let layer = IdempotencyLayer::new(Idempotency::new(MemoryStore::new()));
@@ -106,7 +106,7 @@ async fn a_404_of_a_service_without_routes_leaves_no_record() {
     assert_eq!(again, (StatusCode::NOT_FOUND, false, "2: ".into()));
 }
 
-// behaviour 72, 91, 124
+// proves: first-response-unmarked, finite-stream-stored-whole, handler-sees-original-request
 #[tokio::test]
 async fn trailers_reach_the_service_and_the_first_client_and_no_replay() {
     let service = tower::service_fn(async |request: Request<Body>| {
@@ -143,8 +143,7 @@ async fn trailers_reach_the_service_and_the_first_client_and_no_replay() {
     }
 }
 
-// behaviour 79
-// race 16
+// proves: hold-lives-by-renewal, crash-locks-for-ttl
 #[tokio::test(start_paused = true)]
 async fn a_transactional_run_that_hangs_gives_its_key_up_in_the_end() {
     let runs = Arc::new(AtomicUsize::new(0));

@@ -17,8 +17,7 @@ use crate::{
 /// Far longer than anything takes here, on a clock that runs only while everybody waits.
 const LONG: Duration = Duration::from_secs(1_000_000);
 
-// behaviour 79
-// race 15, 20
+// proves: hold-lives-by-renewal, renewal-stops-early, late-renewal-revives-record
 #[tokio::test(start_paused = true)]
 async fn a_hold_is_renewed_while_the_work_runs_and_not_after_its_end() {
     let (store, calls) = WatchedStore::new(&Clock::manual());
@@ -37,8 +36,7 @@ async fn a_hold_is_renewed_while_the_work_runs_and_not_after_its_end() {
     assert_eq!(*calls.renewals.borrow(), renewals);
 }
 
-// behaviour 79
-// race 16
+// proves: hold-lives-by-renewal, crash-locks-for-ttl
 #[tokio::test(start_paused = true)]
 async fn work_that_hangs_gives_its_key_up_in_the_end() {
     let clock = Clock::manual();
@@ -61,7 +59,7 @@ async fn work_that_hangs_gives_its_key_up_in_the_end() {
     assert!(!hanging.is_finished());
 }
 
-// behaviour 127
+// proves: shutdown-waits-for-runs
 #[tokio::test]
 async fn a_shutdown_refuses_new_work_and_waits_for_what_runs() {
     let (store, calls) = WatchedStore::new(&Clock::manual());
@@ -99,7 +97,8 @@ async fn a_shutdown_refuses_new_work_and_waits_for_what_runs() {
     assert_eq!(run.expect("a value"), Run::Executed(1));
 }
 
-// behaviour 79, 117, 127, 128
+// proves: hold-lives-by-renewal, sweep-removes-only-expired, shutdown-waits-for-runs
+// proves: dead-owner-taken-over
 #[test]
 fn an_engine_works_on_when_the_runtime_it_began_on_has_gone() {
     let clock = Clock::manual();

@@ -14,8 +14,7 @@ use crate::{
 
 const REFUSING: Options = Options::new().on_lost(OnLost::Refuse);
 
-// behaviour 128
-// race 12, 56
+// proves: dead-owner-taken-over, mismatch-takes-over, interrupted-run-stuck
 #[tokio::test]
 async fn work_whose_owner_is_lost_is_not_done_again() {
     let (idempotency, clock) = engine();
@@ -30,8 +29,7 @@ async fn work_whose_owner_is_lost_is_not_done_again() {
     assert_eq!(taken_over.expect("a value"), Run::Executed(2));
 }
 
-// behaviour 74, 128
-// race 56
+// proves: duplicate-may-wait, dead-owner-taken-over, interrupted-run-stuck
 #[tokio::test(start_paused = true)]
 async fn who_waits_hears_that_the_owner_was_lost() {
     let clock = Clock::manual();
@@ -58,8 +56,7 @@ async fn who_waits_hears_that_the_owner_was_lost() {
 }
 
 /// What the one that was taken over found out in the end is not what stands.
-// behaviour 129
-// race 6
+// proves: lost-lease-stores-nothing, stale-owner-writes
 #[tokio::test]
 async fn a_run_that_fails_after_it_was_taken_over_gives_the_value_of_the_one_that_counts() {
     let (idempotency, clock) = engine();
@@ -85,8 +82,7 @@ async fn a_run_that_fails_after_it_was_taken_over_gives_the_value_of_the_one_tha
     assert_eq!(late.ok(), Some(Run::Replayed(2)));
 }
 
-// behaviour 128
-// race 56
+// proves: dead-owner-taken-over, interrupted-run-stuck
 #[tokio::test]
 async fn a_caller_gets_the_value_that_an_operator_has_given() {
     let (idempotency, clock) = engine();
@@ -112,8 +108,7 @@ async fn a_caller_gets_the_value_that_an_operator_has_given() {
     assert_eq!(answer.expect("a value"), Run::Executed(2));
 }
 
-// behaviour 128
-// race 56
+// proves: dead-owner-taken-over, interrupted-run-stuck
 #[tokio::test]
 async fn work_is_done_once_an_operator_has_freed_its_key() {
     let (idempotency, clock) = engine();

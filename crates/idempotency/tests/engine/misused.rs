@@ -40,7 +40,7 @@ fn assert_misused<T: std::fmt::Debug>(committed: &Result<T, CommitError>) {
     );
 }
 
-// behaviour 132
+// proves: rows-and-key-commit-together
 #[tokio::test]
 async fn work_commits_its_own_value_once_and_no_response() {
     let (database, _folder) = database().await;
@@ -62,7 +62,7 @@ async fn work_commits_its_own_value_once_and_no_response() {
     assert_eq!(bookings(&database).await, 1);
 }
 
-// behaviour 132
+// proves: rows-and-key-commit-together
 #[tokio::test]
 async fn transactional_work_commits_nothing_in_another_database() {
     let (database, _folder) = database().await;
@@ -90,7 +90,7 @@ async fn book(
     value.map(|_| Response::default())
 }
 
-// behaviour 132
+// proves: rows-and-key-commit-together
 #[tokio::test]
 async fn a_handler_commits_no_value() {
     let (database, _folder) = database().await;

@@ -26,7 +26,7 @@ async fn poll_once<F: Future + Unpin>(future: &mut F) -> bool {
     poll_fn(|context| Poll::Ready(std::pin::Pin::new(&mut *future).poll(context).is_ready())).await
 }
 
-// behaviour 127, 167
+// proves: shutdown-waits-for-runs, dropped-future-loses-nothing
 #[tokio::test]
 async fn a_shutdown_waits_for_a_claim_that_was_dropped() {
     let (store, calls) = WatchedStore::new(&Clock::manual());
@@ -42,8 +42,7 @@ async fn a_shutdown_waits_for_a_claim_that_was_dropped() {
     assert!(!poll_once(&mut shutdown).await, "a claim is under way");
 }
 
-// behaviour 128
-// race 7, 56
+// proves: dead-owner-taken-over, generation-counter-restarts, interrupted-run-stuck
 #[tokio::test(start_paused = true)]
 async fn a_run_does_not_come_back_after_an_operators_release_and_a_failed_run() {
     let clock = Clock::manual();
@@ -80,7 +79,7 @@ impl Serialize for Unwritable {
     }
 }
 
-// behaviour 97
+// proves: oversized-response-leaves-tombstone
 #[tokio::test(start_paused = true)]
 async fn a_value_whose_serialization_panics_does_not_run_again() {
     let clock = Clock::manual();
@@ -100,8 +99,7 @@ async fn a_value_whose_serialization_panics_does_not_run_again() {
     assert_eq!(runs.load(Ordering::SeqCst), 1);
 }
 
-// behaviour 128, 163
-// race 56
+// proves: dead-owner-taken-over, deaf-store-left-quickly, interrupted-run-stuck
 #[tokio::test(start_paused = true)]
 async fn an_outage_of_two_minutes_behind_a_claim_makes_nothing_unknown() {
     let clock = Clock::manual();
@@ -122,8 +120,7 @@ async fn an_outage_of_two_minutes_behind_a_claim_makes_nothing_unknown() {
     assert_eq!(next.expect("nothing has run"), Run::Executed(2));
 }
 
-// behaviour 131, 167
-// race 9
+// proves: failed-completion-keeps-key, dropped-future-loses-nothing, failed-completion-frees-key
 #[tokio::test(start_paused = true)]
 async fn a_withdrawal_does_not_take_the_key_from_a_run_that_comes_back() {
     for with_retry in [false, true] {
@@ -177,8 +174,7 @@ async fn a_withdrawal_does_not_take_the_key_from_a_run_that_comes_back() {
     }
 }
 
-// behaviour 131, 167
-// race 9
+// proves: failed-completion-keeps-key, dropped-future-loses-nothing, failed-completion-frees-key
 #[tokio::test(start_paused = true)]
 async fn a_withdrawal_does_not_end_a_run_that_goes_on() {
     let clock = Clock::manual();
@@ -207,8 +203,7 @@ async fn a_withdrawal_does_not_end_a_run_that_goes_on() {
     assert_eq!(next.ok(), Some(Run::Replayed(1)));
 }
 
-// behaviour 128
-// race 7, 56
+// proves: dead-owner-taken-over, generation-counter-restarts, interrupted-run-stuck
 #[tokio::test(start_paused = true)]
 async fn an_operators_release_spends_the_token_of_the_owner_before_a_withdrawn_claim() {
     let clock = Clock::manual();
@@ -247,8 +242,7 @@ async fn an_operators_release_spends_the_token_of_the_owner_before_a_withdrawn_c
     );
 }
 
-// behaviour 167
-// race 77
+// proves: dropped-future-loses-nothing, late-claim-holds-key
 #[tokio::test(start_paused = true)]
 async fn a_claim_that_panics_is_withdrawn() {
     let clock = Clock::manual();
@@ -265,8 +259,7 @@ async fn a_claim_that_panics_is_withdrawn() {
     assert_eq!(next.expect("nothing has run"), Run::Executed(2));
 }
 
-// behaviour 168
-// race 76
+// proves: late-reply-never-two-runs, late-reply-two-runs
 #[tokio::test]
 async fn a_run_does_not_begin_under_a_lease_that_has_lapsed_while_its_task_stood_aside() {
     let clock = Clock::manual();

@@ -6,7 +6,7 @@ use idempotency::{Idempotency, MemoryStore, Rejection, Run, RunError, Scope};
 
 use crate::{Answer, Failed, asked, charge, key, refund};
 
-// behaviour 3, 72, 82
+// proves: state-decides-response, first-response-unmarked, replay-keeps-body
 #[tokio::test]
 async fn a_value_is_made_once_and_given_again() {
     let idempotency = Idempotency::new(MemoryStore::new());
@@ -18,7 +18,7 @@ async fn a_value_is_made_once_and_given_again() {
     }
 }
 
-// behaviour 105
+// proves: failures-free-key
 #[tokio::test]
 async fn a_failure_is_given_to_its_caller_and_leaves_the_key_free() {
     let idempotency = Idempotency::new(MemoryStore::new());
@@ -28,7 +28,7 @@ async fn a_failure_is_given_to_its_caller_and_leaves_the_key_free() {
     assert_eq!(again.expect("a value"), Run::Executed(2));
 }
 
-// behaviour 106
+// proves: panic-frees-key
 #[tokio::test]
 async fn a_panic_is_a_refusal_and_leaves_the_key_free() {
     let idempotency = Idempotency::new(MemoryStore::new());
@@ -42,7 +42,7 @@ async fn a_panic_is_a_refusal_and_leaves_the_key_free() {
     assert_eq!(again.expect("a value"), Run::Executed(2));
 }
 
-// behaviour 97
+// proves: oversized-response-leaves-tombstone
 #[tokio::test]
 async fn a_value_that_cannot_be_written_reaches_its_caller_and_is_not_made_again() {
     let idempotency = Idempotency::new(MemoryStore::new());
@@ -57,8 +57,7 @@ async fn a_value_that_cannot_be_written_reaches_its_caller_and_is_not_made_again
     ));
 }
 
-// behaviour 135
-// race 38
+// proves: other-version-is-error, damaged-record-frees-key
 #[tokio::test]
 async fn a_value_that_cannot_be_read_is_an_error_and_not_made_again() {
     let idempotency = Idempotency::new(MemoryStore::new());
@@ -71,7 +70,7 @@ async fn a_value_that_cannot_be_read_is_an_error_and_not_made_again() {
     ));
 }
 
-// behaviour 47
+// proves: other-body-refused
 #[tokio::test]
 async fn another_request_under_the_same_key_is_refused() {
     let idempotency = Idempotency::new(MemoryStore::new());
@@ -83,8 +82,8 @@ async fn another_request_under_the_same_key_is_refused() {
     assert_eq!(again.expect("a value"), Run::Replayed(1));
 }
 
-// behaviour 33, 70, 136
-// race 48, 54
+// proves: key-case-counts, digest-parts-delimited, principals-are-separate, cross-user-replay
+// proves: keys-in-logs
 #[tokio::test]
 async fn keys_of_other_scopes_are_other_keys() {
     let idempotency = Idempotency::new(MemoryStore::new());
@@ -107,7 +106,7 @@ async fn keys_of_other_scopes_are_other_keys() {
     }
 }
 
-// behaviour 138
+// proves: unknown-scope-is-error
 #[tokio::test]
 async fn work_for_a_principal_without_a_name_is_refused() {
     let idempotency = Idempotency::new(MemoryStore::new());

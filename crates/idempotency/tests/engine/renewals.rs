@@ -39,7 +39,7 @@ async fn claim_of_another(idempotency: &Idempotency) -> Claim {
     claimed.expect("a response")
 }
 
-// behaviour 79, 168
+// proves: hold-lives-by-renewal, late-reply-never-two-runs
 #[tokio::test(start_paused = true)]
 async fn renewals_whose_responses_come_late_keep_the_lease_alive() {
     let clock = Clock::manual();
@@ -77,7 +77,7 @@ async fn renewals_whose_responses_come_late_keep_the_lease_alive() {
 }
 
 /// The lease has ended in the store, but nobody has taken the key over.
-// behaviour 79, 131
+// proves: hold-lives-by-renewal, failed-completion-keeps-key
 #[tokio::test(start_paused = true)]
 async fn a_run_whose_renewals_fail_for_longer_than_its_lease_goes_on_and_is_stored() {
     let clock = Clock::manual();
@@ -105,7 +105,7 @@ fn runtime() -> Runtime {
         .expect("a runtime")
 }
 
-// behaviour 79
+// proves: hold-lives-by-renewal
 #[test]
 fn a_hold_is_renewed_though_other_runtimes_are_not_driven_or_end() {
     let (store, calls) = WatchedStore::new(&Clock::manual());
@@ -145,8 +145,7 @@ fn a_hold_is_renewed_though_other_runtimes_are_not_driven_or_end() {
 }
 
 /// The claim of another runtime waits to be withdrawn there, where nobody goes on for now.
-// behaviour 167
-// race 77
+// proves: dropped-future-loses-nothing, late-claim-holds-key
 #[test]
 fn a_claim_is_withdrawn_though_another_runtime_is_not_driven() {
     let clock = Clock::manual();

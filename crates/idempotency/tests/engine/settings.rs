@@ -10,35 +10,35 @@ use idempotency::{
 
 use crate::{Failed, asked, charge, charge_with, key};
 
-// behaviour 115
+// proves: bad-ttl-does-not-compile
 #[test]
 #[should_panic(expected = "ttl_seconds must be at least 1")]
 fn a_ttl_of_zero_is_a_mistake() {
     let _ = Options::new().ttl_seconds(0);
 }
 
-// behaviour 115
+// proves: bad-ttl-does-not-compile
 #[test]
 #[should_panic(expected = "ttl_seconds must be at most ten years (315360000)")]
 fn a_ttl_of_more_than_ten_years_is_a_mistake() {
     let _ = Options::new().ttl_seconds(315_360_001);
 }
 
-// race 43
+// proves: option-order-matters
 #[test]
 #[should_panic(expected = "lease_seconds must not be more than ttl_seconds")]
 fn a_lease_longer_than_the_ttl_is_a_mistake() {
     let _ = Options::new().ttl_seconds(10).lease_seconds(11);
 }
 
-// race 43
+// proves: option-order-matters
 #[test]
 #[should_panic(expected = "lease_seconds must not be more than ttl_seconds")]
 fn a_ttl_shorter_than_the_lease_is_a_mistake() {
     let _ = Options::new().lease_seconds(11).ttl_seconds(10);
 }
 
-// race 43
+// proves: option-order-matters
 #[tokio::test]
 async fn options_and_settings_can_be_said_in_any_order() {
     let one = Options::new().ttl_seconds(60).lease_seconds(10).required();
@@ -69,8 +69,8 @@ async fn options_and_settings_can_be_said_in_any_order() {
     }
 }
 
-// behaviour 70, 71, 145
-// race 50, 60, 63
+// proves: digest-parts-delimited, fingerprint-hides-body, store-sees-digests-only
+// proves: key-names-other-storage, components-derive-different-keys, upgrade-changes-key-derivation
 #[tokio::test]
 async fn names_of_records_differ_by_namespace_secret_scope_and_key_and_stay_what_they_are() {
     let build = |namespace, secret: &[u8]| {
@@ -120,7 +120,7 @@ async fn names_of_records_differ_by_namespace_secret_scope_and_key_and_stay_what
     );
 }
 
-// behaviour 113
+// proves: store-clock-decides
 #[tokio::test]
 async fn the_stores_clock_decides_and_no_other() {
     // It stands still, on a day that is not today.
@@ -146,8 +146,7 @@ async fn the_stores_clock_decides_and_no_other() {
     assert_eq!(after.expect("a value"), Run::Executed(3));
 }
 
-// behaviour 161
-// race 61, 73
+// proves: last-second-replayed, forgotten-before-retries-stop, record-gone-last-second
 #[tokio::test]
 async fn without_a_ttl_an_answer_is_kept_for_a_day() {
     let clock = Clock::manual();
@@ -163,8 +162,7 @@ async fn without_a_ttl_an_answer_is_kept_for_a_day() {
     assert_eq!(after.expect("a value"), Run::Executed(3));
 }
 
-// behaviour 148
-// race 54
+// proves: keys-and-bodies-never-logged, keys-in-logs
 #[tokio::test]
 async fn nothing_says_its_key_its_caller_or_its_answer_when_it_is_printed() {
     let store = MemoryStore::new();

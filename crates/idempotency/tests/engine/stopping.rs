@@ -29,7 +29,7 @@ async fn shut_down(idempotency: &Idempotency) -> ((usize, usize), Duration) {
     (unfinished, begun.elapsed())
 }
 
-// behaviour 127
+// proves: shutdown-waits-for-runs
 #[tokio::test(start_paused = true)]
 async fn a_shutdown_with_a_limit_does_not_wait_for_a_run_that_hangs() {
     let (idempotency, _) = engine();
@@ -55,7 +55,7 @@ async fn a_shutdown_with_a_limit_does_not_wait_for_a_run_that_hangs() {
     hanging.abort();
 }
 
-// behaviour 127
+// proves: shutdown-waits-for-runs
 #[tokio::test(start_paused = true)]
 async fn a_shutdown_with_a_limit_waits_for_what_ends_in_time() {
     let (idempotency, _) = engine();
@@ -79,7 +79,7 @@ async fn a_shutdown_with_a_limit_waits_for_what_ends_in_time() {
     assert_eq!(run.ok(), Some(Run::Executed(1)));
 }
 
-// behaviour 127, 167
+// proves: shutdown-waits-for-runs, dropped-future-loses-nothing
 #[tokio::test(start_paused = true)]
 async fn a_shutdown_does_not_wait_long_for_claims_that_a_store_that_is_down_cannot_withdraw() {
     let (idempotency, store) = engine();
@@ -94,7 +94,7 @@ async fn a_shutdown_does_not_wait_long_for_claims_that_a_store_that_is_down_cann
     assert!(took < LIMIT / 2, "{took:?}");
 }
 
-// behaviour 127, 128
+// proves: shutdown-waits-for-runs, dead-owner-taken-over
 #[tokio::test(start_paused = true)]
 async fn a_shutdown_waits_for_a_response_that_was_sent_and_not_stored() {
     for comes_back in [false, true] {

@@ -32,8 +32,7 @@ async fn refused(idempotency: &Idempotency, many: usize) {
     }
 }
 
-// behaviour 167
-// race 77
+// proves: dropped-future-loses-nothing, late-claim-holds-key
 #[tokio::test(start_paused = true)]
 async fn claims_of_an_outage_are_withdrawn_by_one_task_and_do_not_fall_upon_the_store() {
     let (idempotency, store) = engine();
@@ -54,8 +53,7 @@ async fn claims_of_an_outage_are_withdrawn_by_one_task_and_do_not_fall_upon_the_
     assert!(idempotency.shutdown_within(Duration::ZERO).await.is_ok());
 }
 
-// behaviour 167
-// race 77
+// proves: dropped-future-loses-nothing, late-claim-holds-key
 #[tokio::test(start_paused = true)]
 async fn a_claim_that_was_not_sent_is_not_withdrawn() {
     let (idempotency, store) = engine();
@@ -67,8 +65,7 @@ async fn a_claim_that_was_not_sent_is_not_withdrawn() {
     assert_eq!(store.withdrawals.asked.load(Ordering::SeqCst), 0);
 }
 
-// behaviour 131
-// race 13
+// proves: failed-completion-keeps-key, mismatch-gets-409
 #[tokio::test(start_paused = true)]
 async fn a_client_does_not_wait_twice_for_a_store_that_does_not_respond() {
     for silent_from in [1, 2, 3] {
@@ -86,8 +83,7 @@ async fn a_client_does_not_wait_twice_for_a_store_that_does_not_respond() {
     }
 }
 
-// behaviour 128
-// race 7
+// proves: dead-owner-taken-over, generation-counter-restarts
 #[tokio::test(start_paused = true)]
 async fn a_run_that_has_lost_its_key_gives_no_value_where_the_store_cannot_say_which_one_counts() {
     let clock = Clock::manual();

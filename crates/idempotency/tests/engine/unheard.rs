@@ -35,8 +35,8 @@ async fn begin_and_drop(execution: &Execution, database: &SqliteDatabase) -> mps
     go_on
 }
 
-// behaviour 126, 132
-// race 5, 69
+// proves: run-survives-outer-timeout, rows-and-key-commit-together, own-claim-unrecognised
+// proves: unknown-commit-applied-twice
 #[tokio::test]
 async fn a_commit_that_is_dropped_midway_is_found_out_by_its_record() {
     for options in BOTH {
@@ -53,8 +53,7 @@ async fn a_commit_that_is_dropped_midway_is_found_out_by_its_record() {
     }
 }
 
-// behaviour 131, 132
-// race 69
+// proves: failed-completion-keeps-key, rows-and-key-commit-together, unknown-commit-applied-twice
 #[tokio::test]
 async fn a_commit_of_which_the_store_does_not_tell_is_a_refusal_and_happens_once() {
     for options in BOTH {
@@ -89,8 +88,7 @@ async fn a_commit_of_which_the_store_does_not_tell_is_a_refusal_and_happens_once
     }
 }
 
-// behaviour 125, 132
-// race 27
+// proves: run-survives-client-leaving, rows-and-key-commit-together, client-leaves-response-lost
 #[tokio::test]
 async fn work_commits_although_its_caller_has_left() {
     for options in BOTH {
@@ -121,8 +119,7 @@ async fn work_commits_although_its_caller_has_left() {
     }
 }
 
-// behaviour 129, 131
-// race 13
+// proves: lost-lease-stores-nothing, failed-completion-keeps-key, mismatch-gets-409
 #[tokio::test]
 async fn keys_in_another_database_are_completed_behind_the_commit() {
     let world = World::new().await;

@@ -25,8 +25,7 @@ fn charge_as(
     })
 }
 
-// behaviour 74
-// race 21
+// proves: duplicate-may-wait, waiters-exhaust-pool
 #[tokio::test]
 async fn the_waiters_of_one_scope_leave_places_to_those_of_others() {
     let (store, calls) = WatchedStore::new(&Clock::manual());
@@ -141,8 +140,7 @@ mod http {
             .expect("a request")
     }
 
-    // behaviour 74
-    // race 21
+    // proves: duplicate-may-wait, waiters-exhaust-pool
     #[tokio::test]
     async fn waiters_keep_a_bounded_number_of_bytes() {
         for transactional in [false, true] {

@@ -39,7 +39,7 @@ fn nested(levels: usize, inner: &str) -> String {
     "[".repeat(levels) + inner + &"]".repeat(levels)
 }
 
-// behaviour 53
+// proves: json-layout-ignored
 #[test]
 fn the_order_of_members_does_not_count() {
     assert_same(r#"{"a":1,"b":2}"#, r#"{"b":2,"a":1}"#);
@@ -56,7 +56,7 @@ fn the_order_of_members_does_not_count() {
     assert_different(r#"{"a":{"b":1},"c":2}"#, r#"{"a":{"b":1,"c":2}}"#);
 }
 
-// behaviour 53
+// proves: json-layout-ignored
 #[test]
 fn insignificant_white_space_does_not_count() {
     assert_same(
@@ -69,7 +69,7 @@ fn insignificant_white_space_does_not_count() {
     assert_different(r#"{"a":1}"#, r#"{"a ":1}"#);
 }
 
-// behaviour 53
+// proves: json-layout-ignored
 #[test]
 fn the_spelling_of_a_string_does_not_count() {
     assert_same(r#""a""#, r#""\u0061""#);
@@ -86,7 +86,7 @@ fn the_spelling_of_a_string_does_not_count() {
     assert_different(r#""\"""#, r#""\\\"""#);
 }
 
-// behaviour 54
+// proves: equal-numbers-equal
 #[test]
 fn the_spelling_of_a_number_does_not_count() {
     for spelling in [
@@ -123,7 +123,7 @@ fn the_spelling_of_a_number_does_not_count() {
     );
 }
 
-// behaviour 55
+// proves: numbers-beyond-double-differ
 #[test]
 fn numbers_differ_by_their_last_digit() {
     assert_different("9007199254740992", "9007199254740993");
@@ -139,7 +139,7 @@ fn numbers_differ_by_their_last_digit() {
     assert_different("1.01", "1.1");
 }
 
-// behaviour 56
+// proves: null-and-array-order-count
 #[test]
 fn what_means_something_else_differs() {
     assert_different(r#"{"a":null}"#, "{}");
@@ -158,7 +158,7 @@ fn what_means_something_else_differs() {
     assert_different(r#"{"a":"b"}"#, r#"{"a\":\"b":""}"#);
 }
 
-// behaviour 57
+// proves: repeated-json-names-bytewise
 #[test]
 fn a_member_that_is_named_twice_has_no_form() {
     assert_no_form(r#"{"a":1,"a":2}"#);
@@ -173,7 +173,7 @@ fn a_member_that_is_named_twice_has_no_form() {
     );
 }
 
-// behaviour 58
+// proves: invalid-json-bytewise
 #[test]
 fn what_is_not_json_has_no_form() {
     for text in [
@@ -248,7 +248,7 @@ fn what_is_not_json_has_no_form() {
     }
 }
 
-// behaviour 58
+// proves: invalid-json-bytewise
 #[test]
 fn half_a_surrogate_pair_has_no_form() {
     for text in [
@@ -266,7 +266,7 @@ fn half_a_surrogate_pair_has_no_form() {
     }
 }
 
-// behaviour 58
+// proves: invalid-json-bytewise
 #[test]
 fn more_than_128_levels_have_no_form() {
     assert_same(&nested(128, ""), &nested(128, " "));
@@ -280,7 +280,7 @@ fn more_than_128_levels_have_no_form() {
     assert_no_form(r#"{"a":"#.repeat(1_000_000));
 }
 
-// behaviour 58
+// proves: invalid-json-bytewise
 #[test]
 fn a_power_of_ten_beyond_64_bits_has_no_form() {
     assert_no_form("1e9223372036854775808");
@@ -291,7 +291,7 @@ fn a_power_of_ten_beyond_64_bits_has_no_form() {
     assert_no_form("1e-99999999999999999999999999999999999999999999");
 }
 
-// behaviour 53, 57
+// proves: json-layout-ignored, repeated-json-names-bytewise
 #[test]
 fn large_and_deep_objects_are_put_in_order() {
     let members: Vec<String> = (0..100_000)
@@ -312,7 +312,7 @@ fn large_and_deep_objects_are_put_in_order() {
     );
 }
 
-// behaviour 70
+// proves: digest-parts-delimited
 #[test]
 fn parts_are_kept_apart() {
     let of = |parts: &[&[u8]]| Fingerprint::of(parts.iter().copied());

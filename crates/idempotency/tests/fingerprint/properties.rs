@@ -92,7 +92,7 @@ fn damaged() -> impl Strategy<Value = Vec<u8>> {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    // behaviour 53, 54
+    // proves: json-layout-ignored, equal-numbers-equal
     #[test]
     fn one_value_has_one_form_however_it_is_spelled(
         model in model::model(),
@@ -104,7 +104,7 @@ proptest! {
         prop_assert_eq!(form, canonical_json(other.as_bytes()), "{} and {}", one, other);
     }
 
-    // behaviour 55, 56
+    // proves: numbers-beyond-double-differ, null-and-array-order-count
     #[test]
     fn two_values_have_two_forms(
         one in model::model(),
@@ -116,7 +116,7 @@ proptest! {
         prop_assert_eq!(forms[0] == forms[1], one == other);
     }
 
-    // behaviour 55, 56
+    // proves: numbers-beyond-double-differ, null-and-array-order-count
     #[test]
     fn one_leaf_makes_another_form(
         one in model::leaf(),
@@ -130,7 +130,7 @@ proptest! {
         prop_assert_eq!(forms[0] == forms[1], same);
     }
 
-    // behaviour 57, 58
+    // proves: repeated-json-names-bytewise, invalid-json-bytewise
     #[test]
     fn what_has_a_form_is_what_serde_reads_in_one_way(text in prop_oneof![pieces(), damaged()]) {
         prop_assert_eq!(
@@ -140,7 +140,7 @@ proptest! {
         );
     }
 
-    // behaviour 58
+    // proves: invalid-json-bytewise
     #[test]
     fn no_bytes_are_too_odd(text: Vec<u8>) {
         if canonical_json(&text).is_some() {

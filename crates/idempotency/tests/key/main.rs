@@ -29,7 +29,7 @@ fn assert_refused(value: impl AsRef<[u8]>, error: KeyError) {
     assert!(read_strictly(value).is_err(), "{}", value.escape_ascii());
 }
 
-// behaviour 8
+// proves: quoted-key-accepted
 #[test]
 fn a_quoted_uuid_is_a_key() {
     let value = format!("\"{UUID}\"");
@@ -37,7 +37,7 @@ fn a_quoted_uuid_is_a_key() {
     assert_eq!(read_strictly(&value).as_deref(), Ok(UUID));
 }
 
-// behaviour 9
+// proves: bare-key-equals-quoted
 #[test]
 fn a_bare_key_is_the_same_key_unless_only_quoted_ones_are_taken() {
     for key in [
@@ -73,7 +73,7 @@ fn a_bare_key_is_the_same_key_unless_only_quoted_ones_are_taken() {
     }
 }
 
-// behaviour 12
+// proves: key-list-refused
 #[test]
 fn a_list_is_not_a_key() {
     for value in [
@@ -90,7 +90,7 @@ fn a_list_is_not_a_key() {
     }
 }
 
-// behaviour 14, 15, 16
+// proves: empty-value-malformed, empty-string-refused, padded-key-refused
 #[test]
 fn a_key_has_something_to_say() {
     for value in [
@@ -114,7 +114,7 @@ fn a_key_has_something_to_say() {
     assert_key(r#""a b""#, "a b");
 }
 
-// behaviour 17, 18, 19
+// proves: overlong-key-refused, longest-key-accepted, parser-reads-long-strings
 #[test]
 fn a_key_has_at_most_255_characters() {
     let longest = "k".repeat(IdempotencyKey::MAX_LENGTH);
@@ -137,7 +137,7 @@ fn a_key_has_at_most_255_characters() {
     }
 }
 
-// behaviour 22, 23
+// proves: tab-in-key-refused, non-ascii-key-refused
 #[test]
 fn only_printable_ascii_is_in_a_key() {
     for byte in (0..b' ').chain(0x7f..=0xff) {
@@ -164,7 +164,7 @@ fn only_printable_ascii_is_in_a_key() {
     );
 }
 
-// behaviour 24
+// proves: key-escapes-decoded
 #[test]
 fn quotes_and_backslashes_are_escaped_in_a_quoted_key() {
     assert_key(r#""a\"b\\c""#, r#"a"b\c"#);
@@ -172,7 +172,7 @@ fn quotes_and_backslashes_are_escaped_in_a_quoted_key() {
     assert_key(r#""\\n""#, r"\n");
 }
 
-// behaviour 25
+// proves: bad-quoting-refused
 #[test]
 fn a_broken_string_is_not_a_key() {
     for value in [
@@ -195,7 +195,7 @@ fn a_broken_string_is_not_a_key() {
     }
 }
 
-// behaviour 26
+// proves: key-parameters-ignored
 #[test]
 fn parameters_are_ignored() {
     for parameters in [
@@ -233,7 +233,7 @@ fn parameters_are_ignored() {
     }
 }
 
-// behaviour 27
+// proves: malformed-parameters-refused
 #[test]
 fn broken_parameters_are_not_ignored() {
     for parameters in [
@@ -297,7 +297,7 @@ fn broken_parameters_are_not_ignored() {
     }
 }
 
-// behaviour 28
+// proves: bare-key-parameters-refused
 #[test]
 fn a_bare_key_has_no_parameters() {
     for value in ["k;a=b", "k;", "k; a", "8e03978e;v=1"] {
@@ -305,7 +305,7 @@ fn a_bare_key_has_no_parameters() {
     }
 }
 
-// behaviour 29
+// proves: non-string-key-refused
 #[test]
 fn other_types_of_structured_fields_are_not_keys() {
     for value in [
@@ -315,7 +315,7 @@ fn other_types_of_structured_fields_are_not_keys() {
     }
 }
 
-// behaviour 30
+// proves: value-whitespace-ignored
 #[test]
 fn white_space_around_a_value_is_not_part_of_it() {
     for space in [" ", "\t", " \t  "] {
@@ -328,7 +328,7 @@ fn white_space_around_a_value_is_not_part_of_it() {
     }
 }
 
-// behaviour 33
+// proves: key-case-counts
 #[test]
 fn keys_are_compared_byte_by_byte() {
     let key =
@@ -341,7 +341,7 @@ fn keys_are_compared_byte_by_byte() {
     assert_ne!(key("\"a  b\""), key("\"a b\""));
 }
 
-// behaviour 152
+// proves: placeholder-keys-refused
 #[test]
 fn what_a_broken_client_sends_in_place_of_a_key_is_refused() {
     for value in [

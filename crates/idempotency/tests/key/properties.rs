@@ -66,7 +66,8 @@ fn usual_key() -> impl Strategy<Value = String> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 4096, failure_persistence: None, ..ProptestConfig::default() })]
 
-    // behaviour 8, 24, 25, 26, 27
+    // proves: quoted-key-accepted, key-escapes-decoded, bad-quoting-refused, key-parameters-ignored
+    // proves: malformed-parameters-refused
     #[test]
     fn a_quoted_value_is_read_as_sfv_reads_it(value in quoted_value()) {
         // White space at the end is no part of a field value, also where it is a tab.
@@ -81,14 +82,15 @@ proptest! {
         prop_assert_eq!(&read_strictly(&value), &expected, "{}", shown);
     }
 
-    // behaviour 9
+    // proves: bare-key-equals-quoted
     #[test]
     fn what_the_usual_generators_make_is_a_key_with_and_without_quotes(key in usual_key()) {
         prop_assert_eq!(&read(key.as_bytes()), &Ok(key.clone()));
         prop_assert_eq!(&read_strictly(format!("\"{key}\"").as_bytes()), &Ok(key));
     }
 
-    // behaviour 9, 22, 23, 28, 29
+    // proves: bare-key-equals-quoted, tab-in-key-refused, non-ascii-key-refused
+    // proves: bare-key-parameters-refused, non-string-key-refused
     #[test]
     fn any_other_value_is_bare_or_refused(value in prop::collection::vec(prop_oneof![any::<u8>(), b'-'..=b'z'], 1..6)) {
         prop_assume!(!matches!(value[..], [b'"' | b' ' | b'\t', ..] | [.., b' ' | b'\t']));

@@ -195,7 +195,7 @@ async fn a_reader_cannot_write_and_does_not_stay_in_the_past() {
     }
 }
 
-// race 22
+// proves: sqlite-write-upgrade-fails
 #[tokio::test]
 async fn nobody_writes_between_a_look_and_the_write_that_follows_it() {
     let folder = Folder::new();

@@ -67,7 +67,7 @@ impl Machine {
     }
 }
 
-// behaviour 113, 162
+// proves: store-clock-decides, clock-leap-forgets-none
 #[tokio::test]
 async fn a_clock_put_forward_while_it_runs_ends_no_key_early() {
     let mut machine = Machine::new();
@@ -86,7 +86,7 @@ async fn a_clock_put_forward_while_it_runs_ends_no_key_early() {
 }
 
 /// Dated by the time that had passed for the process, its record would end as much too early after the restart.
-// behaviour 162
+// proves: clock-leap-forgets-none
 #[tokio::test]
 async fn a_key_that_is_completed_after_the_machine_slept_lives_for_its_ttl() {
     let mut machine = Machine::new();
@@ -98,7 +98,7 @@ async fn a_key_that_is_completed_after_the_machine_slept_lives_for_its_ttl() {
     machine.replays(2).await;
 }
 
-// behaviour 113, 162
+// proves: store-clock-decides, clock-leap-forgets-none
 #[tokio::test]
 async fn a_start_with_the_clock_ahead_forgets_no_key_and_sweeps_none() {
     let mut machine = Machine::new();
@@ -123,7 +123,7 @@ async fn a_start_with_the_clock_ahead_forgets_no_key_and_sweeps_none() {
     machine.is_gone(3).await;
 }
 
-// behaviour 162
+// proves: clock-leap-forgets-none
 #[tokio::test]
 async fn a_clock_that_was_ahead_and_comes_back_leaves_everything_as_it_was() {
     let mut machine = Machine::new();
@@ -156,7 +156,7 @@ async fn a_clock_that_was_ahead_and_comes_back_leaves_everything_as_it_was() {
     machine.is_gone(2).await;
 }
 
-// behaviour 113, 162
+// proves: store-clock-decides, clock-leap-forgets-none
 #[tokio::test]
 async fn a_start_with_the_clock_behind_keeps_keys_and_revives_no_lease() {
     let mut machine = Machine::new();
@@ -182,7 +182,7 @@ async fn a_start_with_the_clock_behind_keeps_keys_and_revives_no_lease() {
     machine.replays(1).await;
 }
 
-// behaviour 128, 162
+// proves: dead-owner-taken-over, clock-leap-forgets-none
 #[tokio::test]
 async fn a_lease_outlives_a_restart_by_its_own_length_at_most_whatever_the_clock_shows() {
     for is_ahead in [true, false] {
@@ -215,7 +215,7 @@ async fn lives_for_its_lease(machine: &Machine, key: u8) {
     assert_eq!(taken.ok(), Some(won(2)));
 }
 
-// behaviour 162
+// proves: clock-leap-forgets-none
 #[tokio::test]
 async fn a_lease_goes_by_the_time_that_passes_and_is_shown_by_the_clock() {
     let machine = Machine::new();
@@ -237,7 +237,7 @@ async fn a_lease_goes_by_the_time_that_passes_and_is_shown_by_the_clock() {
 }
 
 /// It starts with the machine, before anything has told that what time it is.
-// behaviour 113, 162
+// proves: store-clock-decides, clock-leap-forgets-none
 #[tokio::test]
 async fn a_clock_that_is_set_only_after_the_start_ends_no_key_early_and_keeps_none_for_ever() {
     let mut machine = Machine::new();
@@ -255,7 +255,7 @@ async fn a_clock_that_is_set_only_after_the_start_ends_no_key_early_and_keeps_no
     assert_eq!(machine.store().purge_expired(10).await.ok(), Some(2));
 }
 
-// behaviour 162
+// proves: clock-leap-forgets-none
 #[tokio::test]
 async fn a_file_that_was_made_by_a_wrong_clock_goes_by_the_right_one_after_a_day() {
     let mut machine = Machine::new();
@@ -278,7 +278,7 @@ async fn a_file_that_was_made_by_a_wrong_clock_goes_by_the_right_one_after_a_day
 }
 
 /// A service that is stopped each night does not fall behind by its nights.
-// behaviour 162
+// proves: clock-leap-forgets-none
 #[tokio::test]
 async fn the_time_in_the_file_comes_up_to_the_clock_while_nights_come_and_go() {
     let mut machine = Machine::new();

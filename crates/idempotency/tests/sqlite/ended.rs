@@ -77,7 +77,7 @@ async fn limit(database: &SqliteDatabase) {
     limited.await.expect("a limit");
 }
 
-// race 78
+// proves: ended-transaction-passes-commit
 #[tokio::test]
 async fn what_ends_the_transaction_undoes_all_of_it_and_nobody_is_told_otherwise() {
     for (way, statements) in WAYS {
@@ -216,8 +216,7 @@ async fn commit(
 }
 
 /// The record would be there alone, and the retry would get a 201 for a booking that is not.
-// behaviour 132
-// race 78
+// proves: rows-and-key-commit-together, ended-transaction-passes-commit
 #[tokio::test]
 async fn a_response_is_never_stored_for_rows_that_were_rolled_back() {
     for (way, statements) in WAYS {

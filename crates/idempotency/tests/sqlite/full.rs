@@ -62,7 +62,7 @@ async fn leased(
     execution.commit(insert, StatusCode::CREATED).await
 }
 
-// behaviour 163
+// proves: deaf-store-left-quickly
 #[tokio::test]
 async fn on_a_full_disk_nothing_is_done_and_clients_are_told_so() {
     let Some(disk) = env::var_os(DISK) else {

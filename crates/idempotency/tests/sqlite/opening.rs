@@ -151,7 +151,7 @@ fn what_cannot_be_opened_is_refused_with_its_cause() {
     assert!(left.starts_with("Dear diary"), "it is left alone");
 }
 
-// behaviour 135
+// proves: other-version-is-error
 #[tokio::test]
 async fn tables_of_a_newer_version_are_refused() {
     let folder = Folder::new();

@@ -23,8 +23,7 @@ fn lock(folder: &Folder) -> Connection {
     tool
 }
 
-// behaviour 163
-// race 79
+// proves: deaf-store-left-quickly, one-key-takes-pool
 #[tokio::test]
 async fn under_a_foreign_lock_all_that_wait_are_refused_together() {
     let folder = Folder::new();
@@ -89,8 +88,7 @@ pub(crate) async fn send(service: &Router, key: &str, body: String) -> (StatusCo
     (status, String::from_utf8(body).expect("text"))
 }
 
-// behaviour 163
-// race 79
+// proves: deaf-store-left-quickly, one-key-takes-pool
 #[tokio::test]
 async fn a_client_is_told_that_nothing_was_done_while_the_file_is_locked_or_full() {
     for is_full in [false, true] {

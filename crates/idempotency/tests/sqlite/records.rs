@@ -25,8 +25,8 @@ async fn verdicts(store: &SqliteStore, hold: &Hold) -> Vec<(&'static str, Option
     ]
 }
 
-// behaviour 135, 166
-// race 38, 65
+// proves: other-version-is-error, newer-record-fails-alone, damaged-record-frees-key
+// proves: newer-value-fails-all
 #[tokio::test]
 async fn a_damaged_record_is_an_error_for_everybody_and_never_absent() {
     for damage in [
@@ -78,7 +78,7 @@ async fn a_damaged_record_is_an_error_for_everybody_and_never_absent() {
 }
 
 /// What stands first under an id that is none is nobody's record.
-// behaviour 166
+// proves: newer-record-fails-alone
 #[tokio::test]
 async fn a_row_under_no_id_hides_no_record_from_a_short_list() {
     let folder = Folder::new();
@@ -98,7 +98,7 @@ async fn a_row_under_no_id_hides_no_record_from_a_short_list() {
     assert_eq!(ids, [whole.id]);
 }
 
-// behaviour 117
+// proves: sweep-removes-only-expired
 #[tokio::test]
 async fn a_sweep_removes_every_expired_row_and_says_how_many() {
     let folder = Folder::new();
@@ -135,7 +135,7 @@ async fn a_sweep_removes_every_expired_row_and_says_how_many() {
     assert_eq!(left.map(|record| record.token), Some(late.token));
 }
 
-// race 77
+// proves: late-claim-holds-key
 #[tokio::test]
 async fn what_a_release_leaves_spends_the_token_over_a_restart_and_is_swept() {
     let folder = Folder::new();
@@ -196,7 +196,7 @@ async fn a_replay_does_not_wait_for_a_write() {
     drop(go_on);
 }
 
-// race 1
+// proves: check-then-claim
 #[tokio::test]
 async fn a_claim_looks_again_when_its_turn_to_write_has_come() {
     let folder = Folder::new();
@@ -248,7 +248,7 @@ async fn an_end_that_nobody_waits_for_any_more_still_wakes() {
     assert!(matches!(phase, Some(Phase::Completed { .. })), "{phase:?}");
 }
 
-// behaviour 113
+// proves: store-clock-decides
 #[tokio::test]
 async fn the_promised_expiry_is_the_reported_one_to_the_nanosecond() {
     let folder = Folder::new();

@@ -72,7 +72,7 @@ async fn until_refused(store: &SqliteStore, scope: ScopeId) {
     }
 }
 
-// behaviour 116, 146
+// proves: full-store-forgets-none, scope-share-limited
 #[tokio::test]
 async fn a_scope_that_has_flooded_is_refused_after_a_restart_too() {
     let folder = Folder::new();
@@ -121,7 +121,7 @@ fn fill(folder: &Folder, records: u32, expired: u32) {
 }
 
 /// Whatever has been counted by then: nothing twice, and nothing not at all.
-// behaviour 146
+// proves: scope-share-limited
 #[tokio::test]
 async fn what_is_written_while_the_file_is_counted_counts_once() {
     const RECORDS: u32 = 20_000;
@@ -177,7 +177,7 @@ async fn flood_freely(store: &SqliteStore, scope: ScopeId) -> usize {
 }
 
 /// They have no scope, and none is to blame for them.
-// behaviour 116, 146
+// proves: full-store-forgets-none, scope-share-limited
 #[tokio::test]
 async fn records_of_an_earlier_version_count_for_the_limit() {
     let folder = Folder::new();
@@ -215,7 +215,7 @@ async fn book_once(
     execution.commit(insert, StatusCode::CREATED).await
 }
 
-// behaviour 146
+// proves: scope-share-limited
 #[tokio::test]
 async fn transactional_runs_of_a_scope_that_floods_are_refused_and_write_nothing() {
     let folder = Folder::new();

@@ -22,7 +22,7 @@ async fn beside(store: &SqliteStore) -> Option<i64> {
     beside.await.expect("a record")
 }
 
-// behaviour 133, 167
+// proves: downstream-key-derived, dropped-future-loses-nothing
 #[tokio::test]
 async fn a_suspended_run_goes_on_after_a_restart() {
     let folder = Folder::new();
@@ -62,7 +62,7 @@ async fn a_suspension_wakes_those_who_wait_once_it_is_durable() {
     assert!(matches!(next, Claim::Won { attempt: 2, .. }), "{next:?}");
 }
 
-// behaviour 113
+// proves: store-clock-decides
 #[tokio::test]
 async fn a_suspended_run_is_forgotten_a_ttl_later() {
     let folder = Folder::new();
@@ -79,8 +79,7 @@ async fn a_suspended_run_is_forgotten_a_ttl_later() {
     assert_eq!(store.purge_expired(10).await.ok(), Some(1));
 }
 
-// behaviour 167
-// race 77
+// proves: dropped-future-loses-nothing, late-claim-holds-key
 #[tokio::test]
 async fn the_last_spent_tokens_stay_spent_over_a_restart_and_no_more_are_kept() {
     let folder = Folder::new();
@@ -109,8 +108,7 @@ async fn the_last_spent_tokens_stay_spent_over_a_restart_and_no_more_are_kept() 
 }
 
 /// A mark that ends sooner shortens no other, whichever comes first.
-// behaviour 113, 167
-// race 77
+// proves: store-clock-decides, dropped-future-loses-nothing, late-claim-holds-key
 #[tokio::test]
 async fn a_mark_lasts_as_long_as_the_longest_of_its_tokens() {
     for long_is_first in [true, false] {
@@ -139,7 +137,7 @@ async fn a_mark_lasts_as_long_as_the_longest_of_its_tokens() {
 }
 
 /// Past its time a mark says nothing, so its tokens are not handed on to the next one.
-// behaviour 167
+// proves: dropped-future-loses-nothing
 #[tokio::test]
 async fn a_mark_past_its_time_hands_no_tokens_on() {
     let folder = Folder::new();

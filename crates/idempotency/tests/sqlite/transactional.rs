@@ -33,8 +33,7 @@ async fn book(
     execution.commit(insert, StatusCode::CREATED).await
 }
 
-// behaviour 79
-// race 16
+// proves: hold-lives-by-renewal, crash-locks-for-ttl
 #[tokio::test]
 async fn a_run_that_hung_for_a_day_commits_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -90,8 +89,7 @@ async fn pay(
     execution.commit(nothing, StatusCode::CREATED).await
 }
 
-// behaviour 161
-// race 73
+// proves: last-second-replayed, record-gone-last-second
 #[tokio::test]
 async fn a_committed_response_is_kept_longer_than_is_announced() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -143,8 +141,7 @@ async fn give_up(
     }
 }
 
-// behaviour 131
-// race 13
+// proves: failed-completion-keeps-key, mismatch-gets-409
 #[tokio::test]
 async fn a_commit_of_which_no_record_tells_is_not_said_to_happen_once() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -12,8 +12,7 @@ use crate::{claim, proxy::Proxy, within_a_minute, won};
 
 /// A primary stops and keeps its connections; its replica takes over. What was kept is there, each step that follows
 /// goes to the new primary, and so do those who listen.
-// behaviour 163
-// race 80
+// proves: deaf-store-left-quickly, dead-connection-outlives-lease
 #[tokio::test]
 async fn a_primary_that_stops_is_left_for_the_replica_that_takes_over() {
     let Some(nodes) = RedisServer::cluster(6, &["--cluster-node-timeout", "1000"]) else {
@@ -90,8 +89,7 @@ fn channels(connection: &mut redis::Connection) -> usize {
     channels.len()
 }
 
-// behaviour 163
-// race 80
+// proves: deaf-store-left-quickly, dead-connection-outlives-lease
 #[tokio::test]
 async fn a_dark_connection_to_each_node_costs_one_step_each() {
     let Some((_nodes, proxies, store)) = behind_proxies().await else {
@@ -120,7 +118,7 @@ async fn a_dark_connection_to_each_node_costs_one_step_each() {
 }
 
 /// A cluster's reply is lost as that of a single server: the second run of the step recognises the first.
-// race 5
+// proves: own-claim-unrecognised
 #[tokio::test]
 async fn a_step_on_a_cluster_whose_reply_is_lost_recognises_itself() {
     let Some((_nodes, proxies, store)) = behind_proxies().await else {

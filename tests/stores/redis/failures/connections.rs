@@ -9,7 +9,7 @@ use tests::servers::redis::RedisServer;
 use super::{assert_kind, complete, connect, hold_on, is_replayed, keep, new_hold, request, taken};
 use crate::{claim, dark, proxy::Proxy, won};
 
-// behaviour 130
+// proves: store-down-nothing-runs
 #[tokio::test]
 async fn a_connection_that_the_server_has_closed_is_made_anew_without_an_error() {
     let Some(server) = RedisServer::start(&[]) else {
@@ -47,8 +47,7 @@ async fn a_connection_that_the_server_has_closed_is_made_anew_without_an_error()
     assert_eq!(store.release(&released).await.ok(), Some(IfOwner::Done(())));
 }
 
-// behaviour 4, 76
-// race 5
+// proves: one-atomic-claim, concurrent-equals-run-once, own-claim-unrecognised
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn connections_cut_in_the_middle_leave_every_key_with_one_owner() {
     let Some(server) = RedisServer::start(&[]) else {
@@ -97,7 +96,7 @@ async fn connections_cut_in_the_middle_leave_every_key_with_one_owner() {
     cutting.await.expect("the cuts");
 }
 
-// race 5
+// proves: own-claim-unrecognised
 #[tokio::test]
 async fn a_step_whose_reply_is_lost_recognises_itself_or_says_that_it_does_not_know() {
     let Some(server) = RedisServer::start(&[]) else {
@@ -168,8 +167,7 @@ async fn a_step_whose_reply_is_lost_recognises_itself_or_says_that_it_does_not_k
     assert!(matches!(phase, Some(Phase::Completed { .. })), "{phase:?}");
 }
 
-// behaviour 130
-// race 5
+// proves: store-down-nothing-runs, own-claim-unrecognised
 #[tokio::test]
 async fn a_connection_on_which_nothing_comes_back_is_given_up() {
     let Some(server) = RedisServer::start(&[]) else {
@@ -184,8 +182,7 @@ async fn a_connection_on_which_nothing_comes_back_is_given_up() {
     assert_eq!(claim(&store, &hold, &request()).await.ok(), Some(won(1)));
 }
 
-// behaviour 163
-// race 80
+// proves: deaf-store-left-quickly, dead-connection-outlives-lease
 #[tokio::test]
 async fn a_run_whose_connection_goes_dark_keeps_its_key_and_its_outcome() {
     let Some(server) = RedisServer::start(&[]) else {
@@ -196,8 +193,7 @@ async fn a_run_whose_connection_goes_dark_keeps_its_key_and_its_outcome() {
 }
 
 /// A command is not sent a second time while the first may be carried out yet.
-// behaviour 130, 163
-// race 80
+// proves: store-down-nothing-runs, deaf-store-left-quickly, dead-connection-outlives-lease
 #[tokio::test]
 async fn of_requests_one_behind_the_other_only_the_first_is_refused_because_a_connection_is_dark() {
     let Some(server) = RedisServer::start(&[]) else {
@@ -207,7 +203,7 @@ async fn of_requests_one_behind_the_other_only_the_first_is_refused_because_a_co
     dark::only_so_many_are_refused(1, &proxy, here).await;
 }
 
-// race 5
+// proves: own-claim-unrecognised
 #[tokio::test]
 async fn a_correction_whose_reply_is_lost_recognises_itself() {
     let Some(server) = RedisServer::start(&[]) else {

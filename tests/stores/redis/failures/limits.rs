@@ -9,8 +9,7 @@ use tests::servers::redis::{RedisServer, keys};
 use super::{assert_kind, complete, connect, hold_on, is_replayed, keep, new_hold, request, taken};
 use crate::claim;
 
-// behaviour 116
-// race 18
+// proves: full-store-forgets-none, memory-limit-drops-records
 #[tokio::test]
 async fn a_full_server_takes_no_new_keys_and_keeps_its_word_for_those_it_has() {
     let Some(server) = RedisServer::start(&[]) else {
@@ -63,8 +62,7 @@ async fn a_full_server_takes_no_new_keys_and_keeps_its_word_for_those_it_has() {
     taken(&store).await;
 }
 
-// behaviour 97
-// race 37
+// proves: oversized-response-leaves-tombstone, large-response-unprotected
 #[tokio::test]
 async fn an_outcome_above_the_limit_is_refused_and_the_hold_stays() {
     let Some(server) = RedisServer::shared() else {

@@ -21,7 +21,7 @@ struct Node {
 }
 
 /// While a slot moves, a key of it is on one node or on the other, and the store finds it; so it does once the slot has moved.
-// behaviour 163
+// proves: deaf-store-left-quickly
 #[tokio::test]
 async fn keys_are_found_before_while_and_after_their_slot_moves() {
     let Some(nodes) = RedisServer::cluster(3, &[]) else {

@@ -6,7 +6,7 @@ use tests::servers::redis::RedisServer;
 use super::{assert_kind, complete, connect, is_replayed, keep, new_hold, request, taken};
 use crate::{claim, proxy::Proxy};
 
-// behaviour 116, 164
+// proves: full-store-forgets-none, read-only-store-refused
 #[tokio::test]
 async fn redis_6_2_is_left_when_it_becomes_a_replica_and_is_known_to_be_full() {
     let (Some(old), Some(new)) = (RedisServer::start_oldest(), RedisServer::start_oldest()) else {

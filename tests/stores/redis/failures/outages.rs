@@ -9,8 +9,8 @@ use tests::servers::redis::RedisServer;
 use super::{assert_kind, complete, connect, hold_on, is_replayed, new_hold, request, taken};
 use crate::{claim, proxy::Proxy, won};
 
-// behaviour 128, 130, 131
-// race 26, 57
+// proves: dead-owner-taken-over, store-down-nothing-runs, failed-completion-keeps-key
+// proves: failover-forgets-writes, store-outage-fails-open
 #[tokio::test]
 async fn a_stopped_server_is_unavailable_and_a_durable_one_comes_back_with_all_it_had() {
     let durable = ["--appendonly", "yes", "--appendfsync", "always"];
@@ -44,7 +44,7 @@ async fn a_stopped_server_is_unavailable_and_a_durable_one_comes_back_with_all_i
     assert!(is_replayed(&store, &ended).await);
 }
 
-// race 7, 26
+// proves: generation-counter-restarts, failover-forgets-writes
 #[tokio::test]
 async fn a_server_that_has_forgotten_a_hold_takes_nothing_from_its_owner() {
     let Some(server) = RedisServer::start(&[]) else {
@@ -70,8 +70,7 @@ async fn a_server_that_has_forgotten_a_hold_takes_nothing_from_its_owner() {
 }
 
 /// What a failover to a replica that lags does to a run under way, and what an operator does to one.
-// behaviour 130
-// race 7, 26
+// proves: store-down-nothing-runs, generation-counter-restarts, failover-forgets-writes
 #[tokio::test]
 async fn an_owner_whose_record_is_gone_claims_it_again_unless_an_operator_has_released_it() {
     let Some(server) = RedisServer::start(&[]) else {
@@ -101,8 +100,7 @@ async fn an_owner_whose_record_is_gone_claims_it_again_unless_an_operator_has_re
 }
 
 /// The claim is carried out before its withdrawal or after it, as the server comes to the two connections.
-// behaviour 167
-// race 77
+// proves: dropped-future-loses-nothing, late-claim-holds-key
 #[tokio::test]
 async fn a_claim_that_a_stalled_server_carries_out_later_is_withdrawn() {
     let Some(server) = RedisServer::start(&[]) else {
@@ -122,8 +120,7 @@ async fn a_claim_that_a_stalled_server_carries_out_later_is_withdrawn() {
     assert_eq!(next.ok(), Some(won(1)));
 }
 
-// behaviour 130
-// race 5
+// proves: store-down-nothing-runs, own-claim-unrecognised
 #[tokio::test]
 async fn a_claim_that_a_stalled_server_carries_out_later_is_recognised() {
     let Some(server) = RedisServer::start(&[]) else {
@@ -152,7 +149,7 @@ async fn a_claim_that_a_stalled_server_carries_out_later_is_recognised() {
     );
 }
 
-// behaviour 130, 164
+// proves: store-down-nothing-runs, read-only-store-refused
 #[tokio::test]
 async fn a_server_that_became_a_replica_is_left_for_the_one_that_took_over() {
     let Some(old) = RedisServer::start(&[]) else {
@@ -255,7 +252,7 @@ async fn what_cannot_be_connected_to_is_an_error_that_tells_no_secrets() {
     assert!(!said.contains("wr0ng") && !said.contains("right"), "{said}");
 }
 
-// behaviour 163, 167
+// proves: deaf-store-left-quickly, dropped-future-loses-nothing
 #[tokio::test]
 async fn only_a_claim_that_was_not_sent_for_certain_leaves_nothing_to_withdraw() {
     let Some(server) = RedisServer::start(&[]) else {

@@ -79,7 +79,7 @@ mod tests {
         }
     }
 
-    // behaviour 145
+    // proves: store-sees-digests-only
     #[test]
     fn a_prefix_is_no_pattern() {
         assert_eq!(Keys::new(r"a*[b]?\:").pattern(), r"a\*\[b\]\?\\:*");

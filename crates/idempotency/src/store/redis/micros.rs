@@ -19,7 +19,7 @@ pub(super) fn time(microseconds: u64) -> Option<SystemTime> {
 mod tests {
     use super::*;
 
-    // behaviour 113
+    // proves: store-clock-decides
     #[test]
     fn spans_are_rounded_up() {
         assert_eq!(span(Duration::from_nanos(1_000)), 1);

@@ -231,7 +231,7 @@ fn private() -> OpenOptions {
 mod tests {
     use super::has_wal_reset_race;
 
-    // race 72
+    // proves: old-sqlite-log-corrupted
     #[test]
     fn the_linked_sqlite_does_not_corrupt_its_log() {
         for version in [3_007_000, 3_044_005, 3_045_000, 3_050_006, 3_051_002] {

@@ -92,7 +92,7 @@ mod tests {
         }
     }
 
-    // behaviour 162
+    // proves: clock-leap-forgets-none
     #[test]
     fn a_service_that_restarts_all_the_time_follows_each_leap_in_the_end() {
         const TTL: u64 = 24 * 3600;
@@ -110,7 +110,7 @@ mod tests {
         assert!(longest < 2 * 1465, "{longest}");
     }
 
-    // behaviour 162
+    // proves: clock-leap-forgets-none
     #[test]
     fn a_clock_that_comes_back_takes_back_its_latest_leaps() {
         let mut leaps: Leaps = [leap(100, 10), leap(20, 20), leap(3, 30)]

@@ -72,7 +72,7 @@ mod tests {
     const NANOSECOND: Duration = Duration::from_nanos(1);
     const MILLISECOND: Duration = Duration::from_millis(1);
 
-    // behaviour 113
+    // proves: store-clock-decides
     #[test]
     fn what_is_to_come_is_rounded_up_and_the_present_down() {
         let now = UNIX_EPOCH + 5 * MILLISECOND + NANOSECOND;
