@@ -6,7 +6,8 @@ use std::{
 };
 
 use idempotency::{
-    ClaimRequest, Fingerprint, Hold, Idempotency, IdempotencyKey, OnLost, Scope, Store, StoreError, Token,
+    ClaimRequest, Fingerprint, Hold, Idempotency, IdempotencyKey, OnLost, Scope, Store, StoreError,
+    Token,
 };
 use tokio::sync::Mutex;
 use uuid::Uuid;

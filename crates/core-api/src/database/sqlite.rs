@@ -8,7 +8,7 @@ use std::{
 use async_trait::async_trait;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
-use idempotency::{CommitError, Execution, SqliteDatabase, SqliteStoreError, SqliteStore, Store};
+use idempotency::{CommitError, Execution, SqliteDatabase, SqliteStore, SqliteStoreError, Store};
 use rusqlite::{Connection, OptionalExtension, Row, named_params, types::Type};
 use uuid::Uuid;
 
