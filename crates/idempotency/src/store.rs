@@ -19,7 +19,7 @@
 //! 3. a claim by the token that owns the hold already is [`Claim::Won`] again, and a completion by the
 //!    token that completed the record is [`IfOwner::Done`] again, so that a lost reply can be retried;
 //! 4. a lapsed hold is taken over only by a claim with an equal fingerprint, and never by one that says
-//!    [`OnLost::Refuse`](crate::OnLost::Refuse);
+//!    [`OnLost::Refuse`];
 //! 5. expiry is decided when a record is read, by one clock, not when it is swept;
 //! 6. a record that cannot be read is an error, never "absent", and hides no other one from a list;
 //! 7. a completed record is never dropped before its time: a full store refuses new keys instead

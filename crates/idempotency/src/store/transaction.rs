@@ -83,7 +83,6 @@ pub(super) fn innermost(store: &dyn Store) -> &dyn Store {
 }
 
 /// The bytes that a store and all that it wraps make of an outcome.
-#[cfg(feature = "axum")]
 pub(crate) fn encode_through(
     store: &dyn Store,
     hold: &Hold,
