@@ -1,4 +1,4 @@
-//! Clients that retry as README.md asks them to, in more of a hurry.
+//! Clients that retry as the guide for clients asks them to, in more of a hurry.
 
 use std::{
     sync::{

@@ -159,6 +159,7 @@ pub(crate) fn router(idempotency: &Idempotency, probe: Probe) -> Router {
         .nest("/layered", layered)
         .merge(crate::extractors::routes())
         .merge(crate::given_up::routes())
+        .merge(crate::labels::routes(idempotency))
         .merge(crate::lost::routes())
         .merge(crate::order::routes(idempotency))
         .merge(crate::principals::routes())

@@ -219,7 +219,7 @@ impl Store for FragileStore {
                 inner
                     .claim(ClaimRequest::new(&hold, &fingerprint, on_lost))
                     .await,
-            )
+            );
         }))
     }
 

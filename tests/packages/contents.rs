@@ -59,6 +59,39 @@ fn a_readme_links_to_nothing_that_is_only_in_the_workspace() {
 }
 
 #[test]
+fn a_guide_links_to_nothing_outside_of_its_package() {
+    let library = published().into_iter();
+    let mut library = library.filter(|package| package["name"] == "idempotency");
+    let library = library.next().expect("the library");
+    let folder = folder(text(&library, "manifest_path"));
+    let mut links = 0;
+    for file in listed("idempotency") {
+        if !file.starts_with("src") || !has_extension(&file, "md") {
+            continue;
+        }
+        let page = fs::read_to_string(folder.join(&file)).expect("a guide");
+        for link in page.split("](").skip(1) {
+            let link = link.split(')').next().expect("a target");
+            let is_outside = !link.starts_with("https://") && link.contains(['/', '.']);
+            assert!(!is_outside, "{}: {link}", file.display());
+            links += 1;
+        }
+    }
+    assert!(links >= 50, "only {links} links were found");
+}
+
+// What does not fit has a guide, or a page of its own beside it.
+#[test]
+fn the_readme_fits_on_a_page() {
+    let (lines, words) = (
+        readme().lines().count(),
+        readme().split_whitespace().count(),
+    );
+    assert!(lines <= 110, "{lines} lines");
+    assert!(words <= 900, "{words} words");
+}
+
+#[test]
 fn the_readmes_first_program_uses_nothing_that_its_dependencies_do_not_name() {
     let (_, after) = readme().split_once("[dependencies]").expect("dependencies");
     let (dependencies, after) = after.split_once("```").expect("an end");

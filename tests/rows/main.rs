@@ -1,42 +1,48 @@
-//! The page `tests/ROWS.md`: which test proves which row of the contract, and what the other rows wait for.
+//! The page `tests/ROWS.md`: which tests prove which row of the contract, and why the other rows have none.
 //!
-//! `behaviour.txt` and `races.txt` have one row a line: number, title, and the reason why no test proves it yet.
+//! `behaviour.txt` and `races.txt` have one row a line: slug, text, and the reason why no test proves it yet.
 
 mod scan;
 
-use std::{env, fs, path::Path};
+use std::{collections::BTreeSet, env, fmt::Write, fs, path::Path};
 
 use scan::Proof;
 
+const LISTS: [(&str, &str); 2] = [
+    ("behaviour.txt", "Behaviour"),
+    ("races.txt", "Races and failures"),
+];
+
+const MAX_LINE: usize = 200;
+
 const HEAD: &str = "# Rows and their tests
 
-What the service promises, row by row, and the mistakes of others that it must not repeat; with the tests that
-fail when a row does not hold. `UPDATE_ROWS=1 cargo test -p tests --test rows` writes this page from the comments
-above the tests and from the lists in `tests/rows`.
+What the service promises, row by row, and then the mistakes of others that it must not repeat. Below each row are
+the tests that fail when it does not hold. `UPDATE_ROWS=1 cargo test -p tests --test rows` writes this page from the
+comments above the tests and from the lists in `tests/rows`.
 ";
 
 struct Row {
-    number: usize,
-    title: String,
+    slug: String,
+    text: String,
     reason: Option<String>,
+    /// File and line of the list.
+    place: String,
 }
 
 #[test]
 fn every_row_has_a_test_or_a_reason_and_the_page_says_which() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
     let root = folder.parent().expect("a workspace");
-    let (mut page, mut mistakes) = (HEAD.to_owned(), Vec::new());
-    for (word, file, title) in [
-        ("behaviour", "behaviour.txt", "Behaviour"),
-        ("race", "races.txt", "Races and failures"),
-    ] {
-        let text = fs::read_to_string(folder.join("rows").join(file)).expect("a list of rows");
-        let rows = rows(&text, file);
-        let proofs = scan::proofs(root, &["crates", "tests"], word);
-        mistakes.extend(contradictions(&rows, &proofs, file));
-        page += &format!("\n## {title}\n\n| Row | What it says | Proved by |\n|---|---|---|\n");
-        page.extend(rows.iter().map(|row| row.line(&proofs)));
-    }
+    let lists = LISTS.map(|(file, title)| {
+        let list = fs::read_to_string(folder.join("rows").join(file)).expect("a list of rows");
+        (title, rows(&list, file))
+    });
+    let proofs = scan::proofs(root, &["crates", "tests"]);
+    let mut mistakes = mistakes(lists.iter().flat_map(|(_, rows)| rows), &proofs);
+    let page = page(&lists, &proofs);
+    let long = page.lines().filter(|line| line.len() > MAX_LINE);
+    mistakes.extend(long.map(|line| format!("tests/ROWS.md: above {MAX_LINE} bytes: {line}")));
     assert!(mistakes.is_empty(), "\n{}\n", mistakes.join("\n"));
 
     let path = folder.join("ROWS.md");
@@ -50,55 +56,145 @@ fn every_row_has_a_test_or_a_reason_and_the_page_says_which() {
     );
 }
 
-fn rows(text: &str, file: &str) -> Vec<Row> {
+fn rows(list: &str, file: &str) -> Vec<Row> {
     let row = |(number, line): (usize, &str)| {
+        let place = format!("{file}:{number}");
         let columns: Vec<_> = line.split(" | ").map(str::to_owned).collect();
-        let complete = (2..=3).contains(&columns.len()) && columns[0] == number.to_string();
-        assert!(complete, "{file}: not `{number} | title | reason`: {line}");
-        let (title, reason) = (columns[1].clone(), columns.get(2).cloned());
+        assert!(
+            (2..=3).contains(&columns.len()) && is_slug(&columns[0]),
+            "{place}: not `two-to-five-words | text` or `two-to-five-words | text | reason`: {line}"
+        );
         Row {
-            number,
-            title,
-            reason,
+            slug: columns[0].clone(),
+            text: columns[1].clone(),
+            reason: columns.get(2).cloned(),
+            place,
         }
     };
-    (1..).zip(text.lines()).map(row).collect()
+    (1..).zip(list.lines()).map(row).collect()
 }
 
-fn contradictions(rows: &[Row], proofs: &[Proof], file: &str) -> Vec<String> {
+fn is_slug(text: &str) -> bool {
+    let is_word = |word: &str| {
+        let mut bytes = word.bytes();
+        !word.is_empty() && bytes.all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+    };
+    (2..=5).contains(&text.split('-').count()) && text.split('-').all(is_word)
+}
+
+fn mistakes<'a>(rows: impl Iterator<Item = &'a Row>, proofs: &[Proof]) -> Vec<String> {
+    let (mut slugs, mut mistakes) = (BTreeSet::new(), Vec::new());
+    for row in rows {
+        let Row { slug, place, .. } = row;
+        if !slugs.insert(slug.as_str()) {
+            mistakes.push(format!("{place}: another row is called `{slug}`, too"));
+        }
+        let is_proven = proofs.iter().any(|proof| proof.slug == *slug);
+        if is_proven && row.reason.is_some() {
+            mistakes.push(format!(
+                "{place}: `{slug}` has a test, and a reason for none"
+            ));
+        }
+        if !is_proven && row.reason.is_none() {
+            mistakes.push(format!(
+                "{place}: no test proves `{slug}`; write `// proves: {slug}` above one, or give a reason here"
+            ));
+        }
+    }
     let unknown = proofs
         .iter()
-        .filter(|proof| !(1..=rows.len()).contains(&proof.row));
-    let unknown = unknown.map(|Proof { row, test, path }| {
-        format!("{path}: {test} names row {row}, which {file} does not have")
-    });
-    let rows = rows.iter().filter_map(|Row { number, reason, .. }| {
-        match (proofs.iter().any(|proof| proof.row == *number), reason) {
-            (true, Some(_)) => Some(format!(
-                "{file}: row {number} has a test, and a reason for none"
-            )),
-            (false, None) => Some(format!(
-                "{file}: row {number} has neither a test nor a reason"
-            )),
-            _ => None,
-        }
-    });
-    unknown.chain(rows).collect()
+        .filter(|proof| !slugs.contains(proof.slug.as_str()));
+    mistakes.extend(unknown.map(|Proof { slug, test, path }| {
+        format!("{path}: {test} proves `{slug}`, and no list in tests/rows has such a row")
+    }));
+    mistakes
+}
+
+fn page(lists: &[(&str, Vec<Row>)], proofs: &[Proof]) -> String {
+    let mut page = HEAD.to_owned();
+    for (title, rows) in lists {
+        let _ = write!(page, "\n## {title}\n");
+        page.extend(rows.iter().map(|row| row.section(proofs)));
+    }
+    page
 }
 
 impl Row {
-    fn line(&self, proofs: &[Proof]) -> String {
-        let proofs = proofs.iter().filter(|proof| proof.row == self.number);
-        let mut links: Vec<_> = proofs
-            .map(|Proof { test, path, .. }| (test, path))
-            .map(|(test, path)| match path.strip_prefix("tests/") {
-                Some(path) => format!("[{test}]({path})"),
-                None => format!("[{test}](../{path})"),
-            })
+    fn section(&self, proofs: &[Proof]) -> String {
+        let Self {
+            slug, text, reason, ..
+        } = self;
+        let proofs = proofs.iter().filter(|proof| proof.slug == *slug);
+        let mut items: Vec<_> = proofs
+            .map(
+                |Proof { test, path, .. }| match path.strip_prefix("tests/") {
+                    Some(path) => format!("- [{test}]({path})\n"),
+                    None => format!("- [{test}](../{path})\n"),
+                },
+            )
             .collect();
-        links.dedup();
-        links.extend(self.reason.as_ref().map(|reason| format!("*{reason}*")));
-        let Self { number, title, .. } = self;
-        format!("| {number} | {title} | {} |\n", links.join(", "))
+        items.dedup();
+        items.extend(reason.iter().map(|reason| format!("- *{reason}*\n")));
+        format!("\n### {slug}\n\n{text}\n\n{}", items.concat())
+    }
+}
+
+fn proof(slug: &str) -> Proof {
+    Proof {
+        slug: slug.to_owned(),
+        test: "a_test".to_owned(),
+        path: "a.rs".to_owned(),
+    }
+}
+
+#[test]
+fn a_row_without_a_test_needs_a_reason() {
+    let rows = rows("first-row | one\nsecond-row | two | later", "list.txt");
+    assert_eq!(
+        mistakes(rows.iter(), &[]),
+        [
+            "list.txt:1: no test proves `first-row`; write `// proves: first-row` above one, or give a reason here"
+        ]
+    );
+    assert_eq!(
+        mistakes(rows.iter(), &[proof("first-row"), proof("second-row")]),
+        ["list.txt:2: `second-row` has a test, and a reason for none"]
+    );
+}
+
+#[test]
+fn a_slug_that_no_list_has_is_a_mistake() {
+    let rows = rows("first-row | one", "list.txt");
+    assert_eq!(
+        mistakes(rows.iter(), &[proof("first-row"), proof("frist-row")]),
+        ["a.rs: a_test proves `frist-row`, and no list in tests/rows has such a row"]
+    );
+}
+
+#[test]
+fn a_slug_of_two_rows_is_a_mistake() {
+    let (first, second) = (
+        rows("one-row | one", "a.txt"),
+        rows("one-row | two", "b.txt"),
+    );
+    assert_eq!(
+        mistakes(first.iter().chain(&second), &[proof("one-row")]),
+        ["b.txt:1: another row is called `one-row`, too"]
+    );
+}
+
+#[test]
+fn a_slug_is_two_to_five_words() {
+    assert!(is_slug("stored-202-stays-202"));
+    for text in [
+        "47",
+        "word",
+        "Two-words",
+        "two--words",
+        "a-b-c-d-e-f",
+        "one two",
+        "",
+    ] {
+        assert!(!is_slug(text), "{text}");
     }
 }

@@ -44,7 +44,14 @@ const SET_BACK: &str = "
     local expires_at, lease_until = struct.unpack(head, bytes, 7)
     local back = tonumber(ARGV[1])
     local times = struct.pack(head, expires_at - back, math.max(lease_until - back, 0))
-    redis.call('SET', KEYS[1], bytes:sub(1, 6) .. times .. bytes:sub(23), 'KEEPTTL')
+    local rest = bytes:sub(23)
+    if bytes:byte(1) == 2 then
+        local tokens = math.floor(bytes:byte(2) / 16)
+        local place = 50 + tokens * 16
+        local created_at = struct.unpack('>I8', rest, place)
+        rest = rest:sub(1, place - 1) .. struct.pack('>I8', created_at - back) .. rest:sub(place + 8)
+    end
+    redis.call('SET', KEYS[1], bytes:sub(1, 6) .. times .. rest, 'KEEPTTL')
 ";
 
 /// Held while a port is chosen and until the server has it, so that two tests do not choose the same one.

@@ -1,6 +1,7 @@
 //! The contract of a store as tests, for stores whose clock is a server's.
 
 pub(crate) mod holds;
+pub(crate) mod labels;
 pub(crate) mod records;
 pub(crate) mod withdrawals;
 
@@ -11,6 +12,7 @@ macro_rules! the_store_keeps_the_contract {
         use idempotency::conformance;
 
         crate::contract::holds::holds!($open);
+        crate::contract::labels::labels!($open);
         crate::contract::records::records!($open);
         crate::contract::withdrawals::withdrawals!($open);
     };

@@ -28,7 +28,7 @@ pub(crate) async fn a_run_goes_on(proxy: &Proxy, here: impl Store, there: impl S
                 Ok::<_, ()>("booked".to_owned())
             };
             let asked = request("book");
-            here.run_with(&options, &scope, &key, asked, work).await
+            here.run_with(&options, &scope, &key, asked, |_| work).await
         }
     });
     runs.await.expect("the first run");
@@ -39,7 +39,9 @@ pub(crate) async fn a_run_goes_on(proxy: &Proxy, here: impl Store, there: impl S
     let again = async || {
         let work = async { Ok::<_, ()>("booked again".to_owned()) };
         let asked = request("book");
-        there.run_with(&options, &scope, &key, asked, work).await
+        there
+            .run_with(&options, &scope, &key, asked, |_| work)
+            .await
     };
     let past_the_lease = async {
         let renewed = leased + Duration::from_secs(LEASE_SECONDS);

@@ -2,7 +2,9 @@
 
 mod calls;
 mod connections;
+mod earlier;
 mod failures;
+mod labels;
 mod processes;
 mod records;
 mod stale;

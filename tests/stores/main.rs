@@ -4,6 +4,7 @@ mod contract;
 mod dark;
 mod firestore;
 mod frozen;
+mod labels;
 mod postgres;
 mod redis;
 mod secret;

@@ -5,6 +5,7 @@ mod commits;
 mod darkness;
 mod deafness;
 mod failures;
+mod labels;
 mod locks;
 mod outages;
 mod pooling;

@@ -1,7 +1,9 @@
 //! `RedisStore` on servers and a cluster that the tests start.
 
+mod earlier;
 mod failures;
 mod free_keys;
+mod labels;
 mod opening;
 mod processes;
 mod records;

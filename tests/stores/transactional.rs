@@ -6,6 +6,7 @@ mod duplicates;
 mod elsewhere;
 mod failures;
 mod firestore;
+mod labels;
 mod leases;
 mod locks;
 mod misuse;

@@ -7,20 +7,20 @@ use idempotency::log_text::Printable;
 
 use crate::error::Cause;
 
-/// Logs the request once it is answered, or once its client has gone.
+/// Logs the request once it has a response, or once its client has left.
 pub(crate) async fn log(request: Request, next: Next) -> Response {
     let mut line = Line {
         method: Printable(request.method().as_str()).to_string(),
         path: Printable(request.uri().path()).to_string(),
         started: Instant::now(),
-        answered: false,
+        has_response: false,
     };
     let mut response = next.run(request).await;
-    line.answered = true;
+    line.has_response = true;
     if let Some(cause) = response.extensions_mut().remove::<Cause>() {
         cause.reaches_client();
     }
-    // Probes come every few seconds and say nothing while they go well.
+    // Probes come every few seconds, and are not worth a line while they succeed.
     let probe = matches!(line.path.as_str(), "/healthz" | "/readyz");
     if !(probe && response.status().is_success()) {
         tracing::info!(
@@ -29,7 +29,7 @@ pub(crate) async fn log(request: Request, next: Next) -> Response {
             status = response.status().as_u16(),
             replayed = response.headers().contains_key("idempotent-replayed"),
             milliseconds = line.milliseconds(),
-            "answered",
+            "responded",
         );
     }
     response
@@ -39,7 +39,7 @@ struct Line {
     method: String,
     path: String,
     started: Instant,
-    answered: bool,
+    has_response: bool,
 }
 
 impl Line {
@@ -51,12 +51,12 @@ impl Line {
 impl Drop for Line {
     fn drop(&mut self) {
         // Hyper drops the future of a request whose client has closed the connection.
-        if !self.answered {
+        if !self.has_response {
             tracing::info!(
                 method = self.method,
                 path = self.path,
                 milliseconds = self.milliseconds(),
-                "the client has gone before its answer",
+                "the client left before the response",
             );
         }
     }

@@ -1,21 +1,12 @@
-//! Every route and the middleware.
+//! What handlers share.
 
 use std::sync::Arc;
 
-use axum::{
-    Extension, Router,
-    extract::DefaultBodyLimit,
-    middleware,
-    routing::{get, post},
-};
 use idempotency::Idempotency;
-use tokio::sync::Semaphore;
-use tower::ServiceBuilder;
-use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::{access_log, bookings, database::Bookings, error, health, reads};
+use crate::{database::Bookings, probe::Probe};
 
-/// What handlers share.
+/// The state of every route.
 #[derive(Clone, Debug)]
 pub(crate) struct App {
     pub(crate) bookings: Arc<dyn Bookings>,
@@ -23,42 +14,5 @@ pub(crate) struct App {
     /// Whether a booking's transaction carries its key.
     pub(crate) transactional: bool,
     pub(crate) fault_injection: bool,
-    pub(crate) probe: health::Probe,
-}
-
-/// The largest body that is read: many times what the longest valid booking takes.
-const MOST_BODY: usize = 64 * 1024;
-
-/// The service, as axum serves it.
-pub(crate) fn router(app: App) -> Router {
-    let transactional = app.transactional;
-    let pages = Arc::new(Semaphore::new(reads::MAX_PAGES));
-    Router::new()
-        .route(
-            "/bookings",
-            post(bookings::create_booking.transactional(transactional)).merge(
-                get(bookings::list_bookings)
-                    .route_layer(middleware::from_fn_with_state(pages, reads::limit)),
-            ),
-        )
-        .route(
-            "/bookings/{id}",
-            get(bookings::show_booking)
-                .put(bookings::replace_booking.transactional(transactional))
-                .patch(bookings::change_booking.transactional(transactional))
-                .delete(bookings::delete_booking.transactional(transactional)),
-        )
-        .route("/healthz", get(health::alive))
-        .route("/readyz", get(health::ready))
-        .fallback(error::unknown_route)
-        .method_not_allowed_fallback(error::method_not_allowed)
-        .layer(
-            // From the outside in.
-            ServiceBuilder::new()
-                .layer(middleware::from_fn(access_log::log))
-                .layer(CatchPanicLayer::custom(error::panicked))
-                .layer(DefaultBodyLimit::max(MOST_BODY))
-                .layer(Extension(app.idempotency.clone())),
-        )
-        .with_state(app)
+    pub(crate) probe: Probe,
 }

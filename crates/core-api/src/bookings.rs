@@ -1,6 +1,6 @@
-//! The handlers of bookings, each below what it takes.
+//! The handlers of bookings.
 
-mod fields;
+mod booking_id;
 mod page;
 mod validation;
 
@@ -10,61 +10,31 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
-use chrono::{DateTime, NaiveDate, NaiveTime, SubsecRound, Utc};
 use idempotency::{Execution, idempotent};
-use serde::Serialize;
-use uuid::Uuid;
 
-use crate::{app::App, error::ApiError, faults::Faults, json::Valid};
+use crate::{
+    app::App,
+    booking::{Booking, Change, NewBooking},
+    error::ApiError,
+    faults::Faults,
+    json::Valid,
+};
+use booking_id::BookingId;
 use page::Page;
 
-pub(crate) use fields::BookingId;
-pub(crate) use fields::Status;
-
-/// What every answer shows of a booking.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct Booking {
-    pub(crate) id: Uuid,
-    pub(crate) service_id: String,
-    pub(crate) customer_name: String,
-    pub(crate) date: NaiveDate,
-    #[serde(serialize_with = "fields::hours_and_minutes")]
-    pub(crate) time: NaiveTime,
-    pub(crate) status: Status,
-    #[serde(serialize_with = "fields::milliseconds")]
-    pub(crate) created_at: DateTime<Utc>,
-}
-
-/// What a client sends to book, or to replace a booking.
-#[derive(Clone, Debug)]
-pub(crate) struct NewBooking {
-    pub(crate) service_id: String,
-    pub(crate) customer_name: String,
-    pub(crate) date: NaiveDate,
-    pub(crate) time: NaiveTime,
-}
-
 /// `POST /bookings`
-#[idempotent(ttl_seconds = 86400, transactional)]
+#[idempotent(ttl_seconds = 3600, transactional)]
 pub(crate) async fn create_booking(
     State(app): State<App>,
     faults: Faults,
     execution: Execution,
     Valid(new): Valid<NewBooking>,
 ) -> Result<Response, ApiError> {
-    faults.strike().await?;
-    let booking = Booking {
-        id: Uuid::now_v7(),
-        service_id: new.service_id,
-        customer_name: new.customer_name,
-        date: new.date,
-        time: new.time,
-        status: Status::Confirmed,
-        created_at: Utc::now().trunc_subsecs(3),
-    };
+    faults.inject().await?;
+    let booking = Booking::from(new);
     let location = [(header::LOCATION, format!("/bookings/{}", booking.id))];
-    let answer = (StatusCode::CREATED, location, Json(&booking)).into_response();
-    Ok(app.bookings.insert(booking, &execution, answer).await?)
+    let response = (StatusCode::CREATED, location, Json(&booking)).into_response();
+    Ok(app.bookings.insert(booking, &execution, response).await?)
 }
 
 /// `GET /bookings`, newest first.
@@ -91,8 +61,8 @@ pub(crate) async fn show_booking(
     Ok(shown(app.bookings.get(id).await?))
 }
 
-/// `PUT /bookings/{id}`: everything that a client can say of a booking, anew.
-#[idempotent(ttl_seconds = 86400, transactional)]
+/// `PUT /bookings/{id}`: sets every member that clients can set.
+#[idempotent(transactional)]
 pub(crate) async fn replace_booking(
     State(app): State<App>,
     BookingId(id): BookingId,
@@ -100,23 +70,13 @@ pub(crate) async fn replace_booking(
     execution: Execution,
     Valid(new): Valid<NewBooking>,
 ) -> Result<Response, ApiError> {
-    faults.strike().await?;
-    let replaced = app.bookings.change(id, new.into(), &execution, shown);
-    Ok(replaced.await?)
-}
-
-/// What a client sends to change a booking: the members that are there.
-#[derive(Clone, Debug)]
-pub(crate) struct Change {
-    pub(crate) service_id: Option<String>,
-    pub(crate) customer_name: Option<String>,
-    pub(crate) date: Option<NaiveDate>,
-    pub(crate) time: Option<NaiveTime>,
-    pub(crate) status: Option<Status>,
+    faults.inject().await?;
+    let bookings = &app.bookings;
+    Ok(bookings.change(id, new.into(), &execution, shown).await?)
 }
 
 /// `PATCH /bookings/{id}`
-#[idempotent(ttl_seconds = 86400, transactional)]
+#[idempotent(transactional)]
 pub(crate) async fn change_booking(
     State(app): State<App>,
     BookingId(id): BookingId,
@@ -124,25 +84,28 @@ pub(crate) async fn change_booking(
     execution: Execution,
     Valid(change): Valid<Change>,
 ) -> Result<Response, ApiError> {
-    faults.strike().await?;
-    let changed = app.bookings.change(id, change, &execution, shown);
-    Ok(changed.await?)
+    faults.inject().await?;
+    let bookings = &app.bookings;
+    Ok(bookings.change(id, change, &execution, shown).await?)
 }
 
 /// `DELETE /bookings/{id}`
-#[idempotent(ttl_seconds = 86400, transactional)]
+#[idempotent(transactional)]
 pub(crate) async fn delete_booking(
     State(app): State<App>,
     BookingId(id): BookingId,
     faults: Faults,
     execution: Execution,
 ) -> Result<Response, ApiError> {
-    faults.strike().await?;
-    let answer = |removed| match removed {
-        true => StatusCode::NO_CONTENT.into_response(),
-        false => ApiError::UnknownBooking.into_response(),
+    faults.inject().await?;
+    let respond = |was_there| {
+        if was_there {
+            StatusCode::NO_CONTENT.into_response()
+        } else {
+            ApiError::UnknownBooking.into_response()
+        }
     };
-    Ok(app.bookings.remove(id, &execution, answer).await?)
+    Ok(app.bookings.remove(id, &execution, respond).await?)
 }
 
 /// The booking, if there is one.
@@ -150,41 +113,5 @@ fn shown(booking: Option<Booking>) -> Response {
     match booking {
         Some(booking) => Json(booking).into_response(),
         None => ApiError::UnknownBooking.into_response(),
-    }
-}
-
-impl Booking {
-    /// Takes over what a change has.
-    pub(crate) fn apply(&mut self, change: Change) {
-        let Change {
-            service_id,
-            customer_name,
-            date,
-            time,
-            status,
-        } = change;
-        set(&mut self.service_id, service_id);
-        set(&mut self.customer_name, customer_name);
-        set(&mut self.date, date);
-        set(&mut self.time, time);
-        set(&mut self.status, status);
-    }
-}
-
-impl From<NewBooking> for Change {
-    fn from(new: NewBooking) -> Self {
-        Self {
-            service_id: Some(new.service_id),
-            customer_name: Some(new.customer_name),
-            date: Some(new.date),
-            time: Some(new.time),
-            status: None,
-        }
-    }
-}
-
-fn set<T>(field: &mut T, value: Option<T>) {
-    if let Some(value) = value {
-        *field = value;
     }
 }

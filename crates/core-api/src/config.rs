@@ -16,24 +16,24 @@ pub use server_url::ServerUrl;
 /// A booking service whose writes are safe to retry.
 ///
 /// Send bookings to /bookings with an Idempotency-Key header of your own, such as a UUID, and send the same
-/// request again if no answer arrives: it is carried out once, and every retry gets the first answer.
+/// request again if no response arrives: it is carried out once, and every retry receives the first response.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "core-api", version)]
 #[expect(
     clippy::doc_markdown,
-    reason = "it is the text of --help, which is no Markdown"
+    reason = "it is the text of --help, which is not Markdown"
 )]
 pub struct Config {
-    /// The IP address and port to serve on; port 0 takes a free one.
+    /// The IP address and port to listen on; port 0 takes a free one.
     #[arg(long, env = "CORE_API_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:3000", value_parser = address)]
     pub listen: SocketAddr,
 
-    /// Where bookings are kept: sqlite:PATH, a file that is created if it is missing; postgres://…, a database
+    /// Where bookings are stored: sqlite:PATH, a file that is created if it is missing; postgres://…, a database
     /// that any number of services can share; firestore://PROJECT, the default database of a Google Cloud project,
-    /// or of the emulator that FIRESTORE_EMULATOR_HOST names; or memory:, which forgets them when the service ends.
+    /// or of the emulator that FIRESTORE_EMULATOR_HOST names; or memory:, which loses them when the service ends.
     ///
     /// A PostgreSQL server on another machine needs ?sslmode=verify-full in its URL, with &sslrootcert=FILE for an authority
-    /// of your own. Another sslmode than prefer, which is the default, is accepted if it is named, with a warning.
+    /// of your own. The default mode, prefer, is refused. Any other is accepted if it is named, with a warning.
     #[arg(
         long,
         env = "CORE_API_DATABASE",
@@ -44,16 +44,16 @@ pub struct Config {
     )]
     pub database: DatabaseUrl,
 
-    /// Where idempotency keys and their answers are kept: same, which is the database; sqlite:PATH, a file of
+    /// Where idempotency keys and their responses are stored: same, which is the database; sqlite:PATH, a file of
     /// its own; postgres://…, redis://… (rediss:// with TLS) or firestore://PROJECT, which several processes may
-    /// share; or memory:, which forgets them when the service ends.
+    /// share; or memory:, which loses them when the service ends.
     ///
-    /// With same, a booking, its key and its answer are one commit: a service that is killed before that leaves
+    /// With same, a booking, its key and its response are one commit: a service that is killed before the commit leaves
     /// nothing, and a retry runs at once.
     ///
     /// Otherwise, and with --database memory:, a request holds its key by a lease of 30 seconds, taken before the booking
-    /// is written and renewed while the request runs. If the service is killed in between, retries are answered 409
-    /// until the lease ends, and then run again; if it had booked already, they may book a second time.
+    /// is written and renewed while the request runs. If the service is killed in between, retries receive 409
+    /// until the lease expires, and then run again; if the booking was already written, they may book a second time.
     #[arg(
         long,
         env = "CORE_API_IDEMPOTENCY_STORE",
@@ -64,9 +64,9 @@ pub struct Config {
     )]
     pub idempotency_store: StoreUrl,
 
-    /// An origin (scheme, host and port) whose pages may call the service from a browser; repeat it, or separate several by
-    /// commas. Without it browsers keep pages of other origins from the service. * is refused: the service has no sign-in, so
-    /// every page could write bookings by a visitor who reaches the service.
+    /// An origin (scheme, host and port) whose pages may call the service from a browser; repeat the option, or separate several
+    /// origins by commas. Without it browsers block calls from pages of other origins. * is refused: the service has no sign-in,
+    /// so any page could write bookings through the browser of a visitor who can reach the service.
     #[arg(
         long = "cors-origin",
         env = "CORE_API_CORS_ORIGIN",
@@ -75,27 +75,28 @@ pub struct Config {
     )]
     pub cors_origins: Vec<Origin>,
 
-    /// The file of the secret with which keys are stored, so that a copy of the database alone does not give them away. Without it,
-    /// and with keys in memory, the service makes its own: for sqlite:PATH in PATH.secret, at the first start that finds no live
-    /// key, and later it does not start without that file.
+    /// The file of the secret with which keys are stored, so that a copy of the database alone does not reveal them. Without it,
+    /// and with keys in memory, the service makes its own secret: for sqlite:PATH in PATH.secret, at the first start that finds
+    /// no live key. Later it does not start without that file.
     ///
     /// Servers are shared, so for postgres://…, redis://… and firestore://… the file is only read, and every service needs the
-    /// same one; without it keys are stored without a secret. Another secret, or the first one, forgets all keys there: no retry
-    /// may be under way. Take 32 random bytes, as "openssl rand -hex 32" prints them; white space at the end does not count.
+    /// same one; without it keys are stored without a secret. After a new secret, or the first one, no key that is already there
+    /// is found, so no retry may be under way. Use 32 random bytes, as "openssl rand -hex 32" prints them; white space at the
+    /// end does not count.
     #[arg(long, env = "CORE_API_SECRET_FILE", value_name = "FILE")]
     pub secret_file: Option<PathBuf>,
 
-    /// Lets clients order failures to test their retries: writes honour the headers X-Fault-Delay-Ms: N,
+    /// Lets clients inject failures to test their retries: writes honour the header fields X-Fault-Delay-Ms: N,
     /// X-Fault-Status: N and X-Fault-Panic: 1. Not for production.
     #[arg(long, env = "CORE_API_FAULT_INJECTION", value_parser = BoolishValueParser::new())]
     pub fault_injection: bool,
 
-    /// How the log on standard error is written; without this, pretty on a terminal and json elsewhere.
+    /// The format of the log on standard error; by default pretty on a terminal and json elsewhere.
     #[arg(long, env = "CORE_API_LOG_FORMAT", value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
 }
 
-/// Where bookings are kept.
+/// Where bookings are stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DatabaseUrl {
     /// In this process.
@@ -108,7 +109,7 @@ pub enum DatabaseUrl {
     Firestore(String),
 }
 
-/// Where keys and their answers are kept.
+/// Where keys and their responses are stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreUrl {
     /// Where the bookings are.
@@ -139,8 +140,7 @@ pub enum LogFormat {
 }
 
 impl Config {
-    /// The options that this process was started with. Ends the process where there is something wrong with them, or where
-    /// help is asked for.
+    /// The options that this process was started with. Ends the process if one of them is wrong, or if they ask for help.
     #[must_use]
     pub fn from_process() -> Self {
         Self::try_parse().unwrap_or_else(|error| secretive::without_urls(error).exit())
@@ -174,7 +174,7 @@ impl FromStr for StoreUrl {
             Some(("memory", "")) => Ok(Self::Memory),
             Some(("sqlite", path)) => sqlite_path(path).map(Self::Sqlite),
             Some(("postgres" | "postgresql", _)) => Ok(Self::Postgres(ServerUrl::new(url))),
-            // What else is wrong with it is found out when the store is opened, whose error does not repeat it.
+            // The store reports what else is wrong with it when it is opened, and does not repeat the URL.
             Some(("redis" | "rediss", _)) => Ok(Self::Redis(RedisUrl(url.into()))),
             Some(("firestore", project)) => firestore_project(project).map(Self::Firestore),
             _ => Err(format!("expected {ACCEPTED}")),
@@ -207,8 +207,9 @@ impl fmt::Display for StoreUrl {
 }
 
 impl RedisUrl {
-    /// All of it, for nobody but the client of Redis.
-    pub(crate) fn expose(&self) -> &str {
+    /// The URL with its secrets, for the client of Redis.
+    #[must_use]
+    pub fn expose(&self) -> &str {
         &self.0
     }
 }
@@ -238,7 +239,7 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
-/// SQLite takes an empty name and ":memory:" for databases that vanish; whoever wants that says memory:.
+/// SQLite uses an empty name and ":memory:" for databases that vanish; memory: stands for that here.
 fn sqlite_path(path: &str) -> Result<PathBuf, String> {
     match path {
         "" => Err("expected a path after sqlite:, such as sqlite:core-api.db".into()),

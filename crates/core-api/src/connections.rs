@@ -1,4 +1,4 @@
-//! Connections: how many there are, and for how long a client may keep one, or a response, that it does not use.
+//! Connections: how many there are, and how long a client may hold one, or a response, that it does not use.
 
 mod activity;
 mod body;
@@ -32,10 +32,10 @@ use stream::Stream;
 /// How many connections there are at most. Each takes a file descriptor, and processes usually have 1024 of those.
 const MAX_CONNECTIONS: usize = 512;
 
-/// How long a connection may stay without a request.
+/// How long a connection may be idle.
 const MAX_IDLE: Duration = Duration::from_secs(60);
 
-/// How long it may do so while others wait for its place.
+/// How long it may be idle while other clients wait for its place.
 const MAX_IDLE_WHEN_FULL: Duration = Duration::from_secs(5);
 
 /// How long a closing connection has for its last bytes, and how long a dead client goes unnoticed, twice.
@@ -44,16 +44,16 @@ const GRACE: Duration = Duration::from_secs(10);
 /// How many requests an HTTP/2 connection may have under way: the least that RFC 9113 section 6.5.2 recommends.
 const MAX_STREAMS: u32 = 100;
 
-/// How many bytes are kept of an HTTP/2 response that its client does not read.
+/// How many bytes of an HTTP/2 response are buffered while its client does not read them.
 const MAX_STREAM_BUFFER: usize = 32 * 1024;
 
-/// How many are kept for an HTTP/1 connection; the head of a request has to be shorter.
+/// How many bytes are buffered for an HTTP/1 connection; the head of a request has to be shorter.
 const MAX_BUFFER: usize = 128 * 1024;
 
-/// How often the connections are looked at.
+/// How often the connections are checked.
 const TICK: Duration = Duration::from_secs(1);
 
-/// How often the log says that there is no place for another connection, at most.
+/// How often the log warns that there is no place for another connection, at most.
 const WARN_EVERY: Duration = Duration::from_secs(10);
 
 /// Serves until `stop`, and returns once every connection has ended.
@@ -68,7 +68,7 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, stop: impl Futu
             {
                 tracing::warn!(
                     connections = MAX_CONNECTIONS,
-                    "every connection is in use; the next one has to wait until one is closed",
+                    "every connection is in use; the next client has to wait until one is closed",
                 );
                 warned = Some(Instant::now());
             }
@@ -89,7 +89,7 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, stop: impl Futu
     }
     drop(listener);
     drop(stopped);
-    // Nobody listens where there is no connection.
+    // It fails if there is no connection that listens.
     let _ = stopping.send(());
     stopping.closed().await;
 }
@@ -100,14 +100,14 @@ async fn accept(listener: &TcpListener) -> TcpStream {
             Ok((stream, _)) => return stream,
             Err(error) if is_of_the_connection(&error) => {}
             Err(error) => {
-                tracing::warn!(%error, "no connection can be accepted; the next try is in a second");
+                tracing::warn!(%error, "no connection can be accepted; trying again in a second");
                 sleep(TICK).await;
             }
         }
     }
 }
 
-/// Whether only the connection has failed that was to be accepted.
+/// Whether the error is of the one connection that was to be accepted.
 fn is_of_the_connection(error: &std::io::Error) -> bool {
     use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(
@@ -159,12 +159,12 @@ impl Connection {
         let (mut is_stopping, mut is_closing) = (false, false);
         loop {
             tokio::select! {
-                // Most ends are a client that has left.
+                // In most cases the client has left.
                 _ = connection.as_mut() => return,
                 _ = self.stopped.changed(), if !is_stopping => {
                     is_stopping = true;
                     connection.as_mut().graceful_shutdown();
-                    // What was on its way when the stop began has until the next look to arrive.
+                    // What was on its way when the stop began has until the next tick to arrive.
                     ticks.reset();
                 }
                 _ = ticks.tick() => {

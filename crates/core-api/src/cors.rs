@@ -1,4 +1,4 @@
-//! What scripts of other origins may do, after the Fetch standard's CORS protocol.
+//! What scripts of other origins may do, by the CORS protocol of the Fetch standard.
 
 use std::time::Duration;
 
@@ -12,13 +12,13 @@ use axum::{
 use idempotency::HttpConfig;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-use crate::Origin;
+use crate::config::Origin;
 
-/// How long a browser need not ask again.
+/// How long browsers cache the permission.
 const MAX_AGE: Duration = Duration::from_secs(600);
 
-/// Lets scripts of these origins, and of no others, call every route and read every response, a refusal too. They send no cookies:
-/// the service has none.
+/// Lets scripts of these origins, and of no others, call every route and read every response, refusals included. Cookies are not
+/// allowed: the service has none.
 pub(crate) fn allow(router: Router, origins: &[Origin], http: &HttpConfig) -> Router {
     if origins.is_empty() {
         return router;

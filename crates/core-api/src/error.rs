@@ -1,4 +1,4 @@
-//! Every answer that is not a success, as RFC 9457 problem details.
+//! Every response that is not a success, as RFC 9457 problem details.
 
 use std::{
     any::Any,
@@ -33,9 +33,9 @@ pub(crate) enum ApiError {
     TooLarge,
     /// The body can be read, and these of its members are wrong.
     Invalid(Vec<FieldError>),
-    /// The client ordered this status.
+    /// The client injected this status.
     Injected(StatusCode),
-    /// Another run of the request has its answer, which the client gets instead of this.
+    /// A response is already stored for this key, and the client receives that one.
     Answered,
     Database(DatabaseError),
     Store(StoreError),
@@ -74,12 +74,12 @@ impl ApiError {
             Self::UnknownRoute => (
                 StatusCode::NOT_FOUND,
                 "route_not_found",
-                "There is nothing at this path. Bookings are at /bookings.".into(),
+                "This path does not exist. Bookings are at /bookings.".into(),
             ),
             Self::MethodNotAllowed => (
                 StatusCode::METHOD_NOT_ALLOWED,
                 "method_not_allowed",
-                "This path does not take this method; the Allow header lists those it takes.".into(),
+                "This path does not support this method; the Allow header lists those it does.".into(),
             ),
             Self::Malformed(detail) => (StatusCode::BAD_REQUEST, "malformed", detail.clone()),
             Self::WrongMediaType => (
@@ -90,50 +90,49 @@ impl ApiError {
             Self::Encoded => (
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "unsupported_content_coding",
-                "The body has a Content-Encoding, and none but identity is read. Send it as it is; it may have the same key."
-                    .into(),
+                "Content-Encoding is not supported. Send the body without an encoding; you may reuse the key.".into(),
             ),
             Self::TooLarge => (
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "content_too_large",
-                "The body is larger than any booking. Send less.".into(),
+                "The body is larger than any booking. Send a shorter one.".into(),
             ),
             Self::Invalid(_) => (
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "invalid",
-                "Nothing was written, because of the members listed in errors. Correct them and send the request \
-                 again; it may have the same key."
+                "Nothing was written, because the members listed in errors are not valid. Correct them and send the \
+                 request again; you may reuse the key."
                     .into(),
             ),
             Self::Injected(status) => (
                 *status,
                 "injected",
-                "The request asked for this status, and nothing was written.".into(),
+                "X-Fault-Status asked for this status. Nothing was written.".into(),
             ),
             Self::Answered => (
                 StatusCode::CONFLICT,
                 "answered",
-                "The same request has an answer already. Send it again to get it.".into(),
+                "A response to this request is already stored. Send the request again to receive it.".into(),
             ),
             Self::Database(DatabaseError::Commit(CommitError::Misused(_))) | Self::Panicked => (
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "internal",
-                "The service made a mistake.".into(),
+                "The service failed while processing the request.".into(),
             ),
             Self::Busy => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "busy",
-                "Too many responses wait to be read by their clients. Try again.".into(),
+                "Too many responses are waiting for their clients to read them. Retry later.".into(),
             ),
             Self::Database(_) | Self::Store(_) => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "unavailable",
-                "The service cannot reach what it stores right now. Try again with the same key.".into(),
+                "The service cannot reach its database right now. Retry with the same key.".into(),
             ),
         }
     }
 
-    /// What the operator has to know of it; the client hears less.
+    /// What the log says about it; the response says less.
     fn cause(&self) -> Option<Cause> {
         let error: &(dyn Error + 'static) = match self {
             Self::Database(error) => error,
@@ -147,10 +146,10 @@ impl ApiError {
     }
 }
 
-/// Why a request was not carried out, as an extension of its response; it is logged when the last of them is dropped.
+/// Why a request was not carried out, as an extension of its response. It is logged when its last clone is dropped.
 ///
-/// A run that fails because another one was faster is no error: its response is dropped, and its client gets the other
-/// one's. That is known only after the handler has ended.
+/// A run that fails because another run was faster is not an error: its response is dropped, and its client receives the other
+/// run's. That is known only after the handler has ended.
 #[derive(Clone)]
 pub(crate) struct Cause(Arc<Unlogged>);
 
@@ -160,7 +159,7 @@ struct Unlogged {
 }
 
 impl Cause {
-    /// Says that the response is the one that is sent.
+    /// Records that this response is the one that is sent.
     pub(crate) fn reaches_client(&self) {
         self.0.reaches_client.store(true, Ordering::Relaxed);
     }
@@ -168,12 +167,14 @@ impl Cause {
 
 impl Drop for Unlogged {
     fn drop(&mut self) {
-        match self.reaches_client.load(Ordering::Relaxed) {
-            true => tracing::error!(error = self.causes, "a request could not be carried out"),
-            false => tracing::warn!(
-                error = self.causes,
-                "a run failed; its client has left, or gets the response of another run",
-            ),
+        let error = &self.causes;
+        if self.reaches_client.load(Ordering::Relaxed) {
+            tracing::error!(error, "a request could not be carried out");
+        } else {
+            tracing::warn!(
+                error,
+                "a run failed; its client has left, or receives the response of another run",
+            );
         }
     }
 }
@@ -233,17 +234,17 @@ impl From<StoreError> for ApiError {
     }
 }
 
-/// Answers what no route takes.
+/// The response to a path without a route.
 pub(crate) async fn unknown_route() -> ApiError {
     ApiError::UnknownRoute
 }
 
-/// Answers what a route takes by other methods; axum adds the Allow header.
+/// The response to a method that the route does not have; axum adds the Allow header field.
 pub(crate) async fn method_not_allowed() -> ApiError {
     ApiError::MethodNotAllowed
 }
 
-/// Answers for a handler that has panicked; the panic is in the log already.
+/// The response of a handler that has panicked; the panic is in the log already.
 pub(crate) fn panicked(_panic: Box<dyn Any + Send>) -> Response {
     ApiError::Panicked.into_response()
 }

@@ -1,4 +1,4 @@
-//! Failures on order, so that clients can test their retries.
+//! Failures that clients inject, to test their retries.
 
 use std::{str::FromStr, time::Duration};
 
@@ -9,9 +9,9 @@ use axum::{
 
 use crate::{app::App, error::ApiError};
 
-/// What the client has ordered by headers: nothing unless the service has `--fault-injection`.
+/// The failures that the request's header fields ask for: none unless the service has `--fault-injection`.
 ///
-/// Headers are no part of a request's fingerprint, so a retry may leave them out.
+/// Header fields are not part of a request's fingerprint, so a retry may leave them out.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Faults {
     delay: Option<Duration>,
@@ -19,18 +19,18 @@ pub(crate) struct Faults {
     status: Option<StatusCode>,
 }
 
-/// The longest delay, ten minutes: enough to watch a lease lapse.
-const MOST_DELAY_MS: u64 = 600_000;
+/// The longest delay, ten minutes: enough to watch a lease expire.
+const MAX_DELAY_MS: u64 = 600_000;
 
 impl Faults {
-    /// Fails as ordered, in this order: late, by a panic, with a status.
-    pub(crate) async fn strike(&self) -> Result<(), ApiError> {
+    /// Delays the request, panics, or fails with a status, in this order.
+    pub(crate) async fn inject(&self) -> Result<(), ApiError> {
         if let Some(delay) = self.delay {
-            tracing::warn!(milliseconds = delay.as_millis(), "delayed on order");
+            tracing::warn!(milliseconds = delay.as_millis(), "injected a delay");
             tokio::time::sleep(delay).await;
         }
         if self.panic {
-            panic!("on order, by X-Fault-Panic");
+            panic!("injected by X-Fault-Panic");
         }
         match self.status {
             Some(status) => Err(ApiError::Injected(status)),
@@ -39,14 +39,14 @@ impl Faults {
     }
 
     fn read(headers: &HeaderMap) -> Result<Self, ApiError> {
-        let delay = one(headers, "x-fault-delay-ms", |&ms: &u64| ms <= MOST_DELAY_MS)
+        let delay = one(headers, "x-fault-delay-ms", |&ms: &u64| ms <= MAX_DELAY_MS)
             .ok_or("X-Fault-Delay-Ms takes one whole number of milliseconds, at most 600000.");
         let status = one(headers, "x-fault-status", |status: &StatusCode| {
             status.is_client_error() || status.is_server_error()
         })
         .ok_or("X-Fault-Status takes one status from 400 to 599.");
         let panic = one(headers, "x-fault-panic", |&one: &u8| one == 1)
-            .ok_or("X-Fault-Panic takes nothing but 1.");
+            .ok_or("X-Fault-Panic takes 1 only.");
         let malformed = |detail: &'static str| ApiError::Malformed(detail.into());
         Ok(Self {
             delay: delay.map_err(malformed)?.map(Duration::from_millis),
@@ -60,14 +60,15 @@ impl FromRequestParts<App> for Faults {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        match app.fault_injection {
-            true => Self::read(&parts.headers),
-            false => Ok(Self::default()),
+        if app.fault_injection {
+            Self::read(&parts.headers)
+        } else {
+            Ok(Self::default())
         }
     }
 }
 
-/// The header's value, if it is there; `None` where it is there more than once or cannot be used.
+/// The field's value, if the field is there; `None` if it is there more than once or cannot be used.
 fn one<T: FromStr>(
     headers: &HeaderMap,
     name: &str,

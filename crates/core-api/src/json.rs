@@ -1,7 +1,7 @@
 //! A JSON body that has been checked before the handler begins.
 //!
-//! A refusal here is no answer of the handler, so it is not stored: the client corrects the body and may
-//! send it with the same key.
+//! A refusal here is not a response of the handler, so it is not stored: the client corrects the body and may
+//! reuse the key.
 
 use axum::{
     RequestExt,
@@ -18,12 +18,12 @@ use crate::error::{ApiError, FieldError};
 #[derive(Debug)]
 pub(crate) struct Valid<T>(pub(crate) T);
 
-/// Makes a value of a string, or says what the string must be. No rule takes the empty one.
+/// Parses a string, or says what the string must be. No rule accepts the empty string.
 pub(crate) type Rule<T> = fn(&str) -> Result<T, &'static str>;
 
 /// What can be made of a JSON object, field by field.
 pub(crate) trait FromFields: Sized {
-    /// Takes the fields; `None` where one of them was wrong and is on the list.
+    /// Takes the fields; `None` if one of them was wrong and is on the list.
     fn from_fields(fields: &mut Fields) -> Option<Self>;
 }
 
@@ -128,12 +128,12 @@ impl From<BytesRejection> for ApiError {
     }
 }
 
-/// What a rule says that a string must be.
+/// What a rule demands of a string.
 fn demand<T>(rule: Rule<T>) -> &'static str {
     rule("").err().unwrap_or_default()
 }
 
-/// Whether something was done to the content that has to be undone before it can be read: RFC 9110 section 8.4.
+/// Whether the content has to be decoded before it can be read: RFC 9110 section 8.4.
 fn is_encoded(headers: &HeaderMap) -> bool {
     let lines = headers.get_all(header::CONTENT_ENCODING).iter();
     lines

@@ -18,12 +18,21 @@
 //!
 //! # Layout
 //!
-//! A request goes down this list: `app` has every route and the middleware, `bookings` the handlers,
-//! `json` and `bookings/validation` what they take, `database` where bookings are kept, and `error` every
-//! answer that is not a success; `cors` is around all of it. [`Config`] has the options, [`Server`] starts and stops all of it.
+//! A request goes down this list: `cors`, `router` with every route and the middleware, `bookings` with the handlers, `json` and
+//! `bookings/validation` with what they accept, and `database` with a module for each place where bookings are stored. `error` has
+//! every response that is not a success, `booking` the types that all of them share. [`Config`] has the options, and [`Server`]
+//! starts and stops all of it.
+//!
+//! Modules import each other in one direction only; `tests/layers` has the list.
+//!
+//! # Features
+//!
+//! `firestore`, `postgres`, `redis` and `sqlite`, all on by default, are the databases that the options can name. `memory:` is
+//! always there.
 
 mod access_log;
 mod app;
+mod booking;
 mod bookings;
 mod config;
 mod connections;
@@ -34,7 +43,9 @@ mod faults;
 mod health;
 mod json;
 pub mod logging;
+mod probe;
 mod reads;
+mod router;
 mod secret;
 mod server;
 mod shutdown;
@@ -70,16 +81,16 @@ pub async fn run_to_exit(config: &Config) -> ExitCode {
     }
 }
 
-/// Serves until a signal asks for the end, and returns once every request under way has its answer.
+/// Serves until a signal asks the process to end, and returns once every request under way has its response.
 ///
 /// # Errors
 ///
-/// If it cannot start, or if requests were still running when the time for them was over.
+/// If it cannot start, or if requests were still running when the time limit for the stop expired.
 pub async fn run(config: &Config) -> Result<(), ServerError> {
-    // Before anything can go wrong half-way: a signal during the start is an orderly stop too.
+    // First, so that a signal during the start is an orderly stop too.
     let mut signals = Signals::listen()?;
     let server = Server::start(config).await?;
-    // Whoever started the service may have closed its output, or not read it; that is no reason not to serve.
+    // Standard output may be closed, or not read; that is not a reason not to serve.
     let invitation = server.invitation();
     thread::spawn(move || drop(writeln!(stdout(), "{invitation}")));
     server

@@ -1,6 +1,6 @@
 //! The log on standard error. Standard output is for the one line that says where the service listens.
 //!
-//! A log that cannot be written, or that nobody reads, stops no request. Its lines are lost then, and counted.
+//! A log that cannot be written, or that is not read, stops no request. Its lines are then lost, and counted.
 
 mod writer;
 
@@ -18,7 +18,7 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-use crate::LogFormat;
+use crate::config::LogFormat;
 use writer::Writer;
 
 static LOG: OnceLock<Writer> = OnceLock::new();
@@ -30,17 +30,18 @@ static LOG: OnceLock<Writer> = OnceLock::new();
 /// If the process has a log already, or no thread for it.
 pub fn start(format: Option<LogFormat>) {
     let on_a_terminal = stderr().is_terminal();
-    let format = format.unwrap_or(match on_a_terminal {
-        true => LogFormat::Pretty,
-        false => LogFormat::Json,
+    let format = format.unwrap_or(if on_a_terminal {
+        LogFormat::Pretty
+    } else {
+        LogFormat::Json
     });
     let writer = Writer::start(stderr()).expect("a thread for the log");
     let log = tracing_subscriber::fmt()
         .with_writer(LOG.get_or_init(|| writer).clone())
-        // What cannot be formatted would be told to standard error in a way that panics.
+        // It reports what it cannot format on standard error, in a way that panics.
         .log_internal_errors(false)
         .with_max_level(LevelFilter::INFO);
-    // It warns of parameters that it does not know in the URL of a server, and repeats them, `sslpassword` among them.
+    // sqlx warns of unknown parameters in the URL of a server, and repeats them, `sslpassword` among them.
     let shown = Targets::new()
         .with_default(LevelFilter::INFO)
         .with_target("sqlx_postgres::options::parse", LevelFilter::OFF);
@@ -49,7 +50,7 @@ pub fn start(format: Option<LogFormat>) {
         LogFormat::Json => log.json().flatten_event(true).finish().with(shown).init(),
     }
     panic::set_hook(Box::new(|panic| {
-        // Its text is the program's own, for nothing here puts a key or a body into one.
+        // The text is the program's own: no panic here has a key or a body in it.
         tracing::error!(
             location = panic.location().map(tracing::field::display),
             "panicked: {}",
@@ -62,7 +63,7 @@ pub fn start(format: Option<LogFormat>) {
 pub(crate) fn say(line: &str) {
     match LOG.get() {
         Some(log) => log.line(format!("{line}\n").into()),
-        // Nobody may be reading; that is no reason to panic.
+        // Standard error may be closed; that is not a reason to panic.
         None => drop(writeln!(stderr(), "{line}")),
     }
 }

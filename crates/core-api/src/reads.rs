@@ -1,4 +1,4 @@
-//! A limit on long responses that wait to be read, which take memory until their client has read them.
+//! A limit on long responses, which take memory until their clients have read them.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,11 +13,11 @@ use tokio::{sync::Semaphore, time::timeout};
 
 use crate::error::ApiError;
 
-/// How many pages of bookings there are at most: a quarter of a megabyte each.
+/// How many pages of bookings are in memory at most: a quarter of a megabyte each.
 pub(crate) const MAX_PAGES: usize = 64;
 
 /// How long a request waits for its turn.
-const MAX_WAIT: Duration = Duration::from_secs(5);
+const TURN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Makes a request wait for its turn, which ends when its response is read or dropped.
 pub(crate) async fn limit(
@@ -25,7 +25,7 @@ pub(crate) async fn limit(
     request: Request,
     next: Next,
 ) -> Response {
-    let Ok(Ok(turn)) = timeout(MAX_WAIT, turns.acquire_owned()).await else {
+    let Ok(Ok(turn)) = timeout(TURN_TIMEOUT, turns.acquire_owned()).await else {
         return ApiError::Busy.into_response();
     };
     let response = next.run(request).await;

@@ -9,18 +9,19 @@ use tokio::{net::TcpListener, sync::oneshot, time::timeout};
 use uuid::Uuid;
 
 use crate::{
-    Config, StoreUrl,
-    app::{App, router},
+    app::App,
+    config::{Config, StoreUrl},
     connections, cors,
-    database::{self, Opened},
-    health,
-    secret::Secret,
+    database::{self, OpenError, Opened},
+    probe::Probe,
+    router::router,
+    secret::{Secret, SecretError},
 };
 
 /// How long requests that are under way may take to end once the service is asked to stop.
-const DRAIN: Duration = Duration::from_secs(30);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A service that has its address and its database, and answers once it is served.
+/// A service that has its address and its database, and responds once it is served.
 #[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
@@ -30,7 +31,7 @@ pub struct Server {
     stored_in: String,
 }
 
-/// Why the service did not start, or did not end in order.
+/// Why the service did not start, or was stopped before every request had ended.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ServerError {
@@ -42,9 +43,9 @@ pub enum ServerError {
     IdempotencyStore(String, Box<dyn Error + Send + Sync>),
     /// The file of the secret cannot be used, or none can be made.
     Secret(PathBuf, Box<dyn Error + Send + Sync>),
-    /// The process cannot be told to stop.
+    /// The process cannot listen for signals.
     Io(io::Error),
-    /// Requests were still running, or their responses not stored, when the time for them was over.
+    /// Requests were still running, or their responses not stored, when the time limit for the stop expired.
     CutOff,
 }
 
@@ -74,14 +75,14 @@ impl Server {
             .with_secret(secret)
             .build();
         if config.fault_injection {
-            tracing::warn!("clients may order failures: --fault-injection is on");
+            tracing::warn!("clients can inject failures: --fault-injection is on");
         }
         let router = router(App {
             bookings,
             idempotency: idempotency.clone(),
             transactional,
             fault_injection: config.fault_injection,
-            probe: health::Probe::default(),
+            probe: Probe::default(),
         });
         let router = cors::allow(router, &config.cors_origins, &http);
         Ok(Self {
@@ -102,7 +103,7 @@ impl Server {
         self.address
     }
 
-    /// One line for whoever has started it: where it is, and what to try.
+    /// One line for the user who started it: where it listens, and what to try.
     #[must_use]
     pub fn invitation(&self) -> String {
         let mut url = self.address;
@@ -123,7 +124,7 @@ impl Server {
         )
     }
 
-    /// Answers requests until `stop`, and returns once those under way have theirs and it is stored.
+    /// Serves requests until `stop`, and returns once every request under way has its response and that is stored.
     ///
     /// # Errors
     ///
@@ -141,8 +142,8 @@ impl Server {
 
         tracing::info!("stopping: no new connections and no new keys");
         drop(stopping);
-        let shutdown = self.idempotency.shutdown_within(DRAIN);
-        let (served, shutdown) = tokio::join!(timeout(DRAIN, serving), shutdown);
+        let shutdown = self.idempotency.shutdown_within(DRAIN_TIMEOUT);
+        let (served, shutdown) = tokio::join!(timeout(DRAIN_TIMEOUT, serving), shutdown);
         if let Err(unfinished) = shutdown {
             tracing::warn!("stopping: {unfinished}");
             if unfinished.runs > 0 {
@@ -180,7 +181,7 @@ impl fmt::Display for ServerError {
                 formatter,
                 "requests were cut off: they were still running, or their responses not stored, {} seconds after the service was asked \
                  to stop",
-                DRAIN.as_secs(),
+                DRAIN_TIMEOUT.as_secs(),
             ),
         }
     }
@@ -194,6 +195,16 @@ impl Error for ServerError {
             | Self::IdempotencyStore(_, error)
             | Self::Secret(_, error) => Some(error.as_ref()),
             Self::CutOff => None,
+        }
+    }
+}
+
+impl From<OpenError> for ServerError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Database(url, error) => Self::Database(url, Box::new(error)),
+            OpenError::IdempotencyStore(url, error) => Self::IdempotencyStore(url, Box::new(error)),
+            OpenError::Secret(SecretError { path, source }) => Self::Secret(path, source),
         }
     }
 }

@@ -4,6 +4,8 @@ use std::io;
 
 use tokio::signal;
 
+use crate::logging;
+
 /// SIGINT, and SIGTERM where there is one.
 pub(crate) struct Signals {
     #[cfg(unix)]
@@ -23,7 +25,7 @@ impl Signals {
         })
     }
 
-    /// Waits for the next one.
+    /// Waits for the next signal.
     #[cfg(unix)]
     pub(crate) async fn next(&mut self) {
         tokio::select! {
@@ -42,7 +44,7 @@ impl Signals {
         Ok(Self {})
     }
 
-    /// Waits for the next one.
+    /// Waits for the next signal.
     #[cfg(not(unix))]
     pub(crate) async fn next(&mut self) {
         if signal::ctrl_c().await.is_err() {
@@ -50,12 +52,12 @@ impl Signals {
         }
     }
 
-    /// Ends the process at the next one, whatever is under way: whoever asks twice does not want to wait.
+    /// Ends the process at the next signal, whatever is under way: an operator who sends two does not want to wait.
     pub(crate) fn exit_at_the_next(mut self) {
         tokio::spawn(async move {
             self.next().await;
-            tracing::warn!("asked a second time to stop: ending at once");
-            crate::logging::flush();
+            tracing::warn!("second signal to stop: ending at once");
+            logging::flush();
             std::process::exit(1);
         });
     }

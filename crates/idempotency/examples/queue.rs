@@ -1,69 +1,90 @@
-//! A consumer of queue messages that handles each message once, though the queue delivers some of them twice.
+//! A consumer of queue messages that makes one invoice for each message, though the queue delivers some of them twice and the
+//! process may be killed at any moment: invoices and keys are in one file, and each invoice is committed with its message's key.
 //!
-//! `cargo run --example queue -p idempotency`
+//! `cargo run --example queue -p idempotency --features sqlite`
 
-use std::{convert::Infallible, time::Duration};
+use std::error::Error;
 
 use idempotency::{
-    Fingerprint, Idempotency, IdempotencyKey, MemoryStore, OnDuplicate, Options, Run, RunError,
-    Scope,
+    CommitError, Execution, Fingerprint, Idempotency, IdempotencyKey, OnDuplicate, Options, Run,
+    RunError, Scope, SqliteDatabase, SqliteStore,
 };
 use tokio::sync::mpsc;
 
 #[derive(Clone, Debug)]
 struct Message {
     id: &'static str,
-    invoice: u32,
+    order: u32,
 }
 
-/// A consumer has nobody to tell to come back, so it waits for a run that goes on elsewhere.
+/// A consumer has no client that could come back, so it waits for a run that goes on beside it.
 const OPTIONS: Options = Options::new()
     .ttl_seconds(3600)
-    .on_duplicate(OnDuplicate::Wait);
+    .on_duplicate(OnDuplicate::Wait)
+    .transactional(true);
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let idempotency = Idempotency::new(MemoryStore::new());
+async fn main() -> Result<(), Box<dyn Error>> {
+    let folder = tempfile::tempdir()?;
+    let database = SqliteDatabase::open(folder.path().join("invoices.db"))?;
+    let create = "create table invoices (id integer primary key, customer_order integer not null)";
+    database
+        .write(move |connection| connection.execute(create, ()))
+        .await?;
+    let idempotency = Idempotency::new(SqliteStore::new(database.clone())?);
+
     let (queue, mut messages) = mpsc::channel(8);
     tokio::spawn(deliver(queue));
-
-    let scope = Scope::principal("queue/invoices");
     while let Some(message) = messages.recv().await {
-        let key = IdempotencyKey::new(message.id)?;
-        let fingerprint =
-            Fingerprint::of([b"send invoice".as_slice(), &message.invoice.to_be_bytes()]);
-        let work = send_invoice(message.invoice);
-        match idempotency
-            .run_with(&OPTIONS, &scope, &key, fingerprint, work)
-            .await
-        {
-            Ok(Run::Executed(receipt)) => println!("{}: sent, {receipt}", message.id),
-            Ok(Run::Replayed(receipt)) => println!("{}: was sent before, {receipt}", message.id),
-            Err(RunError::Rejected(refusal)) => println!("{}: not now: {refusal}", message.id),
-            Err(RunError::Failed(never)) => match never {},
+        match handle(&idempotency, &database, &message).await {
+            Ok(Run::Executed(invoice)) => println!("{}: {invoice}", message.id),
+            Ok(Run::Replayed(invoice)) => println!("{}: was {invoice}", message.id),
+            // A real consumer gives such a message back to its queue, and the retry finds out.
+            Err(RunError::Rejected(rejection)) => println!("{}: not now: {rejection}", message.id),
+            Err(RunError::Failed(error)) => println!("{}: failed: {error}", message.id),
         }
     }
     idempotency.shutdown().await;
     Ok(())
 }
 
+/// The part to copy: the insert, the key and the value that every further delivery gets are one commit.
+async fn handle(
+    idempotency: &Idempotency,
+    database: &SqliteDatabase,
+    message: &Message,
+) -> Result<Run<String>, RunError<CommitError>> {
+    let key = IdempotencyKey::new(message.id).expect("the queue's ids are keys");
+    let scope = Scope::principal("queue/orders");
+    let order = message.order;
+    let fingerprint = Fingerprint::of([b"invoice".as_slice(), &order.to_be_bytes()]);
+    let database = database.clone();
+    let work = async move |execution: Execution| {
+        let insert = database.transaction(move |connection| {
+            connection
+                .prepare_cached("insert into invoices (customer_order) values (?1)")?
+                .insert([order])
+        });
+        let value = move |id| format!("invoice {id} for order {order}");
+        execution.commit_value_then(insert, value).await
+    };
+    idempotency
+        .run_with(&OPTIONS, &scope, &key, fingerprint, work)
+        .await
+}
+
 /// At least once, as queues do.
 async fn deliver(queue: mpsc::Sender<Message>) {
-    let message = |id, invoice| Message { id, invoice };
+    let message = |id, order| Message { id, order };
     for message in [
         message("message-1", 7),
         message("message-2", 8),
         message("message-1", 7),
-        // Somebody used an id again: that is refused, not taken for the first one.
+        // An id that is used again for another order is refused, not taken for the first one.
         message("message-2", 9),
     ] {
         if queue.send(message).await.is_err() {
             return;
         }
     }
-}
-
-async fn send_invoice(invoice: u32) -> Result<String, Infallible> {
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    Ok(format!("receipt for invoice {invoice}"))
 }

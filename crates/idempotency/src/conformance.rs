@@ -22,7 +22,9 @@
 //! `advance`; a store whose clock is a server's can only sleep there, for [`LEASE`] or [`TTL`] at a time.
 
 pub mod claims;
+pub mod corrections;
 pub mod fencing;
+pub mod labels;
 pub mod lost;
 pub mod operators;
 pub mod progress;
@@ -115,6 +117,13 @@ pub async fn all(open: impl AsyncFn() -> Arc<dyn Store>, advance: &Advance<'_>) 
     operators::a_resolution_shuts_the_old_owner_out(&open().await, advance).await;
     operators::a_sweep_takes_expired_records_only(&open().await, advance).await;
     operators::a_sweep_takes_no_fresh_claim_away(&open().await, advance).await;
+
+    labels::a_record_tells_its_times(&open().await, advance).await;
+    labels::a_record_keeps_the_labels_of_its_first_claim(&open().await, advance).await;
+    labels::a_list_is_narrowed_by_phase_age_and_label(&open().await, advance).await;
+
+    corrections::a_completed_outcome_is_replaced(&open().await, advance).await;
+    corrections::a_completed_record_is_forgotten(&open().await).await;
 
     suspension::a_suspended_run_goes_on_at_once(&open().await).await;
     suspension::only_the_owner_suspends(&open().await).await;

@@ -2,7 +2,6 @@ mod active_runs;
 mod builder;
 mod claim;
 mod claimed_run;
-#[cfg(feature = "axum")]
 mod commit_status;
 mod detach_on_drop;
 mod finish;
@@ -18,7 +17,6 @@ mod store_timeout;
 mod sweep;
 mod take_over;
 mod transactional;
-mod value;
 mod wait;
 mod waiting;
 mod withdrawals;
@@ -42,26 +40,19 @@ use crate::{
     Store, Token, fingerprint::Forms, options, progress::Progress,
 };
 use active_runs::ActiveRuns;
-#[cfg(not(feature = "axum"))]
-use active_runs::RunGuard;
 use claim::Claimed;
-use claimed_run::{ClaimedRun, RecordedClaim};
+use claimed_run::RecordedClaim;
 use local_locks::{LocalLock, LocalLocks};
 use waiting::{Waiter, WaitingRoom};
 
-#[cfg(feature = "axum")]
 pub(crate) use active_runs::MAX_EXECUTION;
-#[cfg(feature = "axum")]
 pub(crate) use active_runs::RunGuard;
-#[cfg(feature = "axum")]
+pub(crate) use claimed_run::ClaimedRun;
 pub(crate) use commit_status::CommitStatus;
-#[cfg(feature = "axum")]
 pub(crate) use detach_on_drop::DetachOnDrop;
 
 pub use builder::IdempotencyBuilder;
 pub use shutdown::Unfinished;
-pub use value::Run;
-pub use value::RunError;
 
 /// The protocol over one store: claim the key, run the work, store its response, give that answer again.
 ///
@@ -131,10 +122,6 @@ pub(crate) struct WorkResult<R> {
 }
 
 /// What a run leaves under its key.
-#[cfg_attr(
-    not(feature = "axum"),
-    expect(dead_code, reason = "only handlers can commit by themselves")
-)]
 pub(crate) enum Persist {
     /// This, for every retry.
     Outcome(Bytes),
@@ -212,7 +199,6 @@ impl Idempotency {
     }
 
     /// What digests are keyed with; empty without one.
-    #[cfg(feature = "axum")]
     pub(crate) fn secret(&self) -> &[u8] {
         &self.0.secret
     }
@@ -232,7 +218,12 @@ impl Idempotency {
         origin: Origin,
     ) -> Operation {
         let id = self.record_id(scope, key);
-        let forms = Forms::new(fingerprint, &self.0.secret, &id, key.expose().as_bytes());
+        let forms = Forms::new(
+            fingerprint,
+            &self.0.secret,
+            id.as_bytes(),
+            key.expose().as_bytes(),
+        );
         Operation {
             id,
             scope: self.scope_id(scope),

@@ -1,5 +1,7 @@
 mod commit;
+mod ended;
 mod step;
+mod value;
 
 use std::{fmt, sync::Arc};
 
@@ -7,16 +9,25 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::{
-    Idempotency, RecordId, fingerprint::digest, progress::Progress,
+    Idempotency, RecordId, engine::ClaimedRun, fingerprint::digest, progress::Progress,
     store::transaction::PendingRecord,
 };
-pub(crate) use commit::CommitState;
+use commit::CommitState;
 use step::Steps;
+
+pub(crate) use ended::Ended;
 
 pub use commit::CommitError;
 pub use step::StepError;
 
-/// What a handler under `#[idempotent]` can know of its run, and do in it. It is an extractor.
+/// What the work of a key can know of its run, and do in it: an extractor of handlers under `#[idempotent]`, and the argument
+/// of work under [`Idempotency::run_with`].
+///
+/// | | Handlers (feature `axum`) | Work under [`run_with`](Idempotency::run_with) |
+/// |---|---|---|
+/// | [`attempt`](Self::attempt), [`child_key`](Self::child_key), [`step`](Self::step) | yes | yes |
+/// | [`commit`](Self::commit), [`commit_then`](Self::commit_then) | with the response | [misused](CommitError::Misused) |
+/// | [`commit_value`](Self::commit_value), [`commit_value_then`](Self::commit_value_then) | misused | with the value |
 ///
 /// ```
 /// use axum::http::StatusCode;
@@ -48,6 +59,7 @@ struct Shared {
 /// What a run has that has a key.
 struct Protection {
     idempotency: Idempotency,
+    outcome: OutcomeKind,
     entry: PendingRecord,
     is_transactional: bool,
     began: Instant,
@@ -56,6 +68,19 @@ struct Protection {
     // Held while the store is told of a step.
     progress: tokio::sync::Mutex<Progress>,
     steps: Steps,
+}
+
+/// What the record of a run keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OutcomeKind {
+    /// The response of a handler.
+    #[cfg_attr(
+        not(feature = "axum"),
+        expect(dead_code, reason = "there are no handlers")
+    )]
+    Response,
+    /// The value of work under [`Idempotency::run_with`].
+    Value,
 }
 
 impl Execution {
@@ -83,23 +108,20 @@ impl Execution {
         }))
     }
 
-    pub(crate) fn protected(
-        idempotency: Idempotency,
-        entry: PendingRecord,
-        attempt: u32,
-        progress: Progress,
-        is_transactional: bool,
-    ) -> Self {
+    /// That of a run that is about to begin, and leaves an outcome of this kind.
+    pub(crate) fn of(claimed: &ClaimedRun<'_>, outcome: OutcomeKind) -> Self {
+        let entry = claimed.pending_record();
         Self(Arc::new(Shared {
             id: entry.hold.id,
-            attempt,
+            attempt: claimed.attempt(),
             protection: Some(Protection {
-                idempotency,
+                idempotency: claimed.idempotency().clone(),
+                outcome,
                 entry,
-                is_transactional,
+                is_transactional: claimed.is_transactional(),
                 began: Instant::now(),
                 commit_state: Mutex::new(CommitState::Open),
-                progress: progress.into(),
+                progress: claimed.progress().into(),
                 steps: Steps::default(),
             }),
         }))

@@ -39,7 +39,10 @@ impl Label {
     }
 
     fn new(text: &str, is_digest: bool) -> Self {
-        let end = text.floor_char_boundary(MAX_LABEL);
+        let mut end = text.len().min(MAX_LABEL);
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
         // PostgreSQL takes no NUL, and a terminal obeys what is left of them.
         let text: String = text[..end]
             .chars()
@@ -59,7 +62,7 @@ impl Label {
 }
 
 /// What stands in a record of where its request came from.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Labels {
     route: Option<Arc<str>>,
     label: Option<Arc<str>>,
@@ -90,6 +93,17 @@ impl Labels {
 
     pub(crate) fn from_parts(route: Option<Arc<str>>, label: Option<Arc<str>>) -> Self {
         Self { route, label }
+    }
+}
+
+/// A label may name a customer, and must not get into a log.
+impl fmt::Debug for Labels {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Labels")
+            .field("route", &self.route)
+            .field("has_label", &self.label.is_some())
+            .finish()
     }
 }
 

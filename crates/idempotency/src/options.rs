@@ -3,7 +3,7 @@ use std::{error::Error, time::Duration};
 use bytes::Bytes;
 use http::request::Parts;
 
-use crate::Scope;
+use crate::{OnLost, Scope};
 
 /// Whose key it is, by the head of the request.
 pub type ScopeFn = fn(&Parts) -> Result<Scope, Box<dyn Error + Send + Sync>>;
@@ -42,17 +42,6 @@ pub enum OnDuplicate {
     Conflict,
     /// The answer, once it is there; 409 if that takes longer than ten seconds.
     Wait,
-}
-
-/// What the same request gets once a run's lease has lapsed, so that nobody knows how far the run came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum OnLost {
-    /// The key: it runs again.
-    TakeOver,
-    /// 409, until the owner comes back after all, or an operator finds out what happened and
-    /// [resolves](crate::Idempotency::resolve) it; at the latest until the record is forgotten, a ttl after its lease.
-    Refuse,
 }
 
 /// Which answers are stored.
@@ -121,10 +110,11 @@ impl Options {
         self
     }
 
-    /// Keeps the key's record in the handler's own transaction, which it ends by
-    /// [`Execution::commit`](crate::Execution::commit); or not, after all.
+    /// Keeps the key's record in the run's own transaction, by which the run ends; or not, after all.
     ///
-    /// It is for handlers. [`Idempotency::run`](crate::Idempotency::run) has no transaction, and goes by a lease.
+    /// A handler ends by [`Execution::commit`](crate::Execution::commit), work under
+    /// [`run_with`](crate::Idempotency::run_with) by [`Execution::commit_value`](crate::Execution::commit_value).
+    /// [`run`](crate::Idempotency::run) has no transaction, and goes by a lease.
     #[must_use]
     pub const fn transactional(mut self, transactional: bool) -> Self {
         self.transactional = transactional;

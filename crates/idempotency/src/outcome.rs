@@ -1,6 +1,7 @@
 use bytes::{Buf, Bytes};
+use serde::Serialize;
 
-use crate::StoreError;
+use crate::{StoreError, log_text::Causes};
 
 /// A handler's own word on whether its answer is stored, as an extension of the response; it goes before
 /// every rule.
@@ -51,6 +52,34 @@ pub(crate) fn response(capacity: usize) -> Vec<u8> {
 /// The start of a tombstone's bytes, with room for `capacity` more.
 pub(crate) fn tombstone(capacity: usize) -> Vec<u8> {
     start(TOMBSTONE, capacity)
+}
+
+/// The outcome of work that has made this value. The work is done, so a value that cannot be kept leaves a tombstone.
+pub(crate) fn of_value<T: Serialize + ?Sized>(value: &T, limit: usize) -> Bytes {
+    write_value(value, limit).unwrap_or_else(|error| {
+        tracing::error!(
+            error = %Causes(&error),
+            "the value of a run cannot be written, and so not be given again",
+        );
+        tombstone(0).into()
+    })
+}
+
+/// The value as JSON, or a tombstone if the store cannot keep as much.
+pub(crate) fn write_value<T: Serialize + ?Sized>(
+    value: &T,
+    limit: usize,
+) -> serde_json::Result<Bytes> {
+    let mut bytes = response(128);
+    serde_json::to_writer(&mut bytes, value)?;
+    if bytes.len() > limit {
+        tracing::error!(
+            bytes = bytes.len(),
+            "the value of a run is too long for the store, and so cannot be given again",
+        );
+        return Ok(tombstone(0).into());
+    }
+    Ok(bytes.into())
 }
 
 fn start(kind: u8, capacity: usize) -> Vec<u8> {

@@ -103,23 +103,19 @@ impl Progress {
     }
 
     /// The result of the step with this name, if it is done.
-    #[cfg(feature = "axum")]
     pub(crate) fn get(&self, name: &str) -> Option<&Bytes> {
         let step = self.steps.iter().find(|(done, _)| **done == *name);
         step.map(|(_, result)| result)
     }
 
-    #[cfg(feature = "axum")]
     pub(crate) fn push(&mut self, name: &str, result: Bytes) {
         self.steps.push((name.into(), result));
     }
 
-    #[cfg(feature = "axum")]
     pub(crate) fn pop(&mut self) {
         self.steps.pop();
     }
 
-    #[cfg(feature = "axum")]
     pub(crate) fn is_empty(&self) -> bool {
         self.steps.is_empty()
     }

@@ -26,8 +26,18 @@ pub enum Rejection {
     NoPrincipal,
     /// The engine is shutting down.
     ShuttingDown,
-    /// The work panicked, and may have been half done; the key is free again.
+    /// The work panicked, and may have been half done. The key is free again, and the steps that were done are kept.
     Panicked,
+    /// The work of a [transactional](crate::Options::transactional) run has succeeded without a commit. Nothing is stored, and the
+    /// next call runs: the program is wrong, and has to end its work by a commit.
+    NotCommitted,
+    /// It is not known whether the work's own transaction was committed. Call again with the same key.
+    #[non_exhaustive]
+    CommitUnknown {
+        /// Whether the key's record is in the same transaction. Then the work takes effect exactly once. Otherwise the next call
+        /// may carry it out again.
+        is_shared: bool,
+    },
     /// The store could not answer.
     Store(StoreError),
 }
@@ -51,6 +61,16 @@ impl fmt::Display for Rejection {
             Self::NoPrincipal => formatter.write_str("the principal of the scope has no name"),
             Self::ShuttingDown => formatter.write_str("the service is shutting down"),
             Self::Panicked => formatter.write_str("the work panicked"),
+            Self::NotCommitted => {
+                formatter.write_str("the work is transactional and has ended without a commit")
+            }
+            Self::CommitUnknown { is_shared: true } => formatter.write_str(
+                "it is not known whether the transaction was committed: retry with the same key, and the work takes effect \
+                 exactly once",
+            ),
+            Self::CommitUnknown { is_shared: false } => formatter.write_str(
+                "it is not known whether the transaction was committed: a retry with the same key may carry the work out again",
+            ),
             Self::Store(error) => error.fmt(formatter),
         }
     }

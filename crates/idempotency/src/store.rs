@@ -42,6 +42,7 @@ mod error;
 #[cfg(feature = "firestore")]
 mod firestore;
 mod list;
+mod listed;
 mod memory;
 mod polling;
 #[cfg(feature = "postgres")]
@@ -71,6 +72,7 @@ use bytes::Bytes;
 pub use claim::Claim;
 pub use claim::ClaimRequest;
 pub use claim::Hold;
+pub use claim::OnLost;
 pub use error::StoreError;
 pub use error::StoreErrorKind;
 #[cfg(feature = "firestore")]
@@ -87,6 +89,7 @@ pub use firestore::FirestoreStoreError;
 pub use firestore::FirestoreTransaction;
 pub use list::ListRequest;
 pub use list::ListedPhase;
+pub use listed::Listed;
 pub use memory::MemoryStore;
 pub use polling::Polling;
 #[cfg(feature = "postgres")]
@@ -116,7 +119,7 @@ pub use transaction::Transaction;
 pub use wakeups::Subscription;
 pub use wakeups::Wakeups;
 
-use crate::{Fingerprint, Listed, Record, RecordId, ScopeId, Token};
+use crate::{Fingerprint, Record, RecordId, ScopeId, Token};
 
 /// Something that remembers keys. See the [module docs](self) for what an implementation promises.
 #[async_trait]

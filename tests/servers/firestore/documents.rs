@@ -82,7 +82,7 @@ impl Documents {
         id: &RecordId,
         fields: [(&str, ValueType); FIELDS],
     ) {
-        let changed = self.change(&self.name(id), fields, None).await;
+        let changed = self.change(&self.name(id), &fields, None).await;
         changed.expect("the document is changed");
     }
 
@@ -94,7 +94,7 @@ impl Documents {
     pub async fn put_beside(&self, name: &str) {
         let name = format!("{}/idempotency_records/{name}", self.parent);
         let note = ("note", ValueType::StringValue("by hand".into()));
-        let put = self.change(&name, [note], None).await;
+        let put = self.change(&name, &[note], None).await;
         put.expect("the document is there");
     }
 
@@ -167,17 +167,19 @@ impl Documents {
     /// Moves the times of one document, unless the store removes it meanwhile.
     async fn set_one_back(&self, mut document: Document, time: Duration) {
         loop {
-            let times = ["stepped_at", "expires_at"].map(|name| {
-                let Some(ValueType::TimestampValue(at)) = document
-                    .fields
-                    .get(name)
-                    .and_then(|value| value.value_type.as_ref())
-                else {
-                    panic!("{name} is a time");
-                };
-                (name, ValueType::TimestampValue(earlier(at, time)))
-            });
-            let changed = self.change(&document.name, times, document.update_time);
+            let names = ["stepped_at", "expires_at", "created_at"];
+            let names = names
+                .into_iter()
+                .filter(|name| *name != "created_at" || document.fields.contains_key(*name));
+            let times: Vec<_> = names
+                .map(|name| match document.fields[name].value_type.as_ref() {
+                    Some(ValueType::TimestampValue(at)) => {
+                        (name, ValueType::TimestampValue(earlier(at, time)))
+                    }
+                    other => panic!("{name} is a time, and not {other:?}"),
+                })
+                .collect();
+            let changed = self.change(&document.name, &times, document.update_time);
             let Err(status) = changed.await else { return };
             let is_outrun =
                 [Code::FailedPrecondition, Code::Aborted, Code::NotFound].contains(&status.code());
@@ -202,18 +204,18 @@ impl Documents {
     }
 
     /// Sets fields; where a time is given, only if that was the document's last change.
-    async fn change<const FIELDS: usize>(
+    async fn change(
         &self,
         name: &str,
-        fields: [(&str, ValueType); FIELDS],
+        fields: &[(&str, ValueType)],
         unchanged_since: Option<Timestamp>,
     ) -> Result<(), Status> {
         let paths = fields.iter().map(|(path, _)| (*path).into()).collect();
         let fields: HashMap<String, Value> = fields
-            .into_iter()
+            .iter()
             .map(|(path, value)| {
-                let value_type = Some(value);
-                (path.into(), Value { value_type })
+                let value_type = Some(value.clone());
+                ((*path).into(), Value { value_type })
             })
             .collect();
         let request = UpdateDocumentRequest {

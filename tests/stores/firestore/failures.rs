@@ -216,6 +216,56 @@ async fn a_resolution_whose_reply_is_lost_is_done_or_says_that_it_does_not_know(
     }
 }
 
+/// Another run may take the key that was forgotten before the operator's call is made again.
+// proves: own-claim-unrecognised
+#[tokio::test]
+async fn a_correction_whose_reply_is_lost_is_done_or_says_that_it_does_not_know() {
+    let Some(emulator) = FirestoreEmulator::shared() else {
+        return;
+    };
+    let asked = request("book");
+    for is_taken_again in [false, true] {
+        let (project, tap) = (unused_project(), Tap::start(emulator).await);
+        let documents = Documents::new(&emulator.address(), &project);
+        let elsewhere = connect(emulator, &project).await;
+        let store = FirestoreStore::connect_to_emulator(&project, &tap.address()).await;
+        let store = store.expect("a store");
+        let owner = hold();
+        let claimed = claim(&store, &owner, &asked).await;
+        assert_eq!(claimed.ok(), Some(won(1)));
+        let completed = store.complete(&owner, Bytes::from_static(b"booked")).await;
+        assert!(matches!(completed, Ok(IfOwner::Done(_))), "{completed:?}");
+
+        // What is heard is the look before the change.
+        tap.mute_after(1);
+        let outcome = Bytes::from_static(b"moved");
+        let replace = Resolution::Replace {
+            outcome: outcome.clone(),
+        };
+        let replace = store.resolve(&owner.id, &owner.token, replace);
+        let replaced = lost(&tap, replace, documents.one_has_left(&outcome)).await;
+        assert_eq!(replaced.ok(), Some(IfOwner::Done(())));
+
+        tap.mute_after(1);
+        let made = async {
+            documents.until(is_withdrawn).await;
+            if is_taken_again {
+                let next = claim(&elsewhere, &hold_on(owner.id), &asked).await;
+                assert_eq!(next.ok(), Some(won(1)));
+            }
+        };
+        let forget = store.resolve(&owner.id, &owner.token, Resolution::Forget);
+        let forgotten = lost(&tap, forget, made).await;
+        let expected = match is_taken_again {
+            true => Err(StoreErrorKind::Unavailable),
+            false => Ok(IfOwner::Done(())),
+        };
+        assert_eq!(forgotten.map_err(|error| error.kind()), expected);
+        let again = store.resolve(&owner.id, &owner.token, Resolution::Forget);
+        assert_eq!(again.await.ok(), Some(IfOwner::NotOwner));
+    }
+}
+
 /// Takes the step without hearing that it was made, until the connection is cut.
 async fn lost<T>(tap: &Tap, step: impl Future<Output = T>, made: impl Future<Output = ()>) -> T {
     let mut step = pin!(step);

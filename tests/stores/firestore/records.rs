@@ -36,6 +36,9 @@ async fn a_document_that_cannot_be_read_is_an_error_and_stays() {
         ("ttl_ms", ValueType::IntegerValue(-1)),
         ("stepped_at", ValueType::IntegerValue(0)),
         ("outcome", ValueType::StringValue("charged".into())),
+        ("created_at", ValueType::IntegerValue(0)),
+        ("route", ValueType::BytesValue(b"POST".to_vec())),
+        ("label", ValueType::NullValue(0)),
     ] {
         let project = unused_project();
         let documents = Documents::new(&emulator.address(), &project);
@@ -287,7 +290,7 @@ async fn a_duplicate_in_another_process_waits_for_the_answer() {
         duplicates.spawn(async move {
             let work = async { Ok::<_, ()>("booked again".to_owned()) };
             let asked = request("book");
-            let run = idempotency.run_with(&options, &scope, &key, asked, work);
+            let run = idempotency.run_with(&options, &scope, &key, asked, |_| work);
             run.await
         });
     }

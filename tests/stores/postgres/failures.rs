@@ -240,7 +240,7 @@ async fn fifty_duplicates_wait_without_the_only_connection() {
             let (scope, key) = named("k");
             let options = Options::new().on_duplicate(OnDuplicate::Wait);
             engine
-                .run_with(&options, &scope, &key, request(), count)
+                .run_with(&options, &scope, &key, request(), |_| count)
                 .await
         });
     }

@@ -104,7 +104,7 @@ async fn a_service_that_is_killed_in_the_middle_is_taken_over_after_its_lease() 
         .header("X-Fault-Delay-Ms", "600000")
         .send();
     let slow = tokio::spawn(slow);
-    killed.wait_for_log("delayed on order").await;
+    killed.wait_for_log("injected a delay").await;
     killed.signal("KILL");
     drop(slow.await.expect("the request").expect_err("no answer"));
 
@@ -127,7 +127,7 @@ async fn a_service_that_is_killed_in_its_transaction_leaves_nothing() {
         .header("X-Fault-Delay-Ms", "600000")
         .send();
     let slow = tokio::spawn(slow);
-    killed.wait_for_log("delayed on order").await;
+    killed.wait_for_log("injected a delay").await;
     killed.signal("KILL");
     drop(slow.await.expect("the request").expect_err("no answer"));
 
@@ -145,7 +145,7 @@ async fn a_service_that_was_paused_in_its_handler_commits_nothing() {
     let [paused, other] = two_services(&url);
     let slow = paused.booking("k").header("X-Fault-Delay-Ms", "1000");
     let slow = tokio::spawn(send(slow));
-    paused.wait_for_log("delayed on order").await;
+    paused.wait_for_log("injected a delay").await;
     paused.signal("STOP");
     let first = send(other.booking("k")).await;
     assert_eq!((first.status.as_u16(), first.is_replayed), (201, false));
@@ -168,7 +168,7 @@ async fn a_service_that_was_paused_past_its_lease_stores_nothing() {
         .header("X-Fault-Delay-Ms", "1000")
         .header("X-Fault-Status", "418");
     let slow = tokio::spawn(send(slow));
-    paused.wait_for_log("delayed on order").await;
+    paused.wait_for_log("injected a delay").await;
     paused.signal("STOP");
     advance(&url, LEASE);
     let taken = send(other.booking("k")).await;

@@ -58,7 +58,12 @@ async fn tables_of_the_first_releases_get_what_they_lack_from_who_owns_them() {
     let completed = store.complete(&ended, outcome.clone()).await;
     completed.expect("a completion");
     drop(store);
-    sql(&url, "alter table idempotency_records drop column spent").await;
+    sql(
+        &url,
+        "alter table idempotency_records drop column spent,
+             drop column created_at, drop column completed_at, drop column route, drop column label",
+    )
+    .await;
     sql(&url, "alter table idempotency_schema drop column mark").await;
 
     let service = as_service(&url).await;

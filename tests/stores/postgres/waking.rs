@@ -222,7 +222,7 @@ async fn a_waiter_takes_over_from_a_process_that_gave_up_or_died() {
                 let options = Options::new().on_duplicate(OnDuplicate::Wait);
                 let work = async { Ok::<_, ()>("booked".to_owned()) };
                 waiting
-                    .run_with(&options, &scope, &key, request(), work)
+                    .run_with(&options, &scope, &key, request(), |_| work)
                     .await
             }
         });

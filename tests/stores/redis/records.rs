@@ -39,7 +39,7 @@ pub(super) fn get(connection: &mut Connection, key: &str) -> Vec<u8> {
     bytes.expect("the record")
 }
 
-fn set(connection: &mut Connection, key: &str, bytes: &[u8]) {
+pub(super) fn set(connection: &mut Connection, key: &str, bytes: &[u8]) {
     let set: Result<(), _> = redis::cmd("SET").arg(key).arg(bytes).query(connection);
     set.expect("the record is written");
 }
@@ -57,7 +57,7 @@ async fn a_record_that_cannot_be_read_stops_every_step_and_stays_as_it_is() {
         bytes[place] = byte;
         bytes
     };
-    let other_version = [changed(0, 2).as_slice(), b"more"].concat();
+    let other_version = [changed(0, 3).as_slice(), b"more"].concat();
     for unreadable in [
         Vec::new(),
         b"booked".to_vec(),
@@ -71,6 +71,10 @@ async fn a_record_that_cannot_be_read_stops_every_step_and_stays_as_it_is() {
         // Times that no clock shows.
         changed(6, 0xff),
         changed(14, 0xff),
+        changed(71, 0xff),
+        // It says that a route follows, and that a label does.
+        changed(80, 0x02),
+        changed(82, 0x02),
     ] {
         set(&mut connection, &key, &unreadable);
         assert_unreadable(&store, &hold).await;
@@ -92,10 +96,12 @@ async fn a_record_that_cannot_be_read_stops_every_step_and_stays_as_it_is() {
 }
 
 async fn assert_unreadable(store: &RedisStore, hold: &Hold) {
-    let resolution = Resolution::Complete {
-        outcome: Bytes::new(),
+    let outcome = Bytes::new();
+    let complete = Resolution::Complete {
+        outcome: outcome.clone(),
         ttl: hold.ttl,
     };
+    let (id, token) = (&hold.id, &hold.token);
     let errors = [
         claim(store, hold, &request()).await.err(),
         claim(store, &hold_on(hold), &request()).await.err(),
@@ -112,7 +118,13 @@ async fn assert_unreadable(store: &RedisStore, hold: &Hold) {
             .expect("a list")
             .pop()
             .and_then(|listed| listed.record.err()),
-        store.resolve(&hold.id, &hold.token, resolution).await.err(),
+        store.resolve(id, token, complete).await.err(),
+        store.resolve(id, token, Resolution::Release).await.err(),
+        store
+            .resolve(id, token, Resolution::Replace { outcome })
+            .await
+            .err(),
+        store.resolve(id, token, Resolution::Forget).await.err(),
     ];
     for error in errors {
         let kind = error.as_ref().map(idempotency::StoreError::kind);

@@ -22,7 +22,7 @@ async fn a_run_whose_response_cannot_be_stored_is_told_of_when_the_time_for_it_i
         .header("X-Fault-Delay-Ms", "1000")
         .header("X-Fault-Status", "418");
     let late = tokio::spawn(send(late));
-    service.wait_for_log("delayed on order").await;
+    service.wait_for_log("injected a delay").await;
     server.pause();
     service.signal("TERM");
     let (status, log) = service.ended().await;

@@ -264,3 +264,24 @@ async fn a_key_whose_time_is_over_books_again() {
     assert_eq!(documents(&world).all().await.len(), 1);
     assert_eq!(world.guests().await, ["Ann"]);
 }
+
+/// The record of a transaction begins and is completed by one commit; that of a lease has its claim's time.
+// proves: rows-and-key-commit-together
+#[tokio::test]
+async fn a_commit_tells_when_its_record_began_and_where_it_comes_from() {
+    let Some(world) = World::new(Kind::Firestore).await else {
+        return;
+    };
+    let service = world.service().await;
+    let at_once = service.send("/book/now", "k", "Ann").await;
+    let leased = service.send("/leased/now", "k2", "Ben").await;
+    assert_eq!((at_once.status, leased.status), (201, 201));
+    let record = service.record("k").await.expect("a record");
+    assert!(record.created_at.is_some());
+    assert_eq!(record.created_at, record.completed_at);
+    assert_eq!(record.labels.route(), Some("POST /book/{what}"));
+    let record = service.record("k2").await.expect("a record");
+    assert!(record.created_at.is_some());
+    assert!(record.created_at < record.completed_at);
+    assert_eq!(record.labels.route(), Some("POST /leased/{what}"));
+}

@@ -65,7 +65,7 @@ async fn a_run_that_lost_its_key_commits_nothing(#[case] kind: Kind) {
     assert_eq!(first.status, 409, "{first:?}");
     assert_eq!(world.guests().await, [""; 0]);
     let errors = service.levers.failures.lock().clone();
-    assert_eq!(errors, ["the request has its answer already"]);
+    assert_eq!(errors, ["the request has its response already"]);
     let record = service.record("k").await.expect("a record");
     assert_eq!(record.token, hold.token);
 }

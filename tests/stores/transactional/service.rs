@@ -10,8 +10,8 @@ use axum::{
     routing::post,
 };
 use idempotency::{
-    CommitError, Disposition, Execution, Idempotency, IdempotencyKey, Record, RecordId, Scope,
-    Store, idempotent,
+    CommitError, Disposition, Execution, Idempotency, IdempotencyKey, Label, Record, RecordId,
+    Scope, Store, idempotent,
 };
 use parking_lot::Mutex;
 use tokio::{
@@ -95,7 +95,14 @@ impl Service {
             address: format!("http://{}", listener.local_addr().expect("an address")),
             client: reqwest::Client::new(),
         };
+        let labelled = Router::new()
+            .route("/book/{what}", post(book))
+            .route("/leased/{what}", post(book_under_a_lease))
+            .layer(Extension(
+                Scope::anonymous().labelled(Label::text("O'Brien 💶")),
+            ));
         let router = Router::new()
+            .nest("/labelled", labelled)
             .route("/book/{what}", post(book))
             .route("/patient/{what}", post(book_patiently))
             .route("/leased/{what}", post(book_under_a_lease))

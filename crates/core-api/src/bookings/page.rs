@@ -17,7 +17,7 @@ pub(crate) struct Page {
 }
 
 impl Page {
-    /// The Link header to the page that begins behind this booking.
+    /// The Link header field to the page that begins after this booking.
     pub(crate) fn next(&self, last: Uuid) -> String {
         let limit = self.limit;
         format!("</bookings?limit={limit}&after={last}>; rel=\"next\"")
@@ -37,7 +37,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Page {
         let malformed = |detail: &'static str| ApiError::Malformed(detail.into());
         let Query(raw) = Query::<RawPage>::from_request_parts(parts, state)
             .await
-            .map_err(|_| malformed("The query takes limit and after, each once."))?;
+            .map_err(|_| malformed("The query may have limit and after, each once."))?;
         let limit = match raw.limit.as_deref().map(str::parse) {
             None => 100,
             Some(Ok(limit @ 1..=1000)) => limit,
@@ -48,7 +48,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Page {
             Some(Ok(id)) => Some(id),
             Some(Err(_)) => {
                 return Err(malformed(
-                    "after must be the id of the booking behind which the page begins.",
+                    "after must be the id of the booking after which the page begins.",
                 ));
             }
         };

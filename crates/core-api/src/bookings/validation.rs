@@ -1,16 +1,18 @@
-//! What a booking may consist of. Each rule says what is wrong and what to write, and repeats nothing.
+//! The rules of a booking. Each says what to write, and does not repeat what the client sent.
 
 use chrono::{NaiveDate, NaiveTime};
 
-use super::{Change, NewBooking, Status};
-use crate::json::{Fields, FromFields};
+use crate::{
+    booking::{Change, NewBooking, Status},
+    json::{Fields, FromFields},
+};
 
 /// The longest name and the longest id of a service, in Unicode scalar values.
-const MOST_CHARACTERS: usize = 200;
+const MAX_CHARACTERS: usize = 200;
 
 impl FromFields for NewBooking {
     fn from_fields(fields: &mut Fields) -> Option<Self> {
-        // Each is looked at before any of them ends the reading, so that one answer lists all that is wrong.
+        // All are read before the first wrong one ends this, so that one response lists everything that is wrong.
         let service_id = fields.required("service_id", text);
         let customer_name = fields.required("customer_name", text);
         let date = fields.required("date", date);
@@ -31,7 +33,7 @@ impl FromFields for Change {
             for field in FIELDS {
                 fields.refuse(
                     field,
-                    "is missing, like all others: send at least one of them",
+                    "is missing, as are all others: send at least one of them",
                 );
             }
         }
@@ -46,7 +48,7 @@ impl FromFields for Change {
 }
 
 fn text(text: &str) -> Result<String, &'static str> {
-    if text.trim().is_empty() || text.chars().count() > MOST_CHARACTERS {
+    if text.trim().is_empty() || text.chars().count() > MAX_CHARACTERS {
         return Err("must have 1 to 200 characters, and not only white space");
     }
     if text.chars().any(char::is_control) {

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use axum::http::{HeaderValue, uri::Authority};
 
-/// Where a page is from whose scripts may call the service, such as `https://shop.example`.
+/// The origin of pages whose scripts may call the service, such as `https://shop.example`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin(String);
 
@@ -19,22 +19,23 @@ impl Origin {
 impl FromStr for Origin {
     type Err = String;
 
-    /// Takes only what a browser sends, byte for byte, because that is how they are compared.
+    /// Accepts only what a browser sends, because origins are compared byte for byte.
     fn from_str(text: &str) -> Result<Self, String> {
         const ACCEPTED: &str = "expected an origin as browsers send it, such as https://shop.example or http://localhost:5173";
         if matches!(text, "*" | "null") {
             return Err(format!(
-                "{ACCEPTED}; {text} would let every page write bookings that one of its visitors can reach"
+                "{ACCEPTED}; {text} would let any page write bookings through the browsers of its visitors"
             ));
         }
         let is_origin = text
             .split_once("://")
             .is_some_and(|(scheme, server)| is_scheme(scheme) && is_server(scheme, server));
-        match is_origin {
-            true => Ok(Self(text.into())),
-            false => Err(format!(
-                "{ACCEPTED}: in lower case, without a path, and without the port that is the scheme's own"
-            )),
+        if is_origin {
+            Ok(Self(text.into()))
+        } else {
+            Err(format!(
+                "{ACCEPTED}: in lower case, without a path, and without the default port of the scheme"
+            ))
         }
     }
 }
@@ -45,7 +46,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// Not only the web's: apps and extensions have their own.
+/// Apps and extensions have schemes of their own.
 fn is_scheme(scheme: &str) -> bool {
     let is_rest =
         |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-.".contains(&byte);
@@ -57,17 +58,16 @@ fn is_server(scheme: &str, server: &str) -> bool {
         return false;
     };
     let host = authority.host();
-    let allowed: fn(u8) -> bool = match host.starts_with('[') {
-        true => |byte| b"[]:".contains(&byte) || matches!(byte, b'0'..=b'9' | b'a'..=b'f'),
-        false => {
-            |byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-._".contains(&byte)
-        }
+    let allowed: fn(u8) -> bool = if host.starts_with('[') {
+        |byte| b"[]:".contains(&byte) || matches!(byte, b'0'..=b'9' | b'a'..=b'f')
+    } else {
+        |byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-._".contains(&byte)
     };
     if host.is_empty() || !host.bytes().all(allowed) {
         return false;
     }
-    // What there is besides the host is a port, and a browser leaves that of the scheme out.
-    let left_out = match scheme {
+    // After the host comes a port, and a browser omits the scheme's default.
+    let default_port = match scheme {
         "http" => ":80",
         "https" => ":443",
         _ => "",
@@ -75,7 +75,7 @@ fn is_server(scheme: &str, server: &str) -> bool {
     server.strip_prefix(host).is_some_and(|port| {
         let number = port.strip_prefix(':').map(str::parse::<u16>);
         match number {
-            Some(Ok(number)) => port == format!(":{number}") && port != left_out,
+            Some(Ok(number)) => port == format!(":{number}") && port != default_port,
             Some(Err(_)) => false,
             None => port.is_empty(),
         }

@@ -1,4 +1,4 @@
-//! URLs with passwords in them: clap repeats what it refuses, and standard error is kept with the log.
+//! URLs with passwords in them: clap repeats what it refuses on standard error, which is stored with the log.
 
 use std::{ffi::OsStr, marker::PhantomData, str::FromStr};
 
@@ -37,7 +37,7 @@ where
         read.map_err(|expected| {
             let option = arg.map(ToString::to_string).unwrap_or_default();
             let message = format!(
-                "the value of '{option}' cannot be used, and is not repeated here, because it may have a password in it: \
+                "the value of '{option}' cannot be used. It is not repeated here, because it may have a password in it: \
                  {expected}\n"
             );
             Error::raw(ErrorKind::ValueValidation, message).with_cmd(command)
@@ -45,7 +45,7 @@ where
     }
 }
 
-/// The error without what it repeats of the arguments, where that may be a URL in a wrong place.
+/// The error without the arguments that it repeats, if one of them may be a URL in the wrong place.
 pub(super) fn without_urls(mut error: Error) -> Error {
     for kind in [ContextKind::InvalidArg, ContextKind::InvalidValue] {
         let has_url = |value: &ContextValue| matches!(value, ContextValue::String(text) if text.contains([':', '@']));

@@ -1,17 +1,20 @@
+//! URLs of servers, which may have a password in them.
+
 use std::fmt;
 
-/// The URL of a server. What is shown of it has no user, password or parameters.
+/// The URL of a server. It is shown without its user, password and parameters.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ServerUrl(String);
 
 impl ServerUrl {
-    /// It is looked at when the server is asked: what clap refuses it repeats, with all that is in it.
+    /// The URL is parsed when the service connects, and not here: clap repeats what it refuses, secrets included.
     pub(super) fn new(url: &str) -> Self {
         Self(url.to_owned())
     }
 
     /// The URL with its secrets, for the client of the server.
-    pub(crate) fn expose(&self) -> &str {
+    #[must_use]
+    pub fn expose(&self) -> &str {
         &self.0
     }
 }
@@ -19,7 +22,7 @@ impl ServerUrl {
 impl fmt::Display for ServerUrl {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (scheme, rest) = self.0.split_once(':').unwrap_or(("", &self.0));
-        // The last "@", because a password may hold others, against the rules, and whatever else.
+        // The last "@", because a password may have others in it, against the rules.
         let address = match rest.rsplit_once('@') {
             Some((_, address)) => address,
             None => rest.trim_start_matches('/'),

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use super::GRACE;
 
 /// How long a response may wait for its client to read more of it.
-const MAX_UNREAD: Duration = Duration::from_secs(30);
+const UNREAD_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The requests of one connection that have no complete response yet.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ struct State {
     exchanges: HashMap<u64, Watched>,
     /// When the last of them ended.
     ended: Instant,
-    /// When the last of them ended that came by HTTP/2, whose last bytes wait for a window that the stream knows nothing of.
+    /// When the last HTTP/2 exchange ended. Its last bytes may wait for a window that only hyper knows.
     ended_by_http2: Option<Instant>,
 }
 
@@ -69,7 +69,7 @@ pub(super) struct Exchange {
 #[derive(Debug)]
 pub(super) struct Unread {
     pub(super) body: Body,
-    /// Of the last frame.
+    /// What is left of the last frame.
     pub(super) rest: Bytes,
     /// Since when the client has read no more; `None` while the response is being made.
     pub(super) waits_since: Option<Instant>,
@@ -125,10 +125,10 @@ impl Activity {
     /// Gives up responses that their client does not read, and returns for how long the connection has had no other request;
     /// `None` if it has one.
     ///
-    /// Only the one response is given up, and not the connection, by which a gateway may send the requests of many clients. A
-    /// service that stops is not kept for as long by a client that does not read.
+    /// Only the one response is given up, and not the connection, over which a gateway may send the requests of many clients. A
+    /// service that stops waits a shorter time for a client that does not read.
     pub(super) fn idle(&self, is_stopping: bool) -> Option<Duration> {
-        let max_unread = if is_stopping { GRACE } else { MAX_UNREAD };
+        let max_unread = if is_stopping { GRACE } else { UNREAD_TIMEOUT };
         let state = self.0.lock();
         let mut idle_since = state.ended;
         let mut is_idle = true;

@@ -1,4 +1,4 @@
-//! Bodies that do not take for ever.
+//! Bodies with time limits.
 
 use std::{
     error::Error,
@@ -25,15 +25,15 @@ type Failed = Box<dyn Error + Send + Sync>;
 
 /// How long the body of a request may take: a minute, in which the longest one that is read, of 64 KiB, arrives over the
 /// slowest of lines.
-const MAX_BODY: Duration = Duration::from_secs(60);
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How much of a response is handed over at one time. What was handed over is kept until the client reads it.
+/// How much of a response hyper receives at once. hyper buffers it until the client reads it.
 const PIECE: usize = 16 * 1024;
 
-/// How much is read of a body that the service does not want, and how long for after the response. A client that is still
+/// How much of a body that the service does not want is read, and how long after the response. A client that is still
 /// sending when its connection is closed is reset, and loses the response.
 const MAX_UNWANTED: u64 = 8 * 1024 * 1024;
-const MAX_UNWANTED_WAIT: Duration = Duration::from_secs(2);
+const UNWANTED_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The body of a request, which has to arrive in time. What the service does not read of it is read on in the background.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ pub(super) struct InTime {
     /// `None` once nothing more comes.
     body: Option<Incoming>,
     arrival: Arc<Arrival>,
-    /// Of an HTTP/1 connection, which has nothing but this body on its way.
+    /// The activity of an HTTP/1 connection, on which no other request can arrive meanwhile.
     activity: Option<Arc<Activity>>,
     /// Whether the client has announced the body and sends it once it is asked to.
     is_announced: bool,
@@ -95,7 +95,7 @@ impl InTime {
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         }
         if self.deadline.is_none() {
-            let mut deadline = Box::pin(sleep_until(self.started + MAX_BODY));
+            let mut deadline = Box::pin(sleep_until(self.started + BODY_TIMEOUT));
             if deadline.as_mut().poll(context).is_ready() {
                 return Poll::Ready(Some(Err(late())));
             }
@@ -152,13 +152,13 @@ impl Drop for InTime {
         let Some(rest) = self.rest.take().or_else(|| self.rest()) else {
             return;
         };
-        // There is none any more when the process ends.
+        // There is no runtime any more when the process ends.
         let Ok(runtime) = Handle::try_current() else {
             return;
         };
         let most = MAX_UNWANTED.saturating_sub(self.length);
         let responded = self.arrival.responded.get().copied();
-        let until = responded.unwrap_or_else(Instant::now) + MAX_UNWANTED_WAIT;
+        let until = responded.unwrap_or_else(Instant::now) + UNWANTED_TIMEOUT;
         runtime.spawn(async move {
             // A client that takes longer, or sends more, may lose the response.
             let _ = timeout_at(until, read_on(body, most)).await;

@@ -1,4 +1,4 @@
-//! A stream that knows whether its client takes what is sent.
+//! A stream that knows whether its client reads what is sent.
 
 use std::{
     io::{self, IoSlice},
@@ -23,7 +23,7 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    /// The stream, and a flag that says that bytes wait to be taken by the client. hyper writes all it has whenever it is polled.
+    /// The stream, and a flag that is set while bytes wait for the client to read. hyper writes all it has whenever it is polled.
     pub(super) fn new(tcp: TcpStream) -> (Self, Arc<AtomicBool>) {
         let is_blocked = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&is_blocked);

@@ -1,7 +1,8 @@
-//! Bookings in Google's Firestore, where several processes share them.
+//! Bookings in Google's Firestore, which several processes share.
 
 use std::{
     fmt,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -11,33 +12,40 @@ use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use firestore::{FirestoreDb, FirestoreDbOptions, errors::FirestoreError};
 use idempotency::{
     CommitError, Execution, FirestoreConflict, FirestoreDatabase, FirestorePrecondition,
+    FirestoreStore, Store,
 };
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::{Bookings, DatabaseError};
-use crate::bookings::{Booking, Change, Status};
+use super::{
+    Bookings, DatabaseError,
+    open::{Database, KeyDatabase, Keys},
+};
+use crate::booking::{Booking, Change, Status};
 
-/// The collection `bookings` of a project; each document has the id of its booking. It is read by one client, and written
-/// by the database that the keys are in.
-pub(super) struct FirestoreBookings {
+/// The id of the project that an option names.
+pub(super) struct FirestoreProject(pub(super) String);
+
+/// The collection `bookings` of a project; each document has the id of its booking. One client reads it; the database of the
+/// keys writes it.
+struct FirestoreBookings {
     reader: FirestoreDb,
     writer: FirestoreDatabase,
 }
 
 const COLLECTION: &str = "bookings";
 
-/// How long the start waits for an answer.
-const MOST_TO_CONNECT: Duration = Duration::from_secs(10);
+/// How long the start waits for a response.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long one call may take; the client library then makes another.
-const MOST_PER_CALL: Duration = Duration::from_secs(3);
+const CALL_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How often a change is tried whose booking somebody else changes meanwhile.
-const TRIES: usize = 5;
+/// How often a change is tried if other clients change the booking in the meantime.
+const MAX_TRIES: usize = 5;
 
-/// The members are text, so that Google's console shows them as clients do. Ids of version 7 begin with the time, so
+/// The members are text, so that Google's console shows them as responses do. Ids of version 7 begin with the time, so
 /// that their order is that of creation.
 #[derive(Debug, Serialize, Deserialize)]
 struct Document {
@@ -65,23 +73,41 @@ struct Changed {
     status: Option<Status>,
 }
 
+#[async_trait]
+impl KeyDatabase for FirestoreProject {
+    async fn open_keys(&self) -> Result<Box<dyn Keys>, DatabaseError> {
+        Ok(Box::new(FirestoreStore::connect(&self.0).await?))
+    }
+}
+
+#[async_trait]
+impl Database for FirestoreProject {
+    async fn open(&self) -> Result<(Arc<dyn Bookings>, Box<dyn Keys>), DatabaseError> {
+        let keys = FirestoreStore::connect(&self.0).await?;
+        let writer = keys.database().clone();
+        let bookings = FirestoreBookings::connect(&self.0, writer).await?;
+        Ok((Arc::new(bookings), Box::new(keys)))
+    }
+}
+
+impl Keys for FirestoreStore {
+    fn into_store(self: Box<Self>) -> Arc<dyn Store> {
+        Arc::new(*self)
+    }
+}
+
 impl FirestoreBookings {
-    /// Of the emulator that `FIRESTORE_EMULATOR_HOST` names, else of Google.
-    pub(super) async fn connect(
-        project: &str,
-        writer: FirestoreDatabase,
-    ) -> Result<Self, DatabaseError> {
+    /// Connects to the emulator that `FIRESTORE_EMULATOR_HOST` names, or else to Google.
+    async fn connect(project: &str, writer: FirestoreDatabase) -> Result<Self, DatabaseError> {
         let options = FirestoreDbOptions::new(project.to_owned())
-            .with_request_timeout(MOST_PER_CALL)
+            .with_request_timeout(CALL_TIMEOUT)
             .with_max_retries(1);
         let connect = async {
             let reader = FirestoreDb::with_options(options).await?;
             reader.ping().await?;
             Ok(Self { reader, writer })
         };
-        timeout(MOST_TO_CONNECT, connect)
-            .await
-            .unwrap_or(Err(DatabaseError::Silent))
+        timeout(CONNECT_TIMEOUT, connect).await?
     }
 }
 
@@ -91,14 +117,14 @@ impl Bookings for FirestoreBookings {
         &self,
         booking: Booking,
         execution: &Execution,
-        answer: Response,
+        response: Response,
     ) -> Result<Response, DatabaseError> {
         let document = Document::from(booking);
         let create =
             self.writer
                 .transaction()
                 .create(COLLECTION, &document.id.to_string(), &document);
-        Ok(execution.commit(create, answer).await?)
+        Ok(execution.commit(create, response).await?)
     }
 
     async fn get(&self, id: Uuid) -> Result<Option<Booking>, DatabaseError> {
@@ -123,37 +149,39 @@ impl Bookings for FirestoreBookings {
         id: Uuid,
         change: Change,
         execution: &Execution,
-        answer: fn(Option<Booking>) -> Response,
+        respond: fn(Option<Booking>) -> Response,
     ) -> Result<Response, DatabaseError> {
-        for _ in 1..TRIES {
+        for _ in 1..MAX_TRIES {
             let changed = self
-                .change_once(id, change.clone(), execution, answer)
+                .change_once(id, change.clone(), execution, respond)
                 .await;
             match changed {
                 Err(DatabaseError::Commit(error)) if is_conflict(&error) => {}
                 ended => return ended,
             }
         }
-        self.change_once(id, change, execution, answer).await
+        self.change_once(id, change, execution, respond).await
     }
 
     async fn remove(
         &self,
         id: Uuid,
         execution: &Execution,
-        answer: fn(bool) -> Response,
+        respond: fn(bool) -> Response,
     ) -> Result<Response, DatabaseError> {
         if self.get(id).await?.is_some() {
-            let removal = self.writer.transaction();
-            let removal =
-                removal.delete(COLLECTION, &id.to_string(), FirestorePrecondition::Exists);
-            match execution.commit(removal, answer(true)).await {
-                // Somebody else has removed it since.
+            let removal = self.writer.transaction().delete(
+                COLLECTION,
+                &id.to_string(),
+                FirestorePrecondition::Exists,
+            );
+            match execution.commit(removal, respond(true)).await {
+                // Another client has removed it in the meantime.
                 Err(error) if is_conflict(&error) => {}
                 removed => return Ok(removed?),
             }
         }
-        Ok(answer(false))
+        Ok(respond(false))
     }
 
     async fn ping(&self) -> Result<(), DatabaseError> {
@@ -171,17 +199,17 @@ impl fmt::Debug for FirestoreBookings {
 }
 
 impl FirestoreBookings {
-    /// Changes what was read, if nobody else has changed it since.
+    /// Changes the booking that it reads, unless another client changes it in the meantime.
     async fn change_once(
         &self,
         id: Uuid,
         change: Change,
         execution: &Execution,
-        answer: fn(Option<Booking>) -> Response,
+        respond: fn(Option<Booking>) -> Response,
     ) -> Result<Response, DatabaseError> {
         let found = self.reader.fluent().select().by_id_in(COLLECTION);
         let Some(document) = found.one(id.to_string()).await? else {
-            return Ok(answer(None));
+            return Ok(respond(None));
         };
         let mut booking = Booking::from(FirestoreDb::deserialize_doc_to::<Document>(&document)?);
         booking.apply(change.clone());
@@ -192,22 +220,29 @@ impl FirestoreBookings {
         };
         let changed = Changed::from(change);
         let transaction = self.writer.transaction();
-        let update = match changed.is_empty() {
-            true => transaction,
-            false => transaction.update(COLLECTION, &id.to_string(), &changed, expected),
+        let update = if changed.is_empty() {
+            transaction
+        } else {
+            transaction.update(COLLECTION, &id.to_string(), &changed, expected)
         };
-        Ok(execution.commit(update, answer(Some(booking))).await?)
+        Ok(execution.commit(update, respond(Some(booking))).await?)
     }
 }
 
 impl From<FirestoreError> for DatabaseError {
     fn from(error: FirestoreError) -> Self {
-        Self::Firestore(without_payload(&error))
+        Self::Client(without_payload(&error).into())
     }
 }
 
-/// Errors end in logs, and the client's texts name documents and repeat values. What they say of the service and of the
-/// connection is for operators.
+impl From<idempotency::FirestoreStoreError> for DatabaseError {
+    fn from(error: idempotency::FirestoreStoreError) -> Self {
+        Self::Client(Box::new(error))
+    }
+}
+
+/// Errors are logged, and the texts of the client library name documents and repeat values. What they say of the service and of
+/// the connection is for operators.
 fn without_payload(error: &FirestoreError) -> String {
     let (what, code) = match error {
         FirestoreError::SystemError(_) | FirestoreError::NetworkError(_) => {
@@ -321,7 +356,7 @@ mod tests {
 
     #[test]
     fn an_error_of_firestore_names_no_document_and_no_value() {
-        let mut unreadable = FirestoreSerializationError::from_message("secret is no date");
+        let mut unreadable = FirestoreSerializationError::from_message("secret is not a date");
         unreadable.document_path = Some("bookings/secret".to_owned());
         for error in [
             refused("InvalidArgument", "bookings/secret has the value 17"),

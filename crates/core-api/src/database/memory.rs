@@ -1,22 +1,58 @@
-//! Bookings in the memory of the process, for trying out and for tests. There is nothing to commit.
+//! Bookings and keys in the memory of the process, for trying out and for tests. There is nothing to commit.
 
 use std::{
     collections::BTreeMap,
     ops::Bound::{Excluded, Unbounded},
+    path::Path,
+    sync::Arc,
 };
 
 use async_trait::async_trait;
 use axum::response::Response;
-use idempotency::Execution;
+use idempotency::{Execution, MemoryStore, Store};
 use parking_lot::Mutex;
 use uuid::Uuid;
 
-use super::{Bookings, DatabaseError};
-use crate::bookings::{Booking, Change};
+use super::{
+    Bookings, DatabaseError,
+    open::{Database, KeyDatabase, Keys},
+};
+use crate::{
+    booking::{Booking, Change},
+    secret::{self, Secret, SecretError},
+};
+
+/// The memory of this process.
+pub(super) struct Memory;
 
 /// Ids of version 7 begin with the time, so their order is that of creation.
 #[derive(Debug, Default)]
-pub(crate) struct MemoryBookings(Mutex<BTreeMap<Uuid, Booking>>);
+struct MemoryBookings(Mutex<BTreeMap<Uuid, Booking>>);
+
+#[async_trait]
+impl KeyDatabase for Memory {
+    async fn open_keys(&self) -> Result<Box<dyn Keys>, DatabaseError> {
+        Ok(Box::new(MemoryStore::new()))
+    }
+}
+
+#[async_trait]
+impl Database for Memory {
+    async fn open(&self) -> Result<(Arc<dyn Bookings>, Box<dyn Keys>), DatabaseError> {
+        Ok((Arc::new(MemoryBookings::default()), self.open_keys().await?))
+    }
+}
+
+#[async_trait]
+impl Keys for MemoryStore {
+    fn into_store(self: Box<Self>) -> Arc<dyn Store> {
+        Arc::new(*self)
+    }
+
+    async fn secret(&self, _named: Option<&Path>) -> Result<Option<Secret>, SecretError> {
+        secret::of_memory().map(Some)
+    }
+}
 
 #[async_trait]
 impl Bookings for MemoryBookings {
@@ -24,10 +60,10 @@ impl Bookings for MemoryBookings {
         &self,
         booking: Booking,
         _execution: &Execution,
-        answer: Response,
+        response: Response,
     ) -> Result<Response, DatabaseError> {
         self.0.lock().insert(booking.id, booking);
-        Ok(answer)
+        Ok(response)
     }
 
     async fn get(&self, id: Uuid) -> Result<Option<Booking>, DatabaseError> {
@@ -49,23 +85,23 @@ impl Bookings for MemoryBookings {
         id: Uuid,
         change: Change,
         _execution: &Execution,
-        answer: fn(Option<Booking>) -> Response,
+        respond: fn(Option<Booking>) -> Response,
     ) -> Result<Response, DatabaseError> {
         let changed = self.0.lock().get_mut(&id).map(|booking| {
             booking.apply(change);
             booking.clone()
         });
-        Ok(answer(changed))
+        Ok(respond(changed))
     }
 
     async fn remove(
         &self,
         id: Uuid,
         _execution: &Execution,
-        answer: fn(bool) -> Response,
+        respond: fn(bool) -> Response,
     ) -> Result<Response, DatabaseError> {
         let removed = self.0.lock().remove(&id).is_some();
-        Ok(answer(removed))
+        Ok(respond(removed))
     }
 
     async fn ping(&self) -> Result<(), DatabaseError> {

@@ -1,13 +1,15 @@
-//! Bookings in PostgreSQL, by the connections that the keys there use too.
+//! Bookings in PostgreSQL, over the connections that the keys there use too.
 
-use std::time::Duration;
+mod pool;
+
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use axum::response::Response;
-use idempotency::{Execution, PostgresStore, PostgresStoreError};
+use idempotency::{Execution, PostgresStore, PostgresStoreError, Store};
 use sqlx::{
-    Connection, Error, PgConnection, PgPool, Postgres, Row, Transaction,
-    postgres::{PgArguments, PgConnectOptions, PgPoolOptions, PgRow},
+    Error, PgPool, Postgres, Row, Transaction,
+    postgres::{PgArguments, PgRow},
     query,
     query::Query,
     raw_sql,
@@ -15,18 +17,24 @@ use sqlx::{
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::{Bookings, DatabaseError};
-use crate::{
-    ServerUrl,
-    bookings::{Booking, Change, Status},
+use super::{
+    Bookings, DatabaseError,
+    open::{Database, KeyDatabase, Keys},
 };
+use crate::{
+    booking::{Booking, Change, Status},
+    config::ServerUrl,
+};
+
+/// The server that an option names.
+pub(super) struct PostgresServer(pub(super) ServerUrl);
 
 /// The table `bookings` in a database.
 #[derive(Debug)]
-pub(crate) struct PostgresBookings {
+struct PostgresBookings {
     pool: PgPool,
-    /// Whether statements cannot stay prepared.
-    pooled: bool,
+    /// Whether a pooler lends out the server's processes, in which no statement can stay prepared.
+    is_pooled: bool,
 }
 
 /// The version that [`CREATE`] makes, and the only one that is read.
@@ -88,55 +96,52 @@ returning id, service_id, customer_name, date, time, status, created_at
 
 const REMOVE: &str = "delete from bookings where id = $1 returning id";
 
-/// As many requests write at one time; a few services still fit into the server's usual 100 connections.
-const MOST_CONNECTIONS: u32 = 20;
+/// How many requests access the database concurrently. A few services still fit into the server's usual 100 connections.
+const MAX_CONNECTIONS: u32 = 20;
 
-/// The server gives up waiting for a lock before [`PATIENCE`] ends. Otherwise a transaction that hangs would keep the
-/// connection of everybody who waits for its rows.
+/// The server gives up waiting for a lock before [`STATEMENT_TIMEOUT`] ends. Otherwise a transaction that hangs would keep the
+/// connections of all requests that wait for its rows.
 const BEGIN: &str = "begin; set local lock_timeout = '3s'";
 
-/// The same for reads, which have no transaction.
-const SET_LOCK_TIMEOUT: &str = "set lock_timeout = '3s'";
+/// How long a statement may take before the response to its request is 503.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a statement may take before its request is answered 503.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-/// How often a statement is sent whose connection is lost.
-const TRIES: usize = 3;
+/// How often a statement is sent if its connection is lost.
+const MAX_TRIES: usize = 3;
 
 type Statement<'q> = Query<'q, Postgres, PgArguments>;
 
-/// Connections to a server that has answered once.
-pub(super) async fn pool(url: &ServerUrl) -> Result<PgPool, DatabaseError> {
-    let options: PgConnectOptions = url.expose().parse().map_err(PostgresStoreError::Url)?;
-    // PgBouncer refuses this setting unless it is told otherwise.
-    let options = options.extra_float_digits(None);
-    // Not by the pool, which would go on trying, and then say nothing of the reason.
-    let connected = timeout(PATIENCE, PgConnection::connect_with(&options))
-        .await
-        .map_err(|_| PostgresStoreError::TimedOut)?
-        .map_err(PostgresStoreError::Connect)?;
-    connected.close().await?;
-    let probe = PgPoolOptions::new().connect_lazy_with(options.clone());
-    let is_pooled = PostgresStore::new(probe.clone()).is_pooled().await?;
-    probe.close().await;
-    let pool = PgPoolOptions::new().max_connections(MOST_CONNECTIONS);
-    let pool = match is_pooled {
-        // It would be a setting of whoever has the server's process next; here each statement has a transaction.
-        true => pool,
-        false => pool.after_connect(|connection, _| {
-            Box::pin(async move {
-                raw_sql(SET_LOCK_TIMEOUT).execute(connection).await?;
-                Ok(())
-            })
-        }),
-    };
-    Ok(pool.connect_lazy_with(options))
+#[async_trait]
+impl KeyDatabase for PostgresServer {
+    fn check(&self) -> Result<(), DatabaseError> {
+        pool::check(&self.0)
+    }
+
+    async fn open_keys(&self) -> Result<Box<dyn Keys>, DatabaseError> {
+        Ok(Box::new(PostgresStore::connect(self.0.expose()).await?))
+    }
+}
+
+#[async_trait]
+impl Database for PostgresServer {
+    async fn open(&self) -> Result<(Arc<dyn Bookings>, Box<dyn Keys>), DatabaseError> {
+        let keys = PostgresStore::new(pool::connect(&self.0).await?);
+        // First, because its error says so if the server only reads.
+        keys.create_schema().await?;
+        let bookings = PostgresBookings::new(&keys).await?;
+        Ok((Arc::new(bookings), Box::new(keys)))
+    }
+}
+
+impl Keys for PostgresStore {
+    fn into_store(self: Box<Self>) -> Arc<dyn Store> {
+        Arc::new(*self)
+    }
 }
 
 impl PostgresBookings {
     /// Makes the table if the database has none.
-    pub(super) async fn new(keys: &PostgresStore) -> Result<Self, DatabaseError> {
+    async fn new(keys: &PostgresStore) -> Result<Self, DatabaseError> {
         let pool = keys.pool().clone();
         let mut transaction = pool.begin_with(BEGIN).await?;
         raw_sql(LOCK).execute(&mut *transaction).await?;
@@ -148,13 +153,10 @@ impl PostgresBookings {
         transaction.commit().await?;
         match version.try_get(0)? {
             SCHEMA_VERSION => Ok(Self {
-                pooled: keys.is_pooled().await?,
+                is_pooled: keys.is_pooled().await?,
                 pool,
             }),
-            found => Err(DatabaseError::Schema {
-                found: i64::from(found),
-                known: i64::from(SCHEMA_VERSION),
-            }),
+            found => Err(DatabaseError::schema(found.into(), SCHEMA_VERSION.into())),
         }
     }
 
@@ -165,42 +167,37 @@ impl PostgresBookings {
     ) -> Result<(Transaction<'static, Postgres>, Vec<PgRow>), DatabaseError> {
         let begun = async {
             let mut transaction = self.pool.begin_with(BEGIN).await?;
-            let statement = statement.persistent(!self.pooled);
+            let statement = statement.persistent(!self.is_pooled);
             let rows = statement.fetch_all(&mut *transaction).await?;
             Ok((transaction, rows))
         };
-        let begun = timeout(PATIENCE, begun).await;
-        begun.map_err(|_| DatabaseError::Silent)?
+        timeout(STATEMENT_TIMEOUT, begun).await?
     }
 
-    /// Sends a statement that may be done twice; if its connection is lost, on another one.
+    /// Sends a statement that may take effect twice. If its connection is lost, sends it again over another one.
     async fn run<'q>(
         &self,
         statement: impl Fn() -> Statement<'q>,
     ) -> Result<Vec<PgRow>, DatabaseError> {
-        for _ in 1..TRIES {
-            match self.run_once(statement()).await {
-                Err(DatabaseError::Postgres(error)) if is_lost(&error) => {}
-                ended => return ended,
+        for _ in 1..MAX_TRIES {
+            match timeout(STATEMENT_TIMEOUT, self.run_once(statement())).await? {
+                Err(error) if is_lost(&error) => {}
+                ended => return Ok(ended?),
             }
         }
-        self.run_once(statement()).await
+        Ok(timeout(STATEMENT_TIMEOUT, self.run_once(statement())).await??)
     }
 
-    async fn run_once(&self, statement: Statement<'_>) -> Result<Vec<PgRow>, DatabaseError> {
-        let rows = async {
-            if !self.pooled {
-                return statement.fetch_all(&self.pool).await;
-            }
-            // The transaction keeps the server's process, in which the statement is prepared, until it is executed.
-            let mut transaction = self.pool.begin_with(BEGIN).await?;
-            let statement = statement.persistent(false);
-            let rows = statement.fetch_all(&mut *transaction).await?;
-            transaction.commit().await?;
-            Ok(rows)
-        };
-        let rows = timeout(PATIENCE, rows).await;
-        Ok(rows.map_err(|_| DatabaseError::Silent)??)
+    async fn run_once(&self, statement: Statement<'_>) -> Result<Vec<PgRow>, Error> {
+        if !self.is_pooled {
+            return statement.fetch_all(&self.pool).await;
+        }
+        // The transaction keeps the server's process, in which the statement is prepared, until it is executed.
+        let mut transaction = self.pool.begin_with(BEGIN).await?;
+        let statement = statement.persistent(false);
+        let rows = statement.fetch_all(&mut *transaction).await?;
+        transaction.commit().await?;
+        Ok(rows)
     }
 }
 
@@ -210,7 +207,7 @@ impl Bookings for PostgresBookings {
         &self,
         booking: Booking,
         execution: &Execution,
-        answer: Response,
+        response: Response,
     ) -> Result<Response, DatabaseError> {
         let insert = query(INSERT)
             .bind(booking.id)
@@ -221,7 +218,7 @@ impl Bookings for PostgresBookings {
             .bind(booking.status.name())
             .bind(booking.created_at);
         let (transaction, _) = self.begin_with(insert).await?;
-        Ok(execution.commit(transaction, answer).await?)
+        Ok(execution.commit(transaction, response).await?)
     }
 
     async fn get(&self, id: Uuid) -> Result<Option<Booking>, DatabaseError> {
@@ -241,7 +238,7 @@ impl Bookings for PostgresBookings {
         id: Uuid,
         change: Change,
         execution: &Execution,
-        answer: fn(Option<Booking>) -> Response,
+        respond: fn(Option<Booking>) -> Response,
     ) -> Result<Response, DatabaseError> {
         let update = query(CHANGE)
             .bind(id)
@@ -252,22 +249,24 @@ impl Bookings for PostgresBookings {
             .bind(change.status.map(Status::name));
         let (transaction, rows) = self.begin_with(update).await?;
         let Some(changed) = rows.first().map(booking).transpose()? else {
-            return Ok(answer(None));
+            return Ok(respond(None));
         };
-        Ok(execution.commit(transaction, answer(Some(changed))).await?)
+        Ok(execution
+            .commit(transaction, respond(Some(changed)))
+            .await?)
     }
 
     async fn remove(
         &self,
         id: Uuid,
         execution: &Execution,
-        answer: fn(bool) -> Response,
+        respond: fn(bool) -> Response,
     ) -> Result<Response, DatabaseError> {
         let (transaction, rows) = self.begin_with(query(REMOVE).bind(id)).await?;
         if rows.is_empty() {
-            return Ok(answer(false));
+            return Ok(respond(false));
         }
-        Ok(execution.commit(transaction, answer(true)).await?)
+        Ok(execution.commit(transaction, respond(true)).await?)
     }
 
     async fn ping(&self) -> Result<(), DatabaseError> {
@@ -295,5 +294,17 @@ fn is_lost(error: &Error) -> bool {
         Error::Io(_) | Error::Protocol(_) => true,
         Error::Database(error) => error.code().is_some_and(|code| code.starts_with("57P")),
         _ => false,
+    }
+}
+
+impl From<Error> for DatabaseError {
+    fn from(error: Error) -> Self {
+        Self::Client(Box::new(error))
+    }
+}
+
+impl From<PostgresStoreError> for DatabaseError {
+    fn from(error: PostgresStoreError) -> Self {
+        Self::Client(Box::new(error))
     }
 }

@@ -1,29 +1,49 @@
-//! Bookings in a SQLite file, by the writer thread that the keys in that file use too.
+//! Bookings in an SQLite file, written by the thread that writes the keys in that file.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
-use idempotency::{CommitError, Execution, SqliteDatabase, SqliteStoreError};
+use idempotency::{CommitError, Execution, SqliteDatabase, SqliteStore, SqliteStoreError, Store};
 use rusqlite::{Connection, OptionalExtension, Row, named_params, types::Type};
 use uuid::Uuid;
 
-use super::{Bookings, DatabaseError};
-use crate::bookings::{Booking, Change, Status};
+use super::{
+    Bookings, DatabaseError,
+    open::{Database, KeyDatabase, Keys},
+};
+use crate::{
+    booking::{Booking, Change, Status},
+    secret::{self, Secret, SecretError},
+};
+
+/// The file that an option names.
+pub(super) struct SqliteFile(pub(super) PathBuf);
+
+/// The keys in a file.
+struct SqliteKeys {
+    store: SqliteStore,
+    path: PathBuf,
+}
 
 /// The table `bookings` in a file.
 #[derive(Debug)]
-pub(crate) struct SqliteBookings(SqliteDatabase);
+struct SqliteBookings(SqliteDatabase);
 
 /// The version that [`CREATE`] makes, and the only one that is read.
 const SCHEMA_VERSION: i64 = 1;
 
-/// What is there afterwards is what was there before, but its page is written: a full disk shows only then.
+/// Leaves the table as it was, but writes its page: only that shows that the disk is full.
 const WRITE_NOTHING: &str = "
 insert into bookings_schema select version from bookings_schema limit 1;
 delete from bookings_schema where rowid <> (select min(rowid) from bookings_schema);
 ";
 
-/// Ids are written as text, so that `sqlite3` shows them as clients do; those of version 7 begin with the
+/// Ids are stored as text, so that `sqlite3` shows them as responses do. Those of version 7 begin with the
 /// time, so that the primary key's order is that of creation.
 const CREATE: &str = "
 create table if not exists bookings_schema (version integer not null) strict;
@@ -38,6 +58,9 @@ create table if not exists bookings (
     created_at_ms integer not null
 ) strict, without rowid;
 ";
+
+const IN_USE: &str = "the file is already open, in another process or for another option of this one; \
+    stop the other process, or name another file";
 
 const VERSION: &str = "select version from bookings_schema";
 
@@ -64,9 +87,40 @@ from bookings where id < :after order by id desc limit :limit
 
 const REMOVE: &str = "delete from bookings where id = :id";
 
+#[async_trait]
+impl KeyDatabase for SqliteFile {
+    async fn open_keys(&self) -> Result<Box<dyn Keys>, DatabaseError> {
+        let store = SqliteStore::open(&self.0)?;
+        let path = self.0.clone();
+        Ok(Box::new(SqliteKeys { store, path }))
+    }
+}
+
+#[async_trait]
+impl Database for SqliteFile {
+    async fn open(&self) -> Result<(Arc<dyn Bookings>, Box<dyn Keys>), DatabaseError> {
+        let file = SqliteDatabase::open(&self.0)?;
+        let bookings = SqliteBookings::new(file.clone()).await?;
+        let store = SqliteStore::new(file)?;
+        let path = self.0.clone();
+        Ok((Arc::new(bookings), Box::new(SqliteKeys { store, path })))
+    }
+}
+
+#[async_trait]
+impl Keys for SqliteKeys {
+    fn into_store(self: Box<Self>) -> Arc<dyn Store> {
+        Arc::new(self.store)
+    }
+
+    async fn secret(&self, named: Option<&Path>) -> Result<Option<Secret>, SecretError> {
+        secret::sqlite::of_database(&self.store, &self.path, named).await
+    }
+}
+
 impl SqliteBookings {
     /// Makes the table if the file has none.
-    pub(super) async fn new(database: SqliteDatabase) -> Result<Self, DatabaseError> {
+    async fn new(database: SqliteDatabase) -> Result<Self, DatabaseError> {
         let found = database
             .write(|connection| {
                 connection.execute_batch(CREATE)?;
@@ -75,10 +129,7 @@ impl SqliteBookings {
             .await?;
         match found {
             SCHEMA_VERSION => Ok(Self(database)),
-            _ => Err(DatabaseError::Schema {
-                found,
-                known: SCHEMA_VERSION,
-            }),
+            _ => Err(DatabaseError::schema(found, SCHEMA_VERSION)),
         }
     }
 }
@@ -89,11 +140,11 @@ impl Bookings for SqliteBookings {
         &self,
         booking: Booking,
         execution: &Execution,
-        answer: Response,
+        response: Response,
     ) -> Result<Response, DatabaseError> {
         let insert = move |connection: &Connection| write(connection, &booking);
         let insert = self.0.transaction(insert);
-        Ok(execution.commit(insert, answer).await?)
+        Ok(execution.commit(insert, response).await?)
     }
 
     async fn get(&self, id: Uuid) -> Result<Option<Booking>, DatabaseError> {
@@ -116,7 +167,7 @@ impl Bookings for SqliteBookings {
         id: Uuid,
         change: Change,
         execution: &Execution,
-        answer: fn(Option<Booking>) -> Response,
+        respond: fn(Option<Booking>) -> Response,
     ) -> Result<Response, DatabaseError> {
         let change = move |connection: &Connection| {
             let mut booking = get(connection, id)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
@@ -125,9 +176,9 @@ impl Bookings for SqliteBookings {
             Ok(booking)
         };
         let change = self.0.transaction(change);
-        let changed = execution.commit_then(change, move |booking| answer(Some(booking)));
-        match changed.await {
-            Err(error) if finds_none(&error) => Ok(answer(None)),
+        let respond_with = move |booking| respond(Some(booking));
+        match execution.commit_then(change, respond_with).await {
+            Err(error) if finds_none(&error) => Ok(respond(None)),
             changed => Ok(changed?),
         }
     }
@@ -136,7 +187,7 @@ impl Bookings for SqliteBookings {
         &self,
         id: Uuid,
         execution: &Execution,
-        answer: fn(bool) -> Response,
+        respond: fn(bool) -> Response,
     ) -> Result<Response, DatabaseError> {
         let remove = move |connection: &Connection| {
             let removed = connection
@@ -147,9 +198,8 @@ impl Bookings for SqliteBookings {
                 .ok_or(rusqlite::Error::QueryReturnedNoRows)
         };
         let remove = self.0.transaction(remove);
-        let removed = execution.commit_then(remove, move |()| answer(true));
-        match removed.await {
-            Err(error) if finds_none(&error) => Ok(answer(false)),
+        match execution.commit_then(remove, move |()| respond(true)).await {
+            Err(error) if finds_none(&error) => Ok(respond(false)),
             removed => Ok(removed?),
         }
     }
@@ -189,7 +239,7 @@ fn get(connection: &Connection, id: Uuid) -> Result<Option<Booking>, rusqlite::E
         .optional()
 }
 
-/// Whether the work has ended because there is no such booking.
+/// Whether the transaction failed because there is no such booking.
 fn finds_none(error: &CommitError) -> bool {
     let CommitError::Failed(source) = error else {
         return false;
@@ -215,7 +265,7 @@ fn booking(row: &Row<'_>) -> Result<Booking, rusqlite::Error> {
     })
 }
 
-/// A column of text that stands for something else. What cannot be read is an error, never left out.
+/// Parses a column of text. Text that cannot be parsed is an error, and is never left out.
 fn parsed<T>(
     row: &Row<'_>,
     column: usize,
@@ -228,4 +278,13 @@ fn parsed<T>(
             "not written by this service".into(),
         )
     })
+}
+
+impl From<SqliteStoreError> for DatabaseError {
+    fn from(error: SqliteStoreError) -> Self {
+        match error {
+            SqliteStoreError::InUse { .. } => Self::Client(IN_USE.into()),
+            error => Self::Client(Box::new(error)),
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! Writes the log in a thread of its own, so that no request waits for whoever reads it.
+//! Writes the log in a thread of its own, so that no request waits for its reader.
 
 use std::{
     io::{self, ErrorKind, Write},
@@ -13,14 +13,14 @@ use std::{
 
 use tracing_subscriber::fmt::MakeWriter;
 
-/// How many bytes wait to be written, at most. What comes on top is lost.
+/// How many bytes wait to be written, at most. More are lost.
 const MAX_WAITING: usize = 4 * 1024 * 1024;
 
 /// How long the process waits for its last lines to be written before it ends.
-const MAX_FLUSH: Duration = Duration::from_secs(1);
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How often a log is tried again that takes nothing at the moment.
-const RETRY: Duration = Duration::from_millis(10);
+/// How long the thread waits before it writes again to a log that takes no bytes at the moment.
+const RETRY_DELAY: Duration = Duration::from_millis(10);
 
 /// A handle on the thread that writes the log.
 ///
@@ -45,8 +45,8 @@ struct Counts {
     waiting: AtomicUsize,
     /// In lines, since the start.
     lost: AtomicU64,
-    /// How many of them the log has told of.
-    told: AtomicU64,
+    /// How many of them the log has reported.
+    reported: AtomicU64,
 }
 
 impl Writer {
@@ -76,22 +76,23 @@ impl Writer {
 
     /// Waits until every line so far is written or lost, for a second at most.
     pub(super) fn flush(&self) {
-        if self.is_flushed() && self.counts.tell_of_lost() {
+        if self.is_flushed() && self.counts.report_lost() {
             self.is_flushed();
         }
     }
 
     fn is_flushed(&self) -> bool {
         let (flushed, flush) = mpsc::channel();
-        self.messages.send(Message::Flush(flushed)).is_ok() && flush.recv_timeout(MAX_FLUSH).is_ok()
+        self.messages.send(Message::Flush(flushed)).is_ok()
+            && flush.recv_timeout(FLUSH_TIMEOUT).is_ok()
     }
 }
 
 impl Counts {
-    /// Logs how many lines are lost, if that is news.
-    fn tell_of_lost(&self) -> bool {
+    /// Logs how many lines are lost, if more are than it logged last.
+    fn report_lost(&self) -> bool {
         let lost = self.lost.load(Relaxed);
-        let is_news = self.told.swap(lost, Relaxed) != lost;
+        let is_news = self.reported.swap(lost, Relaxed) != lost;
         if is_news {
             tracing::warn!(
                 lines = lost,
@@ -115,7 +116,7 @@ fn write_all(mut log: impl Write, messages: &Receiver<Message>, counts: &Counts)
                 match write_line(&mut log, &line) {
                     Ok(()) => {
                         is_whole = true;
-                        counts.tell_of_lost();
+                        counts.report_lost();
                     }
                     Err(written) => {
                         is_whole = is_whole && written == 0;
@@ -123,13 +124,13 @@ fn write_all(mut log: impl Write, messages: &Receiver<Message>, counts: &Counts)
                     }
                 }
             }
-            // Nobody waits for it any more after a second.
+            // After a second the process no longer waits for it.
             Message::Flush(flushed) => drop(flushed.send(())),
         }
     }
 }
 
-/// Writes the line; or says how many bytes of it were written before that failed.
+/// Writes the line. The error is the number of bytes that were written before the failure.
 fn write_line(log: &mut impl Write, line: &[u8]) -> Result<(), usize> {
     let mut written = 0;
     while written < line.len() {
@@ -137,8 +138,8 @@ fn write_line(log: &mut impl Write, line: &[u8]) -> Result<(), usize> {
             Ok(0) => return Err(written),
             Ok(length) => written += length,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            // Whoever shares it has made it non-blocking.
-            Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(RETRY),
+            // Another process that shares it has made it non-blocking.
+            Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(RETRY_DELAY),
             Err(_) => return Err(written),
         }
     }

@@ -1,29 +1,28 @@
 //! The file of a secret.
 
+#[cfg(feature = "sqlite")]
+mod make;
+
 use std::{
-    fs,
-    fs::{File, OpenOptions},
-    io,
-    io::{Read, Write},
+    fs::{self, File},
+    io::{self, Read},
     path::{Path, PathBuf},
 };
 
-use uuid::Uuid;
-
 use super::{Failure, Secret};
 
-/// Where a secret is, and who says so.
+/// Where a secret is, and whether the operator has named the file.
 pub(super) struct SecretFile {
     path: PathBuf,
-    /// The operator names it, who may have it mounted by Kubernetes or Docker, as a link, or readable by others.
+    /// Kubernetes or Docker may mount a named file, as a link, or readable by other users.
     is_named: bool,
 }
 
 /// In hexadecimal digits that is 128 bits.
-const LEAST: usize = 32;
+const MIN_LENGTH: usize = 32;
 
-/// More is another file.
-const MOST: usize = 4096;
+/// A longer file is not a secret's.
+const MAX_LENGTH: usize = 4096;
 
 impl SecretFile {
     pub(super) fn named(path: &Path) -> Self {
@@ -33,33 +32,19 @@ impl SecretFile {
         }
     }
 
-    pub(super) fn beside(database: &Path, suffix: &str) -> Self {
-        let mut path = database.as_os_str().to_owned();
-        path.push(suffix);
-        Self {
-            path: path.into(),
-            is_named: false,
-        }
-    }
-
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// The secret, if there is a file. White space at the end does not count: editors and shells add a line's end.
+    /// The secret, if there is a file. White space at the end does not count: editors and shells add a line break.
     pub(super) fn read(&self) -> Result<Option<Secret>, Failure> {
-        let look = match self.is_named {
-            true => fs::metadata(&self.path),
-            false => fs::symlink_metadata(&self.path),
+        let metadata = if self.is_named {
+            fs::metadata(&self.path)
+        } else {
+            fs::symlink_metadata(&self.path)
         };
-        let found = match look {
+        let found = match metadata {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             found => found?,
         };
         if found.is_symlink() {
-            return Err(
-                "it is a symbolic link, which may lead to the file of somebody else".into(),
-            );
+            return Err("it is a symbolic link, which may lead to another user's file".into());
         }
         if !found.is_file() {
             return Err("it is not a file".into());
@@ -67,67 +52,23 @@ impl SecretFile {
         let file = File::open(&self.path)?;
         self.check_opened(&file, &found)?;
         let mut text = Vec::new();
-        file.take(MOST as u64 + 1).read_to_end(&mut text)?;
+        file.take(MAX_LENGTH as u64 + 1).read_to_end(&mut text)?;
         let secret = text.trim_ascii_end();
-        if text.len() > MOST {
-            return Err(format!("it has more than {MOST} bytes, so it is not a secret's").into());
+        if text.len() > MAX_LENGTH {
+            return Err(
+                format!("it has more than {MAX_LENGTH} bytes, so it is not a secret's").into(),
+            );
         }
-        if secret.len() < LEAST {
+        if secret.len() < MIN_LENGTH {
             let length = secret.len();
-            return Err(format!("it has {length} bytes, and a secret has at least {LEAST}").into());
+            return Err(
+                format!("it has {length} bytes, and a secret has at least {MIN_LENGTH}").into(),
+            );
         }
         Ok(Some(Secret(secret.into())))
     }
 
-    /// The secret, in a file that is made if there is none. Of several processes that do this at once one makes it.
-    pub(super) fn read_or_make(&self) -> Result<Secret, Failure> {
-        if let Some(secret) = self.read()? {
-            return Ok(secret);
-        }
-        self.make()?;
-        let made = self.read()?;
-        made.ok_or_else(|| "it is a link to a file that is not there".into())
-    }
-
-    /// Links a file that is complete and on the disk into place, unless there is one by now.
-    fn make(&self) -> Result<(), Failure> {
-        let digits = Secret::random()?.map(|byte| format!("{byte:02x}"));
-        let mut draft = self.path.as_os_str().to_owned();
-        draft.push(format!(".{}", Uuid::new_v4()));
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut file = options.open(&draft)?;
-        let written = file
-            .write_all(format!("{}\n", digits.concat()).as_bytes())
-            .and_then(|()| file.sync_all())
-            .and_then(|()| match fs::hard_link(&draft, &self.path) {
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-                linked => linked,
-            });
-        let removed = fs::remove_file(&draft);
-        written.and(removed)?;
-        self.sync_folder()?;
-        Ok(())
-    }
-
-    /// A power cut must not take the file away that the database is going to ask for.
-    #[cfg(unix)]
-    fn sync_folder(&self) -> io::Result<()> {
-        let folder = match self.path.parent() {
-            Some(folder) if folder != Path::new("") => folder,
-            _ => Path::new("."),
-        };
-        File::open(folder)?.sync_all()
-    }
-
-    #[cfg(not(unix))]
-    fn sync_folder(&self) -> io::Result<()> {
-        Ok(())
-    }
-
-    /// Makes the file this user's alone; of a named one it is only said that it is not.
+    /// Takes other users' access to a generated file away; warns of other users' access to a named one.
     #[cfg(unix)]
     fn check_opened(&self, file: &File, found: &fs::Metadata) -> Result<(), Failure> {
         use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -153,7 +94,7 @@ impl SecretFile {
                 }
                 _ => error.into(),
             })?;
-        tracing::warn!(%path, "others could read or write the file of the secret, which now only this user can");
+        tracing::warn!(%path, "other users could read or write the file of the secret; now only this user can");
         Ok(())
     }
 

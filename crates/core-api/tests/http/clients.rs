@@ -200,7 +200,7 @@ impl Chromium {
     }
 }
 
-/// A site whose page posts back what it was told.
+/// A site whose page posts back the responses that it received.
 async fn site() -> (SocketAddr, mpsc::Receiver<String>) {
     let (told, lines) = mpsc::channel(1);
     let page = get(async || Html(include_str!("clients/page.html")));

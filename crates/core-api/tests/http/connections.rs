@@ -218,7 +218,7 @@ async fn a_head_that_does_not_arrive_in_time_closes_its_connection() {
         let waited = pass(async {
             let mut connection = TcpStream::connect(address).await.unwrap();
             connection.write_all(head.as_bytes()).await.unwrap();
-            // In order or not.
+            // By a close or by a reset.
             drop(connection.read_to_end(&mut Vec::new()).await);
         });
         assert!((59..80).contains(&waited.await));

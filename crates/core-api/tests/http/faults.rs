@@ -1,4 +1,4 @@
-//! Failures on order.
+//! Injected failures.
 
 use reqwest::RequestBuilder;
 use tempfile::tempdir;
@@ -20,7 +20,7 @@ async fn a_panic_is_answered_and_the_retry_runs() {
     assert_eq!(retry.status, 201);
     assert!(!retry.is_replayed());
 
-    // Without a key nobody catches it for the handler; the service does.
+    // Without a key the library does not catch it; the service does.
     let unprotected = server
         .request("POST", "/bookings")
         .json(&booking("Ann"))
@@ -36,7 +36,7 @@ async fn a_duplicate_of_a_slow_request_is_a_conflict() {
     let server = Server::start(directory.path(), &["--fault-injection"]);
     let slow = post(&server, "k").header("X-Fault-Delay-Ms", "600000");
     tokio::spawn(slow.send());
-    server.wait_for_log("delayed on order").await;
+    server.wait_for_log("injected a delay").await;
 
     let duplicate = send(post(&server, "k")).await;
     assert_eq!(duplicate.problem(409)["code"], "idempotency_in_progress");
@@ -53,9 +53,11 @@ async fn a_client_that_goes_finds_its_answer_when_it_comes_back() {
     let server = Server::start(directory.path(), &["--fault-injection"]);
     let slow = post(&server, "k").header("X-Fault-Delay-Ms", "2000");
     let impatient = tokio::spawn(server.by_http2(slow).send());
-    server.wait_for_log("delayed on order").await;
+    server.wait_for_log("injected a delay").await;
     impatient.abort();
-    server.wait_for_log("the client has gone").await;
+    server
+        .wait_for_log("the client left before the response")
+        .await;
 
     let retry = send(post(&server, "k").header("Prefer", "wait=60")).await;
     assert_eq!(retry.status, 201);
@@ -72,12 +74,12 @@ async fn a_status_on_order_writes_nothing() {
     assert_eq!(faulty("a", "503").await.problem(503)["code"], "injected");
     assert!(server.bookings().await.is_empty());
 
-    // A server's failure is not the answer to a retry, and the header is no part of what was asked.
+    // A 5xx is not stored, and the header field is not part of the fingerprint.
     let retry = send(post(&server, "a")).await;
     assert_eq!(retry.status, 201);
     assert!(faulty("a", "503").await.is_replayed());
 
-    // A client's failure is.
+    // A 4xx is stored.
     faulty("b", "409").await.problem(409);
     let retry = send(post(&server, "b")).await;
     retry.problem(409);

@@ -17,7 +17,7 @@ async fn sigterm_lets_running_requests_end_and_stores_their_answers() {
         .write("POST", "/bookings", "k", &booking("Ann"))
         .header("X-Fault-Delay-Ms", "2000");
     let slow = tokio::spawn(send(slow));
-    server.wait_for_log("delayed on order").await;
+    server.wait_for_log("injected a delay").await;
     server.terminate();
     server.wait_for_log("no new connections").await;
 
@@ -42,9 +42,11 @@ async fn a_run_whose_client_has_gone_is_waited_for_too() {
         .write("POST", "/bookings", "k", &booking("Ann"))
         .header("X-Fault-Delay-Ms", "2000");
     let slow = tokio::spawn(server.by_http2(slow).send());
-    server.wait_for_log("delayed on order").await;
+    server.wait_for_log("injected a delay").await;
     slow.abort();
-    server.wait_for_log("the client has gone").await;
+    server
+        .wait_for_log("the client left before the response")
+        .await;
     server.terminate();
     let (status, _, log) = server.wait();
     assert_eq!(status.code(), Some(0), "{log}");
@@ -61,7 +63,7 @@ async fn a_second_signal_ends_it_at_once() {
         .write("POST", "/bookings", "k", &booking("Ann"))
         .header("X-Fault-Delay-Ms", "600000");
     let slow = tokio::spawn(slow.send());
-    server.wait_for_log("delayed on order").await;
+    server.wait_for_log("injected a delay").await;
     server.terminate();
     server.wait_for_log("no new connections").await;
     server.terminate();
@@ -86,7 +88,7 @@ async fn killed_in_the_middle_it_leaves_nothing() {
 // proves: store-clock-decides, clock-leap-forgets-none
 #[tokio::test]
 async fn a_start_with_the_clock_two_days_ahead_forgets_no_key() {
-    // Longer than the day for which keys are kept. The loader goes on without a library that is missing.
+    // Longer than any key is stored. The loader goes on without a library that is missing.
     let ahead = [
         ("LD_PRELOAD", "/usr/$LIB/faketime/libfaketimeMT.so.1"),
         ("FAKETIME", "+2d"),
@@ -156,7 +158,7 @@ async fn kill_in_the_middle(directory: &TempDir, options: &[&str]) {
         .write("POST", "/bookings", "k", &booking("Ann"))
         .header("X-Fault-Delay-Ms", "600000");
     tokio::spawn(slow.send());
-    server.wait_for_log("delayed on order").await;
+    server.wait_for_log("injected a delay").await;
     server.kill();
 }
 
@@ -269,7 +271,7 @@ async fn the_log_has_every_request_and_neither_keys_nor_bodies() {
         let (_, _, log) = server.wait();
 
         assert!(!log.contains("nobody"), "{log}");
-        assert_eq!(log.matches("answered").count(), 8, "{log}");
+        assert_eq!(log.matches("responded").count(), 8, "{log}");
         assert_eq!(log.matches("panicked").count(), 1, "{log}");
         if format == "json" {
             for line in log.lines() {

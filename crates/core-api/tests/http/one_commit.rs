@@ -1,4 +1,4 @@
-//! By default a booking, its key and its answer are one commit in one file.
+//! By default a booking, its key and its response are one commit in one file.
 
 use std::{fs, path::Path};
 
@@ -41,7 +41,7 @@ async fn a_replay_commits_nothing() {
     assert_eq!(commits_of(&directory, replay).await, 0);
 }
 
-/// It is killed, so that nothing can be written once the client has its answer.
+/// It is killed, so that nothing can be written after the client has its response.
 // proves: rows-and-key-commit-together, stored-before-sent
 #[tokio::test]
 async fn who_is_answered_has_the_booking_and_the_answer_in_the_file() {

@@ -332,7 +332,7 @@ fn help_does_not_show_what_the_variables_have() {
     assert_eq!(help.status.code(), Some(0));
 }
 
-/// A variable that was left over would lead bookings to somebody's emulator.
+/// A variable that was left over would send bookings to another machine's emulator.
 #[test]
 fn an_emulator_of_firestore_on_another_machine_is_refused_and_named() {
     let directory = tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Answers to what the service does not do.
+//! Responses to requests that the service does not support.
 
 use tempfile::tempdir;
 

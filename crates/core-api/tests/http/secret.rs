@@ -42,7 +42,7 @@ fn database(directory: &TempDir) -> Connection {
     Connection::open(directory.path().join(DATABASE)).unwrap()
 }
 
-/// The id that the key "k" of nobody in particular has without a secret.
+/// The id of the key "k" of an anonymous caller, without a secret.
 fn id_without_secret() -> [u8; 32] {
     let engine = Idempotency::builder(MemoryStore::new())
         .with_namespace("core-api")
@@ -184,7 +184,7 @@ async fn processes_that_start_together_agree_on_one_secret() {
         }
         assert_eq!(mode(&file), 0o600);
         assert_eq!(shared.path().read_dir().unwrap().count(), 1);
-        // Whoever had another one would be refused now.
+        // A process with another secret would be refused now.
         for directory in &directories {
             let server = Server::start(directory.path(), &arguments);
             assert!(server.book("k", "Ann").await.is_replayed());
@@ -268,7 +268,7 @@ async fn a_file_that_is_no_private_secret_is_refused_or_made_private() {
     let server = Server::start(directory.path(), &[]);
     assert_eq!(mode(&beside(&directory)), 0o600);
     server
-        .wait_for_log("others could read or write the file of the secret")
+        .wait_for_log("other users could read or write the file of the secret")
         .await;
 }
 
@@ -348,7 +348,7 @@ async fn a_database_with_keys_without_a_secret_keeps_them_and_gets_one_when_they
     assert!(server.book("k", "Ann").await.is_replayed());
 }
 
-/// Keys that are elsewhere than the bookings have the secret beside them.
+/// If the keys are not where the bookings are, the secret is next to the keys.
 // proves: guessed-key-reveals-nothing
 #[tokio::test]
 async fn the_secret_is_where_the_keys_are() {

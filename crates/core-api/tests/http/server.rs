@@ -26,7 +26,7 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
 }
 
-/// One answer, read to its end.
+/// One response, read to its end.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
@@ -127,7 +127,7 @@ impl Server {
             .json(body)
     }
 
-    /// The booking of this name, as `POST /bookings` gives it.
+    /// Books for a customer of this name.
     pub(crate) async fn book(&self, key: &str, name: &str) -> Answer {
         send(self.write("POST", "/bookings", key, &booking(name))).await
     }
@@ -225,7 +225,7 @@ impl Answer {
         self.header("idempotent-replayed") == Some("true")
     }
 
-    /// Asserts that this is a problem of this status, and gives its document.
+    /// Asserts that this is a problem of this status, and returns its document.
     #[track_caller]
     pub(crate) fn problem(&self, status: u16) -> Value {
         assert_eq!(

@@ -29,7 +29,7 @@ async fn read_until(connection: &mut TcpStream, end: &str) -> String {
     String::from_utf8(read).unwrap()
 }
 
-/// What still comes until the connection is closed, in order or not.
+/// What still arrives until the connection is closed or reset.
 async fn rest(mut connection: TcpStream) -> String {
     let mut rest = Vec::new();
     drop(connection.read_to_end(&mut rest).await);
@@ -56,7 +56,7 @@ async fn requests_that_have_not_arrived_hold_up_no_stop() {
         connect(&server, "P").await,
         connect(&server, "GET /healthz HTTP/1.1\r\nhost:").await,
     ];
-    // One that idles, one in its second head, both behind a response.
+    // One that idles, one in its second head, both after a response.
     for second in ["", "GET /healthz HTTP/1.1\r\nho"] {
         let mut connection = connect(&server, GET).await;
         read_until(&mut connection, "}").await;
@@ -75,19 +75,19 @@ async fn requests_that_have_not_arrived_hold_up_no_stop() {
         .write("POST", "/bookings", "k", &booking("Ann"))
         .header("X-Fault-Delay-Ms", "6000");
     let running = tokio::spawn(send(running));
-    server.wait_for_log("delayed on order").await;
+    server.wait_for_log("injected a delay").await;
     server.terminate();
     for connection in stalled {
         assert_eq!(rest(connection).await, "");
     }
-    // They were not kept for as long as the one that has arrived.
+    // They were closed before the request that has arrived had its response.
     assert!(!running.is_finished());
     assert_eq!(running.await.unwrap().status, 201);
     let (status, _, log) = server.wait();
     assert_eq!(status.code(), Some(0), "{log}");
 }
 
-/// Clients send a head and a body one behind the other, and the body is on its way when the stop begins. One of three comes in time
+/// Clients send a head and then a body, and the body is on its way when the stop begins. One of three comes in time
 /// also on a machine that stands still for a second.
 // proves: shutdown-waits-for-runs
 #[tokio::test]
@@ -97,7 +97,7 @@ async fn a_request_that_is_on_its_way_when_the_stop_begins_has_a_response() {
         let directory = tempdir().unwrap();
         let mut server = Server::start(directory.path(), &[]);
         let mut connection = connect(&server, &post("k", "", "")).await;
-        // One that idles is closed as soon as the connections hear of the stop.
+        // One that idles is closed as soon as the connections receive the stop.
         let mut idle = connect(&server, GET).await;
         read_until(&mut idle, "}").await;
         server.terminate();
@@ -137,7 +137,7 @@ async fn a_request_that_has_arrived_is_waited_for_and_one_beside_it_is_not() {
     let (running, mut body) = client.send_request(post("running"), false).unwrap();
     body.send_data(booking("Ann").to_string().into(), true)
         .unwrap();
-    server.wait_for_log("delayed on order").await;
+    server.wait_for_log("injected a delay").await;
     server.terminate();
     assert_eq!(running.await.unwrap().status(), 201);
     stalled.await.unwrap_err();
@@ -154,7 +154,7 @@ async fn a_client_that_has_closed_its_sending_side_gets_its_response() {
     let body = booking("Ann").to_string();
     let slow = post("k", "x-fault-delay-ms: 1000\r\n", &body);
     let mut booked = connect(&server, &slow).await;
-    server.wait_for_log("delayed on order").await;
+    server.wait_for_log("injected a delay").await;
     booked.shutdown().await.unwrap();
     // One that has done so before the server has read anything, at times.
     let mut healthy = connect(&server, GET).await;

@@ -1,4 +1,4 @@
-//! What README tells, in both databases.
+//! README's example, in both databases.
 
 use tempfile::tempdir;
 

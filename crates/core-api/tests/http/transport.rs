@@ -87,7 +87,7 @@ fn a_password_that_goes_to_redis_unencrypted_is_warned_of() {
         let error = run(directory.path(), &arguments).stderr;
         let error = String::from_utf8(error).unwrap();
         assert!(!error.contains("s3cret"), "{error}");
-        let warning = error.contains("the way to Redis is not encrypted");
+        let warning = error.contains("the connection to Redis is not encrypted");
         assert_eq!(warning, is_warned_of, "{url}: {error}");
     }
 }

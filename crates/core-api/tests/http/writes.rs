@@ -1,5 +1,7 @@
 //! PUT, PATCH and DELETE, which are safe to retry as POST is.
 
+use chrono::{DateTime, TimeDelta, Utc};
+use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 use tempfile::tempdir;
 
@@ -67,6 +69,41 @@ async fn put_patch_and_delete_replay_their_answers() {
     }
 }
 
+/// Sends a write and asserts that its response is promised to be replayed for this long.
+async fn assert_replayed_for(ttl: TimeDelta, request: RequestBuilder) -> Answer {
+    let before = Utc::now();
+    let answer = send(request).await;
+    let after = Utc::now();
+    assert!(answer.status.is_success(), "{answer:?}");
+    let expires = answer.header("idempotency-expires").expect("a date");
+    let expires = DateTime::parse_from_rfc2822(expires).expect("an HTTP date");
+    // It has whole seconds.
+    assert!(expires + TimeDelta::seconds(1) > before + ttl, "{answer:?}");
+    assert!(expires <= after + ttl, "{answer:?}");
+    answer
+}
+
+// proves: replayed-until-ttl
+#[tokio::test]
+async fn a_new_booking_is_replayed_for_an_hour_and_every_other_write_for_a_day() {
+    let directory = tempdir().unwrap();
+    for database in ["sqlite:bookings.db", "memory:"] {
+        let server = Server::start(directory.path(), &["--database", database]);
+        let post = server.write("POST", "/bookings", "post", &booking("Ann"));
+        let created = assert_replayed_for(TimeDelta::hours(1), post).await;
+        let path = created.header("location").unwrap();
+        for request in [
+            server.write("PUT", path, "put", &booking("Bob")),
+            server.write("PATCH", path, "patch", &json!({"time": "11:00"})),
+            server
+                .request("DELETE", path)
+                .header("Idempotency-Key", "delete"),
+        ] {
+            assert_replayed_for(TimeDelta::days(1), request).await;
+        }
+    }
+}
+
 // proves: replay-shows-past-state
 #[tokio::test]
 async fn a_replay_shows_the_booking_as_it_was() {
@@ -99,7 +136,7 @@ async fn a_key_is_for_one_method_and_one_path() {
     assert_eq!(reused.problem(422)["code"], "idempotency_key_reused");
 }
 
-/// Whoever sends keys for bookings that there are none of fills no store.
+/// Otherwise a client could fill the store with keys for bookings that do not exist.
 // proves: handler-refusals-stored, scope-share-limited
 #[tokio::test]
 async fn a_booking_that_is_not_there_leaves_no_record() {

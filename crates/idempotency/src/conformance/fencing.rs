@@ -156,6 +156,10 @@ pub(super) async fn is_shut_out(store: &Arc<dyn Store>, hold: &Hold) {
             outcome: Bytes::from_static(b"stale"),
             ttl: hold.ttl,
         },
+        Resolution::Replace {
+            outcome: Bytes::from_static(b"stale"),
+        },
+        Resolution::Forget,
     ] {
         let resolved = store.resolve(&hold.id, &hold.token, resolution).await;
         assert_eq!(resolved.ok(), Some(IfOwner::NotOwner));

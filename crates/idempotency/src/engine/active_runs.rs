@@ -65,7 +65,6 @@ impl ActiveRuns {
     }
 
     /// Lets in what belongs to a request that was let in before.
-    #[cfg(feature = "axum")]
     pub(super) fn enter_background(runs: &Arc<Self>, store: &Arc<dyn Store>) -> RunGuard {
         runs.state.lock().under_way += 1;
         RunGuard {
@@ -126,7 +125,6 @@ impl ActiveRuns {
     }
 
     /// Notes what a run is about to keep.
-    #[cfg(feature = "axum")]
     pub(super) fn note_progress(&self, token: &Token, progress: &Bytes) {
         if let Some(held) = self.state.lock().holds.get_mut(token) {
             held.progress = progress.clone();

@@ -1,5 +1,7 @@
 //! The right to run, and the run itself.
 
+use std::sync::Arc;
+
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
 use super::{
@@ -7,9 +9,10 @@ use super::{
     detach_on_drop::DetachOnDrop, finish, finish::Held, local_locks::LocalLock,
     store_timeout::with_store_timeout, transactional,
 };
-#[cfg(feature = "axum")]
-use crate::{Execution, store::transaction::PendingRecord};
-use crate::{Hold, IfOwner, Phase, Rejection, log_text::Causes, progress::Progress};
+use crate::{
+    Hold, IfOwner, Phase, Rejection, log_text::Causes, progress::Progress,
+    store::transaction::PendingRecord,
+};
 
 /// The right to run, with all that is needed for it. A claim whose run does not begin is withdrawn when this is dropped.
 pub(crate) struct ClaimedRun<'a> {
@@ -106,27 +109,34 @@ impl ClaimedRun<'_> {
         }
     }
 
-    /// What the work can ask about itself, and do.
-    #[cfg(feature = "axum")]
-    pub(crate) fn execution(&self) -> Execution {
-        let entry = PendingRecord {
-            store: std::sync::Arc::clone(&self.idempotency.0.store),
+    pub(crate) fn idempotency(&self) -> &Idempotency {
+        self.idempotency
+    }
+
+    /// The record that the run's own transaction would write.
+    pub(crate) fn pending_record(&self) -> PendingRecord {
+        PendingRecord {
+            store: Arc::clone(&self.idempotency.0.store),
             hold: self.hold.clone(),
             fingerprint: self.operation.fingerprint,
             is_held: self.claim.is_some(),
-        };
-        let (attempt, progress) = match &self.claim {
-            Some(claim) => (claim.attempt, claim.progress.clone()),
-            None => (1, Progress::default()),
-        };
-        let is_transactional = self.local_lock.is_some();
-        Execution::protected(
-            self.idempotency.clone(),
-            entry,
-            attempt,
-            progress,
-            is_transactional,
-        )
+        }
+    }
+
+    /// Which attempt at its request it is.
+    pub(crate) fn attempt(&self) -> u32 {
+        self.claim.as_ref().map_or(1, |claim| claim.attempt)
+    }
+
+    /// The steps that the attempts before it have done.
+    pub(crate) fn progress(&self) -> Progress {
+        let claim = self.claim.as_ref();
+        claim.map_or_else(Progress::default, |claim| claim.progress.clone())
+    }
+
+    /// Whether its own transaction ends it.
+    pub(crate) fn is_transactional(&self) -> bool {
+        self.local_lock.is_some()
     }
 }
 

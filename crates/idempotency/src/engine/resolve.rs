@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::{Idempotency, store_timeout::with_store_timeout, value};
-use crate::{IfOwner, Record, Resolution, StoreError, options::grace};
+use super::{Idempotency, store_timeout::with_store_timeout};
+use crate::{IfOwner, Record, Resolution, StoreError, options::grace, outcome};
 
 impl Idempotency {
     /// Ends the run that this record shows, on an operator's word, unless it has ended or somebody took it over since.
@@ -75,6 +75,6 @@ impl Idempotency {
     /// keep, a tombstone is made, and calls get [`Rejection::NotStored`](crate::Rejection::NotStored).
     #[must_use]
     pub fn outcome_of_value<T: Serialize + ?Sized>(&self, value: &T) -> Bytes {
-        value::write(value, self.store().outcome_limit())
+        outcome::of_value(value, self.store().outcome_limit())
     }
 }

@@ -2,15 +2,15 @@
 
 use bytes::Bytes;
 
-use super::{Idempotency, claim::Claimed, store_timeout::with_store_timeout};
-use crate::{Claim, Fingerprint, Hold, IfOwner, OnLost, Phase, Rejection, progress::Progress};
-#[cfg(feature = "axum")]
-use {
-    super::{
-        active_runs::{ActiveRuns, RunGuard},
-        finish::retry_until_lease_expires,
-    },
-    crate::StoreError,
+use super::{
+    Idempotency,
+    active_runs::{ActiveRuns, RunGuard},
+    claim::Claimed,
+    finish::retry_until_lease_expires,
+    store_timeout::with_store_timeout,
+};
+use crate::{
+    Claim, Fingerprint, Hold, IfOwner, OnLost, Phase, Rejection, StoreError, progress::Progress,
 };
 
 impl Idempotency {
@@ -79,13 +79,11 @@ impl Idempotency {
     }
 
     /// What a shutdown waits for, as for a run.
-    #[cfg(feature = "axum")]
     pub(crate) fn background_ticket(&self) -> RunGuard {
         ActiveRuns::enter_background(&self.0.active_runs, &self.0.store)
     }
 
     /// Keeps what a run has done, as soon as the store can, for as long as the hold lives.
-    #[cfg(feature = "axum")]
     pub(crate) async fn checkpoint(
         &self,
         hold: &Hold,

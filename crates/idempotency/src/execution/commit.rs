@@ -2,14 +2,14 @@
 
 use std::{
     error::Error,
-    fmt, mem,
+    fmt,
     sync::{Arc, OnceLock},
     time::SystemTime,
 };
 
 use bytes::Bytes;
 
-use super::{Execution, Protection};
+use super::{Execution, OutcomeKind, Protection};
 use crate::{
     Idempotency, IfOwner, StoreError, Transaction,
     engine::{CommitStatus, MAX_EXECUTION},
@@ -19,13 +19,14 @@ use crate::{
     },
 };
 
-/// Why [`Execution::commit`] did not commit.
+/// Why [`Execution::commit`] or [`Execution::commit_value`] did not commit.
 ///
-/// Whatever a handler answers with it, the client gets the right thing: the answer that stands, where there is one.
+/// Whatever a handler or other work makes of it, its client or caller gets the right thing: the response or the value that
+/// stands, where there is one.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum CommitError {
-    /// The request has its answer already, which the client gets in place of this run's: from a run that was faster, or
+    /// The request has its response already, which the client gets in place of this run's: from a run that was faster, or
     /// that took the key over. This transaction was rolled back; or it is this one's, and only the news of it was lost.
     Answered,
     /// Nothing of the transaction is kept, for this reason.
@@ -37,7 +38,7 @@ pub enum CommitError {
 }
 
 /// How far a run has ended itself.
-pub(crate) enum CommitState {
+pub(super) enum CommitState {
     /// Not yet.
     Open,
     /// A transaction is being committed, or its future was dropped meanwhile. Whether it carries the record.
@@ -61,12 +62,27 @@ impl Execution {
     pub(crate) async fn end_with<T: Transaction>(
         &self,
         transaction: T,
+        kind: OutcomeKind,
         ending: transaction::EncodeResponse<T::Value>,
     ) -> Result<(), CommitError> {
         let Some(protection) = &self.0.protection else {
             committed(transaction.commit(None, ending).await?)?;
             return Ok(());
         };
+        // The retry could not read an outcome of the other kind.
+        match (protection.outcome, kind) {
+            (OutcomeKind::Response, OutcomeKind::Value) => {
+                return Err(CommitError::Misused(
+                    "a handler commits its response: call commit in place of commit_value",
+                ));
+            }
+            (OutcomeKind::Value, OutcomeKind::Response) => {
+                return Err(CommitError::Misused(
+                    "work under run_with commits its value: call commit_value in place of commit",
+                ));
+            }
+            _ => {}
+        }
         let is_shared = transaction.shares(protection.entry.store.as_ref());
         protection.start(is_shared)?;
         let alone = self.before_alone();
@@ -111,26 +127,6 @@ impl Execution {
         let protection = self.0.protection.as_ref();
         protection.map(|protection| &protection.idempotency)
     }
-
-    /// How the run stands, now that its handler is through.
-    pub(crate) async fn ended(&self) -> CommitState {
-        let Some(protection) = &self.0.protection else {
-            return CommitState::Open;
-        };
-        let state = mem::replace(&mut *protection.commit_state.lock(), CommitState::Answered);
-        let CommitState::Committing { is_shared } = state else {
-            return state;
-        };
-        // The handler dropped the commit midway. Without the record in it, nothing tells what became of it.
-        if !is_shared {
-            return CommitState::Unknown { is_shared };
-        }
-        match protection.resolve_commit().await {
-            Ok(CommitStatus::NotCommitted) => CommitState::Open,
-            Ok(CommitStatus::Committed | CommitStatus::Superseded) => CommitState::Answered,
-            Err(_) => CommitState::Unknown { is_shared },
-        }
-    }
 }
 
 impl Protection {
@@ -163,7 +159,7 @@ impl Protection {
     ) -> Result<Committed, CommitError> {
         if self.is_transactional && !is_shared {
             return Err(CommitError::Misused(
-                "a transactional handler needs its engine's store in the database of its transactions",
+                "a transactional run needs its engine's store in the database of its transactions",
             ));
         }
         if !is_shared {
@@ -248,7 +244,7 @@ impl Protection {
 
     /// Finds out what has become of a transaction that may have been committed, and sees to it that it cannot be any more
     /// if it was not.
-    async fn resolve_commit(&self) -> Result<CommitStatus, StoreError> {
+    pub(super) async fn resolve_commit(&self) -> Result<CommitStatus, StoreError> {
         self.idempotency.resolve_commit(&self.entry).await
     }
 }
@@ -274,7 +270,7 @@ impl From<CommitFailure> for CommitError {
 impl fmt::Display for CommitError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
-            Self::Answered => "the request has its answer already",
+            Self::Answered => "the request has its response already",
             Self::Failed(_) => "the transaction was not committed",
             Self::Unknown(_) => "it is not known whether the transaction was committed",
             Self::Misused(what) => what,

@@ -116,7 +116,7 @@ impl Execution {
     fn begin_step(&self, protection: &Protection) -> Result<UnderWay, &'static str> {
         if protection.is_transactional {
             return Err(
-                "a transactional handler holds nothing under which a step could be kept: use a lease, or no step",
+                "a transactional run holds nothing under which a step could be kept: use a lease, or no step",
             );
         }
         // Under the lock, so that the end of the run sees either this step or none.
@@ -163,7 +163,7 @@ impl Execution {
     }
 
     /// What a run leaves that ends without a response: nothing, or its steps, once all have ended that have begun.
-    pub(crate) async fn persist_after_failure(&self) -> Persist {
+    pub(super) async fn persist_after_failure(&self) -> Persist {
         let Some(protection) = &self.0.protection else {
             return Persist::Nothing;
         };

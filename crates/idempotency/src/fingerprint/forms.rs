@@ -1,7 +1,6 @@
 //! One request's fingerprint in the forms that stores keep.
 
 use super::{Fingerprint, digest};
-use crate::RecordId;
 
 /// The form of this version, and that of the records which earlier versions have left.
 #[derive(Clone, Copy)]
@@ -13,11 +12,11 @@ pub(crate) struct Forms {
 
 impl Forms {
     /// The client's key goes into each digest and is stored nowhere, so a copy of the store does not give away a guessable body as
-    /// long as the key cannot be guessed; with a secret it does not in any case. The id has the scope in it, so that equal requests
+    /// long as the key cannot be guessed; with a secret it does not in any case. The record's id has the scope in it, so that equal requests
     /// of two callers have unequal fingerprints.
-    pub(crate) fn new(asked: &Fingerprint, secret: &[u8], id: &RecordId, key: &[u8]) -> Self {
+    pub(crate) fn new(asked: &Fingerprint, secret: &[u8], id: &[u8; 32], key: &[u8]) -> Self {
         let asked = asked.with_version(1);
-        let of_record = [b"fingerprint 3".as_slice(), secret, id.as_bytes(), key];
+        let of_record = [b"fingerprint 3".as_slice(), secret, id.as_slice(), key];
         let of_key = [b"fingerprint".as_slice(), secret, key];
         let digest = |parts: &[&[u8]]| digest(parts.iter().copied().chain([asked.0.as_slice()]));
         Self {

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
-use crate::{Fingerprint, Labels, OnLost, RecordId, ScopeId, Token};
+use crate::{Fingerprint, Labels, RecordId, ScopeId, Token};
 
 /// What a claim asks for.
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +28,17 @@ impl<'a> ClaimRequest<'a> {
             on_lost,
         }
     }
+}
+
+/// What the same request gets once a run's lease has lapsed, so that nobody knows how far the run came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnLost {
+    /// The key: it runs again.
+    TakeOver,
+    /// 409, until the owner comes back after all, or an operator finds out what happened and
+    /// [resolves](crate::Idempotency::resolve) it; at the latest until the record is forgotten, a ttl after its lease.
+    Refuse,
 }
 
 /// What a caller owns once its claim is won.
@@ -107,7 +118,7 @@ pub enum Claim {
     Won {
         /// 1 for the first run, one more for each take-over.
         attempt: u32,
-        /// What the run before, or this one if it claims again, has left by [`Store::checkpoint`]; empty if nothing.
+        /// What the run before, or this one if it claims again, has left by [`Store::checkpoint`](super::Store::checkpoint); empty if nothing.
         progress: Bytes,
     },
     /// Another run holds the key, or its lease has lapsed but its fingerprint differs from this claim's.

@@ -26,7 +26,7 @@ pub enum StoreErrorKind {
     ScopeFull,
     /// The claim's token is spent: the claim was withdrawn, or its hold released. Nothing was changed.
     Withdrawn,
-    /// The outcome, or the progress, is longer than [`Store::outcome_limit`]. Nothing was changed.
+    /// The outcome, or the progress, is longer than [`Store::outcome_limit`](super::Store::outcome_limit). Nothing was changed.
     TooLarge,
 }
 

@@ -7,6 +7,7 @@ mod database;
 mod document;
 mod emulator;
 mod error;
+mod operators;
 mod owner;
 mod query;
 mod record_cache;
@@ -36,7 +37,6 @@ use super::{
 use crate::{Fingerprint, Listed, Record, RecordId, Token};
 use change::Change;
 use client::Failure;
-use document::Found;
 use owner::Author;
 use record_cache::RecordCache;
 use step::{Look, Next};
@@ -78,7 +78,7 @@ use step::{Look, Next};
 /// ```
 ///
 /// Documents stay for an hour longer than their records, or for a day or so with a policy. They are not replayed
-/// meanwhile. A released key has a document too, which is no record: it keeps a late copy of the claim from taking the key
+/// meanwhile. A key that was released or forgotten has a document too, which is no record: it keeps a late copy of the claim from taking the key
 /// again.
 ///
 /// # Limits
@@ -205,31 +205,7 @@ impl Store for FirestoreStore {
     }
 
     async fn list(&self, request: &ListRequest) -> Result<Vec<Listed>, StoreError> {
-        let (after, limit) = (request.after.as_ref(), request.limit);
-        let mut after = after.map(|id| self.name(id));
-        let mut listed = Vec::new();
-        while listed.len() < limit {
-            let wanted = query::MAX_LISTED.min(limit - listed.len());
-            let query = query::behind(after.clone(), wanted);
-            let (page, now) = self.database.0.query(query).await.map_err(unavailable)?;
-            let is_last = page.len() < wanted;
-            for document in page {
-                after = Some(document.name.clone());
-                // Under another name there is nobody's record.
-                let Some(id) = document::record_id(&document.name) else {
-                    continue;
-                };
-                match Found::read(&id, document) {
-                    Ok(found) if found.record.expires_at <= now || found.is_free() => {}
-                    Ok(found) => listed.push(found.record.into()),
-                    Err(error) => listed.push(Listed::unreadable(id, error)),
-                }
-            }
-            if is_last {
-                break;
-            }
-        }
-        Ok(listed)
+        self.listed(request).await
     }
 
     async fn resolve(
@@ -240,9 +216,8 @@ impl Store for FirestoreStore {
     ) -> Result<IfOwner<()>, StoreError> {
         let author = Author::Operator { seen: *seen };
         match resolution {
-            Resolution::Replace { .. } | Resolution::Forget => {
-                Err(StoreError::unavailable("to be written"))
-            }
+            Resolution::Replace { outcome } => self.replace(id, seen, outcome).await,
+            Resolution::Forget => self.forget(id, seen).await,
             Resolution::Release => self.free(id, author, SPENT_FOR).await,
             Resolution::Complete { outcome, ttl } => {
                 Ok(match self.keep(id, author, outcome, ttl).await? {

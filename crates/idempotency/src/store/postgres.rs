@@ -6,6 +6,7 @@ mod error;
 mod identity;
 mod listener;
 mod opening;
+mod operators;
 mod records;
 mod route;
 mod schema;
@@ -24,8 +25,8 @@ pub use client::PostgresValue;
 pub use error::PostgresStoreError;
 
 use super::{
-    Claim, ClaimRequest, Hold, IfOwner, ListRequest, Polling, Resolution, SPENT_FOR, Store,
-    StoreError, Subscription, Wakeups, check_length,
+    Claim, ClaimRequest, Hold, IfOwner, ListRequest, Polling, Resolution, Store, StoreError,
+    Subscription, Wakeups, check_length,
 };
 use crate::{Fingerprint, Listed, OnLost, Record, RecordId, Token};
 use connections::{Connections, Retry, Statement};
@@ -163,6 +164,8 @@ impl PostgresStore {
                 .bind(microseconds(hold.lease))
                 .bind(microseconds(hold.ttl))
                 .bind(on_lost == OnLost::TakeOver)
+                .bind(hold.labels.route())
+                .bind(hold.labels.label())
         });
         let Some(taken) = rows.await? else {
             return Ok(Some(being_written(fingerprint)));
@@ -218,6 +221,8 @@ impl Store for PostgresStore {
                     .bind(hold.token.as_bytes())
                     .bind(microseconds(hold.lease))
                     .bind(microseconds(hold.ttl))
+                    .bind(hold.labels.route())
+                    .bind(hold.labels.label())
             });
             let Some(rows) = rows.await? else {
                 return Ok(being_written(fingerprint));
@@ -310,24 +315,11 @@ impl Store for PostgresStore {
     }
 
     async fn inspect(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
-        let rows = self.0.connections.run(Retry::Always, || {
-            query(statements::FIND).bind(id.as_bytes())
-        });
-        let found = rows.await?.first().map(records::record);
-        found.transpose().map_err(store_error)
+        self.find(id).await
     }
 
     async fn list(&self, request: &ListRequest) -> Result<Vec<Listed>, StoreError> {
-        let (after, limit) = (request.after.as_ref(), request.limit);
-        // No id is as small as no bytes, so those stand for the start.
-        let after = after.map_or(&[][..], |id| id.as_bytes());
-        let rows = self.0.connections.run(Retry::Always, || {
-            query(statements::LIST)
-                .bind(after)
-                .bind(records::rows(limit))
-        });
-        let rows = rows.await?;
-        Ok(rows.iter().filter_map(records::listed).collect())
+        self.listed(request).await
     }
 
     async fn resolve(
@@ -336,20 +328,7 @@ impl Store for PostgresStore {
         seen: &Token,
         resolution: Resolution,
     ) -> Result<IfOwner<()>, StoreError> {
-        let Resolution::Complete { outcome, ttl } = resolution else {
-            return self.free(id, seen, SPENT_FOR, true).await;
-        };
-        check_length(&outcome, MAX_OUTCOME)?;
-        let token = Token::random();
-        let rows = self.0.connections.run(Retry::Always, || {
-            query(statements::RESOLVE)
-                .bind(id.as_bytes())
-                .bind(seen.as_bytes())
-                .bind(token.as_bytes())
-                .bind(microseconds(ttl))
-                .bind(outcome.as_ref())
-        });
-        Ok(self.ended(id, &rows.await?))
+        self.resolved(id, seen, resolution).await
     }
 
     async fn purge_expired(&self, limit: usize) -> Result<usize, StoreError> {

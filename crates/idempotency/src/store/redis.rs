@@ -6,6 +6,7 @@ mod link;
 mod listener;
 mod micros;
 mod opening;
+mod origin;
 mod records;
 mod reply;
 mod script;
@@ -226,7 +227,7 @@ impl Store for RedisStore {
             if listed.len() >= limit {
                 break;
             }
-            let found = try_join_all(ids.iter().map(|id| self.records.listed(id))).await?;
+            let found = try_join_all(ids.iter().map(|id| self.records.listed(id, request))).await?;
             listed.extend(found.into_iter().flatten());
         }
         listed.truncate(limit);
@@ -240,9 +241,11 @@ impl Store for RedisStore {
         resolution: Resolution,
     ) -> Result<IfOwner<()>, StoreError> {
         let resolved = match resolution {
-            Resolution::Replace { .. } | Resolution::Forget => {
-                return Err(StoreError::unavailable("to be written"));
+            Resolution::Replace { outcome } => {
+                check_length(&outcome, MAX_OUTCOME)?;
+                self.records.replace(id, seen, &outcome).await?
             }
+            Resolution::Forget => self.records.forget(id, seen).await?,
             Resolution::Release => self.records.resolve(id, seen).await?,
             Resolution::Complete { outcome, ttl } => {
                 check_length(&outcome, MAX_OUTCOME)?;

@@ -6,6 +6,7 @@ mod guard;
 mod job;
 mod leaps;
 mod millis;
+mod operators;
 mod own;
 mod record_filter;
 mod records;
@@ -326,12 +327,22 @@ impl Store for SqliteStore {
     }
 
     async fn list(&self, request: &ListRequest) -> Result<Vec<Listed>, StoreError> {
-        let (after, limit) = (request.after.as_ref(), request.limit);
-        let (now, after) = (self.timeline.now(), after.copied());
-        let listed = self
-            .database
-            .look_up(move |connection| records::list(connection, after.as_ref(), limit, &now));
-        Ok(listed.await?)
+        let (now, mut rest) = (self.timeline.now(), request.clone());
+        let mut listed = Vec::new();
+        while rest.limit > 0 {
+            let asked = rest.clone();
+            let page = self
+                .database
+                .look_up(move |connection| operators::list(connection, &asked, &now))
+                .await?;
+            rest.limit -= page.listed.len();
+            listed.extend(page.listed);
+            match page.goes_on_after {
+                None => break,
+                after => rest.after = after,
+            }
+        }
+        Ok(listed)
     }
 
     async fn resolve(
@@ -340,9 +351,13 @@ impl Store for SqliteStore {
         seen: &Token,
         resolution: Resolution,
     ) -> Result<IfOwner<()>, StoreError> {
+        if let Resolution::Complete { outcome, .. } | Resolution::Replace { outcome } = &resolution
+        {
+            check_length(outcome, MAX_OUTCOME)?;
+        }
         let (id, seen) = (*id, *seen);
         let resolve = move |connection: &Connection, now: &Now, changes: &mut Changes| {
-            records::resolve(connection, &id, &seen, &resolution, now, changes)
+            operators::resolve(connection, &id, &seen, &resolution, now, changes)
         };
         Ok(self.step(resolve, self.wake(id), Turn::Due).await?)
     }

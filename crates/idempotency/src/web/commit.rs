@@ -13,7 +13,8 @@ use parking_lot::Mutex;
 
 use super::{problem::Problem, saved_response};
 use crate::{
-    CommitError, Execution, HttpConfig, Idempotency, StepError, Transaction, log_text::Causes,
+    CommitError, Execution, HttpConfig, Idempotency, StepError, Transaction,
+    execution::OutcomeKind, log_text::Causes,
 };
 
 /// Says of a response that its run has committed it.
@@ -61,8 +62,8 @@ impl Execution {
     ///
     /// [`CommitError::Answered`] if somebody else was first: the transaction is rolled back and the client gets that one's
     /// answer. [`CommitError::Failed`] if the transaction could not be committed. [`CommitError::Unknown`] if the
-    /// database did not say so and does not answer now. [`CommitError::Misused`] for a second commit, for a
-    /// nested transaction of PostgreSQL or one that was ended already, or in a transactional handler if the engine's store is in
+    /// database did not say so and does not answer now. [`CommitError::Misused`] in work under
+    /// [`run_with`](Idempotency::run_with), for a second commit, for a nested transaction of PostgreSQL or one that was ended already, or in a transactional handler if the engine's store is in
     /// another database, which for PostgreSQL is looked up in the transaction.
     pub async fn commit<T: Transaction>(
         &self,
@@ -125,7 +126,8 @@ impl Execution {
                 })
             }
         };
-        self.end_with(transaction, Box::new(ending)).await?;
+        self.end_with(transaction, OutcomeKind::Response, Box::new(ending))
+            .await?;
         let made = made.lock().take();
         made.ok_or(CommitError::Misused(
             "the transaction has not asked for its answer",

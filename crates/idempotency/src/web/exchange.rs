@@ -13,7 +13,7 @@ use super::{
     caller,
     commit::{Stored, Unprotected},
     policy::{self, ProducedBy},
-    problem::Problem,
+    problem::{NOT_COMMITTED, Problem},
     read_on::read_on,
     request::{self, Methods},
     saved_response,
@@ -21,7 +21,7 @@ use super::{
 use crate::{
     Disposition, Execution, HttpConfig, Idempotency, Keep, Options,
     engine::{Executed, Finished, NextAction, Persist, WorkResult},
-    execution::CommitState,
+    execution::{Ended, OutcomeKind},
     log_text::Causes,
 };
 
@@ -102,7 +102,7 @@ where
     let mut has_run = false;
     let finished = match idempotency.begin(operation, options, patience).await? {
         NextAction::Run(won) => {
-            let execution = won.execution();
+            let execution = Execution::of(&won, OutcomeKind::Response);
             request.parts.extensions.insert(execution.clone());
             let call = call(request.into_request());
             let attempt = attempt(idempotency.clone(), options.keep, execution, call);
@@ -130,7 +130,7 @@ where
     }
 }
 
-/// The handler's run, up to the last byte of its answer, inside the engine's task.
+/// The handler's run, up to the last byte of its response, inside the engine's task.
 async fn attempt(
     idempotency: Idempotency,
     keep: Keep,
@@ -141,46 +141,29 @@ async fn attempt(
     let limit = idempotency.store().outcome_limit();
     let (answered, produced_by) = call.await;
     match execution.ended().await {
-        CommitState::Open => {
+        Ended::Open => {
             let is_transactional = execution.is_transactional();
-            let mut ending =
+            let WorkResult { response, persist } =
                 decide(config, limit, keep, is_transactional, answered, produced_by).await;
-            match ending.persist {
-                Persist::Nothing => ending.persist = execution.persist_after_failure().await,
-                Persist::OutcomeUnknown => {
-                    // What steps that go on will keep has to be kept under the hold.
-                    if let Persist::AfterSteps(settled) = execution.persist_after_failure().await {
-                        ending.persist = Persist::AfterSteps(Box::pin(async {
-                            settled.await;
-                            Persist::OutcomeUnknown
-                        }));
-                    }
-                }
-                _ => {}
+            WorkResult {
+                response,
+                persist: execution.with_steps(persist).await,
             }
-            ending
         }
-        CommitState::Committed {
-            outcome,
-            expires_at,
-        } => {
+        Ended::Committed { outcome, persist } => {
             let response = match answered {
                 Ok(response) if response.extensions().get::<Stored>().is_some() => response,
                 // What the handler says after its commit is not what every retry will be told.
-                _ => saved_response::decode(outcome.clone())
+                _ => saved_response::decode(outcome)
                     .unwrap_or_else(|problem| problem.into_response(config)),
-            };
-            let persist = match expires_at {
-                Some(expires_at) => Persist::AlreadyCommitted(expires_at),
-                None => Persist::Outcome(outcome),
             };
             WorkResult { response, persist }
         }
-        CommitState::Answered => WorkResult {
+        Ended::Superseded => WorkResult {
             response: Response::default(),
             persist: Persist::Superseded,
         },
-        CommitState::Unknown { is_shared } | CommitState::Committing { is_shared } => WorkResult {
+        Ended::CommitUnknown { is_shared } => WorkResult {
             response: Problem::CommitUnknown { is_shared }.into_response(config),
             persist: Persist::OutcomeUnknown,
         },
@@ -228,9 +211,6 @@ async fn decide(
     }
     release(response)
 }
-
-const NOT_COMMITTED: &str = "The handler is transactional and has answered without a commit, so nothing is stored: it ends \
-                             with execution.commit(transaction, answer).";
 
 fn is_failure(status: StatusCode) -> bool {
     status.is_client_error() || status.is_server_error()

@@ -41,6 +41,9 @@ pub(super) enum Problem {
     Misconfigured(&'static str),
 }
 
+pub(super) const NOT_COMMITTED: &str = "The handler is transactional and has answered without a commit, so nothing is stored: it ends \
+                             with execution.commit(transaction, answer).";
+
 /// One row of the page: the problem's type, and what it says.
 struct Description {
     status: StatusCode,
@@ -356,6 +359,8 @@ impl From<Rejection> for Problem {
             Rejection::Busy => Self::Busy,
             Rejection::ShuttingDown => Self::ShuttingDown,
             Rejection::Panicked => Self::HandlerPanicked,
+            Rejection::NotCommitted => Self::Misconfigured(NOT_COMMITTED),
+            Rejection::CommitUnknown { is_shared } => Self::CommitUnknown { is_shared },
             Rejection::NoPrincipal => {
                 tracing::error!(error = %Causes(&refusal), "the scope of a request is not known");
                 Self::Misconfigured(NO_SCOPE)

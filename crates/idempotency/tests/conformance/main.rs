@@ -1,6 +1,7 @@
 //! The stores keep the contract: every function of `conformance`, on each of them.
 
 mod holds;
+mod labels;
 mod records;
 mod shares;
 mod withdrawals;
@@ -13,7 +14,9 @@ use idempotency::{
 };
 use tempfile::TempDir;
 
-use crate::{holds::holds, records::records, shares::shares, withdrawals::withdrawals};
+use crate::{
+    holds::holds, labels::labels, records::records, shares::shares, withdrawals::withdrawals,
+};
 
 /// A store of its own, the clock that it goes by, and what has to stay until it is gone.
 struct Opened {
@@ -33,6 +36,7 @@ mod memory {
     use super::*;
 
     holds!();
+    labels!();
     records!();
     withdrawals!();
 
@@ -60,6 +64,7 @@ mod sqlite {
     use super::*;
 
     holds!();
+    labels!();
     records!();
     withdrawals!();
 

@@ -1,4 +1,4 @@
-//! A memory store that is down when a test says so.
+//! A store that is down when a test says so.
 
 use std::{
     sync::{
@@ -15,10 +15,10 @@ use idempotency::{
     Record, RecordId, Resolution, Store, StoreError, Subscription, Token,
 };
 
-/// A memory store that is down when a test says so.
+/// A store that is down when a test says so.
 #[derive(Debug)]
-pub(crate) struct FlakyStore {
-    pub(crate) inner: MemoryStore,
+pub(crate) struct FlakyStore<S = MemoryStore> {
+    pub(crate) inner: S,
     pub(crate) down: AtomicBool,
     /// Claims that arrive although their reply is lost, after which the store is down.
     pub(crate) dies_behind_claim: AtomicBool,
@@ -31,6 +31,8 @@ pub(crate) struct FlakyStore {
     pub(crate) silent_from: AtomicUsize,
     pub(crate) completions: AtomicUsize,
     pub(crate) withdrawals: Withdrawals,
+    /// The longest outcome that it keeps.
+    pub(crate) limit: AtomicUsize,
 }
 
 /// How often the store was asked to withdraw a claim.
@@ -44,8 +46,15 @@ pub(crate) struct Withdrawals {
 
 impl FlakyStore {
     pub(crate) fn new(clock: &Clock) -> Arc<Self> {
+        Self::over(MemoryStore::new().with_clock(clock.clone()))
+    }
+}
+
+impl<S: Store> FlakyStore<S> {
+    pub(crate) fn over(inner: S) -> Arc<Self> {
         Arc::new(Self {
-            inner: MemoryStore::new().with_clock(clock.clone()),
+            limit: AtomicUsize::new(inner.outcome_limit()),
+            inner,
             down: AtomicBool::new(false),
             dies_behind_claim: AtomicBool::new(false),
             panics: AtomicBool::new(false),
@@ -69,9 +78,13 @@ impl FlakyStore {
 }
 
 #[async_trait]
-impl Store for FlakyStore {
+impl<S: Store> Store for FlakyStore<S> {
     fn name(&self) -> &'static str {
         self.inner.name()
+    }
+
+    fn wrapped(&self) -> Option<&dyn Store> {
+        Some(&self.inner)
     }
 
     async fn claim(&self, request: ClaimRequest<'_>) -> Result<Claim, StoreError> {
@@ -167,6 +180,6 @@ impl Store for FlakyStore {
     }
 
     fn outcome_limit(&self) -> usize {
-        self.inner.outcome_limit()
+        self.limit.load(Ordering::SeqCst)
     }
 }

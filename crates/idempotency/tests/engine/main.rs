@@ -1,10 +1,13 @@
 //! The engine without HTTP, as a queue consumer calls it; and the layer around services that are not axum's.
 
 mod busy;
+#[cfg(feature = "sqlite")]
+mod commits;
 mod doubtful;
 mod duplicates;
 #[cfg(feature = "axum")]
 mod endless;
+mod executions;
 #[cfg(feature = "macros")]
 mod failed;
 mod flaky;
@@ -13,16 +16,22 @@ mod late;
 mod layer;
 mod life;
 mod lost;
+#[cfg(all(feature = "macros", feature = "sqlite"))]
+mod misused;
 mod outages;
 mod outcomes;
 mod renewals;
 mod settings;
 mod stopping;
 mod stragglers;
+#[cfg(feature = "sqlite")]
+mod unheard;
 mod waiting;
 mod watched;
 
-use idempotency::{Fingerprint, Idempotency, IdempotencyKey, Options, Run, RunError, Scope};
+use idempotency::{
+    Execution, Fingerprint, Idempotency, IdempotencyKey, Options, Run, RunError, Scope,
+};
 use tokio::{sync::oneshot, task::JoinHandle};
 
 /// The error of work that fails.
@@ -77,7 +86,7 @@ where
 {
     let (scope, key) = (Scope::anonymous(), key("k"));
     idempotency
-        .run_with(options, &scope, &key, asked("charge"), work)
+        .run_with(options, &scope, &key, asked("charge"), |_| work)
         .await
 }
 
@@ -86,5 +95,22 @@ async fn refund(idempotency: &Idempotency, value: u32) -> Answer<u32> {
     let (scope, key) = (Scope::anonymous(), key("k"));
     idempotency
         .run(&scope, &key, asked("refund"), async move { Ok(value) })
+        .await
+}
+
+/// Runs this with an execution under the key "k", as an answer to "charge".
+async fn execute<T, E, W>(
+    idempotency: &Idempotency,
+    options: &Options,
+    work: impl FnOnce(Execution) -> W + Send + 'static,
+) -> Result<Run<T>, RunError<E>>
+where
+    T: serde::Serialize + serde::de::DeserializeOwned + Send + 'static,
+    E: Send + 'static,
+    W: Future<Output = Result<T, E>> + Send + 'static,
+{
+    let (scope, key) = (Scope::anonymous(), key("k"));
+    idempotency
+        .run_with(options, &scope, &key, asked("charge"), work)
         .await
 }

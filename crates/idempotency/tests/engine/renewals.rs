@@ -157,7 +157,7 @@ fn a_claim_is_withdrawn_though_another_runtime_is_not_driven() {
         runtime.block_on(async {
             let (scope, key) = (Scope::anonymous(), key(name));
             let work = async { Ok::<_, Failed>(1) };
-            let run = idempotency.run_with(&options, &scope, &key, asked("x"), work);
+            let run = idempotency.run_with(&options, &scope, &key, asked("x"), |_| work);
             run.await
         })
     };

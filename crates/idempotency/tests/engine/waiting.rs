@@ -20,7 +20,7 @@ fn charge_as(
     tokio::spawn(async move {
         let (scope, key) = (Scope::principal(caller.to_string()), key("k"));
         idempotency
-            .run_with(&WAIT, &scope, &key, asked("charge"), work)
+            .run_with(&WAIT, &scope, &key, asked("charge"), |_| work)
             .await
     })
 }
@@ -102,7 +102,7 @@ async fn the_waiters_of_one_scope_leave_places_to_those_of_others() {
             let (scope, key) = (Scope::principal("0"), key("next"));
             let work = async { Ok::<u32, Failed>(4) };
             idempotency
-                .run_with(&WAIT, &scope, &key, asked("charge"), work)
+                .run_with(&WAIT, &scope, &key, asked("charge"), |_| work)
                 .await
         }
     });

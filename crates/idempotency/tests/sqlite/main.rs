@@ -24,6 +24,7 @@ mod batches;
 mod clocks;
 mod ended;
 mod full;
+mod labels;
 mod opening;
 mod outages;
 #[cfg(unix)]

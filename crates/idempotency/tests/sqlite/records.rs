@@ -38,6 +38,7 @@ async fn a_damaged_record_is_an_error_for_everybody_and_never_absent() {
         "lease_until = null",
         "lease_until = -1",
         "phase = 2",
+        "created_at = -1",
     ] {
         let folder = Folder::new();
         let store = SqliteStore::open(folder.file()).expect("a store");
@@ -66,6 +67,13 @@ async fn a_damaged_record_is_an_error_for_everybody_and_never_absent() {
         let unreadable = (owner.id, Some(StoreErrorKind::Unreadable));
         let expected = [(others[0].id, None), unreadable, (others[1].id, None)];
         assert_eq!(kinds.collect::<Vec<_>>(), expected, "{damage}");
+        // Nobody can tell that it is not what is looked for.
+        let narrow = ListRequest::new(10).labelled("customer 7");
+        let listed = store.list(&narrow).await.expect("a list");
+        let kinds = listed
+            .into_iter()
+            .map(|listed| (listed.id, listed.record.err().map(|error| error.kind())));
+        assert_eq!(kinds.collect::<Vec<_>>(), [unreadable], "{damage}");
     }
 }
 

@@ -203,6 +203,37 @@ async fn of_requests_one_behind_the_other_only_the_first_is_refused_because_a_co
     dark::only_so_many_are_refused(1, &proxy, here).await;
 }
 
+// proves: own-claim-unrecognised
+#[tokio::test]
+async fn a_correction_whose_reply_is_lost_recognises_itself() {
+    let Some(server) = RedisServer::start(&[]) else {
+        return;
+    };
+    let (proxy, store) = behind_a_proxy(&server).await;
+    // The server has to know the scripts, or what is lost is no more than its word that it does not.
+    for is_lost in [false, true] {
+        let hold = taken(&store).await;
+        complete(&store, &hold).await;
+        let lose = || is_lost.then(|| proxy.lose_the_next_reply());
+        let outcome = Bytes::from_static(b"moved");
+        let replace = Resolution::Replace {
+            outcome: outcome.clone(),
+        };
+        lose();
+        let replaced = store.resolve(&hold.id, &hold.token, replace).await;
+        assert_eq!(replaced.ok(), Some(IfOwner::Done(())));
+        let record = store.inspect(&hold.id).await.expect("an inspection");
+        let phase = record.map(|record| record.phase);
+        assert_eq!(phase, Some(Phase::Completed { outcome }));
+        lose();
+        for expected in [IfOwner::Done(()), IfOwner::NotOwner] {
+            let forgotten = store.resolve(&hold.id, &hold.token, Resolution::Forget);
+            assert_eq!(forgotten.await.ok(), Some(expected));
+        }
+        assert_eq!(store.inspect(&hold.id).await.expect("an inspection"), None);
+    }
+}
+
 async fn suspend(store: &RedisStore, hold: &Hold) {
     let suspended = store.suspend(hold, Bytes::from_static(b"charged"));
     assert_eq!(suspended.await.ok(), Some(IfOwner::Done(())));

@@ -21,9 +21,10 @@ use gcloud_sdk::{
 };
 
 use super::document::{
-    COMPLETED, EXPIRES_AT, IN_FLIGHT, OUTCOME, SPENT, VERSION, WITHDRAWN, after, timestamp, value,
+    COMPLETED, CREATED_AT, EXPIRES_AT, IN_FLIGHT, LABEL, OUTCOME, ROUTE, SPENT, VERSION, WITHDRAWN,
+    after, timestamp, value,
 };
-use crate::{Fingerprint, Hold, Token, store::spent::SpentTokens};
+use crate::{Fingerprint, Hold, Labels, Token, store::spent::SpentTokens};
 
 /// How much later than necessary a document may be deleted. [`EXPIRES_AT`] is this process's idea of the server's
 /// time, which is behind, and a document must not be gone before its record's time is over.
@@ -45,6 +46,7 @@ pub(super) enum Change {
         attempt: u32,
         progress: Bytes,
         spent: SpentTokens,
+        origin: Origin,
     },
     Renew {
         hold: Hold,
@@ -90,6 +92,22 @@ pub(super) enum Change {
     Spend {
         spent: SpentTokens,
     },
+    /// Another outcome of a completed run, which was completed when it was.
+    Replace {
+        outcome: Bytes,
+    },
+}
+
+/// Where the record comes from that a claim writes.
+#[derive(Clone)]
+pub(super) enum Origin {
+    /// It begins with this claim, and has the labels of its hold.
+    Own,
+    /// It began with the attempt that is taken over.
+    TakenOver {
+        created_at: Option<SystemTime>,
+        labels: Labels,
+    },
 }
 
 impl Change {
@@ -106,7 +124,17 @@ impl Change {
             _ => false,
         };
         // From where the lease counts, which these do not move.
-        let is_timed = !matches!(self, Self::Checkpoint { .. } | Self::Spend { .. });
+        let is_timed = !matches!(
+            self,
+            Self::Checkpoint { .. } | Self::Spend { .. } | Self::Replace { .. }
+        );
+        let is_first = matches!(
+            self,
+            Self::Claim {
+                origin: Origin::Own,
+                ..
+            } | Self::Leave { .. }
+        );
         let mut field_paths = Vec::new();
         let fields = match self {
             Self::Claim {
@@ -115,7 +143,13 @@ impl Change {
                 attempt,
                 progress,
                 spent,
+                origin,
             } => {
+                let (created_at, labels) = match origin {
+                    Origin::Own => (None, hold.labels),
+                    Origin::TakenOver { created_at, labels } => (created_at, labels),
+                };
+                let created_at = created_at.map(|time| named(CREATED_AT, timestamp(time)));
                 let left = (!progress.is_empty())
                     .then(|| named(OUTCOME, ValueType::BytesValue(progress.into())));
                 let fields = [
@@ -133,6 +167,7 @@ impl Change {
                 ];
                 let spent = spent_field(&spent);
                 let fields = fields.into_iter().chain(left).chain(spent);
+                let fields = fields.chain(created_at).chain(label_fields(&labels));
                 fields.collect::<HashMap<_, _>>()
             }
             Self::Renew { hold, .. } => HashMap::from([
@@ -173,19 +208,23 @@ impl Change {
                 hold,
                 fingerprint,
                 outcome,
-            } => HashMap::from([
-                named("version", ValueType::IntegerValue(VERSION)),
-                named("phase", ValueType::StringValue(COMPLETED.into())),
-                named(
-                    "fingerprint",
-                    ValueType::BytesValue(fingerprint.as_bytes().into()),
-                ),
-                named("token", ValueType::BytesValue(hold.token.as_bytes().into())),
-                named("attempt", ValueType::IntegerValue(1)),
-                named(OUTCOME, ValueType::BytesValue(outcome.into())),
-                named("ttl_ms", milliseconds(hold.ttl)),
-                deletable(now, hold.ttl),
-            ]),
+            } => {
+                let fields = [
+                    named("version", ValueType::IntegerValue(VERSION)),
+                    named("phase", ValueType::StringValue(COMPLETED.into())),
+                    named(
+                        "fingerprint",
+                        ValueType::BytesValue(fingerprint.as_bytes().into()),
+                    ),
+                    named("token", ValueType::BytesValue(hold.token.as_bytes().into())),
+                    named("attempt", ValueType::IntegerValue(1)),
+                    named(OUTCOME, ValueType::BytesValue(outcome.into())),
+                    named("ttl_ms", milliseconds(hold.ttl)),
+                    deletable(now, hold.ttl),
+                ];
+                let labels = label_fields(&hold.labels);
+                fields.into_iter().chain(labels).collect()
+            }
             Self::Free {
                 token,
                 spent,
@@ -194,7 +233,7 @@ impl Change {
             } => {
                 let spent = spent_field(&spent);
                 // Named without a value, they are removed.
-                field_paths.push(OUTCOME.into());
+                field_paths.extend([OUTCOME, CREATED_AT, ROUTE, LABEL].map(String::from));
                 field_paths.extend(spent.is_none().then(|| SPENT.into()));
                 let fields = [
                     named("version", ValueType::IntegerValue(VERSION)),
@@ -219,12 +258,20 @@ impl Change {
                 deletable(now, ttl),
             ]),
             Self::Spend { spent } => spent_field(&spent).into_iter().collect(),
+            Self::Replace { outcome } => {
+                HashMap::from([named(OUTCOME, ValueType::BytesValue(outcome.into()))])
+            }
         };
         field_paths.extend(fields.keys().cloned());
         Write {
             current_document: precondition(condition),
             update_mask: (!whole).then_some(DocumentMask { field_paths }),
-            update_transforms: is_timed.then(stepped_now).into_iter().collect(),
+            // The first one is that whose result is read.
+            update_transforms: [(is_timed, "stepped_at"), (is_first, CREATED_AT)]
+                .into_iter()
+                .filter(|(is_wanted, _)| *is_wanted)
+                .map(|(_, field)| now_in(field))
+                .collect(),
             operation: Some(Operation::Update(Document {
                 name,
                 fields,
@@ -249,10 +296,10 @@ fn precondition(condition: ConditionType) -> Option<Precondition> {
     })
 }
 
-/// The server's own time as that of its last step.
-fn stepped_now() -> FieldTransform {
+/// The server's own time in this field.
+fn now_in(field: &str) -> FieldTransform {
     FieldTransform {
-        field_path: "stepped_at".into(),
+        field_path: field.into(),
         transform_type: Some(TransformType::SetToServerValue(
             ServerValue::RequestTime.into(),
         )),
@@ -271,6 +318,15 @@ pub(super) fn stepped_at(result: &WriteResult) -> Option<SystemTime> {
 fn spent_field(spent: &SpentTokens) -> Option<(String, Value)> {
     let bytes = spent.bytes()?;
     Some(named(SPENT, ValueType::BytesValue(bytes.into())))
+}
+
+/// None for a label that there is not.
+fn label_fields(labels: &Labels) -> impl Iterator<Item = (String, Value)> + use<> {
+    let fields = [(ROUTE, labels.route()), (LABEL, labels.label())].map(|(name, text)| {
+        let text = text.map(|text| ValueType::StringValue(text.into()));
+        text.map(|text| named(name, text))
+    });
+    fields.into_iter().flatten()
 }
 
 fn named(name: &str, content: ValueType) -> (String, Value) {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::{
     FirestoreStore,
-    change::{Base, Change},
+    change::{Base, Change, Origin},
     step::{Look, Next},
 };
 use crate::{Claim, Fingerprint, Hold, OnLost, Phase, StoreError, store::spent::SpentTokens};
@@ -16,14 +16,15 @@ impl FirestoreStore {
         fingerprint: &Fingerprint,
         on_lost: OnLost,
     ) -> Result<Claim, StoreError> {
-        let change = |attempt, progress, spent| Change::Claim {
+        let change = |attempt, progress, spent, origin| Change::Claim {
             hold: hold.clone(),
             fingerprint: *fingerprint,
             attempt,
             progress,
             spent,
+            origin,
         };
-        let anew = |spent| change(1, Bytes::new(), spent);
+        let anew = |spent| change(1, Bytes::new(), spent, Origin::Own);
         let first = self.remembered_free(&hold.id, &hold.token);
         let first = first.map(|(base, spent)| (base, anew(spent)));
         let decide = |look: Look| {
@@ -57,7 +58,11 @@ impl FirestoreStore {
                 Phase::InFlight { progress, .. } if may_be_taken => match on_lost {
                     OnLost::TakeOver => {
                         let attempt = record.attempt.saturating_add(1);
-                        return Next::Change(base, change(attempt, progress, spent));
+                        let origin = Origin::TakenOver {
+                            created_at: record.created_at,
+                            labels: record.labels,
+                        };
+                        return Next::Change(base, change(attempt, progress, spent, origin));
                     }
                     OnLost::Refuse => Claim::Unknown { fingerprint },
                 },

@@ -11,7 +11,9 @@ use gcloud_sdk::{
     prost_types::Timestamp,
 };
 
-use crate::{Fingerprint, Phase, Record, RecordId, StoreError, Token, store::spent::SpentTokens};
+use crate::{
+    Fingerprint, Labels, Phase, Record, RecordId, StoreError, Token, store::spent::SpentTokens,
+};
 
 /// The collection of the records; the id of a document is that of its record in hexadecimal digits.
 pub(super) const COLLECTION: &str = "idempotency_records";
@@ -34,6 +36,13 @@ pub(super) const WITHDRAWN: &str = "withdrawn";
 
 /// The other tokens that are spent, 16 bytes each, the latest first; absent where there are none.
 pub(super) const SPENT: &str = "spent";
+
+/// When the first claim came; absent in what the former version wrote, and where the key is free.
+pub(super) const CREATED_AT: &str = "created_at";
+
+/// The labels of the record, each absent where there is none.
+pub(super) const ROUTE: &str = "route";
+pub(super) const LABEL: &str = "label";
 
 /// A document that was read.
 pub(super) struct Found {
@@ -62,6 +71,14 @@ impl Found {
             }
             _ => return Err(damaged("stepped_at")),
         };
+        let created_at = match optional(fields, CREATED_AT)? {
+            None => None,
+            Some(ValueType::TimestampValue(time)) => {
+                Some(SystemTime::try_from(time).map_err(StoreError::unreadable)?)
+            }
+            Some(_) => return Err(damaged(CREATED_AT)),
+        };
+        let (route, label) = (text(fields, ROUTE)?, text(fields, LABEL)?);
         let ttl = duration(fields, "ttl_ms")?;
         let ValueType::StringValue(phase) = field(fields, "phase")? else {
             return Err(damaged("phase"));
@@ -70,6 +87,7 @@ impl Found {
             .try_into()
             .map_err(|_| damaged("attempt"))?;
         let is_withdrawn = phase == WITHDRAWN;
+        let mut completed_at = None;
         let (phase, expires_at) = match phase.as_str() {
             IN_FLIGHT | WITHDRAWN => {
                 let lease_until = after(stepped_at, duration(fields, "lease_ms")?);
@@ -85,6 +103,8 @@ impl Found {
             }
             COMPLETED => {
                 let outcome = bytes(fields, OUTCOME)?.into();
+                // Its last step, as nothing that comes later moves that time.
+                completed_at = Some(stepped_at);
                 (Phase::Completed { outcome }, after(stepped_at, ttl))
             }
             _ => return Err(damaged("phase")),
@@ -93,15 +113,19 @@ impl Found {
             true => SpentTokens::read(bytes(fields, SPENT)?).ok_or_else(|| damaged(SPENT))?,
             false => SpentTokens::default(),
         };
+        let mut record = Record::new(
+            *id,
+            Fingerprint::from_bytes(array(fields, "fingerprint")?),
+            Token::from_bytes(array(fields, "token")?),
+            attempt,
+            expires_at,
+            phase,
+        );
+        record.created_at = created_at;
+        record.completed_at = completed_at;
+        record.labels = Labels::new(route.as_deref(), label.as_deref());
         Ok(Self {
-            record: Record::new(
-                *id,
-                Fingerprint::from_bytes(array(fields, "fingerprint")?),
-                Token::from_bytes(array(fields, "token")?),
-                attempt,
-                expires_at,
-                phase,
-            ),
+            record,
             is_withdrawn,
             spent,
             update_time: document.update_time.ok_or_else(|| damaged("update_time"))?,
@@ -217,6 +241,28 @@ pub(super) fn value(value: ValueType) -> Value {
 fn field(fields: &mut HashMap<String, Value>, name: &'static str) -> Result<ValueType, StoreError> {
     let value = fields.remove(name).and_then(|value| value.value_type);
     value.ok_or_else(|| damaged(name))
+}
+
+/// None where there is no such field.
+fn optional(
+    fields: &mut HashMap<String, Value>,
+    name: &'static str,
+) -> Result<Option<ValueType>, StoreError> {
+    match fields.contains_key(name) {
+        true => field(fields, name).map(Some),
+        false => Ok(None),
+    }
+}
+
+fn text(
+    fields: &mut HashMap<String, Value>,
+    name: &'static str,
+) -> Result<Option<String>, StoreError> {
+    match optional(fields, name)? {
+        None => Ok(None),
+        Some(ValueType::StringValue(text)) => Ok(Some(text)),
+        Some(_) => Err(damaged(name)),
+    }
 }
 
 fn integer(fields: &mut HashMap<String, Value>, name: &'static str) -> Result<i64, StoreError> {

@@ -210,7 +210,7 @@ impl FirestoreStore {
     }
 }
 
-fn may_be_taken() -> StoreError {
+pub(super) fn may_be_taken() -> StoreError {
     StoreError::unavailable(
         "the call had no response, and the key has changed since; the step may have been taken",
     )

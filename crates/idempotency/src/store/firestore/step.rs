@@ -130,7 +130,7 @@ impl FirestoreStore {
                     .touch(id, token, progress.len(), base, update_time);
                 return Ok(self.database.0.clock.now());
             }
-            Change::Spend { .. } => {
+            Change::Spend { .. } | Change::Replace { .. } => {
                 self.record_cache.put(id, Some(CachedRecord::Other));
                 return Ok(self.database.0.clock.now());
             }

@@ -4,13 +4,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use sqlx::{
-    Decode, Error, Postgres, Row, Type,
+    Decode, Encode, Error, Postgres, Row, Type,
+    encode::IsNull,
     error::BoxDynError,
-    postgres::{PgRow, PgTypeInfo, PgValueRef, types::Oid},
+    postgres::{PgArgumentBuffer, PgRow, PgTypeInfo, PgValueRef, types::Oid},
 };
 
 use crate::{
-    Claim, Fingerprint, Hold, IfOwner, Listed, OnLost, Phase, Record, RecordId, StoreError, Token,
+    Claim, Fingerprint, Hold, IfOwner, Labels, Listed, OnLost, Phase, Record, RecordId, StoreError,
+    Token,
 };
 
 /// The phase of a record whose token is spent: its claim was withdrawn, or its hold released. No attempt: the key is free.
@@ -126,7 +128,7 @@ pub(super) fn fenced(rows: &[PgRow]) -> IfOwner<()> {
     }
 }
 
-pub(super) fn record(row: &PgRow) -> Result<Record, Error> {
+fn record(row: &PgRow) -> Result<Record, Error> {
     let phase = match row.try_get::<i16, _>(5)? {
         1 | WITHDRAWN => Phase::InFlight {
             lease_until: time(row, 6)?,
@@ -147,10 +149,31 @@ pub(super) fn record(row: &PgRow) -> Result<Record, Error> {
     ))
 }
 
-/// What is listed of a row. Under an id that is none there is nobody's record.
+/// A record with its past, which no claim asks for.
+pub(super) fn whole_record(row: &PgRow) -> Result<Record, Error> {
+    let mut record = record(row)?;
+    record.created_at = time_if_any(row, 8)?;
+    let completed_at = time_if_any(row, 9)?;
+    // An earlier version that takes an expired record leaves this column as it is.
+    let is_completed = matches!(record.phase, Phase::Completed { .. });
+    record.completed_at = completed_at.filter(|_| is_completed);
+    record.labels = Labels::new(row.try_get(10)?, row.try_get(11)?);
+    Ok(record)
+}
+
+/// After which id a list goes on, if it does.
+pub(super) fn goes_on_after(rows: &[PgRow]) -> Result<Option<RecordId>, Error> {
+    let Some(row) = rows.first() else {
+        return Ok(None);
+    };
+    let id: Option<[u8; 32]> = row.try_get(12)?;
+    Ok(id.map(RecordId::from_bytes))
+}
+
+/// What is listed of a row; a page without records has a row without an id.
 pub(super) fn listed(row: &PgRow) -> Option<Listed> {
     let id = RecordId::from_bytes(row.try_get(0).ok()?);
-    Some(match record(row) {
+    Some(match whole_record(row) {
         Ok(record) => record.into(),
         Err(error) => Listed::unreadable(id, StoreError::unreadable(error)),
     })
@@ -177,6 +200,11 @@ pub(super) fn time(row: &PgRow, column: usize) -> Result<SystemTime, Error> {
     Ok(row.try_get::<Timestamp, _>(column)?.0)
 }
 
+fn time_if_any(row: &PgRow, column: usize) -> Result<Option<SystemTime>, Error> {
+    let time: Option<Timestamp> = row.try_get(column)?;
+    Ok(time.map(|time| time.0))
+}
+
 /// A length of time as the statements take it: microseconds, rounded up, because nothing ends early. A century
 /// stands for what is longer.
 pub(super) fn microseconds(time: Duration) -> i64 {
@@ -190,7 +218,7 @@ pub(super) fn rows(limit: usize) -> i64 {
 }
 
 /// The type `timestamptz`, without another library for times.
-struct Timestamp(SystemTime);
+pub(super) struct Timestamp(pub(super) SystemTime);
 
 impl Type<Postgres> for Timestamp {
     fn type_info() -> PgTypeInfo {
@@ -198,10 +226,28 @@ impl Type<Postgres> for Timestamp {
     }
 }
 
+/// The start of the year 2000, from which the server counts.
+const Y2K: Duration = Duration::from_secs(946_684_800);
+
+/// The first moment that is not before this time; what the server cannot count is as early or as late as it can.
+impl Encode<'_, Postgres> for Timestamp {
+    fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
+        /// The start of the year 4713 before Christ, and the end of 294276.
+        const EARLIEST: i64 = -211_813_488_000_000_000;
+        const LATEST: i64 = 9_223_371_331_199_999_999;
+        let microseconds = match self.0.duration_since(UNIX_EPOCH + Y2K) {
+            Ok(after) => i64::try_from(after.as_nanos().div_ceil(1000)).unwrap_or(LATEST),
+            Err(before) => {
+                let before = i64::try_from(before.duration().as_micros());
+                before.map_or(EARLIEST, |before| -before)
+            }
+        };
+        Encode::<Postgres>::encode_by_ref(&microseconds.clamp(EARLIEST, LATEST), buffer)
+    }
+}
+
 impl Decode<'_, Postgres> for Timestamp {
     fn decode(value: PgValueRef<'_>) -> Result<Self, BoxDynError> {
-        /// The start of the year 2000, from which the server counts.
-        const Y2K: Duration = Duration::from_secs(946_684_800);
         let since_2000 = i64::from_be_bytes(value.as_bytes()?.try_into()?);
         let distance = Duration::from_micros(since_2000.unsigned_abs());
         let time = match since_2000 {

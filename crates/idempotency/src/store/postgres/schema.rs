@@ -26,12 +26,12 @@ const FIND_ROLE: &str =
 
 const IS_THERE: &str = "select to_regclass('idempotency_schema') is not null";
 
-/// Whether the first releases have made the table, which had one column less.
-const LACKS_SPENT: &str = "
-    select not exists (
-        select from pg_attribute
-        where attrelid = to_regclass('idempotency_records') and attname = 'spent' and not attisdropped
-    )
+/// Whether an earlier release has made the table, which had fewer columns.
+const LACKS_COLUMNS: &str = "
+    select count(*) < 5
+    from pg_attribute
+    where attrelid = to_regclass('idempotency_records') and not attisdropped
+        and attname in ('spent', 'created_at', 'completed_at', 'route', 'label')
 ";
 
 /// The same of the mark.
@@ -42,13 +42,20 @@ const LACKS_MARK: &str = "
     )
 ";
 
-/// How long to wait before trying again to add the column. With the tries that fits into the time of a start.
+/// How long to wait before trying again to add columns. With the tries that fits into the time of a start.
 const PAUSES: [Duration; 3] = [Duration::from_secs(1); 3];
 
 /// Claims wait behind this for as long as it waits for the transactions that are open.
 const BRIEFLY: &str = "set local lock_timeout = '1s'";
 
-const ADD_SPENT: &str = "alter table idempotency_records add column if not exists spent bytea";
+const ADD_COLUMNS: &str = "
+    alter table idempotency_records
+        add column if not exists spent bytea,
+        add column if not exists created_at timestamptz,
+        add column if not exists completed_at timestamptz,
+        add column if not exists route text,
+        add column if not exists label text
+";
 
 /// The server draws it at random, as the default of the row that is there.
 const ADD_MARK: &str = "
@@ -108,7 +115,7 @@ async fn find_or_create(connection: &mut PgConnection) -> Result<Option<i32>, sq
             raw_sql(CREATE).execute(&mut *transaction).await?;
         }
         Some(found) if found <= VERSION => {
-            for (lacks, add) in [(LACKS_SPENT, ADD_SPENT), (LACKS_MARK, ADD_MARK)] {
+            for (lacks, add) in [(LACKS_COLUMNS, ADD_COLUMNS), (LACKS_MARK, ADD_MARK)] {
                 let lacks = raw_sql(lacks).fetch_one(&mut *transaction).await?;
                 if lacks.try_get(0)? {
                     raw_sql(BRIEFLY).execute(&mut *transaction).await?;

@@ -17,19 +17,35 @@ create table if not exists idempotency_records (
     -- what the run has left: so far while it is in flight, in the end once it is completed
     outcome bytea,
     -- whether somebody wants to be notified of its end
-    awaited boolean not null default false
+    awaited boolean not null default false,
+    -- the other tokens that are spent, 16 bytes each, the latest first
+    spent bytea,
+    -- when its first attempt claimed the key, or its transaction wrote it
+    created_at timestamptz,
+    -- when its run was completed
+    completed_at timestamptz,
+    -- what an operator finds it by: the method and the route's template, and a label of the application's own
+    route text,
+    label text
 );
 
--- spent: the other tokens that are spent, 16 bytes each, the latest first. The first releases had no such column, and leave it
--- alone. Adding it takes the whole table for a moment, and gives up after a second, because every claim waits meanwhile.
+-- Earlier releases had fewer columns, and leave the others alone. Adding them takes the whole table for a moment, and gives up after
+-- a second, because every claim waits meanwhile.
 do $$
 begin
-    if not exists (
-        select from pg_attribute
-        where attrelid = 'idempotency_records'::regclass and attname = 'spent' and not attisdropped
-    ) then
+    if (
+        select count(*)
+        from pg_attribute
+        where attrelid = 'idempotency_records'::regclass and not attisdropped
+            and attname in ('spent', 'created_at', 'completed_at', 'route', 'label')
+    ) < 5 then
         set local lock_timeout = '1s';
-        alter table idempotency_records add column if not exists spent bytea;
+        alter table idempotency_records
+            add column if not exists spent bytea,
+            add column if not exists created_at timestamptz,
+            add column if not exists completed_at timestamptz,
+            add column if not exists route text,
+            add column if not exists label text;
     end if;
 end
 $$;

@@ -52,9 +52,9 @@ pub(super) const CLAIM: &str = "
     ),
     taken as (
         insert into idempotency_records
-            (id, fingerprint, token, attempt, expires_at, phase, lease_until)
+            (id, fingerprint, token, attempt, expires_at, phase, lease_until, created_at, route, label)
         select $1, $2, $3, 1,
-            now + ($4 + $5) * interval '1 microsecond', 1, now + $4 * interval '1 microsecond'
+            now + ($4 + $5) * interval '1 microsecond', 1, now + $4 * interval '1 microsecond', now, $6, $7
         from clock
         where not exists (select from found)
         on conflict (id) do nothing
@@ -66,7 +66,8 @@ pub(super) const CLAIM: &str = "
 ";
 
 /// Takes a key whose record has expired or is a free mark, or whose hold has lapsed and was for the same request, which
-/// leaves what the run had done so far. Those who wait for such a hold still do. A spent token takes nothing.
+/// leaves what the run had done so far, when the key was first claimed, and its labels. Those who wait for such a hold still do. A
+/// spent token takes nothing.
 ///
 /// The spent tokens stand side by side. They are random, so no other token is found across two of them.
 pub(super) const TAKE_OVER: &str = "
@@ -83,7 +84,11 @@ pub(super) const TAKE_OVER: &str = "
             when phase = 3 then substring(token || coalesce(spent, '') from 1 for 8 * 16)
             else spent
         end,
-        awaited = awaited and attempt > 0 and expires_at > now
+        awaited = awaited and attempt > 0 and expires_at > now,
+        created_at = case when attempt > 0 and expires_at > now then created_at else now end,
+        completed_at = null,
+        route = case when attempt > 0 and expires_at > now then route else $7 end,
+        label = case when attempt > 0 and expires_at > now then label else $8 end
     from (
         select clock_timestamp() as now,
             set_config('lock_timeout', case when $4 > 0 then '250ms' else '3s' end, true)
@@ -110,7 +115,10 @@ pub(super) const WITHDRAW: &str = "
     select $1, $2, $3, 0, now + ($4 + $5) * interval '1 microsecond', 3, now
     from (select clock_timestamp() as now) as clock
     on conflict (id) do update
-    set (fingerprint, token, attempt, expires_at, phase, lease_until, outcome, spent) = (
+    set (
+        fingerprint, token, attempt, expires_at, phase, lease_until, outcome, spent,
+        created_at, completed_at, route, label
+    ) = (
         select
             case when is_free then excluded.fingerprint else record.fingerprint end,
             case when is_free or is_own then excluded.token else record.token end,
@@ -129,7 +137,11 @@ pub(super) const WITHDRAW: &str = "
                 when is_own then record.spent
                 when is_free then substring(record.token || coalesce(record.spent, '') from 1 for 8 * 16)
                 else substring(excluded.token || coalesce(record.spent, '') from 1 for 8 * 16)
-            end
+            end,
+            case when not is_free then record.created_at end,
+            null::timestamptz,
+            case when not is_free then record.route end,
+            case when not is_free then record.label end
         from (
             select record.token = excluded.token as is_own,
                 record.expires_at <= excluded.lease_until as is_expired,
@@ -196,7 +208,8 @@ pub(super) const COMPLETE: &str = "
         phase = 2,
         lease_until = null,
         outcome = case phase when 1 then $4 else outcome end,
-        spent = null
+        spent = null,
+        completed_at = case phase when 1 then now else completed_at end
     from (select clock_timestamp() as now) as clock
     where id = $1 and token = $2 and phase in (1, 2) and expires_at > now
     returning expires_at, case when awaited then pg_notify('idempotency', encode(id, 'hex')) end
@@ -228,7 +241,8 @@ pub(super) const COMPLETE_WITHIN: &str = concat!(
             phase = 2,
             lease_until = null,
             outcome = case phase when 1 then $4 else outcome end,
-            spent = null
+            spent = null,
+            completed_at = case phase when 1 then now else completed_at end
         from (select clock_timestamp() as now) as clock, block
         where is_open and is_here and id = $1 and token = $2 and phase in (1, 2) and expires_at > now
         returning expires_at, case when awaited then pg_notify('idempotency', encode(id, 'hex')) end as told
@@ -253,8 +267,8 @@ pub(super) const LEAVE: &str = concat!(
     ),
     completed as (
         insert into idempotency_records as record
-            (id, fingerprint, token, attempt, expires_at, phase, outcome)
-        select $1, $5, $2, 1, now + $3 * interval '1 microsecond', 2, $4
+            (id, fingerprint, token, attempt, expires_at, phase, outcome, created_at, completed_at, route, label)
+        select $1, $5, $2, 1, now + $3 * interval '1 microsecond', 2, $4, now, now, $9, $10
         from (select clock_timestamp() as now) as clock, block
         where is_open and is_here
         on conflict (id) do update
@@ -265,7 +279,11 @@ pub(super) const LEAVE: &str = concat!(
             phase = excluded.phase,
             lease_until = null,
             outcome = excluded.outcome,
-            spent = null
+            spent = null,
+            created_at = excluded.created_at,
+            completed_at = excluded.completed_at,
+            route = excluded.route,
+            label = excluded.label
         where record.expires_at <= clock_timestamp()
             or record.phase = 3 and record.attempt = 0 and record.token <> $2
                 and position($2 in coalesce(record.spent, '')) = 0
@@ -288,7 +306,11 @@ pub(super) const RELEASE: &str = "
         end,
         phase = 3,
         lease_until = now,
-        outcome = null
+        outcome = null,
+        created_at = null,
+        completed_at = null,
+        route = null,
+        label = null
     from (select clock_timestamp() as now) as clock
     where id = $1 and expires_at > now
         and (
@@ -296,41 +318,6 @@ pub(super) const RELEASE: &str = "
             or $5 and phase = 3 and attempt = 0 and (token = $2 or position($2 in coalesce(spent, '')) > 0)
         )
     returning case when awaited then pg_notify('idempotency', encode(id, 'hex')) end
-";
-
-/// Keeps an operator's outcome, under a new token: the owner that was given up can complete nothing any more, not
-/// even "again". The new token also tells that this was done already, if it is sent again.
-pub(super) const RESOLVE: &str = "
-    update idempotency_records as record
-    set token = $3,
-        expires_at = case phase when 2 then expires_at else now + $4 * interval '1 microsecond' end,
-        phase = 2,
-        lease_until = null,
-        outcome = $5,
-        spent = null
-    from (select clock_timestamp() as now) as clock
-    where id = $1 and expires_at > now
-        and (token = $2 and phase in (1, 3) and attempt > 0 or token = $3 and phase = 2)
-    returning case when awaited then pg_notify('idempotency', encode(id, 'hex')) end
-";
-
-/// Changes nothing, and yet fails on a server that takes no writes. That can be a standby, on which the record may be missing
-/// that its primary has.
-pub(super) const FIND: &str = "
-    with writable as (
-        update idempotency_records set awaited = awaited where false
-    )
-    select id, fingerprint, token, attempt, expires_at, phase, lease_until, outcome
-    from idempotency_records
-    where id = $1 and expires_at > clock_timestamp() and not (phase = 3 and attempt = 0)
-";
-
-pub(super) const LIST: &str = "
-    select id, fingerprint, token, attempt, expires_at, phase, lease_until, outcome
-    from idempotency_records
-    where id > $1 and expires_at > (select clock_timestamp()) and not (phase = 3 and attempt = 0)
-    order by id
-    limit $2
 ";
 
 /// Leaves out what somebody else has locked: a claim that takes the record, or another sweep.

@@ -245,6 +245,12 @@ impl Pending<'_> {
             PostgresValue::Text(Some(&self.identity)),
             PostgresValue::Boolean(transaction.depth().is_none()),
         ]);
+        if !entry.is_held {
+            values.extend([
+                PostgresValue::Text(hold.labels.route()),
+                PostgresValue::Text(hold.labels.label()),
+            ]);
+        }
         let statement = PostgresStatement {
             text: match entry.is_held {
                 true => statements::COMPLETE_WITHIN,

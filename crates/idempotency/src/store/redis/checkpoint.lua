@@ -7,6 +7,7 @@ if #progress <= #bytes - record.left_from then
     -- It is of an earlier time, and has come late.
     return {'done'}
 end
-local expires_at, lease_until = record.expires_at, record.lease_until
-replace(write(IN_FLIGHT, record.attempt, expires_at, lease_until, token, record.fingerprint, record.spent, progress), expires_at)
+local attempt, expires_at, lease_until, fingerprint = record.attempt, record.expires_at, record.lease_until, record.fingerprint
+local value = write(IN_FLIGHT, attempt, expires_at, lease_until, token, fingerprint, record.spent, record.origin, progress)
+replace(value, expires_at)
 return {'done'}

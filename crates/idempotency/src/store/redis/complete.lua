@@ -13,6 +13,6 @@ if record.phase == WITHDRAWN and (record.is_free or left == token) then
     return {'lost'}
 end
 local expires_at = later(now, ttl)
-replace(write(COMPLETED, record.attempt, expires_at, 0, left, record.fingerprint, '', outcome), expires_at)
+replace(write(COMPLETED, record.attempt, expires_at, now, left, record.fingerprint, '', record.origin, outcome), expires_at)
 wake()
 return {'completed', expires_at}

@@ -1,4 +1,4 @@
 if not record or record.is_free then
     return {'absent'}
 end
-return {'found', bytes}
+return {'found', bytes, now}

@@ -2,20 +2,30 @@
 --
 -- The record is one string, so that a step reads and writes it in one command:
 --
---   version 1 | phase 1 | attempt 4 | expires_at 8 | lease_until 8 | token 16 | fingerprint 33 | spent tokens | what the run has left
+--   version 1 | phase 1 | attempt 4 | expires_at 8 | lease_until 8 | token 16 | fingerprint 33 | spent tokens
+--     | origin: created_at 8 | length of the route 2 | length of the label 2 | route | label
+--     | what the run has left
 --
 -- in bytes, the greatest first. What it has left is its progress so far while it is in flight, and its outcome once it
--- is completed. The claim of a withdrawn record's token was taken back, or may not come any more: the token is spent.
--- Its attempt counts those that stand before it, as a lapsed hold; with none, the key is free. The other tokens that are
--- spent follow, 16 bytes each, the latest first; how many there are is said in the higher half of the phase's byte. Times are
--- microseconds since 1970 by this server's clock, never past LATEST, up to which a number of this language is exact. What
--- another version wrote is no record that can be read, and not "no record".
-local VERSION = 1
+-- is completed. The time of its completion then has the place of the lease, where former processes left 0. The claim of a
+-- withdrawn record's token was taken back, or may not come any more: the token is spent. Its attempt counts those that stand
+-- before it, as a lapsed hold; with none, the key is free. The other tokens that are spent follow, 16 bytes each, the latest
+-- first; how many there are is said in the higher half of the phase's byte. Times are microseconds since 1970 by this
+-- server's clock, never past LATEST, up to which a number of this language is exact. What another version wrote is no record
+-- that can be read, and not "no record".
+--
+-- The first claim writes the origin, and it stays as it is. A length of 0 says that there is no such text, and another one is
+-- one more than the text's. Version 1 has no origin: a free key has that version, and a record that began with it keeps it, so
+-- that a process which knows no other one can end its own run.
+local VERSION = 2
+local VERSION_WITHOUT_ORIGIN = 1
 local IN_FLIGHT = 1
 local COMPLETED = 2
 local WITHDRAWN = 3
 local HEAD = '>BBI4I8I8c16c33'
 local HEAD_LENGTH = 71
+local ORIGIN = '>I8I2I2'
+local ORIGIN_LENGTH = 12
 local TOKEN_LENGTH = 16
 local MAX_SPENT_TOKENS = 8
 local LATEST = 9007199254740991
@@ -27,15 +37,31 @@ local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
 local bytes = redis.call('GET', KEYS[1])
 local record = nil
 if bytes then
-    if #bytes < HEAD_LENGTH or string.byte(bytes, 1) ~= VERSION then
+    local version = string.byte(bytes, 1)
+    if #bytes < HEAD_LENGTH or version ~= VERSION and version ~= VERSION_WITHOUT_ORIGIN then
         return {'unreadable'}
     end
     local _, state, attempt, expires_at, lease_until, token, fingerprint = struct.unpack(HEAD, bytes)
     local phase = state % 16
     local spent_length = (state - phase) / 16 * TOKEN_LENGTH
     local is_phase = phase == IN_FLIGHT or phase == COMPLETED or phase == WITHDRAWN
-    local is_torn = #bytes < HEAD_LENGTH + spent_length
-    if not is_phase or is_torn or expires_at > LATEST or lease_until > LATEST then
+    if not is_phase or expires_at > LATEST or lease_until > LATEST then
+        return {'unreadable'}
+    end
+    local origin_from = HEAD_LENGTH + spent_length + 1
+    local left_from = origin_from
+    if version == VERSION then
+        left_from = origin_from + ORIGIN_LENGTH
+        if #bytes < left_from - 1 then
+            return {'unreadable'}
+        end
+        local created_at, route_length, label_length = struct.unpack(ORIGIN, bytes, origin_from)
+        if created_at > LATEST then
+            return {'unreadable'}
+        end
+        left_from = left_from + math.max(route_length, 1) - 1 + math.max(label_length, 1) - 1
+    end
+    if #bytes < left_from - 1 then
         return {'unreadable'}
     end
     -- A record past its time is absent, whether or not the server has removed it by now.
@@ -47,8 +73,9 @@ if bytes then
             lease_until = lease_until,
             token = token,
             fingerprint = fingerprint,
-            spent = string.sub(bytes, HEAD_LENGTH + 1, HEAD_LENGTH + spent_length),
-            left_from = HEAD_LENGTH + spent_length + 1,
+            spent = string.sub(bytes, HEAD_LENGTH + 1, origin_from - 1),
+            origin = string.sub(bytes, origin_from, left_from - 1),
+            left_from = left_from,
             is_free = phase == WITHDRAWN and attempt == 0,
             is_lapsed = phase == WITHDRAWN or phase == IN_FLIGHT and lease_until <= now,
         }
@@ -93,9 +120,11 @@ local function later(start, microseconds)
     return math.min(start + tonumber(microseconds), LATEST)
 end
 
-local function write(phase, attempt, expires_at, lease_until, token, fingerprint, spent, left)
+local function write(phase, attempt, expires_at, lease_until, token, fingerprint, spent, origin, left)
+    local version = origin == '' and VERSION_WITHOUT_ORIGIN or VERSION
     local state = phase + #spent / TOKEN_LENGTH * 16
-    return struct.pack(HEAD, VERSION, state, attempt, expires_at, lease_until, token, fingerprint) .. spent .. left
+    local head = struct.pack(HEAD, version, state, attempt, expires_at, lease_until, token, fingerprint)
+    return head .. spent .. origin .. left
 end
 
 -- The server counts in milliseconds; rounded up, it removes nothing that is not past its time. And nothing at once: the
@@ -126,7 +155,7 @@ local function free(token, fingerprint, expires_at)
         -- What is kept of others is kept for as long as it was to be.
         expires_at = math.max(expires_at, record.expires_at)
     end
-    local mark = write(WITHDRAWN, 0, expires_at, now, token, fingerprint, spent, '')
+    local mark = write(WITHDRAWN, 0, expires_at, now, token, fingerprint, spent, '', '')
     if bytes then
         replace(mark, expires_at)
     else

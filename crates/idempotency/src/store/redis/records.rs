@@ -8,14 +8,14 @@ use redis::Cmd;
 use super::{
     error::failure,
     keys::Keys,
-    micros,
+    micros, origin,
     reply::Reply,
     script::{self, Script},
     server::Server,
 };
 use crate::{
-    Claim, ClaimRequest, Fingerprint, Hold, IfOwner, Listed, OnLost, Phase, Record, RecordId,
-    StoreError, StoreErrorKind, Token, store::SPENT_FOR,
+    Claim, ClaimRequest, Fingerprint, Hold, IfOwner, ListRequest, Listed, OnLost, Phase, Record,
+    RecordId, StoreError, StoreErrorKind, Token, store::SPENT_FOR,
 };
 
 /// The records with one prefix on one server.
@@ -33,17 +33,29 @@ struct Ran {
 
 impl Records {
     pub(super) async fn find(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
+        let found = self.look(id).await?;
+        Ok(found.map(|(record, _)| record))
+    }
+
+    /// The record, and the server's time when that was found.
+    async fn look(&self, id: &RecordId) -> Result<Option<(Record, SystemTime)>, StoreError> {
         match self.run(&script::FIND, id, |_| ()).await?.reply {
-            Reply::Found(record) => Ok(Some(record)),
+            Reply::Found { record, now } => Ok(Some((record, now))),
             Reply::Absent => Ok(None),
             _ => Err(unexpected()),
         }
     }
 
-    /// What is listed under this id, if anything is.
-    pub(super) async fn listed(&self, id: &RecordId) -> Result<Option<Listed>, StoreError> {
-        match self.find(id).await {
-            Ok(found) => Ok(found.map(Listed::from)),
+    /// What is listed under this id, if anything is that the request asks for.
+    pub(super) async fn listed(
+        &self,
+        id: &RecordId,
+        request: &ListRequest,
+    ) -> Result<Option<Listed>, StoreError> {
+        match self.look(id).await {
+            Ok(found) => Ok(found
+                .filter(|(record, now)| request.matches(record, *now))
+                .map(|(record, _)| record.into())),
             Err(error) if error.kind() == StoreErrorKind::Unreadable => {
                 Ok(Some(Listed::unreadable(*id, error)))
             }
@@ -58,12 +70,14 @@ impl Records {
             on_lost,
             ..
         } = request;
+        let labels = origin::labels(&hold.labels);
         let claimed = self.run(&script::CLAIM, &hold.id, |command| {
             add_claim(command, hold, fingerprint);
             command.arg(match on_lost {
                 OnLost::TakeOver => "take over",
                 OnLost::Refuse => "refuse",
             });
+            command.arg(&labels);
         });
         match claimed.await?.reply {
             Reply::Won { attempt, progress } => Ok(Claim::Won { attempt, progress }),
@@ -72,7 +86,7 @@ impl Records {
             Reply::Unknown => Ok(Claim::Unknown {
                 fingerprint: *fingerprint,
             }),
-            Reply::Found(record) => Ok(match record.phase {
+            Reply::Found { record, .. } => Ok(match record.phase {
                 Phase::InFlight { .. } => Claim::InFlight {
                     fingerprint: record.fingerprint,
                 },
@@ -176,7 +190,10 @@ impl Records {
 
     /// Ends the owner's hold with nothing.
     pub(super) async fn release(&self, hold: &Hold) -> Result<IfOwner<()>, StoreError> {
-        self.free(&hold.id, &hold.token, hold.lease, "owner").await
+        let freed = self.run(&script::RELEASE, &hold.id, |command| {
+            add_release(command, &hold.token, hold.lease).arg("owner");
+        });
+        freed.await?.freed()
     }
 
     /// Ends somebody's hold with nothing, and shuts the owner out.
@@ -185,36 +202,41 @@ impl Records {
         id: &RecordId,
         seen: &Token,
     ) -> Result<IfOwner<()>, StoreError> {
-        self.free(id, seen, SPENT_FOR, "operator").await
+        let freed = self.run(&script::RELEASE, id, |command| {
+            add_release(command, seen, SPENT_FOR).arg("operator");
+        });
+        freed.await?.freed()
     }
 
-    async fn free(
+    /// Puts an outcome in the place of that of a completed run.
+    pub(super) async fn replace(
         &self,
         id: &RecordId,
-        token: &Token,
-        spent_for: Duration,
-        author: &str,
+        seen: &Token,
+        outcome: &Bytes,
     ) -> Result<IfOwner<()>, StoreError> {
-        let freed = self.run(&script::RELEASE, id, |command| {
-            command
-                .arg(token.as_bytes())
-                .arg(micros::span(spent_for))
-                .arg(author);
+        let replaced = self.run(&script::REPLACE, id, |command| {
+            command.arg(seen.as_bytes()).arg(outcome.as_ref());
         });
-        match freed.await? {
-            // It is free by this very step, if the reply to the first time was lost.
+        match replaced.await? {
             Ran {
                 reply: Reply::Done, ..
-            }
-            | Ran {
-                reply: Reply::Free,
-                repeated: true,
             } => Ok(IfOwner::Done(())),
-            Ran {
-                reply: Reply::Free, ..
-            } => Ok(IfOwner::NotOwner),
+            // The record may have been forgotten since the first time.
             other => other.lost(),
         }
+    }
+
+    /// Frees the key of a completed run.
+    pub(super) async fn forget(
+        &self,
+        id: &RecordId,
+        seen: &Token,
+    ) -> Result<IfOwner<()>, StoreError> {
+        let forgotten = self.run(&script::FORGET, id, |command| {
+            add_release(command, seen, SPENT_FOR);
+        });
+        forgotten.await?.freed()
     }
 
     /// The ids of all records, also of some that are past their time.
@@ -268,6 +290,11 @@ fn add_claim(command: &mut Cmd, hold: &Hold, fingerprint: &Fingerprint) {
         .arg(micros::span(hold.ttl));
 }
 
+/// What the steps say alike that free a key.
+fn add_release<'a>(command: &'a mut Cmd, token: &Token, spent_for: Duration) -> &'a mut Cmd {
+    command.arg(token.as_bytes()).arg(micros::span(spent_for))
+}
+
 impl Reply {
     /// What a step was told that can be taken again and again.
     fn fenced(self) -> Result<IfOwner<()>, StoreError> {
@@ -280,6 +307,16 @@ impl Reply {
 }
 
 impl Ran {
+    /// What a step was told that frees a key.
+    fn freed(self) -> Result<IfOwner<()>, StoreError> {
+        match (self.reply, self.repeated) {
+            // It is free by this very step, if the reply to the first time was lost.
+            (Reply::Done, _) | (Reply::Free, true) => Ok(IfOwner::Done(())),
+            (Reply::Free, false) => Ok(IfOwner::NotOwner),
+            (reply, repeated) => Self { reply, repeated }.lost(),
+        }
+    }
+
     /// What a step was told that leaves no trace of who has taken it: that it was the caller, the first time, cannot
     /// be ruled out.
     fn lost<T>(self) -> Result<IfOwner<T>, StoreError> {

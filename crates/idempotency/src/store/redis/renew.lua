@@ -5,5 +5,7 @@ if not record or record.phase ~= IN_FLIGHT or record.token ~= token then
 end
 local lease_until = later(now, lease)
 local expires_at = later(lease_until, ttl)
-replace(write(IN_FLIGHT, record.attempt, expires_at, lease_until, token, record.fingerprint, record.spent, left()), expires_at)
+local attempt, fingerprint = record.attempt, record.fingerprint
+local value = write(IN_FLIGHT, attempt, expires_at, lease_until, token, fingerprint, record.spent, record.origin, left())
+replace(value, expires_at)
 return {'done'}

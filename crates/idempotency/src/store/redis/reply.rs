@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use bytes::{Buf, Bytes};
 use redis::Value;
 
-use super::micros;
+use super::{micros, origin};
 use crate::{Fingerprint, Phase, Record, RecordId, StoreError, Token};
 
 /// A script's answer.
@@ -17,7 +17,7 @@ pub(super) enum Reply {
     /// A hold has lapsed that the caller would not take over.
     Unknown,
     /// There is a record, and it stays as it is.
-    Found(Record),
+    Found { record: Record, now: SystemTime },
     /// There is none.
     Absent,
     /// The step is taken.
@@ -30,7 +30,8 @@ pub(super) enum Reply {
     Lost,
 }
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+const VERSION_WITHOUT_ORIGIN: u8 = 1;
 const IN_FLIGHT: u8 = 1;
 const COMPLETED: u8 = 2;
 const WITHDRAWN: u8 = 3;
@@ -58,11 +59,14 @@ impl Reply {
             }
             (b"spent", (None, None)) => Some(Self::Spent),
             (b"unknown", (None, None)) => Some(Self::Unknown),
-            (b"found", (Some(Value::BulkString(bytes)), None)) => {
-                record(id, bytes.into()).map(Self::Found)
+            (b"found", (Some(Value::BulkString(bytes)), Some(Value::Int(now)))) => {
+                Some(Self::Found {
+                    record: record(id, bytes.into())?,
+                    now: time(now)?,
+                })
             }
             (b"completed", (Some(Value::Int(expires_at)), None)) => Some(Self::Completed {
-                expires_at: micros::time(u64::try_from(expires_at).ok()?)?,
+                expires_at: time(expires_at)?,
             }),
             (b"absent", (None, None)) => Some(Self::Absent),
             (b"done", (None, None)) => Some(Self::Done),
@@ -71,6 +75,10 @@ impl Reply {
             _ => None,
         }
     }
+}
+
+fn time(microseconds: i64) -> Option<SystemTime> {
+    micros::time(u64::try_from(microseconds).ok()?)
 }
 
 fn text(value: &Value) -> Option<&[u8]> {
@@ -82,14 +90,17 @@ fn text(value: &Value) -> Option<&[u8]> {
 
 /// The record in the form that `record.lua` describes.
 fn record(id: &RecordId, mut bytes: Bytes) -> Option<Record> {
-    if bytes.try_get_u8().ok()? != VERSION {
+    let version = bytes.try_get_u8().ok()?;
+    if !matches!(version, VERSION | VERSION_WITHOUT_ORIGIN) {
         return None;
     }
     let state = bytes.try_get_u8().ok()?;
     let (phase, spent_tokens) = (state & 0xf, usize::from(state >> 4));
     let attempt = bytes.try_get_u32().ok()?;
     let expires_at = micros::time(bytes.try_get_u64().ok()?)?;
-    let lease_until = micros::time(bytes.try_get_u64().ok()?)?;
+    let lease_until = bytes.try_get_u64().ok()?;
+    let has_completion = phase == COMPLETED && lease_until > 0;
+    let lease_until = micros::time(lease_until)?;
     let mut token = [0; 16];
     bytes.try_copy_to_slice(&mut token).ok()?;
     let mut fingerprint = [0; Fingerprint::LENGTH];
@@ -99,6 +110,10 @@ fn record(id: &RecordId, mut bytes: Bytes) -> Option<Record> {
         return None;
     }
     bytes.advance(spent_length);
+    let (created_at, labels) = match version {
+        VERSION => origin::read(&mut bytes)?,
+        _ => Default::default(),
+    };
     let phase = match phase {
         // The attempts that stand before a withdrawn one have lapsed.
         IN_FLIGHT | WITHDRAWN => Phase::InFlight {
@@ -108,12 +123,17 @@ fn record(id: &RecordId, mut bytes: Bytes) -> Option<Record> {
         COMPLETED => Phase::Completed { outcome: bytes },
         _ => return None,
     };
-    Some(Record::new(
+    let mut record = Record::new(
         *id,
         Fingerprint::from_bytes(fingerprint),
         Token::from_bytes(token),
         attempt,
         expires_at,
         phase,
-    ))
+    );
+    record.created_at = created_at;
+    // The former version left no time there.
+    record.completed_at = has_completion.then_some(lease_until);
+    record.labels = labels;
+    Some(record)
 }

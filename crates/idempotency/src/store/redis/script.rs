@@ -23,6 +23,8 @@ pub(super) static CHECKPOINT: LazyLock<Script> = script!("checkpoint.lua");
 pub(super) static SUSPEND: LazyLock<Script> = script!("suspend.lua");
 pub(super) static COMPLETE: LazyLock<Script> = script!("complete.lua");
 pub(super) static RELEASE: LazyLock<Script> = script!("release.lua");
+pub(super) static REPLACE: LazyLock<Script> = script!("replace.lua");
+pub(super) static FORGET: LazyLock<Script> = script!("forget.lua");
 pub(super) static FIND: LazyLock<Script> = script!("find.lua");
 
 impl Script {

@@ -11,6 +11,8 @@ if #progress <= #bytes - record.left_from then
     progress = left()
 end
 local expires_at = later(now, ttl)
-replace(write(WITHDRAWN, record.attempt, expires_at, now, token, record.fingerprint, record.spent, progress), expires_at)
+local attempt, fingerprint = record.attempt, record.fingerprint
+local value = write(WITHDRAWN, attempt, expires_at, now, token, fingerprint, record.spent, record.origin, progress)
+replace(value, expires_at)
 wake()
 return {'done'}

@@ -11,13 +11,14 @@ elseif record.token == token and record.phase == IN_FLIGHT then
         free(token, record.fingerprint, later(later(now, lease), ttl))
     else
         local attempt, expires_at = math.max(record.attempt - 1, 1), later(now, ttl)
-        replace(write(WITHDRAWN, attempt, expires_at, now, token, record.fingerprint, record.spent, progress), expires_at)
+        local before, origin = record.spent, record.origin
+        replace(write(WITHDRAWN, attempt, expires_at, now, token, record.fingerprint, before, origin, progress), expires_at)
     end
     wake()
 elseif record.phase ~= COMPLETED and record.token ~= token then
     -- The claim is yet to come, perhaps when this run is lost or its key free.
     local attempt, expires_at, lease_until = record.attempt, record.expires_at, record.lease_until
-    local spent = with(record.spent, token)
-    replace(write(record.phase, attempt, expires_at, lease_until, record.token, record.fingerprint, spent, left()), expires_at)
+    local spent, origin, fingerprint = with(record.spent, token), record.origin, record.fingerprint
+    replace(write(record.phase, attempt, expires_at, lease_until, record.token, fingerprint, spent, origin, left()), expires_at)
 end
 return {'done'}

@@ -38,6 +38,9 @@ pub(super) fn withdraw(
             None::<&[u8]>,
             None::<&[u8]>,
             hold.scope,
+            None::<Millis>,
+            None::<&str>,
+            None::<&str>,
         ])?;
         changes.removed(before);
         return Ok(false);

@@ -8,17 +8,15 @@ use bytes::Bytes;
 use rusqlite::{Connection, Error, OptionalExtension, params};
 
 use super::{
-    ends::free,
     millis::Millis,
     room::{Changes, Counted},
     row::{PhaseTag, Stored},
-    statements::{CHECKPOINT, FIND, KEEP, LEAVE, LIST, PURGE, RENEW, TAKE},
+    statements::{CHECKPOINT, FIND, KEEP, LEAVE, PURGE, RENEW, TAKE},
     timeline::Now,
 };
 use crate::{
-    Claim, Fingerprint, Hold, IfOwner, Listed, OnLost, Phase, RecordId, Resolution, StoreError,
-    Token,
-    store::{SPENT_FOR, spent::SpentTokens},
+    Claim, Fingerprint, Hold, IfOwner, OnLost, Phase, RecordId, StoreError, Token,
+    store::spent::SpentTokens,
 };
 
 /// What a claim may do with what it has found.
@@ -133,6 +131,9 @@ pub(super) fn claim(
         (!progress.is_empty()).then_some(progress.as_ref()),
         spent.bytes(),
         hold.scope,
+        Millis::at(now.dates),
+        hold.labels.route(),
+        hold.labels.label(),
     ])?;
     changes.removed(before);
     changes.added(Counted::new(Some(hold.scope), progress.len()));
@@ -195,7 +196,7 @@ pub(super) fn complete(
         Some(found) if !found.is_in_flight() => Ok(IfOwner::Done(found.record.expires_at)),
         Some(found) => {
             let expires_at = Millis::after(now.dates, hold.ttl);
-            keep(connection, &hold.id, &hold.token, expires_at, outcome)?;
+            keep(connection, &hold.id, &hold.token, expires_at, outcome, now)?;
             changes.replaced(Counted::of(&found), outcome.len());
             Ok(IfOwner::Done(expires_at.time()))
         }
@@ -243,7 +244,7 @@ pub(super) fn leave(
     let expires_at = Millis::after(now.dates, hold.ttl);
     match is_held {
         true => {
-            keep(connection, &hold.id, &hold.token, expires_at, outcome)?;
+            keep(connection, &hold.id, &hold.token, expires_at, outcome, now)?;
             changes.replaced(before, outcome.len());
         }
         false => {
@@ -255,65 +256,15 @@ pub(super) fn leave(
                 PhaseTag::Completed,
                 outcome.as_ref(),
                 hold.scope,
+                Millis::at(now.dates),
+                hold.labels.route(),
+                hold.labels.label(),
             ])?;
             changes.removed(before);
             changes.added(Counted::new(Some(hold.scope), outcome.len()));
         }
     }
     Ok(expires_at.time())
-}
-
-pub(super) fn resolve(
-    connection: &Connection,
-    id: &RecordId,
-    seen: &Token,
-    resolution: &Resolution,
-    now: &Now,
-    changes: &mut Changes,
-) -> Result<IfOwner<()>, Error> {
-    // Also of one that a claim took and was withdrawn: its run before is as lost as it was.
-    let found = find(connection, id)?.filter(|found| !found.is_expired(now) && found.is_by(seen));
-    let Some(found) = found.filter(Stored::is_in_flight) else {
-        return Ok(IfOwner::NotOwner);
-    };
-    match resolution {
-        Resolution::Replace { .. } | Resolution::Forget => return Ok(IfOwner::NotOwner),
-        Resolution::Release => {
-            let expires_at = Millis::after(now.dates, SPENT_FOR);
-            free(connection, &found, seen, expires_at, now, changes)?;
-        }
-        // A new token: the owner that was given up can complete nothing any more, not even "again".
-        Resolution::Complete { outcome, ttl } => {
-            let expires_at = Millis::after(now.dates, *ttl);
-            keep(connection, id, &Token::random(), expires_at, outcome)?;
-            changes.replaced(Counted::of(&found), outcome.len());
-        }
-    }
-    Ok(IfOwner::Done(()))
-}
-
-pub(super) fn list(
-    connection: &Connection,
-    after: Option<&RecordId>,
-    limit: usize,
-    now: &Now,
-) -> Result<Vec<Listed>, Error> {
-    // No id is as small as the empty blob, so that one stands for the start.
-    let after = after.map_or(&[][..], |id| id.as_bytes());
-    let mut statement = connection.prepare_cached(LIST)?;
-    let mut found = statement.query(params![after, Millis::at(now.judged), rows(limit)])?;
-    let mut listed = Vec::new();
-    while let Some(row) = found.next()? {
-        // Under an id that is none there is nobody's record.
-        let Ok(id) = row.get(0).map(RecordId::from_bytes) else {
-            continue;
-        };
-        listed.push(match Stored::read(row) {
-            Ok(stored) => stored.into_record(now).into(),
-            Err(error) => Listed::unreadable(id, StoreError::unreadable(error)),
-        });
-    }
-    Ok(listed)
 }
 
 pub(super) fn purge_expired(
@@ -354,12 +305,14 @@ pub(super) fn owns(
     Ok(own.is_some_and(|found| found.is_in_flight()))
 }
 
-fn keep(
+/// Ends a hold with an outcome.
+pub(super) fn keep(
     connection: &Connection,
     id: &RecordId,
     token: &Token,
     expires_at: Millis,
     outcome: &Bytes,
+    now: &Now,
 ) -> Result<(), Error> {
     connection.prepare_cached(KEEP)?.execute(params![
         id.as_bytes(),
@@ -367,6 +320,7 @@ fn keep(
         expires_at,
         PhaseTag::Completed,
         outcome.as_ref(),
+        Millis::at(now.dates),
     ])?;
     Ok(())
 }

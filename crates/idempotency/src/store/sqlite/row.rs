@@ -1,5 +1,7 @@
 //! A record as the table has it.
 
+use std::time::SystemTime;
+
 use bytes::Bytes;
 use rusqlite::{
     Error, Row,
@@ -7,7 +9,9 @@ use rusqlite::{
 };
 
 use super::{millis::Millis, timeline::Now};
-use crate::{Fingerprint, Phase, Record, RecordId, ScopeId, Token, store::spent::SpentTokens};
+use crate::{
+    Fingerprint, Labels, Phase, Record, RecordId, ScopeId, Token, store::spent::SpentTokens,
+};
 
 /// A record, and which tokens are spent.
 pub(super) struct Stored {
@@ -48,7 +52,7 @@ impl Stored {
                 outcome: row.get::<_, Vec<u8>>(7)?.into(),
             },
         };
-        let record = Record::new(
+        let mut record = Record::new(
             RecordId::from_bytes(row.get(0)?),
             Fingerprint::from_bytes(row.get(1)?),
             Token::from_bytes(row.get(2)?),
@@ -56,6 +60,12 @@ impl Stored {
             row.get::<_, Millis>(4)?.time(),
             phase,
         );
+        record.created_at = date(row, 10)?;
+        let completed_at = date(row, 11)?;
+        // An earlier version that takes an expired record leaves this column as it is.
+        record.completed_at = completed_at.filter(|_| tag == PhaseTag::Completed);
+        let (route, label): (Option<String>, Option<String>) = (row.get(12)?, row.get(13)?);
+        record.labels = Labels::new(route.as_deref(), label.as_deref());
         let spent = row.get::<_, Option<Vec<u8>>>(8)?.unwrap_or_default();
         let spent = SpentTokens::read(spent).ok_or(Error::InvalidColumnType(
             8,
@@ -124,6 +134,11 @@ impl Stored {
         }
         self.record
     }
+}
+
+fn date(row: &Row<'_>, column: usize) -> Result<Option<SystemTime>, Error> {
+    let date: Option<Millis> = row.get(column)?;
+    Ok(date.map(Millis::time))
 }
 
 impl ToSql for ScopeId {

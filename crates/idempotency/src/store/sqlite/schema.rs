@@ -18,7 +18,8 @@ const SET_VERSION: &str = "insert into idempotency_schema (version) values (?1)"
 
 // `lease_until` only while it is in flight or withdrawn; `outcome` is what the run has left, until then so far and
 // afterwards in the end; `spent` the spent tokens beside the record's own, 16 bytes each, the latest first; times in
-// milliseconds since 1970; `scope` whose record it is, a digest.
+// milliseconds since 1970; `scope` whose record it is, a digest; `created_at` when its first attempt claimed the key, or its
+// transaction was committed; `route` and `label` what the operator finds it by.
 const CREATE_RECORDS: &str = "
     create table idempotency_records (
         id blob not null primary key,
@@ -30,13 +31,24 @@ const CREATE_RECORDS: &str = "
         lease_until integer,
         outcome blob,
         spent blob,
-        scope integer
+        scope integer,
+        created_at integer,
+        completed_at integer,
+        route text,
+        label text
     ) strict;
     create index idempotency_records_by_expiry on idempotency_records (expires_at);
 ";
 
 // Files of earlier releases have no such columns, and those releases leave them alone.
-const LATER_COLUMNS: [(&str, &str); 2] = [("spent", "blob"), ("scope", "integer")];
+const LATER_COLUMNS: [(&str, &str); 6] = [
+    ("spent", "blob"),
+    ("scope", "integer"),
+    ("created_at", "integer"),
+    ("completed_at", "integer"),
+    ("route", "text"),
+    ("label", "text"),
+];
 
 const HAS_COLUMN: &str = "
     select exists (

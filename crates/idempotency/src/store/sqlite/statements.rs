@@ -1,15 +1,17 @@
 //! The statements of the store, on one table.
 
 pub(super) const FIND: &str = "
-    select id, fingerprint, token, attempt, expires_at, phase, lease_until, outcome, spent, scope
+    select id, fingerprint, token, attempt, expires_at, phase, lease_until, outcome, spent, scope,
+        created_at, completed_at, route, label
     from idempotency_records
     where id = ?1
 ";
 
+// What the first attempt was, a later one does not change.
 pub(super) const TAKE: &str = "
     insert into idempotency_records
-        (id, fingerprint, token, attempt, expires_at, phase, lease_until, outcome, spent, scope)
-    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+        (id, fingerprint, token, attempt, expires_at, phase, lease_until, outcome, spent, scope, created_at, route, label)
+    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
     on conflict (id) do update set
         fingerprint = excluded.fingerprint,
         token = excluded.token,
@@ -19,18 +21,23 @@ pub(super) const TAKE: &str = "
         lease_until = excluded.lease_until,
         outcome = excluded.outcome,
         spent = excluded.spent,
-        scope = excluded.scope
+        scope = excluded.scope,
+        created_at = case when excluded.attempt > 1 then created_at else excluded.created_at end,
+        completed_at = null,
+        route = case when excluded.attempt > 1 then route else excluded.route end,
+        label = case when excluded.attempt > 1 then label else excluded.label end
 ";
 
 pub(super) const LEAVE: &str = "
     insert or replace into idempotency_records
-        (id, fingerprint, token, attempt, expires_at, phase, lease_until, outcome, scope)
-    values (?1, ?2, ?3, 1, ?4, ?5, null, ?6, ?7)
+        (id, fingerprint, token, attempt, expires_at, phase, outcome, scope, created_at, completed_at, route, label)
+    values (?1, ?2, ?3, 1, ?4, ?5, ?6, ?7, ?8, ?8, ?9, ?10)
 ";
 
 pub(super) const FREE: &str = "
     update idempotency_records
-    set token = ?2, attempt = 0, expires_at = ?3, phase = ?4, lease_until = ?5, outcome = null, spent = ?6
+    set token = ?2, attempt = 0, expires_at = ?3, phase = ?4, lease_until = ?5, outcome = null, spent = ?6,
+        created_at = null, completed_at = null, route = null, label = null
     where id = ?1
 ";
 
@@ -52,13 +59,18 @@ pub(super) const CHECKPOINT: &str = "update idempotency_records set outcome = ?2
 
 pub(super) const KEEP: &str = "
     update idempotency_records
-    set token = ?2, expires_at = ?3, phase = ?4, lease_until = null, outcome = ?5, spent = null
+    set token = ?2, expires_at = ?3, phase = ?4, lease_until = null, outcome = ?5, spent = null, completed_at = ?6
     where id = ?1
 ";
 
+pub(super) const REPLACE: &str = "update idempotency_records set outcome = ?2 where id = ?1";
+
+pub(super) const FORGET: &str = "delete from idempotency_records where id = ?1";
+
 // A key that is free is not listed, though its record says which tokens are spent.
 pub(super) const LIST: &str = "
-    select id, fingerprint, token, attempt, expires_at, phase, lease_until, outcome, spent, scope
+    select id, fingerprint, token, attempt, expires_at, phase, lease_until, outcome, spent, scope,
+        created_at, completed_at, route, label
     from idempotency_records
     where id > ?1 and length(id) = 32 and expires_at > ?2 and not (phase = 3 and attempt = 0)
     order by id

@@ -1,4 +1,4 @@
-//! How the programs in `pass` drive their routers.
+//! How the modules drive their routers.
 
 use axum::{Extension, Router, body::Body};
 use http::{Request, StatusCode};
@@ -38,7 +38,6 @@ pub(crate) async fn send(app: &Router, method: &str, path: &str, key: &str, body
 }
 
 /// Sends one request twice: the first time it must run, the second time its answer must be replayed.
-#[allow(dead_code, reason = "not every program needs it")]
 pub(crate) async fn runs_once(app: &Router, path: &str) -> String {
     let first = send(app, "POST", path, path, "{}").await;
     assert!(

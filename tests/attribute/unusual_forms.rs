@@ -1,6 +1,7 @@
 //! Handlers as people rarely write them.
 
 #![deny(warnings)]
+#![expect(clippy::let_and_return, reason = "handlers may be written like that")]
 
 use std::sync::Arc;
 
@@ -14,10 +15,7 @@ use axum::{
 };
 use idempotency::idempotent;
 
-#[path = "../support.rs"]
-mod support;
-
-use support::{protected, runs_once};
+use crate::support::{protected, runs_once};
 
 type Greeter = Arc<dyn Fn(&str) -> String + Send + Sync>;
 
@@ -81,8 +79,8 @@ fn local() -> MethodRouter<Greeter> {
     post(inside_of_a_function)
 }
 
-#[tokio::main]
-async fn main() {
+#[tokio::test]
+async fn a_handler_in_an_unusual_form_replays() {
     let greeter: Greeter = Arc::new(|name| format!("Hello, {name}"));
     let again: Arc<dyn Fn(&str) -> &str + Send + Sync> = Arc::new(|name| name);
     let routes = Router::new()

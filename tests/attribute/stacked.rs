@@ -1,14 +1,12 @@
 //! The attribute beside other attributes, in either order.
 
 #![deny(warnings)]
+#![expect(clippy::allow_attributes, reason = "handlers may be written like that")]
 
 use axum::{Router, extract::State, routing::post};
 use idempotency::idempotent;
 
-#[path = "../support.rs"]
-mod support;
-
-use support::{protected, runs_once};
+use crate::support::{protected, runs_once};
 
 #[idempotent]
 #[axum::debug_handler]
@@ -84,8 +82,8 @@ async fn old() -> &'static str {
     "old"
 }
 
-#[tokio::main]
-async fn main() {
+#[tokio::test]
+async fn a_handler_with_other_attributes_replays() {
     let routes = Router::new()
         .route("/debugged_below", post(debugged_below))
         .route("/debugged_above", post(debugged_above))
@@ -95,7 +93,7 @@ async fn main() {
         .route("/traced_and_debugged", post(traced_and_debugged))
         .route("/linted", post(linted))
         .route("/left_in", post(left_in));
-    #[allow(deprecated)]
+    #[expect(deprecated, reason = "the lint must reach the name")]
     let routes = routes.route("/old", post(old)).with_state(7);
     let router = protected(routes);
 

@@ -44,8 +44,8 @@ impl Bookings {
     }
 }
 
-#[tokio::main]
-async fn main() {
+#[tokio::test]
+async fn a_unit_test_calls_the_function_that_was_written() {
     let new = |name: &str| Json(New { name: name.into() });
     assert_eq!(
         create_booking(State("Mr "), new("Ann")).await,

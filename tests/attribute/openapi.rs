@@ -6,10 +6,7 @@ use idempotency::idempotent;
 use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-#[path = "../support.rs"]
-mod support;
-
-use support::{protected, runs_once};
+use crate::support::{protected, runs_once};
 
 /// Above.
 #[utoipa::path(post, path = "/above", responses((status = 200, body = String)))]
@@ -36,8 +33,8 @@ async fn conditional() -> &'static str {
 #[openapi(paths(above, below, conditional))]
 struct Listed;
 
-#[tokio::main]
-async fn main() {
+#[tokio::test]
+async fn a_handler_with_utoipas_attribute_is_described_and_replays() {
     let (routes, api) = OpenApiRouter::<()>::new()
         .routes(routes!(above))
         .routes(routes!(below))

@@ -1,6 +1,11 @@
 //! Handlers whose callers an extractor proves.
 
 #![deny(warnings)]
+#![expect(
+    unreachable_pub,
+    unused_qualifications,
+    reason = "handlers may be written like that"
+)]
 
 use axum::{
     Json, Router,
@@ -10,10 +15,7 @@ use axum::{
 };
 use idempotency::{Principal, Scope, idempotent};
 
-#[path = "../support.rs"]
-mod support;
-
-use support::{protected, runs_once};
+use crate::support::{protected, runs_once};
 
 #[derive(Clone)]
 struct Realm(&'static str);
@@ -68,7 +70,10 @@ async fn first(claims: Claims<Admin>, Json(()): Json<()>) -> String {
 }
 
 #[idempotent(required, principal = Claims<Admin>)]
-async fn last(State(_): State<App>, Claims { subject, .. }: Claims<Admin>) -> impl axum::response::IntoResponse {
+async fn last(
+    State(_): State<App>,
+    Claims { subject, .. }: Claims<Admin>,
+) -> impl axum::response::IntoResponse {
     (StatusCode::CREATED, subject)
 }
 
@@ -95,8 +100,8 @@ macro_rules! handler {
 
 handler!(from_a_macro, Claims<Admin>);
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() {
+#[tokio::test]
+async fn a_principal_is_proved_whether_the_handler_asks_for_it_or_not() {
     let app = protected(
         Router::new()
             .route("/first", post(first))

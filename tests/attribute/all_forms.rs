@@ -7,6 +7,10 @@
     unreachable_pub,
     unused_qualifications
 )]
+#![expect(
+    clippy::too_many_arguments,
+    reason = "handlers may be written like that"
+)]
 
 use std::{
     error::Error,
@@ -27,10 +31,7 @@ use axum::{
 use idempotency::{Scope, idempotent};
 use serde::{Deserialize, Serialize};
 
-#[path = "../support.rs"]
-mod support;
-
-use support::{protected, runs_once};
+use crate::support::{protected, runs_once};
 
 #[derive(Clone, Default)]
 struct Runs(Arc<AtomicUsize>);
@@ -191,8 +192,8 @@ fn everybody(_: &Parts) -> Result<Scope, Box<dyn Error + Send + Sync>> {
     Ok(Scope::anonymous())
 }
 
-#[tokio::main]
-async fn main() {
+#[tokio::test]
+async fn every_kind_of_handler_replays() {
     let app = App {
         runs: Runs::default(),
     };

@@ -23,10 +23,7 @@ use serde::Deserialize;
 use tokio::{sync::Notify, task::JoinHandle, time::sleep};
 use tower::ServiceExt;
 
-#[path = "../support.rs"]
-mod support;
-
-use support::{Answer, protected, send};
+use crate::support::{Answer, protected, send};
 
 #[derive(Clone, Default)]
 struct App {
@@ -139,6 +136,8 @@ fn service() -> (App, Router) {
     (app, protected(routes))
 }
 
+// proves: extractor-refusals-free-key
+#[tokio::test(start_paused = true)]
 async fn a_refusal_of_an_extractor_leaves_the_key_free() {
     let (app, router) = service();
     let refused = send(&router, "POST", "/create", "k", r#"{"number":"one"}"#).await;
@@ -159,6 +158,8 @@ async fn a_refusal_of_an_extractor_leaves_the_key_free() {
     assert_eq!(app.runs(), 1);
 }
 
+// proves: handler-refusals-stored
+#[tokio::test(start_paused = true)]
 async fn a_4xx_of_the_handler_is_the_answer_to_every_retry() {
     let (app, router) = service();
     let first = send(&router, "POST", "/refuse", "k", "").await;
@@ -177,6 +178,8 @@ async fn a_4xx_of_the_handler_is_the_answer_to_every_retry() {
     assert_eq!(app.runs(), 1);
 }
 
+// proves: conditions-judged-once
+#[tokio::test(start_paused = true)]
 async fn a_condition_is_evaluated_once() {
     let (app, router) = service();
     let first = send(&router, "PUT", "/change", "k", "").await;
@@ -194,6 +197,8 @@ async fn a_condition_is_evaluated_once() {
     assert_eq!(app.runs(), 1);
 }
 
+// proves: put-delete-by-attribute
+#[tokio::test(start_paused = true)]
 async fn a_retried_delete_is_answered_like_the_first() {
     let (app, router) = service();
     for replayed in [false, true] {
@@ -206,6 +211,8 @@ async fn a_retried_delete_is_answered_like_the_first() {
     assert_eq!(app.runs(), 1);
 }
 
+// proves: failures-free-key
+#[tokio::test(start_paused = true)]
 async fn a_5xx_is_kept_only_on_demand() {
     let (_, router) = service();
     for run in ["1", "2"] {
@@ -218,6 +225,7 @@ async fn a_5xx_is_kept_only_on_demand() {
     }
 }
 
+#[tokio::test(start_paused = true)]
 async fn a_key_is_optional_unless_required() {
     let (app, router) = service();
     let unprotected = without_key(&router, "/refuse").await;
@@ -229,6 +237,7 @@ async fn a_key_is_optional_unless_required() {
     assert_eq!(app.runs(), 1);
 }
 
+#[tokio::test(start_paused = true)]
 async fn a_duplicate_waits_if_it_shall() {
     let (app, router) = service();
     let first = spawn(&router, "/slow");
@@ -250,6 +259,7 @@ async fn a_duplicate_waits_if_it_shall() {
     assert_eq!(app.runs(), 1);
 }
 
+#[tokio::test(start_paused = true)]
 async fn a_duplicate_is_refused_unless_it_shall_wait() {
     let (app, router) = service();
     let first = spawn(&router, "/slow_and_impatient");
@@ -263,6 +273,7 @@ async fn a_duplicate_is_refused_unless_it_shall_wait() {
     assert_eq!(first.await.expect("no panic").body, "1");
 }
 
+#[tokio::test(start_paused = true)]
 async fn functions_decide_on_scope_and_fingerprint() {
     let (app, router) = service();
     let ann = send(&router, "POST", "/custom?ann", "k", "one").await;
@@ -299,22 +310,4 @@ async fn without_key(router: &Router, path: &str) -> StatusCode {
         .await
         .expect("an answer")
         .status()
-}
-
-#[tokio::main(flavor = "current_thread", start_paused = true)]
-async fn main() {
-    // proves: extractor-refusals-free-key
-    a_refusal_of_an_extractor_leaves_the_key_free().await;
-    // proves: handler-refusals-stored
-    a_4xx_of_the_handler_is_the_answer_to_every_retry().await;
-    // proves: conditions-judged-once
-    a_condition_is_evaluated_once().await;
-    // proves: put-delete-by-attribute
-    a_retried_delete_is_answered_like_the_first().await;
-    // proves: failures-free-key
-    a_5xx_is_kept_only_on_demand().await;
-    a_key_is_optional_unless_required().await;
-    a_duplicate_waits_if_it_shall().await;
-    a_duplicate_is_refused_unless_it_shall_wait().await;
-    functions_decide_on_scope_and_fingerprint().await;
 }

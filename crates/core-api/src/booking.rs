@@ -1,0 +1,122 @@
+//! A booking, and what can be asked of one.
+
+use chrono::{DateTime, NaiveDate, NaiveTime, SecondsFormat, SubsecRound, Utc};
+use serde::{Deserialize, Serialize, Serializer};
+use uuid::Uuid;
+
+/// What every response shows of a booking.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Booking {
+    pub(crate) id: Uuid,
+    pub(crate) service_id: String,
+    pub(crate) customer_name: String,
+    pub(crate) date: NaiveDate,
+    #[serde(serialize_with = "hours_and_minutes")]
+    pub(crate) time: NaiveTime,
+    pub(crate) status: Status,
+    #[serde(serialize_with = "milliseconds")]
+    pub(crate) created_at: DateTime<Utc>,
+}
+
+/// Whether a booking holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Status {
+    Confirmed,
+    Cancelled,
+}
+
+/// What a client sends to book, or to replace a booking.
+#[derive(Clone, Debug)]
+pub(crate) struct NewBooking {
+    pub(crate) service_id: String,
+    pub(crate) customer_name: String,
+    pub(crate) date: NaiveDate,
+    pub(crate) time: NaiveTime,
+}
+
+/// What a client sends to change a booking: the members that are there.
+#[derive(Clone, Debug)]
+pub(crate) struct Change {
+    pub(crate) service_id: Option<String>,
+    pub(crate) customer_name: Option<String>,
+    pub(crate) date: Option<NaiveDate>,
+    pub(crate) time: Option<NaiveTime>,
+    pub(crate) status: Option<Status>,
+}
+
+impl Booking {
+    /// Sets every member that the change has.
+    pub(crate) fn apply(&mut self, change: Change) {
+        let Change {
+            service_id,
+            customer_name,
+            date,
+            time,
+            status,
+        } = change;
+        set(&mut self.service_id, service_id);
+        set(&mut self.customer_name, customer_name);
+        set(&mut self.date, date);
+        set(&mut self.time, time);
+        set(&mut self.status, status);
+    }
+}
+
+impl From<NewBooking> for Booking {
+    /// Confirms it now, under a new id. Ids of version 7 begin with the time, so their order is that of creation.
+    fn from(new: NewBooking) -> Self {
+        Self {
+            id: Uuid::now_v7(),
+            service_id: new.service_id,
+            customer_name: new.customer_name,
+            date: new.date,
+            time: new.time,
+            status: Status::Confirmed,
+            created_at: Utc::now().trunc_subsecs(3),
+        }
+    }
+}
+
+impl From<NewBooking> for Change {
+    fn from(new: NewBooking) -> Self {
+        Self {
+            service_id: Some(new.service_id),
+            customer_name: Some(new.customer_name),
+            date: Some(new.date),
+            time: Some(new.time),
+            status: None,
+        }
+    }
+}
+
+impl Status {
+    /// The status of this name.
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        [Self::Confirmed, Self::Cancelled]
+            .into_iter()
+            .find(|status| status.name() == name)
+    }
+
+    /// As databases store it, and responses show it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Confirmed => "confirmed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+fn set<T>(field: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *field = value;
+    }
+}
+
+fn hours_and_minutes<S: Serializer>(time: &NaiveTime, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&time.format("%H:%M"))
+}
+
+fn milliseconds<S: Serializer>(time: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&time.to_rfc3339_opts(SecondsFormat::Millis, true))
+}

@@ -1,0 +1,144 @@
+//! Opens the databases that the options name.
+
+use std::{path::Path, sync::Arc};
+
+use async_trait::async_trait;
+use idempotency::Store;
+
+use super::{Bookings, DatabaseError, memory::Memory};
+use crate::{
+    config::{Config, DatabaseUrl, StoreUrl},
+    secret::{self, Secret, SecretError},
+};
+
+/// Bookings and keys, as the options name them.
+pub(crate) struct Opened {
+    pub(crate) bookings: Arc<dyn Bookings>,
+    pub(crate) store: Arc<dyn Store>,
+    /// Whether a booking's transaction can carry its key.
+    pub(crate) transactional: bool,
+    /// The secret with which the keys are stored.
+    pub(crate) secret: Option<Secret>,
+}
+
+/// Why they cannot be opened, with the value of the option.
+#[derive(Debug)]
+pub(crate) enum OpenError {
+    /// The bookings' database.
+    Database(String, DatabaseError),
+    /// The store of the keys.
+    IdempotencyStore(String, DatabaseError),
+    /// The secret of the keys.
+    Secret(SecretError),
+}
+
+/// What `--idempotency-store` names, before it is opened.
+#[async_trait]
+pub(super) trait KeyDatabase: Send + Sync {
+    /// Fails where the network between here and a server could read its password. Nothing has been sent yet.
+    fn check(&self) -> Result<(), DatabaseError> {
+        Ok(())
+    }
+
+    /// Connects and makes the tables that keys need.
+    async fn open_keys(&self) -> Result<Box<dyn Keys>, DatabaseError>;
+}
+
+/// What `--database` names, before it is opened.
+#[async_trait]
+pub(super) trait Database: KeyDatabase {
+    /// Connects and makes all tables. The keys are in the same database.
+    async fn open(&self) -> Result<(Arc<dyn Bookings>, Box<dyn Keys>), DatabaseError>;
+}
+
+/// An open store, before its secret is known.
+#[async_trait]
+pub(super) trait Keys: Send + Sync {
+    fn into_store(self: Box<Self>) -> Arc<dyn Store>;
+
+    /// The secret for these keys; `named` is the file that the options name. On a server all services need the same secret, so
+    /// it has to be in that file.
+    async fn secret(&self, named: Option<&Path>) -> Result<Option<Secret>, SecretError> {
+        secret::of_server(named)
+    }
+}
+
+/// Opens the databases that the options name.
+///
+/// With `--idempotency-store same` a booking, its key and its response are one commit, if the database has transactions.
+/// Otherwise the key is claimed before the booking and completed after it, under a lease.
+pub(crate) async fn open(config: &Config) -> Result<Opened, OpenError> {
+    let of_database = |error| OpenError::Database(config.database.to_string(), error);
+    let of_store = |error| OpenError::IdempotencyStore(config.idempotency_store.to_string(), error);
+
+    let database = database(&config.database).map_err(of_database)?;
+    let store = key_database(config).map_err(of_store)?;
+    database.check().map_err(of_database)?;
+    if let Some(store) = &store {
+        store.check().map_err(of_store)?;
+    }
+    let (bookings, same) = database.open().await.map_err(of_database)?;
+    let keys = match store {
+        None => same,
+        Some(store) => store.open_keys().await.map_err(of_store)?,
+    };
+    let secret = keys.secret(config.secret_file.as_deref()).await;
+    Ok(Opened {
+        bookings,
+        secret: secret.map_err(OpenError::Secret)?,
+        store: keys.into_store(),
+        transactional: config.idempotency_store == StoreUrl::Same
+            && config.database != DatabaseUrl::Memory,
+    })
+}
+
+/// The database of this type and URL. If the feature is not compiled in, an error that names it.
+macro_rules! if_compiled_in {
+    ($feature:literal, $module:ident::$database:ident($url:ident)) => {{
+        #[cfg(feature = $feature)]
+        {
+            Ok(Box::new(super::$module::$database($url.clone())))
+        }
+        #[cfg(not(feature = $feature))]
+        {
+            let _ = $url;
+            let text = concat!(
+                "this program is built without the feature ",
+                $feature,
+                "; build it with --features ",
+                $feature
+            );
+            Err(DatabaseError::Client(text.into()))
+        }
+    }};
+}
+
+fn database(url: &DatabaseUrl) -> Result<Box<dyn Database>, DatabaseError> {
+    match url {
+        DatabaseUrl::Memory => Ok(Box::new(Memory)),
+        DatabaseUrl::Sqlite(path) => if_compiled_in!("sqlite", sqlite::SqliteFile(path)),
+        DatabaseUrl::Postgres(url) => if_compiled_in!("postgres", postgres::PostgresServer(url)),
+        DatabaseUrl::Firestore(project) => {
+            if_compiled_in!("firestore", firestore::FirestoreProject(project))
+        }
+    }
+}
+
+/// `None` stands for the bookings' database.
+fn key_database(config: &Config) -> Result<Option<Box<dyn KeyDatabase>>, DatabaseError> {
+    let database: Result<Box<dyn KeyDatabase>, _> = match &config.idempotency_store {
+        StoreUrl::Same => return Ok(None),
+        // The same file cannot be opened twice.
+        StoreUrl::Sqlite(path) if config.database == DatabaseUrl::Sqlite(path.clone()) => {
+            return Ok(None);
+        }
+        StoreUrl::Memory => Ok(Box::new(Memory)),
+        StoreUrl::Sqlite(path) => if_compiled_in!("sqlite", sqlite::SqliteFile(path)),
+        StoreUrl::Postgres(url) => if_compiled_in!("postgres", postgres::PostgresServer(url)),
+        StoreUrl::Redis(url) => if_compiled_in!("redis", redis::RedisServer(url)),
+        StoreUrl::Firestore(project) => {
+            if_compiled_in!("firestore", firestore::FirestoreProject(project))
+        }
+    };
+    database.map(Some)
+}

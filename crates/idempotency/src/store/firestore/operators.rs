@@ -1,0 +1,104 @@
+//! What operators see of the records, and change in those whose runs are completed.
+
+use bytes::Bytes;
+
+use super::{
+    FirestoreStore, MAX_OUTCOME,
+    change::{Base, Change},
+    document::{self, Found},
+    owner::may_be_taken,
+    query,
+    step::{Look, Next},
+    unavailable,
+};
+use crate::{
+    IfOwner, ListRequest, Listed, RecordId, StoreError, Token,
+    store::{SPENT_FOR, check_length, spent::SpentTokens},
+};
+
+impl FirestoreStore {
+    pub(super) async fn listed(&self, request: &ListRequest) -> Result<Vec<Listed>, StoreError> {
+        let mut after = request.after.as_ref().map(|id| self.name(id));
+        let mut listed = Vec::new();
+        let mut wanted = query::MAX_LISTED.min(request.limit);
+        while listed.len() < request.limit {
+            let query = query::behind(after.clone(), wanted);
+            let (page, now) = self.database.0.query(query).await.map_err(unavailable)?;
+            let is_last = page.len() < wanted;
+            for document in page {
+                after = Some(document.name.clone());
+                // Under another name there is nobody's record.
+                let Some(id) = document::record_id(&document.name) else {
+                    continue;
+                };
+                match Found::read(&id, document) {
+                    Ok(found) => {
+                        let is_living = found.record.expires_at > now && !found.is_free();
+                        if is_living && request.matches(&found.record, now) {
+                            listed.push(found.record.into());
+                        }
+                    }
+                    Err(error) => listed.push(Listed::unreadable(id, error)),
+                }
+            }
+            if is_last {
+                break;
+            }
+            // Where the first page did not have enough of what is asked for, that may be rare.
+            wanted = query::MAX_LISTED;
+        }
+        listed.truncate(request.limit);
+        Ok(listed)
+    }
+
+    /// Puts an outcome in the place of that of a completed run.
+    pub(super) async fn replace(
+        &self,
+        id: &RecordId,
+        seen: &Token,
+        outcome: Bytes,
+    ) -> Result<IfOwner<()>, StoreError> {
+        check_length(&outcome, MAX_OUTCOME)?;
+        self.correct(id, seen, Change::Replace { outcome }).await
+    }
+
+    /// Frees the key of a completed run. The document stays, so that a commit which is late and expects none finds one.
+    pub(super) async fn forget(
+        &self,
+        id: &RecordId,
+        seen: &Token,
+    ) -> Result<IfOwner<()>, StoreError> {
+        let change = Change::Free {
+            token: *seen,
+            spent: SpentTokens::default(),
+            fingerprint: None,
+            spent_for: SPENT_FOR,
+        };
+        self.correct(id, seen, change).await
+    }
+
+    /// Changes the record of a completed run. Nothing that is remembered says that a run is completed, so this looks first.
+    async fn correct(
+        &self,
+        id: &RecordId,
+        seen: &Token,
+        change: Change,
+    ) -> Result<IfOwner<()>, StoreError> {
+        let forgets = matches!(change, Change::Free { .. });
+        let decide = |look: Look| {
+            let tried = look.tried;
+            match look.living() {
+                Some(found) if found.is_completed_by(seen) => {
+                    Next::Change(Base::UpdatedAt(found.update_time), change.clone())
+                }
+                // It was there when this call began, and this call asked for its end.
+                None if tried && forgets => Next::Answer(Ok(IfOwner::Done(()))),
+                // What the first try left may be gone again.
+                _ if tried => Next::Answer(Err(may_be_taken())),
+                _ => Next::Answer(Ok(IfOwner::NotOwner)),
+            }
+        };
+        let made = |_: &Change, _| Ok(IfOwner::Done(()));
+        self.step(id, None, decide, made).await?
+    }
+}

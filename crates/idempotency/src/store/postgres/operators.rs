@@ -1,0 +1,221 @@
+//! What operators see and do.
+
+use bytes::Bytes;
+use sqlx::query;
+
+use super::{
+    PostgresStore,
+    connections::Retry,
+    error::store_error,
+    records::{self, MAX_OUTCOME, Timestamp, fenced, microseconds},
+};
+use crate::{
+    IfOwner, ListRequest, Listed, ListedPhase, Record, RecordId, Resolution, StoreError, Token,
+    store::{SPENT_FOR, check_length},
+};
+
+/// Changes nothing, and yet fails on a server that takes no writes. That can be a standby, on which the record may be missing
+/// that its primary has.
+const FIND: &str = "
+    with writable as (
+        update idempotency_records set awaited = awaited where false
+    )
+    select id, fingerprint, token, attempt, expires_at, phase, lease_until, outcome,
+        created_at, completed_at, route, label
+    from idempotency_records
+    where id = $1 and expires_at > clock_timestamp() and not (phase = 3 and attempt = 0)
+";
+
+/// Of the next so many records those that are asked for, and those that cannot be read; and in each row, of which there is at
+/// least one, after which id the list goes on. Under an id that is none there is nobody's record.
+///
+/// The number bounds the time that a statement takes, also where hardly any record is asked for.
+const LIST: &str = "
+    with clock as materialized (
+        select clock_timestamp() as now
+    ),
+    looked_at as materialized (
+        select id, fingerprint, token, attempt, expires_at, phase, lease_until, outcome,
+            created_at, completed_at, route, label
+        from idempotency_records
+        where id > $1 and octet_length(id) = 32 and expires_at > (select now from clock)
+            and not (phase = 3 and attempt = 0)
+        order by id
+        limit $3
+    ),
+    listed as (
+        select looked_at.*
+        from looked_at, clock
+        where ($4::smallint is null or (phase = 2) = ($4 = 2))
+            and (not $5 or lease_until <= now)
+            and ($6::timestamptz is null or created_at is null or created_at < $6)
+            and ($7::text is null or label = $7)
+            or (
+                octet_length(fingerprint) = 33 and octet_length(token) = 16 and attempt >= 0
+                and isfinite(expires_at)
+                and (phase in (1, 3) and isfinite(lease_until) or phase = 2 and outcome is not null)
+                and coalesce(isfinite(created_at), true)
+                and coalesce(isfinite(completed_at), true)
+            ) is not true
+        order by id
+        limit $2
+    )
+    select listed.*, goes_on_after
+    from (
+        select case when count(*) >= $3 then (array_agg(id order by id desc))[1] end as goes_on_after
+        from looked_at
+    ) as page
+    left join listed on true
+    order by id
+";
+
+/// How many records a statement looks at.
+const LISTED_AT_ONCE: usize = 1000;
+
+/// Keeps an operator's outcome, under a new token: the owner that was given up can complete nothing any more, not
+/// even "again". The new token also tells that this was done already, if it is sent again.
+const COMPLETE: &str = "
+    update idempotency_records as record
+    set token = $3,
+        expires_at = case phase when 2 then expires_at else now + $4 * interval '1 microsecond' end,
+        phase = 2,
+        lease_until = null,
+        outcome = $5,
+        spent = null,
+        completed_at = case phase when 2 then completed_at else now end
+    from (select clock_timestamp() as now) as clock
+    where id = $1 and expires_at > now
+        and (token = $2 and phase in (1, 3) and attempt > 0 or token = $3 and phase = 2)
+    returning case when awaited then pg_notify('idempotency', encode(id, 'hex')) end
+";
+
+const REPLACE: &str = "
+    update idempotency_records
+    set outcome = $3
+    where id = $1 and token = $2 and phase = 2 and expires_at > clock_timestamp()
+    returning 1
+";
+
+const FORGET: &str = "
+    delete from idempotency_records
+    where id = $1 and token = $2 and phase = 2 and expires_at > clock_timestamp()
+    returning 1
+";
+
+impl PostgresStore {
+    pub(super) async fn find(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
+        let rows = self
+            .0
+            .connections
+            .run(Retry::Always, || query(FIND).bind(id.as_bytes()))
+            .await?;
+        let found = rows.first().map(records::whole_record);
+        found.transpose().map_err(store_error)
+    }
+
+    pub(super) async fn listed(&self, request: &ListRequest) -> Result<Vec<Listed>, StoreError> {
+        let is_narrowed =
+            request.phase.is_some() || request.created_before.is_some() || request.label.is_some();
+        let mut after = request.after;
+        let mut listed = Vec::new();
+        loop {
+            let limit = request.limit - listed.len();
+            if limit == 0 {
+                return Ok(listed);
+            }
+            let looked_at = if is_narrowed {
+                LISTED_AT_ONCE
+            } else {
+                limit.min(LISTED_AT_ONCE)
+            };
+            let rows = self
+                .0
+                .connections
+                .run(Retry::Always, || {
+                    // No id is as small as no bytes, so those stand for the start.
+                    query(LIST)
+                        .bind(after.as_ref().map_or(&[][..], |id| id.as_bytes()))
+                        .bind(records::rows(limit))
+                        .bind(records::rows(looked_at))
+                        .bind(request.phase.map(phase))
+                        .bind(request.phase == Some(ListedPhase::Lapsed))
+                        .bind(request.created_before.map(Timestamp))
+                        .bind(request.label.as_deref())
+                })
+                .await?;
+            listed.extend(rows.iter().filter_map(records::listed));
+            after = records::goes_on_after(&rows).map_err(store_error)?;
+            if after.is_none() {
+                return Ok(listed);
+            }
+        }
+    }
+
+    pub(super) async fn resolved(
+        &self,
+        id: &RecordId,
+        seen: &Token,
+        resolution: Resolution,
+    ) -> Result<IfOwner<()>, StoreError> {
+        match resolution {
+            Resolution::Release => self.free(id, seen, SPENT_FOR, true).await,
+            Resolution::Complete { outcome, ttl } => {
+                check_length(&outcome, MAX_OUTCOME)?;
+                let token = Token::random();
+                let rows = self
+                    .0
+                    .connections
+                    .run(Retry::Always, || {
+                        query(COMPLETE)
+                            .bind(id.as_bytes())
+                            .bind(seen.as_bytes())
+                            .bind(token.as_bytes())
+                            .bind(microseconds(ttl))
+                            .bind(outcome.as_ref())
+                    })
+                    .await?;
+                Ok(self.ended(id, &rows))
+            }
+            Resolution::Replace { outcome } => self.replace(id, seen, &outcome).await,
+            Resolution::Forget => {
+                // Sent again after a lost reply it would find nothing, and could not tell why.
+                let rows = self
+                    .0
+                    .connections
+                    .run(Retry::IfNotApplied, || {
+                        query(FORGET).bind(id.as_bytes()).bind(seen.as_bytes())
+                    })
+                    .await?;
+                Ok(fenced(&rows))
+            }
+        }
+    }
+
+    async fn replace(
+        &self,
+        id: &RecordId,
+        seen: &Token,
+        outcome: &Bytes,
+    ) -> Result<IfOwner<()>, StoreError> {
+        check_length(outcome, MAX_OUTCOME)?;
+        let rows = self
+            .0
+            .connections
+            .run(Retry::Always, || {
+                query(REPLACE)
+                    .bind(id.as_bytes())
+                    .bind(seen.as_bytes())
+                    .bind(outcome.as_ref())
+            })
+            .await?;
+        Ok(fenced(&rows))
+    }
+}
+
+/// The number of the phase as the table has it; what is withdrawn is in flight.
+const fn phase(asked: ListedPhase) -> i16 {
+    match asked {
+        ListedPhase::InFlight | ListedPhase::Lapsed => 1,
+        ListedPhase::Completed => 2,
+    }
+}

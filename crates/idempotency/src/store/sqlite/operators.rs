@@ -1,0 +1,117 @@
+//! What operators see and do, as statements like those of [`records`](super::records).
+
+use rusqlite::{Connection, Error, params};
+
+use super::{
+    ends::free,
+    millis::Millis,
+    records::{find, keep},
+    room::{Changes, Counted},
+    row::Stored,
+    statements::{FORGET, LIST, REPLACE},
+    timeline::Now,
+};
+use crate::{
+    IfOwner, ListRequest, Listed, Phase, RecordId, Resolution, StoreError, Token, store::SPENT_FOR,
+};
+
+/// A part of a list.
+pub(super) struct Page {
+    pub(super) listed: Vec<Listed>,
+    /// The last record that was looked at, where the list goes on.
+    pub(super) goes_on_after: Option<RecordId>,
+}
+
+/// How many records are looked at in one piece of work, for which replays may wait.
+const LISTED_AT_ONCE: u32 = 128;
+
+/// The records that are asked for among the next few.
+pub(super) fn list(
+    connection: &Connection,
+    request: &ListRequest,
+    now: &Now,
+) -> Result<Page, Error> {
+    let mut page = Page {
+        listed: Vec::new(),
+        goes_on_after: None,
+    };
+    // No id is as small as the empty blob, so that one stands for the start.
+    let after = request.after.as_ref();
+    let after = after.map_or(&[][..], |id| id.as_bytes());
+    let mut statement = connection.prepare_cached(LIST)?;
+    let mut found = statement.query(params![after, Millis::at(now.judged), LISTED_AT_ONCE])?;
+    let mut seen = 0;
+    while page.listed.len() < request.limit
+        && let Some(row) = found.next()?
+    {
+        seen += 1;
+        let id = RecordId::from_bytes(row.get(0)?);
+        page.goes_on_after = Some(id);
+        match Stored::read(row) {
+            Ok(stored) => {
+                let record = stored.into_record(now);
+                if request.matches(&record, now.dates) {
+                    page.listed.push(record.into());
+                }
+            }
+            Err(error) => {
+                let listed = Listed::unreadable(id, StoreError::unreadable(error));
+                page.listed.push(listed);
+            }
+        }
+    }
+    if seen < LISTED_AT_ONCE {
+        page.goes_on_after = None;
+    }
+    Ok(page)
+}
+
+/// Ends a hold, or changes what a completed run has left, if the record is still the one that was seen.
+pub(super) fn resolve(
+    connection: &Connection,
+    id: &RecordId,
+    seen: &Token,
+    resolution: &Resolution,
+    now: &Now,
+    changes: &mut Changes,
+) -> Result<IfOwner<()>, Error> {
+    // Also of one that a claim took and was withdrawn: its run before is as lost as it was.
+    let found = find(connection, id)?.filter(|found| !found.is_expired(now) && found.is_by(seen));
+    let Some(found) = found else {
+        return Ok(IfOwner::NotOwner);
+    };
+    let is_for_this = match resolution {
+        Resolution::Release | Resolution::Complete { .. } => found.is_in_flight(),
+        Resolution::Replace { .. } | Resolution::Forget => {
+            matches!(found.record.phase, Phase::Completed { .. })
+        }
+    };
+    if !is_for_this {
+        return Ok(IfOwner::NotOwner);
+    }
+    match resolution {
+        Resolution::Release => {
+            let expires_at = Millis::after(now.dates, SPENT_FOR);
+            free(connection, &found, seen, expires_at, now, changes)?;
+        }
+        // A new token: the owner that was given up can complete nothing any more, not even "again".
+        Resolution::Complete { outcome, ttl } => {
+            let expires_at = Millis::after(now.dates, *ttl);
+            keep(connection, id, &Token::random(), expires_at, outcome, now)?;
+            changes.replaced(Counted::of(&found), outcome.len());
+        }
+        Resolution::Replace { outcome } => {
+            connection
+                .prepare_cached(REPLACE)?
+                .execute(params![id.as_bytes(), outcome.as_ref()])?;
+            changes.replaced(Counted::of(&found), outcome.len());
+        }
+        Resolution::Forget => {
+            connection
+                .prepare_cached(FORGET)?
+                .execute([id.as_bytes()])?;
+            changes.removed(Counted::of(&found));
+        }
+    }
+    Ok(IfOwner::Done(()))
+}

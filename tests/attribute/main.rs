@@ -1,0 +1,12 @@
+//! What the attribute accepts: which handlers can carry it, beside which other attributes, and what it then does.
+//!
+//! Every module compiles without a warning. What the attribute refuses is in `tests/ui`.
+
+mod all_forms;
+mod behaviour;
+mod direct_calls;
+mod openapi;
+mod principal;
+mod stacked;
+mod support;
+mod unusual_forms;

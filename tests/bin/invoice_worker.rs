@@ -1,0 +1,86 @@
+//! A worker that makes the invoice of one message, in the file that has its keys too, and dies where it is told to.
+//!
+//! `invoice-worker FILE leased|transactional POINT`: says in the end what the message has come to, and how many invoices there are.
+
+use std::{env, error::Error, process};
+
+use idempotency::{
+    CommitError, Execution, Fingerprint, Idempotency, IdempotencyKey, OnDuplicate, Options, Run,
+    Scope, SqliteDatabase, SqliteStore,
+};
+
+/// The worker waits until the lease of the one that has died is over.
+const LEASED: Options = Options::new()
+    .lease_seconds(1)
+    .on_duplicate(OnDuplicate::Wait);
+const TRANSACTIONAL: Options = LEASED.transactional(true);
+
+/// Ends the process on the spot, as `kill -9` would, if it is here that it shall die.
+fn die(point: &str, here: &str) {
+    if point == here {
+        process::abort();
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<_> = env::args().skip(1).collect();
+    let [file, mode, point] = &arguments[..] else {
+        return Err("FILE leased|transactional POINT".into());
+    };
+    let options = match mode.as_str() {
+        "leased" => LEASED,
+        "transactional" => TRANSACTIONAL,
+        other => return Err(format!("no mode: {other}").into()),
+    };
+    let database = SqliteDatabase::open(file)?;
+    database
+        .write(|connection| {
+            connection.execute_batch(
+                "create table if not exists invoices (id integer primary key, customer_order integer not null)",
+            )
+        })
+        .await?;
+    let idempotency = Idempotency::new(SqliteStore::new(database.clone())?);
+
+    let run = handle(&idempotency, &options, &database, point).await?;
+    let count = database.read(|connection| {
+        connection.query_row("select count(*) from invoices", (), |row| {
+            row.get::<_, u32>(0)
+        })
+    });
+    println!("{run:?}, invoices: {}", count.await?);
+    idempotency.shutdown().await;
+    Ok(())
+}
+
+async fn handle(
+    idempotency: &Idempotency,
+    options: &Options,
+    database: &SqliteDatabase,
+    point: &str,
+) -> Result<Run<i64>, Box<dyn Error>> {
+    let (scope, key) = (
+        Scope::principal("queue/orders"),
+        IdempotencyKey::new("message-1")?,
+    );
+    let fingerprint = Fingerprint::of([b"invoice for order 7".as_slice()]);
+    let (database, point) = (database.clone(), point.to_owned());
+    let work = async move |execution: Execution| {
+        die(&point, "before the commit");
+        let within = point.clone();
+        let insert = database.transaction(move |connection| {
+            let id = connection
+                .prepare("insert into invoices (customer_order) values (7)")?
+                .insert(())?;
+            die(&within, "within the commit");
+            Ok(id)
+        });
+        let id = execution.commit_value_then(insert, |id| id).await?;
+        die(&point, "after the commit");
+        Ok::<_, CommitError>(id)
+    };
+    Ok(idempotency
+        .run_with(options, &scope, &key, fingerprint, work)
+        .await?)
+}

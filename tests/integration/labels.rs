@@ -1,0 +1,121 @@
+//! What an operator finds a key by: the route of its request, and a label of the application's own.
+
+use axum::{Router, extract::State, middleware::map_request, routing::post};
+use http::StatusCode;
+use idempotency::{
+    Idempotency, IdempotencyKey, IdempotencyLayer, Label, ListRequest, Record, Scope, idempotent,
+};
+use rstest_reuse::apply;
+
+use crate::{
+    answer::Answer,
+    app::Probe,
+    backend::{Backend, each_store, installed},
+    world::World,
+};
+
+/// Whose payments they are, in letters that SQL, JSON and URLs could misread.
+const CUSTOMER: &str = r#"O'Brien "&" Søns 💶 \ %_"#;
+
+pub(crate) fn routes(idempotency: &Idempotency) -> Router<Probe> {
+    let api = Router::new()
+        .route("/bookings/{id}/pay", post(pay))
+        .layer(map_request(label));
+    let layered = post(pay_under_a_layer)
+        .layer(IdempotencyLayer::new(idempotency.clone()))
+        .layer(map_request(label));
+    Router::new().nest("/api", api).route("/paid/{id}", layered)
+}
+
+#[idempotent(ttl_seconds = 3600)]
+async fn pay(State(probe): State<Probe>) -> StatusCode {
+    pay_under_a_layer(State(probe)).await
+}
+
+async fn pay_under_a_layer(State(probe): State<Probe>) -> StatusCode {
+    probe.count();
+    StatusCode::CREATED
+}
+
+/// What an authentication layer would do, which knows the customer.
+async fn label(mut request: axum::extract::Request) -> axum::extract::Request {
+    let scope = Scope::principal("Ann");
+    let asked = request.headers().get("x-label");
+    let scope = match asked.and_then(|asked| asked.to_str().ok()) {
+        Some("text") => scope.labelled(Label::text(CUSTOMER)),
+        Some("digest") => scope.labelled(Label::digest(CUSTOMER)),
+        Some(other) => scope.labelled(Label::text(other)),
+        None => scope,
+    };
+    request.extensions_mut().insert(scope);
+    request
+}
+
+/// Pays under this key, which is also what the label is asked by.
+async fn send(world: &World, path: &str, key: &str) -> Answer {
+    let request = world.post(path, key, "{}");
+    Answer::to(match key {
+        "none" => request,
+        _ => request.header("x-label", key),
+    })
+    .await
+}
+
+/// The one record with this label.
+async fn found(world: &World, label: &str) -> Record {
+    let request = ListRequest::new(10).labelled(label);
+    let listed = world.idempotency.store().list(&request).await;
+    let mut records: Vec<_> = listed
+        .expect("a list")
+        .into_iter()
+        .map(|listed| listed.record.expect("a record"))
+        .collect();
+    assert_eq!(records.len(), 1, "{label}: {records:?}");
+    records.remove(0)
+}
+
+#[apply(each_store)]
+#[tokio::test]
+async fn an_operator_finds_a_key_by_its_label_and_sees_its_route(backend: Backend) {
+    for (prefix, suffix, route) in [
+        ("/api/bookings", "/pay", "POST /api/bookings/{id}/pay"),
+        ("/paid", "", "POST /paid/{id}"),
+    ] {
+        let world = installed!(World::new(backend).await);
+        let path = |id| format!("{prefix}/{id}{suffix}");
+        for (id, key) in ["text", "digest", "customer-8", "none"].iter().enumerate() {
+            let answer = send(&world, &path(id), key).await;
+            answer.assert_fresh("201 Created");
+        }
+        let id = |key| {
+            let key = IdempotencyKey::new(key).expect("a key");
+            world.idempotency.record_id(&Scope::principal("Ann"), &key)
+        };
+        let text = world.idempotency.label_text(&Label::text(CUSTOMER));
+        let digest = world.idempotency.label_text(&Label::digest(CUSTOMER));
+        assert_eq!(&*text, CUSTOMER);
+        assert!(!digest.contains("Brien"), "{digest}");
+        for (key, label) in [
+            ("text", &*text),
+            ("digest", &*digest),
+            ("customer-8", "customer-8"),
+        ] {
+            let record = found(&world, label).await;
+            assert_eq!(record.id, id(key));
+            assert_eq!(record.labels.label(), Some(label));
+            assert_eq!(record.labels.route(), Some(route));
+            assert!(record.completed_at >= record.created_at, "{record:?}");
+            assert!(record.created_at.is_some(), "{record:?}");
+        }
+        let unlabelled = world.idempotency.store().inspect(&id("none")).await;
+        let unlabelled = unlabelled.expect("an inspection").expect("a record");
+        assert_eq!(unlabelled.labels.route(), Some(route));
+        assert_eq!(unlabelled.labels.label(), None);
+
+        // A retry by a customer who has another name by then is the same request, and finds the record as it is.
+        let retry = world.post(&path(0), "text", "{}");
+        let retry = Answer::to(retry.header("x-label", "renamed")).await;
+        assert!(retry.is_replay(), "{retry:?}");
+        assert_eq!(found(&world, &text).await.id, id("text"));
+    }
+}

@@ -1,0 +1,213 @@
+//! Modules of a crate import each other in one direction, so that each can be read with only those below it.
+
+mod imports;
+
+use std::path::Path;
+
+use imports::Crate;
+
+/// A top-level module, and those that it may import. Each of these has a row above.
+type Layer = (&'static str, &'static [&'static str]);
+
+const CORE_API: &[Layer] = &[
+    ("booking", &[]),
+    ("config", &[]),
+    ("connections", &[]),
+    ("secret", &[]),
+    ("cors", &["config"]),
+    ("logging", &["config"]),
+    ("shutdown", &["logging"]),
+    ("database", &["booking", "config", "secret"]),
+    ("error", &["database"]),
+    ("access_log", &["error"]),
+    ("json", &["error"]),
+    ("reads", &["error"]),
+    ("probe", &["database", "error"]),
+    ("app", &["database", "probe"]),
+    ("faults", &["app", "error"]),
+    ("health", &["app", "error"]),
+    ("bookings", &["app", "booking", "error", "faults", "json"]),
+    (
+        "router",
+        &["access_log", "app", "bookings", "error", "health", "reads"],
+    ),
+    (
+        "server",
+        &[
+            "app",
+            "config",
+            "connections",
+            "cors",
+            "database",
+            "probe",
+            "router",
+            "secret",
+        ],
+    ),
+];
+
+const IDEMPOTENCY: &[Layer] = &[
+    ("clock", &[]),
+    ("fingerprint", &[]),
+    ("guide", &[]),
+    ("http_config", &[]),
+    ("key", &[]),
+    ("labels", &[]),
+    ("log_text", &[]),
+    ("record", &["fingerprint", "labels"]),
+    ("scope", &["fingerprint", "labels"]),
+    (
+        "store",
+        &["clock", "fingerprint", "labels", "log_text", "record"],
+    ),
+    ("conformance", &["fingerprint", "labels", "record", "store"]),
+    ("options", &["scope", "store"]),
+    ("outcome", &["log_text", "store"]),
+    ("progress", &["store"]),
+    ("rejection", &["store"]),
+    (
+        "engine",
+        &[
+            "fingerprint",
+            "http_config",
+            "key",
+            "labels",
+            "log_text",
+            "options",
+            "outcome",
+            "progress",
+            "record",
+            "rejection",
+            "scope",
+            "store",
+        ],
+    ),
+    (
+        "execution",
+        &[
+            "engine",
+            "fingerprint",
+            "log_text",
+            "outcome",
+            "progress",
+            "record",
+            "store",
+        ],
+    ),
+    (
+        "run",
+        &[
+            "engine",
+            "execution",
+            "fingerprint",
+            "key",
+            "log_text",
+            "options",
+            "outcome",
+            "rejection",
+            "scope",
+            "store",
+        ],
+    ),
+    (
+        "web",
+        &[
+            "engine",
+            "execution",
+            "fingerprint",
+            "http_config",
+            "key",
+            "log_text",
+            "options",
+            "outcome",
+            "rejection",
+            "scope",
+            "store",
+        ],
+    ),
+];
+
+#[test]
+fn the_modules_of_idempotency_import_only_those_below_them() {
+    assert_layers("crates/idempotency/src", IDEMPOTENCY);
+}
+
+#[test]
+fn the_modules_of_core_api_import_only_those_below_them() {
+    assert_layers("crates/core-api/src", CORE_API);
+}
+
+/// Fails with everything that contradicts the table.
+#[track_caller]
+fn assert_layers(folder: &str, layers: &[Layer]) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
+    let read = Crate::read(&root.expect("a workspace").join(folder));
+    let mistakes = mistakes(&read, layers);
+    assert!(mistakes.is_empty(), "{folder}:\n{}\n", mistakes.join("\n"));
+}
+
+fn mistakes(read: &Crate, layers: &[Layer]) -> Vec<String> {
+    let mut mistakes = Vec::new();
+    for (row, (module, allowed)) in layers.iter().enumerate() {
+        let below = &layers[..row];
+        let above = allowed
+            .iter()
+            .filter(|other| !below.iter().any(|(name, _)| name == *other));
+        mistakes.extend(
+            above.map(|other| format!("the table: {other} has to have a row above {module}")),
+        );
+    }
+    for module in &read.modules {
+        if !layers.iter().any(|(name, _)| name == module) {
+            mistakes.push(format!("{module} has no row in the table"));
+        }
+    }
+    for (module, allowed) in layers {
+        let imports = read.imports.iter().filter(|import| import.from == *module);
+        let forbidden = imports.filter(|import| !allowed.contains(&import.of.as_str()));
+        mistakes.extend(forbidden.map(|import| {
+            let (path, of) = (&import.path, &import.of);
+            format!("{path}: {module} may not import {of}")
+        }));
+    }
+    mistakes.dedup();
+    mistakes
+}
+
+#[test]
+fn an_import_of_a_module_above_is_a_mistake() {
+    const LAYERS: &[Layer] = &[("below", &[]), ("above", &["below"])];
+    let read = |below: &str, above: &str| {
+        let mut read = Crate::new(
+            "pub use above::Name;",
+            ["above", "below"].map(str::to_owned),
+        );
+        read.add("below/part.rs", "below", below);
+        read.add("above.rs", "above", above);
+        mistakes(&read, LAYERS)
+    };
+    assert!(read("use crate::below::Own;", "use crate::below;").is_empty());
+    let mistake = ["below/part.rs: below may not import above"];
+    for below in [
+        "use crate::above;",
+        "use crate::{\n    below,\n    above::{One, Two},\n};",
+        "use crate::Name;",
+        "fn called() { crate::above::call(); }",
+    ] {
+        assert_eq!(read(below, ""), mistake, "{below}");
+    }
+    assert!(read("/// See [`Name`](crate::above::Name).", "").is_empty());
+}
+
+#[test]
+fn a_table_with_a_circle_or_without_a_module_is_a_mistake() {
+    const LAYERS: &[Layer] = &[("below", &["above"]), ("above", &["below"])];
+    let read = Crate::new("", ["above", "below", "new"].map(str::to_owned));
+    assert_eq!(
+        mistakes(&read, LAYERS),
+        [
+            "the table: above has to have a row above below",
+            "new has no row in the table"
+        ],
+    );
+}

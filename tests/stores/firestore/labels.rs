@@ -1,0 +1,36 @@
+//! A record's labels and times.
+
+use tests::servers::firestore::FirestoreEmulator;
+
+use super::{connect, hold, unused_project};
+use crate::labels::{
+    a_list_has_what_matches_however_far_behind_it_is, every_step_keeps_the_labels,
+    only_the_completed_record_that_was_seen_is_corrected,
+};
+
+#[tokio::test]
+async fn every_step_keeps_the_labels_as_they_are() {
+    let Some(emulator) = FirestoreEmulator::shared() else {
+        return;
+    };
+    let store = connect(emulator, &unused_project()).await;
+    every_step_keeps_the_labels(&store, hold).await;
+}
+
+#[tokio::test]
+async fn an_operator_corrects_only_the_completed_record_that_was_seen() {
+    let Some(emulator) = FirestoreEmulator::shared() else {
+        return;
+    };
+    let store = connect(emulator, &unused_project()).await;
+    only_the_completed_record_that_was_seen_is_corrected(&store, hold).await;
+}
+
+#[tokio::test]
+async fn a_narrowed_list_has_what_matches_however_far_behind_it_is() {
+    let Some(emulator) = FirestoreEmulator::shared() else {
+        return;
+    };
+    let store = connect(emulator, &unused_project()).await;
+    a_list_has_what_matches_however_far_behind_it_is(&store, hold).await;
+}
