@@ -13,6 +13,7 @@
 //! | [`security`] | Whose key is it, and what is written where? |
 //! | [`faq`] | Why 409? Why 422? What about `GET`, batches and uploads? |
 //! | [`comparison`] | What do other libraries do? |
+//! | [`other_clients`] | How does a transaction of diesel, sea-orm, tokio-postgres or sqlx 0.8 carry the key? |
 //! | [`custom_store`] | How is a store for another database written? |
 
 #[doc = include_str!("docs/clients.md")]
@@ -29,6 +30,9 @@ pub mod faq {}
 
 #[doc = include_str!("docs/operators.md")]
 pub mod operators {}
+
+#[doc = include_str!("docs/other_clients.md")]
+pub mod other_clients {}
 
 #[doc = include_str!("docs/security.md")]
 pub mod security {}
