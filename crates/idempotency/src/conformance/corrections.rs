@@ -37,8 +37,6 @@ pub async fn a_completed_outcome_is_replaced(store: &Arc<dyn Store>, advance: &A
     assert_eq!(existing(store, &owner.id).await, before);
 
     advance(LEASE);
-    // Where the clock cannot be moved, the times of the record are.
-    let before = existing(store, &owner.id).await;
     for outcome in [noise(70_000), Bytes::new(), corrected.clone()] {
         // The second time as after a reply that was lost.
         for _ in 0..2 {
