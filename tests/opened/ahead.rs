@@ -29,6 +29,8 @@ impl<S> Ahead<S> {
 
     fn record(&self, mut record: Record) -> Record {
         record.expires_at = self.time(record.expires_at);
+        record.created_at = record.created_at.map(|time| self.time(time));
+        record.completed_at = record.completed_at.map(|time| self.time(time));
         if let Phase::InFlight { lease_until, .. } = &mut record.phase {
             *lease_until = self.time(*lease_until);
         }
@@ -43,16 +45,7 @@ impl<S: Store> Store for Ahead<S> {
     }
 
     async fn claim(&self, request: ClaimRequest<'_>) -> Result<Claim, StoreError> {
-        let ClaimRequest {
-            hold,
-            fingerprint,
-            on_lost,
-            ..
-        } = request;
-        let mut claim = self
-            .store
-            .claim(ClaimRequest::new(hold, fingerprint, on_lost))
-            .await?;
+        let mut claim = self.store.claim(request).await?;
         if let Claim::Completed { expires_at, .. } = &mut claim {
             *expires_at = self.time(*expires_at);
         }
@@ -96,7 +89,10 @@ impl<S: Store> Store for Ahead<S> {
     }
 
     async fn list(&self, request: &ListRequest) -> Result<Vec<Listed>, StoreError> {
-        let listed = self.store.list(request).await?;
+        let by = Duration::from_micros(self.by.load(Ordering::SeqCst));
+        let mut request = request.clone();
+        request.created_before = request.created_before.map(|time| time - by);
+        let listed = self.store.list(&request).await?;
         Ok(listed
             .into_iter()
             .map(|listed| match listed.record {
