@@ -51,7 +51,7 @@ impl fmt::Display for Rejection {
             }
             Self::InProgress => formatter.write_str("the same request is running already"),
             Self::OutcomeUnknown => {
-                formatter.write_str("whether the same request was carried out is not known")
+                formatter.write_str("it is not known whether the same request took effect")
             }
             Self::NotStored => formatter.write_str("the answer was too large to be kept"),
             Self::ResponseUnavailable => {

@@ -156,7 +156,7 @@ fn not_told_apart(scheme: &str) -> Problem {
     );
     Problem::Misconfigured(
         "The credentials of this request change with each attempt, so that the service cannot recognise a retry. It has to \
-         be told who the verified caller is. This attempt did nothing.",
+         be told who the verified caller is. This attempt had no effect.",
     )
 }
 

@@ -77,7 +77,7 @@ where
         drop(read_on(request));
         return Err(Problem::Misconfigured(
             "gRPC puts its status behind the body, where a replay would lose it: leave its routes out of the IdempotencyLayer. \
-             This attempt did nothing.",
+             This attempt had no effect.",
         ));
     }
     let mut request = request::complete(read_on(request), body_limit).await?;

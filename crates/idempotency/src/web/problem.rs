@@ -75,7 +75,7 @@ impl Problem {
                 "key-missing",
                 "idempotency_key_missing",
                 "Idempotency-Key is missing",
-                format!("Send a {key} header with a value of your own, such as a UUID, and the same one when you retry."),
+                format!("Send the header field {key} with a unique value, such as a UUID, and repeat the value when you retry."),
             ),
             Self::KeyMalformed(error) => Description::new(
                 StatusCode::BAD_REQUEST,
@@ -86,7 +86,7 @@ impl Problem {
                 },
                 "Idempotency-Key is malformed",
                 format!(
-                    "The {key} header cannot be used: {error}. A key is 1 to {} printable ASCII characters in double \
+                    "The header field {key} is not valid: {error}. A key is 1 to {} printable ASCII characters in double \
                      quotes{}.",
                     IdempotencyKey::MAX_LENGTH,
                     match config.strict {
@@ -102,8 +102,8 @@ impl Problem {
                 "credentials-repeated",
                 "credentials_repeated",
                 "Credentials were sent twice",
-                "A header field with credentials, such as Authorization, is there on more than one line. Send it once. This \
-                 attempt did nothing."
+                "A header field with credentials, such as Authorization, occurs more than once. Send it once. This attempt had no \
+                 effect."
                     .into(),
             ),
             Self::ContentTooLarge => Description::new(
@@ -111,22 +111,22 @@ impl Problem {
                 "content-too-large",
                 "content_too_large",
                 "Content is too large",
-                "The body is larger than this endpoint takes. This attempt did nothing.".into(),
+                "The body is larger than this endpoint accepts. This attempt had no effect.".into(),
             ),
             Self::ContentIncomplete => Description::new(
                 StatusCode::BAD_REQUEST,
                 "content-incomplete",
                 "content_incomplete",
                 "Content is incomplete",
-                "The body ended before it was complete. This attempt did nothing: send the request again.".into(),
+                "The body ended before it was complete. This attempt had no effect. Send the request again.".into(),
             ),
             Self::KeyReused => Description::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "key-reused",
                 "idempotency_key_reused",
                 "Idempotency-Key is already used",
-                "This key was used for another request: method, path, query, media type and body must be the same when \
-                 you retry, and so must cookies where nothing else says who calls. Use a new key for a new or corrected request."
+                "This key was used for a different request. A retry has the same method, path, query, media type and body, and the \
+                 same cookies where nothing else identifies the caller. Use a new key for a new or corrected request."
                     .into(),
             ),
             Self::KeyIncomparable => Description::new(
@@ -134,8 +134,8 @@ impl Problem {
                 "key-incomparable",
                 "idempotency_key_incomparable",
                 "Idempotency-Key cannot be compared",
-                "Another version of the service recorded this key, and this one cannot tell whether it was for the same \
-                 request. Try again later."
+                "Another version of the service recorded this key, and this version cannot tell whether it was for the same request. \
+                 Retry later."
                     .into(),
             )
             .retry_after(5),
@@ -144,7 +144,7 @@ impl Problem {
                 "in-progress",
                 "idempotency_in_progress",
                 "A request is outstanding for this Idempotency-Key",
-                "The same request is still running. Send it again, with the same key, to get its answer.".into(),
+                "The same request is still running. Retry with the same key to get its response.".into(),
             )
             .retry_after(1),
             Self::OutcomeUnknown => Description::new(
@@ -152,9 +152,8 @@ impl Problem {
                 "outcome-unknown",
                 "idempotency_outcome_unknown",
                 "The outcome of the request is not known",
-                "The same request was begun and not heard of again. It may or may not have been carried out, and will not \
-                 be once more before the operator of the service has found out. Ask there, and do not send it under \
-                 another key."
+                "An earlier attempt at this request was interrupted, and it is not known whether it took effect. It will not be \
+                 retried until an operator has resolved it. Contact the operator; do not resend it with a different key."
                     .into(),
             ),
             Self::ResponseNotStored { .. } => Description::new(
@@ -162,7 +161,7 @@ impl Problem {
                 "response-not-stored",
                 "idempotency_response_not_stored",
                 "The response was not stored",
-                "The request was carried out and will not be again, but its answer could not be kept.".into(),
+                "The request took effect and will not run again, but its response could not be stored.".into(),
             ),
             Self::StoreUnavailable(error) => {
                 let full = error.kind() == StoreErrorKind::Full;
@@ -171,8 +170,8 @@ impl Problem {
                     "store-unavailable",
                     if full { "idempotency_store_full" } else { "idempotency_store_unavailable" },
                     "Keys cannot be checked right now",
-                    "This attempt did nothing, because the service could not make sure that the request happens only once. \
-                     Try again with the same key."
+                    "This attempt had no effect, because the service could not ensure that the request runs only once. Retry with the \
+                     same key."
                         .into(),
                 )
                 .retry_after(if full { 30 } else { 1 })
@@ -182,7 +181,7 @@ impl Problem {
                 "too-many-keys",
                 "idempotency_too_many_keys",
                 "Too many keys are kept",
-                "This attempt did nothing, because the service keeps as many keys of this caller as it can. Try again later with the \
+                "This attempt had no effect, because the service stores as many keys of this caller as it can. Retry later with the \
                  same key, and send fewer requests with new keys."
                     .into(),
             )
@@ -192,7 +191,7 @@ impl Problem {
                 "busy",
                 "idempotency_busy",
                 "Too many requests are running",
-                "This attempt did nothing, because the service runs as many requests as it can. Try again with the same key."
+                "This attempt had no effect, because the service runs as many requests as it can. Retry with the same key."
                     .into(),
             )
             .retry_after(1),
@@ -201,15 +200,15 @@ impl Problem {
                 "shutting-down",
                 "idempotency_shutting_down",
                 "The service is shutting down",
-                "This attempt did nothing. Try again with the same key.".into(),
+                "This attempt had no effect. Retry with the same key.".into(),
             )
             .retry_after(1),
             Self::CommitFailed => Description::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "commit-failed",
                 "commit_failed",
-                "The request could not be carried out",
-                "The service could not commit the changes of this attempt. Try again, with the same key if there was one."
+                "The request did not take effect",
+                "The service could not commit the changes of this attempt. Retry, with the same key if there was one."
                     .into(),
             )
             .retry_after(1),
@@ -217,7 +216,7 @@ impl Problem {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "commit-unknown",
                 "idempotency_commit_unknown",
-                "It is not known whether the request was carried out",
+                "It is not known whether the request took effect",
                 match is_shared {
                     true => {
                         "The connection to the database was lost during the commit. Retry with the same key; the request \
@@ -225,7 +224,7 @@ impl Problem {
                     }
                     false => {
                         "The connection to the database was lost during the commit. The request may have taken effect, and \
-                         a retry may carry it out again."
+                         a retry may run it again."
                     }
                 }
                 .into(),
@@ -236,8 +235,7 @@ impl Problem {
                 "response-unavailable",
                 "idempotency_response_unavailable",
                 "The response cannot be read right now",
-                "An attempt at the request was made, and the response that stands for it cannot be read right now. Retry with \
-                 the same key to get it."
+                "An attempt at this request has run, and its response cannot be read right now. Retry with the same key to get it."
                     .into(),
             )
             .retry_after(1),
@@ -245,9 +243,9 @@ impl Problem {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "step-not-stored",
                 "idempotency_step_not_stored",
-                "The request has stopped in the middle",
-                "The service could not read or store how far the request has come. It may have taken effect in part. Retry \
-                 with the same key."
+                "The request was interrupted",
+                "The service could not read or store the progress of the request, which may have taken effect in part. Retry with \
+                 the same key."
                     .into(),
             )
             .retry_after(1),
@@ -256,14 +254,14 @@ impl Problem {
                 "handler-failed",
                 "handler_failed",
                 "The request failed unexpectedly",
-                "The service made a mistake while it carried out the request.".into(),
+                "The service failed while processing the request.".into(),
             ),
             Self::ResponseBroken => Description::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "response-broken",
                 "response_broken",
                 "The response could not be completed",
-                "The service made a mistake while it wrote its answer.".into(),
+                "The service failed while writing its response.".into(),
             ),
             Self::Misconfigured(what) => Description::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
@@ -275,7 +273,7 @@ impl Problem {
         }
     }
 
-    /// The response. It says of itself that it is not to be stored, for layers further out.
+    /// The response, marked so that layers further out do not store it.
     pub(super) fn into_response(self, config: &HttpConfig) -> Response {
         let Description {
             status,
