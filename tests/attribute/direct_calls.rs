@@ -16,9 +16,10 @@ async fn create_booking(
     State(prefix): State<&'static str>,
     Json(new): Json<New>,
 ) -> Result<(StatusCode, String), StatusCode> {
-    match new.name.is_empty() {
-        true => Err(StatusCode::BAD_REQUEST),
-        false => Ok((StatusCode::CREATED, format!("{prefix}{}", new.name))),
+    if new.name.is_empty() {
+        Err(StatusCode::BAD_REQUEST)
+    } else {
+        Ok((StatusCode::CREATED, format!("{prefix}{}", new.name)))
     }
 }
 

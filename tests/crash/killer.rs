@@ -121,9 +121,10 @@ impl Killer<'_> {
         let is_long = is_first || self.chance.one_in(8);
         let time = DARK[usize::from(is_long)].clone();
         let time = self.chance.milliseconds(time);
-        let end = match self.chance.one_in(3) && !is_first {
-            true => DarkEnd::Cut,
-            false => DarkEnd::Delivered,
+        let end = if self.chance.one_in(3) && !is_first {
+            DarkEnd::Cut
+        } else {
+            DarkEnd::Delivered
         };
         let all = self.chance.one_in(2);
         let chance = &mut self.chance;
@@ -158,10 +159,7 @@ impl Killer<'_> {
         let service = &services[number];
         let mut process = service.process.lock().await;
         if self.blows.freezes == 0 || self.chance.one_in(self.plan.one_freeze_in) {
-            let time = match several {
-                true => FROZEN,
-                false => FROZEN_ALONE,
-            };
+            let time = if several { FROZEN } else { FROZEN_ALONE };
             process.freeze(self.chance.milliseconds(time)).await;
             self.blows.freezes += 1;
             sleep(self.chance.milliseconds(0..400)).await;

@@ -278,12 +278,13 @@ async fn block_the_thread(State(probe): State<Probe>, Json(new): Json<Value>) ->
 #[idempotent(ttl_seconds = 3600)]
 async fn change_if_match(State(probe): State<Probe>, headers: HeaderMap) -> StatusCode {
     let version = format!("\"{}\"", probe.count());
-    match headers
+    if headers
         .get("if-match")
         .is_some_and(|expected| *expected == version)
     {
-        true => StatusCode::OK,
-        false => StatusCode::PRECONDITION_FAILED,
+        StatusCode::OK
+    } else {
+        StatusCode::PRECONDITION_FAILED
     }
 }
 

@@ -138,9 +138,10 @@ impl Lever {
         call: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
         let lost = take_one(&self.not_sent);
-        let answer = match lost {
-            true => Err(StoreError::unavailable("the test cut the request off")),
-            false => call.await,
+        let answer = if lost {
+            Err(StoreError::unavailable("the test cut the request off"))
+        } else {
+            call.await
         };
         self.calls.send_modify(|calls| *calls += 1);
         if take_one(&self.gated) {

@@ -49,9 +49,10 @@ async fn give_up(
             return Ok((StatusCode::CREATED, "without a receipt").into_response());
         }
     }
-    let receipt = match is_first && then == "fail" {
-        true => String::new(),
-        false => execution.step("charge", charge()).await?,
+    let receipt = if is_first && then == "fail" {
+        String::new()
+    } else {
+        execution.step("charge", charge()).await?
     };
     let counted = probe.clone();
     let mail = async move { Ok(format!("mail {}", counted.count())) };

@@ -33,9 +33,10 @@ impl Leaving {
         app.layer(from_fn(move |request: Request, next: Next| {
             let notify = Arc::clone(&notify);
             async move {
-                match request.headers().contains_key("x-leaving") {
-                    true => unless_left(&notify, next.run(request)).await,
-                    false => next.run(request).await,
+                if request.headers().contains_key("x-leaving") {
+                    unless_left(&notify, next.run(request)).await
+                } else {
+                    next.run(request).await
                 }
             }
         }))

@@ -109,9 +109,10 @@ impl PostgresServer {
         let folder = new_folder();
         let beside = self.binaries.join("pg_basebackup");
         // Debian has the programs of clients on PATH, whatever else is there.
-        let program = match beside.exists() {
-            true => &beside,
-            false => Path::new("pg_basebackup"),
+        let program = if beside.exists() {
+            &beside
+        } else {
+            Path::new("pg_basebackup")
         };
         let copied = as_server(program)
             .args(["-h", "127.0.0.1", "-p", &self.port.to_string()])

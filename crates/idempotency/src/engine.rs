@@ -254,15 +254,12 @@ impl Idempotency {
             .sweeper
             .ensure_running(&self.0.store, self.0.sweep_every);
 
-        match options.transactional {
-            true => {
-                let begun = self.begin_transaction(operation, options, patience, guard);
-                begun.await
-            }
-            false => {
-                self.begin_lease(operation, options, patience, None, guard)
-                    .await
-            }
+        if options.transactional {
+            let begun = self.begin_transaction(operation, options, patience, guard);
+            begun.await
+        } else {
+            self.begin_lease(operation, options, patience, None, guard)
+                .await
         }
     }
 

@@ -63,9 +63,10 @@ impl IdempotencyKey {
             }
             Some(_) => Err(KeyError::Character),
         }?;
-        match PLACEHOLDERS.contains(&key.expose()) {
-            true => Err(KeyError::Placeholder),
-            false => Ok(key),
+        if PLACEHOLDERS.contains(&key.expose()) {
+            Err(KeyError::Placeholder)
+        } else {
+            Ok(key)
         }
     }
 

@@ -41,9 +41,10 @@ impl fmt::Display for Printable<'_> {
             if position == MAX_CHARS {
                 return write!(formatter, "… ({} bytes)", self.0.len());
             }
-            match rearranges(letter) {
-                true => write!(formatter, "{}", letter.escape_unicode())?,
-                false => formatter.write_char(letter)?,
+            if rearranges(letter) {
+                write!(formatter, "{}", letter.escape_unicode())?;
+            } else {
+                formatter.write_char(letter)?;
             }
         }
         Ok(())

@@ -128,9 +128,10 @@ fn put(bytes: &mut Vec<u8>, part: &[u8]) {
 
 fn take(bytes: &mut Bytes) -> Result<Bytes, StoreError> {
     let length = bytes.try_get_u32().map_err(damaged)? as usize;
-    match bytes.remaining() < length {
-        true => Err(damaged("the steps end too early")),
-        false => Ok(bytes.split_to(length)),
+    if bytes.remaining() < length {
+        Err(damaged("the steps end too early"))
+    } else {
+        Ok(bytes.split_to(length))
     }
 }
 

@@ -182,9 +182,10 @@ impl Parse for Written {
             value.map_err(|error| syn::Error::new(error.span(), how))?
         };
         let value = Some(value);
-        match at_end() {
-            true => Ok(Self { name, value }),
-            false => Err(input.error(COMMA)),
+        if at_end() {
+            Ok(Self { name, value })
+        } else {
+            Err(input.error(COMMA))
         }
     }
 }

@@ -100,14 +100,20 @@ fn constant(arguments: &Arguments, function: Function) -> TokenStream {
             let originals = &types;
             let is_taken = |index| taken == Some(index);
             let types = types.iter().enumerate();
-            let types = types.map(|(index, kind)| match is_taken(index) {
-                true => proved.clone(),
-                false => quote!(#kind),
+            let types = types.map(|(index, kind)| {
+                if is_taken(index) {
+                    proved.clone()
+                } else {
+                    quote!(#kind)
+                }
             });
             let values = bindings.iter().enumerate();
-            let values = values.map(|(index, binding)| match is_taken(index) {
-                true => quote_spanned!(name.span()=> #binding.0),
-                false => quote!(#binding),
+            let values = values.map(|(index, binding)| {
+                if is_taken(index) {
+                    quote_spanned!(name.span()=> #binding.0)
+                } else {
+                    quote!(#binding)
+                }
             });
             let direct = quote!(fn(#(#originals),*) -> ::idempotency::__private::Direct<#output>);
             let call = quote_spanned! {name.span()=>

@@ -17,9 +17,10 @@ use crate::{
 };
 
 pub(crate) async fn measure(effort: Effort) {
-    let (keys, time, rounds) = match effort.quick {
-        true => ("20000", Duration::from_millis(500), 1),
-        false => ("500000", Duration::from_secs(4), 3),
+    let (keys, time, rounds) = if effort.quick {
+        ("20000", Duration::from_millis(500), 1)
+    } else {
+        ("500000", Duration::from_secs(4), 3)
     };
     report::title(&format!(
         "Memory store, {keys} keys expire at once: one client's requests, one after the other, for {time:?} each"

@@ -208,9 +208,10 @@ async fn a_resolution_whose_reply_is_lost_is_done_or_says_that_it_does_not_know(
         };
         let resolve = store.resolve(&owner.id, &owner.token, Resolution::Release);
         let resolved = lost(&tap, resolve, made).await;
-        let expected = match is_taken_again {
-            true => Err(StoreErrorKind::Unavailable),
-            false => Ok(IfOwner::Done(())),
+        let expected = if is_taken_again {
+            Err(StoreErrorKind::Unavailable)
+        } else {
+            Ok(IfOwner::Done(()))
         };
         assert_eq!(resolved.map_err(|error| error.kind()), expected);
     }
@@ -256,9 +257,10 @@ async fn a_correction_whose_reply_is_lost_is_done_or_says_that_it_does_not_know(
         };
         let forget = store.resolve(&owner.id, &owner.token, Resolution::Forget);
         let forgotten = lost(&tap, forget, made).await;
-        let expected = match is_taken_again {
-            true => Err(StoreErrorKind::Unavailable),
-            false => Ok(IfOwner::Done(())),
+        let expected = if is_taken_again {
+            Err(StoreErrorKind::Unavailable)
+        } else {
+            Ok(IfOwner::Done(()))
         };
         assert_eq!(forgotten.map_err(|error| error.kind()), expected);
         let again = store.resolve(&owner.id, &owner.token, Resolution::Forget);

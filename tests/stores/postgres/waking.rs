@@ -227,9 +227,10 @@ async fn a_waiter_takes_over_from_a_process_that_gave_up_or_died() {
             }
         });
         until(&url, "select bool_or(awaited) from idempotency_records").await;
-        match dies {
-            true => advance(&url, hold.lease),
-            false => drop(owning.release(&hold).await.expect("a release")),
+        if dies {
+            advance(&url, hold.lease);
+        } else {
+            owning.release(&hold).await.expect("a release");
         }
         let taken = waiter.await.expect("the waiter").expect("its value");
         assert_eq!(taken, Run::Executed("booked".to_owned()));

@@ -149,9 +149,10 @@ async fn a_server_that_is_too_old_is_refused_with_its_version() {
             // Each command begins with the number of its words.
             for command in asked.split('*').skip(1) {
                 let info = "redis_version:6.0.20\r\nrole:master\r\n";
-                let reply = match command.contains("INFO\r\n") && !command.contains("SETINFO") {
-                    true => format!("${}\r\n{info}\r\n", info.len()),
-                    false => "+OK\r\n".to_owned(),
+                let reply = if command.contains("INFO\r\n") && !command.contains("SETINFO") {
+                    format!("${}\r\n{info}\r\n", info.len())
+                } else {
+                    "+OK\r\n".to_owned()
                 };
                 stream.write_all(reply.as_bytes()).await.expect("the store");
             }

@@ -221,9 +221,10 @@ impl RunGuard {
         sent_at: Instant,
     ) {
         // A hold that is due already is renewed by the run itself, before it begins.
-        let counts_from = match sent_at.elapsed() < hold.lease / 3 {
-            true => sent_at,
-            false => Instant::now(),
+        let counts_from = if sent_at.elapsed() < hold.lease / 3 {
+            sent_at
+        } else {
+            Instant::now()
         };
         let held = Held {
             due: counts_from + hold.lease / 3,
@@ -259,9 +260,10 @@ impl Drop for RunGuard {
         if let Some(token) = self.token {
             state.holds.remove(&token);
         }
-        match self.withdraws {
-            true => state.withdrawing -= 1,
-            false => state.under_way -= 1,
+        if self.withdraws {
+            state.withdrawing -= 1;
+        } else {
+            state.under_way -= 1;
         }
         if state.closed && state.under_way == 0 {
             self.runs.left.notify_waiters();

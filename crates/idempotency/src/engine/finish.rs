@@ -65,9 +65,12 @@ pub(super) async fn finish<R>(held: Held, ending: WorkResult<R>) -> IfOwner<Exec
     };
     let is_doubtful = Arc::clone(&held.is_doubtful);
     // What is not known to be the request's only response is not sent.
-    let unheard = |executed: IfOwner<_>| match is_doubtful.load(Ordering::Relaxed) {
-        true => IfOwner::NotOwner,
-        false => executed,
+    let unheard = |executed: IfOwner<_>| {
+        if is_doubtful.load(Ordering::Relaxed) {
+            IfOwner::NotOwner
+        } else {
+            executed
+        }
     };
     let mut ending = Box::pin(held.end_now(persist));
     let ended = match ending.as_mut().now_or_never() {

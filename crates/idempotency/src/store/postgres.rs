@@ -181,9 +181,10 @@ impl PostgresStore {
         statement: impl Fn() -> Statement<'q>,
     ) -> Result<Option<Vec<PgRow>>, StoreError> {
         let connections = &self.0.connections;
-        match hold.lease.is_zero() {
-            true => connections.run(Retry::Always, statement).await.map(Some),
-            false => connections.run_unless_locked(statement).await,
+        if hold.lease.is_zero() {
+            connections.run(Retry::Always, statement).await.map(Some)
+        } else {
+            connections.run_unless_locked(statement).await
         }
     }
 

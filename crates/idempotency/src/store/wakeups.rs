@@ -132,12 +132,11 @@ impl Subscription {
     /// then without a change. Read the record afterwards, do not guess.
     pub async fn changed(&mut self) {
         let woken = timeout(self.pause, self.notified.as_mut()).await.is_ok();
-        self.pause = match woken {
-            true => {
-                self.notified.set(Arc::clone(&self.notify).notified_owned());
-                self.polling.first()
-            }
-            false => self.polling.behind(self.pause),
+        self.pause = if woken {
+            self.notified.set(Arc::clone(&self.notify).notified_owned());
+            self.polling.first()
+        } else {
+            self.polling.behind(self.pause)
         };
     }
 }

@@ -89,12 +89,9 @@ impl Problem {
                     "The header field {key} is not valid: {error}. A key is 1 to {} printable ASCII characters in double \
                      quotes{}.",
                     IdempotencyKey::MAX_LENGTH,
-                    match config.strict {
-                        true => String::new(),
-                        false => format!(
+                    if config.strict { String::new() } else { format!(
                             ", or without them if it has only letters, digits and {BARE_PUNCTUATION} and does not begin with : or @"
-                        ),
-                    },
+                        ) },
                 ),
             ),
             Self::CredentialsRepeated => Description::new(
@@ -217,16 +214,13 @@ impl Problem {
                 "commit-unknown",
                 "idempotency_commit_unknown",
                 "It is not known whether the request took effect",
-                match is_shared {
-                    true => {
+                if *is_shared {
                         "The connection to the database was lost during the commit. Retry with the same key; the request \
                          takes effect exactly once."
-                    }
-                    false => {
+                    } else {
                         "The connection to the database was lost during the commit. The request may have taken effect, and \
                          a retry may run it again."
                     }
-                }
                 .into(),
             )
             .retry_after(1),

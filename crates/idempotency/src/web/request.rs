@@ -61,9 +61,10 @@ pub(super) fn key(
     match (key, former) {
         (None, None) => {
             caller::warn_of_look_alikes(config, request.headers());
-            match options.required {
-                true => Err(Problem::KeyMissing),
-                false => Ok(None),
+            if options.required {
+                Err(Problem::KeyMissing)
+            } else {
+                Ok(None)
             }
         }
         (Some(key), Some(former)) if key != former => {
@@ -134,13 +135,13 @@ pub(super) async fn complete(request: Request, limit: Option<usize>) -> Result<C
     {
         return Err(Problem::ContentTooLarge);
     }
-    let collected = body
-        .collect()
-        .await
-        .map_err(|error| match is_limit(&error) {
-            true => Problem::ContentTooLarge,
-            false => Problem::ContentIncomplete,
-        })?;
+    let collected = body.collect().await.map_err(|error| {
+        if is_limit(&error) {
+            Problem::ContentTooLarge
+        } else {
+            Problem::ContentIncomplete
+        }
+    })?;
     let trailers = collected.trailers().cloned();
     Ok(Complete {
         parts,
@@ -237,9 +238,10 @@ impl Complete {
             None => &self.parts.uri,
         };
         // Both describe content (RFC 9110 sections 8.3 and 8.4), and clients send them without any.
-        let (essence, coding) = match self.body.is_empty() {
-            true => (Cow::default(), Cow::default()),
-            false => (essence(&self.parts.headers), coding(&self.parts.headers)),
+        let (essence, coding) = if self.body.is_empty() {
+            (Cow::default(), Cow::default())
+        } else {
+            (essence(&self.parts.headers), coding(&self.parts.headers))
         };
         let content = self.content(options, &essence, &coding);
         let asked = [
@@ -305,9 +307,10 @@ fn essence(headers: &HeaderMap) -> Cow<'_, [u8]> {
     let value = value.map_or(b"".as_slice(), HeaderValue::as_bytes);
     let end = value.iter().position(|&byte| byte == b';');
     let essence = value[..end.unwrap_or(value.len())].trim_ascii();
-    match essence.iter().any(u8::is_ascii_uppercase) {
-        true => essence.to_ascii_lowercase().into(),
-        false => essence.into(),
+    if essence.iter().any(u8::is_ascii_uppercase) {
+        essence.to_ascii_lowercase().into()
+    } else {
+        essence.into()
     }
 }
 

@@ -70,9 +70,10 @@ impl<S: Store> FlakyStore<S> {
         if self.unreached.load(Ordering::SeqCst) {
             return Err(StoreError::unreached("not connected"));
         }
-        match self.down.load(Ordering::SeqCst) {
-            true => Err(StoreError::unavailable("down")),
-            false => Ok(()),
+        if self.down.load(Ordering::SeqCst) {
+            Err(StoreError::unavailable("down"))
+        } else {
+            Ok(())
         }
     }
 }

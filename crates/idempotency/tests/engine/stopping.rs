@@ -112,9 +112,10 @@ async fn a_shutdown_waits_for_a_response_that_was_sent_and_not_stored() {
             store.down.store(!comes_back, Ordering::SeqCst);
         });
         let (unfinished, took) = shut_down(&idempotency).await;
-        match comes_back {
-            true => assert_eq!(unfinished, (0, 0)),
-            false => assert_eq!((unfinished, took), ((1, 0), LIMIT)),
+        if comes_back {
+            assert_eq!(unfinished, (0, 0));
+        } else {
+            assert_eq!((unfinished, took), ((1, 0), LIMIT));
         }
         back.await.expect("no panic");
     }

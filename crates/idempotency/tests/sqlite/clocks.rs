@@ -189,9 +189,10 @@ async fn a_lease_outlives_a_restart_by_its_own_length_at_most_whatever_the_clock
         let mut machine = Machine::new();
         let dead = hold(3);
         claim(machine.store(), &dead, &asked()).await.ok();
-        match is_ahead {
-            true => machine.leap(2 * DAY),
-            false => machine.leap_back(2 * DAY),
+        if is_ahead {
+            machine.leap(2 * DAY);
+        } else {
+            machine.leap_back(2 * DAY);
         }
         machine.restart();
         lives_for_its_lease(&machine, 3).await;

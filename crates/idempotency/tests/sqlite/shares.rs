@@ -207,9 +207,10 @@ async fn book_once(
 ) -> Result<Response, CommitError> {
     let insert = database.transaction(move |connection| {
         book(connection, &customer)?;
-        match customer.starts_with("nobody") {
-            true => Err(rusqlite::Error::InvalidQuery),
-            false => Ok(()),
+        if customer.starts_with("nobody") {
+            Err(rusqlite::Error::InvalidQuery)
+        } else {
+            Ok(())
         }
     });
     execution.commit(insert, StatusCode::CREATED).await

@@ -132,12 +132,11 @@ impl FirestoreStore {
                 };
             }
             // The claim is yet to come, perhaps when this run is lost or its key free.
-            match found.is_in_flight() {
-                true => {
-                    let spent = found.spent.with(&hold.token);
-                    Next::Change(base, Change::Spend { spent })
-                }
-                false => Next::Answer(()),
+            if found.is_in_flight() {
+                let spent = found.spent.with(&hold.token);
+                Next::Change(base, Change::Spend { spent })
+            } else {
+                Next::Answer(())
             }
         };
         self.step(&hold.id, first, decide, |_, _| ()).await?;

@@ -316,9 +316,10 @@ fn without_payload(status: Status) -> Status {
 
 fn database(project: &str) -> Result<String, FirestoreStoreError> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-.:_".contains(&byte);
-    match !project.is_empty() && project.bytes().all(allowed) {
-        true => Ok(format!("projects/{project}/databases/(default)")),
-        false => Err(FirestoreStoreError::Project),
+    if !project.is_empty() && project.bytes().all(allowed) {
+        Ok(format!("projects/{project}/databases/(default)"))
+    } else {
+        Err(FirestoreStoreError::Project)
     }
 }
 

@@ -108,17 +108,18 @@ async fn send(
 }
 
 fn change(entry: &PendingRecord, outcome: Bytes) -> Change {
-    match entry.is_held {
-        true => Change::Complete {
+    if entry.is_held {
+        Change::Complete {
             token: entry.hold.token,
             outcome,
             ttl: entry.hold.ttl,
-        },
-        false => Change::Leave {
+        }
+    } else {
+        Change::Leave {
             hold: entry.hold.clone(),
             fingerprint: entry.fingerprint,
             outcome,
-        },
+        }
     }
 }
 
@@ -126,12 +127,11 @@ impl FirestoreStore {
     /// What the record is, as far as is known without asking.
     fn remembered_for(&self, entry: &PendingRecord) -> Option<Base> {
         let id = &entry.hold.id;
-        match entry.is_held {
-            true => self.remembered(id, &entry.hold.token),
-            false => {
-                let free = self.remembered_free(id, &entry.hold.token);
-                free.map(|(base, _)| base)
-            }
+        if entry.is_held {
+            self.remembered(id, &entry.hold.token)
+        } else {
+            let free = self.remembered_free(id, &entry.hold.token);
+            free.map(|(base, _)| base)
         }
     }
 

@@ -91,9 +91,10 @@ impl Found {
         let (phase, expires_at) = match phase.as_str() {
             IN_FLIGHT | WITHDRAWN => {
                 let lease_until = after(stepped_at, duration(fields, "lease_ms")?);
-                let progress = match fields.contains_key(OUTCOME) {
-                    true => bytes(fields, OUTCOME)?.into(),
-                    false => Bytes::new(),
+                let progress = if fields.contains_key(OUTCOME) {
+                    bytes(fields, OUTCOME)?.into()
+                } else {
+                    Bytes::new()
                 };
                 let phase = Phase::InFlight {
                     lease_until,
@@ -109,9 +110,10 @@ impl Found {
             }
             _ => return Err(damaged("phase")),
         };
-        let spent = match fields.contains_key(SPENT) {
-            true => SpentTokens::read(bytes(fields, SPENT)?).ok_or_else(|| damaged(SPENT))?,
-            false => SpentTokens::default(),
+        let spent = if fields.contains_key(SPENT) {
+            SpentTokens::read(bytes(fields, SPENT)?).ok_or_else(|| damaged(SPENT))?
+        } else {
+            SpentTokens::default()
         };
         let mut record = Record::new(
             *id,
@@ -153,9 +155,10 @@ impl Found {
 
     /// All the tokens that are spent: what is kept of them beside another owner's token.
     pub(super) fn spent_tokens(&self) -> SpentTokens {
-        match self.is_withdrawn {
-            true => self.spent.with(&self.record.token),
-            false => self.spent.clone(),
+        if self.is_withdrawn {
+            self.spent.with(&self.record.token)
+        } else {
+            self.spent.clone()
         }
     }
 
@@ -248,9 +251,10 @@ fn optional(
     fields: &mut HashMap<String, Value>,
     name: &'static str,
 ) -> Result<Option<ValueType>, StoreError> {
-    match fields.contains_key(name) {
-        true => field(fields, name).map(Some),
-        false => Ok(None),
+    if fields.contains_key(name) {
+        field(fields, name).map(Some)
+    } else {
+        Ok(None)
     }
 }
 

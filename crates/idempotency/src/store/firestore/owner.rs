@@ -176,9 +176,10 @@ impl FirestoreStore {
             let remaining = expires_at.duration_since(now).unwrap_or_default();
             Change::Free {
                 token: *author.token(),
-                spent_for: match spent.is_empty() {
-                    true => spent_for,
-                    false => spent_for.max(remaining),
+                spent_for: if spent.is_empty() {
+                    spent_for
+                } else {
+                    spent_for.max(remaining)
                 },
                 spent,
                 fingerprint: None,

@@ -82,9 +82,10 @@ impl FirestoreStore {
                 Failure::Unsent(status) => (status, tried),
             };
             if Instant::now() + pause >= give_up {
-                return Err(match was_sent {
-                    true => StoreError::unavailable(status),
-                    false => StoreError::unreached(status),
+                return Err(if was_sent {
+                    StoreError::unavailable(status)
+                } else {
+                    StoreError::unreached(status)
                 });
             }
             sleep(pause).await;

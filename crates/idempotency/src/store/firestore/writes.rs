@@ -83,9 +83,10 @@ pub(super) fn path(collection: &str, id: &str) -> Result<String, WriteError> {
     if !is_collection || !collection.split('/').all(is_name) {
         return Err(WriteError::Collection(collection.to_owned()));
     }
-    match is_name(id) && !id.contains('/') {
-        true => Ok(format!("{collection}/{id}")),
-        false => Err(WriteError::Id(id.to_owned())),
+    if is_name(id) && !id.contains('/') {
+        Ok(format!("{collection}/{id}"))
+    } else {
+        Err(WriteError::Id(id.to_owned()))
     }
 }
 
@@ -118,9 +119,10 @@ fn field_path(name: &str) -> String {
         .next()
         .is_some_and(|first| first.is_ascii_alphabetic() || first == '_')
         && letters.all(|letter| letter.is_ascii_alphanumeric() || letter == '_');
-    match is_identifier {
-        true => name.to_owned(),
-        false => format!("`{}`", name.replace('\\', r"\\").replace('`', r"\`")),
+    if is_identifier {
+        name.to_owned()
+    } else {
+        format!("`{}`", name.replace('\\', r"\\").replace('`', r"\`"))
     }
 }
 

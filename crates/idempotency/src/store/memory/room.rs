@@ -88,14 +88,16 @@ impl MemoryStore {
         let Some(entry) = shard.entries.get(id) else {
             return;
         };
-        let spent = match entry.token == token {
-            true => entry.spent.clone(),
-            false => entry.spent_tokens(),
+        let spent = if entry.token == token {
+            entry.spent.clone()
+        } else {
+            entry.spent_tokens()
         };
         // What is kept of others is kept for as long as it was to be.
-        let expires_at = match spent.is_empty() {
-            true => expires_at,
-            false => expires_at.max(entry.expires_at),
+        let expires_at = if spent.is_empty() {
+            expires_at
+        } else {
+            expires_at.max(entry.expires_at)
         };
         shard.update(id, expires_at, |entry| {
             self.forget(entry);

@@ -152,9 +152,10 @@ impl Entry {
 
     /// All the tokens that are spent: what is kept of them beside another owner's token.
     pub(super) fn spent_tokens(&self) -> SpentTokens {
-        match self.is_withdrawn {
-            true => self.spent.with(&self.token),
-            false => self.spent.clone(),
+        if self.is_withdrawn {
+            self.spent.with(&self.token)
+        } else {
+            self.spent.clone()
         }
     }
 

@@ -215,9 +215,10 @@ impl Used<'_> {
     pub(super) fn keep(mut self) {
         if let Some(mut lent) = self.lent.take() {
             lent.heard = Instant::now();
-            match lent.may_stay() {
-                true => self.idle.0.lock().push(lent),
-                false => lent.give_back(self.idle),
+            if lent.may_stay() {
+                self.idle.0.lock().push(lent);
+            } else {
+                lent.give_back(self.idle);
             }
         }
     }

@@ -93,9 +93,10 @@ async fn refuse_read_only(connection: &mut PgConnection) -> Result<(), PostgresS
     let role = role.map_err(PostgresStoreError::Connect)?;
     let is = |column: usize| role.try_get(column).map_err(PostgresStoreError::Connect);
     let (is_standby, is_read_only) = (is(0)?, is(1)?);
-    match is_read_only {
-        true => Err(PostgresStoreError::ReadOnly { is_standby }),
-        false => Ok(()),
+    if is_read_only {
+        Err(PostgresStoreError::ReadOnly { is_standby })
+    } else {
+        Ok(())
     }
 }
 
@@ -103,12 +104,13 @@ async fn find_or_create(connection: &mut PgConnection) -> Result<Option<i32>, sq
     let mut transaction = connection.begin_with(BEGIN).await?;
     raw_sql(LOCK).execute(&mut *transaction).await?;
     let is_there = raw_sql(IS_THERE).fetch_one(&mut *transaction).await?;
-    let found = match is_there.try_get(0)? {
-        true => raw_sql(FIND_VERSION)
+    let found = if is_there.try_get(0)? {
+        raw_sql(FIND_VERSION)
             .fetch_one(&mut *transaction)
             .await?
-            .try_get(0)?,
-        false => None,
+            .try_get(0)?
+    } else {
+        None
     };
     match found {
         None => {

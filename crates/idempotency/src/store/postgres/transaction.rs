@@ -252,9 +252,10 @@ impl Pending<'_> {
             ]);
         }
         let statement = PostgresStatement {
-            text: match entry.is_held {
-                true => statements::COMPLETE_WITHIN,
-                false => statements::LEAVE,
+            text: if entry.is_held {
+                statements::COMPLETE_WITHIN
+            } else {
+                statements::LEAVE
             },
             values,
             // The transaction has a process of the server to itself, but what is prepared there would outlive it.
@@ -270,13 +271,12 @@ impl Pending<'_> {
     }
 
     fn tableless(&self) -> CommitFailure {
-        match self.is_needed {
-            true => CommitFailure::Misused(ELSEWHERE),
-            false => {
-                // The next ones are asked first.
-                self.store.0.identity.note_elsewhere();
-                CommitFailure::Undone("this transaction's database has no tables of keys".into())
-            }
+        if self.is_needed {
+            CommitFailure::Misused(ELSEWHERE)
+        } else {
+            // The next ones are asked first.
+            self.store.0.identity.note_elsewhere();
+            CommitFailure::Undone("this transaction's database has no tables of keys".into())
         }
     }
 }
@@ -347,9 +347,10 @@ async fn end<T: PostgresTransaction>(transaction: T) -> Result<(), CommitFailure
     ended.map_err(|error| {
         let is_undone = T::sql_state(&error)
             .is_some_and(|state| Failure::of_state(&state) != Failure::ConnectionLost);
-        match is_undone {
-            true => CommitFailure::Undone(error.into()),
-            false => CommitFailure::Unknown(error.into()),
+        if is_undone {
+            CommitFailure::Undone(error.into())
+        } else {
+            CommitFailure::Unknown(error.into())
         }
     })
 }

@@ -171,9 +171,10 @@ impl Cluster {
             return Next::Fail;
         }
         let has_moved = self.0.slots.lock().owner(slot) != Some(node);
-        match has_moved || says(error, "READONLY") || says(error, "MASTERDOWN") {
-            true => Next::Retry,
-            false => Next::Fail,
+        if has_moved || says(error, "READONLY") || says(error, "MASTERDOWN") {
+            Next::Retry
+        } else {
+            Next::Fail
         }
     }
 

@@ -80,9 +80,10 @@ async fn check_rights(server: &Server) -> Result<(), RedisStoreError> {
 }
 
 fn refused(command: &str, error: redis::RedisError) -> RedisStoreError {
-    match error.detail().is_some_and(is_missing_right) {
-        true => RedisStoreError::Right(command.into()),
-        false => RedisStoreError::connect(error),
+    if error.detail().is_some_and(is_missing_right) {
+        RedisStoreError::Right(command.into())
+    } else {
+        RedisStoreError::connect(error)
     }
 }
 

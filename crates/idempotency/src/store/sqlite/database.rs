@@ -153,9 +153,10 @@ impl SqliteDatabase {
                 return Ok(in_file.clone());
             }
             let (known, has_records) = RecordFilter::load(connection)?;
-            let room = match has_records {
-                true => database.count_records(),
-                false => Room::empty(),
+            let room = if has_records {
+                database.count_records()
+            } else {
+                Room::empty()
             };
             let timeline = Timeline::load(connection)?;
             let in_file = (known, room, timeline);

@@ -117,17 +117,17 @@ pub(super) fn free(
     now: &Now,
     changes: &mut Changes,
 ) -> Result<(), Error> {
-    let spent = match found.is_by(token) {
-        true => found.spent.clone(),
-        false => found.spent_tokens(),
+    let spent = if found.is_by(token) {
+        found.spent.clone()
+    } else {
+        found.spent_tokens()
     };
     // What is kept of others is kept for as long as it was to be.
-    let expires_at = match spent.is_empty() {
-        true => expires_at,
-        false => {
-            let latest = found.record.expires_at.max(expires_at.time());
-            Millis::after(latest, Duration::ZERO)
-        }
+    let expires_at = if spent.is_empty() {
+        expires_at
+    } else {
+        let latest = found.record.expires_at.max(expires_at.time());
+        Millis::after(latest, Duration::ZERO)
     };
     connection.prepare_cached(FREE)?.execute(params![
         found.record.id.as_bytes(),

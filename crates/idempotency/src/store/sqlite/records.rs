@@ -220,9 +220,10 @@ pub(super) fn may_leave(
         Some(found) => found.is_free() && !found.is_spent(&hold.token),
         None => !is_held,
     };
-    Ok(match may_leave {
-        true => IfOwner::Done(before),
-        false => IfOwner::NotOwner,
+    Ok(if may_leave {
+        IfOwner::Done(before)
+    } else {
+        IfOwner::NotOwner
     })
 }
 
@@ -242,27 +243,24 @@ pub(super) fn leave(
     changes: &mut Changes,
 ) -> Result<SystemTime, Error> {
     let expires_at = Millis::after(now.dates, hold.ttl);
-    match is_held {
-        true => {
-            keep(connection, &hold.id, &hold.token, expires_at, outcome, now)?;
-            changes.replaced(before, outcome.len());
-        }
-        false => {
-            connection.prepare_cached(LEAVE)?.execute(params![
-                hold.id.as_bytes(),
-                fingerprint.as_bytes(),
-                hold.token.as_bytes(),
-                expires_at,
-                PhaseTag::Completed,
-                outcome.as_ref(),
-                hold.scope,
-                Millis::at(now.dates),
-                hold.labels.route(),
-                hold.labels.label(),
-            ])?;
-            changes.removed(before);
-            changes.added(Counted::new(Some(hold.scope), outcome.len()));
-        }
+    if is_held {
+        keep(connection, &hold.id, &hold.token, expires_at, outcome, now)?;
+        changes.replaced(before, outcome.len());
+    } else {
+        connection.prepare_cached(LEAVE)?.execute(params![
+            hold.id.as_bytes(),
+            fingerprint.as_bytes(),
+            hold.token.as_bytes(),
+            expires_at,
+            PhaseTag::Completed,
+            outcome.as_ref(),
+            hold.scope,
+            Millis::at(now.dates),
+            hold.labels.route(),
+            hold.labels.label(),
+        ])?;
+        changes.removed(before);
+        changes.added(Counted::new(Some(hold.scope), outcome.len()));
     }
     Ok(expires_at.time())
 }

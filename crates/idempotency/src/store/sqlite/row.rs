@@ -109,9 +109,10 @@ impl Stored {
 
     /// All the tokens that are spent: what is kept of them beside another owner's token.
     pub(super) fn spent_tokens(&self) -> SpentTokens {
-        match self.is_withdrawn {
-            true => self.spent.with(&self.record.token),
-            false => self.spent.clone(),
+        if self.is_withdrawn {
+            self.spent.with(&self.record.token)
+        } else {
+            self.spent.clone()
         }
     }
 

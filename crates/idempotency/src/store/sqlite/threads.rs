@@ -84,9 +84,10 @@ impl Shared {
         self.arrived.notify_one();
         // They are the application's, whose drop may take its time.
         abandoned.into_iter().for_each(|job| job.answer(None));
-        match has_room {
-            true => Ok(()),
-            false => Err(SqliteStoreError::Overloaded),
+        if has_room {
+            Ok(())
+        } else {
+            Err(SqliteStoreError::Overloaded)
         }
     }
 
