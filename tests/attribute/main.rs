@@ -4,6 +4,7 @@
 
 mod all_forms;
 mod behaviour;
+mod database_errors;
 mod direct_calls;
 mod openapi;
 mod principal;
