@@ -4,6 +4,8 @@
 
 mod all_forms;
 mod behaviour;
+mod database_errors;
+mod defaults;
 mod direct_calls;
 mod openapi;
 mod principal;

@@ -31,13 +31,18 @@ use std::{
 };
 
 use bytes::Bytes;
+#[cfg(feature = "axum")]
+use http::request::Parts;
 use tokio::sync::Semaphore;
 
 #[cfg(feature = "axum")]
 use crate::http_config::HttpConfig;
 use crate::{
     Claim, Fingerprint, Hold, IdempotencyKey, Labels, Options, RecordId, Rejection, Scope, ScopeId,
-    Store, Token, fingerprint::Forms, options, progress::Progress,
+    Store, Token,
+    fingerprint::Forms,
+    options::{self, EffectiveOptions},
+    progress::Progress,
 };
 use active_runs::ActiveRuns;
 use claim::Claimed;
@@ -79,8 +84,11 @@ struct Engine {
     namespace: Box<str>,
     secret: Box<[u8]>,
     sweep_every: Duration,
+    defaults: Options,
     #[cfg(feature = "axum")]
     http: HttpConfig,
+    #[cfg(feature = "axum")]
+    scope: Option<builder::EngineScope>,
     active_runs: Arc<ActiveRuns>,
     local_locks: Arc<LocalLocks>,
     running: Arc<Semaphore>,
@@ -203,15 +211,26 @@ impl Idempotency {
         &self.0.secret
     }
 
+    /// What holds where these options are given.
+    pub(crate) fn effective(&self, options: &Options) -> EffectiveOptions {
+        options.over(&self.0.defaults)
+    }
+
     #[cfg(feature = "axum")]
     pub(crate) fn http(&self) -> &HttpConfig {
         &self.0.http
     }
 
+    /// Whose key it is by the engine's own function, if it has one.
+    #[cfg(feature = "axum")]
+    pub(crate) fn scope_of(&self, head: &Parts) -> Option<builder::FoundScope> {
+        self.0.scope.as_ref().map(|scope| scope(head))
+    }
+
     /// What is asked under this key.
     pub(crate) fn operation(
         &self,
-        options: &Options,
+        options: &EffectiveOptions,
         scope: &Scope,
         key: &IdempotencyKey,
         fingerprint: &Fingerprint,
@@ -245,7 +264,7 @@ impl Idempotency {
     pub(crate) async fn begin(
         &self,
         operation: Operation,
-        options: &Options,
+        options: &EffectiveOptions,
         patience: Option<Duration>,
     ) -> Result<NextAction<'_>, Rejection> {
         let guard =
@@ -267,7 +286,7 @@ impl Idempotency {
     async fn begin_lease(
         &self,
         mut operation: Operation,
-        options: &Options,
+        options: &EffectiveOptions,
         patience: Option<Duration>,
         local_lock: Option<LocalLock>,
         guard: RunGuard,
@@ -341,8 +360,8 @@ impl Idempotency {
 
 impl Operation {
     /// A hold on its record, under a token that nobody else has.
-    fn hold(&self, options: &Options) -> Hold {
-        Hold::new(self.id, Token::random(), options.lease(), options.kept())
+    fn hold(&self, options: &EffectiveOptions) -> Hold {
+        Hold::new(self.id, Token::random(), options.lease, options.kept())
             .with_scope(self.scope)
             .with_labels(self.labels.clone())
     }

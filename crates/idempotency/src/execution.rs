@@ -1,3 +1,5 @@
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod client_errors;
 mod commit;
 mod ended;
 mod step;

@@ -1,9 +1,13 @@
+mod effective;
+
 use std::{error::Error, time::Duration};
 
 use bytes::Bytes;
 use http::request::Parts;
 
 use crate::{OnLost, Scope};
+
+pub(crate) use effective::EffectiveOptions;
 
 /// Whose key it is, by the head of the request.
 pub type ScopeFn = fn(&Parts) -> Result<Scope, Box<dyn Error + Send + Sync>>;
@@ -12,6 +16,9 @@ pub type ScopeFn = fn(&Parts) -> Result<Scope, Box<dyn Error + Send + Sync>>;
 pub type FingerprintFn = fn(&Parts, &Bytes) -> Vec<u8>;
 
 /// What one handler, layer or call wants of the protocol; the attribute's arguments, as a constant.
+///
+/// What it says nothing of, [`with_defaults`](crate::IdempotencyBuilder::with_defaults) says for all that an engine protects, and else
+/// the library.
 ///
 /// ```
 /// use idempotency::{OnDuplicate, OnLost, Options};
@@ -23,16 +30,20 @@ pub type FingerprintFn = fn(&Parts, &Bytes) -> Vec<u8>;
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    pub(crate) ttl: Duration,
-    pub(crate) lease: Option<Duration>,
-    pub(crate) required: bool,
-    pub(crate) transactional: bool,
-    pub(crate) on_duplicate: OnDuplicate,
-    pub(crate) on_lost: OnLost,
-    pub(crate) keep: Keep,
-    pub(crate) scope: Option<ScopeFn>,
-    pub(crate) fingerprint: Option<FingerprintFn>,
+    ttl: Option<Duration>,
+    lease: Option<Duration>,
+    required: Option<bool>,
+    transactional: Option<bool>,
+    on_duplicate: Option<OnDuplicate>,
+    on_lost: Option<OnLost>,
+    keep: Option<Keep>,
+    scope: Option<ScopeFn>,
+    fingerprint: Option<FingerprintFn>,
 }
+
+const DEFAULT_TTL: Duration = Duration::from_secs(24 * 60 * 60);
+
+const DEFAULT_LEASE: Duration = Duration::from_secs(30);
 
 /// What a duplicate gets while the first run goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,17 +67,17 @@ pub enum Keep {
 }
 
 impl Options {
-    /// A key that may be missing, kept for 24 hours, leased for 30 seconds.
+    /// Those of the engine; without any a key that may be missing, kept for 24 hours, leased for 30 seconds.
     #[must_use]
     pub const fn new() -> Self {
         Self {
-            ttl: Duration::from_secs(24 * 60 * 60),
+            ttl: None,
             lease: None,
-            required: false,
-            transactional: false,
-            on_duplicate: OnDuplicate::Conflict,
-            on_lost: OnLost::TakeOver,
-            keep: Keep::Final,
+            required: None,
+            transactional: None,
+            on_duplicate: None,
+            on_lost: None,
+            keep: None,
             scope: None,
             fingerprint: None,
         }
@@ -87,11 +98,11 @@ impl Options {
             seconds <= 315_360_000,
             "ttl_seconds must be at most ten years (315360000)"
         );
-        self.ttl = Duration::from_secs(seconds);
+        self.ttl = Some(Duration::from_secs(seconds));
         self.checked()
     }
 
-    /// How long a hold lives without renewal, and so how long a key stays taken when its process dies.
+    /// How long a hold lives without renewal, and so how long a key stays taken when its process dies; never longer than the ttl.
     ///
     /// # Panics
     ///
@@ -106,7 +117,7 @@ impl Options {
     /// Refuses requests without a key.
     #[must_use]
     pub const fn required(mut self) -> Self {
-        self.required = true;
+        self.required = Some(true);
         self
     }
 
@@ -117,28 +128,28 @@ impl Options {
     /// [`run`](crate::Idempotency::run) has no transaction, and goes by a lease.
     #[must_use]
     pub const fn transactional(mut self, transactional: bool) -> Self {
-        self.transactional = transactional;
+        self.transactional = Some(transactional);
         self
     }
 
     /// What a duplicate gets while the first run goes on. The client's `Prefer: wait=N` goes before it.
     #[must_use]
     pub const fn on_duplicate(mut self, on_duplicate: OnDuplicate) -> Self {
-        self.on_duplicate = on_duplicate;
+        self.on_duplicate = Some(on_duplicate);
         self
     }
 
     /// What the same request gets once a run's lease has lapsed.
     #[must_use]
     pub const fn on_lost(mut self, on_lost: OnLost) -> Self {
-        self.on_lost = on_lost;
+        self.on_lost = Some(on_lost);
         self
     }
 
     /// Which answers are stored. The response extension [`Disposition`](crate::Disposition) goes before it.
     #[must_use]
     pub const fn keep(mut self, keep: Keep) -> Self {
-        self.keep = keep;
+        self.keep = Some(keep);
         self
     }
 
@@ -156,28 +167,14 @@ impl Options {
         self
     }
 
-    /// The lease: 30 seconds, or the ttl where that is shorter.
-    pub(crate) fn lease(&self) -> Duration {
-        self.lease.unwrap_or(Duration::from_secs(30)).min(self.ttl)
-    }
-
-    /// How long a store keeps an outcome.
-    pub(crate) fn kept(&self) -> Duration {
-        self.ttl + grace(self.ttl)
-    }
-
-    /// How long a duplicate waits, if it does.
-    pub(crate) fn patience(&self) -> Option<Duration> {
-        match self.on_duplicate {
-            OnDuplicate::Conflict => None,
-            OnDuplicate::Wait => Some(Duration::from_secs(10)),
-        }
-    }
-
     const fn checked(self) -> Self {
         if let Some(lease) = self.lease {
+            let ttl = match self.ttl {
+                Some(ttl) => ttl,
+                None => DEFAULT_TTL,
+            };
             assert!(
-                lease.as_secs() <= self.ttl.as_secs(),
+                lease.as_secs() <= ttl.as_secs(),
                 "lease_seconds must not be more than ttl_seconds"
             );
         }

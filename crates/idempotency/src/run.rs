@@ -69,7 +69,7 @@ impl Idempotency {
     /// # }
     /// ```
     ///
-    /// It goes by a lease of 30 seconds: one run at a time, whose value is stored after the work. If the process dies between the
+    /// It goes by a lease, of 30 seconds unless the engine has another default: one run at a time, whose value is stored after the work. If the process dies between the
     /// two, the next call does the work again. Work that must not be done twice, such as a row in a database, goes by
     /// [`run_with`](Self::run_with), which gives it an [`Execution`].
     ///
@@ -90,7 +90,8 @@ impl Idempotency {
         T: Serialize + DeserializeOwned + Send + 'static,
         E: Send + 'static,
     {
-        self.run_with(&Options::new(), scope, key, fingerprint, |_| work)
+        let options = Options::new().transactional(false);
+        self.run_with(&options, scope, key, fingerprint, |_| work)
             .await
     }
 
@@ -134,6 +135,7 @@ impl Idempotency {
     ///
     /// After a commit the value that was committed counts, whatever the work gives.
     ///
+    /// What the options say nothing of is as [`with_defaults`](crate::IdempotencyBuilder::with_defaults) has it.
     /// Of the [`Options`], `required`, `keep`, `scope` and `fingerprint` are about requests and mean nothing here.
     ///
     /// # Errors
@@ -157,6 +159,7 @@ impl Idempotency {
         if scope.is_nobody() {
             return Err(RunError::Rejected(Rejection::NoPrincipal));
         }
+        let options = &self.effective(options);
         let operation = self.operation(options, scope, key, &fingerprint, Origin::default());
         let limit = self.store().outcome_limit();
         let begun = self.begin(operation, options, options.patience()).await;

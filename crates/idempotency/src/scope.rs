@@ -19,7 +19,8 @@ use crate::fingerprint::digest;
 /// # }
 /// ```
 ///
-/// Without one the scope is made of the request's credentials, in `Authorization` and in fields for API keys: a refreshed
+/// A function of the engine's can say it for all requests, by `IdempotencyBuilder::with_scope`.
+/// Without either the scope is made of the request's credentials, in `Authorization` and in fields for API keys: a refreshed
 /// token is a new scope. Credentials that change with each attempt, such as signatures, are refused. Requests without any
 /// credential share one anonymous space; see `HttpConfig` for cookies.
 #[derive(Clone)]

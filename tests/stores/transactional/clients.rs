@@ -140,21 +140,21 @@ impl Driver for PgPool {
     type Transaction<'a> = sqlx::Transaction<'a, Postgres>;
 
     async fn connect(&self) -> Result<Self::Connection> {
-        self.acquire().await.map_err(failed)
+        Ok(self.acquire().await?)
     }
 
     async fn begin(connection: &mut Self::Connection) -> Result<Self::Transaction<'_>> {
-        connection.begin().await.map_err(failed)
+        Ok(connection.begin().await?)
     }
 
     async fn nest<'a>(outer: &'a mut Self::Transaction<'_>) -> Result<Self::Transaction<'a>> {
-        outer.begin().await.map_err(failed)
+        Ok(outer.begin().await?)
     }
 
     async fn insert(transaction: &mut Self::Transaction<'_>, guest: &str) -> Result<()> {
         let insert = sqlx::query(INSERT).bind(guest);
-        let inserted = insert.execute(&mut **transaction).await;
-        inserted.map(drop).map_err(failed)
+        insert.execute(&mut **transaction).await?;
+        Ok(())
     }
 }
 
@@ -163,23 +163,21 @@ impl Driver for sqlx_0_8::PgPool {
     type Transaction<'a> = sqlx_0_8::Transaction<'a, sqlx_0_8::Postgres>;
 
     async fn connect(&self) -> Result<Self::Connection> {
-        self.acquire().await.map_err(failed)
+        Ok(self.acquire().await?)
     }
 
     async fn begin(connection: &mut Self::Connection) -> Result<Self::Transaction<'_>> {
-        let begun = sqlx_0_8::Acquire::begin(connection);
-        begun.await.map_err(failed)
+        Ok(sqlx_0_8::Acquire::begin(connection).await?)
     }
 
     async fn nest<'a>(outer: &'a mut Self::Transaction<'_>) -> Result<Self::Transaction<'a>> {
-        let begun = sqlx_0_8::Acquire::begin(outer);
-        begun.await.map_err(failed)
+        Ok(sqlx_0_8::Acquire::begin(outer).await?)
     }
 
     async fn insert(transaction: &mut Self::Transaction<'_>, guest: &str) -> Result<()> {
         let insert = sqlx_0_8::query(INSERT).bind(guest);
-        let inserted = insert.execute(&mut **transaction).await;
-        inserted.map(drop).map_err(failed)
+        insert.execute(&mut **transaction).await?;
+        Ok(())
     }
 }
 
@@ -190,22 +188,21 @@ impl Driver for String {
     const AFTER_ROLLBACK: &'static str = "release savepoint sp_1";
 
     async fn connect(&self) -> Result<Self::Connection> {
-        let connected = tokio_postgres::connect(self, tokio_postgres::NoTls).await;
-        let (client, connection) = connected.map_err(failed)?;
+        let (client, connection) = tokio_postgres::connect(self, tokio_postgres::NoTls).await?;
         tokio::spawn(connection);
         Ok(client)
     }
 
     async fn begin(connection: &mut Self::Connection) -> Result<Self::Transaction<'_>> {
-        connection.transaction().await.map_err(failed)
+        Ok(connection.transaction().await?)
     }
 
     async fn nest<'a>(outer: &'a mut Self::Transaction<'_>) -> Result<Self::Transaction<'a>> {
-        outer.transaction().await.map_err(failed)
+        Ok(outer.transaction().await?)
     }
 
     async fn insert(transaction: &mut Self::Transaction<'_>, guest: &str) -> Result<()> {
-        let inserted = transaction.execute(INSERT, &[&guest]).await;
-        inserted.map(drop).map_err(failed)
+        transaction.execute(INSERT, &[&guest]).await?;
+        Ok(())
     }
 }

@@ -1,11 +1,23 @@
+#[cfg(feature = "axum")]
+use std::error::Error;
 use std::{fmt, hash::RandomState, sync::Arc, time::Duration};
 
+#[cfg(feature = "axum")]
+use http::request::Parts;
 use tokio::sync::Semaphore;
 
 use super::{Engine, Idempotency, sweep};
-use crate::Store;
 #[cfg(feature = "axum")]
-use crate::http_config::HttpConfig;
+use crate::{HttpConfig, Scope};
+use crate::{Options, Store};
+
+/// Whose key it is, or why that cannot be told.
+#[cfg(feature = "axum")]
+pub(crate) type FoundScope = Result<Scope, Box<dyn Error + Send + Sync>>;
+
+/// Whose key it is, by the head of any request.
+#[cfg(feature = "axum")]
+pub(super) type EngineScope = Box<dyn Fn(&Parts) -> FoundScope + Send + Sync>;
 
 /// Settings of an engine, for [`Idempotency::builder`].
 pub struct IdempotencyBuilder {
@@ -14,8 +26,11 @@ pub struct IdempotencyBuilder {
     secret: Box<[u8]>,
     sweep_every: Duration,
     max_running: usize,
+    defaults: Options,
     #[cfg(feature = "axum")]
     http: HttpConfig,
+    #[cfg(feature = "axum")]
+    scope: Option<EngineScope>,
 }
 
 impl IdempotencyBuilder {
@@ -26,8 +41,11 @@ impl IdempotencyBuilder {
             secret: Box::default(),
             sweep_every: Duration::from_secs(300),
             max_running: Semaphore::MAX_PERMITS,
+            defaults: Options::new(),
             #[cfg(feature = "axum")]
             http: HttpConfig::default(),
+            #[cfg(feature = "axum")]
+            scope: None,
         }
     }
 
@@ -95,6 +113,71 @@ impl IdempotencyBuilder {
         self
     }
 
+    /// What holds where the attribute, the layer's options or those of a call say nothing, field by field.
+    ///
+    /// ```
+    /// # #[cfg(feature = "macros")]
+    /// # {
+    /// use idempotency::{Idempotency, MemoryStore, OnDuplicate, Options, idempotent};
+    ///
+    /// /// Kept for an hour, and a duplicate waits.
+    /// #[idempotent]
+    /// async fn book() {}
+    ///
+    /// /// Kept for a week, and a duplicate waits too.
+    /// #[idempotent(ttl_seconds = 604_800)]
+    /// async fn pay() {}
+    ///
+    /// let defaults = Options::new().ttl_seconds(3600).on_duplicate(OnDuplicate::Wait);
+    /// let idempotency = Idempotency::builder(MemoryStore::new()).with_defaults(defaults).build();
+    /// # }
+    /// ```
+    ///
+    /// An attribute can give another number or function. It has no word to take back a default such as `required`, so leave out what
+    /// some handlers must not have; [`Idempotent::transactional`](crate::Idempotent::transactional) takes `false`. A layer and a call can
+    /// take back any but `required`. A lease that is longer than the ttl it meets is as long as that ttl.
+    /// [`run`](Idempotency::run) has no transaction, whatever this says.
+    #[must_use]
+    pub fn with_defaults(mut self, options: Options) -> Self {
+        self.defaults = options;
+        self
+    }
+
+    /// Whose key it is, by the head of any request with a key: for all handlers and layers that do not say it themselves.
+    ///
+    /// ```
+    /// use std::{collections::HashMap, sync::Arc};
+    ///
+    /// use idempotency::{Idempotency, MemoryStore, Scope};
+    ///
+    /// // An authentication layer outside refuses what is not in here.
+    /// let accounts: Arc<HashMap<String, u64>> = Arc::default();
+    /// let idempotency = Idempotency::builder(MemoryStore::new())
+    ///     .with_scope(move |head| {
+    ///         let api_key = head.headers.get("x-api-key").ok_or("no API key")?;
+    ///         let account = accounts.get(api_key.to_str()?).ok_or("an unknown API key")?;
+    ///         Ok(Scope::principal(format!("account/{account}")))
+    ///     })
+    ///     .build();
+    /// ```
+    ///
+    /// The order is: the attribute's `principal` or `scope`, or the [`scope`](Options::scope) of a layer's options or of the
+    /// [defaults](Self::with_defaults); this function; a [`Scope`] in the request's extensions; the request's credentials. So the
+    /// last two count no more, unless the function looks at them:
+    /// `head.extensions.get::<Scope>()`. An error is answered with 500, never taken for "anonymous".
+    ///
+    /// It runs on every request with a key, replays too, and must not block. What it names has to be verified: whoever can choose
+    /// another caller's scope gets that one's responses.
+    #[cfg(feature = "axum")]
+    #[must_use]
+    pub fn with_scope(
+        mut self,
+        scope: impl Fn(&Parts) -> Result<Scope, Box<dyn Error + Send + Sync>> + Send + Sync + 'static,
+    ) -> Self {
+        self.scope = Some(Box::new(scope));
+        self
+    }
+
     /// How requests are read and answers are marked.
     #[cfg(feature = "axum")]
     #[must_use]
@@ -111,8 +194,11 @@ impl IdempotencyBuilder {
             namespace: self.namespace,
             secret: self.secret,
             sweep_every: self.sweep_every,
+            defaults: self.defaults,
             #[cfg(feature = "axum")]
             http: self.http,
+            #[cfg(feature = "axum")]
+            scope: self.scope,
             active_runs: Arc::default(),
             local_locks: Arc::default(),
             running: Arc::new(Semaphore::new(self.max_running)),

@@ -15,7 +15,8 @@ use super::{
     waiting::WaitingRoom,
 };
 use crate::{
-    Claim, Fingerprint, Hold, IfOwner, OnLost, Options, Phase, Rejection, log_text::Causes,
+    Claim, Fingerprint, Hold, IfOwner, OnLost, Phase, Rejection, log_text::Causes,
+    options::EffectiveOptions,
 };
 
 impl Idempotency {
@@ -23,7 +24,7 @@ impl Idempotency {
     pub(super) async fn begin_transaction(
         &self,
         operation: Operation,
-        options: &Options,
+        options: &EffectiveOptions,
         patience: Option<Duration>,
         guard: RunGuard,
     ) -> Result<NextAction<'_>, Rejection> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Idempotency, Operation, claim::Claimed, waiting::WaitingRoom};
-use crate::{Claim, Fingerprint, Hold, OnLost, Options, Rejection, Token};
+use crate::{Claim, Fingerprint, Hold, OnLost, Rejection, Token, options::EffectiveOptions};
 
 impl Idempotency {
     /// Claims; and where the same request is running already, waits up to `patience` for its end.
@@ -16,7 +16,7 @@ impl Idempotency {
         &self,
         hold: Hold,
         operation: &Operation,
-        options: &Options,
+        options: &EffectiveOptions,
         patience: Option<Duration>,
     ) -> Result<(Hold, Claimed), Rejection> {
         let (fingerprint, on_lost) = (&operation.fingerprint, options.on_lost);

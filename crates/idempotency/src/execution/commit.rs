@@ -23,6 +23,9 @@ use crate::{
 ///
 /// Whatever a handler or other work makes of it, its client or caller gets the right thing: the response or the value that
 /// stands, where there is one.
+///
+/// `?` makes one of an error of sqlx (0.9, or 0.8 with `sqlx-0_8`), of tokio-postgres, and of `SqliteDatabase`. The client then gets
+/// 503 and may retry. Match what it has to hear of otherwise first, such as a name that is taken.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum CommitError {

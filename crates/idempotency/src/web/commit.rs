@@ -37,12 +37,11 @@ impl Execution {
     ///     execution: Execution,
     ///     guest: String,
     /// ) -> Result<Response, CommitError> {
-    ///     let mut transaction = pool.begin().await.map_err(|error| CommitError::Failed(error.into()))?;
+    ///     let mut transaction = pool.begin().await?;
     ///     sqlx::query("insert into bookings (guest) values ($1)")
     ///         .bind(guest)
     ///         .execute(&mut *transaction)
-    ///         .await
-    ///         .map_err(|error| CommitError::Failed(error.into()))?;
+    ///         .await?;
     ///     execution.commit(transaction, StatusCode::CREATED).await
     /// }
     /// # }

@@ -57,6 +57,7 @@ async fn exchange<C>(
 where
     C: Future<Output = Called> + Send + 'static,
 {
+    let options = &idempotency.effective(options);
     let config = idempotency.http();
     let key = match request::key(config, options, methods, &request) {
         Ok(Some(key)) => key,
@@ -86,7 +87,7 @@ where
             "This endpoint is protected twice: by #[idempotent] and by an IdempotencyLayer around it, or by two layers.",
         ));
     }
-    let caller = request.caller(config, options)?;
+    let caller = request.caller(idempotency, options)?;
     let fingerprint = request.fingerprint(options, caller.cookies.as_deref());
     let origin = request.origin();
     let operation = idempotency.operation(options, &caller.scope, &key, &fingerprint, origin);

@@ -88,6 +88,10 @@ pub struct Direct<T>(BoxFuture<'static, T>);
 #[derive(Debug)]
 pub struct Proved<P>(pub P);
 
+/// Whose key it is by the attribute's extractor, beside the [`Scope`] that a layer could have put there.
+#[derive(Clone, Debug)]
+pub(super) struct ProvedScope(pub(super) Scope);
+
 /// The same value on its way to the handler. It need not be `Clone`, as an extension would have to be.
 struct Handed<P>(Arc<Mutex<Option<P>>>);
 
@@ -118,7 +122,9 @@ impl<P, C> ProvedBy<P, C> {
             }
         };
         // It says more than a layer outside, which may not know of it.
-        parts.extensions.insert((self.scope)(&principal));
+        let scope = (self.scope)(&principal);
+        parts.extensions.insert(ProvedScope(scope.clone()));
+        parts.extensions.insert(scope);
         let handed = Handed(Arc::new(Mutex::new(Some(principal))));
         parts.extensions.insert(handed);
         Ok(Request::from_parts(parts, body))

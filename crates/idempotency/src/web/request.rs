@@ -13,11 +13,12 @@ use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 
 use super::{
     caller::{self, Caller},
+    principal::ProvedScope,
     problem::Problem,
 };
 use crate::{
-    Fingerprint, HttpConfig, IdempotencyKey, KeyError, Options, Rejection, Scope, canonical_json,
-    engine::Origin, fingerprint::form_parts, log_text::Causes,
+    Fingerprint, HttpConfig, Idempotency, IdempotencyKey, KeyError, Rejection, canonical_json,
+    engine::Origin, fingerprint::form_parts, log_text::Causes, options::EffectiveOptions,
 };
 
 /// Which methods a key protects.
@@ -43,7 +44,7 @@ impl Methods {
 /// protection. Neither the body nor the store is touched.
 pub(super) fn key(
     config: &HttpConfig,
-    options: &Options,
+    options: &EffectiveOptions,
     methods: Methods,
     request: &Request,
 ) -> Result<Option<IdempotencyKey>, Problem> {
@@ -92,7 +93,7 @@ fn field(
 }
 
 /// How long the client would wait for the run that has its key: `Prefer: wait=N`, RFC 7240 section 4.3.
-pub(super) fn patience(options: &Options, headers: &HeaderMap) -> Option<Duration> {
+pub(super) fn patience(options: &EffectiveOptions, headers: &HeaderMap) -> Option<Duration> {
     const MOST: Duration = Duration::from_secs(60);
     let wanted = headers.get_all("prefer").iter().find_map(|line| {
         let mut preferences = line.to_str().ok()?.split([',', ';']);
@@ -203,35 +204,45 @@ impl Complete {
         }
     }
 
-    /// Whose request it is.
+    /// Whose request it is: by what stands closest to the handler, and else by what the engine says for all of them. The engine's
+    /// function can look at the extension, and so comes before it.
     pub(super) fn caller(
         &self,
-        config: &HttpConfig,
-        options: &Options,
+        idempotency: &Idempotency,
+        options: &EffectiveOptions,
     ) -> Result<Caller<'_>, Problem> {
-        let verified = match options.scope {
-            Some(scope) => Some(scope(&self.parts).map_err(|error| {
-                tracing::error!(
-                    error = %Causes(&*error),
-                    "the scope of a request is not known"
-                );
-                Problem::Misconfigured(NO_SCOPE)
-            })?),
-            None => self.parts.extensions.get::<Scope>().cloned(),
+        let extensions = &self.parts.extensions;
+        let found = match (extensions.get::<ProvedScope>(), options.scope) {
+            (Some(ProvedScope(scope)), _) => Some(Ok(scope.clone())),
+            (None, Some(scope)) => Some(scope(&self.parts)),
+            (None, None) => idempotency
+                .scope_of(&self.parts)
+                .or_else(|| extensions.get().cloned().map(Ok)),
         };
+        let verified = found.transpose().map_err(|error| {
+            tracing::error!(
+                error = %Causes(&*error),
+                "the scope of a request is not known"
+            );
+            Problem::Misconfigured(NO_SCOPE)
+        })?;
         match verified {
             Some(scope) if scope.is_nobody() => Err(Rejection::NoPrincipal.into()),
             Some(scope) => Ok(Caller {
                 scope,
                 cookies: None,
             }),
-            None => caller::caller(config, &self.parts.headers),
+            None => caller::caller(idempotency.http(), &self.parts.headers),
         }
     }
 
     /// What is asked: method, path, query, media type, body. Not the scheme and the authority, which differ
     /// between HTTP/1 and HTTP/2, nor any other header field, but for cookies where nothing else tells the caller.
-    pub(super) fn fingerprint(&self, options: &Options, cookies: Option<&[&[u8]]>) -> Fingerprint {
+    pub(super) fn fingerprint(
+        &self,
+        options: &EffectiveOptions,
+        cookies: Option<&[&[u8]]>,
+    ) -> Fingerprint {
         // Inside a nested router the request's own URI has lost its prefix.
         let uri = match self.parts.extensions.get::<OriginalUri>() {
             Some(OriginalUri(uri)) => uri,
@@ -263,7 +274,7 @@ impl Complete {
     }
 
     /// What counts of the body.
-    fn content(&self, options: &Options, essence: &[u8], coding: &[u8]) -> Content<'_> {
+    fn content(&self, options: &EffectiveOptions, essence: &[u8], coding: &[u8]) -> Content<'_> {
         if let Some(fingerprint) = options.fingerprint {
             return Content::whole(b"custom", fingerprint(&self.parts, &self.body).into());
         }

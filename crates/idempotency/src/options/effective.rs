@@ -1,0 +1,68 @@
+//! What holds for one request or call.
+
+use std::time::Duration;
+
+use super::{
+    DEFAULT_LEASE, DEFAULT_TTL, FingerprintFn, Keep, OnDuplicate, Options, ScopeFn, grace,
+};
+use crate::OnLost;
+
+/// [`Options`] over the engine's defaults, and these over the library's.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(
+    not(feature = "axum"),
+    expect(dead_code, reason = "some are about requests")
+)]
+pub(crate) struct EffectiveOptions {
+    pub(crate) ttl: Duration,
+    pub(crate) lease: Duration,
+    pub(crate) required: bool,
+    pub(crate) transactional: bool,
+    pub(crate) on_duplicate: OnDuplicate,
+    pub(crate) on_lost: OnLost,
+    pub(crate) keep: Keep,
+    pub(crate) scope: Option<ScopeFn>,
+    pub(crate) fingerprint: Option<FingerprintFn>,
+}
+
+impl Options {
+    /// These, and what they say nothing of from the engine's defaults, field by field.
+    pub(crate) fn over(&self, defaults: &Self) -> EffectiveOptions {
+        let ttl = self.ttl.or(defaults.ttl).unwrap_or(DEFAULT_TTL);
+        let lease = self.lease.or(defaults.lease).unwrap_or(DEFAULT_LEASE);
+        let on_duplicate = self.on_duplicate.or(defaults.on_duplicate);
+        EffectiveOptions {
+            ttl,
+            // The two may come from different places. Neither default is meant to be refused for the other.
+            lease: lease.min(ttl),
+            required: self.required.or(defaults.required).unwrap_or(false),
+            transactional: self
+                .transactional
+                .or(defaults.transactional)
+                .unwrap_or(false),
+            on_duplicate: on_duplicate.unwrap_or(OnDuplicate::Conflict),
+            on_lost: self
+                .on_lost
+                .or(defaults.on_lost)
+                .unwrap_or(OnLost::TakeOver),
+            keep: self.keep.or(defaults.keep).unwrap_or(Keep::Final),
+            scope: self.scope.or(defaults.scope),
+            fingerprint: self.fingerprint.or(defaults.fingerprint),
+        }
+    }
+}
+
+impl EffectiveOptions {
+    /// How long a store keeps an outcome.
+    pub(crate) fn kept(&self) -> Duration {
+        self.ttl + grace(self.ttl)
+    }
+
+    /// How long a duplicate waits, if it does.
+    pub(crate) fn patience(&self) -> Option<Duration> {
+        match self.on_duplicate {
+            OnDuplicate::Conflict => None,
+            OnDuplicate::Wait => Some(Duration::from_secs(10)),
+        }
+    }
+}
