@@ -10,6 +10,8 @@ mod redis;
 mod secret;
 mod service;
 mod transactional;
+mod wrapped;
+mod wrapper;
 
 use std::time::Duration;
 

@@ -12,6 +12,7 @@ mod locks;
 mod misuse;
 mod outcomes;
 mod service;
+mod wrappers;
 
 use std::sync::Arc;
 

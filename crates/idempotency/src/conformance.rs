@@ -34,6 +34,7 @@ pub mod suspension;
 pub mod time;
 pub mod waiting;
 pub mod withdrawal;
+pub mod wrapping;
 
 use std::{sync::Arc, time::Duration};
 
@@ -148,6 +149,8 @@ pub async fn all(open: impl AsyncFn() -> Arc<dyn Store>, advance: &Advance<'_>) 
     withdrawal::a_withdrawal_leaves_others_alone(&open().await).await;
     withdrawal::an_operator_ends_what_a_withdrawal_left(&open().await, advance).await;
     withdrawal::a_claim_and_its_withdrawal_leave_the_key_free(&open().await).await;
+
+    wrapping::what_a_transaction_writes_is_read_back(&open().await).await;
 }
 
 /// A hold on a key that nobody has used.

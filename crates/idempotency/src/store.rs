@@ -130,23 +130,39 @@ pub trait Store: Any + fmt::Debug + Send + Sync {
     /// The store that this one wraps, if it is a wrapper.
     ///
     /// A wrapper counts calls, or changes what is stored, and passes the calls on. By this a
-    /// [`Transaction`] finds the store whose database it shares. What a transaction writes does not pass the wrapper, so one that
-    /// changes outcomes changes them in [`encode_outcome`](Self::encode_outcome) too.
+    /// [`Transaction`] finds the store whose database it shares, behind any number of wrappers. What a transaction writes passes
+    /// none of them, so one that changes outcomes changes them in [`encode_outcome`](Self::encode_outcome) too.
     fn wrapped(&self) -> Option<&dyn Store> {
         None
     }
 
-    /// The bytes that this store passes on for this outcome, which [`inspect`](Self::inspect) and [`claim`](Self::claim) turn back.
-    fn encode_outcome(&self, hold: &Hold, outcome: Bytes) -> Result<Bytes, StoreError> {
-        let _ = hold;
+    /// The bytes that this store passes on to the one that it [wraps](Self::wrapped) in place of this outcome. A store that
+    /// changes nothing has nothing to do here.
+    ///
+    /// Callers of a store give and get outcomes as they are. A wrapper that changes them does so wherever one passes:
+    ///
+    /// | Towards the wrapped store | Back, where the change is undone |
+    /// |---|---|
+    /// | [`complete`](Self::complete) | [`Claim::Completed`] |
+    /// | [`resolve`](Self::resolve), of [`Resolution::Complete`] and [`Resolution::Replace`] | [`inspect`](Self::inspect), [`list`](Self::list) |
+    /// | a run's own transaction, by this function | |
+    ///
+    /// Each wrapper makes its own change only: of several the outermost is asked first, and the next one gets what that has
+    /// made. The change may depend on the record's id, and not on the token, which a claim by another owner cannot know. An error
+    /// keeps the transaction from being committed. Changed outcomes that are longer have to fit the store behind the wrapper, so
+    /// its [`outcome_limit`](Self::outcome_limit) is lower by as much.
+    fn encode_outcome(&self, id: &RecordId, outcome: Bytes) -> Result<Bytes, StoreError> {
+        let _ = id;
         Ok(outcome)
     }
 
     /// Whether a new key of this scope would find room now, without waiting. A run is asked for that claims nothing before its
-    /// transaction commits.
+    /// transaction commits. A wrapper asks the store that it wraps.
     fn check_room(&self, scope: &ScopeId) -> Result<(), StoreError> {
-        let _ = scope;
-        Ok(())
+        match self.wrapped() {
+            Some(wrapped) => wrapped.check_room(scope),
+            None => Ok(()),
+        }
     }
 
     /// Takes the key for the token of the request's hold, or says who has it.

@@ -165,6 +165,13 @@ macro_rules! records {
             let Some(opened) = $open().await else { return };
             conformance::waiting::an_end_in_this_process_wakes_at_once(&opened.store).await;
         }
+
+        // proves: rows-and-key-commit-together
+        #[tokio::test]
+        async fn what_a_transaction_writes_is_read_back() {
+            let Some(opened) = $open().await else { return };
+            conformance::wrapping::what_a_transaction_writes_is_read_back(&opened.store).await;
+        }
     };
 }
 

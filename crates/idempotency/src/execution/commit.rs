@@ -184,7 +184,7 @@ impl Protection {
                     Box::pin(async move {
                         let outcome = outcome.await?;
                         let encoded =
-                            encode_through(entry.store.as_ref(), &entry.hold, outcome.clone())?;
+                            encode_through(entry.store.as_ref(), &entry.hold.id, outcome.clone())?;
                         plain.get_or_init(|| outcome);
                         Ok(encoded)
                     })

@@ -24,8 +24,9 @@ macro_rules! delegate {
                     Some(self.as_ref())
                 }
 
-                fn encode_outcome(&self, hold: &Hold, outcome: Bytes) -> Result<Bytes, StoreError> {
-                    self.as_ref().encode_outcome(hold, outcome)
+                /// The handle passes it on as it is; the store behind it is asked for itself.
+                fn encode_outcome(&self, _: &RecordId, outcome: Bytes) -> Result<Bytes, StoreError> {
+                    Ok(outcome)
                 }
 
                 fn check_room(&self, scope: &ScopeId) -> Result<(), StoreError> {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 use super::{Hold, IfOwner, Store, StoreError};
-use crate::Fingerprint;
+use crate::{Fingerprint, RecordId};
 
 /// Work on a database that can be committed together with a key's record, by
 /// [`Execution::commit`](crate::Execution::commit).
@@ -106,20 +106,25 @@ pub enum CommitFailure {
 }
 
 /// The store behind all wrappers.
-#[cfg(any(feature = "firestore", feature = "postgres", feature = "sqlite"))]
-pub(super) fn innermost(store: &dyn Store) -> &dyn Store {
+#[cfg(any(
+    feature = "conformance",
+    feature = "firestore",
+    feature = "postgres",
+    feature = "sqlite"
+))]
+pub(crate) fn innermost(store: &dyn Store) -> &dyn Store {
     store.wrapped().map_or(store, innermost)
 }
 
 /// The bytes that a store and all that it wraps make of an outcome.
 pub(crate) fn encode_through(
     store: &dyn Store,
-    hold: &Hold,
+    id: &RecordId,
     outcome: Bytes,
 ) -> Result<Bytes, StoreError> {
-    let outcome = store.encode_outcome(hold, outcome)?;
+    let outcome = store.encode_outcome(id, outcome)?;
     match store.wrapped() {
-        Some(wrapped) => encode_through(wrapped, hold, outcome),
+        Some(wrapped) => encode_through(wrapped, id, outcome),
         None => Ok(outcome),
     }
 }

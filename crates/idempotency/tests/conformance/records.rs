@@ -158,6 +158,12 @@ macro_rules! records {
         async fn an_end_in_this_process_wakes_at_once() {
             conformance::waiting::an_end_in_this_process_wakes_at_once(&open().store).await;
         }
+
+        // proves: rows-and-key-commit-together
+        #[tokio::test]
+        async fn what_a_transaction_writes_is_read_back() {
+            conformance::wrapping::what_a_transaction_writes_is_read_back(&open().store).await;
+        }
     };
 }
 

@@ -1,0 +1,46 @@
+//! What stores owe that wrap others. A store that wraps none keeps it by itself.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{claim, hold_on, inspect, list, operators::noise, request, taken};
+use crate::{
+    Claim, IfOwner, Phase, Store,
+    store::transaction::{encode_through, innermost},
+};
+
+/// A record that a run's own transaction has written, past all wrappers, is read back through them as it was; and so is the
+/// longest outcome, which has to fit the store behind them.
+pub async fn what_a_transaction_writes_is_read_back(store: &Arc<dyn Store>) {
+    let asked = request("book");
+    let behind = innermost(store.as_ref());
+    for outcome in [
+        Bytes::new(),
+        Bytes::from_static(b"booked"),
+        noise(store.outcome_limit().min(1 << 20)),
+    ] {
+        let owner = taken(store, &asked).await;
+        let written = encode_through(store.as_ref(), &owner.id, outcome.clone());
+        let written = behind
+            .complete(&owner, written.expect("an encoded outcome"))
+            .await;
+        assert!(matches!(written, Ok(IfOwner::Done(_))), "{written:?}");
+
+        let Claim::Completed { outcome: kept, .. } = claim(store, &hold_on(owner.id), &asked).await
+        else {
+            panic!("the record is completed");
+        };
+        assert!(kept == outcome, "{} bytes, replayed", outcome.len());
+        let phase = inspect(store, &owner.id).await.map(|record| record.phase);
+        let completed = Phase::Completed { outcome };
+        assert!(
+            phase.as_ref() == Some(&completed),
+            "the same bytes, inspected"
+        );
+        let listed = list(store, None, 10).await;
+        let listed = listed.into_iter().find(|record| record.id == owner.id);
+        let phase = listed.map(|record| record.phase);
+        assert!(phase == Some(completed), "the same bytes, listed");
+    }
+}
