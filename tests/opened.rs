@@ -3,7 +3,6 @@
 mod ahead;
 
 use std::{
-    fmt,
     sync::{
         Arc,
         atomic::{AtomicU32, AtomicU64, Ordering},
@@ -11,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use idempotency::{FirestoreStore, PostgresStore, RedisStore, Store};
+use idempotency::{FirestoreStore, PostgresStore, RedisStore, Store, conformance::TestStore};
 
 use crate::servers::{
     firestore::{Documents, FirestoreEmulator},
@@ -20,89 +19,62 @@ use crate::servers::{
 };
 use ahead::Ahead;
 
-/// A store of its own, and a way to let time pass for it.
-pub struct Opened {
-    /// The store.
-    pub store: Arc<dyn Store>,
-    /// Lets that much time pass for it.
-    pub advance: Box<dyn Fn(Duration) + Send + Sync>,
+/// This store, for which time passes when `set_back` moves all times that the server keeps for it back by as
+/// much.
+///
+/// What the store then says is what a server would say whose clock has gone on, but for the times themselves:
+/// they are moved forward again here.
+pub fn ahead(store: impl Store, set_back: impl Fn(Duration) + Send + Sync + 'static) -> TestStore {
+    let by = Arc::new(AtomicU64::new(0));
+    let store = Ahead {
+        store,
+        by: Arc::clone(&by),
+    };
+    TestStore::new(store, move |time| {
+        set_back(time);
+        let time = u64::try_from(time.as_micros()).expect("a short time");
+        by.fetch_add(time, Ordering::SeqCst);
+    })
 }
 
-impl Opened {
-    /// This store, for which time passes when `set_back` moves all times that the server keeps for it back by as
-    /// much.
-    ///
-    /// What the store then says is what a server would say whose clock has gone on, but for the times themselves:
-    /// they are moved forward again here.
-    pub fn new(store: impl Store, set_back: impl Fn(Duration) + Send + Sync + 'static) -> Self {
-        let ahead = Arc::new(AtomicU64::new(0));
-        let store = Ahead {
-            store,
-            by: Arc::clone(&ahead),
-        };
-        Self {
-            store: Arc::new(store),
-            advance: Box::new(move |time| {
-                set_back(time);
-                let time = u64::try_from(time.as_micros()).expect("a short time");
-                ahead.fetch_add(time, Ordering::SeqCst);
-            }),
-        }
-    }
-
-    /// In a database of the server that all tests of this process share; none where PostgreSQL is not installed.
-    ///
-    /// # Panics
-    ///
-    /// If the server cannot be used.
-    pub async fn in_postgres() -> Option<Self> {
-        let url = PostgresServer::shared()?.database().await;
-        make_clock_movable(&url).await;
-        let store = PostgresStore::connect(&url).await.expect("a store");
-        Some(Self {
-            store: Arc::new(store),
-            advance: Box::new(move |time| advance(&url, time)),
-        })
-    }
-
-    /// Under a prefix on the server that all tests of this process share; none where Redis is not installed.
-    ///
-    /// # Panics
-    ///
-    /// If the server cannot be used.
-    pub async fn in_redis() -> Option<Self> {
-        let server = RedisServer::shared()?;
-        let store = RedisStore::connect(&server.url()).await.expect("a store");
-        let prefix = format!("{}:", unused_name());
-        let store = store.with_prefix(&prefix);
-        Some(Self::new(store, move |time| {
-            set_back(server, &prefix, time);
-        }))
-    }
-
-    /// In a project of the emulator that all tests of this process share; none where it is not installed.
-    ///
-    /// # Panics
-    ///
-    /// If the emulator cannot be used.
-    pub async fn in_firestore() -> Option<Self> {
-        let emulator = FirestoreEmulator::shared()?;
-        let (project, address) = (unused_name(), emulator.address());
-        let store = FirestoreStore::connect_to_emulator(&project, &address).await;
-        let documents = Documents::new(&address, &project);
-        Some(Self::new(store.expect("a store"), move |time| {
-            documents.set_back(time);
-        }))
-    }
+/// In a database of the server that all tests of this process share; none where PostgreSQL is not installed.
+///
+/// # Panics
+///
+/// If the server cannot be used.
+pub async fn in_postgres() -> Option<TestStore> {
+    let url = PostgresServer::shared()?.database().await;
+    make_clock_movable(&url).await;
+    let store = PostgresStore::connect(&url).await.expect("a store");
+    Some(TestStore::new(store, move |time| advance(&url, time)))
 }
 
-impl fmt::Debug for Opened {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("Opened")
-            .field("store", &self.store)
-            .finish_non_exhaustive()
-    }
+/// Under a prefix on the server that all tests of this process share; none where Redis is not installed.
+///
+/// # Panics
+///
+/// If the server cannot be used.
+pub async fn in_redis() -> Option<TestStore> {
+    let server = RedisServer::shared()?;
+    let store = RedisStore::connect(&server.url()).await.expect("a store");
+    let prefix = format!("{}:", unused_name());
+    let store = store.with_prefix(&prefix);
+    Some(ahead(store, move |time| set_back(server, &prefix, time)))
+}
+
+/// In a project of the emulator that all tests of this process share; none where it is not installed.
+///
+/// # Panics
+///
+/// If the emulator cannot be used.
+pub async fn in_firestore() -> Option<TestStore> {
+    let emulator = FirestoreEmulator::shared()?;
+    let (project, address) = (unused_name(), emulator.address());
+    let store = FirestoreStore::connect_to_emulator(&project, &address).await;
+    let documents = Documents::new(&address, &project);
+    Some(ahead(store.expect("a store"), move |time| {
+        documents.set_back(time);
+    }))
 }
 
 fn unused_name() -> String {

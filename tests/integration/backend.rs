@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use idempotency::{Clock, MemoryStore, SqliteStore, Store};
 use rstest_reuse::template;
-use tests::opened::Opened;
+use tests::opened::{in_firestore, in_postgres, in_redis};
 
 use crate::time::Time;
 
@@ -53,9 +53,9 @@ impl Backend {
                 let store = store.with_clock(clock.clone());
                 return Some((Arc::new(store), Time::by_hand(clock)));
             }
-            Self::Postgres => Opened::in_postgres().await?,
-            Self::Redis => Opened::in_redis().await?,
-            Self::Firestore => Opened::in_firestore().await?,
+            Self::Postgres => in_postgres().await?,
+            Self::Redis => in_redis().await?,
+            Self::Firestore => in_firestore().await?,
         };
         Some((opened.store, Time::of_a_server(opened.advance)))
     }

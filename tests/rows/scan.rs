@@ -2,6 +2,9 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
+/// The list of a store's contract: each of its entries is a test of every store.
+const CONTRACT: &str = "crates/idempotency/src/conformance/contract.rs";
+
 /// A test that says it proves a row.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Proof {
@@ -38,7 +41,11 @@ fn read(path: &str, source: &str) -> Vec<Proof> {
     let (mut proofs, mut named) = (Vec::new(), Vec::<&str>::new());
     for line in source.lines().map(str::trim) {
         named.extend(slugs(line));
-        if let Some(test) = program.or_else(|| function(line)) {
+        let test = match path {
+            CONTRACT => entry(line),
+            _ => program.or_else(|| function(line)),
+        };
+        if let Some(test) = test {
             proofs.extend(named.drain(..).map(|slug| Proof {
                 slug: slug.to_owned(),
                 test: test.to_owned(),
@@ -57,9 +64,20 @@ fn slugs(line: &str) -> impl Iterator<Item = &str> {
         .flat_map(|slugs| slugs.split(',').map(str::trim))
 }
 
+/// A function, or a module that has a test of each entry of the contract.
 fn function(line: &str) -> Option<&str> {
+    if let Some(module) = line.strip_prefix("mod ") {
+        return module.strip_suffix(" {");
+    }
     let line = line.strip_prefix("async ").unwrap_or(line);
     line.strip_prefix("fn ")?.split(['(', '<']).next()
+}
+
+/// The function of `module::function(store, advance) on 4 threads;`.
+fn entry(line: &str) -> Option<&str> {
+    let (module, entry) = line.split_once("::")?;
+    let is_module = module.bytes().all(|byte| byte.is_ascii_lowercase());
+    (is_module && line.ends_with(';')).then(|| entry.split('(').next())?
 }
 
 #[test]
@@ -90,6 +108,18 @@ fn a_program_is_a_test() {
             path: "tests/ui/fail/ttl.rs".to_owned(),
         })
     );
+}
+
+#[test]
+fn an_entry_of_the_contract_is_a_test() {
+    let list = "// proves: first-row\nclaims::one(store, advance) on 4 threads;\n\
+                claims::two(store);\n// proves: second-row\ntime::three(store);\n";
+    let named = read(CONTRACT, list);
+    let named: Vec<_> = named
+        .iter()
+        .map(|proof| (proof.slug.as_str(), proof.test.as_str()))
+        .collect();
+    assert_eq!(named, [("first-row", "one"), ("second-row", "three")]);
 }
 
 #[test]

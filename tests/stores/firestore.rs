@@ -17,12 +17,11 @@ use std::{
     time::Duration,
 };
 
-use idempotency::{Fingerprint, FirestoreStore, Hold, RecordId, Token};
-use tests::{opened::Opened, servers::firestore::FirestoreEmulator};
+use idempotency::{Fingerprint, FirestoreStore, Hold, RecordId, Token, conformance_tests};
+use tests::{opened::in_firestore, servers::firestore::FirestoreEmulator};
 
-use crate::contract::the_store_keeps_the_contract;
-
-the_store_keeps_the_contract!(Opened::in_firestore);
+conformance_tests!(in_firestore);
+conformance_tests!(wakeups: in_firestore);
 
 async fn connect(emulator: &FirestoreEmulator, project: &str) -> FirestoreStore {
     FirestoreStore::connect_to_emulator(project, &emulator.address())

@@ -1,6 +1,5 @@
 //! The shared stores, each on its real server, and the transactions that they share with an application.
 
-mod contract;
 mod dark;
 mod firestore;
 mod frozen;

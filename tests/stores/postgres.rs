@@ -18,46 +18,55 @@ mod transport;
 mod waking;
 mod withdrawals;
 
-use std::{
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{sync::OnceLock, time::Duration};
 
-use idempotency::{Fingerprint, Hold, IdempotencyKey, PostgresStore, RecordId, Scope, Token};
+use idempotency::{
+    Fingerprint, Hold, IdempotencyKey, PostgresStore, RecordId, Scope, Token,
+    conformance::TestStore, conformance_tests,
+};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, postgres::PgRow, raw_sql};
 use tests::{
-    opened::Opened,
+    opened::in_postgres,
     servers::{
         pgbouncer::PgBouncer,
         postgres::{PostgresServer, advance, make_clock_movable},
     },
 };
 
-use crate::{contract::the_store_keeps_the_contract, proxy::Proxy, within_a_minute};
+use crate::{proxy::Proxy, within_a_minute};
 
 mod direct {
-    super::the_store_keeps_the_contract!(super::Opened::in_postgres);
+    use super::*;
+
+    conformance_tests!(in_postgres);
+    conformance_tests!(wakeups: in_postgres);
 }
 
 mod through_pgbouncer {
-    super::the_store_keeps_the_contract!(super::open_through_pgbouncer);
+    use super::*;
+
+    conformance_tests!(open_through_pgbouncer);
+    conformance_tests!(wakeups: open_through_pgbouncer);
 }
 
-/// Whoever loses a race is told so by an error there, which is an answer and no outage.
+/// A claim that loses a race is told so by an error there, and that is no outage.
 // proves: lost-claim-as-outage
 mod serializable {
-    super::the_store_keeps_the_contract!(super::open_serializable);
+    use super::*;
+
+    conformance_tests!(open_serializable);
+    conformance_tests!(wakeups: open_serializable);
 }
 
 /// A store without records on the server that all tests share, with a pooler in between.
-async fn open_through_pgbouncer() -> Option<Opened> {
+async fn open_through_pgbouncer() -> Option<TestStore> {
     let url = database().await?;
     let pooled = pooler()?.url(&url);
     Some(opened(&pooled, url).await)
 }
 
 /// The same, with the strictest isolation that the server has.
-async fn open_serializable() -> Option<Opened> {
+async fn open_serializable() -> Option<TestStore> {
     let url = database().await?;
     let name = name(&url);
     let strict =
@@ -66,11 +75,8 @@ async fn open_serializable() -> Option<Opened> {
     Some(opened(&url, url.clone()).await)
 }
 
-async fn opened(url: &str, direct: String) -> Opened {
-    Opened {
-        store: Arc::new(store(url).await),
-        advance: Box::new(move |time| advance(&direct, time)),
-    }
+async fn opened(url: &str, direct: String) -> TestStore {
+    TestStore::new(store(url).await, move |time| advance(&direct, time))
 }
 
 /// A database whose clock can be moved.

@@ -14,31 +14,35 @@ mod waking;
 
 use std::time::Duration;
 
-use idempotency::{Hold, RecordId, RedisStore, Token};
+use idempotency::{Hold, RecordId, RedisStore, Token, conformance::TestStore, conformance_tests};
 use tests::{
-    opened::Opened,
+    opened::{ahead, in_redis},
     servers::redis::{RedisServer, set_back},
 };
 
-use crate::contract::the_store_keeps_the_contract;
-
 mod single {
-    super::the_store_keeps_the_contract!(super::Opened::in_redis);
+    use super::*;
+
+    conformance_tests!(in_redis);
+    conformance_tests!(wakeups: in_redis);
 }
 
 mod cluster {
-    super::the_store_keeps_the_contract!(super::open_on_cluster);
+    use super::*;
+
+    conformance_tests!(open_on_cluster);
+    conformance_tests!(wakeups: open_on_cluster);
 }
 
 /// A store without records on the cluster that all tests share.
-async fn open_on_cluster() -> Option<Opened> {
+async fn open_on_cluster() -> Option<TestStore> {
     let nodes = RedisServer::shared_cluster()?;
     let prefix = unused_prefix();
     // The one that is named leads to the others.
     let store = RedisStore::cluster([nodes[0].url()])
         .await
         .expect("a store");
-    Some(Opened::new(store.with_prefix(&prefix), move |time| {
+    Some(ahead(store.with_prefix(&prefix), move |time| {
         for node in nodes {
             set_back(node, &prefix, time);
         }

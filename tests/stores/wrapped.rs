@@ -1,19 +1,17 @@
 //! Stores that wrap others keep the contract too.
 
-use std::sync::Arc;
-
-use idempotency::{Clock, MemoryStore, Store};
-use tests::opened::Opened;
+use idempotency::{Clock, MemoryStore, Store, conformance::TestStore};
 
 use crate::wrapper::Wrapper;
 
 mod counted {
-    use super::{Opened, Wrapper, open};
-    use crate::contract::the_store_keeps_the_contract;
+    use idempotency::conformance_tests;
 
-    the_store_keeps_the_contract!(opened);
+    use super::{TestStore, Wrapper, open};
 
-    async fn opened() -> Option<Opened> {
+    conformance_tests!(opened);
+
+    async fn opened() -> Option<TestStore> {
         Some(open(Wrapper::counting))
     }
 }
@@ -22,14 +20,13 @@ mod counted {
 mod masked_twice {
     use std::sync::Arc;
 
-    use idempotency::Store;
+    use idempotency::{Store, conformance_tests};
 
-    use super::{Opened, Wrapper, open};
-    use crate::contract::the_store_keeps_the_contract;
+    use super::{TestStore, Wrapper, open};
 
-    the_store_keeps_the_contract!(opened);
+    conformance_tests!(opened);
 
-    async fn opened() -> Option<Opened> {
+    async fn opened() -> Option<TestStore> {
         Some(open(|store| {
             let inner: Arc<dyn Store> = Arc::new(Wrapper::masking(store, 3));
             Arc::new(Wrapper::masking(inner, 5))
@@ -37,10 +34,8 @@ mod masked_twice {
     }
 }
 
-fn open<S: Store>(wrap: impl FnOnce(MemoryStore) -> S) -> Opened {
+fn open<S: Store>(wrap: impl FnOnce(MemoryStore) -> S) -> TestStore {
     let clock = Clock::manual();
-    Opened {
-        store: Arc::new(wrap(MemoryStore::new().with_clock(clock.clone()))),
-        advance: Box::new(move |time| clock.advance(time)),
-    }
+    let store = wrap(MemoryStore::new().with_clock(clock.clone()));
+    TestStore::new(store, move |time| clock.advance(time))
 }

@@ -34,7 +34,7 @@
 //!     its record is forgotten. Of each key the store remembers the last [`MAX_SPENT_TOKENS`] of them, whoever holds it. To everybody else a
 //!     key without an attempt that stands is free: it is not inspected or listed, and the next claim is attempt 1.
 //!
-//! [`MemoryStore`] is the shortest complete example.
+//! The example `store` of this crate is the shortest complete one.
 
 mod claim;
 mod debug;

@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Advance, LEASE, TTL, claim, completed, hold_on, inspect, new_hold, request, won};
+use super::{
+    Advance, LEASE, TTL, TestStore, claim, completed, hold_on, inspect, new_hold, request, won,
+};
 use crate::{
     Claim, ClaimRequest, Hold, IfOwner, OnLost, Resolution, ScopeId, Store, StoreError,
     StoreErrorKind, Token,
@@ -24,14 +26,8 @@ const THIRD: ScopeId = ScopeId::from_bytes([3; 8]);
 const TOO_MANY: usize = LIMIT_BYTES / 80;
 
 /// Runs every function of this module, each on a store that `open` makes.
-pub async fn all(open: impl AsyncFn() -> Arc<dyn Store>, advance: &Advance<'_>) {
-    a_scope_that_floods_leaves_room_for_others(&open().await).await;
-    a_refused_key_leaves_nothing(&open().await).await;
-    old_keys_are_replayed_and_running_ones_complete(&open().await, advance).await;
-    room_comes_back_as_keys_are_freed(&open().await).await;
-    room_comes_back_as_keys_expire(&open().await, advance).await;
-    what_runs_leave_counts_for_their_scope(&open().await, advance).await;
-    two_scopes_that_flood_get_as_much(&open().await).await;
+pub async fn all(open: impl AsyncFn() -> TestStore) {
+    crate::__contract!(shares: run_each, open);
 }
 
 /// A scope gets most of an empty store and not all of it; what is left is for others.

@@ -34,7 +34,8 @@ pub async fn a_waiter_hears_of_the_end(store: &Arc<dyn Store>) {
 /// Where the store and those who wait are in one process, they are woken before the owner goes on: by a
 /// completion, a release, a withdrawal and both resolutions, and by nothing that left the hold as it was.
 ///
-/// [`all`](super::all) leaves this out, because a server may take its time.
+/// [`all`](super::all) leaves this out, because a server may take its time, and
+/// [`conformance_tests!`](crate::conformance_tests) has it under `wakeups`.
 pub async fn an_end_in_this_process_wakes_at_once(store: &Arc<dyn Store>) {
     let asked = request("book");
     for end in END {

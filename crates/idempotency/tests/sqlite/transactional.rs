@@ -159,6 +159,6 @@ async fn a_commit_of_which_no_record_tells_is_not_said_to_happen_once() {
         serde_json::from_slice(&body.expect("a body")).expect("a problem");
     assert_eq!(problem["code"], "idempotency_commit_unknown");
     let detail = problem["detail"].as_str().expect("a text");
-    assert!(detail.contains("may carry it out again"), "{detail}");
+    assert!(detail.contains("may run it again"), "{detail}");
     assert!(!detail.contains("exactly once"), "{detail}");
 }
