@@ -3,6 +3,7 @@ mod builder;
 mod claim;
 mod claimed_run;
 mod commit_status;
+mod decision;
 mod detach_on_drop;
 mod finish;
 mod heartbeat;
@@ -38,8 +39,8 @@ use tokio::sync::Semaphore;
 #[cfg(feature = "axum")]
 use crate::http_config::HttpConfig;
 use crate::{
-    Claim, Fingerprint, Hold, IdempotencyKey, Labels, Options, RecordId, Rejection, Scope, ScopeId,
-    Store, Token,
+    Fingerprint, Hold, IdempotencyKey, Labels, Options, RecordId, Rejection, Scope, ScopeId, Store,
+    Token,
     fingerprint::Forms,
     options::{self, EffectiveOptions},
     progress::Progress,
@@ -47,6 +48,7 @@ use crate::{
 use active_runs::ActiveRuns;
 use claim::Claimed;
 use claimed_run::RecordedClaim;
+use decision::{AfterClaim, Asked};
 use local_locks::{LocalLock, LocalLocks};
 use waiting::{Waiter, WaitingRoom};
 
@@ -106,9 +108,7 @@ pub(crate) struct Operation {
     pub(crate) id: RecordId,
     pub(crate) scope: ScopeId,
     pub(crate) labels: Labels,
-    /// In the form under which it is claimed.
-    pub(crate) fingerprint: Fingerprint,
-    pub(crate) forms: Forms,
+    pub(crate) asked: Asked,
     pub(crate) waiter: Waiter,
     /// How much earlier the end of its record is announced.
     pub(crate) grace: Duration,
@@ -250,8 +250,7 @@ impl Idempotency {
                 origin.route,
                 scope.label().map(|label| self.label_text(label)),
             ),
-            fingerprint: forms.current(),
-            forms,
+            asked: Asked::new(forms),
             waiter: Waiter {
                 scope: self.0.scopes.hash_one(scope),
                 bytes: origin.kept_bytes,
@@ -293,66 +292,56 @@ impl Idempotency {
     ) -> Result<NextAction<'_>, Rejection> {
         let hold = operation.hold(options);
         let (mut hold, mut claimed) = self.claim(hold, &operation, options, patience).await?;
-        for _ in 0..MAX_FORMS {
-            let Claim::InFlight { fingerprint } = &claimed.claim else {
-                break;
-            };
-            if *fingerprint == operation.fingerprint || !operation.forms.match_stored(fingerprint) {
-                break;
-            }
-            // A process of another version has begun it, and its form of the fingerprint waits for it and takes it over.
-            operation.fingerprint = *fingerprint;
-            let claiming = self.claim(hold, &operation, options, patience);
-            (hold, claimed) = Box::pin(claiming).await?;
-        }
-        if matches!(claimed.claim, Claim::Unknown { .. }) {
-            let claiming = self.claim_suspended(&hold, &operation.fingerprint, claimed);
-            claimed = Box::pin(claiming).await?;
-        }
-        let Claimed {
-            claim,
-            sent_at,
-            withdrawal,
-            place,
-        } = claimed;
-        match claim {
-            Claim::Won { attempt, progress } => {
-                let progress = self.take_over(&hold, attempt, progress).await?;
-                let claim = RecordedClaim {
-                    attempt,
-                    progress,
-                    sent_at,
-                    withdrawal,
-                };
-                Ok(NextAction::Run(ClaimedRun {
-                    idempotency: self,
-                    operation,
-                    hold,
-                    claim: Some(claim),
-                    local_lock,
-                    place,
-                    guard,
-                }))
-            }
-            Claim::InFlight { fingerprint } => {
-                operation.same_request(&fingerprint)?;
-                Err(Rejection::InProgress)
-            }
-            Claim::Unknown { fingerprint } => {
-                operation.same_request(&fingerprint)?;
-                tracing::warn!(
-                    idempotency.record = %operation.id,
-                    "refused a key whose owner did not come back; an operator has to resolve it",
-                );
-                Err(Rejection::OutcomeUnknown)
-            }
-            Claim::Completed {
-                fingerprint,
-                outcome,
-                expires_at,
-            } => {
-                operation.same_request(&fingerprint)?;
-                Ok(NextAction::Replay(operation.replay(outcome, expires_at)))
+        let mut forms_left = MAX_FORMS;
+        loop {
+            let Claimed {
+                claim,
+                sent_at,
+                withdrawal,
+                place,
+            } = claimed;
+            match decision::after_claim(&operation.asked, claim) {
+                AfterClaim::Run { attempt, progress } => {
+                    let progress = self.take_over(&hold, attempt, progress).await?;
+                    let claim = RecordedClaim {
+                        attempt,
+                        progress,
+                        sent_at,
+                        withdrawal,
+                    };
+                    return Ok(NextAction::Run(ClaimedRun {
+                        idempotency: self,
+                        operation,
+                        hold,
+                        claim: Some(claim),
+                        local_lock,
+                        place,
+                        guard,
+                    }));
+                }
+                AfterClaim::ClaimInForm(form) if forms_left > 0 => {
+                    forms_left -= 1;
+                    operation.asked.fingerprint = form;
+                    let claiming = self.claim(hold, &operation, options, patience);
+                    (hold, claimed) = Box::pin(claiming).await?;
+                }
+                AfterClaim::ClaimInForm(_) => return Err(Rejection::InProgress),
+                AfterClaim::InspectLost => {
+                    let claiming = self.claim_suspended(&hold, &operation.asked.fingerprint);
+                    let Some(resumed) = Box::pin(claiming).await? else {
+                        tracing::warn!(
+                            idempotency.record = %operation.id,
+                            "refused a key whose owner did not come back; an operator has to resolve it",
+                        );
+                        return Err(Rejection::OutcomeUnknown);
+                    };
+                    claimed = resumed;
+                }
+                AfterClaim::Replay {
+                    outcome,
+                    expires_at,
+                } => return Ok(NextAction::Replay(operation.replay(outcome, expires_at))),
+                AfterClaim::Refuse(rejection) => return Err(rejection),
             }
         }
     }
@@ -364,17 +353,6 @@ impl Operation {
         Hold::new(self.id, Token::random(), options.lease, options.kept())
             .with_scope(self.scope)
             .with_labels(self.labels.clone())
-    }
-
-    /// Refuses it if a record with this fingerprint is of another request.
-    fn same_request(&self, recorded: &Fingerprint) -> Result<(), Rejection> {
-        if self.forms.match_stored(recorded) {
-            Ok(())
-        } else if self.fingerprint.comparable(recorded) {
-            Err(Rejection::Reused)
-        } else {
-            Err(Rejection::Incomparable)
-        }
     }
 
     /// The outcome of an earlier run, whose record ends at this time.

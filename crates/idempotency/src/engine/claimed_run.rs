@@ -6,11 +6,11 @@ use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
 use super::{
     Finished, Idempotency, Operation, Replay, WorkResult, active_runs::RunGuard, claim::Withdrawal,
-    detach_on_drop::DetachOnDrop, finish, finish::Held, local_locks::LocalLock,
+    decision, detach_on_drop::DetachOnDrop, finish, finish::Held, local_locks::LocalLock,
     store_timeout::with_store_timeout, transactional,
 };
 use crate::{
-    Hold, IfOwner, Phase, Rejection, log_text::Causes, progress::Progress,
+    Hold, IfOwner, Rejection, log_text::Causes, progress::Progress,
     store::transaction::PendingRecord,
 };
 
@@ -55,7 +55,7 @@ impl ClaimedRun<'_> {
             place,
             mut guard,
         } = self;
-        let fingerprint = operation.fingerprint;
+        let fingerprint = operation.asked.fingerprint;
         let engine = idempotency.clone();
         let run = async move {
             let Some(claim) = claim else {
@@ -102,7 +102,7 @@ impl ClaimedRun<'_> {
                 Ok(Finished::Executed(executed))
             }
             Ok(Ok(IfOwner::NotOwner)) => {
-                let replay = Box::pin(idempotency.answer_of_the_owner(operation)).await?;
+                let replay = Box::pin(idempotency.response_of_the_owner(operation)).await?;
                 Ok(Finished::Replayed(replay))
             }
             Err(_) => Err(Rejection::Panicked),
@@ -118,7 +118,7 @@ impl ClaimedRun<'_> {
         PendingRecord {
             store: Arc::clone(&self.idempotency.0.store),
             hold: self.hold.clone(),
-            fingerprint: self.operation.fingerprint,
+            fingerprint: self.operation.asked.fingerprint,
             is_held: self.claim.is_some(),
         }
     }
@@ -141,12 +141,10 @@ impl ClaimedRun<'_> {
 }
 
 impl Idempotency {
-    /// A run that lost its key has stored nothing, so its answer is nobody's: two answers to one key would
-    /// contradict each other. The client gets what the key's owner left, or is told to come back.
-    async fn answer_of_the_owner(&self, operation: Operation) -> Result<Replay, Rejection> {
-        let record = match with_store_timeout(self.0.store.inspect(&operation.id)).await {
-            Ok(Some(record)) => record,
-            Ok(None) => return Err(Rejection::ResponseUnavailable),
+    /// What the client of a run gets that lost its key.
+    async fn response_of_the_owner(&self, operation: Operation) -> Result<Replay, Rejection> {
+        let found = match with_store_timeout(self.0.store.inspect(&operation.id)).await {
+            Ok(found) => found,
             Err(error) => {
                 tracing::error!(
                     idempotency.record = %operation.id,
@@ -156,11 +154,7 @@ impl Idempotency {
                 return Err(Rejection::ResponseUnavailable);
             }
         };
-        // The key may have been freed by an operator, and then taken for something else.
-        operation.same_request(&record.fingerprint)?;
-        match record.phase {
-            Phase::Completed { outcome } => Ok(operation.replay(outcome, record.expires_at)),
-            Phase::InFlight { .. } => Err(Rejection::InProgress),
-        }
+        let (outcome, expires_at) = decision::response_of_the_owner(&operation.asked, found)?;
+        Ok(operation.replay(outcome, expires_at))
     }
 }

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Idempotency, store_timeout::with_store_timeout};
+use super::{Idempotency, decision, store_timeout::with_store_timeout};
 use crate::{
-    Claim, ClaimRequest, IfOwner, OnLost, Phase, StoreError, Token,
-    store::transaction::PendingRecord,
+    Claim, ClaimRequest, IfOwner, OnLost, StoreError, Token, store::transaction::PendingRecord,
 };
 
 /// Where the key of such a transaction stands.
@@ -82,10 +81,6 @@ impl Idempotency {
             // What the step has met has gone since, so the next look finds the key free.
             return Err(StoreError::unavailable("the key's record has just gone"));
         };
-        let is_own = record.token == entry.hold.token;
-        Ok(match record.phase {
-            Phase::Completed { .. } if is_own => CommitStatus::Committed,
-            Phase::Completed { .. } | Phase::InFlight { .. } => CommitStatus::Superseded,
-        })
+        Ok(decision::commit_status(&entry.hold.token, &record))
     }
 }

@@ -15,6 +15,7 @@ use tracing::Instrument;
 use super::{
     Executed, Persist, WorkResult,
     active_runs::RunGuard,
+    decision::{self, AfterRefusedEnd},
     store_timeout::{STORE_TIMEOUT, with_store_timeout},
 };
 use crate::{Fingerprint, Hold, IfOwner, StoreError, StoreErrorKind, log_text::Causes};
@@ -115,8 +116,12 @@ impl Held {
     /// Completes the run, or gives its key back: free, or for an attempt that goes on with its steps.
     async fn end(&self, persist: &Persist) -> Result<IfOwner<Option<SystemTime>>, StoreError> {
         let ended = self.end_own(persist).await?;
-        let is_kept = matches!(persist, Persist::Outcome(_) | Persist::Steps(_));
-        if ended == IfOwner::NotOwner && is_kept {
+        if ended == IfOwner::NotOwner
+            && matches!(
+                decision::after_refused_end(persist),
+                AfterRefusedEnd::Reclaim
+            )
+        {
             self.is_doubtful.store(true, Ordering::Relaxed);
             if Box::pin(self.guard.reclaim(&self.hold, &self.fingerprint)).await? {
                 self.is_doubtful.store(false, Ordering::Relaxed);
@@ -146,7 +151,7 @@ impl Held {
                 if with_store_timeout(store.release(hold)).await? == IfOwner::NotOwner {
                     // The client of a run that was taken over gets the response of the one that counts.
                     let found = Box::pin(with_store_timeout(store.inspect(&hold.id))).await?;
-                    if found.is_some_and(|record| record.token != hold.token) {
+                    if decision::owner(&hold.token, found.as_ref()) == IfOwner::NotOwner {
                         return Ok(IfOwner::NotOwner);
                     }
                     // A claim may be on its way by which this run was to get its key back.

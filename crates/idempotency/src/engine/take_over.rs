@@ -6,6 +6,7 @@ use super::{
     Idempotency,
     active_runs::{ActiveRuns, RunGuard},
     claim::Claimed,
+    decision::{self, Predecessor},
     finish::retry_until_lease_expires,
     store_timeout::with_store_timeout,
 };
@@ -25,7 +26,7 @@ impl Idempotency {
             return Ok(Progress::default());
         }
         let mut progress = Progress::read(progress)?;
-        if !progress.is_suspended(attempt - 1) {
+        if decision::predecessor(attempt, &progress) == Predecessor::Lost {
             tracing::warn!(
                 idempotency.record = %hold.id,
                 attempt,
@@ -45,13 +46,12 @@ impl Idempotency {
         Ok(progress)
     }
 
-    /// Where a lost run is not taken over, still takes the key of one that has suspended itself.
+    /// Where a lost run is not taken over, still takes the key of one that has suspended itself; `None` if it has not.
     pub(super) async fn claim_suspended(
         &self,
         hold: &Hold,
         fingerprint: &Fingerprint,
-        unknown: Claimed,
-    ) -> Result<Claimed, Rejection> {
+    ) -> Result<Option<Claimed>, Rejection> {
         let found = with_store_timeout(self.0.store.inspect(&hold.id)).await?;
         let is_suspended = match found.map(|record| (record.attempt, record.phase)) {
             Some((attempt, Phase::InFlight { progress, .. })) => {
@@ -60,7 +60,7 @@ impl Idempotency {
             _ => false,
         };
         if !is_suspended {
-            return Ok(unknown);
+            return Ok(None);
         }
         let claimed = self
             .claim_to_run(hold, fingerprint, OnLost::TakeOver)
@@ -69,12 +69,14 @@ impl Idempotency {
             // A later attempt took over and crashed in the meantime, so its outcome is unknown again. The claim is
             // withdrawn when it is dropped.
             Claim::Won { attempt, progress }
-                if *attempt > 1
-                    && !Progress::read(progress.clone())?.is_suspended(*attempt - 1) =>
+                if decision::predecessor(*attempt, &Progress::read(progress.clone())?)
+                    == Predecessor::Lost =>
             {
-                Ok(unknown)
+                Ok(None)
             }
-            _ => Ok(claimed),
+            // Another request resumed it first, and crashed.
+            Claim::Unknown { .. } => Ok(None),
+            _ => Ok(Some(claimed)),
         }
     }
 

@@ -5,9 +5,10 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    ClaimedRun, Executed, Idempotency, NextAction, Operation, Persist, WorkResult,
+    ClaimedRun, Executed, Idempotency, NextAction, Operation, WorkResult,
     active_runs::RunGuard,
     claim::{Claimed, Withdrawal},
+    decision::{self, AfterLook, TransactionalEnd},
     finish,
     finish::Held,
     local_locks::{LocalLock, LocalLocks},
@@ -15,7 +16,7 @@ use super::{
     waiting::WaitingRoom,
 };
 use crate::{
-    Claim, Fingerprint, Hold, IfOwner, OnLost, Phase, Rejection, log_text::Causes,
+    Claim, Fingerprint, Hold, IfOwner, OnLost, Rejection, log_text::Causes,
     options::EffectiveOptions,
 };
 
@@ -34,7 +35,7 @@ impl Idempotency {
         let mut waits = None;
         loop {
             if let Some(running) = local_lock.running() {
-                operation.same_request(&running)?;
+                operation.asked.same_as(&running)?;
                 let deadline = deadline.ok_or(Rejection::InProgress)?;
                 if waits.is_none() {
                     waits = WaitingRoom::enter(&self.0.waiting, operation.waiter);
@@ -46,41 +47,37 @@ impl Idempotency {
                 continue;
             }
             let found = with_store_timeout(self.0.store.inspect(&operation.id)).await?;
-            let Some(record) = found else {
-                // Its transaction brings the record, and that is not refused any more.
-                self.0.store.check_room(&operation.scope)?;
-                let place = self.place_to_run()?;
-                if local_lock.acquire(&operation.fingerprint) {
-                    return Ok(NextAction::Run(ClaimedRun {
-                        idempotency: self,
-                        hold: operation.hold(options),
-                        operation,
-                        claim: None,
-                        local_lock: Some(local_lock),
-                        place: Some(place),
-                        guard,
-                    }));
+            match decision::after_look(&operation.asked, found)? {
+                AfterLook::RunInTransaction => {
+                    // Its transaction brings the record, and that is not refused any more.
+                    self.0.store.check_room(&operation.scope)?;
+                    let place = self.place_to_run()?;
+                    if local_lock.acquire(&operation.asked.fingerprint) {
+                        return Ok(NextAction::Run(ClaimedRun {
+                            idempotency: self,
+                            hold: operation.hold(options),
+                            operation,
+                            claim: None,
+                            local_lock: Some(local_lock),
+                            place: Some(place),
+                            guard,
+                        }));
+                    }
                 }
-                continue;
-            };
-            operation.same_request(&record.fingerprint)?;
-            match record.phase {
-                Phase::Completed { outcome } => {
-                    return Ok(NextAction::Replay(
-                        operation.replay(outcome, record.expires_at),
-                    ));
+                AfterLook::ClaimLease => {
+                    if local_lock.acquire(&operation.asked.fingerprint) {
+                        drop(waits);
+                        let patience = deadline
+                            .map(|deadline| deadline.saturating_duration_since(Instant::now()));
+                        let leased =
+                            self.begin_lease(operation, options, patience, Some(local_lock), guard);
+                        return Box::pin(leased).await;
+                    }
                 }
-                // A run under a lease has left it, such as one of the service's last version. So this one goes under a
-                // lease too, and its transaction ends the hold in place of writing a new record.
-                Phase::InFlight { .. } if local_lock.acquire(&operation.fingerprint) => {
-                    drop(waits);
-                    let patience =
-                        deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-                    let leased =
-                        self.begin_lease(operation, options, patience, Some(local_lock), guard);
-                    return Box::pin(leased).await;
-                }
-                Phase::InFlight { .. } => {}
+                AfterLook::Replay {
+                    outcome,
+                    expires_at,
+                } => return Ok(NextAction::Replay(operation.replay(outcome, expires_at))),
             }
         }
     }
@@ -117,11 +114,10 @@ pub(super) async fn finish<R>(
     guard: RunGuard,
 ) -> IfOwner<Executed<R>> {
     let WorkResult { response, persist } = ending;
-    let expires_at = match persist {
-        Persist::AlreadyCommitted(expires_at) => Some(expires_at),
-        Persist::Superseded => return IfOwner::NotOwner,
-        Persist::OutcomeUnknown => None,
-        Persist::Nothing | Persist::Steps(_) | Persist::AfterSteps(_) => {
+    let expires_at = match decision::transactional_end(&persist) {
+        TransactionalEnd::Send(expires_at) => expires_at,
+        TransactionalEnd::Superseded => return IfOwner::NotOwner,
+        TransactionalEnd::SendIfUnrecorded => {
             match with_store_timeout(guard.store().inspect(&hold.id)).await {
                 Ok(Some(_)) => return IfOwner::NotOwner,
                 Ok(None) => None,
@@ -131,12 +127,11 @@ pub(super) async fn finish<R>(
                         error = %Causes(&error),
                         "it cannot be read whether an equal run has committed, so the response of a run that has not is not sent",
                     );
-                    // As below.
                     return IfOwner::NotOwner;
                 }
             }
         }
-        Persist::Outcome(_) => {
+        TransactionalEnd::ClaimAndStore => {
             // There was no record when the run began, so a hold that is there by now is another run's.
             let claimed = idempotency.claim_once(&hold, &fingerprint, OnLost::Refuse);
             match claimed.await {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use super::{Idempotency, Operation, claim::Claimed, waiting::WaitingRoom};
-use crate::{Claim, Fingerprint, Hold, OnLost, Rejection, Token, options::EffectiveOptions};
+use super::{Idempotency, Operation, claim::Claimed, decision::waits_after, waiting::WaitingRoom};
+use crate::{Fingerprint, Hold, OnLost, Rejection, Token, options::EffectiveOptions};
 
 impl Idempotency {
     /// Claims; and where the same request is running already, waits up to `patience` for its end.
@@ -19,9 +19,9 @@ impl Idempotency {
         options: &EffectiveOptions,
         patience: Option<Duration>,
     ) -> Result<(Hold, Claimed), Rejection> {
-        let (fingerprint, on_lost) = (&operation.fingerprint, options.on_lost);
+        let (fingerprint, on_lost) = (&operation.asked.fingerprint, options.on_lost);
         let claimed = self.claim_to_run(&hold, fingerprint, on_lost).await?;
-        let Some(patience) = patience.filter(|_| runs_already(&claimed, fingerprint)) else {
+        let Some(patience) = patience.filter(|_| waits_after(&claimed.claim, fingerprint)) else {
             return Ok((hold, claimed));
         };
         let Some(_place) = WaitingRoom::enter(&self.0.waiting, operation.waiter) else {
@@ -44,7 +44,7 @@ impl Idempotency {
         loop {
             hold.token = Token::random();
             let claimed = self.claim_to_run(&hold, fingerprint, on_lost).await?;
-            if !runs_already(&claimed, fingerprint) {
+            if !waits_after(&claimed.claim, fingerprint) {
                 return Ok((hold, claimed));
             }
             tokio::select! {
@@ -57,8 +57,4 @@ impl Idempotency {
             }
         }
     }
-}
-
-fn runs_already(claimed: &Claimed, asked: &Fingerprint) -> bool {
-    matches!(&claimed.claim, Claim::InFlight { fingerprint } if fingerprint == asked)
 }

@@ -1,0 +1,213 @@
+//! What the engine does next, decided from what it has seen.
+//!
+//! These functions call no store and read no clock, so a model of the protocol can run them as they are.
+
+use std::time::SystemTime;
+
+use bytes::Bytes;
+
+use super::{CommitStatus, Persist};
+use crate::{
+    Claim, Fingerprint, IfOwner, Phase, Record, Rejection, Token, fingerprint::Forms,
+    progress::Progress,
+};
+
+/// What a request asks under its key.
+pub(crate) struct Asked {
+    /// In the form under which the key is claimed.
+    pub(crate) fingerprint: Fingerprint,
+    forms: Forms,
+}
+
+impl Asked {
+    pub(super) fn new(forms: Forms) -> Self {
+        Self {
+            fingerprint: forms.current(),
+            forms,
+        }
+    }
+
+    /// Refuses the request if the record with this fingerprint belongs to a different one.
+    pub(super) fn same_as(&self, recorded: &Fingerprint) -> Result<(), Rejection> {
+        if self.forms.match_stored(recorded) {
+            Ok(())
+        } else if self.fingerprint.comparable(recorded) {
+            Err(Rejection::Reused)
+        } else {
+            Err(Rejection::Incomparable)
+        }
+    }
+}
+
+/// What follows the store's response to a claim.
+pub(super) enum AfterClaim {
+    /// The key is the request's own, and its work runs.
+    Run {
+        attempt: u32,
+        progress: Bytes,
+    },
+    /// The same request holds the key, and another version of the library made its fingerprint: only a claim in that form waits
+    /// for it and takes it over.
+    ClaimInForm(Fingerprint),
+    /// The run before this one is lost. Its record says whether it suspended itself first.
+    InspectLost,
+    /// The request has been carried out.
+    Replay {
+        outcome: Bytes,
+        expires_at: SystemTime,
+    },
+    Refuse(Rejection),
+}
+
+pub(super) fn after_claim(asked: &Asked, claim: Claim) -> AfterClaim {
+    let recorded = match &claim {
+        Claim::Won { .. } => None,
+        Claim::InFlight { fingerprint }
+        | Claim::Unknown { fingerprint }
+        | Claim::Completed { fingerprint, .. } => Some(fingerprint),
+    };
+    if let Some(Err(rejection)) = recorded.map(|recorded| asked.same_as(recorded)) {
+        return AfterClaim::Refuse(rejection);
+    }
+    match claim {
+        Claim::Won { attempt, progress } => AfterClaim::Run { attempt, progress },
+        Claim::InFlight { fingerprint } if fingerprint == asked.fingerprint => {
+            AfterClaim::Refuse(Rejection::InProgress)
+        }
+        Claim::InFlight { fingerprint } => AfterClaim::ClaimInForm(fingerprint),
+        Claim::Unknown { .. } => AfterClaim::InspectLost,
+        Claim::Completed {
+            outcome,
+            expires_at,
+            ..
+        } => AfterClaim::Replay {
+            outcome,
+            expires_at,
+        },
+    }
+}
+
+/// Whether a request that may wait waits after this claim: a different one that holds the key is refused at once.
+pub(super) fn waits_after(claim: &Claim, claimed_as: &Fingerprint) -> bool {
+    matches!(claim, Claim::InFlight { fingerprint } if fingerprint == claimed_as)
+}
+
+/// Whose key a run has taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Predecessor {
+    /// Nobody's: this is the first attempt.
+    None,
+    /// That of a run which crashed, or lost its lease.
+    Lost,
+    /// That of a run which ended in an orderly way, with its steps kept.
+    Suspended,
+}
+
+pub(super) fn predecessor(attempt: u32, progress: &Progress) -> Predecessor {
+    match attempt.checked_sub(1) {
+        None | Some(0) => Predecessor::None,
+        Some(previous) if progress.is_suspended(previous) => Predecessor::Suspended,
+        Some(_) => Predecessor::Lost,
+    }
+}
+
+/// What a transactional request does about the record that it finds before it runs.
+pub(super) enum AfterLook {
+    /// There is none, so the run's own transaction will write it.
+    RunInTransaction,
+    /// A run under a lease left it, such as one of the service's last version. This run goes under a lease too, and its
+    /// transaction ends the hold in place of writing a new record.
+    ClaimLease,
+    /// The request has been carried out.
+    Replay {
+        outcome: Bytes,
+        expires_at: SystemTime,
+    },
+}
+
+pub(super) fn after_look(asked: &Asked, found: Option<Record>) -> Result<AfterLook, Rejection> {
+    let Some(record) = found else {
+        return Ok(AfterLook::RunInTransaction);
+    };
+    asked.same_as(&record.fingerprint)?;
+    Ok(match record.phase {
+        Phase::Completed { outcome } => AfterLook::Replay {
+            outcome,
+            expires_at: record.expires_at,
+        },
+        Phase::InFlight { .. } => AfterLook::ClaimLease,
+    })
+}
+
+/// How a run ends that holds nothing in the store.
+pub(super) enum TransactionalEnd {
+    /// Its response is sent; the record that its transaction wrote lasts until then.
+    Send(Option<SystemTime>),
+    /// Another run's response stands.
+    Superseded,
+    /// It committed nothing, so its response is sent only where there is no record: a transaction that failed may have failed
+    /// on the rows of an equal run that committed.
+    SendIfUnrecorded,
+    /// Its response stands for no change. It takes the key first, and is stored under it.
+    ClaimAndStore,
+}
+
+pub(super) const fn transactional_end(persist: &Persist) -> TransactionalEnd {
+    match persist {
+        Persist::AlreadyCommitted(expires_at) => TransactionalEnd::Send(Some(*expires_at)),
+        Persist::OutcomeUnknown => TransactionalEnd::Send(None),
+        Persist::Superseded => TransactionalEnd::Superseded,
+        Persist::Nothing | Persist::Steps(_) | Persist::AfterSteps(_) => {
+            TransactionalEnd::SendIfUnrecorded
+        }
+        Persist::Outcome(_) => TransactionalEnd::ClaimAndStore,
+    }
+}
+
+/// What the record says of a transaction whose commit was not confirmed. A write to the record has gone before, which a commit
+/// that still goes on either delays or cannot follow.
+pub(super) fn commit_status(own: &Token, record: &Record) -> CommitStatus {
+    match record.phase {
+        Phase::Completed { .. } if record.token == *own => CommitStatus::Committed,
+        Phase::Completed { .. } | Phase::InFlight { .. } => CommitStatus::Superseded,
+    }
+}
+
+/// What a run does that may not end its hold as it wanted, because the store does not find the hold to be its own.
+pub(super) enum AfterRefusedEnd {
+    /// The store may have lost the record, as a server that failed over does: the run claims its key again, and ends once more.
+    Reclaim,
+    /// It leaves nothing. Its response is sent unless another run owns the key by now.
+    SendUnlessOwned,
+}
+
+pub(super) const fn after_refused_end(persist: &Persist) -> AfterRefusedEnd {
+    match persist {
+        Persist::Outcome(_) | Persist::Steps(_) => AfterRefusedEnd::Reclaim,
+        _ => AfterRefusedEnd::SendUnlessOwned,
+    }
+}
+
+/// Whether another run owns the key of one whose hold the store does not find.
+pub(super) fn owner(own: &Token, found: Option<&Record>) -> IfOwner<()> {
+    if found.is_some_and(|record| record.token != *own) {
+        IfOwner::NotOwner
+    } else {
+        IfOwner::Done(())
+    }
+}
+
+/// What the client of a run gets that lost its key: the owner's response, once there is one. A run that lost its key has stored
+/// nothing, and two responses to one key would contradict each other.
+pub(super) fn response_of_the_owner(
+    asked: &Asked,
+    found: Option<Record>,
+) -> Result<(Bytes, SystemTime), Rejection> {
+    let record = found.ok_or(Rejection::ResponseUnavailable)?;
+    // An operator may have freed the key, and a different request taken it.
+    asked.same_as(&record.fingerprint)?;
+    match record.phase {
+        Phase::Completed { outcome } => Ok((outcome, record.expires_at)),
+        Phase::InFlight { .. } => Err(Rejection::InProgress),
+    }
+}
