@@ -62,7 +62,7 @@ async fn a_run_that_was_lost_is_not_made_again(backend: Backend) {
         let refused = Answer::to(request()).await;
         assert_unknown(&refused);
         let detail = refused.json()["detail"].to_string();
-        assert!(detail.contains("may or may not"), "{detail}");
+        assert!(detail.contains("not known whether"), "{detail}");
         assert!(detail.contains("operator"), "{detail}");
         // Another request is another mistake, and not told of this one.
         let other = Answer::to(world.post("/lost", "k", "{}")).await;

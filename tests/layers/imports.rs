@@ -58,7 +58,9 @@ impl Crate {
     pub(crate) fn add(&mut self, path: &str, from: &str, source: &str) {
         let code = code(source);
         for tree in code.split("crate::").skip(1) {
-            for name in heads(tree) {
+            // A macro is at the root, wherever its module is.
+            let is_macro = tree.trim_start_matches(is_name).starts_with('!');
+            for name in heads(tree).into_iter().filter(|_| !is_macro) {
                 let of = self.exports.get(name).map_or(name, String::as_str);
                 if of != from {
                     self.imports.push(Import {

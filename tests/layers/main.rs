@@ -197,6 +197,7 @@ fn an_import_of_a_module_above_is_a_mistake() {
         assert_eq!(read(below, ""), mistake, "{below}");
     }
     assert!(read("/// See [`Name`](crate::above::Name).", "").is_empty());
+    assert!(read("crate::list!(names);", "").is_empty());
 }
 
 #[test]
