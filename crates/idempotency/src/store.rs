@@ -1,40 +1,44 @@
-//! The contract between the engine and whatever remembers keys.
+//! The contract between the engine and the stores that remember keys.
 //!
 //! # How to write a store
 //!
-//! A store knows nothing of HTTP: it keeps opaque bytes under a [`RecordId`] and moves a record along
-//! this path, each verb one atomic step:
+//! A store knows nothing of HTTP. It stores opaque bytes under a [`RecordId`] and moves a record along this path. Each
+//! verb is one atomic step:
 //!
 //! ```text
 //! absent ── claim ──▶ in flight ── complete(token) ──▶ completed ── ttl ──▶ absent
 //!                       │  ▲ renew(token), checkpoint(token)   release(token) ──▶ absent
 //!                       └──┴─ lease lapsed: a claim with an equal fingerprint takes over, attempt + 1,
-//!                             or is told that the outcome is unknown
+//!                             or learns that the outcome is unknown
 //! ```
 //!
 //! A store promises that
 //!
-//! 1. of any number of claims on one id, at one time, one wins: for absent, lapsed and expired records;
-//! 2. every step out of "in flight" compares the owner's token, and changes nothing where it differs;
-//! 3. a claim by the token that owns the hold already is [`Claim::Won`] again, and a completion by the
-//!    token that completed the record is [`IfOwner::Done`] again, so that a lost reply can be retried;
-//! 4. a lapsed hold is taken over only by a claim with an equal fingerprint, and never by one that says
-//!    [`OnLost::Refuse`];
-//! 5. expiry is decided when a record is read, by one clock, not when it is swept;
-//! 6. a record that cannot be read is an error, never "absent", and hides no other one from a list;
-//! 7. a completed record is never dropped before its time: a full store refuses new keys instead
-//!    ([`StoreErrorKind::Full`]), and a store with a limit of its own refuses those of a [scope](Hold::scope) that uses more than
-//!    eight times what is free ([`StoreErrorKind::ScopeFull`]), so that others still find room. Neither refuses a completion;
-//! 8. an outcome or a progress up to its limit is kept whole, and one that it cannot keep is refused with the hold
-//!    left as it was;
-//! 9. progress belongs to the hold: renewals and take-overs keep it, and the hold's end, or its record's, forgets it;
-//! 10. a token is spent once its claim was [withdrawn](Store::withdraw), its hold released or suspended, or an operator
-//!     released it: a claim by it that arrives afterwards is [`StoreErrorKind::Withdrawn`] and takes nothing, for at
-//!     least a lease and a ttl, a lease, a ttl, or [`SPENT_FOR`], or else until a run that holds the key meanwhile has ended and
-//!     its record is forgotten. Of each key the store remembers the last [`MAX_SPENT_TOKENS`] of them, whoever holds it. To everybody else a
-//!     key without an attempt that stands is free: it is not inspected or listed, and the next claim is attempt 1.
+//! 1. of any number of concurrent claims on one id, exactly one wins, whether the record is absent, lapsed or expired;
+//! 2. every step out of "in flight" compares the owner's token, and changes nothing if it differs;
+//! 3. a claim by the token that already owns the hold is [`Claim::Won`] again, and a completion by the token that
+//!    completed the record is [`IfOwner::Done`] again, so that a caller can retry after a lost reply;
+//! 4. only a claim with an equal fingerprint takes over a lapsed hold, and never one that says [`OnLost::Refuse`];
+//! 5. expiry is decided when a record is read, by one clock, and not when it is swept;
+//! 6. a record that cannot be read is an error, never "absent", and does not hide other records from a list;
+//! 7. a completed record is never dropped before its time. A full store refuses new keys instead
+//!    ([`StoreErrorKind::Full`]). A store with a limit of its own also refuses the new keys of a [scope](Hold::scope)
+//!    that uses more than eight times what is free ([`StoreErrorKind::ScopeFull`]), so that other scopes still find
+//!    room. A completion is never refused for want of room;
+//! 8. outcomes and progress up to [`outcome_limit`](Store::outcome_limit) are stored unchanged; longer ones fail with
+//!    [`StoreErrorKind::TooLarge`] and leave the hold as it was;
+//! 9. progress belongs to the hold: renewals and take-overs preserve it, and it is gone once the hold ends or the
+//!    record expires;
+//! 10. a token is spent once its claim was [withdrawn](Store::withdraw), or its hold was released, suspended, or
+//!     released by an operator. A later claim by a spent token fails with [`StoreErrorKind::Withdrawn`] and takes
+//!     nothing. The store remembers the token of a withdrawn first claim for at least a lease and a ttl, that of a
+//!     withdrawn take-over or a suspended hold for a ttl, that of a released hold for a lease, and one that an operator
+//!     released for [`SPENT_FOR`]; or else until a run that meanwhile holds the key has ended and its record is
+//!     forgotten. For each key the store remembers the last
+//!     [`MAX_SPENT_TOKENS`] of them, whichever callers they belong to. For all other callers a key that has only spent
+//!     tokens is free: it is not inspected or listed, and the next claim is attempt 1.
 //!
-//! The example `store` of this crate is the shortest complete one.
+//! The example `store` of this crate is the shortest complete store.
 
 mod claim;
 mod debug;
@@ -121,43 +125,44 @@ pub use wakeups::Wakeups;
 
 use crate::{Fingerprint, Record, RecordId, ScopeId, Token};
 
-/// Something that remembers keys. See the [module docs](self) for what an implementation promises.
+/// A store that remembers keys. See the [module docs](self) for what an implementation promises.
 #[async_trait]
 pub trait Store: Any + fmt::Debug + Send + Sync {
-    /// What the store is called in errors and logs, such as `postgres`.
+    /// The store's name in errors and logs, such as `postgres`.
     fn name(&self) -> &'static str;
 
     /// The store that this one wraps, if it is a wrapper.
     ///
-    /// A wrapper counts calls, or changes what is stored, and passes the calls on. By this a
-    /// [`Transaction`] finds the store whose database it shares, behind any number of wrappers. What a transaction writes passes
-    /// none of them, so one that changes outcomes changes them in [`encode_outcome`](Self::encode_outcome) too.
+    /// A wrapper counts calls or changes what is stored, and passes the calls on. A [`Transaction`] follows this method
+    /// to find the store whose database it shares, behind any number of wrappers. What a transaction writes bypasses
+    /// the wrappers, so a wrapper that changes outcomes changes them in [`encode_outcome`](Self::encode_outcome) too.
     fn wrapped(&self) -> Option<&dyn Store> {
         None
     }
 
-    /// The bytes that this store passes on to the one that it [wraps](Self::wrapped) in place of this outcome. A store that
-    /// changes nothing has nothing to do here.
+    /// The bytes that this store passes to the store that it [wraps](Self::wrapped) in place of this outcome. A store
+    /// that changes nothing keeps the default.
     ///
-    /// Callers of a store give and get outcomes as they are. A wrapper that changes them does so wherever one passes:
+    /// Callers of a store pass and receive outcomes unchanged. A wrapper that changes them does so wherever an outcome
+    /// passes:
     ///
-    /// | Towards the wrapped store | Back, where the change is undone |
+    /// | Changed on the way to the wrapped store | Restored on the way back |
     /// |---|---|
     /// | [`complete`](Self::complete) | [`Claim::Completed`] |
     /// | [`resolve`](Self::resolve), of [`Resolution::Complete`] and [`Resolution::Replace`] | [`inspect`](Self::inspect), [`list`](Self::list) |
     /// | a run's own transaction, by this function | |
     ///
-    /// Each wrapper makes its own change only: of several the outermost is asked first, and the next one gets what that has
-    /// made. The change may depend on the record's id, and not on the token, which a claim by another owner cannot know. An error
-    /// keeps the transaction from being committed. Changed outcomes that are longer have to fit the store behind the wrapper, so
-    /// its [`outcome_limit`](Self::outcome_limit) is lower by as much.
+    /// Each wrapper makes its own change only: the outermost is called first, and the next receives its result. The
+    /// change may depend on the record's id. It must not depend on the token, which a claim by another owner cannot
+    /// know. After an error the transaction is not committed. If changed outcomes are longer, they must fit into the
+    /// wrapped store, so the wrapper's [`outcome_limit`](Self::outcome_limit) is lower by the difference.
     fn encode_outcome(&self, id: &RecordId, outcome: Bytes) -> Result<Bytes, StoreError> {
         let _ = id;
         Ok(outcome)
     }
 
-    /// Whether a new key of this scope would find room now, without waiting. A run is asked for that claims nothing before its
-    /// transaction commits. A wrapper asks the store that it wraps.
+    /// Whether there is room for a new key of this scope now, without waiting. The engine asks before a transactional
+    /// run, which claims nothing before its transaction commits. A wrapper asks the store that it wraps.
     fn check_room(&self, scope: &ScopeId) -> Result<(), StoreError> {
         match self.wrapped() {
             Some(wrapped) => wrapped.check_room(scope),
@@ -165,47 +170,47 @@ pub trait Store: Any + fmt::Debug + Send + Sync {
         }
     }
 
-    /// Takes the key for the token of the request's hold, or says who has it.
+    /// Takes the key for the token of the request's hold, or returns who has it.
     async fn claim(&self, request: ClaimRequest<'_>) -> Result<Claim, StoreError>;
 
-    /// Takes back the claim that this token made, or may yet make.
+    /// Undoes the claim that this token made, or may yet make.
     ///
-    /// What the claim took is as it was before: a first attempt without progress is gone, and of a take-over the hold before
-    /// it stays, lapsed, with its attempt and its progress. A claim by this token that arrives later takes nothing. A run of
-    /// another owner goes on as it is, also one that is lost: it may be late only. The fingerprint is that of the claim. Repeating it
-    /// changes nothing.
+    /// The record is again as it was before the claim: a first attempt without progress is removed, and after a
+    /// take-over the previous hold is restored, lapsed, with its attempt and its progress. A claim by this token that
+    /// arrives later takes nothing. A run of another owner is left alone, even one whose lease has lapsed, because it
+    /// may only be late. The fingerprint is that of the claim. Repeating the call changes nothing.
     async fn withdraw(&self, hold: &Hold, fingerprint: &Fingerprint) -> Result<(), StoreError>;
 
-    /// Lets the hold live for another `hold.lease` from now.
+    /// Extends the hold by `hold.lease` from now.
     async fn renew(&self, hold: &Hold) -> Result<IfOwner<()>, StoreError>;
 
-    /// Keeps what the run has done so far, in place of what it kept before; the claim that takes the record over gets
-    /// it. The lease stays as it is. Progress that is shorter than what is kept is of an earlier time: it is
-    /// [`IfOwner::Done`] and changes nothing.
+    /// Stores what the run has done so far, in place of its previous progress. The claim that takes over the record
+    /// receives it. The lease is not extended. Progress that is shorter than the stored progress is outdated: the call
+    /// is [`IfOwner::Done`] and changes nothing.
     async fn checkpoint(&self, hold: &Hold, progress: Bytes) -> Result<IfOwner<()>, StoreError>;
 
-    /// Ends the hold without an outcome, and keeps what the run has done: the next claim by the same request takes it over
-    /// at once. By a token that has done so already it is [`IfOwner::Done`] again.
+    /// Ends the hold without an outcome and stores the run's progress. The next claim by the same request takes over at
+    /// once. If the token has already suspended the hold, this is [`IfOwner::Done`] again.
     async fn suspend(&self, hold: &Hold, progress: Bytes) -> Result<IfOwner<()>, StoreError>;
 
-    /// Ends the hold with an outcome that is kept for `hold.ttl` from now, and returns when that ends.
+    /// Ends the hold with an outcome that is stored for `hold.ttl` from now, and returns when it expires.
     async fn complete(
         &self,
         hold: &Hold,
         outcome: Bytes,
     ) -> Result<IfOwner<SystemTime>, StoreError>;
 
-    /// Ends the hold with nothing: the key is free again.
+    /// Ends the hold without an outcome: the key is free again.
     async fn release(&self, hold: &Hold) -> Result<IfOwner<()>, StoreError>;
 
     /// The record under this id, unless it is absent or expired.
     async fn inspect(&self, id: &RecordId) -> Result<Option<Record>, StoreError>;
 
-    /// The unexpired records that the request asks for, in the order of their ids. One that cannot be read is listed too,
-    /// whatever else is asked for.
+    /// The unexpired records that match the request, in the order of their ids. A record that cannot be read is always
+    /// listed, whatever the request filters by.
     async fn list(&self, request: &ListRequest) -> Result<Vec<Listed>, StoreError>;
 
-    /// Ends a hold on an operator's word, if `seen` still owns it.
+    /// Ends a hold, or changes a completed record, on behalf of an operator, if `seen` is still its token.
     async fn resolve(
         &self,
         id: &RecordId,
@@ -213,33 +218,34 @@ pub trait Store: Any + fmt::Debug + Send + Sync {
         resolution: Resolution,
     ) -> Result<IfOwner<()>, StoreError>;
 
-    /// Removes up to `limit` records past their time and returns how many there were.
+    /// Removes up to `limit` expired records and returns how many it removed.
     async fn purge_expired(&self, limit: usize) -> Result<usize, StoreError>;
 
-    /// Listens for the end of the hold on this id, from now on.
+    /// Subscribes to the end of the hold on this id, from now on.
     fn subscribe(&self, id: &RecordId) -> Subscription;
 
-    /// The longest outcome, and the longest progress, that can be kept. Of a longer outcome the engine leaves a
-    /// tombstone.
+    /// The longest outcome, and the longest progress, in bytes, that the store can hold. The engine stores a tombstone
+    /// in place of a longer outcome.
     fn outcome_limit(&self) -> usize;
 }
 
 /// How a store responds to a step that only the owner of a hold may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IfOwner<T> {
-    /// The caller is the owner, and the step is taken.
+    /// The caller is the owner, and the step was taken.
     Done(T),
-    /// The caller is not the owner, or no longer; nothing was changed.
+    /// The caller is not, or is no longer, the owner; nothing was changed.
     NotOwner,
 }
 
-/// How long a token stays spent whose hold an operator has released: longer than any run is renewed.
+/// How long a token stays spent after an operator has released its hold: longer than any run is renewed.
 pub const SPENT_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How many spent tokens of a key a store remembers, at least: as many claims of one client may be on their way at one time.
+/// How many spent tokens of a key a store remembers at least: one client may have as many claims in flight
+/// concurrently.
 pub const MAX_SPENT_TOKENS: usize = 8;
 
-/// Refuses bytes of which a store with this limit could keep a part only.
+/// Refuses bytes that exceed the store's limit, of which it could store only a part.
 #[cfg(any(
     feature = "firestore",
     feature = "postgres",
@@ -249,7 +255,7 @@ pub const MAX_SPENT_TOKENS: usize = 8;
 fn check_length(bytes: &Bytes, limit: usize) -> Result<(), StoreError> {
     match bytes.len() {
         length if length > limit => Err(StoreError::too_large(format!(
-            "{length} bytes do not fit a record, {limit} do"
+            "{length} bytes do not fit into a record, which holds at most {limit}"
         ))),
         _ => Ok(()),
     }

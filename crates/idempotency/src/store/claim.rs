@@ -6,13 +6,13 @@ use bytes::Bytes;
 
 use crate::{Fingerprint, Labels, RecordId, ScopeId, Token};
 
-/// What a claim asks for.
+/// The request of a claim.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct ClaimRequest<'a> {
-    /// What the caller owns if the claim is won.
+    /// What the caller owns if it wins the claim.
     pub hold: &'a Hold,
-    /// What the request asks, in the keyed form in which a store keeps it.
+    /// The request's fingerprint, in the keyed form in which a store holds it.
     pub fingerprint: &'a Fingerprint,
     /// Whether the claim takes over a hold that has lapsed.
     pub on_lost: OnLost,
@@ -30,37 +30,38 @@ impl<'a> ClaimRequest<'a> {
     }
 }
 
-/// What the same request gets once a run's lease has lapsed, so that nobody knows how far the run came.
+/// What happens to an equal request after a run's lease has lapsed, when it is not known how far the run came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OnLost {
-    /// The key: it runs again.
+    /// It takes over the key and runs again.
     TakeOver,
-    /// 409, until the owner comes back after all, or an operator finds out what happened and
-    /// [resolves](crate::Idempotency::resolve) it; at the latest until the record is forgotten, a ttl after its lease.
+    /// It gets 409 until the owner recovers, or an operator determines what happened and
+    /// [resolves](crate::Idempotency::resolve) the key; at the latest until the record expires, a ttl after its lease.
     Refuse,
 }
 
-/// What a caller owns once its claim is won.
+/// What a caller owns once it has won its claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Hold {
     /// The record.
     pub id: RecordId,
-    /// Whose record it is. A store that shares out its room counts by this; others need not keep it.
+    /// Whose record it is. A store that limits each scope's share counts by it; others need not store it.
     pub scope: ScopeId,
     /// The owner.
     pub token: Token,
-    /// How long the hold lives without renewal.
+    /// How long the hold lasts without renewal.
     pub lease: Duration,
-    /// How long the outcome is kept after completion.
+    /// How long the outcome is stored after completion.
     pub ttl: Duration,
-    /// What an operator finds the record by. The first claim of a key sets the labels of its record, and a take-over keeps them.
+    /// The labels by which an operator finds the record. The first claim of a key sets them, and a take-over preserves
+    /// them.
     pub labels: Labels,
 }
 
 impl Hold {
-    /// A hold under this token, of no scope and without labels; the fields that matter are set afterwards.
+    /// A hold under this token, with a placeholder scope and without labels; set the other fields afterwards.
     #[must_use]
     pub fn new(id: RecordId, token: Token, lease: Duration, ttl: Duration) -> Self {
         Self {
@@ -94,7 +95,7 @@ impl Hold {
         self
     }
 
-    /// The same hold, whose outcome is kept for this long.
+    /// The same hold, whose outcome is stored for this long.
     #[must_use]
     pub fn with_ttl(mut self, ttl: Duration) -> Self {
         self.ttl = ttl;
@@ -113,46 +114,48 @@ impl Hold {
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Claim {
-    /// The key is the caller's.
+    /// The caller owns the key.
     #[non_exhaustive]
     Won {
-        /// 1 for the first run, one more for each take-over.
+        /// 1 for the first run, and one more for each take-over.
         attempt: u32,
-        /// What the run before, or this one if it claims again, has left by [`Store::checkpoint`](super::Store::checkpoint); empty if nothing.
+        /// What the previous run, or this one if it claims again, stored by
+        /// [`Store::checkpoint`](super::Store::checkpoint); empty if nothing.
         progress: Bytes,
     },
     /// Another run holds the key, or its lease has lapsed but its fingerprint differs from this claim's.
     #[non_exhaustive]
     InFlight {
-        /// What that run was asked.
+        /// The fingerprint of that run's request.
         fingerprint: Fingerprint,
     },
-    /// A run's lease lapsed, and the claim was not to take over: whether the run took effect is not known.
+    /// A run's lease lapsed, and the claim may not take over: whether the run took effect is not known.
     #[non_exhaustive]
     Unknown {
-        /// What that run was asked.
+        /// The fingerprint of that run's request.
         fingerprint: Fingerprint,
     },
     /// A run has ended.
     #[non_exhaustive]
     Completed {
-        /// What that run was asked.
+        /// The fingerprint of that run's request.
         fingerprint: Fingerprint,
-        /// What it left.
+        /// The outcome that it stored.
         outcome: Bytes,
-        /// When that is forgotten.
+        /// When the outcome expires.
         expires_at: SystemTime,
     },
 }
 
 impl Claim {
-    /// The key is the caller's: its attempt, 1 for the first, and what the attempt before it left by a checkpoint.
+    /// The caller owns the key: the number of its attempt, 1 for the first, and the progress that the previous attempt
+    /// stored.
     #[must_use]
     pub const fn won(attempt: u32, progress: Bytes) -> Self {
         Self::Won { attempt, progress }
     }
 
-    /// Another run has the key, for this fingerprint.
+    /// Another run holds the key, for a request with this fingerprint.
     #[must_use]
     pub const fn in_flight(fingerprint: Fingerprint) -> Self {
         Self::InFlight { fingerprint }
@@ -164,7 +167,7 @@ impl Claim {
         Self::Unknown { fingerprint }
     }
 
-    /// A run with this fingerprint has left this outcome, which is kept until then.
+    /// A run with this fingerprint stored this outcome, which expires then.
     #[must_use]
     pub const fn completed(
         fingerprint: Fingerprint,

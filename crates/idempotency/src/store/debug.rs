@@ -1,4 +1,5 @@
-//! Claims and resolutions as they are printed: a response belongs to its caller, and must not get into a log.
+//! How claims and resolutions are printed: without their outcomes, because a response belongs to its caller and must
+//! not get into a log.
 
 use std::fmt;
 

@@ -2,9 +2,9 @@
 
 use std::{error::Error, fmt};
 
-/// Why a store could not answer.
+/// Why a store operation failed.
 ///
-/// The engine turns each into a refusal and runs nothing, so a client may simply try again.
+/// The engine turns each error into a refusal and runs nothing, so a client may simply try again.
 #[derive(Debug)]
 pub struct StoreError {
     kind: StoreErrorKind,
@@ -16,13 +16,14 @@ pub struct StoreError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StoreErrorKind {
-    /// The store was not reached, or failed; the step may have been taken.
+    /// The store could not be reached, or it failed; the step may have been taken.
     Unavailable,
-    /// The record is there but cannot be read: another version wrote it, or it is damaged.
+    /// The record exists but cannot be read: another version wrote it, or it is damaged.
     Unreadable,
-    /// The store is at its limit and takes no new keys until old ones expire.
+    /// The store is at its limit and accepts no new keys until old ones expire.
     Full,
-    /// The claim's scope uses its share of the store, and gets no new keys until old ones expire. Nothing was changed.
+    /// The claim's scope has used up its share of the store and gets no new keys until old ones expire. Nothing was
+    /// changed.
     ScopeFull,
     /// The claim's token is spent: the claim was withdrawn, or its hold released. Nothing was changed.
     Withdrawn,
@@ -31,7 +32,7 @@ pub enum StoreErrorKind {
 }
 
 impl StoreError {
-    /// The store was not reached, or failed.
+    /// The store could not be reached, or it failed.
     pub fn unavailable(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
             kind: StoreErrorKind::Unavailable,
@@ -40,7 +41,7 @@ impl StoreError {
         }
     }
 
-    /// The store was not reached, or undid all: the step was not taken and will not be.
+    /// The store could not be reached, or it undid everything: the step was not taken and will not be.
     pub fn unreached(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
             was_sent: false,
@@ -57,7 +58,7 @@ impl StoreError {
         }
     }
 
-    /// The store takes no new keys.
+    /// The store accepts no new keys.
     pub fn full(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
             kind: StoreErrorKind::Full,
@@ -66,7 +67,7 @@ impl StoreError {
         }
     }
 
-    /// The store takes no new keys of this scope.
+    /// The store accepts no new keys of this scope.
     pub fn scope_full(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
             kind: StoreErrorKind::ScopeFull,
@@ -75,7 +76,7 @@ impl StoreError {
         }
     }
 
-    /// The outcome, or the progress, is longer than the store can keep.
+    /// The outcome, or the progress, is longer than the store can hold.
     pub fn too_large(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
             kind: StoreErrorKind::TooLarge,
@@ -90,7 +91,7 @@ impl StoreError {
         Self {
             kind: StoreErrorKind::Withdrawn,
             was_sent: true,
-            source: "its token was given back before it arrived".into(),
+            source: "its token was withdrawn or released before it arrived".into(),
         }
     }
 
@@ -100,7 +101,7 @@ impl StoreError {
         self.was_sent
     }
 
-    /// As it is, but sent if an earlier try of the same call was.
+    /// The same error, but possibly sent if an earlier try of the same call was.
     #[cfg(feature = "postgres")]
     pub(super) fn was_sent_if(mut self, earlier: bool) -> Self {
         self.was_sent |= earlier;

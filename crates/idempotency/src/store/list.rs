@@ -15,23 +15,24 @@ use crate::{Phase, Record, RecordId};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ListRequest {
-    /// At most so many.
+    /// The maximum number of records.
     pub limit: usize,
-    /// Those behind this id only, in the order of ids.
+    /// Only records with ids after this one, in the order of ids.
     pub after: Option<RecordId>,
-    /// Those in this phase only.
+    /// Only records in this phase.
     pub phase: Option<ListedPhase>,
-    /// Those whose first claim came before this time only. A record without that time, of an earlier version, is listed.
+    /// Only records whose first claim came before this time. A record that an earlier version wrote without that time
+    /// is listed too.
     pub created_before: Option<SystemTime>,
-    /// Those with this label only.
+    /// Only records with this label.
     pub label: Option<Box<str>>,
 }
 
-/// The phases that a list tells apart.
+/// The phases that a list distinguishes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ListedPhase {
-    /// A run holds the key, or did when its lease lapsed.
+    /// A run holds the key, or held it when its lease lapsed.
     InFlight,
     /// A run held the key, and its lease has lapsed.
     Lapsed,
@@ -40,7 +41,7 @@ pub enum ListedPhase {
 }
 
 impl ListRequest {
-    /// The first records, whatever they are.
+    /// The first records, without a filter.
     #[must_use]
     pub const fn new(limit: usize) -> Self {
         Self {
@@ -52,36 +53,37 @@ impl ListRequest {
         }
     }
 
-    /// Only those behind this id.
+    /// Only records with ids after this one.
     #[must_use]
     pub const fn after(mut self, id: RecordId) -> Self {
         self.after = Some(id);
         self
     }
 
-    /// Only those in this phase.
+    /// Only records in this phase.
     #[must_use]
     pub const fn in_phase(mut self, phase: ListedPhase) -> Self {
         self.phase = Some(phase);
         self
     }
 
-    /// Only those whose first claim came before this time.
+    /// Only records whose first claim came before this time.
     #[must_use]
     pub const fn created_before(mut self, time: SystemTime) -> Self {
         self.created_before = Some(time);
         self
     }
 
-    /// Only those with this label, as [`Idempotency::label_text`](crate::Idempotency::label_text) writes it.
+    /// Only records with this label, in the form that [`Idempotency::label_text`](crate::Idempotency::label_text)
+    /// returns.
     #[must_use]
     pub fn labelled(mut self, label: &str) -> Self {
         self.label = Some(label.into());
         self
     }
 
-    /// Whether a record is among those that are asked for, for stores that choose after they have read. `limit` and `after`
-    /// are left to the store.
+    /// Whether a record matches the request's filters, for stores that filter after reading. The store applies `limit`
+    /// and `after` itself.
     #[must_use]
     pub fn matches(&self, record: &Record, now: SystemTime) -> bool {
         let is_in_phase = match (self.phase, &record.phase) {

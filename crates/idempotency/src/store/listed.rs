@@ -1,20 +1,20 @@
 use super::StoreError;
 use crate::{Record, RecordId};
 
-/// What a store lists under one id: a record, or why that cannot be read.
+/// What a store lists under one id: a record, or the reason why it cannot be read.
 ///
-/// A record that another version has written fails its own key. The others are listed all the same.
+/// A record that another version wrote makes only its own entry an error. The others are listed all the same.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Listed {
-    /// The name under which the store keeps it.
+    /// The name under which the store holds it.
     pub id: RecordId,
     /// The record, or an error of the kind [`Unreadable`](crate::StoreErrorKind::Unreadable).
     pub record: Result<Record, StoreError>,
 }
 
 impl Listed {
-    /// Under this id there is a record that cannot be read.
+    /// An entry for a record that cannot be read.
     #[must_use]
     pub const fn unreadable(id: RecordId, error: StoreError) -> Self {
         Self {

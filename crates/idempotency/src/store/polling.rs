@@ -1,12 +1,13 @@
 use std::time::Duration;
 
-/// How long those who wait sleep before they look by themselves, for [`Wakeups::subscribe`](super::Wakeups::subscribe).
+/// How often a waiting duplicate polls the store when no notification arrives, for
+/// [`Wakeups::subscribe`](super::Wakeups::subscribe).
 ///
 /// ```
 /// use std::time::Duration;
 /// use idempotency::Polling;
 ///
-/// // 25 ms, 50 ms, 100 ms, and so on up to a second, and from the start again behind each change.
+/// // 25 ms, 50 ms, 100 ms, and so on up to a second, and from the start again after each change.
 /// let polling = Polling::backing_off(Duration::from_millis(25), Duration::from_secs(1));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,14 +17,14 @@ pub struct Polling {
 }
 
 impl Polling {
-    /// The same pause before each look: for stores that hear of changes, as a floor.
+    /// The same pause before each poll: a fallback for stores that receive notifications.
     #[must_use]
     pub const fn every(pause: Duration) -> Self {
         Self::backing_off(pause, pause)
     }
 
-    /// Twice the pause before each next look, from `first` up to `longest`: for stores that hear of nothing, where
-    /// most runs end soon and the others must not be asked about all the time.
+    /// A pause that doubles with each poll, from `first` up to `longest`: for stores without notifications, where most
+    /// runs end soon and polling for the others should cost little.
     #[must_use]
     pub const fn backing_off(first: Duration, longest: Duration) -> Self {
         Self { first, longest }

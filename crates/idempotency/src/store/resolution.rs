@@ -4,20 +4,20 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-/// What an operator does with a record, which has to be the one that the operator has seen.
+/// What an operator does with a record. It applies only if the record is still the one that the operator has seen.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Resolution {
     /// Ends a hold and frees the key: the next request with it runs.
     Release,
-    /// Ends a hold as if its run had left this outcome.
+    /// Ends a hold as if its run had stored this outcome.
     Complete {
         /// Bytes that the engine can read.
         outcome: Bytes,
-        /// How long they are kept, from now.
+        /// How long they are stored, from now.
         ttl: Duration,
     },
-    /// Puts this outcome in the place of the one that a completed run has left. The record expires when it would have.
+    /// Replaces the outcome of a completed run. The time at which the record expires stays the same.
     Replace {
         /// Bytes that the engine can read.
         outcome: Bytes,

@@ -1,16 +1,17 @@
-//! How a store on this machine shares out its room: a scope that floods leaves some for the others.
+//! How a store on this machine shares out its room, so that a scope that floods it leaves room for the others.
 
 use crate::{ScopeId, StoreError};
 
-/// What a record takes beside its outcome, rounded up: in memory the entry, its places in map and queue, the allocator; in a
-/// file the row and its places in the indexes.
+/// What a record takes in addition to its outcome, rounded up: in memory the entry, its places in map and queue, and
+/// the allocator's overhead; in a file the row and its places in the indexes.
 pub(super) const BYTES_PER_RECORD: usize = 400;
 
-/// How many times what is free a scope may use. So one alone gets eight ninths of the limit, each of two that flood eight
-/// seventeenths, and a scope that has nothing is refused by a full store only.
+/// How many times the free room a scope may use. One scope alone gets eight ninths of the limit, and each of two that
+/// flood the store gets eight seventeenths. A scope that has nothing is refused only by a full store.
 const TIMES_FREE: usize = 8;
 
-/// Whether there is room for a new record of this scope, whose records use `own` of the `used` bytes. Returns what is used then.
+/// Checks that there is room for a new record of this scope, whose records use `own` of the `used` bytes. Returns how
+/// many bytes are used with it.
 pub(super) fn admit(
     scope: &ScopeId,
     own: usize,
@@ -20,13 +21,13 @@ pub(super) fn admit(
     let then = used.saturating_add(BYTES_PER_RECORD);
     if then > limit {
         return Err(StoreError::full(format!(
-            "its {limit} bytes are used; they come free as keys expire"
+            "all of its {limit} bytes are used; they become free as keys expire"
         )));
     }
     let free = limit - then;
     if own > free.saturating_mul(TIMES_FREE) {
         return Err(StoreError::scope_full(format!(
-            "the records of scope {scope} use {own} bytes of {limit}, and {free} are left for all"
+            "the records of scope {scope} use {own} of {limit} bytes, and {free} bytes are free"
         )));
     }
     Ok(then)

@@ -1,4 +1,4 @@
-//! A handle on a store is a store.
+//! Makes a handle on a store a store.
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{Fingerprint, Listed, Record, RecordId, ScopeId, Token};
 
-/// Two impls, because only a sized store and `dyn Store` itself can be seen as a `dyn Store`.
+/// Two implementations, because only a sized store and `dyn Store` itself can be coerced to a `dyn Store`.
 macro_rules! delegate {
     ($handle:ty $(, $store:ident)?) => {
         #[async_trait]
@@ -24,7 +24,7 @@ macro_rules! delegate {
                     Some(self.as_ref())
                 }
 
-                /// The handle passes it on as it is; the store behind it is asked for itself.
+                /// The handle returns the outcome unchanged; the callers ask the wrapped store itself.
                 fn encode_outcome(&self, _: &RecordId, outcome: Bytes) -> Result<Bytes, StoreError> {
                     Ok(outcome)
                 }

@@ -1,9 +1,9 @@
-//! The tokens beside a record whose claims take nothing any more.
+//! The spent tokens next to a record, whose claims take nothing any more.
 
 use super::MAX_SPENT_TOKENS;
 use crate::Token;
 
-/// Some tokens that are spent, the latest first, as their bytes side by side.
+/// Spent tokens, the latest first, as their bytes one after another.
 #[derive(Clone, Default)]
 pub(super) struct SpentTokens(Vec<u8>);
 
@@ -11,13 +11,13 @@ pub(super) struct SpentTokens(Vec<u8>);
 const TOKEN: usize = size_of::<Token>();
 
 impl SpentTokens {
-    /// The tokens that a record keeps, unless something else is there.
+    /// Reads the tokens that a record stores; `None` if the bytes are not whole tokens.
     #[cfg(any(feature = "firestore", feature = "sqlite"))]
     pub(super) fn read(bytes: Vec<u8>) -> Option<Self> {
         bytes.len().is_multiple_of(TOKEN).then_some(Self(bytes))
     }
 
-    /// What a record keeps of them; nothing where there are none.
+    /// The bytes that a record stores; `None` if there are no tokens.
     #[cfg(any(feature = "firestore", feature = "sqlite"))]
     pub(super) fn bytes(&self) -> Option<&[u8]> {
         (!self.0.is_empty()).then_some(&self.0)
@@ -31,7 +31,7 @@ impl SpentTokens {
         self.0.chunks(TOKEN).any(|spent| spent == token.as_bytes())
     }
 
-    /// These and a later one, in place of the earliest where there are too many.
+    /// These tokens and a later one, which replaces the earliest if there are too many.
     pub(super) fn with(&self, token: &Token) -> Self {
         let mut tokens = token.as_bytes().to_vec();
         tokens.extend_from_slice(&self.0);

@@ -16,26 +16,26 @@ use crate::{Fingerprint, RecordId};
 /// | `sqlx::Transaction<'_, Postgres>`, of sqlx 0.9 | [`PostgresStore`](crate::PostgresStore) in the same database | `postgres` |
 /// | the same, of sqlx 0.8 | | `sqlx-0_8` |
 /// | `tokio_postgres::Transaction<'_>` | | `tokio-postgres` |
-/// | of another client of PostgreSQL: whatever is a [`PostgresTransaction`](crate::PostgresTransaction) | | `postgres` |
+/// | of another client of PostgreSQL: any [`PostgresTransaction`](crate::PostgresTransaction) | | `postgres` |
 /// | [`SqliteTransaction`](crate::SqliteTransaction) | [`SqliteStore`](crate::SqliteStore) in the same file | `sqlite` |
 /// | [`FirestoreTransaction`](crate::FirestoreTransaction) | [`FirestoreStore`](crate::FirestoreStore) in the same database | `firestore` |
 ///
-/// It cannot be implemented elsewhere, because it writes what only a store of this library can read.
+/// It cannot be implemented outside this library, because it writes what only a store of this library can read.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is no transaction that can be committed with a key",
+    message = "`{Self}` is not a transaction that can be committed with a key",
     label = "not a transaction that can be committed with a key",
     note = "pass a `sqlx::Transaction<'_, Postgres>`, `SqliteDatabase::transaction(…)` or `FirestoreDatabase::transaction()`"
 )]
 pub trait Transaction: Sized + Send + sealed::Sealed {
-    /// What the work gives, once it is done: nothing, where it was done before.
+    /// The result of the work. It is absent if the work was committed before.
     type Value: Send + 'static;
 
-    /// Whether the records of this store can be part of it.
+    /// Whether the records of this store can be part of the transaction.
     #[doc(hidden)]
     fn shares(&self, store: &dyn Store) -> bool;
 
-    /// Commits, together with a record where there is one to be written.
-    // Boxed and without parameters, so that the compiler sees at once that a handler's future can be sent.
+    /// Commits, together with a record if there is one to write.
+    // Boxed and without type parameters, so that the compiler sees at once that a handler's future is `Send`.
     #[doc(hidden)]
     fn commit<'a>(
         self,
@@ -45,8 +45,8 @@ pub trait Transaction: Sized + Send + sealed::Sealed {
     where
         Self: 'a;
 
-    /// As [`commit`](Self::commit), for a record whose store may turn out to be elsewhere: then this is awaited, and the work
-    /// committed without it.
+    /// Like [`commit`](Self::commit), for a record whose store may turn out to be in another database. In that case
+    /// `before` is awaited and the work is committed without the record.
     #[doc(hidden)]
     fn commit_or_alone<'a>(
         self,
@@ -57,28 +57,28 @@ pub trait Transaction: Sized + Send + sealed::Sealed {
     where
         Self: 'a,
     {
-        // Here it is known from the start where the store is.
+        // This transaction knows from the start where the store is.
         drop(before);
         self.commit(Some(entry), ending)
     }
 }
 
-/// What is done before a transaction is committed that does not carry its record, unless the key is another run's by now.
+/// What is done before a transaction is committed without its record. It fails if another run owns the key by now.
 #[doc(hidden)]
 pub(crate) type BeforeAlone = BoxFuture<'static, Result<IfOwner<()>, CommitFailure>>;
 
-/// Makes what the record keeps of what the work gives; if it fails, nothing is committed.
+/// Makes the stored outcome of the work's result. If it fails, nothing is committed.
 pub(crate) type EncodeResponse<V> =
     Box<dyn FnOnce(V) -> BoxFuture<'static, Result<Bytes, Box<dyn Error + Send + Sync>>> + Send>;
 
-/// The record that a transaction writes: completed, and its store one that the transaction shares.
+/// The record that a transaction writes: completed, in a store whose database the transaction shares.
 #[doc(hidden)]
 #[derive(Clone, Debug)]
 pub struct PendingRecord {
     pub store: Arc<dyn Store>,
     pub hold: Hold,
     pub fingerprint: Fingerprint,
-    /// Whether the hold has been claimed, so that the record is there; if not, there must be none.
+    /// Whether the hold has been claimed, so that its record exists. If not, there must be no record.
     pub is_held: bool,
 }
 
@@ -86,9 +86,9 @@ pub struct PendingRecord {
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct Committed {
-    /// What the record keeps, or would.
+    /// The outcome that the record stores, or would store.
     pub outcome: Bytes,
-    /// Until when the record is kept, if one was written.
+    /// When the record expires, if one was written.
     pub expires_at: Option<SystemTime>,
 }
 
@@ -96,11 +96,12 @@ pub struct Committed {
 #[doc(hidden)]
 #[derive(Debug)]
 pub enum CommitFailure {
-    /// Nothing of it is kept.
+    /// Nothing of it was committed.
     Undone(Box<dyn Error + Send + Sync>),
-    /// It may have been committed, or may yet be.
+    /// It may have been committed, or may still be.
     Unknown(Box<dyn Error + Send + Sync>),
-    /// It is not a transaction that can be committed here, and this call keeps nothing of it. The text says what to change.
+    /// It is not a transaction that can be committed here, and this call commits nothing of it. The text says what to
+    /// change.
     #[cfg(feature = "postgres")]
     Misused(&'static str),
 }
@@ -116,7 +117,7 @@ pub(crate) fn innermost(store: &dyn Store) -> &dyn Store {
     store.wrapped().map_or(store, innermost)
 }
 
-/// The bytes that a store and all that it wraps make of an outcome.
+/// The bytes that a store and all stores that it wraps make of an outcome.
 pub(crate) fn encode_through(
     store: &dyn Store,
     id: &RecordId,
@@ -129,7 +130,7 @@ pub(crate) fn encode_through(
     }
 }
 
-/// Keeps [`Transaction`] to the stores of this library.
+/// Restricts [`Transaction`] to the stores of this library.
 pub(super) mod sealed {
     pub trait Sealed {}
 }

@@ -15,28 +15,28 @@ use tokio::{
 use super::Polling;
 use crate::{RecordId, Token};
 
-/// Who waits for which record in this process: the part of a store that wakes duplicates.
+/// The duplicates that wait in this process, by record: the part of a store that wakes them.
 ///
-/// A store calls [`wake`](Self::wake) when it has ended a hold, or when a server tells it that somebody
-/// else did, and returns [`subscribe`](Self::subscribe) from [`Store::subscribe`](super::Store::subscribe).
+/// A store calls [`wake`](Self::wake) when it has ended a hold, or when a server notifies it that another process did,
+/// and returns [`subscribe`](Self::subscribe) from [`Store::subscribe`](super::Store::subscribe).
 #[derive(Clone, Default)]
 pub struct Wakeups {
-    // A plain lock: nothing is awaited under it, and it is empty unless duplicates wait.
+    // A plain lock: nothing is awaited under it, and the map is empty unless duplicates wait.
     waiting: Arc<Mutex<HashMap<RecordId, Waiters>>>,
 }
 
 struct Waiters {
     notify: Arc<Notify>,
     count: usize,
-    /// Whose the hold was when one of them looked.
+    /// The owner of the hold that a waiter's poll found.
     owner: Option<Token>,
 }
 
 impl Wakeups {
-    /// A listener that hears every [`wake`](Self::wake) of this id from now on.
+    /// A subscription that receives every [`wake`](Self::wake) of this id from now on.
     ///
-    /// It also wakes without one, as often as `polling` says: an owner that died wakes nobody, and a server's
-    /// notification may be lost, or there is none.
+    /// It also wakes on its own, as often as `polling` says: an owner that died wakes no waiter, and a server's
+    /// notification may be lost, or the server may send none.
     #[must_use]
     pub fn subscribe(&self, id: &RecordId, polling: Polling) -> Subscription {
         let notify = {
@@ -61,7 +61,7 @@ impl Wakeups {
         }
     }
 
-    /// Wakes everybody who waits for this id.
+    /// Wakes every waiter on this id.
     pub fn wake(&self, id: &RecordId) {
         let waiting = self.waiting.lock();
         if waiting.is_empty() {
@@ -72,10 +72,10 @@ impl Wakeups {
         }
     }
 
-    /// Takes note of whose hold a look has shown, if there is one. If it was another one's before, everybody who waits
-    /// for this id is woken: what one of them has found out by looking, the others need not find out for themselves.
+    /// Records the owner that a poll found, if there is one. If it changed, wakes every waiter on this id, so that one
+    /// waiter's poll serves them all.
     ///
-    /// For stores whose servers do not tell.
+    /// For stores whose servers send no notifications.
     pub fn saw(&self, id: &RecordId, owner: Option<&Token>) {
         let mut waiting = self.waiting.lock();
         if waiting.is_empty() {
@@ -92,7 +92,7 @@ impl Wakeups {
         }
     }
 
-    /// Whether anybody waits for this id, and so whether a server need be listened to.
+    /// Whether there are waiters on this id, and so whether the store needs notifications for it.
     #[must_use]
     pub fn is_waited_for(&self, id: &RecordId) -> bool {
         self.waiting.lock().contains_key(id)
@@ -117,7 +117,7 @@ impl fmt::Debug for Wakeups {
     }
 }
 
-/// One listener of [`Wakeups`]; it stops listening when it is dropped.
+/// One waiter's subscription to [`Wakeups`]; it ends when it is dropped.
 pub struct Subscription {
     wakeups: Wakeups,
     id: RecordId,
@@ -128,8 +128,8 @@ pub struct Subscription {
 }
 
 impl Subscription {
-    /// Returns once the record has changed since the subscription or since the last call, and now and
-    /// then without a change. Read the record afterwards, do not guess.
+    /// Returns once the record has changed since the subscription or the last call. It also returns now and then
+    /// without a change, so read the record afterwards.
     pub async fn changed(&mut self) {
         let woken = timeout(self.pause, self.notified.as_mut()).await.is_ok();
         self.pause = if woken {
