@@ -6,11 +6,11 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-/// The clock by which a store on this machine decides what has lapsed and what has expired.
+/// The clock by which a store on this machine decides which leases have lapsed and which records have expired.
 ///
-/// [`Clock::system`] reads the wall clock once and counts on monotonically from there: when somebody sets
-/// the machine's time, records of the running process live neither shorter nor longer. [`Clock::manual`]
-/// moves only by hand, so that a test of an expiry needs no sleep:
+/// [`Clock::system`] reads the wall clock once and counts on monotonically from there. If the machine's time is set
+/// meanwhile, the running process's records live neither shorter nor longer. [`Clock::manual`] moves only when it is
+/// advanced, so that a test of an expiry needs no sleep:
 ///
 /// ```
 /// use std::time::Duration;
@@ -22,8 +22,8 @@ use std::{
 /// assert_eq!(clock.now(), before + Duration::from_secs(3600));
 /// ```
 ///
-/// [`Clock::wall`] is the machine's time of day, which a store needs whose records outlive the process. That of a manual
-/// clock can be set apart, as if the machine had slept or its clock had been set:
+/// [`Clock::wall`] is the machine's time of day, for stores whose records outlive the process. The wall clock of a
+/// manual clock can be set separately, as if the machine had slept or its time had been set:
 ///
 /// ```
 /// # use std::time::Duration;
@@ -44,13 +44,13 @@ enum Source {
     },
     Manual {
         milliseconds: Arc<AtomicU64>,
-        /// How far the wall clock is ahead of that.
+        /// How far the wall clock is ahead of it.
         wall_ahead: Arc<AtomicI64>,
     },
 }
 
 impl Clock {
-    /// The time of day when this was called, and monotonic time since.
+    /// A clock that starts at the current time of day and counts on monotonically.
     #[must_use]
     pub fn system() -> Self {
         Self(Source::System {
@@ -62,14 +62,14 @@ impl Clock {
     /// A clock that stands still until it is advanced. Clones show the same time.
     #[must_use]
     pub fn manual() -> Self {
-        // Any fixed day will do; this one makes dates in failing tests easy to read.
+        // Any fixed day would do; this one makes dates in failing tests easy to read.
         Self(Source::Manual {
             milliseconds: Arc::new(AtomicU64::new(1_767_225_600_000)),
             wall_ahead: Arc::default(),
         })
     }
 
-    /// The time.
+    /// The current time.
     #[must_use]
     pub fn now(&self) -> SystemTime {
         match &self.0 {
@@ -80,8 +80,8 @@ impl Clock {
         }
     }
 
-    /// What the machine's wall clock shows. Unlike [`now`](Self::now) it leaps when that clock is set, and goes on while
-    /// the machine sleeps.
+    /// The time of the machine's wall clock. Unlike [`now`](Self::now) it jumps when that clock is set, and it goes on
+    /// while the machine sleeps.
     #[must_use]
     pub fn wall(&self) -> SystemTime {
         match &self.0 {
@@ -99,12 +99,12 @@ impl Clock {
         }
     }
 
-    /// Sets the wall clock of a manual clock, to the millisecond, and leaves [`now`](Self::now) as it is. From then on both
-    /// are advanced together.
+    /// Sets the wall clock of a manual clock, to the millisecond, and leaves [`now`](Self::now) as it is. Afterwards
+    /// [`advance`](Self::advance) moves both together.
     ///
     /// # Panics
     ///
-    /// On a system clock, or for a time that does not fit 63 bits of milliseconds since 1970.
+    /// Panics on a system clock, and for a time that does not fit into 63 bits of milliseconds since 1970.
     pub fn set_wall(&self, time: SystemTime) {
         let Source::Manual {
             milliseconds,
@@ -114,21 +114,22 @@ impl Clock {
             panic!("only the wall clock of a clock made by `Clock::manual()` can be set");
         };
         let wall = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let wall = i64::try_from(wall.as_millis()).expect("the time fits 63 bits of milliseconds");
+        let wall =
+            i64::try_from(wall.as_millis()).expect("the time fits into 63 bits of milliseconds");
         let now = milliseconds.load(Ordering::SeqCst);
         wall_ahead.store(wall.saturating_sub_unsigned(now), Ordering::SeqCst);
     }
 
-    /// Moves a manual clock forward, with its wall clock, by whole milliseconds.
+    /// Moves a manual clock and its wall clock forward by whole milliseconds.
     ///
     /// # Panics
     ///
-    /// On a system clock, which nobody moves.
+    /// Panics on a system clock, which cannot be advanced.
     pub fn advance(&self, by: Duration) {
         let Source::Manual { milliseconds, .. } = &self.0 else {
             panic!("only a clock made by `Clock::manual()` can be advanced");
         };
-        let by = u64::try_from(by.as_millis()).expect("the step fits 64 bits of milliseconds");
+        let by = u64::try_from(by.as_millis()).expect("the step fits into 64 bits of milliseconds");
         milliseconds.fetch_add(by, Ordering::SeqCst);
     }
 }

@@ -13,7 +13,7 @@ pub(crate) use multipart::form_parts;
 
 pub use json::canonical_json;
 
-/// A digest of what was asked, by which a retry is told from another request under the same key.
+/// A digest of a request, by which the engine tells a retry from another request under the same key.
 ///
 /// ```
 /// use idempotency::Fingerprint;
@@ -22,23 +22,23 @@ pub use json::canonical_json;
 /// assert_ne!(charge, Fingerprint::of([b"charge".as_slice(), b"order-17", b"99.00"]));
 /// ```
 ///
-/// It is not what a store keeps. That form depends on the secret, the record and the client's key too, so it differs for every key
-/// and every caller. Without [`with_secret`](crate::IdempotencyBuilder::with_secret) whoever has a copy of the store can test guesses of
-/// key, principal and body; only a random key prevents that.
+/// Stores hold another form of it, which also depends on the secret, the record and the client's key, so it differs for
+/// every key and every caller. Without [`with_secret`](crate::IdempotencyBuilder::with_secret), someone with a copy of
+/// the store can test guesses of key, principal and body; only a random key prevents that.
 ///
-/// It carries the version of the algorithm: fingerprints of a version that is not known cannot be compared.
+/// It carries the version of the algorithm. A fingerprint of an unknown version cannot be compared.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint([u8; Self::LENGTH]);
 
 impl Fingerprint {
-    /// The number of bytes that a store keeps: the version, and the digest.
+    /// The number of bytes that a store holds: the version and the digest.
     pub const LENGTH: usize = 33;
 
-    /// Version 3 depends on the record that it is kept in. Version 2 has the digests of version 1; the three derive child keys
-    /// differently.
+    /// Version 3 depends on the record that holds it. Version 2 has the same digests as version 1. Each of the three
+    /// derives child keys differently.
     const VERSION: u8 = 3;
 
-    /// The digest of these parts; each is hashed behind its length, so `["a", "bc"]` is not `["ab", "c"]`.
+    /// The digest of these parts. Each is hashed after its length, so `["a", "bc"]` differs from `["ab", "c"]`.
     #[must_use]
     pub fn of<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Self {
         Self::versioned(digest(parts))
@@ -50,19 +50,19 @@ impl Fingerprint {
         Self(bytes)
     }
 
-    /// The bytes that a store keeps.
+    /// The bytes that a store holds.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; Self::LENGTH] {
         &self.0
     }
 
-    /// Whether a difference between the two means another request: this version can make the form of both.
+    /// Whether a difference between the two means another request. It does if this version can make the form of both.
     #[must_use]
     pub const fn comparable(&self, other: &Self) -> bool {
         matches!(self.0[0], 1..=Self::VERSION) && matches!(other.0[0], 1..=Self::VERSION)
     }
 
-    /// The version that has made it.
+    /// The version that made it.
     pub(crate) const fn version(&self) -> u8 {
         self.0[0]
     }
@@ -80,7 +80,7 @@ impl fmt::Debug for Fingerprint {
     }
 }
 
-/// SHA-256 over the parts, each behind its length in 64 bits.
+/// SHA-256 over the parts, each after its length in 64 bits.
 pub(crate) fn digest<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> [u8; 32] {
     let mut hasher = Sha256::new();
     for part in parts {

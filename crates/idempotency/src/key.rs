@@ -12,9 +12,9 @@ use std::{error::Error, fmt};
 /// # Ok::<(), idempotency::KeyError>(())
 /// ```
 ///
-/// It stands for money to whoever can guess it, so `Debug` does not show it, nothing logs it, and stores keep a digest of it.
-/// From a copy of the store a key like this one is found by guessing, unless the engine
-/// [has a secret](crate::IdempotencyBuilder::with_secret).
+/// A key that can be guessed can be misused, so `Debug` does not show it, nothing logs it, and stores hold only a
+/// digest of it. A key like the one above can be found by guessing from a copy of the store, unless the engine [has a
+/// secret](crate::IdempotencyBuilder::with_secret).
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct IdempotencyKey(Box<str>);
 
@@ -22,11 +22,11 @@ impl IdempotencyKey {
     /// The longest key, in characters.
     pub const MAX_LENGTH: usize = 255;
 
-    /// A key from a program, such as the id of a queue message.
+    /// A key made by a program, such as the id of a queue message.
     ///
     /// # Errors
     ///
-    /// If it is empty, longer than [`MAX_LENGTH`](Self::MAX_LENGTH), begins or ends with a space, or has
+    /// If it is empty, is longer than [`MAX_LENGTH`](Self::MAX_LENGTH), begins or ends with a space, or contains
     /// characters outside printable ASCII.
     pub fn new(key: &str) -> Result<Self, KeyError> {
         if !key.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
@@ -41,16 +41,15 @@ impl IdempotencyKey {
         Ok(Self(key.into()))
     }
 
-    /// The key in a field value: an sf-string (`"k"`, with parameters that are ignored), or, unless
-    /// `strict`, the same characters without quotes (`k`).
+    /// The key in a field value: an sf-string (`"k"`, whose parameters are ignored) or, unless `strict`, a bare key
+    /// without quotes (`k`).
     ///
-    /// Draft -07 section 2.1 makes the field an Item Structured Header of type String; the grammar is RFC
-    /// 9651's. A bare key must not go through that grammar: one UUID in it is a Token, another one a
-    /// broken Integer.
+    /// Section 2.1 of draft -07 makes the field an Item Structured Header of type String, with the grammar of RFC 9651.
+    /// A bare key is not parsed by that grammar: it reads one UUID as a Token, and another as a broken Integer.
     ///
     /// # Errors
     ///
-    /// If the value is neither, or is what a broken client writes where it has no key, such as `undefined`.
+    /// If the value is neither, or is what a broken client sends when it has no key, such as `undefined`.
     pub fn from_field_value(value: &[u8], strict: bool) -> Result<Self, KeyError> {
         let value = without_white_space(value);
         let key = match value.first() {
@@ -83,21 +82,21 @@ impl fmt::Debug for IdempotencyKey {
     }
 }
 
-/// Why something is not a key. The text is for the client and never repeats what was sent.
+/// Why a value is not a key. The text is meant for the client and never repeats what was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KeyError {
-    /// Nothing, or only spaces, or a space at either end.
+    /// The key is empty, consists only of spaces, or has a space at either end.
     Blank,
-    /// More than 255 characters.
+    /// The key has more than 255 characters.
     TooLong,
-    /// A character that a key cannot have.
+    /// The key has a character that is not allowed.
     Character,
-    /// A quoted string that breaks RFC 9651, or something behind it that does.
+    /// The value is a quoted string that breaks RFC 9651, or has something after the string that does.
     BadString,
-    /// A bare key where only quoted ones are taken.
+    /// The key is bare where only quoted keys are accepted.
     NotQuoted,
-    /// What a client writes that has no key: all of them would share it.
+    /// The value is what a client sends when it has no key: all such clients would share it.
     Placeholder,
     /// The field was sent on more than one line.
     Repeated,
@@ -112,8 +111,8 @@ impl fmt::Display for KeyError {
                 "the key has a character that is not allowed; send a UUID, or printable ASCII in double quotes"
             }
             Self::BadString => "the quoted key is not a valid string of RFC 9651, section 3.3.3",
-            Self::NotQuoted => "the key must stand in double quotes",
-            Self::Placeholder => "the client has sent the name of a missing value in place of a key",
+            Self::NotQuoted => "the key must be enclosed in double quotes",
+            Self::Placeholder => "the client sent a placeholder for a missing value instead of a key",
             Self::Repeated => "the field was sent more than once; send it on one line with one key",
         })
     }
@@ -121,8 +120,8 @@ impl fmt::Display for KeyError {
 
 impl Error for KeyError {}
 
-/// RFC 9110 section 5.5: what surrounds a field value is no part of it. HTTP/1 servers take it off, HTTP/2
-/// servers may not.
+/// RFC 9110 section 5.5: surrounding white space is not part of a field value. HTTP/1 servers remove it; HTTP/2 servers
+/// may not.
 fn without_white_space(mut value: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
         value = rest;
@@ -130,7 +129,7 @@ fn without_white_space(mut value: &[u8]) -> &[u8] {
     value
 }
 
-/// What a program makes of a key that it does not have: in JavaScript, in Python, and of an identifier that was never filled in.
+/// What programs send in place of a missing key: in JavaScript, in Python, and a UUID that was never filled in.
 const PLACEHOLDERS: [&str; 6] = [
     "undefined",
     "null",
@@ -140,17 +139,17 @@ const PLACEHOLDERS: [&str; 6] = [
     "00000000-0000-0000-0000-000000000000",
 ];
 
-/// The punctuation that a bare key can have, beside letters and digits. The message for clients names it too.
+/// The punctuation that a bare key can have, in addition to letters and digits. The message for clients names it too.
 #[cfg(any(test, feature = "axum"))]
 pub(crate) const BARE_PUNCTUATION: &str = "._~:+/=@-";
 
-/// A colon begins a Byte Sequence of RFC 9651, and an at sign a Date, which other servers would read as such.
+/// A colon begins a Byte Sequence of RFC 9651, and an at sign begins a Date, and other servers would read them as such.
 fn may_begin_bare(byte: u8) -> bool {
     !matches!(byte, b':' | b'@')
 }
 
 fn is_bare(byte: &u8) -> bool {
-    // A pattern and not a search in a string: it is asked of each byte of each key.
+    // A pattern and not a search in a string, because it is evaluated for each byte of each key.
     matches!(
         byte,
         b'A'..=b'Z'

@@ -1,11 +1,11 @@
-//! What an operator finds a key by.
+//! The labels by which an operator finds a key.
 
 use std::{fmt, sync::Arc};
 
-/// The longest label in bytes. What is longer is cut.
+/// The longest label in bytes. A longer one is cut.
 const MAX_LABEL: usize = 128;
 
-/// A word of the application's own on a key, such as the customer's number, by which an operator finds it.
+/// A word that the application puts on a key, such as a customer's number, so that an operator can find the key by it.
 ///
 /// ```
 /// use idempotency::{Label, Scope};
@@ -14,7 +14,7 @@ const MAX_LABEL: usize = 128;
 /// let scope = Scope::principal(account).labelled(Label::text(account));
 /// ```
 ///
-/// A label is for finding only: keys with one label stay apart. It is cut after 128 bytes.
+/// A label only helps to find keys: keys with the same label stay separate. It is cut after 128 bytes.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Label {
     pub(crate) text: Arc<str>,
@@ -22,14 +22,14 @@ pub struct Label {
 }
 
 impl Label {
-    /// This text, which stands readable in the store. Control characters are replaced.
+    /// This text, which the store holds in plain text. Control characters are replaced.
     #[must_use]
     pub fn text(text: &str) -> Self {
         Self::new(text, false)
     }
 
-    /// A digest of this text, keyed with the engine's secret: an operator who knows the text finds the key, and a copy of the
-    /// store does not tell the text.
+    /// A digest of this text, keyed with the engine's secret. An operator who knows the text can find the key; a copy
+    /// of the store does not reveal the text.
     #[must_use]
     pub fn digest(text: &str) -> Self {
         Self {
@@ -43,7 +43,7 @@ impl Label {
         while !text.is_char_boundary(end) {
             end -= 1;
         }
-        // PostgreSQL takes no NUL, and a terminal obeys what is left of them.
+        // PostgreSQL rejects NUL, and a terminal would act on the other control characters.
         let text: String = text[..end]
             .chars()
             .map(|character| {
@@ -61,7 +61,7 @@ impl Label {
     }
 }
 
-/// What stands in a record of where its request came from.
+/// What a record says about where its request came from.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Labels {
     route: Option<Arc<str>>,
@@ -69,7 +69,7 @@ pub struct Labels {
 }
 
 impl Labels {
-    /// The labels that a store reads back.
+    /// Labels that a store reads back.
     #[must_use]
     pub fn new(route: Option<&str>, label: Option<&str>) -> Self {
         Self {
@@ -78,14 +78,14 @@ impl Labels {
         }
     }
 
-    /// The method and the route's template, such as `POST /bookings/{id}/pay`; none where no router has matched the request, as
-    /// around a whole router.
+    /// The method and the route's template, such as `POST /bookings/{id}/pay`. It is `None` if no router has matched
+    /// the request yet, as in a layer around a whole router.
     #[must_use]
     pub fn route(&self) -> Option<&str> {
         self.route.as_deref()
     }
 
-    /// What the application has said by [`Scope::labelled`](crate::Scope::labelled).
+    /// The label that the application set by [`Scope::labelled`](crate::Scope::labelled).
     #[must_use]
     pub fn label(&self) -> Option<&str> {
         self.label.as_deref()
@@ -96,7 +96,7 @@ impl Labels {
     }
 }
 
-/// A label may name a customer, and must not get into a log.
+/// The text is hidden: a label may name a customer and must not get into a log.
 impl fmt::Debug for Labels {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
@@ -107,7 +107,7 @@ impl fmt::Debug for Labels {
     }
 }
 
-/// A label may name a customer, and must not get into a log.
+/// The text is hidden: a label may name a customer and must not get into a log.
 impl fmt::Debug for Label {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("Label(…)")

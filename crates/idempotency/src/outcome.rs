@@ -3,8 +3,8 @@ use serde::Serialize;
 
 use crate::{StoreError, log_text::Causes};
 
-/// A handler's own word on whether its answer is stored, as an extension of the response; it goes before
-/// every rule.
+/// A handler's decision whether its response is stored, as an extension of the response. It takes precedence over every
+/// rule.
 ///
 /// ```
 /// use axum::{Extension, http::StatusCode, response::IntoResponse};
@@ -18,25 +18,25 @@ use crate::{StoreError, log_text::Causes};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Disposition {
-    /// Store the answer and replay it, whatever its status.
+    /// Store the response and replay it, whatever its status.
     Store,
     /// Store nothing: the next request with this key runs.
     Release,
 }
 
-/// What is kept at the end of a run, as the engine reads it from a store's bytes.
+/// The outcome of a run, as the engine reads it from a store's bytes.
 ///
-/// The bytes begin with a version and a kind. Whoever meets another version answers with an error and
-/// never takes the key for free: in a rolling deployment both versions see each other's records.
+/// The bytes begin with a version and a kind. An unknown version is an error and never means that the key is free:
+/// during a rolling deployment both versions see each other's records.
 #[derive(Debug)]
 #[cfg_attr(
     not(feature = "axum"),
-    expect(dead_code, reason = "only HTTP has a use for what is left")
+    expect(dead_code, reason = "only HTTP uses what remains")
 )]
 pub(crate) enum StoredOutcome {
-    /// The answer, to be given again.
+    /// The response, to be replayed.
     Response(Bytes),
-    /// It ran, but its answer could not be kept; what is left of it.
+    /// The work ran, but its response could not be stored; this is what remains of it.
     Tombstone(Bytes),
 }
 
@@ -44,7 +44,7 @@ const VERSION: u8 = 1;
 const RESPONSE: u8 = 1;
 const TOMBSTONE: u8 = 2;
 
-/// The start of an answer's bytes, with room for `capacity` more.
+/// The start of a response's bytes, with room for `capacity` more.
 pub(crate) fn response(capacity: usize) -> Vec<u8> {
     start(RESPONSE, capacity)
 }
@@ -54,18 +54,19 @@ pub(crate) fn tombstone(capacity: usize) -> Vec<u8> {
     start(TOMBSTONE, capacity)
 }
 
-/// The outcome of work that has made this value. The work is done, so a value that cannot be kept leaves a tombstone.
+/// The outcome of work that produced this value. The work is done, so a value that cannot be stored becomes a
+/// tombstone.
 pub(crate) fn of_value<T: Serialize + ?Sized>(value: &T, limit: usize) -> Bytes {
     write_value(value, limit).unwrap_or_else(|error| {
         tracing::error!(
             error = %Causes(&error),
-            "the value of a run cannot be written, and so not be given again",
+            "the value of a run cannot be serialized, so it cannot be replayed",
         );
         tombstone(0).into()
     })
 }
 
-/// The value as JSON, or a tombstone if the store cannot keep as much.
+/// The value as JSON, or a tombstone if it is too long for the store.
 pub(crate) fn write_value<T: Serialize + ?Sized>(
     value: &T,
     limit: usize,
@@ -75,7 +76,7 @@ pub(crate) fn write_value<T: Serialize + ?Sized>(
     if bytes.len() > limit {
         tracing::error!(
             bytes = bytes.len(),
-            "the value of a run is too long for the store, and so cannot be given again",
+            "the value of a run is too long for the store, so it cannot be replayed",
         );
         return Ok(tombstone(0).into());
     }

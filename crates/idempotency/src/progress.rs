@@ -1,31 +1,31 @@
-//! What a run has done so far, as the engine writes it into its record.
+//! What a run has done so far, as the engine stores it in the run's record.
 
 use bytes::{Buf, BufMut, Bytes};
 
 use crate::StoreError;
 
-/// The steps of a run whose results are kept, in the order in which they were done.
+/// The completed steps of a run and their results, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Progress {
     suspended: Option<Suspended>,
     steps: Vec<(Box<str>, Bytes)>,
 }
 
-/// Who has ended in an orderly way and without a response, so that the next attempt need not wonder what has become of it.
+/// The attempt that ended in an orderly way without a response, so that the next attempt knows that its outcome is not
+/// in doubt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Suspended {
-    /// The attempt of this number. It says nothing of a later one, which need not take it away.
+    /// The attempt with this number. It does not apply to a later attempt, which therefore need not clear it.
     Attempt(u32),
-    /// An attempt of version 1, which had no number.
+    /// An attempt recorded by version 1, which had no number.
     Unnamed,
 }
 
-/// Whoever meets a version that is not known responds with an error: to run a step again that is done is worse than not to
-/// run.
+/// A reader that meets an unknown version returns an error: repeating a completed step is worse than not running.
 const VERSION: u8 = 2;
 
 impl Progress {
-    /// No bytes are no steps.
+    /// Empty bytes mean no steps.
     pub(crate) fn read(mut bytes: Bytes) -> Result<Self, StoreError> {
         let mut progress = Self::default();
         if bytes.is_empty() {
@@ -51,11 +51,11 @@ impl Progress {
         Ok(progress)
     }
 
-    /// Nothing is no bytes.
+    /// No steps are written as empty bytes.
     pub(crate) fn write(&self) -> Bytes {
         let suspended = match self.suspended {
             Some(Suspended::Attempt(attempt)) => attempt,
-            Some(Suspended::Unnamed) => unreachable!("what is written names its attempt"),
+            Some(Suspended::Unnamed) => unreachable!("progress that is written names its attempt"),
             None if self.steps.is_empty() => return Bytes::new(),
             None => 0,
         };
@@ -70,7 +70,7 @@ impl Progress {
         bytes.into()
     }
 
-    /// Whether the attempt of this number, the last one so far, has suspended itself.
+    /// Whether the attempt with this number, the latest so far, has suspended itself.
     pub(crate) fn is_suspended(&self, attempt: u32) -> bool {
         match self.suspended {
             Some(Suspended::Attempt(suspended)) => suspended == attempt,
@@ -79,7 +79,7 @@ impl Progress {
         }
     }
 
-    /// What the attempt of this number leaves that suspends itself.
+    /// The bytes that the attempt with this number stores when it suspends itself.
     pub(crate) fn suspended_by(&self, attempt: u32) -> Bytes {
         let suspended = Self {
             suspended: Some(Suspended::Attempt(attempt)),
@@ -88,12 +88,12 @@ impl Progress {
         suspended.write()
     }
 
-    /// Takes the note away that an attempt has suspended itself.
+    /// Removes the note that an attempt has suspended itself.
     pub(crate) fn resume(&mut self) {
         self.suspended = None;
     }
 
-    /// Gives an attempt of version 1 that has suspended itself its number; whether there was one.
+    /// Gives a suspended attempt of version 1 its number. Returns whether there was one.
     pub(crate) fn name_attempt(&mut self, attempt: u32) -> bool {
         let is_unnamed = self.suspended == Some(Suspended::Unnamed);
         if is_unnamed {
@@ -102,7 +102,7 @@ impl Progress {
         is_unnamed
     }
 
-    /// The result of the step with this name, if it is done.
+    /// The result of the step with this name, if it is completed.
     pub(crate) fn get(&self, name: &str) -> Option<&Bytes> {
         let step = self.steps.iter().find(|(done, _)| **done == *name);
         step.map(|(_, result)| result)
@@ -122,7 +122,7 @@ impl Progress {
 }
 
 fn put(bytes: &mut Vec<u8>, part: &[u8]) {
-    bytes.put_u32(u32::try_from(part.len()).expect("a store keeps less than four gigabytes"));
+    bytes.put_u32(u32::try_from(part.len()).expect("a store holds less than four gigabytes"));
     bytes.put_slice(part);
 }
 

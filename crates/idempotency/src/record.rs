@@ -8,29 +8,28 @@ use crate::{Fingerprint, Labels};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Record {
-    /// The name under which the store keeps it.
+    /// The name under which the store holds it.
     pub id: RecordId,
-    /// What was asked, in the keyed form that the engine hands to stores.
+    /// The request's fingerprint, in the keyed form that the engine passes to stores.
     pub fingerprint: Fingerprint,
     /// The owner of the hold, or of the completed run.
     pub token: Token,
-    /// 1 for the first run, one more for each take-over.
+    /// 1 for the first run, and one more for each take-over.
     pub attempt: u32,
-    /// When the record may be forgotten: for a completed one the end of its ttl, for one in flight a
-    /// ttl after its lease lapses.
+    /// When the record expires: a completed record at the end of its ttl, one in flight a ttl after its lease lapses.
     pub expires_at: SystemTime,
-    /// Running, or finished.
+    /// In flight, or completed.
     pub phase: Phase,
     /// When the key was first claimed, or its transaction committed. Versions before 0.2 did not record it.
     pub created_at: Option<SystemTime>,
-    /// When the run was completed, if it is and the record tells.
+    /// When the run was completed, if it was and the record says so.
     pub completed_at: Option<SystemTime>,
     /// Where its request came from.
     pub labels: Labels,
 }
 
 impl Record {
-    /// A record of which no times and no labels are known; the fields that are known are set afterwards.
+    /// A record without times and labels; set the fields that are known afterwards.
     #[must_use]
     pub fn new(
         id: RecordId,
@@ -54,7 +53,7 @@ impl Record {
     }
 }
 
-/// Where a record stands between its claim and its end.
+/// Where a record is between its claim and its end.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Phase {
@@ -62,17 +61,17 @@ pub enum Phase {
     InFlight {
         /// When the hold lapses unless it is renewed.
         lease_until: SystemTime,
-        /// What the run has left so far, for whoever takes over; empty where it left nothing.
+        /// The run's progress so far, for a take-over; empty if it stored none.
         progress: Bytes,
     },
-    /// A run ended and left this.
+    /// A run has ended and stored this outcome.
     Completed {
         /// Bytes that only the engine can read.
         outcome: Bytes,
     },
 }
 
-/// A response belongs to its caller, and must not get into a log: only its length is printed.
+/// Prints only the length: a response belongs to its caller and must not get into a log.
 pub(crate) struct Redacted<'a>(pub(crate) &'a Bytes);
 
 impl fmt::Debug for Redacted<'_> {
@@ -102,8 +101,9 @@ impl fmt::Debug for Phase {
 
 /// The name of a record: a digest of secret, namespace, scope and key.
 ///
-/// Without [`with_secret`](crate::IdempotencyBuilder::with_secret) whoever has a copy of the store can guess: `order-1042` is found at
-/// once, and then the scope, such as the password of Basic credentials. A random key cannot be guessed.
+/// Without [`with_secret`](crate::IdempotencyBuilder::with_secret), someone with a copy of the store can test guesses:
+/// a key like `order-1042` is found at once, and then the scope, such as the password of Basic credentials. A random
+/// key cannot be guessed.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RecordId([u8; 32]);
 
@@ -114,14 +114,14 @@ impl RecordId {
         Self(bytes)
     }
 
-    /// The bytes that a store keeps.
+    /// The bytes that a store holds.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 }
 
-/// Sixteen hexadecimal digits: enough to find the record, and all that logs ever say of a key.
+/// Sixteen hexadecimal digits: enough to find the record, and all that logs say about a key.
 impl fmt::Display for RecordId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0[..8]
@@ -138,7 +138,7 @@ impl fmt::Debug for RecordId {
 
 /// Whose record it is: a digest of namespace and scope, from which neither can be read.
 ///
-/// Two scopes that have one digest share a share of a store, and nothing else.
+/// Two scopes with the same digest share one share of a store, and nothing else.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ScopeId([u8; 8]);
 
@@ -149,14 +149,14 @@ impl ScopeId {
         Self(bytes)
     }
 
-    /// The bytes that a store keeps.
+    /// The bytes that a store holds.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 8] {
         &self.0
     }
 }
 
-/// Sixteen hexadecimal digits: all that logs ever say of a scope.
+/// Sixteen hexadecimal digits: all that logs say about a scope.
 impl fmt::Display for ScopeId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0
@@ -171,15 +171,15 @@ impl fmt::Debug for ScopeId {
     }
 }
 
-/// Who owns a hold: 128 random bits, made by the caller, fresh for each claim.
+/// The owner of a hold: 128 random bits, made by the caller, fresh for each claim.
 ///
-/// Because the caller makes it, a claim that is sent again after a lost reply recognises itself; because
-/// it is never used twice, the token of a dead owner fits no later record.
+/// Because the caller makes it, a claim that is sent again after a lost reply is recognised as the same. Because it is
+/// never reused, the token of a dead owner matches no later record.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token([u8; 16]);
 
 impl Token {
-    /// A token that nobody else has.
+    /// A new random token.
     #[must_use]
     pub fn random() -> Self {
         Self(rand::random())
@@ -191,7 +191,7 @@ impl Token {
         Self(bytes)
     }
 
-    /// The bytes that a store keeps.
+    /// The bytes that a store holds.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 16] {
         &self.0

@@ -7,9 +7,9 @@ use crate::Label;
 #[cfg(feature = "axum")]
 use crate::fingerprint::digest;
 
-/// Whose key it is. Two scopes never see each other's records, and cannot tell that the other one used a key.
+/// The owner of a key. Two scopes never see each other's records, and cannot tell whether the other has used a key.
 ///
-/// An authentication layer puts the principal that it has verified into the request's extensions:
+/// An authentication layer puts the verified principal into the request's extensions:
 ///
 /// ```
 /// use idempotency::Scope;
@@ -19,10 +19,10 @@ use crate::fingerprint::digest;
 /// # }
 /// ```
 ///
-/// A function of the engine's can say it for all requests, by `IdempotencyBuilder::with_scope`.
-/// Without either the scope is made of the request's credentials, in `Authorization` and in fields for API keys: a refreshed
-/// token is a new scope. Credentials that change with each attempt, such as signatures, are refused. Requests without any
-/// credential share one anonymous space; see `HttpConfig` for cookies.
+/// A function that is set by `IdempotencyBuilder::with_scope` can supply it for all requests. Without either, the scope
+/// is derived from the request's credentials, in `Authorization` and in header fields for API keys, so a refreshed
+/// token is a new scope. Credentials that change with each attempt, such as signatures, are refused. Requests without
+/// credentials share one anonymous scope; see `HttpConfig` for cookies.
 #[derive(Clone)]
 pub struct Scope {
     kind: Kind,
@@ -43,29 +43,29 @@ impl Scope {
         Self { kind, label: None }
     }
 
-    /// The space of everybody who is not known.
+    /// The scope that all unidentified callers share.
     #[must_use]
     pub const fn anonymous() -> Self {
         Self::new(Kind::Anonymous)
     }
 
-    /// The space of one verified principal: a stable subject, never the token that proves it.
+    /// The scope of one verified principal: a stable subject, never the token that proves it.
     ///
-    /// An empty subject names nobody: what asks under it is refused, by [`Rejection::NoPrincipal`](crate::Rejection::NoPrincipal)
-    /// or by status 500. Otherwise all callers whose subject an authentication layer has failed to fill in would share one
-    /// space, and get each other's responses.
+    /// An empty subject identifies no caller: a request under it is refused with
+    /// [`Rejection::NoPrincipal`](crate::Rejection::NoPrincipal) or status 500. Otherwise all callers whose subject an
+    /// authentication layer failed to fill in would share one scope, and get each other's responses.
     #[must_use]
     pub fn principal(subject: impl AsRef<str>) -> Self {
         Self::new(Kind::Principal(subject.as_ref().into()))
     }
 
-    /// The space of whoever sent these credentials.
+    /// The scope of the caller with these credentials.
     #[must_use]
     pub fn credentials(authorization: &[u8]) -> Self {
         Self::new(Kind::Credentials(authorization.into()))
     }
 
-    /// The same space, whose records have this label, by which an operator finds them.
+    /// The same scope, whose records get this label, so that an operator can find them by it.
     #[must_use]
     pub fn labelled(mut self, label: Label) -> Self {
         self.label = Some(label);
@@ -76,19 +76,19 @@ impl Scope {
         self.label.as_ref()
     }
 
-    /// Whether it is of a principal without a name.
+    /// Whether this is a principal with an empty name.
     pub(crate) fn is_nobody(&self) -> bool {
         matches!(&self.kind, Kind::Principal(subject) if subject.is_empty())
     }
 
-    /// The space of whoever sent these fields, each a name and a value.
+    /// The scope of the caller that sent these header fields, each a name and a value.
     #[cfg(feature = "axum")]
     pub(crate) fn fields<'a>(fields: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Self {
         let parts = fields.flat_map(|(name, value)| [name, value]);
         Self::new(Kind::Fields(digest(parts)))
     }
 
-    /// The kind and the name, which a digest must keep apart: no principal can be named like a credential.
+    /// The kind and the name. A digest must keep them apart, so that no principal can be named like a credential.
     pub(crate) fn parts(&self) -> (&'static [u8], &[u8]) {
         match &self.kind {
             Kind::Anonymous => (b"anonymous", b""),
@@ -100,7 +100,7 @@ impl Scope {
     }
 }
 
-/// Whose it is counts; a label is for finding only.
+/// The label does not count: it only helps to find records.
 impl PartialEq for Scope {
     fn eq(&self, other: &Self) -> bool {
         self.kind == other.kind

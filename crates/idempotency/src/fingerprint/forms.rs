@@ -1,19 +1,19 @@
-//! One request's fingerprint in the forms that stores keep.
+//! The forms in which stores hold one request's fingerprint.
 
 use super::{Fingerprint, digest};
 
-/// The form of this version, and that of the records which earlier versions have left.
+/// The form of this version, and the form of records that earlier versions wrote.
 #[derive(Clone, Copy)]
 pub(crate) struct Forms {
     current: Fingerprint,
-    /// As version 1 made it, and version 2 under another number.
+    /// The form that version 1 made, and version 2 under another number.
     earlier: Fingerprint,
 }
 
 impl Forms {
-    /// The client's key goes into each digest and is stored nowhere, so a copy of the store does not give away a guessable body as
-    /// long as the key cannot be guessed; with a secret it does not in any case. The record's id has the scope in it, so that equal requests
-    /// of two callers have unequal fingerprints.
+    /// The client's key is part of each digest and is not stored, so a copy of the store does not reveal a guessable
+    /// body as long as the key cannot be guessed. With a secret it never does. The record's id includes the scope, so
+    /// equal requests of two callers have different fingerprints.
     pub(crate) fn new(asked: &Fingerprint, secret: &[u8], id: &[u8; 32], key: &[u8]) -> Self {
         let asked = asked.with_version(1);
         let of_record = [b"fingerprint 3".as_slice(), secret, id.as_slice(), key];
@@ -25,12 +25,12 @@ impl Forms {
         }
     }
 
-    /// The form that new records get.
+    /// The form for new records.
     pub(crate) const fn current(&self) -> Fingerprint {
         self.current
     }
 
-    /// Whether a record's fingerprint is of this request, whichever version has made it.
+    /// Whether a record's fingerprint belongs to this request, whichever version made it.
     pub(crate) fn match_stored(&self, stored: &Fingerprint) -> bool {
         match stored.version() {
             1 | 2 => stored.with_version(1) == self.earlier,

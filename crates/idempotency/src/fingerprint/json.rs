@@ -4,10 +4,10 @@ mod string;
 
 use order::Order;
 
-/// How deep arrays and objects may stand in one another.
+/// How deep arrays and objects may be nested.
 const MAX_DEPTH: usize = 128;
 
-/// A form that two JSON texts share exactly when they are the same value.
+/// A canonical form: two JSON texts have the same form exactly if they are the same value.
 ///
 /// ```
 /// use idempotency::canonical_json;
@@ -17,13 +17,13 @@ const MAX_DEPTH: usize = 128;
 /// assert_ne!(form, canonical_json(br#"{"to":"ann","amount":12.50}"#));
 /// ```
 ///
-/// The order of members, insignificant white space and the way in which strings are escaped do not count.
-/// Numbers are compared as exact decimals, so 9007199254740993 differs from 9007199254740992, which are one
-/// number once they are read as floating-point. Strings differ if one character does, even in normalization.
+/// The order of members, insignificant white space and the escaping of strings do not matter. Numbers are compared as
+/// exact decimals, so 9007199254740993 differs from 9007199254740992, although both are the same floating-point number.
+/// Strings differ if one character does, even if they are equal after Unicode normalization.
 ///
-/// There is none for texts on whose value readers do not agree: what is not JSON in UTF-8, starts with a
-/// byte order mark, names a member twice, has half a surrogate pair, or nests deeper than 128 levels. Nor is
-/// there one for a number whose power of ten does not fit 64 bits.
+/// Returns `None` for texts on whose value readers disagree: text that is not JSON in UTF-8, starts with a byte order
+/// mark, repeats a member's name, has half a surrogate pair, or nests deeper than 128 levels. It also returns `None`
+/// for a number whose power of ten does not fit into 64 bits.
 #[must_use]
 pub fn canonical_json(text: &[u8]) -> Option<Vec<u8>> {
     str::from_utf8(text).ok()?;
@@ -39,12 +39,12 @@ pub fn canonical_json(text: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-/// Reads a text and writes its form.
+/// Reads a text and writes its canonical form.
 ///
-/// The form is JSON without white space, its members sorted, with decisions made where JSON leaves a choice:
-/// a string escapes the quote and the backslash and nothing else, so it can hold control characters; a
-/// number is its digits without zeros at either end, then its power of ten if that is not 0. Whoever reads
-/// the form as JSON gets the value back, so different values cannot share one.
+/// The form is JSON without white space and with sorted members, and it fixes what JSON leaves open. A string escapes
+/// only the quote and the backslash, so it can contain control characters. A number is its digits without zeros at
+/// either end, then its power of ten if that is not 0. Reading the form as JSON gives the value back, so different
+/// values cannot share a form.
 struct Reader<'a> {
     rest: &'a [u8],
     form: Vec<u8>,
@@ -52,7 +52,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// A value that may hold so many levels, and the white space around it.
+    /// A value with at most this many nested levels, and the white space around it.
     fn value(&mut self, depth: usize) -> Option<()> {
         self.skip_space();
         match self.rest.first()? {

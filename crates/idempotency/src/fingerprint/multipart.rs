@@ -1,7 +1,7 @@
-//! What two forms have in common that were written with different boundaries: a client that retries an upload makes a new one.
+//! The parts of a multipart form, without its boundary: a client that retries an upload makes a new boundary.
 
-/// A form's parts, each its header fields and then its content, as they were sent; `None` for what is not strictly a form of
-/// RFC 7578, which another parser might read in another way.
+/// A form's parts, each its header fields and then its content, as they were sent. Returns `None` if the body is not
+/// strictly a form of RFC 7578, because another parser might read it differently.
 pub(crate) fn form_parts<'a>(content_type: &[u8], body: &'a [u8]) -> Option<Vec<&'a [u8]>> {
     let boundary = boundary(content_type)?;
     let delimiter = [b"\r\n--".as_slice(), boundary].concat();
@@ -22,7 +22,7 @@ pub(crate) fn form_parts<'a>(content_type: &[u8], body: &'a [u8]) -> Option<Vec<
     (!parts.is_empty()).then_some(parts)
 }
 
-/// The one boundary of a media type whose parameters are all plain.
+/// The only boundary of a media type whose parameters are all plain.
 fn boundary(content_type: &[u8]) -> Option<&[u8]> {
     const LONGEST: usize = 70;
     let mut parameters = content_type.split(|&byte| byte == b';');
@@ -57,14 +57,14 @@ fn boundary(content_type: &[u8]) -> Option<&[u8]> {
     boundary.filter(|boundary| boundary.len() <= LONGEST)
 }
 
-/// Whether this is a block of header fields, not folded, of which one says that the part belongs to a form.
+/// Whether this is an unfolded block of header fields, one of which says that the part belongs to a form.
 fn are_fields_of_a_form(fields: &[u8]) -> bool {
-    /// Parsers take no more.
+    /// Parsers accept no more.
     const MOST: usize = 32;
     let mut lines = fields.split(|&byte| byte == b'\n').peekable();
     let (mut count, mut is_form) = (0, false);
     while let Some(line) = lines.next() {
-        // The last line ends with the block.
+        // The last line has no line break of its own.
         let line = match lines.peek() {
             Some(_) => line.strip_suffix(b"\r"),
             None => Some(line),
@@ -107,7 +107,7 @@ fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// RFC 2046 section 5.1.1, but for the space, which white space around it could be taken for.
+/// RFC 2046 section 5.1.1, except for the space, which could be taken for surrounding white space.
 fn is_boundary(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"'()+_,-./:=?".contains(&byte)
 }

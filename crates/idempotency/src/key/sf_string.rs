@@ -1,6 +1,6 @@
-//! The grammar of RFC 9651, as far as a field needs it whose value is a String.
+//! The part of RFC 9651's grammar that a field with a String value needs.
 
-/// An Item that is a String; its parameters are checked and dropped. Nothing may stand around it.
+/// An Item that is a String. Its parameters are checked and dropped. Nothing may surround it.
 pub(super) fn read(value: &[u8]) -> Option<String> {
     let mut rest = Parser(value);
     let string = rest.string()?;
@@ -8,7 +8,7 @@ pub(super) fn read(value: &[u8]) -> Option<String> {
     rest.0.is_empty().then_some(string)
 }
 
-/// What is left to read.
+/// The rest of the input.
 struct Parser<'a>(&'a [u8]);
 
 impl Parser<'_> {
@@ -83,7 +83,7 @@ impl Parser<'_> {
         }
     }
 
-    /// Section 4.2.4: at most 15 digits, or at most 12 before a point and 1 to 3 behind it.
+    /// Section 4.2.4: at most 15 digits, or at most 12 before a point and 1 to 3 after it.
     fn number(&mut self) -> Option<()> {
         self.take(|byte| byte == b'-');
         let whole = self.take_while(|byte| byte.is_ascii_digit());
@@ -115,7 +115,8 @@ impl Parser<'_> {
             .map(drop)
     }
 
-    /// Section 4.2.10: printable ASCII, the rest as `%` and two lower-case hexadecimal digits, UTF-8 in all.
+    /// Section 4.2.10: printable ASCII, and the rest as `%` and two lower-case hexadecimal digits; together they are
+    /// UTF-8.
     fn display_string(&mut self) -> Option<()> {
         self.next();
         self.take(|byte| byte == b'"')?;

@@ -2,9 +2,9 @@
 
 use std::io::Write as _;
 
-/// Writes the form of the number at the start of the text, and returns what is behind it.
+/// Writes the form of the number at the start of the text, and returns the text after it.
 ///
-/// The form depends on the number alone, not on how it is spelled, and whether there is one does so too.
+/// The form, and whether there is one, depend only on the number and not on its spelling.
 pub(super) fn write<'a>(text: &'a [u8], form: &mut Vec<u8>) -> Option<&'a [u8]> {
     let start = form.len();
     let rest = match text {
@@ -48,7 +48,7 @@ pub(super) fn write<'a>(text: &'a [u8], form: &mut Vec<u8>) -> Option<&'a [u8]> 
     Some(rest)
 }
 
-/// The exponent, 0 where there is none, and what is behind it. Within: `None` if it is huge.
+/// The exponent, 0 if there is none, and the text after it. The inner `None` means that it is huge.
 fn exponent(text: &[u8]) -> Option<(Option<i128>, &[u8])> {
     let [b'e' | b'E', rest @ ..] = text else {
         return Some((Some(0), text));
@@ -67,7 +67,7 @@ fn exponent(text: &[u8]) -> Option<(Option<i128>, &[u8])> {
     Some((exponent, rest))
 }
 
-/// At least one digit, and what is behind them.
+/// At least one digit, and the text after the digits.
 fn digits(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let end = text
         .iter()

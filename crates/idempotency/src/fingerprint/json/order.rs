@@ -1,8 +1,8 @@
-//! The order of members.
+//! The sorting of members.
 //!
-//! Objects are written as they come, and those whose members turn out not to be sorted are noted. The members
-//! are put in order once the whole text is read, each byte moved once. Sorting each object when it ends would
-//! move what is inside it again for each level around it, and a small body could cost a hundred large ones.
+//! Objects are written in the order of the text, and those with unsorted members are noted. The members are sorted
+//! after the whole text is read, so each byte is moved once. Sorting each object at its end would move its content
+//! again for each level around it, and a small body could cost as much as a hundred large ones.
 
 use std::{cmp::Ordering, ops::Range};
 
@@ -10,25 +10,25 @@ use std::{cmp::Ordering, ops::Range};
 pub(super) struct Order {
     /// The members so far of every object that has not ended.
     open: Vec<Member>,
-    /// The objects that are not sorted, in the order in which they end.
+    /// The unsorted objects, in the order of their ends.
     unsorted: Vec<Object>,
     /// Their members, sorted.
     sorted: Vec<Member>,
 }
 
-/// Where a member stands in the form.
+/// The place of a member in the form.
 struct Member {
     name: Range<usize>,
     end: usize,
-    /// Which of the unsorted objects inside its object are inside this member.
+    /// Which of the unsorted objects within its object are within this member.
     inner: Range<usize>,
 }
 
-/// An object whose members stand in the wrong order.
+/// An object whose members are in the wrong order.
 struct Object {
     place: Range<usize>,
     members: Range<usize>,
-    /// How many such objects there are inside it; in the order of places they follow it.
+    /// The number of such objects within it; in the order of places they follow it.
     inner: usize,
 }
 
@@ -37,13 +37,13 @@ pub(super) struct Begun {
     start: usize,
     members: usize,
     unsorted: usize,
-    /// How many unsorted objects there are inside its members so far.
+    /// The number of unsorted objects within its members so far.
     inner: usize,
     is_sorted: bool,
 }
 
 impl Order {
-    /// An object starts at the end of the form.
+    /// Notes that an object starts at the end of the form.
     pub(super) fn begin(&self, form: &[u8]) -> Begun {
         Begun {
             start: form.len(),
@@ -54,7 +54,8 @@ impl Order {
         }
     }
 
-    /// A member of it has been written to the end of the form. `None` if it has the name of the one before.
+    /// Notes that a member has been written to the end of the form. Returns `None` if it has the same name as the
+    /// previous one.
     pub(super) fn member(
         &mut self,
         object: &mut Begun,
@@ -78,7 +79,7 @@ impl Order {
         Some(())
     }
 
-    /// The object has been written to the end of the form. `None` if two members have one name.
+    /// Notes that the object has been written to the end of the form. Returns `None` if two members have the same name.
     pub(super) fn end(&mut self, object: &Begun, form: &[u8]) -> Option<()> {
         if object.is_sorted {
             self.open.truncate(object.members);
@@ -111,7 +112,7 @@ impl Order {
         ordered
     }
 
-    /// Copies a part of the form, inside which these objects and no others are not sorted.
+    /// Copies a part of the form that contains exactly these unsorted objects.
     fn copy(
         &self,
         form: &[u8],

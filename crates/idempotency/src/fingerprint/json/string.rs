@@ -1,7 +1,6 @@
-//! Strings with their escapes taken out.
+//! Strings with their escapes resolved.
 
-/// Writes the form of a string whose opening quote is read, with its closing quote, and returns what is
-/// behind it.
+/// Writes the form of a string whose opening quote was read, with its closing quote, and returns the text after it.
 pub(super) fn write<'a>(mut text: &'a [u8], form: &mut Vec<u8>) -> Option<&'a [u8]> {
     loop {
         let (plain, rest) = text.split_at(plain(text));
@@ -24,9 +23,9 @@ pub(super) fn write<'a>(mut text: &'a [u8], form: &mut Vec<u8>) -> Option<&'a [u
     }
 }
 
-/// How many bytes there are before a quote, a backslash or a control character.
+/// The number of bytes before a quote, a backslash or a control character.
 fn plain(text: &[u8]) -> usize {
-    // Eight bytes are looked at in one go: most of a body is strings.
+    // Eight bytes are tested at a time, because most of a body is strings.
     let (words, rest) = text.as_chunks();
     for (index, word) in words.iter().enumerate() {
         let found = special(u64::from_le_bytes(*word));
@@ -40,8 +39,8 @@ fn plain(text: &[u8]) -> usize {
     words.len() * 8 + end.unwrap_or(rest.len())
 }
 
-/// The high bit of each byte that does not stand for itself. Bytes above the lowest such one may be marked
-/// wrongly, because a subtraction borrows from the next byte.
+/// The high bit of each byte that does not stand for itself. Bytes above the lowest such byte may be marked wrongly,
+/// because a subtraction borrows from the next byte.
 const fn special(word: u64) -> u64 {
     const EACH: u64 = u64::from_le_bytes([1; 8]);
     let quote = word ^ (EACH * b'"' as u64);
@@ -52,7 +51,7 @@ const fn special(word: u64) -> u64 {
     found & (EACH << 7)
 }
 
-/// The character behind a backslash, and what is behind that.
+/// The character after a backslash, and the text after it.
 fn escape(text: &[u8]) -> Option<(char, &[u8])> {
     let (&kind, rest) = text.split_first()?;
     let character = match kind {
@@ -68,7 +67,7 @@ fn escape(text: &[u8]) -> Option<(char, &[u8])> {
     Some((character, rest))
 }
 
-/// One code point in hexadecimal: a unit of UTF-16, or a surrogate pair of two.
+/// One code point in hexadecimal: one UTF-16 unit, or a surrogate pair of two.
 fn unicode(text: &[u8]) -> Option<(char, &[u8])> {
     let (first, rest) = unit(text)?;
     if let Some(character) = char::from_u32(first) {
