@@ -24,7 +24,7 @@ use crate::{Clock, Fingerprint, Listed, OnLost, Phase, Record, RecordId, ScopeId
 use scopes::Scopes;
 use shard::{Entry, Shard};
 
-/// A store in the memory of one process: nothing to install, and gone with the process.
+/// A store in the memory of one process: nothing to install, and its records end with the process.
 ///
 /// ```
 /// use idempotency::{Idempotency, MemoryStore};
@@ -32,19 +32,18 @@ use shard::{Entry, Shard};
 /// let idempotency = Idempotency::new(MemoryStore::new());
 /// ```
 ///
-/// Clones are handles on one store. Two processes do not see each other's keys: where several serve the
-/// same clients, or a restart must not forget, take another store.
+/// Clones are handles on one store. Two processes do not see each other's keys. If several processes serve the same
+/// clients, or keys must survive a restart, use another store.
 ///
 /// # Limit
 ///
-/// It takes a bounded number of bytes, one gigabyte unless said. When those are used up it refuses new keys,
-/// which clients see as 503; it never forgets one before its time, because that key's request would run
-/// twice.
+/// It takes a bounded number of bytes, by default one gigabyte. When they are used up it refuses new keys, which
+/// clients see as 503. It never forgets a key before its time, because the key's request would run twice.
 ///
-/// A [`Scope`](crate::Scope) may use at most eight times what is free: alone it gets eight ninths of the limit, and each of two
-/// that flood gets eight seventeenths. Above that its new keys are refused, which clients see as 429, while those of others are
-/// taken. Callers who make up credentials make up scopes, and only the limit stops them. Each scope that has a
-/// key takes 90 bytes more, which are not counted.
+/// A [`Scope`](crate::Scope) may use at most eight times what is free: one scope alone gets eight ninths of the limit,
+/// and each of two that flood the store gets eight seventeenths. Above that its new keys are refused, which clients see
+/// as 429, while those of other scopes are accepted. A caller that invents credentials invents scopes, and only the
+/// limit stops it. Each scope that has a key takes 90 more bytes, which are not counted.
 #[derive(Clone)]
 pub struct MemoryStore {
     shards: Arc<[Mutex<Shard>]>,
@@ -55,10 +54,10 @@ pub struct MemoryStore {
     wakeups: Wakeups,
 }
 
-/// Ids are digests, so their first byte spreads them evenly; and shard after shard they are in order.
+/// Ids are digests, so their first byte spreads them evenly, and shards in order hold ids in order.
 const SHARDS: usize = 256;
 
-/// How often those look who have not been woken: an owner that is gone wakes nobody.
+/// How often a waiter polls that was not woken: an owner that died wakes no waiter.
 const POLLING: Polling = Polling::every(Duration::from_secs(1));
 
 /// How many entries are removed under one lock.
@@ -78,14 +77,14 @@ impl MemoryStore {
         }
     }
 
-    /// Refuses new keys while the records, at 400 bytes and their answer or progress each, take more than this.
+    /// Refuses new keys while the records, at 400 bytes and their response or progress each, take more than this.
     #[must_use]
     pub fn with_limit_bytes(mut self, limit: usize) -> Self {
         self.limit = limit;
         self
     }
 
-    /// Takes the time from this clock.
+    /// Uses this clock.
     #[must_use]
     pub fn with_clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
@@ -213,7 +212,7 @@ impl Store for MemoryStore {
             Phase::InFlight { .. } if is_own => {
                 self.suspend_as(&mut shard, hold, (attempt - 1).max(1), now);
             }
-            // The claim is yet to come, perhaps when this run is lost or its key free.
+            // The claim may yet arrive, perhaps when this run is lost or its key is free.
             Phase::InFlight { .. } => shard.update(&hold.id, expires_at, |entry| {
                 entry.spent = entry.spent.with(&hold.token);
             }),
@@ -254,7 +253,7 @@ impl Store for MemoryStore {
             && entry.is_in_flight()
             && entry.token == hold.token
         {
-            // The same owner again, whose first call was done but not heard of.
+            // The same owner repeats a call that was done but whose reply was lost.
             return Ok(IfOwner::Done(()));
         }
         if !shard.owns(&hold.id, &hold.token, now) {
@@ -278,7 +277,7 @@ impl Store for MemoryStore {
             self.keep(&mut shard, &hold.id, hold.token, outcome, now, expires_at);
             return Ok(IfOwner::Done(expires_at));
         }
-        // The same owner again, whose first completion was done but not heard of.
+        // The same owner repeats a completion that was done but whose reply was lost.
         let own = shard.own(&hold.id, &hold.token, now);
         Ok(own.map_or(IfOwner::NotOwner, |entry| IfOwner::Done(entry.expires_at)))
     }
@@ -323,7 +322,7 @@ impl Store for MemoryStore {
         let now = self.clock.now();
         let mut purged = 0;
         for shard in self.shards.iter() {
-            // The entries are dropped after the lock is: giving memory back takes longer than the rest.
+            // The entries are dropped after the lock is released, because freeing memory takes longer than the rest.
             let removed = shard
                 .lock()
                 .take_expired(now, PURGED_AT_ONCE.min(limit - purged));
@@ -348,7 +347,7 @@ impl Default for MemoryStore {
     }
 }
 
-/// A century stands for what is longer.
+/// Caps a longer span at a century.
 fn later(time: SystemTime, by: Duration) -> SystemTime {
     const CENTURY: Duration = Duration::from_secs(100 * 365 * 86_400);
     time + by.min(CENTURY)

@@ -1,4 +1,4 @@
-//! What operators see and do.
+//! Listing and resolving records, for operators.
 
 use super::{MemoryStore, later};
 use crate::{IfOwner, ListRequest, Listed, Phase, RecordId, Resolution, Token, store::SPENT_FOR};
@@ -35,7 +35,8 @@ impl MemoryStore {
         listed
     }
 
-    /// Ends a hold, or changes what a completed run has left, if the record is still the one that was seen.
+    /// Ends a hold, or changes the outcome of a completed run, if the record is still the one that the operator has
+    /// seen.
     pub(super) fn resolved(
         &self,
         id: &RecordId,
@@ -49,7 +50,7 @@ impl MemoryStore {
             return IfOwner::NotOwner;
         };
         let wants_completed = matches!(resolution, Resolution::Replace { .. } | Resolution::Forget);
-        // A hold also where a claim took it over and was withdrawn: the run before is as lost as it was.
+        // A withdrawn take-over is a hold too: the previous run is as lost as before.
         if entry.is_in_flight() == wants_completed {
             return IfOwner::NotOwner;
         }

@@ -21,7 +21,7 @@ use crate::{
 };
 
 impl MemoryStore {
-    /// Makes room for a new record, if there is any.
+    /// Reserves room for a new record, if there is any.
     fn reserve(&self, scope: &ScopeId) -> Result<Arc<Share>, StoreError> {
         self.scopes.reserve(*scope, BYTES_PER_RECORD, |own| {
             let mut used = self.used.load(Ordering::Relaxed);
@@ -36,8 +36,8 @@ impl MemoryStore {
         })
     }
 
-    /// Gives back the room of an entry. A free key takes none: its entry is gone after a lease, and must not stand in the
-    /// way of new keys meanwhile.
+    /// Frees the room of an entry. The entry of a free key counts for nothing: it is gone after a lease, and must not
+    /// keep out new keys meanwhile.
     pub(super) fn forget(&self, entry: &Entry) {
         if let Some(share) = &entry.share {
             let bytes = BYTES_PER_RECORD + entry.left().len();
@@ -46,7 +46,7 @@ impl MemoryStore {
         }
     }
 
-    /// Counts what a run leaves now in place of what it had left before.
+    /// Counts what a run stores now in place of what it stored before.
     pub(super) fn recount(&self, entry: &Entry, left: &Bytes) {
         self.used.fetch_add(left.len(), Ordering::Relaxed);
         self.used.fetch_sub(entry.left().len(), Ordering::Relaxed);
@@ -76,7 +76,7 @@ impl MemoryStore {
         self.wakeups.wake(id);
     }
 
-    /// Frees the key. The entry stays at least until then and says that this token is spent.
+    /// Frees the key. The entry records at least until then that this token is spent.
     pub(super) fn free(
         &self,
         shard: &mut Shard,
@@ -93,7 +93,7 @@ impl MemoryStore {
         } else {
             entry.spent_tokens()
         };
-        // What is kept of others is kept for as long as it was to be.
+        // Other spent tokens are remembered for as long as before.
         let expires_at = if spent.is_empty() {
             expires_at
         } else {
@@ -114,7 +114,7 @@ impl MemoryStore {
         self.wakeups.wake(id);
     }
 
-    /// Keeps what a run has done, unless it has kept more since.
+    /// Stores a run's progress, unless the stored progress is longer.
     pub(super) fn keep_progress(&self, shard: &mut Shard, id: &RecordId, progress: Bytes) {
         if let Some(entry) = shard.entries.get_mut(id)
             && progress.len() >= entry.left().len()
@@ -126,7 +126,7 @@ impl MemoryStore {
         }
     }
 
-    /// Ends a hold so that the next claim takes it over at once. So many attempts stand.
+    /// Ends a hold so that the next claim takes over at once. The entry counts this many attempts.
     pub(super) fn suspend_as(&self, shard: &mut Shard, hold: &Hold, attempt: u32, now: SystemTime) {
         shard.update(&hold.id, super::later(now, hold.ttl), |entry| {
             entry.attempt = attempt;
@@ -138,7 +138,7 @@ impl MemoryStore {
         self.wakeups.wake(&hold.id);
     }
 
-    /// Makes room for a new record of this scope, if need be that of records past their time.
+    /// Reserves room for a new record of this scope, if necessary by removing expired records.
     pub(super) fn make_room(
         &self,
         shard: &mut Shard,

@@ -1,4 +1,4 @@
-//! What the records of each scope take, counted exactly.
+//! How much the records of each scope take, counted exactly.
 
 use std::{
     collections::HashMap,
@@ -12,12 +12,12 @@ use parking_lot::RwLock;
 
 use crate::{ScopeId, StoreError};
 
-/// The scopes that have records, in parts, so that callers of different ones seldom meet.
+/// The scopes that have records, in parts, so that callers of different scopes seldom contend for a lock.
 pub(super) struct Scopes([RwLock<Counts>; PARTS]);
 
 type Counts = HashMap<ScopeId, Arc<Share>>;
 
-/// What the records of one scope take.
+/// How much the records of one scope take.
 pub(super) struct Share {
     scope: ScopeId,
     bytes: AtomicUsize,
@@ -33,9 +33,10 @@ impl Default for Scopes {
 }
 
 impl Scopes {
-    /// Counts so many bytes for the scope if its count so far may be increased.
+    /// Counts this many bytes for the scope, if its current count may be increased.
     ///
-    /// A count leaves nothing only under the lock, so that no other thread takes the scope for one without records meanwhile.
+    /// A count reaches zero only under the lock, so that no other thread meanwhile takes the scope for one without
+    /// records.
     pub(super) fn reserve(
         &self,
         scope: ScopeId,
@@ -61,7 +62,7 @@ impl Scopes {
         Ok(Arc::clone(share))
     }
 
-    /// Takes back what was counted for one record, and forgets a scope that has none any more.
+    /// Subtracts what was counted for one record, and forgets a scope without records.
     pub(super) fn give_back(&self, share: &Share, bytes: usize) {
         if share.bytes.fetch_sub(bytes, Ordering::Relaxed) > bytes {
             return;
@@ -90,7 +91,7 @@ impl Share {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Counts these bytes of a record in place of those.
+    /// Counts these bytes of a record in place of its earlier ones.
     pub(super) fn replace(&self, before: usize, bytes: usize) {
         self.add(bytes);
         self.bytes.fetch_sub(before, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! One part of the memory store: the entries by their ids, and by the times at which they may be forgotten.
+//! One part of the memory store: the entries by id and by the time at which they may be forgotten.
 
 use std::{
     collections::{
@@ -14,29 +14,29 @@ use bytes::Bytes;
 use super::scopes::Share;
 use crate::{Fingerprint, Labels, Phase, Record, RecordId, Token, store::spent::SpentTokens};
 
-/// One part of the keys. Its lock is never held over an await, and for a few entries at a time.
+/// One part of the keys. Its lock is never held over an await, and for only a few entries at a time.
 #[derive(Default)]
 pub(super) struct Shard {
     // Boxed, because the map is half empty most of the time.
     pub(super) entries: HashMap<RecordId, Box<Entry>>,
-    /// Each entry by a time before which it cannot be forgotten, so that no sweep has to look at the others.
+    /// Each entry under a time before which it cannot be forgotten, so that a sweep does not visit the others.
     queue: BTreeSet<(SystemTime, RecordId)>,
 }
 
 pub(super) struct Entry {
     pub(super) fingerprint: Fingerprint,
     pub(super) token: Token,
-    /// Where it is counted; none, where the key is free.
+    /// Where the entry is counted; `None` for a free key.
     pub(super) share: Option<Arc<Share>>,
-    /// How many attempts stand; none, where the key is free and the entry only remembers a spent token.
+    /// The number of attempts; 0 if the key is free and the entry only remembers spent tokens.
     pub(super) attempt: u32,
     /// Whether this token is spent.
     pub(super) is_withdrawn: bool,
-    /// The other tokens that are.
+    /// The other spent tokens.
     pub(super) spent: SpentTokens,
     pub(super) expires_at: SystemTime,
-    /// Its place in the queue, never later than `expires_at`. A claim stands where the earliest outcome of its run
-    /// would end, so that neither its completion nor its renewal has to move it.
+    /// The entry's place in the queue, never later than `expires_at`. A claim is queued at the time when the earliest
+    /// outcome of its run would expire, so that neither completion nor renewal has to move it.
     pub(super) queued_at: SystemTime,
     pub(super) phase: Phase,
     /// When the first attempt claimed the key.
@@ -76,7 +76,7 @@ impl Shard {
         }
     }
 
-    /// Removes up to so many entries whose time is over.
+    /// Removes up to this many expired entries.
     #[expect(
         clippy::vec_box,
         reason = "the boxes are the map's own, and only they are moved"
@@ -101,26 +101,26 @@ impl Shard {
         taken
     }
 
-    /// The entry, if it is not past its time, swept or not.
+    /// The entry, if it has not expired, swept or not.
     pub(super) fn living(&self, id: &RecordId, now: SystemTime) -> Option<&Entry> {
         let entry = self.entries.get(id)?;
         (entry.expires_at > now).then_some(entry.as_ref())
     }
 
-    /// The entry, if it is this token's and the token is not spent.
+    /// The entry, if it belongs to this token and the token is not spent.
     pub(super) fn own(&self, id: &RecordId, token: &Token, now: SystemTime) -> Option<&Entry> {
         let entry = self.living(id, now)?;
         (entry.token == *token && !entry.is_withdrawn).then_some(entry)
     }
 
-    /// Whether this token may change the entry: still in flight, and its own.
+    /// Whether this token may change the entry: it is in flight and belongs to the token.
     pub(super) fn owns(&self, id: &RecordId, token: &Token, now: SystemTime) -> bool {
         self.own(id, token, now).is_some_and(Entry::is_in_flight)
     }
 }
 
 impl Entry {
-    /// What says of a key that nobody has used that this token is spent.
+    /// The entry of an unused key, which only records that this token is spent.
     pub(super) fn free(
         fingerprint: Fingerprint,
         token: Token,
@@ -150,7 +150,7 @@ impl Entry {
         self.attempt == 0
     }
 
-    /// All the tokens that are spent: what is kept of them beside another owner's token.
+    /// All spent tokens: what an entry keeps when another owner's token replaces its own.
     pub(super) fn spent_tokens(&self) -> SpentTokens {
         if self.is_withdrawn {
             self.spent.with(&self.token)
@@ -164,19 +164,19 @@ impl Entry {
         self.is_withdrawn && self.token == *token || self.spent.contains(token)
     }
 
-    /// Whether some attempt stands that has not ended.
+    /// Whether an attempt has been made that has not ended.
     pub(super) fn is_in_flight(&self) -> bool {
         !self.is_free() && matches!(self.phase, Phase::InFlight { .. })
     }
 
-    /// Whether the attempt's lease has lapsed and this request may take the key over.
+    /// Whether the attempt's lease has lapsed and this request may take over the key.
     pub(super) fn may_be_taken(&self, fingerprint: &Fingerprint, now: SystemTime) -> bool {
         let is_lapsed =
             matches!(self.phase, Phase::InFlight { lease_until, .. } if lease_until <= now);
         is_lapsed && !self.is_free() && self.fingerprint == *fingerprint
     }
 
-    /// What its run has left: so far, or in the end.
+    /// What the run has stored: its progress so far, or its outcome.
     pub(super) fn left(&self) -> &Bytes {
         match &self.phase {
             Phase::InFlight { progress, .. } => progress,
