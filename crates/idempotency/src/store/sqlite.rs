@@ -45,7 +45,7 @@ use room::{Changes, Room};
 use threads::Turn;
 use timeline::{Now, Timeline};
 
-/// A store in a SQLite file: nothing to install, and what it has promised outlives the process and the power.
+/// A store in a SQLite file: nothing to install, and its records survive crashes and power failures.
 ///
 /// ```no_run
 /// use idempotency::{Idempotency, SqliteStore};
@@ -56,37 +56,39 @@ use timeline::{Now, Timeline};
 /// # }
 /// ```
 ///
-/// Clones are handles on one store. One process has the file at a time; where several serve the same clients,
-/// take another store.
+/// Clones are handles on one store. Only one process has the file open at a time. If several processes serve the same
+/// clients, use another store.
 ///
-/// Keys that arrive together are made durable together, so the disk limits how long one answer takes, and
-/// hardly how many there are. A replay is read beside all that and waits for no write; for a new key nothing is read,
-/// because two megabytes of memory tell which keys there may be.
+/// Keys that arrive together are made durable together, so the disk limits the latency of a response, and hardly the
+/// number of responses. Replays are read by other threads and do not wait for writes. For a new key nothing is read,
+/// because two megabytes of memory tell which keys may be in the file.
 ///
 /// # Limit
 ///
-/// Records take a bounded number of bytes, ten gigabytes unless said. When those are used up the store refuses new keys, which
-/// clients see as 503; it never forgets one before its time.
+/// Records take a bounded number of bytes, by default ten gigabytes. When they are used up the store refuses new keys,
+/// which clients see as 503. It never forgets a key before its time.
 ///
-/// A [`Scope`](crate::Scope) may use at most eight times what is free: alone it gets eight ninths of the limit, and each of two
-/// that flood gets eight seventeenths. Above that its new keys are refused, which clients see as 429, while those of others are
-/// taken. Callers who make up credentials make up scopes, and only the limit stops them.
+/// A [`Scope`](crate::Scope) may use at most eight times what is free: one scope alone gets eight ninths of the limit,
+/// and each of two that flood the store gets eight seventeenths. Above that its new keys are refused, which clients see
+/// as 429, while those of other scopes are accepted. A caller that invents credentials invents scopes, and only the
+/// limit stops it.
 ///
-/// Room comes back when expired records are swept. What is in the file at a start is counted in the background; nothing is refused
-/// until that has ended. Records of earlier versions count for the limit and for no scope.
+/// Room becomes free when expired records are swept. The records that are in the file at the start are counted in the
+/// background, and nothing is refused until the count is complete. Records of earlier versions count for the limit and
+/// for no scope.
 ///
 /// # Time
 ///
-/// Outcomes are dated by the machine's wall clock, and no leap of that clock ends one early: not while the service runs,
-/// nor while it is stopped or the machine sleeps. The file keeps the time of its last write, to the second, and a time of
-/// its own goes on from there. When the clock is ahead of that, records are judged by the file's time until those that were
-/// there at the leap have expired by it, or until the clock comes back; then the file's time is the clock's again. So after
-/// a pause keys live longer by as much as it took, until the keys from before the pause are gone. While the clock is behind
-/// the file's time, keys live longer by that; if it stays behind for a day, the file's time goes back to it. A difference of
-/// more than an hour is logged as a warning with both times, because it may be a clock that is wrong.
+/// Outcomes are dated by the machine's wall clock, and no jump of that clock ends one early: not while the service
+/// runs, while it is stopped, or while the machine sleeps. The file holds the time of its last write, to the second,
+/// and its own time goes on from there. If the clock is ahead of it, records are judged by the file's time until those
+/// from before the jump have expired by it, or until the clock comes back; then the file follows the clock again. So
+/// after a pause keys live longer by its length, until the keys from before it are gone. While the clock is behind the
+/// file's time, keys live longer by the difference; if it stays behind for a day, the file's time goes back to it. A
+/// difference of more than an hour is logged as a warning with both times, because the clock may be wrong.
 ///
-/// Leases go by the time that passes while the service runs, so a lease outlives a restart by its own length at most, and
-/// by the second up to which the file knows the time.
+/// Leases are measured by the time that passes while the service runs. After a restart a lease lasts at most its own
+/// length, plus the second to which the file knows the time.
 #[derive(Clone)]
 pub struct SqliteStore {
     database: SqliteDatabase,
@@ -97,33 +99,34 @@ pub struct SqliteStore {
     wakeups: Wakeups,
 }
 
-/// How often those look who have not been woken: an owner that is gone wakes nobody.
+/// How often a waiter polls that was not woken: an owner that died wakes no waiter.
 const POLLING: Polling = Polling::every(Duration::from_secs(1));
 
-/// What records may take, unless said.
+/// How many bytes the records may take by default.
 const LIMIT: usize = 10_000_000_000;
 
-/// How many records are removed in one piece of work, for which claims that came in meanwhile wait.
+/// How many records are removed in one piece of work. Claims that arrive meanwhile wait for it.
 const PURGED_AT_ONCE: usize = 128;
 
-/// Half of what SQLite allows a row to take.
+/// Half of the size that SQLite allows for a row.
 const MAX_OUTCOME: usize = 500_000_000;
 
 impl SqliteStore {
-    /// A store in a file of its own, which is made if there is none.
+    /// A store in a file of its own, which is created if it does not exist.
     ///
     /// # Errors
     ///
-    /// As [`SqliteDatabase::open`], and as [`new`](Self::new).
+    /// As for [`SqliteDatabase::open`] and [`new`](Self::new).
     pub fn open(path: impl AsRef<Path>) -> Result<Self, SqliteStoreError> {
         Self::new(SqliteDatabase::open(path)?)
     }
 
-    /// A store in a file that the application uses too; its tables are named `idempotency_…`. Waits for the disk.
+    /// A store in a file that the application uses too; the store's tables are named `idempotency_…`. Waits for the
+    /// disk.
     ///
     /// # Errors
     ///
-    /// If a newer version of this library made the tables that the file has, or they cannot be made.
+    /// If a newer version of this library made the tables in the file, or the tables cannot be made.
     pub fn new(database: SqliteDatabase) -> Result<Self, SqliteStoreError> {
         schema::set_up(&database)?;
         let (known, room, timeline) = database.in_file()?;
@@ -137,14 +140,14 @@ impl SqliteStore {
         })
     }
 
-    /// Refuses new keys while the records, at 400 bytes and their answer or progress each, take more than this.
+    /// Refuses new keys while the records, at 400 bytes and their response or progress each, take more than this.
     #[must_use]
     pub fn with_limit_bytes(mut self, limit: usize) -> Self {
         self.limit = limit;
         self
     }
 
-    /// Takes the time from this clock, and goes on from the time that the file had when the store was opened.
+    /// Uses this clock, starting at the time that the file had when the store was opened.
     #[must_use]
     pub fn with_clock(mut self, clock: Clock) -> Self {
         self.timeline = self.timeline.with_clock(clock);
@@ -157,7 +160,7 @@ impl SqliteStore {
         &self.database
     }
 
-    /// Does this on the thread that writes, at the time that it is then, and the other thing once it is durable.
+    /// Runs `step` on the thread that writes, with the time of that moment, and `then` once it is durable.
     async fn step<T: Send + 'static>(
         &self,
         step: impl FnOnce(&Connection, &Now, &mut Changes) -> Result<T, rusqlite::Error>
@@ -212,7 +215,7 @@ impl Store for SqliteStore {
         } = request;
         let (hold, fingerprint) = (hold.clone(), *fingerprint);
         let id = hold.id;
-        // Most duplicates are answered here, without a turn of the writer.
+        // Most duplicates get their response here, without a turn of the writer.
         if self.known.may_have(&id) {
             let found = self
                 .database
@@ -248,7 +251,7 @@ impl Store for SqliteStore {
     async fn withdraw(&self, hold: &Hold, fingerprint: &Fingerprint) -> Result<(), StoreError> {
         let (hold, fingerprint) = (hold.clone(), *fingerprint);
         let (wakeups, id) = (self.wakeups.clone(), hold.id);
-        // The claim may be on its way to the writer, or have never come that far.
+        // The claim may be on its way to the writer, or may never have reached it.
         self.known.add(&id);
         let withdraw = move |connection: &Connection, now: &Now, changes: &mut Changes| {
             ends::withdraw(connection, &hold, &fingerprint, now, changes)

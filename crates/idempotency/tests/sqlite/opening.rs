@@ -74,7 +74,7 @@ async fn a_file_is_open_once_at_a_time() {
         "{refused:?}"
     );
     let text = refused.to_string();
-    assert!(text.contains("keys.db is open already"), "{text}");
+    assert!(text.contains("keys.db is already open"), "{text}");
     assert!(text.contains("stop the other process"), "{text}");
     // The refused opener has not taken the first one's locks with it.
     drop(database);

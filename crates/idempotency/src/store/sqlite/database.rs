@@ -17,7 +17,7 @@ use super::{
     timeline::Timeline,
 };
 
-/// One SQLite file, for keys and for the application's own tables alike. Connections are those of rusqlite 0.39.
+/// One SQLite file, for keys and for the application's own tables. Connections are those of rusqlite 0.39.
 ///
 /// ```
 /// use idempotency::{SqliteDatabase, SqliteStoreError};
@@ -35,41 +35,41 @@ use super::{
 /// # }
 /// ```
 ///
-/// Clones are handles on one file. All that is written goes through one thread, which puts whatever has come
-/// in while the last transaction was being made durable into the next one: many callers share the price of a
-/// commit, and nobody is ever told that the database is busy. Two more threads read beside it.
+/// Clones are handles on one file. One thread makes all writes. It puts the work that arrives while one transaction is
+/// being made durable into the next: many callers share the cost of a commit, and no caller is told that the database
+/// is busy. More threads read at the same time.
 ///
-/// A commit is durable when its callers hear of it (`synchronous = full`, write-ahead log). The file can be
-/// read by this user only, and is open once at a time: a lock on `<path>.lock` sees to that. Other programs, such as an
-/// operator's `sqlite3`, should only read it meanwhile; SQLite before 3.51.3 can corrupt a file that two of them write. When the last
-/// handle is dropped, what is queued is done and the file closed first, for which the drop waits.
+/// A commit is durable when its callers learn of it (`synchronous = full`, write-ahead log). Only this user can read
+/// the file, and it is open only once at a time, which a lock on `<path>.lock` ensures. Other programs, such as an
+/// operator's `sqlite3`, should only read it meanwhile; SQLite before 3.51.3 can corrupt a file that two of them write.
+/// Dropping the last handle waits until the queued work is done and the file is closed.
 #[derive(Clone)]
 pub struct SqliteDatabase(Arc<Shared>);
 
 struct Shared {
     path: PathBuf,
-    /// Once a store is in the file. All stores in it share these.
+    /// What the stores in the file share, once there is one.
     in_file: OnceLock<InFile>,
-    // Dropped first: the connection that writes must be the last to close, which empties the log.
+    // Dropped first: the connection that writes must close last, which empties the log.
     readers: Workers,
     look_ups: Workers,
     writer: Workers,
 }
 
-/// What a store knows of its file.
+/// What a store knows about its file.
 pub(super) type InFile = (RecordFilter, Room, Timeline);
 
-/// Reads take microseconds; the second thread is for those that do not. There are so many for the application, and again
-/// for the store's own look-ups.
+/// Reads take microseconds; the second thread is for those that take longer. The application has this many, and the
+/// store's own reads have as many again.
 const READERS: usize = 2;
 
 impl SqliteDatabase {
-    /// Opens the file, or makes it.
+    /// Opens the file, or creates it.
     ///
     /// # Errors
     ///
-    /// If the path names no file, its folder does not exist, the file is no SQLite database or cannot be
-    /// written to, or is open already.
+    /// If the path does not name a file, its folder does not exist, the file is not a SQLite database or cannot be
+    /// written, or it is already open.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, SqliteStoreError> {
         let path = path.as_ref();
         let file = Arc::new(LockedFile::acquire(path)?);
@@ -91,24 +91,24 @@ impl SqliteDatabase {
 
     /// Runs this on the thread that writes, and returns once it is durable.
     ///
-    /// It shares its transaction with other callers' work, of which it sees what ran before it. If it fails or
-    /// panics, its own statements are undone and nobody else's. It is not for long work, because everybody who
-    /// writes waits for it; and it must not begin or end transactions itself, nor break a deferred foreign key,
-    /// which SQLite checks for all of them together: they are all undone then, and the next ones are committed one by one. If
-    /// a statement of it ends the transaction all the same, such as an
-    /// `insert or rollback`, a trigger's `raise(rollback)` or one that finds the disk full, all of them are undone, also
-    /// where the closure does not pass the error on. SQLite's hooks for commit and rollback and its authorizer are this
-    /// library's: it refuses `attach`, and pragmas that would change how this thread works for others, such as `query_only`.
-    /// A time limit for locks or a progress handler that the closure sets is gone after it.
+    /// The work shares its transaction with other callers' work, and sees what ran before it. If it fails or panics,
+    /// only its own statements are undone. It should be short, because all other writers wait for it. It must not begin
+    /// or end transactions, nor break a deferred foreign key, which SQLite checks for the whole transaction: then all
+    /// work in it is undone, and the next writes are committed one by one. If a statement ends the transaction anyway,
+    /// such as an `insert or rollback`, a trigger's `raise(rollback)` or one that finds the disk full, all work in it
+    /// is undone, even if the closure does not return the error. SQLite's commit and rollback hooks and its authorizer
+    /// belong to this library. The authorizer refuses `attach`, and pragmas that would change how this thread works for
+    /// others, such as `query_only`. If the closure sets a time limit for locks or a progress handler, it is removed
+    /// afterwards.
     ///
-    /// Once this future has been polled the work is done even if the future is dropped.
+    /// Once this future has been polled, the work is done even if the future is dropped.
     ///
     /// # Errors
     ///
-    /// [`SqliteStoreError::Work`] with the closure's own error, [`SqliteStoreError::Panicked`], and [`SqliteStoreError::RolledBack`] if
-    /// work beside it ended the transaction: nothing of it was kept. [`SqliteStoreError::Overloaded`] if thousands of writes wait
-    /// already: nothing was done.
-    /// [`SqliteStoreError::Commit`] and [`SqliteStoreError::Stopped`]: it is not known to be kept.
+    /// [`SqliteStoreError::Work`] with the closure's own error, [`SqliteStoreError::Panicked`], and
+    /// [`SqliteStoreError::RolledBack`] if other work ended the transaction: nothing was committed.
+    /// [`SqliteStoreError::Overloaded`] if thousands of writes are waiting: nothing was done.
+    /// [`SqliteStoreError::Commit`] and [`SqliteStoreError::Stopped`]: it is not certain that the work was committed.
     pub async fn write<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Connection) -> Result<T, rusqlite::Error> + Send + 'static,
@@ -116,15 +116,15 @@ impl SqliteDatabase {
         self.write_and_then(work, |_| (), Turn::New).await
     }
 
-    /// Runs this on a thread that only reads, in no transaction, beside whatever is being written.
+    /// Runs this on a thread that only reads, outside a transaction, in parallel with writes.
     ///
-    /// It sees all that was committed before it. Several statements see one state of the database between `begin`
-    /// and `commit`.
+    /// It sees everything that was committed before it. Several statements see one state of the database between
+    /// `begin` and `commit`.
     ///
     /// # Errors
     ///
-    /// As [`write`](Self::write); an attempt to write is one. [`SqliteStoreError::Overloaded`] if thousands of reads wait already.
-    /// A read whose future is dropped before its turn is not done.
+    /// As for [`write`](Self::write); an attempt to write is an error. [`SqliteStoreError::Overloaded`] if thousands of
+    /// reads are waiting. A read whose future is dropped before its turn is not done.
     pub async fn read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Connection) -> Result<T, rusqlite::Error> + Send + 'static,
@@ -132,7 +132,7 @@ impl SqliteDatabase {
         read_on(&self.0.readers, work).await
     }
 
-    /// [`read`](Self::read) for the store, on threads that no work of the application can keep busy.
+    /// [`read`](Self::read) for the store, on threads that the application's work cannot occupy.
     pub(super) async fn look_up<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Connection) -> Result<T, rusqlite::Error> + Send + 'static,
@@ -140,8 +140,8 @@ impl SqliteDatabase {
         read_on(&self.0.look_ups, work).await
     }
 
-    /// Which records the file may have, what they take, which is counted in the background, and what time it is there, once its
-    /// tables are made.
+    /// Which records may be in the file, what they take (counted in the background), and the file's time, once its
+    /// tables exist.
     pub(super) fn in_file(&self) -> Result<InFile, SqliteStoreError> {
         if let Some(in_file) = self.0.in_file.get() {
             return Ok(in_file.clone());
@@ -164,12 +164,12 @@ impl SqliteDatabase {
         })
     }
 
-    /// On the thread that writes: what it has committed is counted, and what it writes from here on is not.
+    /// Runs on the thread that writes: what it has committed is counted, and what it writes from here on is not.
     fn count_records(&self) -> Room {
         let room = Room::default();
         let (begun, has_begun) = mpsc::sync_channel(1);
         let count = Call::new(room.counting(begun), |_| ());
-        // Without a count nothing is refused. What can fail here fails whatever comes next as well.
+        // Without a count nothing is refused. Whatever can fail here makes the next step fail too.
         if self.0.look_ups.send(Box::new(count), Turn::New).is_ok() {
             let _: Result<(), _> = has_begun.recv();
         }
@@ -181,7 +181,7 @@ impl SqliteDatabase {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// [`write`](Self::write), and this once it is durable, whether or not anybody waits for it still.
+    /// [`write`](Self::write), followed by this once it is durable, whether or not the caller still waits.
     pub(super) async fn write_and_then<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Connection) -> Result<T, rusqlite::Error> + Send + 'static,
@@ -211,7 +211,7 @@ impl SqliteDatabase {
     }
 }
 
-/// Work whose caller has left by its turn is not done.
+/// If the caller has left by its turn, the work is not done.
 async fn read_on<T: Send + 'static>(
     threads: &Workers,
     work: impl FnOnce(&Connection) -> Result<T, rusqlite::Error> + Send + 'static,

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{Fingerprint, Hold, IfOwner, Phase, Token};
 
-/// Says whether this ended a hold.
+/// Returns whether this ended a hold.
 pub(super) fn withdraw(
     connection: &Connection,
     hold: &Hold,
@@ -64,7 +64,7 @@ pub(super) fn withdraw(
         suspend_as(connection, hold, (attempt - 1).max(1), now)?;
         return Ok(true);
     }
-    // The claim is yet to come, perhaps when this run is lost or its key free.
+    // The claim may yet arrive, perhaps when this run is lost or its key is free.
     let spent = found.spent.with(&hold.token);
     connection
         .prepare_cached(SPEND)?
@@ -83,7 +83,7 @@ pub(super) fn suspend(
         .filter(|found| !found.is_expired(now) && found.is_by(&hold.token) && found.is_in_flight());
     match found {
         None => Ok(IfOwner::NotOwner),
-        // The same owner again, whose first call was done but not heard of.
+        // The same owner repeats a call that was done but whose reply was lost.
         Some(found) if found.is_withdrawn => Ok(IfOwner::Done(())),
         Some(found) => {
             keep_progress(connection, &found, progress, changes)?;
@@ -108,7 +108,7 @@ pub(super) fn release(
     Ok(IfOwner::Done(()))
 }
 
-/// Frees the key. The record stays at least until then and says that this token is spent, and which others are.
+/// Frees the key. The record notes at least until then that this token is spent, and which others are.
 pub(super) fn free(
     connection: &Connection,
     found: &Stored,
@@ -122,7 +122,7 @@ pub(super) fn free(
     } else {
         found.spent_tokens()
     };
-    // What is kept of others is kept for as long as it was to be.
+    // Other spent tokens are remembered for as long as before.
     let expires_at = if spent.is_empty() {
         expires_at
     } else {
@@ -141,7 +141,7 @@ pub(super) fn free(
     Ok(())
 }
 
-/// Ends a hold so that the next claim takes it over at once. So many attempts stand.
+/// Ends a hold so that the next claim takes over at once. The record counts this many attempts.
 fn suspend_as(connection: &Connection, hold: &Hold, attempt: u32, now: &Now) -> Result<(), Error> {
     connection.prepare_cached(WITHDRAW)?.execute(params![
         hold.id.as_bytes(),

@@ -11,18 +11,18 @@ use crate::StoreError;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum SqliteStoreError {
-    /// The path names no file: it is empty or `:memory:`.
+    /// The path does not name a file: it is empty or `:memory:`.
     NoFile,
-    /// The file, or the lock beside it, could not be opened.
+    /// The file, or the lock file next to it, could not be opened.
     Open {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// What stood in the way.
+        /// What prevented it.
         source: Arc<dyn Error + Send + Sync>,
     },
-    /// Somebody has the file open already: another process, or this one by another call of `open`.
+    /// The file is already open: in another process, or in this one by another call of `open`.
     InUse {
-        /// Which file.
+        /// The file.
         path: PathBuf,
     },
     /// A newer version of this library has written the file's tables.
@@ -32,18 +32,18 @@ pub enum SqliteStoreError {
         /// The newest version that this library can read.
         known: i64,
     },
-    /// The work failed, and nothing of it was kept.
+    /// The work failed, and nothing of it was committed.
     Work(Arc<rusqlite::Error>),
-    /// The work panicked, and nothing of it was kept.
+    /// The work panicked, and nothing of it was committed.
     Panicked,
-    /// The transaction that carried the work, perhaps together with others', was rolled back, and nothing of it was kept.
-    /// The cause is that of the work that ended it.
+    /// The transaction that contained the work, perhaps together with other work, was rolled back, and nothing of it
+    /// was committed. The cause is that of the work that ended it.
     RolledBack(Arc<rusqlite::Error>),
-    /// The transaction that carried the work, perhaps together with others', was not committed for certain.
+    /// The transaction that contained the work, perhaps together with other work, may not have been committed.
     Commit(Arc<rusqlite::Error>),
-    /// Thousands of reads or writes wait already, and this one was not done.
+    /// Thousands of reads or writes are waiting, and this one was not done.
     Overloaded,
-    /// The database's thread has ended, so nothing is done any more.
+    /// The database's thread has ended, so no further work is done.
     Stopped,
 }
 
@@ -70,29 +70,29 @@ impl fmt::Display for SqliteStoreError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoFile => formatter.write_str(
-                "a SQLite database needs the path of a file; keys that need not outlive the process belong in a MemoryStore",
+                "a SQLite database needs the path of a file; for keys that need not outlive the process use a MemoryStore",
             ),
             Self::Open { path, .. } => {
                 write!(formatter, "the SQLite file {} cannot be opened", path.display())
             }
             Self::InUse { path } => write!(
                 formatter,
-                "the SQLite file {} is open already, in another process or in this one; \
+                "the SQLite file {} is already open, in another process or in this one; \
                  stop the other process or give this one a file of its own, \
                  and within a process clone one SqliteDatabase",
                 path.display()
             ),
             Self::NewerSchema { found, known } => write!(
                 formatter,
-                "the SQLite file has idempotency tables of version {found}, and this program knows none after {known}; \
+                "the SQLite file has idempotency tables of version {found}, and the newest that this program can read is {known}; \
                  run the newer program, or use another file",
             ),
             Self::Work(_) => formatter.write_str("SQLite refused the work"),
             Self::Panicked => formatter.write_str("the work on the SQLite file panicked"),
             Self::RolledBack(_) => formatter
-                .write_str("SQLite rolled the work back, with the transaction that carried it"),
+                .write_str("SQLite rolled back the transaction that contained the work"),
             Self::Commit(_) => formatter.write_str("SQLite did not commit the work"),
-            Self::Overloaded => formatter.write_str("too many reads or writes wait for the SQLite file"),
+            Self::Overloaded => formatter.write_str("too many reads or writes are waiting for the SQLite file"),
             Self::Stopped => formatter.write_str("the thread of the SQLite file has ended"),
         }
     }
@@ -115,7 +115,8 @@ impl Error for SqliteStoreError {
     }
 }
 
-/// A column that does not hold what its name says makes the record unreadable; all else is the file's fault.
+/// A column with a value of the wrong type or range makes the record unreadable; any other error is a failure of the
+/// file.
 impl From<SqliteStoreError> for StoreError {
     fn from(error: SqliteStoreError) -> Self {
         match &error {

@@ -21,22 +21,22 @@ pub(super) struct LockedFile {
     path: PathBuf,
     /// The database and the lock, as they were found.
     found: [(PathBuf, Identity); 2],
-    // A file beside the database, never the database itself: closing any descriptor of that one would drop
-    // the locks that SQLite holds on it. It stays behind, because removing it would race with the next opener.
+    // A file next to the database, never the database itself: closing any descriptor of that one would drop the locks
+    // that SQLite holds on it. It is not removed, because removing it would race with the next opener.
     _lock: File,
 }
 
-/// What the names of the files beside it end with: the log with its index, and the lock.
+/// The suffixes of the files next to the database: SQLite's log and its index, and the lock.
 const LOGS: [&str; 2] = ["-wal", "-shm"];
 const LOCK: &str = ".lock";
 
-/// Statements that a connection keeps prepared: those of the store, and room for those of the application.
+/// How many statements a connection keeps prepared: those of the store, and some of the application's.
 const PREPARED_STATEMENTS: usize = 128;
 
-/// `full` makes a commit survive the loss of power, which is what an answer promises. The savepoints of a batch
-/// stay out of temporary files. The ids of records are random, so a batch changes many pages of their index: a long
-/// log lets the same page change many times between two checkpoints, which wait for the disk and keep the writer
-/// from its work. It is cut back after a checkpoint if a burst has made it longer still.
+/// `full` makes a commit survive a power failure, which a response promises. The savepoints of a batch stay out of
+/// temporary files. The ids of records are random, so a batch changes many pages of their index. A long log lets the
+/// same page change many times between two checkpoints, which wait for the disk and hold up the writer. After a burst
+/// the log is truncated by the next checkpoint.
 const SET_UP_WRITER: &str = "
     pragma synchronous = full;
     pragma wal_autocheckpoint = 8192;
@@ -47,7 +47,8 @@ const SET_UP_WRITER: &str = "
     pragma journal_size_limit = 67108864;
 ";
 
-/// How long another program's lock is waited for. All that is queued by then fails with the one that has waited.
+/// How long the writer waits for another program's lock. All work that is queued by then fails together with the one
+/// that waited.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
 const SET_UP_READER: &str = "
@@ -63,7 +64,7 @@ impl LockedFile {
             return Err(SqliteStoreError::NoFile);
         }
         create_private(path).map_err(|error| SqliteStoreError::open(path, error))?;
-        // One name for one file, whatever links lead to it: the lock is found by the name.
+        // One name for one file, whatever links lead to it, because the lock is found by name.
         let path = canonicalize(path).map_err(|error| SqliteStoreError::open(path, error))?;
         let found = metadata(&path).map_err(|error| SqliteStoreError::open(&path, error))?;
         if found.is_dir() {
@@ -72,7 +73,7 @@ impl LockedFile {
                 io::ErrorKind::IsADirectory,
             ));
         }
-        // Before anything is made beside it.
+        // Before any file is created next to it.
         check_all(&path)?;
         let lock = lock_beside(&path)?;
         check_all(&path)?;
@@ -87,24 +88,24 @@ impl LockedFile {
         })
     }
 
-    /// Whether the names still lead to the files that were opened. Behind another lock a second process may have the database,
-    /// and under another name a second log.
+    /// Whether the names still lead to the files that were opened. With another lock file a second process may have the
+    /// database open, and under another name it may have a second log.
     pub(super) fn is_in_place(&self) -> bool {
         let mut found = self.found.iter();
         found.all(|(path, found)| identity(path).is_ok_and(|identity| identity == *found))
     }
 
     pub(super) fn writer(&self) -> Result<Connection, SqliteStoreError> {
-        // No reason to refuse the file: here one connection writes and moves the log into it, and the others only read.
+        // No reason to refuse the file: one connection here writes and moves the log into it, and the others only read.
         if has_wal_reset_race(rusqlite::version_number()) {
             tracing::warn!(
                 sqlite = rusqlite::version(),
-                "this SQLite can corrupt a file that two programs write at the same time: link 3.51.3 or newer, and until \
-                 then write to the file with no other program while this one runs",
+                "this SQLite can corrupt a file that two programs write at the same time: link 3.51.3 or newer; until \
+                 then do not write to the file with another program while this one runs",
             );
         }
         let connection = self.connect(OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        // SQLite opens a file that it may not write to for reading only, without a word.
+        // SQLite silently opens a file that it may not write as read-only.
         if connection.is_readonly("main").unwrap_or(true) {
             return Err(SqliteStoreError::open_kind(
                 &self.path,
@@ -112,7 +113,7 @@ impl LockedFile {
             ));
         }
         set_up_writer(&connection).map_err(|error| SqliteStoreError::open(&self.path, error))?;
-        // Only now, because by now it is known to be a database, and nobody else's.
+        // Only now is it known that the file is a database, and that it is not open elsewhere.
         own::make_private(&self.path)?;
         for suffix in LOGS.into_iter().chain([LOCK]) {
             own::make_private(&beside(&self.path, suffix))?;
@@ -129,11 +130,11 @@ impl LockedFile {
     }
 
     fn connect(&self, access: OpenFlags) -> Result<Connection, SqliteStoreError> {
-        // Each connection lives on one thread, so SQLite's own locking would be for nothing.
+        // Each connection lives on one thread, so SQLite's own locking would be useless.
         let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(&self.path, flags)
             .map_err(|error| SqliteStoreError::open(&self.path, error))?;
-        // Nobody else should be there; but an operator may look into the file with a tool of his own.
+        // No other program should be there, but an operator may read the file with a tool.
         connection
             .busy_timeout(BUSY_TIMEOUT)
             .map_err(|error| SqliteStoreError::open(&self.path, error))?;
@@ -158,10 +159,10 @@ fn set_up_writer(connection: &Connection) -> Result<(), Box<dyn Error + Send + S
     Ok(())
 }
 
-/// Makes an empty file that only this user can read, since it will hold answers. SQLite gives its log the same
-/// permissions, and takes an empty file for an empty database.
+/// Creates an empty file that only this user can read, because it will hold responses. SQLite gives its log the same
+/// permissions, and treats an empty file as an empty database.
 fn create_private(path: &Path) -> io::Result<()> {
-    // Only a file that nobody has open yet: an existing one must not be opened and closed here.
+    // Only creates a new file: an existing one must not be opened and closed here.
     match private().create_new(true).open(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
         _ => Ok(()),
@@ -188,7 +189,7 @@ fn lock_beside(path: &Path) -> Result<File, SqliteStoreError> {
             Ok(true) => Ok(lock),
             Ok(false) => Err(SqliteStoreError::open(
                 &beside,
-                "it was replaced while it was opened",
+                "it was replaced while it was being opened",
             )),
             Err(error) => Err(SqliteStoreError::open(&beside, error)),
         },
@@ -199,7 +200,7 @@ fn lock_beside(path: &Path) -> Result<File, SqliteStoreError> {
     }
 }
 
-/// Whether this name leads to the file that is open. A lock on another one excludes nobody.
+/// Whether this name leads to the open file. A lock on another file excludes no other process.
 #[cfg(unix)]
 fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     use std::os::unix::fs::MetadataExt;

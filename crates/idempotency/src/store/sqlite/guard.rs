@@ -1,4 +1,5 @@
-//! What keeps a batch one transaction: no work in it ends it unnoticed, and none of it is committed by itself.
+//! Ensures that a batch is one transaction: no work in it ends the transaction unnoticed, and no part of it is
+//! committed alone.
 
 use std::sync::{
     Arc,
@@ -14,9 +15,9 @@ use super::{SqliteStoreError, file::BUSY_TIMEOUT};
 
 /// Begins, watches and ends the transactions of the thread that writes.
 ///
-/// A statement can end the transaction that it is part of: a full disk, a conflict of `insert or rollback`, a trigger's
-/// `raise(rollback)`, a `rollback` or `commit` in the work. SQLite would then commit each further statement by itself, a
-/// key's record among them. Here it is not allowed to: only [`Guard::commit`] commits.
+/// A statement can end its own transaction: on a full disk, by a conflict of `insert or rollback`, by a trigger's
+/// `raise(rollback)`, or by a `rollback` or `commit` in the work. SQLite would then commit each further statement
+/// separately, a key's record among them. The guard prevents that: only [`Guard::commit`] commits.
 #[derive(Default)]
 pub(super) struct Guard {
     /// One of the stages below. It is shared with SQLite's hooks, which run on the same thread.
@@ -26,18 +27,18 @@ pub(super) struct Guard {
 /// There is no transaction yet.
 const IDLE: u8 = 0;
 const OPEN: u8 = 1;
-/// The batch is complete and is to be committed.
+/// The batch is complete and about to be committed.
 const COMMITTING: u8 = 2;
-/// SQLite has checked the batch and commits it. A failure from now on may be one after the fact.
+/// SQLite has checked the batch and commits it. A failure from now on may come after the commit.
 const COMMITTED: u8 = 3;
 /// The transaction was rolled back.
 const ENDED: u8 = 4;
-/// SQLite has begun to commit the batch, failed, and rolled it back by itself.
+/// SQLite began to commit the batch, failed, and rolled it back itself.
 const GIVEN_UP: u8 = 5;
 
 /// Why a batch was not committed.
 pub(super) enum Lost {
-    /// Nothing of it is kept.
+    /// Nothing of it was committed.
     Undone(Arc<Error>),
     /// It may have been committed.
     Unknown(Arc<Error>),
@@ -46,11 +47,11 @@ pub(super) enum Lost {
 impl Guard {
     /// Begins a transaction.
     ///
-    /// `immediate` takes the right to write at the start: a transaction that reads first and then wants to write is
-    /// refused at once if another program has written meanwhile.
+    /// `immediate` takes the write lock at the start: a transaction that reads first and then writes is refused at once
+    /// if another program has written meanwhile.
     pub(super) fn begin(&self, connection: &Connection) -> Result<(), Arc<Error>> {
         self.stage.store(IDLE, Relaxed);
-        // Each time anew, because work of the application may have set its own.
+        // Set each time, because the application's work may have set its own.
         let stage = Arc::clone(&self.stage);
         connection.commit_hook(Some(move || {
             let is_batch = stage.load(Relaxed) == COMMITTING;
@@ -81,25 +82,26 @@ impl Guard {
     pub(super) fn abandon(&self, connection: &Connection, cause: Arc<Error>) -> Lost {
         let is_open = !connection.is_autocommit();
         if is_open {
-            // Should this fail too, then so does the next batch, because it cannot begin.
+            // If this fails too, the next batch fails as well, because it cannot begin.
             drop(execute(connection, "rollback"));
         }
         match self.stage.load(Relaxed) {
             IDLE | ENDED => Lost::Undone(cause),
             // SQLite has left the transaction as it was, and said so.
             _ if is_open && is_refusal(&cause) => Lost::Undone(cause),
-            // What ends a commit in the log is written last, so it is not there where a write found no room. Where a sync
+            // The end of a commit in the log is written last, so it is missing if a write found no room. If a sync
             // failed, it is there.
             GIVEN_UP if cause.sqlite_error_code() == Some(ErrorCode::DiskFull) => {
                 Lost::Undone(cause)
             }
-            // Also where work has replaced the hooks, so that they have seen nothing.
+            // This also covers work that replaced the hooks, so that they noticed nothing.
             _ => Lost::Unknown(cause),
         }
     }
 }
 
-/// Whether this is a failure of a commit before the fact: a constraint that is checked then, a file that somebody else has locked.
+/// Whether a commit failed before it took effect: by a constraint that is checked at commit, or by another program's
+/// lock on the file.
 fn is_refusal(cause: &Error) -> bool {
     matches!(
         cause.sqlite_error_code(),
@@ -116,11 +118,11 @@ impl Lost {
     }
 }
 
-/// Refuses statements that would change how this connection works for everybody's work after them.
+/// Refuses statements that would change how this connection works for the work that follows.
 ///
-/// Installed once, because SQLite prepares all statements anew after that.
+/// Installed only once, because SQLite prepares all statements again afterwards.
 pub(super) fn forbid_settings(connection: &Connection) -> Result<(), Error> {
-    /// `defer_foreign_keys` is for the whole transaction, in which others' work is.
+    /// `defer_foreign_keys` applies to the whole transaction, which contains other callers' work.
     const SETTINGS: [&str; 13] = [
         "busy_timeout",
         "checkpoint_fullfsync",
@@ -146,27 +148,27 @@ pub(super) fn forbid_settings(connection: &Connection) -> Result<(), Error> {
         {
             Authorization::Deny
         }
-        // A commit over several files in WAL mode is not one commit.
+        // In WAL mode a commit over several files is not atomic.
         AuthAction::Attach { .. } => Authorization::Deny,
         _ => Authorization::Allow,
     }))
 }
 
-/// What is wrong with work that has ended the transaction around it and does not say so.
+/// The error of work that ended the transaction around it without returning an error.
 pub(super) fn ended() -> Error {
     let code = ffi::Error::new(ffi::SQLITE_ABORT_ROLLBACK);
-    let text = "a statement of the work ended the transaction, which was not the work's own";
+    let text = "a statement of the work ended the transaction, which it shares with other work";
     Error::SqliteFailure(code, Some(text.to_owned()))
 }
 
-/// What is wrong with a file whose name, or whose lock's, leads to another one by now.
+/// The error of a file whose name, or whose lock's name, now leads to another file.
 pub(super) fn moved() -> Error {
     let code = ffi::Error::new(ffi::SQLITE_READONLY_DBMOVED);
-    let text = "the file, or the lock beside it, was moved, removed or replaced while it was open; restart the service";
+    let text = "the SQLite file, or the lock file next to it, was moved, removed or replaced while it was open; restart the service";
     Error::SqliteFailure(code, Some(text.to_owned()))
 }
 
-/// Sets back what work may have set without a statement, which no authorizer sees.
+/// Resets what work may have set without a statement, which the authorizer does not see.
 pub(super) fn reset(connection: &Connection) -> Result<(), Arc<Error>> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.progress_handler(0, None::<fn() -> bool>)?;

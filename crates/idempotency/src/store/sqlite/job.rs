@@ -1,4 +1,4 @@
-//! Work on its way to a thread of the database, and its answer on the way back.
+//! Work on its way to a thread of the database, and its result on the way back.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -7,19 +7,19 @@ use tokio::sync::oneshot;
 
 use super::{SqliteStoreError, guard::Lost};
 
-/// What the threads see of a [`Call`].
+/// The threads' view of a [`Call`].
 pub(super) trait Job: Send {
-    /// Does the work and keeps the result. An error means that its statements must not stay.
+    /// Does the work and keeps the result. An error means that its statements must be undone.
     fn run(&mut self, connection: &Connection) -> Result<(), SqliteStoreError>;
 
-    /// Hands the result to the caller, or in its place that the transaction around it was lost.
+    /// Sends the result to the caller, or the error that the transaction around it was lost.
     fn answer(self: Box<Self>, lost: Option<&Lost>);
 
-    /// Whether nobody waits for the result.
+    /// Whether the caller no longer waits for the result.
     fn is_abandoned(&self) -> bool;
 }
 
-/// Who gets the result of a [`Call`].
+/// The receiver of the result of a [`Call`].
 pub(super) trait Caller<T>: Send {
     fn answer(self, result: Result<T, SqliteStoreError>);
 
@@ -77,7 +77,7 @@ where
 {
     fn run(&mut self, connection: &Connection) -> Result<(), SqliteStoreError> {
         let work = self.work.take().ok_or(SqliteStoreError::Stopped)?;
-        // What a panic may leave half done is in the connection, and whoever runs the job undoes that.
+        // What a panic leaves half done is in the connection, and the thread that runs the job undoes it.
         let result = match catch_unwind(AssertUnwindSafe(|| work(connection))) {
             Ok(result) => result.map_err(SqliteStoreError::from),
             Err(panic) => {
@@ -90,7 +90,7 @@ where
     }
 
     fn answer(self: Box<Self>, lost: Option<&Lost>) {
-        // Whoever does not wait any more leaves it to this thread to drop the value, and the work where that was not run.
+        // If the caller has left, this thread drops the value, and the work if it was not run.
         quietly(|| {
             let Self {
                 work,
@@ -100,7 +100,7 @@ where
             let result = match (result, lost) {
                 (Some(Err(error)), _) => Err(error),
                 (value, Some(lost)) => {
-                    // Told first, should the drop of the value panic.
+                    // Sent first, in case dropping the value panics.
                     caller.answer(Err(lost.to_error()));
                     drop((value, work));
                     return;
@@ -117,10 +117,10 @@ where
     }
 }
 
-/// Drops what is the application's: a panic of it must not end a thread that works for everybody.
+/// Drops values of the application: a panic in a drop must not end a thread that works for all callers.
 fn quietly(drop: impl FnOnce()) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(drop)) {
-        // Its hook has told of it. What it carries can panic once more, and is left where it is.
+        // The panic hook has reported it. Dropping the payload could panic again, so it is leaked.
         let _: &mut _ = Box::leak(panic);
     }
 }

@@ -1,23 +1,23 @@
-//! What the wall clock has gained on the time of the file.
+//! How far the wall clock has jumped ahead of the time of the file.
 
 use std::time::{Duration, SystemTime};
 
-/// A step ahead that the wall clock has taken by itself, or some of them.
+/// A jump ahead of the wall clock, or several that were merged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Leap {
     pub(super) ahead: Duration,
-    /// When the last record from before the first one expires.
+    /// When the last record from before the first jump expires.
     pub(super) from: SystemTime,
-    /// When the last record from before the last one expires.
+    /// When the last record from before the last jump expires.
     pub(super) until: SystemTime,
 }
 
-/// Those that the time of the file has not followed, in the order of their ends.
+/// The jumps that the file's time has not followed, in the order of their ends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Leaps(Vec<Leap>);
 
-/// How many there are at most, so that a service that restarts all the time has a short list. Those two become one that
-/// then waits the shortest time for its end.
+/// The maximum number of jumps, so that a service that restarts often has a short list. The two are merged that then
+/// wait the shortest time for their end.
 const MOST: usize = 32;
 
 impl Leaps {
@@ -48,7 +48,7 @@ impl Leaps {
         }
     }
 
-    /// The wall clock has come back by this much, so the latest leaps were none. Returns what is left of it.
+    /// The wall clock has gone back by this much, so the latest jumps did not happen. Returns the rest.
     pub(super) fn take_back(&mut self, mut behind: Duration) -> Duration {
         while let Some(last) = self.0.last_mut() {
             if last.ahead > behind {
@@ -61,7 +61,7 @@ impl Leaps {
         behind
     }
 
-    /// Forgets those that have ended at this time, and says whether there were any.
+    /// Forgets the jumps that have ended at this time, and returns whether there were any.
     pub(super) fn settle(&mut self, now: SystemTime) -> bool {
         let ended = self.0.partition_point(|leap| leap.until <= now);
         self.0.drain(..ended);
@@ -98,7 +98,7 @@ mod tests {
         const TTL: u64 = 24 * 3600;
         let mut leaps = Leaps::default();
         let mut longest = 0;
-        // It is down for ten seconds of each ten minutes, for a month.
+        // The service is down for ten seconds of each ten minutes, for a month.
         for wall in (600..30 * TTL).step_by(600) {
             leaps.push(leap(10, wall - 10 + TTL));
             let now = |leaps: &Leaps| UNIX_EPOCH + Duration::from_secs(wall) - leaps.total();
@@ -106,7 +106,7 @@ mod tests {
             assert!(leaps.0.len() <= MOST);
             longest = longest.max(leaps.total().as_secs());
         }
-        // What it is down in a ttl, and in what records live longer, is 1465 seconds.
+        // It is down for 1465 seconds in a ttl, including the time by which records live longer.
         assert!(longest < 2 * 1465, "{longest}");
     }
 

@@ -5,28 +5,28 @@ use rusqlite::{
     types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef},
 };
 
-/// A time as the tables keep it: whole milliseconds since 1970.
+/// A time as the tables hold it: whole milliseconds since 1970.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Millis(i64);
 
-/// The end of the year 9999. A ttl that reaches further ends here.
+/// The end of the year 9999. A longer ttl ends here.
 const LATEST: i64 = 253_402_300_799_999;
 
 impl Millis {
     pub(super) const LATEST: Self = Self(LATEST);
 
-    /// This moment, rounded down: a time of the table has come exactly if it is not later than that.
+    /// This moment, rounded down: a time in the table has come exactly if it is not later.
     pub(super) fn at(now: SystemTime) -> Self {
         Self::capped(since_1970(now).as_millis())
     }
 
-    /// So much later, rounded up: nothing ends early.
+    /// This much later, rounded up, so that nothing ends early.
     pub(super) fn after(now: SystemTime, lives: Duration) -> Self {
         let nanoseconds = since_1970(now).saturating_add(lives).as_nanos();
         Self::capped(nanoseconds.div_ceil(1_000_000))
     }
 
-    /// So many milliseconds since 1970.
+    /// This many milliseconds since 1970.
     pub(super) fn since_1970(milliseconds: u64) -> Self {
         Self::capped(milliseconds.into())
     }
@@ -44,7 +44,7 @@ impl Millis {
     }
 }
 
-/// A clock that stands before 1970 has not been set.
+/// A clock that shows a time before 1970 has not been set.
 fn since_1970(now: SystemTime) -> Duration {
     now.duration_since(UNIX_EPOCH).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! What operators see and do, as statements like those of [`records`](super::records).
+//! Listing and resolving records for operators, as statements like those of [`records`](super::records).
 
 use rusqlite::{Connection, Error, params};
 
@@ -18,14 +18,14 @@ use crate::{
 /// A part of a list.
 pub(super) struct Page {
     pub(super) listed: Vec<Listed>,
-    /// The last record that was looked at, where the list goes on.
+    /// The last record that was read, where the list continues.
     pub(super) goes_on_after: Option<RecordId>,
 }
 
-/// How many records are looked at in one piece of work, for which replays may wait.
+/// How many records are read in one piece of work. Replays may wait for it.
 const LISTED_AT_ONCE: u32 = 128;
 
-/// The records that are asked for among the next few.
+/// The matching records among the next few.
 pub(super) fn list(
     connection: &Connection,
     request: &ListRequest,
@@ -66,7 +66,7 @@ pub(super) fn list(
     Ok(page)
 }
 
-/// Ends a hold, or changes what a completed run has left, if the record is still the one that was seen.
+/// Ends a hold, or changes the outcome of a completed run, if the record is still the one that the operator has seen.
 pub(super) fn resolve(
     connection: &Connection,
     id: &RecordId,
@@ -75,7 +75,7 @@ pub(super) fn resolve(
     now: &Now,
     changes: &mut Changes,
 ) -> Result<IfOwner<()>, Error> {
-    // Also of one that a claim took and was withdrawn: its run before is as lost as it was.
+    // A withdrawn take-over is a hold too: the previous run is as lost as before.
     let found = find(connection, id)?.filter(|found| !found.is_expired(now) && found.is_by(seen));
     let Some(found) = found else {
         return Ok(IfOwner::NotOwner);

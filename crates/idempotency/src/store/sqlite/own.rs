@@ -1,4 +1,4 @@
-//! Whose a file is: one that others can read or write, or that has a second name, is not taken as it is.
+//! Ownership of a file: one that other users can read or write, or that has a second name, is not accepted as it is.
 
 #[cfg(unix)]
 use std::os::unix::fs::MetadataExt;
@@ -6,7 +6,7 @@ use std::{fs::symlink_metadata, io, path::Path};
 
 use super::SqliteStoreError;
 
-/// Refuses what is not a file of this user with one name, if it is there. It changes nothing.
+/// Refuses what is not this user's file with one name, if it exists. It changes nothing.
 pub(super) fn check(path: &Path) -> Result<(), SqliteStoreError> {
     let refuse = |why: &str| Err(SqliteStoreError::open(path, why));
     let found = match symlink_metadata(path) {
@@ -15,27 +15,27 @@ pub(super) fn check(path: &Path) -> Result<(), SqliteStoreError> {
         Err(error) => return Err(SqliteStoreError::open(path, error)),
     };
     if found.is_symlink() {
-        return refuse("it is a symbolic link, which may lead to the file of somebody else");
+        return refuse("it is a symbolic link, which may lead to another user's file");
     }
     if !found.is_file() {
         return refuse("it is not a file");
     }
-    // The lock is found by the name, so each name would have one of its own.
+    // The lock is found by name, so each name would have a lock of its own.
     #[cfg(unix)]
     if found.nlink() > 1 {
         return refuse("it has more than one name: remove its other hard links");
     }
-    // Root may open every file, and its owner would stay the one who can read and change it.
+    // Root may open every file, but the file's owner could still read and change it.
     #[cfg(unix)]
     if found.uid() != rustix::process::geteuid().as_raw() {
         return refuse(
-            "it belongs to another user: give it to the user of this process with chown, or name another file",
+            "it belongs to another user: change its owner to the user of this process with chown, or name another file",
         );
     }
     Ok(())
 }
 
-/// Which file a name stands for.
+/// The identity of the file behind a name.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Identity {
     device: u64,
@@ -52,14 +52,14 @@ pub(super) fn identity(path: &Path) -> io::Result<Identity> {
 
 #[cfg(not(unix))]
 pub(super) fn identity(path: &Path) -> io::Result<Identity> {
-    // Elsewhere nobody moves a file that is open.
+    // On other systems an open file cannot be moved.
     symlink_metadata(path).map(|_| Identity {
         device: 0,
         inode: 0,
     })
 }
 
-/// Makes the file this user's alone, if it is there.
+/// Makes the file accessible to this user only, if it exists.
 #[cfg(unix)]
 pub(super) fn make_private(path: &Path) -> Result<(), SqliteStoreError> {
     use std::{
@@ -67,7 +67,7 @@ pub(super) fn make_private(path: &Path) -> Result<(), SqliteStoreError> {
         os::unix::fs::PermissionsExt,
     };
 
-    /// For this user to read and write.
+    /// Readable and writable by this user only.
     const PRIVATE: u32 = 0o600;
 
     let found = match symlink_metadata(path) {
@@ -75,7 +75,7 @@ pub(super) fn make_private(path: &Path) -> Result<(), SqliteStoreError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(SqliteStoreError::open(path, error)),
     };
-    // Only the owner may do this, also where it changes nothing.
+    // Only the owner may do this, even if it changes nothing.
     if let Err(error) = set_permissions(path, Permissions::from_mode(PRIVATE)) {
         return Err(match error.kind() {
             io::ErrorKind::PermissionDenied => {
@@ -87,7 +87,7 @@ pub(super) fn make_private(path: &Path) -> Result<(), SqliteStoreError> {
     if found.mode() & 0o777 != PRIVATE {
         tracing::warn!(
             path = %path.display(),
-            "others could read or write a SQLite file, which now only this user can",
+            "other users could read or write a SQLite file; now only this user can",
         );
     }
     Ok(())

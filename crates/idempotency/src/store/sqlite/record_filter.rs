@@ -1,4 +1,4 @@
-//! Which keys the file may have records of, so that nobody need look for those of which it has none.
+//! A bitmap of the records that may be in the file; a claim for an id that is not in it skips the read.
 
 use std::sync::{
     Arc,
@@ -9,11 +9,12 @@ use rusqlite::{Connection, Error};
 
 use crate::RecordId;
 
-/// One bit for each remainder of an id. Ids are digests, so a new one meets a bit that is set as often as bits are set:
-/// one time in seventeen with a million records. Then there is a look, as without this. Bits are never taken back.
+/// One bit for each remainder of an id. Ids are digests, so a new id meets a set bit as often as bits are set: one time
+/// in seventeen with a million records. Then the store reads the file, as it would without this. Bits are never
+/// cleared.
 ///
-/// It can say that there is no record because one process has the file at a time, and all that writes records goes by
-/// this. Whoever sees a bit too late is told by the thread that writes.
+/// It can tell that there is no record because only one process has the file open, and all code that writes records
+/// adds them here first. A caller that sees a bit too late learns of the record from the thread that writes.
 #[derive(Clone)]
 pub(super) struct RecordFilter(Arc<[AtomicU64]>);
 
@@ -21,7 +22,7 @@ pub(super) struct RecordFilter(Arc<[AtomicU64]>);
 const BITS: usize = 1 << 24;
 
 impl RecordFilter {
-    /// Of all records that are there. Says whether there are any.
+    /// A filter of all records in the file. Also returns whether there are any.
     pub(super) fn load(connection: &Connection) -> Result<(Self, bool), Error> {
         let known = Self((0..BITS / 64).map(|_| AtomicU64::new(0)).collect());
         let mut ids = connection.prepare("select id from idempotency_records")?;
@@ -29,7 +30,7 @@ impl RecordFilter {
         let mut has_records = false;
         while let Some(row) = rows.next()? {
             has_records = true;
-            // What is no id is nobody's, and whoever lists the records is told of it.
+            // Skip malformed ids; `list` reports them.
             if let Ok(id) = row.get(0) {
                 known.add(&RecordId::from_bytes(id));
             }
@@ -37,7 +38,7 @@ impl RecordFilter {
         Ok((known, has_records))
     }
 
-    /// Takes note of a record before it is written.
+    /// Adds a record before it is written.
     pub(super) fn add(&self, id: &RecordId) {
         let (word, bit) = place(id);
         self.0[word].fetch_or(bit, Ordering::Release);

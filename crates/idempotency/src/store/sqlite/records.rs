@@ -1,6 +1,6 @@
-//! Each step of the protocol as statements on a connection, inside a transaction that somebody else commits.
+//! Each step of the protocol as statements on a connection, inside a transaction that the caller commits.
 //!
-//! Every step reads the record first, so one that cannot be read stops it with an error before it has written.
+//! Every step reads the record first, so one that cannot be read stops it with an error before anything is written.
 
 use std::time::SystemTime;
 
@@ -19,13 +19,13 @@ use crate::{
     store::spent::SpentTokens,
 };
 
-/// What a claim may do with what it has found.
+/// What a claim may do with the record that it found.
 pub(super) enum Found {
-    /// Nothing: this is the answer.
+    /// Nothing: this is the result.
     Settled(Claim),
     /// Nothing: its token is spent.
     Spent,
-    /// Take the key, as this attempt, with what the one before has left and these spent tokens.
+    /// Take the key, as this attempt, with the progress of the previous one and these spent tokens.
     Free {
         attempt: u32,
         progress: Bytes,
@@ -40,7 +40,7 @@ pub(super) fn find(connection: &Connection, id: &RecordId) -> Result<Option<Stor
         .optional()
 }
 
-/// What this claim would get, by what was found.
+/// The result of this claim, given the record that was found.
 pub(super) fn decide(
     found: Option<Stored>,
     hold: &Hold,
@@ -92,7 +92,7 @@ pub(super) fn decide(
     }
 }
 
-/// A new key is taken if it is admitted.
+/// Takes a new key only if there is room for it.
 pub(super) fn claim(
     connection: &Connection,
     hold: &Hold,
@@ -113,7 +113,7 @@ pub(super) fn claim(
             spent,
         } => (attempt, progress, spent),
     };
-    // A claim for no time asks what became of a commit, and stays for none.
+    // A claim with a lease of zero asks what became of a commit, and takes no room for long.
     if attempt == 1
         && !hold.lease.is_zero()
         && let Err(error) = admit()
@@ -167,7 +167,7 @@ pub(super) fn checkpoint(
     Ok(IfOwner::Done(()))
 }
 
-/// Keeps what a run has done, unless it has kept more since.
+/// Stores a run's progress, unless the stored progress is longer.
 pub(super) fn keep_progress(
     connection: &Connection,
     found: &Stored,
@@ -192,7 +192,7 @@ pub(super) fn complete(
 ) -> Result<IfOwner<SystemTime>, Error> {
     match own(connection, &hold.id, &hold.token, now)? {
         None => Ok(IfOwner::NotOwner),
-        // The same owner again, whose first completion was done but not heard of.
+        // The same owner repeats a completion that was done but whose reply was lost.
         Some(found) if !found.is_in_flight() => Ok(IfOwner::Done(found.record.expires_at)),
         Some(found) => {
             let expires_at = Millis::after(now.dates, hold.ttl);
@@ -203,8 +203,8 @@ pub(super) fn complete(
     }
 }
 
-/// The row in whose place a run may write what it leaves. It may if the record is its own, or there is none, and its token is
-/// not spent.
+/// The row that a run may overwrite with its outcome. It may if the record is its own, or there is none, and its token
+/// is not spent.
 pub(super) fn may_leave(
     connection: &Connection,
     hold: &Hold,
@@ -227,7 +227,7 @@ pub(super) fn may_leave(
     })
 }
 
-/// Writes what a run leaves, in the piece of work that is its effect, in place of a row that [`may_leave`] has found.
+/// Writes a run's outcome, in the piece of work that is its effect, in place of a row that [`may_leave`] found.
 #[expect(
     clippy::too_many_arguments,
     reason = "each is one part of the record or of its place"
@@ -281,7 +281,7 @@ pub(super) fn purge_expired(
     Ok(purged)
 }
 
-/// The record, if it is there and this token's, and the token is not spent.
+/// The record, if it exists, belongs to this token, and the token is not spent.
 pub(super) fn own(
     connection: &Connection,
     id: &RecordId,
@@ -292,7 +292,7 @@ pub(super) fn own(
     Ok(found.filter(|found| !found.is_expired(now) && found.is_by(token) && !found.is_withdrawn))
 }
 
-/// Whether this token may change the record: still in flight, and its own.
+/// Whether this token may change the record: it is in flight and belongs to the token.
 pub(super) fn owns(
     connection: &Connection,
     id: &RecordId,
@@ -323,12 +323,12 @@ pub(super) fn keep(
     Ok(())
 }
 
-/// When a hold that nobody renews from now on may be forgotten.
+/// When a hold that is not renewed from now on may be forgotten.
 pub(super) fn forgotten_at(hold: &Hold, now: &Now) -> Millis {
     Millis::after(now.dates, hold.lease.saturating_add(hold.ttl))
 }
 
-/// A number of rows as SQLite counts them.
+/// A number of rows in SQLite's type.
 fn rows(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }

@@ -1,4 +1,5 @@
-//! What the records take, of each scope and of all, counted exactly and in this process: no other one has the file.
+//! How much the records of each scope and of all scopes take, counted exactly and in this process, because no other
+//! process has the file.
 
 use std::{
     collections::HashMap,
@@ -22,41 +23,41 @@ pub(super) struct Room(Arc<Mutex<Counts>>);
 #[derive(Default)]
 struct Counts {
     bytes: Bytes,
-    /// Whether what was in the file at the start is in there.
+    /// Whether the records that were in the file at the start are counted.
     is_whole: bool,
 }
 
-/// Until what was in the file is counted, what is taken away from it makes these negative.
+/// Until the file has been counted, removals can make these negative.
 #[derive(Default)]
 struct Bytes {
     all: i64,
-    /// Only of scopes that have records.
+    /// Only scopes that have records.
     scopes: HashMap<ScopeId, i64>,
 }
 
-/// What one record takes, and of whom; nobody is known for a record of an earlier version of this library.
+/// What one record takes, and its scope, which is unknown for a record of an earlier version of this library.
 #[derive(Clone, Copy)]
 pub(super) struct Counted {
     scope: Option<ScopeId>,
     bytes: i64,
 }
 
-/// What a step changes. It is counted once that is durable.
+/// What a step changes. It is counted once the step is durable.
 #[derive(Default)]
 pub(super) struct Changes(Vec<Counted>);
 
-/// After so many records the count looks whether anybody still needs it.
+/// After this many records the count checks whether it is still needed.
 const COUNTED_AT_ONCE: usize = 1024;
 
 impl Room {
-    /// Of a file without records.
+    /// The counts of a file without records.
     pub(super) fn empty() -> Self {
         let room = Self::default();
         room.0.lock().is_whole = true;
         room
     }
 
-    /// Whether there is room for a new record of this scope. Nothing is refused before the file is counted.
+    /// Checks that there is room for a new record of this scope. Nothing is refused before the file is counted.
     pub(super) fn admit(&self, scope: &ScopeId, limit: usize) -> Result<(), StoreError> {
         let counts = self.0.lock();
         if !counts.is_whole {
@@ -76,10 +77,10 @@ impl Room {
         changes.iter().for_each(|change| counts.bytes.add(change));
     }
 
-    /// What counts the file as it is when this work begins, which it tells. What is written later is counted as it is
-    /// written, so that nothing is missed or counted twice.
+    /// Counts the file as it is when this work begins, and signals that it has begun. Later writes are counted as they
+    /// are written, so that nothing is missed or counted twice.
     ///
-    /// The count keeps no room alive: whoever closes the file waits for this work.
+    /// It holds no strong reference, because closing the file waits for this work.
     pub(super) fn counting(
         &self,
         has_begun: mpsc::SyncSender<()>,
@@ -90,7 +91,7 @@ impl Room {
             if let Err(error) = &counted {
                 tracing::error!(
                     error = %Causes(error),
-                    "the records in a SQLite file could not be counted: its limit holds from the next start",
+                    "the records in a SQLite file could not be counted: its limit applies from the next start",
                 );
             }
             counted
@@ -107,7 +108,7 @@ fn count(
     let mut records = connection.prepare(COUNT)?;
     let mut rows = records.query(())?;
     let mut bytes = Bytes::default();
-    // The first row is of the state that all the others are of.
+    // Reading the first row fixes the snapshot for all rows.
     let mut row = rows.next()?;
     let _: Result<(), _> = has_begun.send(());
     let mut number: usize = 0;
@@ -125,7 +126,7 @@ fn count(
         return Ok(());
     };
     let mut counts = room.lock();
-    // These are many, and those of the meantime few.
+    // The counted scopes are many, and those of the meantime few.
     let Bytes { all, scopes } = std::mem::replace(&mut counts.bytes, bytes);
     let known: i64 = scopes.values().sum();
     for (scope, bytes) in scopes {
@@ -160,12 +161,13 @@ impl Counted {
         }
     }
 
-    /// None for a key that is free, as in memory.
+    /// `None` for a free key, as in the memory store.
     pub(super) fn of(stored: &Stored) -> Option<Self> {
         (!stored.is_free()).then(|| Self::new(stored.scope, stored.left().len()))
     }
 
-    /// Of a row of scope, attempt and the length of what its run has left. A record that cannot be read has these all the same.
+    /// Of a row with the scope, the attempt and the length of what the run has stored. A record that cannot be read has
+    /// these too.
     pub(super) fn read(row: &Row<'_>) -> Result<Option<Self>, Error> {
         let (scope, attempt) = (row.get(0)?, row.get::<_, i64>(1)?);
         let left: Option<i64> = row.get(2)?;
@@ -187,7 +189,7 @@ impl Changes {
             }));
     }
 
-    /// The same record with so many bytes that its run has left.
+    /// Counts the same record with the new length of what its run has stored.
     pub(super) fn replaced(&mut self, counted: Option<Counted>, left: usize) {
         if let Some(Counted { scope, .. }) = counted {
             self.removed(counted);

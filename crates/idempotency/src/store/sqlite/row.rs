@@ -1,4 +1,4 @@
-//! A record as the table has it.
+//! A record as the table holds it.
 
 use std::time::SystemTime;
 
@@ -13,24 +13,24 @@ use crate::{
     Fingerprint, Labels, Phase, Record, RecordId, ScopeId, Token, store::spent::SpentTokens,
 };
 
-/// A record, and which tokens are spent.
+/// A record and its spent tokens.
 pub(super) struct Stored {
-    /// Its lease is by the time of leases; what is withdrawn is in flight here.
+    /// Its lease is in the time of leases; a withdrawn record is in flight here.
     pub(super) record: Record,
     /// Whether its token is spent: its claim was withdrawn, its hold released, or an operator released it.
     pub(super) is_withdrawn: bool,
-    /// The other tokens that are spent.
+    /// The other spent tokens.
     pub(super) spent: SpentTokens,
-    /// None in a record of an earlier version of this library.
+    /// `None` in a record of an earlier version of this library.
     pub(super) scope: Option<ScopeId>,
 }
 
-/// What the column `phase` says; another number comes from another version of this library.
+/// The value of the column `phase`; another number comes from another version of this library.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum PhaseTag {
     InFlight,
     Completed,
-    /// The token is spent. The attempts before that one stand; if there are none, the key is free.
+    /// The token is spent. The attempts before it count; if there are none, the key is free.
     Withdrawn,
 }
 
@@ -40,7 +40,7 @@ impl Stored {
         let attempt = row.get(3)?;
         let is_withdrawn = tag == PhaseTag::Withdrawn;
         if attempt == 0 && !is_withdrawn {
-            // No run is the attempt 0, and a key must not become free by damage.
+            // No run is attempt 0, and damage must not free a key.
             return Err(Error::IntegralValueOutOfRange(3, 0));
         }
         let phase = match tag {
@@ -62,7 +62,7 @@ impl Stored {
         );
         record.created_at = date(row, 10)?;
         let completed_at = date(row, 11)?;
-        // An earlier version that takes an expired record leaves this column as it is.
+        // An earlier version that takes an expired record leaves this column unchanged.
         record.completed_at = completed_at.filter(|_| tag == PhaseTag::Completed);
         let (route, label): (Option<String>, Option<String>) = (row.get(12)?, row.get(13)?);
         record.labels = Labels::new(route.as_deref(), label.as_deref());
@@ -84,17 +84,17 @@ impl Stored {
         self.record.expires_at <= now.judged
     }
 
-    /// Whether no attempt stands, so that the record says no more than which tokens are spent.
+    /// Whether the record only remembers spent tokens.
     pub(super) fn is_free(&self) -> bool {
         self.record.attempt == 0
     }
 
-    /// Whether some attempt stands that has not ended.
+    /// Whether an attempt has been made that has not ended.
     pub(super) fn is_in_flight(&self) -> bool {
         !self.is_free() && matches!(self.record.phase, Phase::InFlight { .. })
     }
 
-    /// Whether some attempt stands that has not ended, and whose lease has.
+    /// Whether an attempt has been made that has not ended and whose lease has lapsed.
     pub(super) fn is_lapsed(&self, now: &Now) -> bool {
         let Phase::InFlight { lease_until, .. } = self.record.phase else {
             return false;
@@ -107,7 +107,7 @@ impl Stored {
         self.is_withdrawn && self.is_by(token) || self.spent.contains(token)
     }
 
-    /// All the tokens that are spent: what is kept of them beside another owner's token.
+    /// All spent tokens: what a record keeps when another owner's token replaces its own.
     pub(super) fn spent_tokens(&self) -> SpentTokens {
         if self.is_withdrawn {
             self.spent.with(&self.record.token)
@@ -116,7 +116,7 @@ impl Stored {
         }
     }
 
-    /// What its run has left, so far or in the end.
+    /// What the run has stored: its progress so far, or its outcome.
     pub(super) fn left(&self) -> &Bytes {
         match &self.record.phase {
             Phase::InFlight { progress, .. } => progress,
@@ -128,7 +128,7 @@ impl Stored {
         self.record.token == *token
     }
 
-    /// The record by the dates of everybody else.
+    /// The record, its lease dated like its other times.
     pub(super) fn into_record(mut self, now: &Now) -> Record {
         if let Phase::InFlight { lease_until, .. } = &mut self.record.phase {
             *lease_until = now.date_of_lease(*lease_until);

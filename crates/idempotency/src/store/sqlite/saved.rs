@@ -1,4 +1,4 @@
-//! What the file says of the time when it was written.
+//! What the file says about the time when it was written.
 
 use std::time::{Duration, SystemTime};
 
@@ -9,7 +9,7 @@ use super::{
     millis::Millis,
 };
 
-/// The time when the file was written last, or up to a second before.
+/// The time of the last write to the file, or up to a second before.
 #[derive(Clone, Debug)]
 pub(super) struct Saved {
     pub(super) wall: SystemTime,
@@ -18,7 +18,8 @@ pub(super) struct Saved {
     pub(super) behind_since: Option<SystemTime>,
 }
 
-// One row. `leaps` is a list of how far each goes and when it ends, the first and the last of it, as JSON; all times are in milliseconds, and since 1970.
+// One row. `leaps` is a JSON list of jumps: how far each goes, and when its first and last end. All times are in
+// milliseconds, and since 1970.
 pub(super) const CREATE: &str = "
     create table if not exists idempotency_clock (
         id integer primary key check (id = 1),
@@ -83,7 +84,7 @@ pub(super) fn save(connection: &Connection, saved: &Saved) -> Result<(), Error> 
     Ok(())
 }
 
-/// When the last of all records expires, but for those that never do.
+/// When the last of all records expires, except those that never do.
 pub(super) fn latest_expiry(connection: &Connection) -> Result<Option<Millis>, Error> {
     connection
         .prepare_cached(LATEST_EXPIRY)?

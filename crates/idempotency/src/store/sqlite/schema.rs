@@ -4,10 +4,11 @@ use rusqlite::OptionalExtension;
 
 use super::{SqliteDatabase, SqliteStoreError, saved};
 
-/// The version that this code reads and writes. A change of the tables adds one, and a step from each older one.
+/// The version that this code reads and writes. A change of the tables increases it, and adds a migration from each
+/// older one.
 const VERSION: i64 = 1;
 
-// A table of its own and not `user_version`, which belongs to the application that shares the file.
+// A separate table and not `user_version`, which belongs to the application that shares the file.
 const CREATE_VERSION: &str = "
     create table if not exists idempotency_schema (version integer not null) strict;
 ";
@@ -16,10 +17,11 @@ const FIND_VERSION: &str = "select version from idempotency_schema";
 
 const SET_VERSION: &str = "insert into idempotency_schema (version) values (?1)";
 
-// `lease_until` only while it is in flight or withdrawn; `outcome` is what the run has left, until then so far and
-// afterwards in the end; `spent` the spent tokens beside the record's own, 16 bytes each, the latest first; times in
-// milliseconds since 1970; `scope` whose record it is, a digest; `created_at` when its first attempt claimed the key, or its
-// transaction was committed; `route` and `label` what the operator finds it by.
+// `lease_until` is set only while the record is in flight or withdrawn. `outcome` is the run's progress until it is
+// completed, and then its outcome. `spent` holds the spent tokens other than the record's own, 16 bytes each, the
+// latest first. Times are in milliseconds since 1970. `scope` is a digest of the record's scope. `created_at` is when
+// its first attempt claimed the key, or its transaction was committed. An operator finds the record by `route` and
+// `label`.
 const CREATE_RECORDS: &str = "
     create table idempotency_records (
         id blob not null primary key,
@@ -40,7 +42,7 @@ const CREATE_RECORDS: &str = "
     create index idempotency_records_by_expiry on idempotency_records (expires_at);
 ";
 
-// Files of earlier releases have no such columns, and those releases leave them alone.
+// Files of earlier releases lack these columns, and those releases ignore them.
 const LATER_COLUMNS: [(&str, &str); 6] = [
     ("spent", "blob"),
     ("scope", "integer"),
@@ -58,7 +60,7 @@ const HAS_COLUMN: &str = "
 
 const ADD_COLUMN: &str = "alter table idempotency_records add column";
 
-/// Makes the tables where there are none.
+/// Creates the tables that do not exist.
 pub(super) fn set_up(database: &SqliteDatabase) -> Result<(), SqliteStoreError> {
     let found = database.write_blocking(|connection| {
         connection.execute_batch(CREATE_VERSION)?;
@@ -66,7 +68,7 @@ pub(super) fn set_up(database: &SqliteDatabase) -> Result<(), SqliteStoreError> 
             .query_row(FIND_VERSION, (), |row| row.get(0))
             .optional()?;
         if found.is_none_or(|found| found <= VERSION) {
-            // Files of the first releases have none, and those releases leave it alone.
+            // Files of the first releases lack this table, and those releases ignore it.
             connection.execute_batch(saved::CREATE)?;
         }
         if let Some(found) = found {

@@ -7,7 +7,7 @@ pub(super) const FIND: &str = "
     where id = ?1
 ";
 
-// What the first attempt was, a later one does not change.
+// A later attempt does not change what the first one set.
 pub(super) const TAKE: &str = "
     insert into idempotency_records
         (id, fingerprint, token, attempt, expires_at, phase, lease_until, outcome, spent, scope, created_at, route, label)
@@ -67,7 +67,7 @@ pub(super) const REPLACE: &str = "update idempotency_records set outcome = ?2 wh
 
 pub(super) const FORGET: &str = "delete from idempotency_records where id = ?1";
 
-// A key that is free is not listed, though its record says which tokens are spent.
+// A free key is not listed, although its record holds spent tokens.
 pub(super) const LIST: &str = "
     select id, fingerprint, token, attempt, expires_at, phase, lease_until, outcome, spent, scope,
         created_at, completed_at, route, label
@@ -85,5 +85,5 @@ pub(super) const PURGE: &str = "
     returning scope, attempt, length(outcome)
 ";
 
-// The length of a blob is known without its pages.
+// The length of a blob is known without reading its pages.
 pub(super) const COUNT: &str = "select scope, attempt, length(outcome) from idempotency_records";

@@ -1,4 +1,4 @@
-//! The threads that own the connections: one writes, in batches, and the others read beside it.
+//! The threads that own the connections: one writes, in batches, and the others read in parallel.
 
 use std::{
     collections::VecDeque,
@@ -21,7 +21,7 @@ use super::{
     job::Job,
 };
 
-/// Threads that take jobs from one queue. Dropped, they finish what is queued, close the file and end.
+/// Threads that take jobs from one queue. When dropped, they finish what is queued, close the file and end.
 pub(super) struct Workers {
     queue: Queue,
     threads: Vec<JoinHandle<()>>,
@@ -35,23 +35,23 @@ enum Queue {
     OfMany(Arc<Shared>),
 }
 
-/// Whether a job may be refused because thousands wait already.
+/// Whether a job may be refused because thousands are waiting.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Turn {
     /// It begins something.
     New,
-    /// It belongs to a run that has begun, of which there are not that many: its end must not be kept out by others.
+    /// It belongs to a run that has begun. There are few of those, and other jobs must not keep out their ends.
     Due,
 }
 
-/// What the thread that writes is sent.
+/// A message to the thread that writes.
 struct Inbox {
     jobs: Receiver<Box<dyn Job>>,
     waiting: Arc<AtomicUsize>,
 }
 
-/// A queue for several threads, of which one is woken for each job. A channel behind a lock would wake two: the one
-/// that gets the job, and the one that waits in its place for the next.
+/// A queue for several threads that wakes one of them for each job. A channel behind a lock would wake two: the one
+/// that gets the job, and the one that waits for the next in its place.
 #[derive(Default)]
 struct Shared {
     jobs: Mutex<Jobs>,
@@ -64,7 +64,8 @@ struct Jobs {
     closed: bool,
 }
 
-/// How many may wait. Reads whose callers have left are not counted; writes are done without them.
+/// How many jobs may wait. Reads whose callers have left are not counted; writes are done even if their callers have
+/// left.
 const MAX_WAITING: usize = 4096;
 
 impl Shared {
@@ -82,7 +83,7 @@ impl Shared {
         }
         drop(jobs);
         self.arrived.notify_one();
-        // They are the application's, whose drop may take its time.
+        // They are the application's, and dropping them may take time.
         abandoned.into_iter().for_each(|job| job.answer(None));
         if has_room {
             Ok(())
@@ -122,7 +123,7 @@ impl Workers {
         let thread = thread::Builder::new().name("sqlite-writer".into());
         let thread = thread.spawn(move || {
             write(&connection, &file, &inbox);
-            // The lock goes last, when SQLite has let the file go.
+            // The lock is released last, when SQLite has closed the file.
             drop(connection);
             drop(file);
         })?;
@@ -135,7 +136,7 @@ impl Workers {
         })
     }
 
-    /// A thread for each of these connections, all of which only read.
+    /// One thread for each of these connections, all of which only read.
     pub(super) fn reading(
         connections: impl IntoIterator<Item = Connection>,
         file: &Arc<LockedFile>,
@@ -187,7 +188,7 @@ impl Drop for Workers {
         for thread in self.threads.drain(..) {
             // A closure that held the last handle is dropped on the very thread that ran it.
             if thread.thread().id() != thread::current().id() {
-                // A thread that panicked has said so already.
+                // A thread that panicked has already reported it.
                 drop(thread.join());
             }
         }
@@ -195,7 +196,7 @@ impl Drop for Workers {
 }
 
 impl Inbox {
-    /// The next job; `None` once nobody can send any.
+    /// The next job; `None` once no sender is left.
     fn next(&self) -> Option<Box<dyn Job>> {
         self.taken(self.jobs.recv().ok())
     }
@@ -215,21 +216,21 @@ impl Inbox {
 fn read(connection: &Connection, jobs: &Shared) {
     while let Some(mut job) = jobs.next() {
         if job.is_abandoned() {
-            // Its drop is the application's too.
+            // Dropping it runs the application's code too.
             job.answer(None);
             continue;
         }
-        // Who asked gets the error by its answer.
+        // The caller receives the error with its result.
         drop(job.run(connection));
         if !connection.is_autocommit() {
-            // Left open, it would show this thread the past for ever.
+            // If it stayed open, this thread would see an old state forever.
             drop(connection.execute_batch("rollback"));
         }
         job.answer(None);
     }
 }
 
-/// One transaction after the other, each with all that was queued while the one before it was being made durable.
+/// One transaction after the other, each with everything that was queued while the previous one was being made durable.
 fn write(connection: &Connection, file: &LockedFile, inbox: &Inbox) {
     let guard = Guard::default();
     let mut batch = Vec::with_capacity(MAX_BATCH);
@@ -246,11 +247,11 @@ fn write(connection: &Connection, file: &LockedFile, inbox: &Inbox) {
             Err(cause) => cause,
         };
         match cause.sqlite_error_code() {
-            // Who has waited for the file as long as this one is not made to wait again.
+            // Work that has waited for the file just as long does not wait again.
             Some(ErrorCode::DatabaseBusy) => {
                 batch.extend(iter::from_fn(|| inbox.next_if_any()));
             }
-            // A deferred foreign key, of which nobody knows whose it is: the next time only its owner fails.
+            // A deferred foreign key of unknown origin: next time only the work that broke it fails.
             Some(ErrorCode::ConstraintViolation) if batch.len() > 1 => alone = MAX_BATCH,
             _ => {}
         }
@@ -259,7 +260,7 @@ fn write(connection: &Connection, file: &LockedFile, inbox: &Inbox) {
     }
 }
 
-/// Runs the batch's one job, and those that follow it in the queue, and commits.
+/// Runs the batch's one job and the jobs that follow it in the queue, and commits.
 fn commit(
     connection: &Connection,
     file: &LockedFile,
@@ -285,9 +286,9 @@ fn commit(
     guard.commit(connection)
 }
 
-/// Runs one job so that its failure undoes nobody else's work. An error means that the transaction is lost.
+/// Runs one job so that its failure undoes no other caller's work. An error means that the transaction is lost.
 ///
-/// The savepoint has a name that no work uses for its own.
+/// The savepoint has a name that no other work uses.
 fn run(
     connection: &Connection,
     guard: &Guard,

@@ -1,16 +1,16 @@
-//! The time of a file, which no leap of the machine's clock moves on.
+//! The time of a file, which a jump of the machine's clock does not move.
 //!
-//! Dates are those of the wall clock, so that they mean the same after a restart. Whether a record has expired is judged
-//! by an earlier time, which does not follow the wall clock when that leaps ahead: while the service was stopped, while
-//! the machine slept, or because somebody set it. Which of these it was cannot be known, and in the last case the records
-//! of before have as long to live as they ever had. So the time of the file stays behind by the leap until they have
-//! expired by it. The dates of later records contain the leap, so then the time of the file can follow it.
+//! Dates are those of the wall clock, so that they mean the same after a restart. Whether a record has expired is
+//! judged by an earlier time, which does not follow the wall clock when that jumps ahead: because the service was
+//! stopped, the machine slept, or its clock was set. Which of these it was cannot be known, and if the clock was set,
+//! the records from before have as long to live as ever. So the time of the file stays behind by the jump until those
+//! records have expired by it. The dates of later records contain the jump, so the file's time can then follow it.
 //!
-//! A clock that is behind all that was written is taken for one that has not been set yet: dates go on from the file, and
-//! it is by the clock that records are judged. If it stays behind for a day, the file goes by it again.
+//! A clock that is behind everything that was written is assumed not to have been set yet: dates continue from the
+//! file's time, and records are judged by the clock. If it stays behind for a day, the file follows it again.
 //!
-//! Leases are shorter than all that and go by a third time, which counts while a service runs. Over a restart it stands
-//! still: the owners of before are gone, but what they have sent may not have arrived yet.
+//! Leases are shorter and use a third time, which advances only while a service runs. It stands still over a restart:
+//! the previous owners are gone, but their requests may not have arrived yet.
 
 use std::{
     mem,
@@ -32,19 +32,19 @@ use crate::Clock;
 /// The time at one moment.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Now {
-    /// From which records are dated: the later of the clocks.
+    /// The time from which records are dated: the later of the clocks.
     pub(super) dates: SystemTime,
-    /// By which they are judged to have expired: the earlier one.
+    /// The time by which records expire: the earlier of the clocks.
     pub(super) judged: SystemTime,
-    /// From which leases are granted, and by which they lapse.
+    /// The time from which leases are granted, and by which they lapse.
     pub(super) leases: SystemTime,
 }
 
-/// Clones are handles on one.
+/// Clones are handles on one timeline.
 #[derive(Clone)]
 pub(super) struct Timeline {
     clock: Clock,
-    /// What the file said when it was opened.
+    /// What the file held when it was opened.
     found: Option<Saved>,
     state: Arc<Mutex<State>>,
 }
@@ -55,32 +55,32 @@ struct State {
     at: SystemTime,
     wall: SystemTime,
     leases: SystemTime,
-    /// What the wall clock has leapt, and the time of the file has not followed yet.
+    /// The jumps of the wall clock that the file's time has not followed yet.
     leaps: Leaps,
-    /// Since when, by the time of leases, the wall clock has been behind more than it had leapt.
+    /// Since when, in the time of leases, the wall clock has been behind by more than it had jumped ahead.
     behind_since: Option<SystemTime>,
-    /// Counts the changes of the above that no clock makes by itself.
+    /// Counts the changes to the above that do not come from the passage of time.
     revision: u64,
     saved: Option<Stamp>,
-    /// Whether the operator has heard of what the next write meets.
+    /// Whether the operator was already warned of the jump that the next write will find.
     is_said: bool,
 }
 
-/// What of the state a write has put into the file.
+/// The part of the state that a write has stored in the file.
 #[derive(Clone, Copy)]
 pub(super) struct Stamp {
     revision: u64,
     wall: SystemTime,
 }
 
-/// What the wall clock may gain or lose without anybody's setting it, how long may pass between two notes of the time in
-/// the file, and so how long a restart may take before it counts as a leap.
+/// How much the wall clock may drift without being set, how long may pass between two notes of the time in the file,
+/// and so how long a restart may take before it counts as a jump.
 const TOLERANCE: Duration = Duration::from_secs(1);
 
-/// For how long a clock that is behind the file must stay so before the file goes by it.
+/// How long a clock must stay behind the file before the file follows it.
 const CONFIRMATION_TIME: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Longer leaps are worth an operator's attention.
+/// Longer jumps are worth an operator's attention.
 const LOUD: Duration = Duration::from_secs(3600);
 
 impl Now {
@@ -95,18 +95,18 @@ impl Now {
 }
 
 impl Timeline {
-    /// Goes on from the time in the file, by the clock of the system.
+    /// Continues from the time in the file, by the system clock.
     pub(super) fn load(connection: &Connection) -> Result<Self, rusqlite::Error> {
         let timeline = Self::new(Clock::system(), saved::find(connection)?);
         let mut state = timeline.state.lock();
-        // Only to say now what the first write will meet.
+        // Only to warn now of what the first write will find.
         state.clone().follow(&timeline.clock, connection)?;
         state.is_said = true;
         drop(state);
         Ok(timeline)
     }
 
-    /// Goes on from that time by this clock.
+    /// Continues from the time in the file by this clock.
     pub(super) fn with_clock(&self, clock: Clock) -> Self {
         Self::new(clock, self.found.clone())
     }
@@ -124,7 +124,8 @@ impl Timeline {
             is_said: false,
         };
         if let Some(saved) = &found {
-            // A restart within a second took as long as the clock says. A longer one is a leap for the first write.
+            // A restart within a second took as long as the clock says. A longer one counts as a jump at the first
+            // write.
             let down = wall.duration_since(saved.wall).ok();
             let down = down.filter(|down| *down <= TOLERANCE).unwrap_or_default();
             state.wall = saved.wall + down;
@@ -139,18 +140,18 @@ impl Timeline {
         }
     }
 
-    /// The time for a look. A leap that no write has met yet does not count.
+    /// The time for a read. A jump that no write has found yet does not count.
     pub(super) fn now(&self) -> Now {
         self.state.lock().now(&self.clock)
     }
 
-    /// The time for a write. What of it the next start must know is written too, if it is not there already; the caller
-    /// says by [`Timeline::saved`] when that is durable.
+    /// The time for a write. Also writes what the next start must know, unless the file holds it already. The caller
+    /// calls [`Timeline::saved`] when that is durable.
     pub(super) fn pass(
         &self,
         connection: &Connection,
     ) -> Result<(Now, Option<Stamp>), rusqlite::Error> {
-        // A copy, so that nobody who looks waits for SQLite. There is one thread that writes, so none is lost.
+        // A copy, so that readers do not wait for SQLite. Only one thread writes, so no change is lost.
         let mut state = self.state.lock().clone();
         state.follow(&self.clock, connection)?;
         state.settle(&self.clock);
@@ -185,7 +186,7 @@ impl State {
         }
     }
 
-    /// Takes note of what the wall clock has leapt since the last write.
+    /// Notes how far the wall clock has jumped since the last write.
     fn follow(&mut self, clock: &Clock, connection: &Connection) -> Result<(), rusqlite::Error> {
         let is_said = mem::take(&mut self.is_said);
         let (expected, leases) = self.expected(clock);
@@ -194,7 +195,7 @@ impl State {
             Ok(ahead) if ahead > TOLERANCE => {
                 let until = saved::latest_expiry(connection)?.map(Millis::time);
                 self.go_on_from(wall, leases, clock);
-                // Where there is no record, or none that is left, nothing can be forgotten early.
+                // Without unexpired records nothing can be forgotten early.
                 if let Some(until) = until {
                     self.leaps.push(Leap {
                         ahead,
@@ -215,7 +216,8 @@ impl State {
                 let is_new = self.behind_since.is_none();
                 let since = *self.behind_since.get_or_insert(leases);
                 let patience = leases.duration_since(since).unwrap_or_default();
-                // A clock that has not been set yet will be. One that stays is right, and the time in the file was not.
+                // A clock that has not been set yet will be set. One that stays behind is right, and the time in the
+                // file was wrong.
                 if left > TOLERANCE && patience < CONFIRMATION_TIME {
                     if is_new || left < behind.duration() {
                         self.go_on_from(wall + left, leases, clock);
@@ -239,7 +241,7 @@ impl State {
         self.revision += 1;
     }
 
-    /// Follows the leaps that can take no record away any more.
+    /// Follows the jumps that can no longer end a record early.
     fn settle(&mut self, clock: &Clock) {
         while self.leaps.settle(self.now(clock).judged) {
             self.revision += 1;

@@ -24,7 +24,7 @@ pub struct SqliteTransaction<W> {
     work: W,
 }
 
-/// A lock of another program takes less, so only a disk that hangs takes as long.
+/// Waiting for another program's lock takes less, so only a disk that hangs takes this long.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl SqliteDatabase {
@@ -47,8 +47,8 @@ impl SqliteDatabase {
     /// }
     /// ```
     ///
-    /// What holds for [`write`](Self::write) holds for this work too. It shares one sync of the disk with other callers'
-    /// bookings; its own statements and its key's record are kept both or not at all.
+    /// The rules of [`write`](Self::write) apply to this work too. It shares one sync of the disk with other callers'
+    /// work; its own statements and its key's record are committed together or not at all.
     pub fn transaction<T, W>(&self, work: W) -> SqliteTransaction<W>
     where
         T: Send + 'static,
@@ -95,7 +95,7 @@ where
             };
             match tokio::time::timeout(COMMIT_TIMEOUT, commit).await {
                 Ok(committed) => committed,
-                // It may be done yet.
+                // It may still be done.
                 Err(_) => Err(CommitFailure::Unknown(
                     "SQLite has not committed the work within 10 seconds".into(),
                 )),
@@ -123,18 +123,20 @@ async fn commit<T: 'static>(
 ) -> Result<IfOwner<Committed>, CommitFailure> {
     let store: &dyn Any = innermost(entry.store.as_ref());
     let Some(store) = store.downcast_ref::<SqliteStore>() else {
-        return Err(CommitFailure::Undone("the store is not of SQLite".into()));
+        return Err(CommitFailure::Undone(
+            "the store is not a SQLite store".into(),
+        ));
     };
     let (store, hold) = (store.clone(), entry.hold.clone());
     store.known.add(&hold.id);
     let commit = move |connection: &Connection, now: &Now, changes: &mut Changes| {
-        // Asked first, because nothing comes between: there is one thread that writes.
+        // Asked first. Nothing can come in between, because only one thread writes.
         let may_leave = records::may_leave(connection, &entry.hold, entry.is_held, now)?;
         let IfOwner::Done(before) = may_leave else {
             return Ok(IfOwner::NotOwner);
         };
         let value = work(connection)?;
-        // What the work has done is gone, and its record would be written alone.
+        // The effects of the work are gone, and its record would be written alone.
         if connection.is_autocommit() {
             return Err(guard::ended());
         }
@@ -159,11 +161,11 @@ async fn commit<T: 'static>(
     committed.map_err(failure)
 }
 
-/// The thread that writes cannot wait for anything, and everybody else would wait with it.
+/// The thread that writes cannot wait, because all other writers would wait with it.
 fn end<T>(ending: EncodeResponse<T>, value: T) -> Result<Bytes, Error> {
     ending(value)
         .now_or_never()
-        .unwrap_or_else(|| Err("the body of the answer is not there as a whole".into()))
+        .unwrap_or_else(|| Err("the body of the response is not complete".into()))
         .map_err(Error::ToSqlConversionFailure)
 }
 

@@ -1,4 +1,4 @@
-//! What an operator is told of clocks. SQLite writes the dates.
+//! Warnings to operators about clocks. SQLite formats the dates.
 
 use std::time::SystemTime;
 
@@ -17,7 +17,7 @@ pub(super) fn ahead(
         clock = date(connection, clock)?,
         until = date(connection, until)?,
         "the clock is more than an hour ahead of the time in the SQLite file: the service was stopped, the machine slept, \
-         or the clock was set. No key expires early; until the date given last, keys are kept longer by the difference. \
+         or the clock was set. No key expires early; until the last date, keys live longer by the difference. \
          If the clock is wrong, correct it; otherwise there is nothing to do",
     );
     Ok(())
