@@ -31,7 +31,7 @@ use listener::Listener;
 use records::Records;
 use server::Server;
 
-/// A store in Redis, for many processes: a claim is one round trip, and those who wait are woken at once.
+/// A store in Redis, shared by many processes: a claim is one round trip, and waiters are woken at once.
 ///
 /// ```no_run
 /// use idempotency::{Idempotency, RedisStoreError, RedisStore};
@@ -43,69 +43,73 @@ use server::Server;
 /// # }
 /// ```
 ///
-/// It needs Redis 6.2 or later, or Valkey. Each record is one key, named after the prefix and the record's id, so a cluster
-/// spreads them. Clones are handles on one store; all commands of one process share a connection to each server, and one more
-/// listens while duplicates wait. They are made anew whenever they break, or nothing comes back on them.
+/// It needs Redis 6.2 or later, or Valkey. Each record is one key, named after the prefix and the record's id, so a
+/// cluster spreads them. Clones are handles on one store. All commands of a process share one connection to each
+/// server, and one more connection listens while duplicates wait. A connection is replaced when it breaks or receives
+/// no replies.
 ///
 /// # What the server must keep
 ///
-/// - **Persistence.** What Redis forgets runs again. `appendonly yes` with `appendfsync always` keeps every record that
-///   was acknowledged; `everysec` may lose the last second when the machine fails, and snapshots what came after the
-///   last one.
-/// - **Failover.** Replicas are told later. When one takes over, it may lack claims and answers that were acknowledged,
-///   and those requests can run twice. Where that must not happen, use a store that commits before it answers, such
-///   as SQLite or Postgres.
-/// - **Eviction.** `maxmemory-policy` must be `noeviction`: with another one a full server drops records before their
-///   time, and their requests run again. [`connect`](Self::connect) looks and logs a warning. A full server without eviction
-///   takes no new keys, which clients see as 503, while runs that hold a key can still renew it and store their answer, or
-///   release it. A released key takes its room for another lease.
-/// - **Size.** An answer of more than 64 MiB is not stored: it reaches its first client whole, and a retry is told that
-///   it was not. A `proto-max-bulk-len` below that must leave room for the largest answer.
-/// - **The clock.** Leases and ttls go by the server's clock, whatever those of the applications say. If it is set back,
+/// - **Persistence.** The request of a record that Redis loses runs again. `appendonly yes` with `appendfsync always`
+///   keeps every acknowledged record. `everysec` may lose the last second when the machine fails, and snapshots lose
+///   everything since the last one.
+/// - **Failover.** Replication is asynchronous. A replica that takes over may lack claims and responses that were
+///   acknowledged, and those requests can run twice. If that must not happen, use a store that commits before it
+///   acknowledges, such as SQLite or PostgreSQL.
+/// - **Eviction.** `maxmemory-policy` must be `noeviction`: with another policy a full server drops records before
+///   their time, and their requests run again. [`connect`](Self::connect) checks this and logs a warning. A full server
+///   without eviction accepts no new keys, which clients see as 503. Runs that hold a key can still renew it, store
+///   their response, or release it. A released key takes its room for another lease.
+/// - **Size.** A response of more than 64 MiB is not stored: its first client receives it in full, and a retry learns
+///   that it was not stored. If `proto-max-bulk-len` is lower, it must leave room for the largest response.
+/// - **The clock.** Leases and ttls follow the server's clock and not those of the applications. If it is set back,
 ///   records live longer; if it is set forward, shorter.
-/// - **Rights.** A user of its own needs `+eval +evalsha +get +set +pexpireat +time +publish +subscribe +unsubscribe
+/// - **Rights.** A dedicated user needs `+eval +evalsha +get +set +pexpireat +time +publish +subscribe +unsubscribe
 ///   +info`, on a cluster `+cluster|slots`, and, for [`list`](Store::list), `+scan`, on the prefix's keys
-///   (`~bookings:*`) and channels (`&bookings:*`). [`connect`](Self::connect) tries the commands; the prefix it cannot know. A
-///   user that may not publish or subscribe works too; those who wait then look once a second. One without `+info` is not told
-///   of a server that is too old, evicts, or belongs to a cluster.
+///   (`~bookings:*`) and channels (`&bookings:*`). [`connect`](Self::connect) tries the commands, but it does not know
+///   the prefix. A user that may not publish or subscribe works too, but then waiters poll once a second. A user
+///   without `+info` gets no warning that a server is too old, evicts, or belongs to a cluster.
 ///
 /// # Errors
 ///
-/// A server that does not answer within two seconds counts as unavailable, although it may have done what it was told;
-/// the engine's tokens sort that out. [`list`](Store::list) walks over all keys of the server, also those of others: it is for
-/// operators, now and then. [`purge_expired`](Store::purge_expired) has nothing to do, because Redis removes what has expired.
+/// A server that does not respond within two seconds counts as unavailable, although it may have run the command; the
+/// engine's tokens resolve that. [`list`](Store::list) scans all keys of the server, including those of other
+/// applications: it is meant for occasional use by operators. [`purge_expired`](Store::purge_expired) has nothing to
+/// do, because Redis removes expired records.
 #[derive(Clone)]
 pub struct RedisStore {
     records: Records,
     listener: Listener,
 }
 
-/// What names begin with unless said.
+/// The default prefix of the keys.
 const PREFIX: &str = "idempotency:";
 
-/// The longest outcome: what is carried there, and back for each replay, well within the time of a step. The server itself
-/// would take 512 MiB in one string, its `proto-max-bulk-len` unless configured; but an outcome that it is never told of
-/// in time leaves a key whose retry runs again, and a tombstone does not. And while it copies, everybody else waits.
+/// The longest outcome: one that travels to the server, and back for each replay, well within the time of a step. The
+/// server itself would accept 512 MiB in one string, the default of `proto-max-bulk-len`. But if an outcome does not
+/// reach it in time, a retry runs again, which a tombstone prevents. And while the server copies, all other clients
+/// wait.
 const MAX_OUTCOME: usize = 64 << 20;
 
-/// How many records are read beside each other for a list.
+/// How many records are read concurrently for a list.
 const READ_AT_ONCE: usize = 100;
 
 impl RedisStore {
-    /// The store on this server: `redis://[user:password@]host[:port][/database]`; with the feature `redis-tls` also
-    /// `rediss://`, which believes the certificates that this machine does, by the rustls provider that the program has installed
-    /// (`rustls::crypto::ring::default_provider().install_default()`).
+    /// The store on this server: `redis://[user:password@]host[:port][/database]`, or with the feature `redis-tls` also
+    /// `rediss://`. TLS trusts the system's root certificates and uses the rustls provider that the program has
+    /// installed (`rustls::crypto::ring::default_provider().install_default()`).
     ///
     /// # Errors
     ///
-    /// If the URL cannot be used, or asks for TLS while no provider is installed, or the server does not answer or refuses the user; and if steps would fail there: of a server
-    /// before 6.2, of a replica, of a user who lacks the right to a command, and of a node of a cluster.
+    /// If the URL is invalid, or asks for TLS while no provider is installed; if the server does not respond or rejects
+    /// the user; and if steps would fail there: on a server before 6.2, on a replica, for a user who lacks the right to
+    /// a command, and on a node of a cluster.
     pub async fn connect(url: &str) -> Result<Self, RedisStoreError> {
         let server = Server::single(address::of(url)?).map_err(RedisStoreError::url)?;
         Self::on(server).await
     }
 
-    /// The store on the cluster to which these nodes belong; the others are found out.
+    /// The store on the cluster to which these nodes belong; it discovers the other nodes.
     ///
     /// ```no_run
     /// # async fn example() -> Result<(), idempotency::RedisStoreError> {
@@ -118,7 +122,7 @@ impl RedisStore {
     ///
     /// # Errors
     ///
-    /// As [`connect`](Self::connect), if there is no URL, and if the server belongs to no cluster.
+    /// As for [`connect`](Self::connect), if there is no URL, and if the server does not belong to a cluster.
     pub async fn cluster(
         nodes: impl IntoIterator<Item = impl AsRef<str>>,
     ) -> Result<Self, RedisStoreError> {
@@ -130,7 +134,7 @@ impl RedisStore {
         Self::on(server).await
     }
 
-    /// Names the keys of this store's records so that they begin with this; `idempotency:` unless said.
+    /// Sets the prefix of the keys of this store's records; `idempotency:` by default.
     #[must_use]
     pub fn with_prefix(self, prefix: &str) -> Self {
         Self::new(self.records.server, prefix)
@@ -152,7 +156,7 @@ impl RedisStore {
         }
     }
 
-    /// Wakes those who wait in this process, who need not go by the server.
+    /// Wakes the waiters in this process, which then need no notification from the server.
     fn wake<T>(&self, id: &RecordId, ended: IfOwner<T>) -> IfOwner<T> {
         if matches!(ended, IfOwner::Done(_)) {
             self.listener.wake(id);

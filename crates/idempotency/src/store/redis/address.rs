@@ -1,4 +1,4 @@
-//! From a URL to what the client connects to.
+//! Turns a URL into connection settings for the client.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::{RedisStoreError, slots::Node};
 #[cfg(feature = "redis-tls")]
 use crate::store::tls::is_provider_installed;
 
-/// What the URL says.
+/// The connection settings that the URL describes.
 pub(super) fn of(url: &str) -> Result<ConnectionInfo, RedisStoreError> {
     #[cfg(not(feature = "redis-tls"))]
     if url.starts_with("rediss:") || url.starts_with("valkeys:") {
@@ -26,7 +26,7 @@ pub(super) fn of(url: &str) -> Result<ConnectionInfo, RedisStoreError> {
     Ok(info.set_tcp_settings(tcp()))
 }
 
-/// Small commands leave at once, and a peer that has vanished is noticed also by those who only listen.
+/// Sends small commands at once, and detects a vanished peer even on a connection that only listens.
 fn tcp() -> TcpSettings {
     let settings = TcpSettings::default().set_nodelay(true).set_keepalive(
         TcpKeepalive::new()
@@ -38,11 +38,11 @@ fn tcp() -> TcpSettings {
     settings
 }
 
-/// How long what was sent may stay without an acknowledgement until the connection counts as broken.
+/// How long sent data may stay unacknowledged until the connection counts as broken.
 #[cfg(target_os = "linux")]
 const UNACKNOWLEDGED_FOR: Duration = Duration::from_secs(5);
 
-/// The same as for this node of a cluster, for another one.
+/// The settings of one cluster node, changed to another node's address.
 pub(super) fn of_node(seed: &ConnectionInfo, (host, port): Node) -> ConnectionInfo {
     let address = match seed.addr() {
         ConnectionAddr::TcpTls {
@@ -60,7 +60,7 @@ pub(super) fn of_node(seed: &ConnectionInfo, (host, port): Node) -> ConnectionIn
     seed.clone().set_addr(address)
 }
 
-/// Where a node is; none for a socket of Unix, where no cluster is.
+/// The node's address; `None` for a Unix socket, which no cluster uses.
 pub(super) fn node(info: &ConnectionInfo) -> Option<Node> {
     match info.addr() {
         ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {

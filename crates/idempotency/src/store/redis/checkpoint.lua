@@ -4,7 +4,7 @@ if not record or record.phase ~= IN_FLIGHT or record.token ~= token then
     return {'lost'}
 end
 if #progress <= #bytes - record.left_from then
-    -- It is of an earlier time, and has come late.
+    -- It is outdated and has arrived late.
     return {'done'}
 end
 local attempt, expires_at, lease_until, fingerprint = record.attempt, record.expires_at, record.lease_until, record.fingerprint

@@ -1,4 +1,4 @@
-//! A cluster: a connection to each node, and where the keys are.
+//! A cluster: a connection to each node, and which node has which keys.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -28,31 +28,31 @@ use super::{
 
 /// Clones are handles on the same connections.
 ///
-/// This is not the crate's own client of clusters, because that keeps a connection on which nothing comes back, and does
-/// not say whether it has sent a command twice.
+/// This is not the cluster client of the `redis` crate, because that client keeps using a connection on which no
+/// replies arrive, and does not say whether it sent a command twice.
 #[derive(Clone)]
 pub(super) struct Cluster(Arc<Nodes>);
 
 struct Nodes {
-    /// Those that the user has named.
+    /// The nodes that the user named.
     seeds: Vec<ConnectionInfo>,
     // Plain locks: nothing is awaited under them.
     slots: Mutex<Slots>,
     links: Mutex<BTreeMap<Node, Arc<Link>>>,
-    /// Everybody who wants to know where the keys are waits for the same replies.
+    /// All callers that need the map of slots wait for the same replies.
     learning: Mutex<Option<Learning>>,
 }
 
 type Learning = Shared<BoxFuture<'static, Result<(), RedisError>>>;
 
-/// How long a node may take to say where the keys are. With a node that cannot be connected to before it and the step
-/// itself after it, that fits into the time of a step.
+/// How long a node may take to report the slots. Together with a failed connection to one node before it, and the step
+/// itself after it, this fits into the time of a step.
 const LEARN_WITHIN: Duration = Duration::from_secs(1);
 
-/// How long to wait before a step is sent again that the cluster has not taken.
+/// How long to wait before a step is sent again that the cluster did not accept.
 const PAUSES: [u64; 6] = [0, 20, 100, 300, 600, 1000];
 
-/// What is to be done about a step that has failed.
+/// What to do about a step that failed.
 enum Next {
     Retry,
     /// The node to which the slot is moving has the key.
@@ -101,13 +101,13 @@ impl Cluster {
         }
     }
 
-    /// What each primary says to this command.
+    /// The reply of each primary to this command.
     pub(super) async fn ask_all(&self, command: &Cmd) -> Result<Vec<Value>, RedisError> {
         let primaries = self.primaries();
         try_join_all(primaries.iter().map(|node| self.ask(node, command))).await
     }
 
-    /// What this node says to this command.
+    /// The reply of this node to this command.
     pub(super) async fn ask(&self, node: &Node, command: &Cmd) -> Result<Value, RedisError> {
         let mut repeated = false;
         let link = self.link(node)?;
@@ -126,7 +126,7 @@ impl Cluster {
         self.0.slots.lock().primaries()
     }
 
-    /// The ways to all nodes that are known.
+    /// The clients of all known nodes.
     pub(super) fn clients(&self) -> Vec<Client> {
         let known = self.0.slots.lock().nodes.clone();
         let nodes = self.seeds().chain(known);
@@ -134,7 +134,7 @@ impl Cluster {
         clients.collect()
     }
 
-    /// Finds out why a step has failed, and where it is to go next.
+    /// Determines why a step failed, and where to send it next.
     async fn next(&self, slot: u16, node: &Node, failure: &Failure) -> Next {
         let error = match failure {
             Failure::Refused(error) => match error.kind() {
@@ -163,7 +163,7 @@ impl Cluster {
             Failure::Unconnected(error) | Failure::Broken(error) => error,
         };
         if matches!(failure, Failure::Broken(_)) && error.is_timeout() {
-            // The command may be carried out yet. Where the next one has to go is found out meanwhile.
+            // The command may still be carried out. The slots are read in the background for the next one.
             drop(self.learning());
             return Next::Fail;
         }
@@ -211,12 +211,12 @@ impl Cluster {
         Ok(link)
     }
 
-    /// Finds out where the keys are.
+    /// Reads which node has which slots.
     async fn learn(&self) -> Result<(), RedisError> {
         self.learning().await
     }
 
-    /// It goes on also if nobody waits for it.
+    /// It continues even if no caller waits for it.
     fn learning(&self) -> Learning {
         let mut learning = self.0.learning.lock();
         if let Some(learning) = &*learning
@@ -250,7 +250,7 @@ impl Cluster {
         Err(failed)
     }
 
-    /// What most of these nodes say. One that was cut off from the others still believes that all is as it was.
+    /// The map that most of these nodes report. A node that was cut off from the others still reports the old one.
     async fn majority(&self, nodes: BTreeSet<Node>) -> Result<Slots, RedisError> {
         let mut command = redis::cmd("CLUSTER");
         command.arg("SLOTS");
@@ -298,6 +298,6 @@ impl Cluster {
 }
 
 fn nobody() -> RedisError {
-    let detail = "no node of the cluster says where the keys are".to_owned();
+    let detail = "no node of the cluster reports its slots".to_owned();
     make_extension_error("CLUSTERDOWN".to_owned(), Some(detail))
 }

@@ -1,8 +1,8 @@
--- An owner leaves its own token in the record and an operator a new one, so that the owner which was given up
--- can complete nothing any more, not even "again".
+-- An owner leaves its own token in the record, and an operator a new one, so that the owner that was given up can
+-- complete nothing any more, not even "again".
 local token, left, ttl, outcome = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 
--- The same owner or operator again, whose first completion was done but not heard of.
+-- The same owner or operator repeats a completion that was done but whose reply was lost.
 if record and record.phase == COMPLETED and record.token == left then
     return {'completed', record.expires_at}
 end

@@ -6,24 +6,25 @@ use crate::{StoreError, store::tls::PROVIDER_MISSING};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum RedisStoreError {
-    /// The URL cannot be used.
+    /// The URL is invalid.
     Url(Arc<dyn Error + Send + Sync>),
     /// The URL begins with `rediss://`, and this program was built without the feature `redis-tls`.
     TlsMissing,
-    /// The URL begins with `rediss://`, and the application has installed no `CryptoProvider` of rustls.
+    /// The URL begins with `rediss://`, and the application has not installed a `CryptoProvider` of rustls.
     CryptoProviderMissing,
-    /// The server was not reached, or refused the user.
+    /// The server could not be reached, or it rejected the user.
     Connect(Arc<dyn Error + Send + Sync>),
-    /// The user may not run this command, which every store needs. Others may be missing too.
+    /// The user may not run this command, which every store needs. It may lack others too.
     Right(Arc<str>),
-    /// The server is of this version, which is older than 6.2.
+    /// The server has this version, which is older than 6.2.
     Version(Arc<str>),
-    /// The server is a replica, which only reads.
+    /// The server is a replica and accepts no writes.
     Replica,
-    /// The server belongs to a cluster and has a part of the keys: [`RedisStore::cluster`](super::RedisStore::cluster)
-    /// connects to all of it.
+    /// The server belongs to a cluster and has only a part of the keys:
+    /// [`RedisStore::cluster`](super::RedisStore::cluster) connects to the whole cluster.
     NodeOfCluster,
-    /// The server belongs to no cluster: [`RedisStore::connect`](super::RedisStore::connect) is for a single one.
+    /// The server does not belong to a cluster: [`RedisStore::connect`](super::RedisStore::connect) is for a single
+    /// server.
     NotACluster,
 }
 
@@ -44,17 +45,19 @@ impl RedisStoreError {
 impl fmt::Display for RedisStoreError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
-            Self::Url(_) => "the URL of the Redis server cannot be used",
+            Self::Url(_) => "the URL of the Redis server is invalid",
             Self::TlsMissing => "rediss:// needs the feature redis-tls of the crate idempotency",
             Self::CryptoProviderMissing => PROVIDER_MISSING,
             Self::Connect(_) => "the Redis server cannot be reached",
-            Self::Replica => "the Redis server is a replica, which only reads",
+            Self::Replica => "the Redis server is a replica and accepts no writes",
             Self::NodeOfCluster => {
                 "the Redis server is one node of a cluster; use RedisStore::cluster"
             }
-            Self::NotACluster => "the Redis server belongs to no cluster; use RedisStore::connect",
+            Self::NotACluster => {
+                "the Redis server does not belong to a cluster; use RedisStore::connect"
+            }
             Self::Right(command) => {
-                return write!(formatter, "the user of Redis may not run {command}");
+                return write!(formatter, "the Redis user may not run {command}");
             }
             Self::Version(version) => {
                 return write!(formatter, "Redis {version} is older than 6.2");
@@ -72,7 +75,7 @@ impl Error for RedisStoreError {
     }
 }
 
-/// What a failed step means to the engine. A script passes on the error of a command in it, older servers within a
+/// What a failed step means to the engine. A script passes on the error of a command in it; older servers put it into a
 /// sentence of their own.
 pub(super) fn failure(error: redis::RedisError) -> StoreError {
     let error = without_arguments(error);
@@ -81,15 +84,15 @@ pub(super) fn failure(error: redis::RedisError) -> StoreError {
     } else if says(&error, "OOM") {
         StoreError::full(error)
     } else if error.is_connection_refusal() {
-        // Of a connection that was there nobody hears this.
+        // The client does not return this error for a connection that was established.
         StoreError::unreached(error)
     } else {
         StoreError::unavailable(error)
     }
 }
 
-/// Errors end in logs, and a server, or a proxy before it, that does not know a command repeats what it was sent: a password,
-/// or a response.
+/// Removes the arguments, because errors end up in logs. A server or proxy that does not know a command repeats what it
+/// received: a password, or a response.
 fn without_arguments(error: redis::RedisError) -> redis::RedisError {
     let Some(detail) = error.detail() else {
         return error;
@@ -103,8 +106,8 @@ fn without_arguments(error: redis::RedisError) -> redis::RedisError {
     }
 }
 
-/// Whether the server's error has this code, also where an older server has put that of a command in a script into a
-/// sentence of its own: `ERR Error running script (call to f_…): @user_script:…: -READONLY You can't write …`.
+/// Whether the server's error has this code. An older server puts the code of a command in a script into a sentence of
+/// its own: `ERR Error running script (call to f_…): @user_script:…: -READONLY You can't write …`.
 pub(super) fn says(error: &redis::RedisError, code: &str) -> bool {
     error.code() == Some(code)
         || error

@@ -1,4 +1,5 @@
--- Frees the key of a completed run. Its token stays in the key, so that a step whose reply was lost recognises itself.
+-- Frees the key of a completed run. Its token stays in the key, so that a repeated step whose reply was lost is
+-- recognised.
 local token, spent_for = ARGV[1], ARGV[2]
 
 if record and record.is_free and is_spent(token) then

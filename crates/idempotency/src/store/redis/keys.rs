@@ -1,10 +1,11 @@
-//! The names of records among the server's keys, and of the channels on which their ends are told.
+//! The names of records among the server's keys, and of the channels that announce their ends.
 
 use std::{fmt::Write, sync::Arc};
 
 use crate::RecordId;
 
-/// What the names begin with. A record's key is this and its id in hexadecimal digits, and its channel has the same name.
+/// The prefix of the names. A record's key is the prefix and the record's id in hexadecimal digits, and its channel has
+/// the same name.
 #[derive(Clone, Debug)]
 pub(super) struct Keys(Arc<str>);
 
@@ -17,12 +18,12 @@ impl Keys {
         let mut name = String::with_capacity(self.0.len() + 64);
         name.push_str(&self.0);
         for byte in id.as_bytes() {
-            write!(name, "{byte:02x}").expect("a string takes all that is written to it");
+            write!(name, "{byte:02x}").expect("writing to a string does not fail");
         }
         name
     }
 
-    /// The id of the record with this name; none, if the key is somebody else's.
+    /// The id of the record with this name; `None` if the key belongs to another application.
     pub(super) fn id(&self, name: &[u8]) -> Option<RecordId> {
         let digits = name.strip_prefix(self.0.as_bytes())?;
         let mut id = [0; 32];
@@ -35,7 +36,7 @@ impl Keys {
         Some(RecordId::from_bytes(id))
     }
 
-    /// A pattern that fits these names.
+    /// A pattern that matches these names.
     pub(super) fn pattern(&self) -> String {
         let mut pattern = String::with_capacity(self.0.len() + 1);
         for character in self.0.chars() {
@@ -49,7 +50,7 @@ impl Keys {
     }
 }
 
-/// The value of a digit as [`Keys::name`] writes it: there is one name for each id.
+/// The value of a digit as [`Keys::name`] writes it. Upper-case digits are not accepted, so that each id has one name.
 fn digit(character: u8) -> Option<u8> {
     match character {
         b'0'..=b'9' => Some(character - b'0'),

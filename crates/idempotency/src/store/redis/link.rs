@@ -1,4 +1,4 @@
-//! One connection to one server, for all commands, and the next one once it has failed.
+//! One connection to one server for all commands, which is replaced after it fails.
 
 use std::time::Duration;
 
@@ -14,19 +14,19 @@ use redis::{
 
 use super::error::says;
 
-/// How long making a connection may take.
+/// How long connecting may take.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long the server may take for a command. It may have run one that it has not answered.
+/// How long the server may take to reply to a command. A command without a reply may have run.
 pub(super) const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A connection on which commands of many callers travel together.
+/// A connection that many callers share for their commands.
 ///
-/// This is not the crate's own connection manager, because that keeps a connection that has stopped answering, and one
-/// to a server that has become a replica; and it lets the first command after a lost connection fail.
+/// This is not the connection manager of the `redis` crate, because that manager keeps a connection on which no replies
+/// arrive, and one to a server that has become a replica; and it lets the first command after a lost connection fail.
 pub(super) struct Link {
     client: Client,
-    /// Everybody who wants a connection waits for the same one.
+    /// All callers that need a connection wait for the same one.
     current: Mutex<Option<Connecting>>,
 }
 
@@ -40,13 +40,13 @@ pub(super) enum Sent<'a> {
 
 type Connecting = Shared<BoxFuture<'static, Result<MultiplexedConnection, RedisError>>>;
 
-/// Why a command has no answer.
+/// Why a command has no reply.
 pub(super) enum Failure {
-    /// There is no connection, and none could be made.
+    /// There is no connection, and none could be established.
     Unconnected(RedisError),
-    /// The connection was there, and is of no use any more.
+    /// The connection was established, but is no longer usable.
     Broken(RedisError),
-    /// The server did not do what the command says.
+    /// The server refused the command.
     Refused(RedisError),
 }
 
@@ -58,16 +58,16 @@ impl Link {
         }
     }
 
-    /// Sends a command that does no harm when it is run twice, and takes note if an earlier one may have run whose reply
-    /// was lost.
+    /// Sends a command that may safely run twice, and sets `repeated` if an earlier try may have run whose reply was
+    /// lost.
     pub(super) async fn send(&self, sent: Sent<'_>, repeated: &mut bool) -> Result<Value, Failure> {
         let first = self.try_send(sent).await;
         match first {
-            // Most often nothing was sent: the server has closed an idle connection, or was restarted.
+            // Most often nothing was sent, because the server closed an idle connection or was restarted.
             Err(Failure::Broken(error)) if !error.is_timeout() => {
                 *repeated |= !is_unfit(&error);
                 match self.try_send(sent).await {
-                    // It may have been sent all the same.
+                    // It may have been sent nevertheless.
                     Err(Failure::Unconnected(_)) => Err(Failure::Broken(error)),
                     second => second,
                 }
@@ -120,7 +120,7 @@ impl Link {
         connecting.clone()
     }
 
-    /// Has the next command make a new connection, unless somebody has seen to that already.
+    /// Lets the next command make a new connection, unless another caller has already replaced this one.
     fn discard(&self, failed: &Connecting) {
         let mut current = self.current.lock();
         if current
@@ -140,13 +140,13 @@ impl Failure {
     }
 }
 
-/// Whether another connection may do better. A network that swallows packets looks like a slow server.
+/// Whether another connection may do better. A network that drops packets looks like a slow server.
 fn is_broken(error: &RedisError) -> bool {
     error.is_io_error() || error.is_unrecoverable_error() || is_unfit(error)
 }
 
-/// Whether the server does not take commands that write, so that nothing was done: after a failover the old connection
-/// can lead to a server that only reads.
+/// Whether the server accepts no writes, so that nothing was done: after a failover the old connection can lead to a
+/// server that only reads.
 fn is_unfit(error: &RedisError) -> bool {
     says(error, "READONLY") || says(error, "MASTERDOWN")
 }

@@ -1,8 +1,8 @@
-//! Hears of holds that other processes have ended: one connection, while anybody waits.
+//! Receives notifications of holds that other processes have ended, on one connection, while duplicates wait.
 //!
-//! A record's channel is listened to while somebody waits for that record, so that a server with many completions and
-//! few who wait has little to tell. What a broken connection misses is made good by a look at the record once the
-//! channel is listened to again, and by those who wait, who look themselves now and then.
+//! A record's channel is open only while there are waiters for that record, so a server with many completions and few
+//! waiters sends little. What a broken connection misses is found by reading the record once its channel is open again,
+//! and by the waiters, which also poll now and then.
 
 use std::{collections::HashSet, io, sync::Arc, time::Duration};
 
@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{Phase, Polling, RecordId, Subscription, Wakeups, log_text::Causes};
 
-/// Wakes those who wait in this process. Clones are handles on the same connection.
+/// Wakes the waiters in this process. Clones are handles on the same connection.
 #[derive(Clone)]
 pub(super) struct Listener(Arc<Shared>);
 
@@ -38,24 +38,24 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    /// Records that somebody has begun to wait for.
+    /// Records with new waiters.
     asked: HashSet<RecordId>,
-    /// What listens, while anybody waits.
+    /// The task that listens, while there are waiters.
     task: Option<JoinHandle<()>>,
 }
 
-/// How often those who wait look without having heard anything: the owner may be dead, and notifications get lost.
+/// How often waiters poll without a notification: the owner may be dead, and notifications get lost.
 const POLLING: Polling = Polling::every(Duration::from_secs(1));
 
-/// How long a channel is kept for which nobody waits any more, and the connection after the last channel. And how often
-/// the server is asked whether the connection lives: it says nothing of its own accord, and a connection that the network
-/// has dropped says nothing either.
+/// How long a channel stays open without waiters, and the connection after the last channel. Also how often the server
+/// is asked whether the connection is alive: an idle server sends nothing, and neither does a connection that the
+/// network has dropped.
 const TIDY_EVERY: Duration = Duration::from_secs(1);
 
-/// How long to leave a server alone to which no connection can be made.
+/// How long to wait after a failed connection.
 const RECONNECT_AFTER: Duration = Duration::from_millis(500);
 
-/// Why listening on a connection came to its end.
+/// Why listening on a connection ended.
 enum End {
     Idle,
     Broken,
@@ -76,7 +76,7 @@ impl Listener {
         if let Ok(runtime) = Handle::try_current() {
             let mut state = self.0.state.lock();
             state.asked.insert(*id);
-            // The task is gone when the runtime is that it ran on.
+            // The task has finished if the runtime on which it ran has ended.
             if state.task.as_ref().is_none_or(JoinHandle::is_finished) {
                 state.task = Some(runtime.spawn(listen(Arc::clone(&self.0))));
             }
@@ -85,7 +85,7 @@ impl Listener {
         subscription
     }
 
-    /// Wakes those who wait for this record.
+    /// Wakes the waiters of this record.
     pub(super) fn wake(&self, id: &RecordId) {
         self.0.wakeups.wake(id);
     }
@@ -100,7 +100,7 @@ impl Shared {
             Ok(Err(error)) => {
                 tracing::debug!(
                     error = %Causes(&error),
-                    "cannot listen for the end of holds; those who wait look now and then",
+                    "cannot listen for the ends of holds; waiting duplicates poll instead",
                 );
                 None
             }
@@ -108,7 +108,7 @@ impl Shared {
         }
     }
 
-    /// Adds the channels of records that are waited for and not listened to yet.
+    /// Opens the channels of records that have waiters but no open channel yet.
     async fn listen_to_asked(
         &self,
         sink: &mut PubSubSink,
@@ -128,7 +128,7 @@ impl Shared {
         }
         let channels: Vec<String> = ids.iter().map(|id| self.records.keys.name(id)).collect();
         answered(sink.subscribe(channels)).await?;
-        // What had ended before the channel was open has been told to nobody.
+        // Ends of holds before the channel was open were not announced to this process.
         join_all(ids.iter().map(|id| self.look(id))).await;
         Ok(())
     }
@@ -137,12 +137,12 @@ impl Shared {
         match self.records.find(id).await {
             Ok(Some(record)) if matches!(record.phase, Phase::InFlight { .. }) => {}
             Ok(_) => self.wakeups.wake(id),
-            // Whoever waits will look too, and has somebody to tell.
+            // A waiter polls too, and reports the error to its client.
             Err(_) => {}
         }
     }
 
-    /// Gives up the channels of records that nobody waits for any more, and hears from the server about one at least.
+    /// Closes the channels of records without waiters, and requires at least one reply from the server.
     async fn tidy(
         &self,
         sink: &mut PubSubSink,
@@ -156,14 +156,14 @@ impl Shared {
             return answered(sink.unsubscribe(left)).await;
         }
         match listening.iter().next() {
-            // This changes nothing there, and takes no more rights than listening does.
+            // This changes nothing on the server, and needs no more rights than listening does.
             Some(id) => answered(sink.subscribe(self.records.keys.name(id))).await,
             None => Ok(()),
         }
     }
 
-    /// Forgets those for whom nobody waits any more, of which there may be many while nobody listens. Returns whether the
-    /// task may end; if so, the next one who waits starts another one.
+    /// Forgets records without waiters, of which there may be many while no connection listens. Returns whether the
+    /// task may end; the next waiter then starts another one.
     fn retire(&self, listening: &HashSet<RecordId>) -> bool {
         let mut state = self.state.lock();
         state.asked.retain(|id| self.wakeups.is_waited_for(id));
@@ -229,7 +229,7 @@ async fn listen_on(
     }
 }
 
-/// The server's word on a change of channels, unless it takes too long.
+/// The server's reply to a change of channels, unless it takes too long.
 async fn answered(change: impl Future<Output = Result<(), RedisError>>) -> Result<(), RedisError> {
     timeout(RESPONSE_TIMEOUT, change)
         .await

@@ -2,15 +2,15 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// The latest time, in the year 2255; a number of the scripts is exact up to here. A ttl that reaches further ends here.
+/// The latest time, in the year 2255: numbers in the scripts are exact up to here. A longer ttl ends here.
 pub(super) const LATEST: u64 = (1 << 53) - 1;
 
-/// A span, rounded up: nothing ends early.
+/// A span, rounded up, so that nothing ends early.
 pub(super) fn span(span: Duration) -> u64 {
     u64::try_from(span.as_nanos().div_ceil(1000)).map_or(LATEST, |span| span.min(LATEST))
 }
 
-/// The time that a script has named, if it is one.
+/// The time that a script returned, if it is valid.
 pub(super) fn time(microseconds: u64) -> Option<SystemTime> {
     (microseconds <= LATEST).then(|| UNIX_EPOCH + Duration::from_micros(microseconds))
 }

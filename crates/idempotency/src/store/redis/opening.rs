@@ -1,20 +1,20 @@
-//! A look at the server before it matters: what it is, what it lets this user do, and what it may forget.
+//! Checks the server when the store opens: what it is, what this user may do, and whether it may drop records.
 
 use redis::{Value, from_redis_value};
 
 use super::{RedisStoreError, error::says, server::Server};
 use crate::log_text::Causes;
 
-/// The first version of which the store is tested.
+/// The first version on which the store is tested.
 const OLDEST: (u32, u32) = (6, 2);
 
-/// Refuses a server on which some step would fail as often as it is taken, and logs a warning if it may drop records before
-/// their time. What the server does not tell is taken for good.
+/// Refuses a server on which some step would always fail, and logs a warning if it may drop records before their time.
+/// What the server does not report is assumed to be in order.
 pub(super) async fn check(server: &Server) -> Result<(), RedisStoreError> {
     let infos = match server.ask_all(&redis::cmd("INFO")).await {
         Ok(infos) => infos,
         Err(error) if is_refusal(&error) => {
-            tracing::debug!(error = %Causes(&error), "Redis does not tell what it is");
+            tracing::debug!(error = %Causes(&error), "Redis does not report its version and role");
             Vec::new()
         }
         Err(error) => return Err(RedisStoreError::connect(error)),
@@ -30,7 +30,7 @@ pub(super) async fn check(server: &Server) -> Result<(), RedisStoreError> {
             return Err(RedisStoreError::Version(version.into()));
         }
         let is_single = matches!(server, Server::One(_));
-        // Valkey has it under another name.
+        // Valkey uses another name for it.
         let mode = line("redis_mode").or_else(|| line("server_mode"));
         if is_single && mode == Some("cluster") {
             return Err(RedisStoreError::NodeOfCluster);
@@ -51,8 +51,8 @@ pub(super) async fn check(server: &Server) -> Result<(), RedisStoreError> {
     check_rights(server).await
 }
 
-/// Runs each command once that the steps need. The prefix is not known yet, so that a user who may not use this key is let
-/// pass.
+/// Runs each command once that the steps need. The prefix is not known yet, so a user who may not use this key is
+/// accepted.
 async fn check_rights(server: &Server) -> Result<(), RedisStoreError> {
     let mut eval = redis::cmd("EVAL");
     eval.arg(include_str!("probe.lua")).arg(0);
@@ -70,7 +70,7 @@ async fn check_rights(server: &Server) -> Result<(), RedisStoreError> {
             }
         }
     }
-    // A digest that no script has: the server says so, unless it has something against the command.
+    // No script has this digest: the server says so, unless it refuses the command itself.
     let mut by_digest = redis::cmd("EVALSHA");
     by_digest.arg("0".repeat(40)).arg(0);
     match server.ask_all(&by_digest).await {
@@ -87,7 +87,7 @@ fn refused(command: &str, error: redis::RedisError) -> RedisStoreError {
     }
 }
 
-/// Whether the user may not run a command, as each version says it outside of scripts and in them.
+/// Whether the user may not run a command, in the words of each version, both outside of scripts and in them.
 fn is_missing_right(refusal: &str) -> bool {
     ["permissions to run", "can't run this command"]
         .iter()

@@ -1,4 +1,4 @@
-//! Where a record comes from: the part of its bytes that the first claim writes and nothing changes.
+//! The origin of a record: the part of its bytes that the first claim writes and that never changes.
 
 use std::time::SystemTime;
 
@@ -7,15 +7,15 @@ use bytes::{Buf, Bytes};
 use super::micros;
 use crate::Labels;
 
-/// The longest text, in bytes, whose length has a place. What is longer is cut.
+/// The longest text, in bytes, whose length can be stored. A longer one is cut.
 const MAX_TEXT: usize = u16::MAX as usize - 1;
 
-/// The labels as `claim.lua` puts them behind the time of the claim.
+/// The labels as `claim.lua` puts them after the time of the claim.
 pub(super) fn labels(labels: &Labels) -> Vec<u8> {
     let texts = [labels.route(), labels.label()].map(|text| text.map(cut));
     let mut bytes = Vec::new();
     for text in texts {
-        // No text has the length 0, and an empty one 1.
+        // Length 0 means no text, and length 1 an empty one.
         let length = text.map_or(0, |text| text.len() + 1);
         let length = u16::try_from(length).unwrap_or(u16::MAX);
         bytes.extend_from_slice(&length.to_be_bytes());
@@ -26,7 +26,7 @@ pub(super) fn labels(labels: &Labels) -> Vec<u8> {
     bytes
 }
 
-/// When the key was first claimed, and with which labels; the bytes that follow stay.
+/// When the key was first claimed, and with which labels. The bytes that follow are left in place.
 pub(super) fn read(bytes: &mut Bytes) -> Option<(Option<SystemTime>, Labels)> {
     let created_at = micros::time(bytes.try_get_u64().ok()?)?;
     let route_length = bytes.try_get_u16().ok()?;
@@ -37,7 +37,7 @@ pub(super) fn read(bytes: &mut Bytes) -> Option<(Option<SystemTime>, Labels)> {
     Some((Some(created_at), labels))
 }
 
-/// A text that is damaged is shown as it is, because the scripts do not look into it and go on with the record.
+/// A damaged text is shown as it is, because the scripts do not check it either and continue with the record.
 #[expect(
     clippy::option_option,
     reason = "a text may be missing where the bytes are whole"

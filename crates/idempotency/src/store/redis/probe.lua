@@ -1,5 +1,5 @@
--- Says which of the commands that the steps run this user may not run, or the server does not. Nothing is changed: there is
--- nothing under the key that is written to, and SET is told to replace only.
+-- Reports which of the steps' commands this user may not run, or the server does not support. Nothing is changed: there
+-- is nothing under the key that is written, and SET is told to replace only.
 local KEY = 'idempotency: rights'
 
 local function refusal(...)

@@ -1,4 +1,4 @@
--- What every step begins with: the time, and the record under the step's one key.
+-- The beginning of every step: the time, and the record under the step's one key.
 --
 -- The record is one string, so that a step reads and writes it in one command:
 --
@@ -6,17 +6,17 @@
 --     | origin: created_at 8 | length of the route 2 | length of the label 2 | route | label
 --     | what the run has left
 --
--- in bytes, the greatest first. What it has left is its progress so far while it is in flight, and its outcome once it
--- is completed. The time of its completion then has the place of the lease, where former processes left 0. The claim of a
--- withdrawn record's token was taken back, or may not come any more: the token is spent. Its attempt counts those that stand
--- before it, as a lapsed hold; with none, the key is free. The other tokens that are spent follow, 16 bytes each, the latest
--- first; how many there are is said in the higher half of the phase's byte. Times are microseconds since 1970 by this
--- server's clock, never past LATEST, up to which a number of this language is exact. What another version wrote is no record
--- that can be read, and not "no record".
+-- in bytes, most significant first. What it has left is its progress while it is in flight, and its outcome once it is
+-- completed. The time of its completion is then stored in place of the lease, where earlier versions stored 0. A
+-- withdrawn record's token is spent: its claim was taken back, or may arrive no more. Its attempt counts those before
+-- it, like a lapsed hold's; if it is 0, the key is free. The other spent tokens follow, 16 bytes each, the latest
+-- first; their number is in the higher half of the phase's byte. Times are microseconds since 1970 by this server's
+-- clock, and never past LATEST, up to which a Lua number is exact. What another version wrote is an unreadable record,
+-- and not "no record".
 --
--- The first claim writes the origin, and it stays as it is. A length of 0 says that there is no such text, and another one is
--- one more than the text's. Version 1 has no origin: a free key has that version, and a record that began with it keeps it, so
--- that a process which knows no other one can end its own run.
+-- The first claim writes the origin, and it never changes. A length of 0 means that there is no such text; otherwise it
+-- is one more than the text's. Version 1 has no origin. A free key has that version, and a record that began with it
+-- keeps it, so that a process that knows no other version can end its own run.
 local VERSION = 2
 local VERSION_WITHOUT_ORIGIN = 1
 local IN_FLIGHT = 1
@@ -64,7 +64,7 @@ if bytes then
     if #bytes < left_from - 1 then
         return {'unreadable'}
     end
-    -- A record past its time is absent, whether or not the server has removed it by now.
+    -- An expired record is absent, whether or not the server has removed it.
     if expires_at > now then
         record = {
             phase = phase,
@@ -82,7 +82,7 @@ if bytes then
     end
 end
 
--- What the run of the record has left. Only who has a use for it pays for the copy.
+-- What the run of the record has left. A function, so that only steps that use it pay for the copy.
 local function left()
     return string.sub(bytes, record.left_from)
 end
@@ -103,12 +103,12 @@ local function is_spent(token)
     return false
 end
 
--- These tokens and a later one, in place of the earliest where there are too many.
+-- These tokens and a later one, which replaces the earliest if there are too many.
 local function with(spent, token)
     return string.sub(token .. spent, 1, MAX_SPENT_TOKENS * TOKEN_LENGTH)
 end
 
--- All the tokens that are spent: what is kept of them beside another owner's token.
+-- All spent tokens: what a record keeps when another owner's token replaces its own.
 local function spent_tokens()
     if record.phase == WITHDRAWN then
         return with(record.spent, record.token)
@@ -127,8 +127,8 @@ local function write(phase, attempt, expires_at, lease_until, token, fingerprint
     return head .. spent .. origin .. left
 end
 
--- The server counts in milliseconds; rounded up, it removes nothing that is not past its time. And nothing at once: the
--- step would go on to write a record without a time of removal.
+-- The server counts in milliseconds: rounded up, it removes nothing that has not expired. Never at once: the step would
+-- go on to write a record without a time of removal.
 local function removal(expires_at)
     return string.format('%.0f', math.ceil(math.max(expires_at, now + 1000000) / 1000))
 end
@@ -138,21 +138,21 @@ local function put(value, expires_at)
     redis.call('SET', KEYS[1], value, 'PXAT', removal(expires_at))
 end
 
--- Writes over the record. A full server refuses a script's first write if that may take memory: as the first
--- one moves the time of removal, whoever has a key can always end what it has begun.
+-- Overwrites the record. A full server refuses a script whose first write may take memory. Here the first write moves
+-- the time of removal, so a run that has a key can always end what it has begun.
 local function replace(value, expires_at)
     redis.call('PEXPIREAT', KEYS[1], removal(expires_at))
     redis.call('SET', KEYS[1], value, 'KEEPTTL')
 end
 
--- Frees the key. What stays says at least until then that this token is spent, and which others are.
+-- Frees the key. The record notes at least until then that this token is spent, and which others are.
 local function free(token, fingerprint, expires_at)
     local spent = ''
     if record then
         spent = record.token == token and record.spent or spent_tokens()
     end
     if spent ~= '' then
-        -- What is kept of others is kept for as long as it was to be.
+        -- Other spent tokens are remembered for as long as before.
         expires_at = math.max(expires_at, record.expires_at)
     end
     local mark = write(WITHDRAWN, 0, expires_at, now, token, fingerprint, spent, '', '')
@@ -163,8 +163,8 @@ local function free(token, fingerprint, expires_at)
     end
 end
 
--- Tells everybody who waits, on the channel that is named like the key. Not every user may publish, and a
--- notification may be lost in any case, so its failure is not the step's.
+-- Notifies all waiters, on the channel with the same name as the key. Some users may not publish, and a notification
+-- may be lost in any case, so a failure here is not the step's failure.
 local function wake()
     redis.pcall('PUBLISH', KEYS[1], '')
 end

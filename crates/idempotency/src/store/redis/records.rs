@@ -25,7 +25,7 @@ pub(super) struct Records {
     pub(super) keys: Keys,
 }
 
-/// A script's reply, and whether the script may have run once before with a reply that was lost.
+/// A script's reply, and whether the script may have run before with a lost reply.
 struct Ran {
     reply: Reply,
     repeated: bool,
@@ -37,7 +37,7 @@ impl Records {
         Ok(found.map(|(record, _)| record))
     }
 
-    /// The record, and the server's time when that was found.
+    /// The record, and the server's time when it was read.
     async fn look(&self, id: &RecordId) -> Result<Option<(Record, SystemTime)>, StoreError> {
         match self.run(&script::FIND, id, |_| ()).await?.reply {
             Reply::Found { record, now } => Ok(Some((record, now))),
@@ -46,7 +46,7 @@ impl Records {
         }
     }
 
-    /// What is listed under this id, if anything is that the request asks for.
+    /// What to list under this id, if it matches the request.
     pub(super) async fn listed(
         &self,
         id: &RecordId,
@@ -82,7 +82,7 @@ impl Records {
         match claimed.await?.reply {
             Reply::Won { attempt, progress } => Ok(Claim::Won { attempt, progress }),
             Reply::Spent => Err(StoreError::withdrawn()),
-            // It says so of an equal fingerprint only.
+            // The script replies this only to an equal fingerprint.
             Reply::Unknown => Ok(Claim::Unknown {
                 fingerprint: *fingerprint,
             }),
@@ -135,7 +135,7 @@ impl Records {
         kept.await?.reply.fenced()
     }
 
-    /// Ends the owner's hold with its progress, for the next claim to go on from.
+    /// Ends the owner's hold and stores its progress, from which the next claim continues.
     pub(super) async fn suspend(
         &self,
         hold: &Hold,
@@ -151,7 +151,7 @@ impl Records {
             Ran {
                 reply: Reply::Done, ..
             } => Ok(IfOwner::Done(())),
-            // Another claim may have taken it over since the first time.
+            // Another claim may have taken over since the first time.
             other => other.lost(),
         }
     }
@@ -170,7 +170,7 @@ impl Records {
         }
     }
 
-    /// Ends somebody's hold with an outcome, and shuts the owner out.
+    /// Ends a hold with an outcome, and shuts out its owner.
     pub(super) async fn settle(
         &self,
         id: &RecordId,
@@ -188,7 +188,7 @@ impl Records {
         }
     }
 
-    /// Ends the owner's hold with nothing.
+    /// Ends the owner's hold without an outcome.
     pub(super) async fn release(&self, hold: &Hold) -> Result<IfOwner<()>, StoreError> {
         let freed = self.run(&script::RELEASE, &hold.id, |command| {
             add_release(command, &hold.token, hold.lease).arg("owner");
@@ -196,7 +196,7 @@ impl Records {
         freed.await?.freed()
     }
 
-    /// Ends somebody's hold with nothing, and shuts the owner out.
+    /// Ends a hold without an outcome, and shuts out its owner.
     pub(super) async fn resolve(
         &self,
         id: &RecordId,
@@ -208,7 +208,7 @@ impl Records {
         freed.await?.freed()
     }
 
-    /// Puts an outcome in the place of that of a completed run.
+    /// Replaces the outcome of a completed run.
     pub(super) async fn replace(
         &self,
         id: &RecordId,
@@ -239,11 +239,11 @@ impl Records {
         forgotten.await?.freed()
     }
 
-    /// The ids of all records, also of some that are past their time.
+    /// The ids of all records, including some that have expired.
     pub(super) async fn ids(&self) -> Result<Vec<RecordId>, StoreError> {
         let names = self.server.keys(&self.keys.pattern()).await;
         let names = names.map_err(failure)?;
-        // One id has one name, so these are in the order of ids.
+        // Each id has one name, so these are in the order of ids.
         Ok(names.iter().filter_map(|name| self.keys.id(name)).collect())
     }
 
@@ -281,7 +281,7 @@ impl Records {
     }
 }
 
-/// What a claim and its withdrawal say alike.
+/// The arguments that a claim and its withdrawal have in common.
 fn add_claim(command: &mut Cmd, hold: &Hold, fingerprint: &Fingerprint) {
     command
         .arg(hold.token.as_bytes())
@@ -290,13 +290,13 @@ fn add_claim(command: &mut Cmd, hold: &Hold, fingerprint: &Fingerprint) {
         .arg(micros::span(hold.ttl));
 }
 
-/// What the steps say alike that free a key.
+/// The arguments that the steps have in common which free a key.
 fn add_release<'a>(command: &'a mut Cmd, token: &Token, spent_for: Duration) -> &'a mut Cmd {
     command.arg(token.as_bytes()).arg(micros::span(spent_for))
 }
 
 impl Reply {
-    /// What a step was told that can be taken again and again.
+    /// The result of a step that may be repeated.
     fn fenced(self) -> Result<IfOwner<()>, StoreError> {
         match self {
             Self::Done => Ok(IfOwner::Done(())),
@@ -307,23 +307,23 @@ impl Reply {
 }
 
 impl Ran {
-    /// What a step was told that frees a key.
+    /// The result of a step that frees a key.
     fn freed(self) -> Result<IfOwner<()>, StoreError> {
         match (self.reply, self.repeated) {
-            // It is free by this very step, if the reply to the first time was lost.
+            // If the first reply was lost, this very step freed the key.
             (Reply::Done, _) | (Reply::Free, true) => Ok(IfOwner::Done(())),
             (Reply::Free, false) => Ok(IfOwner::NotOwner),
             (reply, repeated) => Self { reply, repeated }.lost(),
         }
     }
 
-    /// What a step was told that leaves no trace of who has taken it: that it was the caller, the first time, cannot
-    /// be ruled out.
+    /// The result of a step that leaves no trace of its caller. If it was sent twice, the first may have been taken,
+    /// which cannot be ruled out.
     fn lost<T>(self) -> Result<IfOwner<T>, StoreError> {
         match (self.reply, self.repeated) {
             (Reply::Lost, false) => Ok(IfOwner::NotOwner),
             (Reply::Lost, true) => Err(StoreError::unavailable(
-                "the connection broke before the answer came; the step may have been taken",
+                "the connection broke before the reply arrived; the step may have been taken",
             )),
             _ => Err(unexpected()),
         }
@@ -331,5 +331,5 @@ impl Ran {
 }
 
 fn unexpected() -> StoreError {
-    StoreError::unreadable("Redis has answered what this step has no use for")
+    StoreError::unreadable("Redis sent a reply that this step does not expect")
 }

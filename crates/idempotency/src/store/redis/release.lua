@@ -1,7 +1,7 @@
 -- An owner whose claim was withdrawn has nothing to release; an operator has the attempts before it.
 local token, spent_for, author = ARGV[1], ARGV[2], ARGV[3]
 
--- Others may have been withdrawn since this token was the last one.
+-- Other claims may have been withdrawn since this token was the last one.
 if record and record.is_free and is_spent(token) then
     return {'free'}
 end

@@ -1,4 +1,4 @@
--- Done again it leaves the same bytes, so who was not told of the first time takes the step again.
+-- Repeating it leaves the same bytes, so a caller whose reply was lost takes the step again.
 local token, outcome = ARGV[1], ARGV[2]
 
 if not record or record.phase ~= COMPLETED or record.token ~= token then

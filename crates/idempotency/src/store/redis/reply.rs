@@ -1,4 +1,4 @@
-//! What the scripts answer, read to the last byte: what is not understood is an error.
+//! The replies of the scripts, read to the last byte: a reply that is not understood is an error.
 
 use std::time::SystemTime;
 
@@ -8,23 +8,23 @@ use redis::Value;
 use super::{micros, origin};
 use crate::{Fingerprint, Phase, Record, RecordId, StoreError, Token};
 
-/// A script's answer.
+/// A script's reply.
 pub(super) enum Reply {
-    /// The key is the caller's.
+    /// The caller owns the key.
     Won { attempt: u32, progress: Bytes },
     /// The claim's own token is spent.
     Spent,
-    /// A hold has lapsed that the caller would not take over.
+    /// A hold has lapsed, and the caller does not take over.
     Unknown,
-    /// There is a record, and it stays as it is.
+    /// There is a record, and it was not changed.
     Found { record: Record, now: SystemTime },
-    /// There is none.
+    /// There is no record.
     Absent,
-    /// The step is taken.
+    /// The step was taken.
     Done,
     /// The key is free, and this token is spent.
     Free,
-    /// The run is completed, and its outcome is kept until then.
+    /// The run is completed, and its outcome expires then.
     Completed { expires_at: SystemTime },
     /// The caller is not the owner; nothing was changed.
     Lost,
@@ -115,7 +115,7 @@ fn record(id: &RecordId, mut bytes: Bytes) -> Option<Record> {
         _ => Default::default(),
     };
     let phase = match phase {
-        // The attempts that stand before a withdrawn one have lapsed.
+        // The attempts before a withdrawn one have lapsed.
         IN_FLIGHT | WITHDRAWN => Phase::InFlight {
             lease_until,
             progress: bytes,
@@ -132,7 +132,7 @@ fn record(id: &RecordId, mut bytes: Bytes) -> Option<Record> {
         phase,
     );
     record.created_at = created_at;
-    // The former version left no time there.
+    // The previous version stored no time there.
     record.completed_at = has_completion.then_some(lease_until);
     record.labels = labels;
     Some(record)

@@ -1,10 +1,10 @@
-//! The steps as scripts that the server runs, each as a whole.
+//! The steps as scripts, each of which the server runs atomically.
 
 use std::sync::LazyLock;
 
 use redis::Cmd;
 
-/// A script of one key.
+/// A script that uses one key.
 pub(super) struct Script {
     code: &'static str,
     digest: String,
@@ -33,12 +33,12 @@ impl Script {
         Self { code, digest }
     }
 
-    /// The call by its digest, which a server understands that has run the script before.
+    /// The call by the script's digest, for a server that has run the script before.
     pub(super) fn by_digest(&self, key: &str, arguments: &impl Fn(&mut Cmd)) -> Cmd {
         call("EVALSHA", &self.digest, key, arguments)
     }
 
-    /// The call with the script itself. One command loads and runs it, so nobody can flush it in between.
+    /// The call with the script itself. One command loads and runs it, so it cannot be flushed in between.
     pub(super) fn in_full(&self, key: &str, arguments: &impl Fn(&mut Cmd)) -> Cmd {
         call("EVAL", self.code, key, arguments)
     }

@@ -1,4 +1,4 @@
-//! What the store knows of the other side: it takes commands, whether it is one server or a cluster.
+//! What the store sees of Redis: something that takes commands, whether one server or a cluster.
 
 use std::{collections::BTreeSet, io, sync::Arc, time::Duration};
 
@@ -24,21 +24,21 @@ pub(super) struct One {
     link: Link,
 }
 
-/// A script's answer.
+/// A script's reply.
 pub(super) struct Answer {
     pub(super) value: Value,
     /// Whether the script was sent before on a connection that broke, and may have run then.
     pub(super) repeated: bool,
 }
 
-/// How long a step may take with all that belongs to it, connections and repetitions too. Less than the engine waits.
+/// How long a step may take in all, with connections and retries. Less than the engine waits.
 const STEP_WITHIN: Duration = Duration::from_secs(3);
 
-/// How many keys a server looks at before it looks after its other clients.
+/// How many keys a server scans before it serves its other clients.
 const SCANNED_AT_ONCE: usize = 1000;
 
 impl Server {
-    /// The server at this address, to which the first command connects.
+    /// The server at this address; the first command connects.
     pub(super) fn single(address: ConnectionInfo) -> Result<Self, RedisError> {
         let client = Client::open(address)?;
         let link = Link::new(client.clone());
@@ -50,7 +50,7 @@ impl Server {
         within(Cluster::connect(nodes)).await.map(Self::Cluster)
     }
 
-    /// Runs a script on this key. It must do no harm when it is run twice.
+    /// Runs a script on this key. The script must be safe to run twice.
     pub(super) async fn run(
         &self,
         script: &Script,
@@ -78,7 +78,7 @@ impl Server {
         }
     }
 
-    /// What each server says to this command.
+    /// The reply of each server to this command.
     pub(super) async fn ask_all(&self, command: &Cmd) -> Result<Vec<Value>, RedisError> {
         let ask = async {
             match self {
@@ -89,7 +89,7 @@ impl Server {
         within(ask).await
     }
 
-    /// The names of all keys that fit the pattern, of which many may be somebody else's.
+    /// The names of all keys that match the pattern; many may belong to other applications.
     pub(super) async fn keys(&self, pattern: &str) -> Result<BTreeSet<Vec<u8>>, RedisError> {
         let mut keys = BTreeSet::new();
         for primary in self.primaries() {
@@ -110,7 +110,7 @@ impl Server {
         Ok(keys)
     }
 
-    /// The servers on each of which notifications can be heard, so that one of them suffices.
+    /// The servers, each of which sends all notifications, so that one connection suffices.
     pub(super) fn listening_posts(&self) -> Vec<Client> {
         match self {
             Self::One(one) => vec![one.client.clone()],
@@ -138,7 +138,7 @@ impl Server {
         }
     }
 
-    /// Each server that has keys of its own; of a single one there is no more to say.
+    /// Each server that has keys of its own; `None` stands for a single server.
     fn primaries(&self) -> Vec<Option<Node>> {
         match self {
             Self::One(_) => vec![None],

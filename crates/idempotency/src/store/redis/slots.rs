@@ -1,4 +1,4 @@
-//! Which node of a cluster has which key.
+//! The map of a cluster: which node has which keys.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,10 +7,10 @@ use redis::Value;
 /// A node's host and port.
 pub(super) type Node = (String, u16);
 
-/// How many slots a cluster has.
+/// The number of slots in a cluster.
 const SLOTS: u16 = 16_384;
 
-/// The nodes of a cluster, as one of them tells.
+/// The nodes of a cluster, as one of them reports them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Slots {
     /// The last slot and the primary of each range, by its first slot.
@@ -20,7 +20,7 @@ pub(super) struct Slots {
 }
 
 impl Slots {
-    /// What this node has answered to `CLUSTER SLOTS`; none, if it has nothing to tell, or it cannot be understood.
+    /// What this node replied to `CLUSTER SLOTS`; `None` if it has nothing to report, or the reply is not understood.
     pub(super) fn read(asked: &Node, reply: &Value) -> Option<Self> {
         let Value::Array(ranges) = reply else {
             return None;
@@ -49,7 +49,7 @@ impl Slots {
         (slot <= *last).then_some(owner)
     }
 
-    /// Takes note that this slot has gone to this node, until a node has told about all of them.
+    /// Notes that this slot has moved to this node, until a node reports the whole map.
     pub(super) fn moved(&mut self, slot: u16, node: Node) {
         let found = self.ranges.range(..=slot).next_back();
         if let Some((first, (last, owner))) = found.map(|(first, range)| (*first, range.clone()))
@@ -74,7 +74,8 @@ impl Slots {
     }
 }
 
-/// A server as `CLUSTER SLOTS` has it. One that does not know its own address is where it was asked.
+/// A server in the reply to `CLUSTER SLOTS`. One that does not know its own address has the address of the node that
+/// was asked.
 fn node(asked: &Node, server: &Value) -> Option<Node> {
     let Value::Array(server) = server else {
         return None;

@@ -4,7 +4,7 @@ if not record or record.is_free or record.token ~= token or record.phase == COMP
     return {'lost'}
 end
 if record.phase == WITHDRAWN then
-    -- The same owner again, whose first call was done but not heard of.
+    -- The same owner repeats a call that was done but whose reply was lost.
     return {'done'}
 end
 if #progress <= #bytes - record.left_from then

@@ -16,7 +16,7 @@ elseif record.token == token and record.phase == IN_FLIGHT then
     end
     wake()
 elseif record.phase ~= COMPLETED and record.token ~= token then
-    -- The claim is yet to come, perhaps when this run is lost or its key free.
+    -- The claim may yet arrive, perhaps when this run is lost or its key is free.
     local attempt, expires_at, lease_until = record.attempt, record.expires_at, record.lease_until
     local spent, origin, fingerprint = with(record.spent, token), record.origin, record.fingerprint
     replace(write(record.phase, attempt, expires_at, lease_until, record.token, fingerprint, spent, origin, left()), expires_at)
