@@ -86,7 +86,7 @@ async fn what_cannot_be_committed_is_not_taken_for_committed(
             assert_eq!(first.status, 500, "{first:?}");
         }
         Fault::RolledBack | Fault::Committed => {
-            assert!(said.contains("SQL of the handler's own"), "{said}");
+            assert!(said.contains("the handler's own SQL"), "{said}");
             assert_eq!(first.status, 500, "{first:?}");
         }
     }

@@ -35,7 +35,7 @@ use identity::Identity;
 use listener::Listener;
 use records::{Found, MAX_OUTCOME, Next, fenced, microseconds};
 
-/// A store in PostgreSQL, beside the application's own tables: any number of processes share it.
+/// A store in PostgreSQL, next to the application's own tables. Any number of processes share it.
 ///
 /// ```no_run
 /// use idempotency::{Idempotency, PostgresStore};
@@ -50,68 +50,68 @@ use records::{Found, MAX_OUTCOME, Next, fenced, microseconds};
 /// # }
 /// ```
 ///
-/// The pool is one of sqlx 0.9. The transactions that carry keys may be of another client (see
+/// The pool is one of sqlx 0.9. The transactions that carry keys may be those of another client (see
 /// [`Transaction`](crate::Transaction)). Clones are handles on one store. A first run costs two statements, its claim
-/// and its completion, each a commit of its own; in transactional mode it costs a look, and a statement in the handler's
-/// own transaction. A replay costs one statement that writes nothing.
+/// and its completion, each with a commit of its own. In transactional mode it costs a read, and one statement in the
+/// handler's own transaction. A replay costs one statement that writes nothing.
 ///
 /// # Connections
 ///
-/// The store makes connections of its own, with the pool's settings and no more of them than the pool may have, and only
-/// when it needs them. It does not write by the pool's: whoever drops the future of `pool.begin()` may leave a
-/// connection there with its transaction open, and a claim in it would be lost. What the pool's settings say of a
-/// connection's age and idleness, and its hooks, are heeded every few seconds and not with every statement.
+/// The store opens connections of its own, with the pool's settings and at most as many as the pool may have, and only
+/// when it needs them. It does not write through the pool's connections: dropping the future of `pool.begin()` may
+/// leave a connection there with its transaction open, and a claim in it would be lost. The pool's limits on a
+/// connection's age and idle time, and its hooks, apply every few seconds and not at every statement.
 ///
-/// A connection on which the server does not respond for four seconds is closed, with all idle ones that have been as
-/// silent, and the store goes on with new ones. The application's pool does not do that: sqlx keeps the place of a
-/// connection that went silent in the middle of a statement until the operating system gives the connection up, which
-/// takes a quarter of an hour on Linux unless `net.ipv4.tcp_retries2` is lowered.
+/// A connection on which the server does not respond for four seconds is closed, together with all idle connections
+/// that have been silent as long, and the store continues with new ones. The application's pool does not do that: if a
+/// connection goes silent during a statement, sqlx keeps its place until the operating system gives the connection up,
+/// which takes a quarter of an hour on Linux unless `net.ipv4.tcp_retries2` is lowered.
 ///
 /// # What it needs
 ///
-/// PostgreSQL 12 or later; a role that may select, insert, update and delete in the table `idempotency_records`, and
-/// read `idempotency_schema`. Both are found by the role's search path. The application may keep its own tables
-/// beside them.
+/// PostgreSQL 12 or later, and a role that may select, insert, update and delete in the table `idempotency_records`,
+/// and read `idempotency_schema`. Both are found by the role's search path. The application's own tables may be in the
+/// same schema.
 ///
 /// # TLS
 ///
-/// The feature `postgres` turns on no TLS of sqlx, because the application chooses one, with the version of sqlx that its pool has:
-/// `sqlx = { version = "0.9", features = ["tls-rustls-ring-webpki"] }`, or another of its features `tls-…`. Without one,
-/// `sslmode=require` and the stricter ones are an error, and `prefer`, the default, does not encrypt. With rustls and `verify-ca`
-/// sqlx takes the provider that the program has installed, and panics where there is none and not exactly one is compiled in:
-/// install one at the start (`rustls::crypto::ring::default_provider().install_default()`).
+/// The feature `postgres` does not enable TLS in sqlx, because the application chooses it, for its version of sqlx:
+/// `sqlx = { version = "0.9", features = ["tls-rustls-ring-webpki"] }`, or another of the features `tls-…`. Without it,
+/// `sslmode=require` and stricter modes are an error, and `prefer`, the default, does not encrypt. With rustls and
+/// `verify-ca`, sqlx uses the provider that the program has installed. If none is installed, it panics unless exactly
+/// one is compiled in, so install one at the start (`rustls::crypto::ring::default_provider().install_default()`).
 ///
 /// # Duplicates that wait
 ///
-/// From the first one on, each store has one more connection, on which it listens for
-/// notifications. Where that does not work, a duplicate looks after 25 ms, and after twice as long each time, up to a
-/// second. None of them holds a connection while it waits.
+/// From the first waiting duplicate on, each store uses one more connection, on which it listens for notifications. If
+/// that does not work, a duplicate polls after 25 ms, and then after twice as long each time, up to a second. A waiting
+/// duplicate does not hold a connection.
 ///
 /// # PgBouncer
 ///
-/// The store finds out by itself whether a pooler lends out the server's processes by the transaction. If so, it
-/// leaves no statement prepared, at the price of three more round trips for each one, and does without
-/// notifications. Poolers by the statement do not work. sqlx sends `extra_float_digits` when it connects, which
-/// PgBouncer refuses as it is delivered: build the pool with `PgConnectOptions::extra_float_digits(None)`, as
-/// [`connect`](Self::connect) does.
+/// The store detects transaction-pooling proxies. Behind one it prepares no statements, which costs three more round
+/// trips for each, and does without notifications. Statement pooling is not supported. sqlx sends `extra_float_digits`
+/// when it connects, which PgBouncer refuses by default: build the pool with
+/// `PgConnectOptions::extra_float_digits(None)`, as [`connect`](Self::connect) does.
 ///
 /// # Limits
 ///
-/// What was committed survives as the server is configured: with `synchronous_commit = off`, or after a failover
-/// to a standby that replicates asynchronously, the last answers may be forgotten, and their requests run again.
-/// A process that stands still between the statements of a transactional commit keeps its key's row locked until the server
-/// ends its transaction: set `idle_in_transaction_session_timeout`. Meanwhile retries of that key are told 503 after three
-/// seconds, or 409 where they claim under a lease, and other keys notice nothing: the server gives up waiting for the lock, and
-/// the connection is free again. The application's own statements wait as its `lock_timeout` says, which has no end by default.
-/// Expired records are deleted by the engine's sweep; their room is given back by autovacuum, which has to be on.
-/// An answer of more than 64 MiB is not stored: it reaches its first client whole, and a retry is told that it was not.
+/// Commits are as durable as the server is configured: with `synchronous_commit = off`, or after a failover to a
+/// standby that replicates asynchronously, the last responses may be lost, and their requests run again. A process that
+/// pauses between the statements of a transactional commit keeps its key's row locked until the server ends its
+/// transaction: set `idle_in_transaction_session_timeout`. Meanwhile retries of that key get 503 after three seconds,
+/// or 409 if they claim under a lease. Other keys are not affected: the server gives up waiting for the lock, and the
+/// connection is free again. The application's own statements wait as long as its `lock_timeout` says, which is
+/// unlimited by default. The engine's sweep deletes expired records; autovacuum reclaims their room and must be on. A
+/// response of more than 64 MiB is not stored: its first client receives it in full, and a retry learns that it was not
+/// stored.
 ///
 /// # Errors
 ///
-/// A server that is down, slow or out of connections is unavailable within four seconds, in which a statement whose
-/// connection broke is sent again if it can recognise what it has done. A server that takes no writes is unavailable for
-/// reading too: a standby that lags behind would show a key as free. A record that another
-/// version has written, or somebody has damaged, is unreadable; none of this is ever taken for a free key.
+/// A server that is down, slow or out of connections counts as unavailable within four seconds. Within that time, a
+/// statement whose connection broke is sent again if it can recognise its own effect. A server that accepts no writes
+/// is unavailable for reading too: a standby that lags behind would show a key as free. A record that another version
+/// wrote, or that was damaged, is unreadable. None of this is ever taken for a free key.
 #[derive(Clone)]
 pub struct PostgresStore(Arc<Shared>);
 
@@ -122,17 +122,17 @@ struct Shared {
     listener: Listener,
 }
 
-/// How often a claim looks at a record that changes under its eyes.
+/// How often a claim reads a record that other sessions keep changing.
 const MAX_READS: usize = 100;
 
 impl PostgresStore {
-    /// The statements that [`create_schema`](Self::create_schema) executes, for those who migrate by hand.
+    /// The statements that [`create_schema`](Self::create_schema) executes, for manual migrations.
     pub const SCHEMA: &str = schema::CREATE;
 
-    /// A store behind this pool. Nothing is sent yet.
+    /// A store that uses this pool. Nothing is sent yet.
     ///
-    /// [`Execution::commit`](crate::Execution::commit) commits keys with transactions of this pool and of any other client,
-    /// if they are in the pool's database and schema. That is looked up in the transaction itself.
+    /// [`Execution::commit`](crate::Execution::commit) commits keys with transactions of this pool and of any other
+    /// client, if they are in the pool's database and schema. This is checked in the transaction itself.
     #[must_use]
     pub fn new(pool: PgPool) -> Self {
         Self(Arc::new(Shared {
@@ -149,7 +149,7 @@ impl PostgresStore {
         self.0.connections.pool()
     }
 
-    /// Takes the key over. If it is not there to be taken any more, there is no answer.
+    /// Takes over the key. Returns `None` if it can no longer be taken over.
     async fn take_over(
         &self,
         hold: &Hold,
@@ -188,8 +188,8 @@ impl PostgresStore {
         }
     }
 
-    /// Asks to be notified of this hold's end; false if it has ended already. A hold in the middle of a step is not asked: the
-    /// waiter polls.
+    /// Asks to be notified of this hold's end. Returns false if it has already ended. If another session is in the
+    /// middle of a step on the hold, this does nothing, and the waiter polls.
     async fn await_end(&self, id: &RecordId, owner: &Token) -> Result<bool, StoreError> {
         let rows = self.0.connections.run_unless_locked(|| {
             query(statements::AWAIT)
@@ -212,7 +212,7 @@ impl Store for PostgresStore {
             fingerprint,
             on_lost,
         } = request;
-        // Whoever waits has to listen before it looks, or what happens in between is missed.
+        // A waiter has to listen before it reads, or it misses what happens in between.
         let listening = self.0.wakeups.is_waited_for(&hold.id) && self.0.listener.is_on().await;
         for _ in 0..MAX_READS {
             let rows = self.step_of_claim(hold, || {
@@ -248,7 +248,7 @@ impl Store for PostgresStore {
             }
         }
         Err(StoreError::unavailable(format!(
-            "the record has changed {MAX_READS} times while it was looked at"
+            "the record changed {MAX_READS} times while it was read"
         )))
     }
 
@@ -355,8 +355,8 @@ impl Store for PostgresStore {
     }
 }
 
-/// What a claim says of a key that another session is writing. Whether that one asked for the same is not known yet; the next
-/// claim sees it.
+/// The result of a claim for a key that another session is writing. It is not known yet whether that session's request
+/// is the same; the next claim finds out.
 const fn being_written(fingerprint: &Fingerprint) -> Claim {
     Claim::InFlight {
         fingerprint: *fingerprint,

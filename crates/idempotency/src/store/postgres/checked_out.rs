@@ -1,4 +1,4 @@
-//! Connections that stay with the store between two statements.
+//! Keeps connections checked out between statements.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,33 +15,33 @@ use tokio::{
     time::{Instant, sleep_until, timeout, timeout_at},
 };
 
-/// Connections of a pool, which it does not get back after each statement: it would send the server a question each
-/// time, and wait for the response, to know that the connection still lives. That wait has no end in sqlx, so the pool
-/// gets back only what has just responded.
+/// Connections of a pool that are not returned to it after each statement, because sqlx pings the server whenever one
+/// returns, and waits for the reply without a time limit. So the pool gets back only connections on which the server
+/// has just responded.
 pub(super) struct CheckedOut {
     options: PgPoolOptions,
     server: PgConnectOptions,
     pool: Mutex<PgPool>,
-    /// As many as the pool may have, so that whoever has one finds a connection that is idle or may be opened.
+    /// As many as the pool may have, so that the holder of a permit finds a connection that is idle or may be opened.
     permits: Semaphore,
     idle: Arc<Idle>,
 }
 
-/// The one that was used last comes first, so that the others can go.
+/// The most recently used connection comes first, so that the others can be returned.
 #[derive(Default)]
 struct Idle(Mutex<Vec<Lent>>);
 
-/// A connection of the pool, which gets it back afterwards and sees whether it is too old, or not needed any more.
+/// A connection of the pool. The pool gets it back later, and closes it if it is too old or no longer needed.
 struct Lent {
     connection: PoolConnection<Postgres>,
     until: Instant,
     /// When the server last responded on it.
     heard: Instant,
-    /// Whether the server gives up waiting for a lock on it.
+    /// Whether the connection has a `lock_timeout`.
     is_limited: bool,
 }
 
-/// The use of a connection, which goes back to the pool unless it is [kept](Self::keep).
+/// A connection in use, which returns to the pool unless it is [kept](Self::keep).
 pub(super) struct Used<'a> {
     /// `None` once it is kept or closed.
     lent: Option<Lent>,
@@ -49,10 +49,10 @@ pub(super) struct Used<'a> {
     _permit: SemaphorePermit<'a>,
 }
 
-/// How long a connection stays away from its pool.
+/// How long a connection is kept away from its pool.
 const LENT: Duration = Duration::from_secs(5);
 
-/// How long a connection may take to show that it lives, before the pool gets it back.
+/// How long a connection may take to respond to a ping before it returns to the pool.
 const PING_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl CheckedOut {
@@ -67,7 +67,7 @@ impl CheckedOut {
         }
     }
 
-    /// A connection, once there is one that nobody uses; `PoolTimedOut` if that is not until then.
+    /// A connection, once one is free; `PoolTimedOut` if there is none by the deadline.
     pub(super) async fn acquire(&self, deadline: Instant) -> Result<Used<'_>, sqlx::Error> {
         let permit = timeout_at(deadline, self.permits.acquire()).await;
         let permit = permit.map_err(|_| sqlx::Error::PoolTimedOut)?;
@@ -88,7 +88,7 @@ impl CheckedOut {
         let asked = Instant::now();
         let acquired = timeout_at(deadline, pool.acquire()).await;
         let acquired = acquired.unwrap_or(Err(sqlx::Error::PoolTimedOut));
-        // Where others had used up the time, it says nothing of the pool.
+        // If waiting for a permit used up the time, a failure says nothing about the pool.
         let enough = self.options.get_acquire_timeout().min(PING_TIMEOUT);
         if matches!(acquired, Err(sqlx::Error::PoolTimedOut)) && asked.elapsed() >= enough {
             self.replace();
@@ -111,8 +111,8 @@ impl CheckedOut {
         })
     }
 
-    /// Goes on with another pool. Where there is a permit there is room in the pool, unless it waits for connections on
-    /// which no response comes any more.
+    /// Continues with another pool. The holder of a permit finds room in the pool, unless the pool waits for
+    /// connections on which no response comes any more.
     fn replace(&self) {
         let fresh = self.options.clone().connect_lazy_with(self.server.clone());
         *self.pool.lock() = fresh;
@@ -125,18 +125,18 @@ impl Idle {
         if lent.may_stay() {
             return Some(lent);
         }
-        // Its time may have passed with the runtime that would have given it back.
+        // Its time may have passed after the runtime that would have returned it had ended.
         lent.give_back(self);
         None
     }
 
-    /// Gives those back whose time has passed.
+    /// Returns the connections whose time has passed.
     fn give_back(self: &Arc<Self>) {
         let late = self.take_unless(Lent::may_stay);
         late.into_iter().for_each(|lent| lent.give_back(self));
     }
 
-    /// Closes those on which the server has not responded since then.
+    /// Closes the connections on which the server has not responded since then.
     fn close_silent(&self, since: Instant) {
         let silent = self.take_unless(|lent| lent.heard >= since);
         silent.into_iter().for_each(Lent::close);
@@ -150,7 +150,7 @@ impl Idle {
 
 impl Drop for Idle {
     fn drop(&mut self) {
-        // Giving them back takes a runtime, which may have ended.
+        // Returning them needs a runtime, which may have ended.
         self.0.get_mut().drain(..).for_each(Lent::close);
     }
 }
@@ -160,7 +160,8 @@ impl Lent {
         Instant::now() < self.until
     }
 
-    /// Gives it back to the pool, if it still responds. If not, those that are idle may not respond either.
+    /// Returns the connection to the pool if the server still responds on it. If not, the idle connections may be dead
+    /// too.
     fn give_back(mut self, idle: &Arc<Idle>) {
         let Ok(runtime) = Handle::try_current() else {
             return self.close();
@@ -180,7 +181,7 @@ impl Lent {
         });
     }
 
-    /// Closes it without a word, for which there may be nobody who listens.
+    /// Closes it without a message, because the server may not be listening.
     fn close(self) {
         drop(self.connection.detach());
     }
@@ -191,7 +192,7 @@ impl Used<'_> {
         &mut self.lent().connection
     }
 
-    /// The connection, with this statement executed once for all that follow on it.
+    /// The connection, after executing this statement once for all that follow on it.
     pub(super) async fn limited(
         &mut self,
         limit: &'static str,
@@ -207,11 +208,11 @@ impl Used<'_> {
     fn lent(&mut self) -> &mut Lent {
         match &mut self.lent {
             Some(lent) => lent,
-            None => unreachable!("it is not used once it is kept or closed"),
+            None => unreachable!("it is not used after it is kept or closed"),
         }
     }
 
-    /// Keeps it for the next statement: the last one has ended, and nothing is on its way.
+    /// Keeps it for the next statement: the last one has ended, and nothing is in flight.
     pub(super) fn keep(mut self) {
         if let Some(mut lent) = self.lent.take() {
             lent.heard = Instant::now();
@@ -223,15 +224,15 @@ impl Used<'_> {
         }
     }
 
-    /// Closes it: it is broken.
+    /// Closes it because it is broken.
     pub(super) fn close(mut self) {
         if let Some(mut lent) = self.lent.take() {
             lent.connection.close_on_drop();
         }
     }
 
-    /// Closes it because it has not responded since then, and with it all others on which nothing was heard since: what
-    /// has silenced one may have silenced them.
+    /// Closes it because the server has not responded on it since then, and closes all other connections that have been
+    /// silent as long, because they may have the same cause.
     pub(super) fn close_silent(mut self, since: Instant) {
         if let Some(lent) = self.lent.take() {
             lent.close();

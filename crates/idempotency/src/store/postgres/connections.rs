@@ -1,4 +1,4 @@
-//! The user's connections, and how a statement gets through one of them, or fails in time.
+//! The store's connections, and how a statement is executed on one of them or fails in time.
 
 use std::time::Duration;
 
@@ -19,14 +19,14 @@ use super::{
 };
 use crate::{StoreError, log_text::Causes};
 
-/// A statement with its values. A connection is taken for each one only, so nobody holds one while it waits.
+/// A statement with its values. It takes a connection only while it runs, so a waiting duplicate does not hold one.
 pub(super) type Statement<'q> = Query<'q, Postgres, PgArguments>;
 
 pub(super) struct Connections {
-    /// The application's.
+    /// The application's pool.
     pool: PgPool,
-    /// The store's own, to the same database. In a connection that others use, somebody who stopped waiting for the
-    /// begin of a transaction may have left that open: what is written there is committed when nobody knows, or never.
+    /// The store's own connections, to the same database. A shared connection may have an open transaction whose
+    /// `begin` was abandoned: what is written there is committed at an unknown time, or never.
     own: CheckedOut,
     route: OnceCell<Route>,
 }
@@ -34,39 +34,40 @@ pub(super) struct Connections {
 /// Which failures allow a statement to be sent again.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Retry {
-    /// Every one that may pass: the statement recognises what it has done already.
+    /// Every temporary one: the statement recognises its own effect.
     Always,
     /// Only those after which it is certain that nothing was done.
     IfNotApplied,
 }
 
-/// How long a statement may take, from waiting for a connection to the last row. It ends before the engine gives
-/// up, so that the connection can still be put in order.
+/// How long a statement may take, from waiting for a connection to the last row. It ends before the engine gives up, so
+/// that the connection can still be cleaned up.
 pub(super) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// How much of that is for waiting for a connection. The pool goes on trying while the server refuses any.
+/// How much of that may be spent on waiting for a connection. The pool keeps trying while the server refuses
+/// connections.
 const ACQUIRE: Duration = Duration::from_secs(2);
 
-/// How long the server waits for a lock before it gives up, so that no process of it waits for one behind a client that has
-/// given up. It ends before [`STATEMENT_TIMEOUT`] does. The statements say it too, in [`SET_LIMIT`] and [`BEGIN_LIMITED`].
+/// How long the server waits for a lock, so that none of its processes keeps waiting for a client that has given up. It
+/// ends before [`STATEMENT_TIMEOUT`]. The statements in [`SET_LIMIT`] and [`BEGIN_LIMITED`] contain it too.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// For a connection that has a process of the server to itself.
+/// For a connection that has a server process to itself.
 const SET_LIMIT: &str = "set lock_timeout = '3s'";
 
-/// For one transaction, because in a pooler's process the next one is another client's.
+/// For one transaction, because a pooler's server process runs another client's transaction next.
 const BEGIN_LIMITED: &str = "begin; set local lock_timeout = '3s'";
 
-/// Between a failure and the next try.
+/// The pause between a failure and the next try.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// The same where the server takes no writes: each try is a new connection, until one leads to the new primary.
+/// The same if the server accepts no writes: each try is a new connection, until one leads to the new primary.
 const READ_ONLY_PAUSE: Duration = Duration::from_millis(250);
 
 impl Connections {
-    /// Connections like those of the pool, and as many at most.
+    /// Connections with the pool's settings, and at most as many.
     pub(super) fn beside(pool: PgPool) -> Self {
-        // Statements can be sent again, so none has to ask first whether the connection still lives.
+        // Statements can be sent again, so none has to ping first.
         let options = pool.options().clone();
         let options = options.min_connections(0).test_before_acquire(false);
         let server = pool.connect_options().as_ref().clone();
@@ -81,12 +82,12 @@ impl Connections {
         &self.pool
     }
 
-    /// How the server is reached, once that has been found out.
+    /// How the server is reached, if that is known.
     pub(super) fn known_route(&self) -> Option<Route> {
         self.route.get().copied()
     }
 
-    /// How the server is reached. It is found out once.
+    /// How the server is reached. It is determined once.
     pub(super) async fn route(&self) -> Result<Route, sqlx::Error> {
         if let Some(route) = self.route.get() {
             return Ok(*route);
@@ -111,8 +112,8 @@ impl Connections {
             .map_err(store_error)
     }
 
-    /// As [`run`](Self::run), for a statement that gives up its row soon: `None` if another session holds that. Nothing was
-    /// done then.
+    /// Like [`run`](Self::run), for a statement that does not wait long for its row: `None` if another session has
+    /// locked it, in which case nothing was done.
     pub(super) async fn run_unless_locked<'q>(
         &self,
         statement: impl Fn() -> Statement<'q>,
@@ -120,7 +121,8 @@ impl Connections {
         let asked = Instant::now();
         match self.run_in_time(Retry::Always, statement).await? {
             Ok(rows) => Ok(Some(rows)),
-            // The error does not say what is locked. The whole table is waited for longer, and says nothing of the key.
+            // The error does not say what is locked. A lock on the whole table is waited for longer, and says nothing
+            // about the key.
             Err(error)
                 if Failure::of(&error) == Failure::Locked && asked.elapsed() < LOCK_TIMEOUT =>
             {
@@ -130,7 +132,7 @@ impl Connections {
         }
     }
 
-    /// The outer error is about the time, or about getting a connection.
+    /// The outer error is about the time limit, or about getting a connection.
     async fn run_in_time<'q>(
         &self,
         retry: Retry,
@@ -150,7 +152,7 @@ impl Connections {
             if failure == Failure::Locked
                 && let Some(lost) = lost
             {
-                // The lock may be that of this very statement, sent before, whose server process still goes on.
+                // The lock may belong to this very statement, sent before, whose server process is still running.
                 return Ok(Err(lost));
             }
             let may_repeat = match (failure, retry) {
@@ -168,7 +170,7 @@ impl Connections {
             }
             tracing::debug!(
                 error = %Causes(&error),
-                "a statement is sent to PostgreSQL again"
+                "sending a statement to PostgreSQL again"
             );
             if failure == Failure::ConnectionLost {
                 lost = Some(error);
@@ -177,7 +179,7 @@ impl Connections {
         }
     }
 
-    /// The outer error is about the time, or about getting a connection.
+    /// The outer error is about the time limit, or about getting a connection.
     async fn run_once(
         &self,
         statement: Statement<'_>,
@@ -210,10 +212,10 @@ impl Connections {
                 Ok(Err(error))
             }
             Err(_) => {
-                // A response that comes yet must not be taken for that to the next statement.
+                // A late response must not be taken for the response to the next statement.
                 used.close_silent(sent);
                 Err(StoreError::unavailable(within(
-                    "no answer",
+                    "no response",
                     STATEMENT_TIMEOUT,
                 )))
             }
@@ -225,15 +227,15 @@ impl Connections {
         used: &mut Used<'_>,
         statement: Statement<'_>,
     ) -> Result<Vec<PgRow>, sqlx::Error> {
-        // As long as this cannot be found out, the way that always works is taken.
+        // While this is unknown, the mode that always works is used.
         let route = match self.route.get() {
             Some(route) => *route,
             None => self.find_route(used).await.unwrap_or(Route::Pooled),
         };
         match route {
             Route::Direct => statement.fetch_all(used.limited(SET_LIMIT).await?).await,
-            // A statement without a name is replaced by whoever comes next, so the transaction has to keep the
-            // server's process until the statement is executed.
+            // The next client's unnamed statement replaces this one, so the transaction has to keep the server process
+            // until the statement is executed.
             Route::Pooled => {
                 let mut transaction = used.connection().begin_with(BEGIN_LIMITED).await?;
                 let statement = statement.persistent(false);

@@ -1,4 +1,4 @@
-//! The ends of a hold that leave no outcome, and how those who wait here hear of an end.
+//! The ends of a hold without an outcome, and how waiters in this process learn of an end.
 
 use std::{
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -16,7 +16,7 @@ use super::{
 use crate::{Fingerprint, Hold, IfOwner, RecordId, Token, store::StoreError};
 
 impl PostgresStore {
-    /// Takes back what the claim took, or may yet take.
+    /// Undoes what the claim took, or may yet take.
     pub(super) async fn take_back(
         &self,
         hold: &Hold,
@@ -33,14 +33,14 @@ impl PostgresStore {
                 .bind(microseconds(hold.ttl))
         });
         let has_ended = self.ended(&hold.id, &rows.await?) == IfOwner::Done(());
-        // What is sent again after a lost reply changes nothing, though the first one may have ended the hold.
+        // A repetition after a lost reply changes nothing, although the first try may have ended the hold.
         if !has_ended && times_sent.into_inner() > 1 {
             self.0.wakeups.wake(&hold.id);
         }
         Ok(())
     }
 
-    /// Ends the hold with nothing, and remembers for this long that its token is spent.
+    /// Ends the hold without an outcome, and remembers for this long that its token is spent.
     pub(super) async fn free(
         &self,
         id: &RecordId,
@@ -48,7 +48,7 @@ impl PostgresStore {
         spent_for: Duration,
         is_operator: bool,
     ) -> Result<IfOwner<()>, StoreError> {
-        // What is sent again after a lost reply may find what it left itself.
+        // A repetition after a lost reply may find its own mark.
         let was_sent = AtomicBool::new(false);
         let rows = self.0.connections.run(Retry::Always, || {
             query(statements::RELEASE)
@@ -61,7 +61,7 @@ impl PostgresStore {
         Ok(self.ended(id, &rows.await?))
     }
 
-    /// What a statement that only the owner's token fits has done.
+    /// The result of a statement that matches only the owner's token.
     pub(super) fn ended(&self, id: &RecordId, rows: &[PgRow]) -> IfOwner<()> {
         let fenced = fenced(rows);
         if fenced == IfOwner::Done(()) {

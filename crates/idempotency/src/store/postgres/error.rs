@@ -8,20 +8,20 @@ use crate::StoreError;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum PostgresStoreError {
-    /// The URL cannot be understood.
+    /// The URL is invalid.
     Url(sqlx::Error),
-    /// The server could not be reached, or did not let us in.
+    /// The server could not be reached, or it rejected the login.
     Connect(sqlx::Error),
-    /// The server did not answer in time.
+    /// The server did not respond in time.
     TimedOut,
-    /// The server takes no writes. What it says of a key may be out of date, so it is not used for reading either.
+    /// The server accepts no writes. What it says about a key may be out of date, so it is not used for reading either.
     ReadOnly {
-        /// Whether it is a standby, and not a primary with `default_transaction_read_only` on.
+        /// Whether it is a standby, rather than a primary with `default_transaction_read_only` on.
         is_standby: bool,
     },
-    /// The tables could not be made or read.
+    /// The tables could not be created or read.
     Schema(sqlx::Error),
-    /// A newer version of this library has made the tables.
+    /// A newer version of this library created the tables.
     NewerSchema {
         /// The version in the database.
         found: i32,
@@ -33,23 +33,23 @@ pub enum PostgresStoreError {
 impl fmt::Display for PostgresStoreError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Url(_) => formatter.write_str("this is not the URL of a PostgreSQL database"),
+            Self::Url(_) => formatter.write_str("this is not a valid URL of a PostgreSQL database"),
             Self::Connect(_) => formatter.write_str("the PostgreSQL server cannot be reached"),
-            Self::TimedOut => formatter.write_str("the PostgreSQL server did not answer in time"),
+            Self::TimedOut => formatter.write_str("the PostgreSQL server did not respond in time"),
             Self::ReadOnly { is_standby: true } => formatter.write_str(
-                "the PostgreSQL server is a standby, which takes no writes and may lag behind; name the primary",
+                "the PostgreSQL server is a standby, which accepts no writes and may lag behind; name the primary",
             ),
             Self::ReadOnly { is_standby: false } => formatter.write_str(
-                "the PostgreSQL server takes no writes here; turn default_transaction_read_only off for this \
+                "the PostgreSQL server accepts no writes here; turn default_transaction_read_only off for this \
                  database and role, or name the server that takes them",
             ),
             Self::Schema(_) => {
-                formatter.write_str("the idempotency tables cannot be made or read in PostgreSQL")
+                formatter.write_str("the idempotency tables cannot be created or read in PostgreSQL")
             }
             Self::NewerSchema { found, known } => write!(
                 formatter,
-                "the PostgreSQL database has idempotency tables of version {found}, and this program knows none \
-                 after {known}; run the newer program, or use another database",
+                "the PostgreSQL database has idempotency tables of version {found}, and the newest that this program can \
+                 read is {known}; run the newer program, or use another database",
             ),
         }
     }
@@ -64,16 +64,16 @@ impl Error for PostgresStoreError {
     }
 }
 
-/// What a failed statement means for those who sent it.
+/// What a failed statement means for its sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Failure {
-    /// It came too close to another one and was undone; sent again, it will get its answer.
+    /// It conflicted with another statement and was undone; sent again, it will succeed.
     Undone,
-    /// The connection is of no more use. What was sent may have been done.
+    /// The connection is no longer usable. What was sent may have been done.
     ConnectionLost,
-    /// The server gave up waiting for a lock that another session holds. Nothing was done.
+    /// The server gave up waiting for another session's lock. Nothing was done.
     Locked,
-    /// This server takes no writes any more, because another one has become the primary.
+    /// This server accepts no writes any more, because another one has become the primary.
     ReadOnly,
     /// Anything else; sending it again would fail again.
     Lasting,
@@ -89,14 +89,14 @@ impl Failure {
         }
     }
 
-    /// By the server's own code.
+    /// The failure for the server's own code.
     pub(super) fn of_state(state: &str) -> Self {
         match state {
-            // Serialization failure, deadlock, unique violation: a race, which is no fault of the server.
+            // Serialization failure, deadlock, unique violation: a race, and not a fault of the server.
             "40001" | "40P01" | "23505" => Self::Undone,
             "55P03" => Self::Locked,
             "25006" => Self::ReadOnly,
-            // The server stops or has crashed, or an operator has ended the connection.
+            // The server is stopping or has crashed, or an operator has ended the connection.
             "57P01" | "57P02" | "57P03" | "57P05" => Self::ConnectionLost,
             state if state.starts_with("08") => Self::ConnectionLost,
             _ => Self::Lasting,
@@ -104,7 +104,8 @@ impl Failure {
     }
 }
 
-/// A column that does not hold what its name says makes the record unreadable; all else is the server's fault.
+/// A column with a value of the wrong type or range makes the record unreadable; any other error is a failure of the
+/// server.
 pub(super) fn store_error(error: sqlx::Error) -> StoreError {
     match &error {
         sqlx::Error::ColumnDecode { .. }
@@ -119,7 +120,7 @@ pub(super) fn store_error(error: sqlx::Error) -> StoreError {
     }
 }
 
-/// The server's code for what went wrong; empty if the server did not say anything.
+/// The server's code for the error; empty if the server did not respond.
 fn sql_state(error: &sqlx::Error) -> String {
     error
         .as_database_error()

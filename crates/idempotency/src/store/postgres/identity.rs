@@ -1,4 +1,4 @@
-//! Which table the store writes to, so that a transaction can be compared with it.
+//! The identity of the store's table, with which a transaction's is compared.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -12,18 +12,18 @@ use super::{
 };
 use crate::StoreError;
 
-/// What names the table, once it has been read.
+/// The identity, once it has been read.
 #[derive(Default)]
 pub(super) struct Identity {
     known: Mutex<Option<String>>,
-    /// Whether a transaction was in the same database. Then all are, as a rule.
+    /// Whether some transaction was in the same database. Usually all are then.
     has_been_beside: AtomicBool,
-    /// Whether one was elsewhere.
+    /// Whether some transaction was in another database.
     has_been_elsewhere: AtomicBool,
 }
 
 impl Identity {
-    /// What was read last; where nothing was, it is read now.
+    /// The identity that was read last, or the current one if none was read.
     pub(super) async fn get(&self, connections: &Connections) -> Result<String, StoreError> {
         let known = self.known.lock().clone();
         match known {
@@ -43,7 +43,7 @@ impl Identity {
         Ok(read)
     }
 
-    /// Whether transactions can be taken to be in the same database, until their statement shows it.
+    /// Whether a transaction can be assumed to be in the same database until its statement shows it.
     pub(super) fn is_beside(&self) -> bool {
         self.has_been_beside.load(Ordering::Relaxed)
             && !self.has_been_elsewhere.load(Ordering::Relaxed)
@@ -59,5 +59,5 @@ impl Identity {
 }
 
 fn unmarked() -> StoreError {
-    StoreError::unavailable("the table idempotency_schema is empty: create the schema again")
+    StoreError::unavailable("the table idempotency_schema is empty; create the schema again")
 }

@@ -1,4 +1,4 @@
-//! How this process hears of holds that others end: one connection of its own, beside the user's pool.
+//! Receives notifications of holds that others end, on a connection of its own.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,7 +16,7 @@ use tokio::{
 use super::{Polling, Wakeups, connections::Connections, route::Route};
 use crate::{RecordId, log_text::Causes};
 
-/// The background task that listens, from the first duplicate that waits until the store is dropped.
+/// The background task that listens, from the first waiting duplicate until the store is dropped.
 #[derive(Debug)]
 pub(super) struct Listener {
     state: watch::Sender<State>,
@@ -27,32 +27,31 @@ pub(super) struct Listener {
 enum State {
     /// It is not known yet.
     Starting,
-    /// From now on nothing is missed.
+    /// From now on no notification is missed.
     On,
-    /// The connection is gone, or a pooler is in between, through which no notifications come.
+    /// The connection is gone, or a pooler is in between, which passes on no notifications.
     Off,
 }
 
 const CHANNEL: &str = "idempotency";
 
-/// How often those who wait look by themselves while notifications come; one may be lost, and an owner that dies
-/// sends none.
+/// How often waiters poll while notifications arrive: one may be lost, and an owner that dies sends none.
 const MIN_POLLING: Polling = Polling::every(Duration::from_secs(1));
 
-/// How often they look while none come.
+/// How often they poll while none arrive.
 const POLLING_WITHOUT_LISTENER: Polling =
     Polling::backing_off(Duration::from_millis(25), Duration::from_secs(1));
 
-/// How long a claim waits for the connection before it goes without.
+/// How long a claim waits for the connection before it goes on without it.
 const LISTEN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long nothing may come before the connection is asked whether it lives. On one that is dead nothing comes either.
+/// How long the connection may be silent before it is tested. A dead connection is silent too.
 const QUIET: Duration = Duration::from_secs(4);
 
-/// How long the server may take for what is asked on this connection.
+/// How long the server may take to respond on this connection.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// Between two connections.
+/// The pause between two connections.
 const PAUSE: Duration = Duration::from_secs(1);
 
 impl Listener {
@@ -63,7 +62,7 @@ impl Listener {
         }
     }
 
-    /// Starts the task with the first duplicate that waits, and again where its runtime has gone.
+    /// Starts the task with the first waiting duplicate, and again if its runtime has ended.
     pub(super) fn ensure_running(&self, connections: &Arc<Connections>, wakeups: &Wakeups) {
         let mut task = self.task.lock();
         if task.as_ref().is_none_or(JoinHandle::is_finished) {
@@ -84,7 +83,7 @@ impl Listener {
         }
     }
 
-    /// Whether what is notified from now on will be heard.
+    /// Whether notifications will be received from now on.
     pub(super) async fn is_on(&self) -> bool {
         let mut state = self.state.subscribe();
         let settled = state.wait_for(|state| *state != State::Starting);
@@ -105,19 +104,19 @@ async fn listen(connections: Arc<Connections>, wakeups: Wakeups, state: watch::S
         let ended = hear(&connections, &wakeups, &state).await;
         state.send_replace(State::Off);
         match ended {
-            // Asking again is for whoever waits next.
+            // The next waiter asks again.
             Ok(Route::Pooled) => return,
             Ok(Route::Direct) => {}
             Err(error) => tracing::debug!(
                 error = %Causes(&error),
-                "notifications of PostgreSQL cannot be heard; those who wait look for themselves",
+                "cannot receive notifications from PostgreSQL; waiting duplicates poll instead",
             ),
         }
         sleep(PAUSE).await;
     }
 }
 
-/// Wakes whoever waits, until the connection is lost.
+/// Wakes waiters until the connection is lost.
 async fn hear(
     connections: &Connections,
     wakeups: &Wakeups,
@@ -127,7 +126,7 @@ async fn hear(
     if route == Route::Pooled {
         return Ok(route);
     }
-    // Never one of the user's pool, in which there may be no second one.
+    // Never one of the application's pool, which may have no second one.
     let own = PgPoolOptions::new()
         .max_connections(1)
         .max_lifetime(None)
@@ -142,7 +141,7 @@ async fn hear(
     let mut listener = in_time(listening).await?;
     state.send_replace(State::On);
     loop {
-        // A notification that has come in part stays with the connection.
+        // A notification that has partly arrived stays with the connection.
         let Ok(received) = timeout(QUIET, listener.try_recv()).await else {
             in_time(async { listener.acquire().await?.ping().await }).await?;
             continue;
@@ -164,7 +163,7 @@ async fn in_time<T>(
         .unwrap_or_else(|late| Err(std::io::Error::from(late).into()))
 }
 
-/// The id in a notification: 64 hexadecimal digits. Anybody may send others.
+/// The id in a notification: 64 hexadecimal digits. Any session may send others.
 fn id(payload: &str) -> Option<RecordId> {
     let mut id = [0; 32];
     if payload.len() != 2 * id.len() {

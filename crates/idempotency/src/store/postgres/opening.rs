@@ -1,4 +1,4 @@
-//! How a store is opened, and what it finds there.
+//! How a store is opened and checked.
 
 use std::time::Duration;
 
@@ -10,26 +10,26 @@ use tokio::time::timeout;
 
 use super::{PostgresStore, PostgresStoreError, route::Route, schema};
 
-/// How long opening a connection or making the tables may take.
+/// How long opening a connection or creating the tables may take.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl PostgresStore {
-    /// A store with a pool of its own for this URL, and its tables made.
+    /// A store with a pool of its own for this URL. Creates the tables if they do not exist.
     ///
-    /// Name an `sslmode` where the server is not on this machine, and turn a TLS of sqlx on (see [`PostgresStore`]). The default, `prefer`, sends the password unencrypted to
-    /// whoever refuses TLS and asks for it; only `verify-full` sees to it that nobody passes for the server.
+    /// Set an `sslmode` if the server is not on this machine, and enable TLS in sqlx (see [`PostgresStore`]). With the
+    /// default, `prefer`, a server that refuses TLS and asks for the password gets it unencrypted; only `verify-full`
+    /// ensures that no other server can impersonate it.
     ///
-    /// [`Execution::commit`](crate::Execution::commit) commits keys with the application's transactions, by whatever client, if
-    /// they are in this database and schema. That is looked up in the transaction itself.
+    /// [`Execution::commit`](crate::Execution::commit) commits keys with the application's transactions, of any client,
+    /// if they are in this database and schema. This is checked in the transaction itself.
     ///
     /// # Errors
     ///
-    /// If the URL cannot be understood or the server not be reached, and as
-    /// [`create_schema`](Self::create_schema).
+    /// If the URL is invalid or the server cannot be reached, and as for [`create_schema`](Self::create_schema).
     pub async fn connect(url: &str) -> Result<Self, PostgresStoreError> {
         let options: PgConnectOptions = url.parse().map_err(PostgresStoreError::Url)?;
         let options = options.extra_float_digits(None);
-        // Not by the pool, which would go on trying, and then say nothing of the reason.
+        // Not through the pool, which would keep trying and then not report the reason.
         let set_up = async {
             let mut connection = PgConnection::connect_with(&options)
                 .await
@@ -45,12 +45,12 @@ impl PostgresStore {
         Ok(Self::new(pool))
     }
 
-    /// Makes the tables where there are none. Several processes may call it at one time.
+    /// Creates the tables if they do not exist. Several processes may call it concurrently.
     ///
     /// # Errors
     ///
-    /// If the server takes no writes, as a standby does, if a newer version of this library made the tables that are there, or
-    /// if they cannot be made.
+    /// If the server accepts no writes, as on a standby; if a newer version of this library created the existing
+    /// tables; or if the tables cannot be created.
     pub async fn create_schema(&self) -> Result<(), PostgresStoreError> {
         in_time(async {
             let mut connection = self
@@ -63,7 +63,7 @@ impl PostgresStore {
         .await
     }
 
-    /// Whether a pooler lends out the server's processes by the transaction, so that statements cannot stay
+    /// Whether there is a transaction-pooling proxy between the store and its server, so that statements cannot stay
     /// prepared and a session has no state.
     ///
     /// # Errors

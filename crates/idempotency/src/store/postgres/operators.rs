@@ -1,4 +1,4 @@
-//! What operators see and do.
+//! Listing and resolving records, for operators.
 
 use bytes::Bytes;
 use sqlx::query;
@@ -14,7 +14,7 @@ use crate::{
     store::{SPENT_FOR, check_length},
 };
 
-/// Changes nothing, and yet fails on a server that takes no writes. That can be a standby, on which the record may be missing
+/// Changes nothing, and yet fails on a server that accepts no writes. That can be a standby, which may lack a record
 /// that its primary has.
 const FIND: &str = "
     with writable as (
@@ -26,10 +26,10 @@ const FIND: &str = "
     where id = $1 and expires_at > clock_timestamp() and not (phase = 3 and attempt = 0)
 ";
 
-/// Of the next so many records those that are asked for, and those that cannot be read; and in each row, of which there is at
-/// least one, after which id the list goes on. Under an id that is none there is nobody's record.
+/// Reads this many records and returns those that match, and those that cannot be read. Each row, of which there is at
+/// least one, also contains the id after which the list continues. A row whose id is malformed is not a record.
 ///
-/// The number bounds the time that a statement takes, also where hardly any record is asked for.
+/// The number limits the time that a statement takes, even if hardly any record matches.
 const LIST: &str = "
     with clock as materialized (
         select clock_timestamp() as now
@@ -69,11 +69,11 @@ const LIST: &str = "
     order by id
 ";
 
-/// How many records a statement looks at.
+/// How many records a statement reads.
 const LISTED_AT_ONCE: usize = 1000;
 
-/// Keeps an operator's outcome, under a new token: the owner that was given up can complete nothing any more, not
-/// even "again". The new token also tells that this was done already, if it is sent again.
+/// Stores an operator's outcome, under a new token: the owner that was given up can complete nothing any more, not even
+/// "again". If the statement is sent again, the new token also shows that it was done before.
 const COMPLETE: &str = "
     update idempotency_records as record
     set token = $3,
@@ -212,7 +212,7 @@ impl PostgresStore {
     }
 }
 
-/// The number of the phase as the table has it; what is withdrawn is in flight.
+/// The number of the phase in the table; a withdrawn record is in flight.
 const fn phase(asked: ListedPhase) -> i16 {
     match asked {
         ListedPhase::InFlight | ListedPhase::Lapsed => 1,

@@ -1,4 +1,4 @@
-//! What the rows of the statements say.
+//! Reads the rows of the statements.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -15,12 +15,13 @@ use crate::{
     Token,
 };
 
-/// The phase of a record whose token is spent: its claim was withdrawn, or its hold released. No attempt: the key is free.
+/// The phase of a record whose token is spent: its claim was withdrawn, or its hold released. With attempt 0 the key is
+/// free.
 const WITHDRAWN: i16 = 3;
 
-/// The longest outcome: what is carried there, and back for each replay, well within the time of a statement. The server
-/// itself would take almost a gibibyte in one field; but an outcome that it is never told of in time leaves a key whose
-/// retry runs again, and a tombstone does not.
+/// The longest outcome: one that travels to the server, and back for each replay, well within the time of a statement.
+/// The server itself would accept almost a gibibyte in one field. But if an outcome does not reach it in time, a retry
+/// runs again, which a tombstone prevents.
 pub(super) const MAX_OUTCOME: usize = 64 << 20;
 
 /// What a claim has found.
@@ -28,17 +29,17 @@ pub(super) struct Found {
     record: Record,
     /// Whether the record's token is spent.
     withdrawn: bool,
-    /// The other tokens that are spent, side by side.
+    /// The other spent tokens, one after another.
     spent: Vec<u8>,
     expired: bool,
     lapsed: bool,
-    /// Whether its end will be notified.
+    /// Whether a notification of its end will be sent.
     pub(super) awaited: bool,
 }
 
-/// What a claim may do with that.
+/// What the claim may do next.
 pub(super) enum Next {
-    /// Nothing: this is the answer.
+    /// Nothing: this is the result.
     Answer(Claim),
     /// Nothing but wait for the end of this token's hold.
     Wait(Token, Claim),
@@ -60,13 +61,13 @@ impl Found {
         })
     }
 
-    /// Whose the record is, while it is in flight.
+    /// The owner of the record, while it is in flight.
     pub(super) fn owner(&self) -> Option<&Token> {
         let is_in_flight = matches!(self.record.phase, Phase::InFlight { .. }) && !self.is_free();
         is_in_flight.then_some(&self.record.token)
     }
 
-    /// Whether it is a mark of spent tokens only.
+    /// Whether it is only a mark of spent tokens.
     fn is_free(&self) -> bool {
         self.withdrawn && self.record.attempt == 0
     }
@@ -120,7 +121,7 @@ impl Found {
     }
 }
 
-/// Whether a statement that only the owner's token fits has changed the record.
+/// Whether a statement that matches only the owner's token has changed the record.
 pub(super) fn fenced(rows: &[PgRow]) -> IfOwner<()> {
     match rows {
         [] => IfOwner::NotOwner,
@@ -149,19 +150,19 @@ fn record(row: &PgRow) -> Result<Record, Error> {
     ))
 }
 
-/// A record with its past, which no claim asks for.
+/// A record with its times and labels, which a claim does not ask for.
 pub(super) fn whole_record(row: &PgRow) -> Result<Record, Error> {
     let mut record = record(row)?;
     record.created_at = time_if_any(row, 8)?;
     let completed_at = time_if_any(row, 9)?;
-    // An earlier version that takes an expired record leaves this column as it is.
+    // An earlier version that takes an expired record leaves this column unchanged.
     let is_completed = matches!(record.phase, Phase::Completed { .. });
     record.completed_at = completed_at.filter(|_| is_completed);
     record.labels = Labels::new(row.try_get(10)?, row.try_get(11)?);
     Ok(record)
 }
 
-/// After which id a list goes on, if it does.
+/// The id after which a list continues, if it does.
 pub(super) fn goes_on_after(rows: &[PgRow]) -> Result<Option<RecordId>, Error> {
     let Some(row) = rows.first() else {
         return Ok(None);
@@ -170,7 +171,7 @@ pub(super) fn goes_on_after(rows: &[PgRow]) -> Result<Option<RecordId>, Error> {
     Ok(id.map(RecordId::from_bytes))
 }
 
-/// What is listed of a row; a page without records has a row without an id.
+/// The entry of a row; a page without records has one row without an id.
 pub(super) fn listed(row: &PgRow) -> Option<Listed> {
     let id = RecordId::from_bytes(row.try_get(0).ok()?);
     Some(match whole_record(row) {
@@ -179,7 +180,7 @@ pub(super) fn listed(row: &PgRow) -> Option<Listed> {
     })
 }
 
-/// What a take-over has won.
+/// The result of a take-over.
 pub(super) fn won(row: &PgRow) -> Result<Claim, Error> {
     Ok(Claim::Won {
         attempt: attempt(row, 0)?,
@@ -205,14 +206,14 @@ fn time_if_any(row: &PgRow, column: usize) -> Result<Option<SystemTime>, Error> 
     Ok(time.map(|time| time.0))
 }
 
-/// A length of time as the statements take it: microseconds, rounded up, because nothing ends early. A century
-/// stands for what is longer.
+/// A duration in the statements' unit: microseconds, rounded up, so that nothing ends early. A longer one is capped at
+/// a century.
 pub(super) fn microseconds(time: Duration) -> i64 {
     const CENTURY: Duration = Duration::from_secs(100 * 365 * 86_400);
     i64::try_from(time.min(CENTURY).as_nanos().div_ceil(1000)).unwrap_or(i64::MAX)
 }
 
-/// A number of rows as PostgreSQL counts them.
+/// A number of rows in PostgreSQL's type.
 pub(super) fn rows(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
@@ -229,10 +230,10 @@ impl Type<Postgres> for Timestamp {
 /// The start of the year 2000, from which the server counts.
 const Y2K: Duration = Duration::from_secs(946_684_800);
 
-/// The first moment that is not before this time; what the server cannot count is as early or as late as it can.
+/// The first moment that is not before this time; a time outside the server's range becomes its earliest or latest one.
 impl Encode<'_, Postgres> for Timestamp {
     fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
-        /// The start of the year 4713 before Christ, and the end of 294276.
+        /// The start of the year 4713 BC, and the end of 294276.
         const EARLIEST: i64 = -211_813_488_000_000_000;
         const LATEST: i64 = 9_223_371_331_199_999_999;
         let microseconds = match self.0.duration_since(UNIX_EPOCH + Y2K) {

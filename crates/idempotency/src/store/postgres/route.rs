@@ -9,19 +9,19 @@ use sqlx::{Connection, PgConnection, Row, postgres::PgConnectOptions, raw_sql};
 pub(super) enum Route {
     /// Each connection has a server process of its own: statements stay prepared, notifications arrive.
     Direct,
-    /// A pooler lends the server's processes for one transaction at a time. What is prepared in one of them may
-    /// be missing in the next, or be another client's statement of the same name.
+    /// A pooler lends out each server process for one transaction at a time. A statement that is prepared in one
+    /// process may be missing in the next, or be another client's statement of the same name.
     Pooled,
 }
 
-/// How often both connections are asked. A pooler that is busy with others may answer differently by chance.
+/// How often both connections are asked. A pooler that is busy with other clients may reply differently by chance.
 const ROUNDS: usize = 8;
 
 const PROCESS: &str = "select pg_backend_pid()";
 
 impl Route {
-    /// Finds out by asking two connections for the process that serves them. Without a pooler each always names
-    /// its own. With one they share a process, or change theirs.
+    /// Asks two connections for the process that serves them. Without a pooler each always names its own. With one they
+    /// share a process, or theirs changes.
     pub(super) async fn find(
         connection: &mut PgConnection,
         options: &PgConnectOptions,
@@ -42,7 +42,7 @@ impl Route {
     }
 }
 
-/// Asked without preparing the question, which is what may go wrong.
+/// Asked without a prepared statement, which is what may go wrong.
 async fn process(connection: &mut PgConnection) -> Result<i32, sqlx::Error> {
     raw_sql(PROCESS).fetch_one(connection).await?.try_get(0)
 }

@@ -7,26 +7,27 @@ use tokio::time::sleep;
 
 use super::{PostgresStoreError, error::Failure};
 
-/// The statements that make the tables where there are none.
+/// The statements that create the tables if they do not exist.
 pub(super) const CREATE: &str = include_str!("schema.sql");
 
-/// The version that this code reads and writes. A change of the tables adds one, and a step from each older one.
+/// The version that this code reads and writes. A change of the tables increases it, and adds a migration from each
+/// older one.
 const VERSION: i32 = 1;
 
-/// Everybody who would make the tables takes this lock first: two at one time would fail on each other. The
-/// number has no meaning. It ends with the transaction, so a pooler cannot leave it behind.
+/// Each process that creates the tables takes this lock first, because two concurrent attempts would collide. The number has
+/// no meaning. The lock ends with the transaction, so a pooler cannot leave it behind.
 const LOCK: &str = "select pg_advisory_xact_lock(7310865423419862901)";
 
-/// Whoever waits longer has gone, and its process on the server goes too.
+/// A client that has waited longer has gone, and its server process ends too.
 const BEGIN: &str = "begin; set local lock_timeout = '9s'";
 
-/// A standby can be read, so nothing else of the start fails there.
+/// A standby can be read, so nothing else would fail there at the start.
 const FIND_ROLE: &str =
     "select pg_is_in_recovery(), current_setting('transaction_read_only')::boolean";
 
 const IS_THERE: &str = "select to_regclass('idempotency_schema') is not null";
 
-/// Whether an earlier release has made the table, which had fewer columns.
+/// Whether an earlier release created the table, with fewer columns.
 const LACKS_COLUMNS: &str = "
     select count(*) < 5
     from pg_attribute
@@ -34,7 +35,7 @@ const LACKS_COLUMNS: &str = "
         and attname in ('spent', 'created_at', 'completed_at', 'route', 'label')
 ";
 
-/// The same of the mark.
+/// The same for the mark.
 const LACKS_MARK: &str = "
     select not exists (
         select from pg_attribute
@@ -42,10 +43,10 @@ const LACKS_MARK: &str = "
     )
 ";
 
-/// How long to wait before trying again to add columns. With the tries that fits into the time of a start.
+/// How long to wait before trying again to add columns. With the tries, this fits into the time of a start.
 const PAUSES: [Duration; 3] = [Duration::from_secs(1); 3];
 
-/// Claims wait behind this for as long as it waits for the transactions that are open.
+/// While this waits for open transactions, claims wait behind it.
 const BRIEFLY: &str = "set local lock_timeout = '1s'";
 
 const ADD_COLUMNS: &str = "
@@ -57,7 +58,7 @@ const ADD_COLUMNS: &str = "
         add column if not exists label text
 ";
 
-/// The server draws it at random, as the default of the row that is there.
+/// The server generates it at random, as the default of the existing row.
 const ADD_MARK: &str = "
     alter table idempotency_schema
     add column if not exists mark text not null default concat_ws('-', random(), random(), random())
@@ -65,14 +66,14 @@ const ADD_MARK: &str = "
 
 const FIND_VERSION: &str = "select max(version) from idempotency_schema";
 
-/// Makes the tables where there are none. Where they are, no right to make any is needed.
+/// Creates the tables if they do not exist. If they exist, the role needs no right to create tables.
 pub(super) async fn set_up(connection: &mut PgConnection) -> Result<(), PostgresStoreError> {
     refuse_read_only(connection).await?;
     let mut pauses = PAUSES.into_iter();
     let found = loop {
         match (find_or_create(connection).await, pauses.next()) {
             (Ok(found), _) => break found,
-            // Whoever reads the table may go on for long. Between two tries the claims that wait for this one get their turn.
+            // A reader of the table may take long. Between two tries the claims that wait for this one get their turn.
             (Err(error), Some(pause)) if matches!(Failure::of(&error), Failure::Locked) => {
                 sleep(pause).await;
             }

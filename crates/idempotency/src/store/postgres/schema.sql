@@ -10,27 +10,27 @@ create table if not exists idempotency_records (
     token bytea not null,
     attempt integer not null,
     expires_at timestamptz not null,
-    -- 1 in flight, 2 completed, 3 withdrawn: the token is spent, and the attempts that stand have lapsed; none with 0
+    -- 1 in flight, 2 completed, 3 withdrawn: the token is spent, and the earlier attempts have lapsed; with attempt 0 the key is free
     phase smallint not null,
-    -- while it is in flight or withdrawn
+    -- only while it is in flight or withdrawn
     lease_until timestamptz,
-    -- what the run has left: so far while it is in flight, in the end once it is completed
+    -- the run's progress while it is in flight, and its outcome once it is completed
     outcome bytea,
-    -- whether somebody wants to be notified of its end
+    -- whether a waiter has asked for a notification of its end
     awaited boolean not null default false,
-    -- the other tokens that are spent, 16 bytes each, the latest first
+    -- the other spent tokens, 16 bytes each, the latest first
     spent bytea,
     -- when its first attempt claimed the key, or its transaction wrote it
     created_at timestamptz,
     -- when its run was completed
     completed_at timestamptz,
-    -- what an operator finds it by: the method and the route's template, and a label of the application's own
+    -- by which an operator finds it: the method and the route's template, and the application's own label
     route text,
     label text
 );
 
--- Earlier releases had fewer columns, and leave the others alone. Adding them takes the whole table for a moment, and gives up after
--- a second, because every claim waits meanwhile.
+-- Earlier releases had fewer columns, and ignore the others. Adding them locks the whole table for a moment, and gives
+-- up after a second, because every claim waits meanwhile.
 do $$
 begin
     if (
@@ -50,7 +50,7 @@ begin
 end
 $$;
 
--- mark: tells these tables from those of another database. The first releases had none, and leave it alone.
+-- mark: distinguishes these tables from those of another database. The first releases had none, and ignore it.
 do $$
 begin
     if not exists (

@@ -1,14 +1,15 @@
-//! The statements, each a step of the protocol that is atomic by itself.
+//! The statements, each of which is one atomic step of the protocol.
 //!
-//! A statement reads the server's clock once, so that all it compares and writes fits together. `now()` would not
-//! do: within a transaction it stands still.
+//! A statement reads the server's clock once, so that everything it compares and writes is consistent. `now()` would
+//! not do, because it stands still within a transaction.
 //!
-//! A claim waits for its row for a quarter of a second only: whoever has it locked is in the middle of a step on the key. A
-//! claim for no time asks what becomes of such a step, and waits for it like the others. The server reads the limit when a
-//! wait begins, so a statement can set it for itself; it ends with the transaction.
+//! A claim waits for its row for only a quarter of a second: a session that has locked the row is in the middle of a
+//! step on the key. A claim with a lease of zero asks what becomes of such a step, and waits for it like the other
+//! statements. The server reads the limit when a wait begins, so a statement can set it for itself; the setting ends
+//! with the transaction.
 
-/// What names the table that a statement writes to: the mark of its database's tables, and the numbers of database and table,
-/// which a database that was copied from another one has anew.
+/// The identity of the table that a statement writes to: the mark of its database's tables, and the object ids of
+/// database and table, which are new in a copy of a database.
 macro_rules! identity {
     () => {
         "(
@@ -22,7 +23,7 @@ macro_rules! identity {
 /// The table that the store's own statements write to.
 pub(super) const FIND_IDENTITY: &str = concat!("select ", identity!());
 
-/// Whether there are tables that could be the store's. It fails nowhere, so a transaction can go on without them.
+/// Whether there are tables that could be the store's. It never fails, so a transaction can continue without them.
 pub(super) const ARE_THERE: &str = "
     select (
         to_regclass('idempotency_records') is not null
@@ -33,13 +34,13 @@ pub(super) const ARE_THERE: &str = "
     )::text as result
 ";
 
-/// Fails in a savepoint, however it was made.
+/// Fails within a savepoint, however it was created.
 pub(super) const IS_OUTERMOST: &str = "select pg_export_snapshot() as result";
 
-/// Takes a key that nobody has used, or shows its record; a row either way. Only where another claim takes the key
-/// between the two is there none: then the record is there for the next look.
+/// Takes an unused key, or returns its record; in both cases one row. There is no row only if another claim takes the
+/// key between the two: then the next read finds the record.
 ///
-/// A record that is found is not locked and nothing is written, which `on conflict do update` would do.
+/// A record that is found is not locked, and nothing is written, as `on conflict do update` would do.
 pub(super) const CLAIM: &str = "
     with clock as materialized (
         select clock_timestamp() as now,
@@ -65,11 +66,11 @@ pub(super) const CLAIM: &str = "
     from (select * from found union all select * from taken) as record, clock
 ";
 
-/// Takes a key whose record has expired or is a free mark, or whose hold has lapsed and was for the same request, which
-/// leaves what the run had done so far, when the key was first claimed, and its labels. Those who wait for such a hold still do. A
-/// spent token takes nothing.
+/// Takes a key whose record has expired or is a free mark, or whose hold has lapsed and has an equal fingerprint. In
+/// the last case the progress, the time when the key was first claimed, and the labels stay. Waiters of such a hold
+/// keep waiting. A spent token takes nothing.
 ///
-/// The spent tokens stand side by side. They are random, so no other token is found across two of them.
+/// The spent tokens are stored one after another. They are random, so no other token is found across two of them.
 pub(super) const TAKE_OVER: &str = "
     update idempotency_records as record
     set fingerprint = $2,
@@ -104,11 +105,11 @@ pub(super) const TAKE_OVER: &str = "
     returning attempt, outcome
 ";
 
-/// Takes back what a claim by this token took, or will find when it arrives. Nothing stands: a free mark. An attempt before it
-/// stands: that one, lapsed. Another owner's run goes on as it is, and this token is spent beside it. The spent tokens stand side by
-/// side, the latest first, up to eight.
+/// Undoes what a claim by this token took, or will find when it arrives. If no attempt remains, a free mark is left. If
+/// an earlier attempt remains, its hold is left, lapsed. Another owner's run is not changed, and this token is added to
+/// its spent tokens, which are stored one after another, the latest first, up to eight.
 ///
-/// The record that would be new carries the clock: its lease ends now, and it expires when the mark does.
+/// The row to insert carries the clock: its lease ends now, and it expires when the mark does.
 pub(super) const WITHDRAW: &str = "
     insert into idempotency_records as record
         (id, fingerprint, token, attempt, expires_at, phase, lease_until)
@@ -158,7 +159,7 @@ pub(super) const WITHDRAW: &str = "
     returning case when awaited and token = $3 then pg_notify('idempotency', encode(id, 'hex')) end
 ";
 
-/// Asks for a notification of the hold's end; no row if it has ended already.
+/// Asks for a notification of the hold's end; returns no row if it has already ended.
 pub(super) const AWAIT: &str = "
     update idempotency_records
     set awaited = true
@@ -176,7 +177,7 @@ pub(super) const RENEW: &str = "
     returning 1
 ";
 
-/// Keeps progress that is as long as what is kept, or longer.
+/// Stores progress that is at least as long as the stored progress.
 pub(super) const CHECKPOINT: &str = "
     update idempotency_records as record
     set outcome = case when octet_length($3::bytea) >= coalesce(octet_length(outcome), 0) then $3 else outcome end
@@ -185,8 +186,8 @@ pub(super) const CHECKPOINT: &str = "
     returning 1
 ";
 
-/// Ends a hold so that the next claim takes it over at once, with progress that is kept as by [`CHECKPOINT`]; where this owner
-/// has ended it so before, it stays as it is.
+/// Ends a hold so that the next claim takes over at once, and stores its progress like [`CHECKPOINT`]. If this owner
+/// has already suspended it, nothing changes.
 pub(super) const SUSPEND: &str = "
     update idempotency_records as record
     set expires_at = case phase when 1 then now + $3 * interval '1 microsecond' else expires_at end,
@@ -201,7 +202,7 @@ pub(super) const SUSPEND: &str = "
     returning case when awaited then pg_notify('idempotency', encode(id, 'hex')) end
 ";
 
-/// Keeps an outcome; where this owner has left one before, it stays as it is.
+/// Stores an outcome. If this owner has already stored one, nothing changes.
 pub(super) const COMPLETE: &str = "
     update idempotency_records as record
     set expires_at = case phase when 1 then now + $3 * interval '1 microsecond' else expires_at end,
@@ -215,16 +216,17 @@ pub(super) const COMPLETE: &str = "
     returning expires_at, case when awaited then pg_notify('idempotency', encode(id, 'hex')) end
 ";
 
-/// [`COMPLETE`] within the application's transaction. Always one row of one text, which every client can read: whether that
-/// transaction is known to be open, and whether it is where the store's table is, without which nothing is written; and until when
-/// the outcome is kept, in microseconds, if the record is this owner's.
+/// [`COMPLETE`] within the application's transaction. It always returns one row with one text, which every client can
+/// read: whether that transaction is known to be open; whether it is in the database and schema of the store's table,
+/// without which nothing is written; and when the outcome expires, in microseconds, if the record is this owner's.
 ///
-/// It does not wait longer than three seconds for another transaction, and neither does the commit that follows, whose client
-/// is told that nothing was done.
+/// It waits at most three seconds for another transaction, and so does the commit that follows. After a time-out the
+/// client learns that nothing was done.
 ///
-/// Where none is open, this statement is a transaction of its own, and has no number before it writes. An open one that
-/// has written has a number. Of one that has not, the caller has to know. A snapshot cannot be exported from a savepoint, so
-/// where the client does not tell, that shows whether the transaction is the outermost one.
+/// If no transaction is open, this statement is a transaction of its own, which has no number before it writes. An open
+/// transaction that has written has a number. If an open one has not written, the caller has to know that it is open. A
+/// snapshot cannot be exported within a savepoint, so if the client does not know the depth, that shows whether the
+/// transaction is the outermost one.
 pub(super) const COMPLETE_WITHIN: &str = concat!(
     "
     with block as materialized (
@@ -252,9 +254,9 @@ pub(super) const COMPLETE_WITHIN: &str = concat!(
 "
 );
 
-/// Writes a record that is completed from the start, within the transaction of what it stands for, unless there is one
-/// already; a free mark of other tokens is none. It waits for a transaction that has written the same key, until that has ended. Its row is
-/// that of [`COMPLETE_WITHIN`].
+/// Writes a completed record within the transaction whose effects it stands for, unless there is a record already; a
+/// free mark of other tokens does not count as one. It waits for a transaction that has written the same key until that
+/// has ended. It returns the same row as [`COMPLETE_WITHIN`].
 pub(super) const LEAVE: &str = concat!(
     "
     with block as materialized (
@@ -294,8 +296,8 @@ pub(super) const LEAVE: &str = concat!(
 "
 );
 
-/// Leaves a free mark of the owner's token for this long: of a hold, or, for an operator, also of a withdrawn attempt. If it
-/// was sent before, it may find its own mark, or one that was put on it since; that counts as done and stays as it is.
+/// Leaves a free mark of the owner's token for this long: of a hold or, for an operator, also of a withdrawn attempt.
+/// If the statement was sent before, it may find its own mark, or a later one; that counts as done and stays as it is.
 pub(super) const RELEASE: &str = "
     update idempotency_records as record
     set attempt = 0,
@@ -320,7 +322,7 @@ pub(super) const RELEASE: &str = "
     returning case when awaited then pg_notify('idempotency', encode(id, 'hex')) end
 ";
 
-/// Leaves out what somebody else has locked: a claim that takes the record, or another sweep.
+/// Skips rows that another session has locked: a claim that takes the record, or another sweep.
 pub(super) const PURGE: &str = "
     with expired as materialized (
         select id

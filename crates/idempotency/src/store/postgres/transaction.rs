@@ -26,26 +26,27 @@ use crate::store::{
     },
 };
 
-/// A savepoint's release is no commit: what encloses it may be undone yet.
+/// A savepoint's release is not a commit: the enclosing transaction may still be rolled back.
 const NESTED: &str =
     "a nested transaction cannot be committed with a response: commit the outermost one";
 
-/// The same where the client does not tell which of the two it is.
+/// The same if the client does not tell which of the two it is.
 const IN_SAVEPOINT: &str = "a nested transaction cannot be committed with a response, nor one with a savepoint open: commit the \
-                            outermost one, and release its savepoints before (a nested one that was rolled back leaves one)";
+                            outermost one, and release its savepoints first (a nested one that was rolled back leaves one)";
 
-/// The transaction is over, and nobody can tell whether it was committed.
-const ENDED: &str = "the transaction was ended by SQL of the handler's own: only `commit` of the execution may end it";
+/// The transaction is over, and it is not known whether it was committed.
+const ENDED: &str =
+    "the handler's own SQL ended the transaction: only `Execution::commit` may end it";
 
-/// A record there would be found by no retry.
+/// A retry would not find a record there.
 const ELSEWHERE: &str = "the transaction is in another PostgreSQL database or schema than the engine's store: a transactional handler \
                          needs both to use the same tables idempotency_records and idempotency_schema";
 
-/// Fails where no transaction is open, and where the open one can only be rolled back. The server answers a `COMMIT` of
-/// either without an error, and clients do not look at the tag of its reply. The savepoint is released, so that what
-/// follows is where it was.
+/// Fails if no transaction is open, or if the open one can only be rolled back. The server replies to a `COMMIT` of
+/// either without an error, and clients do not check the tag of its reply. The savepoint is released, so that the
+/// statements that follow are not inside it.
 ///
-/// A commit can wait for a lock too, in a deferred constraint.
+/// A commit can wait for a lock too, for a deferred constraint.
 const CHECK: &str = "savepoint idempotency_commit; release savepoint idempotency_commit; set local lock_timeout = '3s'";
 
 impl<T: PostgresTransaction> Sealed for T {}
@@ -54,7 +55,7 @@ impl<T: PostgresTransaction> Sealed for T {}
 impl<T: PostgresTransaction> Transaction for T {
     type Value = ();
 
-    /// Which database a transaction is in is seen in it, when the record is written.
+    /// The transaction's database is determined in the transaction, when the record is written.
     fn shares(&self, store: &dyn Store) -> bool {
         postgres(store).is_some()
     }
@@ -92,17 +93,17 @@ impl<T: PostgresTransaction> Transaction for T {
     }
 }
 
-/// What a record's statement has found in the transaction.
+/// What a record's statement found in the transaction.
 enum Found {
-    /// The record is written, and kept until then.
+    /// The record is written, and expires then.
     Written(SystemTime),
-    /// Another record is there.
+    /// Another record exists.
     NotOwner,
-    /// Not the store's table. Nothing is written.
+    /// The table is not the store's. Nothing is written.
     Elsewhere,
 }
 
-/// The row of a record's statement.
+/// The row that a record's statement returns.
 struct Row {
     is_open: bool,
     is_here: bool,
@@ -114,7 +115,7 @@ fn postgres(store: &dyn Store) -> Option<&PostgresStore> {
     store.downcast_ref()
 }
 
-/// What the record keeps of a response to a transaction that may be committed.
+/// Encodes the outcome, if the transaction may be committed.
 async fn encode(depth: Option<usize>, ending: EncodeResponse<()>) -> Result<Bytes, CommitFailure> {
     match depth {
         Some(0) => Err(CommitFailure::Misused(ENDED)),
@@ -131,7 +132,7 @@ async fn commit<T: PostgresTransaction>(
 ) -> Result<IfOwner<Committed>, CommitFailure> {
     let Some(store) = postgres(entry.store.as_ref()) else {
         return Err(CommitFailure::Undone(
-            "the store is not of PostgreSQL".into(),
+            "the store is not a PostgreSQL store".into(),
         ));
     };
     let identity = store.0.identity.get(&store.0.connections).await;
@@ -175,7 +176,7 @@ async fn commit<T: PostgresTransaction>(
     }
 }
 
-/// A record that is to be written in a transaction.
+/// A record to be written in a transaction.
 struct Pending<'a> {
     store: &'a PostgresStore,
     entry: &'a PendingRecord,
@@ -191,7 +192,7 @@ impl Pending<'_> {
         &mut self,
         transaction: &mut T,
     ) -> Result<Found, CommitFailure> {
-        // A statement on tables that are not there would be the end of the transaction.
+        // A statement on missing tables would abort the transaction.
         if !self.is_needed
             && !self.store.0.identity.is_beside()
             && fetch(transaction, statements::ARE_THERE).await? != "true"
@@ -215,7 +216,7 @@ impl Pending<'_> {
         })
     }
 
-    /// Whether the store's own table has become another one, as when its database was restored.
+    /// Whether the identity of the store's own table has changed, for example because its database was restored.
     async fn has_moved(&mut self) -> Result<bool, CommitFailure> {
         let shared = &self.store.0;
         let read = shared.identity.read(&shared.connections).await;
@@ -258,12 +259,12 @@ impl Pending<'_> {
                 statements::LEAVE
             },
             values,
-            // The transaction has a process of the server to itself, but what is prepared there would outlive it.
+            // The transaction has a server process to itself, but a prepared statement would outlive it there.
             may_be_prepared: self.store.0.connections.known_route() == Some(Route::Direct),
         };
         let sent = transaction.fetch_text(&statement).await;
         let row = sent.map_err(|error| match state_of::<T>(&error).as_str() {
-            // There is no such table, or one of another version, and the store's own is as it has to be.
+            // There is no such table, or one of another version, while the store's own is as expected.
             "42P01" | "42703" => self.tableless(),
             _ => refused::<T>(error),
         })?;
@@ -276,7 +277,7 @@ impl Pending<'_> {
         } else {
             // The next ones are asked first.
             self.store.0.identity.note_elsewhere();
-            CommitFailure::Undone("this transaction's database has no tables of keys".into())
+            CommitFailure::Undone("the transaction's database has no idempotency tables".into())
         }
     }
 }
@@ -318,7 +319,7 @@ async fn end_alone<T: PostgresTransaction>(
     }))
 }
 
-/// Looks whether the server has the transaction open, and would commit it.
+/// Checks that the transaction is open on the server and can be committed.
 async fn check<T: PostgresTransaction>(transaction: &mut T) -> Result<(), CommitFailure> {
     let checked = transaction.execute_statements(CHECK).await;
     checked.map_err(|error| match state_of::<T>(&error).as_str() {
@@ -343,7 +344,7 @@ async fn fetch<T: PostgresTransaction>(
 async fn end<T: PostgresTransaction>(transaction: T) -> Result<(), CommitFailure> {
     let ended = timeout(STATEMENT_TIMEOUT, PostgresTransaction::commit(transaction)).await;
     let ended = ended.map_err(|error| CommitFailure::Unknown(error.into()))?;
-    // Where the server has said no to the end, it has undone all of it; where it has said nothing, it may have done it.
+    // If the server refused the commit, it undid all of it; if it did not respond, it may have committed.
     ended.map_err(|error| {
         let is_undone = T::sql_state(&error)
             .is_some_and(|state| Failure::of_state(&state) != Failure::ConnectionLost);
@@ -355,12 +356,12 @@ async fn end<T: PostgresTransaction>(transaction: T) -> Result<(), CommitFailure
     })
 }
 
-/// The response that counts is another one, or this one is a mistake, so whether this arrives matters to nobody.
+/// Another response counts, or this one is a mistake, so it does not matter whether this arrives.
 async fn roll_back<T: PostgresTransaction>(transaction: T) {
     drop(timeout(STATEMENT_TIMEOUT, transaction.rollback()).await);
 }
 
-/// A server that says nothing must not hold the client for ever; without the end, all of it is undone.
+/// A server that does not respond must not hold the client forever; without the commit, everything is undone.
 async fn in_time<R>(
     sent: impl Future<Output = Result<R, CommitFailure>>,
 ) -> Result<R, CommitFailure> {
@@ -369,16 +370,16 @@ async fn in_time<R>(
         .unwrap_or_else(|error| Err(CommitFailure::Undone(error.into())))
 }
 
-/// Before the end is asked for, the server undoes all of it.
+/// The server undoes everything that has not been committed.
 fn refused<T: PostgresTransaction>(error: T::Error) -> CommitFailure {
     match state_of::<T>(&error).as_str() {
-        // What a savepoint does not allow.
+        // A savepoint does not allow this.
         "25001" => CommitFailure::Misused(IN_SAVEPOINT),
         _ => CommitFailure::Undone(error.into()),
     }
 }
 
-/// Empty if the server did not say anything.
+/// Empty if the server did not respond.
 fn state_of<T: PostgresTransaction>(error: &T::Error) -> String {
     T::sql_state(error).unwrap_or_default().into_owned()
 }

@@ -1,4 +1,4 @@
-//! The transactions of the sqlx before the one that the store itself uses.
+//! The transactions of the version of sqlx before the store's own.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! The transactions of the sqlx that the store itself uses.
+//! The transactions of the version of sqlx that the store itself uses.
 
 use std::borrow::Cow;
 

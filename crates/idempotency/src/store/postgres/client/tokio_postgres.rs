@@ -1,4 +1,4 @@
-//! The transactions of tokio-postgres, and of the pools over it.
+//! The transactions of tokio-postgres, and of pools over it.
 
 use std::borrow::Cow;
 
@@ -10,11 +10,11 @@ use tokio_postgres::{
 
 use super::{PostgresStatement, PostgresTransaction, PostgresValue};
 
-/// A nested one is of the same type, so the depth is not known.
+/// A nested transaction has the same type, so the depth is not known.
 impl PostgresTransaction for Transaction<'_> {
     type Error = Error;
 
-    /// Nothing is prepared under a name, which a pooler could not bear, and there is one round trip all the same.
+    /// Prepares nothing under a name, which would fail behind a pooler, and takes one round trip anyway.
     async fn fetch_text(&mut self, statement: &PostgresStatement<'_>) -> Result<String, Error> {
         let values = statement.values.iter().map(|value| match value {
             PostgresValue::Bytes(value) => (value as &(dyn ToSql + Sync), Type::BYTEA),
