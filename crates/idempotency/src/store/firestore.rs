@@ -41,7 +41,7 @@ use owner::Author;
 use record_cache::RecordCache;
 use step::{Look, Next};
 
-/// A store in Google's Firestore: several processes, and machines, serve the same clients.
+/// A store in Google's Firestore, shared by many processes and machines.
 ///
 /// ```no_run
 /// use idempotency::{FirestoreStore, Idempotency};
@@ -52,42 +52,44 @@ use step::{Look, Next};
 /// # }
 /// ```
 ///
-/// Clones are handles on one store, over one connection that comes back by itself. A call without a response within two
-/// seconds counts as failed, although Firestore may have done it, and the next call has a new connection.
+/// Clones are handles on one store, over one connection that reconnects by itself. A call without a response within two
+/// seconds counts as failed, although Firestore may have carried it out, and the next call uses a new connection.
 ///
-/// With [`new`](Self::new) it is in the [`FirestoreDatabase`] that handlers have their own documents in, which can then
-/// commit them together with their key, by a [`FirestoreTransaction`].
+/// With [`new`](Self::new) the store uses the [`FirestoreDatabase`] in which handlers keep their own documents. They
+/// can then commit these together with their key, by a [`FirestoreTransaction`].
 ///
-/// The time is the server's: leases and ttls count from when Firestore made the step, and end when it is asked
-/// after that. A first run costs two calls, one to claim and one to complete. A replay costs one where this process
-/// has met the key lately, as it has when the client comes back soon, and two otherwise. In transactional mode a first
-/// run costs two, a look and the handler's own commit, and a replay one.
+/// Times are the server's: leases and ttls count from when Firestore made the step, and are judged by
+/// the time of a later read. A first run costs two calls, one to
+/// claim and one to complete. A replay costs one call if this process has met the key lately, as it has when the client
+/// retries soon, and two otherwise. In transactional mode a first run costs two calls, a read and the handler's own
+/// commit, and a replay costs one.
 ///
 /// # What it needs
 ///
-/// A database in native mode named `(default)`, and the role `roles/datastore.user` for the application's default
+/// A database in native mode named `(default)`; the role `roles/datastore.user` for the application's default
 /// credentials; and a rustls provider, which the program installs before it connects
-/// (`rustls::crypto::ring::default_provider().install_default()`). The records are the documents of the collection `idempotency_records`; nothing has to be made
-/// beforehand. For more than a few hundred new keys a second exempt the collection from what its queries do not
-/// need, because Firestore indexes each field unless told otherwise, and let it expire documents itself, because
-/// the sweep needs the index on `expires_at`:
+/// (`rustls::crypto::ring::default_provider().install_default()`). The records are the documents of the collection
+/// `idempotency_records`, which need not be created beforehand. Firestore indexes each field by default. For more than
+/// a few hundred new keys a second, exempt the collection from the indexes that its queries do not need, and let
+/// Firestore delete expired documents itself, because the sweep needs the index on `expires_at`:
 ///
 /// ```text
 /// gcloud firestore indexes fields update '*' --collection-group=idempotency_records --disable-indexes
 /// gcloud firestore fields ttls update expires_at --collection-group=idempotency_records --enable-ttl
 /// ```
 ///
-/// Documents stay for an hour longer than their records, or for a day or so with a policy. They are not replayed
-/// meanwhile. A key that was released or forgotten has a document too, which is no record: it keeps a late copy of the claim from taking the key
-/// again.
+/// Documents stay for an hour longer than their records, or for about a day with a TTL policy. They are not replayed
+/// meanwhile. A key that was released or forgotten has a document too, which does not count as a record: it prevents a
+/// late copy of the claim from taking the key again.
 ///
 /// # Limits
 ///
-/// - A document holds a mebibyte, so an answer of more than a thousand kibibytes is not stored: it reaches its
-///   first client whole, and a retry is told that it was not.
-/// - Firestore tells nobody when a document changes, short of a stream for each. A duplicate that waits is woken at
-///   once in the process that runs the first. Elsewhere it looks after 25 ms, and after twice as long each time, up
-///   to a second; where several wait, the first one that sees a change wakes the others of its process.
+/// - A document holds a mebibyte, so a response of more than a thousand kibibytes is not stored: its first client
+///   receives it in full, and a retry learns that it was not stored.
+/// - Firestore sends notifications of changes only over a stream for each document. A waiting duplicate is woken at
+///   once in the process that runs the first request. In other processes it polls after 25 ms, and then after twice as
+///   long each time, up to a second. If several duplicates wait in a process, the first that sees a change wakes the
+///   others.
 #[derive(Clone)]
 pub struct FirestoreStore {
     database: FirestoreDatabase,
@@ -95,15 +97,16 @@ pub struct FirestoreStore {
     wakeups: Wakeups,
 }
 
-/// The longest outcome, and the longest progress, which has its place until then: a document of 1024 KiB less the other
-/// fields, with room for those of later versions.
+/// The longest outcome, and the longest progress, which is stored in the same field until then: a document of 1024 KiB
+/// less the other fields, with room for those of later versions.
 const MAX_OUTCOME: usize = 1000 * 1024;
 
-/// How often those look whom nobody wakes.
+/// How often a waiter polls that was not woken.
 const POLLING: Polling = Polling::backing_off(Duration::from_millis(25), Duration::from_secs(1));
 
 impl FirestoreStore {
-    /// A store in this database, which handlers may have their own documents in, and commit them with their keys.
+    /// A store in this database, in which handlers can keep their own documents and commit them together with their
+    /// keys.
     #[must_use]
     pub fn new(database: FirestoreDatabase) -> Self {
         Self {
@@ -113,20 +116,20 @@ impl FirestoreStore {
         }
     }
 
-    /// A store in the project's default database, by [`FirestoreDatabase::connect`].
+    /// A store in the project's default database, which it opens by [`FirestoreDatabase::connect`].
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As for [`FirestoreDatabase::connect`].
     pub async fn connect(project: &str) -> Result<Self, FirestoreStoreError> {
         FirestoreDatabase::connect(project).await.map(Self::new)
     }
 
-    /// A store in an emulator, by [`FirestoreDatabase::connect_to_emulator`].
+    /// A store in an emulator, which it opens by [`FirestoreDatabase::connect_to_emulator`].
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As for [`FirestoreDatabase::connect_to_emulator`].
     pub async fn connect_to_emulator(
         project: &str,
         address: &str,
@@ -171,7 +174,7 @@ impl Store for FirestoreStore {
 
     async fn checkpoint(&self, hold: &Hold, progress: Bytes) -> Result<IfOwner<()>, StoreError> {
         check_length(&progress, MAX_OUTCOME)?;
-        // Progress that is shorter than what is kept is of an earlier time.
+        // Progress that is shorter than the stored progress is outdated.
         let change = |kept| {
             (progress.len() >= kept).then(|| Change::Checkpoint {
                 token: hold.token,
@@ -235,9 +238,9 @@ impl Store for FirestoreStore {
             let query = query::deletable(self.database.0.clock.now(), next);
             let page = match self.database.0.query(query).await {
                 Ok((page, _)) => page,
-                // There is no index, which is how to leave it all to Firestore's own policy.
+                // There is no index, so deletion is left to Firestore's own policy.
                 Err(Failure::Conflict(status)) => {
-                    tracing::debug!(%status, "expired keys are not swept, for lack of an index");
+                    tracing::debug!(%status, "expired keys are not swept, because there is no index");
                     return Ok(purged);
                 }
                 Err(failure) => return Err(unavailable(failure)),
@@ -257,7 +260,7 @@ impl Store for FirestoreStore {
                 .await
                 .map_err(unavailable)?;
             purged += removed;
-            // Others sweep the same ones.
+            // Other processes sweep the same records.
             if removed == 0 || found < next {
                 break;
             }

@@ -26,18 +26,18 @@ use super::document::{
 };
 use crate::{Fingerprint, Hold, Labels, Token, store::spent::SpentTokens};
 
-/// How much later than necessary a document may be deleted. [`EXPIRES_AT`] is this process's idea of the server's
-/// time, which is behind, and a document must not be gone before its record's time is over.
+/// How much later than necessary a document may be deleted. [`EXPIRES_AT`] is computed from this process's estimate of
+/// the server's time, which is late, and a document must not be deleted before its record expires.
 const GRACE: Duration = Duration::from_secs(3600);
 
-/// What a document must be for a change to happen.
+/// What the document must be for a change to be made.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Base {
     Absent,
     UpdatedAt(Timestamp),
 }
 
-/// A step of a record. Its times, if it has any, count from when the server makes it.
+/// A step of a record. Its times, if it has any, count from when the server makes the change.
 #[derive(Clone)]
 pub(super) enum Change {
     Claim {
@@ -50,16 +50,16 @@ pub(super) enum Change {
     },
     Renew {
         hold: Hold,
-        /// The length of the progress, which stays.
+        /// The length of the progress, which stays unchanged.
         kept: usize,
     },
     Checkpoint {
         token: Token,
         progress: Bytes,
     },
-    /// The hold is over, and the next claim takes it over.
+    /// The hold ends, and the next claim takes over.
     Suspend {
-        /// What is kept in place of what was; nothing where that stays.
+        /// The new progress; `None` if the stored progress stays.
         progress: Option<Bytes>,
         ttl: Duration,
     },
@@ -68,42 +68,42 @@ pub(super) enum Change {
         outcome: Bytes,
         ttl: Duration,
     },
-    /// A record that is completed from the start.
+    /// A record that is written completed.
     Leave {
         hold: Hold,
         fingerprint: Fingerprint,
         outcome: Bytes,
     },
-    /// The key is free, and this token is spent for so long.
+    /// The key is free, and this token stays spent for this long.
     Free {
         token: Token,
-        /// The others that are.
+        /// The other spent tokens.
         spent: SpentTokens,
-        /// That of a record which may have to be made.
+        /// The fingerprint, if the record may have to be created.
         fingerprint: Option<Fingerprint>,
         spent_for: Duration,
     },
-    /// The attempts before this one stand, and can be taken over.
+    /// The attempts before this one count, and the key can be taken over.
     Withdraw {
         attempt: u32,
         ttl: Duration,
     },
-    /// A run goes on as it is, beside these spent tokens.
+    /// A run goes on unchanged, with these spent tokens next to it.
     Spend {
         spent: SpentTokens,
     },
-    /// Another outcome of a completed run, which was completed when it was.
+    /// Another outcome of a completed run. The time of completion stays unchanged.
     Replace {
         outcome: Bytes,
     },
 }
 
-/// Where the record comes from that a claim writes.
+/// The origin of the record that a claim writes.
 #[derive(Clone)]
 pub(super) enum Origin {
-    /// It begins with this claim, and has the labels of its hold.
+    /// The record begins with this claim and has the labels of its hold.
     Own,
-    /// It began with the attempt that is taken over.
+    /// The record began with the attempt that is taken over.
     TakenOver {
         created_at: Option<SystemTime>,
         labels: Labels,
@@ -111,19 +111,19 @@ pub(super) enum Origin {
 }
 
 impl Change {
-    /// The change of the document of this name, as long as that is still what it is based on.
+    /// The change of the document with this name, on condition that the document is still what the change is based on.
     pub(super) fn write(self, name: String, base: Base, now: SystemTime) -> Write {
         let condition = match base {
             Base::Absent => ConditionType::Exists(false),
             Base::UpdatedAt(time) => ConditionType::UpdateTime(time),
         };
-        // Who makes a document writes all of it, the others only what they change.
+        // A change that creates a document writes all fields; the others write only what they change.
         let whole = match &self {
             Self::Claim { .. } | Self::Leave { .. } => true,
             Self::Free { fingerprint, .. } => fingerprint.is_some(),
             _ => false,
         };
-        // From where the lease counts, which these do not move.
+        // The time from which the lease counts, which these changes do not move.
         let is_timed = !matches!(
             self,
             Self::Checkpoint { .. } | Self::Spend { .. } | Self::Replace { .. }
@@ -194,7 +194,7 @@ impl Change {
                 outcome,
                 ttl,
             } => {
-                // Named without a value, it is removed.
+                // Naming a field without a value removes it.
                 field_paths.push(SPENT.into());
                 HashMap::from([
                     named("phase", ValueType::StringValue(COMPLETED.into())),
@@ -232,7 +232,7 @@ impl Change {
                 spent_for,
             } => {
                 let spent = spent_field(&spent);
-                // Named without a value, they are removed.
+                // Naming fields without values removes them.
                 field_paths.extend([OUTCOME, CREATED_AT, ROUTE, LABEL].map(String::from));
                 field_paths.extend(spent.is_none().then(|| SPENT.into()));
                 let fields = [
@@ -266,7 +266,7 @@ impl Change {
         Write {
             current_document: precondition(condition),
             update_mask: (!whole).then_some(DocumentMask { field_paths }),
-            // The first one is that whose result is read.
+            // The result of the first transform is the one that is read.
             update_transforms: [(is_timed, "stepped_at"), (is_first, CREATED_AT)]
                 .into_iter()
                 .filter(|(is_wanted, _)| *is_wanted)
@@ -281,7 +281,7 @@ impl Change {
     }
 }
 
-/// The removal of the document of this name, as long as nobody has changed it since.
+/// The removal of the document with this name, on condition that it has not been changed since.
 pub(super) fn removal(name: String, update_time: Timestamp) -> Write {
     Write {
         current_document: precondition(ConditionType::UpdateTime(update_time)),
@@ -296,7 +296,7 @@ fn precondition(condition: ConditionType) -> Option<Precondition> {
     })
 }
 
-/// The server's own time in this field.
+/// Sets this field to the server's own time.
 fn now_in(field: &str) -> FieldTransform {
     FieldTransform {
         field_path: field.into(),
@@ -306,7 +306,7 @@ fn now_in(field: &str) -> FieldTransform {
     }
 }
 
-/// When the server made a change, by its own account.
+/// When the server made a change, by its own clock.
 pub(super) fn stepped_at(result: &WriteResult) -> Option<SystemTime> {
     match result.transform_results.first()?.value_type {
         Some(ValueType::TimestampValue(time)) => SystemTime::try_from(time).ok(),
@@ -314,13 +314,13 @@ pub(super) fn stepped_at(result: &WriteResult) -> Option<SystemTime> {
     }
 }
 
-/// None where there are none.
+/// `None` if there are no spent tokens.
 fn spent_field(spent: &SpentTokens) -> Option<(String, Value)> {
     let bytes = spent.bytes()?;
     Some(named(SPENT, ValueType::BytesValue(bytes.into())))
 }
 
-/// None for a label that there is not.
+/// Skips labels that are not set.
 fn label_fields(labels: &Labels) -> impl Iterator<Item = (String, Value)> + use<> {
     let fields = [(ROUTE, labels.route()), (LABEL, labels.label())].map(|(name, text)| {
         let text = text.map(|text| ValueType::StringValue(text.into()));
@@ -340,7 +340,7 @@ fn deletable(now: SystemTime, life: Duration) -> (String, Value) {
     )
 }
 
-/// Rounded up: a promise is not kept by a fraction less.
+/// Rounded up, so that nothing ends early.
 fn milliseconds(duration: Duration) -> ValueType {
     let milliseconds = duration.as_nanos().div_ceil(1_000_000);
     ValueType::IntegerValue(milliseconds.try_into().unwrap_or(i64::MAX))

@@ -1,4 +1,4 @@
-//! How a key is taken, and how that is taken back.
+//! How a key is claimed, and how a claim is withdrawn.
 
 use bytes::Bytes;
 
@@ -81,7 +81,7 @@ impl FirestoreStore {
         self.step(&hold.id, first, decide, made).await?
     }
 
-    /// A claim that is still on its way finds another document than it is based on, or its own token in it.
+    /// A claim that is still in flight finds another document than it is based on, or its own token in it.
     pub(super) async fn take_back(
         &self,
         hold: &Hold,
@@ -95,7 +95,7 @@ impl FirestoreStore {
             spent_for,
         };
         let free = || mark(SpentTokens::default(), spent_for);
-        // The mark of a free key says more than is remembered of it.
+        // The mark of a free key holds more than is remembered of it.
         let is_new = self.record_cache.get(&hold.id).is_none();
         let first = is_new.then(|| (Base::Absent, free()));
         let decide = |look: Look| {
@@ -131,7 +131,7 @@ impl FirestoreStore {
                     ),
                 };
             }
-            // The claim is yet to come, perhaps when this run is lost or its key free.
+            // The claim may yet arrive, perhaps when this run is lost or its key is free.
             if found.is_in_flight() {
                 let spent = found.spent.with(&hold.token);
                 Next::Change(base, Change::Spend { spent })

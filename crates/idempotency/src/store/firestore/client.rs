@@ -1,4 +1,4 @@
-//! The few calls of Firestore that the store is made of.
+//! The few Firestore calls that the store uses.
 
 use std::{
     env,
@@ -35,35 +35,35 @@ pub(super) struct Client {
     pub(super) clock: ServerClock,
 }
 
-/// Why a call has no answer.
+/// Why a call failed.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// The document is not what the precondition says. Nothing was changed.
+    /// The document does not meet the precondition. Nothing was changed.
     Conflict(Status),
-    /// It came too close to another change of the same documents. Nothing was changed.
+    /// It conflicted with another change of the same documents. Nothing was changed.
     Contention(Status),
-    /// Firestore may have done it or not, and may do it when asked again.
+    /// Firestore may have carried it out, and may carry it out if it is asked again.
     Unknown(Status),
-    /// There is no connection on which it could have been sent.
+    /// There was no connection on which it could have been sent.
     Unsent(Status),
-    /// Firestore will not do it, however often it is asked.
+    /// Firestore will not carry it out, however often it is asked.
     Refused(Status),
 }
 
-/// Google's own.
+/// Google's own server.
 const GOOGLE: &str = "firestore.googleapis.com";
 
-/// How long one call may take. A second try fits into what the engine grants the store.
+/// How long one call may take. A second try fits into the time that the engine gives the store.
 const CALL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long the first call may take, which looks up names and credentials and opens the connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a query may take, which carries many documents.
+/// How long a query may take, which returns many documents.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(4);
 
 impl Client {
-    /// The project's default database: of the emulator that the environment names, else of Google.
+    /// The project's default database: in the emulator that the environment names, or else at Google.
     pub(super) async fn connect(project: &str) -> Result<Self, FirestoreStoreError> {
         match env::var("FIRESTORE_EMULATOR_HOST") {
             Ok(host) if !host.is_empty() => {
@@ -73,7 +73,7 @@ impl Client {
                 tracing::warn!(
                     host,
                     project,
-                    "FIRESTORE_EMULATOR_HOST is set: documents are in an emulator, and not in Google's Firestore",
+                    "FIRESTORE_EMULATOR_HOST is set: documents go to an emulator, and not to Google's Firestore",
                 );
                 Self::connect_to_emulator(project, &host).await
             }
@@ -95,12 +95,12 @@ impl Client {
         }
     }
 
-    /// The same of the emulator at this address, which asks for no credentials.
+    /// The same in the emulator at this address, which asks for no credentials.
     pub(super) async fn connect_to_emulator(
         project: &str,
         host: &str,
     ) -> Result<Self, FirestoreStoreError> {
-        // With this the emulator skips the security rules that it may have been given.
+        // This header makes the emulator skip any security rules that it was given.
         let mut headers = HeaderMap::new();
         headers.insert(
             header::AUTHORIZATION,
@@ -129,7 +129,7 @@ impl Client {
                 connection: Connection::open(address, credentials).await?,
                 clock: ServerClock::default(),
             };
-            // Tells whether the credentials are good, and what time it is there.
+            // Shows whether the credentials are accepted, and what the server's time is.
             client
                 .get_within(CONNECT_TIMEOUT, client.name("0"))
                 .await
@@ -150,7 +150,7 @@ impl Client {
         format!("{}/documents/{}/{id}", self.database, document::COLLECTION)
     }
 
-    /// The document, if there is one, and when that was so.
+    /// The document, if there is one, and the time at which it was read.
     pub(super) async fn get(
         &self,
         name: String,
@@ -163,7 +163,7 @@ impl Client {
         most: Duration,
         name: String,
     ) -> Result<(Option<Document>, SystemTime), Failure> {
-        // The plain call to get a document does not say what time it is.
+        // The plain call to get a document does not return the time of the read.
         let request = BatchGetDocumentsRequest {
             database: self.database.clone(),
             documents: vec![name],
@@ -189,19 +189,19 @@ impl Client {
         )))
     }
 
-    /// The full name of a document of the application.
+    /// The full name of one of the application's documents.
     pub(super) fn document(&self, path: &str) -> String {
         format!("{}/documents/{path}", self.database)
     }
 
-    /// Makes one change, and returns what Firestore says of it.
+    /// Makes one change, and returns Firestore's result for it.
     pub(super) async fn write(&self, write: Write) -> Result<WriteResult, Failure> {
         let mut results = self.commit(vec![write]).await?;
         let result = results.pop();
         result.ok_or_else(|| Failure::Unknown(Status::unknown("a write without a result")))
     }
 
-    /// Makes all of these changes or none, and returns what Firestore says of each.
+    /// Makes all of these changes or none, and returns Firestore's result for each.
     pub(super) async fn commit(&self, writes: Vec<Write>) -> Result<Vec<WriteResult>, Failure> {
         let request = CommitRequest {
             database: self.database.clone(),
@@ -216,7 +216,7 @@ impl Client {
         Ok(committed.write_results)
     }
 
-    /// Makes each of these changes, or not, and returns how many were made.
+    /// Makes each of these changes independently, and returns how many were made.
     pub(super) async fn write_each(&self, writes: Vec<Write>) -> Result<usize, Failure> {
         let request = BatchWriteRequest {
             database: self.database.clone(),
@@ -231,7 +231,7 @@ impl Client {
         Ok(statuses.iter().filter(|status| made(status.code)).count())
     }
 
-    /// The documents that a query finds, and when it found them.
+    /// The documents that a query finds, and the time at which it found them.
     pub(super) async fn query(
         &self,
         query: StructuredQuery,
@@ -299,8 +299,8 @@ fn is_unconnected(status: &Status) -> bool {
     false
 }
 
-/// Errors end in logs, and Firestore's texts name documents and repeat values. What it says of the service itself, and what
-/// the client says of the connection, is for operators.
+/// Errors end up in logs, and Firestore's texts name documents and repeat values. What Firestore says about the service
+/// itself, and what the client says about the connection, is kept for operators.
 fn without_payload(status: Status) -> Status {
     match status.code() {
         Code::Cancelled

@@ -19,13 +19,13 @@ use crate::store::{
     transaction::{CommitFailure, Committed, PendingRecord, innermost},
 };
 
-/// No commit is sent again after this long.
+/// No commit is sent again after this time.
 const RETRY_TIMEOUT: Duration = Duration::from_millis(2500);
 
-/// Before a commit that came too close to another one is sent again.
+/// The pause before a conflicting commit is sent again.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Commits these writes and no record.
+/// Commits these writes without a record.
 pub(super) async fn alone(
     database: &FirestoreDatabase,
     writes: Vec<Write>,
@@ -39,7 +39,7 @@ pub(super) async fn alone(
     }))
 }
 
-/// Commits these writes with the record of a run that has come to this outcome.
+/// Commits these writes with the record of a run that has this outcome.
 pub(super) async fn with(
     entry: &PendingRecord,
     writes: Vec<Write>,
@@ -48,7 +48,7 @@ pub(super) async fn with(
     let store: &dyn Any = innermost(entry.store.as_ref());
     let Some(store) = store.downcast_ref::<FirestoreStore>() else {
         return Err(CommitFailure::Undone(
-            "the store is not of Firestore".into(),
+            "the store is not a Firestore store".into(),
         ));
     };
     let id = &entry.hold.id;
@@ -66,7 +66,7 @@ pub(super) async fn with(
         let all = writes.iter().cloned().chain([record]).collect();
         let status = match send(&store.database, all, give_up).await {
             Ok(results) => {
-                // What follows is for later, so that a commit without a time is one all the same.
+                // What follows only serves later calls, so a commit without a time is successful too.
                 let stepped_at = results.last().and_then(change::stepped_at);
                 let stepped_at = stepped_at.unwrap_or_else(|| store.database.0.clock.now());
                 store.record_cache.put(id, Some(CachedRecord::Other));
@@ -79,20 +79,20 @@ pub(super) async fn with(
             Err(Failure::Conflict(status)) => status,
             Err(other) => return Err(failure(other)),
         };
-        // It does not say which of the writes it was.
+        // Firestore does not say which of the writes conflicted.
         match store.look_for(entry).await? {
             None => return Ok(IfOwner::NotOwner),
             Some(found) if found == base => {
                 return Err(CommitFailure::Undone(FirestoreConflict(status).into()));
             }
-            // A renewal, or a sweep, has come between.
+            // A renewal, or a sweep, has come in between.
             Some(found) if Instant::now() < give_up => base = found,
             Some(_) => return Err(CommitFailure::Undone(status.into())),
         }
     }
 }
 
-/// Commits these, and tries again where they came too close to somebody else's.
+/// Commits these writes, and tries again if they conflict with others.
 async fn send(
     database: &FirestoreDatabase,
     writes: Vec<Write>,
@@ -124,7 +124,7 @@ fn change(entry: &PendingRecord, outcome: Bytes) -> Change {
 }
 
 impl FirestoreStore {
-    /// What the record is, as far as is known without asking.
+    /// What the record is, as far as this process remembers.
     fn remembered_for(&self, entry: &PendingRecord) -> Option<Base> {
         let id = &entry.hold.id;
         if entry.is_held {
@@ -135,7 +135,7 @@ impl FirestoreStore {
         }
     }
 
-    /// What the record is, if it can be completed by this run.
+    /// What the record is, if this run can complete it.
     async fn look_for(&self, entry: &PendingRecord) -> Result<Option<Base>, CommitFailure> {
         let undone = |error: Box<dyn Error + Send + Sync>| CommitFailure::Undone(error);
         let looked = self.look(&entry.hold.id).await;

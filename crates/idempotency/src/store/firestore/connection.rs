@@ -1,4 +1,4 @@
-//! The connection to Firestore, and the next one once no response comes back on it.
+//! The connection to Firestore, which is replaced once no responses arrive on it.
 
 use std::{
     error::Error,
@@ -19,21 +19,21 @@ use tokio::time::timeout;
 
 use super::{FirestoreStoreError, client::Failure};
 
-/// What calls are made with.
+/// The client that makes calls.
 pub(super) type Api = FirestoreClient<GoogleAuthMiddleware>;
 
-/// Clones are handles on one connection, whichever that is at the moment.
+/// Clones are handles on one connection, whichever is current.
 ///
-/// A channel of tonic connects again when its connection ends, but a connection that the network has dropped without
-/// a word does not end for minutes, and every call on it is lost. So a call without a response costs the connection
-/// its place, and the next call has a new one.
+/// A tonic channel reconnects when its connection ends. But a connection that the network has silently dropped does not
+/// end for minutes, and every call on it is lost. So after a call without a response the connection is replaced, and
+/// the next call uses a new one.
 #[derive(Clone)]
 pub(super) struct Connection(Arc<Shared>);
 
-/// Where to connect, and how the service names itself there.
+/// Where to connect, and the name of the service there.
 pub(super) struct Address {
     pub(super) url: String,
-    /// The name in the server's certificate; none for a server without TLS.
+    /// The name in the server's certificate; `None` for a server without TLS.
     pub(super) tls_name: Option<&'static str>,
     /// The database, by which Google routes the calls.
     pub(super) prefix: String,
@@ -42,7 +42,7 @@ pub(super) struct Address {
 
 struct Shared {
     endpoint: Endpoint,
-    /// Of every connection, so that a new one needs no new token.
+    /// Shared by all connections, so that a new one needs no new token.
     credentials: Arc<GoogleAuthHeaders>,
     address: Address,
     // A plain lock: nothing is awaited under it.
@@ -51,24 +51,24 @@ struct Shared {
 
 struct Current {
     api: Api,
-    /// Counts the connections, so that of many calls on one only the first to give up replaces it.
+    /// Counts the connections, so that of many calls on one only the first that gives up replaces it.
     number: u64,
     made_at: Instant,
     has_responded: bool,
 }
 
-/// How long a new connection may take until its first response, with the name looked up, the handshakes and the call.
-/// Where that takes longer than one call waits, it goes on in the background.
+/// How long a new connection may take until its first response, including name lookup, handshakes and the call. If that
+/// takes longer than one call waits, it continues in the background.
 const FIRST_RESPONSE_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// How long an idle connection is left alone. Google closes those that are asked more often.
+/// How long an idle connection is left alone. Google closes connections that are pinged more often.
 const ASK_WHEN_IDLE_FOR: Duration = Duration::from_secs(30);
 
-/// How long the server may take to say that an idle connection lives.
+/// How long the server may take to reply to a ping on an idle connection.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Connection {
-    /// Connects; the server has not been asked anything yet.
+    /// Prepares the connection; nothing has been sent to the server yet.
     pub(super) async fn open(
         address: Address,
         credentials: GoogleAuthHeaders,
@@ -92,7 +92,7 @@ impl Connection {
         })))
     }
 
-    /// Makes this call, which ends within the time that it may take.
+    /// Makes this call, which ends within the given time.
     pub(super) async fn call<T, C>(
         &self,
         most: Duration,
@@ -107,7 +107,7 @@ impl Connection {
         };
         match timeout(most, call(api)).await {
             Ok(response) => {
-                // An error of the client's own has a cause, and one that the server has sent has none.
+                // An error of the client itself has a cause, and one that the server sent has none.
                 if response
                     .as_ref()
                     .err()
@@ -120,7 +120,7 @@ impl Connection {
             Err(_) => {
                 if self.leave(number) {
                     tracing::debug!(
-                        "no response from Firestore; the next call has a new connection"
+                        "no response from Firestore; the next call uses a new connection"
                     );
                 }
                 Err(Status::deadline_exceeded("no response in time").into())
@@ -135,7 +135,8 @@ impl Connection {
         }
     }
 
-    /// Has the next call connect anew, unless another call has seen to that, or the connection is yet to be made.
+    /// Lets the next call connect anew, unless another call has already replaced the connection, or it is still being
+    /// made.
     fn leave(&self, number: u64) -> bool {
         let shared = &self.0;
         let mut current = shared.current.lock();
@@ -144,7 +145,7 @@ impl Connection {
             return false;
         }
         let channel = shared.endpoint.connect_lazy();
-        // Names and headers are those of the first connection, which had them accepted.
+        // Names and headers are those of the first connection, so this does not fail.
         let Ok(api) = shared.address.api(channel, &shared.credentials) else {
             return false;
         };

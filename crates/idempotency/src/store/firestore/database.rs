@@ -2,7 +2,7 @@ use std::fmt;
 
 use super::{FirestoreStoreError, FirestoreTransaction, client::Client};
 
-/// A project's default Firestore database, for keys and for the application's own documents alike.
+/// A project's default Firestore database, for keys and for the application's own documents.
 ///
 /// ```no_run
 /// use idempotency::{FirestoreDatabase, FirestoreStore, Idempotency};
@@ -10,34 +10,37 @@ use super::{FirestoreStoreError, FirestoreTransaction, client::Client};
 /// # async fn example() -> Result<(), idempotency::FirestoreStoreError> {
 /// let database = FirestoreDatabase::connect("my-project").await?;
 /// let idempotency = Idempotency::new(FirestoreStore::new(database.clone()));
-/// // And `database` goes to the handlers, which commit their documents with their keys.
+/// // Pass `database` to the handlers, which commit their documents with their keys.
 /// # Ok(())
 /// # }
 /// ```
 ///
-/// Clones are handles on one connection, which comes back by itself, also where nothing comes back on it.
+/// Clones are handles on one connection, which reconnects by itself, even if it only stops receiving responses.
 #[derive(Clone)]
 pub struct FirestoreDatabase(pub(super) Client);
 
 impl FirestoreDatabase {
-    /// The default database of this project.
+    /// Opens the default database of this project.
     ///
-    /// The environment says which: `FIRESTORE_EMULATOR_HOST`, such as `127.0.0.1:8080`, is an emulator, and
-    /// without it the application's default credentials are used for Google's own. An emulator is named in the log, and on
-    /// another machine it is refused, unless the project's name begins with `demo-`, as none of Google's does.
+    /// `FIRESTORE_EMULATOR_HOST` in the environment, such as `127.0.0.1:8080`, selects an emulator. Without it,
+    /// Google's own service is used with the application's default credentials. An emulator is named in the log. An
+    /// emulator on another machine is refused, unless the project's name begins with `demo-`, as no name of a Google
+    /// project does.
     ///
     /// # Errors
     ///
-    /// If the program has installed no rustls provider, and if Firestore does not answer within ten seconds, or refuses the credentials, or has no such database.
+    /// If the program has not installed a rustls provider, or if Firestore does not respond within ten seconds, refuses
+    /// the credentials, or has no such database.
     pub async fn connect(project: &str) -> Result<Self, FirestoreStoreError> {
         Client::connect(project).await.map(Self)
     }
 
-    /// The one in an emulator at this address, such as `127.0.0.1:8080`, whatever the environment says.
+    /// Opens the database of this project in an emulator at this address, such as `127.0.0.1:8080`, whatever the
+    /// environment says.
     ///
     /// # Errors
     ///
-    /// If it does not answer.
+    /// If the emulator does not respond.
     pub async fn connect_to_emulator(
         project: &str,
         address: &str,
@@ -46,13 +49,13 @@ impl FirestoreDatabase {
         client.map(Self)
     }
 
-    /// Writes for [`Execution::commit`](crate::Execution::commit), none at first.
+    /// Starts an empty set of writes for [`Execution::commit`](crate::Execution::commit).
     pub fn transaction(&self) -> FirestoreTransaction {
         FirestoreTransaction::new(self.clone())
     }
 
-    /// Whether both have one name, which is one database, over however many connections. Emulators that are used together
-    /// must have projects of different names.
+    /// Whether both have the same name, and so are one database, over however many connections. Emulators that are used
+    /// together need projects with different names.
     pub(super) fn is(&self, other: &Self) -> bool {
         self.0.database() == other.0.database()
     }

@@ -15,32 +15,32 @@ use crate::{
     Fingerprint, Labels, Phase, Record, RecordId, StoreError, Token, store::spent::SpentTokens,
 };
 
-/// The collection of the records; the id of a document is that of its record in hexadecimal digits.
+/// The collection of the records. The id of a document is its record's id in hexadecimal digits.
 pub(super) const COLLECTION: &str = "idempotency_records";
 
-/// The time from which on a document may be deleted, by the sweep or by a TTL policy.
+/// The time from which a document may be deleted, by the sweep or by a TTL policy.
 pub(super) const EXPIRES_AT: &str = "expires_at";
 
-/// What the run has left: so far while it is in flight, in the end once it is completed.
+/// The run's progress while it is in flight, and its outcome once it is completed.
 pub(super) const OUTCOME: &str = "outcome";
 
-/// Raised by each change of the fields. A document of another version is not read.
+/// Increased by each change of the fields. A document of another version is not read.
 pub(super) const VERSION: i64 = 1;
 
 pub(super) const IN_FLIGHT: &str = "in flight";
 pub(super) const COMPLETED: &str = "completed";
 
-/// The token is spent: its claim was taken back, or may not come any more. Its attempt counts those that stand before it,
-/// as a lapsed hold; with none, the key is free.
+/// The token is spent: its claim was withdrawn, or may arrive no more. Its attempt counts those before it, like a
+/// lapsed hold's; if it is 0, the key is free.
 pub(super) const WITHDRAWN: &str = "withdrawn";
 
-/// The other tokens that are spent, 16 bytes each, the latest first; absent where there are none.
+/// The other spent tokens, 16 bytes each, the latest first; absent if there are none.
 pub(super) const SPENT: &str = "spent";
 
-/// When the first claim came; absent in what the former version wrote, and where the key is free.
+/// When the key was first claimed; absent in what the previous version wrote, and for a free key.
 pub(super) const CREATED_AT: &str = "created_at";
 
-/// The labels of the record, each absent where there is none.
+/// The labels of the record, each absent if it is not set.
 pub(super) const ROUTE: &str = "route";
 pub(super) const LABEL: &str = "label";
 
@@ -48,14 +48,14 @@ pub(super) const LABEL: &str = "label";
 pub(super) struct Found {
     pub(super) record: Record,
     pub(super) is_withdrawn: bool,
-    /// The spent tokens beside its own.
+    /// The spent tokens other than its own.
     pub(super) spent: SpentTokens,
-    /// Its version, as Firestore counts them.
+    /// Its version, as Firestore counts versions.
     pub(super) update_time: Timestamp,
 }
 
 impl Found {
-    /// Anything but what this version writes is an error.
+    /// Anything that this version does not write is an error.
     pub(super) fn read(id: &RecordId, mut document: Document) -> Result<Self, StoreError> {
         let fields = &mut document.fields;
         let version = integer(fields, "version")?;
@@ -104,7 +104,7 @@ impl Found {
             }
             COMPLETED => {
                 let outcome = bytes(fields, OUTCOME)?.into();
-                // Its last step, as nothing that comes later moves that time.
+                // Its last step, because nothing later moves that time.
                 completed_at = Some(stepped_at);
                 (Phase::Completed { outcome }, after(stepped_at, ttl))
             }
@@ -134,7 +134,7 @@ impl Found {
         })
     }
 
-    /// Whose it is, while it is in flight.
+    /// The owner of the record, while it is in flight.
     pub(super) fn owner(&self) -> Option<&Token> {
         (self.is_in_flight() && !self.is_withdrawn).then_some(&self.record.token)
     }
@@ -143,7 +143,7 @@ impl Found {
         self.owner() == Some(token)
     }
 
-    /// Whether no attempt stands, and there is only a spent token to remember.
+    /// Whether the document only remembers spent tokens.
     pub(super) fn is_free(&self) -> bool {
         self.is_withdrawn && self.record.attempt == 0
     }
@@ -153,7 +153,7 @@ impl Found {
         self.is_withdrawn && self.record.token == *token || self.spent.contains(token)
     }
 
-    /// All the tokens that are spent: what is kept of them beside another owner's token.
+    /// All spent tokens: what a document keeps when another owner's token replaces its own.
     pub(super) fn spent_tokens(&self) -> SpentTokens {
         if self.is_withdrawn {
             self.spent.with(&self.record.token)
@@ -162,7 +162,7 @@ impl Found {
         }
     }
 
-    /// What the run has kept so far.
+    /// The run's progress so far.
     pub(super) fn progress(&self) -> &[u8] {
         match &self.record.phase {
             Phase::InFlight { progress, .. } => progress,
@@ -170,12 +170,12 @@ impl Found {
         }
     }
 
-    /// Whether an attempt stands that has not ended.
+    /// Whether an attempt has been made that has not ended.
     pub(super) fn is_in_flight(&self) -> bool {
         !self.is_free() && matches!(self.record.phase, Phase::InFlight { .. })
     }
 
-    /// Whether the attempt's lease has lapsed by then, and this request may take the key over.
+    /// Whether the attempt's lease has lapsed by then and this request may take over the key.
     pub(super) fn may_be_taken(&self, fingerprint: &Fingerprint, now: SystemTime) -> bool {
         let is_lapsed = self.is_withdrawn
             || matches!(self.record.phase, Phase::InFlight { lease_until, .. } if lease_until <= now);
@@ -195,7 +195,7 @@ pub(super) fn id(id: &RecordId) -> String {
         .collect()
 }
 
-/// The record whose document has this name, if any does.
+/// The id of the record whose document has this name, if it is a record's.
 pub(super) fn record_id(name: &str) -> Option<RecordId> {
     let id = name.rsplit('/').next().unwrap_or_default().as_bytes();
     let digit = |byte: u8| {
@@ -214,7 +214,7 @@ pub(super) fn record_id(name: &str) -> Option<RecordId> {
     Some(RecordId::from_bytes(bytes))
 }
 
-/// A time as Firestore can keep it, which ends with the year 9999.
+/// A time as Firestore can store it, up to the year 9999.
 pub(super) fn timestamp(time: SystemTime) -> ValueType {
     const LAST: Timestamp = Timestamp {
         seconds: 253_402_300_799,
@@ -228,9 +228,9 @@ pub(super) fn timestamp(time: SystemTime) -> ValueType {
     })
 }
 
-/// A time so much later, within what a clock can show.
+/// A time this much later, within the range of clocks.
 pub(super) fn after(time: SystemTime, duration: Duration) -> SystemTime {
-    // Firestore has no time after the year 9999. A century stands for what is longer.
+    // Firestore has no time after the year 9999, so a longer duration is capped at a century.
     const MOST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
     time + duration.min(MOST)
 }
@@ -246,7 +246,7 @@ fn field(fields: &mut HashMap<String, Value>, name: &'static str) -> Result<Valu
     value.ok_or_else(|| damaged(name))
 }
 
-/// None where there is no such field.
+/// `None` if there is no such field.
 fn optional(
     fields: &mut HashMap<String, Value>,
     name: &'static str,

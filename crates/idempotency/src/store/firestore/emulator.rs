@@ -2,9 +2,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-/// Whether this project's documents may be in the emulator at this address only because the environment says so: a variable
-/// that has been left over must not lead a project of Google's to another machine, where bookings are lost. No project of
-/// Google's has a name that begins with `demo-`.
+/// Whether the environment alone may direct this project to the emulator at this address. A variable that was left over
+/// must not send a Google project to another machine, where bookings are lost. No Google project has a name that begins
+/// with `demo-`.
 pub(super) fn may_have(project: &str, host: &str) -> bool {
     project.starts_with("demo-") || is_here(host)
 }

@@ -2,18 +2,18 @@ use std::{error::Error, fmt, sync::Arc};
 
 use crate::store::tls::PROVIDER_MISSING;
 
-/// Why a [`FirestoreStore`](super::FirestoreStore) cannot be had.
+/// Why a [`FirestoreStore`](super::FirestoreStore) could not be opened.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum FirestoreStoreError {
-    /// What should be the id of a project is none.
+    /// The project id is not a valid one.
     Project,
-    /// `FIRESTORE_EMULATOR_HOST` names this address on another machine, for a project that may be Google's: unset it, or
-    /// say so with [`FirestoreDatabase::connect_to_emulator`](super::FirestoreDatabase::connect_to_emulator).
+    /// `FIRESTORE_EMULATOR_HOST` names this address on another machine, for a project that may be Google's. Unset it,
+    /// or use [`FirestoreDatabase::connect_to_emulator`](super::FirestoreDatabase::connect_to_emulator).
     Emulator(Arc<str>),
-    /// The application has installed no `CryptoProvider` of rustls.
+    /// The application has not installed a `CryptoProvider` of rustls.
     CryptoProviderMissing,
-    /// Firestore does not answer, or not to these credentials, or the project has no database.
+    /// Firestore does not respond, refuses these credentials, or has no such database.
     Unreachable(Arc<dyn Error + Send + Sync>),
 }
 
@@ -32,11 +32,11 @@ impl fmt::Display for FirestoreStoreError {
             Self::Emulator(host) => {
                 return write!(
                     formatter,
-                    "FIRESTORE_EMULATOR_HOST names {host}, which is not on this machine; unset it, or call the project demo-…"
+                    "FIRESTORE_EMULATOR_HOST names {host}, which is not on this machine; unset it, or use a project whose name begins with demo-"
                 );
             }
             Self::CryptoProviderMissing => PROVIDER_MISSING,
-            Self::Unreachable(_) => "Firestore cannot be used",
+            Self::Unreachable(_) => "Firestore cannot be reached, or it refused the project or its credentials",
         })
     }
 }

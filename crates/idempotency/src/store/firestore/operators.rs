@@ -1,4 +1,4 @@
-//! What operators see of the records, and change in those whose runs are completed.
+//! Listing records for operators, and changing completed ones.
 
 use bytes::Bytes;
 
@@ -27,7 +27,7 @@ impl FirestoreStore {
             let is_last = page.len() < wanted;
             for document in page {
                 after = Some(document.name.clone());
-                // Under another name there is nobody's record.
+                // A document with another name is not a record.
                 let Some(id) = document::record_id(&document.name) else {
                     continue;
                 };
@@ -44,14 +44,14 @@ impl FirestoreStore {
             if is_last {
                 break;
             }
-            // Where the first page did not have enough of what is asked for, that may be rare.
+            // If the first page held too few matching records, they may be rare.
             wanted = query::MAX_LISTED;
         }
         listed.truncate(request.limit);
         Ok(listed)
     }
 
-    /// Puts an outcome in the place of that of a completed run.
+    /// Replaces the outcome of a completed run.
     pub(super) async fn replace(
         &self,
         id: &RecordId,
@@ -62,7 +62,7 @@ impl FirestoreStore {
         self.correct(id, seen, Change::Replace { outcome }).await
     }
 
-    /// Frees the key of a completed run. The document stays, so that a commit which is late and expects none finds one.
+    /// Frees the key of a completed run. The document stays, so that a late commit that expects none finds one.
     pub(super) async fn forget(
         &self,
         id: &RecordId,
@@ -77,7 +77,7 @@ impl FirestoreStore {
         self.correct(id, seen, change).await
     }
 
-    /// Changes the record of a completed run. Nothing that is remembered says that a run is completed, so this looks first.
+    /// Changes the record of a completed run. The cache does not tell that a run is completed, so this reads first.
     async fn correct(
         &self,
         id: &RecordId,
@@ -91,9 +91,9 @@ impl FirestoreStore {
                 Some(found) if found.is_completed_by(seen) => {
                     Next::Change(Base::UpdatedAt(found.update_time), change.clone())
                 }
-                // It was there when this call began, and this call asked for its end.
+                // It existed when this call began, and this call asked for its removal.
                 None if tried && forgets => Next::Answer(Ok(IfOwner::Done(()))),
-                // What the first try left may be gone again.
+                // What the first try wrote may be gone again.
                 _ if tried => Next::Answer(Err(may_be_taken())),
                 _ => Next::Answer(Ok(IfOwner::NotOwner)),
             }

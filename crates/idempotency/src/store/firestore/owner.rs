@@ -17,7 +17,7 @@ use crate::{
 };
 
 impl FirestoreStore {
-    /// What the document of this hold must be, if it is remembered and can still be its owner's for certain.
+    /// What the document of this hold must be, if it is remembered and its owner certainly still holds it.
     pub(super) fn remembered(&self, id: &RecordId, owner: &Token) -> Option<Base> {
         self.remembered_hold(id, owner).map(|held| held.base)
     }
@@ -41,15 +41,15 @@ impl FirestoreStore {
         }
     }
 
-    /// What the document of this key must be, if nothing that is remembered says that this token cannot have it; and what the
-    /// claim keeps of spent tokens.
+    /// What the document of this key must be, unless what is remembered shows that this token cannot have it; and the
+    /// spent tokens that the claim keeps.
     pub(super) fn remembered_free(
         &self,
         id: &RecordId,
         asking: &Token,
     ) -> Option<(Base, SpentTokens)> {
         match self.record_cache.get(id) {
-            // Most keys are new, and the others have mostly been met. Who guesses wrong makes one call more.
+            // Most keys are new, and most of the others are remembered. A wrong guess costs one more call.
             None => Some((Base::Absent, SpentTokens::default())),
             Some(CachedRecord::Free { spent, update_time }) if !spent.contains(asking) => {
                 Some((Base::UpdatedAt(update_time), spent))
@@ -58,14 +58,14 @@ impl FirestoreStore {
         }
     }
 
-    /// Wakes those who wait for this record in this process, if its hold has ended.
+    /// Wakes the waiters of this record in this process, if its hold has ended.
     fn wake<T>(&self, id: &RecordId, fenced: &IfOwner<T>) {
         if matches!(fenced, IfOwner::Done(_)) {
             self.wakeups.wake(id);
         }
     }
 
-    /// Changes a hold that its owner keeps, by what follows from the length of its progress, if anything does.
+    /// Changes a hold that its owner keeps, by the change that follows from the length of its progress, if any.
     pub(super) async fn go_on(
         &self,
         hold: &Hold,
@@ -84,7 +84,7 @@ impl FirestoreStore {
         self.step(&hold.id, first, decide, made).await
     }
 
-    /// Ends a hold with its progress, for the next claim to go on from.
+    /// Ends a hold with its progress, from which the next claim continues.
     pub(super) async fn leave_off(
         &self,
         hold: &Hold,
@@ -104,11 +104,11 @@ impl FirestoreStore {
                     let change = change(found.progress().len());
                     Next::Change(Base::UpdatedAt(found.update_time), change)
                 }
-                // The same again, whose answer was lost.
+                // The same call again, whose response was lost.
                 Some(found) if found.is_withdrawn && found.record.token == hold.token => {
                     Next::Answer(Ok(IfOwner::Done(())))
                 }
-                // Another claim may have taken it over since the first try.
+                // Another claim may have taken over since the first try.
                 _ if tried => Next::Answer(Err(may_be_taken())),
                 _ => Next::Answer(Ok(IfOwner::NotOwner)),
             }
@@ -147,11 +147,11 @@ impl FirestoreStore {
                 Some(found) if author.may_end(&found) => {
                     Next::Change(Base::UpdatedAt(found.update_time), change.clone())
                 }
-                // The same again, whose answer was lost.
+                // The same call again, whose response was lost.
                 Some(found) if found.is_completed_by(&token) => {
                     Next::Answer(Ok(IfOwner::Done(found.record.expires_at)))
                 }
-                // What the first try left may be gone again.
+                // What the first try wrote may be gone again.
                 _ if tried && matches!(author, Author::Operator { .. }) => {
                     Next::Answer(Err(may_be_taken()))
                 }
@@ -164,7 +164,7 @@ impl FirestoreStore {
         Ok(kept)
     }
 
-    /// Ends a hold with nothing, and lets its token have no other one for so long.
+    /// Ends a hold without an outcome, and keeps its token spent for this long.
     pub(super) async fn free(
         &self,
         id: &RecordId,
@@ -172,7 +172,7 @@ impl FirestoreStore {
         spent_for: Duration,
     ) -> Result<IfOwner<()>, StoreError> {
         let change = |spent: SpentTokens, expires_at: SystemTime, now| {
-            // What is kept of others is kept for as long as it was to be.
+            // Other spent tokens are remembered for as long as before.
             let remaining = expires_at.duration_since(now).unwrap_or_default();
             Change::Free {
                 token: *author.token(),
@@ -196,7 +196,7 @@ impl FirestoreStore {
                     let base = Base::UpdatedAt(found.update_time);
                     Next::Change(base, change(found.spent, found.record.expires_at, now))
                 }
-                // It was there when this call began, and this call asked for its end.
+                // It existed when this call began, and this call asked for its end.
                 None if tried => Next::Answer(Ok(IfOwner::Done(()))),
                 // Another claim may have taken the key since the first try freed it.
                 Some(_) if tried => Next::Answer(Err(may_be_taken())),
@@ -225,11 +225,11 @@ struct Held {
     expires_at: SystemTime,
 }
 
-/// Who ends a hold.
+/// The author of the end of a hold.
 #[derive(Clone, Copy)]
 pub(super) enum Author {
     Owner(Token),
-    /// Somebody who has seen the hold, which may be what stands before a claim that was withdrawn.
+    /// An operator who has seen the hold, which may be what is left after a claim was withdrawn.
     Operator {
         seen: Token,
     },
@@ -251,7 +251,7 @@ impl Author {
 }
 
 impl Look {
-    /// The record, unless its time is over or it only remembers a spent token.
+    /// The record, unless it has expired or only remembers spent tokens.
     pub(super) fn living(self) -> Option<Found> {
         self.found
             .filter(|found| found.record.expires_at > self.now && !found.is_free())

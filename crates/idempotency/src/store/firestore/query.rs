@@ -13,7 +13,7 @@ use gcloud_sdk::google::firestore::v1::{
 
 use super::document::{COLLECTION, EXPIRES_AT, timestamp, value};
 
-/// How many whole records one query brings: at a mebibyte each they still have to be carried.
+/// How many whole records one query returns: each may be a mebibyte.
 pub(super) const MAX_LISTED: usize = 50;
 
 /// How many documents Firestore deletes in one call.
@@ -21,7 +21,7 @@ pub(super) const MAX_PURGED: usize = 500;
 
 const NAME: &str = "__name__";
 
-/// Records in the order of their ids, those behind this document only.
+/// Records in the order of their ids, only those after this document.
 pub(super) fn behind(name: Option<String>, limit: usize) -> StructuredQuery {
     StructuredQuery {
         order_by: vec![ascending(NAME)],
@@ -33,7 +33,7 @@ pub(super) fn behind(name: Option<String>, limit: usize) -> StructuredQuery {
     }
 }
 
-/// The names of documents that may be deleted, those first whose turn came first.
+/// The names of documents that may be deleted, those first that expired first.
 pub(super) fn deletable(now: SystemTime, limit: usize) -> StructuredQuery {
     let filter = FieldFilter {
         field: Some(field(EXPIRES_AT)),

@@ -1,4 +1,4 @@
-//! What this process remembers of records, so that it asks Firestore less. All of it may be out of date.
+//! What this process remembers of records, to make fewer calls to Firestore. All of it may be out of date.
 
 use std::{collections::HashMap, sync::Arc, time::SystemTime};
 
@@ -8,35 +8,35 @@ use parking_lot::Mutex;
 use super::{change::Base, document::Found};
 use crate::{Phase, RecordId, Token, store::spent::SpentTokens};
 
-/// The records that were met lately, a bounded number of them.
+/// The records that were met lately, up to a fixed number.
 #[derive(Clone, Default)]
 pub(super) struct RecordCache(Arc<Mutex<Generations>>);
 
 /// What a record was when it was met.
 #[derive(Clone)]
 pub(super) enum CachedRecord {
-    /// Somebody's hold.
+    /// A run's hold.
     InFlight {
         token: Token,
         lease_until: SystemTime,
-        /// When it is forgotten if nobody renews it.
+        /// When it expires unless it is renewed.
         expires_at: SystemTime,
         /// The length of its progress.
         kept: usize,
-        /// The tokens that are spent beside it.
+        /// The spent tokens next to it.
         spent: SpentTokens,
         update_time: Timestamp,
     },
-    /// A free key, whose next claim need not look, unless its token is one of these that are spent.
+    /// A free key. Its next claim need not read, unless its token is among these spent ones.
     Free {
         spent: SpentTokens,
         update_time: Timestamp,
     },
-    /// Anything else that is there.
+    /// Any other existing document.
     Other,
 }
 
-/// What is not met again until this many others are, and as many again, is forgotten. Four megabytes at most.
+/// A record that is not met again while this many others are, and as many again, is forgotten. Four megabytes at most.
 const MOST: usize = 8192;
 
 #[derive(Default)]
@@ -52,7 +52,7 @@ impl RecordCache {
         cached.cloned()
     }
 
-    /// Takes note of what is there, or that nothing is.
+    /// Notes what exists, or that nothing does.
     pub(super) fn put(&self, id: &RecordId, cached: Option<CachedRecord>) {
         let mut generations = self.0.lock();
         generations.old.remove(id);
@@ -66,8 +66,9 @@ impl RecordCache {
         generations.new.insert(*id, cached);
     }
 
-    /// Takes note of a checkpoint of this length on that base, which has left the owner's lease as it was. Where something else is
-    /// remembered than the base, as an older look that was noted meanwhile, that stays, and is found out of date.
+    /// Notes a checkpoint of this length on that base, which left the owner's lease unchanged. If something else than
+    /// the base is remembered, such as an older read that was noted meanwhile, that stays, and turns out to be
+    /// outdated.
     pub(super) fn touch(
         &self,
         id: &RecordId,

@@ -1,4 +1,4 @@
-//! What time it is in Firestore, as far as this process can tell without asking.
+//! Firestore's time, as far as this process can tell without asking.
 
 use std::{
     sync::Arc,
@@ -8,10 +8,10 @@ use std::{
 use gcloud_sdk::prost_types::Timestamp;
 use parking_lot::Mutex;
 
-/// The latest time that an answer of Firestore had, and what has passed since.
+/// The latest time in a response of Firestore, and the time that has passed since.
 ///
-/// It is behind the true one by what that answer took to arrive, and never ahead of it. This machine's clock on
-/// the wall has no part in it.
+/// It is behind the true time by what that response took to arrive, and never ahead of it. This machine's wall clock is
+/// not involved.
 #[derive(Clone, Default)]
 pub(super) struct ServerClock(Arc<Mutex<Option<Seen>>>);
 
@@ -22,7 +22,7 @@ struct Seen {
 }
 
 impl ServerClock {
-    /// Takes note of the time in an answer, and returns it if there is one.
+    /// Notes the time in a response, and returns it if there is one.
     pub(super) fn observe(&self, time: Option<Timestamp>) -> Option<SystemTime> {
         let time = SystemTime::try_from(time?).ok()?;
         let at = Instant::now();
@@ -33,7 +33,7 @@ impl ServerClock {
         Some(time)
     }
 
-    /// The time, or the beginning of time before the first answer.
+    /// The time, or the Unix epoch before the first response.
     pub(super) fn now(&self) -> SystemTime {
         let seen = *self.0.lock();
         seen.map_or(SystemTime::UNIX_EPOCH, |seen| seen.time_at(Instant::now()))

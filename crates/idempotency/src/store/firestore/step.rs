@@ -1,4 +1,4 @@
-//! One step of a record: look, decide, change it if it is still what was seen, and otherwise look again.
+//! One step of a record: read, decide, change it if it is still what was read, and otherwise read again.
 
 use std::time::{Duration, SystemTime};
 
@@ -14,35 +14,35 @@ use super::{
 };
 use crate::{Hold, RecordId, StoreError};
 
-/// What there is, for a verb to decide on.
+/// What was read, for a verb to decide on.
 pub(super) struct Look {
     pub(super) found: Option<Found>,
-    /// The server's time when that was found.
+    /// The server's time of the read.
     pub(super) now: SystemTime,
-    /// Whether the change may have been made already, by a try whose answer was lost.
+    /// Whether the change may have been made already, by a try whose response was lost.
     pub(super) tried: bool,
 }
 
-/// What a verb makes of it.
+/// What a verb decides.
 #[expect(clippy::large_enum_variant, reason = "it is taken apart at once")]
 pub(super) enum Next<T> {
     Answer(T),
     Change(Base, Change),
 }
 
-/// No call begins after this long, so that the last one ends before the engine stops waiting.
+/// No call begins after this time, so that the last one ends before the engine stops waiting.
 const RETRY_TIMEOUT: Duration = Duration::from_millis(2500);
 
-/// Between two tries, from the second failure on, and doubled each time.
+/// The pause between two tries, from the second failure on; doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(320);
 
 impl FirestoreStore {
-    /// Takes a step: `first` is a change to begin with, for which there is no need to look. Firestore refuses it
-    /// if the record is not what it is based on.
+    /// Takes a step. `first` is a change to begin with, if no read is needed. Firestore refuses it if the record is not
+    /// what the change is based on.
     ///
-    /// It ends with the answer of `decide`, or with that of `made`, which is told when the server made the
-    /// change. Who cannot come to an end in time is told that the store is not available.
+    /// The step ends with the result of `decide`, or with that of `made`, which receives the time at which the server
+    /// made the change. A caller whose step does not end in time learns that the store is unavailable.
     pub(super) async fn step<T>(
         &self,
         id: &RecordId,
@@ -93,14 +93,14 @@ impl FirestoreStore {
         }
     }
 
-    /// The record as it is, and when. A document that cannot be read is an error of its own.
+    /// The record as it is, and the time of the read. A document that cannot be read is an error of its own.
     pub(super) async fn look(
         &self,
         id: &RecordId,
     ) -> Result<Result<(Option<Found>, SystemTime), Failure>, StoreError> {
         let (document, now) = match self.database.0.get(self.name(id)).await {
             Ok(answer) => answer,
-            // A document that is not there is no error, so this is about the database.
+            // A missing document is not an error, so this is about the database.
             Err(Failure::Conflict(status)) => return Ok(Err(Failure::Refused(status))),
             Err(failure) => return Ok(Err(failure)),
         };
@@ -112,7 +112,7 @@ impl FirestoreStore {
         Ok(Ok((found, now)))
     }
 
-    /// Makes a change, and returns when the server did.
+    /// Makes a change, and returns when the server made it.
     async fn change(
         &self,
         id: &RecordId,
@@ -156,7 +156,7 @@ impl FirestoreStore {
                 spent,
                 ..
             } => held(&hold, progress.len(), spent),
-            // An older look that was noted meanwhile may know fewer spent tokens.
+            // An older read that was noted meanwhile may know fewer spent tokens.
             Change::Renew { hold, kept } => match self.record_cache.get(id) {
                 Some(CachedRecord::InFlight {
                     token,

@@ -38,16 +38,16 @@ use crate::store::{
 /// }
 /// ```
 ///
-/// A document is named by its collection, such as `bookings` or `hotels/ritz/bookings`, and its id in it, which may come from
-/// a client: one with a slash in it is refused. What is in it is written by serde: null, booleans, integers of 64 bits with a
-/// sign, floating point numbers, strings, arrays and maps, as JSON has them.
+/// A document is named by its collection, such as `bookings` or `hotels/ritz/bookings`, and by its id within it. The id
+/// may come from a client: one that contains a slash is refused. Serde writes the content: null, booleans, signed
+/// 64-bit integers, floating-point numbers, strings, arrays and maps, as in JSON.
 ///
-/// All writes happen, or none. Firestore takes ten mebibytes at a time, the key's answer among them.
+/// All writes happen, or none. Firestore accepts ten mebibytes per commit, including the key's response.
 ///
 /// # Errors
 ///
-/// The commit fails with a [`FirestoreConflict`] where a document is not what a write to it expects. The handler may then
-/// look again and commit anew:
+/// The commit fails with a [`FirestoreConflict`] if a document is not what a write to it expects. The handler may then
+/// read again and commit anew:
 ///
 /// ```
 /// use axum::{
@@ -70,15 +70,16 @@ use crate::store::{
 /// }
 /// ```
 ///
-/// It fails, too, with nothing sent, where a name is none, a document is no map, or a number has no place in 64 bits.
-#[must_use = "nothing is written before it is committed"]
+/// It also fails, with nothing sent, if a name is invalid, a document is not a map, or a number does not fit into 64
+/// bits.
+#[must_use = "nothing is written until it is committed"]
 pub struct FirestoreTransaction {
     database: FirestoreDatabase,
     writes: Vec<Write>,
     mistake: Option<WriteError>,
 }
 
-/// A document of the application was not what a write expected. Nothing was written.
+/// One of the application's documents was not what a write expected. Nothing was written.
 #[derive(Debug)]
 pub struct FirestoreConflict(pub(super) Status);
 
@@ -91,12 +92,12 @@ impl FirestoreTransaction {
         }
     }
 
-    /// Makes a document, which must not be there yet.
+    /// Creates a document, which must not exist yet.
     pub fn create(self, collection: &str, id: &str, document: &impl Serialize) -> Self {
         self.and(collection, id, |name| writes::create(name, document))
     }
 
-    /// Changes these fields of a document, and leaves its others.
+    /// Changes these fields of a document, and leaves the others unchanged.
     pub fn update(
         self,
         collection: &str,
@@ -108,7 +109,7 @@ impl FirestoreTransaction {
         self.and(collection, id, update)
     }
 
-    /// Removes a document.
+    /// Deletes a document.
     pub fn delete(self, collection: &str, id: &str, precondition: FirestorePrecondition) -> Self {
         self.and(collection, id, |name| {
             Ok(writes::delete(name, precondition))
@@ -125,7 +126,7 @@ impl FirestoreTransaction {
         let name = path.map(|path| self.database.0.document(&path));
         match name.and_then(write) {
             Ok(write) => self.writes.push(write),
-            // The first one is told when it is committed, which is where errors are handled.
+            // The first mistake is reported at the commit, which is where errors are handled.
             Err(mistake) => self.mistake = self.mistake.or(Some(mistake)),
         }
         self

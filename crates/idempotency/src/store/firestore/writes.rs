@@ -1,4 +1,4 @@
-//! The application's documents, as Firestore takes them.
+//! The application's documents in Firestore's form.
 
 use std::{collections::HashMap, fmt, time::SystemTime};
 
@@ -11,28 +11,28 @@ use serde_json::Value as Json;
 
 use super::document;
 
-/// What a document of the application must be for a write to happen.
+/// What one of the application's documents must be for a write to happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FirestorePrecondition {
-    /// It is there, whatever is in it.
+    /// It exists, whatever its content.
     Exists,
-    /// It is as it was when it was read, with this `update_time`.
+    /// It is unchanged since it was read with this `update_time`.
     UnchangedSince(SystemTime),
 }
 
 /// Why a write cannot be sent to Firestore.
 #[derive(Debug)]
 pub(super) enum WriteError {
-    /// What should be a collection is none.
+    /// The name of the collection is invalid.
     Collection(String),
-    /// What should be the id of a document is none.
+    /// The id of the document is invalid.
     Id(String),
-    /// What should be a document is no map.
+    /// The document is not a map.
     NoMap,
-    /// A number that Firestore has no type for.
+    /// A number for which Firestore has no type.
     Number(String),
-    /// Serde cannot write it.
+    /// Serde cannot serialize it.
     Serde(serde_json::Error),
 }
 
@@ -48,7 +48,7 @@ pub(super) fn create(name: String, document: &impl Serialize) -> Result<Write, W
     })
 }
 
-/// Changes the fields that are in `changes`, and leaves the others.
+/// Changes the fields that are in `changes`, and leaves the others unchanged.
 pub(super) fn update(
     name: String,
     changes: &impl Serialize,
@@ -77,7 +77,7 @@ pub(super) fn delete(name: String, precondition: FirestorePrecondition) -> Write
     }
 }
 
-/// The path of a document. A collection lies in the root, or in another document.
+/// The path of a document. A collection is in the root, or in another document.
 pub(super) fn path(collection: &str, id: &str) -> Result<String, WriteError> {
     let is_collection = collection.split('/').count() % 2 == 1;
     if !is_collection || !collection.split('/').all(is_name) {
@@ -112,7 +112,7 @@ fn condition(condition: ConditionType) -> Option<Precondition> {
     })
 }
 
-/// A name that is no identifier stands in backticks.
+/// A name that is not an identifier is put in backticks.
 fn field_path(name: &str) -> String {
     let mut letters = name.chars();
     let is_identifier = letters
@@ -145,7 +145,7 @@ fn value(json: Json) -> Result<Value, WriteError> {
         Json::Bool(value) => ValueType::BooleanValue(value),
         Json::Number(number) => match (number.as_i64(), number.as_f64()) {
             (Some(integer), _) => ValueType::IntegerValue(integer),
-            // One that has no fraction and is longer than that would lose digits.
+            // An integer beyond 64 bits would lose digits as a float.
             (None, Some(double)) if number.is_f64() => ValueType::DoubleValue(double),
             _ => return Err(WriteError::Number(number.to_string())),
         },
@@ -174,7 +174,7 @@ impl fmt::Display for WriteError {
                     "Firestore has no integers like {number}: write a string"
                 )
             }
-            Self::Serde(_) => formatter.write_str("the document cannot be written"),
+            Self::Serde(_) => formatter.write_str("the document cannot be serialized"),
         }
     }
 }
