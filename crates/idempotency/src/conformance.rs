@@ -1,6 +1,6 @@
-//! The contract of a [`Store`], as functions that panic where it is broken.
+//! The contract of a [`Store`], as functions that panic if it is broken.
 //!
-//! Every store of this library runs them, and so can yours, by one line in a test:
+//! Every store of this library runs them. Yours can too, by one line in a test:
 //!
 //! ```
 //! # struct MyStore;
@@ -20,11 +20,12 @@
 //! conformance_tests!(open);
 //! ```
 //!
-//! [`conformance_tests!`](crate::conformance_tests) makes a test of each function, so that one that fails has a name, and they run
-//! beside each other. [`all`] runs them one after the other.
+//! [`conformance_tests!`](crate::conformance_tests) makes a test of each function, so that a failure has a name. The
+//! tests run concurrently. [`all`] runs the functions one after the other.
 //!
-//! Each function gets a store of its own, on whose records nobody else works. Races are run, not imagined. Where time has to
-//! pass they call `advance`; a store whose clock is a server's can only sleep there, for [`LEASE`] or [`TTL`] at a time.
+//! Each function gets a store of its own, whose records no other caller uses. Races are run with real concurrency. When
+//! time has to pass, the functions call `advance`; for a store with a server's clock it can only sleep, for [`LEASE`]
+//! or [`TTL`] at a time.
 //!
 //! Not covered by semver: functions are added in minor releases.
 
@@ -62,31 +63,31 @@ use crate::{
 /// Makes this much time pass for the store.
 pub type Advance<'a> = dyn Fn(Duration) + Send + Sync + 'a;
 
-/// The lease of the holds in here.
+/// The lease of the functions' holds.
 pub const LEASE: Duration = Duration::from_secs(3);
 
-/// Their ttl.
+/// The ttl of the functions' holds.
 pub const TTL: Duration = Duration::from_secs(6);
 
-/// How far before and behind a boundary they look: enough for a clock that goes on by itself.
+/// How far before and after a boundary the functions check: enough for a clock that goes on by itself.
 const MARGIN: Duration = Duration::from_secs(1);
 
-/// How many callers want the same key at one time.
+/// How many callers want the same key concurrently.
 const CROWD: usize = 50;
 
-/// A store of its own for one test, and how time passes for it.
+/// A store of its own for one test, and a way to let time pass for it.
 #[non_exhaustive]
 pub struct TestStore {
     /// The store.
     pub store: Arc<dyn Store>,
-    /// Lets time pass for it.
+    /// Lets time pass for the store.
     pub advance: Box<Advance<'static>>,
 }
 
 impl TestStore {
-    /// This store, for which `advance` lets time pass: it moves a clock, or is [`std::thread::sleep`].
+    /// A test store; `advance` lets time pass for it, by moving a clock or by [`std::thread::sleep`].
     ///
-    /// What the store needs for as long as it is used, such as a folder, `advance` may own.
+    /// `advance` may own what the store needs for as long as it is used, such as a folder.
     pub fn new(store: impl Store, advance: impl Fn(Duration) + Send + Sync + 'static) -> Self {
         Self {
             store: Arc::new(store),
@@ -106,13 +107,13 @@ impl fmt::Debug for TestStore {
 
 /// Runs every function of the contract, each on a store that `open` makes.
 ///
-/// Not those of [`shares`], which want a store with a limit, nor
+/// It leaves out the functions of [`shares`], which need a store with a limit, and
 /// [`an_end_in_this_process_wakes_at_once`](waiting::an_end_in_this_process_wakes_at_once).
 pub async fn all(open: impl AsyncFn() -> TestStore) {
     crate::__contract!(contract: run_each, open);
 }
 
-/// The store of one test; none is said past the capture of the test harness, which shows no output of tests that pass.
+/// The store of one test. A missing store is reported past the test harness, which hides the output of tests that pass.
 #[doc(hidden)]
 pub async fn opened<T: Into<Option<TestStore>>>(
     open: impl AsyncFn() -> T,
@@ -121,13 +122,13 @@ pub async fn opened<T: Into<Option<TestStore>>>(
     let opened = open().await.into();
     if opened.is_none() {
         let message = format!("\n*** SKIPPED: {test}: there is no store to test\n");
-        // A test that cannot say so is skipped all the same.
+        // A test that cannot report this is skipped all the same.
         drop(io::stderr().write_all(message.as_bytes()));
     }
     opened
 }
 
-/// A hold on a key that nobody has used.
+/// A hold on an unused key.
 fn new_hold() -> Hold {
     let mut id = [0; 32];
     id[..16].copy_from_slice(Token::random().as_bytes());
@@ -135,7 +136,7 @@ fn new_hold() -> Hold {
     hold_on(RecordId::from_bytes(id))
 }
 
-/// What another request, or another attempt, would hold.
+/// The hold of another request, or another attempt.
 fn hold_on(id: RecordId) -> Hold {
     Hold::new(id, Token::random(), LEASE, TTL)
 }
@@ -144,14 +145,14 @@ fn request(content: &str) -> Fingerprint {
     Fingerprint::of([content.as_bytes()])
 }
 
-/// A key that this request has just taken.
+/// A key that this request has just claimed.
 async fn taken(store: &Arc<dyn Store>, fingerprint: &Fingerprint) -> Hold {
     let hold = new_hold();
     assert_eq!(claim(store, &hold, fingerprint).await, won(1));
     hold
 }
 
-/// A key whose request has left this outcome.
+/// A key whose request has stored this outcome.
 async fn completed(store: &Arc<dyn Store>, fingerprint: &Fingerprint, outcome: &[u8]) -> Hold {
     let hold = taken(store, fingerprint).await;
     let completed = store
@@ -162,7 +163,7 @@ async fn completed(store: &Arc<dyn Store>, fingerprint: &Fingerprint, outcome: &
     hold
 }
 
-/// What a claim gets that takes over what has lapsed.
+/// The result of a claim that may take over a lapsed hold.
 async fn claim(store: &Arc<dyn Store>, hold: &Hold, fingerprint: &Fingerprint) -> Claim {
     let claim = store
         .claim(ClaimRequest::new(hold, fingerprint, OnLost::TakeOver))
@@ -170,7 +171,7 @@ async fn claim(store: &Arc<dyn Store>, hold: &Hold, fingerprint: &Fingerprint) -
     claim.expect("a claim")
 }
 
-/// A claim that is won as this attempt, with nothing left by the one before.
+/// A claim that is won as this attempt, without progress of the previous one.
 const fn won(attempt: u32) -> Claim {
     Claim::Won {
         attempt,
@@ -182,7 +183,7 @@ async fn inspect(store: &Arc<dyn Store>, id: &RecordId) -> Option<Record> {
     store.inspect(id).await.expect("an inspection")
 }
 
-/// A page of records that can all be read.
+/// A page of records, all of which can be read.
 async fn list(store: &Arc<dyn Store>, after: Option<&RecordId>, limit: usize) -> Vec<Record> {
     let mut request = ListRequest::new(limit);
     request.after = after.copied();
@@ -191,7 +192,7 @@ async fn list(store: &Arc<dyn Store>, after: Option<&RecordId>, limit: usize) ->
     records.map(|record| record.expect("a record")).collect()
 }
 
-/// The claims of a crowd on one key, all sent at one time, with the hold that each of them asked for.
+/// The concurrent claims of a crowd on one key, with the hold of each.
 async fn rush(
     store: &Arc<dyn Store>,
     id: RecordId,
@@ -214,7 +215,7 @@ async fn rush(
     crowd.join_all().await
 }
 
-/// The one of a crowd that won, as this attempt; all others must have been told who did.
+/// The one of a crowd that won, as this attempt; all others must have learned who did.
 #[track_caller]
 fn only_winner(claims: Vec<(Hold, Claim)>, attempt: u32, fingerprint: Fingerprint) -> Hold {
     let (won, lost): (Vec<_>, Vec<_>) = claims
@@ -223,6 +224,6 @@ fn only_winner(claims: Vec<(Hold, Claim)>, attempt: u32, fingerprint: Fingerprin
     for (_, claim) in lost {
         assert_eq!(claim, Claim::InFlight { fingerprint });
     }
-    assert_eq!(won.len(), 1, "one wins");
+    assert_eq!(won.len(), 1, "exactly one claim wins");
     won.into_iter().map(|(hold, _)| hold).next().expect("one")
 }

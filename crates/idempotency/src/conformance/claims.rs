@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{Claim, IfOwner, OnLost, RecordId, Store};
 
-/// Of many claims at one time on a key that nobody has used, one wins, and the others learn what it asked.
+/// Of many concurrent claims on an unused key one wins, and the others learn the winner's fingerprint.
 pub async fn one_of_many_wins_a_new_key(store: &Arc<dyn Store>) {
     let asked = request("book");
     for _ in 0..10 {
@@ -25,7 +25,7 @@ pub async fn one_of_many_wins_a_new_key(store: &Arc<dyn Store>) {
     }
 }
 
-/// Of many claims at one time on a hold whose owner has died, one takes over.
+/// Of many concurrent claims on a hold whose owner has died, one takes over.
 pub async fn one_of_many_wins_a_lapsed_hold(store: &Arc<dyn Store>, advance: &Advance<'_>) {
     let asked = request("book");
     let dead = taken(store, &asked).await;
@@ -39,7 +39,7 @@ pub async fn one_of_many_wins_a_lapsed_hold(store: &Arc<dyn Store>, advance: &Ad
     assert_eq!((record.token, record.attempt), (winner.token, 2));
 }
 
-/// Of many claims at one time on a record past its time, one wins as the first run of a new request.
+/// Of many concurrent claims on an expired record, one wins as the first run of a new request.
 pub async fn one_of_many_wins_an_expired_record(store: &Arc<dyn Store>, advance: &Advance<'_>) {
     let old = completed(store, &request("book"), b"booked").await;
     advance(TTL);
@@ -49,7 +49,7 @@ pub async fn one_of_many_wins_an_expired_record(store: &Arc<dyn Store>, advance:
     assert_eq!((record.token, record.fingerprint), (winner.token, asked));
 }
 
-/// Claims on different keys do not meet, although they ask the same.
+/// Claims on different keys do not affect each other, although their requests are equal.
 pub async fn different_keys_are_all_won(store: &Arc<dyn Store>) {
     let asked = request("book");
     let mut crowd = JoinSet::new();
@@ -62,7 +62,7 @@ pub async fn different_keys_are_all_won(store: &Arc<dyn Store>) {
     }
 }
 
-/// While a key is claimed and released over and over, every claim gets an answer, and never do two own it.
+/// While a key is claimed and released again and again, every claim gets a result, and there are never two owners.
 pub async fn a_key_has_one_owner_at_a_time(store: &Arc<dyn Store>) {
     let asked = request("book");
     let id = new_hold().id;
@@ -76,8 +76,12 @@ pub async fn a_key_has_one_owner_at_a_time(store: &Arc<dyn Store>) {
                 let hold = hold_on(id);
                 match claim(&store, &hold, &asked).await {
                     Claim::Won { attempt, .. } => {
-                        assert_eq!(attempt, 1, "a released key starts anew");
-                        assert_eq!(owners.fetch_add(1, Ordering::SeqCst), 0, "one owner");
+                        assert_eq!(attempt, 1, "a released key starts again at attempt 1");
+                        assert_eq!(
+                            owners.fetch_add(1, Ordering::SeqCst),
+                            0,
+                            "there is one owner"
+                        );
                         tokio::task::yield_now().await;
                         owners.fetch_sub(1, Ordering::SeqCst);
                         let released = store.release(&hold).await.expect("a release");
@@ -91,11 +95,11 @@ pub async fn a_key_has_one_owner_at_a_time(store: &Arc<dyn Store>) {
         });
     }
     let won: usize = crowd.join_all().await.into_iter().sum();
-    assert!(won > 0, "somebody wins");
+    assert!(won > 0, "at least one claim wins");
     assert_eq!(inspect(store, &id).await, None);
 }
 
-/// A hold that lives is nobody else's: not for the same request, not for another one, and it stays as it is.
+/// A living hold refuses all other claims, equal or different, and stays as it is.
 pub async fn a_living_hold_turns_everybody_away(store: &Arc<dyn Store>) {
     let asked = request("book");
     let owner = taken(store, &asked).await;
@@ -109,7 +113,7 @@ pub async fn a_living_hold_turns_everybody_away(store: &Arc<dyn Store>) {
     }
 }
 
-/// A lapsed hold is taken over by a claim with an equal fingerprint, again and again, and by no other one.
+/// A lapsed hold is taken over by claims with an equal fingerprint, again and again, and by no others.
 pub async fn a_lapsed_hold_goes_to_the_same_request_only(
     store: &Arc<dyn Store>,
     advance: &Advance<'_>,
@@ -126,7 +130,7 @@ pub async fn a_lapsed_hold_goes_to_the_same_request_only(
         );
         assert_eq!(inspect(store, &dead.id).await, before);
         assert_eq!(claim(store, &hold_on(dead.id), &asked).await, won(attempt));
-        // And the new hold lives.
+        // The new hold is alive.
         assert_eq!(
             claim(store, &hold_on(dead.id), &asked).await,
             Claim::InFlight { fingerprint: asked }
@@ -134,7 +138,7 @@ pub async fn a_lapsed_hold_goes_to_the_same_request_only(
     }
 }
 
-/// A claim that is sent again, because its reply was lost, is won again, and is not another attempt.
+/// A claim that is sent again after a lost reply is won again, and does not count as another attempt.
 pub async fn a_claim_recognises_its_own_token(store: &Arc<dyn Store>, advance: &Advance<'_>) {
     let asked = request("book");
     let first = taken(store, &asked).await;
@@ -150,13 +154,13 @@ pub async fn a_claim_recognises_its_own_token(store: &Arc<dyn Store>, advance: &
     );
 }
 
-/// A completed record is handed to everybody, with what was asked, and stays as it is.
+/// Every claim gets a completed record, with its fingerprint, and leaves it as it is.
 pub async fn a_completed_record_answers_every_claim(store: &Arc<dyn Store>) {
     let asked = request("book");
     let owner = taken(store, &asked).await;
     let completed = store.complete(&owner, Bytes::from_static(b"booked")).await;
     let Ok(IfOwner::Done(expires_at)) = completed else {
-        panic!("the owner completes, and not {completed:?}");
+        panic!("the owner should complete, but got {completed:?}");
     };
     let before = inspect(store, &owner.id).await;
     for (hold, other) in [
@@ -176,11 +180,11 @@ pub async fn a_completed_record_answers_every_claim(store: &Arc<dyn Store>) {
     assert_eq!(inspect(store, &owner.id).await, before);
 }
 
-/// Ids are bytes: nothing in them is a pattern, a separator, an end, or the capital of another letter.
+/// Ids are compared as bytes: nothing in them is a pattern, a separator or a terminator, and case matters.
 pub async fn ids_are_compared_byte_by_byte(store: &Arc<dyn Store>) {
     let asked = request("book");
     let mut common = *new_hold().id.as_bytes();
-    // None of the bytes below, so that no two of the ids are equal by chance.
+    // None of the bytes below, so that no two ids are equal by chance.
     for place in [0, 15, 31] {
         common[place] = 1;
     }

@@ -1,8 +1,8 @@
-//! The contract's functions, listed once: [`all`](super::all) and [`conformance_tests!`](crate::conformance_tests) read it here.
+//! The contract's functions, listed once for [`all`](super::all) and [`conformance_tests!`](crate::conformance_tests).
 
-/// Makes a test of each function of the [contract](crate::conformance), on stores that this function or closure opens:
-/// `async` and without arguments, it returns a [`TestStore`](crate::conformance::TestStore), or an `Option` of one. With
-/// `None` the test is skipped, and says so.
+/// Makes a test of each function of the [contract](crate::conformance). The argument is a function or closure that
+/// opens a store: `async` and without arguments, it returns a [`TestStore`](crate::conformance::TestStore), or an
+/// `Option` of one. If it returns `None`, the test is skipped and reports that.
 ///
 /// ```
 /// # use idempotency::{Clock, MemoryStore, conformance::TestStore};
@@ -13,14 +13,14 @@
 /// idempotency::conformance_tests!(async || TestServer::store().await);
 /// ```
 ///
-/// The tests are `#[tokio::test]`, so tokio has to be a dependency with `macros` and `rt-multi-thread`. They get the names of the
-/// functions, in the module that calls the macro: a module for each store.
+/// The tests are `#[tokio::test]`, so tokio must be a dependency with `macros` and `rt-multi-thread`. They have the
+/// names of the functions, in the module that calls the macro; use one module for each store.
 ///
-/// Two parts of the contract are not for every store, and are asked for by name:
+/// Two parts of the contract do not apply to every store, and are requested by name:
 ///
 /// - `conformance_tests!(shares: open)`, for a store with a limit of [`LIMIT_BYTES`](crate::conformance::shares::LIMIT_BYTES);
-/// - `conformance_tests!(wakeups: open)`, for one whose waiters are woken by an end in their own process at once, as
-///   [`Wakeups`](crate::Wakeups) does.
+/// - `conformance_tests!(wakeups: open)`, for a store that wakes waiters at once when a hold ends in their own process,
+///   as [`Wakeups`](crate::Wakeups) does.
 #[macro_export]
 macro_rules! conformance_tests {
     (shares: $open:expr) => {
@@ -34,8 +34,8 @@ macro_rules! conformance_tests {
     };
 }
 
-/// The list: each function with its module, the fields of a `TestStore` that it wants, and the threads on which it races.
-/// Above it are the rows of `tests/ROWS.md` that it proves.
+/// The list: each function with its module, the fields of a `TestStore` that it needs, and the number of threads on
+/// which it races. The comments above an entry name the rows of `tests/ROWS.md` that it proves.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __contract {

@@ -1,4 +1,4 @@
-//! What operators do with what has ended.
+//! What operators do with completed records.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,8 +17,8 @@ use crate::{
     Claim, ClaimRequest, IfOwner, Labels, OnLost, Phase, Resolution, Store, StoreErrorKind, Token,
 };
 
-/// An operator puts another outcome in the place of the one that was seen, of a completed record only, and everything
-/// else of that record stays as it was.
+/// An operator replaces the outcome of a completed record that is still the one seen. Nothing else of that record
+/// changes, and a record that is not completed is left alone.
 pub async fn a_completed_outcome_is_replaced(store: &Arc<dyn Store>, advance: &Advance<'_>) {
     let asked = request("book");
     let labels = Labels::new(Some("POST /bookings"), Some("customer 7"));
@@ -38,7 +38,7 @@ pub async fn a_completed_outcome_is_replaced(store: &Arc<dyn Store>, advance: &A
 
     advance(LEASE);
     for outcome in [noise(70_000), Bytes::new(), corrected.clone()] {
-        // The second time as after a reply that was lost.
+        // The second time stands for a repetition after a lost reply.
         for _ in 0..2 {
             let replaced = store.resolve(&owner.id, &owner.token, replace(&outcome));
             assert_eq!(replaced.await.ok(), Some(IfOwner::Done(())));
@@ -75,8 +75,8 @@ pub async fn a_completed_outcome_is_replaced(store: &Arc<dyn Store>, advance: &A
     assert_eq!(claim(store, &hold_on(owner.id), &asked).await, won(1));
 }
 
-/// An operator forgets a completed record that was seen, and its key is new; of a run that has not ended nothing is
-/// forgotten.
+/// An operator forgets a completed record that is still the one seen, and its key is new. A run that has not ended is
+/// not forgotten.
 pub async fn a_completed_record_is_forgotten(store: &Arc<dyn Store>) {
     let asked = request("book");
     let labels = Labels::new(Some("POST /bookings"), Some("customer 7"));
@@ -124,7 +124,7 @@ async fn is_for_completed_runs_only(store: &Arc<dyn Store>, resolution: &Resolut
         assert_eq!(resolved.await.ok(), Some(IfOwner::NotOwner));
         assert_eq!(inspect(store, &hold.id).await, before);
     }
-    // A free key still says that its token is spent.
+    // A free key still remembers that its token is spent.
     let late = store.claim(ClaimRequest::new(&released, &asked, OnLost::TakeOver));
     let kind = late.await.map_err(|error| error.kind());
     assert_eq!(kind, Err(StoreErrorKind::Withdrawn));

@@ -1,4 +1,4 @@
-//! Who may end a hold.
+//! Which token may end a hold.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use tokio::sync::Barrier;
 use super::{Advance, LEASE, claim, completed, hold_on, inspect, new_hold, request, taken, won};
 use crate::{Claim, Hold, IfOwner, Phase, Resolution, Store};
 
-/// An owner that comes back after another one took over can neither renew, keep progress, complete nor release.
+/// An owner that recovers after a take-over can neither renew, checkpoint, complete nor release.
 pub async fn a_stale_owner_changes_nothing(store: &Arc<dyn Store>, advance: &Advance<'_>) {
     let asked = request("book");
     let stale = taken(store, &asked).await;
@@ -21,14 +21,15 @@ pub async fn a_stale_owner_changes_nothing(store: &Arc<dyn Store>, advance: &Adv
     is_shut_out(store, &stale).await;
 }
 
-/// Where there is no record, there is nothing to renew, keep, complete, release or resolve, and none comes to be.
+/// If there is no record, there is nothing to renew, checkpoint, complete, release or resolve, and no record is
+/// created.
 pub async fn an_absent_record_has_no_owner(store: &Arc<dyn Store>) {
     let hold = new_hold();
     is_shut_out(store, &hold).await;
     assert_eq!(inspect(store, &hold.id).await, None);
 }
 
-/// A token whose hold was released fits no record that is made under the same id later.
+/// A token whose hold was released matches no later record under the same id.
 pub async fn a_dead_token_fits_no_later_record(store: &Arc<dyn Store>) {
     let asked = request("book");
     let dead = taken(store, &asked).await;
@@ -37,7 +38,7 @@ pub async fn a_dead_token_fits_no_later_record(store: &Arc<dyn Store>) {
     is_shut_out(store, &dead).await;
 }
 
-/// An owner whose lease lapsed is the owner still while nobody has taken over.
+/// An owner whose lease has lapsed remains the owner until a take-over.
 pub async fn a_late_owner_may_end_what_nobody_took(store: &Arc<dyn Store>, advance: &Advance<'_>) {
     let asked = request("book");
     let (renewing, going_on, completing, releasing) = (
@@ -62,7 +63,7 @@ pub async fn a_late_owner_may_end_what_nobody_took(store: &Arc<dyn Store>, advan
     );
 }
 
-/// When an owner completes while another one takes over, one of them loses and knows it.
+/// If an owner completes while another claim takes over, one of them loses and learns it.
 pub async fn either_the_owner_or_its_successor_wins(store: &Arc<dyn Store>, advance: &Advance<'_>) {
     let asked = request("book");
     let mut owners = Vec::new();
@@ -103,8 +104,8 @@ pub async fn either_the_owner_or_its_successor_wins(store: &Arc<dyn Store>, adva
     }
 }
 
-/// A completion that is sent again, because its reply was lost, is done again: the first outcome stays, for
-/// the time that it was promised.
+/// A completion that is sent again after a lost reply succeeds again: the first outcome stays, and expires when it was
+/// to expire.
 pub async fn a_repeated_completion_changes_nothing(store: &Arc<dyn Store>) {
     let owner = taken(store, &request("book")).await;
     let first = store.complete(&owner, Bytes::from_static(b"booked")).await;
@@ -116,7 +117,7 @@ pub async fn a_repeated_completion_changes_nothing(store: &Arc<dyn Store>) {
     assert_eq!(inspect(store, &owner.id).await, before);
 }
 
-/// What is completed stays completed, also for the run that completed it.
+/// A completed record stays completed, even for the run that completed it.
 pub async fn a_completed_record_cannot_be_renewed_or_released(store: &Arc<dyn Store>) {
     let owner = completed(store, &request("book"), b"booked").await;
     let before = inspect(store, &owner.id).await;
@@ -131,7 +132,7 @@ pub async fn a_completed_record_cannot_be_renewed_or_released(store: &Arc<dyn St
     assert_eq!(inspect(store, &owner.id).await, before);
 }
 
-/// A released key is as good as new, for any request.
+/// A released key is free for any request.
 pub async fn a_release_frees_the_key(store: &Arc<dyn Store>) {
     let owner = taken(store, &request("book")).await;
     assert_eq!(store.release(&owner).await.ok(), Some(IfOwner::Done(())));
@@ -141,7 +142,7 @@ pub async fn a_release_frees_the_key(store: &Arc<dyn Store>) {
     assert_eq!(claim(store, &hold_on(owner.id), &other).await, won(1));
 }
 
-/// Nothing that this token's holder tries has an effect.
+/// Every step of this hold's owner fails without an effect.
 pub(super) async fn is_shut_out(store: &Arc<dyn Store>, hold: &Hold) {
     let before = inspect(store, &hold.id).await;
     assert_eq!(store.renew(hold).await.ok(), Some(IfOwner::NotOwner));

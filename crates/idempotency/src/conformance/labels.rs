@@ -1,4 +1,4 @@
-//! What a record says of its past, and how operators find it by that.
+//! What a record says about its past, and how operators find it.
 
 use std::{
     sync::Arc,
@@ -16,14 +16,14 @@ use crate::{
     Resolution, Store,
 };
 
-/// Longer than any of this takes.
+/// Longer than any of these tests takes.
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// What SQL, JSON, a shell and a pattern could misread.
+/// Characters that SQL, JSON, a shell or a pattern could misread.
 const AWKWARD: &str = r#"O'Brien "&" Søns \ 💶 %_*?[a] {"$1": null}; --"#;
 
-/// A record tells when its key was first claimed and when its run was completed, by the store's clock, and nothing that
-/// comes between changes that. A key that is free or expired has no past.
+/// A record says when its key was first claimed and when its run was completed, by the store's clock. No step in
+/// between changes these times. A free or expired key has neither.
 pub async fn a_record_tells_its_times(store: &Arc<dyn Store>, advance: &Advance<'_>) {
     let asked = request("book");
     let (owner, withdrawn, settled) = (
@@ -115,8 +115,8 @@ pub async fn a_record_tells_its_times(store: &Arc<dyn Store>, advance: &Advance<
     assert_eq!(anew.completed_at, None);
 }
 
-/// The first claim labels the record, and no later one labels it anew; the labels are gone with the record, and when the
-/// key is free again.
+/// The first claim sets the record's labels, and later claims do not change them. The labels are removed with the
+/// record, and when the key becomes free.
 pub async fn a_record_keeps_the_labels_of_its_first_claim(
     store: &Arc<dyn Store>,
     advance: &Advance<'_>,
@@ -176,7 +176,7 @@ pub async fn a_record_keeps_the_labels_of_its_first_claim(
         assert_eq!(existing(store, &hold.id).await.labels, labels);
     }
 
-    // A key that is free has no labels, whichever way it became so.
+    // A free key has no labels, whichever way it became free.
     let (released, unstarted) = (labelled(store, &asked, &labels).await, new_hold());
     let released_again = store.release(&released).await;
     assert_eq!(released_again.ok(), Some(IfOwner::Done(())));
@@ -202,7 +202,7 @@ pub async fn a_record_keeps_the_labels_of_its_first_claim(
     assert_eq!(anew.labels, Labels::default());
 }
 
-/// A list shows only what it is asked for, whatever is asked together, and its limit counts what it shows.
+/// A list shows only records that match all of its filters, and its limit counts those that it shows.
 pub async fn a_list_is_narrowed_by_phase_age_and_label(
     store: &Arc<dyn Store>,
     advance: &Advance<'_>,
@@ -210,7 +210,7 @@ pub async fn a_list_is_narrowed_by_phase_age_and_label(
     let asked = request("book");
     let label = |text| Labels::new(Some("POST /bookings"), Some(text));
     let (mine, theirs) = (label("customer 7"), label("customer 70"));
-    // There are many pages to look at, so that nothing may end by itself meanwhile.
+    // There are many pages to read, so no lease may lapse meanwhile.
     let hold = |labels: &Labels| {
         let hold = new_hold().with_lease(HOUR).with_ttl(HOUR);
         hold.with_labels(labels.clone())
@@ -299,7 +299,7 @@ pub async fn a_list_is_narrowed_by_phase_age_and_label(
     }
 }
 
-/// That these are listed, on one page and on pages of two, each as it is when it is inspected.
+/// These records are listed, on one page and on pages of two, each exactly as it is inspected.
 async fn shows(store: &Arc<dyn Store>, request: ListRequest, mut ids: Vec<RecordId>) {
     ids.sort_unstable();
     for limit in [100, 2] {
@@ -322,7 +322,7 @@ async fn shows(store: &Arc<dyn Store>, request: ListRequest, mut ids: Vec<Record
     }
 }
 
-/// A key that this request has just taken, with these labels.
+/// A key that this request has just claimed, with these labels.
 pub(super) async fn labelled(store: &Arc<dyn Store>, asked: &Fingerprint, labels: &Labels) -> Hold {
     let hold = new_hold().with_labels(labels.clone());
     won_by(store, &hold, asked).await;
@@ -343,7 +343,7 @@ pub(super) async fn existing(store: &Arc<dyn Store>, id: &RecordId) -> Record {
     inspect(store, id).await.expect("the record")
 }
 
-/// Whether two times are the same but for what a store rounds.
+/// Whether two times are equal, except for a store's rounding.
 fn is_about(one: SystemTime, other: SystemTime) -> bool {
     let distance = one.duration_since(other);
     distance.unwrap_or_else(|error| error.duration()) < MARGIN

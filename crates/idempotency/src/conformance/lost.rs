@@ -1,4 +1,4 @@
-//! What becomes of a hold whose owner is lost, where nobody may take it over.
+//! What happens to a hold whose owner is lost, if claims may not take over.
 
 use std::sync::Arc;
 
@@ -7,8 +7,8 @@ use bytes::Bytes;
 use super::{Advance, LEASE, MARGIN, TTL, claim, hold_on, inspect, request, rush, taken, won};
 use crate::{Claim, ClaimRequest, Fingerprint, Hold, IfOwner, OnLost, Resolution, Store};
 
-/// A claim that must not take over is told that a lapsed hold's outcome is unknown, and another request that the key is
-/// in use; both leave the record as it is, for its owner and for those who may take over.
+/// A claim that may not take over learns that a lapsed hold's outcome is unknown, and another request learns that the
+/// key is in use. Both leave the record as it is, for its owner and for claims that may take over.
 pub async fn a_refused_claim_changes_nothing(store: &Arc<dyn Store>, advance: &Advance<'_>) {
     let (asked, other) = (request("book"), request("book something else"));
     let owner = taken(store, &asked).await;
@@ -37,7 +37,7 @@ pub async fn a_refused_claim_changes_nothing(store: &Arc<dyn Store>, advance: &A
     assert_eq!(claim(store, &hold_on(owner.id), &asked).await, won(2));
 }
 
-/// Of many such claims at one time none wins, and the owner that comes back can still renew and complete.
+/// Of many concurrent claims like that none wins, and an owner that recovers can still renew and complete.
 pub async fn of_many_refused_claims_none_wins(store: &Arc<dyn Store>, advance: &Advance<'_>) {
     let asked = request("book");
     let owner = taken(store, &asked).await;
@@ -53,7 +53,7 @@ pub async fn of_many_refused_claims_none_wins(store: &Arc<dyn Store>, advance: &
     advance(LEASE);
     let completed = store.complete(&owner, Bytes::from_static(b"booked")).await;
     let Ok(IfOwner::Done(expires_at)) = completed else {
-        panic!("the owner completes, and not {completed:?}");
+        panic!("the owner should complete, but got {completed:?}");
     };
     assert_eq!(
         refusing(store, &hold_on(owner.id), &asked).await,
@@ -65,7 +65,7 @@ pub async fn of_many_refused_claims_none_wins(store: &Arc<dyn Store>, advance: &
     );
 }
 
-/// An operator frees such a key, and the next claim wins; or gives it an outcome, and the next claim gets that.
+/// An operator frees such a key, and the next claim wins; or sets an outcome, and the next claim gets it.
 pub async fn an_operator_ends_what_is_unknown(store: &Arc<dyn Store>, advance: &Advance<'_>) {
     let asked = request("book");
     let (freed, settled) = (taken(store, &asked).await, taken(store, &asked).await);
@@ -88,12 +88,12 @@ pub async fn an_operator_ends_what_is_unknown(store: &Arc<dyn Store>, advance: &
     assert_eq!(resolved.await.ok(), Some(IfOwner::Done(())));
     let replay = refusing(store, &hold_on(settled.id), &asked).await;
     let Claim::Completed { outcome, .. } = replay else {
-        panic!("the record is completed, and not {replay:?}");
+        panic!("the record should be completed, but the claim got {replay:?}");
     };
     assert_eq!(outcome, "settled by hand");
 }
 
-/// What nobody resolves stays unknown for a ttl after its lease, and then the key is new.
+/// A lost run that is not resolved stays unknown for a ttl after its lease, and then the key is new.
 pub async fn what_is_unknown_is_forgotten_in_the_end(
     store: &Arc<dyn Store>,
     advance: &Advance<'_>,
@@ -111,7 +111,7 @@ pub async fn what_is_unknown_is_forgotten_in_the_end(
     assert_eq!(refusing(store, &hold_on(owner.id), &other).await, won(1));
 }
 
-/// What a claim gets that must not take over what has lapsed.
+/// The result of a claim that may not take over a lapsed hold.
 async fn refusing(store: &Arc<dyn Store>, hold: &Hold, fingerprint: &Fingerprint) -> Claim {
     let claim = store
         .claim(ClaimRequest::new(hold, fingerprint, OnLost::Refuse))

@@ -1,4 +1,4 @@
-//! What operators and the sweep see and do, and what is kept.
+//! What operators and the sweep see and do, and what is stored.
 
 use std::sync::Arc;
 
@@ -11,8 +11,8 @@ use super::{
 };
 use crate::{Claim, IfOwner, Phase, RecordId, Resolution, Store, StoreErrorKind, Token};
 
-/// Outcomes are opaque: nothing, text, every byte there is, and a megabyte of noise, or what the store's limit leaves
-/// of it, come back as they were.
+/// Outcomes are opaque: an empty one, text, every byte value, and a megabyte of noise, or as much as the store's limit
+/// allows, are returned unchanged.
 pub async fn outcomes_come_back_byte_for_byte(store: &Arc<dyn Store>) {
     let asked = request("book");
     let every_byte: Vec<u8> = (0..=255).collect();
@@ -27,16 +27,20 @@ pub async fn outcomes_come_back_byte_for_byte(store: &Arc<dyn Store>) {
         assert!(matches!(done, Ok(IfOwner::Done(_))), "{done:?}");
         let replay = claim(store, &hold_on(owner.id), &asked).await;
         let Claim::Completed { outcome: kept, .. } = replay else {
-            panic!("the record is completed");
+            panic!("the record should be completed");
         };
-        assert!(kept == outcome, "{} bytes, replayed", outcome.len());
+        assert!(
+            kept == outcome,
+            "{} bytes are replayed unchanged",
+            outcome.len()
+        );
         let phase = inspect(store, &owner.id).await.map(|record| record.phase);
         let kept = Phase::Completed { outcome };
-        assert!(phase == Some(kept), "the same bytes, inspected");
+        assert!(phase == Some(kept), "an inspection returns the same bytes");
     }
 }
 
-/// An outcome above the store's limit is refused, and the hold is as it was. A limit above 16 MiB is not tried.
+/// An outcome above the store's limit is refused, and the hold stays as it was. A limit above 16 MiB is not tested.
 pub async fn an_outcome_above_the_limit_is_refused(store: &Arc<dyn Store>) {
     let limit = store.outcome_limit();
     if limit > 1 << 24 {
@@ -52,7 +56,7 @@ pub async fn an_outcome_above_the_limit_is_refused(store: &Arc<dyn Store>) {
     assert!(matches!(done, Ok(IfOwner::Done(_))), "{done:?}");
 }
 
-/// An inspection shows whose the record is, what was asked, which attempt, and when it ends.
+/// An inspection returns the record's owner, fingerprint, attempt, and time of expiry.
 pub async fn inspection_shows_the_whole_record(store: &Arc<dyn Store>) {
     let asked = request("book");
     let owner = taken(store, &asked).await;
@@ -66,7 +70,7 @@ pub async fn inspection_shows_the_whole_record(store: &Arc<dyn Store>) {
         progress,
     } = running.phase
     else {
-        panic!("it is in flight, and not {:?}", running.phase);
+        panic!("the record should be in flight, but is {:?}", running.phase);
     };
     assert_eq!(progress, Bytes::new());
     assert_eq!(running.expires_at, lease_until + TTL);
@@ -80,7 +84,7 @@ pub async fn inspection_shows_the_whole_record(store: &Arc<dyn Store>) {
     assert_eq!(ended.phase, Phase::Completed { outcome });
 }
 
-/// A list shows every record once, in the order of ids, page after page; and what it shows is what is there.
+/// A list shows every record once, in the order of ids, page after page, and as it is stored.
 pub async fn a_list_pages_in_the_order_of_ids(store: &Arc<dyn Store>) {
     let asked = request("book");
     assert_eq!(list(store, None, 10).await, []);
@@ -109,7 +113,7 @@ pub async fn a_list_pages_in_the_order_of_ids(store: &Arc<dyn Store>) {
     assert_eq!(list(store, None, 0).await, []);
 }
 
-/// A resolution ends the hold of the owner that the operator has seen, also while it lives, and no other one.
+/// A resolution ends the hold of the owner that the operator has seen, even while it is alive, and no other hold.
 pub async fn a_resolution_ends_the_hold_that_was_seen(store: &Arc<dyn Store>) {
     let asked = request("book");
     let owner = taken(store, &asked).await;
@@ -131,8 +135,8 @@ pub async fn a_resolution_ends_the_hold_that_was_seen(store: &Arc<dyn Store>) {
     is_shut_out(store, &owner).await;
 }
 
-/// An outcome that an operator has set is replayed for its own ttl, and the owner that was given up can
-/// neither end nor repeat anything.
+/// An operator's outcome is replayed for its own ttl, and the owner that was given up can neither end nor repeat
+/// anything.
 pub async fn a_resolution_shuts_the_old_owner_out(store: &Arc<dyn Store>, advance: &Advance<'_>) {
     let asked = request("book");
     let owner = taken(store, &asked).await;
@@ -147,17 +151,18 @@ pub async fn a_resolution_shuts_the_old_owner_out(store: &Arc<dyn Store>, advanc
     advance(2 * TTL - MARGIN);
     let replay = claim(store, &hold_on(owner.id), &asked).await;
     let Claim::Completed { outcome, .. } = replay else {
-        panic!("the record is completed, and not {replay:?}");
+        panic!("the record should be completed, but the claim got {replay:?}");
     };
     assert_eq!(outcome, "settled by hand");
     advance(MARGIN);
     assert_eq!(inspect(store, &owner.id).await, None);
 }
 
-/// A sweep removes what is past its time, no more at once than it is told, and leaves the rest as it is:
-/// holds that live, holds that have lapsed, and outcomes within their ttl.
+/// A sweep removes expired records, at most as many as its limit, and leaves the others as they are: living holds,
+/// lapsed holds, and outcomes within their ttl.
 ///
-/// How many it finds is not looked at, since a server may have been there first.
+/// The number of removed records is not checked against the number of expired ones, because a server may have removed
+/// some itself.
 pub async fn a_sweep_takes_expired_records_only(store: &Arc<dyn Store>, advance: &Advance<'_>) {
     let asked = request("book");
     let mut expired = Vec::new();
@@ -192,7 +197,7 @@ pub async fn a_sweep_takes_expired_records_only(store: &Arc<dyn Store>, advance:
     assert_eq!(claim(store, &hold_on(lapsed.id), &asked).await, won(2));
 }
 
-/// A sweep that meets a claim on an expired record removes the old record or nothing, never the new one.
+/// A sweep that races with a claim on an expired record removes the old record or nothing, never the new one.
 pub async fn a_sweep_takes_no_fresh_claim_away(store: &Arc<dyn Store>, advance: &Advance<'_>) {
     let asked = request("book");
     let mut ids = Vec::new();
@@ -225,7 +230,7 @@ pub async fn a_sweep_takes_no_fresh_claim_away(store: &Arc<dyn Store>, advance: 
     }
 }
 
-/// Bytes without a pattern, the same ones every time.
+/// Bytes without a pattern, always the same ones.
 pub(super) fn noise(length: usize) -> Bytes {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut bytes = Vec::with_capacity(length);

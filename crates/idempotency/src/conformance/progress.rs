@@ -1,4 +1,4 @@
-//! What a run leaves on its way, and who gets it.
+//! The progress that a run stores, and which claims get it.
 
 use std::sync::Arc;
 
@@ -11,8 +11,8 @@ use super::{
 };
 use crate::{Claim, Hold, IfOwner, Phase, Store, StoreErrorKind};
 
-/// Whoever takes a hold over gets what its owner has left last, hears it again when it claims again, and hands it on
-/// where it leaves nothing else. The owner that was left behind can keep nothing more.
+/// A take-over gets the progress that the previous owner stored last, gets it again if it repeats its claim, and passes
+/// it on unless it stores its own. The previous owner can store nothing more.
 pub async fn a_take_over_gets_what_was_left(store: &Arc<dyn Store>, advance: &Advance<'_>) {
     let asked = request("book");
     let first = taken(store, &asked).await;
@@ -35,8 +35,8 @@ pub async fn a_take_over_gets_what_was_left(store: &Arc<dyn Store>, advance: &Ad
     assert_eq!(progress(store, &owner).await, "charged, sent, booked");
 }
 
-/// When an owner keeps its progress while another one takes over, the other one gets it, or the owner knows that it has
-/// lost the key.
+/// If an owner stores its progress while another claim takes over, either the claim gets that progress, or the owner
+/// learns that it has lost the key.
 pub async fn what_was_kept_is_handed_over(store: &Arc<dyn Store>, advance: &Advance<'_>) {
     let asked = request("book");
     let mut owners = Vec::new();
@@ -71,8 +71,8 @@ pub async fn what_was_kept_is_handed_over(store: &Arc<dyn Store>, advance: &Adva
     }
 }
 
-/// Progress is opaque: text, every byte there is, a megabyte of noise, or what the store's limit leaves of it,
-/// come back as they were.
+/// Progress is opaque: text, every byte value, and a megabyte of noise, or as much as the store's limit allows, are
+/// returned unchanged.
 pub async fn progress_comes_back_byte_for_byte(store: &Arc<dyn Store>) {
     let asked = request("book");
     let owner = taken(store, &asked).await;
@@ -86,42 +86,45 @@ pub async fn progress_comes_back_byte_for_byte(store: &Arc<dyn Store>) {
         keep(store, &owner, &left).await;
         assert!(
             progress(store, &owner).await == left,
-            "{length} bytes, inspected"
+            "an inspection returns {length} bytes unchanged"
         );
         let listed = list(store, None, 2).await;
         assert!(
             listed == [inspect(store, &owner.id).await.expect("a record")],
-            "{length} bytes, listed"
+            "a list returns {length} bytes unchanged"
         );
         let again = claim(store, &owner, &asked).await;
         let Claim::Won { progress, .. } = again else {
-            panic!("the owner claims again");
+            panic!("the owner should win its claim again");
         };
-        assert!(progress == left, "{length} bytes, claimed");
+        assert!(progress == left, "a claim returns {length} bytes unchanged");
     }
 }
 
-/// A checkpoint that is sent again, because its reply was lost, is kept again; and of the record, its lease included,
-/// nothing but the progress changes.
+/// A checkpoint that is sent again after a lost reply succeeds again. It changes only the progress, and not the lease
+/// or anything else.
 pub async fn a_repeated_checkpoint_changes_nothing(store: &Arc<dyn Store>) {
     let asked = request("book");
     let owner = taken(store, &asked).await;
     let mut expected = inspect(store, &owner.id).await.expect("the record");
     let Phase::InFlight { progress, .. } = &mut expected.phase else {
-        panic!("it is in flight, and not {:?}", expected.phase);
+        panic!(
+            "the record should be in flight, but is {:?}",
+            expected.phase
+        );
     };
     *progress = Bytes::from_static(b"charged");
     for _ in 0..2 {
         keep(store, &owner, b"charged").await;
         assert_eq!(inspect(store, &owner.id).await.as_ref(), Some(&expected));
     }
-    // And the hold can still be renewed and ended.
+    // The hold can still be renewed and ended.
     assert_eq!(store.renew(&owner).await.ok(), Some(IfOwner::Done(())));
     let done = store.complete(&owner, Bytes::from_static(b"booked")).await;
     assert!(matches!(done, Ok(IfOwner::Done(_))), "{done:?}");
 }
 
-/// A renewal keeps what was left, and what is left after it does not undo it.
+/// A renewal leaves the progress as it is, and a later checkpoint does not undo the renewal.
 pub async fn a_renewal_keeps_the_progress(store: &Arc<dyn Store>, advance: &Advance<'_>) {
     let asked = request("book");
     let owner = taken(store, &asked).await;
@@ -144,7 +147,7 @@ pub async fn a_renewal_keeps_the_progress(store: &Arc<dyn Store>, advance: &Adva
     );
 }
 
-/// A completion puts the outcome in the place of the progress, and a release leaves nothing.
+/// A completion replaces the progress with the outcome, and a release removes it.
 pub async fn the_end_of_a_hold_forgets_its_progress(store: &Arc<dyn Store>) {
     let asked = request("book");
     for outcome in [Bytes::new(), Bytes::from_static(b"booked")] {
@@ -161,7 +164,7 @@ pub async fn the_end_of_a_hold_forgets_its_progress(store: &Arc<dyn Store>) {
     assert_eq!(claim(store, &hold_on(owner.id), &asked).await, won(1));
 }
 
-/// A key whose abandoned record is past its time starts with nothing.
+/// A key whose abandoned record has expired starts without progress.
 pub async fn an_expired_record_leaves_no_progress(store: &Arc<dyn Store>, advance: &Advance<'_>) {
     let asked = request("book");
     let dead = taken(store, &asked).await;
@@ -175,7 +178,7 @@ pub async fn an_expired_record_leaves_no_progress(store: &Arc<dyn Store>, advanc
     assert_eq!(progress(store, &owner).await, "");
 }
 
-/// Progress above the store's limit is refused, and the hold is as it was. A limit above 16 MiB is not tried.
+/// Progress above the store's limit is refused, and the hold stays as it was. A limit above 16 MiB is not tested.
 pub async fn progress_above_the_limit_is_refused(store: &Arc<dyn Store>) {
     let limit = store.outcome_limit();
     if limit > 1 << 24 {
@@ -191,7 +194,7 @@ pub async fn progress_above_the_limit_is_refused(store: &Arc<dyn Store>) {
     keep(store, &owner, b"charged, sent").await;
 }
 
-/// The owner leaves this on its way.
+/// The owner stores this progress.
 async fn keep(store: &Arc<dyn Store>, owner: &Hold, left: &[u8]) {
     let kept = store.checkpoint(owner, Bytes::copy_from_slice(left)).await;
     assert_eq!(kept.expect("a checkpoint"), IfOwner::Done(()));
@@ -200,7 +203,7 @@ async fn keep(store: &Arc<dyn Store>, owner: &Hold, left: &[u8]) {
 async fn progress(store: &Arc<dyn Store>, owner: &Hold) -> Bytes {
     match inspect(store, &owner.id).await.map(|record| record.phase) {
         Some(Phase::InFlight { progress, .. }) => progress,
-        other => panic!("the hold is in flight, and not {other:?}"),
+        other => panic!("the hold should be in flight, but is {other:?}"),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a renewal does that meets another step of the same owner: nothing but to move the lease.
+//! A renewal that races with another step of the same owner only moves the lease.
 
 use std::sync::Arc;
 
@@ -8,10 +8,10 @@ use tokio::sync::Barrier;
 use super::{inspect, request, taken};
 use crate::{Hold, IfOwner, Phase, Store};
 
-/// How often each pair of steps is sent at one time.
+/// How often each pair of steps is sent concurrently.
 const ROUNDS: usize = 16;
 
-/// A renewal that reads the record, and then writes it, does so over a completion in between.
+/// A renewal that reads the record and then writes it must not overwrite a completion in between.
 pub async fn a_renewal_undoes_no_completion(store: &Arc<dyn Store>) {
     let outcome = Bytes::from_static(b"booked");
     for _ in 0..ROUNDS {
@@ -27,7 +27,7 @@ pub async fn a_renewal_undoes_no_completion(store: &Arc<dyn Store>) {
     }
 }
 
-/// Nor does it undo a release.
+/// A renewal does not undo a release.
 pub async fn a_renewal_undoes_no_release(store: &Arc<dyn Store>) {
     for _ in 0..ROUNDS {
         let hold = taken(store, &request("book")).await;
@@ -39,7 +39,7 @@ pub async fn a_renewal_undoes_no_release(store: &Arc<dyn Store>) {
     }
 }
 
-/// Nor does it forget a step that is kept meanwhile.
+/// A renewal does not lose progress that is stored meanwhile.
 pub async fn a_renewal_forgets_no_progress(store: &Arc<dyn Store>) {
     let charged = Bytes::from_static(b"charged");
     for _ in 0..ROUNDS {
@@ -51,12 +51,12 @@ pub async fn a_renewal_forgets_no_progress(store: &Arc<dyn Store>) {
         at_one_time(store, &hold, keeping).await;
         match inspect(store, &hold.id).await.map(|record| record.phase) {
             Some(Phase::InFlight { progress, .. }) => assert_eq!(progress, charged),
-            other => panic!("the hold is in flight, and not {other:?}"),
+            other => panic!("the hold should be in flight, but is {other:?}"),
         }
     }
 }
 
-/// Sends a renewal of this hold beside the other step.
+/// Sends a renewal of this hold concurrently with the other step.
 async fn at_one_time(store: &Arc<dyn Store>, hold: &Hold, other: impl Future<Output = ()>) {
     let start = Arc::new(Barrier::new(2));
     let renewing = tokio::spawn({
@@ -69,5 +69,5 @@ async fn at_one_time(store: &Arc<dyn Store>, hold: &Hold, other: impl Future<Out
     start.wait().await;
     other.await;
     let renewed = renewing.await.expect("no panic");
-    renewed.expect("a renewal, or that the hold has ended");
+    renewed.expect("the hold is renewed or has ended");
 }

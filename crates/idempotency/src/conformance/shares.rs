@@ -1,7 +1,6 @@
 //! How a store with a limit of its own shares out its room.
 //!
-//! These functions want a store that takes no more than [`LIMIT_BYTES`], and are for such stores only:
-//! [`all`](super::all) leaves them out.
+//! These functions need a store that holds no more than [`LIMIT_BYTES`], so [`all`](super::all) leaves them out.
 
 use std::sync::Arc;
 
@@ -15,14 +14,14 @@ use crate::{
     StoreErrorKind, Token,
 };
 
-/// The limit of the stores in here: small, and room for enough records to see how they are shared out.
+/// The limit of the stores in these tests: small, but large enough for records to show how the room is shared.
 pub const LIMIT_BYTES: usize = 100_000;
 
 const FLOOD: ScopeId = ScopeId::from_bytes([1; 8]);
 const OTHER: ScopeId = ScopeId::from_bytes([2; 8]);
 const THIRD: ScopeId = ScopeId::from_bytes([3; 8]);
 
-/// More records than any store has room for in [`LIMIT_BYTES`], as each has an id, a fingerprint and a token.
+/// More records than fit into [`LIMIT_BYTES`] in any store, because each has an id, a fingerprint and a token.
 const TOO_MANY: usize = LIMIT_BYTES / 80;
 
 /// Runs every function of this module, each on a store that `open` makes.
@@ -30,7 +29,7 @@ pub async fn all(open: impl AsyncFn() -> TestStore) {
     crate::__contract!(shares: run_each, open);
 }
 
-/// A scope gets most of an empty store and not all of it; what is left is for others.
+/// A scope gets most of an empty store, but not all of it; the rest is left for other scopes.
 pub async fn a_scope_that_floods_leaves_room_for_others(store: &Arc<dyn Store>) {
     let taken = flood(store, FLOOD).await.len();
     for number in 0..taken / 10 {
@@ -41,7 +40,7 @@ pub async fn a_scope_that_floods_leaves_room_for_others(store: &Arc<dyn Store>) 
     assert!(take(store, THIRD).await.is_ok());
 }
 
-/// A key that was refused has no record, and is taken by the same claim once there is room.
+/// A refused key has no record, and the same claim takes it once there is room.
 pub async fn a_refused_key_leaves_nothing(store: &Arc<dyn Store>) {
     let taken = flood(store, FLOOD).await;
     let hold = of(FLOOD);
@@ -57,7 +56,7 @@ pub async fn a_refused_key_leaves_nothing(store: &Arc<dyn Store>) {
     assert_eq!(claim(store, &hold, &request("book")).await, won(1));
 }
 
-/// A scope without room for new keys has those that it has: they are replayed, completed and taken over.
+/// A scope without room for new keys keeps its old ones: they are replayed, completed and taken over.
 pub async fn old_keys_are_replayed_and_running_ones_complete(
     store: &Arc<dyn Store>,
     advance: &Advance<'_>,
@@ -72,7 +71,7 @@ pub async fn old_keys_are_replayed_and_running_ones_complete(
     assert_eq!(store.renew(&taken[1]).await.ok(), Some(IfOwner::Done(())));
     let kept = store.checkpoint(&taken[1], Bytes::from(vec![0; 1000]));
     assert_eq!(kept.await.ok(), Some(IfOwner::Done(())));
-    // One that knows nothing of the first claim's response.
+    // The previous run stored no progress.
     assert_eq!(claim(store, &taken[2], &asked).await, won(1));
     is_refused(store, scope).await;
     advance(LEASE);
@@ -82,7 +81,7 @@ pub async fn old_keys_are_replayed_and_running_ones_complete(
     is_refused(store, scope).await;
 }
 
-/// A key that is freed, by its owner, a withdrawal or an operator, makes room for another one, and for no more.
+/// A key that is freed by its owner, a withdrawal or an operator makes room for exactly one other key.
 pub async fn room_comes_back_as_keys_are_freed(store: &Arc<dyn Store>) {
     let taken = flood(store, FLOOD).await;
     free(store, &taken[0]).await;
@@ -91,7 +90,7 @@ pub async fn room_comes_back_as_keys_are_freed(store: &Arc<dyn Store>) {
 
     let withdrawn = store.withdraw(&taken[1], &request("book")).await;
     withdrawn.expect("a withdrawal");
-    // Its mark takes no room, and goes when the key is taken once more.
+    // Its mark takes no room, and goes when the key is taken again.
     assert!(take(store, FLOOD).await.is_ok());
     is_refused(store, FLOOD).await;
     free(store, &taken[2]).await;
@@ -107,7 +106,7 @@ pub async fn room_comes_back_as_keys_are_freed(store: &Arc<dyn Store>) {
     is_refused(store, FLOOD).await;
 }
 
-/// When its keys have expired and are swept, a scope has as much room as at first, whether they were completed or not.
+/// Once its keys have expired and are swept, a scope has as much room as at first, whether they were completed or not.
 pub async fn room_comes_back_as_keys_expire(store: &Arc<dyn Store>, advance: &Advance<'_>) {
     let taken = flood(store, FLOOD).await;
     complete(store, &taken[0], 1000).await;
@@ -117,7 +116,7 @@ pub async fn room_comes_back_as_keys_expire(store: &Arc<dyn Store>, advance: &Ad
     let swept = store.purge_expired(usize::MAX).await.expect("a sweep");
     assert_eq!(swept, taken.len());
     for _ in 0..2 {
-        // Each of these takes the place of its own expired record the second time, and is counted once.
+        // Each of these replaces its own expired record the second time, and is counted once.
         for expired in &taken[..10] {
             let hold = expired.clone().with_token(Token::random());
             assert_eq!(claim(store, &hold, &request("book")).await, won(1));
@@ -129,7 +128,7 @@ pub async fn room_comes_back_as_keys_expire(store: &Arc<dyn Store>, advance: &Ad
     assert_eq!(flood(store, FLOOD).await.len(), taken.len());
 }
 
-/// Progress and outcomes take the room of the scope whose record has them, and give it back with the record.
+/// Progress and outcomes take the room of their record's scope, and free it with the record.
 pub async fn what_runs_leave_counts_for_their_scope(store: &Arc<dyn Store>, advance: &Advance<'_>) {
     let owner = take(store, FLOOD).await.expect("room");
     assert!(take(store, OTHER).await.is_ok());
@@ -138,7 +137,7 @@ pub async fn what_runs_leave_counts_for_their_scope(store: &Arc<dyn Store>, adva
     assert_eq!(kept.ok(), Some(IfOwner::Done(())));
     is_refused(store, FLOOD).await;
     assert!(take(store, OTHER).await.is_ok());
-    // What is left in the end stands in place of what was left so far.
+    // The outcome replaces the progress.
     complete(store, &owner, 0).await;
     let owner = take(store, FLOOD).await.expect("room");
     complete(store, &owner, left.len()).await;
@@ -150,7 +149,7 @@ pub async fn what_runs_leave_counts_for_their_scope(store: &Arc<dyn Store>, adva
     assert!(take(store, FLOOD).await.is_ok());
 }
 
-/// Two that flood at one time are refused at the same height, and a third one still has room.
+/// Two scopes that flood the store are refused at the same level, and a third scope still has room.
 pub async fn two_scopes_that_flood_get_as_much(store: &Arc<dyn Store>) {
     let mut taken = [0_usize; 2];
     let mut refused = [false; 2];
@@ -170,7 +169,7 @@ pub async fn two_scopes_that_flood_get_as_much(store: &Arc<dyn Store>) {
     assert!(take(store, THIRD).await.is_ok());
 }
 
-/// Takes new keys until the scope is refused, and returns them.
+/// Takes new keys until the scope is refused, and returns their holds.
 async fn flood(store: &Arc<dyn Store>, scope: ScopeId) -> Vec<Hold> {
     let mut taken = Vec::new();
     loop {
@@ -181,12 +180,15 @@ async fn flood(store: &Arc<dyn Store>, scope: ScopeId) -> Vec<Hold> {
                 break;
             }
         }
-        assert!(taken.len() < TOO_MANY, "a scope is refused in the end");
+        assert!(
+            taken.len() < TOO_MANY,
+            "the scope should be refused at some point"
+        );
     }
     is_refused(store, scope).await;
     assert!(
         taken.len() >= 20,
-        "a scope gets most of the store: {}",
+        "a scope should get most of the store, but got {}",
         taken.len()
     );
     taken

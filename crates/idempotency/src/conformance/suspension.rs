@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{Claim, ClaimRequest, IfOwner, OnLost, Store};
 
-/// A suspended run is taken over at once, with all that it has kept, by the same request; and its own token is spent.
+/// The same request takes over a suspended run at once, with all of its progress; the run's own token is spent.
 pub async fn a_suspended_run_goes_on_at_once(store: &Arc<dyn Store>) {
     let (asked, other) = (request("book"), request("book something else"));
     let owner = taken(store, &asked).await;
@@ -46,7 +46,7 @@ pub async fn a_suspended_run_goes_on_at_once(store: &Arc<dyn Store>) {
     assert_eq!(store.renew(&next).await.ok(), Some(IfOwner::Done(())));
 }
 
-/// What nobody holds cannot be suspended, and neither can what is completed or released.
+/// A run that does not hold a key cannot be suspended, and neither can a completed or released one.
 pub async fn only_the_owner_suspends(store: &Arc<dyn Store>) {
     let asked = request("book");
     let (completed, released) = (taken(store, &asked).await, taken(store, &asked).await);
@@ -62,7 +62,7 @@ pub async fn only_the_owner_suspends(store: &Arc<dyn Store>) {
     }
 }
 
-/// A checkpoint that arrives behind a later one, which is longer, changes nothing.
+/// A checkpoint that arrives after a later, longer one changes nothing.
 pub async fn a_late_checkpoint_changes_nothing(store: &Arc<dyn Store>) {
     let owner = taken(store, &request("book")).await;
     for progress in ["charged", "charged, sent", "charged", ""] {

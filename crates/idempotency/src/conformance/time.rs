@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{Claim, Hold, IfOwner, Phase, Resolution, Store};
 
-/// A renewed hold lives for another lease from then on, and not for longer.
+/// A renewed hold lives for another lease from the renewal, and not longer.
 pub async fn renewing_moves_the_lease(store: &Arc<dyn Store>, advance: &Advance<'_>) {
     let asked = request("book");
     let owner = taken(store, &asked).await;
@@ -47,7 +47,7 @@ pub async fn the_ttl_counts_from_completion(store: &Arc<dyn Store>, advance: &Ad
     assert_eq!(claim(store, &hold_on(owner.id), &asked).await, won(1));
 }
 
-/// Replays and inspections all name the time that the completion promised, and the record is gone by then.
+/// All replays and inspections return the expiry that the completion returned, and by then the record is gone.
 pub async fn a_replay_does_not_extend_the_ttl(store: &Arc<dyn Store>, advance: &Advance<'_>) {
     let asked = request("book");
     let owner = taken(store, &asked).await;
@@ -56,7 +56,7 @@ pub async fn a_replay_does_not_extend_the_ttl(store: &Arc<dyn Store>, advance: &
         advance(TTL / 3);
         let replay = claim(store, &hold_on(owner.id), &asked).await;
         let Claim::Completed { expires_at, .. } = replay else {
-            panic!("the record lives, and not {replay:?}");
+            panic!("the record should be alive, but the claim got {replay:?}");
         };
         assert_eq!(expires_at, promised);
         let record = inspect(store, &owner.id).await.expect("the record");
@@ -68,7 +68,7 @@ pub async fn a_replay_does_not_extend_the_ttl(store: &Arc<dyn Store>, advance: &
     assert_eq!(inspect(store, &owner.id).await, None);
 }
 
-/// A record past its time is absent for everybody, although nothing has removed it.
+/// An expired record is absent for all callers, although nothing has removed it.
 pub async fn an_expired_record_is_absent_before_it_is_swept(
     store: &Arc<dyn Store>,
     advance: &Advance<'_>,
@@ -83,8 +83,8 @@ pub async fn an_expired_record_is_absent_before_it_is_swept(
     is_shut_out(store, &owner).await;
 }
 
-/// A hold that nobody ends and nobody takes over refuses other requests for a ttl after its lease; from then
-/// on it is absent, also for its owner.
+/// An abandoned hold that is not taken over refuses other requests until a ttl after its lease. From then on it is
+/// absent, even for its owner.
 pub async fn an_abandoned_hold_is_forgotten_a_ttl_after_its_lease(
     store: &Arc<dyn Store>,
     advance: &Advance<'_>,
@@ -103,9 +103,9 @@ pub async fn an_abandoned_hold_is_forgotten_a_ttl_after_its_lease(
     assert_eq!(claim(store, &hold_on(owner.id), &other).await, won(1));
 }
 
-/// A hold lives for the lease that it asks for, and its outcome for its ttl, however long those of others are.
+/// A hold lives for its own lease, and its outcome for its own ttl, whatever the times of other holds.
 pub async fn each_hold_has_its_own_times(store: &Arc<dyn Store>) {
-    /// Between two steps of this function.
+    /// The time that may pass between two steps of this function.
     const SLACK: Duration = Duration::from_secs(60);
     const HOUR: Duration = Duration::from_secs(3600);
     let asked = request("book");
@@ -134,7 +134,7 @@ pub async fn each_hold_has_its_own_times(store: &Arc<dyn Store>) {
     }
 }
 
-/// A hold without a lease and an outcome without a ttl are over at once, and no mistake.
+/// A lease of zero lapses at once, and an outcome with a ttl of zero expires at once. Neither is an error.
 pub async fn a_lease_and_a_ttl_of_zero_are_over_at_once(store: &Arc<dyn Store>) {
     let asked = request("book");
     let over = new_hold()
@@ -152,7 +152,7 @@ pub async fn a_lease_and_a_ttl_of_zero_are_over_at_once(store: &Arc<dyn Store>) 
     assert_eq!(claim(store, &hold_on(forgotten.id), &other).await, won(1));
 }
 
-/// Times beyond what clocks and dates can count are kept for as long as the store can, by owners and by operators.
+/// Times beyond the range of clocks and dates are stored for as long as the store can, for owners and for operators.
 pub async fn what_is_kept_without_end_is_kept(store: &Arc<dyn Store>) {
     let asked = request("book");
     let outcome = Bytes::from_static(b"booked");
@@ -186,13 +186,13 @@ async fn complete(store: &Arc<dyn Store>, hold: &Hold, outcome: &'static [u8]) -
     let completed = store.complete(hold, Bytes::from_static(outcome)).await;
     match completed.expect("a completion") {
         IfOwner::Done(expires_at) => expires_at,
-        IfOwner::NotOwner => panic!("the owner completes"),
+        IfOwner::NotOwner => panic!("the owner should complete"),
     }
 }
 
 pub(super) async fn lease_of(store: &Arc<dyn Store>, hold: &Hold) -> SystemTime {
     match inspect(store, &hold.id).await.map(|record| record.phase) {
         Some(Phase::InFlight { lease_until, .. }) => lease_until,
-        other => panic!("the hold is in flight, and not {other:?}"),
+        other => panic!("the hold should be in flight, but is {other:?}"),
     }
 }

@@ -1,4 +1,4 @@
-//! How those who wait learn of an end.
+//! How waiters learn of an end.
 
 use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll};
 
@@ -7,8 +7,8 @@ use bytes::Bytes;
 use super::{LEASE, hold_on, inspect, request, taken};
 use crate::{Hold, IfOwner, Phase, Resolution, Store};
 
-/// Whoever listens before it looks hears of the end, however far away the store is: by a call, or by looking
-/// again now and then.
+/// A waiter that subscribes before it reads learns of the end, however far away the store is: by a notification or by
+/// polling.
 pub async fn a_waiter_hears_of_the_end(store: &Arc<dyn Store>) {
     for end in END {
         let owner = taken(store, &request("book")).await;
@@ -24,18 +24,21 @@ pub async fn a_waiter_hears_of_the_end(store: &Arc<dyn Store>) {
                 }
             }
         });
-        assert!(end.take(store, &owner).await, "the owner ends its hold");
+        assert!(
+            end.take(store, &owner).await,
+            "the owner should end its hold"
+        );
         let ended = waiting.await.expect("the waiter");
         let is_kept = matches!(end, End::Complete | End::Resolve);
         assert_eq!(ended.is_some(), is_kept, "{ended:?}");
     }
 }
 
-/// Where the store and those who wait are in one process, they are woken before the owner goes on: by a
-/// completion, a release, a withdrawal and both resolutions, and by nothing that left the hold as it was.
+/// If the store and the waiters are in one process, an end wakes them before the owner continues: a completion, a
+/// release, a withdrawal and both resolutions. A step that left the hold as it was wakes no waiter.
 ///
-/// [`all`](super::all) leaves this out, because a server may take its time, and
-/// [`conformance_tests!`](crate::conformance_tests) has it under `wakeups`.
+/// [`all`](super::all) leaves this out, because a server may take its time.
+/// [`conformance_tests!`](crate::conformance_tests) runs it under `wakeups`.
 pub async fn an_end_in_this_process_wakes_at_once(store: &Arc<dyn Store>) {
     let asked = request("book");
     for end in END {
@@ -46,20 +49,29 @@ pub async fn an_end_in_this_process_wakes_at_once(store: &Arc<dyn Store>) {
 
         let stranger = hold_on(owner.id);
         assert_eq!(store.renew(&owner).await.ok(), Some(IfOwner::Done(())));
-        // The withdrawal of a claim that may have been won wakes, in case it was.
+        // The withdrawal of a claim that may have been won wakes the waiters, in case it was won.
         let is_withdrawal = matches!(end, End::Withdraw);
         assert!(
             is_withdrawal || !end.take(store, &stranger).await,
-            "a stranger ends nothing"
+            "a caller that is not the owner ends nothing"
         );
         for subscription in &mut subscriptions {
             assert!(!is_ready(subscription.changed()).await, "nothing has ended");
         }
-        assert!(end.take(store, &owner).await, "the owner ends its hold");
+        assert!(
+            end.take(store, &owner).await,
+            "the owner should end its hold"
+        );
         for subscription in &mut subscriptions {
-            assert!(is_ready(subscription.changed()).await, "all are woken");
+            assert!(
+                is_ready(subscription.changed()).await,
+                "all waiters are woken"
+            );
         }
-        assert!(!is_ready(unconcerned.changed()).await, "nobody else is");
+        assert!(
+            !is_ready(unconcerned.changed()).await,
+            "waiters on other ids are not woken"
+        );
     }
 }
 
@@ -110,7 +122,7 @@ impl End {
     }
 }
 
-/// Whether this has nothing left to wait for.
+/// Whether this future is ready.
 async fn is_ready(future: impl Future<Output = ()>) -> bool {
     let mut future = pin!(future);
     poll_fn(|context| Poll::Ready(future.as_mut().poll(context).is_ready())).await

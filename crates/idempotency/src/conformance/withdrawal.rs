@@ -1,4 +1,4 @@
-//! How a claim is taken back whose caller does not run, and what it does if it arrives afterwards.
+//! How a claim is withdrawn whose caller does not run, and what it does if it arrives afterwards.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::{
     Store, StoreErrorKind, store::MAX_SPENT_TOKENS,
 };
 
-/// A first claim that is withdrawn leaves a key that is as good as new, for any request, and repeating it changes nothing.
+/// The withdrawal of a first claim leaves a key that is new for any request, and repeating it changes nothing.
 pub async fn a_withdrawn_claim_leaves_a_new_key(store: &Arc<dyn Store>) {
     let asked = request("book");
     let hold = taken(store, &asked).await;
@@ -34,7 +34,7 @@ pub async fn a_claim_behind_its_withdrawal_takes_nothing(store: &Arc<dyn Store>)
     }
     next_is_the_first(store, &hold.id).await;
 
-    // Of two that are withdrawn, one behind the other, the key is free of both.
+    // Of two claims that are withdrawn one after the other, neither takes the key.
     let first = new_hold();
     let second = hold_on(first.id);
     withdraw(store, &first, &asked).await;
@@ -65,7 +65,7 @@ pub async fn an_operators_release_spends_the_token(store: &Arc<dyn Store>) {
     next_is_the_first(store, &owner.id).await;
 }
 
-/// A take-over that is withdrawn leaves the lapsed hold, its attempt and its progress as they were, for the next one.
+/// The withdrawal of a take-over leaves the lapsed hold, its attempt and its progress as they were, for the next claim.
 pub async fn a_withdrawn_take_over_leaves_what_it_found(
     store: &Arc<dyn Store>,
     advance: &Advance<'_>,
@@ -130,8 +130,8 @@ pub async fn a_take_over_behind_its_withdrawal_takes_nothing(store: &Arc<dyn Sto
     }
 }
 
-/// A take-over of a lost run that arrives after it was withdrawn takes nothing, whatever becomes of the run in between: its owner
-/// comes back, another claim takes the key over, or it is free.
+/// A take-over of a lost run that arrives after it was withdrawn takes nothing, whatever happens to the run in between:
+/// its owner recovers, another claim takes over the key, or the key is freed.
 pub async fn a_take_over_of_a_lost_run_behind_its_withdrawal_takes_nothing(
     store: &Arc<dyn Store>,
     advance: &Advance<'_>,
@@ -178,8 +178,8 @@ pub async fn a_take_over_of_a_lost_run_behind_its_withdrawal_takes_nothing(
     is_spent().await;
 }
 
-/// A claim that arrives after its withdrawal takes nothing, though another run held the key when it was withdrawn and has left it
-/// since.
+/// A claim that arrives after its withdrawal takes nothing, although another run held the key when it was withdrawn and
+/// has released it since.
 pub async fn a_claim_withdrawn_beside_a_run_takes_nothing_after_it(
     store: &Arc<dyn Store>,
     advance: &Advance<'_>,
@@ -219,7 +219,7 @@ pub async fn a_claim_withdrawn_beside_a_run_takes_nothing_after_it(
     }
 }
 
-/// A withdrawal of a claim that never arrived leaves a lapsed hold to its owner, which may be late only.
+/// The withdrawal of a claim that never arrived leaves a lapsed hold to its owner, which may only be late.
 pub async fn a_withdrawal_leaves_a_late_owner_alone(store: &Arc<dyn Store>, advance: &Advance<'_>) {
     let asked = request("book");
     let (renewing, completing) = (taken(store, &asked).await, taken(store, &asked).await);
@@ -235,8 +235,8 @@ pub async fn a_withdrawal_leaves_a_late_owner_alone(store: &Arc<dyn Store>, adva
     assert!(matches!(done, Ok(IfOwner::Done(_))), "{done:?}");
 }
 
-/// A client that retries while nothing comes through has several claims on their way, and none of them takes the key: where it is
-/// free, and where a run holds it.
+/// A client that retries while its calls are delayed has several claims in flight, and after their withdrawal none of
+/// them takes the key: neither a free one nor one that a run holds.
 pub async fn a_key_remembers_several_spent_tokens(store: &Arc<dyn Store>) {
     let asked = request("book");
     let owner = taken(store, &asked).await;
@@ -263,7 +263,7 @@ pub async fn a_key_remembers_several_spent_tokens(store: &Arc<dyn Store>) {
     next_is_the_first(store, &first.id).await;
 }
 
-/// A withdrawal changes nothing of a hold that lives, whoever asks, and nothing of what is completed.
+/// A withdrawal changes neither another owner's living hold nor a completed record.
 pub async fn a_withdrawal_leaves_others_alone(store: &Arc<dyn Store>) {
     let asked = request("book");
     let owner = taken(store, &asked).await;
@@ -309,7 +309,7 @@ pub async fn an_operator_ends_what_a_withdrawal_left(
     assert_eq!(phase, Some(Phase::Completed { outcome }));
 }
 
-/// Of a claim and its withdrawal that are under way at the same time, whichever comes first, the key is free afterwards.
+/// If a claim and its withdrawal run concurrently, the key is free afterwards, whichever comes first.
 pub async fn a_claim_and_its_withdrawal_leave_the_key_free(store: &Arc<dyn Store>) {
     let asked = request("book");
     let mut races = JoinSet::new();
@@ -346,7 +346,7 @@ async fn withdraw(store: &Arc<dyn Store>, hold: &Hold, fingerprint: &Fingerprint
     withdrawn.expect("a withdrawal");
 }
 
-/// A claim by this token takes nothing, whatever it may take over.
+/// A claim by this token takes nothing, whether or not it may take over.
 pub(super) async fn is_spent(store: &Arc<dyn Store>, hold: &Hold, fingerprint: &Fingerprint) {
     let before = inspect(store, &hold.id).await;
     for on_lost in [OnLost::Refuse, OnLost::TakeOver] {
@@ -366,7 +366,7 @@ async fn is_free(store: &Arc<dyn Store>, id: &RecordId) {
     assert!(listed.iter().all(|record| record.id != *id));
 }
 
-/// The next claim is a first attempt, also where it must not take over, and lives.
+/// The next claim is a first attempt, even if it may not take over, and its hold is alive.
 async fn next_is_the_first(store: &Arc<dyn Store>, id: &RecordId) {
     let (next, other) = (hold_on(*id), request("book something else"));
     let claim = store
@@ -387,13 +387,13 @@ pub(super) async fn can_change_nothing(store: &Arc<dyn Store>, hold: &Hold) {
     assert_eq!(inspect(store, &hold.id).await, before);
 }
 
-/// A run that is lost, with this as its progress.
+/// A lost run with this progress.
 #[track_caller]
 pub(super) fn has_left(record: Option<&Record>, attempt: u32, progress: &Bytes) {
     let record = record.expect("a record");
     assert_eq!(record.attempt, attempt);
     let Phase::InFlight { progress: left, .. } = &record.phase else {
-        panic!("the run has not ended, and is not {:?}", record.phase);
+        panic!("the run should not have ended, but is {:?}", record.phase);
     };
     assert_eq!(left, progress);
 }

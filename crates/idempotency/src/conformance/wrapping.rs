@@ -1,4 +1,4 @@
-//! What stores owe that wrap others. A store that wraps none keeps it by itself.
+//! What a store owes that wraps another. A store without a wrapped one fulfils it trivially.
 
 use std::sync::Arc;
 
@@ -10,8 +10,8 @@ use crate::{
     store::transaction::{encode_through, innermost},
 };
 
-/// A record that a run's own transaction has written, past all wrappers, is read back through them as it was; and so is the
-/// longest outcome, which has to fit the store behind them.
+/// A record that a run's own transaction wrote, bypassing all wrappers, is read back unchanged through them. So is the
+/// longest outcome, which has to fit into the store behind them.
 pub async fn what_a_transaction_writes_is_read_back(store: &Arc<dyn Store>) {
     let asked = request("book");
     let behind = innermost(store.as_ref());
@@ -29,18 +29,22 @@ pub async fn what_a_transaction_writes_is_read_back(store: &Arc<dyn Store>) {
 
         let Claim::Completed { outcome: kept, .. } = claim(store, &hold_on(owner.id), &asked).await
         else {
-            panic!("the record is completed");
+            panic!("the record should be completed");
         };
-        assert!(kept == outcome, "{} bytes, replayed", outcome.len());
+        assert!(
+            kept == outcome,
+            "{} bytes are replayed unchanged",
+            outcome.len()
+        );
         let phase = inspect(store, &owner.id).await.map(|record| record.phase);
         let completed = Phase::Completed { outcome };
         assert!(
             phase.as_ref() == Some(&completed),
-            "the same bytes, inspected"
+            "an inspection returns the same bytes"
         );
         let listed = list(store, None, 10).await;
         let listed = listed.into_iter().find(|record| record.id == owner.id);
         let phase = listed.map(|record| record.phase);
-        assert!(phase == Some(completed), "the same bytes, listed");
+        assert!(phase == Some(completed), "a list returns the same bytes");
     }
 }
