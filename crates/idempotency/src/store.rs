@@ -18,7 +18,7 @@
 //! 2. every step out of "in flight" compares the owner's token, and changes nothing if it differs;
 //! 3. a claim by the token that already owns the hold is [`Claim::Won`] again, and a completion by the token that
 //!    completed the record is [`IfOwner::Done`] again, so that a caller can retry after a lost reply;
-//! 4. only a claim with an equal fingerprint takes over a lapsed hold, and never one that says [`OnLost::Refuse`];
+//! 4. only a claim with an equal fingerprint takes over a lapsed hold, and a claim with [`OnLost::Refuse`] never does;
 //! 5. expiry is decided when a record is read, by one clock, and not when it is swept;
 //! 6. a record that cannot be read is an error, never "absent", and does not hide other records from a list;
 //! 7. a completed record is never dropped before its time. A full store refuses new keys instead
@@ -34,9 +34,9 @@
 //!     nothing. The store remembers the token of a withdrawn first claim for at least a lease and a ttl, that of a
 //!     withdrawn take-over or a suspended hold for a ttl, that of a released hold for a lease, and one that an operator
 //!     released for [`SPENT_FOR`]; or else until a run that meanwhile holds the key has ended and its record is
-//!     forgotten. For each key the store remembers the last
-//!     [`MAX_SPENT_TOKENS`] of them, whichever callers they belong to. For all other callers a key that has only spent
-//!     tokens is free: it is not inspected or listed, and the next claim is attempt 1.
+//!     forgotten. For each key the store remembers the last [`MAX_SPENT_TOKENS`] of them, whichever callers they
+//!     belong to. For all other callers a key that has only spent tokens is free: it is not inspected or listed, and
+//!     the next claim is attempt 1.
 //!
 //! The example `store` of this crate is the shortest complete store.
 
