@@ -58,11 +58,10 @@ use step::{Look, Next};
 /// With [`new`](Self::new) the store uses the [`FirestoreDatabase`] in which handlers keep their own documents. They
 /// can then commit these together with their key, by a [`FirestoreTransaction`].
 ///
-/// Times are the server's: leases and ttls count from when Firestore made the step, and are judged by
-/// the time of a later read. A first run costs two calls, one to
-/// claim and one to complete. A replay costs one call if this process has met the key lately, as it has when the client
-/// retries soon, and two otherwise. In transactional mode a first run costs two calls, a read and the handler's own
-/// commit, and a replay costs one.
+/// Times are the server's: leases and ttls count from when Firestore made the step, and are judged by the time of a
+/// later read. A first run costs two calls, one to claim and one to complete. A replay costs one call if this process
+/// has met the key lately, as it has when the client retries soon, and two otherwise. In transactional mode a first run
+/// costs two calls, a read and the handler's own commit, and a replay costs one.
 ///
 /// # What it needs
 ///

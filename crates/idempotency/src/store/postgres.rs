@@ -103,8 +103,8 @@ use records::{Found, MAX_OUTCOME, Next, fenced, microseconds};
 /// or 409 if they claim under a lease. Other keys are not affected: the server gives up waiting for the lock, and the
 /// connection is free again. The application's own statements wait as long as its `lock_timeout` says, which is
 /// unlimited by default. The engine's sweep deletes expired records; autovacuum reclaims their room and must be on. A
-/// response of more than 64 MiB is not stored: its first client receives it in full, and a retry learns that it was not
-/// stored.
+/// value of [`run`](crate::Idempotency::run) of more than 64 MiB is not stored, and an HTTP response of more than 1 MiB
+/// is not stored in any store: its first caller receives it in full, and a retry learns that it was not stored.
 ///
 /// # Errors
 ///

@@ -60,8 +60,9 @@ use server::Server;
 ///   their time, and their requests run again. [`connect`](Self::connect) checks this and logs a warning. A full server
 ///   without eviction accepts no new keys, which clients see as 503. Runs that hold a key can still renew it, store
 ///   their response, or release it. A released key takes its room for another lease.
-/// - **Size.** A response of more than 64 MiB is not stored: its first client receives it in full, and a retry learns
-///   that it was not stored. If `proto-max-bulk-len` is lower, it must leave room for the largest response.
+/// - **Size.** A value of [`run`](crate::Idempotency::run) of more than 64 MiB is not stored, and an HTTP response of more
+///   than 1 MiB is not stored in any store: its first caller receives it in full, and a retry learns that it was not
+///   stored. A lower `proto-max-bulk-len` must leave room for the largest outcome.
 /// - **The clock.** Leases and ttls follow the server's clock and not those of the applications. If it is set back,
 ///   records live longer; if it is set forward, shorter.
 /// - **Rights.** A dedicated user needs `+eval +evalsha +get +set +pexpireat +time +publish +subscribe +unsubscribe
