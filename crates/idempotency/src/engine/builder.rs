@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use super::{Engine, Idempotency, sweep};
 #[cfg(feature = "axum")]
 use crate::{HttpConfig, Scope};
-use crate::{Options, Store};
+use crate::{Options, Store, store::sealed::SealedStore};
 
 /// Whose key it is, or why that cannot be told.
 #[cfg(feature = "axum")]
@@ -56,7 +56,7 @@ impl IdempotencyBuilder {
         self
     }
 
-    /// Keys every digest with a secret, so that a copy of the store does not tell whether a guess is right.
+    /// Keeps what is stored unreadable for an attacker who has a copy of the store, such as a backup, and not the secret.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -70,12 +70,17 @@ impl IdempotencyBuilder {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     ///
-    /// Without one, whoever has a copy of the store, such as a backup, can guess offline, millions of guesses a second:
-    /// keys that are not random, then the principal or the credentials, including passwords of Basic authentication, then bodies; and
-    /// can derive [child keys](crate::Execution::child_key). Responses are stored as they are in any case.
+    /// Digests of keys, callers and requests are keyed with the secret, so that nobody can test guesses, and responses and the
+    /// results of steps are encrypted (XChaCha20-Poly1305), each bound to its record. One that was changed, or moved from another
+    /// record, is an error, and nothing runs.
     ///
-    /// Take 32 random bytes, and keep them where a copy of the store does not have them. Every process that shares the store needs
-    /// the same secret. Another one, or the first one over a store that has records, forgets all keys, and retries run again.
+    /// Without a secret an attacker with a copy can read responses, and guess offline, millions of guesses a second: keys that
+    /// are not random, then the principal or the credentials, including passwords of Basic authentication, then bodies; and can
+    /// derive [child keys](crate::Execution::child_key).
+    ///
+    /// Take 32 random bytes, and keep them where a copy of the store is not. Every process that shares the store needs the same
+    /// secret. Another secret, or the first one over a store that has records, forgets all keys, and retries run again. Encryption adds
+    /// 45 bytes to a response.
     #[must_use]
     pub fn with_secret(mut self, secret: &[u8]) -> Self {
         self.secret = secret.into();
@@ -189,8 +194,13 @@ impl IdempotencyBuilder {
     /// The engine.
     #[must_use]
     pub fn build(self) -> Idempotency {
+        let store = if self.secret.is_empty() {
+            self.store
+        } else {
+            Arc::new(SealedStore::new(self.store, &self.secret))
+        };
         Idempotency(Arc::new(Engine {
-            store: self.store,
+            store,
             namespace: self.namespace,
             secret: self.secret,
             sweep_every: self.sweep_every,
