@@ -6,7 +6,7 @@ use std::{fmt, hash::RandomState, sync::Arc, time::Duration};
 use http::request::Parts;
 use tokio::sync::Semaphore;
 
-use super::{Engine, Idempotency, sweep};
+use super::{Engine, Idempotency, rotation::OtherSecret, sweep};
 #[cfg(feature = "axum")]
 use crate::{HttpConfig, Scope};
 use crate::{Options, Store, store::sealed::SealedStore};
@@ -24,6 +24,7 @@ pub struct IdempotencyBuilder {
     store: Arc<dyn Store>,
     namespace: Box<str>,
     secret: Box<[u8]>,
+    other_secret: Option<OtherSecret>,
     sweep_every: Duration,
     max_running: usize,
     defaults: Options,
@@ -39,6 +40,7 @@ impl IdempotencyBuilder {
             store,
             namespace: "".into(),
             secret: Box::default(),
+            other_secret: None,
             sweep_every: Duration::from_secs(300),
             max_running: Semaphore::MAX_PERMITS,
             defaults: Options::new(),
@@ -84,6 +86,49 @@ impl IdempotencyBuilder {
     #[must_use]
     pub fn with_secret(mut self, secret: &[u8]) -> Self {
         self.secret = secret.into();
+        self
+    }
+
+    /// Announces the secret that services get next, in the first of the three deployments by which a secret is changed.
+    ///
+    /// | Deployment | Settings |
+    /// |---|---|
+    /// | 1 | `with_secret(old).with_next_secret(new)` |
+    /// | 2 | `with_secret(new).with_previous_secret(old)` |
+    /// | 3, twice the longest ttl later | `with_secret(new)` |
+    ///
+    /// Keys are not forgotten, and a key runs once although services of two neighbouring deployments serve it. Claims go by
+    /// both secrets meanwhile, the older one first, which takes up to three more calls of the store. Transactional handlers run
+    /// under a lease meanwhile. A first secret is introduced in the same way, with an empty one as the old one.
+    ///
+    /// A request that failed without a stored response before the second deployment, and is retried after it, gets other
+    /// [child keys](crate::Execution::child_key).
+    ///
+    /// # Panics
+    ///
+    /// If a previous secret is given too: one change has to end before the next one.
+    #[must_use]
+    pub fn with_next_secret(self, secret: &[u8]) -> Self {
+        self.with_other_secret(OtherSecret::Next(secret.into()))
+    }
+
+    /// Keeps what services stored under the secret before, in the second of the three deployments by which a
+    /// [secret is changed](Self::with_next_secret).
+    ///
+    /// # Panics
+    ///
+    /// If a next secret is given too: one change has to end before the next one.
+    #[must_use]
+    pub fn with_previous_secret(self, secret: &[u8]) -> Self {
+        self.with_other_secret(OtherSecret::Previous(secret.into()))
+    }
+
+    fn with_other_secret(mut self, other: OtherSecret) -> Self {
+        assert!(
+            self.other_secret.is_none(),
+            "an engine has a previous secret or a next one, not both: one change of the secret has to end before the next one"
+        );
+        self.other_secret = Some(other);
         self
     }
 
@@ -194,15 +239,20 @@ impl IdempotencyBuilder {
     /// The engine.
     #[must_use]
     pub fn build(self) -> Idempotency {
-        let store = if self.secret.is_empty() {
+        let other_secret = self
+            .other_secret
+            .as_ref()
+            .map_or(&[][..], OtherSecret::bytes);
+        let store = if self.secret.is_empty() && other_secret.is_empty() {
             self.store
         } else {
-            Arc::new(SealedStore::new(self.store, &self.secret))
+            Arc::new(SealedStore::new(self.store, &self.secret, other_secret))
         };
         Idempotency(Arc::new(Engine {
             store,
             namespace: self.namespace,
             secret: self.secret,
+            other_secret: self.other_secret,
             sweep_every: self.sweep_every,
             defaults: self.defaults,
             #[cfg(feature = "axum")]

@@ -8,10 +8,9 @@ use chacha20poly1305::{
     aead::{AeadInOut, inout::InOutBuf},
 };
 
-use super::StoreError;
 use crate::{RecordId, fingerprint::digest};
 
-/// The first byte of what is sealed. What a store without a secret keeps begins with its version, which is a small number.
+/// The first byte of what is sealed.
 const SEALED: u8 = 0xA5;
 
 const KEY_ID_LENGTH: usize = 4;
@@ -69,36 +68,18 @@ impl SealingKey {
         bytes.into()
     }
 
-    /// Decrypts what [`seal`](Self::seal) made for the same record. Bytes that nobody sealed come back as they are: they were
-    /// stored before there was a secret.
-    pub(crate) fn open(
-        &self,
-        kind: Sealed,
-        record: &RecordId,
-        stored: Bytes,
-    ) -> Result<Bytes, StoreError> {
-        if stored.first() != Some(&SEALED) {
-            return Ok(stored);
-        }
-        let damaged = || {
-            StoreError::unreadable(
-                "it cannot be decrypted: it was changed, or moved to this record from another",
-            )
-        };
-        let message_end = stored.len().checked_sub(TAG_LENGTH).ok_or_else(damaged)?;
-        let parts = stored
-            .get(..HEADER_LENGTH)
-            .zip(stored.get(HEADER_LENGTH..message_end));
-        let (header, message) = parts.ok_or_else(damaged)?;
-        let (key_id, nonce) = header[1..].split_at(KEY_ID_LENGTH);
-        if key_id != self.id {
-            return Err(StoreError::unreadable(
-                "it was encrypted with another secret than this service has",
-            ));
-        }
+    /// Whether this key sealed the bytes, by what their header says.
+    pub(crate) fn sealed(&self, stored: &[u8]) -> bool {
+        stored.get(1..=KEY_ID_LENGTH) == Some(&self.id)
+    }
+
+    /// Decrypts what [`seal`](Self::seal) made for the same record; `None` where it did not make these bytes for it.
+    pub(crate) fn open(&self, kind: Sealed, record: &RecordId, stored: &[u8]) -> Option<Bytes> {
+        let (header, sealed) = stored.split_at_checked(HEADER_LENGTH)?;
+        let (message, tag) = sealed.split_at_checked(sealed.len().checked_sub(TAG_LENGTH)?)?;
+        let nonce = XNonce::try_from(header.get(1 + KEY_ID_LENGTH..)?).ok()?;
+        let tag = Tag::try_from(tag).ok()?;
         let mut plain = message.to_vec();
-        let nonce = XNonce::try_from(nonce).map_err(|_| damaged())?;
-        let tag = Tag::try_from(&stored[message_end..]).map_err(|_| damaged())?;
         self.cipher
             .decrypt_inout_detached(
                 &nonce,
@@ -106,9 +87,14 @@ impl SealingKey {
                 InOutBuf::from(plain.as_mut_slice()),
                 &tag,
             )
-            .map_err(|_| damaged())?;
-        Ok(plain.into())
+            .ok()?;
+        Some(plain.into())
     }
+}
+
+/// Whether these bytes are sealed. What a service without a secret stores begins with its version, which is a small number.
+pub(crate) fn is_sealed(stored: &[u8]) -> bool {
+    stored.first() == Some(&SEALED)
 }
 
 /// What the bytes belong to: with another context they cannot be decrypted.

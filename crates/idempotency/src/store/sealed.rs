@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::{
     Claim, ClaimRequest, Hold, IfOwner, ListRequest, Listed, Resolution, Store, StoreError,
     Subscription,
-    seal::{SEAL_LENGTH, Sealed, SealingKey},
+    seal::{self, SEAL_LENGTH, Sealed, SealingKey},
 };
 use crate::{Fingerprint, Phase, Record, RecordId, ScopeId, Token};
 
@@ -16,40 +16,57 @@ use crate::{Fingerprint, Phase, Record, RecordId, ScopeId, Token};
 #[derive(Debug)]
 pub(crate) struct SealedStore {
     store: Arc<dyn Store>,
-    key: SealingKey,
+    /// `None` while services without a secret have to read what this one stores.
+    key: Option<SealingKey>,
+    /// That of the other secret, while the secret is changed.
+    other_key: Option<SealingKey>,
 }
 
 impl SealedStore {
-    pub(crate) fn new(store: Arc<dyn Store>, secret: &[u8]) -> Self {
+    /// Seals with this secret and opens with both; an empty one is none.
+    pub(crate) fn new(store: Arc<dyn Store>, secret: &[u8], other_secret: &[u8]) -> Self {
+        let key = |secret: &[u8]| (!secret.is_empty()).then(|| SealingKey::of_secret(secret));
         Self {
             store,
-            key: SealingKey::of_secret(secret),
+            key: key(secret),
+            other_key: key(other_secret),
         }
     }
 
-    fn seal_outcome(&self, id: &RecordId, outcome: &Bytes) -> Bytes {
-        self.key.seal(Sealed::Outcome, id, outcome)
+    fn seal(&self, kind: Sealed, id: &RecordId, plain: Bytes) -> Bytes {
+        match &self.key {
+            // No progress stays none, so that a store sees that there is nothing to keep.
+            Some(key) if !plain.is_empty() => key.seal(kind, id, &plain),
+            _ => plain,
+        }
     }
 
-    /// No progress stays none, so that a store sees that there is nothing to keep.
-    fn seal_progress(&self, id: &RecordId, progress: &Bytes) -> Bytes {
-        if progress.is_empty() {
-            return Bytes::new();
+    /// The bytes that were sealed. Those that nobody sealed come back as they are: they were stored before there was a secret.
+    fn open(&self, kind: Sealed, id: &RecordId, stored: Bytes) -> Result<Bytes, StoreError> {
+        if !seal::is_sealed(&stored) {
+            return Ok(stored);
         }
-        self.key.seal(Sealed::Progress, id, progress)
+        let keys = [&self.key, &self.other_key];
+        let key = keys.into_iter().flatten().find(|key| key.sealed(&stored));
+        let Some(key) = key else {
+            return Err(StoreError::unreadable(
+                "it was encrypted with a secret that this service does not have",
+            ));
+        };
+        key.open(kind, id, &stored).ok_or_else(|| {
+            StoreError::unreadable(
+                "it cannot be decrypted, because it was changed or is of another record",
+            )
+        })
     }
 
     fn open_record(&self, mut record: Record) -> Result<Record, StoreError> {
         match &mut record.phase {
             Phase::Completed { outcome } => {
-                *outcome = self
-                    .key
-                    .open(Sealed::Outcome, &record.id, outcome.clone())?;
+                *outcome = self.open(Sealed::Outcome, &record.id, outcome.clone())?;
             }
             Phase::InFlight { progress, .. } => {
-                *progress = self
-                    .key
-                    .open(Sealed::Progress, &record.id, progress.clone())?;
+                *progress = self.open(Sealed::Progress, &record.id, progress.clone())?;
             }
         }
         Ok(record)
@@ -68,7 +85,7 @@ impl Store for SealedStore {
     }
 
     fn encode_outcome(&self, id: &RecordId, outcome: Bytes) -> Result<Bytes, StoreError> {
-        Ok(self.seal_outcome(id, &outcome))
+        Ok(self.seal(Sealed::Outcome, id, outcome))
     }
 
     fn check_room(&self, scope: &ScopeId) -> Result<(), StoreError> {
@@ -79,7 +96,7 @@ impl Store for SealedStore {
         let (hold, fingerprint) = (request.hold, request.fingerprint);
         match self.store.claim(request).await? {
             Claim::Won { attempt, progress } => {
-                match self.key.open(Sealed::Progress, &hold.id, progress) {
+                match self.open(Sealed::Progress, &hold.id, progress) {
                     Ok(progress) => Ok(Claim::won(attempt, progress)),
                     Err(unreadable) => {
                         // Nobody runs under this claim, which would keep the key until its lease expires.
@@ -93,7 +110,7 @@ impl Store for SealedStore {
                 outcome,
                 expires_at,
             } => {
-                let outcome = self.key.open(Sealed::Outcome, &hold.id, outcome)?;
+                let outcome = self.open(Sealed::Outcome, &hold.id, outcome)?;
                 Ok(Claim::completed(fingerprint, outcome, expires_at))
             }
             taken @ (Claim::InFlight { .. } | Claim::Unknown { .. }) => Ok(taken),
@@ -109,12 +126,12 @@ impl Store for SealedStore {
     }
 
     async fn checkpoint(&self, hold: &Hold, progress: Bytes) -> Result<IfOwner<()>, StoreError> {
-        let progress = self.seal_progress(&hold.id, &progress);
+        let progress = self.seal(Sealed::Progress, &hold.id, progress);
         self.store.checkpoint(hold, progress).await
     }
 
     async fn suspend(&self, hold: &Hold, progress: Bytes) -> Result<IfOwner<()>, StoreError> {
-        let progress = self.seal_progress(&hold.id, &progress);
+        let progress = self.seal(Sealed::Progress, &hold.id, progress);
         self.store.suspend(hold, progress).await
     }
 
@@ -123,7 +140,7 @@ impl Store for SealedStore {
         hold: &Hold,
         outcome: Bytes,
     ) -> Result<IfOwner<SystemTime>, StoreError> {
-        let outcome = self.seal_outcome(&hold.id, &outcome);
+        let outcome = self.seal(Sealed::Outcome, &hold.id, outcome);
         self.store.complete(hold, outcome).await
     }
 
@@ -156,11 +173,11 @@ impl Store for SealedStore {
     ) -> Result<IfOwner<()>, StoreError> {
         let resolution = match resolution {
             Resolution::Complete { outcome, ttl } => Resolution::Complete {
-                outcome: self.seal_outcome(id, &outcome),
+                outcome: self.seal(Sealed::Outcome, id, outcome),
                 ttl,
             },
             Resolution::Replace { outcome } => Resolution::Replace {
-                outcome: self.seal_outcome(id, &outcome),
+                outcome: self.seal(Sealed::Outcome, id, outcome),
             },
             other @ (Resolution::Release | Resolution::Forget) => other,
         };

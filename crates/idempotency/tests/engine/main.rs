@@ -21,6 +21,7 @@ mod misused;
 mod outages;
 mod outcomes;
 mod renewals;
+mod rotation;
 mod sealed;
 mod settings;
 mod stopping;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use idempotency::{
     ClaimRequest, Hold, Idempotency, IfOwner, MemoryStore, OnLost, Options, Phase, Record,
-    Resolution, Run, Scope, Store, Token,
+    Rejection, Resolution, Run, RunError, Scope, Store, StoreErrorKind, Token,
 };
 
 use super::{Answer, Failed, asked, charge, execute, key};
