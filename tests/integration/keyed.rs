@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use idempotency::Fingerprint;
+use idempotency::{Fingerprint, Phase};
 use rstest_reuse::apply;
 
 use crate::{
@@ -100,5 +100,35 @@ async fn fingerprints_and_child_keys_stay_what_they_are(backend: Backend) {
         first.assert_fresh("201 Created");
         // It is made of the fingerprint, so it stands for both.
         assert_eq!(first.json()["keys"][0], child_key);
+    }
+}
+
+// proves: records-encrypted-and-purgeable
+#[apply(each_store)]
+#[tokio::test]
+async fn a_stored_response_is_readable_with_the_secret_only(backend: Backend) {
+    for (secret, is_readable) in [(b"".as_slice(), true), (SECRET, false)] {
+        let configured = World::configured(backend, |builder| builder.with_secret(secret)).await;
+        let world = installed!(configured);
+        let first = Answer::to(world.booking("k")).await;
+        first.assert_fresh("201 Created");
+        let mut store = world.idempotency.store();
+        while let Some(wrapped) = store.wrapped() {
+            store = wrapped;
+        }
+        let (hold, _) = world.only_record().await;
+        let found = store.inspect(&hold.id).await.expect("a readable record");
+        let Some(Phase::Completed { outcome }) = found.map(|record| record.phase) else {
+            panic!("a completed record");
+        };
+        let body = first.body.as_ref();
+        assert!(!body.is_empty());
+        assert_eq!(
+            outcome.windows(body.len()).any(|part| part == body),
+            is_readable
+        );
+        Answer::to(world.booking("k"))
+            .await
+            .assert_replay_of(&first);
     }
 }

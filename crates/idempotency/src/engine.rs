@@ -13,6 +13,7 @@ mod local_locks;
 mod places;
 mod reclaim;
 mod resolve;
+mod rotation;
 mod shutdown;
 mod store_timeout;
 mod sweep;
@@ -50,6 +51,7 @@ use claim::Claimed;
 use claimed_run::RecordedClaim;
 use decision::{AfterClaim, Asked};
 use local_locks::{LocalLock, LocalLocks};
+use rotation::OtherSecret;
 use waiting::{Waiter, WaitingRoom};
 
 pub(crate) use active_runs::MAX_EXECUTION;
@@ -57,6 +59,7 @@ pub(crate) use active_runs::RunGuard;
 pub(crate) use claimed_run::ClaimedRun;
 pub(crate) use commit_status::CommitStatus;
 pub(crate) use detach_on_drop::DetachOnDrop;
+pub(crate) use rotation::NamedBy;
 
 pub use builder::IdempotencyBuilder;
 pub use shutdown::Unfinished;
@@ -85,6 +88,7 @@ struct Engine {
     store: Arc<dyn Store>,
     namespace: Box<str>,
     secret: Box<[u8]>,
+    other_secret: Option<OtherSecret>,
     sweep_every: Duration,
     defaults: Options,
     #[cfg(feature = "axum")]
@@ -106,12 +110,15 @@ const MAX_FORMS: usize = 4;
 /// Which record a request concerns, and what it asks.
 pub(crate) struct Operation {
     pub(crate) id: RecordId,
+    pub(crate) named_by: NamedBy,
     pub(crate) scope: ScopeId,
     pub(crate) labels: Labels,
     pub(crate) asked: Asked,
     pub(crate) waiter: Waiter,
     /// How much earlier the end of its record is announced.
     pub(crate) grace: Duration,
+    /// The same operation under the other secret, while the secret is changed.
+    pub(crate) other: Option<Box<Operation>>,
 }
 
 /// What else is known of a request.
@@ -206,11 +213,6 @@ impl Idempotency {
         self.0.store.as_ref()
     }
 
-    /// What digests are keyed with; empty without one.
-    pub(crate) fn secret(&self) -> &[u8] {
-        &self.0.secret
-    }
-
     /// What holds where these options are given.
     pub(crate) fn effective(&self, options: &Options) -> EffectiveOptions {
         options.over(&self.0.defaults)
@@ -236,18 +238,34 @@ impl Idempotency {
         fingerprint: &Fingerprint,
         origin: Origin,
     ) -> Operation {
-        let id = self.record_id(scope, key);
-        let forms = Forms::new(
-            fingerprint,
-            &self.0.secret,
-            id.as_bytes(),
-            key.expose().as_bytes(),
-        );
+        let other = self.0.other_secret.as_ref().map(|_| {
+            let named_by = NamedBy::Other;
+            Box::new(self.operation_named(named_by, options, scope, key, fingerprint, &origin))
+        });
+        Operation {
+            other,
+            ..self.operation_named(NamedBy::Own, options, scope, key, fingerprint, &origin)
+        }
+    }
+
+    fn operation_named(
+        &self,
+        named_by: NamedBy,
+        options: &EffectiveOptions,
+        scope: &Scope,
+        key: &IdempotencyKey,
+        fingerprint: &Fingerprint,
+        origin: &Origin,
+    ) -> Operation {
+        let secret = self.secret(named_by);
+        let id = self.record_id_keyed(secret, scope, key);
+        let forms = Forms::new(fingerprint, secret, id.as_bytes(), key.expose().as_bytes());
         Operation {
             id,
+            named_by,
             scope: self.scope_id(scope),
             labels: Labels::from_parts(
-                origin.route,
+                origin.route.clone(),
                 scope.label().map(|label| self.label_text(label)),
             ),
             asked: Asked::new(forms),
@@ -256,13 +274,14 @@ impl Idempotency {
                 bytes: origin.kept_bytes,
             },
             grace: options::grace(options.ttl),
+            other: None,
         }
     }
 
     /// Claims the key; waits before, for up to `patience`, where the same request is running.
     pub(crate) async fn begin(
         &self,
-        operation: Operation,
+        mut operation: Operation,
         options: &EffectiveOptions,
         patience: Option<Duration>,
     ) -> Result<NextAction<'_>, Rejection> {
@@ -272,6 +291,10 @@ impl Idempotency {
             .sweeper
             .ensure_running(&self.0.store, self.0.sweep_every);
 
+        if let Some(other) = operation.other.take() {
+            let begun = self.begin_in_rotation(operation, *other, options, patience);
+            return Box::pin(begun).await;
+        }
         if options.transactional {
             let begun = self.begin_transaction(operation, options, patience, guard);
             begun.await

@@ -11,7 +11,10 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::{
-    Idempotency, RecordId, engine::ClaimedRun, fingerprint::digest, progress::Progress,
+    Idempotency, RecordId,
+    engine::{ClaimedRun, NamedBy},
+    fingerprint::digest,
+    progress::Progress,
     store::transaction::PendingRecord,
 };
 use commit::CommitState;
@@ -61,6 +64,7 @@ struct Shared {
 /// What a run has that has a key.
 struct Protection {
     idempotency: Idempotency,
+    named_by: NamedBy,
     outcome: OutcomeKind,
     entry: PendingRecord,
     is_transactional: bool,
@@ -118,6 +122,7 @@ impl Execution {
             attempt: claimed.attempt(),
             protection: Some(Protection {
                 idempotency: claimed.idempotency().clone(),
+                named_by: claimed.named_by(),
                 outcome,
                 entry,
                 is_transactional: claimed.is_transactional(),
@@ -154,7 +159,7 @@ impl Execution {
                 1 => digest([b"child 1".as_slice(), id, name]),
                 2 => digest([b"child 2".as_slice(), id, asked, name]),
                 _ => {
-                    let secret = protection.idempotency.secret();
+                    let secret = protection.idempotency.secret(protection.named_by);
                     digest([b"child 3".as_slice(), secret, id, asked, name])
                 }
             }

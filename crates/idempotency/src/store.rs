@@ -54,6 +54,8 @@ mod postgres;
 #[cfg(feature = "redis")]
 mod redis;
 mod resolution;
+mod seal;
+pub(crate) mod sealed;
 mod share;
 mod shared;
 mod spent;

@@ -6,10 +6,10 @@ use std::{fmt, hash::RandomState, sync::Arc, time::Duration};
 use http::request::Parts;
 use tokio::sync::Semaphore;
 
-use super::{Engine, Idempotency, sweep};
+use super::{Engine, Idempotency, rotation::OtherSecret, sweep};
 #[cfg(feature = "axum")]
 use crate::{HttpConfig, Scope};
-use crate::{Options, Store};
+use crate::{Options, Store, store::sealed::SealedStore};
 
 /// Whose key it is, or why that cannot be told.
 #[cfg(feature = "axum")]
@@ -24,6 +24,7 @@ pub struct IdempotencyBuilder {
     store: Arc<dyn Store>,
     namespace: Box<str>,
     secret: Box<[u8]>,
+    other_secret: Option<OtherSecret>,
     sweep_every: Duration,
     max_running: usize,
     defaults: Options,
@@ -39,6 +40,7 @@ impl IdempotencyBuilder {
             store,
             namespace: "".into(),
             secret: Box::default(),
+            other_secret: None,
             sweep_every: Duration::from_secs(300),
             max_running: Semaphore::MAX_PERMITS,
             defaults: Options::new(),
@@ -56,7 +58,7 @@ impl IdempotencyBuilder {
         self
     }
 
-    /// Keys every digest with a secret, so that a copy of the store does not tell whether a guess is right.
+    /// Keeps what is stored unreadable for an attacker who has a copy of the store, such as a backup, and not the secret.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -70,15 +72,63 @@ impl IdempotencyBuilder {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     ///
-    /// Without one, whoever has a copy of the store, such as a backup, can guess offline, millions of guesses a second:
-    /// keys that are not random, then the principal or the credentials, including passwords of Basic authentication, then bodies; and
-    /// can derive [child keys](crate::Execution::child_key). Responses are stored as they are in any case.
+    /// Digests of keys, callers and requests are keyed with the secret, so that nobody can test guesses, and responses and the
+    /// results of steps are encrypted (XChaCha20-Poly1305), each bound to its record. One that was changed, or moved from another
+    /// record, is an error, and nothing runs.
     ///
-    /// Take 32 random bytes, and keep them where a copy of the store does not have them. Every process that shares the store needs
-    /// the same secret. Another one, or the first one over a store that has records, forgets all keys, and retries run again.
+    /// Without a secret an attacker with a copy can read responses, and guess offline, millions of guesses a second: keys that
+    /// are not random, then the principal or the credentials, including passwords of Basic authentication, then bodies; and can
+    /// derive [child keys](crate::Execution::child_key).
+    ///
+    /// Take 32 random bytes, and keep them where a copy of the store is not. Every process that shares the store needs the same
+    /// secret. Another secret, or the first one over a store that has records, forgets all keys, and retries run again. Encryption adds
+    /// 45 bytes to a response.
     #[must_use]
     pub fn with_secret(mut self, secret: &[u8]) -> Self {
         self.secret = secret.into();
+        self
+    }
+
+    /// Announces the secret that services get next, in the first of the three deployments by which a secret is changed.
+    ///
+    /// | Deployment | Settings |
+    /// |---|---|
+    /// | 1 | `with_secret(old).with_next_secret(new)` |
+    /// | 2 | `with_secret(new).with_previous_secret(old)` |
+    /// | 3, twice the longest ttl later | `with_secret(new)` |
+    ///
+    /// Keys are not forgotten, and a key runs once although services of two neighbouring deployments serve it. Claims go by
+    /// both secrets meanwhile, the older one first, which takes up to three more calls of the store. Transactional handlers run
+    /// under a lease meanwhile. A first secret is introduced in the same way, with an empty one as the old one.
+    ///
+    /// A request that failed without a stored response before the second deployment, and is retried after it, gets other
+    /// [child keys](crate::Execution::child_key).
+    ///
+    /// # Panics
+    ///
+    /// If a previous secret is given too: one change has to end before the next one.
+    #[must_use]
+    pub fn with_next_secret(self, secret: &[u8]) -> Self {
+        self.with_other_secret(OtherSecret::Next(secret.into()))
+    }
+
+    /// Keeps what services stored under the secret before, in the second of the three deployments by which a
+    /// [secret is changed](Self::with_next_secret).
+    ///
+    /// # Panics
+    ///
+    /// If a next secret is given too: one change has to end before the next one.
+    #[must_use]
+    pub fn with_previous_secret(self, secret: &[u8]) -> Self {
+        self.with_other_secret(OtherSecret::Previous(secret.into()))
+    }
+
+    fn with_other_secret(mut self, other: OtherSecret) -> Self {
+        assert!(
+            self.other_secret.is_none(),
+            "an engine has a previous secret or a next one, not both: one change of the secret has to end before the next one"
+        );
+        self.other_secret = Some(other);
         self
     }
 
@@ -189,10 +239,20 @@ impl IdempotencyBuilder {
     /// The engine.
     #[must_use]
     pub fn build(self) -> Idempotency {
+        let other_secret = self
+            .other_secret
+            .as_ref()
+            .map_or(&[][..], OtherSecret::bytes);
+        let store = if self.secret.is_empty() && other_secret.is_empty() {
+            self.store
+        } else {
+            Arc::new(SealedStore::new(self.store, &self.secret, other_secret))
+        };
         Idempotency(Arc::new(Engine {
-            store: self.store,
+            store,
             namespace: self.namespace,
             secret: self.secret,
+            other_secret: self.other_secret,
             sweep_every: self.sweep_every,
             defaults: self.defaults,
             #[cfg(feature = "axum")]

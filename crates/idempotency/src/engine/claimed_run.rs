@@ -5,9 +5,9 @@ use std::sync::Arc;
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
 use super::{
-    Finished, Idempotency, Operation, Replay, WorkResult, active_runs::RunGuard, claim::Withdrawal,
-    decision, detach_on_drop::DetachOnDrop, finish, finish::Held, local_locks::LocalLock,
-    store_timeout::with_store_timeout, transactional,
+    Finished, Idempotency, NamedBy, Operation, Replay, WorkResult, active_runs::RunGuard,
+    claim::Withdrawal, decision, detach_on_drop::DetachOnDrop, finish, finish::Held,
+    local_locks::LocalLock, store_timeout::with_store_timeout, transactional,
 };
 use crate::{
     Hold, IfOwner, Rejection, log_text::Causes, progress::Progress,
@@ -111,6 +111,11 @@ impl ClaimedRun<'_> {
 
     pub(crate) fn idempotency(&self) -> &Idempotency {
         self.idempotency
+    }
+
+    /// Which secret names its record.
+    pub(crate) fn named_by(&self) -> NamedBy {
+        self.operation.named_by
     }
 
     /// The record that the run's own transaction would write.

@@ -9,12 +9,21 @@ impl Idempotency {
     /// The id under which the store keeps this key.
     #[must_use]
     pub fn record_id(&self, scope: &Scope, key: &IdempotencyKey) -> RecordId {
+        self.record_id_keyed(&self.0.secret, scope, key)
+    }
+
+    pub(super) fn record_id_keyed(
+        &self,
+        secret: &[u8],
+        scope: &Scope,
+        key: &IdempotencyKey,
+    ) -> RecordId {
         let (kind, name) = scope.parts();
         let key = key.expose().as_bytes();
         let namespace = self.0.namespace.as_bytes();
         RecordId::from_bytes(digest([
             b"record 1".as_slice(),
-            &self.0.secret,
+            secret,
             namespace,
             kind,
             name,

@@ -21,6 +21,8 @@ mod misused;
 mod outages;
 mod outcomes;
 mod renewals;
+mod rotation;
+mod sealed;
 mod settings;
 mod stopping;
 mod stragglers;

@@ -1,0 +1,198 @@
+//! The store of an engine that has a secret: what runs leave is encrypted before it reaches the store behind.
+
+use std::{sync::Arc, time::SystemTime};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::{
+    Claim, ClaimRequest, Hold, IfOwner, ListRequest, Listed, Resolution, Store, StoreError,
+    Subscription,
+    seal::{self, SEAL_LENGTH, Sealed, SealingKey},
+};
+use crate::{Fingerprint, Phase, Record, RecordId, ScopeId, Token};
+
+/// Seals outcomes and progress. Ids and fingerprints are digests already, which the engine keys with the same secret.
+#[derive(Debug)]
+pub(crate) struct SealedStore {
+    store: Arc<dyn Store>,
+    /// `None` while services without a secret have to read what this one stores.
+    key: Option<SealingKey>,
+    /// That of the other secret, while the secret is changed.
+    other_key: Option<SealingKey>,
+}
+
+impl SealedStore {
+    /// Seals with this secret and opens with both; an empty one is none.
+    pub(crate) fn new(store: Arc<dyn Store>, secret: &[u8], other_secret: &[u8]) -> Self {
+        let key = |secret: &[u8]| (!secret.is_empty()).then(|| SealingKey::of_secret(secret));
+        Self {
+            store,
+            key: key(secret),
+            other_key: key(other_secret),
+        }
+    }
+
+    fn seal(&self, kind: Sealed, id: &RecordId, plain: Bytes) -> Bytes {
+        match &self.key {
+            // No progress stays none, so that a store sees that there is nothing to keep.
+            Some(key) if !plain.is_empty() => key.seal(kind, id, &plain),
+            _ => plain,
+        }
+    }
+
+    /// The bytes that were sealed. Those that nobody sealed come back as they are: they were stored before there was a secret.
+    fn open(&self, kind: Sealed, id: &RecordId, stored: Bytes) -> Result<Bytes, StoreError> {
+        if !seal::is_sealed(&stored) {
+            return Ok(stored);
+        }
+        let keys = [&self.key, &self.other_key];
+        let key = keys.into_iter().flatten().find(|key| key.sealed(&stored));
+        let Some(key) = key else {
+            return Err(StoreError::unreadable(
+                "it was encrypted with a secret that this service does not have",
+            ));
+        };
+        key.open(kind, id, &stored).ok_or_else(|| {
+            StoreError::unreadable(
+                "it cannot be decrypted, because it was changed or is of another record",
+            )
+        })
+    }
+
+    fn open_record(&self, mut record: Record) -> Result<Record, StoreError> {
+        match &mut record.phase {
+            Phase::Completed { outcome } => {
+                *outcome = self.open(Sealed::Outcome, &record.id, outcome.clone())?;
+            }
+            Phase::InFlight { progress, .. } => {
+                *progress = self.open(Sealed::Progress, &record.id, progress.clone())?;
+            }
+        }
+        Ok(record)
+    }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl Store for SealedStore {
+    fn name(&self) -> &'static str {
+        self.store.name()
+    }
+
+    fn wrapped(&self) -> Option<&dyn Store> {
+        Some(&self.store)
+    }
+
+    fn encode_outcome(&self, id: &RecordId, outcome: Bytes) -> Result<Bytes, StoreError> {
+        Ok(self.seal(Sealed::Outcome, id, outcome))
+    }
+
+    fn check_room(&self, scope: &ScopeId) -> Result<(), StoreError> {
+        self.store.check_room(scope)
+    }
+
+    async fn claim(&self, request: ClaimRequest<'_>) -> Result<Claim, StoreError> {
+        let (hold, fingerprint) = (request.hold, request.fingerprint);
+        match self.store.claim(request).await? {
+            Claim::Won { attempt, progress } => {
+                match self.open(Sealed::Progress, &hold.id, progress) {
+                    Ok(progress) => Ok(Claim::won(attempt, progress)),
+                    Err(unreadable) => {
+                        // Nobody runs under this claim, which would keep the key until its lease expires.
+                        self.store.withdraw(hold, fingerprint).await?;
+                        Err(unreadable)
+                    }
+                }
+            }
+            Claim::Completed {
+                fingerprint,
+                outcome,
+                expires_at,
+            } => {
+                let outcome = self.open(Sealed::Outcome, &hold.id, outcome)?;
+                Ok(Claim::completed(fingerprint, outcome, expires_at))
+            }
+            taken @ (Claim::InFlight { .. } | Claim::Unknown { .. }) => Ok(taken),
+        }
+    }
+
+    async fn withdraw(&self, hold: &Hold, fingerprint: &Fingerprint) -> Result<(), StoreError> {
+        self.store.withdraw(hold, fingerprint).await
+    }
+
+    async fn renew(&self, hold: &Hold) -> Result<IfOwner<()>, StoreError> {
+        self.store.renew(hold).await
+    }
+
+    async fn checkpoint(&self, hold: &Hold, progress: Bytes) -> Result<IfOwner<()>, StoreError> {
+        let progress = self.seal(Sealed::Progress, &hold.id, progress);
+        self.store.checkpoint(hold, progress).await
+    }
+
+    async fn suspend(&self, hold: &Hold, progress: Bytes) -> Result<IfOwner<()>, StoreError> {
+        let progress = self.seal(Sealed::Progress, &hold.id, progress);
+        self.store.suspend(hold, progress).await
+    }
+
+    async fn complete(
+        &self,
+        hold: &Hold,
+        outcome: Bytes,
+    ) -> Result<IfOwner<SystemTime>, StoreError> {
+        let outcome = self.seal(Sealed::Outcome, &hold.id, outcome);
+        self.store.complete(hold, outcome).await
+    }
+
+    async fn release(&self, hold: &Hold) -> Result<IfOwner<()>, StoreError> {
+        self.store.release(hold).await
+    }
+
+    async fn inspect(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
+        let found = self.store.inspect(id).await?;
+        found.map(|record| self.open_record(record)).transpose()
+    }
+
+    async fn list(&self, request: &ListRequest) -> Result<Vec<Listed>, StoreError> {
+        let listed = self.store.list(request).await?;
+        let opened = listed.into_iter().map(|listed| {
+            let id = listed.id;
+            match listed.record.and_then(|record| self.open_record(record)) {
+                Ok(record) => record.into(),
+                Err(error) => Listed::unreadable(id, error),
+            }
+        });
+        Ok(opened.collect())
+    }
+
+    async fn resolve(
+        &self,
+        id: &RecordId,
+        seen: &Token,
+        resolution: Resolution,
+    ) -> Result<IfOwner<()>, StoreError> {
+        let resolution = match resolution {
+            Resolution::Complete { outcome, ttl } => Resolution::Complete {
+                outcome: self.seal(Sealed::Outcome, id, outcome),
+                ttl,
+            },
+            Resolution::Replace { outcome } => Resolution::Replace {
+                outcome: self.seal(Sealed::Outcome, id, outcome),
+            },
+            other @ (Resolution::Release | Resolution::Forget) => other,
+        };
+        self.store.resolve(id, seen, resolution).await
+    }
+
+    async fn purge_expired(&self, limit: usize) -> Result<usize, StoreError> {
+        self.store.purge_expired(limit).await
+    }
+
+    fn subscribe(&self, id: &RecordId) -> Subscription {
+        self.store.subscribe(id)
+    }
+
+    fn outcome_limit(&self) -> usize {
+        self.store.outcome_limit().saturating_sub(SEAL_LENGTH)
+    }
+}

@@ -1,0 +1,307 @@
+//! How the secret is changed while services run: in three deployments, of which two neighbours serve at one time.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use idempotency::{
+    ClaimRequest, Clock, Fingerprint, Hold, Idempotency, IdempotencyBuilder, ListRequest,
+    MemoryStore, OnLost, Options, Rejection, Run, RunError, Store, Token,
+};
+use tokio::{sync::Barrier, task::JoinSet};
+
+#[cfg(feature = "sqlite")]
+use super::commits::World;
+use super::{Failed, charge_with, execute, refund};
+
+const OLD: &[u8] = b"the old secret";
+const NEW: &[u8] = b"the new secret";
+
+/// The services of one deployment.
+type Deployment = fn(IdempotencyBuilder) -> IdempotencyBuilder;
+
+const BEFORE: Deployment = |builder| builder.with_secret(OLD);
+const FIRST: Deployment = |builder| builder.with_secret(OLD).with_next_secret(NEW);
+const SECOND: Deployment = |builder| builder.with_secret(NEW).with_previous_secret(OLD);
+const THIRD: Deployment = |builder| builder.with_secret(NEW);
+
+/// Those that serve at one time, each in both orders.
+const NEIGHBOURS: [[Deployment; 2]; 6] = [
+    [BEFORE, FIRST],
+    [FIRST, BEFORE],
+    [FIRST, SECOND],
+    [SECOND, FIRST],
+    [SECOND, THIRD],
+    [THIRD, SECOND],
+];
+
+fn serve(store: &MemoryStore, deployment: Deployment) -> Idempotency {
+    deployment(Idempotency::builder(store.clone())).build()
+}
+
+fn options() -> Options {
+    Options::new().ttl_seconds(3600)
+}
+
+async fn value(idempotency: &Idempotency, value: u32) -> Run<u32> {
+    let run = charge_with(idempotency, &options(), async move { Ok(value) }).await;
+    run.expect("a value")
+}
+
+// proves: secret-rotation-loses-no-key
+#[tokio::test]
+async fn a_key_is_replayed_by_the_services_of_the_deployment_before_and_after() {
+    for [one, other] in NEIGHBOURS {
+        let store = MemoryStore::new();
+        let (one, other) = (serve(&store, one), serve(&store, other));
+        assert_eq!(value(&one, 1).await, Run::Executed(1));
+        for _ in 0..2 {
+            assert_eq!(value(&other, 2).await, Run::Replayed(1));
+            assert_eq!(value(&one, 3).await, Run::Replayed(1));
+        }
+        for service in [&one, &other] {
+            let refused = refund(service, 4).await;
+            assert!(
+                matches!(refused, Err(RunError::Rejected(Rejection::Reused))),
+                "{refused:?}"
+            );
+        }
+    }
+}
+
+/// The second deployment stays until what was stored under the old secret has expired.
+// proves: secret-rotation-loses-no-key
+#[tokio::test]
+async fn a_key_is_replayed_through_all_deployments_for_its_ttl() {
+    let clock = Clock::manual();
+    let store = MemoryStore::new().with_clock(clock.clone());
+    assert_eq!(value(&serve(&store, BEFORE), 1).await, Run::Executed(1));
+    assert_eq!(value(&serve(&store, FIRST), 2).await, Run::Replayed(1));
+    clock.advance(Duration::from_secs(3599));
+    assert_eq!(value(&serve(&store, SECOND), 3).await, Run::Replayed(1));
+    clock.advance(Duration::from_secs(3600));
+    assert_eq!(value(&serve(&store, SECOND), 4).await, Run::Executed(4));
+    assert_eq!(value(&serve(&store, THIRD), 5).await, Run::Replayed(4));
+}
+
+// proves: secret-rotation-loses-no-key
+#[tokio::test]
+async fn the_first_secret_is_introduced_without_forgetting_a_key() {
+    let store = MemoryStore::new();
+    let without = Idempotency::new(store.clone());
+    assert_eq!(value(&without, 1).await, Run::Executed(1));
+    let first = serve(&store, |builder| builder.with_next_secret(NEW));
+    assert_eq!(value(&first, 2).await, Run::Replayed(1));
+    let second = serve(&store, |builder| {
+        builder.with_secret(NEW).with_previous_secret(b"")
+    });
+    assert_eq!(value(&second, 3).await, Run::Replayed(1));
+}
+
+// proves: secret-rotation-runs-once, one-atomic-claim
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn equal_requests_to_two_neighbours_at_one_time_run_once() {
+    for pair in NEIGHBOURS {
+        for _ in 0..20 {
+            let store = MemoryStore::new();
+            let services = pair.map(|deployment| serve(&store, deployment));
+            let runs = Arc::new(AtomicUsize::new(0));
+            let barrier = Arc::new(Barrier::new(20));
+            let mut requests = JoinSet::new();
+            for number in 0..20 {
+                let service = services[number % 2].clone();
+                let (runs, barrier) = (Arc::clone(&runs), Arc::clone(&barrier));
+                requests.spawn(async move {
+                    barrier.wait().await;
+                    let work = async move {
+                        runs.fetch_add(1, Ordering::SeqCst);
+                        tokio::task::yield_now().await;
+                        Ok(1)
+                    };
+                    charge_with(&service, &options(), work).await
+                });
+            }
+            while let Some(response) = requests.join_next().await {
+                assert_once(&response.expect("no panic"));
+            }
+            assert_eq!(runs.load(Ordering::SeqCst), 1);
+            for service in &services {
+                assert_eq!(value(service, 2).await, Run::Replayed(1));
+            }
+        }
+    }
+}
+
+fn assert_once<T: PartialEq + From<u8> + std::fmt::Debug, E: std::fmt::Debug>(
+    response: &Result<Run<T>, RunError<E>>,
+) {
+    match response {
+        Ok(Run::Executed(value) | Run::Replayed(value)) => assert_eq!(*value, T::from(1)),
+        Err(RunError::Rejected(Rejection::InProgress)) => {}
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Transactions that write their records under different secrets do not meet, so they go under leases.
+// proves: secret-rotation-runs-once, rows-and-key-commit-together
+#[cfg(feature = "sqlite")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn equal_transactions_of_two_neighbours_at_one_time_commit_once() {
+    for pair in NEIGHBOURS {
+        let world = World::new().await;
+        let services = pair.map(|deployment| {
+            let builder = Idempotency::builder(world.store.clone());
+            deployment(builder).build()
+        });
+        let barrier = Arc::new(Barrier::new(20));
+        let mut requests = JoinSet::new();
+        for number in 0..20 {
+            let service = services[number % 2].clone();
+            let barrier = Arc::clone(&barrier);
+            // Each would have a row of its own.
+            let insert = world.invoice(format!("customer {number}").leak());
+            requests.spawn(async move {
+                barrier.wait().await;
+                let options = options().transactional(true);
+                let run = execute(&service, &options, async move |execution| {
+                    execution.commit_value(insert, 1_u32).await
+                });
+                run.await
+            });
+        }
+        while let Some(response) = requests.join_next().await {
+            assert_once(&response.expect("no panic"));
+        }
+        assert_eq!(world.invoices().await, 1);
+        for service in &services {
+            assert_eq!(value(service, 2).await, Run::Replayed(1));
+        }
+    }
+}
+
+/// While a run goes on in one deployment, its neighbour refuses, and leaves it alone.
+// proves: secret-rotation-runs-once, running-duplicate-gets-409
+#[tokio::test]
+async fn a_run_that_goes_on_keeps_the_neighbours_out() {
+    for [one, other] in NEIGHBOURS {
+        let store = MemoryStore::new();
+        let (one, other) = (serve(&store, one), serve(&store, other));
+        let neighbour = other.clone();
+        let options = options();
+        let run = charge_with(&one, &options, async move {
+            for _ in 0..2 {
+                let refused = charge_with(&neighbour, &options, async { Ok(2) }).await;
+                assert!(
+                    matches!(refused, Err(RunError::Rejected(Rejection::InProgress))),
+                    "{refused:?}"
+                );
+            }
+            Ok(1)
+        });
+        assert_eq!(run.await.expect("a value"), Run::Executed(1));
+        assert_eq!(value(&other, 3).await, Run::Replayed(1));
+    }
+}
+
+/// A run that was lost is taken over with its steps and its child keys by the services of the next deployment.
+// proves: secret-rotation-loses-no-key, dead-owner-taken-over
+#[tokio::test]
+async fn what_a_failed_run_has_done_is_resumed_after_a_deployment() {
+    for [one, other] in [[BEFORE, FIRST], [FIRST, SECOND], [SECOND, THIRD]] {
+        let store = MemoryStore::new();
+        let (one, other) = (serve(&store, one), serve(&store, other));
+        let options = options();
+        let failed = execute(&one, &options, async move |execution| {
+            let child = execution.child_key("charge");
+            let done = execution.step("charge", async { Ok::<_, Failed>(child) });
+            done.await.map_err(|_| Failed)?;
+            Err::<(String, String), _>(Failed)
+        });
+        failed.await.expect_err("the work fails after its step");
+        let resumed = execute(&other, &options, async move |execution| {
+            let repeated = async { Ok::<_, Failed>("again".to_owned()) };
+            let done = execution
+                .step("charge", repeated)
+                .await
+                .map_err(|_| Failed)?;
+            Ok::<_, Failed>((done, execution.child_key("charge")))
+        });
+        let Run::Executed((done, child_key)) = resumed.await.expect("a value") else {
+            panic!("it runs");
+        };
+        assert_eq!(done, child_key);
+    }
+}
+
+/// A service of the second deployment that dies between its two claims leaves the first one.
+// proves: secret-rotation-loses-no-key, secret-rotation-runs-once
+#[tokio::test]
+async fn a_claim_that_a_dead_service_left_under_the_old_secret_hides_no_response() {
+    for on_lost in [OnLost::TakeOver, OnLost::Refuse] {
+        let clock = Clock::manual();
+        let store = MemoryStore::new().with_clock(clock.clone());
+        let second = serve(&store, SECOND);
+        assert_eq!(value(&second, 1).await, Run::Executed(1));
+        abandon(&store).await;
+        clock.advance(Duration::from_secs(31));
+        for deployment in [FIRST, SECOND] {
+            let service = serve(&store, deployment);
+            let options = options().on_lost(on_lost);
+            let again = charge_with(&service, &options, async { Ok(2) }).await;
+            assert_eq!(again.expect("a value"), Run::Replayed(1));
+        }
+    }
+}
+
+/// Claims the key under the old secret, and does not come back.
+async fn abandon(store: &MemoryStore) {
+    let scratch = MemoryStore::new();
+    let before = serve(&scratch, BEFORE);
+    assert_eq!(value(&before, 0).await, Run::Executed(0));
+    let [listed] = &scratch.list(&ListRequest::new(2)).await.expect("a list")[..] else {
+        panic!("one record");
+    };
+    let record = listed.record.as_ref().expect("a record");
+    let fingerprint: Fingerprint = record.fingerprint;
+    let hold = Hold::new(
+        record.id,
+        Token::random(),
+        Duration::from_secs(30),
+        Duration::from_secs(3600),
+    );
+    let request = ClaimRequest::new(&hold, &fingerprint, OnLost::TakeOver);
+    store.claim(request).await.expect("a claim");
+}
+
+/// A change of the secret writes no more records than one for each key.
+// proves: secret-rotation-loses-no-key
+#[tokio::test]
+async fn one_record_stays_of_each_key() {
+    for [one, other] in NEIGHBOURS {
+        let store = MemoryStore::new();
+        for deployment in [one, other, one] {
+            let service = serve(&store, deployment);
+            value(&service, 1).await;
+            // It waits for claims that are given back in the background.
+            service.shutdown().await;
+        }
+        let listed = store.list(&ListRequest::new(10)).await.expect("a list");
+        assert_eq!(listed.len(), 1);
+    }
+}
+
+// proves: secret-rotation-loses-no-key
+#[test]
+#[should_panic(expected = "one change of the secret has to end before the next one")]
+fn two_changes_at_one_time_are_refused() {
+    drop(
+        Idempotency::builder(MemoryStore::new())
+            .with_secret(NEW)
+            .with_previous_secret(OLD)
+            .with_next_secret(b"a third one"),
+    );
+}
