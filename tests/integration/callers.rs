@@ -58,10 +58,9 @@ async fn an_api_key_is_a_caller(backend: Backend) {
 }
 
 // proves: static-credential-is-caller
-#[apply(each_store)]
 #[tokio::test]
-async fn credentials_are_compared_in_whatever_order_they_come(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+async fn credentials_are_compared_in_whatever_order_they_come() {
+    let world = installed!(World::new(Backend::Memory).await);
     let mut caller = [
         ("x-api-key", "a"),
         ("api-key", "b"),
@@ -76,10 +75,9 @@ async fn credentials_are_compared_in_whatever_order_they_come(backend: Backend) 
 }
 
 // proves: changing-credential-needs-scope
-#[apply(each_store)]
 #[tokio::test]
-async fn a_scheme_is_compared_without_regard_to_case_and_spaces(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+async fn a_scheme_is_compared_without_regard_to_case_and_spaces() {
+    let world = installed!(World::new(Backend::Memory).await);
     for [scheme, other] in [
         ["Bearer t", "bearer   t"],
         ["Basic YTpi", "BASIC YTpi"],
@@ -100,10 +98,9 @@ async fn a_scheme_is_compared_without_regard_to_case_and_spaces(backend: Backend
 }
 
 // proves: changing-credential-needs-scope
-#[apply(each_store)]
 #[tokio::test]
-async fn credentials_that_change_with_each_attempt_are_refused(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+async fn credentials_that_change_with_each_attempt_are_refused() {
+    let world = installed!(World::new(Backend::Memory).await);
     for authorization in [
         "AWS4-HMAC-SHA256 Credential=AKIA/20261125/eu/execute-api/aws4_request, SignedHeaders=host, Signature=1",
         "AWS4-ECDSA-P256-SHA256 Credential=AKIA/20261125, Signature=1",
@@ -148,11 +145,10 @@ async fn credentials_that_change_with_each_attempt_are_refused(backend: Backend)
 }
 
 // proves: changing-credential-needs-scope
-#[apply(each_store)]
 #[tokio::test]
-async fn a_scheme_can_be_declared_to_stay(backend: Backend) {
+async fn a_scheme_can_be_declared_to_stay() {
     let http = HttpConfig::new().with_static_scheme("Partner");
-    let world = installed!(World::speaking(backend, http).await);
+    let world = installed!(World::speaking(Backend::Memory, http).await);
     let request = |authorization: &str| world.booking("k").header("authorization", authorization);
     let first = Answer::to(request("Partner ann")).await;
     first.assert_fresh("201 Created");
@@ -165,10 +161,9 @@ async fn a_scheme_can_be_declared_to_stay(backend: Backend) {
 }
 
 // proves: changing-credential-needs-scope
-#[apply(each_store)]
 #[tokio::test]
-async fn credentials_on_two_lines_are_refused(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+async fn credentials_on_two_lines_are_refused() {
+    let world = installed!(World::new(Backend::Memory).await);
     for (name, values) in [
         ("authorization", ["Bearer a", "Bearer b"]),
         ("authorization", ["Bearer a", "Bearer a"]),
@@ -188,10 +183,9 @@ async fn credentials_on_two_lines_are_refused(backend: Backend) {
 }
 
 // proves: static-credential-is-caller
-#[apply(each_store)]
 #[tokio::test]
-async fn other_cookies_never_get_this_callers_response(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+async fn other_cookies_never_get_this_callers_response() {
+    let world = installed!(World::new(Backend::Memory).await);
     let request = |cookies: &str| world.booking("k").header("cookie", cookies);
     let first = Answer::to(request("session=a; theme=dark")).await;
     first.assert_fresh("201 Created");
@@ -228,10 +222,9 @@ async fn other_cookies_never_get_this_callers_response(backend: Backend) {
 }
 
 // proves: static-credential-is-caller
-#[apply(each_store)]
 #[tokio::test]
-async fn credentials_that_a_client_does_not_have_are_none(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+async fn credentials_that_a_client_does_not_have_are_none() {
+    let world = installed!(World::new(Backend::Memory).await);
     let first = Answer::to(world.booking("k")).await;
     first.assert_fresh("201 Created");
     for (name, value) in [
@@ -258,11 +251,10 @@ async fn credentials_that_a_client_does_not_have_are_none(backend: Backend) {
 }
 
 // proves: static-credential-is-caller
-#[apply(each_store)]
 #[tokio::test]
-async fn a_named_session_cookie_is_the_caller(backend: Backend) {
+async fn a_named_session_cookie_is_the_caller() {
     let http = HttpConfig::new().with_session_cookie("sid");
-    let world = installed!(World::speaking(backend, http).await);
+    let world = installed!(World::speaking(Backend::Memory, http).await);
     are_kept_apart(
         &world,
         &[
@@ -281,10 +273,10 @@ async fn a_named_session_cookie_is_the_caller(backend: Backend) {
 }
 
 // proves: static-credential-is-caller
-#[apply(each_store)]
 #[tokio::test]
-async fn cookies_can_be_left_aside(backend: Backend) {
-    let world = installed!(World::speaking(backend, HttpConfig::new().without_cookies()).await);
+async fn cookies_can_be_left_aside() {
+    let world =
+        installed!(World::speaking(Backend::Memory, HttpConfig::new().without_cookies()).await);
     let first = Answer::to(world.booking("k").header("cookie", "seen=1")).await;
     first.assert_fresh("201 Created");
     Answer::to(world.booking("k").header("cookie", "seen=2"))
@@ -293,10 +285,9 @@ async fn cookies_can_be_left_aside(backend: Backend) {
 }
 
 // proves: static-credential-is-caller, changing-credential-needs-scope
-#[apply(each_store)]
 #[tokio::test]
-async fn a_verified_scope_is_the_caller_whatever_the_credentials_are(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+async fn a_verified_scope_is_the_caller_whatever_the_credentials_are() {
+    let world = installed!(World::new(Backend::Memory).await);
     let request = |nonce: u32| {
         world
             .post("/tenants", "k", BOOKING)
@@ -314,12 +305,11 @@ async fn a_verified_scope_is_the_caller_whatever_the_credentials_are(backend: Ba
 }
 
 // proves: missing-required-key-refused, keyless-request-passes
-#[apply(each_store)]
 #[tokio::test]
-async fn a_former_field_for_the_key_is_read_where_the_request_has_no_other(backend: Backend) {
+async fn a_former_field_for_the_key_is_read_where_the_request_has_no_other() {
     let http =
         HttpConfig::new().with_former_key_header("x-idempotency-key".parse().expect("a name"));
-    let world = installed!(World::speaking(backend, http).await);
+    let world = installed!(World::speaking(Backend::Memory, http).await);
     let former = |path: &str, key: &str| {
         let request = world.request(reqwest::Method::POST, path).body(BOOKING);
         let request = request.header("content-type", "application/json");

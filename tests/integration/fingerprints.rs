@@ -60,10 +60,9 @@ async fn another_body_is_refused_and_the_first_answer_stays(backend: Backend) {
 }
 
 // proves: other-method-or-path-refused, path-counts-as-sent
-#[apply(each_store)]
 #[tokio::test]
-async fn another_method_or_path_is_refused(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+async fn another_method_or_path_is_refused() {
+    let world = installed!(World::new(Backend::Memory).await);
     different(
         world.post("/bookings/1/pay", "c", BOOKING),
         world.post("/bookings/2/pay", "c", BOOKING),
@@ -88,10 +87,9 @@ async fn another_method_or_path_is_refused(backend: Backend) {
 }
 
 // proves: query-counts-as-written, query-left-out
-#[apply(each_store)]
 #[tokio::test]
-async fn the_query_counts_as_it_is_written(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+async fn the_query_counts_as_it_is_written() {
+    let world = installed!(World::new(Backend::Memory).await);
     for (number, (first, second)) in [
         ("", "?dry=1"),
         ("?dry=1", "?dry=2"),
@@ -107,10 +105,9 @@ async fn the_query_counts_as_it_is_written(backend: Backend) {
 }
 
 // proves: scheme-and-authority-ignored
-#[apply(each_store)]
 #[tokio::test]
-async fn neither_http_version_nor_authority_nor_the_form_of_the_target_counts(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+async fn neither_http_version_nor_authority_nor_the_form_of_the_target_counts() {
+    let world = installed!(World::new(Backend::Memory).await);
     let http2 = Client::builder()
         .http2_prior_knowledge()
         .build()
@@ -143,10 +140,9 @@ async fn neither_http_version_nor_authority_nor_the_form_of_the_target_counts(ba
 }
 
 // proves: nested-path-counts-whole, nested-routes-share-key
-#[apply(each_store)]
 #[tokio::test]
-async fn nested_routers_keep_their_prefix(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+async fn nested_routers_keep_their_prefix() {
+    let world = installed!(World::new(Backend::Memory).await);
     different(
         world.post("/api/bookings", "k", BOOKING),
         world.post("/v2/bookings", "k", BOOKING),
@@ -156,10 +152,9 @@ async fn nested_routers_keep_their_prefix(backend: Backend) {
 }
 
 // proves: json-layout-ignored, equal-numbers-equal, json-order-counts
-#[apply(each_store)]
 #[tokio::test]
-async fn equal_json_is_the_same_request(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+async fn equal_json_is_the_same_request() {
+    let world = installed!(World::new(Backend::Memory).await);
     for (number, (first, second)) in [
         (
             r#"{"a":1,"b":[true,null]}"#,
@@ -188,10 +183,9 @@ async fn equal_json_is_the_same_request(backend: Backend) {
 }
 
 // proves: numbers-beyond-double-differ, null-and-array-order-count, repeated-json-names-bytewise
-#[apply(each_store)]
 #[tokio::test]
-async fn different_json_is_another_request(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+async fn different_json_is_another_request() {
+    let world = installed!(World::new(Backend::Memory).await);
     for (number, (first, second)) in [
         (r#"{"n":9007199254740992}"#, r#"{"n":9007199254740993}"#),
         (
@@ -219,10 +213,9 @@ async fn different_json_is_another_request(backend: Backend) {
 }
 
 // proves: invalid-json-bytewise, other-media-types-bytewise
-#[apply(each_store)]
 #[tokio::test]
-async fn what_is_not_json_counts_byte_by_byte(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+async fn what_is_not_json_counts_byte_by_byte() {
+    let world = installed!(World::new(Backend::Memory).await);
     let request = |key: &str, body: &[u8]| {
         world
             .request(Method::POST, "/layered/bookings")
@@ -257,10 +250,9 @@ async fn what_is_not_json_counts_byte_by_byte(backend: Backend) {
 }
 
 // proves: media-type-parameters-ignored, media-type-counts, multipart-boundary-ignored
-#[apply(each_store)]
 #[tokio::test]
-async fn the_media_type_counts_without_its_parameters(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+async fn the_media_type_counts_without_its_parameters() {
+    let world = installed!(World::new(Backend::Memory).await);
     let request = |key: &str, media_type: &str| {
         world
             .request(Method::POST, "/layered/bookings")
@@ -307,10 +299,9 @@ async fn the_media_type_counts_without_its_parameters(backend: Backend) {
 
 // proves: empty-body-equals-none, body-framing-ignored, expect-header-ignored
 // proves: exchange-headers-ignored, language-replayed-to-another
-#[apply(each_store)]
 #[tokio::test]
-async fn how_the_body_travels_and_other_headers_do_not_count(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+async fn how_the_body_travels_and_other_headers_do_not_count() {
+    let world = installed!(World::new(Backend::Memory).await);
     let first = Answer::to(world.booking("k")).await;
     first.assert_fresh("201 Created");
     let (left, right) = BOOKING.split_at(20);
@@ -346,10 +337,9 @@ async fn how_the_body_travels_and_other_headers_do_not_count(backend: Backend) {
 }
 
 // proves: body-compared-decoded
-#[apply(each_store)]
 #[tokio::test]
-async fn an_encoded_body_counts_with_its_encoding(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+async fn an_encoded_body_counts_with_its_encoding() {
+    let world = installed!(World::new(Backend::Memory).await);
     let request = |encoding: Option<&str>| {
         let request = world
             .request(Method::POST, "/layered/bookings")
@@ -364,10 +354,9 @@ async fn an_encoded_body_counts_with_its_encoding(backend: Backend) {
 }
 
 // proves: custom-versioned-fingerprint
-#[apply(each_store)]
 #[tokio::test]
-async fn a_handler_can_say_what_counts(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+async fn a_handler_can_say_what_counts() {
+    let world = installed!(World::new(Backend::Memory).await);
     let request = |path: &str, body: &'static str| {
         world
             .request(Method::POST, path)

@@ -30,10 +30,9 @@ fn status(answer: &str) -> &str {
 }
 
 // proves: missing-required-key-refused
-#[apply(each_store)]
 #[tokio::test]
-async fn a_required_key_that_is_missing_is_refused(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+async fn a_required_key_that_is_missing_is_refused() {
+    let world = installed!(World::new(Backend::Memory).await);
     let request = world
         .request(reqwest::Method::POST, "/required")
         .body(BOOKING);
@@ -46,10 +45,9 @@ async fn a_required_key_that_is_missing_is_refused(backend: Backend) {
 }
 
 // proves: keyless-request-passes
-#[apply(each_store)]
 #[tokio::test]
-async fn without_a_key_every_request_runs(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+async fn without_a_key_every_request_runs() {
+    let world = installed!(World::new(Backend::Memory).await);
     for run in 1..=2 {
         let request = world
             .request(reqwest::Method::POST, "/bookings")
@@ -64,10 +62,9 @@ async fn without_a_key_every_request_runs(backend: Backend) {
 
 // proves: quoted-key-accepted, bare-key-equals-quoted, key-parameters-ignored
 // proves: value-whitespace-ignored, field-name-any-case, quoted-and-bare-differ
-#[apply(each_store)]
 #[tokio::test]
-async fn a_key_is_the_same_however_it_is_written(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+async fn a_key_is_the_same_however_it_is_written() {
+    let world = installed!(World::new(Backend::Memory).await);
     let first = Answer::to(world.booking("8e03978e-40d5-43e8-bc93-6894a57f9324")).await;
     first.assert_fresh("201 Created");
     for line in [
@@ -92,10 +89,9 @@ async fn a_key_is_the_same_however_it_is_written(backend: Backend) {
 // proves: tab-in-key-refused, non-ascii-key-refused, bad-quoting-refused
 // proves: malformed-parameters-refused, bare-key-parameters-refused, non-string-key-refused
 // proves: malformed-optional-key-refused, unusable-key-ignored
-#[apply(each_store)]
 #[tokio::test]
-async fn a_malformed_key_is_refused_and_nothing_runs(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+async fn a_malformed_key_is_refused_and_nothing_runs() {
+    let world = installed!(World::new(Backend::Memory).await);
     let too_long = format!("idempotency-key: {}", "k".repeat(256));
     let too_long_quoted = format!("idempotency-key: \"{}\"", "k".repeat(1024));
     let one_line: &[&[u8]] = &[
@@ -157,14 +153,13 @@ async fn a_malformed_key_is_refused_and_nothing_runs(backend: Backend) {
 }
 
 // proves: key-refusal-explains-format
-#[apply(each_store)]
 #[tokio::test]
-async fn a_refusal_says_what_a_key_looks_like(backend: Backend) {
+async fn a_refusal_says_what_a_key_looks_like() {
     for (http, bare) in [
         (HttpConfig::new(), true),
         (HttpConfig::new().with_strict_keys(), false),
     ] {
-        let world = installed!(World::speaking(backend, http).await);
+        let world = installed!(World::speaking(Backend::Memory, http).await);
         let answer = Answer::to(world.booking("\"")).await;
         answer.assert_problem(
             "key-malformed",
@@ -180,10 +175,9 @@ async fn a_refusal_says_what_a_key_looks_like(backend: Backend) {
 }
 
 // proves: longest-key-accepted, key-escapes-decoded
-#[apply(each_store)]
 #[tokio::test]
-async fn every_printable_character_and_255_of_them_make_a_key(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+async fn every_printable_character_and_255_of_them_make_a_key() {
+    let world = installed!(World::new(Backend::Memory).await);
     let longest = "k".repeat(255);
     for (run, key) in [
         longest.as_str(),
@@ -205,10 +199,10 @@ async fn every_printable_character_and_255_of_them_make_a_key(backend: Backend) 
 }
 
 // proves: bare-key-equals-quoted
-#[apply(each_store)]
 #[tokio::test]
-async fn a_strict_service_takes_quoted_keys_only(backend: Backend) {
-    let world = installed!(World::speaking(backend, HttpConfig::new().with_strict_keys()).await);
+async fn a_strict_service_takes_quoted_keys_only() {
+    let world =
+        installed!(World::speaking(Backend::Memory, HttpConfig::new().with_strict_keys()).await);
     let answer = Answer::to(world.booking("k")).await;
     answer.assert_problem(
         "key-malformed",
@@ -221,10 +215,9 @@ async fn a_strict_service_takes_quoted_keys_only(backend: Backend) {
 }
 
 // proves: oversized-headers-get-431, control-characters-refused
-#[apply(each_store)]
 #[tokio::test]
-async fn what_breaks_http_is_refused_before_any_handler(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+async fn what_breaks_http_is_refused_before_any_handler() {
+    let world = installed!(World::new(Backend::Memory).await);
     let huge = format!("idempotency-key: {}", "k".repeat(500_000));
     assert_eq!(
         status(&world.raw(head(&[huge.as_bytes()])).await),
@@ -245,10 +238,9 @@ async fn what_breaks_http_is_refused_before_any_handler(backend: Backend) {
 }
 
 // proves: field-name-any-case, trailer-key-ignored, one-configurable-key-field
-#[apply(each_store)]
 #[tokio::test]
-async fn other_fields_are_not_the_key(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+async fn other_fields_are_not_the_key() {
+    let world = installed!(World::new(Backend::Memory).await);
     for run in 1..=2 {
         for line in [
             "idempotency_key: k",
@@ -287,14 +279,13 @@ async fn keys_differ_in_case(backend: Backend) {
 }
 
 // proves: one-configurable-key-field
-#[apply(each_store)]
 #[tokio::test]
-async fn the_fields_can_have_other_names(backend: Backend) {
+async fn the_fields_can_have_other_names() {
     let http = HttpConfig::new()
         .with_key_header("x-request-key".parse().expect("a name"))
         .with_replayed_header("x-replayed".parse().expect("a name"))
         .with_expires_header("x-replayed-until".parse().expect("a name"));
-    let world = installed!(World::speaking(backend, http).await);
+    let world = installed!(World::speaking(Backend::Memory, http).await);
     let request = || world.booking("ignored").header("x-request-key", "k");
     let first = Answer::to(request()).await;
     let again = Answer::to(request()).await;
@@ -315,10 +306,9 @@ async fn the_fields_can_have_other_names(backend: Backend) {
 }
 
 // proves: overlong-key-refused, other-body-refused, keys-and-bodies-never-logged, keys-in-logs
-#[apply(each_store)]
 #[tokio::test]
-async fn no_refusal_repeats_the_key_or_the_body(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+async fn no_refusal_repeats_the_key_or_the_body() {
+    let world = installed!(World::new(Backend::Memory).await);
     Answer::to(world.booking("very-secret-key"))
         .await
         .assert_fresh("201 Created");

@@ -53,10 +53,9 @@ async fn a_client_that_closes_its_connection_finds_its_answer_later(backend: Bac
 }
 
 // proves: run-survives-client-leaving
-#[apply(each_store)]
 #[tokio::test]
-async fn a_client_that_closes_its_half_finds_its_answer_later(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+async fn a_client_that_closes_its_half_finds_its_answer_later() {
+    let world = installed!(World::new(Backend::Memory).await);
     let mut connection = world.connect().await;
     connection
         .write_all(stop_request("k").as_bytes())
@@ -68,10 +67,9 @@ async fn a_client_that_closes_its_half_finds_its_answer_later(backend: Backend) 
 }
 
 // proves: run-survives-client-leaving
-#[apply(each_store)]
 #[tokio::test]
-async fn a_client_that_resets_its_stream_finds_its_answer_later(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+async fn a_client_that_resets_its_stream_finds_its_answer_later() {
+    let world = installed!(World::new(Backend::Memory).await);
     let http2 = Client::builder()
         .http2_prior_knowledge()
         .build()
@@ -89,14 +87,13 @@ async fn a_client_that_resets_its_stream_finds_its_answer_later(backend: Backend
 }
 
 // proves: run-survives-outer-timeout
-#[apply(each_store)]
 #[tokio::test]
-async fn an_outer_timeout_does_not_stop_the_run(backend: Backend) {
+async fn an_outer_timeout_does_not_stop_the_run() {
     let timeout = tower_http::timeout::TimeoutLayer::with_status_code(
         http::StatusCode::GATEWAY_TIMEOUT,
         Duration::from_secs(2),
     );
-    let world = installed!(World::wrapped(backend, |app| app.layer(timeout)).await);
+    let world = installed!(World::wrapped(Backend::Memory, |app| app.layer(timeout)).await);
     let answer = Answer::to(world.post("/stop", "k", BOOKING)).await;
     answer.assert_fresh("504 Gateway Timeout");
     world.probe.started().await;

@@ -10,10 +10,9 @@ use crate::{
 };
 
 // proves: safe-methods-ignore-keys, preflight-never-refused, query-treated-like-get
-#[apply(each_store)]
 #[tokio::test]
-async fn safe_methods_ignore_even_a_malformed_key(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+async fn safe_methods_ignore_even_a_malformed_key() {
+    let world = installed!(World::new(Backend::Memory).await);
     let methods = [
         Method::GET,
         Method::HEAD,
@@ -44,11 +43,10 @@ async fn safe_methods_ignore_even_a_malformed_key(backend: Backend) {
 }
 
 // proves: post-and-patch-protected, put-delete-by-attribute
-#[apply(each_store)]
 #[tokio::test]
-async fn the_attribute_protects_every_method_that_is_not_safe(backend: Backend) {
+async fn the_attribute_protects_every_method_that_is_not_safe() {
     for method in [Method::POST, Method::PATCH, Method::PUT, Method::DELETE] {
-        let world = installed!(World::new(backend).await);
+        let world = installed!(World::new(Backend::Memory).await);
         let request = || {
             world
                 .request(method.clone(), "/bookings/7")
@@ -63,10 +61,9 @@ async fn the_attribute_protects_every_method_that_is_not_safe(backend: Backend) 
 }
 
 // proves: post-and-patch-protected, put-delete-by-attribute
-#[apply(each_store)]
 #[tokio::test]
-async fn a_layer_protects_post_but_not_put(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+async fn a_layer_protects_post_but_not_put() {
+    let world = installed!(World::new(Backend::Memory).await);
     let request = |method| {
         world
             .request(method, "/layered/bookings")
@@ -89,10 +86,9 @@ async fn a_layer_protects_post_but_not_put(backend: Backend) {
 }
 
 // proves: router-refusals-unchanged, no-endpoint-no-record
-#[apply(each_store)]
 #[tokio::test]
-async fn what_has_no_endpoint_leaves_no_record(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+async fn what_has_no_endpoint_leaves_no_record() {
+    let world = installed!(World::new(Backend::Memory).await);
     for (method, path, status) in [
         (Method::HEAD, "/posted", "405 Method Not Allowed"),
         (Method::POST, "/nowhere", "404 Not Found"),
@@ -121,10 +117,9 @@ async fn what_has_no_endpoint_leaves_no_record(backend: Backend) {
 }
 
 // proves: unprotected-endpoint-ignores-key
-#[apply(each_store)]
 #[tokio::test]
-async fn a_key_on_an_unprotected_endpoint_is_ignored(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+async fn a_key_on_an_unprotected_endpoint_is_ignored() {
+    let world = installed!(World::new(Backend::Memory).await);
     for run in 1..=2 {
         let answer = Answer::to(world.post("/unprotected", "k", BOOKING)).await;
         answer.assert_fresh("201 Created");
@@ -152,10 +147,9 @@ async fn a_key_covers_a_batch_as_one_unit(backend: Backend) {
 }
 
 // proves: second-protection-ignored
-#[apply(each_store)]
 #[tokio::test]
-async fn protection_twice_is_a_mistake_and_nothing_runs(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+async fn protection_twice_is_a_mistake_and_nothing_runs() {
+    let world = installed!(World::new(Backend::Memory).await);
     let answer = Answer::to(world.post("/layered/twice", "k", BOOKING)).await;
     answer.assert_problem(
         "misconfigured",

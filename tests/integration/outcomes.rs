@@ -46,10 +46,9 @@ async fn final_answers_are_stored_whatever_they_say(backend: Backend) {
 
 // proves: transient-responses-not-stored, redirects-307-308-released
 // proves: stored-rejection-shadows-correction
-#[apply(each_store)]
 #[tokio::test]
-async fn answers_that_can_change_are_not_stored(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+async fn answers_that_can_change_are_not_stored() {
+    let world = installed!(World::new(Backend::Memory).await);
     for status in [
         307, 308, 401, 403, 407, 408, 413, 421, 425, 426, 428, 429, 431,
     ] {
@@ -91,10 +90,9 @@ async fn failures_leave_the_key_free(backend: Backend) {
 }
 
 // proves: failures-free-key
-#[apply(each_store)]
 #[tokio::test]
-async fn keep_all_stores_failures_too(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+async fn keep_all_stores_failures_too() {
+    let world = installed!(World::new(Backend::Memory).await);
     let (first, again) = twice(
         &world,
         "/script/all",
@@ -107,10 +105,9 @@ async fn keep_all_stores_failures_too(backend: Backend) {
 }
 
 // proves: failures-free-key, failure-stored-on-request, failure-after-effect-reruns
-#[apply(each_store)]
 #[tokio::test]
-async fn a_handler_overrules_every_rule(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+async fn a_handler_overrules_every_rule() {
+    let world = installed!(World::new(Backend::Memory).await);
     for (status, outcome, stored) in [
         (500, "store", true),
         (429, "store", true),
@@ -129,10 +126,9 @@ async fn a_handler_overrules_every_rule(backend: Backend) {
 }
 
 // proves: extractor-refusals-free-key
-#[apply(each_store)]
 #[tokio::test]
-async fn a_body_that_an_extractor_refuses_leaves_the_key_free(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+async fn a_body_that_an_extractor_refuses_leaves_the_key_free() {
+    let world = installed!(World::new(Backend::Memory).await);
     let answer = Answer::to(world.post("/bookings", "k", "{\"broken")).await;
     answer.assert_fresh("400 Bad Request");
     let answer = Answer::to(world.post("/script", "k", "{\"status\":\"text\"}")).await;
@@ -152,10 +148,9 @@ async fn a_body_that_an_extractor_refuses_leaves_the_key_free(backend: Backend) 
 }
 
 // proves: panic-frees-key
-#[apply(each_store)]
 #[tokio::test]
-async fn a_panic_is_answered_and_leaves_the_key_free(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+async fn a_panic_is_answered_and_leaves_the_key_free() {
+    let world = installed!(World::new(Backend::Memory).await);
     let script = json!({ "panics": true });
     let (first, again) = twice(&world, "/script", "k", &script).await;
     for answer in [first, again] {
@@ -174,10 +169,9 @@ async fn a_panic_is_answered_and_leaves_the_key_free(backend: Backend) {
 }
 
 // proves: own-refusals-not-stored
-#[apply(each_store)]
 #[tokio::test]
-async fn the_layers_own_refusals_are_never_stored(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+async fn the_layers_own_refusals_are_never_stored() {
+    let world = installed!(World::new(Backend::Memory).await);
     let malformed = Answer::to(world.booking("\"k")).await;
     malformed.assert_problem(
         "key-malformed",
@@ -289,10 +283,9 @@ async fn an_answer_too_long_for_the_store_leaves_a_tombstone() {
 }
 
 // proves: retry-after-4xx-released
-#[apply(each_store)]
 #[tokio::test]
-async fn a_refusal_that_names_a_time_to_come_back_is_not_stored(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+async fn a_refusal_that_names_a_time_to_come_back_is_not_stored() {
+    let world = installed!(World::new(Backend::Memory).await);
     for path in ["/script", "/script/all"] {
         for status in [404, 409, 423] {
             let key = format!("k{path}{status}");
@@ -350,10 +343,9 @@ async fn a_success_whose_body_breaks_off_is_not_made_again(backend: Backend) {
 }
 
 // proves: broken-success-leaves-tombstone
-#[apply(each_store)]
 #[tokio::test]
-async fn a_failure_whose_body_breaks_off_is_kept_only_where_all_are(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+async fn a_failure_whose_body_breaks_off_is_kept_only_where_all_are() {
+    let world = installed!(World::new(Backend::Memory).await);
     let script = json!({ "status": 409, "body": "half", "broken": true });
     let (first, again) = twice(&world, "/script", "k", &script).await;
     for answer in [first, again] {

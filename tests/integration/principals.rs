@@ -121,11 +121,10 @@ fn ask(world: &World, path: &str, token: &str, key: &str) -> reqwest::RequestBui
 }
 
 // proves: unauthorized-gets-no-replay, revoked-permission-blocks-replay, replay-skips-authorization
-#[apply(each_store)]
 #[tokio::test]
-async fn a_token_that_was_taken_away_gets_its_rejection_and_no_replay(backend: Backend) {
+async fn a_token_that_was_taken_away_gets_its_rejection_and_no_replay() {
     let sessions = Sessions::of(&[("a1", "ann")]);
-    let world = installed!(world(backend, &sessions).await);
+    let world = installed!(world(Backend::Memory, &sessions).await);
     for path in ["/claims", "/claims/unasked"] {
         sessions.let_in("a1", "ann");
         let first = Answer::to(ask(&world, path, "a1", path)).await;
@@ -176,11 +175,10 @@ async fn a_caller_with_a_new_token_gets_the_response_of_the_old_one_and_nobody_e
 }
 
 // proves: extractor-refusals-free-key
-#[apply(each_store)]
 #[tokio::test]
-async fn who_was_refused_has_left_no_record_and_may_use_the_key(backend: Backend) {
+async fn who_was_refused_has_left_no_record_and_may_use_the_key() {
     let sessions = Sessions::default();
-    let world = installed!(world(backend, &sessions).await);
+    let world = installed!(world(Backend::Memory, &sessions).await);
     Answer::to(ask(&world, "/claims", "a1", "k"))
         .await
         .assert_fresh("401 Unauthorized");
@@ -192,11 +190,10 @@ async fn who_was_refused_has_left_no_record_and_may_use_the_key(backend: Backend
 }
 
 // proves: revoked-permission-blocks-replay
-#[apply(each_store)]
 #[tokio::test]
-async fn a_caller_is_proved_once_a_request_with_a_key_and_without(backend: Backend) {
+async fn a_caller_is_proved_once_a_request_with_a_key_and_without() {
     let sessions = Sessions::of(&[("a1", "ann")]);
-    let world = installed!(world(backend, &sessions).await);
+    let world = installed!(world(Backend::Memory, &sessions).await);
     for looks in 1..=2 {
         Answer::to(ask(&world, "/claims", "a1", "k")).await;
         assert_eq!(sessions.looks(), looks);
@@ -219,11 +216,10 @@ async fn a_caller_is_proved_once_a_request_with_a_key_and_without(backend: Backe
 }
 
 // proves: unknown-scope-is-error
-#[apply(each_store)]
 #[tokio::test]
-async fn a_principal_without_a_name_is_a_mistake_of_the_service(backend: Backend) {
+async fn a_principal_without_a_name_is_a_mistake_of_the_service() {
     let sessions = Sessions::of(&[("a1", "")]);
-    let world = installed!(world(backend, &sessions).await);
+    let world = installed!(world(Backend::Memory, &sessions).await);
     let refused = Answer::to(ask(&world, "/claims", "a1", "k")).await;
     refused.assert_problem(
         "misconfigured",

@@ -120,10 +120,9 @@ async fn end_to_end_headers_are_kept_line_by_line(backend: Backend) {
 }
 
 // proves: replay-has-own-date, replay-has-no-age
-#[apply(each_store)]
 #[tokio::test]
-async fn date_and_length_are_written_anew(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+async fn date_and_length_are_written_anew() {
+    let world = installed!(World::new(Backend::Memory).await);
     let headers = json!([["date", "Sun, 06 Nov 1994 08:49:37 GMT"], ["age", "7"]]);
     let (first, again) = twice(&world, &json!({ "body": "12345", "headers": headers })).await;
     assert_eq!(first.header("date"), Some("Sun, 06 Nov 1994 08:49:37 GMT"));
@@ -135,10 +134,9 @@ async fn date_and_length_are_written_anew(backend: Backend) {
 }
 
 // proves: connection-fields-not-replayed, cookies-and-challenges-replayed
-#[apply(each_store)]
 #[tokio::test]
-async fn fields_of_the_connection_are_dropped(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+async fn fields_of_the_connection_are_dropped() {
+    let world = installed!(World::new(Backend::Memory).await);
     let headers = json!([
         ["transfer-encoding", "chunked"],
         ["connection", "x-private, Keep-Alive"],
@@ -175,10 +173,9 @@ async fn fields_of_the_connection_are_dropped(backend: Backend) {
 
 // proves: secrets-never-stored, exchange-fields-not-replayed, cookies-and-challenges-replayed
 // proves: credentials-stored-in-response
-#[apply(each_store)]
 #[tokio::test]
-async fn secrets_and_fields_of_one_exchange_are_dropped(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+async fn secrets_and_fields_of_one_exchange_are_dropped() {
+    let world = installed!(World::new(Backend::Memory).await);
     let names = [
         "set-cookie",
         "set-cookie2",
@@ -221,14 +218,13 @@ async fn secrets_and_fields_of_one_exchange_are_dropped(backend: Backend) {
 }
 
 // proves: unreplayed-fields-configurable
-#[apply(each_store)]
 #[tokio::test]
-async fn the_list_of_dropped_headers_can_be_changed(backend: Backend) {
+async fn the_list_of_dropped_headers_can_be_changed() {
     let http = HttpConfig::new()
         .with_dropped_header("x-served-by".parse().expect("a name"))
         .with_kept_header("x-request-id".parse().expect("a name"))
         .with_kept_header("transfer-encoding".parse().expect("a name"));
-    let world = installed!(World::speaking(backend, http).await);
+    let world = installed!(World::speaking(Backend::Memory, http).await);
     let headers = json!([
         ["x-served-by", "a"],
         ["x-request-id", "7"],
@@ -269,11 +265,10 @@ async fn streams_are_stored_whole_and_event_streams_pass_through(backend: Backen
 }
 
 // proves: bodiless-stays-bodiless, bodiless-replay-announces-length
-#[apply(each_store)]
 #[tokio::test]
-async fn answers_without_a_body_have_none_on_replay(backend: Backend) {
+async fn answers_without_a_body_have_none_on_replay() {
     for status in [204, 304] {
-        let world = installed!(World::new(backend).await);
+        let world = installed!(World::new(Backend::Memory).await);
         let script =
             json!({ "status": status, "body": "surplus", "headers": [["content-length", "7"]] })
                 .to_string();
@@ -303,10 +298,9 @@ async fn answers_without_a_body_have_none_on_replay(backend: Backend) {
 }
 
 // proves: replay-shows-past-state
-#[apply(each_store)]
 #[tokio::test]
-async fn a_replay_shows_the_answer_of_then_not_the_state_of_now(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+async fn a_replay_shows_the_answer_of_then_not_the_state_of_now() {
+    let world = installed!(World::new(Backend::Memory).await);
     let first = Answer::to(world.booking("k")).await;
     Answer::to(world.post("/bookings", "another", BOOKING))
         .await
@@ -317,20 +311,18 @@ async fn a_replay_shows_the_answer_of_then_not_the_state_of_now(backend: Backend
 }
 
 // proves: client-mark-believed
-#[apply(each_store)]
 #[tokio::test]
-async fn a_client_cannot_mark_its_request_as_a_replay(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+async fn a_client_cannot_mark_its_request_as_a_replay() {
+    let world = installed!(World::new(Backend::Memory).await);
     let request = world.booking("k").header("idempotent-replayed", "true");
     Answer::to(request).await.assert_fresh("201 Created");
     assert_eq!(world.probe.runs(), 1);
 }
 
 // proves: conditions-judged-once
-#[apply(each_store)]
 #[tokio::test]
-async fn the_retry_of_a_conditional_request_replays_its_success(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+async fn the_retry_of_a_conditional_request_replays_its_success() {
+    let world = installed!(World::new(Backend::Memory).await);
     let request = |key: &str| {
         world
             .request(Method::PATCH, "/conditional")
@@ -370,10 +362,9 @@ async fn stored_answers_do_not_change_with_the_requests_that_follow(backend: Bac
 }
 
 // proves: first-response-unmarked, only-replays-marked
-#[apply(each_store)]
 #[tokio::test]
-async fn a_handler_cannot_mark_a_first_answer_as_a_replay(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+async fn a_handler_cannot_mark_a_first_answer_as_a_replay() {
+    let world = installed!(World::new(Backend::Memory).await);
     let headers = json!([
         ["idempotent-replayed", "true"],
         ["idempotency-expires", "never"]

@@ -44,10 +44,9 @@ async fn a_principal_keeps_its_keys_when_its_token_changes_and_shares_them_with_
 
 // proves: authorization-before-key, unauthorized-gets-no-replay, revoked-permission-blocks-replay
 // proves: replay-skips-authorization, credentials-stored-in-response
-#[apply(each_store)]
 #[tokio::test]
-async fn who_is_not_let_in_gets_no_replay_and_no_word_of_the_key(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+async fn who_is_not_let_in_gets_no_replay_and_no_word_of_the_key() {
+    let world = installed!(World::new(Backend::Memory).await);
     let request = |token: &str, key: &str| {
         world
             .post("/accounts/bookings", key, BOOKING)
@@ -66,10 +65,9 @@ async fn who_is_not_let_in_gets_no_replay_and_no_word_of_the_key(backend: Backen
 }
 
 // proves: principals-are-separate, cross-user-replay
-#[apply(each_store)]
 #[tokio::test]
-async fn callers_with_different_credentials_are_kept_apart_by_default(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+async fn callers_with_different_credentials_are_kept_apart_by_default() {
+    let world = installed!(World::new(Backend::Memory).await);
     let request = |authorization: &str| world.booking("k").header("authorization", authorization);
     for authorization in ["Bearer one", "Bearer two", "Basic b25lOnR3bw=="] {
         let first = Answer::to(request(authorization)).await;
@@ -85,10 +83,9 @@ async fn callers_with_different_credentials_are_kept_apart_by_default(backend: B
 }
 
 // proves: unknown-scope-is-error
-#[apply(each_store)]
 #[tokio::test]
-async fn a_scope_that_is_not_known_is_a_mistake_of_the_service_not_anonymous(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+async fn a_scope_that_is_not_known_is_a_mistake_of_the_service_not_anonymous() {
+    let world = installed!(World::new(Backend::Memory).await);
     let answer = Answer::to(world.post("/tenants", "k", BOOKING)).await;
     answer.assert_problem(
         "misconfigured",
@@ -152,10 +149,9 @@ async fn no_key_reaches_into_another_scope_or_the_storage(backend: Backend) {
 }
 
 // proves: fingerprint-hides-body
-#[apply(each_store)]
 #[tokio::test]
-async fn equal_bodies_have_unequal_fingerprints_in_the_store(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+async fn equal_bodies_have_unequal_fingerprints_in_the_store() {
+    let world = installed!(World::new(Backend::Memory).await);
     Answer::to(world.booking("one"))
         .await
         .assert_fresh("201 Created");
@@ -168,10 +164,9 @@ async fn equal_bodies_have_unequal_fingerprints_in_the_store(backend: Backend) {
 }
 
 // proves: other-method-or-path-refused, components-derive-different-keys
-#[apply(each_store)]
 #[tokio::test]
-async fn handlers_layers_and_operators_mean_the_same_record(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+async fn handlers_layers_and_operators_mean_the_same_record() {
+    let world = installed!(World::new(Backend::Memory).await);
     let attributed = Answer::to(world.booking("k")).await;
     attributed.assert_fresh("201 Created");
     let layered = Answer::to(world.post("/layered/bookings", "k", BOOKING)).await;
@@ -193,10 +188,9 @@ async fn handlers_layers_and_operators_mean_the_same_record(backend: Backend) {
     assert!(record.expect("an answer").is_some());
 }
 
-#[apply(each_store)]
 #[tokio::test]
-async fn credentials_that_are_sent_twice_are_refused(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+async fn credentials_that_are_sent_twice_are_refused() {
+    let world = installed!(World::new(Backend::Memory).await);
     for second in ["Bearer one", "Bearer two"] {
         let request = world
             .booking("k")
@@ -219,10 +213,9 @@ async fn credentials_that_are_sent_twice_are_refused(backend: Backend) {
 }
 
 // proves: unknown-scope-is-error
-#[apply(each_store)]
 #[tokio::test]
-async fn a_principal_without_a_name_is_a_mistake_of_the_service(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+async fn a_principal_without_a_name_is_a_mistake_of_the_service() {
+    let world = installed!(World::new(Backend::Memory).await);
     let request = world.post("/tenants", "k", BOOKING).header("x-tenant", "");
     Answer::to(request).await.assert_problem(
         "misconfigured",

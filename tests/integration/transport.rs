@@ -13,10 +13,9 @@ use crate::{
 };
 
 // proves: oversized-body-takes-no-key, unlimited-body-read
-#[apply(each_store)]
 #[tokio::test]
-async fn a_body_over_the_limit_is_refused_and_the_key_stays_free(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+async fn a_body_over_the_limit_is_refused_and_the_key_stays_free() {
+    let world = installed!(World::new(Backend::Memory).await);
     let large = format!("{{\"a\":\"{}\"}}", "x".repeat(100));
     let known = Answer::to(world.post("/small", "k", &large)).await;
     let chunked = world
@@ -46,10 +45,9 @@ async fn a_body_over_the_limit_is_refused_and_the_key_stays_free(backend: Backen
 }
 
 // proves: truncated-body-runs-nothing, client-leaves-mid-upload
-#[apply(each_store)]
 #[tokio::test]
-async fn a_body_that_is_cut_off_is_refused_and_the_key_stays_free(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+async fn a_body_that_is_cut_off_is_refused_and_the_key_stays_free() {
+    let world = installed!(World::new(Backend::Memory).await);
     let head = "POST /bookings HTTP/1.1\r\nhost: test\r\nidempotency-key: k\r\ncontent-type: application/json\r\n";
     for request in [
         format!("{head}content-length: 500\r\n\r\n{BOOKING}"),
@@ -79,10 +77,9 @@ async fn a_body_that_is_cut_off_is_refused_and_the_key_stays_free(backend: Backe
 }
 
 // proves: upload-takes-key-last
-#[apply(each_store)]
 #[tokio::test]
-async fn a_slow_upload_claims_nothing_before_its_last_byte(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+async fn a_slow_upload_claims_nothing_before_its_last_byte() {
+    let world = installed!(World::new(Backend::Memory).await);
     let (left, right) = BOOKING.split_at(20);
     let mut slow = world.connect().await;
     let head = format!(
@@ -114,10 +111,9 @@ async fn a_slow_upload_claims_nothing_before_its_last_byte(backend: Backend) {
 }
 
 // proves: key-refused-from-headers, bad-key-gets-no-continue
-#[apply(each_store)]
 #[tokio::test]
-async fn a_bad_key_is_refused_before_the_body_is_asked_for(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+async fn a_bad_key_is_refused_before_the_body_is_asked_for() {
+    let world = installed!(World::new(Backend::Memory).await);
     for (path, line, name) in [
         ("/required", "x-a: b", "idempotency_key_missing"),
         (
@@ -147,10 +143,9 @@ async fn a_bad_key_is_refused_before_the_body_is_asked_for(backend: Backend) {
 }
 
 // proves: good-key-gets-continue
-#[apply(each_store)]
 #[tokio::test]
-async fn a_good_key_is_asked_for_its_body_on_replays_too(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+async fn a_good_key_is_asked_for_its_body_on_replays_too() {
+    let world = installed!(World::new(Backend::Memory).await);
     for replayed in [false, true] {
         let answer = world
             .raw(format!(
@@ -168,10 +163,9 @@ async fn a_good_key_is_asked_for_its_body_on_replays_too(backend: Backend) {
 }
 
 // proves: unknown-expectation-passes
-#[apply(each_store)]
 #[tokio::test]
-async fn an_unknown_expectation_goes_through(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+async fn an_unknown_expectation_goes_through() {
+    let world = installed!(World::new(Backend::Memory).await);
     let first = Answer::to(world.booking("k").header("expect", "something-else")).await;
     first.assert_fresh("201 Created");
     Answer::to(world.booking("k").header("expect", "another"))
@@ -180,10 +174,9 @@ async fn an_unknown_expectation_goes_through(backend: Backend) {
 }
 
 // proves: handler-sees-original-request
-#[apply(each_store)]
 #[tokio::test]
-async fn the_handler_gets_the_request_as_it_came(backend: Backend) {
-    let world = World::wrapped(backend, |app| {
+async fn the_handler_gets_the_request_as_it_came() {
+    let world = World::wrapped(Backend::Memory, |app| {
         app.layer(axum::middleware::map_request(
             async |mut request: axum::extract::Request| {
                 request.extensions_mut().insert(Marker("from outside"));
@@ -250,11 +243,10 @@ async fn compression_outside_does_not_touch_what_is_stored(backend: Backend) {
 }
 
 // proves: body-compared-decoded
-#[apply(each_store)]
 #[tokio::test]
-async fn a_body_that_is_decoded_outside_counts_decoded(backend: Backend) {
+async fn a_body_that_is_decoded_outside_counts_decoded() {
     let world = installed!(
-        World::wrapped(backend, |app| {
+        World::wrapped(Backend::Memory, |app| {
             app.layer(tower_http::decompression::RequestDecompressionLayer::new())
         })
         .await
