@@ -12,6 +12,7 @@ use std::{
 
 use idempotency::{FirestoreStore, PostgresStore, RedisStore, Store, conformance::TestStore};
 
+use crate::delegate::Delegate;
 use crate::servers::{
     firestore::{Documents, FirestoreEmulator},
     postgres::{PostgresServer, advance, make_clock_movable},
@@ -26,10 +27,10 @@ use ahead::Ahead;
 /// they are moved forward again here.
 pub fn ahead(store: impl Store, set_back: impl Fn(Duration) + Send + Sync + 'static) -> TestStore {
     let by = Arc::new(AtomicU64::new(0));
-    let store = Ahead {
+    let store = Delegate(Ahead {
         store,
         by: Arc::clone(&by),
-    };
+    });
     TestStore::new(store, move |time| {
         set_back(time);
         let time = u64::try_from(time.as_micros()).expect("a short time");

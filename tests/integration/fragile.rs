@@ -10,10 +10,8 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use idempotency::{
-    Claim, ClaimRequest, Fingerprint, Hold, IfOwner, ListRequest, Listed, Record, RecordId,
-    Resolution, ScopeId, Store, StoreError, Subscription, Token,
-};
+use idempotency::{Claim, ClaimRequest, Fingerprint, Hold, IfOwner, Store, StoreError};
+use tests::delegate::{Delegate, Hooks};
 use tokio::sync::{Semaphore, watch};
 
 /// The store of every server in these tests.
@@ -168,19 +166,19 @@ fn take_one(counter: &AtomicUsize) -> bool {
 }
 
 impl FragileStore {
-    pub(crate) fn new(inner: Arc<dyn Store>) -> (Self, Levers) {
+    pub(crate) fn new(inner: Arc<dyn Store>) -> (Delegate<Self>, Levers) {
         let levers = Levers::default();
         (
-            Self {
+            Delegate(Self {
                 inner,
                 levers: levers.clone(),
-            },
+            }),
             levers,
         )
     }
 
-    fn inner(&self) -> Arc<dyn Store> {
-        Arc::clone(self.levers.successor.get().unwrap_or(&self.inner))
+    fn inner(&self) -> &Arc<dyn Store> {
+        self.levers.successor.get().unwrap_or(&self.inner)
     }
 }
 
@@ -193,9 +191,9 @@ impl Levers {
 }
 
 #[async_trait]
-impl Store for FragileStore {
-    fn name(&self) -> &'static str {
-        self.inner().name()
+impl Hooks for FragileStore {
+    fn store(&self) -> &dyn Store {
+        self.inner()
     }
 
     async fn claim(&self, request: ClaimRequest<'_>) -> Result<Claim, StoreError> {
@@ -214,7 +212,7 @@ impl Store for FragileStore {
                 )
                 .await;
         }
-        let (inner, hold, fingerprint) = (self.inner(), hold.clone(), *fingerprint);
+        let (inner, hold, fingerprint) = (Arc::clone(self.inner()), hold.clone(), *fingerprint);
         Err(lever.send_later(async move {
             drop(
                 inner
@@ -236,7 +234,7 @@ impl Store for FragileStore {
         if !take_one(&lever.late) {
             return lever.apply(self.inner().renew(hold)).await;
         }
-        let (inner, hold) = (self.inner(), hold.clone());
+        let (inner, hold) = (Arc::clone(self.inner()), hold.clone());
         Err(lever.send_later(async move { drop(inner.renew(&hold).await) }))
     }
 
@@ -245,7 +243,7 @@ impl Store for FragileStore {
         if !take_one(&lever.late) {
             return lever.apply(self.inner().checkpoint(hold, progress)).await;
         }
-        let (inner, hold) = (self.inner(), hold.clone());
+        let (inner, hold) = (Arc::clone(self.inner()), hold.clone());
         Err(lever.send_later(async move { drop(inner.checkpoint(&hold, progress).await) }))
     }
 
@@ -271,40 +269,11 @@ impl Store for FragileStore {
         self.levers.release.apply(self.inner().release(hold)).await
     }
 
-    async fn inspect(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
-        self.inner().inspect(id).await
-    }
-
-    async fn list(&self, request: &ListRequest) -> Result<Vec<Listed>, StoreError> {
-        self.inner().list(request).await
-    }
-
-    async fn resolve(
-        &self,
-        id: &RecordId,
-        seen: &Token,
-        resolution: Resolution,
-    ) -> Result<IfOwner<()>, StoreError> {
-        self.inner().resolve(id, seen, resolution).await
-    }
-
     async fn purge_expired(&self, limit: usize) -> Result<usize, StoreError> {
         self.levers
             .purge
             .apply(self.inner().purge_expired(limit))
             .await
-    }
-
-    fn check_room(&self, scope: &ScopeId) -> Result<(), StoreError> {
-        self.inner().check_room(scope)
-    }
-
-    fn subscribe(&self, id: &RecordId) -> Subscription {
-        self.inner().subscribe(id)
-    }
-
-    fn outcome_limit(&self) -> usize {
-        self.inner().outcome_limit()
     }
 }
 

@@ -11,9 +11,11 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use idempotency::{
-    Claim, ClaimRequest, Fingerprint, Hold, IfOwner, ListRequest, Listed, Phase, Record, RecordId,
-    Resolution, Store, StoreError, Subscription, Token,
+    Claim, ClaimRequest, Hold, IfOwner, ListRequest, Listed, Phase, Record, RecordId, Store,
+    StoreError,
 };
+
+use crate::delegate::Hooks;
 
 /// A store on a clock that is ahead of its server's, by so many microseconds.
 #[derive(Debug)]
@@ -39,9 +41,9 @@ impl<S> Ahead<S> {
 }
 
 #[async_trait]
-impl<S: Store> Store for Ahead<S> {
-    fn name(&self) -> &'static str {
-        self.store.name()
+impl<S: Store> Hooks for Ahead<S> {
+    fn store(&self) -> &dyn Store {
+        &self.store
     }
 
     async fn claim(&self, request: ClaimRequest<'_>) -> Result<Claim, StoreError> {
@@ -50,22 +52,6 @@ impl<S: Store> Store for Ahead<S> {
             *expires_at = self.time(*expires_at);
         }
         Ok(claim)
-    }
-
-    async fn withdraw(&self, hold: &Hold, fingerprint: &Fingerprint) -> Result<(), StoreError> {
-        self.store.withdraw(hold, fingerprint).await
-    }
-
-    async fn renew(&self, hold: &Hold) -> Result<IfOwner<()>, StoreError> {
-        self.store.renew(hold).await
-    }
-
-    async fn checkpoint(&self, hold: &Hold, progress: Bytes) -> Result<IfOwner<()>, StoreError> {
-        self.store.checkpoint(hold, progress).await
-    }
-
-    async fn suspend(&self, hold: &Hold, progress: Bytes) -> Result<IfOwner<()>, StoreError> {
-        self.store.suspend(hold, progress).await
     }
 
     async fn complete(
@@ -77,10 +63,6 @@ impl<S: Store> Store for Ahead<S> {
             IfOwner::Done(expires_at) => IfOwner::Done(self.time(expires_at)),
             IfOwner::NotOwner => IfOwner::NotOwner,
         })
-    }
-
-    async fn release(&self, hold: &Hold) -> Result<IfOwner<()>, StoreError> {
-        self.store.release(hold).await
     }
 
     async fn inspect(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
@@ -100,26 +82,5 @@ impl<S: Store> Store for Ahead<S> {
                 Err(error) => Listed::unreadable(listed.id, error),
             })
             .collect())
-    }
-
-    async fn resolve(
-        &self,
-        id: &RecordId,
-        seen: &Token,
-        resolution: Resolution,
-    ) -> Result<IfOwner<()>, StoreError> {
-        self.store.resolve(id, seen, resolution).await
-    }
-
-    async fn purge_expired(&self, limit: usize) -> Result<usize, StoreError> {
-        self.store.purge_expired(limit).await
-    }
-
-    fn subscribe(&self, id: &RecordId) -> Subscription {
-        self.store.subscribe(id)
-    }
-
-    fn outcome_limit(&self) -> usize {
-        self.store.outcome_limit()
     }
 }

@@ -5,10 +5,8 @@ use std::{sync::Arc, time::SystemTime};
 use async_trait::async_trait;
 use bytes::Bytes;
 use clap::ValueEnum;
-use idempotency::{
-    Claim, ClaimRequest, Fingerprint, Hold, IfOwner, ListRequest, Listed, Record, RecordId,
-    Resolution, Store, StoreError, Subscription, Token,
-};
+use idempotency::{Claim, ClaimRequest, Fingerprint, Hold, IfOwner, Resolution, Store, StoreError};
+use tests::delegate::Hooks;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Broken {
@@ -30,9 +28,9 @@ pub(crate) struct BrokenStore {
 }
 
 #[async_trait]
-impl Store for BrokenStore {
-    fn name(&self) -> &'static str {
-        self.store.name()
+impl Hooks for BrokenStore {
+    fn store(&self) -> &dyn Store {
+        &self.store
     }
 
     async fn claim(&self, request: ClaimRequest<'_>) -> Result<Claim, StoreError> {
@@ -75,14 +73,6 @@ impl Store for BrokenStore {
         Ok(renewed)
     }
 
-    async fn checkpoint(&self, hold: &Hold, progress: Bytes) -> Result<IfOwner<()>, StoreError> {
-        self.store.checkpoint(hold, progress).await
-    }
-
-    async fn suspend(&self, hold: &Hold, progress: Bytes) -> Result<IfOwner<()>, StoreError> {
-        self.store.suspend(hold, progress).await
-    }
-
     async fn complete(
         &self,
         hold: &Hold,
@@ -107,34 +97,5 @@ impl Store for BrokenStore {
             return Ok(IfOwner::Done(()));
         }
         self.store.release(hold).await
-    }
-
-    async fn inspect(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
-        self.store.inspect(id).await
-    }
-
-    async fn list(&self, request: &ListRequest) -> Result<Vec<Listed>, StoreError> {
-        self.store.list(request).await
-    }
-
-    async fn resolve(
-        &self,
-        id: &RecordId,
-        seen: &Token,
-        resolution: Resolution,
-    ) -> Result<IfOwner<()>, StoreError> {
-        self.store.resolve(id, seen, resolution).await
-    }
-
-    async fn purge_expired(&self, limit: usize) -> Result<usize, StoreError> {
-        self.store.purge_expired(limit).await
-    }
-
-    fn subscribe(&self, id: &RecordId) -> Subscription {
-        self.store.subscribe(id)
-    }
-
-    fn outcome_limit(&self) -> usize {
-        self.store.outcome_limit()
     }
 }

@@ -29,6 +29,7 @@ use idempotency::{
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sqlx::{postgres::PgPoolOptions, raw_sql};
+use tests::delegate::Delegate;
 use tokio::{net::TcpListener, time::sleep};
 use uuid::Uuid;
 
@@ -100,7 +101,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let (database, store) = open(&options.database, options.client).await?;
     let store: Arc<dyn Store> = match options.broken {
         Some(broken @ (Broken::Unfenced | Broken::KeepsClaims | Broken::Steals)) => {
-            Arc::new(BrokenStore { store, broken })
+            Arc::new(Delegate(BrokenStore { store, broken }))
         }
         Some(Broken::SecondCommit) | None => store,
     };

@@ -1,5 +1,7 @@
 //! The stores keep the contract: every function of `conformance`, on each of them.
 
+#[path = "../support/delegate.rs"]
+pub mod delegate;
 mod wrong;
 
 use idempotency::{

@@ -9,10 +9,11 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use idempotency::{
-    Claim, ClaimRequest, Fingerprint, Hold, IfOwner, ListRequest, Listed, MemoryStore, Phase,
-    Polling, Record, RecordId, Resolution, Store, StoreError, Subscription, Token, Wakeups,
-    conformance,
+    Claim, ClaimRequest, Fingerprint, Hold, IfOwner, MemoryStore, Phase, Polling, Record, RecordId,
+    Store, StoreError, Subscription, Wakeups, conformance,
 };
+
+use crate::delegate::{Delegate, Hooks};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Fault {
@@ -55,9 +56,9 @@ impl Wrong {
 }
 
 #[async_trait]
-impl Store for Wrong {
-    fn name(&self) -> &'static str {
-        self.inner.name()
+impl Hooks for Wrong {
+    fn store(&self) -> &dyn Store {
+        &self.inner
     }
 
     async fn claim(&self, request: ClaimRequest<'_>) -> Result<Claim, StoreError> {
@@ -97,10 +98,6 @@ impl Store for Wrong {
         self.inner.checkpoint(hold, progress).await
     }
 
-    async fn suspend(&self, hold: &Hold, progress: Bytes) -> Result<IfOwner<()>, StoreError> {
-        self.inner.suspend(hold, progress).await
-    }
-
     async fn complete(&self, hold: &Hold, o: Bytes) -> Result<IfOwner<SystemTime>, StoreError> {
         self.forget(&hold.id);
         let completed = self.inner.complete(&self.hold(hold), o).await;
@@ -120,23 +117,6 @@ impl Store for Wrong {
         self.inner.inspect(id).await
     }
 
-    async fn list(&self, request: &ListRequest) -> Result<Vec<Listed>, StoreError> {
-        self.inner.list(request).await
-    }
-
-    async fn resolve(
-        &self,
-        id: &RecordId,
-        seen: &Token,
-        resolution: Resolution,
-    ) -> Result<IfOwner<()>, StoreError> {
-        self.inner.resolve(id, seen, resolution).await
-    }
-
-    async fn purge_expired(&self, limit: usize) -> Result<usize, StoreError> {
-        self.inner.purge_expired(limit).await
-    }
-
     fn subscribe(&self, id: &RecordId) -> Subscription {
         match self.fault {
             Fault::SilentRelease => {
@@ -146,21 +126,17 @@ impl Store for Wrong {
             _ => self.inner.subscribe(id),
         }
     }
-
-    fn outcome_limit(&self) -> usize {
-        self.inner.outcome_limit()
-    }
 }
 
 /// That this function fails for a store with this fault.
 macro_rules! finds {
     ($fault:ident, $function:path) => {{
-        let store: Arc<dyn Store> = Arc::new(Wrong {
+        let store: Arc<dyn Store> = Arc::new(Delegate(Wrong {
             inner: MemoryStore::new(),
             fault: Fault::$fault,
             written_back: Mutex::default(),
             wakeups: Wakeups::default(),
-        });
+        }));
         let found = tokio::spawn(async move { $function(&store).await }).await;
         assert!(
             found.is_err_and(|error| error.is_panic()),

@@ -11,13 +11,17 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use idempotency::{
-    Claim, ClaimRequest, Clock, Fingerprint, Hold, IfOwner, ListRequest, Listed, MemoryStore,
-    Record, RecordId, Resolution, Store, StoreError, Subscription, Token,
+    Claim, ClaimRequest, Clock, Fingerprint, Hold, IfOwner, MemoryStore, Record, RecordId, Store,
+    StoreError,
 };
+
+use crate::delegate::{Delegate, Hooks};
+
+pub(crate) type FlakyStore<S = MemoryStore> = Delegate<Flaky<S>>;
 
 /// A store that is down when a test says so.
 #[derive(Debug)]
-pub(crate) struct FlakyStore<S = MemoryStore> {
+pub(crate) struct Flaky<S> {
     pub(crate) inner: S,
     pub(crate) down: AtomicBool,
     /// Claims that arrive although their reply is lost, after which the store is down.
@@ -52,7 +56,7 @@ impl FlakyStore {
 
 impl<S: Store> FlakyStore<S> {
     pub(crate) fn over(inner: S) -> Arc<Self> {
-        Arc::new(Self {
+        Arc::new(Self(Flaky {
             limit: AtomicUsize::new(inner.outcome_limit()),
             inner,
             down: AtomicBool::new(false),
@@ -63,9 +67,11 @@ impl<S: Store> FlakyStore<S> {
             silent_from: AtomicUsize::new(0),
             completions: AtomicUsize::new(0),
             withdrawals: Withdrawals::default(),
-        })
+        }))
     }
+}
 
+impl<S> Flaky<S> {
     fn check(&self) -> Result<(), StoreError> {
         if self.unreached.load(Ordering::SeqCst) {
             return Err(StoreError::unreached("not connected"));
@@ -79,9 +85,9 @@ impl<S: Store> FlakyStore<S> {
 }
 
 #[async_trait]
-impl<S: Store> Store for FlakyStore<S> {
-    fn name(&self) -> &'static str {
-        self.inner.name()
+impl<S: Store> Hooks for Flaky<S> {
+    fn store(&self) -> &dyn Store {
+        &self.inner
     }
 
     fn wrapped(&self) -> Option<&dyn Store> {
@@ -157,27 +163,6 @@ impl<S: Store> Store for FlakyStore<S> {
             return Err(StoreError::unavailable("blind"));
         }
         self.inner.inspect(id).await
-    }
-
-    async fn list(&self, request: &ListRequest) -> Result<Vec<Listed>, StoreError> {
-        self.inner.list(request).await
-    }
-
-    async fn resolve(
-        &self,
-        id: &RecordId,
-        s: &Token,
-        r: Resolution,
-    ) -> Result<IfOwner<()>, StoreError> {
-        self.inner.resolve(id, s, r).await
-    }
-
-    async fn purge_expired(&self, limit: usize) -> Result<usize, StoreError> {
-        self.inner.purge_expired(limit).await
-    }
-
-    fn subscribe(&self, id: &RecordId) -> Subscription {
-        self.inner.subscribe(id)
     }
 
     fn outcome_limit(&self) -> usize {

@@ -3,6 +3,8 @@
 mod busy;
 #[cfg(feature = "sqlite")]
 mod commits;
+#[path = "../support/delegate.rs"]
+pub mod delegate;
 mod doubtful;
 mod duplicates;
 #[cfg(feature = "axum")]

@@ -1,21 +1,23 @@
 //! A memory store that says what was done with it.
 
 use std::{
-    sync::{Arc, Mutex},
-    time::{Duration, SystemTime},
+    sync::{Arc, OnceLock},
+    time::Duration,
 };
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use idempotency::{
-    Claim, ClaimRequest, Clock, Fingerprint, Hold, IfOwner, ListRequest, Listed, MemoryStore,
-    Record, RecordId, Resolution, Store, StoreError, Subscription, Token,
-};
+use idempotency::{Claim, ClaimRequest, Clock, Hold, IfOwner, MemoryStore, Store, StoreError};
 use tokio::sync::watch;
 
+use crate::delegate::{Delegate, Hooks};
+
+pub(crate) type WatchedStore = Delegate<Watched>;
+
 #[derive(Debug)]
-pub(crate) struct WatchedStore {
-    inner: Mutex<MemoryStore>,
+pub(crate) struct Watched {
+    first: MemoryStore,
+    /// What the server has that took over.
+    successor: OnceLock<MemoryStore>,
     clock: Clock,
     calls: Arc<Calls>,
 }
@@ -37,21 +39,19 @@ pub(crate) struct Calls {
 impl WatchedStore {
     pub(crate) fn new(clock: &Clock) -> (Arc<Self>, Arc<Calls>) {
         let calls = Arc::<Calls>::default();
-        let store = Self {
-            inner: Mutex::new(MemoryStore::new().with_clock(clock.clone())),
+        let watched = Watched {
+            first: MemoryStore::new().with_clock(clock.clone()),
+            successor: OnceLock::new(),
             clock: clock.clone(),
             calls: Arc::clone(&calls),
         };
-        (Arc::new(store), calls)
+        (Arc::new(Self(watched)), calls)
     }
 
     /// Forgets everything, as a server does that takes over without what the one before it had not sent.
     pub(crate) fn fail_over(&self) {
-        *self.inner.lock().expect("a lock") = MemoryStore::new().with_clock(self.clock.clone());
-    }
-
-    fn inner(&self) -> MemoryStore {
-        self.inner.lock().expect("a lock").clone()
+        let successor = MemoryStore::new().with_clock(self.clock.clone());
+        self.successor.set(successor).expect("one fail-over");
     }
 }
 
@@ -65,9 +65,9 @@ pub(crate) async fn reaches(count: &watch::Sender<usize>, many: usize) {
 }
 
 #[async_trait]
-impl Store for WatchedStore {
-    fn name(&self) -> &'static str {
-        self.inner().name()
+impl Hooks for Watched {
+    fn store(&self) -> &dyn Store {
+        self.successor.get().unwrap_or(&self.first)
     }
 
     async fn claim(&self, request: ClaimRequest<'_>) -> Result<Claim, StoreError> {
@@ -78,7 +78,7 @@ impl Store for WatchedStore {
             ..
         } = request;
         let claim = self
-            .inner()
+            .store()
             .claim(ClaimRequest::new(hold, fingerprint, on_lost))
             .await;
         let mut number = 0;
@@ -93,12 +93,8 @@ impl Store for WatchedStore {
         claim
     }
 
-    async fn withdraw(&self, hold: &Hold, fingerprint: &Fingerprint) -> Result<(), StoreError> {
-        self.inner().withdraw(hold, fingerprint).await
-    }
-
     async fn renew(&self, hold: &Hold) -> Result<IfOwner<()>, StoreError> {
-        let mut renewed = self.inner().renew(hold).await;
+        let mut renewed = self.store().renew(hold).await;
         let mut number = 0;
         self.calls.renewals.send_modify(|renewals| {
             *renewals += 1;
@@ -114,53 +110,9 @@ impl Store for WatchedStore {
         renewed
     }
 
-    async fn checkpoint(&self, hold: &Hold, progress: Bytes) -> Result<IfOwner<()>, StoreError> {
-        self.inner().checkpoint(hold, progress).await
-    }
-
-    async fn suspend(&self, hold: &Hold, progress: Bytes) -> Result<IfOwner<()>, StoreError> {
-        self.inner().suspend(hold, progress).await
-    }
-
-    async fn complete(
-        &self,
-        hold: &Hold,
-        outcome: Bytes,
-    ) -> Result<IfOwner<SystemTime>, StoreError> {
-        self.inner().complete(hold, outcome).await
-    }
-
-    async fn release(&self, hold: &Hold) -> Result<IfOwner<()>, StoreError> {
-        self.inner().release(hold).await
-    }
-
-    async fn inspect(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
-        self.inner().inspect(id).await
-    }
-
-    async fn list(&self, request: &ListRequest) -> Result<Vec<Listed>, StoreError> {
-        self.inner().list(request).await
-    }
-
-    async fn resolve(
-        &self,
-        id: &RecordId,
-        seen: &Token,
-        resolution: Resolution,
-    ) -> Result<IfOwner<()>, StoreError> {
-        self.inner().resolve(id, seen, resolution).await
-    }
-
     async fn purge_expired(&self, limit: usize) -> Result<usize, StoreError> {
-        let removed = self.inner().purge_expired(limit).await?;
+        let removed = self.store().purge_expired(limit).await?;
         self.calls.purged.send_modify(|purged| *purged += removed);
         Ok(removed)
-    }
-
-    fn subscribe(&self, id: &RecordId) -> Subscription {
-        self.inner().subscribe(id)
-    }
-    fn outcome_limit(&self) -> usize {
-        self.inner().outcome_limit()
     }
 }
