@@ -3,6 +3,8 @@
 #[path = "../crates/idempotency/tests/support/delegate.rs"]
 pub mod delegate;
 pub mod log;
-pub mod opened;
 pub mod proxy;
+pub mod reply;
 pub mod servers;
+pub mod test_stores;
+pub mod wait;

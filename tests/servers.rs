@@ -15,13 +15,13 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-/// A server on a leash: it is killed when this is dropped, and also when the process that holds this ends in any
-/// way, since its end of a pipe is closed then.
+/// A server that is killed when this is dropped, and also when the process that holds this ends in any way: its end of
+/// a pipe is closed then.
 #[derive(Debug)]
-pub struct Leashed(Child);
+pub struct KillOnDrop(Child);
 
 /// `$1` is a folder to remove afterwards, or nothing, `$2` the signal that ends the server; the rest is its command.
-const LEASH: &str = r#"
+const KILL_WITH_PARENT: &str = r#"
 folder=$1
 signal=$2
 shift 2
@@ -34,7 +34,7 @@ wait "$server" 2>/dev/null
 if [ -n "$folder" ]; then rm -rf "$folder"; fi
 "#;
 
-impl Leashed {
+impl KillOnDrop {
     /// Starts the command; what it says goes to the file. `remove` is a folder that goes with the server.
     ///
     /// # Errors
@@ -56,9 +56,9 @@ impl Leashed {
         remove: Option<&Path>,
     ) -> io::Result<Self> {
         let log = File::options().create(true).append(true).open(log)?;
-        let script = format!("exec 3<&0 </dev/null\n{LEASH}");
+        let script = format!("exec 3<&0 </dev/null\n{KILL_WITH_PARENT}");
         let child = Command::new("sh")
-            .args(["-c", &script, "leash"])
+            .args(["-c", &script, "kill-with-parent"])
             .arg(remove.unwrap_or(Path::new("")))
             .arg(signal)
             .args(command)
@@ -70,7 +70,7 @@ impl Leashed {
     }
 }
 
-impl Drop for Leashed {
+impl Drop for KillOnDrop {
     fn drop(&mut self) {
         drop(self.0.stdin.take());
         // The shell returns once the server is gone.

@@ -1,9 +1,9 @@
 //! What the same harness finds where the guarantee is broken on purpose. Chance decides when, so there are several rounds.
 
 use crate::{
+    crash_world::{Kind, Mode},
     ledger::Breach,
     run::{Plan, run},
-    world::{Kind, Mode},
 };
 
 /// Each has been seen to find something; ten that find nothing are no bad luck.

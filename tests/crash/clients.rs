@@ -14,10 +14,10 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use crate::{
-    chance::Chance,
+    crash_world::CrashWorld,
     leaving::leave,
-    ledger::{Answer, Breach, Ledger},
-    world::World,
+    ledger::{Breach, FinalResponse, Ledger},
+    rng::Rng,
 };
 
 /// The time for one try: a service that is frozen goes on within the one, and has been left within the other.
@@ -31,7 +31,7 @@ const FAULT_DELAY: &str = "x-fault-delay-ms";
 /// One client of a world.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
-    world: Arc<World>,
+    world: Arc<CrashWorld>,
     ledger: Arc<Ledger>,
     http: Client,
     /// A key that has no answer so long after the first failure is stuck.
@@ -39,11 +39,11 @@ pub(crate) struct Caller {
     leaves: bool,
     /// Nobody asks for anything again once it is.
     is_enough: Arc<AtomicBool>,
-    chance: Chance,
+    rng: Rng,
 }
 
 /// What came of one try.
-enum Told {
+enum Reply {
     Booked {
         is_replayed: bool,
     },
@@ -54,10 +54,10 @@ enum Told {
 
 impl Caller {
     pub(crate) fn new(
-        world: &Arc<World>,
+        world: &Arc<CrashWorld>,
         ledger: &Arc<Ledger>,
         stuck_after: Duration,
-        chance: Chance,
+        rng: Rng,
     ) -> Self {
         Self {
             world: Arc::clone(world),
@@ -66,7 +66,7 @@ impl Caller {
             stuck_after,
             leaves: false,
             is_enough: Arc::default(),
-            chance,
+            rng,
         }
     }
 
@@ -83,19 +83,19 @@ impl Caller {
         self.is_enough = Arc::clone(&is_enough);
         let mut mine = Vec::new();
         while !is_enough.load(Ordering::Relaxed) {
-            let key = format!("{:016x}{:016x}", self.chance.next(), self.chance.next());
+            let key = format!("{:016x}{:016x}", self.rng.next(), self.rng.next());
             self.ledger.open(&key);
-            match self.chance.below(10) {
+            match self.rng.below(10) {
                 // It gives up after one try, which may have been carried out.
                 0 | 1 => {
-                    let service = self.chance.below(self.world.services.len());
+                    let service = self.rng.below(self.world.services.len());
                     self.try_once(service, &key).await;
                 }
                 // It is so impatient that it asks several times at once.
                 2 | 3 => {
                     let copies = (0..3).map(|copy| {
                         let mut other = self.clone();
-                        other.chance = Chance::of(self.chance.next(), copy);
+                        other.rng = Rng::of(self.rng.next(), copy);
                         let key = key.clone();
                         async move { other.insist(&key, None).await }
                     });
@@ -104,11 +104,11 @@ impl Caller {
                 }
                 // It leaves, and comes back, or not.
                 4 | 5 if self.leaves => {
-                    for _ in 0..=self.chance.below(3) {
+                    for _ in 0..=self.rng.below(3) {
                         self.leave(&key).await;
-                        sleep(self.chance.milliseconds(0..100)).await;
+                        sleep(self.rng.milliseconds(0..100)).await;
                     }
-                    if !self.chance.one_in(4) {
+                    if !self.rng.one_in(4) {
                         self.insist(&key, None).await;
                         mine.push(key);
                     }
@@ -119,11 +119,11 @@ impl Caller {
                 }
             }
             // It has forgotten that it knows.
-            if !mine.is_empty() && self.chance.one_in(3) {
-                let key = mine[self.chance.below(mine.len())].clone();
+            if !mine.is_empty() && self.rng.one_in(3) {
+                let key = mine[self.rng.below(mine.len())].clone();
                 self.insist(&key, None).await;
             }
-            sleep(self.chance.milliseconds(0..20)).await;
+            sleep(self.rng.milliseconds(0..20)).await;
         }
     }
 
@@ -132,20 +132,20 @@ impl Caller {
         let mut failed_at: Option<Instant> = None;
         let mut pause = Duration::from_millis(10);
         loop {
-            let any = self.chance.below(self.world.services.len());
+            let any = self.rng.below(self.world.services.len());
             match self.try_once(service.unwrap_or(any), key).await {
-                Told::Booked { is_replayed } => {
+                Reply::Booked { is_replayed } => {
                     let waited = failed_at.map(|failed_at| failed_at.elapsed());
                     self.ledger.count_wait(waited.unwrap_or_default());
                     return Some(is_replayed);
                 }
-                Told::Refused => return None,
-                Told::Nothing(_)
+                Reply::Refused => return None,
+                Reply::Nothing(_)
                     if self.ledger.is_stuck() || self.is_enough.load(Ordering::Relaxed) =>
                 {
                     return None;
                 }
-                Told::Nothing(asked) => {
+                Reply::Nothing(asked) => {
                     let failed_at = failed_at.get_or_insert_with(Instant::now);
                     if failed_at.elapsed() > self.stuck_after {
                         self.ledger.report(Breach::Stuck(key.to_owned()));
@@ -153,7 +153,7 @@ impl Caller {
                     }
                     self.ledger.count_retry();
                     pause = asked.unwrap_or(2 * pause).min(MAX_PAUSE);
-                    sleep(pause + self.chance.milliseconds(0..20)).await;
+                    sleep(pause + self.rng.milliseconds(0..20)).await;
                 }
             }
         }
@@ -161,7 +161,7 @@ impl Caller {
 
     /// Closes its connection before there is a response, if it is fast enough.
     async fn leave(&mut self, key: &str) {
-        let service = self.chance.below(self.world.services.len());
+        let service = self.rng.below(self.world.services.len());
         let address = self.world.services[service].address.clone();
         let booking = booking(key).to_string();
         let mut request = format!(
@@ -173,14 +173,14 @@ impl Caller {
             request += &format!("{FAULT_DELAY}: {delay}\r\n");
         }
         request += &format!("\r\n{booking}");
-        if leave(&address, request.as_bytes(), &mut self.chance).await {
+        if leave(&address, request.as_bytes(), &mut self.rng).await {
             self.ledger.count_left();
         }
     }
 
-    async fn try_once(&mut self, service: usize, key: &str) -> Told {
+    async fn try_once(&mut self, service: usize, key: &str) -> Reply {
         let Some(response) = self.send(service, key).await else {
-            return Told::Nothing(None);
+            return Reply::Nothing(None);
         };
         let status = response.status().as_u16();
         let header = |name| Some(response.headers().get(name)?.to_str().ok()?.to_owned());
@@ -189,9 +189,9 @@ impl Caller {
         let location = header("location");
         // The service may have died while it answered.
         let Ok(body) = response.bytes().await else {
-            return Told::Nothing(None);
+            return Reply::Nothing(None);
         };
-        let answer = Answer {
+        let answer = FinalResponse {
             status,
             location,
             body,
@@ -199,12 +199,12 @@ impl Caller {
         match status {
             201 => {
                 self.ledger.acknowledge(key, answer, is_replayed);
-                Told::Booked { is_replayed }
+                Reply::Booked { is_replayed }
             }
-            409 | 500.. => Told::Nothing(pause.map(Duration::from_secs)),
+            409 | 500.. => Reply::Nothing(pause.map(Duration::from_secs)),
             _ => {
                 self.ledger.report(Breach::Refused(key.to_owned(), answer));
-                Told::Refused
+                Reply::Refused
             }
         }
     }
@@ -212,7 +212,7 @@ impl Caller {
     /// No response if the service is not there, or dies meanwhile.
     async fn send(&mut self, service: usize, key: &str) -> Option<Response> {
         let url = format!("http://{}/bookings", self.world.services[service].address);
-        let patience = PATIENCE[self.chance.below(2)];
+        let patience = PATIENCE[self.rng.below(2)];
         let request = self.http.post(url).timeout(patience);
         let mut request = request.header("idempotency-key", key);
         if let Some(delay) = self.fault_delay() {
@@ -223,8 +223,8 @@ impl Caller {
 
     /// Many handlers are to be in the middle when the service dies, or the client leaves.
     fn fault_delay(&mut self) -> Option<String> {
-        let is_slow = self.chance.one_in(4);
-        is_slow.then(|| self.chance.milliseconds(1..300).as_millis().to_string())
+        let is_slow = self.rng.one_in(4);
+        is_slow.then(|| self.rng.milliseconds(1..300).as_millis().to_string())
     }
 }
 

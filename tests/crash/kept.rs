@@ -1,8 +1,8 @@
 //! The guarantee, as it is kept.
 
 use crate::{
+    crash_world::{Kind, Mode},
     run::{Plan, run},
-    world::{Kind, Mode},
 };
 
 // proves: rows-and-key-commit-together, stored-before-sent, failure-after-effect-reruns

@@ -6,10 +6,10 @@ use tests::proxy::DarkEnd;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::{
-    chance::Chance,
+    crash_world::CrashWorld,
     ledger::{Breach, Ledger},
+    rng::Rng,
     run::Plan,
-    world::World,
 };
 
 /// Longer than a lease of a second: somebody else takes over meanwhile, and perhaps runs when it ends.
@@ -27,7 +27,7 @@ const DARK: [Range<u64>; 2] = [600..2_500, 5_100..7_000];
 
 /// What was done to the services, their database, and what is in between.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Blows {
+pub(crate) struct KillCounts {
     pub(crate) kills: usize,
     pub(crate) freezes: usize,
     pub(crate) server_kills: usize,
@@ -39,11 +39,11 @@ pub(crate) struct Blows {
 
 #[derive(Debug)]
 struct Killer<'a> {
-    world: &'a World,
+    world: &'a CrashWorld,
     ledger: &'a Ledger,
     plan: &'a Plan,
-    chance: Chance,
-    blows: Blows,
+    rng: Rng,
+    counts: KillCounts,
     /// A service that is to see the end of what is between it and its database.
     spared: Option<(usize, Instant)>,
     /// When nothing is held back any more.
@@ -51,24 +51,24 @@ struct Killer<'a> {
 }
 
 /// Strikes at random moments as often as planned, and returns once all services are there again and nothing is held back.
-pub(crate) async fn kill(world: &World, ledger: &Ledger, plan: &Plan, chance: Chance) -> Blows {
+pub(crate) async fn kill(world: &CrashWorld, ledger: &Ledger, plan: &Plan, rng: Rng) -> KillCounts {
     let mut killer = Killer {
         world,
         ledger,
         plan,
-        chance,
-        blows: Blows::default(),
+        rng,
+        counts: KillCounts::default(),
         spared: None,
         clear_at: Instant::now(),
     };
-    for blow in 0..plan.kills {
-        sleep(killer.chance.milliseconds(20..400)).await;
+    for kill in 0..plan.kills {
+        sleep(killer.rng.milliseconds(20..400)).await;
         if plan.is_disturbed {
             killer.disturb_the_network();
         }
         killer.strike().await;
-        if plan.server_kills.contains(&blow) && world.kill_server().await {
-            killer.blows.server_kills += 1;
+        if plan.server_kills.contains(&kill) && world.kill_server().await {
+            killer.counts.server_kills += 1;
         }
     }
     // Where services die it would mostly be for those that are no more.
@@ -76,21 +76,21 @@ pub(crate) async fn kill(world: &World, ledger: &Ledger, plan: &Plan, chance: Ch
         sleep_until(killer.clear_at).await;
     }
     world.let_everything_through();
-    Blows {
+    KillCounts {
         late: world.late_replies(),
-        ..killer.blows
+        ..killer.counts
     }
 }
 
 impl Killer<'_> {
     /// Makes replies late, or connections dark, or leaves them alone.
     fn disturb_the_network(&mut self) {
-        if self.world.late_replies() == 0 || self.chance.one_in(4) {
-            let service = self.chance.below(self.world.services.len());
+        if self.world.late_replies() == 0 || self.rng.one_in(4) {
+            let service = self.rng.below(self.world.services.len());
             self.make_late(service);
         }
-        if self.blows.dark == 0 || self.chance.one_in(5) {
-            let service = self.chance.below(self.world.services.len());
+        if self.counts.dark == 0 || self.rng.one_in(5) {
+            let service = self.rng.below(self.world.services.len());
             self.make_dark(service);
         }
     }
@@ -99,14 +99,14 @@ impl Killer<'_> {
         let Some(proxy) = &self.world.services[service].proxy else {
             return;
         };
-        let longest = match self.chance.below(6) {
+        let longest = match self.rng.below(6) {
             0 => LATE[2].clone(),
             1 | 2 => LATE[1].clone(),
             _ => LATE[0].clone(),
         };
-        let longest = self.chance.milliseconds(longest);
+        let longest = self.rng.milliseconds(longest);
         let milliseconds = u64::try_from(longest.as_millis()).expect("a short time");
-        let others = (0..self.chance.below(12)).map(|_| self.chance.milliseconds(1..milliseconds));
+        let others = (0..self.rng.below(12)).map(|_| self.rng.milliseconds(1..milliseconds));
         let delays: Vec<_> = [longest].into_iter().chain(others).collect();
         proxy.delay_the_next_replies(delays);
         self.spare_until(service, Instant::now() + longest);
@@ -117,30 +117,30 @@ impl Killer<'_> {
             return;
         };
         // The first one is long where its service lives that long.
-        let is_first = self.blows.dark == 0 && !self.plan.mode.is_deadly();
-        let is_long = is_first || self.chance.one_in(8);
+        let is_first = self.counts.dark == 0 && !self.plan.mode.is_deadly();
+        let is_long = is_first || self.rng.one_in(8);
         let time = DARK[usize::from(is_long)].clone();
-        let time = self.chance.milliseconds(time);
-        let end = if self.chance.one_in(3) && !is_first {
+        let time = self.rng.milliseconds(time);
+        let end = if self.rng.one_in(3) && !is_first {
             DarkEnd::Cut
         } else {
             DarkEnd::Delivered
         };
-        let all = self.chance.one_in(2);
-        let chance = &mut self.chance;
-        let mut dark = proxy.darken(time, end, || all || chance.one_in(2));
+        let all = self.rng.one_in(2);
+        let rng = &mut self.rng;
+        let mut dark = proxy.darken(time, end, || all || rng.one_in(2));
         if dark == 0 {
             dark = proxy.darken(time, end, || true);
         }
-        self.blows.dark += dark;
+        self.counts.dark += dark;
         self.spare_until(service, Instant::now() + time);
     }
 
     /// Others die meanwhile, mostly.
     fn spare_until(&mut self, service: usize, time: Instant) {
         self.clear_at = self.clear_at.max(time);
-        if !self.chance.one_in(3) {
-            self.spared = Some((service, time + self.chance.milliseconds(0..500)));
+        if !self.rng.one_in(3) {
+            self.spared = Some((service, time + self.rng.milliseconds(0..500)));
         }
     }
 
@@ -148,7 +148,7 @@ impl Killer<'_> {
     async fn strike(&mut self) {
         let services = &self.world.services;
         let several = services.len() > 1;
-        let mut number = self.chance.below(services.len());
+        let mut number = self.rng.below(services.len());
         if let Some((spared, until)) = self.spared
             && several
             && spared == number
@@ -158,11 +158,11 @@ impl Killer<'_> {
         }
         let service = &services[number];
         let mut process = service.process.lock().await;
-        if self.blows.freezes == 0 || self.chance.one_in(self.plan.one_freeze_in) {
+        if self.counts.freezes == 0 || self.rng.one_in(self.plan.one_freeze_in) {
             let time = if several { FROZEN } else { FROZEN_ALONE };
-            process.freeze(self.chance.milliseconds(time)).await;
-            self.blows.freezes += 1;
-            sleep(self.chance.milliseconds(0..400)).await;
+            process.freeze(self.rng.milliseconds(time)).await;
+            self.counts.freezes += 1;
+            sleep(self.rng.milliseconds(0..400)).await;
         }
         if !self.plan.mode.is_deadly() {
             return;
@@ -171,12 +171,12 @@ impl Killer<'_> {
         if let Some(proxy) = &service.proxy {
             proxy.delay_the_next_replies([]);
         }
-        let early_death = self.chance.one_in(8);
-        let early_death = early_death.then(|| self.chance.milliseconds(0..60));
-        let down = self.chance.milliseconds(0..60);
+        let early_death = self.rng.one_in(8);
+        let early_death = early_death.then(|| self.rng.milliseconds(0..60));
+        let down = self.rng.milliseconds(0..60);
         if !process.kill_and_start(down, early_death).await {
             self.ledger.report(Breach::Ended(service.address.clone()));
         }
-        self.blows.kills += 1 + usize::from(early_death.is_some());
+        self.counts.kills += 1 + usize::from(early_death.is_some());
     }
 }

@@ -6,28 +6,28 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::chance::Chance;
+use crate::rng::Rng;
 
 /// Sends a request, or the beginning of it, and closes the connection at a random moment. False if the service was not
 /// there, or was faster.
-pub(crate) async fn leave(address: &str, request: &[u8], chance: &mut Chance) -> bool {
+pub(crate) async fn leave(address: &str, request: &[u8], rng: &mut Rng) -> bool {
     let Ok(mut service) = TcpStream::connect(address).await else {
         return false;
     };
-    let sent = match chance.one_in(3) {
+    let sent = match rng.one_in(3) {
         // During the upload.
-        true => 1 + chance.below(request.len() - 1),
+        true => 1 + rng.below(request.len() - 1),
         false => request.len(),
     };
     if service.write_all(&request[..sent]).await.is_err() {
         return false;
     }
     // While the key is claimed, while the handler works, and while the database does not answer.
-    let stays = match chance.below(4) {
-        0 => chance.milliseconds(0..3),
-        1 => chance.milliseconds(0..30),
-        2 => chance.milliseconds(0..300),
-        _ => chance.milliseconds(0..1_500),
+    let stays = match rng.below(4) {
+        0 => rng.milliseconds(0..3),
+        1 => rng.milliseconds(0..30),
+        2 => rng.milliseconds(0..300),
+        _ => rng.milliseconds(0..1_500),
     };
     if sent < request.len() {
         sleep(stays).await;
@@ -35,7 +35,7 @@ pub(crate) async fn leave(address: &str, request: &[u8], chance: &mut Chance) ->
         return false;
     }
     // Some leave in an orderly way, and some connections break.
-    if chance.one_in(2) {
+    if rng.one_in(2) {
         service.set_zero_linger().is_ok()
     } else {
         true

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 
 /// What must be the same every time.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Answer {
+pub(crate) struct FinalResponse {
     pub(crate) status: u16,
     pub(crate) location: Option<String>,
     pub(crate) body: Bytes,
@@ -21,13 +21,13 @@ pub(crate) enum Breach {
     /// An acknowledged booking that is not there.
     Lost(String),
     /// Two answers that differ.
-    Changed(String, Answer, Answer),
+    Changed(String, FinalResponse, FinalResponse),
     /// Two answers that each say of themselves that they are the first.
     FirstTwice(String),
     /// A retry of an acknowledged request that was not told that it is one.
     Unmarked(String),
     /// An answer that a correct client does not get.
-    Refused(String, Answer),
+    Refused(String, FinalResponse),
     /// No answer, however often the client asked.
     Stuck(String),
     /// Two runs at one time, while no lease was over.
@@ -54,7 +54,7 @@ struct Entries {
 
 #[derive(Debug, Default)]
 struct Entry {
-    acknowledged: Option<Answer>,
+    acknowledged: Option<FinalResponse>,
     had_first: bool,
 }
 
@@ -78,7 +78,7 @@ impl Ledger {
     }
 
     /// A client was told that its booking is made.
-    pub(crate) fn acknowledge(&self, key: &str, answer: Answer, is_replayed: bool) {
+    pub(crate) fn acknowledge(&self, key: &str, answer: FinalResponse, is_replayed: bool) {
         let mut entries = self.0.lock();
         let entries = &mut *entries;
         let entry = entries.keys.entry(key.to_owned()).or_default();

@@ -6,14 +6,14 @@
 
 mod bookings;
 mod broken;
-mod chance;
 mod clients;
+mod crash_world;
 mod kept;
 mod killer;
 mod leaving;
 mod ledger;
 mod process;
+mod rng;
 mod run;
 mod runs;
 mod verdict;
-mod world;

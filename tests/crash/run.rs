@@ -15,13 +15,13 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use crate::{
-    chance::Chance,
     clients::Caller,
-    killer::{self, Blows},
+    crash_world::{CrashWorld, Kind, Mode},
+    killer::{self, KillCounts},
     ledger::{Breach, Figures, Ledger},
+    rng::Rng,
     runs::at_one_time,
     verdict::judge,
-    world::{Kind, Mode, World},
 };
 
 /// What is going to happen.
@@ -44,8 +44,8 @@ pub(crate) struct Plan {
 #[derive(Debug)]
 pub(crate) struct Report {
     plan: Plan,
-    world: Arc<World>,
-    blows: Blows,
+    world: Arc<CrashWorld>,
+    counts: KillCounts,
     figures: Figures,
     /// The longest wait of a key once nothing was struck any more.
     last_wait: Duration,
@@ -113,14 +113,14 @@ impl Plan {
 /// None where the database's server is not installed.
 pub(crate) async fn run(plan: Plan) -> Option<Report> {
     println!("{:?}, {:?}: CRASH_SEED={}", plan.kind, plan.mode, plan.seed);
-    let mut builder = Chance::of(plan.seed, BUILDER);
-    let world = Arc::new(World::start(plan.kind, plan.mode, &mut builder).await?);
+    let mut builder = Rng::of(plan.seed, BUILDER);
+    let world = Arc::new(CrashWorld::start(plan.kind, plan.mode, &mut builder).await?);
     let ledger = Arc::new(Ledger::default());
     let is_enough = Arc::new(AtomicBool::new(false));
     let mut clients = JoinSet::new();
     for number in 0..CLIENTS {
-        let chance = Chance::of(plan.seed, number);
-        let client = Caller::new(&world, &ledger, STUCK_AFTER, chance);
+        let rng = Rng::of(plan.seed, number);
+        let client = Caller::new(&world, &ledger, STUCK_AFTER, rng);
         let client = if plan.is_disturbed {
             client.leaving()
         } else {
@@ -128,14 +128,14 @@ pub(crate) async fn run(plan: Plan) -> Option<Report> {
         };
         clients.spawn(client.work(Arc::clone(&is_enough)));
     }
-    let blows = killer::kill(&world, &ledger, &plan, Chance::of(plan.seed, KILLER)).await;
+    let counts = killer::kill(&world, &ledger, &plan, Rng::of(plan.seed, KILLER)).await;
     is_enough.store(true, Ordering::Relaxed);
     clients.join_all().await;
 
     let before = ledger.figures();
     ledger.take_longest_wait();
     let limit = plan.mode.lease() + MARGIN;
-    let caller = Caller::new(&world, &ledger, limit, Chance::of(plan.seed, JUDGE));
+    let caller = Caller::new(&world, &ledger, limit, Rng::of(plan.seed, JUDGE));
     judge(&world, &ledger, caller).await;
     if !plan.mode.is_deadly() {
         for key in at_one_time(&world.runs()) {
@@ -149,7 +149,7 @@ pub(crate) async fn run(plan: Plan) -> Option<Report> {
     let report = Report {
         plan,
         world,
-        blows,
+        counts,
         figures,
         last_wait: ledger.take_longest_wait(),
         breaches: ledger.breaches(),
@@ -164,19 +164,19 @@ impl Report {
         Some(Arc::into_inner(self.world)?.keep())
     }
 
-    /// Nothing is wrong, although there was every kind of blow.
+    /// Nothing is wrong, although there was every kind of damage.
     ///
     /// # Panics
     ///
     /// If something is, or there was not.
     pub(crate) fn assert_kept(self) {
-        let Blows {
+        let KillCounts {
             kills,
             freezes,
             server_kills: _,
             late,
             dark,
-        } = self.blows;
+        } = self.counts;
         assert!(kills > 0 || !self.plan.mode.is_deadly(), "{self}");
         assert!(freezes > 0 && self.figures.left > 0, "{self}");
         let has_network = self.plan.kind != Kind::Sqlite;
@@ -200,13 +200,13 @@ impl fmt::Display for Report {
             is_disturbed: _,
             server_kills: _,
         } = &self.plan;
-        let Blows {
+        let KillCounts {
             kills,
             freezes,
             server_kills,
             late,
             dark,
-        } = self.blows;
+        } = self.counts;
         let Figures {
             keys,
             acknowledged,

@@ -7,8 +7,8 @@ use futures_util::{StreamExt, stream};
 use crate::{
     bookings::Bookings,
     clients::Caller,
+    crash_world::CrashWorld,
     ledger::{Breach, Ledger},
-    world::World,
 };
 
 /// How many keys are asked for at one time.
@@ -16,7 +16,7 @@ const AT_ONCE: usize = 8;
 
 /// Looks at the database, has every service asked for every key, and looks again. All that is wrong is in the ledger
 /// then.
-pub(crate) async fn judge(world: &Arc<World>, ledger: &Arc<Ledger>, caller: Caller) {
+pub(crate) async fn judge(world: &Arc<CrashWorld>, ledger: &Arc<Ledger>, caller: Caller) {
     let keys = ledger.keys();
     let (bookings, _) = world.look().await;
     count(ledger, &bookings, &keys);

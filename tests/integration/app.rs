@@ -21,9 +21,10 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, request::Parts};
 use idempotency::{Idempotency, IdempotencyLayer, Scope, idempotent};
 use serde_json::{Value, json};
+use tests::wait::within_a_minute;
 use tokio::sync::{Semaphore, watch};
 
-use crate::{fragile::within_a_minute, script, transport::Marker};
+use crate::{script, transport::Marker};
 
 /// What the handlers did, and when those that stop may go on.
 #[derive(Clone, Debug, Default)]
@@ -69,7 +70,7 @@ impl Probe {
 
     /// Returns once a handler that stops has begun; each is seen once.
     pub(crate) async fn started(&self) {
-        let started = within_a_minute("no handler began", self.0.started.acquire()).await;
+        let started = within_a_minute("a handler that begins", self.0.started.acquire()).await;
         started.expect("an open semaphore").forget();
     }
 

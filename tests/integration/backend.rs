@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use idempotency::{Clock, MemoryStore, SqliteStore, Store};
 use rstest_reuse::template;
-use tests::opened::{in_firestore, in_postgres, in_redis};
+use tests::test_stores::{in_firestore, in_postgres, in_redis};
 
 use crate::time::Time;
 
@@ -29,9 +29,9 @@ fn each_store(#[case] backend: Backend) {}
 
 /// What there is, or the end of the test where the store is not installed.
 macro_rules! installed {
-    ($world:expr) => {
-        match $world {
-            Some(world) => world,
+    ($server:expr) => {
+        match $server {
+            Some(server) => server,
             None => return,
         }
     };

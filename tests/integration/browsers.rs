@@ -3,12 +3,12 @@
 use http::HeaderName;
 use idempotency::{HttpConfig, IdempotencyBuilder};
 use reqwest::Method;
+use tests::reply::Reply;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::{
-    answer::Answer,
     backend::{Backend, installed},
-    world::{BOOKING, World},
+    test_server::{BOOKING, TestServer},
 };
 
 const SHOP: &str = "https://shop.example";
@@ -22,14 +22,14 @@ fn renamed() -> HttpConfig {
         .with_expires_header(name("x-until"))
 }
 
-async fn world(http: HttpConfig) -> Option<World> {
+async fn server(http: HttpConfig) -> Option<TestServer> {
     let cors = CorsLayer::new()
         .allow_origin(AllowOrigin::exact(SHOP.parse().expect("an origin")))
         .allow_methods([Method::POST])
         .allow_headers(http.cors_allow_headers())
         .expose_headers(http.cors_expose_headers());
     let configure = |builder: IdempotencyBuilder| builder.with_http(http);
-    World::with(Backend::Memory, configure, |app| app.layer(cors)).await
+    TestServer::with(Backend::Memory, configure, |app| app.layer(cors)).await
 }
 
 /// Without any layer: the lists as they are.
@@ -56,23 +56,23 @@ fn fields_that_were_renamed_are_listed_by_their_names() {
 // proves: preflight-never-refused, cors-works-with-protection
 #[tokio::test]
 async fn a_browser_is_let_in_with_the_key_and_reads_replays_and_refusals() {
-    let world = installed!(world(renamed()).await);
-    let preflight = world
+    let server = installed!(server(renamed()).await);
+    let preflight = server
         .request(Method::OPTIONS, "/required")
         .header("origin", SHOP)
         .header("access-control-request-method", "POST")
         .header("access-control-request-headers", "x-request-key");
-    let allowed = Answer::to(preflight).await;
+    let allowed = Reply::to(preflight).await;
     assert_eq!(allowed.status(), "200 OK");
     assert_eq!(allowed.header("access-control-allow-origin"), Some(SHOP));
     assert_eq!(
         allowed.header("access-control-allow-headers"),
         Some("x-request-key,x-former-key,prefer")
     );
-    assert_eq!((world.probe.runs(), world.levers.claim.calls()), (0, 0));
+    assert_eq!((server.probe.runs(), server.faults.claim.calls()), (0, 0));
 
     let post = |key: &str| {
-        world
+        server
             .request(Method::POST, "/required")
             .header("x-request-key", key)
             .header("content-type", "application/json")
@@ -84,7 +84,7 @@ async fn a_browser_is_let_in_with_the_key_and_reads_replays_and_refusals() {
         ("k", "201 Created"),
         ("a,b", "400 Bad Request"),
     ] {
-        let response = Answer::to(post(key)).await;
+        let response = Reply::to(post(key)).await;
         assert_eq!(response.status(), status);
         assert_eq!(response.header("access-control-allow-origin"), Some(SHOP));
         assert_eq!(
@@ -92,16 +92,16 @@ async fn a_browser_is_let_in_with_the_key_and_reads_replays_and_refusals() {
             Some("x-again,x-until,location,retry-after,link,etag")
         );
     }
-    assert_eq!(world.probe.runs(), 1);
+    assert_eq!(server.probe.runs(), 1);
 }
 
 /// A browser that adds a key by itself, as Firefox can: a quoted UUID on a POST that no script gave one.
 // proves: browser-keys-harmless
 #[tokio::test]
 async fn a_key_that_the_browser_adds_protects_its_request_and_changes_no_other() {
-    let world = installed!(World::new(Backend::Memory).await);
+    let server = installed!(TestServer::new(Backend::Memory).await);
     let post = |key: Option<&str>| {
-        let request = world
+        let request = server
             .request(Method::POST, "/bookings")
             .header("content-type", "application/json")
             .body(BOOKING);
@@ -111,11 +111,11 @@ async fn a_key_that_the_browser_adds_protects_its_request_and_changes_no_other()
         }
     };
     let key = Some("\"8e03978e-40d5-43e8-bc93-6894a57f9324\"");
-    let first = Answer::to(post(key)).await;
+    let first = Reply::to(post(key)).await;
     first.assert_fresh("201 Created");
-    Answer::to(post(key)).await.assert_replay_of(&first);
+    Reply::to(post(key)).await.assert_replay_of(&first);
     for run in 2..=3 {
-        assert_eq!(Answer::to(post(None)).await.status(), "201 Created");
-        assert_eq!(world.probe.runs(), run);
+        assert_eq!(Reply::to(post(None)).await.status(), "201 Created");
+        assert_eq!(server.probe.runs(), run);
     }
 }

@@ -3,23 +3,23 @@
 use idempotency::HttpConfig;
 use reqwest::RequestBuilder;
 use rstest_reuse::apply;
+use tests::reply::Reply;
 
 use crate::{
-    answer::Answer,
     backend::{Backend, each_store, installed},
-    world::{BOOKING, World},
+    test_server::{BOOKING, TestServer},
 };
 
 /// That each of these callers has the key for itself.
-async fn are_kept_apart(world: &World, callers: &[&[(&str, &str)]]) {
+async fn are_kept_apart(server: &TestServer, callers: &[&[(&str, &str)]]) {
     for caller in callers {
-        let first = Answer::to(from(world.booking("k"), caller)).await;
+        let first = Reply::to(from(server.booking("k"), caller)).await;
         first.assert_fresh("201 Created");
-        Answer::to(from(world.booking("k"), caller))
+        Reply::to(from(server.booking("k"), caller))
             .await
             .assert_replay_of(&first);
     }
-    assert_eq!(world.probe.runs(), callers.len());
+    assert_eq!(server.probe.runs(), callers.len());
 }
 
 fn from(request: RequestBuilder, caller: &[(&str, &str)]) -> RequestBuilder {
@@ -33,9 +33,9 @@ fn from(request: RequestBuilder, caller: &[(&str, &str)]) -> RequestBuilder {
 #[tokio::test]
 async fn an_api_key_is_a_caller(backend: Backend) {
     let http = HttpConfig::new().with_credential_header("x-client".parse().expect("a name"));
-    let world = installed!(World::speaking(backend, http).await);
+    let server = installed!(TestServer::speaking(backend, http).await);
     are_kept_apart(
-        &world,
+        &server,
         &[
             &[],
             &[("x-api-key", "a")],
@@ -52,24 +52,24 @@ async fn an_api_key_is_a_caller(backend: Backend) {
         ],
     )
     .await;
-    let request = world.booking("k");
-    let again = Answer::to(request.header("x-other", "a")).await;
+    let request = server.booking("k");
+    let again = Reply::to(request.header("x-other", "a")).await;
     assert!(again.is_replay());
 }
 
 // proves: static-credential-is-caller
 #[tokio::test]
 async fn credentials_are_compared_in_whatever_order_they_come() {
-    let world = installed!(World::new(Backend::Memory).await);
+    let server = installed!(TestServer::new(Backend::Memory).await);
     let mut caller = [
         ("x-api-key", "a"),
         ("api-key", "b"),
         ("authorization", "Basic YTpi"),
     ];
-    let first = Answer::to(from(world.booking("k"), &caller)).await;
+    let first = Reply::to(from(server.booking("k"), &caller)).await;
     first.assert_fresh("201 Created");
     caller.reverse();
-    Answer::to(from(world.booking("k"), &caller))
+    Reply::to(from(server.booking("k"), &caller))
         .await
         .assert_replay_of(&first);
 }
@@ -77,21 +77,21 @@ async fn credentials_are_compared_in_whatever_order_they_come() {
 // proves: changing-credential-needs-scope
 #[tokio::test]
 async fn a_scheme_is_compared_without_regard_to_case_and_spaces() {
-    let world = installed!(World::new(Backend::Memory).await);
+    let server = installed!(TestServer::new(Backend::Memory).await);
     for [scheme, other] in [
         ["Bearer t", "bearer   t"],
         ["Basic YTpi", "BASIC YTpi"],
         ["DPoP t", "dpop t"],
     ] {
-        let first = Answer::to(world.booking("k").header("authorization", scheme)).await;
+        let first = Reply::to(server.booking("k").header("authorization", scheme)).await;
         first.assert_fresh("201 Created");
-        Answer::to(world.booking("k").header("authorization", other))
+        Reply::to(server.booking("k").header("authorization", other))
             .await
             .assert_replay_of(&first);
     }
     // The rest is compared byte by byte, and a token without a scheme is one.
     for token in ["Bearer T", "t", "T", "Token t", "ApiKey t"] {
-        Answer::to(world.booking("k").header("authorization", token))
+        Reply::to(server.booking("k").header("authorization", token))
             .await
             .assert_fresh("201 Created");
     }
@@ -100,7 +100,7 @@ async fn a_scheme_is_compared_without_regard_to_case_and_spaces() {
 // proves: changing-credential-needs-scope
 #[tokio::test]
 async fn credentials_that_change_with_each_attempt_are_refused() {
-    let world = installed!(World::new(Backend::Memory).await);
+    let server = installed!(TestServer::new(Backend::Memory).await);
     for authorization in [
         "AWS4-HMAC-SHA256 Credential=AKIA/20261125/eu/execute-api/aws4_request, SignedHeaders=host, Signature=1",
         "AWS4-ECDSA-P256-SHA256 Credential=AKIA/20261125, Signature=1",
@@ -112,34 +112,34 @@ async fn credentials_that_change_with_each_attempt_are_refused() {
         "negotiate",
         "Unheard-Of t",
     ] {
-        let answer = Answer::to(world.booking("k").header("authorization", authorization)).await;
+        let answer = Reply::to(server.booking("k").header("authorization", authorization)).await;
         answer.assert_problem(
             "misconfigured",
             "500 Internal Server Error",
             "idempotency_misconfigured",
         );
     }
-    let signed = world
+    let signed = server
         .booking("k")
         .header("signature-input", "sig=();keyid=\"ann\"");
     assert_eq!(
-        Answer::to(signed).await.status(),
+        Reply::to(signed).await.status(),
         "500 Internal Server Error"
     );
-    assert_eq!((world.probe.runs(), world.levers.claim.calls()), (0, 0));
+    assert_eq!((server.probe.runs(), server.faults.claim.calls()), (0, 0));
 
     // A signature beside a token that stays is no matter of the caller, and without a key nobody asks.
-    let signed = world
+    let signed = server
         .booking("k")
         .header("signature-input", "sig=();keyid=\"ann\"");
-    Answer::to(signed.header("authorization", "Bearer t"))
+    Reply::to(signed.header("authorization", "Bearer t"))
         .await
         .assert_fresh("201 Created");
-    let request = world
+    let request = server
         .request(reqwest::Method::POST, "/bookings")
         .body(BOOKING);
     let request = request.header("content-type", "application/json");
-    Answer::to(request.header("authorization", "Hawk id=\"ann\", ts=\"1\""))
+    Reply::to(request.header("authorization", "Hawk id=\"ann\", ts=\"1\""))
         .await
         .assert_fresh("201 Created");
 }
@@ -148,14 +148,14 @@ async fn credentials_that_change_with_each_attempt_are_refused() {
 #[tokio::test]
 async fn a_scheme_can_be_declared_to_stay() {
     let http = HttpConfig::new().with_static_scheme("Partner");
-    let world = installed!(World::speaking(Backend::Memory, http).await);
-    let request = |authorization: &str| world.booking("k").header("authorization", authorization);
-    let first = Answer::to(request("Partner ann")).await;
+    let server = installed!(TestServer::speaking(Backend::Memory, http).await);
+    let request = |authorization: &str| server.booking("k").header("authorization", authorization);
+    let first = Reply::to(request("Partner ann")).await;
     first.assert_fresh("201 Created");
-    Answer::to(request("partner  ann"))
+    Reply::to(request("partner  ann"))
         .await
         .assert_replay_of(&first);
-    Answer::to(request("Partner bob"))
+    Reply::to(request("Partner bob"))
         .await
         .assert_fresh("201 Created");
 }
@@ -163,60 +163,60 @@ async fn a_scheme_can_be_declared_to_stay() {
 // proves: changing-credential-needs-scope
 #[tokio::test]
 async fn credentials_on_two_lines_are_refused() {
-    let world = installed!(World::new(Backend::Memory).await);
+    let server = installed!(TestServer::new(Backend::Memory).await);
     for (name, values) in [
         ("authorization", ["Bearer a", "Bearer b"]),
         ("authorization", ["Bearer a", "Bearer a"]),
         ("x-api-key", ["a", "b"]),
     ] {
-        let request = world
+        let request = server
             .booking("k")
             .header(name, values[0])
             .header(name, values[1]);
-        Answer::to(request).await.assert_problem(
+        Reply::to(request).await.assert_problem(
             "credentials-repeated",
             "400 Bad Request",
             "credentials_repeated",
         );
     }
-    assert_eq!((world.probe.runs(), world.levers.claim.calls()), (0, 0));
+    assert_eq!((server.probe.runs(), server.faults.claim.calls()), (0, 0));
 }
 
 // proves: static-credential-is-caller
 #[tokio::test]
 async fn other_cookies_never_get_this_callers_response() {
-    let world = installed!(World::new(Backend::Memory).await);
-    let request = |cookies: &str| world.booking("k").header("cookie", cookies);
-    let first = Answer::to(request("session=a; theme=dark")).await;
+    let server = installed!(TestServer::new(Backend::Memory).await);
+    let request = |cookies: &str| server.booking("k").header("cookie", cookies);
+    let first = Reply::to(request("session=a; theme=dark")).await;
     first.assert_fresh("201 Created");
     for cookies in [
         "session=b; theme=dark",
         "session=a",
         "session=a; theme=dark; seen=1",
     ] {
-        Answer::to(request(cookies)).await.assert_problem(
+        Reply::to(request(cookies)).await.assert_problem(
             "key-reused",
             "422 Unprocessable Entity",
             "idempotency_key_reused",
         );
     }
-    let none = Answer::to(world.booking("k")).await;
+    let none = Reply::to(server.booking("k")).await;
     assert_eq!(none.status(), "422 Unprocessable Entity");
-    Answer::to(request("session=a;theme=dark"))
+    Reply::to(request("session=a;theme=dark"))
         .await
         .assert_replay_of(&first);
     // HTTP/2 may send each on a line of its own.
-    let lines = world
+    let lines = server
         .booking("k")
         .header("cookie", "session=a")
         .header("cookie", "theme=dark");
-    Answer::to(lines).await.assert_replay_of(&first);
+    Reply::to(lines).await.assert_replay_of(&first);
 
     // Who has a credential is known by that.
     let caller = |cookies: &str| request(cookies).header("authorization", "Bearer t");
-    let known = Answer::to(caller("session=a")).await;
+    let known = Reply::to(caller("session=a")).await;
     known.assert_fresh("201 Created");
-    Answer::to(caller("session=b"))
+    Reply::to(caller("session=b"))
         .await
         .assert_replay_of(&known);
 }
@@ -224,8 +224,8 @@ async fn other_cookies_never_get_this_callers_response() {
 // proves: static-credential-is-caller
 #[tokio::test]
 async fn credentials_that_a_client_does_not_have_are_none() {
-    let world = installed!(World::new(Backend::Memory).await);
-    let first = Answer::to(world.booking("k")).await;
+    let server = installed!(TestServer::new(Backend::Memory).await);
+    let first = Reply::to(server.booking("k")).await;
     first.assert_fresh("201 Created");
     for (name, value) in [
         ("authorization", "Bearer"),
@@ -235,18 +235,15 @@ async fn credentials_that_a_client_does_not_have_are_none() {
         ("x-api-key", ""),
         ("x-api-key", "undefined"),
     ] {
-        Answer::to(world.booking("k").header(name, value))
+        Reply::to(server.booking("k").header(name, value))
             .await
             .assert_replay_of(&first);
         // So cookies are what tells callers apart.
-        let cookie = world
+        let cookie = server
             .booking("k")
             .header(name, value)
             .header("cookie", "session=a");
-        assert_eq!(
-            Answer::to(cookie).await.status(),
-            "422 Unprocessable Entity"
-        );
+        assert_eq!(Reply::to(cookie).await.status(), "422 Unprocessable Entity");
     }
 }
 
@@ -254,9 +251,9 @@ async fn credentials_that_a_client_does_not_have_are_none() {
 #[tokio::test]
 async fn a_named_session_cookie_is_the_caller() {
     let http = HttpConfig::new().with_session_cookie("sid");
-    let world = installed!(World::speaking(Backend::Memory, http).await);
+    let server = installed!(TestServer::speaking(Backend::Memory, http).await);
     are_kept_apart(
-        &world,
+        &server,
         &[
             &[("cookie", "sid=a")],
             &[("cookie", "sid=b")],
@@ -266,20 +263,21 @@ async fn a_named_session_cookie_is_the_caller() {
         ],
     )
     .await;
-    let analytics = world
+    let analytics = server
         .booking("k")
         .header("cookie", "seen=17; sid=a; theme=dark");
-    assert!(Answer::to(analytics).await.is_replay());
+    assert!(Reply::to(analytics).await.is_replay());
 }
 
 // proves: static-credential-is-caller
 #[tokio::test]
 async fn cookies_can_be_left_aside() {
-    let world =
-        installed!(World::speaking(Backend::Memory, HttpConfig::new().without_cookies()).await);
-    let first = Answer::to(world.booking("k").header("cookie", "seen=1")).await;
+    let server = installed!(
+        TestServer::speaking(Backend::Memory, HttpConfig::new().without_cookies()).await
+    );
+    let first = Reply::to(server.booking("k").header("cookie", "seen=1")).await;
     first.assert_fresh("201 Created");
-    Answer::to(world.booking("k").header("cookie", "seen=2"))
+    Reply::to(server.booking("k").header("cookie", "seen=2"))
         .await
         .assert_replay_of(&first);
 }
@@ -287,9 +285,9 @@ async fn cookies_can_be_left_aside() {
 // proves: static-credential-is-caller, changing-credential-needs-scope
 #[tokio::test]
 async fn a_verified_scope_is_the_caller_whatever_the_credentials_are() {
-    let world = installed!(World::new(Backend::Memory).await);
+    let server = installed!(TestServer::new(Backend::Memory).await);
     let request = |nonce: u32| {
-        world
+        server
             .post("/tenants", "k", BOOKING)
             .header("x-tenant", "a")
             .header("cookie", format!("seen={nonce}"))
@@ -299,9 +297,9 @@ async fn a_verified_scope_is_the_caller_whatever_the_credentials_are() {
                 format!("Hawk id=\"ann\", nonce=\"{nonce}\""),
             )
     };
-    let first = Answer::to(request(1)).await;
+    let first = Reply::to(request(1)).await;
     first.assert_fresh("201 Created");
-    Answer::to(request(2)).await.assert_replay_of(&first);
+    Reply::to(request(2)).await.assert_replay_of(&first);
 }
 
 // proves: missing-required-key-refused, keyless-request-passes
@@ -309,30 +307,30 @@ async fn a_verified_scope_is_the_caller_whatever_the_credentials_are() {
 async fn a_former_field_for_the_key_is_read_where_the_request_has_no_other() {
     let http =
         HttpConfig::new().with_former_key_header("x-idempotency-key".parse().expect("a name"));
-    let world = installed!(World::speaking(Backend::Memory, http).await);
+    let server = installed!(TestServer::speaking(Backend::Memory, http).await);
     let former = |path: &str, key: &str| {
-        let request = world.request(reqwest::Method::POST, path).body(BOOKING);
+        let request = server.request(reqwest::Method::POST, path).body(BOOKING);
         let request = request.header("content-type", "application/json");
         request.header("x-idempotency-key", key)
     };
-    let first = Answer::to(former("/bookings", "k")).await;
+    let first = Reply::to(former("/bookings", "k")).await;
     first.assert_fresh("201 Created");
-    Answer::to(former("/bookings", "\"k\""))
+    Reply::to(former("/bookings", "\"k\""))
         .await
         .assert_replay_of(&first);
-    Answer::to(world.booking("k"))
+    Reply::to(server.booking("k"))
         .await
         .assert_replay_of(&first);
-    Answer::to(world.booking("k").header("x-idempotency-key", "k"))
+    Reply::to(server.booking("k").header("x-idempotency-key", "k"))
         .await
         .assert_replay_of(&first);
-    let unequal = world.booking("k").header("x-idempotency-key", "other");
-    Answer::to(unequal).await.assert_problem(
+    let unequal = server.booking("k").header("x-idempotency-key", "other");
+    Reply::to(unequal).await.assert_problem(
         "key-malformed",
         "400 Bad Request",
         "idempotency_key_malformed",
     );
-    Answer::to(former("/required", "r"))
+    Reply::to(former("/required", "r"))
         .await
         .assert_fresh("201 Created");
 }

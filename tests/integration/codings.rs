@@ -3,14 +3,14 @@
 use axum::{Json, Router, extract::State, http::StatusCode, routing::post};
 use idempotency::{Idempotency, IdempotencyLayer};
 use serde_json::{Value, json};
+use tests::reply::Reply;
 use tower_http::decompression::RequestDecompressionLayer;
 
 use crate::{
-    answer::Answer,
     app::Probe,
     backend::{Backend, installed},
+    test_server::{BOOKING, TestServer},
     transport::gzip,
-    world::{BOOKING, World},
 };
 
 /// A service that decodes its bodies itself, inside the protection.
@@ -29,30 +29,30 @@ async fn book(State(probe): State<Probe>, Json(new): Json<Value>) -> (StatusCode
 // proves: body-compared-decoded, unread-encoding-gets-415
 #[tokio::test]
 async fn what_the_service_inside_can_decode_reaches_it() {
-    let world = installed!(World::new(Backend::Memory).await);
+    let server = installed!(TestServer::new(Backend::Memory).await);
     let packed = || {
-        world
+        server
             .post("/decoding/bookings", "k", "")
             .header("content-encoding", "gzip")
             .body(gzip(BOOKING.as_bytes()))
     };
-    let first = Answer::to(packed()).await;
+    let first = Reply::to(packed()).await;
     first.assert_fresh("201 Created");
-    Answer::to(packed()).await.assert_replay_of(&first);
-    assert_eq!(world.probe.runs(), 1);
+    Reply::to(packed()).await.assert_replay_of(&first);
+    assert_eq!(server.probe.runs(), 1);
 }
 
 // proves: unread-encoding-gets-415, stored-rejection-shadows-correction
 #[tokio::test]
 async fn a_coding_that_the_service_inside_refuses_leaves_the_key_free() {
-    let world = installed!(World::new(Backend::Memory).await);
-    let unheard = world
+    let server = installed!(TestServer::new(Backend::Memory).await);
+    let unheard = server
         .post("/decoding/bookings", "k", BOOKING)
         .header("content-encoding", "x-unheard-of");
-    let refused = Answer::to(unheard).await;
+    let refused = Reply::to(unheard).await;
     assert_eq!(refused.status(), "415 Unsupported Media Type");
     assert!(refused.header("accept-encoding").is_some());
-    assert_eq!((world.probe.runs(), world.records().await), (0, 0));
-    let plain = world.post("/decoding/bookings", "k", BOOKING);
-    Answer::to(plain).await.assert_fresh("201 Created");
+    assert_eq!((server.probe.runs(), server.records().await), (0, 0));
+    let plain = server.post("/decoding/bookings", "k", BOOKING);
+    Reply::to(plain).await.assert_fresh("201 Created");
 }

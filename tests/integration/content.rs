@@ -5,15 +5,15 @@ use reqwest::{Method, RequestBuilder};
 use crate::{
     backend::{Backend, installed},
     fingerprints::{different, same},
-    world::World,
+    test_server::TestServer,
 };
 
 // proves: empty-body-has-no-type
 #[tokio::test]
 async fn what_describes_the_content_counts_only_where_it_says_something() {
-    let world = installed!(World::new(Backend::Memory).await);
+    let server = installed!(TestServer::new(Backend::Memory).await);
     let request = |key: &str, body: &'static str, fields: &[(&str, &str)]| {
-        let request = world
+        let request = server
             .request(Method::POST, "/layered/bookings")
             .header("idempotency-key", key)
             .body(body);

@@ -3,11 +3,11 @@
 use bytes::Bytes;
 use idempotency::{Claim, ClaimRequest, Fingerprint, Hold, IfOwner, OnLost, Token, canonical_json};
 use rstest_reuse::apply;
+use tests::reply::Reply;
 
 use crate::{
-    answer::Answer,
     backend::{Backend, each_store, installed},
-    world::{BOOKING, World},
+    test_server::{BOOKING, TestServer},
 };
 
 /// The child key "charge" of the request "go on" under the key "k" without a scope, as versions 1 and 2 derived it.
@@ -22,21 +22,21 @@ const STEPS: [u8; 27] = *b"\x01\x00\x00\x00\x00\x06charge\x00\x00\x00\x0b\"recei
 
 /// Leaves the key "k" as a run of this version does that has this as its progress and is given up.
 async fn abandon(
-    world: &World,
+    server: &TestServer,
     version: u8,
     path: &str,
     json: &str,
     progress: &[u8],
 ) -> (Hold, Fingerprint) {
-    Answer::to(world.post(path, "k", json))
+    Reply::to(server.post(path, "k", json))
         .await
         .assert_fresh("201 Created");
-    let (mut hold, _) = world.only_record().await;
-    world.pass(3660);
-    world.probe.forget_runs();
+    let (mut hold, _) = server.only_record().await;
+    server.pass(3660);
+    server.probe.forget_runs();
     hold.token = Token::random();
     let fingerprint = of_version(version, path, json);
-    let store = world.idempotency.store();
+    let store = server.idempotency.store();
     let claim = store
         .claim(ClaimRequest::new(&hold, &fingerprint, OnLost::Refuse))
         .await;
@@ -66,38 +66,38 @@ pub(crate) fn of_version(version: u8, path: &str, json: &str) -> Fingerprint {
 #[tokio::test]
 async fn a_response_of_an_earlier_version_is_replayed_to_the_same_request_only(backend: Backend) {
     for version in [1, 2] {
-        let world = installed!(World::new(backend).await);
-        let first = Answer::to(world.booking("k")).await;
-        let (mut hold, fingerprint) = world.only_record().await;
-        let store = world.idempotency.store();
+        let server = installed!(TestServer::new(backend).await);
+        let first = Reply::to(server.booking("k")).await;
+        let (mut hold, fingerprint) = server.only_record().await;
+        let store = server.idempotency.store();
         let claim = store
             .claim(ClaimRequest::new(&hold, &fingerprint, OnLost::Refuse))
             .await;
         let Ok(Claim::Completed { outcome, .. }) = claim else {
             panic!("it is completed, and not {claim:?}");
         };
-        world.pass(3660);
+        server.pass(3660);
         hold.token = Token::random();
         let fingerprint = of_version(version, "/bookings", BOOKING);
         let claim = store
             .claim(ClaimRequest::new(&hold, &fingerprint, OnLost::Refuse))
             .await;
         assert!(matches!(claim, Ok(Claim::Won { .. })), "{claim:?}");
-        let running = Answer::to(world.booking("k")).await;
+        let running = Reply::to(server.booking("k")).await;
         running.assert_problem("in-progress", "409 Conflict", "idempotency_in_progress");
         let completed = store.complete(&hold, outcome).await;
         assert!(matches!(completed, Ok(IfOwner::Done(_))), "{completed:?}");
 
-        let again = Answer::to(world.booking("k")).await;
+        let again = Reply::to(server.booking("k")).await;
         assert!(again.is_replay(), "version {version}: {again:?}");
         assert_eq!((again.status, &again.body), (first.status, &first.body));
-        let reused = Answer::to(world.post("/bookings", "k", "{}")).await;
+        let reused = Reply::to(server.post("/bookings", "k", "{}")).await;
         reused.assert_problem(
             "key-reused",
             "422 Unprocessable Entity",
             "idempotency_key_reused",
         );
-        assert_eq!(world.probe.runs(), 1);
+        assert_eq!(server.probe.runs(), 1);
     }
 }
 
@@ -108,25 +108,25 @@ async fn a_response_of_an_earlier_version_is_replayed_to_the_same_request_only(b
 #[tokio::test]
 async fn a_run_of_an_earlier_version_is_taken_over_with_its_steps_and_child_keys(backend: Backend) {
     for (version, child_key) in CHILD_KEYS {
-        let world = installed!(World::new(backend).await);
-        let (hold, fingerprint) = abandon(&world, version, "/steps", "\"go on\"", &STEPS).await;
-        world.pass(31);
-        let reused = Answer::to(world.post("/steps", "k", "\"\"")).await;
+        let server = installed!(TestServer::new(backend).await);
+        let (hold, fingerprint) = abandon(&server, version, "/steps", "\"go on\"", &STEPS).await;
+        server.pass(31);
+        let reused = Reply::to(server.post("/steps", "k", "\"\"")).await;
         reused.assert_problem(
             "key-reused",
             "422 Unprocessable Entity",
             "idempotency_key_reused",
         );
-        let done = Answer::to(world.post("/steps", "k", "\"go on\"")).await;
+        let done = Reply::to(server.post("/steps", "k", "\"go on\"")).await;
         done.assert_fresh("201 Created");
         assert_eq!(done.json()["attempt"], 2);
         assert_eq!(done.json()["receipt"], "receipt 1");
         assert_eq!(done.json()["keys"][0], child_key);
-        assert_eq!(world.probe.runs(), 1);
-        let found = world.idempotency.store().inspect(&hold.id).await;
+        assert_eq!(server.probe.runs(), 1);
+        let found = server.idempotency.store().inspect(&hold.id).await;
         let found = found.expect("a response").expect("a record");
         assert_eq!(found.fingerprint, fingerprint);
-        Answer::to(world.post("/steps", "k", "\"go on\""))
+        Reply::to(server.post("/steps", "k", "\"go on\""))
             .await
             .assert_replay_of(&done);
     }
@@ -136,43 +136,43 @@ async fn a_run_of_an_earlier_version_is_taken_over_with_its_steps_and_child_keys
 #[apply(each_store)]
 #[tokio::test]
 async fn a_run_of_version_1_that_has_suspended_itself_is_not_lost(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+    let server = installed!(TestServer::new(backend).await);
     let mut suspended = STEPS;
     suspended[1] = 1;
-    abandon(&world, 1, "/steps/refuse", "\"go on\"", &suspended).await;
-    world.pass(31);
+    abandon(&server, 1, "/steps/refuse", "\"go on\"", &suspended).await;
+    server.pass(31);
     // The store fails between the claim and the run, twice, and nothing is held or lost by that.
     for failed in 1..=2 {
         match failed {
-            1 => world.levers.checkpoint.lose_requests(1),
-            _ => world.levers.checkpoint.lose_answers(1),
+            1 => server.faults.checkpoint.lose_requests(1),
+            _ => server.faults.checkpoint.lose_answers(1),
         }
-        let refused = Answer::to(world.post("/steps/refuse", "k", "\"go on\"")).await;
+        let refused = Reply::to(server.post("/steps/refuse", "k", "\"go on\"")).await;
         refused.assert_problem(
             "store-unavailable",
             "503 Service Unavailable",
             "idempotency_store_unavailable",
         );
-        world.levers.withdraw.called(failed).await;
+        server.faults.withdraw.called(failed).await;
     }
-    let done = Answer::to(world.post("/steps/refuse", "k", "\"go on\"")).await;
+    let done = Reply::to(server.post("/steps/refuse", "k", "\"go on\"")).await;
     done.assert_fresh("201 Created");
     assert_eq!(done.json()["receipt"], "receipt 1");
-    assert_eq!(world.probe.runs(), 1);
+    assert_eq!(server.probe.runs(), 1);
 }
 
 // proves: dead-owner-taken-over, interrupted-run-stuck
 #[apply(each_store)]
 #[tokio::test]
 async fn a_run_of_version_1_that_is_lost_stays_lost(backend: Backend) {
-    let world = installed!(World::new(backend).await);
-    abandon(&world, 1, "/lost", BOOKING, &[]).await;
-    world.pass(31);
-    let refused = Answer::to(world.post("/lost", "k", BOOKING)).await;
+    let server = installed!(TestServer::new(backend).await);
+    abandon(&server, 1, "/lost", BOOKING, &[]).await;
+    server.pass(31);
+    let refused = Reply::to(server.post("/lost", "k", BOOKING)).await;
     refused.assert_problem(
         "outcome-unknown",
         "409 Conflict",
         "idempotency_outcome_unknown",
     );
-    assert_eq!(world.probe.runs(), 0);
+    assert_eq!(server.probe.runs(), 0);
 }

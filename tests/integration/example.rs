@@ -2,9 +2,10 @@
 
 use std::sync::{Arc, RwLock};
 
+use tests::reply::Reply;
 use tokio::net::TcpListener;
 
-use crate::{answer::Answer, world::BOOKING};
+use crate::test_server::BOOKING;
 
 #[path = "../../crates/idempotency/examples/bookings.rs"]
 #[expect(dead_code, reason = "its main function is not called")]
@@ -28,7 +29,7 @@ async fn the_middleware_of_the_example_comes_before_every_replay() {
             .header("idempotency-key", "k")
             .header("content-type", "application/json")
             .body(BOOKING);
-        Answer::to(request)
+        Reply::to(request)
     };
     let first = book("token-1").await;
     first.assert_fresh("201 Created");

@@ -3,17 +3,17 @@
 use std::time::{Duration, SystemTime};
 
 use rstest_reuse::apply;
+use tests::reply::Reply;
 
 use crate::{
-    answer::Answer,
     backend::{Backend, each_store, installed},
-    world::{BOOKING, World},
+    test_server::{BOOKING, TestServer},
 };
 
 /// That the client of an answer which was stored between these times is told that it is kept for so many seconds. A date
 /// has whole ones.
 #[track_caller]
-fn assert_kept_for(answer: &Answer, seconds: u64, earliest: SystemTime, latest: SystemTime) {
+fn assert_kept_for(answer: &Reply, seconds: u64, earliest: SystemTime, latest: SystemTime) {
     let told = answer.header("idempotency-expires").expect("a date");
     let told = httpdate::parse_http_date(told).expect("an HTTP date");
     let ttl = Duration::from_secs(seconds);
@@ -25,18 +25,18 @@ fn assert_kept_for(answer: &Answer, seconds: u64, earliest: SystemTime, latest: 
 #[apply(each_store)]
 #[tokio::test]
 async fn an_answer_is_replayed_until_its_ttl_and_the_grace_are_over(backend: Backend) {
-    let world = installed!(World::new(backend).await);
-    let first = Answer::to(world.booking("k")).await;
-    let rest = world.pass_nearly(3660);
+    let server = installed!(TestServer::new(backend).await);
+    let first = Reply::to(server.booking("k")).await;
+    let rest = server.pass_nearly(3660);
     // A replay does not make it live longer.
-    Answer::to(world.booking("k"))
+    Reply::to(server.booking("k"))
         .await
         .assert_replay_of(&first);
-    world.time.pass(rest);
-    let after = Answer::to(world.post("/bookings", "k", "{}")).await;
+    server.time.pass(rest);
+    let after = Reply::to(server.post("/bookings", "k", "{}")).await;
     after.assert_fresh("201 Created");
     assert_eq!(after.json()["run"], 2);
-    Answer::to(world.post("/bookings", "k", "{}"))
+    Reply::to(server.post("/bookings", "k", "{}"))
         .await
         .assert_replay_of(&after);
 }
@@ -45,28 +45,28 @@ async fn an_answer_is_replayed_until_its_ttl_and_the_grace_are_over(backend: Bac
 #[apply(each_store)]
 #[tokio::test]
 async fn without_a_ttl_an_answer_is_replayed_for_a_day(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+    let server = installed!(TestServer::new(backend).await);
     const DAY: u64 = 24 * 60 * 60;
-    let request = || world.post("/required", "k", BOOKING);
-    let before = world.time.now();
-    let first = Answer::to(request()).await;
-    assert_kept_for(&first, DAY, before, world.time.now());
-    let rest = world.pass_nearly(DAY + 60);
-    Answer::to(request()).await.assert_replay_of(&first);
-    world.time.pass(rest);
-    Answer::to(request()).await.assert_fresh("201 Created");
+    let request = || server.post("/required", "k", BOOKING);
+    let before = server.time.now();
+    let first = Reply::to(request()).await;
+    assert_kept_for(&first, DAY, before, server.time.now());
+    let rest = server.pass_nearly(DAY + 60);
+    Reply::to(request()).await.assert_replay_of(&first);
+    server.time.pass(rest);
+    Reply::to(request()).await.assert_fresh("201 Created");
 }
 
 // proves: expired-key-is-new, check-then-claim, expiry-removes-successor
 #[apply(each_store)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_expiry_one_of_many_runs(backend: Backend) {
-    let world = installed!(World::new(backend).await);
-    Answer::to(world.booking("k"))
+    let server = installed!(TestServer::new(backend).await);
+    Reply::to(server.booking("k"))
         .await
         .assert_fresh("201 Created");
-    world.pass(3660);
-    let requests: Vec<_> = (0..20).map(|_| world.send(world.booking("k"))).collect();
+    server.pass(3660);
+    let requests: Vec<_> = (0..20).map(|_| server.send(server.booking("k"))).collect();
     let mut fresh = 0;
     for request in requests {
         let answer = request.await.expect("an answer");
@@ -76,40 +76,40 @@ async fn after_expiry_one_of_many_runs(backend: Backend) {
             _ => panic!("{answer:?}"),
         }
     }
-    assert_eq!((fresh, world.probe.runs()), (1, 2));
+    assert_eq!((fresh, server.probe.runs()), (1, 2));
 }
 
 // proves: last-second-replayed, record-gone-last-second
 #[apply(each_store)]
 #[tokio::test]
 async fn a_retry_that_comes_after_the_announced_end_is_replayed_for_a_minute(backend: Backend) {
-    let world = installed!(World::new(backend).await);
-    let before = world.time.now();
-    let first = Answer::to(world.booking("k")).await;
-    assert_kept_for(&first, 3600, before, world.time.now());
-    world.pass(3600);
-    let late = Answer::to(world.booking("k")).await;
+    let server = installed!(TestServer::new(backend).await);
+    let before = server.time.now();
+    let first = Reply::to(server.booking("k")).await;
+    assert_kept_for(&first, 3600, before, server.time.now());
+    server.pass(3600);
+    let late = Reply::to(server.booking("k")).await;
     late.assert_replay_of(&first);
     assert_eq!(
         late.header("idempotency-expires"),
         first.header("idempotency-expires")
     );
-    assert_eq!(world.probe.runs(), 1);
+    assert_eq!(server.probe.runs(), 1);
 }
 
 // proves: ttl-counts-from-completion
 #[apply(each_store)]
 #[tokio::test]
 async fn the_ttl_counts_from_completion(backend: Backend) {
-    let world = installed!(World::new(backend).await);
-    let running = world.send(world.post("/stop", "k", BOOKING));
-    world.probe.started().await;
-    world.pass(20);
-    world.probe.proceed();
+    let server = installed!(TestServer::new(backend).await);
+    let running = server.send(server.post("/stop", "k", BOOKING));
+    server.probe.started().await;
+    server.pass(20);
+    server.probe.proceed();
     let first = running.await.expect("an answer");
     first.assert_fresh("201 Created");
-    world.pass_nearly(3600);
-    Answer::to(world.post("/stop", "k", BOOKING))
+    server.pass_nearly(3600);
+    Reply::to(server.post("/stop", "k", BOOKING))
         .await
         .assert_replay_of(&first);
 }
@@ -118,12 +118,12 @@ async fn the_ttl_counts_from_completion(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test]
 async fn the_client_is_told_until_when(backend: Backend) {
-    let world = installed!(World::new(backend).await);
-    let before = world.time.now();
-    let first = Answer::to(world.booking("k")).await;
-    assert_kept_for(&first, 3600, before, world.time.now());
-    world.pass(60);
-    let again = Answer::to(world.booking("k")).await;
+    let server = installed!(TestServer::new(backend).await);
+    let before = server.time.now();
+    let first = Reply::to(server.booking("k")).await;
+    assert_kept_for(&first, 3600, before, server.time.now());
+    server.pass(60);
+    let again = Reply::to(server.booking("k")).await;
     assert_eq!(
         again.header("idempotency-expires"),
         first.header("idempotency-expires")
@@ -134,16 +134,16 @@ async fn the_client_is_told_until_when(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test]
 async fn the_clients_clock_does_not_matter(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+    let server = installed!(TestServer::new(backend).await);
     let request = |date: &'static str| {
-        world
+        server
             .booking("k")
             .header("date", date)
             .header("repeatability-first-sent", date)
     };
-    let first = Answer::to(request("Sun, 06 Nov 1994 08:49:37 GMT")).await;
+    let first = Reply::to(request("Sun, 06 Nov 1994 08:49:37 GMT")).await;
     first.assert_fresh("201 Created");
-    Answer::to(request("Tue, 01 Jan 2090 00:00:00 GMT"))
+    Reply::to(request("Tue, 01 Jan 2090 00:00:00 GMT"))
         .await
         .assert_replay_of(&first);
 }
@@ -152,22 +152,22 @@ async fn the_clients_clock_does_not_matter(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test]
 async fn a_sweep_removes_what_is_expired_and_nothing_else(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+    let server = installed!(TestServer::new(backend).await);
     for key in ["old-1", "old-2", "old-3"] {
-        Answer::to(world.booking(key))
+        Reply::to(server.booking(key))
             .await
             .assert_fresh("201 Created");
     }
     // Firestore keeps documents for an hour longer.
-    world.pass(7260);
-    Answer::to(world.booking("young"))
+    server.pass(7260);
+    Reply::to(server.booking("young"))
         .await
         .assert_fresh("201 Created");
-    let running = world.send(world.post("/stop", "running", BOOKING));
-    world.probe.started().await;
-    world.pass(60);
+    let running = server.send(server.post("/stop", "running", BOOKING));
+    server.probe.started().await;
+    server.pass(60);
 
-    let store = world.idempotency.store();
+    let store = server.idempotency.store();
     let sweeps = [
         store.purge_expired(2).await.expect("a sweep"),
         store.purge_expired(100).await.expect("a sweep"),
@@ -178,18 +178,18 @@ async fn a_sweep_removes_what_is_expired_and_nothing_else(backend: Backend) {
         Backend::Redis => assert_eq!(sweeps, [0, 0, 0]),
         _ => assert_eq!(sweeps, [2, 1, 0]),
     }
-    assert!(Answer::to(world.booking("young")).await.is_replay());
-    Answer::to(world.booking("old-1"))
+    assert!(Reply::to(server.booking("young")).await.is_replay());
+    Reply::to(server.booking("old-1"))
         .await
         .assert_fresh("201 Created");
     // The run is past its lease, but it is nobody else's yet.
-    world.probe.proceed();
+    server.probe.proceed();
     running
         .await
         .expect("an answer")
         .assert_fresh("201 Created");
     assert!(
-        Answer::to(world.post("/stop", "running", BOOKING))
+        Reply::to(server.post("/stop", "running", BOOKING))
             .await
             .is_replay()
     );
@@ -199,17 +199,17 @@ async fn a_sweep_removes_what_is_expired_and_nothing_else(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test]
 async fn the_sweep_runs_by_itself(backend: Backend) {
-    let world = World::configured(backend, |builder| {
+    let server = TestServer::configured(backend, |builder| {
         builder.with_sweep_every(Duration::from_millis(10))
     });
-    let world = installed!(world.await);
-    let store = world.idempotency.store();
-    Answer::to(world.booking("k"))
+    let server = installed!(server.await);
+    let store = server.idempotency.store();
+    Reply::to(server.booking("k"))
         .await
         .assert_fresh("201 Created");
-    world.pass(7260);
+    server.pass(7260);
     // The next one to end may have begun before.
-    let sweeps = world.levers.purge.calls();
-    world.levers.purge.called(sweeps + 2).await;
+    let sweeps = server.faults.purge.calls();
+    server.faults.purge.called(sweeps + 2).await;
     assert_eq!(store.purge_expired(10).await.expect("a sweep"), 0);
 }

@@ -4,12 +4,12 @@ use axum::{Router, extract::FromRequestParts, http::request::Parts, routing::pos
 use http::StatusCode;
 use idempotency::idempotent;
 use rstest_reuse::apply;
+use tests::reply::Reply;
 
 use crate::{
-    answer::Answer,
     app::Probe,
     backend::{Backend, each_store, installed},
-    world::{BOOKING, World},
+    test_server::{BOOKING, TestServer},
 };
 
 pub(crate) fn routes() -> Router<Probe> {
@@ -37,17 +37,17 @@ async fn count_with_account(Account(probe): Account) -> String {
 #[apply(each_store)]
 #[tokio::test]
 async fn an_extractors_panic_is_not_stored_because_the_handler_has_not_begun(backend: Backend) {
-    let world = installed!(World::new(backend).await);
-    let request = || world.post("/extracted", "k", BOOKING);
+    let server = installed!(TestServer::new(backend).await);
+    let request = || server.post("/extracted", "k", BOOKING);
     for _ in 0..2 {
-        Answer::to(request()).await.assert_problem(
+        Reply::to(request()).await.assert_problem(
             "handler-failed",
             "500 Internal Server Error",
             "handler_failed",
         );
     }
-    assert_eq!((world.probe.runs(), world.records().await), (0, 0));
-    let first = Answer::to(request().header("x-account", "ann")).await;
+    assert_eq!((server.probe.runs(), server.records().await), (0, 0));
+    let first = Reply::to(request().header("x-account", "ann")).await;
     first.assert_fresh("200 OK");
-    Answer::to(request()).await.assert_replay_of(&first);
+    Reply::to(request()).await.assert_replay_of(&first);
 }

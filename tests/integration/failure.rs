@@ -7,23 +7,23 @@ use idempotency::{
     Claim, ClaimRequest, Clock, Fingerprint, IfOwner, MemoryStore, OnLost, RedisStore, Token,
 };
 use rstest_reuse::apply;
+use tests::reply::Reply;
 use tests::servers::redis::RedisServer;
 
 use crate::{
-    answer::Answer,
     backend::{Backend, each_store, installed},
+    test_server::{BOOKING, TestServer},
     time::Time,
-    world::{BOOKING, World},
 };
 
 // proves: store-down-nothing-runs, store-outage-fails-open
 #[apply(each_store)]
 #[tokio::test]
 async fn without_the_store_nothing_runs(backend: Backend) {
-    let world = installed!(World::new(backend).await);
-    world.levers.claim.lose_requests(3);
+    let server = installed!(TestServer::new(backend).await);
+    server.faults.claim.lose_requests(3);
     for _ in 0..3 {
-        let answer = Answer::to(world.booking("k")).await;
+        let answer = Reply::to(server.booking("k")).await;
         answer.assert_problem(
             "store-unavailable",
             "503 Service Unavailable",
@@ -31,8 +31,8 @@ async fn without_the_store_nothing_runs(backend: Backend) {
         );
         assert_eq!(answer.header("retry-after"), Some("1"));
     }
-    assert_eq!(world.probe.runs(), 0);
-    Answer::to(world.booking("k"))
+    assert_eq!(server.probe.runs(), 0);
+    Reply::to(server.booking("k"))
         .await
         .assert_fresh("201 Created");
 }
@@ -41,33 +41,36 @@ async fn without_the_store_nothing_runs(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test]
 async fn a_claim_whose_answer_was_lost_is_given_back(backend: Backend) {
-    let world = installed!(World::new(backend).await);
-    world.levers.claim.lose_answers(1);
-    let answer = Answer::to(world.booking("k")).await;
+    let server = installed!(TestServer::new(backend).await);
+    server.faults.claim.lose_answers(1);
+    let answer = Reply::to(server.booking("k")).await;
     answer.assert_problem(
         "store-unavailable",
         "503 Service Unavailable",
         "idempotency_store_unavailable",
     );
-    let again = Answer::to(world.booking("k").header("prefer", "wait=60")).await;
+    let again = Reply::to(server.booking("k").header("prefer", "wait=60")).await;
     again.assert_fresh("201 Created");
-    assert_eq!(world.probe.runs(), 1);
+    assert_eq!(server.probe.runs(), 1);
 }
 
 // proves: failed-completion-keeps-key, failed-completion-frees-key
 #[apply(each_store)]
 #[tokio::test]
 async fn a_completion_that_fails_is_tried_again_before_the_client_hears(backend: Backend) {
-    let world = installed!(World::new(backend).await);
-    world.levers.complete.lose_requests(2);
-    let first = Answer::to(world.booking("k")).await;
+    let server = installed!(TestServer::new(backend).await);
+    server.faults.complete.lose_requests(2);
+    let first = Reply::to(server.booking("k")).await;
     first.assert_fresh("201 Created");
     assert!(first.header("idempotency-expires").is_some());
-    Answer::to(world.booking("k"))
+    Reply::to(server.booking("k"))
         .await
         .assert_replay_of(&first);
     assert_eq!(
-        (world.levers.complete.calls(), world.levers.release.calls()),
+        (
+            server.faults.complete.calls(),
+            server.faults.release.calls()
+        ),
         (3, 0)
     );
 }
@@ -76,11 +79,11 @@ async fn a_completion_that_fails_is_tried_again_before_the_client_hears(backend:
 #[apply(each_store)]
 #[tokio::test]
 async fn a_completion_whose_answer_was_lost_is_recognised(backend: Backend) {
-    let world = installed!(World::new(backend).await);
-    world.levers.complete.lose_answers(1);
-    let first = Answer::to(world.booking("k")).await;
+    let server = installed!(TestServer::new(backend).await);
+    server.faults.complete.lose_answers(1);
+    let first = Reply::to(server.booking("k")).await;
     first.assert_fresh("201 Created");
-    Answer::to(world.booking("k"))
+    Reply::to(server.booking("k"))
         .await
         .assert_replay_of(&first);
 }
@@ -91,30 +94,30 @@ async fn a_completion_whose_answer_was_lost_is_recognised(backend: Backend) {
 async fn a_client_has_its_answer_though_the_store_is_away_and_the_key_stays_taken(
     backend: Backend,
 ) {
-    let world = installed!(World::new(backend).await);
-    world.levers.complete.lose_requests(4);
-    let first = Answer::to(world.booking("k")).await;
+    let server = installed!(TestServer::new(backend).await);
+    server.faults.complete.lose_requests(4);
+    let first = Reply::to(server.booking("k")).await;
     first.assert_fresh("201 Created");
     assert_eq!(first.header("idempotency-expires"), None);
-    assert_eq!(world.levers.release.calls(), 0);
+    assert_eq!(server.faults.release.calls(), 0);
     // The fifth try gets through.
-    let again = Answer::to(world.booking("k").header("prefer", "wait=60")).await;
+    let again = Reply::to(server.booking("k").header("prefer", "wait=60")).await;
     assert!(again.is_replay());
     assert_eq!(again.body, first.body);
-    assert_eq!(world.probe.runs(), 1);
+    assert_eq!(server.probe.runs(), 1);
 }
 
 // proves: failures-free-key, failed-completion-keeps-key, crash-locks-for-ttl
 #[apply(each_store)]
 #[tokio::test]
 async fn a_release_that_fails_is_tried_until_the_key_is_free(backend: Backend) {
-    let world = installed!(World::new(backend).await);
-    let request = || world.post("/script", "k", r#"{"status":500,"body":"{run}"}"#);
-    world.levers.release.lose_requests(4);
-    let first = Answer::to(request()).await;
+    let server = installed!(TestServer::new(backend).await);
+    let request = || server.post("/script", "k", r#"{"status":500,"body":"{run}"}"#);
+    server.faults.release.lose_requests(4);
+    let first = Reply::to(request()).await;
     first.assert_fresh("500 Internal Server Error");
     // The fifth try gets through, long before the lease would have lapsed.
-    let again = Answer::to(request().header("prefer", "wait=60")).await;
+    let again = Reply::to(request().header("prefer", "wait=60")).await;
     again.assert_fresh("500 Internal Server Error");
     assert_eq!(again.text(), "2");
 }
@@ -123,15 +126,15 @@ async fn a_release_that_fails_is_tried_until_the_key_is_free(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test]
 async fn the_answer_is_stored_before_it_is_sent(backend: Backend) {
-    let world = installed!(World::new(backend).await);
-    world.levers.complete.stop_answers(1);
-    let first = world.send(world.booking("k"));
-    world.levers.complete.stopped().await;
+    let server = installed!(TestServer::new(backend).await);
+    server.faults.complete.stop_answers(1);
+    let first = server.send(server.booking("k"));
+    server.faults.complete.stopped().await;
     // It is stored, and another client can have it; the first one still waits.
-    let other = Answer::to(world.booking("k")).await;
+    let other = Reply::to(server.booking("k")).await;
     assert!(other.is_replay());
     assert!(!first.is_finished());
-    world.levers.complete.open();
+    server.faults.complete.open();
     let first = first.await.expect("an answer");
     first.assert_fresh("201 Created");
     other.assert_replay_of(&first);
@@ -148,14 +151,14 @@ async fn an_outcome_that_cannot_be_read_is_an_error_and_nothing_runs(backend: Ba
         b"\x01\x01\x00\xc8\x00\x05x",
         b"\x01\x07",
     ] {
-        let world = installed!(World::new(backend).await);
-        Answer::to(world.booking("k"))
+        let server = installed!(TestServer::new(backend).await);
+        Reply::to(server.booking("k"))
             .await
             .assert_fresh("201 Created");
-        let (mut hold, fingerprint) = world.only_record().await;
-        world.pass(3660);
+        let (mut hold, fingerprint) = server.only_record().await;
+        server.pass(3660);
         hold.token = Token::random();
-        let store = world.idempotency.store();
+        let store = server.idempotency.store();
         assert_eq!(
             store
                 .claim(ClaimRequest::new(&hold, &fingerprint, OnLost::TakeOver))
@@ -165,13 +168,13 @@ async fn an_outcome_that_cannot_be_read_is_an_error_and_nothing_runs(backend: Ba
         );
         let completed = store.complete(&hold, Bytes::copy_from_slice(outcome)).await;
         assert!(matches!(completed, Ok(IfOwner::Done(_))));
-        let answer = Answer::to(world.booking("k")).await;
+        let answer = Reply::to(server.booking("k")).await;
         answer.assert_problem(
             "store-unavailable",
             "503 Service Unavailable",
             "idempotency_store_unavailable",
         );
-        assert_eq!(world.probe.runs(), 1, "{outcome:?}");
+        assert_eq!(server.probe.runs(), 1, "{outcome:?}");
     }
 }
 
@@ -179,16 +182,16 @@ async fn an_outcome_that_cannot_be_read_is_an_error_and_nothing_runs(backend: Ba
 #[apply(each_store)]
 #[tokio::test]
 async fn a_fingerprint_of_another_version_is_not_compared_and_nothing_runs(backend: Backend) {
-    let world = installed!(World::new(backend).await);
-    Answer::to(world.booking("k"))
+    let server = installed!(TestServer::new(backend).await);
+    Reply::to(server.booking("k"))
         .await
         .assert_fresh("201 Created");
-    let (mut hold, fingerprint) = world.only_record().await;
-    world.pass(3660);
+    let (mut hold, fingerprint) = server.only_record().await;
+    server.pass(3660);
     hold.token = Token::random();
     let mut newer = *fingerprint.as_bytes();
     newer[0] += 1;
-    let store = world.idempotency.store();
+    let store = server.idempotency.store();
     store
         .claim(ClaimRequest::new(
             &hold,
@@ -197,13 +200,13 @@ async fn a_fingerprint_of_another_version_is_not_compared_and_nothing_runs(backe
         ))
         .await
         .expect("a claim");
-    let answer = Answer::to(world.booking("k")).await;
+    let answer = Reply::to(server.booking("k")).await;
     answer.assert_problem(
         "key-incomparable",
         "409 Conflict",
         "idempotency_key_incomparable",
     );
-    assert_eq!(world.probe.runs(), 1);
+    assert_eq!(server.probe.runs(), 1);
 }
 
 // proves: full-store-forgets-none, memory-limit-drops-records, anonymous-fills-store
@@ -214,11 +217,11 @@ async fn a_full_store_refuses_new_keys_and_forgets_none() {
     let store = MemoryStore::new()
         .with_limit_bytes(2500)
         .with_clock(clock.clone());
-    let world = World::over(Arc::new(store), Time::by_hand(clock)).await;
+    let server = TestServer::over(Arc::new(store), Time::by_hand(clock)).await;
     let mut stored = Vec::new();
     let refused = loop {
         let key = stored.len().to_string();
-        let answer = Answer::to(world.booking(&key)).await;
+        let answer = Reply::to(server.booking(&key)).await;
         if answer.status() != "201 Created" {
             break answer;
         }
@@ -232,19 +235,19 @@ async fn a_full_store_refuses_new_keys_and_forgets_none() {
     );
     assert!(stored.len() > 1);
     for (key, first) in stored.iter().enumerate() {
-        Answer::to(world.booking(&key.to_string()))
+        Reply::to(server.booking(&key.to_string()))
             .await
             .assert_replay_of(first);
     }
-    assert_eq!(world.probe.runs(), stored.len());
-    world.pass(3660);
-    world
+    assert_eq!(server.probe.runs(), stored.len());
+    server.pass(3660);
+    server
         .idempotency
         .store()
         .purge_expired(100)
         .await
         .expect("a sweep");
-    Answer::to(world.booking("new"))
+    Reply::to(server.booking("new"))
         .await
         .assert_fresh("201 Created");
 }
@@ -262,28 +265,28 @@ async fn a_full_redis_refuses_new_keys_and_keeps_its_word_for_those_it_has() {
     };
     let store = RedisStore::connect(&server.url()).await.expect("a store");
     let time = Time::of_a_server(Box::new(|_| unreachable!("no time is sent ahead")));
-    let world = World::over(Arc::new(store), time).await;
-    let stored = Answer::to(world.booking("stored")).await;
+    let server = TestServer::over(Arc::new(store), time).await;
+    let stored = Reply::to(server.booking("stored")).await;
     stored.assert_fresh("201 Created");
-    let running = world.send(world.post("/stop", "running", BOOKING));
-    world.probe.started().await;
+    let running = server.send(server.post("/stop", "running", BOOKING));
+    server.probe.started().await;
     limit("1");
-    Answer::to(world.booking("new")).await.assert_problem(
+    Reply::to(server.booking("new")).await.assert_problem(
         "store-unavailable",
         "503 Service Unavailable",
         "idempotency_store_full",
     );
-    Answer::to(world.booking("stored"))
+    Reply::to(server.booking("stored"))
         .await
         .assert_replay_of(&stored);
-    world.probe.proceed();
+    server.probe.proceed();
     let running = running.await.expect("an answer");
     running.assert_fresh("201 Created");
-    Answer::to(world.post("/stop", "running", BOOKING))
+    Reply::to(server.post("/stop", "running", BOOKING))
         .await
         .assert_replay_of(&running);
     limit("0");
-    Answer::to(world.booking("new"))
+    Reply::to(server.booking("new"))
         .await
         .assert_fresh("201 Created");
 }

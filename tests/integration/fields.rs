@@ -7,14 +7,14 @@ use serde_json::json;
 use crate::{
     backend::{Backend, each_store, installed},
     replays::twice,
-    world::World,
+    test_server::TestServer,
 };
 
 // proves: secrets-never-stored, exchange-fields-not-replayed, credentials-stored-in-response
 #[apply(each_store)]
 #[tokio::test]
 async fn tokens_nonces_and_signatures_are_neither_stored_nor_replayed(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+    let server = installed!(TestServer::new(backend).await);
     let names = [
         "x-auth-token",
         "refresh-token",
@@ -37,7 +37,7 @@ async fn tokens_nonces_and_signatures_are_neither_stored_nor_replayed(backend: B
         "script-src 'Nonce-a-secret-value'",
     ]);
     headers.push(["content-security-policy", "default-src 'self'"]);
-    let (first, again) = twice(&world, &json!({ "headers": headers })).await;
+    let (first, again) = twice(&server, &json!({ "headers": headers })).await;
     assert_eq!(first.header("x-auth-token"), Some("a-secret-value"));
     for name in names {
         assert_eq!(again.header(name), None, "{name}");
@@ -46,7 +46,7 @@ async fn tokens_nonces_and_signatures_are_neither_stored_nor_replayed(backend: B
         again.header("content-security-policy"),
         Some("default-src 'self'")
     );
-    let records = world.list().await;
+    let records = server.list().await;
     assert!(!format!("{records:?}").contains("a-secret-value"));
 }
 
@@ -54,9 +54,9 @@ async fn tokens_nonces_and_signatures_are_neither_stored_nor_replayed(backend: B
 #[tokio::test]
 async fn a_field_that_is_left_out_for_its_name_can_be_kept() {
     let http = HttpConfig::new().with_kept_header("x-page-token".parse().expect("a name"));
-    let world = installed!(World::speaking(Backend::Memory, http).await);
+    let server = installed!(TestServer::speaking(Backend::Memory, http).await);
     let headers = json!([["x-page-token", "2"], ["x-next-token", "3"]]);
-    let (_, again) = twice(&world, &json!({ "headers": headers })).await;
+    let (_, again) = twice(&server, &json!({ "headers": headers })).await;
     assert_eq!(again.header("x-page-token"), Some("2"));
     assert_eq!(again.header("x-next-token"), None);
 }
@@ -68,16 +68,16 @@ async fn a_cache_does_not_take_a_replay_for_a_new_response() {
         ["cache-control", "max-age=3600"],
         ["expires", "Sun, 06 Nov 2044 08:49:37 GMT"],
     ] {
-        let world = installed!(World::new(Backend::Memory).await);
-        let (first, again) = twice(&world, &json!({ "headers": [field] })).await;
-        let says = |answer: &crate::answer::Answer| {
+        let server = installed!(TestServer::new(Backend::Memory).await);
+        let (first, again) = twice(&server, &json!({ "headers": [field] })).await;
+        let says = |answer: &tests::reply::Reply| {
             let lines = answer.headers.get_all("cache-control").iter();
             lines.filter(|line| *line == "no-store").count()
         };
         assert_eq!((says(&first), says(&again)), (0, 1));
         assert_eq!(again.header(field[0]), Some(field[1]));
     }
-    let world = installed!(World::new(Backend::Memory).await);
-    let (_, again) = twice(&world, &json!({})).await;
+    let server = installed!(TestServer::new(Backend::Memory).await);
+    let (_, again) = twice(&server, &json!({})).await;
     assert_eq!(again.header("cache-control"), None);
 }

@@ -2,18 +2,18 @@
 
 use reqwest::{Client, Method, RequestBuilder};
 use rstest_reuse::apply;
+use tests::reply::Reply;
 
 use crate::{
-    answer::Answer,
     backend::{Backend, each_store, installed},
-    world::{BOOKING, World},
+    test_server::{BOOKING, TestServer},
 };
 
 /// That the second request is the first one again.
 pub(crate) async fn same(first: RequestBuilder, second: RequestBuilder, what: &str) {
-    let first = Answer::to(first).await;
+    let first = Reply::to(first).await;
     assert_eq!(first.status(), "201 Created", "{what}: {first:?}");
-    let second = Answer::to(second).await;
+    let second = Reply::to(second).await;
     assert!(second.is_replay(), "{what}: {second:?}");
     assert_eq!(first.body, second.body, "{what}");
 }
@@ -21,9 +21,9 @@ pub(crate) async fn same(first: RequestBuilder, second: RequestBuilder, what: &s
 /// That the second request is another one, and leaves the first one's record as it was.
 pub(crate) async fn different(first: RequestBuilder, second: RequestBuilder, what: &str) {
     let again = first.try_clone().expect("a body in memory");
-    let first = Answer::to(first).await;
+    let first = Reply::to(first).await;
     assert!(!first.status.is_server_error(), "{what}: {first:?}");
-    let second = Answer::to(second).await;
+    let second = Reply::to(second).await;
     assert_eq!(
         second.status(),
         "422 Unprocessable Entity",
@@ -34,23 +34,23 @@ pub(crate) async fn different(first: RequestBuilder, second: RequestBuilder, wha
         "422 Unprocessable Entity",
         "idempotency_key_reused",
     );
-    Answer::to(again).await.assert_replay_of(&first);
+    Reply::to(again).await.assert_replay_of(&first);
 }
 
 // proves: other-body-refused, stored-refusal-stays
 #[apply(each_store)]
 #[tokio::test]
 async fn another_body_is_refused_and_the_first_answer_stays(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+    let server = installed!(TestServer::new(backend).await);
     let other = BOOKING.replace("Ann", "Bob");
     different(
-        world.booking("k"),
-        world.post("/bookings", "k", &other),
+        server.booking("k"),
+        server.post("/bookings", "k", &other),
         "name",
     )
     .await;
-    assert_eq!(world.probe.runs(), 1);
-    let answer = Answer::to(world.post("/bookings", "k", &other)).await;
+    assert_eq!(server.probe.runs(), 1);
+    let answer = Reply::to(server.post("/bookings", "k", &other)).await;
     assert!(
         answer.json()["detail"]
             .as_str()
@@ -62,25 +62,25 @@ async fn another_body_is_refused_and_the_first_answer_stays(backend: Backend) {
 // proves: other-method-or-path-refused, path-counts-as-sent
 #[tokio::test]
 async fn another_method_or_path_is_refused() {
-    let world = installed!(World::new(Backend::Memory).await);
+    let server = installed!(TestServer::new(Backend::Memory).await);
     different(
-        world.post("/bookings/1/pay", "c", BOOKING),
-        world.post("/bookings/2/pay", "c", BOOKING),
+        server.post("/bookings/1/pay", "c", BOOKING),
+        server.post("/bookings/2/pay", "c", BOOKING),
         "path parameter",
     )
     .await;
-    let patch = world.booking("a").build().expect("a request");
+    let patch = server.booking("a").build().expect("a request");
     let mut patch = patch;
     *patch.method_mut() = Method::PATCH;
     different(
-        world.booking("a"),
-        RequestBuilder::from_parts(world.client.clone(), patch),
+        server.booking("a"),
+        RequestBuilder::from_parts(server.client.clone(), patch),
         "method",
     )
     .await;
     different(
-        world.booking("b"),
-        world.post("/posted", "b", BOOKING),
+        server.booking("b"),
+        server.post("/posted", "b", BOOKING),
         "path",
     )
     .await;
@@ -89,7 +89,7 @@ async fn another_method_or_path_is_refused() {
 // proves: query-counts-as-written, query-left-out
 #[tokio::test]
 async fn the_query_counts_as_it_is_written() {
-    let world = installed!(World::new(Backend::Memory).await);
+    let server = installed!(TestServer::new(Backend::Memory).await);
     for (number, (first, second)) in [
         ("", "?dry=1"),
         ("?dry=1", "?dry=2"),
@@ -99,7 +99,7 @@ async fn the_query_counts_as_it_is_written() {
     .enumerate()
     {
         let key = number.to_string();
-        let request = |query: &str| world.post(&format!("/bookings{query}"), &key, BOOKING);
+        let request = |query: &str| server.post(&format!("/bookings{query}"), &key, BOOKING);
         different(request(first), request(second), second).await;
     }
 }
@@ -107,24 +107,24 @@ async fn the_query_counts_as_it_is_written() {
 // proves: scheme-and-authority-ignored
 #[tokio::test]
 async fn neither_http_version_nor_authority_nor_the_form_of_the_target_counts() {
-    let world = installed!(World::new(Backend::Memory).await);
+    let server = installed!(TestServer::new(Backend::Memory).await);
     let http2 = Client::builder()
         .http2_prior_knowledge()
         .build()
         .expect("a client");
-    let first = Answer::to(world.booking("k")).await;
+    let first = Reply::to(server.booking("k")).await;
     first.assert_fresh("201 Created");
     let request = http2
-        .post(format!("http://{}/bookings", world.address))
+        .post(format!("http://{}/bookings", server.address))
         .header("idempotency-key", "k")
         .header("content-type", "application/json")
         .body(BOOKING);
-    Answer::to(request).await.assert_replay_of(&first);
+    Reply::to(request).await.assert_replay_of(&first);
     for (target, host) in [
         ("/bookings", "another.example"),
         ("http://third.example/bookings", "third.example"),
     ] {
-        let answer = world
+        let answer = server
             .raw(format!(
                 "POST {target} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\nidempotency-key: k\r\n\
                  content-type: application/json\r\ncontent-length: {}\r\n\r\n{BOOKING}",
@@ -136,16 +136,16 @@ async fn neither_http_version_nor_authority_nor_the_form_of_the_target_counts() 
             "{target}: {answer}"
         );
     }
-    assert_eq!(world.probe.runs(), 1);
+    assert_eq!(server.probe.runs(), 1);
 }
 
 // proves: nested-path-counts-whole, nested-routes-share-key
 #[tokio::test]
 async fn nested_routers_keep_their_prefix() {
-    let world = installed!(World::new(Backend::Memory).await);
+    let server = installed!(TestServer::new(Backend::Memory).await);
     different(
-        world.post("/api/bookings", "k", BOOKING),
-        world.post("/v2/bookings", "k", BOOKING),
+        server.post("/api/bookings", "k", BOOKING),
+        server.post("/v2/bookings", "k", BOOKING),
         "prefix",
     )
     .await;
@@ -154,7 +154,7 @@ async fn nested_routers_keep_their_prefix() {
 // proves: json-layout-ignored, equal-numbers-equal, json-order-counts
 #[tokio::test]
 async fn equal_json_is_the_same_request() {
-    let world = installed!(World::new(Backend::Memory).await);
+    let server = installed!(TestServer::new(Backend::Memory).await);
     for (number, (first, second)) in [
         (
             r#"{"a":1,"b":[true,null]}"#,
@@ -177,7 +177,7 @@ async fn equal_json_is_the_same_request() {
     .enumerate()
     {
         let key = number.to_string();
-        let request = |json| world.post("/bookings", &key, json);
+        let request = |json| server.post("/bookings", &key, json);
         same(request(first), request(second), second).await;
     }
 }
@@ -185,7 +185,7 @@ async fn equal_json_is_the_same_request() {
 // proves: numbers-beyond-double-differ, null-and-array-order-count, repeated-json-names-bytewise
 #[tokio::test]
 async fn different_json_is_another_request() {
-    let world = installed!(World::new(Backend::Memory).await);
+    let server = installed!(TestServer::new(Backend::Memory).await);
     for (number, (first, second)) in [
         (r#"{"n":9007199254740992}"#, r#"{"n":9007199254740993}"#),
         (
@@ -207,7 +207,7 @@ async fn different_json_is_another_request() {
     .enumerate()
     {
         let key = number.to_string();
-        let request = |json| world.post("/bookings", &key, json);
+        let request = |json| server.post("/bookings", &key, json);
         different(request(first), request(second), second).await;
     }
 }
@@ -215,9 +215,9 @@ async fn different_json_is_another_request() {
 // proves: invalid-json-bytewise, other-media-types-bytewise
 #[tokio::test]
 async fn what_is_not_json_counts_byte_by_byte() {
-    let world = installed!(World::new(Backend::Memory).await);
+    let server = installed!(TestServer::new(Backend::Memory).await);
     let request = |key: &str, body: &[u8]| {
-        world
+        server
             .request(Method::POST, "/layered/bookings")
             .header("idempotency-key", key)
             .header("content-type", "application/json")
@@ -240,7 +240,7 @@ async fn what_is_not_json_counts_byte_by_byte() {
         let key = number.to_string();
         same(request(&key, body), request(&key, body), "equal bytes").await;
         let spaced = [b" ", body].concat();
-        let answer = Answer::to(request(&key, &spaced)).await;
+        let answer = Reply::to(request(&key, &spaced)).await;
         answer.assert_problem(
             "key-reused",
             "422 Unprocessable Entity",
@@ -252,9 +252,9 @@ async fn what_is_not_json_counts_byte_by_byte() {
 // proves: media-type-parameters-ignored, media-type-counts, multipart-boundary-ignored
 #[tokio::test]
 async fn the_media_type_counts_without_its_parameters() {
-    let world = installed!(World::new(Backend::Memory).await);
+    let server = installed!(TestServer::new(Backend::Memory).await);
     let request = |key: &str, media_type: &str| {
-        world
+        server
             .request(Method::POST, "/layered/bookings")
             .header("idempotency-key", key)
             .header("content-type", media_type)
@@ -301,8 +301,8 @@ async fn the_media_type_counts_without_its_parameters() {
 // proves: exchange-headers-ignored, language-replayed-to-another
 #[tokio::test]
 async fn how_the_body_travels_and_other_headers_do_not_count() {
-    let world = installed!(World::new(Backend::Memory).await);
-    let first = Answer::to(world.booking("k")).await;
+    let server = installed!(TestServer::new(Backend::Memory).await);
+    let first = Reply::to(server.booking("k")).await;
     first.assert_fresh("201 Created");
     let (left, right) = BOOKING.split_at(20);
     let head = "POST /bookings HTTP/1.1\r\nhost: test\r\nconnection: close\r\nidempotency-key: k\r\n\
@@ -320,28 +320,28 @@ async fn how_the_body_travels_and_other_headers_do_not_count() {
              accept-language: de\r\ntraceparent: 00-1-2-3\r\ncontent-length: {length}\r\n\r\n{BOOKING}"
         ),
     ] {
-        let answer = world.raw(&request).await;
+        let answer = server.raw(&request).await;
         assert!(
             answer.contains("idempotent-replayed: true"),
             "{request}\n{answer}"
         );
     }
     let head = "POST /layered/bookings HTTP/1.1\r\nhost: test\r\nconnection: close\r\nidempotency-key: empty\r\n";
-    let none = world.raw(format!("{head}\r\n")).await;
+    let none = server.raw(format!("{head}\r\n")).await;
     assert!(
         none.starts_with("HTTP/1.1 201 Created") && !none.contains("idempotent-replayed"),
         "{none}"
     );
-    let empty = world.raw(format!("{head}content-length: 0\r\n\r\n")).await;
+    let empty = server.raw(format!("{head}content-length: 0\r\n\r\n")).await;
     assert!(empty.contains("idempotent-replayed: true"), "{empty}");
 }
 
 // proves: body-compared-decoded
 #[tokio::test]
 async fn an_encoded_body_counts_with_its_encoding() {
-    let world = installed!(World::new(Backend::Memory).await);
+    let server = installed!(TestServer::new(Backend::Memory).await);
     let request = |encoding: Option<&str>| {
-        let request = world
+        let request = server
             .request(Method::POST, "/layered/bookings")
             .header("idempotency-key", "k")
             .body("x");
@@ -356,9 +356,9 @@ async fn an_encoded_body_counts_with_its_encoding() {
 // proves: custom-versioned-fingerprint
 #[tokio::test]
 async fn a_handler_can_say_what_counts() {
-    let world = installed!(World::new(Backend::Memory).await);
+    let server = installed!(TestServer::new(Backend::Memory).await);
     let request = |path: &str, body: &'static str| {
-        world
+        server
             .request(Method::POST, path)
             .header("idempotency-key", "k")
             .body(body)

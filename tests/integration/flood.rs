@@ -4,16 +4,17 @@ use std::sync::Arc;
 
 use idempotency::{Clock, MemoryStore, SqliteStore, Store};
 use reqwest::{Method, RequestBuilder};
+use tests::reply::Reply;
 
-use crate::{answer::Answer, time::Time, world::World};
+use crate::{test_server::TestServer, time::Time};
 
 const LIMIT: usize = 30_000;
 
 /// Floods with anonymous deletions until one is refused.
-async fn flooded(world: &World) -> (Vec<Answer>, Answer) {
+async fn flooded(server: &TestServer) -> (Vec<Reply>, Reply) {
     let mut stored = Vec::new();
     loop {
-        let answer = Answer::to(deletion(world, stored.len())).await;
+        let answer = Reply::to(deletion(server, stored.len())).await;
         if answer.status() == "429 Too Many Requests" {
             return (stored, answer);
         }
@@ -23,34 +24,34 @@ async fn flooded(world: &World) -> (Vec<Answer>, Answer) {
     }
 }
 
-fn deletion(world: &World, number: usize) -> RequestBuilder {
-    world
+fn deletion(server: &TestServer, number: usize) -> RequestBuilder {
+    server
         .request(Method::DELETE, "/bookings")
         .header("idempotency-key", number.to_string())
         .header("content-type", "application/json")
         .body("{}")
 }
 
-fn booking(world: &World, token: &str, key: &str) -> RequestBuilder {
-    world
+fn booking(server: &TestServer, token: &str, key: &str) -> RequestBuilder {
+    server
         .post("/accounts/bookings", key, "{}")
         .header("authorization", format!("Bearer {token}"))
 }
 
 async fn one_floods_and_others_book(store: Arc<dyn Store>, clock: Clock) {
-    let world = World::over(store, Time::by_hand(clock)).await;
-    let (stored, refused) = flooded(&world).await;
+    let server = TestServer::over(store, Time::by_hand(clock)).await;
+    let (stored, refused) = flooded(&server).await;
     refused.assert_problem(
         "too-many-keys",
         "429 Too Many Requests",
         "idempotency_too_many_keys",
     );
     assert_eq!(refused.header("retry-after"), Some("30"));
-    let runs = world.probe.runs();
+    let runs = server.probe.runs();
     assert_eq!(runs, stored.len());
-    assert_eq!(world.records().await, stored.len());
+    assert_eq!(server.records().await, stored.len());
     // It runs and leaves nothing however often it is sent, and what was told before is told again.
-    Answer::to(deletion(&world, stored.len()))
+    Reply::to(deletion(&server, stored.len()))
         .await
         .assert_problem(
             "too-many-keys",
@@ -58,21 +59,21 @@ async fn one_floods_and_others_book(store: Arc<dyn Store>, clock: Clock) {
             "idempotency_too_many_keys",
         );
     for (number, first) in stored.iter().enumerate().take(3) {
-        Answer::to(deletion(&world, number))
+        Reply::to(deletion(&server, number))
             .await
             .assert_replay_of(first);
     }
-    assert_eq!(world.probe.runs(), runs);
+    assert_eq!(server.probe.runs(), runs);
     for (token, key) in [("ann-1", "k"), ("bob-1", "k"), ("ann-2", "l")] {
-        Answer::to(booking(&world, token, key))
+        Reply::to(booking(&server, token, key))
             .await
             .assert_fresh("201 Created");
     }
 
-    world.pass(3660);
-    let store = world.idempotency.store();
+    server.pass(3660);
+    let store = server.idempotency.store();
     store.purge_expired(1000).await.expect("a sweep");
-    Answer::to(deletion(&world, stored.len()))
+    Reply::to(deletion(&server, stored.len()))
         .await
         .assert_fresh("201 Created");
 }

@@ -12,13 +12,12 @@ use http::StatusCode;
 use idempotency::{Clock, Execution, MemoryStore, Phase, StepError, idempotent};
 use rstest_reuse::apply;
 use serde_json::json;
+use tests::{reply::Reply, wait::within_a_minute};
 
 use crate::{
-    answer::Answer,
     app::Probe,
     backend::{Backend, each_store, installed},
-    fragile::within_a_minute,
-    world::World,
+    test_server::TestServer,
 };
 
 pub(crate) fn routes() -> Router<Probe> {
@@ -98,28 +97,28 @@ async fn poll_once(future: impl Future) {
 #[apply(each_store)]
 #[tokio::test]
 async fn a_step_that_is_given_up_is_kept_for_the_next_attempt(backend: Backend) {
-    let world = installed!(World::new(backend).await);
-    let request = || world.post("/given-up", "k", "\"fail\"");
-    let failed = Answer::to(request()).await;
+    let server = installed!(TestServer::new(backend).await);
+    let request = || server.post("/given-up", "k", "\"fail\"");
+    let failed = Reply::to(request()).await;
     failed.assert_fresh("503 Service Unavailable");
-    let running = Answer::to(request()).await;
+    let running = Reply::to(request()).await;
     running.assert_problem("in-progress", "409 Conflict", "idempotency_in_progress");
-    world.probe.proceed();
-    let done = Answer::to(request().header("prefer", "wait=60")).await;
+    server.probe.proceed();
+    let done = Reply::to(request().header("prefer", "wait=60")).await;
     done.assert_fresh("201 Created");
     let expected = json!({ "attempt": 2, "receipt": "receipt 1", "mail": "mail 2" });
     assert_eq!(done.json(), expected);
-    assert_eq!(world.probe.runs(), 2);
+    assert_eq!(server.probe.runs(), 2);
 }
 
 // proves: dropped-future-loses-nothing, dropped-step-overwritten
 #[apply(each_store)]
 #[tokio::test]
 async fn a_step_that_is_tried_again_waits_for_the_one_that_was_given_up(backend: Backend) {
-    let world = installed!(World::new(backend).await);
-    let running = world.send(world.post("/given-up", "k", "\"try again\""));
-    world.probe.started().await;
-    world.probe.proceed();
+    let server = installed!(TestServer::new(backend).await);
+    let running = server.send(server.post("/given-up", "k", "\"try again\""));
+    server.probe.started().await;
+    server.probe.proceed();
     let done = running.await.expect("a response");
     done.assert_fresh("201 Created");
     let expected = json!({ "attempt": 1, "receipt": "receipt 1", "mail": "mail 2" });
@@ -130,21 +129,21 @@ async fn a_step_that_is_tried_again_waits_for_the_one_that_was_given_up(backend:
 #[apply(each_store)]
 #[tokio::test]
 async fn a_run_may_respond_before_a_step_that_it_has_given_up(backend: Backend) {
-    let world = installed!(World::new(backend).await);
-    let request = || world.post("/given-up", "k", "\"respond\"");
-    let first = Answer::to(request()).await;
+    let server = installed!(TestServer::new(backend).await);
+    let request = || server.post("/given-up", "k", "\"respond\"");
+    let first = Reply::to(request()).await;
     first.assert_fresh("201 Created");
-    Answer::to(request()).await.assert_replay_of(&first);
-    assert_eq!(world.probe.runs(), 1);
+    Reply::to(request()).await.assert_replay_of(&first);
+    assert_eq!(server.probe.runs(), 1);
 
-    let mut shutdown = Box::pin(world.idempotency.shutdown());
+    let mut shutdown = Box::pin(server.idempotency.shutdown());
     tokio::select! {
         biased;
         () = &mut shutdown => panic!("the step is under way"),
         () = std::future::ready(()) => {}
     }
-    world.probe.proceed();
-    within_a_minute("the shutdown does not end", shutdown).await;
+    server.probe.proceed();
+    within_a_minute("the end of the shutdown", shutdown).await;
 }
 
 /// The work is done, so its result stays with the run, and goes into the store with the run's end.
@@ -152,45 +151,45 @@ async fn a_run_may_respond_before_a_step_that_it_has_given_up(backend: Backend) 
 #[apply(each_store)]
 #[tokio::test]
 async fn a_step_that_the_store_did_not_take_is_kept_at_the_end_of_the_run(backend: Backend) {
-    let world = installed!(World::new(backend).await);
-    let request = || world.post("/given-up/short", "k", "\"\"");
-    world.levers.checkpoint.lose_requests(usize::MAX);
-    let failed = Answer::to(request()).await;
+    let server = installed!(TestServer::new(backend).await);
+    let request = || server.post("/given-up/short", "k", "\"\"");
+    server.faults.checkpoint.lose_requests(usize::MAX);
+    let failed = Reply::to(request()).await;
     failed.assert_problem(
         "step-not-stored",
         "503 Service Unavailable",
         "idempotency_step_not_stored",
     );
-    assert_eq!(world.levers.suspend.calls(), 1);
-    let done = Answer::to(request()).await;
+    assert_eq!(server.faults.suspend.calls(), 1);
+    let done = Reply::to(request()).await;
     done.assert_fresh("201 Created");
     assert_eq!(done.text(), "receipt 1");
-    assert_eq!(world.probe.runs(), 1);
+    assert_eq!(server.probe.runs(), 1);
 }
 
 // proves: lost-lease-stores-nothing, failover-forgets-writes
 #[tokio::test]
 async fn steps_that_the_store_has_lost_are_kept_again() {
-    let world = installed!(World::new(Backend::Memory).await);
-    let failing = world.send(world.post("/given-up/short", "k", "\"stop\""));
-    world.probe.started().await;
-    assert_eq!(world.levers.checkpoint.calls(), 1);
-    world
-        .levers
+    let server = installed!(TestServer::new(Backend::Memory).await);
+    let failing = server.send(server.post("/given-up/short", "k", "\"stop\""));
+    server.probe.started().await;
+    assert_eq!(server.faults.checkpoint.calls(), 1);
+    server
+        .faults
         .fail_over(MemoryStore::new().with_clock(Clock::manual()));
     // By the run's next renewal.
-    world.levers.checkpoint.called(2).await;
-    let (hold, _) = world.only_record().await;
-    let found = world.idempotency.store().inspect(&hold.id).await;
+    server.faults.checkpoint.called(2).await;
+    let (hold, _) = server.only_record().await;
+    let found = server.idempotency.store().inspect(&hold.id).await;
     let phase = found.expect("a response").expect("a record").phase;
     let Phase::InFlight { progress, .. } = phase else {
         panic!("it has not ended: {phase:?}");
     };
     assert!(progress.windows(9).any(|bytes| bytes == b"receipt 1"));
-    world.probe.proceed();
+    server.probe.proceed();
     let failed = failing.await.expect("a response");
     failed.assert_fresh("503 Service Unavailable");
-    let done = Answer::to(world.post("/given-up/short", "k", "\"stop\"")).await;
+    let done = Reply::to(server.post("/given-up/short", "k", "\"stop\"")).await;
     assert_eq!(done.text(), "receipt 1");
-    assert_eq!(world.probe.runs(), 1);
+    assert_eq!(server.probe.runs(), 1);
 }

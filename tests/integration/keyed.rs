@@ -4,11 +4,11 @@ use std::collections::HashSet;
 
 use idempotency::{Fingerprint, Phase};
 use rstest_reuse::apply;
+use tests::reply::Reply;
 
 use crate::{
-    answer::Answer,
     backend::{Backend, each_store, installed},
-    world::World,
+    test_server::TestServer,
 };
 
 const SECRET: &[u8] = b"a secret of thirty-two characters";
@@ -27,17 +27,18 @@ fn derived(parts: &[&[u8]]) -> String {
 #[tokio::test]
 async fn equal_requests_of_two_callers_have_unequal_fingerprints_in_the_store(backend: Backend) {
     for secret in [b"".as_slice(), SECRET] {
-        let configured = World::configured(backend, |builder| builder.with_secret(secret)).await;
-        let world = installed!(configured);
+        let configured =
+            TestServer::configured(backend, |builder| builder.with_secret(secret)).await;
+        let server = installed!(configured);
         for caller in ["Bearer ann", "Bearer bob", "Basic YTpi"] {
-            Answer::to(world.booking("k").header("authorization", caller))
+            Reply::to(server.booking("k").header("authorization", caller))
                 .await
                 .assert_fresh("201 Created");
         }
-        Answer::to(world.booking("k"))
+        Reply::to(server.booking("k"))
             .await
             .assert_fresh("201 Created");
-        let records = world.list().await;
+        let records = server.list().await;
         let fingerprints: HashSet<_> = records.iter().map(|record| record.fingerprint).collect();
         assert_eq!((records.len(), fingerprints.len()), (4, 4));
     }
@@ -49,14 +50,14 @@ async fn equal_requests_of_two_callers_have_unequal_fingerprints_in_the_store(ba
 async fn equal_requests_to_two_services_have_unequal_fingerprints() {
     let mut fingerprints = HashSet::new();
     for namespace in ["orders", "invoices"] {
-        let configured = World::configured(Backend::Memory, |builder| {
+        let configured = TestServer::configured(Backend::Memory, |builder| {
             builder.with_secret(SECRET).with_namespace(namespace)
         });
-        let world = installed!(configured.await);
-        Answer::to(world.booking("k"))
+        let server = installed!(configured.await);
+        Reply::to(server.booking("k"))
             .await
             .assert_fresh("201 Created");
-        fingerprints.insert(world.only_record().await.1);
+        fingerprints.insert(server.only_record().await.1);
     }
     assert_eq!(fingerprints.len(), 2);
 }
@@ -65,12 +66,12 @@ async fn equal_requests_to_two_services_have_unequal_fingerprints() {
 #[tokio::test]
 async fn no_child_key_can_be_derived_from_the_store_without_the_secret() {
     let configured =
-        World::configured(Backend::Memory, |builder| builder.with_secret(SECRET)).await;
-    let world = installed!(configured);
-    let done = Answer::to(world.post("/steps", "k", "\"go on\"")).await;
+        TestServer::configured(Backend::Memory, |builder| builder.with_secret(SECRET)).await;
+    let server = installed!(configured);
+    let done = Reply::to(server.post("/steps", "k", "\"go on\"")).await;
     done.assert_fresh("201 Created");
     let sent = done.json()["keys"][0].clone();
-    let (hold, fingerprint) = world.only_record().await;
+    let (hold, fingerprint) = server.only_record().await;
     let (id, asked) = (hold.id.as_bytes(), fingerprint.as_bytes());
     for guess in [
         derived(&[b"child 1", id, b"charge"]),
@@ -94,9 +95,9 @@ async fn fingerprints_and_child_keys_stay_what_they_are() {
         (SECRET, "9ff31a74-30bd-8fc2-9fa9-08a21417bdc1"),
     ] {
         let configured =
-            World::configured(Backend::Memory, |builder| builder.with_secret(secret)).await;
-        let world = installed!(configured);
-        let first = Answer::to(world.post("/steps", "k", "\"go on\"")).await;
+            TestServer::configured(Backend::Memory, |builder| builder.with_secret(secret)).await;
+        let server = installed!(configured);
+        let first = Reply::to(server.post("/steps", "k", "\"go on\"")).await;
         first.assert_fresh("201 Created");
         // It is made of the fingerprint, so it stands for both.
         assert_eq!(first.json()["keys"][0], child_key);
@@ -108,15 +109,16 @@ async fn fingerprints_and_child_keys_stay_what_they_are() {
 #[tokio::test]
 async fn a_stored_response_is_readable_with_the_secret_only(backend: Backend) {
     for (secret, is_readable) in [(b"".as_slice(), true), (SECRET, false)] {
-        let configured = World::configured(backend, |builder| builder.with_secret(secret)).await;
-        let world = installed!(configured);
-        let first = Answer::to(world.booking("k")).await;
+        let configured =
+            TestServer::configured(backend, |builder| builder.with_secret(secret)).await;
+        let server = installed!(configured);
+        let first = Reply::to(server.booking("k")).await;
         first.assert_fresh("201 Created");
-        let mut store = world.idempotency.store();
+        let mut store = server.idempotency.store();
         while let Some(wrapped) = store.wrapped() {
             store = wrapped;
         }
-        let (hold, _) = world.only_record().await;
+        let (hold, _) = server.only_record().await;
         let found = store.inspect(&hold.id).await.expect("a readable record");
         let Some(Phase::Completed { outcome }) = found.map(|record| record.phase) else {
             panic!("a completed record");
@@ -127,7 +129,7 @@ async fn a_stored_response_is_readable_with_the_secret_only(backend: Backend) {
             outcome.windows(body.len()).any(|part| part == body),
             is_readable
         );
-        Answer::to(world.booking("k"))
+        Reply::to(server.booking("k"))
             .await
             .assert_replay_of(&first);
     }

@@ -2,11 +2,11 @@
 
 use idempotency::HttpConfig;
 use rstest_reuse::apply;
+use tests::reply::Reply;
 
 use crate::{
-    answer::Answer,
     backend::{Backend, each_store, installed},
-    world::{BOOKING, World},
+    test_server::{BOOKING, TestServer},
 };
 
 /// A request head with these lines for the key, by hand: a client library would not send them.
@@ -32,14 +32,14 @@ fn status(answer: &str) -> &str {
 // proves: missing-required-key-refused
 #[tokio::test]
 async fn a_required_key_that_is_missing_is_refused() {
-    let world = installed!(World::new(Backend::Memory).await);
-    let request = world
+    let server = installed!(TestServer::new(Backend::Memory).await);
+    let request = server
         .request(reqwest::Method::POST, "/required")
         .body(BOOKING);
-    let answer = Answer::to(request.header("content-type", "application/json")).await;
+    let answer = Reply::to(request.header("content-type", "application/json")).await;
     answer.assert_problem("key-missing", "400 Bad Request", "idempotency_key_missing");
-    assert_eq!((world.probe.runs(), world.levers.claim.calls()), (0, 0));
-    Answer::to(world.post("/required", "k", BOOKING))
+    assert_eq!((server.probe.runs(), server.faults.claim.calls()), (0, 0));
+    Reply::to(server.post("/required", "k", BOOKING))
         .await
         .assert_fresh("201 Created");
 }
@@ -47,25 +47,28 @@ async fn a_required_key_that_is_missing_is_refused() {
 // proves: keyless-request-passes
 #[tokio::test]
 async fn without_a_key_every_request_runs() {
-    let world = installed!(World::new(Backend::Memory).await);
+    let server = installed!(TestServer::new(Backend::Memory).await);
     for run in 1..=2 {
-        let request = world
+        let request = server
             .request(reqwest::Method::POST, "/bookings")
             .body(BOOKING);
-        let answer = Answer::to(request.header("content-type", "application/json")).await;
+        let answer = Reply::to(request.header("content-type", "application/json")).await;
         answer.assert_fresh("201 Created");
         assert_eq!(answer.header("idempotency-expires"), None);
         assert_eq!(answer.json()["run"], run);
     }
-    assert_eq!((world.levers.claim.calls(), world.records().await), (0, 0));
+    assert_eq!(
+        (server.faults.claim.calls(), server.records().await),
+        (0, 0)
+    );
 }
 
 // proves: quoted-key-accepted, bare-key-equals-quoted, key-parameters-ignored
 // proves: value-whitespace-ignored, field-name-any-case, quoted-and-bare-differ
 #[tokio::test]
 async fn a_key_is_the_same_however_it_is_written() {
-    let world = installed!(World::new(Backend::Memory).await);
-    let first = Answer::to(world.booking("8e03978e-40d5-43e8-bc93-6894a57f9324")).await;
+    let server = installed!(TestServer::new(Backend::Memory).await);
+    let first = Reply::to(server.booking("8e03978e-40d5-43e8-bc93-6894a57f9324")).await;
     first.assert_fresh("201 Created");
     for line in [
         "idempotency-key: \"8e03978e-40d5-43e8-bc93-6894a57f9324\"",
@@ -74,14 +77,14 @@ async fn a_key_is_the_same_however_it_is_written() {
         "Idempotency-Key: \"8e03978e-40d5-43e8-bc93-6894a57f9324\";a=b;c=\"d\";e=?1;f=:AA==:",
         "Idempotency-Key: \"8e03978e-40d5-43e8-bc93-6894a57f9324\"; v=1;x",
     ] {
-        let answer = world.raw(head(&[line.as_bytes()])).await;
+        let answer = server.raw(head(&[line.as_bytes()])).await;
         assert_eq!(status(&answer), "201 Created", "{line}");
         assert!(
             answer.contains("idempotent-replayed: true"),
             "{line}: {answer}"
         );
     }
-    assert_eq!(world.probe.runs(), 1);
+    assert_eq!(server.probe.runs(), 1);
 }
 
 // proves: different-key-lines-refused, equal-key-lines-refused, key-list-refused, split-key-refused
@@ -91,7 +94,7 @@ async fn a_key_is_the_same_however_it_is_written() {
 // proves: malformed-optional-key-refused, unusable-key-ignored
 #[tokio::test]
 async fn a_malformed_key_is_refused_and_nothing_runs() {
-    let world = installed!(World::new(Backend::Memory).await);
+    let server = installed!(TestServer::new(Backend::Memory).await);
     let too_long = format!("idempotency-key: {}", "k".repeat(256));
     let too_long_quoted = format!("idempotency-key: \"{}\"", "k".repeat(1024));
     let one_line: &[&[u8]] = &[
@@ -136,7 +139,7 @@ async fn a_malformed_key_is_refused_and_nothing_runs() {
         .chain(two_lines.iter().map(|lines| head(lines)));
     for request in requests {
         let sent = String::from_utf8_lossy(&request).into_owned();
-        let answer = world.raw(request).await;
+        let answer = server.raw(request).await;
         assert_eq!(status(&answer), "400 Bad Request", "{sent}");
         let code = if sent.contains("kkkk") {
             "too_long"
@@ -149,7 +152,7 @@ async fn a_malformed_key_is_refused_and_nothing_runs() {
         );
         assert!(answer.contains("application/problem+json"), "{answer}");
     }
-    assert_eq!((world.probe.runs(), world.levers.claim.calls()), (0, 0));
+    assert_eq!((server.probe.runs(), server.faults.claim.calls()), (0, 0));
 }
 
 // proves: key-refusal-explains-format
@@ -159,8 +162,8 @@ async fn a_refusal_says_what_a_key_looks_like() {
         (HttpConfig::new(), true),
         (HttpConfig::new().with_strict_keys(), false),
     ] {
-        let world = installed!(World::speaking(Backend::Memory, http).await);
-        let answer = Answer::to(world.booking("\"")).await;
+        let server = installed!(TestServer::speaking(Backend::Memory, http).await);
+        let answer = Reply::to(server.booking("\"")).await;
         answer.assert_problem(
             "key-malformed",
             "400 Bad Request",
@@ -177,7 +180,7 @@ async fn a_refusal_says_what_a_key_looks_like() {
 // proves: longest-key-accepted, key-escapes-decoded
 #[tokio::test]
 async fn every_printable_character_and_255_of_them_make_a_key() {
-    let world = installed!(World::new(Backend::Memory).await);
+    let server = installed!(TestServer::new(Backend::Memory).await);
     let longest = "k".repeat(255);
     for (run, key) in [
         longest.as_str(),
@@ -187,29 +190,30 @@ async fn every_printable_character_and_255_of_them_make_a_key() {
     .into_iter()
     .enumerate()
     {
-        let first = Answer::to(world.booking(key)).await;
+        let first = Reply::to(server.booking(key)).await;
         first.assert_fresh("201 Created");
         assert_eq!(first.json()["run"], run + 1);
-        Answer::to(world.booking(key))
+        Reply::to(server.booking(key))
             .await
             .assert_replay_of(&first);
     }
     let quoted = format!("\"{longest}\"");
-    assert!(Answer::to(world.booking(&quoted)).await.is_replay());
+    assert!(Reply::to(server.booking(&quoted)).await.is_replay());
 }
 
 // proves: bare-key-equals-quoted
 #[tokio::test]
 async fn a_strict_service_takes_quoted_keys_only() {
-    let world =
-        installed!(World::speaking(Backend::Memory, HttpConfig::new().with_strict_keys()).await);
-    let answer = Answer::to(world.booking("k")).await;
+    let server = installed!(
+        TestServer::speaking(Backend::Memory, HttpConfig::new().with_strict_keys()).await
+    );
+    let answer = Reply::to(server.booking("k")).await;
     answer.assert_problem(
         "key-malformed",
         "400 Bad Request",
         "idempotency_key_malformed",
     );
-    Answer::to(world.booking("\"k\""))
+    Reply::to(server.booking("\"k\""))
         .await
         .assert_fresh("201 Created");
 }
@@ -217,10 +221,10 @@ async fn a_strict_service_takes_quoted_keys_only() {
 // proves: oversized-headers-get-431, control-characters-refused
 #[tokio::test]
 async fn what_breaks_http_is_refused_before_any_handler() {
-    let world = installed!(World::new(Backend::Memory).await);
+    let server = installed!(TestServer::new(Backend::Memory).await);
     let huge = format!("idempotency-key: {}", "k".repeat(500_000));
     assert_eq!(
-        status(&world.raw(head(&[huge.as_bytes()])).await),
+        status(&server.raw(head(&[huge.as_bytes()])).await),
         "431 Request Header Fields Too Large"
     );
     for line in [
@@ -231,16 +235,16 @@ async fn what_breaks_http_is_refused_before_any_handler() {
         b"idempotency-key: a\r\n b",
         b"idempotency-key : a",
     ] {
-        let answer = world.raw(head(&[line])).await;
+        let answer = server.raw(head(&[line])).await;
         assert_eq!(status(&answer), "400 Bad Request", "{line:?}");
     }
-    assert_eq!((world.probe.runs(), world.levers.claim.calls()), (0, 0));
+    assert_eq!((server.probe.runs(), server.faults.claim.calls()), (0, 0));
 }
 
 // proves: field-name-any-case, trailer-key-ignored, one-configurable-key-field
 #[tokio::test]
 async fn other_fields_are_not_the_key() {
-    let world = installed!(World::new(Backend::Memory).await);
+    let server = installed!(TestServer::new(Backend::Memory).await);
     for run in 1..=2 {
         for line in [
             "idempotency_key: k",
@@ -248,7 +252,7 @@ async fn other_fields_are_not_the_key() {
             "paypal-request-id: k",
         ] {
             assert_eq!(
-                status(&world.raw(head(&[line.as_bytes()])).await),
+                status(&server.raw(head(&[line.as_bytes()])).await),
                 "201 Created",
                 "{run} {line}"
             );
@@ -260,22 +264,22 @@ async fn other_fields_are_not_the_key() {
          idempotency-key: k\r\n\r\n",
         BOOKING.len(),
     );
-    assert_eq!(status(&world.raw(in_a_trailer).await), "201 Created");
-    assert_eq!((world.probe.runs(), world.levers.claim.calls()), (7, 0));
+    assert_eq!(status(&server.raw(in_a_trailer).await), "201 Created");
+    assert_eq!((server.probe.runs(), server.faults.claim.calls()), (7, 0));
 }
 
 // proves: key-case-counts
 #[apply(each_store)]
 #[tokio::test]
 async fn keys_differ_in_case(backend: Backend) {
-    let world = installed!(World::new(backend).await);
-    Answer::to(world.booking("abc"))
+    let server = installed!(TestServer::new(backend).await);
+    Reply::to(server.booking("abc"))
         .await
         .assert_fresh("201 Created");
-    Answer::to(world.booking("ABC"))
+    Reply::to(server.booking("ABC"))
         .await
         .assert_fresh("201 Created");
-    assert_eq!(world.probe.runs(), 2);
+    assert_eq!(server.probe.runs(), 2);
 }
 
 // proves: one-configurable-key-field
@@ -285,10 +289,10 @@ async fn the_fields_can_have_other_names() {
         .with_key_header("x-request-key".parse().expect("a name"))
         .with_replayed_header("x-replayed".parse().expect("a name"))
         .with_expires_header("x-replayed-until".parse().expect("a name"));
-    let world = installed!(World::speaking(Backend::Memory, http).await);
-    let request = || world.booking("ignored").header("x-request-key", "k");
-    let first = Answer::to(request()).await;
-    let again = Answer::to(request()).await;
+    let server = installed!(TestServer::speaking(Backend::Memory, http).await);
+    let request = || server.booking("ignored").header("x-request-key", "k");
+    let first = Reply::to(request()).await;
+    let again = Reply::to(request()).await;
     assert_eq!(first.body, again.body);
     assert_eq!(
         (first.header("x-replayed"), again.header("x-replayed")),
@@ -300,7 +304,7 @@ async fn the_fields_can_have_other_names() {
         again.header("x-replayed-until")
     );
     assert_eq!(again.header("idempotent-replayed"), None);
-    Answer::to(world.booking("ignored"))
+    Reply::to(server.booking("ignored"))
         .await
         .assert_fresh("201 Created");
 }
@@ -308,17 +312,17 @@ async fn the_fields_can_have_other_names() {
 // proves: overlong-key-refused, other-body-refused, keys-and-bodies-never-logged, keys-in-logs
 #[tokio::test]
 async fn no_refusal_repeats_the_key_or_the_body() {
-    let world = installed!(World::new(Backend::Memory).await);
-    Answer::to(world.booking("very-secret-key"))
+    let server = installed!(TestServer::new(Backend::Memory).await);
+    Reply::to(server.booking("very-secret-key"))
         .await
         .assert_fresh("201 Created");
     let malformed = format!("very-secret-key{}", "k".repeat(255));
     let other = BOOKING.replace("Ann", "Confidential");
     for request in [
-        world.post("/bookings", "very-secret-key", &other),
-        world.booking(&malformed),
+        server.post("/bookings", "very-secret-key", &other),
+        server.booking(&malformed),
     ] {
-        let answer = Answer::to(request).await;
+        let answer = Reply::to(request).await;
         assert!(answer.status.is_client_error());
         let all = format!("{:?} {}", answer.headers, answer.text());
         assert!(

@@ -6,12 +6,12 @@ use idempotency::{
     Idempotency, IdempotencyKey, IdempotencyLayer, Label, ListRequest, Record, Scope, idempotent,
 };
 use rstest_reuse::apply;
+use tests::reply::Reply;
 
 use crate::{
-    answer::Answer,
     app::Probe,
     backend::{Backend, each_store, installed},
-    world::World,
+    test_server::TestServer,
 };
 
 /// Whose payments they are, in letters that SQL, JSON and URLs could misread.
@@ -52,9 +52,9 @@ async fn label(mut request: axum::extract::Request) -> axum::extract::Request {
 }
 
 /// Pays under this key, which is also what the label is asked by.
-async fn send(world: &World, path: &str, key: &str) -> Answer {
-    let request = world.post(path, key, "{}");
-    Answer::to(match key {
+async fn send(server: &TestServer, path: &str, key: &str) -> Reply {
+    let request = server.post(path, key, "{}");
+    Reply::to(match key {
         "none" => request,
         _ => request.header("x-label", key),
     })
@@ -62,9 +62,9 @@ async fn send(world: &World, path: &str, key: &str) -> Answer {
 }
 
 /// The one record with this label.
-async fn found(world: &World, label: &str) -> Record {
+async fn found(server: &TestServer, label: &str) -> Record {
     let request = ListRequest::new(10).labelled(label);
-    let listed = world.idempotency.store().list(&request).await;
+    let listed = server.idempotency.store().list(&request).await;
     let mut records: Vec<_> = listed
         .expect("a list")
         .into_iter()
@@ -81,18 +81,18 @@ async fn an_operator_finds_a_key_by_its_label_and_sees_its_route(backend: Backen
         ("/api/bookings", "/pay", "POST /api/bookings/{id}/pay"),
         ("/paid", "", "POST /paid/{id}"),
     ] {
-        let world = installed!(World::new(backend).await);
+        let server = installed!(TestServer::new(backend).await);
         let path = |id| format!("{prefix}/{id}{suffix}");
         for (id, key) in ["text", "digest", "customer-8", "none"].iter().enumerate() {
-            let answer = send(&world, &path(id), key).await;
+            let answer = send(&server, &path(id), key).await;
             answer.assert_fresh("201 Created");
         }
         let id = |key| {
             let key = IdempotencyKey::new(key).expect("a key");
-            world.idempotency.record_id(&Scope::principal("Ann"), &key)
+            server.idempotency.record_id(&Scope::principal("Ann"), &key)
         };
-        let text = world.idempotency.label_text(&Label::text(CUSTOMER));
-        let digest = world.idempotency.label_text(&Label::digest(CUSTOMER));
+        let text = server.idempotency.label_text(&Label::text(CUSTOMER));
+        let digest = server.idempotency.label_text(&Label::digest(CUSTOMER));
         assert_eq!(&*text, CUSTOMER);
         assert!(!digest.contains("Brien"), "{digest}");
         for (key, label) in [
@@ -100,22 +100,22 @@ async fn an_operator_finds_a_key_by_its_label_and_sees_its_route(backend: Backen
             ("digest", &*digest),
             ("customer-8", "customer-8"),
         ] {
-            let record = found(&world, label).await;
+            let record = found(&server, label).await;
             assert_eq!(record.id, id(key));
             assert_eq!(record.labels.label(), Some(label));
             assert_eq!(record.labels.route(), Some(route));
             assert!(record.completed_at >= record.created_at, "{record:?}");
             assert!(record.created_at.is_some(), "{record:?}");
         }
-        let unlabelled = world.idempotency.store().inspect(&id("none")).await;
+        let unlabelled = server.idempotency.store().inspect(&id("none")).await;
         let unlabelled = unlabelled.expect("an inspection").expect("a record");
         assert_eq!(unlabelled.labels.route(), Some(route));
         assert_eq!(unlabelled.labels.label(), None);
 
         // A retry by a customer who has another name by then is the same request, and finds the record as it is.
-        let retry = world.post(&path(0), "text", "{}");
-        let retry = Answer::to(retry.header("x-label", "renamed")).await;
+        let retry = server.post(&path(0), "text", "{}");
+        let retry = Reply::to(retry.header("x-label", "renamed")).await;
         assert!(retry.is_replay(), "{retry:?}");
-        assert_eq!(found(&world, &text).await.id, id("text"));
+        assert_eq!(found(&server, &text).await.id, id("text"));
     }
 }

@@ -5,12 +5,12 @@ use std::time::Duration;
 use idempotency::Phase;
 use reqwest::Client;
 use rstest_reuse::apply;
+use tests::reply::Reply;
 use tokio::io::AsyncWriteExt;
 
 use crate::{
-    answer::Answer,
     backend::{Backend, each_store, installed},
-    world::{BOOKING, World},
+    test_server::{BOOKING, TestServer},
 };
 
 fn stop_request(key: &str) -> String {
@@ -22,68 +22,68 @@ fn stop_request(key: &str) -> String {
 }
 
 /// What a client finds that left while its request ran.
-async fn comes_back(world: &World, key: &str) {
-    let duplicate = Answer::to(world.post("/stop", key, BOOKING)).await;
+async fn comes_back(server: &TestServer, key: &str) {
+    let duplicate = Reply::to(server.post("/stop", key, BOOKING)).await;
     duplicate.assert_problem("in-progress", "409 Conflict", "idempotency_in_progress");
-    world.probe.proceed();
-    let again = Answer::to(
-        world
+    server.probe.proceed();
+    let again = Reply::to(
+        server
             .post("/stop", key, BOOKING)
             .header("prefer", "wait=60"),
     )
     .await;
     assert!(again.is_replay(), "{again:?}");
     assert_eq!(again.status(), "201 Created");
-    assert_eq!(world.probe.runs(), 1);
+    assert_eq!(server.probe.runs(), 1);
 }
 
 // proves: run-survives-client-leaving, client-leaves-response-lost
 #[apply(each_store)]
 #[tokio::test]
 async fn a_client_that_closes_its_connection_finds_its_answer_later(backend: Backend) {
-    let world = installed!(World::new(backend).await);
-    let mut connection = world.connect().await;
+    let server = installed!(TestServer::new(backend).await);
+    let mut connection = server.connect().await;
     connection
         .write_all(stop_request("k").as_bytes())
         .await
         .expect("the server reads");
-    world.probe.started().await;
+    server.probe.started().await;
     drop(connection);
-    comes_back(&world, "k").await;
+    comes_back(&server, "k").await;
 }
 
 // proves: run-survives-client-leaving
 #[tokio::test]
 async fn a_client_that_closes_its_half_finds_its_answer_later() {
-    let world = installed!(World::new(Backend::Memory).await);
-    let mut connection = world.connect().await;
+    let server = installed!(TestServer::new(Backend::Memory).await);
+    let mut connection = server.connect().await;
     connection
         .write_all(stop_request("k").as_bytes())
         .await
         .expect("the server reads");
-    world.probe.started().await;
+    server.probe.started().await;
     connection.shutdown().await.expect("a half-open connection");
-    comes_back(&world, "k").await;
+    comes_back(&server, "k").await;
 }
 
 // proves: run-survives-client-leaving
 #[tokio::test]
 async fn a_client_that_resets_its_stream_finds_its_answer_later() {
-    let world = installed!(World::new(Backend::Memory).await);
+    let server = installed!(TestServer::new(Backend::Memory).await);
     let http2 = Client::builder()
         .http2_prior_knowledge()
         .build()
         .expect("a client");
     let request = http2
-        .post(format!("http://{}/stop", world.address))
+        .post(format!("http://{}/stop", server.address))
         .header("idempotency-key", "k")
         .header("content-type", "application/json")
         .body(BOOKING);
-    let running = world.send(request);
-    world.probe.started().await;
+    let running = server.send(request);
+    server.probe.started().await;
     running.abort();
     assert!(running.await.is_err());
-    comes_back(&world, "k").await;
+    comes_back(&server, "k").await;
 }
 
 // proves: run-survives-outer-timeout
@@ -93,32 +93,32 @@ async fn an_outer_timeout_does_not_stop_the_run() {
         http::StatusCode::GATEWAY_TIMEOUT,
         Duration::from_secs(2),
     );
-    let world = installed!(World::wrapped(Backend::Memory, |app| app.layer(timeout)).await);
-    let answer = Answer::to(world.post("/stop", "k", BOOKING)).await;
+    let server = installed!(TestServer::wrapped(Backend::Memory, |app| app.layer(timeout)).await);
+    let answer = Reply::to(server.post("/stop", "k", BOOKING)).await;
     answer.assert_fresh("504 Gateway Timeout");
-    world.probe.started().await;
-    world.probe.proceed();
-    world.levers.complete.called(1).await;
-    let again = Answer::to(world.post("/stop", "k", BOOKING)).await;
+    server.probe.started().await;
+    server.probe.proceed();
+    server.faults.complete.called(1).await;
+    let again = Reply::to(server.post("/stop", "k", BOOKING)).await;
     assert!(again.is_replay(), "{again:?}");
-    assert_eq!(world.probe.runs(), 1);
+    assert_eq!(server.probe.runs(), 1);
 }
 
 // proves: shutdown-waits-for-runs
 #[apply(each_store)]
 #[tokio::test]
 async fn a_shutdown_waits_for_runs_and_takes_no_new_keys(backend: Backend) {
-    let world = installed!(World::new(backend).await);
-    let running = world.send(world.post("/stop", "k", BOOKING));
-    world.probe.started().await;
-    let waiting = world.send(
-        world
+    let server = installed!(TestServer::new(backend).await);
+    let running = server.send(server.post("/stop", "k", BOOKING));
+    server.probe.started().await;
+    let waiting = server.send(
+        server
             .post("/stop", "k", BOOKING)
             .header("prefer", "wait=60"),
     );
-    world.levers.claim.called(3).await;
+    server.faults.claim.called(3).await;
 
-    let idempotency = world.idempotency.clone();
+    let idempotency = server.idempotency.clone();
     let shutdown = tokio::spawn(async move { idempotency.shutdown().await });
     // The waiting duplicate hears of it first.
     let refused = waiting.await.expect("an answer");
@@ -127,47 +127,47 @@ async fn a_shutdown_waits_for_runs_and_takes_no_new_keys(backend: Backend) {
         "503 Service Unavailable",
         "idempotency_shutting_down",
     );
-    let claims = world.levers.claim.calls();
-    let refused = Answer::to(world.booking("new")).await;
+    let claims = server.faults.claim.calls();
+    let refused = Reply::to(server.booking("new")).await;
     refused.assert_problem(
         "shutting-down",
         "503 Service Unavailable",
         "idempotency_shutting_down",
     );
-    assert_eq!(world.levers.claim.calls(), claims);
+    assert_eq!(server.faults.claim.calls(), claims);
     assert!(!shutdown.is_finished());
 
-    world.probe.proceed();
+    server.probe.proceed();
     running
         .await
         .expect("an answer")
         .assert_fresh("201 Created");
     shutdown.await.expect("a shutdown");
-    let records = world.list().await;
+    let records = server.list().await;
     assert!(matches!(records[..], [ref record] if matches!(record.phase, Phase::Completed { .. })));
 }
 // proves: run-survives-client-leaving, own-claim-unrecognised
 #[apply(each_store)]
 #[tokio::test]
 async fn a_claim_whose_client_left_is_given_back(backend: Backend) {
-    let world = installed!(World::new(backend).await);
-    world.levers.claim.stop_answers(1);
-    let mut connection = world.connect().await;
+    let server = installed!(TestServer::new(backend).await);
+    server.faults.claim.stop_answers(1);
+    let mut connection = server.connect().await;
     connection
         .write_all(stop_request("k").as_bytes())
         .await
         .expect("the server reads");
-    world.levers.claim.stopped().await;
+    server.faults.claim.stopped().await;
     drop(connection);
-    let again = world.send(
-        world
+    let again = server.send(
+        server
             .post("/stop", "k", BOOKING)
             .header("prefer", "wait=60"),
     );
-    world.levers.claim.called(3).await;
-    world.levers.claim.open();
-    world.probe.started().await;
-    world.probe.proceed();
+    server.faults.claim.called(3).await;
+    server.faults.claim.open();
+    server.probe.started().await;
+    server.probe.proceed();
     again.await.expect("an answer").assert_fresh("201 Created");
-    assert_eq!(world.probe.runs(), 1);
+    assert_eq!(server.probe.runs(), 1);
 }

@@ -12,12 +12,12 @@ use http::{StatusCode, header};
 use idempotency::{IdempotencyKey, IfOwner, Record, Resolution, Scope, idempotent};
 use rstest_reuse::apply;
 use serde_json::{Value, json};
+use tests::reply::Reply;
 
 use crate::{
-    answer::Answer,
     app::Probe,
     backend::{Backend, each_store, installed},
-    world::{BOOKING, World},
+    test_server::{BOOKING, TestServer},
 };
 
 pub(crate) fn routes() -> Router<Probe> {
@@ -48,46 +48,46 @@ async fn stop_midway(State(probe): State<Probe>) -> (StatusCode, Json<Value>) {
 #[apply(each_store)]
 #[tokio::test]
 async fn a_run_that_was_lost_is_not_made_again(backend: Backend) {
-    let world = installed!(World::new(backend).await);
-    let request = || world.post("/lost", "k", BOOKING);
-    world.abandon("/lost", "k", BOOKING).await;
-    let rest = world.pass_nearly(30);
-    Answer::to(request()).await.assert_problem(
+    let server = installed!(TestServer::new(backend).await);
+    let request = || server.post("/lost", "k", BOOKING);
+    server.abandon("/lost", "k", BOOKING).await;
+    let rest = server.pass_nearly(30);
+    Reply::to(request()).await.assert_problem(
         "in-progress",
         "409 Conflict",
         "idempotency_in_progress",
     );
-    world.time.pass(rest);
+    server.time.pass(rest);
     for _ in 0..2 {
-        let refused = Answer::to(request()).await;
+        let refused = Reply::to(request()).await;
         assert_unknown(&refused);
         let detail = refused.json()["detail"].to_string();
         assert!(detail.contains("not known whether"), "{detail}");
         assert!(detail.contains("operator"), "{detail}");
         // Another request is another mistake, and not told of this one.
-        let other = Answer::to(world.post("/lost", "k", "{}")).await;
+        let other = Reply::to(server.post("/lost", "k", "{}")).await;
         other.assert_problem(
             "key-reused",
             "422 Unprocessable Entity",
             "idempotency_key_reused",
         );
     }
-    assert_eq!(world.probe.runs(), 0);
+    assert_eq!(server.probe.runs(), 0);
 }
 
 // proves: duplicate-may-wait, dead-owner-taken-over, interrupted-run-stuck
 #[apply(each_store)]
 #[tokio::test]
 async fn a_duplicate_that_waits_for_a_run_that_was_lost_hears_of_it(backend: Backend) {
-    let world = installed!(World::new(backend).await);
-    world.abandon("/lost/wait", "k", BOOKING).await;
-    let before = world.levers.claim.calls();
-    let waiting = world.send(world.post("/lost/wait", "k", BOOKING));
+    let server = installed!(TestServer::new(backend).await);
+    server.abandon("/lost/wait", "k", BOOKING).await;
+    let before = server.faults.claim.calls();
+    let waiting = server.send(server.post("/lost/wait", "k", BOOKING));
     // It has looked a second time when it listens.
-    world.levers.claim.called(before + 2).await;
-    world.pass(30);
+    server.faults.claim.called(before + 2).await;
+    server.pass(30);
     assert_unknown(&waiting.await.expect("an answer"));
-    assert_eq!(world.probe.runs(), 0);
+    assert_eq!(server.probe.runs(), 0);
 }
 
 // proves: dead-owner-taken-over, lost-lease-stores-nothing, live-owner-replaced
@@ -95,57 +95,57 @@ async fn a_duplicate_that_waits_for_a_run_that_was_lost_hears_of_it(backend: Bac
 #[apply(each_store)]
 #[tokio::test]
 async fn an_owner_that_comes_back_leaves_its_answer(backend: Backend) {
-    let world = installed!(World::new(backend).await);
-    let request = || world.post("/lost/stop", "k", BOOKING);
-    let slow = world.send(request());
-    world.probe.started().await;
+    let server = installed!(TestServer::new(backend).await);
+    let request = || server.post("/lost/stop", "k", BOOKING);
+    let slow = server.send(request());
+    server.probe.started().await;
     // As if the process had been paused: time passes, and nothing is renewed.
-    world.levers.renew.lose_requests(usize::MAX);
-    world.pass(30);
-    assert_unknown(&Answer::to(request()).await);
-    world.probe.proceed();
+    server.faults.renew.lose_requests(usize::MAX);
+    server.pass(30);
+    assert_unknown(&Reply::to(request()).await);
+    server.probe.proceed();
     let slow = slow.await.expect("an answer");
     slow.assert_fresh("201 Created");
-    Answer::to(request()).await.assert_replay_of(&slow);
-    assert_eq!(world.probe.runs(), 1);
+    Reply::to(request()).await.assert_replay_of(&slow);
+    assert_eq!(server.probe.runs(), 1);
 }
 
 // proves: dead-owner-taken-over, interrupted-run-stuck
 #[apply(each_store)]
 #[tokio::test]
 async fn a_retry_runs_once_an_operator_has_freed_the_key(backend: Backend) {
-    let world = installed!(World::new(backend).await);
-    let request = || world.post("/lost", "k", BOOKING);
-    let seen = lost(&world).await;
-    let freed = world.idempotency.resolve(&seen, Resolution::Release);
+    let server = installed!(TestServer::new(backend).await);
+    let request = || server.post("/lost", "k", BOOKING);
+    let seen = lost(&server).await;
+    let freed = server.idempotency.resolve(&seen, Resolution::Release);
     assert_eq!(freed.await.expect("an answer"), IfOwner::Done(()));
-    let first = Answer::to(request()).await;
+    let first = Reply::to(request()).await;
     first.assert_fresh("201 Created");
     assert_eq!(first.json()["run"], 1);
 
     // What the operator has seen is not there any more, and what is there now is nobody's to end.
-    for resolution in [Resolution::Release, booked(&world).await] {
-        let late = world.idempotency.resolve(&seen, resolution).await;
+    for resolution in [Resolution::Release, booked(&server).await] {
+        let late = server.idempotency.resolve(&seen, resolution).await;
         assert_eq!(late.expect("an answer"), IfOwner::NotOwner);
     }
-    Answer::to(request()).await.assert_replay_of(&first);
-    assert_eq!(world.probe.runs(), 1);
+    Reply::to(request()).await.assert_replay_of(&first);
+    assert_eq!(server.probe.runs(), 1);
 }
 
 // proves: dead-owner-taken-over, interrupted-run-stuck
 #[apply(each_store)]
 #[tokio::test]
 async fn a_retry_gets_the_answer_that_an_operator_has_given(backend: Backend) {
-    let world = installed!(World::new(backend).await);
-    let seen = lost(&world).await;
-    let given = world
+    let server = installed!(TestServer::new(backend).await);
+    let seen = lost(&server).await;
+    let given = server
         .idempotency
-        .resolve(&seen, booked(&world).await)
+        .resolve(&seen, booked(&server).await)
         .await
         .expect("an answer");
     assert_eq!(given, IfOwner::Done(()));
     for _ in 0..2 {
-        let answer = Answer::to(world.post("/lost", "k", BOOKING)).await;
+        let answer = Reply::to(server.post("/lost", "k", BOOKING)).await;
         assert!(answer.is_replay(), "{answer:?}");
         assert_eq!(answer.status(), "201 Created");
         assert_eq!(answer.header("location"), Some("/bookings/7"));
@@ -153,72 +153,72 @@ async fn a_retry_gets_the_answer_that_an_operator_has_given(backend: Backend) {
         assert!(answer.header("idempotency-expires").is_some());
         assert_eq!(answer.text(), "booked by hand");
     }
-    world.pass(66);
-    Answer::to(world.post("/lost", "k", BOOKING))
+    server.pass(66);
+    Reply::to(server.post("/lost", "k", BOOKING))
         .await
         .assert_fresh("201 Created");
-    assert_eq!(world.probe.runs(), 1);
+    assert_eq!(server.probe.runs(), 1);
 }
 
 // proves: oversized-response-leaves-tombstone, dead-owner-taken-over, large-response-unprotected
 #[apply(each_store)]
 #[tokio::test]
 async fn an_operators_answer_that_is_too_long_leaves_a_tombstone(backend: Backend) {
-    let world = installed!(World::new(backend).await);
-    let seen = lost(&world).await;
+    let server = installed!(TestServer::new(backend).await);
+    let seen = lost(&server).await;
     let location = [(header::LOCATION, "/bookings/7")];
     let long = (location, "x".repeat(1024 * 1024 + 1)).into_response();
-    let resolution = complete(&world, long).await;
-    let given = world.idempotency.resolve(&seen, resolution).await;
+    let resolution = complete(&server, long).await;
+    let given = server.idempotency.resolve(&seen, resolution).await;
     assert_eq!(given.expect("an answer"), IfOwner::Done(()));
-    let answer = Answer::to(world.post("/lost", "k", BOOKING)).await;
+    let answer = Reply::to(server.post("/lost", "k", BOOKING)).await;
     answer.assert_problem(
         "response-not-stored",
         "409 Conflict",
         "idempotency_response_not_stored",
     );
     assert_eq!(answer.header("location"), Some("/bookings/7"));
-    assert_eq!(world.probe.runs(), 0);
+    assert_eq!(server.probe.runs(), 0);
 }
 
 // proves: expired-key-is-new, dead-owner-taken-over, interrupted-run-stuck
 #[apply(each_store)]
 #[tokio::test]
 async fn what_nobody_resolves_is_forgotten_a_ttl_after_its_lease(backend: Backend) {
-    let world = installed!(World::new(backend).await);
-    lost(&world).await;
-    let rest = world.pass_nearly(3600);
-    assert_unknown(&Answer::to(world.post("/lost", "k", BOOKING)).await);
-    world.time.pass(rest);
+    let server = installed!(TestServer::new(backend).await);
+    lost(&server).await;
+    let rest = server.pass_nearly(3600);
+    assert_unknown(&Reply::to(server.post("/lost", "k", BOOKING)).await);
+    server.time.pass(rest);
     // The key is new, for any request.
-    let answer = Answer::to(world.post("/lost", "k", "{}")).await;
+    let answer = Reply::to(server.post("/lost", "k", "{}")).await;
     answer.assert_fresh("201 Created");
-    assert_eq!(world.probe.runs(), 1);
+    assert_eq!(server.probe.runs(), 1);
 }
 
 /// A run of `/lost` that nobody hears of any more, as the operator finds it.
-async fn lost(world: &World) -> Record {
-    world.abandon("/lost", "k", BOOKING).await;
-    world.pass(30);
-    assert_unknown(&Answer::to(world.post("/lost", "k", BOOKING)).await);
+async fn lost(server: &TestServer) -> Record {
+    server.abandon("/lost", "k", BOOKING).await;
+    server.pass(30);
+    assert_unknown(&Reply::to(server.post("/lost", "k", BOOKING)).await);
     let key = IdempotencyKey::new("k").expect("a key");
-    let id = world.idempotency.record_id(&Scope::anonymous(), &key);
-    let seen = world.idempotency.store().inspect(&id).await;
+    let id = server.idempotency.record_id(&Scope::anonymous(), &key);
+    let seen = server.idempotency.store().inspect(&id).await;
     seen.expect("an answer").expect("the record")
 }
 
 /// An answer for a minute, with a header that must not be written down.
-async fn booked(world: &World) -> Resolution {
+async fn booked(server: &TestServer) -> Resolution {
     let headers = [
         (header::LOCATION, "/bookings/7"),
         (header::SET_COOKIE, "session=secret"),
     ];
     let answer = (StatusCode::CREATED, headers, "booked by hand").into_response();
-    complete(world, answer).await
+    complete(server, answer).await
 }
 
-async fn complete(world: &World, answer: Response) -> Resolution {
-    let outcome = world.idempotency.outcome_of_response(answer).await;
+async fn complete(server: &TestServer, answer: Response) -> Resolution {
+    let outcome = server.idempotency.outcome_of_response(answer).await;
     Resolution::Complete {
         outcome: outcome.expect("a whole body"),
         ttl: Duration::from_secs(60),
@@ -227,7 +227,7 @@ async fn complete(world: &World, answer: Response) -> Resolution {
 
 /// That nothing has run, and nothing will by itself: there is no use in coming back.
 #[track_caller]
-fn assert_unknown(answer: &Answer) {
+fn assert_unknown(answer: &Reply) {
     answer.assert_problem(
         "outcome-unknown",
         "409 Conflict",

@@ -1,6 +1,5 @@
 //! The behaviour of the library, over real HTTP, on every store.
 
-mod answer;
 mod app;
 mod backend;
 mod browsers;
@@ -16,7 +15,6 @@ mod failure;
 mod fields;
 mod fingerprints;
 mod flood;
-mod fragile;
 mod given_up;
 mod keyed;
 mod keys;
@@ -36,12 +34,13 @@ mod scopes;
 mod script;
 mod steps;
 mod stopping;
+mod store_faults;
 mod stragglers;
 mod streaming;
+mod test_server;
 mod time;
 mod transport;
 mod upgrades;
 mod warnings;
 mod withdrawals;
 mod worker;
-mod world;

@@ -2,17 +2,17 @@
 
 use reqwest::Method;
 use rstest_reuse::apply;
+use tests::reply::Reply;
 
 use crate::{
-    answer::Answer,
     backend::{Backend, each_store, installed},
-    world::{BOOKING, World},
+    test_server::{BOOKING, TestServer},
 };
 
 // proves: safe-methods-ignore-keys, preflight-never-refused, query-treated-like-get
 #[tokio::test]
 async fn safe_methods_ignore_even_a_malformed_key() {
-    let world = installed!(World::new(Backend::Memory).await);
+    let server = installed!(TestServer::new(Backend::Memory).await);
     let methods = [
         Method::GET,
         Method::HEAD,
@@ -26,10 +26,10 @@ async fn safe_methods_ignore_even_a_malformed_key() {
         ("/layered/bookings", "405 Method Not Allowed"),
     ] {
         for method in &methods {
-            let request = world
+            let request = server
                 .request(method.clone(), path)
                 .header("idempotency-key", "\"broken");
-            let answer = Answer::to(
+            let answer = Reply::to(
                 request
                     .header("content-type", "application/json")
                     .body(BOOKING),
@@ -39,56 +39,56 @@ async fn safe_methods_ignore_even_a_malformed_key() {
             assert_eq!(answer.header("idempotency-expires"), None);
         }
     }
-    assert_eq!((world.probe.runs(), world.levers.claim.calls()), (10, 0));
+    assert_eq!((server.probe.runs(), server.faults.claim.calls()), (10, 0));
 }
 
 // proves: post-and-patch-protected, put-delete-by-attribute
 #[tokio::test]
 async fn the_attribute_protects_every_method_that_is_not_safe() {
     for method in [Method::POST, Method::PATCH, Method::PUT, Method::DELETE] {
-        let world = installed!(World::new(Backend::Memory).await);
+        let server = installed!(TestServer::new(Backend::Memory).await);
         let request = || {
-            world
+            server
                 .request(method.clone(), "/bookings/7")
                 .header("idempotency-key", "k")
         };
-        let first = Answer::to(request()).await;
+        let first = Reply::to(request()).await;
         first.assert_fresh("204 No Content");
         // Without the key the booking would be found gone.
-        Answer::to(request()).await.assert_replay_of(&first);
-        assert_eq!(world.probe.runs(), 1, "{method}");
+        Reply::to(request()).await.assert_replay_of(&first);
+        assert_eq!(server.probe.runs(), 1, "{method}");
     }
 }
 
 // proves: post-and-patch-protected, put-delete-by-attribute
 #[tokio::test]
 async fn a_layer_protects_post_but_not_put() {
-    let world = installed!(World::new(Backend::Memory).await);
+    let server = installed!(TestServer::new(Backend::Memory).await);
     let request = |method| {
-        world
+        server
             .request(method, "/layered/bookings")
             .header("idempotency-key", "k")
             .body("x")
     };
-    let first = Answer::to(request(Method::POST)).await;
+    let first = Reply::to(request(Method::POST)).await;
     first.assert_fresh("201 Created");
-    Answer::to(request(Method::POST))
+    Reply::to(request(Method::POST))
         .await
         .assert_replay_of(&first);
-    assert_eq!(world.probe.runs(), 1);
-    Answer::to(request(Method::PUT))
+    assert_eq!(server.probe.runs(), 1);
+    Reply::to(request(Method::PUT))
         .await
         .assert_fresh("201 Created");
-    Answer::to(request(Method::PUT))
+    Reply::to(request(Method::PUT))
         .await
         .assert_fresh("201 Created");
-    assert_eq!(world.probe.runs(), 3);
+    assert_eq!(server.probe.runs(), 3);
 }
 
 // proves: router-refusals-unchanged, no-endpoint-no-record
 #[tokio::test]
 async fn what_has_no_endpoint_leaves_no_record() {
-    let world = installed!(World::new(Backend::Memory).await);
+    let server = installed!(TestServer::new(Backend::Memory).await);
     for (method, path, status) in [
         (Method::HEAD, "/posted", "405 Method Not Allowed"),
         (Method::POST, "/nowhere", "404 Not Found"),
@@ -101,10 +101,10 @@ async fn what_has_no_endpoint_leaves_no_record() {
         (Method::POST, "/layered/nowhere", "404 Not Found"),
     ] {
         for _ in 0..2 {
-            let request = world
+            let request = server
                 .request(method.clone(), path)
                 .header("idempotency-key", "k");
-            let answer = Answer::to(request).await;
+            let answer = Reply::to(request).await;
             answer.assert_fresh(status);
             assert_eq!(
                 answer.header("allow").is_some(),
@@ -113,15 +113,15 @@ async fn what_has_no_endpoint_leaves_no_record() {
             );
         }
     }
-    assert_eq!((world.probe.runs(), world.records().await), (0, 0));
+    assert_eq!((server.probe.runs(), server.records().await), (0, 0));
 }
 
 // proves: unprotected-endpoint-ignores-key
 #[tokio::test]
 async fn a_key_on_an_unprotected_endpoint_is_ignored() {
-    let world = installed!(World::new(Backend::Memory).await);
+    let server = installed!(TestServer::new(Backend::Memory).await);
     for run in 1..=2 {
-        let answer = Answer::to(world.post("/unprotected", "k", BOOKING)).await;
+        let answer = Reply::to(server.post("/unprotected", "k", BOOKING)).await;
         answer.assert_fresh("201 Created");
         assert_eq!(answer.json()["run"], run);
     }
@@ -131,14 +131,14 @@ async fn a_key_on_an_unprotected_endpoint_is_ignored() {
 #[apply(each_store)]
 #[tokio::test]
 async fn a_key_covers_a_batch_as_one_unit(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+    let server = installed!(TestServer::new(backend).await);
     let batch = format!("[{BOOKING},{BOOKING}]");
-    let first = Answer::to(world.post("/bookings", "k", &batch)).await;
+    let first = Reply::to(server.post("/bookings", "k", &batch)).await;
     first.assert_fresh("201 Created");
-    Answer::to(world.post("/bookings", "k", &batch))
+    Reply::to(server.post("/bookings", "k", &batch))
         .await
         .assert_replay_of(&first);
-    let part = Answer::to(world.post("/bookings", "k", &format!("[{BOOKING}]"))).await;
+    let part = Reply::to(server.post("/bookings", "k", &format!("[{BOOKING}]"))).await;
     part.assert_problem(
         "key-reused",
         "422 Unprocessable Entity",
@@ -149,12 +149,12 @@ async fn a_key_covers_a_batch_as_one_unit(backend: Backend) {
 // proves: second-protection-ignored
 #[tokio::test]
 async fn protection_twice_is_a_mistake_and_nothing_runs() {
-    let world = installed!(World::new(Backend::Memory).await);
-    let answer = Answer::to(world.post("/layered/twice", "k", BOOKING)).await;
+    let server = installed!(TestServer::new(Backend::Memory).await);
+    let answer = Reply::to(server.post("/layered/twice", "k", BOOKING)).await;
     answer.assert_problem(
         "misconfigured",
         "500 Internal Server Error",
         "idempotency_misconfigured",
     );
-    assert_eq!((world.probe.runs(), world.records().await), (0, 0));
+    assert_eq!((server.probe.runs(), server.records().await), (0, 0));
 }

@@ -19,16 +19,16 @@ use idempotency::{
 };
 use reqwest::Method;
 use rstest_reuse::apply;
+use tests::reply::Reply;
 use tower::ServiceExt;
 use tower_http::{compression::CompressionLayer, cors::CorsLayer, timeout::TimeoutLayer};
 
 use crate::{
-    answer::Answer,
     app::Probe,
     backend::{Backend, each_store, installed},
     script,
+    test_server::{BOOKING, TestServer},
     transport::Marker,
-    world::{BOOKING, World},
 };
 
 const MB: usize = 1024 * 1024;
@@ -108,8 +108,8 @@ async fn measure(State(probe): State<Probe>, body: Bytes) -> String {
     format!("{} {}", probe.count(), body.len())
 }
 
-async fn send(world: &World, path: &str) -> Answer {
-    Answer::to(world.post(path, "k", BOOKING)).await
+async fn send(server: &TestServer, path: &str) -> Reply {
+    Reply::to(server.post(path, "k", BOOKING)).await
 }
 
 /// How far it came is as unknown as if its process had died.
@@ -119,26 +119,26 @@ async fn send(world: &World, path: &str) -> Answer {
 async fn a_run_that_a_time_limit_inside_has_stopped_keeps_its_key_until_its_lease_is_over(
     backend: Backend,
 ) {
-    let world = installed!(World::new(backend).await);
+    let server = installed!(TestServer::new(backend).await);
     for (path, status) in [
         ("/order/cut/408", "408 Request Timeout"),
         ("/order/cut/503", "503 Service Unavailable"),
         ("/order/cut/504", "504 Gateway Timeout"),
     ] {
-        world.probe.forget_runs();
-        let request = || world.post(path, path, BOOKING);
-        Answer::to(request()).await.assert_fresh(status);
-        Answer::to(request()).await.assert_problem(
+        server.probe.forget_runs();
+        let request = || server.post(path, path, BOOKING);
+        Reply::to(request()).await.assert_fresh(status);
+        Reply::to(request()).await.assert_problem(
             "in-progress",
             "409 Conflict",
             "idempotency_in_progress",
         );
-        assert_eq!(world.probe.runs(), 1);
-        world.pass(31);
-        let second = Answer::to(request()).await;
+        assert_eq!(server.probe.runs(), 1);
+        server.pass(31);
+        let second = Reply::to(request()).await;
         second.assert_fresh("200 OK");
         assert_eq!(second.text(), "attempt 2");
-        Answer::to(request()).await.assert_replay_of(&second);
+        Reply::to(request()).await.assert_replay_of(&second);
     }
 }
 
@@ -146,16 +146,18 @@ async fn a_run_that_a_time_limit_inside_has_stopped_keeps_its_key_until_its_leas
 #[apply(each_store)]
 #[tokio::test]
 async fn a_run_that_a_time_limit_inside_has_stopped_is_a_lost_one(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+    let server = installed!(TestServer::new(backend).await);
     let path = "/order/cut/refuse";
-    send(&world, path).await.assert_fresh("504 Gateway Timeout");
-    world.pass(31);
-    send(&world, path).await.assert_problem(
+    send(&server, path)
+        .await
+        .assert_fresh("504 Gateway Timeout");
+    server.pass(31);
+    send(&server, path).await.assert_problem(
         "outcome-unknown",
         "409 Conflict",
         "idempotency_outcome_unknown",
     );
-    assert_eq!(world.probe.runs(), 1);
+    assert_eq!(server.probe.runs(), 1);
 }
 
 /// The step goes on, under the hold that it was begun under.
@@ -165,39 +167,41 @@ async fn a_run_that_a_time_limit_inside_has_stopped_is_a_lost_one(backend: Backe
 async fn a_step_outlives_the_time_limit_inside_and_the_next_attempt_has_its_result(
     backend: Backend,
 ) {
-    let world = installed!(World::new(backend).await);
+    let server = installed!(TestServer::new(backend).await);
     let path = "/order/cut/step";
-    send(&world, path).await.assert_fresh("504 Gateway Timeout");
-    world.probe.proceed();
-    world.levers.checkpoint.called(1).await;
+    send(&server, path)
+        .await
+        .assert_fresh("504 Gateway Timeout");
+    server.probe.proceed();
+    server.faults.checkpoint.called(1).await;
     // The step is done, and the run still is not.
-    send(&world, path).await.assert_problem(
+    send(&server, path).await.assert_problem(
         "in-progress",
         "409 Conflict",
         "idempotency_in_progress",
     );
-    world.pass(31);
-    let second = send(&world, path).await;
+    server.pass(31);
+    let second = send(&server, path).await;
     second.assert_fresh("200 OK");
     assert_eq!(second.text(), "attempt 2, receipt 1");
-    assert_eq!(world.probe.runs(), 1);
+    assert_eq!(server.probe.runs(), 1);
 }
 
 // proves: failures-free-key, failure-stored-on-request
 #[apply(each_store)]
 #[tokio::test]
 async fn a_service_inside_says_of_its_503_that_nothing_was_done(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+    let server = installed!(TestServer::new(backend).await);
     for (key, script) in [
         ("released", r#"{"status":503,"outcome":"release"}"#),
         ("busy", r#"{"status":503,"headers":[["retry-after","1"]]}"#),
         ("failed", r#"{"status":500}"#),
     ] {
-        world.probe.forget_runs();
+        server.probe.forget_runs();
         for run in 1..=2 {
-            let answer = Answer::to(world.post("/layered/script", key, script)).await;
+            let answer = Reply::to(server.post("/layered/script", key, script)).await;
             assert!(answer.status().starts_with("50"), "{answer:?}");
-            assert_eq!((world.probe.runs(), world.records().await), (run, 0));
+            assert_eq!((server.probe.runs(), server.records().await), (run, 0));
         }
     }
 }
@@ -206,23 +210,23 @@ async fn a_service_inside_says_of_its_503_that_nothing_was_done(backend: Backend
 #[apply(each_store)]
 #[tokio::test]
 async fn compression_inside_does_not_touch_what_is_stored(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+    let server = installed!(TestServer::new(backend).await);
     let text = r#"{"padding":5000,"headers":[["content-type","text/plain"]]}"#;
-    let unprotected = world
+    let unprotected = server
         .request(Method::POST, "/order/compressed")
         .header("content-type", "application/json")
         .header("accept-encoding", "gzip")
         .body(text);
-    let packed = Answer::to(unprotected).await;
+    let packed = Reply::to(unprotected).await;
     assert_eq!(packed.header("content-encoding"), Some("gzip"));
 
-    let request = || world.post("/order/compressed", "k", text);
-    let first = Answer::to(request().header("accept-encoding", "gzip, br")).await;
+    let request = || server.post("/order/compressed", "k", text);
+    let first = Reply::to(request().header("accept-encoding", "gzip, br")).await;
     first.assert_fresh("200 OK");
     assert_eq!(first.header("content-encoding"), None);
     assert_eq!(first.body.len(), 5000);
     for retry in [request(), request().header("accept-encoding", "gzip")] {
-        let again = Answer::to(retry).await;
+        let again = Reply::to(retry).await;
         again.assert_replay_of(&first);
         assert_eq!(again.header("content-encoding"), None);
     }
@@ -232,13 +236,14 @@ async fn compression_inside_does_not_touch_what_is_stored(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test]
 async fn a_handler_that_compresses_by_itself_is_asked_for_plain_bytes(backend: Backend) {
-    let world =
-        installed!(World::wrapped(backend, |app| app.layer(Extension(Marker("outside")))).await);
+    let server = installed!(
+        TestServer::wrapped(backend, |app| app.layer(Extension(Marker("outside")))).await
+    );
     let packed = |request: reqwest::RequestBuilder| request.header("accept-encoding", "gzip");
-    let answer = Answer::to(packed(world.post("/echo", "k", BOOKING))).await;
+    let answer = Reply::to(packed(server.post("/echo", "k", BOOKING))).await;
     assert_eq!(answer.header("x-seen-accept-encoding"), Some("identity"));
-    let unprotected = world.request(Method::POST, "/echo").body(BOOKING);
-    let answer = Answer::to(packed(unprotected)).await;
+    let unprotected = server.request(Method::POST, "/echo").body(BOOKING);
+    let answer = Reply::to(packed(unprotected)).await;
     assert_eq!(answer.header("x-seen-accept-encoding"), Some("gzip"));
 }
 
@@ -246,16 +251,16 @@ async fn a_handler_that_compresses_by_itself_is_asked_for_plain_bytes(backend: B
 #[tokio::test]
 async fn cors_outside_marks_first_responses_replays_and_refusals(backend: Backend) {
     let cors = CorsLayer::new().allow_origin(["https://shop.example".parse().expect("an origin")]);
-    let world = installed!(World::wrapped(backend, |app| app.layer(cors)).await);
+    let server = installed!(TestServer::wrapped(backend, |app| app.layer(cors)).await);
     let request = |body| {
-        world
+        server
             .post("/bookings", "k", body)
             .header("origin", "https://shop.example")
     };
-    let first = Answer::to(request(BOOKING)).await;
-    let again = Answer::to(request(BOOKING)).await;
+    let first = Reply::to(request(BOOKING)).await;
+    let again = Reply::to(request(BOOKING)).await;
     again.assert_replay_of(&first);
-    let refused = Answer::to(request("{}")).await;
+    let refused = Reply::to(request("{}")).await;
     assert_eq!(refused.status(), "422 Unprocessable Entity");
     for answer in [first, again, refused] {
         assert_eq!(
@@ -312,16 +317,16 @@ impl io::Write for Logged {
 #[apply(each_store)]
 #[tokio::test]
 async fn a_route_that_is_merged_behind_the_layer_is_left_out_of_it(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+    let server = installed!(TestServer::new(backend).await);
     for run in ["1", "2"] {
-        let answer = send(&world, "/order/left-out").await;
+        let answer = send(&server, "/order/left-out").await;
         answer.assert_fresh("200 OK");
         assert_eq!(answer.text(), run);
     }
     // So it can have options of its own.
-    let first = send(&world, "/order/own").await;
+    let first = send(&server, "/order/own").await;
     first.assert_fresh("200 OK");
-    send(&world, "/order/own").await.assert_replay_of(&first);
+    send(&server, "/order/own").await.assert_replay_of(&first);
 }
 
 #[apply(each_store)]
@@ -329,13 +334,13 @@ async fn a_route_that_is_merged_behind_the_layer_is_left_out_of_it(backend: Back
 async fn a_layer_reads_what_its_largest_route_takes_and_the_others_keep_their_limits(
     backend: Backend,
 ) {
-    let world = installed!(World::new(backend).await);
+    let server = installed!(TestServer::new(backend).await);
     let send = |path: &'static str, key: Option<&'static str>, length| {
-        let mut request = world.request(Method::POST, path).body(vec![b'.'; length]);
+        let mut request = server.request(Method::POST, path).body(vec![b'.'; length]);
         if let Some(key) = key {
             request = request.header("idempotency-key", key);
         }
-        Answer::to(request)
+        Reply::to(request)
     };
     let without = send("/order/large", None, 3 * MB).await;
     assert_eq!(without.text(), "1 3145728");
@@ -358,16 +363,16 @@ async fn a_layer_reads_what_its_largest_route_takes_and_the_others_keep_their_li
         "413 Payload Too Large",
         "content_too_large",
     );
-    assert_eq!((world.probe.runs(), world.records().await), (2, 1));
+    assert_eq!((server.probe.runs(), server.records().await), (2, 1));
 }
 
 // proves: finite-stream-stored-whole
 #[apply(each_store)]
 #[tokio::test]
 async fn grpc_under_a_key_is_refused_because_a_replay_would_lose_its_status(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+    let server = installed!(TestServer::new(backend).await);
     let request = |media_type: &str| {
-        world
+        server
             .request(Method::POST, "/layered/bookings")
             .header("content-type", media_type.to_owned())
     };
@@ -376,15 +381,15 @@ async fn grpc_under_a_key_is_refused_because_a_replay_would_lose_its_status(back
         "Application/gRPC+proto",
         "application/grpc-web-text; charset=utf-8",
     ] {
-        let refused = Answer::to(request(media_type).header("idempotency-key", "k")).await;
+        let refused = Reply::to(request(media_type).header("idempotency-key", "k")).await;
         refused.assert_problem(
             "misconfigured",
             "500 Internal Server Error",
             "idempotency_misconfigured",
         );
     }
-    assert_eq!((world.probe.runs(), world.records().await), (0, 0));
+    assert_eq!((server.probe.runs(), server.records().await), (0, 0));
     // Without a key it is not touched.
-    let answer = Answer::to(request("application/grpc")).await;
+    let answer = Reply::to(request("application/grpc")).await;
     answer.assert_fresh("201 Created");
 }

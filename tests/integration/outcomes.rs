@@ -2,23 +2,23 @@
 
 use rstest_reuse::apply;
 use serde_json::json;
+use tests::reply::Reply;
 
 use crate::{
-    answer::Answer,
     backend::{Backend, each_store, installed},
-    world::{BOOKING, World},
+    test_server::{BOOKING, TestServer},
 };
 
 /// Sends the same scripted request twice and returns both answers.
 async fn twice(
-    world: &World,
+    server: &TestServer,
     path: &str,
     key: &str,
     script: &serde_json::Value,
-) -> (Answer, Answer) {
+) -> (Reply, Reply) {
     let script = script.to_string();
-    let first = Answer::to(world.post(path, key, &script)).await;
-    (first, Answer::to(world.post(path, key, &script)).await)
+    let first = Reply::to(server.post(path, key, &script)).await;
+    (first, Reply::to(server.post(path, key, &script)).await)
 }
 
 // proves: first-response-unmarked, replay-keeps-status, stored-202-stays-202, redirects-stored
@@ -26,7 +26,7 @@ async fn twice(
 #[apply(each_store)]
 #[tokio::test]
 async fn final_answers_are_stored_whatever_they_say(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+    let server = installed!(TestServer::new(backend).await);
     for (number, status) in [
         200, 201, 202, 204, 206, 301, 302, 303, 304, 400, 402, 405, 409, 410, 412, 415, 418, 422,
         451,
@@ -35,12 +35,12 @@ async fn final_answers_are_stored_whatever_they_say(backend: Backend) {
     .enumerate()
     {
         let script = json!({ "status": status, "headers": [["location", "/there"]] });
-        let (first, again) = twice(&world, "/script", &status.to_string(), &script).await;
+        let (first, again) = twice(&server, "/script", &status.to_string(), &script).await;
         assert_eq!(first.status.as_u16(), status);
         first.assert_fresh(&first.status());
         assert!(first.header("idempotency-expires").is_some());
         again.assert_replay_of(&first);
-        assert_eq!(world.probe.runs(), number + 1);
+        assert_eq!(server.probe.runs(), number + 1);
     }
 }
 
@@ -48,13 +48,13 @@ async fn final_answers_are_stored_whatever_they_say(backend: Backend) {
 // proves: stored-rejection-shadows-correction
 #[tokio::test]
 async fn answers_that_can_change_are_not_stored() {
-    let world = installed!(World::new(Backend::Memory).await);
+    let server = installed!(TestServer::new(Backend::Memory).await);
     for status in [
         307, 308, 401, 403, 407, 408, 413, 421, 425, 426, 428, 429, 431,
     ] {
-        let before = world.probe.runs();
+        let before = server.probe.runs();
         let (first, again) = twice(
-            &world,
+            &server,
             "/script",
             &status.to_string(),
             &json!({ "status": status, "body": "{run}" }),
@@ -64,19 +64,19 @@ async fn answers_that_can_change_are_not_stored() {
         again.assert_fresh(&first.status());
         assert_ne!(first.body, again.body);
         assert_eq!(first.header("idempotency-expires"), None);
-        assert_eq!(world.probe.runs(), before + 2, "{status}");
+        assert_eq!(server.probe.runs(), before + 2, "{status}");
     }
-    assert_eq!(world.records().await, 0);
+    assert_eq!(server.records().await, 0);
 }
 
 // proves: failures-free-key, failures-stored-forever
 #[apply(each_store)]
 #[tokio::test]
 async fn failures_leave_the_key_free(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+    let server = installed!(TestServer::new(backend).await);
     for status in [500, 502, 503, 504, 599] {
         let (first, again) = twice(
-            &world,
+            &server,
             "/script",
             &status.to_string(),
             &json!({ "status": status, "body": "{run}" }),
@@ -86,15 +86,15 @@ async fn failures_leave_the_key_free(backend: Backend) {
         again.assert_fresh(&first.status());
         assert_ne!(first.body, again.body);
     }
-    assert_eq!((world.probe.runs(), world.records().await), (10, 0));
+    assert_eq!((server.probe.runs(), server.records().await), (10, 0));
 }
 
 // proves: failures-free-key
 #[tokio::test]
 async fn keep_all_stores_failures_too() {
-    let world = installed!(World::new(Backend::Memory).await);
+    let server = installed!(TestServer::new(Backend::Memory).await);
     let (first, again) = twice(
-        &world,
+        &server,
         "/script/all",
         "k",
         &json!({ "status": 503, "body": "{run}" }),
@@ -107,7 +107,7 @@ async fn keep_all_stores_failures_too() {
 // proves: failures-free-key, failure-stored-on-request, failure-after-effect-reruns
 #[tokio::test]
 async fn a_handler_overrules_every_rule() {
-    let world = installed!(World::new(Backend::Memory).await);
+    let server = installed!(TestServer::new(Backend::Memory).await);
     for (status, outcome, stored) in [
         (500, "store", true),
         (429, "store", true),
@@ -115,44 +115,45 @@ async fn a_handler_overrules_every_rule() {
         (404, "release", false),
     ] {
         let script = json!({ "status": status, "outcome": outcome, "body": "{run}" });
-        let (first, again) = twice(&world, "/script", &format!("{status}{outcome}"), &script).await;
+        let (first, again) =
+            twice(&server, "/script", &format!("{status}{outcome}"), &script).await;
         first.assert_fresh(&first.status());
         assert_eq!(again.is_replay(), stored, "{status} {outcome}");
         assert_eq!(first.body == again.body, stored);
     }
     let script = json!({ "status": 500, "outcome": "release", "body": "{run}" });
-    let (_, again) = twice(&world, "/script/all", "all", &script).await;
+    let (_, again) = twice(&server, "/script/all", "all", &script).await;
     again.assert_fresh("500 Internal Server Error");
 }
 
 // proves: extractor-refusals-free-key
 #[tokio::test]
 async fn a_body_that_an_extractor_refuses_leaves_the_key_free() {
-    let world = installed!(World::new(Backend::Memory).await);
-    let answer = Answer::to(world.post("/bookings", "k", "{\"broken")).await;
+    let server = installed!(TestServer::new(Backend::Memory).await);
+    let answer = Reply::to(server.post("/bookings", "k", "{\"broken")).await;
     answer.assert_fresh("400 Bad Request");
-    let answer = Answer::to(world.post("/script", "k", "{\"status\":\"text\"}")).await;
+    let answer = Reply::to(server.post("/script", "k", "{\"status\":\"text\"}")).await;
     answer.assert_fresh("422 Unprocessable Entity");
-    let request = world
+    let request = server
         .request(reqwest::Method::POST, "/bookings")
         .header("idempotency-key", "k");
-    Answer::to(request.body(BOOKING))
+    Reply::to(request.body(BOOKING))
         .await
         .assert_fresh("415 Unsupported Media Type");
-    assert_eq!((world.probe.runs(), world.records().await), (0, 0));
+    assert_eq!((server.probe.runs(), server.records().await), (0, 0));
     // The corrected request may use the same key.
-    Answer::to(world.booking("k"))
+    Reply::to(server.booking("k"))
         .await
         .assert_fresh("201 Created");
-    assert_eq!(world.probe.runs(), 1);
+    assert_eq!(server.probe.runs(), 1);
 }
 
 // proves: panic-frees-key
 #[tokio::test]
 async fn a_panic_is_answered_and_leaves_the_key_free() {
-    let world = installed!(World::new(Backend::Memory).await);
+    let server = installed!(TestServer::new(Backend::Memory).await);
     let script = json!({ "panics": true });
-    let (first, again) = twice(&world, "/script", "k", &script).await;
+    let (first, again) = twice(&server, "/script", "k", &script).await;
     for answer in [first, again] {
         answer.assert_problem(
             "handler-failed",
@@ -160,52 +161,52 @@ async fn a_panic_is_answered_and_leaves_the_key_free() {
             "handler_failed",
         );
     }
-    assert_eq!((world.probe.runs(), world.records().await), (2, 0));
+    assert_eq!((server.probe.runs(), server.records().await), (2, 0));
 
-    let (first, again) = twice(&world, "/script/all", "all", &script).await;
+    let (first, again) = twice(&server, "/script/all", "all", &script).await;
     assert_eq!(first.status(), "500 Internal Server Error");
     again.assert_replay_of(&first);
-    assert_eq!(world.probe.runs(), 3);
+    assert_eq!(server.probe.runs(), 3);
 }
 
 // proves: own-refusals-not-stored
 #[tokio::test]
 async fn the_layers_own_refusals_are_never_stored() {
-    let world = installed!(World::new(Backend::Memory).await);
-    let malformed = Answer::to(world.booking("\"k")).await;
+    let server = installed!(TestServer::new(Backend::Memory).await);
+    let malformed = Reply::to(server.booking("\"k")).await;
     malformed.assert_problem(
         "key-malformed",
         "400 Bad Request",
         "idempotency_key_malformed",
     );
-    world.levers.claim.lose_requests(1);
-    let unavailable = Answer::to(world.booking("k")).await;
+    server.faults.claim.lose_requests(1);
+    let unavailable = Reply::to(server.booking("k")).await;
     unavailable.assert_problem(
         "store-unavailable",
         "503 Service Unavailable",
         "idempotency_store_unavailable",
     );
-    let first = Answer::to(world.booking("k")).await;
+    let first = Reply::to(server.booking("k")).await;
     first.assert_fresh("201 Created");
-    let reused = Answer::to(world.post("/bookings", "k", "{}")).await;
+    let reused = Reply::to(server.post("/bookings", "k", "{}")).await;
     reused.assert_problem(
         "key-reused",
         "422 Unprocessable Entity",
         "idempotency_key_reused",
     );
-    Answer::to(world.booking("k"))
+    Reply::to(server.booking("k"))
         .await
         .assert_replay_of(&first);
-    assert_eq!(world.records().await, 1);
+    assert_eq!(server.records().await, 1);
 }
 
 // proves: oversized-response-leaves-tombstone, large-response-unprotected
 #[apply(each_store)]
 #[tokio::test]
 async fn an_answer_too_long_to_keep_leaves_a_tombstone(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+    let server = installed!(TestServer::new(backend).await);
     // The head of the answer takes some of what the store can keep.
-    let longest = (world.idempotency.store().outcome_limit() - 1024).min(1024 * 1024);
+    let longest = (server.idempotency.store().outcome_limit() - 1024).min(1024 * 1024);
     for streamed in [false, true] {
         let key = format!("streamed-{streamed}");
         let script = json!({
@@ -215,8 +216,8 @@ async fn an_answer_too_long_to_keep_leaves_a_tombstone(backend: Backend) {
             "streamed": streamed,
             "headers": [["location", "/bookings/7"]],
         });
-        let before = world.probe.runs();
-        let (first, again) = twice(&world, "/script", &key, &script).await;
+        let before = server.probe.runs();
+        let (first, again) = twice(&server, "/script", &key, &script).await;
         first.assert_fresh("201 Created");
         assert_eq!(first.body.len(), 5 + 1024 * 1024 + 1);
         assert!(first.text().starts_with("begin..."), "{streamed}");
@@ -226,10 +227,10 @@ async fn an_answer_too_long_to_keep_leaves_a_tombstone(backend: Backend) {
             "idempotency_response_not_stored",
         );
         assert_eq!(again.header("location"), Some("/bookings/7"));
-        assert_eq!(world.probe.runs(), before + 1);
+        assert_eq!(server.probe.runs(), before + 1);
 
         let script = json!({ "padding": longest, "streamed": streamed });
-        let (first, again) = twice(&world, "/script", &format!("{key}-longest"), &script).await;
+        let (first, again) = twice(&server, "/script", &format!("{key}-longest"), &script).await;
         assert_eq!(first.body.len(), longest);
         again.assert_replay_of(&first);
     }
@@ -239,8 +240,8 @@ async fn an_answer_too_long_to_keep_leaves_a_tombstone(backend: Backend) {
 // proves: oversized-response-leaves-tombstone, large-response-unprotected
 #[tokio::test]
 async fn an_answer_too_long_for_the_store_leaves_a_tombstone() {
-    let world = installed!(World::new(Backend::Firestore).await);
-    let limit = world.idempotency.store().outcome_limit();
+    let server = installed!(TestServer::new(Backend::Firestore).await);
+    let limit = server.idempotency.store().outcome_limit();
     assert!(limit < 1024 * 1024);
     for streamed in [false, true] {
         let script = json!({
@@ -252,14 +253,14 @@ async fn an_answer_too_long_for_the_store_leaves_a_tombstone() {
         })
         .to_string();
         let key = format!("streamed-{streamed}");
-        let before = world.probe.runs();
-        let first = Answer::to(world.post("/script", &key, &script)).await;
+        let before = server.probe.runs();
+        let first = Reply::to(server.post("/script", &key, &script)).await;
         first.assert_fresh("201 Created");
         assert!(first.text().starts_with("begin..."));
         assert_eq!(first.body.len(), 5 + limit);
         assert!(first.header("idempotency-expires").is_some());
         for _ in 0..2 {
-            let again = Answer::to(world.post("/script", &key, &script)).await;
+            let again = Reply::to(server.post("/script", &key, &script)).await;
             again.assert_problem(
                 "response-not-stored",
                 "409 Conflict",
@@ -267,16 +268,16 @@ async fn an_answer_too_long_for_the_store_leaves_a_tombstone() {
             );
             assert_eq!(again.header("location"), Some("/bookings/7"));
         }
-        assert_eq!(world.probe.runs(), before + 1);
+        assert_eq!(server.probe.runs(), before + 1);
         // As long as the tombstone stands, the key is not free for anything else either.
-        let other = Answer::to(world.post("/script", &key, "{}")).await;
+        let other = Reply::to(server.post("/script", &key, "{}")).await;
         other.assert_problem(
             "key-reused",
             "422 Unprocessable Entity",
             "idempotency_key_reused",
         );
-        world.pass(3660);
-        Answer::to(world.post("/script", &key, &script))
+        server.pass(3660);
+        Reply::to(server.post("/script", &key, &script))
             .await
             .assert_fresh("201 Created");
     }
@@ -285,7 +286,7 @@ async fn an_answer_too_long_for_the_store_leaves_a_tombstone() {
 // proves: retry-after-4xx-released
 #[tokio::test]
 async fn a_refusal_that_names_a_time_to_come_back_is_not_stored() {
-    let world = installed!(World::new(Backend::Memory).await);
+    let server = installed!(TestServer::new(Backend::Memory).await);
     for path in ["/script", "/script/all"] {
         for status in [404, 409, 423] {
             let key = format!("k{path}{status}");
@@ -294,7 +295,7 @@ async fn a_refusal_that_names_a_time_to_come_back_is_not_stored() {
                 "body": "{run}",
                 "headers": [["retry-after", "1"]],
             });
-            let (first, again) = twice(&world, path, &key, &script).await;
+            let (first, again) = twice(&server, path, &key, &script).await;
             first.assert_fresh(&first.status());
             again.assert_fresh(&first.status());
             assert_ne!(first.body, again.body);
@@ -306,7 +307,7 @@ async fn a_refusal_that_names_a_time_to_come_back_is_not_stored() {
         json!({ "status": 409, "body": "{run}", "headers": [["retry-after", "1"]], "outcome": "store" }),
     ] {
         let (first, again) = twice(
-            &world,
+            &server,
             "/script",
             &script.to_string().len().to_string(),
             &script,
@@ -321,7 +322,7 @@ async fn a_refusal_that_names_a_time_to_come_back_is_not_stored() {
 #[apply(each_store)]
 #[tokio::test]
 async fn a_success_whose_body_breaks_off_is_not_made_again(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+    let server = installed!(TestServer::new(backend).await);
     for (run, path) in [(1, "/script"), (2, "/script/all")] {
         let script = json!({
             "status": 201,
@@ -329,7 +330,7 @@ async fn a_success_whose_body_breaks_off_is_not_made_again(backend: Backend) {
             "broken": true,
             "headers": [["location", "/bookings/7"]],
         });
-        let (first, again) = twice(&world, path, &format!("k{run}"), &script).await;
+        let (first, again) = twice(&server, path, &format!("k{run}"), &script).await;
         assert_eq!(first.status(), "500 Internal Server Error");
         assert_eq!(first.json()["code"], "response_broken");
         again.assert_problem(
@@ -338,16 +339,16 @@ async fn a_success_whose_body_breaks_off_is_not_made_again(backend: Backend) {
             "idempotency_response_not_stored",
         );
         assert_eq!(again.header("location"), Some("/bookings/7"));
-        assert_eq!((world.probe.runs(), world.records().await), (run, run));
+        assert_eq!((server.probe.runs(), server.records().await), (run, run));
     }
 }
 
 // proves: broken-success-leaves-tombstone
 #[tokio::test]
 async fn a_failure_whose_body_breaks_off_is_kept_only_where_all_are() {
-    let world = installed!(World::new(Backend::Memory).await);
+    let server = installed!(TestServer::new(Backend::Memory).await);
     let script = json!({ "status": 409, "body": "half", "broken": true });
-    let (first, again) = twice(&world, "/script", "k", &script).await;
+    let (first, again) = twice(&server, "/script", "k", &script).await;
     for answer in [first, again] {
         answer.assert_problem(
             "response-broken",
@@ -355,14 +356,14 @@ async fn a_failure_whose_body_breaks_off_is_kept_only_where_all_are() {
             "response_broken",
         );
     }
-    assert_eq!((world.probe.runs(), world.records().await), (2, 0));
+    assert_eq!((server.probe.runs(), server.records().await), (2, 0));
 
     for status in [409, 503] {
         let script = json!({ "status": status, "body": "half", "broken": true });
-        let runs = world.probe.runs();
-        let (first, again) = twice(&world, "/script/all", &status.to_string(), &script).await;
+        let runs = server.probe.runs();
+        let (first, again) = twice(&server, "/script/all", &status.to_string(), &script).await;
         assert_eq!(first.status(), "500 Internal Server Error");
         again.assert_replay_of(&first);
-        assert_eq!(world.probe.runs(), runs + 1);
+        assert_eq!(server.probe.runs(), runs + 1);
     }
 }

@@ -19,13 +19,13 @@ use http::{StatusCode, header};
 use idempotency::{Principal, Scope, idempotent};
 use reqwest::Method;
 use rstest_reuse::apply;
+use tests::reply::Reply;
 
 use crate::{
-    answer::Answer,
     app::Probe,
     backend::{Backend, each_store, installed},
     refusals::exchange,
-    world::{BOOKING, World},
+    test_server::{BOOKING, TestServer},
 };
 
 pub(crate) fn routes() -> Router<Probe> {
@@ -110,12 +110,12 @@ async fn book_without_asking(State(probe): State<Probe>) -> String {
     probe.count().to_string()
 }
 
-async fn world(backend: Backend, sessions: &Sessions) -> Option<World> {
-    World::wrapped(backend, |app| app.layer(Extension(sessions.clone()))).await
+async fn server(backend: Backend, sessions: &Sessions) -> Option<TestServer> {
+    TestServer::wrapped(backend, |app| app.layer(Extension(sessions.clone()))).await
 }
 
-fn ask(world: &World, path: &str, token: &str, key: &str) -> reqwest::RequestBuilder {
-    world
+fn ask(server: &TestServer, path: &str, token: &str, key: &str) -> reqwest::RequestBuilder {
+    server
         .post(path, key, BOOKING)
         .header("authorization", format!("Bearer {token}"))
 }
@@ -124,26 +124,26 @@ fn ask(world: &World, path: &str, token: &str, key: &str) -> reqwest::RequestBui
 #[tokio::test]
 async fn a_token_that_was_taken_away_gets_its_rejection_and_no_replay() {
     let sessions = Sessions::of(&[("a1", "ann")]);
-    let world = installed!(world(Backend::Memory, &sessions).await);
+    let server = installed!(server(Backend::Memory, &sessions).await);
     for path in ["/claims", "/claims/unasked"] {
         sessions.let_in("a1", "ann");
-        let first = Answer::to(ask(&world, path, "a1", path)).await;
+        let first = Reply::to(ask(&server, path, "a1", path)).await;
         first.assert_fresh("200 OK");
-        Answer::to(ask(&world, path, "a1", path))
+        Reply::to(ask(&server, path, "a1", path))
             .await
             .assert_replay_of(&first);
         sessions.revoke("a1");
-        let claims = world.levers.claim.calls();
-        let refused = Answer::to(ask(&world, path, "a1", path)).await;
+        let claims = server.faults.claim.calls();
+        let refused = Reply::to(ask(&server, path, "a1", path)).await;
         refused.assert_fresh("401 Unauthorized");
         assert_eq!(refused.text(), "who are you?");
         assert_eq!(refused.header("www-authenticate"), Some("Bearer"));
         // Nor does a key that is malformed come before it.
-        let refused = Answer::to(ask(&world, path, "a1", "\"malformed")).await;
+        let refused = Reply::to(ask(&server, path, "a1", "\"malformed")).await;
         refused.assert_fresh("401 Unauthorized");
-        assert_eq!(world.levers.claim.calls(), claims);
+        assert_eq!(server.faults.claim.calls(), claims);
     }
-    assert_eq!(world.probe.runs(), 2);
+    assert_eq!(server.probe.runs(), 2);
 }
 
 // proves: token-change-keeps-keys, principals-are-separate, cross-user-replay
@@ -154,19 +154,19 @@ async fn a_caller_with_a_new_token_gets_the_response_of_the_old_one_and_nobody_e
     backend: Backend,
 ) {
     let sessions = Sessions::of(&[("a1", "ann"), ("a2", "ann"), ("b1", "bob")]);
-    let world = installed!(world(backend, &sessions).await);
-    let first = Answer::to(ask(&world, "/claims", "a1", "k")).await;
+    let server = installed!(server(backend, &sessions).await);
+    let first = Reply::to(ask(&server, "/claims", "a1", "k")).await;
     first.assert_fresh("200 OK");
     assert_eq!(first.text(), format!("1 ann {BOOKING}"));
     sessions.revoke("a1");
-    Answer::to(ask(&world, "/claims", "a2", "k"))
+    Reply::to(ask(&server, "/claims", "a2", "k"))
         .await
         .assert_replay_of(&first);
-    let other = Answer::to(ask(&world, "/claims", "b1", "k")).await;
+    let other = Reply::to(ask(&server, "/claims", "b1", "k")).await;
     other.assert_fresh("200 OK");
     assert_eq!(other.text(), format!("2 bob {BOOKING}"));
     // What a layer outside says of the caller does not matter: ann's key is hers on every route.
-    let outside = Answer::to(ask(&world, "/claims/outside", "b1", "k")).await;
+    let outside = Reply::to(ask(&server, "/claims/outside", "b1", "k")).await;
     outside.assert_problem(
         "key-reused",
         "422 Unprocessable Entity",
@@ -178,13 +178,13 @@ async fn a_caller_with_a_new_token_gets_the_response_of_the_old_one_and_nobody_e
 #[tokio::test]
 async fn who_was_refused_has_left_no_record_and_may_use_the_key() {
     let sessions = Sessions::default();
-    let world = installed!(world(Backend::Memory, &sessions).await);
-    Answer::to(ask(&world, "/claims", "a1", "k"))
+    let server = installed!(server(Backend::Memory, &sessions).await);
+    Reply::to(ask(&server, "/claims", "a1", "k"))
         .await
         .assert_fresh("401 Unauthorized");
-    assert_eq!((world.probe.runs(), world.records().await), (0, 0));
+    assert_eq!((server.probe.runs(), server.records().await), (0, 0));
     sessions.let_in("a1", "ann");
-    Answer::to(ask(&world, "/claims", "a1", "k"))
+    Reply::to(ask(&server, "/claims", "a1", "k"))
         .await
         .assert_fresh("200 OK");
 }
@@ -193,22 +193,22 @@ async fn who_was_refused_has_left_no_record_and_may_use_the_key() {
 #[tokio::test]
 async fn a_caller_is_proved_once_a_request_with_a_key_and_without() {
     let sessions = Sessions::of(&[("a1", "ann")]);
-    let world = installed!(world(Backend::Memory, &sessions).await);
+    let server = installed!(server(Backend::Memory, &sessions).await);
     for looks in 1..=2 {
-        Answer::to(ask(&world, "/claims", "a1", "k")).await;
+        Reply::to(ask(&server, "/claims", "a1", "k")).await;
         assert_eq!(sessions.looks(), looks);
     }
     let unprotected = |path: &str, token: &str| {
-        world
+        server
             .request(Method::POST, path)
             .header("authorization", format!("Bearer {token}"))
     };
     for path in ["/claims", "/claims/unasked"] {
         let looks = sessions.looks();
-        Answer::to(unprotected(path, "a1"))
+        Reply::to(unprotected(path, "a1"))
             .await
             .assert_fresh("200 OK");
-        Answer::to(unprotected(path, "b1"))
+        Reply::to(unprotected(path, "b1"))
             .await
             .assert_fresh("401 Unauthorized");
         assert_eq!(sessions.looks(), looks + 2);
@@ -219,26 +219,26 @@ async fn a_caller_is_proved_once_a_request_with_a_key_and_without() {
 #[tokio::test]
 async fn a_principal_without_a_name_is_a_mistake_of_the_service() {
     let sessions = Sessions::of(&[("a1", "")]);
-    let world = installed!(world(Backend::Memory, &sessions).await);
-    let refused = Answer::to(ask(&world, "/claims", "a1", "k")).await;
+    let server = installed!(server(Backend::Memory, &sessions).await);
+    let refused = Reply::to(ask(&server, "/claims", "a1", "k")).await;
     refused.assert_problem(
         "misconfigured",
         "500 Internal Server Error",
         "idempotency_misconfigured",
     );
-    assert_eq!((world.probe.runs(), world.records().await), (0, 0));
+    assert_eq!((server.probe.runs(), server.records().await), (0, 0));
 }
 
 // proves: refusal-reaches-sending-client, revoked-permission-blocks-replay
 #[tokio::test(flavor = "multi_thread")]
 async fn a_caller_who_is_not_let_in_and_writes_its_whole_body_first_reads_why() {
-    let world = installed!(world(Backend::Memory, &Sessions::default()).await);
+    let server = installed!(server(Backend::Memory, &Sessions::default()).await);
     for head in [
         "POST /claims HTTP/1.1\r\nidempotency-key: k\r\n",
         "POST /claims HTTP/1.1\r\n",
     ] {
         for _ in 0..5 {
-            let response = exchange(world.connect().await, head).await;
+            let response = exchange(server.connect().await, head).await;
             assert!(response.starts_with("HTTP/1.1 401"), "{response}");
             assert!(response.ends_with("who are you?"), "{response}");
         }

@@ -14,12 +14,12 @@ use axum::{
 use http::StatusCode;
 use idempotency::{Clock, Execution, MemoryStore, StepError, idempotent};
 use serde_json::json;
+use tests::reply::Reply;
 
 use crate::{
-    answer::Answer,
     app::Probe,
     backend::{Backend, installed},
-    world::World,
+    test_server::TestServer,
 };
 
 pub(crate) fn routes() -> Router<Probe> {
@@ -69,23 +69,23 @@ async fn nothing(State(probe): State<Probe>) -> StatusCode {
 // proves: interrupted-run-stuck
 #[tokio::test]
 async fn a_run_that_was_claimed_again_and_is_then_lost_is_not_run_again() {
-    let world = installed!(World::new(Backend::Memory).await);
-    let request = || world.post("/reclaims/refuse", "k", "\"\"");
-    Answer::to(request())
+    let server = installed!(TestServer::new(Backend::Memory).await);
+    let request = || server.post("/reclaims/refuse", "k", "\"\"");
+    Reply::to(request())
         .await
         .assert_fresh("503 Service Unavailable");
-    let lost = world.send(request());
-    world.probe.started().await;
-    let checkpoints = world.levers.checkpoint.calls();
+    let lost = server.send(request());
+    server.probe.started().await;
+    let checkpoints = server.faults.checkpoint.calls();
     let clock = Clock::manual();
-    world
-        .levers
+    server
+        .faults
         .fail_over(MemoryStore::new().with_clock(clock.clone()));
-    world.levers.checkpoint.called(checkpoints + 1).await;
+    server.faults.checkpoint.called(checkpoints + 1).await;
     // The process dies: nothing is renewed.
-    world.levers.renew.lose_requests(usize::MAX);
+    server.faults.renew.lose_requests(usize::MAX);
     clock.advance(Duration::from_secs(60));
-    let retry = Answer::to(request()).await;
+    let retry = Reply::to(request()).await;
     retry.assert_problem(
         "outcome-unknown",
         "409 Conflict",
@@ -98,25 +98,25 @@ async fn a_run_that_was_claimed_again_and_is_then_lost_is_not_run_again() {
 // proves: interrupted-run-stuck
 #[tokio::test]
 async fn a_run_that_was_claimed_again_and_then_fails_in_order_is_not_lost() {
-    let world = installed!(World::new(Backend::Memory).await);
-    let request = || world.post("/reclaims/refuse", "k", "\"fail\"");
-    Answer::to(request())
+    let server = installed!(TestServer::new(Backend::Memory).await);
+    let request = || server.post("/reclaims/refuse", "k", "\"fail\"");
+    Reply::to(request())
         .await
         .assert_fresh("503 Service Unavailable");
-    let second = world.send(request());
-    world.probe.started().await;
-    let checkpoints = world.levers.checkpoint.calls();
+    let second = server.send(request());
+    server.probe.started().await;
+    let checkpoints = server.faults.checkpoint.calls();
     let clock = Clock::manual();
-    world
-        .levers
+    server
+        .faults
         .fail_over(MemoryStore::new().with_clock(clock.clone()));
-    world.levers.checkpoint.called(checkpoints + 1).await;
-    world.probe.proceed();
+    server.faults.checkpoint.called(checkpoints + 1).await;
+    server.probe.proceed();
     second
         .await
         .expect("a response")
         .assert_fresh("503 Service Unavailable");
-    let retry = Answer::to(request()).await;
+    let retry = Reply::to(request()).await;
     retry.assert_fresh("201 Created");
 }
 
@@ -124,25 +124,25 @@ async fn a_run_that_was_claimed_again_and_then_fails_in_order_is_not_lost() {
 // proves: late-claim-holds-key
 #[tokio::test]
 async fn a_key_is_not_held_by_the_second_claim_of_a_run_that_has_ended() {
-    let world = installed!(World::new(Backend::Memory).await);
-    let request = || world.post("/reclaims/nothing", "k", "{}");
-    let failing = world.send(request());
-    world.probe.started().await;
-    let claims = world.levers.claim.calls();
-    world.levers.claim.send_late(1);
+    let server = installed!(TestServer::new(Backend::Memory).await);
+    let request = || server.post("/reclaims/nothing", "k", "{}");
+    let failing = server.send(request());
+    server.probe.started().await;
+    let claims = server.faults.claim.calls();
+    server.faults.claim.send_late(1);
     let clock = Clock::manual();
-    world
-        .levers
+    server
+        .faults
         .fail_over(MemoryStore::new().with_clock(clock.clone()));
-    world.levers.claim.called(claims + 1).await;
-    world.levers.renew.lose_requests(usize::MAX);
-    world.probe.proceed();
+    server.faults.claim.called(claims + 1).await;
+    server.faults.renew.lose_requests(usize::MAX);
+    server.probe.proceed();
     failing
         .await
         .expect("a response")
         .assert_fresh("503 Service Unavailable");
-    world.levers.claim.deliver().await;
-    let retry = Answer::to(request()).await;
+    server.faults.claim.deliver().await;
+    let retry = Reply::to(request()).await;
     retry.assert_fresh("201 Created");
 }
 
@@ -170,25 +170,25 @@ static STOPPED: AtomicBool = AtomicBool::new(false);
 // proves: late-reply-two-runs
 #[tokio::test]
 async fn a_take_over_that_is_claimed_again_before_its_run_keeps_the_steps() {
-    let world = installed!(World::new(Backend::Memory).await);
-    let request = || world.post("/reclaims/resumed", "k", "{}");
-    Answer::to(request())
+    let server = installed!(TestServer::new(Backend::Memory).await);
+    let request = || server.post("/reclaims/resumed", "k", "{}");
+    Reply::to(request())
         .await
         .assert_fresh("503 Service Unavailable");
-    world.levers.claim.stop_answers(1);
-    let second = world.send(request());
-    world.levers.claim.stopped().await;
+    server.faults.claim.stop_answers(1);
+    let second = server.send(request());
+    server.faults.claim.stopped().await;
     tokio::time::sleep(Duration::from_millis(1100)).await;
     let clock = Clock::manual();
-    world
-        .levers
+    server
+        .faults
         .fail_over(MemoryStore::new().with_clock(clock.clone()));
-    world.levers.claim.open();
-    world.probe.started().await;
+    server.faults.claim.open();
+    server.probe.started().await;
     // The process dies.
-    world.levers.renew.lose_requests(usize::MAX);
+    server.faults.renew.lose_requests(usize::MAX);
     clock.advance(Duration::from_secs(60));
-    let third = Answer::to(request()).await;
+    let third = Reply::to(request()).await;
     assert_eq!(third.text(), "receipt 1");
     drop(second);
 }

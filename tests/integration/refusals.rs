@@ -9,7 +9,7 @@ use tokio::{
 
 use crate::{
     backend::{Backend, installed},
-    world::World,
+    test_server::TestServer,
 };
 
 const LENGTH: usize = 5_000_000;
@@ -31,7 +31,7 @@ pub(crate) async fn exchange(mut connection: TcpStream, head: &str) -> String {
 // proves: oversized-body-takes-no-key, refusal-reaches-sending-client
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_writes_its_whole_body_first_reads_the_refusal() {
-    let world = installed!(World::new(Backend::Memory).await);
+    let server = installed!(TestServer::new(Backend::Memory).await);
     for (head, code) in [
         ("POST /required HTTP/1.1\r\n", "\"idempotency_key_missing\""),
         (
@@ -56,20 +56,20 @@ async fn a_client_that_writes_its_whole_body_first_reads_the_refusal() {
         ),
     ] {
         for _ in 0..5 {
-            let response = exchange(world.connect().await, head).await;
+            let response = exchange(server.connect().await, head).await;
             assert!(response.contains(code), "{response}");
             assert!(response.ends_with('}'), "{response}");
         }
     }
-    assert_eq!((world.probe.runs(), world.records().await), (0, 0));
+    assert_eq!((server.probe.runs(), server.records().await), (0, 0));
 }
 
 // proves: oversized-body-takes-no-key, bad-key-gets-no-continue
 #[tokio::test]
 async fn a_body_that_is_announced_as_too_large_is_not_asked_for() {
-    let world = installed!(World::new(Backend::Memory).await);
+    let server = installed!(TestServer::new(Backend::Memory).await);
     for (length, is_asked_for) in [(100, true), (101, false), (LENGTH, false)] {
-        let mut connection = world.connect().await;
+        let mut connection = server.connect().await;
         let head = format!(
             "POST /small HTTP/1.1\r\nhost: test\r\nidempotency-key: k\r\ncontent-type: application/json\r\n\
              expect: 100-continue\r\ncontent-length: {length}\r\n\r\n"
@@ -108,8 +108,8 @@ async fn so_does_the_client_of_a_router_without_an_engine() {
 // proves: refusal-reaches-sending-client
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_without_an_end_is_not_read_for_ever() {
-    let world = installed!(World::new(Backend::Memory).await);
-    let mut connection = world.connect().await;
+    let server = installed!(TestServer::new(Backend::Memory).await);
+    let mut connection = server.connect().await;
     let head = "POST /required HTTP/1.1\r\nhost: test\r\ntransfer-encoding: chunked\r\n\r\n";
     let chunk = [b"10000\r\n", [b'x'; 0x10000].as_slice(), b"\r\n"].concat();
     let mut sent = 0;

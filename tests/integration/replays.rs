@@ -6,19 +6,19 @@ use idempotency::HttpConfig;
 use reqwest::Method;
 use rstest_reuse::apply;
 use serde_json::json;
+use tests::reply::Reply;
 
 use crate::{
-    answer::Answer,
     backend::{Backend, each_store, installed},
+    test_server::{BOOKING, TestServer},
     transport::Marker,
-    world::{BOOKING, World},
 };
 
-pub(crate) async fn twice(world: &World, script: &serde_json::Value) -> (Answer, Answer) {
+pub(crate) async fn twice(server: &TestServer, script: &serde_json::Value) -> (Reply, Reply) {
     let script = script.to_string();
-    let first = Answer::to(world.post("/script", "k", &script)).await;
+    let first = Reply::to(server.post("/script", "k", &script)).await;
     first.assert_fresh(&first.status());
-    let again = Answer::to(world.post("/script", "k", &script)).await;
+    let again = Reply::to(server.post("/script", "k", &script)).await;
     assert!(again.is_replay(), "{again:?}");
     (first, again)
 }
@@ -28,19 +28,19 @@ pub(crate) async fn twice(world: &World, script: &serde_json::Value) -> (Answer,
 #[apply(each_store)]
 #[tokio::test]
 async fn every_replay_is_the_first_answer_again(backend: Backend) {
-    let world = installed!(World::new(backend).await);
-    let first = Answer::to(world.booking("k")).await;
+    let server = installed!(TestServer::new(backend).await);
+    let first = Reply::to(server.booking("k")).await;
     first.assert_fresh("201 Created");
     assert_eq!(first.header("location"), Some("/bookings/1"));
     for _ in 0..5 {
-        let again = Answer::to(world.booking("k")).await;
+        let again = Reply::to(server.booking("k")).await;
         again.assert_replay_of(&first);
         assert_eq!(
             again.headers.get_all("idempotent-replayed").iter().count(),
             1
         );
     }
-    assert_eq!(world.probe.runs(), 1);
+    assert_eq!(server.probe.runs(), 1);
 }
 
 // proves: replay-keeps-body, replay-changes-bytes, binary-body-mangled
@@ -48,8 +48,8 @@ async fn every_replay_is_the_first_answer_again(backend: Backend) {
 #[tokio::test]
 async fn bodies_are_kept_byte_for_byte(backend: Backend) {
     for body in ["", "{\"b\":1, \"a\":2}\r\n", "\u{0}\u{ffff} é\u{301}"] {
-        let world = installed!(World::new(backend).await);
-        let (first, again) = twice(&world, &json!({ "body": body })).await;
+        let server = installed!(TestServer::new(backend).await);
+        let (first, again) = twice(&server, &json!({ "body": body })).await;
         assert_eq!(first.text(), body);
         again.assert_replay_of(&first);
     }
@@ -59,30 +59,30 @@ async fn bodies_are_kept_byte_for_byte(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test]
 async fn bodies_that_are_no_text_are_kept_byte_for_byte(backend: Backend) {
-    let world = World::wrapped(backend, |app| app.layer(Extension(Marker(""))));
-    let world = installed!(world.await);
+    let server = TestServer::wrapped(backend, |app| app.layer(Extension(Marker(""))));
+    let server = installed!(server.await);
     let mut body: Vec<u8> = (0..=255).cycle().take(100_000).collect();
     // What starts like a compressed file is still nothing but bytes.
     body.splice(..0, [0x1f, 0x8b, 0x08, 0x00]);
     let request = || {
-        world
+        server
             .request(Method::POST, "/echo")
             .header("idempotency-key", "k")
             .header("content-type", "application/octet-stream")
             .body(body.clone())
     };
-    let first = Answer::to(request()).await;
+    let first = Reply::to(request()).await;
     first.assert_fresh("200 OK");
     assert_eq!(first.body, body);
-    Answer::to(request()).await.assert_replay_of(&first);
-    assert_eq!(world.probe.runs(), 1);
+    Reply::to(request()).await.assert_replay_of(&first);
+    assert_eq!(server.probe.runs(), 1);
 }
 
 // proves: replay-keeps-headers, repeated-headers-lost
 #[apply(each_store)]
 #[tokio::test]
 async fn end_to_end_headers_are_kept_line_by_line(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+    let server = installed!(TestServer::new(backend).await);
     let headers = json!([
         ["content-type", "text/plain"],
         ["content-language", "de"],
@@ -107,12 +107,12 @@ async fn end_to_end_headers_are_kept_line_by_line(backend: Backend) {
         ["x-empty", ""],
         ["x-latin", "caf\u{e9}"],
     ]);
-    let (first, again) = twice(&world, &json!({ "status": 201, "headers": headers })).await;
+    let (first, again) = twice(&server, &json!({ "status": 201, "headers": headers })).await;
     // What a replay adds to Cache-Control, fields.rs tests.
     let own = |name: &HeaderName| matches!(name.as_str(), "cache-control" | "date");
     for name in first.headers.keys().filter(|name| !own(name)) {
         let of =
-            |answer: &Answer| -> Vec<_> { answer.headers.get_all(name).iter().cloned().collect() };
+            |answer: &Reply| -> Vec<_> { answer.headers.get_all(name).iter().cloned().collect() };
         assert_eq!(of(&first), of(&again), "{name}");
     }
     assert_eq!(again.headers.get_all("x-anything").iter().count(), 3);
@@ -122,9 +122,9 @@ async fn end_to_end_headers_are_kept_line_by_line(backend: Backend) {
 // proves: replay-has-own-date, replay-has-no-age
 #[tokio::test]
 async fn date_and_length_are_written_anew() {
-    let world = installed!(World::new(Backend::Memory).await);
+    let server = installed!(TestServer::new(Backend::Memory).await);
     let headers = json!([["date", "Sun, 06 Nov 1994 08:49:37 GMT"], ["age", "7"]]);
-    let (first, again) = twice(&world, &json!({ "body": "12345", "headers": headers })).await;
+    let (first, again) = twice(&server, &json!({ "body": "12345", "headers": headers })).await;
     assert_eq!(first.header("date"), Some("Sun, 06 Nov 1994 08:49:37 GMT"));
     let dates: Vec<_> = again.headers.get_all("date").iter().collect();
     assert_eq!(dates.len(), 1);
@@ -136,7 +136,7 @@ async fn date_and_length_are_written_anew() {
 // proves: connection-fields-not-replayed, cookies-and-challenges-replayed
 #[tokio::test]
 async fn fields_of_the_connection_are_dropped() {
-    let world = installed!(World::new(Backend::Memory).await);
+    let server = installed!(TestServer::new(Backend::Memory).await);
     let headers = json!([
         ["transfer-encoding", "chunked"],
         ["connection", "x-private, Keep-Alive"],
@@ -150,7 +150,7 @@ async fn fields_of_the_connection_are_dropped() {
         ["upgrade", "h2c"],
         ["x-kept", "3"],
     ]);
-    let (_, again) = twice(&world, &json!({ "body": "whole", "headers": headers })).await;
+    let (_, again) = twice(&server, &json!({ "body": "whole", "headers": headers })).await;
     assert_eq!(again.text(), "whole");
     assert_eq!(
         (again.header("x-kept"), again.header("content-length")),
@@ -175,7 +175,7 @@ async fn fields_of_the_connection_are_dropped() {
 // proves: credentials-stored-in-response
 #[tokio::test]
 async fn secrets_and_fields_of_one_exchange_are_dropped() {
-    let world = installed!(World::new(Backend::Memory).await);
+    let server = installed!(TestServer::new(Backend::Memory).await);
     let names = [
         "set-cookie",
         "set-cookie2",
@@ -207,13 +207,13 @@ async fn secrets_and_fields_of_one_exchange_are_dropped() {
         "idempotency-expires",
     ];
     let headers: Vec<_> = names.iter().map(|name| [name, "a-secret-value"]).collect();
-    let (first, again) = twice(&world, &json!({ "headers": headers })).await;
+    let (first, again) = twice(&server, &json!({ "headers": headers })).await;
     assert_eq!(first.header("set-cookie"), Some("a-secret-value"));
     for name in names {
         assert_ne!(again.header(name), Some("a-secret-value"), "{name}");
     }
     // Not even the store has seen them.
-    let records = world.list().await;
+    let records = server.list().await;
     assert!(!format!("{records:?}").contains("a-secret-value"));
 }
 
@@ -224,14 +224,14 @@ async fn the_list_of_dropped_headers_can_be_changed() {
         .with_dropped_header("x-served-by".parse().expect("a name"))
         .with_kept_header("x-request-id".parse().expect("a name"))
         .with_kept_header("transfer-encoding".parse().expect("a name"));
-    let world = installed!(World::speaking(Backend::Memory, http).await);
+    let server = installed!(TestServer::speaking(Backend::Memory, http).await);
     let headers = json!([
         ["x-served-by", "a"],
         ["x-request-id", "7"],
         ["x-other", "8"],
         ["via", "9"]
     ]);
-    let (_, again) = twice(&world, &json!({ "headers": headers })).await;
+    let (_, again) = twice(&server, &json!({ "headers": headers })).await;
     assert_eq!(again.header("x-served-by"), None);
     assert_eq!(again.header("x-request-id"), Some("7"));
     assert_eq!(again.header("x-other"), Some("8"));
@@ -242,8 +242,8 @@ async fn the_list_of_dropped_headers_can_be_changed() {
 #[apply(each_store)]
 #[tokio::test]
 async fn streams_are_stored_whole_and_event_streams_pass_through(backend: Backend) {
-    let world = installed!(World::new(backend).await);
-    let (first, again) = twice(&world, &json!({ "padding": 10_000, "streamed": true })).await;
+    let server = installed!(TestServer::new(backend).await);
+    let (first, again) = twice(&server, &json!({ "padding": 10_000, "streamed": true })).await;
     assert_eq!(first.body.len(), 10_000);
     again.assert_replay_of(&first);
 
@@ -253,10 +253,10 @@ async fn streams_are_stored_whole_and_event_streams_pass_through(backend: Backen
         "headers": [["content-type", "text/event-stream; charset=utf-8"]],
     })
     .to_string();
-    let first = Answer::to(world.post("/script", "events", &events)).await;
+    let first = Reply::to(server.post("/script", "events", &events)).await;
     first.assert_fresh("200 OK");
     assert_eq!(first.text(), "data: 1\n\n");
-    let again = Answer::to(world.post("/script", "events", &events)).await;
+    let again = Reply::to(server.post("/script", "events", &events)).await;
     again.assert_problem(
         "response-not-stored",
         "409 Conflict",
@@ -268,7 +268,7 @@ async fn streams_are_stored_whole_and_event_streams_pass_through(backend: Backen
 #[tokio::test]
 async fn answers_without_a_body_have_none_on_replay() {
     for status in [204, 304] {
-        let world = installed!(World::new(Backend::Memory).await);
+        let server = installed!(TestServer::new(Backend::Memory).await);
         let script =
             json!({ "status": status, "body": "surplus", "headers": [["content-length", "7"]] })
                 .to_string();
@@ -278,7 +278,7 @@ async fn answers_without_a_body_have_none_on_replay() {
             script.len(),
         );
         for replayed in [false, true] {
-            let answer = world.raw(&request).await;
+            let answer = server.raw(&request).await;
             assert!(
                 answer.starts_with(&format!("HTTP/1.1 {status} ")),
                 "{answer}"
@@ -300,12 +300,12 @@ async fn answers_without_a_body_have_none_on_replay() {
 // proves: replay-shows-past-state
 #[tokio::test]
 async fn a_replay_shows_the_answer_of_then_not_the_state_of_now() {
-    let world = installed!(World::new(Backend::Memory).await);
-    let first = Answer::to(world.booking("k")).await;
-    Answer::to(world.post("/bookings", "another", BOOKING))
+    let server = installed!(TestServer::new(Backend::Memory).await);
+    let first = Reply::to(server.booking("k")).await;
+    Reply::to(server.post("/bookings", "another", BOOKING))
         .await
         .assert_fresh("201 Created");
-    let again = Answer::to(world.booking("k")).await;
+    let again = Reply::to(server.booking("k")).await;
     again.assert_replay_of(&first);
     assert_eq!(again.json()["run"], 1);
 }
@@ -313,27 +313,27 @@ async fn a_replay_shows_the_answer_of_then_not_the_state_of_now() {
 // proves: client-mark-believed
 #[tokio::test]
 async fn a_client_cannot_mark_its_request_as_a_replay() {
-    let world = installed!(World::new(Backend::Memory).await);
-    let request = world.booking("k").header("idempotent-replayed", "true");
-    Answer::to(request).await.assert_fresh("201 Created");
-    assert_eq!(world.probe.runs(), 1);
+    let server = installed!(TestServer::new(Backend::Memory).await);
+    let request = server.booking("k").header("idempotent-replayed", "true");
+    Reply::to(request).await.assert_fresh("201 Created");
+    assert_eq!(server.probe.runs(), 1);
 }
 
 // proves: conditions-judged-once
 #[tokio::test]
 async fn the_retry_of_a_conditional_request_replays_its_success() {
-    let world = installed!(World::new(Backend::Memory).await);
+    let server = installed!(TestServer::new(Backend::Memory).await);
     let request = |key: &str| {
-        world
+        server
             .request(Method::PATCH, "/conditional")
             .header("idempotency-key", key)
             .header("if-match", "\"1\"")
     };
-    let first = Answer::to(request("k")).await;
+    let first = Reply::to(request("k")).await;
     first.assert_fresh("200 OK");
-    Answer::to(request("k")).await.assert_replay_of(&first);
+    Reply::to(request("k")).await.assert_replay_of(&first);
     // The resource has changed: another request with the same condition fails.
-    Answer::to(request("another"))
+    Reply::to(request("another"))
         .await
         .assert_fresh("412 Precondition Failed");
 }
@@ -342,34 +342,34 @@ async fn the_retry_of_a_conditional_request_replays_its_success() {
 #[apply(each_store)]
 #[tokio::test]
 async fn stored_answers_do_not_change_with_the_requests_that_follow(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+    let server = installed!(TestServer::new(backend).await);
     // They share the connection, and so the buffer from which keys and bodies are read.
     let request = |number: usize| {
         let script = json!({ "body": number.to_string().repeat(number) }).to_string();
-        world.post("/script", &format!("{number}-{number}"), &script)
+        server.post("/script", &format!("{number}-{number}"), &script)
     };
     let mut answers = Vec::new();
     for number in 0..100 {
-        let first = Answer::to(request(number)).await;
+        let first = Reply::to(request(number)).await;
         first.assert_fresh("200 OK");
         answers.push(first);
     }
     for (number, first) in answers.iter().enumerate() {
         assert_eq!(first.text(), number.to_string().repeat(number));
-        Answer::to(request(number)).await.assert_replay_of(first);
+        Reply::to(request(number)).await.assert_replay_of(first);
     }
-    assert_eq!(world.probe.runs(), 100);
+    assert_eq!(server.probe.runs(), 100);
 }
 
 // proves: first-response-unmarked, only-replays-marked
 #[tokio::test]
 async fn a_handler_cannot_mark_a_first_answer_as_a_replay() {
-    let world = installed!(World::new(Backend::Memory).await);
+    let server = installed!(TestServer::new(Backend::Memory).await);
     let headers = json!([
         ["idempotent-replayed", "true"],
         ["idempotency-expires", "never"]
     ]);
-    let (first, again) = twice(&world, &json!({ "headers": headers })).await;
+    let (first, again) = twice(&server, &json!({ "headers": headers })).await;
     assert_ne!(first.header("idempotency-expires"), Some("never"));
     assert_eq!(
         again.headers.get_all("idempotent-replayed").iter().count(),

@@ -2,11 +2,11 @@
 
 use idempotency::{IdempotencyKey, Scope};
 use rstest_reuse::apply;
+use tests::reply::Reply;
 
 use crate::{
-    answer::Answer,
     backend::{Backend, each_store, installed},
-    world::{BOOKING, World},
+    test_server::{BOOKING, TestServer},
 };
 
 // proves: token-change-keeps-keys, principals-are-separate, cross-user-replay
@@ -16,28 +16,28 @@ use crate::{
 async fn a_principal_keeps_its_keys_when_its_token_changes_and_shares_them_with_nobody(
     backend: Backend,
 ) {
-    let world = installed!(World::new(backend).await);
+    let server = installed!(TestServer::new(backend).await);
     let request = |token: &str, body| {
-        world
+        server
             .post("/accounts/bookings", "k", body)
             .header("authorization", format!("Bearer {token}"))
     };
-    let first = Answer::to(request("ann-1", BOOKING)).await;
+    let first = Reply::to(request("ann-1", BOOKING)).await;
     first.assert_fresh("201 Created");
-    Answer::to(request("ann-2", BOOKING))
+    Reply::to(request("ann-2", BOOKING))
         .await
         .assert_replay_of(&first);
     // Another principal cannot tell that the key was used, neither with the same body nor with another.
-    let other = Answer::to(request("bob-1", BOOKING)).await;
+    let other = Reply::to(request("bob-1", BOOKING)).await;
     other.assert_fresh("201 Created");
     assert_eq!(other.json()["run"], 2);
-    let reused = Answer::to(request("bob-1", "{}")).await;
+    let reused = Reply::to(request("bob-1", "{}")).await;
     reused.assert_problem(
         "key-reused",
         "422 Unprocessable Entity",
         "idempotency_key_reused",
     );
-    Answer::to(request("ann-1", BOOKING))
+    Reply::to(request("ann-1", BOOKING))
         .await
         .assert_replay_of(&first);
 }
@@ -46,62 +46,62 @@ async fn a_principal_keeps_its_keys_when_its_token_changes_and_shares_them_with_
 // proves: replay-skips-authorization, credentials-stored-in-response
 #[tokio::test]
 async fn who_is_not_let_in_gets_no_replay_and_no_word_of_the_key() {
-    let world = installed!(World::new(Backend::Memory).await);
+    let server = installed!(TestServer::new(Backend::Memory).await);
     let request = |token: &str, key: &str| {
-        world
+        server
             .post("/accounts/bookings", key, BOOKING)
             .header("authorization", format!("Bearer {token}"))
     };
-    Answer::to(request("ann-1", "k"))
+    Reply::to(request("ann-1", "k"))
         .await
         .assert_fresh("201 Created");
-    let claims = world.levers.claim.calls();
+    let claims = server.faults.claim.calls();
     for key in ["k", "\"malformed"] {
-        Answer::to(request("revoked", key))
+        Reply::to(request("revoked", key))
             .await
             .assert_fresh("401 Unauthorized");
     }
-    assert_eq!(world.levers.claim.calls(), claims);
+    assert_eq!(server.faults.claim.calls(), claims);
 }
 
 // proves: principals-are-separate, cross-user-replay
 #[tokio::test]
 async fn callers_with_different_credentials_are_kept_apart_by_default() {
-    let world = installed!(World::new(Backend::Memory).await);
-    let request = |authorization: &str| world.booking("k").header("authorization", authorization);
+    let server = installed!(TestServer::new(Backend::Memory).await);
+    let request = |authorization: &str| server.booking("k").header("authorization", authorization);
     for authorization in ["Bearer one", "Bearer two", "Basic b25lOnR3bw=="] {
-        let first = Answer::to(request(authorization)).await;
+        let first = Reply::to(request(authorization)).await;
         first.assert_fresh("201 Created");
-        Answer::to(request(authorization))
+        Reply::to(request(authorization))
             .await
             .assert_replay_of(&first);
     }
-    Answer::to(world.booking("k"))
+    Reply::to(server.booking("k"))
         .await
         .assert_fresh("201 Created");
-    assert_eq!(world.probe.runs(), 4);
+    assert_eq!(server.probe.runs(), 4);
 }
 
 // proves: unknown-scope-is-error
 #[tokio::test]
 async fn a_scope_that_is_not_known_is_a_mistake_of_the_service_not_anonymous() {
-    let world = installed!(World::new(Backend::Memory).await);
-    let answer = Answer::to(world.post("/tenants", "k", BOOKING)).await;
+    let server = installed!(TestServer::new(Backend::Memory).await);
+    let answer = Reply::to(server.post("/tenants", "k", BOOKING)).await;
     answer.assert_problem(
         "misconfigured",
         "500 Internal Server Error",
         "idempotency_misconfigured",
     );
-    assert_eq!((world.probe.runs(), world.levers.claim.calls()), (0, 0));
+    assert_eq!((server.probe.runs(), server.faults.claim.calls()), (0, 0));
     let request = |tenant: &str| {
-        world
+        server
             .post("/tenants", "k", BOOKING)
             .header("x-tenant", tenant.to_owned())
     };
-    let first = Answer::to(request("a")).await;
+    let first = Reply::to(request("a")).await;
     first.assert_fresh("201 Created");
-    Answer::to(request("b")).await.assert_fresh("201 Created");
-    Answer::to(request("a")).await.assert_replay_of(&first);
+    Reply::to(request("b")).await.assert_fresh("201 Created");
+    Reply::to(request("a")).await.assert_replay_of(&first);
 }
 
 // proves: digest-parts-delimited, guessed-key-reveals-nothing, store-sees-digests-only
@@ -109,9 +109,9 @@ async fn a_scope_that_is_not_known_is_a_mistake_of_the_service_not_anonymous() {
 #[apply(each_store)]
 #[tokio::test]
 async fn no_key_reaches_into_another_scope_or_the_storage(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+    let server = installed!(TestServer::new(backend).await);
     let request = |tenant: &str, key: &str| {
-        world
+        server
             .post("/tenants", &format!("\"{key}\""), BOOKING)
             .header("x-tenant", tenant.to_owned())
     };
@@ -124,19 +124,19 @@ async fn no_key_reaches_into_another_scope_or_the_storage(backend: Backend) {
         ("a", "*"),
         ("a", "_"),
     ] {
-        Answer::to(request(tenant, key))
+        Reply::to(request(tenant, key))
             .await
             .assert_fresh("201 Created");
     }
     for key in ["' or 1=1 --", "../../etc/passwd", "user", "../records"] {
-        Answer::to(request("a", key))
+        Reply::to(request("a", key))
             .await
             .assert_fresh("201 Created");
-        assert!(Answer::to(request("a", key)).await.is_replay());
+        assert!(Reply::to(request("a", key)).await.is_replay());
     }
-    assert_eq!(world.probe.runs(), 11);
+    assert_eq!(server.probe.runs(), 11);
     // The store knows names, keys and fingerprints by digests only.
-    let records = world.list().await;
+    let records = server.list().await;
     assert_eq!(records.len(), 11);
     for record in &records {
         let stored: Vec<u8> = [
@@ -151,14 +151,14 @@ async fn no_key_reaches_into_another_scope_or_the_storage(backend: Backend) {
 // proves: fingerprint-hides-body
 #[tokio::test]
 async fn equal_bodies_have_unequal_fingerprints_in_the_store() {
-    let world = installed!(World::new(Backend::Memory).await);
-    Answer::to(world.booking("one"))
+    let server = installed!(TestServer::new(Backend::Memory).await);
+    Reply::to(server.booking("one"))
         .await
         .assert_fresh("201 Created");
-    Answer::to(world.booking("two"))
+    Reply::to(server.booking("two"))
         .await
         .assert_fresh("201 Created");
-    let records = world.list().await;
+    let records = server.list().await;
     assert_eq!(records.len(), 2);
     assert_ne!(records[0].fingerprint, records[1].fingerprint);
 }
@@ -166,61 +166,61 @@ async fn equal_bodies_have_unequal_fingerprints_in_the_store() {
 // proves: other-method-or-path-refused, components-derive-different-keys
 #[tokio::test]
 async fn handlers_layers_and_operators_mean_the_same_record() {
-    let world = installed!(World::new(Backend::Memory).await);
-    let attributed = Answer::to(world.booking("k")).await;
+    let server = installed!(TestServer::new(Backend::Memory).await);
+    let attributed = Reply::to(server.booking("k")).await;
     attributed.assert_fresh("201 Created");
-    let layered = Answer::to(world.post("/layered/bookings", "k", BOOKING)).await;
+    let layered = Reply::to(server.post("/layered/bookings", "k", BOOKING)).await;
     layered.assert_problem(
         "key-reused",
         "422 Unprocessable Entity",
         "idempotency_key_reused",
     );
     let key = IdempotencyKey::new("k").expect("a key");
-    let id = world.idempotency.record_id(&Scope::anonymous(), &key);
-    assert_eq!(world.only_record().await.0.id, id);
+    let id = server.idempotency.record_id(&Scope::anonymous(), &key);
+    assert_eq!(server.only_record().await.0.id, id);
 
-    let request = world.post("/accounts/bookings", "\"k\"", BOOKING);
-    Answer::to(request.header("authorization", "Bearer ann-1"))
+    let request = server.post("/accounts/bookings", "\"k\"", BOOKING);
+    Reply::to(request.header("authorization", "Bearer ann-1"))
         .await
         .assert_fresh("201 Created");
-    let id = world.idempotency.record_id(&Scope::principal("ann"), &key);
-    let record = world.idempotency.store().inspect(&id).await;
+    let id = server.idempotency.record_id(&Scope::principal("ann"), &key);
+    let record = server.idempotency.store().inspect(&id).await;
     assert!(record.expect("an answer").is_some());
 }
 
 #[tokio::test]
 async fn credentials_that_are_sent_twice_are_refused() {
-    let world = installed!(World::new(Backend::Memory).await);
+    let server = installed!(TestServer::new(Backend::Memory).await);
     for second in ["Bearer one", "Bearer two"] {
-        let request = world
+        let request = server
             .booking("k")
             .header("authorization", "Bearer one")
             .header("authorization", second);
-        Answer::to(request).await.assert_problem(
+        Reply::to(request).await.assert_problem(
             "credentials-repeated",
             "400 Bad Request",
             "credentials_repeated",
         );
     }
-    assert_eq!((world.probe.runs(), world.records().await), (0, 0));
+    assert_eq!((server.probe.runs(), server.records().await), (0, 0));
     // Whoever says whose key it is does not go by them.
-    let request = world
+    let request = server
         .post("/tenants", "k", BOOKING)
         .header("x-tenant", "a")
         .header("authorization", "Bearer one")
         .header("authorization", "Bearer two");
-    Answer::to(request).await.assert_fresh("201 Created");
+    Reply::to(request).await.assert_fresh("201 Created");
 }
 
 // proves: unknown-scope-is-error
 #[tokio::test]
 async fn a_principal_without_a_name_is_a_mistake_of_the_service() {
-    let world = installed!(World::new(Backend::Memory).await);
-    let request = world.post("/tenants", "k", BOOKING).header("x-tenant", "");
-    Answer::to(request).await.assert_problem(
+    let server = installed!(TestServer::new(Backend::Memory).await);
+    let request = server.post("/tenants", "k", BOOKING).header("x-tenant", "");
+    Reply::to(request).await.assert_problem(
         "misconfigured",
         "500 Internal Server Error",
         "idempotency_misconfigured",
     );
-    assert_eq!((world.probe.runs(), world.records().await), (0, 0));
+    assert_eq!((server.probe.runs(), server.records().await), (0, 0));
 }

@@ -11,12 +11,12 @@ use http::StatusCode;
 use idempotency::{Execution, IfOwner, StepError, idempotent};
 use rstest_reuse::apply;
 use serde_json::json;
+use tests::reply::Reply;
 
 use crate::{
-    answer::Answer,
     app::Probe,
     backend::{Backend, each_store, installed},
-    world::World,
+    test_server::TestServer,
 };
 
 pub(crate) fn routes() -> Router<Probe> {
@@ -85,9 +85,9 @@ async fn carry_out(
     Ok((StatusCode::CREATED, Json(done)).into_response())
 }
 
-async fn send(world: &World, path: &str, key: &str, then: &str) -> Answer {
+async fn send(server: &TestServer, path: &str, key: &str, then: &str) -> Reply {
     let json = json!(then).to_string();
-    Answer::to(world.post(path, key, &json)).await
+    Reply::to(server.post(path, key, &json)).await
 }
 
 /// The first attempt stops and its lease lapses; the second one goes on; and the first can keep nothing any more.
@@ -95,23 +95,23 @@ async fn send(world: &World, path: &str, key: &str, then: &str) -> Answer {
 #[apply(each_store)]
 #[tokio::test]
 async fn an_attempt_after_a_lost_one_goes_on_with_its_steps(backend: Backend) {
-    let world = installed!(World::new(backend).await);
-    let lost = world.send(world.post("/steps", "k", "\"stop\""));
-    world.probe.started().await;
-    world.pass(31);
+    let server = installed!(TestServer::new(backend).await);
+    let lost = server.send(server.post("/steps", "k", "\"stop\""));
+    server.probe.started().await;
+    server.pass(31);
 
-    let second = send(&world, "/steps", "k", "stop").await;
+    let second = send(&server, "/steps", "k", "stop").await;
     second.assert_fresh("201 Created");
     let done = second.json();
     assert_eq!(done["attempt"], 2);
     assert_eq!(done["receipt"], "receipt 1");
     assert_eq!(done["mail"], "mail 2");
 
-    world.probe.proceed();
+    server.probe.proceed();
     let lost = lost.await.expect("an answer");
     assert!(lost.is_replay(), "{lost:?}");
     assert_eq!(lost.body, second.body);
-    assert!(send(&world, "/steps", "k", "stop").await.is_replay());
+    assert!(send(&server, "/steps", "k", "stop").await.is_replay());
 }
 
 /// What has been charged is not charged again because the handler failed afterwards. So the key is not free for another
@@ -120,19 +120,19 @@ async fn an_attempt_after_a_lost_one_goes_on_with_its_steps(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test]
 async fn a_run_that_fails_leaves_its_steps_to_the_retry(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+    let server = installed!(TestServer::new(backend).await);
     for then in ["fail", "panic"] {
-        world.probe.forget_runs();
-        let failed = send(&world, "/steps", then, then).await;
+        server.probe.forget_runs();
+        let failed = send(&server, "/steps", then, then).await;
         assert!(failed.status().starts_with('5'), "{failed:?}");
-        let other = send(&world, "/steps", then, "something else").await;
+        let other = send(&server, "/steps", then, "something else").await;
         other.assert_problem(
             "key-reused",
             "422 Unprocessable Entity",
             "idempotency_key_reused",
         );
 
-        let second = send(&world, "/steps", then, then).await;
+        let second = send(&server, "/steps", then, then).await;
         second.assert_fresh("201 Created");
         let done = second.json();
         assert_eq!(done["attempt"], 2);
@@ -146,19 +146,19 @@ async fn a_run_that_fails_leaves_its_steps_to_the_retry(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test]
 async fn a_step_that_fails_is_not_kept(backend: Backend) {
-    let world = installed!(World::new(backend).await);
-    let broken = send(&world, "/steps", "k", "break").await;
+    let server = installed!(TestServer::new(backend).await);
+    let broken = send(&server, "/steps", "k", "break").await;
     assert_eq!(broken.status(), "502 Bad Gateway");
-    assert_eq!(world.records().await, 0);
-    let other = send(&world, "/steps", "k", "go on").await;
+    assert_eq!(server.records().await, 0);
+    let other = send(&server, "/steps", "k", "go on").await;
     other.assert_fresh("201 Created");
     assert_eq!(other.json()["attempt"], 1);
     // And an answer that is final is stored as ever.
     for _ in 0..2 {
-        let declined = send(&world, "/steps", "k2", "decline").await;
+        let declined = send(&server, "/steps", "k2", "decline").await;
         assert_eq!(declined.status(), "402 Payment Required");
     }
-    assert_eq!(world.probe.runs(), 2);
+    assert_eq!(server.probe.runs(), 2);
 }
 
 /// A run that has ended in order is not lost: it has given its key back.
@@ -166,25 +166,25 @@ async fn a_step_that_fails_is_not_kept(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test]
 async fn what_is_given_back_is_not_an_unknown_outcome(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+    let server = installed!(TestServer::new(backend).await);
     let path = "/steps/refuse";
-    let failed = send(&world, path, "k", "fail").await;
+    let failed = send(&server, path, "k", "fail").await;
     assert_eq!(failed.status(), "503 Service Unavailable");
-    let second = send(&world, path, "k", "fail").await;
+    let second = send(&server, path, "k", "fail").await;
     second.assert_fresh("201 Created");
     assert_eq!(second.json()["receipt"], "receipt 1");
 
     // One that does not come back is, also where the one before it had given its key back.
-    let lost = world.send(world.post(path, "k2", "\"stop\""));
-    world.probe.started().await;
-    world.pass(31);
-    let refused = send(&world, path, "k2", "stop").await;
+    let lost = server.send(server.post(path, "k2", "\"stop\""));
+    server.probe.started().await;
+    server.pass(31);
+    let refused = send(&server, path, "k2", "stop").await;
     refused.assert_problem(
         "outcome-unknown",
         "409 Conflict",
         "idempotency_outcome_unknown",
     );
-    world.probe.proceed();
+    server.probe.proceed();
     assert_eq!(lost.await.expect("an answer").status(), "201 Created");
 }
 
@@ -192,11 +192,11 @@ async fn what_is_given_back_is_not_an_unknown_outcome(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test]
 async fn keys_for_other_services_are_the_same_on_every_attempt(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+    let server = installed!(TestServer::new(backend).await);
     let mut seen = std::collections::BTreeSet::new();
     for key in ["k", "K"] {
-        send(&world, "/steps", key, "fail").await;
-        let answer = send(&world, "/steps", key, "fail").await;
+        send(&server, "/steps", key, "fail").await;
+        let answer = send(&server, "/steps", key, "fail").await;
         for child in answer.json()["keys"].as_array().expect("keys") {
             let child = child.as_str().expect("a key");
             let uuid = uuid::Uuid::parse_str(child).expect("a UUID");
@@ -206,7 +206,7 @@ async fn keys_for_other_services_are_the_same_on_every_attempt(backend: Backend)
         }
     }
     // The same request in another engine with the same names is the same; another one under the same key is not.
-    let elsewhere = installed!(World::new(backend).await);
+    let elsewhere = installed!(TestServer::new(backend).await);
     for (then, is_same) in [("fail", true), ("go on", false), ("fail", true)] {
         if then == "fail" {
             send(&elsewhere, "/steps", "k", then).await;
@@ -225,34 +225,34 @@ async fn keys_for_other_services_are_the_same_on_every_attempt(backend: Backend)
 #[apply(each_store)]
 #[tokio::test]
 async fn steps_that_cannot_be_read_are_an_error(backend: Backend) {
-    let world = installed!(World::new(backend).await);
-    let lost = world.send(world.post("/steps", "k", "\"stop\""));
-    world.probe.started().await;
-    let (hold, _) = world.only_record().await;
-    let store = world.idempotency.store();
+    let server = installed!(TestServer::new(backend).await);
+    let lost = server.send(server.post("/steps", "k", "\"stop\""));
+    server.probe.started().await;
+    let (hold, _) = server.only_record().await;
+    let store = server.idempotency.store();
     let damage = store.checkpoint(&hold, Bytes::from_static(&[7; 100]));
     assert_eq!(damage.await.ok(), Some(IfOwner::Done(())));
-    world.pass(31);
-    let refused = send(&world, "/steps", "k", "stop").await;
+    server.pass(31);
+    let refused = send(&server, "/steps", "k", "stop").await;
     refused.assert_problem(
         "store-unavailable",
         "503 Service Unavailable",
         "idempotency_store_unavailable",
     );
-    assert_eq!(world.probe.runs(), 1);
-    world.probe.proceed();
+    assert_eq!(server.probe.runs(), 1);
+    server.probe.proceed();
     drop(lost.await);
 }
 
 #[apply(each_store)]
 #[tokio::test]
 async fn a_transactional_handler_has_no_steps(backend: Backend) {
-    let world = installed!(World::new(backend).await);
-    let refused = send(&world, "/steps/transactional", "k", "go on").await;
+    let server = installed!(TestServer::new(backend).await);
+    let refused = send(&server, "/steps/transactional", "k", "go on").await;
     refused.assert_problem(
         "misconfigured",
         "500 Internal Server Error",
         "idempotency_misconfigured",
     );
-    assert_eq!(world.probe.runs(), 0);
+    assert_eq!(server.probe.runs(), 0);
 }

@@ -13,7 +13,7 @@ use tokio::{
 
 use crate::{
     app::{self, Probe},
-    world::BOOKING,
+    test_server::BOOKING,
 };
 
 // proves: shutdown-waits-for-runs

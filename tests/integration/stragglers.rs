@@ -18,14 +18,14 @@ use idempotency::{
 };
 use rstest_reuse::apply;
 use serde_json::json;
+use tests::reply::Reply;
 
 use crate::{
-    answer::Answer,
     app::Probe,
     backend::{Backend, each_store, installed},
     earlier::of_version,
+    test_server::{BOOKING, TestServer},
     time::Time,
-    world::{BOOKING, World},
 };
 
 pub(crate) fn routes() -> Router<Probe> {
@@ -73,13 +73,13 @@ async fn recursive(State(probe): State<Probe>, execution: Execution) -> StatusCo
 #[apply(each_store)]
 #[tokio::test]
 async fn a_key_that_version_1_gave_back_is_not_taken_for_another_request(backend: Backend) {
-    let world = installed!(World::new(backend).await);
-    world.abandon("/posted", "k", BOOKING).await;
-    let (hold, _) = world.only_record().await;
-    let store = world.idempotency.store();
+    let server = installed!(TestServer::new(backend).await);
+    server.abandon("/posted", "k", BOOKING).await;
+    let (hold, _) = server.only_record().await;
+    let store = server.idempotency.store();
     // As version 1 would have it.
     drop(store.release(&hold).await);
-    world.pass(31);
+    server.pass(31);
     let mut hold = hold;
     hold.token = Token::random();
     let claim = store
@@ -91,13 +91,13 @@ async fn a_key_that_version_1_gave_back_is_not_taken_for_another_request(backend
         .await;
     assert!(matches!(claim, Ok(Claim::Won { .. })), "{claim:?}");
 
-    world.levers.claim.stop_answers(1);
-    let slow = world.send(world.post("/posted", "k", BOOKING));
-    world.levers.claim.stopped().await;
+    server.faults.claim.stop_answers(1);
+    let slow = server.send(server.post("/posted", "k", BOOKING));
+    server.faults.claim.stopped().await;
     assert_eq!(store.release(&hold).await.ok(), Some(IfOwner::Done(())));
-    let first = Answer::to(world.post("/posted", "k", BOOKING)).await;
+    let first = Reply::to(server.post("/posted", "k", BOOKING)).await;
     first.assert_fresh("201 Created");
-    world.levers.claim.open();
+    server.faults.claim.open();
     let slow = slow.await.expect("a response");
     slow.assert_replay_of(&first);
 }
@@ -106,16 +106,16 @@ async fn a_key_that_version_1_gave_back_is_not_taken_for_another_request(backend
 #[apply(each_store)]
 #[tokio::test]
 async fn the_first_of_two_withdrawn_claims_takes_nothing(backend: Backend) {
-    let world = installed!(World::new(backend).await);
-    world.levers.claim.send_late(2);
+    let server = installed!(TestServer::new(backend).await);
+    server.faults.claim.send_late(2);
     for withdrawals in 1..=2 {
-        let refused = Answer::to(world.post("/lost", "k", BOOKING)).await;
+        let refused = Reply::to(server.post("/lost", "k", BOOKING)).await;
         assert_eq!(refused.status(), "503 Service Unavailable");
-        world.levers.withdraw.called(withdrawals).await;
+        server.faults.withdraw.called(withdrawals).await;
     }
-    world.levers.claim.deliver().await;
-    world.pass(31);
-    Answer::to(world.post("/lost", "k", BOOKING))
+    server.faults.claim.deliver().await;
+    server.pass(31);
+    Reply::to(server.post("/lost", "k", BOOKING))
         .await
         .assert_fresh("201 Created");
 }
@@ -124,15 +124,15 @@ async fn the_first_of_two_withdrawn_claims_takes_nothing(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test]
 async fn a_late_checkpoint_does_not_undo_a_later_step(backend: Backend) {
-    let world = installed!(World::new(backend).await);
-    world.levers.checkpoint.send_late(1);
-    let request = || world.post("/stragglers/late", "k", "{}");
-    Answer::to(request())
+    let server = installed!(TestServer::new(backend).await);
+    server.faults.checkpoint.send_late(1);
+    let request = || server.post("/stragglers/late", "k", "{}");
+    Reply::to(request())
         .await
         .assert_fresh("503 Service Unavailable");
-    assert_eq!(world.probe.runs(), 2);
-    world.levers.checkpoint.deliver().await;
-    let done = Answer::to(request()).await;
+    assert_eq!(server.probe.runs(), 2);
+    server.faults.checkpoint.deliver().await;
+    let done = Reply::to(request()).await;
     done.assert_fresh("201 Created");
     assert_eq!(done.json(), json!(["order 1", "charge 2"]));
 }
@@ -140,11 +140,11 @@ async fn a_late_checkpoint_does_not_undo_a_later_step(backend: Backend) {
 // proves: dropped-future-loses-nothing
 #[tokio::test]
 async fn a_step_within_itself_does_not_hang() {
-    let world = installed!(World::new(Backend::Memory).await);
-    let request = || world.post("/stragglers/recursive", "k", "{}");
-    let first = Answer::to(request()).await;
+    let server = installed!(TestServer::new(Backend::Memory).await);
+    let request = || server.post("/stragglers/recursive", "k", "{}");
+    let first = Reply::to(request()).await;
     first.assert_fresh("201 Created");
-    Answer::to(request()).await.assert_replay_of(&first);
+    Reply::to(request()).await.assert_replay_of(&first);
 }
 
 static DATABASE: OnceLock<SqliteDatabase> = OnceLock::new();
@@ -188,17 +188,17 @@ async fn a_step_that_ends_behind_the_commit_changes_nothing() {
         .with_clock(clock.clone());
     // The engine has to see the store itself.
     drop(DATABASE.set(database));
-    let world = World::over(Arc::new(store.clone()), Time::by_hand(clock)).await;
+    let server = TestServer::over(Arc::new(store.clone()), Time::by_hand(clock)).await;
     let idempotency = idempotency::Idempotency::new(store);
-    let app = crate::app::router(&idempotency, world.probe.clone())
+    let app = crate::app::router(&idempotency, server.probe.clone())
         .layer(axum::Extension(idempotency.clone()));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
         .await
         .expect("a port");
     let address = listener.local_addr().expect("an address");
     tokio::spawn(async move { axum::serve(listener, app).await });
-    let first = Answer::to(
-        world
+    let first = Reply::to(
+        server
             .client
             .post(format!("http://{address}/stragglers/commit"))
             .header("idempotency-key", "k"),
@@ -227,18 +227,18 @@ async fn renewed(
 #[apply(each_store)]
 #[tokio::test]
 async fn a_late_renewal_does_not_hold_the_key_of_a_run_that_has_given_it_back(backend: Backend) {
-    let world = installed!(World::new(backend).await);
-    world.levers.renew.send_late(1);
-    let request = || world.post("/stragglers/renewed", "k", "{}");
-    let failing = world.send(request());
-    world.probe.started().await;
-    world.levers.renew.called(1).await;
-    world.probe.proceed();
+    let server = installed!(TestServer::new(backend).await);
+    server.faults.renew.send_late(1);
+    let request = || server.post("/stragglers/renewed", "k", "{}");
+    let failing = server.send(request());
+    server.probe.started().await;
+    server.faults.renew.called(1).await;
+    server.probe.proceed();
     failing
         .await
         .expect("a response")
         .assert_fresh("503 Service Unavailable");
-    world.levers.renew.deliver().await;
-    let done = Answer::to(request()).await;
+    server.faults.renew.deliver().await;
+    let done = Reply::to(request()).await;
     done.assert_fresh("201 Created");
 }

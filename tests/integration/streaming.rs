@@ -6,12 +6,12 @@ use http::{HeaderValue, header};
 use idempotency::idempotent;
 use reqwest::Method;
 use rstest_reuse::apply;
+use tests::reply::Reply;
 
 use crate::{
-    answer::Answer,
     app::Probe,
     backend::{Backend, each_store, installed},
-    world::World,
+    test_server::TestServer,
 };
 
 pub(crate) fn routes() -> Router<Probe> {
@@ -47,9 +47,9 @@ fn two_pieces(probe: Probe) -> Body {
 #[apply(each_store)]
 #[tokio::test]
 async fn an_event_reaches_its_client_while_the_stream_goes_on(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+    let server = installed!(TestServer::new(backend).await);
     let request = || {
-        world
+        server
             .request(Method::POST, "/events")
             .header("idempotency-key", "k")
     };
@@ -57,52 +57,52 @@ async fn an_event_reaches_its_client_while_the_stream_goes_on(backend: Backend) 
     let first = response.chunk().await.expect("a piece");
     assert_eq!(first.as_deref(), Some(b"data: 1\n\n".as_slice()));
     // It has run, and will not run again; but there is no answer to give again.
-    Answer::to(request()).await.assert_problem(
+    Reply::to(request()).await.assert_problem(
         "response-not-stored",
         "409 Conflict",
         "idempotency_response_not_stored",
     );
-    world.probe.proceed();
+    server.probe.proceed();
     let second = response.chunk().await.expect("a piece");
     assert_eq!(second.as_deref(), Some(b"data: 2\n\n".as_slice()));
     assert_eq!(response.chunk().await.expect("an end"), None);
-    assert_eq!(world.probe.runs(), 1);
+    assert_eq!(server.probe.runs(), 1);
 }
 
 // proves: keyless-request-passes
 #[tokio::test]
 async fn without_a_key_an_answer_is_sent_as_it_is_made() {
-    let world = installed!(World::new(Backend::Memory).await);
-    let request = world.request(Method::POST, "/pieces");
+    let server = installed!(TestServer::new(Backend::Memory).await);
+    let request = server.request(Method::POST, "/pieces");
     let mut response = request.send().await.expect("an answer");
     let first = response.chunk().await.expect("a piece");
     assert_eq!(first.as_deref(), Some(b"data: 1\n\n".as_slice()));
-    world.probe.proceed();
+    server.probe.proceed();
     let second = response.chunk().await.expect("a piece");
     assert_eq!(second.as_deref(), Some(b"data: 2\n\n".as_slice()));
-    assert_eq!(world.records().await, 0);
+    assert_eq!(server.records().await, 0);
 }
 
 // proves: running-duplicate-gets-409, replay-keeps-body
 #[apply(each_store)]
 #[tokio::test]
 async fn a_run_ends_with_the_last_byte_of_its_answer(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+    let server = installed!(TestServer::new(backend).await);
     let request = || {
-        world
+        server
             .request(Method::POST, "/pieces")
             .header("idempotency-key", "k")
     };
-    let running = world.send(request());
-    world.probe.started().await;
+    let running = server.send(request());
+    server.probe.started().await;
     // What the handler has given so far is nobody's answer.
-    Answer::to(request()).await.assert_problem(
+    Reply::to(request()).await.assert_problem(
         "in-progress",
         "409 Conflict",
         "idempotency_in_progress",
     );
-    world.probe.proceed();
+    server.probe.proceed();
     let first = running.await.expect("an answer");
     assert_eq!(first.text(), "data: 1\n\ndata: 2\n\n");
-    Answer::to(request()).await.assert_replay_of(&first);
+    Reply::to(request()).await.assert_replay_of(&first);
 }

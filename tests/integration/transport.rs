@@ -4,39 +4,39 @@ use bytes::Bytes;
 use futures_util::stream;
 use reqwest::{Body, Method};
 use rstest_reuse::apply;
+use tests::reply::Reply;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::{
-    answer::Answer,
     backend::{Backend, each_store, installed},
-    world::{BOOKING, World},
+    test_server::{BOOKING, TestServer},
 };
 
 // proves: oversized-body-takes-no-key, unlimited-body-read
 #[tokio::test]
 async fn a_body_over_the_limit_is_refused_and_the_key_stays_free() {
-    let world = installed!(World::new(Backend::Memory).await);
+    let server = installed!(TestServer::new(Backend::Memory).await);
     let large = format!("{{\"a\":\"{}\"}}", "x".repeat(100));
-    let known = Answer::to(world.post("/small", "k", &large)).await;
-    let chunked = world
+    let known = Reply::to(server.post("/small", "k", &large)).await;
+    let chunked = server
         .post("/small", "k", "")
         .body(Body::wrap_stream(stream::iter([Ok::<_, std::io::Error>(
             Bytes::from(large.clone()),
         )])));
-    for answer in [known, Answer::to(chunked).await] {
+    for answer in [known, Reply::to(chunked).await] {
         answer.assert_problem(
             "content-too-large",
             "413 Payload Too Large",
             "content_too_large",
         );
     }
-    assert_eq!((world.probe.runs(), world.levers.claim.calls()), (0, 0));
-    Answer::to(world.post("/small", "k", BOOKING))
+    assert_eq!((server.probe.runs(), server.faults.claim.calls()), (0, 0));
+    Reply::to(server.post("/small", "k", BOOKING))
         .await
         .assert_fresh("201 Created");
     // Without a limit of its own an endpoint has axum's two megabytes.
     let huge = format!("{{\"a\":\"{}\"}}", "x".repeat(2 * 1024 * 1024));
-    let answer = Answer::to(world.post("/bookings", "huge", &huge)).await;
+    let answer = Reply::to(server.post("/bookings", "huge", &huge)).await;
     answer.assert_problem(
         "content-too-large",
         "413 Payload Too Large",
@@ -47,7 +47,7 @@ async fn a_body_over_the_limit_is_refused_and_the_key_stays_free() {
 // proves: truncated-body-runs-nothing, client-leaves-mid-upload
 #[tokio::test]
 async fn a_body_that_is_cut_off_is_refused_and_the_key_stays_free() {
-    let world = installed!(World::new(Backend::Memory).await);
+    let server = installed!(TestServer::new(Backend::Memory).await);
     let head = "POST /bookings HTTP/1.1\r\nhost: test\r\nidempotency-key: k\r\ncontent-type: application/json\r\n";
     for request in [
         format!("{head}content-length: 500\r\n\r\n{BOOKING}"),
@@ -56,7 +56,7 @@ async fn a_body_that_is_cut_off_is_refused_and_the_key_stays_free() {
             BOOKING.len()
         ),
     ] {
-        let mut connection = world.connect().await;
+        let mut connection = server.connect().await;
         connection
             .write_all(request.as_bytes())
             .await
@@ -70,8 +70,8 @@ async fn a_body_that_is_cut_off_is_refused_and_the_key_stays_free() {
             "{answer}"
         );
     }
-    assert_eq!((world.probe.runs(), world.levers.claim.calls()), (0, 0));
-    Answer::to(world.booking("k"))
+    assert_eq!((server.probe.runs(), server.faults.claim.calls()), (0, 0));
+    Reply::to(server.booking("k"))
         .await
         .assert_fresh("201 Created");
 }
@@ -79,9 +79,9 @@ async fn a_body_that_is_cut_off_is_refused_and_the_key_stays_free() {
 // proves: upload-takes-key-last
 #[tokio::test]
 async fn a_slow_upload_claims_nothing_before_its_last_byte() {
-    let world = installed!(World::new(Backend::Memory).await);
+    let server = installed!(TestServer::new(Backend::Memory).await);
     let (left, right) = BOOKING.split_at(20);
-    let mut slow = world.connect().await;
+    let mut slow = server.connect().await;
     let head = format!(
         "POST /bookings HTTP/1.1\r\nhost: test\r\nconnection: close\r\nidempotency-key: k\r\n\
          content-type: application/json\r\nexpect: 100-continue\r\ncontent-length: {}\r\n\r\n",
@@ -99,7 +99,7 @@ async fn a_slow_upload_claims_nothing_before_its_last_byte() {
     slow.write_all(left.as_bytes())
         .await
         .expect("the server reads");
-    let first = Answer::to(world.booking("k")).await;
+    let first = Reply::to(server.booking("k")).await;
     first.assert_fresh("201 Created");
     slow.write_all(right.as_bytes())
         .await
@@ -107,13 +107,13 @@ async fn a_slow_upload_claims_nothing_before_its_last_byte() {
     let mut answer = String::new();
     slow.read_to_string(&mut answer).await.expect("an answer");
     assert!(answer.contains("idempotent-replayed: true"), "{answer}");
-    assert_eq!(world.probe.runs(), 1);
+    assert_eq!(server.probe.runs(), 1);
 }
 
 // proves: key-refused-from-headers, bad-key-gets-no-continue
 #[tokio::test]
 async fn a_bad_key_is_refused_before_the_body_is_asked_for() {
-    let world = installed!(World::new(Backend::Memory).await);
+    let server = installed!(TestServer::new(Backend::Memory).await);
     for (path, line, name) in [
         ("/required", "x-a: b", "idempotency_key_missing"),
         (
@@ -127,7 +127,7 @@ async fn a_bad_key_is_refused_before_the_body_is_asked_for() {
             "idempotency_key_malformed",
         ),
     ] {
-        let answer = world
+        let answer = server
             .raw(format!(
                 "POST {path} HTTP/1.1\r\nhost: test\r\n{line}\r\ncontent-type: application/json\r\n\
                  expect: 100-continue\r\ncontent-length: 1000\r\n\r\n"
@@ -139,15 +139,15 @@ async fn a_bad_key_is_refused_before_the_body_is_asked_for() {
             "{answer}"
         );
     }
-    assert_eq!((world.probe.runs(), world.levers.claim.calls()), (0, 0));
+    assert_eq!((server.probe.runs(), server.faults.claim.calls()), (0, 0));
 }
 
 // proves: good-key-gets-continue
 #[tokio::test]
 async fn a_good_key_is_asked_for_its_body_on_replays_too() {
-    let world = installed!(World::new(Backend::Memory).await);
+    let server = installed!(TestServer::new(Backend::Memory).await);
     for replayed in [false, true] {
-        let answer = world
+        let answer = server
             .raw(format!(
                 "POST /bookings HTTP/1.1\r\nhost: test\r\nconnection: close\r\nidempotency-key: k\r\n\
                  content-type: application/json\r\nexpect: 100-continue\r\ncontent-length: {}\r\n\r\n{BOOKING}",
@@ -165,10 +165,10 @@ async fn a_good_key_is_asked_for_its_body_on_replays_too() {
 // proves: unknown-expectation-passes
 #[tokio::test]
 async fn an_unknown_expectation_goes_through() {
-    let world = installed!(World::new(Backend::Memory).await);
-    let first = Answer::to(world.booking("k").header("expect", "something-else")).await;
+    let server = installed!(TestServer::new(Backend::Memory).await);
+    let first = Reply::to(server.booking("k").header("expect", "something-else")).await;
     first.assert_fresh("201 Created");
-    Answer::to(world.booking("k").header("expect", "another"))
+    Reply::to(server.booking("k").header("expect", "another"))
         .await
         .assert_replay_of(&first);
 }
@@ -176,7 +176,7 @@ async fn an_unknown_expectation_goes_through() {
 // proves: handler-sees-original-request
 #[tokio::test]
 async fn the_handler_gets_the_request_as_it_came() {
-    let world = World::wrapped(Backend::Memory, |app| {
+    let server = TestServer::wrapped(Backend::Memory, |app| {
         app.layer(axum::middleware::map_request(
             async |mut request: axum::extract::Request| {
                 request.extensions_mut().insert(Marker("from outside"));
@@ -184,15 +184,15 @@ async fn the_handler_gets_the_request_as_it_came() {
             },
         ))
     });
-    let world = installed!(world.await);
+    let server = installed!(server.await);
     let body: Vec<u8> = (0..=255).cycle().take(100_000).collect();
-    let request = world
+    let request = server
         .request(Method::POST, "/echo?x=%20y")
         .header("idempotency-key", "k")
         .header("content-type", "application/octet-stream")
         .header("x-custom", "1")
         .body(body.clone());
-    let answer = Answer::to(request).await;
+    let answer = Reply::to(request).await;
     answer.assert_fresh("200 OK");
     assert_eq!(answer.body, body);
     for (name, value) in [
@@ -214,8 +214,8 @@ pub(crate) struct Marker(pub(crate) &'static str);
 #[apply(each_store)]
 #[tokio::test]
 async fn compression_outside_does_not_touch_what_is_stored(backend: Backend) {
-    let world = installed!(
-        World::wrapped(backend, |app| {
+    let server = installed!(
+        TestServer::wrapped(backend, |app| {
             app.layer(tower_http::compression::CompressionLayer::new())
         })
         .await
@@ -224,20 +224,20 @@ async fn compression_outside_does_not_touch_what_is_stored(backend: Backend) {
         serde_json::json!({ "padding": 5000, "headers": [["content-type", "text/plain"]] })
             .to_string();
     let request = |encoding: &'static str| {
-        world
+        server
             .post("/script", "k", &script)
             .header("accept-encoding", encoding)
     };
-    let packed = Answer::to(request("gzip")).await;
+    let packed = Reply::to(request("gzip")).await;
     packed.assert_fresh("200 OK");
     assert_eq!(packed.header("content-encoding"), Some("gzip"));
-    let plain = Answer::to(request("identity")).await;
+    let plain = Reply::to(request("identity")).await;
     assert!(plain.is_replay());
     assert_eq!(
         (plain.header("content-encoding"), plain.body.len()),
         (None, 5000)
     );
-    let packed_again = Answer::to(request("gzip")).await;
+    let packed_again = Reply::to(request("gzip")).await;
     assert!(packed_again.is_replay());
     assert_eq!(packed_again.body, packed.body);
 }
@@ -245,20 +245,20 @@ async fn compression_outside_does_not_touch_what_is_stored(backend: Backend) {
 // proves: body-compared-decoded
 #[tokio::test]
 async fn a_body_that_is_decoded_outside_counts_decoded() {
-    let world = installed!(
-        World::wrapped(Backend::Memory, |app| {
+    let server = installed!(
+        TestServer::wrapped(Backend::Memory, |app| {
             app.layer(tower_http::decompression::RequestDecompressionLayer::new())
         })
         .await
     );
-    let first = Answer::to(world.booking("k")).await;
+    let first = Reply::to(server.booking("k")).await;
     first.assert_fresh("201 Created");
     let packed = gzip(BOOKING.as_bytes());
-    let request = world
+    let request = server
         .post("/bookings", "k", "")
         .header("content-encoding", "gzip")
         .body(packed);
-    Answer::to(request).await.assert_replay_of(&first);
+    Reply::to(request).await.assert_replay_of(&first);
 }
 
 /// The smallest gzip writer: RFC 1952 around one stored block of RFC 1951.

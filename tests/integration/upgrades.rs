@@ -6,13 +6,13 @@ use axum::{Router, extract::State, routing::post};
 use http::{HeaderName, StatusCode, header};
 use idempotency::idempotent;
 use rstest_reuse::apply;
+use tests::reply::Reply;
 use tests::servers::skip;
 
 use crate::{
-    answer::Answer,
     app::Probe,
     backend::{Backend, each_store, installed},
-    world::{BOOKING, World},
+    test_server::{BOOKING, TestServer},
 };
 
 pub(crate) fn routes() -> Router<Probe> {
@@ -31,10 +31,10 @@ async fn switch_protocols(
 // proves: upgrade-never-stored
 #[tokio::test]
 async fn an_offer_to_upgrade_changes_nothing() {
-    let world = installed!(World::new(Backend::Memory).await);
+    let server = installed!(TestServer::new(Backend::Memory).await);
     for (run, upgrade) in [(1, "h2c"), (2, "websocket"), (3, "h2c, foo/2")] {
         let post = async || {
-            world
+            server
                 .raw(format!(
                     "POST /bookings HTTP/1.1\r\nhost: test\r\nconnection: upgrade, http2-settings, close\r\n\
                      upgrade: {upgrade}\r\nhttp2-settings: AAEAAEAAAAIAAAAAAAMAAAAAAAQBAAAAAAUAAEAAAAYABgAA\r\n\
@@ -49,31 +49,31 @@ async fn an_offer_to_upgrade_changes_nothing() {
             let marked = response.contains("idempotent-replayed: true");
             assert_eq!(marked, is_replay, "{response}");
         }
-        assert_eq!(world.probe.runs(), run);
+        assert_eq!(server.probe.runs(), run);
     }
 }
 
 // proves: missing-required-key-refused, upgrade-never-stored
 #[tokio::test]
 async fn an_offer_to_upgrade_does_not_stand_in_for_a_required_key() {
-    let world = installed!(World::new(Backend::Memory).await);
-    let request = world.post("/required", "k", BOOKING).build();
+    let server = installed!(TestServer::new(Backend::Memory).await);
+    let request = server.post("/required", "k", BOOKING).build();
     let mut headers = request.expect("a request").headers().clone();
     headers.remove("idempotency-key");
     headers.insert(header::UPGRADE, "h2c".parse().expect("a value"));
-    let request = world.request(reqwest::Method::POST, "/required");
-    let refused = Answer::to(request.headers(headers).body(BOOKING)).await;
+    let request = server.request(reqwest::Method::POST, "/required");
+    let refused = Reply::to(request.headers(headers).body(BOOKING)).await;
     refused.assert_problem("key-missing", "400 Bad Request", "idempotency_key_missing");
-    assert_eq!(world.probe.runs(), 0);
+    assert_eq!(server.probe.runs(), 0);
 }
 
 // proves: upgrade-never-stored
 #[apply(each_store)]
 #[tokio::test]
 async fn a_change_of_protocol_is_never_stored(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+    let server = installed!(TestServer::new(backend).await);
     for run in 1..=2 {
-        let response = world
+        let response = server
             .raw(
                 "POST /socket HTTP/1.1\r\nhost: test\r\nconnection: upgrade\r\nupgrade: echo\r\n\
                  idempotency-key: k\r\ncontent-length: 0\r\n\r\n",
@@ -81,7 +81,7 @@ async fn a_change_of_protocol_is_never_stored(backend: Backend) {
             .await;
         assert!(response.starts_with("HTTP/1.1 101 "), "{response}");
         assert!(!response.contains("idempotent-replayed"), "{response}");
-        assert_eq!((world.probe.runs(), world.records().await), (run, 0));
+        assert_eq!((server.probe.runs(), server.records().await), (run, 0));
     }
 }
 
@@ -93,12 +93,12 @@ async fn the_jdks_client_books_once() {
     if java(&["--list-modules"]).is_err() {
         return skip("clients in Java", "there is no `java`", false);
     }
-    let world = installed!(World::new(Backend::Memory).await);
+    let server = installed!(TestServer::new(Backend::Memory).await);
     let program = concat!(
         env!("CARGO_MANIFEST_DIR"),
         "/integration/java/PostThrice.java"
     );
-    let url = format!("http://{}/bookings", world.address);
+    let url = format!("http://{}/bookings", server.address);
     let ran = tokio::task::spawn_blocking(move || {
         Command::new("java")
             .args([program, &url, "k", BOOKING])
@@ -115,5 +115,5 @@ async fn the_jdks_client_books_once() {
     for replay in [second, third] {
         assert_eq!(**replay, format!("201 true {booking}"));
     }
-    assert_eq!(world.probe.runs(), 1);
+    assert_eq!(server.probe.runs(), 1);
 }

@@ -14,13 +14,12 @@ use http::StatusCode;
 use idempotency::{IfOwner, Phase};
 use reqwest::RequestBuilder;
 use rstest_reuse::apply;
+use tests::{reply::Reply, wait::within_a_minute};
 use tokio::sync::Notify;
 
 use crate::{
-    answer::Answer,
     backend::{Backend, each_store, installed},
-    fragile::within_a_minute,
-    world::{BOOKING, World},
+    test_server::{BOOKING, TestServer},
 };
 
 /// A layer that drops what is inside of it when a test says so, as a server does whose client leaves.
@@ -43,20 +42,20 @@ impl Leaving {
     }
 
     /// Sends a request that is dropped where its claim's response has stopped. The response is let go on afterwards.
-    async fn leave_at_claim(&self, world: &World, request: RequestBuilder) {
-        world.levers.claim.stop_answers(1);
-        let left = world.send(request.header("x-leaving", "1"));
-        world.levers.claim.stopped().await;
-        self.leave(world, left).await;
+    async fn leave_at_claim(&self, server: &TestServer, request: RequestBuilder) {
+        server.faults.claim.stop_answers(1);
+        let left = server.send(request.header("x-leaving", "1"));
+        server.faults.claim.stopped().await;
+        self.leave(server, left).await;
     }
 
-    async fn leave(&self, world: &World, left: tokio::task::JoinHandle<Answer>) {
-        let withdrawals = world.levers.withdraw.calls();
+    async fn leave(&self, server: &TestServer, left: tokio::task::JoinHandle<Reply>) {
+        let withdrawals = server.faults.withdraw.calls();
         self.0.notify_one();
         let left = left.await.expect("a response");
         assert_eq!(left.status, StatusCode::GATEWAY_TIMEOUT);
-        world.levers.claim.open();
-        world.levers.withdraw.called(withdrawals + 1).await;
+        server.faults.claim.open();
+        server.faults.withdraw.called(withdrawals + 1).await;
     }
 }
 
@@ -67,28 +66,28 @@ async fn unless_left(leaving: &Notify, response: impl Future<Output = Response>)
     }
 }
 
-fn steps(world: &World, path: &str, then: &str) -> RequestBuilder {
-    world.post(path, "k", &format!("\"{then}\""))
+fn steps(server: &TestServer, path: &str, then: &str) -> RequestBuilder {
+    server.post(path, "k", &format!("\"{then}\""))
 }
 
 /// An attempt that charges and then fails, so that the next one goes on behind the charge.
-async fn charge_and_fail(world: &World, path: &str) {
-    let failed = Answer::to(steps(world, path, "fail")).await;
+async fn charge_and_fail(server: &TestServer, path: &str) {
+    let failed = Reply::to(steps(server, path, "fail")).await;
     failed.assert_fresh("503 Service Unavailable");
-    assert_eq!(world.probe.runs(), 1);
+    assert_eq!(server.probe.runs(), 1);
 }
 
 /// The next attempt begins at once, is the second one, and does not charge again.
-async fn the_next_attempt_goes_on(world: &World, path: &str, then: &str) {
-    let done = Answer::to(steps(world, path, then)).await;
+async fn the_next_attempt_goes_on(server: &TestServer, path: &str, then: &str) {
+    let done = Reply::to(steps(server, path, then)).await;
     done.assert_fresh("201 Created");
     assert_eq!(done.json()["attempt"], 2, "{done:?}");
     assert_eq!(done.json()["receipt"], "receipt 1");
-    assert_eq!(world.probe.runs(), 2);
+    assert_eq!(server.probe.runs(), 2);
 }
 
 #[track_caller]
-fn assert_unavailable(answer: &Answer) {
+fn assert_unavailable(answer: &Reply) {
     answer.assert_problem(
         "store-unavailable",
         "503 Service Unavailable",
@@ -101,11 +100,11 @@ fn assert_unavailable(answer: &Answer) {
 #[tokio::test]
 async fn a_retry_that_leaves_keeps_the_steps_of_the_run_before(backend: Backend) {
     let leaving = Leaving::default();
-    let world = installed!(World::wrapped(backend, |app| leaving.around(app)).await);
-    charge_and_fail(&world, "/steps").await;
-    let retry = steps(&world, "/steps", "fail");
-    leaving.leave_at_claim(&world, retry).await;
-    the_next_attempt_goes_on(&world, "/steps", "fail").await;
+    let server = installed!(TestServer::wrapped(backend, |app| leaving.around(app)).await);
+    charge_and_fail(&server, "/steps").await;
+    let retry = steps(&server, "/steps", "fail");
+    leaving.leave_at_claim(&server, retry).await;
+    the_next_attempt_goes_on(&server, "/steps", "fail").await;
 }
 
 // proves: dropped-future-loses-nothing, dropped-retry-deletes-steps
@@ -113,19 +112,19 @@ async fn a_retry_that_leaves_keeps_the_steps_of_the_run_before(backend: Backend)
 #[tokio::test]
 async fn a_retry_that_leaves_keeps_the_steps_of_a_lost_run(backend: Backend) {
     let leaving = Leaving::default();
-    let world = installed!(World::wrapped(backend, |app| leaving.around(app)).await);
-    let lost = world.send(steps(&world, "/steps", "stop"));
-    world.probe.started().await;
-    world.pass(31);
+    let server = installed!(TestServer::wrapped(backend, |app| leaving.around(app)).await);
+    let lost = server.send(steps(&server, "/steps", "stop"));
+    server.probe.started().await;
+    server.pass(31);
     leaving
-        .leave_at_claim(&world, steps(&world, "/steps", "stop"))
+        .leave_at_claim(&server, steps(&server, "/steps", "stop"))
         .await;
-    let record = world.only_record().await.0;
-    let found = world.idempotency.store().inspect(&record.id).await;
+    let record = server.only_record().await.0;
+    let found = server.idempotency.store().inspect(&record.id).await;
     let found = found.expect("a response").expect("a record");
     assert_eq!(found.attempt, 1);
-    the_next_attempt_goes_on(&world, "/steps", "stop").await;
-    world.probe.proceed();
+    the_next_attempt_goes_on(&server, "/steps", "stop").await;
+    server.probe.proceed();
     assert!(lost.await.expect("a response").is_replay());
 }
 
@@ -135,46 +134,46 @@ async fn a_retry_that_leaves_keeps_the_steps_of_a_lost_run(backend: Backend) {
 #[tokio::test]
 async fn a_take_over_that_leaves_does_not_make_the_outcome_unknown(backend: Backend) {
     let leaving = Leaving::default();
-    let world = installed!(World::wrapped(backend, |app| leaving.around(app)).await);
-    charge_and_fail(&world, "/steps/refuse").await;
-    world.levers.claim.stop_answers(1);
-    let retry = steps(&world, "/steps/refuse", "fail");
-    let left = world.send(retry.header("x-leaving", "1"));
-    world.levers.claim.stopped().await;
-    world.levers.claim.stop_answers(1);
-    world.levers.claim.open();
-    world.levers.claim.stopped().await;
-    leaving.leave(&world, left).await;
-    the_next_attempt_goes_on(&world, "/steps/refuse", "fail").await;
+    let server = installed!(TestServer::wrapped(backend, |app| leaving.around(app)).await);
+    charge_and_fail(&server, "/steps/refuse").await;
+    server.faults.claim.stop_answers(1);
+    let retry = steps(&server, "/steps/refuse", "fail");
+    let left = server.send(retry.header("x-leaving", "1"));
+    server.faults.claim.stopped().await;
+    server.faults.claim.stop_answers(1);
+    server.faults.claim.open();
+    server.faults.claim.stopped().await;
+    leaving.leave(&server, left).await;
+    the_next_attempt_goes_on(&server, "/steps/refuse", "fail").await;
 }
 
 // proves: dropped-future-loses-nothing, dropped-retry-deletes-steps
 #[apply(each_store)]
 #[tokio::test]
 async fn a_take_over_whose_response_is_lost_keeps_the_steps(backend: Backend) {
-    let world = installed!(World::new(backend).await);
-    charge_and_fail(&world, "/steps").await;
-    world.levers.claim.lose_answers(1);
-    assert_unavailable(&Answer::to(steps(&world, "/steps", "fail")).await);
-    world.levers.withdraw.called(1).await;
-    the_next_attempt_goes_on(&world, "/steps", "fail").await;
+    let server = installed!(TestServer::new(backend).await);
+    charge_and_fail(&server, "/steps").await;
+    server.faults.claim.lose_answers(1);
+    assert_unavailable(&Reply::to(steps(&server, "/steps", "fail")).await);
+    server.faults.withdraw.called(1).await;
+    the_next_attempt_goes_on(&server, "/steps", "fail").await;
 }
 
 // proves: dropped-future-loses-nothing, late-claim-holds-key
 #[apply(each_store)]
 #[tokio::test]
 async fn a_claim_that_arrives_behind_its_withdrawal_takes_nothing(backend: Backend) {
-    let world = installed!(World::new(backend).await);
+    let server = installed!(TestServer::new(backend).await);
     for (run, path) in [(1, "/lost"), (2, "/posted")] {
-        world.levers.claim.send_late(1);
+        server.faults.claim.send_late(1);
         let key = format!("k{run}");
-        assert_unavailable(&Answer::to(world.post(path, &key, BOOKING)).await);
-        world.levers.withdraw.called(run).await;
-        world.levers.claim.deliver().await;
-        assert_eq!(world.records().await, run - 1);
-        let next = Answer::to(world.post(path, &key, BOOKING)).await;
+        assert_unavailable(&Reply::to(server.post(path, &key, BOOKING)).await);
+        server.faults.withdraw.called(run).await;
+        server.faults.claim.deliver().await;
+        assert_eq!(server.records().await, run - 1);
+        let next = Reply::to(server.post(path, &key, BOOKING)).await;
         next.assert_fresh("201 Created");
-        assert_eq!(world.probe.runs(), run);
+        assert_eq!(server.probe.runs(), run);
     }
 }
 
@@ -182,13 +181,13 @@ async fn a_claim_that_arrives_behind_its_withdrawal_takes_nothing(backend: Backe
 #[apply(each_store)]
 #[tokio::test]
 async fn a_take_over_that_arrives_behind_its_withdrawal_takes_nothing(backend: Backend) {
-    let world = installed!(World::new(backend).await);
-    charge_and_fail(&world, "/steps").await;
-    world.levers.claim.send_late(1);
-    assert_unavailable(&Answer::to(steps(&world, "/steps", "fail")).await);
-    world.levers.withdraw.called(1).await;
-    world.levers.claim.deliver().await;
-    the_next_attempt_goes_on(&world, "/steps", "fail").await;
+    let server = installed!(TestServer::new(backend).await);
+    charge_and_fail(&server, "/steps").await;
+    server.faults.claim.send_late(1);
+    assert_unavailable(&Reply::to(steps(&server, "/steps", "fail")).await);
+    server.faults.withdraw.called(1).await;
+    server.faults.claim.deliver().await;
+    the_next_attempt_goes_on(&server, "/steps", "fail").await;
 }
 
 // proves: dropped-future-loses-nothing, dropped-retry-deletes-steps, late-claim-holds-key
@@ -197,16 +196,16 @@ async fn a_take_over_that_arrives_behind_its_withdrawal_takes_nothing(backend: B
 async fn a_take_over_of_a_lost_run_that_arrives_behind_its_withdrawal_takes_nothing(
     backend: Backend,
 ) {
-    let world = installed!(World::new(backend).await);
-    let lost = world.send(steps(&world, "/steps", "stop"));
-    world.probe.started().await;
-    world.pass(31);
-    world.levers.claim.send_late(1);
-    assert_unavailable(&Answer::to(steps(&world, "/steps", "stop")).await);
-    world.levers.withdraw.called(1).await;
-    world.levers.claim.deliver().await;
-    the_next_attempt_goes_on(&world, "/steps", "stop").await;
-    world.probe.proceed();
+    let server = installed!(TestServer::new(backend).await);
+    let lost = server.send(steps(&server, "/steps", "stop"));
+    server.probe.started().await;
+    server.pass(31);
+    server.faults.claim.send_late(1);
+    assert_unavailable(&Reply::to(steps(&server, "/steps", "stop")).await);
+    server.faults.withdraw.called(1).await;
+    server.faults.claim.deliver().await;
+    the_next_attempt_goes_on(&server, "/steps", "stop").await;
+    server.probe.proceed();
     assert!(lost.await.expect("a response").is_replay());
 }
 
@@ -215,34 +214,34 @@ async fn a_take_over_of_a_lost_run_that_arrives_behind_its_withdrawal_takes_noth
 #[apply(each_store)]
 #[tokio::test]
 async fn a_withdrawal_is_tried_until_the_store_takes_it(backend: Backend) {
-    let world = installed!(World::new(backend).await);
-    world.levers.withdraw.lose_requests(2);
-    world.levers.claim.lose_answers(1);
-    assert_unavailable(&Answer::to(world.post("/lost", "k", BOOKING)).await);
-    let held = Answer::to(world.post("/lost", "k", BOOKING)).await;
+    let server = installed!(TestServer::new(backend).await);
+    server.faults.withdraw.lose_requests(2);
+    server.faults.claim.lose_answers(1);
+    assert_unavailable(&Reply::to(server.post("/lost", "k", BOOKING)).await);
+    let held = Reply::to(server.post("/lost", "k", BOOKING)).await;
     held.assert_problem("in-progress", "409 Conflict", "idempotency_in_progress");
-    world.levers.withdraw.called(3).await;
-    let next = Answer::to(world.post("/lost", "k", BOOKING)).await;
+    server.faults.withdraw.called(3).await;
+    let next = Reply::to(server.post("/lost", "k", BOOKING)).await;
     next.assert_fresh("201 Created");
-    assert_eq!(world.probe.runs(), 1);
+    assert_eq!(server.probe.runs(), 1);
 }
 
 // proves: shutdown-waits-for-runs, dropped-future-loses-nothing
 #[tokio::test]
 async fn a_shutdown_waits_for_withdrawals() {
-    let world = installed!(World::new(Backend::Memory).await);
-    world.levers.withdraw.stop_answers(1);
-    world.levers.claim.lose_answers(1);
-    assert_unavailable(&Answer::to(world.post("/lost", "k", BOOKING)).await);
-    world.levers.withdraw.stopped().await;
-    let mut shutdown = Box::pin(world.idempotency.shutdown());
+    let server = installed!(TestServer::new(Backend::Memory).await);
+    server.faults.withdraw.stop_answers(1);
+    server.faults.claim.lose_answers(1);
+    assert_unavailable(&Reply::to(server.post("/lost", "k", BOOKING)).await);
+    server.faults.withdraw.stopped().await;
+    let mut shutdown = Box::pin(server.idempotency.shutdown());
     tokio::select! {
         biased;
         () = &mut shutdown => panic!("a withdrawal is under way"),
         () = std::future::ready(()) => {}
     }
-    world.levers.withdraw.open();
-    within_a_minute("the shutdown does not end", shutdown).await;
+    server.faults.withdraw.open();
+    within_a_minute("the end of the shutdown", shutdown).await;
 }
 
 /// What the next attempt cannot read it does not hold either.
@@ -250,25 +249,25 @@ async fn a_shutdown_waits_for_withdrawals() {
 #[apply(each_store)]
 #[tokio::test]
 async fn a_take_over_that_cannot_read_the_steps_holds_nothing(backend: Backend) {
-    let world = installed!(World::new(backend).await);
-    let lost = world.send(steps(&world, "/steps", "stop"));
-    world.probe.started().await;
-    let (hold, _) = world.only_record().await;
-    let store = world.idempotency.store();
+    let server = installed!(TestServer::new(backend).await);
+    let lost = server.send(steps(&server, "/steps", "stop"));
+    server.probe.started().await;
+    let (hold, _) = server.only_record().await;
+    let store = server.idempotency.store();
     let damage = store.checkpoint(&hold, Bytes::from_static(&[7; 100]));
     assert_eq!(damage.await.ok(), Some(IfOwner::Done(())));
-    world.pass(31);
+    server.pass(31);
     for refused in 1..=2 {
-        assert_unavailable(&Answer::to(steps(&world, "/steps", "stop")).await);
-        world.levers.withdraw.called(refused).await;
+        assert_unavailable(&Reply::to(steps(&server, "/steps", "stop")).await);
+        server.faults.withdraw.called(refused).await;
         let found = store.inspect(&hold.id).await.expect("a response");
         let found = found.expect("a record");
         let Phase::InFlight { lease_until, .. } = found.phase else {
             panic!("it has not ended: {found:?}");
         };
-        assert!(lease_until <= world.time.now(), "{found:?}");
+        assert!(lease_until <= server.time.now(), "{found:?}");
         assert_eq!(found.attempt, 1);
     }
-    world.probe.proceed();
+    server.probe.proceed();
     drop(lost.await);
 }

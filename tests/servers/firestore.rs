@@ -17,7 +17,7 @@ use tempfile::TempDir;
 
 pub use documents::Documents;
 
-use super::{Leashed, free_port, skip};
+use super::{KillOnDrop, free_port, skip};
 
 /// An emulator, gone with this or with the process. It keeps everything in memory.
 #[derive(Debug)]
@@ -26,12 +26,12 @@ pub struct FirestoreEmulator {
     folder: PathBuf,
     running: Mutex<Option<Running>>,
     /// Removes the folder, which outlives the emulator's restarts, but not the process.
-    _folder: Leashed,
+    _folder: KillOnDrop,
 }
 
 #[derive(Debug)]
 struct Running {
-    _leash: Leashed,
+    _process: KillOnDrop,
     pid: u32,
 }
 
@@ -59,8 +59,12 @@ impl FirestoreEmulator {
             let folder = TempDir::with_prefix("firestore").expect("a folder").keep();
             let emulator = Self {
                 port: free_port(),
-                _folder: Leashed::start(&["sleep", "infinity"], &folder.join("log"), Some(&folder))
-                    .expect("a shell"),
+                _folder: KillOnDrop::start(
+                    &["sleep", "infinity"],
+                    &folder.join("log"),
+                    Some(&folder),
+                )
+                .expect("a shell"),
                 folder,
                 running: Mutex::default(),
             };
@@ -122,14 +126,14 @@ impl FirestoreEmulator {
         ];
         let log = self.folder.join("log");
         let before = fs::read_to_string(&log).unwrap_or_default().len();
-        let leash = Leashed::start(&command, &log, None).expect("a shell");
+        let process = KillOnDrop::start(&command, &log, None).expect("a shell");
         loop {
             let log = fs::read_to_string(&log).unwrap_or_default();
             let log = &log[before..];
             if log.contains("is now running") {
                 let pid = log.lines().find_map(|line| line.strip_prefix("pid: "))?;
                 let running = Running {
-                    _leash: leash,
+                    _process: process,
                     pid: pid.parse().ok()?,
                 };
                 self.warm_up();

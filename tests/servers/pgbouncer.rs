@@ -3,7 +3,7 @@
 use std::{env, fs, net::TcpStream, path::PathBuf, thread, time::Duration};
 
 use super::{
-    Leashed, free_port,
+    KillOnDrop, free_port,
     postgres::{PostgresServer, command_as_server, give_away},
     skip,
 };
@@ -11,7 +11,7 @@ use super::{
 /// A pooler with a few connections for many clients.
 #[derive(Debug)]
 pub struct PgBouncer {
-    _leash: Leashed,
+    _process: KillOnDrop,
     port: u16,
 }
 
@@ -63,7 +63,7 @@ impl PgBouncer {
         command.push(configuration.to_str().expect("a path in UTF-8").into());
         let command: Vec<_> = command.iter().map(String::as_str).collect();
         let log = folder.join("log");
-        let leash = Leashed::start(&command, &log, Some(&folder)).expect("a pooler");
+        let process = KillOnDrop::start(&command, &log, Some(&folder)).expect("a pooler");
         let started = (0..1500).any(|_| {
             let connected = TcpStream::connect(("127.0.0.1", port)).is_ok();
             if !connected {
@@ -77,7 +77,7 @@ impl PgBouncer {
             fs::read_to_string(log).expect("the pooler's log")
         );
         Some(Self {
-            _leash: leash,
+            _process: process,
             port,
         })
     }

@@ -18,14 +18,14 @@ use std::{
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, raw_sql};
 
-use super::{Leashed, free_port, skip};
+use super::{KillOnDrop, free_port, skip};
 
 /// A server with its data in a folder of its own.
 #[derive(Debug)]
 pub struct PostgresServer {
     /// After a stop. Dropped first: the other one takes the folder along.
-    restarted: Option<Leashed>,
-    _leash: Leashed,
+    restarted: Option<KillOnDrop>,
+    _process: KillOnDrop,
     binaries: PathBuf,
     folder: PathBuf,
     port: u16,
@@ -88,10 +88,10 @@ impl PostgresServer {
 
     fn start_in(binaries: PathBuf, folder: PathBuf, is_durable: bool) -> Self {
         let port = free_port();
-        let leash = start(&binaries, &folder, port, is_durable, Some(&folder));
+        let process = start(&binaries, &folder, port, is_durable, Some(&folder));
         Self {
             restarted: None,
-            _leash: leash,
+            _process: process,
             binaries,
             folder,
             port,
@@ -280,7 +280,7 @@ fn start(
     port: u16,
     is_durable: bool,
     remove: Option<&Path>,
-) -> Leashed {
+) -> KillOnDrop {
     let mut command = command_as_server(&binaries.join("postgres"));
     if !is_durable {
         // What the disk has is lost with the folder anyway.
@@ -312,7 +312,7 @@ fn start(
     }
     let command: Vec<_> = command.iter().map(String::as_str).collect();
     // SIGQUIT gives back the shared memory, which outlives a process that is killed.
-    Leashed::start_for("QUIT", &command, &folder.join("log"), remove).expect("a server")
+    KillOnDrop::start_for("QUIT", &command, &folder.join("log"), remove).expect("a server")
 }
 
 fn is_root() -> bool {

@@ -13,7 +13,7 @@ use std::{
 use redis::{Client, Connection, Script};
 use tempfile::TempDir;
 
-use super::{Leashed, free_port, skip};
+use super::{KillOnDrop, free_port, skip};
 
 /// A server, gone with this or with the process.
 #[derive(Debug)]
@@ -24,12 +24,12 @@ pub struct RedisServer {
     arguments: Vec<String>,
     running: Mutex<Option<Running>>,
     /// Removes the folder, which outlives the server's restarts, but not the process.
-    _folder: Leashed,
+    _folder: KillOnDrop,
 }
 
 #[derive(Debug)]
 struct Running {
-    _leash: Leashed,
+    _process: KillOnDrop,
     pid: u32,
 }
 
@@ -194,8 +194,12 @@ impl RedisServer {
             let port = free_port();
             let server = Self {
                 port,
-                _folder: Leashed::start(&["sleep", "infinity"], &folder.join("log"), Some(&folder))
-                    .expect("a shell"),
+                _folder: KillOnDrop::start(
+                    &["sleep", "infinity"],
+                    &folder.join("log"),
+                    Some(&folder),
+                )
+                .expect("a shell"),
                 folder,
                 program: program.to_owned(),
                 arguments: arguments(port),
@@ -223,14 +227,14 @@ impl RedisServer {
         command.extend(self.arguments.iter().map(String::as_str));
         let log = self.folder.join("log");
         let before = fs::read_to_string(&log).unwrap_or_default().len();
-        let leash = Leashed::start(&command, &log, None).expect("a shell");
+        let process = KillOnDrop::start(&command, &log, None).expect("a shell");
         loop {
             let log = fs::read_to_string(&log).unwrap_or_default();
             let log = &log[before..];
             if log.contains("Ready to accept connections") {
                 let pid = log.split(':').next()?.trim();
                 return Some(Running {
-                    _leash: leash,
+                    _process: process,
                     pid: pid.parse().ok()?,
                 });
             }

@@ -18,7 +18,7 @@ use std::{
 };
 
 use idempotency::{Fingerprint, FirestoreStore, Hold, RecordId, Token, conformance_tests};
-use tests::{opened::in_firestore, servers::firestore::FirestoreEmulator};
+use tests::{servers::firestore::FirestoreEmulator, test_stores::in_firestore};
 
 conformance_tests!(in_firestore);
 conformance_tests!(wakeups: in_firestore);

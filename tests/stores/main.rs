@@ -2,8 +2,8 @@
 
 mod dark;
 mod firestore;
-mod frozen;
 mod labels;
+mod paused_time;
 mod postgres;
 mod redis;
 mod secret;
@@ -12,22 +12,14 @@ mod transactional;
 mod wrapped;
 mod wrapper;
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use idempotency::{Claim, ClaimRequest, Fingerprint, Hold, OnLost, Store, StoreError};
 use rustls::crypto::ring;
-use tests::proxy;
+use tests::{proxy, wait::within_a_minute};
 
 /// What an application with TLS does at its start. It fails where another test has done it.
 fn install_crypto_provider() {
     drop(ring::default_provider().install_default());
-}
-
-/// The result of a wait that a mistake would make endless; the text says for what it is.
-async fn within_a_minute<T>(what: &str, wait: impl Future<Output = T>) -> T {
-    let ended = tokio::time::timeout(Duration::from_secs(60), wait).await;
-    ended.unwrap_or_else(|_| panic!("a minute has passed without: {what}"))
 }
 
 /// A claim that takes over what has lapsed.

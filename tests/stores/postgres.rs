@@ -26,11 +26,11 @@ use idempotency::{
 };
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, postgres::PgRow, raw_sql};
 use tests::{
-    opened::in_postgres,
     servers::{
         pgbouncer::PgBouncer,
         postgres::{PostgresServer, advance, make_clock_movable},
     },
+    test_stores::in_postgres,
 };
 
 use crate::{proxy::Proxy, within_a_minute};

@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use idempotency::{Hold, RecordId, RedisStore, Token, conformance::TestStore, conformance_tests};
 use tests::{
-    opened::{ahead, in_redis},
     servers::redis::{RedisServer, set_back},
+    test_stores::{in_redis, skewed},
 };
 
 mod single {
@@ -42,7 +42,7 @@ async fn open_on_cluster() -> Option<TestStore> {
     let store = RedisStore::cluster([nodes[0].url()])
         .await
         .expect("a store");
-    Some(ahead(store.with_prefix(&prefix), move |time| {
+    Some(skewed(store.with_prefix(&prefix), move |time| {
         for node in nodes {
             set_back(node, &prefix, time);
         }

@@ -1,10 +1,12 @@
 //! The secret of `core-api` where several services share the keys.
 
 use std::{fs, process::Command};
+use tests::{
+    reply::Reply,
+    servers::{postgres::PostgresServer, redis::RedisServer},
+};
 
-use tests::servers::{postgres::PostgresServer, redis::RedisServer};
-
-use crate::service::{Service, send};
+use crate::service::Service;
 
 const WARNING: &str = "keys are stored without a secret";
 
@@ -27,7 +29,7 @@ async fn places() -> Vec<(Vec<String>, Box<dyn Send>)> {
 async fn start(options: &[&str]) -> (Service, usize) {
     let service = Service::start(&[options, &["--log-format", "json"]].concat());
     // What it says at its start is in the log before its first line about a request.
-    send(service.booking("first")).await;
+    Reply::to(service.booking("first")).await;
     service.wait_for_log("/bookings").await;
     let warnings = service.logged().matches(WARNING).count();
     (service, warnings)
@@ -43,8 +45,8 @@ async fn services_that_share_a_server_are_given_one_secret_or_warn_once() {
         let options: Vec<&str> = options.iter().map(String::as_str).collect();
         let (without, warnings) = start(&options).await;
         assert_eq!(warnings, 1);
-        let unkeyed = send(without.booking("k")).await;
-        assert!(!unkeyed.is_replayed, "{unkeyed:?}");
+        let unkeyed = Reply::to(without.booking("k")).await;
+        assert!(!unkeyed.is_replay(), "{unkeyed:?}");
         drop(without);
 
         // No machine makes one that the others do not have.
@@ -65,14 +67,14 @@ async fn services_that_share_a_server_are_given_one_secret_or_warn_once() {
         for _ in 0..2 {
             let (service, warnings) = start(&with).await;
             assert_eq!(warnings, 0);
-            responses.push((send(service.booking("k")).await, service));
+            responses.push((Reply::to(service.booking("k")).await, service));
         }
         let [(first, _one), (second, _other)] = responses.as_slice() else {
             panic!("two responses: {}", responses.len());
         };
         // The key that was stored without the secret is another one, as the help says.
-        assert!(!first.is_replayed, "{first:?}");
-        assert!(second.is_replayed, "{second:?}");
+        assert!(!first.is_replay(), "{first:?}");
+        assert!(second.is_replay(), "{second:?}");
         assert_eq!(first.body, second.body);
         fs::remove_file(&file).expect("a secret");
     }

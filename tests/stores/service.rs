@@ -7,10 +7,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use reqwest::{Client, Method, RequestBuilder, StatusCode};
+use reqwest::{Client, Method, RequestBuilder};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tests::servers::skip;
+use tests::{reply::Reply, servers::skip};
 use tokio::sync::watch;
 
 use crate::within_a_minute;
@@ -25,14 +25,6 @@ pub(crate) struct Service {
     address: String,
     pub(crate) ready_line: String,
     _folder: TempDir,
-}
-
-/// One answer, read to its end.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Answer {
-    pub(crate) status: StatusCode,
-    pub(crate) is_replayed: bool,
-    pub(crate) body: String,
 }
 
 impl Service {
@@ -131,8 +123,8 @@ impl Service {
     /// How many bookings there are.
     pub(crate) async fn bookings(&self) -> usize {
         let url = format!("http://{}/bookings", self.address);
-        let answer = send(self.client.get(url)).await;
-        let bookings: Vec<Value> = serde_json::from_str(&answer.body).expect("bookings");
+        let answer = Reply::to(self.client.get(url)).await;
+        let bookings: Vec<Value> = serde_json::from_slice(&answer.body).expect("JSON");
         bookings.len()
     }
 
@@ -179,12 +171,3 @@ impl Drop for Service {
 
 /// In every key and every body that is sent, and in no log.
 pub(crate) const UNSEEN: &str = "-that-nobody-may-see";
-
-pub(crate) async fn send(request: RequestBuilder) -> Answer {
-    let response = request.send().await.expect("an answer");
-    Answer {
-        status: response.status(),
-        is_replayed: response.headers().contains_key("idempotent-replayed"),
-        body: response.text().await.expect("a body"),
-    }
-}

@@ -31,7 +31,7 @@ use tests::servers::{
 };
 
 use clients::{Client, ClientKind, Way};
-use service::{Answer, Levers, Service};
+use service::{HandlerProbe, Service};
 
 /// A database to test with.
 #[derive(Clone, Copy, Debug)]
@@ -77,13 +77,13 @@ enum Database {
 const CREATE: &str = "create table bookings (guest text primary key)";
 
 /// A database of the test's own, which goes with this.
-struct World {
+struct TransactionalApp {
     database: Database,
     url: String,
     folder: TempDir,
 }
 
-impl World {
+impl TransactionalApp {
     /// None where there is no such server.
     async fn new(kind: Kind) -> Option<Self> {
         Self::on(kind, PostgresServer::shared).await
@@ -213,7 +213,7 @@ impl Database {
     /// Commits a booking of this guest, with this answer.
     async fn book(
         &self,
-        levers: &Levers,
+        probe: &HandlerProbe,
         execution: &Execution,
         guest: &str,
         answer: impl IntoResponse + Send,
@@ -228,7 +228,7 @@ impl Database {
             }
             Self::Postgres(_, client) => {
                 let answer = answer.into_response();
-                let booked = client.book(Way::Plainly, levers, execution, &guest, answer);
+                let booked = client.book(Way::Plainly, probe, execution, &guest, answer);
                 booked.await
             }
             Self::Firestore(there) => {

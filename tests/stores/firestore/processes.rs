@@ -4,11 +4,14 @@ use std::time::Duration;
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use tests::servers::firestore::{Documents, FirestoreEmulator};
+use tests::{
+    reply::Reply,
+    servers::firestore::{Documents, FirestoreEmulator},
+};
 use tokio::task::JoinSet;
 
 use super::unused_project;
-use crate::service::{Answer, Service, send};
+use crate::service::Service;
 
 /// Longer than the lease of a request, and much shorter than its ttl.
 const PAST_THE_LEASE: Duration = Duration::from_secs(60);
@@ -70,25 +73,27 @@ async fn book_once(one: Service, other: Service) {
         let service = if number % 2 == 0 { &one } else { &other };
         // Half of them wait.
         let patience = if number % 4 < 2 { "wait=10" } else { "wait=0" };
-        requests.spawn(send(service.booking("ann-1").header("Prefer", patience)));
+        requests.spawn(Reply::to(
+            service.booking("ann-1").header("Prefer", patience),
+        ));
     }
     let answers = requests.join_all().await;
-    let first: Vec<&Answer> = answers
+    let first: Vec<&Reply> = answers
         .iter()
-        .filter(|answer| answer.status == StatusCode::CREATED && !answer.is_replayed)
+        .filter(|answer| answer.status == StatusCode::CREATED && !answer.is_replay())
         .collect();
     assert_eq!(first.len(), 1, "{answers:?}");
     for answer in &answers {
         match answer.status {
             StatusCode::CREATED => assert_eq!(answer.body, first[0].body),
-            StatusCode::CONFLICT => assert!(!answer.is_replayed),
+            StatusCode::CONFLICT => assert!(!answer.is_replay()),
             _ => panic!("201 or 409, and not {answer:?}"),
         }
     }
     for service in [&one, &other] {
         assert_eq!(service.bookings().await, 1);
-        let replay = send(service.booking("ann-1")).await;
-        assert!(replay.is_replayed);
+        let replay = Reply::to(service.booking("ann-1")).await;
+        assert!(replay.is_replay());
         assert_eq!(replay.body, first[0].body);
     }
 }
@@ -108,15 +113,15 @@ async fn what_a_killed_process_had_begun_is_taken_over_once_its_lease_is_over() 
     assert!(cut_off.await.expect("the request").is_err());
 
     assert_eq!(
-        send(other.booking("ann-1")).await.status,
+        Reply::to(other.booking("ann-1")).await.status,
         StatusCode::CONFLICT
     );
     assert_eq!(other.bookings().await, 0);
     place.documents.set_back(PAST_THE_LEASE);
-    let taken_over = send(other.booking("ann-1")).await;
+    let taken_over = Reply::to(other.booking("ann-1")).await;
     assert_eq!(taken_over.status, StatusCode::CREATED);
-    assert!(!taken_over.is_replayed);
-    assert!(send(other.booking("ann-1")).await.is_replayed);
+    assert!(!taken_over.is_replay());
+    assert!(Reply::to(other.booking("ann-1")).await.is_replay());
     assert_eq!(other.bookings().await, 1);
 }
 
@@ -134,9 +139,9 @@ async fn a_process_that_is_killed_before_its_commit_leaves_nothing() {
     killed.wait_for_log("injected a delay").await;
     drop(killed);
     assert!(cut_off.await.expect("the request").is_err());
-    let retry = send(other.booking("ann-1")).await;
+    let retry = Reply::to(other.booking("ann-1")).await;
     assert_eq!(
-        (retry.status, retry.is_replayed),
+        (retry.status, retry.is_replay()),
         (StatusCode::CREATED, false)
     );
     assert_eq!(other.bookings().await, 1);
@@ -153,17 +158,17 @@ async fn a_process_that_was_paused_in_its_handler_commits_nothing() {
     let place = Place::new(emulator);
     let (paused, other) = (place.start(), place.start());
     let late = paused.booking("ann-1").header("X-Fault-Delay-Ms", 1_000);
-    let late = tokio::spawn(send(late));
+    let late = tokio::spawn(Reply::to(late));
     paused.wait_for_log("injected a delay").await;
     paused.signal("STOP");
-    let first = send(other.booking("ann-1")).await;
+    let first = Reply::to(other.booking("ann-1")).await;
     assert_eq!(
-        (first.status, first.is_replayed),
+        (first.status, first.is_replay()),
         (StatusCode::CREATED, false)
     );
     paused.signal("CONT");
     let late = late.await.expect("the request");
-    assert_eq!((late.status, late.is_replayed), (StatusCode::CREATED, true));
+    assert_eq!((late.status, late.is_replay()), (StatusCode::CREATED, true));
     assert_eq!(late.body, first.body);
     assert_eq!(other.bookings().await, 1);
 }
@@ -178,22 +183,22 @@ async fn a_process_that_was_paused_past_its_lease_stores_nothing() {
     let (paused, other) = (place.start_for_keys(), place.start_for_keys());
     // Long enough for it to be stopped first.
     let late = paused.booking("ann-1").header("X-Fault-Delay-Ms", 3_000);
-    let late = tokio::spawn(send(late));
+    let late = tokio::spawn(Reply::to(late));
     place.documents.one_is_taken().await;
     paused.signal("STOP");
     place.documents.set_back(PAST_THE_LEASE);
-    let taken_over = send(other.booking("ann-1")).await;
+    let taken_over = Reply::to(other.booking("ann-1")).await;
     assert_eq!(taken_over.status, StatusCode::CREATED);
-    assert!(!taken_over.is_replayed);
+    assert!(!taken_over.is_replay());
 
     paused.signal("CONT");
     // Its own answer is nobody's: the client gets that of the process that took over.
     let late = late.await.expect("the request");
-    assert!(late.is_replayed, "{late:?}");
+    assert!(late.is_replay(), "{late:?}");
     assert_eq!(late.body, taken_over.body);
     for service in [&paused, &other] {
-        let replay = send(service.booking("ann-1")).await;
-        assert!(replay.is_replayed);
+        let replay = Reply::to(service.booking("ann-1")).await;
+        assert!(replay.is_replay());
         assert_eq!(replay.body, taken_over.body);
     }
 }
@@ -211,24 +216,24 @@ async fn a_process_whose_clock_is_ahead_takes_nothing_over_early() {
     };
     let punctual = place.start_for_keys();
     let running = punctual.booking("ann-1").header("X-Fault-Delay-Ms", 1_000);
-    let running = tokio::spawn(send(running));
+    let running = tokio::spawn(Reply::to(running));
     place.documents.one_is_taken().await;
-    let early = send(ahead.booking("ann-1")).await;
+    let early = Reply::to(ahead.booking("ann-1")).await;
     assert_eq!(early.status, StatusCode::CONFLICT);
     let answer = running.await.expect("the request");
     assert_eq!(answer.status, StatusCode::CREATED);
     // A ttl, too, is not over earlier for it, nor later for what it has stored itself.
-    let replay = send(ahead.booking("ann-1")).await;
-    assert!(replay.is_replayed, "{replay:?}");
+    let replay = Reply::to(ahead.booking("ann-1")).await;
+    assert!(replay.is_replay(), "{replay:?}");
     let ttl = Duration::from_secs(3600);
     for service in [&ahead, &punctual] {
-        let first = send(ahead.booking("ann-2")).await;
+        let first = Reply::to(ahead.booking("ann-2")).await;
         assert_eq!(
-            (first.status, first.is_replayed),
+            (first.status, first.is_replay()),
             (StatusCode::CREATED, false)
         );
         place.documents.set_back(ttl - PAST_THE_LEASE);
-        assert!(send(service.booking("ann-2")).await.is_replayed);
+        assert!(Reply::to(service.booking("ann-2")).await.is_replay());
         place.documents.set_back(ttl);
     }
 }
@@ -242,12 +247,12 @@ async fn bookings_in_firestore_are_listed_changed_and_removed_by_every_process()
     let (one, other) = (place.start(), place.start());
     let mut ids = Vec::new();
     for key in ["ann-1", "ann-2", "ann-3"] {
-        let booked = send(one.booking(key)).await;
+        let booked = Reply::to(one.booking(key)).await;
         assert_eq!(booked.status, StatusCode::CREATED, "{booked:?}");
         ids.push(id(&read(&booked)));
     }
     let list = async |query: &str| {
-        let listed = send(other.request(Method::GET, &format!("/bookings{query}"))).await;
+        let listed = Reply::to(other.request(Method::GET, &format!("/bookings{query}"))).await;
         let listed = read(&listed);
         let listed = listed.as_array().expect("bookings");
         listed.iter().map(id).collect::<Vec<_>>()
@@ -259,18 +264,18 @@ async fn bookings_in_firestore_are_listed_changed_and_removed_by_every_process()
     assert_eq!(list(&behind).await, newest_first[2..]);
 
     let path = format!("/bookings/{}", ids[0]);
-    let before = read(&send(one.request(Method::GET, &path)).await);
+    let before = read(&Reply::to(one.request(Method::GET, &path)).await);
     let change = json!({ "customer_name": "Bob", "status": "cancelled" });
     let change = other.request(Method::PATCH, &path).json(&change);
-    let changed = send(change).await;
+    let changed = Reply::to(change).await;
     let mut expected = before;
     expected["customer_name"] = "Bob".into();
     expected["status"] = "cancelled".into();
     assert_eq!(read(&changed), expected);
-    let shown = send(one.request(Method::GET, &path)).await;
+    let shown = Reply::to(one.request(Method::GET, &path)).await;
     assert_eq!(read(&shown), expected);
 
-    let removed = send(other.request(Method::DELETE, &path)).await;
+    let removed = Reply::to(other.request(Method::DELETE, &path)).await;
     assert_eq!(removed.status, StatusCode::NO_CONTENT);
     let change = json!({ "customer_name": "Eve" });
     for gone in [
@@ -278,13 +283,13 @@ async fn bookings_in_firestore_are_listed_changed_and_removed_by_every_process()
         one.request(Method::DELETE, &path),
         one.request(Method::PATCH, &path).json(&change),
     ] {
-        assert_eq!(send(gone).await.status, StatusCode::NOT_FOUND);
+        assert_eq!(Reply::to(gone).await.status, StatusCode::NOT_FOUND);
     }
     assert_eq!(list("").await, newest_first[..2]);
 }
 
-fn read(answer: &Answer) -> Value {
-    serde_json::from_str(&answer.body).expect("JSON")
+fn read(answer: &Reply) -> Value {
+    serde_json::from_slice(&answer.body).expect("JSON")
 }
 
 fn id(booking: &Value) -> String {

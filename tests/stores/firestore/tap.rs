@@ -8,7 +8,6 @@ use std::{
         atomic::{AtomicBool, AtomicIsize, AtomicUsize, Ordering},
     },
 };
-
 use tests::servers::firestore::FirestoreEmulator;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},

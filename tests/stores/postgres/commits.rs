@@ -3,10 +3,10 @@
 use reqwest::Method;
 use serde_json::json;
 use sqlx::Row;
-use tests::servers::postgres::PostgresServer;
+use tests::{reply::Reply, servers::postgres::PostgresServer};
 
 use super::sql;
-use crate::service::{Service, send};
+use crate::service::Service;
 
 const BOOKINGS: usize = 10;
 
@@ -46,8 +46,8 @@ async fn book(service: &Service, keys: Option<&str>) {
                 "service_id": "s1", "customer_name": "Ann", "date": "2026-12-01", "time": "10:00",
             })),
         };
-        let answer = send(request).await;
-        assert_eq!((answer.status.as_u16(), answer.is_replayed), (201, false));
+        let answer = Reply::to(request).await;
+        assert_eq!((answer.status.as_u16(), answer.is_replay()), (201, false));
     }
 }
 

@@ -3,13 +3,10 @@
 use futures_util::future::join_all;
 use reqwest::Method;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, raw_sql};
-use tests::{proxy::Proxy, servers::postgres::PostgresServer};
+use tests::{proxy::Proxy, reply::Reply, servers::postgres::PostgresServer};
 
 use super::behind_a_proxy;
-use crate::{
-    service::{Service, send},
-    within_a_minute,
-};
+use crate::{service::Service, within_a_minute};
 
 #[derive(Clone, Copy, Debug)]
 enum Deaf {
@@ -91,17 +88,17 @@ async fn a_deaf_server_refuses_everybody_and_is_used_again_by_itself(
     let (proxy, behind) = behind_a_proxy(&url).await;
     let keys = if is_transactional { "same" } else { &behind };
     let service = Service::start(&["--database", &behind, "--idempotency-store", keys]);
-    let first = send(service.booking("before")).await;
+    let first = Reply::to(service.booking("before")).await;
     assert_eq!(first.status, 201, "{first:?}");
 
     let silence = Silence::fall(way, &server, &url, &proxy).await;
     let new = ["one", "two", "three"];
     let asked = async {
         tokio::join!(
-            join_all(new.map(|key| send(service.booking(key)))),
-            send(service.booking("before")),
-            send(service.request(Method::GET, "/bookings")),
-            send(service.request(Method::GET, "/readyz")),
+            join_all(new.map(|key| Reply::to(service.booking(key)))),
+            Reply::to(service.booking("before")),
+            Reply::to(service.request(Method::GET, "/bookings")),
+            Reply::to(service.request(Method::GET, "/readyz")),
         )
     };
     let (booked, retry, list, ready) = within_a_minute("a response", asked).await;
@@ -123,17 +120,21 @@ async fn a_deaf_server_refuses_everybody_and_is_used_again_by_itself(
 
     let served = async {
         for key in new {
-            while send(service.booking(key)).await.status != 201 {}
+            while Reply::to(service.booking(key)).await.status != 201 {}
         }
-        while send(service.request(Method::GET, "/readyz")).await.status != 200 {}
+        while Reply::to(service.request(Method::GET, "/readyz"))
+            .await
+            .status
+            != 200
+        {}
         loop {
-            let replay = send(service.booking("before")).await;
+            let replay = Reply::to(service.booking("before")).await;
             if replay.status == 201 {
                 return replay;
             }
         }
     };
     let replay = within_a_minute("a service that works", served).await;
-    assert_eq!((replay.is_replayed, &replay.body), (true, &first.body));
+    assert_eq!((replay.is_replay(), &replay.body), (true, &first.body));
     assert_eq!(service.bookings().await, 1 + new.len());
 }

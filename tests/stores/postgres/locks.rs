@@ -15,13 +15,10 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
     raw_sql,
 };
+use tests::reply::Reply;
 
 use super::{database, hex, hold_on, named, new_hold, pooler, request, sql, store, until};
-use crate::{
-    claim,
-    service::{Service, send},
-    within_a_minute, won,
-};
+use crate::{claim, service::Service, within_a_minute, won};
 
 /// Returns once the server has given up each wait for a lock that is under way now. Some may have begun since.
 async fn until_given_up(url: &str) {
@@ -223,13 +220,13 @@ async fn a_waiter_outlasts_a_step_that_stands_still() {
 async fn a_booking_that_somebody_has_locked_is_not_changed_and_leaves_no_process_behind() {
     let Some(url) = database().await else { return };
     let service = Service::start(&["--database", &url]);
-    let booked = send(service.booking("k")).await;
-    let booked: Value = serde_json::from_str(&booked.body).expect("a booking");
+    let booked = Reply::to(service.booking("k")).await;
+    let booked: Value = serde_json::from_slice(&booked.body).expect("JSON");
     let path = format!("/bookings/{}", booked["id"].as_str().expect("an id"));
     let change = || {
         let change = service.request(Method::PATCH, &path);
         let change = change.header("Idempotency-Key", "l");
-        send(change.json(&json!({ "customer_name": "Ben" })))
+        Reply::to(change.json(&json!({ "customer_name": "Ben" })))
     };
     let session = standing_still(&url, "select from bookings for update").await;
     let refused = change().await;
@@ -237,7 +234,7 @@ async fn a_booking_that_somebody_has_locked_is_not_changed_and_leaves_no_process
     until_given_up(&url).await;
     go_on(session).await;
     let changed = change().await;
-    assert_eq!((changed.status.as_u16(), changed.is_replayed), (200, false));
+    assert_eq!((changed.status.as_u16(), changed.is_replay()), (200, false));
 }
 
 // proves: deaf-store-left-quickly, one-key-takes-pool
@@ -247,12 +244,12 @@ async fn reads_that_meet_a_locked_table_leave_no_process_behind() {
     let service = Service::start(&["--database", &url]);
     let lock = "lock table bookings in access exclusive mode";
     let session = standing_still(&url, lock).await;
-    let reads = (0..25).map(|_| send(service.request(Method::GET, "/bookings")));
+    let reads = (0..25).map(|_| Reply::to(service.request(Method::GET, "/bookings")));
     for read in join_all(reads).await {
         assert_eq!(read.status, 503, "{read:?}");
     }
     until_given_up(&url).await;
     go_on(session).await;
-    let read = send(service.request(Method::GET, "/bookings")).await;
+    let read = Reply::to(service.request(Method::GET, "/bookings")).await;
     assert_eq!(read.status, 200, "{read:?}");
 }

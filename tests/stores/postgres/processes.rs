@@ -1,12 +1,11 @@
 //! Two services on one database.
 
 use std::time::Duration;
-
-use tests::servers::postgres::advance;
+use tests::{reply::Reply, servers::postgres::advance};
 use tokio::task::JoinSet;
 
 use super::{database, pooler};
-use crate::service::{Service, send};
+use crate::service::Service;
 
 const LEASE: Duration = Duration::from_secs(30);
 
@@ -46,10 +45,10 @@ async fn keys_alone_can_be_shared() {
     let Some(url) = database().await else { return };
     let options = ["--database", "memory:", "--idempotency-store", &url];
     let services = [(); 2].map(|()| Service::start(&options));
-    let first = send(services[0].booking("k")).await;
-    let retry = send(services[1].booking("k")).await;
+    let first = Reply::to(services[0].booking("k")).await;
+    let retry = Reply::to(services[1].booking("k")).await;
     assert_eq!(first.status, 201, "{first:?}");
-    assert_eq!((retry.is_replayed, &retry.body), (true, &first.body));
+    assert_eq!((retry.is_replay(), &retry.body), (true, &first.body));
     assert_eq!(services[0].bookings().await, 1);
     assert_eq!(services[1].bookings().await, 0);
 }
@@ -70,7 +69,7 @@ async fn a_password_is_not_shown() {
 async fn book_once(services: &[Service; 2]) {
     let mut requests = JoinSet::new();
     for number in 0..40 {
-        requests.spawn(send(services[number % 2].booking("k")));
+        requests.spawn(Reply::to(services[number % 2].booking("k")));
     }
     let answers = requests.join_all().await;
     let first = answers
@@ -85,11 +84,11 @@ async fn book_once(services: &[Service; 2]) {
     }
     let executed = answers
         .iter()
-        .filter(|answer| answer.status == 201 && !answer.is_replayed);
+        .filter(|answer| answer.status == 201 && !answer.is_replay());
     assert_eq!(executed.count(), 1);
     for service in services {
-        let replay = send(service.booking("k")).await;
-        assert_eq!((replay.is_replayed, &replay.body), (true, &first.body));
+        let replay = Reply::to(service.booking("k")).await;
+        assert_eq!((replay.is_replay(), &replay.body), (true, &first.body));
         assert_eq!(service.bookings().await, 1);
     }
 }
@@ -108,11 +107,11 @@ async fn a_service_that_is_killed_in_the_middle_is_taken_over_after_its_lease() 
     killed.signal("KILL");
     drop(slow.await.expect("the request").expect_err("no answer"));
 
-    let early = send(other.booking("k")).await;
+    let early = Reply::to(other.booking("k")).await;
     assert_eq!(early.status, 409, "{early:?}");
     advance(&url, LEASE);
-    let taken = send(other.booking("k")).await;
-    assert_eq!((taken.status.as_u16(), taken.is_replayed), (201, false));
+    let taken = Reply::to(other.booking("k")).await;
+    assert_eq!((taken.status.as_u16(), taken.is_replay()), (201, false));
     assert_eq!(other.bookings().await, 1);
 }
 
@@ -131,8 +130,8 @@ async fn a_service_that_is_killed_in_its_transaction_leaves_nothing() {
     killed.signal("KILL");
     drop(slow.await.expect("the request").expect_err("no answer"));
 
-    let retry = send(other.booking("k")).await;
-    assert_eq!((retry.status.as_u16(), retry.is_replayed), (201, false));
+    let retry = Reply::to(other.booking("k")).await;
+    assert_eq!((retry.status.as_u16(), retry.is_replay()), (201, false));
     assert_eq!(other.bookings().await, 1);
 }
 
@@ -144,15 +143,15 @@ async fn a_service_that_was_paused_in_its_handler_commits_nothing() {
     let Some(url) = database().await else { return };
     let [paused, other] = two_services(&url);
     let slow = paused.booking("k").header("X-Fault-Delay-Ms", "1000");
-    let slow = tokio::spawn(send(slow));
+    let slow = tokio::spawn(Reply::to(slow));
     paused.wait_for_log("injected a delay").await;
     paused.signal("STOP");
-    let first = send(other.booking("k")).await;
-    assert_eq!((first.status.as_u16(), first.is_replayed), (201, false));
+    let first = Reply::to(other.booking("k")).await;
+    assert_eq!((first.status.as_u16(), first.is_replay()), (201, false));
     paused.signal("CONT");
 
     let late = slow.await.expect("the request");
-    assert_eq!((late.status.as_u16(), late.is_replayed), (201, true));
+    assert_eq!((late.status.as_u16(), late.is_replay()), (201, true));
     assert_eq!(late.body, first.body);
     assert_eq!(other.bookings().await, 1);
 }
@@ -167,12 +166,12 @@ async fn a_service_that_was_paused_past_its_lease_stores_nothing() {
         .booking("k")
         .header("X-Fault-Delay-Ms", "1000")
         .header("X-Fault-Status", "418");
-    let slow = tokio::spawn(send(slow));
+    let slow = tokio::spawn(Reply::to(slow));
     paused.wait_for_log("injected a delay").await;
     paused.signal("STOP");
     advance(&url, LEASE);
-    let taken = send(other.booking("k")).await;
-    assert_eq!((taken.status.as_u16(), taken.is_replayed), (201, false));
+    let taken = Reply::to(other.booking("k")).await;
+    assert_eq!((taken.status.as_u16(), taken.is_replay()), (201, false));
     paused.signal("CONT");
 
     let late = slow.await.expect("the request");
@@ -185,8 +184,8 @@ async fn a_service_that_was_paused_past_its_lease_stores_nothing() {
     assert!(line.is_some_and(|line| line.contains("WARN")), "{log}");
     assert!(!log.contains("ERROR"), "{log}");
     for service in [&paused, &other] {
-        let replay = send(service.booking("k")).await;
-        assert_eq!((replay.is_replayed, &replay.body), (true, &taken.body));
+        let replay = Reply::to(service.booking("k")).await;
+        assert_eq!((replay.is_replay(), &replay.body), (true, &taken.body));
     }
     assert_eq!(other.bookings().await, 1);
 }

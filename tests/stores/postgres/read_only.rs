@@ -8,15 +8,12 @@ use reqwest::Method;
 use sqlx::postgres::PgPoolOptions;
 use tests::{
     proxy::{DarkEnd, Proxy},
+    reply::Reply,
     servers::postgres::PostgresServer,
 };
 
 use super::{behind_a_proxy, database, hold_on, name, new_hold, request, sql, store, until};
-use crate::{
-    claim,
-    service::{Service, send},
-    within_a_minute,
-};
+use crate::{claim, service::Service, within_a_minute};
 
 /// Ends every connection of the database but the one that asks.
 const END_ALL: &str = "
@@ -103,7 +100,7 @@ async fn a_standby_that_lags_behind_is_not_asked_whether_there_is_a_record() {
     claim(&store, &owner, &request()).await.expect("a claim");
     let completed = store.complete(&owner, Bytes::from_static(b"booked")).await;
     assert!(matches!(completed, Ok(IfOwner::Done(_))), "{completed:?}");
-    let first = send(service.booking("k")).await;
+    let first = Reply::to(service.booking("k")).await;
     assert_eq!(first.status, 201, "{first:?}");
     assert_eq!(ready(&service).await, 200);
 
@@ -114,15 +111,15 @@ async fn a_standby_that_lags_behind_is_not_asked_whether_there_is_a_record() {
     let claimed = claim(&store, &hold_on(owner.id), &request()).await;
     let kind = claimed.map_err(|error| error.kind());
     assert_eq!(kind, Err(StoreErrorKind::Unavailable));
-    let retry = send(service.booking("k")).await;
+    let retry = Reply::to(service.booking("k")).await;
     assert_eq!(retry.status, 503, "{retry:?}");
     assert_eq!(ready(&service).await, 503);
 
     lead(&proxy, &primary);
     let replay = claim(&store, &hold_on(owner.id), &request()).await;
     assert!(matches!(replay, Ok(Claim::Completed { .. })), "{replay:?}");
-    let replay = send(service.booking("k")).await;
-    assert_eq!((replay.is_replayed, &replay.body), (true, &first.body));
+    let replay = Reply::to(service.booking("k")).await;
+    assert_eq!((replay.is_replay(), &replay.body), (true, &first.body));
     assert_eq!(ready(&service).await, 200);
 }
 
@@ -141,7 +138,7 @@ async fn a_service_whose_server_only_reads_is_not_ready_until_it_writes_again() 
         sql(&url, &read_only(&url, "on")).await;
         sql(&url, END_ALL).await;
         assert_eq!(ready(&service).await, 503, "{keys}");
-        let refused = send(service.booking("k")).await;
+        let refused = Reply::to(service.booking("k")).await;
         assert_eq!(refused.status, 503, "{refused:?}");
 
         // The session that asks may not write either, unless it says so.
@@ -150,13 +147,13 @@ async fn a_service_whose_server_only_reads_is_not_ready_until_it_writes_again() 
         sql(&url, END_ALL).await;
         let booked = within_a_minute("a booking", async {
             loop {
-                let booked = send(service.booking("k")).await;
+                let booked = Reply::to(service.booking("k")).await;
                 if booked.status == 201 {
                     return booked;
                 }
             }
         });
-        assert!(!booked.await.is_replayed);
+        assert!(!booked.await.is_replay());
         assert_eq!(ready(&service).await, 200);
         assert_eq!(service.bookings().await, 1);
     }
@@ -168,7 +165,7 @@ fn read_only(url: &str, value: &str) -> String {
 }
 
 async fn ready(service: &Service) -> u16 {
-    let ready = send(service.request(Method::GET, "/readyz")).await;
+    let ready = Reply::to(service.request(Method::GET, "/readyz")).await;
     ready.status.as_u16()
 }
 

@@ -1,14 +1,10 @@
 //! The way to the server, encrypted.
 
 use idempotency::{PostgresStore, PostgresStoreError};
-use tests::servers::postgres::PostgresServer;
+use tests::{reply::Reply, servers::postgres::PostgresServer};
 
 use super::{new_hold, request, until};
-use crate::{
-    claim, install_crypto_provider,
-    service::{Service, send},
-    won,
-};
+use crate::{claim, install_crypto_provider, service::Service, won};
 
 /// Clients of several databases are in this program, with two kinds of cryptography.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -33,7 +29,7 @@ async fn a_server_with_a_certificate_of_a_known_authority_is_used() {
             &["--database", "memory:", "--idempotency-store", &way],
         ] {
             let service = Service::start(options);
-            let booked = send(service.booking(&uuid::Uuid::new_v4().to_string())).await;
+            let booked = Reply::to(service.booking(&uuid::Uuid::new_v4().to_string())).await;
             assert_eq!(booked.status, 201, "{booked:?}");
         }
         let store = PostgresStore::connect(&way).await.expect("a store");

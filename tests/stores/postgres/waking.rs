@@ -15,7 +15,7 @@ use sqlx::{Row, postgres::PgListener};
 use tests::servers::postgres::advance;
 
 use super::{database, hex, hold_on, named, new_hold, pooler, request, sql, store, until};
-use crate::{claim, frozen::Frozen, within_a_minute};
+use crate::{claim, paused_time::PausedTime, within_a_minute};
 
 const LISTENERS: &str = "
     select count(*) from pg_stat_activity
@@ -87,7 +87,7 @@ async fn each_way_to_end_a_hold_is_notified() {
             }
         };
         within_a_minute("a waiter that asks", asking).await;
-        let frozen = Frozen::now();
+        let paused = PausedTime::pause();
         let empty = Bytes::new();
         let ended = match way {
             "complete" => owning.complete(&owner, empty).await.map(drop),
@@ -108,7 +108,7 @@ async fn each_way_to_end_a_hold_is_notified() {
         };
         ended.expect(way);
         subscription.changed().await;
-        frozen.thaw();
+        paused.resume();
     }
 }
 

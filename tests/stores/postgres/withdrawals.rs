@@ -9,7 +9,7 @@ use tests::servers::postgres::advance;
 use tokio::{sync::Barrier, task::JoinSet};
 
 use super::{behind_a_proxy, database, hold_on, new_hold, request, sql, store};
-use crate::{claim, frozen::Frozen, within_a_minute, won};
+use crate::{claim, paused_time::PausedTime, within_a_minute, won};
 
 /// Whichever comes first, the run before the take-over is suspended as it was, and the token is spent.
 // proves: dead-owner-taken-over, dropped-future-loses-nothing, dropped-retry-deletes-steps
@@ -165,11 +165,11 @@ async fn a_waiter_elsewhere_is_woken_by_a_withdrawal() {
         assert_eq!(looked.ok(), Some(in_flight));
         let awaited = "select awaited from idempotency_records where phase = 1";
         super::until(&url, awaited).await;
-        let frozen = Frozen::now();
+        let paused = PausedTime::pause();
         let withdrawn = owning.withdraw(&owner, &request()).await;
         withdrawn.expect("a withdrawal");
         subscription.changed().await;
-        frozen.thaw();
+        paused.resume();
         let next = hold_on(owner.id);
         let attempt = 1 + u32::from(!progress.is_empty());
         let won = Claim::won(attempt, progress);

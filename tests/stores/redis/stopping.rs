@@ -1,8 +1,8 @@
 //! A service that is asked to stop while its server is stopped too: its connections stay, and nothing comes back on them.
 
-use tests::servers::redis::RedisServer;
+use tests::{reply::Reply, servers::redis::RedisServer};
 
-use crate::service::{Service, send};
+use crate::service::Service;
 
 fn start(server: &RedisServer) -> Service {
     let url = server.url();
@@ -21,7 +21,7 @@ async fn a_run_whose_response_cannot_be_stored_is_told_of_when_the_time_for_it_i
         .booking("k")
         .header("X-Fault-Delay-Ms", "1000")
         .header("X-Fault-Status", "418");
-    let late = tokio::spawn(send(late));
+    let late = tokio::spawn(Reply::to(late));
     service.wait_for_log("injected a delay").await;
     server.pause();
     service.signal("TERM");
@@ -45,9 +45,9 @@ async fn a_claim_that_cannot_be_withdrawn_is_told_of_and_makes_no_failure_of_the
         return;
     };
     let service = start(&server);
-    assert_eq!(send(service.booking("first")).await.status, 201);
+    assert_eq!(Reply::to(service.booking("first")).await.status, 201);
     server.pause();
-    assert_eq!(send(service.booking("k")).await.status, 503);
+    assert_eq!(Reply::to(service.booking("k")).await.status, 503);
     service.signal("TERM");
     let (status, log) = service.ended().await;
     assert_eq!(status.code(), Some(0), "{log}");

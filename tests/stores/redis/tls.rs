@@ -5,14 +5,13 @@ use std::{env, path::Path, process::Command};
 use idempotency::{Claim, RedisStore, RedisStoreError, Store};
 use reqwest::StatusCode;
 use tempfile::tempdir;
-use tests::servers::{redis::RedisServer, skip};
+use tests::{
+    reply::Reply,
+    servers::{redis::RedisServer, skip},
+};
 
 use super::{hold_on, new_hold, records::request};
-use crate::{
-    claim, install_crypto_provider,
-    service::{Service, send},
-    won,
-};
+use crate::{claim, install_crypto_provider, service::Service, won};
 
 /// Tells the process that trusts the certificate where the cluster is.
 const CLUSTER: &str = "TESTED_CLUSTER";
@@ -58,9 +57,9 @@ async fn keys_travel_encrypted_to_a_server_with_a_certificate_that_is_trusted() 
         &[("SSL_CERT_FILE", &certificate)],
     );
     for is_replayed in [false, true] {
-        let answer = send(service.booking("ann-1")).await;
+        let answer = Reply::to(service.booking("ann-1")).await;
         assert_eq!(answer.status, StatusCode::CREATED);
-        assert_eq!(answer.is_replayed, is_replayed);
+        assert_eq!(answer.is_replay(), is_replayed);
     }
     install_crypto_provider();
     // This process does not trust the certificate.

@@ -13,7 +13,7 @@ use idempotency::{
 use tests::servers::redis::RedisServer;
 
 use super::{hold_on, new_hold, unused_prefix};
-use crate::{claim, frozen::Frozen, proxy::Proxy, within_a_minute, won};
+use crate::{claim, paused_time::PausedTime, proxy::Proxy, within_a_minute, won};
 
 /// What was asked, in all tests of this file.
 fn request() -> Fingerprint {
@@ -56,7 +56,7 @@ async fn an_end_elsewhere_is_heard_of_without_looking() {
     let (here, elsewhere) = two_stores(server).await;
     for end in 0..4 {
         let hold = taken(&elsewhere).await;
-        let frozen = Frozen::now();
+        let paused = PausedTime::pause();
         let mut subscription = here.subscribe(&hold.id);
         is_listened_to(server, &here, &hold.id).await;
         match end {
@@ -82,7 +82,7 @@ async fn an_end_elsewhere_is_heard_of_without_looking() {
             }
         }
         subscription.changed().await;
-        frozen.thaw();
+        paused.resume();
         if end == 2 {
             let next = claim(&here, &hold_on(&hold), &request()).await;
             assert_eq!(next.ok(), Some(won(2)));
@@ -103,9 +103,9 @@ async fn an_end_that_was_told_before_anybody_listened_is_found() {
     assert!(is_in_flight(&here, &hold.id).await);
     let released = elsewhere.release(&hold).await;
     assert_eq!(released.ok(), Some(IfOwner::Done(())));
-    let frozen = Frozen::now();
+    let paused = PausedTime::pause();
     here.subscribe(&hold.id).changed().await;
-    frozen.thaw();
+    paused.resume();
 }
 
 // proves: duplicate-may-wait, processes-share-store, lost-wakeup-hangs-waiter
@@ -119,7 +119,7 @@ async fn many_who_wait_for_many_keys_share_a_connection_and_all_hear() {
     for _ in 0..20 {
         holds.push(taken(&elsewhere).await);
     }
-    let frozen = Frozen::now();
+    let paused = PausedTime::pause();
     let mut waiting = Vec::new();
     for id in holds.iter().chain(&holds).map(|hold| hold.id) {
         let here = here.clone();
@@ -135,7 +135,7 @@ async fn many_who_wait_for_many_keys_share_a_connection_and_all_hear() {
     for waiter in waiting {
         waiter.await.expect("a waiter");
     }
-    frozen.thaw();
+    paused.resume();
     assert_eq!(listeners(&server), 1);
 }
 
@@ -163,11 +163,11 @@ async fn a_broken_connection_is_made_anew_and_what_it_missed_is_found() {
     ended(&here, &hold.id, &mut subscription).await;
     // And the other one's channel is open again.
     is_listened_to(&server, &here, &other.id).await;
-    let frozen = Frozen::now();
+    let paused = PausedTime::pause();
     let released = elsewhere.release(&other).await;
     assert_eq!(released.ok(), Some(IfOwner::Done(())));
     kept.changed().await;
-    frozen.thaw();
+    paused.resume();
 }
 
 // proves: deaf-store-left-quickly, lost-wakeup-hangs-waiter, dead-connection-outlives-lease
@@ -199,11 +199,11 @@ async fn a_dark_connection_is_left_and_what_it_missed_is_found() {
     while here.inspect(&hold.id).await.is_err() {}
     ended(&here, &hold.id, &mut subscription).await;
     is_listened_to(&server, &here, &other.id).await;
-    let frozen = Frozen::now();
+    let paused = PausedTime::pause();
     let released = elsewhere.release(&other).await;
     assert_eq!(released.ok(), Some(IfOwner::Done(())));
     kept.changed().await;
-    frozen.thaw();
+    paused.resume();
 }
 
 // proves: duplicate-may-wait, lost-wakeup-hangs-waiter
@@ -277,13 +277,13 @@ async fn an_end_on_any_node_of_a_cluster_is_heard_of_on_another() {
     // Enough for some of each node.
     for _ in 0..10 {
         let hold = taken(&elsewhere).await;
-        let frozen = Frozen::now();
+        let paused = PausedTime::pause();
         let mut subscription = here.subscribe(&hold.id);
         is_listened_to(&nodes[0], &here, &hold.id).await;
         let released = elsewhere.release(&hold).await;
         assert_eq!(released.ok(), Some(IfOwner::Done(())));
         subscription.changed().await;
-        frozen.thaw();
+        paused.resume();
         assert!(!is_in_flight(&here, &hold.id).await);
     }
 }

@@ -5,7 +5,7 @@ use futures_util::future::BoxFuture;
 use idempotency::{CommitError, Execution, PostgresTransaction};
 use sqlx::{Acquire, PgPool, Postgres, pool::PoolConnection, postgres::PgPoolOptions};
 
-use super::service::Levers;
+use super::service::HandlerProbe;
 
 /// The client of one service.
 #[derive(Clone, Debug)]
@@ -79,7 +79,7 @@ impl Client {
     pub(super) fn book<'a>(
         &'a self,
         way: Way,
-        levers: &'a Levers,
+        probe: &'a HandlerProbe,
         execution: &'a Execution,
         guest: &'a str,
         response: Response,
@@ -114,8 +114,8 @@ impl Client {
                         _ => <$driver as Driver>::insert(&mut transaction, guest).await?,
                     }
                     if let Way::Stopping = way {
-                        levers.arrived.add_permits(1);
-                        levers.pass.acquire().await.expect("a gate").forget();
+                        probe.arrived.add_permits(1);
+                        probe.pass.acquire().await.expect("a gate").forget();
                     }
                     if let Way::Saying(statements) = way {
                         drop(

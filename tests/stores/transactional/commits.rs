@@ -17,7 +17,7 @@ use sqlx::{
 };
 use tests::servers::postgres::PostgresServer;
 
-use super::{Client, Database, Kind, Service, World};
+use super::{Client, Database, Kind, Service, TransactionalApp};
 use crate::postgres::round_trips::counting;
 
 const BOOKINGS: usize = 20;
@@ -30,18 +30,18 @@ const BOOKINGS: usize = 20;
 #[case::tokio_postgres(Kind::TOKIO_POSTGRES)]
 #[tokio::test]
 async fn a_booking_with_a_key_is_one_commit_as_one_without(#[case] kind: Kind) {
-    let Some(world) = World::alone(kind).await else {
+    let Some(app) = TransactionalApp::alone(kind).await else {
         return;
     };
-    let service = world.service().await;
-    let without = world.commits_of(&service, None).await;
+    let service = app.service().await;
+    let without = app.commits_of(&service, None).await;
     assert_eq!(without, BOOKINGS);
-    let with = world.commits_of(&service, Some("/book/now")).await;
+    let with = app.commits_of(&service, Some("/book/now")).await;
     assert_eq!(with, BOOKINGS);
     // So that this is known to count: a lease takes one for the claim, and the booking completes it.
-    let leased = world.commits_of(&service, Some("/leased/now")).await;
+    let leased = app.commits_of(&service, Some("/leased/now")).await;
     assert_eq!(leased, 2 * BOOKINGS);
-    assert_eq!(world.guests().await.len(), 3 * BOOKINGS);
+    assert_eq!(app.guests().await.len(), 3 * BOOKINGS);
 }
 
 // proves: replay-never-extends-ttl
@@ -52,16 +52,16 @@ async fn a_booking_with_a_key_is_one_commit_as_one_without(#[case] kind: Kind) {
 #[case::tokio_postgres(Kind::TOKIO_POSTGRES)]
 #[tokio::test]
 async fn a_replay_commits_nothing(#[case] kind: Kind) {
-    let Some(world) = World::alone(kind).await else {
+    let Some(app) = TransactionalApp::alone(kind).await else {
         return;
     };
-    let service = world.service().await;
+    let service = app.service().await;
     assert_eq!(service.send("/book/now", "k", "Ann").await.status, 201);
-    let before = world.commits().await;
+    let before = app.commits().await;
     for _ in 0..BOOKINGS {
-        assert!(service.send("/book/now", "k", "Ann").await.is_replayed);
+        assert!(service.send("/book/now", "k", "Ann").await.is_replay());
     }
-    assert_eq!(world.commits().await, before);
+    assert_eq!(app.commits().await, before);
 }
 
 /// The booking's own are its begin, its insert and its commit, and what its pool asks before it lends a connection and
@@ -69,13 +69,13 @@ async fn a_replay_commits_nothing(#[case] kind: Kind) {
 // proves: rows-and-key-commit-together
 #[tokio::test]
 async fn a_booking_with_a_key_takes_two_round_trips_more_than_one_without() {
-    let Some(world) = World::new(Kind::POSTGRES).await else {
+    let Some(app) = TransactionalApp::new(Kind::POSTGRES).await else {
         return;
     };
     let server = PostgresServer::shared().expect("a server");
     let trips = Arc::new(AtomicUsize::new(0));
     let port = counting(server.port(), Arc::clone(&trips)).await;
-    let options: PgConnectOptions = world.url.parse().expect("a URL");
+    let options: PgConnectOptions = app.url.parse().expect("a URL");
     let options = options.port(port).ssl_mode(PgSslMode::Disable);
     let pool = PgPoolOptions::new().max_connections(1);
     let pool = pool.connect_lazy_with(options);
@@ -105,7 +105,7 @@ async fn a_booking_with_a_key_takes_two_round_trips_more_than_one_without() {
     assert_eq!(more.min(), Some(2), "{counted:?}");
 }
 
-impl World {
+impl TransactionalApp {
     /// On a server where nobody else commits anything meanwhile.
     async fn alone(kind: Kind) -> Option<Self> {
         // It ends with this process.

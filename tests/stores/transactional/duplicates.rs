@@ -3,23 +3,23 @@
 use futures_util::future::join_all;
 use rstest_reuse::apply;
 
-use super::{Kind, World, each_database};
+use super::{Kind, TransactionalApp, each_database};
 
 // proves: running-duplicate-gets-409, mismatch-refused-while-running
 #[apply(each_database)]
 #[tokio::test]
 async fn duplicates_within_the_process_do_not_run(#[case] kind: Kind) {
-    let Some(world) = World::new(kind).await else {
+    let Some(app) = TransactionalApp::new(kind).await else {
         return;
     };
-    let service = world.service().await;
+    let service = app.service().await;
     let first = service.sending("/book/stop", "k", "Ann");
     service.arrived().await;
 
     let duplicate = service.send("/book/stop", "k", "Ann").await;
     assert_eq!(duplicate.status, 409);
     assert!(
-        duplicate.body.contains("idempotency_in_progress"),
+        duplicate.text().contains("idempotency_in_progress"),
         "{duplicate:?}"
     );
     assert_eq!(service.send("/book/stop", "k", "Ben").await.status, 422);
@@ -28,7 +28,7 @@ async fn duplicates_within_the_process_do_not_run(#[case] kind: Kind) {
     service.pass();
     assert_eq!(first.await.expect("an answer").status, 201);
     let replay = service.send("/book/stop", "k", "Ann").await;
-    assert!(replay.is_replayed);
+    assert!(replay.is_replay());
     assert_eq!(service.runs(), 1);
 }
 
@@ -36,10 +36,10 @@ async fn duplicates_within_the_process_do_not_run(#[case] kind: Kind) {
 #[apply(each_database)]
 #[tokio::test]
 async fn duplicates_may_wait_for_the_commit(#[case] kind: Kind) {
-    let Some(world) = World::new(kind).await else {
+    let Some(app) = TransactionalApp::new(kind).await else {
         return;
     };
-    let service = world.service().await;
+    let service = app.service().await;
     let first = service.sending("/patient/stop", "k", "Ann");
     service.arrived().await;
     let waiting: Vec<_> = (0..20)
@@ -47,10 +47,10 @@ async fn duplicates_may_wait_for_the_commit(#[case] kind: Kind) {
         .collect();
     service.pass();
     let first = first.await.expect("an answer");
-    assert_eq!((first.status, first.is_replayed), (201, false));
+    assert_eq!((first.status.as_u16(), first.is_replay()), (201, false));
     for answer in join_all(waiting).await {
         let answer = answer.expect("an answer");
-        assert_eq!((answer.status, answer.is_replayed), (201, true));
+        assert_eq!((answer.status.as_u16(), answer.is_replay()), (201, true));
         assert_eq!(answer.body, first.body);
     }
     assert_eq!(service.runs(), 1);
@@ -61,10 +61,10 @@ async fn duplicates_may_wait_for_the_commit(#[case] kind: Kind) {
 #[apply(each_database)]
 #[tokio::test]
 async fn a_waiter_takes_the_place_of_a_run_that_fails(#[case] kind: Kind) {
-    let Some(world) = World::new(kind).await else {
+    let Some(app) = TransactionalApp::new(kind).await else {
         return;
     };
-    let service = world.service().await;
+    let service = app.service().await;
     // Its booking fails on this one.
     assert_eq!(service.send("/book/now", "other", "Ann").await.status, 201);
     let first = service.sending("/patient/stop", "k", "Ann");
@@ -84,10 +84,10 @@ async fn a_waiter_takes_the_place_of_a_run_that_fails(#[case] kind: Kind) {
 #[apply(each_database)]
 #[tokio::test]
 async fn of_two_services_one_commits(#[case] kind: Kind) {
-    let Some(world) = World::new(kind).await else {
+    let Some(app) = TransactionalApp::new(kind).await else {
         return;
     };
-    let (one, other) = (world.service().await, world.service().await);
+    let (one, other) = (app.service().await, app.service().await);
     let first = one.sending("/book/stop", "k", "Ann");
     let second = other.sending("/book/stop", "k", "Ann");
     one.arrived().await;
@@ -95,16 +95,16 @@ async fn of_two_services_one_commits(#[case] kind: Kind) {
 
     one.pass();
     let first = first.await.expect("an answer");
-    assert_eq!((first.status, first.is_replayed), (201, false));
+    assert_eq!((first.status.as_u16(), first.is_replay()), (201, false));
     other.pass();
     let second = second.await.expect("an answer");
     assert_eq!(
-        (second.status, second.is_replayed),
+        (second.status.as_u16(), second.is_replay()),
         (201, true),
         "{second:?}"
     );
     assert_eq!(second.body, first.body);
-    assert_eq!(world.guests().await, ["Ann"]);
+    assert_eq!(app.guests().await, ["Ann"]);
 }
 
 /// The other one has another body, and so another guest, whose booking does not stay.
@@ -112,10 +112,10 @@ async fn of_two_services_one_commits(#[case] kind: Kind) {
 #[apply(each_database)]
 #[tokio::test]
 async fn of_two_services_with_other_bodies_one_is_refused(#[case] kind: Kind) {
-    let Some(world) = World::new(kind).await else {
+    let Some(app) = TransactionalApp::new(kind).await else {
         return;
     };
-    let (one, other) = (world.service().await, world.service().await);
+    let (one, other) = (app.service().await, app.service().await);
     let first = one.sending("/book/stop", "k", "Ann");
     let second = other.sending("/book/stop", "k", "Ben");
     one.arrived().await;
@@ -124,7 +124,7 @@ async fn of_two_services_with_other_bodies_one_is_refused(#[case] kind: Kind) {
     assert_eq!(first.await.expect("an answer").status, 201);
     other.pass();
     assert_eq!(second.await.expect("an answer").status, 422);
-    assert_eq!(world.guests().await, ["Ann"]);
+    assert_eq!(app.guests().await, ["Ann"]);
 }
 
 // proves: one-atomic-claim, concurrent-equals-run-once, check-then-claim
@@ -132,27 +132,27 @@ async fn of_two_services_with_other_bodies_one_is_refused(#[case] kind: Kind) {
 #[apply(each_database)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_forty_equal_requests_to_two_services_one_books(#[case] kind: Kind) {
-    let Some(world) = World::new(kind).await else {
+    let Some(app) = TransactionalApp::new(kind).await else {
         return;
     };
-    let services = [world.service().await, world.service().await];
+    let services = [app.service().await, app.service().await];
     let sent = (0..40).map(|index| services[index % 2].sending("/book/now", "k", "Ann"));
     let sent: Vec<_> = sent.collect();
     let mut firsts = 0;
     for answer in join_all(sent).await {
         let answer = answer.expect("an answer");
-        match answer.status {
+        match answer.status.as_u16() {
             201 => {
                 assert_eq!(answer.body, "Ann has a room");
-                firsts += usize::from(!answer.is_replayed);
+                firsts += usize::from(!answer.is_replay());
             }
             409 => assert!(
-                answer.body.contains("idempotency_in_progress"),
+                answer.text().contains("idempotency_in_progress"),
                 "{answer:?}"
             ),
             _ => panic!("{answer:?}"),
         }
     }
     assert_eq!(firsts, 1);
-    assert_eq!(world.guests().await, ["Ann"]);
+    assert_eq!(app.guests().await, ["Ann"]);
 }

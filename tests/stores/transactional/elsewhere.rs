@@ -6,7 +6,9 @@ use idempotency::{IfOwner, Phase, PostgresStore, Resolution};
 use rstest_reuse::apply;
 use sqlx::{AssertSqlSafe, PgPool, raw_sql};
 
-use super::{CREATE, Client, ClientKind, Database, Kind, Service, World, each_client, pool};
+use super::{
+    CREATE, Client, ClientKind, Database, Kind, Service, TransactionalApp, each_client, pool,
+};
 
 /// Where the transactions are, if not beside the keys.
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +37,7 @@ const COPY_TABLES: &str = "
     create table copy.idempotency_schema as table idempotency_schema;
 ";
 
-impl World {
+impl TransactionalApp {
     /// A service with bookings there, and its keys here.
     async fn service_elsewhere(&self, place: Place, client: ClientKind) -> Service {
         let store = PostgresStore::new(PgPool::connect_lazy(&self.url).expect("a URL"));
@@ -94,18 +96,18 @@ impl Service {
     }
 }
 
-async fn world() -> Option<World> {
-    let world = World::new(Kind::POSTGRES).await?;
+async fn app() -> Option<TransactionalApp> {
+    let app = TransactionalApp::new(Kind::POSTGRES).await?;
     // No connection may be open to a database that is copied.
-    let Database::Postgres(pool, Client::Sqlx09(other)) = &world.database else {
+    let Database::Postgres(pool, Client::Sqlx09(other)) = &app.database else {
         panic!("it is one of PostgreSQL");
     };
     pool.close().await;
     other.close().await;
-    let reopened = PgPool::connect_lazy(&world.url).expect("a URL");
-    Some(World {
+    let reopened = PgPool::connect_lazy(&app.url).expect("a URL");
+    Some(TransactionalApp {
         database: Database::Postgres(reopened, Client::TokioPostgres(String::new())),
-        ..world
+        ..app
     })
 }
 
@@ -115,12 +117,12 @@ async fn world() -> Option<World> {
 #[tokio::test]
 async fn a_transaction_in_another_database_than_its_key_is_refused(#[case] client: ClientKind) {
     for place in PLACES {
-        let Some(world) = world().await else { return };
-        let service = world.service_elsewhere(place, client).await;
+        let Some(app) = app().await else { return };
+        let service = app.service_elsewhere(place, client).await;
         for _ in 0..2 {
             let refused = service.send("/book/now", "k", "Ann").await;
             assert_eq!(refused.status, 500, "{place:?}: {refused:?}");
-            let said = service.levers.failures.lock().concat();
+            let said = service.probe.failures.lock().concat();
             assert!(said.contains("another PostgreSQL database"), "{said}");
             assert_eq!(service.count("bookings").await, 0, "{place:?}");
             assert!(service.record("k").await.is_none());
@@ -139,8 +141,8 @@ async fn a_leased_run_commits_elsewhere_and_its_response_is_stored_afterwards(
     #[case] client: ClientKind,
 ) {
     for place in PLACES {
-        let Some(world) = world().await else { return };
-        let service = world.service_elsewhere(place, client).await;
+        let Some(app) = app().await else { return };
+        let service = app.service_elsewhere(place, client).await;
         for (path, key) in [
             ("/leased/now", "k"),
             ("/leased/empty", "l"),
@@ -154,7 +156,11 @@ async fn a_leased_run_commits_elsewhere_and_its_response_is_stored_afterwards(
                 "{record:?}"
             );
             let retry = service.send(path, key, key).await;
-            assert_eq!((retry.status, retry.is_replayed), (201, true), "{place:?}");
+            assert_eq!(
+                (retry.status.as_u16(), retry.is_replay()),
+                (201, true),
+                "{place:?}"
+            );
             assert_eq!(retry.body, first.body);
         }
         assert_eq!(service.count("bookings").await, 2, "{place:?}");
@@ -170,8 +176,8 @@ async fn a_leased_run_commits_elsewhere_and_its_response_is_stored_afterwards(
 #[tokio::test]
 async fn a_leased_run_that_lost_its_key_commits_nothing_elsewhere(#[case] client: ClientKind) {
     for place in PLACES {
-        let Some(world) = world().await else { return };
-        let service = world.service_elsewhere(place, client).await;
+        let Some(app) = app().await else { return };
+        let service = app.service_elsewhere(place, client).await;
         let first = service.sending("/leased/stop", "k", "Ann");
         service.arrived().await;
         let held = service.record("k").await.expect("a record");
@@ -191,20 +197,24 @@ async fn a_leased_run_that_lost_its_key_commits_nothing_elsewhere(#[case] client
 async fn transactions_beside_the_keys_and_elsewhere_can_be_in_one_program(
     #[case] client: ClientKind,
 ) {
-    let Some(world) = world().await else { return };
-    let store = PostgresStore::new(world.admin().clone());
-    let elsewhere = world.service_over(Place::WithoutKeys, client, store.clone());
+    let Some(app) = app().await else { return };
+    let store = PostgresStore::new(app.admin().clone());
+    let elsewhere = app.service_over(Place::WithoutKeys, client, store.clone());
     let elsewhere = elsewhere.await;
-    let beside = Client::new(client, &world.url, 10).await;
-    let beside = Database::Postgres(world.admin().clone(), beside);
+    let beside = Client::new(client, &app.url, 10).await;
+    let beside = Database::Postgres(app.admin().clone(), beside);
     let beside = Service::start(beside, Arc::new(store)).await;
     assert_eq!(beside.send("/leased/now", "a", "Ann").await.status, 201);
     let undone = elsewhere.send("/leased/now", "b", "Ben").await;
     assert_eq!(undone.status, 503, "{undone:?}");
-    assert!(undone.body.contains("commit_failed"), "{undone:?}");
+    assert!(undone.text().contains("commit_failed"), "{undone:?}");
     assert_eq!(elsewhere.count("bookings").await, 0);
     let retry = elsewhere.send("/leased/now", "b", "Ben").await;
-    assert_eq!((retry.status, retry.is_replayed), (201, false), "{retry:?}");
+    assert_eq!(
+        (retry.status.as_u16(), retry.is_replay()),
+        (201, false),
+        "{retry:?}"
+    );
     // From then on the store asks.
     for key in ["c", "d"] {
         assert_eq!(beside.send("/leased/now", key, key).await.status, 201);
@@ -212,7 +222,7 @@ async fn transactions_beside_the_keys_and_elsewhere_can_be_in_one_program(
         assert_eq!(booked.status, 201, "{booked:?}");
     }
     assert_eq!(elsewhere.count("bookings").await, 3);
-    assert_eq!(world.guests().await, ["Ann", "c", "d"]);
+    assert_eq!(app.guests().await, ["Ann", "c", "d"]);
 }
 
 /// A statement that is prepared means the tables of the path that is set when it is executed.
@@ -220,12 +230,12 @@ async fn transactions_beside_the_keys_and_elsewhere_can_be_in_one_program(
 #[apply(each_client)]
 #[tokio::test]
 async fn a_transaction_that_changes_its_search_path_is_refused(#[case] client: ClientKind) {
-    let Some(world) = World::new(Kind::Postgres(client)).await else {
+    let Some(app) = TransactionalApp::new(Kind::Postgres(client)).await else {
         return;
     };
-    let copied = raw_sql(COPY_TABLES).execute(world.admin()).await;
+    let copied = raw_sql(COPY_TABLES).execute(app.admin()).await;
     copied.expect("copies");
-    let service = world.service().await;
+    let service = app.service().await;
     for round in 0..3 {
         let (key, guest) = (format!("k{round}"), format!("guest {round}"));
         let first = service.send("/book/now", &key, &guest).await;
@@ -234,12 +244,12 @@ async fn a_transaction_that_changes_its_search_path_is_refused(#[case] client: C
         assert_eq!(moved.status, 500, "{moved:?}");
         assert!(service.record("moved").await.is_none());
     }
-    let said = service.levers.failures.lock().concat();
+    let said = service.probe.failures.lock().concat();
     assert!(
         said.contains("another PostgreSQL database or schema"),
         "{said}"
     );
-    assert_eq!(world.guests().await, ["guest 0", "guest 1", "guest 2"]);
+    assert_eq!(app.guests().await, ["guest 0", "guest 1", "guest 2"]);
     assert_eq!(service.count("copy.idempotency_records").await, 0);
 }
 
@@ -248,14 +258,18 @@ async fn a_transaction_that_changes_its_search_path_is_refused(#[case] client: C
 #[apply(each_client)]
 #[tokio::test]
 async fn a_store_with_connections_of_its_own_shares_the_transaction(#[case] client: ClientKind) {
-    let Some(world) = World::new(Kind::Postgres(client)).await else {
+    let Some(app) = TransactionalApp::new(Kind::Postgres(client)).await else {
         return;
     };
-    let store = PostgresStore::connect(&world.url).await.expect("a store");
-    let service = Service::start(world.database.clone(), Arc::new(store)).await;
+    let store = PostgresStore::connect(&app.url).await.expect("a store");
+    let service = Service::start(app.database.clone(), Arc::new(store)).await;
     let first = service.send("/book/now", "k", "Ann").await;
-    assert_eq!((first.status, first.is_replayed), (201, false), "{first:?}");
-    assert!(service.send("/book/now", "k", "Ann").await.is_replayed);
+    assert_eq!(
+        (first.status.as_u16(), first.is_replay()),
+        (201, false),
+        "{first:?}"
+    );
+    assert!(service.send("/book/now", "k", "Ann").await.is_replay());
     assert_eq!(service.runs(), 1);
 }
 
@@ -264,16 +278,20 @@ async fn a_store_with_connections_of_its_own_shares_the_transaction(#[case] clie
 #[apply(each_client)]
 #[tokio::test]
 async fn tables_that_were_made_anew_are_the_stores_own(#[case] client: ClientKind) {
-    let Some(world) = World::new(Kind::Postgres(client)).await else {
+    let Some(app) = TransactionalApp::new(Kind::Postgres(client)).await else {
         return;
     };
-    let service = world.service().await;
+    let service = app.service().await;
     assert_eq!(service.send("/book/now", "k", "Ann").await.status, 201);
     let dropped = raw_sql("drop table idempotency_records, idempotency_schema");
-    dropped.execute(world.admin()).await.expect("no tables");
-    let made = raw_sql(PostgresStore::SCHEMA).execute(world.admin()).await;
+    dropped.execute(app.admin()).await.expect("no tables");
+    let made = raw_sql(PostgresStore::SCHEMA).execute(app.admin()).await;
     made.expect("tables");
     let next = service.send("/book/now", "l", "Ben").await;
-    assert_eq!((next.status, next.is_replayed), (201, false), "{next:?}");
-    assert!(service.send("/book/now", "l", "Ben").await.is_replayed);
+    assert_eq!(
+        (next.status.as_u16(), next.is_replay()),
+        (201, false),
+        "{next:?}"
+    );
+    assert!(service.send("/book/now", "l", "Ben").await.is_replay());
 }

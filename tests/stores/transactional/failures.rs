@@ -5,7 +5,9 @@ use std::sync::Arc;
 use idempotency::PostgresStore;
 use rstest_reuse::apply;
 
-use super::{Client, ClientKind, Database, Kind, Service, World, each_client, each_database, pool};
+use super::{
+    Client, ClientKind, Database, Kind, Service, TransactionalApp, each_client, each_database, pool,
+};
 use crate::{postgres, proxy::Proxy};
 
 /// A handler that gives up while its commit is on its way does not know what has become of it. Its client is told.
@@ -13,13 +15,13 @@ use crate::{postgres, proxy::Proxy};
 #[apply(each_database)]
 #[tokio::test]
 async fn a_commit_that_is_given_up_is_found_out(#[case] kind: Kind) {
-    let Some(world) = World::new(kind).await else {
+    let Some(app) = TransactionalApp::new(kind).await else {
         return;
     };
-    let service = world.service().await;
+    let service = app.service().await;
     for _ in 0..3 {
         let answer = service.send("/book/give-up", "k", "Ann").await;
-        match world.guests().await.as_slice() {
+        match app.guests().await.as_slice() {
             // It came to nothing, and the key is free.
             [] => assert_eq!(answer.status, 504, "{answer:?}"),
             // It was done, now or before, and the client gets the answer that was committed.
@@ -33,20 +35,20 @@ async fn a_commit_that_is_given_up_is_found_out(#[case] kind: Kind) {
 // proves: run-survives-outer-timeout, rows-and-key-commit-together, own-claim-unrecognised
 #[tokio::test]
 async fn a_commit_that_is_given_up_midway_is_the_answer() {
-    let Some(world) = World::new(Kind::Sqlite).await else {
+    let Some(app) = TransactionalApp::new(Kind::Sqlite).await else {
         return;
     };
-    let service = world.service().await;
+    let service = app.service().await;
     for (path, key, guest) in [("/book", "k", "Ann"), ("/leased", "l", "Ben")] {
         let path = &format!("{path}/give-up-midway");
         let first = service.send(path, key, guest).await;
         assert_eq!(first.status, 201, "{first:?}");
         let retry = service.send(path, key, guest).await;
-        assert_eq!((retry.status, retry.is_replayed), (201, true));
+        assert_eq!((retry.status.as_u16(), retry.is_replay()), (201, true));
         assert_eq!(retry.body, first.body);
     }
     assert_eq!(service.runs(), 2);
-    assert_eq!(world.guests().await, ["Ann", "Ben"]);
+    assert_eq!(app.guests().await, ["Ann", "Ben"]);
 }
 
 /// The server has committed, and the connection broke before it could say so.
@@ -54,10 +56,10 @@ async fn a_commit_that_is_given_up_midway_is_the_answer() {
 #[apply(each_client)]
 #[tokio::test]
 async fn a_commit_whose_reply_is_lost_is_found_out(#[case] client: ClientKind) {
-    let Some(world) = World::new(Kind::Postgres(client)).await else {
+    let Some(app) = TransactionalApp::new(Kind::Postgres(client)).await else {
         return;
     };
-    let (service, proxy) = behind_a_proxy(&world, client).await;
+    let (service, proxy) = behind_a_proxy(&app, client).await;
     for (path, key, guest) in [("/book/stop", "k", "Ann"), ("/leased/stop", "k2", "Ben")] {
         let first = service.sending(path, key, guest);
         service.arrived().await;
@@ -66,10 +68,10 @@ async fn a_commit_whose_reply_is_lost_is_found_out(#[case] client: ClientKind) {
         let first = first.await.expect("an answer");
         assert_eq!(first.status, 201, "{first:?}");
         let retry = service.send(path, key, guest).await;
-        assert_eq!((retry.status, retry.is_replayed), (201, true));
+        assert_eq!((retry.status.as_u16(), retry.is_replay()), (201, true));
         assert_eq!(retry.body, first.body);
     }
-    assert_eq!(world.guests().await, ["Ann", "Ben"]);
+    assert_eq!(app.guests().await, ["Ann", "Ben"]);
     // The first one was there to warm up.
     assert_eq!(service.runs(), 3);
 }
@@ -79,10 +81,10 @@ async fn a_commit_whose_reply_is_lost_is_found_out(#[case] client: ClientKind) {
 #[apply(each_client)]
 #[tokio::test]
 async fn a_commit_that_never_arrived_is_found_out(#[case] client: ClientKind) {
-    let Some(world) = World::new(Kind::Postgres(client)).await else {
+    let Some(app) = TransactionalApp::new(Kind::Postgres(client)).await else {
         return;
     };
-    let admin = world.admin();
+    let admin = app.admin();
     // Whoever commits a booking of this guest loses the server's process, with the transaction in it.
     let trap = "
         create function die() returns trigger language plpgsql as $$
@@ -95,17 +97,17 @@ async fn a_commit_that_never_arrived_is_found_out(#[case] client: ClientKind) {
         for each row when (new.guest = 'Ann') execute function die();
     ";
     sqlx::raw_sql(trap).execute(admin).await.expect("a trap");
-    let service = world.service().await;
+    let service = app.service().await;
     let first = service.send("/book/now", "k", "Ann").await;
     assert_eq!(first.status, 503, "{first:?}");
     assert!(service.record("k").await.is_none());
-    assert_eq!(world.guests().await, [""; 0]);
+    assert_eq!(app.guests().await, [""; 0]);
     sqlx::raw_sql("drop trigger die on bookings")
         .execute(admin)
         .await
         .expect("no trap");
     assert_eq!(service.send("/book/now", "k", "Ann").await.status, 201);
-    assert_eq!(world.guests().await, ["Ann"]);
+    assert_eq!(app.guests().await, ["Ann"]);
 }
 
 /// The server has committed, and nothing comes through any more on the connection that would say so.
@@ -114,19 +116,19 @@ async fn a_commit_that_never_arrived_is_found_out(#[case] client: ClientKind) {
 #[apply(each_client)]
 #[tokio::test]
 async fn a_commit_on_a_connection_that_goes_dark_is_found_out(#[case] client: ClientKind) {
-    let Some(world) = World::new(Kind::Postgres(client)).await else {
+    let Some(app) = TransactionalApp::new(Kind::Postgres(client)).await else {
         return;
     };
-    let (service, proxy) = behind_a_proxy(&world, client).await;
+    let (service, proxy) = behind_a_proxy(&app, client).await;
     for (path, key, guest) in [("/book/now", "k", "Ann"), ("/leased/now", "k2", "Ben")] {
         proxy.silence_behind(b"COMMIT");
         let first = service.send(path, key, guest).await;
         assert_eq!(first.status, 201, "{first:?}");
         let retry = service.send(path, key, guest).await;
-        assert_eq!((retry.status, retry.is_replayed), (201, true));
+        assert_eq!((retry.status.as_u16(), retry.is_replay()), (201, true));
         assert_eq!(retry.body, first.body);
     }
-    assert_eq!(world.guests().await, ["Ann", "Ben"]);
+    assert_eq!(app.guests().await, ["Ann", "Ben"]);
     // The first one was there to warm up.
     assert_eq!(service.runs(), 3);
 }
@@ -138,19 +140,19 @@ async fn a_commit_on_a_connection_that_goes_dark_is_found_out(#[case] client: Cl
 async fn a_commit_without_a_key_on_a_connection_that_goes_dark_is_unknown(
     #[case] client: ClientKind,
 ) {
-    let Some(world) = World::new(Kind::Postgres(client)).await else {
+    let Some(app) = TransactionalApp::new(Kind::Postgres(client)).await else {
         return;
     };
-    let (service, proxy) = behind_a_proxy(&world, client).await;
+    let (service, proxy) = behind_a_proxy(&app, client).await;
     proxy.silence_behind(b"COMMIT");
     let first = service.send_without_a_key("/book/now", "Ann").await;
     assert_eq!(first.status, 503, "{first:?}");
-    let said = service.levers.failures.lock().concat();
+    let said = service.probe.failures.lock().concat();
     assert_eq!(
         said,
         "it is not known whether the transaction was committed"
     );
-    assert_eq!(world.guests().await, ["Ann"]);
+    assert_eq!(app.guests().await, ["Ann"]);
     for guest in ["Ben", "Cleo"] {
         let next = service.send_without_a_key("/book/now", guest).await;
         assert_eq!(next.status, 201, "{next:?}");
@@ -162,10 +164,10 @@ async fn a_commit_without_a_key_on_a_connection_that_goes_dark_is_unknown(
 #[apply(each_client)]
 #[tokio::test]
 async fn a_commit_whose_record_does_not_come_through_is_not_done(#[case] client: ClientKind) {
-    let Some(world) = World::new(Kind::Postgres(client)).await else {
+    let Some(app) = TransactionalApp::new(Kind::Postgres(client)).await else {
         return;
     };
-    let (service, proxy) = behind_a_proxy(&world, client).await;
+    let (service, proxy) = behind_a_proxy(&app, client).await;
     let (path, key) = ("/book/stop-in-the-transaction", "k");
     let first = service.sending(path, key, "Ann");
     service.arrived().await;
@@ -173,17 +175,17 @@ async fn a_commit_whose_record_does_not_come_through_is_not_done(#[case] client:
     service.pass();
     let first = first.await.expect("an answer");
     assert_eq!(first.status, 503, "{first:?}");
-    assert_eq!(world.guests().await, [""; 0]);
+    assert_eq!(app.guests().await, [""; 0]);
     assert!(service.record(key).await.is_none());
 }
 
-async fn behind_a_proxy(world: &World, client: ClientKind) -> (Service, Proxy) {
-    let (proxy, url) = postgres::behind_a_proxy(&world.url).await;
+async fn behind_a_proxy(app: &TransactionalApp, client: ClientKind) -> (Service, Proxy) {
+    let (proxy, url) = postgres::behind_a_proxy(&app.url).await;
     let (pool, client) = (pool(&url).await, Client::new(client, &url, 10).await);
     let store = Arc::new(PostgresStore::new(pool.clone()));
     let service = Service::start(Database::Postgres(pool, client), store).await;
     // The store finds out about poolers first.
     assert_eq!(service.send("/book/now", "warm", "Zoe").await.status, 201);
-    world.remove("Zoe").await;
+    app.remove("Zoe").await;
     (service, proxy)
 }

@@ -8,26 +8,26 @@ use idempotency::{
 };
 use tests::servers::firestore::{Documents, FirestoreEmulator};
 
-use super::{Database, Kind, Service, World};
+use super::{Database, Kind, Service, TransactionalApp};
 use crate::{firestore::tap::Tap, proxy::Proxy, within_a_minute, won};
 
-/// A service in the world's database, and the wire between the two.
-async fn behind_a_tap(world: &World) -> Option<(Service, Tap)> {
+/// A service in the app's database, and the wire between the two.
+async fn behind_a_tap(app: &TransactionalApp) -> Option<(Service, Tap)> {
     let tap = Tap::start(FirestoreEmulator::shared()?).await;
-    Some((behind(world, &tap.address()).await, tap))
+    Some((behind(app, &tap.address()).await, tap))
 }
 
-/// A service in the world's database, which it reaches at this address.
-async fn behind(world: &World, address: &str) -> Service {
-    let database = FirestoreDatabase::connect_to_emulator(&world.url, address).await;
+/// A service in the app's database, which it reaches at this address.
+async fn behind(app: &TransactionalApp, address: &str) -> Service {
+    let database = FirestoreDatabase::connect_to_emulator(&app.url, address).await;
     let database = database.expect("a database");
     let store = Arc::new(FirestoreStore::new(database.clone()));
-    let there = Box::new((database, documents(world).clone()));
+    let there = Box::new((database, documents(app).clone()));
     Service::start(Database::Firestore(there), store).await
 }
 
-fn documents(world: &World) -> &Documents {
-    match &world.database {
+fn documents(app: &TransactionalApp) -> &Documents {
+    match &app.database {
         Database::Firestore(there) => &there.1,
         other => panic!("Firestore, and not {other:?}"),
     }
@@ -36,19 +36,19 @@ fn documents(world: &World) -> &Documents {
 // proves: replay-never-extends-ttl, rows-and-key-commit-together
 #[tokio::test]
 async fn a_booking_with_a_key_is_a_look_and_a_commit_and_a_replay_is_a_look() {
-    let Some(world) = World::new(Kind::Firestore).await else {
+    let Some(app) = TransactionalApp::new(Kind::Firestore).await else {
         return;
     };
-    let Some((service, tap)) = behind_a_tap(&world).await else {
+    let Some((service, tap)) = behind_a_tap(&app).await else {
         return;
     };
     tap.calls();
     for (key, guest) in [("k", "Ann"), ("k2", "Ben")] {
         let first = service.send("/book/now", key, guest).await;
-        assert_eq!((first.status, first.is_replayed), (201, false));
+        assert_eq!((first.status.as_u16(), first.is_replay()), (201, false));
         assert_eq!(tap.calls(), 2, "a first run");
         for _ in 0..2 {
-            assert!(service.send("/book/now", key, guest).await.is_replayed);
+            assert!(service.send("/book/now", key, guest).await.is_replay());
             assert_eq!(tap.calls(), 1, "a replay");
         }
     }
@@ -56,17 +56,17 @@ async fn a_booking_with_a_key_is_a_look_and_a_commit_and_a_replay_is_a_look() {
     let answer = without_a_key.body("Cem").send().await.expect("an answer");
     assert_eq!(answer.status(), 201);
     assert_eq!(tap.calls(), 1, "a booking without a key");
-    assert_eq!(world.guests().await, ["Ann", "Ben", "Cem"]);
+    assert_eq!(app.guests().await, ["Ann", "Ben", "Cem"]);
 }
 
 /// Firestore has committed, and the connection broke before it could say so.
 // proves: rows-and-key-commit-together, own-claim-unrecognised, contention-as-error
 #[tokio::test]
 async fn a_commit_whose_reply_is_lost_is_found_out() {
-    let Some(world) = World::new(Kind::Firestore).await else {
+    let Some(app) = TransactionalApp::new(Kind::Firestore).await else {
         return;
     };
-    let Some((service, tap)) = behind_a_tap(&world).await else {
+    let Some((service, tap)) = behind_a_tap(&app).await else {
         return;
     };
     let mut booked = Vec::new();
@@ -77,7 +77,7 @@ async fn a_commit_whose_reply_is_lost_is_found_out() {
         service.pass();
         booked.push(guest);
         let is_booked = async {
-            while world.guests().await != booked {
+            while app.guests().await != booked {
                 tokio::task::yield_now().await;
             }
         };
@@ -88,10 +88,10 @@ async fn a_commit_whose_reply_is_lost_is_found_out() {
         let first = first.await.expect("an answer");
         assert_eq!(first.status, 201, "{first:?}");
         let retry = service.send(path, key, guest).await;
-        assert_eq!((retry.status, retry.is_replayed), (201, true));
+        assert_eq!((retry.status.as_u16(), retry.is_replay()), (201, true));
         assert_eq!(retry.body, first.body);
     }
-    assert_eq!(world.guests().await, booked);
+    assert_eq!(app.guests().await, booked);
     assert_eq!(service.runs(), 2);
 }
 
@@ -99,10 +99,10 @@ async fn a_commit_whose_reply_is_lost_is_found_out() {
 // proves: rows-and-key-commit-together, own-claim-unrecognised, generation-counter-restarts
 #[tokio::test]
 async fn a_commit_that_arrives_late_does_nothing() {
-    let Some(world) = World::new(Kind::Firestore).await else {
+    let Some(app) = TransactionalApp::new(Kind::Firestore).await else {
         return;
     };
-    let Some((service, tap)) = behind_a_tap(&world).await else {
+    let Some((service, tap)) = behind_a_tap(&app).await else {
         return;
     };
     withdraw_a_claim(&service, "k3").await;
@@ -118,19 +118,23 @@ async fn a_commit_that_arrives_late_does_nothing() {
         service.pass();
         let first = first.await.expect("an answer");
         assert_eq!(first.status, 503, "{first:?}");
-        assert!(first.body.contains("commit_failed"), "{first:?}");
+        assert!(first.text().contains("commit_failed"), "{first:?}");
         tap.let_through().await;
-        assert_eq!(world.guests().await, booked);
+        assert_eq!(app.guests().await, booked);
         assert!(service.record(key).await.is_none());
 
         let retry = service.sending(path, key, guest);
         service.arrived().await;
         service.pass();
         let retry = retry.await.expect("an answer");
-        assert_eq!((retry.status, retry.is_replayed), (201, false), "{retry:?}");
+        assert_eq!(
+            (retry.status.as_u16(), retry.is_replay()),
+            (201, false),
+            "{retry:?}"
+        );
         booked.push(guest);
-        assert_eq!(world.guests().await, booked);
-        assert_eq!(*service.levers.attempts.lock(), vec![1; 2 * booked.len()]);
+        assert_eq!(app.guests().await, booked);
+        assert_eq!(*service.probe.attempts.lock(), vec![1; 2 * booked.len()]);
     }
 }
 
@@ -138,45 +142,53 @@ async fn a_commit_that_arrives_late_does_nothing() {
 // proves: rows-and-key-commit-together, deaf-store-left-quickly, dead-connection-outlives-lease
 #[tokio::test]
 async fn a_commit_on_a_dark_connection_is_found_out_over_a_new_one() {
-    let Some(world) = World::new(Kind::Firestore).await else {
+    let Some(app) = TransactionalApp::new(Kind::Firestore).await else {
         return;
     };
     let Some(emulator) = FirestoreEmulator::shared() else {
         return;
     };
     let proxy = Proxy::to(emulator.address().parse().expect("an address")).await;
-    let service = behind(&world, &proxy.address().to_string()).await;
+    let service = behind(&app, &proxy.address().to_string()).await;
     let first = service.sending("/book/stop", "k", "Ann");
     service.arrived().await;
     proxy.silence();
     service.pass();
     let first = first.await.expect("an answer");
     assert_eq!(first.status, 503, "{first:?}");
-    assert!(first.body.contains("commit_failed"), "{first:?}");
-    assert!(world.guests().await.is_empty());
+    assert!(first.text().contains("commit_failed"), "{first:?}");
+    assert!(app.guests().await.is_empty());
 
     proxy.silence();
     let retry = service.send("/book/now", "k", "Ann").await;
-    assert_eq!((retry.status, retry.is_replayed), (201, false), "{retry:?}");
-    assert_eq!(world.guests().await, ["Ann"]);
+    assert_eq!(
+        (retry.status.as_u16(), retry.is_replay()),
+        (201, false),
+        "{retry:?}"
+    );
+    assert_eq!(app.guests().await, ["Ann"]);
 }
 
 /// A key whose claim was taken back has a document, which stands for nothing.
 // proves: rows-and-key-commit-together, dropped-future-loses-nothing, late-claim-holds-key
 #[tokio::test]
 async fn a_booking_takes_the_place_of_a_withdrawn_claim() {
-    let Some(world) = World::new(Kind::Firestore).await else {
+    let Some(app) = TransactionalApp::new(Kind::Firestore).await else {
         return;
     };
-    let Some((service, tap)) = behind_a_tap(&world).await else {
+    let Some((service, tap)) = behind_a_tap(&app).await else {
         return;
     };
-    let other = world.service().await;
+    let other = app.service().await;
     for (key, guest, elsewhere) in [("k", "Ann", &service), ("k2", "Ben", &other)] {
         let withdrawn = withdraw_a_claim(elsewhere, key).await;
         tap.calls();
         let first = service.send("/book/now", key, guest).await;
-        assert_eq!((first.status, first.is_replayed), (201, false), "{first:?}");
+        assert_eq!(
+            (first.status.as_u16(), first.is_replay()),
+            (201, false),
+            "{first:?}"
+        );
         assert_eq!(tap.calls(), 2, "a first run");
         let record = service.record(key).await.expect("a record");
         assert_ne!(record.token, withdrawn.token);
@@ -184,10 +196,10 @@ async fn a_booking_takes_the_place_of_a_withdrawn_claim() {
             matches!(record.phase, Phase::Completed { .. }),
             "{record:?}"
         );
-        assert!(service.send("/book/now", key, guest).await.is_replayed);
+        assert!(service.send("/book/now", key, guest).await.is_replay());
     }
-    assert_eq!(world.guests().await, ["Ann", "Ben"]);
-    assert_eq!(documents(&world).all().await.len(), 2);
+    assert_eq!(app.guests().await, ["Ann", "Ben"]);
+    assert_eq!(documents(&app).all().await.len(), 2);
 }
 
 /// The key as it is after a claim whose caller has left.
@@ -213,10 +225,10 @@ async fn withdraw_a_claim(service: &Service, key: &str) -> Hold {
 // proves: rows-and-key-commit-together, contention-as-error
 #[tokio::test]
 async fn a_renewal_that_comes_between_does_not_fail_the_commit() {
-    let Some(world) = World::new(Kind::Firestore).await else {
+    let Some(app) = TransactionalApp::new(Kind::Firestore).await else {
         return;
     };
-    let service = world.service().await;
+    let service = app.service().await;
     let first = service.sending("/leased/stop", "k", "Ann");
     service.arrived().await;
     let held = service.record("k").await.expect("a record");
@@ -226,30 +238,34 @@ async fn a_renewal_that_comes_between_does_not_fail_the_commit() {
         Duration::from_secs(60),
         Duration::from_secs(3600),
     );
-    let renewed = world.store().renew(&hold).await;
+    let renewed = app.store().renew(&hold).await;
     assert_eq!(renewed.ok(), Some(IfOwner::Done(())));
     service.pass();
     let first = first.await.expect("an answer");
-    assert_eq!((first.status, first.is_replayed), (201, false), "{first:?}");
+    assert_eq!(
+        (first.status.as_u16(), first.is_replay()),
+        (201, false),
+        "{first:?}"
+    );
     let kept = service.record("k").await.expect("a record");
     assert!(matches!(kept.phase, Phase::Completed { .. }), "{kept:?}");
-    assert_eq!(world.guests().await, ["Ann"]);
+    assert_eq!(app.guests().await, ["Ann"]);
 }
 
 /// The old document is there still, and the commit writes over it; of two, one does.
 // proves: expired-key-is-new, rows-and-key-commit-together, lost-claim-as-outage
 #[tokio::test]
 async fn a_key_whose_time_is_over_books_again() {
-    let Some(world) = World::new(Kind::Firestore).await else {
+    let Some(app) = TransactionalApp::new(Kind::Firestore).await else {
         return;
     };
-    let (one, other) = (world.service().await, world.service().await);
+    let (one, other) = (app.service().await, app.service().await);
     let first = one.sending("/book/stop", "k", "Ann");
     one.arrived().await;
     one.pass();
     assert_eq!(first.await.expect("an answer").status, 201);
-    documents(&world).set_back(Duration::from_secs(3660));
-    world.remove("Ann").await;
+    documents(&app).set_back(Duration::from_secs(3660));
+    app.remove("Ann").await;
 
     let again = one.sending("/book/stop", "k", "Ann");
     let elsewhere = other.sending("/book/stop", "k", "Ann");
@@ -257,25 +273,35 @@ async fn a_key_whose_time_is_over_books_again() {
     other.arrived().await;
     one.pass();
     let again = again.await.expect("an answer");
-    assert_eq!((again.status, again.is_replayed), (201, false), "{again:?}");
+    assert_eq!(
+        (again.status.as_u16(), again.is_replay()),
+        (201, false),
+        "{again:?}"
+    );
     other.pass();
     let elsewhere = elsewhere.await.expect("an answer");
-    assert_eq!((elsewhere.status, elsewhere.is_replayed), (201, true));
-    assert_eq!(documents(&world).all().await.len(), 1);
-    assert_eq!(world.guests().await, ["Ann"]);
+    assert_eq!(
+        (elsewhere.status.as_u16(), elsewhere.is_replay()),
+        (201, true)
+    );
+    assert_eq!(documents(&app).all().await.len(), 1);
+    assert_eq!(app.guests().await, ["Ann"]);
 }
 
 /// The record of a transaction begins and is completed by one commit; that of a lease has its claim's time.
 // proves: rows-and-key-commit-together
 #[tokio::test]
 async fn a_commit_tells_when_its_record_began_and_where_it_comes_from() {
-    let Some(world) = World::new(Kind::Firestore).await else {
+    let Some(app) = TransactionalApp::new(Kind::Firestore).await else {
         return;
     };
-    let service = world.service().await;
+    let service = app.service().await;
     let at_once = service.send("/book/now", "k", "Ann").await;
     let leased = service.send("/leased/now", "k2", "Ben").await;
-    assert_eq!((at_once.status, leased.status), (201, 201));
+    assert_eq!(
+        (at_once.status.as_u16(), leased.status.as_u16()),
+        (201, 201)
+    );
     let record = service.record("k").await.expect("a record");
     assert!(record.created_at.is_some());
     assert_eq!(record.created_at, record.completed_at);

@@ -5,16 +5,16 @@ use std::time::Duration;
 use idempotency::{Fingerprint, Hold, Label, ListRequest, Phase, Token};
 use rstest_reuse::apply;
 
-use super::{Kind, World, each_database};
+use super::{Kind, TransactionalApp, each_database};
 
 // The record of a transaction has no claim before it: it is written with the booking. Under a lease the claim has made it.
 #[apply(each_database)]
 #[tokio::test]
 async fn a_booking_leaves_its_times_its_route_and_its_label(kind: Kind) {
-    let Some(world) = World::new(kind).await else {
+    let Some(app) = TransactionalApp::new(kind).await else {
         return;
     };
-    let service = world.service().await;
+    let service = app.service().await;
     let label = service.idempotency.label_text(&Label::text("O'Brien 💶"));
     for (path, key, route) in [
         ("/labelled/book/now", "k", "POST /labelled/book/{what}"),
@@ -30,7 +30,7 @@ async fn a_booking_leaves_its_times_its_route_and_its_label(kind: Kind) {
             withdrawn.expect("a withdrawal");
         }
         let first = service.send(path, key, key).await;
-        assert_eq!((first.status, first.is_replayed), (201, false));
+        assert_eq!((first.status.as_u16(), first.is_replay()), (201, false));
         let record = service.record(key).await.expect("a record");
         assert!(
             matches!(record.phase, Phase::Completed { .. }),
@@ -45,7 +45,7 @@ async fn a_booking_leaves_its_times_its_route_and_its_label(kind: Kind) {
             _ => assert_eq!(created_at, completed_at),
         }
         assert!(completed_at < record.expires_at);
-        assert!(service.send(path, key, key).await.is_replayed);
+        assert!(service.send(path, key, key).await.is_replay());
         assert_eq!(service.record(key).await, Some(record));
     }
     let labelled = ListRequest::new(10).labelled(&label);

@@ -5,16 +5,16 @@ use std::{sync::Arc, time::Duration};
 use idempotency::{Claim, ClaimRequest, Clock, Hold, IfOwner, MemoryStore, OnLost, Phase, Token};
 use rstest_reuse::apply;
 
-use super::{Kind, Service, World, each_database};
+use super::{Kind, Service, TransactionalApp, each_database};
 
 // proves: rows-and-key-commit-together
 #[apply(each_database)]
 #[tokio::test]
 async fn a_leased_run_completes_its_hold_with_its_booking(#[case] kind: Kind) {
-    let Some(world) = World::new(kind).await else {
+    let Some(app) = TransactionalApp::new(kind).await else {
         return;
     };
-    let service = world.service().await;
+    let service = app.service().await;
     let first = service.sending("/leased/stop", "k", "Ann");
     service.arrived().await;
     let held = service.record("k").await.expect("a record");
@@ -24,8 +24,8 @@ async fn a_leased_run_completes_its_hold_with_its_booking(#[case] kind: Kind) {
     let kept = service.record("k").await.expect("a record");
     assert!(matches!(kept.phase, Phase::Completed { .. }), "{kept:?}");
     assert_eq!(kept.token, held.token);
-    assert!(service.send("/leased/stop", "k", "Ann").await.is_replayed);
-    assert_eq!(world.guests().await, ["Ann"]);
+    assert!(service.send("/leased/stop", "k", "Ann").await.is_replay());
+    assert_eq!(app.guests().await, ["Ann"]);
 }
 
 /// Its key was taken from it, so its booking is undone and its client gets the answer of the one who has the key.
@@ -34,10 +34,10 @@ async fn a_leased_run_completes_its_hold_with_its_booking(#[case] kind: Kind) {
 #[apply(each_database)]
 #[tokio::test]
 async fn a_run_that_lost_its_key_commits_nothing(#[case] kind: Kind) {
-    let Some(world) = World::new(kind).await else {
+    let Some(app) = TransactionalApp::new(kind).await else {
         return;
     };
-    let service = world.service().await;
+    let service = app.service().await;
     let first = service.sending("/leased/stop", "k", "Ann");
     service.arrived().await;
     let held = service.record("k").await.expect("a record");
@@ -63,8 +63,8 @@ async fn a_run_that_lost_its_key_commits_nothing(#[case] kind: Kind) {
     service.pass();
     let first = first.await.expect("an answer");
     assert_eq!(first.status, 409, "{first:?}");
-    assert_eq!(world.guests().await, [""; 0]);
-    let errors = service.levers.failures.lock().clone();
+    assert_eq!(app.guests().await, [""; 0]);
+    let errors = service.probe.failures.lock().clone();
     assert_eq!(errors, ["the request has its response already"]);
     let record = service.record("k").await.expect("a record");
     assert_eq!(record.token, hold.token);
@@ -75,19 +75,23 @@ async fn a_run_that_lost_its_key_commits_nothing(#[case] kind: Kind) {
 #[apply(each_database)]
 #[tokio::test]
 async fn a_store_elsewhere_is_asked_before_the_commit_and_told_after_it(#[case] kind: Kind) {
-    let Some(world) = World::new(kind).await else {
+    let Some(app) = TransactionalApp::new(kind).await else {
         return;
     };
-    let service = Service::start(world.database.clone(), Arc::new(MemoryStore::new())).await;
+    let service = Service::start(app.database.clone(), Arc::new(MemoryStore::new())).await;
     for what in ["now", "hide", "panic"] {
         let path = &format!("/leased/{what}");
         let first = service.send(path, what, what).await;
-        assert_eq!((first.status, first.is_replayed), (201, false), "{first:?}");
+        assert_eq!(
+            (first.status.as_u16(), first.is_replay()),
+            (201, false),
+            "{first:?}"
+        );
         let replay = service.send(path, what, what).await;
-        assert_eq!((replay.status, replay.is_replayed), (201, true));
+        assert_eq!((replay.status.as_u16(), replay.is_replay()), (201, true));
         assert_eq!(replay.body, first.body);
     }
-    assert_eq!(world.guests().await.len(), 3);
+    assert_eq!(app.guests().await.len(), 3);
 
     let late = service.sending("/leased/stop", "k", "Ann");
     service.arrived().await;
@@ -97,7 +101,7 @@ async fn a_store_elsewhere_is_asked_before_the_commit_and_told_after_it(#[case] 
     assert_eq!(freed.await.ok(), Some(IfOwner::Done(())));
     service.pass();
     assert_eq!(late.await.expect("an answer").status, 503);
-    assert_eq!(world.guests().await.len(), 3);
+    assert_eq!(app.guests().await.len(), 3);
 }
 
 /// A service that has gone over to transactions meets what its last version has left behind.
@@ -105,7 +109,10 @@ async fn a_store_elsewhere_is_asked_before_the_commit_and_told_after_it(#[case] 
 #[apply(each_database)]
 #[tokio::test]
 async fn a_transaction_takes_over_what_a_leased_run_has_left(#[case] kind: Kind) {
-    let (Some(world), Some(other)) = (World::new(kind).await, World::new(kind).await) else {
+    let (Some(app), Some(other)) = (
+        TransactionalApp::new(kind).await,
+        TransactionalApp::new(kind).await,
+    ) else {
         return;
     };
     // The same request is the same record everywhere.
@@ -113,7 +120,7 @@ async fn a_transaction_takes_over_what_a_leased_run_has_left(#[case] kind: Kind)
     assert_eq!(elsewhere.send("/book/now", "k", "Ann").await.status, 201);
     let record = elsewhere.record("k").await.expect("a record");
 
-    let service = world.service().await;
+    let service = app.service().await;
     let hold = Hold::new(
         record.id,
         Token::random(),
@@ -140,37 +147,37 @@ async fn a_transaction_takes_over_what_a_leased_run_has_left(#[case] kind: Kind)
         answer = service.send("/book/now", "k", "Ann").await;
     }
     assert_eq!(
-        (answer.status, answer.is_replayed),
+        (answer.status.as_u16(), answer.is_replay()),
         (201, false),
         "{answer:?}"
     );
-    assert_eq!(*service.levers.attempts.lock(), [2]);
-    assert!(service.send("/book/now", "k", "Ann").await.is_replayed);
-    assert_eq!(world.guests().await, ["Ann"]);
+    assert_eq!(*service.probe.attempts.lock(), [2]);
+    assert!(service.send("/book/now", "k", "Ann").await.is_replay());
+    assert_eq!(app.guests().await, ["Ann"]);
 }
 
 /// Nobody can know whether it was done, and here it was, so the key is not free at once.
 // proves: failed-completion-keeps-key, failed-completion-frees-key
 #[tokio::test]
 async fn a_commit_that_is_given_up_beside_a_store_elsewhere_keeps_its_key() {
-    let Some(world) = World::new(Kind::Sqlite).await else {
+    let Some(app) = TransactionalApp::new(Kind::Sqlite).await else {
         return;
     };
     // Its time stands still, so that no lease is over before the test is.
     let keys = MemoryStore::new().with_clock(Clock::manual());
-    let service = Service::start(world.database.clone(), Arc::new(keys)).await;
+    let service = Service::start(app.database.clone(), Arc::new(keys)).await;
     let first = service.send("/leased/give-up-midway", "k", "Ann").await;
     assert_eq!(first.status, 503, "{first:?}");
     assert!(
-        first.body.contains("idempotency_commit_unknown"),
+        first.text().contains("idempotency_commit_unknown"),
         "{first:?}"
     );
     let retry = service.send("/leased/give-up-midway", "k", "Ann").await;
     assert_eq!(retry.status, 409, "{retry:?}");
     assert_eq!(service.runs(), 1);
     // One thread writes, so what comes behind the booking waits for it.
-    world.remove("nobody").await;
-    assert_eq!(world.guests().await, ["Ann"]);
+    app.remove("nobody").await;
+    assert_eq!(app.guests().await, ["Ann"]);
 }
 
 /// What fails is undone with the record's completion, and the run gives its key back as any that fails.
@@ -178,17 +185,17 @@ async fn a_commit_that_is_given_up_beside_a_store_elsewhere_keeps_its_key() {
 #[apply(each_database)]
 #[tokio::test]
 async fn a_transaction_that_fails_under_a_lease_does_not_complete_the_hold(#[case] kind: Kind) {
-    let Some(world) = World::new(kind).await else {
+    let Some(app) = TransactionalApp::new(kind).await else {
         return;
     };
-    let service = world.service().await;
+    let service = app.service().await;
     assert_eq!(service.send("/leased/now", "k", "Ann").await.status, 201);
     for _ in 0..2 {
         let failed = service.send("/leased/now", "k2", "Ann").await;
         assert_eq!(failed.status, 503, "{failed:?}");
-        assert!(failed.body.contains("commit_failed"), "{failed:?}");
+        assert!(failed.text().contains("commit_failed"), "{failed:?}");
         assert!(service.record("k2").await.is_none());
     }
     assert_eq!(service.send("/leased/now", "k2", "Ben").await.status, 201);
-    assert_eq!(world.guests().await, ["Ann", "Ben"]);
+    assert_eq!(app.guests().await, ["Ann", "Ben"]);
 }

@@ -7,7 +7,7 @@ use idempotency::{PostgresStore, RecordId};
 use rstest_reuse::apply;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, postgres::PgPoolOptions, raw_sql};
 
-use super::{Client, ClientKind, Database, Kind, Service, World, each_client};
+use super::{Client, ClientKind, Database, Kind, Service, TransactionalApp, each_client};
 use crate::{postgres::until, within_a_minute};
 
 const MAX_CONNECTIONS: u32 = 5;
@@ -20,9 +20,9 @@ const SOMEBODY_WAITS: &str = "
 ";
 
 /// As many services as the pool that they share has connections.
-async fn services(world: &World) -> Vec<Service> {
+async fn services(app: &TransactionalApp) -> Vec<Service> {
     let pool = PgPoolOptions::new().max_connections(MAX_CONNECTIONS);
-    let pool = pool.connect(&world.url).await.expect("a pool");
+    let pool = pool.connect(&app.url).await.expect("a pool");
     let client = Client::Sqlx09(pool.clone());
     let mut services = Vec::new();
     for _ in 0..MAX_CONNECTIONS {
@@ -53,24 +53,24 @@ async fn standing_still(url: &str, id: RecordId) -> PgConnection {
 // proves: one-key-takes-pool
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_transaction_that_stands_still_does_not_take_the_pool() {
-    let Some(world) = World::new(Kind::POSTGRES).await else {
+    let Some(app) = TransactionalApp::new(Kind::POSTGRES).await else {
         return;
     };
-    let services = services(&world).await;
-    let session = standing_still(&world.url, services[0].id("k")).await;
+    let services = services(&app).await;
+    let session = standing_still(&app.url, services[0].id("k")).await;
     let retries = services
         .iter()
         .map(|service| service.send("/book/now", "k", "Ann"));
     for refused in join_all(retries).await {
         assert_eq!(refused.status, 503, "{refused:?}");
-        assert!(refused.body.contains("commit_failed"), "{refused:?}");
+        assert!(refused.text().contains("commit_failed"), "{refused:?}");
     }
     let other = within_a_minute("another key", services[0].send("/book/now", "l", "Ben"));
     assert_eq!(other.await.status, 201);
     let waiting = raw_sql(SOMEBODY_WAITS);
-    let waiting = waiting.fetch_one(world.admin()).await.expect("an answer");
+    let waiting = waiting.fetch_one(app.admin()).await.expect("an answer");
     assert!(!waiting.get::<bool, _>(0));
-    assert_eq!(world.guests().await, ["Ben"]);
+    assert_eq!(app.guests().await, ["Ben"]);
 
     drop(session);
     let retry = within_a_minute("the key", async {
@@ -82,17 +82,17 @@ async fn a_transaction_that_stands_still_does_not_take_the_pool() {
         }
     });
     assert_eq!(retry.await.status, 201);
-    assert_eq!(world.guests().await, ["Ann", "Ben"]);
+    assert_eq!(app.guests().await, ["Ann", "Ben"]);
 }
 
 /// What bounds the record's statement ends with the transaction, committed or not.
 #[tokio::test]
 async fn the_applications_own_transactions_wait_as_it_says_itself() {
-    let Some(world) = World::new(Kind::POSTGRES).await else {
+    let Some(app) = TransactionalApp::new(Kind::POSTGRES).await else {
         return;
     };
     let pool = PgPoolOptions::new().max_connections(1);
-    let pool = pool.connect(&world.url).await.expect("a pool");
+    let pool = pool.connect(&app.url).await.expect("a pool");
     let store = Arc::new(PostgresStore::new(pool.clone()));
     let database = Database::Postgres(pool.clone(), Client::Sqlx09(pool.clone()));
     let service = Service::start(database, store).await;
@@ -113,10 +113,10 @@ async fn the_applications_own_transactions_wait_as_it_says_itself() {
 #[apply(each_client)]
 #[tokio::test]
 async fn a_commit_that_takes_long_is_waited_for(#[case] client: ClientKind) {
-    let Some(world) = World::new(Kind::Postgres(client)).await else {
+    let Some(app) = TransactionalApp::new(Kind::Postgres(client)).await else {
         return;
     };
-    let admin = world.admin();
+    let admin = app.admin();
     // A commit of a booking of this guest ends when the gate is open.
     let trap = "
         create table gate (is_open boolean);
@@ -131,17 +131,17 @@ async fn a_commit_that_takes_long_is_waited_for(#[case] client: ClientKind) {
         for each row when (new.guest = 'Ann') execute function linger();
     ";
     raw_sql(trap).execute(admin).await.expect("a trap");
-    let service = world.service().await;
+    let service = app.service().await;
     let first = service.sending("/book/now", "k", "Ann");
     // The key's record is asked what has become of the commit, which has it locked, until the server gives that up.
-    until(&world.url, SOMEBODY_WAITS).await;
-    until(&world.url, &format!("select not ({SOMEBODY_WAITS})")).await;
+    until(&app.url, SOMEBODY_WAITS).await;
+    until(&app.url, &format!("select not ({SOMEBODY_WAITS})")).await;
     let open = raw_sql("insert into gate values (true)").execute(admin);
     open.await.expect("an open gate");
     let first = first.await.expect("an answer");
     assert_eq!(first.status, 201, "{first:?}");
     let retry = service.send("/book/now", "k", "Ann").await;
-    assert_eq!((retry.status, retry.is_replayed), (201, true));
-    assert_eq!(world.guests().await, ["Ann"]);
+    assert_eq!((retry.status.as_u16(), retry.is_replay()), (201, true));
+    assert_eq!(app.guests().await, ["Ann"]);
     assert_eq!(service.runs(), 1);
 }

@@ -10,7 +10,7 @@ use idempotency::{CommitError, Execution, Fingerprint, Hold, MemoryStore, Store,
 use rstest::rstest;
 use rstest_reuse::apply;
 
-use super::{ClientKind, Database, Kind, Service, Way, World, each_client};
+use super::{ClientKind, Database, Kind, Service, TransactionalApp, Way, each_client};
 
 /// Where the keys are of the handler that commits.
 #[derive(Clone, Copy, Debug)]
@@ -47,19 +47,16 @@ async fn what_cannot_be_committed_is_not_taken_for_committed(
     #[values(Fault::Nested, Fault::Aborted, Fault::RolledBack, Fault::Committed)] fault: Fault,
     #[values(ClientKind::Sqlx09, ClientKind::Sqlx08, ClientKind::TokioPostgres)] client: ClientKind,
 ) {
-    let Some(world) = World::new(Kind::Postgres(client)).await else {
+    let Some(app) = TransactionalApp::new(Kind::Postgres(client)).await else {
         return;
     };
     let (service, path) = match keys {
         Keys::Elsewhere => {
             let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
-            (
-                Service::start(world.database.clone(), store).await,
-                "leased",
-            )
+            (Service::start(app.database.clone(), store).await, "leased")
         }
-        Keys::None | Keys::Leased => (world.service().await, "leased"),
-        Keys::Transactional => (world.service().await, "book"),
+        Keys::None | Keys::Leased => (app.service().await, "leased"),
+        Keys::Transactional => (app.service().await, "book"),
     };
     let what = match fault {
         Fault::Nested => "nested",
@@ -75,7 +72,7 @@ async fn what_cannot_be_committed_is_not_taken_for_committed(
         }
         _ => service.send(&format!("/{path}/{what}"), "k", "Ann").await,
     };
-    let said = service.levers.failures.lock().concat();
+    let said = service.probe.failures.lock().concat();
     match fault {
         Fault::Aborted => {
             assert_eq!(said, "the transaction was not committed");
@@ -95,7 +92,7 @@ async fn what_cannot_be_committed_is_not_taken_for_committed(
         Fault::Committed => &["Ann"],
         Fault::Nested | Fault::Aborted | Fault::RolledBack => &[],
     };
-    assert_eq!(world.guests().await, booked);
+    assert_eq!(app.guests().await, booked);
     assert_eq!(service.record("k").await, None);
     // The key is free, and so is the connection.
     let retry = match keys {
@@ -107,7 +104,7 @@ async fn what_cannot_be_committed_is_not_taken_for_committed(
         _ => service.send(&format!("/{path}/now"), "k", "Ben").await,
     };
     assert_eq!(retry.status, 201, "{retry:?}");
-    assert!(world.guests().await.contains(&"Ben".to_owned()));
+    assert!(app.guests().await.contains(&"Ben".to_owned()));
 }
 
 /// Nested transactions that have ended within it do not keep it from being committed.
@@ -115,19 +112,27 @@ async fn what_cannot_be_committed_is_not_taken_for_committed(
 #[apply(each_client)]
 #[tokio::test]
 async fn a_transaction_around_a_nested_one_is_committed(#[case] client: ClientKind) {
-    let Some(world) = World::new(Kind::Postgres(client)).await else {
+    let Some(app) = TransactionalApp::new(Kind::Postgres(client)).await else {
         return;
     };
-    let service = world.service().await;
+    let service = app.service().await;
     let first = service.send("/book/around-nested", "k", "Ann").await;
-    assert_eq!((first.status, first.is_replayed), (201, false), "{first:?}");
+    assert_eq!(
+        (first.status.as_u16(), first.is_replay()),
+        (201, false),
+        "{first:?}"
+    );
     let retry = service.send("/book/around-nested", "k", "Ann").await;
-    assert_eq!((retry.status, retry.is_replayed), (201, true), "{retry:?}");
+    assert_eq!(
+        (retry.status.as_u16(), retry.is_replay()),
+        (201, true),
+        "{retry:?}"
+    );
     let alone = service
         .send_without_a_key("/book/empty", "without a key")
         .await;
     assert_eq!(alone.status, 201, "{alone:?}");
-    assert_eq!(world.guests().await, ["Ann", "Zoe"]);
+    assert_eq!(app.guests().await, ["Ann", "Zoe"]);
 }
 
 /// tokio-postgres does not tell a nested transaction from another, so one that may be nested is refused.
@@ -137,10 +142,10 @@ async fn a_transaction_around_a_nested_one_is_committed(#[case] client: ClientKi
 async fn an_open_savepoint_is_refused_where_it_may_be_that_of_a_nested_transaction(
     #[case] client: ClientKind,
 ) {
-    let Some(world) = World::new(Kind::Postgres(client)).await else {
+    let Some(app) = TransactionalApp::new(Kind::Postgres(client)).await else {
         return;
     };
-    let service = world.service().await;
+    let service = app.service().await;
     let may_be_nested = matches!(client, ClientKind::TokioPostgres);
     let keyed = service.send("/book/savepoint", "k", "Ann").await;
     let alone = service.send_without_a_key("/book/savepoint", "Ben").await;
@@ -151,14 +156,14 @@ async fn an_open_savepoint_is_refused_where_it_may_be_that_of_a_nested_transacti
             "{told:?}"
         );
     }
-    let said = service.levers.failures.lock().concat();
+    let said = service.probe.failures.lock().concat();
     assert_eq!(
         said.contains("release its savepoints"),
         may_be_nested,
         "{said}"
     );
     let guests: &[&str] = if may_be_nested { &[] } else { &["Ann", "Ben"] };
-    assert_eq!(world.guests().await, guests);
+    assert_eq!(app.guests().await, guests);
     assert_eq!(service.record("k").await.is_none(), may_be_nested);
 }
 
@@ -169,15 +174,23 @@ async fn an_open_savepoint_is_refused_where_it_may_be_that_of_a_nested_transacti
 async fn a_transaction_that_has_written_nothing_is_committed_with_its_key(
     #[case] client: ClientKind,
 ) {
-    let Some(world) = World::new(Kind::Postgres(client)).await else {
+    let Some(app) = TransactionalApp::new(Kind::Postgres(client)).await else {
         return;
     };
-    let service = world.service().await;
+    let service = app.service().await;
     for (path, key) in [("/book/empty", "k"), ("/leased/empty", "l")] {
         let first = service.send(path, key, "Ann").await;
-        assert_eq!((first.status, first.is_replayed), (201, false), "{first:?}");
+        assert_eq!(
+            (first.status.as_u16(), first.is_replay()),
+            (201, false),
+            "{first:?}"
+        );
         let retry = service.send(path, key, "Ann").await;
-        assert_eq!((retry.status, retry.is_replayed), (201, true), "{retry:?}");
+        assert_eq!(
+            (retry.status.as_u16(), retry.is_replay()),
+            (201, true),
+            "{retry:?}"
+        );
     }
 }
 
@@ -186,10 +199,10 @@ async fn a_transaction_that_has_written_nothing_is_committed_with_its_key(
 #[apply(each_client)]
 #[tokio::test]
 async fn a_transaction_takes_the_place_of_a_spent_token(#[case] client: ClientKind) {
-    let Some(world) = World::new(Kind::Postgres(client)).await else {
+    let Some(app) = TransactionalApp::new(Kind::Postgres(client)).await else {
         return;
     };
-    let service = world.service().await;
+    let service = app.service().await;
     let hold = Hold::new(
         service.id("k"),
         Token::random(),
@@ -203,10 +216,18 @@ async fn a_transaction_takes_the_place_of_a_spent_token(#[case] client: ClientKi
     let withdrawn = store.withdraw(&hold, &asked).await;
     withdrawn.expect("a withdrawal");
     let first = service.send("/book/now", "k", "Ann").await;
-    assert_eq!((first.status, first.is_replayed), (201, false), "{first:?}");
+    assert_eq!(
+        (first.status.as_u16(), first.is_replay()),
+        (201, false),
+        "{first:?}"
+    );
     let retry = service.send("/book/now", "k", "Ann").await;
-    assert_eq!((retry.status, retry.is_replayed), (201, true), "{retry:?}");
-    assert_eq!(world.guests().await, ["Ann"]);
+    assert_eq!(
+        (retry.status.as_u16(), retry.is_replay()),
+        (201, true),
+        "{retry:?}"
+    );
+    assert_eq!(app.guests().await, ["Ann"]);
 }
 
 impl Service {
@@ -233,10 +254,10 @@ impl Service {
             _ => panic!("there is no way {what}"),
         };
         let response = (StatusCode::CREATED, format!("{guest} has a room")).into_response();
-        let booked = client.book(way, &self.levers, execution, guest, response);
+        let booked = client.book(way, &self.probe, execution, guest, response);
         let booked = booked.await;
         if let Err(error) = &booked {
-            self.levers.failures.lock().push(error.to_string());
+            self.probe.failures.lock().push(error.to_string());
         }
         booked
     }

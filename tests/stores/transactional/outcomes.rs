@@ -5,24 +5,20 @@ use std::sync::Arc;
 use idempotency::{ListRequest, MemoryStore, Phase};
 use rstest_reuse::apply;
 
-use super::{Answer, Kind, Service, World, each_database};
+use super::{Kind, Service, TransactionalApp, each_database};
 
 // proves: rows-and-key-commit-together, stored-before-sent
 #[apply(each_database)]
 #[tokio::test]
 async fn the_booking_the_key_and_the_answer_are_one_commit(#[case] kind: Kind) {
-    let Some(world) = World::new(kind).await else {
+    let Some(app) = TransactionalApp::new(kind).await else {
         return;
     };
-    let service = world.service().await;
+    let service = app.service().await;
 
     let first = service.send("/book/now", "k", "Ann").await;
-    let expected = Answer {
-        status: 201,
-        is_replayed: false,
-        body: "Ann has a room".into(),
-    };
-    assert_eq!(first, expected);
+    first.assert_fresh("201 Created");
+    assert_eq!(first.text(), "Ann has a room");
     let record = service.record("k").await.expect("a record");
     assert!(
         matches!(record.phase, Phase::Completed { .. }),
@@ -32,11 +28,14 @@ async fn the_booking_the_key_and_the_answer_are_one_commit(#[case] kind: Kind) {
 
     for _ in 0..2 {
         let replay = service.send("/book/now", "k", "Ann").await;
-        assert!(replay.is_replayed);
-        assert_eq!((replay.status, replay.body), (201, first.body.clone()));
+        assert!(replay.is_replay());
+        assert_eq!(
+            (replay.status.as_u16(), replay.body),
+            (201, first.body.clone())
+        );
     }
     assert_eq!(service.runs(), 1);
-    assert_eq!(world.guests().await, ["Ann"]);
+    assert_eq!(app.guests().await, ["Ann"]);
     assert_eq!(service.send("/book/now", "k", "Ben").await.status, 422);
 }
 
@@ -44,10 +43,10 @@ async fn the_booking_the_key_and_the_answer_are_one_commit(#[case] kind: Kind) {
 #[apply(each_database)]
 #[tokio::test]
 async fn a_handler_that_fails_leaves_nothing(#[case] kind: Kind) {
-    let Some(world) = World::new(kind).await else {
+    let Some(app) = TransactionalApp::new(kind).await else {
         return;
     };
-    let service = world.service().await;
+    let service = app.service().await;
     for _ in 0..2 {
         assert_eq!(service.send("/book/fail", "k", "Ann").await.status, 500);
         assert!(service.record("k").await.is_none());
@@ -61,18 +60,18 @@ async fn a_handler_that_fails_leaves_nothing(#[case] kind: Kind) {
 #[apply(each_database)]
 #[tokio::test]
 async fn a_transaction_that_fails_leaves_nothing(#[case] kind: Kind) {
-    let Some(world) = World::new(kind).await else {
+    let Some(app) = TransactionalApp::new(kind).await else {
         return;
     };
-    let service = world.service().await;
+    let service = app.service().await;
     assert_eq!(service.send("/book/now", "k", "Ann").await.status, 201);
 
     let failed = service.send("/book/now", "k2", "Ann").await;
     assert_eq!(failed.status, 503, "{failed:?}");
-    assert!(failed.body.contains("commit_failed"), "{failed:?}");
+    assert!(failed.text().contains("commit_failed"), "{failed:?}");
     assert!(service.record("k2").await.is_none());
     assert_eq!(service.send("/book/now", "k2", "Ben").await.status, 201);
-    assert_eq!(world.guests().await, ["Ann", "Ben"]);
+    assert_eq!(app.guests().await, ["Ann", "Ben"]);
 }
 
 /// What its transaction has not written is not the answer to a success.
@@ -80,20 +79,20 @@ async fn a_transaction_that_fails_leaves_nothing(#[case] kind: Kind) {
 #[apply(each_database)]
 #[tokio::test]
 async fn a_handler_that_forgets_to_commit_is_told_so(#[case] kind: Kind) {
-    let Some(world) = World::new(kind).await else {
+    let Some(app) = TransactionalApp::new(kind).await else {
         return;
     };
-    let service = world.service().await;
+    let service = app.service().await;
     for _ in 0..2 {
         let answer = service.send("/book/forget", "k", "Ann").await;
         assert_eq!(answer.status, 500);
-        assert!(answer.body.contains("execution.commit"), "{answer:?}");
+        assert!(answer.text().contains("execution.commit"), "{answer:?}");
         assert!(service.record("k").await.is_none());
     }
     assert_eq!(service.runs(), 2);
     // Unless it says of its answer that nothing was done.
     let nothing = service.send("/book/do-nothing", "k", "Ann").await;
-    assert_eq!((nothing.status, nothing.is_replayed), (201, false));
+    assert_eq!((nothing.status.as_u16(), nothing.is_replay()), (201, false));
     assert!(service.record("k").await.is_none());
 }
 
@@ -101,15 +100,15 @@ async fn a_handler_that_forgets_to_commit_is_told_so(#[case] kind: Kind) {
 #[apply(each_database)]
 #[tokio::test]
 async fn a_refusal_of_the_handler_is_stored_by_itself(#[case] kind: Kind) {
-    let Some(world) = World::new(kind).await else {
+    let Some(app) = TransactionalApp::new(kind).await else {
         return;
     };
-    let service = world.service().await;
+    let service = app.service().await;
     let first = service.send("/book/refuse", "k", "Ann").await;
-    assert_eq!((first.status, first.is_replayed), (409, false));
+    assert_eq!((first.status.as_u16(), first.is_replay()), (409, false));
     let replay = service.send("/book/refuse", "k", "Ann").await;
-    assert_eq!((replay.status, replay.is_replayed), (409, true));
-    assert_eq!((replay.body.as_str(), service.runs()), ("no room", 1));
+    assert_eq!((replay.status.as_u16(), replay.is_replay()), (409, true));
+    assert_eq!((replay.text(), service.runs()), ("no room", 1));
 }
 
 /// What has been committed is the answer, whatever the handler says or does afterwards.
@@ -117,24 +116,28 @@ async fn a_refusal_of_the_handler_is_stored_by_itself(#[case] kind: Kind) {
 #[apply(each_database)]
 #[tokio::test]
 async fn the_committed_answer_is_the_one_that_is_given(#[case] kind: Kind) {
-    let Some(world) = World::new(kind).await else {
+    let Some(app) = TransactionalApp::new(kind).await else {
         return;
     };
-    let service = world.service().await;
+    let service = app.service().await;
     for (what, guest) in [("hide", "Ann"), ("panic", "Ben"), ("twice", "Cid")] {
         let path = &format!("/book/{what}");
         let first = service.send(path, what, guest).await;
         assert_eq!(
-            (first.status, first.is_replayed),
+            (first.status.as_u16(), first.is_replay()),
             (201, false),
             "{path}: {first:?}"
         );
         assert_eq!(first.body, format!("{guest} has a room"));
         let replay = service.send(path, what, guest).await;
-        assert_eq!((replay.status, replay.is_replayed), (201, true), "{path}");
+        assert_eq!(
+            (replay.status.as_u16(), replay.is_replay()),
+            (201, true),
+            "{path}"
+        );
         assert_eq!(replay.body, first.body);
     }
-    assert_eq!(world.guests().await, ["Ann", "Ben", "Cid"]);
+    assert_eq!(app.guests().await, ["Ann", "Ben", "Cid"]);
     assert_eq!(service.runs(), 3);
 }
 
@@ -142,16 +145,16 @@ async fn the_committed_answer_is_the_one_that_is_given(#[case] kind: Kind) {
 #[apply(each_database)]
 #[tokio::test]
 async fn without_a_key_every_request_commits(#[case] kind: Kind) {
-    let Some(world) = World::new(kind).await else {
+    let Some(app) = TransactionalApp::new(kind).await else {
         return;
     };
-    let service = world.service().await;
+    let service = app.service().await;
     for guest in ["Ann", "Ben"] {
         let request = service.client.post(format!("{}/book/now", service.address));
         let answer = request.body(guest).send().await.expect("an answer");
         assert_eq!(answer.status(), 201);
     }
-    assert_eq!(world.guests().await, ["Ann", "Ben"]);
+    assert_eq!(app.guests().await, ["Ann", "Ben"]);
     let records = service
         .idempotency
         .store()
@@ -164,15 +167,17 @@ async fn without_a_key_every_request_commits(#[case] kind: Kind) {
 #[apply(each_database)]
 #[tokio::test]
 async fn a_store_elsewhere_is_refused(#[case] kind: Kind) {
-    let Some(world) = World::new(kind).await else {
+    let Some(app) = TransactionalApp::new(kind).await else {
         return;
     };
-    let service = Service::start(world.database.clone(), Arc::new(MemoryStore::new())).await;
+    let service = Service::start(app.database.clone(), Arc::new(MemoryStore::new())).await;
     let answer = service.send("/book/now", "k", "Ann").await;
     assert_eq!(answer.status, 500);
     assert!(
-        answer.body.contains("in the database of its transactions"),
+        answer
+            .text()
+            .contains("in the database of its transactions"),
         "{answer:?}"
     );
-    assert_eq!(world.guests().await, [""; 0]);
+    assert_eq!(app.guests().await, [""; 0]);
 }

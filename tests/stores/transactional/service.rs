@@ -14,6 +14,7 @@ use idempotency::{
     Scope, Store, idempotent,
 };
 use parking_lot::Mutex;
+use tests::{reply::Reply, wait::within_a_minute};
 use tokio::{
     net::TcpListener,
     sync::{Semaphore, oneshot},
@@ -21,33 +22,24 @@ use tokio::{
 };
 
 use super::Database;
-use crate::within_a_minute;
 
 /// One service over the database: an engine, a server and a client.
 #[derive(Clone)]
 pub(super) struct Service {
     pub(super) database: Database,
     pub(super) idempotency: Idempotency,
-    pub(super) levers: Arc<Levers>,
+    pub(super) probe: Arc<HandlerProbe>,
     pub(super) address: String,
     pub(super) client: reqwest::Client,
 }
 
 /// Where the handlers of a service stop, and what they have seen.
 #[derive(Debug)]
-pub(super) struct Levers {
+pub(super) struct HandlerProbe {
     pub(super) arrived: Semaphore,
     pub(super) pass: Semaphore,
     pub(super) attempts: Mutex<Vec<u32>>,
     pub(super) failures: Mutex<Vec<String>>,
-}
-
-/// An answer, read to its end.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) is_replayed: bool,
-    pub(super) body: String,
 }
 
 #[idempotent(ttl_seconds = 3600, transactional)]
@@ -86,7 +78,7 @@ impl Service {
         let service = Self {
             database,
             idempotency: Idempotency::builder(store).build(),
-            levers: Arc::new(Levers {
+            probe: Arc::new(HandlerProbe {
                 arrived: Semaphore::new(0),
                 pass: Semaphore::new(0),
                 attempts: Mutex::default(),
@@ -113,20 +105,20 @@ impl Service {
     }
 
     /// Sends a request with this key, and reads its answer.
-    pub(super) async fn send(&self, path: &str, key: &str, guest: &str) -> Answer {
+    pub(super) async fn send(&self, path: &str, key: &str, guest: &str) -> Reply {
         let request = self.client.post(format!("{}{path}", self.address));
         let request = request.header("idempotency-key", key);
-        read(request.body(guest.to_owned())).await
+        Reply::to(request.body(guest.to_owned())).await
     }
 
     /// The same without a key.
-    pub(super) async fn send_without_a_key(&self, path: &str, guest: &str) -> Answer {
+    pub(super) async fn send_without_a_key(&self, path: &str, guest: &str) -> Reply {
         let request = self.client.post(format!("{}{path}", self.address));
-        read(request.body(guest.to_owned())).await
+        Reply::to(request.body(guest.to_owned())).await
     }
 
     /// The same, while the test goes on.
-    pub(super) fn sending(&self, path: &str, key: &str, guest: &str) -> JoinHandle<Answer> {
+    pub(super) fn sending(&self, path: &str, key: &str, guest: &str) -> JoinHandle<Reply> {
         let (service, path, key, guest) = (
             self.clone(),
             path.to_owned(),
@@ -138,18 +130,18 @@ impl Service {
 
     /// Returns once a handler that stops is there; each is seen once.
     pub(super) async fn arrived(&self) {
-        let arrived = within_a_minute("a handler that stops", self.levers.arrived.acquire()).await;
+        let arrived = within_a_minute("a handler that stops", self.probe.arrived.acquire()).await;
         arrived.expect("an open semaphore").forget();
     }
 
     /// Lets one of those go on.
     pub(super) fn pass(&self) {
-        self.levers.pass.add_permits(1);
+        self.probe.pass.add_permits(1);
     }
 
     /// How often a handler has begun.
     pub(super) fn runs(&self) -> usize {
-        self.levers.attempts.lock().len()
+        self.probe.attempts.lock().len()
     }
 
     pub(super) fn id(&self, key: &str) -> RecordId {
@@ -169,12 +161,12 @@ impl Service {
         execution: &Execution,
         guest: &str,
     ) -> Result<Response, CommitError> {
-        self.levers.attempts.lock().push(execution.attempt());
+        self.probe.attempts.lock().push(execution.attempt());
         let answer = (StatusCode::CREATED, format!("{guest} has a room"));
         match what {
             "stop" => {
-                self.levers.arrived.add_permits(1);
-                self.levers.pass.acquire().await.expect("a gate").forget();
+                self.probe.arrived.add_permits(1);
+                self.probe.pass.acquire().await.expect("a gate").forget();
                 self.book(execution, guest, answer).await
             }
             "forget" => Ok(answer.into_response()),
@@ -225,10 +217,10 @@ impl Service {
     ) -> Result<Response, CommitError> {
         let booked = self
             .database
-            .book(&self.levers, execution, guest, answer)
+            .book(&self.probe, execution, guest, answer)
             .await;
         if let Err(error) = &booked {
-            self.levers.failures.lock().push(error.to_string());
+            self.probe.failures.lock().push(error.to_string());
         }
         booked
     }
@@ -256,14 +248,5 @@ impl Service {
             begun = begun => begun.expect("an insert that begins"),
         }
         go_on.send(()).expect("an insert that waits");
-    }
-}
-
-async fn read(request: reqwest::RequestBuilder) -> Answer {
-    let response = request.send().await.expect("an answer");
-    Answer {
-        status: response.status().as_u16(),
-        is_replayed: response.headers().contains_key("idempotent-replayed"),
-        body: response.text().await.expect("a body"),
     }
 }

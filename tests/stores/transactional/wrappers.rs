@@ -7,7 +7,7 @@ use idempotency::{
 };
 use rstest::rstest;
 
-use super::{Kind, Service, World};
+use super::{Kind, Service, TransactionalApp};
 use crate::wrapper::Wrapper;
 
 /// What stands between the engine and its store.
@@ -38,7 +38,7 @@ impl Wrapping {
     }
 }
 
-impl World {
+impl TransactionalApp {
     async fn wrapped(&self, wrapping: Wrapping) -> Service {
         Service::start(self.database.clone(), wrapping.around(self.store())).await
     }
@@ -59,20 +59,28 @@ fn outcome(phase: &Phase) -> &[u8] {
 #[tokio::test]
 async fn a_booking_behind_wrappers_is_committed_once_and_replayed(#[case] kind: Kind) {
     for wrapping in Wrapping::ALL {
-        let Some(world) = World::new(kind).await else {
+        let Some(app) = TransactionalApp::new(kind).await else {
             return;
         };
-        let service = world.wrapped(wrapping).await;
+        let service = app.wrapped(wrapping).await;
         for path in ["/book/now", "/leased/now"] {
             let key = &path[1..5];
             let first = service.send(path, key, key).await;
-            assert_eq!((first.status, first.is_replayed), (201, false), "{first:?}");
+            assert_eq!(
+                (first.status.as_u16(), first.is_replay()),
+                (201, false),
+                "{first:?}"
+            );
             let again = service.send(path, key, key).await;
-            assert_eq!((again.status, again.is_replayed), (201, true), "{again:?}");
+            assert_eq!(
+                (again.status.as_u16(), again.is_replay()),
+                (201, true),
+                "{again:?}"
+            );
             assert_eq!(again.body, first.body);
 
             let seen = service.record(key).await.expect("a record");
-            let behind = world.store().inspect(&seen.id).await.expect("a response");
+            let behind = app.store().inspect(&seen.id).await.expect("a response");
             let behind = behind.expect("the record behind the wrappers");
             let is_changed = outcome(&behind.phase) != outcome(&seen.phase);
             assert_eq!(is_changed, wrapping.changes_bytes(), "{wrapping:?}");
@@ -86,7 +94,7 @@ async fn a_booking_behind_wrappers_is_committed_once_and_replayed(#[case] kind: 
             assert_eq!(listed.record.expect("readable").phase, seen.phase);
         }
         assert_eq!(service.runs(), 2, "{wrapping:?}");
-        assert_eq!(world.guests().await.len(), 2, "{wrapping:?}");
+        assert_eq!(app.guests().await.len(), 2, "{wrapping:?}");
     }
 }
 
@@ -98,12 +106,12 @@ async fn a_booking_behind_wrappers_is_committed_once_and_replayed(#[case] kind: 
 #[case::firestore(Kind::Firestore)]
 #[tokio::test]
 async fn a_wrapper_sees_the_claims_of_runs_and_no_completion_of_theirs(#[case] kind: Kind) {
-    let Some(world) = World::new(kind).await else {
+    let Some(app) = TransactionalApp::new(kind).await else {
         return;
     };
-    let wrapper = Wrapper::counting(world.store());
+    let wrapper = Wrapper::counting(app.store());
     let calls = Arc::clone(&wrapper.calls);
-    let service = Service::start(world.database.clone(), Arc::new(wrapper)).await;
+    let service = Service::start(app.database.clone(), Arc::new(wrapper)).await;
     let count = |call| calls.lock().get(call).copied().unwrap_or_default();
     assert_eq!(
         service.send("/leased/now", "leased", "Ann").await.status,
@@ -124,19 +132,30 @@ async fn a_wrapper_sees_the_claims_of_runs_and_no_completion_of_theirs(#[case] k
 #[tokio::test]
 async fn a_booking_beside_a_wrapped_store_elsewhere_is_replayed(#[case] kind: Kind) {
     for wrapping in Wrapping::ALL {
-        let (Some(world), Some(other)) = (World::new(kind).await, World::new(kind).await) else {
+        let (Some(app), Some(other)) = (
+            TransactionalApp::new(kind).await,
+            TransactionalApp::new(kind).await,
+        ) else {
             return;
         };
         let memory: Arc<dyn Store> = Arc::new(idempotency::MemoryStore::new());
         for store in [memory, other.store()] {
             let store = wrapping.around(store);
-            let service = Service::start(world.database.clone(), store).await;
+            let service = Service::start(app.database.clone(), store).await;
             let first = service.send("/leased/now", "k", "Ann").await;
-            assert_eq!((first.status, first.is_replayed), (201, false), "{first:?}");
+            assert_eq!(
+                (first.status.as_u16(), first.is_replay()),
+                (201, false),
+                "{first:?}"
+            );
             let again = service.send("/leased/now", "k", "Ann").await;
-            assert_eq!((again.status, again.is_replayed), (201, true), "{again:?}");
+            assert_eq!(
+                (again.status.as_u16(), again.is_replay()),
+                (201, true),
+                "{again:?}"
+            );
             assert_eq!(again.body, first.body);
-            world.remove("Ann").await;
+            app.remove("Ann").await;
         }
     }
 }
@@ -150,14 +169,14 @@ async fn a_booking_beside_a_wrapped_store_elsewhere_is_replayed(#[case] kind: Ki
 #[tokio::test]
 async fn a_commit_that_is_given_up_is_found_out_behind_wrappers(#[case] kind: Kind) {
     for wrapping in Wrapping::ALL {
-        let Some(world) = World::new(kind).await else {
+        let Some(app) = TransactionalApp::new(kind).await else {
             return;
         };
-        let service = world.wrapped(wrapping).await;
+        let service = app.wrapped(wrapping).await;
         for path in ["/book/give-up", "/leased/give-up"] {
             let key = &path[1..5];
             let first = service.send(path, key, key).await;
-            let is_booked = world.guests().await.iter().any(|guest| guest == key);
+            let is_booked = app.guests().await.iter().any(|guest| guest == key);
             // 504 is the handler's own response, which stands where nothing was committed.
             let is_answered = first.status == 201;
             assert!(
@@ -167,7 +186,7 @@ async fn a_commit_that_is_given_up_is_found_out_behind_wrappers(#[case] kind: Ki
             assert_eq!(is_booked, is_answered, "{wrapping:?}: {first:?}");
             if is_booked {
                 let again = service.send(path, key, key).await;
-                assert_eq!((again.status, again.is_replayed), (201, true));
+                assert_eq!((again.status.as_u16(), again.is_replay()), (201, true));
             }
         }
     }
@@ -182,10 +201,10 @@ async fn a_commit_that_is_given_up_is_found_out_behind_wrappers(#[case] kind: Ki
 #[tokio::test]
 async fn a_lost_run_behind_wrappers_is_taken_over_and_resolved(#[case] kind: Kind) {
     for wrapping in Wrapping::ALL {
-        let Some(world) = World::new(kind).await else {
+        let Some(app) = TransactionalApp::new(kind).await else {
             return;
         };
-        let service = world.wrapped(wrapping).await;
+        let service = app.wrapped(wrapping).await;
         assert_eq!(service.send("/leased/now", "k", "Ann").await.status, 201);
         let kept = service.record("k").await.expect("a record");
         let store = service.idempotency.store();
@@ -193,7 +212,7 @@ async fn a_lost_run_behind_wrappers_is_taken_over_and_resolved(#[case] kind: Kin
         // Another run of the same request leaves nothing but its lapsed lease.
         let forgotten = store.resolve(&kept.id, &kept.token, Resolution::Forget);
         assert_eq!(forgotten.await.ok(), Some(IfOwner::Done(())));
-        world.remove("Ann").await;
+        app.remove("Ann").await;
         let hold = Hold::new(
             kept.id,
             Token::random(),
@@ -211,9 +230,9 @@ async fn a_lost_run_behind_wrappers_is_taken_over_and_resolved(#[case] kind: Kin
         while second.status == 409 {
             second = service.send("/leased/now", "k", "Ann").await;
         }
-        assert_eq!((second.status, second.is_replayed), (201, false));
-        assert_eq!(*service.levers.attempts.lock(), [1, 2], "{wrapping:?}");
-        assert_eq!(world.guests().await, ["Ann"]);
+        assert_eq!((second.status.as_u16(), second.is_replay()), (201, false));
+        assert_eq!(*service.probe.attempts.lock(), [1, 2], "{wrapping:?}");
+        assert_eq!(app.guests().await, ["Ann"]);
 
         // A run whose key an operator has given an outcome meanwhile commits nothing, and gets that.
         let late = service.sending("/leased/stop", "late", "Bob");
@@ -228,8 +247,8 @@ async fn a_lost_run_behind_wrappers_is_taken_over_and_resolved(#[case] kind: Kin
         assert_eq!(completed.ok(), Some(IfOwner::Done(())));
         service.pass();
         let late = late.await.expect("an answer");
-        assert_eq!((late.status, late.body.as_str()), (201, "Ann has a room"));
-        assert_eq!(world.guests().await, ["Ann"]);
+        assert_eq!((late.status.as_u16(), late.text()), (201, "Ann has a room"));
+        assert_eq!(app.guests().await, ["Ann"]);
         let replace = Resolution::Replace {
             outcome: outcome.into(),
         };
@@ -237,6 +256,10 @@ async fn a_lost_run_behind_wrappers_is_taken_over_and_resolved(#[case] kind: Kin
         let replaced = service.idempotency.resolve(&seen, replace).await;
         assert_eq!(replaced.ok(), Some(IfOwner::Done(())));
         let again = service.send("/leased/stop", "late", "Bob").await;
-        assert_eq!((again.status, again.is_replayed), (201, true), "{again:?}");
+        assert_eq!(
+            (again.status.as_u16(), again.is_replay()),
+            (201, true),
+            "{again:?}"
+        );
     }
 }

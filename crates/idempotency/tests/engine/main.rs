@@ -5,6 +5,7 @@ mod busy;
 mod commits;
 #[path = "../support/delegate.rs"]
 pub mod delegate;
+#[cfg(feature = "macros")]
 mod doubtful;
 mod duplicates;
 #[cfg(feature = "axum")]

@@ -5,39 +5,42 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use idempotency::{Claim, ClaimRequest, Fingerprint, Hold, IfOwner, Store, StoreError};
-use tests::delegate::{Delegate, Hooks};
+use tests::{
+    delegate::{Delegate, Hooks},
+    wait::within_a_minute,
+};
 use tokio::sync::{Semaphore, watch};
 
 /// The store of every server in these tests.
 #[derive(Debug)]
-pub(crate) struct FragileStore {
+pub(crate) struct FaultyStore {
     inner: Arc<dyn Store>,
-    levers: Levers,
+    faults: StoreFaults,
 }
 
 /// What a test does to a store, verb by verb.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Levers {
-    pub(crate) claim: Arc<Lever>,
-    pub(crate) withdraw: Arc<Lever>,
-    pub(crate) renew: Arc<Lever>,
-    pub(crate) checkpoint: Arc<Lever>,
-    pub(crate) suspend: Arc<Lever>,
-    pub(crate) complete: Arc<Lever>,
-    pub(crate) release: Arc<Lever>,
-    pub(crate) purge: Arc<Lever>,
+pub(crate) struct StoreFaults {
+    pub(crate) claim: Arc<VerbFaults>,
+    pub(crate) withdraw: Arc<VerbFaults>,
+    pub(crate) renew: Arc<VerbFaults>,
+    pub(crate) checkpoint: Arc<VerbFaults>,
+    pub(crate) suspend: Arc<VerbFaults>,
+    pub(crate) complete: Arc<VerbFaults>,
+    pub(crate) release: Arc<VerbFaults>,
+    pub(crate) purge: Arc<VerbFaults>,
     successor: Arc<OnceLock<Arc<dyn Store>>>,
 }
 
 /// How one verb misbehaves.
 #[derive(Debug)]
-pub(crate) struct Lever {
+pub(crate) struct VerbFaults {
     calls: watch::Sender<usize>,
     not_sent: AtomicUsize,
     not_heard: AtomicUsize,
@@ -49,7 +52,7 @@ pub(crate) struct Lever {
     delivered: Semaphore,
 }
 
-impl Default for Lever {
+impl Default for VerbFaults {
     fn default() -> Self {
         Self {
             calls: watch::Sender::new(0),
@@ -65,7 +68,7 @@ impl Default for Lever {
     }
 }
 
-impl Lever {
+impl VerbFaults {
     /// The next calls never reach the store.
     pub(crate) fn lose_requests(&self, calls: usize) {
         self.not_sent.store(calls, Ordering::SeqCst);
@@ -89,13 +92,13 @@ impl Lever {
     /// Has one call reach the store that was sent late, and returns once it was carried out.
     pub(crate) async fn deliver(&self) {
         self.deliver.add_permits(1);
-        let delivered = within_a_minute("no call was delivered", self.delivered.acquire()).await;
+        let delivered = within_a_minute("a call that is delivered", self.delivered.acquire()).await;
         delivered.expect("an open semaphore").forget();
     }
 
     /// Returns once a call has stopped.
     pub(crate) async fn stopped(&self) {
-        let stopped = within_a_minute("no call stopped", self.at_gate.acquire()).await;
+        let stopped = within_a_minute("a call that stops", self.at_gate.acquire()).await;
         stopped.expect("an open semaphore").forget();
     }
 
@@ -113,7 +116,7 @@ impl Lever {
     pub(crate) async fn called(&self, calls: usize) {
         let mut seen = self.calls.subscribe();
         let enough = seen.wait_for(|seen| *seen >= calls);
-        within_a_minute("there were too few calls", enough)
+        within_a_minute("enough calls", enough)
             .await
             .expect("an open channel");
     }
@@ -121,12 +124,12 @@ impl Lever {
     /// Has this call fail, and reach the store once it is delivered.
     fn send_later(self: &Arc<Self>, call: impl Future + Send + 'static) -> StoreError {
         self.calls.send_modify(|calls| *calls += 1);
-        let lever = Arc::clone(self);
+        let faults = Arc::clone(self);
         tokio::spawn(async move {
-            let delivery = lever.deliver.acquire().await;
+            let delivery = faults.deliver.acquire().await;
             delivery.expect("an open semaphore").forget();
             call.await;
-            lever.delivered.add_permits(1);
+            faults.delivered.add_permits(1);
         });
         StoreError::unavailable("the test delays the request")
     }
@@ -165,24 +168,24 @@ fn take_one(counter: &AtomicUsize) -> bool {
         .is_ok()
 }
 
-impl FragileStore {
-    pub(crate) fn new(inner: Arc<dyn Store>) -> (Delegate<Self>, Levers) {
-        let levers = Levers::default();
+impl FaultyStore {
+    pub(crate) fn new(inner: Arc<dyn Store>) -> (Delegate<Self>, StoreFaults) {
+        let faults = StoreFaults::default();
         (
             Delegate(Self {
                 inner,
-                levers: levers.clone(),
+                faults: faults.clone(),
             }),
-            levers,
+            faults,
         )
     }
 
     fn inner(&self) -> &Arc<dyn Store> {
-        self.levers.successor.get().unwrap_or(&self.inner)
+        self.faults.successor.get().unwrap_or(&self.inner)
     }
 }
 
-impl Levers {
+impl StoreFaults {
     /// Has another store take over, which need not know what the one before it knew.
     pub(crate) fn fail_over(&self, successor: impl Store) {
         let first = self.successor.set(Arc::new(successor));
@@ -191,7 +194,7 @@ impl Levers {
 }
 
 #[async_trait]
-impl Hooks for FragileStore {
+impl Hooks for FaultyStore {
     fn store(&self) -> &dyn Store {
         self.inner()
     }
@@ -203,9 +206,9 @@ impl Hooks for FragileStore {
             on_lost,
             ..
         } = request;
-        let lever = &self.levers.claim;
-        if !take_one(&lever.late) {
-            return lever
+        let faults = &self.faults.claim;
+        if !take_one(&faults.late) {
+            return faults
                 .apply(
                     self.inner()
                         .claim(ClaimRequest::new(hold, fingerprint, on_lost)),
@@ -213,7 +216,7 @@ impl Hooks for FragileStore {
                 .await;
         }
         let (inner, hold, fingerprint) = (Arc::clone(self.inner()), hold.clone(), *fingerprint);
-        Err(lever.send_later(async move {
+        Err(faults.send_later(async move {
             drop(
                 inner
                     .claim(ClaimRequest::new(&hold, &fingerprint, on_lost))
@@ -223,32 +226,32 @@ impl Hooks for FragileStore {
     }
 
     async fn withdraw(&self, hold: &Hold, fingerprint: &Fingerprint) -> Result<(), StoreError> {
-        self.levers
+        self.faults
             .withdraw
             .apply(self.inner().withdraw(hold, fingerprint))
             .await
     }
 
     async fn renew(&self, hold: &Hold) -> Result<IfOwner<()>, StoreError> {
-        let lever = &self.levers.renew;
-        if !take_one(&lever.late) {
-            return lever.apply(self.inner().renew(hold)).await;
+        let faults = &self.faults.renew;
+        if !take_one(&faults.late) {
+            return faults.apply(self.inner().renew(hold)).await;
         }
         let (inner, hold) = (Arc::clone(self.inner()), hold.clone());
-        Err(lever.send_later(async move { drop(inner.renew(&hold).await) }))
+        Err(faults.send_later(async move { drop(inner.renew(&hold).await) }))
     }
 
     async fn checkpoint(&self, hold: &Hold, progress: Bytes) -> Result<IfOwner<()>, StoreError> {
-        let lever = &self.levers.checkpoint;
-        if !take_one(&lever.late) {
-            return lever.apply(self.inner().checkpoint(hold, progress)).await;
+        let faults = &self.faults.checkpoint;
+        if !take_one(&faults.late) {
+            return faults.apply(self.inner().checkpoint(hold, progress)).await;
         }
         let (inner, hold) = (Arc::clone(self.inner()), hold.clone());
-        Err(lever.send_later(async move { drop(inner.checkpoint(&hold, progress).await) }))
+        Err(faults.send_later(async move { drop(inner.checkpoint(&hold, progress).await) }))
     }
 
     async fn suspend(&self, hold: &Hold, progress: Bytes) -> Result<IfOwner<()>, StoreError> {
-        self.levers
+        self.faults
             .suspend
             .apply(self.inner().suspend(hold, progress))
             .await
@@ -259,27 +262,20 @@ impl Hooks for FragileStore {
         hold: &Hold,
         outcome: Bytes,
     ) -> Result<IfOwner<SystemTime>, StoreError> {
-        self.levers
+        self.faults
             .complete
             .apply(self.inner().complete(hold, outcome))
             .await
     }
 
     async fn release(&self, hold: &Hold) -> Result<IfOwner<()>, StoreError> {
-        self.levers.release.apply(self.inner().release(hold)).await
+        self.faults.release.apply(self.inner().release(hold)).await
     }
 
     async fn purge_expired(&self, limit: usize) -> Result<usize, StoreError> {
-        self.levers
+        self.faults
             .purge
             .apply(self.inner().purge_expired(limit))
             .await
     }
-}
-
-/// The signal; or the end of the test, where a mistake would make it wait for ever.
-pub(crate) async fn within_a_minute<T>(otherwise: &str, signal: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(60), signal)
-        .await
-        .expect(otherwise)
 }

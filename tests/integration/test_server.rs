@@ -1,4 +1,4 @@
-//! A server on a real socket, a client, and the levers by which a test moves them.
+//! A server on a real socket, a client, and the faults that a test gives them.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -10,6 +10,7 @@ use idempotency::{
 };
 use reqwest::{Client, Method, RequestBuilder, redirect::Policy};
 use tempfile::TempDir;
+use tests::reply::Reply;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -17,27 +18,26 @@ use tokio::{
 };
 
 use crate::{
-    answer::Answer,
     app,
     app::Probe,
     backend::Backend,
-    fragile::{FragileStore, Levers},
+    store_faults::{FaultyStore, StoreFaults},
     time::Time,
 };
 
 /// One server with its store, and a client.
-pub(crate) struct World {
+pub(crate) struct TestServer {
     pub(crate) address: SocketAddr,
     pub(crate) client: Client,
     pub(crate) idempotency: Idempotency,
-    pub(crate) levers: Levers,
+    pub(crate) faults: StoreFaults,
     pub(crate) probe: Probe,
     pub(crate) time: Time,
     server: JoinHandle<()>,
     _folder: TempDir,
 }
 
-impl World {
+impl TestServer {
     /// The app of `app.rs` over this store; none where the store is not installed.
     pub(crate) async fn new(backend: Backend) -> Option<Self> {
         Self::with(backend, |builder| builder, |app| app).await
@@ -87,7 +87,7 @@ impl World {
         configure: impl FnOnce(IdempotencyBuilder) -> IdempotencyBuilder,
         wrap: impl FnOnce(Router) -> Router,
     ) -> Self {
-        let (store, levers) = FragileStore::new(store);
+        let (store, faults) = FaultyStore::new(store);
         let idempotency = configure(Idempotency::builder(store)).build();
         let probe = Probe::default();
         let app = app::router(&idempotency, probe.clone()).layer(Extension(idempotency.clone()));
@@ -106,7 +106,7 @@ impl World {
             address,
             client,
             idempotency,
-            levers,
+            faults,
             probe,
             time,
             server,
@@ -133,8 +133,8 @@ impl World {
     }
 
     /// Sends a request in the background.
-    pub(crate) fn send(&self, request: RequestBuilder) -> JoinHandle<Answer> {
-        tokio::spawn(Answer::to(request))
+    pub(crate) fn send(&self, request: RequestBuilder) -> JoinHandle<Reply> {
+        tokio::spawn(Reply::to(request))
     }
 
     /// Bytes on a connection of their own, and all that comes back until the server closes it.
@@ -158,7 +158,7 @@ impl World {
 
     /// Leaves the key as a process leaves it that dies while it runs this request.
     pub(crate) async fn abandon(&self, path: &str, key: &str, json: &str) {
-        Answer::to(self.post(path, key, json))
+        Reply::to(self.post(path, key, json))
             .await
             .assert_fresh("201 Created");
         let (mut hold, fingerprint) = self.only_record().await;
@@ -216,7 +216,7 @@ impl World {
     }
 }
 
-impl Drop for World {
+impl Drop for TestServer {
     fn drop(&mut self) {
         self.server.abort();
     }

@@ -11,8 +11,8 @@ use tokio::sync::Mutex;
 
 use crate::{
     bookings::{Bookings, in_firestore, in_postgres, in_sqlite},
-    chance::Chance,
     process::{Process, Start},
+    rng::Rng,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +47,7 @@ pub(crate) enum Mode {
 
 /// Services that share a database, as many as it can have.
 #[derive(Debug)]
-pub(crate) struct World {
+pub(crate) struct CrashWorld {
     pub(crate) services: Vec<Service>,
     database: Database,
     folder: TempDir,
@@ -97,9 +97,9 @@ impl Mode {
     }
 }
 
-impl World {
+impl CrashWorld {
     /// None where there is no such server.
-    pub(crate) async fn start(kind: Kind, mode: Mode, chance: &mut Chance) -> Option<Self> {
+    pub(crate) async fn start(kind: Kind, mode: Mode, rng: &mut Rng) -> Option<Self> {
         let folder = tempfile::tempdir().expect("a folder");
         let database = match kind {
             Kind::Sqlite => Database::Sqlite(folder.path().join("bookings.db")),
@@ -109,7 +109,7 @@ impl World {
                 Database::Postgres(Box::new(Mutex::new(server)), url)
             }
             Kind::Firestore => {
-                let project = format!("crash-{:x}", chance.next());
+                let project = format!("crash-{:x}", rng.next());
                 Database::Firestore(FirestoreEmulator::shared()?, project)
             }
         };

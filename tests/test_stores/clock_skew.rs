@@ -19,12 +19,12 @@ use crate::delegate::Hooks;
 
 /// A store on a clock that is ahead of its server's, by so many microseconds.
 #[derive(Debug)]
-pub(super) struct Ahead<S> {
+pub(super) struct ClockSkew<S> {
     pub(super) store: S,
     pub(super) by: Arc<AtomicU64>,
 }
 
-impl<S> Ahead<S> {
+impl<S> ClockSkew<S> {
     fn time(&self, time: SystemTime) -> SystemTime {
         time + Duration::from_micros(self.by.load(Ordering::SeqCst))
     }
@@ -41,7 +41,7 @@ impl<S> Ahead<S> {
 }
 
 #[async_trait]
-impl<S: Store> Hooks for Ahead<S> {
+impl<S: Store> Hooks for ClockSkew<S> {
     fn store(&self) -> &dyn Store {
         &self.store
     }

@@ -9,7 +9,7 @@ use tokio::time::{self, Instant};
 
 /// Stops the timers of this runtime, of one thread, while the network goes on. What happens all the same does not
 /// happen because a timer has run out.
-pub(crate) struct Frozen {
+pub(crate) struct PausedTime {
     since: Instant,
     _going_on: Sender<()>,
 }
@@ -17,8 +17,8 @@ pub(crate) struct Frozen {
 /// How long a test that is broken may hang before it fails.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-impl Frozen {
-    pub(crate) fn now() -> Self {
+impl PausedTime {
+    pub(crate) fn pause() -> Self {
         time::pause();
         let (going_on, ended) = mpsc::channel::<()>();
         // A paused clock jumps to the next timer when nothing else is left to do, unless such a task is running.
@@ -31,7 +31,7 @@ impl Frozen {
 
     /// Asserts that no timer has run out, and lets time pass again.
     #[track_caller]
-    pub(crate) fn thaw(self) {
+    pub(crate) fn resume(self) {
         assert_eq!(Instant::now(), self.since, "a timer had to run out first");
         time::resume();
     }

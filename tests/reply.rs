@@ -1,24 +1,32 @@
 //! A response, read to its end, and what tests say about it.
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
-use reqwest::RequestBuilder;
+use reqwest::{RequestBuilder, StatusCode, header::HeaderMap};
 use serde_json::Value;
 
-use crate::fragile::within_a_minute;
+use crate::wait::within_a_minute;
 
+/// One response.
 #[derive(Clone, Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: Bytes,
+pub struct Reply {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its header fields.
+    pub headers: HeaderMap,
+    /// All of its body.
+    pub body: Bytes,
 }
 
-impl Answer {
-    pub(crate) async fn to(request: RequestBuilder) -> Self {
-        let response = within_a_minute("no answer came", request.send())
+impl Reply {
+    /// The response to this request.
+    ///
+    /// # Panics
+    ///
+    /// If there is none, or not all of it.
+    pub async fn to(request: RequestBuilder) -> Self {
+        let response = within_a_minute("a response", request.send())
             .await
-            .expect("an answer");
+            .expect("a response");
         let (status, headers) = (response.status(), response.headers().clone());
         Self {
             status,
@@ -28,39 +36,57 @@ impl Answer {
     }
 
     /// The status with its words.
-    pub(crate) fn status(&self) -> String {
+    pub fn status(&self) -> String {
         self.status.to_string()
     }
 
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+    /// The value of the first field of this name.
+    ///
+    /// # Panics
+    ///
+    /// If it is not text.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
         self.headers
             .get(name)
             .map(|value| value.to_str().expect("a text"))
     }
 
-    pub(crate) fn text(&self) -> &str {
+    /// The body.
+    ///
+    /// # Panics
+    ///
+    /// If it is not text.
+    #[must_use]
+    pub fn text(&self) -> &str {
         str::from_utf8(&self.body).expect("a text")
     }
 
-    pub(crate) fn json(&self) -> Value {
+    /// The body.
+    ///
+    /// # Panics
+    ///
+    /// If it is not JSON.
+    #[must_use]
+    pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).expect("JSON")
     }
 
-    /// Whether this is a stored answer.
-    pub(crate) fn is_replay(&self) -> bool {
+    /// Whether this is a stored response.
+    pub fn is_replay(&self) -> bool {
         self.header("idempotent-replayed") == Some("true")
     }
 
-    /// That a handler answered just now.
+    /// Asserts that a handler has made this just now.
     #[track_caller]
-    pub(crate) fn assert_fresh(&self, status: &str) {
+    pub fn assert_fresh(&self, status: &str) {
         assert_eq!(self.status(), status, "{self:?}");
         assert_eq!(self.header("idempotent-replayed"), None, "{self:?}");
     }
 
-    /// That this is the stored form of `first`.
+    /// Asserts that this is the stored form of `first`.
     #[track_caller]
-    pub(crate) fn assert_replay_of(&self, first: &Self) {
+    pub fn assert_replay_of(&self, first: &Self) {
         assert!(self.is_replay(), "{self:?}");
         assert_eq!(self.status, first.status);
         assert_eq!(self.body, first.body);
@@ -69,9 +95,9 @@ impl Answer {
         }
     }
 
-    /// That this is the refusal of this name, complete in all its parts.
+    /// Asserts that this is the refusal of this name, complete in all its parts.
     #[track_caller]
-    pub(crate) fn assert_problem(&self, name: &str, status: &str, code: &str) {
+    pub fn assert_problem(&self, name: &str, status: &str, code: &str) {
         assert_eq!(self.status(), status, "{self:?}");
         assert_eq!(
             self.header("content-type"),

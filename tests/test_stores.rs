@@ -1,6 +1,6 @@
 //! The shared stores on the servers of this process, each without records, and a way to let time pass for them.
 
-mod ahead;
+mod clock_skew;
 
 use std::{
     sync::{
@@ -12,22 +12,24 @@ use std::{
 
 use idempotency::{FirestoreStore, PostgresStore, RedisStore, Store, conformance::TestStore};
 
-use crate::delegate::Delegate;
-use crate::servers::{
-    firestore::{Documents, FirestoreEmulator},
-    postgres::{PostgresServer, advance, make_clock_movable},
-    redis::{RedisServer, set_back},
+use crate::{
+    delegate::Delegate,
+    servers::{
+        firestore::{Documents, FirestoreEmulator},
+        postgres::{PostgresServer, advance, make_clock_movable},
+        redis::{RedisServer, set_back},
+    },
 };
-use ahead::Ahead;
+use clock_skew::ClockSkew;
 
 /// This store, for which time passes when `set_back` moves all times that the server keeps for it back by as
 /// much.
 ///
 /// What the store then says is what a server would say whose clock has gone on, but for the times themselves:
 /// they are moved forward again here.
-pub fn ahead(store: impl Store, set_back: impl Fn(Duration) + Send + Sync + 'static) -> TestStore {
+pub fn skewed(store: impl Store, set_back: impl Fn(Duration) + Send + Sync + 'static) -> TestStore {
     let by = Arc::new(AtomicU64::new(0));
-    let store = Delegate(Ahead {
+    let store = Delegate(ClockSkew {
         store,
         by: Arc::clone(&by),
     });
@@ -60,7 +62,7 @@ pub async fn in_redis() -> Option<TestStore> {
     let store = RedisStore::connect(&server.url()).await.expect("a store");
     let prefix = format!("{}:", unused_name());
     let store = store.with_prefix(&prefix);
-    Some(ahead(store, move |time| set_back(server, &prefix, time)))
+    Some(skewed(store, move |time| set_back(server, &prefix, time)))
 }
 
 /// In a project of the emulator that all tests of this process share; none where it is not installed.
@@ -73,12 +75,12 @@ pub async fn in_firestore() -> Option<TestStore> {
     let (project, address) = (unused_name(), emulator.address());
     let store = FirestoreStore::connect_to_emulator(&project, &address).await;
     let documents = Documents::new(&address, &project);
-    Some(ahead(store.expect("a store"), move |time| {
+    Some(skewed(store.expect("a store"), move |time| {
         documents.set_back(time);
     }))
 }
 
 fn unused_name() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    format!("opened-{}", NEXT.fetch_add(1, Ordering::Relaxed))
+    format!("store-{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }

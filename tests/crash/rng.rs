@@ -2,16 +2,16 @@
 
 use std::{ops::Range, time::Duration};
 
-/// A source of decisions, by `SplitMix64`.
+/// A generator of decisions, by `SplitMix64`.
 #[derive(Clone, Debug)]
-pub(crate) struct Chance(u64);
+pub(crate) struct Rng(u64);
 
-impl Chance {
+impl Rng {
     /// What one of several actors decides, whatever the others do.
     pub(crate) fn of(seed: u64, actor: u64) -> Self {
-        let mut chance = Self(seed ^ actor.wrapping_mul(0xd134_2543_de82_ef95));
-        chance.next();
-        chance
+        let mut rng = Self(seed ^ actor.wrapping_mul(0xd134_2543_de82_ef95));
+        rng.next();
+        rng
     }
 
     pub(crate) fn next(&mut self) -> u64 {
