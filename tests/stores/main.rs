@@ -5,6 +5,7 @@ mod firestore;
 mod labels;
 mod paused_time;
 mod postgres;
+mod processes;
 mod redis;
 mod secret;
 mod service;

@@ -9,7 +9,6 @@ mod labels;
 mod locks;
 mod outages;
 mod pooling;
-mod processes;
 mod read_only;
 pub(crate) mod round_trips;
 mod schema;
@@ -80,7 +79,7 @@ async fn opened(url: &str, direct: String) -> TestStore {
 }
 
 /// A database whose clock can be moved.
-async fn database() -> Option<String> {
+pub(crate) async fn database() -> Option<String> {
     let url = PostgresServer::shared()?.database().await;
     make_clock_movable(&url).await;
     Some(url)
@@ -91,7 +90,7 @@ fn name(url: &str) -> &str {
 }
 
 /// The pooler that all tests share.
-fn pooler() -> Option<&'static PgBouncer> {
+pub(crate) fn pooler() -> Option<&'static PgBouncer> {
     static SHARED: OnceLock<Option<PgBouncer>> = OnceLock::new();
     SHARED
         .get_or_init(|| PgBouncer::start(PostgresServer::shared()?))

@@ -3,7 +3,7 @@
 use idempotency::{PostgresStore, PostgresStoreError};
 use tests::{reply::Reply, servers::postgres::PostgresServer};
 
-use super::{new_hold, request, until};
+use super::{database, new_hold, request, until};
 use crate::{claim, install_crypto_provider, service::Service, won};
 
 /// Clients of several databases are in this program, with two kinds of cryptography.
@@ -59,4 +59,17 @@ async fn a_server_with_a_certificate_of_a_known_authority_is_used() {
             "{refused:?}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_password_is_not_shown() {
+    let Some(url) = database().await else { return };
+    let url = url.replace("postgres@", "postgres:secret@");
+    let service = Service::start(&["--database", &url]);
+    assert!(!service.ready_line.contains("secret"));
+    assert!(
+        service
+            .ready_line
+            .contains("stores in postgres://127.0.0.1:")
+    );
 }
