@@ -12,13 +12,12 @@ pub(crate) mod tap;
 mod transactions;
 mod waking;
 
-use std::{
-    sync::atomic::{AtomicU32, Ordering},
-    time::Duration,
-};
+use std::sync::atomic::{AtomicU32, Ordering};
 
-use idempotency::{Fingerprint, FirestoreStore, Hold, RecordId, Token, conformance_tests};
+use idempotency::{Fingerprint, FirestoreStore, conformance_tests};
 use tests::{servers::firestore::FirestoreEmulator, test_stores::in_firestore};
+
+use crate::holds::{hold_on, new_hold};
 
 conformance_tests!(in_firestore);
 conformance_tests!(wakeups: in_firestore);
@@ -33,22 +32,6 @@ async fn connect(emulator: &FirestoreEmulator, project: &str) -> FirestoreStore 
 pub(crate) fn unused_project() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     format!("test-{}", NEXT.fetch_add(1, Ordering::Relaxed))
-}
-
-/// A hold on a key that nobody has used, long enough for a slow machine.
-fn hold() -> Hold {
-    let mut id = [0; 32];
-    id[..16].copy_from_slice(Token::random().as_bytes());
-    hold_on(RecordId::from_bytes(id))
-}
-
-fn hold_on(id: RecordId) -> Hold {
-    Hold::new(
-        id,
-        Token::random(),
-        Duration::from_secs(60),
-        Duration::from_secs(3600),
-    )
 }
 
 pub(crate) fn request(content: &str) -> Fingerprint {

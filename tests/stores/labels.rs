@@ -6,10 +6,10 @@ use idempotency::{
     Store, StoreErrorKind, Token, store::ListedPhase,
 };
 
-use crate::{claim, won};
+use crate::{claim, holds::new_hold, won};
 
 /// Takes a key with labels that a store might tear through all that can become of it, once for each of them.
-pub(crate) async fn every_step_keeps_the_labels(store: &impl Store, new_hold: impl Fn() -> Hold) {
+pub(crate) async fn every_step_keeps_the_labels(store: &impl Store) {
     let long_route = format!("POST /{}/{{id}}", "hotels/".repeat(150));
     let long_label = "\u{1f6cf}".repeat(32);
     for (route, label) in [
@@ -108,10 +108,7 @@ async fn inspect(store: &impl Store, hold: &Hold) -> Record {
 }
 
 /// Corrections are fenced by the token that was seen, and leave what is in flight alone.
-pub(crate) async fn only_the_completed_record_that_was_seen_is_corrected(
-    store: &impl Store,
-    new_hold: impl Fn() -> Hold,
-) {
+pub(crate) async fn only_the_completed_record_that_was_seen_is_corrected(store: &impl Store) {
     let asked = Fingerprint::of([b"book".as_slice()]);
     let hold = new_hold();
     let outcome = Bytes::from_static(b"moved");
@@ -185,10 +182,7 @@ pub(crate) async fn only_the_completed_record_that_was_seen_is_corrected(
 }
 
 /// More records than are read at one time, of which few are asked for.
-pub(crate) async fn a_list_has_what_matches_however_far_behind_it_is(
-    store: &impl Store,
-    new_hold: impl Fn() -> Hold,
-) {
+pub(crate) async fn a_list_has_what_matches_however_far_behind_it_is(store: &impl Store) {
     let asked = Fingerprint::of([b"book".as_slice()]);
     let id = |number: u8| RecordId::from_bytes([number; 32]);
     let kinds = 240;

@@ -14,14 +14,13 @@ pub(crate) mod round_trips;
 mod schema;
 mod strays;
 mod transport;
-mod waking;
+pub(crate) mod waking;
 mod withdrawals;
 
-use std::{sync::OnceLock, time::Duration};
+use std::sync::OnceLock;
 
 use idempotency::{
-    Fingerprint, Hold, IdempotencyKey, PostgresStore, RecordId, Scope, Token,
-    conformance::TestStore, conformance_tests,
+    Hold, IdempotencyKey, PostgresStore, Scope, conformance::TestStore, conformance_tests,
 };
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, postgres::PgRow, raw_sql};
 use tests::{
@@ -32,7 +31,11 @@ use tests::{
     test_stores::in_postgres,
 };
 
-use crate::{proxy::Proxy, within_a_minute};
+use crate::{
+    holds::{hold_on, new_hold, request},
+    proxy::Proxy,
+    within_a_minute,
+};
 
 mod direct {
     use super::*;
@@ -97,7 +100,7 @@ pub(crate) fn pooler() -> Option<&'static PgBouncer> {
         .as_ref()
 }
 
-async fn store(url: &str) -> PostgresStore {
+pub(crate) async fn store(url: &str) -> PostgresStore {
     PostgresStore::connect(url).await.expect("a store")
 }
 
@@ -142,30 +145,10 @@ pub(crate) async fn until(url: &str, question: &str) {
     within_a_minute(question, asked).await;
 }
 
-/// A hold on a key that nobody has used.
-fn new_hold() -> Hold {
-    let mut id = [0; 32];
-    id[..16].copy_from_slice(Token::random().as_bytes());
-    hold_on(RecordId::from_bytes(id))
-}
-
-fn hold_on(id: RecordId) -> Hold {
-    Hold::new(
-        id,
-        Token::random(),
-        Duration::from_secs(30),
-        Duration::from_secs(3600),
-    )
-}
-
 /// The id as the server writes it.
 fn hex(hold: &Hold) -> String {
     let digits = hold.id.as_bytes().iter().map(|byte| format!("{byte:02x}"));
     format!("\\x{}", digits.collect::<String>())
-}
-
-fn request() -> Fingerprint {
-    Fingerprint::of([b"book".as_slice()])
 }
 
 /// Whose key it is, and which, for work that an engine runs.

@@ -10,15 +10,15 @@ mod records;
 mod round_trips;
 mod stopping;
 mod tls;
-mod waking;
+pub(crate) mod waking;
 
-use std::time::Duration;
-
-use idempotency::{Hold, RecordId, RedisStore, Token, conformance::TestStore, conformance_tests};
+use idempotency::{RedisStore, Token, conformance::TestStore, conformance_tests};
 use tests::{
     servers::redis::{RedisServer, set_back},
     test_stores::{in_redis, skewed},
 };
+
+use crate::holds::{hold_on, new_hold, request};
 
 mod single {
     use super::*;
@@ -49,23 +49,6 @@ async fn open_on_cluster() -> Option<TestStore> {
     }))
 }
 
-fn unused_prefix() -> String {
+pub(crate) fn unused_prefix() -> String {
     format!("test {:?}:", Token::random().as_bytes())
-}
-
-/// A hold on a key that nobody has used.
-fn new_hold() -> Hold {
-    let mut id = [0; 32];
-    id[..16].copy_from_slice(Token::random().as_bytes());
-    Hold::new(
-        RecordId::from_bytes(id),
-        Token::random(),
-        Duration::from_secs(30),
-        Duration::from_secs(3600),
-    )
-}
-
-/// Another request's, or another attempt's, on the same key.
-fn hold_on(hold: &Hold) -> Hold {
-    hold.clone().with_token(Token::random())
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use idempotency::{Claim, FirestoreStore, IfOwner, Store};
 use tests::servers::firestore::FirestoreEmulator;
 
-use super::{hold, hold_on, request, tap::Tap, unused_project};
+use super::{hold_on, new_hold, request, tap::Tap, unused_project};
 use crate::{claim, won};
 
 async fn connect(project: &str, tap: &Tap) -> FirestoreStore {
@@ -20,7 +20,7 @@ async fn a_first_run_costs_two_calls_and_a_replay_one() {
     };
     let (project, tap) = (unused_project(), Tap::start(emulator).await);
     let store = connect(&project, &tap).await;
-    let (owner, asked) = (hold(), request("book"));
+    let (owner, asked) = (new_hold(), request("book"));
 
     let claimed = claim(&store, &owner, &asked).await;
     assert_eq!(claimed.ok(), Some(won(1)));
@@ -57,7 +57,7 @@ async fn a_run_that_fails_costs_two_calls_and_a_duplicate_one() {
     };
     let (project, tap) = (unused_project(), Tap::start(emulator).await);
     let store = connect(&project, &tap).await;
-    let (first, asked) = (hold(), request("book"));
+    let (first, asked) = (new_hold(), request("book"));
 
     for _ in 0..2 {
         let owner = hold_on(first.id);
@@ -80,7 +80,7 @@ async fn a_withdrawal_costs_one_call_where_the_key_is_new_and_two_otherwise() {
     };
     let (project, tap) = (unused_project(), Tap::start(emulator).await);
     let store = connect(&project, &tap).await;
-    let (first, asked) = (hold(), request("book"));
+    let (first, asked) = (new_hold(), request("book"));
     for calls in [1, 2] {
         let owner = hold_on(first.id);
         let withdrawn = store.withdraw(&owner, &asked).await;
@@ -91,7 +91,7 @@ async fn a_withdrawal_costs_one_call_where_the_key_is_new_and_two_otherwise() {
     assert_eq!(claimed.ok(), Some(won(1)));
     assert_eq!(tap.calls(), 1, "a claim where several tokens are spent");
 
-    let first = hold();
+    let first = new_hold();
     for _ in 0..2 {
         let owner = hold_on(first.id);
         let claimed = claim(&store, &owner, &asked).await;
@@ -123,7 +123,7 @@ async fn a_suspension_costs_one_call_and_a_late_checkpoint_a_look() {
     );
     // What the run has kept stays, whatever comes late.
     for last in [&early, &longer] {
-        let owner = hold();
+        let owner = new_hold();
         let claimed = claim(&store, &owner, &asked).await;
         assert_eq!(claimed.ok(), Some(won(1)));
         let kept = store.checkpoint(&owner, longer.clone()).await;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use idempotency::{Claim, FirestoreStore, Hold, IfOwner, Phase, Store, StoreErrorKind};
 use tests::servers::firestore::FirestoreEmulator;
 
-use super::{connect, hold, hold_on, request, tap::Tap, unused_project};
+use super::{connect, hold_on, new_hold, request, tap::Tap, unused_project};
 use crate::{claim, dark, proxy::Proxy, won};
 
 /// Something between the emulator and a store, and that store.
@@ -25,7 +25,7 @@ async fn every_step_finds_a_new_connection_where_the_one_it_had_is_dark() {
         return;
     };
     let (proxy, store) = behind_a_proxy(emulator, &unused_project()).await;
-    let (owner, asked) = (hold(), request("book"));
+    let (owner, asked) = (new_hold(), request("book"));
     proxy.silence();
     assert_eq!(claim(&store, &owner, &asked).await.ok(), Some(won(1)));
     proxy.silence();
@@ -72,7 +72,7 @@ async fn a_claim_that_arrives_after_its_withdrawal_takes_nothing() {
     let (project, tap) = (unused_project(), Tap::start(emulator).await);
     let store = FirestoreStore::connect_to_emulator(&project, &tap.address()).await;
     let store = store.expect("a store");
-    let (owner, asked) = (hold(), request("book"));
+    let (owner, asked) = (new_hold(), request("book"));
     for next in [hold_on(owner.id), owner.clone()] {
         late_claim(&store, &tap, &next).await;
         let withdrawn = store.withdraw(&next, &asked).await;
@@ -97,7 +97,7 @@ async fn a_take_over_that_arrives_after_its_withdrawal_leaves_the_suspended_run_
     let (project, tap) = (unused_project(), Tap::start(emulator).await);
     let store = FirestoreStore::connect_to_emulator(&project, &tap.address()).await;
     let store = store.expect("a store");
-    let (owner, asked) = (hold(), request("book"));
+    let (owner, asked) = (new_hold(), request("book"));
     assert_eq!(claim(&store, &owner, &asked).await.ok(), Some(won(1)));
     let progress = Bytes::from_static(b"charged");
     let suspended = store.suspend(&owner, progress.clone()).await;
@@ -143,14 +143,14 @@ async fn only_a_claim_that_was_not_sent_for_certain_leaves_nothing_to_withdraw()
     let (store, asked) = (store.expect("a store"), request("book"));
     // What was sent may have arrived.
     tap.mute_after(0);
-    let silenced = claim(&store, &hold(), &asked).await;
+    let silenced = claim(&store, &new_hold(), &asked).await;
     assert!(silenced.expect_err("nothing comes back").was_sent());
     tap.cut();
-    let first = claim(&store, &hold(), &asked).await;
+    let first = claim(&store, &new_hold(), &asked).await;
     assert_eq!(first.ok(), Some(won(1)));
     // Nobody listens there any more. The connection that was there may take one more.
     tap.end().await;
-    drop(claim(&store, &hold(), &asked).await);
-    let next = claim(&store, &hold(), &asked).await;
+    drop(claim(&store, &new_hold(), &asked).await);
+    let next = claim(&store, &new_hold(), &asked).await;
     assert!(!next.expect_err("nobody listens").was_sent());
 }

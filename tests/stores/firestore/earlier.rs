@@ -10,7 +10,7 @@ use idempotency::{
 };
 use tests::servers::firestore::{Documents, FirestoreEmulator};
 
-use super::{connect, hold, hold_on, request, unused_project};
+use super::{connect, hold_on, new_hold, request, unused_project};
 use crate::{claim, won};
 
 /// A document as that version wrote it, a minute ago.
@@ -64,7 +64,7 @@ async fn a_run_of_the_version_before_is_taken_over_completed_and_forgotten() {
     let (project, asked) = (unused_project(), request("book"));
     let documents = Documents::new(&emulator.address(), &project);
     let store = connect(emulator, &project).await;
-    let (before, spent) = (hold(), Token::random());
+    let (before, spent) = (new_hold(), Token::random());
     write(&documents, &before, ("in flight", 3), &[spent], b"charged").await;
     let unknown = (None, Labels::default());
     let record = inspect(&store, &before).await;
@@ -110,7 +110,7 @@ async fn a_key_that_the_version_before_freed_has_nothing_of_the_record_that_it_w
     let (project, asked) = (unused_project(), request("book"));
     let documents = Documents::new(&emulator.address(), &project);
     let store = connect(emulator, &project).await;
-    let first = labelled(&hold());
+    let first = labelled(&new_hold());
     assert_eq!(claim(&store, &first, &asked).await.ok(), Some(won(1)));
     let began = inspect(&store, &first).await.created_at;
     write(&documents, &first, ("withdrawn", 0), &[], b"").await;
@@ -133,7 +133,7 @@ async fn a_document_has_only_new_fields_beside_those_that_the_version_before_rea
     let (project, asked) = (unused_project(), request("book"));
     let documents = Documents::new(&emulator.address(), &project);
     let store = connect(emulator, &project).await;
-    let owner = labelled(&hold());
+    let owner = labelled(&new_hold());
     assert_eq!(claim(&store, &owner, &asked).await.ok(), Some(won(1)));
     let known = [
         "attempt",

@@ -16,7 +16,7 @@ use idempotency::{
 use tests::servers::firestore::{Documents, FirestoreEmulator};
 use tokio::sync::Notify;
 
-use super::{connect, hold, hold_on, request, tap::Tap, unused_project};
+use super::{connect, hold_on, new_hold, request, tap::Tap, unused_project};
 use crate::{claim, won};
 
 // proves: store-down-nothing-runs, store-outage-fails-open
@@ -56,7 +56,7 @@ async fn a_claim_that_was_too_slow_is_recognised_when_it_is_repeated() {
         return;
     };
     let store = connect(&emulator, &unused_project()).await;
-    let (owner, asked) = (hold(), request("book"));
+    let (owner, asked) = (new_hold(), request("book"));
 
     emulator.pause();
     let refused = claim(&store, &owner, &asked).await;
@@ -84,7 +84,7 @@ async fn a_step_whose_answer_is_lost_is_recognised_and_not_taken_twice() {
     let documents = Documents::new(&emulator.address(), &project);
     let store = FirestoreStore::connect_to_emulator(&project, &tap.address()).await;
     let store = store.expect("a store");
-    let (first, asked) = (hold(), request("book"));
+    let (first, asked) = (new_hold(), request("book"));
 
     tap.mute_after(0);
     let made = documents.until(|record| record.is_some());
@@ -125,7 +125,7 @@ async fn a_release_whose_answer_is_lost_is_done() {
     let documents = Documents::new(&emulator.address(), &project);
     let store = FirestoreStore::connect_to_emulator(&project, &tap.address()).await;
     let store = store.expect("a store");
-    let owner = hold();
+    let owner = new_hold();
     let claimed = claim(&store, &owner, &request("book")).await;
     assert_eq!(claimed.ok(), Some(won(1)));
 
@@ -150,7 +150,7 @@ async fn a_suspension_whose_answer_is_lost_is_done_or_says_that_it_does_not_know
         let elsewhere = connect(emulator, &project).await;
         let store = FirestoreStore::connect_to_emulator(&project, &tap.address()).await;
         let store = store.expect("a store");
-        let owner = hold();
+        let owner = new_hold();
         let claimed = claim(&store, &owner, &asked).await;
         assert_eq!(claimed.ok(), Some(won(1)));
         let next = hold_on(owner.id);
@@ -194,7 +194,7 @@ async fn a_resolution_whose_reply_is_lost_is_done_or_says_that_it_does_not_know(
         let elsewhere = connect(emulator, &project).await;
         let store = FirestoreStore::connect_to_emulator(&project, &tap.address()).await;
         let store = store.expect("a store");
-        let owner = hold();
+        let owner = new_hold();
         let claimed = claim(&store, &owner, &asked).await;
         assert_eq!(claimed.ok(), Some(won(1)));
 
@@ -231,7 +231,7 @@ async fn a_correction_whose_reply_is_lost_is_done_or_says_that_it_does_not_know(
         let elsewhere = connect(emulator, &project).await;
         let store = FirestoreStore::connect_to_emulator(&project, &tap.address()).await;
         let store = store.expect("a store");
-        let owner = hold();
+        let owner = new_hold();
         let claimed = claim(&store, &owner, &asked).await;
         assert_eq!(claimed.ok(), Some(won(1)));
         let completed = store.complete(&owner, Bytes::from_static(b"booked")).await;

@@ -2,7 +2,7 @@
 
 use tests::servers::firestore::FirestoreEmulator;
 
-use super::{connect, hold, unused_project};
+use super::{connect, unused_project};
 use crate::labels::{
     a_list_has_what_matches_however_far_behind_it_is, every_step_keeps_the_labels,
     only_the_completed_record_that_was_seen_is_corrected,
@@ -14,7 +14,7 @@ async fn every_step_keeps_the_labels_as_they_are() {
         return;
     };
     let store = connect(emulator, &unused_project()).await;
-    every_step_keeps_the_labels(&store, hold).await;
+    every_step_keeps_the_labels(&store).await;
 }
 
 #[tokio::test]
@@ -23,7 +23,7 @@ async fn an_operator_corrects_only_the_completed_record_that_was_seen() {
         return;
     };
     let store = connect(emulator, &unused_project()).await;
-    only_the_completed_record_that_was_seen_is_corrected(&store, hold).await;
+    only_the_completed_record_that_was_seen_is_corrected(&store).await;
 }
 
 #[tokio::test]
@@ -32,5 +32,5 @@ async fn a_narrowed_list_has_what_matches_however_far_behind_it_is() {
         return;
     };
     let store = connect(emulator, &unused_project()).await;
-    a_list_has_what_matches_however_far_behind_it_is(&store, hold).await;
+    a_list_has_what_matches_however_far_behind_it_is(&store).await;
 }

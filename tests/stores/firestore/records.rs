@@ -11,7 +11,7 @@ use idempotency::{
 use tests::servers::firestore::{Documents, FirestoreEmulator};
 use tokio::{sync::oneshot, task::JoinSet};
 
-use super::{connect, hold, hold_on, request, tap::Tap, unused_project};
+use super::{connect, hold_on, new_hold, request, tap::Tap, unused_project};
 use crate::{claim, won};
 
 /// Documents are kept for as much longer than their records.
@@ -43,7 +43,7 @@ async fn a_document_that_cannot_be_read_is_an_error_and_stays() {
         let project = unused_project();
         let documents = Documents::new(&emulator.address(), &project);
         let store = connect(emulator, &project).await;
-        let owner = hold();
+        let owner = new_hold();
         let last = hold_on(RecordId::from_bytes([255; 32]));
         for hold in [&owner, &last] {
             let claimed = claim(&store, hold, &asked).await;
@@ -120,7 +120,7 @@ async fn a_free_key_keeps_eight_older_tokens_for_as_long_as_any_of_them_needs() 
     let (project, asked) = (unused_project(), request("book"));
     let documents = Documents::new(&emulator.address(), &project);
     let store = connect(emulator, &project).await;
-    let first = hold();
+    let first = new_hold();
     let mut spent = Vec::new();
     for older in 0..10 {
         let late = hold_on(first.id).with_ttl(if older == 0 {
@@ -335,7 +335,7 @@ async fn a_value_too_long_for_a_document_is_given_once_and_not_made_again() {
 }
 
 async fn claimed(store: &impl Store) -> Hold {
-    let hold = hold();
+    let hold = new_hold();
     let claimed = claim(store, &hold, &request("book")).await;
     assert_eq!(claimed.ok(), Some(won(1)));
     hold

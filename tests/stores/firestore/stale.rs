@@ -10,7 +10,7 @@ use bytes::Bytes;
 use idempotency::{FirestoreStore, Hold, IfOwner, Store, StoreErrorKind};
 use tests::servers::firestore::FirestoreEmulator;
 
-use super::{hold, hold_on, request, tap::Tap, unused_project};
+use super::{hold_on, new_hold, request, tap::Tap, unused_project};
 use crate::{claim, won};
 
 #[derive(Clone, Copy)]
@@ -31,7 +31,7 @@ async fn a_look_that_is_noted_late_loses_no_spent_token() {
         let (project, tap) = (unused_project(), Tap::start(emulator).await);
         let store = FirestoreStore::connect_to_emulator(&project, &tap.address()).await;
         let store = store.expect("a store");
-        let (owner, asked) = (hold(), request("book"));
+        let (owner, asked) = (new_hold(), request("book"));
         assert_eq!(claim(&store, &owner, &asked).await.ok(), Some(won(1)));
         tap.calls();
 

@@ -7,7 +7,7 @@ use idempotency::{Claim, IfOwner, Store, Subscription};
 use tests::servers::firestore::FirestoreEmulator;
 use tokio::time::timeout;
 
-use super::{connect, hold, hold_on, request, unused_project};
+use super::{connect, hold_on, new_hold, request, unused_project};
 use crate::{claim, won};
 
 async fn is_woken(subscription: &mut Subscription) -> bool {
@@ -23,7 +23,7 @@ async fn who_waits_looks_less_and_less_often() {
         return;
     };
     let store = connect(emulator, &unused_project()).await;
-    let mut subscription = store.subscribe(&hold().id);
+    let mut subscription = store.subscribe(&new_hold().id);
     // From here on time passes only for those who sleep.
     tokio::time::pause();
     let mut looks = 0;
@@ -51,7 +51,7 @@ async fn the_first_who_sees_the_end_wakes_the_others_of_its_process() {
         connect(emulator, &project).await,
     );
     let fingerprint = request("book");
-    let suspended = hold();
+    let suspended = new_hold();
     claim(&there, &suspended, &fingerprint)
         .await
         .expect("a claim");
@@ -65,7 +65,7 @@ async fn the_first_who_sees_the_end_wakes_the_others_of_its_process() {
     assert_eq!(next.ok(), Some(won(2)));
     assert!(is_woken(&mut waiting).await);
 
-    let owner = hold();
+    let owner = new_hold();
     claim(&there, &owner, &fingerprint).await.expect("a claim");
     let mut waiting = here.subscribe(&owner.id);
     let running = claim(&here, &hold_on(owner.id), &fingerprint).await;

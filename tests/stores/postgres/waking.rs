@@ -8,22 +8,36 @@ use std::{
 };
 
 use bytes::Bytes;
-use idempotency::{
-    Claim, Idempotency, OnDuplicate, Options, PostgresStore, Resolution, Run, Store,
-};
+use idempotency::{Claim, Hold, Idempotency, OnDuplicate, Options, PostgresStore, Run, Store};
 use sqlx::{Row, postgres::PgListener};
 use tests::servers::postgres::advance;
 
 use super::{database, hex, hold_on, named, new_hold, pooler, request, sql, store, until};
-use crate::{claim, paused_time::PausedTime, within_a_minute};
+use crate::{claim, within_a_minute};
 
 const LISTENERS: &str = "
     select count(*) from pg_stat_activity
     where datname = current_database() and query like 'LISTEN%'
 ";
 
+/// Polls until the server knows that a waiter asks to be notified.
+pub(crate) async fn is_awaited(url: &str, waiting: &impl Store, owner: &Hold) {
+    let is_awaited = format!(
+        "select awaited from idempotency_records where id = '{}'",
+        hex(owner)
+    );
+    let asking = async {
+        // A waiter that comes before the store listens does not ask for it.
+        while !sql(url, &is_awaited).await[0].get::<bool, _>(0) {
+            let polled = claim(waiting, &hold_on(owner.id), &request()).await;
+            assert!(matches!(polled, Ok(Claim::InFlight { .. })), "{polled:?}");
+        }
+    };
+    within_a_minute("a waiter that asks", asking).await;
+}
+
 /// Looks until the hold has ended, as the engine does.
-async fn end_of(store: &PostgresStore, owner: &idempotency::Hold) {
+async fn end_of(store: &PostgresStore, owner: &Hold) {
     let mut subscription = store.subscribe(&owner.id);
     loop {
         match claim(store, &hold_on(owner.id), &request()).await {
@@ -63,53 +77,6 @@ async fn an_end_in_another_process_is_notified() {
         }
     }
     assert!(fastest < Duration::from_secs(1), "{fastest:?}");
-}
-
-/// No waiter has to poll for it.
-// proves: duplicate-may-wait, lost-wakeup-hangs-waiter
-#[tokio::test]
-async fn each_way_to_end_a_hold_is_notified() {
-    let Some(url) = database().await else { return };
-    let (owning, waiting) = (store(&url).await, store(&url).await);
-    for way in ["complete", "release", "suspend", "resolve", "withdraw"] {
-        let owner = new_hold();
-        claim(&owning, &owner, &request()).await.expect("a claim");
-        let mut subscription = waiting.subscribe(&owner.id);
-        let is_awaited = format!(
-            "select awaited from idempotency_records where id = '{}'",
-            hex(&owner)
-        );
-        let asking = async {
-            // Whoever comes before the store listens does not ask for it.
-            while !sql(&url, &is_awaited).await[0].get::<bool, _>(0) {
-                let looked = claim(&waiting, &hold_on(owner.id), &request()).await;
-                assert!(matches!(looked, Ok(Claim::InFlight { .. })), "{looked:?}");
-            }
-        };
-        within_a_minute("a waiter that asks", asking).await;
-        let paused = PausedTime::pause();
-        let empty = Bytes::new();
-        let ended = match way {
-            "complete" => owning.complete(&owner, empty).await.map(drop),
-            "release" => owning.release(&owner).await.map(drop),
-            "suspend" => owning.suspend(&owner, empty).await.map(drop),
-            "resolve" => {
-                let resolution = Resolution::Complete {
-                    outcome: empty,
-                    ttl: owner.ttl,
-                };
-                let resolved = owning.resolve(&owner.id, &owner.token, resolution);
-                resolved.await.map(drop)
-            }
-            _ => {
-                let asked = request();
-                owning.withdraw(&owner, &asked).await
-            }
-        };
-        ended.expect(way);
-        subscription.changed().await;
-        paused.resume();
-    }
 }
 
 /// A commit that notifies waits for all others that do, so it is done only where somebody wants it.

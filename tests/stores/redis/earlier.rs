@@ -11,7 +11,8 @@ use redis::Connection;
 
 use super::{
     hold_on,
-    records::{get, request, set, taken},
+    records::{get, set, taken},
+    request,
 };
 use crate::{claim, won};
 
@@ -73,7 +74,7 @@ impl Earlier {
 
     /// Another claim of the key, by a process that knows of labels.
     fn next(&self) -> Hold {
-        hold_on(&self.hold).with_labels(Labels::new(Some("POST /bookings"), Some("ann")))
+        hold_on(self.hold.id).with_labels(Labels::new(Some("POST /bookings"), Some("ann")))
     }
 }
 

@@ -8,17 +8,11 @@ mod oldest;
 mod outages;
 
 use bytes::Bytes;
-use idempotency::{
-    Claim, Fingerprint, Hold, IfOwner, RedisStore, Store, StoreError, StoreErrorKind,
-};
+use idempotency::{Claim, Hold, IfOwner, RedisStore, Store, StoreError, StoreErrorKind};
 use tests::servers::redis::RedisServer;
 
-use super::{hold_on, new_hold};
+use super::{hold_on, new_hold, request};
 use crate::{claim, won};
-
-fn request() -> Fingerprint {
-    Fingerprint::of([b"book".as_slice()])
-}
 
 async fn connect(server: &RedisServer) -> RedisStore {
     RedisStore::connect(&server.url()).await.expect("a store")
@@ -42,7 +36,7 @@ async fn complete(store: &RedisStore, hold: &Hold) {
 }
 
 async fn is_replayed(store: &RedisStore, hold: &Hold) -> bool {
-    let claim = claim(store, &hold_on(hold), &request()).await;
+    let claim = claim(store, &hold_on(hold.id), &request()).await;
     matches!(claim, Ok(Claim::Completed { outcome, .. }) if outcome == "booked")
 }
 

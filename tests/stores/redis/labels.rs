@@ -3,7 +3,7 @@
 use idempotency::RedisStore;
 use tests::servers::redis::RedisServer;
 
-use super::{new_hold, unused_prefix};
+use super::unused_prefix;
 use crate::labels::{
     a_list_has_what_matches_however_far_behind_it_is, every_step_keeps_the_labels,
     only_the_completed_record_that_was_seen_is_corrected,
@@ -28,8 +28,8 @@ async fn every_step_keeps_the_labels_as_they_are() {
     let (Some(single), Some(cluster)) = (single().await, cluster().await) else {
         return;
     };
-    every_step_keeps_the_labels(&single, new_hold).await;
-    every_step_keeps_the_labels(&cluster, new_hold).await;
+    every_step_keeps_the_labels(&single).await;
+    every_step_keeps_the_labels(&cluster).await;
 }
 
 #[tokio::test]
@@ -37,8 +37,8 @@ async fn an_operator_corrects_only_the_completed_record_that_was_seen() {
     let (Some(single), Some(cluster)) = (single().await, cluster().await) else {
         return;
     };
-    only_the_completed_record_that_was_seen_is_corrected(&single, new_hold).await;
-    only_the_completed_record_that_was_seen_is_corrected(&cluster, new_hold).await;
+    only_the_completed_record_that_was_seen_is_corrected(&single).await;
+    only_the_completed_record_that_was_seen_is_corrected(&cluster).await;
 }
 
 #[tokio::test]
@@ -46,6 +46,6 @@ async fn a_narrowed_list_has_what_matches_however_far_behind_it_is() {
     let (Some(single), Some(cluster)) = (single().await, cluster().await) else {
         return;
     };
-    a_list_has_what_matches_however_far_behind_it_is(&single, new_hold).await;
-    a_list_has_what_matches_however_far_behind_it_is(&cluster, new_hold).await;
+    a_list_has_what_matches_however_far_behind_it_is(&single).await;
+    a_list_has_what_matches_however_far_behind_it_is(&cluster).await;
 }

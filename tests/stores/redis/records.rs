@@ -4,7 +4,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 use idempotency::{
-    Fingerprint, Hold, IfOwner, ListRequest, Phase, RedisStore, Resolution, Store, StoreErrorKind,
+    Hold, IfOwner, ListRequest, Phase, RedisStore, Resolution, Store, StoreErrorKind,
 };
 use redis::Connection;
 use tests::{
@@ -12,12 +12,8 @@ use tests::{
     servers::redis::{RedisServer, keys},
 };
 
-use super::{hold_on, new_hold, unused_prefix};
+use super::{hold_on, new_hold, request, unused_prefix};
 use crate::{claim, won};
-
-pub(super) fn request() -> Fingerprint {
-    Fingerprint::of([b"book".as_slice()])
-}
 
 /// A store, a hold in it, the name of that hold's key, and a way to look at it.
 pub(super) async fn taken() -> Option<(RedisStore, Hold, String, Connection)> {
@@ -104,7 +100,7 @@ async fn assert_unreadable(store: &RedisStore, hold: &Hold) {
     let (id, token) = (&hold.id, &hold.token);
     let errors = [
         claim(store, hold, &request()).await.err(),
-        claim(store, &hold_on(hold), &request()).await.err(),
+        claim(store, &hold_on(hold.id), &request()).await.err(),
         store.withdraw(hold, &request()).await.err(),
         store.renew(hold).await.err(),
         store.checkpoint(hold, Bytes::new()).await.err(),
@@ -218,8 +214,8 @@ async fn stores_with_other_prefixes_and_other_keys_are_left_alone() {
     );
     let hold = new_hold();
     for (number, store) in stores.iter().enumerate() {
-        let hold =
-            hold_on(&hold).with_ttl(hold.ttl * u32::try_from(number + 1).expect("a small number"));
+        let hold = hold_on(hold.id)
+            .with_ttl(hold.ttl * u32::try_from(number + 1).expect("a small number"));
         assert_eq!(claim(store, &hold, &request()).await.ok(), Some(won(1)));
         let listed = store.list(&ListRequest::new(10)).await.expect("a list");
         assert_eq!(listed.len(), 1);

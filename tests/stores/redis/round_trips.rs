@@ -67,7 +67,7 @@ async fn a_suspension_takes_one_round_trip_and_what_goes_on_from_it_another() {
         before = commands(&server);
         let suspended = store.suspend(&owner, progress.clone()).await;
         assert_eq!(suspended.ok(), Some(IfOwner::Done(())));
-        let next = claim(&store, &hold_on(&owner), &asked).await;
+        let next = claim(&store, &hold_on(owner.id), &asked).await;
         let (attempt, progress) = (2, progress.clone());
         assert_eq!(next.ok(), Some(Claim::won(attempt, progress)));
     }

@@ -10,7 +10,7 @@ use tests::{
     servers::{redis::RedisServer, skip},
 };
 
-use super::{hold_on, new_hold, records::request};
+use super::{hold_on, new_hold, request};
 use crate::{claim, install_crypto_provider, service::Service, won};
 
 /// Tells the process that trusts the certificate where the cluster is.
@@ -115,7 +115,7 @@ async fn works_on_each_node(url: &str) {
         assert_eq!(claimed.ok(), Some(won(1)));
         let completed = store.complete(&hold, "booked".into()).await;
         completed.expect("a completion");
-        let replayed = claim(&store, &hold_on(&hold), &request()).await;
+        let replayed = claim(&store, &hold_on(hold.id), &request()).await;
         assert!(
             matches!(replayed, Ok(Claim::Completed { .. })),
             "{replayed:?}"

@@ -2,23 +2,14 @@
 
 use std::{
     collections::BTreeSet,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
-use idempotency::{
-    Fingerprint, Hold, IfOwner, Phase, RecordId, RedisStore, Resolution, Store, Subscription,
-};
+use idempotency::{Hold, IfOwner, Phase, RecordId, RedisStore, Store, Subscription};
 use tests::servers::redis::RedisServer;
 
-use super::{hold_on, new_hold, unused_prefix};
+use super::{new_hold, request, unused_prefix};
 use crate::{claim, paused_time::PausedTime, proxy::Proxy, within_a_minute, won};
-
-/// What was asked, in all tests of this file.
-fn request() -> Fingerprint {
-    Fingerprint::of([b"book".as_slice()])
-}
 
 /// Two stores with the same records, as two processes have them.
 async fn two_stores(server: &RedisServer) -> (RedisStore, RedisStore) {
@@ -35,7 +26,7 @@ async fn taken(store: &RedisStore) -> Hold {
     hold
 }
 
-async fn is_in_flight(store: &RedisStore, id: &RecordId) -> bool {
+async fn is_in_flight(store: &impl Store, id: &RecordId) -> bool {
     let found = store.inspect(id).await.expect("an inspection");
     found.is_some_and(|record| matches!(record.phase, Phase::InFlight { .. }))
 }
@@ -44,51 +35,6 @@ async fn is_in_flight(store: &RedisStore, id: &RecordId) -> bool {
 async fn ended(store: &RedisStore, id: &RecordId, subscription: &mut Subscription) {
     while is_in_flight(store, id).await {
         subscription.changed().await;
-    }
-}
-
-// proves: duplicate-may-wait, processes-share-store
-#[tokio::test]
-async fn an_end_elsewhere_is_heard_of_without_looking() {
-    let Some(server) = RedisServer::shared() else {
-        return;
-    };
-    let (here, elsewhere) = two_stores(server).await;
-    for end in 0..4 {
-        let hold = taken(&elsewhere).await;
-        let paused = PausedTime::pause();
-        let mut subscription = here.subscribe(&hold.id);
-        is_listened_to(server, &here, &hold.id).await;
-        match end {
-            0 => {
-                let done = elsewhere.complete(&hold, Bytes::new()).await;
-                assert!(matches!(done, Ok(IfOwner::Done(_))), "{done:?}");
-            }
-            1 => {
-                let done = elsewhere.release(&hold).await;
-                assert_eq!(done.ok(), Some(IfOwner::Done(())));
-            }
-            2 => {
-                let done = elsewhere.suspend(&hold, Bytes::new()).await;
-                assert_eq!(done.ok(), Some(IfOwner::Done(())));
-            }
-            _ => {
-                let resolution = Resolution::Complete {
-                    outcome: Bytes::new(),
-                    ttl: hold.ttl,
-                };
-                let done = elsewhere.resolve(&hold.id, &hold.token, resolution).await;
-                assert_eq!(done.ok(), Some(IfOwner::Done(())));
-            }
-        }
-        subscription.changed().await;
-        paused.resume();
-        if end == 2 {
-            let next = claim(&here, &hold_on(&hold), &request()).await;
-            assert_eq!(next.ok(), Some(won(2)));
-        } else {
-            assert!(!is_in_flight(&here, &hold.id).await);
-        }
     }
 }
 
@@ -262,32 +208,6 @@ async fn nothing_listens_any_more_once_nobody_waits() {
     }
 }
 
-// proves: processes-share-store
-#[tokio::test]
-async fn an_end_on_any_node_of_a_cluster_is_heard_of_on_another() {
-    let Some(nodes) = RedisServer::shared_cluster() else {
-        return;
-    };
-    let prefix = unused_prefix();
-    let open = async |node: &RedisServer| {
-        let store = RedisStore::cluster([node.url()]).await.expect("a store");
-        Arc::new(store.with_prefix(&prefix))
-    };
-    let (here, elsewhere) = (open(&nodes[0]).await, open(&nodes[1]).await);
-    // Enough for some of each node.
-    for _ in 0..10 {
-        let hold = taken(&elsewhere).await;
-        let paused = PausedTime::pause();
-        let mut subscription = here.subscribe(&hold.id);
-        is_listened_to(&nodes[0], &here, &hold.id).await;
-        let released = elsewhere.release(&hold).await;
-        assert_eq!(released.ok(), Some(IfOwner::Done(())));
-        subscription.changed().await;
-        paused.resume();
-        assert!(!is_in_flight(&here, &hold.id).await);
-    }
-}
-
 /// How many connections listen to channels.
 fn listeners(server: &RedisServer) -> usize {
     listener_ids(server).len()
@@ -304,7 +224,7 @@ fn listener_ids(server: &RedisServer) -> BTreeSet<String> {
 }
 
 /// Returns once this store listens to this record's channel, and has looked at the record after it began to.
-async fn is_listened_to(server: &RedisServer, store: &RedisStore, id: &RecordId) {
+pub(crate) async fn is_listened_to(server: &RedisServer, store: &impl Store, id: &RecordId) {
     let digits: Vec<String> = id
         .as_bytes()
         .iter()

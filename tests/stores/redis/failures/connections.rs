@@ -69,7 +69,7 @@ async fn connections_cut_in_the_middle_leave_every_key_with_one_owner() {
     while !cutting.is_finished() || owned == 0 {
         let (one, other) = {
             let hold = new_hold();
-            (hold.clone(), hold_on(&hold))
+            (hold.clone(), hold_on(hold.id))
         };
         let insist = async |hold: &Hold| loop {
             if let Ok(claim) = claim(&store, hold, &request()).await {
@@ -146,7 +146,7 @@ async fn a_step_whose_reply_is_lost_recognises_itself_or_says_that_it_does_not_k
     let hold = taken(&store).await;
     proxy.lose_the_next_reply();
     suspend(&store, &hold).await;
-    let taken_over = claim(&store, &hold_on(&hold), &request()).await;
+    let taken_over = claim(&store, &hold_on(hold.id), &request()).await;
     let progress = Bytes::from_static(b"charged");
     let attempt = 2;
     let second = Claim::won(attempt, progress);

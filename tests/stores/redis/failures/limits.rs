@@ -50,12 +50,12 @@ async fn a_full_server_takes_no_new_keys_and_keeps_its_word_for_those_it_has() {
     let done = store.suspend(&suspended, progress).await;
     assert_eq!(done.ok(), Some(IfOwner::Done(())));
     // With and without progress, and once the key is free again.
-    for hold in [&left, &left_behind, &hold_on(&left)] {
+    for hold in [&left, &left_behind, &hold_on(left.id)] {
         let withdrawn = store.withdraw(hold, &request()).await;
         withdrawn.expect("a withdrawal");
     }
     for freed in [&given_back, &left] {
-        let next = claim(&store, &hold_on(freed), &request()).await;
+        let next = claim(&store, &hold_on(freed.id), &request()).await;
         assert_kind(next, StoreErrorKind::Full);
     }
     limit("0");

@@ -25,7 +25,7 @@ async fn a_stopped_server_is_unavailable_and_a_durable_one_comes_back_with_all_i
     let unavailable = StoreErrorKind::Unavailable;
     assert_kind(claim(&store, &new_hold(), &request()).await, unavailable);
     assert_kind(
-        claim(&store, &hold_on(&ended), &request()).await,
+        claim(&store, &hold_on(ended.id), &request()).await,
         unavailable,
     );
     assert_kind(store.renew(&running).await, unavailable);
@@ -36,7 +36,7 @@ async fn a_stopped_server_is_unavailable_and_a_durable_one_comes_back_with_all_i
 
     server.start_again();
     assert_eq!(
-        claim(&store, &hold_on(&running), &request()).await.ok(),
+        claim(&store, &hold_on(running.id), &request()).await.ok(),
         Some(Claim::in_flight(request()))
     );
     complete(&store, &running).await;
@@ -54,7 +54,7 @@ async fn a_server_that_has_forgotten_a_hold_takes_nothing_from_its_owner() {
     let forgotten = taken(&store).await;
     server.stop();
     server.start_again();
-    let successor = hold_on(&forgotten);
+    let successor = hold_on(forgotten.id);
     assert_eq!(
         claim(&store, &successor, &request()).await.ok(),
         Some(won(1))
@@ -116,7 +116,7 @@ async fn a_claim_that_a_stalled_server_carries_out_later_is_withdrawn() {
     while store.withdraw(&hold, &request()).await.is_err() {}
     let again = claim(&store, &hold, &request()).await;
     assert_kind(again, StoreErrorKind::Withdrawn);
-    let next = claim(&store, &hold_on(&hold), &request()).await;
+    let next = claim(&store, &hold_on(hold.id), &request()).await;
     assert_eq!(next.ok(), Some(won(1)));
 }
 
@@ -144,7 +144,7 @@ async fn a_claim_that_a_stalled_server_carries_out_later_is_recognised() {
     assert_eq!(late.token, hold.token);
     assert_eq!(claim(&store, &hold, &request()).await.ok(), Some(won(1)));
     assert_eq!(
-        claim(&store, &hold_on(&hold), &request()).await.ok(),
+        claim(&store, &hold_on(hold.id), &request()).await.ok(),
         Some(Claim::in_flight(request()))
     );
 }
