@@ -1,5 +1,7 @@
 //! What the tests of this workspace share: the servers that they start, the stores on them, what goes wrong in between, and what is logged.
 
+#[path = "../crates/core-api/tests/support/process.rs"]
+pub mod core_api;
 #[path = "../crates/idempotency/tests/support/delegate.rs"]
 pub mod delegate;
 pub mod log;

@@ -1,30 +1,35 @@
 //! `core-api` as a process of its own, and a client for it.
 
 use std::{
-    io::{BufRead, BufReader},
-    process::{Child, Command, ExitStatus, Stdio},
-    thread::{self, JoinHandle},
+    ops::Deref,
+    process::{Command, ExitStatus, Stdio},
     time::{Duration, SystemTime},
 };
 
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tests::{reply::Reply, servers::skip};
-use tokio::sync::watch;
+use tests::{
+    core_api::{Process, UNSEEN},
+    reply::Reply,
+    servers::skip,
+};
 
 use crate::within_a_minute;
 
-/// The program, killed when this is dropped.
+/// The program in a folder of its own, and a client of it.
 pub(crate) struct Service {
-    child: Child,
-    /// What it has written to standard error so far.
-    log: watch::Receiver<String>,
-    reader: Option<JoinHandle<()>>,
+    process: Process,
     client: Client,
-    address: String,
-    pub(crate) ready_line: String,
     _folder: TempDir,
+}
+
+impl Deref for Service {
+    type Target = Process;
+
+    fn deref(&self) -> &Process {
+        &self.process
+    }
 }
 
 impl Service {
@@ -63,44 +68,17 @@ impl Service {
     /// Starts it with these environment variables in addition.
     pub(crate) fn start_with(options: &[&str], variables: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_core-api-under-test"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_core-api-under-test"));
+        command
             .current_dir(folder.path())
-            .args(["--listen", "127.0.0.1:0", "--fault-injection"])
+            .arg("--fault-injection")
             .args(options)
-            .envs(variables.iter().copied())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the service");
-        let (written, log) = watch::channel(String::new());
-        let stderr = BufReader::new(child.stderr.take().expect("its log"));
-        let reader = thread::spawn(move || {
-            for line in stderr.lines().map_while(Result::ok) {
-                written.send_modify(|log| log.extend([&line, "\n"]));
-            }
-        });
-        let mut ready_line = String::new();
-        BufReader::new(child.stdout.take().expect("its output"))
-            .read_line(&mut ready_line)
-            .expect("a line");
-        let address = ready_line
-            .split_once("http://")
-            .and_then(|(_, rest)| rest.split_once(' '))
-            .map(|(address, _)| address.to_owned());
+            .envs(variables.iter().copied());
         Self {
-            address: address.unwrap_or_else(|| panic!("it did not start: {}", *log.borrow())),
-            child,
-            log,
-            reader: Some(reader),
+            process: Process::start(command, Stdio::piped()),
             client: Client::new(),
-            ready_line,
             _folder: folder,
         }
-    }
-
-    /// What it has logged so far.
-    pub(crate) fn logged(&self) -> String {
-        self.log.borrow().clone()
     }
 
     /// A booking under this key, always the same one.
@@ -130,44 +108,13 @@ impl Service {
 
     /// Waits until the log has this text.
     pub(crate) async fn wait_for_log(&self, text: &str) {
-        let mut log = self.log.clone();
-        let found = log.wait_for(|log| log.contains(text));
-        let found = within_a_minute(text, found).await.is_ok();
-        assert!(found, "the service ended without {text:?}");
+        within_a_minute(text, self.process.wait_for_log(text)).await;
     }
 
     /// What it ends with, and all that it has logged.
     pub(crate) async fn ended(mut self) -> (ExitStatus, String) {
-        let mut log = self.log.clone();
-        let closed = async { while log.changed().await.is_ok() {} };
-        within_a_minute("the end of the service", closed).await;
-        let status = self.child.wait().expect("an exit status");
-        (status, self.logged())
-    }
-
-    /// Sends this signal to it.
-    pub(crate) fn signal(&self, signal: &str) {
-        let kill = format!("kill -{signal} {}", self.child.id());
-        let sent = Command::new("sh").args(["-c", &kill]).status();
-        assert!(sent.expect("a shell runs").success());
+        within_a_minute("the end of the service", self.log_ended()).await;
+        let (status, _, log) = self.process.wait();
+        (status, log)
     }
 }
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        // It may have ended already.
-        drop(self.child.kill());
-        drop(self.child.wait());
-        if thread::panicking() {
-            return;
-        }
-        if let Some(reader) = self.reader.take() {
-            reader.join().expect("its log is text");
-        }
-        let log = self.log.borrow();
-        assert!(!log.contains(UNSEEN), "{}", *log);
-    }
-}
-
-/// In every key and every body that is sent, and in no log.
-pub(crate) const UNSEEN: &str = "-that-nobody-may-see";

@@ -10,6 +10,8 @@ mod log;
 mod one_commit;
 mod options;
 mod problems;
+#[path = "../support/process.rs"]
+pub mod process;
 mod reading;
 mod ready;
 mod refusals;

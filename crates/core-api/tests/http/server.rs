@@ -1,29 +1,23 @@
 //! A running `core-api` and a client for it.
 
 use std::{
-    io::{BufRead, BufReader, Read},
-    net::SocketAddr,
+    ops::{Deref, DerefMut},
     path::Path,
-    process::{Child, ChildStdout, Command, ExitStatus, Stdio},
-    thread::{self, JoinHandle},
+    process::{Command, Stdio},
 };
 
 use reqwest::{Client, Method, RequestBuilder, StatusCode, header::HeaderMap};
 use rustls::crypto::ring;
 use serde_json::{Value, json};
-use tokio::sync::watch;
 
-/// The program, killed when this is dropped.
+use crate::process::Process;
+pub(crate) use crate::process::{UNSEEN, assert_hidden};
+
+/// The program, and clients of it.
 pub(crate) struct Server {
-    child: Child,
-    stdout: BufReader<ChildStdout>,
-    /// What it has written to standard error so far; the sender is gone once there is no more.
-    log: watch::Receiver<String>,
-    reader: Option<JoinHandle<()>>,
+    process: Process,
     client: Client,
     http2: Client,
-    pub(crate) ready_line: String,
-    pub(crate) address: SocketAddr,
 }
 
 /// One response, read to its end.
@@ -58,44 +52,13 @@ impl Server {
         Self::spawn(command, log)
     }
 
-    fn spawn(mut command: Command, stderr: Stdio) -> Self {
-        let mut child = command
-            .args(["--listen", "127.0.0.1:0"])
-            .stdout(Stdio::piped())
-            .stderr(stderr)
-            .spawn()
-            .unwrap();
-        // It has the other end of a pipe that it logs to, which would never end.
-        drop(command);
-        let (written, log) = watch::channel(String::new());
-        let stderr = child.stderr.take();
-        let reader = thread::spawn(move || {
-            let stderr = stderr.into_iter().map(BufReader::new);
-            for line in stderr.flat_map(BufRead::lines) {
-                let line = line.unwrap();
-                written.send_modify(|log| log.extend([&line, "\n"]));
-            }
-        });
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let mut ready_line = String::new();
-        stdout.read_line(&mut ready_line).unwrap();
-        assert!(!ready_line.is_empty(), "{}", *log.borrow());
-        let address = ready_line
-            .split_once("http://")
-            .and_then(|(_, rest)| rest.split_once(' '))
-            .map(|(address, _)| address.parse().unwrap())
-            .unwrap();
+    fn spawn(command: Command, stderr: Stdio) -> Self {
         // Firestore's client has turned on a TLS of reqwest that chooses none. It fails where another test has installed it.
         drop(ring::default_provider().install_default());
         Self {
-            child,
-            stdout,
-            log,
-            reader: Some(reader),
+            process: Process::start(command, stderr),
             client: Client::new(),
             http2: Client::builder().http2_prior_knowledge().build().unwrap(),
-            ready_line,
-            address,
         }
     }
 
@@ -142,28 +105,14 @@ impl Server {
         serde_json::from_slice(&answer.body).unwrap()
     }
 
-    /// Waits until the log has this text.
-    pub(crate) async fn wait_for_log(&self, text: &str) {
-        let mut log = self.log.clone();
-        let found = log.wait_for(|log| log.contains(text)).await.is_ok();
-        assert!(found, "the program ended without {text:?}");
-    }
-
     /// Sends SIGTERM.
     pub(crate) fn terminate(&self) {
-        let kill = format!("kill -TERM {}", self.child.id());
-        assert!(
-            Command::new("sh")
-                .args(["-c", &kill])
-                .status()
-                .unwrap()
-                .success()
-        );
+        self.signal("TERM");
     }
 
     /// How much memory the program has, in bytes.
     pub(crate) fn memory(&self) -> u64 {
-        let path = format!("/proc/{}/status", self.child.id());
+        let path = format!("/proc/{}/status", self.id());
         let status = std::fs::read_to_string(path).unwrap();
         let line = status.lines().find(|line| line.starts_with("VmRSS:"));
         let kilobytes = line.and_then(|line| line.split_whitespace().nth(1));
@@ -171,45 +120,23 @@ impl Server {
     }
 
     /// Kills the program as `kill -9` does.
-    pub(crate) fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
-    /// Waits for the program's end, and returns it with the rest of its standard output and all of its log.
-    pub(crate) fn wait(&mut self) -> (ExitStatus, String, String) {
-        let status = self.child.wait().unwrap();
-        let mut rest = String::new();
-        self.stdout.read_to_string(&mut rest).unwrap();
-        if let Some(reader) = self.reader.take() {
-            reader.join().unwrap();
-        }
-        (status, rest, self.log.borrow().clone())
+    pub(crate) fn kill(self) {
+        drop(self);
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It may have ended already.
-        drop(self.child.kill());
-        drop(self.child.wait());
-        if thread::panicking() {
-            return;
-        }
-        if let Some(reader) = self.reader.take() {
-            reader.join().unwrap();
-        }
-        assert_hidden(&self.log.borrow());
+impl Deref for Server {
+    type Target = Process;
+
+    fn deref(&self) -> &Process {
+        &self.process
     }
 }
 
-/// In every key and every body that is sent, and in every password.
-pub(crate) const UNSEEN: &str = "-that-nobody-may-see";
-
-/// That nothing of a key, a body or a password is in the log.
-#[track_caller]
-pub(crate) fn assert_hidden(log: &str) {
-    assert!(!log.contains("nobody"), "{log}");
+impl DerefMut for Server {
+    fn deref_mut(&mut self) -> &mut Process {
+        &mut self.process
+    }
 }
 
 impl Answer {
