@@ -20,10 +20,11 @@ use axum::{
 };
 use idempotency::{Scope, idempotent};
 use serde::Deserialize;
+use tests::reply::Reply;
 use tokio::{sync::Notify, task::JoinHandle, time::sleep};
 use tower::ServiceExt;
 
-use crate::support::{Answer, protected, send};
+use crate::support::{protected, send};
 
 #[derive(Clone, Default)]
 struct App {
@@ -144,17 +145,11 @@ async fn a_refusal_of_an_extractor_leaves_the_key_free() {
     assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
     let corrected = send(&router, "POST", "/create", "k", r#"{"number":1}"#).await;
     assert_eq!(
-        (corrected.status, corrected.replayed),
+        (corrected.status, corrected.is_replay()),
         (StatusCode::CREATED, false)
     );
     let retried = send(&router, "POST", "/create", "k", r#"{"number":1}"#).await;
-    assert_eq!(
-        retried,
-        Answer {
-            replayed: true,
-            ..corrected
-        }
-    );
+    retried.assert_replay_of(&corrected);
     assert_eq!(app.runs(), 1);
 }
 
@@ -164,17 +159,11 @@ async fn a_4xx_of_the_handler_is_the_answer_to_every_retry() {
     let (app, router) = service();
     let first = send(&router, "POST", "/refuse", "k", "").await;
     assert_eq!(
-        (first.status, first.replayed),
+        (first.status, first.is_replay()),
         (StatusCode::UNPROCESSABLE_ENTITY, false)
     );
     let second = send(&router, "POST", "/refuse", "k", "").await;
-    assert_eq!(
-        second,
-        Answer {
-            replayed: true,
-            ..first
-        }
-    );
+    second.assert_replay_of(&first);
     assert_eq!(app.runs(), 1);
 }
 
@@ -183,15 +172,9 @@ async fn a_4xx_of_the_handler_is_the_answer_to_every_retry() {
 async fn a_condition_is_evaluated_once() {
     let (app, router) = service();
     let first = send(&router, "PUT", "/change", "k", "").await;
-    assert_eq!((first.status, first.replayed), (StatusCode::OK, false));
+    assert_eq!((first.status, first.is_replay()), (StatusCode::OK, false));
     let second = send(&router, "PUT", "/change", "k", "").await;
-    assert_eq!(
-        second,
-        Answer {
-            replayed: true,
-            ..first
-        }
-    );
+    second.assert_replay_of(&first);
     let other_key = send(&router, "PUT", "/change", "l", "").await;
     assert_eq!(other_key.status, StatusCode::PRECONDITION_FAILED);
     assert_eq!(app.runs(), 1);
@@ -204,7 +187,7 @@ async fn a_retried_delete_is_answered_like_the_first() {
     for replayed in [false, true] {
         let answer = send(&router, "DELETE", "/remove", "k", "").await;
         assert_eq!(
-            (answer.status, answer.replayed),
+            (answer.status, answer.is_replay()),
             (StatusCode::NO_CONTENT, replayed)
         );
     }
@@ -217,11 +200,11 @@ async fn a_5xx_is_kept_only_on_demand() {
     let (_, router) = service();
     for run in ["1", "2"] {
         let answer = send(&router, "POST", "/fail", "k", "").await;
-        assert_eq!((answer.body.as_str(), answer.replayed), (run, false));
+        assert_eq!((answer.text(), answer.is_replay()), (run, false));
     }
     for replayed in [false, true] {
         let answer = send(&router, "POST", "/fail_for_good", "l", "").await;
-        assert_eq!((answer.body.as_str(), answer.replayed), ("3", replayed));
+        assert_eq!((answer.text(), answer.is_replay()), ("3", replayed));
     }
 }
 
@@ -248,14 +231,8 @@ async fn a_duplicate_waits_if_it_shall() {
     assert!(!second.is_finished());
     app.finish.notify_one();
     let first = first.await.expect("no panic");
-    assert_eq!((first.body.as_str(), first.replayed), ("1", false));
-    assert_eq!(
-        second.await.expect("no panic"),
-        Answer {
-            replayed: true,
-            ..first
-        }
-    );
+    assert_eq!((first.text(), first.is_replay()), ("1", false));
+    second.await.expect("no panic").assert_replay_of(&first);
     assert_eq!(app.runs(), 1);
 }
 
@@ -266,7 +243,7 @@ async fn a_duplicate_is_refused_unless_it_shall_wait() {
     app.entered.notified().await;
     let second = send(&router, "POST", "/slow_and_impatient", "k", "").await;
     assert_eq!(
-        (second.status, second.replayed),
+        (second.status, second.is_replay()),
         (StatusCode::CONFLICT, false)
     );
     app.finish.notify_one();
@@ -277,17 +254,11 @@ async fn a_duplicate_is_refused_unless_it_shall_wait() {
 async fn functions_decide_on_scope_and_fingerprint() {
     let (app, router) = service();
     let ann = send(&router, "POST", "/custom?ann", "k", "one").await;
-    assert_eq!((ann.body.as_str(), ann.replayed), ("1", false));
+    assert_eq!((ann.text(), ann.is_replay()), ("1", false));
     let bob = send(&router, "POST", "/custom?bob", "k", "one").await;
-    assert_eq!((bob.body.as_str(), bob.replayed), ("2", false));
+    assert_eq!((bob.text(), bob.is_replay()), ("2", false));
     let equal = send(&router, "POST", "/custom?ann", "k", "other").await;
-    assert_eq!(
-        equal,
-        Answer {
-            replayed: true,
-            ..ann
-        }
-    );
+    equal.assert_replay_of(&ann);
     let unequal = send(&router, "POST", "/custom?ann", "k", "two").await;
     assert_eq!(unequal.status, StatusCode::UNPROCESSABLE_ENTITY);
     let nobody = send(&router, "POST", "/custom", "k", "one").await;
@@ -295,7 +266,7 @@ async fn functions_decide_on_scope_and_fingerprint() {
     assert_eq!(app.runs(), 2);
 }
 
-fn spawn(router: &Router, path: &'static str) -> JoinHandle<Answer> {
+fn spawn(router: &Router, path: &'static str) -> JoinHandle<Reply> {
     let router = router.clone();
     tokio::spawn(async move { send(&router, "POST", path, "k", "").await })
 }

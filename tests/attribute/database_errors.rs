@@ -41,8 +41,8 @@ async fn a_database_error_that_a_handler_hands_on_is_a_503_and_leaves_the_key_fr
         for _ in 0..2 {
             let answer = send(&app, "POST", path, path, "{}").await;
             assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{path}");
-            assert!(answer.body.contains(code), "{path}: {}", answer.body);
-            assert!(!answer.replayed, "{path}");
+            assert!(answer.text().contains(code), "{path}: {}", answer.text());
+            assert!(!answer.is_replay(), "{path}");
         }
     }
 }

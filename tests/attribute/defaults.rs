@@ -57,7 +57,7 @@ fn app(clock: &Clock) -> (Router, Idempotency) {
 async fn what_an_attribute_or_layer_says_nothing_of_is_as_the_engine_has_it() {
     let clock = Clock::manual();
     let (app, _) = app(&clock);
-    let replayed = async |path| send(&app, "POST", path, path, "{}").await.replayed;
+    let replayed = async |path| send(&app, "POST", path, path, "{}").await.is_replay();
     for path in ["/plain", "/own-ttl", "/layered"] {
         assert!(!replayed(path).await, "{path}");
         // `keep` comes from the engine, also beside a ttl of the handler's own.

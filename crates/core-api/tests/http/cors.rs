@@ -3,12 +3,12 @@
 use reqwest::RequestBuilder;
 use tempfile::tempdir;
 
-use crate::server::{Answer, Server, booking, send};
+use crate::server::{Reply, Server, booking, send};
 
 const SHOP: &str = "https://shop.example";
 const LOCAL: &str = "http://localhost:5173";
 
-fn list(answer: &Answer, name: &str) -> Vec<String> {
+fn list(answer: &Reply, name: &str) -> Vec<String> {
     let values = answer.headers.get_all(name).iter();
     let values = values.flat_map(|value| value.to_str().unwrap().split(','));
     values.map(|value| value.trim().to_lowercase()).collect()
@@ -28,7 +28,7 @@ fn preflight(server: &Server, path: &str, origin: &str, method: &str) -> Request
 }
 
 #[track_caller]
-fn assert_readable(answer: &Answer, origin: &str) {
+fn assert_readable(answer: &Reply, origin: &str) {
     assert_eq!(answer.header("access-control-allow-origin"), Some(origin));
     assert_eq!(answer.header("access-control-allow-credentials"), None);
     let exposed = list(answer, "access-control-expose-headers");

@@ -22,7 +22,7 @@ pub(crate) struct Server {
 
 /// One response, read to its end.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct Reply {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Vec<u8>,
@@ -91,11 +91,11 @@ impl Server {
     }
 
     /// Books for a customer of this name.
-    pub(crate) async fn book(&self, key: &str, name: &str) -> Answer {
+    pub(crate) async fn book(&self, key: &str, name: &str) -> Reply {
         send(self.write("POST", "/bookings", key, &booking(name))).await
     }
 
-    pub(crate) async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Reply {
         send(self.request("GET", path)).await
     }
 
@@ -139,7 +139,7 @@ impl DerefMut for Server {
     }
 }
 
-impl Answer {
+impl Reply {
     pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap()
     }
@@ -179,9 +179,9 @@ impl Answer {
     }
 }
 
-pub(crate) async fn send(request: RequestBuilder) -> Answer {
+pub(crate) async fn send(request: RequestBuilder) -> Reply {
     let response = request.send().await.unwrap();
-    Answer {
+    Reply {
         status: response.status(),
         headers: response.headers().clone(),
         body: response.bytes().await.unwrap().into(),

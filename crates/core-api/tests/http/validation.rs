@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 use tempfile::tempdir;
 
-use crate::server::{Answer, Server, booking, send};
+use crate::server::{Reply, Server, booking, send};
 
-fn wrong_fields(answer: &Answer) -> Vec<String> {
+fn wrong_fields(answer: &Reply) -> Vec<String> {
     let document = answer.problem(422);
     let errors = document["errors"].as_array().unwrap();
     for error in errors {

@@ -5,14 +5,14 @@ use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 use tempfile::tempdir;
 
-use crate::server::{Answer, Server, booking, send};
+use crate::server::{Reply, Server, booking, send};
 
 async fn created(server: &Server) -> String {
     let answer = server.book("create", "Ann").await;
     answer.header("location").unwrap().to_owned()
 }
 
-async fn delete(server: &Server, path: &str, key: &str) -> Answer {
+async fn delete(server: &Server, path: &str, key: &str) -> Reply {
     send(
         server
             .request("DELETE", path)
@@ -70,7 +70,7 @@ async fn put_patch_and_delete_replay_their_answers() {
 }
 
 /// Sends a write and asserts that its response is promised to be replayed for this long.
-async fn assert_replayed_for(ttl: TimeDelta, request: RequestBuilder) -> Answer {
+async fn assert_replayed_for(ttl: TimeDelta, request: RequestBuilder) -> Reply {
     let before = Utc::now();
     let answer = send(request).await;
     let after = Utc::now();
