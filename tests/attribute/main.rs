@@ -9,6 +9,7 @@ mod defaults;
 mod direct_calls;
 mod openapi;
 mod principal;
+mod rejections;
 mod stacked;
 mod support;
 mod unusual_forms;

@@ -10,6 +10,7 @@ mod policy;
 mod principal;
 mod problem;
 mod read_on;
+mod refusal;
 mod request;
 mod resolve;
 mod saved_response;
