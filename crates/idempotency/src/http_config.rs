@@ -39,9 +39,14 @@ pub struct HttpConfig {
     pub(crate) warned: Arc<Warned>,
     /// What the application says in place of the library's problems.
     pub(crate) rejection_response: Option<RejectionResponse>,
+    /// The longest body that is stored, where the application says it.
+    pub(crate) max_stored_body: Option<usize>,
     dropped: Vec<HeaderName>,
     kept: Vec<HeaderName>,
 }
+
+/// The longest body that is stored where nothing else is said, and the store can.
+const DEFAULT_MAX_STORED_BODY: usize = 1024 * 1024;
 
 impl HttpConfig {
     /// The names of the draft and of common practice, and both ways of writing a key.
@@ -57,6 +62,7 @@ impl HttpConfig {
             credentials: Credentials::default(),
             warned: Arc::default(),
             rejection_response: None,
+            max_stored_body: None,
             dropped: Vec::new(),
             kept: Vec::new(),
         }
@@ -223,6 +229,27 @@ impl HttpConfig {
         self
     }
 
+    /// Stores response bodies of up to this many bytes, in place of 1 MiB.
+    ///
+    /// ```
+    /// use idempotency::{HttpConfig, Idempotency, MemoryStore};
+    ///
+    /// let http = HttpConfig::new().with_max_stored_body(8 * 1024 * 1024);
+    /// let idempotency = Idempotency::builder(MemoryStore::new()).with_http(http).build();
+    /// ```
+    ///
+    /// A longer one reaches its first client whole, and a retry gets 409
+    /// [`response-not-stored`](crate::problems#response-not-stored). Up to this limit a body is in memory as a whole: before its first byte is
+    /// sent, and in each replay.
+    ///
+    /// Each store has a [limit](crate::Store::outcome_limit) of its own, for the body and its header fields together. An engine with
+    /// a higher one here [cannot be built](crate::IdempotencyBuilder::build).
+    #[must_use]
+    pub const fn with_max_stored_body(mut self, bytes: usize) -> Self {
+        self.max_stored_body = Some(bytes);
+        self
+    }
+
     /// Leaves this field out of what is stored, and so of replays, in addition to those that are left out by default.
     ///
     /// By default that are: fields of the connection; fields that prove or grant an identity, such as `Set-Cookie` and those of
@@ -244,6 +271,12 @@ impl HttpConfig {
     pub fn with_kept_header(mut self, name: HeaderName) -> Self {
         self.kept.push(name);
         self
+    }
+
+    /// The longest body that is stored in a store with this limit.
+    pub(crate) fn max_stored_body_in(&self, outcome_limit: usize) -> usize {
+        let max = self.max_stored_body.unwrap_or(DEFAULT_MAX_STORED_BODY);
+        max.min(outcome_limit)
     }
 
     /// Whether a stored answer keeps this line of an answer that had these headers.
