@@ -12,5 +12,6 @@ mod openapi;
 mod principal;
 mod rejections;
 mod stacked;
+mod state;
 mod support;
 mod unusual_forms;

@@ -209,8 +209,10 @@ pub mod __private {
     pub use futures_util::future::BoxFuture;
 
     pub use crate::web::Direct;
+    pub use crate::web::InState;
     pub use crate::web::Proved;
     pub use crate::web::ProvedBy;
+    pub use crate::web::Unproved;
     pub use crate::web::protected;
     pub use crate::web::protected_by;
     pub use crate::web::run;

@@ -3,6 +3,7 @@
 
 mod caller;
 mod commit;
+mod engine_source;
 mod exchange;
 mod handler;
 mod layer;
@@ -15,6 +16,7 @@ mod request;
 mod resolve;
 mod saved_response;
 
+pub use engine_source::InState;
 pub use handler::Idempotent;
 pub use handler::protected;
 pub use handler::protected_by;
@@ -26,3 +28,4 @@ pub use principal::Direct;
 pub use principal::Principal;
 pub use principal::Proved;
 pub use principal::ProvedBy;
+pub use principal::Unproved;
