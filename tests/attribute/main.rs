@@ -7,6 +7,7 @@ mod behaviour;
 mod database_errors;
 mod defaults;
 mod direct_calls;
+mod extractors;
 mod long_responses;
 mod openapi;
 mod principal;

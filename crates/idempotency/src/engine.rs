@@ -77,10 +77,8 @@ pub use shutdown::Unfinished;
 ///     "booked"
 /// }
 ///
-/// let idempotency = Idempotency::new(MemoryStore::new());
-/// let app: Router = Router::new()
-///     .route("/bookings", post(create_booking))
-///     .layer(idempotency.extension());
+/// let routes = Router::new().route("/bookings", post(create_booking));
+/// let app: Router = routes.layer(Idempotency::new(MemoryStore::new()).extension());
 /// ```
 #[derive(Clone)]
 pub struct Idempotency(Arc<Engine>);
