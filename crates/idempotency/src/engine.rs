@@ -69,7 +69,7 @@ pub use shutdown::Unfinished;
 /// Clones are handles on one engine. Put it where handlers find it:
 ///
 /// ```
-/// use axum::{Extension, Router, routing::post};
+/// use axum::{Router, routing::post};
 /// use idempotency::{Idempotency, MemoryStore, idempotent};
 ///
 /// #[idempotent(ttl_seconds = 3600)]
@@ -77,9 +77,8 @@ pub use shutdown::Unfinished;
 ///     "booked"
 /// }
 ///
-/// let app: Router = Router::new()
-///     .route("/bookings", post(create_booking))
-///     .layer(Extension(Idempotency::new(MemoryStore::new())));
+/// let routes = Router::new().route("/bookings", post(create_booking));
+/// let app: Router = routes.layer(Idempotency::new(MemoryStore::new()).extension());
 /// ```
 #[derive(Clone)]
 pub struct Idempotency(Arc<Engine>);

@@ -1,13 +1,19 @@
 //! Names of header fields, and which of them a stored answer keeps.
 
 mod credentials;
+mod fields;
+mod rejection_response;
 mod warned;
 
 use std::{iter, sync::Arc};
 
+use axum::response::IntoResponse;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
+use crate::http_rejection::HttpRejection;
 pub(crate) use credentials::{Cookies, Credentials};
+use fields::{belongs_to_the_exchange, belongs_to_the_message, nominated, nonce, secret};
+use rejection_response::RejectionResponse;
 use warned::Warned;
 
 /// How requests are read and answers are marked.
@@ -31,9 +37,16 @@ pub struct HttpConfig {
     pub(crate) former_key: Option<HeaderName>,
     pub(crate) credentials: Credentials,
     pub(crate) warned: Arc<Warned>,
+    /// What the application says in place of the library's problems.
+    pub(crate) rejection_response: Option<RejectionResponse>,
+    /// The longest body that is stored, where the application says it.
+    pub(crate) max_stored_body: Option<usize>,
     dropped: Vec<HeaderName>,
     kept: Vec<HeaderName>,
 }
+
+/// The longest body that is stored where nothing else is said, and the store can.
+const DEFAULT_MAX_STORED_BODY: usize = 1024 * 1024;
 
 impl HttpConfig {
     /// The names of the draft and of common practice, and both ways of writing a key.
@@ -48,6 +61,8 @@ impl HttpConfig {
             former_key: None,
             credentials: Credentials::default(),
             warned: Arc::default(),
+            rejection_response: None,
+            max_stored_body: None,
             dropped: Vec::new(),
             kept: Vec::new(),
         }
@@ -183,7 +198,59 @@ impl HttpConfig {
         self
     }
 
-    /// Persist this field out of what is stored, and so of replays, in addition to those that are left out by default.
+    /// The application's own response to a refusal, in place of `application/problem+json`.
+    ///
+    /// ```
+    /// use axum::Json;
+    /// use idempotency::{HttpConfig, Idempotency, MemoryStore};
+    /// use serde_json::json;
+    ///
+    /// let http = HttpConfig::new().with_rejection_response(|rejection| {
+    ///     let error = json!({ "error": rejection.code(), "message": rejection.detail() });
+    ///     (rejection.status(), Json(error))
+    /// });
+    /// let idempotency = Idempotency::builder(MemoryStore::new()).with_http(http).build();
+    /// ```
+    ///
+    /// The library adds `Cache-Control: no-store` and `Link`, and where they apply `Retry-After` and `Location`: each one
+    /// unless the response has that field. Like every refusal it is not stored, whatever its
+    /// [`Disposition`](crate::Disposition) is; [`Keep::All`](crate::Keep::All) keeps it for a handler that panicked. Its
+    /// extensions have the [`HttpRejection`].
+    ///
+    /// A [`CommitError`](crate::CommitError) and a [`StepError`](crate::StepError) that a handler with an engine returns as its response get it too. The function
+    /// does not know of a router without an engine, nor of a handler without protection. If it panics, the client gets the library's
+    /// response. It runs on the thread of the request, so it must not block.
+    #[must_use]
+    pub fn with_rejection_response<R: IntoResponse>(
+        mut self,
+        respond: impl Fn(&HttpRejection) -> R + Send + Sync + 'static,
+    ) -> Self {
+        self.rejection_response = Some(RejectionResponse::new(respond));
+        self
+    }
+
+    /// Stores response bodies of up to this many bytes, in place of 1 MiB.
+    ///
+    /// ```
+    /// use idempotency::{HttpConfig, Idempotency, MemoryStore};
+    ///
+    /// let http = HttpConfig::new().with_max_stored_body(8 * 1024 * 1024);
+    /// let idempotency = Idempotency::builder(MemoryStore::new()).with_http(http).build();
+    /// ```
+    ///
+    /// A longer one reaches its first client whole, and a retry gets 409
+    /// [`response-not-stored`](crate::problems#response-not-stored). Up to this limit a body is in memory as a whole: before its first byte is
+    /// sent, and in each replay.
+    ///
+    /// Each store has a [limit](crate::Store::outcome_limit) of its own, for the body and its header fields together. An engine with
+    /// a higher one here [cannot be built](crate::IdempotencyBuilder::build).
+    #[must_use]
+    pub const fn with_max_stored_body(mut self, bytes: usize) -> Self {
+        self.max_stored_body = Some(bytes);
+        self
+    }
+
+    /// Leaves this field out of what is stored, and so of replays, in addition to those that are left out by default.
     ///
     /// By default that are: fields of the connection; fields that prove or grant an identity, such as `Set-Cookie` and those of
     /// [`with_credential_header`](Self::with_credential_header), and all with `api-key`, `csrf`, `nonce`, `password`, `secret`, `session`, `signature`, `token` or `xsrf` in their names; a
@@ -204,6 +271,12 @@ impl HttpConfig {
     pub fn with_kept_header(mut self, name: HeaderName) -> Self {
         self.kept.push(name);
         self
+    }
+
+    /// The longest body that is stored in a store with this limit.
+    pub(crate) fn max_stored_body_in(&self, outcome_limit: usize) -> usize {
+        let max = self.max_stored_body.unwrap_or(DEFAULT_MAX_STORED_BODY);
+        max.min(outcome_limit)
     }
 
     /// Whether a stored answer keeps this line of an answer that had these headers.
@@ -228,100 +301,4 @@ impl Default for HttpConfig {
     fn default() -> Self {
         Self::new()
     }
-}
-
-/// Fields of one message on one connection (RFC 9110 section 7.6.1), which hyper writes anew. A repeated
-/// `Date` would go out stale, a repeated `Transfer-Encoding` would leave the client without an answer.
-fn belongs_to_the_message(name: &HeaderName) -> bool {
-    matches!(
-        name.as_str(),
-        "connection"
-            | "content-length"
-            | "date"
-            | "keep-alive"
-            | "proxy-connection"
-            | "te"
-            | "trailer"
-            | "transfer-encoding"
-            | "upgrade"
-    )
-}
-
-/// Fields that `Connection` names are hop-by-hop as well.
-fn nominated(name: &HeaderName, answer: &HeaderMap) -> bool {
-    answer.get_all(header::CONNECTION).iter().any(|value| {
-        value.as_bytes().split(|&byte| byte == b',').any(|option| {
-            option
-                .trim_ascii()
-                .eq_ignore_ascii_case(name.as_str().as_bytes())
-        })
-    })
-}
-
-/// Fields that prove or grant an identity: they are never written down.
-fn secret(name: &HeaderName) -> bool {
-    let name = name.as_str();
-    let kinds = [
-        "api-key",
-        "csrf",
-        "nonce",
-        "password",
-        "secret",
-        "session",
-        "signature",
-        "token",
-        "xsrf",
-    ];
-    matches!(
-        name,
-        "authentication-info"
-            | "authorization"
-            | "clear-site-data"
-            | "proxy-authenticate"
-            | "proxy-authentication-info"
-            | "proxy-authorization"
-            | "set-cookie"
-            | "set-cookie2"
-            | "www-authenticate"
-    ) || kinds.iter().any(|kind| name.contains(kind))
-}
-
-/// A policy whose nonce is for one response: repeated, whoever has seen it once can run scripts.
-fn nonce(name: &HeaderName, value: &HeaderValue) -> bool {
-    let policy = [
-        header::CONTENT_SECURITY_POLICY,
-        header::CONTENT_SECURITY_POLICY_REPORT_ONLY,
-    ];
-    let nonce = b"'nonce-";
-    let mut sources = value.as_bytes().windows(nonce.len());
-    policy.contains(name) && sources.any(|source| source.eq_ignore_ascii_case(nonce))
-}
-
-/// Fields that speak of the one exchange they came with: traces, quotas, hops, CORS.
-fn belongs_to_the_exchange(name: &HeaderName) -> bool {
-    let name = name.as_str();
-    matches!(
-        name,
-        "age"
-            | "alt-svc"
-            | "nel"
-            | "report-to"
-            | "request-id"
-            | "server"
-            | "server-timing"
-            | "traceparent"
-            | "traceresponse"
-            | "tracestate"
-            | "via"
-            | "x-amzn-trace-id"
-            | "x-correlation-id"
-            | "x-request-id"
-    ) || [
-        "access-control-",
-        "ratelimit",
-        "x-rate-limit-",
-        "x-ratelimit-",
-    ]
-    .iter()
-    .any(|prefix| name.starts_with(prefix))
 }

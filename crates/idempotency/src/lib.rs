@@ -82,6 +82,8 @@ mod execution;
 mod fingerprint;
 #[cfg(feature = "axum")]
 mod http_config;
+#[cfg(feature = "axum")]
+mod http_rejection;
 mod key;
 mod labels;
 #[cfg(feature = "axum")]
@@ -115,6 +117,8 @@ pub use fingerprint::Fingerprint;
 pub use fingerprint::canonical_json;
 #[cfg(feature = "axum")]
 pub use http_config::HttpConfig;
+#[cfg(feature = "axum")]
+pub use http_rejection::HttpRejection;
 #[doc = include_str!("docs/idempotent.md")]
 #[cfg(feature = "macros")]
 pub use idempotent_macro::idempotent;
@@ -205,8 +209,10 @@ pub mod __private {
     pub use futures_util::future::BoxFuture;
 
     pub use crate::web::Direct;
+    pub use crate::web::InState;
     pub use crate::web::Proved;
     pub use crate::web::ProvedBy;
+    pub use crate::web::Unproved;
     pub use crate::web::protected;
     pub use crate::web::protected_by;
     pub use crate::web::run;

@@ -128,6 +128,11 @@ pub use wakeups::Wakeups;
 use crate::{Fingerprint, Record, RecordId, ScopeId, Token};
 
 /// A store that remembers keys. See the [module docs](self) for what an implementation promises.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a store of keys",
+    label = "not a store of keys",
+    note = "pass a `MemoryStore`, or with its feature a `SqliteStore`, `PostgresStore`, `RedisStore` or `FirestoreStore`"
+)]
 #[async_trait]
 pub trait Store: Any + fmt::Debug + Send + Sync {
     /// The store's name in errors and logs, such as `postgres`.

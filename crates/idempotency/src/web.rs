@@ -3,6 +3,7 @@
 
 mod caller;
 mod commit;
+mod engine_source;
 mod exchange;
 mod handler;
 mod layer;
@@ -10,10 +11,12 @@ mod policy;
 mod principal;
 mod problem;
 mod read_on;
+mod refusal;
 mod request;
 mod resolve;
 mod saved_response;
 
+pub use engine_source::InState;
 pub use handler::Idempotent;
 pub use handler::protected;
 pub use handler::protected_by;
@@ -25,3 +28,4 @@ pub use principal::Direct;
 pub use principal::Principal;
 pub use principal::Proved;
 pub use principal::ProvedBy;
+pub use principal::Unproved;

@@ -25,6 +25,7 @@ const transfer: ::idempotency::Idempotent<
         Claims<Admin>,
         _,
         _,
+        _,
     >(
         ::idempotency::Options::new().required(),
         |argument_0, argument_1, argument_2| ::idempotency::__private::Direct::new(

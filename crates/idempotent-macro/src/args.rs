@@ -22,13 +22,14 @@ pub(crate) struct Arguments {
     pub(crate) on_duplicate_wait: bool,
     pub(crate) on_lost_refuse: bool,
     pub(crate) keep_all: bool,
+    pub(crate) engine_in_state: bool,
     pub(crate) principal: Option<Type>,
     pub(crate) scope: Option<ExprPath>,
     pub(crate) fingerprint: Option<ExprPath>,
 }
 
 /// Every option, and how to write it.
-const OPTIONS: [(&str, &str); 10] = [
+const OPTIONS: [(&str, &str); 11] = [
     ("ttl_seconds", "ttl_seconds = 3600"),
     ("lease_seconds", "lease_seconds = 30"),
     ("required", "required"),
@@ -36,6 +37,7 @@ const OPTIONS: [(&str, &str); 10] = [
     ("on_duplicate", "on_duplicate = \"wait\""),
     ("on_lost", "on_lost = \"refuse\""),
     ("keep", "keep = \"all\""),
+    ("engine", "engine = \"state\""),
     ("principal", "principal = Claims"),
     ("scope", "scope = path::to::function"),
     ("fingerprint", "fingerprint = path::to::function"),
@@ -143,6 +145,15 @@ impl Arguments {
             "keep" => {
                 the_word(known, "all", value, "a 5xx is not stored")?;
                 self.keep_all = true;
+            }
+            "engine" => {
+                the_word(
+                    known,
+                    "state",
+                    value,
+                    "the engine is looked for in the request's extensions",
+                )?;
+                self.engine_in_state = true;
             }
             "scope" => self.scope = Some(function(known, value)?),
             _ => self.fingerprint = Some(function(known, value)?),

@@ -87,9 +87,14 @@ fn constant(arguments: &Arguments, function: Function) -> TokenStream {
         |#(#bindings),*| ::idempotency::__private::#run(#name(#(#bindings),*))
     };
     let boxed = quote!(::idempotency::__private::BoxFuture<'static, #output>);
+    let in_state = quote!(::idempotency::__private::InState);
     let (parameters, protected) = match &arguments.principal {
         None => (
-            quote!(fn(#(#types),*) -> #boxed),
+            if arguments.engine_in_state {
+                quote!(fn(#(#types),*) -> #boxed, ::idempotency::__private::Unproved, #in_state)
+            } else {
+                quote!(fn(#(#types),*) -> #boxed)
+            },
             quote!(::idempotency::__private::protected(#options, #call)),
         ),
         Some(principal) => {
@@ -124,13 +129,16 @@ fn constant(arguments: &Arguments, function: Function) -> TokenStream {
             let routed = quote_spanned! {name.span()=>
                 |#(#bindings),*| ::idempotency::__private::#run(#name(#(#values),*))
             };
+            let engine = arguments.engine_in_state.then_some(in_state);
+            let engine = engine.into_iter();
             (
                 quote!(
                     #direct,
                     ::idempotency::__private::ProvedBy<#principal, fn(#(#types),*) -> #boxed>
+                    #(, #engine)*
                 ),
                 quote! {
-                    ::idempotency::__private::protected_by::<#principal, _, _>(#options, #call, #routed)
+                    ::idempotency::__private::protected_by::<#principal, _, _, _>(#options, #call, #routed)
                 },
             )
         }
@@ -164,7 +172,8 @@ fn options(arguments: &Arguments) -> TokenStream {
         on_duplicate_wait,
         on_lost_refuse,
         keep_all,
-        // It is a type, and so stands in the constant's type.
+        // These stand in the constant's type.
+        engine_in_state: _,
         principal: _,
         scope,
         fingerprint,

@@ -69,6 +69,19 @@ fn a_principal_is_taken_by_the_argument_of_its_type() {
 }
 
 #[test]
+fn an_engine_in_the_state_is_in_the_constants_type() {
+    check(
+        "state",
+        &quote!(engine = "state"),
+        &quote! {
+            async fn create_booking(State(app): State<App>) -> StatusCode {
+                app.book().await
+            }
+        },
+    );
+}
+
+#[test]
 fn an_answer_without_a_name_becomes_a_response() {
     check(
         "unnamed_answer",

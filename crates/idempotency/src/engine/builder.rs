@@ -237,6 +237,10 @@ impl IdempotencyBuilder {
     }
 
     /// The engine.
+    ///
+    /// # Panics
+    ///
+    /// If [`with_max_stored_body`](HttpConfig::with_max_stored_body) is more than the store can keep.
     #[must_use]
     pub fn build(self) -> Idempotency {
         let other_secret = self
@@ -248,6 +252,15 @@ impl IdempotencyBuilder {
         } else {
             Arc::new(SealedStore::new(self.store, &self.secret, other_secret))
         };
+        #[cfg(feature = "axum")]
+        if let Some(bytes) = self.http.max_stored_body {
+            let limit = store.outcome_limit();
+            assert!(
+                bytes <= limit,
+                "with_max_stored_body({bytes}) is more than the store `{}` keeps, which is {limit} bytes with the header fields",
+                store.name(),
+            );
+        }
         Idempotency(Arc::new(Engine {
             store,
             namespace: self.namespace,

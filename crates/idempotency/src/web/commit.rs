@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 use http::request::Parts;
 use parking_lot::Mutex;
 
-use super::{problem::Problem, saved_response};
+use super::{problem::Problem, refusal::settle, saved_response};
 use crate::{
     CommitError, Execution, HttpConfig, Idempotency, StepError, Transaction,
     execution::OutcomeKind, log_text::Causes,
@@ -135,10 +135,8 @@ impl Execution {
 }
 
 /// The answer, marked, and what is kept of it.
-async fn save(
-    engine: &Idempotency,
-    mut response: Response,
-) -> Result<(Response, Bytes), axum::Error> {
+async fn save(engine: &Idempotency, response: Response) -> Result<(Response, Bytes), axum::Error> {
+    let mut response = settle(engine.http(), response);
     response.extensions_mut().insert(Stored);
     let limit = engine.store().outcome_limit();
     saved_response::save(engine.http(), limit, response).await
@@ -184,7 +182,7 @@ impl IntoResponse for CommitError {
                 Problem::Misconfigured(what)
             }
         };
-        problem.into_response(&HttpConfig::default())
+        problem.into_provisional_response()
     }
 }
 
@@ -199,7 +197,7 @@ impl<E: IntoResponse> IntoResponse for StepError<E> {
                     error = %Causes(&error),
                     "the result of a step could not be read or stored"
                 );
-                Problem::StepNotStored.into_response(&HttpConfig::default())
+                Problem::StepNotStored.into_provisional_response()
             }
             Self::Misused(what) => CommitError::Misused(what).into_response(),
         }

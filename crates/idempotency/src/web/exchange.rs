@@ -15,6 +15,7 @@ use super::{
     policy::{self, ProducedBy},
     problem::{NOT_COMMITTED, Problem},
     read_on::read_on,
+    refusal::settle,
     request::{self, Methods},
     saved_response,
 };
@@ -64,7 +65,7 @@ where
         Ok(None) => {
             request.extensions_mut().insert(Unprotected);
             return Ok(match call(request).await.0 {
-                Ok(response) => response,
+                Ok(response) => settle(config, response),
                 // Without a key a panic is what it would be without this.
                 Err(panic) => resume_unwind(panic),
             });
@@ -141,6 +142,7 @@ async fn attempt(
     let config = idempotency.http();
     let limit = idempotency.store().outcome_limit();
     let (answered, produced_by) = call.await;
+    let answered = answered.map(|response| settle(config, response));
     match execution.ended().await {
         Ended::Open => {
             let is_transactional = execution.is_transactional();

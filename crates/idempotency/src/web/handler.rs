@@ -1,6 +1,6 @@
 //! What `#[idempotent]` makes of a function.
 
-use std::{cell::Cell, fmt, ops::Deref, panic::AssertUnwindSafe};
+use std::{cell::Cell, fmt, marker::PhantomData, ops::Deref, panic::AssertUnwindSafe};
 
 use axum::{
     extract::{FromRequestParts, Request},
@@ -10,6 +10,7 @@ use axum::{
 use futures_util::{FutureExt, future::BoxFuture};
 
 use super::{
+    engine_source::{EngineSource, InExtensions},
     exchange::protect,
     policy::ProducedBy,
     principal::{Principal, ProvedBy, Unproved},
@@ -23,31 +24,33 @@ use crate::{HttpConfig, Idempotency, Options};
 ///
 /// It is a handler for axum's routers, and can still be called like the function it was.
 #[derive(Clone, Copy)]
-pub struct Idempotent<H, P = Unproved> {
+pub struct Idempotent<H, P = Unproved, E = InExtensions> {
     options: Options,
     handler: H,
     principal: P,
+    engine: PhantomData<E>,
 }
 
 /// Protects a handler whose body goes through [`run`]. Of one that does not, nothing would be stored, so only the
 /// attribute calls this.
 #[doc(hidden)]
-pub const fn protected<H>(options: Options, handler: H) -> Idempotent<H> {
+pub const fn protected<H, E>(options: Options, handler: H) -> Idempotent<H, Unproved, E> {
     Idempotent {
         options,
         handler,
         principal: Unproved,
+        engine: PhantomData,
     }
 }
 
 /// [`protected`], and who is calling is proved by the extractor `P` before anything else happens. Routers call `routed`,
 /// which takes the extractor's value from there.
 #[doc(hidden)]
-pub const fn protected_by<P, H, C>(
+pub const fn protected_by<P, H, C, E>(
     options: Options,
     handler: H,
     routed: C,
-) -> Idempotent<H, ProvedBy<P, C>>
+) -> Idempotent<H, ProvedBy<P, C>, E>
 where
     P: Principal,
     H: Copy,
@@ -57,10 +60,11 @@ where
         options,
         handler,
         principal: ProvedBy::new(routed),
+        engine: PhantomData,
     }
 }
 
-impl<H, P> Idempotent<H, P> {
+impl<H, P, E> Idempotent<H, P, E> {
     /// The same handler in transactional mode, or under a lease: for a service that is configured at its start to keep its
     /// keys in the database of its transactions or elsewhere.
     #[must_use]
@@ -97,16 +101,17 @@ where
     run(async { body.await.into_response() })
 }
 
-impl<H, T, S> Handler<T, S> for Idempotent<H>
+impl<H, T, S, E> Handler<T, S> for Idempotent<H, Unproved, E>
 where
     H: Handler<T, S>,
+    E: EngineSource<S>,
     S: Send + Sync + 'static,
 {
     type Future = BoxFuture<'static, Response>;
 
     fn call(self, request: Request, state: S) -> Self::Future {
         Box::pin(async move {
-            let Some(idempotency) = engine(&request) else {
+            let Some(idempotency) = E::engine(&request, &state) else {
                 return no_engine(request);
             };
             call(idempotency, self.options, self.handler, request, state).await
@@ -114,8 +119,9 @@ where
     }
 }
 
-impl<H, P, C, T, S> Handler<T, S> for Idempotent<H, ProvedBy<P, C>>
+impl<H, P, C, T, S, E> Handler<T, S> for Idempotent<H, ProvedBy<P, C>, E>
 where
+    E: EngineSource<S>,
     H: Clone + Send + Sync + 'static,
     P: FromRequestParts<S> + Send + 'static,
     C: Handler<T, S>,
@@ -125,7 +131,7 @@ where
 
     fn call(self, request: Request, state: S) -> Self::Future {
         Box::pin(async move {
-            let Some(idempotency) = engine(&request) else {
+            let Some(idempotency) = E::engine(&request, &state) else {
                 return no_engine(request);
             };
             // A caller that is not let in learns nothing of the key, and no body is read for it. Nothing is held yet, so a panic
@@ -141,13 +147,8 @@ where
     }
 }
 
-/// The engine that a layer around the routes has put into the request.
-fn engine(request: &Request) -> Option<Idempotency> {
-    request.extensions().get().cloned()
-}
-
 fn no_engine(request: Request) -> Response {
-    let missing = "The router has no engine: add .layer(Extension(Idempotency::new(…))) around the \
+    let missing = "The router has no engine: add .layer(idempotency.extension()) around the \
                    routes of #[idempotent] handlers.";
     tracing::error!("{missing}");
     drop(read_on(request));
@@ -182,7 +183,7 @@ where
 }
 
 /// The function itself, without protection, as unit tests call it.
-impl<H, P> Deref for Idempotent<H, P> {
+impl<H, P, E> Deref for Idempotent<H, P, E> {
     type Target = H;
 
     fn deref(&self) -> &H {
@@ -190,7 +191,7 @@ impl<H, P> Deref for Idempotent<H, P> {
     }
 }
 
-impl<H, P> fmt::Debug for Idempotent<H, P> {
+impl<H, P, E> fmt::Debug for Idempotent<H, P, E> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("Idempotent")

@@ -20,7 +20,11 @@ use tower_service::Service;
 use super::{exchange::protect, policy::ProducedBy, request::Methods};
 use crate::{Idempotency, Options};
 
-/// Protects every POST and PATCH of the services inside it, and other methods that are not idempotent.
+/// Use this **or** [`#[idempotent]`](macro@crate::idempotent), not both: this protects every POST and PATCH of the services inside it, and
+/// other methods that are not idempotent.
+///
+/// A request with a key to an attributed handler inside of the layer gets 500 `misconfigured`, and runs nothing: there would be two
+/// sets of options for one key.
 ///
 /// ```
 /// use axum::{Router, routing::post};
@@ -73,8 +77,7 @@ use crate::{Idempotency, Options};
 ///
 /// A layer cannot tell an extractor's refusal from the handler's own 4xx and stores both; where a corrected
 /// body shall use the same key, put `#[idempotent]` on the handler. PUT and DELETE go through unprotected,
-/// because they are idempotent by themselves (RFC 9110 section 9.2.2). A handler inside must not bear the
-/// attribute as well: which of the two options would hold?
+/// because they are idempotent by themselves (RFC 9110 section 9.2.2).
 ///
 /// gRPC under a key is refused with 500: its status is in trailers, which are not stored. Leave its routes out.
 #[derive(Clone, Debug)]

@@ -1,12 +1,10 @@
 //! Every refusal that a client can get, on one page.
 
-use axum::{body::Body, response::Response};
-use http::{HeaderValue, StatusCode, header};
-use serde::Serialize;
+use http::{HeaderValue, StatusCode};
 
 use super::request::NO_SCOPE;
 use crate::{
-    Disposition, HttpConfig, IdempotencyKey, KeyError, Rejection, StoreError, StoreErrorKind,
+    HttpConfig, HttpRejection, IdempotencyKey, KeyError, Rejection, StoreError, StoreErrorKind,
     key::BARE_PUNCTUATION, log_text::Causes,
 };
 
@@ -44,40 +42,19 @@ pub(super) enum Problem {
 pub(super) const NOT_COMMITTED: &str = "The handler is transactional and has answered without a commit, so nothing is stored: it ends \
                              with execution.commit(transaction, answer).";
 
-/// One row of the page: the problem's type, and what it says.
-struct Description {
-    status: StatusCode,
-    name: &'static str,
-    code: &'static str,
-    title: &'static str,
-    detail: String,
-    retry_after: Option<u32>,
-}
-
-/// RFC 9457. Nothing in it repeats the key, the payload or the fingerprint.
-#[derive(Serialize)]
-struct Document<'a> {
-    r#type: &'a str,
-    title: &'a str,
-    status: u16,
-    detail: &'a str,
-    code: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    retry_after: Option<u32>,
-}
-
 impl Problem {
-    fn describe(&self, config: &HttpConfig) -> Description {
+    /// The row of the page: the problem's type, and what it says.
+    pub(super) fn describe(&self, config: &HttpConfig) -> HttpRejection {
         let key = &config.key;
         match self {
-            Self::KeyMissing => Description::new(
+            Self::KeyMissing => HttpRejection::new(
                 StatusCode::BAD_REQUEST,
                 "key-missing",
                 "idempotency_key_missing",
                 "Idempotency-Key is missing",
-                format!("Send the header field {key} with a unique value, such as a UUID, and repeat the value when you retry."),
+                &format!("Send the header field {key} with a unique value, such as a UUID, and repeat the value when you retry."),
             ),
-            Self::KeyMalformed(error) => Description::new(
+            Self::KeyMalformed(error) => HttpRejection::new(
                 StatusCode::BAD_REQUEST,
                 "key-malformed",
                 match error {
@@ -85,7 +62,7 @@ impl Problem {
                     _ => "idempotency_key_malformed",
                 },
                 "Idempotency-Key is malformed",
-                format!(
+                &format!(
                     "The header field {key} is not valid: {error}. A key is 1 to {} printable ASCII characters in double \
                      quotes{}.",
                     IdempotencyKey::MAX_LENGTH,
@@ -94,122 +71,114 @@ impl Problem {
                         ) },
                 ),
             ),
-            Self::CredentialsRepeated => Description::new(
+            Self::CredentialsRepeated => HttpRejection::new(
                 StatusCode::BAD_REQUEST,
                 "credentials-repeated",
                 "credentials_repeated",
                 "Credentials were sent twice",
                 "A header field with credentials, such as Authorization, occurs more than once. Send it once. This attempt had no \
-                 effect."
-                    .into(),
+                 effect.",
             ),
-            Self::ContentTooLarge => Description::new(
+            Self::ContentTooLarge => HttpRejection::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "content-too-large",
                 "content_too_large",
                 "Content is too large",
-                "The body is larger than this endpoint accepts. This attempt had no effect.".into(),
+                "The body is larger than this endpoint accepts. This attempt had no effect.",
             ),
-            Self::ContentIncomplete => Description::new(
+            Self::ContentIncomplete => HttpRejection::new(
                 StatusCode::BAD_REQUEST,
                 "content-incomplete",
                 "content_incomplete",
                 "Content is incomplete",
-                "The body ended before it was complete. This attempt had no effect. Send the request again.".into(),
+                "The body ended before it was complete. This attempt had no effect. Send the request again.",
             ),
-            Self::KeyReused => Description::new(
+            Self::KeyReused => HttpRejection::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "key-reused",
                 "idempotency_key_reused",
                 "Idempotency-Key is already used",
                 "This key was used for a different request. A retry has the same method, path, query, media type and body, and the \
-                 same cookies where nothing else identifies the caller. Use a new key for a new or corrected request."
-                    .into(),
+                 same cookies where nothing else identifies the caller. Use a new key for a new or corrected request.",
             ),
-            Self::KeyIncomparable => Description::new(
+            Self::KeyIncomparable => HttpRejection::new(
                 StatusCode::CONFLICT,
                 "key-incomparable",
                 "idempotency_key_incomparable",
                 "Idempotency-Key cannot be compared",
                 "Another version of the service recorded this key, and this version cannot tell whether it was for the same request. \
-                 Retry later."
-                    .into(),
+                 Retry later.",
             )
-            .retry_after(5),
-            Self::InProgress => Description::new(
+            .with_retry_after(5),
+            Self::InProgress => HttpRejection::new(
                 StatusCode::CONFLICT,
                 "in-progress",
                 "idempotency_in_progress",
                 "A request is outstanding for this Idempotency-Key",
-                "The same request is still running. Retry with the same key to get its response.".into(),
+                "The same request is still running. Retry with the same key to get its response.",
             )
-            .retry_after(1),
-            Self::OutcomeUnknown => Description::new(
+            .with_retry_after(1),
+            Self::OutcomeUnknown => HttpRejection::new(
                 StatusCode::CONFLICT,
                 "outcome-unknown",
                 "idempotency_outcome_unknown",
                 "The outcome of the request is not known",
                 "An earlier attempt at this request was interrupted, and it is not known whether it took effect. It will not be \
-                 retried until an operator has resolved it. Contact the operator; do not resend it with a different key."
-                    .into(),
+                 retried until an operator has resolved it. Contact the operator; do not resend it with a different key.",
             ),
-            Self::ResponseNotStored { .. } => Description::new(
+            Self::ResponseNotStored { .. } => HttpRejection::new(
                 StatusCode::CONFLICT,
                 "response-not-stored",
                 "idempotency_response_not_stored",
                 "The response was not stored",
-                "The request took effect and will not run again, but its response could not be stored.".into(),
+                "The request took effect and will not run again, but its response could not be stored.",
             ),
             Self::StoreUnavailable(error) => {
                 let full = error.kind() == StoreErrorKind::Full;
-                Description::new(
+                HttpRejection::new(
                     StatusCode::SERVICE_UNAVAILABLE,
                     "store-unavailable",
                     if full { "idempotency_store_full" } else { "idempotency_store_unavailable" },
                     "Keys cannot be checked right now",
                     "This attempt had no effect, because the service could not ensure that the request runs only once. Retry with the \
-                     same key."
-                        .into(),
+                     same key.",
                 )
-                .retry_after(if full { 30 } else { 1 })
+                .with_retry_after(if full { 30 } else { 1 })
             }
-            Self::TooManyKeys => Description::new(
+            Self::TooManyKeys => HttpRejection::new(
                 StatusCode::TOO_MANY_REQUESTS,
                 "too-many-keys",
                 "idempotency_too_many_keys",
                 "Too many keys are kept",
                 "This attempt had no effect, because the service stores as many keys of this caller as it can. Retry later with the \
-                 same key, and send fewer requests with new keys."
-                    .into(),
+                 same key, and send fewer requests with new keys.",
             )
-            .retry_after(30),
-            Self::Busy => Description::new(
+            .with_retry_after(30),
+            Self::Busy => HttpRejection::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "busy",
                 "idempotency_busy",
                 "Too many requests are running",
-                "This attempt had no effect, because the service runs as many requests as it can. Retry with the same key."
-                    .into(),
+                "This attempt had no effect, because the service runs as many requests as it can. Retry with the same key.",
             )
-            .retry_after(1),
-            Self::ShuttingDown => Description::new(
+            .with_retry_after(1),
+            Self::ShuttingDown => HttpRejection::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "shutting-down",
                 "idempotency_shutting_down",
                 "The service is shutting down",
-                "This attempt had no effect. Retry with the same key.".into(),
+                "This attempt had no effect. Retry with the same key.",
             )
-            .retry_after(1),
-            Self::CommitFailed => Description::new(
+            .with_retry_after(1),
+            Self::CommitFailed => HttpRejection::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "commit-failed",
                 "commit_failed",
                 "The request did not take effect",
-                "The service could not commit the changes of this attempt. Retry, with the same key if there was one."
-                    .into(),
+                "The service could not commit the changes of this attempt. Retry, with the same key if there was one.",
             )
-            .retry_after(1),
-            Self::CommitUnknown { is_shared } => Description::new(
+            .with_retry_after(1),
+            Self::CommitUnknown { is_shared } => HttpRejection::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "commit-unknown",
                 "idempotency_commit_unknown",
@@ -221,120 +190,48 @@ impl Problem {
                         "The connection to the database was lost during the commit. The request may have taken effect, and \
                          a retry may run it again."
                     }
-                .into(),
+                ,
             )
-            .retry_after(1),
-            Self::ResponseUnavailable => Description::new(
+            .with_retry_after(1),
+            Self::ResponseUnavailable => HttpRejection::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "response-unavailable",
                 "idempotency_response_unavailable",
                 "The response cannot be read right now",
-                "An attempt at this request has run, and its response cannot be read right now. Retry with the same key to get it."
-                    .into(),
+                "An attempt at this request has run, and its response cannot be read right now. Retry with the same key to get it.",
             )
-            .retry_after(1),
-            Self::StepNotStored => Description::new(
+            .with_retry_after(1),
+            Self::StepNotStored => HttpRejection::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "step-not-stored",
                 "idempotency_step_not_stored",
                 "The request was interrupted",
                 "The service could not read or store the progress of the request, which may have taken effect in part. Retry with \
-                 the same key."
-                    .into(),
+                 the same key.",
             )
-            .retry_after(1),
-            Self::HandlerPanicked => Description::new(
+            .with_retry_after(1),
+            Self::HandlerPanicked => HttpRejection::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "handler-failed",
                 "handler_failed",
                 "The request failed unexpectedly",
-                "The service failed while processing the request.".into(),
+                "The service failed while processing the request.",
             ),
-            Self::ResponseBroken => Description::new(
+            Self::ResponseBroken => HttpRejection::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "response-broken",
                 "response_broken",
                 "The response could not be completed",
-                "The service failed while writing its response.".into(),
+                "The service failed while writing its response.",
             ),
-            Self::Misconfigured(what) => Description::new(
+            Self::Misconfigured(what) => HttpRejection::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "misconfigured",
                 "idempotency_misconfigured",
                 "The service is not set up correctly",
-                (*what).into(),
+                what,
             ),
         }
-    }
-
-    /// The response, marked so that layers further out do not store it.
-    pub(super) fn into_response(self, config: &HttpConfig) -> Response {
-        let Description {
-            status,
-            name,
-            code,
-            title,
-            detail,
-            retry_after,
-        } = self.describe(config);
-        let page = format!("{}#{name}", config.docs);
-        let document = Document {
-            r#type: &page,
-            title,
-            status: status.as_u16(),
-            detail: &detail,
-            code,
-            retry_after,
-        };
-        let body = serde_json::to_vec(&document).expect("strings and numbers can be written");
-
-        let mut response = Response::new(Body::from(body));
-        *response.status_mut() = status;
-        response.extensions_mut().insert(Disposition::Release);
-        let headers = response.headers_mut();
-        headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/problem+json"),
-        );
-        headers.insert(header::CONTENT_LANGUAGE, HeaderValue::from_static("en"));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Ok(link) = format!("<{page}>; rel=\"describedby\"; type=\"text/html\"").try_into() {
-            headers.insert(header::LINK, link);
-        }
-        if let Some(seconds) = retry_after {
-            headers.insert(header::RETRY_AFTER, seconds.into());
-        }
-        if let Self::ResponseNotStored {
-            location: Some(location),
-        } = self
-        {
-            headers.insert(header::LOCATION, location);
-        }
-        response
-    }
-}
-
-impl Description {
-    const fn new(
-        status: StatusCode,
-        name: &'static str,
-        code: &'static str,
-        title: &'static str,
-        detail: String,
-    ) -> Self {
-        Self {
-            status,
-            name,
-            code,
-            title,
-            detail,
-            retry_after: None,
-        }
-    }
-
-    fn retry_after(mut self, seconds: u32) -> Self {
-        self.retry_after = Some(seconds);
-        self
     }
 }
 

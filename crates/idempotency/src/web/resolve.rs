@@ -30,8 +30,8 @@ impl Idempotency {
     /// ```
     ///
     /// It is kept whatever its status. Otherwise the rules are those for handlers: secrets and what belongs to one
-    /// exchange are left out, and a body above a megabyte, or above what the store can keep, or one that has not ended
-    /// after 10 seconds, leaves a tombstone, which tells clients that the answer was not stored.
+    /// exchange are left out, and a body above [`with_max_stored_body`](crate::HttpConfig::with_max_stored_body), 1 MiB by default, or above
+    /// what the store can keep, or one that has not ended after 10 seconds, leaves a tombstone, which tells clients that the answer was not stored.
     ///
     /// # Errors
     ///

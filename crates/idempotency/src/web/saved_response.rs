@@ -22,21 +22,18 @@ use tokio::{
 use super::problem::Problem;
 use crate::{HttpConfig, StoreError, engine::Replay, outcome, outcome::StoredOutcome};
 
-/// The longest body that is stored, if the store can. What is longer reaches its first client whole and leaves a
-/// tombstone.
-const MAX_STORED: usize = 1024 * 1024;
-
 /// How long a body is waited for. One that takes longer may have no end, and reaches its first client as it is made.
 const MAX_WAIT: Duration = Duration::from_secs(10);
 
 /// Reads the answer to its end and writes it down; or gives it back with the reading not finished, and a
-/// tombstone, where it is too long, also for a store with this limit, or has not ended after some seconds.
+/// tombstone, where it is too long, also for a store with this limit, or has not ended after some seconds. What is not stored
+/// reaches its first client whole.
 pub(super) async fn save(
     config: &HttpConfig,
     limit: usize,
     response: Response,
 ) -> Result<(Response, Bytes), axum::Error> {
-    let most = MAX_STORED.min(limit);
+    let most = config.max_stored_body_in(limit);
     let (mut parts, mut body) = response.into_parts();
     if is_event_stream(&parts.headers) || body.size_hint().lower() > most as u64 {
         let tombstone = tombstone(parts.headers.get(header::LOCATION));

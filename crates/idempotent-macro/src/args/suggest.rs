@@ -5,7 +5,7 @@ use syn::Ident;
 use super::OPTIONS;
 
 /// Other words for the options, as other libraries use them.
-const SYNONYMS: [(&str, &[&str]); 10] = [
+const SYNONYMS: [(&str, &[&str]); 11] = [
     (
         "ttl_seconds",
         &[
@@ -39,6 +39,7 @@ const SYNONYMS: [(&str, &[&str]); 10] = [
         &["refuse", "lost", "take_over", "on_crash", "on_unknown"],
     ),
     ("keep", &["store", "cache", "all", "keep_all"]),
+    ("engine", &["state", "from_state", "idempotency"]),
     (
         "principal",
         &["user", "subject", "claims", "auth", "identity", "extractor"],

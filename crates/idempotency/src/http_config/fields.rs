@@ -1,0 +1,99 @@
+//! Which fields of a response are not repeated in a replay.
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+/// Fields of one message on one connection (RFC 9110 section 7.6.1), which hyper writes anew. A repeated
+/// `Date` would go out stale, a repeated `Transfer-Encoding` would leave the client without an answer.
+pub(super) fn belongs_to_the_message(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "content-length"
+            | "date"
+            | "keep-alive"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+    )
+}
+
+/// Fields that `Connection` names are hop-by-hop as well.
+pub(super) fn nominated(name: &HeaderName, answer: &HeaderMap) -> bool {
+    answer.get_all(header::CONNECTION).iter().any(|value| {
+        value.as_bytes().split(|&byte| byte == b',').any(|option| {
+            option
+                .trim_ascii()
+                .eq_ignore_ascii_case(name.as_str().as_bytes())
+        })
+    })
+}
+
+/// Fields that prove or grant an identity: they are never written down.
+pub(super) fn secret(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    let kinds = [
+        "api-key",
+        "csrf",
+        "nonce",
+        "password",
+        "secret",
+        "session",
+        "signature",
+        "token",
+        "xsrf",
+    ];
+    matches!(
+        name,
+        "authentication-info"
+            | "authorization"
+            | "clear-site-data"
+            | "proxy-authenticate"
+            | "proxy-authentication-info"
+            | "proxy-authorization"
+            | "set-cookie"
+            | "set-cookie2"
+            | "www-authenticate"
+    ) || kinds.iter().any(|kind| name.contains(kind))
+}
+
+/// A policy whose nonce is for one response: repeated, whoever has seen it once can run scripts.
+pub(super) fn nonce(name: &HeaderName, value: &HeaderValue) -> bool {
+    let policy = [
+        header::CONTENT_SECURITY_POLICY,
+        header::CONTENT_SECURITY_POLICY_REPORT_ONLY,
+    ];
+    let nonce = b"'nonce-";
+    let mut sources = value.as_bytes().windows(nonce.len());
+    policy.contains(name) && sources.any(|source| source.eq_ignore_ascii_case(nonce))
+}
+
+/// Fields that speak of the one exchange they came with: traces, quotas, hops, CORS.
+pub(super) fn belongs_to_the_exchange(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    matches!(
+        name,
+        "age"
+            | "alt-svc"
+            | "nel"
+            | "report-to"
+            | "request-id"
+            | "server"
+            | "server-timing"
+            | "traceparent"
+            | "traceresponse"
+            | "tracestate"
+            | "via"
+            | "x-amzn-trace-id"
+            | "x-correlation-id"
+            | "x-request-id"
+    ) || [
+        "access-control-",
+        "ratelimit",
+        "x-rate-limit-",
+        "x-ratelimit-",
+    ]
+    .iter()
+    .any(|prefix| name.starts_with(prefix))
+}

@@ -1,0 +1,5 @@
+use idempotency::Idempotency;
+
+fn main() {
+    let _ = Idempotency::new("sqlite:keys.db");
+}
