@@ -214,6 +214,6 @@ pub mod __private {
 }
 
 /// README.md's code, so that what users copy compiles.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "macros", feature = "sqlite"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
