@@ -34,7 +34,10 @@ async fn layered() -> StatusCode {
     StatusCode::INTERNAL_SERVER_ERROR
 }
 
-const DEFAULTS: Options = Options::new().ttl_seconds(100).keep(Keep::All).required();
+const DEFAULTS: Options = Options::new()
+    .ttl(Duration::from_secs(100))
+    .keep(Keep::All)
+    .required();
 
 fn app(clock: &Clock) -> (Router, Idempotency) {
     let store = MemoryStore::new().with_clock(clock.clone());

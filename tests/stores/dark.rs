@@ -16,7 +16,7 @@ const LEASE_SECONDS: u64 = 9;
 pub(crate) async fn a_run_goes_on(proxy: &Proxy, here: impl Store, there: impl Store) {
     let (here, there) = (Idempotency::new(here), Idempotency::new(there));
     let (scope, key) = (Scope::principal("ann"), key("one"));
-    let options = Options::new().lease_seconds(LEASE_SECONDS);
+    let options = Options::new().lease(Duration::from_secs(LEASE_SECONDS));
     let (running, runs) = oneshot::channel();
     let (finish, finished) = oneshot::channel::<()>();
     let first = tokio::spawn({

@@ -201,6 +201,8 @@ pub use web::Principal;
 #[cfg(feature = "axum")]
 #[doc(hidden)]
 pub mod __private {
+    pub use std::time::Duration;
+
     pub use axum::response::Response;
     pub use futures_util::future::BoxFuture;
 

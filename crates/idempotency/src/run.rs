@@ -98,11 +98,15 @@ impl Idempotency {
     /// [`run`](Self::run) with options, for work that ends itself by a commit, does steps, or calls other services.
     ///
     /// ```
+    /// use std::time::Duration;
+    ///
     /// use idempotency::{
     ///     Execution, Fingerprint, Idempotency, IdempotencyKey, OnDuplicate, Options, Run, RunError, Scope, StepError,
     /// };
     ///
-    /// const OPTIONS: Options = Options::new().ttl_seconds(3600).on_duplicate(OnDuplicate::Wait);
+    /// const OPTIONS: Options = Options::new()
+    ///     .ttl(Duration::from_secs(3600))
+    ///     .on_duplicate(OnDuplicate::Wait);
     ///
     /// /// Charges an order once. The provider gets the same key from every attempt.
     /// async fn handle(

@@ -23,8 +23,8 @@ pub(crate) const create_booking: ::idempotency::Idempotent<
     }
     ::idempotency::__private::protected(
         ::idempotency::Options::new()
-            .ttl_seconds(3600)
-            .lease_seconds(30)
+            .ttl(::idempotency::__private::Duration::from_secs(3600))
+            .lease(::idempotency::__private::Duration::from_secs(30))
             .required()
             .on_duplicate(::idempotency::OnDuplicate::Wait)
             .on_lost(::idempotency::OnLost::Refuse)

@@ -10,7 +10,9 @@ pub const cancel_booking: ::idempotency::Idempotent<
         Ok((StatusCode::NO_CONTENT, [("x-booking", id.to_string())]))
     }
     ::idempotency::__private::protected(
-        ::idempotency::Options::new().ttl_seconds(60).transactional(true),
+        ::idempotency::Options::new()
+            .ttl(::idempotency::__private::Duration::from_secs(60))
+            .transactional(true),
         |argument_0| ::idempotency::__private::run_into_response(
             cancel_booking(argument_0),
         ),

@@ -172,10 +172,10 @@ fn options(arguments: &Arguments) -> TokenStream {
     let mut options = quote!(::idempotency::Options::new());
     // The ttl comes first, because each of the two checks itself against the other.
     if let Some(seconds) = ttl_seconds {
-        options.extend(quote!(.ttl_seconds(#seconds)));
+        options.extend(quote!(.ttl(::idempotency::__private::Duration::from_secs(#seconds))));
     }
     if let Some(seconds) = lease_seconds {
-        options.extend(quote!(.lease_seconds(#seconds)));
+        options.extend(quote!(.lease(::idempotency::__private::Duration::from_secs(#seconds))));
     }
     if *required {
         options.extend(quote!(.required()));

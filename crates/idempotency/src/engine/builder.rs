@@ -168,6 +168,8 @@ impl IdempotencyBuilder {
     /// ```
     /// # #[cfg(feature = "macros")]
     /// # {
+    /// use std::time::Duration;
+    ///
     /// use idempotency::{Idempotency, MemoryStore, OnDuplicate, Options, idempotent};
     ///
     /// /// Kept for an hour, and a duplicate waits.
@@ -178,7 +180,7 @@ impl IdempotencyBuilder {
     /// #[idempotent(ttl_seconds = 604_800)]
     /// async fn pay() {}
     ///
-    /// let defaults = Options::new().ttl_seconds(3600).on_duplicate(OnDuplicate::Wait);
+    /// let defaults = Options::new().ttl(Duration::from_secs(3600)).on_duplicate(OnDuplicate::Wait);
     /// let idempotency = Idempotency::builder(MemoryStore::new()).with_defaults(defaults).build();
     /// # }
     /// ```

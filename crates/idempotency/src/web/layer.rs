@@ -23,13 +23,17 @@ use crate::{Idempotency, Options};
 /// Protects every POST and PATCH of the services inside it, and other methods that are not idempotent.
 ///
 /// ```
+/// use std::time::Duration;
+///
 /// use axum::{Router, routing::post};
 /// use idempotency::{Idempotency, IdempotencyLayer, MemoryStore, Options};
+///
+/// const OPTIONS: Options = Options::new().ttl(Duration::from_secs(3600));
 ///
 /// let idempotency = Idempotency::new(MemoryStore::new());
 /// let app: Router = Router::new()
 ///     .route("/bookings", post(async || "booked"))
-///     .layer(IdempotencyLayer::new(idempotency).with_options(Options::new().ttl_seconds(3600)));
+///     .layer(IdempotencyLayer::new(idempotency).with_options(OPTIONS));
 /// ```
 ///
 /// # Where it belongs

@@ -55,7 +55,12 @@ async fn renewals_whose_responses_come_late_keep_the_lease_alive() {
                 finished.await.expect("a word");
                 Ok(1)
             };
-            charge_with(&idempotency, &Options::new().lease_seconds(3), work).await
+            charge_with(
+                &idempotency,
+                &Options::new().lease(Duration::from_secs(3)),
+                work,
+            )
+            .await
         }
     });
     has_begun.await.expect("it begins");
