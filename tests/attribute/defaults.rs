@@ -14,7 +14,7 @@ use axum::{
 };
 use idempotency::{
     Clock, Fingerprint, Idempotency, IdempotencyKey, IdempotencyLayer, Keep, MemoryStore, Options,
-    Principal, Run, RunError, Scope, idempotent,
+    Principal, Run, RunError, RunMode, Scope, idempotent,
 };
 use tower::ServiceExt;
 
@@ -83,7 +83,7 @@ async fn what_an_attribute_or_layer_says_nothing_of_is_as_the_engine_has_it() {
 async fn work_without_http_goes_by_the_engines_ttl_and_never_by_its_transactions() {
     let clock = Clock::manual();
     let store = MemoryStore::new().with_clock(clock.clone());
-    let defaults = DEFAULTS.transactional(true);
+    let defaults = DEFAULTS.mode(RunMode::Transactional);
     let idempotency = Idempotency::builder(store).with_defaults(defaults).build();
     let key = IdempotencyKey::new("k").expect("a key");
     let run = async || {

@@ -6,14 +6,14 @@ use std::{env, error::Error, process, time::Duration};
 
 use idempotency::{
     CommitError, Execution, Fingerprint, Idempotency, IdempotencyKey, OnDuplicate, Options, Run,
-    Scope, SqliteDatabase, SqliteStore,
+    RunMode, Scope, SqliteDatabase, SqliteStore,
 };
 
 /// The worker waits until the lease of the one that has died is over.
 const LEASED: Options = Options::new()
     .lease(Duration::from_secs(1))
     .on_duplicate(OnDuplicate::Wait);
-const TRANSACTIONAL: Options = LEASED.transactional(true);
+const TRANSACTIONAL: Options = LEASED.mode(RunMode::Transactional);
 
 /// Ends the process on the spot, as `kill -9` would, if it is here that it shall die.
 fn die(point: &str, here: &str) {

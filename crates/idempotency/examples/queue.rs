@@ -7,7 +7,7 @@ use std::{error::Error, time::Duration};
 
 use idempotency::{
     CommitError, Execution, Fingerprint, Idempotency, IdempotencyKey, OnDuplicate, Options, Run,
-    RunError, Scope, SqliteDatabase, SqliteStore,
+    RunError, RunMode, Scope, SqliteDatabase, SqliteStore,
 };
 use tokio::sync::mpsc;
 
@@ -21,7 +21,7 @@ struct Message {
 const OPTIONS: Options = Options::new()
     .ttl(Duration::from_secs(3600))
     .on_duplicate(OnDuplicate::Wait)
-    .transactional(true);
+    .mode(RunMode::Transactional);
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {

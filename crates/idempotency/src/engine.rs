@@ -40,8 +40,8 @@ use tokio::sync::Semaphore;
 #[cfg(feature = "axum")]
 use crate::http_config::HttpConfig;
 use crate::{
-    Fingerprint, Hold, IdempotencyKey, Labels, Options, RecordId, Rejection, Scope, ScopeId, Store,
-    Token,
+    Fingerprint, Hold, IdempotencyKey, Labels, Options, RecordId, Rejection, RunMode, Scope,
+    ScopeId, Store, Token,
     fingerprint::Forms,
     options::{self, EffectiveOptions},
     progress::Progress,
@@ -295,7 +295,7 @@ impl Idempotency {
             let begun = self.begin_in_rotation(operation, *other, options, patience);
             return Box::pin(begun).await;
         }
-        if options.transactional {
+        if options.mode == RunMode::Transactional {
             let begun = self.begin_transaction(operation, options, patience, guard);
             begun.await
         } else {

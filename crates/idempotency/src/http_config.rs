@@ -10,6 +10,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 pub(crate) use credentials::{Cookies, Credentials};
 use warned::Warned;
 
+use crate::KeySyntax;
+
 /// How requests are read and answers are marked.
 ///
 /// ```
@@ -25,7 +27,7 @@ pub struct HttpConfig {
     pub(crate) key: HeaderName,
     pub(crate) replayed: HeaderName,
     pub(crate) expires: HeaderName,
-    pub(crate) strict: bool,
+    pub(crate) key_syntax: KeySyntax,
     pub(crate) docs: Box<str>,
     /// Where a key is taken from too, while clients change over.
     pub(crate) former_key: Option<HeaderName>,
@@ -43,7 +45,7 @@ impl HttpConfig {
             key: HeaderName::from_static("idempotency-key"),
             replayed: HeaderName::from_static("idempotent-replayed"),
             expires: HeaderName::from_static("idempotency-expires"),
-            strict: false,
+            key_syntax: KeySyntax::QuotedOrBare,
             docs: "https://docs.rs/idempotency/latest/idempotency/problems/index.html".into(),
             former_key: None,
             credentials: Credentials::default(),
@@ -171,7 +173,7 @@ impl HttpConfig {
     /// Takes keys in double quotes only, as the draft writes them.
     #[must_use]
     pub fn with_strict_keys(mut self) -> Self {
-        self.strict = true;
+        self.key_syntax = KeySyntax::Quoted;
         self
     }
 

@@ -37,7 +37,7 @@ pub struct Options {
     ttl: Option<Duration>,
     lease: Option<Duration>,
     required: Option<bool>,
-    transactional: Option<bool>,
+    mode: Option<RunMode>,
     on_duplicate: Option<OnDuplicate>,
     on_lost: Option<OnLost>,
     keep: Option<Keep>,
@@ -48,6 +48,20 @@ pub struct Options {
 const DEFAULT_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 
 const DEFAULT_LEASE: Duration = Duration::from_secs(30);
+
+/// When a key's record is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RunMode {
+    /// The key is claimed before the work begins, and held under a lease while it runs. The default.
+    Lease,
+    /// The record is written in the run's own transaction, by which the run ends: rows, key and response are one commit.
+    ///
+    /// A handler ends by [`Execution::commit`](crate::Execution::commit), work under
+    /// [`run_with`](crate::Idempotency::run_with) by [`Execution::commit_value`](crate::Execution::commit_value).
+    /// [`run`](crate::Idempotency::run) has no transaction, and goes by a lease.
+    Transactional,
+}
 
 /// What a duplicate gets while the first run goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +92,7 @@ impl Options {
             ttl: None,
             lease: None,
             required: None,
-            transactional: None,
+            mode: None,
             on_duplicate: None,
             on_lost: None,
             keep: None,
@@ -133,14 +147,10 @@ impl Options {
         self
     }
 
-    /// Keeps the key's record in the run's own transaction, by which the run ends; or not, after all.
-    ///
-    /// A handler ends by [`Execution::commit`](crate::Execution::commit), work under
-    /// [`run_with`](crate::Idempotency::run_with) by [`Execution::commit_value`](crate::Execution::commit_value).
-    /// [`run`](crate::Idempotency::run) has no transaction, and goes by a lease.
+    /// When the key's record is written: before the work begins, or together with its rows.
     #[must_use]
-    pub const fn transactional(mut self, transactional: bool) -> Self {
-        self.transactional = Some(transactional);
+    pub const fn mode(mut self, mode: RunMode) -> Self {
+        self.mode = Some(mode);
         self
     }
 

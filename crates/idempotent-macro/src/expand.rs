@@ -181,7 +181,7 @@ fn options(arguments: &Arguments) -> TokenStream {
         options.extend(quote!(.required()));
     }
     if *transactional {
-        options.extend(quote!(.transactional(true)));
+        options.extend(quote!(.mode(::idempotency::RunMode::Transactional)));
     }
     if *on_duplicate_wait {
         options.extend(quote!(.on_duplicate(::idempotency::OnDuplicate::Wait)));

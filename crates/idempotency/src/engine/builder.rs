@@ -186,7 +186,7 @@ impl IdempotencyBuilder {
     /// ```
     ///
     /// An attribute can give another number or function. It has no word to take back a default such as `required`, so leave out what
-    /// some handlers must not have; [`Idempotent::transactional`](crate::Idempotent::transactional) takes `false`. A layer and a call can
+    /// some handlers must not have; [`Idempotent::mode`](crate::Idempotent::mode) takes [`RunMode::Lease`](crate::RunMode::Lease). A layer and a call can
     /// take back any but `required`. A lease that is longer than the ttl it meets is as long as that ttl.
     /// [`run`](Idempotency::run) has no transaction, whatever this says.
     #[must_use]

@@ -18,10 +18,11 @@ impl Execution {
     /// # #[cfg(feature = "sqlite")]
     /// # mod example {
     /// use idempotency::{
-    ///     CommitError, Execution, Fingerprint, Idempotency, IdempotencyKey, Options, Run, RunError, Scope, SqliteDatabase,
+    ///     CommitError, Execution, Fingerprint, Idempotency, IdempotencyKey, Options, Run, RunError, RunMode, Scope,
+    ///     SqliteDatabase,
     /// };
     ///
-    /// const OPTIONS: Options = Options::new().transactional(true);
+    /// const OPTIONS: Options = Options::new().mode(RunMode::Transactional);
     ///
     /// /// Makes one invoice for each message, however often the queue delivers it. Invoices and keys are in one file.
     /// async fn handle(

@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use super::request::NO_SCOPE;
 use crate::{
-    Disposition, HttpConfig, IdempotencyKey, KeyError, Rejection, StoreError, StoreErrorKind,
-    key::BARE_PUNCTUATION, log_text::Causes,
+    Disposition, HttpConfig, IdempotencyKey, KeyError, KeySyntax, Rejection, StoreError,
+    StoreErrorKind, key::BARE_PUNCTUATION, log_text::Causes,
 };
 
 /// Why a request was not answered by its handler.
@@ -89,7 +89,7 @@ impl Problem {
                     "The header field {key} is not valid: {error}. A key is 1 to {} printable ASCII characters in double \
                      quotes{}.",
                     IdempotencyKey::MAX_LENGTH,
-                    if config.strict { String::new() } else { format!(
+                    if config.key_syntax == KeySyntax::Quoted { String::new() } else { format!(
                             ", or without them if it has only letters, digits and {BARE_PUNCTUATION} and does not begin with : or @"
                         ) },
                 ),
