@@ -69,6 +69,9 @@
 //! | `conformance` | the contract of a store, as functions that can be run |
 //! | `full` | all of them |
 //!
+//! The types of database clients are part of this interface. Each client is re-exported behind its feature: `sqlx`,
+//! `sqlx_0_8`, `tokio_postgres` and `rusqlite`. An application that names `idempotency::sqlx` has the version that is meant.
+//!
 //! What each store needs, which [TLS](guide::stores#tls) it uses and which
 //! [SQLite](guide::stores#one-sqlite-in-a-program) resolves with it, is in the guide to stores.
 
@@ -199,10 +202,30 @@ pub use web::Idempotent;
 #[cfg(feature = "axum")]
 pub use web::Principal;
 
-/// What the attribute's expansion calls. Not a public interface.
+/// The sqlx whose pools [`PostgresStore`] takes and whose transactions [`Execution::commit`] does.
+#[cfg(feature = "postgres")]
+#[doc(no_inline)]
+pub use sqlx;
+
+/// The sqlx 0.8 whose transactions [`Execution::commit`] takes.
+#[cfg(feature = "sqlx-0_8")]
+#[doc(no_inline)]
+pub use sqlx_0_8;
+
+/// The `tokio_postgres` whose transactions [`Execution::commit`] takes.
+#[cfg(feature = "tokio-postgres")]
+#[doc(no_inline)]
+pub use tokio_postgres;
+
+/// The rusqlite whose connections [`SqliteDatabase`] lends out. Of the versions that this library takes, cargo chooses one.
+#[cfg(feature = "sqlite")]
+#[doc(no_inline)]
+pub use rusqlite;
+
+/// What the attribute's expansion calls. Not a public interface; the number is another one when what it calls changes.
 #[cfg(feature = "axum")]
 #[doc(hidden)]
-pub mod __private {
+pub mod __private1 {
     pub use std::time::Duration;
 
     pub use axum::response::Response;

@@ -75,7 +75,7 @@ fn constant(arguments: &Arguments, function: Function) -> TokenStream {
     let (output, run) = match &signature.output {
         ReturnType::Default => (quote!(()), quote!(run)),
         ReturnType::Type(_, output) if Found::search(output).opaque.is_some() => (
-            quote!(::idempotency::__private::Response),
+            quote!(::idempotency::__private1::Response),
             quote!(run_into_response),
         ),
         ReturnType::Type(_, output) => (quote!(#output), quote!(run)),
@@ -84,19 +84,19 @@ fn constant(arguments: &Arguments, function: Function) -> TokenStream {
     // The name's span makes lints and errors about the function point at it instead of at the attribute; on an
     // item that comes from an attribute from its first token to its last, the compiler reports no lints at all.
     let call = quote_spanned! {name.span()=>
-        |#(#bindings),*| ::idempotency::__private::#run(#name(#(#bindings),*))
+        |#(#bindings),*| ::idempotency::__private1::#run(#name(#(#bindings),*))
     };
-    let boxed = quote!(::idempotency::__private::BoxFuture<'static, #output>);
+    let boxed = quote!(::idempotency::__private1::BoxFuture<'static, #output>);
     let (parameters, protected) = match &arguments.principal {
         None => (
             quote!(fn(#(#types),*) -> #boxed),
-            quote!(::idempotency::__private::protected(#options, #call)),
+            quote!(::idempotency::__private1::protected(#options, #call)),
         ),
         Some(principal) => {
             // The extractor has run by the time the others do, and the argument of its type gets its value. The function can
             // still be called with that value itself.
             let taken = types.iter().position(|kind| is_same(kind, principal));
-            let proved = quote!(::idempotency::__private::Proved<#principal>);
+            let proved = quote!(::idempotency::__private1::Proved<#principal>);
             let originals = &types;
             let is_taken = |index| taken == Some(index);
             let types = types.iter().enumerate();
@@ -115,22 +115,22 @@ fn constant(arguments: &Arguments, function: Function) -> TokenStream {
                     quote!(#binding)
                 }
             });
-            let direct = quote!(fn(#(#originals),*) -> ::idempotency::__private::Direct<#output>);
+            let direct = quote!(fn(#(#originals),*) -> ::idempotency::__private1::Direct<#output>);
             let call = quote_spanned! {name.span()=>
-                |#(#bindings),*| ::idempotency::__private::Direct::new(
-                    ::idempotency::__private::#run(#name(#(#bindings),*))
+                |#(#bindings),*| ::idempotency::__private1::Direct::new(
+                    ::idempotency::__private1::#run(#name(#(#bindings),*))
                 )
             };
             let routed = quote_spanned! {name.span()=>
-                |#(#bindings),*| ::idempotency::__private::#run(#name(#(#values),*))
+                |#(#bindings),*| ::idempotency::__private1::#run(#name(#(#values),*))
             };
             (
                 quote!(
                     #direct,
-                    ::idempotency::__private::ProvedBy<#principal, fn(#(#types),*) -> #boxed>
+                    ::idempotency::__private1::ProvedBy<#principal, fn(#(#types),*) -> #boxed>
                 ),
                 quote! {
-                    ::idempotency::__private::protected_by::<#principal, _, _>(#options, #call, #routed)
+                    ::idempotency::__private1::protected_by::<#principal, _, _>(#options, #call, #routed)
                 },
             )
         }
@@ -172,10 +172,10 @@ fn options(arguments: &Arguments) -> TokenStream {
     let mut options = quote!(::idempotency::Options::new());
     // The ttl comes first, because each of the two checks itself against the other.
     if let Some(seconds) = ttl_seconds {
-        options.extend(quote!(.ttl(::idempotency::__private::Duration::from_secs(#seconds))));
+        options.extend(quote!(.ttl(::idempotency::__private1::Duration::from_secs(#seconds))));
     }
     if let Some(seconds) = lease_seconds {
-        options.extend(quote!(.lease(::idempotency::__private::Duration::from_secs(#seconds))));
+        options.extend(quote!(.lease(::idempotency::__private1::Duration::from_secs(#seconds))));
     }
     if *required {
         options.extend(quote!(.required()));
