@@ -353,6 +353,7 @@ impl Idempotency {
                     let claiming = self.claim_suspended(&hold, &operation.asked.fingerprint);
                     let Some(resumed) = Box::pin(claiming).await? else {
                         tracing::warn!(
+                            idempotency.store = self.store().name(),
                             idempotency.record = %operation.id,
                             "refused a key whose owner did not come back; an operator has to resolve it",
                         );

@@ -130,7 +130,8 @@ use crate::{Fingerprint, Record, RecordId, ScopeId, Token};
 /// A store that remembers keys. See the [module docs](self) for what an implementation promises.
 #[async_trait]
 pub trait Store: Any + fmt::Debug + Send + Sync {
-    /// The store's name in errors and logs, such as `postgres`.
+    /// The store's name in errors and logs, such as `postgres`. A wrapper that only passes calls on has the name of the store
+    /// that it wraps.
     fn name(&self) -> &'static str;
 
     /// The store that this one wraps, if it is a wrapper.

@@ -175,6 +175,10 @@ impl Idempotency {
         fingerprint: &Fingerprint,
         on_lost: OnLost,
     ) -> Result<Claimed, StoreError> {
-        with_store_timeout(Claiming::new(self, hold, fingerprint, on_lost)).await
+        with_store_timeout(
+            &self.0.store,
+            Claiming::new(self, hold, fingerprint, on_lost),
+        )
+        .await
     }
 }

@@ -148,10 +148,13 @@ impl ClaimedRun<'_> {
 impl Idempotency {
     /// What the client of a run gets that lost its key.
     async fn response_of_the_owner(&self, operation: Operation) -> Result<Replay, Rejection> {
-        let found = match with_store_timeout(self.0.store.inspect(&operation.id)).await {
+        let found = match with_store_timeout(&self.0.store, self.0.store.inspect(&operation.id))
+            .await
+        {
             Ok(found) => found,
             Err(error) => {
                 tracing::error!(
+                    idempotency.store = self.store().name(),
                     idempotency.record = %operation.id,
                     error = %Causes(&error),
                     "a run has lost its key, or not heard of its commit, and the response that stands cannot be read",

@@ -32,7 +32,9 @@ impl Idempotency {
             Err(busy) => busy,
         };
         let sent_at = Instant::now();
-        let Some(record) = with_store_timeout(self.0.store.inspect(&hold.id)).await? else {
+        let Some(record) =
+            with_store_timeout(&self.0.store, self.0.store.inspect(&hold.id)).await?
+        else {
             return Err(busy);
         };
         let fingerprint = record.fingerprint;

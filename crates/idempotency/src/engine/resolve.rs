@@ -44,10 +44,14 @@ impl Idempotency {
             },
             other => other,
         };
-        let resolved =
-            with_store_timeout(self.0.store.resolve(&seen.id, &seen.token, resolution)).await?;
+        let resolved = with_store_timeout(
+            &self.0.store,
+            self.0.store.resolve(&seen.id, &seen.token, resolution),
+        )
+        .await?;
         if resolved == IfOwner::Done(()) {
             tracing::info!(
+                idempotency.store = self.store().name(),
                 idempotency.record = %seen.id,
                 attempt = seen.attempt,
                 "an operator has ended a run",

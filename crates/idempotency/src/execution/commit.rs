@@ -215,6 +215,7 @@ impl Protection {
             return Err(CommitError::Unknown(failure));
         }
         tracing::warn!(
+            idempotency.store = self.entry.store.name(),
             idempotency.record = %self.entry.hold.id,
             error = %Causes(failure.as_ref()),
             "the database did not say whether it has committed; the key's record will tell",

@@ -35,6 +35,9 @@ use identity::Identity;
 use listener::Listener;
 use records::{Found, MAX_OUTCOME, Next, fenced, microseconds};
 
+/// What errors and logs call this store.
+const NAME: &str = "postgres";
+
 /// A store in PostgreSQL, next to the application's own tables. Any number of processes share it.
 ///
 /// ```no_run
@@ -203,7 +206,7 @@ impl PostgresStore {
 #[async_trait]
 impl Store for PostgresStore {
     fn name(&self) -> &'static str {
-        "postgres"
+        NAME
     }
 
     async fn claim(&self, request: ClaimRequest<'_>) -> Result<Claim, StoreError> {

@@ -31,6 +31,9 @@ use listener::Listener;
 use records::Records;
 use server::Server;
 
+/// What errors and logs call this store.
+const NAME: &str = "redis";
+
 /// A store in Redis, shared by many processes: a claim is one round trip, and waiters are woken at once.
 ///
 /// ```no_run
@@ -169,7 +172,7 @@ impl RedisStore {
 #[async_trait]
 impl Store for RedisStore {
     fn name(&self) -> &'static str {
-        "redis"
+        NAME
     }
 
     async fn claim(&self, request: ClaimRequest<'_>) -> Result<Claim, StoreError> {

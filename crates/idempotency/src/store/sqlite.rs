@@ -45,6 +45,9 @@ use room::{Changes, Room};
 use threads::Turn;
 use timeline::{Now, Timeline};
 
+/// What errors and logs call this store.
+const NAME: &str = "sqlite";
+
 /// A store in a SQLite file: nothing to install, and its records survive crashes and power failures.
 ///
 /// ```no_run
@@ -200,7 +203,7 @@ impl SqliteStore {
 #[async_trait]
 impl Store for SqliteStore {
     fn name(&self) -> &'static str {
-        "sqlite"
+        NAME
     }
 
     fn check_room(&self, scope: &ScopeId) -> Result<(), StoreError> {

@@ -365,10 +365,15 @@ impl From<Rejection> for Problem {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         if error.kind() == StoreErrorKind::ScopeFull {
-            tracing::warn!(error = %Causes(&error), "the request was refused and did not run");
+            tracing::warn!(
+                idempotency.store = error.store(),
+                error = %Causes(&error),
+                "the request was refused and did not run",
+            );
             return Self::TooManyKeys;
         }
         tracing::error!(
+            idempotency.store = error.store(),
             kind = ?error.kind(),
             error = %Causes(&error),
             "the request was refused and did not run",
