@@ -11,8 +11,11 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use idempotency::{
-    Claim, ClaimRequest, Fingerprint, Hold, IfOwner, ListRequest, Listed, Record, RecordId,
-    Resolution, ScopeId, Store, StoreError, Subscription, Token,
+    Fingerprint, Store, StoreError,
+    store::{
+        Claim, ClaimRequest, Hold, IfOwner, ListRequest, Listed, Record, RecordId, Resolution,
+        ScopeId, Subscription, Token,
+    },
 };
 use tokio::sync::{Semaphore, watch};
 

@@ -11,8 +11,11 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use idempotency::{
-    Claim, ClaimRequest, Fingerprint, Hold, IfOwner, ListRequest, Listed, Phase, Record, RecordId,
-    Resolution, Store, StoreError, Subscription, Token,
+    Fingerprint, Store, StoreError,
+    store::{
+        Claim, ClaimRequest, Hold, IfOwner, ListRequest, Listed, Phase, Record, RecordId,
+        Resolution, Subscription, Token,
+    },
 };
 
 /// A store on a clock that is ahead of its server's, by so many microseconds.

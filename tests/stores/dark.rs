@@ -3,7 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use idempotency::{
-    Idempotency, IdempotencyKey, Options, Phase, RecordId, Rejection, Run, RunError, Scope, Store,
+    Idempotency, IdempotencyKey, Options, Rejection, Run, RunError, Scope, Store,
+    store::{Phase, RecordId},
 };
 use tokio::sync::oneshot;
 

@@ -17,7 +17,10 @@ use std::{
     time::Duration,
 };
 
-use idempotency::{Fingerprint, FirestoreStore, Hold, RecordId, Token, conformance_tests};
+use idempotency::{
+    Fingerprint, FirestoreStore, conformance_tests,
+    store::{Hold, RecordId, Token},
+};
 use tests::{opened::in_firestore, servers::firestore::FirestoreEmulator};
 
 conformance_tests!(in_firestore);

@@ -15,7 +15,10 @@ mod wrapper;
 use std::time::Duration;
 
 use bytes::Bytes;
-use idempotency::{Claim, ClaimRequest, Fingerprint, Hold, OnLost, Store, StoreError};
+use idempotency::{
+    Fingerprint, OnLost, Store, StoreError,
+    store::{Claim, ClaimRequest, Hold},
+};
 use rustls::crypto::ring;
 use tests::proxy;
 

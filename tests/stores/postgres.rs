@@ -21,8 +21,10 @@ mod withdrawals;
 use std::{sync::OnceLock, time::Duration};
 
 use idempotency::{
-    Fingerprint, Hold, IdempotencyKey, PostgresStore, RecordId, Scope, Token,
-    conformance::TestStore, conformance_tests,
+    Fingerprint, IdempotencyKey, PostgresStore, Scope,
+    conformance::TestStore,
+    conformance_tests,
+    store::{Hold, RecordId, Token},
 };
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, postgres::PgRow, raw_sql};
 use tests::{

@@ -14,7 +14,12 @@ mod waking;
 
 use std::time::Duration;
 
-use idempotency::{Hold, RecordId, RedisStore, Token, conformance::TestStore, conformance_tests};
+use idempotency::{
+    RedisStore,
+    conformance::TestStore,
+    conformance_tests,
+    store::{Hold, RecordId, Token},
+};
 use tests::{
     opened::{ahead, in_redis},
     servers::redis::{RedisServer, set_back},

@@ -40,11 +40,13 @@ use tokio::sync::Semaphore;
 #[cfg(feature = "axum")]
 use crate::http_config::HttpConfig;
 use crate::{
-    Fingerprint, Hold, IdempotencyKey, Labels, Options, RecordId, Rejection, RunMode, Scope,
-    ScopeId, Store, Token,
+    Fingerprint, IdempotencyKey, Options, Rejection, RunMode, Scope, Store,
     fingerprint::Forms,
+    labels::Labels,
     options::{self, EffectiveOptions},
     progress::Progress,
+    record::{RecordId, ScopeId, Token},
+    store::Hold,
 };
 use active_runs::ActiveRuns;
 use claim::Claimed;

@@ -47,6 +47,8 @@
 //! - [`IdempotencyKey`], [`Scope`] and [`Fingerprint`] are what is claimed: which key, whose, for what.
 //! - [`store::Store`] remembers it: [`MemoryStore`], [`SqliteStore`], [`PostgresStore`], [`RedisStore`], [`FirestoreStore`],
 //!   or [one of your own](guide::custom_store). The guide to [stores](guide::stores) says which.
+//! - [`store`] also has what handlers do not need: the types of those who write a store, look after its records, or name a
+//!   transaction.
 //!
 //! # Guides
 //!
@@ -125,7 +127,6 @@ pub use key::IdempotencyKey;
 pub use key::KeyError;
 pub use key::KeySyntax;
 pub use labels::Label;
-pub use labels::Labels;
 pub use options::FingerprintFn;
 pub use options::Keep;
 pub use options::OnDuplicate;
@@ -133,66 +134,34 @@ pub use options::Options;
 pub use options::RunMode;
 pub use options::ScopeFn;
 pub use outcome::Disposition;
-pub use record::Phase;
-pub use record::Record;
-pub use record::RecordId;
-pub use record::ScopeId;
-pub use record::Token;
 pub use rejection::Rejection;
 pub use run::Run;
 pub use run::RunError;
 pub use scope::Scope;
-pub use store::Claim;
-pub use store::ClaimRequest;
-#[cfg(feature = "firestore")]
-pub use store::FirestoreConflict;
 #[cfg(feature = "firestore")]
 pub use store::FirestoreDatabase;
-#[cfg(feature = "firestore")]
-pub use store::FirestorePrecondition;
 #[cfg(feature = "firestore")]
 pub use store::FirestoreStore;
 #[cfg(feature = "firestore")]
 pub use store::FirestoreStoreError;
-#[cfg(feature = "firestore")]
-pub use store::FirestoreTransaction;
-pub use store::Hold;
-pub use store::IfOwner;
-pub use store::ListRequest;
-pub use store::Listed;
-pub use store::ListedPhase;
 pub use store::MemoryStore;
 pub use store::OnLost;
-pub use store::Polling;
-#[cfg(feature = "postgres")]
-pub use store::PostgresStatement;
 #[cfg(feature = "postgres")]
 pub use store::PostgresStore;
 #[cfg(feature = "postgres")]
 pub use store::PostgresStoreError;
-#[cfg(feature = "postgres")]
-pub use store::PostgresTransaction;
-#[cfg(feature = "postgres")]
-pub use store::PostgresValue;
 #[cfg(feature = "redis")]
 pub use store::RedisStore;
 #[cfg(feature = "redis")]
 pub use store::RedisStoreError;
-pub use store::Resolution;
 #[cfg(feature = "sqlite")]
 pub use store::SqliteDatabase;
 #[cfg(feature = "sqlite")]
 pub use store::SqliteStore;
 #[cfg(feature = "sqlite")]
 pub use store::SqliteStoreError;
-#[cfg(feature = "sqlite")]
-pub use store::SqliteTransaction;
 pub use store::Store;
 pub use store::StoreError;
-pub use store::StoreErrorKind;
-pub use store::Subscription;
-pub use store::Transaction;
-pub use store::Wakeups;
 #[cfg(feature = "axum")]
 pub use web::IdempotencyLayer;
 #[cfg(feature = "axum")]

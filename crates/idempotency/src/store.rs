@@ -75,6 +75,12 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 
+pub use crate::labels::Labels;
+pub use crate::record::Phase;
+pub use crate::record::Record;
+pub use crate::record::RecordId;
+pub use crate::record::ScopeId;
+pub use crate::record::Token;
 pub use claim::Claim;
 pub use claim::ClaimRequest;
 pub use claim::Hold;
@@ -125,7 +131,7 @@ pub use transaction::Transaction;
 pub use wakeups::Subscription;
 pub use wakeups::Wakeups;
 
-use crate::{Fingerprint, Record, RecordId, ScopeId, Token};
+use crate::Fingerprint;
 
 /// A store that remembers keys. See the [module docs](self) for what an implementation promises.
 #[async_trait]

@@ -6,8 +6,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use clap::ValueEnum;
 use idempotency::{
-    Claim, ClaimRequest, Fingerprint, Hold, IfOwner, ListRequest, Listed, Record, RecordId,
-    Resolution, Store, StoreError, Subscription, Token,
+    Fingerprint, Store, StoreError,
+    store::{
+        Claim, ClaimRequest, Hold, IfOwner, ListRequest, Listed, Record, RecordId, Resolution,
+        Subscription, Token,
+    },
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

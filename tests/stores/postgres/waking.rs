@@ -9,7 +9,8 @@ use std::{
 
 use bytes::Bytes;
 use idempotency::{
-    Claim, Idempotency, OnDuplicate, Options, PostgresStore, Resolution, Run, Store,
+    Idempotency, OnDuplicate, Options, PostgresStore, Run, Store,
+    store::{Claim, Resolution},
 };
 use sqlx::{Row, postgres::PgListener};
 use tests::servers::postgres::advance;
@@ -23,7 +24,7 @@ const LISTENERS: &str = "
 ";
 
 /// Looks until the hold has ended, as the engine does.
-async fn end_of(store: &PostgresStore, owner: &idempotency::Hold) {
+async fn end_of(store: &PostgresStore, owner: &idempotency::store::Hold) {
     let mut subscription = store.subscribe(&owner.id);
     loop {
         match claim(store, &hold_on(owner.id), &request()).await {

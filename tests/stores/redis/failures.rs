@@ -9,7 +9,8 @@ mod outages;
 
 use bytes::Bytes;
 use idempotency::{
-    Claim, Fingerprint, Hold, IfOwner, RedisStore, Store, StoreError, StoreErrorKind,
+    Fingerprint, RedisStore, Store, StoreError,
+    store::{Claim, Hold, IfOwner, StoreErrorKind},
 };
 use tests::servers::redis::RedisServer;
 

@@ -4,7 +4,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 use idempotency::{
-    Fingerprint, Hold, IfOwner, ListRequest, Phase, RedisStore, Resolution, Store, StoreErrorKind,
+    Fingerprint, RedisStore, Store,
+    store::{Hold, IfOwner, ListRequest, Phase, Resolution, StoreErrorKind},
 };
 use redis::Connection;
 use tests::{

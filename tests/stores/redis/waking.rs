@@ -8,7 +8,8 @@ use std::{
 
 use bytes::Bytes;
 use idempotency::{
-    Fingerprint, Hold, IfOwner, Phase, RecordId, RedisStore, Resolution, Store, Subscription,
+    Fingerprint, RedisStore, Store,
+    store::{Hold, IfOwner, Phase, RecordId, Resolution, Subscription},
 };
 use tests::servers::redis::RedisServer;
 

@@ -10,8 +10,11 @@ use super::{
     local_locks::LocalLock, store_timeout::with_store_timeout, transactional,
 };
 use crate::{
-    Hold, IfOwner, Rejection, log_text::Causes, progress::Progress,
+    Rejection,
+    log_text::Causes,
+    progress::Progress,
     store::transaction::PendingRecord,
+    store::{Hold, IfOwner},
 };
 
 /// The right to run, with all that is needed for it. A claim whose run does not begin is withdrawn when this is dropped.

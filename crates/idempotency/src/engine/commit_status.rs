@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use super::{Idempotency, decision, store_timeout::with_store_timeout};
 use crate::{
-    Claim, ClaimRequest, IfOwner, OnLost, StoreError, Token, store::transaction::PendingRecord,
+    OnLost, StoreError,
+    record::Token,
+    store::transaction::PendingRecord,
+    store::{Claim, ClaimRequest, IfOwner},
 };
 
 /// Where the key of such a transaction stands.

@@ -18,7 +18,11 @@ use super::{
     decision::{self, AfterRefusedEnd},
     store_timeout::{STORE_TIMEOUT, with_store_timeout},
 };
-use crate::{Fingerprint, Hold, IfOwner, StoreError, StoreErrorKind, log_text::Causes};
+use crate::{
+    Fingerprint, StoreError,
+    log_text::Causes,
+    store::{Hold, IfOwner, StoreErrorKind},
+};
 
 /// The hold of a run that has ended. It is renewed until this is dropped.
 pub(super) struct Held {

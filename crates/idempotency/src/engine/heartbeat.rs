@@ -8,7 +8,12 @@ use tokio::{
 };
 
 use super::{active_runs::ActiveRuns, store_timeout::with_store_timeout};
-use crate::{Fingerprint, Hold, IfOwner, RecordId, Store, log_text::Causes};
+use crate::{
+    Fingerprint, Store,
+    log_text::Causes,
+    record::RecordId,
+    store::{Hold, IfOwner},
+};
 
 /// Renews until all handles on the engine are gone, or its runtime ends, and the runs there with it.
 ///

@@ -5,7 +5,8 @@ use tokio::time::Instant;
 
 use super::{Idempotency, active_runs::ActiveRuns, store_timeout::with_store_timeout};
 use crate::{
-    Claim, ClaimRequest, Fingerprint, Hold, IfOwner, OnLost, Store, StoreError, StoreErrorKind,
+    Fingerprint, OnLost, Store, StoreError,
+    store::{Claim, ClaimRequest, Hold, IfOwner, StoreErrorKind},
 };
 
 /// How often a hold is renewed for a response that leaves enough of the lease.

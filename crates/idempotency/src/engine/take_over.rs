@@ -11,7 +11,10 @@ use super::{
     store_timeout::with_store_timeout,
 };
 use crate::{
-    Claim, Fingerprint, Hold, IfOwner, OnLost, Phase, Rejection, StoreError, progress::Progress,
+    Fingerprint, OnLost, Rejection, StoreError,
+    progress::Progress,
+    record::Phase,
+    store::{Claim, Hold, IfOwner},
 };
 
 impl Idempotency {

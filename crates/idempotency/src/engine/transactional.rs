@@ -16,8 +16,10 @@ use super::{
     waiting::WaitingRoom,
 };
 use crate::{
-    Claim, Fingerprint, Hold, IfOwner, OnLost, Rejection, log_text::Causes,
+    Fingerprint, OnLost, Rejection,
+    log_text::Causes,
     options::EffectiveOptions,
+    store::{Claim, Hold, IfOwner},
 };
 
 impl Idempotency {

@@ -11,12 +11,13 @@ use bytes::Bytes;
 
 use super::{Execution, OutcomeKind, Protection};
 use crate::{
-    Idempotency, IfOwner, StoreError, Transaction,
+    Idempotency, StoreError,
     engine::{CommitStatus, MAX_EXECUTION},
     log_text::Causes,
     store::transaction::{
         self, BeforeAlone, CommitFailure, Committed, PendingRecord, encode_through,
     },
+    store::{IfOwner, Transaction},
 };
 
 /// Why [`Execution::commit`] or [`Execution::commit_value`] did not commit.

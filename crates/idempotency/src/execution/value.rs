@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use serde::Serialize;
 
 use super::{CommitError, Execution, OutcomeKind};
-use crate::{Transaction, outcome};
+use crate::{outcome, store::Transaction};
 
 impl Execution {
     /// Commits the transaction, the key and this value together, and returns the value: the end of work under

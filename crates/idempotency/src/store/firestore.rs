@@ -31,10 +31,10 @@ pub use transaction::FirestoreTransaction;
 pub use writes::FirestorePrecondition;
 
 use super::{
-    Claim, ClaimRequest, Hold, IfOwner, ListRequest, Polling, Resolution, SPENT_FOR, Store,
-    StoreError, Subscription, Wakeups, check_length,
+    Claim, ClaimRequest, Hold, IfOwner, ListRequest, Listed, Polling, Record, RecordId, Resolution,
+    SPENT_FOR, Store, StoreError, Subscription, Token, Wakeups, check_length,
 };
-use crate::{Fingerprint, Listed, Record, RecordId, Token};
+use crate::Fingerprint;
 use change::Change;
 use client::Failure;
 use owner::Author;

@@ -25,10 +25,10 @@ pub use client::PostgresValue;
 pub use error::PostgresStoreError;
 
 use super::{
-    Claim, ClaimRequest, Hold, IfOwner, ListRequest, Polling, Resolution, Store, StoreError,
-    Subscription, Wakeups, check_length,
+    Claim, ClaimRequest, Hold, IfOwner, ListRequest, Listed, Polling, Record, RecordId, Resolution,
+    Store, StoreError, Subscription, Token, Wakeups, check_length,
 };
-use crate::{Fingerprint, Listed, OnLost, Record, RecordId, Token};
+use crate::{Fingerprint, OnLost};
 use connections::{Connections, Retry, Statement};
 use error::store_error;
 use identity::Identity;
@@ -54,7 +54,7 @@ const NAME: &str = "postgres";
 /// ```
 ///
 /// The pool is one of sqlx 0.9. The transactions that carry keys may be those of another client (see
-/// [`Transaction`](crate::Transaction)). Clones are handles on one store. A first run costs two statements, its claim
+/// [`Transaction`](crate::store::Transaction)). Clones are handles on one store. A first run costs two statements, its claim
 /// and its completion, each with a commit of its own. In transactional mode it costs a read, and one statement in the
 /// handler's own transaction. A replay costs one statement that writes nothing.
 ///

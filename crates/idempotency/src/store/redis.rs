@@ -22,10 +22,10 @@ use futures_util::future::try_join_all;
 pub use error::RedisStoreError;
 
 use super::{
-    Claim, ClaimRequest, Hold, IfOwner, ListRequest, Resolution, Store, StoreError, Subscription,
-    check_length,
+    Claim, ClaimRequest, Hold, IfOwner, ListRequest, Listed, Record, RecordId, Resolution, Store,
+    StoreError, Subscription, Token, check_length,
 };
-use crate::{Fingerprint, Listed, Record, RecordId, Token};
+use crate::Fingerprint;
 use keys::Keys;
 use listener::Listener;
 use records::Records;

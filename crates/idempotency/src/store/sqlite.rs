@@ -35,10 +35,10 @@ pub use error::SqliteStoreError;
 pub use transaction::SqliteTransaction;
 
 use super::{
-    Claim, ClaimRequest, Hold, IfOwner, ListRequest, Polling, Resolution, Store, StoreError,
-    Subscription, Wakeups, check_length,
+    Claim, ClaimRequest, Hold, IfOwner, ListRequest, Listed, Polling, Record, RecordId, Resolution,
+    ScopeId, Store, StoreError, Subscription, Token, Wakeups, check_length,
 };
-use crate::{Clock, Fingerprint, Listed, Record, RecordId, ScopeId, Token};
+use crate::{Clock, Fingerprint};
 use record_filter::RecordFilter;
 use records::Found;
 use room::{Changes, Room};

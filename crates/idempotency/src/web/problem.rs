@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::request::NO_SCOPE;
 use crate::{
     Disposition, HttpConfig, IdempotencyKey, KeyError, KeySyntax, Rejection, StoreError,
-    StoreErrorKind, key::BARE_PUNCTUATION, log_text::Causes,
+    key::BARE_PUNCTUATION, log_text::Causes, store::StoreErrorKind,
 };
 
 /// Why a request was not answered by its handler.

@@ -9,9 +9,11 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use idempotency::{
-    Claim, ClaimRequest, Fingerprint, Hold, IfOwner, ListRequest, Listed, MemoryStore, Phase,
-    Polling, Record, RecordId, Resolution, Store, StoreError, Subscription, Token, Wakeups,
-    conformance,
+    Fingerprint, MemoryStore, Store, StoreError, conformance,
+    store::{
+        Claim, ClaimRequest, Hold, IfOwner, ListRequest, Listed, Phase, Polling, Record, RecordId,
+        Resolution, Subscription, Token, Wakeups,
+    },
 };
 
 #[derive(Clone, Copy, Debug, PartialEq)]

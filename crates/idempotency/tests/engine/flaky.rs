@@ -11,8 +11,11 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use idempotency::{
-    Claim, ClaimRequest, Clock, Fingerprint, Hold, IfOwner, ListRequest, Listed, MemoryStore,
-    Record, RecordId, Resolution, Store, StoreError, Subscription, Token,
+    Clock, Fingerprint, MemoryStore, Store, StoreError,
+    store::{
+        Claim, ClaimRequest, Hold, IfOwner, ListRequest, Listed, Record, RecordId, Resolution,
+        Subscription, Token,
+    },
 };
 
 /// A store that is down when a test says so.

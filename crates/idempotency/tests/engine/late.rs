@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use idempotency::{
-    Clock, Idempotency, IfOwner, ListRequest, OnDuplicate, OnLost, Options, Rejection, Resolution,
-    Run, RunError, Scope, Store,
+    Clock, Idempotency, OnDuplicate, OnLost, Options, Rejection, Run, RunError, Scope, Store,
+    store::{IfOwner, ListRequest, Resolution},
 };
 use tokio::{sync::oneshot, task::JoinHandle, time};
 

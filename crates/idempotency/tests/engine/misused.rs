@@ -4,7 +4,7 @@ use axum::{Extension, Router, body::Body, response::Response, routing::post};
 use http::{Request, StatusCode};
 use idempotency::{
     CommitError, Execution, Idempotency, MemoryStore, Options, Run, RunError, RunMode,
-    SqliteDatabase, SqliteStore, Transaction, idempotent,
+    SqliteDatabase, SqliteStore, idempotent, store::Transaction,
 };
 use tempfile::TempDir;
 use tower::ServiceExt;

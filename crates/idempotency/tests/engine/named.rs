@@ -1,6 +1,8 @@
 //! Which store has failed.
 
-use idempotency::{Idempotency, MemoryStore, Rejection, RunError, StoreError, StoreErrorKind};
+use idempotency::{
+    Idempotency, MemoryStore, Rejection, RunError, StoreError, store::StoreErrorKind,
+};
 
 use crate::charge;
 
@@ -40,7 +42,10 @@ fn the_store_that_failed_stays_named_behind_wrappers() {
 async fn a_file_that_takes_no_more_writes_is_named() {
     use std::time::Duration;
 
-    use idempotency::{ClaimRequest, Hold, OnLost, Scope, SqliteStore, Store, Token};
+    use idempotency::{
+        OnLost, Scope, SqliteStore, Store,
+        store::{ClaimRequest, Hold, Token},
+    };
 
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("keys.db");

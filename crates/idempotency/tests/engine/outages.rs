@@ -11,8 +11,8 @@ use std::{
 };
 
 use idempotency::{
-    Claim, ClaimRequest, Clock, Hold, Idempotency, IfOwner, OnLost, Options, Rejection, Resolution,
-    Run, RunError, Scope, Store, Token,
+    Clock, Idempotency, OnLost, Options, Rejection, Run, RunError, Scope, Store,
+    store::{Claim, ClaimRequest, Hold, IfOwner, Resolution, Token},
 };
 use serde::{Deserialize, Serialize, Serializer};
 use tokio::sync::oneshot;

@@ -6,7 +6,8 @@ use std::{
 };
 
 use idempotency::{
-    Claim, ClaimRequest, Clock, Fingerprint, Hold, Idempotency, OnLost, Options, Run, Scope, Token,
+    Clock, Fingerprint, Idempotency, OnLost, Options, Run, Scope,
+    store::{Claim, ClaimRequest, Hold, Token},
 };
 use tokio::{
     runtime::{Builder, Runtime},

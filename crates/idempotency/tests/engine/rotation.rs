@@ -9,8 +9,9 @@ use std::{
 };
 
 use idempotency::{
-    ClaimRequest, Clock, Fingerprint, Hold, Idempotency, IdempotencyBuilder, ListRequest,
-    MemoryStore, OnLost, Options, Rejection, Run, RunError, Store, Token,
+    Clock, Fingerprint, Idempotency, IdempotencyBuilder, MemoryStore, OnLost, Options, Rejection,
+    Run, RunError, Store,
+    store::{ClaimRequest, Hold, ListRequest, Token},
 };
 use tokio::{sync::Barrier, task::JoinSet};
 

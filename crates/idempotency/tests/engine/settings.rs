@@ -3,9 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use idempotency::{
-    Claim, ClaimRequest, Clock, Fingerprint, Hold, Idempotency, IdempotencyBuilder, IdempotencyKey,
-    ListRequest, MemoryStore, OnDuplicate, OnLost, Options, Phase, Resolution, Run, Scope, Store,
-    Token,
+    Clock, Fingerprint, Idempotency, IdempotencyBuilder, IdempotencyKey, MemoryStore, OnDuplicate,
+    OnLost, Options, Run, Scope, Store,
+    store::{Claim, ClaimRequest, Hold, ListRequest, Phase, Resolution, Token},
 };
 
 use crate::{Failed, asked, charge, charge_with, key};

@@ -12,7 +12,7 @@ use super::{
     document::{self, Found},
     record_cache::CachedRecord,
 };
-use crate::{Hold, RecordId, StoreError};
+use crate::{StoreError, record::RecordId, store::Hold};
 
 /// What was read, for a verb to decide on.
 pub(super) struct Look {
