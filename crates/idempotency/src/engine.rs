@@ -238,15 +238,15 @@ impl Idempotency {
         scope: &Scope,
         key: &IdempotencyKey,
         fingerprint: &Fingerprint,
-        origin: Origin,
+        origin: &Origin,
     ) -> Operation {
         let other = self.0.other_secret.as_ref().map(|_| {
             let named_by = NamedBy::Other;
-            Box::new(self.operation_named(named_by, options, scope, key, fingerprint, &origin))
+            Box::new(self.operation_named(named_by, options, scope, key, fingerprint, origin))
         });
         Operation {
             other,
-            ..self.operation_named(NamedBy::Own, options, scope, key, fingerprint, &origin)
+            ..self.operation_named(NamedBy::Own, options, scope, key, fingerprint, origin)
         }
     }
 

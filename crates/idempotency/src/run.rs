@@ -165,7 +165,7 @@ impl Idempotency {
             return Err(RunError::Rejected(Rejection::NoPrincipal));
         }
         let options = &self.effective(options);
-        let operation = self.operation(options, scope, key, &fingerprint, Origin::default());
+        let operation = self.operation(options, scope, key, &fingerprint, &Origin::default());
         let limit = self.store().outcome_limit();
         let begun = self.begin(operation, options, options.patience()).await;
         let finished = match begun.map_err(RunError::Rejected)? {

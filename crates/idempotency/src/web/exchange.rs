@@ -90,7 +90,7 @@ where
     let caller = request.caller(idempotency, options)?;
     let fingerprint = request.fingerprint(options, caller.cookies.as_deref());
     let origin = request.origin();
-    let operation = idempotency.operation(options, &caller.scope, &key, &fingerprint, origin);
+    let operation = idempotency.operation(options, &caller.scope, &key, &fingerprint, &origin);
     let patience = request::patience(options, &request.parts.headers);
 
     // What is stored has to suit every retry, also one that takes no gzip.
