@@ -14,7 +14,7 @@ use axum::{
 };
 use idempotency::{
     Clock, Fingerprint, Idempotency, IdempotencyKey, IdempotencyLayer, Keep, MemoryStore, Options,
-    Principal, Run, RunError, Scope, idempotent,
+    Principal, Run, RunError, RunMode, Scope, idempotent,
 };
 use tower::ServiceExt;
 
@@ -34,7 +34,10 @@ async fn layered() -> StatusCode {
     StatusCode::INTERNAL_SERVER_ERROR
 }
 
-const DEFAULTS: Options = Options::new().ttl_seconds(100).keep(Keep::All).required();
+const DEFAULTS: Options = Options::new()
+    .ttl(Duration::from_secs(100))
+    .keep(Keep::All)
+    .required();
 
 fn app(clock: &Clock) -> (Router, Idempotency) {
     let store = MemoryStore::new().with_clock(clock.clone());
@@ -80,7 +83,7 @@ async fn what_an_attribute_or_layer_says_nothing_of_is_as_the_engine_has_it() {
 async fn work_without_http_goes_by_the_engines_ttl_and_never_by_its_transactions() {
     let clock = Clock::manual();
     let store = MemoryStore::new().with_clock(clock.clone());
-    let defaults = DEFAULTS.transactional(true);
+    let defaults = DEFAULTS.mode(RunMode::Transactional);
     let idempotency = Idempotency::builder(store).with_defaults(defaults).build();
     let key = IdempotencyKey::new("k").expect("a key");
     let run = async || {

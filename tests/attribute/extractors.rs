@@ -9,19 +9,17 @@ use axum::{
     body::Body,
     extract::{ConnectInfo, MatchedPath, Multipart, NestedPath, OriginalUri, Path},
     http::{Request, StatusCode, Uri, header},
-    response::Response,
     routing::post,
 };
-use http_body_util::BodyExt;
 use idempotency::idempotent;
 use serde::Deserialize;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
 };
-use tower::ServiceExt;
 
-use crate::support::{Answer, protected};
+use crate::support::{call, protected};
+use tests::reply::Reply;
 
 #[derive(Deserialize)]
 struct Note {
@@ -75,7 +73,7 @@ async fn post_to(
     key: &str,
     content_type: Option<&str>,
     body: &str,
-) -> Answer {
+) -> Reply {
     let mut request = Request::post(path).header("idempotency-key", key);
     if let Some(content_type) = content_type {
         request = request.header(header::CONTENT_TYPE, content_type);
@@ -83,16 +81,7 @@ async fn post_to(
     let request = request
         .body(Body::from(body.to_owned()))
         .expect("a request");
-    let response: Response = app.clone().oneshot(request).await.expect("a response");
-    let status = response.status();
-    let replayed = response.headers().contains_key("idempotent-replayed");
-    let body = response.into_body().collect().await.expect("a body");
-    let body = String::from_utf8(body.to_bytes().to_vec()).expect("text");
-    Answer {
-        status,
-        replayed,
-        body,
-    }
+    call(app, request).await
 }
 
 const JSON: Option<&str> = Some("application/json");
@@ -108,14 +97,14 @@ async fn an_optional_body_is_there_or_not_and_replays_either_way() {
             let answer = post_to(&app, "/notes", key, content_type, body).await;
             assert_eq!(answer.status, StatusCode::CREATED, "{key}");
             assert_eq!(answer.body, expected, "{key}");
-            assert_eq!(answer.replayed, replayed, "{key}");
+            assert_eq!(answer.is_replay(), replayed, "{key}");
         }
     }
     // What is there and is not JSON is the extractor's to refuse, and the key stays free.
     let broken = post_to(&app, "/notes", "broken", JSON, "{").await;
     assert_eq!(broken.status, StatusCode::BAD_REQUEST);
     let mended = post_to(&app, "/notes", "broken", JSON, r#"{"text":"mended"}"#).await;
-    assert_eq!((mended.body.as_str(), mended.replayed), ("mended", false));
+    assert_eq!((mended.text(), mended.is_replay()), ("mended", false));
     // A body is another request than none.
     let added = post_to(&app, "/notes", "without", JSON, r#"{"text":"late"}"#).await;
     assert_eq!(added.status, StatusCode::UNPROCESSABLE_ENTITY);
@@ -139,7 +128,7 @@ async fn a_form_with_a_file_is_recognised_by_its_parts() {
     assert_eq!(first.status, StatusCode::OK);
     assert_eq!(first.body, "title: Invoice, a.txt: 42 euros");
     let again = send("another", "42 euros").await;
-    assert!(again.replayed, "{again:?}");
+    assert!(again.is_replay(), "{again:?}");
     assert_eq!(again.body, first.body);
     let other = send("one", "43 euros").await;
     assert_eq!(other.status, StatusCode::UNPROCESSABLE_ENTITY);
@@ -213,7 +202,7 @@ async fn a_nested_handler_sees_its_paths_and_is_one_for_each_place() {
         for replayed in [false, true] {
             let answer = post_to(&app, path, key, None, "").await;
             assert_eq!(answer.body, expected);
-            assert_eq!(answer.replayed, replayed, "{path}");
+            assert_eq!(answer.is_replay(), replayed, "{path}");
         }
     }
     let elsewhere = post_to(&app, v2, "1", None, "").await;

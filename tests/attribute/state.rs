@@ -8,7 +8,7 @@ use axum::{
     http::{StatusCode, request::Parts},
     routing::post,
 };
-use idempotency::{Idempotency, ListRequest, MemoryStore, Principal, Scope, idempotent};
+use idempotency::{Idempotency, MemoryStore, Principal, Scope, idempotent, store::ListRequest};
 
 use crate::support::{runs_once, send};
 
@@ -101,9 +101,9 @@ async fn a_router_without_the_engine_says_what_is_missing() {
     let answer = send(&generic().with_state(()), "POST", "/extended", "k", "").await;
     assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR);
     assert!(
-        answer.body.contains(".layer(idempotency.extension())"),
+        answer.text().contains(".layer(idempotency.extension())"),
         "{}",
-        answer.body
+        answer.text()
     );
 }
 

@@ -20,6 +20,10 @@ pub(crate) async fn send(app: &Router, method: &str, path: &str, key: &str, body
         .header("content-type", "application/json")
         .body(Body::from(body.to_owned()))
         .expect("a valid request");
+    call(app, request).await
+}
+
+pub(crate) async fn call(app: &Router, request: Request<Body>) -> Reply {
     let response = app.clone().oneshot(request).await.expect("a response");
     let (head, body) = response.into_parts();
     Reply {

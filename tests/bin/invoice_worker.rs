@@ -2,18 +2,18 @@
 //!
 //! `invoice-worker FILE leased|transactional POINT`: says in the end what the message has come to, and how many invoices there are.
 
-use std::{env, error::Error, process};
+use std::{env, error::Error, process, time::Duration};
 
 use idempotency::{
     CommitError, Execution, Fingerprint, Idempotency, IdempotencyKey, OnDuplicate, Options, Run,
-    Scope, SqliteDatabase, SqliteStore,
+    RunMode, Scope, SqliteDatabase, SqliteStore,
 };
 
 /// The worker waits until the lease of the one that has died is over.
 const LEASED: Options = Options::new()
-    .lease_seconds(1)
+    .lease(Duration::from_secs(1))
     .on_duplicate(OnDuplicate::Wait);
-const TRANSACTIONAL: Options = LEASED.transactional(true);
+const TRANSACTIONAL: Options = LEASED.mode(RunMode::Transactional);
 
 /// Ends the process on the spot, as `kill -9` would, if it is here that it shall die.
 fn die(point: &str, here: &str) {

@@ -2,7 +2,10 @@
 
 use std::{collections::HashMap, path::Path};
 
-use idempotency::{FirestoreStore, ListRequest, Phase, Store};
+use idempotency::{
+    FirestoreStore, Store,
+    store::{ListRequest, Phase},
+};
 use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
 use sqlx::{Connection as _, PgConnection, Row, raw_sql};

@@ -1,7 +1,10 @@
 //! Records of versions 1 and 2 of fingerprints, and of version 1 of steps, which a rolling deployment leaves to this version.
 
 use bytes::Bytes;
-use idempotency::{Claim, ClaimRequest, Fingerprint, Hold, IfOwner, OnLost, Token, canonical_json};
+use idempotency::{
+    Fingerprint, OnLost, canonical_json,
+    store::{Claim, ClaimRequest, Hold, IfOwner, Token},
+};
 use rstest_reuse::apply;
 use tests::reply::Reply;
 

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use idempotency::{
-    Claim, ClaimRequest, Clock, Fingerprint, IfOwner, MemoryStore, OnLost, RedisStore, Token,
+    Clock, Fingerprint, MemoryStore, OnLost, RedisStore,
+    store::{Claim, ClaimRequest, IfOwner, Token},
 };
 use rstest_reuse::apply;
 use tests::reply::Reply;

@@ -9,7 +9,7 @@ use axum::{
     routing::post,
 };
 use http::StatusCode;
-use idempotency::{Clock, Execution, MemoryStore, Phase, StepError, idempotent};
+use idempotency::{Clock, Execution, MemoryStore, StepError, idempotent, store::Phase};
 use rstest_reuse::apply;
 use serde_json::json;
 use tests::{reply::Reply, wait::within_a_minute};

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use idempotency::{Fingerprint, Phase};
+use idempotency::{Fingerprint, store::Phase};
 use rstest_reuse::apply;
 use tests::reply::Reply;
 

@@ -3,7 +3,8 @@
 use axum::{Router, extract::State, middleware::map_request, routing::post};
 use http::StatusCode;
 use idempotency::{
-    Idempotency, IdempotencyKey, IdempotencyLayer, Label, ListRequest, Record, Scope, idempotent,
+    Idempotency, IdempotencyKey, IdempotencyLayer, Label, Scope, idempotent,
+    store::{ListRequest, Record},
 };
 use rstest_reuse::apply;
 use tests::reply::Reply;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use idempotency::Phase;
+use idempotency::store::Phase;
 use reqwest::Client;
 use rstest_reuse::apply;
 use tests::reply::Reply;

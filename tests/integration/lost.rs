@@ -9,7 +9,10 @@ use axum::{
     routing::post,
 };
 use http::{StatusCode, header};
-use idempotency::{IdempotencyKey, IfOwner, Record, Resolution, Scope, idempotent};
+use idempotency::{
+    IdempotencyKey, Scope, idempotent,
+    store::{IfOwner, Record, Resolution},
+};
 use rstest_reuse::apply;
 use serde_json::{Value, json};
 use tests::reply::Reply;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use idempotency::{IfOwner, Phase, Resolution, Token};
+use idempotency::store::{IfOwner, Phase, Resolution, Token};
 use rstest_reuse::apply;
 use tests::reply::Reply;
 

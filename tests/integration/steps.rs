@@ -8,7 +8,7 @@ use axum::{
 };
 use bytes::Bytes;
 use http::StatusCode;
-use idempotency::{Execution, IfOwner, StepError, idempotent};
+use idempotency::{Execution, StepError, idempotent, store::IfOwner};
 use rstest_reuse::apply;
 use serde_json::json;
 use tests::reply::Reply;

@@ -4,7 +4,10 @@ use std::{future::IntoFuture, pin::pin, time::Duration};
 
 use axum::Extension;
 use futures_util::poll;
-use idempotency::{Idempotency, ListRequest, MemoryStore, Phase};
+use idempotency::{
+    Idempotency, MemoryStore,
+    store::{ListRequest, Phase},
+};
 use tokio::{
     io::AsyncWriteExt,
     net::{TcpListener, TcpStream},

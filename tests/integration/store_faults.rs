@@ -10,7 +10,10 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use idempotency::{Claim, ClaimRequest, Fingerprint, Hold, IfOwner, Store, StoreError};
+use idempotency::{
+    Fingerprint, Store, StoreError,
+    store::{Claim, ClaimRequest, Hold, IfOwner},
+};
 use tests::{
     delegate::{Delegate, Hooks},
     wait::within_a_minute,

@@ -13,8 +13,8 @@ use axum::{
 };
 use http::StatusCode;
 use idempotency::{
-    Claim, ClaimRequest, Clock, Execution, IfOwner, OnLost, SqliteDatabase, SqliteStore, StepError,
-    Token, idempotent,
+    Clock, Execution, OnLost, SqliteDatabase, SqliteStore, StepError, idempotent,
+    store::{Claim, ClaimRequest, IfOwner, Token},
 };
 use rstest_reuse::apply;
 use serde_json::json;

@@ -5,8 +5,8 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use axum::{Extension, Router};
 use bytes::Bytes;
 use idempotency::{
-    Claim, ClaimRequest, Fingerprint, Hold, HttpConfig, Idempotency, IdempotencyBuilder,
-    ListRequest, OnLost, Record, Store, Token,
+    Fingerprint, HttpConfig, Idempotency, IdempotencyBuilder, OnLost, Store,
+    store::{Claim, ClaimRequest, Hold, ListRequest, Record, Token},
 };
 use reqwest::{Client, Method, RequestBuilder, redirect::Policy};
 use tempfile::TempDir;

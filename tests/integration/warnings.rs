@@ -1,4 +1,4 @@
-//! What operators are told of once, however many requests show it.
+//! What operators are told: of some things once, however many requests show them.
 
 use axum::{Extension, Router, body::Body, extract::Request, routing::post};
 use idempotency::{Idempotency, MemoryStore, idempotent};
@@ -56,4 +56,22 @@ async fn a_key_in_a_field_of_another_name_is_warned_of_once() {
     .await;
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert!(lines[0].contains("with_former_key_header"), "{lines:?}");
+}
+
+#[tokio::test]
+async fn a_refusal_for_a_store_that_failed_says_which_one() {
+    let (log, logging) = Log::start();
+    let full = MemoryStore::new().with_limit_bytes(0);
+    let app: Router = Router::new()
+        .route("/book", post(book))
+        .layer(Extension(Idempotency::new(full)));
+    let request = Request::post("/book").header("idempotency-key", "k");
+    let request = request.body(Body::empty()).expect("a request");
+    let response = app.oneshot(request).await.expect("a response");
+    assert_eq!(response.status(), 503);
+    drop(logging);
+    let text = log.text();
+    assert_eq!(text.lines().count(), 1, "{text}");
+    assert!(text.contains("idempotency.store=\"memory\""), "{text}");
+    assert!(text.contains("`memory` is full"), "{text}");
 }

@@ -11,7 +11,7 @@ use axum::{
 };
 use bytes::Bytes;
 use http::StatusCode;
-use idempotency::{IfOwner, Phase};
+use idempotency::store::{IfOwner, Phase};
 use reqwest::RequestBuilder;
 use rstest_reuse::apply;
 use tests::{reply::Reply, wait::within_a_minute};

@@ -3,7 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use idempotency::{
-    Idempotency, IdempotencyKey, Options, Phase, RecordId, Rejection, Run, RunError, Scope, Store,
+    Idempotency, IdempotencyKey, Options, Rejection, Run, RunError, Scope, Store,
+    store::{Phase, RecordId},
 };
 use tokio::sync::oneshot;
 
@@ -16,7 +17,7 @@ const LEASE_SECONDS: u64 = 9;
 pub(crate) async fn a_run_goes_on(proxy: &Proxy, here: impl Store, there: impl Store) {
     let (here, there) = (Idempotency::new(here), Idempotency::new(there));
     let (scope, key) = (Scope::principal("ann"), key("one"));
-    let options = Options::new().lease_seconds(LEASE_SECONDS);
+    let options = Options::new().lease(Duration::from_secs(LEASE_SECONDS));
     let (running, runs) = oneshot::channel();
     let (finish, finished) = oneshot::channel::<()>();
     let first = tokio::spawn({

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use idempotency::{
-    Claim, ClaimRequest, Fingerprint, Hold, OnLost, RecordId, Store, StoreError, Token,
+    Fingerprint, OnLost, Store, StoreError,
+    store::{Claim, ClaimRequest, Hold, RecordId, Token},
 };
 
 /// A hold on a key that no test has used.

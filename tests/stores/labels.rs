@@ -2,8 +2,11 @@
 
 use bytes::Bytes;
 use idempotency::{
-    Claim, Fingerprint, Hold, IfOwner, Labels, ListRequest, Phase, Record, RecordId, Resolution,
-    Store, StoreErrorKind, Token, store::ListedPhase,
+    Fingerprint, Store,
+    store::{
+        Claim, Hold, IfOwner, Labels, ListRequest, ListedPhase, Phase, Record, RecordId,
+        Resolution, StoreErrorKind, Token,
+    },
 };
 
 use crate::{claim, holds::new_hold, won};

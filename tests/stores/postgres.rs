@@ -20,7 +20,7 @@ mod withdrawals;
 use std::sync::OnceLock;
 
 use idempotency::{
-    Hold, IdempotencyKey, PostgresStore, Scope, conformance::TestStore, conformance_tests,
+    IdempotencyKey, PostgresStore, Scope, conformance::TestStore, conformance_tests, store::Hold,
 };
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, postgres::PgRow, raw_sql};
 use tests::{

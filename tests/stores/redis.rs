@@ -12,7 +12,7 @@ mod stopping;
 mod tls;
 pub(crate) mod waking;
 
-use idempotency::{RedisStore, Token, conformance::TestStore, conformance_tests};
+use idempotency::{RedisStore, conformance::TestStore, conformance_tests, store::Token};
 use tests::{
     servers::redis::{RedisServer, set_back},
     test_stores::{in_redis, skewed},

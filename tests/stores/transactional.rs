@@ -18,8 +18,8 @@ use std::sync::Arc;
 
 use axum::response::{IntoResponse, Response};
 use idempotency::{
-    CommitError, Execution, FirestoreDatabase, FirestorePrecondition, FirestoreStore,
-    PostgresStore, SqliteDatabase, SqliteStore, Store,
+    CommitError, Execution, FirestoreDatabase, FirestoreStore, PostgresStore, SqliteDatabase,
+    SqliteStore, Store, store::FirestorePrecondition,
 };
 use rstest_reuse::template;
 use serde_json::json;

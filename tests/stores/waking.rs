@@ -4,7 +4,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use idempotency::{Claim, Hold, PostgresStore, RedisStore, Resolution, Store, StoreError};
+use idempotency::{
+    PostgresStore, RedisStore, Store, StoreError,
+    store::{Claim, Hold, Resolution},
+};
 use rstest_reuse::{apply, template};
 use tests::servers::redis::RedisServer;
 

@@ -5,8 +5,11 @@ use std::{collections::BTreeMap, iter, sync::Arc, time::SystemTime};
 use async_trait::async_trait;
 use bytes::Bytes;
 use idempotency::{
-    Claim, ClaimRequest, Fingerprint, Hold, IfOwner, ListRequest, Listed, Phase, Record, RecordId,
-    Resolution, ScopeId, Store, StoreError, Subscription, Token,
+    Fingerprint, Store, StoreError,
+    store::{
+        Claim, ClaimRequest, Hold, IfOwner, ListRequest, Listed, Phase, Record, RecordId,
+        Resolution, ScopeId, Subscription, Token,
+    },
 };
 use parking_lot::Mutex;
 

@@ -11,8 +11,8 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use idempotency::{
-    Claim, ClaimRequest, Hold, IfOwner, ListRequest, Listed, Phase, Record, RecordId, Store,
-    StoreError,
+    Store, StoreError,
+    store::{Claim, ClaimRequest, Hold, IfOwner, ListRequest, Listed, Phase, Record, RecordId},
 };
 
 use crate::delegate::Hooks;

@@ -27,6 +27,11 @@ fn every_mistake_is_one_error_where_it_was_made() {
     trybuild::TestCases::new().compile_fail("fail/*.rs");
 }
 
+#[test]
+fn what_only_a_program_of_its_own_shows_compiles() {
+    trybuild::TestCases::new().pass("pass/*.rs");
+}
+
 fn compiler() -> String {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let output = Command::new(rustc)

@@ -6,8 +6,8 @@ use std::{
 };
 
 use idempotency::{
-    ClaimRequest, Fingerprint, Hold, Idempotency, IdempotencyKey, OnLost, Scope, Store, StoreError,
-    Token,
+    Fingerprint, Idempotency, IdempotencyKey, OnLost, Scope, Store, StoreError,
+    store::{ClaimRequest, Hold, Token},
 };
 use tokio::sync::Mutex;
 use uuid::Uuid;

@@ -8,6 +8,7 @@ use axum::{
     middleware,
     routing::{get, post},
 };
+use idempotency::RunMode;
 use tokio::sync::Semaphore;
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -19,12 +20,16 @@ const MAX_BODY: usize = 64 * 1024;
 
 /// The service, as axum serves it.
 pub(crate) fn router(app: App) -> Router {
-    let transactional = app.transactional;
+    let mode = if app.transactional {
+        RunMode::Transactional
+    } else {
+        RunMode::Lease
+    };
     let pages = Arc::new(Semaphore::new(reads::MAX_PAGES));
     Router::new()
         .route(
             "/bookings",
-            post(bookings::create_booking.transactional(transactional)).merge(
+            post(bookings::create_booking.mode(mode)).merge(
                 get(bookings::list_bookings)
                     .route_layer(middleware::from_fn_with_state(pages, reads::limit)),
             ),
@@ -32,9 +37,9 @@ pub(crate) fn router(app: App) -> Router {
         .route(
             "/bookings/{id}",
             get(bookings::show_booking)
-                .put(bookings::replace_booking.transactional(transactional))
-                .patch(bookings::change_booking.transactional(transactional))
-                .delete(bookings::delete_booking.transactional(transactional)),
+                .put(bookings::replace_booking.mode(mode))
+                .patch(bookings::change_booking.mode(mode))
+                .delete(bookings::delete_booking.mode(mode)),
         )
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use divan::{Bencher, black_box, counter::BytesCount};
 use idempotency::{
-    Fingerprint, Idempotency, IdempotencyKey, MemoryStore, RecordId, Scope, canonical_json,
+    Fingerprint, Idempotency, IdempotencyKey, KeySyntax, MemoryStore, Scope, canonical_json,
+    store::RecordId,
 };
 
 const BOOKING: &str = r#"{"service_id":"haircut-long","customer_name":"Ann-Kathrin Oberbichler","date":"2026-12-01","time":"10:00","note":"by phone","seats":2}"#;
@@ -70,18 +71,21 @@ fn fingerprint_of_a_booking() -> Fingerprint {
 
 #[divan::bench]
 fn key_from_a_quoted_value() -> IdempotencyKey {
-    IdempotencyKey::from_field_value(black_box(QUOTED_KEY), false).expect("the key is valid")
+    IdempotencyKey::from_field_value(black_box(QUOTED_KEY), KeySyntax::QuotedOrBare)
+        .expect("the key is valid")
 }
 
 #[divan::bench]
 fn key_from_a_bare_value() -> IdempotencyKey {
-    IdempotencyKey::from_field_value(black_box(BARE_KEY), false).expect("the key is valid")
+    IdempotencyKey::from_field_value(black_box(BARE_KEY), KeySyntax::QuotedOrBare)
+        .expect("the key is valid")
 }
 
 #[divan::bench]
 fn record_id_of_a_key(bencher: Bencher<'_, '_>) {
     let idempotency = Idempotency::new(MemoryStore::new());
     let scope = Scope::principal("account/4711");
-    let key = IdempotencyKey::from_field_value(QUOTED_KEY, true).expect("the key is valid");
+    let key =
+        IdempotencyKey::from_field_value(QUOTED_KEY, KeySyntax::Quoted).expect("the key is valid");
     bencher.bench(|| -> RecordId { idempotency.record_id(black_box(&scope), black_box(&key)) });
 }

@@ -3,11 +3,11 @@
 //!
 //! `cargo run --example queue -p idempotency --features sqlite`
 
-use std::error::Error;
+use std::{error::Error, time::Duration};
 
 use idempotency::{
     CommitError, Execution, Fingerprint, Idempotency, IdempotencyKey, OnDuplicate, Options, Run,
-    RunError, Scope, SqliteDatabase, SqliteStore,
+    RunError, RunMode, Scope, SqliteDatabase, SqliteStore,
 };
 use tokio::sync::mpsc;
 
@@ -19,9 +19,9 @@ struct Message {
 
 /// A consumer has no client that could come back, so it waits for a run that goes on beside it.
 const OPTIONS: Options = Options::new()
-    .ttl_seconds(3600)
+    .ttl(Duration::from_secs(3600))
     .on_duplicate(OnDuplicate::Wait)
-    .transactional(true);
+    .mode(RunMode::Transactional);
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {

@@ -56,8 +56,9 @@ use bytes::Bytes;
 use tokio::{sync::Barrier, task::JoinSet};
 
 use crate::{
-    Claim, ClaimRequest, Fingerprint, Hold, IfOwner, ListRequest, OnLost, Record, RecordId, Store,
-    Token,
+    Fingerprint, OnLost, Store,
+    record::{Record, RecordId, Token},
+    store::{Claim, ClaimRequest, Hold, IfOwner, ListRequest},
 };
 
 /// Makes this much time pass for the store.

@@ -40,11 +40,13 @@ use tokio::sync::Semaphore;
 #[cfg(feature = "axum")]
 use crate::http_config::HttpConfig;
 use crate::{
-    Fingerprint, Hold, IdempotencyKey, Labels, Options, RecordId, Rejection, Scope, ScopeId, Store,
-    Token,
+    Fingerprint, IdempotencyKey, Options, Rejection, RunMode, Scope, Store,
     fingerprint::Forms,
+    labels::Labels,
     options::{self, EffectiveOptions},
     progress::Progress,
+    record::{RecordId, ScopeId, Token},
+    store::Hold,
 };
 use active_runs::ActiveRuns;
 use claim::Claimed;
@@ -294,7 +296,7 @@ impl Idempotency {
             let begun = self.begin_in_rotation(operation, *other, options, patience);
             return Box::pin(begun).await;
         }
-        if options.transactional {
+        if options.mode == RunMode::Transactional {
             let begun = self.begin_transaction(operation, options, patience, guard);
             begun.await
         } else {
@@ -352,6 +354,7 @@ impl Idempotency {
                     let claiming = self.claim_suspended(&hold, &operation.asked.fingerprint);
                     let Some(resumed) = Box::pin(claiming).await? else {
                         tracing::warn!(
+                            idempotency.store = self.store().name(),
                             idempotency.record = %operation.id,
                             "refused a key whose owner did not come back; an operator has to resolve it",
                         );

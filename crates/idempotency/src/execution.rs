@@ -11,10 +11,11 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::{
-    Idempotency, RecordId,
+    Idempotency,
     engine::{ClaimedRun, NamedBy},
     fingerprint::digest,
     progress::Progress,
+    record::RecordId,
     store::transaction::PendingRecord,
 };
 use commit::CommitState;

@@ -16,6 +16,8 @@ use fields::{belongs_to_the_exchange, belongs_to_the_message, nominated, nonce, 
 use rejection_response::RejectionResponse;
 use warned::Warned;
 
+use crate::KeySyntax;
+
 /// How requests are read and answers are marked.
 ///
 /// ```
@@ -31,7 +33,7 @@ pub struct HttpConfig {
     pub(crate) key: HeaderName,
     pub(crate) replayed: HeaderName,
     pub(crate) expires: HeaderName,
-    pub(crate) strict: bool,
+    pub(crate) key_syntax: KeySyntax,
     pub(crate) docs: Box<str>,
     /// Where a key is taken from too, while clients change over.
     pub(crate) former_key: Option<HeaderName>,
@@ -56,7 +58,7 @@ impl HttpConfig {
             key: HeaderName::from_static("idempotency-key"),
             replayed: HeaderName::from_static("idempotent-replayed"),
             expires: HeaderName::from_static("idempotency-expires"),
-            strict: false,
+            key_syntax: KeySyntax::QuotedOrBare,
             docs: "https://docs.rs/idempotency/latest/idempotency/problems/index.html".into(),
             former_key: None,
             credentials: Credentials::default(),
@@ -186,7 +188,7 @@ impl HttpConfig {
     /// Takes keys in double quotes only, as the draft writes them.
     #[must_use]
     pub fn with_strict_keys(mut self) -> Self {
-        self.strict = true;
+        self.key_syntax = KeySyntax::Quoted;
         self
     }
 

@@ -41,8 +41,18 @@ impl IdempotencyKey {
         Ok(Self(key.into()))
     }
 
-    /// The key in a field value: an sf-string (`"k"`, whose parameters are ignored) or, unless `strict`, a bare key
+    /// The key in a field value: an sf-string (`"k"`, whose parameters are ignored) or, where the syntax allows it, a bare key
     /// without quotes (`k`).
+    ///
+    /// ```
+    /// use idempotency::{IdempotencyKey, KeyError, KeySyntax};
+    ///
+    /// let key = IdempotencyKey::from_field_value(b"k", KeySyntax::QuotedOrBare)?;
+    /// assert_eq!(key, IdempotencyKey::from_field_value(b"\"k\"", KeySyntax::Quoted)?);
+    /// let bare = IdempotencyKey::from_field_value(b"k", KeySyntax::Quoted);
+    /// assert_eq!(bare, Err(KeyError::NotQuoted));
+    /// # Ok::<(), KeyError>(())
+    /// ```
     ///
     /// Section 2.1 of draft -07 makes the field an Item Structured Header of type String, with the grammar of RFC 9651.
     /// A bare key is not parsed by that grammar: it reads one UUID as a Token, and another as a broken Integer.
@@ -50,12 +60,12 @@ impl IdempotencyKey {
     /// # Errors
     ///
     /// If the value is neither, or is what a broken client sends when it has no key, such as `undefined`.
-    pub fn from_field_value(value: &[u8], strict: bool) -> Result<Self, KeyError> {
+    pub fn from_field_value(value: &[u8], syntax: KeySyntax) -> Result<Self, KeyError> {
         let value = without_white_space(value);
         let key = match value.first() {
             None => Err(KeyError::Blank),
             Some(b'"') => Self::new(&sf_string::read(value).ok_or(KeyError::BadString)?),
-            Some(_) if strict => Err(KeyError::NotQuoted),
+            Some(_) if syntax == KeySyntax::Quoted => Err(KeyError::NotQuoted),
             Some(first) if may_begin_bare(*first) && value.iter().all(is_bare) => {
                 let value = str::from_utf8(value).map_err(|_| KeyError::Character)?;
                 Self::new(value)
@@ -80,6 +90,17 @@ impl fmt::Debug for IdempotencyKey {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("IdempotencyKey(…)")
     }
+}
+
+/// How a key may be written in a field value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum KeySyntax {
+    /// In double quotes, or, as many clients send it, without them if it has only letters, digits and `._~:+/=@-` and does not
+    /// begin with `:` or `@`.
+    QuotedOrBare,
+    /// In double quotes only, as the draft writes it.
+    Quoted,
 }
 
 /// Why a value is not a key. The text is meant for the client and never repeats what was sent.

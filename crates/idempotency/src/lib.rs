@@ -47,6 +47,8 @@
 //! - [`IdempotencyKey`], [`Scope`] and [`Fingerprint`] are what is claimed: which key, whose, for what.
 //! - [`store::Store`] remembers it: [`MemoryStore`], [`SqliteStore`], [`PostgresStore`], [`RedisStore`], [`FirestoreStore`],
 //!   or [one of your own](guide::custom_store). The guide to [stores](guide::stores) says which.
+//! - [`store`] also has what handlers do not need: the types of those who write a store, look after its records, or name a
+//!   transaction.
 //!
 //! # Guides
 //!
@@ -68,6 +70,9 @@
 //! | `firestore` | [`FirestoreStore`] and [`FirestoreDatabase`] |
 //! | `conformance` | the contract of a store, as functions that can be run |
 //! | `full` | all of them |
+//!
+//! The types of database clients are part of this interface. Each client is re-exported behind its feature: `sqlx`,
+//! `sqlx_0_8`, `tokio_postgres` and `rusqlite`. An application that names `idempotency::sqlx` has the version that is meant.
 //!
 //! What each store needs, which [TLS](guide::stores#tls) it uses and which
 //! [SQLite](guide::stores#one-sqlite-in-a-program) resolves with it, is in the guide to stores.
@@ -124,74 +129,43 @@ pub use http_rejection::HttpRejection;
 pub use idempotent_macro::idempotent;
 pub use key::IdempotencyKey;
 pub use key::KeyError;
+pub use key::KeySyntax;
 pub use labels::Label;
-pub use labels::Labels;
 pub use options::FingerprintFn;
 pub use options::Keep;
 pub use options::OnDuplicate;
 pub use options::Options;
+pub use options::RunMode;
 pub use options::ScopeFn;
 pub use outcome::Disposition;
-pub use record::Phase;
-pub use record::Record;
-pub use record::RecordId;
-pub use record::ScopeId;
-pub use record::Token;
 pub use rejection::Rejection;
 pub use run::Run;
 pub use run::RunError;
 pub use scope::Scope;
-pub use store::Claim;
-pub use store::ClaimRequest;
-#[cfg(feature = "firestore")]
-pub use store::FirestoreConflict;
 #[cfg(feature = "firestore")]
 pub use store::FirestoreDatabase;
-#[cfg(feature = "firestore")]
-pub use store::FirestorePrecondition;
 #[cfg(feature = "firestore")]
 pub use store::FirestoreStore;
 #[cfg(feature = "firestore")]
 pub use store::FirestoreStoreError;
-#[cfg(feature = "firestore")]
-pub use store::FirestoreTransaction;
-pub use store::Hold;
-pub use store::IfOwner;
-pub use store::ListRequest;
-pub use store::Listed;
-pub use store::ListedPhase;
 pub use store::MemoryStore;
 pub use store::OnLost;
-pub use store::Polling;
-#[cfg(feature = "postgres")]
-pub use store::PostgresStatement;
 #[cfg(feature = "postgres")]
 pub use store::PostgresStore;
 #[cfg(feature = "postgres")]
 pub use store::PostgresStoreError;
-#[cfg(feature = "postgres")]
-pub use store::PostgresTransaction;
-#[cfg(feature = "postgres")]
-pub use store::PostgresValue;
 #[cfg(feature = "redis")]
 pub use store::RedisStore;
 #[cfg(feature = "redis")]
 pub use store::RedisStoreError;
-pub use store::Resolution;
 #[cfg(feature = "sqlite")]
 pub use store::SqliteDatabase;
 #[cfg(feature = "sqlite")]
 pub use store::SqliteStore;
 #[cfg(feature = "sqlite")]
 pub use store::SqliteStoreError;
-#[cfg(feature = "sqlite")]
-pub use store::SqliteTransaction;
 pub use store::Store;
 pub use store::StoreError;
-pub use store::StoreErrorKind;
-pub use store::Subscription;
-pub use store::Transaction;
-pub use store::Wakeups;
 #[cfg(feature = "axum")]
 pub use web::IdempotencyLayer;
 #[cfg(feature = "axum")]
@@ -201,10 +175,32 @@ pub use web::Idempotent;
 #[cfg(feature = "axum")]
 pub use web::Principal;
 
-/// What the attribute's expansion calls. Not a public interface.
+/// The sqlx whose pools [`PostgresStore`] takes and whose transactions [`Execution::commit`] does.
+#[cfg(feature = "postgres")]
+#[doc(no_inline)]
+pub use sqlx;
+
+/// The sqlx 0.8 whose transactions [`Execution::commit`] takes.
+#[cfg(feature = "sqlx-0_8")]
+#[doc(no_inline)]
+pub use sqlx_0_8;
+
+/// The `tokio_postgres` whose transactions [`Execution::commit`] takes.
+#[cfg(feature = "tokio-postgres")]
+#[doc(no_inline)]
+pub use tokio_postgres;
+
+/// The rusqlite whose connections [`SqliteDatabase`] lends out. Of the versions that this library takes, cargo chooses one.
+#[cfg(feature = "sqlite")]
+#[doc(no_inline)]
+pub use rusqlite;
+
+/// What the attribute's expansion calls. Not a public interface; the number is another one when what it calls changes.
 #[cfg(feature = "axum")]
 #[doc(hidden)]
-pub mod __private {
+pub mod __private1 {
+    pub use std::time::Duration;
+
     pub use axum::response::Response;
     pub use futures_util::future::BoxFuture;
 
@@ -220,6 +216,6 @@ pub mod __private {
 }
 
 /// README.md's code, so that what users copy compiles.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "macros", feature = "sqlite"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

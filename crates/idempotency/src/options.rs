@@ -21,9 +21,13 @@ pub type FingerprintFn = fn(&Parts, &Bytes) -> Vec<u8>;
 /// the library.
 ///
 /// ```
+/// use std::time::Duration;
+///
 /// use idempotency::{OnDuplicate, OnLost, Options};
 ///
-/// const OPTIONS: Options = Options::new().ttl_seconds(3600).on_duplicate(OnDuplicate::Wait);
+/// const OPTIONS: Options = Options::new()
+///     .ttl(Duration::from_secs(3600))
+///     .on_duplicate(OnDuplicate::Wait);
 ///
 /// // What must rather stop than happen twice.
 /// const TRANSFER: Options = Options::new().on_lost(OnLost::Refuse);
@@ -33,7 +37,7 @@ pub struct Options {
     ttl: Option<Duration>,
     lease: Option<Duration>,
     required: Option<bool>,
-    transactional: Option<bool>,
+    mode: Option<RunMode>,
     on_duplicate: Option<OnDuplicate>,
     on_lost: Option<OnLost>,
     keep: Option<Keep>,
@@ -44,6 +48,20 @@ pub struct Options {
 const DEFAULT_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 
 const DEFAULT_LEASE: Duration = Duration::from_secs(30);
+
+/// When a key's record is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RunMode {
+    /// The key is claimed before the work begins, and held under a lease while it runs. The default.
+    Lease,
+    /// The record is written in the run's own transaction, by which the run ends: rows, key and response are one commit.
+    ///
+    /// A handler ends by [`Execution::commit`](crate::Execution::commit), work under
+    /// [`run_with`](crate::Idempotency::run_with) by [`Execution::commit_value`](crate::Execution::commit_value).
+    /// [`run`](crate::Idempotency::run) has no transaction, and goes by a lease.
+    Transactional,
+}
 
 /// What a duplicate gets while the first run goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +92,7 @@ impl Options {
             ttl: None,
             lease: None,
             required: None,
-            transactional: None,
+            mode: None,
             on_duplicate: None,
             on_lost: None,
             keep: None,
@@ -83,22 +101,26 @@ impl Options {
         }
     }
 
-    /// How long an answer is replayed, counted from completion.
+    /// How long a response is replayed, counted from completion.
     ///
-    /// It is what clients are told. The store keeps the answer a tenth longer, at most a minute, for retries that were sent
+    /// Clients are told this time. The store keeps the response a tenth longer, at most a minute, for retries that were sent
     /// in time.
     ///
     /// # Panics
     ///
-    /// If it is 0 or more than ten years; at compile time, in a constant.
+    /// If it is zero, more than ten years, or not a whole number of seconds; at compile time, in a constant.
     #[must_use]
-    pub const fn ttl_seconds(mut self, seconds: u64) -> Self {
-        assert!(seconds > 0, "ttl_seconds must be at least 1");
+    pub const fn ttl(mut self, ttl: Duration) -> Self {
+        assert!(!ttl.is_zero(), "the ttl must be at least one second");
         assert!(
-            seconds <= 315_360_000,
-            "ttl_seconds must be at most ten years (315360000)"
+            ttl.subsec_nanos() == 0,
+            "the ttl must be a whole number of seconds"
         );
-        self.ttl = Some(Duration::from_secs(seconds));
+        assert!(
+            ttl.as_secs() <= 315_360_000,
+            "the ttl must be at most ten years (315360000 seconds)"
+        );
+        self.ttl = Some(ttl);
         self.checked()
     }
 
@@ -106,11 +128,15 @@ impl Options {
     ///
     /// # Panics
     ///
-    /// If it is 0 or more than the ttl; at compile time, in a constant.
+    /// If it is zero, longer than the ttl, or not a whole number of seconds; at compile time, in a constant.
     #[must_use]
-    pub const fn lease_seconds(mut self, seconds: u64) -> Self {
-        assert!(seconds > 0, "lease_seconds must be at least 1");
-        self.lease = Some(Duration::from_secs(seconds));
+    pub const fn lease(mut self, lease: Duration) -> Self {
+        assert!(!lease.is_zero(), "the lease must be at least one second");
+        assert!(
+            lease.subsec_nanos() == 0,
+            "the lease must be a whole number of seconds"
+        );
+        self.lease = Some(lease);
         self.checked()
     }
 
@@ -121,14 +147,10 @@ impl Options {
         self
     }
 
-    /// Keeps the key's record in the run's own transaction, by which the run ends; or not, after all.
-    ///
-    /// A handler ends by [`Execution::commit`](crate::Execution::commit), work under
-    /// [`run_with`](crate::Idempotency::run_with) by [`Execution::commit_value`](crate::Execution::commit_value).
-    /// [`run`](crate::Idempotency::run) has no transaction, and goes by a lease.
+    /// When the key's record is written: before the work begins, or together with its rows.
     #[must_use]
-    pub const fn transactional(mut self, transactional: bool) -> Self {
-        self.transactional = Some(transactional);
+    pub const fn mode(mut self, mode: RunMode) -> Self {
+        self.mode = Some(mode);
         self
     }
 
@@ -175,7 +197,7 @@ impl Options {
             };
             assert!(
                 lease.as_secs() <= ttl.as_secs(),
-                "lease_seconds must not be more than ttl_seconds"
+                "the lease must not be longer than the ttl"
             );
         }
         self

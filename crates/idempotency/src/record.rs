@@ -2,7 +2,7 @@ use std::{fmt, time::SystemTime};
 
 use bytes::Bytes;
 
-use crate::{Fingerprint, Labels};
+use crate::{Fingerprint, labels::Labels};
 
 /// What a store holds for one key of one scope.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -28,7 +28,7 @@ pub enum Rejection {
     ShuttingDown,
     /// The work panicked, and may have been half done. The key is free again, and the steps that were done are kept.
     Panicked,
-    /// The work of a [transactional](crate::Options::transactional) run has succeeded without a commit. Nothing is stored, and the
+    /// The work of a [transactional](crate::RunMode::Transactional) run has succeeded without a commit. Nothing is stored, and the
     /// next call runs: the program is wrong, and has to end its work by a commit.
     NotCommitted,
     /// It is not known whether the work's own transaction was committed. Call again with the same key.

@@ -12,7 +12,8 @@ use futures_util::FutureExt;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    Execution, Fingerprint, Idempotency, IdempotencyKey, Options, Rejection, Scope, StoreError,
+    Execution, Fingerprint, Idempotency, IdempotencyKey, Options, Rejection, RunMode, Scope,
+    StoreError,
     engine::{Finished, NextAction, Origin, Persist, WorkResult},
     execution::{Ended, OutcomeKind},
     log_text::Causes,
@@ -90,7 +91,7 @@ impl Idempotency {
         T: Serialize + DeserializeOwned + Send + 'static,
         E: Send + 'static,
     {
-        let options = Options::new().transactional(false);
+        let options = Options::new().mode(RunMode::Lease);
         self.run_with(&options, scope, key, fingerprint, |_| work)
             .await
     }
@@ -98,11 +99,15 @@ impl Idempotency {
     /// [`run`](Self::run) with options, for work that ends itself by a commit, does steps, or calls other services.
     ///
     /// ```
+    /// use std::time::Duration;
+    ///
     /// use idempotency::{
     ///     Execution, Fingerprint, Idempotency, IdempotencyKey, OnDuplicate, Options, Run, RunError, Scope, StepError,
     /// };
     ///
-    /// const OPTIONS: Options = Options::new().ttl_seconds(3600).on_duplicate(OnDuplicate::Wait);
+    /// const OPTIONS: Options = Options::new()
+    ///     .ttl(Duration::from_secs(3600))
+    ///     .on_duplicate(OnDuplicate::Wait);
     ///
     /// /// Charges an order once. The provider gets the same key from every attempt.
     /// async fn handle(
@@ -128,7 +133,7 @@ impl Idempotency {
     /// # Work that is done exactly once
     ///
     /// Work whose effects are rows in the store's own database ends by [`Execution::commit_value`], which makes rows, key and value
-    /// one commit. With [`Options::transactional`] nothing is written before: they happen exactly once, whatever is killed whenever.
+    /// one commit. With [`RunMode::Transactional`] nothing is written before: they happen exactly once, whatever is killed whenever.
     /// Work that then succeeds without a commit is refused by [`Rejection::NotCommitted`], and nothing is stored. Under a lease,
     /// which is the default, a commit by a run that has lost its key is rolled back, and steps are kept; if the process dies,
     /// the key stays taken until the lease is over.

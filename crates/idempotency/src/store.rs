@@ -75,6 +75,12 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 
+pub use crate::labels::Labels;
+pub use crate::record::Phase;
+pub use crate::record::Record;
+pub use crate::record::RecordId;
+pub use crate::record::ScopeId;
+pub use crate::record::Token;
 pub use claim::Claim;
 pub use claim::ClaimRequest;
 pub use claim::Hold;
@@ -125,7 +131,7 @@ pub use transaction::Transaction;
 pub use wakeups::Subscription;
 pub use wakeups::Wakeups;
 
-use crate::{Fingerprint, Record, RecordId, ScopeId, Token};
+use crate::Fingerprint;
 
 /// A store that remembers keys. See the [module docs](self) for what an implementation promises.
 #[diagnostic::on_unimplemented(
@@ -135,7 +141,8 @@ use crate::{Fingerprint, Record, RecordId, ScopeId, Token};
 )]
 #[async_trait]
 pub trait Store: Any + fmt::Debug + Send + Sync {
-    /// The store's name in errors and logs, such as `postgres`.
+    /// The store's name in errors and logs, such as `postgres`. A wrapper that only passes calls on has the name of the store
+    /// that it wraps.
     fn name(&self) -> &'static str;
 
     /// The store that this one wraps, if it is a wrapper.

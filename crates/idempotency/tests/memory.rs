@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use idempotency::{
-    Claim, ClaimRequest, Clock, Fingerprint, Hold, IfOwner, MemoryStore, OnLost, RecordId, Store,
-    StoreError, StoreErrorKind, Token,
+    Clock, Fingerprint, MemoryStore, OnLost, Store, StoreError,
+    store::{Claim, ClaimRequest, Hold, IfOwner, RecordId, StoreErrorKind, Token},
 };
 
 const LEASE: Duration = Duration::from_secs(30);
@@ -22,7 +22,7 @@ fn store(clock: &Clock) -> MemoryStore {
 
 fn hold(key: u8) -> Hold {
     Hold::new(RecordId::from_bytes([key; 32]), Token::random(), LEASE, TTL)
-        .with_scope(idempotency::ScopeId::from_bytes([key; 8]))
+        .with_scope(idempotency::store::ScopeId::from_bytes([key; 8]))
 }
 
 fn asked() -> Fingerprint {

@@ -3,7 +3,7 @@
 
 use std::{future::poll_fn, pin::pin, task::Poll, time::Duration};
 
-use idempotency::{Polling, RecordId, Subscription, Token, Wakeups};
+use idempotency::store::{Polling, RecordId, Subscription, Token, Wakeups};
 use tokio::time::Instant;
 
 const ID: RecordId = RecordId::from_bytes([7; 32]);

@@ -7,7 +7,7 @@ pub(crate) const create_booking: ::idempotency::Idempotent<
     fn(
         State<Db>,
         Json<NewBooking>,
-    ) -> ::idempotency::__private::BoxFuture<
+    ) -> ::idempotency::__private1::BoxFuture<
         'static,
         Result<(StatusCode, Json<Booking>), ApiError>,
     >,
@@ -21,17 +21,17 @@ pub(crate) const create_booking: ::idempotency::Idempotent<
         new.trim();
         db.insert(new).await
     }
-    ::idempotency::__private::protected(
+    ::idempotency::__private1::protected(
         ::idempotency::Options::new()
-            .ttl_seconds(3600)
-            .lease_seconds(30)
+            .ttl(::idempotency::__private1::Duration::from_secs(3600))
+            .lease(::idempotency::__private1::Duration::from_secs(30))
             .required()
             .on_duplicate(::idempotency::OnDuplicate::Wait)
             .on_lost(::idempotency::OnLost::Refuse)
             .keep(::idempotency::Keep::All)
             .scope(Tenants::of_request)
             .fingerprint(amount_only),
-        |argument_0, argument_1| ::idempotency::__private::run(
+        |argument_0, argument_1| ::idempotency::__private1::run(
             create_booking(argument_0, argument_1),
         ),
     )

@@ -1,10 +1,10 @@
 #[allow(non_upper_case_globals, clippy::type_complexity)]
 const ping: ::idempotency::Idempotent<
-    fn() -> ::idempotency::__private::BoxFuture<'static, ()>,
+    fn() -> ::idempotency::__private1::BoxFuture<'static, ()>,
 > = {
     async fn ping() {}
-    ::idempotency::__private::protected(
+    ::idempotency::__private1::protected(
         ::idempotency::Options::new(),
-        || ::idempotency::__private::run(ping()),
+        || ::idempotency::__private1::run(ping()),
     )
 };

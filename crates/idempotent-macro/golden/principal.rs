@@ -4,14 +4,14 @@ const transfer: ::idempotency::Idempotent<
         State<Db>,
         Claims<Admin>,
         Json<Transfer>,
-    ) -> ::idempotency::__private::Direct<StatusCode>,
-    ::idempotency::__private::ProvedBy<
+    ) -> ::idempotency::__private1::Direct<StatusCode>,
+    ::idempotency::__private1::ProvedBy<
         Claims<Admin>,
         fn(
             State<Db>,
-            ::idempotency::__private::Proved<Claims<Admin>>,
+            ::idempotency::__private1::Proved<Claims<Admin>>,
             Json<Transfer>,
-        ) -> ::idempotency::__private::BoxFuture<'static, StatusCode>,
+        ) -> ::idempotency::__private1::BoxFuture<'static, StatusCode>,
     >,
 > = {
     async fn transfer(
@@ -21,17 +21,17 @@ const transfer: ::idempotency::Idempotent<
     ) -> StatusCode {
         db.transfer(subject, new).await
     }
-    ::idempotency::__private::protected_by::<
+    ::idempotency::__private1::protected_by::<
         Claims<Admin>,
         _,
         _,
         _,
     >(
         ::idempotency::Options::new().required(),
-        |argument_0, argument_1, argument_2| ::idempotency::__private::Direct::new(
-            ::idempotency::__private::run(transfer(argument_0, argument_1, argument_2)),
+        |argument_0, argument_1, argument_2| ::idempotency::__private1::Direct::new(
+            ::idempotency::__private1::run(transfer(argument_0, argument_1, argument_2)),
         ),
-        |argument_0, argument_1, argument_2| ::idempotency::__private::run(
+        |argument_0, argument_1, argument_2| ::idempotency::__private1::run(
             transfer(argument_0, argument_1.0, argument_2),
         ),
     )

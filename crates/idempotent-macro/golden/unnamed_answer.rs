@@ -2,16 +2,21 @@
 pub const cancel_booking: ::idempotency::Idempotent<
     fn(
         Path<Uuid>,
-    ) -> ::idempotency::__private::BoxFuture<'static, ::idempotency::__private::Response>,
+    ) -> ::idempotency::__private1::BoxFuture<
+        'static,
+        ::idempotency::__private1::Response,
+    >,
 > = {
     async fn cancel_booking(
         Path(id): Path<Uuid>,
     ) -> Result<impl IntoResponse, ApiError> {
         Ok((StatusCode::NO_CONTENT, [("x-booking", id.to_string())]))
     }
-    ::idempotency::__private::protected(
-        ::idempotency::Options::new().ttl_seconds(60).transactional(true),
-        |argument_0| ::idempotency::__private::run_into_response(
+    ::idempotency::__private1::protected(
+        ::idempotency::Options::new()
+            .ttl(::idempotency::__private1::Duration::from_secs(60))
+            .mode(::idempotency::RunMode::Transactional),
+        |argument_0| ::idempotency::__private1::run_into_response(
             cancel_booking(argument_0),
         ),
     )

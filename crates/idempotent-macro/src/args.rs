@@ -5,7 +5,7 @@ mod suggest;
 
 use proc_macro2::{TokenStream, TokenTree};
 use syn::{
-    Expr, ExprLit, ExprPath, Ident, Lit, LitInt, LitStr, Token, Type,
+    Expr, ExprLit, ExprPath, Ident, Lit, LitInt, LitStr, Path, PathArguments, Token, Type,
     ext::IdentExt,
     parse::{Parse, ParseStream, Parser},
 };
@@ -26,10 +26,12 @@ pub(crate) struct Arguments {
     pub(crate) principal: Option<Type>,
     pub(crate) scope: Option<ExprPath>,
     pub(crate) fingerprint: Option<ExprPath>,
+    /// Where the library is, if not at `::idempotency`.
+    pub(crate) library: Option<Path>,
 }
 
 /// Every option, and how to write it.
-const OPTIONS: [(&str, &str); 11] = [
+const OPTIONS: [(&str, &str); 12] = [
     ("ttl_seconds", "ttl_seconds = 3600"),
     ("lease_seconds", "lease_seconds = 30"),
     ("required", "required"),
@@ -41,6 +43,7 @@ const OPTIONS: [(&str, &str); 11] = [
     ("principal", "principal = Claims"),
     ("scope", "scope = path::to::function"),
     ("fingerprint", "fingerprint = path::to::function"),
+    ("crate", "crate = path::to::idempotency"),
 ];
 
 const COMMA: &str = "a comma must stand between two options";
@@ -156,7 +159,8 @@ impl Arguments {
                 self.engine_in_state = true;
             }
             "scope" => self.scope = Some(function(known, value)?),
-            _ => self.fingerprint = Some(function(known, value)?),
+            "fingerprint" => self.fingerprint = Some(function(known, value)?),
+            _ => self.library = Some(library(value)?),
         }
         Ok(())
     }
@@ -252,6 +256,28 @@ fn unquoted(principal: &LitStr) -> String {
         "`principal` is the type of an extractor: write `principal = {}`",
         principal.value()
     )
+}
+
+/// The path of a module, which has no arguments: those of a type would not be where the expansion needs them.
+fn library(value: &Expr) -> syn::Result<Path> {
+    let path = match value {
+        Expr::Path(ExprPath {
+            qself: None, path, ..
+        }) if path
+            .segments
+            .iter()
+            .all(|segment| matches!(segment.arguments, PathArguments::None)) =>
+        {
+            return Ok(path.clone());
+        }
+        Expr::Lit(ExprLit {
+            lit: Lit::Str(string),
+            ..
+        }) => string.value(),
+        _ => "path::to::idempotency".to_owned(),
+    };
+    let message = format!("`crate` is the path of the crate `idempotency`: write `crate = {path}`");
+    Err(syn::Error::new_spanned(value, message))
 }
 
 fn function(name: &str, value: &Expr) -> syn::Result<ExprPath> {

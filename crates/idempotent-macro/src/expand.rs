@@ -40,7 +40,8 @@ pub(crate) fn expand(arguments: &TokenStream, item: &TokenStream) -> TokenStream
                 return constant(&options, function);
             }
             let mark = format_ident!("{MOVED}");
-            quote!(#first #[::idempotency::idempotent(#mark, #arguments)] #function)
+            let library = library(&options);
+            quote!(#first #[#library::idempotent(#mark, #arguments)] #function)
         }
         None => constant(&options, function),
     }
@@ -59,7 +60,8 @@ fn without_mark(arguments: TokenStream) -> (TokenStream, bool) {
 }
 
 fn constant(arguments: &Arguments, function: Function) -> TokenStream {
-    let options = options(arguments);
+    let library = library(arguments);
+    let options = options(arguments, &library);
     let types: Vec<_> = function.argument_types().cloned().collect();
     let Function {
         attributes,
@@ -75,7 +77,7 @@ fn constant(arguments: &Arguments, function: Function) -> TokenStream {
     let (output, run) = match &signature.output {
         ReturnType::Default => (quote!(()), quote!(run)),
         ReturnType::Type(_, output) if Found::search(output).opaque.is_some() => (
-            quote!(::idempotency::__private::Response),
+            quote!(#library::__private1::Response),
             quote!(run_into_response),
         ),
         ReturnType::Type(_, output) => (quote!(#output), quote!(run)),
@@ -84,24 +86,24 @@ fn constant(arguments: &Arguments, function: Function) -> TokenStream {
     // The name's span makes lints and errors about the function point at it instead of at the attribute; on an
     // item that comes from an attribute from its first token to its last, the compiler reports no lints at all.
     let call = quote_spanned! {name.span()=>
-        |#(#bindings),*| ::idempotency::__private::#run(#name(#(#bindings),*))
+        |#(#bindings),*| #library::__private1::#run(#name(#(#bindings),*))
     };
-    let boxed = quote!(::idempotency::__private::BoxFuture<'static, #output>);
-    let in_state = quote!(::idempotency::__private::InState);
+    let boxed = quote!(#library::__private1::BoxFuture<'static, #output>);
+    let in_state = quote!(#library::__private1::InState);
     let (parameters, protected) = match &arguments.principal {
         None => (
             if arguments.engine_in_state {
-                quote!(fn(#(#types),*) -> #boxed, ::idempotency::__private::Unproved, #in_state)
+                quote!(fn(#(#types),*) -> #boxed, #library::__private1::Unproved, #in_state)
             } else {
                 quote!(fn(#(#types),*) -> #boxed)
             },
-            quote!(::idempotency::__private::protected(#options, #call)),
+            quote!(#library::__private1::protected(#options, #call)),
         ),
         Some(principal) => {
             // The extractor has run by the time the others do, and the argument of its type gets its value. The function can
             // still be called with that value itself.
             let taken = types.iter().position(|kind| is_same(kind, principal));
-            let proved = quote!(::idempotency::__private::Proved<#principal>);
+            let proved = quote!(#library::__private1::Proved<#principal>);
             let originals = &types;
             let is_taken = |index| taken == Some(index);
             let types = types.iter().enumerate();
@@ -120,25 +122,25 @@ fn constant(arguments: &Arguments, function: Function) -> TokenStream {
                     quote!(#binding)
                 }
             });
-            let direct = quote!(fn(#(#originals),*) -> ::idempotency::__private::Direct<#output>);
+            let direct = quote!(fn(#(#originals),*) -> #library::__private1::Direct<#output>);
             let call = quote_spanned! {name.span()=>
-                |#(#bindings),*| ::idempotency::__private::Direct::new(
-                    ::idempotency::__private::#run(#name(#(#bindings),*))
+                |#(#bindings),*| #library::__private1::Direct::new(
+                    #library::__private1::#run(#name(#(#bindings),*))
                 )
             };
             let routed = quote_spanned! {name.span()=>
-                |#(#bindings),*| ::idempotency::__private::#run(#name(#(#values),*))
+                |#(#bindings),*| #library::__private1::#run(#name(#(#values),*))
             };
             let engine = arguments.engine_in_state.then_some(in_state);
             let engine = engine.into_iter();
             (
                 quote!(
                     #direct,
-                    ::idempotency::__private::ProvedBy<#principal, fn(#(#types),*) -> #boxed>
+                    #library::__private1::ProvedBy<#principal, fn(#(#types),*) -> #boxed>
                     #(, #engine)*
                 ),
                 quote! {
-                    ::idempotency::__private::protected_by::<#principal, _, _, _>(#options, #call, #routed)
+                    #library::__private1::protected_by::<#principal, _, _, _>(#options, #call, #routed)
                 },
             )
         }
@@ -148,7 +150,7 @@ fn constant(arguments: &Arguments, function: Function) -> TokenStream {
     quote! {
         #(#outer)*
         #[allow(non_upper_case_globals, clippy::type_complexity)]
-        #visibility #constant #name: ::idempotency::Idempotent<#parameters> = {
+        #visibility #constant #name: #library::Idempotent<#parameters> = {
             #(#inner)*
             #signature
             #body
@@ -163,7 +165,15 @@ fn is_same(one: &Type, other: &Type) -> bool {
     quote!(#one).to_string() == quote!(#other).to_string()
 }
 
-fn options(arguments: &Arguments) -> TokenStream {
+/// Where the library is: a path that no name in scope of the handler can change, unless another one is given.
+fn library(arguments: &Arguments) -> TokenStream {
+    match &arguments.library {
+        Some(path) => quote!(#path),
+        None => quote!(::idempotency),
+    }
+}
+
+fn options(arguments: &Arguments, library: &TokenStream) -> TokenStream {
     let Arguments {
         ttl_seconds,
         lease_seconds,
@@ -177,29 +187,30 @@ fn options(arguments: &Arguments) -> TokenStream {
         principal: _,
         scope,
         fingerprint,
+        library: _,
     } = arguments;
-    let mut options = quote!(::idempotency::Options::new());
+    let mut options = quote!(#library::Options::new());
     // The ttl comes first, because each of the two checks itself against the other.
     if let Some(seconds) = ttl_seconds {
-        options.extend(quote!(.ttl_seconds(#seconds)));
+        options.extend(quote!(.ttl(#library::__private1::Duration::from_secs(#seconds))));
     }
     if let Some(seconds) = lease_seconds {
-        options.extend(quote!(.lease_seconds(#seconds)));
+        options.extend(quote!(.lease(#library::__private1::Duration::from_secs(#seconds))));
     }
     if *required {
         options.extend(quote!(.required()));
     }
     if *transactional {
-        options.extend(quote!(.transactional(true)));
+        options.extend(quote!(.mode(#library::RunMode::Transactional)));
     }
     if *on_duplicate_wait {
-        options.extend(quote!(.on_duplicate(::idempotency::OnDuplicate::Wait)));
+        options.extend(quote!(.on_duplicate(#library::OnDuplicate::Wait)));
     }
     if *on_lost_refuse {
-        options.extend(quote!(.on_lost(::idempotency::OnLost::Refuse)));
+        options.extend(quote!(.on_lost(#library::OnLost::Refuse)));
     }
     if *keep_all {
-        options.extend(quote!(.keep(::idempotency::Keep::All)));
+        options.extend(quote!(.keep(#library::Keep::All)));
     }
     if let Some(function) = scope {
         options.extend(quote!(.scope(#function)));

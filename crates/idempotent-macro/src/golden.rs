@@ -108,6 +108,35 @@ fn openapi_goes_first_because_it_writes_items_beside_the_function() {
     );
 }
 
+#[test]
+fn the_library_is_where_crate_says() {
+    check(
+        "library",
+        &quote!(
+            principal = Claims,
+            keep = "all",
+            on_lost = "refuse",
+            on_duplicate = "wait",
+            lease_seconds = 30,
+            ttl_seconds = 3600,
+            crate = crate::web::idempotency
+        ),
+        &quote! {
+            async fn transfer(claims: Claims) -> impl IntoResponse {
+                claims.subject
+            }
+        },
+    );
+    check(
+        "openapi_library",
+        &quote!(transactional, crate = ::web::idempotency),
+        &quote! {
+            #[utoipa::path(post, path = "/bookings")]
+            async fn create_booking() {}
+        },
+    );
+}
+
 #[track_caller]
 fn check(name: &str, arguments: &TokenStream, item: &TokenStream) {
     let expansion = syn::parse2(expand(arguments, item)).expect("an expansion is Rust");

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use idempotency::{
-    Claim, ClaimRequest, Fingerprint, Hold, MemoryStore, OnLost, RecordId, Store, Token,
+    Fingerprint, MemoryStore, OnLost, Store,
+    store::{Claim, ClaimRequest, Hold, RecordId, Token},
 };
 use uuid::Uuid;
 

@@ -5,7 +5,10 @@ use std::{sync::Arc, time::SystemTime};
 use async_trait::async_trait;
 use bytes::Bytes;
 use clap::ValueEnum;
-use idempotency::{Claim, ClaimRequest, Fingerprint, Hold, IfOwner, Resolution, Store, StoreError};
+use idempotency::{
+    Fingerprint, Store, StoreError,
+    store::{Claim, ClaimRequest, Hold, IfOwner, Resolution},
+};
 use tests::delegate::Hooks;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

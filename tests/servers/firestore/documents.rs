@@ -11,7 +11,7 @@ use gcloud_sdk::{
     prost_types::Timestamp,
     tonic::{Code, Status, transport::Channel},
 };
-use idempotency::{RecordId, Token};
+use idempotency::store::{RecordId, Token};
 
 /// The records of one project.
 #[derive(Clone, Debug)]

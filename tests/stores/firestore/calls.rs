@@ -1,7 +1,10 @@
 //! What a step costs, counted on the wire.
 
 use bytes::Bytes;
-use idempotency::{Claim, FirestoreStore, IfOwner, Store};
+use idempotency::{
+    FirestoreStore, Store,
+    store::{Claim, IfOwner},
+};
 use tests::servers::firestore::FirestoreEmulator;
 
 use super::{hold_on, new_hold, request, tap::Tap, unused_project};

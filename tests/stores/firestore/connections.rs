@@ -3,7 +3,10 @@
 use std::pin::pin;
 
 use bytes::Bytes;
-use idempotency::{Claim, FirestoreStore, Hold, IfOwner, Phase, Store, StoreErrorKind};
+use idempotency::{
+    FirestoreStore, Store,
+    store::{Claim, Hold, IfOwner, Phase, StoreErrorKind},
+};
 use tests::servers::firestore::FirestoreEmulator;
 
 use super::{connect, hold_on, new_hold, request, tap::Tap, unused_project};

@@ -5,8 +5,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use gcloud_sdk::google::firestore::v1::value::ValueType;
 use idempotency::{
-    Claim, FirestoreStore, Hold, IfOwner, Labels, ListRequest, ListedPhase, Record, Resolution,
-    Store, StoreErrorKind, Token,
+    FirestoreStore, Store,
+    store::{
+        Claim, Hold, IfOwner, Labels, ListRequest, ListedPhase, Record, Resolution, StoreErrorKind,
+        Token,
+    },
 };
 use tests::servers::firestore::{Documents, FirestoreEmulator};
 

@@ -10,8 +10,8 @@ use std::{
 
 use bytes::Bytes;
 use idempotency::{
-    Claim, FirestoreStore, Idempotency, IdempotencyKey, IfOwner, Phase, Rejection, Resolution, Run,
-    RunError, Scope, Store, StoreErrorKind, Token,
+    FirestoreStore, Idempotency, IdempotencyKey, Rejection, Run, RunError, Scope, Store,
+    store::{Claim, IfOwner, Phase, Resolution, StoreErrorKind, Token},
 };
 use tests::servers::firestore::{Documents, FirestoreEmulator};
 use tokio::sync::Notify;

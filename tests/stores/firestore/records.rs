@@ -5,8 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use gcloud_sdk::{google::firestore::v1::value::ValueType, prost_types::Timestamp};
 use idempotency::{
-    Claim, FirestoreStore, Hold, Idempotency, IdempotencyKey, IfOwner, ListRequest, OnDuplicate,
-    Options, RecordId, Rejection, Run, RunError, Scope, Store, StoreErrorKind,
+    FirestoreStore, Idempotency, IdempotencyKey, OnDuplicate, Options, Rejection, Run, RunError,
+    Scope, Store,
+    store::{Claim, Hold, IfOwner, ListRequest, RecordId, StoreErrorKind},
 };
 use tests::servers::firestore::{Documents, FirestoreEmulator};
 use tokio::{sync::oneshot, task::JoinSet};

@@ -7,7 +7,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use idempotency::{FirestoreStore, Hold, IfOwner, Store, StoreErrorKind};
+use idempotency::{
+    FirestoreStore, Store,
+    store::{Hold, IfOwner, StoreErrorKind},
+};
 use tests::servers::firestore::FirestoreEmulator;
 
 use super::{hold_on, new_hold, request, tap::Tap, unused_project};

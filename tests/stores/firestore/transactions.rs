@@ -12,8 +12,9 @@ use axum::{
 };
 use gcloud_sdk::google::firestore::v1::{ArrayValue, Document, MapValue, Value, value::ValueType};
 use idempotency::{
-    CommitError, Execution, FirestoreConflict, FirestoreDatabase, FirestorePrecondition,
-    FirestoreStore, FirestoreTransaction, Idempotency, idempotent, log_text::Causes,
+    CommitError, Execution, FirestoreDatabase, FirestoreStore, Idempotency, idempotent,
+    log_text::Causes,
+    store::{FirestoreConflict, FirestorePrecondition, FirestoreTransaction},
 };
 use serde_json::{Value as Json, json};
 use tests::servers::firestore::{Documents, FirestoreEmulator};

@@ -3,7 +3,10 @@
 use std::{future::poll_fn, pin::pin, task::Poll, time::Duration};
 
 use bytes::Bytes;
-use idempotency::{Claim, IfOwner, Store, Subscription};
+use idempotency::{
+    Store,
+    store::{Claim, IfOwner, Subscription},
+};
 use tests::servers::firestore::FirestoreEmulator;
 use tokio::time::timeout;
 

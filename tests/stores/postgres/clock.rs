@@ -3,7 +3,10 @@
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use idempotency::{Claim, IfOwner, Store};
+use idempotency::{
+    Store,
+    store::{Claim, IfOwner},
+};
 use tests::servers::postgres::advance;
 
 use super::{database, hold_on, new_hold, request, store};

@@ -1,7 +1,10 @@
 //! Connections on which nothing comes through any more, in either direction, and of which nobody is told.
 
 use bytes::Bytes;
-use idempotency::{Claim, ClaimRequest, IfOwner, OnLost, PostgresStore, Store, StoreErrorKind};
+use idempotency::{
+    OnLost, PostgresStore, Store,
+    store::{Claim, ClaimRequest, IfOwner, StoreErrorKind},
+};
 use sqlx::postgres::PgPoolOptions;
 use tokio::task::JoinSet;
 

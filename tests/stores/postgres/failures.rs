@@ -7,8 +7,8 @@ use std::sync::{
 
 use bytes::Bytes;
 use idempotency::{
-    Claim, Idempotency, IfOwner, ListRequest, OnDuplicate, Options, PostgresStore, RecordId,
-    Resolution, Run, Store, StoreErrorKind,
+    Idempotency, OnDuplicate, Options, PostgresStore, Run, Store,
+    store::{Claim, IfOwner, ListRequest, RecordId, Resolution, StoreErrorKind},
 };
 use sqlx::{AssertSqlSafe, Connection, PgConnection, postgres::PgPoolOptions, raw_sql};
 use tokio::task::JoinSet;

@@ -4,7 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use idempotency::{
-    IfOwner, Labels, ListRequest, PostgresStore, RecordId, Resolution, Store, StoreErrorKind,
+    PostgresStore, Store,
+    store::{IfOwner, Labels, ListRequest, RecordId, Resolution, StoreErrorKind},
 };
 
 use super::{database, hex, hold_on, new_hold, request, sql, store};
@@ -185,7 +186,7 @@ async fn what_is_for_completed_records_frees_no_key_of_a_run() {
         assert_eq!(resolved.ok(), Some(IfOwner::NotOwner));
     }
     let other = claim(&store, &hold_on(hold.id), &request()).await;
-    let in_flight = idempotency::Claim::in_flight(request());
+    let in_flight = idempotency::store::Claim::in_flight(request());
     assert_eq!(other.ok(), Some(in_flight));
     assert_eq!(store.renew(&hold).await.ok(), Some(IfOwner::Done(())));
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use idempotency::{
-    Claim, Hold, Idempotency, IfOwner, PostgresStore, Rejection, Resolution, Run, RunError, Store,
-    StoreErrorKind,
+    Idempotency, PostgresStore, Rejection, Run, RunError, Store,
+    store::{Claim, Hold, IfOwner, Resolution, StoreErrorKind},
 };
 use reqwest::Method;
 use serde_json::{Value, json};

@@ -6,7 +6,10 @@ use std::sync::{
 };
 
 use bytes::Bytes;
-use idempotency::{Claim, Idempotency, IfOwner, Run, RunError, Store, StoreErrorKind};
+use idempotency::{
+    Idempotency, Run, RunError, Store,
+    store::{Claim, IfOwner, StoreErrorKind},
+};
 use tests::servers::postgres::PostgresServer;
 
 use super::{hold_on, named, new_hold, request, store};

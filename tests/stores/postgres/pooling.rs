@@ -3,7 +3,10 @@
 use std::fs;
 
 use bytes::Bytes;
-use idempotency::{Claim, IfOwner, PostgresStore, Store};
+use idempotency::{
+    PostgresStore, Store,
+    store::{Claim, IfOwner},
+};
 use sqlx::{Row, raw_sql};
 use tests::servers::postgres::PostgresServer;
 

@@ -3,7 +3,10 @@
 use bytes::Bytes;
 use clap::Parser;
 use core_api::{Config, Server};
-use idempotency::{Claim, IfOwner, PostgresStore, PostgresStoreError, Store, StoreErrorKind};
+use idempotency::{
+    PostgresStore, PostgresStoreError, Store,
+    store::{Claim, IfOwner, StoreErrorKind},
+};
 use reqwest::Method;
 use sqlx::postgres::PgPoolOptions;
 use tests::{

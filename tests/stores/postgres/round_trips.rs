@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use idempotency::{Idempotency, IfOwner, PostgresStore, Run, Store};
+use idempotency::{Idempotency, PostgresStore, Run, Store, store::IfOwner};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
 use tests::servers::postgres::PostgresServer;
 use tokio::{

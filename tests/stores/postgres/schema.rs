@@ -3,7 +3,10 @@
 use std::error::Error;
 
 use bytes::Bytes;
-use idempotency::{Claim, PostgresStore, PostgresStoreError, Store, StoreErrorKind};
+use idempotency::{
+    PostgresStore, PostgresStoreError, Store,
+    store::{Claim, StoreErrorKind},
+};
 use sqlx::{Connection, PgConnection, PgPool, Row, postgres::PgPoolOptions, raw_sql};
 use tokio::task::JoinSet;
 

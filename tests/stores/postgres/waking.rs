@@ -8,7 +8,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use idempotency::{Claim, Hold, Idempotency, OnDuplicate, Options, PostgresStore, Run, Store};
+use idempotency::{
+    Idempotency, OnDuplicate, Options, PostgresStore, Run, Store,
+    store::{Claim, Hold},
+};
 use sqlx::{Row, postgres::PgListener};
 use tests::servers::postgres::advance;
 

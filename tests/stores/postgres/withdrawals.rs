@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use idempotency::{Claim, Fingerprint, Hold, IfOwner, Phase, Resolution, Store, StoreErrorKind};
+use idempotency::{
+    Fingerprint, Store,
+    store::{Claim, Hold, IfOwner, Phase, Resolution, StoreErrorKind},
+};
 use sqlx::Row;
 use tests::servers::postgres::advance;
 use tokio::{sync::Barrier, task::JoinSet};

@@ -4,8 +4,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use idempotency::{
-    Claim, Hold, IfOwner, Labels, ListRequest, Phase, Record, RedisStore, Resolution, Store,
-    StoreErrorKind, Token,
+    RedisStore, Store,
+    store::{
+        Claim, Hold, IfOwner, Labels, ListRequest, Phase, Record, Resolution, StoreErrorKind, Token,
+    },
 };
 use redis::Connection;
 

@@ -8,7 +8,10 @@ mod oldest;
 mod outages;
 
 use bytes::Bytes;
-use idempotency::{Claim, Hold, IfOwner, RedisStore, Store, StoreError, StoreErrorKind};
+use idempotency::{
+    RedisStore, Store, StoreError,
+    store::{Claim, Hold, IfOwner, StoreErrorKind},
+};
 use tests::servers::redis::RedisServer;
 
 use super::{hold_on, new_hold, request};

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use idempotency::{Hold, IfOwner, RedisStore, Resolution, Store, StoreErrorKind};
+use idempotency::{
+    RedisStore, Store,
+    store::{Hold, IfOwner, Resolution, StoreErrorKind},
+};
 
 use super::{
     hold_on,

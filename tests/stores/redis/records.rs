@@ -4,7 +4,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 use idempotency::{
-    Hold, IfOwner, ListRequest, Phase, RedisStore, Resolution, Store, StoreErrorKind,
+    RedisStore, Store,
+    store::{Hold, IfOwner, ListRequest, Phase, Resolution, StoreErrorKind},
 };
 use redis::Connection;
 use tests::{

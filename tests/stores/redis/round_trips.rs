@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use idempotency::{
-    Claim, Fingerprint, Idempotency, IdempotencyKey, IfOwner, RedisStore, Run, Scope, Store,
+    Fingerprint, Idempotency, IdempotencyKey, RedisStore, Run, Scope, Store,
+    store::{Claim, IfOwner},
 };
 use tests::servers::redis::RedisServer;
 

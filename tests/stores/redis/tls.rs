@@ -2,7 +2,7 @@
 
 use std::{env, path::Path, process::Command};
 
-use idempotency::{Claim, RedisStore, RedisStoreError, Store};
+use idempotency::{RedisStore, RedisStoreError, Store, store::Claim};
 use reqwest::StatusCode;
 use tempfile::tempdir;
 use tests::{

@@ -5,7 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use idempotency::{Hold, IfOwner, Phase, RecordId, RedisStore, Store, Subscription};
+use idempotency::{
+    RedisStore, Store,
+    store::{Hold, IfOwner, Phase, RecordId, Subscription},
+};
 use tests::servers::redis::RedisServer;
 
 use super::{new_hold, request, unused_prefix};

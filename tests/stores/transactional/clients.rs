@@ -2,7 +2,7 @@
 
 use axum::response::Response;
 use futures_util::future::BoxFuture;
-use idempotency::{CommitError, Execution, PostgresTransaction};
+use idempotency::{CommitError, Execution, store::PostgresTransaction};
 use sqlx::{Acquire, PgPool, Postgres, pool::PoolConnection, postgres::PgPoolOptions};
 
 use super::service::HandlerProbe;

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use idempotency::{IfOwner, Phase, PostgresStore, Resolution};
+use idempotency::{
+    PostgresStore,
+    store::{IfOwner, Phase, Resolution},
+};
 use rstest_reuse::apply;
 use sqlx::{AssertSqlSafe, PgPool, raw_sql};
 

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use idempotency::{
-    ClaimRequest, Fingerprint, FirestoreDatabase, FirestoreStore, Hold, IfOwner, OnLost, Phase,
-    Token,
+    Fingerprint, FirestoreDatabase, FirestoreStore, OnLost,
+    store::{ClaimRequest, Hold, IfOwner, Phase, Token},
 };
 use tests::servers::firestore::{Documents, FirestoreEmulator};
 

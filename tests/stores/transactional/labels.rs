@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use idempotency::{Fingerprint, Hold, Label, ListRequest, Phase, Token};
+use idempotency::{
+    Fingerprint, Label,
+    store::{Hold, ListRequest, Phase, Token},
+};
 use rstest_reuse::apply;
 
 use super::{Kind, TransactionalApp, each_database};

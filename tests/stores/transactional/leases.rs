@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use idempotency::{Claim, ClaimRequest, Clock, Hold, IfOwner, MemoryStore, OnLost, Phase, Token};
+use idempotency::{
+    Clock, MemoryStore, OnLost,
+    store::{Claim, ClaimRequest, Hold, IfOwner, Phase, Token},
+};
 use rstest_reuse::apply;
 
 use super::{Kind, Service, TransactionalApp, each_database};
@@ -43,7 +46,11 @@ async fn a_run_that_lost_its_key_commits_nothing(#[case] kind: Kind) {
     let held = service.record("k").await.expect("a record");
     let store = service.idempotency.store();
     // An operator frees the key, and another run completes under it.
-    let freed = store.resolve(&held.id, &held.token, idempotency::Resolution::Release);
+    let freed = store.resolve(
+        &held.id,
+        &held.token,
+        idempotency::store::Resolution::Release,
+    );
     assert_eq!(freed.await.ok(), Some(IfOwner::Done(())));
     let hold = Hold::new(
         held.id,
@@ -97,7 +104,11 @@ async fn a_store_elsewhere_is_asked_before_the_commit_and_told_after_it(#[case] 
     service.arrived().await;
     let held = service.record("k").await.expect("a record");
     let store = service.idempotency.store();
-    let freed = store.resolve(&held.id, &held.token, idempotency::Resolution::Release);
+    let freed = store.resolve(
+        &held.id,
+        &held.token,
+        idempotency::store::Resolution::Release,
+    );
     assert_eq!(freed.await.ok(), Some(IfOwner::Done(())));
     service.pass();
     assert_eq!(late.await.expect("an answer").status, 503);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use idempotency::{PostgresStore, RecordId};
+use idempotency::{PostgresStore, store::RecordId};
 use rstest_reuse::apply;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, postgres::PgPoolOptions, raw_sql};
 

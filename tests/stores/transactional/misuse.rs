@@ -6,7 +6,10 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use idempotency::{CommitError, Execution, Fingerprint, Hold, MemoryStore, Store, Token};
+use idempotency::{
+    CommitError, Execution, Fingerprint, MemoryStore, Store,
+    store::{Hold, Token},
+};
 use rstest::rstest;
 use rstest_reuse::apply;
 

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use idempotency::{ListRequest, MemoryStore, Phase};
+use idempotency::{
+    MemoryStore,
+    store::{ListRequest, Phase},
+};
 use rstest_reuse::apply;
 
 use super::{Kind, Service, TransactionalApp, each_database};

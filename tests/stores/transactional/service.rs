@@ -10,8 +10,9 @@ use axum::{
     routing::post,
 };
 use idempotency::{
-    CommitError, Disposition, Execution, Idempotency, IdempotencyKey, Label, Record, RecordId,
-    Scope, Store, idempotent,
+    CommitError, Disposition, Execution, Idempotency, IdempotencyKey, Label, Scope, Store,
+    idempotent,
+    store::{Record, RecordId},
 };
 use parking_lot::Mutex;
 use tests::{reply::Reply, wait::within_a_minute};

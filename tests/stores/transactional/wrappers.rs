@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use idempotency::{
-    Claim, ClaimRequest, Hold, IfOwner, ListRequest, OnLost, Phase, Resolution, Store, Token,
+    OnLost, Store,
+    store::{Claim, ClaimRequest, Hold, IfOwner, ListRequest, Phase, Resolution, Token},
 };
 use rstest::rstest;
 

@@ -11,8 +11,8 @@ use axum::response::Response;
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use firestore::{FirestoreDb, FirestoreDbOptions, errors::FirestoreError};
 use idempotency::{
-    CommitError, Execution, FirestoreConflict, FirestoreDatabase, FirestorePrecondition,
-    FirestoreStore, Store,
+    CommitError, Execution, FirestoreDatabase, FirestoreStore, Store,
+    store::{FirestoreConflict, FirestorePrecondition},
 };
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use idempotency::{Idempotency, IdempotencyKey, ListRequest, Scope, SqliteStore, Store};
+use idempotency::{Idempotency, IdempotencyKey, Scope, SqliteStore, Store, store::ListRequest};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::{Failure, Secret, SecretError, WITHOUT_SECRET, file::SecretFile};

@@ -12,7 +12,11 @@ use super::{
     Advance, LEASE, TTL, claim, completed, hold_on, inspect, new_hold, only_winner, request, rush,
     taken, won,
 };
-use crate::{Claim, IfOwner, OnLost, RecordId, Store};
+use crate::{
+    OnLost, Store,
+    record::RecordId,
+    store::{Claim, IfOwner},
+};
 
 /// Of many concurrent claims on an unused key one wins, and the others learn the winner's fingerprint.
 pub async fn one_of_many_wins_a_new_key(store: &Arc<dyn Store>) {

@@ -20,7 +20,7 @@
 ///
 /// - `conformance_tests!(shares: open)`, for a store with a limit of [`LIMIT_BYTES`](crate::conformance::shares::LIMIT_BYTES);
 /// - `conformance_tests!(wakeups: open)`, for a store that wakes waiters at once when a hold ends in their own process,
-///   as [`Wakeups`](crate::Wakeups) does.
+///   as [`Wakeups`](crate::store::Wakeups) does.
 #[macro_export]
 macro_rules! conformance_tests {
     (shares: $open:expr) => {

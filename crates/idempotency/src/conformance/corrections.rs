@@ -14,7 +14,10 @@ use super::{
     request, taken, won,
 };
 use crate::{
-    Claim, ClaimRequest, IfOwner, Labels, OnLost, Phase, Resolution, Store, StoreErrorKind, Token,
+    OnLost, Store,
+    labels::Labels,
+    record::{Phase, Token},
+    store::{Claim, ClaimRequest, IfOwner, Resolution, StoreErrorKind},
 };
 
 /// An operator replaces the outcome of a completed record that is still the one seen. Nothing else of that record

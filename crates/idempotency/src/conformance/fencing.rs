@@ -6,7 +6,11 @@ use bytes::Bytes;
 use tokio::sync::Barrier;
 
 use super::{Advance, LEASE, claim, completed, hold_on, inspect, new_hold, request, taken, won};
-use crate::{Claim, Hold, IfOwner, Phase, Resolution, Store};
+use crate::{
+    Store,
+    record::Phase,
+    store::{Claim, Hold, IfOwner, Resolution},
+};
 
 /// An owner that recovers after a take-over can neither renew, checkpoint, complete nor release.
 pub async fn a_stale_owner_changes_nothing(store: &Arc<dyn Store>, advance: &Advance<'_>) {

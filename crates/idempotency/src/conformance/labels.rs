@@ -12,8 +12,10 @@ use super::{
     time::lease_of, won,
 };
 use crate::{
-    Claim, Fingerprint, Hold, IfOwner, Labels, ListRequest, ListedPhase, Record, RecordId,
-    Resolution, Store,
+    Fingerprint, Store,
+    labels::Labels,
+    record::{Record, RecordId},
+    store::{Claim, Hold, IfOwner, ListRequest, ListedPhase, Resolution},
 };
 
 /// Longer than any of these tests takes.

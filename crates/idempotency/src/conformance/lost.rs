@@ -5,7 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{Advance, LEASE, MARGIN, TTL, claim, hold_on, inspect, request, rush, taken, won};
-use crate::{Claim, ClaimRequest, Fingerprint, Hold, IfOwner, OnLost, Resolution, Store};
+use crate::{
+    Fingerprint, OnLost, Store,
+    store::{Claim, ClaimRequest, Hold, IfOwner, Resolution},
+};
 
 /// A claim that may not take over learns that a lapsed hold's outcome is unknown, and another request learns that the
 /// key is in use. Both leave the record as it is, for its owner and for claims that may take over.

@@ -9,7 +9,11 @@ use super::{
     Advance, CROWD, LEASE, MARGIN, TTL, claim, completed, fencing::is_shut_out, hold_on, inspect,
     list, request, taken, won,
 };
-use crate::{Claim, IfOwner, Phase, RecordId, Resolution, Store, StoreErrorKind, Token};
+use crate::{
+    Store,
+    record::{Phase, RecordId, Token},
+    store::{Claim, IfOwner, Resolution, StoreErrorKind},
+};
 
 /// Outcomes are opaque: an empty one, text, every byte value, and a megabyte of noise, or as much as the store's limit
 /// allows, are returned unchanged.

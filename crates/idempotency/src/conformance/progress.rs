@@ -9,7 +9,11 @@ use super::{
     Advance, LEASE, MARGIN, TTL, claim, hold_on, inspect, list, operators::noise, request, taken,
     time::lease_of, won,
 };
-use crate::{Claim, Hold, IfOwner, Phase, Store, StoreErrorKind};
+use crate::{
+    Store,
+    record::Phase,
+    store::{Claim, Hold, IfOwner, StoreErrorKind},
+};
 
 /// A take-over gets the progress that the previous owner stored last, gets it again if it repeats its claim, and passes
 /// it on unless it stores its own. The previous owner can store nothing more.

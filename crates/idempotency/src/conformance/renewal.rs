@@ -6,7 +6,11 @@ use bytes::Bytes;
 use tokio::sync::Barrier;
 
 use super::{inspect, request, taken};
-use crate::{Hold, IfOwner, Phase, Store};
+use crate::{
+    Store,
+    record::Phase,
+    store::{Hold, IfOwner},
+};
 
 /// How often each pair of steps is sent concurrently.
 const ROUNDS: usize = 16;

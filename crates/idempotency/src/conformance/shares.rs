@@ -10,8 +10,9 @@ use super::{
     Advance, LEASE, TTL, TestStore, claim, completed, hold_on, inspect, new_hold, request, won,
 };
 use crate::{
-    Claim, ClaimRequest, Hold, IfOwner, OnLost, Resolution, ScopeId, Store, StoreError,
-    StoreErrorKind, Token,
+    OnLost, Store, StoreError,
+    record::{ScopeId, Token},
+    store::{Claim, ClaimRequest, Hold, IfOwner, Resolution, StoreErrorKind},
 };
 
 /// The limit of the stores in these tests: small, but large enough for records to show how the room is shared.

@@ -8,7 +8,10 @@ use super::{
     claim, hold_on, inspect, request, taken,
     withdrawal::{can_change_nothing, has_left, is_spent},
 };
-use crate::{Claim, ClaimRequest, IfOwner, OnLost, Store};
+use crate::{
+    OnLost, Store,
+    store::{Claim, ClaimRequest, IfOwner},
+};
 
 /// The same request takes over a suspended run at once, with all of its progress; the run's own token is spent.
 pub async fn a_suspended_run_goes_on_at_once(store: &Arc<dyn Store>) {

@@ -11,7 +11,11 @@ use super::{
     Advance, LEASE, MARGIN, TTL, claim, completed, fencing::is_shut_out, hold_on, inspect, list,
     new_hold, request, taken, won,
 };
-use crate::{Claim, Hold, IfOwner, Phase, Resolution, Store};
+use crate::{
+    Store,
+    record::Phase,
+    store::{Claim, Hold, IfOwner, Resolution},
+};
 
 /// A renewed hold lives for another lease from the renewal, and not longer.
 pub async fn renewing_moves_the_lease(store: &Arc<dyn Store>, advance: &Advance<'_>) {

@@ -5,7 +5,11 @@ use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll};
 use bytes::Bytes;
 
 use super::{LEASE, hold_on, inspect, request, taken};
-use crate::{Hold, IfOwner, Phase, Resolution, Store};
+use crate::{
+    Store,
+    record::Phase,
+    store::{Hold, IfOwner, Resolution},
+};
 
 /// A waiter that subscribes before it reads learns of the end, however far away the store is: by a notification or by
 /// polling.

@@ -7,8 +7,9 @@ use tokio::{sync::Barrier, task::JoinSet};
 
 use super::{Advance, LEASE, claim, hold_on, inspect, list, new_hold, request, taken, won};
 use crate::{
-    Claim, ClaimRequest, Fingerprint, Hold, IfOwner, OnLost, Phase, Record, RecordId, Resolution,
-    Store, StoreErrorKind, store::MAX_SPENT_TOKENS,
+    Fingerprint, OnLost, Store,
+    record::{Phase, Record, RecordId},
+    store::{Claim, ClaimRequest, Hold, IfOwner, MAX_SPENT_TOKENS, Resolution, StoreErrorKind},
 };
 
 /// The withdrawal of a first claim leaves a key that is new for any request, and repeating it changes nothing.

@@ -6,8 +6,10 @@ use bytes::Bytes;
 
 use super::{claim, hold_on, inspect, list, operators::noise, request, taken};
 use crate::{
-    Claim, IfOwner, Phase, Store,
+    Store,
+    record::Phase,
     store::transaction::{encode_through, innermost},
+    store::{Claim, IfOwner},
 };
 
 /// A record that a run's own transaction wrote, bypassing all wrappers, is read back unchanged through them. So is the

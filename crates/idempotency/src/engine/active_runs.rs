@@ -15,7 +15,7 @@ use super::{
     holds::{Held, Holds, Wake},
     withdrawals::Withdrawals,
 };
-use crate::{Fingerprint, Hold, Store, StoreError, Token};
+use crate::{Fingerprint, Store, StoreError, record::Token, store::Hold};
 
 /// The requests under way, from claim to stored answer.
 #[derive(Default)]

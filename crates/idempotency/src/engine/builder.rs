@@ -168,6 +168,8 @@ impl IdempotencyBuilder {
     /// ```
     /// # #[cfg(feature = "macros")]
     /// # {
+    /// use std::time::Duration;
+    ///
     /// use idempotency::{Idempotency, MemoryStore, OnDuplicate, Options, idempotent};
     ///
     /// /// Kept for an hour, and a duplicate waits.
@@ -178,13 +180,13 @@ impl IdempotencyBuilder {
     /// #[idempotent(ttl_seconds = 604_800)]
     /// async fn pay() {}
     ///
-    /// let defaults = Options::new().ttl_seconds(3600).on_duplicate(OnDuplicate::Wait);
+    /// let defaults = Options::new().ttl(Duration::from_secs(3600)).on_duplicate(OnDuplicate::Wait);
     /// let idempotency = Idempotency::builder(MemoryStore::new()).with_defaults(defaults).build();
     /// # }
     /// ```
     ///
     /// An attribute can give another number or function. It has no word to take back a default such as `required`, so leave out what
-    /// some handlers must not have; [`Idempotent::transactional`](crate::Idempotent::transactional) takes `false`. A layer and a call can
+    /// some handlers must not have; [`Idempotent::mode`](crate::Idempotent::mode) takes [`RunMode::Lease`](crate::RunMode::Lease). A layer and a call can
     /// take back any but `required`. A lease that is longer than the ttl it meets is as long as that ttl.
     /// [`run`](Idempotency::run) has no transaction, whatever this says.
     #[must_use]

@@ -16,7 +16,10 @@ use super::{
     active_runs::{ActiveRuns, RunGuard},
     store_timeout::{STORE_TIMEOUT, with_store_timeout},
 };
-use crate::{Claim, ClaimRequest, Fingerprint, Hold, OnLost, Store, StoreError, StoreErrorKind};
+use crate::{
+    Fingerprint, OnLost, Store, StoreError,
+    store::{Claim, ClaimRequest, Hold, StoreErrorKind},
+};
 
 /// A claim in flight. If the caller drops it, or the store fails without saying whether the key was taken, a background task
 /// finishes the claim and withdraws it, so that no orphaned hold blocks retries.
@@ -175,6 +178,10 @@ impl Idempotency {
         fingerprint: &Fingerprint,
         on_lost: OnLost,
     ) -> Result<Claimed, StoreError> {
-        with_store_timeout(Claiming::new(self, hold, fingerprint, on_lost)).await
+        with_store_timeout(
+            &self.0.store,
+            Claiming::new(self, hold, fingerprint, on_lost),
+        )
+        .await
     }
 }

@@ -10,8 +10,11 @@ use super::{
     local_locks::LocalLock, store_timeout::with_store_timeout, transactional,
 };
 use crate::{
-    Hold, IfOwner, Rejection, log_text::Causes, progress::Progress,
+    Rejection,
+    log_text::Causes,
+    progress::Progress,
     store::transaction::PendingRecord,
+    store::{Hold, IfOwner},
 };
 
 /// The right to run, with all that is needed for it. A claim whose run does not begin is withdrawn when this is dropped.
@@ -148,10 +151,13 @@ impl ClaimedRun<'_> {
 impl Idempotency {
     /// What the client of a run gets that lost its key.
     async fn response_of_the_owner(&self, operation: Operation) -> Result<Replay, Rejection> {
-        let found = match with_store_timeout(self.0.store.inspect(&operation.id)).await {
+        let found = match with_store_timeout(&self.0.store, self.0.store.inspect(&operation.id))
+            .await
+        {
             Ok(found) => found,
             Err(error) => {
                 tracing::error!(
+                    idempotency.store = self.store().name(),
                     idempotency.record = %operation.id,
                     error = %Causes(&error),
                     "a run has lost its key, or not heard of its commit, and the response that stands cannot be read",

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use super::{Idempotency, decision, store_timeout::with_store_timeout};
 use crate::{
-    Claim, ClaimRequest, IfOwner, OnLost, StoreError, Token, store::transaction::PendingRecord,
+    OnLost, StoreError,
+    record::Token,
+    store::transaction::PendingRecord,
+    store::{Claim, ClaimRequest, IfOwner},
 };
 
 /// Where the key of such a transaction stands.
@@ -49,13 +52,14 @@ impl Idempotency {
         tokio::time::timeout(TIMEOUT, looks)
             .await
             .unwrap_or_else(|_| Err(StoreError::unavailable("no response within 8 seconds")))
+            .map_err(|error| error.with_store(self.store().name()))
     }
 
     async fn look(&self, entry: &PendingRecord, token: Token) -> Result<CommitStatus, StoreError> {
         let store = &self.0.store;
         if entry.is_held {
             // A record that is still the hold's has not been completed, and its row has been written again since.
-            if with_store_timeout(store.renew(&entry.hold)).await? == IfOwner::Done(()) {
+            if with_store_timeout(store, store.renew(&entry.hold)).await? == IfOwner::Done(()) {
                 return Ok(CommitStatus::NotCommitted);
             }
         } else {
@@ -67,17 +71,16 @@ impl Idempotency {
                 .with_token(token)
                 .with_lease(Duration::ZERO)
                 .with_ttl(Duration::ZERO);
-            let claimed = with_store_timeout(store.claim(ClaimRequest::new(
-                &hold,
-                &entry.fingerprint,
-                OnLost::Refuse,
-            )))
+            let claimed = with_store_timeout(
+                store,
+                store.claim(ClaimRequest::new(&hold, &entry.fingerprint, OnLost::Refuse)),
+            )
             .await?;
             if matches!(claimed, Claim::Won { .. }) {
                 return Ok(CommitStatus::NotCommitted);
             }
         }
-        let Some(record) = with_store_timeout(store.inspect(&entry.hold.id)).await? else {
+        let Some(record) = with_store_timeout(store, store.inspect(&entry.hold.id)).await? else {
             // What the step has met has gone since, so the next look finds the key free.
             return Err(StoreError::unavailable("the key's record has just gone"));
         };

@@ -8,8 +8,11 @@ use bytes::Bytes;
 
 use super::{CommitStatus, Persist};
 use crate::{
-    Claim, Fingerprint, IfOwner, Phase, Record, Rejection, Token, fingerprint::Forms,
+    Fingerprint, Rejection,
+    fingerprint::Forms,
     progress::Progress,
+    record::{Phase, Record, Token},
+    store::{Claim, IfOwner},
 };
 
 /// What a request asks under its key.

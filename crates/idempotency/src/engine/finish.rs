@@ -18,7 +18,11 @@ use super::{
     decision::{self, AfterRefusedEnd},
     store_timeout::{STORE_TIMEOUT, with_store_timeout},
 };
-use crate::{Fingerprint, Hold, IfOwner, StoreError, StoreErrorKind, log_text::Causes};
+use crate::{
+    Fingerprint, StoreError,
+    log_text::Causes,
+    store::{Hold, IfOwner, StoreErrorKind},
+};
 
 /// The hold of a run that has ended. It is renewed until this is dropped.
 pub(super) struct Held {
@@ -91,6 +95,7 @@ pub(super) async fn finish<R>(held: Held, ending: WorkResult<R>) -> IfOwner<Exec
         Ok(IfOwner::NotOwner) => {
             // Its client gets the response of the run that took over.
             tracing::warn!(
+                idempotency.store = held.guard.store().name(),
                 idempotency.record = %held.hold.id,
                 "a run outlived its lease and another one took over; its response is dropped",
             );
@@ -135,28 +140,29 @@ impl Held {
         let (store, hold) = (self.guard.store(), &self.hold);
         match persist {
             Persist::Outcome(outcome) => {
-                match with_store_timeout(store.complete(hold, outcome.clone())).await? {
+                match with_store_timeout(store, store.complete(hold, outcome.clone())).await? {
                     IfOwner::Done(expires_at) => Ok(IfOwner::Done(Some(expires_at))),
                     IfOwner::NotOwner => Ok(IfOwner::NotOwner),
                 }
             }
             Persist::Steps(progress) => {
                 let progress = progress.suspended_by(self.guard.attempt());
-                match with_store_timeout(store.suspend(hold, progress)).await? {
+                match with_store_timeout(store, store.suspend(hold, progress)).await? {
                     IfOwner::Done(()) => Ok(IfOwner::Done(None)),
                     IfOwner::NotOwner => Ok(IfOwner::NotOwner),
                 }
             }
             _ => {
-                if with_store_timeout(store.release(hold)).await? == IfOwner::NotOwner {
+                if with_store_timeout(store, store.release(hold)).await? == IfOwner::NotOwner {
                     // The client of a run that was taken over gets the response of the one that counts.
-                    let found = Box::pin(with_store_timeout(store.inspect(&hold.id))).await?;
+                    let found =
+                        Box::pin(with_store_timeout(store, store.inspect(&hold.id))).await?;
                     if decision::owner(&hold.token, found.as_ref()) == IfOwner::NotOwner {
                         return Ok(IfOwner::NotOwner);
                     }
                     // A claim may be on its way by which this run was to get its key back.
                     let withdraw = store.withdraw(hold, &self.fingerprint);
-                    Box::pin(with_store_timeout(withdraw)).await?;
+                    Box::pin(with_store_timeout(store, withdraw)).await?;
                 }
                 Ok(IfOwner::Done(None))
             }
@@ -192,6 +198,7 @@ impl Held {
                 .await;
         if let Err(error) = kept {
             tracing::error!(
+                idempotency.store = self.guard.store().name(),
                 idempotency.record = %self.hold.id,
                 error = %Causes(&error),
                 "the steps of a run could not be stored; a retry will do them again",
@@ -213,11 +220,13 @@ impl Held {
         };
         match ended {
             Ok(IfOwner::NotOwner) if matches!(persist, Persist::Outcome(_)) => tracing::error!(
+                idempotency.store = self.guard.store().name(),
                 idempotency.record = %self.hold.id,
                 "another run took the key over from one whose response was sent before it could be stored",
             ),
             Ok(_) => {}
             Err(error) => tracing::error!(
+                idempotency.store = self.guard.store().name(),
                 idempotency.record = %self.hold.id,
                 error = %Causes(&error),
                 "the end of a run could not be stored; a retry will run again",

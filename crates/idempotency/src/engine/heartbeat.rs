@@ -8,7 +8,12 @@ use tokio::{
 };
 
 use super::{active_runs::ActiveRuns, store_timeout::with_store_timeout};
-use crate::{Fingerprint, Hold, IfOwner, RecordId, Store, log_text::Causes};
+use crate::{
+    Fingerprint, Store,
+    log_text::Causes,
+    record::RecordId,
+    store::{Hold, IfOwner},
+};
 
 /// Renews until all handles on the engine are gone, or its runtime ends, and the runs there with it.
 ///
@@ -76,7 +81,7 @@ async fn renew(
     if !runs.upgrade().is_some_and(|runs| runs.is_held(&hold.token)) {
         return;
     }
-    let renewed = match with_store_timeout(store.renew(&hold)).await {
+    let renewed = match with_store_timeout(&store, store.renew(&hold)).await {
         Ok(IfOwner::Done(())) => return,
         Ok(IfOwner::NotOwner) => {
             // The run has just ended, or the store has lost its record, or another run took over.
@@ -85,7 +90,7 @@ async fn renew(
             };
             let reclaimed = runs.reclaim(store.as_ref(), &hold, &fingerprint).await;
             if matches!(reclaimed, Ok(false)) && runs.give_up(&hold.token) {
-                warn_lost(&hold.id);
+                warn_lost(&store, &hold.id);
             }
             reclaimed
         }
@@ -96,6 +101,7 @@ async fn renew(
             runs.renew_soon(&hold);
         }
         tracing::warn!(
+            idempotency.store = store.name(),
             idempotency.record = %hold.id,
             error = %Causes(&error),
             "a hold could not be renewed; the next try is in a tenth of its lease",
@@ -103,6 +109,10 @@ async fn renew(
     }
 }
 
-fn warn_lost(id: &RecordId) {
-    tracing::warn!(idempotency.record = %id, "a run has lost its hold and can store nothing");
+fn warn_lost(store: &dyn Store, id: &RecordId) {
+    tracing::warn!(
+        idempotency.store = store.name(),
+        idempotency.record = %id,
+        "a run has lost its hold and can store nothing",
+    );
 }

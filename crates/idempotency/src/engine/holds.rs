@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use tokio::{runtime::Id, sync::Notify, time::Instant};
 
-use crate::{Fingerprint, Hold, Token};
+use crate::{Fingerprint, record::Token, store::Hold};
 
 #[derive(Default)]
 pub(super) struct Holds {

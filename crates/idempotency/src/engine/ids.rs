@@ -3,7 +3,11 @@
 use std::sync::Arc;
 
 use super::Idempotency;
-use crate::{IdempotencyKey, Label, RecordId, Scope, ScopeId, fingerprint::digest};
+use crate::{
+    IdempotencyKey, Label, Scope,
+    fingerprint::digest,
+    record::{RecordId, ScopeId},
+};
 
 impl Idempotency {
     /// The id under which the store keeps this key.

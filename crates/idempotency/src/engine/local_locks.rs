@@ -10,7 +10,11 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::active_runs::MAX_EXECUTION;
-use crate::{Fingerprint, Polling, RecordId, Subscription, Wakeups};
+use crate::{
+    Fingerprint,
+    record::RecordId,
+    store::{Polling, Subscription, Wakeups},
+};
 
 /// Where duplicates within the process meet.
 #[derive(Default)]

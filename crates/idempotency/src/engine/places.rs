@@ -5,7 +5,11 @@ use std::sync::Arc;
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
 use super::{Idempotency, claim::Claimed, store_timeout::with_store_timeout};
-use crate::{Claim, Fingerprint, Hold, OnLost, Phase, Rejection};
+use crate::{
+    Fingerprint, OnLost, Rejection,
+    record::Phase,
+    store::{Claim, Hold},
+};
 
 impl Idempotency {
     /// A place among those that run at one time.
@@ -32,7 +36,9 @@ impl Idempotency {
             Err(busy) => busy,
         };
         let sent_at = Instant::now();
-        let Some(record) = with_store_timeout(self.0.store.inspect(&hold.id)).await? else {
+        let Some(record) =
+            with_store_timeout(&self.0.store, self.0.store.inspect(&hold.id)).await?
+        else {
             return Err(busy);
         };
         let fingerprint = record.fingerprint;

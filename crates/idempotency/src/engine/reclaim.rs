@@ -5,7 +5,8 @@ use tokio::time::Instant;
 
 use super::{Idempotency, active_runs::ActiveRuns, store_timeout::with_store_timeout};
 use crate::{
-    Claim, ClaimRequest, Fingerprint, Hold, IfOwner, OnLost, Store, StoreError, StoreErrorKind,
+    Fingerprint, OnLost, Store, StoreError,
+    store::{Claim, ClaimRequest, Hold, IfOwner, StoreErrorKind},
 };
 
 /// How often a hold is renewed for a response that leaves enough of the lease.
@@ -35,7 +36,8 @@ impl Idempotency {
             }
             renewals += 1;
             let now = Instant::now();
-            if with_store_timeout(self.0.store.renew(hold)).await? == IfOwner::NotOwner
+            if with_store_timeout(&self.0.store, self.0.store.renew(hold)).await?
+                == IfOwner::NotOwner
                 && !self
                     .0
                     .active_runs
@@ -49,7 +51,8 @@ impl Idempotency {
         Err(StoreError::unavailable(format!(
             "the store takes longer to respond than a third of the lease of {} seconds",
             hold.lease.as_secs_f32(),
-        )))
+        ))
+        .with_store(self.store().name()))
     }
 }
 
@@ -62,16 +65,19 @@ impl ActiveRuns {
         hold: &Hold,
         fingerprint: &Fingerprint,
     ) -> Result<bool, StoreError> {
-        if with_store_timeout(store.inspect(&hold.id)).await?.is_some() {
+        if with_store_timeout(store, store.inspect(&hold.id))
+            .await?
+            .is_some()
+        {
             return Ok(false);
         }
         let request = ClaimRequest::new(hold, fingerprint, OnLost::Refuse);
-        let claimed = with_store_timeout(store.claim(request)).await;
+        let claimed = with_store_timeout(store, store.claim(request)).await;
         match claimed {
             Ok(Claim::Won { attempt, .. }) if self.note_attempt(&hold.token, attempt) => {}
             // The run has ended meanwhile, and nobody would run under it.
             Ok(Claim::Won { .. }) => {
-                with_store_timeout(store.withdraw(hold, fingerprint)).await?;
+                with_store_timeout(store, store.withdraw(hold, fingerprint)).await?;
                 return Ok(false);
             }
             Ok(_) => return Ok(false),
@@ -79,6 +85,7 @@ impl ActiveRuns {
             Err(error) => return Err(error),
         }
         tracing::warn!(
+            idempotency.store = store.name(),
             idempotency.record = %hold.id,
             "the store has lost the record of a run that goes on; the run has claimed its key again",
         );
@@ -97,7 +104,7 @@ impl ActiveRuns {
         while let Some(progress) = self.progress_of(&hold.token)
             && progress != kept
         {
-            if with_store_timeout(store.checkpoint(hold, progress.clone())).await?
+            if with_store_timeout(store, store.checkpoint(hold, progress.clone())).await?
                 == IfOwner::NotOwner
             {
                 return Ok(());

@@ -4,7 +4,13 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use super::{Idempotency, store_timeout::with_store_timeout};
-use crate::{IfOwner, Record, Resolution, StoreError, options::grace, outcome};
+use crate::{
+    StoreError,
+    options::grace,
+    outcome,
+    record::Record,
+    store::{IfOwner, Resolution},
+};
 
 impl Idempotency {
     /// Ends the run that this record shows, on an operator's word, unless it has ended or somebody took it over since.
@@ -12,7 +18,7 @@ impl Idempotency {
     /// Where [`OnLost::Refuse`](crate::OnLost::Refuse) holds, a key whose owner is lost waits for this:
     ///
     /// ```
-    /// use idempotency::{IfOwner, Idempotency, IdempotencyKey, Resolution, Scope};
+    /// use idempotency::{Idempotency, IdempotencyKey, Scope, store::{IfOwner, Resolution}};
     ///
     /// /// The payment provider knows nothing of this transfer, so the client's next retry shall run.
     /// async fn let_it_run(idempotency: &Idempotency, key: &str) -> Result<(), Box<dyn std::error::Error>> {
@@ -44,10 +50,14 @@ impl Idempotency {
             },
             other => other,
         };
-        let resolved =
-            with_store_timeout(self.0.store.resolve(&seen.id, &seen.token, resolution)).await?;
+        let resolved = with_store_timeout(
+            &self.0.store,
+            self.0.store.resolve(&seen.id, &seen.token, resolution),
+        )
+        .await?;
         if resolved == IfOwner::Done(()) {
             tracing::info!(
+                idempotency.store = self.store().name(),
                 idempotency.record = %seen.id,
                 attempt = seen.attempt,
                 "an operator has ended a run",
@@ -61,7 +71,7 @@ impl Idempotency {
     /// ```
     /// use std::time::Duration;
     ///
-    /// use idempotency::{IfOwner, Idempotency, Record, Resolution, StoreError};
+    /// use idempotency::{Idempotency, StoreError, store::{IfOwner, Record, Resolution}};
     ///
     /// /// The invoice was sent, as the mail server's log says, so every further call shall get its receipt.
     /// async fn it_was_sent(idempotency: &Idempotency, seen: &Record) -> Result<IfOwner<()>, StoreError> {

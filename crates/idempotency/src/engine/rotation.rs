@@ -18,7 +18,7 @@ use super::{
     ClaimedRun, Idempotency, NextAction, Operation, Replay, active_runs::ActiveRuns, decision,
     local_locks::LocalLocks, store_timeout::with_store_timeout,
 };
-use crate::{Rejection, options::EffectiveOptions};
+use crate::{Rejection, RunMode, options::EffectiveOptions};
 
 /// The secret that an engine knows besides its own.
 pub(super) enum OtherSecret {
@@ -71,7 +71,7 @@ impl Idempotency {
             }
         };
         Ok(match begun {
-            NextAction::Run(claimed) if options.transactional => {
+            NextAction::Run(claimed) if options.mode == RunMode::Transactional => {
                 NextAction::Run(claimed.in_transaction()?)
             }
             begun => begun,
@@ -157,7 +157,7 @@ impl Idempotency {
 
     /// The stored response of this operation; none if there is no record.
     async fn recorded(&self, operation: &Operation) -> Result<Option<Replay>, Rejection> {
-        let found = with_store_timeout(self.0.store.inspect(&operation.id)).await?;
+        let found = with_store_timeout(&self.0.store, self.0.store.inspect(&operation.id)).await?;
         let Some(record) = found else {
             return Ok(None);
         };
@@ -167,7 +167,7 @@ impl Idempotency {
     }
 
     async fn is_recorded(&self, operation: &Operation) -> Result<bool, Rejection> {
-        let found = with_store_timeout(self.0.store.inspect(&operation.id)).await?;
+        let found = with_store_timeout(&self.0.store, self.0.store.inspect(&operation.id)).await?;
         Ok(found.is_some())
     }
 }
@@ -184,7 +184,7 @@ impl ClaimedRun<'_> {
             return;
         };
         let (store, fingerprint) = (&self.idempotency.0.store, &self.operation.asked.fingerprint);
-        let withdrawn = with_store_timeout(store.withdraw(&self.hold, fingerprint)).await;
+        let withdrawn = with_store_timeout(store, store.withdraw(&self.hold, fingerprint)).await;
         if withdrawn.is_ok() {
             withdrawal.cancel();
         }

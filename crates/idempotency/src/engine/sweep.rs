@@ -46,11 +46,12 @@ async fn sweep(store: Weak<dyn Store>, every: Duration) {
         let Some(store) = store.upgrade() else { return };
         let mut removed = 0;
         loop {
-            match with_store_timeout(store.purge_expired(BATCH)).await {
+            match with_store_timeout(&store, store.purge_expired(BATCH)).await {
                 Ok(0) => break,
                 Ok(batch) => removed += batch,
                 Err(error) => {
                     tracing::warn!(
+                        idempotency.store = store.name(),
                         error = %Causes(&error),
                         "expired keys could not be removed; the next sweep tries again",
                     );
@@ -59,6 +60,10 @@ async fn sweep(store: Weak<dyn Store>, every: Duration) {
             }
             tokio::time::sleep(PAUSE).await;
         }
-        tracing::debug!(removed, "swept expired keys");
+        tracing::debug!(
+            idempotency.store = store.name(),
+            removed,
+            "swept expired keys"
+        );
     }
 }

@@ -11,7 +11,10 @@ use super::{
     store_timeout::with_store_timeout,
 };
 use crate::{
-    Claim, Fingerprint, Hold, IfOwner, OnLost, Phase, Rejection, StoreError, progress::Progress,
+    Fingerprint, OnLost, Rejection, StoreError,
+    progress::Progress,
+    record::Phase,
+    store::{Claim, Hold, IfOwner},
 };
 
 impl Idempotency {
@@ -28,6 +31,7 @@ impl Idempotency {
         let mut progress = Progress::read(progress)?;
         if decision::predecessor(attempt, &progress) == Predecessor::Lost {
             tracing::warn!(
+                idempotency.store = self.store().name(),
                 idempotency.record = %hold.id,
                 attempt,
                 "took over a key whose owner did not come back",
@@ -36,7 +40,10 @@ impl Idempotency {
         }
         if progress.name_attempt(attempt - 1) {
             // Should this attempt crash, its own progress must not say that it is suspended.
-            let kept = with_store_timeout(self.0.store.checkpoint(hold, progress.write()));
+            let kept = with_store_timeout(
+                &self.0.store,
+                self.0.store.checkpoint(hold, progress.write()),
+            );
             if Box::pin(kept).await? == IfOwner::NotOwner {
                 return Err(Rejection::InProgress);
             }
@@ -52,7 +59,7 @@ impl Idempotency {
         hold: &Hold,
         fingerprint: &Fingerprint,
     ) -> Result<Option<Claimed>, Rejection> {
-        let found = with_store_timeout(self.0.store.inspect(&hold.id)).await?;
+        let found = with_store_timeout(&self.0.store, self.0.store.inspect(&hold.id)).await?;
         let is_suspended = match found.map(|record| (record.attempt, record.phase)) {
             Some((attempt, Phase::InFlight { progress, .. })) => {
                 Progress::read(progress)?.is_suspended(attempt)
@@ -94,7 +101,7 @@ impl Idempotency {
     ) -> Result<IfOwner<()>, StoreError> {
         let (store, runs) = (self.store(), &self.0.active_runs);
         runs.note_progress(&hold.token, &progress);
-        let keep = || with_store_timeout(store.checkpoint(hold, progress.clone()));
+        let keep = || with_store_timeout(store, store.checkpoint(hold, progress.clone()));
         let kept = retry_until_lease_expires(hold.lease, keep).await?;
         // Of a step that goes on behind the end of its run, nothing may be claimed any more.
         if kept == IfOwner::NotOwner

@@ -16,8 +16,10 @@ use super::{
     waiting::WaitingRoom,
 };
 use crate::{
-    Claim, Fingerprint, Hold, IfOwner, OnLost, Rejection, log_text::Causes,
+    Fingerprint, OnLost, Rejection,
+    log_text::Causes,
     options::EffectiveOptions,
+    store::{Claim, Hold, IfOwner},
 };
 
 impl Idempotency {
@@ -46,7 +48,8 @@ impl Idempotency {
                 self.wait_for(&mut local_lock, deadline).await?;
                 continue;
             }
-            let found = with_store_timeout(self.0.store.inspect(&operation.id)).await?;
+            let found =
+                with_store_timeout(&self.0.store, self.0.store.inspect(&operation.id)).await?;
             match decision::after_look(&operation.asked, found)? {
                 AfterLook::RunInTransaction => {
                     // Its transaction brings the record, and that is not refused any more.
@@ -118,11 +121,12 @@ pub(super) async fn finish<R>(
         TransactionalEnd::Send(expires_at) => expires_at,
         TransactionalEnd::Superseded => return IfOwner::NotOwner,
         TransactionalEnd::SendIfUnrecorded => {
-            match with_store_timeout(guard.store().inspect(&hold.id)).await {
+            match with_store_timeout(guard.store(), guard.store().inspect(&hold.id)).await {
                 Ok(Some(_)) => return IfOwner::NotOwner,
                 Ok(None) => None,
                 Err(error) => {
                     tracing::warn!(
+                        idempotency.store = idempotency.store().name(),
                         idempotency.record = %hold.id,
                         error = %Causes(&error),
                         "it cannot be read whether an equal run has committed, so the response of a run that has not is not sent",
@@ -147,6 +151,7 @@ pub(super) async fn finish<R>(
                 Ok(_) => return IfOwner::NotOwner,
                 Err(error) => {
                     tracing::warn!(
+                        idempotency.store = idempotency.store().name(),
                         idempotency.record = %hold.id,
                         error = %Causes(&error),
                         "a response that stands for no change could not be stored, and is not sent; a retry runs again",

@@ -5,7 +5,9 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Idempotency, Operation, claim::Claimed, decision::waits_after, waiting::WaitingRoom};
-use crate::{Fingerprint, Hold, OnLost, Rejection, Token, options::EffectiveOptions};
+use crate::{
+    Fingerprint, OnLost, Rejection, options::EffectiveOptions, record::Token, store::Hold,
+};
 
 impl Idempotency {
     /// Claims; and where the same request is running already, waits up to `patience` for its end.

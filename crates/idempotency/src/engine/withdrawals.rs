@@ -19,7 +19,7 @@ use super::{
     active_runs::RunGuard, claim::SentClaim, finish::is_worth_a_retry,
     store_timeout::with_store_timeout,
 };
-use crate::{OnLost, RecordId, StoreError, log_text::Causes};
+use crate::{OnLost, StoreError, log_text::Causes};
 
 /// Where claims that nobody runs under wait for their turn at the store.
 #[derive(Default)]
@@ -83,7 +83,7 @@ impl Withdrawals {
         };
         drop(claims);
         let error = StoreError::unavailable("too many claims wait to be withdrawn");
-        warn(&full.claim.hold.id, &error);
+        warn(&full.claim, &error);
     }
 }
 
@@ -123,7 +123,7 @@ async fn withdraw_all(mut claims: Receiver<Pending>) {
                         pause = (2 * pause).min(MAX_PAUSE);
                     }
                 }
-                Err(error) => warn(&withdrawn.claim.hold.id, &error),
+                Err(error) => warn(&withdrawn.claim, &error),
             },
             received = claims.recv(), if is_open && pending.len() < MAX_PENDING / 2 => match received {
                 Some(received) => pending.push_back(received),
@@ -148,7 +148,7 @@ async fn withdraw(pending: Pending) -> (Pending, Result<(), StoreError>) {
         fingerprint,
         ..
     } = &pending.claim;
-    let response = with_store_timeout(store.withdraw(hold, fingerprint)).await;
+    let response = with_store_timeout(store, store.withdraw(hold, fingerprint)).await;
     (pending, response)
 }
 
@@ -163,14 +163,15 @@ impl Pending {
             self.until = now + MAX_INSISTENCE;
             return Some(self);
         }
-        warn(&self.claim.hold.id, error);
+        warn(&self.claim, error);
         None
     }
 }
 
-fn warn(id: &RecordId, error: &StoreError) {
+fn warn(claim: &SentClaim, error: &StoreError) {
     tracing::warn!(
-        idempotency.record = %id,
+        idempotency.store = claim.store.name(),
+        idempotency.record = %claim.hold.id,
         error = %Causes(error),
         "a claim could not be withdrawn; the key may be held until its lease ends",
     );

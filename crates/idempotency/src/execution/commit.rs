@@ -11,12 +11,13 @@ use bytes::Bytes;
 
 use super::{Execution, OutcomeKind, Protection};
 use crate::{
-    Idempotency, IfOwner, StoreError, Transaction,
+    Idempotency, StoreError,
     engine::{CommitStatus, MAX_EXECUTION},
     log_text::Causes,
     store::transaction::{
         self, BeforeAlone, CommitFailure, Committed, PendingRecord, encode_through,
     },
+    store::{IfOwner, Transaction},
 };
 
 /// Why [`Execution::commit`] or [`Execution::commit_value`] did not commit.
@@ -215,6 +216,7 @@ impl Protection {
             return Err(CommitError::Unknown(failure));
         }
         tracing::warn!(
+            idempotency.store = self.entry.store.name(),
             idempotency.record = %self.entry.hold.id,
             error = %Causes(failure.as_ref()),
             "the database did not say whether it has committed; the key's record will tell",

@@ -18,9 +18,11 @@ use tokio::sync::Notify;
 
 use super::{Execution, Protection, Shared, commit::CommitState};
 use crate::{
-    IfOwner, RecordId, StoreError, StoreErrorKind,
+    StoreError,
     engine::{DetachOnDrop, Persist, RunGuard},
+    record::RecordId,
     store::transaction::PendingRecord,
+    store::{IfOwner, StoreErrorKind},
 };
 
 /// Why [`Execution::step`] has no result.

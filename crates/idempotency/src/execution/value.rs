@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use serde::Serialize;
 
 use super::{CommitError, Execution, OutcomeKind};
-use crate::{Transaction, outcome};
+use crate::{outcome, store::Transaction};
 
 impl Execution {
     /// Commits the transaction, the key and this value together, and returns the value: the end of work under
@@ -18,10 +18,11 @@ impl Execution {
     /// # #[cfg(feature = "sqlite")]
     /// # mod example {
     /// use idempotency::{
-    ///     CommitError, Execution, Fingerprint, Idempotency, IdempotencyKey, Options, Run, RunError, Scope, SqliteDatabase,
+    ///     CommitError, Execution, Fingerprint, Idempotency, IdempotencyKey, Options, Run, RunError, RunMode, Scope,
+    ///     SqliteDatabase,
     /// };
     ///
-    /// const OPTIONS: Options = Options::new().transactional(true);
+    /// const OPTIONS: Options = Options::new().mode(RunMode::Transactional);
     ///
     /// /// Makes one invoice for each message, however often the queue delivers it. Invoices and keys are in one file.
     /// async fn handle(

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    DEFAULT_LEASE, DEFAULT_TTL, FingerprintFn, Keep, OnDuplicate, Options, ScopeFn, grace,
+    DEFAULT_LEASE, DEFAULT_TTL, FingerprintFn, Keep, OnDuplicate, Options, RunMode, ScopeFn, grace,
 };
 use crate::OnLost;
 
@@ -17,7 +17,7 @@ pub(crate) struct EffectiveOptions {
     pub(crate) ttl: Duration,
     pub(crate) lease: Duration,
     pub(crate) required: bool,
-    pub(crate) transactional: bool,
+    pub(crate) mode: RunMode,
     pub(crate) on_duplicate: OnDuplicate,
     pub(crate) on_lost: OnLost,
     pub(crate) keep: Keep,
@@ -36,10 +36,7 @@ impl Options {
             // The two may come from different places. Neither default is meant to be refused for the other.
             lease: lease.min(ttl),
             required: self.required.or(defaults.required).unwrap_or(false),
-            transactional: self
-                .transactional
-                .or(defaults.transactional)
-                .unwrap_or(false),
+            mode: self.mode.or(defaults.mode).unwrap_or(RunMode::Lease),
             on_duplicate: on_duplicate.unwrap_or(OnDuplicate::Conflict),
             on_lost: self
                 .on_lost

@@ -4,7 +4,11 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
-use crate::{Fingerprint, Labels, RecordId, ScopeId, Token};
+use crate::{
+    Fingerprint,
+    labels::Labels,
+    record::{RecordId, ScopeId, Token},
+};
 
 /// The request of a claim.
 #[derive(Clone, Copy, Debug)]

@@ -9,6 +9,7 @@ use std::{error::Error, fmt};
 pub struct StoreError {
     kind: StoreErrorKind,
     was_sent: bool,
+    store: Option<&'static str>,
     source: Box<dyn Error + Send + Sync>,
 }
 
@@ -37,6 +38,7 @@ impl StoreError {
         Self {
             kind: StoreErrorKind::Unavailable,
             was_sent: true,
+            store: None,
             source: source.into(),
         }
     }
@@ -54,6 +56,7 @@ impl StoreError {
         Self {
             kind: StoreErrorKind::Unreadable,
             was_sent: true,
+            store: None,
             source: source.into(),
         }
     }
@@ -63,6 +66,7 @@ impl StoreError {
         Self {
             kind: StoreErrorKind::Full,
             was_sent: true,
+            store: None,
             source: source.into(),
         }
     }
@@ -72,6 +76,7 @@ impl StoreError {
         Self {
             kind: StoreErrorKind::ScopeFull,
             was_sent: true,
+            store: None,
             source: source.into(),
         }
     }
@@ -81,6 +86,7 @@ impl StoreError {
         Self {
             kind: StoreErrorKind::TooLarge,
             was_sent: true,
+            store: None,
             source: source.into(),
         }
     }
@@ -91,8 +97,23 @@ impl StoreError {
         Self {
             kind: StoreErrorKind::Withdrawn,
             was_sent: true,
+            store: None,
             source: "its token was withdrawn or released before it arrived".into(),
         }
+    }
+
+    /// Names the store that failed by its [`name`](super::Store::name), unless the error names one already. The engine does so,
+    /// and stores of this library do where their databases fail, so that the name is right behind wrappers too.
+    #[must_use]
+    pub fn with_store(mut self, name: &'static str) -> Self {
+        self.store.get_or_insert(name);
+        self
+    }
+
+    /// The [`name`](super::Store::name) of the store that failed, where it is known.
+    #[must_use]
+    pub const fn store(&self) -> Option<&'static str> {
+        self.store
     }
 
     /// Whether the call may have been sent, so that a claim has to be withdrawn; see [`unreached`](Self::unreached).
@@ -117,16 +138,41 @@ impl StoreError {
 
 impl fmt::Display for StoreError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self.kind {
-            StoreErrorKind::Unavailable => "the idempotency store did not answer",
-            StoreErrorKind::Unreadable => {
-                "the idempotency store holds a record that cannot be read"
+        let name = self.store.map(|name| format!(" `{name}`"));
+        let name = name.unwrap_or_default();
+        match self.kind {
+            StoreErrorKind::Unavailable => {
+                write!(
+                    formatter,
+                    "the idempotency store{name} did not respond or failed"
+                )
             }
-            StoreErrorKind::Full => "the idempotency store is full",
-            StoreErrorKind::ScopeFull => "the scope uses its share of the idempotency store",
-            StoreErrorKind::Withdrawn => "the claim was withdrawn",
-            StoreErrorKind::TooLarge => "the outcome is too large for the idempotency store",
-        })
+            StoreErrorKind::Unreadable => {
+                write!(
+                    formatter,
+                    "the idempotency store{name} holds a record that cannot be read"
+                )
+            }
+            StoreErrorKind::Full => write!(formatter, "the idempotency store{name} is full"),
+            StoreErrorKind::ScopeFull => {
+                write!(
+                    formatter,
+                    "the scope uses its share of the idempotency store{name}"
+                )
+            }
+            StoreErrorKind::Withdrawn => {
+                write!(
+                    formatter,
+                    "the claim in the idempotency store{name} was withdrawn"
+                )
+            }
+            StoreErrorKind::TooLarge => {
+                write!(
+                    formatter,
+                    "the outcome is too large for the idempotency store{name}"
+                )
+            }
+        }
     }
 }
 

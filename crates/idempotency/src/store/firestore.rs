@@ -31,15 +31,18 @@ pub use transaction::FirestoreTransaction;
 pub use writes::FirestorePrecondition;
 
 use super::{
-    Claim, ClaimRequest, Hold, IfOwner, ListRequest, Polling, Resolution, SPENT_FOR, Store,
-    StoreError, Subscription, Wakeups, check_length,
+    Claim, ClaimRequest, Hold, IfOwner, ListRequest, Listed, Polling, Record, RecordId, Resolution,
+    SPENT_FOR, Store, StoreError, Subscription, Token, Wakeups, check_length,
 };
-use crate::{Fingerprint, Listed, Record, RecordId, Token};
+use crate::Fingerprint;
 use change::Change;
 use client::Failure;
 use owner::Author;
 use record_cache::RecordCache;
 use step::{Look, Next};
+
+/// What errors and logs call this store.
+const NAME: &str = "firestore";
 
 /// A store in Google's Firestore, shared by many processes and machines.
 ///
@@ -147,7 +150,7 @@ impl FirestoreStore {
 #[async_trait]
 impl Store for FirestoreStore {
     fn name(&self) -> &'static str {
-        "firestore"
+        NAME
     }
 
     async fn claim(&self, request: ClaimRequest<'_>) -> Result<Claim, StoreError> {
@@ -286,5 +289,5 @@ impl fmt::Debug for FirestoreStore {
 }
 
 fn unavailable(failure: Failure) -> StoreError {
-    StoreError::unavailable(failure.into_status())
+    StoreError::unavailable(failure.into_status()).with_store(NAME)
 }

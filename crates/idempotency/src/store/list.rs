@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use crate::{Phase, Record, RecordId};
+use crate::record::{Phase, Record, RecordId};
 
 /// Which records [`Store::list`](super::Store::list) returns.
 ///

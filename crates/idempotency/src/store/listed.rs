@@ -1,5 +1,5 @@
 use super::StoreError;
-use crate::{Record, RecordId};
+use crate::record::{Record, RecordId};
 
 /// What a store lists under one id: a record, or the reason why it cannot be read.
 ///
@@ -9,7 +9,7 @@ use crate::{Record, RecordId};
 pub struct Listed {
     /// The name under which the store holds it.
     pub id: RecordId,
-    /// The record, or an error of the kind [`Unreadable`](crate::StoreErrorKind::Unreadable).
+    /// The record, or an error of the kind [`Unreadable`](crate::store::StoreErrorKind::Unreadable).
     pub record: Result<Record, StoreError>,
 }
 

@@ -17,10 +17,11 @@ use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::{
-    Claim, ClaimRequest, Hold, IfOwner, ListRequest, Polling, Resolution, Store, StoreError,
-    Subscription, Wakeups, share::admit, spent::SpentTokens,
+    Claim, ClaimRequest, Hold, IfOwner, ListRequest, Listed, Phase, Polling, Record, RecordId,
+    Resolution, ScopeId, Store, StoreError, Subscription, Token, Wakeups, share::admit,
+    spent::SpentTokens,
 };
-use crate::{Clock, Fingerprint, Listed, OnLost, Phase, Record, RecordId, ScopeId, Token};
+use crate::{Clock, Fingerprint, OnLost};
 use scopes::Scopes;
 use shard::{Entry, Shard};
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 ///
 /// ```
 /// use std::time::Duration;
-/// use idempotency::Polling;
+/// use idempotency::store::Polling;
 ///
 /// // 25 ms, 50 ms, 100 ms, and so on up to a second, and from the start again after each change.
 /// let polling = Polling::backing_off(Duration::from_millis(25), Duration::from_secs(1));

@@ -25,15 +25,18 @@ pub use client::PostgresValue;
 pub use error::PostgresStoreError;
 
 use super::{
-    Claim, ClaimRequest, Hold, IfOwner, ListRequest, Polling, Resolution, Store, StoreError,
-    Subscription, Wakeups, check_length,
+    Claim, ClaimRequest, Hold, IfOwner, ListRequest, Listed, Polling, Record, RecordId, Resolution,
+    Store, StoreError, Subscription, Token, Wakeups, check_length,
 };
-use crate::{Fingerprint, Listed, OnLost, Record, RecordId, Token};
+use crate::{Fingerprint, OnLost};
 use connections::{Connections, Retry, Statement};
 use error::store_error;
 use identity::Identity;
 use listener::Listener;
 use records::{Found, MAX_OUTCOME, Next, fenced, microseconds};
+
+/// What errors and logs call this store.
+const NAME: &str = "postgres";
 
 /// A store in PostgreSQL, next to the application's own tables. Any number of processes share it.
 ///
@@ -51,7 +54,7 @@ use records::{Found, MAX_OUTCOME, Next, fenced, microseconds};
 /// ```
 ///
 /// The pool is one of sqlx 0.9. The transactions that carry keys may be those of another client (see
-/// [`Transaction`](crate::Transaction)). Clones are handles on one store. A first run costs two statements, its claim
+/// [`Transaction`](crate::store::Transaction)). Clones are handles on one store. A first run costs two statements, its claim
 /// and its completion, each with a commit of its own. In transactional mode it costs a read, and one statement in the
 /// handler's own transaction. A replay costs one statement that writes nothing.
 ///
@@ -203,7 +206,7 @@ impl PostgresStore {
 #[async_trait]
 impl Store for PostgresStore {
     fn name(&self) -> &'static str {
-        "postgres"
+        NAME
     }
 
     async fn claim(&self, request: ClaimRequest<'_>) -> Result<Claim, StoreError> {

@@ -22,14 +22,17 @@ use futures_util::future::try_join_all;
 pub use error::RedisStoreError;
 
 use super::{
-    Claim, ClaimRequest, Hold, IfOwner, ListRequest, Resolution, Store, StoreError, Subscription,
-    check_length,
+    Claim, ClaimRequest, Hold, IfOwner, ListRequest, Listed, Record, RecordId, Resolution, Store,
+    StoreError, Subscription, Token, check_length,
 };
-use crate::{Fingerprint, Listed, Record, RecordId, Token};
+use crate::Fingerprint;
 use keys::Keys;
 use listener::Listener;
 use records::Records;
 use server::Server;
+
+/// What errors and logs call this store.
+const NAME: &str = "redis";
 
 /// A store in Redis, shared by many processes: a claim is one round trip, and waiters are woken at once.
 ///
@@ -169,7 +172,7 @@ impl RedisStore {
 #[async_trait]
 impl Store for RedisStore {
     fn name(&self) -> &'static str {
-        "redis"
+        NAME
     }
 
     async fn claim(&self, request: ClaimRequest<'_>) -> Result<Claim, StoreError> {

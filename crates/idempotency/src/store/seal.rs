@@ -8,7 +8,7 @@ use chacha20poly1305::{
     aead::{AeadInOut, inout::InOutBuf},
 };
 
-use crate::{RecordId, fingerprint::digest};
+use crate::{fingerprint::digest, record::RecordId};
 
 /// The first byte of what is sealed.
 const SEALED: u8 = 0xA5;

@@ -10,7 +10,10 @@ use super::{
     Subscription,
     seal::{self, SEAL_LENGTH, Sealed, SealingKey},
 };
-use crate::{Fingerprint, Phase, Record, RecordId, ScopeId, Token};
+use crate::{
+    Fingerprint,
+    record::{Phase, Record, RecordId, ScopeId, Token},
+};
 
 /// Seals outcomes and progress. Ids and fingerprints are digests already, which the engine keys with the same secret.
 #[derive(Debug)]

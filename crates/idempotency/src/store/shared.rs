@@ -6,9 +6,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::{
-    Claim, ClaimRequest, Hold, IfOwner, ListRequest, Resolution, Store, StoreError, Subscription,
+    Claim, ClaimRequest, Hold, IfOwner, ListRequest, Listed, Record, RecordId, Resolution, ScopeId,
+    Store, StoreError, Subscription, Token,
 };
-use crate::{Fingerprint, Listed, Record, RecordId, ScopeId, Token};
+use crate::Fingerprint;
 
 /// Two implementations, because only a sized store and `dyn Store` itself can be coerced to a `dyn Store`.
 macro_rules! delegate {

@@ -1,7 +1,7 @@
 //! The spent tokens next to a record, whose claims take nothing any more.
 
 use super::MAX_SPENT_TOKENS;
-use crate::Token;
+use crate::record::Token;
 
 /// Spent tokens, the latest first, as their bytes one after another.
 #[derive(Clone, Default)]

@@ -35,15 +35,18 @@ pub use error::SqliteStoreError;
 pub use transaction::SqliteTransaction;
 
 use super::{
-    Claim, ClaimRequest, Hold, IfOwner, ListRequest, Polling, Resolution, Store, StoreError,
-    Subscription, Wakeups, check_length,
+    Claim, ClaimRequest, Hold, IfOwner, ListRequest, Listed, Polling, Record, RecordId, Resolution,
+    ScopeId, Store, StoreError, Subscription, Token, Wakeups, check_length,
 };
-use crate::{Clock, Fingerprint, Listed, Record, RecordId, ScopeId, Token};
+use crate::{Clock, Fingerprint};
 use record_filter::RecordFilter;
 use records::Found;
 use room::{Changes, Room};
 use threads::Turn;
 use timeline::{Now, Timeline};
+
+/// What errors and logs call this store.
+const NAME: &str = "sqlite";
 
 /// A store in a SQLite file: nothing to install, and its records survive crashes and power failures.
 ///
@@ -200,7 +203,7 @@ impl SqliteStore {
 #[async_trait]
 impl Store for SqliteStore {
     fn name(&self) -> &'static str {
-        "sqlite"
+        NAME
     }
 
     fn check_room(&self, scope: &ScopeId) -> Result<(), StoreError> {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 use super::{Hold, IfOwner, Store, StoreError};
-use crate::{Fingerprint, RecordId};
+use crate::{Fingerprint, record::RecordId};
 
 /// Work on a database that can be committed together with a key's record, by
 /// [`Execution::commit`](crate::Execution::commit).
@@ -16,9 +16,9 @@ use crate::{Fingerprint, RecordId};
 /// | `sqlx::Transaction<'_, Postgres>`, of sqlx 0.9 | [`PostgresStore`](crate::PostgresStore) in the same database | `postgres` |
 /// | the same, of sqlx 0.8 | | `sqlx-0_8` |
 /// | `tokio_postgres::Transaction<'_>` | | `tokio-postgres` |
-/// | of another client of PostgreSQL: any [`PostgresTransaction`](crate::PostgresTransaction) | | `postgres` |
-/// | [`SqliteTransaction`](crate::SqliteTransaction) | [`SqliteStore`](crate::SqliteStore) in the same file | `sqlite` |
-/// | [`FirestoreTransaction`](crate::FirestoreTransaction) | [`FirestoreStore`](crate::FirestoreStore) in the same database | `firestore` |
+/// | of another client of PostgreSQL: any [`PostgresTransaction`](crate::store::PostgresTransaction) | | `postgres` |
+/// | [`SqliteTransaction`](crate::store::SqliteTransaction) | [`SqliteStore`](crate::SqliteStore) in the same file | `sqlite` |
+/// | [`FirestoreTransaction`](crate::store::FirestoreTransaction) | [`FirestoreStore`](crate::FirestoreStore) in the same database | `firestore` |
 ///
 /// It cannot be implemented outside this library, because it writes what only a store of this library can read.
 #[diagnostic::on_unimplemented(

@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::Polling;
-use crate::{RecordId, Token};
+use crate::record::{RecordId, Token};
 
 /// The duplicates that wait in this process, by record: the part of a store that wakes them.
 ///

@@ -13,8 +13,8 @@ use parking_lot::Mutex;
 
 use super::{problem::Problem, refusal::settle, saved_response};
 use crate::{
-    CommitError, Execution, HttpConfig, Idempotency, StepError, Transaction,
-    execution::OutcomeKind, log_text::Causes,
+    CommitError, Execution, HttpConfig, Idempotency, StepError, execution::OutcomeKind,
+    log_text::Causes, store::Transaction,
 };
 
 /// Says of a response that its run has committed it.

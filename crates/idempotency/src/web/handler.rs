@@ -18,7 +18,7 @@ use super::{
     read_on::read_on,
     request::Methods,
 };
-use crate::{HttpConfig, Idempotency, Options};
+use crate::{HttpConfig, Idempotency, Options, RunMode};
 
 /// A handler that runs once for each key: the constant that `#[idempotent]` puts in place of a function.
 ///
@@ -65,11 +65,11 @@ where
 }
 
 impl<H, P, E> Idempotent<H, P, E> {
-    /// The same handler in transactional mode, or under a lease: for a service that is configured at its start to keep its
+    /// The same handler in another mode than its attribute says: for a service that is configured at its start to keep its
     /// keys in the database of its transactions or elsewhere.
     #[must_use]
-    pub const fn transactional(mut self, transactional: bool) -> Self {
-        self.options = self.options.transactional(transactional);
+    pub const fn mode(mut self, mode: RunMode) -> Self {
+        self.options = self.options.mode(mode);
         self
     }
 }

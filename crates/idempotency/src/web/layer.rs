@@ -27,13 +27,17 @@ use crate::{Idempotency, Options};
 /// sets of options for one key.
 ///
 /// ```
+/// use std::time::Duration;
+///
 /// use axum::{Router, routing::post};
 /// use idempotency::{Idempotency, IdempotencyLayer, MemoryStore, Options};
+///
+/// const OPTIONS: Options = Options::new().ttl(Duration::from_secs(3600));
 ///
 /// let idempotency = Idempotency::new(MemoryStore::new());
 /// let app: Router = Router::new()
 ///     .route("/bookings", post(async || "booked"))
-///     .layer(IdempotencyLayer::new(idempotency).with_options(Options::new().ttl_seconds(3600)));
+///     .layer(IdempotencyLayer::new(idempotency).with_options(OPTIONS));
 /// ```
 ///
 /// # Where it belongs

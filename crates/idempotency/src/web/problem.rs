@@ -4,8 +4,8 @@ use http::{HeaderValue, StatusCode};
 
 use super::request::NO_SCOPE;
 use crate::{
-    HttpConfig, HttpRejection, IdempotencyKey, KeyError, Rejection, StoreError, StoreErrorKind,
-    key::BARE_PUNCTUATION, log_text::Causes,
+    HttpConfig, HttpRejection, IdempotencyKey, KeyError, KeySyntax, Rejection, StoreError,
+    key::BARE_PUNCTUATION, log_text::Causes, store::StoreErrorKind,
 };
 
 /// Why a request was not answered by its handler.
@@ -66,7 +66,7 @@ impl Problem {
                     "The header field {key} is not valid: {error}. A key is 1 to {} printable ASCII characters in double \
                      quotes{}.",
                     IdempotencyKey::MAX_LENGTH,
-                    if config.strict { String::new() } else { format!(
+                    if config.key_syntax == KeySyntax::Quoted { String::new() } else { format!(
                             ", or without them if it has only letters, digits and {BARE_PUNCTUATION} and does not begin with : or @"
                         ) },
                 ),
@@ -262,10 +262,15 @@ impl From<Rejection> for Problem {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         if error.kind() == StoreErrorKind::ScopeFull {
-            tracing::warn!(error = %Causes(&error), "the request was refused and did not run");
+            tracing::warn!(
+                idempotency.store = error.store(),
+                error = %Causes(&error),
+                "the request was refused and did not run",
+            );
             return Self::TooManyKeys;
         }
         tracing::error!(
+            idempotency.store = error.store(),
             kind = ?error.kind(),
             error = %Causes(&error),
             "the request was refused and did not run",

@@ -87,7 +87,7 @@ fn field(
         // Two lines would combine to a list, and RFC 9651 section 4.2 fails those for an Item.
         (Some(_), Some(_)) => Err(KeyError::Repeated),
         (Some(line), None) => {
-            IdempotencyKey::from_field_value(line.as_bytes(), config.strict).map(Some)
+            IdempotencyKey::from_field_value(line.as_bytes(), config.key_syntax).map(Some)
         }
     }
 }

@@ -13,7 +13,7 @@ impl Idempotency {
     /// use std::time::Duration;
     ///
     /// use axum::{http::StatusCode, response::IntoResponse};
-    /// use idempotency::{IfOwner, Idempotency, Record, Resolution};
+    /// use idempotency::{Idempotency, store::{IfOwner, Record, Resolution}};
     ///
     /// /// The booking was made, as its table says, so every retry shall get the answer that it has not had.
     /// async fn it_was_booked(

@@ -9,8 +9,10 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use idempotency::{
-    Claim, ClaimRequest, Fingerprint, Hold, IfOwner, MemoryStore, Phase, Polling, Record, RecordId,
-    Store, StoreError, Subscription, Wakeups, conformance,
+    Fingerprint, MemoryStore, Store, StoreError, conformance,
+    store::{
+        Claim, ClaimRequest, Hold, IfOwner, Phase, Polling, Record, RecordId, Subscription, Wakeups,
+    },
 };
 
 use crate::delegate::{Delegate, Hooks};

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use idempotency::{Clock, Idempotency, Rejection, Run, RunError, Scope};
+use idempotency::{Clock, Idempotency, Rejection, Run, RunError, RunMode, Scope};
 use tokio::{sync::oneshot, task::JoinHandle};
 
 use crate::{
@@ -110,7 +110,7 @@ async fn a_busy_service_answers_503_and_says_when_to_come_back() {
     use idempotency::{IdempotencyLayer, MemoryStore, Options};
     use tower::{Layer, ServiceExt};
 
-    for transactional in [false, true] {
+    for mode in [RunMode::Lease, RunMode::Transactional] {
         let idempotency = Idempotency::builder(MemoryStore::new())
             .with_max_running(1)
             .build();
@@ -123,8 +123,7 @@ async fn a_busy_service_answers_503_and_says_when_to_come_back() {
                 Ok::<_, Infallible>(Response::new(Body::empty()))
             }
         });
-        let layer = IdempotencyLayer::new(idempotency)
-            .with_options(Options::new().transactional(transactional));
+        let layer = IdempotencyLayer::new(idempotency).with_options(Options::new().mode(mode));
         let service = layer.layer(service);
         let send = |key: &str| {
             let request = Request::post("/").header("idempotency-key", key);

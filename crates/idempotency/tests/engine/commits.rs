@@ -7,7 +7,7 @@ use std::{
 
 use idempotency::{
     Clock, CommitError, Execution, Idempotency, OnDuplicate, Options, Rejection, Run, RunError,
-    Scope, SqliteDatabase, SqliteStore, Store, Transaction,
+    RunMode, Scope, SqliteDatabase, SqliteStore, Store, store::Transaction,
 };
 use tempfile::TempDir;
 use tokio::sync::oneshot;
@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use crate::{Failed, execute, flaky::FlakyStore, key};
 
 pub(crate) const LEASED: Options = Options::new();
-const TRANSACTIONAL: Options = Options::new().transactional(true);
+const TRANSACTIONAL: Options = Options::new().mode(RunMode::Transactional);
 pub(crate) const BOTH: [Options; 2] = [LEASED, TRANSACTIONAL];
 
 /// A file with invoices, one for each customer, and with keys.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use idempotency::{
-    Clock, Idempotency, IfOwner, OnDuplicate, Options, Phase, Rejection, Resolution, Run, RunError,
-    Scope, Store,
+    Clock, Idempotency, OnDuplicate, Options, Rejection, Run, RunError, Scope, Store,
+    store::{IfOwner, Phase, Resolution},
 };
 use tokio::{sync::oneshot, time::Instant};
 

@@ -11,8 +11,8 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use idempotency::{
-    Claim, ClaimRequest, Clock, Fingerprint, Hold, IfOwner, MemoryStore, Record, RecordId, Store,
-    StoreError,
+    Clock, Fingerprint, MemoryStore, Store, StoreError,
+    store::{Claim, ClaimRequest, Hold, IfOwner, Record, RecordId},
 };
 
 use crate::delegate::{Delegate, Hooks};

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use idempotency::{
-    Clock, Idempotency, IfOwner, ListRequest, OnDuplicate, OnLost, Options, Rejection, Resolution,
-    Run, RunError, Scope, Store,
+    Clock, Idempotency, OnDuplicate, OnLost, Options, Rejection, Run, RunError, Scope, Store,
+    store::{IfOwner, ListRequest, Resolution},
 };
 use tokio::{sync::oneshot, task::JoinHandle, time};
 
@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Whole seconds of it are thirds of it.
-const OPTIONS: Options = Options::new().lease_seconds(3);
+const OPTIONS: Options = Options::new().lease(Duration::from_secs(3));
 
 struct World {
     idempotency: Idempotency,
@@ -213,7 +213,7 @@ async fn a_renewal_that_fails_is_tried_again_before_the_next_third_of_the_lease(
     let world = World::new();
     world.calls.lost_renewal.send_replace(1);
     let begun = time::Instant::now();
-    let run = world.charge(Options::new().lease_seconds(30), {
+    let run = world.charge(Options::new().lease(Duration::from_secs(30)), {
         let calls = Arc::clone(&world.calls);
         async move {
             reaches(&calls.renewals, 2).await;

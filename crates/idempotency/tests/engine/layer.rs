@@ -13,7 +13,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
-use idempotency::{Idempotency, IdempotencyLayer, MemoryStore, Options};
+use idempotency::{Idempotency, IdempotencyLayer, MemoryStore, Options, RunMode};
 use tower::{Layer, Service, ServiceExt};
 
 /// Answers with its run's number and the request's body; a clone has to be asked whether it is ready.
@@ -148,7 +148,7 @@ async fn trailers_reach_the_service_and_the_first_client_and_no_replay() {
 async fn a_transactional_run_that_hangs_gives_its_key_up_in_the_end() {
     let runs = Arc::new(AtomicUsize::new(0));
     let layer = IdempotencyLayer::new(Idempotency::new(MemoryStore::new()))
-        .with_options(Options::new().transactional(true));
+        .with_options(Options::new().mode(RunMode::Transactional));
     let service = layer.layer(tower::service_fn({
         let runs = Arc::clone(&runs);
         move |_: Request<Body>| {

@@ -42,7 +42,7 @@ async fn work_that_hangs_gives_its_key_up_in_the_end() {
     let clock = Clock::manual();
     let (store, calls) = WatchedStore::new(&clock);
     let idempotency = Idempotency::builder(store).build();
-    let options = Options::new().lease_seconds(3600);
+    let options = Options::new().lease(Duration::from_secs(3600));
     let hanging = tokio::spawn({
         let (idempotency, options) = (idempotency.clone(), options);
         async move {

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use idempotency::{
-    Claim, ClaimRequest, Clock, Hold, Idempotency, IfOwner, MemoryStore, OnDuplicate, OnLost,
-    Options, Record, Rejection, Resolution, Run, RunError, Scope, Token,
+    Clock, Idempotency, MemoryStore, OnDuplicate, OnLost, Options, Rejection, Run, RunError, Scope,
+    store::{Claim, ClaimRequest, Hold, IfOwner, Record, Resolution, Token},
 };
 
 use crate::{

@@ -21,6 +21,7 @@ mod life;
 mod lost;
 #[cfg(all(feature = "macros", feature = "sqlite"))]
 mod misused;
+mod named;
 mod outages;
 mod outcomes;
 mod renewals;

@@ -3,15 +3,15 @@
 use axum::{Extension, Router, body::Body, response::Response, routing::post};
 use http::{Request, StatusCode};
 use idempotency::{
-    CommitError, Execution, Idempotency, MemoryStore, Options, Run, RunError, SqliteDatabase,
-    SqliteStore, Transaction, idempotent,
+    CommitError, Execution, Idempotency, MemoryStore, Options, Run, RunError, RunMode,
+    SqliteDatabase, SqliteStore, idempotent, store::Transaction,
 };
 use tempfile::TempDir;
 use tower::ServiceExt;
 
 use crate::execute;
 
-const TRANSACTIONAL: Options = Options::new().transactional(true);
+const TRANSACTIONAL: Options = Options::new().mode(RunMode::Transactional);
 
 async fn database() -> (SqliteDatabase, TempDir) {
     let folder = tempfile::tempdir().expect("a folder");

@@ -11,8 +11,8 @@ use std::{
 };
 
 use idempotency::{
-    Claim, ClaimRequest, Clock, Hold, Idempotency, IfOwner, OnLost, Options, Rejection, Resolution,
-    Run, RunError, Scope, Store, Token,
+    Clock, Idempotency, OnLost, Options, Rejection, Run, RunError, Scope, Store,
+    store::{Claim, ClaimRequest, Hold, IfOwner, Resolution, Token},
 };
 use serde::{Deserialize, Serialize, Serializer};
 use tokio::sync::oneshot;
@@ -265,7 +265,7 @@ async fn a_run_does_not_begin_under_a_lease_that_has_lapsed_while_its_task_stood
     let clock = Clock::manual();
     let store = FlakyStore::new(&clock);
     let idempotency = Idempotency::builder(Arc::clone(&store)).build();
-    let options = Options::new().lease_seconds(3);
+    let options = Options::new().lease(Duration::from_secs(3));
     let runs = Arc::new(AtomicUsize::new(0));
     let first = tokio::spawn({
         let (idempotency, runs) = (idempotency.clone(), Arc::clone(&runs));

@@ -6,7 +6,8 @@ use std::{
 };
 
 use idempotency::{
-    Claim, ClaimRequest, Clock, Fingerprint, Hold, Idempotency, OnLost, Options, Run, Scope, Token,
+    Clock, Fingerprint, Idempotency, OnLost, Options, Run, Scope,
+    store::{Claim, ClaimRequest, Hold, Token},
 };
 use tokio::{
     runtime::{Builder, Runtime},
@@ -55,7 +56,12 @@ async fn renewals_whose_responses_come_late_keep_the_lease_alive() {
                 finished.await.expect("a word");
                 Ok(1)
             };
-            charge_with(&idempotency, &Options::new().lease_seconds(3), work).await
+            charge_with(
+                &idempotency,
+                &Options::new().lease(Duration::from_secs(3)),
+                work,
+            )
+            .await
         }
     });
     has_begun.await.expect("it begins");

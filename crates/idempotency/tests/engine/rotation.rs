@@ -9,8 +9,9 @@ use std::{
 };
 
 use idempotency::{
-    ClaimRequest, Clock, Fingerprint, Hold, Idempotency, IdempotencyBuilder, ListRequest,
-    MemoryStore, OnLost, Options, Rejection, Run, RunError, Store, Token,
+    Clock, Fingerprint, Idempotency, IdempotencyBuilder, MemoryStore, OnLost, Options, Rejection,
+    Run, RunError, RunMode, Store,
+    store::{ClaimRequest, Hold, ListRequest, Token},
 };
 use tokio::{sync::Barrier, task::JoinSet};
 
@@ -44,7 +45,7 @@ fn serve(store: &MemoryStore, deployment: Deployment) -> Idempotency {
 }
 
 fn options() -> Options {
-    Options::new().ttl_seconds(3600)
+    Options::new().ttl(Duration::from_secs(3600))
 }
 
 async fn value(idempotency: &Idempotency, value: u32) -> Run<u32> {
@@ -166,7 +167,7 @@ async fn equal_transactions_of_two_neighbours_at_one_time_commit_once() {
             let insert = world.invoice(format!("customer {number}").leak());
             requests.spawn(async move {
                 barrier.wait().await;
-                let options = options().transactional(true);
+                let options = options().mode(RunMode::Transactional);
                 let run = execute(&service, &options, async move |execution| {
                     execution.commit_value(insert, 1_u32).await
                 });
@@ -202,7 +203,7 @@ async fn a_run_that_goes_on_keeps_the_neighbours_out() {
             }
             Ok(1)
         });
-        assert_eq!(run.await.expect("a value"), Run::Executed(1));
+        assert_eq!(Box::pin(run).await.expect("a value"), Run::Executed(1));
         assert_eq!(value(&other, 3).await, Run::Replayed(1));
     }
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use idempotency::{
-    ClaimRequest, Hold, Idempotency, IfOwner, MemoryStore, OnLost, Options, Phase, Record,
-    Rejection, Resolution, Run, RunError, Scope, Store, StoreErrorKind, Token,
+    Idempotency, MemoryStore, OnLost, Options, Rejection, Run, RunError, Scope, Store,
+    store::{ClaimRequest, Hold, IfOwner, Phase, Record, Resolution, StoreErrorKind, Token},
 };
 
 use super::{Answer, Failed, asked, charge, execute, key};

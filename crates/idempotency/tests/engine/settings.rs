@@ -3,50 +3,93 @@
 use std::{sync::Arc, time::Duration};
 
 use idempotency::{
-    Claim, ClaimRequest, Clock, Fingerprint, Hold, Idempotency, IdempotencyBuilder, IdempotencyKey,
-    ListRequest, MemoryStore, OnDuplicate, OnLost, Options, Phase, Resolution, Run, Scope, Store,
-    Token,
+    Clock, Fingerprint, Idempotency, IdempotencyBuilder, IdempotencyKey, MemoryStore, OnDuplicate,
+    OnLost, Options, Run, Scope, Store,
+    store::{Claim, ClaimRequest, Hold, ListRequest, Phase, Resolution, Token},
 };
 
 use crate::{Failed, asked, charge, charge_with, key};
 
 // proves: bad-ttl-does-not-compile
 #[test]
-#[should_panic(expected = "ttl_seconds must be at least 1")]
+#[should_panic(expected = "the ttl must be at least one second")]
 fn a_ttl_of_zero_is_a_mistake() {
-    let _ = Options::new().ttl_seconds(0);
+    let _ = Options::new().ttl(Duration::ZERO);
 }
 
 // proves: bad-ttl-does-not-compile
 #[test]
-#[should_panic(expected = "ttl_seconds must be at most ten years (315360000)")]
+#[should_panic(expected = "the ttl must be at most ten years (315360000 seconds)")]
 fn a_ttl_of_more_than_ten_years_is_a_mistake() {
-    let _ = Options::new().ttl_seconds(315_360_001);
+    let _ = Options::new().ttl(Duration::from_secs(315_360_001));
+}
+
+// proves: bad-ttl-does-not-compile
+#[test]
+#[should_panic(expected = "the ttl must be a whole number of seconds")]
+fn a_ttl_with_a_fraction_of_a_second_is_a_mistake() {
+    let _ = Options::new().ttl(Duration::from_millis(1_500));
+}
+
+// proves: bad-ttl-does-not-compile
+#[test]
+#[should_panic(expected = "the lease must be at least one second")]
+fn a_lease_of_zero_is_a_mistake() {
+    let _ = Options::new().lease(Duration::ZERO);
+}
+
+// proves: bad-ttl-does-not-compile
+#[test]
+#[should_panic(expected = "the lease must be a whole number of seconds")]
+fn a_lease_of_less_than_a_second_is_a_mistake() {
+    let _ = Options::new().lease(Duration::from_nanos(1));
+}
+
+// proves: bad-ttl-does-not-compile
+#[test]
+fn the_shortest_and_the_longest_time_are_taken() {
+    let second = Duration::from_secs(1);
+    let _ = Options::new().ttl(second).lease(second);
+    let _ = Options::new().ttl(Duration::from_secs(315_360_000));
 }
 
 // proves: option-order-matters
 #[test]
-#[should_panic(expected = "lease_seconds must not be more than ttl_seconds")]
+#[should_panic(expected = "the lease must not be longer than the ttl")]
 fn a_lease_longer_than_the_ttl_is_a_mistake() {
-    let _ = Options::new().ttl_seconds(10).lease_seconds(11);
+    let _ = Options::new()
+        .ttl(Duration::from_secs(10))
+        .lease(Duration::from_secs(11));
 }
 
 // proves: option-order-matters
 #[test]
-#[should_panic(expected = "lease_seconds must not be more than ttl_seconds")]
+#[should_panic(expected = "the lease must not be longer than the ttl")]
 fn a_ttl_shorter_than_the_lease_is_a_mistake() {
-    let _ = Options::new().lease_seconds(11).ttl_seconds(10);
+    let _ = Options::new()
+        .lease(Duration::from_secs(11))
+        .ttl(Duration::from_secs(10));
 }
 
 // proves: option-order-matters
 #[tokio::test]
 async fn options_and_settings_can_be_said_in_any_order() {
-    let one = Options::new().ttl_seconds(60).lease_seconds(10).required();
-    let other = Options::new().required().lease_seconds(10).ttl_seconds(60);
+    let one = Options::new()
+        .ttl(Duration::from_secs(60))
+        .lease(Duration::from_secs(10))
+        .required();
+    let other = Options::new()
+        .required()
+        .lease(Duration::from_secs(10))
+        .ttl(Duration::from_secs(60));
     assert_eq!(format!("{one:?}"), format!("{other:?}"));
     let wait = OnDuplicate::Wait;
-    let one = Options::new().on_duplicate(wait).ttl_seconds(60);
-    let other = Options::new().ttl_seconds(60).on_duplicate(wait);
+    let one = Options::new()
+        .on_duplicate(wait)
+        .ttl(Duration::from_secs(60));
+    let other = Options::new()
+        .ttl(Duration::from_secs(60))
+        .on_duplicate(wait);
     assert_eq!(format!("{one:?}"), format!("{other:?}"));
 
     let settings: [fn(IdempotencyBuilder) -> IdempotencyBuilder; 3] = [
@@ -126,7 +169,7 @@ async fn the_stores_clock_decides_and_no_other() {
     // It stands still, on a day that is not today.
     let clock = Clock::manual();
     let idempotency = Idempotency::new(MemoryStore::new().with_clock(clock.clone()));
-    let options = Options::new().ttl_seconds(60);
+    let options = Options::new().ttl(Duration::from_secs(60));
     let first = charge_with(&idempotency, &options, async { Ok(1) }).await;
     assert_eq!(first.expect("a value"), Run::Executed(1));
     let record = idempotency.record_id(&Scope::anonymous(), &key("k"));

@@ -6,8 +6,8 @@ use std::{
 };
 
 use idempotency::{
-    Claim, ClaimRequest, Clock, Hold, Idempotency, OnLost, Rejection, Run, RunError, Scope, Store,
-    Token,
+    Clock, Idempotency, OnLost, Rejection, Run, RunError, Scope, Store,
+    store::{Claim, ClaimRequest, Hold, Token},
 };
 use tokio::{runtime::Handle, time::Instant};
 

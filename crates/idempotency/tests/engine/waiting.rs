@@ -124,7 +124,7 @@ mod http {
 
     use axum::body::Body;
     use http::{Request, Response, StatusCode};
-    use idempotency::{Idempotency, IdempotencyLayer, MemoryStore, Options};
+    use idempotency::{Idempotency, IdempotencyLayer, MemoryStore, Options, RunMode};
     use tokio::sync::watch;
     use tower::{Layer, ServiceExt};
 
@@ -143,7 +143,7 @@ mod http {
     // proves: duplicate-may-wait, waiters-exhaust-pool
     #[tokio::test]
     async fn waiters_keep_a_bounded_number_of_bytes() {
-        for transactional in [false, true] {
+        for mode in [RunMode::Lease, RunMode::Transactional] {
             let open = watch::Sender::new(false);
             let (started, mut has_started) = tokio::sync::mpsc::unbounded_channel();
             let service = tower::service_fn({
@@ -161,7 +161,7 @@ mod http {
                 }
             });
             let layer = IdempotencyLayer::new(Idempotency::new(MemoryStore::new()))
-                .with_options(Options::new().transactional(transactional));
+                .with_options(Options::new().mode(mode));
             let service = layer.layer(service);
             let send =
                 |caller: &'static str| tokio::spawn(service.clone().oneshot(request(caller)));

@@ -6,7 +6,10 @@ use std::{
 };
 
 use async_trait::async_trait;
-use idempotency::{Claim, ClaimRequest, Clock, Hold, IfOwner, MemoryStore, Store, StoreError};
+use idempotency::{
+    Clock, MemoryStore, Store, StoreError,
+    store::{Claim, ClaimRequest, Hold, IfOwner},
+};
 use tokio::sync::watch;
 
 use crate::delegate::{Delegate, Hooks};

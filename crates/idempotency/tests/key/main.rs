@@ -2,18 +2,18 @@
 
 mod properties;
 
-use idempotency::{IdempotencyKey, KeyError};
+use idempotency::{IdempotencyKey, KeyError, KeySyntax};
 
 const UUID: &str = "8e03978e-40d5-43e8-bc93-6894a57f9324";
 
 /// The key in a field value, as text.
 fn read(value: impl AsRef<[u8]>) -> Result<String, KeyError> {
-    let key = IdempotencyKey::from_field_value(value.as_ref(), false)?;
+    let key = IdempotencyKey::from_field_value(value.as_ref(), KeySyntax::QuotedOrBare)?;
     Ok(key.expose().to_owned())
 }
 
 fn read_strictly(value: impl AsRef<[u8]>) -> Result<String, KeyError> {
-    let key = IdempotencyKey::from_field_value(value.as_ref(), true)?;
+    let key = IdempotencyKey::from_field_value(value.as_ref(), KeySyntax::Quoted)?;
     Ok(key.expose().to_owned())
 }
 
@@ -62,7 +62,7 @@ fn a_bare_key_is_the_same_key_unless_only_quoted_ones_are_taken() {
         assert_key(key, key);
         assert_eq!(
             IdempotencyKey::new(key),
-            IdempotencyKey::from_field_value(format!("\"{key}\"").as_bytes(), true)
+            IdempotencyKey::from_field_value(format!("\"{key}\"").as_bytes(), KeySyntax::Quoted)
         );
         assert_eq!(read_strictly(key), Err(KeyError::NotQuoted), "{key}");
     }
@@ -331,8 +331,9 @@ fn white_space_around_a_value_is_not_part_of_it() {
 // proves: key-case-counts
 #[test]
 fn keys_are_compared_byte_by_byte() {
-    let key =
-        |value: &str| IdempotencyKey::from_field_value(value.as_bytes(), false).expect("a key");
+    let key = |value: &str| {
+        IdempotencyKey::from_field_value(value.as_bytes(), KeySyntax::QuotedOrBare).expect("a key")
+    };
     assert_eq!(key("abc"), key("\"abc\""));
     assert_ne!(key("abc"), key("ABC"));
     assert_ne!(key("abc"), key("abcd"));

@@ -8,7 +8,7 @@ use axum::{
     response::Response,
     routing::post,
 };
-use idempotency::{CommitError, Execution, Idempotency, ListRequest, idempotent};
+use idempotency::{CommitError, Execution, Idempotency, idempotent, store::ListRequest};
 use tower::ServiceExt;
 
 use super::*;

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use idempotency::{Labels, ListedPhase, Record};
+use idempotency::store::{Labels, ListedPhase, Record};
 
 use super::*;
 

@@ -12,9 +12,11 @@ use std::{
 
 use bytes::Bytes;
 use idempotency::{
-    Claim, ClaimRequest, Clock, Fingerprint, Hold, IfOwner, ListRequest, OnLost, Phase, RecordId,
-    Resolution, SqliteDatabase, SqliteStore, SqliteStoreError, Store, StoreError, StoreErrorKind,
-    Token,
+    Clock, Fingerprint, OnLost, SqliteDatabase, SqliteStore, SqliteStoreError, Store, StoreError,
+    store::{
+        Claim, ClaimRequest, Hold, IfOwner, ListRequest, Phase, RecordId, Resolution,
+        StoreErrorKind, Token,
+    },
 };
 use rusqlite::Connection;
 use tempfile::TempDir;

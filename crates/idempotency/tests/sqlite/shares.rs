@@ -8,7 +8,7 @@ use axum::{
     response::Response,
     routing::post,
 };
-use idempotency::{CommitError, Execution, Idempotency, ScopeId, idempotent};
+use idempotency::{CommitError, Execution, Idempotency, idempotent, store::ScopeId};
 use tower::ServiceExt;
 
 use super::*;

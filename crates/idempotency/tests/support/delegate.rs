@@ -5,8 +5,11 @@ use std::{fmt, ops::Deref, time::SystemTime};
 use async_trait::async_trait;
 use bytes::Bytes;
 use idempotency::{
-    Claim, ClaimRequest, Fingerprint, Hold, IfOwner, ListRequest, Listed, Record, RecordId,
-    Resolution, ScopeId, Store, StoreError, Subscription, Token,
+    Fingerprint, Store, StoreError,
+    store::{
+        Claim, ClaimRequest, Hold, IfOwner, ListRequest, Listed, Record, RecordId, Resolution,
+        ScopeId, Subscription, Token,
+    },
 };
 
 /// What a [`Delegate`] does, verb by verb. A verb without a hook goes to the store behind it.

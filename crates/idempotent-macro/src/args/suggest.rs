@@ -5,7 +5,7 @@ use syn::Ident;
 use super::OPTIONS;
 
 /// Other words for the options, as other libraries use them.
-const SYNONYMS: [(&str, &[&str]); 11] = [
+const SYNONYMS: [(&str, &[&str]); 12] = [
     (
         "ttl_seconds",
         &[
@@ -46,6 +46,7 @@ const SYNONYMS: [(&str, &[&str]); 11] = [
     ),
     ("scope", &["tenant", "per"]),
     ("fingerprint", &["hash", "payload", "body"]),
+    ("crate", &["krate", "crate_path", "path", "library"]),
 ];
 
 pub(super) fn unknown_option(name: &Ident) -> String {

@@ -4,7 +4,10 @@ use std::{collections::BTreeSet, iter};
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use idempotency::{Hold, IfOwner, RedisStore, Resolution, Store};
+use idempotency::{
+    RedisStore, Store,
+    store::{Hold, IfOwner, Resolution},
+};
 use tests::servers::redis::RedisServer;
 
 use super::{complete, is_replayed, request, taken};

@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use idempotency::{
-    Claim, Hold, IfOwner, ListRequest, Phase, RedisStore, Resolution, Store, StoreErrorKind,
+    RedisStore, Store,
+    store::{Claim, Hold, IfOwner, ListRequest, Phase, Resolution, StoreErrorKind},
 };
 use tests::servers::redis::RedisServer;
 

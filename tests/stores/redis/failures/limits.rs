@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use idempotency::{IfOwner, Resolution, Store, StoreErrorKind};
+use idempotency::{
+    Store,
+    store::{IfOwner, Resolution, StoreErrorKind},
+};
 use tests::servers::redis::{RedisServer, keys};
 
 use super::{assert_kind, complete, connect, hold_on, is_replayed, keep, new_hold, request, taken};

@@ -1,6 +1,9 @@
 //! Slots of a cluster that move from one node to another while the store works.
 
-use idempotency::{Hold, IfOwner, ListRequest, RedisStore, Store};
+use idempotency::{
+    RedisStore, Store,
+    store::{Hold, IfOwner, ListRequest},
+};
 use redis::Connection;
 use tests::servers::redis::{RedisServer, keys};
 

@@ -1,6 +1,6 @@
 //! The oldest version that is supported, which puts the errors of commands in scripts into sentences of its own.
 
-use idempotency::{RedisStore, RedisStoreError, Store, StoreErrorKind};
+use idempotency::{RedisStore, RedisStoreError, Store, store::StoreErrorKind};
 use tests::servers::redis::RedisServer;
 
 use super::{assert_kind, complete, connect, is_replayed, keep, new_hold, request, taken};

@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use idempotency::{
-    Claim, IfOwner, ListRequest, RedisStore, RedisStoreError, Resolution, Store, StoreErrorKind,
+    RedisStore, RedisStoreError, Store,
+    store::{Claim, IfOwner, ListRequest, Resolution, StoreErrorKind},
 };
 use tests::servers::redis::RedisServer;
 

@@ -7,7 +7,12 @@ use super::{
     change::{Base, Change, Origin},
     step::{Look, Next},
 };
-use crate::{Claim, Fingerprint, Hold, OnLost, Phase, StoreError, store::spent::SpentTokens};
+use crate::{
+    Fingerprint, OnLost, StoreError,
+    record::Phase,
+    store::spent::SpentTokens,
+    store::{Claim, Hold},
+};
 
 impl FirestoreStore {
     pub(super) async fn take(

@@ -12,7 +12,10 @@ use gcloud_sdk::{
 };
 
 use crate::{
-    Fingerprint, Labels, Phase, Record, RecordId, StoreError, Token, store::spent::SpentTokens,
+    Fingerprint, StoreError,
+    labels::Labels,
+    record::{Phase, Record, RecordId, Token},
+    store::spent::SpentTokens,
 };
 
 /// The collection of the records. The id of a document is its record's id in hexadecimal digits.

@@ -12,8 +12,9 @@ use super::{
     unavailable,
 };
 use crate::{
-    IfOwner, ListRequest, Listed, RecordId, StoreError, Token,
-    store::{SPENT_FOR, check_length, spent::SpentTokens},
+    StoreError,
+    record::{RecordId, Token},
+    store::{IfOwner, ListRequest, Listed, SPENT_FOR, check_length, spent::SpentTokens},
 };
 
 impl FirestoreStore {

@@ -12,8 +12,9 @@ use super::{
     step::{Look, Next},
 };
 use crate::{
-    Hold, IfOwner, RecordId, StoreError, Token,
-    store::{check_length, spent::SpentTokens},
+    StoreError,
+    record::{RecordId, Token},
+    store::{Hold, IfOwner, check_length, spent::SpentTokens},
 };
 
 impl FirestoreStore {

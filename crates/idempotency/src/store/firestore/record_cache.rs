@@ -6,7 +6,10 @@ use gcloud_sdk::prost_types::Timestamp;
 use parking_lot::Mutex;
 
 use super::{change::Base, document::Found};
-use crate::{Phase, RecordId, Token, store::spent::SpentTokens};
+use crate::{
+    record::{Phase, RecordId, Token},
+    store::spent::SpentTokens,
+};
 
 /// The records that were met lately, up to a fixed number.
 #[derive(Clone, Default)]

@@ -6,13 +6,13 @@ use gcloud_sdk::tonic::Status;
 use tokio::time::{Instant, sleep};
 
 use super::{
-    FirestoreStore,
+    FirestoreStore, NAME,
     change::{self, Base, Change},
     client::Failure,
     document::{self, Found},
     record_cache::CachedRecord,
 };
-use crate::{Hold, RecordId, StoreError};
+use crate::{StoreError, record::RecordId, store::Hold};
 
 /// What was read, for a verb to decide on.
 pub(super) struct Look {
@@ -75,18 +75,21 @@ impl FirestoreStore {
                 },
             };
             let (status, was_sent) = match failure {
-                Failure::Refused(status) => return Err(StoreError::unavailable(status)),
+                Failure::Refused(status) => {
+                    return Err(StoreError::unavailable(status).with_store(NAME));
+                }
                 Failure::Conflict(status)
                 | Failure::Contention(status)
                 | Failure::Unknown(status) => (status, true),
                 Failure::Unsent(status) => (status, tried),
             };
             if Instant::now() + pause >= give_up {
-                return Err(if was_sent {
+                let failure = if was_sent {
                     StoreError::unavailable(status)
                 } else {
                     StoreError::unreached(status)
-                });
+                };
+                return Err(failure.with_store(NAME));
             }
             sleep(pause).await;
             pause = (2 * pause).clamp(FIRST_PAUSE, LONGEST_PAUSE);

@@ -54,7 +54,7 @@ use crate::store::{
 ///     http::StatusCode,
 ///     response::{IntoResponse, Response},
 /// };
-/// use idempotency::{CommitError, Execution, FirestoreConflict, FirestoreDatabase};
+/// use idempotency::{CommitError, Execution, FirestoreDatabase, store::FirestoreConflict};
 /// use serde_json::json;
 ///
 /// # #[allow(dead_code)]

@@ -1,7 +1,10 @@
 //! Listing and resolving records, for operators.
 
 use super::{MemoryStore, later};
-use crate::{IfOwner, ListRequest, Listed, Phase, RecordId, Resolution, Token, store::SPENT_FOR};
+use crate::{
+    record::{Phase, RecordId, Token},
+    store::{IfOwner, ListRequest, Listed, Resolution, SPENT_FOR},
+};
 
 impl MemoryStore {
     pub(super) fn listed(&self, request: &ListRequest) -> Vec<Listed> {

@@ -13,8 +13,10 @@ use super::{
     shard::{Entry, Shard},
 };
 use crate::{
-    Hold, Phase, RecordId, ScopeId, StoreError, Token,
+    StoreError,
+    record::{Phase, RecordId, ScopeId, Token},
     store::{
+        Hold,
         share::{BYTES_PER_RECORD, admit},
         spent::SpentTokens,
     },

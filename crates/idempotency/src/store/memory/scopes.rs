@@ -10,7 +10,7 @@ use std::{
 
 use parking_lot::RwLock;
 
-use crate::{ScopeId, StoreError};
+use crate::{StoreError, record::ScopeId};
 
 /// The scopes that have records, in parts, so that callers of different scopes seldom contend for a lock.
 pub(super) struct Scopes([RwLock<Counts>; PARTS]);

@@ -12,7 +12,12 @@ use std::{
 use bytes::Bytes;
 
 use super::scopes::Share;
-use crate::{Fingerprint, Labels, Phase, Record, RecordId, Token, store::spent::SpentTokens};
+use crate::{
+    Fingerprint,
+    labels::Labels,
+    record::{Phase, Record, RecordId, Token},
+    store::spent::SpentTokens,
+};
 
 /// One part of the keys. Its lock is never held over an await, and for only a few entries at a time.
 #[derive(Default)]

@@ -24,7 +24,7 @@ use std::{borrow::Cow, error::Error, fmt};
     message = "`{Self}` is not a transaction that can be committed with a key",
     label = "not a transaction that can be committed with a key",
     note = "pass a `sqlx::Transaction<'_, Postgres>`, `SqliteDatabase::transaction(…)` or `FirestoreDatabase::transaction()`",
-    note = "for another client of PostgreSQL, implement `idempotency::PostgresTransaction`"
+    note = "for another client of PostgreSQL, implement `idempotency::store::PostgresTransaction`"
 )]
 pub trait PostgresTransaction: Sized + Send {
     /// The client's error type.

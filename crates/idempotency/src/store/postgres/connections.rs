@@ -13,6 +13,7 @@ use tokio::{
 };
 
 use super::{
+    NAME,
     checked_out::{CheckedOut, Used},
     error::{Failure, store_error},
     route::Route,
@@ -195,7 +196,8 @@ impl Connections {
                     StoreError::unreached(within("no connection", ACQUIRE))
                 }
                 error => StoreError::unreached(error),
-            })?;
+            })
+            .map_err(|error| error.with_store(NAME))?;
         let sent = Instant::now();
         match timeout_at(deadline, self.execute(&mut used, statement)).await {
             Ok(Ok(rows)) => {
@@ -214,10 +216,8 @@ impl Connections {
             Err(_) => {
                 // A late response must not be taken for the response to the next statement.
                 used.close_silent(sent);
-                Err(StoreError::unavailable(within(
-                    "no response",
-                    STATEMENT_TIMEOUT,
-                )))
+                let silence = within("no response", STATEMENT_TIMEOUT);
+                Err(StoreError::unavailable(silence).with_store(NAME))
             }
         }
     }

@@ -13,7 +13,11 @@ use super::{
     records::{fenced, microseconds},
     statements,
 };
-use crate::{Fingerprint, Hold, IfOwner, RecordId, Token, store::StoreError};
+use crate::{
+    Fingerprint,
+    record::{RecordId, Token},
+    store::{Hold, IfOwner, StoreError},
+};
 
 impl PostgresStore {
     /// Undoes what the claim took, or may yet take.

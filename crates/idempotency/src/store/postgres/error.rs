@@ -2,6 +2,7 @@ use std::{error::Error, fmt};
 
 use sqlx::error::DatabaseError;
 
+use super::NAME;
 use crate::StoreError;
 
 /// Why a PostgreSQL store could not be opened.
@@ -107,7 +108,7 @@ impl Failure {
 /// A column with a value of the wrong type or range makes the record unreadable; any other error is a failure of the
 /// server.
 pub(super) fn store_error(error: sqlx::Error) -> StoreError {
-    match &error {
+    let failure = match &error {
         sqlx::Error::ColumnDecode { .. }
         | sqlx::Error::Decode(_)
         | sqlx::Error::ColumnNotFound(_)
@@ -117,7 +118,8 @@ pub(super) fn store_error(error: sqlx::Error) -> StoreError {
         // The server's disk is full, and nothing was written.
         _ if sql_state(&error) == "53100" => StoreError::full(error),
         _ => StoreError::unavailable(error),
-    }
+    };
+    failure.with_store(NAME)
 }
 
 /// The server's code for the error; empty if the server did not respond.

@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::{Polling, Wakeups, connections::Connections, route::Route};
-use crate::{RecordId, log_text::Causes};
+use crate::{log_text::Causes, record::RecordId};
 
 /// The background task that listens, from the first waiting duplicate until the store is dropped.
 #[derive(Debug)]

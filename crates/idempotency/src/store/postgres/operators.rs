@@ -10,8 +10,9 @@ use super::{
     records::{self, MAX_OUTCOME, Timestamp, fenced, microseconds},
 };
 use crate::{
-    IfOwner, ListRequest, Listed, ListedPhase, Record, RecordId, Resolution, StoreError, Token,
-    store::{SPENT_FOR, check_length},
+    StoreError,
+    record::{Record, RecordId, Token},
+    store::{IfOwner, ListRequest, Listed, ListedPhase, Resolution, SPENT_FOR, check_length},
 };
 
 /// Changes nothing, and yet fails on a server that accepts no writes. That can be a standby, which may lack a record

@@ -11,8 +11,10 @@ use sqlx::{
 };
 
 use crate::{
-    Claim, Fingerprint, Hold, IfOwner, Labels, Listed, OnLost, Phase, Record, RecordId, StoreError,
-    Token,
+    Fingerprint, OnLost, StoreError,
+    labels::Labels,
+    record::{Phase, Record, RecordId, Token},
+    store::{Claim, Hold, IfOwner, Listed},
 };
 
 /// The phase of a record whose token is spent: its claim was withdrawn, or its hold released. With attempt 0 the key is

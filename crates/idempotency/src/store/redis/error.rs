@@ -1,5 +1,6 @@
 use std::{error::Error, fmt, sync::Arc};
 
+use super::NAME;
 use crate::{StoreError, store::tls::PROVIDER_MISSING};
 
 /// Why a [`RedisStore`](super::RedisStore) could not be opened.
@@ -79,7 +80,7 @@ impl Error for RedisStoreError {
 /// sentence of their own.
 pub(super) fn failure(error: redis::RedisError) -> StoreError {
     let error = without_arguments(error);
-    if says(&error, "WRONGTYPE") {
+    let failure = if says(&error, "WRONGTYPE") {
         StoreError::unreadable(error)
     } else if says(&error, "OOM") {
         StoreError::full(error)
@@ -88,7 +89,8 @@ pub(super) fn failure(error: redis::RedisError) -> StoreError {
         StoreError::unreached(error)
     } else {
         StoreError::unavailable(error)
-    }
+    };
+    failure.with_store(NAME)
 }
 
 /// Removes the arguments, because errors end up in logs. A server or proxy that does not know a command repeats what it

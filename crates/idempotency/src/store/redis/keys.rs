@@ -2,7 +2,7 @@
 
 use std::{fmt::Write, sync::Arc};
 
-use crate::RecordId;
+use crate::record::RecordId;
 
 /// The prefix of the names. A record's key is the prefix and the record's id in hexadecimal digits, and its channel has
 /// the same name.

@@ -23,7 +23,11 @@ use super::{
     link::{CONNECT_TIMEOUT, RESPONSE_TIMEOUT},
     records::Records,
 };
-use crate::{Phase, Polling, RecordId, Subscription, Wakeups, log_text::Causes};
+use crate::{
+    log_text::Causes,
+    record::{Phase, RecordId},
+    store::{Polling, Subscription, Wakeups},
+};
 
 /// Wakes the waiters in this process. Clones are handles on the same connection.
 #[derive(Clone)]

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use bytes::{Buf, Bytes};
 
 use super::micros;
-use crate::Labels;
+use crate::labels::Labels;
 
 /// The longest text, in bytes, whose length can be stored. A longer one is cut.
 const MAX_TEXT: usize = u16::MAX as usize - 1;

@@ -14,8 +14,9 @@ use super::{
     server::Server,
 };
 use crate::{
-    Claim, ClaimRequest, Fingerprint, Hold, IfOwner, ListRequest, Listed, OnLost, Phase, Record,
-    RecordId, StoreError, StoreErrorKind, Token, store::SPENT_FOR,
+    Fingerprint, OnLost, StoreError,
+    record::{Phase, Record, RecordId, Token},
+    store::{Claim, ClaimRequest, Hold, IfOwner, ListRequest, Listed, SPENT_FOR, StoreErrorKind},
 };
 
 /// The records with one prefix on one server.

@@ -6,7 +6,10 @@ use bytes::{Buf, Bytes};
 use redis::Value;
 
 use super::{micros, origin};
-use crate::{Fingerprint, Phase, Record, RecordId, StoreError, Token};
+use crate::{
+    Fingerprint, StoreError,
+    record::{Phase, Record, RecordId, Token},
+};
 
 /// A script's reply.
 pub(super) enum Reply {

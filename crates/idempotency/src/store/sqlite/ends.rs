@@ -13,7 +13,11 @@ use super::{
     statements::{FREE, SPEND, TAKE, WITHDRAW},
     timeline::Now,
 };
-use crate::{Fingerprint, Hold, IfOwner, Phase, Token};
+use crate::{
+    Fingerprint,
+    record::{Phase, Token},
+    store::{Hold, IfOwner},
+};
 
 /// Returns whether this ended a hold.
 pub(super) fn withdraw(

@@ -5,6 +5,7 @@ use std::{
     sync::Arc,
 };
 
+use super::NAME;
 use crate::StoreError;
 
 /// Why a SQLite file could not be opened, or work on it was not done.
@@ -119,7 +120,7 @@ impl Error for SqliteStoreError {
 /// file.
 impl From<SqliteStoreError> for StoreError {
     fn from(error: SqliteStoreError) -> Self {
-        match &error {
+        let failure = match &error {
             SqliteStoreError::Work(cause)
                 if matches!(
                     cause.as_ref(),
@@ -135,6 +136,7 @@ impl From<SqliteStoreError> for StoreError {
                 Self::unreached(error)
             }
             _ => Self::unavailable(error),
-        }
+        };
+        failure.with_store(NAME)
     }
 }

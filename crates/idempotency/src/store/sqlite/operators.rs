@@ -12,7 +12,9 @@ use super::{
     timeline::Now,
 };
 use crate::{
-    IfOwner, ListRequest, Listed, Phase, RecordId, Resolution, StoreError, Token, store::SPENT_FOR,
+    StoreError,
+    record::{Phase, RecordId, Token},
+    store::{IfOwner, ListRequest, Listed, Resolution, SPENT_FOR},
 };
 
 /// A part of a list.

@@ -7,7 +7,7 @@ use std::sync::{
 
 use rusqlite::{Connection, Error};
 
-use crate::RecordId;
+use crate::record::RecordId;
 
 /// One bit for each remainder of an id. Ids are digests, so a new id meets a set bit as often as bits are set: one time
 /// in seventeen with a million records. Then the store reads the file, as it would without this. Bits are never

@@ -15,8 +15,10 @@ use super::{
     timeline::Now,
 };
 use crate::{
-    Claim, Fingerprint, Hold, IfOwner, OnLost, Phase, RecordId, StoreError, Token,
+    Fingerprint, OnLost, StoreError,
+    record::{Phase, RecordId, Token},
     store::spent::SpentTokens,
+    store::{Claim, Hold, IfOwner},
 };
 
 /// What a claim may do with the record that it found.

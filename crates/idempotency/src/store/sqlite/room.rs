@@ -11,8 +11,9 @@ use rusqlite::{Connection, Error, Row};
 
 use super::{row::Stored, statements::COUNT};
 use crate::{
-    ScopeId, StoreError,
+    StoreError,
     log_text::Causes,
+    record::ScopeId,
     store::share::{BYTES_PER_RECORD, admit},
 };
 

@@ -10,7 +10,10 @@ use rusqlite::{
 
 use super::{millis::Millis, timeline::Now};
 use crate::{
-    Fingerprint, Labels, Phase, Record, RecordId, ScopeId, Token, store::spent::SpentTokens,
+    Fingerprint,
+    labels::Labels,
+    record::{Phase, Record, RecordId, ScopeId, Token},
+    store::spent::SpentTokens,
 };
 
 /// A record and its spent tokens.

@@ -1,0 +1,3 @@
+#[utoipa::path(post, path = "/bookings")]
+#[::web::idempotency::idempotent(__moved, transactional, crate = ::web::idempotency)]
+async fn create_booking() {}

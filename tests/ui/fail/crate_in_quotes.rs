@@ -1,0 +1,8 @@
+use idempotency::idempotent;
+
+#[idempotent(crate = "web::idempotency")]
+async fn create() -> String {
+    String::new()
+}
+
+fn main() {}

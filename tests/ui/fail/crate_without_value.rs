@@ -1,0 +1,8 @@
+use idempotency::idempotent;
+
+#[idempotent(crate)]
+async fn create() -> String {
+    String::new()
+}
+
+fn main() {}
