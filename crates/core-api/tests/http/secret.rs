@@ -9,7 +9,11 @@ use std::{
     thread,
 };
 
-use idempotency::{Fingerprint, Idempotency, IdempotencyKey, MemoryStore, Scope, canonical_json};
+use idempotency::{
+    Fingerprint, Idempotency, IdempotencyKey, MemoryStore, Scope, SqliteDatabase, SqliteStore,
+    Store, canonical_json,
+    store::{IfOwner, ListRequest, Phase, Resolution},
+};
 use rusqlite::Connection;
 use tempfile::{TempDir, tempdir};
 
@@ -52,7 +56,8 @@ fn id_without_secret() -> [u8; 32] {
 }
 
 /// Makes the one record in the file what a version without a secret left for the booking of Ann under the key "k".
-fn make_as_before(directory: &TempDir) {
+async fn make_as_before(directory: &TempDir) {
+    decrypt_the_response(directory).await;
     let body = booking("Ann").to_string();
     let form = canonical_json(body.as_bytes()).unwrap();
     let head = ["POST", "/bookings", "", "", "application/json", "", "json"].map(str::as_bytes);
@@ -72,6 +77,29 @@ fn make_as_before(directory: &TempDir) {
         .execute_batch("drop table core_api_secret")
         .unwrap();
     fs::remove_file(beside(directory)).unwrap();
+}
+
+/// Puts the response of the one record into the file as it is.
+async fn decrypt_the_response(directory: &TempDir) {
+    let database = SqliteDatabase::open(directory.path().join(DATABASE)).unwrap();
+    let store = SqliteStore::new(database).unwrap();
+    let secret = fs::read(beside(directory)).unwrap();
+    let idempotency = Idempotency::builder(store.clone())
+        .with_secret(secret.trim_ascii_end())
+        .build();
+    let listed = idempotency
+        .store()
+        .list(&ListRequest::new(2))
+        .await
+        .unwrap();
+    let [listed] = <[_; 1]>::try_from(listed).unwrap();
+    let record = listed.record.unwrap();
+    let Phase::Completed { outcome } = record.phase else {
+        panic!("a completed record");
+    };
+    let replace = Resolution::Replace { outcome };
+    let replaced = store.resolve(&record.id, &record.token, replace).await;
+    assert_eq!(replaced.unwrap(), IfOwner::Done(()));
 }
 
 // proves: fingerprint-hides-body, guessed-key-reveals-nothing, store-sees-digests-only
@@ -316,7 +344,7 @@ async fn a_database_with_keys_without_a_secret_keeps_them_and_gets_one_when_they
     let server = Server::start(directory.path(), &[]);
     let first = server.book("k", "Ann").await;
     server.kill();
-    make_as_before(&directory);
+    make_as_before(&directory).await;
 
     for _ in 0..2 {
         let server = Server::start(directory.path(), &[]);
