@@ -10,6 +10,7 @@ mod heartbeat;
 mod holds;
 mod ids;
 mod local_locks;
+mod operation;
 mod places;
 mod reclaim;
 mod resolve;
@@ -26,7 +27,7 @@ mod withdrawals;
 use std::{
     any::Any,
     fmt,
-    hash::{BuildHasher, RandomState},
+    hash::RandomState,
     pin::Pin,
     sync::Arc,
     time::{Duration, SystemTime},
@@ -39,28 +40,22 @@ use tokio::sync::Semaphore;
 
 #[cfg(feature = "axum")]
 use crate::http_config::HttpConfig;
-use crate::{
-    Fingerprint, IdempotencyKey, Options, Rejection, RunMode, Scope, Store,
-    fingerprint::Forms,
-    labels::Labels,
-    options::{self, EffectiveOptions},
-    progress::Progress,
-    record::{RecordId, ScopeId, Token},
-    store::Hold,
-};
+use crate::{Options, Rejection, RunMode, Store, options::EffectiveOptions, progress::Progress};
 use active_runs::ActiveRuns;
 use claim::Claimed;
 use claimed_run::RecordedClaim;
-use decision::{AfterClaim, Asked};
+use decision::AfterClaim;
 use local_locks::{LocalLock, LocalLocks};
 use rotation::OtherSecret;
-use waiting::{Waiter, WaitingRoom};
+use waiting::WaitingRoom;
 
 pub(crate) use active_runs::MAX_EXECUTION;
 pub(crate) use active_runs::RunGuard;
 pub(crate) use claimed_run::ClaimedRun;
 pub(crate) use commit_status::CommitStatus;
 pub(crate) use detach_on_drop::DetachOnDrop;
+pub(crate) use operation::Operation;
+pub(crate) use operation::Origin;
 pub(crate) use rotation::NamedBy;
 
 pub use builder::IdempotencyBuilder;
@@ -107,29 +102,6 @@ struct Engine {
 /// How often a claim changes to the form of the fingerprint that it finds: each time, a process of another version has given
 /// the key back in between.
 const MAX_FORMS: usize = 4;
-
-/// Which record a request concerns, and what it asks.
-pub(crate) struct Operation {
-    pub(crate) id: RecordId,
-    pub(crate) named_by: NamedBy,
-    pub(crate) scope: ScopeId,
-    pub(crate) labels: Labels,
-    pub(crate) asked: Asked,
-    pub(crate) waiter: Waiter,
-    /// How much earlier the end of its record is announced.
-    pub(crate) grace: Duration,
-    /// The same operation under the other secret, while the secret is changed.
-    pub(crate) other: Option<Box<Operation>>,
-}
-
-/// What else is known of a request.
-#[derive(Default)]
-pub(crate) struct Origin {
-    /// The method and the route's template.
-    pub(crate) route: Option<Arc<str>>,
-    /// So many bytes it keeps while it waits.
-    pub(crate) kept_bytes: usize,
-}
 
 /// How the work has ended: the answer for its caller, and what is kept of it.
 pub(crate) struct WorkResult<R> {
@@ -230,55 +202,6 @@ impl Idempotency {
         self.0.scope.as_ref().map(|scope| scope(head))
     }
 
-    /// What is asked under this key.
-    pub(crate) fn operation(
-        &self,
-        options: &EffectiveOptions,
-        scope: &Scope,
-        key: &IdempotencyKey,
-        fingerprint: &Fingerprint,
-        origin: &Origin,
-    ) -> Operation {
-        let other = self.0.other_secret.as_ref().map(|_| {
-            let named_by = NamedBy::Other;
-            Box::new(self.operation_named(named_by, options, scope, key, fingerprint, origin))
-        });
-        Operation {
-            other,
-            ..self.operation_named(NamedBy::Own, options, scope, key, fingerprint, origin)
-        }
-    }
-
-    fn operation_named(
-        &self,
-        named_by: NamedBy,
-        options: &EffectiveOptions,
-        scope: &Scope,
-        key: &IdempotencyKey,
-        fingerprint: &Fingerprint,
-        origin: &Origin,
-    ) -> Operation {
-        let secret = self.secret(named_by);
-        let id = self.record_id_keyed(secret, scope, key);
-        let forms = Forms::new(fingerprint, secret, id.as_bytes(), key.expose().as_bytes());
-        Operation {
-            id,
-            named_by,
-            scope: self.scope_id(scope),
-            labels: Labels::from_parts(
-                origin.route.clone(),
-                scope.label().map(|label| self.label_text(label)),
-            ),
-            asked: Asked::new(forms),
-            waiter: Waiter {
-                scope: self.0.scopes.hash_one(scope),
-                bytes: origin.kept_bytes,
-            },
-            grace: options::grace(options.ttl),
-            other: None,
-        }
-    }
-
     /// Claims the key; waits before, for up to `patience`, where the same request is running.
     pub(crate) async fn begin(
         &self,
@@ -369,28 +292,6 @@ impl Idempotency {
                 AfterClaim::Refuse(rejection) => return Err(rejection),
             }
         }
-    }
-}
-
-impl Operation {
-    /// A hold on its record, under a token that nobody else has.
-    fn hold(&self, options: &EffectiveOptions) -> Hold {
-        Hold::new(self.id, Token::random(), options.lease, options.kept())
-            .with_scope(self.scope)
-            .with_labels(self.labels.clone())
-    }
-
-    /// The outcome of an earlier run, whose record ends at this time.
-    fn replay(&self, outcome: Bytes, ends_at: SystemTime) -> Replay {
-        Replay {
-            outcome,
-            expires_at: self.announced(ends_at),
-        }
-    }
-
-    /// What clients are told of this end of a record.
-    fn announced(&self, ends_at: SystemTime) -> SystemTime {
-        ends_at.checked_sub(self.grace).unwrap_or(ends_at)
     }
 }
 

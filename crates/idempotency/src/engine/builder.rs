@@ -81,7 +81,8 @@ impl IdempotencyBuilder {
     /// derive [child keys](crate::Execution::child_key).
     ///
     /// Take 32 random bytes, and keep them where a copy of the store is not. Every process that shares the store needs the same
-    /// secret. Another secret, or the first one over a store that has records, forgets all keys, and retries run again. Encryption adds
+    /// secret. Another secret, or the first one over a store that has records, forgets all keys, and retries run
+    /// again, unless it is [changed in steps](Self::with_next_secret). Encryption adds
     /// 45 bytes to a response.
     #[must_use]
     pub fn with_secret(mut self, secret: &[u8]) -> Self {

@@ -1,0 +1,115 @@
+//! What a request asks under its key, as a store is asked for it.
+
+use std::{
+    hash::BuildHasher,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+
+use super::{Idempotency, NamedBy, Replay, decision::Asked, waiting::Waiter};
+use crate::{
+    Fingerprint, IdempotencyKey, Scope,
+    fingerprint::Forms,
+    labels::Labels,
+    options::{self, EffectiveOptions},
+    record::{RecordId, ScopeId, Token},
+    store::Hold,
+};
+
+/// Which record a request concerns, and what it asks.
+pub(crate) struct Operation {
+    pub(crate) id: RecordId,
+    pub(crate) named_by: NamedBy,
+    pub(crate) scope: ScopeId,
+    pub(crate) labels: Labels,
+    pub(crate) asked: Asked,
+    pub(crate) waiter: Waiter,
+    /// How much earlier the end of its record is announced.
+    pub(crate) grace: Duration,
+    /// The same operation under the other secret, while the secret is changed.
+    pub(crate) other: Option<Box<Operation>>,
+}
+
+/// What else is known of a request.
+#[derive(Default)]
+pub(crate) struct Origin {
+    /// The method and the route's template.
+    pub(crate) route: Option<Arc<str>>,
+    /// So many bytes it keeps while it waits.
+    pub(crate) kept_bytes: usize,
+}
+
+impl Idempotency {
+    /// What is asked under this key.
+    pub(crate) fn operation(
+        &self,
+        options: &EffectiveOptions,
+        scope: &Scope,
+        key: &IdempotencyKey,
+        fingerprint: &Fingerprint,
+        origin: &Origin,
+    ) -> Operation {
+        let other = self.0.other_secret.as_ref().map(|_| {
+            let named_by = NamedBy::Other;
+            Box::new(self.operation_named(named_by, options, scope, key, fingerprint, origin))
+        });
+        Operation {
+            other,
+            ..self.operation_named(NamedBy::Own, options, scope, key, fingerprint, origin)
+        }
+    }
+
+    fn operation_named(
+        &self,
+        named_by: NamedBy,
+        options: &EffectiveOptions,
+        scope: &Scope,
+        key: &IdempotencyKey,
+        fingerprint: &Fingerprint,
+        origin: &Origin,
+    ) -> Operation {
+        let secret = self.secret(named_by);
+        let id = self.record_id_keyed(secret, scope, key);
+        let forms = Forms::new(fingerprint, secret, id.as_bytes(), key.expose().as_bytes());
+        Operation {
+            id,
+            named_by,
+            scope: self.scope_id(scope),
+            labels: Labels::from_parts(
+                origin.route.clone(),
+                scope.label().map(|label| self.label_text(label)),
+            ),
+            asked: Asked::new(forms),
+            waiter: Waiter {
+                scope: self.0.scopes.hash_one(scope),
+                bytes: origin.kept_bytes,
+            },
+            grace: options::grace(options.ttl),
+            other: None,
+        }
+    }
+}
+
+impl Operation {
+    /// A hold on its record, under a token that nobody else has.
+    pub(super) fn hold(&self, options: &EffectiveOptions) -> Hold {
+        Hold::new(self.id, Token::random(), options.lease, options.kept())
+            .with_scope(self.scope)
+            .with_labels(self.labels.clone())
+    }
+
+    /// The outcome of an earlier run, whose record ends at this time.
+    pub(super) fn replay(&self, outcome: Bytes, ends_at: SystemTime) -> Replay {
+        Replay {
+            outcome,
+            expires_at: self.announced(ends_at),
+        }
+    }
+
+    /// What clients are told of this end of a record.
+    pub(super) fn announced(&self, ends_at: SystemTime) -> SystemTime {
+        ends_at.checked_sub(self.grace).unwrap_or(ends_at)
+    }
+}
