@@ -15,4 +15,5 @@ mod rejections;
 mod stacked;
 mod state;
 mod support;
+mod tombstones;
 mod unusual_forms;

@@ -22,6 +22,9 @@ pub enum Disposition {
     Store,
     /// Store nothing: the next request with this key runs.
     Release,
+    /// Store that the request is done, and nothing of its response: retries get the problem `response_not_stored`, with the
+    /// response's `Location`, and never run. For a response that holds a secret which must not be replayed, such as a new token.
+    Tombstone,
 }
 
 /// The outcome of a run, as the engine reads it from a store's bytes.

@@ -233,7 +233,10 @@ async fn store(
     response: Response,
 ) -> WorkResult<Response> {
     let stands = !is_failure(response.status())
-        || response.extensions().get::<Disposition>() == Some(&Disposition::Store);
+        || matches!(
+            response.extensions().get(),
+            Some(Disposition::Store | Disposition::Tombstone)
+        );
     let location = response.headers().get(header::LOCATION).cloned();
     let problem = match save(config, limit, response).await {
         Ok(ending) => return ending,

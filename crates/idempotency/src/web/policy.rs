@@ -23,7 +23,7 @@ pub(super) enum ProducedBy {
 /// Whether an answer is the one to every retry.
 pub(super) fn is_stored(response: &Response, produced_by: ProducedBy, keep: Keep) -> bool {
     match response.extensions().get::<Disposition>() {
-        Some(Disposition::Store) => true,
+        Some(Disposition::Store | Disposition::Tombstone) => true,
         Some(Disposition::Release) => false,
         None => {
             let headers = response.headers();

@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use super::problem::Problem;
-use crate::{HttpConfig, StoreError, engine::Replay, outcome, outcome::StoredOutcome};
+use crate::{Disposition, HttpConfig, StoreError, engine::Replay, outcome, outcome::StoredOutcome};
 
 /// How long a body is waited for. One that takes longer may have no end, and reaches its first client as it is made.
 const MAX_WAIT: Duration = Duration::from_secs(10);
@@ -35,7 +35,8 @@ pub(super) async fn save(
 ) -> Result<(Response, Bytes), axum::Error> {
     let most = config.max_stored_body_in(limit);
     let (mut parts, mut body) = response.into_parts();
-    if is_event_stream(&parts.headers) || body.size_hint().lower() > most as u64 {
+    let is_unwanted = parts.extensions.get() == Some(&Disposition::Tombstone);
+    if is_unwanted || is_event_stream(&parts.headers) || body.size_hint().lower() > most as u64 {
         let tombstone = tombstone(parts.headers.get(header::LOCATION));
         return Ok((Response::from_parts(parts, body), tombstone));
     }
