@@ -11,9 +11,11 @@ type Layer = (&'static str, &'static [&'static str]);
 
 const CORE_API: &[Layer] = &[
     ("booking", &[]),
-    ("config", &[]),
     ("connections", &[]),
     ("secret", &[]),
+    ("tokens", &["secret"]),
+    ("config", &["tokens"]),
+    ("token_new", &["config", "tokens"]),
     ("cors", &["config"]),
     ("logging", &["config"]),
     ("shutdown", &["logging"]),
@@ -24,17 +26,31 @@ const CORE_API: &[Layer] = &[
     ("reads", &["error"]),
     ("probe", &["database", "error"]),
     ("app", &["database", "probe"]),
+    ("caller", &["app", "booking", "error", "tokens"]),
     ("faults", &["app", "error"]),
     ("health", &["app", "error"]),
-    ("bookings", &["app", "booking", "error", "faults", "json"]),
+    (
+        "bookings",
+        &["app", "booking", "caller", "error", "faults", "json"],
+    ),
     (
         "router",
-        &["access_log", "app", "bookings", "error", "health", "reads"],
+        &[
+            "access_log",
+            "app",
+            "bookings",
+            "caller",
+            "error",
+            "health",
+            "reads",
+            "tokens",
+        ],
     ),
     (
         "server",
         &[
             "app",
+            "caller",
             "config",
             "connections",
             "cors",
@@ -42,6 +58,8 @@ const CORE_API: &[Layer] = &[
             "probe",
             "router",
             "secret",
+            "shutdown",
+            "tokens",
         ],
     ),
 ];

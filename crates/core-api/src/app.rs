@@ -13,6 +13,8 @@ pub(crate) struct App {
     pub(crate) idempotency: Idempotency,
     /// Whether a booking's transaction carries its key.
     pub(crate) transactional: bool,
+    /// Whether requests to bookings need a token.
+    pub(crate) needs_tokens: bool,
     pub(crate) fault_injection: bool,
     pub(crate) probe: Probe,
 }

@@ -1,5 +1,7 @@
 //! A booking, and what can be asked of one.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, NaiveDate, NaiveTime, SecondsFormat, SubsecRound, Utc};
 use serde::{Deserialize, Serialize, Serializer};
 use uuid::Uuid;
@@ -8,6 +10,9 @@ use uuid::Uuid;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Booking {
     pub(crate) id: Uuid,
+    /// The subject whose booking it is; none if the service was open when it was made. Clients do not see it.
+    #[serde(skip)]
+    pub(crate) owner: Option<Arc<str>>,
     pub(crate) service_id: String,
     pub(crate) customer_name: String,
     pub(crate) date: NaiveDate,
@@ -16,6 +21,13 @@ pub(crate) struct Booking {
     pub(crate) status: Status,
     #[serde(serialize_with = "milliseconds")]
     pub(crate) created_at: DateTime<Utc>,
+}
+
+/// Whose bookings a request sees and changes. All others are as if they were not there.
+#[derive(Clone, Debug)]
+pub(crate) enum Whose {
+    Everyones,
+    Of(Arc<str>),
 }
 
 /// Whether a booking holds.
@@ -63,11 +75,29 @@ impl Booking {
     }
 }
 
-impl From<NewBooking> for Booking {
+impl Whose {
+    /// The owner that a booking must have, if it must have one.
+    pub(crate) fn owner(&self) -> Option<&str> {
+        match self {
+            Self::Everyones => None,
+            Self::Of(owner) => Some(owner),
+        }
+    }
+
+    /// Whether this booking is among them.
+    pub(crate) fn has(&self, booking: &Booking) -> bool {
+        let owner = self.owner();
+        owner.is_none() || owner == booking.owner.as_deref()
+    }
+}
+
+impl NewBooking {
     /// Confirms it now, under a new id. Ids of version 7 begin with the time, so their order is that of creation.
-    fn from(new: NewBooking) -> Self {
-        Self {
+    pub(crate) fn confirmed(self, owner: Option<Arc<str>>) -> Booking {
+        let new = self;
+        Booking {
             id: Uuid::now_v7(),
+            owner,
             service_id: new.service_id,
             customer_name: new.customer_name,
             date: new.date,

@@ -15,6 +15,7 @@ use idempotency::{Execution, idempotent};
 use crate::{
     app::App,
     booking::{Booking, Change, NewBooking},
+    caller::Caller,
     error::ApiError,
     faults::Faults,
     json::Valid,
@@ -26,12 +27,14 @@ use page::Page;
 #[idempotent(ttl_seconds = 3600, transactional)]
 pub(crate) async fn create_booking(
     State(app): State<App>,
+    caller: Caller,
     faults: Faults,
     execution: Execution,
     Valid(new): Valid<NewBooking>,
 ) -> Result<Response, ApiError> {
     faults.inject().await?;
-    let booking = Booking::from(new);
+    let owner = caller.subject().map(|subject| subject.as_str().into());
+    let booking = new.confirmed(owner);
     let location = [(header::LOCATION, format!("/bookings/{}", booking.id))];
     let response = (StatusCode::CREATED, location, Json(&booking)).into_response();
     Ok(app.bookings.insert(booking, &execution, response).await?)
@@ -40,10 +43,13 @@ pub(crate) async fn create_booking(
 /// `GET /bookings`, newest first.
 pub(crate) async fn list_bookings(
     State(app): State<App>,
+    caller: Caller,
     page: Page,
 ) -> Result<Response, ApiError> {
     // One more than asked for tells whether there is another page.
-    let mut bookings = app.bookings.list(page.after, page.limit + 1).await?;
+    let whose = caller.whose();
+    let list = app.bookings.list(&whose, page.after, page.limit + 1);
+    let mut bookings = list.await?;
     if bookings.len() <= page.limit.into() {
         return Ok(Json(bookings).into_response());
     }
@@ -56,15 +62,17 @@ pub(crate) async fn list_bookings(
 /// `GET /bookings/{id}`
 pub(crate) async fn show_booking(
     State(app): State<App>,
+    caller: Caller,
     BookingId(id): BookingId,
 ) -> Result<Response, ApiError> {
-    Ok(shown(app.bookings.get(id).await?))
+    Ok(shown(app.bookings.get(id, &caller.whose()).await?))
 }
 
 /// `PUT /bookings/{id}`: sets every member that clients can set.
 #[idempotent(transactional)]
 pub(crate) async fn replace_booking(
     State(app): State<App>,
+    caller: Caller,
     BookingId(id): BookingId,
     faults: Faults,
     execution: Execution,
@@ -72,13 +80,15 @@ pub(crate) async fn replace_booking(
 ) -> Result<Response, ApiError> {
     faults.inject().await?;
     let bookings = &app.bookings;
-    Ok(bookings.change(id, new.into(), &execution, shown).await?)
+    let change = bookings.change(id, caller.whose(), new.into(), &execution, shown);
+    Ok(change.await?)
 }
 
 /// `PATCH /bookings/{id}`
 #[idempotent(transactional)]
 pub(crate) async fn change_booking(
     State(app): State<App>,
+    caller: Caller,
     BookingId(id): BookingId,
     faults: Faults,
     execution: Execution,
@@ -86,13 +96,15 @@ pub(crate) async fn change_booking(
 ) -> Result<Response, ApiError> {
     faults.inject().await?;
     let bookings = &app.bookings;
-    Ok(bookings.change(id, change, &execution, shown).await?)
+    let change = bookings.change(id, caller.whose(), change, &execution, shown);
+    Ok(change.await?)
 }
 
 /// `DELETE /bookings/{id}`
 #[idempotent(transactional)]
 pub(crate) async fn delete_booking(
     State(app): State<App>,
+    caller: Caller,
     BookingId(id): BookingId,
     faults: Faults,
     execution: Execution,
@@ -105,7 +117,8 @@ pub(crate) async fn delete_booking(
             ApiError::UnknownBooking.into_response()
         }
     };
-    Ok(app.bookings.remove(id, &execution, respond).await?)
+    let remove = app.bookings.remove(id, caller.whose(), &execution, respond);
+    Ok(remove.await?)
 }
 
 /// The booking, if there is one.

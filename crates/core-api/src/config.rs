@@ -1,6 +1,7 @@
 //! The options: each is a flag and an environment variable.
 
 mod origin;
+mod program;
 mod secretive;
 mod server_url;
 
@@ -11,6 +12,10 @@ use clap::{Parser, ValueEnum, builder::BoolishValueParser};
 use secretive::Secretive;
 
 pub use origin::Origin;
+pub use program::Command;
+pub use program::NewToken;
+pub use program::Program;
+pub use program::TokenCommand;
 pub use server_url::ServerUrl;
 
 /// A booking service whose writes are safe to retry.
@@ -64,9 +69,22 @@ pub struct Config {
     )]
     pub idempotency_store: StoreUrl,
 
+    /// The file of the bearer tokens that requests to /bookings need. Without it everyone who reaches the service may do everything.
+    ///
+    /// A line for each token, as "core-api token new" writes it: sha256=… subject=… role=… and, if it ends, expires=…. The
+    /// roles are viewer, who reads the bookings of its subject, caller, who writes them too, and operator, who reads and changes
+    /// those of all subjects. The file is read again within a second of a change, and at SIGHUP. A version with a mistake is
+    /// reported in the log, and the one before stays valid.
+    #[arg(long, env = "CORE_API_TOKENS", value_name = "FILE")]
+    pub tokens: Option<PathBuf>,
+
+    /// Demands a token for /healthz and /readyz too; any role will do. Needs --tokens.
+    #[arg(long, env = "CORE_API_PROTECT_HEALTH", value_parser = BoolishValueParser::new())]
+    pub protect_health: bool,
+
     /// An origin (scheme, host and port) whose pages may call the service from a browser; repeat the option, or separate several
-    /// origins by commas. Without it browsers block calls from pages of other origins. * is refused: the service has no sign-in,
-    /// so any page could write bookings through the browser of a visitor who can reach the service.
+    /// origins by commas. Without it browsers block calls from pages of other origins. * is refused: without --tokens
+    /// the service has no sign-in, so any page could write bookings through the browser of a visitor who can reach the service.
     #[arg(
         long = "cors-origin",
         env = "CORE_API_CORS_ORIGIN",
@@ -272,6 +290,8 @@ mod tests {
         assert_eq!(config.database, DatabaseUrl::Sqlite("core-api.db".into()));
         assert_eq!(config.idempotency_store, StoreUrl::Same);
         assert_eq!(config.secret_file, None);
+        assert_eq!(config.tokens, None);
+        assert!(!config.protect_health);
         assert!(!config.fault_injection);
         assert_eq!(config.log_format, None);
     }

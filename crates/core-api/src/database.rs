@@ -22,7 +22,7 @@ use idempotency::{CommitError, Execution};
 use tokio::time::error::Elapsed;
 use uuid::Uuid;
 
-use crate::booking::{Booking, Change};
+use crate::booking::{Booking, Change, Whose};
 
 pub(crate) use open::OpenError;
 pub(crate) use open::Opened;
@@ -42,27 +42,34 @@ pub(crate) trait Bookings: fmt::Debug + Send + Sync + 'static {
         response: Response,
     ) -> Result<Response, DatabaseError>;
 
-    /// The booking with this id.
-    async fn get(&self, id: Uuid) -> Result<Option<Booking>, DatabaseError>;
+    /// The booking with this id, if it is one of these.
+    async fn get(&self, id: Uuid, whose: &Whose) -> Result<Option<Booking>, DatabaseError>;
 
-    /// Up to `limit` bookings, newest first, only those older than `after`.
-    async fn list(&self, after: Option<Uuid>, limit: u16) -> Result<Vec<Booking>, DatabaseError>;
+    /// Up to `limit` of these bookings, newest first, only those older than `after`.
+    async fn list(
+        &self,
+        whose: &Whose,
+        after: Option<Uuid>,
+        limit: u16,
+    ) -> Result<Vec<Booking>, DatabaseError>;
 
-    /// Changes the booking with this id, and makes the response from its new state. If there is no such booking, nothing is
+    /// Changes the booking with this id, and makes the response from its new state. If these have no such booking, nothing is
     /// committed, so that the key stays free.
     async fn change(
         &self,
         id: Uuid,
+        whose: Whose,
         change: Change,
         execution: &Execution,
         respond: fn(Option<Booking>) -> Response,
     ) -> Result<Response, DatabaseError>;
 
-    /// Removes the booking with this id, and makes the response from whether there was one. If there was none, nothing is
+    /// Removes the booking with this id, and makes the response from whether these had one. If there was none, nothing is
     /// committed.
     async fn remove(
         &self,
         id: Uuid,
+        whose: Whose,
         execution: &Execution,
         respond: fn(bool) -> Response,
     ) -> Result<Response, DatabaseError>;

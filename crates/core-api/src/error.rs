@@ -25,6 +25,14 @@ pub(crate) enum ApiError {
     UnknownBooking,
     UnknownRoute,
     MethodNotAllowed,
+    /// The request has no bearer token.
+    NoToken,
+    /// The request has a token that is not valid, or not any more.
+    BadToken,
+    /// The request has several credentials.
+    TwoCredentials,
+    /// The token is valid, and its role may not do this.
+    NotAllowed,
     /// The body, the query or a header cannot be read; the text says what to write.
     Malformed(Cow<'static, str>),
     WrongMediaType,
@@ -81,6 +89,26 @@ impl ApiError {
                 "method_not_allowed",
                 "This path does not support this method; the Allow header lists those it does.".into(),
             ),
+            Self::NoToken => (
+                StatusCode::UNAUTHORIZED,
+                "token_missing",
+                "Send a token, with the header Authorization: Bearer. You may reuse the key.".into(),
+            ),
+            Self::BadToken => (
+                StatusCode::UNAUTHORIZED,
+                "token_invalid",
+                "The token is not valid, or not any more. Send the request with a valid one; you may reuse the key.".into(),
+            ),
+            Self::TwoCredentials => (
+                StatusCode::BAD_REQUEST,
+                "credentials_repeated",
+                "There may be only one Authorization header.".into(),
+            ),
+            Self::NotAllowed => (
+                StatusCode::FORBIDDEN,
+                "role_insufficient",
+                "The role of this token may not do this.".into(),
+            ),
             Self::Malformed(detail) => (StatusCode::BAD_REQUEST, "malformed", detail.clone()),
             Self::WrongMediaType => (
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -129,6 +157,17 @@ impl ApiError {
                 "unavailable",
                 "The service cannot reach its database right now. Retry with the same key.".into(),
             ),
+        }
+    }
+
+    /// What the request's credentials lack: RFC 6750 section 3. A request without a token gets no error code.
+    fn challenge(&self) -> Option<&'static str> {
+        match self {
+            Self::NoToken => Some(r#"Bearer realm="core-api""#),
+            Self::BadToken => Some(r#"Bearer realm="core-api", error="invalid_token""#),
+            Self::TwoCredentials => Some(r#"Bearer realm="core-api", error="invalid_request""#),
+            Self::NotAllowed => Some(r#"Bearer realm="core-api", error="insufficient_scope""#),
+            _ => None,
         }
     }
 
@@ -210,6 +249,12 @@ impl IntoResponse for ApiError {
             headers.insert(
                 header::ACCEPT_ENCODING,
                 HeaderValue::from_static("identity"),
+            );
+        }
+        if let Some(challenge) = self.challenge() {
+            headers.insert(
+                header::WWW_AUTHENTICATE,
+                HeaderValue::from_static(challenge),
             );
         }
         if let Some(cause) = self.cause() {

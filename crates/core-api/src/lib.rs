@@ -18,9 +18,9 @@
 //!
 //! # Layout
 //!
-//! A request goes down this list: `cors`, `router` with every route and the middleware, `bookings` with the handlers, `json` and
+//! A request goes down this list: `cors`, `router` with every route and the middleware, `caller` with who sends it, `bookings` with the handlers, `json` and
 //! `bookings/validation` with what they accept, and `database` with a module for each place where bookings are stored. `error` has
-//! every response that is not a success, `booking` the types that all of them share. [`Config`] has the options, and [`Server`]
+//! every response that is not a success, `booking` the types that all of them share, `tokens` the file of the bearer tokens. [`Config`] has the options, and [`Server`]
 //! starts and stops all of it.
 //!
 //! Modules import each other in one direction only; `tests/layers` has the list.
@@ -34,6 +34,7 @@ mod access_log;
 mod app;
 mod booking;
 mod bookings;
+mod caller;
 mod config;
 mod connections;
 mod cors;
@@ -49,6 +50,8 @@ mod router;
 mod secret;
 mod server;
 mod shutdown;
+mod token_new;
+mod tokens;
 
 use std::{
     io::{Write, stdout},
@@ -56,15 +59,22 @@ use std::{
     thread,
 };
 
+pub use config::Command;
 pub use config::Config;
 pub use config::DatabaseUrl;
 pub use config::LogFormat;
+pub use config::NewToken;
 pub use config::Origin;
+pub use config::Program;
 pub use config::RedisUrl;
 pub use config::ServerUrl;
 pub use config::StoreUrl;
+pub use config::TokenCommand;
 pub use server::Server;
 pub use server::ServerError;
+pub use tokens::Expiry;
+pub use tokens::Role;
+pub use tokens::Subject;
 
 use shutdown::Signals;
 
@@ -78,6 +88,19 @@ pub async fn run_to_exit(config: &Config) -> ExitCode {
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// Does what the command says, and prints what comes of it.
+#[must_use]
+pub fn run_command(command: &Command) -> ExitCode {
+    let Command::Token(TokenCommand::New(asked)) = command;
+    match token_new::run(asked) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            logging::say(&format!("core-api: {error}"));
+            ExitCode::FAILURE
+        }
     }
 }
 

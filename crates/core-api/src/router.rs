@@ -13,13 +13,37 @@ use tokio::sync::Semaphore;
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::{access_log, app::App, bookings, error, health, reads};
+use crate::{
+    access_log,
+    app::App,
+    bookings,
+    caller::{self, Demand},
+    error, health, reads,
+    tokens::Tokens,
+};
 
 /// The largest body that is read: many times what the longest valid booking takes.
 const MAX_BODY: usize = 64 * 1024;
 
 /// The service, as axum serves it.
-pub(crate) fn router(app: App) -> Router {
+pub(crate) fn router(app: App, access: &Access) -> Router {
+    Router::new()
+        .merge(access.to_bookings(booking_routes(&app)))
+        .merge(access.to_probes(probe_routes()))
+        .fallback(error::unknown_route)
+        .method_not_allowed_fallback(error::method_not_allowed)
+        .layer(
+            // From the outside in.
+            ServiceBuilder::new()
+                .layer(middleware::from_fn(access_log::log))
+                .layer(CatchPanicLayer::custom(error::panicked))
+                .layer(DefaultBodyLimit::max(MAX_BODY))
+                .layer(Extension(app.idempotency.clone())),
+        )
+        .with_state(app)
+}
+
+fn booking_routes(app: &App) -> Router<App> {
     let mode = if app.transactional {
         RunMode::Transactional
     } else {
@@ -41,17 +65,47 @@ pub(crate) fn router(app: App) -> Router {
                 .patch(bookings::change_booking.mode(mode))
                 .delete(bookings::delete_booking.mode(mode)),
         )
+}
+
+/// What orchestrators ask.
+fn probe_routes() -> Router<App> {
+    Router::new()
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
-        .fallback(error::unknown_route)
-        .method_not_allowed_fallback(error::method_not_allowed)
-        .layer(
-            // From the outside in.
-            ServiceBuilder::new()
-                .layer(middleware::from_fn(access_log::log))
-                .layer(CatchPanicLayer::custom(error::panicked))
-                .layer(DefaultBodyLimit::max(MAX_BODY))
-                .layer(Extension(app.idempotency.clone())),
-        )
-        .with_state(app)
+}
+
+/// Which routes need a token.
+pub(crate) enum Access {
+    /// None: everyone who reaches the service may do everything.
+    Open,
+    Tokens {
+        tokens: Arc<Tokens>,
+        /// Whether the routes for orchestrators need one too.
+        protect_health: bool,
+    },
+}
+
+impl Access {
+    fn to_bookings(&self, routes: Router<App>) -> Router<App> {
+        match self {
+            Self::Open => routes,
+            Self::Tokens { tokens, .. } => demanding(routes, tokens, caller::to_use_bookings),
+        }
+    }
+
+    fn to_probes(&self, routes: Router<App>) -> Router<App> {
+        match self {
+            Self::Tokens {
+                tokens,
+                protect_health: true,
+            } => demanding(routes, tokens, caller::to_probe),
+            _ => routes,
+        }
+    }
+}
+
+/// The routes behind the authentication, which stands in front of their keys.
+fn demanding(routes: Router<App>, tokens: &Arc<Tokens>, demand: Demand) -> Router<App> {
+    let state = (Arc::clone(tokens), demand);
+    routes.route_layer(middleware::from_fn_with_state(state, caller::authenticate))
 }

@@ -36,20 +36,21 @@ impl Secret {
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.0
     }
+}
 
-    fn random() -> Result<[u8; GENERATED_BYTES], Failure> {
-        let mut bytes = [0; GENERATED_BYTES];
-        let source = ring::default_provider().secure_random;
-        source
-            .fill(&mut bytes)
-            .map_err(|_| "the system gives no random bytes")?;
-        Ok(bytes)
-    }
+/// As many as a generated secret has.
+pub(crate) fn random_bytes() -> Result<[u8; GENERATED_BYTES], Failure> {
+    let mut bytes = [0; GENERATED_BYTES];
+    let source = ring::default_provider().secure_random;
+    source
+        .fill(&mut bytes)
+        .map_err(|_| "the system gives no random bytes")?;
+    Ok(bytes)
 }
 
 /// For keys that end with the process.
 pub(crate) fn of_memory() -> Result<Secret, SecretError> {
-    let generated = Secret::random().map_err(|source| SecretError {
+    let generated = random_bytes().map_err(|source| SecretError {
         path: PathBuf::new(),
         source,
     })?;

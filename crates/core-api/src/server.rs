@@ -1,21 +1,26 @@
 //! The service from its start to its end.
 
-use std::{error::Error, fmt, io, net::SocketAddr, path::PathBuf, pin::pin, time::Duration};
+use std::{
+    error::Error, fmt, io, net::SocketAddr, path::PathBuf, pin::pin, sync::Arc, time::Duration,
+};
 
 use axum::Router;
 use idempotency::{HttpConfig, Idempotency, log_text::Causes};
 use rustls::crypto::ring;
-use tokio::{net::TcpListener, sync::oneshot, time::timeout};
+use tokio::{net::TcpListener, sync::oneshot, task::JoinSet, time::timeout};
 use uuid::Uuid;
 
 use crate::{
     app::App,
+    caller,
     config::{Config, StoreUrl},
     connections, cors,
     database::{self, OpenError, Opened},
     probe::Probe,
-    router::router,
+    router::{Access, router},
     secret::{Secret, SecretError},
+    shutdown::Hangups,
+    tokens::{Tokens, Watch},
 };
 
 /// How long requests that are under way may take to end once the service is asked to stop.
@@ -29,6 +34,8 @@ pub struct Server {
     router: Router,
     idempotency: Idempotency,
     stored_in: String,
+    /// Where requests need a token.
+    tokens: Option<(Watch, Hangups)>,
 }
 
 /// Why the service did not start, or was stopped before every request had ended.
@@ -43,6 +50,10 @@ pub enum ServerError {
     IdempotencyStore(String, Box<dyn Error + Send + Sync>),
     /// The file of the secret cannot be used, or none can be made.
     Secret(PathBuf, Box<dyn Error + Send + Sync>),
+    /// The file of the tokens cannot be used.
+    Tokens(PathBuf, Box<dyn Error + Send + Sync>),
+    /// Health is to be protected, and there are no tokens.
+    ProtectHealth,
     /// The process cannot listen for signals.
     Io(io::Error),
     /// Requests were still running, or their responses not stored, when the time limit for the stop expired.
@@ -59,6 +70,7 @@ impl Server {
         // The clients of Redis and Firestore take what the process has chosen. It fails where a program around this one has.
         drop(ring::default_provider().install_default());
         let listen = |error| ServerError::Listen(config.listen, error);
+        let tokens = tokens(config)?;
         let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
         let Opened {
@@ -69,27 +81,48 @@ impl Server {
         } = database::open(config).await?;
         let http = HttpConfig::new();
         let secret = secret.as_ref().map_or(&[][..], Secret::as_bytes);
-        let idempotency = Idempotency::builder(store)
+        let mut builder = Idempotency::builder(store)
             .with_namespace("core-api")
             .with_http(http.clone())
-            .with_secret(secret)
-            .build();
+            .with_secret(secret);
+        if tokens.is_some() {
+            builder = builder.with_scope(caller::scope);
+        }
+        let idempotency = builder.build();
         if config.fault_injection {
             tracing::warn!("clients can inject failures: --fault-injection is on");
         }
-        let router = router(App {
+        let app = App {
             bookings,
             idempotency: idempotency.clone(),
             transactional,
+            needs_tokens: tokens.is_some(),
             fault_injection: config.fault_injection,
             probe: Probe::default(),
-        });
+        };
+        let access = match &tokens {
+            None => {
+                tracing::warn!(
+                    "the service is open: without --tokens everyone who reaches it may do everything"
+                );
+                Access::Open
+            }
+            Some((tokens, _)) => Access::Tokens {
+                tokens: Arc::clone(tokens),
+                protect_health: config.protect_health,
+            },
+        };
+        let router = router(app, &access);
         let router = cors::allow(router, &config.cors_origins, &http);
         Ok(Self {
             listener,
             address,
             router,
             idempotency,
+            tokens: match tokens {
+                None => None,
+                Some((tokens, hangups)) => Some((Watch::start(tokens)?, hangups)),
+            },
             stored_in: match &config.idempotency_store {
                 StoreUrl::Same => config.database.to_string(),
                 keys => format!("{}, its keys in {keys}", config.database),
@@ -114,9 +147,13 @@ impl Server {
             });
         }
         let date = chrono::Utc::now().date_naive() + chrono::Days::new(7);
+        let token = match self.tokens {
+            None => "",
+            Some(_) => " -H \"Authorization: Bearer $TOKEN\"",
+        };
         format!(
             "core-api listens on http://{} and stores in {}; try, twice: \
-             curl -i http://{url}/bookings -H 'Idempotency-Key: {}' -H 'Content-Type: application/json' \
+             curl -i http://{url}/bookings -H 'Idempotency-Key: {}' -H 'Content-Type: application/json'{token} \
              -d '{{\"service_id\":\"haircut\",\"customer_name\":\"Ann\",\"date\":\"{date}\",\"time\":\"10:00\"}}'",
             self.address,
             self.stored_in,
@@ -130,6 +167,15 @@ impl Server {
     ///
     /// If that takes more than 30 seconds.
     pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<(), ServerError> {
+        let mut background = JoinSet::new();
+        if let Some((watch, mut hangups)) = self.tokens {
+            background.spawn(async move {
+                loop {
+                    hangups.next().await;
+                    watch.look_now();
+                }
+            });
+        }
         let (stopping, stopped) = oneshot::channel::<()>();
         let serving = connections::serve(self.listener, self.router, async {
             drop(stopped.await);
@@ -156,6 +202,22 @@ impl Server {
     }
 }
 
+/// The tokens that the options name.
+fn tokens(config: &Config) -> Result<Option<(Arc<Tokens>, Hangups)>, ServerError> {
+    let Some(path) = &config.tokens else {
+        if config.protect_health {
+            return Err(ServerError::ProtectHealth);
+        }
+        return Ok(None);
+    };
+    // From the first look at the file on a signal means another one.
+    let hangups = Hangups::listen()?;
+    match Tokens::open(path) {
+        Ok(tokens) => Ok(Some((Arc::new(tokens), hangups))),
+        Err(error) => Err(ServerError::Tokens(path.clone(), error)),
+    }
+}
+
 impl fmt::Display for ServerError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -176,6 +238,13 @@ impl fmt::Display for ServerError {
                 let (path, error) = (path.display(), Causes(error.as_ref()));
                 write!(formatter, "--secret-file {path}: {error}")
             }
+            Self::Tokens(path, error) => {
+                let (path, error) = (path.display(), Causes(error.as_ref()));
+                write!(formatter, "--tokens {path}: {error}")
+            }
+            Self::ProtectHealth => formatter.write_str(
+                "--protect-health: without --tokens there is no token that could be demanded",
+            ),
             Self::Io(error) => Causes(error).fmt(formatter),
             Self::CutOff => write!(
                 formatter,
@@ -193,8 +262,9 @@ impl Error for ServerError {
             Self::Listen(_, error) | Self::Io(error) => Some(error),
             Self::Database(_, error)
             | Self::IdempotencyStore(_, error)
-            | Self::Secret(_, error) => Some(error.as_ref()),
-            Self::CutOff => None,
+            | Self::Secret(_, error)
+            | Self::Tokens(_, error) => Some(error.as_ref()),
+            Self::ProtectHealth | Self::CutOff => None,
         }
     }
 }

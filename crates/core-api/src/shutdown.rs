@@ -1,4 +1,4 @@
-//! The signals that ask the service to end.
+//! The signals that the service listens to: those that ask it to end, and the one to read its files again.
 
 use std::io;
 
@@ -60,5 +60,41 @@ impl Signals {
             logging::flush();
             std::process::exit(1);
         });
+    }
+}
+
+/// SIGHUP, where there is one. It does not end a process that listens to it.
+#[derive(Debug)]
+pub(crate) struct Hangups(#[cfg(unix)] signal::unix::Signal);
+
+impl Hangups {
+    /// Listens from now on.
+    #[cfg(unix)]
+    pub(crate) fn listen() -> io::Result<Self> {
+        signal::unix::signal(signal::unix::SignalKind::hangup()).map(Self)
+    }
+
+    /// Waits for the next signal.
+    #[cfg(unix)]
+    pub(crate) async fn next(&mut self) {
+        if self.0.recv().await.is_none() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Listens from now on.
+    #[cfg(not(unix))]
+    #[expect(
+        clippy::unnecessary_wraps,
+        reason = "the same shape as on Unix, where it can fail"
+    )]
+    pub(crate) fn listen() -> io::Result<Self> {
+        Ok(Self())
+    }
+
+    /// Waits for the next signal.
+    #[cfg(not(unix))]
+    pub(crate) async fn next(&mut self) {
+        std::future::pending::<()>().await;
     }
 }

@@ -47,7 +47,11 @@ where
 
 /// The error without the arguments that it repeats, if one of them may be a URL in the wrong place.
 pub(super) fn without_urls(mut error: Error) -> Error {
-    for kind in [ContextKind::InvalidArg, ContextKind::InvalidValue] {
+    for kind in [
+        ContextKind::InvalidArg,
+        ContextKind::InvalidSubcommand,
+        ContextKind::InvalidValue,
+    ] {
         let has_url = |value: &ContextValue| matches!(value, ContextValue::String(text) if text.contains([':', '@']));
         if error.get(kind).is_some_and(has_url) {
             error.insert(kind, ContextValue::String("…".into()));

@@ -1,5 +1,7 @@
 //! Bookings in Google's Firestore, which several processes share.
 
+mod document;
+
 use std::{
     fmt,
     sync::Arc,
@@ -8,13 +10,11 @@ use std::{
 
 use async_trait::async_trait;
 use axum::response::Response;
-use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use firestore::{FirestoreDb, FirestoreDbOptions, errors::FirestoreError};
 use idempotency::{
     CommitError, Execution, FirestoreDatabase, FirestoreStore, Store,
     store::{FirestoreConflict, FirestorePrecondition},
 };
-use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 use uuid::Uuid;
 
@@ -22,7 +22,8 @@ use super::{
     Bookings, DatabaseError,
     open::{Database, KeyDatabase, Keys},
 };
-use crate::booking::{Booking, Change, Status};
+use crate::booking::{Booking, Change, Whose};
+use document::{Changed, Document, owner_and_id};
 
 /// The id of the project that an option names.
 pub(super) struct FirestoreProject(pub(super) String);
@@ -44,34 +45,6 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How often a change is tried if other clients change the booking in the meantime.
 const MAX_TRIES: usize = 5;
-
-/// The members are text, so that Google's console shows them as responses do. Ids of version 7 begin with the time, so
-/// that their order is that of creation.
-#[derive(Debug, Serialize, Deserialize)]
-struct Document {
-    id: Uuid,
-    service_id: String,
-    customer_name: String,
-    date: NaiveDate,
-    time: NaiveTime,
-    status: Status,
-    created_at: DateTime<Utc>,
-}
-
-/// The members of a document that change.
-#[derive(Debug, Serialize, Deserialize)]
-struct Changed {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    service_id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    customer_name: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    date: Option<NaiveDate>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    time: Option<NaiveTime>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    status: Option<Status>,
-}
 
 #[async_trait]
 impl KeyDatabase for FirestoreProject {
@@ -127,18 +100,37 @@ impl Bookings for FirestoreBookings {
         Ok(execution.commit(create, response).await?)
     }
 
-    async fn get(&self, id: Uuid) -> Result<Option<Booking>, DatabaseError> {
+    async fn get(&self, id: Uuid, whose: &Whose) -> Result<Option<Booking>, DatabaseError> {
         let found = self.reader.fluent().select().by_id_in(COLLECTION).obj();
         let found: Option<Document> = found.one(id.to_string()).await?;
-        Ok(found.map(Booking::from))
+        let found = found.map(Booking::from);
+        Ok(found.filter(|booking| whose.has(booking)))
     }
 
-    async fn list(&self, after: Option<Uuid>, limit: u16) -> Result<Vec<Booking>, DatabaseError> {
-        let after = after.unwrap_or(Uuid::max()).to_string();
+    async fn list(
+        &self,
+        whose: &Whose,
+        after: Option<Uuid>,
+        limit: u16,
+    ) -> Result<Vec<Booking>, DatabaseError> {
+        let after = after.unwrap_or(Uuid::max());
+        let (member, first, end) = match whose.owner() {
+            None => ("id", String::new(), after.to_string()),
+            Some(owner) => (
+                "owner_and_id",
+                owner_and_id(owner, Uuid::nil()),
+                owner_and_id(owner, after),
+            ),
+        };
         let listed = self.reader.fluent().select().from(COLLECTION);
         let listed = listed
-            .filter(|query| query.field("id").less_than(after.as_str()))
-            .order(|order| order.fields([order.field("id").desc()]))
+            .filter(|query| {
+                query.for_all([
+                    query.field(member).greater_than_or_equal(first.as_str()),
+                    query.field(member).less_than(end.as_str()),
+                ])
+            })
+            .order(|order| order.fields([order.field(member).desc()]))
             .limit(limit.into());
         let listed: Vec<Document> = listed.obj().query().await?;
         Ok(listed.into_iter().map(Booking::from).collect())
@@ -147,29 +139,32 @@ impl Bookings for FirestoreBookings {
     async fn change(
         &self,
         id: Uuid,
+        whose: Whose,
         change: Change,
         execution: &Execution,
         respond: fn(Option<Booking>) -> Response,
     ) -> Result<Response, DatabaseError> {
         for _ in 1..MAX_TRIES {
             let changed = self
-                .change_once(id, change.clone(), execution, respond)
+                .change_once(id, &whose, change.clone(), execution, respond)
                 .await;
             match changed {
                 Err(DatabaseError::Commit(error)) if is_conflict(&error) => {}
                 ended => return ended,
             }
         }
-        self.change_once(id, change, execution, respond).await
+        self.change_once(id, &whose, change, execution, respond)
+            .await
     }
 
     async fn remove(
         &self,
         id: Uuid,
+        whose: Whose,
         execution: &Execution,
         respond: fn(bool) -> Response,
     ) -> Result<Response, DatabaseError> {
-        if self.get(id).await?.is_some() {
+        if self.get(id, &whose).await?.is_some() {
             let removal = self.writer.transaction().delete(
                 COLLECTION,
                 &id.to_string(),
@@ -203,6 +198,7 @@ impl FirestoreBookings {
     async fn change_once(
         &self,
         id: Uuid,
+        whose: &Whose,
         change: Change,
         execution: &Execution,
         respond: fn(Option<Booking>) -> Response,
@@ -212,6 +208,9 @@ impl FirestoreBookings {
             return Ok(respond(None));
         };
         let mut booking = Booking::from(FirestoreDb::deserialize_doc_to::<Document>(&document)?);
+        if !whose.has(&booking) {
+            return Ok(respond(None));
+        }
         booking.apply(change.clone());
         let read_at = document.update_time.map(SystemTime::try_from);
         let expected = match read_at {
@@ -277,67 +276,6 @@ fn without_payload(error: &FirestoreError) -> String {
 
 fn is_conflict(error: &CommitError) -> bool {
     matches!(error, CommitError::Failed(source) if source.is::<FirestoreConflict>())
-}
-
-impl Changed {
-    fn is_empty(&self) -> bool {
-        let Self {
-            service_id,
-            customer_name,
-            date,
-            time,
-            status,
-        } = self;
-        let texts = service_id.is_none() && customer_name.is_none();
-        texts && date.is_none() && time.is_none() && status.is_none()
-    }
-}
-
-impl From<Change> for Changed {
-    fn from(change: Change) -> Self {
-        let Change {
-            service_id,
-            customer_name,
-            date,
-            time,
-            status,
-        } = change;
-        Self {
-            service_id,
-            customer_name,
-            date,
-            time,
-            status,
-        }
-    }
-}
-
-impl From<Booking> for Document {
-    fn from(booking: Booking) -> Self {
-        Self {
-            id: booking.id,
-            service_id: booking.service_id,
-            customer_name: booking.customer_name,
-            date: booking.date,
-            time: booking.time,
-            status: booking.status,
-            created_at: booking.created_at,
-        }
-    }
-}
-
-impl From<Document> for Booking {
-    fn from(document: Document) -> Self {
-        Self {
-            id: document.id,
-            service_id: document.service_id,
-            customer_name: document.customer_name,
-            date: document.date,
-            time: document.time,
-            status: document.status,
-            created_at: document.created_at,
-        }
-    }
 }
 
 #[cfg(test)]

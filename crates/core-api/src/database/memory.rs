@@ -18,7 +18,7 @@ use super::{
     open::{Database, KeyDatabase, Keys},
 };
 use crate::{
-    booking::{Booking, Change},
+    booking::{Booking, Change, Whose},
     secret::{self, Secret, SecretError},
 };
 
@@ -66,28 +66,39 @@ impl Bookings for MemoryBookings {
         Ok(response)
     }
 
-    async fn get(&self, id: Uuid) -> Result<Option<Booking>, DatabaseError> {
-        Ok(self.0.lock().get(&id).cloned())
+    async fn get(&self, id: Uuid, whose: &Whose) -> Result<Option<Booking>, DatabaseError> {
+        let bookings = self.0.lock();
+        let found = bookings.get(&id).filter(|booking| whose.has(booking));
+        Ok(found.cloned())
     }
 
-    async fn list(&self, after: Option<Uuid>, limit: u16) -> Result<Vec<Booking>, DatabaseError> {
+    async fn list(
+        &self,
+        whose: &Whose,
+        after: Option<Uuid>,
+        limit: u16,
+    ) -> Result<Vec<Booking>, DatabaseError> {
         let older = (Unbounded, after.map_or(Unbounded, Excluded));
         let bookings = self.0.lock();
-        let newest_first = bookings.range(older).rev();
+        let newest_first = bookings.range(older).rev().map(|(_, booking)| booking);
         Ok(newest_first
+            .filter(|booking| whose.has(booking))
             .take(limit.into())
-            .map(|(_, booking)| booking.clone())
+            .cloned()
             .collect())
     }
 
     async fn change(
         &self,
         id: Uuid,
+        whose: Whose,
         change: Change,
         _execution: &Execution,
         respond: fn(Option<Booking>) -> Response,
     ) -> Result<Response, DatabaseError> {
-        let changed = self.0.lock().get_mut(&id).map(|booking| {
+        let mut bookings = self.0.lock();
+        let found = bookings.get_mut(&id).filter(|booking| whose.has(booking));
+        let changed = found.map(|booking| {
             booking.apply(change);
             booking.clone()
         });
@@ -97,11 +108,16 @@ impl Bookings for MemoryBookings {
     async fn remove(
         &self,
         id: Uuid,
+        whose: Whose,
         _execution: &Execution,
         respond: fn(bool) -> Response,
     ) -> Result<Response, DatabaseError> {
-        let removed = self.0.lock().remove(&id).is_some();
-        Ok(respond(removed))
+        let mut bookings = self.0.lock();
+        let is_there = bookings.get(&id).is_some_and(|booking| whose.has(booking));
+        if is_there {
+            bookings.remove(&id);
+        }
+        Ok(respond(is_there))
     }
 
     async fn ping(&self) -> Result<(), DatabaseError> {

@@ -22,7 +22,7 @@ use super::{
     open::{Database, KeyDatabase, Keys},
 };
 use crate::{
-    booking::{Booking, Change, Status},
+    booking::{Booking, Change, Status, Whose},
     config::ServerUrl,
 };
 
@@ -37,8 +37,8 @@ struct PostgresBookings {
     is_pooled: bool,
 }
 
-/// The version that [`CREATE`] makes, and the only one that is read.
-const SCHEMA_VERSION: i32 = 1;
+/// The version that [`CREATE`] and [`ADD_OWNER`] make, and the only one that is read.
+const SCHEMA_VERSION: i32 = 2;
 
 /// Services that start together would otherwise fail on each other's tables.
 const LOCK: &str = "select pg_advisory_xact_lock(6077316842092518537)";
@@ -48,7 +48,7 @@ const IS_THERE: &str = "select to_regclass('bookings_schema') is not null";
 /// Ids of version 7 begin with the time, so that the primary key's order is that of creation.
 const CREATE: &str = "
 create table bookings_schema (version integer primary key);
-insert into bookings_schema values (1);
+insert into bookings_schema values (2);
 create table bookings (
     id uuid primary key,
     service_id text not null,
@@ -56,8 +56,17 @@ create table bookings (
     date date not null,
     time time not null,
     status text not null,
-    created_at timestamptz not null
+    created_at timestamptz not null,
+    owner text
 );
+create index bookings_by_owner on bookings (owner, id) where owner is not null;
+";
+
+/// From version 1. Its bookings belong to no subject.
+const ADD_OWNER: &str = "
+alter table bookings add column owner text;
+create index bookings_by_owner on bookings (owner, id) where owner is not null;
+update bookings_schema set version = 2;
 ";
 
 const VERSION: &str = "select version from bookings_schema";
@@ -69,18 +78,23 @@ select version from bookings_schema
 ";
 
 const INSERT: &str = "
-insert into bookings (id, service_id, customer_name, date, time, status, created_at)
-values ($1, $2, $3, $4, $5, $6, $7)
+insert into bookings (id, service_id, customer_name, date, time, status, created_at, owner)
+values ($1, $2, $3, $4, $5, $6, $7, $8)
 ";
 
 const GET: &str = "
-select id, service_id, customer_name, date, time, status, created_at
-from bookings where id = $1
+select id, service_id, customer_name, date, time, status, created_at, owner
+from bookings where id = $1 and ($2::text is null or owner = $2)
 ";
 
 const LIST: &str = "
-select id, service_id, customer_name, date, time, status, created_at
+select id, service_id, customer_name, date, time, status, created_at, owner
 from bookings where id < $1 order by id desc limit $2
+";
+
+const LIST_OWN: &str = "
+select id, service_id, customer_name, date, time, status, created_at, owner
+from bookings where owner = $3 and id < $1 order by id desc limit $2
 ";
 
 const CHANGE: &str = "
@@ -90,11 +104,12 @@ update bookings set
     date = coalesce($4, date),
     time = coalesce($5, time),
     status = coalesce($6, status)
-where id = $1
-returning id, service_id, customer_name, date, time, status, created_at
+where id = $1 and ($7::text is null or owner = $7)
+returning id, service_id, customer_name, date, time, status, created_at, owner
 ";
 
-const REMOVE: &str = "delete from bookings where id = $1 returning id";
+const REMOVE: &str =
+    "delete from bookings where id = $1 and ($2::text is null or owner = $2) returning id";
 
 /// How many requests access the database concurrently. A few services still fit into the server's usual 100 connections.
 const MAX_CONNECTIONS: u32 = 20;
@@ -149,7 +164,11 @@ impl PostgresBookings {
         if !is_there.try_get::<bool, _>(0)? {
             raw_sql(CREATE).execute(&mut *transaction).await?;
         }
-        let version = raw_sql(VERSION).fetch_one(&mut *transaction).await?;
+        let mut version = raw_sql(VERSION).fetch_one(&mut *transaction).await?;
+        if version.try_get::<i32, _>(0)? == 1 {
+            raw_sql(ADD_OWNER).execute(&mut *transaction).await?;
+            version = raw_sql(VERSION).fetch_one(&mut *transaction).await?;
+        }
         transaction.commit().await?;
         match version.try_get(0)? {
             SCHEMA_VERSION => Ok(Self {
@@ -216,19 +235,31 @@ impl Bookings for PostgresBookings {
             .bind(booking.date)
             .bind(booking.time)
             .bind(booking.status.name())
-            .bind(booking.created_at);
+            .bind(booking.created_at)
+            .bind(booking.owner.as_deref());
         let (transaction, _) = self.begin_with(insert).await?;
         Ok(execution.commit(transaction, response).await?)
     }
 
-    async fn get(&self, id: Uuid) -> Result<Option<Booking>, DatabaseError> {
-        let found = self.run(|| query(GET).bind(id)).await?;
+    async fn get(&self, id: Uuid, whose: &Whose) -> Result<Option<Booking>, DatabaseError> {
+        let found = self.run(|| query(GET).bind(id).bind(whose.owner())).await?;
         Ok(found.first().map(booking).transpose()?)
     }
 
-    async fn list(&self, after: Option<Uuid>, limit: u16) -> Result<Vec<Booking>, DatabaseError> {
+    async fn list(
+        &self,
+        whose: &Whose,
+        after: Option<Uuid>,
+        limit: u16,
+    ) -> Result<Vec<Booking>, DatabaseError> {
         let after = after.unwrap_or(Uuid::max());
-        let list = || query(LIST).bind(after).bind(i64::from(limit));
+        let list = || {
+            let page = |list| query(list).bind(after).bind(i64::from(limit));
+            match whose.owner() {
+                None => page(LIST),
+                Some(owner) => page(LIST_OWN).bind(owner),
+            }
+        };
         let listed: Result<_, _> = self.run(list).await?.iter().map(booking).collect();
         Ok(listed?)
     }
@@ -236,6 +267,7 @@ impl Bookings for PostgresBookings {
     async fn change(
         &self,
         id: Uuid,
+        whose: Whose,
         change: Change,
         execution: &Execution,
         respond: fn(Option<Booking>) -> Response,
@@ -246,7 +278,8 @@ impl Bookings for PostgresBookings {
             .bind(change.customer_name.as_deref())
             .bind(change.date)
             .bind(change.time)
-            .bind(change.status.map(Status::name));
+            .bind(change.status.map(Status::name))
+            .bind(whose.owner());
         let (transaction, rows) = self.begin_with(update).await?;
         let Some(changed) = rows.first().map(booking).transpose()? else {
             return Ok(respond(None));
@@ -259,10 +292,12 @@ impl Bookings for PostgresBookings {
     async fn remove(
         &self,
         id: Uuid,
+        whose: Whose,
         execution: &Execution,
         respond: fn(bool) -> Response,
     ) -> Result<Response, DatabaseError> {
-        let (transaction, rows) = self.begin_with(query(REMOVE).bind(id)).await?;
+        let remove = query(REMOVE).bind(id).bind(whose.owner());
+        let (transaction, rows) = self.begin_with(remove).await?;
         if rows.is_empty() {
             return Ok(respond(false));
         }
@@ -285,6 +320,7 @@ fn booking(row: &PgRow) -> Result<Booking, Error> {
         time: row.try_get(4)?,
         status: status.ok_or_else(|| Error::Decode("not written by this service".into()))?,
         created_at: row.try_get(6)?,
+        owner: row.try_get::<Option<String>, _>(7)?.map(Into::into),
     })
 }
 

@@ -17,7 +17,7 @@ use super::{
     open::{Database, KeyDatabase, Keys},
 };
 use crate::{
-    booking::{Booking, Change, Status},
+    booking::{Booking, Change, Status, Whose},
     secret::{self, Secret, SecretError},
 };
 
@@ -34,8 +34,8 @@ struct SqliteKeys {
 #[derive(Debug)]
 struct SqliteBookings(SqliteDatabase);
 
-/// The version that [`CREATE`] makes, and the only one that is read.
-const SCHEMA_VERSION: i64 = 1;
+/// The version that [`CREATE`] and [`ADD_OWNER`] make, and the only one that is read.
+const SCHEMA_VERSION: i64 = 2;
 
 /// Leaves the table as it was, but writes its page: only that shows that the disk is full.
 const WRITE_NOTHING: &str = "
@@ -47,7 +47,7 @@ delete from bookings_schema where rowid <> (select min(rowid) from bookings_sche
 /// time, so that the primary key's order is that of creation.
 const CREATE: &str = "
 create table if not exists bookings_schema (version integer not null) strict;
-insert into bookings_schema select 1 where not exists (select * from bookings_schema);
+insert into bookings_schema select 2 where not exists (select * from bookings_schema);
 create table if not exists bookings (
     id text primary key,
     service_id text not null,
@@ -55,8 +55,20 @@ create table if not exists bookings (
     date text not null,
     time text not null,
     status text not null,
-    created_at_ms integer not null
+    created_at_ms integer not null,
+    owner text
 ) strict, without rowid;
+";
+
+/// From version 1. Its bookings belong to no subject.
+const ADD_OWNER: &str = "
+alter table bookings add column owner text;
+update bookings_schema set version = 2;
+";
+
+/// For the bookings of one owner, newest first.
+const CREATE_INDEX: &str = "
+create index if not exists bookings_by_owner on bookings (owner, id) where owner is not null;
 ";
 
 const IN_USE: &str = "the file is already open, in another process or for another option of this one; \
@@ -65,8 +77,8 @@ const IN_USE: &str = "the file is already open, in another process or for anothe
 const VERSION: &str = "select version from bookings_schema";
 
 const WRITE: &str = "
-insert into bookings (id, service_id, customer_name, date, time, status, created_at_ms)
-values (:id, :service_id, :customer_name, :date, :time, :status, :created_at_ms)
+insert into bookings (id, service_id, customer_name, date, time, status, created_at_ms, owner)
+values (:id, :service_id, :customer_name, :date, :time, :status, :created_at_ms, :owner)
 on conflict (id) do update set
     service_id = excluded.service_id,
     customer_name = excluded.customer_name,
@@ -76,16 +88,21 @@ on conflict (id) do update set
 ";
 
 const GET: &str = "
-select id, service_id, customer_name, date, time, status, created_at_ms
-from bookings where id = :id
+select id, service_id, customer_name, date, time, status, created_at_ms, owner
+from bookings where id = :id and (:owner is null or owner = :owner)
 ";
 
 const LIST: &str = "
-select id, service_id, customer_name, date, time, status, created_at_ms
+select id, service_id, customer_name, date, time, status, created_at_ms, owner
 from bookings where id < :after order by id desc limit :limit
 ";
 
-const REMOVE: &str = "delete from bookings where id = :id";
+const LIST_OWN: &str = "
+select id, service_id, customer_name, date, time, status, created_at_ms, owner
+from bookings where owner = :owner and id < :after order by id desc limit :limit
+";
+
+const REMOVE: &str = "delete from bookings where id = :id and (:owner is null or owner = :owner)";
 
 #[async_trait]
 impl KeyDatabase for SqliteFile {
@@ -124,7 +141,15 @@ impl SqliteBookings {
         let found = database
             .write(|connection| {
                 connection.execute_batch(CREATE)?;
-                connection.query_row(VERSION, [], |row| row.get(0))
+                let version = || connection.query_row(VERSION, [], |row| row.get(0));
+                if version()? == 1 {
+                    connection.execute_batch(ADD_OWNER)?;
+                }
+                let found = version()?;
+                if found == SCHEMA_VERSION {
+                    connection.execute_batch(CREATE_INDEX)?;
+                }
+                Ok(found)
             })
             .await?;
         match found {
@@ -147,17 +172,29 @@ impl Bookings for SqliteBookings {
         Ok(execution.commit(insert, response).await?)
     }
 
-    async fn get(&self, id: Uuid) -> Result<Option<Booking>, DatabaseError> {
-        Ok(self.0.read(move |connection| get(connection, id)).await?)
+    async fn get(&self, id: Uuid, whose: &Whose) -> Result<Option<Booking>, DatabaseError> {
+        let whose = whose.clone();
+        let get = move |connection: &Connection| get(connection, id, &whose);
+        Ok(self.0.read(get).await?)
     }
 
-    async fn list(&self, after: Option<Uuid>, limit: u16) -> Result<Vec<Booking>, DatabaseError> {
+    async fn list(
+        &self,
+        whose: &Whose,
+        after: Option<Uuid>,
+        limit: u16,
+    ) -> Result<Vec<Booking>, DatabaseError> {
+        let whose = whose.clone();
         let after = after.unwrap_or(Uuid::max()).to_string();
         let list = move |connection: &Connection| {
-            connection
-                .prepare_cached(LIST)?
-                .query_map(named_params! {":after": after, ":limit": limit}, booking)?
-                .collect()
+            let Some(owner) = whose.owner() else {
+                let parameters = named_params! {":after": after, ":limit": limit};
+                let mut list = connection.prepare_cached(LIST)?;
+                return list.query_map(parameters, booking)?.collect();
+            };
+            let parameters = named_params! {":owner": owner, ":after": after, ":limit": limit};
+            let mut list = connection.prepare_cached(LIST_OWN)?;
+            list.query_map(parameters, booking)?.collect()
         };
         Ok(self.0.read(list).await?)
     }
@@ -165,12 +202,14 @@ impl Bookings for SqliteBookings {
     async fn change(
         &self,
         id: Uuid,
+        whose: Whose,
         change: Change,
         execution: &Execution,
         respond: fn(Option<Booking>) -> Response,
     ) -> Result<Response, DatabaseError> {
         let change = move |connection: &Connection| {
-            let mut booking = get(connection, id)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+            let found = get(connection, id, &whose)?;
+            let mut booking = found.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
             booking.apply(change);
             write(connection, &booking)?;
             Ok(booking)
@@ -186,13 +225,14 @@ impl Bookings for SqliteBookings {
     async fn remove(
         &self,
         id: Uuid,
+        whose: Whose,
         execution: &Execution,
         respond: fn(bool) -> Response,
     ) -> Result<Response, DatabaseError> {
         let remove = move |connection: &Connection| {
             let removed = connection
                 .prepare_cached(REMOVE)?
-                .execute(named_params! {":id": id.to_string()})?;
+                .execute(named_params! {":id": id.to_string(), ":owner": whose.owner()})?;
             (removed > 0)
                 .then_some(())
                 .ok_or(rusqlite::Error::QueryReturnedNoRows)
@@ -228,14 +268,20 @@ fn write(connection: &Connection, booking: &Booking) -> Result<(), rusqlite::Err
         ":time": booking.time,
         ":status": booking.status.name(),
         ":created_at_ms": booking.created_at.timestamp_millis(),
+        ":owner": booking.owner.as_deref(),
     })?;
     Ok(())
 }
 
-fn get(connection: &Connection, id: Uuid) -> Result<Option<Booking>, rusqlite::Error> {
+fn get(
+    connection: &Connection,
+    id: Uuid,
+    whose: &Whose,
+) -> Result<Option<Booking>, rusqlite::Error> {
+    let parameters = named_params! {":id": id.to_string(), ":owner": whose.owner()};
     connection
         .prepare_cached(GET)?
-        .query_row(named_params! {":id": id.to_string()}, booking)
+        .query_row(parameters, booking)
         .optional()
 }
 
@@ -262,6 +308,7 @@ fn booking(row: &Row<'_>) -> Result<Booking, rusqlite::Error> {
             .get(6)
             .map(DateTime::<Utc>::from_timestamp_millis)?
             .ok_or(rusqlite::Error::IntegralValueOutOfRange(6, row.get(6)?))?,
+        owner: row.get::<_, Option<String>>(7)?.map(Into::into),
     })
 }
 

@@ -189,7 +189,7 @@ async fn tables_of_another_version_are_not_touched() {
     server.terminate();
     server.wait();
     let file = Connection::open(directory.path().join("core-api.db")).unwrap();
-    file.execute("update bookings_schema set version = 2", ())
+    file.execute("update bookings_schema set version = 3", ())
         .unwrap();
     drop(file);
 
@@ -200,7 +200,7 @@ async fn tables_of_another_version_are_not_touched() {
     assert_eq!(output.status.code(), Some(1));
     let error = String::from_utf8(output.stderr).unwrap();
     assert!(
-        error.starts_with("core-api: --database sqlite:core-api.db: its tables have version 2"),
+        error.starts_with("core-api: --database sqlite:core-api.db: its tables have version 3"),
         "{error}"
     );
 }

@@ -32,6 +32,8 @@ fn help_lists_every_option_and_its_variable() {
         "listen",
         "database",
         "idempotency-store",
+        "tokens",
+        "protect-health",
         "cors-origin",
         "secret-file",
         "fault-injection",
@@ -97,7 +99,7 @@ fn an_option_that_cannot_be_used_ends_the_start_and_is_named() {
         }
     }
     assert_eq!(
-        run(directory.path(), &["--tokens", "file"]).status.code(),
+        run(directory.path(), &["--token", "file"]).status.code(),
         Some(2)
     );
     assert_eq!(directory.path().read_dir().unwrap().count(), 0);

@@ -9,7 +9,7 @@ use std::{
 use uuid::Uuid;
 
 use super::SecretFile;
-use crate::secret::{Failure, Secret};
+use crate::secret::{Failure, Secret, random_bytes};
 
 impl SecretFile {
     /// A file that this service may make.
@@ -36,7 +36,7 @@ impl SecretFile {
 
     /// Links a file that is complete and on the disk into place, unless another process has made one by now.
     fn make(&self) -> Result<(), Failure> {
-        let digits = Secret::random()?.map(|byte| format!("{byte:02x}"));
+        let digits = random_bytes()?.map(|byte| format!("{byte:02x}"));
         let mut draft = self.path.as_os_str().to_owned();
         draft.push(format!(".{}", Uuid::new_v4()));
         let mut options = OpenOptions::new();

@@ -1,0 +1,66 @@
+//! Who is let in: bearer tokens, each with a subject and a role, in a file that is read again when it changes.
+
+mod add;
+mod digest;
+mod file;
+mod line;
+mod role;
+mod subject;
+mod table;
+mod watch;
+
+use std::{
+    error::Error,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use parking_lot::RwLock;
+
+use digest::Digest;
+use table::Table;
+
+pub(crate) use add::New;
+pub use line::Expiry;
+pub use role::Role;
+pub use subject::Subject;
+pub(crate) use watch::Watch;
+
+/// The tokens that are valid now.
+#[derive(Debug)]
+pub(crate) struct Tokens {
+    path: PathBuf,
+    /// What the last valid version of the file says.
+    current: RwLock<Arc<Table>>,
+}
+
+/// Who has a token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Holder {
+    pub(crate) subject: Subject,
+    pub(crate) role: Role,
+}
+
+/// Why the file cannot be used. The text repeats nothing of it, because a token may be in the wrong place.
+pub(crate) type Failure = Box<dyn Error + Send + Sync>;
+
+impl Tokens {
+    /// Reads the file.
+    pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
+        let text = file::read(path)?;
+        let table = Table::read(&text)?;
+        file::warn_of_other_writers(path);
+        let (tokens, subjects) = table.counts();
+        tracing::info!(tokens, subjects, path = %path.display(), "bookings need a token of the file");
+        Ok(Self {
+            path: path.to_owned(),
+            current: RwLock::new(Arc::new(table)),
+        })
+    }
+
+    /// Who has this token, if it is valid now.
+    pub(crate) fn holder(&self, token: &[u8]) -> Option<Holder> {
+        let table = Arc::clone(&self.current.read());
+        table.holder(&Digest::of(token)).cloned()
+    }
+}

@@ -1,0 +1,159 @@
+//! Makes a token, and adds its line to the file.
+
+use std::{
+    ffi::OsString,
+    fs::{self, File, Metadata, OpenOptions},
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use super::{Digest, Expiry, Failure, Holder, Role, Subject, Table, file, line::Line};
+use crate::secret;
+
+/// A token that was just made.
+pub(crate) struct New {
+    /// What its holder sends. It is nowhere else.
+    pub(crate) token: String,
+    line: Line,
+}
+
+/// Tells people and scanners of source code what it is.
+const PREFIX: &str = "core_api_";
+
+impl New {
+    /// 256 random bits.
+    pub(crate) fn random(
+        subject: Subject,
+        role: Role,
+        expires: Option<Expiry>,
+    ) -> Result<Self, Failure> {
+        let digits = secret::random_bytes()?.map(|byte| format!("{byte:02x}"));
+        let token = format!("{PREFIX}{}", digits.concat());
+        let line = Line {
+            digest: Digest::of(token.as_bytes()),
+            holder: Holder { subject, role },
+            expires,
+        };
+        Ok(Self { token, line })
+    }
+
+    /// The line of the file that lets it in.
+    pub(crate) fn line(&self) -> String {
+        self.line.to_string()
+    }
+
+    /// Adds the line to the file, which is made if there is none. Whenever this ends, also by a power cut, the file is as it
+    /// was or has the whole line.
+    pub(crate) fn add_to(&self, path: &Path) -> Result<(), Failure> {
+        let locked = Locked::open(path)?;
+        let mut text = file::read_all(&locked.file)?;
+        // Nothing is added to a file that has a mistake already.
+        if !text.is_empty() {
+            Table::read(&text)?;
+        }
+        text.push_str(&format!("{}\n", self.line));
+        locked.replace(&text)
+    }
+}
+
+/// The file, which no other process that adds a token has.
+struct Locked {
+    file: File,
+    /// Where it is, behind links.
+    path: PathBuf,
+}
+
+impl Locked {
+    /// Opens the file, or makes an empty one, and waits for those that are changing it.
+    fn open(path: &Path) -> Result<Self, Failure> {
+        loop {
+            let mut options = OpenOptions::new();
+            options.read(true).append(true).create(true);
+            private(&mut options);
+            if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+                return Err("it is not a file".into());
+            }
+            let file = options.open(path)?;
+            file.lock()?;
+            let path = fs::canonicalize(path)?;
+            // Another process may have put its version in place while this one waited.
+            if is_same(&file.metadata()?, &fs::metadata(&path)?) {
+                return Ok(Self { file, path });
+            }
+        }
+    }
+
+    /// Puts this text in place of the file's, at once. Only the owner of the lock writes the draft, so one that a killed process
+    /// has left is written over.
+    fn replace(&self, text: &str) -> Result<(), Failure> {
+        let mut draft: OsString = self.path.clone().into();
+        draft.push(".new");
+        match fs::remove_file(&draft) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true);
+        private(&mut options);
+        let mut file = options.open(&draft)?;
+        let replaced = keep_access(&file, &self.file.metadata()?)
+            .and_then(|()| file.write_all(text.as_bytes()))
+            .and_then(|()| file.sync_all())
+            .and_then(|()| fs::rename(&draft, &self.path));
+        if let Err(error) = replaced {
+            drop(fs::remove_file(&draft));
+            return Err(error.into());
+        }
+        Ok(sync_folder(&self.path)?)
+    }
+}
+
+#[cfg(unix)]
+fn private(options: &mut OpenOptions) {
+    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
+}
+
+#[cfg(not(unix))]
+fn private(_: &mut OpenOptions) {}
+
+#[cfg(unix)]
+fn is_same(one: &Metadata, other: &Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
+}
+
+#[cfg(not(unix))]
+fn is_same(_: &Metadata, _: &Metadata) -> bool {
+    true
+}
+
+/// Gives the draft the owner and the mode of the file: a service that runs as another user has to read it.
+#[cfg(unix)]
+fn keep_access(draft: &File, found: &Metadata) -> io::Result<()> {
+    use std::os::unix::fs::{MetadataExt, fchown};
+
+    let made = draft.metadata()?;
+    if (made.uid(), made.gid()) != (found.uid(), found.gid()) {
+        fchown(draft, Some(found.uid()), Some(found.gid()))?;
+    }
+    draft.set_permissions(found.permissions())
+}
+
+#[cfg(not(unix))]
+fn keep_access(_: &File, _: &Metadata) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(unix)]
+fn sync_folder(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(folder) => File::open(folder)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+#[cfg(not(unix))]
+fn sync_folder(_: &Path) -> io::Result<()> {
+    Ok(())
+}

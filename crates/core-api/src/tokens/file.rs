@@ -1,0 +1,45 @@
+//! The file of the tokens.
+
+use std::{
+    fs::{self, File},
+    io::Read,
+    path::Path,
+};
+
+use super::Failure;
+
+/// Room for some 30 000 tokens. Each request looks at all of them.
+const MAX_LENGTH: usize = 4 << 20;
+
+/// All of it. A pipe is refused before it is opened: it could be read only once, and its reader waits for a writer.
+pub(super) fn read(path: &Path) -> Result<String, Failure> {
+    if !fs::metadata(path)?.is_file() {
+        return Err("it is not a file".into());
+    }
+    read_all(&File::open(path)?)
+}
+
+/// What this file has from here on.
+pub(super) fn read_all(file: &File) -> Result<String, Failure> {
+    let mut text = Vec::new();
+    file.take(MAX_LENGTH as u64 + 1).read_to_end(&mut text)?;
+    if text.len() > MAX_LENGTH {
+        return Err(format!("it has more than {MAX_LENGTH} bytes").into());
+    }
+    String::from_utf8(text).map_err(|_| "it is not UTF-8".into())
+}
+
+/// Warns if every user of the machine can let itself in.
+#[cfg(unix)]
+pub(super) fn warn_of_other_writers(path: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+
+    let mode = fs::metadata(path).map(|found| found.permissions().mode());
+    if mode.is_ok_and(|mode| mode & 0o002 != 0) {
+        let path = path.display();
+        tracing::warn!(%path, "every user of this machine can write the file of the tokens");
+    }
+}
+
+#[cfg(not(unix))]
+pub(super) fn warn_of_other_writers(_: &Path) {}
