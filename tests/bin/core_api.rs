@@ -2,11 +2,14 @@
 
 use std::process::ExitCode;
 
-use core_api::{Config, logging};
+use core_api::{Program, logging};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let config = Config::from_process();
-    logging::start(config.log_format);
-    core_api::run_to_exit(&config).await
+    let program = Program::from_process();
+    if let Some(command) = &program.command {
+        return core_api::run_command(command);
+    }
+    logging::start(program.config.log_format);
+    core_api::run_to_exit(&program.config).await
 }

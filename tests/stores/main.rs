@@ -10,6 +10,7 @@ mod processes;
 mod redis;
 mod secret;
 mod service;
+mod subjects;
 mod transactional;
 mod waking;
 mod wrapped;

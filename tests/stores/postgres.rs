@@ -118,7 +118,7 @@ async fn connection(url: &str) -> PgConnection {
 }
 
 /// What these statements say, on a connection of their own.
-async fn sql(url: &str, statements: &str) -> Vec<PgRow> {
+pub(crate) async fn sql(url: &str, statements: &str) -> Vec<PgRow> {
     let mut connection = connection(url).await;
     let rows = raw_sql(AssertSqlSafe(statements)).fetch_all(&mut connection);
     let rows = rows.await.expect("an answer");

@@ -5,7 +5,7 @@ mod program;
 mod secretive;
 mod server_url;
 
-use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr};
+use std::{fmt, net::SocketAddr, num::NonZeroUsize, path::PathBuf, str::FromStr};
 
 use clap::{Parser, ValueEnum, builder::BoolishValueParser};
 
@@ -68,6 +68,12 @@ pub struct Config {
         hide_env_values = true
     )]
     pub idempotency_store: StoreUrl,
+
+    /// How many bytes the keys and their responses may take; by default 1 GB in memory, and 10 GB in a file. Above it new keys are
+    /// refused with 503. Before that, no caller gets more than eight times what is left for all, and is refused with 429.
+    /// Responses that are stored are replayed all the same. Not for servers, which have limits of their own.
+    #[arg(long, env = "CORE_API_IDEMPOTENCY_STORE_LIMIT", value_name = "BYTES")]
+    pub idempotency_store_limit: Option<NonZeroUsize>,
 
     /// The file of the bearer tokens that requests to /bookings need. Without it everyone who reaches the service may do everything.
     ///
@@ -289,6 +295,7 @@ mod tests {
         assert_eq!(config.listen, "127.0.0.1:3000".parse().unwrap());
         assert_eq!(config.database, DatabaseUrl::Sqlite("core-api.db".into()));
         assert_eq!(config.idempotency_store, StoreUrl::Same);
+        assert_eq!(config.idempotency_store_limit, None);
         assert_eq!(config.secret_file, None);
         assert_eq!(config.tokens, None);
         assert!(!config.protect_health);

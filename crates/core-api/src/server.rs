@@ -48,6 +48,8 @@ pub enum ServerError {
     Database(String, Box<dyn Error + Send + Sync>),
     /// The store of the keys cannot be opened.
     IdempotencyStore(String, Box<dyn Error + Send + Sync>),
+    /// The store of the keys takes no limit.
+    Limit(usize, Box<dyn Error + Send + Sync>),
     /// The file of the secret cannot be used, or none can be made.
     Secret(PathBuf, Box<dyn Error + Send + Sync>),
     /// The file of the tokens cannot be used.
@@ -234,6 +236,10 @@ impl fmt::Display for ServerError {
                     Causes(error.as_ref())
                 )
             }
+            Self::Limit(bytes, error) => {
+                let error = Causes(error.as_ref());
+                write!(formatter, "--idempotency-store-limit {bytes}: {error}")
+            }
             Self::Secret(path, error) => {
                 let (path, error) = (path.display(), Causes(error.as_ref()));
                 write!(formatter, "--secret-file {path}: {error}")
@@ -262,6 +268,7 @@ impl Error for ServerError {
             Self::Listen(_, error) | Self::Io(error) => Some(error),
             Self::Database(_, error)
             | Self::IdempotencyStore(_, error)
+            | Self::Limit(_, error)
             | Self::Secret(_, error)
             | Self::Tokens(_, error) => Some(error.as_ref()),
             Self::ProtectHealth | Self::CutOff => None,
@@ -274,6 +281,7 @@ impl From<OpenError> for ServerError {
         match error {
             OpenError::Database(url, error) => Self::Database(url, Box::new(error)),
             OpenError::IdempotencyStore(url, error) => Self::IdempotencyStore(url, Box::new(error)),
+            OpenError::Limit(bytes, error) => Self::Limit(bytes, Box::new(error)),
             OpenError::Secret(SecretError { path, source }) => Self::Secret(path, source),
         }
     }

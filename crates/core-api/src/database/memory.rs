@@ -49,6 +49,10 @@ impl Keys for MemoryStore {
         Arc::new(*self)
     }
 
+    fn with_limit(self: Box<Self>, bytes: usize) -> Result<Box<dyn Keys>, DatabaseError> {
+        Ok(Box::new(self.with_limit_bytes(bytes)))
+    }
+
     async fn secret(&self, _named: Option<&Path>) -> Result<Option<Secret>, SecretError> {
         secret::of_memory().map(Some)
     }

@@ -1,6 +1,6 @@
 //! Opens the databases that the options name.
 
-use std::{path::Path, sync::Arc};
+use std::{num::NonZeroUsize, path::Path, sync::Arc};
 
 use async_trait::async_trait;
 use idempotency::Store;
@@ -28,6 +28,8 @@ pub(crate) enum OpenError {
     Database(String, DatabaseError),
     /// The store of the keys.
     IdempotencyStore(String, DatabaseError),
+    /// The limit of that store.
+    Limit(usize, DatabaseError),
     /// The secret of the keys.
     Secret(SecretError),
 }
@@ -56,6 +58,12 @@ pub(super) trait Database: KeyDatabase {
 pub(super) trait Keys: Send + Sync {
     fn into_store(self: Box<Self>) -> Arc<dyn Store>;
 
+    /// The same store with this many bytes at most.
+    fn with_limit(self: Box<Self>, _bytes: usize) -> Result<Box<dyn Keys>, DatabaseError> {
+        let text = "a server has limits of its own; this one is for keys in a file and in memory";
+        Err(DatabaseError::Client(text.into()))
+    }
+
     /// The secret for these keys; `named` is the file that the options name. On a server all services need the same secret, so
     /// it has to be in that file.
     async fn secret(&self, named: Option<&Path>) -> Result<Option<Secret>, SecretError> {
@@ -81,6 +89,12 @@ pub(crate) async fn open(config: &Config) -> Result<Opened, OpenError> {
     let keys = match store {
         None => same,
         Some(store) => store.open_keys().await.map_err(of_store)?,
+    };
+    let keys = match config.idempotency_store_limit.map(NonZeroUsize::get) {
+        None => keys,
+        Some(bytes) => keys
+            .with_limit(bytes)
+            .map_err(|error| OpenError::Limit(bytes, error))?,
     };
     let secret = keys.secret(config.secret_file.as_deref()).await;
     Ok(Opened {

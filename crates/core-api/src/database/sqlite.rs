@@ -130,6 +130,12 @@ impl Keys for SqliteKeys {
         Arc::new(self.store)
     }
 
+    fn with_limit(self: Box<Self>, bytes: usize) -> Result<Box<dyn Keys>, DatabaseError> {
+        let Self { store, path } = *self;
+        let store = store.with_limit_bytes(bytes);
+        Ok(Box::new(SqliteKeys { store, path }))
+    }
+
     async fn secret(&self, named: Option<&Path>) -> Result<Option<Secret>, SecretError> {
         secret::sqlite::of_database(&self.store, &self.path, named).await
     }

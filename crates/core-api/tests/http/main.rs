@@ -17,6 +17,7 @@ mod ready;
 mod refusals;
 mod secret;
 mod server;
+mod shares;
 mod stopping;
 mod story;
 mod subjects;

@@ -32,6 +32,7 @@ fn help_lists_every_option_and_its_variable() {
         "listen",
         "database",
         "idempotency-store",
+        "idempotency-store-limit",
         "tokens",
         "protect-health",
         "cors-origin",
@@ -78,6 +79,7 @@ fn an_option_that_cannot_be_used_ends_the_start_and_is_named() {
             "mongodb://localhost",
             "same, sqlite:PATH, postgres://HOST/DATABASE, redis://HOST, firestore://PROJECT or memory:",
         ),
+        ("--idempotency-store-limit", "0", "0"),
         ("--cors-origin", "*", "such as https://shop.example"),
         (
             "--cors-origin",

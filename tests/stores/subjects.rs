@@ -1,0 +1,213 @@
+//! Keys and bookings of several subjects of `core-api`, on each server.
+
+use std::process::Command;
+
+use clap::Parser;
+use core_api::{Config, Server};
+use reqwest::{Method, RequestBuilder};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tests::{
+    reply::Reply,
+    servers::{firestore::FirestoreEmulator, redis::RedisServer},
+};
+
+use crate::{
+    firestore::unused_project,
+    postgres::{database, sql},
+    service::Service,
+};
+
+/// The tokens of two subjects and of an operator, and their file.
+struct Tokens {
+    folder: TempDir,
+    ann: String,
+    bob: String,
+    chief: String,
+}
+
+impl Tokens {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let [ann, bob, chief] =
+            [("ann", "caller"), ("bob", "caller"), ("chief", "operator")].map(|(subject, role)| {
+                let made = Command::new(env!("CARGO_BIN_EXE_core-api-under-test"))
+                    .args(["token", "new", subject, "--role", role, "--tokens"])
+                    .arg(folder.path().join("tokens"))
+                    .output()
+                    .expect("a token");
+                assert!(made.status.success(), "{made:?}");
+                let token = String::from_utf8(made.stdout).expect("text");
+                token.trim_end().to_owned()
+            });
+        Self {
+            folder,
+            ann,
+            bob,
+            chief,
+        }
+    }
+
+    fn start(&self, options: &[&str], variables: &[(&str, &str)]) -> Service {
+        let file = self.folder.path().join("tokens");
+        let tokens = ["--tokens", file.to_str().expect("text")];
+        Service::start_with(&[&tokens, options].concat(), variables)
+    }
+
+    /// That neither subject sees what the other one has.
+    async fn are_separate(&self, service: &Service) {
+        let book = |token: &str, key: &str| Reply::to(service.booking(key).bearer_auth(token));
+        let first = book(&self.ann, "k").await;
+        assert_eq!(first.status, 201, "{first:?}");
+        assert!(book(&self.ann, "k").await.is_replay());
+        let own = book(&self.bob, "k").await;
+        assert_eq!((own.status.as_u16(), own.is_replay()), (201, false));
+        assert_eq!(Reply::to(service.booking("k")).await.status, 401);
+        let more = book(&self.ann, "l").await;
+
+        let path = |answer: &Reply| format!("/bookings/{}", id(answer));
+        let get = |token: &str, path: &str| {
+            Reply::to(service.request(Method::GET, path).bearer_auth(token))
+        };
+        assert_eq!(get(&self.ann, &path(&first)).await.body, first.body);
+        assert_eq!(get(&self.bob, &path(&first)).await.status, 404);
+        let listed = async |token: &str, query: &str| {
+            let reply = get(token, &format!("/bookings{query}")).await;
+            let bookings: Vec<Value> = serde_json::from_slice(&reply.body).expect("bookings");
+            let ids = bookings.iter().map(|booking| booking["id"].as_str());
+            let ids = ids.map(|id| id.expect("an id").to_owned());
+            ids.collect::<Vec<_>>()
+        };
+        assert_eq!(listed(&self.ann, "").await, [id(&more), id(&first)]);
+        let rest = format!("?limit=1&after={}", id(&more));
+        assert_eq!(listed(&self.ann, &rest).await, [id(&first)]);
+        assert_eq!(listed(&self.bob, "").await, [id(&own)]);
+        assert_eq!(listed(&self.chief, "").await.len(), 3);
+
+        let write = |token: &str, method: Method, key: &str| -> RequestBuilder {
+            let request = service.request(method, &path(&first)).bearer_auth(token);
+            let request = request.header("Idempotency-Key", key);
+            request.json(&json!({"status": "cancelled"}))
+        };
+        for method in [Method::PATCH, Method::DELETE] {
+            let refused = Reply::to(write(&self.bob, method.clone(), method.as_str())).await;
+            assert_eq!(refused.status, 404, "{method}");
+        }
+        assert_eq!(get(&self.ann, &path(&first)).await.body, first.body);
+        for token in [&self.ann, &self.chief] {
+            assert_eq!(
+                Reply::to(write(token, Method::PATCH, "p")).await.status,
+                200
+            );
+        }
+        assert_eq!(
+            Reply::to(write(&self.chief, Method::DELETE, "d"))
+                .await
+                .status,
+            204
+        );
+        assert_eq!(get(&self.ann, &path(&first)).await.status, 404);
+    }
+}
+
+fn id(booking: &Reply) -> String {
+    let booking: Value = serde_json::from_slice(&booking.body).expect("a booking");
+    booking["id"].as_str().expect("an id").to_owned()
+}
+
+// proves: bookings-belong-to-subject, principals-are-separate, bearer-token-required
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn subjects_are_separate_in_postgres() {
+    let Some(url) = database().await else { return };
+    let tokens = Tokens::new();
+    tokens
+        .are_separate(&tokens.start(&["--database", &url], &[]))
+        .await;
+}
+
+// proves: bookings-belong-to-subject, principals-are-separate, bearer-token-required
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn subjects_are_separate_in_firestore() {
+    let Some(emulator) = FirestoreEmulator::shared() else {
+        return;
+    };
+    let (tokens, address) = (Tokens::new(), emulator.address());
+    let url = format!("firestore://{}", unused_project());
+    let variables = [("FIRESTORE_EMULATOR_HOST", address.as_str())];
+    let service = tokens.start(&["--database", &url], &variables);
+    tokens.are_separate(&service).await;
+}
+
+// proves: bookings-belong-to-subject, principals-are-separate, bearer-token-required
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn subjects_are_separate_with_their_keys_in_redis() {
+    let Some(redis) = RedisServer::start(&[]) else {
+        return;
+    };
+    let (tokens, url) = (Tokens::new(), redis.url());
+    let options = ["--database", "memory:", "--idempotency-store", &url];
+    tokens.are_separate(&tokens.start(&options, &[])).await;
+}
+
+/// Tables of version 1 had no owner.
+// proves: bookings-belong-to-subject
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_database_of_the_version_without_owners_is_taken_over() {
+    let Some(url) = database().await else { return };
+    let options = ["--database", url.as_str()];
+    let before = Service::start(&options);
+    let first = Reply::to(before.booking("k")).await;
+    drop(before);
+    sql(
+        &url,
+        "alter table bookings drop column owner; update bookings_schema set version = 1",
+    )
+    .await;
+    // Two that start together, and then one that finds the new version.
+    let together = std::thread::scope(|scope| {
+        let one = scope.spawn(|| Service::start(&options));
+        let other = Service::start(&options);
+        [one.join().expect("a service"), other]
+    });
+    for service in together.into_iter().chain([Service::start(&options)]) {
+        let retry = Reply::to(service.booking("k")).await;
+        assert_eq!((retry.is_replay(), &retry.body), (true, &first.body));
+        assert_eq!(service.bookings().await, 1);
+    }
+    let tokens = Tokens::new();
+    let service = tokens.start(&options, &[]);
+    for (token, expected) in [(&tokens.ann, 404), (&tokens.chief, 200)] {
+        let path = format!("/bookings/{}", id(&first));
+        let request = service.request(Method::GET, &path).bearer_auth(token);
+        assert_eq!(Reply::to(request).await.status, expected);
+    }
+}
+
+// proves: scope-share-limited
+#[tokio::test]
+async fn a_store_on_a_server_takes_no_limit() {
+    let Some(redis) = RedisServer::start(&[]) else {
+        return;
+    };
+    let url = redis.url();
+    let arguments = [
+        "core-api",
+        "--listen",
+        "127.0.0.1:0",
+        "--database",
+        "memory:",
+    ];
+    let limited = [
+        "--idempotency-store",
+        &url,
+        "--idempotency-store-limit",
+        "20000",
+    ];
+    let config = Config::try_parse_from(arguments.iter().chain(&limited)).expect("options");
+    let refused = Server::start(&config).await.expect_err("a refusal");
+    let refused = refused.to_string();
+    assert!(
+        refused.starts_with("--idempotency-store-limit 20000: "),
+        "{refused}"
+    );
+}
