@@ -8,6 +8,7 @@ mod codings;
 mod concurrency;
 mod content;
 mod earlier;
+mod erased;
 mod example;
 mod expiry;
 mod extractors;

@@ -140,6 +140,7 @@ const IDEMPOTENCY: &[Layer] = &[
             "log_text",
             "options",
             "outcome",
+            "record",
             "rejection",
             "scope",
             "store",

@@ -6,6 +6,7 @@ mod duplicates;
 mod elsewhere;
 mod failures;
 mod firestore;
+mod freed;
 mod labels;
 mod leases;
 mod locks;

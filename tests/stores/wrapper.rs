@@ -195,6 +195,9 @@ impl<S: Store> Store for Wrapper<S> {
             Resolution::Replace { outcome } => Resolution::Replace {
                 outcome: self.encode(id, outcome),
             },
+            Resolution::Erase { outcome } => Resolution::Erase {
+                outcome: self.encode(id, outcome),
+            },
             other => other,
         };
         self.store.resolve(id, seen, resolution).await

@@ -5,10 +5,12 @@ mod claimed_run;
 mod commit_status;
 mod decision;
 mod detach_on_drop;
+mod erase;
 mod finish;
 mod heartbeat;
 mod holds;
 mod ids;
+mod key_state;
 mod local_locks;
 mod operation;
 mod places;
@@ -54,11 +56,19 @@ pub(crate) use active_runs::RunGuard;
 pub(crate) use claimed_run::ClaimedRun;
 pub(crate) use commit_status::CommitStatus;
 pub(crate) use detach_on_drop::DetachOnDrop;
+#[cfg(feature = "axum")]
+pub(crate) use key_state::read_stored;
 pub(crate) use operation::Operation;
 pub(crate) use operation::Origin;
 pub(crate) use rotation::NamedBy;
 
 pub use builder::IdempotencyBuilder;
+pub use erase::Confirmation;
+pub use erase::ConfirmationError;
+pub use erase::FreeRequest;
+pub use erase::KeyChange;
+pub use key_state::KeyState;
+pub use key_state::StoredResponse;
 pub use shutdown::Unfinished;
 
 /// The protocol over one store: claim the key, run the work, store its response, give that answer again.

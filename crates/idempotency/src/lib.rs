@@ -112,8 +112,14 @@ pub mod guide;
 pub mod problems {}
 
 pub use clock::Clock;
+pub use engine::Confirmation;
+pub use engine::ConfirmationError;
+pub use engine::FreeRequest;
 pub use engine::Idempotency;
 pub use engine::IdempotencyBuilder;
+pub use engine::KeyChange;
+pub use engine::KeyState;
+pub use engine::StoredResponse;
 pub use engine::Unfinished;
 pub use execution::CommitError;
 pub use execution::Execution;

@@ -41,11 +41,14 @@ pub(crate) enum StoredOutcome {
     Response(Bytes),
     /// The work ran, but its response could not be stored; this is what remains of it.
     Tombstone(Bytes),
+    /// It ran, and an operator has erased its response.
+    Erased,
 }
 
 const VERSION: u8 = 1;
 const RESPONSE: u8 = 1;
 const TOMBSTONE: u8 = 2;
+const ERASED: u8 = 3;
 
 /// The start of a response's bytes, with room for `capacity` more.
 pub(crate) fn response(capacity: usize) -> Vec<u8> {
@@ -55,6 +58,11 @@ pub(crate) fn response(capacity: usize) -> Vec<u8> {
 /// The start of a tombstone's bytes, with room for `capacity` more.
 pub(crate) fn tombstone(capacity: usize) -> Vec<u8> {
     start(TOMBSTONE, capacity)
+}
+
+/// What stands in the place of a response that was erased.
+pub(crate) fn erased() -> Bytes {
+    start(ERASED, 0).into()
 }
 
 /// The outcome of work that produced this value. The work is done, so a value that cannot be stored becomes a
@@ -97,6 +105,7 @@ impl StoredOutcome {
         match (bytes.try_get_u8(), bytes.try_get_u8()) {
             (Ok(VERSION), Ok(RESPONSE)) => Ok(Self::Response(bytes)),
             (Ok(VERSION), Ok(TOMBSTONE)) => Ok(Self::Tombstone(bytes)),
+            (Ok(VERSION), Ok(ERASED)) => Ok(Self::Erased),
             (Ok(VERSION), _) => Err(StoreError::unreadable("the outcome is damaged")),
             _ => Err(StoreError::unreadable(
                 "another version of this library wrote the outcome",

@@ -17,6 +17,8 @@ pub enum Rejection {
     OutcomeUnknown,
     /// It has run, but its answer was too large to keep.
     NotStored,
+    /// It has run, and an operator has [erased](crate::Idempotency::erase) its response.
+    Erased,
     /// The work has run, but its value does not count: this run has lost its key, or its own commit was not heard of. The
     /// store could not say which value counts, or has none. The next call gets it, or runs.
     ResponseUnavailable,
@@ -54,6 +56,7 @@ impl fmt::Display for Rejection {
                 formatter.write_str("it is not known whether the same request took effect")
             }
             Self::NotStored => formatter.write_str("the answer was too large to be kept"),
+            Self::Erased => formatter.write_str("the response was erased"),
             Self::ResponseUnavailable => {
                 formatter.write_str("the work has run, and its value cannot be told")
             }

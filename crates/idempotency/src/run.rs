@@ -277,6 +277,7 @@ fn read<T: DeserializeOwned>(outcome: Bytes) -> Result<T, Rejection> {
         StoredOutcome::Response(json) => serde_json::from_slice(&json)
             .map_err(|error| Rejection::Store(StoreError::unreadable(error))),
         StoredOutcome::Tombstone(_) => Err(Rejection::NotStored),
+        StoredOutcome::Erased => Err(Rejection::Erased),
     }
 }
 

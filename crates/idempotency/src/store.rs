@@ -29,11 +29,11 @@
 //!    [`StoreErrorKind::TooLarge`] and leave the hold as it was;
 //! 9. progress belongs to the hold: renewals and take-overs preserve it, and it is gone once the hold ends or the
 //!    record expires;
-//! 10. a token is spent once its claim was [withdrawn](Store::withdraw), or its hold was released, suspended, or
-//!     released by an operator. A later claim by a spent token fails with [`StoreErrorKind::Withdrawn`] and takes
+//! 10. a token is spent once its claim was [withdrawn](Store::withdraw), its hold was released, suspended, or
+//!     released by an operator, or an operator forgot its record. A later claim by a spent token fails with [`StoreErrorKind::Withdrawn`] and takes
 //!     nothing. The store remembers the token of a withdrawn first claim for at least a lease and a ttl, that of a
 //!     withdrawn take-over or a suspended hold for a ttl, that of a released hold for a lease, and one that an operator
-//!     released for [`SPENT_FOR`]; or else until a run that meanwhile holds the key has ended and its record is
+//!     released or forgot for [`SPENT_FOR`]; or else until a run that meanwhile holds the key has ended and its record is
 //!     forgotten. For each key the store remembers the last [`MAX_SPENT_TOKENS`] of them, whichever callers they
 //!     belong to. For all other callers a key that has only spent tokens is free: it is not inspected or listed, and
 //!     the next claim is attempt 1.
@@ -163,7 +163,7 @@ pub trait Store: Any + fmt::Debug + Send + Sync {
     /// | Changed on the way to the wrapped store | Restored on the way back |
     /// |---|---|
     /// | [`complete`](Self::complete) | [`Claim::Completed`] |
-    /// | [`resolve`](Self::resolve), of [`Resolution::Complete`] and [`Resolution::Replace`] | [`inspect`](Self::inspect), [`list`](Self::list) |
+    /// | [`resolve`](Self::resolve), of [`Resolution::Complete`], [`Resolution::Replace`] and [`Resolution::Erase`] | [`inspect`](Self::inspect), [`list`](Self::list) |
     /// | a run's own transaction, by this function | |
     ///
     /// Each wrapper makes its own change only: the outermost is called first, and the next receives its result. The
@@ -252,7 +252,8 @@ pub enum IfOwner<T> {
     NotOwner,
 }
 
-/// How long a token stays spent after an operator has released its hold: longer than any run is renewed.
+/// How long a token stays spent after an operator has released its hold or forgotten its record: longer than any run is
+/// renewed.
 pub const SPENT_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How many spent tokens of a key a store remembers at least: one client may have as many claims in flight

@@ -148,6 +148,10 @@ macro_rules! __contract {
 
             corrections::a_completed_outcome_is_replaced(store, advance);
             corrections::a_completed_record_is_forgotten(store);
+            // proves: erased-response-never-runs, lost-lease-stores-nothing, stale-owner-writes
+            corrections::an_erased_outcome_stays_erased(store, advance);
+            // proves: freed-key-runs-again, late-claim-holds-key, generation-counter-restarts
+            corrections::a_forgotten_run_takes_nothing_late(store, advance);
 
             // proves: downstream-key-derived, dropped-future-loses-nothing, late-claim-holds-key
             suspension::a_suspended_run_goes_on_at_once(store);

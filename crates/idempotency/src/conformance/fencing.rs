@@ -164,6 +164,9 @@ pub(super) async fn is_shut_out(store: &Arc<dyn Store>, hold: &Hold) {
         Resolution::Replace {
             outcome: Bytes::from_static(b"stale"),
         },
+        Resolution::Erase {
+            outcome: Bytes::from_static(b"stale"),
+        },
         Resolution::Forget,
     ] {
         let resolved = store.resolve(&hold.id, &hold.token, resolution).await;

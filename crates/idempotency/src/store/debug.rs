@@ -45,6 +45,10 @@ impl fmt::Debug for Resolution {
                 .debug_struct("Replace")
                 .field("outcome", &Redacted(outcome))
                 .finish(),
+            Self::Erase { outcome } => formatter
+                .debug_struct("Erase")
+                .field("outcome", &Redacted(outcome))
+                .finish(),
             Self::Complete { outcome, ttl } => formatter
                 .debug_struct("Complete")
                 .field("outcome", &Redacted(outcome))

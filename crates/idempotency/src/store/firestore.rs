@@ -221,7 +221,14 @@ impl Store for FirestoreStore {
     ) -> Result<IfOwner<()>, StoreError> {
         let author = Author::Operator { seen: *seen };
         match resolution {
-            Resolution::Replace { outcome } => self.replace(id, seen, outcome).await,
+            Resolution::Replace { outcome } => {
+                let change = Change::Replace { outcome };
+                self.replace(id, seen, change).await
+            }
+            Resolution::Erase { outcome } => {
+                let change = Change::Erase { outcome };
+                self.replace(id, seen, change).await
+            }
             Resolution::Forget => self.forget(id, seen).await,
             Resolution::Release => self.free(id, author, SPENT_FOR).await,
             Resolution::Complete { outcome, ttl } => {

@@ -251,7 +251,11 @@ impl Store for RedisStore {
         let resolved = match resolution {
             Resolution::Replace { outcome } => {
                 check_length(&outcome, MAX_OUTCOME)?;
-                self.records.replace(id, seen, &outcome).await?
+                self.records.replace(id, seen, &outcome, false).await?
+            }
+            Resolution::Erase { outcome } => {
+                check_length(&outcome, MAX_OUTCOME)?;
+                self.records.replace(id, seen, &outcome, true).await?
             }
             Resolution::Forget => self.records.forget(id, seen).await?,
             Resolution::Release => self.records.resolve(id, seen).await?,

@@ -22,6 +22,11 @@ pub enum Resolution {
         /// Bytes that the engine can read.
         outcome: Bytes,
     },
-    /// Forgets a completed run: the next request with its key runs again.
+    /// As `Replace`, and takes the application's [label](crate::Labels::label) away. The route stays.
+    Erase {
+        /// Bytes that the engine can read.
+        outcome: Bytes,
+    },
+    /// Forgets a completed run: the next request with its key runs again. The token of that run is spent, as after `Release`.
     Forget,
 }

@@ -182,6 +182,9 @@ impl Store for SealedStore {
             Resolution::Replace { outcome } => Resolution::Replace {
                 outcome: self.seal(Sealed::Outcome, id, outcome),
             },
+            Resolution::Erase { outcome } => Resolution::Erase {
+                outcome: self.seal(Sealed::Outcome, id, outcome),
+            },
             other @ (Resolution::Release | Resolution::Forget) => other,
         };
         self.store.resolve(id, seen, resolution).await

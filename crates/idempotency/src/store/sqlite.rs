@@ -357,7 +357,9 @@ impl Store for SqliteStore {
         seen: &Token,
         resolution: Resolution,
     ) -> Result<IfOwner<()>, StoreError> {
-        if let Resolution::Complete { outcome, .. } | Resolution::Replace { outcome } = &resolution
+        if let Resolution::Complete { outcome, .. }
+        | Resolution::Replace { outcome }
+        | Resolution::Erase { outcome } = &resolution
         {
             check_length(outcome, MAX_OUTCOME)?;
         }

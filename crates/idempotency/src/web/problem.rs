@@ -23,6 +23,7 @@ pub(super) enum Problem {
     ResponseNotStored {
         location: Option<HeaderValue>,
     },
+    ResponseErased,
     StoreUnavailable(StoreError),
     TooManyKeys,
     Busy,
@@ -132,6 +133,13 @@ impl Problem {
                 "idempotency_response_not_stored",
                 "The response was not stored",
                 "The request took effect and will not run again, but its response could not be stored.",
+            ),
+            Self::ResponseErased => HttpRejection::new(
+                StatusCode::GONE,
+                "response-erased",
+                "idempotency_response_erased",
+                "The response was erased",
+                "The request was carried out before and will not run again. The operator of the service has erased its response.",
             ),
             Self::StoreUnavailable(error) => {
                 let full = error.kind() == StoreErrorKind::Full;
@@ -245,6 +253,7 @@ impl From<Rejection> for Problem {
             Rejection::OutcomeUnknown => Self::OutcomeUnknown,
             Rejection::ResponseUnavailable => Self::ResponseUnavailable,
             Rejection::NotStored => Self::ResponseNotStored { location: None },
+            Rejection::Erased => Self::ResponseErased,
             Rejection::Busy => Self::Busy,
             Rejection::ShuttingDown => Self::ShuttingDown,
             Rejection::Panicked => Self::HandlerPanicked,

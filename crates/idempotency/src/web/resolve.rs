@@ -1,10 +1,10 @@
-//! An operator's answer in place of a handler's.
+//! What an operator reads of a handler's response, and puts in its place.
 
 use axum::response::Response;
 use bytes::Bytes;
 
 use super::saved_response;
-use crate::Idempotency;
+use crate::{Idempotency, StoreError, StoredResponse, engine::read_stored, record::Record};
 
 impl Idempotency {
     /// What would have been kept of a handler's answer: an outcome to [`resolve`](Self::resolve) with.
@@ -40,5 +40,41 @@ impl Idempotency {
         let limit = self.store().outcome_limit();
         let (_, outcome) = saved_response::save(self.http(), limit, response).await?;
         Ok(outcome)
+    }
+    /// Reads the response that a handler has left in this record, as a retry gets it: status, header fields and body. What belongs
+    /// to one exchange, such as `Date` and `Idempotent-Replayed`, is not stored, and is not in it.
+    ///
+    /// ```
+    /// use idempotency::{Idempotency, StoreError, StoredResponse, store::Record};
+    ///
+    /// /// What the support desk reads.
+    /// fn describe(idempotency: &Idempotency, seen: &Record) -> Result<String, StoreError> {
+    ///     Ok(match idempotency.stored_response(seen)? {
+    ///         StoredResponse::Kept(response) => {
+    ///             format!("{} with {} bytes", response.status(), response.body().len())
+    ///         }
+    ///         StoredResponse::NotStored => "it took effect, and its response was not stored".into(),
+    ///         StoredResponse::Erased => "it took effect, and its response was erased".into(),
+    ///         _ => "it has not ended".into(),
+    ///     })
+    /// }
+    /// ```
+    ///
+    /// The record does not tell whether a handler or `run` made it; for the value of `run`, [`stored_value`](Self::stored_value) is
+    /// right. What it holds belongs to its caller: show it to those only who may see it.
+    ///
+    /// # Errors
+    ///
+    /// If another version of this library wrote it, or it is damaged.
+    pub fn stored_response(
+        &self,
+        seen: &Record,
+    ) -> Result<StoredResponse<http::Response<Bytes>>, StoreError> {
+        Ok(match read_stored(seen)? {
+            StoredResponse::Kept(saved) => StoredResponse::Kept(saved_response::read(saved)?),
+            StoredResponse::NotStored => StoredResponse::NotStored,
+            StoredResponse::Erased => StoredResponse::Erased,
+            StoredResponse::None => StoredResponse::None,
+        })
     }
 }

@@ -120,7 +120,8 @@ pub(super) fn replay(config: &HttpConfig, replay: Replay) -> Result<Response, Pr
 /// Gives a stored answer, perhaps for the first time.
 pub(super) fn decode(outcome: Bytes) -> Result<Response, Problem> {
     match StoredOutcome::read(outcome)? {
-        StoredOutcome::Response(saved) => Ok(read(saved)?),
+        StoredOutcome::Response(saved) => Ok(read(saved)?.map(Body::from)),
+        StoredOutcome::Erased => Err(Problem::ResponseErased),
         StoredOutcome::Tombstone(location) => {
             let location = HeaderValue::from_maybe_shared(location)
                 .ok()
@@ -219,8 +220,9 @@ fn write(config: &HttpConfig, parts: &Parts, body: &Bytes) -> Bytes {
     saved.into()
 }
 
-fn read(mut saved: Bytes) -> Result<Response, StoreError> {
-    let mut response = Response::new(Body::empty());
+/// The response whose bytes these are.
+pub(super) fn read(mut saved: Bytes) -> Result<http::Response<Bytes>, StoreError> {
+    let mut response = http::Response::new(Bytes::new());
     let status = StatusCode::from_u16(saved.try_get_u16().map_err(damaged)?).map_err(damaged)?;
     let count = saved.try_get_u16().map_err(damaged)?;
     let headers = response.headers_mut();
@@ -236,7 +238,7 @@ fn read(mut saved: Bytes) -> Result<Response, StoreError> {
         headers.append(name, value);
     }
     *response.status_mut() = status;
-    *response.body_mut() = Body::from(saved);
+    *response.body_mut() = saved;
     Ok(response)
 }
 

@@ -10,6 +10,7 @@ mod doubtful;
 mod duplicates;
 #[cfg(feature = "axum")]
 mod endless;
+mod erased;
 mod executions;
 #[cfg(feature = "macros")]
 mod failed;

@@ -96,6 +96,10 @@ pub(super) enum Change {
     Replace {
         outcome: Bytes,
     },
+    /// The same, and nothing is left of its label.
+    Erase {
+        outcome: Bytes,
+    },
 }
 
 /// The origin of the record that a claim writes.
@@ -126,7 +130,10 @@ impl Change {
         // The time from which the lease counts, which these changes do not move.
         let is_timed = !matches!(
             self,
-            Self::Checkpoint { .. } | Self::Spend { .. } | Self::Replace { .. }
+            Self::Checkpoint { .. }
+                | Self::Spend { .. }
+                | Self::Replace { .. }
+                | Self::Erase { .. }
         );
         let is_first = matches!(
             self,
@@ -259,6 +266,11 @@ impl Change {
             ]),
             Self::Spend { spent } => spent_field(&spent).into_iter().collect(),
             Self::Replace { outcome } => {
+                HashMap::from([named(OUTCOME, ValueType::BytesValue(outcome.into()))])
+            }
+            Self::Erase { outcome } => {
+                // Named without a value, it is removed.
+                field_paths.push(LABEL.into());
                 HashMap::from([named(OUTCOME, ValueType::BytesValue(outcome.into()))])
             }
         };

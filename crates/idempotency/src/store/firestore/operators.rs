@@ -1,7 +1,5 @@
 //! Listing records for operators, and changing completed ones.
 
-use bytes::Bytes;
-
 use super::{
     FirestoreStore, MAX_OUTCOME,
     change::{Base, Change},
@@ -52,15 +50,17 @@ impl FirestoreStore {
         Ok(listed)
     }
 
-    /// Replaces the outcome of a completed run.
+    /// Replaces the outcome of a completed run. An erasure removes its label, too.
     pub(super) async fn replace(
         &self,
         id: &RecordId,
         seen: &Token,
-        outcome: Bytes,
+        change: Change,
     ) -> Result<IfOwner<()>, StoreError> {
-        check_length(&outcome, MAX_OUTCOME)?;
-        self.correct(id, seen, Change::Replace { outcome }).await
+        if let Change::Replace { outcome } | Change::Erase { outcome } = &change {
+            check_length(outcome, MAX_OUTCOME)?;
+        }
+        self.correct(id, seen, change).await
     }
 
     /// Frees the key of a completed run. The document stays, so that a late commit that expects none finds one.

@@ -134,7 +134,7 @@ impl FirestoreStore {
                     .touch(id, token, progress.len(), base, update_time);
                 return Ok(self.database.0.clock.now());
             }
-            Change::Spend { .. } | Change::Replace { .. } => {
+            Change::Spend { .. } | Change::Replace { .. } | Change::Erase { .. } => {
                 self.record_cache.put(id, Some(CachedRecord::Other));
                 return Ok(self.database.0.clock.now());
             }

@@ -2,6 +2,7 @@
 
 use super::{MemoryStore, later};
 use crate::{
+    labels::Labels,
     record::{Phase, RecordId, Token},
     store::{IfOwner, ListRequest, Listed, Resolution, SPENT_FOR},
 };
@@ -52,7 +53,10 @@ impl MemoryStore {
         let Some(entry) = found.filter(|entry| entry.token == *seen && !entry.is_free()) else {
             return IfOwner::NotOwner;
         };
-        let wants_completed = matches!(resolution, Resolution::Replace { .. } | Resolution::Forget);
+        let wants_completed = matches!(
+            resolution,
+            Resolution::Replace { .. } | Resolution::Erase { .. } | Resolution::Forget
+        );
         // A withdrawn take-over is a hold too: the previous run is as lost as before.
         if entry.is_in_flight() == wants_completed {
             return IfOwner::NotOwner;
@@ -63,12 +67,15 @@ impl MemoryStore {
                 self.recount(entry, &outcome);
                 entry.phase = Phase::Completed { outcome };
             }),
-            Resolution::Forget => {
-                if let Some(forgotten) = shard.remove(id) {
-                    self.forget(&forgotten);
-                }
+            Resolution::Erase { outcome } => shard.update(id, expires_at, |entry| {
+                self.recount(entry, &outcome);
+                entry.phase = Phase::Completed { outcome };
+                entry.labels = Labels::new(entry.labels.route(), None);
+            }),
+            // The mark stays: a claim or a completion of the run may be on its way yet.
+            Resolution::Release | Resolution::Forget => {
+                self.free(&mut shard, id, *seen, now, later(now, SPENT_FOR));
             }
-            Resolution::Release => self.free(&mut shard, id, *seen, now, later(now, SPENT_FOR)),
             // A new token: the owner that was given up can complete nothing any more, not even "again".
             Resolution::Complete { outcome, ttl } => {
                 self.keep(

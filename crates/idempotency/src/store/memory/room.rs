@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     StoreError,
+    labels::Labels,
     record::{Phase, RecordId, ScopeId, Token},
     store::{
         Hold,
@@ -108,6 +109,8 @@ impl MemoryStore {
             entry.attempt = 0;
             entry.is_withdrawn = true;
             entry.spent = spent;
+            entry.completed_at = None;
+            entry.labels = Labels::default();
             entry.phase = Phase::InFlight {
                 lease_until: now,
                 progress: Bytes::new(),

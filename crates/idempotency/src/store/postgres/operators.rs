@@ -1,5 +1,7 @@
 //! Listing and resolving records, for operators.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use bytes::Bytes;
 use sqlx::query;
 
@@ -97,10 +99,35 @@ const REPLACE: &str = "
     returning 1
 ";
 
-const FORGET: &str = "
-    delete from idempotency_records
+/// [`REPLACE`], and nothing is left of the application's label.
+const ERASE: &str = "
+    update idempotency_records
+    set outcome = $3, label = null
     where id = $1 and token = $2 and phase = 2 and expires_at > clock_timestamp()
     returning 1
+";
+
+/// Leaves a free mark of the completed run's token for this long, so that a claim or a completion by it which comes late takes
+/// nothing. If it was sent before, it may find its own mark, or one that was put on it since; that counts as done and stays
+/// as it is.
+const FORGET: &str = "
+    update idempotency_records as record
+    set attempt = 0,
+        expires_at = case phase when 2 then now + $3 * interval '1 microsecond' else expires_at end,
+        phase = 3,
+        lease_until = now,
+        outcome = null,
+        created_at = null,
+        completed_at = null,
+        route = null,
+        label = null
+    from (select clock_timestamp() as now) as clock
+    where id = $1 and expires_at > now
+        and (
+            token = $2 and phase = 2
+            or $4 and phase = 3 and attempt = 0 and (token = $2 or position($2 in coalesce(spent, '')) > 0)
+        )
+    returning case when awaited then pg_notify('idempotency', encode(id, 'hex')) end
 ";
 
 impl PostgresStore {
@@ -177,23 +204,26 @@ impl PostgresStore {
                     .await?;
                 Ok(self.ended(id, &rows))
             }
-            Resolution::Replace { outcome } => self.replace(id, seen, &outcome).await,
+            Resolution::Replace { outcome } => self.replace(REPLACE, id, seen, &outcome).await,
+            Resolution::Erase { outcome } => self.replace(ERASE, id, seen, &outcome).await,
             Resolution::Forget => {
-                // Sent again after a lost reply it would find nothing, and could not tell why.
-                let rows = self
-                    .0
-                    .connections
-                    .run(Retry::IfNotApplied, || {
-                        query(FORGET).bind(id.as_bytes()).bind(seen.as_bytes())
-                    })
-                    .await?;
-                Ok(fenced(&rows))
+                // What is sent again after a lost reply may find what it left itself.
+                let was_sent = AtomicBool::new(false);
+                let rows = self.0.connections.run(Retry::Always, || {
+                    query(FORGET)
+                        .bind(id.as_bytes())
+                        .bind(seen.as_bytes())
+                        .bind(microseconds(SPENT_FOR))
+                        .bind(was_sent.swap(true, Ordering::Relaxed))
+                });
+                Ok(self.ended(id, &rows.await?))
             }
         }
     }
 
     async fn replace(
         &self,
+        statement: &'static str,
         id: &RecordId,
         seen: &Token,
         outcome: &Bytes,
@@ -203,7 +233,7 @@ impl PostgresStore {
             .0
             .connections
             .run(Retry::Always, || {
-                query(REPLACE)
+                query(statement)
                     .bind(id.as_bytes())
                     .bind(seen.as_bytes())
                     .bind(outcome.as_ref())

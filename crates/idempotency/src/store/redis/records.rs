@@ -209,15 +209,19 @@ impl Records {
         freed.await?.freed()
     }
 
-    /// Replaces the outcome of a completed run.
+    /// Replaces the outcome of a completed run. An erasure removes its label, too.
     pub(super) async fn replace(
         &self,
         id: &RecordId,
         seen: &Token,
         outcome: &Bytes,
+        erases: bool,
     ) -> Result<IfOwner<()>, StoreError> {
         let replaced = self.run(&script::REPLACE, id, |command| {
-            command.arg(seen.as_bytes()).arg(outcome.as_ref());
+            command
+                .arg(seen.as_bytes())
+                .arg(outcome.as_ref())
+                .arg(if erases { "erase" } else { "replace" });
         });
         match replaced.await? {
             Ran {

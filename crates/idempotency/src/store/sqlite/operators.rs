@@ -8,7 +8,7 @@ use super::{
     records::{find, keep},
     room::{Changes, Counted},
     row::Stored,
-    statements::{FORGET, LIST, REPLACE},
+    statements::{ERASE, LIST, REPLACE},
     timeline::Now,
 };
 use crate::{
@@ -84,7 +84,7 @@ pub(super) fn resolve(
     };
     let is_for_this = match resolution {
         Resolution::Release | Resolution::Complete { .. } => found.is_in_flight(),
-        Resolution::Replace { .. } | Resolution::Forget => {
+        Resolution::Replace { .. } | Resolution::Erase { .. } | Resolution::Forget => {
             matches!(found.record.phase, Phase::Completed { .. })
         }
     };
@@ -92,7 +92,8 @@ pub(super) fn resolve(
         return Ok(IfOwner::NotOwner);
     }
     match resolution {
-        Resolution::Release => {
+        // The mark stays: a claim or a completion of the run may be on its way yet.
+        Resolution::Release | Resolution::Forget => {
             let expires_at = Millis::after(now.dates, SPENT_FOR);
             free(connection, &found, seen, expires_at, now, changes)?;
         }
@@ -108,11 +109,11 @@ pub(super) fn resolve(
                 .execute(params![id.as_bytes(), outcome.as_ref()])?;
             changes.replaced(Counted::of(&found), outcome.len());
         }
-        Resolution::Forget => {
+        Resolution::Erase { outcome } => {
             connection
-                .prepare_cached(FORGET)?
-                .execute([id.as_bytes()])?;
-            changes.removed(Counted::of(&found));
+                .prepare_cached(ERASE)?
+                .execute(params![id.as_bytes(), outcome.as_ref()])?;
+            changes.replaced(Counted::of(&found), outcome.len());
         }
     }
     Ok(IfOwner::Done(()))

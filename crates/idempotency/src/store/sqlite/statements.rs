@@ -65,7 +65,8 @@ pub(super) const KEEP: &str = "
 
 pub(super) const REPLACE: &str = "update idempotency_records set outcome = ?2 where id = ?1";
 
-pub(super) const FORGET: &str = "delete from idempotency_records where id = ?1";
+pub(super) const ERASE: &str =
+    "update idempotency_records set outcome = ?2, label = null where id = ?1";
 
 // A free key is not listed, although its record holds spent tokens.
 pub(super) const LIST: &str = "

@@ -1,0 +1,249 @@
+//! How an operator erases what a completed run has left, and frees its key.
+
+use std::{error::Error, fmt, str::FromStr};
+
+use super::{Idempotency, store_timeout::with_store_timeout};
+use crate::{
+    Fingerprint, StoreError, outcome,
+    record::{Phase, Record, RecordId},
+    store::{IfOwner, Resolution},
+};
+
+/// What has come of an operator's change to a completed record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum KeyChange {
+    /// It is made.
+    Made,
+    /// There is no record, so there is nothing to change.
+    Free,
+    /// A run holds the key, or held it and is lost. Nothing is changed: [`resolve`](Idempotency::resolve) it first.
+    Held,
+    /// The record is not the one any more that was seen. Nothing is changed: look again.
+    Changed,
+}
+
+/// What an operator loses by freeing a key, and the word by which the second call is made.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct FreeRequest {
+    /// What is lost. Its response is read by `stored_response` or [`stored_value`](Idempotency::stored_value).
+    pub record: Record,
+    /// What [`free`](Idempotency::free) wants to see.
+    pub confirmation: Confirmation,
+}
+
+/// Says which record an operator has seen, and with which response: 32 hexadecimal digits, which a form or a command line can
+/// carry to the second call.
+///
+/// ```
+/// use idempotency::Confirmation;
+///
+/// let confirmation: Confirmation = "00112233445566778899aabbccddeeff".parse()?;
+/// assert_eq!(confirmation.to_string(), "00112233445566778899aabbccddeeff");
+/// # Ok::<_, idempotency::ConfirmationError>(())
+/// ```
+///
+/// It is a guard against mistakes and proves no permission: whoever may call [`Idempotency::free`] may free any key.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Confirmation([u8; 16]);
+
+/// A text that is no [`Confirmation`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConfirmationError;
+
+impl Idempotency {
+    /// Erases the response of a completed run. Its key stays taken: for the rest of its ttl retries are told that the response
+    /// was erased, and none runs.
+    ///
+    /// ```
+    /// use idempotency::{Idempotency, KeyChange, StoreError, store::{ListRequest, ListedPhase}};
+    ///
+    /// /// Erases all responses that this customer has been sent.
+    /// async fn forget_customer(idempotency: &Idempotency, label: &str) -> Result<(), StoreError> {
+    ///     let mut of_customer = ListRequest::new(100).in_phase(ListedPhase::Completed).labelled(label);
+    ///     loop {
+    ///         let page = idempotency.store().list(&of_customer).await?;
+    ///         let Some(last) = page.last() else { return Ok(()) };
+    ///         of_customer = of_customer.after(last.id);
+    ///         for listed in &page {
+    ///             if idempotency.erase(&listed.id).await? == KeyChange::Held {
+    ///                 println!("{} is running", listed.id);
+    ///             }
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// The application's label goes with the response. What stays says nothing of a person: digests of key, scope and request, the
+    /// route, and the times. A retry over HTTP gets 410 `response-erased`, and [`run`](Self::run) gives
+    /// [`Rejection::Erased`](crate::Rejection::Erased). To erase twice is the same as once.
+    ///
+    /// A run that holds its key is left alone, and so is one that is lost: [`resolve`](Self::resolve) ends it first. A run that
+    /// has lost its key before cannot store its response over the erasure.
+    ///
+    /// # Errors
+    ///
+    /// If the store does not respond within five seconds. The response may be erased then: call again.
+    pub async fn erase(&self, id: &RecordId) -> Result<KeyChange, StoreError> {
+        let seen = match self.find_completed(id).await? {
+            Ok(seen) => seen,
+            Err(change) => return Ok(change),
+        };
+        let resolution = Resolution::Erase {
+            outcome: outcome::erased(),
+        };
+        let change = self.change(&seen, resolution).await?;
+        if change == KeyChange::Made {
+            tracing::info!(idempotency.record = %id, "an operator has erased a response");
+        }
+        Ok(change)
+    }
+
+    /// Asks for a completed key to be freed, and changes nothing: the first of two calls. None if the key is not completed.
+    ///
+    /// ```
+    /// use idempotency::{Confirmation, Idempotency, KeyChange, StoreError, store::RecordId};
+    ///
+    /// /// What the operator reads before the second call.
+    /// async fn ask(idempotency: &Idempotency, id: &RecordId) -> Result<String, StoreError> {
+    ///     Ok(match idempotency.ask_to_free(id).await? {
+    ///         Some(asked) => format!(
+    ///             "completed at {:?}, and would run again; confirm by {}",
+    ///             asked.record.completed_at, asked.confirmation,
+    ///         ),
+    ///         None => "there is no completed run".into(),
+    ///     })
+    /// }
+    ///
+    /// /// The second call.
+    /// async fn free(idempotency: &Idempotency, id: &RecordId, typed: &str) -> Result<(), Box<dyn std::error::Error>> {
+    ///     let confirmation: Confirmation = typed.parse()?;
+    ///     match idempotency.free(id, &confirmation).await? {
+    ///         KeyChange::Made => Ok(()),
+    ///         other => Err(format!("nothing is freed: {other:?}").into()),
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If the store does not respond within five seconds, or cannot read the record.
+    pub async fn ask_to_free(&self, id: &RecordId) -> Result<Option<FreeRequest>, StoreError> {
+        let seen = self.find_completed(id).await?.ok();
+        Ok(seen.and_then(|record| {
+            let confirmation = Confirmation::of(&record)?;
+            Some(FreeRequest {
+                record,
+                confirmation,
+            })
+        }))
+    }
+
+    /// Frees the key of a completed run: the next request with it runs, and takes effect a second time. It wants to see the
+    /// confirmation of [`ask_to_free`](Self::ask_to_free), and frees nothing if the record or its response is another one by now.
+    ///
+    /// Nothing is left of the record but its token, which stays spent for a day: neither a claim nor a completion of the run
+    /// that is late takes the key again. Another run of the same request that is still underway counts as the next request: a
+    /// [transactional](crate::Options::transactional) one that began before and has not committed, or one that lost the key and
+    /// comes back. So free a key when no run of it can be underway.
+    ///
+    /// A run that holds its key is left alone. [`Resolution::Release`] frees that of a lost one.
+    ///
+    /// # Errors
+    ///
+    /// If the store does not respond within five seconds. The key may be free then: [`check`](Self::check) it.
+    pub async fn free(
+        &self,
+        id: &RecordId,
+        confirmation: &Confirmation,
+    ) -> Result<KeyChange, StoreError> {
+        let seen = match self.find_completed(id).await? {
+            Ok(seen) => seen,
+            Err(change) => return Ok(change),
+        };
+        if Confirmation::of(&seen).as_ref() != Some(confirmation) {
+            return Ok(KeyChange::Changed);
+        }
+        let change = self.change(&seen, Resolution::Forget).await?;
+        if change == KeyChange::Made {
+            tracing::warn!(
+                idempotency.record = %id,
+                "an operator has freed the key of a completed run; its next request runs again",
+            );
+        }
+        Ok(change)
+    }
+
+    /// The record of a completed run, or what there is in its place.
+    async fn find_completed(&self, id: &RecordId) -> Result<Result<Record, KeyChange>, StoreError> {
+        let found = with_store_timeout(self.store(), self.0.store.inspect(id)).await?;
+        Ok(match found {
+            None => Err(KeyChange::Free),
+            Some(record) => match record.phase {
+                Phase::Completed { .. } => Ok(record),
+                Phase::InFlight { .. } => Err(KeyChange::Held),
+            },
+        })
+    }
+
+    async fn change(&self, seen: &Record, resolution: Resolution) -> Result<KeyChange, StoreError> {
+        let resolved = self.0.store.resolve(&seen.id, &seen.token, resolution);
+        Ok(match with_store_timeout(self.store(), resolved).await? {
+            IfOwner::Done(()) => KeyChange::Made,
+            IfOwner::NotOwner => KeyChange::Changed,
+        })
+    }
+}
+
+impl Confirmation {
+    fn of(record: &Record) -> Option<Self> {
+        let Phase::Completed { outcome } = &record.phase else {
+            return None;
+        };
+        let seen = Fingerprint::of([
+            record.id.as_bytes().as_slice(),
+            record.token.as_bytes().as_slice(),
+            outcome.as_ref(),
+        ]);
+        // The first byte is the version of the digest.
+        seen.as_bytes()[1..].first_chunk().copied().map(Self)
+    }
+}
+
+impl fmt::Display for Confirmation {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0
+            .iter()
+            .try_for_each(|byte| write!(formatter, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Confirmation {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Confirmation({self})")
+    }
+}
+
+impl FromStr for Confirmation {
+    type Err = ConfirmationError;
+
+    fn from_str(text: &str) -> Result<Self, ConfirmationError> {
+        // `from_str_radix` takes a sign, too.
+        let is_hex = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let number = is_hex
+            .then(|| u128::from_str_radix(text, 16).ok())
+            .flatten();
+        number
+            .map(|number| Self(number.to_be_bytes()))
+            .ok_or(ConfirmationError)
+    }
+}
+
+impl fmt::Display for ConfirmationError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a confirmation is 32 hexadecimal digits")
+    }
+}
+
+impl Error for ConfirmationError {}

@@ -1,0 +1,151 @@
+//! What has become of a key, as an operator asks it.
+
+use std::time::SystemTime;
+
+use bytes::Bytes;
+
+use super::{Idempotency, store_timeout::with_store_timeout};
+use crate::{
+    StoreError,
+    outcome::StoredOutcome,
+    progress::Progress,
+    record::{Phase, Record, RecordId},
+};
+
+/// What has become of a key.
+///
+/// ```
+/// use std::time::SystemTime;
+///
+/// use idempotency::{Idempotency, KeyState, StoreError, store::{ListRequest, ListedPhase}};
+///
+/// /// Counts the lost runs among the first thousand keys whose lease has expired.
+/// async fn lost(idempotency: &Idempotency) -> Result<usize, StoreError> {
+///     let expired = ListRequest::new(1000).in_phase(ListedPhase::Lapsed);
+///     let listed = idempotency.store().list(&expired).await?;
+///     let states = listed.iter().filter_map(|listed| listed.record.as_ref().ok());
+///     Ok(states.filter(|record| KeyState::of(record, SystemTime::now()) == KeyState::Lost).count())
+/// }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum KeyState {
+    /// There is no record: the key was never used, was freed, or has expired. The next request with it runs.
+    Free,
+    /// A run holds the key, and its lease has not expired.
+    Running,
+    /// A run failed after steps that are kept. The next attempt goes on from them.
+    Suspended,
+    /// The owner has not renewed its lease in time: its process died, hangs, or cannot reach the store.
+    Lost,
+    /// The run is completed, and retries get what it left.
+    Done,
+    /// The run is completed, and an operator has [erased](Idempotency::erase) its response.
+    Erased,
+}
+
+impl KeyState {
+    /// The state that this record shows at this time. Only [`Running`](Self::Running) and [`Lost`](Self::Lost) depend on the
+    /// time, which the store's clock counts.
+    #[must_use]
+    pub fn of(record: &Record, now: SystemTime) -> Self {
+        match &record.phase {
+            Phase::InFlight {
+                lease_until,
+                progress,
+            } => {
+                let is_suspended = Progress::read(progress.clone())
+                    .is_ok_and(|progress| progress.is_suspended(record.attempt));
+                match *lease_until > now {
+                    true => Self::Running,
+                    false if is_suspended => Self::Suspended,
+                    false => Self::Lost,
+                }
+            }
+            Phase::Completed { outcome } => match StoredOutcome::read(outcome.clone()) {
+                Ok(StoredOutcome::Erased) => Self::Erased,
+                _ => Self::Done,
+            },
+        }
+    }
+}
+
+/// What a completed run has left, as an operator reads it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StoredResponse<T> {
+    /// Retries get this.
+    Kept(T),
+    /// The response could not be stored, such as one that is too long. Retries are refused by
+    /// [`Rejection::NotStored`](crate::Rejection::NotStored), and do not run.
+    NotStored,
+    /// An operator has erased it. Retries are refused by [`Rejection::Erased`](crate::Rejection::Erased), and do not run.
+    Erased,
+    /// The run has not ended.
+    None,
+}
+
+impl Idempotency {
+    /// Tells whether this key is free, running, suspended, lost or done.
+    ///
+    /// ```
+    /// use idempotency::{Idempotency, IdempotencyKey, KeyState, Scope};
+    ///
+    /// /// Whether the payment of this key is settled, one way or the other.
+    /// async fn is_settled(idempotency: &Idempotency, key: &str) -> Result<bool, Box<dyn std::error::Error>> {
+    ///     let id = idempotency.record_id(&Scope::principal("ann"), &IdempotencyKey::new(key)?);
+    ///     let state = idempotency.check(&id).await?;
+    ///     Ok(matches!(state, KeyState::Done | KeyState::Erased))
+    /// }
+    /// ```
+    ///
+    /// It changes nothing. A lease is compared with this process's clock, and the state may have changed when it arrives: what
+    /// is decided by it is decided by [`resolve`](Self::resolve), [`erase`](Self::erase) or [`free`](Self::free), which compare
+    /// the record. A transactional run shows nothing before its commit, so its key is [`KeyState::Free`] until then.
+    ///
+    /// # Errors
+    ///
+    /// If the store does not respond within five seconds, or cannot read the record.
+    pub async fn check(&self, id: &RecordId) -> Result<KeyState, StoreError> {
+        let found = with_store_timeout(self.store(), self.0.store.inspect(id)).await?;
+        Ok(found.map_or(KeyState::Free, |record| {
+            KeyState::of(&record, SystemTime::now())
+        }))
+    }
+
+    /// Reads the value that [`run`](Self::run) has left in this record, as JSON.
+    ///
+    /// ```
+    /// use idempotency::{Idempotency, StoreError, StoredResponse, store::Record};
+    ///
+    /// /// The receipt that every further call gets.
+    /// fn receipt(idempotency: &Idempotency, seen: &Record) -> Result<Option<Vec<u8>>, StoreError> {
+    ///     Ok(match idempotency.stored_value(seen)? {
+    ///         StoredResponse::Kept(json) => Some(json.to_vec()),
+    ///         _ => None,
+    ///     })
+    /// }
+    /// ```
+    ///
+    /// The record does not tell whether a handler or `run` made it; for a handler's, `stored_response` is right. What it holds
+    /// belongs to its caller: show it to those only who may see it.
+    ///
+    /// # Errors
+    ///
+    /// If another version of this library wrote it, or it is damaged.
+    pub fn stored_value(&self, seen: &Record) -> Result<StoredResponse<Bytes>, StoreError> {
+        read_stored(seen)
+    }
+}
+
+/// What is kept of the response, in the form that whoever has written it reads.
+pub(crate) fn read_stored(seen: &Record) -> Result<StoredResponse<Bytes>, StoreError> {
+    let Phase::Completed { outcome } = &seen.phase else {
+        return Ok(StoredResponse::None);
+    };
+    Ok(match StoredOutcome::read(outcome.clone())? {
+        StoredOutcome::Response(bytes) => StoredResponse::Kept(bytes),
+        StoredOutcome::Tombstone(_) => StoredResponse::NotStored,
+        StoredOutcome::Erased => StoredResponse::Erased,
+    })
+}
