@@ -9,6 +9,7 @@ mod concurrency;
 mod content;
 mod earlier;
 mod example;
+mod examples;
 mod expiry;
 mod extractors;
 mod failure;
