@@ -58,6 +58,12 @@ async fn bookings_replays_to_the_same_caller_only() {
     book("token-4").await.assert_fresh("401 Unauthorized");
 }
 
+// proves: token-change-keeps-keys, principals-are-separate
+#[test]
+fn layer_protects_a_whole_router() {
+    run(&mut Command::new(env!("CARGO_BIN_EXE_example-layer")));
+}
+
 #[test]
 fn queue_makes_one_invoice_for_each_message() {
     let story = run(&mut Command::new(env!("CARGO_BIN_EXE_example-queue")));
