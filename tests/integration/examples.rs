@@ -65,6 +65,11 @@ fn layer_protects_a_whole_router() {
 }
 
 #[test]
+fn operator_decides_what_the_retries_of_lost_runs_get() {
+    run(&mut Command::new(env!("CARGO_BIN_EXE_example-operator")));
+}
+
+#[test]
 fn queue_makes_one_invoice_for_each_message() {
     let story = run(&mut Command::new(env!("CARGO_BIN_EXE_example-queue")));
     let lines: Vec<_> = story.lines().collect();
