@@ -6,7 +6,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use tests::reply::Reply;
+use tests::{reply::Reply, servers::postgres::PostgresServer};
 
 use crate::test_server::BOOKING;
 
@@ -80,4 +80,16 @@ fn queue_makes_one_invoice_for_each_message() {
     assert_eq!(*second, "message-2: invoice 2 for order 8");
     assert_eq!(*again, "message-1: was invoice 1 for order 7");
     assert!(other.starts_with("message-2: not now: "), "{story}");
+}
+
+/// Twice, because a reader does so too: the second run finds the tables of the first one.
+#[tokio::test]
+async fn postgres_commits_rows_and_key_at_once() {
+    let Some(server) = PostgresServer::shared() else {
+        return;
+    };
+    let url = server.database().await;
+    for _ in 0..2 {
+        run(Command::new(env!("CARGO_BIN_EXE_example-postgres")).env("DATABASE_URL", &url));
+    }
 }
