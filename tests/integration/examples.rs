@@ -6,7 +6,10 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use tests::{reply::Reply, servers::postgres::PostgresServer};
+use tests::{
+    reply::Reply,
+    servers::{postgres::PostgresServer, redis::RedisServer},
+};
 
 use crate::test_server::BOOKING;
 
@@ -91,5 +94,30 @@ async fn postgres_commits_rows_and_key_at_once() {
     let url = server.database().await;
     for _ in 0..2 {
         run(Command::new(env!("CARGO_BIN_EXE_example-postgres")).env("DATABASE_URL", &url));
+    }
+}
+
+// proves: dead-owner-taken-over, downstream-key-derived
+#[test]
+fn redis_hands_a_dead_process_key_over() {
+    let Some(server) = RedisServer::shared() else {
+        return;
+    };
+    run(Command::new(env!("CARGO_BIN_EXE_example-redis")).env("REDIS_URL", server.url()));
+}
+
+#[test]
+fn an_example_without_its_server_says_what_it_needs() {
+    for (example, variable) in [
+        (env!("CARGO_BIN_EXE_example-postgres"), "DATABASE_URL"),
+        (env!("CARGO_BIN_EXE_example-redis"), "REDIS_URL"),
+    ] {
+        let run = Command::new(example).env_remove(variable).output();
+        let run = run.expect("the example runs");
+        let errors = String::from_utf8_lossy(&run.stderr);
+        assert!(
+            !run.status.success() && errors.contains(variable),
+            "{errors}"
+        );
     }
 }
