@@ -85,6 +85,11 @@ fn queue_makes_one_invoice_for_each_message() {
     assert!(other.starts_with("message-2: not now: "), "{story}");
 }
 
+#[test]
+fn store_runs_work_once_in_a_store_of_its_own() {
+    run(&mut Command::new(env!("CARGO_BIN_EXE_example-store")));
+}
+
 /// Twice, because a reader does so too: the second run finds the tables of the first one.
 #[tokio::test]
 async fn postgres_commits_rows_and_key_at_once() {
