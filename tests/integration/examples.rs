@@ -90,6 +90,12 @@ fn store_runs_work_once_in_a_store_of_its_own() {
     run(&mut Command::new(env!("CARGO_BIN_EXE_example-store")));
 }
 
+#[test]
+fn testing_serves_what_it_tests() {
+    let story = run(&mut Command::new(env!("CARGO_BIN_EXE_example-testing")));
+    assert_eq!(story.trim(), "201 Created: parcel 1 to Ann");
+}
+
 /// Twice, because a reader does so too: the second run finds the tables of the first one.
 #[tokio::test]
 async fn postgres_commits_rows_and_key_at_once() {
