@@ -33,7 +33,7 @@ async fn order(
     ))
 }
 
-/// The payment provider: one charge for each key. It does not respond to the first request of a key, which is lost on its way.
+/// The payment provider: one charge for each key. Its first response never comes.
 #[derive(Default)]
 struct Provider {
     charges: Mutex<HashSet<String>>,
@@ -42,12 +42,11 @@ struct Provider {
 
 async fn charge(State(provider): State<Arc<Provider>>, headers: HeaderMap) -> String {
     let key = headers["Idempotency-Key"].to_str().unwrap_or_default();
-    let is_new = provider
-        .charges
-        .lock()
-        .expect("a lock")
-        .insert(key.to_owned());
-    if is_new {
+    let is_first = {
+        let mut charges = provider.charges.lock().expect("a lock");
+        charges.insert(key.to_owned()) && charges.len() == 1
+    };
+    if is_first {
         provider.has_charged.notify_one();
         future::pending::<()>().await;
     }
