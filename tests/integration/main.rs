@@ -10,6 +10,7 @@ mod content;
 mod earlier;
 mod erased;
 mod example;
+mod examples;
 mod expiry;
 mod extractors;
 mod failure;

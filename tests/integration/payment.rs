@@ -1,4 +1,4 @@
-//! The example `payment`, which is built here once more so that this package can start it.
+//! The example `payment`, as it is.
 
 use std::process::Command;
 
@@ -6,7 +6,7 @@ use std::process::Command;
 // proves: dead-owner-taken-over, downstream-key-derived, failure-after-effect-reruns
 #[test]
 fn a_service_that_dies_between_charge_and_booking_charges_once() {
-    let run = Command::new(env!("CARGO_BIN_EXE_payment-under-test")).output();
+    let run = Command::new(env!("CARGO_BIN_EXE_example-payment")).output();
     let run = run.expect("the example runs");
     let story = String::from_utf8_lossy(&run.stdout);
     let errors = String::from_utf8_lossy(&run.stderr);

@@ -1,6 +1,6 @@
 //! The smallest service whose POST is safe to retry, with the key's owner proved by a middleware.
 //!
-//! `cargo run --example bookings -p idempotency`, and then twice:
+//! `cargo run --example bookings -p idempotency`, which takes another address than 127.0.0.1:3000 as its argument, and then twice:
 //!
 //! ```sh
 //! curl -i -X POST http://127.0.0.1:3000/bookings -H 'Authorization: Bearer token-1' \
@@ -11,6 +11,7 @@
 
 use std::{
     collections::HashMap,
+    env,
     sync::{
         Arc, RwLock,
         atomic::{AtomicU64, Ordering},
@@ -74,6 +75,9 @@ async fn main() -> std::io::Result<()> {
     let sessions = [("token-1", "ann"), ("token-2", "ann"), ("token-3", "bob")];
     let sessions = sessions.map(|(token, subject)| (token.to_owned(), subject.to_owned()));
     let app = app(Arc::new(RwLock::new(sessions.into())));
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+    let address = env::args().nth(1);
+    let address = address.as_deref().unwrap_or("127.0.0.1:3000");
+    let listener = tokio::net::TcpListener::bind(address).await?;
+    println!("listening on {}", listener.local_addr()?);
     axum::serve(listener, app).await
 }

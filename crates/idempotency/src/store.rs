@@ -38,7 +38,7 @@
 //!     belong to. For all other callers a key that has only spent tokens is free: it is not inspected or listed, and
 //!     the next claim is attempt 1.
 //!
-//! The example `store` of this crate is the shortest complete store.
+//! The example `store` of this crate is a complete store.
 
 mod claim;
 mod debug;
