@@ -4,8 +4,10 @@
 pub mod delegate;
 mod wrong;
 
+use async_trait::async_trait;
+use delegate::{Delegate, Hooks};
 use idempotency::{
-    Clock, MemoryStore, SqliteStore,
+    Clock, Idempotency, MemoryStore, SqliteStore, Store,
     conformance::{TestStore, shares::LIMIT_BYTES},
     conformance_tests,
 };
@@ -24,6 +26,33 @@ mod sqlite {
     conformance_tests!(async || in_a_file(|store| store));
     conformance_tests!(wakeups: async || in_a_file(|store| store));
     conformance_tests!(shares: async || in_a_file(|store| store.with_limit_bytes(LIMIT_BYTES)));
+}
+
+/// The store of an engine that encrypts what it leaves.
+mod sealed {
+    use super::*;
+
+    #[derive(Debug)]
+    struct Sealed(Idempotency);
+
+    #[async_trait]
+    impl Hooks for Sealed {
+        fn store(&self) -> &dyn Store {
+            self.0.store()
+        }
+
+        fn wrapped(&self) -> Option<&dyn Store> {
+            Some(self.0.store())
+        }
+    }
+
+    fn sealed(opened: TestStore) -> TestStore {
+        let idempotency = Idempotency::builder(opened.store).with_secret(b"a secret");
+        TestStore::new(Delegate(Sealed(idempotency.build())), opened.advance)
+    }
+
+    conformance_tests!(async || sealed(in_memory(MemoryStore::new())));
+    conformance_tests!(wakeups: async || sealed(in_memory(MemoryStore::new())));
 }
 
 fn in_memory(store: MemoryStore) -> TestStore {
