@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use idempotency::store::{Hold, IfOwner, Phase, Resolution, SPENT_FOR, Token};
+use idempotency::store::{Hold, IfOwner, Labels, Phase, Resolution, SPENT_FOR, Token};
 
 use crate::entry::{Entry, later};
 
@@ -75,18 +75,23 @@ impl Entry {
         resolution: Resolution,
         now: SystemTime,
     ) -> IfOwner<()> {
-        let found = self.record.as_mut().filter(|found| found.token == *seen);
-        let Some(record) = found else {
+        let Some(record) = self.record.as_mut().filter(|found| found.token == *seen) else {
             return IfOwner::NotOwner;
         };
         match (resolution, is_completed(&record.phase)) {
-            (Resolution::Release, false) => self.free(*seen, later(now, SPENT_FOR)),
+            // The token is spent: a claim or a completion by that run may come late.
+            (Resolution::Release, false) | (Resolution::Forget, true) => {
+                self.free(*seen, later(now, SPENT_FOR));
+            }
             // A new token: the owner that was given up can complete nothing any more.
             (Resolution::Complete { outcome, ttl }, false) => {
                 self.keep(Token::random(), outcome, now, ttl);
             }
             (Resolution::Replace { outcome }, true) => record.phase = Phase::Completed { outcome },
-            (Resolution::Forget, true) => *self = Self::absent(now),
+            (Resolution::Erase { outcome }, true) => {
+                record.phase = Phase::Completed { outcome };
+                record.labels = Labels::new(record.labels.route(), None);
+            }
             _ => return IfOwner::NotOwner,
         }
         IfOwner::Done(())
