@@ -1,4 +1,4 @@
-//! What every protected request pays before anything is stored: `cargo bench -p idempotency --bench pure`.
+//! The cost of every protected request before anything is stored: `cargo bench -p idempotency --bench pure`.
 
 use std::fmt::Write as _;
 
@@ -19,7 +19,7 @@ fn main() {
     divan::main();
 }
 
-/// Eighty bookings in one body, of about 10 KB.
+/// Eighty bookings in one body of about 10 KB.
 fn batch() -> String {
     let mut batch = String::from("[");
     for index in 0..80 {

@@ -25,7 +25,7 @@ impl Form {
         }
     }
 
-    /// With these parts, each its fields and its content.
+    /// A form of these parts, each with its header fields and its content.
     fn of(boundary: &str, parts: &[(String, Vec<u8>)]) -> Self {
         let mut body = Vec::new();
         for (fields, content) in parts {
@@ -46,7 +46,7 @@ impl Form {
     }
 }
 
-/// Whether the second is taken for the first one again.
+/// Whether the second counts as a retry of the first.
 async fn are_same(one: &Form, other: &Form) -> bool {
     let layer = IdempotencyLayer::new(Idempotency::new(MemoryStore::new()));
     let app = Router::new()
@@ -171,13 +171,13 @@ async fn what_is_not_strictly_a_form_counts_byte_by_byte() {
         assert!(!are_same(&one, &two).await, "{two:?}");
         assert!(are_same(&one, &one).await, "{one:?}");
     }
-    // And what the boundary is counts then.
+    // The boundary then counts too.
     let (one, other) = (
         Form::new("one", "--one--\r\n"),
         Form::new("on", "--one--\r\n"),
     );
     assert!(!are_same(&one, &other).await);
-    // Nor is anything a form whose boundary is not plain.
+    // Nor is a body with an unusual boundary treated as a form.
     let form = |boundary: &str, media_type: &str| {
         let mut form = Form::of(boundary, &upload());
         form.media_type = media_type.replace('*', boundary);
@@ -202,7 +202,7 @@ async fn what_is_not_strictly_a_form_counts_byte_by_byte() {
     assert!(!are_same(&Form::of("one", &upload()), &Form::of(&long, &upload())).await);
 }
 
-/// What the parser that axum uses makes of a form: the fields and the content of each part, or nothing.
+/// How the parser that axum uses reads a form: the header fields and the content of each part, or `None`.
 async fn read(form: &Form) -> Option<Vec<(HeaderMap, Bytes)>> {
     let boundary = multer::parse_boundary(&form.media_type).ok()?;
     let body = stream::iter([Ok::<_, Infallible>(Bytes::from(form.body.clone()))]);

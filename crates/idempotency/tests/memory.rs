@@ -1,4 +1,4 @@
-//! What only the store in memory does: it has a limit.
+//! Behaviour of the memory store alone: it has a limit.
 
 use std::time::Duration;
 
@@ -29,14 +29,14 @@ fn asked() -> Fingerprint {
     Fingerprint::of([b"book".as_slice()])
 }
 
-/// A claim that takes over what has lapsed.
+/// A claim that takes over an expired lease.
 async fn claim(store: &MemoryStore, hold: &Hold, asked: &Fingerprint) -> Result<Claim, StoreError> {
     store
         .claim(ClaimRequest::new(hold, asked, OnLost::TakeOver))
         .await
 }
 
-/// A claim that is won as this attempt, where no run before has left anything.
+/// A claim that is won as this attempt, without progress from an earlier run.
 fn won(attempt: u32) -> Claim {
     Claim::won(attempt, Bytes::new())
 }
@@ -67,7 +67,7 @@ async fn a_full_store_refuses_new_keys_and_keeps_the_old_ones() {
     for key in 100..200 {
         assert!(is_full(&store, key).await);
     }
-    // What was let in may end, although its outcome takes room too.
+    // A run that was admitted may end, although its outcome takes room too.
     for hold in &running {
         let outcome = Bytes::from(vec![hold.id.as_bytes()[0]; 10_000]);
         let done = store.complete(hold, outcome).await.expect("a completion");
@@ -87,7 +87,7 @@ async fn a_full_store_refuses_new_keys_and_keeps_the_old_ones() {
 
 // proves: full-store-forgets-none
 #[tokio::test]
-async fn a_full_store_lets_a_lapsed_hold_be_taken_over() {
+async fn a_full_store_lets_an_expired_hold_be_taken_over() {
     let clock = Clock::manual();
     let store = store(&clock);
     for key in 0..ROOM {
@@ -113,13 +113,13 @@ async fn progress_takes_room_until_it_is_forgotten() {
         let claimed = claim(&store, hold, &asked()).await.expect("room");
         assert_eq!(claimed, won(1));
     }
-    // As much as the two records that there is room for beside these; and what is kept last is all that counts.
+    // As much as the two other records for which there is room. Only the last progress counts.
     for length in [1, 400, 800] {
         let kept = store.checkpoint(&first, Bytes::from(vec![b'a'; length]));
         assert_eq!(kept.await.ok(), Some(IfOwner::Done(())));
     }
     assert!(is_full(&store, 100).await);
-    // Its successor has it; and it makes way for the outcome.
+    // The successor gets the progress, and the outcome replaces it.
     clock.advance(LEASE);
     let successor = hold(0);
     let taken = claim(&store, &successor, &asked())
@@ -132,7 +132,7 @@ async fn progress_takes_room_until_it_is_forgotten() {
     assert!(!is_full(&store, 100).await);
     assert!(is_full(&store, 101).await);
 
-    // With a record that is released or expires its progress is gone too.
+    // When a record is released or expires, its progress is removed too.
     let kept = store.checkpoint(&second, Bytes::from(vec![b'a'; 400]));
     assert_eq!(kept.await.ok(), Some(IfOwner::Done(())));
     assert_eq!(store.release(&second).await.ok(), Some(IfOwner::Done(())));
@@ -142,7 +142,7 @@ async fn progress_takes_room_until_it_is_forgotten() {
 
 // proves: full-store-forgets-none, sweep-removes-only-expired
 #[tokio::test]
-async fn room_comes_back_when_records_are_released_or_expire() {
+async fn room_is_freed_when_records_are_released_or_expire() {
     let clock = Clock::manual();
     let store = store(&clock);
     let first = hold(0);
@@ -157,7 +157,7 @@ async fn room_comes_back_when_records_are_released_or_expire() {
 
     clock.advance(LEASE + TTL);
     let swept = store.purge_expired(usize::MAX).await.expect("a sweep");
-    // The records, and what was left of the key that was released.
+    // The records, and the mark of the released key.
     assert_eq!(swept, usize::from(ROOM) + 1);
     for key in 0..ROOM {
         assert!(!is_full(&store, key).await);
@@ -170,7 +170,7 @@ async fn room_comes_back_when_records_are_released_or_expire() {
 async fn a_full_store_lets_a_new_key_have_the_room_of_an_expired_one() {
     let clock = Clock::manual();
     let store = store(&clock);
-    // Ids that begin alike lie side by side.
+    // Ids with a common prefix are neighbours.
     let beside = |key: u8| {
         let mut hold = hold(0).with_scope(hold(key).scope);
         let mut id = *hold.id.as_bytes();

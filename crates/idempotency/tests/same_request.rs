@@ -1,4 +1,4 @@
-//! Which HTTP requests are the same request, and which field lines are a key, in front of axum.
+//! Which HTTP requests count as equal, and which field lines are a key, before axum sees them.
 
 use std::convert::Infallible;
 
@@ -27,8 +27,8 @@ fn app() -> Router {
         .merge(bookings)
 }
 
-/// The answers to two requests under one key.
-async fn answers(one: Request<Body>, other: Request<Body>) -> [Response<Body>; 2] {
+/// The responses to two requests under one key.
+async fn responses(one: Request<Body>, other: Request<Body>) -> [Response<Body>; 2] {
     let app = app();
     let send = async |mut request: Request<Body>| {
         let key = "k".parse().expect("a field value");
@@ -41,7 +41,7 @@ async fn answers(one: Request<Body>, other: Request<Body>) -> [Response<Body>; 2
 
 async fn assert_same(one: Request<Body>, other: Request<Body>) {
     let told = format!("{one:?} and {other:?}");
-    let [first, second] = answers(one, other).await;
+    let [first, second] = responses(one, other).await;
     assert_eq!(first.status(), StatusCode::OK, "{told}");
     assert_eq!(second.status(), StatusCode::OK, "{told}");
     assert!(!is_replay(&first), "{told}");
@@ -50,7 +50,7 @@ async fn assert_same(one: Request<Body>, other: Request<Body>) {
 
 async fn assert_different(one: Request<Body>, other: Request<Body>) {
     let told = format!("{one:?} and {other:?}");
-    let [first, second] = answers(one, other).await;
+    let [first, second] = responses(one, other).await;
     assert_eq!(first.status(), StatusCode::OK, "{told}");
     assert_eq!(second.status(), StatusCode::UNPROCESSABLE_ENTITY, "{told}");
     assert!(!is_replay(&second), "{told}");
@@ -107,7 +107,7 @@ async fn any_other_body_counts_byte_by_byte() {
         ("{} x", "{}  x"),
         ("\u{feff}{}", "{}"),
         (r#""\ud83d""#, r#""\uD83D""#),
-        // The left one is JSON and the right one is not, but could be taken for its canonical form.
+        // The first is JSON. The second is not, but could be mistaken for the first's canonical form.
         (r#""\n""#, "\"\n\""),
     ] {
         let media_type = "application/json";

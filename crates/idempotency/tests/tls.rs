@@ -1,4 +1,4 @@
-//! What stores say to an application that has installed no rustls provider. No test of this program installs one.
+//! The errors of stores in an application that has not installed a rustls provider. No test of this program installs one.
 
 use std::{
     env,
@@ -38,7 +38,7 @@ async fn redis_by_tls_without_a_crypto_provider_is_an_error_that_says_what_to_do
 async fn firestore_without_a_crypto_provider_is_an_error_that_says_what_to_do() {
     const NAME: &str = "firestore_without_a_crypto_provider_is_an_error_that_says_what_to_do";
     if env::var_os(EMULATOR).is_some() {
-        // The environment of a process cannot be changed from within.
+        // The environment of a process cannot be changed safely from within.
         let program = env::current_exe().expect("this program");
         let mut again = Command::new(program);
         let output = again.args(["--exact", NAME]).env_remove(EMULATOR).output();

@@ -1,5 +1,5 @@
-//! How those who wait are woken, and how often they look by themselves. The clock is tokio's own, which stands still but
-//! for those who sleep.
+//! How waiters are woken, and how often they poll. The clock is tokio's own, which advances only
+//! while every task sleeps.
 
 use std::{future::poll_fn, pin::pin, task::Poll, time::Duration};
 
@@ -12,7 +12,7 @@ fn backing_off() -> Polling {
     Polling::backing_off(Duration::from_millis(25), Duration::from_secs(1))
 }
 
-/// How many milliseconds pass before each of the next looks.
+/// How many milliseconds pass before each of the next polls.
 async fn pauses<const LOOKS: usize>(subscription: &mut Subscription) -> [u128; LOOKS] {
     let mut pauses = [0; LOOKS];
     for pause in &mut pauses {
@@ -30,7 +30,7 @@ async fn is_woken(subscription: &mut Subscription) -> bool {
 
 // proves: duplicate-may-wait, lost-wakeup-hangs-waiter
 #[tokio::test(start_paused = true)]
-async fn whoever_is_not_woken_looks_less_and_less_often() {
+async fn a_waiter_that_is_not_woken_polls_less_and_less_often() {
     let wakeups = Wakeups::default();
     let mut subscription = wakeups.subscribe(&ID, backing_off());
     assert_eq!(
@@ -40,7 +40,7 @@ async fn whoever_is_not_woken_looks_less_and_less_often() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn behind_a_change_the_pauses_start_anew() {
+async fn after_a_change_the_pauses_start_anew() {
     let wakeups = Wakeups::default();
     let mut subscription = wakeups.subscribe(&ID, backing_off());
     assert_eq!(pauses(&mut subscription).await, [25, 50, 100]);
@@ -57,9 +57,9 @@ async fn a_floor_is_always_the_same() {
     assert_eq!(pauses(&mut subscription).await, [0, 1000, 1000]);
 }
 
-/// A look that nobody waits for any more counts for nothing.
+/// A poll whose waiter has left has no effect.
 #[tokio::test(start_paused = true)]
-async fn a_wait_that_is_given_up_is_not_counted_as_a_look() {
+async fn a_wait_that_is_dropped_does_not_count_as_a_poll() {
     let wakeups = Wakeups::default();
     let mut subscription = wakeups.subscribe(&ID, backing_off());
     assert!(!is_woken(&mut subscription).await);
@@ -81,7 +81,7 @@ async fn what_one_who_waits_has_seen_wakes_the_others() {
         }
         woken
     };
-    // Whose it is to begin with is no change, and what has been seen already is none.
+    // The first owner that is seen is not a change, nor is one that has been seen before.
     assert_eq!(woken_by(Some(&first)).await, [false; 3]);
     assert_eq!(woken_by(Some(&first)).await, [false; 3]);
     assert_eq!(woken_by(Some(&second)).await, [true, true, false]);

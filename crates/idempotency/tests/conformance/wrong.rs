@@ -25,7 +25,7 @@ enum Fault {
     OneTtl,
     NoZero,
     SilentRelease,
-    /// A withdrawal beside another owner's run leaves nothing.
+    /// A withdrawal during another owner's run leaves no mark.
     ForgetfulWithdrawal,
 }
 
@@ -130,7 +130,7 @@ impl Hooks for Wrong {
     }
 }
 
-/// That this function fails for a store with this fault.
+/// Asserts that this function fails for a store with this fault.
 macro_rules! finds {
     ($fault:ident, $function:path) => {{
         let store: Arc<dyn Store> = Arc::new(Delegate(Wrong {

@@ -1,4 +1,4 @@
-//! A limit for the runs that go on at one time.
+//! A limit on concurrent runs.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,11 +6,11 @@ use idempotency::{Clock, Idempotency, Rejection, Run, RunError, RunMode, Scope};
 use tokio::{sync::oneshot, task::JoinHandle};
 
 use crate::{
-    Answer, Failed, asked, key,
+    Failed, RunResult, asked, key,
     watched::{WatchedStore, reaches},
 };
 
-async fn run(idempotency: &Idempotency, name: &str, value: u32) -> Answer<u32> {
+async fn run(idempotency: &Idempotency, name: &str, value: u32) -> RunResult<u32> {
     let (scope, key) = (Scope::anonymous(), key(name));
     let work = async move { Ok::<_, Failed>(value) };
     idempotency.run(&scope, &key, asked("charge"), work).await
@@ -20,7 +20,7 @@ async fn run(idempotency: &Idempotency, name: &str, value: u32) -> Answer<u32> {
 async fn start(
     idempotency: &Idempotency,
     name: &'static str,
-) -> (oneshot::Sender<()>, JoinHandle<Answer<u32>>) {
+) -> (oneshot::Sender<()>, JoinHandle<RunResult<u32>>) {
     let (finish, finished) = oneshot::channel::<()>();
     let (begun, has_begun) = oneshot::channel();
     let idempotency = idempotency.clone();
@@ -37,7 +37,7 @@ async fn start(
     (finish, run)
 }
 
-fn is_busy(refused: &Answer<u32>) -> bool {
+fn is_busy(refused: &RunResult<u32>) -> bool {
     matches!(refused, Err(RunError::Rejected(Rejection::Busy)))
 }
 
@@ -85,12 +85,12 @@ async fn a_run_that_fails_leaves_its_place_to_others() {
     let idempotency = Idempotency::builder(store).with_max_running(1).build();
     for _ in 0..3 {
         let (scope, key) = (Scope::anonymous(), key("k"));
-        let failed: Answer<u32> = idempotency
+        let failed: RunResult<u32> = idempotency
             .run(&scope, &key, asked("charge"), async { Err(Failed) })
             .await;
         assert!(matches!(failed, Err(RunError::Failed(Failed))));
-        let panics = async { panic!("as it is meant to") };
-        let panicked: Answer<u32> = idempotency.run(&scope, &key, asked("charge"), panics).await;
+        let panics = async { panic!("on purpose") };
+        let panicked: RunResult<u32> = idempotency.run(&scope, &key, asked("charge"), panics).await;
         assert!(matches!(
             panicked,
             Err(RunError::Rejected(Rejection::Panicked))
@@ -102,7 +102,7 @@ async fn a_run_that_fails_leaves_its_place_to_others() {
 #[cfg(feature = "axum")]
 // proves: run-survives-client-leaving, client-leaves-response-lost
 #[tokio::test]
-async fn a_busy_service_answers_503_and_says_when_to_come_back() {
+async fn a_busy_service_responds_503_and_says_when_to_retry() {
     use std::convert::Infallible;
 
     use axum::body::Body;

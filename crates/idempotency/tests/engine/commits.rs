@@ -1,4 +1,4 @@
-//! Work that ends itself by a commit of its rows, its key and its value, all in one file of SQLite.
+//! Work that commits its rows, its key and its value together, in one SQLite file.
 
 use std::{
     collections::BTreeMap, future::poll_fn, pin::pin, sync::atomic::Ordering, task::Poll,
@@ -43,12 +43,12 @@ impl World {
         }
     }
 
-    /// An engine of its own, as another process has one.
+    /// A separate engine, as in another process.
     pub(crate) fn engine(&self) -> Idempotency {
         Idempotency::new(self.store.clone())
     }
 
-    /// Makes an invoice, and gives its number.
+    /// Makes an invoice, and returns its number.
     pub(crate) fn invoice(&self, customer: &'static str) -> impl Transaction<Value = i64> + use<> {
         self.database.transaction(move |connection| {
             connection
@@ -64,10 +64,10 @@ impl World {
         count.await.expect("a number")
     }
 
-    /// Whether nothing is kept under the key.
+    /// Whether the key has no record.
     async fn is_free(&self) -> bool {
         let id = self.engine().record_id(&Scope::anonymous(), &key("k"));
-        let record = self.store.inspect(&id).await.expect("an answer");
+        let record = self.store.inspect(&id).await.expect("a reply");
         record.is_none()
     }
 }
@@ -165,7 +165,7 @@ async fn a_commit_that_fails_keeps_nothing_and_leaves_the_key_free() {
     for options in BOTH {
         let world = World::new().await;
         let idempotency = world.engine();
-        // No two invoices of one customer, so the transaction breaks in its second row.
+        // A customer can have only one invoice, so the transaction fails at its second row.
         let twice = world.database.transaction(|connection| {
             connection.execute("insert into invoices (customer) values ('ann')", ())?;
             connection.execute("insert into invoices (customer) values ('ann')", ())
@@ -197,7 +197,7 @@ async fn who_commits_second_rolls_back_and_gets_the_value_of_the_first() {
         let (here, there) = (world.engine(), world.engine());
         let (first, second) = (world.invoice("ann"), world.invoice("bob"));
         let run = execute(&here, &options, async move |execution: Execution| {
-            // Under a lease, this run is taken for dead meanwhile.
+            // Under a lease, this run counts as lost meanwhile.
             world.clock.advance(Duration::from_secs(30));
             let other = execute(&there, &options, async move |execution: Execution| {
                 execution.commit_value(first, "first".to_owned()).await
@@ -247,7 +247,7 @@ async fn a_value_that_cannot_be_written_undoes_its_transaction() {
         let idempotency = world.engine();
         let insert = world.invoice("ann");
         let run = execute(&idempotency, &options, async move |execution: Execution| {
-            // JSON has no objects whose names are pairs.
+            // JSON has no objects with pairs as names.
             let value = BTreeMap::from([((1, 2), 3)]);
             execution.commit_value(insert, value).await
         });

@@ -1,4 +1,4 @@
-//! What a transactional handler says without a commit while the store is away.
+//! Transactional handlers that respond without a commit while the store is down.
 
 use std::sync::{Arc, atomic::Ordering};
 
@@ -14,7 +14,7 @@ use tower::ServiceExt;
 
 use crate::flaky::FlakyStore;
 
-/// The seat is taken; perhaps by the same request, in another process.
+/// The seat is taken, perhaps by the same request in another process.
 #[idempotent(transactional)]
 async fn refuse(State(store): State<Arc<FlakyStore>>, word: String) -> StatusCode {
     store.down.store(word == "down", Ordering::SeqCst);
@@ -42,7 +42,7 @@ async fn a_refusal_is_not_sent_where_an_equal_run_may_have_committed() {
         (StatusCode::SERVICE_UNAVAILABLE, false)
     );
     store.down.store(false, Ordering::SeqCst);
-    // The store tells what stands once it is back.
+    // Once the store is back, the stored response is sent.
     assert_eq!(send("other", "up").await, (StatusCode::CONFLICT, false));
     assert_eq!(send("other", "up").await, (StatusCode::CONFLICT, true));
 }

@@ -1,4 +1,4 @@
-//! Calls that meet.
+//! Concurrent calls with the same key.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use idempotency::{
 use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
-    Answer, charge, charge_with, key, refund,
+    RunResult, charge, charge_with, key, refund,
     watched::{WatchedStore, reaches},
 };
 
@@ -20,7 +20,7 @@ async fn a_duplicate_of_running_work_is_refused() {
     let (store, _) = WatchedStore::new(&Clock::manual());
     let idempotency = Idempotency::builder(store).build();
     let running = start(&idempotency, 1).await;
-    let duplicate: Answer<u32> = charge(&idempotency, async { Ok(2) }).await;
+    let duplicate: RunResult<u32> = charge(&idempotency, async { Ok(2) }).await;
     assert!(matches!(
         duplicate,
         Err(RunError::Rejected(Rejection::InProgress))
@@ -41,7 +41,7 @@ async fn a_duplicate_that_waits_gets_the_value() {
         let options = Options::new().on_duplicate(OnDuplicate::Wait);
         async move { charge_with(&idempotency, &options, async { Ok(2) }).await }
     });
-    // It has looked a second time when it listens.
+    // Once it listens, it has read the record a second time.
     reaches(&calls.claims, 3).await;
     assert_eq!(running.finish().await.expect("a value"), Run::Executed(1));
     let waited = waiting.await.expect("no panic");
@@ -50,7 +50,7 @@ async fn a_duplicate_that_waits_gets_the_value() {
 
 // proves: duplicate-may-wait, lost-wakeup-hangs-waiter
 #[tokio::test(start_paused = true)]
-async fn an_end_between_the_last_look_and_the_wait_is_not_missed() {
+async fn an_end_between_the_last_poll_and_the_wait_is_not_missed() {
     let (store, calls) = WatchedStore::new(&Clock::manual());
     let idempotency = Idempotency::builder(store).build();
     let running = start(&idempotency, 1).await;
@@ -60,14 +60,14 @@ async fn an_end_between_the_last_look_and_the_wait_is_not_missed() {
         let options = Options::new().on_duplicate(OnDuplicate::Wait);
         async move { charge_with(&idempotency, &options, async { Ok(2) }).await }
     });
-    // The duplicate has looked a second time, and hears that the work is running when it is not any more.
+    // The duplicate has read a second time. The reply says that the work is running, which is no longer true.
     reaches(&calls.claims, 3).await;
     let before = Instant::now();
     assert_eq!(running.finish().await.expect("a value"), Run::Executed(1));
     calls.held.send_replace(0);
     let waited = waiting.await.expect("no panic");
     assert_eq!(waited.expect("a value"), Run::Replayed(1));
-    // This clock runs only while everybody sleeps: nobody has.
+    // This clock advances only while every task sleeps, and none has.
     assert_eq!(Instant::now(), before);
 }
 
@@ -78,7 +78,7 @@ async fn a_duplicate_does_not_wait_for_ever() {
     let idempotency = Idempotency::builder(store).build();
     let running = start(&idempotency, 1).await;
     let options = Options::new().on_duplicate(OnDuplicate::Wait);
-    let waited: Answer<u32> = charge_with(&idempotency, &options, async { Ok(2) }).await;
+    let waited: RunResult<u32> = charge_with(&idempotency, &options, async { Ok(2) }).await;
     assert!(matches!(
         waited,
         Err(RunError::Rejected(Rejection::InProgress))
@@ -113,7 +113,7 @@ async fn an_operator_can_free_a_key_and_its_owner_can_store_nothing_any_more() {
     let idempotency = Idempotency::builder(Arc::clone(&store)).build();
     let id = idempotency.record_id(&Scope::anonymous(), &key("k"));
     let stuck = start(&idempotency, 1).await;
-    let seen = store.inspect(&id).await.expect("an answer");
+    let seen = store.inspect(&id).await.expect("a reply");
     let seen = seen.expect("a record").token;
     let freed = store.resolve(&id, &seen, Resolution::Release).await;
     assert!(matches!(freed, Ok(IfOwner::Done(()))));
@@ -132,12 +132,12 @@ async fn an_operator_can_free_a_key_and_its_owner_can_store_nothing_any_more() {
 
 // proves: other-body-refused, lost-lease-stores-nothing, stale-owner-writes
 #[tokio::test]
-async fn an_owner_that_lost_its_key_to_another_request_does_not_give_that_ones_answer() {
+async fn an_owner_that_lost_its_key_to_another_request_does_not_send_that_ones_response() {
     let (store, _) = WatchedStore::new(&Clock::manual());
     let idempotency = Idempotency::builder(Arc::clone(&store)).build();
     let id = idempotency.record_id(&Scope::anonymous(), &key("k"));
     let stuck = start(&idempotency, 1).await;
-    let seen = store.inspect(&id).await.expect("an answer");
+    let seen = store.inspect(&id).await.expect("a reply");
     let seen = seen.expect("a record").token;
     let freed = store.resolve(&id, &seen, Resolution::Release).await;
     assert!(matches!(freed, Ok(IfOwner::Done(()))));
@@ -157,7 +157,7 @@ async fn an_operator_cannot_end_what_has_ended() {
     let id = idempotency.record_id(&Scope::anonymous(), &key("k"));
     let first = charge(&idempotency, async { Ok(1) }).await;
     assert_eq!(first.expect("a value"), Run::Executed(1));
-    let record = store.inspect(&id).await.expect("an answer");
+    let record = store.inspect(&id).await.expect("a reply");
     let record = record.expect("a record");
     assert!(matches!(record.phase, Phase::Completed { .. }));
     let freed = store.resolve(&id, &record.token, Resolution::Release).await;
@@ -166,9 +166,9 @@ async fn an_operator_cannot_end_what_has_ended() {
     assert_eq!(again.expect("a value"), Run::Replayed(1));
 }
 
-/// Work that has begun and waits for a word.
+/// Work that has begun and waits for a signal.
 struct Running {
-    call: tokio::task::JoinHandle<Answer<u32>>,
+    call: tokio::task::JoinHandle<RunResult<u32>>,
     go_on: oneshot::Sender<()>,
 }
 
@@ -187,7 +187,7 @@ async fn start(idempotency: &Idempotency, value: u32) -> Running {
 }
 
 impl Running {
-    async fn finish(self) -> Answer<u32> {
+    async fn finish(self) -> RunResult<u32> {
         self.go_on.send(()).expect("the work waits");
         self.call.await.expect("no panic")
     }

@@ -1,4 +1,4 @@
-//! Responses that take their time to end, or have no end.
+//! Responses that are slow to end, or never end.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -18,19 +18,19 @@ fn lines(count: usize) -> impl Stream<Item = Result<String, Infallible>> {
     })
 }
 
-/// Answers with so many lines.
+/// Responds with this many lines.
 fn service(
     lines_sent: usize,
     media_type: &'static str,
 ) -> impl Service<Request<Body>, Response = Response, Error = Infallible, Future: Send> + Clone {
-    let answer = service_fn(move |_: axum::extract::Request| async move {
+    let reply = service_fn(move |_: axum::extract::Request| async move {
         let mut response = Response::new(Body::from_stream(lines(lines_sent)));
         response
             .headers_mut()
             .insert("content-type", media_type.parse().expect("a type"));
         Ok::<_, Infallible>(response)
     });
-    IdempotencyLayer::new(Idempotency::new(MemoryStore::new())).layer(answer)
+    IdempotencyLayer::new(Idempotency::new(MemoryStore::new())).layer(reply)
 }
 
 fn request() -> Request<Body> {
@@ -60,7 +60,7 @@ async fn a_response_without_an_end_reaches_its_client_after_ten_seconds_and_leav
     let begun = Instant::now();
     let mut response = retry(service.clone()).await;
     assert_eq!(begun.elapsed(), Duration::from_secs(10));
-    // It is kept before the first byte is sent.
+    // It is stored before the first byte is sent.
     assert_not_stored(retry(service).await).await;
     for number in 1..=30 {
         let frame = response

@@ -24,7 +24,7 @@ const LEASED: Options = Options::new();
 /// How often the provider has charged.
 type Charges = Arc<AtomicU32>;
 
-/// A receipt, the attempt that has got it, and the key that the provider was given.
+/// A receipt, the attempt that received it, and the key that was sent to the provider.
 type Receipt = (u32, u32, String);
 
 /// Charges in a step, and then does the rest.
@@ -111,7 +111,7 @@ async fn a_closure_that_panics_is_work_that_panics() {
 // proves: downstream-key-derived, dropped-future-loses-nothing, failure-after-effect-reruns
 // proves: dropped-step-overwritten
 #[tokio::test(start_paused = true)]
-async fn a_step_that_goes_on_behind_a_failure_is_kept_before_the_next_attempt() {
+async fn a_step_that_continues_after_a_failure_is_stored_before_the_next_attempt() {
     let idempotency = Idempotency::new(MemoryStore::new());
     let (finish, finished) = oneshot::channel();
     let failed = execute(&idempotency, &LEASED, async move |execution: Execution| {

@@ -9,7 +9,7 @@ use tower::ServiceExt;
 
 use crate::flaky::FlakyStore;
 
-/// Fails, and the store with it where the test says so.
+/// Fails, and makes the store fail where the test says so.
 #[idempotent(transactional)]
 async fn book(Extension(store): Extension<Arc<FlakyStore>>, fails_with: String) -> StatusCode {
     match fails_with.as_str() {

@@ -27,15 +27,15 @@ pub(crate) struct Flaky<S> {
     /// Claims that arrive although their reply is lost, after which the store is down.
     pub(crate) dies_behind_claim: AtomicBool,
     pub(crate) panics: AtomicBool,
-    /// Nothing can be read in it.
+    /// Its reads fail.
     pub(crate) blind: AtomicBool,
-    /// It is down in such a way that nothing is even sent.
+    /// It is down in such a way that calls are not even sent.
     pub(crate) unreached: AtomicBool,
-    /// The number of the completion that hears nothing, as all after it do; none at zero.
+    /// The number of the first completion whose reply is lost, as are those of all later ones; zero for none.
     pub(crate) silent_from: AtomicUsize,
     pub(crate) completions: AtomicUsize,
     pub(crate) withdrawals: Withdrawals,
-    /// The longest outcome that it keeps.
+    /// The longest outcome that it stores.
     pub(crate) limit: AtomicUsize,
 }
 
@@ -118,7 +118,7 @@ impl<S: Store> Hooks for Flaky<S> {
         asked.fetch_add(1, Ordering::SeqCst);
         let now = at_once.fetch_add(1, Ordering::SeqCst) + 1;
         most_at_once.fetch_max(now, Ordering::SeqCst);
-        // Long enough for all to come that would come at once.
+        // Long enough for all calls to arrive that would arrive at once.
         tokio::time::sleep(Duration::from_millis(1)).await;
         at_once.fetch_sub(1, Ordering::SeqCst);
         self.check()?;

@@ -1,4 +1,4 @@
-//! Responses of the store that come late, and records that it has lost.
+//! Late replies of the store, and records that it has lost.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,11 +9,11 @@ use idempotency::{
 use tokio::{sync::oneshot, task::JoinHandle, time};
 
 use crate::{
-    Answer, charge_with, key,
+    RunResult, charge_with, key,
     watched::{Calls, WatchedStore, reaches},
 };
 
-/// Whole seconds of it are thirds of it.
+/// Its thirds are whole seconds.
 const OPTIONS: Options = Options::new().lease(Duration::from_secs(3));
 
 struct World {
@@ -39,7 +39,7 @@ impl World {
         &self,
         options: Options,
         work: impl Future<Output = u32> + Send + 'static,
-    ) -> JoinHandle<Answer<u32>> {
+    ) -> JoinHandle<RunResult<u32>> {
         let idempotency = self.idempotency.clone();
         tokio::spawn(
             async move { charge_with(&idempotency, &options, async { Ok(work.await) }).await },
@@ -98,7 +98,7 @@ async fn a_hold_that_was_won_late_is_renewed_before_its_run_begins() {
     }
 }
 
-/// Nothing runs under a lease that the store cannot keep up with, and nothing stays held.
+/// If the store is too slow for a lease, the work does not run, and the key does not stay held.
 // proves: dropped-future-loses-nothing, late-reply-never-two-runs, late-reply-two-runs
 #[tokio::test(start_paused = true)]
 async fn a_store_that_is_always_late_lets_nothing_run() {
@@ -124,7 +124,7 @@ async fn a_store_that_is_always_late_lets_nothing_run() {
 
 // proves: lost-lease-stores-nothing, failover-forgets-writes
 #[tokio::test(start_paused = true)]
-async fn a_run_whose_record_the_store_has_lost_stores_its_answer_again() {
+async fn a_run_whose_record_the_store_has_lost_stores_its_response_again() {
     let world = World::new();
     let store = Arc::clone(&world.store);
     let run = world.charge(OPTIONS, async move {
@@ -136,7 +136,7 @@ async fn a_run_whose_record_the_store_has_lost_stores_its_answer_again() {
     assert_eq!(again.await.expect("no panic").ok(), Some(Run::Replayed(1)));
 }
 
-/// The first renewal finds out, so that a retry which comes while the run goes on does not begin another one.
+/// The first renewal detects the loss, so that a retry during the run does not begin another one.
 // proves: concurrent-equals-run-once, lost-lease-stores-nothing, failover-forgets-writes
 #[tokio::test(start_paused = true)]
 async fn a_run_whose_record_the_store_has_lost_takes_its_key_again() {
@@ -185,11 +185,11 @@ async fn a_run_does_not_take_again_what_an_operator_has_released() {
     });
     has_begun.await.expect("the run begins");
     let id = world.idempotency.record_id(&Scope::anonymous(), &key("k"));
-    let seen = world.store.inspect(&id).await.expect("a response");
+    let seen = world.store.inspect(&id).await.expect("a reply");
     let seen = seen.expect("a record");
     let released = world.idempotency.resolve(&seen, Resolution::Release).await;
     assert_eq!(released.expect("a response"), IfOwner::Done(()));
-    // Long after the lease and with the renewals that go on, its token is spent still.
+    // Long after the lease, and although renewals continue, its token is still spent.
     for _ in 0..10 {
         world.pass(1).await;
     }
@@ -206,7 +206,7 @@ async fn a_run_does_not_take_again_what_an_operator_has_released() {
     assert_eq!(next.await.expect("no panic").ok(), Some(Run::Executed(2)));
 }
 
-/// A lease of some seconds outlives one connection that has gone dark.
+/// A lease of some seconds survives one dark connection.
 // proves: hold-lives-by-renewal, deaf-store-left-quickly
 #[tokio::test(start_paused = true)]
 async fn a_renewal_that_fails_is_tried_again_before_the_next_third_of_the_lease() {
@@ -221,6 +221,6 @@ async fn a_renewal_that_fails_is_tried_again_before_the_next_third_of_the_lease(
         }
     });
     assert_eq!(run.await.expect("no panic").ok(), Some(Run::Executed(1)));
-    // The clock moves only while everybody waits: a third of the lease, and a tenth.
+    // The clock advances only while every task waits: a third of the lease, and a tenth.
     assert_eq!(begun.elapsed().as_secs(), 13);
 }

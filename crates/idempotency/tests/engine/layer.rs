@@ -1,4 +1,4 @@
-//! The layer around a service that knows nothing of axum's routers, for requests with another body type.
+//! The layer around a service that is not an axum router, for requests with another body type.
 
 use std::{
     convert::Infallible,
@@ -16,7 +16,7 @@ use http_body_util::{BodyExt, Full};
 use idempotency::{Idempotency, IdempotencyLayer, MemoryStore, Options, RunMode};
 use tower::{Layer, Service, ServiceExt};
 
-/// Answers with its run's number and the request's body; a clone has to be asked whether it is ready.
+/// Responds with its run's number and the request's body. A clone must be polled until it is ready.
 #[derive(Clone, Default)]
 struct Plain {
     runs: Arc<AtomicUsize>,

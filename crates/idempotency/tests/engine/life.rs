@@ -1,4 +1,4 @@
-//! What goes on beside the runs, and how it ends.
+//! The tasks that accompany runs, and how they end.
 
 use std::{future::pending, time::Duration};
 
@@ -10,11 +10,11 @@ use tokio::{
 };
 
 use crate::{
-    Answer, Failed, asked, charge, charge_with, key,
+    Failed, RunResult, asked, charge, charge_with, key,
     watched::{WatchedStore, reaches},
 };
 
-/// Far longer than anything takes here, on a clock that runs only while everybody waits.
+/// Far longer than any test takes, on a clock that advances only while every task waits.
 const LONG: Duration = Duration::from_secs(1_000_000);
 
 // proves: hold-lives-by-renewal, renewal-stops-early, late-renewal-revives-record
@@ -46,12 +46,12 @@ async fn work_that_hangs_gives_its_key_up_in_the_end() {
     let hanging = tokio::spawn({
         let (idempotency, options) = (idempotency.clone(), options);
         async move {
-            let run: Answer<u32> = charge_with(&idempotency, &options, pending()).await;
+            let run: RunResult<u32> = charge_with(&idempotency, &options, pending()).await;
             run
         }
     });
     tokio::time::sleep(LONG).await;
-    // Every third of an hour for a day, without the day's last moment.
+    // Every twenty minutes for a day, without the day's last moment.
     assert_eq!(*calls.renewals.borrow(), 71);
     clock.advance(Duration::from_secs(3600));
     let next = charge_with(&idempotency, &options, async { Ok(2) }).await;
@@ -125,13 +125,13 @@ fn an_engine_works_on_when_the_runtime_it_began_on_has_gone() {
         });
     }
 
-    // A run that goes down with its runtime leaves its key as a crash would, and nothing waits for it.
+    // A run that ends with its runtime leaves its key as a crash would, and the shutdown does not wait for it.
     let killed = runtime();
     let (begun, has_begun) = oneshot::channel();
     killed.spawn({
         let idempotency = idempotency.clone();
         async move {
-            let run: Answer<usize> = charge(&idempotency, async {
+            let run: RunResult<usize> = charge(&idempotency, async {
                 begun.send(()).expect("the test waits");
                 pending().await
             })
@@ -142,7 +142,7 @@ fn an_engine_works_on_when_the_runtime_it_began_on_has_gone() {
     killed.block_on(has_begun).expect("the work begins");
     drop(killed);
     runtime().block_on(async {
-        let early: Answer<usize> = charge(&idempotency, async { Ok(4) }).await;
+        let early: RunResult<usize> = charge(&idempotency, async { Ok(4) }).await;
         assert!(matches!(
             early,
             Err(RunError::Rejected(Rejection::InProgress))
@@ -151,7 +151,7 @@ fn an_engine_works_on_when_the_runtime_it_began_on_has_gone() {
         let next = charge(&idempotency, async { Ok(4) }).await;
         assert_eq!(next.expect("a value"), Run::Executed(4));
         let shutdown = timeout(LONG, idempotency.shutdown());
-        shutdown.await.expect("nobody to wait for");
+        shutdown.await.expect("no run to wait for");
     });
 }
 

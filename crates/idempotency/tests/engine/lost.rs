@@ -1,4 +1,4 @@
-//! Work whose owner is lost, and what an operator makes of it.
+//! Work whose owner is lost, and how an operator resolves it.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use idempotency::{
 };
 
 use crate::{
-    Answer, Failed, charge_with, key, refund,
+    Failed, RunResult, charge_with, key, refund,
     watched::{WatchedStore, reaches},
 };
 
@@ -24,20 +24,20 @@ async fn work_whose_owner_is_lost_is_not_done_again() {
         let other = refund(&idempotency, 3).await;
         assert!(matches!(other, Err(RunError::Rejected(Rejection::Reused))));
     }
-    // It is this caller's wish, and no mark on the record.
+    // This option is the caller's, and is not stored in the record.
     let taken_over = charge_with(&idempotency, &Options::new(), async { Ok(2) }).await;
     assert_eq!(taken_over.expect("a value"), Run::Executed(2));
 }
 
 // proves: duplicate-may-wait, dead-owner-taken-over, interrupted-run-stuck
 #[tokio::test(start_paused = true)]
-async fn who_waits_hears_that_the_owner_was_lost() {
+async fn a_waiter_learns_that_the_owner_was_lost() {
     let clock = Clock::manual();
     let (store, calls) = WatchedStore::new(&clock);
     let idempotency = Idempotency::builder(store).build();
     let waiting = {
         let seen = lose(&idempotency, &clock).await;
-        // The owner gives a sign of life once more.
+        // The owner renews its lease once more.
         let owner = Hold::new(
             seen.id,
             seen.token,
@@ -55,7 +55,7 @@ async fn who_waits_hears_that_the_owner_was_lost() {
     assert_unknown(&waiting.await.expect("no panic"));
 }
 
-/// What the one that was taken over found out in the end is not what stands.
+/// The late result of a run that was taken over is not stored.
 // proves: lost-lease-stores-nothing, stale-owner-writes
 #[tokio::test]
 async fn a_run_that_fails_after_it_was_taken_over_gives_the_value_of_the_one_that_counts() {
@@ -99,13 +99,13 @@ async fn a_caller_gets_the_value_that_an_operator_has_given() {
         (&seen, IfOwner::NotOwner),
     ] {
         let resolved = idempotency.resolve(record, given.clone()).await;
-        assert_eq!(resolved.expect("an answer"), expected);
+        assert_eq!(resolved.expect("a reply"), expected);
     }
-    let answer = charge_with(&idempotency, &REFUSING, async { Ok(2) }).await;
-    assert_eq!(answer.expect("a value"), Run::Replayed(7));
+    let response = charge_with(&idempotency, &REFUSING, async { Ok(2) }).await;
+    assert_eq!(response.expect("a value"), Run::Replayed(7));
     clock.advance(Duration::from_secs(66));
-    let answer = charge_with(&idempotency, &REFUSING, async { Ok(2) }).await;
-    assert_eq!(answer.expect("a value"), Run::Executed(2));
+    let response = charge_with(&idempotency, &REFUSING, async { Ok(2) }).await;
+    assert_eq!(response.expect("a value"), Run::Executed(2));
 }
 
 // proves: dead-owner-taken-over, interrupted-run-stuck
@@ -114,9 +114,9 @@ async fn work_is_done_once_an_operator_has_freed_its_key() {
     let (idempotency, clock) = engine();
     let seen = lose(&idempotency, &clock).await;
     let freed = idempotency.resolve(&seen, Resolution::Release).await;
-    assert_eq!(freed.expect("an answer"), IfOwner::Done(()));
-    let answer = charge_with(&idempotency, &REFUSING, async { Ok(2) }).await;
-    assert_eq!(answer.expect("a value"), Run::Executed(2));
+    assert_eq!(freed.expect("a reply"), IfOwner::Done(()));
+    let response = charge_with(&idempotency, &REFUSING, async { Ok(2) }).await;
+    assert_eq!(response.expect("a value"), Run::Executed(2));
 }
 
 fn engine() -> (Idempotency, Clock) {
@@ -125,13 +125,13 @@ fn engine() -> (Idempotency, Clock) {
     (Idempotency::new(store), clock)
 }
 
-/// The record of "charge" under the key "k", as a process leaves it that dies at work and is given up.
+/// The record of "charge" under the key "k" after its process has died and its lease has expired.
 async fn lose(idempotency: &Idempotency, clock: &Clock) -> Record {
     let store = idempotency.store();
     let first = charge_with(idempotency, &Options::new(), async { Ok(1) }).await;
     assert_eq!(first.expect("a value"), Run::Executed(1));
     let id = idempotency.record_id(&Scope::anonymous(), &key("k"));
-    let completed = store.inspect(&id).await.expect("an answer");
+    let completed = store.inspect(&id).await.expect("a reply");
     let fingerprint = completed.expect("a record").fingerprint;
     // The same request's record again, but without a run.
     clock.advance(Duration::from_secs(24 * 3600 + 60));
@@ -149,14 +149,14 @@ async fn lose(idempotency: &Idempotency, clock: &Clock) -> Record {
         "{claimed:?}"
     );
     clock.advance(dead.lease);
-    let record = store.inspect(&id).await.expect("an answer");
+    let record = store.inspect(&id).await.expect("a reply");
     record.expect("a record")
 }
 
 #[track_caller]
-fn assert_unknown(answer: &Answer<u32>) {
+fn assert_unknown(response: &RunResult<u32>) {
     assert!(
-        matches!(answer, Err(RunError::Rejected(Rejection::OutcomeUnknown))),
-        "{answer:?}"
+        matches!(response, Err(RunError::Rejected(Rejection::OutcomeUnknown))),
+        "{response:?}"
     );
 }

@@ -45,7 +45,7 @@ use tokio::{sync::oneshot, task::JoinHandle};
 #[derive(Debug, PartialEq)]
 struct Failed;
 
-type Answer<T> = Result<Run<T>, RunError<Failed>>;
+type RunResult<T> = Result<Run<T>, RunError<Failed>>;
 
 fn key(text: &str) -> IdempotencyKey {
     IdempotencyKey::new(text).expect("a key")
@@ -55,19 +55,21 @@ fn asked(text: &str) -> Fingerprint {
     Fingerprint::of([text.as_bytes()])
 }
 
-/// Runs this under the key "k", as an answer to "charge".
+/// Runs this under the key "k" with the fingerprint of "charge".
 async fn charge<T>(
     idempotency: &Idempotency,
     work: impl Future<Output = Result<T, Failed>> + Send + 'static,
-) -> Answer<T>
+) -> RunResult<T>
 where
     T: serde::Serialize + serde::de::DeserializeOwned + Send + 'static,
 {
     charge_with(idempotency, &Options::new(), work).await
 }
 
-/// A charge that has begun, and what lets it end with 1.
-async fn begun_charge(idempotency: &Idempotency) -> (JoinHandle<Answer<i32>>, oneshot::Sender<()>) {
+/// A charge that has begun, and the sender that lets it end with 1.
+async fn begun_charge(
+    idempotency: &Idempotency,
+) -> (JoinHandle<RunResult<i32>>, oneshot::Sender<()>) {
     let (finish, finished) = oneshot::channel();
     let (begun, has_begun) = oneshot::channel();
     let idempotency = idempotency.clone();
@@ -87,7 +89,7 @@ async fn charge_with<T>(
     idempotency: &Idempotency,
     options: &Options,
     work: impl Future<Output = Result<T, Failed>> + Send + 'static,
-) -> Answer<T>
+) -> RunResult<T>
 where
     T: serde::Serialize + serde::de::DeserializeOwned + Send + 'static,
 {
@@ -97,15 +99,15 @@ where
         .await
 }
 
-/// Asks for something else under the same key.
-async fn refund(idempotency: &Idempotency, value: u32) -> Answer<u32> {
+/// A different request under the same key.
+async fn refund(idempotency: &Idempotency, value: u32) -> RunResult<u32> {
     let (scope, key) = (Scope::anonymous(), key("k"));
     idempotency
         .run(&scope, &key, asked("refund"), async move { Ok(value) })
         .await
 }
 
-/// Runs this with an execution under the key "k", as an answer to "charge".
+/// Runs this with an execution under the key "k" and the fingerprint of "charge".
 async fn execute<T, E, W>(
     idempotency: &Idempotency,
     options: &Options,

@@ -1,4 +1,4 @@
-//! Commits that a run cannot have: of the other kind of outcome, a second one, or one in another database.
+//! Commits that are refused: for the other kind of outcome, a second one, or one in another database.
 
 use axum::{Extension, Router, body::Body, response::Response, routing::post};
 use http::{Request, StatusCode};

@@ -1,4 +1,4 @@
-//! Which store has failed.
+//! Errors name the store that has failed.
 
 use idempotency::{
     Idempotency, MemoryStore, Rejection, RunError, StoreError, store::StoreErrorKind,
@@ -50,7 +50,7 @@ async fn a_file_that_takes_no_more_writes_is_named() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("keys.db");
     let store = SqliteStore::open(&path).expect("a store");
-    // Another file in its place is not the store's.
+    // Another file at its path is not the store's.
     std::fs::rename(&path, folder.path().join("moved.db")).expect("a file can be moved");
     std::fs::write(&path, []).expect("a file can be written");
     let id = Idempotency::new(MemoryStore::new()).record_id(&Scope::anonymous(), &crate::key("k"));

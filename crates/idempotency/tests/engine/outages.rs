@@ -1,4 +1,4 @@
-//! Stores that are down or panic, runs whose keys others take meanwhile, and tasks that stand aside for too long.
+//! Stores that are down or panic, runs whose keys are taken over meanwhile, and tasks that are not polled for too long.
 
 use std::{
     future::poll_fn,
@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use tokio::sync::oneshot;
 
 use crate::{
-    Answer, Failed, begun_charge, charge, charge_with, flaky::FlakyStore, key,
+    Failed, RunResult, begun_charge, charge, charge_with, flaky::FlakyStore, key,
     watched::WatchedStore,
 };
 
@@ -33,7 +33,7 @@ async fn a_shutdown_waits_for_a_claim_that_was_dropped() {
     let idempotency = Idempotency::builder(store).build();
     calls.held.send_replace(1);
     let options = Options::new();
-    let mut claiming: std::pin::Pin<Box<dyn Future<Output = Answer<u32>> + Send>> =
+    let mut claiming: std::pin::Pin<Box<dyn Future<Output = RunResult<u32>> + Send>> =
         Box::pin(charge_with(&idempotency, &options, async { Ok(1) }));
     assert!(!poll_once(&mut claiming).await);
     assert_eq!(*calls.claims.borrow(), 1);
@@ -44,7 +44,7 @@ async fn a_shutdown_waits_for_a_claim_that_was_dropped() {
 
 // proves: dead-owner-taken-over, generation-counter-restarts, interrupted-run-stuck
 #[tokio::test(start_paused = true)]
-async fn a_run_does_not_come_back_after_an_operators_release_and_a_failed_run() {
+async fn a_run_does_not_reclaim_its_key_after_an_operators_release_and_a_failed_run() {
     let clock = Clock::manual();
     let (store, _calls) = WatchedStore::new(&clock);
     let idempotency = Idempotency::builder(Arc::clone(&store)).build();
@@ -53,14 +53,14 @@ async fn a_run_does_not_come_back_after_an_operators_release_and_a_failed_run() 
     let seen = store
         .inspect(&id)
         .await
-        .expect("a response")
+        .expect("a reply")
         .expect("a record");
     let released = idempotency.resolve(&seen, Resolution::Release).await;
     assert_eq!(released.expect("a response"), IfOwner::Done(()));
-    // Long enough for the renewer to find out that the run is lost.
+    // Long enough for the heartbeat to learn that the run is lost.
     clock.advance(Duration::from_secs(11));
     tokio::time::sleep(Duration::from_secs(11)).await;
-    let failed: Answer<u32> = charge(&idempotency, async { Err(Failed) }).await;
+    let failed: RunResult<u32> = charge(&idempotency, async { Err(Failed) }).await;
     assert!(matches!(failed, Err(RunError::Failed(Failed))));
     finish.send(()).expect("it waits");
     let run = run.await.expect("no panic");
@@ -88,7 +88,7 @@ async fn a_value_whose_serialization_panics_does_not_run_again() {
     let runs = Arc::new(AtomicUsize::new(0));
     for _ in 0..2 {
         let runs = Arc::clone(&runs);
-        let called: Answer<Unwritable> = charge(&idempotency, async move {
+        let called: RunResult<Unwritable> = charge(&idempotency, async move {
             runs.fetch_add(1, Ordering::SeqCst);
             Ok(Unwritable)
         })
@@ -107,7 +107,7 @@ async fn an_outage_of_two_minutes_behind_a_claim_makes_nothing_unknown() {
     let idempotency = Idempotency::builder(Arc::clone(&store)).build();
     let options = Options::new().on_lost(OnLost::Refuse);
     store.dies_behind_claim.store(true, Ordering::SeqCst);
-    let refused: Answer<u32> = charge_with(&idempotency, &options, async { Ok(1) }).await;
+    let refused: RunResult<u32> = charge_with(&idempotency, &options, async { Ok(1) }).await;
     assert!(matches!(
         refused,
         Err(RunError::Rejected(Rejection::Store(_)))
@@ -122,7 +122,7 @@ async fn an_outage_of_two_minutes_behind_a_claim_makes_nothing_unknown() {
 
 // proves: failed-completion-keeps-key, dropped-future-loses-nothing, failed-completion-frees-key
 #[tokio::test(start_paused = true)]
-async fn a_withdrawal_does_not_take_the_key_from_a_run_that_comes_back() {
+async fn a_withdrawal_does_not_take_the_key_from_a_run_that_recovers() {
     for with_retry in [false, true] {
         let clock = Clock::manual();
         let store = FlakyStore::new(&clock);
@@ -155,7 +155,7 @@ async fn a_withdrawal_does_not_take_the_key_from_a_run_that_comes_back() {
         assert_eq!(run.await.expect("no panic").ok(), Some(Run::Executed(1)));
         pass(19).await;
         if with_retry {
-            let refused: Answer<u32> = charge(&other, async { Ok(2) }).await;
+            let refused: RunResult<u32> = charge(&other, async { Ok(2) }).await;
             assert!(matches!(
                 refused,
                 Err(RunError::Rejected(Rejection::Store(_)))
@@ -163,7 +163,7 @@ async fn a_withdrawal_does_not_take_the_key_from_a_run_that_comes_back() {
         }
         pass(6).await;
         store.down.store(false, Ordering::SeqCst);
-        // Nobody asks for anything in this time.
+        // No call is made in this time.
         pass(10).await;
         let next = charge(&other, async { Ok(2) }).await;
         assert_eq!(
@@ -188,7 +188,7 @@ async fn a_withdrawal_does_not_end_a_run_that_goes_on() {
     };
     store.down.store(true, Ordering::SeqCst);
     pass(29).await;
-    let refused: Answer<u32> = charge(&other, async { Ok(2) }).await;
+    let refused: RunResult<u32> = charge(&other, async { Ok(2) }).await;
     assert!(matches!(
         refused,
         Err(RunError::Rejected(Rejection::Store(_)))
@@ -216,7 +216,7 @@ async fn an_operators_release_spends_the_token_of_the_owner_before_a_withdrawn_c
         .inner
         .inspect(&id)
         .await
-        .expect("a response")
+        .expect("a reply")
         .expect("a record");
     let retry = Hold::new(
         id,
@@ -230,7 +230,7 @@ async fn an_operators_release_spends_the_token_of_the_owner_before_a_withdrawn_c
         .inner
         .inspect(&id)
         .await
-        .expect("a response")
+        .expect("a reply")
         .expect("a record");
     let released = idempotency.resolve(&seen, Resolution::Release).await;
     assert_eq!(released.expect("a response"), IfOwner::Done(()));
@@ -261,7 +261,7 @@ async fn a_claim_that_panics_is_withdrawn() {
 
 // proves: late-reply-never-two-runs, late-reply-two-runs
 #[tokio::test]
-async fn a_run_does_not_begin_under_a_lease_that_has_lapsed_while_its_task_stood_aside() {
+async fn a_run_does_not_begin_under_a_lease_that_expired_while_its_task_was_not_polled() {
     let clock = Clock::manual();
     let store = FlakyStore::new(&clock);
     let idempotency = Idempotency::builder(Arc::clone(&store)).build();
@@ -284,12 +284,12 @@ async fn a_run_does_not_begin_under_a_lease_that_has_lapsed_while_its_task_stood
             let work = async move {
                 std::thread::sleep(Duration::from_millis(3100));
                 clock.advance(Duration::from_millis(3100));
-                // Another process takes the other key over, and begins.
+                // Another process takes over the other key, and begins.
                 let seen = store
                     .inner
                     .inspect(&id)
                     .await
-                    .expect("a response")
+                    .expect("a reply")
                     .expect("a record");
                 let hold = Hold::new(
                     id,

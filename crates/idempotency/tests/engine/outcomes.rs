@@ -1,10 +1,10 @@
-//! What a run leaves.
+//! The outcomes of runs.
 
 use std::collections::BTreeMap;
 
 use idempotency::{Idempotency, MemoryStore, Rejection, Run, RunError, Scope};
 
-use crate::{Answer, Failed, asked, charge, key, refund};
+use crate::{Failed, RunResult, asked, charge, key, refund};
 
 // proves: state-decides-response, first-response-unmarked, replay-keeps-body
 #[tokio::test]
@@ -22,7 +22,7 @@ async fn a_value_is_made_once_and_given_again() {
 #[tokio::test]
 async fn a_failure_is_given_to_its_caller_and_leaves_the_key_free() {
     let idempotency = Idempotency::new(MemoryStore::new());
-    let failed: Answer<u32> = charge(&idempotency, async { Err(Failed) }).await;
+    let failed: RunResult<u32> = charge(&idempotency, async { Err(Failed) }).await;
     assert!(matches!(failed, Err(RunError::Failed(Failed))));
     let again = charge(&idempotency, async { Ok(2) }).await;
     assert_eq!(again.expect("a value"), Run::Executed(2));
@@ -33,7 +33,7 @@ async fn a_failure_is_given_to_its_caller_and_leaves_the_key_free() {
 async fn a_panic_is_a_refusal_and_leaves_the_key_free() {
     let idempotency = Idempotency::new(MemoryStore::new());
     let work = async { panic!("the work panics, as this test wants it to") };
-    let panicked: Answer<u32> = charge(&idempotency, work).await;
+    let panicked: RunResult<u32> = charge(&idempotency, work).await;
     assert!(matches!(
         panicked,
         Err(RunError::Rejected(Rejection::Panicked))
@@ -46,7 +46,7 @@ async fn a_panic_is_a_refusal_and_leaves_the_key_free() {
 #[tokio::test]
 async fn a_value_that_cannot_be_written_reaches_its_caller_and_is_not_made_again() {
     let idempotency = Idempotency::new(MemoryStore::new());
-    // JSON has no objects whose names are pairs.
+    // JSON has no objects with pairs as names.
     let value = BTreeMap::from([((1, 2), 3)]);
     let first = charge(&idempotency, std::future::ready(Ok(value.clone()))).await;
     assert_eq!(first.expect("a value"), Run::Executed(value.clone()));
@@ -63,7 +63,7 @@ async fn a_value_that_cannot_be_read_is_an_error_and_not_made_again() {
     let idempotency = Idempotency::new(MemoryStore::new());
     let first = charge(&idempotency, async { Ok("text".to_owned()) }).await;
     assert_eq!(first.expect("a value"), Run::Executed("text".into()));
-    let again: Answer<u32> = charge(&idempotency, async { Ok(1) }).await;
+    let again: RunResult<u32> = charge(&idempotency, async { Ok(1) }).await;
     assert!(matches!(
         again,
         Err(RunError::Rejected(Rejection::Store(_)))

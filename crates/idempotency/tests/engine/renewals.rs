@@ -1,4 +1,4 @@
-//! Renewals whose responses come late or not at all, and the runtime in which they are made.
+//! Renewals whose replies come late or not at all, and the runtime in which they are made.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -22,7 +22,7 @@ use crate::{
     watched::{WatchedStore, reaches},
 };
 
-/// What another process is told that asks for the same.
+/// The result that the same call gets in another process.
 async fn claim_of_another(idempotency: &Idempotency) -> Claim {
     let store = idempotency.store();
     let id = idempotency.record_id(&Scope::anonymous(), &key("k"));
@@ -65,7 +65,7 @@ async fn renewals_whose_responses_come_late_keep_the_lease_alive() {
         }
     });
     has_begun.await.expect("it begins");
-    // Later than the lease, and later than the engine waits for them.
+    // Later than the lease, and later than the engine waits.
     for late in [2, 4, 7] {
         let late = Duration::from_secs(late);
         calls.renewals_take.send_replace(late);
@@ -82,7 +82,7 @@ async fn renewals_whose_responses_come_late_keep_the_lease_alive() {
     assert_eq!(retry.ok(), Some(Run::Replayed(1)));
 }
 
-/// The lease has ended in the store, but nobody has taken the key over.
+/// The lease has expired in the store, but no other run has taken over the key.
 // proves: hold-lives-by-renewal, failed-completion-keeps-key
 #[tokio::test(start_paused = true)]
 async fn a_run_whose_renewals_fail_for_longer_than_its_lease_goes_on_and_is_stored() {
@@ -150,7 +150,7 @@ fn a_hold_is_renewed_though_other_runtimes_are_not_driven_or_end() {
     });
 }
 
-/// The claim of another runtime waits to be withdrawn there, where nobody goes on for now.
+/// A claim of another runtime waits to be withdrawn there, and that runtime is not running.
 // proves: dropped-future-loses-nothing, late-claim-holds-key
 #[test]
 fn a_claim_is_withdrawn_though_another_runtime_is_not_driven() {

@@ -1,4 +1,4 @@
-//! How the secret is changed while services run: in three deployments, of which two neighbours serve at one time.
+//! How the secret is changed while services run: in three deployments, of which two neighbours serve concurrently.
 
 use std::{
     sync::{
@@ -30,7 +30,7 @@ const FIRST: Deployment = |builder| builder.with_secret(OLD).with_next_secret(NE
 const SECOND: Deployment = |builder| builder.with_secret(NEW).with_previous_secret(OLD);
 const THIRD: Deployment = |builder| builder.with_secret(NEW);
 
-/// Those that serve at one time, each in both orders.
+/// The pairs that serve concurrently, each in both orders.
 const NEIGHBOURS: [[Deployment; 2]; 6] = [
     [BEFORE, FIRST],
     [FIRST, BEFORE],
@@ -105,7 +105,7 @@ async fn the_first_secret_is_introduced_without_forgetting_a_key() {
 
 // proves: secret-rotation-runs-once, one-atomic-claim
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn equal_requests_to_two_neighbours_at_one_time_run_once() {
+async fn concurrent_equal_requests_to_two_neighbours_run_once() {
     for pair in NEIGHBOURS {
         for _ in 0..20 {
             let store = MemoryStore::new();
@@ -147,11 +147,11 @@ fn assert_once<T: PartialEq + From<u8> + std::fmt::Debug, E: std::fmt::Debug>(
     }
 }
 
-/// Transactions that write their records under different secrets do not meet, so they go under leases.
+/// Transactions that write their records under different secrets do not conflict, so the runs use leases.
 // proves: secret-rotation-runs-once, rows-and-key-commit-together
 #[cfg(feature = "sqlite")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn equal_transactions_of_two_neighbours_at_one_time_commit_once() {
+async fn concurrent_equal_transactions_of_two_neighbours_commit_once() {
     for pair in NEIGHBOURS {
         let world = World::new().await;
         let services = pair.map(|deployment| {
@@ -184,7 +184,7 @@ async fn equal_transactions_of_two_neighbours_at_one_time_commit_once() {
     }
 }
 
-/// While a run goes on in one deployment, its neighbour refuses, and leaves it alone.
+/// While a run continues in one deployment, its neighbour refuses duplicates, and leaves the run alone.
 // proves: secret-rotation-runs-once, running-duplicate-gets-409
 #[tokio::test]
 async fn a_run_that_goes_on_keeps_the_neighbours_out() {
@@ -208,7 +208,7 @@ async fn a_run_that_goes_on_keeps_the_neighbours_out() {
     }
 }
 
-/// A run that was lost is taken over with its steps and its child keys by the services of the next deployment.
+/// The next deployment takes over a lost run with its steps and its child keys.
 // proves: secret-rotation-loses-no-key, dead-owner-taken-over
 #[tokio::test]
 async fn what_a_failed_run_has_done_is_resumed_after_a_deployment() {
@@ -258,7 +258,7 @@ async fn a_claim_that_a_dead_service_left_under_the_old_secret_hides_no_response
     }
 }
 
-/// Claims the key under the old secret, and does not come back.
+/// Claims the key under the old secret, and never ends it.
 async fn abandon(store: &MemoryStore) {
     let scratch = MemoryStore::new();
     let before = serve(&scratch, BEFORE);
@@ -278,7 +278,7 @@ async fn abandon(store: &MemoryStore) {
     store.claim(request).await.expect("a claim");
 }
 
-/// A change of the secret writes no more records than one for each key.
+/// During a change of the secret, each key still has only one record.
 // proves: secret-rotation-loses-no-key
 #[tokio::test]
 async fn one_record_stays_of_each_key() {
@@ -287,7 +287,7 @@ async fn one_record_stays_of_each_key() {
         for deployment in [one, other, one] {
             let service = serve(&store, deployment);
             value(&service, 1).await;
-            // It waits for claims that are given back in the background.
+            // The shutdown waits for claims that are withdrawn in the background.
             service.shutdown().await;
         }
         let listed = store.list(&ListRequest::new(10)).await.expect("a list");
@@ -298,7 +298,7 @@ async fn one_record_stays_of_each_key() {
 // proves: secret-rotation-loses-no-key
 #[test]
 #[should_panic(expected = "one change of the secret has to end before the next one")]
-fn two_changes_at_one_time_are_refused() {
+fn two_concurrent_changes_are_refused() {
     drop(
         Idempotency::builder(MemoryStore::new())
             .with_secret(NEW)

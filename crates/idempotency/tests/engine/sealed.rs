@@ -1,4 +1,4 @@
-//! What an engine with a secret leaves in its store.
+//! What an engine with a secret writes to its store.
 
 use std::time::Duration;
 
@@ -8,11 +8,11 @@ use idempotency::{
     store::{ClaimRequest, Hold, IfOwner, Phase, Record, Resolution, StoreErrorKind, Token},
 };
 
-use super::{Answer, Failed, asked, charge, execute, key};
+use super::{Failed, RunResult, asked, charge, execute, key};
 
 const SECRET: &[u8] = b"a secret of thirty-two characters";
 
-/// An engine with a secret, and its store as one sees it who has no secret.
+/// An engine with a secret, and its store as seen without the secret.
 fn sealed() -> (Idempotency, MemoryStore) {
     let store = MemoryStore::new();
     let idempotency = Idempotency::builder(store.clone())
@@ -40,13 +40,13 @@ fn contains(bytes: &[u8], text: &str) -> bool {
         .any(|part| part == text.as_bytes())
 }
 
-/// Puts these bytes in the place of what the record keeps.
+/// Replaces the record's bytes by these.
 async fn replace(store: &MemoryStore, record: &Record, outcome: Bytes) {
     let replaced = store.resolve(&record.id, &record.token, Resolution::Replace { outcome });
     assert_eq!(replaced.await.ok(), Some(IfOwner::Done(())));
 }
 
-async fn book(idempotency: &Idempotency, name: &str, value: &'static str) -> Answer<String> {
+async fn book(idempotency: &Idempotency, name: &str, value: &'static str) -> RunResult<String> {
     let (scope, key) = (Scope::anonymous(), key(name));
     let work = async move { Ok(value.to_owned()) };
     idempotency.run(&scope, &key, asked(name), work).await
@@ -98,7 +98,7 @@ async fn equal_responses_are_stored_as_different_bytes() {
     assert_ne!(outcome(&one.await), outcome(&other.await));
 }
 
-/// An operator who gave the service a secret later, or an earlier version of the library, left them so.
+/// Responses from before the service had a secret, or from an earlier version of the library, are not sealed.
 // proves: other-version-is-error, records-encrypted-and-purgeable
 #[tokio::test]
 async fn a_response_that_was_stored_unsealed_is_replayed() {
@@ -146,7 +146,7 @@ async fn a_response_that_was_changed_or_moved_is_an_error_and_nothing_runs() {
     assert_eq!(again, Run::Replayed("room 12".to_owned()));
 }
 
-/// The next attempt cannot know what has been done, so it does not run; and it does not keep the key either.
+/// The next attempt cannot know which steps were done, so it neither runs nor keeps the key.
 // proves: damaged-record-frees-key
 #[tokio::test]
 async fn steps_that_cannot_be_decrypted_are_an_error_and_leave_the_key_as_it_was() {

@@ -1,4 +1,4 @@
-//! Options, settings, and what their types say of themselves.
+//! Options, settings, and the `Debug` output of their types.
 
 use std::{sync::Arc, time::Duration};
 
@@ -144,10 +144,10 @@ async fn names_of_records_differ_by_namespace_secret_scope_and_key_and_stay_what
     ids.dedup();
     assert_eq!(ids.len(), 5 * 3 * 2);
 
-    // An upgrade that derives other names would forget every key: this one was written down by the first version.
+    // An upgrade that derives other ids would forget every key. The first version derived this one.
     let id = build("", b"").record_id(&Scope::principal("ann"), &key("k"));
     assert_eq!(id.to_string(), "396a9f31406289c8");
-    // What the engine looks up is what an operator finds.
+    // The engine and an operator find the same record.
     let idempotency = build("orders", b"a secret");
     let run = charge(&idempotency, async { Ok(1) }).await;
     assert_eq!(run.expect("a value"), Run::Executed(1));
@@ -166,20 +166,16 @@ async fn names_of_records_differ_by_namespace_secret_scope_and_key_and_stay_what
 // proves: store-clock-decides
 #[tokio::test]
 async fn the_stores_clock_decides_and_no_other() {
-    // It stands still, on a day that is not today.
+    // The clock stands still, on another day than today.
     let clock = Clock::manual();
     let idempotency = Idempotency::new(MemoryStore::new().with_clock(clock.clone()));
     let options = Options::new().ttl(Duration::from_secs(60));
     let first = charge_with(&idempotency, &options, async { Ok(1) }).await;
     assert_eq!(first.expect("a value"), Run::Executed(1));
     let record = idempotency.record_id(&Scope::anonymous(), &key("k"));
-    let record = idempotency
-        .store()
-        .inspect(&record)
-        .await
-        .expect("an answer");
+    let record = idempotency.store().inspect(&record).await.expect("a reply");
     let expires_at = record.expect("a record").expires_at;
-    // A tenth longer than it is announced.
+    // A tenth longer than announced.
     assert_eq!(expires_at, clock.now() + Duration::from_secs(66));
     clock.advance(Duration::from_millis(65_999));
     let again = charge_with(&idempotency, &options, async { Ok(2) }).await;
@@ -191,12 +187,12 @@ async fn the_stores_clock_decides_and_no_other() {
 
 // proves: last-second-replayed, forgotten-before-retries-stop, record-gone-last-second
 #[tokio::test]
-async fn without_a_ttl_an_answer_is_kept_for_a_day() {
+async fn without_a_ttl_a_response_is_kept_for_a_day() {
     let clock = Clock::manual();
     let idempotency = Idempotency::new(MemoryStore::new().with_clock(clock.clone()));
     let first = charge(&idempotency, async { Ok(1) }).await;
     assert_eq!(first.expect("a value"), Run::Executed(1));
-    // And for a minute's grace.
+    // And for a minute of grace.
     clock.advance(Duration::from_secs(24 * 60 * 60 + 59));
     let again = charge(&idempotency, async { Ok(2) }).await;
     assert_eq!(again.expect("a value"), Run::Replayed(1));
@@ -207,7 +203,7 @@ async fn without_a_ttl_an_answer_is_kept_for_a_day() {
 
 // proves: keys-and-bodies-never-logged, keys-in-logs
 #[tokio::test]
-async fn nothing_says_its_key_its_caller_or_its_answer_when_it_is_printed() {
+async fn no_debug_output_shows_a_key_a_caller_or_a_response() {
     let store = MemoryStore::new();
     let idempotency = Idempotency::builder(Arc::new(store.clone()))
         .with_namespace("a-secret-namespace")
@@ -221,7 +217,7 @@ async fn nothing_says_its_key_its_caller_or_its_answer_when_it_is_printed() {
     });
     run.await.expect("a value");
     let id = idempotency.record_id(&scope, &key);
-    let record = store.inspect(&id).await.expect("an answer");
+    let record = store.inspect(&id).await.expect("a reply");
     let token = record.as_ref().expect("a record").token;
     let taken = Hold::new(
         id,
@@ -235,7 +231,7 @@ async fn nothing_says_its_key_its_caller_or_its_answer_when_it_is_printed() {
         &fingerprint_in_store,
         OnLost::TakeOver,
     ));
-    let claim = claim.await.expect("an answer");
+    let claim = claim.await.expect("a reply");
     assert!(matches!(claim, Claim::Completed { .. }));
     let progress = bytes::Bytes::from_static(b"an-answer");
     let won = Claim::won(2, progress.clone());

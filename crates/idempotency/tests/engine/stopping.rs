@@ -1,4 +1,4 @@
-//! How a shutdown ends that has a limit.
+//! Shutdowns with a time limit.
 
 use std::{
     future::pending,
@@ -9,7 +9,7 @@ use std::{
 use idempotency::{Clock, Idempotency, Rejection, Run, RunError};
 use tokio::{sync::oneshot, time::Instant};
 
-use crate::{Answer, charge, flaky::FlakyStore};
+use crate::{RunResult, charge, flaky::FlakyStore};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -19,7 +19,7 @@ fn engine() -> (Idempotency, Arc<FlakyStore>) {
     (idempotency, store)
 }
 
-/// What is unfinished, runs and withdrawals; and how long the shutdown took.
+/// The unfinished runs and withdrawals, and how long the shutdown took.
 async fn shut_down(idempotency: &Idempotency) -> ((usize, usize), Duration) {
     let begun = Instant::now();
     let unfinished = match idempotency.shutdown_within(LIMIT).await {
@@ -37,7 +37,7 @@ async fn a_shutdown_with_a_limit_does_not_wait_for_a_run_that_hangs() {
     let hanging = tokio::spawn({
         let idempotency = idempotency.clone();
         async move {
-            let run: Answer<u32> = charge(&idempotency, async {
+            let run: RunResult<u32> = charge(&idempotency, async {
                 begun.send(()).expect("the test waits");
                 pending().await
             })
@@ -47,7 +47,7 @@ async fn a_shutdown_with_a_limit_does_not_wait_for_a_run_that_hangs() {
     });
     has_begun.await.expect("it begins");
     assert_eq!(shut_down(&idempotency).await, ((1, 0), LIMIT));
-    let refused: Answer<u32> = charge(&idempotency, async { Ok(1) }).await;
+    let refused: RunResult<u32> = charge(&idempotency, async { Ok(1) }).await;
     assert!(matches!(
         refused,
         Err(RunError::Rejected(Rejection::ShuttingDown))
@@ -84,7 +84,7 @@ async fn a_shutdown_with_a_limit_waits_for_what_ends_in_time() {
 async fn a_shutdown_does_not_wait_long_for_claims_that_a_store_that_is_down_cannot_withdraw() {
     let (idempotency, store) = engine();
     store.dies_behind_claim.store(true, Ordering::SeqCst);
-    let refused: Answer<u32> = charge(&idempotency, async { Ok(1) }).await;
+    let refused: RunResult<u32> = charge(&idempotency, async { Ok(1) }).await;
     assert!(matches!(
         refused,
         Err(RunError::Rejected(Rejection::Store(_)))

@@ -1,4 +1,4 @@
-//! What an outage leaves to be done when the store returns, and what it does not.
+//! What is done after an outage when the store is back, and what is not.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -11,7 +11,7 @@ use idempotency::{
 };
 use tokio::{runtime::Handle, time::Instant};
 
-use crate::{Answer, Failed, asked, charge, flaky::FlakyStore, key};
+use crate::{Failed, RunResult, asked, charge, flaky::FlakyStore, key};
 
 fn engine() -> (Idempotency, Arc<FlakyStore>) {
     let store = FlakyStore::new(&Clock::manual());
@@ -19,7 +19,7 @@ fn engine() -> (Idempotency, Arc<FlakyStore>) {
     (idempotency, store)
 }
 
-/// This many requests under keys of their own, all of which the store fails.
+/// This many requests, each with its own key, all of which the store fails.
 async fn refused(idempotency: &Idempotency, many: usize) {
     for number in 0..many {
         let (scope, key) = (Scope::anonymous(), key(&format!("k{number}")));
@@ -41,7 +41,7 @@ async fn claims_of_an_outage_are_withdrawn_by_one_task_and_do_not_fall_upon_the_
     let tasks = Handle::current().metrics().num_alive_tasks();
     assert!(tasks < 10, "{tasks} tasks");
     tokio::time::sleep(Duration::from_secs(20)).await;
-    // It is asked now and then whether it is back.
+    // Now and then the engine asks whether the store is back.
     let asked = store.withdrawals.asked.load(Ordering::SeqCst);
     assert!(asked < 100, "{asked} calls of a store that is down");
 
@@ -72,13 +72,13 @@ async fn a_client_does_not_wait_twice_for_a_store_that_does_not_respond() {
         let (idempotency, store) = engine();
         store.silent_from.store(silent_from, Ordering::SeqCst);
         let begun = Instant::now();
-        let run: Answer<u32> = charge(&idempotency, async { Ok(1) }).await;
+        let run: RunResult<u32> = charge(&idempotency, async { Ok(1) }).await;
         assert_eq!(run.ok(), Some(Run::Executed(1)));
         assert_eq!(begun.elapsed(), Duration::from_secs(5), "{silent_from}");
         // The response is stored once the store responds.
         store.silent_from.store(0, Ordering::SeqCst);
         tokio::time::sleep(Duration::from_secs(20)).await;
-        let again: Answer<u32> = charge(&idempotency, async { Ok(2) }).await;
+        let again: RunResult<u32> = charge(&idempotency, async { Ok(2) }).await;
         assert_eq!(again.ok(), Some(Run::Replayed(1)), "{silent_from}");
     }
 }
@@ -90,10 +90,10 @@ async fn a_run_that_has_lost_its_key_gives_no_value_where_the_store_cannot_say_w
     let store = FlakyStore::new(&clock);
     let idempotency = Idempotency::builder(Arc::clone(&store)).build();
     let id = idempotency.record_id(&Scope::anonymous(), &key("k"));
-    let run: Answer<u32> = charge(&idempotency, {
+    let run: RunResult<u32> = charge(&idempotency, {
         let store = Arc::clone(&store);
         async move {
-            let seen = store.inner.inspect(&id).await.expect("a response");
+            let seen = store.inner.inspect(&id).await.expect("a reply");
             let fingerprint = seen.expect("a record").fingerprint;
             clock.advance(Duration::from_secs(31));
             let other = Hold::new(

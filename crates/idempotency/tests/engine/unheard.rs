@@ -1,4 +1,4 @@
-//! Commits of whose end the work does not hear: the record tells, where there is one.
+//! Commits whose reply does not reach the work: the record decides, if there is one.
 
 use std::{
     future::poll_fn,
@@ -19,7 +19,7 @@ use crate::{
     flaky::FlakyStore,
 };
 
-/// Begins a commit whose transaction waits, and gives it up before it is through. What is returned lets it end.
+/// Begins a commit whose transaction waits, and drops it before it ends. The returned sender lets it end.
 async fn begin_and_drop(execution: &Execution, database: &SqliteDatabase) -> mpsc::Sender<()> {
     let (go_on, may_go_on) = mpsc::channel::<()>();
     let insert = database.transaction(move |connection| {
@@ -47,7 +47,7 @@ async fn a_commit_that_is_dropped_midway_is_found_out_by_its_record() {
             drop(begin_and_drop(&execution, &database).await);
             Err::<i32, _>(Failed)
         });
-        // Its own value, of whose commit it has not heard.
+        // Its own value, whose commit was not confirmed.
         assert_eq!(run.await.ok(), Some(Run::Replayed(1)));
         assert_eq!(world.invoices().await, 1);
     }
@@ -121,7 +121,7 @@ async fn work_commits_although_its_caller_has_left() {
 
 // proves: lost-lease-stores-nothing, failed-completion-keeps-key, mismatch-gets-409
 #[tokio::test]
-async fn keys_in_another_database_are_completed_behind_the_commit() {
+async fn keys_in_another_database_are_completed_after_the_commit() {
     let world = World::new().await;
     let idempotency = Idempotency::new(MemoryStore::new());
     for expected in [Run::Executed(1), Run::Replayed(1)] {
@@ -133,7 +133,7 @@ async fn keys_in_another_database_are_completed_behind_the_commit() {
     }
     assert_eq!(world.invoices().await, 1);
 
-    // No record tells of one that was dropped midway.
+    // A commit that was dropped midway has no record.
     let idempotency = Idempotency::new(MemoryStore::new());
     let database = world.database.clone();
     let unknown = execute(&idempotency, &LEASED, async move |execution: Execution| {

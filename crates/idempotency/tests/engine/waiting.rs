@@ -1,21 +1,21 @@
-//! Who may wait: every scope has its share of the places, and of the bytes that waiters keep.
+//! Which duplicates may wait: every scope has its share of the places, and of the bytes that waiters hold.
 
 use idempotency::{Clock, Idempotency, OnDuplicate, Options, Rejection, Run, RunError, Scope};
 use tokio::{sync::watch, task::JoinHandle};
 
 use crate::{
-    Answer, Failed, asked, key,
+    Failed, RunResult, asked, key,
     watched::{WatchedStore, reaches},
 };
 
 const WAIT: Options = Options::new().on_duplicate(OnDuplicate::Wait);
 
-/// Asks for the same under the key "k" of this caller, and is ready to wait.
+/// Sends the same call under the key "k" of this caller, and waits if it has to.
 fn charge_as(
     idempotency: &Idempotency,
     caller: usize,
     work: impl Future<Output = Result<u32, Failed>> + Send + 'static,
-) -> JoinHandle<Answer<u32>> {
+) -> JoinHandle<RunResult<u32>> {
     let idempotency = idempotency.clone();
     tokio::spawn(async move {
         let (scope, key) = (Scope::principal(caller.to_string()), key("k"));
@@ -81,7 +81,7 @@ async fn the_waiters_of_one_scope_leave_places_to_those_of_others() {
         }
     }
 
-    // Who has waited has given the place back.
+    // A caller that has waited has released its place.
     let (go_on, may_go_on) = tokio::sync::oneshot::channel();
     let before = *calls.claims.borrow();
     let running = tokio::spawn({

@@ -1,4 +1,4 @@
-//! A memory store that says what was done with it.
+//! A memory store that counts its calls.
 
 use std::{
     sync::{Arc, OnceLock},
@@ -19,7 +19,7 @@ pub(crate) type WatchedStore = Delegate<Watched>;
 #[derive(Debug)]
 pub(crate) struct Watched {
     first: MemoryStore,
-    /// What the server has that took over.
+    /// The records of the server that took over.
     successor: OnceLock<MemoryStore>,
     clock: Clock,
     calls: Arc<Calls>,
@@ -29,12 +29,12 @@ pub(crate) struct Watched {
 #[derive(Debug, Default)]
 pub(crate) struct Calls {
     pub(crate) claims: watch::Sender<usize>,
-    /// The number of the claim whose answer is on its way until this is another number.
+    /// The number of the claim whose reply is held back until this number changes.
     pub(crate) held: watch::Sender<usize>,
     pub(crate) renewals: watch::Sender<usize>,
-    /// The number of the renewal whose response is lost.
+    /// The number of the renewal whose reply is lost.
     pub(crate) lost_renewal: watch::Sender<usize>,
-    /// How long the response to a renewal is on its way.
+    /// How long the reply to a renewal takes.
     pub(crate) renewals_take: watch::Sender<Duration>,
     pub(crate) purged: watch::Sender<usize>,
 }
@@ -51,7 +51,7 @@ impl WatchedStore {
         (Arc::new(Self(watched)), calls)
     }
 
-    /// Forgets everything, as a server does that takes over without what the one before it had not sent.
+    /// Loses all records, as at a failover to a server that had not received them.
     pub(crate) fn fail_over(&self) {
         let successor = MemoryStore::new().with_clock(self.clock.clone());
         self.successor.set(successor).expect("one fail-over");

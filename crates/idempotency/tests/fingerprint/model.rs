@@ -1,4 +1,4 @@
-//! JSON values with exact numbers, and the many ways to spell one.
+//! JSON values with exact numbers, and the many texts of each.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
@@ -35,7 +35,7 @@ impl Decimal {
     }
 }
 
-/// Names and strings, few of them short ones, so that two are often equal or nearly so.
+/// Names and strings from a small set of short ones, so that two are often equal or nearly so.
 pub(crate) fn text() -> impl Strategy<Value = String> {
     prop_oneof![
         3 => "[ab\"\\\\]{0,2}",
@@ -86,7 +86,7 @@ impl Model {
         }
     }
 
-    /// A JSON text of this value; the seed decides where JSON leaves a choice.
+    /// A JSON text of this value. The seed decides where JSON leaves a choice.
     pub(crate) fn spelled(&self, seed: u64) -> String {
         let mut speller = Speller {
             text: String::new(),
@@ -103,7 +103,7 @@ struct Speller {
 }
 
 impl Speller {
-    /// One of so many, by the xorshift generator.
+    /// A number below `among`, by the xorshift generator.
     fn choose(&mut self, among: usize) -> usize {
         self.choices ^= self.choices << 13;
         self.choices ^= self.choices >> 7;

@@ -1,4 +1,4 @@
-//! What serde makes of a JSON text.
+//! How serde parses a JSON text.
 
 use std::{collections::HashSet, fmt};
 

@@ -1,4 +1,4 @@
-//! What holds for every value and every text.
+//! Properties of every value and every text.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::{
     oracle,
 };
 
-/// A JSON value at one place inside others.
+/// A JSON value inside others.
 fn around(hole: Model, places: &[(Option<String>, Vec<Model>)]) -> Model {
     places
         .iter()

@@ -357,7 +357,7 @@ fn what_a_broken_client_sends_in_place_of_a_key_is_refused() {
     ] {
         assert_refused(value, KeyError::Placeholder);
     }
-    // A key of that name that somebody has chosen in a program is one.
+    // A key with that value that a program has chosen is valid.
     for key in ["undefined", "null"] {
         assert!(IdempotencyKey::new(key).is_ok());
     }

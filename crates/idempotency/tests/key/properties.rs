@@ -1,11 +1,11 @@
-//! What holds for every field value, with another parser of RFC 9651 to ask.
+//! Properties of every field value, compared with another parser of RFC 9651.
 
 use idempotency::KeyError;
 use proptest::prelude::*;
 
 use crate::{read, read_strictly};
 
-/// What the crate `sfv` makes of a value: the String of an Item, with its parameters dropped.
+/// How the crate `sfv` parses a value: the String of an Item, without its parameters.
 fn oracle(value: &[u8]) -> Option<String> {
     let item: sfv::Item = sfv::Parser::new(value).parse().ok()?;
     Some(item.bare_item.as_string()?.as_str().to_owned())
@@ -70,7 +70,7 @@ proptest! {
     // proves: malformed-parameters-refused
     #[test]
     fn a_quoted_value_is_read_as_sfv_reads_it(value in quoted_value()) {
-        // White space at the end is no part of a field value, also where it is a tab.
+        // White space at the end, tabs included, is not part of a field value.
         let expected = match oracle(value.trim_ascii_end()) {
             None => Err(KeyError::BadString),
             Some(string) if string.trim_matches(' ').len() != string.len() || string.is_empty() => Err(KeyError::Blank),

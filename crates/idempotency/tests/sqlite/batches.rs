@@ -1,4 +1,4 @@
-//! Many callers share one commit, and do not hurt each other.
+//! Many callers share one commit, and do not affect each other.
 
 use super::*;
 
@@ -13,7 +13,7 @@ fn commits(folder: &Folder) -> usize {
     let page = usize::try_from(word(&log, 2)).expect("a size");
     log[32..]
         .chunks_exact(24 + page)
-        // A frame left from before the log was begun anew has another salt.
+        // A frame from before the log was restarted has another salt.
         .take_while(|frame| (word(frame, 2), word(frame, 3)) == (word(&log, 4), word(&log, 5)))
         .filter(|frame| word(frame, 1) != 0)
         .count()
@@ -50,7 +50,7 @@ async fn writes_that_come_together_share_a_commit() {
 }
 
 #[tokio::test]
-async fn a_write_is_answered_when_it_can_be_read() {
+async fn a_write_returns_when_it_can_be_read() {
     let folder = Folder::new();
     let database = with_bookings(&folder.file()).await;
     for number in 0..20 {
@@ -63,7 +63,7 @@ async fn a_write_is_answered_when_it_can_be_read() {
 }
 
 #[tokio::test]
-async fn a_failing_write_hurts_nobody_beside_it() {
+async fn a_failing_write_fails_no_other_write_of_its_batch() {
     let folder = Folder::new();
     let database = with_bookings(&folder.file()).await;
     let before = commits(&folder);
@@ -88,7 +88,7 @@ async fn a_failing_write_hurts_nobody_beside_it() {
 }
 
 #[tokio::test]
-async fn a_panicking_write_hurts_nobody_beside_it() {
+async fn a_panicking_write_fails_no_other_write_of_its_batch() {
     let folder = Folder::new();
     let database = with_bookings(&folder.file()).await;
     let before = commits(&folder);
@@ -116,7 +116,7 @@ async fn a_panicking_write_hurts_nobody_beside_it() {
 }
 
 #[tokio::test]
-async fn a_commit_that_fails_fails_everybody_in_it_and_nobody_after() {
+async fn a_commit_that_fails_fails_every_write_in_it_and_none_after() {
     let folder = Folder::new();
     let database = with_bookings(&folder.file()).await;
     let create = "create table payments (
@@ -132,7 +132,7 @@ async fn a_commit_that_fails_fails_everybody_in_it_and_nobody_after() {
     begin(innocent.as_mut()).await;
     begin(guilty.as_mut()).await;
     drop(go_on);
-    // SQLite looks before it commits, so this is certain.
+    // SQLite checks before it commits, so this is certain.
     let lost = innocent.await.expect_err("nothing was committed");
     assert!(matches!(lost, SqliteStoreError::RolledBack(_)), "{lost:?}");
     let lost = guilty.await.expect_err("nothing was committed");
@@ -184,7 +184,7 @@ async fn a_reader_cannot_write_and_does_not_stay_in_the_past() {
         "{refused:?}"
     );
     for number in 0..4 {
-        // A transaction that its reader forgets to end.
+        // A transaction that the reader does not end.
         let forgetful = database.read(|connection| {
             connection.execute_batch("begin")?;
             booked(connection)
@@ -197,7 +197,7 @@ async fn a_reader_cannot_write_and_does_not_stay_in_the_past() {
 
 // proves: sqlite-write-upgrade-fails
 #[tokio::test]
-async fn nobody_writes_between_a_look_and_the_write_that_follows_it() {
+async fn no_other_write_comes_between_a_read_and_the_write_that_follows_it() {
     let folder = Folder::new();
     let database = with_bookings(&folder.file()).await;
     let path = folder.file();
@@ -221,13 +221,13 @@ async fn nobody_writes_between_a_look_and_the_write_that_follows_it() {
 }
 
 #[tokio::test]
-async fn a_write_that_nobody_waits_for_any_more_is_done() {
+async fn a_write_whose_caller_has_left_is_done() {
     let folder = Folder::new();
     let database = with_bookings(&folder.file()).await;
     let go_on = hold_up(&database).await;
     begin(pin!(database.write(|connection| book(connection, "Ann")))).await;
     drop(go_on);
-    // What comes later is answered later.
+    // Later calls complete later.
     database.write(|_| Ok(())).await.expect("a write");
     let customers = database.read(booked).await.expect("a read");
     assert_eq!(customers, ["Ann"]);
@@ -255,12 +255,12 @@ async fn a_full_disk_is_an_error_that_says_so() {
         next = error.source();
     }
     assert!(causes.join(": ").contains("disk is full"), "{causes:?}");
-    // The hold is as it was, and a smaller outcome fits.
+    // The hold is unchanged, and a smaller outcome fits.
     let done = store.complete(&owner, vec![7; 100].into()).await;
     assert!(matches!(done, Ok(IfOwner::Done(_))), "{done:?}");
 }
 
-/// What a panic carries here panics itself when it is dropped.
+/// The panic's payload itself panics when it is dropped.
 struct Bomb;
 
 impl Drop for Bomb {
@@ -270,7 +270,7 @@ impl Drop for Bomb {
 }
 
 #[tokio::test]
-async fn what_a_panic_carries_hurts_nobody_beside_it() {
+async fn what_a_panic_carries_fails_no_other_write_of_its_batch() {
     let folder = Folder::new();
     let database = with_bookings(&folder.file()).await;
     let go_on = hold_up(&database).await;

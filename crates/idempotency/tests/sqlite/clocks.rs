@@ -1,4 +1,4 @@
-//! Clocks that leap, while the service runs and while it does not.
+//! Clocks that jump, while the service runs and while it does not.
 
 use super::*;
 
@@ -41,7 +41,7 @@ impl Machine {
         self.clock.set_wall(self.clock.wall() - behind);
     }
 
-    /// Completes this key, and returns when its record ends as it was promised.
+    /// Completes this key, and returns the expiry time that was promised.
     async fn complete(&self, key: u8) -> std::time::SystemTime {
         let owner = hold(key);
         let claimed = claim(self.store(), &owner, &asked()).await;
@@ -81,11 +81,11 @@ async fn a_clock_put_forward_while_it_runs_ends_no_key_early() {
     machine.replays(1).await;
     machine.replays(2).await;
     machine.clock.advance(MILLISECOND);
-    // Both have had their time, and no more than that.
+    // Both have lived for their ttl, and no longer.
     assert_eq!(machine.store().purge_expired(10).await.ok(), Some(2));
 }
 
-/// Dated by the time that had passed for the process, its record would end as much too early after the restart.
+/// If it were dated by the process's own elapsed time, the record would expire too early after the restart.
 // proves: clock-leap-forgets-none
 #[tokio::test]
 async fn a_key_that_is_completed_after_the_machine_slept_lives_for_its_ttl() {
@@ -115,7 +115,7 @@ async fn a_start_with_the_clock_ahead_forgets_no_key_and_sweeps_none() {
     machine.clock.advance(MILLISECOND);
     assert_eq!(machine.store().purge_expired(10).await.ok(), Some(2));
 
-    // The time of the file has come up to the clock, so that keys live no longer than they should.
+    // The file's time has caught up with the clock, so that keys live no longer than they should.
     machine.complete(3).await;
     machine.clock.advance(TTL - MILLISECOND);
     machine.replays(3).await;
@@ -125,7 +125,7 @@ async fn a_start_with_the_clock_ahead_forgets_no_key_and_sweeps_none() {
 
 // proves: clock-leap-forgets-none
 #[tokio::test]
-async fn a_clock_that_was_ahead_and_comes_back_leaves_everything_as_it_was() {
+async fn a_clock_that_was_ahead_and_is_corrected_leaves_everything_unchanged() {
     let mut machine = Machine::new();
     machine.complete(1).await;
     machine.leap(2 * DAY);
@@ -150,7 +150,7 @@ async fn a_clock_that_was_ahead_and_comes_back_leaves_everything_as_it_was() {
     machine.clock.advance(MILLISECOND);
     machine.is_gone(1).await;
     machine.is_gone(3).await;
-    // That one has a date from when the clock was wrong.
+    // That record has a date from when the clock was wrong.
     machine.replays(2).await;
     machine.clock.advance(2 * DAY);
     machine.is_gone(2).await;
@@ -177,7 +177,7 @@ async fn a_start_with_the_clock_behind_keeps_keys_and_revives_no_lease() {
     let taken = claim(machine.store(), &hold(2), &asked()).await;
     assert_eq!(taken.ok(), Some(won(2)));
     lives_for_its_lease(&machine, 3).await;
-    // Set right, it is ahead of the time in the file, and that is no reason to forget anything.
+    // Once corrected, the clock is ahead of the file's time, which is not a reason to forget records.
     machine.leap(2 * DAY);
     machine.replays(1).await;
 }
@@ -201,7 +201,7 @@ async fn a_lease_outlives_a_restart_by_its_own_length_at_most_whatever_the_clock
     }
 }
 
-/// That key was claimed just now, and its owner is gone.
+/// The key was claimed just now, and its owner has died.
 async fn lives_for_its_lease(machine: &Machine, key: u8) {
     let (store, fingerprint) = (machine.store(), asked());
     machine.clock.advance(LEASE - MILLISECOND);
@@ -227,7 +227,7 @@ async fn a_lease_goes_by_the_time_that_passes_and_is_shown_by_the_clock() {
         machine.store().renew(&owner).await.ok(),
         Some(IfOwner::Done(()))
     );
-    let record = machine.store().inspect(&owner.id).await.expect("a look");
+    let record = machine.store().inspect(&owner.id).await.expect("a read");
     let phase = record.expect("a record").phase;
     let Phase::InFlight { lease_until, .. } = phase else {
         panic!("the hold lives, and is not {phase:?}");
@@ -237,7 +237,7 @@ async fn a_lease_goes_by_the_time_that_passes_and_is_shown_by_the_clock() {
     lives_for_its_lease(&machine, 1).await;
 }
 
-/// It starts with the machine, before anything has told that what time it is.
+/// The service starts with the machine, before the machine's clock is set.
 // proves: store-clock-decides, clock-leap-forgets-none
 #[tokio::test]
 async fn a_clock_that_is_set_only_after_the_start_ends_no_key_early_and_keeps_none_for_ever() {
@@ -278,14 +278,14 @@ async fn a_file_that_was_made_by_a_wrong_clock_goes_by_the_right_one_after_a_day
     machine.replays(1).await;
 }
 
-/// A service that is stopped each night does not fall behind by its nights.
+/// A service that is stopped each night does not fall behind by those nights.
 // proves: clock-leap-forgets-none
 #[tokio::test]
 async fn the_time_in_the_file_comes_up_to_the_clock_while_nights_come_and_go() {
     let mut machine = Machine::new();
     for key in 0..20 {
         machine.complete(key).await;
-        // Down for longer than it takes a key to expire, and then up for as long.
+        // Down for longer than a key's ttl, and then up for as long.
         machine.leap(2 * TTL);
         machine.restart();
         machine.replays(key).await;
@@ -297,7 +297,7 @@ async fn the_time_in_the_file_comes_up_to_the_clock_while_nights_come_and_go() {
     machine.is_gone(100).await;
 }
 
-/// It has no note of the time yet.
+/// The file does not have a time yet.
 #[tokio::test]
 async fn a_file_of_the_first_release_is_taken_as_it_is() {
     let mut machine = Machine::new();

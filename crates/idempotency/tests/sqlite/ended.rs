@@ -1,4 +1,4 @@
-//! Work that ends the transaction around it, and says that all is well.
+//! Work that ends the surrounding transaction, and reports success.
 
 use axum::{
     Extension, Router,
@@ -13,7 +13,7 @@ use tower::ServiceExt;
 
 use super::*;
 
-/// What the statements do to the transaction, and the statements. Their errors are swallowed.
+/// What the statements do to the transaction, and the statements. Their errors are ignored.
 const WAYS: [(&str, &str); 10] = [
     (
         "a conflict that rolls back",
@@ -42,7 +42,7 @@ const WAYS: [(&str, &str); 10] = [
     ),
 ];
 
-/// Books Bob before and Cid after these statements, and passes no error on.
+/// Books Bob before and Cid after these statements, and ignores their errors.
 fn swallow(connection: &Connection, statements: &str) {
     for statements in [
         "insert into bookings values ('Bob')",
@@ -79,7 +79,7 @@ async fn limit(database: &SqliteDatabase) {
 
 // proves: ended-transaction-passes-commit
 #[tokio::test]
-async fn what_ends_the_transaction_undoes_all_of_it_and_nobody_is_told_otherwise() {
+async fn what_ends_the_transaction_undoes_all_of_it_and_every_caller_learns_it() {
     for (way, statements) in WAYS {
         let folder = Folder::new();
         let database = trapped(&folder).await;
@@ -129,7 +129,7 @@ async fn work_that_says_why_the_transaction_ended_gives_the_others_its_reason() 
     assert_eq!(customers, ["Ann"]);
 }
 
-/// Work that fails behind a savepoint of its own is undone as a whole, whatever that one is called.
+/// Work that fails after its own savepoint is rolled back as a whole, whatever the savepoint's name.
 #[tokio::test]
 async fn a_savepoint_that_work_leaves_open_hides_nothing_of_it() {
     let folder = Folder::new();
@@ -140,14 +140,14 @@ async fn a_savepoint_that_work_leaves_open_hides_nothing_of_it() {
             connection.execute_batch(&format!("savepoint {savepoint}"))?;
             connection.execute_batch("no statement")
         });
-        let failed = failing.await.expect_err("it is no statement");
+        let failed = failing.await.expect_err("it is not a statement");
         assert!(matches!(failed, SqliteStoreError::Work(_)), "{failed:?}");
     }
     let customers = database.read(booked).await.expect("a read");
     assert!(customers.is_empty(), "{customers:?}");
 }
 
-/// Hooks that work has set hide from the library what became of its transaction, but let none of it pass.
+/// Hooks that the work sets hide from the library how its transaction ended, but its changes are not committed.
 #[tokio::test]
 async fn hooks_of_the_application_leave_it_open_what_was_kept() {
     let folder = Folder::new();
@@ -164,7 +164,7 @@ async fn hooks_of_the_application_leave_it_open_what_was_kept() {
             "{end}: {lost:?}"
         );
     }
-    // They were its own for one transaction.
+    // The hooks applied to one transaction only.
     let write = database.write(|connection| connection.execute_batch("commit"));
     let lost = write.await.expect_err("only the library commits");
     assert!(matches!(lost, SqliteStoreError::Work(_)), "{lost:?}");
@@ -215,7 +215,7 @@ async fn commit(
     execution.commit(insert, StatusCode::CREATED).await
 }
 
-/// The record would be there alone, and the retry would get a 201 for a booking that is not.
+/// Otherwise the record would stand alone, and the retry would get a 201 for a booking that does not exist.
 // proves: rows-and-key-commit-together, ended-transaction-passes-commit
 #[tokio::test]
 async fn a_response_is_never_stored_for_rows_that_were_rolled_back() {
@@ -245,7 +245,7 @@ async fn a_response_is_never_stored_for_rows_that_were_rolled_back() {
             let customers = database.read(booked).await.expect("a read");
             assert_eq!(customers, ["Ann"], "{way}, {path}");
         }
-        // The key is free, and work that is in order is kept with its response.
+        // The key is free, and correct work is committed with its response.
         let status = send("/transactional", "select 1").await;
         assert_eq!(status, StatusCode::CREATED, "{way}");
         let customers = database.read(booked).await.expect("a read");

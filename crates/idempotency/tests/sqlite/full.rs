@@ -1,4 +1,4 @@
-//! A disk without room, which SQLite finds out in the commit: only then it writes to its log.
+//! A full disk, which SQLite detects at the commit: only then does it write to its log.
 
 use std::{
     env,
@@ -17,13 +17,13 @@ use super::{
     *,
 };
 
-/// Where the test finds its small disk, once it runs where that is mounted.
+/// The path of the small disk, in the process where it is mounted.
 const DISK: &str = "IDEMPOTENCY_TEST_SMALL_DISK";
 
-/// What the shell ends with where it may not mount anything.
+/// The shell's exit status where it may not mount a disk.
 const NO_DISK: i32 = 96;
 
-/// Runs this test once more, on a disk of two megabytes that nobody else sees. Whether that can be had.
+/// Runs this test again, on a private disk of two megabytes. Returns whether that was possible.
 fn runs_on_a_small_disk(test: &str) -> bool {
     let folder = Folder::new();
     let script =
@@ -64,9 +64,9 @@ async fn leased(
 
 // proves: deaf-store-left-quickly
 #[tokio::test]
-async fn on_a_full_disk_nothing_is_done_and_clients_are_told_so() {
+async fn on_a_full_disk_nothing_is_done_and_clients_learn_it() {
     let Some(disk) = env::var_os(DISK) else {
-        let test = "full::on_a_full_disk_nothing_is_done_and_clients_are_told_so";
+        let test = "full::on_a_full_disk_nothing_is_done_and_clients_learn_it";
         if !runs_on_a_small_disk(test) {
             let told = b"\n*** SKIPPED: the test of a full disk did not run: no user namespaces\n";
             drop(io::stderr().write_all(told));

@@ -1,4 +1,4 @@
-//! What the file keeps of a record's past, and how records are found by that.
+//! The labels and times that the file stores, and how records are found by them.
 
 use std::time::SystemTime;
 
@@ -52,7 +52,7 @@ async fn a_file_of_the_version_before_has_records_without_times_and_labels() {
         assert_eq!(record.labels, Labels::default());
     }
     let all = || ListRequest::new(10);
-    // How old they are is not known, so they may be what is looked for.
+    // Their age is unknown, so they are listed too.
     let old = listed(&store, all().created_before(SystemTime::UNIX_EPOCH)).await;
     assert_eq!(old, [running.id, ended.id]);
     assert_eq!(listed(&store, all().labelled("customer 7")).await, []);
@@ -86,7 +86,7 @@ async fn a_running_record_has_no_time_of_completion_whatever_the_file_says() {
     assert_eq!(existing(&store, 1).await.completed_at, None);
 }
 
-/// Leases stand still while the service is stopped, and dates go on.
+/// While the service is stopped, leases do not run, but expiry dates do.
 #[tokio::test]
 async fn the_times_of_a_record_are_dates() {
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -127,7 +127,7 @@ async fn the_times_of_a_record_are_dates() {
 }
 
 #[tokio::test]
-async fn a_narrow_list_finds_what_stands_behind_many_other_records() {
+async fn a_narrow_list_finds_a_match_after_many_other_records() {
     let folder = Folder::new();
     let store = SqliteStore::open(folder.file()).expect("a store");
     let mut wanted = Vec::new();

@@ -1,4 +1,4 @@
-//! What only the store in a file does: it outlives its process, and many callers share one commit.
+//! Behaviour of the SQLite store alone: it outlives its process, and many callers share one commit.
 
 use std::{
     fs,
@@ -36,7 +36,7 @@ mod shares;
 mod spent;
 mod transactional;
 
-/// A folder that is removed in the end, with a name for a file in it.
+/// A folder that is removed when this is dropped, with the path of a file in it.
 struct Folder(TempDir);
 
 impl Folder {
@@ -64,19 +64,19 @@ fn asked() -> Fingerprint {
     Fingerprint::of([b"book".as_slice()])
 }
 
-/// A claim that takes over what has lapsed.
+/// A claim that takes over an expired lease.
 async fn claim(store: &SqliteStore, hold: &Hold, asked: &Fingerprint) -> Result<Claim, StoreError> {
     store
         .claim(ClaimRequest::new(hold, asked, OnLost::TakeOver))
         .await
 }
 
-/// A claim that is won as this attempt, where no run before has left anything.
+/// A claim that is won as this attempt, without progress from an earlier run.
 fn won(attempt: u32) -> Claim {
     Claim::won(attempt, Bytes::new())
 }
 
-/// A database with a table of the application's own.
+/// A database with a table of the application.
 async fn with_bookings(path: &Path) -> SqliteDatabase {
     let database = SqliteDatabase::open(path).expect("a database");
     let create = "create table bookings (customer text not null unique) strict";
@@ -99,14 +99,14 @@ fn booked(connection: &Connection) -> Result<Vec<String>, rusqlite::Error> {
         .collect()
 }
 
-/// Keeps the writer busy until the sender is dropped, so that whatever is written meanwhile is queued behind it.
+/// Keeps the writer busy until the sender is dropped, so that later writes are queued.
 async fn hold_up(database: &SqliteDatabase) -> mpsc::Sender<()> {
     let (go_on, gone_on) = mpsc::channel::<()>();
     let (started, running) = oneshot::channel();
     let database = database.clone();
     tokio::spawn(async move {
         let waited = database.write(move |_| {
-            started.send(()).expect("somebody waits");
+            started.send(()).expect("a test that waits");
             Ok(gone_on.recv().is_err())
         });
         drop(waited.await);
@@ -115,7 +115,7 @@ async fn hold_up(database: &SqliteDatabase) -> mpsc::Sender<()> {
     go_on
 }
 
-/// Lets a call begin. It is not done yet.
+/// Polls a call once, so that it begins. It is not done yet.
 async fn begin(mut call: Pin<&mut impl Future>) {
     poll_fn(|context| {
         assert!(call.as_mut().poll(context).is_pending());
@@ -124,7 +124,7 @@ async fn begin(mut call: Pin<&mut impl Future>) {
     .await;
 }
 
-/// Whether this has nothing left to wait for.
+/// Whether this is ready.
 async fn is_ready(future: impl Future<Output = ()>) -> bool {
     let mut future = pin!(future);
     poll_fn(|context| Poll::Ready(future.as_mut().poll(context).is_ready())).await

@@ -1,4 +1,4 @@
-//! Who may open which file.
+//! Which files may be opened, and by whom.
 
 use std::error::Error;
 
@@ -76,7 +76,7 @@ async fn a_file_is_open_once_at_a_time() {
     let text = refused.to_string();
     assert!(text.contains("keys.db is already open"), "{text}");
     assert!(text.contains("stop the other process"), "{text}");
-    // The refused opener has not taken the first one's locks with it.
+    // The refused attempt has not released the first one's locks.
     drop(database);
     assert!(SqliteDatabase::open(folder.file()).is_err());
     clone.write(|_| Ok(())).await.expect("a write");
@@ -181,7 +181,7 @@ async fn dropping_the_last_handle_finishes_what_is_queued_and_closes_the_file() 
     }
     drop(go_on);
     drop(database);
-    // Whoever opens it next waits for no log to be read; and the task of `hold_up` has ended, or this is refused.
+    // The next opener has no log to read. The task of `hold_up` has ended; otherwise this would be refused.
     let reopened = loop {
         match SqliteDatabase::open(folder.file()) {
             Err(SqliteStoreError::InUse { .. }) => tokio::task::yield_now().await,

@@ -1,4 +1,4 @@
-//! A file that somebody else has locked, work that breaks what it is given, and callers that leave.
+//! A file that another program has locked, work that damages its connection, and callers that leave.
 
 use axum::{
     Extension, Router,
@@ -46,7 +46,7 @@ async fn under_a_foreign_lock_all_that_wait_are_refused_together() {
     let mut claiming = Box::pin(claim(&store, &owner, &fingerprint));
     begin(claiming.as_mut()).await;
     let mut refusals = vec![writes.remove(0).await];
-    // If the others had to wait in turn, they would find the file free.
+    // If the others waited one after another, they would find the file free.
     drop(tool);
     refusals.extend(join_all(writes).await);
     for refusal in refusals {
@@ -59,7 +59,7 @@ async fn under_a_foreign_lock_all_that_wait_are_refused_together() {
     assert!(!refused.was_sent(), "there is nothing to withdraw");
     assert_eq!(refused.kind(), StoreErrorKind::Unavailable);
 
-    // Nothing of it was kept, and it works again by itself.
+    // Nothing of it was stored, and the store recovers by itself.
     assert!(database.read(booked).await.expect("a read").is_empty());
     let write = database.write(|connection| book(connection, "Ann"));
     write.await.expect("the file is free again");
@@ -99,7 +99,7 @@ async fn a_client_is_told_that_nothing_was_done_while_the_file_is_locked_or_full
             .route("/", post(book_once))
             .layer(Extension(Idempotency::new(store.clone())))
             .with_state(database.clone());
-        // Each is more than there is room for in the pages of a full file.
+        // Each is larger than the room in the pages of a full file.
         let (status, _) = send(&service, "before", "before".repeat(1000)).await;
         assert_eq!(status, StatusCode::CREATED);
 
@@ -131,7 +131,7 @@ async fn a_client_is_told_that_nothing_was_done_while_the_file_is_locked_or_full
     }
 }
 
-/// Lets the file grow by so many pages.
+/// Lets the file grow by this many pages.
 async fn set_room(database: &SqliteDatabase, room: i64) {
     let set = database.write(move |connection| {
         let pages: i64 = connection.query_row("pragma page_count", (), |row| row.get(0))?;
@@ -141,7 +141,7 @@ async fn set_room(database: &SqliteDatabase, room: i64) {
     set.await.expect("a limit");
 }
 
-/// Takes what is left in the pages that there are.
+/// Fills the room that is left in the existing pages.
 async fn fill(database: &SqliteDatabase) {
     for size in [4000, 400, 40] {
         let mut is_full = false;
@@ -170,14 +170,14 @@ async fn a_drop_that_panics_ends_no_thread() {
     // More often than there are threads.
     for _ in 0..8 {
         let go_on = hold_up(&database).await;
-        // Nobody is there to take the value, so that the thread drops it.
+        // No caller takes the value, so the thread drops it.
         begin(pin!(database.write(|_| Ok(Trap)))).await;
         begin(pin!(database.write::<()>(|_| std::panic::panic_any(Trap)))).await;
         drop(go_on);
         let (go_on, gone_on) = mpsc::channel::<()>();
         let (started, running) = oneshot::channel();
         let mut read = Box::pin(database.read(move |_| {
-            started.send(()).expect("somebody waits");
+            started.send(()).expect("a test that waits");
             let _ = gone_on.recv();
             Ok(Trap)
         }));
@@ -218,7 +218,7 @@ async fn work_cannot_change_how_the_connection_works_for_others() {
         let refused = refused.await.expect_err("it is not allowed");
         assert!(matches!(refused, SqliteStoreError::Work(_)), "{refused:?}");
     }
-    // What belongs to the file is the application's.
+    // The file's own settings belong to the application.
     let set = database.write(|connection| {
         connection.execute_batch("pragma user_version = 7")?;
         connection.query_row("pragma query_only", (), |row| row.get::<_, i64>(0))
@@ -263,7 +263,7 @@ async fn of_the_work_after_a_broken_foreign_key_only_its_owner_fails() {
         );
         for innocent in [before.await, after.await] {
             match round {
-                // Nobody could know whose it was, and nothing of the others was kept.
+                // Which write it was is unknown, and none of the others was stored.
                 0 => assert!(
                     matches!(innocent, Err(SqliteStoreError::RolledBack(_))),
                     "{innocent:?}"
@@ -293,7 +293,7 @@ async fn a_read_whose_caller_has_left_is_not_done_and_holds_up_no_look_up() {
         let (started, running) = oneshot::channel();
         gates.push(go_on);
         let mut read = Box::pin(database.read(move |_| {
-            started.send(()).expect("somebody waits");
+            started.send(()).expect("a test that waits");
             let _ = gone_on.recv();
             Ok(())
         }));
@@ -306,19 +306,19 @@ async fn a_read_whose_caller_has_left_is_not_done_and_holds_up_no_look_up() {
         let read = database.read(move |_| Ok(done.send(()).is_ok()));
         begin(pin!(read)).await;
     }
-    // A retry is answered meanwhile.
+    // A retry gets its response meanwhile.
     let fingerprint = asked();
     let duplicate = claim(&store, &hold(1), &asked()).await;
     assert_eq!(duplicate.ok(), Some(Claim::in_flight(fingerprint)));
-    assert!(store.inspect(&hold(1).id).await.expect("a look").is_some());
+    assert!(store.inspect(&hold(1).id).await.expect("a read").is_some());
 
     gates.clear();
     for read in busy {
         read.await.expect("a read");
     }
-    // What comes later is done later.
+    // Later calls are carried out later.
     database.read(|_| Ok(())).await.expect("a read");
-    assert_eq!(runs.try_iter().count(), 0, "nobody waits for them");
+    assert_eq!(runs.try_iter().count(), 0, "no caller waits for them");
 }
 
 #[tokio::test]
@@ -376,7 +376,7 @@ async fn a_flood_of_writes_is_refused_in_the_end_and_leaves_nothing_to_withdraw(
     let refused = refused.expect_err("there is no room");
     assert_eq!(refused.kind(), StoreErrorKind::Unavailable);
     assert!(!refused.was_sent());
-    // A run that has begun ends all the same.
+    // A run that has begun still ends.
     let mut ends = pin!(store.complete(&owner, Bytes::from_static(b"booked")));
     begin(ends.as_mut()).await;
     drop(go_on);

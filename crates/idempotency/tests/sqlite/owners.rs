@@ -8,10 +8,10 @@ use std::{
 
 use super::*;
 
-/// The user nobody, of whom there are no files.
+/// The user `nobody`, who owns no files.
 const NOBODY: u32 = 65_534;
 
-/// Gives the file to another user, which only root may do. Whether that was done.
+/// Gives the file to another user, which only root may do. Returns whether that was done.
 fn give_away(path: &Path) -> bool {
     match chown(path, Some(NOBODY), Some(NOBODY)) {
         Ok(()) => true,
@@ -66,7 +66,7 @@ fn what_belongs_to_the_file_is_not_taken_from_another_user() {
     }
 }
 
-/// Whoever opens the file behind another lock, or under another name, would work beside this one.
+/// A store that opens the file under another lock or another name would work on it concurrently.
 #[tokio::test]
 async fn a_file_or_a_lock_that_is_moved_while_it_is_open_ends_all_writes_to_it() {
     for suffix in ["", ".lock"] {
@@ -81,7 +81,7 @@ async fn a_file_or_a_lock_that_is_moved_while_it_is_open_ends_all_writes_to_it()
                 fs::write(folder.beside(suffix), "").expect("a file");
             }
             let refused = claim(&store, &hold(2), &asked()).await;
-            let refused = refused.expect_err("somebody else may have the file");
+            let refused = refused.expect_err("another process may have the file");
             assert_eq!(refused.kind(), StoreErrorKind::Unavailable);
             let why = refused.source().and_then(Error::source).expect("a cause");
             assert!(
@@ -93,7 +93,7 @@ async fn a_file_or_a_lock_that_is_moved_while_it_is_open_ends_all_writes_to_it()
                 matches!(written, Err(SqliteStoreError::RolledBack(_))),
                 "{written:?}"
             );
-            // Once it is back where it was, all is as before.
+            // Once the file is back at its path, all is as before.
             fs::rename(&elsewhere, folder.beside(suffix)).expect("a file");
             assert_eq!(claim(&store, &hold(2), &asked()).await.ok(), Some(won(1)));
         }

@@ -2,10 +2,10 @@
 
 use super::*;
 
-/// What each verb says of the record under this hold.
+/// The result of each verb on the record under this hold.
 async fn verdicts(store: &SqliteStore, hold: &Hold) -> Vec<(&'static str, Option<StoreErrorKind>)> {
-    fn kind<T>(answer: Result<T, StoreError>) -> Option<StoreErrorKind> {
-        answer.err().map(|error| error.kind())
+    fn kind<T>(response: Result<T, StoreError>) -> Option<StoreErrorKind> {
+        response.err().map(|error| error.kind())
     }
     let resolution = Resolution::Release;
     vec![
@@ -28,7 +28,7 @@ async fn verdicts(store: &SqliteStore, hold: &Hold) -> Vec<(&'static str, Option
 // proves: other-version-is-error, newer-record-fails-alone, damaged-record-frees-key
 // proves: newer-value-fails-all
 #[tokio::test]
-async fn a_damaged_record_is_an_error_for_everybody_and_never_absent() {
+async fn a_damaged_record_is_an_error_for_every_caller_and_never_absent() {
     for damage in [
         "fingerprint = x'00'",
         "token = x''",
@@ -59,7 +59,7 @@ async fn a_damaged_record_is_an_error_for_everybody_and_never_absent() {
                 "{verb}, {damage}"
             );
         }
-        // It hides no other one.
+        // It hides no other record.
         let listed = store.list(&ListRequest::new(10)).await.expect("a list");
         let kinds = listed
             .into_iter()
@@ -67,7 +67,7 @@ async fn a_damaged_record_is_an_error_for_everybody_and_never_absent() {
         let unreadable = (owner.id, Some(StoreErrorKind::Unreadable));
         let expected = [(others[0].id, None), unreadable, (others[1].id, None)];
         assert_eq!(kinds.collect::<Vec<_>>(), expected, "{damage}");
-        // Nobody can tell that it is not what is looked for.
+        // It cannot be known not to match the filter.
         let narrow = ListRequest::new(10).labelled("customer 7");
         let listed = store.list(&narrow).await.expect("a list");
         let kinds = listed
@@ -77,7 +77,7 @@ async fn a_damaged_record_is_an_error_for_everybody_and_never_absent() {
     }
 }
 
-/// What stands first under an id that is none is nobody's record.
+/// A row with a malformed id is skipped, even if it is the first.
 // proves: newer-record-fails-alone
 #[tokio::test]
 async fn a_row_under_no_id_hides_no_record_from_a_short_list() {
@@ -126,7 +126,7 @@ async fn a_sweep_removes_every_expired_row_and_says_how_many() {
     assert_eq!(store.purge_expired(1000).await.ok(), Some(28));
     assert_eq!(rows().await.ok(), Some(128));
     clock.advance(LEASE);
-    // More than are removed in one go.
+    // More than one sweep removes.
     let late = hold(0);
     claim(&store, &late, &asked()).await.expect("a claim");
     assert_eq!(store.purge_expired(1000).await.ok(), Some(128));
@@ -198,7 +198,7 @@ async fn a_replay_does_not_wait_for_a_write() {
 
 // proves: check-then-claim
 #[tokio::test]
-async fn a_claim_looks_again_when_its_turn_to_write_has_come() {
+async fn a_claim_reads_again_when_its_turn_to_write_comes() {
     let folder = Folder::new();
     let store = SqliteStore::open(folder.file()).expect("a store");
     let go_on = hold_up(store.database()).await;
@@ -208,7 +208,7 @@ async fn a_claim_looks_again_when_its_turn_to_write_has_come() {
     let mut second = pin!(claim(&store, &holds[1], &asked));
     begin(first.as_mut()).await;
     begin(second.as_mut()).await;
-    // By now at least one of them has looked and found nothing, and waits for its turn; mostly both have.
+    // By now at least one of them has read and found nothing, and waits for its turn; usually both have.
     let (left, right) = tokio::join!(store.inspect(&holds[0].id), store.inspect(&holds[0].id));
     assert_eq!((left.ok(), right.ok()), (Some(None), Some(None)));
     begin(first.as_mut()).await;
@@ -227,7 +227,7 @@ async fn a_claim_looks_again_when_its_turn_to_write_has_come() {
 }
 
 #[tokio::test]
-async fn an_end_that_nobody_waits_for_any_more_still_wakes() {
+async fn an_end_whose_caller_has_left_still_wakes() {
     let folder = Folder::new();
     let store = SqliteStore::open(folder.file()).expect("a store");
     let owner = hold(1);
@@ -240,7 +240,7 @@ async fn an_end_that_nobody_waits_for_any_more_still_wakes() {
         "nothing is durable yet"
     );
     drop(go_on);
-    // What comes later is answered later.
+    // Later calls complete later.
     store.database().write(|_| Ok(())).await.expect("a write");
     assert!(is_ready(subscription.changed()).await);
     let phase = store.inspect(&owner.id).await.expect("an inspection");
@@ -252,7 +252,7 @@ async fn an_end_that_nobody_waits_for_any_more_still_wakes() {
 #[tokio::test]
 async fn the_promised_expiry_is_the_reported_one_to_the_nanosecond() {
     let folder = Folder::new();
-    // On the system's clock, whose times are not whole milliseconds as those in the file are.
+    // On the system's clock, whose times are not whole milliseconds like those in the file.
     let store = SqliteStore::open(folder.file()).expect("a store");
     for key in 0..20 {
         let owner = hold(key).with_ttl(Duration::from_nanos(3_600_000_000_001));

@@ -1,4 +1,4 @@
-//! A limit, which each scope has a share of.
+//! A limit, of which each scope has a share.
 
 use axum::{
     Extension, Router,
@@ -58,7 +58,7 @@ async fn free(store: &SqliteStore, hold: &Hold) {
     assert_eq!(store.release(hold).await.ok(), Some(IfOwner::Done(())));
 }
 
-/// Until the file is counted nothing is refused; then this scope is.
+/// Until the file has been counted, no scope is refused; then this one is.
 async fn until_refused(store: &SqliteStore, scope: ScopeId) {
     loop {
         match take(store, scope).await {
@@ -103,7 +103,7 @@ async fn a_scope_that_has_flooded_is_refused_after_a_restart_too() {
     assert_eq!(flood(&store, FLOOD).await.len(), taken.len());
 }
 
-/// Fills a file with completed records of the flooding scope, each with an outcome of 100 bytes, of which so many have expired.
+/// Fills a file with completed records of the flooding scope, each with an outcome of 100 bytes. This many of them have expired.
 fn fill(folder: &Folder, records: u32, expired: u32) {
     drop(limited(folder));
     let connection = Connection::open(folder.file()).expect("a connection");
@@ -120,7 +120,7 @@ fn fill(folder: &Folder, records: u32, expired: u32) {
     assert_eq!(filled.ok(), Some(records as usize));
 }
 
-/// Whatever has been counted by then: nothing twice, and nothing not at all.
+/// However far the count has come: no record counts twice, and none is left out.
 // proves: scope-share-limited
 #[tokio::test]
 async fn what_is_written_while_the_file_is_counted_counts_once() {
@@ -128,7 +128,7 @@ async fn what_is_written_while_the_file_is_counted_counts_once() {
     const EXPIRED: u32 = 200;
     let folder = Folder::new();
     fill(&folder, RECORDS, EXPIRED);
-    // They take more than eight times what they leave, and some hundreds of others have room.
+    // They take more than eight times the remaining room, and some hundreds of other records still fit.
     let limit = RECORDS as usize * 500 + 100_000;
     let open = || {
         let store = SqliteStore::open(folder.file()).expect("a store");
@@ -137,7 +137,7 @@ async fn what_is_written_while_the_file_is_counted_counts_once() {
     let mut counted = Vec::new();
     let store = open();
     let mut kept = Vec::new();
-    // The count goes on meanwhile, or has ended: with each step once more.
+    // The count continues meanwhile, or has ended: with each step once more.
     for number in 0..50 {
         let hold = take(&store, OTHER).await.expect("room");
         match number % 3 {
@@ -164,7 +164,7 @@ async fn what_is_written_while_the_file_is_counted_counts_once() {
     assert!(counted[0] > 100, "{counted:?}");
 }
 
-/// How many keys the scope gets, which are freed again.
+/// How many keys the scope can claim. They are released again.
 async fn flood_freely(store: &SqliteStore, scope: ScopeId) -> usize {
     let mut taken = Vec::new();
     while let Ok(hold) = take(store, scope).await {
@@ -176,7 +176,7 @@ async fn flood_freely(store: &SqliteStore, scope: ScopeId) -> usize {
     taken.len()
 }
 
-/// They have no scope, and none is to blame for them.
+/// They have no scope, so they count against none.
 // proves: full-store-forgets-none, scope-share-limited
 #[tokio::test]
 async fn records_of_an_earlier_version_count_for_the_limit() {
@@ -186,7 +186,7 @@ async fn records_of_an_earlier_version_count_for_the_limit() {
     let older = "alter table idempotency_records drop column scope";
     connection.execute_batch(older).expect("an older file");
     drop(connection);
-    // 200 records of 500 bytes take all.
+    // 200 records of 500 bytes take all the room.
     let store = limited(&folder);
     let kind = loop {
         match take(&store, FLOOD).await {
@@ -235,7 +235,7 @@ async fn transactional_runs_of_a_scope_that_floods_are_refused_and_write_nothing
         let Ok(response) = service.clone().oneshot(request).await;
         response
     };
-    // What was rolled back takes no room.
+    // Writes that were rolled back take no room.
     for number in 0..LIMIT / 400 {
         let failed = send(format!("nobody-{number}"), None).await;
         assert_eq!(failed.status(), StatusCode::SERVICE_UNAVAILABLE);

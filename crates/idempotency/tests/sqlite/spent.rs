@@ -1,4 +1,4 @@
-//! What the file keeps of suspended runs, and of spent tokens.
+//! What the file stores about suspended runs and spent tokens.
 
 use super::*;
 
@@ -13,7 +13,7 @@ async fn is_spent(store: &SqliteStore, hold: &Hold) -> bool {
     late.is_err_and(|error| error.kind() == StoreErrorKind::Withdrawn)
 }
 
-/// How many bytes of spent tokens the only record has beside its own.
+/// How many bytes of spent tokens the only record has in addition to its own token.
 async fn beside(store: &SqliteStore) -> Option<i64> {
     let length = "select length(spent) from idempotency_records";
     let beside = store
@@ -54,7 +54,7 @@ async fn a_suspension_wakes_those_who_wait_once_it_is_durable() {
     begin(pin!(store.suspend(&owner, Bytes::from_static(b"charged"))).as_mut()).await;
     assert!(!is_ready(subscription.changed()).await);
     drop(go_on);
-    // What comes later is answered later.
+    // Later calls complete later.
     store.database().write(|_| Ok(())).await.expect("a write");
     assert!(is_ready(subscription.changed()).await);
     let next = claim(&store, &hold(1), &asked()).await;
@@ -98,7 +98,7 @@ async fn the_last_spent_tokens_stay_spent_over_a_restart_and_no_more_are_kept() 
         withdraw(&store, hold).await;
         assert_eq!(beside(&store).await, Some(8 * 16));
     }
-    // The one before them is forgotten. A run under this key keeps the others.
+    // The earliest token is dropped. A run under this key keeps the others.
     assert_eq!(claim(&store, &holds[2], &asked()).await.ok(), Some(won(1)));
     assert_eq!(beside(&store).await, Some(8 * 16));
     assert_eq!(claim(&store, &holds[2], &asked()).await.ok(), Some(won(1)));
@@ -136,7 +136,7 @@ async fn a_mark_lasts_as_long_as_the_longest_of_its_tokens() {
     }
 }
 
-/// Past its time a mark says nothing, so its tokens are not handed on to the next one.
+/// An expired mark has no effect, so its tokens are not copied to the next one.
 // proves: dropped-future-loses-nothing
 #[tokio::test]
 async fn a_mark_past_its_time_hands_no_tokens_on() {

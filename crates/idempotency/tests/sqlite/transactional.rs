@@ -1,4 +1,4 @@
-//! Transactional runs, and the time that their keys are theirs.
+//! Transactional runs, and how long they own their keys.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use idempotency::{
 use tokio::sync::mpsc;
 use tower::ServiceExt;
 
-/// Tells the test that a run has begun, and by which channel it is let go on.
+/// Tells the test that a run has begun, and sends it the channel that lets the run continue.
 type Begun = mpsc::UnboundedSender<mpsc::UnboundedSender<()>>;
 
 #[idempotent(ttl_seconds = 3600, transactional)]
@@ -119,7 +119,7 @@ async fn a_committed_response_is_kept_longer_than_is_announced() {
     assert!(!send().await.0);
 }
 
-/// Gives its commit up while it is under way.
+/// Drops its commit while it is in flight.
 #[idempotent(ttl_seconds = 600)]
 async fn give_up(
     Extension(database): Extension<SqliteDatabase>,
@@ -143,7 +143,7 @@ async fn give_up(
 
 // proves: failed-completion-keeps-key, mismatch-gets-409
 #[tokio::test]
-async fn a_commit_of_which_no_record_tells_is_not_said_to_happen_once() {
+async fn a_commit_without_a_record_is_not_said_to_happen_once() {
     let folder = tempfile::tempdir().expect("a folder");
     let database = SqliteDatabase::open(folder.path().join("bookings.db")).expect("a database");
     let app = Router::new()

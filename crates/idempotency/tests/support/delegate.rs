@@ -12,13 +12,13 @@ use idempotency::{
     },
 };
 
-/// What a [`Delegate`] does, verb by verb. A verb without a hook goes to the store behind it.
+/// What a [`Delegate`] does, verb by verb. A verb without a hook goes to the inner store.
 #[async_trait]
 pub trait Hooks: fmt::Debug + Send + Sync + 'static {
-    /// The store behind it.
+    /// The inner store.
     fn store(&self) -> &dyn Store;
 
-    /// As [`Store::wrapped`]: none, so that no transaction finds the store behind it.
+    /// As [`Store::wrapped`]: none, so that no transaction finds the inner store.
     fn wrapped(&self) -> Option<&dyn Store> {
         None
     }
