@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_that_cannot_be_used_is_answered_with_those_that_can() {
+    fn a_url_that_cannot_be_used_is_refused_with_a_list_of_those_that_can() {
         let cases = [
             ("firestore:project", "such as firestore://my-project"),
             ("firestore://", "such as firestore://my-project"),

@@ -1,4 +1,4 @@
-//! Clients that exist: how each of them takes a refusal while it is still sending, and a page in a browser.
+//! Real clients: how each handles a refusal while it is still sending, and a page in a browser.
 
 use std::{
     env,
@@ -21,7 +21,8 @@ use crate::server::{Server, UNSEEN, booking};
 
 const ROUNDS: usize = 5;
 
-/// Path, key and media type of five megabytes, and what comes back. The library refuses the first two, axum and the service the others.
+/// Path, key and media type of five megabytes, and the response. The library refuses the first two; axum and the service refuse
+/// the others.
 const REFUSED: [(&str, &str); 5] = [
     (
         "/bookings a,b application/json",
@@ -33,7 +34,7 @@ const REFUSED: [(&str, &str); 5] = [
     ("/nowhere k application/json", "404 route_not_found"),
 ];
 
-/// Whether the program is there. A test without it says loudly that it is left out, and fails in CI.
+/// Whether the program is installed. A test without it prints that it is skipped, and fails in CI.
 fn is_installed(program: &str, package: &str) -> bool {
     let asked = Command::new(program).arg("--version").output();
     let is_installed = asked.is_ok_and(|asked| asked.status.success());
@@ -239,7 +240,7 @@ async fn a_page_of_another_origin_books_in_chromium_and_reads_what_it_has_to() {
     let _chromium = Chromium::open(&directory.path().join("profile"), url.as_str());
     let lines = timeout(Duration::from_secs(120), lines.recv()).await;
     let lines = lines.expect("the page posts its lines").unwrap();
-    // Status, code, and what of Idempotent-Replayed, Location, Idempotency-Expires and Retry-After the page can see.
+    // Status, code, and those of Idempotent-Replayed, Location, Idempotency-Expires and Retry-After that the page can read.
     let expected = [
         "201 undefined null true true null",
         "201 undefined true true true null",

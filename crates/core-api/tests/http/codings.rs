@@ -53,7 +53,7 @@ async fn identity_is_no_coding() {
 
 // proves: unread-encoding-gets-415
 #[tokio::test]
-async fn another_media_type_is_told_of_without_a_coding() {
+async fn another_media_type_is_refused_without_naming_codings() {
     let directory = tempdir().unwrap();
     let server = Server::start(directory.path(), &["--database", "memory:"]);
     let text = server.request("POST", "/bookings").body("text");

@@ -1,4 +1,4 @@
-//! What clients that do not read, do not send, or do nothing at all cost the others.
+//! Clients that do not read, do not send, or are idle, and what they cost the others.
 
 use std::{future::pending, net::SocketAddr, pin::pin, thread, time::Duration};
 
@@ -19,7 +19,7 @@ use crate::server::{Server, booking};
 
 type Client = (SendRequest<Bytes>, JoinHandle<Result<(), h2::Error>>);
 
-/// A client whose windows for responses are shut.
+/// A client whose windows for responses are closed.
 async fn unreading(address: SocketAddr) -> Client {
     let stream = TcpStream::connect(address).await.unwrap();
     let mut builder = h2::client::Builder::new();
@@ -35,7 +35,7 @@ fn get(path: &str) -> http::Request<()> {
 }
 
 #[tokio::test]
-async fn responses_that_nobody_reads_take_little_memory() {
+async fn unread_responses_take_little_memory() {
     let directory = tempdir().unwrap();
     let server = Server::start(directory.path(), &["--database", "memory:"]);
     for number in 0..1000 {
@@ -64,13 +64,13 @@ async fn responses_that_nobody_reads_take_little_memory() {
     assert!(taken < 150 * 1024 * 1024, "{taken} bytes");
     assert!(kept.iter().any(|response| response.status() == 200));
     assert!(kept.iter().any(|response| response.status() == 503));
-    // The others are served.
+    // Other clients are served.
     assert_eq!(server.book("k", "Ann").await.status, 201);
     assert_eq!(server.get("/readyz").await.status, 200);
 }
 
 #[tokio::test]
-async fn connections_that_do_nothing_make_place_and_are_told_of() {
+async fn idle_connections_make_place_and_a_full_service_says_so() {
     let directory = tempdir().unwrap();
     let server = Server::start(directory.path(), &[]);
     let mut idle = Vec::new();
@@ -88,7 +88,7 @@ async fn connections_that_have_ended_keep_no_place() {
     let directory = tempdir().unwrap();
     let mut server = Server::start(directory.path(), &["--database", "memory:"]);
     let get = "GET /healthz HTTP/1.1\r\nhost: h\r\n\r\n";
-    // More than there are places, in each of the ways to leave.
+    // More connections than there are places, for each way to leave.
     for request in ["", "GET /healthz HTTP/1.1\r\n", get] {
         for _ in 0..550 {
             let mut connection = TcpStream::connect(server.address).await.unwrap();
@@ -132,7 +132,7 @@ async fn pass(waiting: impl Future<Output = ()>) -> u32 {
     let mut waiting = pin!(waiting);
     let mut seconds = 0;
     loop {
-        // The clock stands while a thread blocks, so that it does not run ahead of what is on the wire.
+        // The clock stops while a thread blocks, so that it does not run ahead of the network.
         let wire = spawn_blocking(|| thread::sleep(Duration::from_millis(5)));
         tokio::select! {
             biased;
@@ -152,7 +152,7 @@ async fn a_response_that_is_not_read_is_given_up_and_the_connection_closed() {
         let (response, _) = client.send_request(get("/bookings"), true).unwrap();
         let response = response.await.unwrap();
         assert_eq!(response.status(), 200);
-        // In whatever way it ends.
+        // It may end in any way.
         drop(connection.await.unwrap());
         drop((client, response));
     });
@@ -239,7 +239,7 @@ async fn a_client_that_stops_sending_what_is_not_wanted_keeps_no_place() {
         assert!(response.starts_with("HTTP/1.1 400"), "{response}");
         assert!(response.ends_with('}'), "{response}");
     });
-    // Long before a body that is wanted has to be there.
+    // Long before the deadline of a body that the server wants.
     assert!((1..30).contains(&waited.await));
 }
 
@@ -265,7 +265,7 @@ async fn a_response_that_is_not_read_is_no_reason_to_fail_a_stop() {
 async fn a_stop_does_not_cut_off_a_client_that_still_sends_what_was_refused() {
     let (stop, stopped) = oneshot::channel::<()>();
     let (address, serving) = serve_until(async { drop(stopped.await) }).await;
-    // The clock stands while a thread blocks.
+    // The clock stops while a thread blocks.
     let (go_on, blocked) = std::sync::mpsc::channel::<()>();
     let blocking = spawn_blocking(move || blocked.recv());
     let mut idle = TcpStream::connect(address).await.unwrap();

@@ -1,4 +1,4 @@
-//! What pages of other origins may do, in the words that browsers use.
+//! What pages of other origins may do, tested with the requests that browsers send.
 
 use reqwest::RequestBuilder;
 use tempfile::tempdir;
@@ -8,8 +8,8 @@ use crate::server::{Reply, Server, booking, send};
 const SHOP: &str = "https://shop.example";
 const LOCAL: &str = "http://localhost:5173";
 
-fn list(answer: &Reply, name: &str) -> Vec<String> {
-    let values = answer.headers.get_all(name).iter();
+fn list(response: &Reply, name: &str) -> Vec<String> {
+    let values = response.headers.get_all(name).iter();
     let values = values.flat_map(|value| value.to_str().unwrap().split(','));
     values.map(|value| value.trim().to_lowercase()).collect()
 }
@@ -28,10 +28,10 @@ fn preflight(server: &Server, path: &str, origin: &str, method: &str) -> Request
 }
 
 #[track_caller]
-fn assert_readable(answer: &Reply, origin: &str) {
-    assert_eq!(answer.header("access-control-allow-origin"), Some(origin));
-    assert_eq!(answer.header("access-control-allow-credentials"), None);
-    let exposed = list(answer, "access-control-expose-headers");
+fn assert_readable(response: &Reply, origin: &str) {
+    assert_eq!(response.header("access-control-allow-origin"), Some(origin));
+    assert_eq!(response.header("access-control-allow-credentials"), None);
+    let exposed = list(response, "access-control-expose-headers");
     for name in [
         "idempotent-replayed",
         "idempotency-expires",
@@ -42,7 +42,7 @@ fn assert_readable(answer: &Reply, origin: &str) {
     ] {
         assert!(exposed.contains(&name.to_owned()), "{exposed:?}");
     }
-    assert!(list(answer, "vary").contains(&"origin".to_owned()));
+    assert!(list(response, "vary").contains(&"origin".to_owned()));
 }
 
 // proves: preflight-never-refused, cors-works-with-protection
@@ -100,7 +100,7 @@ async fn a_page_can_read_replays_and_refusals_too() {
     let first = from(SHOP, book("k", "Ann")).await;
     assert_eq!(first.status, 201);
     assert_readable(&first, SHOP);
-    // What is stored says nothing of who asked first.
+    // The stored response does not depend on the first origin.
     let replay = from(LOCAL, book("k", "Ann")).await;
     assert!(replay.is_replayed());
     assert_readable(&replay, LOCAL);

@@ -11,7 +11,7 @@ fn post(server: &Server, key: &str) -> RequestBuilder {
 
 // proves: failures-free-key, panic-frees-key
 #[tokio::test]
-async fn a_panic_is_answered_and_the_retry_runs() {
+async fn a_panic_gets_a_response_and_the_retry_runs() {
     let directory = tempdir().unwrap();
     let server = Server::start(directory.path(), &["--fault-injection"]);
     let panicked = send(post(&server, "k").header("X-Fault-Panic", "1")).await;
@@ -20,7 +20,7 @@ async fn a_panic_is_answered_and_the_retry_runs() {
     assert_eq!(retry.status, 201);
     assert!(!retry.is_replayed());
 
-    // Without a key the library does not catch it; the service does.
+    // Without a key the service catches the panic, not the library.
     let unprotected = server
         .request("POST", "/bookings")
         .json(&booking("Ann"))
@@ -48,7 +48,7 @@ async fn a_duplicate_of_a_slow_request_is_a_conflict() {
 
 // proves: run-survives-client-leaving
 #[tokio::test]
-async fn a_client_that_goes_finds_its_answer_when_it_comes_back() {
+async fn a_client_that_disconnects_gets_its_response_on_retry() {
     let directory = tempdir().unwrap();
     let server = Server::start(directory.path(), &["--fault-injection"]);
     let slow = post(&server, "k").header("X-Fault-Delay-Ms", "2000");
@@ -112,7 +112,7 @@ async fn orders_that_make_no_sense_are_refused() {
 }
 
 #[tokio::test]
-async fn nothing_fails_on_order_unless_the_option_says_so() {
+async fn no_failure_is_injected_without_the_option() {
     let directory = tempdir().unwrap();
     let server = Server::start(directory.path(), &[]);
     let request = post(&server, "k")

@@ -1,4 +1,4 @@
-//! How the service ends, and what the next one finds.
+//! How the service ends, and what the next process finds.
 
 use std::env;
 
@@ -10,7 +10,7 @@ use crate::server::{Server, booking, command, send};
 
 // proves: shutdown-waits-for-runs
 #[tokio::test]
-async fn sigterm_lets_running_requests_end_and_stores_their_answers() {
+async fn sigterm_lets_running_requests_end_and_stores_their_responses() {
     let directory = tempdir().unwrap();
     let mut server = Server::start(directory.path(), &["--fault-injection"]);
     let slow = server
@@ -72,7 +72,7 @@ async fn a_second_signal_ends_it_at_once() {
     assert!(slow.await.unwrap().is_err());
 }
 
-/// Its transaction is gone with it, and nothing else was written.
+/// Its transaction ends with it, and nothing else was written.
 // proves: dead-owner-taken-over, rows-and-key-commit-together
 #[tokio::test]
 async fn killed_in_the_middle_it_leaves_nothing() {
@@ -88,7 +88,7 @@ async fn killed_in_the_middle_it_leaves_nothing() {
 // proves: store-clock-decides, clock-leap-forgets-none
 #[tokio::test]
 async fn a_start_with_the_clock_two_days_ahead_forgets_no_key() {
-    // Longer than any key is stored. The loader goes on without a library that is missing.
+    // Longer than any key is stored. The loader continues without a library that is missing.
     let ahead = [
         ("LD_PRELOAD", "/usr/$LIB/faketime/libfaketimeMT.so.1"),
         ("FAKETIME", "+2d"),
@@ -109,7 +109,7 @@ async fn a_start_with_the_clock_two_days_ahead_forgets_no_key() {
             return eprintln!("skipped: {why}");
         }
         assert!(server.book("k", "Ann").await.is_replayed());
-        // With a write between, so that the file knows of the new time.
+        // A write in between stores the new time in the file.
         assert_eq!(server.book("later", "Bob").await.status, 201);
         let retry = server.book("k", "Ann").await;
         assert!(retry.is_replayed());

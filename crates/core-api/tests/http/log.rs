@@ -1,4 +1,4 @@
-//! The log, and what becomes of requests without one.
+//! The log, and how requests proceed when it cannot be written.
 
 use std::{
     fs::File,
@@ -14,7 +14,7 @@ use tempfile::tempdir;
 
 use crate::server::{Server, booking, send};
 
-/// More than a pipe takes.
+/// More than a pipe holds.
 const ENOUGH: usize = 600;
 
 async fn work_with_a_log_in(log: Stdio) -> (Server, tempfile::TempDir) {
@@ -51,7 +51,7 @@ async fn a_log_in_a_pipe_whose_reader_has_died_stops_no_request() {
 }
 
 #[tokio::test]
-async fn a_log_in_a_pipe_that_nobody_reads_stops_no_request_and_not_the_end() {
+async fn a_log_in_a_pipe_without_a_reader_blocks_neither_requests_nor_shutdown() {
     let (_reader, writer) = pipe().unwrap();
     let (mut server, _directory) = work_with_a_log_in(writer.into()).await;
     server.terminate();
@@ -62,7 +62,7 @@ async fn a_log_in_a_pipe_that_nobody_reads_stops_no_request_and_not_the_end() {
 async fn lines_that_were_lost_are_counted_in_the_log_once_it_is_read() {
     let (mut reader, writer) = pipe().unwrap();
     let (mut server, _directory) = work_with_a_log_in(writer.into()).await;
-    // What waits to be written is bounded.
+    // The lines that wait to be written are bounded.
     let long = format!("/{}", "x".repeat(3000));
     for _ in 0..2500 {
         assert_eq!(server.get(&long).await.status, 404);
@@ -80,7 +80,7 @@ async fn lines_that_were_lost_are_counted_in_the_log_once_it_is_read() {
         .filter(|line| line.contains("lines of this log were lost"));
     let told: Value = serde_json::from_str(told.next_back().expect("the count")).unwrap();
     let lines = log.lines().filter(|line| line.contains("xxx")).count() as u64;
-    // Others may be lost as well, such as the first word of what was lost.
+    // Other lines may be lost too, such as the first report of lost ones.
     let all = lines + told["lines"].as_u64().unwrap();
     assert!(
         lines < 2500 && (2500..2600).contains(&all),

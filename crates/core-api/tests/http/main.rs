@@ -1,4 +1,4 @@
-//! The program `core-api`, started as a user starts it and asked over HTTP.
+//! The program `core-api`, started as users start it and called over HTTP.
 
 mod clients;
 mod codings;

@@ -23,7 +23,7 @@ async fn a_write_with_a_key_is_one_commit_as_one_without() {
     let with_keys = write_all(&server, Some("k"));
     assert_eq!(commits_of(&directory, with_keys).await, WRITES);
 
-    // So that this is known to count: a lease takes a commit for the claim, and the booking's completes it.
+    // This shows that the count works: a lease takes one commit for the claim, and the booking's commit completes it.
     drop(server);
     let leases = ["--idempotency-store", "sqlite:core-api.db"];
     let server = Server::start(directory.path(), &leases);
@@ -44,7 +44,7 @@ async fn a_replay_commits_nothing() {
 /// It is killed, so that nothing can be written after the client has its response.
 // proves: rows-and-key-commit-together, stored-before-sent
 #[tokio::test]
-async fn who_is_answered_has_the_booking_and_the_answer_in_the_file() {
+async fn a_client_with_a_response_has_the_booking_and_the_response_in_the_file() {
     let directory = tempdir().unwrap();
     let server = Server::start(directory.path(), &[]);
     let first = server.book("k", "Ann").await;
@@ -56,7 +56,7 @@ async fn who_is_answered_has_the_booking_and_the_answer_in_the_file() {
     assert_eq!(rows(directory.path(), completed), 1);
 }
 
-/// Nothing is written before the commit, so a handler that fails on its way there leaves its key free.
+/// Nothing is written before the commit, so a handler that fails earlier leaves its key free.
 // proves: failures-free-key, panic-frees-key, rows-and-key-commit-together
 #[tokio::test]
 async fn a_booking_that_fails_leaves_neither_itself_nor_its_key() {
@@ -73,7 +73,7 @@ async fn a_booking_that_fails_leaves_neither_itself_nor_its_key() {
     assert_eq!(rows(directory.path(), "idempotency_records"), 1);
 }
 
-/// Every kind of write once, on one booking, with a key for each or without.
+/// Every kind of write once, on one booking, each with a key or each without.
 async fn write_all(server: &Server, keys: Option<&str>) {
     let writes = [
         ("POST", booking("Ann")),
@@ -87,16 +87,16 @@ async fn write_all(server: &Server, keys: Option<&str>) {
         if let Some(keys) = keys {
             request = request.header("Idempotency-Key", format!("{keys}-{method}"));
         }
-        let answer = send(request).await;
-        assert!(answer.status.is_success(), "{method}: {answer:?}");
-        assert!(!answer.is_replayed(), "{method}: {answer:?}");
-        if let Some(location) = answer.header("location") {
+        let response = send(request).await;
+        assert!(response.status.is_success(), "{method}: {response:?}");
+        assert!(!response.is_replayed(), "{method}: {response:?}");
+        if let Some(location) = response.header("location") {
             path = location.to_owned();
         }
     }
 }
 
-/// How many commits the file has more, once this is done.
+/// How many commits this adds to the file.
 async fn commits_of(directory: &TempDir, work: impl Future<Output = ()>) -> usize {
     let before = commits(directory.path());
     work.await;
@@ -111,7 +111,7 @@ fn commits(directory: &Path) -> usize {
     let (header, frames) = log.split_at(32);
     let page = usize::try_from(number(&header[8..12])).unwrap();
     let frames = frames.chunks_exact(24 + page);
-    // What was there before the log was last begun again has other salts.
+    // Frames from before the log was last restarted have other salts.
     let current = frames.take_while(|frame| frame[8..16] == header[16..24]);
     current.filter(|frame| number(&frame[4..8]) != 0).count()
 }

@@ -14,7 +14,7 @@ fn run(directory: &Path, arguments: &[&str]) -> Output {
     output(command(directory).args(arguments))
 }
 
-/// What it says until its end, none of which is a password.
+/// All that it prints until its end, which must not contain a password.
 fn output(command: &mut Command) -> Output {
     let output = command.output().unwrap();
     assert_hidden(&String::from_utf8_lossy(&output.stderr));
@@ -174,7 +174,7 @@ fn a_redis_server_that_cannot_be_used_is_named_without_its_password() {
             let error = String::from_utf8(output.stderr).unwrap();
             let start = format!("core-api: --idempotency-store redis://{server}: ");
             assert!(!error.contains("nobody-may-see"), "{error}");
-            // A host that is not known to be this machine is warned of.
+            // There is a warning for a host that may not be this machine.
             assert!(
                 error.lines().any(|line| line.starts_with(&start)),
                 "{error}"
@@ -299,7 +299,7 @@ fn a_value_that_cannot_be_used_is_not_repeated() {
             }
         }
     }
-    // In a parameter that the driver does not know, and warns of.
+    // In a parameter that the driver does not know, and would warn of.
     let url = "postgres://ann@127.0.0.1:1/bookings?sslpassword=nobody-may-see";
     let listen = ["--listen", "127.0.0.1:0"];
     for options in [["--database", url], ["--idempotency-store", url]] {
@@ -336,7 +336,7 @@ fn help_does_not_show_what_the_variables_have() {
     assert_eq!(help.status.code(), Some(0));
 }
 
-/// A variable that was left over would send bookings to another machine's emulator.
+/// A leftover variable would send bookings to another machine's emulator.
 #[test]
 fn an_emulator_of_firestore_on_another_machine_is_refused_and_named() {
     let directory = tempdir().unwrap();

@@ -21,9 +21,9 @@ async fn paths_and_methods_that_are_not_there_are_problems() {
         ("/healthz", "POST", "GET,HEAD"),
     ];
     for (path, method, expected) in allowed {
-        let answer = send(server.write(method, path, "k", &booking("Ann"))).await;
-        answer.problem(405);
-        let mut methods: Vec<_> = answer
+        let response = send(server.write(method, path, "k", &booking("Ann"))).await;
+        response.problem(405);
+        let mut methods: Vec<_> = response
             .header("allow")
             .unwrap()
             .split(',')
@@ -42,8 +42,8 @@ async fn a_key_that_cannot_be_used_books_nothing() {
     let directory = tempdir().unwrap();
     let server = Server::start(directory.path(), &["--database", "memory:"]);
     for key in ["", "a,b", "\"a", "two words"] {
-        let answer = server.book(key, "Ann").await;
-        assert_eq!(answer.problem(400)["code"], "idempotency_key_malformed");
+        let response = server.book(key, "Ann").await;
+        assert_eq!(response.problem(400)["code"], "idempotency_key_malformed");
     }
     let twice = server
         .write("POST", "/bookings", "a", &booking("Ann"))
@@ -61,9 +61,9 @@ async fn two_callers_with_one_key_do_not_meet() {
         let request = server
             .write("POST", "/bookings", "k", &booking("Ann"))
             .header("Authorization", token);
-        let answer = send(request).await;
-        assert_eq!(answer.status, 201);
-        assert!(!answer.is_replayed());
+        let response = send(request).await;
+        assert_eq!(response.status, 201);
+        assert!(!response.is_replayed());
     }
     assert_eq!(server.bookings().await.len(), 2);
 }

@@ -1,4 +1,4 @@
-//! What can be read: one booking, pages of them, and how the service is.
+//! Reads: one booking, pages of bookings, and the service's health.
 
 use chrono::{DateTime, Utc};
 use reqwest::header::LINK;
@@ -18,10 +18,10 @@ async fn a_booking_has_its_seven_members() {
             .to_str()
             .unwrap()
             .to_owned();
-        let answer = server.get(&path).await;
-        assert_eq!(answer.status, 200);
-        assert_eq!(answer.header("content-type"), Some("application/json"));
-        let shown = answer.json();
+        let response = server.get(&path).await;
+        assert_eq!(response.status, 200);
+        assert_eq!(response.header("content-type"), Some("application/json"));
+        let shown = response.json();
 
         let id: Uuid = shown["id"].as_str().unwrap().parse().unwrap();
         assert_eq!(id.get_version_num(), 7);
@@ -77,7 +77,7 @@ async fn pages_follow_one_another_from_the_newest_to_the_oldest() {
         assert_eq!(names, ["5", "4", "3", "2", "1"]);
         assert_eq!(lengths, [2, 2, 1]);
 
-        // A page that is just full is the last one.
+        // A page that is exactly full is the last one.
         let full = server.get("/bookings?limit=5").await;
         assert_eq!(full.header("link"), None);
         assert_eq!(server.get("/bookings").await.body, full.body);
@@ -85,7 +85,7 @@ async fn pages_follow_one_another_from_the_newest_to_the_oldest() {
 }
 
 #[tokio::test]
-async fn a_page_begins_behind_a_booking_that_is_gone_too() {
+async fn a_page_begins_after_a_booking_even_if_that_is_gone() {
     let directory = tempdir().unwrap();
     let server = Server::start(directory.path(), &[]);
     for name in ["1", "2", "3"] {

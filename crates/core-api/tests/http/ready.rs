@@ -23,7 +23,7 @@ async fn a_service_whose_file_is_locked_is_not_ready_until_it_is_free() {
     assert_eq!(server.get("/readyz").await.status, 200);
     let tool = Connection::open(directory.path().join("core-api.db")).unwrap();
     tool.execute_batch("begin immediate").unwrap();
-    // What was found out a moment ago counts for a second.
+    // The last result counts for a second.
     until_ready_says(&server, 503).await;
     assert_eq!(server.get("/readyz").await.status, 503);
     assert_eq!(server.get("/healthz").await.status, 200);

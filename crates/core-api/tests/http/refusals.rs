@@ -55,7 +55,7 @@ async fn a_client_that_writes_its_whole_body_first_reads_every_refusal() {
         }
     }
     assert!(server.bookings().await.is_empty());
-    // The key of the one that was too large is free.
+    // The key of the request that was too large is free.
     let small = server.request("POST", "/bookings");
     let small = small.header("idempotency-key", "k").json(&booking("Ann"));
     assert_eq!(send(small).await.status, StatusCode::CREATED);
@@ -63,7 +63,7 @@ async fn a_client_that_writes_its_whole_body_first_reads_every_refusal() {
 
 // proves: refusal-reaches-sending-client
 #[tokio::test]
-async fn a_connection_is_kept_behind_a_refusal_whose_body_was_read_on() {
+async fn a_connection_is_kept_after_a_refusal_whose_body_was_read() {
     let directory = tempdir().unwrap();
     let server = Server::start(directory.path(), &["--database", "memory:"]);
     let address = server.address;
@@ -115,7 +115,7 @@ async fn what_is_read_on_is_not_kept() {
         .map(|_| thread::spawn(move || exchange(address, HEADS[1].0, 8_000_000)))
         .collect();
     for client in clients {
-        // Whether it took longer than the server reads on is up to the machine.
+        // Depending on the machine, this may take longer than the server keeps reading.
         drop(client.join());
     }
     let taken = server.memory().saturating_sub(before);
@@ -148,7 +148,7 @@ async fn a_body_without_an_end_is_not_read_for_ever() {
             }
         }
     });
-    // And what the system takes before anybody reads it.
+    // And what the system buffers before the server reads it.
     assert!(sent.await.unwrap() < 8 * 1024 * 1024 + 32 * 1024 * 1024);
 }
 

@@ -29,7 +29,7 @@ fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
 
-/// What a start says that is refused.
+/// The error of a start that is refused.
 fn refused(directory: &Path, arguments: &[&str]) -> String {
     let listen = ["--listen", "127.0.0.1:0"];
     let output: Output = command(directory)
@@ -55,7 +55,7 @@ fn id_without_secret() -> [u8; 32] {
     *engine.record_id(&Scope::anonymous(), &key).as_bytes()
 }
 
-/// Makes the one record in the file what a version without a secret left for the booking of Ann under the key "k".
+/// Replaces the only record in the file by what a version without a secret wrote for Ann's booking under the key "k".
 async fn make_as_before(directory: &TempDir) {
     decrypt_the_response(directory).await;
     let body = booking("Ann").to_string();
@@ -79,7 +79,7 @@ async fn make_as_before(directory: &TempDir) {
     fs::remove_file(beside(directory)).unwrap();
 }
 
-/// Puts the response of the one record into the file as it is.
+/// Writes the only record's response to the file unsealed.
 async fn decrypt_the_response(directory: &TempDir) {
     let database = SqliteDatabase::open(directory.path().join(DATABASE)).unwrap();
     let store = SqliteStore::new(database).unwrap();
@@ -104,7 +104,7 @@ async fn decrypt_the_response(directory: &TempDir) {
 
 // proves: fingerprint-hides-body, guessed-key-reveals-nothing, store-sees-digests-only
 #[tokio::test]
-async fn the_first_start_makes_a_secret_beside_the_database_and_the_next_one_replays_with_it() {
+async fn the_first_start_makes_a_secret_next_to_the_database_and_the_next_one_replays_with_it() {
     let directory = tempdir().unwrap();
     let server = Server::start(directory.path(), &[]);
     let first = server.book("k", "Ann").await;
@@ -148,7 +148,7 @@ async fn a_start_without_the_secret_of_the_database_is_refused_and_names_the_fil
     for arguments in [
         &[][..],
         &["--secret-file", file.to_str().unwrap()],
-        // By another name, the database is the same one.
+        // Another name leads to the same database.
         &["--database", "sqlite:./core-api.db"],
     ] {
         let error = refused(directory.path(), arguments);
@@ -169,12 +169,12 @@ async fn a_start_without_the_secret_of_the_database_is_refused_and_names_the_fil
     assert_eq!(retry.body, first.body);
 }
 
-/// The service was killed after it had made the secret, and before the database knew of it.
+/// The service was killed after it had made the secret, and before it was recorded in the database.
 // proves: guessed-key-reveals-nothing
 #[tokio::test]
 async fn a_secret_that_is_there_already_is_taken() {
     let directory = tempdir().unwrap();
-    // As an editor leaves it.
+    // An editor leaves a line break at the end.
     let text = format!("{}\r\n", "5e".repeat(32));
     fs::write(beside(&directory), &text).unwrap();
     let server = Server::start(directory.path(), &[]);
@@ -189,7 +189,7 @@ async fn a_secret_that_is_there_already_is_taken() {
 // proves: guessed-key-reveals-nothing
 #[tokio::test]
 async fn processes_that_start_together_agree_on_one_secret() {
-    // Those of one round may happen to start one after another.
+    // The processes of one round may happen to start sequentially.
     for _ in 0..4 {
         let directories: Vec<_> = (0..6).map(|_| tempdir().unwrap()).collect();
         let shared = tempdir().unwrap();
@@ -233,7 +233,7 @@ async fn of_two_processes_that_start_with_one_database_one_is_refused_and_the_se
         command.spawn().unwrap()
     };
     let mut children = [spawn(), spawn()];
-    // The one that is refused ends by itself.
+    // The refused process ends by itself.
     let ended = loop {
         let ended = children
             .iter_mut()
@@ -300,7 +300,7 @@ async fn a_file_that_is_no_private_secret_is_refused_or_made_private() {
         .await;
 }
 
-/// Kubernetes mounts a secret as a link to a file that everybody can read.
+/// Kubernetes mounts a secret as a link to a file that every user can read.
 // proves: guessed-key-reveals-nothing
 #[tokio::test]
 async fn a_file_that_the_operator_names_may_be_mounted() {
@@ -336,7 +336,7 @@ async fn a_file_that_the_operator_names_may_be_mounted() {
     assert!(!directory.path().join("nowhere").exists());
 }
 
-/// With a secret the keys that are there would be forgotten, and their retries run again.
+/// With a secret the existing keys would not be found, and their retries would run again.
 // proves: guessed-key-reveals-nothing, upgrade-changes-key-derivation
 #[tokio::test]
 async fn a_database_with_keys_without_a_secret_keeps_them_and_gets_one_when_they_are_gone() {
@@ -359,7 +359,7 @@ async fn a_database_with_keys_without_a_secret_keeps_them_and_gets_one_when_they
         server.kill();
         assert!(!beside(&directory).exists());
     }
-    // The option does not make the service forget them either.
+    // Nor does the option hide them.
     let server = Server::start(directory.path(), &["--secret-file", "named"]);
     assert!(server.book("k", "Ann").await.is_replayed());
     server.kill();

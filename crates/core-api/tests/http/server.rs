@@ -45,7 +45,7 @@ impl Server {
         Self::spawn(command, Stdio::piped())
     }
 
-    /// Starts it with this in place of a standard error that the test reads.
+    /// Starts it with this as its standard error, which the test does not read.
     pub(crate) fn start_logging_to(directory: &Path, arguments: &[&str], log: Stdio) -> Self {
         let mut command = command(directory);
         command.args(arguments);
@@ -53,7 +53,7 @@ impl Server {
     }
 
     fn spawn(command: Command, stderr: Stdio) -> Self {
-        // Firestore's client has turned on a TLS of reqwest that chooses none. It fails where another test has installed it.
+        // Firestore's client enables reqwest's TLS without a provider. The call fails if another test has installed one.
         drop(ring::default_provider().install_default());
         Self {
             process: Process::start(command, stderr),
@@ -68,7 +68,7 @@ impl Server {
             .request(method, format!("http://{}{path}", self.address))
     }
 
-    /// The same request by HTTP/2, where the server knows of a client that has left.
+    /// The same request by HTTP/2, where the server notices that a client has left.
     pub(crate) fn by_http2(&self, request: RequestBuilder) -> RequestBuilder {
         RequestBuilder::from_parts(self.http2.clone(), request.build().unwrap())
     }
@@ -101,8 +101,8 @@ impl Server {
 
     /// Every booking, newest first.
     pub(crate) async fn bookings(&self) -> Vec<Value> {
-        let answer = self.get("/bookings?limit=1000").await;
-        serde_json::from_slice(&answer.body).unwrap()
+        let reply = self.get("/bookings?limit=1000").await;
+        serde_json::from_slice(&reply.body).unwrap()
     }
 
     /// Sends SIGTERM.
@@ -115,7 +115,7 @@ impl Server {
         self.signal("HUP");
     }
 
-    /// How much memory the program has, in bytes.
+    /// How much memory the program uses, in bytes.
     pub(crate) fn memory(&self) -> u64 {
         let path = format!("/proc/{}/status", self.id());
         let status = std::fs::read_to_string(path).unwrap();
@@ -198,7 +198,7 @@ pub(crate) fn booking(name: &str) -> Value {
     json!({"service_id": format!("s1{UNSEEN}"), "customer_name": name, "date": "2026-12-01", "time": "10:00"})
 }
 
-/// The program in a directory, with nothing of this process's environment that it would read.
+/// The program in a directory, without the environment variables of this process that it would read.
 pub(crate) fn command(directory: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_core-api"));
     command.current_dir(directory);

@@ -1,4 +1,4 @@
-//! What a service that stops waits for: requests that have arrived, and nothing else.
+//! What a stopping service waits for: requests that have arrived, and nothing else.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ async fn read_until(connection: &mut TcpStream, end: &str) -> String {
     String::from_utf8(read).unwrap()
 }
 
-/// What still arrives until the connection is closed or reset.
+/// The bytes that still arrive until the connection is closed or reset.
 async fn rest(mut connection: TcpStream) -> String {
     let mut rest = Vec::new();
     drop(connection.read_to_end(&mut rest).await);
@@ -56,14 +56,14 @@ async fn requests_that_have_not_arrived_hold_up_no_stop() {
         connect(&server, "P").await,
         connect(&server, "GET /healthz HTTP/1.1\r\nhost:").await,
     ];
-    // One that idles, one in its second head, both after a response.
+    // One connection is idle and one is in its second head, both after a response.
     for second in ["", "GET /healthz HTTP/1.1\r\nho"] {
         let mut connection = connect(&server, GET).await;
         read_until(&mut connection, "}").await;
         connection.write_all(second.as_bytes()).await.unwrap();
         stalled.push(connection);
     }
-    // Bodies that are waited for: the server has asked for them.
+    // The server waits for these bodies, because it has asked for them.
     for (key, body) in [("nothing", ""), ("half", "{\"service_id\":")] {
         let expects = "expect: 100-continue\r\n";
         let mut connection = connect(&server, &post(key, expects, "")).await;
@@ -80,15 +80,15 @@ async fn requests_that_have_not_arrived_hold_up_no_stop() {
     for connection in stalled {
         assert_eq!(rest(connection).await, "");
     }
-    // They were closed before the request that has arrived had its response.
+    // They were closed before the request that had arrived got its response.
     assert!(!running.is_finished());
     assert_eq!(running.await.unwrap().status, 201);
     let (status, _, log) = server.wait();
     assert_eq!(status.code(), Some(0), "{log}");
 }
 
-/// Clients send a head and then a body, and the body is on its way when the stop begins. One of three comes in time
-/// also on a machine that stands still for a second.
+/// Clients send a head and then a body, which is in flight when the stop begins. One of three arrives in time
+/// even on a machine that stalls for a second.
 // proves: shutdown-waits-for-runs
 #[tokio::test]
 async fn a_request_that_is_on_its_way_when_the_stop_begins_has_a_response() {
@@ -97,12 +97,12 @@ async fn a_request_that_is_on_its_way_when_the_stop_begins_has_a_response() {
         let directory = tempdir().unwrap();
         let mut server = Server::start(directory.path(), &[]);
         let mut connection = connect(&server, &post("k", "", "")).await;
-        // One that idles is closed as soon as the connections receive the stop.
+        // An idle connection is closed as soon as the connections receive the stop.
         let mut idle = connect(&server, GET).await;
         read_until(&mut idle, "}").await;
         server.terminate();
         rest(idle).await;
-        // As long as a body is on its way over a slow network.
+        // As long as a body takes over a slow network.
         tokio::time::sleep(Duration::from_millis(100)).await;
         let body = booking("Ann").to_string();
         drop(connection.write_all(body.as_bytes()).await);
@@ -116,7 +116,7 @@ async fn a_request_that_is_on_its_way_when_the_stop_begins_has_a_response() {
 
 // proves: shutdown-waits-for-runs
 #[tokio::test]
-async fn a_request_that_has_arrived_is_waited_for_and_one_beside_it_is_not() {
+async fn a_request_that_has_arrived_is_waited_for_and_others_are_not() {
     let directory = tempdir().unwrap();
     let mut server = Server::start(directory.path(), &["--fault-injection"]);
     let stream = TcpStream::connect(server.address).await.unwrap();
@@ -156,7 +156,7 @@ async fn a_client_that_has_closed_its_sending_side_gets_its_response() {
     let mut booked = connect(&server, &slow).await;
     server.wait_for_log("injected a delay").await;
     booked.shutdown().await.unwrap();
-    // One that has done so before the server has read anything, at times.
+    // Sometimes the client has closed it before the server has read anything.
     let mut healthy = connect(&server, GET).await;
     healthy.shutdown().await.unwrap();
     let healthy = rest(healthy).await;

@@ -30,7 +30,7 @@ async fn tell(server: &Server) {
 // proves: quoted-key-accepted, bare-key-equals-quoted, other-body-refused, first-response-unmarked
 // proves: replay-keeps-status, replay-keeps-body, only-replays-marked
 #[tokio::test]
-async fn a_retry_gets_the_first_answer_and_books_once() {
+async fn a_retry_gets_the_first_response_and_books_once() {
     let directory = tempdir().unwrap();
     tell(&Server::start(directory.path(), &[])).await;
     tell(&Server::start(directory.path(), &["--database", "memory:"])).await;
@@ -67,7 +67,7 @@ async fn keys_can_have_a_file_of_their_own() {
     assert!(directory.path().join("keys.db").exists());
     assert!(!directory.path().join("core-api.db").exists());
 
-    // The bookings are forgotten, and the key is not.
+    // The bookings are lost, but the key is not.
     let server = Server::start(directory.path(), &keys_apart);
     let retry = server.book(KEY, "Ann").await;
     assert!(retry.is_replayed());
@@ -87,7 +87,7 @@ async fn the_bookings_own_file_may_be_named_for_the_keys_too() {
 
 // proves: concurrent-equals-run-once
 #[tokio::test]
-async fn of_fifty_equal_requests_at_one_time_one_books() {
+async fn of_fifty_concurrent_equal_requests_one_books() {
     let directory = tempdir().unwrap();
     let server = Server::start(directory.path(), &[]);
     let together: Vec<_> = (0..50)
@@ -97,11 +97,11 @@ async fn of_fifty_equal_requests_at_one_time_one_books() {
         })
         .collect();
     let mut fresh = 0;
-    for answer in together {
-        let answer = answer.await.unwrap();
-        match answer.status.as_u16() {
-            201 => fresh += usize::from(!answer.is_replayed()),
-            _ => drop(answer.problem(409)),
+    for response in together {
+        let response = response.await.unwrap();
+        match response.status.as_u16() {
+            201 => fresh += usize::from(!response.is_replayed()),
+            _ => drop(response.problem(409)),
         }
     }
     assert_eq!(fresh, 1);
@@ -114,9 +114,9 @@ async fn without_a_key_every_request_books() {
     let directory = tempdir().unwrap();
     let server = Server::start(directory.path(), &["--database", "memory:"]);
     for _ in 0..2 {
-        let answer = send(server.request("POST", "/bookings").json(&booking("Ann"))).await;
-        assert_eq!(answer.status, 201);
-        assert_eq!(answer.header("idempotency-expires"), None);
+        let response = send(server.request("POST", "/bookings").json(&booking("Ann"))).await;
+        assert_eq!(response.status, 201);
+        assert_eq!(response.header("idempotency-expires"), None);
     }
     assert_eq!(server.bookings().await.len(), 2);
 }

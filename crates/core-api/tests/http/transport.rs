@@ -1,4 +1,4 @@
-//! What core-api says of the way to a server before it goes there.
+//! Checks of a server's URL before anything is sent.
 
 use std::{path::Path, process::Output};
 
@@ -12,9 +12,9 @@ fn run(directory: &Path, arguments: &[&str]) -> Output {
     command.output().unwrap()
 }
 
-/// Nothing was sent to it yet: there is no such server.
+/// Nothing has been sent yet: there is no such server.
 #[test]
-fn a_postgres_server_elsewhere_needs_an_sslmode_that_somebody_chose() {
+fn a_postgres_server_elsewhere_needs_an_explicit_sslmode() {
     let directory = tempdir().unwrap();
     let start = |option: &str, url: &str| {
         let arguments = match option {

@@ -1,12 +1,12 @@
-//! What a body has to be, and what happens to the key of one that is not.
+//! The rules for bodies, and what happens to the key of a body that breaks them.
 
 use serde_json::{Value, json};
 use tempfile::tempdir;
 
 use crate::server::{Reply, Server, booking, send};
 
-fn wrong_fields(answer: &Reply) -> Vec<String> {
-    let document = answer.problem(422);
+fn wrong_fields(response: &Reply) -> Vec<String> {
+    let document = response.problem(422);
     let errors = document["errors"].as_array().unwrap();
     for error in errors {
         assert!(
@@ -23,7 +23,7 @@ fn wrong_fields(answer: &Reply) -> Vec<String> {
 
 // proves: extractor-refusals-free-key
 #[tokio::test]
-async fn one_answer_lists_every_wrong_field_and_leaves_the_key_usable() {
+async fn one_response_lists_every_wrong_field_and_leaves_the_key_usable() {
     let directory = tempdir().unwrap();
     let server = Server::start(directory.path(), &[]);
     let wrong = json!({"customer_name": "  ", "date": "2025-02-30", "time": 10, "service_id": ""});

@@ -1,4 +1,4 @@
-//! PUT, PATCH and DELETE, which are safe to retry as POST is.
+//! PUT, PATCH and DELETE, which are as safe to retry as POST.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use reqwest::RequestBuilder;
@@ -8,8 +8,8 @@ use tempfile::tempdir;
 use crate::server::{Reply, Server, booking, send};
 
 async fn created(server: &Server) -> String {
-    let answer = server.book("create", "Ann").await;
-    answer.header("location").unwrap().to_owned()
+    let response = server.book("create", "Ann").await;
+    response.header("location").unwrap().to_owned()
 }
 
 async fn delete(server: &Server, path: &str, key: &str) -> Reply {
@@ -32,7 +32,7 @@ fn assert_differs(after: &Value, before: &Value, members: &Value) {
 
 // proves: post-and-patch-protected, put-delete-by-attribute
 #[tokio::test]
-async fn put_patch_and_delete_replay_their_answers() {
+async fn put_patch_and_delete_replay_their_responses() {
     let directory = tempdir().unwrap();
     for database in ["sqlite:bookings.db", "memory:"] {
         let server = Server::start(directory.path(), &["--database", database]);
@@ -69,18 +69,21 @@ async fn put_patch_and_delete_replay_their_answers() {
     }
 }
 
-/// Sends a write and asserts that its response is promised to be replayed for this long.
+/// Sends a write and asserts that its response promises replays for this long.
 async fn assert_replayed_for(ttl: TimeDelta, request: RequestBuilder) -> Reply {
     let before = Utc::now();
-    let answer = send(request).await;
+    let response = send(request).await;
     let after = Utc::now();
-    assert!(answer.status.is_success(), "{answer:?}");
-    let expires = answer.header("idempotency-expires").expect("a date");
+    assert!(response.status.is_success(), "{response:?}");
+    let expires = response.header("idempotency-expires").expect("a date");
     let expires = DateTime::parse_from_rfc2822(expires).expect("an HTTP date");
-    // It has whole seconds.
-    assert!(expires + TimeDelta::seconds(1) > before + ttl, "{answer:?}");
-    assert!(expires <= after + ttl, "{answer:?}");
-    answer
+    // The date has whole seconds.
+    assert!(
+        expires + TimeDelta::seconds(1) > before + ttl,
+        "{response:?}"
+    );
+    assert!(expires <= after + ttl, "{response:?}");
+    response
 }
 
 // proves: replayed-until-ttl

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 pub struct Process {
     child: Child,
     stdout: BufReader<ChildStdout>,
-    /// What it has written to standard error so far; the sender is gone once there is no more.
+    /// What it has written to standard error so far. The sender is dropped at its end.
     log: watch::Receiver<String>,
     reader: Option<JoinHandle<()>>,
     /// The line that says that it is ready.
@@ -23,11 +23,11 @@ pub struct Process {
     pub address: SocketAddr,
 }
 
-/// In every key and every body that is sent, and in every password.
+/// A part of every key, every body and every password that is sent.
 pub const UNSEEN: &str = "-that-nobody-may-see";
 
 impl Process {
-    /// Starts the program on a free port, and returns once it is ready. What it logs can be read if `stderr` is a pipe.
+    /// Starts the program on a free port, and returns once it is ready. Its log can be read if `stderr` is a pipe.
     ///
     /// # Panics
     ///
@@ -40,7 +40,7 @@ impl Process {
             .stderr(stderr)
             .spawn()
             .expect("the program");
-        // It has the other end of a pipe that it logs to, which would never end.
+        // The command holds the other end of the log's pipe, which would never end.
         drop(command);
         let (written, log) = watch::channel(String::new());
         let stderr = child.stderr.take();
@@ -68,7 +68,7 @@ impl Process {
         }
     }
 
-    /// Its number.
+    /// Its process id.
     #[must_use]
     pub fn id(&self) -> u32 {
         self.child.id()
@@ -91,7 +91,7 @@ impl Process {
         assert!(found, "the program ended without {text:?}");
     }
 
-    /// Returns once it logs nothing more, because it ends.
+    /// Returns once its log has ended, because the program ends.
     pub async fn log_ended(&self) {
         let mut log = self.log.clone();
         while log.changed().await.is_ok() {}
@@ -108,7 +108,7 @@ impl Process {
         assert!(sent.expect("a shell runs").success());
     }
 
-    /// Waits for its end, and returns that with the rest of its standard output and all of its log.
+    /// Waits for its end, and returns its status, the rest of its standard output and all of its log.
     ///
     /// # Panics
     ///

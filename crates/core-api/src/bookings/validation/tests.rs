@@ -90,7 +90,7 @@ fn what_is_wrong_is_refused_and_named() {
 }
 
 #[test]
-fn one_answer_lists_everything_that_is_wrong() {
+fn one_response_lists_everything_that_is_wrong() {
     assert_eq!(
         wrong_fields::<NewBooking>(&json!({"date": "tomorrow", "time": "10:00", "service_id": 1})),
         ["service_id", "customer_name", "date"],
