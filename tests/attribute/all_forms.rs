@@ -159,7 +159,7 @@ async fn many(
     body
 }
 
-/// Items of its own may say `Self`.
+/// Items inside the function may use `Self`.
 #[idempotent]
 async fn own_items() -> String {
     struct Local(u8);
@@ -215,7 +215,7 @@ async fn every_kind_of_handler_replays() {
         .with_state(app.clone());
     let router = protected(routes);
 
-    // Where the body counts the runs, the state says which run it was.
+    // Where the body counts the runs, the state holds the run's number.
     assert_eq!(runs_once(&router, "/bare").await, "");
     assert_eq!(WITHOUT_STATE.load(Ordering::SeqCst), 1);
     assert_eq!(runs_once(&router, "/text").await, "text");

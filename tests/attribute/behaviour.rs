@@ -155,7 +155,7 @@ async fn a_refusal_of_an_extractor_leaves_the_key_free() {
 
 // proves: handler-refusals-stored
 #[tokio::test(start_paused = true)]
-async fn a_4xx_of_the_handler_is_the_answer_to_every_retry() {
+async fn a_4xx_of_the_handler_is_the_response_to_every_retry() {
     let (app, router) = service();
     let first = send(&router, "POST", "/refuse", "k", "").await;
     assert_eq!(
@@ -182,12 +182,12 @@ async fn a_condition_is_evaluated_once() {
 
 // proves: put-delete-by-attribute
 #[tokio::test(start_paused = true)]
-async fn a_retried_delete_is_answered_like_the_first() {
+async fn a_retried_delete_gets_the_first_response() {
     let (app, router) = service();
     for replayed in [false, true] {
-        let answer = send(&router, "DELETE", "/remove", "k", "").await;
+        let response = send(&router, "DELETE", "/remove", "k", "").await;
         assert_eq!(
-            (answer.status, answer.is_replay()),
+            (response.status, response.is_replay()),
             (StatusCode::NO_CONTENT, replayed)
         );
     }
@@ -199,12 +199,12 @@ async fn a_retried_delete_is_answered_like_the_first() {
 async fn a_5xx_is_kept_only_on_demand() {
     let (_, router) = service();
     for run in ["1", "2"] {
-        let answer = send(&router, "POST", "/fail", "k", "").await;
-        assert_eq!((answer.text(), answer.is_replay()), (run, false));
+        let response = send(&router, "POST", "/fail", "k", "").await;
+        assert_eq!((response.text(), response.is_replay()), (run, false));
     }
     for replayed in [false, true] {
-        let answer = send(&router, "POST", "/fail_for_good", "l", "").await;
-        assert_eq!((answer.text(), answer.is_replay()), ("3", replayed));
+        let response = send(&router, "POST", "/fail_for_good", "l", "").await;
+        assert_eq!((response.text(), response.is_replay()), ("3", replayed));
     }
 }
 
@@ -237,7 +237,7 @@ async fn a_duplicate_waits_if_it_shall() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_duplicate_is_refused_unless_it_shall_wait() {
+async fn a_duplicate_that_does_not_wait_is_refused() {
     let (app, router) = service();
     let first = spawn(&router, "/slow_and_impatient");
     app.entered.notified().await;
@@ -279,6 +279,6 @@ async fn without_key(router: &Router, path: &str) -> StatusCode {
         .clone()
         .oneshot(request)
         .await
-        .expect("an answer")
+        .expect("a response")
         .status()
 }

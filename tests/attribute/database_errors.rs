@@ -39,10 +39,10 @@ async fn a_database_error_that_a_handler_hands_on_is_a_503_and_leaves_the_key_fr
         ("/sqlite-write", "\"idempotency_commit_unknown\""),
     ] {
         for _ in 0..2 {
-            let answer = send(&app, "POST", path, path, "{}").await;
-            assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{path}");
-            assert!(answer.text().contains(code), "{path}: {}", answer.text());
-            assert!(!answer.is_replay(), "{path}");
+            let reply = send(&app, "POST", path, path, "{}").await;
+            assert_eq!(reply.status, StatusCode::SERVICE_UNAVAILABLE, "{path}");
+            assert!(reply.text().contains(code), "{path}: {}", reply.text());
+            assert!(!reply.is_replay(), "{path}");
         }
     }
 }

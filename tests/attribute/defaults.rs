@@ -1,4 +1,4 @@
-//! What an engine says for all handlers and layers that do not say it themselves.
+//! The engine's defaults, for handlers and layers that leave an option out.
 
 #![deny(warnings)]
 
@@ -63,7 +63,7 @@ async fn what_an_attribute_or_layer_says_nothing_of_is_as_the_engine_has_it() {
     let replayed = async |path| send(&app, "POST", path, path, "{}").await.is_replay();
     for path in ["/plain", "/own-ttl", "/layered"] {
         assert!(!replayed(path).await, "{path}");
-        // `keep` comes from the engine, also beside a ttl of the handler's own.
+        // `keep` comes from the engine, even where the handler sets its own ttl.
         assert!(replayed(path).await, "{path}");
         let keyless = http::Request::post(path).body(Body::empty());
         let keyless = app.clone().oneshot(keyless.expect("a request")).await;
@@ -147,7 +147,7 @@ impl Principal for Claims {
 #[idempotent(principal = Claims)]
 async fn proved(_claims: Claims) {}
 
-/// Which of these a request with this key is told apart by: a change of any other is the same caller.
+/// Which of these fields tells callers with this key apart: a change of any other leaves the caller the same.
 async fn deciding<'a>(app: &Router, path: &str, fields: &[&'a str]) -> Vec<&'a str> {
     let is_replayed = async |changed: Option<&str>| {
         let request = fields
@@ -207,7 +207,7 @@ async fn an_engine_says_whose_key_it_is_where_the_handler_does_not() {
             .merge(layered)
             .layer(extended)
     };
-    // A closure with a state of its own, which a function could not have.
+    // A closure that captures state, which a function pointer could not.
     let names: HashMap<_, _> = [("engine", "x-engine")].into();
     let by_engine = move |head: &Parts| named(head, names["engine"]);
     let builder = || Idempotency::builder(MemoryStore::new());

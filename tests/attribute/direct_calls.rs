@@ -29,7 +29,7 @@ async fn opaque() -> impl Into<Response> + axum::response::IntoResponse {
 }
 
 mod bookings {
-    /// Found by its path.
+    /// Named by its path.
     #[idempotency::idempotent]
     pub(super) async fn cancel(number: String) -> String {
         number

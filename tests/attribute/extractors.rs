@@ -1,4 +1,4 @@
-//! Extractors and routers that applications have beside those of every example.
+//! Extractors and routers that applications use and that the examples do not show.
 
 #![deny(warnings)]
 
@@ -94,18 +94,18 @@ async fn an_optional_body_is_there_or_not_and_replays_either_way() {
         ("without", None, "", "no note"),
     ] {
         for replayed in [false, true] {
-            let answer = post_to(&app, "/notes", key, content_type, body).await;
-            assert_eq!(answer.status, StatusCode::CREATED, "{key}");
-            assert_eq!(answer.body, expected, "{key}");
-            assert_eq!(answer.is_replay(), replayed, "{key}");
+            let reply = post_to(&app, "/notes", key, content_type, body).await;
+            assert_eq!(reply.status, StatusCode::CREATED, "{key}");
+            assert_eq!(reply.body, expected, "{key}");
+            assert_eq!(reply.is_replay(), replayed, "{key}");
         }
     }
-    // What is there and is not JSON is the extractor's to refuse, and the key stays free.
+    // The extractor refuses a body that is not JSON, and the key stays free.
     let broken = post_to(&app, "/notes", "broken", JSON, "{").await;
     assert_eq!(broken.status, StatusCode::BAD_REQUEST);
     let mended = post_to(&app, "/notes", "broken", JSON, r#"{"text":"mended"}"#).await;
     assert_eq!((mended.text(), mended.is_replay()), ("mended", false));
-    // A body is another request than none.
+    // A request with a body differs from one without.
     let added = post_to(&app, "/notes", "without", JSON, r#"{"text":"late"}"#).await;
     assert_eq!(added.status, StatusCode::UNPROCESSABLE_ENTITY);
 }
@@ -134,7 +134,7 @@ async fn a_form_with_a_file_is_recognised_by_its_parts() {
     assert_eq!(other.status, StatusCode::UNPROCESSABLE_ENTITY);
 }
 
-/// Sends it on a connection of its own, and returns that connection's address and the response.
+/// Sends the request on a new connection, and returns that connection's address and the response.
 async fn on_a_connection(server: SocketAddr, key: &str) -> (SocketAddr, String) {
     let mut connection = TcpStream::connect(server).await.expect("a connection");
     let client = connection.local_addr().expect("an address");
@@ -200,9 +200,9 @@ async fn a_nested_handler_sees_its_paths_and_is_one_for_each_place() {
         ),
     ] {
         for replayed in [false, true] {
-            let answer = post_to(&app, path, key, None, "").await;
-            assert_eq!(answer.body, expected);
-            assert_eq!(answer.is_replay(), replayed, "{path}");
+            let reply = post_to(&app, path, key, None, "").await;
+            assert_eq!(reply.body, expected);
+            assert_eq!(reply.is_replay(), replayed, "{path}");
         }
     }
     let elsewhere = post_to(&app, v2, "1", None, "").await;

@@ -60,10 +60,10 @@ async fn a_body_is_stored_up_to_the_limit_that_the_service_has_set() {
             for is_streamed in [false, true] {
                 let stored = format!("{path}/{most}/{is_streamed}");
                 for replayed in [false, true] {
-                    let answer = send(&app, "POST", &stored, &stored, "").await;
-                    assert_eq!(answer.status, StatusCode::OK, "{stored}");
-                    assert_eq!(answer.body.len(), most, "{stored}");
-                    assert_eq!(answer.is_replay(), replayed, "{stored}");
+                    let response = send(&app, "POST", &stored, &stored, "").await;
+                    assert_eq!(response.status, StatusCode::OK, "{stored}");
+                    assert_eq!(response.body.len(), most, "{stored}");
+                    assert_eq!(response.is_replay(), replayed, "{stored}");
                 }
                 let longer = format!("{path}/{}/{is_streamed}", most + 1);
                 let first = send(&app, "POST", &longer, &longer, "").await;

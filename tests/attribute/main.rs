@@ -1,4 +1,4 @@
-//! What the attribute accepts: which handlers can carry it, beside which other attributes, and what it then does.
+//! What the attribute accepts: which handlers can carry it, with which other attributes, and what it then does.
 //!
 //! Every module compiles without a warning. What the attribute refuses is in `tests/ui`.
 

@@ -1,4 +1,4 @@
-//! The attribute beside `#[utoipa::path]`, which writes items that must be found beside the handler.
+//! The attribute with `#[utoipa::path]`, which generates items that must be next to the handler.
 
 #![deny(warnings)]
 
@@ -10,14 +10,14 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::support::{protected, runs_once, send};
 
-/// Above.
+/// The attribute above.
 #[utoipa::path(post, path = "/above", responses((status = 200, body = String)))]
 #[idempotent(ttl_seconds = 60)]
 async fn above(body: String) -> String {
     body
 }
 
-/// Below.
+/// The attribute below.
 #[idempotent(ttl_seconds = 60)]
 #[axum::debug_handler]
 #[utoipa::path(post, path = "/below", responses((status = 200, body = String)))]
@@ -31,7 +31,7 @@ async fn conditional() -> &'static str {
     "conditional"
 }
 
-/// A handler in a module, beside one that reads, as `routes!` takes them.
+/// A handler in a module, together with one that reads, as `routes!` takes them.
 mod bookings {
     use std::sync::{
         Arc,
@@ -117,8 +117,8 @@ async fn handlers_of_a_module_share_a_path_in_a_nested_router() {
     let router = protected(routes);
     let booking = r#"{"guest":"Ann"}"#;
     for replayed in [false, true] {
-        let answer = send(&router, "POST", "/v1/bookings", "k", booking).await;
-        assert_eq!((answer.text(), answer.is_replay()), (booking, replayed));
+        let response = send(&router, "POST", "/v1/bookings", "k", booking).await;
+        assert_eq!((response.text(), response.is_replay()), (booking, replayed));
     }
     assert_eq!(
         send(&router, "GET", "/v1/bookings", "k", "").await.body,

@@ -1,4 +1,4 @@
-//! Handlers whose callers an extractor proves.
+//! Handlers whose callers an extractor authenticates.
 
 #![deny(warnings)]
 #![expect(
@@ -31,7 +31,7 @@ impl FromRef<App> for Realm {
     }
 }
 
-/// It is not `Clone`, and takes a part of the state.
+/// It is not `Clone`, and its extractor uses a part of the state.
 struct Claims<Role> {
     subject: String,
     role: Role,
@@ -116,7 +116,7 @@ async fn a_principal_is_proved_whether_the_handler_asks_for_it_or_not() {
     }
     assert_eq!(runs_once(&app, "/unasked").await, "");
 
-    // A unit test calls the function with a value of its own.
+    // A unit test calls the function with a value that it has made.
     let claims = Claims {
         subject: "bob".to_owned(),
         role: Admin,

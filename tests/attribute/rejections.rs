@@ -1,4 +1,4 @@
-//! The application's own responses to refusals, and what a middleware outside learns of each refusal.
+//! The application's own responses to refusals, and what an outer middleware learns of each refusal.
 
 #![deny(warnings)]
 
@@ -76,7 +76,7 @@ async fn kept(app: State<App>) {
     panicking_run(app).await;
 }
 
-/// The same routes under the attribute, and inside of layers.
+/// The same routes under the attribute, and inside layers.
 fn services(http: &HttpConfig) -> [(Router, App); 2] {
     let idempotency = || {
         let builder = Idempotency::builder(MemoryStore::new());
@@ -133,7 +133,7 @@ async fn send(app: &Router, path: &str, key: Option<&str>, body: &'static str) -
     }
 }
 
-/// A success for everything, as GraphQL has it, and with a word that would have it stored.
+/// Always 200, as in GraphQL, and marked to be stored.
 fn custom(rejection: &HttpRejection) -> Response {
     let body = format!("refused: {}", rejection.code());
     let mut response = (
@@ -181,7 +181,7 @@ async fn an_application_makes_its_own_response_to_a_refusal() {
         assert_eq!((first.body.as_str(), first.code), ("", None));
         let reused = send(&app, "/slow", Some("k"), "other").await;
         assert_eq!(reused.code, Some("idempotency_key_reused"));
-        // The refusals have taken nothing from the first run's response.
+        // The refusals have left the first run's response unchanged.
         let replay = send(&app, "/slow", Some("k"), "").await;
         assert_eq!(replay.header("idempotent-replayed"), Some("true"));
         assert_eq!((replay.body.as_str(), replay.code), ("", None));
@@ -249,7 +249,7 @@ async fn a_panic_of_the_applications_function_leaves_no_hold_and_runs_nothing_tw
                 assert!(refused.body.contains(code), "{path}: {}", refused.body);
                 let content_type = refused.header(header::CONTENT_TYPE);
                 assert_eq!(content_type, Some("application/problem+json"), "{path}");
-                // The key is free at once, not after a lease.
+                // The key is free at once, not only after its lease.
                 let expected = if key.is_some() { runs } else { 0 };
                 assert_eq!(state.runs() - before, expected, "{path}");
             }

@@ -1,4 +1,4 @@
-//! The attribute beside other attributes, in either order.
+//! The attribute with other attributes, in either order.
 
 #![deny(warnings)]
 #![expect(clippy::allow_attributes, reason = "handlers may be written like that")]

@@ -60,7 +60,7 @@ async fn extended() -> &'static str {
     "extended"
 }
 
-/// A handler that asks nothing of the state, in a router whose state is any.
+/// A handler that does not use the state, in a router with any state.
 fn generic<S: Clone + Send + Sync + 'static>() -> Router<S> {
     Router::new().route("/extended", post(extended))
 }
@@ -98,12 +98,12 @@ async fn a_handler_takes_its_engine_from_the_state() {
 
 #[tokio::test]
 async fn a_router_without_the_engine_says_what_is_missing() {
-    let answer = send(&generic().with_state(()), "POST", "/extended", "k", "").await;
-    assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR);
+    let response = send(&generic().with_state(()), "POST", "/extended", "k", "").await;
+    assert_eq!(response.status, StatusCode::INTERNAL_SERVER_ERROR);
     assert!(
-        answer.text().contains(".layer(idempotency.extension())"),
+        response.text().contains(".layer(idempotency.extension())"),
         "{}",
-        answer.text()
+        response.text()
     );
 }
 

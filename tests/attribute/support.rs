@@ -33,7 +33,7 @@ pub(crate) async fn call(app: &Router, request: Request<Body>) -> Reply {
     }
 }
 
-/// Sends one request twice: the first time it must run, the second time its answer must be replayed.
+/// Sends one request twice: the first time it must run, the second time its response must be replayed.
 pub(crate) async fn runs_once(app: &Router, path: &str) -> String {
     let first = send(app, "POST", path, path, "{}").await;
     let is_fresh = first.status.is_success() && !first.is_replay();

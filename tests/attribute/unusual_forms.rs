@@ -58,12 +58,12 @@ async fn function_in_a_type(
 async fn recurses(body: String) -> Response {
     match body.is_empty() {
         true => "empty".into_response(),
-        // Inside, the name is the function.
+        // Inside the function, its name means the function.
         false => Box::pin(recurses(String::new())).await,
     }
 }
 
-// Inside, a variable may have the handler's name too.
+// Inside the function, a variable may have the handler's name.
 #[idempotent]
 async fn booking(booking: String) -> String {
     let booking = booking + "!";

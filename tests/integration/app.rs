@@ -26,7 +26,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::{script, transport::Marker};
 
-/// What the handlers did, and when those that stop may go on.
+/// Counts what the handlers did, and says when those that stop may continue.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Probe(Arc<Inner>);
 
@@ -38,7 +38,7 @@ struct Inner {
     blocked: (Mutex<mpsc::Sender<()>>, Mutex<mpsc::Receiver<()>>),
 }
 
-/// Who may go on: so many of those that stop, and those of these numbers.
+/// Which handlers may continue: so many of those that stop, and those of these numbers.
 #[derive(Debug, Default)]
 struct Gate {
     anybody: usize,
@@ -63,28 +63,28 @@ impl Probe {
         self.0.runs.load(Ordering::SeqCst)
     }
 
-    /// Counts from 0 again.
+    /// Restarts the count at 0.
     pub(crate) fn forget_runs(&self) {
         self.0.runs.store(0, Ordering::SeqCst);
     }
 
-    /// Returns once a handler that stops has begun; each is seen once.
+    /// Returns once a handler that stops has begun. Each handler is reported once.
     pub(crate) async fn started(&self) {
         let started = within_a_minute("a handler that begins", self.0.started.acquire()).await;
         started.expect("an open semaphore").forget();
     }
 
-    /// Lets one stopped handler go on.
+    /// Lets one stopped handler continue.
     pub(crate) fn proceed(&self) {
         self.0.gate.send_modify(|gate| gate.anybody += 1);
     }
 
-    /// Lets the stopped handler of this number go on.
+    /// Lets the stopped handler of this number continue.
     pub(crate) fn proceed_with(&self, run: usize) {
         self.0.gate.send_modify(|gate| _ = gate.runs.insert(run));
     }
 
-    /// Lets the handler go on that blocks its thread.
+    /// Lets the handler continue that blocks its thread.
     pub(crate) fn unblock(&self) {
         self.0
             .blocked
@@ -275,7 +275,7 @@ async fn block_the_thread(State(probe): State<Probe>, Json(new): Json<Value>) ->
     booked(run, &new)
 }
 
-/// Changes the one resource there is, whose first version is the only one that can be changed.
+/// Changes the only resource, once: `If-Match` must name its first version.
 #[idempotent(ttl_seconds = 3600)]
 async fn change_if_match(State(probe): State<Probe>, headers: HeaderMap) -> StatusCode {
     let version = format!("\"{}\"", probe.count());
@@ -314,7 +314,7 @@ async fn echo_back(
     response
 }
 
-/// The tenant, from a header that a gateway is supposed to set.
+/// The tenant, from a header field that a gateway sets.
 fn tenant(head: &Parts) -> Result<Scope, Box<dyn Error + Send + Sync>> {
     let tenant = head
         .headers
@@ -328,7 +328,7 @@ async fn ask_for_the_tenant(State(probe): State<Probe>, Json(new): Json<Value>) 
     booked(probe.count(), &new)
 }
 
-/// Only the first half of the body counts.
+/// A fingerprint of the first half of the body only.
 fn first_half(_: &Parts, body: &Bytes) -> Vec<u8> {
     body[..body.len() / 2].to_vec()
 }

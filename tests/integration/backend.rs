@@ -8,7 +8,7 @@ use tests::test_stores::{in_firestore, in_postgres, in_redis};
 
 use crate::time::Time;
 
-/// A store to test with. A test of one that is not installed here is left out, and says so.
+/// A store to test with. A test whose store is not installed is skipped, and says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Backend {
     Memory,
@@ -27,7 +27,7 @@ pub(crate) enum Backend {
 #[case::firestore(Backend::Firestore)]
 fn each_store(#[case] backend: Backend) {}
 
-/// What there is, or the end of the test where the store is not installed.
+/// The value, or the end of the test where the store is not installed.
 macro_rules! installed {
     ($server:expr) => {
         match $server {
@@ -40,7 +40,7 @@ macro_rules! installed {
 pub(crate) use installed;
 
 impl Backend {
-    /// A store without records, whose files are in this folder, and its time; none where it is not installed.
+    /// An empty store, whose files are in this folder, and its time; `None` where it is not installed.
     pub(crate) async fn open(self, folder: &Path) -> Option<(Arc<dyn Store>, Time)> {
         let clock = Clock::manual();
         let opened = match self {

@@ -1,4 +1,4 @@
-//! What a browser is told by `CorsLayer`, with the names of the library's own fields.
+//! What `CorsLayer` allows browsers, with the names of the library's header fields.
 
 use http::HeaderName;
 use idempotency::{HttpConfig, IdempotencyBuilder};

@@ -1,4 +1,4 @@
-//! Whose key it is where no layer has verified the caller: credentials that stay, those that change, and cookies.
+//! How callers are told apart where no layer has verified them: credentials that stay, those that change, and cookies.
 
 use idempotency::HttpConfig;
 use reqwest::RequestBuilder;
@@ -10,7 +10,7 @@ use crate::{
     test_server::{BOOKING, TestServer},
 };
 
-/// That each of these callers has the key for itself.
+/// Asserts that each of these callers has its own record of the key.
 async fn are_kept_apart(server: &TestServer, callers: &[&[(&str, &str)]]) {
     for caller in callers {
         let first = Reply::to(from(server.booking("k"), caller)).await;
@@ -48,10 +48,10 @@ async fn an_api_key_is_a_caller(backend: Backend) {
             &[("x-api-key", "a"), ("x-client", "a")],
             &[("authorization", "Bearer a")],
             &[("authorization", "Bearer a"), ("x-api-key", "a")],
-            // Another field says nothing of who calls.
         ],
     )
     .await;
+    // A field that is not a credential does not tell callers apart.
     let request = server.booking("k");
     let again = Reply::to(request.header("x-other", "a")).await;
     assert!(again.is_replay());
@@ -89,7 +89,7 @@ async fn a_scheme_is_compared_without_regard_to_case_and_spaces() {
             .await
             .assert_replay_of(&first);
     }
-    // The rest is compared byte by byte, and a token without a scheme is one.
+    // The rest is compared byte by byte. A token without a scheme is a credential too.
     for token in ["Bearer T", "t", "T", "Token t", "ApiKey t"] {
         Reply::to(server.booking("k").header("authorization", token))
             .await
@@ -112,8 +112,8 @@ async fn credentials_that_change_with_each_attempt_are_refused() {
         "negotiate",
         "Unheard-Of t",
     ] {
-        let answer = Reply::to(server.booking("k").header("authorization", authorization)).await;
-        answer.assert_problem(
+        let response = Reply::to(server.booking("k").header("authorization", authorization)).await;
+        response.assert_problem(
             "misconfigured",
             "500 Internal Server Error",
             "idempotency_misconfigured",
@@ -128,7 +128,7 @@ async fn credentials_that_change_with_each_attempt_are_refused() {
     );
     assert_eq!((server.probe.runs(), server.faults.claim.calls()), (0, 0));
 
-    // A signature beside a token that stays is no matter of the caller, and without a key nobody asks.
+    // A signature next to a constant token does not change the caller. Without a key, the caller is not determined.
     let signed = server
         .booking("k")
         .header("signature-input", "sig=();keyid=\"ann\"");
@@ -212,7 +212,7 @@ async fn other_cookies_never_get_this_callers_response() {
         .header("cookie", "theme=dark");
     Reply::to(lines).await.assert_replay_of(&first);
 
-    // Who has a credential is known by that.
+    // A caller with a credential is identified by it.
     let caller = |cookies: &str| request(cookies).header("authorization", "Bearer t");
     let known = Reply::to(caller("session=a")).await;
     known.assert_fresh("201 Created");
@@ -238,7 +238,7 @@ async fn credentials_that_a_client_does_not_have_are_none() {
         Reply::to(server.booking("k").header(name, value))
             .await
             .assert_replay_of(&first);
-        // So cookies are what tells callers apart.
+        // So callers are told apart by their cookies.
         let cookie = server
             .booking("k")
             .header(name, value)

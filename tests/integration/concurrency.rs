@@ -13,7 +13,7 @@ use crate::{
 // proves: running-duplicate-gets-409, retry-after-is-short
 #[apply(each_store)]
 #[tokio::test]
-async fn a_duplicate_is_told_to_come_back(backend: Backend) {
+async fn a_duplicate_is_told_when_to_retry(backend: Backend) {
     let server = installed!(TestServer::new(backend).await);
     let running = server.send(server.post("/stop", "k", BOOKING));
     server.probe.started().await;
@@ -28,7 +28,7 @@ async fn a_duplicate_is_told_to_come_back(backend: Backend) {
         assert!((1..=3600).contains(&seconds));
     }
     server.probe.proceed();
-    let first = running.await.expect("an answer");
+    let first = running.await.expect("a response");
     first.assert_fresh("201 Created");
     Reply::to(server.post("/stop", "k", BOOKING))
         .await
@@ -49,7 +49,7 @@ async fn another_request_is_refused_even_while_the_first_one_runs(backend: Backe
         "422 Unprocessable Entity",
         "idempotency_key_reused",
     );
-    // Nor does it wait to hear that.
+    // Nor does it wait before it is refused.
     let patient = server.post("/stop", "k", "{}").header("prefer", "wait=60");
     let other = Reply::to(patient).await;
     other.assert_problem(
@@ -60,7 +60,7 @@ async fn another_request_is_refused_even_while_the_first_one_runs(backend: Backe
     server.probe.proceed();
     running
         .await
-        .expect("an answer")
+        .expect("a response")
         .assert_fresh("201 Created");
 }
 
@@ -73,12 +73,12 @@ async fn of_fifty_equal_requests_one_runs(backend: Backend) {
     let requests: Vec<_> = (0..50).map(|_| server.send(server.booking("k"))).collect();
     let (mut fresh, mut replayed, mut refused) = (0, 0, 0);
     for request in requests {
-        let answer = request.await.expect("an answer");
-        match answer.status.as_u16() {
-            201 if answer.is_replay() => replayed += 1,
+        let response = request.await.expect("a response");
+        match response.status.as_u16() {
+            201 if response.is_replay() => replayed += 1,
             201 => fresh += 1,
             _ => {
-                answer.assert_problem("in-progress", "409 Conflict", "idempotency_in_progress");
+                response.assert_problem("in-progress", "409 Conflict", "idempotency_in_progress");
                 refused += 1;
             }
         }
@@ -98,7 +98,7 @@ async fn equal_bodies_under_different_keys_all_run(backend: Backend) {
     for request in requests {
         request
             .await
-            .expect("an answer")
+            .expect("a response")
             .assert_fresh("201 Created");
     }
     assert_eq!(server.probe.runs(), 50);
@@ -107,20 +107,20 @@ async fn equal_bodies_under_different_keys_all_run(backend: Backend) {
 // proves: duplicate-may-wait, only-replays-marked
 #[apply(each_store)]
 #[tokio::test]
-async fn duplicates_that_wait_get_the_answer(backend: Backend) {
+async fn duplicates_that_wait_get_the_response(backend: Backend) {
     let server = installed!(TestServer::new(backend).await);
     let running = server.send(server.post("/stop/wait", "k", BOOKING));
     server.probe.started().await;
     let waiting: Vec<_> = (0..10)
         .map(|_| server.send(server.post("/stop/wait", "k", BOOKING)))
         .collect();
-    // Each of them has looked twice when it listens: once, and again after it began to listen.
+    // A waiter that listens has read the record twice: once before it began to listen, and once after.
     server.faults.claim.called(1 + 10 * 2).await;
     server.probe.proceed();
-    let first = running.await.expect("an answer");
+    let first = running.await.expect("a response");
     first.assert_fresh("201 Created");
     for waiter in waiting {
-        waiter.await.expect("an answer").assert_replay_of(&first);
+        waiter.await.expect("a response").assert_replay_of(&first);
     }
     assert_eq!(server.probe.runs(), 1);
 }
@@ -140,8 +140,8 @@ async fn a_client_can_ask_to_wait_and_not_to(backend: Backend) {
     let hasty = Reply::to(server.post("/stop", "k", BOOKING)).await;
     hasty.assert_problem("in-progress", "409 Conflict", "idempotency_in_progress");
     server.probe.proceed();
-    let first = running.await.expect("an answer");
-    patient.await.expect("an answer").assert_replay_of(&first);
+    let first = running.await.expect("a response");
+    patient.await.expect("a response").assert_replay_of(&first);
 
     let running = server.send(server.post("/stop/wait", "k2", BOOKING));
     server.probe.started().await;
@@ -154,7 +154,7 @@ async fn a_client_can_ask_to_wait_and_not_to(backend: Backend) {
     server.probe.proceed();
     running
         .await
-        .expect("an answer")
+        .expect("a response")
         .assert_fresh("201 Created");
 }
 
@@ -174,7 +174,7 @@ async fn a_waiter_whose_time_is_up_leaves_the_owner_alone(backend: Backend) {
     waiter.assert_problem("in-progress", "409 Conflict", "idempotency_in_progress");
     assert_eq!(server.faults.release.calls(), 0);
     server.probe.proceed();
-    let first = running.await.expect("an answer");
+    let first = running.await.expect("a response");
     first.assert_fresh("201 Created");
     Reply::to(server.post("/stop", "k", BOOKING))
         .await
@@ -195,16 +195,16 @@ async fn when_the_owner_gives_up_one_waiter_runs_and_the_others_go_on_waiting(ba
     server.probe.proceed();
     owner
         .await
-        .expect("an answer")
+        .expect("a response")
         .assert_fresh("500 Internal Server Error");
     server.probe.started().await;
     server.probe.proceed();
     let mut fresh = 0;
     for waiter in waiting {
-        let answer = waiter.await.expect("an answer");
-        assert_eq!(answer.status(), "201 Created");
-        assert_eq!(answer.json()["run"], 2);
-        fresh += usize::from(!answer.is_replay());
+        let response = waiter.await.expect("a response");
+        assert_eq!(response.status(), "201 Created");
+        assert_eq!(response.json()["run"], 2);
+        fresh += usize::from(!response.is_replay());
     }
     assert_eq!((fresh, server.probe.runs()), (1, 2));
 }
@@ -212,15 +212,15 @@ async fn when_the_owner_gives_up_one_waiter_runs_and_the_others_go_on_waiting(ba
 // proves: duplicate-may-wait, lost-wakeup-hangs-waiter
 #[apply(each_store)]
 #[tokio::test]
-async fn a_waiter_takes_over_when_the_owner_does_not_come_back(backend: Backend) {
+async fn a_waiter_takes_over_when_the_owner_does_not_recover(backend: Backend) {
     let server = installed!(TestServer::new(backend).await);
     server.abandon("/bookings", "k", BOOKING).await;
     let claims = server.faults.claim.calls();
     let waiter = server.send(server.booking("k").header("prefer", "wait=60"));
     server.faults.claim.called(claims + 2).await;
     server.pass(30);
-    let answer = waiter.await.expect("an answer");
-    answer.assert_fresh("201 Created");
+    let response = waiter.await.expect("a response");
+    response.assert_fresh("201 Created");
     assert_eq!(server.probe.runs(), 1);
 }
 
@@ -231,7 +231,7 @@ async fn a_run_longer_than_its_lease_keeps_its_key(backend: Backend) {
     let server = installed!(TestServer::new(backend).await);
     let running = server.send(server.post("/three-seconds", "k", BOOKING));
     server.probe.started().await;
-    // The lease is three seconds of the store's clock, and renewed by the engine's timer.
+    // The lease is three seconds by the store's clock, and the engine's timer renews it.
     for _ in 0..2 {
         let renewals = server.faults.renew.calls();
         server.time.pass(Duration::from_millis(2500));
@@ -242,7 +242,7 @@ async fn a_run_longer_than_its_lease_keeps_its_key(backend: Backend) {
     server.probe.proceed();
     running
         .await
-        .expect("an answer")
+        .expect("a response")
         .assert_fresh("201 Created");
     assert_eq!(server.probe.runs(), 1);
 }
@@ -258,24 +258,24 @@ async fn a_run_that_blocks_its_thread_keeps_its_key(backend: Backend) {
     server.probe.unblock();
     running
         .await
-        .expect("an answer")
+        .expect("a response")
         .assert_fresh("201 Created");
 }
 
 // proves: one-atomic-claim, failures-free-key, record-vanishes-after-claim, lost-claim-as-outage
 #[apply(each_store)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn duplicates_of_runs_that_end_with_nothing_run_or_are_told_to_come_back(backend: Backend) {
+async fn duplicates_of_runs_that_store_nothing_run_or_are_told_to_retry(backend: Backend) {
     let server = installed!(TestServer::new(backend).await);
     let requests: Vec<_> = (0..100)
         .map(|_| server.send(server.post("/script", "k", r#"{"status":500}"#)))
         .collect();
     let mut ran = 0;
     for request in requests {
-        let answer = request.await.expect("an answer");
-        match answer.status.as_u16() {
+        let response = request.await.expect("a response");
+        match response.status.as_u16() {
             500 => ran += 1,
-            _ => answer.assert_problem("in-progress", "409 Conflict", "idempotency_in_progress"),
+            _ => response.assert_problem("in-progress", "409 Conflict", "idempotency_in_progress"),
         }
     }
     assert_eq!((server.probe.runs(), server.records().await), (ran, 0));
@@ -284,7 +284,7 @@ async fn duplicates_of_runs_that_end_with_nothing_run_or_are_told_to_come_back(b
 // proves: duplicate-may-wait, waiters-exhaust-pool
 #[apply(each_store)]
 #[tokio::test]
-async fn those_who_wait_are_in_nobodys_way(backend: Backend) {
+async fn waiters_block_no_other_request(backend: Backend) {
     let server = installed!(TestServer::new(backend).await);
     let running = server.send(server.post("/stop/wait", "k", BOOKING));
     server.probe.started().await;
@@ -296,9 +296,9 @@ async fn those_who_wait_are_in_nobodys_way(backend: Backend) {
         .await
         .assert_fresh("201 Created");
     server.probe.proceed();
-    let first = running.await.expect("an answer");
+    let first = running.await.expect("a response");
     for waiter in waiting {
-        waiter.await.expect("an answer").assert_replay_of(&first);
+        waiter.await.expect("a response").assert_replay_of(&first);
     }
     assert_eq!(server.probe.runs(), 2);
 }

@@ -1,4 +1,4 @@
-//! What describes the content of a request, and what counts of it.
+//! Header fields that describe a request's content, and which of them are part of the fingerprint.
 
 use reqwest::{Method, RequestBuilder};
 

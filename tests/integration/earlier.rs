@@ -1,4 +1,4 @@
-//! Records of versions 1 and 2 of fingerprints, and of version 1 of steps, which a rolling deployment leaves to this version.
+//! Records with fingerprints of versions 1 and 2, or with steps of version 1, which this version meets in a rolling deployment.
 
 use bytes::Bytes;
 use idempotency::{
@@ -19,11 +19,11 @@ const CHILD_KEYS: [(u8, &str); 2] = [
     (2, "073edfbc-cccf-8b70-ac2e-4f37fc8ee58e"),
 ];
 
-/// The step "charge" with the result "receipt 1", as version 1 wrote it; the second byte says whether its run has suspended
-/// itself.
+/// The step "charge" with the result "receipt 1", as version 1 wrote it. The second byte says whether its run is
+/// suspended.
 const STEPS: [u8; 27] = *b"\x01\x00\x00\x00\x00\x06charge\x00\x00\x00\x0b\"receipt 1\"";
 
-/// Leaves the key "k" as a run of this version does that has this as its progress and is given up.
+/// Leaves the key "k" as a lost run of this version with this progress would.
 async fn abandon(
     server: &TestServer,
     version: u8,
@@ -52,7 +52,7 @@ async fn abandon(
     (hold, fingerprint)
 }
 
-/// What this version kept of a POST of JSON under the key "k", without a secret.
+/// The record that this version wrote for a POST of JSON under the key "k", without a secret.
 pub(crate) fn of_version(version: u8, path: &str, json: &str) -> Fingerprint {
     let form = canonical_json(json.as_bytes()).expect("JSON");
     let head = ["POST", path, "", "", "application/json", "", "json"].map(str::as_bytes);
@@ -104,7 +104,7 @@ async fn a_response_of_an_earlier_version_is_replayed_to_the_same_request_only(b
     }
 }
 
-/// A charge that an earlier version has sent under its child key must not be sent under another one.
+/// A charge that an earlier version sent under its child key must not be sent under another.
 // proves: custom-versioned-fingerprint, downstream-key-derived, other-version-is-error
 // proves: upgrade-changes-key-derivation
 #[apply(each_store)]
@@ -144,11 +144,11 @@ async fn a_run_of_version_1_that_has_suspended_itself_is_not_lost(backend: Backe
     suspended[1] = 1;
     abandon(&server, 1, "/steps/refuse", "\"go on\"", &suspended).await;
     server.pass(31);
-    // The store fails between the claim and the run, twice, and nothing is held or lost by that.
+    // The store fails twice between the claim and the run. Afterwards nothing is held and nothing is lost.
     for failed in 1..=2 {
         match failed {
             1 => server.faults.checkpoint.lose_requests(1),
-            _ => server.faults.checkpoint.lose_answers(1),
+            _ => server.faults.checkpoint.lose_replies(1),
         }
         let refused = Reply::to(server.post("/steps/refuse", "k", "\"go on\"")).await;
         refused.assert_problem(

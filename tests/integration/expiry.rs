@@ -1,4 +1,4 @@
-//! How long an answer is replayed, and what happens afterwards.
+//! How long a response is replayed, and what happens afterwards.
 
 use std::time::{Duration, SystemTime};
 
@@ -10,25 +10,28 @@ use crate::{
     test_server::{BOOKING, TestServer},
 };
 
-/// That the client of an answer which was stored between these times is told that it is kept for so many seconds. A date
-/// has whole ones.
+/// Asserts the expiry date of a response that was stored between these times with a ttl of so many seconds. A date
+/// has whole seconds.
 #[track_caller]
-fn assert_kept_for(answer: &Reply, seconds: u64, earliest: SystemTime, latest: SystemTime) {
-    let told = answer.header("idempotency-expires").expect("a date");
+fn assert_kept_for(response: &Reply, seconds: u64, earliest: SystemTime, latest: SystemTime) {
+    let told = response.header("idempotency-expires").expect("a date");
     let told = httpdate::parse_http_date(told).expect("an HTTP date");
     let ttl = Duration::from_secs(seconds);
-    assert!(told + Duration::from_secs(1) > earliest + ttl, "{answer:?}");
-    assert!(told <= latest + ttl, "{answer:?}");
+    assert!(
+        told + Duration::from_secs(1) > earliest + ttl,
+        "{response:?}"
+    );
+    assert!(told <= latest + ttl, "{response:?}");
 }
 
 // proves: replayed-until-ttl, expired-key-is-new, replay-never-extends-ttl
 #[apply(each_store)]
 #[tokio::test]
-async fn an_answer_is_replayed_until_its_ttl_and_the_grace_are_over(backend: Backend) {
+async fn a_response_is_replayed_until_its_ttl_and_the_grace_are_over(backend: Backend) {
     let server = installed!(TestServer::new(backend).await);
     let first = Reply::to(server.booking("k")).await;
     let rest = server.pass_nearly(3660);
-    // A replay does not make it live longer.
+    // A replay does not extend the ttl.
     Reply::to(server.booking("k"))
         .await
         .assert_replay_of(&first);
@@ -44,7 +47,7 @@ async fn an_answer_is_replayed_until_its_ttl_and_the_grace_are_over(backend: Bac
 // proves: replayed-until-ttl, forgotten-before-retries-stop
 #[apply(each_store)]
 #[tokio::test]
-async fn without_a_ttl_an_answer_is_replayed_for_a_day(backend: Backend) {
+async fn without_a_ttl_a_response_is_replayed_for_a_day(backend: Backend) {
     let server = installed!(TestServer::new(backend).await);
     const DAY: u64 = 24 * 60 * 60;
     let request = || server.post("/required", "k", BOOKING);
@@ -69,11 +72,13 @@ async fn after_expiry_one_of_many_runs(backend: Backend) {
     let requests: Vec<_> = (0..20).map(|_| server.send(server.booking("k"))).collect();
     let mut fresh = 0;
     for request in requests {
-        let answer = request.await.expect("an answer");
-        match answer.status.as_u16() {
-            201 => fresh += usize::from(!answer.is_replay()),
-            409 => answer.assert_problem("in-progress", "409 Conflict", "idempotency_in_progress"),
-            _ => panic!("{answer:?}"),
+        let response = request.await.expect("a response");
+        match response.status.as_u16() {
+            201 => fresh += usize::from(!response.is_replay()),
+            409 => {
+                response.assert_problem("in-progress", "409 Conflict", "idempotency_in_progress");
+            }
+            _ => panic!("{response:?}"),
         }
     }
     assert_eq!((fresh, server.probe.runs()), (1, 2));
@@ -106,7 +111,7 @@ async fn the_ttl_counts_from_completion(backend: Backend) {
     server.probe.started().await;
     server.pass(20);
     server.probe.proceed();
-    let first = running.await.expect("an answer");
+    let first = running.await.expect("a response");
     first.assert_fresh("201 Created");
     server.pass_nearly(3600);
     Reply::to(server.post("/stop", "k", BOOKING))
@@ -117,7 +122,7 @@ async fn the_ttl_counts_from_completion(backend: Backend) {
 // proves: replayed-until-ttl
 #[apply(each_store)]
 #[tokio::test]
-async fn the_client_is_told_until_when(backend: Backend) {
+async fn a_response_says_until_when_it_is_replayed(backend: Backend) {
     let server = installed!(TestServer::new(backend).await);
     let before = server.time.now();
     let first = Reply::to(server.booking("k")).await;
@@ -174,7 +179,7 @@ async fn a_sweep_removes_what_is_expired_and_nothing_else(backend: Backend) {
         store.purge_expired(100).await.expect("a sweep"),
     ];
     match backend {
-        // It removes what is expired by itself.
+        // The store removes expired records without a sweep.
         Backend::Redis => assert_eq!(sweeps, [0, 0, 0]),
         _ => assert_eq!(sweeps, [2, 1, 0]),
     }
@@ -182,11 +187,11 @@ async fn a_sweep_removes_what_is_expired_and_nothing_else(backend: Backend) {
     Reply::to(server.booking("old-1"))
         .await
         .assert_fresh("201 Created");
-    // The run is past its lease, but it is nobody else's yet.
+    // The run's lease has expired, but no other run has taken the key.
     server.probe.proceed();
     running
         .await
-        .expect("an answer")
+        .expect("a response")
         .assert_fresh("201 Created");
     assert!(
         Reply::to(server.post("/stop", "running", BOOKING))
@@ -208,7 +213,7 @@ async fn the_sweep_runs_by_itself(backend: Backend) {
         .await
         .assert_fresh("201 Created");
     server.pass(7260);
-    // The next one to end may have begun before.
+    // The next sweep to end may have begun earlier.
     let sweeps = server.faults.purge.calls();
     server.faults.purge.called(sweeps + 2).await;
     assert_eq!(store.purge_expired(10).await.expect("a sweep"), 0);

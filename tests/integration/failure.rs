@@ -24,13 +24,13 @@ async fn without_the_store_nothing_runs(backend: Backend) {
     let server = installed!(TestServer::new(backend).await);
     server.faults.claim.lose_requests(3);
     for _ in 0..3 {
-        let answer = Reply::to(server.booking("k")).await;
-        answer.assert_problem(
+        let response = Reply::to(server.booking("k")).await;
+        response.assert_problem(
             "store-unavailable",
             "503 Service Unavailable",
             "idempotency_store_unavailable",
         );
-        assert_eq!(answer.header("retry-after"), Some("1"));
+        assert_eq!(response.header("retry-after"), Some("1"));
     }
     assert_eq!(server.probe.runs(), 0);
     Reply::to(server.booking("k"))
@@ -41,11 +41,11 @@ async fn without_the_store_nothing_runs(backend: Backend) {
 // proves: store-down-nothing-runs, own-claim-unrecognised
 #[apply(each_store)]
 #[tokio::test]
-async fn a_claim_whose_answer_was_lost_is_given_back(backend: Backend) {
+async fn a_claim_whose_reply_was_lost_is_withdrawn(backend: Backend) {
     let server = installed!(TestServer::new(backend).await);
-    server.faults.claim.lose_answers(1);
-    let answer = Reply::to(server.booking("k")).await;
-    answer.assert_problem(
+    server.faults.claim.lose_replies(1);
+    let response = Reply::to(server.booking("k")).await;
+    response.assert_problem(
         "store-unavailable",
         "503 Service Unavailable",
         "idempotency_store_unavailable",
@@ -79,9 +79,9 @@ async fn a_completion_that_fails_is_tried_again_before_the_client_hears(backend:
 // proves: failed-completion-keeps-key, own-claim-unrecognised, failed-completion-frees-key
 #[apply(each_store)]
 #[tokio::test]
-async fn a_completion_whose_answer_was_lost_is_recognised(backend: Backend) {
+async fn a_completion_whose_reply_was_lost_is_recognised(backend: Backend) {
     let server = installed!(TestServer::new(backend).await);
-    server.faults.complete.lose_answers(1);
+    server.faults.complete.lose_replies(1);
     let first = Reply::to(server.booking("k")).await;
     first.assert_fresh("201 Created");
     Reply::to(server.booking("k"))
@@ -92,7 +92,7 @@ async fn a_completion_whose_answer_was_lost_is_recognised(backend: Backend) {
 // proves: failed-completion-keeps-key, failed-completion-frees-key
 #[apply(each_store)]
 #[tokio::test]
-async fn a_client_has_its_answer_though_the_store_is_away_and_the_key_stays_taken(
+async fn a_client_gets_its_response_though_the_store_is_down_and_the_key_stays_taken(
     backend: Backend,
 ) {
     let server = installed!(TestServer::new(backend).await);
@@ -101,7 +101,7 @@ async fn a_client_has_its_answer_though_the_store_is_away_and_the_key_stays_take
     first.assert_fresh("201 Created");
     assert_eq!(first.header("idempotency-expires"), None);
     assert_eq!(server.faults.release.calls(), 0);
-    // The fifth try gets through.
+    // The fifth try succeeds.
     let again = Reply::to(server.booking("k").header("prefer", "wait=60")).await;
     assert!(again.is_replay());
     assert_eq!(again.body, first.body);
@@ -117,7 +117,7 @@ async fn a_release_that_fails_is_tried_until_the_key_is_free(backend: Backend) {
     server.faults.release.lose_requests(4);
     let first = Reply::to(request()).await;
     first.assert_fresh("500 Internal Server Error");
-    // The fifth try gets through, long before the lease would have lapsed.
+    // The fifth try succeeds, long before the lease would have expired.
     let again = Reply::to(request().header("prefer", "wait=60")).await;
     again.assert_fresh("500 Internal Server Error");
     assert_eq!(again.text(), "2");
@@ -126,17 +126,17 @@ async fn a_release_that_fails_is_tried_until_the_key_is_free(backend: Backend) {
 // proves: stored-before-sent
 #[apply(each_store)]
 #[tokio::test]
-async fn the_answer_is_stored_before_it_is_sent(backend: Backend) {
+async fn the_response_is_stored_before_it_is_sent(backend: Backend) {
     let server = installed!(TestServer::new(backend).await);
-    server.faults.complete.stop_answers(1);
+    server.faults.complete.stop_replies(1);
     let first = server.send(server.booking("k"));
     server.faults.complete.stopped().await;
-    // It is stored, and another client can have it; the first one still waits.
+    // The response is stored and can be replayed, while the first client still waits.
     let other = Reply::to(server.booking("k")).await;
     assert!(other.is_replay());
     assert!(!first.is_finished());
     server.faults.complete.open();
-    let first = first.await.expect("an answer");
+    let first = first.await.expect("a response");
     first.assert_fresh("201 Created");
     other.assert_replay_of(&first);
 }
@@ -169,8 +169,8 @@ async fn an_outcome_that_cannot_be_read_is_an_error_and_nothing_runs(backend: Ba
         );
         let completed = store.complete(&hold, Bytes::copy_from_slice(outcome)).await;
         assert!(matches!(completed, Ok(IfOwner::Done(_))));
-        let answer = Reply::to(server.booking("k")).await;
-        answer.assert_problem(
+        let response = Reply::to(server.booking("k")).await;
+        response.assert_problem(
             "store-unavailable",
             "503 Service Unavailable",
             "idempotency_store_unavailable",
@@ -201,8 +201,8 @@ async fn a_fingerprint_of_another_version_is_not_compared_and_nothing_runs(backe
         ))
         .await
         .expect("a claim");
-    let answer = Reply::to(server.booking("k")).await;
-    answer.assert_problem(
+    let response = Reply::to(server.booking("k")).await;
+    response.assert_problem(
         "key-incomparable",
         "409 Conflict",
         "idempotency_key_incomparable",
@@ -222,11 +222,11 @@ async fn a_full_store_refuses_new_keys_and_forgets_none() {
     let mut stored = Vec::new();
     let refused = loop {
         let key = stored.len().to_string();
-        let answer = Reply::to(server.booking(&key)).await;
-        if answer.status() != "201 Created" {
-            break answer;
+        let response = Reply::to(server.booking(&key)).await;
+        if response.status() != "201 Created" {
+            break response;
         }
-        stored.push(answer);
+        stored.push(response);
         assert!(stored.len() < 100, "no store of 2500 bytes holds that much");
     };
     refused.assert_problem(
@@ -281,7 +281,7 @@ async fn a_full_redis_refuses_new_keys_and_keeps_its_word_for_those_it_has() {
         .await
         .assert_replay_of(&stored);
     server.probe.proceed();
-    let running = running.await.expect("an answer");
+    let running = running.await.expect("a response");
     running.assert_fresh("201 Created");
     Reply::to(server.post("/stop", "running", BOOKING))
         .await

@@ -1,4 +1,4 @@
-//! Header fields of a response that no store may see, and what a cache is told of a replay.
+//! Header fields of a response that are never stored, and what a replay tells caches.
 
 use idempotency::HttpConfig;
 use rstest_reuse::apply;
@@ -70,8 +70,8 @@ async fn a_cache_does_not_take_a_replay_for_a_new_response() {
     ] {
         let server = installed!(TestServer::new(Backend::Memory).await);
         let (first, again) = twice(&server, &json!({ "headers": [field] })).await;
-        let says = |answer: &tests::reply::Reply| {
-            let lines = answer.headers.get_all("cache-control").iter();
+        let says = |response: &tests::reply::Reply| {
+            let lines = response.headers.get_all("cache-control").iter();
             lines.filter(|line| *line == "no-store").count()
         };
         assert_eq!((says(&first), says(&again)), (0, 1));

@@ -9,7 +9,7 @@ use crate::{
     test_server::{BOOKING, TestServer},
 };
 
-/// That the second request is the first one again.
+/// Asserts that the second request is a retry of the first.
 pub(crate) async fn same(first: RequestBuilder, second: RequestBuilder, what: &str) {
     let first = Reply::to(first).await;
     assert_eq!(first.status(), "201 Created", "{what}: {first:?}");
@@ -18,7 +18,7 @@ pub(crate) async fn same(first: RequestBuilder, second: RequestBuilder, what: &s
     assert_eq!(first.body, second.body, "{what}");
 }
 
-/// That the second request is another one, and leaves the first one's record as it was.
+/// Asserts that the second request is a different one, and leaves the first one's record unchanged.
 pub(crate) async fn different(first: RequestBuilder, second: RequestBuilder, what: &str) {
     let again = first.try_clone().expect("a body in memory");
     let first = Reply::to(first).await;
@@ -40,7 +40,7 @@ pub(crate) async fn different(first: RequestBuilder, second: RequestBuilder, wha
 // proves: other-body-refused, stored-refusal-stays
 #[apply(each_store)]
 #[tokio::test]
-async fn another_body_is_refused_and_the_first_answer_stays(backend: Backend) {
+async fn another_body_is_refused_and_the_first_response_stays(backend: Backend) {
     let server = installed!(TestServer::new(backend).await);
     let other = BOOKING.replace("Ann", "Bob");
     different(
@@ -50,9 +50,9 @@ async fn another_body_is_refused_and_the_first_answer_stays(backend: Backend) {
     )
     .await;
     assert_eq!(server.probe.runs(), 1);
-    let answer = Reply::to(server.post("/bookings", "k", &other)).await;
+    let response = Reply::to(server.post("/bookings", "k", &other)).await;
     assert!(
-        answer.json()["detail"]
+        response.json()["detail"]
             .as_str()
             .expect("a detail")
             .contains("new key")
@@ -124,7 +124,7 @@ async fn neither_http_version_nor_authority_nor_the_form_of_the_target_counts() 
         ("/bookings", "another.example"),
         ("http://third.example/bookings", "third.example"),
     ] {
-        let answer = server
+        let response = server
             .raw(format!(
                 "POST {target} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\nidempotency-key: k\r\n\
                  content-type: application/json\r\ncontent-length: {}\r\n\r\n{BOOKING}",
@@ -132,8 +132,8 @@ async fn neither_http_version_nor_authority_nor_the_form_of_the_target_counts() 
             ))
             .await;
         assert!(
-            answer.contains("idempotent-replayed: true"),
-            "{target}: {answer}"
+            response.contains("idempotent-replayed: true"),
+            "{target}: {response}"
         );
     }
     assert_eq!(server.probe.runs(), 1);
@@ -240,8 +240,8 @@ async fn what_is_not_json_counts_byte_by_byte() {
         let key = number.to_string();
         same(request(&key, body), request(&key, body), "equal bytes").await;
         let spaced = [b" ", body].concat();
-        let answer = Reply::to(request(&key, &spaced)).await;
-        answer.assert_problem(
+        let response = Reply::to(request(&key, &spaced)).await;
+        response.assert_problem(
             "key-reused",
             "422 Unprocessable Entity",
             "idempotency_key_reused",
@@ -288,7 +288,7 @@ async fn the_media_type_counts_without_its_parameters() {
         )
         .await;
     }
-    // A retry of an upload has another boundary.
+    // A retried upload has a new boundary.
     let form = |boundary: &str| {
         let part = "content-disposition: form-data; name=\"a\"\r\n\r\nx";
         request("form", &format!("multipart/form-data; boundary={boundary}"))
@@ -320,10 +320,10 @@ async fn how_the_body_travels_and_other_headers_do_not_count() {
              accept-language: de\r\ntraceparent: 00-1-2-3\r\ncontent-length: {length}\r\n\r\n{BOOKING}"
         ),
     ] {
-        let answer = server.raw(&request).await;
+        let response = server.raw(&request).await;
         assert!(
-            answer.contains("idempotent-replayed: true"),
-            "{request}\n{answer}"
+            response.contains("idempotent-replayed: true"),
+            "{request}\n{response}"
         );
     }
     let head = "POST /layered/bookings HTTP/1.1\r\nhost: test\r\nconnection: close\r\nidempotency-key: empty\r\n";

@@ -1,4 +1,4 @@
-//! One caller sends more new keys than the store has room for.
+//! One caller sends more new keys than the store can hold.
 
 use std::sync::Arc;
 
@@ -14,12 +14,12 @@ const LIMIT: usize = 30_000;
 async fn flooded(server: &TestServer) -> (Vec<Reply>, Reply) {
     let mut stored = Vec::new();
     loop {
-        let answer = Reply::to(deletion(server, stored.len())).await;
-        if answer.status() == "429 Too Many Requests" {
-            return (stored, answer);
+        let response = Reply::to(deletion(server, stored.len())).await;
+        if response.status() == "429 Too Many Requests" {
+            return (stored, response);
         }
-        answer.assert_fresh("201 Created");
-        stored.push(answer);
+        response.assert_fresh("201 Created");
+        stored.push(response);
         assert!(stored.len() < LIMIT / 400, "a caller is refused in the end");
     }
 }
@@ -50,7 +50,7 @@ async fn one_floods_and_others_book(store: Arc<dyn Store>, clock: Clock) {
     let runs = server.probe.runs();
     assert_eq!(runs, stored.len());
     assert_eq!(server.records().await, stored.len());
-    // It runs and leaves nothing however often it is sent, and what was told before is told again.
+    // However often the refused request is sent, it leaves no record, and completed requests are still replayed.
     Reply::to(deletion(&server, stored.len()))
         .await
         .assert_problem(

@@ -1,4 +1,4 @@
-//! Steps that their handler gives up, as a time-out around them does: what has begun is kept.
+//! Steps that their handler drops, as a timeout around them does: a step that has begun is finished and stored.
 
 use std::{future::poll_fn, pin::pin, task::Poll};
 
@@ -26,7 +26,7 @@ pub(crate) fn routes() -> Router<Probe> {
         .route("/given-up/short", post(charge_and_fail))
 }
 
-/// Gives its first step up once it has begun, in its first attempt, and then does what the body says.
+/// In its first attempt, drops its first step once it has begun, and then does what the body says.
 #[idempotent(ttl_seconds = 3600)]
 async fn give_up(
     State(probe): State<Probe>,
@@ -63,7 +63,7 @@ async fn give_up(
     Ok((StatusCode::CREATED, Json(done)).into_response())
 }
 
-/// A step and a failure, under a lease that makes the engine give the store up soon.
+/// A step and a failure, under a lease so short that the engine soon gives up on the store.
 #[idempotent(ttl_seconds = 3600, lease_seconds = 3)]
 async fn charge_and_fail(
     State(probe): State<Probe>,
@@ -92,7 +92,7 @@ async fn poll_once(future: impl Future) {
     .await;
 }
 
-/// The client has its response before the step has ended; and until then the key is not free.
+/// The client gets its response before the step has ended. Until it has, the key is not free.
 // proves: dropped-future-loses-nothing, dropped-step-overwritten
 #[apply(each_store)]
 #[tokio::test]
@@ -146,7 +146,7 @@ async fn a_run_may_respond_before_a_step_that_it_has_given_up(backend: Backend) 
     within_a_minute("the end of the shutdown", shutdown).await;
 }
 
-/// The work is done, so its result stays with the run, and goes into the store with the run's end.
+/// The work is done, so its result stays in memory and is stored when the run ends.
 // proves: failed-completion-keeps-key, downstream-key-derived
 #[apply(each_store)]
 #[tokio::test]
@@ -177,7 +177,7 @@ async fn steps_that_the_store_has_lost_are_kept_again() {
     server
         .faults
         .fail_over(MemoryStore::new().with_clock(Clock::manual()));
-    // By the run's next renewal.
+    // The run's next renewal stores it.
     server.faults.checkpoint.called(2).await;
     let (hold, _) = server.only_record().await;
     let found = server.idempotency.store().inspect(&hold.id).await;

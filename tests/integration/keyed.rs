@@ -1,4 +1,4 @@
-//! What a copy of the store tells, and what only the secret does.
+//! What a copy of the store reveals, and what needs the secret.
 
 use std::collections::HashSet;
 
@@ -44,7 +44,7 @@ async fn equal_requests_of_two_callers_have_unequal_fingerprints_in_the_store(ba
     }
 }
 
-/// Another service with the same secret, in the same store, is another caller too.
+/// Another service with the same secret and store counts as another caller.
 // proves: fingerprint-hides-body, store-sees-digests-only
 #[tokio::test]
 async fn equal_requests_to_two_services_have_unequal_fingerprints() {
@@ -85,8 +85,8 @@ async fn no_child_key_can_be_derived_from_the_store_without_the_secret() {
     assert_eq!(sent, with_secret);
 }
 
-/// A version that derives other ones would pay twice for runs that this one has begun, and tell their clients that the key was
-/// used for another request.
+/// A version that derives other child keys would pay twice for runs that this one has begun, and refuse their retries as
+/// requests that differ.
 // proves: custom-versioned-fingerprint, downstream-key-derived, upgrade-changes-key-derivation
 #[tokio::test]
 async fn fingerprints_and_child_keys_stay_what_they_are() {
@@ -99,7 +99,7 @@ async fn fingerprints_and_child_keys_stay_what_they_are() {
         let server = installed!(configured);
         let first = Reply::to(server.post("/steps", "k", "\"go on\"")).await;
         first.assert_fresh("201 Created");
-        // It is made of the fingerprint, so it stands for both.
+        // The child key is derived from the fingerprint, so it covers both.
         assert_eq!(first.json()["keys"][0], child_key);
     }
 }

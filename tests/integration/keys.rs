@@ -1,4 +1,4 @@
-//! The header: which values are keys, which are refused, and that a refusal touches nothing.
+//! The header field: which values are keys, which are refused, and that a refusal touches nothing.
 
 use idempotency::HttpConfig;
 use rstest_reuse::apply;
@@ -9,7 +9,7 @@ use crate::{
     test_server::{BOOKING, TestServer},
 };
 
-/// A request head with these lines for the key, by hand: a client library would not send them.
+/// A request head with these lines for the key, written by hand: a client library would not send them.
 fn head(lines: &[&[u8]]) -> Vec<u8> {
     let mut request = b"POST /bookings HTTP/1.1\r\nhost: test\r\nconnection: close\r\n".to_vec();
     request.extend(b"content-type: application/json\r\n");
@@ -21,8 +21,8 @@ fn head(lines: &[&[u8]]) -> Vec<u8> {
     request
 }
 
-fn status(answer: &str) -> &str {
-    answer
+fn status(response: &str) -> &str {
+    response
         .split("\r\n")
         .next()
         .expect("a status line")
@@ -36,8 +36,8 @@ async fn a_required_key_that_is_missing_is_refused() {
     let request = server
         .request(reqwest::Method::POST, "/required")
         .body(BOOKING);
-    let answer = Reply::to(request.header("content-type", "application/json")).await;
-    answer.assert_problem("key-missing", "400 Bad Request", "idempotency_key_missing");
+    let response = Reply::to(request.header("content-type", "application/json")).await;
+    response.assert_problem("key-missing", "400 Bad Request", "idempotency_key_missing");
     assert_eq!((server.probe.runs(), server.faults.claim.calls()), (0, 0));
     Reply::to(server.post("/required", "k", BOOKING))
         .await
@@ -52,10 +52,10 @@ async fn without_a_key_every_request_runs() {
         let request = server
             .request(reqwest::Method::POST, "/bookings")
             .body(BOOKING);
-        let answer = Reply::to(request.header("content-type", "application/json")).await;
-        answer.assert_fresh("201 Created");
-        assert_eq!(answer.header("idempotency-expires"), None);
-        assert_eq!(answer.json()["run"], run);
+        let response = Reply::to(request.header("content-type", "application/json")).await;
+        response.assert_fresh("201 Created");
+        assert_eq!(response.header("idempotency-expires"), None);
+        assert_eq!(response.json()["run"], run);
     }
     assert_eq!(
         (server.faults.claim.calls(), server.records().await),
@@ -77,11 +77,11 @@ async fn a_key_is_the_same_however_it_is_written() {
         "Idempotency-Key: \"8e03978e-40d5-43e8-bc93-6894a57f9324\";a=b;c=\"d\";e=?1;f=:AA==:",
         "Idempotency-Key: \"8e03978e-40d5-43e8-bc93-6894a57f9324\"; v=1;x",
     ] {
-        let answer = server.raw(head(&[line.as_bytes()])).await;
-        assert_eq!(status(&answer), "201 Created", "{line}");
+        let response = server.raw(head(&[line.as_bytes()])).await;
+        assert_eq!(status(&response), "201 Created", "{line}");
         assert!(
-            answer.contains("idempotent-replayed: true"),
-            "{line}: {answer}"
+            response.contains("idempotent-replayed: true"),
+            "{line}: {response}"
         );
     }
     assert_eq!(server.probe.runs(), 1);
@@ -139,18 +139,18 @@ async fn a_malformed_key_is_refused_and_nothing_runs() {
         .chain(two_lines.iter().map(|lines| head(lines)));
     for request in requests {
         let sent = String::from_utf8_lossy(&request).into_owned();
-        let answer = server.raw(request).await;
-        assert_eq!(status(&answer), "400 Bad Request", "{sent}");
+        let response = server.raw(request).await;
+        assert_eq!(status(&response), "400 Bad Request", "{sent}");
         let code = if sent.contains("kkkk") {
             "too_long"
         } else {
             "malformed"
         };
         assert!(
-            answer.contains(&format!("\"code\":\"idempotency_key_{code}\"")),
-            "{sent}\n{answer}"
+            response.contains(&format!("\"code\":\"idempotency_key_{code}\"")),
+            "{sent}\n{response}"
         );
-        assert!(answer.contains("application/problem+json"), "{answer}");
+        assert!(response.contains("application/problem+json"), "{response}");
     }
     assert_eq!((server.probe.runs(), server.faults.claim.calls()), (0, 0));
 }
@@ -163,13 +163,13 @@ async fn a_refusal_says_what_a_key_looks_like() {
         (HttpConfig::new().with_strict_keys(), false),
     ] {
         let server = installed!(TestServer::speaking(Backend::Memory, http).await);
-        let answer = Reply::to(server.booking("\"")).await;
-        answer.assert_problem(
+        let response = Reply::to(server.booking("\"")).await;
+        response.assert_problem(
             "key-malformed",
             "400 Bad Request",
             "idempotency_key_malformed",
         );
-        let problem = answer.json();
+        let problem = response.json();
         let detail = problem["detail"].as_str().expect("a detail");
         let format = "1 to 255 printable ASCII characters in double quotes";
         assert!(detail.contains(format), "{detail}");
@@ -207,8 +207,8 @@ async fn a_strict_service_takes_quoted_keys_only() {
     let server = installed!(
         TestServer::speaking(Backend::Memory, HttpConfig::new().with_strict_keys()).await
     );
-    let answer = Reply::to(server.booking("k")).await;
-    answer.assert_problem(
+    let response = Reply::to(server.booking("k")).await;
+    response.assert_problem(
         "key-malformed",
         "400 Bad Request",
         "idempotency_key_malformed",
@@ -235,8 +235,8 @@ async fn what_breaks_http_is_refused_before_any_handler() {
         b"idempotency-key: a\r\n b",
         b"idempotency-key : a",
     ] {
-        let answer = server.raw(head(&[line])).await;
-        assert_eq!(status(&answer), "400 Bad Request", "{line:?}");
+        let response = server.raw(head(&[line])).await;
+        assert_eq!(status(&response), "400 Bad Request", "{line:?}");
     }
     assert_eq!((server.probe.runs(), server.faults.claim.calls()), (0, 0));
 }
@@ -322,9 +322,9 @@ async fn no_refusal_repeats_the_key_or_the_body() {
         server.post("/bookings", "very-secret-key", &other),
         server.booking(&malformed),
     ] {
-        let answer = Reply::to(request).await;
-        assert!(answer.status.is_client_error());
-        let all = format!("{:?} {}", answer.headers, answer.text());
+        let response = Reply::to(request).await;
+        assert!(response.status.is_client_error());
+        let all = format!("{:?} {}", response.headers, response.text());
         assert!(
             !all.contains("very-secret") && !all.contains("Confidential"),
             "{all}"

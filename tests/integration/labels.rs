@@ -15,7 +15,7 @@ use crate::{
     test_server::TestServer,
 };
 
-/// Whose payments they are, in letters that SQL, JSON and URLs could misread.
+/// A customer's name, with characters that SQL, JSON and URLs could misread.
 const CUSTOMER: &str = r#"O'Brien "&" Søns 💶 \ %_"#;
 
 pub(crate) fn routes(idempotency: &Idempotency) -> Router<Probe> {
@@ -38,7 +38,7 @@ async fn pay_under_a_layer(State(probe): State<Probe>) -> StatusCode {
     StatusCode::CREATED
 }
 
-/// What an authentication layer would do, which knows the customer.
+/// What an authentication layer that knows the customer would do.
 async fn label(mut request: axum::extract::Request) -> axum::extract::Request {
     let scope = Scope::principal("Ann");
     let asked = request.headers().get("x-label");
@@ -52,7 +52,7 @@ async fn label(mut request: axum::extract::Request) -> axum::extract::Request {
     request
 }
 
-/// Pays under this key, which is also what the label is asked by.
+/// Pays under this key, which also selects the label.
 async fn send(server: &TestServer, path: &str, key: &str) -> Reply {
     let request = server.post(path, key, "{}");
     Reply::to(match key {
@@ -85,8 +85,8 @@ async fn an_operator_finds_a_key_by_its_label_and_sees_its_route(backend: Backen
         let server = installed!(TestServer::new(backend).await);
         let path = |id| format!("{prefix}/{id}{suffix}");
         for (id, key) in ["text", "digest", "customer-8", "none"].iter().enumerate() {
-            let answer = send(&server, &path(id), key).await;
-            answer.assert_fresh("201 Created");
+            let response = send(&server, &path(id), key).await;
+            response.assert_fresh("201 Created");
         }
         let id = |key| {
             let key = IdempotencyKey::new(key).expect("a key");
@@ -113,7 +113,7 @@ async fn an_operator_finds_a_key_by_its_label_and_sees_its_route(backend: Backen
         assert_eq!(unlabelled.labels.route(), Some(route));
         assert_eq!(unlabelled.labels.label(), None);
 
-        // A retry by a customer who has another name by then is the same request, and finds the record as it is.
+        // A retry by a customer whose name has changed is the same request, and leaves the record's label as it is.
         let retry = server.post(&path(0), "text", "{}");
         let retry = Reply::to(retry.header("x-label", "renamed")).await;
         assert!(retry.is_replay(), "{retry:?}");

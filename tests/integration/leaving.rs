@@ -1,4 +1,4 @@
-//! Clients that leave, timeouts that fire, servers that stop: the run goes on.
+//! Clients that disconnect, timeouts that fire, servers that stop: the run goes on.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ fn stop_request(key: &str) -> String {
     )
 }
 
-/// What a client finds that left while its request ran.
+/// What a client gets on retry after it disconnected while its request ran.
 async fn comes_back(server: &TestServer, key: &str) {
     let duplicate = Reply::to(server.post("/stop", key, BOOKING)).await;
     duplicate.assert_problem("in-progress", "409 Conflict", "idempotency_in_progress");
@@ -40,7 +40,7 @@ async fn comes_back(server: &TestServer, key: &str) {
 // proves: run-survives-client-leaving, client-leaves-response-lost
 #[apply(each_store)]
 #[tokio::test]
-async fn a_client_that_closes_its_connection_finds_its_answer_later(backend: Backend) {
+async fn a_client_that_closes_its_connection_gets_its_response_later(backend: Backend) {
     let server = installed!(TestServer::new(backend).await);
     let mut connection = server.connect().await;
     connection
@@ -54,7 +54,7 @@ async fn a_client_that_closes_its_connection_finds_its_answer_later(backend: Bac
 
 // proves: run-survives-client-leaving
 #[tokio::test]
-async fn a_client_that_closes_its_half_finds_its_answer_later() {
+async fn a_client_that_closes_its_half_gets_its_response_later() {
     let server = installed!(TestServer::new(Backend::Memory).await);
     let mut connection = server.connect().await;
     connection
@@ -68,7 +68,7 @@ async fn a_client_that_closes_its_half_finds_its_answer_later() {
 
 // proves: run-survives-client-leaving
 #[tokio::test]
-async fn a_client_that_resets_its_stream_finds_its_answer_later() {
+async fn a_client_that_resets_its_stream_gets_its_response_later() {
     let server = installed!(TestServer::new(Backend::Memory).await);
     let http2 = Client::builder()
         .http2_prior_knowledge()
@@ -94,8 +94,8 @@ async fn an_outer_timeout_does_not_stop_the_run() {
         Duration::from_secs(2),
     );
     let server = installed!(TestServer::wrapped(Backend::Memory, |app| app.layer(timeout)).await);
-    let answer = Reply::to(server.post("/stop", "k", BOOKING)).await;
-    answer.assert_fresh("504 Gateway Timeout");
+    let response = Reply::to(server.post("/stop", "k", BOOKING)).await;
+    response.assert_fresh("504 Gateway Timeout");
     server.probe.started().await;
     server.probe.proceed();
     server.faults.complete.called(1).await;
@@ -120,8 +120,8 @@ async fn a_shutdown_waits_for_runs_and_takes_no_new_keys(backend: Backend) {
 
     let idempotency = server.idempotency.clone();
     let shutdown = tokio::spawn(async move { idempotency.shutdown().await });
-    // The waiting duplicate hears of it first.
-    let refused = waiting.await.expect("an answer");
+    // The waiting duplicate is woken first.
+    let refused = waiting.await.expect("a response");
     refused.assert_problem(
         "shutting-down",
         "503 Service Unavailable",
@@ -140,7 +140,7 @@ async fn a_shutdown_waits_for_runs_and_takes_no_new_keys(backend: Backend) {
     server.probe.proceed();
     running
         .await
-        .expect("an answer")
+        .expect("a response")
         .assert_fresh("201 Created");
     shutdown.await.expect("a shutdown");
     let records = server.list().await;
@@ -149,9 +149,9 @@ async fn a_shutdown_waits_for_runs_and_takes_no_new_keys(backend: Backend) {
 // proves: run-survives-client-leaving, own-claim-unrecognised
 #[apply(each_store)]
 #[tokio::test]
-async fn a_claim_whose_client_left_is_given_back(backend: Backend) {
+async fn a_claim_whose_client_left_is_withdrawn(backend: Backend) {
     let server = installed!(TestServer::new(backend).await);
-    server.faults.claim.stop_answers(1);
+    server.faults.claim.stop_replies(1);
     let mut connection = server.connect().await;
     connection
         .write_all(stop_request("k").as_bytes())
@@ -168,6 +168,6 @@ async fn a_claim_whose_client_left_is_given_back(backend: Backend) {
     server.faults.claim.open();
     server.probe.started().await;
     server.probe.proceed();
-    again.await.expect("an answer").assert_fresh("201 Created");
+    again.await.expect("a response").assert_fresh("201 Created");
     assert_eq!(server.probe.runs(), 1);
 }

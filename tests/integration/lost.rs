@@ -1,4 +1,4 @@
-//! Runs whose owner is lost, under handlers that must not run again before somebody knows what happened.
+//! Runs whose owner is lost, of handlers that must not run again before an operator has resolved the key.
 
 use std::time::Duration;
 
@@ -67,7 +67,7 @@ async fn a_run_that_was_lost_is_not_made_again(backend: Backend) {
         let detail = refused.json()["detail"].to_string();
         assert!(detail.contains("not known whether"), "{detail}");
         assert!(detail.contains("operator"), "{detail}");
-        // Another request is another mistake, and not told of this one.
+        // A different request under the key gets 422, which says nothing of the unknown outcome.
         let other = Reply::to(server.post("/lost", "k", "{}")).await;
         other.assert_problem(
             "key-reused",
@@ -81,15 +81,15 @@ async fn a_run_that_was_lost_is_not_made_again(backend: Backend) {
 // proves: duplicate-may-wait, dead-owner-taken-over, interrupted-run-stuck
 #[apply(each_store)]
 #[tokio::test]
-async fn a_duplicate_that_waits_for_a_run_that_was_lost_hears_of_it(backend: Backend) {
+async fn a_duplicate_that_waits_for_a_run_learns_that_it_was_lost(backend: Backend) {
     let server = installed!(TestServer::new(backend).await);
     server.abandon("/lost/wait", "k", BOOKING).await;
     let before = server.faults.claim.calls();
     let waiting = server.send(server.post("/lost/wait", "k", BOOKING));
-    // It has looked a second time when it listens.
+    // Once it listens, it has read the record a second time.
     server.faults.claim.called(before + 2).await;
     server.pass(30);
-    assert_unknown(&waiting.await.expect("an answer"));
+    assert_unknown(&waiting.await.expect("a response"));
     assert_eq!(server.probe.runs(), 0);
 }
 
@@ -97,17 +97,17 @@ async fn a_duplicate_that_waits_for_a_run_that_was_lost_hears_of_it(backend: Bac
 // proves: interrupted-run-stuck
 #[apply(each_store)]
 #[tokio::test]
-async fn an_owner_that_comes_back_leaves_its_answer(backend: Backend) {
+async fn an_owner_that_recovers_stores_its_response(backend: Backend) {
     let server = installed!(TestServer::new(backend).await);
     let request = || server.post("/lost/stop", "k", BOOKING);
     let slow = server.send(request());
     server.probe.started().await;
-    // As if the process had been paused: time passes, and nothing is renewed.
+    // As if the process had been paused: time passes, and the lease is not renewed.
     server.faults.renew.lose_requests(usize::MAX);
     server.pass(30);
     assert_unknown(&Reply::to(request()).await);
     server.probe.proceed();
-    let slow = slow.await.expect("an answer");
+    let slow = slow.await.expect("a response");
     slow.assert_fresh("201 Created");
     Reply::to(request()).await.assert_replay_of(&slow);
     assert_eq!(server.probe.runs(), 1);
@@ -121,15 +121,15 @@ async fn a_retry_runs_once_an_operator_has_freed_the_key(backend: Backend) {
     let request = || server.post("/lost", "k", BOOKING);
     let seen = lost(&server).await;
     let freed = server.idempotency.resolve(&seen, Resolution::Release);
-    assert_eq!(freed.await.expect("an answer"), IfOwner::Done(()));
+    assert_eq!(freed.await.expect("a reply"), IfOwner::Done(()));
     let first = Reply::to(request()).await;
     first.assert_fresh("201 Created");
     assert_eq!(first.json()["run"], 1);
 
-    // What the operator has seen is not there any more, and what is there now is nobody's to end.
+    // The hold that the operator saw is gone, and the record that replaced it is complete.
     for resolution in [Resolution::Release, booked(&server).await] {
         let late = server.idempotency.resolve(&seen, resolution).await;
-        assert_eq!(late.expect("an answer"), IfOwner::NotOwner);
+        assert_eq!(late.expect("a response"), IfOwner::NotOwner);
     }
     Reply::to(request()).await.assert_replay_of(&first);
     assert_eq!(server.probe.runs(), 1);
@@ -138,23 +138,23 @@ async fn a_retry_runs_once_an_operator_has_freed_the_key(backend: Backend) {
 // proves: dead-owner-taken-over, interrupted-run-stuck
 #[apply(each_store)]
 #[tokio::test]
-async fn a_retry_gets_the_answer_that_an_operator_has_given(backend: Backend) {
+async fn a_retry_gets_the_response_that_an_operator_has_stored(backend: Backend) {
     let server = installed!(TestServer::new(backend).await);
     let seen = lost(&server).await;
     let given = server
         .idempotency
         .resolve(&seen, booked(&server).await)
         .await
-        .expect("an answer");
+        .expect("a response");
     assert_eq!(given, IfOwner::Done(()));
     for _ in 0..2 {
-        let answer = Reply::to(server.post("/lost", "k", BOOKING)).await;
-        assert!(answer.is_replay(), "{answer:?}");
-        assert_eq!(answer.status(), "201 Created");
-        assert_eq!(answer.header("location"), Some("/bookings/7"));
-        assert_eq!(answer.header("set-cookie"), None, "it is a secret");
-        assert!(answer.header("idempotency-expires").is_some());
-        assert_eq!(answer.text(), "booked by hand");
+        let reply = Reply::to(server.post("/lost", "k", BOOKING)).await;
+        assert!(reply.is_replay(), "{reply:?}");
+        assert_eq!(reply.status(), "201 Created");
+        assert_eq!(reply.header("location"), Some("/bookings/7"));
+        assert_eq!(reply.header("set-cookie"), None, "it is a secret");
+        assert!(reply.header("idempotency-expires").is_some());
+        assert_eq!(reply.text(), "booked by hand");
     }
     server.pass(66);
     Reply::to(server.post("/lost", "k", BOOKING))
@@ -166,40 +166,40 @@ async fn a_retry_gets_the_answer_that_an_operator_has_given(backend: Backend) {
 // proves: oversized-response-leaves-tombstone, dead-owner-taken-over, large-response-unprotected
 #[apply(each_store)]
 #[tokio::test]
-async fn an_operators_answer_that_is_too_long_leaves_a_tombstone(backend: Backend) {
+async fn an_operators_response_that_is_too_long_leaves_a_tombstone(backend: Backend) {
     let server = installed!(TestServer::new(backend).await);
     let seen = lost(&server).await;
     let location = [(header::LOCATION, "/bookings/7")];
     let long = (location, "x".repeat(1024 * 1024 + 1)).into_response();
     let resolution = complete(&server, long).await;
     let given = server.idempotency.resolve(&seen, resolution).await;
-    assert_eq!(given.expect("an answer"), IfOwner::Done(()));
-    let answer = Reply::to(server.post("/lost", "k", BOOKING)).await;
-    answer.assert_problem(
+    assert_eq!(given.expect("a response"), IfOwner::Done(()));
+    let reply = Reply::to(server.post("/lost", "k", BOOKING)).await;
+    reply.assert_problem(
         "response-not-stored",
         "409 Conflict",
         "idempotency_response_not_stored",
     );
-    assert_eq!(answer.header("location"), Some("/bookings/7"));
+    assert_eq!(reply.header("location"), Some("/bookings/7"));
     assert_eq!(server.probe.runs(), 0);
 }
 
 // proves: expired-key-is-new, dead-owner-taken-over, interrupted-run-stuck
 #[apply(each_store)]
 #[tokio::test]
-async fn what_nobody_resolves_is_forgotten_a_ttl_after_its_lease(backend: Backend) {
+async fn an_unresolved_key_is_forgotten_a_ttl_after_its_lease(backend: Backend) {
     let server = installed!(TestServer::new(backend).await);
     lost(&server).await;
     let rest = server.pass_nearly(3600);
     assert_unknown(&Reply::to(server.post("/lost", "k", BOOKING)).await);
     server.time.pass(rest);
     // The key is new, for any request.
-    let answer = Reply::to(server.post("/lost", "k", "{}")).await;
-    answer.assert_fresh("201 Created");
+    let reply = Reply::to(server.post("/lost", "k", "{}")).await;
+    reply.assert_fresh("201 Created");
     assert_eq!(server.probe.runs(), 1);
 }
 
-/// A run of `/lost` that nobody hears of any more, as the operator finds it.
+/// A lost run of `/lost`, as the operator finds it.
 async fn lost(server: &TestServer) -> Record {
     server.abandon("/lost", "k", BOOKING).await;
     server.pass(30);
@@ -207,34 +207,34 @@ async fn lost(server: &TestServer) -> Record {
     let key = IdempotencyKey::new("k").expect("a key");
     let id = server.idempotency.record_id(&Scope::anonymous(), &key);
     let seen = server.idempotency.store().inspect(&id).await;
-    seen.expect("an answer").expect("the record")
+    seen.expect("a reply").expect("the record")
 }
 
-/// An answer for a minute, with a header that must not be written down.
+/// An operator's response, kept for a minute, with a header field that must not be stored.
 async fn booked(server: &TestServer) -> Resolution {
     let headers = [
         (header::LOCATION, "/bookings/7"),
         (header::SET_COOKIE, "session=secret"),
     ];
-    let answer = (StatusCode::CREATED, headers, "booked by hand").into_response();
-    complete(server, answer).await
+    let reply = (StatusCode::CREATED, headers, "booked by hand").into_response();
+    complete(server, reply).await
 }
 
-async fn complete(server: &TestServer, answer: Response) -> Resolution {
-    let outcome = server.idempotency.outcome_of_response(answer).await;
+async fn complete(server: &TestServer, reply: Response) -> Resolution {
+    let outcome = server.idempotency.outcome_of_response(reply).await;
     Resolution::Complete {
         outcome: outcome.expect("a whole body"),
         ttl: Duration::from_secs(60),
     }
 }
 
-/// That nothing has run, and nothing will by itself: there is no use in coming back.
+/// Asserts that nothing has run, and nothing will without an operator: the client is not told to retry.
 #[track_caller]
-fn assert_unknown(answer: &Reply) {
-    answer.assert_problem(
+fn assert_unknown(reply: &Reply) {
+    reply.assert_problem(
         "outcome-unknown",
         "409 Conflict",
         "idempotency_outcome_unknown",
     );
-    assert_eq!(answer.header("retry-after"), None);
+    assert_eq!(reply.header("retry-after"), None);
 }

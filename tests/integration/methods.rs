@@ -29,14 +29,14 @@ async fn safe_methods_ignore_even_a_malformed_key() {
             let request = server
                 .request(method.clone(), path)
                 .header("idempotency-key", "\"broken");
-            let answer = Reply::to(
+            let response = Reply::to(
                 request
                     .header("content-type", "application/json")
                     .body(BOOKING),
             )
             .await;
-            answer.assert_fresh(status);
-            assert_eq!(answer.header("idempotency-expires"), None);
+            response.assert_fresh(status);
+            assert_eq!(response.header("idempotency-expires"), None);
         }
     }
     assert_eq!((server.probe.runs(), server.faults.claim.calls()), (10, 0));
@@ -54,7 +54,7 @@ async fn the_attribute_protects_every_method_that_is_not_safe() {
         };
         let first = Reply::to(request()).await;
         first.assert_fresh("204 No Content");
-        // Without the key the booking would be found gone.
+        // Without the key the second request would not find the booking.
         Reply::to(request()).await.assert_replay_of(&first);
         assert_eq!(server.probe.runs(), 1, "{method}");
     }
@@ -104,11 +104,11 @@ async fn what_has_no_endpoint_leaves_no_record() {
             let request = server
                 .request(method.clone(), path)
                 .header("idempotency-key", "k");
-            let answer = Reply::to(request).await;
-            answer.assert_fresh(status);
+            let response = Reply::to(request).await;
+            response.assert_fresh(status);
             assert_eq!(
-                answer.header("allow").is_some(),
-                answer.status() == "405 Method Not Allowed",
+                response.header("allow").is_some(),
+                response.status() == "405 Method Not Allowed",
                 "{path}"
             );
         }
@@ -121,9 +121,9 @@ async fn what_has_no_endpoint_leaves_no_record() {
 async fn a_key_on_an_unprotected_endpoint_is_ignored() {
     let server = installed!(TestServer::new(Backend::Memory).await);
     for run in 1..=2 {
-        let answer = Reply::to(server.post("/unprotected", "k", BOOKING)).await;
-        answer.assert_fresh("201 Created");
-        assert_eq!(answer.json()["run"], run);
+        let response = Reply::to(server.post("/unprotected", "k", BOOKING)).await;
+        response.assert_fresh("201 Created");
+        assert_eq!(response.json()["run"], run);
     }
 }
 
@@ -150,8 +150,8 @@ async fn a_key_covers_a_batch_as_one_unit(backend: Backend) {
 #[tokio::test]
 async fn protection_twice_is_a_mistake_and_nothing_runs() {
     let server = installed!(TestServer::new(Backend::Memory).await);
-    let answer = Reply::to(server.post("/layered/twice", "k", BOOKING)).await;
-    answer.assert_problem(
+    let response = Reply::to(server.post("/layered/twice", "k", BOOKING)).await;
+    response.assert_problem(
         "misconfigured",
         "500 Internal Server Error",
         "idempotency_misconfigured",

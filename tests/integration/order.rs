@@ -62,7 +62,7 @@ pub(crate) fn routes(idempotency: &Idempotency) -> Router<Probe> {
     Router::new().nest("/order", routes)
 }
 
-/// Shorter than any test waits.
+/// Shorter than any wait of a test.
 fn limit(status: StatusCode) -> TimeoutLayer {
     TimeoutLayer::with_status_code(status, Duration::from_millis(100))
 }
@@ -112,7 +112,7 @@ async fn send(server: &TestServer, path: &str) -> Reply {
     Reply::to(server.post(path, "k", BOOKING)).await
 }
 
-/// How far it came is as unknown as if its process had died.
+/// How far the run came is as unknown as if its process had died.
 // proves: failures-free-key, dead-owner-taken-over
 #[apply(each_store)]
 #[tokio::test]
@@ -160,7 +160,7 @@ async fn a_run_that_a_time_limit_inside_has_stopped_is_a_lost_one(backend: Backe
     assert_eq!(server.probe.runs(), 1);
 }
 
-/// The step goes on, under the hold that it was begun under.
+/// The step continues under the hold that it began with.
 // proves: dead-owner-taken-over
 #[apply(each_store)]
 #[tokio::test]
@@ -174,7 +174,7 @@ async fn a_step_outlives_the_time_limit_inside_and_the_next_attempt_has_its_resu
         .assert_fresh("504 Gateway Timeout");
     server.probe.proceed();
     server.faults.checkpoint.called(1).await;
-    // The step is done, and the run still is not.
+    // The step has ended, but the run has not.
     send(&server, path).await.assert_problem(
         "in-progress",
         "409 Conflict",
@@ -199,8 +199,8 @@ async fn a_service_inside_says_of_its_503_that_nothing_was_done(backend: Backend
     ] {
         server.probe.forget_runs();
         for run in 1..=2 {
-            let answer = Reply::to(server.post("/layered/script", key, script)).await;
-            assert!(answer.status().starts_with("50"), "{answer:?}");
+            let reply = Reply::to(server.post("/layered/script", key, script)).await;
+            assert!(reply.status().starts_with("50"), "{reply:?}");
             assert_eq!((server.probe.runs(), server.records().await), (run, 0));
         }
     }
@@ -240,11 +240,11 @@ async fn a_handler_that_compresses_by_itself_is_asked_for_plain_bytes(backend: B
         TestServer::wrapped(backend, |app| app.layer(Extension(Marker("outside")))).await
     );
     let packed = |request: reqwest::RequestBuilder| request.header("accept-encoding", "gzip");
-    let answer = Reply::to(packed(server.post("/echo", "k", BOOKING))).await;
-    assert_eq!(answer.header("x-seen-accept-encoding"), Some("identity"));
+    let reply = Reply::to(packed(server.post("/echo", "k", BOOKING))).await;
+    assert_eq!(reply.header("x-seen-accept-encoding"), Some("identity"));
     let unprotected = server.request(Method::POST, "/echo").body(BOOKING);
-    let answer = Reply::to(packed(unprotected)).await;
-    assert_eq!(answer.header("x-seen-accept-encoding"), Some("gzip"));
+    let reply = Reply::to(packed(unprotected)).await;
+    assert_eq!(reply.header("x-seen-accept-encoding"), Some("gzip"));
 }
 
 #[apply(each_store)]
@@ -262,9 +262,9 @@ async fn cors_outside_marks_first_responses_replays_and_refusals(backend: Backen
     again.assert_replay_of(&first);
     let refused = Reply::to(request("{}")).await;
     assert_eq!(refused.status(), "422 Unprocessable Entity");
-    for answer in [first, again, refused] {
+    for reply in [first, again, refused] {
         assert_eq!(
-            answer.header("access-control-allow-origin"),
+            reply.header("access-control-allow-origin"),
             Some("https://shop.example")
         );
     }
@@ -316,12 +316,12 @@ impl io::Write for Logged {
 // proves: post-and-patch-protected, unprotected-endpoint-ignores-key
 #[apply(each_store)]
 #[tokio::test]
-async fn a_route_that_is_merged_behind_the_layer_is_left_out_of_it(backend: Backend) {
+async fn a_route_that_is_merged_after_the_layer_is_outside_it(backend: Backend) {
     let server = installed!(TestServer::new(backend).await);
     for run in ["1", "2"] {
-        let answer = send(&server, "/order/left-out").await;
-        answer.assert_fresh("200 OK");
-        assert_eq!(answer.text(), run);
+        let reply = send(&server, "/order/left-out").await;
+        reply.assert_fresh("200 OK");
+        assert_eq!(reply.text(), run);
     }
     // So it can have options of its own.
     let first = send(&server, "/order/own").await;
@@ -389,7 +389,7 @@ async fn grpc_under_a_key_is_refused_because_a_replay_would_lose_its_status(back
         );
     }
     assert_eq!((server.probe.runs(), server.records().await), (0, 0));
-    // Without a key it is not touched.
-    let answer = Reply::to(request("application/grpc")).await;
-    answer.assert_fresh("201 Created");
+    // Without a key the request is not changed.
+    let reply = Reply::to(request("application/grpc")).await;
+    reply.assert_fresh("201 Created");
 }

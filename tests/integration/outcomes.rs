@@ -1,4 +1,4 @@
-//! Which answers are stored, and which leave the key free.
+//! Which responses are stored, and which leave the key free.
 
 use rstest_reuse::apply;
 use serde_json::json;
@@ -9,7 +9,7 @@ use crate::{
     test_server::{BOOKING, TestServer},
 };
 
-/// Sends the same scripted request twice and returns both answers.
+/// Sends the same scripted request twice and returns both responses.
 async fn twice(
     server: &TestServer,
     path: &str,
@@ -25,7 +25,7 @@ async fn twice(
 // proves: successes-and-redirects-stored, handler-refusals-stored
 #[apply(each_store)]
 #[tokio::test]
-async fn final_answers_are_stored_whatever_they_say(backend: Backend) {
+async fn final_responses_are_stored_whatever_they_say(backend: Backend) {
     let server = installed!(TestServer::new(backend).await);
     for (number, status) in [
         200, 201, 202, 204, 206, 301, 302, 303, 304, 400, 402, 405, 409, 410, 412, 415, 418, 422,
@@ -47,7 +47,7 @@ async fn final_answers_are_stored_whatever_they_say(backend: Backend) {
 // proves: transient-responses-not-stored, redirects-307-308-released
 // proves: stored-rejection-shadows-correction
 #[tokio::test]
-async fn answers_that_can_change_are_not_stored() {
+async fn responses_that_can_change_are_not_stored() {
     let server = installed!(TestServer::new(Backend::Memory).await);
     for status in [
         307, 308, 401, 403, 407, 408, 413, 421, 425, 426, 428, 429, 431,
@@ -130,10 +130,10 @@ async fn a_handler_overrules_every_rule() {
 #[tokio::test]
 async fn a_body_that_an_extractor_refuses_leaves_the_key_free() {
     let server = installed!(TestServer::new(Backend::Memory).await);
-    let answer = Reply::to(server.post("/bookings", "k", "{\"broken")).await;
-    answer.assert_fresh("400 Bad Request");
-    let answer = Reply::to(server.post("/script", "k", "{\"status\":\"text\"}")).await;
-    answer.assert_fresh("422 Unprocessable Entity");
+    let response = Reply::to(server.post("/bookings", "k", "{\"broken")).await;
+    response.assert_fresh("400 Bad Request");
+    let response = Reply::to(server.post("/script", "k", "{\"status\":\"text\"}")).await;
+    response.assert_fresh("422 Unprocessable Entity");
     let request = server
         .request(reqwest::Method::POST, "/bookings")
         .header("idempotency-key", "k");
@@ -150,12 +150,12 @@ async fn a_body_that_an_extractor_refuses_leaves_the_key_free() {
 
 // proves: panic-frees-key
 #[tokio::test]
-async fn a_panic_is_answered_and_leaves_the_key_free() {
+async fn a_panic_gets_a_response_and_leaves_the_key_free() {
     let server = installed!(TestServer::new(Backend::Memory).await);
     let script = json!({ "panics": true });
     let (first, again) = twice(&server, "/script", "k", &script).await;
-    for answer in [first, again] {
-        answer.assert_problem(
+    for response in [first, again] {
+        response.assert_problem(
             "handler-failed",
             "500 Internal Server Error",
             "handler_failed",
@@ -203,9 +203,9 @@ async fn the_layers_own_refusals_are_never_stored() {
 // proves: oversized-response-leaves-tombstone, large-response-unprotected
 #[apply(each_store)]
 #[tokio::test]
-async fn an_answer_too_long_to_keep_leaves_a_tombstone(backend: Backend) {
+async fn a_response_too_long_to_store_leaves_a_tombstone(backend: Backend) {
     let server = installed!(TestServer::new(backend).await);
-    // The head of the answer takes some of what the store can keep.
+    // The response's head counts towards the store's limit.
     let longest = (server.idempotency.store().outcome_limit() - 1024).min(1024 * 1024);
     for streamed in [false, true] {
         let key = format!("streamed-{streamed}");
@@ -236,10 +236,10 @@ async fn an_answer_too_long_to_keep_leaves_a_tombstone(backend: Backend) {
     }
 }
 
-/// A document of Firestore holds less than what is kept elsewhere.
+/// A Firestore document holds less than a record in the other stores.
 // proves: oversized-response-leaves-tombstone, large-response-unprotected
 #[tokio::test]
-async fn an_answer_too_long_for_the_store_leaves_a_tombstone() {
+async fn a_response_too_long_for_the_store_leaves_a_tombstone() {
     let server = installed!(TestServer::new(Backend::Firestore).await);
     let limit = server.idempotency.store().outcome_limit();
     assert!(limit < 1024 * 1024);
@@ -269,7 +269,7 @@ async fn an_answer_too_long_for_the_store_leaves_a_tombstone() {
             assert_eq!(again.header("location"), Some("/bookings/7"));
         }
         assert_eq!(server.probe.runs(), before + 1);
-        // As long as the tombstone stands, the key is not free for anything else either.
+        // Until the tombstone expires, another request cannot use the key either.
         let other = Reply::to(server.post("/script", &key, "{}")).await;
         other.assert_problem(
             "key-reused",
@@ -285,7 +285,7 @@ async fn an_answer_too_long_for_the_store_leaves_a_tombstone() {
 
 // proves: retry-after-4xx-released
 #[tokio::test]
-async fn a_refusal_that_names_a_time_to_come_back_is_not_stored() {
+async fn a_refusal_with_retry_after_is_not_stored() {
     let server = installed!(TestServer::new(Backend::Memory).await);
     for path in ["/script", "/script/all"] {
         for status in [404, 409, 423] {
@@ -301,7 +301,7 @@ async fn a_refusal_that_names_a_time_to_come_back_is_not_stored() {
             assert_ne!(first.body, again.body);
         }
     }
-    // Where more is done than refused, the field speaks of something else; and the handler has the last word.
+    // On a successful response the field means something else. The handler's own choice takes precedence.
     for script in [
         json!({ "status": 202, "body": "{run}", "headers": [["retry-after", "1"]] }),
         json!({ "status": 409, "body": "{run}", "headers": [["retry-after", "1"]], "outcome": "store" }),
@@ -317,7 +317,7 @@ async fn a_refusal_that_names_a_time_to_come_back_is_not_stored() {
     }
 }
 
-/// The booking is made although its response cannot be sent, so a retry does not make another one.
+/// The booking is made although its response cannot be sent, so a retry must not make another one.
 // proves: broken-success-leaves-tombstone
 #[apply(each_store)]
 #[tokio::test]
@@ -349,8 +349,8 @@ async fn a_failure_whose_body_breaks_off_is_kept_only_where_all_are() {
     let server = installed!(TestServer::new(Backend::Memory).await);
     let script = json!({ "status": 409, "body": "half", "broken": true });
     let (first, again) = twice(&server, "/script", "k", &script).await;
-    for answer in [first, again] {
-        answer.assert_problem(
+    for response in [first, again] {
+        response.assert_problem(
             "response-broken",
             "500 Internal Server Error",
             "response_broken",

@@ -1,4 +1,4 @@
-//! Owners that die or lose their lease, and who comes after them.
+//! Owners that die or lose their lease, and the runs that take over.
 
 use std::time::Duration;
 
@@ -21,18 +21,18 @@ async fn a_key_whose_owner_died_is_taken_until_its_lease_ends(backend: Backend) 
     let early = Reply::to(server.booking("k")).await;
     early.assert_problem("in-progress", "409 Conflict", "idempotency_in_progress");
     server.time.pass(rest);
-    // Another request does not get the key, even now.
+    // A different request does not get the key, even now.
     let other = Reply::to(server.post("/bookings", "k", "{}")).await;
     other.assert_problem(
         "key-reused",
         "422 Unprocessable Entity",
         "idempotency_key_reused",
     );
-    let answer = Reply::to(server.booking("k")).await;
-    answer.assert_fresh("201 Created");
+    let response = Reply::to(server.booking("k")).await;
+    response.assert_fresh("201 Created");
     Reply::to(server.booking("k"))
         .await
-        .assert_replay_of(&answer);
+        .assert_replay_of(&response);
     assert_eq!(server.probe.runs(), 1);
 }
 
@@ -46,14 +46,14 @@ async fn an_operator_can_resolve_what_an_owner_that_died_has_left(backend: Backe
     let (hold, _) = server.only_record().await;
     let strange = Token::random();
     let stranger = store.resolve(&hold.id, &strange, Resolution::Release);
-    assert_eq!(stranger.await.expect("an answer"), IfOwner::NotOwner);
+    assert_eq!(stranger.await.expect("a response"), IfOwner::NotOwner);
     let freed = store.resolve(&hold.id, &hold.token, Resolution::Release);
-    assert_eq!(freed.await.expect("an answer"), IfOwner::Done(()));
+    assert_eq!(freed.await.expect("a reply"), IfOwner::Done(()));
     let first = Reply::to(server.booking("k")).await;
     first.assert_fresh("201 Created");
 
-    // Where the operator knows what came of it, the key ends with that.
-    let record = store.inspect(&hold.id).await.expect("an answer");
+    // An operator who knows the outcome completes the key with it.
+    let record = store.inspect(&hold.id).await.expect("a reply");
     let Phase::Completed { outcome } = record.expect("a record").phase else {
         panic!("the run has ended")
     };
@@ -62,7 +62,7 @@ async fn an_operator_can_resolve_what_an_owner_that_died_has_left(backend: Backe
     let (hold, _) = server.only_record().await;
     let ttl = Duration::from_secs(60);
     let ended = store.resolve(&hold.id, &hold.token, Resolution::Complete { outcome, ttl });
-    assert_eq!(ended.await.expect("an answer"), IfOwner::Done(()));
+    assert_eq!(ended.await.expect("a response"), IfOwner::Done(()));
     let again = Reply::to(server.booking("k2")).await;
     assert!(again.is_replay(), "{again:?}");
     assert_eq!(again.body, first.body);
@@ -78,8 +78,11 @@ async fn of_many_that_take_over_one_runs(backend: Backend) {
     server.pass(30);
     let requests: Vec<_> = (0..20).map(|_| server.send(server.booking("k"))).collect();
     for request in requests {
-        let answer = request.await.expect("an answer");
-        assert!([201, 409].contains(&answer.status.as_u16()), "{answer:?}");
+        let response = request.await.expect("a response");
+        assert!(
+            [201, 409].contains(&response.status.as_u16()),
+            "{response:?}"
+        );
     }
     assert_eq!(server.probe.runs(), 1);
 }
@@ -87,22 +90,22 @@ async fn of_many_that_take_over_one_runs(backend: Backend) {
 // proves: lost-lease-stores-nothing, stale-owner-writes
 #[apply(each_store)]
 #[tokio::test]
-async fn an_owner_that_lost_its_lease_cannot_store_and_gives_the_new_owners_answer(
+async fn an_owner_that_lost_its_lease_cannot_store_and_sends_the_new_owners_response(
     backend: Backend,
 ) {
     let server = installed!(TestServer::new(backend).await);
     let slow = server.send(server.post("/short", "k", BOOKING));
     server.probe.started().await;
-    // As if the process had been paused: time passes, and nothing is renewed.
+    // As if the process had been paused: time passes, and the lease is not renewed.
     server.faults.renew.lose_requests(usize::MAX);
     server.pass(10);
     let taken_over = server.send(server.post("/short", "k", BOOKING));
     server.probe.started().await;
     server.probe.proceed_with(1);
-    let slow = slow.await.expect("an answer");
+    let slow = slow.await.expect("a response");
     slow.assert_problem("in-progress", "409 Conflict", "idempotency_in_progress");
     server.probe.proceed();
-    let taken_over = taken_over.await.expect("an answer");
+    let taken_over = taken_over.await.expect("a response");
     taken_over.assert_fresh("201 Created");
     assert_eq!(taken_over.json()["run"], 2);
     Reply::to(server.post("/short", "k", BOOKING))
@@ -122,8 +125,10 @@ async fn an_owner_that_comes_too_late_replays_what_the_new_owner_stored(backend:
     let taken_over = server.send(server.post("/short", "k", BOOKING));
     server.probe.started().await;
     server.probe.proceed_with(2);
-    let taken_over = taken_over.await.expect("an answer");
+    let taken_over = taken_over.await.expect("a response");
     taken_over.assert_fresh("201 Created");
     server.probe.proceed_with(1);
-    slow.await.expect("an answer").assert_replay_of(&taken_over);
+    slow.await
+        .expect("a response")
+        .assert_replay_of(&taken_over);
 }

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-/// Once the charge is kept, the provider is not asked again; before that it is, and knows the charge by its key.
+/// Once the charge is stored, the provider is not called again. Before that it is called, and recognises the charge by its key.
 // proves: dead-owner-taken-over, downstream-key-derived, failure-after-effect-reruns
 #[test]
 fn a_service_that_dies_between_charge_and_booking_charges_once() {

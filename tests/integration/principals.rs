@@ -1,4 +1,4 @@
-//! Callers that an extractor proves, on every request.
+//! Callers whom an extractor authenticates, on every request.
 
 use std::{
     collections::HashMap,
@@ -36,7 +36,7 @@ pub(crate) fn routes() -> Router<Probe> {
         .route("/claims/outside", named)
 }
 
-/// Who has which token. A token can be taken away.
+/// Which token belongs to whom. A token can be revoked.
 #[derive(Clone, Default)]
 struct Sessions(Arc<Inner>);
 
@@ -138,7 +138,7 @@ async fn a_token_that_was_taken_away_gets_its_rejection_and_no_replay() {
         refused.assert_fresh("401 Unauthorized");
         assert_eq!(refused.text(), "who are you?");
         assert_eq!(refused.header("www-authenticate"), Some("Bearer"));
-        // Nor does a key that is malformed come before it.
+        // Nor is a malformed key reported before it.
         let refused = Reply::to(ask(&server, path, "a1", "\"malformed")).await;
         refused.assert_fresh("401 Unauthorized");
         assert_eq!(server.faults.claim.calls(), claims);
@@ -150,7 +150,7 @@ async fn a_token_that_was_taken_away_gets_its_rejection_and_no_replay() {
 // proves: token-rotation-changes-scope
 #[apply(each_store)]
 #[tokio::test]
-async fn a_caller_with_a_new_token_gets_the_response_of_the_old_one_and_nobody_else_does(
+async fn a_caller_with_a_new_token_gets_the_response_of_the_old_one_and_no_other_caller_does(
     backend: Backend,
 ) {
     let sessions = Sessions::of(&[("a1", "ann"), ("a2", "ann"), ("b1", "bob")]);
@@ -165,7 +165,7 @@ async fn a_caller_with_a_new_token_gets_the_response_of_the_old_one_and_nobody_e
     let other = Reply::to(ask(&server, "/claims", "b1", "k")).await;
     other.assert_fresh("200 OK");
     assert_eq!(other.text(), format!("2 bob {BOOKING}"));
-    // What a layer outside says of the caller does not matter: ann's key is hers on every route.
+    // An outer layer's principal makes no difference: ann's key is hers on every route.
     let outside = Reply::to(ask(&server, "/claims/outside", "b1", "k")).await;
     outside.assert_problem(
         "key-reused",

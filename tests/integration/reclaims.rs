@@ -1,4 +1,4 @@
-//! Runs whose records the store has lost, as a server does that fails over: they claim their keys again.
+//! Runs whose records the store has lost, as happens at a failover: they claim their keys again.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -29,7 +29,7 @@ pub(crate) fn routes() -> Router<Probe> {
         .route("/reclaims/resumed", post(resumed))
 }
 
-/// The first attempt charges and fails, the second one stops behind that, and does what the body says.
+/// The first attempt charges and fails. The second one stops after the charge, and then does what the body says.
 #[idempotent(ttl_seconds = 3600, lease_seconds = 3, on_lost = "refuse")]
 async fn refuse(
     State(probe): State<Probe>,
@@ -43,7 +43,7 @@ async fn refuse(
     if attempt == 1 {
         return Ok(StatusCode::SERVICE_UNAVAILABLE.into_response());
     }
-    // Something that must not happen twice, without a step.
+    // Work that must not happen twice, without a step.
     let run = probe.count();
     if attempt == 2 && run == 2 {
         probe.stop(2).await;
@@ -55,7 +55,7 @@ async fn refuse(
     Ok((StatusCode::CREATED, Json(done)).into_response())
 }
 
-/// Fails in order, without a step.
+/// Fails without a step.
 #[idempotent(ttl_seconds = 3600, lease_seconds = 3, on_lost = "refuse")]
 async fn nothing(State(probe): State<Probe>) -> StatusCode {
     if probe.count() == 1 {
@@ -146,7 +146,7 @@ async fn a_key_is_not_held_by_the_second_claim_of_a_run_that_has_ended() {
     retry.assert_fresh("201 Created");
 }
 
-/// The first attempt charges and fails; the second one stops behind that.
+/// The first attempt charges and fails. The second one stops after the charge.
 #[idempotent(ttl_seconds = 3600, lease_seconds = 3)]
 async fn resumed(
     State(probe): State<Probe>,
@@ -175,7 +175,7 @@ async fn a_take_over_that_is_claimed_again_before_its_run_keeps_the_steps() {
     Reply::to(request())
         .await
         .assert_fresh("503 Service Unavailable");
-    server.faults.claim.stop_answers(1);
+    server.faults.claim.stop_replies(1);
     let second = server.send(request());
     server.faults.claim.stopped().await;
     tokio::time::sleep(Duration::from_millis(1100)).await;

@@ -1,4 +1,4 @@
-//! Refusals by the library of requests whose clients are still sending, behind `axum::serve`.
+//! Requests that the library refuses while their clients are still sending, under `axum::serve`.
 
 use axum::{Router, routing::post};
 use idempotency::idempotent;
@@ -118,6 +118,6 @@ async fn a_body_without_an_end_is_not_read_for_ever() {
         written = connection.write_all(&chunk).await;
         sent += chunk.len();
     }
-    // And what the system takes before anybody reads it.
+    // And what the system buffers before the server reads it.
     assert!(sent < 8 * 1024 * 1024 + 32 * 1024 * 1024, "{sent}");
 }

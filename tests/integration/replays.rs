@@ -1,4 +1,4 @@
-//! What a replay keeps of the first answer, and what it must not.
+//! What a replay repeats of the first response, and what it must not.
 
 use axum::Extension;
 use http::HeaderName;
@@ -27,7 +27,7 @@ pub(crate) async fn twice(server: &TestServer, script: &serde_json::Value) -> (R
 // proves: replay-never-extends-ttl, replay-changes-status-or-etag
 #[apply(each_store)]
 #[tokio::test]
-async fn every_replay_is_the_first_answer_again(backend: Backend) {
+async fn every_replay_is_the_first_response_again(backend: Backend) {
     let server = installed!(TestServer::new(backend).await);
     let first = Reply::to(server.booking("k")).await;
     first.assert_fresh("201 Created");
@@ -58,11 +58,11 @@ async fn bodies_are_kept_byte_for_byte(backend: Backend) {
 // proves: replay-keeps-body, replay-changes-bytes, binary-body-mangled
 #[apply(each_store)]
 #[tokio::test]
-async fn bodies_that_are_no_text_are_kept_byte_for_byte(backend: Backend) {
+async fn bodies_that_are_not_text_are_stored_byte_for_byte(backend: Backend) {
     let server = TestServer::wrapped(backend, |app| app.layer(Extension(Marker(""))));
     let server = installed!(server.await);
     let mut body: Vec<u8> = (0..=255).cycle().take(100_000).collect();
-    // What starts like a compressed file is still nothing but bytes.
+    // A body that starts like a compressed file is treated as plain bytes.
     body.splice(..0, [0x1f, 0x8b, 0x08, 0x00]);
     let request = || {
         server
@@ -108,11 +108,12 @@ async fn end_to_end_headers_are_kept_line_by_line(backend: Backend) {
         ["x-latin", "caf\u{e9}"],
     ]);
     let (first, again) = twice(&server, &json!({ "status": 201, "headers": headers })).await;
-    // What a replay adds to Cache-Control, fields.rs tests.
+    // The tests in fields.rs cover what a replay adds to Cache-Control.
     let own = |name: &HeaderName| matches!(name.as_str(), "cache-control" | "date");
     for name in first.headers.keys().filter(|name| !own(name)) {
-        let of =
-            |answer: &Reply| -> Vec<_> { answer.headers.get_all(name).iter().cloned().collect() };
+        let of = |response: &Reply| -> Vec<_> {
+            response.headers.get_all(name).iter().cloned().collect()
+        };
         assert_eq!(of(&first), of(&again), "{name}");
     }
     assert_eq!(again.headers.get_all("x-anything").iter().count(), 3);
@@ -212,7 +213,7 @@ async fn secrets_and_fields_of_one_exchange_are_dropped() {
     for name in names {
         assert_ne!(again.header(name), Some("a-secret-value"), "{name}");
     }
-    // Not even the store has seen them.
+    // They are not in the store either.
     let records = server.list().await;
     assert!(!format!("{records:?}").contains("a-secret-value"));
 }
@@ -266,7 +267,7 @@ async fn streams_are_stored_whole_and_event_streams_pass_through(backend: Backen
 
 // proves: bodiless-stays-bodiless, bodiless-replay-announces-length
 #[tokio::test]
-async fn answers_without_a_body_have_none_on_replay() {
+async fn responses_without_a_body_have_none_on_replay() {
     for status in [204, 304] {
         let server = installed!(TestServer::new(Backend::Memory).await);
         let script =
@@ -278,28 +279,28 @@ async fn answers_without_a_body_have_none_on_replay() {
             script.len(),
         );
         for replayed in [false, true] {
-            let answer = server.raw(&request).await;
+            let response = server.raw(&request).await;
             assert!(
-                answer.starts_with(&format!("HTTP/1.1 {status} ")),
-                "{answer}"
+                response.starts_with(&format!("HTTP/1.1 {status} ")),
+                "{response}"
             );
             assert_eq!(
-                answer.contains("idempotent-replayed: true"),
+                response.contains("idempotent-replayed: true"),
                 replayed,
-                "{answer}"
+                "{response}"
             );
             assert!(
-                !answer.contains("content-length") && !answer.contains("surplus"),
-                "{answer}"
+                !response.contains("content-length") && !response.contains("surplus"),
+                "{response}"
             );
-            assert!(answer.ends_with("\r\n\r\n"), "{answer}");
+            assert!(response.ends_with("\r\n\r\n"), "{response}");
         }
     }
 }
 
 // proves: replay-shows-past-state
 #[tokio::test]
-async fn a_replay_shows_the_answer_of_then_not_the_state_of_now() {
+async fn a_replay_shows_the_first_response_not_the_current_state() {
     let server = installed!(TestServer::new(Backend::Memory).await);
     let first = Reply::to(server.booking("k")).await;
     Reply::to(server.post("/bookings", "another", BOOKING))
@@ -341,7 +342,7 @@ async fn the_retry_of_a_conditional_request_replays_its_success() {
 // proves: replay-keeps-body, stored-bytes-aliased
 #[apply(each_store)]
 #[tokio::test]
-async fn stored_answers_do_not_change_with_the_requests_that_follow(backend: Backend) {
+async fn stored_responses_do_not_change_with_the_requests_that_follow(backend: Backend) {
     let server = installed!(TestServer::new(backend).await);
     // They share the connection, and so the buffer from which keys and bodies are read.
     let request = |number: usize| {
@@ -363,7 +364,7 @@ async fn stored_answers_do_not_change_with_the_requests_that_follow(backend: Bac
 
 // proves: first-response-unmarked, only-replays-marked
 #[tokio::test]
-async fn a_handler_cannot_mark_a_first_answer_as_a_replay() {
+async fn a_handler_cannot_mark_a_first_response_as_a_replay() {
     let server = installed!(TestServer::new(Backend::Memory).await);
     let headers = json!([
         ["idempotent-replayed", "true"],

@@ -13,9 +13,7 @@ use crate::{
 // proves: token-rotation-changes-scope
 #[apply(each_store)]
 #[tokio::test]
-async fn a_principal_keeps_its_keys_when_its_token_changes_and_shares_them_with_nobody(
-    backend: Backend,
-) {
+async fn a_principal_keeps_its_keys_to_itself_when_its_token_changes(backend: Backend) {
     let server = installed!(TestServer::new(backend).await);
     let request = |token: &str, body| {
         server
@@ -27,7 +25,7 @@ async fn a_principal_keeps_its_keys_when_its_token_changes_and_shares_them_with_
     Reply::to(request("ann-2", BOOKING))
         .await
         .assert_replay_of(&first);
-    // Another principal cannot tell that the key was used, neither with the same body nor with another.
+    // Another principal cannot tell that the key was used, whether it sends the same body or another.
     let other = Reply::to(request("bob-1", BOOKING)).await;
     other.assert_fresh("201 Created");
     assert_eq!(other.json()["run"], 2);
@@ -86,8 +84,8 @@ async fn callers_with_different_credentials_are_kept_apart_by_default() {
 #[tokio::test]
 async fn a_scope_that_is_not_known_is_a_mistake_of_the_service_not_anonymous() {
     let server = installed!(TestServer::new(Backend::Memory).await);
-    let answer = Reply::to(server.post("/tenants", "k", BOOKING)).await;
-    answer.assert_problem(
+    let response = Reply::to(server.post("/tenants", "k", BOOKING)).await;
+    response.assert_problem(
         "misconfigured",
         "500 Internal Server Error",
         "idempotency_misconfigured",
@@ -135,7 +133,7 @@ async fn no_key_reaches_into_another_scope_or_the_storage(backend: Backend) {
         assert!(Reply::to(request("a", key)).await.is_replay());
     }
     assert_eq!(server.probe.runs(), 11);
-    // The store knows names, keys and fingerprints by digests only.
+    // The store holds only digests of names, keys and fingerprints.
     let records = server.list().await;
     assert_eq!(records.len(), 11);
     for record in &records {
@@ -185,7 +183,7 @@ async fn handlers_layers_and_operators_mean_the_same_record() {
         .assert_fresh("201 Created");
     let id = server.idempotency.record_id(&Scope::principal("ann"), &key);
     let record = server.idempotency.store().inspect(&id).await;
-    assert!(record.expect("an answer").is_some());
+    assert!(record.expect("a response").is_some());
 }
 
 #[tokio::test]
@@ -203,7 +201,7 @@ async fn credentials_that_are_sent_twice_are_refused() {
         );
     }
     assert_eq!((server.probe.runs(), server.records().await), (0, 0));
-    // Whoever says whose key it is does not go by them.
+    // A handler's own scope takes precedence over them.
     let request = server
         .post("/tenants", "k", BOOKING)
         .header("x-tenant", "a")

@@ -1,4 +1,4 @@
-//! Handlers that answer as the request says.
+//! Handlers that respond as the request says.
 
 use std::convert::Infallible;
 
@@ -23,20 +23,20 @@ pub(crate) fn routes() -> Router<Probe> {
         .route("/script/all", post(follow_script_keeping_all))
 }
 
-/// An answer as the request's body describes it.
+/// A response as the request's body describes it.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Script {
     status: Option<u16>,
     headers: Vec<(String, String)>,
     body: String,
-    /// So many bytes more.
+    /// This many bytes more.
     padding: usize,
-    /// In pieces, so that the length is not known before the end.
+    /// Sends the body in pieces, so that its length is not known beforehand.
     streamed: bool,
-    /// The body breaks off behind what it has.
+    /// The body breaks off after its text.
     broken: bool,
-    /// What the handler says of its answer: `store` or `release`.
+    /// What the handler marks its response with: `store` or `release`.
     outcome: String,
     panics: bool,
 }

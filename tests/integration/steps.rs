@@ -1,4 +1,4 @@
-//! Parts of a run whose results are given to the next attempt.
+//! Steps of a run, whose results are handed to the next attempt.
 
 use axum::{
     Json, Router,
@@ -53,7 +53,7 @@ async fn step_without_a_hold(
     execution.step("charge", work).await
 }
 
-/// Two steps, which the probe counts, and between them what the body says; for the first attempt, unless it says always.
+/// Two steps, which the probe counts. Between them the first attempt does what the body says; with `always`, each attempt does.
 async fn carry_out(
     probe: Probe,
     execution: Execution,
@@ -90,7 +90,7 @@ async fn send(server: &TestServer, path: &str, key: &str, then: &str) -> Reply {
     Reply::to(server.post(path, key, &json)).await
 }
 
-/// The first attempt stops and its lease lapses; the second one goes on; and the first can keep nothing any more.
+/// The first attempt stops and its lease expires. The second one continues, and the first can store nothing any more.
 // proves: lost-lease-stores-nothing, downstream-key-derived, stale-owner-writes
 #[apply(each_store)]
 #[tokio::test]
@@ -108,14 +108,14 @@ async fn an_attempt_after_a_lost_one_goes_on_with_its_steps(backend: Backend) {
     assert_eq!(done["mail"], "mail 2");
 
     server.probe.proceed();
-    let lost = lost.await.expect("an answer");
+    let lost = lost.await.expect("a response");
     assert!(lost.is_replay(), "{lost:?}");
     assert_eq!(lost.body, second.body);
     assert!(send(&server, "/steps", "k", "stop").await.is_replay());
 }
 
-/// What has been charged is not charged again because the handler failed afterwards. So the key is not free for another
-/// request either.
+/// A charge is not repeated because the handler failed after it. So the key is not free for another request
+/// either.
 // proves: failure-stored-on-request, mismatch-takes-over, failure-after-effect-reruns
 #[apply(each_store)]
 #[tokio::test]
@@ -141,7 +141,7 @@ async fn a_run_that_fails_leaves_its_steps_to_the_retry(backend: Backend) {
     }
 }
 
-/// Nothing was done, so nothing is kept.
+/// No step was done, so the key is free.
 // proves: failures-free-key
 #[apply(each_store)]
 #[tokio::test]
@@ -153,7 +153,7 @@ async fn a_step_that_fails_is_not_kept(backend: Backend) {
     let other = send(&server, "/steps", "k", "go on").await;
     other.assert_fresh("201 Created");
     assert_eq!(other.json()["attempt"], 1);
-    // And an answer that is final is stored as ever.
+    // A final response is stored as usual.
     for _ in 0..2 {
         let declined = send(&server, "/steps", "k2", "decline").await;
         assert_eq!(declined.status(), "402 Payment Required");
@@ -161,11 +161,11 @@ async fn a_step_that_fails_is_not_kept(backend: Backend) {
     assert_eq!(server.probe.runs(), 2);
 }
 
-/// A run that has ended in order is not lost: it has given its key back.
+/// A run that ended with a failure is not lost: it has suspended its key.
 // proves: dead-owner-taken-over, interrupted-run-stuck
 #[apply(each_store)]
 #[tokio::test]
-async fn what_is_given_back_is_not_an_unknown_outcome(backend: Backend) {
+async fn a_suspended_run_is_not_an_unknown_outcome(backend: Backend) {
     let server = installed!(TestServer::new(backend).await);
     let path = "/steps/refuse";
     let failed = send(&server, path, "k", "fail").await;
@@ -174,7 +174,7 @@ async fn what_is_given_back_is_not_an_unknown_outcome(backend: Backend) {
     second.assert_fresh("201 Created");
     assert_eq!(second.json()["receipt"], "receipt 1");
 
-    // One that does not come back is, also where the one before it had given its key back.
+    // A run that never ends is lost, even if the run before it suspended the key.
     let lost = server.send(server.post(path, "k2", "\"stop\""));
     server.probe.started().await;
     server.pass(31);
@@ -185,7 +185,7 @@ async fn what_is_given_back_is_not_an_unknown_outcome(backend: Backend) {
         "idempotency_outcome_unknown",
     );
     server.probe.proceed();
-    assert_eq!(lost.await.expect("an answer").status(), "201 Created");
+    assert_eq!(lost.await.expect("a response").status(), "201 Created");
 }
 
 // proves: downstream-key-derived
@@ -196,8 +196,8 @@ async fn keys_for_other_services_are_the_same_on_every_attempt(backend: Backend)
     let mut seen = std::collections::BTreeSet::new();
     for key in ["k", "K"] {
         send(&server, "/steps", key, "fail").await;
-        let answer = send(&server, "/steps", key, "fail").await;
-        for child in answer.json()["keys"].as_array().expect("keys") {
+        let reply = send(&server, "/steps", key, "fail").await;
+        for child in reply.json()["keys"].as_array().expect("keys") {
             let child = child.as_str().expect("a key");
             let uuid = uuid::Uuid::parse_str(child).expect("a UUID");
             assert_eq!(uuid.get_version_num(), 8);
@@ -205,14 +205,14 @@ async fn keys_for_other_services_are_the_same_on_every_attempt(backend: Backend)
             assert!(seen.insert(child.to_owned()), "{child} is there twice");
         }
     }
-    // The same request in another engine with the same names is the same; another one under the same key is not.
+    // Another engine with the same names derives the same child keys; a different request under the same key does not.
     let elsewhere = installed!(TestServer::new(backend).await);
     for (then, is_same) in [("fail", true), ("go on", false), ("fail", true)] {
         if then == "fail" {
             send(&elsewhere, "/steps", "k", then).await;
         }
-        let answer = send(&elsewhere, "/steps", "k", then).await;
-        for child in answer.json()["keys"].as_array().expect("keys") {
+        let reply = send(&elsewhere, "/steps", "k", then).await;
+        for child in reply.json()["keys"].as_array().expect("keys") {
             let child = child.as_str().expect("a key");
             assert_eq!(seen.contains(child), is_same, "{child}");
         }
@@ -220,7 +220,7 @@ async fn keys_for_other_services_are_the_same_on_every_attempt(backend: Backend)
     }
 }
 
-/// To run a step again that may be done is worse than not to run.
+/// Repeating a step that may have been done is worse than not running.
 // proves: other-version-is-error, damaged-record-frees-key
 #[apply(each_store)]
 #[tokio::test]

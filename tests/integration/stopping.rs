@@ -44,7 +44,7 @@ async fn a_run_whose_client_has_left_ends_after_the_server_and_before_the_proces
     probe.started().await;
     drop(client);
     stop.send(()).expect("a server");
-    serving.await.expect("no panic").expect("an end in order");
+    serving.await.expect("no panic").expect("a clean end");
 
     // The server has nothing left to wait for, and the run goes on.
     let mut shutdown = pin!(idempotency.shutdown_within(Duration::from_secs(60)));

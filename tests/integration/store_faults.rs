@@ -1,4 +1,4 @@
-//! A store that fails when a test says so, around one that works.
+//! A wrapper that makes a working store fail when a test says so.
 
 use std::{
     sync::{
@@ -27,7 +27,7 @@ pub(crate) struct FaultyStore {
     faults: StoreFaults,
 }
 
-/// What a test does to a store, verb by verb.
+/// The faults that a test gives a store, verb by verb.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct StoreFaults {
     pub(crate) claim: Arc<VerbFaults>,
@@ -77,13 +77,13 @@ impl VerbFaults {
         self.not_sent.store(calls, Ordering::SeqCst);
     }
 
-    /// The next calls are carried out, but their answer is lost.
-    pub(crate) fn lose_answers(&self, calls: usize) {
+    /// The next calls are carried out, but their replies are lost.
+    pub(crate) fn lose_replies(&self, calls: usize) {
         self.not_heard.store(calls, Ordering::SeqCst);
     }
 
-    /// The next calls are carried out, and then stop before they answer, until [`open`](Self::open).
-    pub(crate) fn stop_answers(&self, calls: usize) {
+    /// The next calls are carried out, and then stop before they return, until [`open`](Self::open).
+    pub(crate) fn stop_replies(&self, calls: usize) {
         self.gated.store(calls, Ordering::SeqCst);
     }
 
@@ -92,7 +92,7 @@ impl VerbFaults {
         self.late.store(calls, Ordering::SeqCst);
     }
 
-    /// Has one call reach the store that was sent late, and returns once it was carried out.
+    /// Delivers one delayed call to the store, and returns once it has been carried out.
     pub(crate) async fn deliver(&self) {
         self.deliver.add_permits(1);
         let delivered = within_a_minute("a call that is delivered", self.delivered.acquire()).await;
@@ -105,7 +105,7 @@ impl VerbFaults {
         stopped.expect("an open semaphore").forget();
     }
 
-    /// Lets one stopped call answer.
+    /// Lets one stopped call return.
     pub(crate) fn open(&self) {
         self.gate.add_permits(1);
     }
@@ -124,7 +124,7 @@ impl VerbFaults {
             .expect("an open channel");
     }
 
-    /// Has this call fail, and reach the store once it is delivered.
+    /// Makes this call fail, and reach the store once it is delivered.
     fn send_later(self: &Arc<Self>, call: impl Future + Send + 'static) -> StoreError {
         self.calls.send_modify(|calls| *calls += 1);
         let faults = Arc::clone(self);
@@ -142,7 +142,7 @@ impl VerbFaults {
         call: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
         let lost = take_one(&self.not_sent);
-        let answer = if lost {
+        let response = if lost {
             Err(StoreError::unavailable("the test cut the request off"))
         } else {
             call.await
@@ -157,9 +157,9 @@ impl VerbFaults {
                 .forget();
         }
         if take_one(&self.not_heard) {
-            return Err(StoreError::unavailable("the test cut the answer off"));
+            return Err(StoreError::unavailable("the test cut the reply off"));
         }
-        answer
+        response
     }
 }
 
@@ -189,7 +189,7 @@ impl FaultyStore {
 }
 
 impl StoreFaults {
-    /// Has another store take over, which need not know what the one before it knew.
+    /// Replaces the store by another, which may lack the records of the first.
     pub(crate) fn fail_over(&self, successor: impl Store) {
         let first = self.successor.set(Arc::new(successor));
         first.expect("one that takes over");

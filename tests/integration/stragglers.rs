@@ -1,4 +1,4 @@
-//! Calls that reach the store late, and runs whose records it has lost.
+//! Calls that reach the store late, and runs whose records the store has lost.
 
 use std::{
     sync::{Arc, OnceLock},
@@ -77,7 +77,7 @@ async fn a_key_that_version_1_gave_back_is_not_taken_for_another_request(backend
     server.abandon("/posted", "k", BOOKING).await;
     let (hold, _) = server.only_record().await;
     let store = server.idempotency.store();
-    // As version 1 would have it.
+    // As version 1 wrote it.
     drop(store.release(&hold).await);
     server.pass(31);
     let mut hold = hold;
@@ -91,7 +91,7 @@ async fn a_key_that_version_1_gave_back_is_not_taken_for_another_request(backend
         .await;
     assert!(matches!(claim, Ok(Claim::Won { .. })), "{claim:?}");
 
-    server.faults.claim.stop_answers(1);
+    server.faults.claim.stop_replies(1);
     let slow = server.send(server.post("/posted", "k", BOOKING));
     server.faults.claim.stopped().await;
     assert_eq!(store.release(&hold).await.ok(), Some(IfOwner::Done(())));
@@ -149,7 +149,7 @@ async fn a_step_within_itself_does_not_hang() {
 
 static DATABASE: OnceLock<SqliteDatabase> = OnceLock::new();
 
-/// Gives a step up, commits, and responds once the step has ended.
+/// Drops a step, commits, and responds once the step has ended.
 #[idempotent(ttl_seconds = 3600)]
 async fn commit(State(probe): State<Probe>, execution: Execution) -> Response {
     let stopping = probe.clone();
@@ -165,8 +165,8 @@ async fn commit(State(probe): State<Probe>, execution: Execution) -> Response {
     let database = DATABASE.get().expect("a database");
     let work = database
         .transaction(|connection| connection.execute_batch("create table if not exists t (a)"));
-    let answer = (StatusCode::CREATED, [("set-cookie", "session=1")], "booked");
-    let response = execution.commit(work, answer).await.expect("a commit");
+    let reply = (StatusCode::CREATED, [("set-cookie", "session=1")], "booked");
+    let response = execution.commit(work, reply).await.expect("a commit");
     probe.proceed();
     // Waits for the first one.
     drop(
@@ -179,14 +179,14 @@ async fn commit(State(probe): State<Probe>, execution: Execution) -> Response {
 
 // proves: run-survives-client-leaving, rows-and-key-commit-together, dropped-step-overwritten
 #[tokio::test]
-async fn a_step_that_ends_behind_the_commit_changes_nothing() {
+async fn a_step_that_ends_after_the_commit_changes_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     let database = SqliteDatabase::open(folder.path().join("db")).expect("a database");
     let clock = Clock::manual();
     let store = SqliteStore::new(database.clone())
         .expect("a store")
         .with_clock(clock.clone());
-    // The engine has to see the store itself.
+    // The engine has to hold the store itself.
     drop(DATABASE.set(database));
     let server = TestServer::over(Arc::new(store.clone()), Time::by_hand(clock)).await;
     let idempotency = idempotency::Idempotency::new(store);

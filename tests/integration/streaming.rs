@@ -1,4 +1,4 @@
-//! Answers whose end takes its time.
+//! Responses that are streamed slowly.
 
 use axum::{Router, body::Body, extract::State, response::Response, routing::post};
 use futures_util::{StreamExt, stream};
@@ -33,7 +33,7 @@ async fn send_pieces(State(probe): State<Probe>) -> Response {
     Response::new(two_pieces(probe))
 }
 
-/// The second piece comes when the test says so.
+/// The second piece is sent when the test allows it.
 fn two_pieces(probe: Probe) -> Body {
     let run = probe.count();
     let second = async move {
@@ -53,10 +53,10 @@ async fn an_event_reaches_its_client_while_the_stream_goes_on(backend: Backend) 
             .request(Method::POST, "/events")
             .header("idempotency-key", "k")
     };
-    let mut response = request().send().await.expect("an answer");
+    let mut response = request().send().await.expect("a response");
     let first = response.chunk().await.expect("a piece");
     assert_eq!(first.as_deref(), Some(b"data: 1\n\n".as_slice()));
-    // It has run, and will not run again; but there is no answer to give again.
+    // The run is recorded and not repeated, but no whole response exists to replay.
     Reply::to(request()).await.assert_problem(
         "response-not-stored",
         "409 Conflict",
@@ -71,10 +71,10 @@ async fn an_event_reaches_its_client_while_the_stream_goes_on(backend: Backend) 
 
 // proves: keyless-request-passes
 #[tokio::test]
-async fn without_a_key_an_answer_is_sent_as_it_is_made() {
+async fn without_a_key_a_response_is_sent_as_it_is_made() {
     let server = installed!(TestServer::new(Backend::Memory).await);
     let request = server.request(Method::POST, "/pieces");
-    let mut response = request.send().await.expect("an answer");
+    let mut response = request.send().await.expect("a response");
     let first = response.chunk().await.expect("a piece");
     assert_eq!(first.as_deref(), Some(b"data: 1\n\n".as_slice()));
     server.probe.proceed();
@@ -86,7 +86,7 @@ async fn without_a_key_an_answer_is_sent_as_it_is_made() {
 // proves: running-duplicate-gets-409, replay-keeps-body
 #[apply(each_store)]
 #[tokio::test]
-async fn a_run_ends_with_the_last_byte_of_its_answer(backend: Backend) {
+async fn a_run_ends_with_the_last_byte_of_its_response(backend: Backend) {
     let server = installed!(TestServer::new(backend).await);
     let request = || {
         server
@@ -95,14 +95,14 @@ async fn a_run_ends_with_the_last_byte_of_its_answer(backend: Backend) {
     };
     let running = server.send(request());
     server.probe.started().await;
-    // What the handler has given so far is nobody's answer.
+    // A partial body is never replayed.
     Reply::to(request()).await.assert_problem(
         "in-progress",
         "409 Conflict",
         "idempotency_in_progress",
     );
     server.probe.proceed();
-    let first = running.await.expect("an answer");
+    let first = running.await.expect("a response");
     assert_eq!(first.text(), "data: 1\n\ndata: 2\n\n");
     Reply::to(request()).await.assert_replay_of(&first);
 }

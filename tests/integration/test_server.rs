@@ -1,4 +1,4 @@
-//! A server on a real socket, a client, and the faults that a test gives them.
+//! A server on a real socket, its client, and the faults that a test injects.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -38,7 +38,7 @@ pub(crate) struct TestServer {
 }
 
 impl TestServer {
-    /// The app of `app.rs` over this store; none where the store is not installed.
+    /// The app of `app.rs` over this store, or `None` where the store is not installed.
     pub(crate) async fn new(backend: Backend) -> Option<Self> {
         Self::with(backend, |builder| builder, |app| app).await
     }
@@ -64,7 +64,7 @@ impl TestServer {
         Self::with(backend, |builder| builder, wrap).await
     }
 
-    /// The app over a store of the test's own.
+    /// The app over a store that the test has made.
     pub(crate) async fn over(store: Arc<dyn Store>, time: Time) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         Self::start(store, time, folder, |builder| builder, |app| app).await
@@ -96,7 +96,7 @@ impl TestServer {
         let app = wrap(app);
         let server =
             tokio::spawn(async move { axum::serve(listener, app).await.expect("a server") });
-        // What comes over the wire is what tests look at.
+        // Tests examine what is on the wire.
         let client = Client::builder()
             .gzip(false)
             .redirect(Policy::none())
@@ -137,17 +137,17 @@ impl TestServer {
         tokio::spawn(Reply::to(request))
     }
 
-    /// Bytes on a connection of their own, and all that comes back until the server closes it.
+    /// Sends bytes on a new connection, and returns all that the server sends until it closes it.
     pub(crate) async fn raw(&self, request: impl AsRef<[u8]>) -> String {
         let mut connection = self.connect().await;
         connection
             .write_all(request.as_ref())
             .await
             .expect("the server reads");
-        let mut answer = Vec::new();
-        // A server that refuses a request may reset the connection behind its answer.
-        let _ = connection.read_to_end(&mut answer).await;
-        String::from_utf8_lossy(&answer).into_owned()
+        let mut response = Vec::new();
+        // A server that refuses a request may reset the connection after its response.
+        let _ = connection.read_to_end(&mut response).await;
+        String::from_utf8_lossy(&response).into_owned()
     }
 
     pub(crate) async fn connect(&self) -> TcpStream {
@@ -156,13 +156,13 @@ impl TestServer {
             .expect("a connection")
     }
 
-    /// Leaves the key as a process leaves it that dies while it runs this request.
+    /// Leaves the key as a process would that died while it ran this request.
     pub(crate) async fn abandon(&self, path: &str, key: &str, json: &str) {
         Reply::to(self.post(path, key, json))
             .await
             .assert_fresh("201 Created");
         let (mut hold, fingerprint) = self.only_record().await;
-        // And the grace behind it.
+        // And the grace period after it.
         self.time.pass(hold.ttl + Duration::from_secs(60));
         hold.token = Token::random();
         let claim = self
@@ -175,7 +175,7 @@ impl TestServer {
         self.probe.forget_runs();
     }
 
-    /// The one record there is, and a hold with which to change it.
+    /// The only record, and a hold with which to change it.
     pub(crate) async fn only_record(&self) -> (Hold, Fingerprint) {
         let records = self.list().await;
         let [record] = records.as_slice() else {
@@ -195,7 +195,7 @@ impl TestServer {
         self.time.pass(Duration::from_secs(seconds));
     }
 
-    /// Lets nearly as much time pass, and returns what is left of it.
+    /// Lets nearly this much time pass, and returns the rest.
     pub(crate) fn pass_nearly(&self, seconds: u64) -> Duration {
         self.time.pass_nearly(Duration::from_secs(seconds))
     }

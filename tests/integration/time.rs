@@ -11,9 +11,9 @@ use idempotency::Clock;
 pub(crate) struct Time(Source);
 
 enum Source {
-    /// It passes when a test says so, and not otherwise.
+    /// It passes only when a test says so.
     Manual(Clock),
-    /// It passes by itself, and a test can send it ahead.
+    /// It passes by itself, and a test can move it forward.
     Server {
         send: Box<dyn Fn(Duration) + Send + Sync>,
         ahead: Mutex<Duration>,
@@ -30,7 +30,7 @@ impl Time {
         Self(Source::Server { send, ahead })
     }
 
-    /// What time it is. The servers of these tests go by this machine's clock.
+    /// The current time. The servers of these tests use this machine's clock.
     pub(crate) fn now(&self) -> SystemTime {
         match &self.0 {
             Source::Manual(clock) => clock.now(),
@@ -49,8 +49,8 @@ impl Time {
         }
     }
 
-    /// Lets nearly this much time pass, and returns what is left of it: as little as a clock can show, or as much as a test
-    /// may need by itself where the time does not stand still.
+    /// Lets nearly this much time pass, and returns the rest: a clock's smallest unit, or as much as a slow
+    /// test may take where time passes by itself.
     pub(crate) fn pass_nearly(&self, time: Duration) -> Duration {
         let rest = match &self.0 {
             Source::Manual(_) => Duration::from_millis(1),

@@ -23,8 +23,8 @@ async fn a_body_over_the_limit_is_refused_and_the_key_stays_free() {
         .body(Body::wrap_stream(stream::iter([Ok::<_, std::io::Error>(
             Bytes::from(large.clone()),
         )])));
-    for answer in [known, Reply::to(chunked).await] {
-        answer.assert_problem(
+    for response in [known, Reply::to(chunked).await] {
+        response.assert_problem(
             "content-too-large",
             "413 Payload Too Large",
             "content_too_large",
@@ -34,10 +34,10 @@ async fn a_body_over_the_limit_is_refused_and_the_key_stays_free() {
     Reply::to(server.post("/small", "k", BOOKING))
         .await
         .assert_fresh("201 Created");
-    // Without a limit of its own an endpoint has axum's two megabytes.
+    // By default an endpoint has axum's limit of two megabytes.
     let huge = format!("{{\"a\":\"{}\"}}", "x".repeat(2 * 1024 * 1024));
-    let answer = Reply::to(server.post("/bookings", "huge", &huge)).await;
-    answer.assert_problem(
+    let response = Reply::to(server.post("/bookings", "huge", &huge)).await;
+    response.assert_problem(
         "content-too-large",
         "413 Payload Too Large",
         "content_too_large",
@@ -62,12 +62,12 @@ async fn a_body_that_is_cut_off_is_refused_and_the_key_stays_free() {
             .await
             .expect("the server reads");
         connection.shutdown().await.expect("a half-open connection");
-        let mut answer = String::new();
-        // Whether the refusal still gets out is up to the connection.
-        let _ = connection.read_to_string(&mut answer).await;
+        let mut response = String::new();
+        // The connection may break before the refusal is sent.
+        let _ = connection.read_to_string(&mut response).await;
         assert!(
-            answer.is_empty() || answer.contains("content_incomplete"),
-            "{answer}"
+            response.is_empty() || response.contains("content_incomplete"),
+            "{response}"
         );
     }
     assert_eq!((server.probe.runs(), server.faults.claim.calls()), (0, 0));
@@ -94,7 +94,7 @@ async fn a_slow_upload_claims_nothing_before_its_last_byte() {
     // The server asks for the body, so the head has reached the layer.
     slow.read_exact(&mut interim)
         .await
-        .expect("an interim answer");
+        .expect("an interim response");
     assert_eq!(&interim, b"HTTP/1.1 100 Continue\r\n\r\n");
     slow.write_all(left.as_bytes())
         .await
@@ -104,9 +104,11 @@ async fn a_slow_upload_claims_nothing_before_its_last_byte() {
     slow.write_all(right.as_bytes())
         .await
         .expect("the server reads");
-    let mut answer = String::new();
-    slow.read_to_string(&mut answer).await.expect("an answer");
-    assert!(answer.contains("idempotent-replayed: true"), "{answer}");
+    let mut response = String::new();
+    slow.read_to_string(&mut response)
+        .await
+        .expect("a response");
+    assert!(response.contains("idempotent-replayed: true"), "{response}");
     assert_eq!(server.probe.runs(), 1);
 }
 
@@ -127,16 +129,19 @@ async fn a_bad_key_is_refused_before_the_body_is_asked_for() {
             "idempotency_key_malformed",
         ),
     ] {
-        let answer = server
+        let response = server
             .raw(format!(
                 "POST {path} HTTP/1.1\r\nhost: test\r\n{line}\r\ncontent-type: application/json\r\n\
                  expect: 100-continue\r\ncontent-length: 1000\r\n\r\n"
             ))
             .await;
-        assert!(answer.starts_with("HTTP/1.1 400 Bad Request"), "{answer}");
         assert!(
-            answer.contains(name) && !answer.contains("100 Continue"),
-            "{answer}"
+            response.starts_with("HTTP/1.1 400 Bad Request"),
+            "{response}"
+        );
+        assert!(
+            response.contains(name) && !response.contains("100 Continue"),
+            "{response}"
         );
     }
     assert_eq!((server.probe.runs(), server.faults.claim.calls()), (0, 0));
@@ -147,7 +152,7 @@ async fn a_bad_key_is_refused_before_the_body_is_asked_for() {
 async fn a_good_key_is_asked_for_its_body_on_replays_too() {
     let server = installed!(TestServer::new(Backend::Memory).await);
     for replayed in [false, true] {
-        let answer = server
+        let response = server
             .raw(format!(
                 "POST /bookings HTTP/1.1\r\nhost: test\r\nconnection: close\r\nidempotency-key: k\r\n\
                  content-type: application/json\r\nexpect: 100-continue\r\ncontent-length: {}\r\n\r\n{BOOKING}",
@@ -155,10 +160,10 @@ async fn a_good_key_is_asked_for_its_body_on_replays_too() {
             ))
             .await;
         assert!(
-            answer.starts_with("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 201 Created"),
-            "{answer}"
+            response.starts_with("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 201 Created"),
+            "{response}"
         );
-        assert_eq!(answer.contains("idempotent-replayed: true"), replayed);
+        assert_eq!(response.contains("idempotent-replayed: true"), replayed);
     }
 }
 
@@ -192,9 +197,9 @@ async fn the_handler_gets_the_request_as_it_came() {
         .header("content-type", "application/octet-stream")
         .header("x-custom", "1")
         .body(body.clone());
-    let answer = Reply::to(request).await;
-    answer.assert_fresh("200 OK");
-    assert_eq!(answer.body, body);
+    let response = Reply::to(request).await;
+    response.assert_fresh("200 OK");
+    assert_eq!(response.body, body);
     for (name, value) in [
         ("x-seen-content-length", "100000"),
         ("x-seen-content-type", "application/octet-stream"),
@@ -202,11 +207,11 @@ async fn the_handler_gets_the_request_as_it_came() {
         ("x-seen-uri", "/echo?x=%20y"),
         ("x-seen-marker", "from outside"),
     ] {
-        assert_eq!(answer.header(name), Some(value), "{name}");
+        assert_eq!(response.header(name), Some(value), "{name}");
     }
 }
 
-/// Something that a layer further out tells the handler.
+/// An extension that an outer layer sets for the handler.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Marker(pub(crate) &'static str);
 

@@ -1,4 +1,4 @@
-//! What operators are told: of some things once, however many requests show them.
+//! What the log tells operators: some warnings appear once, however many requests cause them.
 
 use axum::{Extension, Router, body::Body, extract::Request, routing::post};
 use idempotency::{Idempotency, MemoryStore, idempotent};
@@ -33,7 +33,7 @@ async fn warned_of(headers: &[&[(&str, &str)]]) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn cookies_that_nobody_has_named_are_warned_of_once() {
+async fn cookies_that_are_not_named_are_warned_of_once() {
     let lines = warned_of(&[
         &[("idempotency-key", "k"), ("cookie", "session=1")],
         &[

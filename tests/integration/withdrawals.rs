@@ -1,5 +1,5 @@
-//! Claims whose run does not begin: their caller leaves, or the store fails. Nothing that was kept is lost, and nothing stays
-//! claimed that nobody runs.
+//! Claims whose run does not begin: their caller disconnects, or the store fails. No stored progress is lost, and no key stays
+//! claimed without a run.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use crate::{
     test_server::{BOOKING, TestServer},
 };
 
-/// A layer that drops what is inside of it when a test says so, as a server does whose client leaves.
+/// A layer that drops the inner future when a test says so, as a server does when its client disconnects.
 #[derive(Clone, Default)]
 struct Leaving(Arc<Notify>);
 
@@ -41,9 +41,9 @@ impl Leaving {
         }))
     }
 
-    /// Sends a request that is dropped where its claim's response has stopped. The response is let go on afterwards.
+    /// Sends a request and drops it while its claim's reply is held back. The reply is let through afterwards.
     async fn leave_at_claim(&self, server: &TestServer, request: RequestBuilder) {
-        server.faults.claim.stop_answers(1);
+        server.faults.claim.stop_replies(1);
         let left = server.send(request.header("x-leaving", "1"));
         server.faults.claim.stopped().await;
         self.leave(server, left).await;
@@ -70,14 +70,14 @@ fn steps(server: &TestServer, path: &str, then: &str) -> RequestBuilder {
     server.post(path, "k", &format!("\"{then}\""))
 }
 
-/// An attempt that charges and then fails, so that the next one goes on behind the charge.
+/// An attempt that charges and then fails, so that the next one continues after the charge.
 async fn charge_and_fail(server: &TestServer, path: &str) {
     let failed = Reply::to(steps(server, path, "fail")).await;
     failed.assert_fresh("503 Service Unavailable");
     assert_eq!(server.probe.runs(), 1);
 }
 
-/// The next attempt begins at once, is the second one, and does not charge again.
+/// Asserts that the next attempt begins at once, as the second one, and does not charge again.
 async fn the_next_attempt_goes_on(server: &TestServer, path: &str, then: &str) {
     let done = Reply::to(steps(server, path, then)).await;
     done.assert_fresh("201 Created");
@@ -87,8 +87,8 @@ async fn the_next_attempt_goes_on(server: &TestServer, path: &str, then: &str) {
 }
 
 #[track_caller]
-fn assert_unavailable(answer: &Reply) {
-    answer.assert_problem(
+fn assert_unavailable(reply: &Reply) {
+    reply.assert_problem(
         "store-unavailable",
         "503 Service Unavailable",
         "idempotency_store_unavailable",
@@ -128,7 +128,7 @@ async fn a_retry_that_leaves_keeps_the_steps_of_a_lost_run(backend: Backend) {
     assert!(lost.await.expect("a response").is_replay());
 }
 
-/// The claim that would take the key over is the second one of a handler that must not take over what is lost.
+/// Under `on_lost = "refuse"` a second claim takes over the suspended key. Its caller leaves during that claim.
 // proves: dead-owner-taken-over, dropped-future-loses-nothing, dropped-retry-deletes-steps
 #[apply(each_store)]
 #[tokio::test]
@@ -136,11 +136,11 @@ async fn a_take_over_that_leaves_does_not_make_the_outcome_unknown(backend: Back
     let leaving = Leaving::default();
     let server = installed!(TestServer::wrapped(backend, |app| leaving.around(app)).await);
     charge_and_fail(&server, "/steps/refuse").await;
-    server.faults.claim.stop_answers(1);
+    server.faults.claim.stop_replies(1);
     let retry = steps(&server, "/steps/refuse", "fail");
     let left = server.send(retry.header("x-leaving", "1"));
     server.faults.claim.stopped().await;
-    server.faults.claim.stop_answers(1);
+    server.faults.claim.stop_replies(1);
     server.faults.claim.open();
     server.faults.claim.stopped().await;
     leaving.leave(&server, left).await;
@@ -153,7 +153,7 @@ async fn a_take_over_that_leaves_does_not_make_the_outcome_unknown(backend: Back
 async fn a_take_over_whose_response_is_lost_keeps_the_steps(backend: Backend) {
     let server = installed!(TestServer::new(backend).await);
     charge_and_fail(&server, "/steps").await;
-    server.faults.claim.lose_answers(1);
+    server.faults.claim.lose_replies(1);
     assert_unavailable(&Reply::to(steps(&server, "/steps", "fail")).await);
     server.faults.withdraw.called(1).await;
     the_next_attempt_goes_on(&server, "/steps", "fail").await;
@@ -162,7 +162,7 @@ async fn a_take_over_whose_response_is_lost_keeps_the_steps(backend: Backend) {
 // proves: dropped-future-loses-nothing, late-claim-holds-key
 #[apply(each_store)]
 #[tokio::test]
-async fn a_claim_that_arrives_behind_its_withdrawal_takes_nothing(backend: Backend) {
+async fn a_claim_that_arrives_after_its_withdrawal_takes_nothing(backend: Backend) {
     let server = installed!(TestServer::new(backend).await);
     for (run, path) in [(1, "/lost"), (2, "/posted")] {
         server.faults.claim.send_late(1);
@@ -180,7 +180,7 @@ async fn a_claim_that_arrives_behind_its_withdrawal_takes_nothing(backend: Backe
 // proves: dropped-future-loses-nothing, dropped-retry-deletes-steps, late-claim-holds-key
 #[apply(each_store)]
 #[tokio::test]
-async fn a_take_over_that_arrives_behind_its_withdrawal_takes_nothing(backend: Backend) {
+async fn a_take_over_that_arrives_after_its_withdrawal_takes_nothing(backend: Backend) {
     let server = installed!(TestServer::new(backend).await);
     charge_and_fail(&server, "/steps").await;
     server.faults.claim.send_late(1);
@@ -193,7 +193,7 @@ async fn a_take_over_that_arrives_behind_its_withdrawal_takes_nothing(backend: B
 // proves: dropped-future-loses-nothing, dropped-retry-deletes-steps, late-claim-holds-key
 #[apply(each_store)]
 #[tokio::test]
-async fn a_take_over_of_a_lost_run_that_arrives_behind_its_withdrawal_takes_nothing(
+async fn a_take_over_of_a_lost_run_that_arrives_after_its_withdrawal_takes_nothing(
     backend: Backend,
 ) {
     let server = installed!(TestServer::new(backend).await);
@@ -209,14 +209,14 @@ async fn a_take_over_of_a_lost_run_that_arrives_behind_its_withdrawal_takes_noth
     assert!(lost.await.expect("a response").is_replay());
 }
 
-/// The withdrawal is tried again, and until then nothing is told that is not true.
+/// The withdrawal is retried, and no response before that says anything untrue.
 // proves: dropped-future-loses-nothing, late-claim-holds-key
 #[apply(each_store)]
 #[tokio::test]
 async fn a_withdrawal_is_tried_until_the_store_takes_it(backend: Backend) {
     let server = installed!(TestServer::new(backend).await);
     server.faults.withdraw.lose_requests(2);
-    server.faults.claim.lose_answers(1);
+    server.faults.claim.lose_replies(1);
     assert_unavailable(&Reply::to(server.post("/lost", "k", BOOKING)).await);
     let held = Reply::to(server.post("/lost", "k", BOOKING)).await;
     held.assert_problem("in-progress", "409 Conflict", "idempotency_in_progress");
@@ -230,8 +230,8 @@ async fn a_withdrawal_is_tried_until_the_store_takes_it(backend: Backend) {
 #[tokio::test]
 async fn a_shutdown_waits_for_withdrawals() {
     let server = installed!(TestServer::new(Backend::Memory).await);
-    server.faults.withdraw.stop_answers(1);
-    server.faults.claim.lose_answers(1);
+    server.faults.withdraw.stop_replies(1);
+    server.faults.claim.lose_replies(1);
     assert_unavailable(&Reply::to(server.post("/lost", "k", BOOKING)).await);
     server.faults.withdraw.stopped().await;
     let mut shutdown = Box::pin(server.idempotency.shutdown());
@@ -244,7 +244,7 @@ async fn a_shutdown_waits_for_withdrawals() {
     within_a_minute("the end of the shutdown", shutdown).await;
 }
 
-/// What the next attempt cannot read it does not hold either.
+/// An attempt that cannot read the progress does not keep the key.
 // proves: other-version-is-error, dropped-future-loses-nothing, damaged-record-frees-key
 #[apply(each_store)]
 #[tokio::test]
@@ -260,7 +260,7 @@ async fn a_take_over_that_cannot_read_the_steps_holds_nothing(backend: Backend) 
     for refused in 1..=2 {
         assert_unavailable(&Reply::to(steps(&server, "/steps", "stop")).await);
         server.faults.withdraw.called(refused).await;
-        let found = store.inspect(&hold.id).await.expect("a response");
+        let found = store.inspect(&hold.id).await.expect("a reply");
         let found = found.expect("a record");
         let Phase::InFlight { lease_until, .. } = found.phase else {
             panic!("it has not ended: {found:?}");

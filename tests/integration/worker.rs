@@ -1,8 +1,8 @@
-//! A worker without HTTP that is killed around its commit, and given its message again.
+//! A worker without HTTP that is killed around its commit, and receives its message again.
 
 use std::{path::Path, process::Command};
 
-/// What a worker says in the end; nothing if it has died.
+/// What a worker prints at its end, or `None` if it died.
 fn work(file: &Path, mode: &str, point: &str) -> Option<String> {
     let worker = Command::new(env!("CARGO_BIN_EXE_invoice-worker"))
         .arg(file)
