@@ -1,4 +1,4 @@
-//! Connections that go dark: nothing comes back on them and nothing ends them, while the server is there for new ones.
+//! Connections that go dark: no reply arrives and nothing closes them, while the server accepts new ones.
 
 use std::time::{Duration, SystemTime};
 
@@ -12,8 +12,8 @@ use crate::{firestore::request, proxy::Proxy, within_a_minute};
 
 const LEASE_SECONDS: u64 = 9;
 
-/// A run whose connection goes dark goes on, past the lease that it had then, and keeps its outcome, although it goes dark
-/// again; and no second one begins meanwhile. `here` is behind the proxy, and `there` is not.
+/// A run whose connection goes dark continues past its lease, and stores its outcome although the connection goes dark
+/// again. No second run begins meanwhile. `here` is behind the proxy, and `there` is not.
 pub(crate) async fn a_run_goes_on(proxy: &Proxy, here: impl Store, there: impl Store) {
     let (here, there) = (Idempotency::new(here), Idempotency::new(there));
     let (scope, key) = (Scope::principal("ann"), key("one"));
@@ -68,7 +68,7 @@ pub(crate) async fn a_run_goes_on(proxy: &Proxy, here: impl Store, there: impl S
     );
 }
 
-/// Of requests that come while a connection is dark, at most so many are refused, and none runs twice.
+/// At most this many of the requests during a dark connection are refused, and none runs twice.
 pub(crate) async fn only_so_many_are_refused(most: usize, proxy: &Proxy, here: impl Store) {
     let here = Idempotency::new(here);
     let scope = Scope::principal("ann");

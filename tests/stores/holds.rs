@@ -21,12 +21,12 @@ pub(crate) fn hold_on(id: RecordId) -> Hold {
     Hold::new(id, Token::random(), lease, ttl)
 }
 
-/// What is asked for wherever it does not matter.
+/// The fingerprint where it does not matter.
 pub(crate) fn request() -> Fingerprint {
     Fingerprint::of([b"book".as_slice()])
 }
 
-/// A claim that takes over what has lapsed.
+/// A claim that takes over an expired lease.
 pub(crate) async fn claim(
     store: &impl Store,
     hold: &Hold,
@@ -37,7 +37,7 @@ pub(crate) async fn claim(
         .await
 }
 
-/// A claim that is won as this attempt, where no run before has left anything.
+/// A claim that is won as this attempt, without progress from an earlier run.
 pub(crate) fn won(attempt: u32) -> Claim {
     Claim::won(attempt, Bytes::new())
 }

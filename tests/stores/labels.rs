@@ -1,4 +1,4 @@
-//! What becomes of a record's labels and times, step by step, and what operators do with them.
+//! A record's labels and times through each step, and what operators do with them.
 
 use bytes::Bytes;
 use idempotency::{
@@ -11,7 +11,7 @@ use idempotency::{
 
 use crate::{claim, holds::new_hold, won};
 
-/// Takes a key with labels that a store might tear through all that can become of it, once for each of them.
+/// Takes a key with labels that a store might corrupt through every transition.
 pub(crate) async fn every_step_keeps_the_labels(store: &impl Store) {
     let long_route = format!("POST /{}/{{id}}", "hotels/".repeat(150));
     let long_label = "\u{1f6cf}".repeat(32);
@@ -110,7 +110,7 @@ async fn inspect(store: &impl Store, hold: &Hold) -> Record {
     record.expect("the record")
 }
 
-/// Corrections are fenced by the token that was seen, and leave what is in flight alone.
+/// Corrections are fenced by the token that the operator saw, and leave holds in flight alone.
 pub(crate) async fn only_the_completed_record_that_was_seen_is_corrected(store: &impl Store) {
     let asked = Fingerprint::of([b"book".as_slice()]);
     let hold = new_hold();
@@ -143,7 +143,7 @@ pub(crate) async fn only_the_completed_record_that_was_seen_is_corrected(store: 
     let completed = store.complete(&owner, Bytes::from_static(b"booked")).await;
     assert!(matches!(completed, Ok(IfOwner::Done(_))), "{completed:?}");
     refuse(&hold.token).await;
-    // Holds are released and completed, and not what has ended.
+    // Holds are released and completed; ended records are not.
     let complete = Resolution::Complete {
         outcome: outcome.clone(),
         ttl: hold.ttl,
@@ -163,7 +163,7 @@ pub(crate) async fn only_the_completed_record_that_was_seen_is_corrected(store: 
         let replaced = store.resolve(&hold.id, &owner.token, replace).await;
         assert_eq!(replaced.ok(), Some(IfOwner::Done(())));
     }
-    // Who has completed it hears what it heard before.
+    // The run that completed it gets the same reply again.
     let again = store.complete(&owner, Bytes::from_static(b"booked")).await;
     let record = inspect(store, &hold).await;
     assert_eq!(again.ok(), Some(IfOwner::Done(record.expires_at)));
@@ -184,8 +184,8 @@ pub(crate) async fn only_the_completed_record_that_was_seen_is_corrected(store: 
     assert_eq!(late.ok(), Some(IfOwner::NotOwner));
 }
 
-/// More records than are read at one time, of which few are asked for.
-pub(crate) async fn a_list_has_what_matches_however_far_behind_it_is(store: &impl Store) {
+/// More records than one page holds, of which few match the filter.
+pub(crate) async fn a_list_has_every_match_however_far_back_it_is(store: &impl Store) {
     let asked = Fingerprint::of([b"book".as_slice()]);
     let id = |number: u8| RecordId::from_bytes([number; 32]);
     let kinds = 240;

@@ -21,7 +21,7 @@ use tests::{proxy, wait::within_a_minute};
 
 use holds::{claim, won};
 
-/// What an application with TLS does at its start. It fails where another test has done it.
+/// What an application with TLS does at its start. It fails if another test has already done it.
 fn install_crypto_provider() {
     drop(ring::default_provider().install_default());
 }

@@ -51,7 +51,7 @@ mod through_pgbouncer {
     conformance_tests!(wakeups: open_through_pgbouncer);
 }
 
-/// A claim that loses a race is told so by an error there, and that is no outage.
+/// Under this isolation a claim that loses a race gets an error, which is not an outage.
 // proves: lost-claim-as-outage
 mod serializable {
     use super::*;
@@ -117,23 +117,23 @@ async fn connection(url: &str) -> PgConnection {
     PgConnection::connect(url).await.expect("a connection")
 }
 
-/// What these statements say, on a connection of their own.
+/// The result of these statements, on a new connection.
 pub(crate) async fn sql(url: &str, statements: &str) -> Vec<PgRow> {
     let mut connection = connection(url).await;
     let rows = raw_sql(AssertSqlSafe(statements)).fetch_all(&mut connection);
-    let rows = rows.await.expect("an answer");
+    let rows = rows.await.expect("a reply");
     connection.close().await.expect("an end");
     rows
 }
 
-/// Asks this again and again, until the answer is yes.
+/// Repeats this query until it returns true.
 pub(crate) async fn until(url: &str, question: &str) {
     let mut connection = connection(url).await;
     let asked = async {
         loop {
-            let answer = raw_sql(AssertSqlSafe(question)).fetch_one(&mut connection);
-            // Nothing is there yet to be asked about, or the answer is no.
-            if answer
+            let response = raw_sql(AssertSqlSafe(question)).fetch_one(&mut connection);
+            // The table does not exist yet, or the query returned false.
+            if response
                 .await
                 .is_ok_and(|row| row.try_get(0).unwrap_or(false))
             {
@@ -151,7 +151,7 @@ fn hex(hold: &Hold) -> String {
     format!("\\x{}", digits.collect::<String>())
 }
 
-/// Whose key it is, and which, for work that an engine runs.
+/// The scope and the key of work that an engine runs.
 fn named(key: &str) -> (Scope, IdempotencyKey) {
     let key = IdempotencyKey::new(key).expect("a key");
     (Scope::principal("tests"), key)

@@ -23,10 +23,10 @@ use crate::{
 /// Longer than the lease of a request, and much shorter than its ttl.
 const PAST_THE_LEASE: Duration = Duration::from_secs(60);
 
-/// How long a handler takes that the test stops midway: long enough for it to be stopped first.
+/// How long a handler takes whose process the test kills midway: long enough to be killed before its end.
 const STOPPED_WITHIN: u32 = 3_000;
 
-/// What the keys of `core-api` begin with in Redis.
+/// The prefix of `core-api`'s keys in Redis.
 const PREFIX: &str = "idempotency:";
 
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +45,7 @@ enum Kind {
 #[case::firestore(Kind::Firestore)]
 fn each_shared_store(#[case] kind: Kind) {}
 
-/// Those in a database that has the bookings too.
+/// The stores whose database also has the bookings.
 #[template]
 #[rstest::rstest]
 #[case::postgres(Kind::Postgres)]
@@ -55,15 +55,15 @@ fn each_shared_database(#[case] kind: Kind) {}
 /// Where the bookings of a process are, and when its keys are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
-    /// The bookings are beside the keys, and carry them.
+    /// The bookings are in the keys' database, and their transactions carry the keys.
     Committing,
-    /// The bookings are beside the keys, which are claimed first.
+    /// The bookings are in the keys' database, and the keys are claimed first.
     Leasing,
-    /// The bookings are in the process's own memory.
+    /// The bookings are in the process's memory.
     Keys,
 }
 
-/// A store on its server, and how a process finds it.
+/// A store on its server, and the options with which a process uses it.
 struct Shared {
     url: String,
     variables: Vec<(&'static str, String)>,
@@ -89,7 +89,7 @@ impl Kind {
 }
 
 impl Shared {
-    /// A store without records; none where it is not installed.
+    /// An empty store, or `None` where it is not installed.
     async fn open(kind: Kind) -> Option<Self> {
         let (url, variables, server) = match kind {
             Kind::Postgres => {
@@ -159,7 +159,7 @@ fn slow(service: &Service, milliseconds: u32) -> RequestBuilder {
     booking.header("X-Fault-Delay-Ms", milliseconds)
 }
 
-/// A booking whose handler has begun, and whose process is killed then.
+/// A booking whose process is killed once its handler has begun.
 async fn kill_midway(service: Service) {
     let cut_off = tokio::spawn(slow(&service, 600_000).send());
     service.wait_for_log("injected a delay").await;
@@ -233,7 +233,7 @@ async fn what_a_killed_process_had_begun_is_taken_over_once_its_lease_is_over(#[
     }
 }
 
-/// Its transaction ends with it or was not sent, so there is nothing to wait for.
+/// Its transaction ends with its process or was never sent, so a retry need not wait.
 // proves: dead-owner-taken-over, rows-and-key-commit-together, crash-locks-for-ttl
 #[apply(each_shared_database)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -248,7 +248,7 @@ async fn a_process_that_is_killed_before_its_commit_leaves_nothing(#[case] kind:
     assert_eq!(other.bookings().await, 1);
 }
 
-/// It loses at the key when it commits, and its booking is undone.
+/// Its commit fails at the key, and its booking is rolled back.
 // proves: lost-lease-stores-nothing, rows-and-key-commit-together, stale-owner-writes
 // proves: lost-claim-as-outage, contention-as-error
 #[apply(each_shared_database)]
@@ -288,7 +288,7 @@ async fn a_process_that_was_paused_past_its_lease_stores_nothing(#[case] kind: K
     late.await
         .expect("the request")
         .assert_replay_of(&taken_over);
-    // Nothing is wrong, but an operator may want to know.
+    // This is not an error, but operators may want to know.
     let lost = "a run outlived its lease and another one took over";
     paused.wait_for_log(lost).await;
     let log = paused.logged();
@@ -322,7 +322,7 @@ async fn a_process_whose_clock_is_ahead_takes_nothing_over_early(#[case] kind: K
         .await
         .expect("the request")
         .assert_fresh("201 Created");
-    // A ttl, too, is not over earlier for it, nor later for what it has stored itself.
+    // Nor does a ttl end earlier for this process, or later for its own records.
     let replay = Reply::to(ahead.booking("ann-1")).await;
     assert!(replay.is_replay(), "{replay:?}");
     let ttl = Duration::from_secs(3600);
@@ -336,7 +336,7 @@ async fn a_process_whose_clock_is_ahead_takes_nothing_over_early(#[case] kind: K
     }
 }
 
-/// The bookings stay in the memory of each process, and only one has one.
+/// The bookings stay in the memory of each process, and only one of them has a booking.
 // proves: processes-share-store
 #[apply(each_shared_store)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -38,7 +38,7 @@ mod cluster {
 async fn open_on_cluster() -> Option<TestStore> {
     let nodes = RedisServer::shared_cluster()?;
     let prefix = unused_prefix();
-    // The one that is named leads to the others.
+    // The node in the URL leads to the others.
     let store = RedisStore::cluster([nodes[0].url()])
         .await
         .expect("a store");

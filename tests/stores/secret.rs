@@ -25,10 +25,10 @@ async fn places() -> Vec<(Vec<String>, Box<dyn Send>)> {
     places
 }
 
-/// Starts the service, and says how often it warned that there is no secret.
+/// Starts the service, and returns how often it warned that there is no secret.
 async fn start(options: &[&str]) -> (Service, usize) {
     let service = Service::start(&[options, &["--log-format", "json"]].concat());
-    // What it says at its start is in the log before its first line about a request.
+    // Its start-up messages are in the log before its first line about a request.
     Reply::to(service.booking("first")).await;
     service.wait_for_log("/bookings").await;
     let warnings = service.logged().matches(WARNING).count();
@@ -49,7 +49,7 @@ async fn services_that_share_a_server_are_given_one_secret_or_warn_once() {
         assert!(!unkeyed.is_replay(), "{unkeyed:?}");
         drop(without);
 
-        // No machine makes one that the others do not have.
+        // No machine generates a secret that the others do not have.
         let with = [options.as_slice(), &["--secret-file", named]].concat();
         let refused = Command::new(env!("CARGO_BIN_EXE_core-api-under-test"))
             .args(["--listen", "127.0.0.1:0"])

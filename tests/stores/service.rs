@@ -38,12 +38,12 @@ impl Service {
         Self::start_with(options, &[])
     }
 
-    /// Starts one whose clock is a day ahead of everybody else's; none where that cannot be had.
+    /// Starts a service whose clock is a day ahead; `None` where that is not possible.
     pub(crate) async fn start_a_day_ahead(
         options: &[&str],
         variables: &[(&str, &str)],
     ) -> Option<Self> {
-        // The loader knows where this system has its libraries, and goes on without one that is missing.
+        // The loader searches this system's library folders, and continues without a library that is missing.
         let faketime = [
             ("LD_PRELOAD", "/usr/$LIB/faketime/libfaketimeMT.so.1"),
             ("FAKETIME", "+1d"),
@@ -51,8 +51,8 @@ impl Service {
         ];
         let service = Self::start_with(options, &[&faketime, variables].concat());
         let health = format!("http://{}/healthz", service.address);
-        let answer = service.client.get(health).send().await;
-        let date = answer.expect("an answer").headers()["date"].clone();
+        let response = service.client.get(health).send().await;
+        let date = response.expect("a response").headers()["date"].clone();
         let date = httpdate::parse_http_date(date.to_str().expect("text")).expect("a date");
         if date > SystemTime::now() + Duration::from_secs(12 * 3600) {
             return Some(service);
@@ -101,8 +101,8 @@ impl Service {
     /// How many bookings there are.
     pub(crate) async fn bookings(&self) -> usize {
         let url = format!("http://{}/bookings", self.address);
-        let answer = Reply::to(self.client.get(url)).await;
-        let bookings: Vec<Value> = serde_json::from_slice(&answer.body).expect("JSON");
+        let response = Reply::to(self.client.get(url)).await;
+        let bookings: Vec<Value> = serde_json::from_slice(&response.body).expect("JSON");
         bookings.len()
     }
 
@@ -111,7 +111,7 @@ impl Service {
         within_a_minute(text, self.process.wait_for_log(text)).await;
     }
 
-    /// What it ends with, and all that it has logged.
+    /// Its exit status, and all that it has logged.
     pub(crate) async fn ended(mut self) -> (ExitStatus, String) {
         within_a_minute("the end of the service", self.log_ended()).await;
         let (status, _, log) = self.process.wait();

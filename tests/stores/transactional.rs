@@ -43,7 +43,7 @@ enum Kind {
 }
 
 impl Kind {
-    /// By the client that the store uses too.
+    /// With the client that the store uses too.
     const POSTGRES: Self = Self::Postgres(ClientKind::Sqlx09);
     const SQLX_0_8: Self = Self::Postgres(ClientKind::Sqlx08);
     const TOKIO_POSTGRES: Self = Self::Postgres(ClientKind::TokioPostgres);
@@ -70,14 +70,14 @@ fn each_client(#[case] client: ClientKind) {}
 #[derive(Clone, Debug)]
 enum Database {
     Sqlite(SqliteDatabase),
-    /// By this client, and by a pool beside it for what is no booking.
+    /// This client, and a pool next to it for all other queries.
     Postgres(PgPool, Client),
     Firestore(Box<(FirestoreDatabase, Documents)>),
 }
 
 const CREATE: &str = "create table bookings (guest text primary key)";
 
-/// A database of the test's own, which goes with this.
+/// A database for this test, which is removed with this value.
 struct TransactionalApp {
     database: Database,
     url: String,
@@ -85,7 +85,7 @@ struct TransactionalApp {
 }
 
 impl TransactionalApp {
-    /// None where there is no such server.
+    /// `None` where there is no such server.
     async fn new(kind: Kind) -> Option<Self> {
         Self::on(kind, PostgresServer::shared).await
     }
@@ -146,7 +146,7 @@ impl TransactionalApp {
         }
     }
 
-    /// The pool for what is no booking.
+    /// The pool for all queries that are not bookings.
     fn admin(&self) -> &PgPool {
         match &self.database {
             Database::Postgres(pool, _) => pool,
@@ -154,7 +154,7 @@ impl TransactionalApp {
         }
     }
 
-    /// A service whose keys are there too.
+    /// A service whose keys are in the same database.
     async fn service(&self) -> Service {
         Service::start(self.database.clone(), self.store()).await
     }
@@ -166,17 +166,17 @@ impl TransactionalApp {
                 let removed = file.write(move |connection| {
                     connection.execute("delete from bookings where guest = ?1", [guest])
                 });
-                removed.await.expect("an answer");
+                removed.await.expect("a reply");
             }
             Database::Postgres(pool, _) => {
                 let remove = query("delete from bookings where guest = $1").bind(guest);
-                remove.execute(pool).await.expect("an answer");
+                remove.execute(pool).await.expect("a reply");
             }
             Database::Firestore(there) => {
                 let delete = there.0.transaction();
                 let delete = delete.delete("bookings", guest, FirestorePrecondition::Exists);
                 let deleted = Execution::unprotected().commit(delete, ()).await;
-                deleted.expect("an answer");
+                deleted.expect("a reply");
             }
         }
     }
@@ -211,13 +211,13 @@ async fn pool(url: &str) -> PgPool {
 }
 
 impl Database {
-    /// Commits a booking of this guest, with this answer.
+    /// Commits a booking of this guest, with this response.
     async fn book(
         &self,
         probe: &HandlerProbe,
         execution: &Execution,
         guest: &str,
-        answer: impl IntoResponse + Send,
+        reply: impl IntoResponse + Send,
     ) -> Result<Response, CommitError> {
         let guest = guest.to_owned();
         match self {
@@ -225,17 +225,17 @@ impl Database {
                 let insert = file.transaction(move |connection| {
                     connection.execute("insert into bookings values (?1)", [guest])
                 });
-                execution.commit(insert, answer).await
+                execution.commit(insert, reply).await
             }
             Self::Postgres(_, client) => {
-                let answer = answer.into_response();
-                let booked = client.book(Way::Plainly, probe, execution, &guest, answer);
+                let reply = reply.into_response();
+                let booked = client.book(Way::Plainly, probe, execution, &guest, reply);
                 booked.await
             }
             Self::Firestore(there) => {
                 let create = there.0.transaction();
                 let create = create.create("bookings", &guest, &json!({ "nights": 1 }));
-                execution.commit(create, answer).await
+                execution.commit(create, reply).await
             }
         }
     }

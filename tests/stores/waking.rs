@@ -1,4 +1,4 @@
-//! How duplicates in one process learn of an end in another, of which the server notifies them: each store here stands for a
+//! How the server notifies duplicates in one process of an end in another: each store here stands for a
 //! process.
 
 use std::sync::Arc;
@@ -40,7 +40,7 @@ struct Two {
 
 enum Server {
     Postgres(String),
-    /// The node that the waiting store has asked to notify it.
+    /// The node that notifies the waiting store.
     Redis(&'static RedisServer),
 }
 
@@ -83,7 +83,7 @@ impl Two {
         })
     }
 
-    /// Returns once the server is going to notify the waiting store of this hold's end.
+    /// Returns once the server will notify the waiting store of this hold's end.
     async fn is_awaited(&self, owner: &Hold) {
         match &self.server {
             Server::Postgres(url) => postgres::waking::is_awaited(url, &self.waiting, owner).await,
@@ -112,7 +112,7 @@ impl Two {
     }
 }
 
-/// No waiter has to poll for it. There are enough keys for some of each node of a cluster.
+/// No waiter has to poll. There are enough keys that each node of a cluster has some.
 // proves: duplicate-may-wait, processes-share-store, lost-wakeup-hangs-waiter
 #[apply(each_store_that_notifies)]
 #[tokio::test]

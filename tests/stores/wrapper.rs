@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 #[derive(Debug)]
 pub(crate) struct Wrapper<S> {
     store: S,
-    /// What is laid over every byte, and stands behind them: bytes with another one there are not this wrapper's.
+    /// The mask is applied to every byte and appended at the end. Bytes that end in another mask are not this wrapper's.
     mask: Option<u8>,
     pub(crate) calls: Arc<Mutex<BTreeMap<&'static str, usize>>>,
 }
@@ -65,7 +65,7 @@ impl<S> Wrapper<S> {
         }
     }
 
-    /// A run that has left nothing has left no mask either.
+    /// A run without progress has no mask either.
     fn decode_progress(&self, id: &RecordId, progress: &Bytes) -> Result<Bytes, StoreError> {
         match progress.is_empty() {
             true => Ok(Bytes::new()),

@@ -12,7 +12,7 @@ use crate::{claim, won};
 
 async fn connect(project: &str, tap: &Tap) -> FirestoreStore {
     let store = FirestoreStore::connect_to_emulator(project, &tap.address()).await;
-    assert_eq!(tap.calls(), 1, "a look whether anybody answers");
+    assert_eq!(tap.calls(), 1, "a check whether the server responds");
     store.expect("a store")
 }
 
@@ -44,7 +44,7 @@ async fn a_first_run_costs_two_calls_and_a_replay_one() {
         assert_eq!(tap.calls(), 1, "a replay");
     }
 
-    // Where nobody has met the key it is taken for new.
+    // A key that this process has not met is taken for new.
     let elsewhere = connect(&project, &tap).await;
     for calls in [2, 1, 1] {
         let replay = claim(&elsewhere, &hold_on(owner.id), &asked).await;
@@ -104,7 +104,7 @@ async fn a_withdrawal_costs_one_call_where_the_key_is_new_and_two_otherwise() {
         withdrawn.expect("a withdrawal");
         assert_eq!(tap.calls(), 2, "a withdrawal");
     }
-    // Where nobody has met the key, its mark is in the way of one that looks new.
+    // A process that has not met the key tries to create its document, and finds the mark.
     let elsewhere = connect(&project, &tap).await;
     let claimed = claim(&elsewhere, &hold_on(first.id), &asked).await;
     assert_eq!(claimed.ok(), Some(won(1)));
@@ -113,7 +113,7 @@ async fn a_withdrawal_costs_one_call_where_the_key_is_new_and_two_otherwise() {
 
 // proves: downstream-key-derived, dropped-future-loses-nothing, stale-owner-writes
 #[tokio::test]
-async fn a_suspension_costs_one_call_and_a_late_checkpoint_a_look() {
+async fn a_suspension_costs_one_call_and_a_late_checkpoint_a_read() {
     let Some(emulator) = FirestoreEmulator::shared() else {
         return;
     };
@@ -124,7 +124,7 @@ async fn a_suspension_costs_one_call_and_a_late_checkpoint_a_look() {
         Bytes::from_static(b"charged"),
         Bytes::from_static(b"charged, sent"),
     );
-    // What the run has kept stays, whatever comes late.
+    // The run's progress stays, whichever call comes late.
     for last in [&early, &longer] {
         let owner = new_hold();
         let claimed = claim(&store, &owner, &asked).await;
@@ -135,7 +135,7 @@ async fn a_suspension_costs_one_call_and_a_late_checkpoint_a_look() {
         assert_eq!(tap.calls(), 3, "a claim, a checkpoint and a renewal");
         let late = store.checkpoint(&owner, early.clone()).await;
         assert_eq!(late.ok(), Some(IfOwner::Done(())));
-        assert_eq!(tap.calls(), 1, "a look");
+        assert_eq!(tap.calls(), 1, "a read");
         let suspended = store.suspend(&owner, last.clone()).await;
         assert_eq!(suspended.ok(), Some(IfOwner::Done(())));
         assert_eq!(tap.calls(), 1, "a suspension");

@@ -12,7 +12,7 @@ use tests::servers::firestore::FirestoreEmulator;
 use super::{connect, hold_on, new_hold, request, tap::Tap, unused_project};
 use crate::{claim, dark, proxy::Proxy, won};
 
-/// Something between the emulator and a store, and that store.
+/// A proxy between the emulator and a store, and that store.
 async fn behind_a_proxy(emulator: &FirestoreEmulator, project: &str) -> (Proxy, FirestoreStore) {
     let address = emulator.address().parse().expect("an address");
     let proxy = Proxy::to(address).await;
@@ -123,7 +123,7 @@ async fn a_take_over_that_arrives_after_its_withdrawal_leaves_the_suspended_run_
     assert_eq!(next.ok(), Some(Claim::won(attempt, progress)));
 }
 
-/// A claim that is on its way when its caller gives it up.
+/// A claim that is in flight when its caller drops it.
 async fn late_claim(store: &FirestoreStore, tap: &Tap, hold: &Hold) {
     tap.hold_back(b"in flight");
     let asked = request("book");
@@ -151,9 +151,9 @@ async fn only_a_claim_that_was_not_sent_for_certain_leaves_nothing_to_withdraw()
     tap.cut();
     let first = claim(&store, &new_hold(), &asked).await;
     assert_eq!(first.ok(), Some(won(1)));
-    // Nobody listens there any more. The connection that was there may take one more.
+    // The port is closed. The open connection may still take one call.
     tap.end().await;
     drop(claim(&store, &new_hold(), &asked).await);
     let next = claim(&store, &new_hold(), &asked).await;
-    assert!(!next.expect_err("nobody listens").was_sent());
+    assert!(!next.expect_err("no connection listens").was_sent());
 }

@@ -1,4 +1,4 @@
-//! Documents of the version before, which have neither labels nor the time of the first claim, and what that version makes of ours.
+//! Documents of the earlier version, which have neither labels nor the time of the first claim, and how that version reads ours.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -103,7 +103,7 @@ async fn a_run_of_the_version_before_is_taken_over_completed_and_forgotten() {
     assert!(record.created_at.is_some());
 }
 
-/// That version leaves what it does not know where it frees a key, and the next claim must not take it for its own.
+/// Where that version releases a key, it leaves the fields that it does not know. The next claim must not take them for its own.
 // proves: other-version-is-error, newer-record-fails-alone
 #[tokio::test]
 async fn a_key_that_the_version_before_freed_has_nothing_of_the_record_that_it_was() {
@@ -118,7 +118,7 @@ async fn a_key_that_the_version_before_freed_has_nothing_of_the_record_that_it_w
     let began = inspect(&store, &first).await.created_at;
     write(&documents, &first, ("withdrawn", 0), &[], b"").await;
     let elsewhere = connect(emulator, &project).await;
-    assert_eq!(elsewhere.inspect(&first.id).await.expect("a look"), None);
+    assert_eq!(elsewhere.inspect(&first.id).await.expect("a read"), None);
     let next = hold_on(first.id);
     assert_eq!(claim(&elsewhere, &next, &asked).await.ok(), Some(won(1)));
     let record = inspect(&elsewhere, &next).await;
@@ -126,10 +126,10 @@ async fn a_key_that_the_version_before_freed_has_nothing_of_the_record_that_it_w
     assert!(record.created_at > began);
 }
 
-/// Nothing that this version adds is among what that one reads.
+/// The earlier version reads none of the fields that this version adds.
 // proves: newer-record-fails-alone
 #[tokio::test]
-async fn a_document_has_only_new_fields_beside_those_that_the_version_before_reads() {
+async fn a_document_adds_only_new_fields_to_those_of_the_earlier_version() {
     let Some(emulator) = FirestoreEmulator::shared() else {
         return;
     };

@@ -64,7 +64,7 @@ async fn a_claim_that_was_too_slow_is_recognised_when_it_is_repeated() {
     assert_eq!(kind, Err(StoreErrorKind::Unavailable));
     emulator.resume();
 
-    // The first one may have been made meanwhile, or may be made yet.
+    // The first call may have been made meanwhile, or may still be made.
     for _ in 0..2 {
         let claimed = claim(&store, &owner, &asked).await;
         assert_eq!(claimed.ok(), Some(won(1)));
@@ -76,7 +76,7 @@ async fn a_claim_that_was_too_slow_is_recognised_when_it_is_repeated() {
 
 // proves: own-claim-unrecognised, contention-as-error
 #[tokio::test]
-async fn a_step_whose_answer_is_lost_is_recognised_and_not_taken_twice() {
+async fn a_step_whose_reply_is_lost_is_recognised_and_not_taken_twice() {
     let Some(emulator) = FirestoreEmulator::shared() else {
         return;
     };
@@ -91,7 +91,7 @@ async fn a_step_whose_answer_is_lost_is_recognised_and_not_taken_twice() {
     let claimed = lost(&tap, claim(&store, &first, &asked), made).await;
     assert_eq!(claimed.ok(), Some(won(1)));
 
-    // A take-over looks first, and counts once.
+    // A take-over reads first, and counts as one attempt.
     documents.set_back(first.lease);
     let second = hold_on(first.id);
     tap.mute_after(1);
@@ -99,7 +99,7 @@ async fn a_step_whose_answer_is_lost_is_recognised_and_not_taken_twice() {
     let claimed = lost(&tap, claim(&store, &second, &asked), made).await;
     assert_eq!(claimed.ok(), Some(won(2)));
 
-    // A checkpoint that was made before is made again, which changes nothing.
+    // A checkpoint is repeated, which changes nothing.
     tap.mute_after(0);
     let keeping = store.checkpoint(&second, Bytes::from_static(b"charged"));
     let kept = lost(&tap, keeping, documents.one_has_left(b"charged")).await;
@@ -117,7 +117,7 @@ async fn a_step_whose_answer_is_lost_is_recognised_and_not_taken_twice() {
 
 // proves: own-claim-unrecognised
 #[tokio::test]
-async fn a_release_whose_answer_is_lost_is_done() {
+async fn a_release_whose_reply_is_lost_is_done() {
     let Some(emulator) = FirestoreEmulator::shared() else {
         return;
     };
@@ -138,7 +138,7 @@ async fn a_release_whose_answer_is_lost_is_done() {
 
 // proves: downstream-key-derived, own-claim-unrecognised
 #[tokio::test]
-async fn a_suspension_whose_answer_is_lost_is_done_or_says_that_it_does_not_know() {
+async fn a_suspension_whose_reply_is_lost_is_done_or_its_result_is_unknown() {
     let Some(emulator) = FirestoreEmulator::shared() else {
         return;
     };
@@ -180,10 +180,10 @@ async fn a_suspension_whose_answer_is_lost_is_done_or_says_that_it_does_not_know
     }
 }
 
-/// Another run takes the freed key before the operator's call is made again.
+/// Another run takes the released key before the operator's call is repeated.
 // proves: downstream-key-derived, own-claim-unrecognised
 #[tokio::test]
-async fn a_resolution_whose_reply_is_lost_is_done_or_says_that_it_does_not_know() {
+async fn a_resolution_whose_reply_is_lost_is_done_or_its_result_is_unknown() {
     let Some(emulator) = FirestoreEmulator::shared() else {
         return;
     };
@@ -217,10 +217,10 @@ async fn a_resolution_whose_reply_is_lost_is_done_or_says_that_it_does_not_know(
     }
 }
 
-/// Another run may take the key that was forgotten before the operator's call is made again.
+/// Another run may take the forgotten key before the operator's call is repeated.
 // proves: own-claim-unrecognised
 #[tokio::test]
-async fn a_correction_whose_reply_is_lost_is_done_or_says_that_it_does_not_know() {
+async fn a_correction_whose_reply_is_lost_is_done_or_its_result_is_unknown() {
     let Some(emulator) = FirestoreEmulator::shared() else {
         return;
     };
@@ -237,7 +237,7 @@ async fn a_correction_whose_reply_is_lost_is_done_or_says_that_it_does_not_know(
         let completed = store.complete(&owner, Bytes::from_static(b"booked")).await;
         assert!(matches!(completed, Ok(IfOwner::Done(_))), "{completed:?}");
 
-        // What is heard is the look before the change.
+        // Only the read before the change gets a reply.
         tap.mute_after(1);
         let outcome = Bytes::from_static(b"moved");
         let replace = Resolution::Replace {
@@ -268,11 +268,11 @@ async fn a_correction_whose_reply_is_lost_is_done_or_says_that_it_does_not_know(
     }
 }
 
-/// Takes the step without hearing that it was made, until the connection is cut.
+/// Takes the step without receiving its reply, until the connection is cut.
 async fn lost<T>(tap: &Tap, step: impl Future<Output = T>, made: impl Future<Output = ()>) -> T {
     let mut step = pin!(step);
     tokio::select! {
-        _ = &mut step => panic!("the answer was not lost"),
+        _ = &mut step => panic!("the reply was not lost"),
         () = made => tap.cut(),
     }
     step.await
@@ -288,7 +288,7 @@ fn is_completed(record: Option<(String, Token)>) -> bool {
 
 // proves: failed-completion-keeps-key, failed-completion-frees-key, renewal-stops-early
 #[tokio::test]
-async fn an_answer_that_cannot_be_stored_is_given_and_stored_when_the_server_is_back() {
+async fn a_response_that_cannot_be_stored_is_sent_and_stored_once_the_server_is_back() {
     let Some(emulator) = FirestoreEmulator::shared() else {
         return;
     };

@@ -4,7 +4,7 @@ use tests::servers::firestore::FirestoreEmulator;
 
 use super::{connect, unused_project};
 use crate::labels::{
-    a_list_has_what_matches_however_far_behind_it_is, every_step_keeps_the_labels,
+    a_list_has_every_match_however_far_back_it_is, every_step_keeps_the_labels,
     only_the_completed_record_that_was_seen_is_corrected,
 };
 
@@ -27,10 +27,10 @@ async fn an_operator_corrects_only_the_completed_record_that_was_seen() {
 }
 
 #[tokio::test]
-async fn a_narrowed_list_has_what_matches_however_far_behind_it_is() {
+async fn a_narrowed_list_has_every_match_however_far_back_it_is() {
     let Some(emulator) = FirestoreEmulator::shared() else {
         return;
     };
     let store = connect(emulator, &unused_project()).await;
-    a_list_has_what_matches_however_far_behind_it_is(&store).await;
+    a_list_has_every_match_however_far_back_it_is(&store).await;
 }

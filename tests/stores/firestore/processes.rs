@@ -7,7 +7,7 @@ use tests::{reply::Reply, servers::firestore::FirestoreEmulator};
 use super::unused_project;
 use crate::service::Service;
 
-/// Two processes whose bookings are in a project of their own.
+/// Two processes whose bookings are in a project for this test.
 fn two_processes(emulator: &FirestoreEmulator) -> [Service; 2] {
     let (url, address) = (
         format!("firestore://{}", unused_project()),

@@ -15,7 +15,7 @@ use tokio::{sync::oneshot, task::JoinSet};
 use super::{connect, hold_on, new_hold, request, tap::Tap, unused_project};
 use crate::{claim, won};
 
-/// Documents are kept for as much longer than their records.
+/// How much longer documents are kept than their records.
 const GRACE: Duration = Duration::from_secs(3600);
 
 // proves: other-version-is-error, newer-record-fails-alone, damaged-record-frees-key
@@ -70,7 +70,7 @@ async fn a_document_that_cannot_be_read_is_an_error_and_stays() {
                 let kind = verdict.map_err(|error| error.kind());
                 assert_eq!(kind, Err(StoreErrorKind::Unreadable), "{damage:?}");
             }
-            // It hides no other one, and what is nobody's record hides none either.
+            // It hides no other record, and neither does a malformed document.
             let listed = store.list(&ListRequest::new(2)).await.expect("a list");
             let listed = listed
                 .into_iter()
@@ -144,7 +144,7 @@ async fn a_free_key_keeps_eight_older_tokens_for_as_long_as_any_of_them_needs() 
         assert_eq!(length, 16 * older.min(8));
         spent.push(late);
     }
-    // Of the last one by itself nothing would be known any more.
+    // By its own time alone, the last token would be forgotten by now.
     documents.set_back(first.lease);
     let elsewhere = connect(emulator, &project).await;
     for late in &spent[2..] {
@@ -192,7 +192,7 @@ async fn a_sweep_removes_documents_an_hour_after_their_records_time() {
 // proves: expired-key-is-new, sweep-removes-only-expired, sweep-deletes-wrong-key
 // proves: expiry-removes-successor
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_sweep_leaves_what_was_claimed_since_it_looked() {
+async fn a_sweep_leaves_records_that_were_claimed_since_it_read_them() {
     let Some(emulator) = FirestoreEmulator::shared() else {
         return;
     };
@@ -256,7 +256,7 @@ async fn a_lease_counts_from_when_the_server_took_the_step() {
 
 // proves: duplicate-may-wait, lost-wakeup-hangs-waiter
 #[tokio::test]
-async fn a_duplicate_in_another_process_waits_for_the_answer() {
+async fn a_duplicate_in_another_process_waits_for_the_response() {
     let Some(emulator) = FirestoreEmulator::shared() else {
         return;
     };
@@ -295,8 +295,8 @@ async fn a_duplicate_in_another_process_waits_for_the_answer() {
             run.await
         });
     }
-    // Each of the two elsewhere claims, looks who has the key, and looks again once it listens; and the connection
-    // began with a look.
+    // Each of the two elsewhere claims, reads the owner, and reads again once it listens; and the connection
+    // began with a read.
     let mut calls = 0;
     while calls < 1 + 2 * 3 {
         calls += tap.calls();

@@ -1,4 +1,4 @@
-//! What a process remembers of a document that changes while it looks.
+//! What a process remembers of a document that changes while it reads.
 
 use std::{
     future::{Future, poll_fn},
@@ -22,11 +22,11 @@ enum Step {
     Checkpoint,
 }
 
-/// An older look is noted while the owner's step is on its way; the owner then releases the key by what is remembered, and must keep
-/// the token that was spent in between.
+/// An older read is remembered while the owner's step is in flight. The owner then releases the key by what is
+/// remembered, and must keep the token that was spent in between.
 // proves: dropped-future-loses-nothing, late-claim-holds-key
 #[tokio::test]
-async fn a_look_that_is_noted_late_loses_no_spent_token() {
+async fn a_read_that_is_remembered_late_loses_no_spent_token() {
     let Some(emulator) = FirestoreEmulator::shared() else {
         return;
     };
@@ -69,7 +69,7 @@ async fn take(step: Step, store: &FirestoreStore, owner: &Hold) -> Option<IfOwne
     taken.ok()
 }
 
-/// Goes on with a call until it has sent so many requests, and then no more.
+/// Polls a call until it has sent this many requests, and then no more.
 async fn until_sent(tap: &Tap, mut call: Pin<&mut impl Future>, requests: usize) {
     let mut sent = 0;
     while sent < requests {

@@ -1,4 +1,4 @@
-//! A wire between a store and the emulator, which counts calls, can be cut, and can carry one of them too late.
+//! A wire between a store and the emulator, which counts calls, can be cut, and can deliver one of them late.
 
 use std::{
     io,
@@ -31,24 +31,24 @@ pub(crate) struct Tap {
 #[derive(Debug)]
 struct Line {
     calls: AtomicUsize,
-    /// How many more calls are answered, counted from the outside; `isize::MAX` stands for all.
+    /// How many more calls get a reply; `isize::MAX` stands for all.
     answered: AtomicIsize,
     is_down: AtomicBool,
     cuts: watch::Sender<usize>,
     late: watch::Sender<Late>,
 }
 
-/// What becomes of a call that is to arrive late.
+/// The state of a call that is to arrive late.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Late {
     /// There is none.
     Unwanted,
-    /// The next one that has this in it.
+    /// The next call that contains this.
     With(&'static [u8]),
-    /// It has been made, and its caller's connection has ended.
+    /// The call is held back, and its caller's connection has ended.
     Held,
     Sent,
-    Answered,
+    Replied,
 }
 
 impl Tap {
@@ -89,18 +89,18 @@ impl Tap {
         self.line.calls.swap(0, Ordering::SeqCst)
     }
 
-    /// The answers to the next calls, so many, still come through, and then none until the connection is cut.
+    /// The replies to this many calls still come through, and then none until the connection is cut.
     pub(crate) fn mute_after(&self, calls: isize) {
         self.line.answered.store(calls, Ordering::SeqCst);
     }
 
-    /// Every connection ends. The next ones are whole again.
+    /// Every connection ends. Later ones work.
     pub(crate) fn cut(&self) {
         self.line.cuts.send_modify(|cuts| *cuts += 1);
         self.line.answered.store(isize::MAX, Ordering::SeqCst);
     }
 
-    /// Every connection ends, also those to come.
+    /// Every connection ends, including future ones.
     pub(crate) fn take_down(&self) {
         self.line.is_down.store(true, Ordering::SeqCst);
         self.cut();
@@ -110,14 +110,14 @@ impl Tap {
         self.line.is_down.store(false, Ordering::SeqCst);
     }
 
-    /// Every connection ends, and nobody listens any more.
+    /// Every connection ends, and the port is closed.
     pub(crate) async fn end(&mut self) {
         self.accepting.abort();
         drop((&mut self.accepting).await);
         self.cut();
     }
 
-    /// The next call that has this in it is held back, and its caller's connection ends. The next ones are whole.
+    /// The next call that contains this is held back, and its caller's connection ends. Later connections work.
     pub(crate) fn hold_back(&self, with: &'static [u8]) {
         self.line.late.send_replace(Late::With(with));
     }
@@ -127,10 +127,10 @@ impl Tap {
         self.line.comes_to(Late::Held).await;
     }
 
-    /// Lets the emulator have the call that was held back, and returns once it has answered.
+    /// Delivers the call that was held back to the emulator, and returns once it has replied.
     pub(crate) async fn let_through(&self) {
         assert_eq!(self.line.late.send_replace(Late::Sent), Late::Held);
-        self.line.comes_to(Late::Answered).await;
+        self.line.comes_to(Late::Replied).await;
     }
 }
 
@@ -148,7 +148,7 @@ async fn carry(line: Arc<Line>, client: TcpStream, emulator: String) {
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
     let to_client = Mutex::new(Some(to_client));
-    // Who ends first takes the other one along.
+    // When one direction ends, so does the other.
     tokio::select! {
         _ = up(&line, from_client, to_server, &to_client) => {}
         _ = down(&line, from_server, &to_client) => {}
@@ -186,7 +186,7 @@ impl Frame {
         self.0[3]
     }
 
-    /// Whether its side has said all of its call.
+    /// Whether its sender has sent all of its call.
     fn is_last(&self) -> bool {
         matches!(self.kind(), Self::DATA | Self::HEADERS) && self.0[4] & 1 == 1
     }
@@ -227,7 +227,7 @@ async fn up(
     line.late.send_replace(Late::Held);
     line.comes_to(Late::Sent).await;
     to.write_all(&waiting).await?;
-    line.comes_to(Late::Answered).await;
+    line.comes_to(Late::Replied).await;
     Ok(())
 }
 
@@ -240,7 +240,7 @@ async fn down(
         let frame = Frame::read(&mut from).await?;
         match &mut *to.lock().await {
             Some(to) if line.answered.load(Ordering::SeqCst) >= 0 => to.write_all(&frame.0).await?,
-            None if frame.is_last() => drop(line.late.send_replace(Late::Answered)),
+            None if frame.is_last() => drop(line.late.send_replace(Late::Replied)),
             _ => {}
         }
     }

@@ -22,7 +22,7 @@ use tower::ServiceExt;
 
 use super::unused_project;
 
-/// A project of the test's own; none where there is no emulator.
+/// A project for this test, or `None` where there is no emulator.
 async fn project() -> Option<(FirestoreDatabase, Documents)> {
     let emulator = FirestoreEmulator::shared()?;
     let project = unused_project();
@@ -65,7 +65,7 @@ fn is_a_conflict(committed: &Result<(), CommitError>) -> bool {
     matches!(committed, Err(CommitError::Failed(why)) if why.is::<FirestoreConflict>())
 }
 
-/// Errors end in logs, and Firestore's own texts name documents and repeat what is in them.
+/// Errors end up in logs, and Firestore's own messages name documents and repeat their contents.
 fn assert_no_payload(committed: &Result<(), CommitError>) {
     let error = committed.as_ref().expect_err("a commit that fails");
     let said = format!("{} {committed:?}", Causes(error));
@@ -132,7 +132,7 @@ async fn an_update_changes_its_fields_and_leaves_the_others() {
     let before = json!({ "guest": "Ann", "a.b `c` \\": 1, "room": { "number": 21, "sea": true } });
     let create = database.transaction();
     let create = create.create("hotels/ritz/bookings", "7", &before);
-    // A document in a document, and one of the same id beside it.
+    // A document below another, and one of the same id next to it.
     commit(create.create("bookings", "7", &before))
         .await
         .expect("two bookings");
@@ -143,7 +143,7 @@ async fn an_update_changes_its_fields_and_leaves_the_others() {
     };
     let changes = json!({ "a.b `c` \\": 2, "room": { "number": 22 }, "nights": 3 });
     update(changes).await.expect("an update");
-    // One that changes nothing.
+    // A write that changes nothing.
     update(json!({})).await.expect("an update");
     let room = fields([("number", ValueType::IntegerValue(22))]);
     let expected = fields([
@@ -187,7 +187,7 @@ async fn a_document_that_is_not_as_expected_undoes_all_writes() {
         only(&documents, "bookings").await;
     }
 
-    // Read and written: once, because then it is another version.
+    // Read and written: this works once, because the document then has a new version.
     let change = |guest: &str| {
         let update = database.transaction();
         update.update("bookings", "7", &json!({ "guest": guest }), unchanged)
@@ -255,7 +255,7 @@ async fn what_firestore_cannot_name_or_hold_is_not_sent() {
         .expect("a booking");
 }
 
-/// Gives the guest the first room that is free.
+/// Gives the guest the first free room.
 async fn find_a_room(
     database: &FirestoreDatabase,
     execution: &Execution,
@@ -264,8 +264,8 @@ async fn find_a_room(
     for room in ["21", "22"] {
         let create = database.transaction();
         let create = create.create("rooms", room, &json!({ "guest": guest }));
-        let answer = (StatusCode::CREATED, format!("room {room}"));
-        match execution.commit(create, answer).await {
+        let reply = (StatusCode::CREATED, format!("room {room}"));
+        match execution.commit(create, reply).await {
             Err(CommitError::Failed(why)) if why.is::<FirestoreConflict>() => {}
             end => return end,
         }
@@ -291,7 +291,7 @@ async fn book_under_a_lease(
     find_a_room(&database, &execution, &guest).await
 }
 
-/// A conflict of the handler's own documents is told apart from one of the key's record, and has left no record.
+/// A conflict on the handler's own documents differs from one on the key's record, and leaves no record.
 // proves: rows-and-key-commit-together, lost-claim-as-outage
 #[tokio::test]
 async fn a_handler_that_hears_of_a_conflict_may_commit_something_else() {
@@ -313,9 +313,9 @@ async fn a_handler_that_hears_of_a_conflict_may_commit_something_else() {
         ] {
             let request = Request::post(path).header("idempotency-key", key);
             let request = request.body(Body::from(guest)).expect("a request");
-            let answer = app.clone().oneshot(request).await.expect("an answer");
-            assert_eq!(answer.status(), 201);
-            let body = axum::body::to_bytes(answer.into_body(), 100).await;
+            let reply = app.clone().oneshot(request).await.expect("a response");
+            assert_eq!(reply.status(), 201);
+            let body = axum::body::to_bytes(reply.into_body(), 100).await;
             assert_eq!(body.expect("a body"), room);
         }
         assert_eq!(documents.of("rooms").await.len(), 2);

@@ -1,4 +1,4 @@
-//! How duplicates in one process learn of an end in another, of which Firestore does not tell them.
+//! How duplicates in one process learn of an end in another, without notifications from Firestore.
 
 use std::{future::poll_fn, pin::pin, task::Poll, time::Duration};
 
@@ -18,16 +18,16 @@ async fn is_woken(subscription: &mut Subscription) -> bool {
     poll_fn(|context| Poll::Ready(changed.as_mut().poll(context).is_ready())).await
 }
 
-/// A run that ends soon is noticed soon, and one that takes its time is not asked about all the time.
+/// The end of a short run is noticed soon, and a long one is polled less and less often.
 // proves: duplicate-may-wait, lost-wakeup-hangs-waiter
 #[tokio::test]
-async fn who_waits_looks_less_and_less_often() {
+async fn a_waiter_polls_less_and_less_often() {
     let Some(emulator) = FirestoreEmulator::shared() else {
         return;
     };
     let store = connect(emulator, &unused_project()).await;
     let mut subscription = store.subscribe(&new_hold().id);
-    // From here on time passes only for those who sleep.
+    // From here on time passes only for tasks that sleep.
     tokio::time::pause();
     let mut looks = 0;
     let looking = async {
@@ -38,7 +38,7 @@ async fn who_waits_looks_less_and_less_often() {
     };
     let ten_seconds = timeout(Duration::from_secs(10), looking).await;
     assert!(ten_seconds.is_err());
-    // Six in which the pause grows from 25 ms to 800 ms, and then one a second.
+    // Six polls with pauses that grow from 25 ms to 800 ms, and then one a second.
     assert_eq!(looks, 6 + 8);
 }
 

@@ -13,7 +13,7 @@ const BOOKINGS: usize = 10;
 // proves: rows-and-key-commit-together
 #[tokio::test]
 async fn a_booking_with_a_key_is_one_commit_as_one_without() {
-    // Nobody else may commit anything there.
+    // No other session may commit there.
     let Some(server) = PostgresServer::start() else {
         return;
     };
@@ -22,13 +22,13 @@ async fn a_booking_with_a_key_is_one_commit_as_one_without() {
     assert_eq!(commits_of(&url, book(&service, None)).await, BOOKINGS);
     assert_eq!(commits_of(&url, book(&service, Some("k"))).await, BOOKINGS);
 
-    // So that this is known to count: a store of its own takes one for the claim, and the booking completes it.
+    // This shows that the count works: a separate store takes one commit for the claim, and the booking's commit completes it.
     drop(service);
     let service = Service::start(&["--database", &url, "--idempotency-store", &url]);
     let under_leases = book(&service, Some("l"));
     assert_eq!(commits_of(&url, under_leases).await, 2 * BOOKINGS);
 
-    // One elsewhere also takes one for the look at the hold before the booking's, and one for the completion.
+    // A store elsewhere also takes one commit to read the hold before the booking's, and one for the completion.
     drop(service);
     let keys = server.database().await;
     let service = Service::start(&["--database", &url, "--idempotency-store", &keys]);
@@ -37,7 +37,7 @@ async fn a_booking_with_a_key_is_one_commit_as_one_without() {
     assert_eq!(service.bookings().await, 4 * BOOKINGS);
 }
 
-/// One booking after the other, with a key for each or without.
+/// Sequential bookings, each with a key or each without.
 async fn book(service: &Service, keys: Option<&str>) {
     for number in 0..BOOKINGS {
         let request = match keys {
@@ -46,8 +46,11 @@ async fn book(service: &Service, keys: Option<&str>) {
                 "service_id": "s1", "customer_name": "Ann", "date": "2026-12-01", "time": "10:00",
             })),
         };
-        let answer = Reply::to(request).await;
-        assert_eq!((answer.status.as_u16(), answer.is_replay()), (201, false));
+        let response = Reply::to(request).await;
+        assert_eq!(
+            (response.status.as_u16(), response.is_replay()),
+            (201, false)
+        );
     }
 }
 

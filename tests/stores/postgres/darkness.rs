@@ -1,4 +1,4 @@
-//! Connections on which nothing comes through any more, in either direction, and of which nobody is told.
+//! Connections that go dark in both directions, without an error at either end.
 
 use bytes::Bytes;
 use idempotency::{
@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use super::{behind_a_proxy, database, hold_on, new_hold, request, store, until};
 use crate::{claim, within_a_minute, won};
 
-/// The first step that gets no response is refused, and takes all connections with it that are as old.
+/// The first step without a reply is refused, and all connections of its age are closed.
 // proves: deaf-store-left-quickly, dead-connection-outlives-lease
 #[tokio::test]
 async fn dark_connections_are_left_for_new_ones() {
@@ -24,14 +24,14 @@ async fn dark_connections_are_left_for_new_ones() {
     proxy.silence();
     let refused = store.renew(&owner).await.map_err(|error| error.kind());
     assert_eq!(refused, Err(StoreErrorKind::Unavailable));
-    // Not one of the others that were idle is used again.
+    // None of the other idle connections is used again.
     connect_many(&store).await;
     assert_eq!(store.renew(&owner).await.ok(), Some(IfOwner::Done(())));
     let completed = store.complete(&owner, Bytes::from_static(b"booked")).await;
     assert!(matches!(completed, Ok(IfOwner::Done(_))), "{completed:?}");
 }
 
-/// Whoever leaves in the middle of a step does not take the connection's place with him.
+/// A caller who leaves in the middle of a step does not use up the connection's place in the pool.
 // proves: deaf-store-left-quickly, dropped-future-loses-nothing, dead-connection-outlives-lease
 #[tokio::test]
 async fn steps_that_are_dropped_on_dark_connections_keep_no_place() {
@@ -50,13 +50,13 @@ async fn steps_that_are_dropped_on_dark_connections_keep_no_place() {
     assert_eq!(next.ok(), Some(won(1)));
 }
 
-/// A connection may go dark at any moment, also while its pool looks whether it lives.
+/// A connection may go dark at any moment, also while its pool pings it.
 // proves: deaf-store-left-quickly, dead-connection-outlives-lease
 #[tokio::test]
 async fn a_pool_that_gets_no_connection_back_is_left_for_another() {
     let Some(url) = database().await else { return };
     store(&url).await;
-    // This is asked before a connection goes back to the pool, and its reply never comes.
+    // A check before a connection returns to the pool, whose reply never arrives.
     let pool = PgPoolOptions::new()
         .max_connections(1)
         .after_release(|_, _| Box::pin(std::future::pending()));
@@ -70,7 +70,7 @@ async fn a_pool_that_gets_no_connection_back_is_left_for_another() {
     within_a_minute("a claim", working).await;
 }
 
-/// Notifications come again after a while, on another connection. Meanwhile those who wait look for themselves.
+/// Notifications resume after a while, on another connection. Meanwhile waiters poll.
 // proves: deaf-store-left-quickly, lost-wakeup-hangs-waiter, dead-connection-outlives-lease
 #[tokio::test]
 async fn a_dark_connection_that_listens_is_left_for_a_new_one() {
@@ -88,7 +88,7 @@ async fn a_dark_connection_that_listens_is_left_for_a_new_one() {
     let mut subscription = store.subscribe(&owner.id);
     until(&url, &listening(1)).await;
     proxy.silence();
-    // The server does not know of it, and so still counts the first one.
+    // The server has not noticed, and still counts the first one.
     until(&url, &listening(2)).await;
 
     let looked = async {
@@ -100,7 +100,7 @@ async fn a_dark_connection_that_listens_is_left_for_a_new_one() {
         }
     };
     let in_flight = Claim::in_flight(request());
-    assert_eq!(within_a_minute("a look", looked).await, in_flight);
+    assert_eq!(within_a_minute("a read", looked).await, in_flight);
     let elsewhere = super::store(&url).await;
     assert_eq!(
         elsewhere.release(&owner).await.ok(),
@@ -109,7 +109,7 @@ async fn a_dark_connection_that_listens_is_left_for_a_new_one() {
     within_a_minute("the news", subscription.changed()).await;
 }
 
-/// Has the store use as many connections at one time as it may have.
+/// Makes the store use all its connections concurrently.
 async fn connect_many(store: &PostgresStore) {
     let mut claims = JoinSet::new();
     for _ in 0..10 {
@@ -125,13 +125,13 @@ async fn connect_many(store: &PostgresStore) {
     claims.join_all().await;
 }
 
-/// Drops a step whose request is on its way.
+/// Drops a step whose request is in flight.
 async fn give_up_midway(store: &PostgresStore) {
     let asked = request();
     loop {
         let hold = new_hold();
         let mut step = Box::pin(claim(store, &hold, &asked));
-        // On a busy machine the response can be there by the time that it is first looked for.
+        // On a busy machine the reply may have arrived before the first poll.
         if futures_util::poll!(&mut step).is_pending() {
             return;
         }

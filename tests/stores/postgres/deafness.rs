@@ -1,4 +1,4 @@
-//! A server that says nothing for a while, in whichever way.
+//! A server that stops responding for a while, in different ways.
 
 use futures_util::future::join_all;
 use reqwest::Method;
@@ -10,17 +10,17 @@ use crate::{service::Service, within_a_minute};
 
 #[derive(Clone, Copy, Debug)]
 enum Deaf {
-    /// To whoever asks for keys: somebody has locked their table.
+    /// It does not respond to statements about keys, whose table is locked.
     ToKeys,
-    /// The same of the bookings.
+    /// The same for the bookings.
     ToBookings,
-    /// To everybody, as a server is whose machine stands still.
+    /// It does not respond at all, as when its machine has stopped.
     Stopped,
-    /// To connections that are there.
+    /// It does not respond on existing connections.
     Dark,
 }
 
-/// A server, and what makes it deaf while it is kept.
+/// A server, and a guard that keeps it deaf.
 struct Silence<'a> {
     way: Deaf,
     server: &'a PostgresServer,
@@ -66,7 +66,7 @@ impl<'a> Silence<'a> {
     }
 }
 
-/// New keys, a retry, a list and the question whether the service is ready: whoever cannot have a true response is refused
+/// New keys, a retry, a list and a readiness check: a request without a true response is refused
 /// while it is deaf. Afterwards each key is carried out once.
 // proves: store-down-nothing-runs, deaf-store-left-quickly, one-key-takes-pool
 // proves: dead-connection-outlives-lease
@@ -76,7 +76,7 @@ impl<'a> Silence<'a> {
 #[case::stopped(Deaf::Stopped, [503; 4])]
 #[case::dark(Deaf::Dark, [0; 4])]
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_deaf_server_refuses_everybody_and_is_used_again_by_itself(
+async fn a_deaf_server_refuses_every_request_and_is_used_again_by_itself(
     #[case] way: Deaf,
     #[case] expected: [u16; 4],
     #[values(true, false)] is_transactional: bool,
@@ -102,7 +102,7 @@ async fn a_deaf_server_refuses_everybody_and_is_used_again_by_itself(
         )
     };
     let (booked, retry, list, ready) = within_a_minute("a response", asked).await;
-    for (answer, expected) in booked.iter().map(|it| (it, expected[0])).chain([
+    for (response, expected) in booked.iter().map(|it| (it, expected[0])).chain([
         (&retry, expected[1]),
         (&list, expected[2]),
         (&ready, expected[3]),
@@ -110,10 +110,10 @@ async fn a_deaf_server_refuses_everybody_and_is_used_again_by_itself(
         match expected {
             // On a new connection it is served.
             0 => assert!(
-                [200, 201, 503].contains(&answer.status.as_u16()),
-                "{answer:?}"
+                [200, 201, 503].contains(&response.status.as_u16()),
+                "{response:?}"
             ),
-            _ => assert_eq!(answer.status, expected, "{answer:?}"),
+            _ => assert_eq!(response.status, expected, "{response:?}"),
         }
     }
     silence.end().await;

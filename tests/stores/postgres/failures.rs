@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use super::{database, hex, hold_on, name, named, new_hold, request, sql, store, until};
 use crate::{claim, won};
 
-/// Ends every connection of the database but the one that asks.
+/// Ends every other connection of the database.
 const END_ALL: &str = "
     select pg_terminate_backend(pid) from pg_stat_activity
     where datname = current_database() and pid <> pg_backend_pid()
@@ -166,7 +166,7 @@ async fn a_record_that_cannot_be_read_is_an_error_and_stays() {
         let inspected = store.inspect(&hold.id).await;
         let kind = inspected.map_err(|error| error.kind());
         assert_eq!(kind, Err(StoreErrorKind::Unreadable), "{damage}");
-        // It hides no other one, though it is the first or the last.
+        // It hides no other record, whether it is the first or the last.
         let mut others = [new_hold(), new_hold()];
         others[0].id = RecordId::from_bytes([0; 32]);
         others[1].id = RecordId::from_bytes([255; 32]);
@@ -244,7 +244,7 @@ async fn fifty_duplicates_wait_without_the_only_connection() {
                 .await
         });
     }
-    // All of them have looked and wait, and one of them has asked to be notified.
+    // All of them have polled and wait, and one of them has asked to be notified.
     until(&url, "select awaited from idempotency_records").await;
     end.send(()).expect("the first run");
     let first = first.await.expect("the first run").expect("its value");
@@ -255,7 +255,7 @@ async fn fifty_duplicates_wait_without_the_only_connection() {
     assert_eq!(runs.load(Ordering::SeqCst), 1, "{}", name(&url));
 }
 
-/// Work that says how often it has run.
+/// Work that returns how often it has run.
 fn count(
     runs: &Arc<AtomicUsize>,
 ) -> impl Future<Output = Result<usize, ()>> + Send + 'static + use<> {

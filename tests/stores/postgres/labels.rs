@@ -1,4 +1,4 @@
-//! How records are found by their past, and what of it tables of an earlier version have.
+//! How records are found by their labels and times, and which of these an earlier version's tables have.
 
 use std::time::{Duration, SystemTime};
 
@@ -49,7 +49,7 @@ async fn tables_of_the_version_before_have_records_without_times_and_labels() {
         assert_eq!((record.created_at, record.completed_at), (None, None));
         assert_eq!(record.labels, Labels::default());
     }
-    // How old they are is not known, so they may be what is looked for.
+    // Their age is unknown, so they are listed too.
     let all = || ListRequest::new(10);
     let mut ids = vec![running.id, ended.id];
     ids.sort_unstable();
@@ -72,7 +72,7 @@ async fn tables_of_the_version_before_have_records_without_times_and_labels() {
     assert_eq!(record.labels, labels());
 }
 
-/// An earlier version that runs beside this one writes none of the new columns, also where it takes an expired record.
+/// An earlier version that runs at the same time writes none of the new columns, even where it takes an expired record.
 #[tokio::test]
 async fn a_running_record_has_no_time_of_completion_whatever_the_table_says() {
     let Some(url) = database().await else { return };
@@ -85,7 +85,7 @@ async fn a_running_record_has_no_time_of_completion_whatever_the_table_says() {
 }
 
 #[tokio::test]
-async fn a_narrow_list_finds_what_stands_behind_many_other_records() {
+async fn a_narrow_list_finds_a_match_after_many_other_records() {
     let Some(url) = database().await else { return };
     let store = store(&url).await;
     sql(
@@ -98,7 +98,7 @@ async fn a_narrow_list_finds_what_stands_behind_many_other_records() {
          from generate_series(1, 3000) as number",
     )
     .await;
-    // Rows under ids that are none, which no page counts.
+    // Rows with malformed ids, which no page counts.
     sql(
         &url,
         "insert into idempotency_records (id, fingerprint, token, attempt, expires_at, phase)

@@ -1,4 +1,4 @@
-//! Another session that stands still in the middle of a step, as one of a process that was stopped does.
+//! Another session that stalls in the middle of a step, as that of a stopped process does.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use tests::reply::Reply;
 use super::{database, hex, hold_on, named, new_hold, pooler, request, sql, store, until};
 use crate::{claim, service::Service, within_a_minute, won};
 
-/// Returns once the server has given up each wait for a lock that is under way now. Some may have begun since.
+/// Returns once the server has given up each current wait for a lock. New waits may have begun since.
 async fn until_given_up(url: &str) {
     let now = sql(url, "select clock_timestamp()::text").await;
     let now: String = now[0].get(0);
@@ -33,7 +33,7 @@ async fn until_given_up(url: &str) {
     until(url, &is_over).await;
 }
 
-/// Has a session of its own begin this and not end it.
+/// Begins this in a new session and does not end it.
 async fn standing_still(url: &str, statement: &str) -> PgConnection {
     let mut connection = super::connection(url).await;
     let statement = AssertSqlSafe(format!("begin; {statement}"));
@@ -62,7 +62,7 @@ fn lock(hold: &Hold) -> String {
     )
 }
 
-/// Five connections, as many claims of one key that another session is writing, and a claim of another key.
+/// Five connections, five claims of one key that another session is writing, and a claim of another key.
 // proves: running-duplicate-gets-409, deaf-store-left-quickly, one-key-takes-pool
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_key_that_is_being_written_is_in_progress_and_takes_no_connection_from_others() {
@@ -74,7 +74,7 @@ async fn a_key_that_is_being_written_is_in_progress_and_takes_no_connection_from
         let options: PgConnectOptions = way.parse().expect("a URL");
         let options = options.extra_float_digits(None);
         let store = PostgresStore::new(pool.connect_lazy_with(options));
-        // A key that nobody has used, and one whose lease is over.
+        // An unused key, and one whose lease has expired.
         let (unused, lapsed) = (new_hold(), new_hold());
         let over = lapsed.clone().with_lease(Duration::ZERO);
         claim(&direct, &over, &request()).await.expect("a claim");
@@ -99,7 +99,7 @@ async fn a_key_that_is_being_written_is_in_progress_and_takes_no_connection_from
     }
 }
 
-/// Its owner's steps, and everybody else's, are refused after a while, and work once the row is free.
+/// All steps, the owner's and those of others, are refused after a while, and work once the row is free.
 // proves: store-down-nothing-runs, deaf-store-left-quickly, one-key-takes-pool
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_server_gives_up_each_step_whose_row_is_locked() {
@@ -136,17 +136,17 @@ async fn the_server_gives_up_each_step_whose_row_is_locked() {
         }
         until_given_up(&url).await;
         go_on(session).await;
-        // Nothing was done by any of them.
+        // None of them did anything.
         assert_eq!(store.renew(&owner).await.ok(), Some(IfOwner::Done(())));
         let completed = store.complete(&owner, Bytes::new()).await;
         assert!(matches!(completed, Ok(IfOwner::Done(_))), "{completed:?}");
     }
 }
 
-/// What locks the table does not say that this key is in use.
+/// A lock on the table does not mean that this key is in use.
 // proves: store-down-nothing-runs, deaf-store-left-quickly, one-key-takes-pool
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_locked_table_refuses_everybody_and_leaves_no_process_behind() {
+async fn a_locked_table_refuses_every_request_and_leaves_no_process_behind() {
     let Some(url) = database().await else { return };
     let Some(pooler) = pooler() else { return };
     for way in [url.clone(), pooler.url(&url)] {
@@ -214,10 +214,10 @@ async fn a_waiter_outlasts_a_step_that_stands_still() {
     within_a_minute("a poll", subscription.changed()).await;
 }
 
-/// `core-api`'s own statements wait for their rows no longer.
+/// `core-api`'s own statements do not wait longer for their rows either.
 // proves: deaf-store-left-quickly, one-key-takes-pool
 #[tokio::test]
-async fn a_booking_that_somebody_has_locked_is_not_changed_and_leaves_no_process_behind() {
+async fn a_booking_that_another_session_has_locked_is_not_changed_and_leaves_no_process_behind() {
     let Some(url) = database().await else { return };
     let service = Service::start(&["--database", &url]);
     let booked = Reply::to(service.booking("k")).await;

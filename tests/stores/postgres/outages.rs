@@ -52,7 +52,7 @@ async fn nothing_runs_while_the_server_is_stopped_and_it_is_used_again_once_it_i
 
 // proves: failed-completion-keeps-key, stored-before-sent, failed-completion-frees-key
 #[tokio::test]
-async fn an_answer_that_cannot_be_stored_is_given_and_stored_once_the_server_is_back() {
+async fn a_response_that_cannot_be_stored_is_sent_and_stored_once_the_server_is_back() {
     let Some(mut server) = PostgresServer::start() else {
         return;
     };
@@ -80,7 +80,7 @@ async fn an_answer_that_cannot_be_stored_is_given_and_stored_once_the_server_is_
     assert_eq!(first, Run::Executed("booked".to_owned()));
 
     server.restart();
-    // The completion is tried again until it is done, and nobody else gets the key meanwhile.
+    // The completion is retried until it is done, and no other request gets the key meanwhile.
     let stored = async {
         loop {
             let work = async { Ok::<_, ()>("booked twice".to_owned()) };
@@ -93,7 +93,7 @@ async fn an_answer_that_cannot_be_stored_is_given_and_stored_once_the_server_is_
             }
         }
     };
-    within_a_minute("the stored answer", stored).await;
+    within_a_minute("the stored response", stored).await;
 }
 
 // proves: own-claim-unrecognised
@@ -140,9 +140,9 @@ async fn only_a_claim_that_was_not_sent_for_certain_leaves_nothing_to_withdraw()
         Some(won(1))
     );
     server.stop();
-    // The connection was there, so this one may have arrived.
+    // The connection was open, so this call may have arrived.
     let first = claim(&store, &new_hold(), &request()).await;
     assert!(first.expect_err("the server has stopped").was_sent());
     let next = claim(&store, &new_hold(), &request()).await;
-    assert!(!next.expect_err("nobody listens").was_sent());
+    assert!(!next.expect_err("no connection listens").was_sent());
 }

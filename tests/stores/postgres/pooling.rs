@@ -1,4 +1,4 @@
-//! How often the server is asked, and what is between it and the store.
+//! How often the store queries the server, and how it detects a pooler in between.
 
 use std::fs;
 
@@ -32,7 +32,7 @@ async fn a_first_run_costs_two_statements_and_a_replay_one() {
     let logging = format!("alter database {} set log_statement = 'all'", name(&url));
     sql(&url, &logging).await;
     let store = store(&url).await;
-    // The first statement finds out how the server is reached.
+    // The first statement detects whether a pooler is in between.
     store.inspect(&new_hold().id).await.expect("an inspection");
 
     let before = statements(server, &url);
@@ -62,7 +62,7 @@ async fn a_replay_writes_nothing() {
     let owner = new_hold();
     claim(&store, &owner, &request()).await.expect("a claim");
     store.complete(&owner, Bytes::new()).await.expect("an end");
-    // A row that is locked or written has this mark of the transaction that did it.
+    // A locked or written row carries the id of the transaction that did it.
     const MARKS: &str = "select xmin::text || ' ' || xmax::text from idempotency_records";
     let before: String = sql(&url, MARKS).await[0].get(0);
     claim(&store, &hold_on(owner.id), &request())
@@ -77,12 +77,12 @@ async fn a_pooler_is_recognised() {
     let Some(url) = database().await else { return };
     let Some(pooler) = pooler() else { return };
     let direct = store(&url).await;
-    assert!(!direct.is_pooled().await.expect("an answer"));
+    assert!(!direct.is_pooled().await.expect("a reply"));
     let pooled = store(&pooler.url(&url)).await;
-    assert!(pooled.is_pooled().await.expect("an answer"));
+    assert!(pooled.is_pooled().await.expect("a reply"));
 }
 
-/// What two clients of a pooler prepare under one name would be mistaken for each other.
+/// Two clients of a pooler that prepare statements under one name would execute each other's.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn nothing_stays_prepared_in_a_pooler() {
     let Some(url) = database().await else { return };

@@ -1,4 +1,4 @@
-//! Servers that take no writes: a standby, which may lag behind, and one that is told to only read.
+//! Servers that accept no writes: a standby, which may lag behind, and a read-only server.
 
 use bytes::Bytes;
 use clap::Parser;
@@ -18,13 +18,13 @@ use tests::{
 use super::{behind_a_proxy, database, hold_on, name, new_hold, request, sql, store, until};
 use crate::{claim, service::Service, within_a_minute};
 
-/// Ends every connection of the database but the one that asks.
+/// Ends every other connection of the database.
 const END_ALL: &str = "
     select pg_terminate_backend(pid, 10000) from pg_stat_activity
     where datname = current_database() and pid <> pg_backend_pid()
 ";
 
-/// Why `core-api` does not start with these options.
+/// The error with which `core-api` does not start under these options.
 async fn refusal(options: &[&str]) -> String {
     let arguments = ["core-api", "--listen", "127.0.0.1:0"];
     let config = Config::try_parse_from(arguments.iter().chain(options)).expect("options");
@@ -85,7 +85,7 @@ async fn a_server_that_is_told_to_only_read_is_refused_at_the_start() {
     is_refused(&url, false, "turn default_transaction_read_only off").await;
 }
 
-/// The standby does not know of the key yet, and neither takes a claim nor says that the key is free.
+/// The standby does not have the key yet, and neither accepts a claim nor says that the key is free.
 // proves: store-down-nothing-runs, read-only-store-refused, lagging-replica-asked
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_standby_that_lags_behind_is_not_asked_whether_there_is_a_record() {
@@ -126,7 +126,7 @@ async fn a_standby_that_lags_behind_is_not_asked_whether_there_is_a_record() {
     assert_eq!(ready(&service).await, 200);
 }
 
-/// Bookings and keys may be in two places: each of them makes the service unready.
+/// Bookings and keys may be in two databases: each of them makes the service unready.
 // proves: store-down-nothing-runs, read-only-store-refused
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_service_whose_server_only_reads_is_not_ready_until_it_writes_again() {
@@ -144,7 +144,7 @@ async fn a_service_whose_server_only_reads_is_not_ready_until_it_writes_again() 
         let refused = Reply::to(service.booking("k")).await;
         assert_eq!(refused.status, 503, "{refused:?}");
 
-        // The session that asks may not write either, unless it says so.
+        // This session is read-only by default too, so it asks for `read write`.
         let writing = format!("begin read write; {}; commit", read_only(&url, "off"));
         sql(&url, &writing).await;
         sql(&url, END_ALL).await;
@@ -172,7 +172,7 @@ async fn ready(service: &Service) -> u16 {
     ready.status.as_u16()
 }
 
-/// Leads every connection to this server, the old ones by their end.
+/// Leads new connections to this server, and closes the old ones.
 fn lead(proxy: &Proxy, server: &PostgresServer) {
     let address = format!("127.0.0.1:{}", server.port());
     proxy.lead_to(address.parse().expect("an address"));

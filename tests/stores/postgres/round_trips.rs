@@ -1,4 +1,4 @@
-//! How much the server is asked, counted on the wire; and what becomes of the connections for it.
+//! How many requests the server gets, counted on the wire, and what becomes of their connections.
 
 use std::{
     net::Ipv4Addr,
@@ -40,7 +40,7 @@ async fn a_first_execution_takes_two_round_trips_and_a_replay_one() {
             .await
             .expect("a value")
     };
-    // What happens once: a connection, and statements that are prepared on it.
+    // The connection and its prepared statements are made once.
     run("first").await;
     run("first").await;
 
@@ -49,13 +49,13 @@ async fn a_first_execution_takes_two_round_trips_and_a_replay_one() {
         trips.store(0, Ordering::SeqCst);
         assert_eq!(run(key).await, Run::Executed("booked".to_owned()));
         let first = trips.swap(0, Ordering::SeqCst);
-        // Two of them: what is sent after an answer has gone out by the next request.
+        // Two requests: data that is sent after a reply is written with the next request.
         for _ in 0..2 {
             assert_eq!(run(key).await, Run::Replayed("booked".to_owned()));
         }
         counted.push((first, trips.load(Ordering::SeqCst)));
     }
-    // Now and then a connection is looked at, which need not be here.
+    // Now and then the pool pings a connection, which is not counted.
     assert_eq!(counted.iter().min(), Some(&(2, 2)), "{counted:?}");
 }
 
@@ -77,13 +77,13 @@ async fn a_suspension_takes_one_round_trip() {
         trips.store(0, Ordering::SeqCst);
         let suspended = store.suspend(&owner, Bytes::from_static(b"charged")).await;
         assert_eq!(suspended.ok(), Some(IfOwner::Done(())));
-        // What is sent after its reply goes out by the next request.
+        // Data that is sent after its reply is written with the next request.
         claim(&store, &new_hold(), &request())
             .await
             .expect("a claim");
         counted.push(trips.load(Ordering::SeqCst));
     }
-    // The first one prepares the statement, and now and then a connection is looked at.
+    // The first one prepares the statement, and now and then the pool pings a connection.
     assert_eq!(counted.iter().min(), Some(&2), "{counted:?}");
 }
 
@@ -104,7 +104,7 @@ fn a_store_may_be_dropped_after_its_runtime() {
     drop(used);
 }
 
-/// A port that leads to the server's, and counts what the server is to answer.
+/// A port that leads to the server's, and counts the requests that need a reply.
 pub(crate) async fn counting(server: u16, trips: Arc<AtomicUsize>) -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
     let listener = listener.expect("a free port");

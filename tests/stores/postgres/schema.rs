@@ -1,4 +1,4 @@
-//! The tables: made by one call, by hand, by many at one time, or by another version.
+//! The tables: made by one call, by hand, by many callers concurrently, or by another version.
 
 use std::error::Error;
 
@@ -14,7 +14,7 @@ use super::{database, hold_on, name, new_hold, request, sql, until};
 use crate::{claim, won};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn many_make_the_tables_at_one_time() {
+async fn many_sessions_make_the_tables_concurrently() {
     let Some(url) = database().await else { return };
     let mut services = JoinSet::new();
     for _ in 0..20 {
@@ -79,7 +79,7 @@ async fn tables_of_the_first_releases_get_what_they_lack_from_who_owns_them() {
     let cause = refused.source().expect("a cause").to_string();
     assert!(cause.contains("must be owner"), "{cause}");
 
-    // Whoever reads the table meanwhile, as a backup does, is waited for a few times, and no claim of others for long.
+    // The migration waits a few times for a reader of the table, such as a backup, and never blocks claims for long.
     let mut reader = PgConnection::connect(&url).await.expect("a connection");
     let reads = raw_sql("begin; select from idempotency_records");
     reads.execute(&mut reader).await.expect("a read");
@@ -95,7 +95,7 @@ async fn tables_of_the_first_releases_get_what_they_lack_from_who_owns_them() {
     };
     let (upgraded, ()) = tokio::join!(upgrading, read);
     upgraded.expect("a store");
-    // By hand again, nothing is locked.
+    // When it is made by hand again, nothing is locked.
     let reads = raw_sql("begin; select from idempotency_records");
     reads.execute(&mut reader).await.expect("a read");
     sql(&url, PostgresStore::SCHEMA).await;
@@ -107,7 +107,7 @@ async fn tables_of_the_first_releases_get_what_they_lack_from_who_owns_them() {
         "{replayed:?}"
     );
     let late = hold_on(running.id);
-    // The first releases write nothing to what they do not know, and read it.
+    // The first releases read tables with columns that they do not know, and do not write those.
     let versions =
         "insert into idempotency_schema (version) values (1) on conflict do nothing returning 1";
     assert!(sql(&url, versions).await.is_empty());
@@ -152,7 +152,7 @@ async fn a_store_that_cannot_be_opened_says_why() {
     );
 }
 
-/// The URL of a user who may use the tables and make none.
+/// The URL of a user who may use the tables but not create any.
 async fn as_service(url: &str) -> String {
     let role = format!("service_{}", name(url));
     let grant = format!(

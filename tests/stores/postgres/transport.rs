@@ -1,4 +1,4 @@
-//! The way to the server, encrypted.
+//! Encrypted connections to the server.
 
 use idempotency::{PostgresStore, PostgresStoreError};
 use tests::{reply::Reply, servers::postgres::PostgresServer};
@@ -6,7 +6,7 @@ use tests::{reply::Reply, servers::postgres::PostgresServer};
 use super::{database, new_hold, request, until};
 use crate::{claim, install_crypto_provider, service::Service, won};
 
-/// Clients of several databases are in this program, with two kinds of cryptography.
+/// This program has clients of several databases, with two crypto providers.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_server_with_a_certificate_of_a_known_authority_is_used() {
     let Some(server) = PostgresServer::start_with_tls() else {

@@ -1,4 +1,4 @@
-//! How duplicates in one process hear of an end in another: each store here stands for a process.
+//! How duplicates in one process learn of an end in another: each store here stands for a process.
 
 use std::{
     future::poll_fn,
@@ -39,13 +39,13 @@ pub(crate) async fn is_awaited(url: &str, waiting: &impl Store, owner: &Hold) {
     within_a_minute("a waiter that asks", asking).await;
 }
 
-/// Looks until the hold has ended, as the engine does.
+/// Polls until the hold has ended, as the engine does.
 async fn end_of(store: &PostgresStore, owner: &Hold) {
     let mut subscription = store.subscribe(&owner.id);
     loop {
         match claim(store, &hold_on(owner.id), &request()).await {
             Ok(Claim::InFlight { .. }) => {
-                within_a_minute("a call or a look", subscription.changed()).await;
+                within_a_minute("a notification or a poll", subscription.changed()).await;
             }
             ended => {
                 assert!(matches!(ended, Ok(Claim::Completed { .. })), "{ended:?}");
@@ -55,8 +55,8 @@ async fn end_of(store: &PostgresStore, owner: &Hold) {
     }
 }
 
-/// Of a few tries the fastest is compared with the time after which waiters look by themselves while they are notified:
-/// that one cannot have been woken by looking. Whoever waited before the store listens looks sooner, and does not count.
+/// The fastest of a few tries is compared with the interval at which notified waiters poll:
+/// polling cannot have woken that one. A waiter that began before the store listens polls sooner, and does not count.
 // proves: duplicate-may-wait, lost-wakeup-hangs-waiter
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_end_in_another_process_is_notified() {
@@ -82,9 +82,9 @@ async fn an_end_in_another_process_is_notified() {
     assert!(fastest < Duration::from_secs(1), "{fastest:?}");
 }
 
-/// A commit that notifies waits for all others that do, so it is done only where somebody wants it.
+/// Commits that notify wait for each other, so a commit notifies only if there is a waiter.
 #[tokio::test]
-async fn an_end_is_notified_only_if_somebody_waits() {
+async fn an_end_is_notified_only_if_a_waiter_waits() {
     let Some(url) = database().await else { return };
     let store = store(&url).await;
     let mut listener = PgListener::connect(&url).await.expect("a listener");
@@ -113,7 +113,7 @@ async fn an_end_is_notified_only_if_somebody_waits() {
 
 // proves: lost-wakeup-hangs-waiter
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_lost_notification_is_made_up_for_by_looking() {
+async fn a_lost_notification_is_made_up_for_by_polling() {
     let Some(url) = database().await else { return };
     let (owning, waiting) = (store(&url).await, store(&url).await);
     let owner = new_hold();
@@ -136,7 +136,7 @@ async fn a_lost_notification_is_made_up_for_by_looking() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn behind_a_pooler_waiters_look_and_nobody_listens() {
+async fn behind_a_pooler_waiters_poll_and_none_listens() {
     let Some(url) = database().await else { return };
     let Some(pooler) = pooler() else { return };
     let pooled = pooler.url(&url);
@@ -150,7 +150,7 @@ async fn behind_a_pooler_waiters_look_and_nobody_listens() {
     subscriptions[0].changed().await;
     let replay = claim(&waiting, &hold_on(owner.id), &request()).await;
     assert!(matches!(replay, Ok(Claim::Completed { .. })), "{replay:?}");
-    // What one of them has seen, the other one need not look for.
+    // One waiter's poll serves the other too.
     let changed = poll_fn(|context| {
         let changed = pin!(subscriptions[1].changed());
         Poll::Ready(changed.poll(context).is_ready())
@@ -182,7 +182,7 @@ async fn a_waiter_takes_over_from_a_process_that_gave_up_or_died() {
         });
         running.await.expect("the run");
         let id = waiting.record_id(&scope, &key);
-        let record = owning.inspect(&id).await.expect("an answer");
+        let record = owning.inspect(&id).await.expect("a reply");
         let mut hold = hold_on(id);
         hold.token = record.expect("the record").token;
 

@@ -1,4 +1,4 @@
-//! Claims that are taken back, beside the contract: at the same time as others, and when a reply is lost.
+//! Withdrawn claims, in addition to the contract: concurrent ones, and lost replies.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,7 +14,7 @@ use tokio::{sync::Barrier, task::JoinSet};
 use super::{behind_a_proxy, database, hold_on, new_hold, request, sql, store};
 use crate::{claim, paused_time::PausedTime, within_a_minute, won};
 
-/// Whichever comes first, the run before the take-over is suspended as it was, and the token is spent.
+/// In either order, the run before the take-over stays suspended, and the token is spent.
 // proves: dead-owner-taken-over, dropped-future-loses-nothing, dropped-retry-deletes-steps
 // proves: late-claim-holds-key
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -69,7 +69,7 @@ async fn a_take_over_and_its_withdrawal_leave_the_suspended_run() {
     }
 }
 
-/// A step that was done, and whose reply was lost, is sent again by the store, and finds that it was done.
+/// The store resends a step whose reply was lost, and the second one finds that the step was done.
 // proves: failed-completion-keeps-key, dropped-future-loses-nothing, own-claim-unrecognised
 // proves: late-claim-holds-key
 #[tokio::test]
@@ -117,7 +117,7 @@ async fn an_end_whose_reply_is_lost_is_done() {
         let asked = request();
         let done = store.withdraw(&withdrawn, &asked);
         done.await.expect("a withdrawal");
-        // The mark is put on the other one, once.
+        // The mark is put on the other record, once.
         let late = hold_on(withdrawn.id);
         lose();
         let done = store.withdraw(&late, &asked);
@@ -149,7 +149,7 @@ async fn an_end_whose_reply_is_lost_is_done() {
     }
 }
 
-/// The process that waits hears of it from the server, before it polls.
+/// The server notifies the waiting process before it polls.
 // proves: duplicate-may-wait, dropped-future-loses-nothing, lost-wakeup-hangs-waiter
 #[tokio::test]
 async fn a_waiter_elsewhere_is_woken_by_a_withdrawal() {
@@ -177,12 +177,12 @@ async fn a_waiter_elsewhere_is_woken_by_a_withdrawal() {
         let attempt = 1 + u32::from(!progress.is_empty());
         let won = Claim::won(attempt, progress);
         assert_eq!(claim(&waiting, &next, &request()).await.ok(), Some(won));
-        // Nobody waits for the new owner.
+        // There is no waiter for the new owner.
         assert_eq!(waiting.release(&next).await.ok(), Some(IfOwner::Done(())));
     }
 }
 
-/// A release whose reply was lost finds its token behind another one's, and is done as before.
+/// A release whose reply was lost finds its token after another one, and still counts as done.
 // proves: failed-completion-keeps-key, dropped-future-loses-nothing, own-claim-unrecognised
 // proves: late-claim-holds-key
 #[tokio::test]
@@ -214,7 +214,7 @@ async fn a_release_whose_mark_was_marked_again_is_done() {
     }
 }
 
-/// Another token is spent on each mark as soon as it is left.
+/// As soon as a mark is left, another token is added to it.
 const MARK_AGAIN: &str = "
     create function mark_again() returns trigger language plpgsql as $$
     begin
@@ -251,7 +251,7 @@ async fn a_mark_has_the_last_tokens_and_the_longest_time() {
         withdraw(hold).await;
         assert_eq!(sql(&url, left).await[0].get::<i32, _>(0), 8 * 16);
     }
-    // The one before them is forgotten. A run under this key keeps the others.
+    // The earliest token is dropped. A run under this key keeps the others.
     for _ in 0..2 {
         let claimed = claim(&store, &holds[2], &request()).await;
         assert_eq!(claimed.ok(), Some(won(1)));
@@ -263,7 +263,7 @@ async fn a_mark_has_the_last_tokens_and_the_longest_time() {
     assert_eq!(left, None);
 }
 
-/// Past its time a mark says nothing, so its tokens are not handed on to the next one.
+/// An expired mark has no effect, so its tokens are not copied to the next one.
 // proves: dropped-future-loses-nothing
 #[tokio::test]
 async fn a_mark_past_its_time_hands_no_tokens_on() {
@@ -285,7 +285,7 @@ async fn a_mark_past_its_time_hands_no_tokens_on() {
     assert_eq!(claimed.ok(), Some(won(1)));
 }
 
-/// The process that waits hears of it from the server, and goes on where the other one has ended.
+/// The server notifies the waiting process, which continues where the other ended.
 // proves: duplicate-may-wait, downstream-key-derived, lost-wakeup-hangs-waiter
 #[tokio::test]
 async fn a_waiter_elsewhere_is_woken_by_a_suspension() {
@@ -307,7 +307,7 @@ async fn a_waiter_elsewhere_is_woken_by_a_suspension() {
     assert_eq!(next.ok(), Some(Claim::won(attempt, progress)));
 }
 
-/// Whoever asks for something else is turned away, and may wait for what becomes of the key.
+/// A different request is refused, or may wait for the key's outcome.
 // proves: duplicate-may-wait, dropped-future-loses-nothing
 #[tokio::test]
 async fn what_a_withdrawal_left_can_be_waited_for() {
@@ -333,7 +333,7 @@ async fn what_a_withdrawal_left_can_be_waited_for() {
     assert_eq!(next.ok(), Some(won(1)));
 }
 
-/// What is left of a spent token goes as any other record does.
+/// The mark of a spent token is swept like any record.
 // proves: store-clock-decides
 #[tokio::test]
 async fn the_sweep_takes_the_marks_of_spent_tokens() {

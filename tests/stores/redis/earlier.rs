@@ -18,17 +18,17 @@ use super::{
 };
 use crate::{claim, won};
 
-/// What version 1 wrote before the spent tokens and what the run has left.
+/// The length of what version 1 wrote before the spent tokens and the progress.
 const HEAD_LENGTH: usize = 71;
 
 const IN_FLIGHT: u8 = 1;
 const COMPLETED: u8 = 2;
 const WITHDRAWN: u8 = 3;
 
-/// A key under which version 1 has written a record, whose times are as far from now as is said.
+/// A key under which version 1 has written a record, with times at these distances from now.
 struct Earlier {
     store: RedisStore,
-    /// That of the record, if it has one.
+    /// The record's hold, if it has one.
     hold: Hold,
     key: String,
     connection: Connection,
@@ -74,7 +74,7 @@ impl Earlier {
         get(&mut self.connection, &self.key)
     }
 
-    /// Another claim of the key, by a process that knows of labels.
+    /// Another claim of the key, by a process of this version.
     fn next(&self) -> Hold {
         hold_on(self.hold.id).with_labels(Labels::new(Some("POST /bookings"), Some("ann")))
     }
@@ -85,7 +85,7 @@ fn micros(time: SystemTime) -> u64 {
     u64::try_from(since.as_micros()).expect("a time of this century")
 }
 
-/// A process of the version before, which began the run, may have to end it: so the record stays as that can read it.
+/// A process of the earlier version, which began the run, may have to end it: so the record keeps the format that it can read.
 // proves: other-version-is-error, newer-record-fails-alone
 #[tokio::test]
 async fn a_run_of_version_1_is_taken_over_and_completed_in_its_version() {
@@ -130,7 +130,7 @@ async fn a_run_of_version_1_is_taken_over_and_completed_in_its_version() {
 // proves: other-version-is-error, newer-record-fails-alone
 #[tokio::test]
 async fn a_response_of_version_1_is_replayed_replaced_and_forgotten() {
-    // It left no time in the place of the lease.
+    // It left no time in place of the lease.
     let Some(mut earlier) = Earlier::wrote(COMPLETED, 1, 0, &[], b"booked").await else {
         return;
     };
@@ -185,7 +185,7 @@ async fn a_key_that_version_1_freed_keeps_its_tokens_under_a_record_with_labels(
         let kind = claimed.map_err(|error| error.kind());
         assert_eq!(kind, Err(StoreErrorKind::Withdrawn));
     }
-    // And it is freed so that a process of that version may claim it.
+    // And it is freed in such a way that a process of that version can claim it.
     assert_eq!(
         earlier.store.release(&next).await.ok(),
         Some(IfOwner::Done(()))

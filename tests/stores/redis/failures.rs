@@ -1,4 +1,4 @@
-//! Servers and connections that fail, and what the store makes of it.
+//! Servers and connections that fail, and how the store reacts.
 
 mod clusters;
 mod connections;

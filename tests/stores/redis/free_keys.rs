@@ -1,4 +1,4 @@
-//! What a key that is free leaves in the server, and for how long.
+//! What a released key leaves in the server, and for how long.
 
 use std::time::Duration;
 
@@ -28,11 +28,11 @@ async fn the_server_removes_what_a_released_key_leaves_behind() {
             .expect("a time");
         let (seconds, _): (i64, i64) = redis::cmd("TIME").query(&mut connection).expect("a time");
         assert_ne!(at, -1, "it is never removed");
-        // It may be removed already, where that is no time at all.
+        // Where its time to live is zero, it may have been removed already.
         Duration::from_millis(u64::try_from(at - 1000 * seconds).unwrap_or(0))
     };
     let is_about = |time: Duration, expected: Duration| {
-        // A minute, for the time that passes meanwhile.
+        // The minute allows for the time that passes meanwhile.
         let least = expected.saturating_sub(Duration::from_secs(60));
         let most = expected + Duration::from_secs(2);
         assert!(least <= time && time <= most, "{time:?}");
@@ -42,14 +42,14 @@ async fn the_server_removes_what_a_released_key_leaves_behind() {
     is_about(remaining(), longer.lease);
     withdraw(&store, &hold_on(hold.id)).await;
     is_about(remaining(), hold.lease + hold.ttl);
-    // One that needs less time takes none from those before it.
+    // A mark with a shorter time does not shorten earlier ones.
     let short = hold_on(hold.id).with_ttl(Duration::ZERO);
     withdraw(&store, &short).await;
     is_about(remaining(), hold.lease + hold.ttl);
     let at_once = hold_on(hold.id).with_lease(Duration::ZERO);
     assert_eq!(claim(&store, &at_once, &request()).await.ok(), Some(won(1)));
     assert_eq!(store.release(&at_once).await.ok(), Some(IfOwner::Done(())));
-    // Those before it need their time still.
+    // The earlier ones still need their time.
     is_about(remaining(), hold.lease + hold.ttl);
     let next = hold_on(hold.id);
     assert_eq!(claim(&store, &next, &request()).await.ok(), Some(won(1)));
@@ -68,7 +68,7 @@ async fn a_key_grows_by_eight_spent_tokens_at_most_until_its_run_is_completed() 
     };
     let mut length = || get(&mut connection, &key).len();
     let claimed = length();
-    // A free key has no time of its first claim, and no labels.
+    // A free key has neither labels nor the time of a first claim.
     let empty = claimed - 12;
     assert_eq!(store.release(&hold).await.ok(), Some(IfOwner::Done(())));
     assert_eq!(length(), empty);

@@ -5,7 +5,7 @@ use tests::servers::redis::RedisServer;
 
 use super::unused_prefix;
 use crate::labels::{
-    a_list_has_what_matches_however_far_behind_it_is, every_step_keeps_the_labels,
+    a_list_has_every_match_however_far_back_it_is, every_step_keeps_the_labels,
     only_the_completed_record_that_was_seen_is_corrected,
 };
 
@@ -42,10 +42,10 @@ async fn an_operator_corrects_only_the_completed_record_that_was_seen() {
 }
 
 #[tokio::test]
-async fn a_narrowed_list_has_what_matches_however_far_behind_it_is() {
+async fn a_narrowed_list_has_every_match_however_far_back_it_is() {
     let (Some(single), Some(cluster)) = (single().await, cluster().await) else {
         return;
     };
-    a_list_has_what_matches_however_far_behind_it_is(&single).await;
-    a_list_has_what_matches_however_far_behind_it_is(&cluster).await;
+    a_list_has_every_match_however_far_back_it_is(&single).await;
+    a_list_has_every_match_however_far_back_it_is(&cluster).await;
 }

@@ -10,7 +10,7 @@ use tokio::{
 
 use super::new_hold;
 
-/// As the store's documentation has them.
+/// As in the store's documentation.
 const RIGHTS: [&str; 10] = [
     "+eval",
     "+evalsha",
@@ -33,7 +33,7 @@ async fn a_user_who_lacks_a_right_is_refused_at_the_start() {
     each_right_is_asked_for(&server).await;
 }
 
-/// With all rights a user is let in, and without one of those to whom every store needs it is not.
+/// A user with all rights is accepted. A user without one of the rights that every store needs is not.
 pub(crate) async fn each_right_is_asked_for(server: &RedisServer) {
     connect_with(server, &RIGHTS).await.expect("a store");
     for missing in RIGHTS {
@@ -101,7 +101,7 @@ async fn a_replica_is_refused_at_the_start() {
         matches!(refused, Err(RedisStoreError::Replica)),
         "{refused:?}"
     );
-    // Also if the server may not be asked what it is.
+    // Even if the user may not ask the server for its version.
     let set: String = redis::cmd("ACL")
         .arg(["SETUSER", "default", "-info"].as_slice())
         .query(&mut replica.connection())
@@ -165,8 +165,8 @@ async fn a_server_that_is_too_old_is_refused_with_its_version() {
     );
 }
 
-/// A proxy that repeats what it is sent, as Redis does with a command that it does not know; it takes what a store opens with if
-/// it is to.
+/// A proxy that repeats in its error what it receives, as Redis does with an unknown command. It accepts the store's first
+/// commands if it is told to.
 async fn start_repeating(takes_a_store: bool) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");

@@ -30,22 +30,22 @@ async fn a_server_that_stops_makes_no_request_run_twice() {
         StatusCode::CREATED
     );
 
-    // Stopped between the run and its completion: the client has its answer, and retries get the same one once the
+    // Stopped between the run and its completion: the client has its response, and retries get the same one once the
     // server is back.
     forget_all(&server);
     let running = tokio::spawn(Reply::to(
         one.booking("ann-2").header("X-Fault-Delay-Ms", 1_000),
     ));
-    // A claim whose answer is lost would be refused; this one has been heard of, for the handler runs.
+    // A claim whose reply is lost would be refused. This claim's reply has arrived, because the handler runs.
     one.wait_for_log("injected a delay").await;
     server.stop();
-    let answer = running.await.expect("the request");
-    assert_eq!(answer.status, StatusCode::CREATED);
-    assert!(!answer.is_replay());
+    let response = running.await.expect("the request");
+    assert_eq!(response.status, StatusCode::CREATED);
+    assert!(!response.is_replay());
     server.start_again();
     let retried = Reply::to(other.booking("ann-2").header("Prefer", "wait=10")).await;
     assert!(retried.is_replay(), "{retried:?}");
-    assert_eq!(retried.body, answer.body);
+    assert_eq!(retried.body, response.body);
     assert_eq!((one.bookings().await, other.bookings().await), (2, 0));
 }
 
@@ -56,7 +56,7 @@ fn forget_all(server: &RedisServer) {
     assert_eq!(flushed, "OK");
 }
 
-/// It reads still, as a full server does, and so it did when readiness only asked it to read.
+/// A full server still reads, so a readiness check that only reads would pass.
 // proves: read-only-store-refused
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_service_whose_server_only_reads_or_is_full_is_not_ready() {

@@ -1,4 +1,4 @@
-//! What the store keeps in the server, under which names, for how long, and what it makes of what others put there.
+//! What the store writes to the server, under which names and for how long, and how it treats values that others put there.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -16,7 +16,7 @@ use tests::{
 use super::{hold_on, new_hold, request, unused_prefix};
 use crate::{claim, won};
 
-/// A store, a hold in it, the name of that hold's key, and a way to look at it.
+/// A store, a hold in it, the name of that hold's key, and a connection to read it.
 pub(super) async fn taken() -> Option<(RedisStore, Hold, String, Connection)> {
     let server = RedisServer::shared()?;
     let prefix = unused_prefix();
@@ -63,13 +63,13 @@ async fn a_record_that_cannot_be_read_stops_every_step_and_stays_as_it_is() {
         other_version,
         changed(1, 0),
         changed(1, 4),
-        // It says that a spent token follows, and half of one does.
+        // It announces a spent token, and half of one follows.
         [&whole[..1], b"\x11", &whole[2..], b"8 bytes!"].concat(),
         // Times that no clock shows.
         changed(6, 0xff),
         changed(14, 0xff),
         changed(71, 0xff),
-        // It says that a route follows, and that a label does.
+        // It announces a route and a label.
         changed(80, 0x02),
         changed(82, 0x02),
     ] {
@@ -77,7 +77,7 @@ async fn a_record_that_cannot_be_read_stops_every_step_and_stays_as_it_is() {
         assert_unreadable(&store, &hold).await;
         assert_eq!(get(&mut connection, &key), unreadable);
     }
-    // Somebody else's value of the same name.
+    // Another application's value of the same name.
     let pushed: Result<usize, _> = redis::pipe()
         .del(&key)
         .ignore()
@@ -87,7 +87,7 @@ async fn a_record_that_cannot_be_read_stops_every_step_and_stays_as_it_is() {
     assert_eq!(pushed.expect("a list"), 1);
     assert_unreadable(&store, &hold).await;
 
-    // And what is whole again is read again.
+    // And once it is whole again, it is read again.
     set(&mut connection, &key, &whole);
     assert!(matches!(store.inspect(&hold.id).await, Ok(Some(_))));
 }
@@ -211,7 +211,7 @@ async fn stores_with_other_prefixes_and_other_keys_are_left_alone() {
     set(
         &mut connection,
         &format!("{common}settings"),
-        b"of somebody else",
+        b"of another owner",
     );
     let hold = new_hold();
     for (number, store) in stores.iter().enumerate() {
@@ -301,7 +301,7 @@ async fn a_user_who_may_do_what_the_documentation_says_can_do_everything() {
             .len(),
         1
     );
-    // What it may not do has left traces here.
+    // Commands that it may not execute leave traces here.
     let mut log = redis::cmd("ACL");
     let log: redis::Value = log
         .arg("LOG")

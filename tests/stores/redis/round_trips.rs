@@ -1,4 +1,4 @@
-//! How much the server is asked, by its own count.
+//! How many commands the server executes, by its own count.
 
 use std::collections::BTreeMap;
 
@@ -35,7 +35,7 @@ async fn a_first_execution_takes_two_round_trips_and_a_replay_one() {
     let before = commands(&server);
     assert_eq!(run("second").await, Run::Executed("booked".to_owned()));
     let after = commands(&server);
-    // Two scripts, and what is called inside of them: nothing else came over the wire.
+    // Two scripts, and the calls inside them: no other command came over the wire.
     let expected = [
         ("evalsha", 2),
         ("get", 2),
@@ -83,7 +83,7 @@ async fn a_suspension_takes_one_round_trip_and_what_goes_on_from_it_another() {
     assert_eq!(difference(&before, &commands(&server)), counts(&expected));
 }
 
-/// How often each command was called since the server was started.
+/// How often each command was called since the server started.
 fn commands(server: &RedisServer) -> BTreeMap<String, u64> {
     let statistics: String = redis::cmd("INFO")
         .arg("commandstats")
@@ -95,13 +95,13 @@ fn commands(server: &RedisServer) -> BTreeMap<String, u64> {
     lines
         .map(|line| {
             let (command, calls) = line.split_once(":calls=").expect("a command and its calls");
-            let (calls, _) = calls.split_once(',').expect("more behind the calls");
+            let (calls, _) = calls.split_once(',').expect("more fields after the calls");
             (command.to_owned(), calls.parse().expect("a number"))
         })
         .collect()
 }
 
-/// What was called in between, but for what this test asks the server itself.
+/// The calls in between, without those of this test.
 fn difference(
     before: &BTreeMap<String, u64>,
     after: &BTreeMap<String, u64>,

@@ -1,4 +1,4 @@
-//! A service that is asked to stop while its server is stopped too: its connections stay, and nothing comes back on them.
+//! A service that is asked to stop while its server is stopped too: its connections stay open, and no reply arrives on them.
 
 use tests::{reply::Reply, servers::redis::RedisServer};
 
@@ -9,10 +9,10 @@ fn start(server: &RedisServer) -> Service {
     Service::start(&["--database", "memory:", "--idempotency-store", &url])
 }
 
-/// A retry may run again after the lease, so whoever has stopped the service has to know.
+/// A retry may run again after the lease, so the shutdown must report the unfinished run.
 // proves: shutdown-waits-for-runs, deaf-store-left-quickly
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_run_whose_response_cannot_be_stored_is_told_of_when_the_time_for_it_is_over() {
+async fn a_run_whose_response_cannot_be_stored_in_time_is_reported() {
     let Some(server) = RedisServer::start(&[]) else {
         return;
     };
@@ -32,15 +32,15 @@ async fn a_run_whose_response_cannot_be_stored_is_told_of_when_the_time_for_it_i
         "{log}"
     );
     assert!(log.contains("requests were cut off"), "{log}");
-    // Its client need not wait for that.
+    // Its client does not have to wait for that.
     assert_eq!(late.await.expect("the request").status, 418);
     server.resume();
 }
 
-/// Nothing of it has run, and its key comes free with its lease.
+/// The work has not begun, and its key becomes free when its lease expires.
 // proves: shutdown-waits-for-runs, deaf-store-left-quickly
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_claim_that_cannot_be_withdrawn_is_told_of_and_makes_no_failure_of_the_stop() {
+async fn a_claim_that_cannot_be_withdrawn_is_reported_and_does_not_fail_the_stop() {
     let Some(server) = RedisServer::start(&[]) else {
         return;
     };

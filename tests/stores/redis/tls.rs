@@ -13,10 +13,10 @@ use tests::{
 use super::{hold_on, new_hold, request};
 use crate::{claim, install_crypto_provider, service::Service, won};
 
-/// Tells the process that trusts the certificate where the cluster is.
+/// The variable that passes the cluster's address to the process that trusts the certificate.
 const CLUSTER: &str = "TESTED_CLUSTER";
 
-/// The names of a certificate for this machine and its key, made in the folder; none where that cannot be done.
+/// The paths of a new certificate for this machine and its key; `None` where they cannot be made.
 fn certificate(folder: &Path) -> Option<(String, String)> {
     let path = |name| {
         let path = folder.join(name);
@@ -57,9 +57,9 @@ async fn keys_travel_encrypted_to_a_server_with_a_certificate_that_is_trusted() 
         &[("SSL_CERT_FILE", &certificate)],
     );
     for is_replayed in [false, true] {
-        let answer = Reply::to(service.booking("ann-1")).await;
-        assert_eq!(answer.status, StatusCode::CREATED);
-        assert_eq!(answer.is_replay(), is_replayed);
+        let response = Reply::to(service.booking("ann-1")).await;
+        assert_eq!(response.status, StatusCode::CREATED);
+        assert_eq!(response.is_replay(), is_replayed);
     }
     install_crypto_provider();
     // This process does not trust the certificate.
@@ -71,12 +71,12 @@ async fn keys_travel_encrypted_to_a_server_with_a_certificate_that_is_trusted() 
     drop(server);
 }
 
-/// The node that is named says where the others are, each with its port for TLS.
+/// The node in the URL names the others, each with its TLS port.
 #[tokio::test]
 async fn keys_travel_encrypted_to_each_node_of_a_cluster() {
     const NAME: &str = "redis::tls::keys_travel_encrypted_to_each_node_of_a_cluster";
     install_crypto_provider();
-    // A process believes the certificates that it was told of when it was started.
+    // A process trusts the certificates that are configured when it starts.
     if let Ok(url) = env::var(CLUSTER) {
         return works_on_each_node(&url).await;
     }

@@ -1,4 +1,4 @@
-//! Those who wait learn of an end in another process, which here is another store on the same server.
+//! Waiters learn of an end in another process, which here is another store on the same server.
 
 use std::{
     collections::BTreeSet,
@@ -14,7 +14,7 @@ use tests::servers::redis::RedisServer;
 use super::{new_hold, request, unused_prefix};
 use crate::{claim, paused_time::PausedTime, proxy::Proxy, within_a_minute, won};
 
-/// Two stores with the same records, as two processes have them.
+/// Two stores with the same records, as in two processes.
 async fn two_stores(server: &RedisServer) -> (RedisStore, RedisStore) {
     let prefix = unused_prefix();
     let one = RedisStore::connect(&server.url()).await.expect("a store");
@@ -43,7 +43,7 @@ async fn ended(store: &RedisStore, id: &RecordId, subscription: &mut Subscriptio
 
 // proves: duplicate-may-wait, lost-wakeup-hangs-waiter
 #[tokio::test]
-async fn an_end_that_was_told_before_anybody_listened_is_found() {
+async fn an_end_that_was_notified_before_any_waiter_listened_is_found() {
     let Some(server) = RedisServer::shared() else {
         return;
     };
@@ -106,11 +106,11 @@ async fn a_broken_connection_is_made_anew_and_what_it_missed_is_found() {
         .query(&mut server.connection())
         .expect("the kill");
     assert_eq!(killed, 1);
-    // Nobody listens now.
+    // No connection listens now.
     let released = elsewhere.release(&hold).await;
     assert_eq!(released.ok(), Some(IfOwner::Done(())));
     ended(&here, &hold.id, &mut subscription).await;
-    // And the other one's channel is open again.
+    // And the other record's channel is subscribed to again.
     is_listened_to(&server, &here, &other.id).await;
     let paused = PausedTime::pause();
     let released = elsewhere.release(&other).await;
@@ -135,7 +135,7 @@ async fn a_dark_connection_is_left_and_what_it_missed_is_found() {
     is_listened_to(&server, &here, &hold.id).await;
     is_listened_to(&server, &here, &other.id).await;
     proxy.silence();
-    // Nobody listens now, although the server takes the dark one for a listener still.
+    // No connection listens now, although the server still counts the dark one.
     let dark = listener_ids(&server);
     let released = elsewhere.release(&hold).await;
     assert_eq!(released.ok(), Some(IfOwner::Done(())));
@@ -157,7 +157,7 @@ async fn a_dark_connection_is_left_and_what_it_missed_is_found() {
 
 // proves: duplicate-may-wait, lost-wakeup-hangs-waiter
 #[tokio::test]
-async fn a_notification_that_nobody_may_send_is_made_good_by_looking() {
+async fn waiters_poll_where_no_user_may_send_notifications() {
     let Some(server) = RedisServer::start(&[]) else {
         return;
     };
@@ -188,7 +188,7 @@ async fn a_notification_that_nobody_may_send_is_made_good_by_looking() {
 
 // proves: waiter-ends-hold
 #[tokio::test]
-async fn nothing_listens_any_more_once_nobody_waits() {
+async fn no_connection_listens_once_no_waiter_is_left() {
     let Some(server) = RedisServer::start(&[]) else {
         return;
     };
@@ -201,12 +201,12 @@ async fn nothing_listens_any_more_once_nobody_waits() {
         drop(subscription);
         let patience = Instant::now() + Duration::from_secs(30);
         while listeners(&server) > 0 {
-            assert!(Instant::now() < patience, "somebody listens still");
+            assert!(Instant::now() < patience, "a connection still listens");
             tokio::task::yield_now().await;
         }
         assert!(
             is_in_flight(&here, &hold.id).await,
-            "the owner minds nothing"
+            "the owner is not affected"
         );
     }
 }
@@ -216,7 +216,7 @@ fn listeners(server: &RedisServer) -> usize {
     listener_ids(server).len()
 }
 
-/// Which those are, of which no two that the server has ever had are the same.
+/// Their ids, which the server never reuses.
 fn listener_ids(server: &RedisServer) -> BTreeSet<String> {
     let clients: String = redis::cmd("CLIENT")
         .arg(["LIST", "TYPE", "pubsub"].as_slice())
@@ -226,7 +226,7 @@ fn listener_ids(server: &RedisServer) -> BTreeSet<String> {
     clients.lines().map(id).collect()
 }
 
-/// Returns once this store listens to this record's channel, and has looked at the record after it began to.
+/// Returns once this store listens to this record's channel, and has read the record after it began to.
 pub(crate) async fn is_listened_to(server: &RedisServer, store: &impl Store, id: &RecordId) {
     let digits: Vec<String> = id
         .as_bytes()
@@ -239,16 +239,16 @@ pub(crate) async fn is_listened_to(server: &RedisServer, store: &impl Store, id:
         .iter()
         .any(|channel| channel.ends_with(&digits))
     {
-        assert!(Instant::now() < patience, "nobody listens");
+        assert!(Instant::now() < patience, "no connection listens");
         tokio::task::yield_now().await;
     }
-    // Its own look is on the same connection, before the last of these.
+    // The store's own read is on the same connection, before the last of these.
     for _ in 0..3 {
         assert!(is_in_flight(store, id).await);
     }
 }
 
-/// The channels that somebody listens to.
+/// The channels that have a listener.
 fn channels(server: &RedisServer) -> Vec<String> {
     let channels = redis::cmd("PUBSUB")
         .arg("CHANNELS")

@@ -1,4 +1,4 @@
-//! The clients of PostgreSQL by which an application can write its bookings.
+//! The PostgreSQL clients with which an application can write its bookings.
 
 use axum::response::Response;
 use futures_util::future::BoxFuture;
@@ -29,13 +29,13 @@ pub(super) enum Way {
     Plainly,
     /// It writes nothing.
     Empty,
-    /// It stops until the test lets it go on.
+    /// It stops until the test lets it continue.
     Stopping,
     /// It commits a nested transaction in it first, with a booking of Zoe's, and rolls another one back.
     AroundNested,
     /// It commits the nested one.
     Nested,
-    /// It says this in SQL, whether that fails or not.
+    /// It executes this SQL and ignores its failure.
     Saying(&'static str),
 }
 
@@ -45,7 +45,7 @@ type Result<T> = std::result::Result<T, CommitError>;
 trait Driver: Sync {
     type Connection: Send;
     type Transaction<'a>: PostgresTransaction;
-    /// What has to be said after a nested transaction was rolled back.
+    /// The statement that is needed after a nested transaction was rolled back.
     const AFTER_ROLLBACK: &'static str = "";
 
     async fn connect(&self) -> Result<Self::Connection>;

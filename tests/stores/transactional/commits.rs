@@ -1,4 +1,4 @@
-//! What a booking with a key costs beyond one without: no commit, and so no sync of the disk.
+//! What a booking with a key costs in addition to one without: no further commit, and so no further sync of the disk.
 
 use std::{
     fs,
@@ -38,7 +38,7 @@ async fn a_booking_with_a_key_is_one_commit_as_one_without(#[case] kind: Kind) {
     assert_eq!(without, BOOKINGS);
     let with = app.commits_of(&service, Some("/book/now")).await;
     assert_eq!(with, BOOKINGS);
-    // So that this is known to count: a lease takes one for the claim, and the booking completes it.
+    // This shows that the count works: a lease takes one commit for the claim, and the booking's commit completes it.
     let leased = app.commits_of(&service, Some("/leased/now")).await;
     assert_eq!(leased, 2 * BOOKINGS);
     assert_eq!(app.guests().await.len(), 3 * BOOKINGS);
@@ -89,7 +89,7 @@ async fn a_booking_with_a_key_takes_two_round_trips_more_than_one_without() {
         let insert = query("insert into bookings values ($1)").bind(format!("a{round}"));
         insert.execute(&mut *transaction).await.expect("a booking");
         transaction.commit().await.expect("a commit");
-        // Whoever is next gets the connection once it is back.
+        // The next request gets the connection once it is back in the pool.
         drop(pool.acquire().await.expect("a connection"));
         let without = trips.swap(0, Ordering::SeqCst);
         let (key, guest) = (format!("k{round}"), format!("b{round}"));
@@ -98,7 +98,7 @@ async fn a_booking_with_a_key_takes_two_round_trips_more_than_one_without() {
         drop(pool.acquire().await.expect("a connection"));
         counted.push((trips.load(Ordering::SeqCst), without));
     }
-    // What happens once is a connection, and statements that are prepared on it.
+    // The connection and its prepared statements are made once, in the warm-up.
     let more = counted
         .iter()
         .map(|(with, without)| with.saturating_sub(*without));
@@ -106,14 +106,14 @@ async fn a_booking_with_a_key_takes_two_round_trips_more_than_one_without() {
 }
 
 impl TransactionalApp {
-    /// On a server where nobody else commits anything meanwhile.
+    /// On a server where no other session commits meanwhile.
     async fn alone(kind: Kind) -> Option<Self> {
         // It ends with this process.
         let start = || PostgresServer::start().map(|server| &*Box::leak(Box::new(server)));
         Self::on(kind, start).await
     }
 
-    /// How many commits these bookings take, one after the other.
+    /// How many commits these sequential bookings take.
     async fn commits_of(&self, service: &Service, path: Option<&str>) -> usize {
         let before = self.commits().await;
         for number in 0..BOOKINGS {
@@ -123,8 +123,8 @@ impl TransactionalApp {
             if path.is_some() {
                 request = request.header("idempotency-key", key);
             }
-            let answer = request.send().await.expect("an answer");
-            assert_eq!(answer.status(), 201);
+            let response = request.send().await.expect("a response");
+            assert_eq!(response.status(), 201);
         }
         self.commits().await - before
     }
@@ -136,13 +136,13 @@ impl TransactionalApp {
                 let log = fs::read(self.folder.path().join("bookings.db-wal"));
                 commits_in(&log.expect("a write-ahead log"))
             }
-            // The next number that a transaction that writes will have.
+            // The id that the next writing transaction will get.
             Database::Postgres(pool, _) => {
                 let next = "select pg_snapshot_xmax(pg_current_snapshot())::text";
-                let row = raw_sql(next).fetch_one(pool).await.expect("an answer");
+                let row = raw_sql(next).fetch_one(pool).await.expect("a reply");
                 row.get::<String, _>(0).parse().expect("a number")
             }
-            // Its calls are counted beside the store's.
+            // Its calls are counted together with the store's.
             Database::Firestore(_) => unreachable!("it is no case here"),
         }
     }

@@ -1,4 +1,4 @@
-//! Equal requests at one time, in one service and in two that share a database.
+//! Equal requests sent concurrently to one service, and to two that share a database.
 
 use futures_util::future::join_all;
 use rstest_reuse::apply;
@@ -26,7 +26,7 @@ async fn duplicates_within_the_process_do_not_run(#[case] kind: Kind) {
     assert!(service.record("k").await.is_none());
 
     service.pass();
-    assert_eq!(first.await.expect("an answer").status, 201);
+    assert_eq!(first.await.expect("a response").status, 201);
     let replay = service.send("/book/stop", "k", "Ann").await;
     assert!(replay.is_replay());
     assert_eq!(service.runs(), 1);
@@ -46,17 +46,20 @@ async fn duplicates_may_wait_for_the_commit(#[case] kind: Kind) {
         .map(|_| service.sending("/patient/stop", "k", "Ann"))
         .collect();
     service.pass();
-    let first = first.await.expect("an answer");
+    let first = first.await.expect("a response");
     assert_eq!((first.status.as_u16(), first.is_replay()), (201, false));
-    for answer in join_all(waiting).await {
-        let answer = answer.expect("an answer");
-        assert_eq!((answer.status.as_u16(), answer.is_replay()), (201, true));
-        assert_eq!(answer.body, first.body);
+    for response in join_all(waiting).await {
+        let response = response.expect("a response");
+        assert_eq!(
+            (response.status.as_u16(), response.is_replay()),
+            (201, true)
+        );
+        assert_eq!(response.body, first.body);
     }
     assert_eq!(service.runs(), 1);
 }
 
-/// A waiter runs where the first one has left nothing.
+/// A waiter runs if the first run stored nothing.
 // proves: duplicate-may-wait
 #[apply(each_database)]
 #[tokio::test]
@@ -65,20 +68,20 @@ async fn a_waiter_takes_the_place_of_a_run_that_fails(#[case] kind: Kind) {
         return;
     };
     let service = app.service().await;
-    // Its booking fails on this one.
+    // This booking makes the run's own booking fail.
     assert_eq!(service.send("/book/now", "other", "Ann").await.status, 201);
     let first = service.sending("/patient/stop", "k", "Ann");
     service.arrived().await;
     let waiting = service.sending("/patient/stop", "k", "Ann");
     service.pass();
-    assert_eq!(first.await.expect("an answer").status, 503);
+    assert_eq!(first.await.expect("a response").status, 503);
     service.arrived().await;
     service.pass();
-    assert_eq!(waiting.await.expect("an answer").status, 503);
+    assert_eq!(waiting.await.expect("a response").status, 503);
     assert_eq!(service.runs(), 3);
 }
 
-/// Both run, because neither can see the other; one commits, and the other one's booking is undone.
+/// Both run, because neither can see the other. One commits, and the other's booking is rolled back.
 // proves: concurrent-equals-run-once, processes-share-store, rows-and-key-commit-together
 // proves: check-then-claim, lost-claim-as-outage
 #[apply(each_database)]
@@ -94,10 +97,10 @@ async fn of_two_services_one_commits(#[case] kind: Kind) {
     other.arrived().await;
 
     one.pass();
-    let first = first.await.expect("an answer");
+    let first = first.await.expect("a response");
     assert_eq!((first.status.as_u16(), first.is_replay()), (201, false));
     other.pass();
-    let second = second.await.expect("an answer");
+    let second = second.await.expect("a response");
     assert_eq!(
         (second.status.as_u16(), second.is_replay()),
         (201, true),
@@ -107,7 +110,7 @@ async fn of_two_services_one_commits(#[case] kind: Kind) {
     assert_eq!(app.guests().await, ["Ann"]);
 }
 
-/// The other one has another body, and so another guest, whose booking does not stay.
+/// The second request has a different body, and so another guest, whose booking is rolled back.
 // proves: other-body-refused, rows-and-key-commit-together
 #[apply(each_database)]
 #[tokio::test]
@@ -121,9 +124,9 @@ async fn of_two_services_with_other_bodies_one_is_refused(#[case] kind: Kind) {
     one.arrived().await;
     other.arrived().await;
     one.pass();
-    assert_eq!(first.await.expect("an answer").status, 201);
+    assert_eq!(first.await.expect("a response").status, 201);
     other.pass();
-    assert_eq!(second.await.expect("an answer").status, 422);
+    assert_eq!(second.await.expect("a response").status, 422);
     assert_eq!(app.guests().await, ["Ann"]);
 }
 
@@ -139,18 +142,18 @@ async fn of_forty_equal_requests_to_two_services_one_books(#[case] kind: Kind) {
     let sent = (0..40).map(|index| services[index % 2].sending("/book/now", "k", "Ann"));
     let sent: Vec<_> = sent.collect();
     let mut firsts = 0;
-    for answer in join_all(sent).await {
-        let answer = answer.expect("an answer");
-        match answer.status.as_u16() {
+    for response in join_all(sent).await {
+        let response = response.expect("a response");
+        match response.status.as_u16() {
             201 => {
-                assert_eq!(answer.body, "Ann has a room");
-                firsts += usize::from(!answer.is_replay());
+                assert_eq!(response.body, "Ann has a room");
+                firsts += usize::from(!response.is_replay());
             }
             409 => assert!(
-                answer.text().contains("idempotency_in_progress"),
-                "{answer:?}"
+                response.text().contains("idempotency_in_progress"),
+                "{response:?}"
             ),
-            _ => panic!("{answer:?}"),
+            _ => panic!("{response:?}"),
         }
     }
     assert_eq!(firsts, 1);

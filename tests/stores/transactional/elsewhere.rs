@@ -13,7 +13,7 @@ use super::{
     CREATE, Client, ClientKind, Database, Kind, Service, TransactionalApp, each_client, pool,
 };
 
-/// Where the transactions are, if not beside the keys.
+/// Where the transactions are, if not in the keys' database.
 #[derive(Clone, Copy, Debug)]
 enum Place {
     /// In a database that has keys of its own.
@@ -63,7 +63,7 @@ impl TransactionalApp {
             Place::WithKeys | Place::WithoutKeys | Place::Copy => {
                 let other = format!("{name}_{place:?}").to_lowercase();
                 let template = match place {
-                    // Nobody else is connected to it meanwhile: the server copies no database in use.
+                    // No other session may be connected: the server copies no database that is in use.
                     Place::Copy => format!("template {name}"),
                     _ => String::new(),
                 };
@@ -114,7 +114,7 @@ async fn app() -> Option<TransactionalApp> {
     })
 }
 
-/// A record beside those bookings would be found by no retry, and the booking would be made again.
+/// No retry would find a record in the bookings' database, and the booking would be made again.
 // proves: rows-and-key-commit-together
 #[apply(each_client)]
 #[tokio::test]
@@ -173,7 +173,7 @@ async fn a_leased_run_commits_elsewhere_and_its_response_is_stored_afterwards(
     }
 }
 
-/// Whose key was taken meanwhile commits nothing elsewhere either.
+/// A run whose key was taken meanwhile commits nothing in another database either.
 // proves: lost-lease-stores-nothing
 #[apply(each_client)]
 #[tokio::test]
@@ -193,11 +193,11 @@ async fn a_leased_run_that_lost_its_key_commits_nothing_elsewhere(#[case] client
     }
 }
 
-/// The first one elsewhere is undone where the store has only met those beside the keys before, and its retry runs.
+/// If the store has met only transactions in its own database, the first one elsewhere is rolled back, and its retry runs.
 // proves: failed-completion-keeps-key
 #[apply(each_client)]
 #[tokio::test]
-async fn transactions_beside_the_keys_and_elsewhere_can_be_in_one_program(
+async fn transactions_in_the_keys_database_and_elsewhere_can_be_in_one_program(
     #[case] client: ClientKind,
 ) {
     let Some(app) = app().await else { return };
@@ -228,7 +228,7 @@ async fn transactions_beside_the_keys_and_elsewhere_can_be_in_one_program(
     assert_eq!(app.guests().await, ["Ann", "c", "d"]);
 }
 
-/// A statement that is prepared means the tables of the path that is set when it is executed.
+/// A prepared statement uses the tables of the search path that is set when it is executed.
 // proves: rows-and-key-commit-together
 #[apply(each_client)]
 #[tokio::test]
@@ -256,7 +256,7 @@ async fn a_transaction_that_changes_its_search_path_is_refused(#[case] client: C
     assert_eq!(service.count("copy.idempotency_records").await, 0);
 }
 
-/// A store that was opened by a URL of its own is in the same database all the same.
+/// A store that was opened by its own URL can still be in the same database.
 // proves: rows-and-key-commit-together
 #[apply(each_client)]
 #[tokio::test]
@@ -276,7 +276,7 @@ async fn a_store_with_connections_of_its_own_shares_the_transaction(#[case] clie
     assert_eq!(service.runs(), 1);
 }
 
-/// The tables may become others while the service runs, as when a database is restored.
+/// The tables may be replaced while the service runs, as when a database is restored.
 // proves: rows-and-key-commit-together
 #[apply(each_client)]
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Commits of which nobody hears the end.
+//! Commits whose replies are lost.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{postgres, proxy::Proxy};
 
-/// A handler that gives up while its commit is on its way does not know what has become of it. Its client is told.
+/// A handler that drops its commit does not know the outcome, but its client learns it.
 // proves: run-survives-outer-timeout, rows-and-key-commit-together, own-claim-unrecognised
 #[apply(each_database)]
 #[tokio::test]
@@ -20,21 +20,21 @@ async fn a_commit_that_is_given_up_is_found_out(#[case] kind: Kind) {
     };
     let service = app.service().await;
     for _ in 0..3 {
-        let answer = service.send("/book/give-up", "k", "Ann").await;
+        let response = service.send("/book/give-up", "k", "Ann").await;
         match app.guests().await.as_slice() {
-            // It came to nothing, and the key is free.
-            [] => assert_eq!(answer.status, 504, "{answer:?}"),
-            // It was done, now or before, and the client gets the answer that was committed.
-            [_] => assert_eq!(answer.status, 201, "{answer:?}"),
+            // Nothing was committed, and the key is free.
+            [] => assert_eq!(response.status, 504, "{response:?}"),
+            // It was committed, and the client gets the committed response.
+            [_] => assert_eq!(response.status, 201, "{response:?}"),
             guests => panic!("{guests:?}"),
         }
     }
 }
 
-/// Its insert had begun, so it is done, and the record tells.
+/// Its insert had begun, so the commit is finished in the background, and the record shows it.
 // proves: run-survives-outer-timeout, rows-and-key-commit-together, own-claim-unrecognised
 #[tokio::test]
-async fn a_commit_that_is_given_up_midway_is_the_answer() {
+async fn a_commit_that_is_dropped_midway_is_the_response() {
     let Some(app) = TransactionalApp::new(Kind::Sqlite).await else {
         return;
     };
@@ -51,7 +51,7 @@ async fn a_commit_that_is_given_up_midway_is_the_answer() {
     assert_eq!(app.guests().await, ["Ann", "Ben"]);
 }
 
-/// The server has committed, and the connection broke before it could say so.
+/// The server has committed, and the connection broke before its reply arrived.
 // proves: rows-and-key-commit-together, own-claim-unrecognised, unknown-commit-applied-twice
 #[apply(each_client)]
 #[tokio::test]
@@ -65,14 +65,14 @@ async fn a_commit_whose_reply_is_lost_is_found_out(#[case] client: ClientKind) {
         service.arrived().await;
         proxy.lose_the_reply_to(b"COMMIT");
         service.pass();
-        let first = first.await.expect("an answer");
+        let first = first.await.expect("a response");
         assert_eq!(first.status, 201, "{first:?}");
         let retry = service.send(path, key, guest).await;
         assert_eq!((retry.status.as_u16(), retry.is_replay()), (201, true));
         assert_eq!(retry.body, first.body);
     }
     assert_eq!(app.guests().await, ["Ann", "Ben"]);
-    // The first one was there to warm up.
+    // The first booking only warms up.
     assert_eq!(service.runs(), 3);
 }
 
@@ -85,7 +85,7 @@ async fn a_commit_that_never_arrived_is_found_out(#[case] client: ClientKind) {
         return;
     };
     let admin = app.admin();
-    // Whoever commits a booking of this guest loses the server's process, with the transaction in it.
+    // The commit of this guest's booking kills the server process, with the transaction in it.
     let trap = "
         create function die() returns trigger language plpgsql as $$
         begin
@@ -110,7 +110,7 @@ async fn a_commit_that_never_arrived_is_found_out(#[case] client: ClientKind) {
     assert_eq!(app.guests().await, ["Ann"]);
 }
 
-/// The server has committed, and nothing comes through any more on the connection that would say so.
+/// The server has committed, and its reply never arrives because the connection has gone dark.
 // proves: rows-and-key-commit-together, deaf-store-left-quickly, own-claim-unrecognised
 // proves: dead-connection-outlives-lease
 #[apply(each_client)]
@@ -129,11 +129,11 @@ async fn a_commit_on_a_connection_that_goes_dark_is_found_out(#[case] client: Cl
         assert_eq!(retry.body, first.body);
     }
     assert_eq!(app.guests().await, ["Ann", "Ben"]);
-    // The first one was there to warm up.
+    // The first booking only warms up.
     assert_eq!(service.runs(), 3);
 }
 
-/// Where no record tells, nobody knows, and the connection is not used again.
+/// Without a record the outcome is unknown, and the connection is not used again.
 // proves: rows-and-key-commit-together, deaf-store-left-quickly, dead-connection-outlives-lease
 #[apply(each_client)]
 #[tokio::test]
@@ -159,7 +159,7 @@ async fn a_commit_without_a_key_on_a_connection_that_goes_dark_is_unknown(
     }
 }
 
-/// What was not sent to its end is undone, and the client is told so while the connection is still dark.
+/// A commit that was only partly sent is rolled back, and the client learns it while the connection is still dark.
 // proves: rows-and-key-commit-together, deaf-store-left-quickly, dead-connection-outlives-lease
 #[apply(each_client)]
 #[tokio::test]
@@ -173,7 +173,7 @@ async fn a_commit_whose_record_does_not_come_through_is_not_done(#[case] client:
     service.arrived().await;
     proxy.silence();
     service.pass();
-    let first = first.await.expect("an answer");
+    let first = first.await.expect("a response");
     assert_eq!(first.status, 503, "{first:?}");
     assert_eq!(app.guests().await, [""; 0]);
     assert!(service.record(key).await.is_none());
@@ -184,7 +184,7 @@ async fn behind_a_proxy(app: &TransactionalApp, client: ClientKind) -> (Service,
     let (pool, client) = (pool(&url).await, Client::new(client, &url, 10).await);
     let store = Arc::new(PostgresStore::new(pool.clone()));
     let service = Service::start(Database::Postgres(pool, client), store).await;
-    // The store finds out about poolers first.
+    // The store first detects poolers.
     assert_eq!(service.send("/book/now", "warm", "Zoe").await.status, 201);
     app.remove("Zoe").await;
     (service, proxy)

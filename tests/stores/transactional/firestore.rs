@@ -35,7 +35,7 @@ fn documents(app: &TransactionalApp) -> &Documents {
 
 // proves: replay-never-extends-ttl, rows-and-key-commit-together
 #[tokio::test]
-async fn a_booking_with_a_key_is_a_look_and_a_commit_and_a_replay_is_a_look() {
+async fn a_booking_with_a_key_is_a_read_and_a_commit_and_a_replay_is_a_read() {
     let Some(app) = TransactionalApp::new(Kind::Firestore).await else {
         return;
     };
@@ -53,13 +53,13 @@ async fn a_booking_with_a_key_is_a_look_and_a_commit_and_a_replay_is_a_look() {
         }
     }
     let without_a_key = service.client.post(format!("{}/book/now", service.address));
-    let answer = without_a_key.body("Cem").send().await.expect("an answer");
-    assert_eq!(answer.status(), 201);
+    let response = without_a_key.body("Cem").send().await.expect("a response");
+    assert_eq!(response.status(), 201);
     assert_eq!(tap.calls(), 1, "a booking without a key");
     assert_eq!(app.guests().await, ["Ann", "Ben", "Cem"]);
 }
 
-/// Firestore has committed, and the connection broke before it could say so.
+/// Firestore has committed, and the connection broke before its reply arrived.
 // proves: rows-and-key-commit-together, own-claim-unrecognised, contention-as-error
 #[tokio::test]
 async fn a_commit_whose_reply_is_lost_is_found_out() {
@@ -85,7 +85,7 @@ async fn a_commit_whose_reply_is_lost_is_found_out() {
         assert!(!first.is_finished());
         tap.cut();
 
-        let first = first.await.expect("an answer");
+        let first = first.await.expect("a response");
         assert_eq!(first.status, 201, "{first:?}");
         let retry = service.send(path, key, guest).await;
         assert_eq!((retry.status.as_u16(), retry.is_replay()), (201, true));
@@ -95,7 +95,7 @@ async fn a_commit_whose_reply_is_lost_is_found_out() {
     assert_eq!(service.runs(), 2);
 }
 
-/// The client is told that nothing is kept, and so it stays, although the commit arrives after all.
+/// The client learns that nothing was stored. That stays true although the commit arrives later.
 // proves: rows-and-key-commit-together, own-claim-unrecognised, generation-counter-restarts
 #[tokio::test]
 async fn a_commit_that_arrives_late_does_nothing() {
@@ -116,7 +116,7 @@ async fn a_commit_that_arrives_late_does_nothing() {
         service.arrived().await;
         tap.hold_back(b"/bookings/");
         service.pass();
-        let first = first.await.expect("an answer");
+        let first = first.await.expect("a response");
         assert_eq!(first.status, 503, "{first:?}");
         assert!(first.text().contains("commit_failed"), "{first:?}");
         tap.let_through().await;
@@ -126,7 +126,7 @@ async fn a_commit_that_arrives_late_does_nothing() {
         let retry = service.sending(path, key, guest);
         service.arrived().await;
         service.pass();
-        let retry = retry.await.expect("an answer");
+        let retry = retry.await.expect("a response");
         assert_eq!(
             (retry.status.as_u16(), retry.is_replay()),
             (201, false),
@@ -138,7 +138,7 @@ async fn a_commit_that_arrives_late_does_nothing() {
     }
 }
 
-/// What became of a commit on a dark connection is found out over a new one, within what the client waits for.
+/// The outcome of a commit on a dark connection is determined over a new one before the client's timeout.
 // proves: rows-and-key-commit-together, deaf-store-left-quickly, dead-connection-outlives-lease
 #[tokio::test]
 async fn a_commit_on_a_dark_connection_is_found_out_over_a_new_one() {
@@ -154,7 +154,7 @@ async fn a_commit_on_a_dark_connection_is_found_out_over_a_new_one() {
     service.arrived().await;
     proxy.silence();
     service.pass();
-    let first = first.await.expect("an answer");
+    let first = first.await.expect("a response");
     assert_eq!(first.status, 503, "{first:?}");
     assert!(first.text().contains("commit_failed"), "{first:?}");
     assert!(app.guests().await.is_empty());
@@ -169,7 +169,7 @@ async fn a_commit_on_a_dark_connection_is_found_out_over_a_new_one() {
     assert_eq!(app.guests().await, ["Ann"]);
 }
 
-/// A key whose claim was taken back has a document, which stands for nothing.
+/// A key whose claim was withdrawn has a document that is not a record.
 // proves: rows-and-key-commit-together, dropped-future-loses-nothing, late-claim-holds-key
 #[tokio::test]
 async fn a_booking_takes_the_place_of_a_withdrawn_claim() {
@@ -202,7 +202,7 @@ async fn a_booking_takes_the_place_of_a_withdrawn_claim() {
     assert_eq!(documents(&app).all().await.len(), 2);
 }
 
-/// The key as it is after a claim whose caller has left.
+/// The key after a claim whose caller has left.
 async fn withdraw_a_claim(service: &Service, key: &str) -> Hold {
     let hold = Hold::new(
         service.id(key),
@@ -221,7 +221,7 @@ async fn withdraw_a_claim(service: &Service, key: &str) -> Hold {
     hold
 }
 
-/// Each renewal makes a new version of the document, of which the commit has not heard.
+/// Each renewal makes a new version of the document, which the commit does not know.
 // proves: rows-and-key-commit-together, contention-as-error
 #[tokio::test]
 async fn a_renewal_that_comes_between_does_not_fail_the_commit() {
@@ -241,7 +241,7 @@ async fn a_renewal_that_comes_between_does_not_fail_the_commit() {
     let renewed = app.store().renew(&hold).await;
     assert_eq!(renewed.ok(), Some(IfOwner::Done(())));
     service.pass();
-    let first = first.await.expect("an answer");
+    let first = first.await.expect("a response");
     assert_eq!(
         (first.status.as_u16(), first.is_replay()),
         (201, false),
@@ -252,10 +252,10 @@ async fn a_renewal_that_comes_between_does_not_fail_the_commit() {
     assert_eq!(app.guests().await, ["Ann"]);
 }
 
-/// The old document is there still, and the commit writes over it; of two, one does.
+/// The expired document still exists, and the commit overwrites it. Of two commits, one succeeds.
 // proves: expired-key-is-new, rows-and-key-commit-together, lost-claim-as-outage
 #[tokio::test]
-async fn a_key_whose_time_is_over_books_again() {
+async fn a_key_whose_ttl_has_expired_books_again() {
     let Some(app) = TransactionalApp::new(Kind::Firestore).await else {
         return;
     };
@@ -263,7 +263,7 @@ async fn a_key_whose_time_is_over_books_again() {
     let first = one.sending("/book/stop", "k", "Ann");
     one.arrived().await;
     one.pass();
-    assert_eq!(first.await.expect("an answer").status, 201);
+    assert_eq!(first.await.expect("a response").status, 201);
     documents(&app).set_back(Duration::from_secs(3660));
     app.remove("Ann").await;
 
@@ -272,14 +272,14 @@ async fn a_key_whose_time_is_over_books_again() {
     one.arrived().await;
     other.arrived().await;
     one.pass();
-    let again = again.await.expect("an answer");
+    let again = again.await.expect("a response");
     assert_eq!(
         (again.status.as_u16(), again.is_replay()),
         (201, false),
         "{again:?}"
     );
     other.pass();
-    let elsewhere = elsewhere.await.expect("an answer");
+    let elsewhere = elsewhere.await.expect("a response");
     assert_eq!(
         (elsewhere.status.as_u16(), elsewhere.is_replay()),
         (201, true)

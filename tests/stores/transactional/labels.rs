@@ -25,7 +25,7 @@ async fn a_booking_leaves_its_times_its_route_and_its_label(kind: Kind) {
         ("/labelled/book/now", "m", "POST /labelled/book/{what}"),
     ] {
         if key == "m" {
-            // The row is there already, of a claim that was taken back before it arrived.
+            // The row already exists, from a claim that was withdrawn before it arrived.
             let (minute, token) = (Duration::from_secs(60), Token::random());
             let hold = Hold::new(service.id(key), token, minute, minute);
             let asked = Fingerprint::of([b"book".as_slice()]);

@@ -1,4 +1,4 @@
-//! Runs under a lease that end themselves.
+//! Runs under a lease that commit.
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,7 +23,7 @@ async fn a_leased_run_completes_its_hold_with_its_booking(#[case] kind: Kind) {
     let held = service.record("k").await.expect("a record");
     assert!(matches!(held.phase, Phase::InFlight { .. }), "{held:?}");
     service.pass();
-    assert_eq!(first.await.expect("an answer").status, 201);
+    assert_eq!(first.await.expect("a response").status, 201);
     let kept = service.record("k").await.expect("a record");
     assert!(matches!(kept.phase, Phase::Completed { .. }), "{kept:?}");
     assert_eq!(kept.token, held.token);
@@ -31,7 +31,7 @@ async fn a_leased_run_completes_its_hold_with_its_booking(#[case] kind: Kind) {
     assert_eq!(app.guests().await, ["Ann"]);
 }
 
-/// Its key was taken from it, so its booking is undone and its client gets the answer of the one who has the key.
+/// The run has lost its key, so its booking is rolled back and its client gets the new owner's response.
 // proves: lost-lease-stores-nothing, rows-and-key-commit-together, stale-owner-writes
 // proves: run-outlives-lease
 #[apply(each_database)]
@@ -68,7 +68,7 @@ async fn a_run_that_lost_its_key_commits_nothing(#[case] kind: Kind) {
     assert!(matches!(claim, Ok(Claim::Won { .. })), "{claim:?}");
 
     service.pass();
-    let first = first.await.expect("an answer");
+    let first = first.await.expect("a response");
     assert_eq!(first.status, 409, "{first:?}");
     assert_eq!(app.guests().await, [""; 0]);
     let errors = service.probe.failures.lock().clone();
@@ -77,11 +77,11 @@ async fn a_run_that_lost_its_key_commits_nothing(#[case] kind: Kind) {
     assert_eq!(record.token, hold.token);
 }
 
-/// Handlers commit in the same way where the store is elsewhere; then the answer is stored after them.
+/// Handlers commit in the same way if the store is elsewhere. The response is then stored after the commit.
 // proves: lost-lease-stores-nothing, failed-completion-keeps-key
 #[apply(each_database)]
 #[tokio::test]
-async fn a_store_elsewhere_is_asked_before_the_commit_and_told_after_it(#[case] kind: Kind) {
+async fn a_store_elsewhere_is_read_before_the_commit_and_written_after_it(#[case] kind: Kind) {
     let Some(app) = TransactionalApp::new(kind).await else {
         return;
     };
@@ -111,11 +111,11 @@ async fn a_store_elsewhere_is_asked_before_the_commit_and_told_after_it(#[case] 
     );
     assert_eq!(freed.await.ok(), Some(IfOwner::Done(())));
     service.pass();
-    assert_eq!(late.await.expect("an answer").status, 503);
+    assert_eq!(late.await.expect("a response").status, 503);
     assert_eq!(app.guests().await.len(), 3);
 }
 
-/// A service that has gone over to transactions meets what its last version has left behind.
+/// A service that now uses transactions meets records that its last version left under leases.
 // proves: dead-owner-taken-over, other-version-is-error
 #[apply(each_database)]
 #[tokio::test]
@@ -152,29 +152,29 @@ async fn a_transaction_takes_over_what_a_leased_run_has_left(#[case] kind: Kind)
 
     let lapsed = hold.with_lease(Duration::ZERO);
     assert_eq!(store.renew(&lapsed).await.ok(), Some(IfOwner::Done(())));
-    let mut answer = service.send("/book/now", "k", "Ann").await;
+    let mut response = service.send("/book/now", "k", "Ann").await;
     // SQLite's records have whole milliseconds, rounded up.
-    while answer.status == 409 {
-        answer = service.send("/book/now", "k", "Ann").await;
+    while response.status == 409 {
+        response = service.send("/book/now", "k", "Ann").await;
     }
     assert_eq!(
-        (answer.status.as_u16(), answer.is_replay()),
+        (response.status.as_u16(), response.is_replay()),
         (201, false),
-        "{answer:?}"
+        "{response:?}"
     );
     assert_eq!(*service.probe.attempts.lock(), [2]);
     assert!(service.send("/book/now", "k", "Ann").await.is_replay());
     assert_eq!(app.guests().await, ["Ann"]);
 }
 
-/// Nobody can know whether it was done, and here it was, so the key is not free at once.
+/// The commit's outcome is unknown, and here it succeeded, so the key is not free at once.
 // proves: failed-completion-keeps-key, failed-completion-frees-key
 #[tokio::test]
-async fn a_commit_that_is_given_up_beside_a_store_elsewhere_keeps_its_key() {
+async fn a_commit_that_is_dropped_keeps_its_key_in_a_store_elsewhere() {
     let Some(app) = TransactionalApp::new(Kind::Sqlite).await else {
         return;
     };
-    // Its time stands still, so that no lease is over before the test is.
+    // Its clock stands still, so that no lease expires during the test.
     let keys = MemoryStore::new().with_clock(Clock::manual());
     let service = Service::start(app.database.clone(), Arc::new(keys)).await;
     let first = service.send("/leased/give-up-midway", "k", "Ann").await;
@@ -186,12 +186,12 @@ async fn a_commit_that_is_given_up_beside_a_store_elsewhere_keeps_its_key() {
     let retry = service.send("/leased/give-up-midway", "k", "Ann").await;
     assert_eq!(retry.status, 409, "{retry:?}");
     assert_eq!(service.runs(), 1);
-    // One thread writes, so what comes behind the booking waits for it.
+    // One thread writes, so this removal waits for the booking.
     app.remove("nobody").await;
     assert_eq!(app.guests().await, ["Ann"]);
 }
 
-/// What fails is undone with the record's completion, and the run gives its key back as any that fails.
+/// A failure rolls back the record's completion too, and the run releases its key like any run that fails.
 // proves: failures-free-key, rows-and-key-commit-together
 #[apply(each_database)]
 #[tokio::test]

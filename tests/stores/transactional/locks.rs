@@ -1,4 +1,4 @@
-//! Transactions of others that stand still with the key's record written, and not committed.
+//! Transactions of other services that have written the key's record, and stall before their commit.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::{postgres::until, within_a_minute};
 
 const MAX_CONNECTIONS: u32 = 5;
 
-const SOMEBODY_WAITS: &str = "
+const SESSION_WAITS: &str = "
     select exists (
         select from pg_stat_activity
         where datname = current_database() and wait_event_type = 'Lock'
@@ -48,7 +48,7 @@ async fn standing_still(url: &str, id: RecordId) -> PgConnection {
     session
 }
 
-/// The server ends the wait of each retry, so its connection is back in the application's pool when it is refused.
+/// The server ends each retry's wait, so the retry's connection is back in the application's pool when it is refused.
 // proves: store-down-nothing-runs, rows-and-key-commit-together, deaf-store-left-quickly
 // proves: one-key-takes-pool
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -67,8 +67,8 @@ async fn a_transaction_that_stands_still_does_not_take_the_pool() {
     }
     let other = within_a_minute("another key", services[0].send("/book/now", "l", "Ben"));
     assert_eq!(other.await.status, 201);
-    let waiting = raw_sql(SOMEBODY_WAITS);
-    let waiting = waiting.fetch_one(app.admin()).await.expect("an answer");
+    let waiting = raw_sql(SESSION_WAITS);
+    let waiting = waiting.fetch_one(app.admin()).await.expect("a reply");
     assert!(!waiting.get::<bool, _>(0));
     assert_eq!(app.guests().await, ["Ben"]);
 
@@ -85,7 +85,7 @@ async fn a_transaction_that_stands_still_does_not_take_the_pool() {
     assert_eq!(app.guests().await, ["Ann", "Ben"]);
 }
 
-/// What bounds the record's statement ends with the transaction, committed or not.
+/// The timeout of the record's statement ends with the transaction, committed or not.
 #[tokio::test]
 async fn the_applications_own_transactions_wait_as_it_says_itself() {
     let Some(app) = TransactionalApp::new(Kind::POSTGRES).await else {
@@ -107,8 +107,8 @@ async fn the_applications_own_transactions_wait_as_it_says_itself() {
     }
 }
 
-/// The server is still committing when the client's patience ends, and does commit. The client is told that, and not that
-/// somebody else has the key.
+/// The server is still committing when the client's timeout ends, and does commit. The client learns that, not that
+/// another run has the key.
 // proves: rows-and-key-commit-together, own-claim-unrecognised, one-key-takes-pool
 #[apply(each_client)]
 #[tokio::test]
@@ -133,12 +133,12 @@ async fn a_commit_that_takes_long_is_waited_for(#[case] client: ClientKind) {
     raw_sql(trap).execute(admin).await.expect("a trap");
     let service = app.service().await;
     let first = service.sending("/book/now", "k", "Ann");
-    // The key's record is asked what has become of the commit, which has it locked, until the server gives that up.
-    until(&app.url, SOMEBODY_WAITS).await;
-    until(&app.url, &format!("select not ({SOMEBODY_WAITS})")).await;
+    // The engine reads the key's record to learn what became of the commit. The commit has it locked until the server gives up.
+    until(&app.url, SESSION_WAITS).await;
+    until(&app.url, &format!("select not ({SESSION_WAITS})")).await;
     let open = raw_sql("insert into gate values (true)").execute(admin);
     open.await.expect("an open gate");
-    let first = first.await.expect("an answer");
+    let first = first.await.expect("a response");
     assert_eq!(first.status, 201, "{first:?}");
     let retry = service.send("/book/now", "k", "Ann").await;
     assert_eq!((retry.status.as_u16(), retry.is_replay()), (201, true));

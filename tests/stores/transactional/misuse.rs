@@ -15,16 +15,16 @@ use rstest_reuse::apply;
 
 use super::{ClientKind, Database, Kind, Service, TransactionalApp, Way, each_client};
 
-/// Where the keys are of the handler that commits.
+/// Where the committing handler's keys are.
 #[derive(Clone, Copy, Debug)]
 enum Keys {
     /// There are none.
     None,
     /// In another store, under a lease.
     Elsewhere,
-    /// Beside the bookings, under a lease.
+    /// In the bookings' database, under a lease.
     Leased,
-    /// Beside the bookings, and the transaction carries them.
+    /// In the bookings' database, committed by the transaction.
     Transactional,
 }
 
@@ -33,7 +33,7 @@ enum Keys {
 enum Fault {
     /// It is a savepoint of another one, which is dropped afterwards.
     Nested,
-    /// A statement failed, and the handler goes on.
+    /// A statement failed, and the handler continues.
     Aborted,
     /// It has sent `ROLLBACK`.
     RolledBack,
@@ -41,7 +41,7 @@ enum Fault {
     Committed,
 }
 
-/// The server says nothing against the `COMMIT` of any of these, and yet nothing is committed by it.
+/// The server reports no error for the `COMMIT` of any of these, and yet commits nothing.
 // proves: rows-and-key-commit-together, ended-transaction-passes-commit
 #[rstest]
 #[tokio::test]
@@ -90,7 +90,7 @@ async fn what_cannot_be_committed_is_not_taken_for_committed(
             assert_eq!(first.status, 500, "{first:?}");
         }
     }
-    // What the handler has committed by itself is there, and nobody can undo it.
+    // The handler's own commit stands, and cannot be undone.
     let booked: &[&str] = match fault {
         Fault::Committed => &["Ann"],
         Fault::Nested | Fault::Aborted | Fault::RolledBack => &[],
@@ -110,7 +110,7 @@ async fn what_cannot_be_committed_is_not_taken_for_committed(
     assert!(app.guests().await.contains(&"Ben".to_owned()));
 }
 
-/// Nested transactions that have ended within it do not keep it from being committed.
+/// Nested transactions that have ended do not prevent the commit.
 // proves: rows-and-key-commit-together
 #[apply(each_client)]
 #[tokio::test]
@@ -170,7 +170,7 @@ async fn an_open_savepoint_is_refused_where_it_may_be_that_of_a_nested_transacti
     assert_eq!(service.record("k").await.is_none(), may_be_nested);
 }
 
-/// A transaction that has written nothing has no number by which the server could be seen to have it open.
+/// A transaction that has written nothing has no id by which the server could show that it is open.
 // proves: rows-and-key-commit-together
 #[apply(each_client)]
 #[tokio::test]
@@ -197,7 +197,7 @@ async fn a_transaction_that_has_written_nothing_is_committed_with_its_key(
     }
 }
 
-/// What is left of a claim that was withdrawn is no record.
+/// The mark that a withdrawn claim leaves is not a record.
 // proves: rows-and-key-commit-together, dropped-future-loses-nothing, late-claim-holds-key
 #[apply(each_client)]
 #[tokio::test]

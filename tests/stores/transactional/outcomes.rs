@@ -1,4 +1,4 @@
-//! What comes of a run that its handler ends, or does not.
+//! The outcomes of runs whose handler commits, and of those whose handler does not.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use super::{Kind, Service, TransactionalApp, each_database};
 // proves: rows-and-key-commit-together, stored-before-sent
 #[apply(each_database)]
 #[tokio::test]
-async fn the_booking_the_key_and_the_answer_are_one_commit(#[case] kind: Kind) {
+async fn the_booking_the_key_and_the_response_are_one_commit(#[case] kind: Kind) {
     let Some(app) = TransactionalApp::new(kind).await else {
         return;
     };
@@ -58,7 +58,7 @@ async fn a_handler_that_fails_leaves_nothing(#[case] kind: Kind) {
     assert_eq!(service.send("/book/now", "k2", "Ann").await.status, 201);
 }
 
-/// A commit that fails is undone with all that it had done, and the key is free.
+/// A commit that fails is rolled back as a whole, and the key is free.
 // proves: rows-and-key-commit-together
 #[apply(each_database)]
 #[tokio::test]
@@ -77,23 +77,23 @@ async fn a_transaction_that_fails_leaves_nothing(#[case] kind: Kind) {
     assert_eq!(app.guests().await, ["Ann", "Ben"]);
 }
 
-/// What its transaction has not written is not the answer to a success.
+/// A success that the transaction has not stored is not sent.
 // proves: failure-after-effect-reruns
 #[apply(each_database)]
 #[tokio::test]
-async fn a_handler_that_forgets_to_commit_is_told_so(#[case] kind: Kind) {
+async fn a_handler_that_forgets_to_commit_gets_an_error_that_says_so(#[case] kind: Kind) {
     let Some(app) = TransactionalApp::new(kind).await else {
         return;
     };
     let service = app.service().await;
     for _ in 0..2 {
-        let answer = service.send("/book/forget", "k", "Ann").await;
-        assert_eq!(answer.status, 500);
-        assert!(answer.text().contains("execution.commit"), "{answer:?}");
+        let response = service.send("/book/forget", "k", "Ann").await;
+        assert_eq!(response.status, 500);
+        assert!(response.text().contains("execution.commit"), "{response:?}");
         assert!(service.record("k").await.is_none());
     }
     assert_eq!(service.runs(), 2);
-    // Unless it says of its answer that nothing was done.
+    // Except a response that is marked `Disposition::Release`.
     let nothing = service.send("/book/do-nothing", "k", "Ann").await;
     assert_eq!((nothing.status.as_u16(), nothing.is_replay()), (201, false));
     assert!(service.record("k").await.is_none());
@@ -114,11 +114,11 @@ async fn a_refusal_of_the_handler_is_stored_by_itself(#[case] kind: Kind) {
     assert_eq!((replay.text(), service.runs()), ("no room", 1));
 }
 
-/// What has been committed is the answer, whatever the handler says or does afterwards.
+/// The committed response is sent, whatever the handler returns or does afterwards.
 // proves: stored-before-sent, failure-after-effect-reruns
 #[apply(each_database)]
 #[tokio::test]
-async fn the_committed_answer_is_the_one_that_is_given(#[case] kind: Kind) {
+async fn the_committed_response_is_the_one_that_is_sent(#[case] kind: Kind) {
     let Some(app) = TransactionalApp::new(kind).await else {
         return;
     };
@@ -154,8 +154,8 @@ async fn without_a_key_every_request_commits(#[case] kind: Kind) {
     let service = app.service().await;
     for guest in ["Ann", "Ben"] {
         let request = service.client.post(format!("{}/book/now", service.address));
-        let answer = request.body(guest).send().await.expect("an answer");
-        assert_eq!(answer.status(), 201);
+        let response = request.body(guest).send().await.expect("a response");
+        assert_eq!(response.status(), 201);
     }
     assert_eq!(app.guests().await, ["Ann", "Ben"]);
     let records = service
@@ -166,7 +166,7 @@ async fn without_a_key_every_request_commits(#[case] kind: Kind) {
     assert!(records.expect("a list").is_empty());
 }
 
-/// A store elsewhere cannot be part of the transaction, and a promise that cannot be kept is not given.
+/// A store in another database cannot take part in the transaction, so the run is refused.
 #[apply(each_database)]
 #[tokio::test]
 async fn a_store_elsewhere_is_refused(#[case] kind: Kind) {
@@ -174,13 +174,13 @@ async fn a_store_elsewhere_is_refused(#[case] kind: Kind) {
         return;
     };
     let service = Service::start(app.database.clone(), Arc::new(MemoryStore::new())).await;
-    let answer = service.send("/book/now", "k", "Ann").await;
-    assert_eq!(answer.status, 500);
+    let response = service.send("/book/now", "k", "Ann").await;
+    assert_eq!(response.status, 500);
     assert!(
-        answer
+        response
             .text()
             .contains("in the database of its transactions"),
-        "{answer:?}"
+        "{response:?}"
     );
     assert_eq!(app.guests().await, [""; 0]);
 }

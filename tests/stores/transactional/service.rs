@@ -105,7 +105,7 @@ impl Service {
         service
     }
 
-    /// Sends a request with this key, and reads its answer.
+    /// Sends a request with this key, and reads its response.
     pub(super) async fn send(&self, path: &str, key: &str, guest: &str) -> Reply {
         let request = self.client.post(format!("{}{path}", self.address));
         let request = request.header("idempotency-key", key);
@@ -118,7 +118,7 @@ impl Service {
         Reply::to(request.body(guest.to_owned())).await
     }
 
-    /// The same, while the test goes on.
+    /// The same, in the background.
     pub(super) fn sending(&self, path: &str, key: &str, guest: &str) -> JoinHandle<Reply> {
         let (service, path, key, guest) = (
             self.clone(),
@@ -129,13 +129,13 @@ impl Service {
         tokio::spawn(async move { service.send(&path, &key, &guest).await })
     }
 
-    /// Returns once a handler that stops is there; each is seen once.
+    /// Returns once a handler has stopped. Each handler is reported once.
     pub(super) async fn arrived(&self) {
         let arrived = within_a_minute("a handler that stops", self.probe.arrived.acquire()).await;
         arrived.expect("an open semaphore").forget();
     }
 
-    /// Lets one of those go on.
+    /// Lets one of those continue.
     pub(super) fn pass(&self) {
         self.probe.pass.add_permits(1);
     }
@@ -152,7 +152,7 @@ impl Service {
 
     pub(super) async fn record(&self, key: &str) -> Option<Record> {
         let found = self.idempotency.store().inspect(&self.id(key)).await;
-        found.expect("a store that answers")
+        found.expect("a store that responds")
     }
 
     /// What a handler does that is to end in this way.
@@ -163,36 +163,36 @@ impl Service {
         guest: &str,
     ) -> Result<Response, CommitError> {
         self.probe.attempts.lock().push(execution.attempt());
-        let answer = (StatusCode::CREATED, format!("{guest} has a room"));
+        let reply = (StatusCode::CREATED, format!("{guest} has a room"));
         match what {
             "stop" => {
                 self.probe.arrived.add_permits(1);
                 self.probe.pass.acquire().await.expect("a gate").forget();
-                self.book(execution, guest, answer).await
+                self.book(execution, guest, reply).await
             }
-            "forget" => Ok(answer.into_response()),
-            "do-nothing" => Ok((Extension(Disposition::Release), answer).into_response()),
+            "forget" => Ok(reply.into_response()),
+            "do-nothing" => Ok((Extension(Disposition::Release), reply).into_response()),
             "refuse" => Ok((StatusCode::CONFLICT, "no room").into_response()),
             "fail" => Ok(StatusCode::INTERNAL_SERVER_ERROR.into_response()),
             "hide" => {
-                self.book(execution, guest, answer).await?;
+                self.book(execution, guest, reply).await?;
                 Ok((StatusCode::INTERNAL_SERVER_ERROR, "the mail was not sent").into_response())
             }
             "panic" => {
-                self.book(execution, guest, answer).await?;
+                self.book(execution, guest, reply).await?;
                 panic!("after the commit");
             }
             "twice" => {
-                self.book(execution, guest, answer).await?;
+                self.book(execution, guest, reply).await?;
                 self.book(execution, "somebody else", "again").await
             }
             "give-up-midway" => {
-                self.give_up_midway(execution, guest, answer).await;
+                self.give_up_midway(execution, guest, reply).await;
                 Ok(StatusCode::GATEWAY_TIMEOUT.into_response())
             }
             "give-up" => {
-                // Polled once, and then dropped with the commit on its way.
-                let mut commit = Box::pin(self.book(execution, guest, answer));
+                // Polled once, and then dropped while the commit is in flight.
+                let mut commit = Box::pin(self.book(execution, guest, reply));
                 drop(futures_util::poll!(&mut commit));
                 drop(commit);
                 Ok(StatusCode::GATEWAY_TIMEOUT.into_response())
@@ -206,7 +206,7 @@ impl Service {
             | "aborted"
             | "rolled-back"
             | "committed" => self.book_in_a_way(what, execution, guest).await,
-            _ => self.book(execution, guest, answer).await,
+            _ => self.book(execution, guest, reply).await,
         }
     }
 
@@ -214,11 +214,11 @@ impl Service {
         &self,
         execution: &Execution,
         guest: &str,
-        answer: impl IntoResponse + Send,
+        reply: impl IntoResponse + Send,
     ) -> Result<Response, CommitError> {
         let booked = self
             .database
-            .book(&self.probe, execution, guest, answer)
+            .book(&self.probe, execution, guest, reply)
             .await;
         if let Err(error) = &booked {
             self.probe.failures.lock().push(error.to_string());
@@ -226,12 +226,12 @@ impl Service {
         booked
     }
 
-    /// Drops the commit while its insert waits, and lets that go on afterwards.
+    /// Drops the commit while its insert waits, and lets the insert continue afterwards.
     async fn give_up_midway(
         &self,
         execution: &Execution,
         guest: &str,
-        answer: impl IntoResponse + Send,
+        reply: impl IntoResponse + Send,
     ) {
         let Database::Sqlite(file) = &self.database else {
             panic!("only SQLite runs what a test gives it");
@@ -245,7 +245,7 @@ impl Service {
             connection.execute("insert into bookings values (?1)", [guest])
         });
         tokio::select! {
-            ended = execution.commit(insert, answer) => panic!("it waits, and has not {ended:?}"),
+            ended = execution.commit(insert, reply) => panic!("it waits, and has not {ended:?}"),
             begun = begun => begun.expect("an insert that begins"),
         }
         go_on.send(()).expect("an insert that waits");

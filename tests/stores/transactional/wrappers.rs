@@ -1,4 +1,4 @@
-//! Handlers whose engine has a store behind wrappers: their transactions write past these, and claims read through them.
+//! Handlers whose engine has a wrapped store: their transactions bypass the wrappers, and claims read through them.
 
 use std::{sync::Arc, time::Duration};
 
@@ -81,7 +81,7 @@ async fn a_booking_behind_wrappers_is_committed_once_and_replayed(#[case] kind: 
             assert_eq!(again.body, first.body);
 
             let seen = service.record(key).await.expect("a record");
-            let behind = app.store().inspect(&seen.id).await.expect("a response");
+            let behind = app.store().inspect(&seen.id).await.expect("a reply");
             let behind = behind.expect("the record behind the wrappers");
             let is_changed = outcome(&behind.phase) != outcome(&seen.phase);
             assert_eq!(is_changed, wrapping.changes_bytes(), "{wrapping:?}");
@@ -161,7 +161,7 @@ async fn a_booking_beside_a_wrapped_store_elsewhere_is_replayed(#[case] kind: Ki
     }
 }
 
-/// The end of both runs is not heard of, so the engine finds it out through the wrappers.
+/// The replies to both commits are lost, so the engine determines the outcome through the wrappers.
 // proves: dead-owner-taken-over, unknown-commit-applied-twice
 #[rstest]
 #[case::sqlite(Kind::Sqlite)]
@@ -179,12 +179,12 @@ async fn a_commit_that_is_given_up_is_found_out_behind_wrappers(#[case] kind: Ki
             let first = service.send(path, key, key).await;
             let is_booked = app.guests().await.iter().any(|guest| guest == key);
             // 504 is the handler's own response, which stands where nothing was committed.
-            let is_answered = first.status == 201;
+            let is_responded = first.status == 201;
             assert!(
-                is_answered || first.status == 504,
+                is_responded || first.status == 504,
                 "{wrapping:?}: {first:?}"
             );
-            assert_eq!(is_booked, is_answered, "{wrapping:?}: {first:?}");
+            assert_eq!(is_booked, is_responded, "{wrapping:?}: {first:?}");
             if is_booked {
                 let again = service.send(path, key, key).await;
                 assert_eq!((again.status.as_u16(), again.is_replay()), (201, true));
@@ -193,7 +193,7 @@ async fn a_commit_that_is_given_up_is_found_out_behind_wrappers(#[case] kind: Ki
     }
 }
 
-/// Runs that did not come back are taken over through the wrappers, and another run's outcome is given to a run that is late.
+/// Lost runs are taken over through the wrappers, and a late run gets the other run's outcome.
 // proves: dead-owner-taken-over, lost-lease-stores-nothing
 #[rstest]
 #[case::sqlite(Kind::Sqlite)]
@@ -210,7 +210,7 @@ async fn a_lost_run_behind_wrappers_is_taken_over_and_resolved(#[case] kind: Kin
         let kept = service.record("k").await.expect("a record");
         let store = service.idempotency.store();
 
-        // Another run of the same request leaves nothing but its lapsed lease.
+        // Another run of the same request leaves only its expired lease.
         let forgotten = store.resolve(&kept.id, &kept.token, Resolution::Forget);
         assert_eq!(forgotten.await.ok(), Some(IfOwner::Done(())));
         app.remove("Ann").await;
@@ -226,7 +226,7 @@ async fn a_lost_run_behind_wrappers_is_taken_over_and_resolved(#[case] kind: Kin
             matches!(claim, Ok(Claim::Won { attempt: 1, .. })),
             "{claim:?}"
         );
-        // SQLite ends a lease with its millisecond, and a request within that is too early.
+        // In SQLite a lease lasts to the end of its millisecond, and a request within it is too early.
         let mut second = service.send("/leased/now", "k", "Ann").await;
         while second.status == 409 {
             second = service.send("/leased/now", "k", "Ann").await;
@@ -235,7 +235,7 @@ async fn a_lost_run_behind_wrappers_is_taken_over_and_resolved(#[case] kind: Kin
         assert_eq!(*service.probe.attempts.lock(), [1, 2], "{wrapping:?}");
         assert_eq!(app.guests().await, ["Ann"]);
 
-        // A run whose key an operator has given an outcome meanwhile commits nothing, and gets that.
+        // A run whose key an operator has completed meanwhile commits nothing, and gets the operator's outcome.
         let late = service.sending("/leased/stop", "late", "Bob");
         service.arrived().await;
         let held = service.record("late").await.expect("a record");
@@ -247,7 +247,7 @@ async fn a_lost_run_behind_wrappers_is_taken_over_and_resolved(#[case] kind: Kin
         let completed = service.idempotency.resolve(&held, complete).await;
         assert_eq!(completed.ok(), Some(IfOwner::Done(())));
         service.pass();
-        let late = late.await.expect("an answer");
+        let late = late.await.expect("a response");
         assert_eq!((late.status.as_u16(), late.text()), (201, "Ann has a room"));
         assert_eq!(app.guests().await, ["Ann"]);
         let replace = Resolution::Replace {

@@ -13,15 +13,15 @@ use tests::servers::redis::RedisServer;
 use super::{complete, is_replayed, request, taken};
 use crate::{claim, proxy::Proxy, within_a_minute, won};
 
-/// A primary stops and keeps its connections; its replica takes over. What was kept is there, each step that follows
-/// goes to the new primary, and so do those who listen.
+/// A primary stops and keeps its connections, and its replica takes over. The records are there, each later step
+/// goes to the new primary, and so do the listeners.
 // proves: deaf-store-left-quickly, dead-connection-outlives-lease
 #[tokio::test]
 async fn a_primary_that_stops_is_left_for_the_replica_that_takes_over() {
     let Some(nodes) = RedisServer::cluster(6, &["--cluster-node-timeout", "1000"]) else {
         return;
     };
-    // The primary that stops is the one that is named.
+    // The primary that stops is the one in the URL.
     let store = RedisStore::cluster([nodes[0].url()])
         .await
         .expect("a store");
@@ -106,7 +106,7 @@ async fn a_dark_connection_to_each_node_costs_one_step_each() {
     for round in 0..2 {
         proxies.iter().for_each(Proxy::silence);
         silenced.clear();
-        // All nodes are asked, at one time.
+        // All nodes are asked, concurrently.
         silenced.extend(join_all(holds.iter().map(|hold| store.renew(hold))).await);
         assert!(silenced.iter().all(Result::is_err), "{round}: {silenced:?}");
         for hold in &holds {
@@ -120,20 +120,20 @@ async fn a_dark_connection_to_each_node_costs_one_step_each() {
     assert_eq!(claim(&store, &hold, &request()).await.ok(), Some(won(1)));
 }
 
-/// A cluster's reply is lost as that of a single server: the second run of the step recognises the first.
+/// A cluster's reply can be lost like that of a single server: the second run of the step recognises the first.
 // proves: own-claim-unrecognised
 #[tokio::test]
 async fn a_step_on_a_cluster_whose_reply_is_lost_recognises_itself() {
     let Some((_nodes, proxies, store)) = behind_proxies().await else {
         return;
     };
-    // The nodes have to know the scripts, or what is lost is no more than their word that they do not.
+    // The nodes have to know the scripts. Otherwise the lost reply would only be the error that they do not.
     warm_up(&store).await;
     let hold = taken(&store).await;
     proxies.iter().for_each(Proxy::lose_the_next_reply);
     let released = store.resolve(&hold.id, &hold.token, Resolution::Release);
     assert_eq!(released.await.ok(), Some(IfOwner::Done(())));
-    // What the other nodes were to lose is used up.
+    // This uses up the faults of the other nodes.
     warm_up(&store).await;
     let hold = taken(&store).await;
     proxies.iter().for_each(Proxy::lose_the_next_reply);

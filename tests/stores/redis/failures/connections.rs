@@ -1,4 +1,4 @@
-//! Connections are cut, lose replies, or fall silent: a step recognises itself, or says that it does not know.
+//! Connections are cut, lose replies, or fall silent: a step recognises itself, or its error says that its outcome is unknown.
 
 use bytes::Bytes;
 use idempotency::{
@@ -99,12 +99,12 @@ async fn connections_cut_in_the_middle_leave_every_key_with_one_owner() {
 
 // proves: own-claim-unrecognised
 #[tokio::test]
-async fn a_step_whose_reply_is_lost_recognises_itself_or_says_that_it_does_not_know() {
+async fn a_step_whose_reply_is_lost_recognises_itself_or_its_result_is_unknown() {
     let Some(server) = RedisServer::start(&[]) else {
         return;
     };
     let (proxy, store) = behind_a_proxy(&server).await;
-    // The server has to know the scripts, or what is lost is no more than its word that it does not.
+    // The server has to know the scripts. Otherwise the lost reply would only be the error that it does not.
     let hold = taken(&store).await;
     assert_eq!(store.renew(&hold).await.ok(), Some(IfOwner::Done(())));
     keep(&store, &hold).await;
@@ -193,10 +193,10 @@ async fn a_run_whose_connection_goes_dark_keeps_its_key_and_its_outcome() {
     dark::a_run_goes_on(&proxy, here, connect(&server).await).await;
 }
 
-/// A command is not sent a second time while the first may be carried out yet.
+/// A command is not sent again while the first one may still be carried out.
 // proves: store-down-nothing-runs, deaf-store-left-quickly, dead-connection-outlives-lease
 #[tokio::test]
-async fn of_requests_one_behind_the_other_only_the_first_is_refused_because_a_connection_is_dark() {
+async fn of_sequential_requests_only_the_first_is_refused_because_a_connection_is_dark() {
     let Some(server) = RedisServer::start(&[]) else {
         return;
     };
@@ -211,7 +211,7 @@ async fn a_correction_whose_reply_is_lost_recognises_itself() {
         return;
     };
     let (proxy, store) = behind_a_proxy(&server).await;
-    // The server has to know the scripts, or what is lost is no more than its word that it does not.
+    // The server has to know the scripts. Otherwise the lost reply would only be the error that it does not.
     for is_lost in [false, true] {
         let hold = taken(&store).await;
         complete(&store, &hold).await;

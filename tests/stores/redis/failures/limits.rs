@@ -101,7 +101,7 @@ async fn an_outcome_above_the_limit_is_refused_and_the_hold_stays() {
     store.complete(&owner, Bytes::new()).await.expect("an end");
 }
 
-/// An expiry that has passed when the server comes to it would remove the record, and the step would write one without any.
+/// An expiry time that is past when the server executes it would remove the record, and the step would write one without expiry.
 #[tokio::test]
 async fn what_an_operator_resolves_without_a_ttl_expires() {
     let Some(server) = RedisServer::start(&[]) else {

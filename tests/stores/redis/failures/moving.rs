@@ -10,7 +10,7 @@ use tests::servers::redis::{RedisServer, keys};
 use super::{complete, is_replayed, keep, request, taken};
 use crate::{claim, within_a_minute, won};
 
-/// A slot on its way between two nodes, which both know.
+/// A slot that is moving between two nodes, both of which know it.
 struct Moving {
     slot: u16,
     from: Node,
@@ -23,7 +23,7 @@ struct Node {
     id: String,
 }
 
-/// While a slot moves, a key of it is on one node or on the other, and the store finds it; so it does once the slot has moved.
+/// While a slot moves, each of its keys is on one of two nodes, and the store finds it. It also does once the slot has moved.
 // proves: deaf-store-left-quickly
 #[tokio::test]
 async fn keys_are_found_before_while_and_after_their_slot_moves() {
@@ -36,7 +36,7 @@ async fn keys_are_found_before_while_and_after_their_slot_moves() {
     let (name, new) = (name_of(&nodes, &goes), unused_in_slot_of(&nodes, &goes));
     let mut moving = Moving::begin(&nodes, &name);
 
-    // The key is where it was, and a new one of the slot is made where the slot goes.
+    // The key is still on the old node, and new keys of the slot are made on the new one.
     goes_on(&store, &goes).await;
     assert_eq!(claim(&store, &new, &request()).await.ok(), Some(won(1)));
     assert_eq!(moving.to.count(moving.slot), 1, "it is asked for there");
@@ -54,7 +54,7 @@ async fn keys_are_found_before_while_and_after_their_slot_moves() {
     goes_on(&store, &stays).await;
     let listed = store.list(&ListRequest::new(10)).await.expect("a list");
     assert_eq!(listed.len(), 3);
-    // One that has met the cluster before and nothing of the move finds its way as well.
+    // A store that knew the cluster before the move finds the key as well.
     let late = RedisStore::cluster([nodes[1].url()]).await;
     assert!(is_replayed(&late.expect("a store"), &goes).await);
 }
@@ -75,7 +75,7 @@ fn name_of(nodes: &[RedisServer], hold: &Hold) -> String {
     names.next().expect("the key")
 }
 
-/// A hold on a key that nobody has used, in the same slot.
+/// A hold on an unused key in the same slot.
 fn unused_in_slot_of(nodes: &[RedisServer], hold: &Hold) -> Hold {
     let mut connection = nodes[0].connection();
     let name = name_of(nodes, hold);

@@ -1,4 +1,4 @@
-//! The oldest version that is supported, which puts the errors of commands in scripts into sentences of its own.
+//! The oldest supported version, which wraps the errors of commands in scripts into its own messages.
 
 use idempotency::{RedisStore, RedisStoreError, Store, store::StoreErrorKind};
 use tests::servers::redis::RedisServer;
@@ -35,7 +35,7 @@ async fn redis_6_2_is_left_when_it_becomes_a_replica_and_is_known_to_be_full() {
         "{replica:?}"
     );
     proxy.lead_to(new.address());
-    // The connection to the old one is still there, and is not used.
+    // The connection to the old server is still open, and is not used.
     let hold = taken(&store).await;
     let elsewhere = connect(&new).await;
     assert!(matches!(elsewhere.inspect(&hold.id).await, Ok(Some(_))));

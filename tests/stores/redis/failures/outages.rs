@@ -1,4 +1,4 @@
-//! The server stops, stalls, restarts, forgets, or is replaced: nothing runs twice, and the store goes on by itself.
+//! The server stops, stalls, restarts, forgets, or is replaced: nothing runs twice, and the store recovers by itself.
 
 use bytes::Bytes;
 use idempotency::{
@@ -70,7 +70,7 @@ async fn a_server_that_has_forgotten_a_hold_takes_nothing_from_its_owner() {
     complete(&store, &successor).await;
 }
 
-/// What a failover to a replica that lags does to a run under way, and what an operator does to one.
+/// How a failover to a lagging replica affects a run, and how an operator's change does.
 // proves: store-down-nothing-runs, generation-counter-restarts, failover-forgets-writes
 #[tokio::test]
 async fn an_owner_whose_record_is_gone_claims_it_again_unless_an_operator_has_released_it() {
@@ -100,7 +100,7 @@ async fn an_owner_whose_record_is_gone_claims_it_again_unless_an_operator_has_re
     assert_eq!(store.inspect(&owner.id).await.expect("an inspection"), None);
 }
 
-/// The claim is carried out before its withdrawal or after it, as the server comes to the two connections.
+/// The server executes the claim before its withdrawal or after it, depending on which connection it serves first.
 // proves: dropped-future-loses-nothing, late-claim-holds-key
 #[tokio::test]
 async fn a_claim_that_a_stalled_server_carries_out_later_is_withdrawn() {
@@ -174,7 +174,7 @@ async fn a_server_that_became_a_replica_is_left_for_the_one_that_took_over() {
     let refused = claim(&store, &new_hold(), &request()).await;
     assert_kind(refused, StoreErrorKind::Unavailable);
     proxy.lead_to(new.address());
-    // The connection to the old one is still there, and is not used.
+    // The connection to the old server is still open, and is not used.
     let hold = taken(&store).await;
     let elsewhere = connect(&new).await;
     assert!(matches!(elsewhere.inspect(&hold.id).await, Ok(Some(_))));
@@ -209,7 +209,7 @@ async fn scripts_that_the_server_has_forgotten_are_sent_again() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_connected_to_is_an_error_that_tells_no_secrets() {
+async fn an_error_of_connecting_shows_no_secrets() {
     let Some(server) = RedisServer::start(&["--requirepass", "right"]) else {
         return;
     };
@@ -226,14 +226,14 @@ async fn what_cannot_be_connected_to_is_an_error_that_tells_no_secrets() {
     server.stop();
     let stopped = RedisStore::connect(&wrong)
         .await
-        .expect_err("nobody is there");
+        .expect_err("the server has stopped");
     assert!(
         matches!(stopped, RedisStoreError::Connect(_)),
         "{stopped:?}"
     );
     let failed = claim(&store, &new_hold(), &request())
         .await
-        .expect_err("nobody is there");
+        .expect_err("the server has stopped");
     let mut said = format!("{refused:?} {stopped:?} {store:?} {failed:?}");
     for url in [
         "redis://:wr0ng@host:port",
@@ -262,11 +262,11 @@ async fn only_a_claim_that_was_not_sent_for_certain_leaves_nothing_to_withdraw()
     let store = connect(&server).await;
     taken(&store).await;
     server.stop();
-    // The connection was there, so this one may have arrived.
+    // The connection was open, so this call may have arrived.
     let first = claim(&store, &new_hold(), &request()).await;
     assert!(first.expect_err("the server has stopped").was_sent());
     for _ in 0..2 {
         let next = claim(&store, &new_hold(), &request()).await;
-        assert!(!next.expect_err("nobody listens").was_sent());
+        assert!(!next.expect_err("no connection listens").was_sent());
     }
 }
