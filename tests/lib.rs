@@ -1,4 +1,5 @@
-//! What the tests of this workspace share: the servers that they start, the stores on them, what goes wrong in between, and what is logged.
+//! What the tests of this workspace share: the servers that they start, the stores on them, faults on the
+//! connections, and the log.
 
 #[path = "../crates/core-api/tests/support/process.rs"]
 pub mod core_api;

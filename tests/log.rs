@@ -1,4 +1,4 @@
-//! What this thread logs.
+//! The log of a test's thread.
 
 use std::{
     io::{self, Write},
@@ -31,7 +31,7 @@ impl Log {
     ///
     /// # Panics
     ///
-    /// If it is no text.
+    /// If it is not text.
     #[must_use]
     pub fn text(&self) -> String {
         String::from_utf8(self.0.lock().clone()).expect("text")

@@ -1,4 +1,4 @@
-//! Something between a store and its server that loses or holds up what it is told to.
+//! A proxy between a store and its server that drops or delays traffic as a test says.
 
 mod line;
 
@@ -22,7 +22,7 @@ use tokio::{
 
 use line::{Line, Passage};
 
-/// A port that leads to a server, until the runtime of its test ends.
+/// A port that leads to a server until the test's runtime ends.
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
@@ -30,16 +30,16 @@ pub struct Proxy {
     accepting: AbortHandle,
 }
 
-/// How the dark time of a connection ends.
+/// How the dark period of a connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DarkEnd {
-    /// What was sent meanwhile arrives, late.
+    /// Data that was sent meanwhile arrives late.
     Delivered,
-    /// It never arrives: both ends are closed.
+    /// Data that was sent meanwhile never arrives: both ends are closed.
     Cut,
 }
 
-/// When a reply is passed on: then, or once everything is let through again.
+/// When a reply is passed on: at this time, or once all traffic is let through again.
 #[derive(Clone, Copy, Debug)]
 struct Due {
     at: Instant,
@@ -50,16 +50,16 @@ struct Due {
 struct Shared {
     server: Mutex<SocketAddr>,
     loses_reply: AtomicBool,
-    /// A request with this in it gets no reply.
+    /// A request that contains this gets no reply.
     lost_with: Mutex<Option<&'static [u8]>>,
-    /// A request with this in it is the last thing that its connection lets through.
+    /// A request that contains this is the last data that its connection lets through.
     silenced_with: Mutex<Option<&'static [u8]>>,
-    /// By how much the next replies are late, one each.
+    /// The delays of the next replies, one each.
     delays: Mutex<VecDeque<Duration>>,
     delayed: AtomicUsize,
-    /// How often everything that was held back has been let through at once.
+    /// How often all delayed traffic has been let through at once.
     rush: watch::Sender<usize>,
-    /// The connections that are open, perhaps with some that are not any more.
+    /// The open connections, perhaps with some that have closed.
     passages: Mutex<Vec<watch::Sender<Passage>>>,
 }
 
@@ -98,7 +98,7 @@ impl Proxy {
         }
     }
 
-    /// Where clients connect to.
+    /// The port that clients connect to.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
@@ -109,35 +109,35 @@ impl Proxy {
         self.shared.loses_reply.store(true, Ordering::SeqCst);
     }
 
-    /// The same for the next request that has this in it.
+    /// The same for the next request that contains this.
     pub fn lose_the_reply_to(&self, request: &'static [u8]) {
         *self.shared.lost_with.lock() = Some(request);
     }
 
-    /// Holds up the next replies, on whatever connection they come, each by one of these times; those that follow on the
-    /// same connection stay behind it. What was ordered before and is not used up is forgotten.
+    /// Delays the next replies, on any connection, each by one of these times. Those that follow on the same
+    /// connection stay after it. Delays from an earlier call that are not used up are dropped.
     pub fn delay_the_next_replies(&self, by: impl IntoIterator<Item = Duration>) {
         *self.shared.delays.lock() = by.into_iter().collect();
     }
 
-    /// How many replies have been held up so far.
+    /// How many replies have been delayed so far.
     #[must_use]
     pub fn delayed_replies(&self) -> usize {
         self.shared.delayed.load(Ordering::SeqCst)
     }
 
-    /// Lets nothing more through on the connections that are there, and keeps them open.
+    /// Lets no more data through on the existing connections, and keeps them open.
     pub fn silence(&self) {
         self.shared.darken(|| true);
     }
 
-    /// Lets the next request with this in it through, and nothing more on its connection, which stays open.
+    /// Lets the next request that contains this through, and no more data on its connection, which stays open.
     pub fn silence_behind(&self, request: &'static [u8]) {
         *self.shared.silenced_with.lock() = Some(request);
     }
 
-    /// Lets nothing through for a while, in either direction, on those of the connections that are chosen, and keeps them
-    /// open. Neither end hears meanwhile that the other one has gone. Returns how many were chosen.
+    /// Lets no data through for a while, in either direction, on the connections that are chosen, and keeps them
+    /// open. Neither end learns meanwhile that the other has closed. Returns how many were chosen.
     pub fn darken(&self, time: Duration, end: DarkEnd, choose: impl FnMut() -> bool) -> usize {
         let dark = self.shared.darken(choose);
         let count = dark.len();
@@ -158,14 +158,14 @@ impl Proxy {
         count
     }
 
-    /// Lets everything through at once that [`delay_the_next_replies`](Self::delay_the_next_replies) and
-    /// [`darken`](Self::darken) hold back, and holds nothing back from now on.
+    /// Lets through at once all traffic that [`delay_the_next_replies`](Self::delay_the_next_replies) and
+    /// [`darken`](Self::darken) hold back, and delays none from now on.
     pub fn let_everything_through(&self) {
         self.shared.delays.lock().clear();
         self.shared.rush.send_modify(|times| *times += 1);
     }
 
-    /// Leads new connections somewhere else. Those that are there stay where they are.
+    /// Leads new connections to another server. Existing ones stay.
     pub fn lead_to(&self, server: SocketAddr) {
         *self.shared.server.lock() = server;
     }
@@ -178,7 +178,7 @@ impl Drop for Proxy {
 }
 
 impl Shared {
-    /// Those that were open and chosen.
+    /// The connections that were open and chosen.
     fn darken(&self, mut choose: impl FnMut() -> bool) -> Vec<watch::Sender<Passage>> {
         let mut passages = self.passages.lock();
         passages.retain(|passage| !passage.is_closed());
@@ -191,7 +191,7 @@ impl Shared {
         chosen.cloned().collect()
     }
 
-    /// When a reply is to be passed on that has come now.
+    /// When a reply that arrives now is to be passed on.
     fn due(&self) -> Due {
         let delay = self.delays.lock().pop_front();
         if delay.is_some() {

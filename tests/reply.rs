@@ -1,4 +1,4 @@
-//! A response, read to its end, and what tests say about it.
+//! A response, read to its end, with assertions about it.
 
 use bytes::Bytes;
 use reqwest::{RequestBuilder, StatusCode, header::HeaderMap};
@@ -22,7 +22,7 @@ impl Reply {
     ///
     /// # Panics
     ///
-    /// If there is none, or not all of it.
+    /// If there is no response, or only a part of it.
     pub async fn to(request: RequestBuilder) -> Self {
         let response = within_a_minute("a response", request.send())
             .await
@@ -77,7 +77,7 @@ impl Reply {
         self.header("idempotent-replayed") == Some("true")
     }
 
-    /// Asserts that a handler has made this just now.
+    /// Asserts that a handler has just made this response.
     #[track_caller]
     pub fn assert_fresh(&self, status: &str) {
         assert_eq!(self.status(), status, "{self:?}");

@@ -1,4 +1,4 @@
-//! Real servers, started by the tests that need them, and gone with the process that started them.
+//! Real servers, started by the tests that need them, which end with the process that started them.
 
 pub mod firestore;
 pub mod pgbouncer;
@@ -35,7 +35,7 @@ if [ -n "$folder" ]; then rm -rf "$folder"; fi
 "#;
 
 impl KillOnDrop {
-    /// Starts the command; what it says goes to the file. `remove` is a folder that goes with the server.
+    /// Starts the command, whose output goes to the file. The folder `remove` is removed with the server.
     ///
     /// # Errors
     ///
@@ -44,7 +44,7 @@ impl KillOnDrop {
         Self::start_for("KILL", command, log, remove)
     }
 
-    /// Starts a command that ends in order by another signal than `KILL`.
+    /// Starts a command that another signal than `KILL` ends cleanly.
     ///
     /// # Errors
     ///
@@ -78,7 +78,7 @@ impl Drop for KillOnDrop {
     }
 }
 
-/// A port that nobody uses, below those that the system hands out for outgoing connections; and another one each time,
+/// An unused port, below those that the system assigns to outgoing connections, and a different one each time,
 /// because a server takes a while to take its own.
 ///
 /// # Panics
@@ -88,7 +88,7 @@ impl Drop for KillOnDrop {
 pub fn free_port() -> u16 {
     static ASKED: AtomicU32 = AtomicU32::new(0);
     let ports = 20_000..32_000;
-    // Two processes that test at one time begin at different ones.
+    // Test processes that run concurrently begin at different ports.
     let start = process::id().wrapping_mul(100);
     (0..ports.len())
         .filter_map(|_| {
@@ -100,7 +100,7 @@ pub fn free_port() -> u16 {
         .expect("a free port")
 }
 
-/// Says loudly that tests are skipped because a server is not on this machine; on a machine that must have it, in
+/// Prints that tests are skipped because a server is not on this machine. On a machine that must have it, in
 /// CI, it fails instead.
 ///
 /// # Panics

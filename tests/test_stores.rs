@@ -22,11 +22,11 @@ use crate::{
 };
 use clock_skew::ClockSkew;
 
-/// This store, for which time passes when `set_back` moves all times that the server keeps for it back by as
+/// This store. Time passes for it when `set_back` moves all times that the server keeps for it back by as
 /// much.
 ///
-/// What the store then says is what a server would say whose clock has gone on, but for the times themselves:
-/// they are moved forward again here.
+/// The store then behaves as on a server whose clock has advanced, except for the times that it returns:
+/// these are moved forward again here.
 pub fn skewed(store: impl Store, set_back: impl Fn(Duration) + Send + Sync + 'static) -> TestStore {
     let by = Arc::new(AtomicU64::new(0));
     let store = Delegate(ClockSkew {
@@ -40,7 +40,7 @@ pub fn skewed(store: impl Store, set_back: impl Fn(Duration) + Send + Sync + 'st
     })
 }
 
-/// In a database of the server that all tests of this process share; none where PostgreSQL is not installed.
+/// In a database of the server that all tests of this process share; `None` where PostgreSQL is not installed.
 ///
 /// # Panics
 ///
@@ -52,7 +52,7 @@ pub async fn in_postgres() -> Option<TestStore> {
     Some(TestStore::new(store, move |time| advance(&url, time)))
 }
 
-/// Under a prefix on the server that all tests of this process share; none where Redis is not installed.
+/// Under a prefix on the server that all tests of this process share; `None` where Redis is not installed.
 ///
 /// # Panics
 ///
@@ -65,7 +65,7 @@ pub async fn in_redis() -> Option<TestStore> {
     Some(skewed(store, move |time| set_back(server, &prefix, time)))
 }
 
-/// In a project of the emulator that all tests of this process share; none where it is not installed.
+/// In a project of the emulator that all tests of this process share; `None` where it is not installed.
 ///
 /// # Panics
 ///

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// The result of a wait that a mistake would make endless; the text says for what it is.
+/// The result of a wait that a bug would make endless. The text names what is waited for.
 ///
 /// # Panics
 ///

@@ -1,6 +1,6 @@
-//! A worker that makes the invoice of one message, in the file that has its keys too, and dies where it is told to.
+//! A worker that makes the invoice of one message, in the file that also has its keys, and dies where it is told to.
 //!
-//! `invoice-worker FILE leased|transactional POINT`: says in the end what the message has come to, and how many invoices there are.
+//! `invoice-worker FILE leased|transactional POINT`: prints the message's outcome and the number of invoices at the end.
 
 use std::{env, error::Error, process, time::Duration};
 
@@ -9,13 +9,13 @@ use idempotency::{
     RunMode, Scope, SqliteDatabase, SqliteStore,
 };
 
-/// The worker waits until the lease of the one that has died is over.
+/// The worker waits until the dead worker's lease has expired.
 const LEASED: Options = Options::new()
     .lease(Duration::from_secs(1))
     .on_duplicate(OnDuplicate::Wait);
 const TRANSACTIONAL: Options = LEASED.mode(RunMode::Transactional);
 
-/// Ends the process on the spot, as `kill -9` would, if it is here that it shall die.
+/// Ends the process at once, as `kill -9` would, if this is the point where it has to die.
 fn die(point: &str, here: &str) {
     if point == here {
         process::abort();

@@ -1,4 +1,4 @@
-//! What is in the databases, read past the services.
+//! The contents of the databases, read without the services.
 
 use std::{collections::HashMap, path::Path};
 
@@ -29,7 +29,7 @@ pub(crate) fn in_sqlite(path: &Path) -> (Bookings, usize) {
     (bookings, in_flight.try_into().expect("a count"))
 }
 
-/// The same of a database on a server.
+/// The same for a database on a server.
 pub(crate) async fn in_postgres(url: &str) -> (Bookings, usize) {
     let mut connection = PgConnection::connect(url).await.expect("a connection");
     let names = raw_sql(NAMES).fetch_all(&mut connection).await;
@@ -39,7 +39,7 @@ pub(crate) async fn in_postgres(url: &str) -> (Bookings, usize) {
     (bookings, in_flight.try_into().expect("a count"))
 }
 
-/// The same of a project.
+/// The same for a project.
 pub(crate) async fn in_firestore(emulator: &str, project: &str) -> (Bookings, usize) {
     let store = FirestoreStore::connect_to_emulator(project, emulator);
     let store = store.await.expect("a store");

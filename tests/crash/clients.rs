@@ -1,4 +1,4 @@
-//! Clients that retry as the guide for clients asks them to, in more of a hurry.
+//! Clients that retry as the guide for clients says, with shorter pauses.
 
 use std::{
     sync::{
@@ -20,35 +20,35 @@ use crate::{
     rng::Rng,
 };
 
-/// The time for one try: a service that is frozen goes on within the one, and has been left within the other.
+/// The time for one try: a suspended service resumes within one of them, and its client has left within the other.
 const PATIENCE: [Duration; 2] = [Duration::from_secs(10), Duration::from_millis(700)];
 
-/// However long a service asks to wait.
+/// The longest pause, whatever Retry-After says.
 const MAX_PAUSE: Duration = Duration::from_millis(250);
 
 const FAULT_DELAY: &str = "x-fault-delay-ms";
 
-/// One client of a world.
+/// One client of a `CrashWorld`.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
     world: Arc<CrashWorld>,
     ledger: Arc<Ledger>,
     http: Client,
-    /// A key that has no answer so long after the first failure is stuck.
+    /// A key without a response this long after the first failure is stuck.
     stuck_after: Duration,
     leaves: bool,
-    /// Nobody asks for anything again once it is.
+    /// Once this is set, no client retries.
     is_enough: Arc<AtomicBool>,
     rng: Rng,
 }
 
-/// What came of one try.
+/// The result of one try.
 enum Reply {
     Booked {
         is_replayed: bool,
     },
     Refused,
-    /// To ask again, perhaps after a pause.
+    /// The client retries, perhaps after a pause.
     Nothing(Option<Duration>),
 }
 
@@ -70,7 +70,7 @@ impl Caller {
         }
     }
 
-    /// One that sometimes leaves before there is a response.
+    /// A client that sometimes leaves before there is a response.
     pub(crate) fn leaving(self) -> Self {
         Self {
             leaves: true,
@@ -78,7 +78,7 @@ impl Caller {
         }
     }
 
-    /// Books, as clients of all kinds do, until there is enough; each booking has a key of its own.
+    /// Books, as clients of all kinds do, until the run ends. Each booking has its own key.
     pub(crate) async fn work(mut self, is_enough: Arc<AtomicBool>) {
         self.is_enough = Arc::clone(&is_enough);
         let mut mine = Vec::new();
@@ -91,7 +91,7 @@ impl Caller {
                     let service = self.rng.below(self.world.services.len());
                     self.try_once(service, &key).await;
                 }
-                // It is so impatient that it asks several times at once.
+                // It is so impatient that it sends the request several times at once.
                 2 | 3 => {
                     let copies = (0..3).map(|copy| {
                         let mut other = self.clone();
@@ -102,7 +102,7 @@ impl Caller {
                     join_all(copies.collect::<Vec<_>>()).await;
                     mine.push(key);
                 }
-                // It leaves, and comes back, or not.
+                // It leaves, and may retry.
                 4 | 5 if self.leaves => {
                     for _ in 0..=self.rng.below(3) {
                         self.leave(&key).await;
@@ -118,7 +118,7 @@ impl Caller {
                     mine.push(key);
                 }
             }
-            // It has forgotten that it knows.
+            // It retries although it has the response.
             if !mine.is_empty() && self.rng.one_in(3) {
                 let key = mine[self.rng.below(mine.len())].clone();
                 self.insist(&key, None).await;
@@ -127,7 +127,7 @@ impl Caller {
         }
     }
 
-    /// Asks until there is an answer, of this service or of any; whether the answer said that it is a replay.
+    /// Retries until there is a response, from this service or from any. Returns whether the response is a replay.
     pub(crate) async fn insist(&mut self, key: &str, service: Option<usize>) -> Option<bool> {
         let mut failed_at: Option<Instant> = None;
         let mut pause = Duration::from_millis(10);
@@ -187,29 +187,30 @@ impl Caller {
         let is_replayed = header("idempotent-replayed").is_some();
         let pause = header("retry-after").and_then(|seconds| seconds.parse().ok());
         let location = header("location");
-        // The service may have died while it answered.
+        // The service may have died while it responded.
         let Ok(body) = response.bytes().await else {
             return Reply::Nothing(None);
         };
-        let answer = FinalResponse {
+        let response = FinalResponse {
             status,
             location,
             body,
         };
         match status {
             201 => {
-                self.ledger.acknowledge(key, answer, is_replayed);
+                self.ledger.acknowledge(key, response, is_replayed);
                 Reply::Booked { is_replayed }
             }
             409 | 500.. => Reply::Nothing(pause.map(Duration::from_secs)),
             _ => {
-                self.ledger.report(Breach::Refused(key.to_owned(), answer));
+                self.ledger
+                    .report(Breach::Refused(key.to_owned(), response));
                 Reply::Refused
             }
         }
     }
 
-    /// No response if the service is not there, or dies meanwhile.
+    /// `None` if the service is down, or dies meanwhile.
     async fn send(&mut self, service: usize, key: &str) -> Option<Response> {
         let url = format!("http://{}/bookings", self.world.services[service].address);
         let patience = PATIENCE[self.rng.below(2)];
@@ -221,14 +222,14 @@ impl Caller {
         request.json(&booking(key)).send().await.ok()
     }
 
-    /// Many handlers are to be in the middle when the service dies, or the client leaves.
+    /// The handlers take time, so that many are running when the service dies or the client leaves.
     fn fault_delay(&mut self) -> Option<String> {
         let is_slow = self.rng.one_in(4);
         is_slow.then(|| self.rng.milliseconds(1..300).as_millis().to_string())
     }
 }
 
-/// One for each key, which is its customer's name.
+/// The booking of each key, which is its customer's name.
 fn booking(key: &str) -> Value {
     json!({
         "service_id": "s1", "customer_name": key, "date": "2026-12-01", "time": "10:00",

@@ -27,21 +27,21 @@ pub(crate) enum Kind {
 pub(crate) enum Mode {
     /// core-api, whose bookings carry their keys.
     Transactional,
-    /// A service whose bookings carry their keys, by the transactions of sqlx 0.8.
+    /// A service whose bookings carry their keys, with transactions of sqlx 0.8.
     Sqlx08,
-    /// The same, by those of tokio-postgres.
+    /// The same, with those of tokio-postgres.
     TokioPostgres,
-    /// A service whose keys have leases of a second, which its bookings end.
+    /// A service whose keys have leases of a second, and whose bookings complete them.
     Lease,
-    /// The same without a fence.
+    /// The same without fencing.
     Unfenced,
     /// The same with bookings that are committed before their keys.
     SecondCommit,
-    /// The same with leases of a minute, and nobody dies: whoever has a key gives it back.
+    /// The same with leases of a minute and without kills: abandoned holds are released.
     LongLease,
-    /// That without the giving back.
+    /// That, but abandoned holds are not released.
     KeepsClaims,
-    /// That with keys that are taken from their owners.
+    /// That, but claims take keys from their owners.
     Steals,
 }
 
@@ -57,7 +57,7 @@ pub(crate) struct CrashWorld {
 pub(crate) struct Service {
     pub(crate) address: String,
     pub(crate) process: Mutex<Process>,
-    /// Between it and its database, if there is a network.
+    /// The proxy between it and its database, if there is a network.
     pub(crate) proxy: Option<Proxy>,
 }
 
@@ -82,11 +82,11 @@ impl Mode {
         }
     }
 
-    /// How long a key may be taken by somebody who is no more.
+    /// How long a dead owner may hold a key.
     pub(crate) const fn lease(self) -> Duration {
         match self {
             Self::Lease | Self::Unfenced | Self::SecondCommit => Duration::from_secs(1),
-            // There are none, or nobody dies.
+            // There are no leases, or no service dies.
             Self::Transactional
             | Self::Sqlx08
             | Self::TokioPostgres
@@ -98,7 +98,7 @@ impl Mode {
 }
 
 impl CrashWorld {
-    /// None where there is no such server.
+    /// `None` where there is no such server.
     pub(crate) async fn start(kind: Kind, mode: Mode, rng: &mut Rng) -> Option<Self> {
         let folder = tempfile::tempdir().expect("a folder");
         let database = match kind {
@@ -184,14 +184,14 @@ impl CrashWorld {
         }
     }
 
-    /// Lets everything through that is held back between services and database, and holds nothing back any more.
+    /// Lets through all that is held back between services and database, and holds back nothing more.
     pub(crate) fn let_everything_through(&self) {
         for proxy in self.proxies() {
             proxy.let_everything_through();
         }
     }
 
-    /// How many replies of the database were held up so far.
+    /// How many replies of the database have been delayed so far.
     pub(crate) fn late_replies(&self) -> usize {
         self.proxies().map(Proxy::delayed_replies).sum()
     }
@@ -202,7 +202,7 @@ impl CrashWorld {
             .filter_map(|service| service.proxy.as_ref())
     }
 
-    /// Kills the database's server too, where that is one that keeps what it has acknowledged; false elsewhere.
+    /// Kills the database's server too, if it is one that keeps what it has acknowledged; false otherwise.
     pub(crate) async fn kill_server(&self) -> bool {
         let Database::Postgres(server, _) = &self.database else {
             return false;
@@ -214,7 +214,7 @@ impl CrashWorld {
         true
     }
 
-    /// What is in the database: bookings, and how many runs have not ended.
+    /// The database's contents: bookings, and how many runs have not ended.
     pub(crate) async fn look(&self) -> (Bookings, usize) {
         match &self.database {
             Database::Sqlite(path) => in_sqlite(path),
@@ -230,7 +230,7 @@ impl CrashWorld {
         self.folder.path().join("runs")
     }
 
-    /// The folder with the logs, and the database if that is a file; it stays behind.
+    /// The folder with the logs, and the database if it is a file. The folder is not removed.
     pub(crate) fn keep(self) -> PathBuf {
         self.folder.keep()
     }

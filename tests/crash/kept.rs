@@ -1,4 +1,4 @@
-//! The guarantee, as it is kept.
+//! The guarantee, which holds.
 
 use crate::{
     crash_world::{Kind, Mode},
@@ -42,7 +42,7 @@ async fn leases_that_a_booking_ends_over_sqlite_book_each_key_once() {
     is_kept(Kind::Sqlite, Mode::Lease).await;
 }
 
-/// Services are suspended past their leases too, and replies are later than those, and both go on as if nothing had
+/// Services are suspended past their leases, and replies are later than those, and both continue as if nothing had
 /// happened.
 // proves: dead-owner-taken-over, lost-lease-stores-nothing, rows-and-key-commit-together
 // proves: stored-before-sent, stale-owner-writes, run-outlives-lease, failure-after-effect-reruns
@@ -58,23 +58,23 @@ async fn leases_that_a_booking_ends_over_firestore_book_each_key_once() {
     is_kept(Kind::Firestore, Mode::Lease).await;
 }
 
-/// Clients leave while their keys are claimed, claims arrive late, and what nobody works under is given back long before
-/// its lease is over, and never while somebody does.
+/// Clients leave while their keys are claimed, and claims arrive late. A hold without a run is released long before its
+/// lease expires, and never during a run.
 // proves: deaf-store-left-quickly, dropped-future-loses-nothing, late-claim-holds-key
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn keys_that_nobody_works_under_are_given_back_over_sqlite() {
+async fn keys_without_a_run_are_released_over_sqlite() {
     is_kept(Kind::Sqlite, Mode::LongLease).await;
 }
 
 // proves: deaf-store-left-quickly, dropped-future-loses-nothing, late-claim-holds-key
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn keys_that_nobody_works_under_are_given_back_over_postgres() {
+async fn keys_without_a_run_are_released_over_postgres() {
     is_kept(Kind::Postgres, Mode::LongLease).await;
 }
 
 // proves: deaf-store-left-quickly, dropped-future-loses-nothing, late-claim-holds-key
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn keys_that_nobody_works_under_are_given_back_over_firestore() {
+async fn keys_without_a_run_are_released_over_firestore() {
     is_kept(Kind::Firestore, Mode::LongLease).await;
 }
 

@@ -1,4 +1,4 @@
-//! The one who kills, and does what is worse to notice.
+//! The killer, which also causes faults that are harder to notice.
 
 use std::ops::Range;
 
@@ -12,28 +12,28 @@ use crate::{
     run::Plan,
 };
 
-/// Longer than a lease of a second: somebody else takes over meanwhile, and perhaps runs when it ends.
+/// Longer than a lease of a second: another service takes over meanwhile, and may still be running at the end.
 const FROZEN: Range<u64> = 1_100..1_800;
 
-/// Where there is nobody else: clients come and leave meanwhile, and it finds them all at once.
+/// Where there is only one service: clients connect and leave meanwhile, and it meets them all at once.
 const FROZEN_ALONE: Range<u64> = 200..1_500;
 
-/// How late replies are, in milliseconds: later than others, than a lease of a second, and than the time in which the
-/// engine expects one of its store.
+/// How late replies are, in milliseconds: later than other replies, than a lease of a second, and than the time in which the
+/// engine expects a reply from its store.
 const LATE: [Range<u64>; 3] = [50..700, 1_100..2_500, 5_100..6_500];
 
-/// How long nothing comes through. The long ones outlast everybody's patience, and what was given up arrives after all.
+/// How long connections are dark. The long periods outlast every timeout, and abandoned calls arrive afterwards.
 const DARK: [Range<u64>; 2] = [600..2_500, 5_100..7_000];
 
-/// What was done to the services, their database, and what is in between.
+/// The faults of the services, their database, and the connections in between.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct KillCounts {
     pub(crate) kills: usize,
     pub(crate) freezes: usize,
     pub(crate) server_kills: usize,
-    /// Replies that were held up.
+    /// Replies that were delayed.
     pub(crate) late: usize,
-    /// Connections on which nothing came through.
+    /// Connections that went dark.
     pub(crate) dark: usize,
 }
 
@@ -44,13 +44,13 @@ struct Killer<'a> {
     plan: &'a Plan,
     rng: Rng,
     counts: KillCounts,
-    /// A service that is to see the end of what is between it and its database.
+    /// A service that must live until the faults on its connections have ended.
     spared: Option<(usize, Instant)>,
-    /// When nothing is held back any more.
+    /// When those faults have ended.
     clear_at: Instant,
 }
 
-/// Strikes at random moments as often as planned, and returns once all services are there again and nothing is held back.
+/// Causes faults at random moments as often as planned, and returns once all services are up again and nothing is held back.
 pub(crate) async fn kill(world: &CrashWorld, ledger: &Ledger, plan: &Plan, rng: Rng) -> KillCounts {
     let mut killer = Killer {
         world,
@@ -71,7 +71,7 @@ pub(crate) async fn kill(world: &CrashWorld, ledger: &Ledger, plan: &Plan, rng: 
             killer.counts.server_kills += 1;
         }
     }
-    // Where services die it would mostly be for those that are no more.
+    // Where services die, the fault would mostly affect dead ones.
     if !plan.mode.is_deadly() {
         sleep_until(killer.clear_at).await;
     }
@@ -83,7 +83,7 @@ pub(crate) async fn kill(world: &CrashWorld, ledger: &Ledger, plan: &Plan, rng: 
 }
 
 impl Killer<'_> {
-    /// Makes replies late, or connections dark, or leaves them alone.
+    /// Delays replies, darkens connections, or does neither.
     fn disturb_the_network(&mut self) {
         if self.world.late_replies() == 0 || self.rng.one_in(4) {
             let service = self.rng.below(self.world.services.len());
@@ -116,7 +116,7 @@ impl Killer<'_> {
         let Some(proxy) = &self.world.services[service].proxy else {
             return;
         };
-        // The first one is long where its service lives that long.
+        // The first dark period is long if its service lives that long.
         let is_first = self.counts.dark == 0 && !self.plan.mode.is_deadly();
         let is_long = is_first || self.rng.one_in(8);
         let time = DARK[usize::from(is_long)].clone();
@@ -136,7 +136,7 @@ impl Killer<'_> {
         self.spare_until(service, Instant::now() + time);
     }
 
-    /// Others die meanwhile, mostly.
+    /// Usually other services die meanwhile.
     fn spare_until(&mut self, service: usize, time: Instant) {
         self.clear_at = self.clear_at.max(time);
         if !self.rng.one_in(3) {
@@ -167,7 +167,7 @@ impl Killer<'_> {
         if !self.plan.mode.is_deadly() {
             return;
         }
-        // It is to come back.
+        // The service is to resume.
         if let Some(proxy) = &service.proxy {
             proxy.delay_the_next_replies([]);
         }

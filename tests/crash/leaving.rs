@@ -1,4 +1,4 @@
-//! Clients that are gone before there is a response.
+//! Clients that leave before there is a response.
 
 use tokio::{
     io::AsyncWriteExt,
@@ -8,8 +8,8 @@ use tokio::{
 
 use crate::rng::Rng;
 
-/// Sends a request, or the beginning of it, and closes the connection at a random moment. False if the service was not
-/// there, or was faster.
+/// Sends a request, or the beginning of it, and closes the connection at a random moment. Returns false if the service was
+/// down, or was faster.
 pub(crate) async fn leave(address: &str, request: &[u8], rng: &mut Rng) -> bool {
     let Ok(mut service) = TcpStream::connect(address).await else {
         return false;
@@ -22,7 +22,7 @@ pub(crate) async fn leave(address: &str, request: &[u8], rng: &mut Rng) -> bool 
     if service.write_all(&request[..sent]).await.is_err() {
         return false;
     }
-    // While the key is claimed, while the handler works, and while the database does not answer.
+    // While the key is claimed, while the handler works, and while the database does not respond.
     let stays = match rng.below(4) {
         0 => rng.milliseconds(0..3),
         1 => rng.milliseconds(0..30),
@@ -34,7 +34,7 @@ pub(crate) async fn leave(address: &str, request: &[u8], rng: &mut Rng) -> bool 
     } else if timeout(stays, service.readable()).await.is_ok() {
         return false;
     }
-    // Some leave in an orderly way, and some connections break.
+    // Some close cleanly, and some connections break.
     if rng.one_in(2) {
         service.set_zero_linger().is_ok()
     } else {

@@ -1,11 +1,11 @@
-//! What clients were told, key by key.
+//! The responses that clients received, key by key.
 
 use std::{collections::HashMap, mem, time::Duration};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-/// What must be the same every time.
+/// The part of a response that must be the same every time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FinalResponse {
     pub(crate) status: u16,
@@ -20,21 +20,21 @@ pub(crate) enum Breach {
     Duplicate(String, usize),
     /// An acknowledged booking that is not there.
     Lost(String),
-    /// Two answers that differ.
+    /// Two responses that differ.
     Changed(String, FinalResponse, FinalResponse),
-    /// Two answers that each say of themselves that they are the first.
+    /// Two responses that are both marked as the first.
     FirstTwice(String),
-    /// A retry of an acknowledged request that was not told that it is one.
+    /// A retry of an acknowledged request whose response is not marked as a replay.
     Unmarked(String),
-    /// An answer that a correct client does not get.
+    /// A response that a correct client does not get.
     Refused(String, FinalResponse),
-    /// No answer, however often the client asked.
+    /// No response, however often the client retried.
     Stuck(String),
-    /// Two runs at one time, while no lease was over.
+    /// Two concurrent runs, although no lease had expired.
     AtOneTime(String),
     /// A service that ended without being killed, by its address.
     Ended(String),
-    /// So many records of runs that nobody ends any more.
+    /// This many records of runs that never end.
     InFlight(usize),
 }
 
@@ -58,7 +58,7 @@ struct Entry {
     had_first: bool,
 }
 
-/// How much there was to get wrong.
+/// How much damage the run had to survive.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Figures {
     pub(crate) keys: usize,
@@ -67,18 +67,18 @@ pub(crate) struct Figures {
     pub(crate) replays: usize,
     /// How many requests were left by their clients before there was a response.
     pub(crate) left: usize,
-    /// From the first failure to the answer, of the key for which it was longest.
+    /// The longest time of a key from its first failure to its response.
     pub(crate) longest_wait: Duration,
 }
 
 impl Ledger {
-    /// A key that is going to be sent.
+    /// Records a key before it is sent.
     pub(crate) fn open(&self, key: &str) {
         self.0.lock().keys.insert(key.to_owned(), Entry::default());
     }
 
-    /// A client was told that its booking is made.
-    pub(crate) fn acknowledge(&self, key: &str, answer: FinalResponse, is_replayed: bool) {
+    /// Records that a client has received the response to its booking.
+    pub(crate) fn acknowledge(&self, key: &str, response: FinalResponse, is_replayed: bool) {
         let mut entries = self.0.lock();
         let entries = &mut *entries;
         let entry = entries.keys.entry(key.to_owned()).or_default();
@@ -87,14 +87,14 @@ impl Ledger {
         } else if mem::replace(&mut entry.had_first, true) {
             entries.breaches.push(Breach::FirstTwice(key.to_owned()));
         }
-        let acknowledged = entry.acknowledged.get_or_insert_with(|| answer.clone());
-        if *acknowledged != answer {
-            let changed = Breach::Changed(key.to_owned(), acknowledged.clone(), answer);
+        let acknowledged = entry.acknowledged.get_or_insert_with(|| response.clone());
+        if *acknowledged != response {
+            let changed = Breach::Changed(key.to_owned(), acknowledged.clone(), response);
             entries.breaches.push(changed);
         }
     }
 
-    /// Something is wrong, which may have been seen before.
+    /// Records a breach, which may have been seen before.
     pub(crate) fn report(&self, breach: Breach) {
         let breaches = &mut self.0.lock().breaches;
         if !breaches.contains(&breach) {
@@ -102,7 +102,7 @@ impl Ledger {
         }
     }
 
-    /// A client had to ask again.
+    /// Records that a client had to retry.
     pub(crate) fn count_retry(&self) {
         self.0.lock().retries += 1;
     }
@@ -112,13 +112,13 @@ impl Ledger {
         self.0.lock().left += 1;
     }
 
-    /// A client had its answer so long after its first failure.
+    /// Records how long after its first failure a client got its response.
     pub(crate) fn count_wait(&self, waited: Duration) {
         let mut entries = self.0.lock();
         entries.longest_wait = entries.longest_wait.max(waited);
     }
 
-    /// The longest wait so far, which begins anew.
+    /// Returns the longest wait so far, and resets it.
     pub(crate) fn take_longest_wait(&self) -> Duration {
         mem::take(&mut self.0.lock().longest_wait)
     }
@@ -131,7 +131,7 @@ impl Ledger {
             .collect()
     }
 
-    /// Whether a key is stuck, so that the others are not worth waiting for.
+    /// Whether a key is stuck, so that waiting for the others is pointless.
     pub(crate) fn is_stuck(&self) -> bool {
         let entries = self.0.lock();
         let mut breaches = entries.breaches.iter();

@@ -1,4 +1,4 @@
-//! One service as a process, which comes back on its port after each death.
+//! One service as a process, which restarts on its port after each death.
 
 use std::{
     fs::File,
@@ -42,7 +42,7 @@ impl Process {
         }
     }
 
-    /// `kill -9`, and a new start; perhaps with another death on the way there. False if it had ended by itself.
+    /// `kill -9`, and a restart, perhaps with another death during it. Returns false if the service had ended by itself.
     pub(crate) async fn kill_and_start(
         &mut self,
         down: Duration,
@@ -65,7 +65,7 @@ impl Process {
         self.child.try_wait().expect("its state").is_none()
     }
 
-    /// Lets it do nothing for a while, as a machine does that is suspended.
+    /// Suspends it for a while, as its machine might be suspended.
     pub(crate) async fn freeze(&mut self, time: Duration) {
         self.signal("STOP");
         sleep(time).await;

@@ -1,4 +1,4 @@
-//! Decisions that a seed makes again.
+//! Random decisions that a seed repeats.
 
 use std::{ops::Range, time::Duration};
 
@@ -7,7 +7,7 @@ use std::{ops::Range, time::Duration};
 pub(crate) struct Rng(u64);
 
 impl Rng {
-    /// What one of several actors decides, whatever the others do.
+    /// The decisions of one actor, whatever the others do.
     pub(crate) fn of(seed: u64, actor: u64) -> Self {
         let mut rng = Self(seed ^ actor.wrapping_mul(0xd134_2543_de82_ef95));
         rng.next();
@@ -21,13 +21,13 @@ impl Rng {
         mixed ^ (mixed >> 31)
     }
 
-    /// One of so many.
+    /// A number below `many`.
     pub(crate) fn below(&mut self, many: usize) -> usize {
         let many = u64::try_from(many).expect("a number");
         usize::try_from(self.next() % many).expect("a smaller number")
     }
 
-    /// True once in so many times.
+    /// True once in this many times, on average.
     pub(crate) fn one_in(&mut self, many: usize) -> bool {
         self.below(many) == 0
     }

@@ -24,53 +24,53 @@ use crate::{
     verdict::judge,
 };
 
-/// What is going to happen.
+/// The plan of a run.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) kind: Kind,
     pub(crate) mode: Mode,
     pub(crate) seed: u64,
-    /// How often somebody is killed, or only struck where nobody dies.
+    /// How often a service is killed, or only disturbed where services are not killed.
     pub(crate) kills: usize,
-    /// How many of them there are for each time that a service is suspended.
+    /// How many kills there are for each suspension of a service.
     pub(crate) one_freeze_in: usize,
-    /// Whether clients leave, and replies are late and connections dark where there is a network.
+    /// Whether clients leave, and, where there is a network, replies are late and connections go dark.
     pub(crate) is_disturbed: bool,
-    /// Behind which of them the database's server is killed too.
+    /// After which of the kills the database's server is killed too.
     pub(crate) server_kills: Vec<usize>,
 }
 
-/// What has happened.
+/// The result of a run.
 #[derive(Debug)]
 pub(crate) struct Report {
     plan: Plan,
     world: Arc<CrashWorld>,
     counts: KillCounts,
     figures: Figures,
-    /// The longest wait of a key once nothing was struck any more.
+    /// The longest wait of a key after the last fault.
     last_wait: Duration,
     pub(crate) breaches: Vec<Breach>,
 }
 
 const CLIENTS: u64 = 16;
 
-/// A key that has no answer after so long is stuck, although there were kills all the time.
+/// A key without a response after this time is stuck, even though kills continue.
 const STUCK_AFTER: Duration = Duration::from_secs(45);
 
-/// The same once nothing is struck any more and every lease is over: as long as the engine takes to find out that its
-/// store answers again, and more.
+/// The same after the last fault, when every lease has expired: longer than the engine takes to notice that its
+/// store responds again.
 const MARGIN: Duration = Duration::from_secs(8);
 
-/// Without `CRASH_KILLS`: enough to find what is broken, see `broken.rs`.
+/// Without `CRASH_KILLS`: enough to find a broken guarantee, see `broken.rs`.
 const FEW_KILLS: usize = 12;
 
-/// The same by another client, whose service is the same but for that.
+/// The same for another client, whose service is otherwise equal.
 const FEW_KILLS_BY_A_CLIENT: usize = 6;
 
-/// The same where nobody dies: one of them takes seconds.
+/// The same without kills: one fault takes seconds.
 const FEW_STRIKES: usize = 6;
 
-/// The actors' numbers, beside those of the clients.
+/// The actors' numbers, in addition to those of the clients.
 const KILLER: u64 = 1000;
 const JUDGE: u64 = 1001;
 const BUILDER: u64 = 1002;
@@ -86,7 +86,7 @@ impl Plan {
             mode,
             seed,
             kills,
-            // A lease of a minute outlives them.
+            // A lease of a minute outlasts them.
             one_freeze_in: if mode.is_deadly() { 4 } else { 8 },
             is_disturbed: true,
             server_kills: match many {
@@ -96,8 +96,8 @@ impl Plan {
         }
     }
 
-    /// One of several short ones in which services are suspended as often as they die, and have nothing else to bear, so that
-    /// they do much in little time.
+    /// One of several short runs in which services are suspended as often as they die, and have no other faults, so that
+    /// they do much in a short time.
     pub(crate) fn round(self, round: u64) -> Self {
         Self {
             seed: self.seed.wrapping_add(round),
@@ -110,7 +110,7 @@ impl Plan {
     }
 }
 
-/// None where the database's server is not installed.
+/// `None` where the database's server is not installed.
 pub(crate) async fn run(plan: Plan) -> Option<Report> {
     println!("{:?}, {:?}: CRASH_SEED={}", plan.kind, plan.mode, plan.seed);
     let mut builder = Rng::of(plan.seed, BUILDER);
@@ -159,16 +159,16 @@ pub(crate) async fn run(plan: Plan) -> Option<Report> {
 }
 
 impl Report {
-    /// Leaves the logs behind, and the database if it is a file, and says where.
+    /// Keeps the logs, and the database if it is a file, and prints where they are.
     fn keep(self) -> Option<PathBuf> {
         Some(Arc::into_inner(self.world)?.keep())
     }
 
-    /// Nothing is wrong, although there was every kind of damage.
+    /// Asserts that there was no breach, although there was every kind of damage.
     ///
     /// # Panics
     ///
-    /// If something is, or there was not.
+    /// If there was a breach, or a kind of damage is missing.
     pub(crate) fn assert_kept(self) {
         let KillCounts {
             kills,

@@ -1,4 +1,4 @@
-//! Runs that were under way at one time.
+//! Runs that were under way concurrently.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-/// The keys of which a run began before another one had ended, by what the services have noted.
+/// The keys of which a run began before another had ended, according to the services' notes.
 pub(crate) fn at_one_time(noted: &Path) -> HashSet<String> {
     let noted = fs::read_to_string(noted).expect("what the services have noted");
     let mut under_way: HashMap<&str, usize> = HashMap::new();

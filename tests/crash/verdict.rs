@@ -1,4 +1,4 @@
-//! The judgement, once nobody is killed any more.
+//! The verdict, once the kills are over.
 
 use std::sync::Arc;
 
@@ -11,11 +11,11 @@ use crate::{
     ledger::{Breach, Ledger},
 };
 
-/// How many keys are asked for at one time.
+/// How many keys are requested concurrently.
 const AT_ONCE: usize = 8;
 
-/// Looks at the database, has every service asked for every key, and looks again. All that is wrong is in the ledger
-/// then.
+/// Reads the database, sends every key to every service, and reads again. Afterwards the ledger has every
+/// breach.
 pub(crate) async fn judge(world: &Arc<CrashWorld>, ledger: &Arc<Ledger>, caller: Caller) {
     let keys = ledger.keys();
     let (bookings, _) = world.look().await;
@@ -47,7 +47,7 @@ pub(crate) async fn judge(world: &Arc<CrashWorld>, ledger: &Arc<Ledger>, caller:
     }
 }
 
-/// One booking for each key that was acknowledged, and at most one for each other.
+/// One booking for each acknowledged key, and at most one for each other key.
 fn count(ledger: &Ledger, bookings: &Bookings, keys: &[(String, bool)]) {
     for (key, is_acknowledged) in keys {
         match bookings.get(key) {

@@ -1,4 +1,4 @@
-//! What the modules of a crate import from each other, as their text says.
+//! What the modules of a crate import from each other, read from their source.
 
 use std::{collections::BTreeMap, fs, path::Path};
 

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use imports::Crate;
 
-/// A top-level module, and those that it may import. Each of these has a row above.
+/// A top-level module and those that it may import, each of which has a row above it.
 type Layer = (&'static str, &'static [&'static str]);
 
 const CORE_API: &[Layer] = &[

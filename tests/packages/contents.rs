@@ -80,7 +80,7 @@ fn a_guide_links_to_nothing_outside_of_its_package() {
     assert!(links >= 50, "only {links} links were found");
 }
 
-// What does not fit has a guide, or a page of its own beside it.
+// Longer text belongs in a guide or on a page of its own.
 #[test]
 fn the_readme_fits_on_a_page() {
     let (lines, words) = (
@@ -133,7 +133,7 @@ fn included(source: &str) -> impl Iterator<Item = &str> {
         .filter_map(|rest| rest.split('"').next())
 }
 
-/// Without `..`, or nothing where it leads outside.
+/// The path without `..`, or `None` where it leads outside.
 fn normal(path: &Path) -> Option<PathBuf> {
     path.components().try_fold(PathBuf::new(), |mut to, part| {
         let inside = match part {

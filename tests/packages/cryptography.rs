@@ -1,9 +1,9 @@
-//! A program has one rustls provider, which the application chooses. With a second one compiled in, what leaves the choice to rustls
-//! panics.
+//! A program has one rustls provider, which the application chooses. If a second one is compiled in, code that leaves the
+//! choice to rustls panics.
 
 use crate::{built_of, features, packages};
 
-/// What rustls's own providers are made of.
+/// The crates behind rustls's own providers.
 const PROVIDERS: [&str; 2] = ["aws-lc-rs", "ring"];
 
 #[test]
@@ -20,7 +20,8 @@ fn core_api_has_the_one_crypto_provider_that_it_installs() {
     assert_eq!(providers("core-api", &["--all-features"]), ["ring"]);
 }
 
-// gcloud-sdk's own features for it bring a provider, so tonic's is turned on beside it, which nothing else would miss.
+// gcloud-sdk's own TLS features bring a provider, so the library enables tonic's feature instead.
+// No other test would notice its absence.
 #[test]
 fn firestore_has_authorities_to_believe() {
     let built_of = built_of("idempotency", &["--features", "firestore"]);

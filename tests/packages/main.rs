@@ -1,4 +1,4 @@
-//! What is promised of the packages themselves: the compiler that they need, and what is in them.
+//! What the packages promise: the compiler that they need, and what is in them.
 
 mod contents;
 mod cryptography;
@@ -20,14 +20,14 @@ fn cargo(arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("text")
 }
 
-/// All packages that the workspace is built of, with what their manifests say.
+/// All packages of the workspace's build, with what their manifests say.
 fn packages() -> Vec<Value> {
     let all = ["metadata", "--format-version", "1", "--all-features"];
     let metadata: Value = serde_json::from_str(&cargo(&all)).expect("JSON");
     metadata["packages"].as_array().expect("packages").clone()
 }
 
-/// The features of the library, but for the default ones.
+/// The features of the library, except the default ones.
 fn features(packages: &[Value]) -> Vec<&str> {
     let library = packages.iter().find(|it| it["name"] == "idempotency");
     let features = library.expect("the library")["features"].as_object();
@@ -37,7 +37,7 @@ fn features(packages: &[Value]) -> Vec<&str> {
     names.into_iter().map(String::as_str).collect()
 }
 
-/// The names and versions of what this selection is built of, on every platform, each once or more often.
+/// The names and versions of the packages in this selection, on every platform, perhaps with repetitions.
 fn built_of(name: &str, features: &[&str]) -> Vec<(String, String)> {
     let mut arguments = vec!["tree", "--package", name, "--no-default-features"];
     arguments.extend(["--edges", "no-dev", "--target", "all", "--prefix", "none"]);

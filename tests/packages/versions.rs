@@ -1,4 +1,4 @@
-//! The oldest compiler is computed from what a feature brings, because a dependency's new version can make a stated one false.
+//! The oldest compiler is computed from a feature's dependencies, because a new version of one can make a stated number false.
 
 use std::collections::HashMap;
 
@@ -39,7 +39,7 @@ fn no_package_names_an_older_rust_than_it_needs() {
     }
 }
 
-// sqlx 0.9 and sea-orm 2 have the SQLite of rusqlite 0.39, and others that of 0.40; two cannot be linked.
+// sqlx 0.9 and sea-orm 2 link the SQLite of rusqlite 0.39, and others that of 0.40. A program cannot link both.
 #[test]
 fn sqlite_takes_the_rusqlite_of_its_neighbours() {
     let packages = packages();
@@ -55,7 +55,7 @@ fn sqlite_takes_the_rusqlite_of_its_neighbours() {
     assert_eq!(packages.iter().filter(links).count(), 1);
 }
 
-/// The greatest `rust-version` of what this selection is built of, on every platform.
+/// The greatest `rust-version` of the packages in this selection, on every platform.
 fn needed(packages: &[Value], name: &str, features: &[&str]) -> Rust {
     let known: HashMap<_, _> = packages
         .iter()

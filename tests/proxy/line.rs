@@ -18,7 +18,7 @@ use tokio::{
 
 use super::{Due, Shared};
 
-/// Whether anything gets through.
+/// Whether data may pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Passage {
     Open,
@@ -33,7 +33,7 @@ pub(super) struct Line {
     silence: watch::Sender<Passage>,
 }
 
-/// How long a server may go on with the requests of a client that has gone.
+/// How long a server may continue with the requests of a client that has left.
 const REST: Duration = Duration::from_secs(30);
 
 impl Line {
@@ -60,12 +60,12 @@ impl Line {
         let (mut from_server, mut to_server) = server.into_split();
         let passing = async {
             let client_left = tokio::select! {
-                // First, because a reply that reaches nobody takes with it what the client sent before it went.
+                // This comes first, because a reply to a client that has left would discard what the client sent before.
                 biased;
                 client_left = self.requests(from_client, &mut to_server) => client_left,
                 () = self.replies(&mut from_server, to_client) => false,
             };
-            // What a client sent before it went arrives, as it does without a proxy.
+            // Data that a client sent before it left arrives, as it does without a proxy.
             if client_left && to_server.shutdown().await.is_ok() {
                 drop(timeout(REST, copy(&mut from_server, &mut sink())).await);
             }
@@ -101,10 +101,10 @@ impl Line {
         }
     }
 
-    /// Returns once there is nobody to send anything to, or nothing to be sent any more.
+    /// Returns once the receiver has left, or there is nothing more to send.
     async fn replies(&self, server: &mut OwnedReadHalf, mut client: OwnedWriteHalf) {
         let (arrived, mut on_the_way) = mpsc::unbounded_channel::<(Due, Vec<u8>)>();
-        // A reply that is late holds up none that comes meanwhile for longer than itself.
+        // A late reply delays the replies after it no longer than itself.
         let arriving = async {
             let mut buffer = vec![0; 1 << 16];
             while let Ok(length @ 1..) = server.read(&mut buffer).await {
@@ -127,7 +127,7 @@ impl Line {
                     return;
                 }
             }
-            // It is not heard of in the dark either that the server has closed the connection.
+            // While the connection is dark, the client does not learn either that the server has closed it.
             self.while_dark().await;
         };
         tokio::select! {
@@ -136,7 +136,7 @@ impl Line {
         }
     }
 
-    /// Returns once something gets through.
+    /// Returns once data may pass.
     async fn while_dark(&self) {
         let mut passage = self.passage.clone();
         drop(passage.wait_for(|passage| *passage != Passage::Dark).await);

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 /// The list of a store's contract: each of its entries is a test of every store.
 const CONTRACT: &str = "crates/idempotency/src/conformance/contract.rs";
 
-/// A test that says it proves a row.
+/// A test that names the rows it proves.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Proof {
     pub(crate) slug: String,
@@ -14,7 +14,7 @@ pub(crate) struct Proof {
     pub(crate) path: String,
 }
 
-/// What the Rust files of these folders say, file by file.
+/// The tests and rows in the Rust files of these folders.
 pub(crate) fn proofs(root: &Path, folders: &[&str]) -> Vec<Proof> {
     let mut proofs = Vec::new();
     for folder in folders {
@@ -34,7 +34,7 @@ pub(crate) fn proofs(root: &Path, folders: &[&str]) -> Vec<Proof> {
 }
 
 fn read(path: &str, source: &str) -> Vec<Proof> {
-    // Of a program that must not compile, the file is the test.
+    // A program that must not compile is a test as a whole file.
     let program = path
         .strip_prefix("tests/ui/")
         .filter(|path| path.starts_with("fail/"));
@@ -57,7 +57,7 @@ fn read(path: &str, source: &str) -> Vec<Proof> {
     proofs
 }
 
-/// The rows that this line names, if it is such a comment.
+/// The rows that this line names, if it is a `proves` comment.
 fn slugs(line: &str) -> impl Iterator<Item = &str> {
     line.strip_prefix("// proves:")
         .into_iter()

@@ -1,4 +1,4 @@
-//! Google's emulator of Firestore: one for all tests of a process, and others to be mistreated.
+//! Google's emulator of Firestore: one that all tests of a process share, and others that a test may break.
 
 mod documents;
 
@@ -19,7 +19,7 @@ pub use documents::Documents;
 
 use super::{KillOnDrop, free_port, skip};
 
-/// An emulator, gone with this or with the process. It keeps everything in memory.
+/// An emulator, which ends when this is dropped or with the process. It keeps all data in memory.
 #[derive(Debug)]
 pub struct FirestoreEmulator {
     port: u16,
@@ -38,11 +38,11 @@ struct Running {
 /// Held while a port is chosen and until the emulator has it, so that two tests do not choose the same one.
 static STARTING: Mutex<()> = Mutex::new(());
 
-/// Says who it is before it becomes the emulator, so that it can be sent signals.
+/// Prints its process id before it becomes the emulator, so that the test can send it signals.
 const NAMED: &str = r#"echo "pid: $$"; exec "$@""#;
 
 impl FirestoreEmulator {
-    /// The emulator that all tests of this process share, each with a project of its own; none where it is not
+    /// The emulator that all tests of this process share, each with its own project; `None` where it is not
     /// installed.
     #[must_use]
     pub fn shared() -> Option<&'static Self> {
@@ -50,7 +50,7 @@ impl FirestoreEmulator {
         SHARED.get_or_init(Self::start).as_ref()
     }
 
-    /// An emulator of one's own; none where it is not installed.
+    /// A separate emulator, or `None` where it is not installed.
     #[must_use]
     pub fn start() -> Option<Self> {
         let jar = jar()?;
@@ -76,7 +76,7 @@ impl FirestoreEmulator {
         }
     }
 
-    /// Where it is, as `FIRESTORE_EMULATOR_HOST` has it.
+    /// Its address, in the format of `FIRESTORE_EMULATOR_HOST`.
     #[must_use]
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
@@ -94,15 +94,15 @@ impl FirestoreEmulator {
     /// If it does not start.
     pub fn start_again(&self) {
         let running = jar().and_then(|jar| self.run(jar));
-        *self.running() = Some(running.expect("the port is free still"));
+        *self.running() = Some(running.expect("the port is still free"));
     }
 
-    /// Lets it do nothing, while its connections stay, until [`resume`](Self::resume).
+    /// Suspends it, while its connections stay open, until [`resume`](Self::resume).
     pub fn pause(&self) {
         self.signal("-STOP");
     }
 
-    /// Lets it go on.
+    /// Lets it continue.
     pub fn resume(&self) {
         self.signal("-CONT");
     }
@@ -147,15 +147,15 @@ impl FirestoreEmulator {
         }
     }
 
-    /// The first write takes seconds, in which Java learns how to; no test is about that.
+    /// Writes once, because the first write takes seconds while Java loads its classes.
     fn warm_up(&self) {
         let mut connection = TcpStream::connect(self.address()).expect("a connection");
         let request = "POST /v1/projects/warm/databases/(default)/documents/up HTTP/1.1\r\n\
              Host: localhost\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}";
         connection.write_all(request.as_bytes()).expect("a request");
-        // It leaves the connection open behind the answer.
+        // It leaves the connection open after the response.
         let mut status = [0; 12];
-        connection.read_exact(&mut status).expect("an answer");
+        connection.read_exact(&mut status).expect("a reply");
         assert_eq!(status, *b"HTTP/1.1 200");
     }
 
@@ -176,7 +176,7 @@ impl Drop for FirestoreEmulator {
     }
 }
 
-/// Where the emulator is, if it and Java are installed.
+/// The path of the emulator, if it and Java are installed.
 fn jar() -> Option<&'static str> {
     static JAR: OnceLock<Option<String>> = OnceLock::new();
     let jar = JAR.get_or_init(|| {
@@ -196,7 +196,7 @@ fn jar() -> Option<&'static str> {
     jar.as_deref()
 }
 
-/// The one that the environment names, or that of the Google Cloud SDK which is on the path or in a usual place.
+/// The emulator that the environment names, or that of the Google Cloud SDK on the PATH or in a usual place.
 fn find_jar() -> Option<String> {
     if let Ok(jar) = env::var("FIRESTORE_EMULATOR_JAR") {
         return Some(jar);

@@ -1,4 +1,4 @@
-//! PgBouncer in front of a PostgreSQL server, pooling by the transaction, else configured as it is delivered.
+//! PgBouncer in front of a PostgreSQL server, with transaction pooling and otherwise its default configuration.
 
 use std::{env, fs, net::TcpStream, path::PathBuf, thread, time::Duration};
 
@@ -16,7 +16,7 @@ pub struct PgBouncer {
 }
 
 impl PgBouncer {
-    /// Starts one; none where it is not installed.
+    /// Starts a pooler, or returns `None` where it is not installed.
     ///
     /// # Panics
     ///
@@ -82,11 +82,11 @@ impl PgBouncer {
         })
     }
 
-    /// The way to this database through the pooler.
+    /// The URL of this database through the pooler.
     ///
     /// # Panics
     ///
-    /// If that is no URL of a database.
+    /// If that is not the URL of a database.
     #[must_use]
     pub fn url(&self, database: &str) -> String {
         let name = database.rsplit('/').next().expect("a name");

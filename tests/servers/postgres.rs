@@ -20,10 +20,10 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, raw_sql};
 
 use super::{KillOnDrop, free_port, skip};
 
-/// A server with its data in a folder of its own.
+/// A server with its data in a new folder.
 #[derive(Debug)]
 pub struct PostgresServer {
-    /// After a stop. Dropped first: the other one takes the folder along.
+    /// The process after a restart. It is dropped first: the other one removes the folder.
     restarted: Option<KillOnDrop>,
     _process: KillOnDrop,
     binaries: PathBuf,
@@ -43,7 +43,7 @@ impl PostgresServer {
         SHARED.get_or_init(Self::start).as_ref()
     }
 
-    /// A server for a test that will do something to it; none where PostgreSQL is not installed.
+    /// A server that a test may break; `None` where PostgreSQL is not installed.
     ///
     /// # Panics
     ///
@@ -53,7 +53,7 @@ impl PostgresServer {
         Self::start_as(false, |_| {})
     }
 
-    /// A server that waits for the disk before it says that something is committed.
+    /// A server that waits for the disk before it confirms a commit.
     ///
     /// # Panics
     ///
@@ -108,7 +108,7 @@ impl PostgresServer {
     pub fn standby(&self) -> Self {
         let folder = new_folder();
         let beside = self.binaries.join("pg_basebackup");
-        // Debian has the programs of clients on PATH, whatever else is there.
+        // Debian always has the client programs on PATH.
         let program = if beside.exists() {
             &beside
         } else {
@@ -124,11 +124,11 @@ impl PostgresServer {
         Self::start_in(self.binaries.clone(), folder, self.is_durable)
     }
 
-    /// The URL of this database of another server here.
+    /// The URL on this server of a database that a URL of another server names.
     ///
     /// # Panics
     ///
-    /// If that is no URL of a database.
+    /// If that is not the URL of a database.
     #[must_use]
     pub fn url(&self, database: &str) -> String {
         let name = database.rsplit('/').next().expect("a name");
@@ -150,11 +150,11 @@ impl PostgresServer {
         format!("{}/{name}", self.address())
     }
 
-    /// A connection of the superuser, once the server takes any.
+    /// A connection of the superuser, once the server accepts connections.
     ///
     /// # Panics
     ///
-    /// If it does not take any within half a minute.
+    /// If it does not accept any within half a minute.
     pub async fn connect(&self) -> PgConnection {
         let url = format!("{}/postgres", self.address());
         for _ in 0..1500 {
@@ -199,7 +199,7 @@ impl PostgresServer {
         self.restarted = Some(start(&self.binaries, &self.folder, port, is_durable, None));
     }
 
-    /// Sends a signal to the server and to all of its processes: `STOP` makes it as slow as can be.
+    /// Sends a signal to the server and all its processes. `STOP` stops it without closing connections.
     ///
     /// # Panics
     ///
@@ -210,7 +210,7 @@ impl PostgresServer {
         let postmaster = file.lines().next().expect("its process").to_owned();
         let children = format!("/proc/{postmaster}/task/{postmaster}/children");
         let children = fs::read_to_string(children).expect("its children");
-        // A child may have ended meanwhile, which is no matter.
+        // A child may have ended meanwhile, which does not matter.
         let kill =
             format!("kill -{signal} {postmaster}; kill -{signal} {children} 2>/dev/null; true");
         let sent = Command::new("sh").args(["-c", &kill]).status();
@@ -283,7 +283,7 @@ fn start(
 ) -> KillOnDrop {
     let mut command = command_as_server(&binaries.join("postgres"));
     if !is_durable {
-        // What the disk has is lost with the folder anyway.
+        // The folder is removed anyway, so its data need not reach the disk.
         command.push("-F".into());
     }
     let data = folder.join("data");
@@ -300,18 +300,18 @@ fn start(
             "127.0.0.1",
             "-c",
             "max_connections=200",
-            // So that what is logged can be told by the database.
+            // The log names the database of each line.
             "-c",
             "log_line_prefix=%d|%p ",
         ]
         .map(Into::into),
     );
     if !is_durable {
-        // What the disk has is lost with the folder anyway.
+        // The folder is removed anyway, so its data need not reach the disk.
         command.push("-F".into());
     }
     let command: Vec<_> = command.iter().map(String::as_str).collect();
-    // SIGQUIT gives back the shared memory, which outlives a process that is killed.
+    // SIGQUIT releases the shared memory, which would outlive a killed process.
     KillOnDrop::start_for("QUIT", &command, &folder.join("log"), remove).expect("a server")
 }
 
@@ -320,7 +320,7 @@ fn is_root() -> bool {
     id.stdout.trim_ascii() == b"0"
 }
 
-/// The folder of `initdb` and its like: on PATH, or where Debian keeps each version, of which the newest.
+/// The folder of `initdb` and the other server programs: on PATH, or where Debian keeps each version, of which the newest.
 fn binaries() -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     if let Some(found) = env::split_paths(&path).find(|folder| folder.join("initdb").exists()) {

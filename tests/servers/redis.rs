@@ -1,4 +1,4 @@
-//! Redis: a server for all tests of a process, a cluster for all of them, and servers to be mistreated.
+//! Redis: a server and a cluster that all tests of a process share, and servers that a test may break.
 
 use std::{
     env, fs,
@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 use super::{KillOnDrop, free_port, skip};
 
-/// A server, gone with this or with the process.
+/// A server, which ends when this is dropped or with the process.
 #[derive(Debug)]
 pub struct RedisServer {
     port: u16,
@@ -33,8 +33,8 @@ struct Running {
     pid: u32,
 }
 
-/// Moves the times of the record back, as `record.lua` of the store lays them out; when the server is to remove it, on
-/// the other hand, stays, so that it is the stored time that counts.
+/// Moves the times of the record back, in the layout of the store's `record.lua`. The server's own expiry time
+/// stays, so that the stored time decides.
 const SET_BACK: &str = "
     local head = '>I8I8'
     local bytes = redis.call('GET', KEYS[1])
@@ -58,14 +58,14 @@ const SET_BACK: &str = "
 static STARTING: Mutex<()> = Mutex::new(());
 
 impl RedisServer {
-    /// A server of one's own, with these options in addition; none where Redis is not installed.
+    /// A separate server, with these options in addition; `None` where Redis is not installed.
     #[must_use]
     pub fn start(arguments: &[&str]) -> Option<Self> {
         is_installed()
             .then(|| Self::start_on(|_| arguments.iter().map(|&word| word.into()).collect()))
     }
 
-    /// A server of one's own that has another port for TLS, and that port; none where Redis is not installed.
+    /// A separate server with another port for TLS, and that port; `None` where Redis is not installed.
     #[must_use]
     pub fn start_with_tls(certificate: &str, key: &str) -> Option<(Self, u16)> {
         is_installed().then(|| {
@@ -75,11 +75,11 @@ impl RedisServer {
         })
     }
 
-    /// The nodes of a cluster of one's own, with other ports for TLS, and the first of these; none where Redis is not installed.
+    /// The nodes of a separate cluster, with other ports for TLS, and the first of these; `None` where Redis is not installed.
     #[must_use]
     pub fn cluster_with_tls(certificate: &str, key: &str) -> Option<(Vec<Self>, u16)> {
         is_installed().then(|| {
-            // Only nodes that talk to each other in this way tell of their ports for it.
+            // Only nodes that use TLS among themselves announce their TLS ports.
             let cluster = ["--tls-cluster", "yes", "--tls-ca-cert-file", certificate];
             let nodes = start_nodes(3, |bus| {
                 let options = tls_options(certificate, key, next_free_port(bus));
@@ -93,14 +93,14 @@ impl RedisServer {
         })
     }
 
-    /// The server that all tests of this process share; none where Redis is not installed.
+    /// The server that all tests of this process share; `None` where Redis is not installed.
     #[must_use]
     pub fn shared() -> Option<&'static Self> {
         static SHARED: OnceLock<Option<RedisServer>> = OnceLock::new();
         SHARED.get_or_init(|| Self::start(&[])).as_ref()
     }
 
-    /// The three nodes of the cluster that all tests of this process share; none where Redis is not installed.
+    /// The three nodes of the cluster that all tests of this process share; `None` where Redis is not installed.
     #[must_use]
     pub fn shared_cluster() -> Option<&'static [Self]> {
         static SHARED: OnceLock<Option<Vec<RedisServer>>> = OnceLock::new();
@@ -108,7 +108,7 @@ impl RedisServer {
         nodes.as_deref()
     }
 
-    /// The nodes of a cluster of one's own, three of which are primaries; none where Redis is not installed.
+    /// The nodes of a separate cluster, three of which are primaries; `None` where Redis is not installed.
     #[must_use]
     pub fn cluster(nodes: usize, options: &[&str]) -> Option<Vec<Self>> {
         let options = |_| options.iter().map(|&word| word.to_owned()).collect();
@@ -119,7 +119,7 @@ impl RedisServer {
         })
     }
 
-    /// A server of the oldest version that the store supports; none where the environment does not say where its program is.
+    /// A server of the oldest version that the store supports; `None` where the environment does not name its program.
     #[must_use]
     pub fn start_oldest() -> Option<Self> {
         let program = env::var("REDIS_6_2_SERVER").ok().or_else(|| {
@@ -146,7 +146,7 @@ impl RedisServer {
     ///
     /// # Panics
     ///
-    /// If the server does not answer.
+    /// If the server does not respond.
     #[must_use]
     pub fn connection(&self) -> Connection {
         let client = Client::open(self.url()).expect("a URL of Redis");
@@ -164,20 +164,20 @@ impl RedisServer {
     ///
     /// If it does not start.
     pub fn start_again(&self) {
-        *self.running() = Some(self.run().expect("the port is free still"));
+        *self.running() = Some(self.run().expect("the port is still free"));
     }
 
-    /// Lets it do nothing, while its connections stay, until [`resume`](Self::resume).
+    /// Suspends it, while its connections stay open, until [`resume`](Self::resume).
     pub fn pause(&self) {
         self.signal("-STOP");
     }
 
-    /// Lets it go on.
+    /// Lets it continue.
     pub fn resume(&self) {
         self.signal("-CONT");
     }
 
-    /// The port that was the last of its options.
+    /// The port, which is the last of its options.
     fn last_port(&self) -> u16 {
         let port = self.arguments.last().expect("a port");
         port.parse().expect("a port")
@@ -290,7 +290,7 @@ fn join(nodes: &[RedisServer], ports: impl Iterator<Item = u16>, options: &[&str
             thread::sleep(Duration::from_millis(20));
         }
     }
-    // A replica that has never heard of its primary does not take over.
+    // A replica that has never received data from its primary does not take over.
     for replica in &nodes[3..] {
         let mut connection = replica.connection();
         while !info(&mut connection, "replication").contains("master_link_status:up") {
@@ -324,7 +324,7 @@ fn cluster_info(connection: &mut Connection) -> String {
 ///
 /// # Panics
 ///
-/// If the server does not do it.
+/// If the server fails to do it.
 pub fn set_back(server: &RedisServer, prefix: &str, time: Duration) {
     let mut connection = server.connection();
     for key in keys(&mut connection, prefix) {
@@ -341,7 +341,7 @@ pub fn set_back(server: &RedisServer, prefix: &str, time: Duration) {
 ///
 /// # Panics
 ///
-/// If the server does not answer.
+/// If the server does not respond.
 pub fn keys(connection: &mut Connection, prefix: &str) -> Vec<String> {
     let keys: Vec<String> = redis::cmd("KEYS")
         .arg("*")

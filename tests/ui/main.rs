@@ -1,4 +1,4 @@
-//! What the attribute says to what it does not accept. See README.md beside this file.
+//! The compiler's messages for code that the attribute does not accept. See README.md next to this file.
 
 use std::{
     io::{self, Write},

@@ -1,4 +1,4 @@
-//! Where bookings are kept: in the database that has the keys too.
+//! Where bookings are stored: in the database that also has the keys.
 
 mod alone;
 mod firestore;
@@ -52,17 +52,17 @@ impl Bookings {
         &self,
         booking: Booking,
         execution: &Execution,
-        answer: impl IntoResponse + Send,
+        reply: impl IntoResponse + Send,
     ) -> Result<Response, CommitError> {
         match self {
             Self::Sqlite(database) => {
                 let insert = move |connection: &_| sqlite::insert(connection, &booking);
-                execution.commit(database.transaction(insert), answer).await
+                execution.commit(database.transaction(insert), reply).await
             }
             Self::Postgres(pool) => {
                 let begun = postgres::begin(pool, booking).await;
                 let transaction = begun.map_err(|error| CommitError::Failed(error.into()))?;
-                execution.commit(transaction, answer).await
+                execution.commit(transaction, reply).await
             }
             _ => Err(CommitError::Failed("it has no such transactions".into())),
         }

@@ -1,4 +1,4 @@
-//! The load: keep-alive connections that each send one request after the other.
+//! The load: keep-alive connections that each send one request after another.
 
 use std::{
     net::SocketAddr,
@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 const BOOKING: &str = r#"{"service_id":"haircut-long-with-colour","customer_name":"Ann-Kathrin Oberbichler-Mayr","date":"2026-12-01","time":"10:00"}"#;
 
-/// What the requests are.
+/// The kind of the requests.
 #[derive(Clone)]
 pub(crate) struct Load {
     pub(crate) path: &'static str,
@@ -27,14 +27,14 @@ pub(crate) struct Load {
 
 #[derive(Clone)]
 pub(crate) enum Keys {
-    /// Another one for each request.
+    /// A new key for each request.
     Fresh,
-    /// Completed ones, so that every answer is a replay.
+    /// Completed keys, so that every response is a replay.
     Completed(Arc<[Uuid]>),
 }
 
 impl Load {
-    /// Each request under a key of its own.
+    /// Each request has its own key.
     pub(crate) const fn fresh(path: &'static str) -> Self {
         let keys = Keys::Fresh;
         Self { path, keys }
@@ -48,9 +48,9 @@ pub(crate) enum Until {
     Passed(Duration),
 }
 
-/// What a round was.
+/// The result of a round.
 pub(crate) struct Round {
-    pub(crate) answers: usize,
+    pub(crate) responses: usize,
     pub(crate) took: Duration,
     pub(crate) latencies: Vec<Duration>,
 }
@@ -95,13 +95,13 @@ impl Client {
             latencies.extend(its_latencies);
         }
         Round {
-            answers: latencies.len(),
+            responses: latencies.len(),
             took: begun.elapsed(),
             latencies,
         }
     }
 
-    /// Requests that have run, so many, to be sent again.
+    /// This many requests that have run, to be sent again.
     pub(crate) async fn replays(&mut self, path: &'static str, count: usize) -> Load {
         let connection = self.0.first_mut().expect("a client has a connection");
         let mut keys = Vec::new();
@@ -156,7 +156,7 @@ impl Connection {
             String::from_utf8_lossy(fields)
         );
         let replayed = find(fields, b"\r\nidempotent-replayed: true\r\n").is_some();
-        assert_eq!(replayed, is_replay, "whether an answer is a replay");
+        assert_eq!(replayed, is_replay, "whether a response is a replay");
         let whole = head + content_length(fields);
         while self.buffer.len() < whole {
             self.read().await;
@@ -165,7 +165,7 @@ impl Connection {
 
     async fn read(&mut self) {
         let read = self.stream.read_buf(&mut self.buffer).await;
-        assert_ne!(read.expect("an answer"), 0, "the server hung up");
+        assert_ne!(read.expect("a reply"), 0, "the server hung up");
     }
 }
 
@@ -195,7 +195,7 @@ impl Request {
 
 fn content_length(fields: &[u8]) -> usize {
     let name = b"\r\ncontent-length: ";
-    let start = find(fields, name).expect("an answer with a length") + name.len();
+    let start = find(fields, name).expect("a response with a length") + name.len();
     let digits = fields[start..]
         .iter()
         .take_while(|byte| byte.is_ascii_digit());

@@ -1,4 +1,4 @@
-//! What is counted and not timed: how often something happens for a request.
+//! Counts, instead of times: how often something happens for a request.
 
 use crate::{
     client::{Client, Load, Until},
@@ -7,7 +7,7 @@ use crate::{
     wire::Wire,
 };
 
-/// Enough for everything that is done once: connections, statements to prepare, scripts to load.
+/// Enough for all that happens once: connections, statements to prepare, scripts to load.
 const FIRST: usize = 100;
 const COUNTED: usize = 100;
 
@@ -15,8 +15,8 @@ const COUNTED: usize = 100;
 pub(crate) async fn each(client: &mut Client, load: &Load, count: impl AsyncFn() -> u64) -> f64 {
     client.send(load, Until::Requests(FIRST)).await;
     let before = count().await;
-    let answers = client.send(load, Until::Requests(COUNTED)).await.answers;
-    (count().await - before) as f64 / answers as f64
+    let responses = client.send(load, Until::Requests(COUNTED)).await.responses;
+    (count().await - before) as f64 / responses as f64
 }
 
 /// Shows the round trips of first executions, without those of the booking itself, and of replays.

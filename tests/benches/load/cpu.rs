@@ -1,4 +1,4 @@
-//! What a process has used, by the kernel's books.
+//! What a process has used, by the kernel's accounts.
 
 use std::{fs, time::Duration};
 
@@ -6,7 +6,7 @@ use std::{fs, time::Duration};
 pub(crate) fn time(process: u32) -> Duration {
     let threads = fs::read_dir(format!("/proc/{process}/task")).expect("a running process");
     let nanoseconds = threads.filter_map(|thread| {
-        // A thread may end between the two looks.
+        // A thread may end between the two reads.
         let books = fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
         books.split(' ').next()?.parse::<u64>().ok()
     });

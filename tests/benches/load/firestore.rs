@@ -1,7 +1,7 @@
 //! Bookings a second on the Firestore store, against the same service without keys.
 //!
-//! Behind it is Google's emulator, which is far slower than the service and than Firestore: what the service itself
-//! spends is told, and how many calls it makes, but hardly what a booking would take in production.
+//! The server is Google's emulator, which is far slower than the service and than Firestore: the figures show what the
+//! service itself spends, and how many calls it makes, but hardly how long a booking would take in production.
 
 use idempotency::{FirestoreStore, Idempotency};
 use tests::servers::firestore::FirestoreEmulator;

@@ -1,8 +1,8 @@
 //! What protection costs under load: `cargo bench -p tests --bench load`.
 //!
-//! Everything is a ratio to, or stands beside, the same service without protection in the same run, because times
-//! of one machine mean nothing on another. `-- sqlite postgres` selects parts; `-- --quick` only shows that all of it
-//! works.
+//! Every result is a ratio to, or is shown next to, the same service without protection in the same run, because times
+//! of one machine mean nothing on another. `-- sqlite postgres` selects parts, and `-- --quick` only shows that all parts
+//! work.
 
 mod bookings;
 mod client;

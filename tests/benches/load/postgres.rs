@@ -21,7 +21,7 @@ use crate::{
 const CONNECTIONS: usize = 64;
 
 /// The application's pool, which is smaller, as pools should be; the store has as many again. It is as sqlx sets it up:
-/// two of the five round trips of a booking are the pool's own, which looks at a connection before and after its use.
+/// two of the five round trips of a booking are the pool's own, which pings a connection before and after its use.
 const POOL: u32 = 20;
 
 pub(crate) async fn measure(effort: Effort) {
@@ -75,7 +75,7 @@ async fn count(database: &PostgresServer) {
 async fn commits(connection: &mut PgConnection) -> u64 {
     let next = "select pg_snapshot_xmax(pg_current_snapshot())::text";
     let row = raw_sql(next).fetch_one(connection).await;
-    let next: String = row.expect("an answer").get(0);
+    let next: String = row.expect("a reply").get(0);
     next.parse().expect("a number")
 }
 

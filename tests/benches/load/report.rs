@@ -6,7 +6,7 @@ pub(crate) fn title(text: &str) {
     println!("\n{text}");
 }
 
-/// The median of what the rounds gave, and the least and the most.
+/// The median, the least and the greatest of the rounds' values.
 pub(crate) fn line(name: &str, mut values: Vec<f64>, unit: &str) {
     values.sort_by(f64::total_cmp);
     let (least, most) = (values[0], values[values.len() - 1]);
@@ -14,7 +14,7 @@ pub(crate) fn line(name: &str, mut values: Vec<f64>, unit: &str) {
     println!("  {name:<54} {median:>9.2}{unit:<3}   ({least:.2} to {most:.2})");
 }
 
-/// One pair of values each round, as the first by the second.
+/// One pair of values for each round, as the ratio of the first to the second.
 pub(crate) fn ratios(name: &str, above: &[f64], below: &[f64]) {
     line(
         name,

@@ -20,7 +20,7 @@ use crate::{cpu, firestore, memory, postgres, redis, size, sqlite, stalls};
 /// The first argument of the measured process.
 pub(crate) const SERVE: &str = "serve";
 
-/// A running one; it ends when this is dropped.
+/// The running process, which ends when this is dropped.
 pub(crate) struct Server {
     child: Child,
     input: Option<ChildStdin>,
@@ -112,7 +112,7 @@ pub(crate) fn serve(
                 .for_each(|line| heard(&line));
             exit(0);
         });
-        // As servers do that answer in one piece; the client waits for nothing but the answer.
+        // As servers do that send a response in one piece. The client waits only for the response.
         let listener = axum::serve::ListenerExt::tap_io(listener, |stream| {
             stream.set_nodelay(true).expect("an option of the socket");
         });

@@ -79,8 +79,8 @@ async fn transactional(
         let refused = CommitError::Failed("a booking that is not valid".into());
         return Err(refused);
     };
-    let answer = created(booking.clone());
-    bookings.commit(booking, &execution, answer).await
+    let reply = created(booking.clone());
+    bookings.commit(booking, &execution, reply).await
 }
 
 async fn book(bookings: &Bookings, new: NewBooking) -> Result<Created, StatusCode> {

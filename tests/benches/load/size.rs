@@ -1,4 +1,4 @@
-//! What a stored key takes in the memory store, beside the answer itself.
+//! The memory that a stored key takes in the memory store, in addition to the response itself.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ const ANSWER: usize = 300;
 pub(crate) fn measure(effort: Effort) {
     let keys: usize = if effort.quick { 50_000 } else { 1_000_000 };
     report::title(&format!(
-        "Memory store, {keys} keys: bytes a key beside its answer"
+        "Memory store, {keys} keys: bytes a key in addition to its response"
     ));
     let mut server = Server::start(&["size", &keys.to_string()]);
     for name in ["completed", "and once replayed"] {
@@ -28,7 +28,7 @@ pub(crate) fn measure(effort: Effort) {
     }
 }
 
-/// Stores so many keys, and prints what each took; and once more when each was replayed.
+/// Stores this many keys, and prints how much memory each takes; and again after each was replayed.
 pub(crate) fn store(keys: usize) {
     server::runtime(1).block_on(async {
         let store = MemoryStore::new().with_limit_bytes(usize::MAX);

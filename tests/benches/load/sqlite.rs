@@ -22,7 +22,7 @@ pub(crate) async fn measure(effort: Effort) {
     report::title(&format!(
         "SQLite store, synchronous=FULL, {CONNECTIONS} connections: as ratios to the service without keys"
     ));
-    // Beside this program, and so on a disk: a folder for temporary files may be in memory.
+    // Next to this program, and so on a disk: a folder for temporary files may be in memory.
     let program = env::current_exe().expect("the path of this program");
     let folder = tempfile::tempdir_in(program.parent().expect("the folder of this program"));
     let folder = folder.expect("a folder");

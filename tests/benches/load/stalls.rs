@@ -63,7 +63,7 @@ pub(crate) fn serve(keys: usize) {
     let fingerprint = Fingerprint::of([b"the same for all".as_slice()]);
     let filled = {
         let store = store.clone();
-        // On a worker, as requests do it: allocators keep the memory of threads apart.
+        // On a worker, like requests: allocators keep the memory of threads apart.
         runtime.spawn(async move {
             for _ in 0..keys {
                 let outcome = Bytes::from(vec![b'a'; 300]);

@@ -1,4 +1,4 @@
-//! Several loads on one service, in turns: what a ratio compares had the same machine at the same time.
+//! Several loads on one service, in turns: both sides of a ratio had the same machine at the same time.
 
 use crate::{
     client::{Client, Load, Until},
@@ -6,16 +6,16 @@ use crate::{
     server::Server,
 };
 
-/// What the rounds of one load were.
+/// The results of one load's rounds.
 #[derive(Default)]
 pub(crate) struct Measured {
-    /// Answers a second.
+    /// Responses a second.
     pub(crate) rates: Vec<f64>,
-    /// Microseconds of the service's CPU for an answer.
+    /// Microseconds of the service's CPU for each response.
     pub(crate) costs: Vec<f64>,
 }
 
-/// Sends each load until then, and that for so many rounds after one that warms up.
+/// Sends each load until then, for this many rounds after one that warms up.
 pub(crate) async fn measure<const LOADS: usize>(
     server: &Server,
     client: &mut Client,
@@ -30,9 +30,9 @@ pub(crate) async fn measure<const LOADS: usize>(
             let sent = client.send(load, until).await;
             let used = server.cpu() - before;
             if round > 0 {
-                let answers = sent.answers as f64;
-                measured.rates.push(answers / sent.took.as_secs_f64());
-                measured.costs.push(report::microseconds(used) / answers);
+                let responses = sent.responses as f64;
+                measured.rates.push(responses / sent.took.as_secs_f64());
+                measured.costs.push(report::microseconds(used) / responses);
             }
         }
     }

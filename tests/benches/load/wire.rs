@@ -20,10 +20,10 @@ use tokio::{
 
 use crate::server::runtime;
 
-/// How requests are told from what else is sent.
+/// How requests are distinguished from other data.
 #[derive(Clone, Copy)]
 pub(crate) enum Protocol {
-    /// What the server answers at once ends with a message of a kind of its own.
+    /// A group of messages that needs a reply ends with a message of a certain kind.
     Postgres,
     /// Every command is a list of texts.
     Redis,
@@ -37,7 +37,7 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
-    /// One to this server, on a thread of its own: who measures waits for the service without a pause.
+    /// A wire to this server, on its own thread: the measuring client keeps its thread busy.
     pub(crate) fn start(server: SocketAddr, protocol: Protocol) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("an address");
@@ -53,7 +53,7 @@ impl Wire {
         self.address
     }
 
-    /// How many there have been.
+    /// How many round trips there have been.
     pub(crate) fn trips(&self) -> u64 {
         self.trips.load(Ordering::SeqCst)
     }
@@ -81,7 +81,7 @@ async fn carry(protocol: Protocol, client: TcpStream, server: SocketAddr, trips:
     }
     let (from_client, mut to_client) = client.into_split();
     let (mut from_server, to_server) = server.into_split();
-    // Who ends first takes the other one along.
+    // When one direction ends, so does the other.
     tokio::select! {
         _ = up(protocol, from_client, to_server, &trips) => {}
         _ = copy(&mut from_server, &mut to_client) => {}
@@ -106,7 +106,7 @@ async fn up(
     }
 }
 
-/// Reads what comes before all requests.
+/// Reads the data before the first request.
 async fn greet(
     protocol: Protocol,
     from: &mut BufReader<OwnedReadHalf>,
@@ -122,7 +122,7 @@ async fn greet(
     }
 }
 
-/// Reads one message, and says whether a round trip begins with it.
+/// Reads one message, and returns whether a round trip begins with it.
 async fn read(
     protocol: Protocol,
     from: &mut BufReader<OwnedReadHalf>,

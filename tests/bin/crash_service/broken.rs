@@ -1,4 +1,4 @@
-//! What can be wrong with the service on purpose.
+//! Faults that the service can have on purpose.
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -13,17 +13,17 @@ use tests::delegate::Hooks;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Broken {
-    /// Whoever has lost the key can end its run all the same.
+    /// A run that has lost its key can still complete it.
     Unfenced,
     /// The booking is committed first, and the key's record afterwards.
     SecondCommit,
-    /// What was claimed and will not run is not given back.
+    /// A claim whose run does not begin is not withdrawn.
     KeepsClaims,
-    /// Whoever wants a key takes it from its owner.
+    /// A claim takes the key from its owner.
     Steals,
 }
 
-/// A store that breaks what its contract says, if the service's guarantee is to be broken there.
+/// A store that breaks its contract, if the service's guarantee is to be broken there.
 #[derive(Debug)]
 pub(crate) struct BrokenStore {
     pub(crate) store: Arc<dyn Store>,

@@ -1,4 +1,4 @@
-//! The clients by which bookings are written to PostgreSQL.
+//! The clients that write bookings to PostgreSQL.
 
 use std::{error::Error, time::Duration};
 
@@ -30,7 +30,7 @@ pub(crate) enum Client {
 
 const INSERT: &str = "insert into bookings values ($1, $2)";
 
-/// How long a statement may take before its request is answered 500.
+/// How long a statement may take before its request gets a 500 response.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 impl Client {
@@ -51,7 +51,7 @@ impl Client {
         execution: &Execution,
         id: String,
         name: String,
-        answer: impl IntoResponse + Send,
+        reply: impl IntoResponse + Send,
     ) -> Result<Response, CommitError> {
         match self {
             Self::Sqlx09(pool) => {
@@ -61,7 +61,7 @@ impl Client {
                     insert.execute(&mut *transaction).await?;
                     Ok::<_, sqlx::Error>(transaction)
                 });
-                execution.commit(begun.await?, answer).await
+                execution.commit(begun.await?, reply).await
             }
             Self::Sqlx08(pool) => {
                 let begun = in_time(async {
@@ -70,7 +70,7 @@ impl Client {
                     insert.execute(&mut *transaction).await?;
                     Ok::<_, sqlx_0_8::Error>(transaction)
                 });
-                execution.commit(begun.await?, answer).await
+                execution.commit(begun.await?, reply).await
             }
             Self::TokioPostgres(url) => {
                 let connected = tokio_postgres::connect(url, tokio_postgres::NoTls);
@@ -81,13 +81,13 @@ impl Client {
                     transaction.execute(INSERT, &[&id, &name]).await?;
                     Ok::<_, tokio_postgres::Error>(transaction)
                 });
-                execution.commit(begun.await?, answer).await
+                execution.commit(begun.await?, reply).await
             }
         }
     }
 }
 
-/// The connection may be one on which nothing comes back.
+/// The connection may have gone dark.
 async fn in_time<T, E>(begun: impl Future<Output = Result<T, E>>) -> Result<T, CommitError>
 where
     E: Error + Send + Sync + 'static,

@@ -53,7 +53,7 @@ struct Options {
     /// Bookings that carry their keys, in place of leases.
     #[arg(long)]
     transactional: bool,
-    /// By which client bookings are written to PostgreSQL.
+    /// The client that writes bookings to PostgreSQL.
     #[arg(long, default_value = "sqlx09")]
     client: ClientKind,
     #[arg(long)]
@@ -85,11 +85,11 @@ struct Booking {
     customer_name: String,
 }
 
-/// Services that start together both say it.
+/// Services that start together both execute it.
 const CREATE: &str =
     "create table if not exists bookings (id text primary key, customer_name text not null)";
 
-/// PostgreSQL fails on two that make the same table at one time.
+/// PostgreSQL fails if two sessions make the same table concurrently.
 const LOCK: &str = "select pg_advisory_xact_lock(4607182418800017408)";
 
 const MAX_CONNECTIONS: u32 = 20;
@@ -145,7 +145,7 @@ async fn open(url: &str, client: ClientKind) -> Result<(Database, Arc<dyn Store>
     transaction.commit().await?;
     let store = match client {
         ClientKind::Sqlx09 => PostgresStore::new(pool.clone()),
-        // It has connections of its own.
+        // It has its own connections.
         ClientKind::Sqlx08 | ClientKind::TokioPostgres => PostgresStore::connect(url).await?,
     };
     store.create_schema().await?;
@@ -196,23 +196,23 @@ impl App {
             customer_name: new.customer_name,
         };
         let location = [(LOCATION, format!("/bookings/{}", booking.id))];
-        let answer = (StatusCode::CREATED, location, Json(booking.clone()));
+        let reply = (StatusCode::CREATED, location, Json(booking.clone()));
         match self.broken {
             Some(Broken::SecondCommit) => {
                 let alone = Execution::unprotected();
-                let answer = self.database.commit(&alone, booking, answer).await?;
+                let reply = self.database.commit(&alone, booking, reply).await?;
                 sleep(delay(headers)).await;
-                Ok(answer)
+                Ok(reply)
             }
             _ => {
                 sleep(delay(headers)).await;
-                self.database.commit(execution, booking, answer).await
+                self.database.commit(execution, booking, reply).await
             }
         }
     }
 }
 
-/// As clients of core-api order it.
+/// The delay that a client orders with core-api's header field.
 fn delay(headers: &HeaderMap) -> Duration {
     let milliseconds = headers.get("x-fault-delay-ms");
     let milliseconds = milliseconds.and_then(|value| value.to_str().ok()?.parse().ok());
@@ -224,7 +224,7 @@ impl Database {
         &self,
         execution: &Execution,
         booking: Booking,
-        answer: impl IntoResponse + Send,
+        reply: impl IntoResponse + Send,
     ) -> Result<Response, CommitError> {
         let (id, name) = (booking.id.to_string(), booking.customer_name);
         match self {
@@ -232,14 +232,14 @@ impl Database {
                 let insert = file.transaction(move |connection| {
                     connection.execute("insert into bookings values (?1, ?2)", [id, name])
                 });
-                execution.commit(insert, answer).await
+                execution.commit(insert, reply).await
             }
-            Self::Postgres(client) => client.commit(execution, id, name, answer).await,
+            Self::Postgres(client) => client.commit(execution, id, name, reply).await,
             Self::Firestore(database) => {
                 let booking = json!({ "customer_name": name });
                 let create = database.transaction();
                 let create = create.create("bookings", &id.to_string(), &booking);
-                execution.commit(create, answer).await
+                execution.commit(create, reply).await
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Which runs begin and end, in the order in which they do, whichever service they are in.
+//! Notes which runs begin and end, in order, across all services.
 
 use std::{
     fs::File,

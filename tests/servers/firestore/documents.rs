@@ -1,4 +1,4 @@
-//! What a test reads and changes in Firestore behind a store's back.
+//! What a test reads and changes in Firestore without the store.
 
 use std::{collections::HashMap, thread, time::Duration};
 
@@ -21,7 +21,7 @@ pub struct Documents {
 }
 
 impl Documents {
-    /// Those in the emulator at this address.
+    /// The records in the emulator at this address.
     #[must_use]
     pub fn new(address: &str, project: &str) -> Self {
         Self {
@@ -34,14 +34,14 @@ impl Documents {
     ///
     /// # Panics
     ///
-    /// If the emulator does not answer, or a document is not as the store writes it.
+    /// If the emulator does not respond, or a document is not as the store writes it.
     pub fn set_back(&self, time: Duration) {
         let work = async {
             for document in self.all().await {
                 self.set_one_back(document, time).await;
             }
         };
-        // In a thread of its own, because the tests that call it are on a runtime already.
+        // On a new thread, because the tests that call it are already on a runtime.
         thread::scope(|scope| {
             let thread = scope.spawn(|| {
                 tokio::runtime::Builder::new_current_thread()
@@ -59,7 +59,7 @@ impl Documents {
         self.until(|record| record.is_some()).await;
     }
 
-    /// Returns once the only record's run has left this.
+    /// Returns once the only record has this progress.
     pub async fn one_has_left(&self, left: &[u8]) {
         let left = Some(ValueType::BytesValue(left.into()));
         loop {
@@ -76,7 +76,7 @@ impl Documents {
     ///
     /// # Panics
     ///
-    /// If the emulator does not do it.
+    /// If the emulator fails to do it.
     pub async fn set<const FIELDS: usize>(
         &self,
         id: &RecordId,
@@ -86,11 +86,11 @@ impl Documents {
         changed.expect("the document is changed");
     }
 
-    /// Puts a document of this name beside the records, which is none.
+    /// Puts a document of this name, which is not a record, next to the records.
     ///
     /// # Panics
     ///
-    /// If the emulator does not do it.
+    /// If the emulator fails to do it.
     pub async fn put_beside(&self, name: &str) {
         let name = format!("{}/idempotency_records/{name}", self.parent);
         let note = ("note", ValueType::StringValue("by hand".into()));
@@ -102,7 +102,7 @@ impl Documents {
     ///
     /// # Panics
     ///
-    /// If the emulator does not answer, or the document is not as the store writes it.
+    /// If the emulator does not respond, or the document is not as the store writes it.
     pub async fn only(&self) -> Option<(String, Token)> {
         let mut fields = self.all().await.pop()?.fields;
         let mut field = |name| {
@@ -119,7 +119,7 @@ impl Documents {
         }
     }
 
-    /// Returns once they are so.
+    /// Returns once this is true of the only record.
     pub async fn until(&self, are_so: impl Fn(Option<(String, Token)>) -> bool) {
         while !are_so(self.only().await) {
             tokio::task::yield_now().await;
@@ -130,7 +130,7 @@ impl Documents {
     ///
     /// # Panics
     ///
-    /// If the emulator does not answer.
+    /// If the emulator does not respond.
     pub async fn all(&self) -> Vec<Document> {
         self.of("idempotency_records").await
     }
@@ -139,7 +139,7 @@ impl Documents {
     ///
     /// # Panics
     ///
-    /// If the emulator does not answer.
+    /// If the emulator does not respond.
     pub async fn of(&self, collection: &str) -> Vec<Document> {
         let mut client = self.client().await;
         let mut documents = Vec::new();

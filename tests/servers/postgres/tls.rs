@@ -9,7 +9,7 @@ use std::{
 
 use super::{PostgresServer, give_away};
 
-/// Makes an authority, and a certificate for `localhost` by it.
+/// Makes an authority, and its certificate for `localhost`.
 const CERTIFY: &str = "
 key='-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes'
 openssl req -x509 $key -keyout authority.key -out authority.crt -days 2 -subj '/CN=the authority of a test'
@@ -19,7 +19,7 @@ openssl x509 -req -in server.csr -CA authority.crt -CAkey authority.key -CAcreat
 ";
 
 impl PostgresServer {
-    /// A server that speaks TLS, as `localhost`, by a certificate of an [authority](Self::authority) of its own.
+    /// A server that speaks TLS as `localhost`, with a certificate of its own [authority](Self::authority).
     ///
     /// # Panics
     ///

@@ -1,4 +1,4 @@
-//! Bookings in a SQLite file, each with a commit of its own, as most services write it.
+//! Bookings in a SQLite file, each with its own commit, as most services write them.
 
 use std::{path::Path, sync::Arc};
 

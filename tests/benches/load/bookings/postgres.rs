@@ -18,7 +18,7 @@ impl Bookings {
     }
 }
 
-/// A transaction with the booking, as handlers write that have more than one statement.
+/// A transaction with the booking, as in handlers that have more than one statement.
 pub(super) async fn begin(
     pool: &PgPool,
     booking: Booking,
