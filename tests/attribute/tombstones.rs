@@ -1,4 +1,4 @@
-//! Responses that a handler wants to be stored nowhere.
+//! Responses that a handler does not want to be stored.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -1,4 +1,4 @@
-//! What an operator reads, erases and frees, and what retries hear of it.
+//! What an operator reads, erases and frees, and the responses that retries then get.
 
 use bytes::Bytes;
 use http::{StatusCode, header};
@@ -77,7 +77,7 @@ async fn a_retry_of_a_freed_booking_books_again(backend: Backend) {
     Reply::to(server.booking("k"))
         .await
         .assert_replay_of(&again);
-    // What was seen is not there any more.
+    // The record that the operator saw no longer exists.
     let late = server.idempotency.free(&id, &asked.confirmation).await;
     assert_eq!(late.expect("a response"), KeyChange::Changed);
 }

@@ -1,4 +1,4 @@
-//! The examples, each started as its reader starts it. They check themselves, so that the end of one says whether it shows what
+//! The examples, each started as its reader starts it. They check themselves, so an example's exit status says whether it shows what
 //! it promises. `payment` has a test of its own (`payment.rs`).
 
 use std::{
@@ -13,7 +13,7 @@ use tests::{
 
 use crate::test_server::BOOKING;
 
-/// Runs an example to its end, and returns what it has said.
+/// Runs an example to its end, and returns its output.
 fn run(example: &mut Command) -> String {
     let run = example.output().expect("the example runs");
     let story = String::from_utf8_lossy(&run.stdout).into_owned();
@@ -96,7 +96,7 @@ fn testing_serves_what_it_tests() {
     assert_eq!(story.trim(), "201 Created: parcel 1 to Ann");
 }
 
-/// Twice, because a reader does so too: the second run finds the tables of the first one.
+/// Runs it twice, as a reader may: the second run finds the tables of the first one.
 #[tokio::test]
 async fn postgres_commits_rows_and_key_at_once() {
     let Some(server) = PostgresServer::shared() else {

@@ -349,13 +349,13 @@ async fn stored_responses_do_not_change_with_the_requests_that_follow(backend: B
         let script = json!({ "body": number.to_string().repeat(number) }).to_string();
         server.post("/script", &format!("{number}-{number}"), &script)
     };
-    let mut answers = Vec::new();
+    let mut responses = Vec::new();
     for number in 0..100 {
         let first = Reply::to(request(number)).await;
         first.assert_fresh("200 OK");
-        answers.push(first);
+        responses.push(first);
     }
-    for (number, first) in answers.iter().enumerate() {
+    for (number, first) in responses.iter().enumerate() {
         assert_eq!(first.text(), number.to_string().repeat(number));
         Reply::to(request(number)).await.assert_replay_of(first);
     }

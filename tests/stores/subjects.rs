@@ -54,7 +54,7 @@ impl Tokens {
         Service::start_with(&[&tokens, options].concat(), variables)
     }
 
-    /// That neither subject sees what the other one has.
+    /// Asserts that neither subject sees the other's bookings.
     async fn are_separate(&self, service: &Service) {
         let book = |token: &str, key: &str| Reply::to(service.booking(key).bearer_auth(token));
         let first = book(&self.ann, "k").await;
@@ -65,7 +65,7 @@ impl Tokens {
         assert_eq!(Reply::to(service.booking("k")).await.status, 401);
         let more = book(&self.ann, "l").await;
 
-        let path = |answer: &Reply| format!("/bookings/{}", id(answer));
+        let path = |response: &Reply| format!("/bookings/{}", id(response));
         let get = |token: &str, path: &str| {
             Reply::to(service.request(Method::GET, path).bearer_auth(token))
         };
@@ -163,7 +163,7 @@ async fn a_database_of_the_version_without_owners_is_taken_over() {
         "alter table bookings drop column owner; update bookings_schema set version = 1",
     )
     .await;
-    // Two that start together, and then one that finds the new version.
+    // Two services that start together, and then one that finds the new version.
     let together = std::thread::scope(|scope| {
         let one = scope.spawn(|| Service::start(&options));
         let other = Service::start(&options);

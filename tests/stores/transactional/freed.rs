@@ -11,7 +11,7 @@ use tests::reply::Reply;
 
 use super::{Kind, Service, TransactionalApp, each_database};
 
-/// It has looked before the other run committed, so it is one more request with the key: of it and those that come later, one
+/// The late run read the key before the other run committed, so it counts as one more request. Of it and later requests, one
 /// takes effect.
 // proves: freed-key-runs-again, rows-and-key-commit-together, concurrent-equals-run-once
 #[apply(each_database)]
@@ -31,7 +31,7 @@ async fn of_a_late_commit_and_a_retry_of_a_freed_key_one_takes_effect(#[case] ki
         if is_retry_first {
             let retry = book(&other).await;
             slow.pass();
-            let late = late.await.expect("an answer");
+            let late = late.await.expect("a response");
             assert_eq!(
                 (late.status.as_u16(), late.is_replay()),
                 (201, true),
@@ -40,7 +40,7 @@ async fn of_a_late_commit_and_a_retry_of_a_freed_key_one_takes_effect(#[case] ki
             assert_eq!(late.body, retry.body);
         } else {
             slow.pass();
-            let late = late.await.expect("an answer");
+            let late = late.await.expect("a response");
             assert_eq!(
                 (late.status.as_u16(), late.is_replay()),
                 (201, false),
@@ -73,12 +73,12 @@ async fn a_late_commit_does_nothing_after_an_erasure(#[case] kind: Kind) {
     assert_eq!(erased.expect("a response"), KeyChange::Made);
     app.remove("Ann").await;
     slow.pass();
-    let late = late.await.expect("an answer");
-    for answer in [late, other.send("/book/stop", "k", "Ann").await] {
-        assert_eq!(answer.status, 410, "{answer:?}");
+    let late = late.await.expect("a response");
+    for response in [late, other.send("/book/stop", "k", "Ann").await] {
+        assert_eq!(response.status, 410, "{response:?}");
         assert!(
-            answer.text().contains("idempotency_response_erased"),
-            "{answer:?}"
+            response.text().contains("idempotency_response_erased"),
+            "{response:?}"
         );
     }
     assert_eq!(app.guests().await, [""; 0]);
@@ -96,7 +96,7 @@ async fn a_leased_run_whose_record_was_forgotten_commits_nothing(#[case] kind: K
     let late = service.sending("/leased/stop", "k", "Ann");
     service.arrived().await;
     let held = service.record("k").await.expect("a record");
-    // As if its own completion had arrived, and it had not heard so.
+    // As if its own completion had arrived, and the reply had been lost.
     let hold = Hold::new(
         held.id,
         held.token,
@@ -108,7 +108,7 @@ async fn a_leased_run_whose_record_was_forgotten_commits_nothing(#[case] kind: K
     assert!(matches!(completed, Ok(IfOwner::Done(_))), "{completed:?}");
     free(&service).await;
     service.pass();
-    let late = late.await.expect("an answer");
+    let late = late.await.expect("a response");
     assert_ne!(late.status.as_u16(), 201, "{late:?}");
     assert_eq!(app.guests().await, [""; 0]);
     assert!(service.record("k").await.is_none());
@@ -122,7 +122,7 @@ async fn a_leased_run_whose_record_was_forgotten_commits_nothing(#[case] kind: K
     assert_eq!(app.guests().await, ["Ann"]);
 }
 
-/// A booking of a run that is not held up.
+/// A booking of a run that is not delayed.
 async fn book(service: &Service) -> Reply {
     service.pass();
     let booked = service.send("/book/stop", "k", "Ann").await;
@@ -134,7 +134,7 @@ async fn book(service: &Service) -> Reply {
     booked
 }
 
-/// What an operator does, both times.
+/// The operator's actions, both times.
 async fn free(service: &Service) {
     let id = service.id("k");
     let asked = service.idempotency.ask_to_free(&id).await;

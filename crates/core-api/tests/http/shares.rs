@@ -1,4 +1,4 @@
-//! The keys of one subject do not take the others' room.
+//! The keys of one subject do not use up the room of others.
 
 use tempfile::tempdir;
 
@@ -40,7 +40,7 @@ async fn a_subject_that_floods_is_refused_while_its_old_keys_replay_and_others_b
             "{place}"
         );
         assert!(refused.header("retry-after").is_some());
-        // Another token is no other subject.
+        // A second token does not make a second subject.
         assert_eq!(
             book(&server, &ann_again, "more").await.status,
             429,

@@ -1,4 +1,4 @@
-//! Keys and bookings belong to the subject of the token, and to nobody else.
+//! Keys and bookings belong only to the token's subject.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::{
     tokens::{Tokens, book, get},
 };
 
-/// What a response shows of its kind: everything but what tells two bookings apart.
+/// A response without the parts that differ between two bookings.
 fn shape(reply: &Reply) -> (u16, BTreeMap<String, String>) {
     let headers = reply.headers.iter().filter_map(|(name, value)| {
         let value = match name.as_str() {
@@ -42,7 +42,7 @@ async fn a_key_of_another_subject_is_as_if_it_had_not_been_used() {
     let server = tokens.start(&[]);
     let unused = book(&server, &bob, "unused").await;
     let first = book(&server, &ann, "k").await;
-    // An equal request and, under the other key, another one: neither a replay nor 409 nor 422.
+    // An equal request and, under the other key, a different one: neither a replay nor 409 nor 422.
     let equal = book(&server, &bob, "k").await;
     assert_eq!(shape(&equal), shape(&unused));
     assert_ne!(equal.json()["id"], first.json()["id"]);

@@ -9,7 +9,7 @@ use crate::{
     tokens::{Tokens, book, get},
 };
 
-/// Makes the service read the file again, and waits until it says that it has this many tokens.
+/// Makes the service read the file again, and waits until it logs this many tokens.
 pub(crate) async fn read_again(server: &Server, tokens: usize) {
     server.hang_up();
     server
@@ -17,7 +17,7 @@ pub(crate) async fn read_again(server: &Server, tokens: usize) {
         .await;
 }
 
-/// What the program says of this file, and that it has not started.
+/// The program's error for this file. Asserts that the program has not started.
 fn refused(directory: &Path, text: &str) -> String {
     fs::write(directory.join("tokens"), text).unwrap();
     refused_with(directory, &["--tokens", "tokens"])
@@ -44,7 +44,7 @@ async fn a_change_of_the_file_takes_effect_by_itself() {
     let bob = tokens.add(&["bob"]);
     server.wait_for_log("was read again\",\"tokens\":2,").await;
     assert_eq!(get(&server, &bob, "/bookings").await.status, 200);
-    // In place and of the same length.
+    // In place, and with the same length.
     let text = fs::read_to_string(tokens.file()).unwrap();
     fs::write(
         tokens.file(),

@@ -50,7 +50,7 @@ async fn a_new_token_is_printed_once_and_only_its_digest_is_stored() {
     assert_eq!(get(&server, token, "/bookings").await.status, 200);
     drop(server);
 
-    // Without a file the line is for the operator to add.
+    // Without a file, the operator has to add the line.
     let made = run(tokens.directory.path(), &["bob", "--role", "viewer"]);
     let (token, line) = (text(made.stdout), text(made.stderr));
     assert!(line.ends_with(" subject=bob role=viewer\n"), "{line}");
@@ -146,7 +146,7 @@ fn tokens_that_are_made_at_once_are_all_there() {
     assert_eq!(directory.path().read_dir().unwrap().count(), 1);
 }
 
-/// Killed at any moment: every line is whole, and whoever has the token is let in.
+/// Whenever it is killed, every line is whole, and each printed token is accepted.
 // proves: new-token-shown-once
 #[test]
 fn a_command_that_is_killed_leaves_the_file_whole() {
@@ -160,7 +160,7 @@ fn a_command_that_is_killed_leaves_the_file_whole() {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        // Each child has some more turns of the loop than the one before.
+        // Each child gets some more iterations than the one before.
         for _ in 0..number * number {
             thread::yield_now();
         }
@@ -177,7 +177,7 @@ fn a_command_that_is_killed_leaves_the_file_whole() {
         assert!(output.stdout.is_empty() || found == lines + 1);
         lines = found;
     }
-    // What the killed ones left stops nobody.
+    // The remains of killed processes block no other process.
     let made = run(directory.path(), &["ann", "--tokens", "tokens"]);
     assert!(made.status.success(), "{made:?}");
     assert_eq!(

@@ -1,4 +1,4 @@
-//! Bearer tokens: who is let in, and what the responses to others say.
+//! Bearer tokens: which callers are let in, and the responses to others.
 
 use std::{fs, path::PathBuf};
 
@@ -11,7 +11,7 @@ use crate::{
     token_file::{read_again, refused_with},
 };
 
-/// A folder with a file of tokens, and those that are in it.
+/// A folder with a file of tokens, and the tokens in it.
 pub(crate) struct Tokens {
     pub(crate) directory: TempDir,
 }
@@ -189,7 +189,7 @@ async fn a_role_that_is_not_enough_is_refused_before_the_key() {
     assert_eq!(listed.json().as_array().unwrap().len(), 1);
 }
 
-/// The store is taken away meanwhile: whoever asks it gets 503.
+/// The store is down meanwhile: a request that reaches it gets 503.
 // proves: unauthorized-gets-no-replay, revoked-permission-blocks-replay, authorization-before-key, token-file-read-again
 #[tokio::test]
 async fn a_token_that_was_taken_away_gets_no_stored_response_and_asks_no_store() {
@@ -292,7 +292,7 @@ async fn without_tokens_the_service_is_open_and_says_so() {
     assert_eq!(send(with).await.status, 200);
 }
 
-/// Browsers ask without credentials whether they may ask, and scripts have to see why they were refused.
+/// Preflight requests have no credentials, and scripts have to see why they were refused.
 // proves: cors-works-with-protection
 #[tokio::test]
 async fn pages_of_other_origins_can_send_a_token_and_read_a_refusal() {
@@ -319,7 +319,7 @@ async fn pages_of_other_origins_can_send_a_token_and_read_a_refusal() {
     assert_eq!(send(request().bearer_auth(token)).await.status, 200);
 }
 
-/// Keys of the time before the tokens belonged to whoever had the credentials, or to everybody.
+/// Keys from before the tokens belonged to the holder of the credentials, or to every caller.
 // proves: bearer-token-required
 #[tokio::test]
 async fn what_was_stored_while_the_service_was_open_belongs_to_no_subject() {

@@ -9,7 +9,7 @@ use idempotency::{
 };
 
 use crate::{
-    Answer, asked, begun_charge, charge, charge_with, key,
+    RunResult, asked, begun_charge, charge, charge_with, key,
     watched::{WatchedStore, reaches},
 };
 
@@ -121,7 +121,7 @@ async fn work_whose_value_was_erased_is_not_done_again_before_its_ttl_is_over() 
     assert_eq!(anew.ok(), Some(Run::Executed(2)));
 }
 
-/// Its run was taken over by one whose response is erased, so what it has found out is stored nowhere.
+/// A run whose response is erased took over from this one, so this one's result is not stored.
 // proves: erased-response-never-runs, lost-lease-stores-nothing, stale-owner-writes
 #[tokio::test]
 async fn a_run_that_was_lost_cannot_end_over_an_erasure() {
@@ -164,7 +164,7 @@ async fn a_key_is_freed_as_it_was_seen_and_not_otherwise() {
     };
     let made_up: Confirmation = "00".repeat(16).parse().expect("one");
     assert_eq!(free(&made_up).await, KeyChange::Changed);
-    // What would be lost is another response by now.
+    // By now another response would be lost.
     let outcome = idempotency.outcome_of_value(&2);
     let corrected = idempotency.resolve(&seen.record, Resolution::Replace { outcome });
     corrected.await.expect("a response");
@@ -179,11 +179,11 @@ async fn a_key_is_freed_as_it_was_seen_and_not_otherwise() {
     assert_eq!(free(&typed).await, KeyChange::Free);
     let anew = charge(&idempotency, async { Ok(3) }).await;
     assert_eq!(anew.ok(), Some(Run::Executed(3)));
-    // That run is another one, which nobody has seen.
+    // That is a later run, which the operator has not seen.
     assert_eq!(free(&typed).await, KeyChange::Changed);
 }
 
-/// The store has kept the value and its reply was lost, so the run stores it again; meanwhile its key was freed.
+/// The store has the value, but its reply was lost, so the run stores it again. Meanwhile its key was freed.
 // proves: freed-key-runs-again, late-claim-holds-key
 #[tokio::test(start_paused = true)]
 async fn a_run_whose_key_was_freed_does_not_claim_it_again() {
@@ -217,7 +217,7 @@ async fn a_run_whose_key_was_freed_does_not_claim_it_again() {
         ),
         "{late:?}"
     );
-    // It has tried.
+    // The run has tried to complete.
     reaches(&calls.claims, claims + 1).await;
     assert_eq!(state(&idempotency).await, KeyState::Free);
     let next = charge_with(&idempotency, &Options::new(), async { Ok(2) }).await;
@@ -253,9 +253,9 @@ async fn record(idempotency: &Idempotency) -> Record {
 }
 
 #[track_caller]
-fn assert_erased(answer: &Answer<i32>) {
+fn assert_erased(response: &RunResult<i32>) {
     assert!(
-        matches!(answer, Err(RunError::Rejected(Rejection::Erased))),
-        "{answer:?}"
+        matches!(response, Err(RunError::Rejected(Rejection::Erased))),
+        "{response:?}"
     );
 }

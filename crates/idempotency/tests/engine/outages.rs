@@ -101,7 +101,7 @@ async fn a_value_whose_serialization_panics_does_not_run_again() {
 
 // proves: dead-owner-taken-over, deaf-store-left-quickly, interrupted-run-stuck
 #[tokio::test(start_paused = true)]
-async fn an_outage_of_two_minutes_behind_a_claim_makes_nothing_unknown() {
+async fn an_outage_of_two_minutes_after_a_claim_makes_nothing_unknown() {
     let clock = Clock::manual();
     let store = FlakyStore::new(&clock);
     let idempotency = Idempotency::builder(Arc::clone(&store)).build();

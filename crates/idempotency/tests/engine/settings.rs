@@ -213,7 +213,7 @@ async fn no_debug_output_shows_a_key_a_caller_or_a_response() {
     let key = IdempotencyKey::new("a-secret-key").expect("a key");
     let fingerprint: Fingerprint = asked("a-secret-body");
     let run = idempotency.run(&scope, &key, fingerprint, async {
-        Ok::<_, Failed>("an-answer".to_owned())
+        Ok::<_, Failed>("a-response".to_owned())
     });
     run.await.expect("a value");
     let id = idempotency.record_id(&scope, &key);
@@ -233,7 +233,7 @@ async fn no_debug_output_shows_a_key_a_caller_or_a_response() {
     ));
     let claim = claim.await.expect("a reply");
     assert!(matches!(claim, Claim::Completed { .. }));
-    let progress = bytes::Bytes::from_static(b"an-answer");
+    let progress = bytes::Bytes::from_static(b"a-response");
     let won = Claim::won(2, progress.clone());
     let running = Phase::InFlight {
         lease_until: std::time::SystemTime::UNIX_EPOCH,
@@ -252,7 +252,7 @@ async fn no_debug_output_shows_a_key_a_caller_or_a_response() {
         Scope::credentials(b"a-secret-token"),
     );
     assert!(
-        !printed.contains("a-secret") && !printed.contains("an-answer"),
+        !printed.contains("a-secret") && !printed.contains("a-response"),
         "{printed}"
     );
     assert!(
