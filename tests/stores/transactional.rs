@@ -11,6 +11,7 @@ mod leases;
 mod locks;
 mod misuse;
 mod outcomes;
+mod retried;
 mod service;
 mod wrappers;
 
