@@ -123,3 +123,18 @@ async fn a_commit_that_fails_by_a_code_that_does_not_say_undone_is_found_out() {
         }
     }
 }
+
+/// Its record is completed by the run's own token, and yet the second transaction is not the one that has done so.
+// proves: unknown-commit-applied-twice, rows-and-key-commit-together
+#[tokio::test]
+async fn a_run_that_has_committed_commits_nothing_else_whatever_its_client_said_of_it() {
+    for mode in [RunMode::Lease, RunMode::Transactional] {
+        let kind = Kind::Postgres(ClientKind::Sqlx09);
+        let Some(app) = TransactionalApp::new(kind).await else {
+            return;
+        };
+        let first = run(&app, mode, "40001").await;
+        assert_eq!(app.guests().await, ["Ann"], "{mode:?}");
+        assert_eq!(first, Some(Run::Replayed("Ann".to_owned())), "{mode:?}");
+    }
+}
