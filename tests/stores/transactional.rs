@@ -11,6 +11,7 @@ mod leases;
 mod locks;
 mod misuse;
 mod outcomes;
+mod pooled;
 mod retried;
 mod service;
 mod wrappers;
