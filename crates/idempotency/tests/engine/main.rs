@@ -34,6 +34,7 @@ mod stragglers;
 mod unheard;
 mod waiting;
 mod watched;
+mod wrapped;
 
 use idempotency::{
     Execution, Fingerprint, Idempotency, IdempotencyKey, Options, Run, RunError, Scope,
