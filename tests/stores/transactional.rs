@@ -12,6 +12,8 @@ mod leases;
 mod locks;
 mod misuse;
 mod outcomes;
+mod pooled;
+mod retried;
 mod service;
 mod wrappers;
 

@@ -65,10 +65,11 @@ impl Scope {
         Self::new(Kind::Credentials(authorization.into()))
     }
 
-    /// The same scope, whose records get this label, so that an operator can find them by it.
+    /// The same scope, whose records get this label, so that an operator can find them by it. An empty label is none.
     #[must_use]
     pub fn labelled(mut self, label: Label) -> Self {
-        self.label = Some(label);
+        // Otherwise the records of all callers without such a word would be found together.
+        self.label = Some(label).filter(|label| !label.text.is_empty());
         self
     }
 

@@ -145,7 +145,7 @@ pub trait Store: Any + fmt::Debug + Send + Sync {
     /// that it wraps.
     fn name(&self) -> &'static str;
 
-    /// The store that this one wraps, if it is a wrapper.
+    /// The store that this one wraps, if it is a wrapper: the one to which it passes its calls, and never itself.
     ///
     /// A wrapper counts calls or changes what is stored, and passes the calls on. A [`Transaction`] follows this method
     /// to find the store whose database it shares, behind any number of wrappers. What a transaction writes bypasses

@@ -29,6 +29,8 @@ pub(super) enum Way {
     Plainly,
     /// It writes nothing.
     Empty,
+    /// It leaves no statement prepared on the server.
+    Unprepared,
     /// It stops until the test lets it continue.
     Stopping,
     /// It commits a nested transaction in it first, with a booking of Zoe's, and rolls another one back.
@@ -52,6 +54,7 @@ trait Driver: Sync {
     async fn begin(connection: &mut Self::Connection) -> Result<Self::Transaction<'_>>;
     async fn nest<'a>(outer: &'a mut Self::Transaction<'_>) -> Result<Self::Transaction<'a>>;
     async fn insert(transaction: &mut Self::Transaction<'_>, guest: &str) -> Result<()>;
+    async fn insert_unprepared(transaction: &mut Self::Transaction<'_>, guest: &str) -> Result<()>;
 }
 
 fn failed(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> CommitError {
@@ -75,6 +78,23 @@ impl Client {
         }
     }
 
+    /// One that goes through a pooler, which refuses what sqlx says of floating-point numbers when it connects.
+    pub(super) fn pooled(kind: ClientKind, url: &str) -> Self {
+        match kind {
+            ClientKind::Sqlx09 => {
+                let options: sqlx::postgres::PgConnectOptions = url.parse().expect("a URL");
+                let pool = PgPoolOptions::new().max_connections(10);
+                Self::Sqlx09(pool.connect_lazy_with(options.extra_float_digits(None)))
+            }
+            ClientKind::Sqlx08 => {
+                let options: sqlx_0_8::postgres::PgConnectOptions = url.parse().expect("a URL");
+                let pool = sqlx_0_8::postgres::PgPoolOptions::new().max_connections(10);
+                Self::Sqlx08(pool.connect_lazy_with(options.extra_float_digits(None)))
+            }
+            ClientKind::TokioPostgres => Self::TokioPostgres(url.to_owned()),
+        }
+    }
+
     /// Commits a booking of this guest, with this response.
     pub(super) fn book<'a>(
         &'a self,
@@ -91,6 +111,9 @@ impl Client {
                     let mut transaction = <$driver as Driver>::begin(&mut connection).await?;
                     match way {
                         Way::Empty => {}
+                        Way::Unprepared => {
+                            <$driver as Driver>::insert_unprepared(&mut transaction, guest).await?;
+                        }
                         Way::Nested => {
                             let mut nested = <$driver as Driver>::nest(&mut transaction).await?;
                             <$driver as Driver>::insert(&mut nested, guest).await?;
@@ -156,6 +179,12 @@ impl Driver for PgPool {
         insert.execute(&mut **transaction).await?;
         Ok(())
     }
+
+    async fn insert_unprepared(transaction: &mut Self::Transaction<'_>, guest: &str) -> Result<()> {
+        let insert = sqlx::query(INSERT).bind(guest).persistent(false);
+        insert.execute(&mut **transaction).await?;
+        Ok(())
+    }
 }
 
 impl Driver for sqlx_0_8::PgPool {
@@ -176,6 +205,12 @@ impl Driver for sqlx_0_8::PgPool {
 
     async fn insert(transaction: &mut Self::Transaction<'_>, guest: &str) -> Result<()> {
         let insert = sqlx_0_8::query(INSERT).bind(guest);
+        insert.execute(&mut **transaction).await?;
+        Ok(())
+    }
+
+    async fn insert_unprepared(transaction: &mut Self::Transaction<'_>, guest: &str) -> Result<()> {
+        let insert = sqlx_0_8::query(INSERT).bind(guest).persistent(false);
         insert.execute(&mut **transaction).await?;
         Ok(())
     }
@@ -203,6 +238,12 @@ impl Driver for String {
 
     async fn insert(transaction: &mut Self::Transaction<'_>, guest: &str) -> Result<()> {
         transaction.execute(INSERT, &[&guest]).await?;
+        Ok(())
+    }
+
+    async fn insert_unprepared(transaction: &mut Self::Transaction<'_>, guest: &str) -> Result<()> {
+        let guest = (&guest as _, tokio_postgres::types::Type::TEXT);
+        transaction.query_typed(INSERT, &[guest]).await?;
         Ok(())
     }
 }

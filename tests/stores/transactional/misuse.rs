@@ -247,6 +247,7 @@ impl Service {
         let way = match what {
             "stop-in-the-transaction" => Way::Stopping,
             "empty" => Way::Empty,
+            "unprepared" => Way::Unprepared,
             "around-nested" => Way::AroundNested,
             "nested" => Way::Nested,
             "savepoint" => Way::Saying("savepoint own"),

@@ -199,6 +199,7 @@ impl Service {
             }
             "stop-in-the-transaction"
             | "empty"
+            | "unprepared"
             | "around-nested"
             | "savepoint"
             | "search-path"

@@ -9,7 +9,10 @@ use tokio::sync::Semaphore;
 use super::{Engine, Idempotency, rotation::OtherSecret, sweep};
 #[cfg(feature = "axum")]
 use crate::{HttpConfig, Scope};
-use crate::{Options, Store, store::sealed::SealedStore};
+use crate::{
+    Options, Store,
+    store::{sealed::SealedStore, transaction::is_finite},
+};
 
 /// Whose key it is, or why that cannot be told.
 #[cfg(feature = "axum")]
@@ -243,9 +246,15 @@ impl IdempotencyBuilder {
     ///
     /// # Panics
     ///
-    /// If [`with_max_stored_body`](HttpConfig::with_max_stored_body) is more than the store can keep.
+    /// If [`with_max_stored_body`](HttpConfig::with_max_stored_body) is more than the store can keep, or if a store
+    /// [wraps](Store::wrapped) itself.
     #[must_use]
     pub fn build(self) -> Idempotency {
+        assert!(
+            is_finite(&self.store),
+            "following `Store::wrapped` from the store `{}` does not come to an end: a wrapper names the store behind it, never itself",
+            self.store.name(),
+        );
         let other_secret = self
             .other_secret
             .as_ref()

@@ -257,10 +257,11 @@ where
     }
 }
 
-/// Whether the same call may succeed at another time.
+/// Whether the same call may succeed at another time. A record that cannot be read stays so: another version wrote it, whose
+/// run has the key by now, or it is damaged.
 pub(super) fn is_worth_a_retry(error: &StoreError) -> bool {
     !matches!(
         error.kind(),
-        StoreErrorKind::TooLarge | StoreErrorKind::Withdrawn
+        StoreErrorKind::TooLarge | StoreErrorKind::Withdrawn | StoreErrorKind::Unreadable
     )
 }

@@ -174,7 +174,21 @@ impl PostgresStore {
             return Ok(Some(being_written(fingerprint)));
         };
         let won = taken.first().map(records::won);
-        won.transpose().map_err(store_error)
+        let won = won.transpose().map_err(store_error)?;
+        if won.is_some() {
+            self.before_run().await;
+        }
+        Ok(won)
+    }
+
+    /// Reads what a transaction of the run will need.
+    async fn before_run(&self) {
+        let Shared {
+            connections,
+            identity,
+            ..
+        } = self.0.as_ref();
+        identity.read_before_runs(connections).await;
     }
 
     /// The rows of a step of this claim, or `None` if another session is in the middle of a step on the key.
@@ -236,7 +250,12 @@ impl Store for PostgresStore {
             self.0.wakeups.saw(&hold.id, found.owner());
             let is_notified = found.awaited;
             match found.decide(hold, fingerprint, on_lost) {
-                Next::Answer(claim) => return Ok(claim),
+                Next::Answer(claim) => {
+                    if matches!(claim, Claim::Won { .. }) {
+                        self.before_run().await;
+                    }
+                    return Ok(claim);
+                }
                 Next::Wait(owner, claim) => {
                     if !listening || is_notified || self.await_end(&hold.id, &owner).await? {
                         return Ok(claim);
@@ -319,7 +338,11 @@ impl Store for PostgresStore {
     }
 
     async fn inspect(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
-        self.find(id).await
+        let found = self.find(id).await?;
+        if found.is_none() {
+            self.before_run().await;
+        }
+        Ok(found)
     }
 
     async fn list(&self, request: &ListRequest) -> Result<Vec<Listed>, StoreError> {

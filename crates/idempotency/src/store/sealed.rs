@@ -102,8 +102,12 @@ impl Store for SealedStore {
                 match self.open(Sealed::Progress, &hold.id, progress) {
                     Ok(progress) => Ok(Claim::won(attempt, progress)),
                     Err(unreadable) => {
-                        // Nobody runs under this claim, which would keep the key until its lease expires.
-                        self.store.withdraw(hold, fingerprint).await?;
+                        // Nobody runs under this claim, which would keep the key until its lease expires. If the withdrawal
+                        // fails, however it does, the claim was taken all the same.
+                        self.store
+                            .withdraw(hold, fingerprint)
+                            .await
+                            .map_err(StoreError::unavailable)?;
                         Err(unreadable)
                     }
                 }

@@ -1,6 +1,6 @@
 //! The application's own transactions, as far as a key's record can be part of them.
 
-use std::{error::Error, sync::Arc, time::SystemTime};
+use std::{error::Error, iter::successors, sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -104,6 +104,16 @@ pub enum CommitFailure {
     /// change.
     #[cfg(feature = "postgres")]
     Misused(&'static str),
+}
+
+/// How many wrappers may stand around a store, handles included.
+const MAX_WRAPPERS: usize = 64;
+
+/// Whether following [`Store::wrapped`] comes to an end. For a wrapper that names itself, or one that wraps it, it does
+/// not, and each transaction would overflow its thread's stack, which ends the process.
+pub(crate) fn is_finite(store: &dyn Store) -> bool {
+    let mut chain = successors(Some(store), |store| store.wrapped());
+    chain.nth(MAX_WRAPPERS).is_none()
 }
 
 /// The store behind all wrappers.

@@ -14,6 +14,7 @@ use idempotency::{
     Clock, Fingerprint, MemoryStore, Store, StoreError,
     store::{Claim, ClaimRequest, Hold, IfOwner, Record, RecordId},
 };
+use parking_lot::Mutex;
 
 use crate::delegate::{Delegate, Hooks};
 
@@ -35,6 +36,10 @@ pub(crate) struct Flaky<S> {
     pub(crate) silent_from: AtomicUsize,
     pub(crate) completions: AtomicUsize,
     pub(crate) withdrawals: Withdrawals,
+    /// The record of which no claim can be withdrawn, because it cannot be read.
+    pub(crate) unreadable: Mutex<Option<RecordId>>,
+    /// So many withdrawals are not even sent.
+    pub(crate) unsent_withdrawals: AtomicUsize,
     /// The longest outcome that it stores.
     pub(crate) limit: AtomicUsize,
 }
@@ -67,6 +72,8 @@ impl<S: Store> FlakyStore<S> {
             silent_from: AtomicUsize::new(0),
             completions: AtomicUsize::new(0),
             withdrawals: Withdrawals::default(),
+            unreadable: Mutex::default(),
+            unsent_withdrawals: AtomicUsize::new(0),
         }))
     }
 }
@@ -122,6 +129,17 @@ impl<S: Store> Hooks for Flaky<S> {
         tokio::time::sleep(Duration::from_millis(1)).await;
         at_once.fetch_sub(1, Ordering::SeqCst);
         self.check()?;
+        if *self.unreadable.lock() == Some(hold.id) {
+            return Err(StoreError::unreadable("damaged"));
+        }
+        let unsent = &self.unsent_withdrawals;
+        let less = |left: usize| left.checked_sub(1);
+        if unsent
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, less)
+            .is_ok()
+        {
+            return Err(StoreError::unreached("not connected"));
+        }
         self.inner.withdraw(hold, f).await?;
         done.fetch_add(1, Ordering::SeqCst);
         Ok(())

@@ -35,6 +35,7 @@ mod stragglers;
 mod unheard;
 mod waiting;
 mod watched;
+mod wrapped;
 
 use idempotency::{
     Execution, Fingerprint, Idempotency, IdempotencyKey, Options, Run, RunError, Scope,

@@ -1,14 +1,17 @@
 //! What an engine with a secret writes to its store.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use idempotency::{
-    Idempotency, MemoryStore, OnLost, Options, Rejection, Run, RunError, Scope, Store,
+    Clock, Idempotency, MemoryStore, OnLost, Options, Rejection, Run, RunError, Scope, Store,
     store::{ClaimRequest, Hold, IfOwner, Phase, Record, Resolution, StoreErrorKind, Token},
 };
 
-use super::{Failed, RunResult, asked, charge, execute, key};
+use super::{Failed, RunResult, asked, charge, execute, flaky::FlakyStore, key};
 
 const SECRET: &[u8] = b"a secret of thirty-two characters";
 
@@ -179,6 +182,48 @@ async fn steps_that_cannot_be_decrypted_are_an_error_and_leave_the_key_as_it_was
         let found = record(&idempotency, &store, "k").await;
         assert!(matches!(found.phase, Phase::InFlight { .. }));
     }
+}
+
+/// The claim was taken before its steps turned out to be unreadable, and giving it back may fail.
+// proves: dropped-future-loses-nothing, damaged-record-frees-key
+#[tokio::test(start_paused = true)]
+async fn a_claim_of_steps_that_cannot_be_decrypted_is_withdrawn_although_the_store_is_lost_meanwhile()
+ {
+    let store = FlakyStore::new(&Clock::manual());
+    let idempotency = Idempotency::builder(Arc::clone(&store))
+        .with_secret(SECRET)
+        .build();
+    let id = idempotency.record_id(&Scope::anonymous(), &key("k"));
+    let options = Options::new();
+    let raw = Arc::clone(&store);
+    let failed = execute(&idempotency, &options, async move |execution| {
+        let card = execution.step("charge", async { Ok::<_, Failed>("card 4711".to_owned()) });
+        card.await.map_err(|_| Failed)?;
+        let record = raw.inner.inspect(&id).await.expect("a response");
+        let record = record.expect("a record");
+        let Phase::InFlight { progress, .. } = record.phase else {
+            panic!("it runs");
+        };
+        // Longer than what the run leaves, so that this stays.
+        let damaged = [progress.as_ref(), b"damaged"].concat();
+        let hour = Duration::from_secs(3600);
+        let hold = Hold::new(id, record.token, hour, hour);
+        let kept = raw.inner.checkpoint(&hold, damaged.into()).await;
+        assert_eq!(kept.ok(), Some(IfOwner::Done(())));
+        Err::<String, _>(Failed)
+    });
+    failed.await.expect_err("the work fails after its step");
+
+    store.unsent_withdrawals.store(1, Ordering::SeqCst);
+    let refused = charge(&idempotency, async { Ok(String::new()) }).await;
+    assert!(
+        matches!(refused, Err(RunError::Rejected(Rejection::Store(_)))),
+        "{refused:?}"
+    );
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(store.withdrawals.done.load(Ordering::SeqCst), 1);
+    let left = store.inner.inspect(&id).await.expect("a response");
+    assert_eq!(left.map(|record| record.attempt), Some(1));
 }
 
 // proves: oversized-response-leaves-tombstone

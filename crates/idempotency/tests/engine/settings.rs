@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use idempotency::{
-    Clock, Fingerprint, Idempotency, IdempotencyBuilder, IdempotencyKey, MemoryStore, OnDuplicate,
-    OnLost, Options, Run, Scope, Store,
+    Clock, Fingerprint, Idempotency, IdempotencyBuilder, IdempotencyKey, Label, MemoryStore,
+    OnDuplicate, OnLost, Options, Run, Scope, Store,
     store::{Claim, ClaimRequest, Hold, ListRequest, Phase, Resolution, Token},
 };
 
@@ -161,6 +161,31 @@ async fn names_of_records_differ_by_namespace_secret_scope_and_key_and_stay_what
         records.iter().map(|record| record.id).collect::<Vec<_>>(),
         [id]
     );
+}
+
+/// A customer's number that was not filled in is no word that records of all such customers have in common.
+#[tokio::test]
+async fn an_empty_label_is_none() {
+    let idempotency = Idempotency::builder(MemoryStore::new())
+        .with_secret(b"a secret")
+        .build();
+    let labels = [
+        (Label::text("customer 8"), true),
+        (Label::text(""), false),
+        (Label::digest(""), false),
+    ];
+    for (number, (label, is_kept)) in labels.into_iter().enumerate() {
+        let scope = Scope::principal("ann").labelled(Label::text("another"));
+        let scope = scope.labelled(label.clone());
+        let key = key(&number.to_string());
+        let run = idempotency.run(&scope, &key, asked("charge"), async { Ok::<_, Failed>(1) });
+        assert_eq!(run.await.expect("a value"), Run::Executed(1));
+        let id = idempotency.record_id(&scope, &key);
+        let record = idempotency.store().inspect(&id).await.expect("a response");
+        let labels = record.expect("a record").labels;
+        let expected = is_kept.then(|| idempotency.label_text(&label));
+        assert_eq!(labels.label(), expected.as_deref());
+    }
 }
 
 // proves: store-clock-decides

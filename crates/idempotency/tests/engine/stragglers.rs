@@ -65,6 +65,24 @@ async fn a_claim_that_was_not_sent_is_not_withdrawn() {
     assert_eq!(store.withdrawals.asked.load(Ordering::SeqCst), 0);
 }
 
+/// It would not be readable at another time either, and other claims wait for their turn behind it.
+// proves: dropped-future-loses-nothing, damaged-record-frees-key
+#[tokio::test(start_paused = true)]
+async fn a_claim_whose_record_cannot_be_read_is_withdrawn_once_and_holds_up_no_shutdown() {
+    let (idempotency, store) = engine();
+    let id = idempotency.record_id(&Scope::anonymous(), &key("k0"));
+    *store.unreadable.lock() = Some(id);
+    store.dies_behind_claim.store(true, Ordering::SeqCst);
+    refused(&idempotency, 1).await;
+    store.down.store(false, Ordering::SeqCst);
+    let stopped = idempotency.shutdown_within(Duration::from_secs(5)).await;
+    assert!(stopped.is_ok(), "{stopped:?}");
+    let asked = store.withdrawals.asked.load(Ordering::SeqCst);
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    assert_eq!(store.withdrawals.asked.load(Ordering::SeqCst), asked);
+    assert_eq!(store.withdrawals.done.load(Ordering::SeqCst), 0);
+}
+
 // proves: failed-completion-keeps-key, mismatch-gets-409
 #[tokio::test(start_paused = true)]
 async fn a_client_does_not_wait_twice_for_a_store_that_does_not_respond() {

@@ -105,6 +105,21 @@ impl Failure {
     }
 }
 
+/// Whether a commit that failed with this code was certainly undone: the server itself has refused it, as for a deferred
+/// constraint or a serialization failure.
+///
+/// It does not count as undone if the code is about the connection or the system behind it. A proxy gives such codes,
+/// some of its own choice, also when it has lost the server in the middle of the commit.
+pub(super) fn is_undone_commit(state: &str) -> bool {
+    let is_about_the_way = ["08", "57P", "58", "XX"]
+        .iter()
+        .any(|class| state.starts_with(class));
+    !is_about_the_way && !matches!(state, STATEMENT_COMPLETION_UNKNOWN | TOO_MANY_CONNECTIONS)
+}
+
+const STATEMENT_COMPLETION_UNKNOWN: &str = "40003";
+const TOO_MANY_CONNECTIONS: &str = "53300";
+
 /// A column with a value of the wrong type or range makes the record unreadable; any other error is a failure of the
 /// server.
 pub(super) fn store_error(error: sqlx::Error) -> StoreError {

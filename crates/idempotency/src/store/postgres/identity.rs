@@ -1,9 +1,13 @@
 //! The identity of the store's table, with which a transaction's is compared.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use parking_lot::Mutex;
 use sqlx::{Row, query};
+use tokio::{sync::OnceCell, time::timeout};
 
 use super::{
     connections::{Connections, Retry},
@@ -16,13 +20,32 @@ use crate::StoreError;
 #[derive(Default)]
 pub(super) struct Identity {
     known: Mutex<Option<String>>,
+    /// Whether it has been read before a run, or could not be.
+    first_read: OnceCell<()>,
     /// Whether some transaction was in the same database. Usually all are then.
     has_been_beside: AtomicBool,
     /// Whether some transaction was in another database.
     has_been_elsewhere: AtomicBool,
 }
 
+/// How long a run waits for the first read.
+const FIRST_READ_TIMEOUT: Duration = Duration::from_secs(1);
+
 impl Identity {
+    /// Reads the identity once, before the store's first run begins, so that no transaction has to wait for it. A pooler
+    /// may have lent all its server processes to transactions, which would then all wait for the read, and it for them.
+    ///
+    /// If the read fails, the transactions read it themselves.
+    pub(super) async fn read_before_runs(&self, connections: &Connections) {
+        if self.first_read.initialized() {
+            return;
+        }
+        let read = async {
+            drop(timeout(FIRST_READ_TIMEOUT, self.read(connections)).await);
+        };
+        self.first_read.get_or_init(|| read).await;
+    }
+
     /// The identity that was read last, or the current one if none was read.
     pub(super) async fn get(&self, connections: &Connections) -> Result<String, StoreError> {
         let known = self.known.lock().clone();

@@ -218,7 +218,10 @@ pub(super) const COMPLETE: &str = "
 
 /// [`COMPLETE`] within the application's transaction. It always returns one row with one text, which every client can
 /// read: whether that transaction is known to be open; whether it is in the database and schema of the store's table,
-/// without which nothing is written; and when the outcome expires, in microseconds, if the record is this owner's.
+/// without which nothing is written; and when the outcome expires, in microseconds, if the hold is this owner's.
+///
+/// Unlike there, a record that this owner has completed is not its own any more: an earlier transaction of the same run
+/// has done so, and what this one has written must not be committed too.
 ///
 /// It waits at most three seconds for another transaction, and so does the commit that follows. After a time-out the
 /// client learns that nothing was done.
@@ -239,14 +242,14 @@ pub(super) const COMPLETE_WITHIN: &str = concat!(
     ),
     completed as (
         update idempotency_records as record
-        set expires_at = case phase when 1 then now + $3 * interval '1 microsecond' else expires_at end,
+        set expires_at = now + $3 * interval '1 microsecond',
             phase = 2,
             lease_until = null,
-            outcome = case phase when 1 then $4 else outcome end,
+            outcome = $4,
             spent = null,
-            completed_at = case phase when 1 then now else completed_at end
+            completed_at = now
         from (select clock_timestamp() as now) as clock, block
-        where is_open and is_here and id = $1 and token = $2 and phase in (1, 2) and expires_at > now
+        where is_open and is_here and id = $1 and token = $2 and phase = 1 and expires_at > now
         returning expires_at, case when awaited then pg_notify('idempotency', encode(id, 'hex')) end as told
     )
     select concat_ws(' ', is_open, is_here, (extract(epoch from expires_at) * 1000000)::bigint) as result

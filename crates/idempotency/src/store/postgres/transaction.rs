@@ -13,7 +13,7 @@ use super::{
     PostgresStore,
     client::{PostgresStatement, PostgresTransaction, PostgresValue},
     connections::STATEMENT_TIMEOUT,
-    error::Failure,
+    error::is_undone_commit,
     records::microseconds,
     route::Route,
     statements,
@@ -346,9 +346,7 @@ async fn end<T: PostgresTransaction>(transaction: T) -> Result<(), CommitFailure
     let ended = ended.map_err(|error| CommitFailure::Unknown(error.into()))?;
     // If the server refused the commit, it undid all of it; if it did not respond, it may have committed.
     ended.map_err(|error| {
-        let is_undone = T::sql_state(&error)
-            .is_some_and(|state| Failure::of_state(&state) != Failure::ConnectionLost);
-        if is_undone {
+        if T::sql_state(&error).is_some_and(|state| is_undone_commit(&state)) {
             CommitFailure::Undone(error.into())
         } else {
             CommitFailure::Unknown(error.into())

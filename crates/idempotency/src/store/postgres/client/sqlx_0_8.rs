@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use sqlx_0_8::{
-    Error, Executor, Postgres, Transaction, error::DatabaseError, postgres::PgTransactionManager,
-    query_scalar, raw_sql,
+    Connection, Error, Executor, Postgres, Transaction, error::DatabaseError,
+    postgres::PgTransactionManager, query_scalar, raw_sql,
 };
 use sqlx_core_0_8::transaction::TransactionManager;
 
@@ -18,7 +18,10 @@ impl PostgresTransaction for Transaction<'_, Postgres> {
     }
 
     async fn fetch_text(&mut self, statement: &PostgresStatement<'_>) -> Result<String, Error> {
-        let mut query = query_scalar(statement.text).persistent(statement.may_be_prepared);
+        // An application that has prepared nothing itself may have a pooler in front of the server, also if the store has
+        // none.
+        let is_persistent = statement.may_be_prepared && self.cached_statements_size() > 0;
+        let mut query = query_scalar(statement.text).persistent(is_persistent);
         for value in &statement.values {
             query = match *value {
                 PostgresValue::Bytes(value) => query.bind(value),
