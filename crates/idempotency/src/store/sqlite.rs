@@ -143,7 +143,7 @@ impl SqliteStore {
         })
     }
 
-    /// Refuses new keys while the records, at 400 bytes and their response or progress each, take more than this.
+    /// Refuses new keys while the records, at 400 bytes and their response or progress each, take more than this. Labels do not count.
     #[must_use]
     pub fn with_limit_bytes(mut self, limit: usize) -> Self {
         self.limit = limit;
