@@ -10,14 +10,14 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::support::{protected, runs_once, send};
 
-/// The attribute above.
+/// Above.
 #[utoipa::path(post, path = "/above", responses((status = 200, body = String)))]
 #[idempotent(ttl_seconds = 60)]
 async fn above(body: String) -> String {
     body
 }
 
-/// The attribute below.
+/// Below.
 #[idempotent(ttl_seconds = 60)]
 #[axum::debug_handler]
 #[utoipa::path(post, path = "/below", responses((status = 200, body = String)))]
