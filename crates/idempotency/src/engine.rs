@@ -71,9 +71,9 @@ pub use key_state::KeyState;
 pub use key_state::StoredResponse;
 pub use shutdown::Unfinished;
 
-/// The protocol over one store: claim the key, run the work, store its response, give that answer again.
+/// The protocol over one store: claims the key, runs the work, stores its response, and replays that response.
 ///
-/// Clones are handles on one engine. Put it where handlers find it:
+/// Clones share one engine. Put one of them where handlers find it:
 ///
 /// ```
 /// use axum::{Router, routing::post};
@@ -109,11 +109,11 @@ struct Engine {
     sweeper: sweep::Sweeper,
 }
 
-/// How often a claim changes to the form of the fingerprint that it finds: each time, a process of another version has given
-/// the key back in between.
+/// How often a claim switches to the fingerprint form of the record that it finds. Each switch means that a process of
+/// another version released the key in between.
 const MAX_FORMS: usize = 4;
 
-/// How the work has ended: the answer for its caller, and what is kept of it.
+/// The work's result: the response for its caller, and what is stored under the key.
 pub(crate) struct WorkResult<R> {
     pub(crate) response: R,
     pub(crate) persist: Persist,
@@ -121,49 +121,50 @@ pub(crate) struct WorkResult<R> {
 
 /// What a run leaves under its key.
 pub(crate) enum Persist {
-    /// This, for every retry.
+    /// This outcome, for every retry.
     Outcome(Bytes),
     /// Nothing: the next request runs.
     Nothing,
-    /// The steps that it has done, with which the next attempt goes on.
+    /// The steps that it completed, with which the next attempt resumes.
     Steps(Progress),
-    /// Nothing or the steps, once those have ended that the handler has begun and not waited for.
+    /// Nothing or the steps, decided once the steps that the handler began but did not await have ended.
     AfterSteps(Pin<Box<dyn Future<Output = Persist> + Send + Sync>>),
-    /// What its own transaction has committed already, to be kept until then.
+    /// The outcome that its own transaction has committed, which lasts until this time.
     AlreadyCommitted(SystemTime),
-    /// What somebody else has left, or its own transaction without its knowing.
+    /// Another run's outcome, or our own commit whose confirmation was lost.
     Superseded,
-    /// What its own transaction may have committed or not, or what a layer has stopped midway. Nobody touches it.
+    /// What its own transaction may or may not have committed, or what a layer stopped midway. The engine leaves the
+    /// record untouched.
     OutcomeUnknown,
 }
 
-/// What a claim has come to.
+/// What a claim leads to.
 #[expect(
     clippy::large_enum_variant,
     reason = "it is taken apart at once, and the large variant is the rule"
 )]
 pub(crate) enum NextAction<'a> {
-    /// The key is the caller's, who now runs the work.
+    /// The caller holds the key, and runs the work.
     Run(ClaimedRun<'a>),
-    /// The work has been done before.
+    /// The work was done before, and its outcome is replayed.
     Replay(Replay),
 }
 
 /// How a run has ended.
 pub(crate) enum Finished<R> {
-    /// In order.
+    /// With its own response.
     Executed(Executed<R>),
-    /// Without its key, which somebody else took, and finished.
+    /// With another run's outcome, because that run took the key over and finished.
     Replayed(Replay),
 }
 
-/// What came of the work. Its answer is stored until then, or not at all.
+/// A finished run. `expires_at` is `None` if its response was not stored.
 pub(crate) struct Executed<R> {
     pub(crate) response: R,
     pub(crate) expires_at: Option<SystemTime>,
 }
 
-/// What the store kept of an earlier run, and until when.
+/// The outcome of an earlier run, and when it expires.
 #[cfg_attr(
     not(feature = "axum"),
     expect(dead_code, reason = "only HTTP tells clients until when")
@@ -174,29 +175,29 @@ pub(crate) struct Replay {
 }
 
 impl Idempotency {
-    /// An engine with default settings over this store.
+    /// Builds an engine with default settings over this store.
     #[must_use]
     pub fn new(store: impl Store) -> Self {
         Self::builder(store).build()
     }
 
-    /// An engine whose settings can be changed first.
+    /// Starts an engine whose settings can be changed first.
     #[must_use]
     pub fn builder(store: impl Store) -> IdempotencyBuilder {
-        // A handle that can be any store need not be put behind another one.
+        // A store that is already a handle on any store needs no second one around it.
         let handle = (&store as &dyn Any)
             .downcast_ref::<Arc<dyn Store>>()
             .cloned();
         IdempotencyBuilder::new(handle.unwrap_or_else(|| Arc::new(store)))
     }
 
-    /// The store, for those who operate it.
+    /// The store, for operators' code.
     #[must_use]
     pub fn store(&self) -> &dyn Store {
         self.0.store.as_ref()
     }
 
-    /// What holds where these options are given.
+    /// The options in effect where these options are given.
     pub(crate) fn effective(&self, options: &Options) -> EffectiveOptions {
         options.over(&self.0.defaults)
     }
@@ -206,13 +207,13 @@ impl Idempotency {
         &self.0.http
     }
 
-    /// Whose key it is by the engine's own function, if it has one.
+    /// The caller's scope by the engine's own function, if it has one.
     #[cfg(feature = "axum")]
     pub(crate) fn scope_of(&self, head: &Parts) -> Option<builder::FoundScope> {
         self.0.scope.as_ref().map(|scope| scope(head))
     }
 
-    /// Claims the key; waits before, for up to `patience`, where the same request is running.
+    /// Claims the key. Where the same request is running, waits for it first, for up to `patience`.
     pub(crate) async fn begin(
         &self,
         mut operation: Operation,
@@ -289,7 +290,7 @@ impl Idempotency {
                         tracing::warn!(
                             idempotency.store = self.store().name(),
                             idempotency.record = %operation.id,
-                            "refused a key whose owner did not come back; an operator has to resolve it",
+                            "refused a key whose owner was lost; an operator has to resolve it",
                         );
                         return Err(Rejection::OutcomeUnknown);
                     };

@@ -26,7 +26,7 @@ pub(crate) use ended::Ended;
 pub use commit::CommitError;
 pub use step::StepError;
 
-/// What the work of a key can know of its run, and do in it: an extractor of handlers under `#[idempotent]`, and the argument
+/// Information about the current run, and actions in it: an extractor of handlers under `#[idempotent]`, and the argument
 /// of work under [`Idempotency::run_with`].
 ///
 /// | | Handlers (feature `axum`) | Work under [`run_with`](Idempotency::run_with) |
@@ -47,12 +47,12 @@ pub use step::StepError;
 /// }
 /// ```
 ///
-/// A handler that has steps and a commit can return [`axum::response::Result`], whose `?` takes the errors of both and its
-/// own.
+/// A handler with steps and a commit can return [`axum::response::Result`], whose `?` takes the errors of both and the
+/// handler's own.
 ///
-/// Clones are handles on one run. A request without a key has one too, whose transactions are committed without a
-/// record, and so has a unit test, by [`unprotected`](Self::unprotected). In a handler that nothing protects it is
-/// refused with 500.
+/// Clones share one run. A request without a key has an `Execution` too, and its transactions are committed without a
+/// record. A unit test makes one with [`unprotected`](Self::unprotected). In a handler that is not protected, the
+/// extractor refuses the request with 500.
 #[derive(Clone)]
 pub struct Execution(Arc<Shared>);
 
@@ -62,7 +62,7 @@ struct Shared {
     protection: Option<Protection>,
 }
 
-/// What a run has that has a key.
+/// The state of a run that has a key.
 struct Protection {
     idempotency: Idempotency,
     named_by: NamedBy,
@@ -72,12 +72,12 @@ struct Protection {
     began: Instant,
     // A plain lock: nothing is awaited under it.
     commit_state: Mutex<CommitState>,
-    // Held while the store is told of a step.
+    // Held while the store is called for a step.
     progress: tokio::sync::Mutex<Progress>,
     steps: Steps,
 }
 
-/// What the record of a run keeps.
+/// What the record of a run stores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OutcomeKind {
     /// The response of a handler.
@@ -91,7 +91,7 @@ pub(crate) enum OutcomeKind {
 }
 
 impl Execution {
-    /// A run without a key, for unit tests that call a handler themselves.
+    /// Makes a run without a key, for unit tests that call a handler directly.
     ///
     /// ```
     /// use idempotency::{Execution, idempotent};
@@ -115,7 +115,7 @@ impl Execution {
         }))
     }
 
-    /// That of a run that is about to begin, and leaves an outcome of this kind.
+    /// Makes that of a run that is about to begin, whose record stores an outcome of this kind.
     pub(crate) fn of(claimed: &ClaimedRun<'_>, outcome: OutcomeKind) -> Self {
         let entry = claimed.pending_record();
         Self(Arc::new(Shared {
@@ -135,27 +135,27 @@ impl Execution {
         }))
     }
 
-    /// How often this request has been begun under a lease, this time included: more than 1 after a run that did not
-    /// come back, or that failed after a [`step`](Self::step). In transactional mode it is 1, because such a run has left
-    /// nothing.
+    /// The attempt number, starting at 1. It grows when a run takes over from one that crashed, or that failed after a
+    /// [`step`](Self::step). In transactional mode it is 1, because such a run leaves no trace.
     #[must_use]
     pub fn attempt(&self) -> u32 {
         self.0.attempt
     }
 
-    /// A key for a call to another service, in the form of a UUID: the same on every attempt at this request, and
-    /// different for every other name, key, scope, and request: one that uses the key after its ttl has another child key.
+    /// Derives a key for a call to another service, in the form of a UUID. It is the same on every attempt at this
+    /// request, and different for every other name, key, scope and request. A request that reuses the key after its ttl
+    /// gets a different child key.
     ///
-    /// It is derived, so that the other service cannot tell the client's own key from it. Without
-    /// [`with_secret`](crate::IdempotencyBuilder::with_secret) whoever has a copy of the store can derive it too. Without a key it is
-    /// random for each request.
+    /// The other service cannot compute the client's own key from it. Without
+    /// [`with_secret`](crate::IdempotencyBuilder::with_secret), an attacker with a copy of the store can derive it too.
+    /// Without a key it is random for each request.
     #[must_use]
     pub fn child_key(&self, name: &str) -> String {
         let (id, name) = (self.0.id.as_bytes().as_slice(), name.as_bytes());
         let derived = self.0.protection.as_ref().map(|protection| {
             let fingerprint = &protection.entry.fingerprint;
             let asked = fingerprint.as_bytes().as_slice();
-            // A record of an earlier version keeps the child keys of the attempt that made it.
+            // A record of an earlier version keeps the child keys of the attempt that created it.
             match fingerprint.version() {
                 1 => digest([b"child 1".as_slice(), id, name]),
                 2 => digest([b"child 2".as_slice(), id, asked, name]),
@@ -168,7 +168,7 @@ impl Execution {
         let digest = derived.unwrap_or_else(|| digest([b"child 1".as_slice(), id, name]));
         let mut bytes = [0; 16];
         bytes.copy_from_slice(&digest[..16]);
-        // RFC 9562 section 5.8: version 8, whose bits are the maker's own.
+        // RFC 9562 section 5.8: version 8, whose bits are the implementation's own.
         bytes[6] = bytes[6] & 0x0f | 0x80;
         bytes[8] = bytes[8] & 0x3f | 0x80;
         let digits =

@@ -1,12 +1,12 @@
-//! Why a request was refused, as its response says it.
+//! Why a request was refused, as its response says.
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use http::StatusCode;
 
-/// Why the library refused a request: what is in the [problem](crate::problems) that the client gets.
+/// Why the library refused a request: the content of the [problem](crate::problems) that the client gets.
 ///
-/// It is in the extensions of the response to every refusal, where a middleware outside finds it:
+/// The response to every refusal has it in its extensions, where a middleware outside can read it:
 ///
 /// ```
 /// use axum::{extract::Request, middleware::Next, response::Response};
@@ -21,8 +21,8 @@ use http::StatusCode;
 /// }
 /// ```
 ///
-/// [`HttpConfig::with_rejection_response`](crate::HttpConfig::with_rejection_response) makes another response of it. Nothing in
-/// it repeats the key or the body.
+/// [`HttpConfig::with_rejection_response`](crate::HttpConfig::with_rejection_response) makes a different response of it.
+/// It never repeats the key or the body.
 #[derive(Clone, Debug)]
 pub struct HttpRejection {
     status: StatusCode,
@@ -58,7 +58,7 @@ impl HttpRejection {
         self
     }
 
-    /// The same, explained on this page.
+    /// The same rejection, explained on this page.
     pub(crate) fn on_page(mut self, docs: &str) -> Self {
         self.page = format!("{docs}#{}", self.name).into();
         self
@@ -68,25 +68,25 @@ impl HttpRejection {
         self.retry_after_seconds
     }
 
-    /// The status that the library gives it.
+    /// The status of the library's response.
     #[must_use]
     pub const fn status(&self) -> StatusCode {
         self.status
     }
 
-    /// A word for programs, such as `idempotency_in_progress`. It stays the same from one version to the next.
+    /// An identifier for programs, such as `idempotency_in_progress`. It does not change between versions.
     #[must_use]
     pub const fn code(&self) -> &'static str {
         self.code
     }
 
-    /// What it is, in a few English words.
+    /// A short description in English.
     #[must_use]
     pub const fn title(&self) -> &'static str {
         self.title
     }
 
-    /// What the client can do about it, in English.
+    /// What the client can do, in English.
     #[must_use]
     pub fn detail(&self) -> &str {
         &self.detail
@@ -99,7 +99,7 @@ impl HttpRejection {
         Some(Duration::from_secs(seconds.into()))
     }
 
-    /// The URL of the page that explains it, as [`HttpConfig::with_docs`](crate::HttpConfig::with_docs) has it.
+    /// The URL of the page that explains it, from [`HttpConfig::with_docs`](crate::HttpConfig::with_docs).
     #[must_use]
     pub fn page(&self) -> &str {
         &self.page

@@ -1,11 +1,11 @@
-//! What goes into a log: an error with its causes, and text that others chose.
+//! Text for logs: an error with its causes, and text that others chose.
 
 use std::{
     error::Error,
     fmt::{self, Write},
 };
 
-/// Log readers and terminals take lines of this length.
+/// The longest line that log readers and terminals handle well.
 const MAX_CHARS: usize = 2000;
 
 /// An error and its causes on one line, as "a: b: c".
@@ -14,8 +14,8 @@ const MAX_CHARS: usize = 2000;
 #[derive(Debug)]
 pub struct Causes<'a>(pub &'a (dyn Error + 'static));
 
-/// Text that somebody else chose, cut after 2,000 characters and with control and format characters escaped, so that it
-/// stays on its line and cannot rearrange it.
+/// Text that a client or another system chose, cut after 2,000 characters and with control and format characters escaped,
+/// so that it stays on its line and cannot rearrange it.
 #[derive(Debug)]
 pub struct Printable<'a>(pub &'a str);
 
@@ -25,7 +25,7 @@ impl fmt::Display for Causes<'_> {
         let mut cause = self.0.source();
         while let Some(error) = cause {
             let text = error.to_string();
-            // Some errors repeat their cause in their own words.
+            // Some errors repeat their cause in their own message.
             if !line.contains(&text) {
                 line = format!("{line}: {text}");
             }
@@ -51,7 +51,7 @@ impl fmt::Display for Printable<'_> {
     }
 }
 
-/// Controls, separators of lines, and what changes the direction of text or has no width.
+/// Control characters, line separators, and characters that change the direction of text or have no width.
 fn rearranges(letter: char) -> bool {
     letter.is_control()
         || matches!(letter,

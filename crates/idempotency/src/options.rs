@@ -9,16 +9,16 @@ use crate::{OnLost, Scope};
 
 pub(crate) use effective::EffectiveOptions;
 
-/// Whose key it is, by the head of the request.
+/// Determines the caller's scope from the head of the request.
 pub type ScopeFn = fn(&Parts) -> Result<Scope, Box<dyn Error + Send + Sync>>;
 
-/// What of the body counts for the fingerprint, by the head and the whole body; it must be deterministic.
+/// Determines what of the body counts for the fingerprint, from the head and the whole body. It must be deterministic.
 pub type FingerprintFn = fn(&Parts, &Bytes) -> Vec<u8>;
 
-/// What one handler, layer or call wants of the protocol; the attribute's arguments, as a constant.
+/// The options of one handler, layer or call: the attribute's arguments, as a constant.
 ///
-/// What it says nothing of, [`with_defaults`](crate::IdempotencyBuilder::with_defaults) says for all that an engine protects, and else
-/// the library.
+/// Options that are not set come from [`with_defaults`](crate::IdempotencyBuilder::with_defaults) of the engine, and
+/// otherwise from the library.
 ///
 /// ```
 /// use std::time::Duration;
@@ -29,7 +29,7 @@ pub type FingerprintFn = fn(&Parts, &Bytes) -> Vec<u8>;
 ///     .ttl(Duration::from_secs(3600))
 ///     .on_duplicate(OnDuplicate::Wait);
 ///
-/// // What must rather stop than happen twice.
+/// For work that must stop rather than happen twice.
 /// const TRANSFER: Options = Options::new().on_lost(OnLost::Refuse);
 /// ```
 #[derive(Clone, Copy, Debug)]
@@ -55,37 +55,37 @@ const DEFAULT_LEASE: Duration = Duration::from_secs(30);
 pub enum RunMode {
     /// The key is claimed before the work begins, and held under a lease while it runs. The default.
     Lease,
-    /// The record is written in the run's own transaction, by which the run ends: rows, key and response are one commit.
+    /// The record is written in the run's own transaction, which ends the run: rows, key and response are one commit.
     ///
-    /// A handler ends by [`Execution::commit`](crate::Execution::commit), work under
+    /// A handler ends by [`Execution::commit`](crate::Execution::commit), and work under
     /// [`run_with`](crate::Idempotency::run_with) by [`Execution::commit_value`](crate::Execution::commit_value).
-    /// [`run`](crate::Idempotency::run) has no transaction, and goes by a lease.
+    /// [`run`](crate::Idempotency::run) has no transaction, and uses a lease.
     Transactional,
 }
 
-/// What a duplicate gets while the first run goes on.
+/// What a duplicate gets while the first run is in progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OnDuplicate {
     /// 409 with `Retry-After`, at once.
     Conflict,
-    /// The answer, once it is there; 409 if that takes longer than ten seconds.
+    /// The response, once it is stored; 409 if that takes longer than ten seconds.
     Wait,
 }
 
-/// Which answers are stored.
+/// Which responses are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Keep {
-    /// Those that will not change: 2xx, 3xx except 307 and 308, and the handler's own 4xx except those with `Retry-After`,
-    /// a 415 with `Accept-Encoding`, and those about credentials and limits.
+    /// Responses that will not change: 2xx, 3xx except 307 and 308, and the handler's own 4xx except those with
+    /// `Retry-After`, a 415 with `Accept-Encoding`, and those about credentials and limits.
     Final,
-    /// 5xx and panics too.
+    /// Every response, also 5xx and panics.
     All,
 }
 
 impl Options {
-    /// Those of the engine; without any a key that may be missing, kept for 24 hours, leased for 30 seconds.
+    /// Sets no option. By default the key is optional, the response is stored for 24 hours, and the lease is 30 seconds.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -101,14 +101,14 @@ impl Options {
         }
     }
 
-    /// How long a response is replayed, counted from completion.
+    /// Sets how long a response is replayed, counted from completion.
     ///
-    /// Clients are told this time. The store keeps the response a tenth longer, at most a minute, for retries that were sent
-    /// in time.
+    /// Clients are told this time. The store keeps the response a tenth longer, but at most a minute, for retries that
+    /// were sent in time.
     ///
     /// # Panics
     ///
-    /// If it is zero, more than ten years, or not a whole number of seconds; at compile time, in a constant.
+    /// If the ttl is zero, more than ten years, or not a whole number of seconds; at compile time, in a constant.
     #[must_use]
     pub const fn ttl(mut self, ttl: Duration) -> Self {
         assert!(!ttl.is_zero(), "the ttl must be at least one second");
@@ -124,11 +124,12 @@ impl Options {
         self.checked()
     }
 
-    /// How long a hold lives without renewal, and so how long a key stays taken when its process dies; never longer than the ttl.
+    /// Sets how long a hold lives without renewal, which is how long a key stays taken when its process dies. It is never
+    /// longer than the ttl.
     ///
     /// # Panics
     ///
-    /// If it is zero, longer than the ttl, or not a whole number of seconds; at compile time, in a constant.
+    /// If the lease is zero, longer than the ttl, or not a whole number of seconds; at compile time, in a constant.
     #[must_use]
     pub const fn lease(mut self, lease: Duration) -> Self {
         assert!(!lease.is_zero(), "the lease must be at least one second");
@@ -147,42 +148,43 @@ impl Options {
         self
     }
 
-    /// When the key's record is written: before the work begins, or together with its rows.
+    /// Sets when the key's record is written: before the work begins, or together with its rows.
     #[must_use]
     pub const fn mode(mut self, mode: RunMode) -> Self {
         self.mode = Some(mode);
         self
     }
 
-    /// What a duplicate gets while the first run goes on. The client's `Prefer: wait=N` goes before it.
+    /// Sets what a duplicate gets while the first run is in progress. The client's `Prefer: wait=N` takes precedence.
     #[must_use]
     pub const fn on_duplicate(mut self, on_duplicate: OnDuplicate) -> Self {
         self.on_duplicate = Some(on_duplicate);
         self
     }
 
-    /// What the same request gets once a run's lease has lapsed.
+    /// Sets what the same request gets once a run's lease has expired.
     #[must_use]
     pub const fn on_lost(mut self, on_lost: OnLost) -> Self {
         self.on_lost = Some(on_lost);
         self
     }
 
-    /// Which answers are stored. The response extension [`Disposition`](crate::Disposition) goes before it.
+    /// Sets which responses are stored. The response extension [`Disposition`](crate::Disposition) takes precedence.
     #[must_use]
     pub const fn keep(mut self, keep: Keep) -> Self {
         self.keep = Some(keep);
         self
     }
 
-    /// Whose key it is, by the head of the request. An error is answered with 500, never taken for "anonymous".
+    /// Sets how the caller's scope is determined from the head of the request. If the function returns an error, the
+    /// request fails with 500; it is never treated as anonymous.
     #[must_use]
     pub const fn scope(mut self, scope: ScopeFn) -> Self {
         self.scope = Some(scope);
         self
     }
 
-    /// What of the body counts, in place of canonical JSON; method, path and query count in any case.
+    /// Sets what of the body counts, in place of canonical JSON. Method, path and query always count.
     #[must_use]
     pub const fn fingerprint(mut self, fingerprint: FingerprintFn) -> Self {
         self.fingerprint = Some(fingerprint);
@@ -204,8 +206,8 @@ impl Options {
     }
 }
 
-/// How much longer an outcome is kept than is announced: a retry that a client sends in time arrives later, and must not be
-/// a second run.
+/// How much longer an outcome is stored than is announced: a retry that a client sends in time arrives later, and must
+/// not run again.
 pub(crate) fn grace(ttl: Duration) -> Duration {
     (ttl / 10).min(Duration::from_secs(60))
 }

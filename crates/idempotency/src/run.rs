@@ -1,4 +1,4 @@
-//! The protocol without HTTP: any work whose result serde can write.
+//! The protocol without HTTP, for any work whose result serde can write.
 
 use std::{
     error::Error,
@@ -21,12 +21,12 @@ use crate::{
     outcome::StoredOutcome,
 };
 
-/// What [`Idempotency::run`] and [`run_with`](Idempotency::run_with) give back.
+/// The value that [`Idempotency::run`] or [`run_with`](Idempotency::run_with) returns, and whether the work ran for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Run<T> {
     /// The work ran now.
     Executed(T),
-    /// It had run before; this is what it gave then.
+    /// The work ran before, and this is the value that it returned then.
     Replayed(T),
 }
 
@@ -39,17 +39,18 @@ impl<T> Run<T> {
     }
 }
 
-/// Why [`Idempotency::run`] or [`run_with`](Idempotency::run_with) has no value.
+/// Why [`Idempotency::run`] or [`run_with`](Idempotency::run_with) returned no value.
 #[derive(Debug)]
 pub enum RunError<E> {
-    /// The work did not run, or not to its end, or its value does not count: see the refusal.
+    /// The work did not run, did not finish, or its value does not count: the rejection says which.
     Rejected(Rejection),
-    /// It ran and failed. No value is stored, and the next call with this key runs again, with the steps that were done.
+    /// The work ran and failed. No value is stored. The next call with this key runs it again, with the results of the
+    /// steps that were completed.
     Failed(E),
 }
 
 impl Idempotency {
-    /// Runs the work once for this key, and gives its value again for every further call.
+    /// Runs the work once for this key, and returns its value again for every further call.
     ///
     /// ```
     /// use idempotency::{Fingerprint, Idempotency, IdempotencyKey, MemoryStore, Run, Scope};
@@ -70,16 +71,17 @@ impl Idempotency {
     /// # }
     /// ```
     ///
-    /// It goes by a lease, of 30 seconds unless the engine has another default: one run at a time, whose value is stored after the work. If the process dies between the
-    /// two, the next call does the work again. Work that must not be done twice, such as a row in a database, goes by
-    /// [`run_with`](Self::run_with), which gives it an [`Execution`].
+    /// It runs under a lease, of 30 seconds unless the engine has another default: one run at a time, whose value is
+    /// stored after the work. If the process dies between the two, the next call runs the work again. For work that must
+    /// not run twice, such as inserting a row into a database, use [`run_with`](Self::run_with), which passes the work an
+    /// [`Execution`].
     ///
-    /// The work goes on in a task of its own when the caller stops waiting.
+    /// If the caller stops waiting, the work continues in a task of its own.
     ///
     /// # Errors
     ///
-    /// [`RunError::Failed`] with the work's own error; the key is then free. [`RunError::Rejected`] where it
-    /// did not run, or panicked.
+    /// [`RunError::Failed`] with the work's own error; the key is then free. [`RunError::Rejected`] if the work did not
+    /// run, or panicked.
     pub async fn run<T, E>(
         &self,
         scope: &Scope,
@@ -96,7 +98,7 @@ impl Idempotency {
             .await
     }
 
-    /// [`run`](Self::run) with options, for work that ends itself by a commit, does steps, or calls other services.
+    /// [`run`](Self::run) with options, for work that commits a transaction, has steps, or calls other services.
     ///
     /// ```
     /// use std::time::Duration;
@@ -130,24 +132,25 @@ impl Idempotency {
     /// }
     /// ```
     ///
-    /// # Work that is done exactly once
+    /// # Exactly once
     ///
-    /// Work whose effects are rows in the store's own database ends by [`Execution::commit_value`], which makes rows, key and value
-    /// one commit. With [`RunMode::Transactional`] nothing is written before: they happen exactly once, whatever is killed whenever.
-    /// Work that then succeeds without a commit is refused by [`Rejection::NotCommitted`], and nothing is stored. Under a lease,
-    /// which is the default, a commit by a run that has lost its key is rolled back, and steps are kept; if the process dies,
-    /// the key stays taken until the lease is over.
+    /// Work whose effects are rows in the store's own database ends by [`Execution::commit_value`], which commits rows,
+    /// key and value together. With [`RunMode::Transactional`] nothing is written before that commit, so the effects
+    /// happen exactly once, whichever process is killed at whatever time. Work that succeeds without a commit then gets
+    /// [`Rejection::NotCommitted`], and nothing is stored. Under a lease, which is the default, a commit by a run that
+    /// has lost its key is rolled back, and steps are stored. If the process dies, the key stays taken until the lease
+    /// expires.
     ///
-    /// After a commit the value that was committed counts, whatever the work gives.
+    /// After a commit the committed value counts, whatever the work returns.
     ///
-    /// What the options say nothing of is as [`with_defaults`](crate::IdempotencyBuilder::with_defaults) has it.
-    /// Of the [`Options`], `required`, `keep`, `scope` and `fingerprint` are about requests and mean nothing here.
+    /// Options that are not set come from [`with_defaults`](crate::IdempotencyBuilder::with_defaults). Of the
+    /// [`Options`], `required`, `keep`, `scope` and `fingerprint` concern requests and have no effect here.
     ///
     /// # Errors
     ///
-    /// As [`run`](Self::run). In addition, [`Rejection::NotCommitted`], and [`Rejection::CommitUnknown`] where the database does
-    /// not say whether it has committed: call again with the same key. An error of the work after its commit, or after another run
-    /// was first, is dropped: the value that stands is given in its place.
+    /// As [`run`](Self::run). In addition, [`Rejection::NotCommitted`], and [`Rejection::CommitUnknown`] if the database
+    /// does not say whether it committed: call again with the same key. If the work fails after its commit, or after
+    /// another run was first, its error is dropped, and the stored value is returned.
     pub async fn run_with<T, E, W>(
         &self,
         options: &Options,
@@ -185,7 +188,7 @@ impl Idempotency {
     }
 }
 
-/// The work, inside the engine's task: what its caller gets, and what is kept.
+/// The work, inside the engine's task: its result for the caller, and what is stored.
 async fn attempt<T, E, W>(
     execution: Execution,
     work: impl FnOnce(Execution) -> W,
@@ -197,7 +200,7 @@ where
 {
     let called = {
         let execution = execution.clone();
-        // Called in here, because the closure can panic as well.
+        // Called inside the guard, because the closure can panic as well.
         async move { work(execution).await }
     };
     let made = AssertUnwindSafe(called).catch_unwind().await;
@@ -215,7 +218,7 @@ where
             persist,
         },
         Ended::Superseded => WorkResult {
-            // Its caller gets the value that stands, or hears why there is none.
+            // The caller gets the stored value, or the reason why there is none.
             response: Err(RunError::Rejected(Rejection::ResponseUnavailable)),
             persist: Persist::Superseded,
         },
@@ -226,7 +229,7 @@ where
     }
 }
 
-/// What is kept of work that has not ended itself: of failures and panics nothing.
+/// What is stored for work that did not end itself: nothing for failures and panics.
 fn decide<T: Serialize, E>(
     made: thread::Result<Result<T, E>>,
     is_transactional: bool,
@@ -242,7 +245,7 @@ fn decide<T: Serialize, E>(
             (Err(RunError::Rejected(rejection)), Persist::Nothing)
         }
         Ok(Ok(value)) => {
-            // Serde's code for the value is the user's, too, and the work is done all the same.
+            // Serde's code for the value is the user's too, and the work is already done.
             let written = catch_unwind(AssertUnwindSafe(|| outcome::of_value(&value, limit)));
             let outcome = written.unwrap_or_else(|_| outcome::tombstone(0).into());
             (Ok(value), Persist::Outcome(outcome))
@@ -256,17 +259,18 @@ fn decide<T: Serialize, E>(
     WorkResult { response, persist }
 }
 
-/// The value that the run has committed, as every retry gets it. One that cannot be given again is given once, as the work gave it.
+/// The value that the run committed, as every retry gets it. A value that cannot be read back is returned once, as the
+/// work made it.
 fn committed<T: DeserializeOwned, E>(
     outcome: Bytes,
     made: thread::Result<Result<T, E>>,
 ) -> Result<T, Rejection> {
-    // Serde's code for the value is the user's, too.
+    // Serde's code for the value is the user's too.
     let value = catch_unwind(|| read(outcome)).unwrap_or(Err(Rejection::Panicked));
     if let Err(Rejection::Store(error)) = &value {
         tracing::error!(
             error = %Causes(error),
-            "the value that a run has committed cannot be read as what its work gives, and so not be given again",
+            "the value that a run committed cannot be read as the type that its work returns, so it cannot be replayed",
         );
     }
     value.or_else(|rejection| made.ok().and_then(Result::ok).ok_or(rejection))

@@ -1,4 +1,4 @@
-//! What runs in this process right now: whose holds are renewed, and what a shutdown waits for.
+//! The runs of this process whose holds are renewed, and for which a shutdown waits.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,12 +17,12 @@ use super::{
 };
 use crate::{Fingerprint, Store, StoreError, record::Token, store::Hold};
 
-/// The requests under way, from claim to stored answer.
+/// The requests under way, from the claim to the stored response.
 #[derive(Default)]
 pub(super) struct ActiveRuns {
     // A plain lock: nothing is awaited under it.
     state: Mutex<State>,
-    /// Somebody left, or the door closed.
+    /// Notified when a run ends, and when the shutdown begins.
     left: Notify,
     pub(super) withdrawals: Withdrawals,
 }
@@ -31,25 +31,25 @@ pub(super) struct ActiveRuns {
 struct State {
     closed: bool,
     under_way: usize,
-    /// The claims that are to be withdrawn.
+    /// The claims that wait to be withdrawn.
     withdrawing: usize,
     holds: Holds,
 }
 
-/// No run is renewed for longer than this: one that hangs for ever gives its key up in the end.
+/// The longest time for which a run's hold is renewed, so that a run that hangs gives its key up in the end.
 pub(crate) const MAX_EXECUTION: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// One request under way; it leaves when dropped.
+/// One request under way. It ends when this is dropped.
 pub(crate) struct RunGuard {
     runs: Arc<ActiveRuns>,
     store: Arc<dyn Store>,
     token: Option<Token>,
-    /// Whether it only gives a key back.
+    /// Whether it only releases a key.
     withdraws: bool,
 }
 
 impl ActiveRuns {
-    /// Lets a request in, unless the door is closed.
+    /// Admits a request, unless the shutdown has begun.
     pub(super) fn enter(runs: &Arc<Self>, store: &Arc<dyn Store>) -> Option<RunGuard> {
         let mut state = runs.state.lock();
         if state.closed {
@@ -64,7 +64,7 @@ impl ActiveRuns {
         })
     }
 
-    /// Lets in what belongs to a request that was let in before.
+    /// Admits what belongs to a request that was admitted before.
     pub(super) fn enter_background(runs: &Arc<Self>, store: &Arc<dyn Store>) -> RunGuard {
         runs.state.lock().under_way += 1;
         RunGuard {
@@ -75,7 +75,7 @@ impl ActiveRuns {
         }
     }
 
-    /// Lets in a claim that is to be withdrawn.
+    /// Admits a claim that is to be withdrawn.
     pub(super) fn enter_withdrawal(runs: &Arc<Self>, store: &Arc<dyn Store>) -> RunGuard {
         runs.state.lock().withdrawing += 1;
         RunGuard {
@@ -86,13 +86,13 @@ impl ActiveRuns {
         }
     }
 
-    /// Lets nobody in any more.
+    /// Admits no request from now on.
     pub(super) fn close(&self) {
         self.state.lock().closed = true;
         self.left.notify_waiters();
     }
 
-    /// Returns once the door is closed.
+    /// Returns once the shutdown has begun.
     pub(super) async fn closed(&self) {
         self.until(|state| state.closed).await;
     }
@@ -102,7 +102,7 @@ impl ActiveRuns {
         self.until(|state| state.under_way == 0).await;
     }
 
-    /// Returns once nobody is under way.
+    /// Returns once no request is under way.
     pub(super) async fn idle(&self) {
         self.until(State::is_idle).await;
     }
@@ -115,7 +115,7 @@ impl ActiveRuns {
 
     async fn until(&self, reached: impl Fn(&State) -> bool) {
         loop {
-            // Made before the look, so that no change between the two is missed.
+            // Registered before the state is read, so that no change between the two is missed.
             let left = self.left.notified();
             if reached(&self.state.lock()) {
                 return;
@@ -124,14 +124,14 @@ impl ActiveRuns {
         }
     }
 
-    /// Notes what a run is about to keep.
+    /// Notes the progress that a run is about to store.
     pub(super) fn note_progress(&self, token: &Token, progress: &Bytes) {
         if let Some(held) = self.state.lock().holds.get_mut(token) {
             held.progress = progress.clone();
         }
     }
 
-    /// Notes the attempt as which a run has claimed its key again; false if it has ended.
+    /// Notes the attempt number with which a run has claimed its key again. Returns false if the run has ended.
     pub(super) fn note_attempt(&self, token: &Token, attempt: u32) -> bool {
         let mut state = self.state.lock();
         let held = state.holds.get_mut(token);
@@ -143,7 +143,7 @@ impl ActiveRuns {
         state.holds.get(token).map(|held| held.progress.clone())
     }
 
-    /// Has a hold renewed again before its next turn, whose renewal has failed.
+    /// Has a hold whose renewal failed renewed again before its next turn.
     pub(super) fn renew_soon(&self, hold: &Hold) {
         let due = Instant::now() + hold.lease / 10;
         self.state.lock().holds.bring_forward(&hold.token, due);
@@ -155,12 +155,12 @@ impl ActiveRuns {
         held.is_some_and(|held| Instant::now() < held.until)
     }
 
-    /// Renews this hold no more; false if it was not renewed.
+    /// Stops renewing this hold. Returns false if it was not renewed.
     pub(super) fn give_up(&self, token: &Token) -> bool {
         self.state.lock().holds.remove(token)
     }
 
-    /// The holds of a runtime that are due now, each put off by a third of its lease; and when to look again.
+    /// The holds of a runtime that are due now, each deferred by a third of its lease; and when the next one is due.
     pub(super) fn take_due(&self, runtime: &Id) -> (Vec<(Hold, Fingerprint)>, Option<Instant>) {
         self.state.lock().holds.take_due(runtime, Instant::now())
     }
@@ -182,20 +182,20 @@ impl RunGuard {
         self.store.as_ref()
     }
 
-    /// Claims the key again, if the store has lost its record.
+    /// Claims the key again if the store has lost its record.
     pub(super) async fn reclaim(
         &self,
         hold: &Hold,
         fingerprint: &Fingerprint,
     ) -> Result<bool, StoreError> {
-        // A run that was seen to have lost its key does not come back.
+        // A run that is known to have lost its key does not claim it again.
         if !self.runs.is_held(&hold.token) {
             return Ok(false);
         }
         self.runs.reclaim(self.store(), hold, fingerprint).await
     }
 
-    /// Keeps the steps of the run again.
+    /// Stores the steps of the run again.
     pub(super) async fn restore_progress(&self, hold: &Hold) -> Result<(), StoreError> {
         self.runs.restore_progress(self.store(), hold).await
     }
@@ -207,11 +207,12 @@ impl RunGuard {
         held.map_or(1, |held| held.attempt)
     }
 
-    /// Has the hold renewed until the guard is dropped. Its lease counts from `sent_at`.
+    /// Renews the hold until the guard is dropped. Its lease counts from `sent_at`.
     ///
-    /// One task renews for all runs of a runtime: a handler that blocks its thread cannot starve its own renewal, and a
-    /// run that ends within a third of its lease costs no timer. That task must have seen a hold that is due before
-    /// all others, which it has when this returns; on the thread of a handler that blocks it would never see it.
+    /// One task renews the holds of all runs of a runtime: a handler that blocks its thread cannot starve its own
+    /// renewal, and a run that ends within a third of its lease costs no timer. If this hold is due before all others,
+    /// this returns only once the task has seen it, because the task may be unable to run on the thread of a handler that
+    /// blocks.
     pub(super) async fn hold(
         &mut self,
         hold: Hold,
@@ -220,7 +221,7 @@ impl RunGuard {
         progress: Bytes,
         sent_at: Instant,
     ) {
-        // A hold that is due already is renewed by the run itself, before it begins.
+        // The run itself renews a hold that is due already, before the work begins.
         let counts_from = if sent_at.elapsed() < hold.lease / 3 {
             sent_at
         } else {
@@ -243,7 +244,7 @@ impl RunGuard {
     /// Whether the renewer was woken.
     fn enter_hold(&mut self, held: Held) -> bool {
         self.token = Some(held.hold.token);
-        // Not under the lock: a runtime that has ended drops the renewer at once, which takes it.
+        // Outside of the lock: a runtime that has ended drops the renewer at once, and that takes the lock.
         let wake = self.runs.state.lock().holds.insert(held);
         match wake {
             Wake::Start(earlier) => Heartbeat::start(&self.runs, &self.store, earlier),
@@ -273,7 +274,7 @@ impl Drop for RunGuard {
 
 impl Drop for ActiveRuns {
     fn drop(&mut self) {
-        // The renewers see that they are gone.
+        // The renewers wake, and see that the engine is gone.
         self.state.get_mut().holds.wake_all();
     }
 }

@@ -14,11 +14,11 @@ use crate::{
     store::{sealed::SealedStore, transaction::is_finite},
 };
 
-/// Whose key it is, or why that cannot be told.
+/// The caller's scope, or why it cannot be determined.
 #[cfg(feature = "axum")]
 pub(crate) type FoundScope = Result<Scope, Box<dyn Error + Send + Sync>>;
 
-/// Whose key it is, by the head of any request.
+/// A function that determines the scope from the head of any request.
 #[cfg(feature = "axum")]
 pub(super) type EngineScope = Box<dyn Fn(&Parts) -> FoundScope + Send + Sync>;
 
@@ -54,14 +54,14 @@ impl IdempotencyBuilder {
         }
     }
 
-    /// Keeps this service's keys apart from those of others in the same store.
+    /// Separates this service's keys from those of other services in the same store.
     #[must_use]
     pub fn with_namespace(mut self, namespace: &str) -> Self {
         self.namespace = namespace.into();
         self
     }
 
-    /// Keeps what is stored unreadable for an attacker who has a copy of the store, such as a backup, and not the secret.
+    /// Makes stored data unreadable to an attacker who has a copy of the store, such as a backup, but not the secret.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -75,25 +75,25 @@ impl IdempotencyBuilder {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     ///
-    /// Digests of keys, callers and requests are keyed with the secret, so that nobody can test guesses, and responses and the
-    /// results of steps are encrypted (XChaCha20-Poly1305), each bound to its record. One that was changed, or moved from another
-    /// record, is an error, and nothing runs.
+    /// Digests of keys, callers and requests are keyed with the secret, so that an attacker cannot test guesses.
+    /// Responses and the results of steps are encrypted (XChaCha20-Poly1305), each bound to its record. Data that was
+    /// changed, or moved from another record, causes an error, and nothing runs.
     ///
-    /// Without a secret an attacker with a copy can read responses, and guess offline, millions of guesses a second: keys that
-    /// are not random, then the principal or the credentials, including passwords of Basic authentication, then bodies; and can
-    /// derive [child keys](crate::Execution::child_key).
+    /// Without a secret an attacker with a copy can read responses, derive [child keys](crate::Execution::child_key), and
+    /// test millions of guesses a second offline: keys that are not random, then the principal or the credentials,
+    /// including passwords of Basic authentication, then bodies.
     ///
-    /// Take 32 random bytes, and keep them where a copy of the store is not. Every process that shares the store needs the same
-    /// secret. Another secret, or the first one over a store that has records, forgets all keys, and retries run
-    /// again, unless it is [changed in steps](Self::with_next_secret). Encryption adds
-    /// 45 bytes to a response.
+    /// Use 32 random bytes, and store them apart from every copy of the store. Every process that shares the store needs
+    /// the same secret. A different secret, or the first one for a store that has records, makes the engine forget all
+    /// keys, and retries run again, unless the secret is [changed in steps](Self::with_next_secret). Encryption adds 45
+    /// bytes to a response.
     #[must_use]
     pub fn with_secret(mut self, secret: &[u8]) -> Self {
         self.secret = secret.into();
         self
     }
 
-    /// Announces the secret that services get next, in the first of the three deployments by which a secret is changed.
+    /// Announces the next secret, in the first of the three deployments by which a secret is changed.
     ///
     /// | Deployment | Settings |
     /// |---|---|
@@ -101,27 +101,28 @@ impl IdempotencyBuilder {
     /// | 2 | `with_secret(new).with_previous_secret(old)` |
     /// | 3, twice the longest ttl later | `with_secret(new)` |
     ///
-    /// Keys are not forgotten, and a key runs once although services of two neighbouring deployments serve it. Claims go by
-    /// both secrets meanwhile, the older one first, which takes up to three more calls of the store. Transactional handlers run
-    /// under a lease meanwhile. A first secret is introduced in the same way, with an empty one as the old one.
+    /// No key is forgotten, and a key runs once although services of two neighbouring deployments serve it. In the
+    /// meantime a claim uses both secrets, the older one first, which takes up to three more calls of the store, and
+    /// transactional handlers run under a lease. A first secret is introduced in the same way, with an empty one as the
+    /// old secret.
     ///
-    /// A request that failed without a stored response before the second deployment, and is retried after it, gets other
-    /// [child keys](crate::Execution::child_key).
+    /// A request that failed without a stored response before the second deployment, and is retried after it, gets
+    /// different [child keys](crate::Execution::child_key).
     ///
     /// # Panics
     ///
-    /// If a previous secret is given too: one change has to end before the next one.
+    /// If a previous secret is given too: one change has to end before the next begins.
     #[must_use]
     pub fn with_next_secret(self, secret: &[u8]) -> Self {
         self.with_other_secret(OtherSecret::Next(secret.into()))
     }
 
-    /// Keeps what services stored under the secret before, in the second of the three deployments by which a
-    /// [secret is changed](Self::with_next_secret).
+    /// Reads what services stored under the previous secret, in the second of the three deployments by which a [secret is
+    /// changed](Self::with_next_secret).
     ///
     /// # Panics
     ///
-    /// If a next secret is given too: one change has to end before the next one.
+    /// If a next secret is given too: one change has to end before the next begins.
     #[must_use]
     pub fn with_previous_secret(self, secret: &[u8]) -> Self {
         self.with_other_secret(OtherSecret::Previous(secret.into()))
@@ -136,7 +137,8 @@ impl IdempotencyBuilder {
         self
     }
 
-    /// How often expired records are removed; five minutes unless said. They are not replayed meanwhile.
+    /// Sets how often expired records are removed: every five minutes by default. An expired record is not replayed,
+    /// removed or not.
     ///
     /// # Panics
     ///
@@ -151,23 +153,24 @@ impl IdempotencyBuilder {
         self
     }
 
-    /// How many runs go on at one time; by default as many as there are requests.
+    /// Limits how many runs go on concurrently. By default there is no limit.
     ///
-    /// A run goes on when its client has left, so a limit for requests, such as tower's `ConcurrencyLimit`, does not limit
-    /// runs. Above this one a request that would run is refused with [`Rejection::Busy`](crate::Rejection::Busy), 503 and
-    /// `Retry-After`, before its key is claimed. Stored responses are replayed all the same.
+    /// A run continues when its client disconnects, so a limit for requests, such as tower's `ConcurrencyLimit`, does not
+    /// limit runs. At the limit, a request that would run is refused with [`Rejection::Busy`](crate::Rejection::Busy),
+    /// 503 and `Retry-After`, before its key is claimed. Stored responses are still replayed.
     ///
     /// # Panics
     ///
     /// If it is zero.
     #[must_use]
     pub fn with_max_running(mut self, max: usize) -> Self {
-        assert!(max > 0, "with no run at one time nothing would ever run");
+        assert!(max > 0, "with a limit of zero nothing would ever run");
         self.max_running = max.min(Semaphore::MAX_PERMITS);
         self
     }
 
-    /// What holds where the attribute, the layer's options or those of a call say nothing, field by field.
+    /// Sets the defaults for options that the attribute, the layer's options or those of a call leave unset, field by
+    /// field.
     ///
     /// ```
     /// # #[cfg(feature = "macros")]
@@ -176,11 +179,11 @@ impl IdempotencyBuilder {
     ///
     /// use idempotency::{Idempotency, MemoryStore, OnDuplicate, Options, idempotent};
     ///
-    /// /// Kept for an hour, and a duplicate waits.
+    /// Stored for an hour, and a duplicate waits.
     /// #[idempotent]
     /// async fn book() {}
     ///
-    /// /// Kept for a week, and a duplicate waits too.
+    /// Stored for a week, and a duplicate waits too.
     /// #[idempotent(ttl_seconds = 604_800)]
     /// async fn pay() {}
     ///
@@ -189,24 +192,26 @@ impl IdempotencyBuilder {
     /// # }
     /// ```
     ///
-    /// An attribute can give another number or function. It has no word to take back a default such as `required`, so leave out what
-    /// some handlers must not have; [`Idempotent::mode`](crate::Idempotent::mode) takes [`RunMode::Lease`](crate::RunMode::Lease). A layer and a call can
-    /// take back any but `required`. A lease that is longer than the ttl it meets is as long as that ttl.
-    /// [`run`](Idempotency::run) has no transaction, whatever this says.
+    /// An attribute can replace a number or a function. It cannot unset a default such as `required`, so leave out of the
+    /// defaults what some handlers must not have; [`Idempotent::mode`](crate::Idempotent::mode) takes
+    /// [`RunMode::Lease`](crate::RunMode::Lease). A layer and a call can unset any default but `required`. If the lease
+    /// and the ttl come from different places, a lease longer than the ttl is shortened to it. [`run`](Idempotency::run)
+    /// has no transaction, whatever this sets.
     #[must_use]
     pub fn with_defaults(mut self, options: Options) -> Self {
         self.defaults = options;
         self
     }
 
-    /// Whose key it is, by the head of any request with a key: for all handlers and layers that do not say it themselves.
+    /// Sets the function that determines the caller's scope from the head of any request with a key, for all handlers and
+    /// layers that do not set their own.
     ///
     /// ```
     /// use std::{collections::HashMap, sync::Arc};
     ///
     /// use idempotency::{Idempotency, MemoryStore, Scope};
     ///
-    /// // An authentication layer outside refuses what is not in here.
+    /// An authentication layer outside of the engine refuses requests with unknown keys.
     /// let accounts: Arc<HashMap<String, u64>> = Arc::default();
     /// let idempotency = Idempotency::builder(MemoryStore::new())
     ///     .with_scope(move |head| {
@@ -217,13 +222,14 @@ impl IdempotencyBuilder {
     ///     .build();
     /// ```
     ///
-    /// The order is: the attribute's `principal` or `scope`, or the [`scope`](Options::scope) of a layer's options or of the
-    /// [defaults](Self::with_defaults); this function; a [`Scope`] in the request's extensions; the request's credentials. So the
-    /// last two count no more, unless the function looks at them:
-    /// `head.extensions.get::<Scope>()`. An error is answered with 500, never taken for "anonymous".
+    /// The first of these applies: the attribute's `principal` or `scope`, or the [`scope`](Options::scope) of a layer's
+    /// options or of the [defaults](Self::with_defaults); this function; a [`Scope`] in the request's extensions; the
+    /// request's credentials. So with this function the last two are ignored, unless the function reads them:
+    /// `head.extensions.get::<Scope>()`. If it returns an error, the request fails with 500; it is never treated as
+    /// anonymous.
     ///
-    /// It runs on every request with a key, replays too, and must not block. What it names has to be verified: whoever can choose
-    /// another caller's scope gets that one's responses.
+    /// The function runs on every request with a key, including replays, and must not block. It must use verified data
+    /// only: a client that can choose another caller's scope gets that caller's responses.
     #[cfg(feature = "axum")]
     #[must_use]
     pub fn with_scope(
@@ -234,7 +240,7 @@ impl IdempotencyBuilder {
         self
     }
 
-    /// How requests are read and answers are marked.
+    /// Sets how requests are read and responses are marked.
     #[cfg(feature = "axum")]
     #[must_use]
     pub fn with_http(mut self, http: HttpConfig) -> Self {
@@ -242,11 +248,11 @@ impl IdempotencyBuilder {
         self
     }
 
-    /// The engine.
+    /// Builds the engine.
     ///
     /// # Panics
     ///
-    /// If [`with_max_stored_body`](HttpConfig::with_max_stored_body) is more than the store can keep, or if a store
+    /// If [`with_max_stored_body`](HttpConfig::with_max_stored_body) is more than the store can hold, or if a store
     /// [wraps](Store::wrapped) itself.
     #[must_use]
     pub fn build(self) -> Idempotency {
@@ -269,7 +275,7 @@ impl IdempotencyBuilder {
             let limit = store.outcome_limit();
             assert!(
                 bytes <= limit,
-                "with_max_stored_body({bytes}) is more than the store `{}` keeps, which is {limit} bytes with the header fields",
+                "with_max_stored_body({bytes}) is more than the store `{}` can hold, which is {limit} bytes including the header fields",
                 store.name(),
             );
         }
@@ -294,7 +300,7 @@ impl IdempotencyBuilder {
     }
 }
 
-/// Without the namespace and the secret.
+/// Leaves out the namespace and the secret.
 impl fmt::Debug for IdempotencyBuilder {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter

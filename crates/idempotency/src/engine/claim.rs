@@ -1,4 +1,4 @@
-//! How a key is taken: a claim that has not begun to run is withdrawn, whatever becomes of its caller.
+//! Claims keys. A claim whose run does not begin is withdrawn, whatever its caller does.
 
 use std::{
     panic::AssertUnwindSafe,
@@ -33,11 +33,11 @@ pub(super) struct Claiming {
 /// A store's response to a claim.
 pub(super) struct Claimed {
     pub(super) claim: Claim,
-    /// From when a lease counts that was won.
+    /// When the lease of a hold that was won begins.
     pub(super) sent_at: Instant,
-    /// What gives the key back, if it was won.
+    /// Withdraws the claim if it was won.
     pub(super) withdrawal: Option<Withdrawal>,
-    /// A place among those that run at one time, if it was won for a run.
+    /// A place among the concurrent runs, if the claim was won for a run.
     pub(super) place: Option<OwnedSemaphorePermit>,
 }
 
@@ -45,7 +45,7 @@ pub(super) struct Claimed {
 pub(super) struct Withdrawal {
     /// `None` once there is nothing to withdraw.
     claim: Option<SentClaim>,
-    // Kept, because the caller may drop this outside of the runtime.
+    // Stored, because the caller may drop this outside of the runtime.
     runtime: Handle,
 }
 
@@ -130,7 +130,7 @@ impl Drop for Claiming {
             return;
         };
         let guard = ActiveRuns::enter_withdrawal(&claim.runs, &claim.store);
-        // A claim that is cut off midway may still arrive, so its response is waited for first. One that has panicked
+        // A claim that is cut off midway may still arrive, so this waits for its response first. A claim that panicked
         // panics again.
         let call = AssertUnwindSafe(call).catch_unwind();
         let runtime = withdrawal.runtime.clone();
@@ -163,7 +163,7 @@ impl Drop for Withdrawal {
 }
 
 impl SentClaim {
-    /// Has the claim withdrawn, for which a shutdown waits.
+    /// Has the claim withdrawn. A shutdown waits for that.
     fn withdraw(self, guard: RunGuard, runtime: &Handle) {
         let runs = Arc::clone(&self.runs);
         runs.withdrawals.push(self, guard, runtime);

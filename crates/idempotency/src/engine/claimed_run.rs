@@ -17,16 +17,16 @@ use crate::{
     store::{Hold, IfOwner},
 };
 
-/// The right to run, with all that is needed for it. A claim whose run does not begin is withdrawn when this is dropped.
+/// The right to run, with all that the run needs. A claim whose run does not begin is withdrawn when this is dropped.
 pub(crate) struct ClaimedRun<'a> {
     pub(super) idempotency: &'a Idempotency,
     pub(super) operation: Operation,
     pub(super) hold: Hold,
     /// `None` where the run's transaction will write the record.
     pub(super) claim: Option<RecordedClaim>,
-    /// In transactional mode, the key's place among those that run in this process.
+    /// In transactional mode, the key's lock in this process.
     pub(super) local_lock: Option<LocalLock>,
-    /// Its place among those that run at one time.
+    /// Its place among the concurrent runs.
     pub(super) place: Option<OwnedSemaphorePermit>,
     pub(super) guard: RunGuard,
 }
@@ -35,7 +35,7 @@ pub(crate) struct ClaimedRun<'a> {
 pub(super) struct RecordedClaim {
     pub(super) attempt: u32,
     pub(super) progress: Progress,
-    /// From when the lease counts.
+    /// When the lease begins to count.
     pub(super) sent_at: Instant,
     pub(super) withdrawal: Option<Withdrawal>,
 }
@@ -43,7 +43,7 @@ pub(super) struct RecordedClaim {
 impl ClaimedRun<'_> {
     /// Runs the work, and stores what it leaves.
     ///
-    /// Nobody who drops this future stops it: the work would go on in a task of its own.
+    /// Dropping this future does not stop the work, which then continues in a task of its own.
     pub(crate) async fn run<R, W>(self, work: W) -> Result<Finished<R>, Rejection>
     where
         R: Send + 'static,
@@ -83,7 +83,7 @@ impl ClaimedRun<'_> {
                     sent_at,
                 )
                 .await;
-            // The last look before the work begins. Should it fail, the claim is withdrawn.
+            // The last call before the work begins. If it fails, the claim is withdrawn.
             match engine.refresh(&hold, &fingerprint, Some(sent_at)).await {
                 Ok(IfOwner::Done(_)) => {}
                 Ok(IfOwner::NotOwner) => return Err(Rejection::InProgress),
@@ -116,7 +116,7 @@ impl ClaimedRun<'_> {
         self.idempotency
     }
 
-    /// Which secret names its record.
+    /// The secret that names its record.
     pub(crate) fn named_by(&self) -> NamedBy {
         self.operation.named_by
     }
@@ -131,25 +131,25 @@ impl ClaimedRun<'_> {
         }
     }
 
-    /// Which attempt at its request it is.
+    /// The number of this attempt at the request.
     pub(crate) fn attempt(&self) -> u32 {
         self.claim.as_ref().map_or(1, |claim| claim.attempt)
     }
 
-    /// The steps that the attempts before it have done.
+    /// The steps that earlier attempts completed.
     pub(crate) fn progress(&self) -> Progress {
         let claim = self.claim.as_ref();
         claim.map_or_else(Progress::default, |claim| claim.progress.clone())
     }
 
-    /// Whether its own transaction ends it.
+    /// Whether its own transaction completes it.
     pub(crate) fn is_transactional(&self) -> bool {
         self.local_lock.is_some()
     }
 }
 
 impl Idempotency {
-    /// What the client of a run gets that lost its key.
+    /// What the client of a run that lost its key receives.
     async fn response_of_the_owner(&self, operation: Operation) -> Result<Replay, Rejection> {
         let found = match with_store_timeout(&self.0.store, self.0.store.inspect(&operation.id))
             .await
@@ -160,7 +160,7 @@ impl Idempotency {
                     idempotency.store = self.store().name(),
                     idempotency.record = %operation.id,
                     error = %Causes(&error),
-                    "a run has lost its key, or not heard of its commit, and the response that stands cannot be read",
+                    "a run lost its key, or the confirmation of its commit, and the stored response cannot be read",
                 );
                 return Err(Rejection::ResponseUnavailable);
             }

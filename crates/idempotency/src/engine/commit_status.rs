@@ -1,4 +1,4 @@
-//! What has become of a transaction whose end was not heard of.
+//! Determines whether a transaction committed whose commit was not confirmed.
 
 use std::time::Duration;
 
@@ -10,34 +10,34 @@ use crate::{
     store::{Claim, ClaimRequest, IfOwner},
 };
 
-/// Where the key of such a transaction stands.
+/// The key's state after such a commit.
 pub(crate) enum CommitStatus {
     /// The transaction was committed.
     Committed,
-    /// It was not, and never will be: somebody else has the key.
+    /// The transaction did not commit, and never will: another run has the key.
     Superseded,
-    /// It was not, and never will be.
+    /// The transaction did not commit, and never will.
     NotCommitted,
 }
 
-/// Between the looks, for as long as the store gives no answer.
+/// The delays between attempts, while the store gives no response.
 const PAUSES: [Duration; 3] = [
     Duration::from_millis(50),
     Duration::from_millis(200),
     Duration::from_secs(1),
 ];
 
-/// For all the looks together. Their client waits.
+/// The time for all attempts together, during which the client waits.
 const TIMEOUT: Duration = Duration::from_secs(8);
 
 impl Idempotency {
-    /// Looks at the record that the transaction would have written, after a step that the transaction, where it still
-    /// goes on, either lets wait or cannot come behind.
+    /// Writes to the record that the transaction would have written, then reads it. A commit that is still in progress
+    /// either finishes before the read or fails on this write.
     pub(crate) async fn resolve_commit(
         &self,
         entry: &PendingRecord,
     ) -> Result<CommitStatus, StoreError> {
-        // One for all looks: one whose response was lost must not be taken for another run by the next.
+        // One token for all attempts: an attempt whose reply was lost must not look like another run to the next attempt.
         let token = Token::random();
         let looks = async {
             let mut status = self.look(entry, token).await;
@@ -58,13 +58,13 @@ impl Idempotency {
     async fn look(&self, entry: &PendingRecord, token: Token) -> Result<CommitStatus, StoreError> {
         let store = &self.0.store;
         if entry.is_held {
-            // A record that is still the hold's has not been completed, and its row has been written again since.
+            // A record that the run still holds was not completed, and the renewal has written its row again since.
             if with_store_timeout(store, store.renew(&entry.hold)).await? == IfOwner::Done(()) {
                 return Ok(CommitStatus::NotCommitted);
             }
         } else {
-            // It is over at once, so that the key is free for everybody, and its record stays for a while: behind a
-            // record that was removed a late commit would find nothing there, as it expects.
+            // The lease is zero, so the key is free at once, but the record stays for a while: a late commit would find
+            // no record where one had been removed, as it expects.
             let hold = entry
                 .hold
                 .clone()
@@ -81,8 +81,10 @@ impl Idempotency {
             }
         }
         let Some(record) = with_store_timeout(store, store.inspect(&entry.hold.id)).await? else {
-            // What the step has met has gone since, so the next look finds the key free.
-            return Err(StoreError::unavailable("the key's record has just gone"));
+            // What the claim met has gone since, so the next attempt finds the key free.
+            return Err(StoreError::unavailable(
+                "the key's record was removed during the check",
+            ));
         };
         Ok(decision::commit_status(&entry.hold.token, &record))
     }

@@ -15,9 +15,9 @@ use crate::{
     store::{Claim, IfOwner},
 };
 
-/// What a request asks under its key.
+/// The fingerprints of a request.
 pub(crate) struct Asked {
-    /// In the form under which the key is claimed.
+    /// The form in which the key is claimed.
     pub(crate) fingerprint: Fingerprint,
     forms: Forms,
 }
@@ -30,7 +30,7 @@ impl Asked {
         }
     }
 
-    /// Refuses the request if the record with this fingerprint belongs to a different one.
+    /// Refuses the request if the record with this fingerprint belongs to a different request.
     pub(super) fn same_as(&self, recorded: &Fingerprint) -> Result<(), Rejection> {
         if self.forms.match_stored(recorded) {
             Ok(())
@@ -44,17 +44,17 @@ impl Asked {
 
 /// What follows the store's response to a claim.
 pub(super) enum AfterClaim {
-    /// The key is the request's own, and its work runs.
+    /// The request holds the key, and its work runs.
     Run {
         attempt: u32,
         progress: Bytes,
     },
-    /// The same request holds the key, and another version of the library made its fingerprint: only a claim in that form waits
-    /// for it and takes it over.
+    /// The same request holds the key, under a fingerprint of another version of the library. Only a claim in that form
+    /// waits for the key and takes it over.
     ClaimInForm(Fingerprint),
-    /// The run before this one is lost. Its record says whether it suspended itself first.
+    /// The previous run was lost. Its record says whether it suspended itself first.
     InspectLost,
-    /// The request has been carried out.
+    /// The request was carried out before.
     Replay {
         outcome: Bytes,
         expires_at: SystemTime,
@@ -90,19 +90,20 @@ pub(super) fn after_claim(asked: &Asked, claim: Claim) -> AfterClaim {
     }
 }
 
-/// Whether a request that may wait waits after this claim: a different one that holds the key is refused at once.
+/// Whether a request that may wait does wait after this claim: if a different request holds the key, it is refused at
+/// once.
 pub(super) fn waits_after(claim: &Claim, claimed_as: &Fingerprint) -> bool {
     matches!(claim, Claim::InFlight { fingerprint } if fingerprint == claimed_as)
 }
 
-/// Whose key a run has taken.
+/// What the run took its key from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Predecessor {
-    /// Nobody's: this is the first attempt.
+    /// A free key: this is the first attempt.
     None,
-    /// That of a run which crashed, or lost its lease.
+    /// A run that crashed or lost its lease.
     Lost,
-    /// That of a run which ended in an orderly way, with its steps kept.
+    /// A run that suspended itself and stored its steps.
     Suspended,
 }
 
@@ -118,10 +119,10 @@ pub(super) fn predecessor(attempt: u32, progress: &Progress) -> Predecessor {
 pub(super) enum AfterLook {
     /// There is none, so the run's own transaction will write it.
     RunInTransaction,
-    /// A run under a lease left it, such as one of the service's last version. This run goes under a lease too, and its
-    /// transaction ends the hold in place of writing a new record.
+    /// A run under a lease left it, such as one of an earlier version of the service. This run also takes a lease, and
+    /// its transaction completes that hold instead of writing a new record.
     ClaimLease,
-    /// The request has been carried out.
+    /// The request was carried out before.
     Replay {
         outcome: Bytes,
         expires_at: SystemTime,
@@ -142,16 +143,16 @@ pub(super) fn after_look(asked: &Asked, found: Option<Record>) -> Result<AfterLo
     })
 }
 
-/// How a run ends that holds nothing in the store.
+/// How a run ends that has no hold in the store.
 pub(super) enum TransactionalEnd {
     /// Its response is sent; the record that its transaction wrote lasts until then.
     Send(Option<SystemTime>),
-    /// Another run's response stands.
+    /// Another run's response counts.
     Superseded,
-    /// It committed nothing, so its response is sent only where there is no record: a transaction that failed may have failed
-    /// on the rows of an equal run that committed.
+    /// It committed nothing, so its response is sent only where there is no record: its transaction may have failed on
+    /// the rows of an equal run that committed.
     SendIfUnrecorded,
-    /// Its response stands for no change. It takes the key first, and is stored under it.
+    /// Its response goes with no change. It claims the key first, and is then stored under it.
     ClaimAndStore,
 }
 
@@ -167,8 +168,8 @@ pub(super) const fn transactional_end(persist: &Persist) -> TransactionalEnd {
     }
 }
 
-/// What the record says of a transaction whose commit was not confirmed. A write to the record has gone before, which a commit
-/// that still goes on either delays or cannot follow.
+/// What the record says of a transaction whose commit was not confirmed. The caller has written to the record before: a
+/// commit that is still in progress either waits for that write or fails on it.
 pub(super) fn commit_status(own: &Token, record: &Record) -> CommitStatus {
     match record.phase {
         Phase::Completed { .. } if record.token == *own => CommitStatus::Committed,
@@ -176,11 +177,12 @@ pub(super) fn commit_status(own: &Token, record: &Record) -> CommitStatus {
     }
 }
 
-/// What a run does that may not end its hold as it wanted, because the store does not find the hold to be its own.
+/// What a run does when the store does not complete its hold because it does not find the hold to be the run's own.
 pub(super) enum AfterRefusedEnd {
-    /// The store may have lost the record, as a server that failed over does: the run claims its key again, and ends once more.
+    /// The store may have lost the record, as a server that fails over can: the run claims its key again, and retries its
+    /// end.
     Reclaim,
-    /// It leaves nothing. Its response is sent unless another run owns the key by now.
+    /// It stores nothing. Its response is sent unless another run owns the key by now.
     SendUnlessOwned,
 }
 
@@ -191,7 +193,7 @@ pub(super) const fn after_refused_end(persist: &Persist) -> AfterRefusedEnd {
     }
 }
 
-/// Whether another run owns the key of one whose hold the store does not find.
+/// Whether another run owns the key, where the store does not find the run's hold.
 pub(super) fn owner(own: &Token, found: Option<&Record>) -> IfOwner<()> {
     if found.is_some_and(|record| record.token != *own) {
         IfOwner::NotOwner
@@ -200,14 +202,14 @@ pub(super) fn owner(own: &Token, found: Option<&Record>) -> IfOwner<()> {
     }
 }
 
-/// What the client of a run gets that lost its key: the owner's response, once there is one. A run that lost its key has stored
-/// nothing, and two responses to one key would contradict each other.
+/// What the client of a run that lost its key receives: the owner's response, once there is one. A run that lost its key
+/// has stored nothing, and two different responses to one key would contradict each other.
 pub(super) fn response_of_the_owner(
     asked: &Asked,
     found: Option<Record>,
 ) -> Result<(Bytes, SystemTime), Rejection> {
     let record = found.ok_or(Rejection::ResponseUnavailable)?;
-    // An operator may have freed the key, and a different request taken it.
+    // An operator may have freed the key, and a different request may have taken it.
     asked.same_as(&record.fingerprint)?;
     match record.phase {
         Phase::Completed { outcome } => Ok((outcome, record.expires_at)),

@@ -1,4 +1,4 @@
-//! A run that nobody can stop by losing interest.
+//! Work that continues in the background when its caller drops it.
 
 use std::{
     panic::AssertUnwindSafe,
@@ -11,21 +11,20 @@ use futures_util::{FutureExt, future::BoxFuture};
 use tokio::runtime::Handle;
 use tracing::Instrument;
 
-/// Work that is done where it is awaited, and goes on in a task of its own once it is dropped there.
+/// Work that runs where it is awaited, and continues in a task of its own once it is dropped there.
 ///
-/// Most callers stay to the end. To hand each run to a task from the start would cost all of them two changes of
-/// task.
+/// Most callers stay to the end. Spawning a task for each run from the start would cost all of them two task switches.
 pub(crate) struct DetachOnDrop<T: Send + 'static> {
     /// `None` once it has ended.
     run: Option<BoxFuture<'static, thread::Result<T>>>,
-    // Kept, because whoever drops this may do so outside of the runtime.
+    // Stored, because the caller may drop this outside of the runtime.
     runtime: Handle,
 }
 
 impl<T: Send + 'static> DetachOnDrop<T> {
     pub(crate) fn new(run: impl Future<Output = T> + Send + 'static) -> Self {
         Self {
-            // What the work logs still belongs to the request when that has gone.
+            // Log lines of the work still belong to the request after the request has gone.
             run: Some(
                 AssertUnwindSafe(run)
                     .catch_unwind()

@@ -1,4 +1,4 @@
-//! How a hold ends.
+//! Ends a run's hold.
 
 use std::{
     sync::{
@@ -29,16 +29,17 @@ pub(super) struct Held {
     hold: Hold,
     fingerprint: Fingerprint,
     guard: RunGuard,
-    /// Whether the store has said that the hold is not the run's own any more, and not yet whose it is.
+    /// Whether the store has said that the run no longer owns the hold, and the owner is not known yet.
     is_doubtful: Arc<AtomicBool>,
 }
 
-/// How long a client waits for a store that fails to keep its response. For one that is silent it waits longer, for
-/// [`STORE_TIMEOUT`] in all: should the process die after a response was sent that is not stored, a retry would run again.
+/// How long a client waits for a failing store to store its response. For a store that does not respond the client waits
+/// longer, [`STORE_TIMEOUT`] in all: if the process died after sending a response that is not stored, a retry would run
+/// again.
 const RETRY_DELAYS: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(200)];
 
-/// Ends the hold, and gives the response back. A response that cannot be stored for now does not keep the client
-/// waiting: it is sent, and stored as soon as the store is back, while the hold still keeps everybody else out.
+/// Ends the hold, and returns the response. A response that cannot be stored for now does not delay the client: it is
+/// sent, and stored as soon as the store recovers. Until then the hold keeps other requests out.
 pub(super) async fn finish<R>(held: Held, ending: WorkResult<R>) -> IfOwner<Executed<R>> {
     let WorkResult { response, persist } = ending;
     let executed = |expires_at| {
@@ -50,12 +51,12 @@ pub(super) async fn finish<R>(held: Held, ending: WorkResult<R>) -> IfOwner<Exec
     let persist = match persist {
         Persist::AlreadyCommitted(expires_at) => return executed(Some(expires_at)),
         Persist::Superseded => return IfOwner::NotOwner,
-        // The hold stays as it is, and with it everybody else out, until its lease lapses.
+        // The hold stays as it is, and keeps other requests out until its lease expires.
         Persist::OutcomeUnknown => {
             tokio::spawn(held.lapse().in_current_span());
             return executed(None);
         }
-        // The response stands for nothing that is stored, so it need not wait for the steps.
+        // Nothing is stored for this response, so it need not wait for the steps.
         Persist::AfterSteps(settled) => {
             let end = async move {
                 match settled.await {
@@ -69,7 +70,7 @@ pub(super) async fn finish<R>(held: Held, ending: WorkResult<R>) -> IfOwner<Exec
         Persist::Outcome(_) | Persist::Nothing | Persist::Steps(_) => persist,
     };
     let is_doubtful = Arc::clone(&held.is_doubtful);
-    // What is not known to be the request's only response is not sent.
+    // A response that may not be the request's only one is not sent.
     let unheard = |executed: IfOwner<_>| {
         if is_doubtful.load(Ordering::Relaxed) {
             IfOwner::NotOwner
@@ -118,7 +119,7 @@ impl Held {
         }
     }
 
-    /// Completes the run, or gives its key back: free, or for an attempt that goes on with its steps.
+    /// Completes the run, or releases its key: free, or suspended with the steps for the next attempt.
     async fn end(&self, persist: &Persist) -> Result<IfOwner<Option<SystemTime>>, StoreError> {
         let ended = self.end_own(persist).await?;
         if ended == IfOwner::NotOwner
@@ -154,13 +155,13 @@ impl Held {
             }
             _ => {
                 if with_store_timeout(store, store.release(hold)).await? == IfOwner::NotOwner {
-                    // The client of a run that was taken over gets the response of the one that counts.
+                    // The client of a run that was taken over gets the new owner's response.
                     let found =
                         Box::pin(with_store_timeout(store, store.inspect(&hold.id))).await?;
                     if decision::owner(&hold.token, found.as_ref()) == IfOwner::NotOwner {
                         return Ok(IfOwner::NotOwner);
                     }
-                    // A claim may be on its way by which this run was to get its key back.
+                    // A claim by which this run would get its key back may be in flight.
                     let withdraw = store.withdraw(hold, &self.fingerprint);
                     Box::pin(with_store_timeout(store, withdraw)).await?;
                 }
@@ -180,9 +181,9 @@ impl Held {
     ) {
         let mut ended = self.end(&persist).await;
         for delay in RETRY_DELAYS {
-            // After a dark connection the next one can do better.
+            // A call on a new connection may succeed where a silent connection did not.
             if ended.as_ref().is_err_and(is_worth_a_retry) {
-                // In boxes, because hardly any run comes here.
+                // Boxed, because hardly any run gets here.
                 Box::pin(tokio::time::sleep(delay)).await;
                 ended = Box::pin(self.end(&persist)).await;
             }
@@ -190,8 +191,8 @@ impl Held {
         (self, persist, ended)
     }
 
-    /// Leaves the hold to its lease, once the store has the steps of the run: one whose result it has not taken yet would be done
-    /// again by the next attempt.
+    /// Leaves the hold to its lease, once the store has the run's steps. The next attempt would repeat a step whose
+    /// result is not stored.
     async fn lapse(self) {
         let kept =
             retry_until_lease_expires(self.hold.lease, || self.guard.restore_progress(&self.hold))
@@ -206,7 +207,7 @@ impl Held {
         }
     }
 
-    /// Ends the hold as soon as the store is back, for a response that has been sent; unless it has ended just now.
+    /// Ends the hold as soon as the store recovers, for a response that has been sent, unless the hold has just ended.
     async fn end_later(
         self,
         persist: Persist,
@@ -235,7 +236,7 @@ impl Held {
     }
 }
 
-/// Tries until the store has responded, or this time is over.
+/// Retries for this long, or until the store has responded.
 pub(super) async fn retry_until_lease_expires<T, C>(
     time: Duration,
     mut call: impl FnMut() -> C,
@@ -248,7 +249,7 @@ where
     loop {
         match call().await {
             Err(error) if is_worth_a_retry(&error) && Instant::now() < end => {
-                // Not all at the same moment, where many of them retry_until_lease_expires.
+                // Spread out, where many runs retry.
                 tokio::time::sleep(pause.mul_f32(rand::random_range(0.5..1.0))).await;
             }
             response => return response,
@@ -257,8 +258,8 @@ where
     }
 }
 
-/// Whether the same call may succeed at another time. A record that cannot be read stays so: another version wrote it, whose
-/// run has the key by now, or it is damaged.
+/// Whether the same call may succeed later. A record that cannot be read stays so: another version wrote it, and its run
+/// holds the key by now, or it is damaged.
 pub(super) fn is_worth_a_retry(error: &StoreError) -> bool {
     !matches!(
         error.kind(),

@@ -15,9 +15,9 @@ use crate::{
     store::{Hold, IfOwner},
 };
 
-/// Renews until all handles on the engine are gone, or its runtime ends, and the runs there with it.
+/// Renews holds until all handles on the engine are gone, or until its runtime ends, and the runs there with it.
 ///
-/// The renewer of another runtime would not do: that one may not be driven for a while, or be blocked by a handler.
+/// Another runtime's renewer would not do: that runtime may not be driven for a while, or a handler may block it.
 pub(super) struct Heartbeat {
     runs: Weak<ActiveRuns>,
     earlier: Arc<Notify>,
@@ -26,7 +26,7 @@ pub(super) struct Heartbeat {
 }
 
 impl Heartbeat {
-    /// Starts one in the current runtime.
+    /// Starts a renewer in the current runtime.
     pub(super) fn start(runs: &Arc<ActiveRuns>, store: &Arc<dyn Store>, earlier: Arc<Notify>) {
         let runtime = Handle::current();
         let renewer = Self {
@@ -45,7 +45,7 @@ impl Heartbeat {
                 None => return,
             };
             for (hold, fingerprint) in due {
-                // Each in its own task, so that a slow store delays no other renewal.
+                // Each in a task of its own, so that a slow store delays no other renewal.
                 let (runs, store) = (Weak::clone(&self.runs), Arc::clone(&self.store));
                 tokio::spawn(renew(runs, store, hold, fingerprint));
             }
@@ -77,14 +77,14 @@ async fn renew(
     hold: Hold,
     fingerprint: Fingerprint,
 ) {
-    // The run may have ended before this task had its turn.
+    // The run may have ended before this task was scheduled.
     if !runs.upgrade().is_some_and(|runs| runs.is_held(&hold.token)) {
         return;
     }
     let renewed = match with_store_timeout(&store, store.renew(&hold)).await {
         Ok(IfOwner::Done(())) => return,
         Ok(IfOwner::NotOwner) => {
-            // The run has just ended, or the store has lost its record, or another run took over.
+            // The run has just ended, or the store has lost its record, or another run took the key over.
             let Some(runs) = runs.upgrade().filter(|runs| runs.is_held(&hold.token)) else {
                 return;
             };
@@ -104,7 +104,7 @@ async fn renew(
             idempotency.store = store.name(),
             idempotency.record = %hold.id,
             error = %Causes(&error),
-            "a hold could not be renewed; the next try is in a tenth of its lease",
+            "a hold could not be renewed; the next attempt is in a tenth of its lease",
         );
     }
 }

@@ -1,4 +1,4 @@
-//! The holds that are renewed, in the order in which they are due in each runtime.
+//! The holds that are renewed, ordered by when they are due in each runtime.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -17,21 +17,21 @@ pub(super) struct Holds {
     queues: HashMap<Id, Queue>,
 }
 
-/// The holds of one runtime that are renewed again, so that its renewer looks at no others.
+/// The holds of one runtime, apart from the others so that its renewer reads only these.
 #[derive(Default)]
 struct Queue {
     due: BTreeSet<(Instant, Token)>,
-    /// When the renewer looks next; `None` while it has nothing to renew.
+    /// When the renewer wakes next; `None` while it has nothing to renew.
     wakes_at: Option<Instant>,
-    /// A hold wants to be renewed earlier than the renewer sleeps.
+    /// Wakes the renewer for a hold that is due before that time.
     earlier: Arc<Notify>,
 }
 
-/// What the renewer of a hold that was entered needs.
+/// What the renewer has to do for a new hold.
 pub(super) enum Wake {
-    /// To be started, with this to be woken by.
+    /// It has to be started, with this to wake it.
     Start(Arc<Notify>),
-    /// To be woken.
+    /// It has to be woken.
     Notify(Arc<Notify>),
     /// Nothing.
     Sleep,
@@ -40,13 +40,13 @@ pub(super) enum Wake {
 pub(super) struct Held {
     pub(super) hold: Hold,
     pub(super) fingerprint: Fingerprint,
-    /// The number that its record has.
+    /// The attempt number of its record.
     pub(super) attempt: u32,
-    /// What the run has kept so far, or is about to.
+    /// The progress that the run has stored, or is about to store.
     pub(super) progress: Bytes,
     pub(super) due: Instant,
     pub(super) until: Instant,
-    /// Where its run is.
+    /// The runtime that drives its run.
     pub(super) runtime: Id,
 }
 
@@ -84,12 +84,13 @@ impl Holds {
         self.held.get(token)
     }
 
-    /// To change what does not say when it is due.
+    /// Gives access to everything but when the hold is due.
     pub(super) fn get_mut(&mut self, token: &Token) -> Option<&mut Held> {
         self.held.get_mut(token)
     }
 
-    /// Has a hold renewed then, unless it is due earlier or renewed no more. Wakes its renewer if that sleeps for longer.
+    /// Schedules the renewal of a hold, unless it is due earlier or no longer renewed. Wakes the renewer if it would
+    /// sleep longer.
     pub(super) fn bring_forward(&mut self, token: &Token, due: Instant) {
         let Some(held) = self.held.get_mut(token) else {
             return;
@@ -108,9 +109,9 @@ impl Holds {
         }
     }
 
-    /// The holds of a runtime that are due now, each put off by a third of its lease; and when to look again.
+    /// The holds of a runtime that are due now, each deferred by a third of its lease; and when the next one is due.
     ///
-    /// What is due soon is taken along: with many runs, each wake would be for the sake of one.
+    /// Holds that are due soon are included: with many runs, each would otherwise cost a wake of its own.
     pub(super) fn take_due(
         &mut self,
         runtime: &Id,
@@ -128,7 +129,7 @@ impl Holds {
                 break;
             }
             queue.due.pop_first();
-            // Past its time it stays out of the order.
+            // A hold past its deadline is not scheduled again.
             if now < held.until {
                 held.due = now + held.hold.lease / 3;
                 queue.due.insert((held.due, token));
@@ -144,7 +145,7 @@ impl Holds {
         self.queues.remove(runtime);
     }
 
-    /// Lets every renewer see that there is nothing to renew any more.
+    /// Lets every renewer see that there is nothing left to renew.
     pub(super) fn wake_all(&self) {
         let queues = self.queues.values();
         queues.for_each(|queue| queue.earlier.notify_one());

@@ -1,4 +1,4 @@
-//! What a store knows of keys and scopes: digests, keyed with the secret.
+//! What a store learns of keys and scopes: digests, keyed with the secret.
 
 use std::sync::Arc;
 
@@ -46,7 +46,7 @@ impl Idempotency {
         ScopeId::from_bytes(id)
     }
 
-    /// How this label stands in records: its text, or the digest of it.
+    /// The form of this label in records: its text, or a digest of it.
     #[must_use]
     pub fn label_text(&self, label: &Label) -> Arc<str> {
         if !label.is_digest {

@@ -1,4 +1,4 @@
-//! The keys whose transactions run in this process, of which no store knows yet.
+//! In-process locks for transactional runs, whose keys reach the store only at commit.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -24,22 +24,22 @@ pub(super) struct LocalLocks {
     wakeups: Wakeups,
 }
 
-/// A key that somebody looks at or runs under.
+/// A key that has requests in this process.
 #[derive(Default)]
 struct Key {
     visits: usize,
     running: Option<Running>,
-    /// How many runs have ended since it is here. What was seen in the store before the last one is out of date.
+    /// Number of runs that ended since this entry was created. A store read from before the last one is stale.
     ended: u64,
 }
 
-/// The run that has the key in this process.
+/// The run that holds the key in this process.
 struct Running {
     fingerprint: Fingerprint,
     began: Instant,
 }
 
-/// One request at its key, from its first look to its end.
+/// One request on its key, from its first read to its end.
 pub(super) struct LocalLock {
     keys: Arc<LocalLocks>,
     id: RecordId,
@@ -61,7 +61,7 @@ impl LocalLocks {
 }
 
 impl LocalLock {
-    /// What runs under the key now. What is seen in the store after this tells of every run that has ended before it.
+    /// The fingerprint of the run that has the key now. A store read after this call sees every run that ended before it.
     pub(super) fn running(&mut self) -> Option<Fingerprint> {
         let keys = self.keys.keys.lock();
         let key = keys.get(&self.id)?;
@@ -70,7 +70,7 @@ impl LocalLock {
         Some(running.fingerprint)
     }
 
-    /// Takes the key; false if a run has begun or ended since [`running`](Self::running) was asked.
+    /// Takes the key. Returns false if a run has begun or ended since the last call of [`running`](Self::running).
     pub(super) fn acquire(&mut self, fingerprint: &Fingerprint) -> bool {
         let mut keys = self.keys.keys.lock();
         let Some(key) = keys.get_mut(&self.id) else {
@@ -88,7 +88,8 @@ impl LocalLock {
         true
     }
 
-    /// Listens for the key to come free. The second is for a lease that lapses elsewhere; nothing here is missed.
+    /// Subscribes to the key's release, of which nothing is missed here. The poll each second is for a lease that expires
+    /// in another process.
     pub(super) fn subscribe(&self) -> Subscription {
         let polling = Polling::every(Duration::from_secs(1));
         self.keys.wakeups.subscribe(&self.id, polling)
@@ -96,7 +97,7 @@ impl LocalLock {
 }
 
 impl Running {
-    /// Whether it keeps others out: one that hangs gives its key up in the end, as it does under a lease.
+    /// Whether it keeps other requests out. A run that hangs gives its key up in the end, as it does under a lease.
     fn is_live(&self) -> bool {
         self.began.elapsed() < MAX_EXECUTION
     }
@@ -108,7 +109,7 @@ impl Drop for LocalLock {
             let key = entry.get_mut();
             key.visits -= 1;
             if self.began.is_some() {
-                // A run that has hung for a day may find another one here.
+                // Where a run has hung for a day, the key may belong to another run by now.
                 key.running
                     .take_if(|running| self.began == Some(running.began));
                 key.ended += 1;

@@ -1,4 +1,4 @@
-//! What a request asks under its key, as a store is asked for it.
+//! What a request asks under its key, in the store's terms.
 
 use std::{
     hash::BuildHasher,
@@ -26,23 +26,23 @@ pub(crate) struct Operation {
     pub(crate) labels: Labels,
     pub(crate) asked: Asked,
     pub(crate) waiter: Waiter,
-    /// How much earlier the end of its record is announced.
+    /// How much earlier than the record's end its expiry is announced.
     pub(crate) grace: Duration,
-    /// The same operation under the other secret, while the secret is changed.
+    /// The same operation under the other secret, while the secret is being changed.
     pub(crate) other: Option<Box<Operation>>,
 }
 
-/// What else is known of a request.
+/// Other facts about a request.
 #[derive(Default)]
 pub(crate) struct Origin {
     /// The method and the route's template.
     pub(crate) route: Option<Arc<str>>,
-    /// So many bytes it keeps while it waits.
+    /// The number of bytes that it keeps in memory while it waits.
     pub(crate) kept_bytes: usize,
 }
 
 impl Idempotency {
-    /// What is asked under this key.
+    /// The fingerprint of the request in each form.
     pub(crate) fn operation(
         &self,
         options: &EffectiveOptions,
@@ -93,7 +93,7 @@ impl Idempotency {
 }
 
 impl Operation {
-    /// A hold on its record, under a token that nobody else has.
+    /// A hold on its record, under a fresh token.
     pub(super) fn hold(&self, options: &EffectiveOptions) -> Hold {
         Hold::new(self.id, Token::random(), options.lease, options.kept())
             .with_scope(self.scope)
@@ -108,7 +108,7 @@ impl Operation {
         }
     }
 
-    /// What clients are told of this end of a record.
+    /// The expiry that clients are told for a record that ends then.
     pub(super) fn announced(&self, ends_at: SystemTime) -> SystemTime {
         ends_at.checked_sub(self.grace).unwrap_or(ends_at)
     }

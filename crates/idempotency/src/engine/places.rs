@@ -1,4 +1,4 @@
-//! How many runs go on at one time.
+//! Limits how many runs go on concurrently.
 
 use std::sync::Arc;
 
@@ -12,14 +12,14 @@ use crate::{
 };
 
 impl Idempotency {
-    /// A place among those that run at one time.
+    /// A place among the concurrent runs.
     pub(super) fn place_to_run(&self) -> Result<OwnedSemaphorePermit, Rejection> {
         let place = Arc::clone(&self.0.running).try_acquire_owned();
         place.map_err(|_| Rejection::Busy)
     }
 
-    /// Claims the key once, if there is a place for the run; otherwise only sees what a claim would have met, so that what
-    /// is stored is replayed all the same.
+    /// Claims the key if there is a place for the run. Otherwise only reads what a claim would have met, so that a stored
+    /// response is still replayed.
     pub(super) async fn claim_to_run(
         &self,
         hold: &Hold,
@@ -29,7 +29,7 @@ impl Idempotency {
         let busy = match self.place_to_run() {
             Ok(place) => {
                 let mut claimed = self.claim_once(hold, fingerprint, on_lost).await?;
-                // Only who runs keeps the place.
+                // Only a request that runs keeps the place.
                 claimed.place = Some(place).filter(|_| matches!(claimed.claim, Claim::Won { .. }));
                 return Ok(claimed);
             }

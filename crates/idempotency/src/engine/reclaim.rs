@@ -1,4 +1,4 @@
-//! How a run makes sure that the key is still its own.
+//! How a run makes sure that it still holds its key.
 
 use bytes::Bytes;
 use tokio::time::Instant;
@@ -9,15 +9,15 @@ use crate::{
     store::{Claim, ClaimRequest, Hold, IfOwner, StoreErrorKind},
 };
 
-/// How often a hold is renewed for a response that leaves enough of the lease.
+/// How often a hold is renewed until a response leaves enough of the lease.
 const MAX_RENEWALS: usize = 3;
 
 impl Idempotency {
-    /// Renews the hold until two thirds of its lease are left when the store responds, and returns from when the lease
-    /// counts. `sent_at` is from when it counts so far, if that is known.
+    /// Renews the hold until a store's response leaves two thirds of its lease, and returns when that lease began.
+    /// `sent_at` is when the current lease began, if that is known.
     ///
-    /// A lease counts from before its call was sent: the store may have carried the call out at once and responded late,
-    /// when the hold had lapsed and another run had begun.
+    /// A lease counts from before its call was sent: the store may have executed the call at once and responded late,
+    /// after the hold expired and another run began.
     pub(crate) async fn refresh(
         &self,
         hold: &Hold,
@@ -57,8 +57,8 @@ impl Idempotency {
 }
 
 impl ActiveRuns {
-    /// Claims the key again for a run whose record the store has lost, as a server that failed over may; false where another
-    /// run has a record, or an operator has released this one, which spends its token.
+    /// Claims the key again for a run whose record the store has lost, as a server that fails over may. Returns false if
+    /// another run has a record, or an operator has released this run's record, which spends its token.
     pub(super) async fn reclaim(
         &self,
         store: &dyn Store,
@@ -75,7 +75,7 @@ impl ActiveRuns {
         let claimed = with_store_timeout(store, store.claim(request)).await;
         match claimed {
             Ok(Claim::Won { attempt, .. }) if self.note_attempt(&hold.token, attempt) => {}
-            // The run has ended meanwhile, and nobody would run under it.
+            // The run has ended meanwhile, so the claim would hold the key for no run.
             Ok(Claim::Won { .. }) => {
                 with_store_timeout(store, store.withdraw(hold, fingerprint)).await?;
                 return Ok(false);
@@ -93,8 +93,8 @@ impl ActiveRuns {
         Ok(true)
     }
 
-    /// Keeps the progress of a run again. A step that ends meanwhile notes its own before it keeps it, so that the one
-    /// that was noted last is also the last one to be kept.
+    /// Stores the progress of a run again. A step that ends meanwhile notes its progress before it stores it, so that the
+    /// progress noted last is also stored last.
     pub(super) async fn restore_progress(
         &self,
         store: &dyn Store,

@@ -1,4 +1,4 @@
-//! How an operator ends what its owner will not.
+//! Lets an operator end a run whose owner is lost.
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -13,31 +13,32 @@ use crate::{
 };
 
 impl Idempotency {
-    /// Ends the run that this record shows, on an operator's word, unless it has ended or somebody took it over since.
+    /// Ends the run that this record shows, on an operator's decision, unless the run has ended or been taken over since.
     ///
-    /// Where [`OnLost::Refuse`](crate::OnLost::Refuse) holds, a key whose owner is lost waits for this:
+    /// Where [`OnLost::Refuse`](crate::OnLost::Refuse) applies, a key whose owner was lost waits for this call:
     ///
     /// ```
     /// use idempotency::{Idempotency, IdempotencyKey, Scope, store::{IfOwner, Resolution}};
     ///
-    /// /// The payment provider knows nothing of this transfer, so the client's next retry shall run.
+    /// The payment provider has no record of this transfer, so the client's next retry may run.
     /// async fn let_it_run(idempotency: &Idempotency, key: &str) -> Result<(), Box<dyn std::error::Error>> {
     ///     let id = idempotency.record_id(&Scope::principal("ann"), &IdempotencyKey::new(key)?);
-    ///     let seen = idempotency.store().inspect(&id).await?.ok_or("it is forgotten")?;
+    ///     let seen = idempotency.store().inspect(&id).await?.ok_or("it has expired")?;
     ///     match idempotency.resolve(&seen, Resolution::Release).await? {
     ///         IfOwner::Done(()) => Ok(()),
-    ///         IfOwner::NotOwner => Err("it has gone on meanwhile: look again".into()),
+    ///         IfOwner::NotOwner => Err("it changed meanwhile: inspect it again".into()),
     ///     }
     /// }
     /// ```
     ///
-    /// [`Resolution::Complete`] gives the key an answer instead, made by [`outcome_of_value`](Self::outcome_of_value) or
-    /// `outcome_of_response`. Either way the owner can store nothing any more should it come back, but it may still be
-    /// running: look first how long ago its lease has lapsed. [`Store::list`](crate::Store::list) shows all records.
+    /// [`Resolution::Complete`] stores a response for the key instead, made by
+    /// [`outcome_of_value`](Self::outcome_of_value) or `outcome_of_response`. Either way the owner can store nothing more
+    /// if it recovers. It may still be running, though: check first how long ago its lease expired.
+    /// [`Store::list`](crate::Store::list) shows all records.
     ///
     /// # Errors
     ///
-    /// If the store cannot answer; then look again, because the run may have been ended.
+    /// If the store fails. Inspect the record again then, because the call may have taken effect.
     pub async fn resolve(
         &self,
         seen: &Record,
@@ -66,14 +67,14 @@ impl Idempotency {
         Ok(resolved)
     }
 
-    /// What [`run`](Self::run) would have kept of this value: an outcome to [`resolve`](Self::resolve) with.
+    /// The outcome that [`run`](Self::run) would have stored for this value, for [`resolve`](Self::resolve).
     ///
     /// ```
     /// use std::time::Duration;
     ///
     /// use idempotency::{Idempotency, StoreError, store::{IfOwner, Record, Resolution}};
     ///
-    /// /// The invoice was sent, as the mail server's log says, so every further call shall get its receipt.
+    /// The mail server's log says that the invoice was sent, so every further call gets its receipt.
     /// async fn it_was_sent(idempotency: &Idempotency, seen: &Record) -> Result<IfOwner<()>, StoreError> {
     ///     let outcome = idempotency.outcome_of_value("receipt 1");
     ///     let ttl = Duration::from_secs(24 * 3600);
@@ -81,8 +82,8 @@ impl Idempotency {
     /// }
     /// ```
     ///
-    /// The value has to be one that the run's type can be read from. Of one that serde cannot write or the store not
-    /// keep, a tombstone is made, and calls get [`Rejection::NotStored`](crate::Rejection::NotStored).
+    /// The value must be readable as the run's type. A value that serde cannot write or the store cannot hold becomes a
+    /// tombstone, and calls get [`Rejection::NotStored`](crate::Rejection::NotStored).
     #[must_use]
     pub fn outcome_of_value<T: Serialize + ?Sized>(&self, value: &T) -> Bytes {
         outcome::of_value(value, self.store().outcome_limit())

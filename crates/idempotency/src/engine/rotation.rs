@@ -1,16 +1,16 @@
 //! How the secret is changed while services run.
 //!
-//! Services that know both secrets claim a key under the older one first. Whoever holds it there is the only one that may begin,
-//! and looks under the newer one before it does:
+//! Services that know both secrets claim a key under the older one first. Only the holder of that claim may begin, and it
+//! reads the record under the newer secret before it does:
 //!
 //! | Deployment | Secrets | A key |
 //! |---|---|---|
 //! | before | old | is claimed under the old one |
 //! | 1 | old, next: new | is claimed under the old one, unless there is a record under the new one |
-//! | 2 | new, previous: old | is claimed under the old one, then under the new one, and then given back under the old one |
+//! | 2 | new, previous: old | is claimed under the old one, then under the new one, and then released under the old one |
 //! | 3 | new | is claimed under the new one |
 //!
-//! So in each deployment the services run a key once together with those of the deployment before or after.
+//! So a key runs once, although services of one deployment and of the next serve it together.
 
 use std::time::Duration;
 
@@ -22,13 +22,13 @@ use crate::{Rejection, RunMode, options::EffectiveOptions};
 
 /// The secret that an engine knows besides its own.
 pub(super) enum OtherSecret {
-    /// The one before.
+    /// The previous secret.
     Previous(Box<[u8]>),
-    /// The one that services get next.
+    /// The secret that services get next.
     Next(Box<[u8]>),
 }
 
-/// Which of the two an operation is named by.
+/// Which of the two secrets names an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NamedBy {
     Own,
@@ -52,7 +52,7 @@ impl Idempotency {
         }
     }
 
-    /// Claims the key while the secret is changed: `other` is the same operation under the other secret.
+    /// Claims the key while the secret is being changed: `other` is the same operation under the other secret.
     pub(super) async fn begin_in_rotation(
         &self,
         own: Operation,
@@ -78,7 +78,7 @@ impl Idempotency {
         })
     }
 
-    /// As a service of the first deployment: under its own secret, unless the key has a record under the next one.
+    /// Claims in the first deployment: under the own secret, unless the key has a record under the next one.
     async fn begin_before_next(
         &self,
         own: Operation,
@@ -86,7 +86,7 @@ impl Idempotency {
         options: &EffectiveOptions,
         patience: Option<Duration>,
     ) -> Result<NextAction<'_>, Rejection> {
-        // What is done needs no claim, which would turn other requests away meanwhile.
+        // A completed request needs no claim, which would keep other requests out meanwhile.
         if let Ok(Some(replay)) = self.recorded(next).await {
             return Ok(NextAction::Replay(replay));
         }
@@ -108,7 +108,7 @@ impl Idempotency {
         }
     }
 
-    /// As a service of the second deployment: under the previous secret first, and then under its own.
+    /// Claims in the second deployment: under the previous secret first, and then under the own one.
     async fn begin_after_previous(
         &self,
         own: Operation,
@@ -116,14 +116,15 @@ impl Idempotency {
         options: &EffectiveOptions,
         patience: Option<Duration>,
     ) -> Result<NextAction<'_>, Rejection> {
-        // What is done needs no claim.
+        // A completed request needs no claim.
         if let Ok(Some(replay)) = self.recorded(&own).await {
             return Ok(NextAction::Replay(replay));
         }
         let mut first = match self.begin_leased(previous, options, patience).await {
             Ok(NextAction::Run(first)) => first,
             Err(Rejection::OutcomeUnknown) => {
-                // A service that went on under its own secret may have left this claim, and completed the other one since.
+                // A service that went on under its own secret may have left this claim, and completed the other one
+                // since.
                 let replay = self.recorded(&own).await?;
                 return replay
                     .map(NextAction::Replay)
@@ -132,13 +133,13 @@ impl Idempotency {
             begun => return begun,
         };
         if first.attempt() > 1 && !self.is_recorded(&own).await? {
-            // A run under the previous secret was lost. It is resumed where it is, with its steps and its child keys.
+            // A run under the previous secret was lost. It resumes there, with its steps and its child keys.
             return Ok(NextAction::Run(first));
         }
-        // Only one of the two runs.
+        // Only one of the two runs begins.
         first.place = None;
         let begun = self.begin_leased(own, options, patience).await;
-        // By now a service of the first deployment finds the record under the new secret.
+        // From here on, a service of the first deployment finds the record under the new secret.
         first.give_back().await;
         begun
     }
@@ -155,7 +156,7 @@ impl Idempotency {
         Box::pin(self.begin_lease(operation, options, patience, None, guard)).await
     }
 
-    /// The stored response of this operation; none if there is no record.
+    /// The stored response of this operation; `None` if there is no record.
     async fn recorded(&self, operation: &Operation) -> Result<Option<Replay>, Rejection> {
         let found = with_store_timeout(&self.0.store, self.0.store.inspect(&operation.id)).await?;
         let Some(record) = found else {
@@ -173,8 +174,8 @@ impl Idempotency {
 }
 
 impl ClaimedRun<'_> {
-    /// Withdraws the claim before the response is sent, whose client may come again at once. If this fails or is dropped, it is
-    /// withdrawn in the background.
+    /// Withdraws the claim before the response is sent, because the client may retry at once. If this fails or is
+    /// dropped, a background task withdraws the claim.
     async fn give_back(mut self) {
         let Some(withdrawal) = self
             .claim
@@ -190,11 +191,11 @@ impl ClaimedRun<'_> {
         }
     }
 
-    /// Lets the run's own transaction end its hold.
+    /// Prepares the run's own transaction to complete its hold.
     fn in_transaction(mut self) -> Result<Self, Rejection> {
         let mut lock = LocalLocks::enter(&self.idempotency.0.local_locks, &self.operation.id);
         if lock.running().is_some() || !lock.acquire(&self.operation.asked.fingerprint) {
-            // A run of this process that has lost its lease goes on.
+            // A run of this process that lost its lease may still go on.
             return Err(Rejection::InProgress);
         }
         self.local_lock = Some(lock);

@@ -6,36 +6,36 @@ use tokio::time::timeout;
 
 use super::{Idempotency, store_timeout::STORE_TIMEOUT};
 
-/// What had not ended when the time for [`Idempotency::shutdown_within`] was over.
+/// The work that was unfinished at the deadline of [`Idempotency::shutdown_within`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Unfinished {
-    /// Runs whose work goes on, or whose response could not be stored, so that a retry may run again after the lease.
+    /// Runs that go on, or whose response could not be stored. A retry may run again after the lease.
     pub runs: usize,
-    /// Claims of requests that did not run, which the store did not let be withdrawn: their keys may be taken until their
-    /// leases end. Nothing else is lost.
+    /// Claims of requests that did not run and that the store has not withdrawn. Their keys may stay taken until their
+    /// leases expire; nothing else is lost.
     pub withdrawals: usize,
 }
 
 impl Idempotency {
-    /// Takes no new keys from now on, and returns once every run has ended and left its answer.
+    /// Accepts no new keys from now on, and returns once every run has ended and stored its response.
     ///
-    /// Requests with a key are answered 503 meanwhile. Call it when the server stops accepting. It waits for as long as the
-    /// slowest run takes, and for a store that cannot be reached up to a minute or a lease, so a service that has to stop
-    /// in time calls [`shutdown_within`](Self::shutdown_within).
+    /// Meanwhile requests with a key get 503. Call it when the server stops accepting connections. It waits as long as
+    /// the slowest run takes, and for a store that cannot be reached up to a minute or a lease. A service that has to
+    /// stop in time calls [`shutdown_within`](Self::shutdown_within).
     pub async fn shutdown(&self) {
         self.0.active_runs.close();
         self.0.active_runs.idle().await;
     }
 
-    /// [`shutdown`](Self::shutdown), for so long at most.
+    /// Like [`shutdown`](Self::shutdown), with a time limit.
     ///
-    /// When all runs have ended and their responses are stored, it waits another five seconds at most for what only
-    /// gives keys back.
+    /// Once all runs have ended and their responses are stored, it waits at most five more seconds for claims to be
+    /// withdrawn.
     ///
     /// # Errors
     ///
-    /// If something is unfinished then. It goes on for as long as the runtime does.
+    /// If work is unfinished at the deadline. That work continues for as long as the runtime does.
     pub async fn shutdown_within(&self, limit: Duration) -> Result<(), Unfinished> {
         let runs = &self.0.active_runs;
         runs.close();
@@ -57,7 +57,7 @@ impl fmt::Display for Unfinished {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             formatter,
-            "{} runs have not ended or not been stored, {} claims have not been withdrawn",
+            "{} runs have not ended or are not stored, {} claims have not been withdrawn",
             self.runs, self.withdrawals,
         )
     }

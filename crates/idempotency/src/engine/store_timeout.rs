@@ -6,21 +6,21 @@ use futures_util::FutureExt;
 
 use crate::{Store, StoreError};
 
-/// How long one call of the store may take. Afterwards it counts as failed, and what it may have done is
-/// undone in the background.
+/// How long one call of the store may take. After that the call counts as failed, and what it may have done is undone in
+/// the background.
 pub(super) const STORE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The store's response, or an error once it has taken too long. Either names the store.
+/// Awaits the store's response, and fails once that takes too long. Either error names the store.
 pub(super) async fn with_store_timeout<T>(
     store: &dyn Store,
     call: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<T, StoreError> {
     let mut call = pin!(call);
-    // A store in memory has answered already, and needs no timer.
+    // A memory store has responded already, and needs no timer.
     if let Some(answer) = call.as_mut().now_or_never() {
         return answer.map_err(|error| error.with_store(store.name()));
     }
-    // In a box, because every request's future would have to hold the timer otherwise.
+    // Boxed, because every request's future would have to hold the timer otherwise.
     Box::pin(tokio::time::timeout(STORE_TIMEOUT, call))
         .await
         .unwrap_or_else(|_| Err(StoreError::unavailable("no response within 5 seconds")))

@@ -1,4 +1,4 @@
-//! The removal of records past their time.
+//! Removes expired records.
 
 use std::{
     sync::{Arc, Weak},
@@ -11,14 +11,14 @@ use tokio::task::JoinHandle;
 use super::store_timeout::with_store_timeout;
 use crate::{Store, log_text::Causes};
 
-/// How many records one call removes: few enough to keep nobody waiting.
+/// How many records one call removes: few enough to delay no request.
 const BATCH: usize = 512;
 
-/// How long requests have the machine to themselves after each batch: a sweep of a million keys that took all of a
-/// core would make them wait for the scheduler, and nobody waits for the sweep.
+/// The pause after each batch. A sweep of a million keys that took all of a core would make requests wait for the
+/// scheduler, and no request waits for the sweep.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// The background task that sweeps, while its engine lives.
+/// The background task that sweeps while its engine lives.
 #[derive(Default)]
 pub(super) struct Sweeper(Mutex<Option<JoinHandle<()>>>);
 
@@ -53,7 +53,7 @@ async fn sweep(store: Weak<dyn Store>, every: Duration) {
                     tracing::warn!(
                         idempotency.store = store.name(),
                         error = %Causes(&error),
-                        "expired keys could not be removed; the next sweep tries again",
+                        "expired keys could not be removed; the next sweep retries",
                     );
                     break;
                 }

@@ -18,7 +18,7 @@ use crate::{
 };
 
 impl Idempotency {
-    /// Reads what the last attempt has done, once the key is the next one's.
+    /// Reads what the previous attempt did, once this attempt holds the key.
     pub(super) async fn take_over(
         &self,
         hold: &Hold,
@@ -34,12 +34,12 @@ impl Idempotency {
                 idempotency.store = self.store().name(),
                 idempotency.record = %hold.id,
                 attempt,
-                "took over a key whose owner did not come back",
+                "took over a key whose owner was lost",
             );
             return Ok(progress);
         }
         if progress.name_attempt(attempt - 1) {
-            // Should this attempt crash, its own progress must not say that it is suspended.
+            // If this attempt crashes, its own progress must not say that it is suspended.
             let kept = with_store_timeout(
                 &self.0.store,
                 self.0.store.checkpoint(hold, progress.write()),
@@ -48,12 +48,12 @@ impl Idempotency {
                 return Err(Rejection::InProgress);
             }
         }
-        // What this attempt keeps says nothing of the one before it.
+        // The progress that this attempt stores says nothing of the previous one.
         progress.resume();
         Ok(progress)
     }
 
-    /// Where a lost run is not taken over, still takes the key of one that has suspended itself; `None` if it has not.
+    /// Where a lost run is not taken over, still claims the key of a run that suspended itself; `None` if it did not.
     pub(super) async fn claim_suspended(
         &self,
         hold: &Hold,
@@ -87,12 +87,12 @@ impl Idempotency {
         }
     }
 
-    /// What a shutdown waits for, as for a run.
+    /// Counts as a run, so that a shutdown waits for it.
     pub(crate) fn background_ticket(&self) -> RunGuard {
         ActiveRuns::enter_background(&self.0.active_runs, &self.0.store)
     }
 
-    /// Keeps what a run has done, as soon as the store can, for as long as the hold lives.
+    /// Stores what a run has done as soon as the store can, for as long as the hold lives.
     pub(crate) async fn checkpoint(
         &self,
         hold: &Hold,
@@ -103,7 +103,7 @@ impl Idempotency {
         runs.note_progress(&hold.token, &progress);
         let keep = || with_store_timeout(store, store.checkpoint(hold, progress.clone()));
         let kept = retry_until_lease_expires(hold.lease, keep).await?;
-        // Of a step that goes on behind the end of its run, nothing may be claimed any more.
+        // Once the run has ended, nothing may be claimed for a step that still goes on.
         if kept == IfOwner::NotOwner
             && runs.is_held(&hold.token)
             && retry_until_lease_expires(hold.lease, || runs.reclaim(store, hold, fingerprint))

@@ -1,4 +1,4 @@
-//! Runs that write nothing before their own transaction does, which carries the key's record with it.
+//! Runs that write nothing before their own transaction, which also writes the key's record.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ impl Idempotency {
     ) -> Result<NextAction<'_>, Rejection> {
         let deadline = patience.map(|patience| Instant::now() + patience);
         let mut local_lock = LocalLocks::enter(&self.0.local_locks, &operation.id);
-        // Kept from one look to the next, so that nobody who waits already is turned away.
+        // Kept across attempts, so that a waiter does not lose its place.
         let mut waits = None;
         loop {
             if let Some(running) = local_lock.running() {
@@ -52,7 +52,7 @@ impl Idempotency {
                 with_store_timeout(&self.0.store, self.0.store.inspect(&operation.id)).await?;
             match decision::after_look(&operation.asked, found)? {
                 AfterLook::RunInTransaction => {
-                    // Its transaction brings the record, and that is not refused any more.
+                    // Its transaction writes the record, which the limit no longer refuses.
                     self.0.store.check_room(&operation.scope)?;
                     let place = self.place_to_run()?;
                     if local_lock.acquire(&operation.asked.fingerprint) {
@@ -85,13 +85,13 @@ impl Idempotency {
         }
     }
 
-    /// Waits until the run that has the key has ended, if there is time for that.
+    /// Waits until the run that has the key ends, within the time left.
     async fn wait_for(
         &self,
         local_lock: &mut LocalLock,
         deadline: Instant,
     ) -> Result<(), Rejection> {
-        // Listen first, then look: what ends between the two is not missed.
+        // Subscribe first, then read: what ends between the two is not missed.
         let mut subscription = local_lock.subscribe();
         if local_lock.running().is_none() {
             return Ok(());
@@ -105,10 +105,10 @@ impl Idempotency {
     }
 }
 
-/// Ends a run that holds nothing in the store.
+/// Ends a run that has no hold in the store.
 ///
-/// What its transaction has not committed has had no effect, so its answer is one only if nobody else has committed
-/// under the key: a transaction that failed may have failed on that other one's rows.
+/// What its transaction did not commit had no effect, so its response counts only if no other run has committed under the
+/// key: a transaction that failed may have failed on that run's rows.
 pub(super) async fn finish<R>(
     idempotency: &Idempotency,
     hold: Hold,
@@ -129,14 +129,14 @@ pub(super) async fn finish<R>(
                         idempotency.store = idempotency.store().name(),
                         idempotency.record = %hold.id,
                         error = %Causes(&error),
-                        "it cannot be read whether an equal run has committed, so the response of a run that has not is not sent",
+                        "the store cannot say whether an equal run has committed, so the response of a run that has not committed is not sent",
                     );
                     return IfOwner::NotOwner;
                 }
             }
         }
         TransactionalEnd::ClaimAndStore => {
-            // There was no record when the run began, so a hold that is there by now is another run's.
+            // There was no record when the run began, so a hold that exists by now belongs to another run.
             let claimed = idempotency.claim_once(&hold, &fingerprint, OnLost::Refuse);
             match claimed.await {
                 Ok(Claimed {
@@ -154,9 +154,9 @@ pub(super) async fn finish<R>(
                         idempotency.store = idempotency.store().name(),
                         idempotency.record = %hold.id,
                         error = %Causes(&error),
-                        "a response that stands for no change could not be stored, and is not sent; a retry runs again",
+                        "the response of a run that changed nothing could not be stored, and is not sent; a retry runs again",
                     );
-                    // An equal run of another process may have committed, on whose rows this one has failed.
+                    // An equal run of another process may have committed, and this run may have failed on its rows.
                     return IfOwner::NotOwner;
                 }
             }

@@ -10,10 +10,10 @@ use crate::{
 };
 
 impl Idempotency {
-    /// Claims; and where the same request is running already, waits up to `patience` for its end.
+    /// Claims the key. Where the same request is running, waits up to `patience` for its end.
     ///
-    /// Each try has a token of its own. A waiter that finds the key free takes it, and the others find it
-    /// taken and go on waiting; one whose time is up leaves no trace.
+    /// Each claim has a token of its own. A waiter that finds the key free takes it; the others find it taken and
+    /// continue to wait. A waiter whose time is up leaves no trace.
     pub(super) async fn claim(
         &self,
         hold: Hold,
@@ -29,7 +29,7 @@ impl Idempotency {
         let Some(_place) = WaitingRoom::enter(&self.0.waiting, operation.waiter) else {
             return Ok((hold, claimed));
         };
-        // In a box, so that requests that do not wait need not hold what waiting takes.
+        // Boxed, so that requests that do not wait need not hold the state of a wait.
         Box::pin(self.wait(hold, fingerprint, on_lost, patience)).await
     }
 
@@ -41,7 +41,7 @@ impl Idempotency {
         patience: Duration,
     ) -> Result<(Hold, Claimed), Rejection> {
         let deadline = Instant::now() + patience;
-        // Listen first, then look: what changes between the two is not missed.
+        // Subscribe first, then read: what changes between the two is not missed.
         let mut subscription = self.0.store.subscribe(&hold.id);
         loop {
             hold.token = Token::random();

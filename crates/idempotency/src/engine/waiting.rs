@@ -1,10 +1,10 @@
-//! How many duplicates wait, and for whom: no tenant takes the places of the others.
+//! Limits how many duplicates wait, in all and for each scope, so that no tenant takes the places of the others.
 
 use std::{collections::HashMap, sync::Arc};
 
 use parking_lot::Mutex;
 
-/// The places of those who wait, in all and for each scope.
+/// The places of the waiters, in all and for each scope.
 #[derive(Default)]
 pub(super) struct WaitingRoom {
     // A plain lock: nothing is awaited under it.
@@ -18,42 +18,43 @@ struct Taken {
     scopes: HashMap<u64, Share>,
 }
 
-/// How many wait, and how long the requests are that they keep: whoever finds the key free still needs its body.
+/// The number of waiters, and the total length of the requests they keep: a waiter that finds the key free still needs
+/// its body.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 struct Share {
     places: usize,
     bytes: usize,
 }
 
-/// Who wants to wait.
+/// A duplicate that asks for a place.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Waiter {
-    /// A hash of its scope, keyed by chance. Two scopes that share one also share a share, and nothing else.
+    /// A randomly keyed hash of its scope. Two scopes with the same hash share their share of places, and nothing else.
     pub(super) scope: u64,
-    /// How long the request is that it keeps.
+    /// The length of the request that it keeps.
     pub(super) bytes: usize,
 }
 
-/// A place; it is free again when this is dropped.
+/// A place. It is free again when this is dropped.
 pub(super) struct Place {
     room: Arc<WaitingRoom>,
     waiter: Waiter,
 }
 
-/// What all waiters may take.
+/// The limit for all waiters.
 const ALL: Share = Share {
     places: 1024,
     bytes: 64 << 20,
 };
 
-/// What the waiters of one scope may take.
+/// The limit for the waiters of one scope.
 const OF_ONE_SCOPE: Share = Share {
     places: ALL.places / 4,
     bytes: ALL.bytes / 4,
 };
 
 impl WaitingRoom {
-    /// A place, if the waiter's scope has one left, and all of them together.
+    /// Takes a place, if the waiter's scope and the total allow one more.
     pub(super) fn enter(room: &Arc<Self>, waiter: Waiter) -> Option<Place> {
         let mut taken = room.taken.lock();
         let all = taken.all.with(waiter.bytes, ALL)?;
@@ -70,7 +71,7 @@ impl WaitingRoom {
 }
 
 impl Share {
-    /// With one more waiter, if that is not too much.
+    /// The sum with one more waiter, if it is within the limit.
     fn with(self, bytes: usize, most: Self) -> Option<Self> {
         let more = Self {
             places: self.places + 1,

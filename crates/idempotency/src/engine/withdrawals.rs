@@ -1,5 +1,5 @@
-//! The claims that are to be withdrawn: one task for all of a runtime, so that an outage makes no crowd that falls upon the store
-//! when it returns.
+//! Withdraws claims. One task withdraws those of a runtime, so that no crowd of calls hits the store when it recovers
+//! from an outage.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -21,11 +21,11 @@ use super::{
 };
 use crate::{OnLost, StoreError, log_text::Causes};
 
-/// Where claims that nobody runs under wait for their turn at the store.
+/// Claims without a run, which wait to be withdrawn.
 #[derive(Default)]
 pub(super) struct Withdrawals {
-    // A plain lock: nothing is awaited under it. The task owns what it has received, so that it goes with its runtime; that of
-    // another runtime may not be driven.
+    // A plain lock: nothing is awaited under it. The task owns the claims that it has received, so that they end with its
+    // runtime; another runtime's task may not be driven.
     claims: Mutex<HashMap<Id, Sender<Pending>>>,
 }
 
@@ -33,27 +33,27 @@ pub(super) struct Withdrawals {
 struct Pending {
     claim: SentClaim,
     until: Instant,
-    /// For as long as a shutdown waits for it.
+    /// Makes a shutdown wait for it.
     guard: Option<RunGuard>,
 }
 
-/// How long the store is asked for a withdrawal, where a lease is shorter. A shutdown waits for that.
+/// How long a withdrawal is retried, if the lease is shorter than this. A shutdown waits as long.
 const MIN_INSISTENCE: Duration = Duration::from_secs(60);
 
-/// How long it is asked after that where nobody takes a lost key over, so that an outage makes no work for an operator.
+/// How much longer it is retried where lost keys are not taken over, so that an outage makes no work for an operator.
 const MAX_INSISTENCE: Duration = Duration::from_secs(3600);
 
-/// How many withdrawals ask the store at one time; one alone, while it fails.
+/// How many withdrawals call the store concurrently; only one while the store fails.
 const MAX_AT_ONCE: usize = 32;
 
-/// How many wait. Of more, which takes an outage, the keys come free with their leases.
+/// How many claims may wait. Beyond that, which takes an outage, keys come free when their leases expire.
 const MAX_PENDING: usize = 8192;
 
 const MIN_PAUSE: Duration = Duration::from_millis(500);
 const MAX_PAUSE: Duration = Duration::from_secs(5);
 
 impl Withdrawals {
-    /// Has the claim withdrawn, as soon as the store can.
+    /// Has the claim withdrawn as soon as the store can do it.
     pub(super) fn push(&self, claim: SentClaim, guard: RunGuard, runtime: &Handle) {
         let pending = Pending {
             until: Instant::now() + claim.hold.lease.max(MIN_INSISTENCE),
@@ -68,7 +68,7 @@ impl Withdrawals {
         let full = match sent {
             Ok(()) => return,
             Err(TrySendError::Full(pending)) => pending,
-            // The first one, or the task is gone with the runtime that it ran on.
+            // There is no task yet, or it ended with its runtime.
             Err(TrySendError::Closed(pending)) => {
                 let (sender, receiver) = mpsc::channel(MAX_PENDING / 2);
                 let sent = sender.try_send(pending);
@@ -117,7 +117,7 @@ async fn withdraw_all(mut claims: Receiver<Pending>) {
                     pending.extend(withdrawn.again(&error));
                     at_once = 1;
                     if resumes_at.is_none() {
-                        // Not at the same moment as other processes.
+                        // Spread out, so that processes do not retry at the same moment.
                         let jittered = pause.mul_f32(rand::random_range(0.5..1.0));
                         resumes_at = Some(Instant::now() + jittered);
                         pause = (2 * pause).min(MAX_PAUSE);
@@ -131,9 +131,9 @@ async fn withdraw_all(mut claims: Receiver<Pending>) {
             },
             () = resumed, if resumes_at.is_some() => {
                 resumes_at = None;
-                // Also for those that have had no turn, a shutdown waits no longer than for the others.
+                // A shutdown waits no longer for claims that have had no turn than for the others.
                 let waiting = std::mem::take(&mut pending);
-                let silence = StoreError::unavailable("it failed until the time was over");
+                let silence = StoreError::unavailable("it failed until the deadline");
                 pending.extend(waiting.into_iter().filter_map(|waiting| waiting.again(&silence)));
             }
             else => return,
@@ -153,7 +153,7 @@ async fn withdraw(pending: Pending) -> (Pending, Result<(), StoreError>) {
 }
 
 impl Pending {
-    /// What is tried once more, if there is time.
+    /// A claim to retry, if there is time.
     fn again(mut self, error: &StoreError) -> Option<Self> {
         let now = Instant::now();
         if now < self.until {
@@ -173,6 +173,6 @@ fn warn(claim: &SentClaim, error: &StoreError) {
         idempotency.store = claim.store.name(),
         idempotency.record = %claim.hold.id,
         error = %Causes(error),
-        "a claim could not be withdrawn; the key may be held until its lease ends",
+        "a claim could not be withdrawn; the key may be held until its lease expires",
     );
 }

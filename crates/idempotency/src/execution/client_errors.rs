@@ -4,7 +4,7 @@ use super::CommitError;
 #[cfg(feature = "sqlite")]
 use crate::SqliteStoreError;
 
-/// A statement or connection failed, so the transaction is dropped and nothing of it is kept.
+/// A statement or the connection failed, so the transaction is dropped and none of it is committed.
 #[cfg(feature = "postgres")]
 impl From<sqlx::Error> for CommitError {
     fn from(error: sqlx::Error) -> Self {
@@ -12,7 +12,7 @@ impl From<sqlx::Error> for CommitError {
     }
 }
 
-/// As of sqlx 0.9.
+/// Like the error of sqlx 0.9.
 #[cfg(feature = "sqlx-0_8")]
 impl From<sqlx_0_8::Error> for CommitError {
     fn from(error: sqlx_0_8::Error) -> Self {
@@ -20,7 +20,7 @@ impl From<sqlx_0_8::Error> for CommitError {
     }
 }
 
-/// A statement or connection failed, so the transaction is dropped and nothing of it is kept.
+/// A statement or the connection failed, so the transaction is dropped and none of it is committed.
 #[cfg(feature = "tokio-postgres")]
 impl From<tokio_postgres::Error> for CommitError {
     fn from(error: tokio_postgres::Error) -> Self {
@@ -28,7 +28,8 @@ impl From<tokio_postgres::Error> for CommitError {
     }
 }
 
-/// [`CommitError::Unknown`] of a write that may be kept, [`CommitError::Failed`] of all else, such as a failed read.
+/// [`CommitError::Unknown`] for a write that may have been committed; [`CommitError::Failed`] for every other error, such
+/// as a failed read.
 #[cfg(feature = "sqlite")]
 impl From<SqliteStoreError> for CommitError {
     fn from(error: SqliteStoreError) -> Self {

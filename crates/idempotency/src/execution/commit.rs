@@ -1,4 +1,4 @@
-//! How a run ends itself, by a transaction of its own.
+//! Lets a run end itself, by a transaction of its own.
 
 use std::{
     error::Error,
@@ -22,39 +22,41 @@ use crate::{
 
 /// Why [`Execution::commit`] or [`Execution::commit_value`] did not commit.
 ///
-/// Whatever a handler or other work makes of it, its client or caller gets the right thing: the response or the value that
-/// stands, where there is one.
+/// Whatever the handler or work does with this error, its client or caller gets the stored response or value, if there is
+/// one.
 ///
-/// `?` makes one of an error of sqlx (0.9, or 0.8 with `sqlx-0_8`), of tokio-postgres, and of `SqliteDatabase`. The client then gets
-/// 503 and may retry. Match what it has to hear of otherwise first, such as a name that is taken.
+/// `?` converts errors of sqlx (0.9, or 0.8 with `sqlx-0_8`), of tokio-postgres, and of `SqliteDatabase`. The client then
+/// gets 503 and may retry. Match errors that the client should see otherwise first, such as a name that is taken.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum CommitError {
-    /// The request has its response already, which the client gets in place of this run's: from a run that was faster, or
-    /// that took the key over. This transaction was rolled back; or it is this one's, and only the news of it was lost.
+    /// A response is already stored for this key, and the client receives it. Either another run stored it and this
+    /// transaction was rolled back, or this transaction did commit and only the confirmation was lost.
     Answered,
-    /// Nothing of the transaction is kept, for this reason.
+    /// None of the transaction is committed, for this reason.
     Failed(Box<dyn Error + Send + Sync>),
-    /// The database does not say whether it was committed. The client is told to ask again with the same key.
+    /// The database does not say whether the transaction committed. The client is told to retry with the same key.
     Unknown(Box<dyn Error + Send + Sync>),
-    /// The program is wrong, and this call commits nothing. The text says what to change.
+    /// The program has a bug, and this call commits nothing. The text says what to change.
     Misused(&'static str),
 }
 
-/// How far a run has ended itself.
+/// How far a run has come with ending itself.
 pub(super) enum CommitState {
-    /// Not yet.
+    /// No commit has begun.
     Open,
-    /// A transaction is being committed, or its future was dropped meanwhile. Whether it carries the record.
+    /// A transaction is being committed, or the commit's future was dropped. `is_shared` says whether it carries the
+    /// record.
     Committing {
         is_shared: bool,
     },
-    /// With its record, which is kept until then; or without one, so that the outcome is still to be stored.
+    /// The transaction committed: with its record, which expires then, or without one, so that the outcome has yet to be
+    /// stored.
     Committed {
         outcome: Bytes,
         expires_at: Option<SystemTime>,
     },
-    /// Somebody's answer is kept, perhaps its own.
+    /// A response is stored for the key, perhaps the run's own.
     Answered,
     Unknown {
         is_shared: bool,
@@ -62,7 +64,7 @@ pub(super) enum CommitState {
 }
 
 impl Execution {
-    /// Commits the transaction with the key's record, which keeps what `ending` makes of what the transaction gives.
+    /// Commits the transaction with the key's record, which stores what `ending` makes of the transaction's value.
     pub(crate) async fn end_with<T: Transaction>(
         &self,
         transaction: T,
@@ -73,7 +75,7 @@ impl Execution {
             committed(transaction.commit(None, ending).await?)?;
             return Ok(());
         };
-        // The retry could not read an outcome of the other kind.
+        // A retry could not read an outcome of the other kind.
         match (protection.outcome, kind) {
             (OutcomeKind::Response, OutcomeKind::Value) => {
                 return Err(CommitError::Misused(
@@ -106,7 +108,7 @@ impl Execution {
         ended.map(drop)
     }
 
-    /// What a leased run does once its transaction turns out to be in another database than its key.
+    /// What a run under a lease does once its transaction turns out to be in a different database than its key.
     fn before_alone(&self) -> BeforeAlone {
         let execution = self.clone();
         Box::pin(async move {
@@ -134,12 +136,12 @@ impl Execution {
 }
 
 impl Protection {
-    /// Lets one commit in, and another only if that one failed.
+    /// Admits one commit, and no other after it.
     fn start(&self, is_shared: bool) -> Result<(), CommitError> {
-        // Others have been let in since, whose record may be forgotten already. Under a lease the token tells.
+        // Other runs may have had the key since, and their record may have expired. Under a lease the token shows that.
         if self.is_transactional && self.began.elapsed() >= MAX_EXECUTION {
             return Err(CommitError::Failed(
-                "the run has taken longer than a day, and lost its key".into(),
+                "the run took longer than a day, and lost its key".into(),
             ));
         }
         let mut state = self.commit_state.lock();
@@ -149,7 +151,7 @@ impl Protection {
                 Ok(())
             }
             _ => Err(CommitError::Misused(
-                "a run commits once: put all that belongs together into one transaction",
+                "a run commits once: put everything that belongs together into one transaction",
             )),
         }
     }
@@ -167,7 +169,7 @@ impl Protection {
             ));
         }
         if !is_shared {
-            // All that can be done without one transaction for both: a run that has lost its key stops here.
+            // Without one transaction for both, only this check is possible: a run that has lost its key stops here.
             let renewed = self.renew().await;
             match renewed.map_err(|error| CommitError::Failed(error.into()))? {
                 IfOwner::Done(()) => {}
@@ -175,7 +177,7 @@ impl Protection {
             }
         }
         let entry = is_shared.then(|| self.entry.clone());
-        // The transaction writes to the innermost store, so what wrappers make of an outcome is made before.
+        // The transaction writes to the innermost store, so the wrappers transform the outcome first.
         let plain = Arc::new(OnceLock::new());
         let ending: transaction::EncodeResponse<T::Value> = match &entry {
             Some(entry) if entry.store.wrapped().is_some() => {
@@ -219,7 +221,7 @@ impl Protection {
             idempotency.store = self.entry.store.name(),
             idempotency.record = %self.entry.hold.id,
             error = %Causes(failure.as_ref()),
-            "the database did not say whether it has committed; the key's record will tell",
+            "the database did not say whether it committed; the key's record will tell",
         );
         match self.resolve_commit().await {
             Ok(CommitStatus::Committed | CommitStatus::Superseded) => Err(CommitError::Answered),
@@ -228,7 +230,7 @@ impl Protection {
         }
     }
 
-    /// Whether the transaction that is being committed carries the record, as far as is known.
+    /// Whether the transaction that is being committed carries the record, as far as the run knows.
     fn is_shared(&self) -> bool {
         matches!(
             *self.commit_state.lock(),
@@ -247,7 +249,8 @@ impl Protection {
         })
     }
 
-    /// Finds out what has become of a transaction that may have been committed, and sees to it that it cannot be any more
+    /// Determines whether a transaction committed whose confirmation was lost, and makes sure that it can no longer
+    /// commit if it did not.
     /// if it was not.
     pub(super) async fn resolve_commit(&self) -> Result<CommitStatus, StoreError> {
         self.idempotency.resolve_commit(&self.entry).await
@@ -275,9 +278,9 @@ impl From<CommitFailure> for CommitError {
 impl fmt::Display for CommitError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
-            Self::Answered => "the request has its response already",
-            Self::Failed(_) => "the transaction was not committed",
-            Self::Unknown(_) => "it is not known whether the transaction was committed",
+            Self::Answered => "a response is already stored for the request",
+            Self::Failed(_) => "the transaction did not commit",
+            Self::Unknown(_) => "it is not known whether the transaction committed",
             Self::Misused(what) => what,
         })
     }

@@ -1,4 +1,4 @@
-//! What a run leaves whose work has come back: the same for handlers and for other work.
+//! What a run persists once its work has returned: the same for handlers and for other work.
 
 use std::mem;
 
@@ -7,20 +7,21 @@ use bytes::Bytes;
 use super::{Execution, commit::CommitState};
 use crate::engine::{CommitStatus, Persist};
 
-/// How a run stands whose work has come back.
+/// How far a run has ended itself when its work returns.
 pub(crate) enum Ended {
-    /// Its work has not ended it. What the work gave decides what is kept, and then [`Execution::with_steps`].
+    /// The work did not end the run. What it returned decides what is stored, and then [`Execution::with_steps`].
     Open,
-    /// By its own transaction, with this outcome, whatever the work gave afterwards.
+    /// Its own transaction ended it with this outcome, whatever the work returned afterwards.
     Committed { outcome: Bytes, persist: Persist },
-    /// Another response or value stands for the request, or the run's own, and the news of it was lost.
+    /// A response or value is stored for the request: another run's, or the run's own whose confirmation was lost.
     Superseded,
-    /// The run's own transaction was committed or not, and nothing tells. Whether the key's record is in it.
+    /// The run's own transaction may have committed, and this cannot be determined. `is_shared` says whether it carries
+    /// the key's record.
     CommitUnknown { is_shared: bool },
 }
 
 impl Execution {
-    /// How the run stands, now that its work has come back, in order or by a panic. It can end itself no more.
+    /// The state of the run, now that its work has returned or panicked. The run cannot end itself any more.
     pub(crate) async fn ended(&self) -> Ended {
         let Some(protection) = &self.0.protection else {
             return Ended::Open;
@@ -44,7 +45,8 @@ impl Execution {
             },
             CommitState::Answered => Ended::Superseded,
             CommitState::Unknown { is_shared } => Ended::CommitUnknown { is_shared },
-            // The work dropped the commit midway. Without the record in it, nothing tells what became of it.
+            // The work dropped the commit midway. If the transaction does not carry the record, its fate cannot be
+            // determined.
             CommitState::Committing { is_shared: false } => {
                 Ended::CommitUnknown { is_shared: false }
             }
@@ -58,12 +60,13 @@ impl Execution {
         }
     }
 
-    /// What a run leaves that has not ended itself, by what its work alone would leave: steps that were done are not done again.
+    /// What a run persists that did not end itself, given what its work alone would persist: completed steps are not
+    /// repeated.
     pub(crate) async fn with_steps(&self, persist: Persist) -> Persist {
         match persist {
             Persist::Nothing => self.persist_after_failure().await,
             Persist::OutcomeUnknown => match self.persist_after_failure().await {
-                // What steps that go on will keep has to be kept under the hold.
+                // Results of steps that are still running have to be stored under the hold.
                 Persist::AfterSteps(settled) => Persist::AfterSteps(Box::pin(async {
                     settled.await;
                     Persist::OutcomeUnknown

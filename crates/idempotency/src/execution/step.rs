@@ -1,4 +1,4 @@
-//! Parts of a run whose results outlive it.
+//! Steps: parts of a run whose results survive it.
 
 use std::{
     collections::HashMap,
@@ -29,19 +29,19 @@ use crate::{
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum StepError<E> {
-    /// The work failed with this. Nothing is kept, and the next attempt runs it again.
+    /// The work failed with this error. Nothing is stored, and the next attempt runs it again.
     Failed(E),
-    /// Another run has taken the key over, and this one can keep nothing any more. The client gets that one's answer.
+    /// Another run has taken the key over, and this one can store nothing more. The client gets that run's response.
     Lost,
-    /// The result is not kept, although the work is done, or one that was kept cannot be read.
+    /// The work is done but its result is not stored, or a stored result cannot be read.
     Store(StoreError),
-    /// The program is wrong, and the work did not run. The text says what to change.
+    /// The program has a bug, and the work did not run. The text says what to change.
     Misused(&'static str),
 }
 
 impl Execution {
-    /// Does a part of the run, keeps its result under the key, and gives that result to every further attempt without
-    /// doing it again.
+    /// Runs a part of the work and stores its result under the key. Every further attempt gets that result without
+    /// running the part again.
     ///
     /// ```
     /// use axum::http::StatusCode;
@@ -56,28 +56,29 @@ impl Execution {
     /// }
     ///
     /// async fn charge(key: String) -> Result<String, StatusCode> {
-    ///     // A call to the payment provider stands here.
+    /// The call to the payment provider goes here.
     ///     Ok(key)
     /// }
     /// ```
     ///
-    /// The name stands for the step in this handler: give it another one when its meaning changes. The result is kept as
-    /// JSON until the run has its answer, together with that of the other steps up to what the store can keep of an
-    /// answer. It is kept before this returns, by one round trip to the store; what a crash can repeat is the work whose
-    /// result was not kept yet, so give it a [`child_key`](Self::child_key).
+    /// The name identifies the step in this handler: change it when the step's meaning changes. The result is stored as
+    /// JSON, before this returns, by one round trip to the store. It lasts until the run's response is stored. All
+    /// results of a run together may be as long as the store's limit for a response. A crash can repeat work whose result
+    /// is not stored yet, so give the work a [`child_key`](Self::child_key).
     ///
-    /// A step that has begun goes on to its end, even if its future is dropped, as by a time-out around it, and its result is
-    /// kept. Calling it again waits for that result. The work therefore owns what it uses.
+    /// A step that has begun runs to its end even if its future is dropped, as by a time-out around it, and its result is
+    /// stored. Calling the step again waits for that result. The work therefore owns what it uses.
     ///
-    /// A run that ends without a stored answer, by a 5xx or a panic, keeps its steps too: the next request with the key,
-    /// which must be the same one, goes on with them. An operator who frees the key drops them. Without a key the work
-    /// just runs.
+    /// A run that ends without a stored response, by a 5xx or a panic, also keeps its steps: the next request with the
+    /// key, which must be the same request, resumes with them. An operator who frees the key drops them. Without a key
+    /// the work runs, and nothing is stored.
     ///
     /// # Errors
     ///
-    /// [`StepError::Failed`] with the work's own error. A panic of the work goes on in the caller. [`StepError::Lost`],
-    /// [`StepError::Store`]: see there; the store is asked for as long as the lease lives. [`StepError::Misused`] in transactional mode, which has nothing to keep a step
-    /// under, within another step, and after a commit.
+    /// [`StepError::Failed`] with the work's own error. If the work panics, the panic continues in the caller.
+    /// [`StepError::Lost`] and [`StepError::Store`]: see there; the store is retried until the lease expires.
+    /// [`StepError::Misused`] in transactional mode, which has no hold to store a step under, within another step, and
+    /// after a commit.
     pub async fn step<T, E>(
         &self,
         name: &str,
@@ -92,7 +93,7 @@ impl Execution {
         };
         if WITHIN.try_with(|run| *run == self.0.id).unwrap_or(false) {
             return Err(StepError::Misused(
-                "a step has no steps of its own: one that waits for itself would never end",
+                "a step cannot have steps of its own: one that waits for itself would never end",
             ));
         }
         let turn = protection.steps.turn(name).lock_owned().await;
@@ -108,23 +109,23 @@ impl Execution {
             drop((turn, under_way));
             result
         });
-        // What has begun is kept, although the handler gives its step up, as a time-out around it does.
+        // The result of a step that has begun is stored even if the handler drops the step, as a time-out around it does.
         DetachOnDrop::new(step)
             .await
             .unwrap_or_else(|panic| resume_unwind(panic))
     }
 
-    /// Counts a step that begins, unless the run has ended.
+    /// Counts a step as begun, unless the run has ended.
     fn begin_step(&self, protection: &Protection) -> Result<UnderWay, &'static str> {
         if protection.is_transactional {
             return Err(
-                "a transactional run holds nothing under which a step could be kept: use a lease, or no step",
+                "a transactional run has no hold to store a step under: use a lease, or no step",
             );
         }
-        // Under the lock, so that the end of the run sees either this step or none.
+        // Under the lock, so that the run's end either sees this step or keeps it from beginning.
         let state = protection.commit_state.lock();
         if !matches!(*state, CommitState::Open) {
-            return Err("a run that has committed has no more steps");
+            return Err("a run that has committed cannot begin a step");
         }
         protection.steps.under_way.fetch_add(1, Ordering::SeqCst);
         Ok(UnderWay {
@@ -145,10 +146,10 @@ impl Execution {
             return work.await.map_err(StepError::Failed);
         };
         let value = work.await.map_err(StepError::Failed)?;
-        // Serde's code for the value is the user's, too, and the work is done all the same.
+        // Serde's code for the value is the user's too, and the work is already done.
         let written = catch_unwind(AssertUnwindSafe(|| serde_json::to_vec(&value)));
         let result = written
-            .map_err(|_| StoreError::too_large("the result panicked while it was written"))
+            .map_err(|_| StoreError::too_large("serializing the result panicked"))
             .and_then(|result| result.map_err(StoreError::too_large))
             .map_err(StepError::Store)?;
         match protection.keep(name, result.into()).await {
@@ -164,7 +165,7 @@ impl Execution {
         }
     }
 
-    /// What a run leaves that ends without a response: nothing, or its steps, once all have ended that have begun.
+    /// What a run persists that ends without a response: nothing, or its steps, once all that have begun have ended.
     pub(super) async fn persist_after_failure(&self) -> Persist {
         let Some(protection) = &self.0.protection else {
             return Persist::Nothing;
@@ -195,21 +196,21 @@ impl Execution {
 }
 
 tokio::task_local! {
-    /// The run within one of whose steps this is.
+    /// The run inside one of whose steps the current task is.
     static WITHIN: RecordId;
 }
 
-/// The steps of a run that have begun and not ended.
+/// The steps of a run that have begun but not ended.
 #[derive(Default)]
 pub(super) struct Steps {
-    /// One step of a name at a time: the next one waits for its result instead of doing the work beside it.
+    /// The lock of each name: a second call waits for the first one's result instead of running the work concurrently.
     turns: Mutex<HashMap<Box<str>, Arc<tokio::sync::Mutex<()>>>>,
     under_way: AtomicUsize,
-    /// One of them has ended.
+    /// Notified when a step ends.
     ended: Notify,
 }
 
-/// One step, until it is dropped.
+/// One running step. It ends when this is dropped.
 struct UnderWay {
     execution: Arc<Shared>,
     _ticket: RunGuard,
@@ -222,7 +223,7 @@ impl Steps {
 
     async fn all_ended(&self) {
         loop {
-            // Made before the look, so that no end between the two is missed.
+            // Registered before the state is read, so that no end between the two is missed.
             let ended = self.ended.notified();
             if self.under_way.load(Ordering::SeqCst) == 0 {
                 return;
@@ -242,10 +243,10 @@ impl Drop for UnderWay {
 }
 
 impl Protection {
-    /// Keeps the result with those of the steps before it. One at a time, so that none is written over.
+    /// Stores the result with those of the earlier steps, one at a time, so that none is overwritten.
     ///
-    /// A result that the store does not take now stays with the run, which leaves it at its end, where the store may be
-    /// back.
+    /// A result that the store does not accept now stays with the run, which stores it at its end, when the store may
+    /// have recovered.
     async fn keep(&self, name: &str, result: Bytes) -> Result<IfOwner<()>, StoreError> {
         let mut progress = self.progress.lock().await;
         progress.push(name, result);
@@ -271,7 +272,7 @@ impl<E> fmt::Display for StepError<E> {
         formatter.write_str(match self {
             Self::Failed(_) => "the step failed",
             Self::Lost => "another run has taken the key over",
-            Self::Store(_) => "the result of the step cannot be kept, or not be read",
+            Self::Store(_) => "the result of the step cannot be stored or read",
             Self::Misused(what) => what,
         })
     }

@@ -1,4 +1,4 @@
-//! The end of a run under [`Idempotency::run_with`](crate::Idempotency::run_with), with the value that stands for it.
+//! Ends a run under [`Idempotency::run_with`](crate::Idempotency::run_with) with its value.
 
 use std::{error::Error, sync::Arc};
 
@@ -11,8 +11,8 @@ use super::{CommitError, Execution, OutcomeKind};
 use crate::{outcome, store::Transaction};
 
 impl Execution {
-    /// Commits the transaction, the key and this value together, and returns the value: the end of work under
-    /// [`run_with`](crate::Idempotency::run_with), whose type of value it has to be.
+    /// Commits the transaction, the key and this value together, and returns the value. It ends work under
+    /// [`run_with`](crate::Idempotency::run_with), and the value must have the type that the work returns.
     ///
     /// ```
     /// # #[cfg(feature = "sqlite")]
@@ -24,7 +24,7 @@ impl Execution {
     ///
     /// const OPTIONS: Options = Options::new().mode(RunMode::Transactional);
     ///
-    /// /// Makes one invoice for each message, however often the queue delivers it. Invoices and keys are in one file.
+    /// Makes one invoice for each message, however often the queue delivers it. Invoices and keys are in one file.
     /// async fn handle(
     ///     idempotency: &Idempotency,
     ///     database: SqliteDatabase,
@@ -44,24 +44,26 @@ impl Execution {
     /// # }
     /// ```
     ///
-    /// Every call with the key gets this value, also the one that has made it, whatever its work gives or does afterwards.
+    /// Every call with the key gets this value, including the call that made it, whatever the work returns or does
+    /// afterwards.
     ///
-    /// In transactional mode the record is written here and not before. In lease mode the record of the hold is
-    /// completed, if the hold is still the run's own; where the engine's store is in another database than the
-    /// transaction, the hold is looked at first and the value stored after the commit, so that a crash between the two makes
-    /// the next attempt do it again.
+    /// In transactional mode the record is first written by this commit. Under a lease the commit completes the run's
+    /// hold, if the run still owns it. If the engine's store is in a different database than the transaction, the run
+    /// renews its hold first and stores the value after the commit; a crash between the two makes the next attempt do the
+    /// work again.
     ///
-    /// What holds for transactions of [handlers](Transaction) holds here too: rows that are committed otherwise are not protected.
-    /// A value that is too long for the store is given once: further calls get
+    /// The rules for transactions of [handlers](Transaction) apply here too: rows that are committed in another way are
+    /// not protected. A value that is too long for the store is returned once: further calls get
     /// [`Rejection::NotStored`](crate::Rejection::NotStored).
     ///
     /// # Errors
     ///
-    /// [`CommitError::Answered`] if another run was first: the transaction is rolled back, and `run_with` gives that run's value.
-    /// [`CommitError::Failed`] if the transaction could not be committed, or the value not be written as JSON: nothing is kept.
-    /// [`CommitError::Unknown`] if the database did not say so and does not answer now: `run_with` gives
-    /// [`Rejection::CommitUnknown`](crate::Rejection::CommitUnknown). [`CommitError::Misused`] in a handler, for a second commit, or
-    /// in transactional mode if the engine's store is in another database.
+    /// [`CommitError::Answered`] if another run was first: the transaction is rolled back, and `run_with` returns that
+    /// run's value. [`CommitError::Failed`] if the transaction could not be committed, or the value could not be written
+    /// as JSON: nothing is committed. [`CommitError::Unknown`] if the database did not confirm the commit and is
+    /// unreachable now: `run_with` returns [`Rejection::CommitUnknown`](crate::Rejection::CommitUnknown).
+    /// [`CommitError::Misused`] in a handler, for a second commit, or in transactional mode if the engine's store is in
+    /// another database.
     pub async fn commit_value<T: Transaction, V: Serialize + Send + 'static>(
         &self,
         transaction: T,
@@ -70,10 +72,10 @@ impl Execution {
         self.commit_value_then(transaction, move |_| value).await
     }
 
-    /// [`commit_value`](Self::commit_value) with a value that depends on what the transaction's work gives, such as the id of a new
-    /// row.
+    /// Like [`commit_value`](Self::commit_value), for a value that depends on the transaction's result, such as the id of
+    /// a new row.
     ///
-    /// The function is called before the commit. Its value is returned only after it.
+    /// The function is called before the commit. Its value is returned only after the commit.
     ///
     /// # Errors
     ///
@@ -89,7 +91,7 @@ impl Execution {
             let made = Arc::clone(&made);
             move |given| -> BoxFuture<'static, Result<Bytes, Box<dyn Error + Send + Sync>>> {
                 let value = value(given);
-                // Nothing is done yet, so a value that cannot be written undoes it all.
+                // Nothing is committed yet, so a value that cannot be written undoes everything.
                 let outcome = match limit {
                     Some(limit) => outcome::write_value(&value, limit),
                     None => Ok(Bytes::new()),
@@ -102,7 +104,7 @@ impl Execution {
             .await?;
         let made = made.lock().take();
         made.ok_or(CommitError::Misused(
-            "the transaction has not asked for its value",
+            "the transaction did not request its value",
         ))
     }
 }

@@ -1,4 +1,4 @@
-//! What holds for one request or call.
+//! The options in effect for one request or call.
 
 use std::time::Duration;
 
@@ -7,11 +7,11 @@ use super::{
 };
 use crate::OnLost;
 
-/// [`Options`] over the engine's defaults, and these over the library's.
+/// [`Options`] completed from the engine's defaults, and then from the library's.
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(
     not(feature = "axum"),
-    expect(dead_code, reason = "some are about requests")
+    expect(dead_code, reason = "some concern requests")
 )]
 pub(crate) struct EffectiveOptions {
     pub(crate) ttl: Duration,
@@ -26,14 +26,14 @@ pub(crate) struct EffectiveOptions {
 }
 
 impl Options {
-    /// These, and what they say nothing of from the engine's defaults, field by field.
+    /// These options, completed from the engine's defaults field by field.
     pub(crate) fn over(&self, defaults: &Self) -> EffectiveOptions {
         let ttl = self.ttl.or(defaults.ttl).unwrap_or(DEFAULT_TTL);
         let lease = self.lease.or(defaults.lease).unwrap_or(DEFAULT_LEASE);
         let on_duplicate = self.on_duplicate.or(defaults.on_duplicate);
         EffectiveOptions {
             ttl,
-            // The two may come from different places. Neither default is meant to be refused for the other.
+            // The two may come from different places, and neither default is meant to make the other one invalid.
             lease: lease.min(ttl),
             required: self.required.or(defaults.required).unwrap_or(false),
             mode: self.mode.or(defaults.mode).unwrap_or(RunMode::Lease),
@@ -55,7 +55,7 @@ impl EffectiveOptions {
         self.ttl + grace(self.ttl)
     }
 
-    /// How long a duplicate waits, if it does.
+    /// How long a duplicate waits, if it waits.
     pub(crate) fn patience(&self) -> Option<Duration> {
         match self.on_duplicate {
             OnDuplicate::Conflict => None,

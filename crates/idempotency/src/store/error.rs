@@ -4,7 +4,7 @@ use std::{error::Error, fmt};
 
 /// Why a store operation failed.
 ///
-/// The engine turns each error into a refusal and runs nothing, so a client may simply try again.
+/// The engine turns each error into a refusal and runs nothing, so a client may retry.
 #[derive(Debug)]
 pub struct StoreError {
     kind: StoreErrorKind,
@@ -17,18 +17,19 @@ pub struct StoreError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StoreErrorKind {
-    /// The store could not be reached, or it failed; the step may have been taken.
+    /// The store could not be reached, or it failed. The operation may have taken effect.
     Unavailable,
     /// The record exists but cannot be read: another version wrote it, or it is damaged.
     Unreadable,
     /// The store is at its limit and accepts no new keys until old ones expire.
     Full,
-    /// The claim's scope has used up its share of the store and gets no new keys until old ones expire. Nothing was
+    /// The claim's scope has used up its share of the store, and gets no new keys until old ones expire. Nothing was
     /// changed.
     ScopeFull,
     /// The claim's token is spent: the claim was withdrawn, or its hold released. Nothing was changed.
     Withdrawn,
-    /// The outcome, or the progress, is longer than [`Store::outcome_limit`](super::Store::outcome_limit). Nothing was changed.
+    /// The outcome or the progress is longer than [`Store::outcome_limit`](super::Store::outcome_limit). Nothing was
+    /// changed.
     TooLarge,
 }
 
@@ -43,7 +44,7 @@ impl StoreError {
         }
     }
 
-    /// The store could not be reached, or it undid everything: the step was not taken and will not be.
+    /// The store could not be reached, or it rolled everything back: the operation had no effect and will have none.
     pub fn unreached(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
             was_sent: false,
@@ -81,7 +82,7 @@ impl StoreError {
         }
     }
 
-    /// The outcome, or the progress, is longer than the store can hold.
+    /// The outcome or the progress is longer than the store can hold.
     pub fn too_large(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
             kind: StoreErrorKind::TooLarge,
@@ -102,15 +103,16 @@ impl StoreError {
         }
     }
 
-    /// Names the store that failed by its [`name`](super::Store::name), unless the error names one already. The engine does so,
-    /// and stores of this library do where their databases fail, so that the name is right behind wrappers too.
+    /// Adds the [`name`](super::Store::name) of the store that failed, unless the error has one already. The engine calls
+    /// this, and stores of this library call it where their databases fail, so that the name is right inside wrappers
+    /// too.
     #[must_use]
     pub fn with_store(mut self, name: &'static str) -> Self {
         self.store.get_or_insert(name);
         self
     }
 
-    /// The [`name`](super::Store::name) of the store that failed, where it is known.
+    /// The [`name`](super::Store::name) of the store that failed, if it is known.
     #[must_use]
     pub const fn store(&self) -> Option<&'static str> {
         self.store
@@ -122,7 +124,7 @@ impl StoreError {
         self.was_sent
     }
 
-    /// The same error, but possibly sent if an earlier try of the same call was.
+    /// The same error, but possibly sent if an earlier attempt of the same call was.
     #[cfg(feature = "postgres")]
     pub(super) fn was_sent_if(mut self, earlier: bool) -> Self {
         self.was_sent |= earlier;
@@ -157,7 +159,7 @@ impl fmt::Display for StoreError {
             StoreErrorKind::ScopeFull => {
                 write!(
                     formatter,
-                    "the scope uses its share of the idempotency store{name}"
+                    "the scope has used up its share of the idempotency store{name}"
                 )
             }
             StoreErrorKind::Withdrawn => {
