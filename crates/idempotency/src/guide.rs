@@ -1,4 +1,4 @@
-//! Guides: pages to read, without any item of their own.
+//! Guides: pages to read, without items of their own.
 //!
 //! Begin with [`stores`] and, where money moves, with [`transactions`].
 //!

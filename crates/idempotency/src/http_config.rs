@@ -1,4 +1,4 @@
-//! Names of header fields, and which of them a stored answer keeps.
+//! Names of header fields, and which of them a stored response keeps.
 
 mod credentials;
 mod fields;
@@ -18,7 +18,7 @@ use warned::Warned;
 
 use crate::KeySyntax;
 
-/// How requests are read and answers are marked.
+/// How requests are read and responses are marked.
 ///
 /// ```
 /// use idempotency::HttpConfig;
@@ -35,23 +35,23 @@ pub struct HttpConfig {
     pub(crate) expires: HeaderName,
     pub(crate) key_syntax: KeySyntax,
     pub(crate) docs: Box<str>,
-    /// Where a key is taken from too, while clients change over.
+    /// The second field that may carry the key, while clients change over.
     pub(crate) former_key: Option<HeaderName>,
     pub(crate) credentials: Credentials,
     pub(crate) warned: Arc<Warned>,
-    /// What the application says in place of the library's problems.
+    /// The application's own response to refusals, in place of the library's problems.
     pub(crate) rejection_response: Option<RejectionResponse>,
-    /// The longest body that is stored, where the application says it.
+    /// The longest body that is stored, if the application sets it.
     pub(crate) max_stored_body: Option<usize>,
     dropped: Vec<HeaderName>,
     kept: Vec<HeaderName>,
 }
 
-/// The longest body that is stored where nothing else is said, and the store can.
+/// The longest body that is stored by default, if the store can hold it.
 const DEFAULT_MAX_STORED_BODY: usize = 1024 * 1024;
 
 impl HttpConfig {
-    /// The names of the draft and of common practice, and both ways of writing a key.
+    /// The names of the draft and of common practice, and keys with or without quotes.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -70,24 +70,25 @@ impl HttpConfig {
         }
     }
 
-    /// The request field that carries the key, in place of `Idempotency-Key`.
+    /// Sets the request field that carries the key, in place of `Idempotency-Key`.
     #[must_use]
     pub fn with_key_header(mut self, name: HeaderName) -> Self {
         self.key = name;
         self
     }
 
-    /// Takes the key from this field where the request has no other, such as `X-Idempotency-Key` while clients change over.
+    /// Accepts the key in this field where the request has no other, such as `X-Idempotency-Key` while clients change
+    /// over.
     ///
-    /// A request that has a key in both fields is refused with 400, unless the two are equal.
+    /// A request with a key in both fields is refused with 400, unless the two are equal.
     #[must_use]
     pub fn with_former_key_header(mut self, name: HeaderName) -> Self {
         self.former_key = Some(name);
         self
     }
 
-    /// The request fields that the library reads and a browser sends to another origin only where CORS allows it: those of the key,
-    /// and `Prefer`.
+    /// Lists the request fields that the library reads and that a browser sends to another origin only where CORS allows
+    /// it: those of the key, and `Prefer`.
     ///
     /// ```
     /// use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName};
@@ -96,7 +97,7 @@ impl HttpConfig {
     ///
     /// let http = HttpConfig::new();
     /// let mut allowed = http.cors_allow_headers();
-    /// // And the application's own.
+    /// The application's own fields.
     /// allowed.extend([AUTHORIZATION, CONTENT_TYPE]);
     /// let cors = CorsLayer::new()
     ///     .allow_origin(AllowOrigin::exact("https://shop.example".parse().unwrap()))
@@ -109,16 +110,17 @@ impl HttpConfig {
     /// assert!(exposed.join(", ").starts_with("idempotent-replayed, idempotency-expires"));
     /// ```
     ///
-    /// The layer belongs outside of everything that refuses requests: without CORS fields a script cannot read a refusal. Call this
-    /// after the names are set.
+    /// Put the CORS layer outside of everything that refuses requests: without CORS fields a script cannot read a
+    /// refusal. Call this after setting the names.
     #[must_use]
     pub fn cors_allow_headers(&self) -> Vec<HeaderName> {
         let key = iter::once(&self.key).chain(&self.former_key).cloned();
         key.chain([HeaderName::from_static("prefer")]).collect()
     }
 
-    /// The response fields that a script of another origin has to read, and can where CORS exposes them: those that mark replays, and
-    /// `Location`, `Retry-After`, `Link` and `ETag`. [`cors_allow_headers`](Self::cors_allow_headers) has an example.
+    /// Lists the response fields that a script of another origin needs, and can read only where CORS exposes them: those
+    /// that mark replays, and `Location`, `Retry-After`, `Link` and `ETag`.
+    /// [`cors_allow_headers`](Self::cors_allow_headers) has an example.
     #[must_use]
     pub fn cors_expose_headers(&self) -> Vec<HeaderName> {
         vec![
@@ -131,21 +133,22 @@ impl HttpConfig {
         ]
     }
 
-    /// Takes this field for a credential: another value is another caller.
+    /// Treats this field as a credential: a different value is a different caller.
     ///
-    /// So are `Authorization`, `X-Api-Key`, `Api-Key`, `X-Auth-Token`, `X-Access-Token` and `Ocp-Apim-Subscription-Key`. A
-    /// request that has no [`Scope`](crate::Scope) is told apart by all of them together.
+    /// By default these are credentials: `Authorization`, `X-Api-Key`, `Api-Key`, `X-Auth-Token`, `X-Access-Token` and
+    /// `Ocp-Apim-Subscription-Key`. All of them together identify the caller of a request that has no
+    /// [`Scope`](crate::Scope).
     #[must_use]
     pub fn with_credential_header(mut self, name: HeaderName) -> Self {
         self.credentials.fields.push(name);
         self
     }
 
-    /// Takes credentials of this scheme of `Authorization` for ones that stay the same from one attempt to the next.
+    /// Treats credentials of this scheme of `Authorization` as stable from one attempt to the next.
     ///
-    /// So are those of `Bearer`, `Basic`, `DPoP`, `Token`, `ApiKey` and `Api-Key`, and a token without a scheme. A request
-    /// of any other scheme is answered with 500, unless it has a [`Scope`](crate::Scope): a signature differs at each
-    /// attempt, so that a retry could not be recognised.
+    /// By default these are stable: `Bearer`, `Basic`, `DPoP`, `Token`, `ApiKey` and `Api-Key`, and a token without a
+    /// scheme. A request of any other scheme gets 500, unless it has a [`Scope`](crate::Scope): a signature differs on
+    /// each attempt, so a retry could not be recognised.
     #[must_use]
     pub fn with_static_scheme(mut self, scheme: &str) -> Self {
         self.credentials
@@ -154,53 +157,53 @@ impl HttpConfig {
         self
     }
 
-    /// Takes the value of this cookie for the caller, and looks at no other.
+    /// Identifies the caller by this cookie, and ignores all other cookies.
     #[must_use]
     pub fn with_session_cookie(mut self, name: &str) -> Self {
         self.credentials.cookies = Cookies::Session(name.into());
         self
     }
 
-    /// Looks at no cookie: they say nothing of who calls.
+    /// Ignores all cookies, as they do not identify the caller.
     ///
-    /// Without this, and without [`with_session_cookie`](Self::with_session_cookie), a request that has no other credential
-    /// is compared with its retries by all its cookies too: a retry with another cookie is refused with 422.
+    /// Without this, and without [`with_session_cookie`](Self::with_session_cookie), all cookies count when a request
+    /// that has no other credential is compared with its retries: a retry with a different cookie gets 422.
     #[must_use]
     pub fn without_cookies(mut self) -> Self {
         self.credentials.cookies = Cookies::Ignored;
         self
     }
 
-    /// The response field that marks a replay, in place of `Idempotent-Replayed`.
+    /// Sets the response field that marks a replay, in place of `Idempotent-Replayed`.
     #[must_use]
     pub fn with_replayed_header(mut self, name: HeaderName) -> Self {
         self.replayed = name;
         self
     }
 
-    /// The response field that says until when the answer is replayed, in place of `Idempotency-Expires`.
+    /// Sets the response field that says until when the response is replayed, in place of `Idempotency-Expires`.
     #[must_use]
     pub fn with_expires_header(mut self, name: HeaderName) -> Self {
         self.expires = name;
         self
     }
 
-    /// Takes keys in double quotes only, as the draft writes them.
+    /// Accepts keys in double quotes only, as the draft writes them.
     #[must_use]
     pub fn with_strict_keys(mut self) -> Self {
         self.key_syntax = KeySyntax::Quoted;
         self
     }
 
-    /// The page that `type` and `Link` of every problem point to, without a fragment. The draft's section
-    /// 2.5.2 wants the policy published: format of keys, ttl, scope, what is stored.
+    /// Sets the page that `type` and `Link` of every problem point to, without a fragment. The draft's section 2.5.2
+    /// requires a published policy: format of keys, ttl, scope, what is stored.
     #[must_use]
     pub fn with_docs(mut self, url: &str) -> Self {
         self.docs = url.into();
         self
     }
 
-    /// The application's own response to a refusal, in place of `application/problem+json`.
+    /// Sets the application's own response to a refusal, in place of `application/problem+json`.
     ///
     /// ```
     /// use axum::Json;
@@ -216,12 +219,13 @@ impl HttpConfig {
     ///
     /// The library adds `Cache-Control: no-store` and `Link`, and where they apply `Retry-After` and `Location`: each one
     /// unless the response has that field. Like every refusal it is not stored, whatever its
-    /// [`Disposition`](crate::Disposition) is; [`Keep::All`](crate::Keep::All) keeps it for a handler that panicked. Its
+    /// [`Disposition`](crate::Disposition); [`Keep::All`](crate::Keep::All) stores it for a handler that panicked. Its
     /// extensions have the [`HttpRejection`].
     ///
-    /// A [`CommitError`](crate::CommitError) and a [`StepError`](crate::StepError) that a handler with an engine returns as its response get it too. The function
-    /// does not know of a router without an engine, nor of a handler without protection. If it panics, the client gets the library's
-    /// response. It runs on the thread of the request, so it must not block.
+    /// A [`CommitError`](crate::CommitError) or a [`StepError`](crate::StepError) that a handler returns as its response
+    /// gets it too, if the request has an engine. A router without an engine and a handler without protection do not use
+    /// the function. If the function panics, the client gets the library's response. It runs on the request's thread, so
+    /// it must not block.
     #[must_use]
     pub fn with_rejection_response<R: IntoResponse>(
         mut self,
@@ -240,22 +244,23 @@ impl HttpConfig {
     /// let idempotency = Idempotency::builder(MemoryStore::new()).with_http(http).build();
     /// ```
     ///
-    /// A longer one reaches its first client whole, and a retry gets 409
-    /// [`response-not-stored`](crate::problems#response-not-stored). Up to this limit a body is in memory as a whole: before its first byte is
-    /// sent, and in each replay.
+    /// A longer body reaches its first client whole, and a retry gets 409
+    /// [`response-not-stored`](crate::problems#response-not-stored). A body up to this limit is held in memory whole:
+    /// before its first byte is sent, and in each replay.
     ///
-    /// Each store has a [limit](crate::Store::outcome_limit) of its own, for the body and its header fields together. An engine with
-    /// a higher one here [cannot be built](crate::IdempotencyBuilder::build).
+    /// Each store has a [limit](crate::Store::outcome_limit) of its own, for the body and its header fields together.
+    /// With a higher limit here the engine [cannot be built](crate::IdempotencyBuilder::build).
     #[must_use]
     pub const fn with_max_stored_body(mut self, bytes: usize) -> Self {
         self.max_stored_body = Some(bytes);
         self
     }
 
-    /// Leaves this field out of what is stored, and so of replays, in addition to those that are left out by default.
+    /// Leaves this field out of stored responses, and so of replays, in addition to those that are left out by default.
     ///
-    /// By default that are: fields of the connection; fields that prove or grant an identity, such as `Set-Cookie` and those of
-    /// [`with_credential_header`](Self::with_credential_header), and all with `api-key`, `csrf`, `nonce`, `password`, `secret`, `session`, `signature`, `token` or `xsrf` in their names; a
+    /// By default these are left out: fields of the connection; fields that prove or grant an identity, such as
+    /// `Set-Cookie` and those of [`with_credential_header`](Self::with_credential_header), and all with `api-key`,
+    /// `csrf`, `nonce`, `password`, `secret`, `session`, `signature`, `token` or `xsrf` in their names; a
     /// `Content-Security-Policy` with a nonce; and fields of one exchange, such as traces, quotas and CORS. A secret in a
     /// field of another name has to be named here.
     #[must_use]
@@ -264,24 +269,23 @@ impl HttpConfig {
         self
     }
 
-    /// Keeps a field in replays that is left out of them by default, such as `X-Request-Id`, or `Page-Token` for the name's
-    /// sake.
+    /// Keeps a field in replays that is left out by default, such as `X-Request-Id`, or `Page-Token`, which is left out
+    /// for its name alone.
     ///
-    /// Fields that describe the connection, `Date` and `Content-Length` cannot be kept: repeated, they break
-    /// the message.
+    /// Fields that describe the connection, `Date` and `Content-Length` cannot be kept: repeated, they break the message.
     #[must_use]
     pub fn with_kept_header(mut self, name: HeaderName) -> Self {
         self.kept.push(name);
         self
     }
 
-    /// The longest body that is stored in a store with this limit.
+    /// The longest body that is stored, given the store's limit.
     pub(crate) fn max_stored_body_in(&self, outcome_limit: usize) -> usize {
         let max = self.max_stored_body.unwrap_or(DEFAULT_MAX_STORED_BODY);
         max.min(outcome_limit)
     }
 
-    /// Whether a stored answer keeps this line of an answer that had these headers.
+    /// Whether a stored response keeps this field line; `headers` are all fields of that response.
     pub(crate) fn keeps(&self, name: &HeaderName, value: &HeaderValue, answer: &HeaderMap) -> bool {
         if belongs_to_the_message(name) || nominated(name, answer) || self.marks(name) {
             return false;

@@ -17,7 +17,7 @@
 //! ```
 //!
 //! A client that sends `Idempotency-Key` gets the first response again for every further request with that key, marked
-//! `Idempotent-Replayed: true`, and one of the [`problems`] where that cannot be. The library implements
+//! `Idempotent-Replayed: true`. Where that is impossible, it gets one of the [`problems`]. The library implements
 //! draft-ietf-httpapi-idempotency-key-header-07.
 //!
 //! # What it promises
@@ -30,24 +30,25 @@
 //! | Effect | at most one run at a time; a run that has lost its key can store nothing | exactly once |
 //! | Commits in addition to the handler's own | two | none |
 //!
-//! Both: the response is stored before its first byte is sent. A client that leaves stops nothing. Another request under the
-//! same key is refused. A store that cannot be reached lets nothing run.
+//! In both modes the response is stored before its first byte is sent. A client that disconnects stops nothing. A
+//! different request under the same key is refused. If the store cannot be reached, nothing runs.
 //!
-//! Under a lease do irreversible work last, record finished work with [`Execution::step`], and pass downstream services an
-//! [`Execution::child_key`]. A transactional handler ends its run by [`Execution::commit`], and work without HTTP
-//! by [`Execution::commit_value`].
+//! Under a lease do irreversible work last, record finished work with [`Execution::step`], and pass downstream services
+//! an [`Execution::child_key`]. A transactional handler ends its run by [`Execution::commit`], and work without HTTP by
+//! [`Execution::commit_value`].
 //!
 //! # What is where
 //!
 //! - [`idempotent`] protects a handler, [`IdempotencyLayer`] a whole router, [`Idempotency::run_with`] anything else, such as the
 //!   work for a queue message.
-//! - [`Execution`] is what a handler can do in its run: commit, steps, keys for others.
-//! - [`Idempotency`] is the engine: claim, run, store the response, replay. [`Options`] say what one handler wants of it,
-//!   [`HttpConfig`] how requests are read and responses are marked.
-//! - [`IdempotencyKey`], [`Scope`] and [`Fingerprint`] are what is claimed: which key, whose, for what.
-//! - [`store::Store`] remembers it: [`MemoryStore`], [`SqliteStore`], [`PostgresStore`], [`RedisStore`], [`FirestoreStore`],
-//!   or [one of your own](guide::custom_store). The guide to [stores](guide::stores) says which.
-//! - [`store`] also has what handlers do not need: the types of those who write a store, look after its records, or name a
+//! - [`Execution`] is what a handler can do in its run: commit, steps, keys for other services.
+//! - [`Idempotency`] is the engine: claim, run, store the response, replay. [`Options`] set how one handler is protected,
+//!   and [`HttpConfig`] how requests are read and responses are marked.
+//! - [`IdempotencyKey`], [`Scope`] and [`Fingerprint`] say what is claimed: which key, whose, and for which request.
+//! - [`store::Store`] stores the records: [`MemoryStore`], [`SqliteStore`], [`PostgresStore`], [`RedisStore`],
+//!   [`FirestoreStore`], or [one of your own](guide::custom_store). The guide to [stores](guide::stores) helps you
+//!   choose.
+//! - [`store`] also has what handlers do not need: the types for writing a store, managing its records, or naming a
 //!   transaction.
 //!
 //! # Guides
@@ -68,11 +69,11 @@
 //! | `redis-tls` | `rediss://` for it |
 //! | `sqlite` | [`SqliteStore`] and [`SqliteDatabase`] |
 //! | `firestore` | [`FirestoreStore`] and [`FirestoreDatabase`] |
-//! | `conformance` | the contract of a store, as functions that can be run |
+//! | `conformance` | the contract of a store, as tests to run |
 //! | `full` | all of them |
 //!
 //! The types of database clients are part of this interface. Each client is re-exported behind its feature: `sqlx`,
-//! `sqlx_0_8`, `tokio_postgres` and `rusqlite`. An application that names `idempotency::sqlx` has the version that is meant.
+//! `sqlx_0_8`, `tokio_postgres` and `rusqlite`. An application that uses `idempotency::sqlx` gets the matching version.
 //!
 //! What each store needs, which [TLS](guide::stores#tls) it uses and which
 //! [SQLite](guide::stores#one-sqlite-in-a-program) resolves with it, is in the guide to stores.
@@ -93,7 +94,7 @@ mod key;
 mod labels;
 #[cfg(feature = "axum")]
 mod web;
-// How this library writes errors into a log, for services that want theirs written in the same way.
+// How this library formats errors for logs, for services that format theirs in the same way.
 #[doc(hidden)]
 pub mod log_text;
 mod options;
@@ -181,27 +182,27 @@ pub use web::Idempotent;
 #[cfg(feature = "axum")]
 pub use web::Principal;
 
-/// The sqlx whose pools [`PostgresStore`] takes and whose transactions [`Execution::commit`] does.
+/// The sqlx of [`PostgresStore`]'s pools, and of transactions for [`Execution::commit`].
 #[cfg(feature = "postgres")]
 #[doc(no_inline)]
 pub use sqlx;
 
-/// The sqlx 0.8 whose transactions [`Execution::commit`] takes.
+/// The sqlx 0.8 of transactions for [`Execution::commit`].
 #[cfg(feature = "sqlx-0_8")]
 #[doc(no_inline)]
 pub use sqlx_0_8;
 
-/// The `tokio_postgres` whose transactions [`Execution::commit`] takes.
+/// The `tokio_postgres` of transactions for [`Execution::commit`].
 #[cfg(feature = "tokio-postgres")]
 #[doc(no_inline)]
 pub use tokio_postgres;
 
-/// The rusqlite whose connections [`SqliteDatabase`] lends out. Of the versions that this library takes, cargo chooses one.
+/// The rusqlite of [`SqliteDatabase`]'s connections. Of the versions that this library accepts, cargo chooses one.
 #[cfg(feature = "sqlite")]
 #[doc(no_inline)]
 pub use rusqlite;
 
-/// What the attribute's expansion calls. Not a public interface; the number is another one when what it calls changes.
+/// What the attribute's expansion calls. Not a public interface; the number changes when what it calls changes.
 #[cfg(feature = "axum")]
 #[doc(hidden)]
 pub mod __private1 {

@@ -238,7 +238,7 @@ fn decide<T: Serialize, E>(
     let (response, persist) = match made {
         Ok(Ok(_)) if is_transactional => {
             tracing::error!(
-                "the work of a transactional run has succeeded without a commit, so nothing is stored: it ends with \
+                "the work of a transactional run succeeded without a commit, so nothing is stored: end it with \
                  execution.commit_value(transaction, value)",
             );
             let rejection = Rejection::NotCommitted;

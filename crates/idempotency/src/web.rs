@@ -1,5 +1,5 @@
-//! The protocol over HTTP, after draft-ietf-httpapi-idempotency-key-header-07: how requests are read and
-//! answers are marked, for attributed handlers and for layers alike.
+//! The protocol over HTTP, following draft-ietf-httpapi-idempotency-key-header-07: how requests are read and responses
+//! are marked, for attributed handlers and for layers alike.
 
 mod caller;
 mod commit;

@@ -1,4 +1,4 @@
-//! What was written in the attribute's parentheses.
+//! The options in the attribute's parentheses.
 
 mod seconds;
 mod suggest;
@@ -12,7 +12,7 @@ use syn::{
 
 use crate::mistakes::Mistakes;
 
-/// The options. One that is wrong is among the mistakes, and not in here.
+/// The options. An option that is wrong is reported as a mistake, and is missing here.
 #[derive(Default)]
 pub(crate) struct Arguments {
     pub(crate) ttl_seconds: Option<LitInt>,
@@ -46,15 +46,15 @@ const OPTIONS: [(&str, &str); 12] = [
     ("crate", "crate = path::to::idempotency"),
 ];
 
-const COMMA: &str = "a comma must stand between two options";
+const COMMA: &str = "separate two options with a comma";
 
-/// One option, of which it is not known yet whether it exists.
+/// One option, before it is known whether it exists.
 struct Written {
     name: Ident,
     value: Option<Value>,
 }
 
-/// What stands behind an option's name.
+/// What follows an option's name.
 enum Value {
     Expression(Expr),
     /// An extractor, whose generic arguments would be comparisons in an expression.
@@ -85,7 +85,7 @@ impl Arguments {
                 mistakes.at(
                     name,
                     format_args!(
-                        "`{name}` has no meaning with `transactional`, which holds nothing while the handler runs: remove it",
+                        "`{name}` has no effect with `transactional`, which takes no lease: remove it",
                     ),
                 );
             }
@@ -95,10 +95,10 @@ impl Arguments {
         {
             mistakes.at(
                 &option.name,
-                "`scope` has no meaning with `principal`, which says whose key it is: remove one of the two",
+                "`scope` has no effect with `principal`, which determines the key's owner: remove one of the two",
             );
         }
-        // Any mistake may be about the ttl, which then is not known.
+        // If there is a mistake, it may be about the ttl, which is then not known.
         if !mistakes.any()
             && let Err(error) = seconds::compare(
                 arguments.lease_seconds.as_ref(),
@@ -138,7 +138,7 @@ impl Arguments {
             "ttl_seconds" => self.ttl_seconds = Some(seconds::parse(known, value)?),
             "lease_seconds" => self.lease_seconds = Some(seconds::parse(known, value)?),
             "on_duplicate" => {
-                the_word(known, "wait", value, "a duplicate is answered with 409")?;
+                the_word(known, "wait", value, "a duplicate gets 409")?;
                 self.on_duplicate_wait = true;
             }
             "on_lost" => {
@@ -154,7 +154,7 @@ impl Arguments {
                     known,
                     "state",
                     value,
-                    "the engine is looked for in the request's extensions",
+                    "the engine is taken from the request's extensions",
                 )?;
                 self.engine_in_state = true;
             }
@@ -205,7 +205,8 @@ impl Parse for Written {
     }
 }
 
-/// The options that have a name, and a value if it is one. What can't be read costs the rest up to the next comma.
+/// The options that have a name, and a value if the value can be parsed. What cannot be parsed loses the rest up to the
+/// next comma.
 fn written_options(input: ParseStream<'_>, mistakes: &mut Mistakes) -> Vec<Written> {
     let mut written = Vec::new();
     while !input.is_empty() {
@@ -221,7 +222,7 @@ fn written_options(input: ParseStream<'_>, mistakes: &mut Mistakes) -> Vec<Writt
     written
 }
 
-/// What stands in the invisible parentheses of a `macro_rules!` argument.
+/// The expression inside the invisible parentheses of a `macro_rules!` argument.
 fn ungrouped(value: &Expr) -> &Expr {
     match value {
         Expr::Group(group) => ungrouped(&group.expr),
@@ -229,7 +230,7 @@ fn ungrouped(value: &Expr) -> &Expr {
     }
 }
 
-/// What to say of an option that has no value, or something that is none.
+/// The message for an option that has no value, or an invalid one.
 fn how_to_write(name: &Ident) -> String {
     match OPTIONS.iter().find(|(known, _)| name == known) {
         Some((_, example)) => format!("write `{example}`"),
@@ -237,7 +238,7 @@ fn how_to_write(name: &Ident) -> String {
     }
 }
 
-/// The one word that an option accepts; `otherwise` is what its absence means.
+/// The one word that an option accepts. `otherwise` is what happens without the option.
 fn the_word(name: &str, word: &str, value: &Expr, otherwise: &str) -> syn::Result<()> {
     let message = match value {
         Expr::Lit(ExprLit {
@@ -250,7 +251,7 @@ fn the_word(name: &str, word: &str, value: &Expr, otherwise: &str) -> syn::Resul
     Err(syn::Error::new_spanned(value, message))
 }
 
-/// What to say of an extractor that is written as a text.
+/// The message for an extractor that is written as a string.
 fn unquoted(principal: &LitStr) -> String {
     format!(
         "`principal` is the type of an extractor: write `principal = {}`",
@@ -258,7 +259,7 @@ fn unquoted(principal: &LitStr) -> String {
     )
 }
 
-/// The path of a module, which has no arguments: those of a type would not be where the expansion needs them.
+/// The path of a module, without arguments: the expansion could not use those of a type.
 fn library(value: &Expr) -> syn::Result<Path> {
     let path = match value {
         Expr::Path(ExprPath {

@@ -1,4 +1,4 @@
-//! Which functions can be handlers.
+//! Checks which functions can be handlers.
 
 use proc_macro2::{Delimiter, Ident, TokenStream, TokenTree};
 use quote::ToTokens;
@@ -10,10 +10,10 @@ use crate::{
     types::{Borrow, Found},
 };
 
-/// As many as axum implements `Handler` for.
+/// The number of arguments for which axum implements `Handler`.
 const MAX_ARGUMENTS: usize = 16;
 
-/// Reports what is wrong, and takes out what the compiler would report again.
+/// Reports what is wrong, and removes what the compiler would report again.
 pub(crate) fn check(function: &mut Function, mistakes: &mut Mistakes) {
     function.attributes.retain(|attribute| {
         let again = attribute
@@ -41,7 +41,7 @@ pub(crate) fn check(function: &mut Function, mistakes: &mut Mistakes) {
     arguments(&mut function.signature, mistakes);
     types(function, mistakes);
     if let Some(place) = first_self_type(function) {
-        mistakes.at(place, "a handler cannot say `Self`: write the type's name");
+        mistakes.at(place, "a handler cannot use `Self`: write the type's name");
     }
 }
 
@@ -77,7 +77,7 @@ fn generics(signature: &Signature, mistakes: &mut Mistakes) {
     } else if !generics.params.is_empty() {
         mistakes.at(
             generics,
-            "a handler cannot have lifetimes: let its arguments and its answer own what they hold",
+            "a handler cannot have lifetimes: let its arguments and its response own their data",
         );
     } else if let Some(clause) = &generics.where_clause {
         mistakes.at(clause, "a handler cannot have a `where` clause: remove it");
@@ -124,11 +124,11 @@ fn types(function: &Function, mistakes: &mut Mistakes) {
         ReturnType::Default => None,
     };
     if output.is_some() && arguments.peek().is_none() {
-        // It has nothing to borrow from, in any function.
+        // The return type has nothing to borrow from, in any function.
         mistakes.leave_to_compiler();
         return;
     }
-    // The answer of a function with borrowed arguments borrows because they do.
+    // The response of a function with borrowed arguments borrows because they do.
     for borrow in arguments {
         let message = "an argument cannot be borrowed: write an owned type, like `String`";
         match borrow {
@@ -138,7 +138,7 @@ fn types(function: &Function, mistakes: &mut Mistakes) {
     }
 }
 
-/// Where the function says `Self`, which the function inside of the constant could not.
+/// Finds where the function uses `Self`, which the function inside of the constant could not.
 fn first_self_type(function: &Function) -> Option<Ident> {
     let types = function.argument_types().map(ToTokens::to_token_stream);
     let output = function.signature.output.to_token_stream();

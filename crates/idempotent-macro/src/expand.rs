@@ -1,4 +1,4 @@
-//! What the attribute writes: one constant of the function's name, with the function inside.
+//! The expansion: one constant of the function's name, with the function inside.
 
 use proc_macro2::{TokenStream, TokenTree};
 use quote::{format_ident, quote, quote_spanned};
@@ -12,14 +12,14 @@ use crate::{
     types::Found,
 };
 
-/// The constant; or what is wrong, and the function as it was, so that its uses are no errors too.
+/// The constant; or the errors, and the function as it was, so that its uses cause no further errors.
 pub(crate) fn expand(arguments: &TokenStream, item: &TokenStream) -> TokenStream {
     let mut mistakes = Mistakes::default();
     let (arguments, moved) = without_mark(arguments.clone());
     let options = Arguments::parse(arguments.clone(), &mut mistakes);
     let mut function = match syn::parse2::<Function>(item.clone()) {
         Ok(function) => function,
-        // The compiler refuses attributes on expressions, and a second error beside its own would confuse.
+        // The compiler rejects attributes on expressions, and a second error next to its own would confuse.
         Err(_) if syn::parse2::<Expr>(item.clone()).is_ok() => return item.clone(),
         Err(error) => {
             mistakes.add(function::instead(item.clone()).unwrap_or(error));
@@ -36,7 +36,7 @@ pub(crate) fn expand(arguments: &TokenStream, item: &TokenStream) -> TokenStream
         Some(index) => {
             let first = function.attributes.remove(index);
             if moved {
-                // It has had its turn and is still there, so it is unknown, which the compiler has said.
+                // The attribute has had its turn and is still here, so it is unknown, which the compiler reports.
                 return constant(&options, function);
             }
             let mark = format_ident!("{MOVED}");
@@ -47,13 +47,13 @@ pub(crate) fn expand(arguments: &TokenStream, item: &TokenStream) -> TokenStream
     }
 }
 
-/// Stands before the arguments when an attribute was moved up, so that it is not moved for ever.
+/// Precedes the arguments once an attribute was moved up, so that it is not moved forever.
 const MOVED: &str = "__moved";
 
 fn without_mark(arguments: TokenStream) -> (TokenStream, bool) {
     let mut rest = arguments.clone().into_iter();
     match rest.next() {
-        // After it comes a comma.
+        // A comma follows it.
         Some(TokenTree::Ident(first)) if first == MOVED => (rest.skip(1).collect(), true),
         _ => (arguments, false),
     }
@@ -83,7 +83,7 @@ fn constant(arguments: &Arguments, function: Function) -> TokenStream {
         ReturnType::Type(_, output) => (quote!(#output), quote!(run)),
     };
 
-    // The name's span makes lints and errors about the function point at it instead of at the attribute; on an
+    // The name's span makes lints and errors about the function point at the function instead of the attribute. On an
     // item that comes from an attribute from its first token to its last, the compiler reports no lints at all.
     let call = quote_spanned! {name.span()=>
         |#(#bindings),*| #library::__private1::#run(#name(#(#bindings),*))
@@ -100,8 +100,8 @@ fn constant(arguments: &Arguments, function: Function) -> TokenStream {
             quote!(#library::__private1::protected(#options, #call)),
         ),
         Some(principal) => {
-            // The extractor has run by the time the others do, and the argument of its type gets its value. The function can
-            // still be called with that value itself.
+            // The extractor runs before the others, and the argument of its type gets its value. The function can still
+            // be called with that value directly.
             let taken = types.iter().position(|kind| is_same(kind, principal));
             let proved = quote!(#library::__private1::Proved<#principal>);
             let originals = &types;
@@ -165,7 +165,7 @@ fn is_same(one: &Type, other: &Type) -> bool {
     quote!(#one).to_string() == quote!(#other).to_string()
 }
 
-/// Where the library is: a path that no name in scope of the handler can change, unless another one is given.
+/// Where the library is: a path that no name in scope of the handler can change, unless the user gives another one.
 fn library(arguments: &Arguments) -> TokenStream {
     match &arguments.library {
         Some(path) => quote!(#path),
@@ -182,7 +182,7 @@ fn options(arguments: &Arguments, library: &TokenStream) -> TokenStream {
         on_duplicate_wait,
         on_lost_refuse,
         keep_all,
-        // These stand in the constant's type.
+        // These are in the constant's type.
         engine_in_state: _,
         principal: _,
         scope,
@@ -190,7 +190,7 @@ fn options(arguments: &Arguments, library: &TokenStream) -> TokenStream {
         library: _,
     } = arguments;
     let mut options = quote!(#library::Options::new());
-    // The ttl comes first, because each of the two checks itself against the other.
+    // The ttl comes first, because each of the two is checked against the other.
     if let Some(seconds) = ttl_seconds {
         options.extend(quote!(.ttl(#library::__private1::Duration::from_secs(#seconds))));
     }
@@ -221,8 +221,8 @@ fn options(arguments: &Arguments, library: &TokenStream) -> TokenStream {
     options
 }
 
-/// Whether an attribute is about the item that others see. Everything else is about the function, lints about
-/// both: inside of the constant they hold too.
+/// Whether an attribute concerns the item that other code sees. Every other attribute concerns the function. Lints
+/// concern both: they apply inside of the constant too.
 fn is_for_the_name(attribute: &Attribute) -> bool {
     const NAMES: [&str; 8] = [
         "cfg",
@@ -237,8 +237,8 @@ fn is_for_the_name(attribute: &Attribute) -> bool {
     NAMES.iter().any(|name| attribute.path().is_ident(name))
 }
 
-/// Whether an attribute writes items beside the function that must not end up inside of the constant:
-/// `#[utoipa::path(…)]`, also where it depends on a feature.
+/// Whether an attribute writes items next to the function that must stay outside of the constant: `#[utoipa::path(…)]`,
+/// also where it depends on a feature.
 fn writes_siblings(attribute: &Attribute) -> bool {
     if attribute.path().is_ident("cfg_attr") {
         let parts = attribute.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated);

@@ -1,4 +1,4 @@
-//! What the attribute stands on.
+//! The item under the attribute.
 
 use proc_macro2::{Group, Ident, TokenStream};
 use quote::{ToTokens, TokenStreamExt};
@@ -8,7 +8,7 @@ use syn::{
     parse::{Parse, ParseStream, Parser},
 };
 
-/// A function whose body is left as it was written: what is wrong in there is the compiler's to say.
+/// A function whose body is left as it was written: the compiler reports what is wrong in there.
 pub(crate) struct Function {
     pub(crate) attributes: Vec<Attribute>,
     pub(crate) visibility: Visibility,
@@ -29,7 +29,7 @@ impl Function {
     }
 }
 
-/// Says what the attribute stands on, if that is no function.
+/// Reports the item under the attribute, if it is not a function.
 pub(crate) fn instead(item: TokenStream) -> Option<syn::Error> {
     let keyword = |input: ParseStream<'_>| {
         input.call(Attribute::parse_outer)?;

@@ -1,5 +1,5 @@
-//! What comes out, to be read: `golden/*.rs` are whole expansions. `UPDATE_GOLDEN=1 cargo test -p idempotent-macro`
-//! writes them anew; the difference is then for a human to judge.
+//! Golden files: `golden/*.rs` are whole expansions, for people to read. `UPDATE_GOLDEN=1 cargo test -p idempotent-macro`
+//! writes them anew; review the difference.
 
 use std::{env, fs, path::Path};
 
@@ -146,6 +146,6 @@ fn check(name: &str, arguments: &TokenStream, item: &TokenStream) {
         fs::write(&path, &expansion).expect("golden files can be written");
     }
     let golden = fs::read_to_string(&path).expect("there is a golden file");
-    // A checkout may have changed the ends of the lines.
+    // A checkout may have changed the line endings.
     assert_eq!(expansion, golden.replace("\r\n", "\n"), "golden/{name}.rs");
 }

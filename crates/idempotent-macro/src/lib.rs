@@ -13,7 +13,7 @@ use proc_macro::TokenStream;
 
 #[expect(
     missing_docs,
-    reason = "they stand on the re-export, where their examples compile"
+    reason = "they are on the re-export, where their examples compile"
 )]
 #[proc_macro_attribute]
 pub fn idempotent(arguments: TokenStream, item: TokenStream) -> TokenStream {

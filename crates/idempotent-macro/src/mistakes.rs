@@ -1,4 +1,4 @@
-//! All that is wrong with one use of the attribute, so that one compilation shows it all.
+//! All mistakes in one use of the attribute, so that one compilation shows them all.
 
 use proc_macro2::TokenStream;
 use quote::ToTokens;
@@ -6,12 +6,12 @@ use quote::ToTokens;
 #[derive(Default)]
 pub(crate) struct Mistakes {
     errors: Option<syn::Error>,
-    /// Something is wrong that the compiler says well, once, if it sees the function as it was written.
+    /// A mistake that the compiler reports well, once, if it sees the function as it was written.
     left_to_compiler: bool,
 }
 
 impl Mistakes {
-    /// Adds a mistake that is to be seen at these tokens, which the user wrote.
+    /// Reports a mistake at these tokens, which the user wrote.
     pub(crate) fn at(&mut self, place: impl ToTokens, message: impl std::fmt::Display) {
         self.add(syn::Error::new_spanned(place, message));
     }

@@ -1,4 +1,4 @@
-//! What a type has in it that a constant's type cannot.
+//! The parts of a type that a constant's type cannot have.
 
 use syn::{
     Lifetime, ParenthesizedGenericArguments, Type, TypeFnPtr, TypeImplTrait, TypeReference,
@@ -9,7 +9,7 @@ use syn::{
 #[derive(Default)]
 pub(crate) struct Found<'a> {
     pub(crate) opaque: Option<&'a TypeImplTrait>,
-    /// A reference of which it is not said how long it lives.
+    /// A reference without a lifetime.
     pub(crate) borrow: Option<Borrow<'a>>,
 }
 
@@ -46,7 +46,7 @@ impl<'a> Visit<'a> for Found<'a> {
         }
     }
 
-    // In these two, references may leave their lifetimes out, wherever they stand.
+    // In these two, references may omit their lifetimes, wherever they occur.
     fn visit_type_fn_ptr(&mut self, _: &'a TypeFnPtr) {}
 
     fn visit_parenthesized_generic_arguments(&mut self, _: &'a ParenthesizedGenericArguments) {}

@@ -28,7 +28,7 @@ async fn a_run_whose_response_cannot_be_stored_in_time_is_reported() {
     let (status, log) = service.ended().await;
     assert_eq!(status.code(), Some(1), "{log}");
     assert!(
-        log.contains("1 runs have not ended or not been stored"),
+        log.contains("1 runs have not ended or are not stored"),
         "{log}"
     );
     assert!(log.contains("requests were cut off"), "{log}");

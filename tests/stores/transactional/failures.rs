@@ -148,10 +148,7 @@ async fn a_commit_without_a_key_on_a_connection_that_goes_dark_is_unknown(
     let first = service.send_without_a_key("/book/now", "Ann").await;
     assert_eq!(first.status, 503, "{first:?}");
     let said = service.probe.failures.lock().concat();
-    assert_eq!(
-        said,
-        "it is not known whether the transaction was committed"
-    );
+    assert_eq!(said, "it is not known whether the transaction committed");
     assert_eq!(app.guests().await, ["Ann"]);
     for guest in ["Ben", "Cleo"] {
         let next = service.send_without_a_key("/book/now", guest).await;

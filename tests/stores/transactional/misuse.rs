@@ -78,7 +78,7 @@ async fn what_cannot_be_committed_is_not_taken_for_committed(
     let said = service.probe.failures.lock().concat();
     match fault {
         Fault::Aborted => {
-            assert_eq!(said, "the transaction was not committed");
+            assert_eq!(said, "the transaction did not commit");
             assert_eq!(first.status, 503, "{first:?}");
         }
         Fault::Nested => {

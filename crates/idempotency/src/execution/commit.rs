@@ -136,7 +136,7 @@ impl Execution {
 }
 
 impl Protection {
-    /// Admits one commit, and no other after it.
+    /// Admits a commit, and another one only if the first failed.
     fn start(&self, is_shared: bool) -> Result<(), CommitError> {
         // Other runs may have had the key since, and their record may have expired. Under a lease the token shows that.
         if self.is_transactional && self.began.elapsed() >= MAX_EXECUTION {

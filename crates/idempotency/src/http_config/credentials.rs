@@ -2,7 +2,7 @@
 
 use http::HeaderName;
 
-/// Which fields of a request carry credentials, beside `Authorization`.
+/// The fields of a request that carry credentials, in addition to `Authorization`.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Credentials {
     pub(crate) fields: Vec<HeaderName>,
@@ -11,19 +11,19 @@ pub(crate) struct Credentials {
     pub(crate) cookies: Cookies,
 }
 
-/// What cookies say of the caller.
+/// What cookies say about the caller.
 #[derive(Clone, Debug, Default)]
 pub(crate) enum Cookies {
-    /// Nobody has said it.
+    /// The application has not said.
     #[default]
     Undecided,
     /// Nothing.
     Ignored,
-    /// This one is the session.
+    /// This cookie names the session.
     Session(Box<str>),
 }
 
-/// Fields in which services take an API key.
+/// Common fields for an API key.
 const API_KEY_FIELDS: [&str; 5] = [
     "x-api-key",
     "api-key",
@@ -32,8 +32,8 @@ const API_KEY_FIELDS: [&str; 5] = [
     "ocp-apim-subscription-key",
 ];
 
-/// The schemes of `Authorization` whose credentials are the same at each attempt, as they are usually written. `DPoP` proves the
-/// possession of a key in a field of its own.
+/// The schemes of `Authorization` whose credentials are the same on each attempt, in their usual spelling. `DPoP` proves
+/// the possession of a key in a field of its own.
 const STATIC_SCHEMES: [&str; 6] = ["Bearer", "Basic", "DPoP", "Token", "ApiKey", "Api-Key"];
 
 impl Credentials {
@@ -41,7 +41,7 @@ impl Credentials {
         API_KEY_FIELDS.contains(&name) || self.fields.iter().any(|field| field == name)
     }
 
-    /// The name of a scheme whose credentials stay, written in one way.
+    /// The name of a stable scheme, in one spelling.
     pub(crate) fn static_scheme<'a>(&'a self, scheme: &str) -> Option<&'a str> {
         STATIC_SCHEMES
             .into_iter()

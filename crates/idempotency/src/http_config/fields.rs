@@ -2,8 +2,8 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-/// Fields of one message on one connection (RFC 9110 section 7.6.1), which hyper writes anew. A repeated
-/// `Date` would go out stale, a repeated `Transfer-Encoding` would leave the client without an answer.
+/// Fields of one message on one connection (RFC 9110 section 7.6.1), which hyper writes itself. A repeated `Date` would
+/// be stale, and a repeated `Transfer-Encoding` would leave the client without a response.
 pub(super) fn belongs_to_the_message(name: &HeaderName) -> bool {
     matches!(
         name.as_str(),
@@ -30,7 +30,7 @@ pub(super) fn nominated(name: &HeaderName, answer: &HeaderMap) -> bool {
     })
 }
 
-/// Fields that prove or grant an identity: they are never written down.
+/// Fields that prove or grant an identity. They are never stored.
 pub(super) fn secret(name: &HeaderName) -> bool {
     let name = name.as_str();
     let kinds = [
@@ -58,7 +58,7 @@ pub(super) fn secret(name: &HeaderName) -> bool {
     ) || kinds.iter().any(|kind| name.contains(kind))
 }
 
-/// A policy whose nonce is for one response: repeated, whoever has seen it once can run scripts.
+/// A policy with a nonce for one response. If it were repeated, an attacker who has seen it once could run scripts.
 pub(super) fn nonce(name: &HeaderName, value: &HeaderValue) -> bool {
     let policy = [
         header::CONTENT_SECURITY_POLICY,
@@ -69,7 +69,7 @@ pub(super) fn nonce(name: &HeaderName, value: &HeaderValue) -> bool {
     policy.contains(name) && sources.any(|source| source.eq_ignore_ascii_case(nonce))
 }
 
-/// Fields that speak of the one exchange they came with: traces, quotas, hops, CORS.
+/// Fields about the one exchange they belong to: traces, quotas, hops, CORS.
 pub(super) fn belongs_to_the_exchange(name: &HeaderName) -> bool {
     let name = name.as_str();
     matches!(

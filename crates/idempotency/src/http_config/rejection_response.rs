@@ -23,8 +23,8 @@ impl RejectionResponse {
         }))
     }
 
-    /// What the function makes of it, unless it panics. A run's own task refuses too, and a panic there would end it before its
-    /// hold is given back.
+    /// The function's response, unless it panics. A run's own task refuses requests too, and a panic there would end it
+    /// before it releases its hold.
     pub(crate) fn respond(&self, rejection: &HttpRejection) -> Option<Response> {
         let response = catch_unwind(AssertUnwindSafe(|| (self.0)(rejection)));
         if response.is_err() {

@@ -1,4 +1,4 @@
-//! Warnings that operators get once.
+//! Warnings that are logged once.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

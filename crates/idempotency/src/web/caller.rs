@@ -1,5 +1,5 @@
-//! Whose request it is, where no layer in front of the handler has verified that: by a credential that stays the same from one
-//! attempt to the next.
+//! Identifies the caller where no layer in front of the handler has verified one: by a credential that stays the same
+//! from one attempt to the next.
 
 use http::{HeaderMap, HeaderName, header};
 
@@ -9,16 +9,17 @@ use crate::{
     http_config::{Cookies, Credentials, HttpConfig},
 };
 
-/// Who is calling, as far as the head of a request tells.
+/// The caller, as far as the head of a request shows.
 pub(super) struct Caller<'a> {
     pub(super) scope: Scope,
-    /// The cookies, where nothing else tells callers apart and nobody has said which cookie does. They belong to the fingerprint
-    /// then: who sends others gets no response of this caller, although both use the same keys.
+    /// The cookies, where nothing else identifies the caller and the application has not named the session's cookie. They
+    /// then belong to the fingerprint: a request with other cookies gets no response of this caller, although both use
+    /// the same keys.
     pub(super) cookies: Option<Vec<&'a [u8]>>,
 }
 
-/// Schemes whose credentials change with each attempt. Every other one that is not known to stay is refused too; these are named
-/// in the log, where a token that somebody has sent in the place of a scheme must not appear.
+/// Schemes whose credentials change with each attempt. Every other scheme that is not known to be stable is refused too;
+/// only these are named in the log, because a client may have sent a token in the place of a scheme.
 const CHANGING_SCHEMES: [&str; 10] = [
     "AWS4-HMAC-SHA256",
     "AWS4-ECDSA-P256-SHA256",
@@ -32,7 +33,7 @@ const CHANGING_SCHEMES: [&str; 10] = [
     "Signature",
 ];
 
-/// Who sends a request with this head.
+/// Determines the caller from the head of a request.
 pub(super) fn caller<'a>(
     config: &HttpConfig,
     headers: &'a HeaderMap,
@@ -55,7 +56,7 @@ pub(super) fn caller<'a>(
             }
         }
     }
-    // Clients and proxies do not keep the order of fields.
+    // Clients and proxies do not preserve the order of fields.
     others.sort_unstable();
 
     let scope = match authorization {
@@ -82,8 +83,8 @@ pub(super) fn caller<'a>(
     Ok(Caller { scope, cookies })
 }
 
-/// The credentials in `Authorization`, if they are of a kind that stays: RFC 9110 section 11.4 compares the scheme without
-/// regard to case, and has one space or more behind it.
+/// The credentials in `Authorization`, if they are stable. RFC 9110 section 11.4 compares the scheme without regard to
+/// case, and has one space or more after it.
 fn authorization(
     credentials: &Credentials,
     headers: &HeaderMap,
@@ -106,7 +107,7 @@ fn authorization(
     match credentials.static_scheme(scheme) {
         Some(_) if is_missing(token) => Ok(None),
         Some(scheme) => Ok(Some([scheme.as_bytes(), b" ", token].concat())),
-        // What stands alone is a token.
+        // A value without a scheme is a token.
         None if token.is_empty() && !is_changing() => {
             Ok((!is_missing(value)).then(|| value.to_vec()))
         }
@@ -114,12 +115,12 @@ fn authorization(
     }
 }
 
-/// What a client sends that has no credentials, and sends them all the same. All its users would be one caller.
+/// Values that broken clients send in place of credentials. All their users would be one caller.
 fn is_missing(token: &[u8]) -> bool {
     matches!(token, b"" | b"undefined" | b"null" | b"None" | b"NaN")
 }
 
-/// A credential on two lines would be one for this library and another one for the application.
+/// A credential on two lines could be read differently here than by the application.
 fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<&'a [u8], Problem> {
     let mut lines = headers.get_all(name).iter();
     match (lines.next(), lines.next()) {
@@ -128,7 +129,7 @@ fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<&'a [u8], Pro
     }
 }
 
-/// The values of the session's cookie. There are several where cookies of one name have different paths.
+/// The values of the session's cookie. There are several if cookies of one name have different paths.
 fn session<'a>(headers: &'a HeaderMap, name: &str) -> Vec<&'a [u8]> {
     let named = |cookie: &'a [u8]| cookie.strip_prefix(name.as_bytes())?.strip_prefix(b"=");
     cookies(headers).filter_map(named).collect()
@@ -143,16 +144,16 @@ fn cookies(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
         .filter(|cookie| !cookie.is_empty())
 }
 
-/// The stable part of such credentials is public, and nobody has verified the rest here. With it as the caller's name,
-/// somebody else could read this caller's stored responses.
+/// The stable part of such credentials is public, and the rest has not been verified here. If it named the caller, an
+/// attacker could read this caller's stored responses.
 fn not_told_apart(scheme: &str) -> Problem {
     let known = CHANGING_SCHEMES
         .into_iter()
         .find(|known| known.eq_ignore_ascii_case(scheme));
     tracing::error!(
         scheme = known.unwrap_or("another one"),
-        "a request was refused whose credentials change with each attempt, so that a retry cannot be recognised: give the \
-         verified caller as a Scope, or declare the scheme by HttpConfig::with_static_scheme if its credentials stay",
+        "a request was refused because its credentials change with each attempt, so a retry cannot be recognised: give the \
+         verified caller as a Scope, or declare the scheme by HttpConfig::with_static_scheme if its credentials are stable",
     );
     Problem::Misconfigured(
         "The credentials of this request change with each attempt, so that the service cannot recognise a retry. It has to \
@@ -163,14 +164,14 @@ fn not_told_apart(scheme: &str) -> Problem {
 fn warn_of_cookies(config: &HttpConfig) {
     if config.warned.cookies.is_first() {
         tracing::warn!(
-            "requests with an idempotency key are told apart by their cookies alone, all of them: a retry with another cookie is \
-             refused. Name the session's cookie by HttpConfig::with_session_cookie, or say HttpConfig::without_cookies, or \
+            "the callers of requests with an idempotency key are told apart by all their cookies alone: a retry with another cookie is \
+             refused. Name the session's cookie by HttpConfig::with_session_cookie, or use HttpConfig::without_cookies, or \
              give the verified caller as a Scope",
         );
     }
 }
 
-/// A key in a field of another name protects nothing, and its client thinks otherwise.
+/// A key in a field of another name protects nothing, although the client relies on it.
 pub(super) fn warn_of_look_alikes(config: &HttpConfig, headers: &HeaderMap) {
     const LOOK_ALIKES: [&str; 3] = ["x-idempotency-key", "idempotent-key", "idempotence-key"];
     let found = LOOK_ALIKES
@@ -188,7 +189,7 @@ pub(super) fn warn_of_look_alikes(config: &HttpConfig, headers: &HeaderMap) {
     }
 }
 
-/// Replays lack what a CORS layer inside of the protection has added, so no browser shows them to its page.
+/// Replays lack what a CORS layer inside of the protection adds, so no browser shows them to its page.
 pub(super) fn warn_of_inner_cors(config: &HttpConfig, response: &HeaderMap) {
     let name = header::ACCESS_CONTROL_ALLOW_ORIGIN;
     if let Some(value) = response.get(&name)
@@ -196,7 +197,7 @@ pub(super) fn warn_of_inner_cors(config: &HttpConfig, response: &HeaderMap) {
         && config.warned.inner_cors.is_first()
     {
         tracing::warn!(
-            "a response was stored without its CORS fields, and a browser does not show its replay to the page: put the CORS \
+            "a response was stored without its CORS fields, so a browser does not show its replay to the page: put the CORS \
              layer outside of the protection",
         );
     }

@@ -1,4 +1,4 @@
-//! The handler's own end of its run, with the answer that stands for it.
+//! `Execution::commit`: commits the handler's transaction together with its response.
 
 use std::{error::Error, sync::Arc};
 
@@ -17,12 +17,12 @@ use crate::{
     log_text::Causes, store::Transaction,
 };
 
-/// Says of a response that its run has committed it.
+/// Marks a response that its run has committed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stored;
 
 impl Execution {
-    /// Commits the transaction, the key and this answer together, and returns the answer.
+    /// Commits the transaction, the key and this response together, and returns the response.
     ///
     /// ```
     /// # #[cfg(feature = "postgres")]
@@ -47,23 +47,24 @@ impl Execution {
     /// # }
     /// ```
     ///
-    /// Every retry gets this answer, whatever its status is and whatever the handler makes of it afterwards.
+    /// Every retry gets this response, whatever its status, and whatever the handler does with it afterwards.
     ///
-    /// In transactional mode the record is written here and not before. In lease mode the record of the hold is
-    /// completed, if the hold is still the run's own; where the engine's store is in another database than the
-    /// transaction, the hold is looked at first and the answer stored after the commit.
+    /// In transactional mode the record is first written by this commit. Under a lease the commit completes the run's
+    /// hold, if the run still owns it. If the engine's store is in a different database than the transaction, the run
+    /// renews its hold first and stores the response after the commit.
     ///
-    /// A transaction of PostgreSQL has to be the outermost one, and only this call may end it. It may be of another client than
-    /// sqlx 0.9: see [`Transaction`]. Rows that the handler commits
-    /// otherwise, by SQL of its own or by another transaction, are not protected: they stay, and a retry adds them again.
+    /// A PostgreSQL transaction has to be the outermost one, and only this call may end it. It may belong to another
+    /// client than sqlx 0.9: see [`Transaction`]. Rows that the handler commits otherwise, by SQL of its own or in
+    /// another transaction, are not protected: they stay, and a retry adds them again.
     ///
     /// # Errors
     ///
-    /// [`CommitError::Answered`] if somebody else was first: the transaction is rolled back and the client gets that one's
-    /// answer. [`CommitError::Failed`] if the transaction could not be committed. [`CommitError::Unknown`] if the
-    /// database did not say so and does not answer now. [`CommitError::Misused`] in work under
-    /// [`run_with`](Idempotency::run_with), for a second commit, for a nested transaction of PostgreSQL or one that was ended already, or in a transactional handler if the engine's store is in
-    /// another database, which for PostgreSQL is looked up in the transaction.
+    /// [`CommitError::Answered`] if another run was first: the transaction is rolled back, and the client gets that run's
+    /// response. [`CommitError::Failed`] if the transaction could not be committed. [`CommitError::Unknown`] if the
+    /// database did not confirm the commit and is unreachable now. [`CommitError::Misused`] in work under
+    /// [`run_with`](Idempotency::run_with), for a second commit, for a PostgreSQL transaction that is nested or was ended
+    /// already, or in a transactional handler if the engine's store is in another database, which for PostgreSQL is
+    /// checked within the transaction.
     pub async fn commit<T: Transaction>(
         &self,
         transaction: T,
@@ -73,7 +74,7 @@ impl Execution {
         self.commit_then(transaction, move |_| answer).await
     }
 
-    /// [`commit`](Self::commit) with an answer that depends on what the transaction's work gives.
+    /// Like [`commit`](Self::commit), for a response that depends on the transaction's result.
     ///
     /// ```
     /// # #[cfg(feature = "sqlite")]
@@ -90,16 +91,16 @@ impl Execution {
     ///     let delete = database.transaction(move |connection| {
     ///         connection.execute("delete from bookings where guest = ?1", [guest])
     ///     });
-    ///     let answer = |deleted| match deleted {
+    ///     let response = |deleted| match deleted {
     ///         0 => StatusCode::NOT_FOUND,
     ///         _ => StatusCode::NO_CONTENT,
     ///     };
-    ///     execution.commit_then(delete, answer).await
+    ///     execution.commit_then(delete, response).await
     /// }
     /// # }
     /// ```
     ///
-    /// The function is called before the commit. Its answer goes to the client only after it.
+    /// The function is called before the commit. Its response is sent only after the commit.
     ///
     /// # Errors
     ///
@@ -129,12 +130,12 @@ impl Execution {
             .await?;
         let made = made.lock().take();
         made.ok_or(CommitError::Misused(
-            "the transaction has not asked for its answer",
+            "the transaction did not request its response",
         ))
     }
 }
 
-/// The answer, marked, and what is kept of it.
+/// The response, marked, and its stored form.
 async fn save(engine: &Idempotency, response: Response) -> Result<(Response, Bytes), axum::Error> {
     let mut response = settle(engine.http(), response);
     response.extensions_mut().insert(Stored);
@@ -142,7 +143,7 @@ async fn save(engine: &Idempotency, response: Response) -> Result<(Response, Byt
     saved_response::save(engine.http(), limit, response).await
 }
 
-/// Says of a request that an engine has seen it and does not protect it.
+/// Marks a request that an engine has seen and does not protect.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Unprotected;
 
@@ -163,8 +164,7 @@ impl<S: Sync> FromRequestParts<S> for Execution {
     }
 }
 
-/// What the client gets if nobody has answered yet: 503, to ask again with the same key, or 500 for a mistake in the
-/// program.
+/// The response if none is stored for the request: 503, to retry with the same key, or 500 for a bug in the program.
 impl IntoResponse for CommitError {
     fn into_response(self) -> Response {
         let problem = match &self {
@@ -173,7 +173,7 @@ impl IntoResponse for CommitError {
                 tracing::error!(error = %Causes(source.as_ref()), "{self}");
                 match self {
                     Self::Failed(_) => Problem::CommitFailed,
-                    // Under a key the engine knows better, and answers in place of this.
+                    // For a request with a key the engine determines the outcome, and replaces this response.
                     _ => Problem::CommitUnknown { is_shared: false },
                 }
             }
@@ -186,7 +186,7 @@ impl IntoResponse for CommitError {
     }
 }
 
-/// The work's own error as it answers itself; and the rest as a [`CommitError`] would.
+/// The work's own error becomes its own response; every other error becomes that of a [`CommitError`].
 impl<E: IntoResponse> IntoResponse for StepError<E> {
     fn into_response(self) -> Response {
         match self {

@@ -7,7 +7,7 @@ use axum::{
 
 use crate::Idempotency;
 
-/// In the request's extensions, where a layer around the routes has put it.
+/// In the request's extensions, set by a layer around the routes.
 #[derive(Clone, Copy, Debug)]
 pub struct InExtensions;
 
@@ -15,8 +15,8 @@ pub struct InExtensions;
 #[derive(Clone, Copy, Debug)]
 pub struct InState;
 
-/// Where handlers of a router with this state find their engine. A type for each place, so that only those whose engine is in
-/// the state ask something of it.
+/// Where handlers of a router with this state find their engine. Each place is a type of its own, so that only handlers
+/// whose engine is in the state put a bound on the state.
 pub trait EngineSource<S>: Copy + Send + Sync + 'static {
     /// The engine, if the router has one.
     fn engine(request: &Request, state: &S) -> Option<Idempotency>;
@@ -41,8 +41,8 @@ where
 #[derive(Clone, Copy, Debug)]
 pub enum NoState {}
 
-/// Were the engine a part of its own self alone, the compiler would take that for the state of every router whose state has no
-/// engine, and say so at the route. Now it says that the engine is not in the state.
+/// If the engine were a part of itself only, the compiler would infer the engine as the state of every router whose state
+/// has none, and report that at the route. With this type it reports that the engine is not in the state.
 impl FromRef<NoState> for Idempotency {
     fn from_ref(state: &NoState) -> Self {
         match *state {}
@@ -50,7 +50,7 @@ impl FromRef<NoState> for Idempotency {
 }
 
 impl Idempotency {
-    /// The layer by which `#[idempotent]` handlers find this engine: `axum::Extension` of it.
+    /// Makes the layer by which `#[idempotent]` handlers find this engine: an `axum::Extension` of it.
     ///
     /// ```
     /// use axum::{Router, routing::post};
@@ -67,7 +67,7 @@ impl Idempotency {
     ///     .layer(idempotency.extension());
     /// ```
     ///
-    /// It protects nothing by itself: a handler without the attribute is as it was. An
+    /// The layer protects nothing by itself: a handler without the attribute is unchanged. An
     /// [`IdempotencyLayer`](crate::IdempotencyLayer) protects every route inside.
     pub fn extension(&self) -> Extension<Self> {
         Extension(self.clone())

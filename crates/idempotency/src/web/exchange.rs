@@ -1,4 +1,4 @@
-//! One request from its head to its answer: what attributed handlers and layers have in common.
+//! One request from its head to its response: what attributed handlers and layers have in common.
 
 use std::{
     panic::{AssertUnwindSafe, resume_unwind},
@@ -26,10 +26,10 @@ use crate::{
     log_text::Causes,
 };
 
-/// What was called has made of the request: a response, or a panic; and who did that.
+/// The result of the call, a response or a panic, and what produced it.
 pub(super) type Called = (thread::Result<Response>, ProducedBy);
 
-/// Answers a request: by a refusal, by the stored answer, or by calling on, which happens at most once.
+/// Responds to a request: by a refusal, by the stored response, or by calling the handler at most once.
 pub(super) async fn protect<C>(
     idempotency: &Idempotency,
     options: &Options,
@@ -66,7 +66,7 @@ where
             request.extensions_mut().insert(Unprotected);
             return Ok(match call(request).await.0 {
                 Ok(response) => settle(config, response),
-                // Without a key a panic is what it would be without this.
+                // Without a key a panic propagates as it would without protection.
                 Err(panic) => resume_unwind(panic),
             });
         }
@@ -78,7 +78,7 @@ where
     if request::is_grpc(request.headers()) {
         drop(read_on(request));
         return Err(Problem::Misconfigured(
-            "gRPC puts its status behind the body, where a replay would lose it: leave its routes out of the IdempotencyLayer. \
+            "gRPC sends its status after the body, where a replay would lose it: leave its routes out of the IdempotencyLayer. \
              This attempt had no effect.",
         ));
     }
@@ -94,7 +94,7 @@ where
     let operation = idempotency.operation(options, &caller.scope, &key, &fingerprint, &origin);
     let patience = request::patience(options, &request.parts.headers);
 
-    // What is stored has to suit every retry, also one that takes no gzip.
+    // What is stored has to suit every retry, including one that does not accept gzip.
     let headers = &mut request.parts.headers;
     if headers.contains_key(header::ACCEPT_ENCODING) {
         let identity = HeaderValue::from_static("identity");
@@ -156,7 +156,7 @@ async fn attempt(
         Ended::Committed { outcome, persist } => {
             let response = match answered {
                 Ok(response) if response.extensions().get::<Stored>().is_some() => response,
-                // What the handler says after its commit is not what every retry will be told.
+                // Retries get the committed response, not what the handler returns afterwards.
                 _ => saved_response::decode(outcome)
                     .unwrap_or_else(|problem| problem.into_response(config)),
             };
@@ -173,7 +173,7 @@ async fn attempt(
     }
 }
 
-/// What is kept of a run that has not ended itself.
+/// What is stored for a run that did not end itself.
 async fn decide(
     config: &HttpConfig,
     limit: usize,
@@ -188,7 +188,7 @@ async fn decide(
             (Keep::All, ProducedBy::Handler | ProducedBy::Service) => {
                 store(config, limit, keep, response).await
             }
-            // Nothing has begun where an extractor panicked.
+            // A panic of an extractor comes before the handler, so nothing was done.
             (Keep::Final, _) | (_, ProducedBy::BeforeHandler) => release(response),
         };
     };
@@ -200,12 +200,12 @@ async fn decide(
     if is_stored {
         return store(config, limit, keep, response).await;
     }
-    // A transaction that was cut off has left nothing.
+    // A transaction that was cut off has left no changes.
     if policy::may_be_cut_off(&response, produced_by) && !is_transactional {
         tracing::warn!(
             status = response.status().as_u16(),
-            "a layer inside of the protection may have stopped a run; its key stays taken until its lease is over: put time \
-             limits outside, or mark a response that stands for no change with Disposition::Release",
+            "a layer inside of the protection may have stopped a run; its key stays taken until its lease expires: put time \
+             limits outside, or mark a response that reports no change with Disposition::Release",
         );
         return WorkResult {
             response,
@@ -243,7 +243,7 @@ async fn store(
         Err(problem) => problem.into_response(config),
     };
     match keep {
-        // What the run has done stands, although its response cannot be sent.
+        // The run took effect, although its response cannot be sent.
         _ if stands => WorkResult {
             response: problem,
             persist: Persist::Outcome(saved_response::tombstone(location.as_ref())),
@@ -256,7 +256,7 @@ async fn store(
     }
 }
 
-/// The response, read to its end and written down. Its body can fail, and panic.
+/// Reads the response to its end and serializes it. Its body can fail, and panic.
 async fn save(
     config: &HttpConfig,
     limit: usize,

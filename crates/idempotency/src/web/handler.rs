@@ -1,4 +1,4 @@
-//! What `#[idempotent]` makes of a function.
+//! The handler that `#[idempotent]` makes of a function.
 
 use std::{cell::Cell, fmt, marker::PhantomData, ops::Deref, panic::AssertUnwindSafe};
 
@@ -22,7 +22,7 @@ use crate::{HttpConfig, Idempotency, Options, RunMode};
 
 /// A handler that runs once for each key: the constant that `#[idempotent]` puts in place of a function.
 ///
-/// It is a handler for axum's routers, and can still be called like the function it was.
+/// It is a handler for axum's routers, and can still be called like the function.
 #[derive(Clone, Copy)]
 pub struct Idempotent<H, P = Unproved, E = InExtensions> {
     options: Options,
@@ -31,8 +31,8 @@ pub struct Idempotent<H, P = Unproved, E = InExtensions> {
     engine: PhantomData<E>,
 }
 
-/// Protects a handler whose body goes through [`run`]. Of one that does not, nothing would be stored, so only the
-/// attribute calls this.
+/// Protects a handler whose body goes through [`run`]. The response of any other handler would never be stored, so only
+/// the attribute calls this.
 #[doc(hidden)]
 pub const fn protected<H, E>(options: Options, handler: H) -> Idempotent<H, Unproved, E> {
     Idempotent {
@@ -43,8 +43,8 @@ pub const fn protected<H, E>(options: Options, handler: H) -> Idempotent<H, Unpr
     }
 }
 
-/// [`protected`], and who is calling is proved by the extractor `P` before anything else happens. Routers call `routed`,
-/// which takes the extractor's value from there.
+/// Like [`protected`], with the extractor `P` proving the caller before anything else happens. Routers call `routed`,
+/// which takes the extractor's value from the request.
 #[doc(hidden)]
 pub const fn protected_by<P, H, C, E>(
     options: Options,
@@ -65,8 +65,8 @@ where
 }
 
 impl<H, P, E> Idempotent<H, P, E> {
-    /// The same handler in another mode than its attribute says: for a service that is configured at its start to keep its
-    /// keys in the database of its transactions or elsewhere.
+    /// Returns the same handler with a different mode than its attribute sets, for a service that chooses at its start
+    /// whether its keys are in the database of its transactions.
     #[must_use]
     pub const fn mode(mut self, mode: RunMode) -> Self {
         self.options = self.options.mode(mode);
@@ -75,24 +75,24 @@ impl<H, P, E> Idempotent<H, P, E> {
 }
 
 tokio::task_local! {
-    /// Whether the user's function has begun: if not, an extractor gave the answer.
+    /// Whether the user's function has begun. If not, an extractor made the response.
     static BEGUN: Cell<bool>;
 }
 
-/// The body of a handler in a box, with a note that it has begun.
+/// Boxes the body of a handler, and records when it begins.
 #[doc(hidden)]
 pub fn run<'a, F>(body: F) -> BoxFuture<'a, F::Output>
 where
     F: Future + Send + 'a,
 {
     Box::pin(async {
-        // A function that is called directly, in a unit test, has nobody to tell.
+        // In a unit test, which calls the function directly, there is no flag to set.
         let _ = BEGUN.try_with(|begun| begun.set(true));
         body.await
     })
 }
 
-/// [`run`] for a handler whose return type has no name.
+/// Like [`run`], for a handler whose return type cannot be named.
 #[doc(hidden)]
 pub fn run_into_response<'a, F>(body: F) -> BoxFuture<'a, Response>
 where
@@ -134,8 +134,8 @@ where
             let Some(idempotency) = E::engine(&request, &state) else {
                 return no_engine(request);
             };
-            // A caller that is not let in learns nothing of the key, and no body is read for it. Nothing is held yet, so a panic
-            // is what it would be without the attribute.
+            // A caller that is refused here learns nothing of the key, and its body is not read. There is no hold yet, so
+            // a panic propagates as it would without the attribute.
             match self.principal.prove(request, &state).await {
                 Ok(request) => {
                     let handler = self.principal.handler;
@@ -169,7 +169,7 @@ where
     let run = |request| {
         BEGUN.scope(Cell::new(false), async {
             let called = handler.call(request, state);
-            // Caught in here, because an extractor can panic as well.
+            // Caught here, because an extractor can panic as well.
             let response = AssertUnwindSafe(called).catch_unwind().await;
             let produced_by = if BEGUN.with(Cell::get) {
                 ProducedBy::Handler
@@ -182,7 +182,7 @@ where
     protect(&idempotency, &options, Methods::NotSafe, None, request, run).await
 }
 
-/// The function itself, without protection, as unit tests call it.
+/// Calls the function itself, without protection, as unit tests do.
 impl<H, P, E> Deref for Idempotent<H, P, E> {
     type Target = H;
 

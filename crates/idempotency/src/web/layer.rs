@@ -1,4 +1,4 @@
-//! The same protection around a whole router, or any tower service.
+//! Protection for a whole router, or for any tower service.
 
 use std::{
     convert::Infallible,
@@ -20,11 +20,11 @@ use tower_service::Service;
 use super::{exchange::protect, policy::ProducedBy, request::Methods};
 use crate::{Idempotency, Options};
 
-/// Use this **or** [`#[idempotent]`](macro@crate::idempotent), not both: this protects every POST and PATCH of the services inside it, and
-/// other methods that are not idempotent.
+/// Use this **or** [`#[idempotent]`](macro@crate::idempotent), not both. The layer protects every POST and PATCH of the
+/// services inside it, and other methods that are not idempotent.
 ///
-/// A request with a key to an attributed handler inside of the layer gets 500 `misconfigured`, and runs nothing: there would be two
-/// sets of options for one key.
+/// A request with a key to an attributed handler inside of the layer gets 500 `misconfigured`, and the handler does not
+/// run: one key would have two sets of options.
 ///
 /// ```
 /// use std::time::Duration;
@@ -47,22 +47,23 @@ use crate::{Idempotency, Options};
 ///            runs on every request, replays too                                 │ runs once
 /// ```
 ///
-/// What stands inside runs once, and replays lack what it would add:
+/// Services inside run once, and replays lack what they would add:
 ///
-/// - A CORS layer inside: its fields are not stored, so a browser does not show replays to the page. A warning says so, once.
-/// - Compression inside does nothing under a key: what is stored has to suit every retry, so inside `Accept-Encoding` is
-///   `identity`.
-/// - A time limit inside stops a run midway, and nothing tells how far it came. After a 408, 503 or 504 from inside the key
-///   stays taken until the lease is over, as after a crash: then a retry runs again, or is refused with
-///   [`OnLost::Refuse`](crate::OnLost). A response that stands for no change has `Retry-After`, or the extension
+/// - CORS layer inside: its fields are not stored, so a browser does not show replays to the page. A warning is logged
+///   once.
+/// - Compression inside has no effect under a key: what is stored has to suit every retry, so `Accept-Encoding` is
+///   `identity` inside.
+/// - Time limit inside: it stops a run midway, and it is not known how far the run came. After a 408, 503 or 504 from
+///   inside, the key stays taken until the lease expires, as after a crash. Then a retry runs again, or is refused with
+///   [`OnLost::Refuse`](crate::OnLost). A response that reports no change has `Retry-After`, or the extension
 ///   [`Disposition::Release`](crate::Disposition::Release), and frees the key at once.
-/// - A body limit inside, such as a route's `DefaultBodyLimit`, does not hold for the layer, which reads the body first; see
-///   [`with_body_limit`](Self::with_body_limit).
+/// - Body limit inside, such as a route's `DefaultBodyLimit`: it does not limit the layer, which reads the body first.
+///   See [`with_body_limit`](Self::with_body_limit).
 ///
 /// # Which routes it protects
 ///
-/// axum's layers are around the routes that a router has by then. A route that comes later is left out, and can bear the
-/// attribute with options of its own:
+/// A layer of axum wraps the routes that the router has at that point. A route that is added later is not protected, and
+/// can have the attribute with options of its own:
 ///
 /// ```
 /// # use axum::{Router, routing::post};
@@ -75,13 +76,13 @@ use crate::{Idempotency, Options};
 ///     .merge(search);
 /// ```
 ///
-/// A 404 and a 405 leave no record. A fallback of the router's that gives another status is a handler like others.
+/// A 404 and a 405 leave no record. The router's fallback is a handler like others if it responds with another status.
 ///
 /// # Caveats
 ///
-/// A layer cannot tell an extractor's refusal from the handler's own 4xx and stores both; where a corrected
-/// body shall use the same key, put `#[idempotent]` on the handler. PUT and DELETE go through unprotected,
-/// because they are idempotent by themselves (RFC 9110 section 9.2.2).
+/// A layer cannot tell an extractor's refusal from the handler's own 4xx, and stores both. If clients are to send a
+/// corrected body with the same key, put `#[idempotent]` on the handler. PUT and DELETE pass unprotected, because they
+/// are idempotent by definition (RFC 9110 section 9.2.2).
 ///
 /// gRPC under a key is refused with 500: its status is in trailers, which are not stored. Leave its routes out.
 #[derive(Clone, Debug)]
@@ -92,7 +93,7 @@ pub struct IdempotencyLayer {
 }
 
 impl IdempotencyLayer {
-    /// Protection by this engine, with default options.
+    /// Protects with this engine, and with its default options.
     #[must_use]
     pub const fn new(idempotency: Idempotency) -> Self {
         Self {
@@ -102,14 +103,14 @@ impl IdempotencyLayer {
         }
     }
 
-    /// Protection with these options.
+    /// Sets the options.
     #[must_use]
     pub const fn with_options(mut self, options: Options) -> Self {
         self.options = options;
         self
     }
 
-    /// Reads bodies of up to this many bytes, where a route inside takes more than 2 MB.
+    /// Reads bodies of up to this many bytes, for routes inside that accept more than 2 MB.
     ///
     /// ```
     /// use axum::{Router, extract::DefaultBodyLimit, routing::post};
@@ -125,9 +126,9 @@ impl IdempotencyLayer {
     ///     .layer(layer);
     /// ```
     ///
-    /// The layer reads a request with a key before any route inside sees it, and so before a route's own `DefaultBodyLimit`.
-    /// Give it the highest limit of all routes: each route inside still refuses what is above its own limit. Without this it
-    /// goes by the `DefaultBodyLimit` outside of it, or by axum's 2 MB. What is longer is refused with 413.
+    /// The layer reads a request with a key before any route inside does, and so before a route's own `DefaultBodyLimit`.
+    /// Set the highest limit of all routes: each route inside still refuses what is above its own limit. By default the
+    /// layer uses the `DefaultBodyLimit` outside of it, or axum's 2 MB. Longer bodies are refused with 413.
     #[must_use]
     pub const fn with_body_limit(mut self, bytes: usize) -> Self {
         self.body_limit = Some(bytes);
@@ -170,7 +171,7 @@ where
     }
 
     fn call(&mut self, request: http::Request<B>) -> Self::Future {
-        // The clone has not been polled ready; the one that has been goes into the future.
+        // The clone has not been polled ready; the original has, and goes into the future.
         let clone = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, clone);
         let IdempotencyLayer {

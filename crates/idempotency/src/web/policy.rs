@@ -1,4 +1,4 @@
-//! Which answers are stored.
+//! Which responses are stored.
 
 use axum::response::Response;
 use http::{
@@ -8,19 +8,19 @@ use http::{
 
 use crate::{Disposition, Keep};
 
-/// Who gave an answer.
+/// What produced a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ProducedBy {
     /// The user's function.
     Handler,
-    /// A service inside of a layer, of which nothing more is known.
+    /// A service inside of a layer.
     Service,
-    /// Something before the function, so that nothing has happened: an extractor that refused, or a router
-    /// that found no endpoint.
+    /// Something before the function, so that nothing was done: an extractor that refused, or a router that found no
+    /// endpoint.
     BeforeHandler,
 }
 
-/// Whether an answer is the one to every retry.
+/// Whether a response is sent to every retry.
 pub(super) fn is_stored(response: &Response, produced_by: ProducedBy, keep: Keep) -> bool {
     match response.extensions().get::<Disposition>() {
         Some(Disposition::Store | Disposition::Tombstone) => true,
@@ -29,7 +29,7 @@ pub(super) fn is_stored(response: &Response, produced_by: ProducedBy, keep: Keep
             let headers = response.headers();
             let may_change =
                 response.status().is_client_error() && headers.contains_key(RETRY_AFTER);
-            // The coding of the content is what was refused, not the content.
+            // The encoding of the content was refused, not the content.
             let may_change = may_change
                 || response.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE
                     && headers.contains_key(ACCEPT_ENCODING);
@@ -40,8 +40,8 @@ pub(super) fn is_stored(response: &Response, produced_by: ProducedBy, keep: Keep
     }
 }
 
-/// Whether a response that is not stored may be that of a layer which has stopped a run midway, such as tower-http's
-/// `TimeoutLayer`: how far the run came is then as unknown as if its process had died.
+/// Whether a response that is not stored may come from a layer that stopped a run midway, such as tower-http's
+/// `TimeoutLayer`. How far that run came is as unknown as if its process had died.
 pub(super) fn may_be_cut_off(response: &Response, produced_by: ProducedBy) -> bool {
     let status = response.status();
     produced_by == ProducedBy::Service
@@ -58,9 +58,9 @@ pub(super) fn may_be_cut_off(response: &Response, produced_by: ProducedBy) -> bo
 fn is_final(status: StatusCode, keep: Keep) -> bool {
     match status.as_u16() {
         500.. => keep == Keep::All,
-        // An interim response is none, and behind a 307 or 308 is who carries the request out, under the same key. After
-        // the others it can go better at another try: credentials, limits, preconditions of the exchange, and what is not
-        // there yet. With a record for each 404, whoever guesses names fills the store.
+        // Interim responses are not final, and the target of a 307 or 308 gets the request under the same key. The other
+        // statuses may change on a retry: credentials, limits, preconditions of the exchange, and resources that do not
+        // exist yet. If each 404 left a record, a client that guesses names would fill the store.
         100..200
         | 307
         | 308

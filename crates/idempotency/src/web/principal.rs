@@ -1,4 +1,4 @@
-//! Who is calling, by an extractor that runs on every request, replays too.
+//! Identifies the caller by an extractor that runs on every request, including replays.
 
 use std::{fmt, marker::PhantomData, sync::Arc};
 
@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use super::{problem::Problem, read_on::read_on};
 use crate::{HttpConfig, Scope};
 
-/// An extractor that proves who is calling, for `#[idempotent(principal = …)]`: its caller owns the key.
+/// An extractor that proves who the caller is, for `#[idempotent(principal = …)]`. The caller owns the key.
 ///
 /// ```
 /// use axum::{
@@ -50,49 +50,49 @@ use crate::{HttpConfig, Scope};
 /// # }
 /// ```
 ///
-/// The scope is made of what stays the same when the caller gets a new token: the subject, where there are several issuers
-/// together with the issuer, and never the token itself. [`Scope::principal`] with an empty subject is refused with 500.
+/// Make the scope of what stays the same when the caller gets a new token: the subject, with several issuers together
+/// with the issuer, and never the token itself. [`Scope::principal`] with an empty subject is refused with 500.
 ///
 /// # Caveats
 ///
-/// The extractor sees the head of the request. A signature of the body can be verified by a middleware outside, which puts
-/// the [`Scope`] into the request's extensions. An extractor of another crate needs a type of your own around it.
+/// The extractor sees only the head of the request. A middleware outside can verify a signature of the body, and put the
+/// [`Scope`] into the request's extensions. For an extractor of another crate, write a type of your own around it.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` does not say whose key it is",
-    label = "`{Self}` is no `Principal`",
+    message = "`{Self}` does not say who owns the key",
+    label = "`{Self}` is not a `Principal`",
     note = "write `impl idempotency::Principal for {Self}`, whose `scope` makes a `Scope` of the verified subject"
 )]
 pub trait Principal: Send + 'static {
-    /// Who owns the key.
+    /// The scope of the caller, who owns the key.
     fn scope(&self) -> Scope;
 }
 
-/// No extractor of the attribute's says who is calling.
+/// The attribute names no extractor for the caller.
 #[derive(Clone, Copy, Debug)]
 pub struct Unproved;
 
-/// This extractor says who is calling.
+/// This extractor proves the caller.
 pub struct ProvedBy<P, C> {
     scope: fn(&P) -> Scope,
-    /// The handler, with [`Proved`] where the function takes the extractor's value.
+    /// Wraps the handler, with [`Proved`] where the function takes the extractor's value.
     pub(super) handler: C,
     extractor: PhantomData<fn() -> P>,
 }
 
-/// What the function itself returns where it is called with a principal, as unit tests do. It can be awaited and is no
-/// [`Future`], because a function that returns one would be a handler to which nobody has to prove anything.
+/// The result of calling the function itself where it has a principal, as unit tests do. It can be awaited but is not a
+/// [`Future`], because a function that returns a future would be a handler that proves no caller.
 #[must_use = "it does nothing until it is awaited"]
 pub struct Direct<T>(BoxFuture<'static, T>);
 
-/// The value of an extractor that has run before the handler's others.
+/// The value of an extractor that ran before the handler's others.
 #[derive(Debug)]
 pub struct Proved<P>(pub P);
 
-/// Whose key it is by the attribute's extractor, beside the [`Scope`] that a layer could have put there.
+/// The scope from the attribute's extractor, kept apart from the [`Scope`] that a layer may have set.
 #[derive(Clone, Debug)]
 pub(super) struct ProvedScope(pub(super) Scope);
 
-/// The same value on its way to the handler. It need not be `Clone`, as an extension would have to be.
+/// The extractor's value on its way to the handler. It need not be `Clone`, as an extension would.
 struct Handed<P>(Arc<Mutex<Option<P>>>);
 
 impl<P, C> ProvedBy<P, C> {
@@ -107,7 +107,7 @@ impl<P, C> ProvedBy<P, C> {
         }
     }
 
-    /// The request with its caller; or the extractor's rejection, as it is.
+    /// The request with its caller, or the extractor's own rejection.
     pub(super) async fn prove<S>(&self, request: Request, state: &S) -> Result<Request, Response>
     where
         P: FromRequestParts<S> + Send + 'static,
@@ -121,7 +121,7 @@ impl<P, C> ProvedBy<P, C> {
                 return Err(rejection.into_response());
             }
         };
-        // It says more than a layer outside, which may not know of it.
+        // It takes precedence over a layer outside, which may not know of it.
         let scope = (self.scope)(&principal);
         parts.extensions.insert(ProvedScope(scope.clone()));
         parts.extensions.insert(scope);
@@ -132,7 +132,7 @@ impl<P, C> ProvedBy<P, C> {
 }
 
 impl<T> Direct<T> {
-    /// The call of a function whose body this is.
+    /// Calls the function whose body this is.
     pub const fn new(body: BoxFuture<'static, T>) -> Self {
         Self(body)
     }

@@ -1,4 +1,4 @@
-//! Every refusal that a client can get, on one page.
+//! Every refusal that a client can get, in one place.
 
 use http::{HeaderValue, StatusCode};
 
@@ -8,7 +8,7 @@ use crate::{
     key::BARE_PUNCTUATION, log_text::Causes, store::StoreErrorKind,
 };
 
-/// Why a request was not answered by its handler.
+/// Why the handler did not respond to a request.
 #[derive(Debug)]
 pub(super) enum Problem {
     KeyMissing,
@@ -30,7 +30,7 @@ pub(super) enum Problem {
     ShuttingDown,
     CommitFailed,
     CommitUnknown {
-        /// Whether the key's record is in the same transaction.
+        /// Whether the transaction carries the key's record.
         is_shared: bool,
     },
     ResponseUnavailable,
@@ -40,11 +40,11 @@ pub(super) enum Problem {
     Misconfigured(&'static str),
 }
 
-pub(super) const NOT_COMMITTED: &str = "The handler is transactional and has answered without a commit, so nothing is stored: it ends \
-                             with execution.commit(transaction, answer).";
+pub(super) const NOT_COMMITTED: &str = "The handler is transactional but responded without a commit, so nothing is stored: end it with \
+                             execution.commit(transaction, response).";
 
 impl Problem {
-    /// The row of the page: the problem's type, and what it says.
+    /// The problem's row: its type, and its text.
     pub(super) fn describe(&self, config: &HttpConfig) -> HttpRejection {
         let key = &config.key;
         match self {
@@ -157,7 +157,7 @@ impl Problem {
                 StatusCode::TOO_MANY_REQUESTS,
                 "too-many-keys",
                 "idempotency_too_many_keys",
-                "Too many keys are kept",
+                "Too many keys are stored",
                 "This attempt had no effect, because the service stores as many keys of this caller as it can. Retry later with the \
                  same key, and send fewer requests with new keys.",
             )
@@ -243,7 +243,7 @@ impl Problem {
     }
 }
 
-/// What the client hears of an engine's refusal. The operator hears the rest, here and only here.
+/// What the client learns of an engine's refusal. The log has the rest, written only here.
 impl From<Rejection> for Problem {
     fn from(refusal: Rejection) -> Self {
         match refusal {
@@ -260,7 +260,7 @@ impl From<Rejection> for Problem {
             Rejection::NotCommitted => Self::Misconfigured(NOT_COMMITTED),
             Rejection::CommitUnknown { is_shared } => Self::CommitUnknown { is_shared },
             Rejection::NoPrincipal => {
-                tracing::error!(error = %Causes(&refusal), "the scope of a request is not known");
+                tracing::error!(error = %Causes(&refusal), "the scope of a request cannot be determined");
                 Self::Misconfigured(NO_SCOPE)
             }
             Rejection::Store(error) => error.into(),

@@ -1,4 +1,4 @@
-//! What a client still sends of a request that is refused.
+//! Reads the rest of a request that is refused.
 
 use std::{
     pin::Pin,
@@ -16,14 +16,14 @@ use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
 use tokio::{runtime::Handle, time::timeout};
 
-/// How much of an unwanted body is read, and for how long. A server closes the connection of a request that it has not read to its
-/// end, and then a client that is still sending is reset before it has read the response.
+/// How much of an unwanted body is read, and for how long. A server closes the connection if it has not read the request
+/// to its end, and a client that is still sending is then reset before it reads the response.
 const MAX_UNWANTED: u64 = 8 * 1024 * 1024;
 const MAX_UNWANTED_WAIT: Duration = Duration::from_secs(2);
 
-/// The same request; what is left of its body when it is dropped is read on in the background, and not kept.
+/// The same request. What is left of its body when it is dropped is read in the background, and discarded.
 pub(super) fn read_on(request: Request) -> Request {
-    // HTTP/2 ends one stream, and the connection stays.
+    // HTTP/2 ends only the stream, and the connection stays open.
     if request.version() > Version::HTTP_11 || request.body().is_end_stream() {
         return request;
     }
@@ -40,11 +40,11 @@ pub(super) fn read_on(request: Request) -> Request {
 }
 
 struct ReadOn {
-    /// Empty once nothing more comes.
+    /// Empty once the body has ended.
     body: Body,
-    /// Whether the client sends nothing before it is asked to, which reading does.
+    /// Whether the client waits to be asked for the body, which reading would do.
     is_announced: bool,
-    /// How much was read.
+    /// How much has been read.
     length: u64,
 }
 
@@ -81,7 +81,7 @@ impl Drop for ReadOn {
         if self.is_announced || self.body.is_end_stream() {
             return;
         }
-        // There is none any more when the process ends.
+        // There is no runtime any more when the process ends.
         let Ok(runtime) = Handle::try_current() else {
             return;
         };

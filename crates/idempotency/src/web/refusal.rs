@@ -1,4 +1,4 @@
-//! Refusals as responses: the library's own, and the application's in their place.
+//! Refusals as responses: the library's own, or the application's in their place.
 
 use axum::{body::Body, response::Response};
 use http::{HeaderName, HeaderValue, header};
@@ -19,7 +19,7 @@ struct Document<'a> {
     retry_after: Option<u32>,
 }
 
-/// Marks a refusal that was made where no engine is known: the response of an error that a handler returns.
+/// Marks a refusal that was made without knowing the engine: the response of an error that a handler returns.
 #[derive(Clone, Copy, Debug)]
 struct Provisional;
 
@@ -37,7 +37,7 @@ impl Problem {
         customized(config, rejection, response)
     }
 
-    /// The response of an error of this library's, which the engine around the handler may change: see [`settle`].
+    /// The response of one of this library's errors, which the engine around the handler may replace: see [`settle`].
     pub(super) fn into_provisional_response(self) -> Response {
         let mut response = self.into_response(&HttpConfig::default());
         response.extensions_mut().insert(Provisional);
@@ -45,8 +45,8 @@ impl Problem {
     }
 }
 
-/// A handler's response as the client gets it: one that stands for an error of this library's is the application's own, where it
-/// has one.
+/// A handler's response as the client gets it. The response of one of this library's errors is replaced by the
+/// application's own, if there is one.
 pub(super) fn settle(config: &HttpConfig, mut response: Response) -> Response {
     let extensions = response.extensions_mut();
     if extensions.remove::<Provisional>().is_none() || config.rejection_response.is_none() {
@@ -56,13 +56,13 @@ pub(super) fn settle(config: &HttpConfig, mut response: Response) -> Response {
         return response;
     };
     let rejection = rejection.on_page(&config.docs);
-    // It points at the library's page so far.
+    // The link points to the library's page so far.
     set_link(&mut response, &rejection);
     customized(config, rejection, response)
 }
 
-/// The application's response in place of this one. It keeps the fields that say what the client may do, and is stored no more than this
-/// one would be.
+/// The application's response in place of the library's. It keeps the fields that tell the client what to do, and is
+/// stored under the same conditions.
 fn customized(config: &HttpConfig, rejection: HttpRejection, own: Response) -> Response {
     let custom = config.rejection_response.as_ref();
     let mut response = match custom.and_then(|custom| custom.respond(&rejection)) {

@@ -1,4 +1,4 @@
-//! How a request is read: its key from the head alone, then its body, then what it asks and whose it is.
+//! How a request is read: its key from the head alone, then its body, then its fingerprint and its scope.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -24,9 +24,9 @@ use crate::{
 /// Which methods a key protects.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Methods {
-    /// POST, PATCH and other methods that are not idempotent: what a layer protects unasked.
+    /// POST, PATCH and other methods that are not idempotent, which a layer protects.
     NotIdempotent,
-    /// All but the safe ones: an attribute on a handler for PUT or DELETE means it.
+    /// All but the safe methods: on a handler for PUT or DELETE, the attribute is deliberate.
     NotSafe,
 }
 
@@ -40,16 +40,16 @@ impl Methods {
     }
 }
 
-/// The key by which this request is protected; `None` for a request that goes through as if there were no
-/// protection. Neither the body nor the store is touched.
+/// The key that protects this request; `None` for a request that passes unprotected. Reads neither the body nor the
+/// store.
 pub(super) fn key(
     config: &HttpConfig,
     options: &EffectiveOptions,
     methods: Methods,
     request: &Request,
 ) -> Result<Option<IdempotencyKey>, Problem> {
-    // An offer to upgrade (RFC 9110 section 7.8) changes nothing: the JDK's client and `curl --http2` make it with every
-    // plain request, and a response of 101 is not stored anyway.
+    // An offer to upgrade (RFC 9110 section 7.8) makes no difference: the JDK's client and `curl --http2` send it with
+    // every plain request, and a response of 101 is not stored anyway.
     if !methods.protect(request.method()) {
         return Ok(None);
     }
@@ -92,7 +92,7 @@ fn field(
     }
 }
 
-/// How long the client would wait for the run that has its key: `Prefer: wait=N`, RFC 7240 section 4.3.
+/// How long the client is willing to wait for the run that has its key: `Prefer: wait=N`, RFC 7240 section 4.3.
 pub(super) fn patience(options: &EffectiveOptions, headers: &HeaderMap) -> Option<Duration> {
     const MOST: Duration = Duration::from_secs(60);
     let wanted = headers.get_all("prefer").iter().find_map(|line| {
@@ -113,14 +113,14 @@ pub(super) fn patience(options: &EffectiveOptions, headers: &HeaderMap) -> Optio
     }
 }
 
-/// The request's body, read to its end, beside a head that can still be handed on.
+/// The request's body, read to its end, together with the head.
 pub(super) struct Complete {
     pub(super) parts: Parts,
     pub(super) body: Bytes,
     trailers: Option<HeaderMap>,
 }
 
-/// Reads the body to its end, within this limit, or else the one that axum's `DefaultBodyLimit` sets.
+/// Reads the body to its end, within this limit, or by default within axum's `DefaultBodyLimit`.
 pub(super) async fn complete(request: Request, limit: Option<usize>) -> Result<Complete, Problem> {
     let announced = request.body().size_hint().lower();
     let request = match limit {
@@ -128,7 +128,7 @@ pub(super) async fn complete(request: Request, limit: Option<usize>) -> Result<C
         None => request.with_limited_body(),
     };
     let (parts, body) = request.into_parts();
-    // A client that waits for 100 (Continue) need not send what is known to be too large.
+    // A client that waits for 100 (Continue) need not send a body that is known to be too large.
     if body
         .size_hint()
         .upper()
@@ -151,9 +151,9 @@ pub(super) async fn complete(request: Request, limit: Option<usize>) -> Result<C
     })
 }
 
-pub(super) const NO_SCOPE: &str = "The service could not tell whose key this is.";
+pub(super) const NO_SCOPE: &str = "The service could not determine who owns this key.";
 
-/// What axum gives tells a limit from a broken connection only by its innermost cause.
+/// In axum's error only the innermost cause tells a limit from a broken connection.
 fn is_limit(error: &axum::Error) -> bool {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = cause {
@@ -165,7 +165,7 @@ fn is_limit(error: &axum::Error) -> bool {
     false
 }
 
-/// What counts of a body, and in which form.
+/// What of a body counts, and in which form.
 struct Content<'a> {
     form: &'static [u8],
     body: Cow<'a, [u8]>,
@@ -183,7 +183,7 @@ impl<'a> Content<'a> {
 }
 
 impl Complete {
-    /// The request as it came, for the handler.
+    /// The request as it arrived, for the handler.
     pub(super) fn into_request(self) -> Request {
         let body = match self.trailers {
             None => Body::from(self.body),
@@ -194,7 +194,7 @@ impl Complete {
         Request::from_parts(self.parts, body)
     }
 
-    /// Where it came from, and how much of it waits with it.
+    /// Its route, and how many bytes it keeps while it waits.
     pub(super) fn origin(&self) -> Origin {
         let matched = self.parts.extensions.get::<MatchedPath>();
         let route = matched.map(|path| format!("{} {}", self.parts.method, path.as_str()));
@@ -204,8 +204,8 @@ impl Complete {
         }
     }
 
-    /// Whose request it is: by what stands closest to the handler, and else by what the engine says for all of them. The engine's
-    /// function can look at the extension, and so comes before it.
+    /// The caller's scope: from the options closest to the handler, and otherwise from the engine's function. That
+    /// function can read the extension, and so comes before it.
     pub(super) fn caller(
         &self,
         idempotency: &Idempotency,
@@ -222,7 +222,7 @@ impl Complete {
         let verified = found.transpose().map_err(|error| {
             tracing::error!(
                 error = %Causes(&*error),
-                "the scope of a request is not known"
+                "the scope of a request cannot be determined"
             );
             Problem::Misconfigured(NO_SCOPE)
         })?;
@@ -236,8 +236,9 @@ impl Complete {
         }
     }
 
-    /// What is asked: method, path, query, media type, body. Not the scheme and the authority, which differ
-    /// between HTTP/1 and HTTP/2, nor any other header field, but for cookies where nothing else tells the caller.
+    /// What the request asks: method, path, query, media type, body. The scheme and the authority do not count, because
+    /// they differ between HTTP/1 and HTTP/2. Of the other header fields only cookies count, where nothing else
+    /// identifies the caller.
     pub(super) fn fingerprint(
         &self,
         options: &EffectiveOptions,
@@ -248,7 +249,7 @@ impl Complete {
             Some(OriginalUri(uri)) => uri,
             None => &self.parts.uri,
         };
-        // Both describe content (RFC 9110 sections 8.3 and 8.4), and clients send them without any.
+        // Both describe content (RFC 9110 sections 8.3 and 8.4), but clients also send them without any.
         let (essence, coding) = if self.body.is_empty() {
             (Cow::default(), Cow::default())
         } else {
@@ -273,7 +274,7 @@ impl Complete {
         Fingerprint::of(asked.into_iter().chain(more))
     }
 
-    /// What counts of the body.
+    /// The part of the body that counts.
     fn content(&self, options: &EffectiveOptions, essence: &[u8], coding: &[u8]) -> Content<'_> {
         if let Some(fingerprint) = options.fingerprint {
             return Content::whole(b"custom", fingerprint(&self.parts, &self.body).into());
@@ -289,14 +290,14 @@ impl Complete {
         {
             return Content {
                 form: b"multipart",
-                // How many they are, so that nothing behind them can be taken for another part.
+                // The number of parts, so that what follows them cannot be taken for another part.
                 body: (parts.len() as u64).to_be_bytes().to_vec().into(),
                 parts,
             };
         }
         let mut content = Content::whole(b"raw", self.body.as_ref().into());
         if essence.starts_with(b"multipart/") {
-            // The same bytes are another message with another boundary.
+            // With another boundary the same bytes are a different message.
             let lines = self.parts.headers.get_all(header::CONTENT_TYPE).iter();
             content.parts.extend(lines.map(HeaderValue::as_bytes));
         }
@@ -325,7 +326,7 @@ fn essence(headers: &HeaderMap) -> Cow<'_, [u8]> {
     }
 }
 
-/// The codings of the content in lower case, in the order in which they were applied; `identity` is none.
+/// The content codings in lower case, in the order in which they were applied; `identity` is not a coding.
 fn coding(headers: &HeaderMap) -> Cow<'_, [u8]> {
     let lines = headers.get_all(header::CONTENT_ENCODING).iter();
     let mut codings = lines

@@ -1,4 +1,4 @@
-//! What an operator reads of a handler's response, and puts in its place.
+//! Lets an operator read a handler's response, and store a response in its place.
 
 use axum::response::Response;
 use bytes::Bytes;
@@ -7,7 +7,7 @@ use super::saved_response;
 use crate::{Idempotency, StoreError, StoredResponse, engine::read_stored, record::Record};
 
 impl Idempotency {
-    /// What would have been kept of a handler's answer: an outcome to [`resolve`](Self::resolve) with.
+    /// Makes the outcome that would have been stored for a handler's response, for [`resolve`](Self::resolve).
     ///
     /// ```
     /// use std::time::Duration;
@@ -15,23 +15,24 @@ impl Idempotency {
     /// use axum::{http::StatusCode, response::IntoResponse};
     /// use idempotency::{Idempotency, store::{IfOwner, Record, Resolution}};
     ///
-    /// /// The booking was made, as its table says, so every retry shall get the answer that it has not had.
+    /// The bookings table shows that the booking was made, so every retry gets the response that is missing.
     /// async fn it_was_booked(
     ///     idempotency: &Idempotency,
     ///     seen: &Record,
     ///     id: u64,
     /// ) -> Result<IfOwner<()>, Box<dyn std::error::Error>> {
     ///     let location = [("location", format!("/bookings/{id}"))];
-    ///     let answer = (StatusCode::CREATED, location, "booked").into_response();
-    ///     let outcome = idempotency.outcome_of_response(answer).await?;
+    ///     let response = (StatusCode::CREATED, location, "booked").into_response();
+    ///     let outcome = idempotency.outcome_of_response(response).await?;
     ///     let ttl = Duration::from_secs(24 * 3600);
     ///     Ok(idempotency.resolve(seen, Resolution::Complete { outcome, ttl }).await?)
     /// }
     /// ```
     ///
-    /// It is kept whatever its status. Otherwise the rules are those for handlers: secrets and what belongs to one
-    /// exchange are left out, and a body above [`with_max_stored_body`](crate::HttpConfig::with_max_stored_body), 1 MiB by default, or above
-    /// what the store can keep, or one that has not ended after 10 seconds, leaves a tombstone, which tells clients that the answer was not stored.
+    /// The response is stored whatever its status. Otherwise the rules for handlers apply: secrets and fields of one
+    /// exchange are left out. A body above [`with_max_stored_body`](crate::HttpConfig::with_max_stored_body), 1 MiB by
+    /// default, or above the store's limit, or one that has not ended after 10 seconds, leaves a tombstone, which tells
+    /// clients that the response was not stored.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! An answer as bytes: what a store keeps of it, and how it is given again.
+//! A response as bytes: what a store keeps of it, and how it is replayed.
 
 use std::{
     collections::VecDeque,
@@ -22,11 +22,11 @@ use tokio::{
 use super::problem::Problem;
 use crate::{Disposition, HttpConfig, StoreError, engine::Replay, outcome, outcome::StoredOutcome};
 
-/// How long a body is waited for. One that takes longer may have no end, and reaches its first client as it is made.
+/// How long a body is waited for. A body that takes longer may be endless, and is streamed to its first client.
 const MAX_WAIT: Duration = Duration::from_secs(10);
 
-/// Reads the answer to its end and writes it down; or gives it back with the reading not finished, and a
-/// tombstone, where it is too long, also for a store with this limit, or has not ended after some seconds. What is not stored
+/// Reads the response to its end and serializes it. If it is too long, for the configuration or for a store with this
+/// limit, or has not ended after some seconds, returns it partly read, with a tombstone. A response that is not stored
 /// reaches its first client whole.
 pub(super) async fn save(
     config: &HttpConfig,
@@ -44,7 +44,7 @@ pub(super) async fn save(
         parts.status,
         StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
     ) {
-        // RFC 9110 sections 15.3.5 and 15.4.5: these have none, whatever the handler put there.
+        // RFC 9110 sections 15.3.5 and 15.4.5: these statuses have no body, whatever the handler put there.
         parts.headers.remove(header::CONTENT_LENGTH);
         body = Body::empty();
     }
@@ -73,7 +73,7 @@ pub(super) async fn save(
         }
         _ => None,
     };
-    // The body has a length now; hyper gives up on an answer that claims to be chunked all the same.
+    // The body has a length now, and hyper rejects a response that claims to be chunked as well.
     parts.headers.remove(header::TRANSFER_ENCODING);
     let bytes = join(read, length);
     let mut saved = write(config, &parts, &bytes);
@@ -92,7 +92,7 @@ async fn next_frame(
     body: &mut Body,
     deadline: &mut Option<Instant>,
 ) -> Result<Option<Result<Frame<Bytes>, axum::Error>>, Elapsed> {
-    // Hardly any body has to be waited for. And the thread that writes to SQLite has no clock: it refuses such a body.
+    // Hardly any body has to be waited for. The thread that writes to SQLite has no timer, and fails such a body.
     if let Some(frame) = body.frame().now_or_never() {
         return Ok(frame);
     }
@@ -103,13 +103,13 @@ async fn next_frame(
     Box::pin(timeout_at(deadline, body.frame())).await
 }
 
-/// Gives a stored answer again.
+/// Replays a stored response.
 pub(super) fn replay(config: &HttpConfig, replay: Replay) -> Result<Response, Problem> {
     let mut response = decode(replay.outcome)?;
     let headers = response.headers_mut();
     headers.insert(&config.replayed, HeaderValue::from_static("true"));
-    // How old the response is is not recorded, so a cache would take it for fresh for its whole lifetime again. Of two lines
-    // the stricter one holds (RFC 9111 section 4.2.1).
+    // The age of the response is not recorded, so a cache would treat it as fresh for its whole lifetime again. Of two
+    // lines the stricter one applies (RFC 9111 section 4.2.1).
     if headers.contains_key(header::CACHE_CONTROL) || headers.contains_key(header::EXPIRES) {
         headers.append(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
@@ -117,7 +117,7 @@ pub(super) fn replay(config: &HttpConfig, replay: Replay) -> Result<Response, Pr
     Ok(response)
 }
 
-/// Gives a stored answer, perhaps for the first time.
+/// Restores a stored response, perhaps for the first time.
 pub(super) fn decode(outcome: Bytes) -> Result<Response, Problem> {
     match StoredOutcome::read(outcome)? {
         StoredOutcome::Response(saved) => Ok(read(saved)?.map(Body::from)),
@@ -131,13 +131,13 @@ pub(super) fn decode(outcome: Bytes) -> Result<Response, Problem> {
     }
 }
 
-/// Says until when the answer is replayed.
+/// Announces until when the response is replayed.
 pub(super) fn announce_expiry(
     config: &HttpConfig,
     response: &mut Response,
     expires_at: SystemTime,
 ) {
-    /// From the year 10,000 on there is no date of HTTP.
+    /// HTTP has no dates from the year 10,000 on.
     const NO_DATE: Duration = Duration::from_secs(253_402_300_800);
     let since_1970 = expires_at.duration_since(UNIX_EPOCH);
     if since_1970.is_ok_and(|since| since >= NO_DATE) {
@@ -160,7 +160,7 @@ fn is_event_stream(headers: &HeaderMap) -> bool {
     })
 }
 
-/// What is kept of a response that cannot be kept itself.
+/// What is stored for a response that cannot be stored itself.
 pub(super) fn tombstone(location: Option<&HeaderValue>) -> Bytes {
     let location = location.map(HeaderValue::as_bytes).unwrap_or_default();
     let mut tombstone = outcome::tombstone(location.len());
@@ -168,7 +168,7 @@ pub(super) fn tombstone(location: Option<&HeaderValue>) -> Bytes {
     tombstone.into()
 }
 
-/// What was read, and then the rest.
+/// The frames that were read, followed by the rest.
 fn resume(read: VecDeque<Frame<Bytes>>, rest: Body) -> Body {
     let frames = stream::unfold((read, rest), async |(mut read, mut rest)| {
         let frame = match read.pop_front() {
@@ -180,7 +180,7 @@ fn resume(read: VecDeque<Frame<Bytes>>, rest: Body) -> Body {
     Body::new(StreamBody::new(frames))
 }
 
-/// One frame is the rule, and is not copied.
+/// Usually there is one frame, which is not copied.
 fn join(mut read: VecDeque<Frame<Bytes>>, length: usize) -> Bytes {
     if read.len() <= 1 {
         return read
@@ -195,7 +195,7 @@ fn join(mut read: VecDeque<Frame<Bytes>>, length: usize) -> Bytes {
     joined.freeze()
 }
 
-/// Status, number of fields, each field as two lengths, name and value; and the body is the rest.
+/// The format: the status, the number of fields, each field as two lengths, name and value; then the body.
 fn write(config: &HttpConfig, parts: &Parts, body: &Bytes) -> Bytes {
     let kept = || {
         parts

@@ -34,12 +34,12 @@ pub(super) fn parse(name: &str, value: &Expr) -> syn::Result<LitInt> {
         Expr::Unary(ExprUnary {
             op: UnOp::Neg(_), ..
         }) => format!("`{name}` must be at least 1"),
-        _ => format!("`{name}` is a literal number of whole seconds, like `{name} = 3600`"),
+        _ => format!("`{name}` must be a literal number of whole seconds, like `{name} = 3600`"),
     };
     Err(syn::Error::new_spanned(value, problem))
 }
 
-/// A hold cannot outlive what it is to become.
+/// A hold cannot outlive the record that completes it.
 pub(super) fn compare(lease: Option<&LitInt>, ttl: Option<&LitInt>) -> syn::Result<()> {
     let Some(lease) = lease else {
         return Ok(());
@@ -56,7 +56,7 @@ pub(super) fn compare(lease: Option<&LitInt>, ttl: Option<&LitInt>) -> syn::Resu
             format!("`lease_seconds` must not be more than `ttl_seconds`, which is {longest}")
         }
         None => format!(
-            "`lease_seconds` must not be more than `ttl_seconds`, which is {longest} unless it is given"
+            "`lease_seconds` must not be more than `ttl_seconds`, which is {longest} by default"
         ),
     };
     Err(syn::Error::new_spanned(lease, message))

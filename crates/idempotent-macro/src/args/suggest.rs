@@ -1,10 +1,10 @@
-//! What somebody may have meant.
+//! Guesses which option the user meant.
 
 use syn::Ident;
 
 use super::OPTIONS;
 
-/// Other words for the options, as other libraries use them.
+/// Names that other libraries use for these options.
 const SYNONYMS: [(&str, &[&str]); 12] = [
     (
         "ttl_seconds",
@@ -57,7 +57,7 @@ pub(super) fn unknown_option(name: &Ident) -> String {
 }
 
 pub(super) fn no_option() -> String {
-    format!("this is no option: {}", all())
+    format!("this is not an option: {}", all())
 }
 
 fn all() -> String {
@@ -84,7 +84,7 @@ fn nearest(written: &str) -> Option<&'static str> {
     Some(example)
 }
 
-/// How many letters must be added, removed or changed to make one word the other.
+/// The number of letters that must be added, removed or changed to turn one word into the other.
 fn distance(from: &str, to: &str) -> usize {
     let mut row: Vec<usize> = (0..=to.len()).collect();
     for (i, a) in from.bytes().enumerate() {
