@@ -258,8 +258,8 @@ where
     }
 }
 
-/// Whether the same call may succeed later. A record that cannot be read stays so: it is damaged, or another version wrote it,
-/// whose run has the key by now.
+/// Whether the same call may succeed later. A record that cannot be read stays so: another version wrote it, and its run
+/// holds the key by now, or it is damaged.
 pub(super) fn is_worth_a_retry(error: &StoreError) -> bool {
     !matches!(
         error.kind(),

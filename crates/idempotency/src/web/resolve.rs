@@ -1,4 +1,4 @@
-//! Lets an operator read a handler's stored response, or store one in its place.
+//! Lets an operator read a handler's response, and store a response in its place.
 
 use axum::response::Response;
 use bytes::Bytes;
