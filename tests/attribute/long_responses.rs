@@ -79,7 +79,7 @@ async fn a_body_is_stored_up_to_the_limit_that_the_service_has_set() {
 // proves: oversized-response-leaves-tombstone
 #[test]
 #[should_panic(
-    expected = "with_max_stored_body(1000000000) is more than the store `sqlite` keeps, which is"
+    expected = "with_max_stored_body(1000000000) is more than the store `sqlite` can hold, which is"
 )]
 fn a_limit_above_that_of_the_store_is_a_mistake() {
     let folder = tempfile::tempdir().expect("a folder");
