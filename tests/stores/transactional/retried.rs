@@ -103,7 +103,7 @@ async fn run(app: &TransactionalApp, mode: RunMode, code: &'static str) -> Optio
     }
 }
 
-/// A proxy between client and server, such as PgCat, has codes of its own for a server that was lost in the middle of a commit. None
+/// A proxy between client and server, such as `PgCat`, has codes of its own for a server that was lost in the middle of a commit. None
 /// of these says that the server has undone anything.
 // proves: unknown-commit-applied-twice, rows-and-key-commit-together
 #[tokio::test]
