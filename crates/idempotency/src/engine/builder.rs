@@ -258,7 +258,7 @@ impl IdempotencyBuilder {
     pub fn build(self) -> Idempotency {
         assert!(
             is_finite(&self.store),
-            "following `Store::wrapped` from the store `{}` does not come to an end: a wrapper names the store behind it, never itself",
+            "following `Store::wrapped` from the store `{}` does not end: a wrapper names the store inside it, never itself",
             self.store.name(),
         );
         let other_secret = self

@@ -1,4 +1,4 @@
-//! How an operator erases what a completed run has left, and frees its key.
+//! Lets an operator erase the response of a completed run, and free its key.
 
 use std::{error::Error, fmt, str::FromStr};
 
@@ -9,32 +9,33 @@ use crate::{
     store::{IfOwner, Resolution},
 };
 
-/// What has come of an operator's change to a completed record.
+/// The result of an operator's change to a completed record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KeyChange {
-    /// It is made.
+    /// The change was made.
     Made,
     /// There is no record, so there is nothing to change.
     Free,
-    /// A run holds the key, or held it and is lost. Nothing is changed: [`resolve`](Idempotency::resolve) it first.
+    /// A run holds the key, or held it and is lost. Nothing was changed: [`resolve`](Idempotency::resolve) the run first.
     Held,
-    /// The record is not the one any more that was seen. Nothing is changed: look again.
+    /// The record is not the one that was seen. Nothing was changed: check the key again.
     Changed,
 }
 
-/// What an operator loses by freeing a key, and the word by which the second call is made.
+/// What would be lost by freeing a key, and the confirmation for the second call.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct FreeRequest {
-    /// What is lost. Its response is read by `stored_response` or [`stored_value`](Idempotency::stored_value).
+    /// The record that would be lost. `stored_response` or [`stored_value`](Idempotency::stored_value) reads its
+    /// response.
     pub record: Record,
-    /// What [`free`](Idempotency::free) wants to see.
+    /// The confirmation that [`free`](Idempotency::free) requires.
     pub confirmation: Confirmation,
 }
 
-/// Says which record an operator has seen, and with which response: 32 hexadecimal digits, which a form or a command line can
-/// carry to the second call.
+/// Identifies the record that an operator has seen, and its response: 32 hexadecimal digits, which a form or a command
+/// line can carry to the second call.
 ///
 /// ```
 /// use idempotency::Confirmation;
@@ -44,17 +45,17 @@ pub struct FreeRequest {
 /// # Ok::<_, idempotency::ConfirmationError>(())
 /// ```
 ///
-/// It is a guard against mistakes and proves no permission: whoever may call [`Idempotency::free`] may free any key.
+/// It guards against mistakes and proves no permission: any caller of [`Idempotency::free`] may free any key.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Confirmation([u8; 16]);
 
-/// A text that is no [`Confirmation`].
+/// A text that is not a [`Confirmation`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConfirmationError;
 
 impl Idempotency {
-    /// Erases the response of a completed run. Its key stays taken: for the rest of its ttl retries are told that the response
-    /// was erased, and none runs.
+    /// Erases the response of a completed run. The key stays taken: until its ttl expires, retries are told that the
+    /// response was erased, and do not run.
     ///
     /// ```
     /// use idempotency::{Idempotency, KeyChange, StoreError, store::{ListRequest, ListedPhase}};
@@ -75,16 +76,16 @@ impl Idempotency {
     /// }
     /// ```
     ///
-    /// The application's label goes with the response. What stays says nothing of a person: digests of key, scope and request, the
-    /// route, and the times. A retry over HTTP gets 410 `response-erased`, and [`run`](Self::run) gives
-    /// [`Rejection::Erased`](crate::Rejection::Erased). To erase twice is the same as once.
+    /// This also removes the application's label. What stays does not identify a person: digests of key, scope and
+    /// request, the route, and the times. A retry over HTTP gets 410 `response-erased`, and [`run`](Self::run) returns
+    /// [`Rejection::Erased`](crate::Rejection::Erased). Erasing twice has the same effect as once.
     ///
-    /// A run that holds its key is left alone, and so is one that is lost: [`resolve`](Self::resolve) ends it first. A run that
-    /// has lost its key before cannot store its response over the erasure.
+    /// A hold is not changed, even if its run is lost: [`resolve`](Self::resolve) ends it first. A run that has lost its
+    /// key cannot store its response over the erasure.
     ///
     /// # Errors
     ///
-    /// If the store does not respond within five seconds. The response may be erased then: call again.
+    /// If the store does not respond within five seconds. The response may be erased then: call this again.
     pub async fn erase(&self, id: &RecordId) -> Result<KeyChange, StoreError> {
         let seen = match self.find_completed(id).await? {
             Ok(seen) => seen,
@@ -100,7 +101,8 @@ impl Idempotency {
         Ok(change)
     }
 
-    /// Asks for a completed key to be freed, and changes nothing: the first of two calls. None if the key is not completed.
+    /// Begins to free a completed key, and changes nothing: the first of two calls. Returns `None` if the key is not
+    /// completed.
     ///
     /// ```
     /// use idempotency::{Confirmation, Idempotency, KeyChange, StoreError, store::RecordId};
@@ -140,15 +142,16 @@ impl Idempotency {
         }))
     }
 
-    /// Frees the key of a completed run: the next request with it runs, and takes effect a second time. It wants to see the
-    /// confirmation of [`ask_to_free`](Self::ask_to_free), and frees nothing if the record or its response is another one by now.
+    /// Frees the key of a completed run: the next request with it runs, and takes effect a second time. It requires the
+    /// confirmation of [`ask_to_free`](Self::ask_to_free), and frees nothing if the record or its response has changed
+    /// since.
     ///
-    /// Nothing is left of the record but its token, which stays spent for a day: neither a claim nor a completion of the run
-    /// that is late takes the key again. Another run of the same request that is still underway counts as the next request: a
-    /// [transactional](crate::Options::transactional) one that began before and has not committed, or one that lost the key and
-    /// comes back. So free a key when no run of it can be underway.
+    /// Only the record's token stays, and is spent for a day: neither a late claim nor a late completion of the run takes
+    /// the key again. Another run of the same request that is still underway counts as the next request: a
+    /// [transactional](crate::Options::transactional) one that began before and has not committed, or one that lost the
+    /// key and recovers. So free a key when no run of it can be underway.
     ///
-    /// A run that holds its key is left alone. [`Resolution::Release`] frees that of a lost one.
+    /// A hold is not changed. [`Resolution::Release`] frees the key of a lost run.
     ///
     /// # Errors
     ///
@@ -175,7 +178,7 @@ impl Idempotency {
         Ok(change)
     }
 
-    /// The record of a completed run, or what there is in its place.
+    /// The record of a completed run, or why there is none.
     async fn find_completed(&self, id: &RecordId) -> Result<Result<Record, KeyChange>, StoreError> {
         let found = with_store_timeout(self.store(), self.0.store.inspect(id)).await?;
         Ok(match found {
@@ -229,7 +232,7 @@ impl FromStr for Confirmation {
     type Err = ConfirmationError;
 
     fn from_str(text: &str) -> Result<Self, ConfirmationError> {
-        // `from_str_radix` takes a sign, too.
+        // `from_str_radix` also accepts a sign.
         let is_hex = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
         let number = is_hex
             .then(|| u128::from_str_radix(text, 16).ok())

@@ -1,4 +1,4 @@
-//! What has become of a key, as an operator asks it.
+//! The state of a key, for operators.
 
 use std::time::SystemTime;
 
@@ -12,7 +12,7 @@ use crate::{
     record::{Phase, Record, RecordId},
 };
 
-/// What has become of a key.
+/// The state of a key.
 ///
 /// ```
 /// use std::time::SystemTime;
@@ -34,19 +34,19 @@ pub enum KeyState {
     Free,
     /// A run holds the key, and its lease has not expired.
     Running,
-    /// A run failed after steps that are kept. The next attempt goes on from them.
+    /// A run failed after steps that are stored. The next attempt resumes with them.
     Suspended,
     /// The owner has not renewed its lease in time: its process died, hangs, or cannot reach the store.
     Lost,
-    /// The run is completed, and retries get what it left.
+    /// The run is completed, and retries get what it stored.
     Done,
     /// The run is completed, and an operator has [erased](Idempotency::erase) its response.
     Erased,
 }
 
 impl KeyState {
-    /// The state that this record shows at this time. Only [`Running`](Self::Running) and [`Lost`](Self::Lost) depend on the
-    /// time, which the store's clock counts.
+    /// The state that this record shows at this time. Only [`Running`](Self::Running) and [`Lost`](Self::Lost) depend on
+    /// the time, which is the store's.
     #[must_use]
     pub fn of(record: &Record, now: SystemTime) -> Self {
         match &record.phase {
@@ -70,23 +70,23 @@ impl KeyState {
     }
 }
 
-/// What a completed run has left, as an operator reads it.
+/// What a completed run stored, as an operator reads it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StoredResponse<T> {
-    /// Retries get this.
+    /// The response that retries get.
     Kept(T),
-    /// The response could not be stored, such as one that is too long. Retries are refused by
+    /// The response could not be stored, for example because it is too long. Retries get
     /// [`Rejection::NotStored`](crate::Rejection::NotStored), and do not run.
     NotStored,
-    /// An operator has erased it. Retries are refused by [`Rejection::Erased`](crate::Rejection::Erased), and do not run.
+    /// An operator has erased the response. Retries get [`Rejection::Erased`](crate::Rejection::Erased), and do not run.
     Erased,
     /// The run has not ended.
     None,
 }
 
 impl Idempotency {
-    /// Tells whether this key is free, running, suspended, lost or done.
+    /// Reads whether this key is free, running, suspended, lost or done.
     ///
     /// ```
     /// use idempotency::{Idempotency, IdempotencyKey, KeyState, Scope};
@@ -99,9 +99,10 @@ impl Idempotency {
     /// }
     /// ```
     ///
-    /// It changes nothing. A lease is compared with this process's clock, and the state may have changed when it arrives: what
-    /// is decided by it is decided by [`resolve`](Self::resolve), [`erase`](Self::erase) or [`free`](Self::free), which compare
-    /// the record. A transactional run shows nothing before its commit, so its key is [`KeyState::Free`] until then.
+    /// This changes nothing. The lease is compared with this process's clock, and the state may have changed when it is
+    /// returned. Only [`resolve`](Self::resolve), [`erase`](Self::erase) and [`free`](Self::free) decide, because they
+    /// compare the record. A transactional run shows nothing before its commit, so its key is [`KeyState::Free`] until
+    /// then.
     ///
     /// # Errors
     ///
@@ -113,7 +114,7 @@ impl Idempotency {
         }))
     }
 
-    /// Reads the value that [`run`](Self::run) has left in this record, as JSON.
+    /// Reads the value that [`run`](Self::run) stored in this record, as JSON.
     ///
     /// ```
     /// use idempotency::{Idempotency, StoreError, StoredResponse, store::Record};
@@ -127,8 +128,8 @@ impl Idempotency {
     /// }
     /// ```
     ///
-    /// The record does not tell whether a handler or `run` made it; for a handler's, `stored_response` is right. What it holds
-    /// belongs to its caller: show it to those only who may see it.
+    /// The record does not say whether a handler or `run` made it; for a handler's, use `stored_response`. The value
+    /// belongs to its caller: show it only to people who may see it.
     ///
     /// # Errors
     ///
@@ -138,7 +139,7 @@ impl Idempotency {
     }
 }
 
-/// What is kept of the response, in the form that whoever has written it reads.
+/// What is stored of the response, in the format of the code that wrote it.
 pub(crate) fn read_stored(seen: &Record) -> Result<StoredResponse<Bytes>, StoreError> {
     let Phase::Completed { outcome } = &seen.phase else {
         return Ok(StoredResponse::None);

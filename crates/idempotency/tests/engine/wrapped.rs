@@ -32,7 +32,7 @@ fn misnaming() -> Arc<Delegate<Misnaming>> {
 
 /// A transaction would look for the store behind it until its thread has no stack left, and that ends the process.
 #[test]
-#[should_panic(expected = "does not come to an end")]
+#[should_panic(expected = "does not end")]
 fn a_wrapper_that_names_itself_is_refused_at_the_start() {
     let wrapper = misnaming();
     let named: Arc<dyn Store> = Arc::<Delegate<Misnaming>>::clone(&wrapper);
@@ -43,7 +43,7 @@ fn a_wrapper_that_names_itself_is_refused_at_the_start() {
 }
 
 #[test]
-#[should_panic(expected = "does not come to an end")]
+#[should_panic(expected = "does not end")]
 fn two_wrappers_that_name_each_other_are_refused_at_the_start() {
     let (one, other) = (misnaming(), misnaming());
     assert!(
