@@ -181,6 +181,8 @@ pub use web::IdempotencyService;
 pub use web::Idempotent;
 #[cfg(feature = "axum")]
 pub use web::Principal;
+#[cfg(feature = "axum")]
+pub use web::UnknownOperation;
 
 /// The sqlx of [`PostgresStore`]'s pools, and of transactions for [`Execution::commit`].
 #[cfg(feature = "postgres")]
