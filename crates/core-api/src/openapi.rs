@@ -24,6 +24,7 @@ use crate::error::{ApiError, Problem};
         description = "A booking service whose writes are safe to retry: send each one with an Idempotency-Key of your own, and send it again, with the \
                        same key, if no response arrives.",
     ),
+    servers((url = "/")),
     components(schemas(Problem<'_>)),
     tags(
         (name = "bookings", description = "Bookings."),
@@ -78,10 +79,12 @@ impl Document {
                 .filter_map(Value::as_str)
                 .any(facts.needs_token);
             problems::add(&path, operation, needs_token);
-            if needs_token {
-                operation["security"] = json!([{ "token": [] }]);
-                has_tokens = true;
-            }
+            has_tokens |= needs_token;
+            operation["security"] = if needs_token {
+                json!([{ "token": [] }])
+            } else {
+                json!([])
+            };
         }
         if has_tokens {
             document["components"]["securitySchemes"]["token"] = json!({
