@@ -4,7 +4,9 @@
 
 use std::sync::{Arc, atomic::AtomicUsize};
 
-use idempotency::idempotent;
+use http::HeaderName;
+use idempotency::{HttpConfig, Idempotency, Keep, MemoryStore, OnLost, Options, idempotent};
+use serde_json::{Value, json};
 use utoipa::{OpenApi, openapi::RefOr};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -124,4 +126,179 @@ async fn handlers_of_a_module_share_a_path_in_a_nested_router() {
         send(&router, "GET", "/v1/bookings", "k", "").await.body,
         "1"
     );
+}
+
+/// The document of these handlers, as `describe_operation` completes it.
+fn described(idempotency: &Idempotency, document: Value, options: &Options) -> Value {
+    let mut document = document;
+    let done = idempotency.describe_operation(&mut document, "write", options);
+    done.unwrap();
+    document
+}
+
+fn engine(http: HttpConfig) -> Idempotency {
+    Idempotency::builder(MemoryStore::new())
+        .with_http(http)
+        .with_defaults(Options::new().ttl(std::time::Duration::from_secs(77)))
+        .build()
+}
+
+fn document(operation: &Value) -> Value {
+    json!({ "openapi": "3.1.0", "paths": { "/": { "summary": "All.", "parameters": [], "post": operation } } })
+}
+
+// proves: policy-page-published
+#[test]
+fn utoipas_document_gets_the_rules_of_its_handlers() {
+    let mut document = serde_json::to_value(Listed::openapi()).unwrap();
+    let idempotency = engine(HttpConfig::new());
+    for (id, options) in [
+        ("above", above.options()),
+        ("below", below.options()),
+        ("conditional", conditional.options()),
+    ] {
+        idempotency
+            .describe_operation(&mut document, id, options)
+            .unwrap();
+    }
+    let ttl = |path: &str| document["paths"][path]["post"]["x-idempotency"]["ttl_seconds"].clone();
+    assert_eq!(
+        (ttl("/above"), ttl("/below"), ttl("/conditional")),
+        (json!(60), json!(60), json!(77))
+    );
+    let operation = &document["paths"]["/above"]["post"];
+    assert!(operation["responses"]["200"]["content"]["text/plain"].is_object());
+    // utoipa takes it back, and has lost nothing.
+    let api: utoipa::openapi::OpenApi = serde_json::from_value(document.clone()).unwrap();
+    assert_eq!(serde_json::to_value(api).unwrap(), document);
+}
+
+// proves: policy-page-published
+#[test]
+fn a_document_says_what_the_options_and_the_configuration_say() {
+    let empty = || {
+        document(
+            &json!({ "operationId": "write", "responses": { "201": { "description": "" }, "default": { "description": "" } } }),
+        )
+    };
+    let plain = described(&engine(HttpConfig::new()), empty(), &Options::new());
+    let post = &plain["paths"]["/"]["post"];
+    assert_eq!(post["parameters"][0]["required"], false);
+    assert!(post["responses"]["default"]["headers"].is_null());
+    let has = |post: &Value, status: &str, code: &str| {
+        let description = post["responses"][status]["description"].as_str();
+        description.is_some_and(|text| text.contains(&format!("`{code}`")))
+    };
+    assert!(has(post, "409", "idempotency_in_progress"));
+    assert!(!has(post, "400", "idempotency_key_missing"));
+    assert!(!has(post, "409", "idempotency_outcome_unknown"));
+
+    let http = HttpConfig::new()
+        .with_strict_keys()
+        .with_key_header(HeaderName::from_static("request-key"))
+        .with_replayed_header(HeaderName::from_static("x-again"));
+    let options = Options::new()
+        .required()
+        .on_lost(OnLost::Refuse)
+        .keep(Keep::All);
+    let strict = described(&engine(http.clone()), empty(), &options);
+    let post = &strict["paths"]["/"]["post"];
+    let parameter = &post["parameters"][0];
+    assert_eq!(parameter["name"], "Request-Key");
+    assert_eq!(parameter["required"], true);
+    assert_eq!(parameter["schema"]["format"], "sf-string");
+    assert!(post["responses"]["201"]["headers"]["X-Again"].is_object());
+    assert_eq!(post["x-idempotency"]["stored"], "all");
+    assert!(has(post, "400", "idempotency_key_missing"));
+    assert!(has(post, "409", "idempotency_outcome_unknown"));
+
+    // While clients change over, a key may come in either field.
+    let http = http.with_former_key_header(HeaderName::from_static("x-request-key"));
+    let both = described(&engine(http.clone()), empty(), &options);
+    let parameters = both["paths"]["/"]["post"]["parameters"].as_array().unwrap();
+    let names = parameters.iter().map(|parameter| {
+        (
+            &parameter["name"],
+            &parameter["required"],
+            &parameter["deprecated"],
+        )
+    });
+    let expected = [
+        (&json!("Request-Key"), &json!(false), &Value::Null),
+        (&json!("X-Request-Key"), &json!(false), &json!(true)),
+    ];
+    assert_eq!(names.collect::<Vec<_>>(), expected);
+
+    let own = http.with_rejection_response(|rejection| rejection.status());
+    let own = described(&engine(own), empty(), &options);
+    assert!(own["paths"]["/"]["post"]["responses"]["409"].is_null());
+    assert!(own["components"].is_null());
+}
+
+// proves: policy-page-published
+#[test]
+fn what_a_document_says_already_stays() {
+    let before = json!({
+        "operationId": "write",
+        "parameters": [{ "name": "idempotency-key", "in": "header", "description": "Ours.", "required": true }],
+        "responses": {
+            "201": { "$ref": "#/components/responses/Made" },
+            "409": { "description": "Taken.", "content": { "application/problem+json": { "schema": {} } } },
+        },
+    });
+    let idempotency = engine(HttpConfig::new());
+    let once = described(&idempotency, document(&before), &Options::new());
+    let post = &once["paths"]["/"]["post"];
+    assert_eq!(post["parameters"].as_array().unwrap().len(), 1);
+    assert_eq!(post["parameters"][0]["description"], "Ours.");
+    assert_eq!(post["parameters"][0]["required"], false);
+    assert_eq!(post["responses"]["201"], before["responses"]["201"]);
+    let taken = &post["responses"]["409"];
+    assert!(
+        taken["description"]
+            .as_str()
+            .unwrap()
+            .starts_with("Taken.\n\n- `")
+    );
+    assert_eq!(
+        taken["content"]["application/problem+json"]["schema"],
+        json!({})
+    );
+    assert_eq!(described(&idempotency, once.clone(), &Options::new()), once);
+
+    let mut shared = document(
+        &json!({ "operationId": "write", "parameters": [{ "$ref": "#/components/parameters/Key" }], "responses": {} }),
+    );
+    shared["components"]["parameters"]["Key"] =
+        json!({ "name": "Idempotency-Key", "in": "header" });
+    let shared = described(&idempotency, shared, &Options::new());
+    assert_eq!(
+        shared["paths"]["/"]["post"]["parameters"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+}
+
+#[test]
+fn an_operation_that_keys_do_not_protect_is_an_error() {
+    let idempotency = engine(HttpConfig::new());
+    for mut unfit in [
+        json!({ "paths": { "/": { "get": { "operationId": "write", "responses": {} } } } }),
+        document(&json!({ "operationId": "other", "responses": {} })),
+        json!({ "paths": [] }),
+        json!("no document"),
+        Value::Null,
+    ] {
+        let before = unfit.clone();
+        let error = idempotency.describe_operation(&mut unfit, "write", &Options::new());
+        assert!(
+            error
+                .unwrap_err()
+                .to_string()
+                .contains("no operation write")
+        );
+        assert_eq!(unfit, before);
+    }
 }

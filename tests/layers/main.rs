@@ -22,7 +22,9 @@ const CORE_API: &[Layer] = &[
     ("database", &["booking", "config", "secret"]),
     ("error", &["database"]),
     ("access_log", &["error"]),
+    ("docs", &[]),
     ("json", &["error"]),
+    ("openapi", &["error"]),
     ("reads", &["error"]),
     ("probe", &["database", "error"]),
     ("app", &["database", "probe"]),
@@ -31,7 +33,9 @@ const CORE_API: &[Layer] = &[
     ("health", &["app", "error"]),
     (
         "bookings",
-        &["app", "booking", "caller", "error", "faults", "json"],
+        &[
+            "app", "booking", "caller", "error", "faults", "json", "openapi",
+        ],
     ),
     (
         "router",
@@ -40,8 +44,10 @@ const CORE_API: &[Layer] = &[
             "app",
             "bookings",
             "caller",
+            "docs",
             "error",
             "health",
+            "openapi",
             "reads",
             "tokens",
         ],

@@ -1,13 +1,21 @@
 //! A booking, and what can be asked of one.
 
+mod schema;
+
 use std::sync::Arc;
 
 use chrono::{DateTime, NaiveDate, NaiveTime, SecondsFormat, SubsecRound, Utc};
 use serde::{Deserialize, Serialize, Serializer};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
+use schema::{Text, TimeOfDay};
+
+/// The longest name and the longest id of a service, in Unicode scalar values.
+pub(crate) const MAX_CHARACTERS: usize = 200;
+
 /// What every response shows of a booking.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct Booking {
     pub(crate) id: Uuid,
     /// The subject whose booking it is; none if the service was open when it was made. Clients do not see it.
@@ -16,6 +24,7 @@ pub(crate) struct Booking {
     pub(crate) service_id: String,
     pub(crate) customer_name: String,
     pub(crate) date: NaiveDate,
+    #[schema(value_type = TimeOfDay)]
     #[serde(serialize_with = "hours_and_minutes")]
     pub(crate) time: NaiveTime,
     pub(crate) status: Status,
@@ -31,7 +40,7 @@ pub(crate) enum Whose {
 }
 
 /// Whether a booking holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Status {
     Confirmed,
@@ -39,21 +48,29 @@ pub(crate) enum Status {
 }
 
 /// What a client sends to book, or to replace a booking.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, ToSchema)]
 pub(crate) struct NewBooking {
+    #[schema(value_type = Text)]
     pub(crate) service_id: String,
+    #[schema(value_type = Text)]
     pub(crate) customer_name: String,
     pub(crate) date: NaiveDate,
+    #[schema(value_type = TimeOfDay)]
     pub(crate) time: NaiveTime,
 }
 
 /// What a client sends to change a booking: the members that are there.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, ToSchema)]
 pub(crate) struct Change {
+    #[schema(value_type = Text, required = false)]
     pub(crate) service_id: Option<String>,
+    #[schema(value_type = Text, required = false)]
     pub(crate) customer_name: Option<String>,
+    #[schema(nullable = false)]
     pub(crate) date: Option<NaiveDate>,
+    #[schema(value_type = TimeOfDay, required = false)]
     pub(crate) time: Option<NaiveTime>,
+    #[schema(nullable = false)]
     pub(crate) status: Option<Status>,
 }
 

@@ -5,12 +5,12 @@ mod page;
 mod validation;
 
 use axum::{
-    Json,
+    Extension, Json,
     extract::State,
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
-use idempotency::{Execution, idempotent};
+use idempotency::{Execution, Options, RunMode, idempotent};
 
 use crate::{
     app::App,
@@ -19,11 +19,30 @@ use crate::{
     error::ApiError,
     faults::Faults,
     json::Valid,
+    openapi::Document,
 };
 use booking_id::BookingId;
 use page::Page;
 
-/// `POST /bookings`
+/// Makes a booking.
+#[utoipa::path(
+    post,
+    path = "/bookings",
+    tag = "bookings",
+    request_body = NewBooking,
+    responses((
+        status = CREATED,
+        description = "The booking is made.",
+        body = Booking,
+        headers(("Location" = String, description = "The path of the booking.")),
+        links(
+            ("show" = (operation_id = "show_booking", parameters(("id" = "$response.body#/id")))),
+            ("replace" = (operation_id = "replace_booking", parameters(("id" = "$response.body#/id")))),
+            ("change" = (operation_id = "change_booking", parameters(("id" = "$response.body#/id")))),
+            ("delete" = (operation_id = "delete_booking", parameters(("id" = "$response.body#/id")))),
+        ),
+    )),
+)]
 #[idempotent(ttl_seconds = 3600, transactional)]
 pub(crate) async fn create_booking(
     State(app): State<App>,
@@ -40,7 +59,19 @@ pub(crate) async fn create_booking(
     Ok(app.bookings.insert(booking, &execution, response).await?)
 }
 
-/// `GET /bookings`, newest first.
+/// Lists bookings, newest first.
+#[utoipa::path(
+    get,
+    path = "/bookings",
+    tag = "bookings",
+    params(Page),
+    responses((
+        status = OK,
+        description = "One page of bookings.",
+        body = [Booking],
+        headers(("Link" = String, description = "Where the next page is, if there is one.")),
+    )),
+)]
 pub(crate) async fn list_bookings(
     State(app): State<App>,
     caller: Caller,
@@ -59,7 +90,14 @@ pub(crate) async fn list_bookings(
     Ok((link, Json(bookings)).into_response())
 }
 
-/// `GET /bookings/{id}`
+/// Shows a booking.
+#[utoipa::path(
+    get,
+    path = "/bookings/{id}",
+    tag = "bookings",
+    params(("id" = uuid::Uuid, Path, description = "The id of the booking.")),
+    responses((status = OK, description = "The booking.", body = Booking)),
+)]
 pub(crate) async fn show_booking(
     State(app): State<App>,
     caller: Caller,
@@ -68,7 +106,15 @@ pub(crate) async fn show_booking(
     Ok(shown(app.bookings.get(id, &caller.whose()).await?))
 }
 
-/// `PUT /bookings/{id}`: sets every member that clients can set.
+/// Replaces a booking: sets every member that clients can set, but for the status.
+#[utoipa::path(
+    put,
+    path = "/bookings/{id}",
+    tag = "bookings",
+    params(("id" = uuid::Uuid, Path, description = "The id of the booking.")),
+    request_body = NewBooking,
+    responses((status = OK, description = "The booking as it is now.", body = Booking)),
+)]
 #[idempotent(transactional)]
 pub(crate) async fn replace_booking(
     State(app): State<App>,
@@ -84,7 +130,15 @@ pub(crate) async fn replace_booking(
     Ok(change.await?)
 }
 
-/// `PATCH /bookings/{id}`
+/// Changes a booking: sets the members that are sent, of which there must be one.
+#[utoipa::path(
+    patch,
+    path = "/bookings/{id}",
+    tag = "bookings",
+    params(("id" = uuid::Uuid, Path, description = "The id of the booking.")),
+    request_body = Change,
+    responses((status = OK, description = "The booking as it is now.", body = Booking)),
+)]
 #[idempotent(transactional)]
 pub(crate) async fn change_booking(
     State(app): State<App>,
@@ -100,7 +154,14 @@ pub(crate) async fn change_booking(
     Ok(change.await?)
 }
 
-/// `DELETE /bookings/{id}`
+/// Removes a booking.
+#[utoipa::path(
+    delete,
+    path = "/bookings/{id}",
+    tag = "bookings",
+    params(("id" = uuid::Uuid, Path, description = "The id of the booking.")),
+    responses((status = NO_CONTENT, description = "The booking is removed.")),
+)]
 #[idempotent(transactional)]
 pub(crate) async fn delete_booking(
     State(app): State<App>,
@@ -119,6 +180,49 @@ pub(crate) async fn delete_booking(
     };
     let remove = app.bookings.remove(id, caller.whose(), &execution, respond);
     Ok(remove.await?)
+}
+
+/// Says which methods bookings have, and which of them take a key.
+#[utoipa::path(
+    options,
+    path = "/bookings",
+    tag = "bookings",
+    responses((
+        status = OK,
+        description = "The methods, and the policy of each that takes an idempotency key.",
+        body = Object,
+        headers(("Allow" = String, description = "The methods."), ("Link" = String, description = "Where the rules are written.")),
+    )),
+)]
+pub(crate) async fn options_of_bookings(Extension(document): Extension<Document>) -> Response {
+    document.options("/bookings")
+}
+
+/// Says which methods a booking has, and which of them take a key.
+#[utoipa::path(
+    options,
+    path = "/bookings/{id}",
+    tag = "bookings",
+    params(("id" = uuid::Uuid, Path, description = "The id of the booking.")),
+    responses((
+        status = OK,
+        description = "The methods, and the policy of each that takes an idempotency key.",
+        body = Object,
+        headers(("Allow" = String, description = "The methods."), ("Link" = String, description = "Where the rules are written.")),
+    )),
+)]
+pub(crate) async fn options_of_booking(Extension(document): Extension<Document>) -> Response {
+    document.options("/bookings/{id}")
+}
+
+/// The operations with keys, and what their attributes say.
+pub(crate) fn protected(mode: RunMode) -> [(&'static str, Options); 4] {
+    [
+        ("create_booking", *create_booking.mode(mode).options()),
+        ("replace_booking", *replace_booking.mode(mode).options()),
+        ("change_booking", *change_booking.mode(mode).options()),
+        ("delete_booking", *delete_booking.mode(mode).options()),
+    ]
 }
 
 /// The booking, if there is one.

@@ -34,7 +34,7 @@ pub(crate) type Demand = fn(&Method) -> Role;
 /// Of the routes of bookings.
 pub(crate) fn to_use_bookings(method: &Method) -> Role {
     match *method {
-        Method::GET | Method::HEAD => Role::Viewer,
+        Method::GET | Method::HEAD | Method::OPTIONS => Role::Viewer,
         _ => Role::Caller,
     }
 }

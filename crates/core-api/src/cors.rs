@@ -4,12 +4,16 @@ use std::time::Duration;
 
 use axum::{
     Router,
+    extract::{Request, State},
     http::{
         Method,
-        header::{AUTHORIZATION, CONTENT_TYPE},
+        header::{ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, CONTENT_TYPE},
     },
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
 };
 use idempotency::HttpConfig;
+use tower::Service;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::config::Origin;
@@ -25,7 +29,8 @@ pub(crate) fn allow(router: Router, origins: &[Origin], http: &HttpConfig) -> Ro
     }
     let mut headers = http.cors_allow_headers();
     headers.extend([AUTHORIZATION, CONTENT_TYPE]);
-    router.layer(
+    let without_cors = router.clone();
+    let router = router.layer(
         CorsLayer::new()
             .allow_origin(AllowOrigin::list(origins.iter().map(Origin::to_value)))
             .allow_methods([
@@ -39,5 +44,18 @@ pub(crate) fn allow(router: Router, origins: &[Origin], http: &HttpConfig) -> Ro
             .allow_headers(headers)
             .expose_headers(http.cors_expose_headers())
             .max_age(MAX_AGE),
-    )
+    );
+    router.layer(middleware::from_fn_with_state(without_cors, pass_on))
+}
+
+/// Passes an `OPTIONS` that is not a preflight on to its route: the CORS layer takes each for one. No page of another origin
+/// sends such a request, because `OPTIONS` is not among the methods that are allowed.
+async fn pass_on(State(mut routes): State<Router>, request: Request, next: Next) -> Response {
+    let is_preflight = request
+        .headers()
+        .contains_key(ACCESS_CONTROL_REQUEST_METHOD);
+    if request.method() == Method::OPTIONS && !is_preflight {
+        return routes.call(request).await.into_response();
+    }
+    next.run(request).await
 }

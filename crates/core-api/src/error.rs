@@ -16,6 +16,7 @@ use axum::{
 };
 use idempotency::{CommitError, StoreError, log_text::Causes};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::database::DatabaseError;
 
@@ -53,26 +54,33 @@ pub(crate) enum ApiError {
 }
 
 /// One wrong member of a body.
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct FieldError {
     pub(crate) field: &'static str,
+    /// What the member must be.
     pub(crate) detail: String,
 }
 
-#[derive(Serialize)]
-struct Document<'a> {
+/// Why a request was refused (RFC 9457).
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Problem<'a> {
+    #[schema(format = "uri-reference")]
     r#type: &'static str,
     title: &'a str,
+    #[schema(minimum = 400, maximum = 599)]
     status: u16,
     detail: &'a str,
+    /// A word for programs, which stays the same from one version to the next.
     code: &'static str,
+    /// Which members of the body are not valid.
+    #[schema(required = false)]
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: &'a [FieldError],
 }
 
 impl ApiError {
     /// Status, code and detail. Nothing in them repeats what the client sent.
-    fn describe(&self) -> (StatusCode, &'static str, Cow<'static, str>) {
+    pub(crate) fn describe(&self) -> (StatusCode, &'static str, Cow<'static, str>) {
         match self {
             Self::UnknownBooking => (
                 StatusCode::NOT_FOUND,
@@ -221,7 +229,7 @@ impl Drop for Unlogged {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let (status, code, detail) = self.describe();
-        let body = serde_json::to_vec(&Document {
+        let body = serde_json::to_vec(&Problem {
             // With this type the title is the status in words, RFC 9457 section 4.2.1.
             r#type: "about:blank",
             title: status.canonical_reason().unwrap_or("Error"),

@@ -5,16 +5,18 @@ use serde_json::{Value, json};
 
 use crate::{app::App, error::ApiError};
 
-/// `GET /healthz`: the process lives.
+/// Says that the process lives.
+#[utoipa::path(get, path = "/healthz", tag = "health", responses((status = OK, description = "The process lives.", body = Object)))]
 pub(crate) async fn alive() -> Json<Value> {
     Json(json!({"status": "alive"}))
 }
 
-/// `GET /readyz`: the database and the store of the keys can be read and written. Writes are tried at most once a second.
+/// Says whether the database and the store of the keys can be read and written. Writes are tried at most once a second.
 ///
 /// To read is not enough: a store that is full, or has become a replica, still reads, while each write to bookings is 503.
 /// A server that only reads makes the service unready, though it could still list bookings: the service is there for writes,
 /// and a standby's bookings and keys may be out of date.
+#[utoipa::path(get, path = "/readyz", tag = "health", responses((status = OK, description = "Bookings can be written.", body = Object)))]
 pub(crate) async fn ready(State(app): State<App>) -> Result<Json<Value>, ApiError> {
     let bookings = app.bookings.as_ref();
     app.probe.run(bookings, &app.idempotency).await?;

@@ -6,19 +6,25 @@ use axum::{
     Extension, Router,
     extract::DefaultBodyLimit,
     middleware,
-    routing::{get, post},
+    routing::{MethodRouter, get, post},
 };
 use idempotency::RunMode;
 use tokio::sync::Semaphore;
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
+use utoipa_axum::{
+    router::{OpenApiRouter, UtoipaMethodRouter},
+    routes,
+};
 
 use crate::{
     access_log,
     app::App,
     bookings,
     caller::{self, Demand},
-    error, health, reads,
+    docs, error, health,
+    openapi::{self, Document, Facts},
+    reads,
     tokens::Tokens,
 };
 
@@ -27,9 +33,23 @@ const MAX_BODY: usize = 64 * 1024;
 
 /// The service, as axum serves it.
 pub(crate) fn router(app: App, access: &Access) -> Router {
-    Router::new()
-        .merge(access.to_bookings(booking_routes(&app)))
+    let mode = if app.transactional {
+        RunMode::Transactional
+    } else {
+        RunMode::Lease
+    };
+    let (routes, api) = OpenApiRouter::with_openapi(openapi::service())
+        .merge(access.to_bookings(booking_routes(mode)))
         .merge(access.to_probes(probe_routes()))
+        .merge(documentation_routes())
+        .split_for_parts();
+    let facts = Facts {
+        idempotency: &app.idempotency,
+        protected: &bookings::protected(mode),
+        needs_token: access.needs_token(),
+    };
+    let document = Document::new(&api, &facts);
+    routes
         .fallback(error::unknown_route)
         .method_not_allowed_fallback(error::method_not_allowed)
         .layer(
@@ -38,40 +58,67 @@ pub(crate) fn router(app: App, access: &Access) -> Router {
                 .layer(middleware::from_fn(access_log::log))
                 .layer(CatchPanicLayer::custom(error::panicked))
                 .layer(DefaultBodyLimit::max(MAX_BODY))
+                .layer(Extension(document))
                 .layer(Extension(app.idempotency.clone())),
         )
         .with_state(app)
 }
 
-fn booking_routes(app: &App) -> Router<App> {
-    let mode = if app.transactional {
-        RunMode::Transactional
-    } else {
-        RunMode::Lease
-    };
+fn booking_routes(mode: RunMode) -> OpenApiRouter<App> {
     let pages = Arc::new(Semaphore::new(reads::MAX_PAGES));
-    Router::new()
-        .route(
-            "/bookings",
-            post(bookings::create_booking.mode(mode)).merge(
-                get(bookings::list_bookings)
-                    .route_layer(middleware::from_fn_with_state(pages, reads::limit)),
-            ),
-        )
-        .route(
-            "/bookings/{id}",
+    let list = get(bookings::list_bookings)
+        .route_layer(middleware::from_fn_with_state(pages, reads::limit));
+    let all = routes!(
+        bookings::create_booking,
+        bookings::list_bookings,
+        bookings::options_of_bookings
+    );
+    let one = routes!(
+        bookings::show_booking,
+        bookings::replace_booking,
+        bookings::change_booking,
+        bookings::delete_booking,
+        bookings::options_of_booking
+    );
+    OpenApiRouter::new()
+        .routes(served(
+            all,
+            post(bookings::create_booking.mode(mode))
+                .merge(list)
+                .options(bookings::options_of_bookings),
+        ))
+        .routes(served(
+            one,
             get(bookings::show_booking)
                 .put(bookings::replace_booking.mode(mode))
                 .patch(bookings::change_booking.mode(mode))
-                .delete(bookings::delete_booking.mode(mode)),
-        )
+                .delete(bookings::delete_booking.mode(mode))
+                .options(bookings::options_of_booking),
+        ))
+}
+
+/// The operations as they are described, served by handlers that have been set up.
+fn served(
+    (schemas, paths, _): UtoipaMethodRouter<App>,
+    handlers: MethodRouter<App>,
+) -> UtoipaMethodRouter<App> {
+    (schemas, paths, handlers)
 }
 
 /// What orchestrators ask.
-fn probe_routes() -> Router<App> {
-    Router::new()
-        .route("/healthz", get(health::alive))
-        .route("/readyz", get(health::ready))
+fn probe_routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(health::alive))
+        .routes(routes!(health::ready))
+}
+
+/// What the service says of itself, to everyone.
+fn documentation_routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(openapi::show_openapi))
+        .routes(routes!(docs::show_docs))
+        .routes(routes!(docs::docs_script))
+        .routes(routes!(docs::docs_style))
 }
 
 /// Which routes need a token.
@@ -86,14 +133,29 @@ pub(crate) enum Access {
 }
 
 impl Access {
-    fn to_bookings(&self, routes: Router<App>) -> Router<App> {
+    /// Whether the operations with this tag need a token.
+    const fn needs_token(&self) -> fn(&str) -> bool {
+        match self {
+            Self::Open => |_| false,
+            Self::Tokens {
+                protect_health: false,
+                ..
+            } => |tag| tag == "bookings",
+            Self::Tokens {
+                protect_health: true,
+                ..
+            } => |tag| tag != "documentation",
+        }
+    }
+
+    fn to_bookings(&self, routes: OpenApiRouter<App>) -> OpenApiRouter<App> {
         match self {
             Self::Open => routes,
             Self::Tokens { tokens, .. } => demanding(routes, tokens, caller::to_use_bookings),
         }
     }
 
-    fn to_probes(&self, routes: Router<App>) -> Router<App> {
+    fn to_probes(&self, routes: OpenApiRouter<App>) -> OpenApiRouter<App> {
         match self {
             Self::Tokens {
                 tokens,
@@ -105,7 +167,11 @@ impl Access {
 }
 
 /// The routes behind the authentication, which stands in front of their keys.
-fn demanding(routes: Router<App>, tokens: &Arc<Tokens>, demand: Demand) -> Router<App> {
+fn demanding(
+    routes: OpenApiRouter<App>,
+    tokens: &Arc<Tokens>,
+    demand: Demand,
+) -> OpenApiRouter<App> {
     let state = (Arc::clone(tokens), demand);
     routes.route_layer(middleware::from_fn_with_state(state, caller::authenticate))
 }

@@ -43,7 +43,8 @@
 //!   work for a queue message.
 //! - [`Execution`] is what a handler can do in its run: commit, steps, keys for other services.
 //! - [`Idempotency`] is the engine: claim, run, store the response, replay. [`Options`] set how one handler is protected,
-//!   and [`HttpConfig`] how requests are read and responses are marked.
+//!   and [`HttpConfig`] how requests are read and responses are marked. [`Idempotency::describe_operation`] writes both
+//!   into an OpenAPI document.
 //! - [`IdempotencyKey`], [`Scope`] and [`Fingerprint`] say what is claimed: which key, whose, and for which request.
 //! - [`store::Store`] stores the records: [`MemoryStore`], [`SqliteStore`], [`PostgresStore`], [`RedisStore`],
 //!   [`FirestoreStore`], or [one of your own](guide::custom_store). The guide to [stores](guide::stores) helps you
@@ -181,6 +182,8 @@ pub use web::IdempotencyService;
 pub use web::Idempotent;
 #[cfg(feature = "axum")]
 pub use web::Principal;
+#[cfg(feature = "axum")]
+pub use web::UnknownOperation;
 
 /// The sqlx of [`PostgresStore`]'s pools, and of transactions for [`Execution::commit`].
 #[cfg(feature = "postgres")]

@@ -5,14 +5,20 @@ use axum::{
     http::request::Parts,
 };
 use serde::Deserialize;
+use utoipa::IntoParams;
 use uuid::Uuid;
 
 use crate::error::ApiError;
 
 /// Up to `limit` bookings, those older than `after` only.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct Page {
+    /// How many bookings the page has at most.
+    #[param(minimum = 1, maximum = 1000, default = 100, required = false)]
     pub(crate) limit: u16,
+    /// The id of the booking after which the page begins: the last one of the page before.
+    #[param(nullable = false)]
     pub(crate) after: Option<Uuid>,
 }
 

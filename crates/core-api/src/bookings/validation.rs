@@ -3,12 +3,9 @@
 use chrono::{NaiveDate, NaiveTime};
 
 use crate::{
-    booking::{Change, NewBooking, Status},
+    booking::{Change, MAX_CHARACTERS, NewBooking, Status},
     json::{Fields, FromFields},
 };
-
-/// The longest name and the longest id of a service, in Unicode scalar values.
-const MAX_CHARACTERS: usize = 200;
 
 impl FromFields for NewBooking {
     fn from_fields(fields: &mut Fields) -> Option<Self> {

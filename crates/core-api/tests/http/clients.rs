@@ -35,7 +35,7 @@ const REFUSED: [(&str, &str); 5] = [
 ];
 
 /// Whether the program is installed. A test without it prints that it is skipped, and fails in CI.
-fn is_installed(program: &str, package: &str) -> bool {
+pub(crate) fn is_installed(program: &str, package: &str) -> bool {
     let asked = Command::new(program).arg("--version").output();
     let is_installed = asked.is_ok_and(|asked| asked.status.success());
     if !is_installed {
@@ -51,7 +51,7 @@ fn path(client: &str) -> String {
     format!("{}/tests/http/clients/{client}", env!("CARGO_MANIFEST_DIR"))
 }
 
-async fn output(mut command: Command) -> Output {
+pub(crate) async fn output(mut command: Command) -> Output {
     let output = spawn_blocking(move || command.output().unwrap());
     output.await.unwrap()
 }
@@ -168,7 +168,7 @@ async fn python_gets_its_response_after_it_has_closed_its_sending_side() {
 }
 
 /// Chromium, killed when this is dropped.
-struct Chromium(Child);
+pub(crate) struct Chromium(Child);
 
 impl Drop for Chromium {
     fn drop(&mut self) {
@@ -179,7 +179,15 @@ impl Drop for Chromium {
 
 impl Chromium {
     fn open(profile: &Path, url: &str) -> Self {
-        let chromium = Command::new("chromium")
+        let mut command = Self::command(profile);
+        command.arg(url).stdout(Stdio::null()).stderr(Stdio::null());
+        Self(command.spawn().unwrap())
+    }
+
+    /// Chromium with this folder for what it keeps.
+    pub(crate) fn command(profile: &Path) -> Command {
+        let mut command = Command::new("chromium");
+        command
             .args([
                 "--headless",
                 "--no-sandbox",
@@ -192,12 +200,8 @@ impl Chromium {
                 "--disable-component-update",
             ])
             .args(["--disable-background-networking", "--disable-dev-shm-usage"])
-            .arg(format!("--user-data-dir={}", profile.display()))
-            .arg(url)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn();
-        Self(chromium.unwrap())
+            .arg(format!("--user-data-dir={}", profile.display()));
+        command
     }
 }
 

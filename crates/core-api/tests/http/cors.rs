@@ -129,7 +129,7 @@ async fn without_the_option_no_page_of_another_origin_is_let_in() {
     let directory = tempdir().unwrap();
     let server = Server::start(directory.path(), &["--database", "memory:"]);
     let refused = send(preflight(&server, "/bookings", SHOP, "POST")).await;
-    refused.problem(405);
+    assert_eq!(refused.status, 200);
     assert_eq!(refused.header("access-control-allow-origin"), None);
     let request = server.write("POST", "/bookings", "k", &booking("Ann"));
     let booked = send(request.header("Origin", SHOP)).await;

@@ -4,10 +4,12 @@ mod clients;
 mod codings;
 mod connections;
 mod cors;
+mod docs;
 mod faults;
 mod life;
 mod log;
 mod one_commit;
+mod openapi;
 mod options;
 mod problems;
 #[path = "../support/process.rs"]

@@ -16,8 +16,8 @@ async fn paths_and_methods_that_are_not_there_are_problems() {
         );
     }
     let allowed = [
-        ("/bookings", "DELETE", "GET,HEAD,POST"),
-        ("/bookings/a", "POST", "DELETE,GET,HEAD,PATCH,PUT"),
+        ("/bookings", "DELETE", "GET,HEAD,OPTIONS,POST"),
+        ("/bookings/a", "POST", "DELETE,GET,HEAD,OPTIONS,PATCH,PUT"),
         ("/healthz", "POST", "GET,HEAD"),
     ];
     for (path, method, expected) in allowed {

@@ -72,6 +72,12 @@ impl<H, P, E> Idempotent<H, P, E> {
         self.options = self.options.mode(mode);
         self
     }
+
+    /// What the attribute says, for [`Idempotency::describe_operation`].
+    #[must_use]
+    pub const fn options(&self) -> &Options {
+        &self.options
+    }
 }
 
 tokio::task_local! {

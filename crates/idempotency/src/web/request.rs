@@ -31,7 +31,7 @@ pub(super) enum Methods {
 }
 
 impl Methods {
-    fn protect(self, method: &Method) -> bool {
+    pub(super) fn protect(self, method: &Method) -> bool {
         match method.as_str() {
             "GET" | "HEAD" | "OPTIONS" | "TRACE" | "QUERY" | "CONNECT" => false,
             "PUT" | "DELETE" => matches!(self, Self::NotSafe),
