@@ -5,7 +5,9 @@
 use std::sync::{Arc, atomic::AtomicUsize};
 
 use http::HeaderName;
-use idempotency::{HttpConfig, Idempotency, Keep, MemoryStore, OnLost, Options, idempotent};
+use idempotency::{
+    HttpConfig, HttpRejection, Idempotency, Keep, MemoryStore, OnLost, Options, idempotent,
+};
 use serde_json::{Value, json};
 use utoipa::{OpenApi, openapi::RefOr};
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -229,7 +231,7 @@ fn a_document_says_what_the_options_and_the_configuration_say() {
     ];
     assert_eq!(names.collect::<Vec<_>>(), expected);
 
-    let own = http.with_rejection_response(|rejection| rejection.status());
+    let own = http.with_rejection_response(HttpRejection::status);
     let own = described(&engine(own), empty(), &options);
     assert!(own["paths"]["/"]["post"]["responses"]["409"].is_null());
     assert!(own["components"].is_null());
