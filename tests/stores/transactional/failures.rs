@@ -110,6 +110,50 @@ async fn a_commit_that_never_arrived_is_found_out(#[case] client: ClientKind) {
     assert_eq!(app.guests().await, ["Ann"]);
 }
 
+/// The server itself says that nothing of it is kept, so the handler may begin anew.
+// proves: rows-and-key-commit-together, failures-free-key
+#[apply(each_client)]
+#[tokio::test]
+async fn a_commit_that_the_server_refuses_leaves_nothing(#[case] client: ClientKind) {
+    let Some(app) = TransactionalApp::new(Kind::Postgres(client)).await else {
+        return;
+    };
+    let admin = app.admin();
+    // As a deferred foreign key, a serialization failure, a deadlock, a rule of the application's own, or a statement that
+    // took too long, all of which show only at the commit.
+    let trap = "
+        create function refuse() returns trigger language plpgsql as $$
+        begin
+            raise exception 'refused' using errcode = new.guest;
+        end $$;
+        create constraint trigger refuse after insert on bookings deferrable initially deferred
+        for each row execute function refuse();
+    ";
+    sqlx::raw_sql(trap).execute(admin).await.expect("a trap");
+    let service = app.service().await;
+    let codes = [
+        "23503", "23505", "40001", "40P01", "P0001", "57014", "ABCDE",
+    ];
+    for path in ["/book/now", "/leased/now"] {
+        for code in codes {
+            let key = format!("{}-{code}", &path[1..5]);
+            let first = service.send(path, &key, code).await;
+            assert_eq!(first.status, 503, "{code}: {first:?}");
+            assert!(service.record(&key).await.is_none(), "{code}");
+            let said = std::mem::take(&mut *service.probe.failures.lock());
+            assert_eq!(said, ["the transaction did not commit"], "{code}");
+        }
+    }
+    assert_eq!(app.guests().await, [""; 0]);
+    sqlx::raw_sql("drop trigger refuse on bookings")
+        .execute(admin)
+        .await
+        .expect("no trap");
+    let retry = service.send("/book/now", "book-40001", "40001").await;
+    assert_eq!((retry.status.as_u16(), retry.is_replay()), (201, false));
+    assert_eq!(app.guests().await, ["40001"]);
+}
+
 /// The server has committed, and its reply never arrives because the connection has gone dark.
 // proves: rows-and-key-commit-together, deaf-store-left-quickly, own-claim-unrecognised
 // proves: dead-connection-outlives-lease
