@@ -22,6 +22,7 @@ const transfer: crate::web::idempotency::Idempotent<
         Claims,
         _,
         _,
+        _,
     >(
         crate::web::idempotency::Options::new()
             .ttl(crate::web::idempotency::__private1::Duration::from_secs(3600))
