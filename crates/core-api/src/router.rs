@@ -14,7 +14,7 @@ use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
-    access_log,
+    access_log, admin,
     app::App,
     bookings,
     caller::{self, Demand},
@@ -29,6 +29,7 @@ const MAX_BODY: usize = 64 * 1024;
 pub(crate) fn router(app: App, access: &Access) -> Router {
     Router::new()
         .merge(access.to_bookings(booking_routes(&app)))
+        .merge(access.to_keys())
         .merge(access.to_probes(probe_routes()))
         .fallback(error::unknown_route)
         .method_not_allowed_fallback(error::method_not_allowed)
@@ -67,6 +68,20 @@ fn booking_routes(app: &App) -> Router<App> {
         )
 }
 
+/// What operators ask and change.
+fn key_routes() -> Router<App> {
+    let lists = Arc::new(Semaphore::new(admin::MAX_LISTS));
+    Router::new()
+        .route(
+            "/admin/keys",
+            get(admin::list_keys).route_layer(middleware::from_fn_with_state(lists, reads::limit)),
+        )
+        .route("/admin/keys/{id}", get(admin::show_key))
+        .route("/admin/keys/{id}/release", post(admin::release_key))
+        .route("/admin/keys/{id}/resolve", post(admin::resolve_key))
+        .route("/admin/keys/{id}/erase", post(admin::erase_key))
+}
+
 /// What orchestrators ask.
 fn probe_routes() -> Router<App> {
     Router::new()
@@ -90,6 +105,14 @@ impl Access {
         match self {
             Self::Open => routes,
             Self::Tokens { tokens, .. } => demanding(routes, tokens, caller::to_use_bookings),
+        }
+    }
+
+    /// Where everyone may do everything, these routes do not exist.
+    fn to_keys(&self) -> Router<App> {
+        match self {
+            Self::Open => Router::new(),
+            Self::Tokens { tokens, .. } => demanding(key_routes(), tokens, caller::to_use_keys),
         }
     }
 

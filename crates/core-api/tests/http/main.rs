@@ -1,10 +1,12 @@
 //! The program `core-api`, started as a user starts it and asked over HTTP.
 
+mod admin_keys;
 mod clients;
 mod codings;
 mod connections;
 mod cors;
 mod faults;
+mod keys;
 mod life;
 mod log;
 mod one_commit;
