@@ -21,7 +21,7 @@ use crate::{
     logging,
     secret::Secret,
 };
-use change::{change_chosen, change_named};
+use change::{change_chosen, change_named, named_by};
 use print::Table;
 
 /// Does what is asked, and returns whether nothing was left undone.
@@ -30,26 +30,30 @@ pub(crate) async fn run(command: &KeysCommand) -> Result<bool, String> {
         KeysCommand::List(asked) => list(asked).await.map(|()| true),
         KeysCommand::Show(asked) => show(asked).await,
         KeysCommand::Release(asked) => {
+            let named = named_by(&asked.chosen)?;
             let idempotency = open(&asked.store).await?;
             let even_if_running = asked.even_if_running;
             let change = Change::Release { even_if_running };
-            change_chosen(&idempotency, &asked.chosen, &change, ListedPhase::Lapsed).await
-        }
-        KeysCommand::Resolve(asked) => {
-            let change = resolution(asked)?;
-            let idempotency = open(&asked.store).await?;
-            change_named(
+            change_chosen(
                 &idempotency,
-                slice::from_ref(&asked.id),
-                asked.json,
+                &asked.chosen,
+                named,
                 &change,
+                ListedPhase::Lapsed,
             )
             .await
         }
-        KeysCommand::Erase(asked) => {
+        KeysCommand::Resolve(asked) => {
+            let change = resolution(asked)?;
+            let named = input::named(slice::from_ref(&asked.id))?;
             let idempotency = open(&asked.store).await?;
-            let phase = ListedPhase::Completed;
-            change_chosen(&idempotency, &asked.chosen, &Change::Erase, phase).await
+            change_named(&idempotency, named, asked.json, &change).await
+        }
+        KeysCommand::Erase(asked) => {
+            let named = named_by(&asked.chosen)?;
+            let idempotency = open(&asked.store).await?;
+            let (change, phase) = (Change::Erase, ListedPhase::Completed);
+            change_chosen(&idempotency, &asked.chosen, named, &change, phase).await
         }
         KeysCommand::Purge(asked) => purge(asked).await.map(|()| true),
     }

@@ -126,7 +126,7 @@ pub struct ShowKey {
     pub store: KeyStore,
 
     /// Its id: 16 to 64 hexadecimal digits, as a list or a log line has them.
-    #[arg(value_name = "ID", group = "named")]
+    #[arg(value_name = "ID", group = "named", value_parser = Secretive::<KeyId>::new())]
     pub id: Option<KeyId>,
 
     /// Whose key it is; without it, that of a caller who was not asked.
@@ -154,7 +154,7 @@ pub struct ShowKey {
 #[derive(Clone, Debug, Args)]
 pub struct Chosen {
     /// Ids of keys; - reads them from standard input, one a line, or the lines of "list --json", which say what was seen.
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", value_parser = Secretive::<IdArgument>::new())]
     pub ids: Vec<IdArgument>,
 
     /// Which keys.
@@ -210,7 +210,7 @@ pub struct ResolveKey {
     pub store: KeyStore,
 
     /// The id of the key; - reads it from standard input.
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", value_parser = Secretive::<IdArgument>::new())]
     pub id: IdArgument,
 
     /// The status of the response, 200 to 599.

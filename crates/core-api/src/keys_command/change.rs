@@ -3,23 +3,23 @@
 use idempotency::{Idempotency, StoreError, log_text::Causes, store::ListedPhase};
 use serde_json::json;
 
-use super::{failed, filter, input, print};
+use super::{
+    failed, filter,
+    input::{self, Named},
+    print,
+};
 use crate::{
-    config::{Chosen, IdArgument},
+    config::Chosen,
     keys::{Change, KeyId, Outcome, Position, Who, change, change_seen},
     logging,
 };
 
-/// Changes what is named, or what the filter finds in this phase, unless it asks for another one.
-pub(super) async fn change_chosen(
-    idempotency: &Idempotency,
-    chosen: &Chosen,
-    to: &Change,
-    phase: ListedPhase,
-) -> Result<bool, String> {
+/// The keys that are named; `None` if a filter says which. It is read before the store is opened: the command that writes the list
+/// may have the same SQLite file open.
+pub(super) fn named_by(chosen: &Chosen) -> Result<Option<Vec<Named>>, String> {
     match (chosen.ids.is_empty(), chosen.filter.is_any()) {
-        (false, false) => change_named(idempotency, &chosen.ids, chosen.json, to).await,
-        (true, true) => change_found(idempotency, chosen, to, phase).await,
+        (false, false) => input::named(&chosen.ids).map(Some),
+        (true, true) => Ok(None),
         (true, false) => {
             Err("name ids, - for those of standard input, or a filter such as --stuck".into())
         }
@@ -27,19 +27,32 @@ pub(super) async fn change_chosen(
     }
 }
 
+/// Changes what is named, or what the filter finds in this phase, unless it asks for another one.
+pub(super) async fn change_chosen(
+    idempotency: &Idempotency,
+    chosen: &Chosen,
+    named: Option<Vec<Named>>,
+    to: &Change,
+    phase: ListedPhase,
+) -> Result<bool, String> {
+    match named {
+        Some(named) => change_named(idempotency, named, chosen.json, to).await,
+        None => change_found(idempotency, chosen, to, phase).await,
+    }
+}
+
 /// Changes these keys, each for itself.
 pub(super) async fn change_named(
     idempotency: &Idempotency,
-    ids: &[IdArgument],
+    named: Vec<Named>,
     as_json: bool,
     to: &Change,
 ) -> Result<bool, String> {
     let who = Who::of_process();
     let mut is_all_done = true;
-    for named in input::named(ids)? {
-        let seen = named.version.as_deref();
-        let changed = change(idempotency, &who, &named.id, seen, to).await;
-        is_all_done &= say(&named.id, changed, as_json)?;
+    for Named { id, version } in named {
+        let changed = change(idempotency, &who, &id, version.as_deref(), to).await;
+        is_all_done &= say(&id, changed, as_json)?;
     }
     Ok(is_all_done)
 }
