@@ -45,7 +45,10 @@ async fn an_operator_sees_all_keys_and_a_subject_its_own() {
     let own = listed(&server, &viewer, "").await;
     assert_eq!(own.len(), 2);
     let of_bob = all.iter().find(|key| !own.contains(key)).unwrap();
-    assert_eq!(listed(&server, &bob, "").await, [of_bob.clone()]);
+    assert_eq!(
+        listed(&server, &bob, "").await,
+        std::slice::from_ref(of_bob)
+    );
     let label = of_bob["label"].as_str().unwrap();
     let query = format!("?label={label}");
     assert_eq!(listed(&server, &operator, &query).await.len(), 1);
