@@ -8,7 +8,7 @@ use core_api::{Program, logging};
 async fn main() -> ExitCode {
     let program = Program::from_process();
     if let Some(command) = &program.command {
-        return core_api::run_command(command);
+        return core_api::run_command(command).await;
     }
     logging::start(program.config.log_format);
     core_api::run_to_exit(&program.config).await

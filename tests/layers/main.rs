@@ -14,12 +14,17 @@ const CORE_API: &[Layer] = &[
     ("connections", &[]),
     ("secret", &[]),
     ("tokens", &["secret"]),
-    ("config", &["tokens"]),
+    ("keys", &[]),
+    ("config", &["keys", "tokens"]),
     ("token_new", &["config", "tokens"]),
     ("cors", &["config"]),
     ("logging", &["config"]),
     ("shutdown", &["logging"]),
     ("database", &["booking", "config", "secret"]),
+    (
+        "keys_command",
+        &["config", "database", "keys", "logging", "secret"],
+    ),
     ("error", &["database"]),
     ("access_log", &["error"]),
     ("docs", &[]),
@@ -28,9 +33,15 @@ const CORE_API: &[Layer] = &[
     ("reads", &["error"]),
     ("probe", &["database", "error"]),
     ("app", &["database", "probe"]),
-    ("caller", &["app", "booking", "error", "tokens"]),
+    ("caller", &["app", "booking", "error", "keys", "tokens"]),
     ("faults", &["app", "error"]),
     ("health", &["app", "error"]),
+    (
+        "admin",
+        &[
+            "app", "booking", "caller", "database", "error", "keys", "reads",
+        ],
+    ),
     (
         "bookings",
         &[
@@ -41,6 +52,7 @@ const CORE_API: &[Layer] = &[
         "router",
         &[
             "access_log",
+            "admin",
             "app",
             "bookings",
             "caller",

@@ -16,6 +16,7 @@ use crate::{
     app::App,
     booking::Whose,
     error::ApiError,
+    keys,
     tokens::{Holder, Role, Subject, Tokens},
 };
 
@@ -42,6 +43,14 @@ pub(crate) fn to_use_bookings(method: &Method) -> Role {
 /// Of the routes for orchestrators.
 pub(crate) fn to_probe(_: &Method) -> Role {
     Role::Viewer
+}
+
+/// Of the routes of keys. Whoever is no operator sees those of its subject only.
+pub(crate) fn to_use_keys(method: &Method) -> Role {
+    match *method {
+        Method::GET | Method::HEAD => Role::Viewer,
+        _ => Role::Operator,
+    }
 }
 
 /// Lets requests in whose token is valid and has the role that the route demands, and notes whose it is.
@@ -104,7 +113,8 @@ pub(crate) fn scope(head: &Parts) -> Result<Scope, Box<dyn std::error::Error + S
     let caller = head.extensions.get::<Caller>();
     let subject = caller.and_then(Caller::subject);
     let subject = subject.ok_or("the route has keys, and is not behind the authentication")?;
-    Ok(Scope::principal(subject.as_str()))
+    let subject = subject.as_str();
+    Ok(Scope::principal(subject).labelled(keys::owner_label(subject)))
 }
 
 impl FromRequestParts<App> for Caller {

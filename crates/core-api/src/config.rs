@@ -1,5 +1,6 @@
 //! The options: each is a flag and an environment variable.
 
+mod keys;
 mod origin;
 mod program;
 mod secretive;
@@ -11,6 +12,18 @@ use clap::{Parser, ValueEnum, builder::BoolishValueParser};
 
 use secretive::Secretive;
 
+pub use keys::Chosen;
+pub use keys::EraseKeys;
+pub use keys::IdArgument;
+pub use keys::KeyFilter;
+pub use keys::KeyStore;
+pub use keys::KeyText;
+pub use keys::KeysCommand;
+pub use keys::ListKeys;
+pub use keys::PurgeKeys;
+pub use keys::ReleaseKeys;
+pub use keys::ResolveKey;
+pub use keys::ShowKey;
 pub use origin::Origin;
 pub use program::Command;
 pub use program::NewToken;

@@ -26,7 +26,9 @@ use crate::booking::{Booking, Change, Whose};
 
 pub(crate) use open::OpenError;
 pub(crate) use open::Opened;
+pub(crate) use open::OpenedKeys;
 pub(crate) use open::open;
+pub(crate) use open::open_keys;
 
 /// Bookings, each under its id. Every method takes effect completely or not at all.
 ///

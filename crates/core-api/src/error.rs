@@ -25,6 +25,14 @@ use crate::database::DatabaseError;
 pub(crate) enum ApiError {
     UnknownBooking,
     UnknownRoute,
+    /// There is no key with this id that the caller may see.
+    UnknownKey,
+    /// A change of a key says not what was seen.
+    NothingSeen,
+    /// The key is not as it was seen.
+    KeyChanged,
+    /// The key is in a phase in which it cannot be changed like this.
+    KeyPhase(Cow<'static, str>),
     MethodNotAllowed,
     /// The request has no bearer token.
     NoToken,
@@ -92,6 +100,22 @@ impl ApiError {
                 "route_not_found",
                 "This path does not exist. Bookings are at /bookings.".into(),
             ),
+            Self::UnknownKey => (
+                StatusCode::NOT_FOUND,
+                "key_not_found",
+                "There is no key with this id: it was never used, was freed, or has expired.".into(),
+            ),
+            Self::NothingSeen => (
+                StatusCode::PRECONDITION_REQUIRED,
+                "if_match_missing",
+                "Send If-Match with the ETag of the key that you have seen.".into(),
+            ),
+            Self::KeyChanged => (
+                StatusCode::PRECONDITION_FAILED,
+                "key_changed",
+                "The key is not as it was seen. Nothing was changed: look again.".into(),
+            ),
+            Self::KeyPhase(detail) => (StatusCode::CONFLICT, "key_phase", detail.clone()),
             Self::MethodNotAllowed => (
                 StatusCode::METHOD_NOT_ALLOWED,
                 "method_not_allowed",

@@ -20,7 +20,8 @@
 //!
 //! A request goes down this list: `cors`, `router` with every route and the middleware, `caller` with who sends it, `bookings` with the handlers, `json` and
 //! `bookings/validation` with what they accept, and `database` with a module for each place where bookings are stored. `error` has
-//! every response that is not a success, `booking` the types that all of them share, `tokens` the file of the bearer tokens. [`Config`] has the options, and [`Server`]
+//! every response that is not a success, `booking` the types that all of them share, `tokens` the file of the bearer tokens, `keys` what operators do with
+//! keys, `keys_command` and `admin` by a command and over HTTP. [`Config`] has the options, and [`Server`]
 //! starts and stops all of it.
 //!
 //! Modules import each other in one direction only; `tests/layers` has the list.
@@ -31,6 +32,7 @@
 //! always there.
 
 mod access_log;
+mod admin;
 mod app;
 mod booking;
 mod bookings;
@@ -44,6 +46,8 @@ mod error;
 mod faults;
 mod health;
 mod json;
+mod keys;
+mod keys_command;
 pub mod logging;
 mod openapi;
 mod probe;
@@ -61,17 +65,31 @@ use std::{
     thread,
 };
 
+pub use config::Chosen;
 pub use config::Command;
 pub use config::Config;
 pub use config::DatabaseUrl;
+pub use config::EraseKeys;
+pub use config::IdArgument;
+pub use config::KeyFilter;
+pub use config::KeyStore;
+pub use config::KeyText;
+pub use config::KeysCommand;
+pub use config::ListKeys;
 pub use config::LogFormat;
 pub use config::NewToken;
 pub use config::Origin;
 pub use config::Program;
+pub use config::PurgeKeys;
 pub use config::RedisUrl;
+pub use config::ReleaseKeys;
+pub use config::ResolveKey;
 pub use config::ServerUrl;
+pub use config::ShowKey;
 pub use config::StoreUrl;
 pub use config::TokenCommand;
+pub use keys::Age;
+pub use keys::KeyId;
 pub use server::Server;
 pub use server::ServerError;
 pub use tokens::Expiry;
@@ -94,15 +112,18 @@ pub async fn run_to_exit(config: &Config) -> ExitCode {
 }
 
 /// Does what the command says, and prints what comes of it.
-#[must_use]
-pub fn run_command(command: &Command) -> ExitCode {
-    let Command::Token(TokenCommand::New(asked)) = command;
-    match token_new::run(asked) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            logging::say(&format!("core-api: {error}"));
-            ExitCode::FAILURE
-        }
+pub async fn run_command(command: &Command) -> ExitCode {
+    let done = match command {
+        Command::Token(TokenCommand::New(asked)) => token_new::run(asked).map(|()| true),
+        Command::Keys(command) => keys_command::run(command).await,
+    };
+    if let Err(error) = &done {
+        logging::say(&format!("core-api: {error}"));
+    }
+    logging::flush();
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
     }
 }
 

@@ -18,7 +18,7 @@ use utoipa_axum::{
 };
 
 use crate::{
-    access_log,
+    access_log, admin,
     app::App,
     bookings,
     caller::{self, Demand},
@@ -40,6 +40,7 @@ pub(crate) fn router(app: App, access: &Access) -> Router {
     };
     let (routes, api) = OpenApiRouter::with_openapi(openapi::service())
         .merge(access.to_bookings(booking_routes(mode)))
+        .merge(access.to_keys())
         .merge(access.to_probes(probe_routes()))
         .merge(documentation_routes())
         .split_for_parts();
@@ -152,6 +153,16 @@ impl Access {
         match self {
             Self::Open => routes,
             Self::Tokens { tokens, .. } => demanding(routes, tokens, caller::to_use_bookings),
+        }
+    }
+
+    /// Where everyone may do everything, these routes do not exist.
+    fn to_keys(&self) -> OpenApiRouter<App> {
+        match self {
+            Self::Open => OpenApiRouter::new(),
+            Self::Tokens { tokens, .. } => {
+                demanding(admin::routes().into(), tokens, caller::to_use_keys)
+            }
         }
     }
 

@@ -116,6 +116,10 @@ impl Progress {
         self.steps.pop();
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.steps.len()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.steps.is_empty()
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::{Config, secretive};
+use super::{Config, KeysCommand, secretive};
 use crate::tokens::{Expiry, Role, Subject};
 
 /// What the program is asked to do: to serve, unless a command is given.
@@ -26,6 +26,13 @@ pub enum Command {
     /// Makes bearer tokens for --tokens.
     #[command(subcommand)]
     Token(TokenCommand),
+
+    /// Shows and resolves idempotency keys in a store that the options name.
+    ///
+    /// No key is printed: an id is its digest. A file, SQLite's, is open in one process only: while the service runs, ask that one, at
+    /// /admin/keys.
+    #[command(subcommand)]
+    Keys(Box<KeysCommand>),
 }
 
 /// What can be done with tokens.

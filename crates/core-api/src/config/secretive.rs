@@ -1,4 +1,4 @@
-//! URLs with passwords in them: clap repeats what it refuses on standard error, which is stored with the log.
+//! URLs with passwords in them, and keys in the place of ids: clap repeats what it refuses on standard error, which is stored with the log.
 
 use std::{ffi::OsStr, marker::PhantomData, str::FromStr};
 
@@ -37,7 +37,7 @@ where
         read.map_err(|expected| {
             let option = arg.map(ToString::to_string).unwrap_or_default();
             let message = format!(
-                "the value of '{option}' cannot be used. It is not repeated here, because it may have a password in it: \
+                "the value of '{option}' cannot be used. It is not repeated here, because it may have a password in it, or be a key: \
                  {expected}\n"
             );
             Error::raw(ErrorKind::ValueValidation, message).with_cmd(command)

@@ -53,7 +53,7 @@ impl Keys for MemoryStore {
         Ok(Box::new(self.with_limit_bytes(bytes)))
     }
 
-    async fn secret(&self, _named: Option<&Path>) -> Result<Option<Secret>, SecretError> {
+    async fn secret(&self, _named: Option<&Path>, _: bool) -> Result<Option<Secret>, SecretError> {
         secret::of_memory().map(Some)
     }
 }

@@ -21,6 +21,12 @@ pub(crate) struct Opened {
     pub(crate) secret: Option<Secret>,
 }
 
+/// Keys without the bookings.
+pub(crate) struct OpenedKeys {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) secret: Option<Secret>,
+}
+
 /// Why they cannot be opened, with the value of the option.
 #[derive(Debug)]
 pub(crate) enum OpenError {
@@ -65,11 +71,18 @@ pub(super) trait Keys: Send + Sync {
     }
 
     /// The secret for these keys; `named` is the file that the options name. On a server all services need the same secret, so
-    /// it has to be in that file.
-    async fn secret(&self, named: Option<&Path>) -> Result<Option<Secret>, SecretError> {
+    /// it has to be in that file. `may_make` is whether a store without keys gets a secret now.
+    async fn secret(
+        &self,
+        named: Option<&Path>,
+        _may_make: bool,
+    ) -> Result<Option<Secret>, SecretError> {
         secret::of_server(named)
     }
 }
+
+const IN_MEMORY: &str =
+    "keys in memory are in the process of the running service only: ask it, at /admin/keys";
 
 /// Opens the databases that the options name.
 ///
@@ -80,7 +93,12 @@ pub(crate) async fn open(config: &Config) -> Result<Opened, OpenError> {
     let of_store = |error| OpenError::IdempotencyStore(config.idempotency_store.to_string(), error);
 
     let database = database(&config.database).map_err(of_database)?;
-    let store = key_database(config).map_err(of_store)?;
+    let store = match &config.idempotency_store {
+        StoreUrl::Same => None,
+        // The same file cannot be opened twice.
+        StoreUrl::Sqlite(path) if config.database == DatabaseUrl::Sqlite(path.clone()) => None,
+        keys => Some(key_database(keys).map_err(of_store)?),
+    };
     database.check().map_err(of_database)?;
     if let Some(store) = &store {
         store.check().map_err(of_store)?;
@@ -96,13 +114,56 @@ pub(crate) async fn open(config: &Config) -> Result<Opened, OpenError> {
             .with_limit(bytes)
             .map_err(|error| OpenError::Limit(bytes, error))?,
     };
-    let secret = keys.secret(config.secret_file.as_deref()).await;
+    let secret = keys.secret(config.secret_file.as_deref(), true).await;
     Ok(Opened {
         bookings,
         secret: secret.map_err(OpenError::Secret)?,
         store: keys.into_store(),
         transactional: config.idempotency_store == StoreUrl::Same
             && config.database != DatabaseUrl::Memory,
+    })
+}
+
+/// Opens the store of the keys, which has to be there: what the program makes by mistake under a wrong name looks like an empty
+/// store.
+pub(crate) async fn open_keys(
+    bookings: &DatabaseUrl,
+    keys: &StoreUrl,
+    secret_file: Option<&Path>,
+) -> Result<OpenedKeys, OpenError> {
+    let url = match keys {
+        StoreUrl::Same => bookings.to_string(),
+        keys => keys.to_string(),
+    };
+    let failed = |error| match keys {
+        StoreUrl::Same => OpenError::Database(url.clone(), error),
+        _ => OpenError::IdempotencyStore(url.clone(), error),
+    };
+    let file = match (bookings, keys) {
+        (_, StoreUrl::Memory) | (DatabaseUrl::Memory, StoreUrl::Same) => {
+            return Err(failed(DatabaseError::Client(IN_MEMORY.into())));
+        }
+        (_, StoreUrl::Sqlite(path)) | (DatabaseUrl::Sqlite(path), StoreUrl::Same) => Some(path),
+        _ => None,
+    };
+    if file.is_some_and(|path| !path.exists()) {
+        return Err(failed(DatabaseError::Client(
+            "there is no such file".into(),
+        )));
+    }
+    let database: Box<dyn KeyDatabase> = match keys {
+        StoreUrl::Same => database(bookings).map_err(failed)?,
+        keys => key_database(keys).map_err(failed)?,
+    };
+    database.check().map_err(failed)?;
+    let keys = database.open_keys().await.map_err(failed)?;
+    let secret = keys
+        .secret(secret_file, false)
+        .await
+        .map_err(OpenError::Secret)?;
+    Ok(OpenedKeys {
+        store: keys.into_store(),
+        secret,
     })
 }
 
@@ -138,14 +199,9 @@ fn database(url: &DatabaseUrl) -> Result<Box<dyn Database>, DatabaseError> {
     }
 }
 
-/// `None` stands for the bookings' database.
-fn key_database(config: &Config) -> Result<Option<Box<dyn KeyDatabase>>, DatabaseError> {
-    let database: Result<Box<dyn KeyDatabase>, _> = match &config.idempotency_store {
-        StoreUrl::Same => return Ok(None),
-        // The same file cannot be opened twice.
-        StoreUrl::Sqlite(path) if config.database == DatabaseUrl::Sqlite(path.clone()) => {
-            return Ok(None);
-        }
+fn key_database(url: &StoreUrl) -> Result<Box<dyn KeyDatabase>, DatabaseError> {
+    match url {
+        StoreUrl::Same => unreachable!("the bookings' database has them"),
         StoreUrl::Memory => Ok(Box::new(Memory)),
         StoreUrl::Sqlite(path) => if_compiled_in!("sqlite", sqlite::SqliteFile(path)),
         StoreUrl::Postgres(url) => if_compiled_in!("postgres", postgres::PostgresServer(url)),
@@ -153,6 +209,5 @@ fn key_database(config: &Config) -> Result<Option<Box<dyn KeyDatabase>>, Databas
         StoreUrl::Firestore(project) => {
             if_compiled_in!("firestore", firestore::FirestoreProject(project))
         }
-    };
-    database.map(Some)
+    }
 }

@@ -72,7 +72,7 @@ create index if not exists bookings_by_owner on bookings (owner, id) where owner
 ";
 
 const IN_USE: &str = "the file is already open, in another process or for another option of this one; \
-    stop the other process, or name another file";
+    stop the other process, name another file, or ask the service that has it open for its keys, at /admin/keys";
 
 const VERSION: &str = "select version from bookings_schema";
 
@@ -136,8 +136,12 @@ impl Keys for SqliteKeys {
         Ok(Box::new(SqliteKeys { store, path }))
     }
 
-    async fn secret(&self, named: Option<&Path>) -> Result<Option<Secret>, SecretError> {
-        secret::sqlite::of_database(&self.store, &self.path, named).await
+    async fn secret(
+        &self,
+        named: Option<&Path>,
+        may_make: bool,
+    ) -> Result<Option<Secret>, SecretError> {
+        secret::sqlite::of_database(&self.store, &self.path, named, may_make).await
     }
 }
 

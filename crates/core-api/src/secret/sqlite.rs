@@ -18,17 +18,19 @@ const CREATE: &str = "create table if not exists core_api_secret (verifier blob 
 const FIND: &str = "select verifier from core_api_secret";
 const INSERT: &str = "insert into core_api_secret (verifier) values (?1)";
 
-/// The secret in the named file, or in one next to the database. The file is made where that loses no key.
+/// The secret in the named file, or in one next to the database. The file is made where that loses no key, unless it is only to be
+/// found.
 pub(crate) async fn of_database(
     store: &SqliteStore,
     database: &Path,
     named: Option<&Path>,
+    may_make: bool,
 ) -> Result<Option<Secret>, SecretError> {
     let file = match named {
         Some(path) => SecretFile::named(path),
         None => next_to(database)?,
     };
-    let secret = secret_in(store, &file).await;
+    let secret = secret_in(store, &file, may_make).await;
     secret.map_err(|source| SecretError {
         path: file.path().to_owned(),
         source,
@@ -51,7 +53,11 @@ fn next_to(database: &Path) -> Result<SecretFile, SecretError> {
     }
 }
 
-async fn secret_in(store: &SqliteStore, file: &SecretFile) -> Result<Option<Secret>, Failure> {
+async fn secret_in(
+    store: &SqliteStore,
+    file: &SecretFile,
+    may_make: bool,
+) -> Result<Option<Secret>, Failure> {
     let find = |connection: &Connection| {
         connection.execute_batch(CREATE)?;
         let found = connection.query_row(FIND, [], |row| row.get(0));
@@ -66,6 +72,10 @@ async fn secret_in(store: &SqliteStore, file: &SecretFile) -> Result<Option<Secr
             return Err("it is not the secret that the keys in the database are stored with; put that one back".into());
         }
         return Ok(Some(secret));
+    }
+    // A command may lack an option that the service has, and would make another secret than that of the service.
+    if !may_make {
+        return Ok(None);
     }
     if !store.list(&ListRequest::new(1)).await?.is_empty() {
         tracing::warn!(

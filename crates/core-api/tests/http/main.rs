@@ -1,11 +1,13 @@
 //! The program `core-api`, started as users start it and called over HTTP.
 
+mod admin_keys;
 mod clients;
 mod codings;
 mod connections;
 mod cors;
 mod docs;
 mod faults;
+mod keys;
 mod life;
 mod log;
 mod one_commit;

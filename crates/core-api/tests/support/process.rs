@@ -86,8 +86,18 @@ impl Process {
     ///
     /// If the program ends without it.
     pub async fn wait_for_log(&self, text: &str) {
+        self.wait_for_logs(text, 1).await;
+    }
+
+    /// Waits until the log has this text as often as this.
+    ///
+    /// # Panics
+    ///
+    /// If the program ends without it.
+    pub async fn wait_for_logs(&self, text: &str, times: usize) {
         let mut log = self.log.clone();
-        let found = log.wait_for(|log| log.contains(text)).await.is_ok();
+        let is_there = |log: &String| log.matches(text).count() >= times;
+        let found = log.wait_for(is_there).await.is_ok();
         assert!(found, "the program ended without {text:?}");
     }
 

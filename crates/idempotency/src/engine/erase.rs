@@ -87,16 +87,38 @@ impl Idempotency {
     ///
     /// If the store does not respond within five seconds. The response may be erased then: call this again.
     pub async fn erase(&self, id: &RecordId) -> Result<KeyChange, StoreError> {
-        let seen = match self.find_completed(id).await? {
-            Ok(seen) => seen,
-            Err(change) => return Ok(change),
-        };
+        match self.find_completed(id).await? {
+            Ok(seen) => self.erase_seen(&seen).await,
+            Err(change) => Ok(change),
+        }
+    }
+
+    /// [Erases](Self::erase) the response of this record, and nothing if its key was freed and used again since it was seen.
+    ///
+    /// ```
+    /// use idempotency::{Idempotency, KeyChange, StoreError, store::Record};
+    ///
+    /// /// Erases what the operator has just read, and no later response under the same key.
+    /// async fn erase_what_was_read(idempotency: &Idempotency, read: &Record) -> Result<bool, StoreError> {
+    ///     Ok(idempotency.erase_seen(read).await? == KeyChange::Made)
+    /// }
+    /// ```
+    ///
+    /// A record in flight gives [`KeyChange::Held`], and one that has gone [`KeyChange::Changed`].
+    ///
+    /// # Errors
+    ///
+    /// If the store does not respond within five seconds. The response may be erased then: call again.
+    pub async fn erase_seen(&self, seen: &Record) -> Result<KeyChange, StoreError> {
+        if let Phase::InFlight { .. } = seen.phase {
+            return Ok(KeyChange::Held);
+        }
         let resolution = Resolution::Erase {
             outcome: outcome::erased(),
         };
-        let change = self.change(&seen, resolution).await?;
+        let change = self.change(seen, resolution).await?;
         if change == KeyChange::Made {
-            tracing::info!(idempotency.record = %id, "an operator has erased a response");
+            tracing::info!(idempotency.record = %seen.id, "an operator has erased a response");
         }
         Ok(change)
     }

@@ -114,6 +114,28 @@ impl Idempotency {
         }))
     }
 
+    /// Counts the [steps](crate::guide::steps) that the run of this record has completed, its earlier attempts included. A
+    /// completed run keeps none.
+    ///
+    /// ```
+    /// use idempotency::{Idempotency, StoreError, store::Record};
+    ///
+    /// /// Whether the next attempt begins from the start.
+    /// fn begins_anew(idempotency: &Idempotency, seen: &Record) -> Result<bool, StoreError> {
+    ///     Ok(idempotency.completed_steps(seen)? == 0)
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If another version of this library wrote them, or they are damaged.
+    pub fn completed_steps(&self, seen: &Record) -> Result<usize, StoreError> {
+        match &seen.phase {
+            Phase::InFlight { progress, .. } => Ok(Progress::read(progress.clone())?.len()),
+            Phase::Completed { .. } => Ok(0),
+        }
+    }
+
     /// Reads the value that [`run`](Self::run) stored in this record, as JSON.
     ///
     /// ```

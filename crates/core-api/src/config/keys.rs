@@ -1,0 +1,320 @@
+//! The options of `core-api keys`.
+
+use std::{fmt, path::PathBuf, str::FromStr};
+
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use clap::{ArgGroup, Args, Subcommand};
+
+use super::{DatabaseUrl, LogFormat, StoreUrl, secretive::Secretive};
+use crate::{
+    keys::{Age, KeyId},
+    tokens::Subject,
+};
+
+/// What can be done with keys.
+#[derive(Clone, Debug, Subcommand)]
+pub enum KeysCommand {
+    /// Lists keys, in the order of their ids.
+    List(ListKeys),
+    /// Shows one key: by its id, or by its subject and the key itself.
+    Show(ShowKey),
+    /// Ends runs without a response: the next request with such a key runs.
+    ///
+    /// Look first whether the run took effect: if so, the next request takes effect a second time.
+    Release(ReleaseKeys),
+    /// Ends a run with this response, which every retry receives.
+    Resolve(ResolveKey),
+    /// Removes the responses of completed runs. Their keys stay taken: a retry gets 410 and does not run.
+    Erase(EraseKeys),
+    /// Removes the records that have expired. No other key is changed.
+    Purge(PurgeKeys),
+}
+
+/// Which store, and how to log.
+#[derive(Clone, Debug, Args)]
+pub struct KeyStore {
+    /// Where bookings are stored, as the service has it.
+    #[arg(
+        long,
+        env = "CORE_API_DATABASE",
+        value_name = "URL",
+        default_value = "sqlite:core-api.db",
+        value_parser = Secretive::<DatabaseUrl>::new(),
+        hide_env_values = true
+    )]
+    pub database: DatabaseUrl,
+
+    /// Where keys are stored, as the service has it.
+    #[arg(
+        long,
+        env = "CORE_API_IDEMPOTENCY_STORE",
+        value_name = "URL",
+        default_value = "same",
+        value_parser = Secretive::<StoreUrl>::new(),
+        hide_env_values = true
+    )]
+    pub idempotency_store: StoreUrl,
+
+    /// The file of the secret with which keys are stored, as the service has it.
+    #[arg(long, env = "CORE_API_SECRET_FILE", value_name = "FILE")]
+    pub secret_file: Option<PathBuf>,
+
+    /// The format of the log on standard error; by default pretty on a terminal and json elsewhere.
+    #[arg(long, env = "CORE_API_LOG_FORMAT", value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
+}
+
+/// What a key has to be like.
+#[derive(Clone, Debug, Args)]
+#[command(group = ArgGroup::new("phase"))]
+pub struct KeyFilter {
+    /// Only keys whose run has not ended.
+    #[arg(long, group = "phase")]
+    pub in_flight: bool,
+
+    /// Only keys whose run has not ended and whose lease has expired.
+    #[arg(long, group = "phase")]
+    pub stuck: bool,
+
+    /// Only keys whose run is completed.
+    #[arg(long, group = "phase")]
+    pub completed: bool,
+
+    /// Only keys that were claimed this long ago or longer: a number and s, m, h or d, such as 10m.
+    #[arg(long, value_name = "AGE")]
+    pub older_than: Option<Age>,
+
+    /// Only keys with this label, as a list shows it.
+    #[arg(long, value_name = "LABEL", conflicts_with = "of_subject")]
+    pub label: Option<String>,
+
+    /// Only keys of this subject.
+    #[arg(long, value_name = "SUBJECT")]
+    pub of_subject: Option<Subject>,
+
+    /// Only keys of this route, such as "POST /bookings".
+    #[arg(long, value_name = "ROUTE")]
+    pub route: Option<String>,
+}
+
+/// Which keys are listed.
+#[derive(Clone, Debug, Args)]
+pub struct ListKeys {
+    /// Where the keys are.
+    #[command(flatten)]
+    pub store: KeyStore,
+
+    /// Which keys.
+    #[command(flatten)]
+    pub filter: KeyFilter,
+
+    /// How many keys at most.
+    #[arg(long, value_name = "NUMBER", default_value_t = 100)]
+    pub limit: usize,
+
+    /// One JSON object a line.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Which key is shown.
+#[derive(Clone, Debug, Args)]
+#[command(group = ArgGroup::new("named").required(true))]
+pub struct ShowKey {
+    /// Where the keys are.
+    #[command(flatten)]
+    pub store: KeyStore,
+
+    /// Its id: 16 to 64 hexadecimal digits, as a list or a log line has them.
+    #[arg(value_name = "ID", group = "named", value_parser = Secretive::<KeyId>::new())]
+    pub id: Option<KeyId>,
+
+    /// Whose key it is; without it, that of a caller who was not asked.
+    #[arg(long, value_name = "SUBJECT", conflicts_with = "id")]
+    pub subject: Option<Subject>,
+
+    /// The key, as the client sent it; - reads it from standard input, so that it does not stand in the history of the shell.
+    #[arg(long, value_name = "KEY", group = "named")]
+    pub key: Option<KeyText>,
+
+    /// Reads the key from standard input.
+    #[arg(long, group = "named")]
+    pub key_stdin: bool,
+
+    /// Prints the body of the stored response, too. It belongs to its caller.
+    #[arg(long)]
+    pub body: bool,
+
+    /// As a JSON object, on one line.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Keys by their ids, or by a filter.
+#[derive(Clone, Debug, Args)]
+pub struct Chosen {
+    /// Ids of keys; - reads them from standard input, one a line, or the lines of "list --json", which say what was seen.
+    #[arg(value_name = "ID", value_parser = Secretive::<IdArgument>::new())]
+    pub ids: Vec<IdArgument>,
+
+    /// Which keys.
+    #[command(flatten)]
+    pub filter: KeyFilter,
+
+    /// How many keys of the filter at most.
+    #[arg(long, value_name = "NUMBER")]
+    pub limit: Option<usize>,
+
+    /// Changes the keys of the filter; without it only their number is printed.
+    #[arg(long)]
+    pub yes: bool,
+
+    /// One JSON object a line.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Which keys are released.
+#[derive(Clone, Debug, Args)]
+pub struct ReleaseKeys {
+    /// Where the keys are.
+    #[command(flatten)]
+    pub store: KeyStore,
+
+    /// Which keys.
+    #[command(flatten)]
+    pub chosen: Chosen,
+
+    /// Also keys whose lease has not expired. Their runs may be about to take effect.
+    #[arg(long)]
+    pub even_if_running: bool,
+}
+
+/// Which responses are erased.
+#[derive(Clone, Debug, Args)]
+pub struct EraseKeys {
+    /// Where the keys are.
+    #[command(flatten)]
+    pub store: KeyStore,
+
+    /// Which keys.
+    #[command(flatten)]
+    pub chosen: Chosen,
+}
+
+/// The response that a key is given.
+#[derive(Clone, Debug, Args)]
+pub struct ResolveKey {
+    /// Where the keys are.
+    #[command(flatten)]
+    pub store: KeyStore,
+
+    /// The id of the key; - reads it from standard input.
+    #[arg(value_name = "ID", value_parser = Secretive::<IdArgument>::new())]
+    pub id: IdArgument,
+
+    /// The status of the response, 200 to 599.
+    #[arg(long, value_name = "STATUS", value_parser = status)]
+    pub status: StatusCode,
+
+    /// The file with the body; without it the body is empty.
+    #[arg(long, value_name = "FILE")]
+    pub body_file: Option<PathBuf>,
+
+    /// A header field of the response, such as "Location: /bookings/…"; repeat the option for more. A body without a
+    /// Content-Type is application/json.
+    #[arg(long = "header", value_name = "FIELD", value_parser = field)]
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+
+    /// How long retries receive it.
+    #[arg(long, value_name = "AGE", default_value = "1d")]
+    pub ttl: Age,
+
+    /// Although its lease has not expired. Its run may be about to take effect.
+    #[arg(long)]
+    pub even_if_running: bool,
+
+    /// As a JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Where expired records are removed.
+#[derive(Clone, Debug, Args)]
+pub struct PurgeKeys {
+    /// Where the keys are.
+    #[command(flatten)]
+    pub store: KeyStore,
+
+    /// As a JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// An id, or the sign for those of standard input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IdArgument {
+    /// This one.
+    One(KeyId),
+    /// Those that are on standard input.
+    StandardInput,
+}
+
+/// A key as a client sent it. It is not shown.
+#[derive(Clone)]
+pub struct KeyText(Box<str>);
+
+impl KeyFilter {
+    /// Whether it leaves keys out.
+    pub(crate) fn is_any(&self) -> bool {
+        self.in_flight
+            || self.stuck
+            || self.completed
+            || self.older_than.is_some()
+            || self.label.is_some()
+            || self.of_subject.is_some()
+            || self.route.is_some()
+    }
+}
+
+impl KeyText {
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for IdArgument {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "-" => Ok(Self::StandardInput),
+            text => text.parse().map(Self::One),
+        }
+    }
+}
+
+impl From<String> for KeyText {
+    fn from(text: String) -> Self {
+        Self(text.into())
+    }
+}
+
+impl fmt::Debug for KeyText {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("KeyText(…)")
+    }
+}
+
+fn status(text: &str) -> Result<StatusCode, String> {
+    let status = text.parse::<StatusCode>().ok();
+    let status = status.filter(|status| (200..=599).contains(&status.as_u16()));
+    status.ok_or_else(|| "expected a status from 200 to 599".into())
+}
+
+fn field(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let read = text
+        .split_once(':')
+        .and_then(|(name, value)| Some((name.parse().ok()?, value.trim().parse().ok()?)));
+    read.ok_or_else(|| "expected a header field such as Location: /bookings/1".into())
+}

@@ -1,0 +1,22 @@
+//! Idempotency keys as operators see and resolve them, by a command or over HTTP.
+
+mod audit;
+mod change;
+mod filter;
+mod id;
+mod view;
+
+use idempotency::Label;
+
+pub(crate) use audit::{Asked, Who};
+pub(crate) use change::{Change, Outcome, Prepared, change, change_seen};
+pub use filter::Age;
+pub(crate) use filter::{Filter, Position};
+pub use id::KeyId;
+pub(crate) use id::{Found, find};
+pub(crate) use view::{Shown, ShownResponse, Summary, View, body_of};
+
+/// By which the keys of a subject are found. It is a digest: the store does not reveal whose keys it holds.
+pub(crate) fn owner_label(subject: &str) -> Label {
+    Label::digest(subject)
+}

@@ -1,0 +1,78 @@
+//! Who has asked for a change of a key, and what came of it: events with the target `audit`.
+
+use std::fmt;
+
+use idempotency::log_text::Printable;
+
+/// Who asks.
+#[derive(Clone, Debug)]
+pub(crate) enum Who {
+    /// The user whose process this is.
+    User(String),
+    /// The subject of a token.
+    Subject(String),
+}
+
+/// A change that is in the log as asked for. Exactly one more event says what came of it.
+pub(crate) struct Asked<'a> {
+    who: &'a Who,
+    action: &'static str,
+    key: String,
+}
+
+impl Who {
+    /// The user of this process, by number and, if it is known, by name. The environment could say anything.
+    pub(crate) fn of_process() -> Self {
+        Self::User(user().unwrap_or_else(|| "unknown".into()))
+    }
+}
+
+impl<'a> Asked<'a> {
+    /// `key` is the digest, or what else the change is for, and never the key itself.
+    pub(crate) fn log(who: &'a Who, action: &'static str, key: impl fmt::Display) -> Self {
+        let key = key.to_string();
+        tracing::info!(target: "audit", action, key, by = %who, "asked for");
+        Self { who, action, key }
+    }
+
+    pub(crate) fn done(self, result: impl fmt::Display) {
+        let Self { who, action, key } = self;
+        tracing::info!(target: "audit", action, key, by = %who, %result, "done");
+    }
+
+    pub(crate) fn not_done(self, result: impl fmt::Display) {
+        let Self { who, action, key } = self;
+        tracing::warn!(target: "audit", action, key, by = %who, %result, "not done");
+    }
+}
+
+impl fmt::Display for Who {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::User(name) => write!(formatter, "user {}", Printable(name)),
+            Self::Subject(name) => write!(formatter, "subject {}", Printable(name)),
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn user() -> Option<String> {
+    use std::{fs, os::unix::fs::MetadataExt};
+
+    let number = fs::metadata("/proc/self").ok()?.uid().to_string();
+    let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let name = users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let (name, _, uid) = (fields.next()?, fields.next()?, fields.next()?);
+        (uid == number).then(|| name.to_owned())
+    });
+    Some(match name {
+        Some(name) => format!("{name} ({number})"),
+        None => number,
+    })
+}
+
+#[cfg(not(target_os = "linux"))]
+fn user() -> Option<String> {
+    std::env::var("USER").ok()
+}

@@ -1,0 +1,196 @@
+//! What operators do with a key, by compare-and-set on the record that they have seen.
+
+use std::{
+    fmt,
+    time::{Duration, SystemTime},
+};
+
+use axum::{
+    body::Body,
+    http::{HeaderMap, StatusCode},
+    response::Response,
+};
+use idempotency::{
+    Idempotency, KeyChange, KeyState, StoreError,
+    store::{IfOwner, Phase, Record, Resolution},
+};
+
+use super::{
+    audit::{Asked, Who},
+    id::{Found, KeyId, find},
+    view::version,
+};
+
+/// What is to be done.
+#[derive(Clone, Debug)]
+pub(crate) enum Change {
+    /// Ends a run without a response: the next request with its key runs.
+    Release {
+        /// Although its lease has not expired, so that it may be running.
+        even_if_running: bool,
+    },
+    /// Ends a run with this response, which every retry receives.
+    Resolve {
+        prepared: Prepared,
+        even_if_running: bool,
+    },
+    /// Removes the response of a completed run.
+    Erase,
+}
+
+/// A response that an operator gives a key.
+#[derive(Clone)]
+pub(crate) struct Prepared {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
+    /// How long retries receive it.
+    pub(crate) ttl: Duration,
+}
+
+/// What came of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Done,
+    /// The record is not the one any more that was seen.
+    Changed,
+    NotFound,
+    /// Several keys begin with these digits.
+    Ambiguous,
+    /// The lease of its run has not expired.
+    Running,
+    /// Its run has not ended, so there is no response to be erased.
+    InFlight,
+    /// Its run has ended.
+    Completed,
+}
+
+impl Change {
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Release { .. } => "release",
+            Self::Resolve { .. } => "resolve",
+            Self::Erase => "erase",
+        }
+    }
+}
+
+impl Prepared {
+    /// The longest body that the library stores. Of a longer one it keeps a note that it was not stored.
+    pub(crate) const MAX_BODY: usize = 1024 * 1024;
+
+    fn response(&self) -> Response {
+        let mut response = Response::new(Body::from(self.body.clone()));
+        *response.status_mut() = self.status;
+        *response.headers_mut() = self.headers.clone();
+        response
+    }
+}
+
+/// Changes the key with this id, if its record still has the version that was seen, where one is given.
+pub(crate) async fn change(
+    idempotency: &Idempotency,
+    who: &Who,
+    id: &KeyId,
+    seen: Option<&str>,
+    change: &Change,
+) -> Result<Outcome, StoreError> {
+    let asked = Asked::log(who, change.name(), id);
+    let changed = async {
+        let record = match find(idempotency, id).await? {
+            Found::Nothing => return Ok(Outcome::NotFound),
+            Found::Several => return Ok(Outcome::Ambiguous),
+            Found::One(record) => record,
+        };
+        if seen.is_some_and(|seen| seen != version(&record)) {
+            return Ok(Outcome::Changed);
+        }
+        apply(idempotency, &record, change).await
+    };
+    report(asked, changed.await)
+}
+
+/// Changes the key of this record.
+pub(crate) async fn change_seen(
+    idempotency: &Idempotency,
+    who: &Who,
+    seen: &Record,
+    change: &Change,
+) -> Result<Outcome, StoreError> {
+    let asked = Asked::log(who, change.name(), KeyId::of(&seen.id));
+    report(asked, apply(idempotency, seen, change).await)
+}
+
+fn report(asked: Asked<'_>, changed: Result<Outcome, StoreError>) -> Result<Outcome, StoreError> {
+    match &changed {
+        Ok(Outcome::Done) => asked.done(Outcome::Done),
+        Ok(other) => asked.not_done(other),
+        // It may be done all the same: the reply of the store was lost.
+        Err(error) => asked.not_done(format_args!(
+            "unknown: {}",
+            idempotency::log_text::Causes(error)
+        )),
+    }
+    changed
+}
+
+async fn apply(
+    idempotency: &Idempotency,
+    seen: &Record,
+    change: &Change,
+) -> Result<Outcome, StoreError> {
+    let (resolution, even_if_running) = match change {
+        Change::Erase => {
+            return Ok(match idempotency.erase_seen(seen).await? {
+                KeyChange::Made => Outcome::Done,
+                KeyChange::Held => Outcome::InFlight,
+                _ => Outcome::Changed,
+            });
+        }
+        Change::Release { even_if_running } => (Resolution::Release, *even_if_running),
+        Change::Resolve {
+            prepared,
+            even_if_running,
+        } => {
+            let outcome = idempotency.outcome_of_response(prepared.response()).await;
+            let outcome = outcome.expect("a body in memory does not break off");
+            let ttl = prepared.ttl;
+            (Resolution::Complete { outcome, ttl }, *even_if_running)
+        }
+    };
+    if let Phase::Completed { .. } = seen.phase {
+        return Ok(Outcome::Completed);
+    }
+    // Its owner may be about to take effect: a retry beside it would take effect a second time.
+    if !even_if_running && KeyState::of(seen, SystemTime::now()) == KeyState::Running {
+        return Ok(Outcome::Running);
+    }
+    Ok(match idempotency.resolve(seen, resolution).await? {
+        IfOwner::Done(()) => Outcome::Done,
+        _ => Outcome::Changed,
+    })
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Done => "done",
+            Self::Changed => "changed meanwhile",
+            Self::NotFound => "not found",
+            Self::Ambiguous => "several keys begin with these digits",
+            Self::Running => "not done: its lease has not expired",
+            Self::InFlight => "not done: its run has not ended",
+            Self::Completed => "not done: its run is completed",
+        })
+    }
+}
+
+/// Prints only the status: a response belongs to its caller.
+impl fmt::Debug for Prepared {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Prepared")
+            .field("status", &self.status)
+            .finish_non_exhaustive()
+    }
+}

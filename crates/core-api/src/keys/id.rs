@@ -1,0 +1,143 @@
+//! How operators name a key.
+
+use std::{fmt, str::FromStr};
+
+use idempotency::{
+    Idempotency, StoreError,
+    store::{ListRequest, Record, RecordId},
+};
+
+/// The digest of a key in hexadecimal digits: all 64, or the first ones, of which a log line has 16.
+#[derive(Clone, PartialEq, Eq)]
+pub struct KeyId(Box<str>);
+
+/// Fewer digits could name several keys.
+const MIN_DIGITS: usize = 16;
+
+const DIGITS: usize = 64;
+
+/// What there is under a name.
+pub(crate) enum Found {
+    /// The key is free.
+    Nothing,
+    One(Box<Record>),
+    /// Several records begin with these digits.
+    Several,
+}
+
+impl KeyId {
+    pub(crate) fn of(id: &RecordId) -> Self {
+        let digits = id.as_bytes().iter().map(|byte| format!("{byte:02x}"));
+        Self(digits.collect::<String>().into())
+    }
+
+    /// The id, if these are all its digits.
+    pub(crate) fn whole(&self) -> Option<RecordId> {
+        (self.0.len() == DIGITS).then(|| RecordId::from_bytes(self.lowest()))
+    }
+
+    /// The smallest id that begins with these digits.
+    fn lowest(&self) -> [u8; 32] {
+        let padded = format!("{:0<DIGITS$}", self.0);
+        let mut bytes = [0; 32];
+        for (byte, digits) in bytes.iter_mut().zip(padded.as_bytes().chunks(2)) {
+            let digits = str::from_utf8(digits).expect("digits are ASCII");
+            *byte = u8::from_str_radix(digits, 16).expect("these are hexadecimal digits");
+        }
+        bytes
+    }
+}
+
+/// The record that an operator names.
+pub(crate) async fn find(idempotency: &Idempotency, id: &KeyId) -> Result<Found, StoreError> {
+    if let Some(whole) = id.whole() {
+        let found = idempotency.store().inspect(&whole).await?;
+        return Ok(found.map_or(Found::Nothing, |record| Found::One(Box::new(record))));
+    }
+    let mut request = ListRequest::new(2);
+    if let Some(before) = predecessor(id.lowest()) {
+        request = request.after(RecordId::from_bytes(before));
+    }
+    let listed = idempotency.store().list(&request).await?;
+    let mut named = listed
+        .into_iter()
+        .filter(|listed| KeyId::of(&listed.id).0.starts_with(&*id.0));
+    match (named.next(), named.next()) {
+        (None, _) => Ok(Found::Nothing),
+        (Some(one), None) => Ok(Found::One(Box::new(one.record?))),
+        (Some(_), Some(_)) => Ok(Found::Several),
+    }
+}
+
+/// The id before this one; lists begin after an id.
+fn predecessor(mut id: [u8; 32]) -> Option<[u8; 32]> {
+    for byte in id.iter_mut().rev() {
+        let (less, borrows) = byte.overflowing_sub(1);
+        *byte = less;
+        if !borrows {
+            return Some(id);
+        }
+    }
+    None
+}
+
+impl FromStr for KeyId {
+    type Err = String;
+
+    /// The text is not repeated: it may be a key in the wrong place.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let is_hex = text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if is_hex && (MIN_DIGITS..=DIGITS).contains(&text.len()) {
+            Ok(Self(text.to_ascii_lowercase().into()))
+        } else {
+            Err(format!(
+                "an id is the {MIN_DIGITS} hexadecimal digits of a log line or of a list, or up to {DIGITS}"
+            ))
+        }
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for KeyId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "KeyId({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_sixteen_digits_or_more() {
+        let zeros = "0".repeat(64);
+        for text in ["00112233445566ff", "00112233445566FFa", &zeros] {
+            let id: KeyId = text.parse().unwrap();
+            assert_eq!(id.to_string(), text.to_ascii_lowercase());
+        }
+        for text in [
+            "",
+            "00112233445566f",
+            "order-1042-secret",
+            &format!("{zeros}0"),
+        ] {
+            let error = text.parse::<KeyId>().unwrap_err();
+            assert!(text.is_empty() || !error.contains(text), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_list_begins_before_the_first_id_with_these_digits() {
+        let mut id = [0; 32];
+        assert_eq!(predecessor(id), None);
+        id[1] = 1;
+        let mut before = [0xff; 32];
+        (before[0], before[1]) = (0, 0);
+        assert_eq!(predecessor(id), Some(before));
+    }
+}

@@ -1,0 +1,174 @@
+//! What operators are shown of a key.
+
+use std::time::SystemTime;
+
+use axum::body::Bytes;
+use chrono::{DateTime, SecondsFormat, Utc};
+use idempotency::{
+    Idempotency, KeyState, StoreError, StoredResponse,
+    log_text::Causes,
+    store::{Listed, Phase, Record},
+};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use super::id::KeyId;
+
+/// One line of a list.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(crate) enum View {
+    Readable(Box<Summary>),
+    Unreadable { id: String, error: String },
+}
+
+/// What a record says, without the response.
+#[derive(Debug, Serialize)]
+pub(crate) struct Summary {
+    pub(crate) id: String,
+    /// Changes with the owner and the phase, and not with a renewal: what a change compares.
+    pub(crate) version: String,
+    pub(crate) phase: &'static str,
+    pub(crate) attempt: u32,
+    pub(crate) created_at: Option<String>,
+    pub(crate) age_seconds: Option<u64>,
+    pub(crate) lease_until: Option<String>,
+    pub(crate) completed_at: Option<String>,
+    pub(crate) expires_at: String,
+    pub(crate) steps: Option<usize>,
+    pub(crate) route: Option<String>,
+    pub(crate) label: Option<String>,
+}
+
+/// A record with its response.
+#[derive(Debug, Serialize)]
+pub(crate) struct Shown {
+    #[serde(flatten)]
+    pub(crate) summary: Summary,
+    /// `None` while the run has not ended.
+    pub(crate) response: Option<ShownResponse>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(tag = "stored", rename_all = "kebab-case")]
+pub(crate) enum ShownResponse {
+    Kept {
+        status: u16,
+        headers: Vec<String>,
+        /// Only if it was asked for.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        body: Option<String>,
+    },
+    NotStored,
+    Erased,
+}
+
+impl View {
+    pub(crate) fn of(idempotency: &Idempotency, listed: &Listed) -> Self {
+        match &listed.record {
+            Ok(record) => Self::Readable(Box::new(Summary::of(idempotency, record))),
+            Err(error) => Self::Unreadable {
+                id: KeyId::of(&listed.id).to_string(),
+                error: Causes(error).to_string(),
+            },
+        }
+    }
+}
+
+impl Summary {
+    fn of(idempotency: &Idempotency, record: &Record) -> Self {
+        let now = SystemTime::now();
+        let lease_until = match record.phase {
+            Phase::InFlight { lease_until, .. } => Some(lease_until),
+            _ => None,
+        };
+        let age = record.created_at.map(|at| now.duration_since(at));
+        Self {
+            id: KeyId::of(&record.id).to_string(),
+            version: version(record),
+            phase: phase(record, now),
+            attempt: record.attempt,
+            created_at: record.created_at.map(date),
+            // A store whose clock is ahead dates records a little later than now.
+            age_seconds: age.map(|age| age.unwrap_or_default().as_secs()),
+            lease_until: lease_until.map(date),
+            completed_at: record.completed_at.map(date),
+            expires_at: date(record.expires_at),
+            steps: idempotency.completed_steps(record).ok(),
+            route: record.labels.route().map(Into::into),
+            label: record.labels.label().map(Into::into),
+        }
+    }
+}
+
+impl Shown {
+    pub(crate) fn of(
+        idempotency: &Idempotency,
+        record: &Record,
+        with_body: bool,
+    ) -> Result<Self, StoreError> {
+        let response = match idempotency.stored_response(record)? {
+            StoredResponse::Kept(response) => Some(ShownResponse::Kept {
+                status: response.status().as_u16(),
+                headers: response.headers().keys().map(ToString::to_string).collect(),
+                body: with_body.then(|| String::from_utf8_lossy(response.body()).into_owned()),
+            }),
+            StoredResponse::NotStored => Some(ShownResponse::NotStored),
+            StoredResponse::Erased => Some(ShownResponse::Erased),
+            _ => None,
+        };
+        Ok(Self {
+            summary: Summary::of(idempotency, record),
+            response,
+        })
+    }
+}
+
+/// The bytes of the stored body.
+pub(crate) fn body_of(
+    idempotency: &Idempotency,
+    record: &Record,
+) -> Result<Option<Bytes>, StoreError> {
+    Ok(match idempotency.stored_response(record)? {
+        StoredResponse::Kept(response) => Some(response.into_body()),
+        _ => None,
+    })
+}
+
+/// A word for the record that was seen: a digest, because the owner's token ends its run.
+pub(crate) fn version(record: &Record) -> String {
+    let phase: &[u8] = match record.phase {
+        Phase::Completed { .. } => b"completed",
+        _ => b"in flight",
+    };
+    let seen = Sha256::new()
+        .chain_update(b"core-api version of a key\0")
+        .chain_update(record.id.as_bytes())
+        .chain_update(record.token.as_bytes())
+        .chain_update(phase)
+        .finalize();
+    seen[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn phase(record: &Record, now: SystemTime) -> &'static str {
+    match KeyState::of(record, now) {
+        KeyState::Running => "running",
+        KeyState::Suspended => "suspended",
+        KeyState::Lost => "lost",
+        KeyState::Done => "done",
+        KeyState::Erased => "erased",
+        _ => "free",
+    }
+}
+
+fn date(time: SystemTime) -> String {
+    // A record that never expires has a time that chrono cannot show.
+    let since = time
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    let seconds = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
+    match DateTime::<Utc>::from_timestamp(seconds, since.subsec_nanos()) {
+        Some(time) => time.to_rfc3339_opts(SecondsFormat::Secs, true),
+        None => "never".into(),
+    }
+}

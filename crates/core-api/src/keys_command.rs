@@ -1,0 +1,239 @@
+//! `core-api keys`.
+
+mod change;
+mod input;
+mod print;
+
+use std::{fs, slice};
+
+use axum::http::{HeaderMap, HeaderValue, header};
+use idempotency::{
+    Idempotency, IdempotencyKey, KeySyntax, Scope, StoreError, log_text::Causes, store::ListedPhase,
+};
+use rustls::crypto::ring;
+
+use crate::{
+    config::{KeyFilter, KeyStore, KeysCommand, ListKeys, PurgeKeys, ResolveKey, ShowKey},
+    database::{self, OpenError, OpenedKeys},
+    keys::{
+        Asked, Change, Filter, Found, KeyId, Position, Prepared, Shown, View, Who, body_of, find,
+    },
+    logging,
+    secret::Secret,
+};
+use change::{change_chosen, change_named, named_by};
+use print::Table;
+
+/// Does what is asked, and returns whether nothing was left undone.
+pub(crate) async fn run(command: &KeysCommand) -> Result<bool, String> {
+    match command {
+        KeysCommand::List(asked) => list(asked).await.map(|()| true),
+        KeysCommand::Show(asked) => show(asked).await,
+        KeysCommand::Release(asked) => {
+            let named = named_by(&asked.chosen)?;
+            let idempotency = open(&asked.store).await?;
+            let even_if_running = asked.even_if_running;
+            let change = Change::Release { even_if_running };
+            change_chosen(
+                &idempotency,
+                &asked.chosen,
+                named,
+                &change,
+                ListedPhase::Lapsed,
+            )
+            .await
+        }
+        KeysCommand::Resolve(asked) => {
+            let change = resolution(asked)?;
+            let named = input::named(slice::from_ref(&asked.id))?;
+            let idempotency = open(&asked.store).await?;
+            change_named(&idempotency, named, asked.json, &change).await
+        }
+        KeysCommand::Erase(asked) => {
+            let named = named_by(&asked.chosen)?;
+            let idempotency = open(&asked.store).await?;
+            let (change, phase) = (Change::Erase, ListedPhase::Completed);
+            change_chosen(&idempotency, &asked.chosen, named, &change, phase).await
+        }
+        KeysCommand::Purge(asked) => purge(asked).await.map(|()| true),
+    }
+}
+
+/// The engine that the service has, over the same store.
+async fn open(asked: &KeyStore) -> Result<Idempotency, String> {
+    logging::start(asked.log_format);
+    drop(ring::default_provider().install_default());
+    let KeyStore {
+        database,
+        idempotency_store,
+        secret_file,
+        ..
+    } = asked;
+    let opened = database::open_keys(database, idempotency_store, secret_file.as_deref()).await;
+    let OpenedKeys { store, secret } = opened.map_err(|error| explain(&error))?;
+    let secret = secret.as_ref().map_or(&[][..], Secret::as_bytes);
+    Ok(Idempotency::builder(store)
+        .with_namespace("core-api")
+        .with_secret(secret)
+        .build())
+}
+
+fn explain(error: &OpenError) -> String {
+    match error {
+        OpenError::Database(url, error) => format!("--database {url}: {}", Causes(error)),
+        OpenError::IdempotencyStore(url, error) => {
+            format!("--idempotency-store {url}: {}", Causes(error))
+        }
+        OpenError::Limit(bytes, error) => {
+            format!("--idempotency-store-limit {bytes}: {}", Causes(error))
+        }
+        OpenError::Secret(error) => {
+            let path = error.path.display();
+            format!("--secret-file {path}: {}", Causes(error.source.as_ref()))
+        }
+    }
+}
+
+fn failed(error: &StoreError) -> String {
+    format!("the store of the keys: {}", Causes(error))
+}
+
+fn filter(idempotency: &Idempotency, asked: &KeyFilter, phase: Option<ListedPhase>) -> Filter {
+    let named = [
+        (asked.in_flight, ListedPhase::InFlight),
+        (asked.stuck, ListedPhase::Lapsed),
+        (asked.completed, ListedPhase::Completed),
+    ];
+    let named = named.into_iter().find(|(is_asked, _)| *is_asked);
+    let of_subject = asked.of_subject.as_ref().map(|subject| {
+        let label = crate::keys::owner_label(subject.as_str());
+        idempotency.label_text(&label).as_ref().into()
+    });
+    Filter {
+        phase: named.map(|(_, phase)| phase).or(phase),
+        older_than: asked.older_than,
+        label: of_subject.or_else(|| asked.label.as_deref().map(Into::into)),
+        route: asked.route.as_deref().map(Into::into),
+    }
+}
+
+async fn list(asked: &ListKeys) -> Result<(), String> {
+    let idempotency = open(&asked.store).await?;
+    let filter = filter(&idempotency, &asked.filter, None);
+    let (mut position, mut left) = (Position::Start, asked.limit);
+    let mut table = Table::new(asked.json);
+    while left > 0 {
+        let page = filter.next(&idempotency, &mut position).await;
+        let page = page.map_err(|error| failed(&error))?;
+        if page.is_empty() {
+            break;
+        }
+        for listed in page.iter().take(left) {
+            table.line(&View::of(&idempotency, listed))?;
+        }
+        left -= page.len().min(left);
+    }
+    table.end()
+}
+
+async fn show(asked: &ShowKey) -> Result<bool, String> {
+    // Before the store is opened, which takes a SQLite file from a service that starts.
+    let key = match (&asked.id, &asked.key) {
+        (Some(_), _) => None,
+        (None, Some(key)) if key.expose() != "-" => Some(key.expose().to_owned()),
+        (None, _) => Some(input::line()?),
+    };
+    let idempotency = open(&asked.store).await?;
+    let id = match (&asked.id, key) {
+        (Some(id), _) => id.clone(),
+        (None, key) => {
+            let key = key.unwrap_or_default();
+            let key = IdempotencyKey::from_field_value(key.as_bytes(), KeySyntax::QuotedOrBare);
+            let key = key.map_err(|error| format!("the key: {}", Causes(&error)))?;
+            let scope = match &asked.subject {
+                Some(subject) => Scope::principal(subject.as_str()),
+                None => Scope::anonymous(),
+            };
+            KeyId::of(&idempotency.record_id(&scope, &key))
+        }
+    };
+    let record = match find(&idempotency, &id)
+        .await
+        .map_err(|error| failed(&error))?
+    {
+        Found::One(record) => record,
+        Found::Nothing => {
+            logging::say(&format!("{id}: not found"));
+            return Ok(false);
+        }
+        Found::Several => {
+            logging::say(&format!("{id}: several keys begin with these digits"));
+            return Ok(false);
+        }
+    };
+    let with_body = asked.json && asked.body;
+    let shown = Shown::of(&idempotency, &record, with_body).map_err(|error| failed(&error))?;
+    print::shown(&shown, asked.json)?;
+    if asked.body
+        && !asked.json
+        && let Some(body) = body_of(&idempotency, &record).map_err(|error| failed(&error))?
+    {
+        print::body(&body)?;
+    }
+    Ok(true)
+}
+
+/// The response that a key is to be given.
+fn resolution(asked: &ResolveKey) -> Result<Change, String> {
+    let body = match &asked.body_file {
+        None => Vec::new(),
+        Some(path) => fs::read(path)
+            .map_err(|error| format!("--body-file {}: {}", path.display(), Causes(&error)))?,
+    };
+    if body.len() > Prepared::MAX_BODY {
+        return Err("--body-file: a response above 1 MiB is not stored".into());
+    }
+    let mut headers = HeaderMap::new();
+    for (name, value) in &asked.headers {
+        headers.append(name, value.clone());
+    }
+    if !body.is_empty() && !headers.contains_key(header::CONTENT_TYPE) {
+        let json = HeaderValue::from_static("application/json");
+        headers.insert(header::CONTENT_TYPE, json);
+    }
+    Ok(Change::Resolve {
+        prepared: Prepared {
+            status: asked.status,
+            headers,
+            body,
+            ttl: asked.ttl.0,
+        },
+        even_if_running: asked.even_if_running,
+    })
+}
+
+async fn purge(asked: &PurgeKeys) -> Result<(), String> {
+    const PURGED_AT_ONCE: usize = 1000;
+    let idempotency = open(&asked.store).await?;
+    let who = Who::of_process();
+    let event = Asked::log(&who, "purge", "all that have expired");
+    let mut purged = 0;
+    loop {
+        let removed = match idempotency.store().purge_expired(PURGED_AT_ONCE).await {
+            Ok(removed) => removed,
+            Err(error) => {
+                event.not_done(format_args!(
+                    "{purged} removed, and then: {}",
+                    Causes(&error)
+                ));
+                return Err(failed(&error));
+            }
+        };
+        purged += removed;
+        if removed < PURGED_AT_ONCE {
+            break;
+        }
+    }
+    event.done(format_args!("{purged} removed"));
+    print::count("removed", purged, asked.json)
+}

@@ -1,0 +1,167 @@
+//! What goes to standard output.
+
+use std::io::{Write, stdout};
+
+use idempotency::log_text::{Causes, Printable};
+use serde_json::json;
+
+use crate::keys::{Shown, ShownResponse, Summary, View};
+
+/// A list, as a table or as a JSON object a line.
+pub(super) struct Table {
+    is_json: bool,
+    is_empty: bool,
+}
+
+/// How many digits of an id a table has, as log lines do.
+const DIGITS: usize = 16;
+
+impl Table {
+    pub(super) const fn new(is_json: bool) -> Self {
+        Self {
+            is_json,
+            is_empty: true,
+        }
+    }
+
+    pub(super) fn line(&mut self, view: &View) -> Result<(), String> {
+        if self.is_json {
+            return line(&as_json(view));
+        }
+        if self.is_empty {
+            self.is_empty = false;
+            line(&row(
+                "ID",
+                "PHASE",
+                "ATTEMPT",
+                "AGE",
+                "LEASE/EXPIRY",
+                "ROUTE",
+                "LABEL",
+            ))?;
+        }
+        line(&match view {
+            View::Readable(key) => row(
+                &key.id[..DIGITS],
+                key.phase,
+                &key.attempt.to_string(),
+                &age(key),
+                key.lease_until.as_ref().unwrap_or(&key.expires_at),
+                &printable(key.route.as_deref()),
+                &printable(key.label.as_deref()),
+            ),
+            View::Unreadable { id, error } => {
+                format!("{}  cannot be read: {}", &id[..DIGITS], Printable(error))
+            }
+        })
+    }
+
+    pub(super) fn end(self) -> Result<(), String> {
+        if self.is_empty && !self.is_json {
+            crate::logging::say("no keys");
+        }
+        Ok(())
+    }
+}
+
+/// One key, a line for each of its members.
+pub(super) fn shown(shown: &Shown, is_json: bool) -> Result<(), String> {
+    if is_json {
+        return line(&as_json(shown));
+    }
+    let key = &shown.summary;
+    let times = [
+        ("created", &key.created_at),
+        ("lease until", &key.lease_until),
+        ("completed", &key.completed_at),
+    ];
+    line(&format!("id           {}", key.id))?;
+    line(&format!("version      {}", key.version))?;
+    line(&format!("phase        {}", key.phase))?;
+    line(&format!("attempt      {}", key.attempt))?;
+    for (name, time) in times {
+        if let Some(time) = time {
+            line(&format!("{name:<12} {time}"))?;
+        }
+    }
+    line(&format!("expires      {}", key.expires_at))?;
+    let steps = key
+        .steps
+        .map_or("cannot be read".into(), |steps| steps.to_string());
+    line(&format!("steps        {steps}"))?;
+    line(&format!("route        {}", printable(key.route.as_deref())))?;
+    line(&format!("label        {}", printable(key.label.as_deref())))?;
+    match &shown.response {
+        None => Ok(()),
+        Some(ShownResponse::NotStored) => line("response     not stored"),
+        Some(ShownResponse::Erased) => line("response     erased"),
+        Some(ShownResponse::Kept {
+            status, headers, ..
+        }) => {
+            line(&format!("response     {status}"))?;
+            line(&format!("headers      {}", headers.join(", ")))
+        }
+    }
+}
+
+/// The bytes as they are.
+pub(super) fn body(body: &[u8]) -> Result<(), String> {
+    let mut output = stdout().lock();
+    let written = output
+        .write_all(b"\n")
+        .and_then(|()| output.write_all(body));
+    written
+        .and_then(|()| output.flush())
+        .map_err(|error| unwritten(&error))
+}
+
+pub(super) fn count(name: &str, count: usize, is_json: bool) -> Result<(), String> {
+    line(&if is_json {
+        json!({name: count}).to_string()
+    } else {
+        format!("{count} {name}")
+    })
+}
+
+/// Written at once: a change that was made is known even if the next one hangs.
+pub(super) fn line(text: &str) -> Result<(), String> {
+    let mut output = stdout().lock();
+    let written = writeln!(output, "{text}").and_then(|()| output.flush());
+    written.map_err(|error| unwritten(&error))
+}
+
+fn unwritten(error: &std::io::Error) -> String {
+    format!("standard output: {}", Causes(error))
+}
+
+fn as_json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).expect("strings and numbers can be written")
+}
+
+fn row(
+    id: &str,
+    phase: &str,
+    attempt: &str,
+    age: &str,
+    until: &str,
+    route: &str,
+    label: &str,
+) -> String {
+    format!("{id:<DIGITS$}  {phase:<9}  {attempt:<7}  {age:<6}  {until:<20}  {route:<24}  {label}")
+        .trim_end()
+        .to_owned()
+}
+
+fn age(key: &Summary) -> String {
+    match key.age_seconds {
+        None => "?".into(),
+        Some(seconds @ 0..60) => format!("{seconds}s"),
+        Some(seconds @ 60..3600) => format!("{}m", seconds / 60),
+        Some(seconds @ 3600..86_400) => format!("{}h", seconds / 3600),
+        Some(seconds) => format!("{}d", seconds / 86_400),
+    }
+}
+
+fn printable(text: Option<&str>) -> String {
+    text.map_or("-".into(), |text| Printable(text).to_string())
+}
