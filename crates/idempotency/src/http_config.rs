@@ -97,7 +97,7 @@ impl HttpConfig {
     ///
     /// let http = HttpConfig::new();
     /// let mut allowed = http.cors_allow_headers();
-    /// The application's own fields.
+    /// // The application's own fields.
     /// allowed.extend([AUTHORIZATION, CONTENT_TYPE]);
     /// let cors = CorsLayer::new()
     ///     .allow_origin(AllowOrigin::exact("https://shop.example".parse().unwrap()))

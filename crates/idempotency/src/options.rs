@@ -29,7 +29,7 @@ pub type FingerprintFn = fn(&Parts, &Bytes) -> Vec<u8>;
 ///     .ttl(Duration::from_secs(3600))
 ///     .on_duplicate(OnDuplicate::Wait);
 ///
-/// For work that must stop rather than happen twice.
+/// // For work that must stop rather than happen twice.
 /// const TRANSFER: Options = Options::new().on_lost(OnLost::Refuse);
 /// ```
 #[derive(Clone, Copy, Debug)]

@@ -179,11 +179,11 @@ impl IdempotencyBuilder {
     ///
     /// use idempotency::{Idempotency, MemoryStore, OnDuplicate, Options, idempotent};
     ///
-    /// Stored for an hour, and a duplicate waits.
+    /// /// Stored for an hour, and a duplicate waits.
     /// #[idempotent]
     /// async fn book() {}
     ///
-    /// Stored for a week, and a duplicate waits too.
+    /// /// Stored for a week, and a duplicate waits too.
     /// #[idempotent(ttl_seconds = 604_800)]
     /// async fn pay() {}
     ///
@@ -211,7 +211,7 @@ impl IdempotencyBuilder {
     ///
     /// use idempotency::{Idempotency, MemoryStore, Scope};
     ///
-    /// An authentication layer outside of the engine refuses requests with unknown keys.
+    /// // An authentication layer outside of the engine refuses requests with unknown keys.
     /// let accounts: Arc<HashMap<String, u64>> = Arc::default();
     /// let idempotency = Idempotency::builder(MemoryStore::new())
     ///     .with_scope(move |head| {

@@ -170,7 +170,7 @@ impl Idempotency {
     ///
     /// Only the record's token stays, and is spent for a day: neither a late claim nor a late completion of the run takes
     /// the key again. Another run of the same request that is still underway counts as the next request: a
-    /// [transactional](crate::Options::transactional) one that began before and has not committed, or one that lost the
+    /// [transactional](crate::RunMode::Transactional) one that began before and has not committed, or one that lost the
     /// key and recovers. So free a key when no run of it can be underway.
     ///
     /// A hold is not changed. [`Resolution::Release`] frees the key of a lost run.

@@ -20,7 +20,7 @@ impl Idempotency {
     /// ```
     /// use idempotency::{Idempotency, IdempotencyKey, Scope, store::{IfOwner, Resolution}};
     ///
-    /// The payment provider has no record of this transfer, so the client's next retry may run.
+    /// /// The payment provider has no record of this transfer, so the client's next retry may run.
     /// async fn let_it_run(idempotency: &Idempotency, key: &str) -> Result<(), Box<dyn std::error::Error>> {
     ///     let id = idempotency.record_id(&Scope::principal("ann"), &IdempotencyKey::new(key)?);
     ///     let seen = idempotency.store().inspect(&id).await?.ok_or("it has expired")?;
@@ -74,7 +74,7 @@ impl Idempotency {
     ///
     /// use idempotency::{Idempotency, StoreError, store::{IfOwner, Record, Resolution}};
     ///
-    /// The mail server's log says that the invoice was sent, so every further call gets its receipt.
+    /// /// The mail server's log says that the invoice was sent, so every further call gets its receipt.
     /// async fn it_was_sent(idempotency: &Idempotency, seen: &Record) -> Result<IfOwner<()>, StoreError> {
     ///     let outcome = idempotency.outcome_of_value("receipt 1");
     ///     let ttl = Duration::from_secs(24 * 3600);

@@ -56,7 +56,7 @@ impl Execution {
     /// }
     ///
     /// async fn charge(key: String) -> Result<String, StatusCode> {
-    /// The call to the payment provider goes here.
+    ///     // The call to the payment provider goes here.
     ///     Ok(key)
     /// }
     /// ```

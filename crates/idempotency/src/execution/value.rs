@@ -24,7 +24,7 @@ impl Execution {
     ///
     /// const OPTIONS: Options = Options::new().mode(RunMode::Transactional);
     ///
-    /// Makes one invoice for each message, however often the queue delivers it. Invoices and keys are in one file.
+    /// /// Makes one invoice for each message, however often the queue delivers it. Invoices and keys are in one file.
     /// async fn handle(
     ///     idempotency: &Idempotency,
     ///     database: SqliteDatabase,

@@ -22,7 +22,7 @@ pub enum Resolution {
         /// Bytes that the engine can read.
         outcome: Bytes,
     },
-    /// As `Replace`, and takes the application's [label](crate::Labels::label) away. The route stays.
+    /// As `Replace`, and takes the application's [label](crate::Label) away. The route stays.
     Erase {
         /// Bytes that the engine can read.
         outcome: Bytes,

@@ -15,7 +15,7 @@ impl Idempotency {
     /// use axum::{http::StatusCode, response::IntoResponse};
     /// use idempotency::{Idempotency, store::{IfOwner, Record, Resolution}};
     ///
-    /// The bookings table shows that the booking was made, so every retry gets the response that is missing.
+    /// /// The bookings table shows that the booking was made, so every retry gets the response that is missing.
     /// async fn it_was_booked(
     ///     idempotency: &Idempotency,
     ///     seen: &Record,
