@@ -1,9 +1,14 @@
 //! Duplicates that meet while the first request runs.
 
-use std::time::Duration;
+use std::{
+    sync::mpsc::{self, RecvTimeoutError},
+    thread,
+    time::Duration,
+};
 
 use rstest_reuse::apply;
 use tests::reply::Reply;
+use tokio::runtime::Handle;
 
 use crate::{
     backend::{Backend, each_store, installed},
@@ -247,11 +252,26 @@ async fn a_run_longer_than_its_lease_keeps_its_key(backend: Backend) {
     assert_eq!(server.probe.runs(), 1);
 }
 
+/// Wakes a worker again and again, as the other threads of a service do, until this is dropped. tokio may poll no socket as
+/// long as the worker that polled last blocks its thread, and no other worker is woken.
+fn wake_workers() -> mpsc::Sender<()> {
+    let (sender, stopped) = mpsc::channel();
+    let runtime = Handle::current();
+    thread::spawn(move || {
+        let interval = Duration::from_millis(20);
+        while stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
+            runtime.spawn(async {});
+        }
+    });
+    sender
+}
+
 // proves: hold-lives-by-renewal, run-outlives-lease
 #[apply(each_store)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_that_blocks_its_thread_keeps_its_key(backend: Backend) {
     let server = installed!(TestServer::new(backend).await);
+    let _others = wake_workers();
     let running = server.send(server.post("/blocking", "k", BOOKING));
     server.probe.started().await;
     server.faults.renew.called(2).await;
