@@ -36,13 +36,15 @@ impl Idempotency {
             }
             renewals += 1;
             let now = Instant::now();
-            if with_store_timeout(&self.0.store, self.0.store.renew(hold)).await?
-                == IfOwner::NotOwner
-                && !self
-                    .0
-                    .active_runs
-                    .reclaim(self.store(), hold, fingerprint)
-                    .await?
+            let renewed = with_store_timeout(&self.0.store, self.0.store.renew(hold)).await?;
+            if renewed == IfOwner::NotOwner
+                // While the secret is being changed, a free key may have a record under the other secret.
+                && (self.is_in_rotation()
+                    || !self
+                        .0
+                        .active_runs
+                        .reclaim(self.store(), hold, fingerprint)
+                        .await?)
             {
                 return Ok(IfOwner::NotOwner);
             }

@@ -14,6 +14,8 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::{
     ClaimedRun, Idempotency, NextAction, Operation, Replay, active_runs::ActiveRuns, decision,
     local_locks::LocalLocks, store_timeout::with_store_timeout,
@@ -50,6 +52,10 @@ impl Idempotency {
             (NamedBy::Other, Some(other)) => other.bytes(),
             _ => &self.0.secret,
         }
+    }
+
+    pub(super) fn is_in_rotation(&self) -> bool {
+        self.0.other_secret.is_some()
     }
 
     /// Claims the key while the secret is being changed: `other` is the same operation under the other secret.
@@ -120,6 +126,8 @@ impl Idempotency {
         if let Ok(Some(replay)) = self.recorded(&own).await {
             return Ok(NextAction::Replay(replay));
         }
+        // One wait for both claims.
+        let deadline = patience.map(|patience| Instant::now() + patience);
         let mut first = match self.begin_leased(previous, options, patience).await {
             Ok(NextAction::Run(first)) => first,
             Err(Rejection::OutcomeUnknown) => {
@@ -138,6 +146,7 @@ impl Idempotency {
         }
         // Only one of the two runs begins.
         first.place = None;
+        let patience = deadline.map(|end| end.saturating_duration_since(Instant::now()));
         let begun = self.begin_leased(own, options, patience).await;
         // From here on, a service of the first deployment finds the record under the new secret.
         first.give_back().await;

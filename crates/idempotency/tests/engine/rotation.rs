@@ -5,19 +5,22 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    thread,
     time::Duration,
 };
 
+use async_trait::async_trait;
 use idempotency::{
     Clock, Fingerprint, Idempotency, IdempotencyBuilder, MemoryStore, OnLost, Options, Rejection,
-    Run, RunError, RunMode, Store,
-    store::{ClaimRequest, Hold, ListRequest, Token},
+    Run, RunError, RunMode, Store, StoreError,
+    store::{ClaimRequest, Hold, ListRequest, Record, RecordId, Token},
 };
-use tokio::{sync::Barrier, task::JoinSet};
+use tokio::{runtime::Runtime, sync::Barrier, task::JoinSet};
 
 #[cfg(feature = "sqlite")]
 use super::commits::World;
 use super::{Failed, charge_with, execute, refund};
+use crate::delegate::{Delegate, Hooks};
 
 const OLD: &[u8] = b"the old secret";
 const NEW: &[u8] = b"the new secret";
@@ -236,6 +239,65 @@ async fn what_a_failed_run_has_done_is_resumed_after_a_deployment() {
         };
         assert_eq!(done, child_key);
     }
+}
+
+/// A store whose process is paused once: after the second read, until the hold has expired and another service has served the key.
+#[derive(Debug)]
+struct PausedProcess {
+    store: MemoryStore,
+    clock: Clock,
+    reads: AtomicUsize,
+}
+
+#[async_trait]
+impl Hooks for PausedProcess {
+    fn store(&self) -> &dyn Store {
+        &self.store
+    }
+
+    async fn inspect(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
+        let found = self.store.inspect(id).await;
+        if self.reads.fetch_add(1, Ordering::SeqCst) == 1 {
+            // Nothing of this process runs meanwhile: no timer, no heartbeat.
+            thread::sleep(LEASE / 2);
+            self.clock.advance(2 * LEASE);
+            let service = serve(&self.store, SECOND);
+            let served = async move {
+                let fails = async { Err::<u32, _>(Failed) };
+                let failed = charge_with(&service, &options(), fails).await;
+                failed.expect_err("it leaves the key free");
+                assert_eq!(value(&service, 2).await, Run::Executed(2));
+            };
+            let runtime = Runtime::new().expect("a runtime");
+            thread::spawn(move || runtime.block_on(served))
+                .join()
+                .expect("served");
+        }
+        found
+    }
+}
+
+const LEASE: Duration = Duration::from_secs(1);
+
+/// It may not claim the free key again: its own secret does not show what has happened under the next one.
+// proves: secret-rotation-runs-once, lost-lease-stores-nothing
+#[tokio::test]
+async fn a_process_that_was_paused_before_its_run_does_not_run_after_the_next_deployment_has() {
+    let clock = Clock::manual();
+    let store = MemoryStore::new().with_clock(clock.clone());
+    let paused = Delegate(PausedProcess {
+        store: store.clone(),
+        clock,
+        reads: AtomicUsize::new(0),
+    });
+    let first = FIRST(Idempotency::builder(paused)).build();
+    let options = options().lease(LEASE);
+    let late = charge_with(&first, &options, async { Ok(1) }).await;
+    assert!(
+        matches!(late, Err(RunError::Rejected(Rejection::InProgress))),
+        "{late:?}"
+    );
+    assert_eq!(value(&serve(&store, FIRST), 3).await, Run::Replayed(2));
 }
 
 /// A service of the second deployment that dies between its two claims leaves the first one.
