@@ -6,7 +6,11 @@ mod filter;
 mod id;
 mod view;
 
-use idempotency::Label;
+use std::sync::Arc;
+
+use idempotency::{Idempotency, IdempotencyBuilder, Label, Store};
+
+use crate::secret::Secret;
 
 pub(crate) use audit::{Asked, Who};
 pub(crate) use change::{Change, Outcome, Prepared, change, change_seen};
@@ -15,6 +19,13 @@ pub(crate) use filter::{Filter, Position};
 pub use id::KeyId;
 pub(crate) use id::{Found, find};
 pub(crate) use view::{Shown, ShownResponse, Summary, View, body_of};
+
+/// The engine over this store. The service and the commands have the same one: another namespace or secret names other keys.
+pub(crate) fn engine(store: Arc<dyn Store>, secret: Option<&Secret>) -> IdempotencyBuilder {
+    Idempotency::builder(store)
+        .with_namespace("core-api")
+        .with_secret(secret.map_or(&[][..], Secret::as_bytes))
+}
 
 /// By which the keys of a subject are found. It is a digest: the store does not reveal whose keys it holds.
 pub(crate) fn owner_label(subject: &str) -> Label {

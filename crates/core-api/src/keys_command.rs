@@ -14,12 +14,13 @@ use rustls::crypto::ring;
 
 use crate::{
     config::{KeyFilter, KeyStore, KeysCommand, ListKeys, PurgeKeys, ResolveKey, ShowKey},
-    database::{self, OpenError, OpenedKeys},
+    database::{self, OpenedKeys},
     keys::{
-        Asked, Change, Filter, Found, KeyId, Position, Prepared, Shown, View, Who, body_of, find,
+        self, Asked, Change, Filter, Found, KeyId, Position, Prepared, Shown, View, Who, body_of,
+        find,
     },
     logging,
-    secret::Secret,
+    server::ServerError,
 };
 use change::{change_chosen, change_named, named_by};
 use print::Table;
@@ -70,28 +71,9 @@ async fn open(asked: &KeyStore) -> Result<Idempotency, String> {
         ..
     } = asked;
     let opened = database::open_keys(database, idempotency_store, secret_file.as_deref()).await;
-    let OpenedKeys { store, secret } = opened.map_err(|error| explain(&error))?;
-    let secret = secret.as_ref().map_or(&[][..], Secret::as_bytes);
-    Ok(Idempotency::builder(store)
-        .with_namespace("core-api")
-        .with_secret(secret)
-        .build())
-}
-
-fn explain(error: &OpenError) -> String {
-    match error {
-        OpenError::Database(url, error) => format!("--database {url}: {}", Causes(error)),
-        OpenError::IdempotencyStore(url, error) => {
-            format!("--idempotency-store {url}: {}", Causes(error))
-        }
-        OpenError::Limit(bytes, error) => {
-            format!("--idempotency-store-limit {bytes}: {}", Causes(error))
-        }
-        OpenError::Secret(error) => {
-            let path = error.path.display();
-            format!("--secret-file {path}: {}", Causes(error.source.as_ref()))
-        }
-    }
+    let OpenedKeys { store, secret } =
+        opened.map_err(|error| ServerError::from(error).to_string())?;
+    Ok(keys::engine(store, secret.as_ref()).build())
 }
 
 fn failed(error: &StoreError) -> String {
@@ -106,7 +88,7 @@ fn filter(idempotency: &Idempotency, asked: &KeyFilter, phase: Option<ListedPhas
     ];
     let named = named.into_iter().find(|(is_asked, _)| *is_asked);
     let of_subject = asked.of_subject.as_ref().map(|subject| {
-        let label = crate::keys::owner_label(subject.as_str());
+        let label = keys::owner_label(subject.as_str());
         idempotency.label_text(&label).as_ref().into()
     });
     Filter {

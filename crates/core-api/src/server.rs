@@ -16,9 +16,10 @@ use crate::{
     config::{Config, StoreUrl},
     connections, cors,
     database::{self, OpenError, Opened},
+    keys,
     probe::Probe,
     router::{Access, router},
-    secret::{Secret, SecretError},
+    secret::SecretError,
     shutdown::Hangups,
     tokens::{Tokens, Watch},
 };
@@ -82,11 +83,7 @@ impl Server {
             secret,
         } = database::open(config).await?;
         let http = HttpConfig::new();
-        let secret = secret.as_ref().map_or(&[][..], Secret::as_bytes);
-        let mut builder = Idempotency::builder(store)
-            .with_namespace("core-api")
-            .with_http(http.clone())
-            .with_secret(secret);
+        let mut builder = keys::engine(store, secret.as_ref()).with_http(http.clone());
         if tokens.is_some() {
             builder = builder.with_scope(caller::scope);
         }

@@ -1,8 +1,6 @@
 //! What a PostgreSQL client must provide so that its transactions can carry a key's record.
 
-#[cfg(feature = "sqlx-0_8")]
-mod sqlx_0_8;
-mod sqlx_0_9;
+mod sqlx;
 #[cfg(feature = "tokio-postgres")]
 mod tokio_postgres;
 
