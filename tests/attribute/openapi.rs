@@ -6,7 +6,8 @@ use std::sync::{Arc, atomic::AtomicUsize};
 
 use http::HeaderName;
 use idempotency::{
-    HttpConfig, HttpRejection, Idempotency, Keep, MemoryStore, OnLost, Options, idempotent,
+    HttpConfig, HttpRejection, Idempotency, IdempotencyKey, Keep, KeySyntax, MemoryStore, OnLost,
+    Options, idempotent,
 };
 use serde_json::{Value, json};
 use utoipa::{OpenApi, openapi::RefOr};
@@ -209,10 +210,24 @@ fn a_document_says_what_the_options_and_the_configuration_say() {
     assert_eq!(parameter["name"], "Request-Key");
     assert_eq!(parameter["required"], true);
     assert_eq!(parameter["schema"]["format"], "sf-string");
+    // The longest key is valid in quotes too, with each character behind a backslash.
+    let longest = format!("\"{}\"", r#"\""#.repeat(IdempotencyKey::MAX_LENGTH));
+    let max = parameter["schema"]["maxLength"].as_u64().expect("a number");
+    assert_eq!(max, longest.len() as u64);
+    let key = IdempotencyKey::from_field_value(longest.as_bytes(), KeySyntax::Quoted);
+    assert!(key.is_ok());
     assert!(post["responses"]["201"]["headers"]["X-Again"].is_object());
     assert_eq!(post["x-idempotency"]["stored"], "all");
     assert!(has(post, "400", "idempotency_key_missing"));
     assert!(has(post, "409", "idempotency_outcome_unknown"));
+    // The page of problems has a heading for each, and the document names all of them.
+    let page = include_str!("../../crates/idempotency/src/problems.md");
+    let document = post["responses"].to_string();
+    let headings = page.lines().filter_map(|line| line.strip_prefix("# "));
+    let missing: Vec<_> = headings
+        .filter(|name| !document.contains(&name.replace('-', "_")))
+        .collect();
+    assert!(missing.is_empty(), "{missing:?}");
 
     // While clients change over, a key may come in either field.
     let http = http.with_former_key_header(HeaderName::from_static("x-request-key"));

@@ -2,7 +2,11 @@
 
 use bytes::Bytes;
 use http::{StatusCode, header};
-use idempotency::{IdempotencyKey, KeyChange, KeyState, Scope, StoredResponse, store::RecordId};
+use idempotency::{
+    IdempotencyKey, Scope,
+    operators::{KeyChange, KeyState, StoredResponse},
+    store::RecordId,
+};
 use rstest_reuse::apply;
 use tests::reply::Reply;
 

@@ -120,6 +120,7 @@ const IDEMPOTENCY: &[Layer] = &[
             "store",
         ],
     ),
+    ("operators", &["engine"]),
     (
         "execution",
         &[
@@ -157,6 +158,7 @@ const IDEMPOTENCY: &[Layer] = &[
             "http_rejection",
             "key",
             "log_text",
+            "operators",
             "options",
             "outcome",
             "record",

@@ -50,7 +50,7 @@
 //!   [`FirestoreStore`], or [one of your own](guide::custom_store). The guide to [stores](guide::stores) helps you
 //!   choose.
 //! - [`store`] also has what handlers do not need: the types for writing a store, managing its records, or naming a
-//!   transaction.
+//!   transaction. [`operators`] has those for looking at a key, erasing its response and freeing it.
 //!
 //! # Guides
 //!
@@ -98,6 +98,7 @@ mod web;
 // How this library formats errors for logs, for services that format theirs in the same way.
 #[doc(hidden)]
 pub mod log_text;
+pub mod operators;
 mod options;
 mod outcome;
 mod progress;
@@ -114,14 +115,8 @@ pub mod guide;
 pub mod problems {}
 
 pub use clock::Clock;
-pub use engine::Confirmation;
-pub use engine::ConfirmationError;
-pub use engine::FreeRequest;
 pub use engine::Idempotency;
 pub use engine::IdempotencyBuilder;
-pub use engine::KeyChange;
-pub use engine::KeyState;
-pub use engine::StoredResponse;
 pub use engine::Unfinished;
 pub use execution::CommitError;
 pub use execution::Execution;

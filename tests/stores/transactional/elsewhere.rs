@@ -228,6 +228,48 @@ async fn transactions_in_the_keys_database_and_elsewhere_can_be_in_one_program(
     assert_eq!(app.guests().await, ["Ann", "c", "d"]);
 }
 
+/// The store has rights of its own. Without them the transaction cannot carry the record, which is completed afterwards.
+// proves: lost-lease-stores-nothing, failed-completion-keeps-key
+#[apply(each_client)]
+#[tokio::test]
+async fn a_leased_run_commits_by_a_role_that_may_not_write_records(#[case] client: ClientKind) {
+    let Some(app) = TransactionalApp::new(Kind::Postgres(client)).await else {
+        return;
+    };
+    let role = format!(
+        "bookings_of_{}",
+        app.url.rsplit('/').next().expect("a name")
+    );
+    let grant = format!(
+        "create role {role} login;
+         grant all on bookings to {role};
+         grant usage on all sequences in schema public to {role};"
+    );
+    let granted = raw_sql(AssertSqlSafe(grant)).execute(app.admin()).await;
+    granted.expect("a role");
+    let url = app.url.replace("postgres@", &format!("{role}@"));
+    for has_met_others in [false, true] {
+        let store = PostgresStore::connect(&app.url).await.expect("a store");
+        if has_met_others {
+            let service = Service::start(app.database.clone(), Arc::new(store.clone())).await;
+            assert_eq!(service.send("/leased/now", "a", "Ann").await.status, 201);
+        }
+        let database = Database::Postgres(pool(&url).await, Client::new(client, &url, 10).await);
+        let service = Service::start(database, Arc::new(store)).await;
+        let key = format!("k{has_met_others}");
+        let mut first = service.send("/leased/now", &key, &key).await;
+        if has_met_others {
+            // It was expected to be like the one before, and rolled back.
+            assert_eq!(first.status, 503, "{first:?}");
+            first = service.send("/leased/now", &key, &key).await;
+        }
+        assert_eq!((first.status.as_u16(), first.is_replay()), (201, false));
+        let retry = service.send("/leased/now", &key, &key).await;
+        assert_eq!((retry.status.as_u16(), retry.is_replay()), (201, true));
+    }
+    assert_eq!(app.guests().await, ["Ann", "kfalse", "ktrue"]);
+}
+
 /// A prepared statement uses the tables of the search path that is set when it is executed.
 // proves: rows-and-key-commit-together
 #[apply(each_client)]

@@ -66,7 +66,7 @@ async fn a_commit_whose_reply_is_lost_is_found_out(#[case] client: ClientKind) {
         proxy.lose_the_reply_to(b"COMMIT");
         service.pass();
         let first = first.await.expect("a response");
-        assert_eq!(first.status, 201, "{first:?}");
+        assert_eq!((first.status.as_u16(), first.is_replay()), (201, false));
         let retry = service.send(path, key, guest).await;
         assert_eq!((retry.status.as_u16(), retry.is_replay()), (201, true));
         assert_eq!(retry.body, first.body);
@@ -74,6 +74,57 @@ async fn a_commit_whose_reply_is_lost_is_found_out(#[case] client: ClientKind) {
     assert_eq!(app.guests().await, ["Ann", "Ben"]);
     // The first booking only warms up.
     assert_eq!(service.runs(), 3);
+}
+
+/// It is stored nowhere, so only this run has it.
+// proves: rows-and-key-commit-together, oversized-response-leaves-tombstone
+#[apply(each_client)]
+#[tokio::test]
+async fn a_response_that_is_stored_nowhere_survives_a_lost_reply(#[case] client: ClientKind) {
+    let Some(app) = TransactionalApp::new(Kind::Postgres(client)).await else {
+        return;
+    };
+    let (service, proxy) = behind_a_proxy(&app, client).await;
+    for (path, key, guest) in [
+        ("/book/stop-secret", "k", "Ann"),
+        ("/leased/stop-secret", "k2", "Ben"),
+    ] {
+        let first = service.sending(path, key, guest);
+        service.arrived().await;
+        proxy.lose_the_reply_to(b"COMMIT");
+        service.pass();
+        let first = first.await.expect("a response");
+        assert_eq!((first.status.as_u16(), first.text()), (201, "a token"));
+        let retry = service.send(path, key, guest).await;
+        assert_eq!(retry.json()["code"], "idempotency_response_not_stored");
+    }
+    assert_eq!(app.guests().await, ["Ann", "Ben"]);
+}
+
+/// Its commit was on its way, so the client gets the committed response, and not the handler's own.
+// proves: run-survives-outer-timeout, rows-and-key-commit-together, own-claim-unrecognised
+#[apply(each_client)]
+#[tokio::test]
+async fn a_commit_that_is_dropped_after_it_was_sent_is_the_response(#[case] client: ClientKind) {
+    let Some(app) = TransactionalApp::new(Kind::Postgres(client)).await else {
+        return;
+    };
+    let (service, proxy) = behind_a_proxy(&app, client).await;
+    for (path, key, guest) in [("/book", "k", "Ann"), ("/leased", "k2", "Ben")] {
+        proxy.silence_behind(b"COMMIT");
+        let first = service.sending(&format!("{path}/give-up-on-a-sign"), key, guest);
+        service.arrived().await;
+        while !app.guests().await.iter().any(|booked| booked == guest) {}
+        service.pass();
+        let first = first.await.expect("a response");
+        assert_eq!(first.status, 201, "{first:?}");
+        let retry = service
+            .send(&format!("{path}/give-up-on-a-sign"), key, guest)
+            .await;
+        assert_eq!((retry.status.as_u16(), retry.is_replay()), (201, true));
+        assert_eq!(retry.body, first.body);
+    }
+    assert_eq!(app.guests().await, ["Ann", "Ben"]);
 }
 
 /// The server was lost before it committed, so nothing was.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use idempotency::{
-    KeyChange,
+    operators::KeyChange,
     store::{Hold, IfOwner},
 };
 use rstest_reuse::apply;

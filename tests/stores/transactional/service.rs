@@ -190,6 +190,26 @@ impl Service {
                 self.give_up_midway(execution, guest, reply).await;
                 Ok(StatusCode::GATEWAY_TIMEOUT.into_response())
             }
+            "stop-secret" => {
+                self.probe.arrived.add_permits(1);
+                self.probe.pass.acquire().await.expect("a gate").forget();
+                let secret = (
+                    StatusCode::CREATED,
+                    Extension(Disposition::Tombstone),
+                    "a token",
+                );
+                self.book(execution, guest, secret).await
+            }
+            "give-up-on-a-sign" => {
+                self.probe.arrived.add_permits(1);
+                tokio::select! {
+                    committed = self.book(execution, guest, reply) => committed,
+                    sign = self.probe.pass.acquire() => {
+                        sign.expect("a gate").forget();
+                        Ok(StatusCode::GATEWAY_TIMEOUT.into_response())
+                    }
+                }
+            }
             "give-up" => {
                 // Polled once, and then dropped while the commit is in flight.
                 let mut commit = Box::pin(self.book(execution, guest, reply));

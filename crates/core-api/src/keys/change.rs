@@ -11,7 +11,8 @@ use axum::{
     response::Response,
 };
 use idempotency::{
-    Idempotency, KeyChange, KeyState, StoreError,
+    Idempotency, StoreError,
+    operators::{KeyChange, KeyState},
     store::{IfOwner, Phase, Record, Resolution},
 };
 

@@ -5,8 +5,9 @@ use std::time::SystemTime;
 use axum::body::Bytes;
 use chrono::{DateTime, SecondsFormat, Utc};
 use idempotency::{
-    Idempotency, KeyState, StoreError, StoredResponse,
+    Idempotency, StoreError,
     log_text::Causes,
+    operators::{KeyState, StoredResponse},
     store::{Listed, Phase, Record},
 };
 use serde::Serialize;

@@ -1,6 +1,8 @@
 //! Determines whether a transaction committed whose commit was not confirmed.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
 
 use super::{Idempotency, decision, store_timeout::with_store_timeout};
 use crate::{
@@ -12,8 +14,11 @@ use crate::{
 
 /// The key's state after such a commit.
 pub(crate) enum CommitStatus {
-    /// The transaction was committed.
-    Committed,
+    /// The transaction was committed, with this outcome, which is stored until then.
+    Committed {
+        outcome: Bytes,
+        expires_at: SystemTime,
+    },
     /// The transaction did not commit, and never will: another run has the key.
     Superseded,
     /// The transaction did not commit, and never will.
@@ -86,6 +91,6 @@ impl Idempotency {
                 "the key's record was removed during the check",
             ));
         };
-        Ok(decision::commit_status(&entry.hold.token, &record))
+        Ok(decision::commit_status(&entry.hold.token, record))
     }
 }

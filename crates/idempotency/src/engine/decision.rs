@@ -170,9 +170,12 @@ pub(super) const fn transactional_end(persist: &Persist) -> TransactionalEnd {
 
 /// What the record says of a transaction whose commit was not confirmed. The caller has written to the record before: a
 /// commit that is still in progress either waits for that write or fails on it.
-pub(super) fn commit_status(own: &Token, record: &Record) -> CommitStatus {
+pub(super) fn commit_status(own: &Token, record: Record) -> CommitStatus {
     match record.phase {
-        Phase::Completed { .. } if record.token == *own => CommitStatus::Committed,
+        Phase::Completed { outcome } if record.token == *own => CommitStatus::Committed {
+            outcome,
+            expires_at: record.expires_at,
+        },
         Phase::Completed { .. } | Phase::InFlight { .. } => CommitStatus::Superseded,
     }
 }

@@ -38,11 +38,11 @@ pub struct FreeRequest {
 /// line can carry to the second call.
 ///
 /// ```
-/// use idempotency::Confirmation;
+/// use idempotency::operators::Confirmation;
 ///
 /// let confirmation: Confirmation = "00112233445566778899aabbccddeeff".parse()?;
 /// assert_eq!(confirmation.to_string(), "00112233445566778899aabbccddeeff");
-/// # Ok::<_, idempotency::ConfirmationError>(())
+/// # Ok::<_, idempotency::operators::ConfirmationError>(())
 /// ```
 ///
 /// It guards against mistakes and proves no permission: any caller of [`Idempotency::free`] may free any key.

@@ -30,8 +30,7 @@ use crate::{
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum CommitError {
-    /// A response is already stored for this key, and the client receives it. Either another run stored it and this
-    /// transaction was rolled back, or this transaction did commit and only the confirmation was lost.
+    /// Another run has the key. This transaction was rolled back, and the client receives that run's response.
     Answered,
     /// None of the transaction is committed, for this reason.
     Failed(Box<dyn Error + Send + Sync>),
@@ -224,7 +223,15 @@ impl Protection {
             "the database did not say whether it committed; the key's record will tell",
         );
         match self.resolve_commit().await {
-            Ok(CommitStatus::Committed | CommitStatus::Superseded) => Err(CommitError::Answered),
+            // The run has its own response, of which the record may have only that it is not stored.
+            Ok(CommitStatus::Committed {
+                outcome,
+                expires_at,
+            }) => Ok(Committed {
+                outcome,
+                expires_at: Some(expires_at),
+            }),
+            Ok(CommitStatus::Superseded) => Err(CommitError::Answered),
             Ok(CommitStatus::NotCommitted) => Err(CommitError::Failed(failure)),
             Err(error) => Err(CommitError::Unknown(error.into())),
         }
@@ -251,7 +258,6 @@ impl Protection {
 
     /// Determines whether a transaction committed whose confirmation was lost, and makes sure that it can no longer
     /// commit if it did not.
-    /// if it was not.
     pub(super) async fn resolve_commit(&self) -> Result<CommitStatus, StoreError> {
         self.idempotency.resolve_commit(&self.entry).await
     }

@@ -53,7 +53,9 @@ impl Execution {
             CommitState::Committing { is_shared: true } => {
                 match protection.resolve_commit().await {
                     Ok(CommitStatus::NotCommitted) => Ended::Open,
-                    Ok(CommitStatus::Committed | CommitStatus::Superseded) => Ended::Superseded,
+                    Ok(CommitStatus::Committed { .. } | CommitStatus::Superseded) => {
+                        Ended::Superseded
+                    }
                     Err(_) => Ended::CommitUnknown { is_shared: true },
                 }
             }

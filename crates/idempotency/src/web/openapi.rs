@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::{policy::is_final, problem::Problem, request::Methods};
 use crate::{
     HttpConfig, HttpRejection, Idempotency, Keep, KeyError, KeySyntax, OnDuplicate, OnLost,
-    Options, RunMode, StoreError, options::EffectiveOptions,
+    Options, StoreError, options::EffectiveOptions,
 };
 use key_parameter::add_key;
 
@@ -229,18 +229,15 @@ fn problems(options: &EffectiveOptions) -> Vec<Problem> {
         Problem::ShuttingDown,
         Problem::ResponseUnavailable,
         Problem::StepNotStored,
+        Problem::ResponseErased,
+        Problem::CommitFailed,
+        Problem::CommitUnknown { is_shared: true },
     ];
     if options.required {
         problems.push(Problem::KeyMissing);
     }
     if options.on_lost == OnLost::Refuse {
         problems.push(Problem::OutcomeUnknown);
-    }
-    if options.mode == RunMode::Transactional {
-        problems.extend([
-            Problem::CommitFailed,
-            Problem::CommitUnknown { is_shared: true },
-        ]);
     }
     problems
 }

@@ -55,6 +55,10 @@ pub(super) fn settle(config: &HttpConfig, mut response: Response) -> Response {
     let Some(rejection) = extensions.remove::<HttpRejection>() else {
         return response;
     };
+    // The handler made a response of its own from it.
+    if response.status() != rejection.status() {
+        return response;
+    }
     let rejection = rejection.on_page(&config.docs);
     // The link points to the library's page so far.
     set_link(&mut response, &rejection);

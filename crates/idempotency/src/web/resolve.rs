@@ -4,7 +4,9 @@ use axum::response::Response;
 use bytes::Bytes;
 
 use super::saved_response;
-use crate::{Idempotency, StoreError, StoredResponse, engine::read_stored, record::Record};
+use crate::{
+    Idempotency, StoreError, engine::read_stored, operators::StoredResponse, record::Record,
+};
 
 impl Idempotency {
     /// Makes the outcome that would have been stored for a handler's response, for [`resolve`](Self::resolve).
@@ -42,11 +44,12 @@ impl Idempotency {
         let (_, outcome) = saved_response::save(self.http(), limit, response).await?;
         Ok(outcome)
     }
+
     /// Reads the response that a handler has left in this record, as a retry gets it: status, header fields and body. What belongs
     /// to one exchange, such as `Date` and `Idempotent-Replayed`, is not stored, and is not in it.
     ///
     /// ```
-    /// use idempotency::{Idempotency, StoreError, StoredResponse, store::Record};
+    /// use idempotency::{Idempotency, StoreError, operators::StoredResponse, store::Record};
     ///
     /// /// What the support desk reads.
     /// fn describe(idempotency: &Idempotency, seen: &Record) -> Result<String, StoreError> {

@@ -3,8 +3,9 @@
 use std::time::{Duration, SystemTime};
 
 use idempotency::{
-    Clock, Confirmation, Idempotency, KeyChange, KeyState, Label, MemoryStore, OnLost, Options,
-    Rejection, Run, RunError, Scope, Store, StoreError, StoredResponse,
+    Clock, Idempotency, Label, MemoryStore, OnLost, Options, Rejection, Run, RunError, Scope,
+    Store, StoreError,
+    operators::{Confirmation, KeyChange, KeyState, StoredResponse},
     store::{ClaimRequest, Hold, Record, RecordId, Resolution, Token},
 };
 

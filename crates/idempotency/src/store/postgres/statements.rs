@@ -23,10 +23,17 @@ macro_rules! identity {
 /// The table that the store's own statements write to.
 pub(super) const FIND_IDENTITY: &str = concat!("select ", identity!());
 
-/// Whether there are tables that could be the store's. It never fails, so a transaction can continue without them.
+/// Whether there are tables that could be the store's, and the transaction's role may write the record. It never fails, so a
+/// transaction can continue without them.
 pub(super) const ARE_THERE: &str = "
     select (
-        to_regclass('idempotency_records') is not null
+        coalesce(
+            has_table_privilege(to_regclass('idempotency_records'), 'select')
+            and has_table_privilege(to_regclass('idempotency_records'), 'insert')
+            and has_table_privilege(to_regclass('idempotency_records'), 'update')
+            and has_table_privilege(to_regclass('idempotency_schema'), 'select'),
+            false
+        )
         and exists (
             select from pg_attribute
             where attrelid = to_regclass('idempotency_schema') and attname = 'mark' and not attisdropped

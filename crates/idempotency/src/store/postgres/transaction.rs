@@ -266,6 +266,8 @@ impl Pending<'_> {
         let row = sent.map_err(|error| match state_of::<T>(&error).as_str() {
             // There is no such table, or one of another version, while the store's own is as expected.
             "42P01" | "42703" => self.tableless(),
+            // The role may not write to the tables.
+            "42501" if !self.is_needed => self.tableless(),
             _ => refused::<T>(error),
         })?;
         Row::read(&row)
@@ -277,7 +279,10 @@ impl Pending<'_> {
         } else {
             // The next ones are asked first.
             self.store.0.identity.note_elsewhere();
-            CommitFailure::Undone("the transaction's database has no idempotency tables".into())
+            CommitFailure::Undone(
+                "the transaction's database has no idempotency tables that its role may write"
+                    .into(),
+            )
         }
     }
 }

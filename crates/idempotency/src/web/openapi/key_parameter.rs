@@ -79,7 +79,8 @@ fn key_schema(syntax: KeySyntax) -> Value {
     let max = IdempotencyKey::MAX_LENGTH;
     match syntax {
         KeySyntax::Quoted => json!({
-            "type": "string", "format": "sf-string", "minLength": 3, "maxLength": max + 2, "pattern": format!("^{quoted}$"),
+            // Each character of a key may stand behind a backslash.
+            "type": "string", "format": "sf-string", "minLength": 3, "maxLength": 2 + 2 * max, "pattern": format!("^{quoted}$"),
         }),
         KeySyntax::QuotedOrBare => {
             let first = BARE_PUNCTUATION.replace([':', '@'], "");

@@ -1,0 +1,44 @@
+//! How the store's statements reach the thread that writes.
+
+use rusqlite::Connection;
+
+use super::{SqliteStore, SqliteStoreError, room::Changes, threads::Turn, timeline::Now};
+use crate::{record::RecordId, store::IfOwner};
+
+impl SqliteStore {
+    /// Runs `step` on the thread that writes, with the time of that moment, and `then` once it is durable.
+    pub(super) async fn step<T: Send + 'static>(
+        &self,
+        step: impl FnOnce(&Connection, &Now, &mut Changes) -> Result<T, rusqlite::Error>
+        + Send
+        + 'static,
+        then: impl FnOnce(&T) + Send + 'static,
+        turn: Turn,
+    ) -> Result<T, SqliteStoreError> {
+        let (timeline, durable) = (self.timeline.clone(), self.timeline.clone());
+        let work = move |connection: &Connection| {
+            let (now, stamp) = timeline.pass(connection)?;
+            let mut changes = Changes::default();
+            let done = step(connection, &now, &mut changes)?;
+            Ok((done, stamp, changes))
+        };
+        let room = self.room.clone();
+        let then = move |(done, stamp, changes): &(T, _, _)| {
+            durable.saved(*stamp);
+            room.count(changes);
+            then(done);
+        };
+        let (done, ..) = self.database.write_and_then(work, then, turn).await?;
+        Ok(done)
+    }
+
+    /// Wakes those who wait for this record, once the hold's end is durable.
+    pub(super) fn wake<T>(&self, id: RecordId) -> impl FnOnce(&IfOwner<T>) + Send + 'static {
+        let wakeups = self.wakeups.clone();
+        move |fenced| {
+            if matches!(fenced, IfOwner::Done(_)) {
+                wakeups.wake(&id);
+            }
+        }
+    }
+}
