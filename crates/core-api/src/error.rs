@@ -299,7 +299,7 @@ impl IntoResponse for ApiError {
 impl From<DatabaseError> for ApiError {
     fn from(error: DatabaseError) -> Self {
         match error {
-            DatabaseError::Commit(CommitError::Answered) => Self::Answered,
+            DatabaseError::Commit(CommitError::Superseded) => Self::Answered,
             error => Self::Database(error),
         }
     }

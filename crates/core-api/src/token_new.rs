@@ -9,7 +9,7 @@ use crate::{
     tokens::{Failure, New},
 };
 
-/// Makes a token, lets it in, and prints it. If it cannot be printed, the line that lets it in stays, and nobody has the token.
+/// Makes a token, lets it in, and prints it. If it cannot be printed, the line that lets it in stays, but its token is lost.
 pub(crate) fn run(asked: &NewToken) -> Result<(), String> {
     let NewToken {
         subject,

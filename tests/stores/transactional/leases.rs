@@ -72,7 +72,7 @@ async fn a_run_that_lost_its_key_commits_nothing(#[case] kind: Kind) {
     assert_eq!(first.status, 409, "{first:?}");
     assert_eq!(app.guests().await, [""; 0]);
     let errors = service.probe.failures.lock().clone();
-    assert_eq!(errors, ["a response is already stored for the request"]);
+    assert_eq!(errors, ["another run has the key"]);
     let record = service.record("k").await.expect("a record");
     assert_eq!(record.token, hold.token);
 }

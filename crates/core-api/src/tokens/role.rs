@@ -9,7 +9,7 @@ pub enum Role {
     Viewer,
     /// Makes, changes and removes bookings of its subject.
     Caller,
-    /// Reads, changes and removes everybody's bookings.
+    /// Reads, changes and removes the bookings of all subjects.
     Operator,
 }
 

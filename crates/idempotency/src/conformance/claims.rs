@@ -104,7 +104,7 @@ pub async fn a_key_has_one_owner_at_a_time(store: &Arc<dyn Store>) {
 }
 
 /// A living hold refuses all other claims, equal or different, and stays as it is.
-pub async fn a_living_hold_turns_everybody_away(store: &Arc<dyn Store>) {
+pub async fn a_held_key_refuses_every_claim(store: &Arc<dyn Store>) {
     let asked = request("book");
     let owner = taken(store, &asked).await;
     let before = inspect(store, &owner.id).await;

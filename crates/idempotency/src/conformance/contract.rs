@@ -55,7 +55,7 @@ macro_rules! __contract {
             // proves: one-atomic-claim, record-vanishes-after-claim
             claims::a_key_has_one_owner_at_a_time(store) on 4 threads;
             // proves: state-decides-response, live-owner-replaced, unconditional-write-over-hold
-            claims::a_living_hold_turns_everybody_away(store);
+            claims::a_held_key_refuses_every_claim(store);
             // proves: state-decides-response, mismatch-takes-over
             claims::a_lapsed_hold_goes_to_the_same_request_only(store, advance);
             // proves: own-claim-unrecognised, own-record-as-duplicate
@@ -71,7 +71,7 @@ macro_rules! __contract {
             fencing::an_absent_record_has_no_owner(store);
             // proves: generation-counter-restarts
             fencing::a_dead_token_fits_no_later_record(store);
-            fencing::a_late_owner_may_end_what_nobody_took(store, advance);
+            fencing::a_late_owner_may_end_what_was_not_taken_over(store, advance);
             // proves: lost-lease-stores-nothing, stale-owner-writes
             fencing::either_the_owner_or_its_successor_wins(store, advance) on 4 threads;
             // proves: own-claim-unrecognised

@@ -31,7 +31,7 @@ use crate::{
 #[non_exhaustive]
 pub enum CommitError {
     /// Another run has the key. This transaction was rolled back, and the client receives that run's response.
-    Answered,
+    Superseded,
     /// None of the transaction is committed, for this reason.
     Failed(Box<dyn Error + Send + Sync>),
     /// The database does not say whether the transaction committed. The client is told to retry with the same key.
@@ -56,7 +56,7 @@ pub(super) enum CommitState {
         expires_at: Option<SystemTime>,
     },
     /// A response is stored for the key, perhaps the run's own.
-    Answered,
+    Superseded,
     Unknown {
         is_shared: bool,
     },
@@ -100,7 +100,7 @@ impl Execution {
                 outcome: committed.outcome.clone(),
                 expires_at: committed.expires_at,
             },
-            Err(CommitError::Answered) => CommitState::Answered,
+            Err(CommitError::Superseded) => CommitState::Superseded,
             Err(CommitError::Unknown(_)) => CommitState::Unknown { is_shared },
             Err(CommitError::Failed(_) | CommitError::Misused(_)) => CommitState::Open,
         };
@@ -172,7 +172,7 @@ impl Protection {
             let renewed = self.renew().await;
             match renewed.map_err(|error| CommitError::Failed(error.into()))? {
                 IfOwner::Done(()) => {}
-                IfOwner::NotOwner => return Err(CommitError::Answered),
+                IfOwner::NotOwner => return Err(CommitError::Superseded),
             }
         }
         let entry = is_shared.then(|| self.entry.clone());
@@ -231,7 +231,7 @@ impl Protection {
                 outcome,
                 expires_at: Some(expires_at),
             }),
-            Ok(CommitStatus::Superseded) => Err(CommitError::Answered),
+            Ok(CommitStatus::Superseded) => Err(CommitError::Superseded),
             Ok(CommitStatus::NotCommitted) => Err(CommitError::Failed(failure)),
             Err(error) => Err(CommitError::Unknown(error.into())),
         }
@@ -266,7 +266,7 @@ impl Protection {
 fn committed(fenced: IfOwner<Committed>) -> Result<Committed, CommitError> {
     match fenced {
         IfOwner::Done(committed) => Ok(committed),
-        IfOwner::NotOwner => Err(CommitError::Answered),
+        IfOwner::NotOwner => Err(CommitError::Superseded),
     }
 }
 
@@ -284,7 +284,7 @@ impl From<CommitFailure> for CommitError {
 impl fmt::Display for CommitError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
-            Self::Answered => "a response is already stored for the request",
+            Self::Superseded => "another run has the key",
             Self::Failed(_) => "the transaction did not commit",
             Self::Unknown(_) => "it is not known whether the transaction committed",
             Self::Misused(what) => what,
@@ -296,7 +296,7 @@ impl Error for CommitError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Failed(source) | Self::Unknown(source) => Some(source.as_ref()),
-            Self::Answered | Self::Misused(_) => None,
+            Self::Superseded | Self::Misused(_) => None,
         }
     }
 }

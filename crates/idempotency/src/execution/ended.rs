@@ -26,7 +26,7 @@ impl Execution {
         let Some(protection) = &self.0.protection else {
             return Ended::Open;
         };
-        let state = mem::replace(&mut *protection.commit_state.lock(), CommitState::Answered);
+        let state = mem::replace(&mut *protection.commit_state.lock(), CommitState::Superseded);
         match state {
             CommitState::Open => Ended::Open,
             CommitState::Committed {
@@ -43,7 +43,7 @@ impl Execution {
                 outcome: outcome.clone(),
                 persist: Persist::Outcome(outcome),
             },
-            CommitState::Answered => Ended::Superseded,
+            CommitState::Superseded => Ended::Superseded,
             CommitState::Unknown { is_shared } => Ended::CommitUnknown { is_shared },
             // The work dropped the commit midway. If the transaction does not carry the record, its fate cannot be
             // determined.

@@ -157,7 +157,7 @@ impl Execution {
             Ok(IfOwner::NotOwner) => {
                 let mut state = protection.commit_state.lock();
                 if matches!(*state, CommitState::Open) {
-                    *state = CommitState::Answered;
+                    *state = CommitState::Superseded;
                 }
                 Err(StepError::Lost)
             }

@@ -58,7 +58,7 @@ impl Execution {
     ///
     /// # Errors
     ///
-    /// [`CommitError::Answered`] if another run was first: the transaction is rolled back, and `run_with` returns that
+    /// [`CommitError::Superseded`] if another run was first: the transaction is rolled back, and `run_with` returns that
     /// run's value. [`CommitError::Failed`] if the transaction could not be committed, or the value could not be written
     /// as JSON: nothing is committed. [`CommitError::Unknown`] if the database did not confirm the commit and is
     /// unreachable now: `run_with` returns [`Rejection::CommitUnknown`](crate::Rejection::CommitUnknown).

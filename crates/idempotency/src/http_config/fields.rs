@@ -20,8 +20,8 @@ pub(super) fn belongs_to_the_message(name: &HeaderName) -> bool {
 }
 
 /// Fields that `Connection` names are hop-by-hop as well.
-pub(super) fn nominated(name: &HeaderName, answer: &HeaderMap) -> bool {
-    answer.get_all(header::CONNECTION).iter().any(|value| {
+pub(super) fn nominated(name: &HeaderName, response: &HeaderMap) -> bool {
+    response.get_all(header::CONNECTION).iter().any(|value| {
         value.as_bytes().split(|&byte| byte == b',').any(|option| {
             option
                 .trim_ascii()

@@ -59,7 +59,7 @@ impl Execution {
     ///
     /// # Errors
     ///
-    /// [`CommitError::Answered`] if another run was first: the transaction is rolled back, and the client gets that run's
+    /// [`CommitError::Superseded`] if another run was first: the transaction is rolled back, and the client gets that run's
     /// response. [`CommitError::Failed`] if the transaction could not be committed. [`CommitError::Unknown`] if the
     /// database did not confirm the commit and is unreachable now. [`CommitError::Misused`] in work under
     /// [`run_with`](Idempotency::run_with), for a second commit, for a PostgreSQL transaction that is nested or was ended
@@ -68,10 +68,10 @@ impl Execution {
     pub async fn commit<T: Transaction>(
         &self,
         transaction: T,
-        answer: impl IntoResponse + Send,
+        response: impl IntoResponse + Send,
     ) -> Result<Response, CommitError> {
-        let answer = answer.into_response();
-        self.commit_then(transaction, move |_| answer).await
+        let response = response.into_response();
+        self.commit_then(transaction, move |_| response).await
     }
 
     /// Like [`commit`](Self::commit), for a response that depends on the transaction's result.
@@ -108,14 +108,14 @@ impl Execution {
     pub async fn commit_then<T: Transaction, R: IntoResponse>(
         &self,
         transaction: T,
-        answer: impl FnOnce(T::Value) -> R + Send + 'static,
+        response: impl FnOnce(T::Value) -> R + Send + 'static,
     ) -> Result<Response, CommitError> {
         let engine = self.engine().cloned();
         let made = Arc::new(Mutex::new(None));
         let ending = {
             let made = Arc::clone(&made);
             move |value| -> BoxFuture<'static, Result<Bytes, Box<dyn Error + Send + Sync>>> {
-                let response = answer(value).into_response();
+                let response = response(value).into_response();
                 Box::pin(async move {
                     let (response, outcome) = match engine {
                         Some(engine) => save(&engine, response).await?,
@@ -168,7 +168,7 @@ impl<S: Sync> FromRequestParts<S> for Execution {
 impl IntoResponse for CommitError {
     fn into_response(self) -> Response {
         let problem = match &self {
-            Self::Answered => Problem::InProgress,
+            Self::Superseded => Problem::InProgress,
             Self::Failed(source) | Self::Unknown(source) => {
                 tracing::error!(error = %Causes(source.as_ref()), "{self}");
                 match self {
@@ -191,7 +191,7 @@ impl<E: IntoResponse> IntoResponse for StepError<E> {
     fn into_response(self) -> Response {
         match self {
             Self::Failed(error) => error.into_response(),
-            Self::Lost => CommitError::Answered.into_response(),
+            Self::Lost => CommitError::Superseded.into_response(),
             Self::Store(error) => {
                 tracing::error!(
                     error = %Causes(&error),

@@ -181,7 +181,7 @@ where
         } = self.layer.clone();
         let request = request.map(Body::new);
         Box::pin(async move {
-            let answer = protect(
+            let response = protect(
                 &idempotency,
                 &options,
                 Methods::NotIdempotent,
@@ -202,7 +202,7 @@ where
                     (response, produced_by)
                 },
             );
-            Ok(answer.await)
+            Ok(response.await)
         })
     }
 }

@@ -205,7 +205,7 @@ async fn who_commits_second_rolls_back_and_gets_the_value_of_the_first() {
             let executed = Some(Run::Executed("first".to_owned()));
             assert_eq!(other.await.ok(), executed);
             let late = execution.commit_value(second, "second".to_owned()).await;
-            assert!(matches!(late, Err(CommitError::Answered)), "{late:?}");
+            assert!(matches!(late, Err(CommitError::Superseded)), "{late:?}");
             assert_eq!(world.invoices().await, 1);
             late
         });
