@@ -43,7 +43,10 @@ pub async fn a_dead_token_fits_no_later_record(store: &Arc<dyn Store>) {
 }
 
 /// An owner whose lease has lapsed remains the owner until a take-over.
-pub async fn a_late_owner_may_end_what_was_not_taken_over(store: &Arc<dyn Store>, advance: &Advance<'_>) {
+pub async fn a_late_owner_may_end_what_was_not_taken_over(
+    store: &Arc<dyn Store>,
+    advance: &Advance<'_>,
+) {
     let asked = request("book");
     let (renewing, going_on, completing, releasing) = (
         taken(store, &asked).await,

@@ -26,7 +26,10 @@ impl Execution {
         let Some(protection) = &self.0.protection else {
             return Ended::Open;
         };
-        let state = mem::replace(&mut *protection.commit_state.lock(), CommitState::Superseded);
+        let state = mem::replace(
+            &mut *protection.commit_state.lock(),
+            CommitState::Superseded,
+        );
         match state {
             CommitState::Open => Ended::Open,
             CommitState::Committed {

@@ -10,8 +10,8 @@ use axum::{
     routing::{get, post},
 };
 use idempotency::{
-    Disposition, Execution, Idempotency, IdempotencyLayer, KeyChange, MemoryStore, Observation,
-    Options, StepError, idempotent, store::ListRequest,
+    Disposition, Execution, Idempotency, IdempotencyLayer, MemoryStore, Observation, Options,
+    StepError, idempotent, operators::KeyChange, store::ListRequest,
 };
 use tokio::sync::{Semaphore, mpsc};
 use tower::ServiceExt;
