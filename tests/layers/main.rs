@@ -32,6 +32,7 @@ const CORE_API: &[Layer] = &[
     ("caller", &["app", "booking", "error", "keys", "tokens"]),
     ("faults", &["app", "error"]),
     ("health", &["app", "error"]),
+    ("metrics", &["error"]),
     (
         "admin",
         &[
@@ -55,6 +56,7 @@ const CORE_API: &[Layer] = &[
             "docs",
             "error",
             "health",
+            "metrics",
             "openapi",
             "reads",
             "tokens",
@@ -70,6 +72,7 @@ const CORE_API: &[Layer] = &[
             "cors",
             "database",
             "keys",
+            "metrics",
             "probe",
             "router",
             "secret",

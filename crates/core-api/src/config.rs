@@ -97,7 +97,7 @@ pub struct Config {
     #[arg(long, env = "CORE_API_TOKENS", value_name = "FILE")]
     pub tokens: Option<PathBuf>,
 
-    /// Demands a token for /healthz and /readyz too; any role will do. Needs --tokens.
+    /// Demands a token for /healthz, /readyz and /metrics too; any role will do. Needs --tokens.
     #[arg(long, env = "CORE_API_PROTECT_HEALTH", value_parser = BoolishValueParser::new())]
     pub protect_health: bool,
 

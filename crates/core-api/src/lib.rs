@@ -29,7 +29,7 @@
 //! # Features
 //!
 //! `firestore`, `postgres`, `redis` and `sqlite`, all on by default, are the databases that the options can name. `memory:` is
-//! always there.
+//! always there. `metrics`, on by default, is `GET /metrics`.
 
 mod access_log;
 mod admin;
@@ -49,6 +49,8 @@ mod json;
 mod keys;
 mod keys_command;
 pub mod logging;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod openapi;
 mod probe;
 mod reads;

@@ -17,6 +17,8 @@ use utoipa_axum::{
     routes,
 };
 
+#[cfg(feature = "metrics")]
+use crate::metrics;
 use crate::{
     access_log, admin,
     app::App,
@@ -106,11 +108,14 @@ fn served(
     (schemas, paths, handlers)
 }
 
-/// What orchestrators ask.
+/// What orchestrators and monitoring ask.
 fn probe_routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
+    let routes = OpenApiRouter::new()
         .routes(routes!(health::alive))
-        .routes(routes!(health::ready))
+        .routes(routes!(health::ready));
+    #[cfg(feature = "metrics")]
+    let routes = routes.routes(routes!(metrics::show_metrics));
+    routes
 }
 
 /// What the service says of itself, to everyone.
@@ -128,7 +133,7 @@ pub(crate) enum Access {
     Open,
     Tokens {
         tokens: Arc<Tokens>,
-        /// Whether the routes for orchestrators need one too.
+        /// Whether the routes for orchestrators and monitoring need one too.
         protect_health: bool,
     },
 }

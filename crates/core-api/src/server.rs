@@ -10,6 +10,8 @@ use rustls::crypto::ring;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinSet, time::timeout};
 use uuid::Uuid;
 
+#[cfg(feature = "metrics")]
+use crate::metrics;
 use crate::{
     app::App,
     caller,
@@ -82,6 +84,8 @@ impl Server {
             transactional,
             secret,
         } = database::open(config).await?;
+        #[cfg(feature = "metrics")]
+        metrics::start();
         let http = HttpConfig::new();
         let mut builder = keys::engine(store, secret.as_ref()).with_http(http.clone());
         if tokens.is_some() {
@@ -175,6 +179,8 @@ impl Server {
                 }
             });
         }
+        #[cfg(feature = "metrics")]
+        background.spawn(metrics::keep_up());
         let (stopping, stopped) = oneshot::channel::<()>();
         let serving = connections::serve(self.listener, self.router, async {
             drop(stopped.await);

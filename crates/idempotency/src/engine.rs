@@ -12,15 +12,20 @@ mod holds;
 mod ids;
 mod key_state;
 mod local_locks;
+mod metrics;
+#[cfg(feature = "axum")]
+mod observation;
 mod operation;
 mod places;
 mod reclaim;
+mod request_outcome;
 mod resolve;
 mod rotation;
 mod shutdown;
 mod store_timeout;
 mod sweep;
 mod take_over;
+mod tally;
 mod transactional;
 mod wait;
 mod waiting;
@@ -42,7 +47,10 @@ use tokio::sync::Semaphore;
 
 #[cfg(feature = "axum")]
 use crate::http_config::HttpConfig;
-use crate::{Options, Rejection, RunMode, Store, options::EffectiveOptions, progress::Progress};
+use crate::{
+    Options, Rejection, RunMode, Store, options::EffectiveOptions, progress::Progress,
+    record::RecordId,
+};
 use active_runs::ActiveRuns;
 use claim::Claimed;
 use claimed_run::RecordedClaim;
@@ -60,7 +68,9 @@ pub(crate) use detach_on_drop::DetachOnDrop;
 pub(crate) use key_state::read_stored;
 pub(crate) use operation::Operation;
 pub(crate) use operation::Origin;
+pub(crate) use request_outcome::RequestOutcome;
 pub(crate) use rotation::NamedBy;
+pub(crate) use tally::Tally;
 
 pub use builder::IdempotencyBuilder;
 pub use erase::Confirmation;
@@ -69,6 +79,8 @@ pub use erase::FreeRequest;
 pub use erase::KeyChange;
 pub use key_state::KeyState;
 pub use key_state::StoredResponse;
+#[cfg(feature = "axum")]
+pub use observation::Observation;
 pub use shutdown::Unfinished;
 
 /// The protocol over one store: claims the key, runs the work, stores its response, and replays that response.
@@ -165,12 +177,13 @@ pub(crate) struct Executed<R> {
 }
 
 /// The outcome of an earlier run, and when it expires.
-#[cfg_attr(
-    not(feature = "axum"),
-    expect(dead_code, reason = "only HTTP tells clients until when")
-)]
 pub(crate) struct Replay {
+    pub(crate) record: RecordId,
     pub(crate) outcome: Bytes,
+    #[cfg_attr(
+        not(feature = "axum"),
+        expect(dead_code, reason = "only HTTP tells clients until when")
+    )]
     pub(crate) expires_at: SystemTime,
 }
 

@@ -71,6 +71,7 @@
 //! | `sqlite` | [`SqliteStore`] and [`SqliteDatabase`] |
 //! | `firestore` | [`FirestoreStore`] and [`FirestoreDatabase`] |
 //! | `conformance` | the contract of a store, as tests to run |
+//! | `metrics` | [counters, gauges and histograms](guide::operators#metrics), by the crate `metrics` |
 //! | `full` | all of them |
 //!
 //! The types of database clients are part of this interface. Each client is re-exported behind its feature: `sqlx`,
@@ -117,6 +118,8 @@ pub mod problems {}
 pub use clock::Clock;
 pub use engine::Idempotency;
 pub use engine::IdempotencyBuilder;
+#[cfg(feature = "axum")]
+pub use engine::Observation;
 pub use engine::Unfinished;
 pub use execution::CommitError;
 pub use execution::Execution;

@@ -10,11 +10,12 @@ use std::{
 use bytes::Bytes;
 use futures_util::FutureExt;
 use serde::{Serialize, de::DeserializeOwned};
+use tracing::Instrument;
 
 use crate::{
     Execution, Fingerprint, Idempotency, IdempotencyKey, Options, Rejection, RunMode, Scope,
     StoreError,
-    engine::{Finished, NextAction, Origin, Persist, WorkResult},
+    engine::{Finished, NextAction, Origin, Persist, RequestOutcome, Tally, WorkResult},
     execution::{Ended, OutcomeKind},
     log_text::Causes,
     outcome,
@@ -164,24 +165,51 @@ impl Idempotency {
         E: Send + 'static,
         W: Future<Output = Result<T, E>> + Send + 'static,
     {
+        let mut tally = Tally::start(self);
+        let span = tally.span();
+        let ran = self.run_counted(&mut tally, options, scope, key, fingerprint, work);
+        let ran = ran.instrument(span).await;
+        if let Err(RunError::Rejected(rejection)) = &ran {
+            tally.note(RequestOutcome::from(rejection));
+        }
+        ran
+    }
+
+    async fn run_counted<T, E, W>(
+        &self,
+        tally: &mut Tally,
+        options: &Options,
+        scope: &Scope,
+        key: &IdempotencyKey,
+        fingerprint: Fingerprint,
+        work: impl FnOnce(Execution) -> W + Send + 'static,
+    ) -> Result<Run<T>, RunError<E>>
+    where
+        T: Serialize + DeserializeOwned + Send + 'static,
+        E: Send + 'static,
+        W: Future<Output = Result<T, E>> + Send + 'static,
+    {
         if scope.is_nobody() {
             return Err(RunError::Rejected(Rejection::NoPrincipal));
         }
         let options = &self.effective(options);
         let operation = self.operation(options, scope, key, &fingerprint, &Origin::default());
+        tally.record(operation.id);
         let limit = self.store().outcome_limit();
         let begun = self.begin(operation, options, options.patience()).await;
         let finished = match begun.map_err(RunError::Rejected)? {
             NextAction::Run(claimed) => {
                 let execution = Execution::of(&claimed, OutcomeKind::Value);
-                claimed.run(attempt(execution, work, limit)).await
+                claimed.run(tally, attempt(execution, work, limit)).await
             }
             NextAction::Replay(replay) => Ok(Finished::Replayed(replay)),
         };
         match finished.map_err(RunError::Rejected)? {
             Finished::Executed(executed) => executed.response.map(Run::Executed),
             Finished::Replayed(replay) => {
+                tally.record(replay.record);
                 let value = read(replay.outcome).map_err(RunError::Rejected)?;
+                tally.note(RequestOutcome::Replayed);
                 Ok(Run::Replayed(value))
             }
         }

@@ -10,6 +10,7 @@ mod faults;
 mod keys;
 mod life;
 mod log;
+mod metrics;
 mod one_commit;
 mod openapi;
 mod options;

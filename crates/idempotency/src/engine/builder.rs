@@ -6,7 +6,7 @@ use std::{fmt, hash::RandomState, sync::Arc, time::Duration};
 use http::request::Parts;
 use tokio::sync::Semaphore;
 
-use super::{Engine, Idempotency, rotation::OtherSecret, sweep};
+use super::{Engine, Idempotency, metrics, rotation::OtherSecret, sweep};
 #[cfg(feature = "axum")]
 use crate::{HttpConfig, Scope};
 use crate::{
@@ -279,6 +279,7 @@ impl IdempotencyBuilder {
                 store.name(),
             );
         }
+        metrics::describe();
         Idempotency(Arc::new(Engine {
             store,
             namespace: self.namespace,

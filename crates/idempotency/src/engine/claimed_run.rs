@@ -5,9 +5,10 @@ use std::sync::Arc;
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
 use super::{
-    Finished, Idempotency, NamedBy, Operation, Replay, WorkResult, active_runs::RunGuard,
-    claim::Withdrawal, decision, detach_on_drop::DetachOnDrop, finish, finish::Held,
-    local_locks::LocalLock, store_timeout::with_store_timeout, transactional,
+    Executed, Finished, Idempotency, NamedBy, Operation, Replay, RequestOutcome, Tally, WorkResult,
+    active_runs::RunGuard, claim::Withdrawal, decision, detach_on_drop::DetachOnDrop, finish,
+    finish::Held, local_locks::LocalLock, metrics::Running, store_timeout::with_store_timeout,
+    tally, transactional,
 };
 use crate::{
     Rejection,
@@ -44,7 +45,11 @@ impl ClaimedRun<'_> {
     /// Runs the work, and stores what it leaves.
     ///
     /// Dropping this future does not stop the work, which then continues in a task of its own.
-    pub(crate) async fn run<R, W>(self, work: W) -> Result<Finished<R>, Rejection>
+    pub(crate) async fn run<R, W>(
+        self,
+        tally: &mut Tally,
+        work: W,
+    ) -> Result<Finished<R>, Rejection>
     where
         R: Send + 'static,
         W: Future<Output = WorkResult<R>> + Send + 'static,
@@ -60,13 +65,19 @@ impl ClaimedRun<'_> {
         } = self;
         let fingerprint = operation.asked.fingerprint;
         let engine = idempotency.clone();
+        tally.record(operation.id);
+        let mut counted = tally.hand_over();
         let run = async move {
             let Some(claim) = claim else {
+                let running = Running::start();
                 let ending = work.await;
+                drop(running);
+                let outcome = tally::of_run(&ending.persist);
                 let finished =
                     transactional::finish(&engine, hold, fingerprint, ending, guard).await;
+                counted.note(ended(outcome, &finished));
                 drop((local_lock, place));
-                return Ok(finished);
+                return (Ok(finished), counted);
             };
             let RecordedClaim {
                 attempt,
@@ -86,29 +97,36 @@ impl ClaimedRun<'_> {
             // The last call before the work begins. If it fails, the claim is withdrawn.
             match engine.refresh(&hold, &fingerprint, Some(sent_at)).await {
                 Ok(IfOwner::Done(_)) => {}
-                Ok(IfOwner::NotOwner) => return Err(Rejection::InProgress),
-                Err(error) => return Err(error.into()),
+                Ok(IfOwner::NotOwner) => return (Err(Rejection::InProgress), counted),
+                Err(error) => return (Err(error.into()), counted),
             }
             withdrawal.into_iter().for_each(Withdrawal::cancel);
+            let running = Running::start();
             let ending = work.await;
+            drop(running);
+            let outcome = tally::of_run(&ending.persist);
             let held = Held::new(hold, fingerprint, guard);
             let finished = finish::finish(held, ending).await;
+            counted.note(ended(outcome, &finished));
             drop((local_lock, place));
-            Ok(finished)
+            (Ok(finished), counted)
         };
-        match DetachOnDrop::new(run).await {
-            Ok(Err(refusal)) => Err(refusal),
-            Ok(Ok(IfOwner::Done(mut executed))) => {
+        let Ok((finished, counted)) = DetachOnDrop::new(run).await else {
+            return Err(Rejection::Panicked);
+        };
+        *tally = counted;
+        match finished {
+            Err(refusal) => Err(refusal),
+            Ok(IfOwner::Done(mut executed)) => {
                 executed.expires_at = executed
                     .expires_at
                     .map(|ends_at| operation.announced(ends_at));
                 Ok(Finished::Executed(executed))
             }
-            Ok(Ok(IfOwner::NotOwner)) => {
+            Ok(IfOwner::NotOwner) => {
                 let replay = Box::pin(idempotency.response_of_the_owner(operation)).await?;
                 Ok(Finished::Replayed(replay))
             }
-            Err(_) => Err(Rejection::Panicked),
         }
     }
 
@@ -145,6 +163,17 @@ impl ClaimedRun<'_> {
     /// Whether its own transaction completes it.
     pub(crate) fn is_transactional(&self) -> bool {
         self.local_lock.is_some()
+    }
+}
+
+/// What a run has come to. Only a response whose record has an end is stored.
+fn ended<R>(outcome: RequestOutcome, finished: &IfOwner<Executed<R>>) -> RequestOutcome {
+    match finished {
+        IfOwner::NotOwner => RequestOutcome::Lost,
+        IfOwner::Done(Executed {
+            expires_at: None, ..
+        }) if outcome == RequestOutcome::Executed => RequestOutcome::Unstored,
+        IfOwner::Done(_) => outcome,
     }
 }
 

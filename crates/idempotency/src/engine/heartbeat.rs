@@ -7,7 +7,11 @@ use tokio::{
     sync::Notify,
 };
 
-use super::{active_runs::ActiveRuns, store_timeout::with_store_timeout};
+use super::{
+    active_runs::ActiveRuns,
+    metrics::{self, Renewal},
+    store_timeout::with_store_timeout,
+};
 use crate::{
     Fingerprint, Store,
     log_text::Causes,
@@ -82,21 +86,27 @@ async fn renew(
         return;
     }
     let renewed = match with_store_timeout(&store, store.renew(&hold)).await {
-        Ok(IfOwner::Done(())) => return,
+        Ok(IfOwner::Done(())) => return metrics::renewal(Renewal::Renewed),
         Ok(IfOwner::NotOwner) => {
             // The run has just ended, or the store has lost its record, or another run took the key over.
             let Some(runs) = runs.upgrade().filter(|runs| runs.is_held(&hold.token)) else {
                 return;
             };
             let reclaimed = runs.reclaim(store.as_ref(), &hold, &fingerprint).await;
-            if matches!(reclaimed, Ok(false)) && runs.give_up(&hold.token) {
-                warn_lost(&store, &hold.id);
+            match reclaimed {
+                Ok(true) => metrics::renewal(Renewal::Reclaimed),
+                Ok(false) if runs.give_up(&hold.token) => {
+                    metrics::renewal(Renewal::Lost);
+                    warn_lost(&store, &hold.id);
+                }
+                Ok(false) | Err(_) => {}
             }
             reclaimed
         }
         Err(error) => Err(error),
     };
     if let Err(error) = renewed {
+        metrics::renewal(Renewal::Failed);
         if let Some(runs) = runs.upgrade() {
             runs.renew_soon(&hold);
         }

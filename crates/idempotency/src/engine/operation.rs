@@ -103,6 +103,7 @@ impl Operation {
     /// The outcome of an earlier run, whose record ends at this time.
     pub(super) fn replay(&self, outcome: Bytes, ends_at: SystemTime) -> Replay {
         Replay {
+            record: self.id,
             outcome,
             expires_at: self.announced(ends_at),
         }

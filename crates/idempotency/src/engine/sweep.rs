@@ -8,7 +8,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 
-use super::store_timeout::with_store_timeout;
+use super::{metrics, store_timeout::with_store_timeout};
 use crate::{Store, log_text::Causes};
 
 /// How many records one call removes: few enough to delay no request.
@@ -48,7 +48,10 @@ async fn sweep(store: Weak<dyn Store>, every: Duration) {
         loop {
             match with_store_timeout(&store, store.purge_expired(BATCH)).await {
                 Ok(0) => break,
-                Ok(batch) => removed += batch,
+                Ok(batch) => {
+                    metrics::swept(batch);
+                    removed += batch;
+                }
                 Err(error) => {
                     tracing::warn!(
                         idempotency.store = store.name(),

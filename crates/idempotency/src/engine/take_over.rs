@@ -8,6 +8,7 @@ use super::{
     claim::Claimed,
     decision::{self, Predecessor},
     finish::retry_until_lease_expires,
+    metrics,
     store_timeout::with_store_timeout,
 };
 use crate::{
@@ -30,6 +31,7 @@ impl Idempotency {
         }
         let mut progress = Progress::read(progress)?;
         if decision::predecessor(attempt, &progress) == Predecessor::Lost {
+            metrics::take_over();
             tracing::warn!(
                 idempotency.store = self.store().name(),
                 idempotency.record = %hold.id,

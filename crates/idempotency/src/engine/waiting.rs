@@ -4,6 +4,8 @@ use std::{collections::HashMap, sync::Arc};
 
 use parking_lot::Mutex;
 
+use super::metrics::Waiting;
+
 /// The places of the waiters, in all and for each scope.
 #[derive(Default)]
 pub(super) struct WaitingRoom {
@@ -39,6 +41,7 @@ pub(crate) struct Waiter {
 pub(super) struct Place {
     room: Arc<WaitingRoom>,
     waiter: Waiter,
+    _counted: Waiting,
 }
 
 /// The limit for all waiters.
@@ -66,6 +69,7 @@ impl WaitingRoom {
         Some(Place {
             room: Arc::clone(room),
             waiter,
+            _counted: Waiting::start(),
         })
     }
 }

@@ -8,6 +8,7 @@ use std::{
 use axum::{extract::Request, response::Response};
 use futures_util::FutureExt;
 use http::{HeaderValue, StatusCode, header};
+use tracing::Instrument;
 
 use super::{
     caller,
@@ -21,7 +22,7 @@ use super::{
 };
 use crate::{
     Disposition, Execution, HttpConfig, Idempotency, Keep, Options,
-    engine::{Executed, Finished, NextAction, Persist, WorkResult},
+    engine::{Executed, Finished, NextAction, Persist, RequestOutcome, Tally, WorkResult},
     execution::{Ended, OutcomeKind},
     log_text::Causes,
 };
@@ -41,14 +42,33 @@ pub(super) async fn protect<C>(
 where
     C: Future<Output = Called> + Send + 'static,
 {
-    match exchange(idempotency, options, methods, body_limit, request, call).await {
+    let mut tally = if methods.protect(request.method()) {
+        Tally::start(idempotency).observed_by(request.extensions().get().cloned())
+    } else {
+        Tally::silent()
+    };
+    let span = tally.span();
+    let exchange = exchange(
+        idempotency,
+        &mut tally,
+        options,
+        methods,
+        body_limit,
+        request,
+        call,
+    );
+    match exchange.instrument(span).await {
         Ok(response) => response,
-        Err(problem) => problem.into_response(idempotency.http()),
+        Err(problem) => {
+            tally.note(problem.outcome());
+            problem.into_response(idempotency.http())
+        }
     }
 }
 
 async fn exchange<C>(
     idempotency: &Idempotency,
+    tally: &mut Tally,
     options: &Options,
     methods: Methods,
     body_limit: Option<usize>,
@@ -63,6 +83,7 @@ where
     let key = match request::key(config, options, methods, &request) {
         Ok(Some(key)) => key,
         Ok(None) => {
+            tally.note(RequestOutcome::Unprotected);
             request.extensions_mut().insert(Unprotected);
             return Ok(match call(request).await.0 {
                 Ok(response) => settle(config, response),
@@ -92,6 +113,7 @@ where
     let fingerprint = request.fingerprint(options, caller.cookies.as_deref());
     let origin = request.origin();
     let operation = idempotency.operation(options, &caller.scope, &key, &fingerprint, &origin);
+    tally.record(operation.id);
     let patience = request::patience(options, &request.parts.headers);
 
     // What is stored has to suit every retry, including one that does not accept gzip.
@@ -109,7 +131,7 @@ where
             let call = call(request.into_request());
             let attempt = attempt(idempotency.clone(), options.keep, execution, call);
             has_run = true;
-            won.run(attempt).await?
+            won.run(tally, attempt).await?
         }
         NextAction::Replay(replay) => Finished::Replayed(replay),
     };
@@ -125,10 +147,17 @@ where
             }
             Ok(response)
         }
-        Finished::Replayed(replay) => match saved_response::replay(config, replay) {
-            Err(Problem::StoreUnavailable(_)) if has_run => Err(Problem::ResponseUnavailable),
-            response => response,
-        },
+        Finished::Replayed(replay) => {
+            tally.record(replay.record);
+            match saved_response::replay(config, replay) {
+                Ok(response) => {
+                    tally.note(RequestOutcome::Replayed);
+                    Ok(response)
+                }
+                Err(Problem::StoreUnavailable(_)) if has_run => Err(Problem::ResponseUnavailable),
+                Err(problem) => Err(problem),
+            }
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use http::{HeaderValue, StatusCode};
 use super::request::NO_SCOPE;
 use crate::{
     HttpConfig, HttpRejection, IdempotencyKey, KeyError, KeySyntax, Rejection, StoreError,
-    key::BARE_PUNCTUATION, log_text::Causes, store::StoreErrorKind,
+    engine::RequestOutcome, key::BARE_PUNCTUATION, log_text::Causes, store::StoreErrorKind,
 };
 
 /// Why the handler did not respond to a request.
@@ -44,6 +44,35 @@ pub(super) const NOT_COMMITTED: &str = "The handler is transactional but respond
                              execution.commit(transaction, response).";
 
 impl Problem {
+    /// What the request has come to that gets this.
+    pub(super) fn outcome(&self) -> RequestOutcome {
+        match self {
+            Self::KeyMissing => RequestOutcome::Missing,
+            Self::KeyMalformed(_) => RequestOutcome::Malformed,
+            Self::CredentialsRepeated | Self::ContentTooLarge | Self::ContentIncomplete => {
+                RequestOutcome::Rejected
+            }
+            Self::KeyReused => RequestOutcome::Reused,
+            Self::KeyIncomparable => RequestOutcome::Incomparable,
+            Self::InProgress => RequestOutcome::InProgress,
+            Self::OutcomeUnknown => RequestOutcome::OutcomeUnknown,
+            Self::ResponseNotStored { .. } => RequestOutcome::Tombstone,
+            Self::ResponseErased => RequestOutcome::Erased,
+            Self::StoreUnavailable(error) => RequestOutcome::of_store_error(error.kind()),
+            Self::TooManyKeys => RequestOutcome::ScopeFull,
+            Self::Busy => RequestOutcome::Busy,
+            Self::ShuttingDown => RequestOutcome::ShuttingDown,
+            Self::ResponseUnavailable => RequestOutcome::Lost,
+            Self::CommitUnknown { .. } => RequestOutcome::EffectUnknown,
+            Self::HandlerPanicked => RequestOutcome::Panicked,
+            Self::Misconfigured(_) => RequestOutcome::Misconfigured,
+            // Made inside of runs, which are counted by what they leave.
+            Self::CommitFailed | Self::StepNotStored | Self::ResponseBroken => {
+                RequestOutcome::Released
+            }
+        }
+    }
+
     /// The problem's row: its type, and its text.
     pub(super) fn describe(&self, config: &HttpConfig) -> HttpRejection {
         let key = &config.key;
