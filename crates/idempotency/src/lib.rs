@@ -49,6 +49,7 @@
 //! - [`store::Store`] stores the records: [`MemoryStore`], [`SqliteStore`], [`PostgresStore`], [`RedisStore`],
 //!   [`FirestoreStore`], or [one of your own](guide::custom_store). The guide to [stores](guide::stores) helps you
 //!   choose.
+//! - [`client`] is the other side: it sends a request with one key until it has its response.
 //! - [`store`] also has what handlers do not need: the types for writing a store, managing its records, or naming a
 //!   transaction.
 //!

@@ -55,9 +55,11 @@ impl IntentFile {
             return Ok(());
         }
         let temporary = self.write_temporary(record)?;
-        let renamed = fs::rename(&temporary, &self.path);
-        let renamed = renamed.and_then(|()| sync_folder(&self.folder));
-        renamed.map_err(|error| io_error(&self.path, error))
+        let renamed = fs::rename(&temporary, &self.path).inspect_err(|_| {
+            drop(fs::remove_file(&temporary));
+        });
+        let synced = renamed.and_then(|()| sync_folder(&self.folder));
+        synced.map_err(|error| io_error(&self.path, error))
     }
 
     pub(super) fn remove(&self) -> Result<(), IntentError> {

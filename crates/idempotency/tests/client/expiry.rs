@@ -125,6 +125,12 @@ async fn an_intent_that_expires_between_two_attempts_is_not_sent_again() {
         Err(SendError::Expired)
     ));
     assert_eq!(script.arrived().len(), 1);
+
+    // An attempt that is known to be shorter still arrives in time.
+    let script = Script::start([Step::Close, status("201 Created")]).await;
+    let request = client.post(&script.url).timeout(9 * SECOND);
+    let sent = client.send(&Intent::new(), request).await;
+    assert_eq!(sent.expect("a response").attempts(), 2);
 }
 
 // proves: client-refuses-expired-intent

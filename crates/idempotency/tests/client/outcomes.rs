@@ -102,9 +102,10 @@ async fn a_stored_response_is_never_taken_for_a_refusal() {
         &replayed,
     );
     assert_eq!(send(passed_on).await.expect("a response").status(), 422);
+    let json = [("Content-Type", "application/json")];
     let not_a_problem = reply(
         "409 Conflict",
-        &[],
+        &json,
         r#"{"code":"idempotency_outcome_unknown"}"#,
     );
     assert_eq!(send(not_a_problem).await.expect("a response").status(), 409);

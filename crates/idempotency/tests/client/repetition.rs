@@ -75,7 +75,6 @@ async fn an_attempt_that_hangs_is_abandoned() {
     assert!(response.attempts() > 1);
 }
 
-/// Within two minutes, the deadline, no attempt ends by the client's own limit.
 #[tokio::test]
 async fn a_timeout_of_the_request_is_that_of_its_attempts() {
     let script = Script::start([Step::Hang, status("201 Created")]).await;
