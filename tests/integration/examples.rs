@@ -67,6 +67,21 @@ fn layer_protects_a_whole_router() {
     run(&mut Command::new(env!("CARGO_BIN_EXE_example-layer")));
 }
 
+// proves: client-survives-kills
+#[test]
+fn client_books_once_although_it_and_its_service_are_killed() {
+    let mut example = Command::new(env!("CARGO_BIN_EXE_example-client"));
+    let story = run(example.arg(env!("CARGO_BIN_EXE_core-api-under-test")));
+    for line in [
+        "the service was killed while it booked",
+        "the client was killed while it waited",
+        "bookings: 1",
+    ] {
+        assert!(story.lines().any(|found| found == line), "{story}");
+    }
+    assert_eq!(story.matches("booked: ").count(), 1, "{story}");
+}
+
 #[test]
 fn operator_decides_what_the_retries_of_lost_runs_get() {
     run(&mut Command::new(env!("CARGO_BIN_EXE_example-operator")));
@@ -119,16 +134,14 @@ fn redis_hands_a_dead_process_key_over() {
 
 #[test]
 fn an_example_without_its_server_says_what_it_needs() {
-    for (example, variable) in [
+    for (example, needed) in [
         (env!("CARGO_BIN_EXE_example-postgres"), "DATABASE_URL"),
         (env!("CARGO_BIN_EXE_example-redis"), "REDIS_URL"),
+        (env!("CARGO_BIN_EXE_example-client"), "core-api"),
     ] {
-        let run = Command::new(example).env_remove(variable).output();
+        let run = Command::new(example).env_remove(needed).output();
         let run = run.expect("the example runs");
         let errors = String::from_utf8_lossy(&run.stderr);
-        assert!(
-            !run.status.success() && errors.contains(variable),
-            "{errors}"
-        );
+        assert!(!run.status.success() && errors.contains(needed), "{errors}");
     }
 }

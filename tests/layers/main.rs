@@ -95,6 +95,7 @@ const IDEMPOTENCY: &[Layer] = &[
     ("http_config", &["http_rejection", "key"]),
     ("labels", &[]),
     ("log_text", &[]),
+    ("client", &["clock", "fingerprint", "key", "log_text"]),
     ("record", &["fingerprint", "labels"]),
     ("scope", &["fingerprint", "labels"]),
     (

@@ -79,6 +79,21 @@ impl IdempotencyKey {
         }
     }
 
+    /// The field value for this key, in double quotes, as the draft writes it.
+    ///
+    /// ```
+    /// use idempotency::IdempotencyKey;
+    ///
+    /// assert_eq!(IdempotencyKey::new("order-17")?.to_field_value(), r#""order-17""#);
+    /// # Ok::<(), idempotency::KeyError>(())
+    /// ```
+    ///
+    /// It contains the key, so treat it as a secret.
+    #[must_use]
+    pub fn to_field_value(&self) -> String {
+        sf_string::write(&self.0)
+    }
+
     /// The key itself. Treat it as a secret.
     #[must_use]
     pub fn expose(&self) -> &str {

@@ -49,6 +49,7 @@
 //! - [`store::Store`] stores the records: [`MemoryStore`], [`SqliteStore`], [`PostgresStore`], [`RedisStore`],
 //!   [`FirestoreStore`], or [one of your own](guide::custom_store). The guide to [stores](guide::stores) helps you
 //!   choose.
+//! - [`client`] is the other side: it sends a request with one key until it has its response.
 //! - [`store`] also has what handlers do not need: the types for writing a store, managing its records, or naming a
 //!   transaction. [`operators`] has those for looking at a key, erasing its response and freeing it.
 //!
@@ -70,11 +71,12 @@
 //! | `redis-tls` | `rediss://` for it |
 //! | `sqlite` | [`SqliteStore`] and [`SqliteDatabase`] |
 //! | `firestore` | [`FirestoreStore`] and [`FirestoreDatabase`] |
+//! | `client` | [`client`]: requests that are sent until they have their response |
 //! | `conformance` | the contract of a store, as tests to run |
 //! | `metrics` | [counters, gauges and histograms](guide::operators#metrics), by the crate `metrics` |
 //! | `full` | all of them |
 //!
-//! The types of database clients are part of this interface. Each client is re-exported behind its feature: `sqlx`,
+//! The types of database clients, and of reqwest, are part of this interface. Each client is re-exported behind its feature: `reqwest`, `sqlx`,
 //! `sqlx_0_8`, `tokio_postgres` and `rusqlite`. An application that uses `idempotency::sqlx` gets the matching version.
 //!
 //! What each store needs, which [TLS](guide::stores#tls) it uses and which
@@ -82,6 +84,8 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "client")]
+pub mod client;
 mod clock;
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -182,6 +186,11 @@ pub use web::Idempotent;
 pub use web::Principal;
 #[cfg(feature = "axum")]
 pub use web::UnknownOperation;
+
+/// The reqwest of [`client::RetryingClient`].
+#[cfg(feature = "client")]
+#[doc(no_inline)]
+pub use reqwest;
 
 /// The sqlx of [`PostgresStore`]'s pools, and of transactions for [`Execution::commit`].
 #[cfg(feature = "postgres")]

@@ -8,6 +8,20 @@ pub(super) fn read(value: &[u8]) -> Option<String> {
     rest.0.is_empty().then_some(string)
 }
 
+/// The String of this text, which is printable ASCII.
+pub(super) fn write(text: &str) -> String {
+    let mut string = String::with_capacity(text.len() + 2);
+    string.push('"');
+    for letter in text.chars() {
+        if matches!(letter, '"' | '\\') {
+            string.push('\\');
+        }
+        string.push(letter);
+    }
+    string.push('"');
+    string
+}
+
 /// The rest of the input.
 struct Parser<'a>(&'a [u8]);
 

@@ -1,6 +1,6 @@
 //! Properties of every field value, compared with another parser of RFC 9651.
 
-use idempotency::KeyError;
+use idempotency::{IdempotencyKey, KeyError};
 use proptest::prelude::*;
 
 use crate::{read, read_strictly};
@@ -80,6 +80,15 @@ proptest! {
         let shown = value.escape_ascii();
         prop_assert_eq!(&read(&value), &expected, "{}", shown);
         prop_assert_eq!(&read_strictly(&value), &expected, "{}", shown);
+    }
+
+    // proves: quoted-key-accepted, key-escapes-decoded
+    #[test]
+    fn a_written_key_is_read_as_the_same_key(text in "[ -~]{5,40}") {
+        let Ok(key) = IdempotencyKey::new(&text) else {
+            return Ok(());
+        };
+        prop_assert_eq!(read_strictly(key.to_field_value().as_bytes()), Ok(text));
     }
 
     // proves: bare-key-equals-quoted

@@ -1,0 +1,85 @@
+//! A client that sends a request until it has its response, each time with the same key.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//!
+//! use idempotency::{
+//!     client::{IntentFolder, RetryingClient},
+//!     reqwest,
+//! };
+//! use serde_json::json;
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let client = RetryingClient::new(reqwest::Client::builder())?
+//!     .with_deadline(Duration::from_secs(60));
+//! let intents = IntentFolder::open("intents").await?;
+//!
+//! // What this program wants to happen once, under a name that it knows again after a crash.
+//! let intent = intents.intent("order-17");
+//! let request = client
+//!     .post("http://127.0.0.1:3000/bookings")
+//!     .json(&json!({ "room": "12" }));
+//! let response = client.send(&intent, request).await?;
+//! println!("{}: {}", response.status(), response.json::<serde_json::Value>()?);
+//!
+//! // Only now, when the program has stored the response: a crash before this line asks again and gets the same response.
+//! intent.forget().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! An [`Intent`] is one operation and its key. One from an [`IntentFolder`] is on disk before its first attempt is sent, and
+//! so survives a crash of the client. [`Intent::new`] makes one that lives as long as the program, and
+//! [`Intent::with_key`] takes a key that the application stores itself.
+//!
+//! # What is sent again
+//!
+//! | After | The client |
+//! |---|---|
+//! | no response: no connection, a timeout, a body that breaks off | tries again |
+//! | 500 to 599 except 501 and 505; 408, 425 and 429; 409 `in-progress`; any other response from 400 on with `Retry-After` | tries again |
+//! | every other response, and every one that the service has stored | returns the [`Response`] |
+//! | 422 `key-reused` | returns [`SendError::KeyReused`] |
+//! | 409 `outcome-unknown` | returns [`SendError::OutcomeUnknown`] |
+//! | 409 `response-not-stored`, 410 `response-erased` | returns [`SendError::ResponseGone`]: the operation took effect |
+//! | the last attempt, or the deadline | returns [`SendError::GaveUp`] |
+//!
+//! A response is stored if it has `Idempotent-Replayed` or `Idempotency-Expires`: a retry would get it again, whatever its
+//! status. So a 4xx of the service itself is a [`Response`], too. What names such as `in-progress` mean is in the
+//! [guide to clients](crate::guide::clients).
+//!
+//! A retry never gets a new key. No error says that the operation did not happen, unless it says that nothing was sent.
+//! After an error keep the intent, and send the same request under it later.
+//!
+//! # Limits
+//!
+//! - The service must read `Idempotency-Key`; a service that ignores it may do everything twice.
+//! - Send all attempts as the same caller, also after a crash. Another caller has keys of its own, so for the service the same
+//!   request is a new one. A new token of the same caller is no difference.
+//! - A service at another address is another service: the client refuses to send the intent there.
+//! - The body of a request is in memory, and so is the response's, up to 16 MiB by default.
+//! - TLS and its cryptography are features of reqwest, which the application turns on.
+
+mod age;
+mod backoff;
+mod error;
+mod exchange;
+mod intent;
+mod intent_file;
+mod intent_folder;
+mod intent_record;
+mod redirects;
+mod request;
+mod response;
+mod retry_after;
+mod retrying_client;
+mod verdict;
+
+pub use error::GaveUp;
+pub use error::IntentError;
+pub use error::LastAttempt;
+pub use error::SendError;
+pub use intent::Intent;
+pub use intent_folder::IntentFolder;
+pub use response::Response;
+pub use retrying_client::RetryingClient;

@@ -1,0 +1,69 @@
+//! What a response means for its intent.
+
+use http::{
+    StatusCode,
+    header::{CONTENT_TYPE, RETRY_AFTER},
+};
+use serde::Deserialize;
+
+use super::response::Response;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// The operation has this response, and a retry would get no better one.
+    Final,
+    /// The same request is running.
+    InProgress,
+    /// The same request may get another response later.
+    Retry,
+    KeyReused,
+    OutcomeUnknown,
+    /// The operation took effect, and its response cannot be had again.
+    ResponseGone,
+}
+
+impl Verdict {
+    pub(super) fn of(response: &Response) -> Self {
+        let status = response.status();
+        if response.is_stored() || !(status.is_client_error() || status.is_server_error()) {
+            return Self::Final;
+        }
+        match (status, code(response).as_deref()) {
+            (StatusCode::CONFLICT, Some("idempotency_in_progress")) => Self::InProgress,
+            (StatusCode::CONFLICT, Some("idempotency_outcome_unknown")) => Self::OutcomeUnknown,
+            (StatusCode::CONFLICT, Some("idempotency_response_not_stored"))
+            | (StatusCode::GONE, Some("idempotency_response_erased")) => Self::ResponseGone,
+            (StatusCode::UNPROCESSABLE_ENTITY, Some("idempotency_key_reused")) => Self::KeyReused,
+            // The service is set up wrongly, which no retry changes.
+            (StatusCode::INTERNAL_SERVER_ERROR, Some("idempotency_misconfigured")) => Self::Final,
+            // The connection broke while the request was sent.
+            (StatusCode::BAD_REQUEST, Some("content_incomplete")) => Self::Retry,
+            _ if response.headers().contains_key(RETRY_AFTER) => Self::Retry,
+            _ => Self::of_status(status),
+        }
+    }
+
+    fn of_status(status: StatusCode) -> Self {
+        match status {
+            StatusCode::NOT_IMPLEMENTED | StatusCode::HTTP_VERSION_NOT_SUPPORTED => Self::Final,
+            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS => {
+                Self::Retry
+            }
+            status if status.is_server_error() => Self::Retry,
+            _ => Self::Final,
+        }
+    }
+}
+
+/// The `code` of a problem. Neither a status nor a text says as exactly what has happened.
+fn code(response: &Response) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Problem {
+        code: String,
+    }
+    let media_type = response.headers().get(CONTENT_TYPE)?.to_str().ok()?;
+    let essence = media_type.split(';').next()?.trim();
+    let is_problem = essence.eq_ignore_ascii_case("application/problem+json");
+    let problem = is_problem.then(|| response.json::<Problem>());
+    Some(problem?.ok()?.code)
+}

@@ -1,0 +1,24 @@
+//! The client, against a service that follows a script.
+
+mod expiry;
+mod giving_up;
+mod intents;
+mod outcomes;
+mod pauses;
+mod redirects;
+mod repetition;
+mod requests;
+mod script;
+
+use std::time::Duration;
+
+use idempotency::client::RetryingClient;
+
+/// A client without pauses, which does not give up before the test does.
+fn client() -> RetryingClient {
+    let http = reqwest::Client::builder().no_proxy();
+    RetryingClient::new(http)
+        .expect("a client")
+        .with_max_attempts(50)
+        .with_backoff(Duration::ZERO, Duration::ZERO)
+}

@@ -1,0 +1,135 @@
+//! What the application is told.
+
+use std::time::Duration;
+
+use idempotency::{
+    Clock,
+    client::{Intent, LastAttempt, Response, SendError},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    client,
+    script::{Script, Step, problem, reply, status},
+};
+
+async fn send(step: Step) -> Result<Response, SendError> {
+    let script = Script::start([step]).await;
+    let client = client().with_max_attempts(2);
+    client.send(&Intent::new(), client.post(&script.url)).await
+}
+
+// proves: client-tells-outcomes-apart
+#[tokio::test]
+async fn a_replay_is_marked() {
+    let first = send(reply("201 Created", &[], r#"{"id":7}"#))
+        .await
+        .expect("a response");
+    assert!(!first.is_replayed());
+    assert_eq!(first.json::<Value>().expect("JSON"), json!({ "id": 7 }));
+    assert_eq!(first.expires_at(), None);
+    let replayed = [("Idempotent-Replayed", "true"), ("X-Own", "1")];
+    let again = send(reply("201 Created", &replayed, ""))
+        .await
+        .expect("a response");
+    assert!(again.is_replayed());
+    assert_eq!(again.headers()["x-own"], "1");
+}
+
+/// The service's clock may differ: its expiry counts from its own date.
+#[tokio::test]
+async fn an_expiry_is_told_by_the_clients_clock() {
+    let fields = [
+        ("Date", "Thu, 01 Jan 1998 00:00:00 GMT"),
+        ("Idempotency-Expires", "Thu, 01 Jan 1998 01:00:00 GMT"),
+    ];
+    let script = Script::start([reply("201 Created", &fields, "")]).await;
+    let clock = Clock::manual();
+    let client = client().with_clock(clock.clone());
+    let sent = client.send(&Intent::new(), client.post(&script.url)).await;
+    let expires_at = sent.expect("a response").expires_at();
+    assert_eq!(expires_at, Some(clock.wall() + Duration::from_secs(3600)));
+}
+
+// proves: client-tells-outcomes-apart
+#[tokio::test]
+async fn each_refusal_is_an_error_of_its_own() {
+    let reused = problem("422 Unprocessable Content", "idempotency_key_reused", &[]);
+    let sent = send(reused).await;
+    assert!(matches!(&sent, Err(SendError::KeyReused(_))), "{sent:?}");
+
+    let unknown = problem("409 Conflict", "idempotency_outcome_unknown", &[]);
+    let sent = send(unknown).await;
+    assert!(
+        matches!(&sent, Err(SendError::OutcomeUnknown(_))),
+        "{sent:?}"
+    );
+
+    let location = [("Location", "/bookings/7")];
+    let not_stored = problem("409 Conflict", "idempotency_response_not_stored", &location);
+    let Err(SendError::ResponseGone(response)) = send(not_stored).await else {
+        panic!("the response is gone");
+    };
+    assert_eq!(response.headers()["location"], "/bookings/7");
+
+    let erased = problem("410 Gone", "idempotency_response_erased", &[]);
+    let sent = send(erased).await;
+    assert!(matches!(&sent, Err(SendError::ResponseGone(_))), "{sent:?}");
+
+    let running = problem(
+        "409 Conflict",
+        "idempotency_in_progress",
+        &[("Retry-After", "0")],
+    );
+    let Err(SendError::GaveUp(gave_up)) = send(running).await else {
+        panic!("it still runs");
+    };
+    assert!(
+        matches!(gave_up.last, LastAttempt::InProgress(_)),
+        "{gave_up:?}"
+    );
+    assert_eq!(gave_up.attempts, 2);
+}
+
+/// A handler may pass on the problem of another service. The marker says that it is this operation's response.
+// proves: client-tells-outcomes-apart
+#[tokio::test]
+async fn a_stored_response_is_never_taken_for_a_refusal() {
+    let replayed = [("Idempotent-Replayed", "true")];
+    let passed_on = problem(
+        "422 Unprocessable Content",
+        "idempotency_key_reused",
+        &replayed,
+    );
+    assert_eq!(send(passed_on).await.expect("a response").status(), 422);
+    let json = [("Content-Type", "application/json")];
+    let not_a_problem = reply(
+        "409 Conflict",
+        &json,
+        r#"{"code":"idempotency_outcome_unknown"}"#,
+    );
+    assert_eq!(send(not_a_problem).await.expect("a response").status(), 409);
+}
+
+/// A new key would let the operation happen a second time.
+// proves: client-tells-outcomes-apart
+#[tokio::test]
+async fn no_refusal_makes_a_new_key() {
+    let script = Script::start([
+        problem("422 Unprocessable Content", "idempotency_key_reused", &[]),
+        problem("409 Conflict", "idempotency_outcome_unknown", &[]),
+        status("503 Service Unavailable"),
+        status("201 Created"),
+    ])
+    .await;
+    let intent = Intent::new();
+    for _ in 0..2 {
+        let sent = client().send(&intent, client().post(&script.url)).await;
+        sent.expect_err("a refusal");
+    }
+    let sent = client().send(&intent, client().post(&script.url)).await;
+    assert_eq!(sent.expect("a response").status(), 201);
+    let keys = script.keys();
+    assert_eq!(keys.len(), 4);
+    assert!(keys.iter().all(|key| *key == keys[0]), "{keys:?}");
+}
