@@ -6,7 +6,7 @@ use std::{fmt, hash::RandomState, sync::Arc, time::Duration};
 use http::request::Parts;
 use tokio::sync::Semaphore;
 
-use super::{Engine, Idempotency, metrics, rotation::OtherSecret, sweep};
+use super::{Engine, Idempotency, active_runs::ActiveRuns, metrics, rotation::OtherSecret, sweep};
 #[cfg(feature = "axum")]
 use crate::{HttpConfig, Scope};
 use crate::{
@@ -284,14 +284,14 @@ impl IdempotencyBuilder {
             store,
             namespace: self.namespace,
             secret: self.secret,
-            other_secret: self.other_secret,
             sweep_every: self.sweep_every,
             defaults: self.defaults,
             #[cfg(feature = "axum")]
             http: self.http,
             #[cfg(feature = "axum")]
             scope: self.scope,
-            active_runs: Arc::default(),
+            active_runs: Arc::new(ActiveRuns::new(self.other_secret.is_some())),
+            other_secret: self.other_secret,
             local_locks: Arc::default(),
             running: Arc::new(Semaphore::new(self.max_running)),
             waiting: Arc::default(),
