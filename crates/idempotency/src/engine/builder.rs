@@ -26,7 +26,7 @@ pub(super) type EngineScope = Box<dyn Fn(&Parts) -> FoundScope + Send + Sync>;
 pub struct IdempotencyBuilder {
     store: Arc<dyn Store>,
     namespace: Box<str>,
-    secret: Box<[u8]>,
+    secret: Option<Box<[u8]>>,
     other_secret: Option<OtherSecret>,
     sweep_every: Duration,
     max_running: usize,
@@ -42,7 +42,7 @@ impl IdempotencyBuilder {
         Self {
             store,
             namespace: "".into(),
-            secret: Box::default(),
+            secret: None,
             other_secret: None,
             sweep_every: Duration::from_secs(300),
             max_running: Semaphore::MAX_PERMITS,
@@ -89,7 +89,7 @@ impl IdempotencyBuilder {
     /// bytes to a response.
     #[must_use]
     pub fn with_secret(mut self, secret: &[u8]) -> Self {
-        self.secret = secret.into();
+        self.secret = Some(secret.into());
         self
     }
 
@@ -252,8 +252,8 @@ impl IdempotencyBuilder {
     ///
     /// # Panics
     ///
-    /// If [`with_max_stored_body`](HttpConfig::with_max_stored_body) is more than the store can hold, or if a store
-    /// [wraps](Store::wrapped) itself.
+    /// If [`with_max_stored_body`](HttpConfig::with_max_stored_body) is more than the store can hold, if a store
+    /// [wraps](Store::wrapped) itself, if the secret is empty and no other one is given, or if both are the same.
     #[must_use]
     pub fn build(self) -> Idempotency {
         assert!(
@@ -261,14 +261,24 @@ impl IdempotencyBuilder {
             "following `Store::wrapped` from the store `{}` does not end: a wrapper names the store inside it, never itself",
             self.store.name(),
         );
-        let other_secret = self
-            .other_secret
-            .as_ref()
-            .map_or(&[][..], OtherSecret::bytes);
-        let store = if self.secret.is_empty() && other_secret.is_empty() {
+        let other_secret = self.other_secret.as_ref().map(OtherSecret::bytes);
+        assert!(
+            other_secret.is_some() || self.secret.as_deref() != Some(&[]),
+            "with_secret has an empty secret, which protects nothing: read the secret before, or leave with_secret out"
+        );
+        let secret = self.secret.unwrap_or_default();
+        assert!(
+            other_secret != Some(&secret),
+            "with_secret and {} have the same secret: a change of the secret needs two",
+            match &self.other_secret {
+                Some(OtherSecret::Next(_)) => "with_next_secret",
+                _ => "with_previous_secret",
+            },
+        );
+        let store: Arc<dyn Store> = if secret.is_empty() && other_secret.is_none() {
             self.store
         } else {
-            Arc::new(SealedStore::new(self.store, &self.secret, other_secret))
+            Arc::new(SealedStore::new(self.store, &secret, other_secret))
         };
         #[cfg(feature = "axum")]
         if let Some(bytes) = self.http.max_stored_body {
@@ -283,7 +293,7 @@ impl IdempotencyBuilder {
         Idempotency(Arc::new(Engine {
             store,
             namespace: self.namespace,
-            secret: self.secret,
+            secret,
             sweep_every: self.sweep_every,
             defaults: self.defaults,
             #[cfg(feature = "axum")]

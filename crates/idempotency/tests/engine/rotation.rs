@@ -237,6 +237,32 @@ async fn what_a_failed_run_has_done_is_resumed_after_a_deployment() {
     }
 }
 
+/// Sealed progress is longer than the same progress as it is, and a store drops the shorter of two.
+// proves: secret-rotation-loses-no-key
+#[tokio::test]
+async fn no_step_is_forgotten_while_the_first_secret_is_introduced() {
+    let store = MemoryStore::new();
+    let first = serve(&store, |builder| builder.with_next_secret(NEW));
+    let second = serve(&store, |builder| {
+        builder.with_secret(NEW).with_previous_secret(b"")
+    });
+    let charges = Arc::new(AtomicUsize::new(0));
+    for (service, reaches) in [(&first, 1), (&second, 1), (&first, 2), (&second, 2)] {
+        let charges = Arc::clone(&charges);
+        let options = options();
+        let run = execute(service, &options, async move |execution| {
+            for name in ["a", "b"].into_iter().take(reaches) {
+                let charges = Arc::clone(&charges);
+                let charge = async move { Ok::<_, Failed>(charges.fetch_add(1, Ordering::SeqCst)) };
+                execution.step(name, charge).await.map_err(|_| Failed)?;
+            }
+            Err::<u32, _>(Failed)
+        });
+        run.await.expect_err("the work fails after its steps");
+    }
+    assert_eq!(charges.load(Ordering::SeqCst), 2);
+}
+
 /// During a change of the secret, each key still has only one record.
 // proves: secret-rotation-loses-no-key
 #[tokio::test]
@@ -264,4 +290,32 @@ fn two_concurrent_changes_are_refused() {
             .with_previous_secret(OLD)
             .with_next_secret(b"a third one"),
     );
+}
+
+// proves: secret-rotation-loses-no-key
+#[test]
+#[should_panic(expected = "with_secret and with_next_secret have the same secret")]
+fn a_change_to_the_same_secret_is_refused() {
+    drop(serve(&MemoryStore::new(), |builder| {
+        builder.with_secret(OLD).with_next_secret(OLD)
+    }));
+}
+
+// proves: secret-rotation-loses-no-key
+#[test]
+#[should_panic(expected = "with_secret and with_previous_secret have the same secret")]
+fn a_change_from_the_same_secret_is_refused() {
+    drop(serve(&MemoryStore::new(), |builder| {
+        builder.with_secret(OLD).with_previous_secret(OLD)
+    }));
+}
+
+/// A secret that could not be read must not become none.
+// proves: records-encrypted-and-purgeable
+#[test]
+#[should_panic(expected = "with_secret has an empty secret")]
+fn an_empty_secret_is_refused() {
+    drop(serve(&MemoryStore::new(), |builder| {
+        builder.with_secret(b"")
+    }));
 }
