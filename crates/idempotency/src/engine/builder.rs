@@ -77,7 +77,7 @@ impl IdempotencyBuilder {
     ///
     /// Digests of keys, callers and requests are keyed with the secret, so that an attacker cannot test guesses.
     /// Responses and the results of steps are encrypted (XChaCha20-Poly1305), each bound to its record. Data that was
-    /// changed, or moved from another record, causes an error, and nothing runs.
+    /// changed, moved from another record, or not encrypted causes an error, and nothing runs.
     ///
     /// Without a secret an attacker with a copy can read responses, derive [child keys](crate::Execution::child_key), and
     /// test millions of guesses a second offline: keys that are not random, then the principal or the credentials,
@@ -87,13 +87,16 @@ impl IdempotencyBuilder {
     /// the same secret. A different secret, or the first one for a store that has records, makes the engine forget all
     /// keys, and retries run again, unless the secret is [changed in steps](Self::with_next_secret). Encryption adds 45
     /// bytes to a response.
+    ///
+    /// [`build`](Self::build) panics if the secret is empty, unless another one is given for a change.
     #[must_use]
     pub fn with_secret(mut self, secret: &[u8]) -> Self {
         self.secret = Some(secret.into());
         self
     }
 
-    /// Announces the next secret, in the first of the three deployments by which a secret is changed.
+    /// Announces the next secret, in the first of the three deployments by which a secret is changed. The [guide to
+    /// security](crate::guide::security#changing-the-secret) has the rules for each.
     ///
     /// | Deployment | Settings |
     /// |---|---|
@@ -102,11 +105,11 @@ impl IdempotencyBuilder {
     /// | 3, twice the longest ttl later | `with_secret(new)` |
     ///
     /// No key is forgotten, and a key runs once although services of two neighbouring deployments serve it. In the
-    /// meantime a claim uses both secrets, the older one first, which takes up to three more calls of the store, and
-    /// transactional handlers run under a lease. A first secret is introduced in the same way, with an empty one as the
+    /// meantime a claim uses both secrets, the older one first, which takes up to four more calls of the store,
+    /// transactional handlers run under a lease, and a run whose record the store has lost does not claim its key again. A first secret is introduced in the same way, with an empty one as the
     /// old secret.
     ///
-    /// A request that failed without a stored response before the second deployment, and is retried after it, gets
+    /// A request that failed without a step in the first or the second deployment, and is retried in the other one, gets
     /// different [child keys](crate::Execution::child_key).
     ///
     /// # Panics

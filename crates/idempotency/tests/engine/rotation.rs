@@ -9,14 +9,14 @@ use std::{
 };
 
 use idempotency::{
-    Clock, Idempotency, IdempotencyBuilder, MemoryStore, Options, Rejection, Run, RunError,
-    RunMode, Store, store::ListRequest,
+    Clock, Idempotency, IdempotencyBuilder, Label, MemoryStore, Options, Rejection, Run, RunError,
+    RunMode, Scope, Store, operators::KeyState, store::ListRequest,
 };
 use tokio::{sync::Barrier, task::JoinSet};
 
 #[cfg(feature = "sqlite")]
 use super::commits::World;
-use super::{Failed, charge_with, execute, refund};
+use super::{Failed, asked, charge_with, execute, key, refund};
 
 pub(crate) const OLD: &[u8] = b"the old secret";
 pub(crate) const NEW: &[u8] = b"the new secret";
@@ -278,6 +278,43 @@ async fn one_record_stays_of_each_key() {
         let listed = store.list(&ListRequest::new(10)).await.expect("a list");
         assert_eq!(listed.len(), 1);
     }
+}
+
+/// An operator finds a key and a customer with a service of either deployment.
+// proves: secret-rotation-loses-no-key, key-state-shown
+#[tokio::test]
+async fn an_operator_finds_what_the_neighbours_have_stored() {
+    let (label, key) = (Label::digest("ann"), key("k"));
+    for [one, other] in [[FIRST, SECOND], [SECOND, FIRST]] {
+        let store = MemoryStore::new();
+        let (one, other) = (serve(&store, one), serve(&store, other));
+        let scope = Scope::principal("ann").labelled(label.clone());
+        let work = async { Ok::<_, Failed>(1) };
+        let run = one.run(&scope, &key, asked("charge"), work).await;
+        assert_eq!(run.expect("a value"), Run::Executed(1));
+        for service in [&one, &other] {
+            let mut states = Vec::new();
+            for id in service.record_ids(&scope, &key) {
+                states.push(service.check(&id).await.expect("a state"));
+            }
+            states.sort_unstable_by_key(|state| *state == KeyState::Done);
+            assert_eq!(states, [KeyState::Free, KeyState::Done]);
+            let mut found = 0;
+            for text in service.label_texts(&label) {
+                let listed = store.list(&ListRequest::new(2).labelled(&text)).await;
+                found += listed.expect("a list").len();
+            }
+            assert_eq!(found, 1);
+            assert_eq!(service.label_texts(&Label::text("ann")).len(), 1);
+        }
+    }
+    let after = serve(&MemoryStore::new(), THIRD);
+    let (scope, id) = (
+        Scope::anonymous(),
+        after.record_id(&Scope::anonymous(), &key),
+    );
+    assert_eq!(after.record_ids(&scope, &key), [id]);
+    assert_eq!(*after.label_texts(&label), [after.label_text(&label)]);
 }
 
 // proves: secret-rotation-loses-no-key
