@@ -106,7 +106,7 @@ impl Idempotency {
     /// [Erases](Self::erase) the response of this record, and nothing if its key was freed and used again since it was seen.
     ///
     /// ```
-    /// use idempotency::{Idempotency, KeyChange, StoreError, store::Record};
+    /// use idempotency::{Idempotency, StoreError, operators::KeyChange, store::Record};
     ///
     /// /// Erases what the operator has just read, and no later response under the same key.
     /// async fn erase_what_was_read(idempotency: &Idempotency, read: &Record) -> Result<bool, StoreError> {
@@ -137,7 +137,7 @@ impl Idempotency {
     /// completed.
     ///
     /// ```
-    /// use idempotency::{Confirmation, Idempotency, KeyChange, StoreError, store::RecordId};
+    /// use idempotency::{Idempotency, StoreError, operators::{Confirmation, KeyChange}, store::RecordId};
     ///
     /// /// What the operator reads before the second call.
     /// async fn ask(idempotency: &Idempotency, id: &RecordId) -> Result<String, StoreError> {

@@ -7,8 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use idempotency::{
-    Clock, Idempotency, IdempotencyBuilder, MemoryStore, OnLost, Options, Rejection, Run, RunError,
-    Scope, Store,
+    Clock, Idempotency, MemoryStore, OnLost, Options, Rejection, Run, RunError, Scope, Store,
     operators::{KeyChange, KeyState},
     store::{
         ClaimRequest, Hold, IfOwner, ListRequest, Phase, Record, Resolution, StoreErrorKind, Token,
@@ -114,16 +113,16 @@ async fn a_response_that_nobody_encrypted_is_an_error_unless_the_secret_is_just_
     let opened = outcome(&record(&idempotency, idempotency.store(), "k").await);
     let stored = record(&idempotency, &store, "k").await;
     replace(&store, &stored, opened).await;
-    let changes = |builder: IdempotencyBuilder| builder.with_previous_secret(b"an older secret");
-    let introduces = |builder: IdempotencyBuilder| builder.with_previous_secret(b"");
-    let settings: [(fn(IdempotencyBuilder) -> IdempotencyBuilder, bool); 3] = [
-        (|builder| builder, false),
-        (changes, false),
-        (introduces, true),
-    ];
-    for (setting, is_read) in settings {
-        let builder = Idempotency::builder(store.clone()).with_secret(SECRET);
-        let again = book(&setting(builder).build(), "k", "room 13").await;
+    for (other_secret, is_read) in [
+        (None, false),
+        (Some(b"an older secret".as_slice()), false),
+        (Some(b"".as_slice()), true),
+    ] {
+        let mut builder = Idempotency::builder(store.clone()).with_secret(SECRET);
+        if let Some(other_secret) = other_secret {
+            builder = builder.with_previous_secret(other_secret);
+        }
+        let again = book(&builder.build(), "k", "room 13").await;
         match again {
             Ok(again) => assert!(is_read && again == Run::Replayed("room 12".to_owned())),
             Err(RunError::Rejected(Rejection::Store(error))) => {
