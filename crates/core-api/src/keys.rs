@@ -22,9 +22,11 @@ pub(crate) use view::{Shown, ShownResponse, Summary, View, body_of};
 
 /// The engine over this store. The service and the commands have the same one: another namespace or secret names other keys.
 pub(crate) fn engine(store: Arc<dyn Store>, secret: Option<&Secret>) -> IdempotencyBuilder {
-    Idempotency::builder(store)
-        .with_namespace("core-api")
-        .with_secret(secret.map_or(&[][..], Secret::as_bytes))
+    let builder = Idempotency::builder(store).with_namespace("core-api");
+    match secret {
+        Some(secret) => builder.with_secret(secret.as_bytes()),
+        None => builder,
+    }
 }
 
 /// By which the keys of a subject are found. It is a digest: the store does not reveal whose keys it holds.
