@@ -16,6 +16,7 @@ mod operation;
 mod places;
 mod reclaim;
 mod resolve;
+mod resolve_lost;
 mod rotation;
 mod shutdown;
 mod store_timeout;

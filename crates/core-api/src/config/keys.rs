@@ -7,7 +7,7 @@ use clap::{ArgGroup, Args, Subcommand};
 
 use super::{DatabaseUrl, LogFormat, StoreUrl, secretive::Secretive};
 use crate::{
-    keys::{Age, KeyId},
+    keys::{Age, KeyId, Prepared},
     tokens::Subject,
 };
 
@@ -226,8 +226,8 @@ pub struct ResolveKey {
     #[arg(long = "header", value_name = "FIELD", value_parser = field)]
     pub headers: Vec<(HeaderName, HeaderValue)>,
 
-    /// How long retries receive it.
-    #[arg(long, value_name = "AGE", default_value = "1d")]
+    /// How long retries receive it, such as 12h: a minute or more.
+    #[arg(long, value_name = "AGE", default_value = "1d", value_parser = ttl)]
     pub ttl: Age,
 
     /// Although its lease has not expired. Its run may be about to take effect.
@@ -304,6 +304,14 @@ impl fmt::Debug for KeyText {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("KeyText(…)")
     }
+}
+
+fn ttl(text: &str) -> Result<Age, String> {
+    let ttl = text.parse::<Age>()?;
+    let least = Prepared::MIN_TTL;
+    (ttl.0 >= least).then_some(ttl).ok_or_else(|| {
+        "a response is kept for a minute or more: a retry that does not find it runs".into()
+    })
 }
 
 fn status(text: &str) -> Result<StatusCode, String> {

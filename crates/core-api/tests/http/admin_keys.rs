@@ -174,6 +174,8 @@ async fn a_lost_run_is_resolved_over_http() {
     for body in [
         json!({}),
         json!({"status": 99}),
+        json!({"status": 201, "ttl_seconds": 0}),
+        json!({"status": 201, "ttl_seconds": 59}),
         json!({"status": 200, "headers": [["a b", "c"]]}),
     ] {
         let refused = post(&server, &operator, first, "/resolve", &body).await;
