@@ -1,17 +1,21 @@
-//! One line for each request: never the key, never a body, no query.
+//! One line for each request, with the subject of its token: never the key, never a body, no query.
 
 use std::time::Instant;
 
-use axum::{extract::Request, middleware::Next, response::Response};
+use axum::{
+    extract::{MatchedPath, Request},
+    middleware::Next,
+    response::Response,
+};
 use idempotency::log_text::Printable;
 
-use crate::error::Cause;
+use crate::{error::Cause, tokens::Subject};
 
 /// Logs the request once it has a response, or once its client has left.
 pub(crate) async fn log(request: Request, next: Next) -> Response {
     let mut line = Line {
         method: Printable(request.method().as_str()).to_string(),
-        path: Printable(request.uri().path()).to_string(),
+        path: path(&request),
         started: Instant::now(),
         has_response: false,
     };
@@ -20,6 +24,7 @@ pub(crate) async fn log(request: Request, next: Next) -> Response {
     if let Some(cause) = response.extensions_mut().remove::<Cause>() {
         cause.reaches_client();
     }
+    let subject = response.extensions_mut().remove::<Subject>();
     // Probes come every few seconds, and are not worth a line while they succeed.
     let probe = matches!(line.path.as_str(), "/healthz" | "/readyz");
     if !(probe && response.status().is_success()) {
@@ -27,12 +32,24 @@ pub(crate) async fn log(request: Request, next: Next) -> Response {
             method = line.method,
             path = line.path,
             status = response.status().as_u16(),
+            subject = subject.as_ref().map(Subject::as_str),
             replayed = response.headers().contains_key("idempotent-replayed"),
             milliseconds = line.milliseconds(),
             "responded",
         );
     }
     response
+}
+
+/// The path, but for one that names a key: a client may have put the key itself there.
+fn path(request: &Request) -> String {
+    const OF_KEYS: &str = "/admin/keys/";
+    let path = request.uri().path();
+    if !path.starts_with(OF_KEYS) {
+        return Printable(path).to_string();
+    }
+    let matched = request.extensions().get::<MatchedPath>();
+    matched.map_or_else(|| format!("{OF_KEYS}…"), |route| route.as_str().to_owned())
 }
 
 struct Line {

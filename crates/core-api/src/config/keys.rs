@@ -20,11 +20,15 @@ pub enum KeysCommand {
     Show(ShowKey),
     /// Ends runs without a response: the next request with such a key runs.
     ///
-    /// Look first whether the run took effect: if so, the next request takes effect a second time.
+    /// Look first whether the run took effect: if so, the next request takes effect a second time. A filter chooses among the keys
+    /// of every service that shares the store, and --stuck also suspended runs, whose steps are dropped: narrow it, and read
+    /// the list before.
     Release(ReleaseKeys),
     /// Ends a run with this response, which every retry receives.
     Resolve(ResolveKey),
     /// Removes the responses of completed runs. Their keys stay taken: a retry gets 410 and does not run.
+    ///
+    /// A filter chooses among the keys of every service that shares the store.
     Erase(EraseKeys),
     /// Removes the records that have expired. No other key is changed.
     Purge(PurgeKeys),
@@ -72,7 +76,7 @@ pub struct KeyFilter {
     #[arg(long, group = "phase")]
     pub in_flight: bool,
 
-    /// Only keys whose run has not ended and whose lease has expired.
+    /// Only keys whose run has not ended and whose lease has expired, or that is suspended after steps.
     #[arg(long, group = "phase")]
     pub stuck: bool,
 
@@ -132,6 +136,10 @@ pub struct ShowKey {
     /// Whose key it is; without it, that of a caller who was not asked.
     #[arg(long, value_name = "SUBJECT", conflicts_with = "id")]
     pub subject: Option<Subject>,
+
+    /// The key was sent with an operator's token, whose keys are apart from the others of its subject.
+    #[arg(long, requires = "subject")]
+    pub operator: bool,
 
     /// The key, as the client sent it; - reads it from standard input, so that it does not stand in the history of the shell.
     #[arg(long, value_name = "KEY", group = "named")]

@@ -76,6 +76,8 @@ async fn a_lost_run_is_released_or_given_a_response_as_it_was_seen() {
     );
     assert!(resolved.status.success(), "{resolved:?}");
     assert_audited(&text(&resolved.stderr), "resolve", &a);
+    let two = on(&["resolve", "-", "--status", "201"], &format!("{a}\n{b}\n"));
+    assert_undone(&two, "expected one id");
     // What the list has shown is not there any more.
     let lines: String = stuck.iter().map(|line| format!("{line}\n")).collect();
     let released = on(&["release", "-", "--json"], &lines);
@@ -122,7 +124,11 @@ async fn the_responses_of_a_subject_are_erased_and_those_of_others_stay() {
     // The label goes with the response.
     assert!(listed(path, &["--of-subject", "ann"]).is_empty());
     for (arguments, why) in [
-        (&["erase"][..], "name ids"),
+        (&["erase", "--of-subject", "ann", "--yes"][..], "0 found"),
+        (&["erase", "--of-subject", "carl"], "or the secret may be"),
+        (&["erase", "-"], "there is no id"),
+        (&["resolve", "-", "--status", "200"], "there is no id"),
+        (&["erase"], "name ids"),
         (&["erase", "0123456789abcdef", "--completed"], "not both"),
     ] {
         assert_undone(&run(path, arguments, ""), why);

@@ -173,6 +173,28 @@ async fn keys_are_listed_and_shown_without_keys_and_bodies() {
     assert!(!text(&wrong.stderr).contains(UNSEEN), "{wrong:?}");
 }
 
+// proves: keys-and-bodies-never-logged
+#[test]
+fn an_argument_in_the_wrong_place_is_not_repeated() {
+    let directory = tempdir().unwrap();
+    let option = format!("--key{UNSEEN}");
+    for arguments in [
+        &[UNSEEN][..],
+        &["list", UNSEEN],
+        &["list", &option],
+        &["list", "--older-than", UNSEEN],
+        &["resolve", "0123456789abcdef", "--status", UNSEEN],
+        &["show", "--key-stdin", "--json=", UNSEEN],
+    ] {
+        let refused = run(directory.path(), arguments, "");
+        assert_eq!(refused.status.code(), Some(2), "{arguments:?}: {refused:?}");
+        assert!(
+            !text(&refused.stderr).contains(UNSEEN),
+            "{arguments:?}: {refused:?}"
+        );
+    }
+}
+
 // proves: key-state-shown
 #[test]
 fn a_store_that_the_command_cannot_reach_is_an_error() {
