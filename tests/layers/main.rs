@@ -22,13 +22,13 @@ const CORE_API: &[Layer] = &[
     ("shutdown", &["logging"]),
     ("database", &["booking", "config", "secret"]),
     ("error", &["database"]),
-    ("access_log", &["error"]),
+    ("access_log", &["error", "tokens"]),
     ("docs", &[]),
     ("json", &["error"]),
     ("openapi", &["error"]),
     ("reads", &["error"]),
     ("probe", &["database", "error"]),
-    ("app", &["database", "probe"]),
+    ("app", &["database", "keys", "probe"]),
     ("caller", &["app", "booking", "error", "keys", "tokens"]),
     ("faults", &["app", "error"]),
     ("health", &["app", "error"]),
@@ -36,7 +36,7 @@ const CORE_API: &[Layer] = &[
     (
         "admin",
         &[
-            "app", "booking", "caller", "database", "error", "keys", "reads",
+            "app", "booking", "caller", "database", "error", "keys", "reads", "tokens",
         ],
     ),
     (

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use idempotency::Idempotency;
 
-use crate::{database::Bookings, probe::Probe};
+use crate::{database::Bookings, keys::UnderWay, probe::Probe};
 
 /// The state of every route.
 #[derive(Clone, Debug)]
@@ -17,4 +17,6 @@ pub(crate) struct App {
     pub(crate) needs_tokens: bool,
     pub(crate) fault_injection: bool,
     pub(crate) probe: Probe,
+    /// Changes of keys by operators.
+    pub(crate) changes: UnderWay,
 }

@@ -18,7 +18,7 @@ use crate::{
     config::{Config, StoreUrl},
     connections, cors,
     database::{self, OpenError, Opened},
-    keys,
+    keys::{self, UnderWay},
     probe::Probe,
     router::{Access, router},
     secret::SecretError,
@@ -36,6 +36,7 @@ pub struct Server {
     address: SocketAddr,
     router: Router,
     idempotency: Idempotency,
+    changes: UnderWay,
     stored_in: String,
     /// Where requests need a token.
     tokens: Option<(Watch, Hangups)>,
@@ -102,7 +103,9 @@ impl Server {
             needs_tokens: tokens.is_some(),
             fault_injection: config.fault_injection,
             probe: Probe::default(),
+            changes: UnderWay::default(),
         };
+        let changes = app.changes.clone();
         let access = match &tokens {
             None => {
                 tracing::warn!(
@@ -122,6 +125,7 @@ impl Server {
             address,
             router,
             idempotency,
+            changes,
             tokens: match tokens {
                 None => None,
                 Some((tokens, hangups)) => Some((Watch::start(tokens)?, hangups)),
@@ -194,7 +198,12 @@ impl Server {
         tracing::info!("stopping: no new connections and no new keys");
         drop(stopping);
         let shutdown = self.idempotency.shutdown_within(DRAIN_TIMEOUT);
-        let (served, shutdown) = tokio::join!(timeout(DRAIN_TIMEOUT, serving), shutdown);
+        // A change of a key goes on although its client has left.
+        let served = async {
+            serving.await;
+            self.changes.ended().await;
+        };
+        let (served, shutdown) = tokio::join!(timeout(DRAIN_TIMEOUT, served), shutdown);
         if let Err(unfinished) = shutdown {
             tracing::warn!("stopping: {unfinished}");
             if unfinished.runs > 0 {

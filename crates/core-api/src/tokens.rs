@@ -26,6 +26,9 @@ pub use role::Role;
 pub use subject::Subject;
 pub(crate) use watch::Watch;
 
+/// How many digits of a token's digest the log has.
+const DIGITS: usize = 12;
+
 /// The tokens that are valid now.
 #[derive(Debug)]
 pub(crate) struct Tokens {
@@ -39,6 +42,14 @@ pub(crate) struct Tokens {
 pub(crate) struct Holder {
     pub(crate) subject: Subject,
     pub(crate) role: Role,
+}
+
+/// A token that is valid now.
+#[derive(Clone, Debug)]
+pub(crate) struct Valid {
+    pub(crate) holder: Holder,
+    /// The first digits of its digest, by which its line is found in the file.
+    pub(crate) digits: Box<str>,
 }
 
 /// Why the file cannot be used. The text repeats nothing of it, because a token may be in the wrong place.
@@ -59,8 +70,12 @@ impl Tokens {
     }
 
     /// Who has this token, if it is valid now.
-    pub(crate) fn holder(&self, token: &[u8]) -> Option<Holder> {
+    pub(crate) fn find(&self, token: &[u8]) -> Option<Valid> {
         let table = Arc::clone(&self.current.read());
-        table.holder(&Digest::of(token)).cloned()
+        let digest = Digest::of(token);
+        table.holder(&digest).map(|holder| Valid {
+            holder: holder.clone(),
+            digits: digest.to_hex()[..DIGITS].into(),
+        })
     }
 }

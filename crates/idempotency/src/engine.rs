@@ -20,6 +20,7 @@ mod places;
 mod reclaim;
 mod request_outcome;
 mod resolve;
+mod resolve_lost;
 mod rotation;
 mod shutdown;
 mod store_timeout;

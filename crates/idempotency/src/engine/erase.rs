@@ -9,7 +9,7 @@ use crate::{
     store::{IfOwner, Resolution, sealed::SealedStore},
 };
 
-/// The result of an operator's change to a completed record.
+/// The result of an operator's change to a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KeyChange {
@@ -17,7 +17,8 @@ pub enum KeyChange {
     Made,
     /// There is no record, so there is nothing to change.
     Free,
-    /// A run holds the key, or held it and is lost. Nothing was changed: [`resolve`](Idempotency::resolve) the run first.
+    /// A run holds the key, or held it and is lost. Nothing was changed: wait for the run, or
+    /// [`resolve`](Idempotency::resolve) it first.
     Held,
     /// The record is not the one that was seen. Nothing was changed: check the key again.
     Changed,
