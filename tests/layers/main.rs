@@ -28,7 +28,7 @@ const CORE_API: &[Layer] = &[
     ("openapi", &["error"]),
     ("reads", &["error"]),
     ("probe", &["database", "error"]),
-    ("app", &["database", "keys", "probe"]),
+    ("app", &["database", "keys", "probe", "tokens"]),
     ("caller", &["app", "booking", "error", "keys", "tokens"]),
     ("faults", &["app", "error"]),
     ("health", &["app", "error"]),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use idempotency::Idempotency;
 
-use crate::{database::Bookings, keys::UnderWay, probe::Probe};
+use crate::{database::Bookings, keys::UnderWay, probe::Probe, tokens::Tokens};
 
 /// The state of every route.
 #[derive(Clone, Debug)]
@@ -13,8 +13,8 @@ pub(crate) struct App {
     pub(crate) idempotency: Idempotency,
     /// Whether a booking's transaction carries its key.
     pub(crate) transactional: bool,
-    /// Whether requests to bookings need a token.
-    pub(crate) needs_tokens: bool,
+    /// The tokens that requests to bookings need, if they need any.
+    pub(crate) tokens: Option<Arc<Tokens>>,
     pub(crate) fault_injection: bool,
     pub(crate) probe: Probe,
     /// Changes of keys by operators.

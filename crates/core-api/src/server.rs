@@ -100,7 +100,7 @@ impl Server {
             bookings,
             idempotency: idempotency.clone(),
             transactional,
-            needs_tokens: tokens.is_some(),
+            tokens: tokens.as_ref().map(|(tokens, _)| Arc::clone(tokens)),
             fault_injection: config.fault_injection,
             probe: Probe::default(),
             changes: UnderWay::default(),

@@ -12,7 +12,10 @@ mod watch;
 use std::{
     error::Error,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use parking_lot::RwLock;
@@ -35,6 +38,8 @@ pub(crate) struct Tokens {
     path: PathBuf,
     /// What the last valid version of the file says.
     current: RwLock<Arc<Table>>,
+    /// Whether the file could not be used at the last look, so that what it says now is not known.
+    is_stale: AtomicBool,
 }
 
 /// Who has a token.
@@ -66,7 +71,13 @@ impl Tokens {
         Ok(Self {
             path: path.to_owned(),
             current: RwLock::new(Arc::new(table)),
+            is_stale: AtomicBool::new(false),
         })
+    }
+
+    /// Whether the file could not be used when it was last read again.
+    pub(crate) fn is_stale(&self) -> bool {
+        self.is_stale.load(Ordering::Relaxed)
     }
 
     /// Who has this token, if it is valid now.

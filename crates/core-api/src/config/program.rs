@@ -40,7 +40,7 @@ pub enum Command {
 pub enum TokenCommand {
     /// Prints a new token, once: only its SHA-256 is stored.
     ///
-    /// A service with the same --tokens lets it in within a second. To take it away, remove its line from the file.
+    /// A service with the same --tokens lets it in within two seconds. To take it away, remove its line from the file.
     New(NewToken),
 }
 
