@@ -1,7 +1,9 @@
 //! What the log tells operators: some warnings appear once, however many requests cause them.
 
 use axum::{Extension, Router, body::Body, extract::Request, routing::post};
-use idempotency::{Idempotency, MemoryStore, idempotent};
+use idempotency::{
+    Execution, Fingerprint, Idempotency, IdempotencyKey, MemoryStore, Options, Scope, idempotent,
+};
 use tests::log::Log;
 use tower::ServiceExt;
 
@@ -74,4 +76,39 @@ async fn a_refusal_for_a_store_that_failed_says_which_one() {
     assert_eq!(text.lines().count(), 1, "{text}");
     assert!(text.contains("idempotency.store=\"memory\""), "{text}");
     assert!(text.contains("`memory` is full"), "{text}");
+}
+
+/// The third deployment of a change of the secret waits for what such a run leaves under the old one.
+// proves: secret-rotation-loses-no-key
+#[tokio::test]
+async fn a_run_that_is_resumed_under_the_previous_secret_is_warned_of() {
+    let store = MemoryStore::new();
+    let builder = || Idempotency::builder(store.clone());
+    let first = builder().with_secret(b"old").with_next_secret(b"new");
+    let second = builder().with_secret(b"new").with_previous_secret(b"old");
+    let (first, second) = (first.build(), second.build());
+    let (log, logging) = Log::start();
+    let options = Options::new();
+    for (name, resumed) in [("k", true), ("l", false)] {
+        let key = IdempotencyKey::new(name).expect("a key");
+        let (scope, asked) = (Scope::anonymous(), Fingerprint::of([b"book".as_slice()]));
+        let fails = async |execution: Execution| {
+            let step = execution.step("pay", async { Ok::<_, ()>(1) });
+            step.await.map_err(|_| ())?;
+            Err::<(), _>(())
+        };
+        let services = if resumed {
+            [&first, &second]
+        } else {
+            [&second, &second]
+        };
+        for service in services {
+            let failed = service.run_with(&options, &scope, &key, asked, fails);
+            failed.await.expect_err("the work fails after its step");
+        }
+    }
+    drop(logging);
+    let text = log.text();
+    let warnings = text.matches("a run is resumed under the previous secret");
+    assert_eq!(warnings.count(), 1, "{text}");
 }
