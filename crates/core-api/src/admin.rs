@@ -33,7 +33,7 @@ use input::{KeyPath, Listing, ResolveBody, ShowQuery};
 const MAX_LISTS: usize = 4;
 
 /// How long a list may take. One that finds little reads the whole store.
-const LIST_TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const LIST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long one key may take.
 const KEY_TIMEOUT: Duration = Duration::from_secs(15);
@@ -205,7 +205,7 @@ async fn change(
 }
 
 /// The label of the keys that the caller sees; `None` if it sees all.
-fn own_label(idempotency: &Idempotency, caller: &Caller) -> Option<Box<str>> {
+pub(crate) fn own_label(idempotency: &Idempotency, caller: &Caller) -> Option<Box<str>> {
     match caller.whose() {
         Whose::Everyones => None,
         Whose::Of(subject) => {
@@ -219,7 +219,7 @@ fn may_see(idempotency: &Idempotency, caller: &Caller, record: &Record) -> bool 
     own_label(idempotency, caller).is_none_or(|own| record.labels.label() == Some(&own))
 }
 
-async fn within<T>(
+pub(crate) async fn within<T>(
     limit: Duration,
     work: impl Future<Output = Result<T, ApiError>>,
 ) -> Result<T, ApiError> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use idempotency::Idempotency;
 
-use crate::{database::Bookings, probe::Probe};
+use crate::{database::Bookings, probe::Probe, supervised::Supervised};
 
 /// The state of every route.
 #[derive(Clone, Debug)]
@@ -16,5 +16,11 @@ pub(crate) struct App {
     /// Whether requests to bookings need a token.
     pub(crate) needs_tokens: bool,
     pub(crate) fault_injection: bool,
+    /// What starts this process again after a crash, if anything does.
+    pub(crate) supervised: Option<Arc<Supervised>>,
+    /// Whether bookings outlive the process.
+    pub(crate) bookings_survive: bool,
+    /// Whether keys do.
+    pub(crate) keys_survive: bool,
     pub(crate) probe: Probe,
 }
