@@ -7,15 +7,15 @@ mod keys;
 use std::sync::Arc;
 
 use axum::{
-    Json, Router,
+    Json,
     extract::{Path, State},
     http::header,
     middleware,
     response::{IntoResponse, Response},
-    routing::get,
 };
 use serde_json::json;
 use tokio::sync::Semaphore;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{app::App, assets, error::ApiError, reads};
 
@@ -73,8 +73,10 @@ pub(crate) async fn page_service(State(app): State<App>) -> Response {
 }
 
 /// The table of keys. With tokens it shows a subject its own, as operators' routes do.
-pub(crate) fn key_routes() -> Router<App> {
+pub(crate) fn key_routes() -> OpenApiRouter<App> {
     let tables = Arc::new(Semaphore::new(MAX_TABLES));
     let limit = middleware::from_fn_with_state(tables, reads::limit);
-    Router::new().route("/page/keys", get(keys::show_keys).route_layer(limit))
+    OpenApiRouter::new()
+        .routes(routes!(keys::show_keys))
+        .route_layer(limit)
 }

@@ -149,7 +149,7 @@ impl Access {
             Self::Tokens {
                 protect_health: false,
                 ..
-            } => |tag| tag == "bookings",
+            } => |tag| matches!(tag, "bookings" | "keys"),
             Self::Tokens {
                 protect_health: true,
                 ..
@@ -168,10 +168,10 @@ impl Access {
     fn to_keys(&self) -> OpenApiRouter<App> {
         let table = page::key_routes();
         match self {
-            Self::Open => table.into(),
+            Self::Open => table,
             Self::Tokens { tokens, .. } => {
-                let routes = admin::routes().merge(table);
-                demanding(routes.into(), tokens, caller::to_use_keys)
+                let routes = table.merge(admin::routes().into());
+                demanding(routes, tokens, caller::to_use_keys)
             }
         }
     }

@@ -1,6 +1,6 @@
 // One attempt: a request to book, and what came of it.
 
-const SHOWN = ["Idempotent-Replayed", "Idempotency-Expires", "Location", "Retry-After", "Link"];
+const SHOWN = ["Idempotent-Replayed", "Idempotency-Expires", "Location", "Retry-After"];
 
 // Sends it. `changed` is called once it has ended.
 export function send(order, changed) {

@@ -25,7 +25,13 @@ const MAX_SHOWN: usize = 20;
 /// How many keys are looked at for it. Stores list them by their digests, so the newest of more are not found.
 const MAX_READ: usize = 256;
 
-/// `GET /page/keys`, newest first.
+/// The newest keys, without their responses: phase, attempt, lease and expiry of each.
+#[utoipa::path(
+    get,
+    path = "/page/keys",
+    tag = "keys",
+    responses((status = OK, description = "At most 20 keys of the first 256 in the order of their digests.", body = Object)),
+)]
 pub(crate) async fn show_keys(
     State(app): State<App>,
     caller: Caller,

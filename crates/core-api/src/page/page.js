@@ -3,7 +3,7 @@
 import { send } from "./attempt.js";
 import { by, make } from "./dom.js";
 import { refresh, start } from "./live.js";
-import { show, summary } from "./timeline.js";
+import { finish, show } from "./timeline.js";
 
 const token = () => by("token").querySelector("input").value.trim();
 const used = new Set();
@@ -39,17 +39,14 @@ async function attempt({ key, body }, names, special = {}) {
   for (const id of ["retry", "change"]) by(id).disabled = false;
   const delay = service.fault_injection ? Number(by("delay").value) : 0;
   const order = { key, body: JSON.stringify(body), token: token(), waits: by("waits").checked, delay, ...special };
-  let group;
   const attempts = names.map((what) => send({ ...order, what }, refresh));
-  group = show(key, attempts);
+  const group = show(key, attempts);
   by("news").textContent = `${names.length === 1 ? "Sent" : `Sent ${names.length} times`}, waiting for the response.`;
   await Promise.all(attempts.map(({ ended }) => ended));
   const isLost = attempts.some(({ outcome }) => outcome === "lost");
   const question = isLost ? " No answer: was it booked? Retry to find out." : "";
-  by("news").textContent = `With this key, ${summary(group)}${question}`;
+  by("news").textContent = `With this key, ${finish(group)}${question}`;
 }
-
-const numbered = (what, count) => Array.from({ length: count }, (_, index) => `${what} ${index + 1}`);
 
 by("form").addEventListener("submit", (event) => {
   event.preventDefault();
@@ -57,8 +54,8 @@ by("form").addEventListener("submit", (event) => {
 });
 const actions = {
   "new-key": () => (by("key").value = newKey()),
-  double: () => attempt(fromForm(), numbered("Click", 2)),
-  twenty: () => attempt(fromForm(), numbered("Of twenty, number", 20)),
+  double: () => attempt(fromForm(), ["Click", "Click"]),
+  twenty: () => attempt(fromForm(), Array(20).fill("At once")),
   // Where the work can be made to take a while, the page leaves in the middle of it.
   lose: () => attempt(fromForm(), ["Book, and leave"], { loses: true, ...(service.fault_injection && { delay: Number(by("delay").value) || 1000 }) }),
   "crash-before": () => attempt(fromForm(), ["Book, and crash"], { crash: "before-commit" }),

@@ -20,6 +20,7 @@ export function show(key, attempts) {
     for (const old of groups.splice(MAX_KEYS)) old.section.remove();
   }
   by("attempts").prepend(group.section);
+  for (const other of groups) other.section.open = other === group;
   for (const attempt of attempts) {
     group.sent += 1;
     const row = newRow(group.sent, attempt);
@@ -32,8 +33,14 @@ export function show(key, attempts) {
   return group;
 }
 
-// What came of the attempts with this key, such as: 20 attempts: 1 ran, 19 waited. 1 booking.
-export function summary({ rows }) {
+// Draws attempts that have just ended, and returns what came of those with their key.
+export function finish(group) {
+  draw(group);
+  return summary(group);
+}
+
+// Such as: 20 attempts: 1 ran, 19 waited. 1 booking.
+function summary({ rows }) {
   const counts = new Map();
   for (const { attempt } of rows) {
     const word = outcome(attempt, rows);
@@ -46,7 +53,7 @@ export function summary({ rows }) {
 }
 
 // A duplicate has waited if its response is that of a run that had not ended when it was sent.
-export function outcome(attempt, rows) {
+function outcome(attempt, rows) {
   if (attempt.outcome === "lost") return "without an answer";
   if (attempt.outcome !== "replayed") return attempt.outcome;
   const waited = rows.some(({ attempt: other }) => {
@@ -60,11 +67,11 @@ export function outcome(attempt, rows) {
 
 function newGroup(key) {
   const list = make("ol");
-  const told = make("p", { className: "summary" });
+  const told = make("span", { className: "told" });
   const axis = make("div", { className: "axis" }, make("span", { textContent: "0" }), make("span"));
   axis.setAttribute("aria-hidden", "true");
-  const title = make("h3", {}, "Key ", make("code", { textContent: key }));
-  const section = make("section", { className: "group" }, title, told, axis, list);
+  const title = make("summary", {}, make("code", { textContent: key }), " ", told);
+  const section = make("details", { className: "group" }, title, axis, list);
   return { key, section, list, told, axis, rows: [], sent: 0, isDrawn: false };
 }
 
@@ -75,10 +82,10 @@ function newRow(number, attempt) {
   const track = make("div", { className: "track" }, bar);
   track.setAttribute("aria-hidden", "true");
   const received = make("div", { className: "received" });
-  const sent = make("div", { className: "sent", textContent: attempt.sent.join("\n") });
+  const sent = make("div", { className: "sent" });
   const who = make("div", { className: "who" }, make("span", { textContent: `${number}. ${attempt.what}: ` }), badge, " ", elapsed);
-  const item = make("li", {}, who, track, make("div", { className: "headers" }, received, sent));
-  return { attempt, item, badge, elapsed, bar, received };
+  const item = make("li", { className: "attempt" }, who, track, make("div", { className: "headers" }, received, sent));
+  return { attempt, item, badge, elapsed, bar, received, sent };
 }
 
 // Draws it again and again while an attempt is under way.
@@ -92,14 +99,18 @@ function draw(group) {
   const now = performance.now();
   const spans = group.rows.map(({ attempt }) => [attempt.start, attempt.end ?? now]);
   const { position, total } = scale(spans);
-  for (const { attempt, item, badge, elapsed, bar, received } of group.rows) {
+  let above = { received: "", sent: "" };
+  for (const { attempt, badge, elapsed, bar, received, sent } of group.rows) {
     const end = attempt.end ?? now;
     const word = outcome(attempt, group.rows);
     const name = word.split(" ")[0];
     write(badge, word);
     write(elapsed, duration(end - attempt.start));
-    write(received, attempt.received.join("\n"));
-    item.className = `attempt ${name}`;
+    const headers = { received: attempt.received.join("\n"), sent: attempt.sent.join(", ") };
+    const isSame = headers.received !== "" && headers.received === above.received;
+    write(received, isSame ? `${attempt.received[0]}, with the same header fields` : headers.received);
+    write(sent, headers.sent === above.sent ? "" : `sent with ${headers.sent || "its key only"}`);
+    above = headers;
     bar.className = `bar ${name === "without" ? "lost" : name}`;
     bar.style.left = `${position(attempt.start)}%`;
     bar.style.width = `${position(end) - position(attempt.start)}%`;

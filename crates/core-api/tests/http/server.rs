@@ -115,6 +115,23 @@ impl Server {
         self.signal("HUP");
     }
 
+    /// Sends this signal to the process that serves, which the supervisor has started last.
+    pub(crate) fn signal_child(&self, signal: &str) {
+        let log = self.logged();
+        let line = log
+            .lines()
+            .rfind(|line| line.contains("under a supervisor"));
+        let line: Value = serde_json::from_str(line.unwrap()).unwrap();
+        let kill = format!("kill -{signal} {}", line["process"]);
+        let sent = Command::new("sh").args(["-c", &kill]).status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// The error of a request that gets no response.
+    pub(crate) async fn get_error(&self, path: &str) -> reqwest::Error {
+        self.request("GET", path).send().await.unwrap_err()
+    }
+
     /// How much memory the program uses, in bytes.
     pub(crate) fn memory(&self) -> u64 {
         let path = format!("/proc/{}/status", self.id());
