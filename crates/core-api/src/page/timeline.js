@@ -6,6 +6,9 @@ import { by, duration, make, write } from "./dom.js";
 const MAX_KEYS = 8;
 const MAX_ATTEMPTS = 60;
 
+// In this order they are counted.
+const OUTCOMES = ["ran", "waited", "replayed", "refused", "without an answer", "under way"];
+
 // A longer pause between attempts is cut out.
 const PAUSE = 300;
 
@@ -41,12 +44,9 @@ export function finish(group) {
 
 // Such as: 20 attempts: 1 ran, 19 waited. 1 booking.
 function summary({ rows }) {
-  const counts = new Map();
-  for (const { attempt } of rows) {
-    const word = outcome(attempt, rows);
-    counts.set(word, (counts.get(word) ?? 0) + 1);
-  }
-  const words = [...counts].map(([word, count]) => `${count} ${word}`).join(", ");
+  const outcomes = rows.map(({ attempt }) => outcome(attempt, rows));
+  const count = (word) => outcomes.filter((other) => other === word).length;
+  const words = OUTCOMES.filter(count).map((word) => `${count(word)} ${word}`).join(", ");
   const bookings = new Set(rows.map(({ attempt }) => attempt.location).filter(Boolean)).size;
   const known = bookings ? ` ${bookings} ${bookings === 1 ? "booking" : "bookings"}.` : "";
   return `${rows.length} ${rows.length === 1 ? "attempt" : "attempts"}: ${words}.${known}`;

@@ -140,7 +140,7 @@ async fn people_lose_answers_and_crash_the_server_and_a_retry_books_once() {
     // The run goes on, and the retry waits for it.
     assert_eq!(
         click(&mut page, "#retry"),
-        "2 attempts: 1 without an answer, 1 waited. 1 booking."
+        "2 attempts: 1 waited, 1 without an answer. 1 booking."
     );
     assert_eq!(bars(&mut page), "lost waited");
     assert_eq!(server.bookings().await.len(), 1);
@@ -151,14 +151,14 @@ async fn people_lose_answers_and_crash_the_server_and_a_retry_books_once() {
     );
     assert_eq!(
         click(&mut page, "#retry"),
-        "2 attempts: 1 without an answer, 1 ran. 1 booking."
+        "2 attempts: 1 ran, 1 without an answer. 1 booking."
     );
     assert_eq!(server.bookings().await.len(), 2);
     click(&mut page, "#crash-after");
     let retried = click(&mut page, "#retry");
     assert_eq!(
         retried,
-        "2 attempts: 1 without an answer, 1 replayed. 1 booking."
+        "2 attempts: 1 replayed, 1 without an answer. 1 booking."
     );
     assert_eq!(bars(&mut page), "lost replayed");
     assert_eq!(server.bookings().await.len(), 3);
@@ -170,6 +170,7 @@ async fn people_lose_answers_and_crash_the_server_and_a_retry_books_once() {
         "{twenty}"
     );
     assert_eq!(server.bookings().await.len(), 4);
+    page.take_screenshot("twenty");
     click(&mut page, "#change");
     click(&mut page, "#retry");
     click(&mut page, "#double");
@@ -270,11 +271,32 @@ async fn with_tokens_the_page_shows_what_the_token_may_see_and_keeps_it_nowhere(
     page.evaluate("document.querySelector('#token input').focus()");
     page.call("Input.insertText", &serde_json::json!({"text": ann}));
     let booked = click(&mut page, "#book");
-    assert_eq!(booked, "2 attempts: 1 refused, 1 ran. 1 booking.");
+    assert_eq!(booked, "2 attempts: 1 ran, 1 refused. 1 booking.");
     page.wait_for("document.querySelectorAll('#keys tbody tr').length === 1");
     page.wait_for("document.querySelectorAll('#bookings tbody tr').length === 1");
     let kept = page.text("JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie, location.href, document.body.innerHTML])");
     assert!(!kept.contains(&ann), "{kept}");
+    page.assert_no_errors();
+}
+
+// proves: key-state-shown
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_in_use_is_shown_with_its_lease_and_what_a_crash_loses_is_said() {
+    let Some((mut page, _server, _folder)) = open(&["--database", "memory:", "--fault-injection"])
+    else {
+        return;
+    };
+    let note = page.text("document.querySelector('#crash-note').textContent");
+    assert!(note.contains("in memory, so a crash loses them"), "{note}");
+    page.evaluate("document.querySelector('#delay').value = '3000'");
+    page.click("#book");
+    const CELLS: &str = "document.querySelector('#keys tbody tr')?.cells";
+    page.wait_for(&format!("{CELLS}?.[2].textContent === 'running'"));
+    let lease = page.text(&format!("{CELLS}[5].textContent"));
+    let seconds: u64 = lease.strip_suffix(" s").unwrap().parse().unwrap();
+    assert!((20..=30).contains(&seconds), "{lease}");
+    page.wait_for(&format!("{CELLS}[5].textContent !== {lease:?}"));
+    page.wait_for(&format!("{CELLS}[2].textContent === 'done'"));
     page.assert_no_errors();
 }
 
