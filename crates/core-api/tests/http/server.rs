@@ -45,6 +45,15 @@ impl Server {
         Self::spawn(command, Stdio::piped())
     }
 
+    /// Starts it in a process group of its own, as a terminal does.
+    #[cfg(unix)]
+    pub(crate) fn start_in_group(directory: &Path, arguments: &[&str]) -> Self {
+        use std::os::unix::process::CommandExt;
+        let mut command = command(directory);
+        command.args(arguments).process_group(0);
+        Self::spawn(command, Stdio::piped())
+    }
+
     /// Starts it with this as its standard error, which the test does not read.
     pub(crate) fn start_logging_to(directory: &Path, arguments: &[&str], log: Stdio) -> Self {
         let mut command = command(directory);
@@ -113,6 +122,13 @@ impl Server {
     /// Sends SIGHUP.
     pub(crate) fn hang_up(&self) {
         self.signal("HUP");
+    }
+
+    /// Sends SIGINT to the program's process group, as a terminal does at Ctrl-C.
+    pub(crate) fn interrupt_group(&self) {
+        let kill = format!("kill -INT -- -{}", self.id());
+        let sent = Command::new("sh").args(["-c", &kill]).status();
+        assert!(sent.unwrap().success());
     }
 
     /// Sends this signal to the process that serves, which the supervisor has started last.

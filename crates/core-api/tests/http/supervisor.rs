@@ -76,6 +76,26 @@ async fn an_address_that_is_taken_is_reported_before_anything_is_started() {
     assert!(!log.contains(STARTED), "{log}");
 }
 
+// proves: shutdown-waits-for-runs
+#[tokio::test]
+async fn one_interrupt_from_a_terminal_lets_requests_end_and_lets_no_others_in() {
+    let directory = tempdir().unwrap();
+    let mut server = Server::start_in_group(directory.path(), &["--fault-injection"]);
+    let slow = server
+        .write("POST", "/bookings", "k", &booking("Ann"))
+        .header("X-Fault-Delay-Ms", "2000");
+    let slow = tokio::spawn(send(slow));
+    server.wait_for_log("injected a delay").await;
+    server.interrupt_group();
+    server.wait_for_log("no new connections").await;
+    // The supervisor has the socket open, and nobody would read what is sent to it.
+    let other = timeout(Duration::from_secs(1), server.get_error("/healthz")).await;
+    other.expect("the connection is refused");
+    assert_eq!(slow.await.unwrap().status, 201);
+    let (status, _, log) = server.wait();
+    assert_eq!(status.code(), Some(0), "{log}");
+}
+
 #[tokio::test]
 async fn a_supervisor_that_is_killed_leaves_no_child() {
     let directory = tempdir().unwrap();
