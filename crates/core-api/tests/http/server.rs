@@ -126,7 +126,7 @@ impl Server {
 
     /// Sends SIGINT to the program's process group, as a terminal does at Ctrl-C.
     pub(crate) fn interrupt_group(&self) {
-        let kill = format!("kill -INT -- -{}", self.id());
+        let kill = format!("kill -s INT -- -{}", self.id());
         let sent = Command::new("sh").args(["-c", &kill]).status();
         assert!(sent.unwrap().success());
     }

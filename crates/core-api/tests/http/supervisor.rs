@@ -33,6 +33,8 @@ async fn after_a_crash_on_order_it_is_there_again_and_the_retry_books_once() {
     // Whoever kills the child gets another one, too.
     server.signal_child("KILL");
     server.wait_for_logs(STARTED, 4).await;
+    // The client may not have noticed that its connection is gone.
+    drop(server.request("GET", "/healthz").send().await);
     assert!(server.book("after-commit", "Ann").await.is_replayed());
     server.terminate();
     let (status, stdout, log) = server.wait();
