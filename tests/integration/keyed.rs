@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use idempotency::{Fingerprint, store::Phase};
+use idempotency::{Fingerprint, IdempotencyBuilder, store::Phase};
 use rstest_reuse::apply;
 use tests::reply::Reply;
 
@@ -22,13 +22,20 @@ fn derived(parts: &[&[u8]]) -> String {
     uuid::Uuid::from_bytes(bytes).to_string()
 }
 
+/// With this secret, or without one if it is empty.
+fn with(builder: IdempotencyBuilder, secret: &[u8]) -> IdempotencyBuilder {
+    match secret {
+        b"" => builder,
+        secret => builder.with_secret(secret),
+    }
+}
+
 // proves: fingerprint-hides-body, guessed-key-reveals-nothing, store-sees-digests-only
 #[apply(each_store)]
 #[tokio::test]
 async fn equal_requests_of_two_callers_have_unequal_fingerprints_in_the_store(backend: Backend) {
     for secret in [b"".as_slice(), SECRET] {
-        let configured =
-            TestServer::configured(backend, |builder| builder.with_secret(secret)).await;
+        let configured = TestServer::configured(backend, |builder| with(builder, secret)).await;
         let server = installed!(configured);
         for caller in ["Bearer ann", "Bearer bob", "Basic YTpi"] {
             Reply::to(server.booking("k").header("authorization", caller))
@@ -95,7 +102,7 @@ async fn fingerprints_and_child_keys_stay_what_they_are() {
         (SECRET, "9ff31a74-30bd-8fc2-9fa9-08a21417bdc1"),
     ] {
         let configured =
-            TestServer::configured(Backend::Memory, |builder| builder.with_secret(secret)).await;
+            TestServer::configured(Backend::Memory, |builder| with(builder, secret)).await;
         let server = installed!(configured);
         let first = Reply::to(server.post("/steps", "k", "\"go on\"")).await;
         first.assert_fresh("201 Created");
@@ -109,8 +116,7 @@ async fn fingerprints_and_child_keys_stay_what_they_are() {
 #[tokio::test]
 async fn a_stored_response_is_readable_with_the_secret_only(backend: Backend) {
     for (secret, is_readable) in [(b"".as_slice(), true), (SECRET, false)] {
-        let configured =
-            TestServer::configured(backend, |builder| builder.with_secret(secret)).await;
+        let configured = TestServer::configured(backend, |builder| with(builder, secret)).await;
         let server = installed!(configured);
         let first = Reply::to(server.booking("k")).await;
         first.assert_fresh("201 Created");

@@ -25,13 +25,16 @@ const CORE_API: &[Layer] = &[
     ("supervisor", &["shutdown", "supervised"]),
     ("database", &["booking", "config", "secret"]),
     ("error", &["database"]),
-    ("access_log", &["error"]),
+    ("access_log", &["error", "tokens"]),
     ("docs", &["assets"]),
     ("json", &["error"]),
     ("openapi", &["error"]),
     ("reads", &["error"]),
     ("probe", &["database", "error"]),
-    ("app", &["database", "probe", "supervised"]),
+    (
+        "app",
+        &["database", "keys", "probe", "supervised", "tokens"],
+    ),
     ("caller", &["app", "booking", "error", "keys", "tokens"]),
     ("faults", &["app", "error", "supervised"]),
     ("health", &["app", "error"]),
@@ -39,12 +42,12 @@ const CORE_API: &[Layer] = &[
     (
         "admin",
         &[
-            "app", "booking", "caller", "database", "error", "keys", "reads",
+            "app", "booking", "caller", "database", "error", "keys", "reads", "tokens",
         ],
     ),
     (
         "page",
-        &["admin", "app", "assets", "caller", "error", "keys", "reads"],
+        &["admin", "app", "assets", "caller", "error", "keys"],
     ),
     (
         "bookings",

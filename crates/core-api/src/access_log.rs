@@ -1,12 +1,16 @@
-//! One line for each request: never the key, never a body, no query.
+//! One line for each request, with the subject of its token: never the key, never a body, no query.
 
 use std::time::Instant;
 
-use axum::{extract::Request, middleware::Next, response::Response};
+use axum::{
+    extract::{MatchedPath, Request},
+    middleware::Next,
+    response::Response,
+};
 use idempotency::{Observation, log_text::Printable, store::RecordId};
 use tracing::field::{self, DisplayValue};
 
-use crate::error::Cause;
+use crate::{error::Cause, tokens::Subject};
 
 /// Logs the request once it has a response, or once its client has left.
 pub(crate) async fn log(mut request: Request, next: Next) -> Response {
@@ -14,7 +18,7 @@ pub(crate) async fn log(mut request: Request, next: Next) -> Response {
     request.extensions_mut().insert(seen.clone());
     let mut line = Line {
         method: Printable(request.method().as_str()).to_string(),
-        path: Printable(request.uri().path()).to_string(),
+        path: path(&request),
         started: Instant::now(),
         seen,
         has_response: false,
@@ -24,6 +28,7 @@ pub(crate) async fn log(mut request: Request, next: Next) -> Response {
     if let Some(cause) = response.extensions_mut().remove::<Cause>() {
         cause.reaches_client();
     }
+    let subject = response.extensions_mut().remove::<Subject>();
     // Probes come every few seconds, and are not worth a line while they succeed.
     let probe = matches!(line.path.as_str(), "/healthz" | "/readyz" | "/metrics");
     if !(probe && response.status().is_success()) {
@@ -33,12 +38,24 @@ pub(crate) async fn log(mut request: Request, next: Next) -> Response {
             status = response.status().as_u16(),
             idempotency.record = line.record(),
             outcome = line.seen.outcome(),
+            subject = subject.as_ref().map(Subject::as_str),
             replayed = response.headers().contains_key("idempotent-replayed"),
             milliseconds = line.milliseconds(),
             "responded",
         );
     }
     response
+}
+
+/// The path, but for one that names a key: a client may have put the key itself there.
+fn path(request: &Request) -> String {
+    const OF_KEYS: &str = "/admin/keys/";
+    let path = request.uri().path();
+    if !path.starts_with(OF_KEYS) {
+        return Printable(path).to_string();
+    }
+    let matched = request.extensions().get::<MatchedPath>();
+    matched.map_or_else(|| format!("{OF_KEYS}…"), |route| route.as_str().to_owned())
 }
 
 struct Line {

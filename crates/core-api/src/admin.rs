@@ -4,8 +4,10 @@
 //! used a key.
 
 mod input;
+mod list;
+pub(crate) mod turns;
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use axum::{
     Json, Router,
@@ -15,8 +17,11 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use idempotency::{Idempotency, store::Record};
-use tokio::{sync::Semaphore, time::timeout};
+use idempotency::{
+    Idempotency,
+    store::{Record, StoreErrorKind},
+};
+use tokio::time::{Instant, timeout};
 
 use crate::{
     app::App,
@@ -24,29 +29,31 @@ use crate::{
     caller::Caller,
     database::DatabaseError,
     error::ApiError,
-    keys::{self, Change, Filter, Found, KeyId, Outcome, Position, Shown, View, Who},
-    reads,
+    keys::{self, Asked, Change, Filter, Found, KeyId, Outcome, Position, Shown, Who},
 };
 use input::{KeyPath, Listing, ResolveBody, ShowQuery};
+use list::{Filtered, Wanted};
+use turns::Turns;
 
-/// How many lists are read and sent at once: each reads some tens of megabytes.
-const MAX_LISTS: usize = 4;
+pub(crate) use list::Page;
 
-/// How long a list may take. One that finds little reads the whole store.
-pub(crate) const LIST_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a list may take. One that finds little reads the whole store; it ends with what it has found by then.
+const LIST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long one key may take.
 const KEY_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// What operators ask and change.
 pub(crate) fn routes() -> Router<App> {
-    let lists = Arc::new(Semaphore::new(MAX_LISTS));
-    Router::new()
-        .route(
-            "/admin/keys",
-            get(list_keys).route_layer(middleware::from_fn_with_state(lists, reads::limit)),
-        )
+    let reads = Router::new()
+        .route("/admin/keys", get(list_keys))
         .route("/admin/keys/{id}", get(show_key))
+        .route_layer(middleware::from_fn_with_state(
+            Turns::default(),
+            turns::limit,
+        ));
+    Router::new()
+        .merge(reads)
         .route("/admin/keys/{id}/release", post(release_key))
         .route("/admin/keys/{id}/resolve", post(resolve_key))
         .route("/admin/keys/{id}/erase", post(erase_key))
@@ -68,28 +75,37 @@ async fn list_keys(
         },
         ..listing.filter
     };
-    let mut position = listing.after.map_or(Position::Start, Position::After);
-    let mut views = Vec::new();
-    let mut last = None;
-    let read = async {
-        loop {
-            let page = filter.next(idempotency, &mut position).await?;
-            for listed in &page {
-                if views.len() == listing.limit {
-                    return Ok(true);
-                }
-                views.push(View::of(idempotency, listed));
-                last = Some(KeyId::of(&listed.id));
-            }
-            if page.is_empty() {
-                return Ok::<_, ApiError>(false);
-            }
-        }
+    let start = listing.after.map_or(Position::Start, Position::After);
+    let wanted = Wanted {
+        limit: listing.limit,
+        // Whose they are is not known.
+        unreadable: caller.is_operator(),
+        until: Instant::now() + LIST_TIMEOUT,
     };
-    let has_more = within(LIST_TIMEOUT, read).await?;
-    let next = last.filter(|_| has_more);
-    let link = next.map(|last| [(header::LINK, listing.query.next(&last))]);
-    Ok((link, Json(views)).into_response())
+    let page = list::page(start, &wanted, &Filtered(idempotency, filter)).await?;
+    let link = page
+        .next
+        .map(|last| [(header::LINK, listing.query.next(&last))]);
+    Ok((link, Json(page.views)).into_response())
+}
+
+/// The first keys that the caller sees, in the order of ids.
+pub(crate) async fn first_keys(
+    idempotency: &Idempotency,
+    caller: &Caller,
+    limit: usize,
+) -> Result<Page, ApiError> {
+    let own = own_label(idempotency, caller);
+    let wanted = Wanted {
+        limit,
+        unreadable: own.is_none(),
+        until: Instant::now() + LIST_TIMEOUT,
+    };
+    let filter = Filter {
+        label: own,
+        ..Filter::default()
+    };
+    list::page(Position::Start, &wanted, &Filtered(idempotency, filter)).await
 }
 
 /// `GET /admin/keys/{id}`
@@ -100,17 +116,37 @@ async fn show_key(
     ShowQuery { with_body }: ShowQuery,
 ) -> Result<Response, ApiError> {
     let idempotency = &app.idempotency;
+    // A response is shown to its caller as a retry, and otherwise to operators.
+    if with_body && !caller.is_operator() {
+        return Err(ApiError::NotAllowed);
+    }
+    // To find a part of an id reads the records behind it, and an answer would tell of those of others.
+    if id.whole().is_none() && !caller.is_operator() {
+        return Err(ApiError::UnknownKey);
+    }
     let read = async {
         match keys::find(idempotency, &id).await? {
             Found::One(record) => Ok(record),
             _ => Err(ApiError::UnknownKey),
         }
     };
-    let record = within(KEY_TIMEOUT, read).await?;
+    let record = match within(KEY_TIMEOUT, read).await {
+        // Whose it is is not known.
+        Err(ApiError::Store(error))
+            if error.kind() == StoreErrorKind::Unreadable && !caller.is_operator() =>
+        {
+            return Err(ApiError::UnknownKey);
+        }
+        read => read?,
+    };
     if !may_see(idempotency, &caller, &record) {
         return Err(ApiError::UnknownKey);
     }
     let shown = Shown::of(idempotency, &record, with_body)?;
+    if with_body {
+        let who = who(&caller);
+        Asked::log(&who, "show body", KeyId::of(&record.id)).done("shown");
+    }
     let tag = format!("\"{}\"", shown.summary.version);
     let headers = [
         (header::ETAG, tag),
@@ -175,12 +211,11 @@ async fn change(
         .unwrap_or_default()
         .trim_matches('"')
         .to_owned();
-    let subject = caller
-        .subject()
-        .expect("the routes of keys are behind the authentication");
-    let who = Who::Subject(subject.as_str().into());
+    let who = who(&caller);
+    let under_way = app.changes.begin().await;
     // A client that leaves stops nothing: what was begun is done, and is in the log.
     let changing = tokio::spawn(async move {
+        let _under_way = under_way;
         keys::change(&app.idempotency, &who, &id, Some(&seen), &change).await
     });
     let changed = within(KEY_TIMEOUT, async {
@@ -204,8 +239,18 @@ async fn change(
     }
 }
 
+fn who(caller: &Caller) -> Who {
+    match caller {
+        Caller::Known(valid) => Who::Subject {
+            name: valid.holder.subject.as_str().into(),
+            token: valid.digits.clone(),
+        },
+        Caller::Anyone => unreachable!("the routes of keys are behind the authentication"),
+    }
+}
+
 /// The label of the keys that the caller sees; `None` if it sees all.
-pub(crate) fn own_label(idempotency: &Idempotency, caller: &Caller) -> Option<Box<str>> {
+fn own_label(idempotency: &Idempotency, caller: &Caller) -> Option<Box<str>> {
     match caller.whose() {
         Whose::Everyones => None,
         Whose::Of(subject) => {
@@ -219,7 +264,7 @@ fn may_see(idempotency: &Idempotency, caller: &Caller, record: &Record) -> bool 
     own_label(idempotency, caller).is_none_or(|own| record.labels.label() == Some(&own))
 }
 
-pub(crate) async fn within<T>(
+async fn within<T>(
     limit: Duration,
     work: impl Future<Output = Result<T, ApiError>>,
 ) -> Result<T, ApiError> {

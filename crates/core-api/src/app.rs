@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use idempotency::Idempotency;
 
-use crate::{database::Bookings, probe::Probe, supervised::Supervised};
+use crate::{
+    database::Bookings, keys::UnderWay, probe::Probe, supervised::Supervised, tokens::Tokens,
+};
 
 /// The state of every route.
 #[derive(Clone, Debug)]
@@ -13,8 +15,8 @@ pub(crate) struct App {
     pub(crate) idempotency: Idempotency,
     /// Whether a booking's transaction carries its key.
     pub(crate) transactional: bool,
-    /// Whether requests to bookings need a token.
-    pub(crate) needs_tokens: bool,
+    /// The tokens that requests to bookings need, if they need any.
+    pub(crate) tokens: Option<Arc<Tokens>>,
     pub(crate) fault_injection: bool,
     /// What starts this process again after a crash, if anything does.
     pub(crate) supervised: Option<Arc<Supervised>>,
@@ -23,4 +25,6 @@ pub(crate) struct App {
     /// Whether keys do.
     pub(crate) keys_survive: bool,
     pub(crate) probe: Probe,
+    /// Changes of keys by operators.
+    pub(crate) changes: UnderWay,
 }

@@ -17,7 +17,7 @@ use crate::{
     booking::Whose,
     error::ApiError,
     keys,
-    tokens::{Holder, Role, Subject, Tokens},
+    tokens::{Role, Subject, Tokens, Valid},
 };
 
 /// Who sent a request.
@@ -26,7 +26,7 @@ pub(crate) enum Caller {
     /// Not asked: the service is open.
     Anyone,
     /// The holder of a valid token.
-    Known(Holder),
+    Known(Valid),
 }
 
 /// What a route demands of the callers of each method.
@@ -59,18 +59,23 @@ pub(crate) async fn authenticate(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let holder = match holder(&tokens, request.headers()) {
-        Ok(holder) => holder,
+    let valid = match valid(&tokens, request.headers()) {
+        Ok(valid) => valid,
         Err(refused) => return refused.into_response(),
     };
-    if holder.role < demand(request.method()) {
-        return ApiError::NotAllowed.into_response();
-    }
-    request.extensions_mut().insert(Caller::Known(holder));
-    next.run(request).await
+    let subject = valid.holder.subject.clone();
+    let mut response = if valid.holder.role < demand(request.method()) {
+        ApiError::NotAllowed.into_response()
+    } else {
+        request.extensions_mut().insert(Caller::Known(valid));
+        next.run(request).await
+    };
+    // For the access log.
+    response.extensions_mut().insert(subject);
+    response
 }
 
-fn holder(tokens: &Tokens, headers: &HeaderMap) -> Result<Holder, ApiError> {
+fn valid(tokens: &Tokens, headers: &HeaderMap) -> Result<Valid, ApiError> {
     let mut credentials = headers.get_all(header::AUTHORIZATION).iter();
     let sent = credentials.next().ok_or(ApiError::NoToken)?;
     // Whoever reads only the first, or only the last of them, would see another caller.
@@ -78,7 +83,7 @@ fn holder(tokens: &Tokens, headers: &HeaderMap) -> Result<Holder, ApiError> {
         return Err(ApiError::TwoCredentials);
     }
     let token = bearer(sent.as_bytes()).ok_or(ApiError::NoToken)?;
-    tokens.holder(token).ok_or(ApiError::BadToken)
+    tokens.find(token).ok_or(ApiError::BadToken)
 }
 
 /// The token of this credential, if it has the scheme Bearer, in any case, and a token: RFC 9110 section 11.4.
@@ -94,27 +99,34 @@ impl Caller {
     pub(crate) fn subject(&self) -> Option<&Subject> {
         match self {
             Self::Anyone => None,
-            Self::Known(holder) => Some(&holder.subject),
+            Self::Known(valid) => Some(&valid.holder.subject),
         }
+    }
+
+    /// Whether a token says that the caller is an operator. Where nobody is asked, nobody is one.
+    pub(crate) fn is_operator(&self) -> bool {
+        matches!(self, Self::Known(valid) if valid.holder.role == Role::Operator)
     }
 
     /// Whose bookings the caller sees and changes. Those of others are as if they were not there.
     pub(crate) fn whose(&self) -> Whose {
         match self {
             Self::Anyone => Whose::Everyones,
-            Self::Known(holder) if holder.role == Role::Operator => Whose::Everyones,
-            Self::Known(holder) => Whose::Of(holder.subject.as_str().into()),
+            Self::Known(_) if self.is_operator() => Whose::Everyones,
+            Self::Known(valid) => Whose::Of(valid.holder.subject.as_str().into()),
         }
     }
 }
 
-/// Whose keys they are, on a route behind [`authenticate`]. By the subject, which keeps its keys when its token is replaced.
+/// Whose keys they are, on a route behind [`authenticate`]. By the subject, which keeps its keys when its token is replaced, and by
+/// whether it is an operator: see [`keys::scope`].
 pub(crate) fn scope(head: &Parts) -> Result<Scope, Box<dyn std::error::Error + Send + Sync>> {
     let caller = head.extensions.get::<Caller>();
-    let subject = caller.and_then(Caller::subject);
-    let subject = subject.ok_or("the route has keys, and is not behind the authentication")?;
+    let known = caller.and_then(|caller| Some((caller.subject()?, caller.is_operator())));
+    let (subject, is_operator) =
+        known.ok_or("the route has keys, and is not behind the authentication")?;
     let subject = subject.as_str();
-    Ok(Scope::principal(subject).labelled(keys::owner_label(subject)))
+    Ok(keys::scope(subject, is_operator).labelled(keys::owner_label(subject)))
 }
 
 impl FromRequestParts<App> for Caller {
@@ -122,7 +134,7 @@ impl FromRequestParts<App> for Caller {
 
     async fn from_request_parts(head: &mut Parts, app: &App) -> Result<Self, Infallible> {
         let caller = head.extensions.get().cloned();
-        Ok(match app.needs_tokens {
+        Ok(match app.tokens.is_some() {
             false => Self::Anyone,
             true => caller.expect("the routes of bookings are behind the authentication"),
         })

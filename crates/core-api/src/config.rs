@@ -92,8 +92,8 @@ pub struct Config {
     ///
     /// A line for each token, as "core-api token new" writes it: sha256=… subject=… role=… and, if it ends, expires=…. The
     /// roles are viewer, who reads the bookings of its subject, caller, who writes them too, and operator, who reads and changes
-    /// those of all subjects. The file is read again within a second of a change, and at SIGHUP. A version with a mistake is
-    /// reported in the log, and the one before stays valid.
+    /// those of all subjects. The file is read again within two seconds of a change, and at SIGHUP. A version with a mistake is
+    /// reported in the log, and the one before stays valid. So to delete the file revokes nothing: write a comment into it.
     #[arg(long, env = "CORE_API_TOKENS", value_name = "FILE")]
     pub tokens: Option<PathBuf>,
 

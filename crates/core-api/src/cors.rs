@@ -7,7 +7,7 @@ use axum::{
     extract::{Request, State},
     http::{
         Method,
-        header::{ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, CONTENT_TYPE},
+        header::{ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, CONTENT_TYPE, IF_MATCH},
     },
     middleware::{self, Next},
     response::{IntoResponse, Response},
@@ -28,7 +28,7 @@ pub(crate) fn allow(router: Router, origins: &[Origin], http: &HttpConfig) -> Ro
         return router;
     }
     let mut headers = http.cors_allow_headers();
-    headers.extend([AUTHORIZATION, CONTENT_TYPE]);
+    headers.extend([AUTHORIZATION, CONTENT_TYPE, IF_MATCH]);
     let without_cors = router.clone();
     let router = router.layer(
         CorsLayer::new()

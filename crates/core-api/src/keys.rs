@@ -4,11 +4,12 @@ mod audit;
 mod change;
 mod filter;
 mod id;
+mod under_way;
 mod view;
 
 use std::sync::Arc;
 
-use idempotency::{Idempotency, IdempotencyBuilder, Label, Store};
+use idempotency::{Idempotency, IdempotencyBuilder, Label, Scope, Store};
 
 use crate::secret::Secret;
 
@@ -18,13 +19,26 @@ pub use filter::Age;
 pub(crate) use filter::{Filter, Position};
 pub use id::KeyId;
 pub(crate) use id::{Found, find};
+pub(crate) use under_way::UnderWay;
 pub(crate) use view::{Shown, ShownResponse, Summary, View, body_of};
 
 /// The engine over this store. The service and the commands have the same one: another namespace or secret names other keys.
 pub(crate) fn engine(store: Arc<dyn Store>, secret: Option<&Secret>) -> IdempotencyBuilder {
-    Idempotency::builder(store)
-        .with_namespace("core-api")
-        .with_secret(secret.map_or(&[][..], Secret::as_bytes))
+    let builder = Idempotency::builder(store).with_namespace("core-api");
+    match secret {
+        Some(secret) => builder.with_secret(secret.as_bytes()),
+        None => builder,
+    }
+}
+
+/// Whose keys they are. Those of an operator's token are apart: what an operator does to the bookings of others is not replayed
+/// to another token of the same subject, nor to the same token once its role is another one.
+pub(crate) fn scope(subject: &str, is_operator: bool) -> Scope {
+    match is_operator {
+        false => Scope::principal(subject),
+        // No subject has a space.
+        true => Scope::principal(format!("{subject} operator")),
+    }
 }
 
 /// By which the keys of a subject are found. It is a digest: the store does not reveal whose keys it holds.

@@ -47,6 +47,11 @@ pub(crate) async fn run(command: &KeysCommand) -> Result<bool, String> {
         KeysCommand::Resolve(asked) => {
             let change = resolution(asked)?;
             let named = input::named(slice::from_ref(&asked.id))?;
+            if named.len() != 1 {
+                return Err(
+                    "standard input: expected one id, because a response is that of one key".into(),
+                );
+            }
             let idempotency = open(&asked.store).await?;
             change_named(&idempotency, named, asked.json, &change).await
         }
@@ -133,7 +138,7 @@ async fn show(asked: &ShowKey) -> Result<bool, String> {
             let key = IdempotencyKey::from_field_value(key.as_bytes(), KeySyntax::QuotedOrBare);
             let key = key.map_err(|error| format!("the key: {}", Causes(&error)))?;
             let scope = match &asked.subject {
-                Some(subject) => Scope::principal(subject.as_str()),
+                Some(subject) => keys::scope(subject.as_str(), asked.operator),
                 None => Scope::anonymous(),
             };
             KeyId::of(&idempotency.record_id(&scope, &key))
@@ -153,6 +158,10 @@ async fn show(asked: &ShowKey) -> Result<bool, String> {
             return Ok(false);
         }
     };
+    if asked.body {
+        let who = Who::of_process();
+        Asked::log(&who, "show body", KeyId::of(&record.id)).done("shown");
+    }
     let with_body = asked.json && asked.body;
     let shown = Shown::of(&idempotency, &record, with_body).map_err(|error| failed(&error))?;
     print::shown(&shown, asked.json)?;

@@ -4,8 +4,6 @@
 
 mod keys;
 
-use std::sync::Arc;
-
 use axum::{
     Json,
     extract::{Path, State},
@@ -14,13 +12,14 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde_json::json;
-use tokio::sync::Semaphore;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{app::App, assets, error::ApiError, reads};
-
-/// How many tables of keys are read at once.
-const MAX_TABLES: usize = 4;
+use crate::{
+    admin::turns::{self, Turns},
+    app::App,
+    assets,
+    error::ApiError,
+};
 
 /// The page for people who would rather look than read.
 #[utoipa::path(
@@ -62,7 +61,7 @@ pub(crate) async fn page_file(Path(file): Path<String>) -> Response {
 )]
 pub(crate) async fn page_service(State(app): State<App>) -> Response {
     let service = json!({
-        "needs_token": app.needs_tokens,
+        "needs_token": app.tokens.is_some(),
         "fault_injection": app.fault_injection,
         "can_crash": app.fault_injection && app.supervised.is_some(),
         "one_commit": app.transactional,
@@ -74,8 +73,7 @@ pub(crate) async fn page_service(State(app): State<App>) -> Response {
 
 /// The table of keys. With tokens it shows a subject its own, as operators' routes do.
 pub(crate) fn key_routes() -> OpenApiRouter<App> {
-    let tables = Arc::new(Semaphore::new(MAX_TABLES));
-    let limit = middleware::from_fn_with_state(tables, reads::limit);
+    let limit = middleware::from_fn_with_state(Turns::default(), turns::limit);
     OpenApiRouter::new()
         .routes(routes!(keys::show_keys))
         .route_layer(limit)

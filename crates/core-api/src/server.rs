@@ -18,7 +18,7 @@ use crate::{
     config::{Config, DatabaseUrl, StoreUrl},
     connections, cors,
     database::{self, OpenError, Opened},
-    keys,
+    keys::{self, UnderWay},
     probe::Probe,
     router::{Access, router},
     secret::SecretError,
@@ -37,6 +37,7 @@ pub struct Server {
     address: SocketAddr,
     router: Router,
     idempotency: Idempotency,
+    changes: UnderWay,
     stored_in: String,
     /// Where requests need a token.
     tokens: Option<(Watch, Hangups)>,
@@ -121,7 +122,7 @@ impl Server {
             bookings,
             idempotency: idempotency.clone(),
             transactional,
-            needs_tokens: tokens.is_some(),
+            tokens: tokens.as_ref().map(|(tokens, _)| Arc::clone(tokens)),
             fault_injection: config.fault_injection,
             supervised: supervised.clone(),
             bookings_survive: config.database != DatabaseUrl::Memory,
@@ -131,7 +132,9 @@ impl Server {
                 _ => true,
             },
             probe: Probe::default(),
+            changes: UnderWay::default(),
         };
+        let changes = app.changes.clone();
         let access = match &tokens {
             None => {
                 tracing::warn!(
@@ -151,6 +154,7 @@ impl Server {
             address,
             router,
             idempotency,
+            changes,
             tokens: match tokens {
                 None => None,
                 Some((tokens, hangups)) => Some((Watch::start(tokens)?, hangups)),
@@ -227,7 +231,12 @@ impl Server {
         tracing::info!("stopping: no new connections and no new keys");
         drop(stopping);
         let shutdown = self.idempotency.shutdown_within(DRAIN_TIMEOUT);
-        let (served, shutdown) = tokio::join!(timeout(DRAIN_TIMEOUT, serving), shutdown);
+        // A change of a key goes on although its client has left.
+        let served = async {
+            serving.await;
+            self.changes.ended().await;
+        };
+        let (served, shutdown) = tokio::join!(timeout(DRAIN_TIMEOUT, served), shutdown);
         if let Err(unfinished) = shutdown {
             tracing::warn!("stopping: {unfinished}");
             if unfinished.runs > 0 {

@@ -12,7 +12,10 @@ mod watch;
 use std::{
     error::Error,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use parking_lot::RwLock;
@@ -26,12 +29,17 @@ pub use role::Role;
 pub use subject::Subject;
 pub(crate) use watch::Watch;
 
+/// How many digits of a token's digest the log has.
+const DIGITS: usize = 12;
+
 /// The tokens that are valid now.
 #[derive(Debug)]
 pub(crate) struct Tokens {
     path: PathBuf,
     /// What the last valid version of the file says.
     current: RwLock<Arc<Table>>,
+    /// Whether the file could not be used at the last look, so that what it says now is not known.
+    is_stale: AtomicBool,
 }
 
 /// Who has a token.
@@ -39,6 +47,14 @@ pub(crate) struct Tokens {
 pub(crate) struct Holder {
     pub(crate) subject: Subject,
     pub(crate) role: Role,
+}
+
+/// A token that is valid now.
+#[derive(Clone, Debug)]
+pub(crate) struct Valid {
+    pub(crate) holder: Holder,
+    /// The first digits of its digest, by which its line is found in the file.
+    pub(crate) digits: Box<str>,
 }
 
 /// Why the file cannot be used. The text repeats nothing of it, because a token may be in the wrong place.
@@ -55,12 +71,22 @@ impl Tokens {
         Ok(Self {
             path: path.to_owned(),
             current: RwLock::new(Arc::new(table)),
+            is_stale: AtomicBool::new(false),
         })
     }
 
+    /// Whether the file could not be used when it was last read again.
+    pub(crate) fn is_stale(&self) -> bool {
+        self.is_stale.load(Ordering::Relaxed)
+    }
+
     /// Who has this token, if it is valid now.
-    pub(crate) fn holder(&self, token: &[u8]) -> Option<Holder> {
+    pub(crate) fn find(&self, token: &[u8]) -> Option<Valid> {
         let table = Arc::clone(&self.current.read());
-        table.holder(&Digest::of(token)).cloned()
+        let digest = Digest::of(token);
+        table.holder(&digest).map(|holder| Valid {
+            holder: holder.clone(),
+            digits: digest.to_hex()[..DIGITS].into(),
+        })
     }
 }

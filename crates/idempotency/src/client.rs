@@ -55,7 +55,8 @@
 //!
 //! - The service must read `Idempotency-Key`; a service that ignores it may do everything twice.
 //! - Send all attempts as the same caller, also after a crash. Another caller has keys of its own, so for the service the same
-//!   request is a new one. A new token of the same caller is no difference.
+//!   request is a new one. A service that does not verify who is calling takes each token for another caller: there, send
+//!   all attempts with one token.
 //! - A service at another address is another service: the client refuses to send the intent there.
 //! - The body of a request is in memory, and so is the response's, up to 16 MiB by default.
 //! - TLS and its cryptography are features of reqwest, which the application turns on.

@@ -20,6 +20,7 @@ mod places;
 mod reclaim;
 mod request_outcome;
 mod resolve;
+mod resolve_lost;
 mod rotation;
 mod shutdown;
 mod store_timeout;
@@ -297,6 +298,10 @@ impl Idempotency {
                     (hold, claimed) = Box::pin(claiming).await?;
                 }
                 AfterClaim::ClaimInForm(_) => return Err(Rejection::InProgress),
+                // A claim that leaves nothing behind takes nothing over either.
+                AfterClaim::InspectLost if hold.ttl.is_zero() => {
+                    return Err(Rejection::OutcomeUnknown);
+                }
                 AfterClaim::InspectLost => {
                     let claiming = self.claim_suspended(&hold, &operation.asked.fingerprint);
                     let Some(resumed) = Box::pin(claiming).await? else {

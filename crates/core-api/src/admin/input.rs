@@ -172,6 +172,10 @@ impl<S: Send + Sync> FromRequest<S> for ResolveBody {
         let raw: RawResolve = serde_json::from_slice(&body).map_err(|_| malformed(MEMBERS))?;
         let status = StatusCode::from_u16(raw.status).ok();
         let status = status.filter(|status| (200..=599).contains(&status.as_u16()));
+        let ttl = Duration::from_secs(raw.ttl_seconds.unwrap_or(TTL_SECONDS).into());
+        if ttl < Prepared::MIN_TTL {
+            return Err(malformed("ttl_seconds must be 60 or more."));
+        }
         let mut headers = HeaderMap::new();
         for (name, value) in raw.headers {
             let field = (name.parse::<HeaderName>(), value.parse::<HeaderValue>());
@@ -186,7 +190,7 @@ impl<S: Send + Sync> FromRequest<S> for ResolveBody {
             status: status.ok_or_else(|| malformed("status must be from 200 to 599."))?,
             headers,
             body: raw.body.into(),
-            ttl: Duration::from_secs(raw.ttl_seconds.unwrap_or(TTL_SECONDS).into()),
+            ttl,
         }))
     }
 }

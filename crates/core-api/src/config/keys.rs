@@ -7,7 +7,7 @@ use clap::{ArgGroup, Args, Subcommand};
 
 use super::{DatabaseUrl, LogFormat, StoreUrl, secretive::Secretive};
 use crate::{
-    keys::{Age, KeyId},
+    keys::{Age, KeyId, Prepared},
     tokens::Subject,
 };
 
@@ -20,11 +20,15 @@ pub enum KeysCommand {
     Show(ShowKey),
     /// Ends runs without a response: the next request with such a key runs.
     ///
-    /// Look first whether the run took effect: if so, the next request takes effect a second time.
+    /// Look first whether the run took effect: if so, the next request takes effect a second time. A filter chooses among the keys
+    /// of every service that shares the store, and --stuck also suspended runs, whose steps are dropped: narrow it, and read
+    /// the list before.
     Release(ReleaseKeys),
     /// Ends a run with this response, which every retry receives.
     Resolve(ResolveKey),
     /// Removes the responses of completed runs. Their keys stay taken: a retry gets 410 and does not run.
+    ///
+    /// A filter chooses among the keys of every service that shares the store.
     Erase(EraseKeys),
     /// Removes the records that have expired. No other key is changed.
     Purge(PurgeKeys),
@@ -72,7 +76,7 @@ pub struct KeyFilter {
     #[arg(long, group = "phase")]
     pub in_flight: bool,
 
-    /// Only keys whose run has not ended and whose lease has expired.
+    /// Only keys whose run has not ended and whose lease has expired, or that is suspended after steps.
     #[arg(long, group = "phase")]
     pub stuck: bool,
 
@@ -132,6 +136,10 @@ pub struct ShowKey {
     /// Whose key it is; without it, that of a caller who was not asked.
     #[arg(long, value_name = "SUBJECT", conflicts_with = "id")]
     pub subject: Option<Subject>,
+
+    /// The key was sent with an operator's token, whose keys are apart from the others of its subject.
+    #[arg(long, requires = "subject")]
+    pub operator: bool,
 
     /// The key, as the client sent it; - reads it from standard input, so that it does not stand in the history of the shell.
     #[arg(long, value_name = "KEY", group = "named")]
@@ -226,8 +234,8 @@ pub struct ResolveKey {
     #[arg(long = "header", value_name = "FIELD", value_parser = field)]
     pub headers: Vec<(HeaderName, HeaderValue)>,
 
-    /// How long retries receive it.
-    #[arg(long, value_name = "AGE", default_value = "1d")]
+    /// How long retries receive it, such as 12h: a minute or more.
+    #[arg(long, value_name = "AGE", default_value = "1d", value_parser = ttl)]
     pub ttl: Age,
 
     /// Although its lease has not expired. Its run may be about to take effect.
@@ -304,6 +312,14 @@ impl fmt::Debug for KeyText {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("KeyText(…)")
     }
+}
+
+fn ttl(text: &str) -> Result<Age, String> {
+    let ttl = text.parse::<Age>()?;
+    let least = Prepared::MIN_TTL;
+    (ttl.0 >= least).then_some(ttl).ok_or_else(|| {
+        "a response is kept for a minute or more: a retry that does not find it runs".into()
+    })
 }
 
 fn status(text: &str) -> Result<StatusCode, String> {

@@ -1,6 +1,6 @@
 //! The commands of the program.
 
-use std::path::PathBuf;
+use std::{env, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
@@ -40,7 +40,7 @@ pub enum Command {
 pub enum TokenCommand {
     /// Prints a new token, once: only its SHA-256 is stored.
     ///
-    /// A service with the same --tokens lets it in within a second. To take it away, remove its line from the file.
+    /// A service with the same --tokens lets it in within two seconds. To take it away, remove its line from the file.
     New(NewToken),
 }
 
@@ -69,6 +69,44 @@ impl Program {
     /// What this process was started with. Ends the process if an argument is wrong, or if they ask for help.
     #[must_use]
     pub fn from_process() -> Self {
-        Self::try_parse().unwrap_or_else(|error| secretive::without_urls(error).exit())
+        let is_command = env::args_os().any(|word| word == "keys" || word == "token");
+        Self::try_parse().unwrap_or_else(|error| {
+            let error = match is_command {
+                true => secretive::without_arguments(error),
+                false => secretive::without_urls(error),
+            };
+            error.exit()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    /// A command that read another variable, or had another default, would change another store than the service's.
+    #[test]
+    fn the_commands_of_keys_find_the_store_as_the_service_does() {
+        let program = Program::command();
+        let keys = program.find_subcommand("keys").unwrap();
+        for name in ["database", "idempotency_store", "secret_file", "log_format"] {
+            let of = |command: &clap::Command| {
+                let argument = command.get_arguments().find(|found| found.get_id() == name);
+                let argument = argument.unwrap();
+                let (env, default) = (argument.get_env(), argument.get_default_values());
+                (
+                    env.map(ToOwned::to_owned),
+                    default.to_vec(),
+                    argument.get_long().map(ToOwned::to_owned),
+                )
+            };
+            let expected = of(&program);
+            assert!(expected.0.is_some());
+            for command in keys.get_subcommands() {
+                assert_eq!(of(command), expected, "{name} of {}", command.get_name());
+            }
+        }
     }
 }

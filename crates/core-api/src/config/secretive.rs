@@ -45,6 +45,21 @@ where
     }
 }
 
+/// The error without any argument that it repeats: what stands in the wrong place under `keys` and `token` may be a key or a token.
+pub(super) fn without_arguments(mut error: Error) -> Error {
+    let mut kinds = vec![ContextKind::InvalidSubcommand, ContextKind::InvalidValue];
+    // Otherwise it is an option of ours.
+    if error.kind() == ErrorKind::UnknownArgument {
+        kinds.push(ContextKind::InvalidArg);
+    }
+    for kind in kinds {
+        if error.get(kind).is_some() {
+            error.insert(kind, ContextValue::String("…".into()));
+        }
+    }
+    without_urls(error)
+}
+
 /// The error without the arguments that it repeats, if one of them may be a URL in the wrong place.
 pub(super) fn without_urls(mut error: Error) -> Error {
     for kind in [

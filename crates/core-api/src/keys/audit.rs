@@ -1,4 +1,4 @@
-//! Who has asked for a change of a key, and what came of it: events with the target `audit`.
+//! Who has asked for a change of a key, or for its response, and what came of it: events with the target `audit`.
 
 use std::fmt;
 
@@ -9,8 +9,8 @@ use idempotency::log_text::Printable;
 pub(crate) enum Who {
     /// The user whose process this is.
     User(String),
-    /// The subject of a token.
-    Subject(String),
+    /// The subject of a token, and the first digits of the token's digest.
+    Subject { name: Box<str>, token: Box<str> },
 }
 
 /// A change that is in the log as asked for. Exactly one more event says what came of it.
@@ -25,24 +25,32 @@ impl Who {
     pub(crate) fn of_process() -> Self {
         Self::User(user().unwrap_or_else(|| "unknown".into()))
     }
+
+    /// Which of the subject's tokens it was.
+    fn token(&self) -> Option<&str> {
+        match self {
+            Self::User(_) => None,
+            Self::Subject { token, .. } => Some(token),
+        }
+    }
 }
 
 impl<'a> Asked<'a> {
     /// `key` is the digest, or what else the change is for, and never the key itself.
     pub(crate) fn log(who: &'a Who, action: &'static str, key: impl fmt::Display) -> Self {
         let key = key.to_string();
-        tracing::info!(target: "audit", action, key, by = %who, "asked for");
+        tracing::info!(target: "audit", action, key, by = %who, token = who.token(), "asked for");
         Self { who, action, key }
     }
 
     pub(crate) fn done(self, result: impl fmt::Display) {
         let Self { who, action, key } = self;
-        tracing::info!(target: "audit", action, key, by = %who, %result, "done");
+        tracing::info!(target: "audit", action, key, by = %who, token = who.token(), %result, "done");
     }
 
     pub(crate) fn not_done(self, result: impl fmt::Display) {
         let Self { who, action, key } = self;
-        tracing::warn!(target: "audit", action, key, by = %who, %result, "not done");
+        tracing::warn!(target: "audit", action, key, by = %who, token = who.token(), %result, "not done");
     }
 }
 
@@ -50,7 +58,7 @@ impl fmt::Display for Who {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::User(name) => write!(formatter, "user {}", Printable(name)),
-            Self::Subject(name) => write!(formatter, "subject {}", Printable(name)),
+            Self::Subject { name, .. } => write!(formatter, "subject {}", Printable(name)),
         }
     }
 }

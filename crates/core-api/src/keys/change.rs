@@ -1,9 +1,6 @@
 //! What operators do with a key, by compare-and-set on the record that they have seen.
 
-use std::{
-    fmt,
-    time::{Duration, SystemTime},
-};
+use std::{fmt, time::Duration};
 
 use axum::{
     body::Body,
@@ -12,7 +9,7 @@ use axum::{
 };
 use idempotency::{
     Idempotency, StoreError,
-    operators::{KeyChange, KeyState},
+    operators::KeyChange,
     store::{IfOwner, Phase, Record, Resolution},
 };
 
@@ -45,7 +42,7 @@ pub(crate) struct Prepared {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Vec<u8>,
-    /// How long retries receive it.
+    /// How long retries receive it: at least [`MIN_TTL`](Self::MIN_TTL).
     pub(crate) ttl: Duration,
 }
 
@@ -79,6 +76,9 @@ impl Change {
 impl Prepared {
     /// The longest body that the library stores. Of a longer one it keeps a note that it was not stored.
     pub(crate) const MAX_BODY: usize = 1024 * 1024;
+
+    /// A response that is gone before the client's next retry would let it run.
+    pub(crate) const MIN_TTL: Duration = Duration::from_secs(60);
 
     fn response(&self) -> Response {
         let mut response = Response::new(Body::from(self.body.clone()));
@@ -162,12 +162,18 @@ async fn apply(
     if let Phase::Completed { .. } = seen.phase {
         return Ok(Outcome::Completed);
     }
-    // Its owner may be about to take effect: a retry beside it would take effect a second time.
-    if !even_if_running && KeyState::of(seen, SystemTime::now()) == KeyState::Running {
-        return Ok(Outcome::Running);
+    if even_if_running {
+        return Ok(match idempotency.resolve(seen, resolution).await? {
+            IfOwner::Done(()) => Outcome::Done,
+            _ => Outcome::Changed,
+        });
     }
-    Ok(match idempotency.resolve(seen, resolution).await? {
-        IfOwner::Done(()) => Outcome::Done,
+    // Its owner may be about to take effect: a retry beside it would take effect a second time. The store knows whether its lease
+    // has expired; what was seen may be old, and this machine's clock is another one.
+    Ok(match idempotency.resolve_lost(seen, resolution).await? {
+        KeyChange::Made => Outcome::Done,
+        KeyChange::Held => Outcome::Running,
+        KeyChange::Free => Outcome::NotFound,
         _ => Outcome::Changed,
     })
 }
@@ -195,3 +201,6 @@ impl fmt::Debug for Prepared {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,7 +25,7 @@ pub(crate) struct Filter {
 }
 
 /// How far a list has come.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Position {
     Start,
     After(RecordId),

@@ -27,11 +27,14 @@ pub(crate) enum View {
 #[derive(Debug, Serialize)]
 pub(crate) struct Summary {
     pub(crate) id: String,
-    /// Changes with the owner and the phase, and not with a renewal: what a change compares.
+    /// Changes with the owner, the phase and what the run has stored, and not with a renewal: what a change compares.
     pub(crate) version: String,
     pub(crate) phase: &'static str,
     pub(crate) attempt: u32,
     pub(crate) created_at: Option<String>,
+    /// The same, for comparisons.
+    #[serde(skip)]
+    pub(crate) created: Option<SystemTime>,
     pub(crate) age_seconds: Option<u64>,
     pub(crate) lease_until: Option<String>,
     pub(crate) completed_at: Option<String>,
@@ -90,6 +93,7 @@ impl Summary {
             phase: phase(record, now),
             attempt: record.attempt,
             created_at: record.created_at.map(date),
+            created: record.created_at,
             // A store whose clock is ahead dates records a little later than now.
             age_seconds: age.map(|age| age.unwrap_or_default().as_secs()),
             lease_until: lease_until.map(date),
@@ -138,15 +142,16 @@ pub(crate) fn body_of(
 
 /// A word for the record that was seen: a digest, because the owner's token ends its run.
 pub(crate) fn version(record: &Record) -> String {
-    let phase: &[u8] = match record.phase {
-        Phase::Completed { .. } => b"completed",
-        _ => b"in flight",
+    let (phase, progress): (&[u8], &[u8]) = match &record.phase {
+        Phase::InFlight { progress, .. } => (b"in flight", progress),
+        _ => (b"completed", b""),
     };
     let seen = Sha256::new()
         .chain_update(b"core-api version of a key\0")
         .chain_update(record.id.as_bytes())
         .chain_update(record.token.as_bytes())
         .chain_update(phase)
+        .chain_update(progress)
         .finalize();
     seen[..8].iter().map(|byte| format!("{byte:02x}")).collect()
 }

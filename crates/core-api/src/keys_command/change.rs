@@ -1,6 +1,10 @@
 //! Changes of keys that are named one by one, or by a filter.
 
-use idempotency::{Idempotency, StoreError, log_text::Causes, store::ListedPhase};
+use idempotency::{
+    Idempotency, StoreError,
+    log_text::Causes,
+    store::{ListRequest, Listed, ListedPhase},
+};
 use serde_json::json;
 
 use super::{
@@ -67,13 +71,16 @@ async fn change_found(
     let filter = filter(idempotency, &chosen.filter, Some(phase));
     let mut left = chosen.limit.unwrap_or(usize::MAX);
     let (mut position, mut found, mut is_all_done) = (Position::Start, 0, true);
+    // Whose a record is that cannot be read is not known.
+    let is_for_some = filter.label.is_some() || filter.route.is_some();
     while left > 0 {
         let page = filter.next(idempotency, &mut position).await;
         let page = page.map_err(|error| failed(&error))?;
         if page.is_empty() {
             break;
         }
-        for listed in page.into_iter().take(left) {
+        let chosen_of = |listed: &Listed| listed.record.is_ok() || !is_for_some;
+        for listed in page.into_iter().filter(chosen_of).take(left) {
             left -= 1;
             found += 1;
             if !chosen.yes {
@@ -90,6 +97,19 @@ async fn change_found(
     if !chosen.yes {
         print::count("found", found, chosen.json)?;
         logging::say("nothing is changed without --yes");
+    }
+    if found == 0 && chosen.filter.of_subject.is_some() {
+        let anything = idempotency.store().list(&ListRequest::new(1)).await;
+        if !anything.map_err(|error| failed(&error))?.is_empty() {
+            if chosen.yes {
+                print::count("found", found, chosen.json)?;
+            }
+            logging::say(
+                "the store has keys, and none of this subject: the subject or the secret may be another one, or its responses \
+                 are erased already",
+            );
+            return Ok(false);
+        }
     }
     Ok(is_all_done)
 }

@@ -38,7 +38,14 @@ pub(super) fn named(arguments: &[IdArgument]) -> Result<Vec<Named>, String> {
                 id: id.clone(),
                 version: None,
             }),
-            IdArgument::StandardInput => read(stdin().lock(), &mut all)?,
+            IdArgument::StandardInput => {
+                let before = all.len();
+                read(stdin().lock(), &mut all)?;
+                // The command that was to write the list may have failed.
+                if all.len() == before {
+                    return Err("standard input: there is no id".into());
+                }
+            }
         }
     }
     Ok(all)

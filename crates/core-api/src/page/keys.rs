@@ -12,11 +12,11 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::json;
 
 use crate::{
-    admin::{LIST_TIMEOUT, own_label, within},
+    admin::{self, Page},
     app::App,
     caller::Caller,
     error::ApiError,
-    keys::{Filter, Position, View},
+    keys::View,
 };
 
 /// How many keys the table has.
@@ -36,41 +36,19 @@ pub(crate) async fn show_keys(
     State(app): State<App>,
     caller: Caller,
 ) -> Result<Response, ApiError> {
-    let idempotency = &app.idempotency;
-    let filter = Filter {
-        label: own_label(idempotency, &caller),
-        ..Filter::default()
-    };
-    let read = async {
-        let mut position = Position::Start;
-        let mut found = Vec::new();
-        loop {
-            let page = filter.next(idempotency, &mut position).await?;
-            if page.is_empty() || found.len() >= MAX_READ {
-                return Ok::<_, ApiError>((found, !page.is_empty()));
-            }
-            let since = |listed: &_| created_at(listed).unwrap_or(SystemTime::UNIX_EPOCH);
-            found.extend(
-                page.iter()
-                    .map(|listed| (since(listed), View::of(idempotency, listed))),
-            );
-        }
-    };
-    let (mut found, has_more) = within(LIST_TIMEOUT, read).await?;
-    let count = found.len();
-    found.sort_by_key(|(created_at, _)| Reverse(*created_at));
-    found.truncate(MAX_SHOWN);
-    let keys: Vec<_> = found.into_iter().map(|(_, view)| view).collect();
+    let Page { mut views, next } = admin::first_keys(&app.idempotency, &caller, MAX_READ).await?;
+    let count = views.len();
+    views.sort_by_key(|view| match view {
+        View::Readable(summary) => Reverse(summary.created),
+        View::Unreadable { .. } => Reverse(None),
+    });
+    views.truncate(MAX_SHOWN);
     let table = json!({
         // The page counts down by this clock, not by its own.
         "now": DateTime::<Utc>::from(SystemTime::now()).to_rfc3339_opts(SecondsFormat::Millis, true),
-        "keys": keys,
+        "keys": views,
         "count": count,
-        "has_more": has_more,
+        "has_more": next.is_some(),
     });
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(table)).into_response())
-}
-
-fn created_at(listed: &idempotency::store::Listed) -> Option<SystemTime> {
-    listed.record.as_ref().ok()?.created_at
 }

@@ -48,10 +48,13 @@ impl New {
         let locked = Locked::open(path)?;
         let mut text = file::read_all(&locked.file)?;
         // Nothing is added to a file that has a mistake already.
-        if !text.is_empty() {
+        if !text.trim_ascii().is_empty() {
             Table::read(&text)?;
         }
         text.push_str(&format!("{}\n", self.line));
+        // Nor is a file left that a service would refuse.
+        file::check_length(text.len())?;
+        Table::read(&text)?;
         locked.replace(&text)
     }
 }

@@ -23,10 +23,16 @@ pub(super) fn read(path: &Path) -> Result<String, Failure> {
 pub(super) fn read_all(file: &File) -> Result<String, Failure> {
     let mut text = Vec::new();
     file.take(MAX_LENGTH as u64 + 1).read_to_end(&mut text)?;
-    if text.len() > MAX_LENGTH {
+    check_length(text.len())?;
+    String::from_utf8(text).map_err(|_| "it is not UTF-8".into())
+}
+
+/// Fails if a file of this length is not read.
+pub(super) fn check_length(length: usize) -> Result<(), Failure> {
+    if length > MAX_LENGTH {
         return Err(format!("it has more than {MAX_LENGTH} bytes").into());
     }
-    String::from_utf8(text).map_err(|_| "it is not UTF-8".into())
+    Ok(())
 }
 
 /// Warns if every user of the machine can let itself in.

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Datelike, SecondsFormat, Utc};
 
 use super::{Holder, digest::Digest, role::Role, subject::Subject};
 
@@ -76,7 +76,12 @@ impl FromStr for Expiry {
     fn from_str(text: &str) -> Result<Self, String> {
         let time = DateTime::parse_from_rfc3339(text)
             .map_err(|_| "the expiry is a time such as 2027-01-31T12:00:00Z")?;
-        Ok(Self(time.to_utc()))
+        let time = time.to_utc();
+        // Another year, which an offset may make, has no four digits, and could not be read back.
+        match time.year() {
+            0..=9999 => Ok(Self(time)),
+            _ => Err("the expiry is in the years 0000 to 9999, in UTC".into()),
+        }
     }
 }
 

@@ -19,7 +19,7 @@ impl Table {
     /// the file: a typing mistake must neither let in nor lock out.
     pub(super) fn read(text: &str) -> Result<Self, Failure> {
         // Editors empty a file before they write it.
-        if text.is_empty() {
+        if text.trim_ascii().is_empty() {
             return Err("it is empty; write a comment into it if there are to be no tokens".into());
         }
         let mut lines = Vec::new();
@@ -134,6 +134,7 @@ mod tests {
         let nobody = Table::read("# Closed.\n").unwrap();
         assert_eq!(nobody.holder(&Digest::of(b"")), None);
         assert!(Table::read("").is_err());
+        assert!(Table::read(" \n\t\n").is_err());
     }
 
     #[test]

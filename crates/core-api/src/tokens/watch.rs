@@ -3,13 +3,14 @@
 use std::{
     sync::{
         Arc,
+        atomic::Ordering,
         mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     },
     thread,
     time::Duration,
 };
 
-use super::{Failure, Table, Tokens, file};
+use super::{Digest, Failure, Table, Tokens, file};
 
 /// Reads the file every second until this is dropped. A thread of its own does it: a file system that has stopped responding
 /// holds up no request and no stop.
@@ -19,6 +20,10 @@ pub(crate) struct Watch(Sender<()>);
 /// How often the file is read. What it says is compared, because two changes can have one time and one length.
 const EVERY: Duration = Duration::from_secs(1);
 
+/// How much later a file that has changed is read once more. It is taken only if it is still the same: one that is being written may
+/// end between two lines.
+const SETTLED_AFTER: Duration = Duration::from_millis(500);
+
 /// A file that stays unusable is reported again after this many looks.
 const LOOKS_BETWEEN_REPORTS: u32 = 60;
 
@@ -27,6 +32,15 @@ struct Looks {
     tokens: Arc<Tokens>,
     /// Why the version that is there now cannot be used, and how often that was seen since it was reported.
     failed: Option<(String, u32)>,
+    /// A version that was seen once, and whether a look was asked for since.
+    settling: Option<(Digest, bool)>,
+}
+
+/// What came of one look.
+enum Look {
+    Same,
+    Settling(Digest),
+    Taken,
 }
 
 impl Watch {
@@ -36,6 +50,7 @@ impl Watch {
         let looks = Looks {
             tokens,
             failed: None,
+            settling: None,
         };
         thread::Builder::new()
             .name("tokens".into())
@@ -53,7 +68,11 @@ impl Watch {
 impl Looks {
     fn look_until_the_end(mut self, asked: &Receiver<()>) {
         loop {
-            let is_asked = match asked.recv_timeout(EVERY) {
+            let pause = match self.settling {
+                Some(_) => SETTLED_AFTER,
+                None => EVERY,
+            };
+            let is_asked = match asked.recv_timeout(pause) {
                 Ok(()) => true,
                 Err(RecvTimeoutError::Timeout) => false,
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -63,9 +82,15 @@ impl Looks {
     }
 
     fn look(&mut self, is_asked: bool) {
-        match self.tokens.read_again() {
-            Ok(changed) => {
-                if changed || is_asked || self.failed.take().is_some() {
+        let (settling, was_asked) = self.settling.take().unzip();
+        let is_asked = is_asked || was_asked.unwrap_or_default();
+        let look = self.tokens.read_again(settling);
+        self.tokens.is_stale.store(look.is_err(), Ordering::Relaxed);
+        match look {
+            Ok(Look::Settling(digest)) => self.settling = Some((digest, is_asked)),
+            Ok(look) => {
+                let is_taken = matches!(look, Look::Taken);
+                if is_taken || is_asked || self.failed.take().is_some() {
                     self.failed = None;
                     let (tokens, subjects) = self.tokens.current.read().counts();
                     tracing::info!(tokens, subjects, "the file of the tokens was read again");
@@ -92,14 +117,47 @@ impl Looks {
 }
 
 impl Tokens {
-    /// Takes what the file says now. If that is not valid, what it said before stays.
-    fn read_again(&self) -> Result<bool, Failure> {
+    /// Takes what the file says now, if it was the same at the look before. If that is not valid, what it said before stays.
+    fn read_again(&self, before: Option<Digest>) -> Result<Look, Failure> {
         let text = file::read(&self.path)?;
         if self.current.read().is_of(&text) {
-            return Ok(false);
+            return Ok(Look::Same);
+        }
+        let digest = Digest::of(text.as_bytes());
+        if before != Some(digest) {
+            return Ok(Look::Settling(digest));
         }
         let table = Table::read(&text)?;
         *self.current.write() = Arc::new(table);
-        Ok(true)
+        Ok(Look::Taken)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    // proves: token-file-read-again
+    #[test]
+    fn a_file_that_is_still_being_written_is_not_taken() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("tokens");
+        fs::write(&path, "# Nobody.\n").unwrap();
+        let tokens = Tokens::open(&path).unwrap();
+        let look = |before| match tokens.read_again(before).unwrap() {
+            Look::Settling(digest) => Some(digest),
+            Look::Same | Look::Taken => None,
+        };
+        fs::write(&path, "# Half\n").unwrap();
+        let half = look(None).expect("it has changed");
+        fs::write(&path, "# Half\n# And half.\n").unwrap();
+        let whole = look(Some(half)).expect("it has changed again");
+        assert!(matches!(
+            tokens.read_again(Some(whole)).unwrap(),
+            Look::Taken
+        ));
+        assert!(matches!(tokens.read_again(None).unwrap(), Look::Same));
     }
 }

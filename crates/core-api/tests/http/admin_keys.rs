@@ -1,12 +1,14 @@
 //! `/admin/keys`.
 
+use std::fs;
+
 use reqwest::header::IF_MATCH;
 use serde_json::{Value, json};
 use tempfile::tempdir;
 
 use crate::{
-    keys::{LEASES, expire_leases, killed_while_booking},
-    server::{Reply, Server, UNSEEN, send},
+    keys::{LEASES, assert_undone, done, expire_leases, killed_while_booking, run},
+    server::{Reply, Server, UNSEEN, booking, send},
     tokens::{Tokens, book, get},
 };
 
@@ -55,24 +57,31 @@ async fn an_operator_sees_all_keys_and_a_subject_its_own() {
     assert!(listed(&server, &viewer, &query).await.is_empty());
     get(&server, &viewer, &path(of_bob, "")).await.problem(404);
     let digits = &of_bob["id"].as_str().unwrap()[..16];
-    get(&server, &viewer, &format!("/admin/keys/{digits}?body=true"))
+    get(&server, &viewer, &format!("/admin/keys/{digits}"))
         .await
         .problem(404);
     let shown = get(&server, &operator, &format!("/admin/keys/{digits}")).await;
     assert_eq!(shown.json()["response"]["status"], 201);
     assert!(shown.json()["response"].get("body").is_none());
     assert_eq!(shown.header("cache-control"), Some("no-store"));
-    let with_body = get(
-        &server,
-        &viewer,
-        &format!("{}?body=true", path(&own[0], "")),
-    )
-    .await;
-    assert!(
-        with_body.json()["response"]["body"]
-            .as_str()
-            .unwrap()
-            .contains("Ann")
+    // Others name a key of theirs by all its digits: a part of them tells of the keys of others.
+    let path_of_own = path(&own[0], "");
+    let part = &path_of_own[.."/admin/keys/".len() + 63];
+    get(&server, &viewer, part).await.problem(404);
+    assert_eq!(get(&server, &operator, part).await.status, 200);
+    assert_eq!(get(&server, &viewer, &path_of_own).await.status, 200);
+    let with_body = format!("{path_of_own}?body=true");
+    let refused = get(&server, &viewer, &with_body).await;
+    assert_eq!(refused.problem(403)["code"], "role_insufficient");
+    let body = get(&server, &operator, &with_body).await.json()["response"]["body"].clone();
+    assert!(body.as_str().unwrap().contains("Ann"));
+    server.wait_for_log("\"shown\"").await;
+    let log = server.logged();
+    let shown = log.lines().find(|line| line.contains("\"shown\"")).unwrap();
+    let shown: Value = serde_json::from_str(shown).unwrap();
+    assert_eq!(
+        (&shown["action"], &shown["by"], &shown["key"]),
+        (&"show body".into(), &"subject root".into(), &own[0]["id"])
     );
 
     // A page after another, with the same filter.
@@ -99,7 +108,56 @@ async fn an_operator_sees_all_keys_and_a_subject_its_own() {
         let refused = get(&server, &operator, &format!("/admin/keys{query}")).await;
         assert_eq!(refused.problem(400)["code"], "malformed");
     }
-    get(&server, &operator, "/admin/keys/k").await.problem(404);
+    // Whoever sends a key in the place of an id does not find it in the log.
+    let sent = ["k", "k/release", "k/no/route"].map(|id| format!("/admin/keys/{UNSEEN}{id}"));
+    for path in &sent {
+        get(&server, &operator, path).await;
+    }
+    server.wait_for_log("/admin/keys/…").await;
+    let log = server.logged();
+    assert!(!log.contains(UNSEEN), "{log}");
+    assert!(log.contains("\"path\":\"/admin/keys/{id}\""), "{log}");
+    let of_ann = log.lines().find(|line| line.contains("\"responded\""));
+    assert!(of_ann.unwrap().contains("\"subject\":\"ann\""), "{log}");
+}
+
+/// What an operator did to the bookings of others is not replayed to a token that may see only its own.
+// proves: principals-are-separate, revoked-permission-blocks-replay
+#[tokio::test]
+async fn the_keys_of_an_operator_are_apart_from_those_of_its_subject() {
+    let tokens = Tokens::new();
+    let (bob, ann) = (tokens.add(&["bob"]), tokens.add(&["ann"]));
+    let operator = tokens.add(&["ann", "--role", "operator"]);
+    let server = tokens.start(&[]);
+    let booked = book(&server, &bob, "k").await;
+    let path = booked.header("location").unwrap();
+    let change = |token: &str| {
+        let request = server.write("PUT", path, "c", &booking("Bob"));
+        send(request.bearer_auth(token))
+    };
+    assert_eq!(change(&operator).await.status, 200);
+    assert!(change(&operator).await.is_replayed());
+    change(&ann).await.problem(404);
+    let all = listed(&server, &ann, "").await;
+    let text = fs::read_to_string(tokens.file()).unwrap();
+    let demoted = text.replace("role=operator", "role=caller");
+    fs::write(tokens.file(), demoted).unwrap();
+    server.wait_for_log("was read again").await;
+    change(&operator).await.problem(404);
+    // By the label, the list of the subject has them all the same.
+    let still = listed(&server, &operator, "").await;
+    assert_eq!((still.len(), &still[0]["id"]), (1, &all[0]["id"]));
+    server.kill();
+    // The command finds them too.
+    let key = format!("c{UNSEEN}");
+    let show = ["show", "--subject", "ann", "--key", &key];
+    let shown = done(
+        tokens.directory.path(),
+        &[&show[..], &["--operator"]].concat(),
+    );
+    assert!(shown.contains("response     200"), "{shown}");
+    let other = run(tokens.directory.path(), &show, "");
+    assert_undone(&other, "not found");
 }
 
 // proves: erased-response-never-runs, bearer-token-required
@@ -142,6 +200,11 @@ async fn only_an_operator_changes_a_key_and_only_as_it_was_seen() {
             .iter()
             .all(|event| event["by"] == "subject root" && event["key"] == id)
     );
+    // By these digits the line of the token is found.
+    let lines = fs::read_to_string(tokens.file()).unwrap();
+    let digits = events[0]["token"].as_str().unwrap();
+    let line = lines.lines().find(|line| line.contains("subject=root"));
+    assert!(digits.len() == 12 && line.unwrap().starts_with(&format!("sha256={digits}")));
     let said: Vec<_> = events.iter().map(|event| &event["message"]).collect();
     assert_eq!(said, ["asked for", "not done", "asked for", "done"]);
     assert!(!log.contains(UNSEEN));
@@ -174,6 +237,8 @@ async fn a_lost_run_is_resolved_over_http() {
     for body in [
         json!({}),
         json!({"status": 99}),
+        json!({"status": 201, "ttl_seconds": 0}),
+        json!({"status": 201, "ttl_seconds": 59}),
         json!({"status": 200, "headers": [["a b", "c"]]}),
     ] {
         let refused = post(&server, &operator, first, "/resolve", &body).await;

@@ -66,7 +66,13 @@ async fn a_browser_that_asks_first_is_allowed_every_write() {
             assert!(methods.contains(&method.to_lowercase()), "{methods:?}");
             let mut headers = list(&allowed, "access-control-allow-headers");
             headers.sort_unstable();
-            let expected = ["authorization", "content-type", "idempotency-key", "prefer"];
+            let expected = [
+                "authorization",
+                "content-type",
+                "idempotency-key",
+                "if-match",
+                "prefer",
+            ];
             assert_eq!(headers, expected);
             assert_eq!(allowed.header("access-control-max-age"), Some("600"));
             assert!(list(&allowed, "vary").contains(&"origin".to_owned()));

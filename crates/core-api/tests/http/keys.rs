@@ -1,7 +1,6 @@
 //! `core-api keys`, over an SQLite file.
 
 use std::{
-    fs,
     io::Write,
     path::Path,
     process::{Output, Stdio},
@@ -9,20 +8,20 @@ use std::{
 
 use rusqlite::Connection;
 use serde_json::Value;
-use tempfile::{TempDir, tempdir};
+use tempfile::tempdir;
 
 use crate::{
-    server::{Server, UNSEEN, booking, command, send},
+    server::{Server, UNSEEN, booking, command},
     tokens::{Tokens, book},
 };
 
 /// Keys in a file of their own are held under leases, and a killed service leaves them in flight.
 pub(crate) const LEASES: [&str; 3] = ["--idempotency-store", "sqlite:keys.db", "--fault-injection"];
 
-const STORE: [&str; 2] = ["--idempotency-store", "sqlite:keys.db"];
+pub(crate) const STORE: [&str; 2] = ["--idempotency-store", "sqlite:keys.db"];
 
 /// Runs the command with this on its standard input.
-fn run(directory: &Path, arguments: &[&str], input: &str) -> Output {
+pub(crate) fn run(directory: &Path, arguments: &[&str], input: &str) -> Output {
     let mut child = command(directory)
         .arg("keys")
         .args(arguments)
@@ -38,7 +37,7 @@ fn run(directory: &Path, arguments: &[&str], input: &str) -> Output {
 
 /// What a command prints that leaves nothing undone.
 #[track_caller]
-fn done(directory: &Path, arguments: &[&str]) -> String {
+pub(crate) fn done(directory: &Path, arguments: &[&str]) -> String {
     let output = run(directory, arguments, "");
     assert!(output.status.success(), "{arguments:?}: {output:?}");
     text(&output.stdout)
@@ -46,17 +45,17 @@ fn done(directory: &Path, arguments: &[&str]) -> String {
 
 /// Asserts that something is not done, and that this says why.
 #[track_caller]
-fn assert_undone(output: &Output, why: &str) {
+pub(crate) fn assert_undone(output: &Output, why: &str) {
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let said = text(&output.stdout) + &text(&output.stderr);
     assert!(said.contains(why), "{said}");
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-fn listed(directory: &Path, arguments: &[&str]) -> Vec<Value> {
+pub(crate) fn listed(directory: &Path, arguments: &[&str]) -> Vec<Value> {
     let lines = done(directory, &[&["list", "--json"], arguments].concat());
     let lines = lines.lines().map(serde_json::from_str);
     lines.collect::<Result<_, _>>().unwrap()
@@ -174,6 +173,28 @@ async fn keys_are_listed_and_shown_without_keys_and_bodies() {
     assert!(!text(&wrong.stderr).contains(UNSEEN), "{wrong:?}");
 }
 
+// proves: keys-and-bodies-never-logged
+#[test]
+fn an_argument_in_the_wrong_place_is_not_repeated() {
+    let directory = tempdir().unwrap();
+    let option = format!("--key{UNSEEN}");
+    for arguments in [
+        &[UNSEEN][..],
+        &["list", UNSEEN],
+        &["list", &option],
+        &["list", "--older-than", UNSEEN],
+        &["resolve", "0123456789abcdef", "--status", UNSEEN],
+        &["show", "--key-stdin", "--json=", UNSEEN],
+    ] {
+        let refused = run(directory.path(), arguments, "");
+        assert_eq!(refused.status.code(), Some(2), "{arguments:?}: {refused:?}");
+        assert!(
+            !text(&refused.stderr).contains(UNSEEN),
+            "{arguments:?}: {refused:?}"
+        );
+    }
+}
+
 // proves: key-state-shown
 #[test]
 fn a_store_that_the_command_cannot_reach_is_an_error() {
@@ -202,164 +223,9 @@ fn a_store_that_the_command_cannot_reach_is_an_error() {
     assert_eq!(directory.path().read_dir().unwrap().count(), 0);
 }
 
-/// Starts the service once more, whose clients then see what the operator has done.
-// proves: lost-key-resolved-as-seen
-#[tokio::test]
-async fn a_lost_run_is_released_or_given_a_response_as_it_was_seen() {
-    let directory = tempdir().unwrap();
-    let path = directory.path();
-    killed_while_booking(path, &LEASES, None, &["a", "b"]).await;
-    let in_flight = listed(path, &[&STORE[..], &["--in-flight"]].concat());
-    assert_eq!(in_flight.len(), 2);
-    assert_eq!(in_flight[0]["phase"], "running");
-    let id = |key: &str| {
-        let key = format!("{key}{UNSEEN}");
-        let shown = done(
-            path,
-            &[&["show", "--json", "--key", &key], &STORE[..]].concat(),
-        );
-        serde_json::from_str::<Value>(&shown).unwrap()["id"]
-            .as_str()
-            .unwrap()
-            .to_owned()
-    };
-    let (a, b) = (id("a"), id("b"));
-    let on = |arguments: &[&str], input: &str| run(path, &[arguments, &STORE].concat(), input);
-    assert_undone(&on(&["release", &a], ""), "its lease has not expired");
-    assert_undone(&on(&["erase", &a], ""), "its run has not ended");
-
-    expire_leases(path);
-    let stuck = listed(path, &[&STORE[..], &["--stuck"]].concat());
-    assert_eq!(stuck.len(), 2);
-    let found = on(&["release", "--stuck"], "");
-    assert_eq!(
-        (found.status.code(), text(&found.stdout).as_str()),
-        (Some(0), "2 found\n")
-    );
-    assert_eq!(listed(path, &[&STORE[..], &["--stuck"]].concat()).len(), 2);
-
-    fs::write(path.join("body"), "{\"id\":\"found\"}").unwrap();
-    let resolved = on(
-        &[
-            "resolve",
-            &a,
-            "--status",
-            "201",
-            "--body-file",
-            "body",
-            "--header",
-            "Location: /bookings/found",
-        ],
-        "",
-    );
-    assert!(resolved.status.success(), "{resolved:?}");
-    assert_audited(&text(&resolved.stderr), "resolve", &a);
-    // What the list has shown is not there any more.
-    let lines: String = stuck.iter().map(|line| format!("{line}\n")).collect();
-    let released = on(&["release", "-", "--json"], &lines);
-    assert_undone(
-        &released,
-        &format!("{{\"id\":\"{b}\",\"result\":\"done\"}}"),
-    );
-    assert_undone(
-        &released,
-        &format!("{{\"id\":\"{a}\",\"result\":\"changed meanwhile\"}}"),
-    );
-    assert_audited(&text(&released.stderr), "release", &b);
-    assert_undone(&on(&["release", &b[..16]], ""), "not found");
-    assert_undone(&on(&["release", &a], ""), "its run is completed");
-
-    let server = Server::start(path, &LEASES);
-    let retry = server.book("a", "Ann").await;
-    assert_eq!((retry.status.as_u16(), retry.is_replayed()), (201, true));
-    assert_eq!(
-        (retry.header("location"), &retry.json()["id"]),
-        (Some("/bookings/found"), &"found".into())
-    );
-    assert_eq!(retry.header("content-type"), Some("application/json"));
-    let retry = server.book("b", "Ann").await;
-    assert_eq!((retry.status.as_u16(), retry.is_replayed()), (201, false));
-    assert_eq!(server.bookings().await.len(), 1);
-}
-
-// proves: records-encrypted-and-purgeable, erased-response-never-runs
-#[tokio::test]
-async fn the_responses_of_a_subject_are_erased_and_those_of_others_stay() {
-    let tokens = Tokens::new();
-    let (ann, bob) = (tokens.add(&["ann"]), tokens.add(&["bob"]));
-    let path = tokens.directory.path();
-    let server = tokens.start(&[]);
-    for (token, key) in [(&ann, "k"), (&ann, "l"), (&bob, "k")] {
-        assert_eq!(book(&server, token, key).await.status, 201);
-    }
-    server.kill();
-    assert_eq!(done(path, &["erase", "--of-subject", "ann"]), "2 found\n");
-    assert_eq!(listed(path, &["--of-subject", "ann"]).len(), 2);
-    let erased = done(path, &["erase", "--of-subject", "ann", "--yes"]);
-    assert_eq!(erased.matches("  done\n").count(), 2, "{erased}");
-    // The label goes with the response.
-    assert!(listed(path, &["--of-subject", "ann"]).is_empty());
-    for (arguments, why) in [
-        (&["erase"][..], "name ids"),
-        (&["erase", "0123456789abcdef", "--completed"], "not both"),
-    ] {
-        assert_undone(&run(path, arguments, ""), why);
-    }
-
-    let server = tokens.start(&[]);
-    for key in ["k", "l"] {
-        book(&server, &ann, key).await.problem(410);
-    }
-    assert!(book(&server, &bob, "k").await.is_replayed());
-}
-
-/// Both commands open the file, one after the other.
-// proves: records-encrypted-and-purgeable
-#[tokio::test]
-async fn a_list_is_what_the_next_command_changes() {
-    let directory = tempdir().unwrap();
-    let server = Server::start(directory.path(), &[]);
-    assert_eq!(server.book("k", "Ann").await.status, 201);
-    server.kill();
-    let program = env!("CARGO_BIN_EXE_core-api");
-    let pipe = format!("'{program}' keys list --json | '{program}' keys erase - --json");
-    let output = std::process::Command::new("sh")
-        .args(["-c", &pipe])
-        .current_dir(directory.path())
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{output:?}");
-    assert!(text(&output.stdout).ends_with("\"result\":\"done\"}\n"));
-    assert_eq!(listed(directory.path(), &[])[0]["phase"], "erased");
-}
-
-// proves: sweep-removes-only-expired
-#[tokio::test]
-async fn a_purge_removes_what_has_expired_and_nothing_else() {
-    let directory: TempDir = tempdir().unwrap();
-    let path = directory.path();
-    let server = Server::start(path, &[]);
-    for key in ["k", "l"] {
-        assert_eq!(server.book(key, "Ann").await.status, 201);
-    }
-    server.kill();
-    let database = Connection::open(path.join("core-api.db")).unwrap();
-    let expire = "update idempotency_records set expires_at = 0 where rowid = 1";
-    assert_eq!(database.execute(expire, ()).unwrap(), 1);
-    drop(database);
-    let purged = run(path, &["purge"], "");
-    assert_eq!(text(&purged.stdout), "1 removed\n", "{purged:?}");
-    assert_audited(&text(&purged.stderr), "purge", "all that have expired");
-    assert_eq!(done(path, &["purge", "--json"]), "{\"removed\":0}\n");
-    assert_eq!(listed(path, &[]).len(), 1);
-    let server = Server::start(path, &[]);
-    let first = send(server.write("POST", "/bookings", "k", &booking("Ann"))).await;
-    assert!(!first.is_replayed());
-}
-
 /// Asserts that the log says that this was asked for and done, by a user, and nothing of a key.
 #[track_caller]
-fn assert_audited(log: &str, action: &str, key: &str) {
+pub(crate) fn assert_audited(log: &str, action: &str, key: &str) {
     let events = log
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).unwrap());

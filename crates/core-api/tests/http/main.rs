@@ -8,6 +8,7 @@ mod connections;
 mod cors;
 mod docs;
 mod faults;
+mod key_changes;
 mod keys;
 mod life;
 mod log;

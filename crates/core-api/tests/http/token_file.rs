@@ -83,6 +83,10 @@ async fn a_version_with_a_mistake_is_reported_and_the_one_before_stays_valid() {
     server.hang_up();
     server.wait_for_log("No such file").await;
     assert_eq!(get(&server, &ann, "/bookings").await.status, 200);
+    // One mistake takes not all services out of rotation, and is said.
+    let ready = server.get("/readyz").await;
+    let stale = serde_json::json!({"status": "ready", "tokens": "stale"});
+    assert_eq!((ready.status.as_u16(), ready.json()), (200, stale));
 
     fs::write(tokens.file(), "# Everybody was let go.\n").unwrap();
     read_again(&server, 0).await;
@@ -90,6 +94,7 @@ async fn a_version_with_a_mistake_is_reported_and_the_one_before_stays_valid() {
     fs::write(tokens.file(), good).unwrap();
     read_again(&server, 1).await;
     assert_eq!(get(&server, &ann, "/bookings").await.status, 200);
+    assert!(server.get("/readyz").await.json().get("tokens").is_none());
 }
 
 // proves: token-file-strict

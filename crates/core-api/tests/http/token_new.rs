@@ -86,6 +86,12 @@ fn what_cannot_be_added_is_refused_and_the_file_stays() {
         (&["ann\nsubject=bob"], 2, "without spaces"),
         (&["ann", "--role", "admin"], 2, "viewer, caller, operator"),
         (&["ann", "--expires", "soon"], 2, "such as 2027-01-31"),
+        // In UTC it is the year 10000.
+        (
+            &["ann", "--expires", "9999-12-31T23:59:59-01:00"],
+            2,
+            "0000 to 9999",
+        ),
         (
             &["ann", "--tokens", "missing/tokens"],
             1,
@@ -113,6 +119,14 @@ fn what_cannot_be_added_is_refused_and_the_file_stays() {
         assert!(refused.stdout.is_empty());
         assert_eq!(fs::read_to_string(&file).unwrap(), bad);
     }
+    // The line fits no more, so a service would not start with the file.
+    let full = format!("#{}\n", " ".repeat((4 << 20) - 20));
+    fs::write(&file, &full).unwrap();
+    let refused = run(directory.path(), &["ann", "--tokens", "tokens"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(refused.stdout.is_empty());
+    assert!(text(refused.stderr).contains("it has more than"));
+    assert!(fs::read_to_string(&file).unwrap() == full);
     assert_eq!(directory.path().read_dir().unwrap().count(), 1);
     let both = command(directory.path())
         .args(["--database", "memory:", "token", "new", "ann"])

@@ -90,6 +90,8 @@ macro_rules! __contract {
             time::an_expired_record_is_absent_before_it_is_swept(store, advance);
             // proves: store-clock-decides
             time::an_abandoned_hold_is_forgotten_a_ttl_after_its_lease(store, advance);
+            // proves: store-clock-decides, secret-rotation-runs-once
+            time::an_abandoned_hold_with_a_ttl_of_zero_is_forgotten_with_its_lease(store, advance);
             // proves: replayed-until-ttl
             time::each_hold_has_its_own_times(store);
             // proves: replayed-until-ttl

@@ -107,6 +107,29 @@ pub async fn an_abandoned_hold_is_forgotten_a_ttl_after_its_lease(
     assert_eq!(claim(store, &hold_on(owner.id), &other).await, won(1));
 }
 
+/// A hold with a ttl of zero is forgotten when its lease lapses, so that no claim takes it over or learns of it.
+pub async fn an_abandoned_hold_with_a_ttl_of_zero_is_forgotten_with_its_lease(
+    store: &Arc<dyn Store>,
+    advance: &Advance<'_>,
+) {
+    let (asked, other) = (request("book"), request("book something else"));
+    for next in [&asked, &other] {
+        let owner = new_hold().with_ttl(Duration::ZERO);
+        assert_eq!(claim(store, &owner, &asked).await, won(1));
+        advance(LEASE - MARGIN);
+        assert_eq!(store.renew(&owner).await.ok(), Some(IfOwner::Done(())));
+        advance(LEASE - MARGIN);
+        assert_eq!(
+            claim(store, &hold_on(owner.id), next).await,
+            Claim::InFlight { fingerprint: asked }
+        );
+        advance(MARGIN);
+        assert_eq!(inspect(store, &owner.id).await, None);
+        is_shut_out(store, &owner).await;
+        assert_eq!(claim(store, &hold_on(owner.id), next).await, won(1));
+    }
+}
+
 /// A hold lives for its own lease, and its outcome for its own ttl, whatever the times of other holds.
 pub async fn each_hold_has_its_own_times(store: &Arc<dyn Store>) {
     /// The time that may pass between two steps of this function.

@@ -18,8 +18,9 @@ use super::{
 use crate::{Fingerprint, Store, StoreError, record::Token, store::Hold};
 
 /// The requests under way, from the claim to the stored response.
-#[derive(Default)]
 pub(super) struct ActiveRuns {
+    /// Whether the secret is being changed.
+    pub(super) is_in_rotation: bool,
     // A plain lock: nothing is awaited under it.
     state: Mutex<State>,
     /// Notified when a run ends, and when the shutdown begins.
@@ -49,6 +50,15 @@ pub(crate) struct RunGuard {
 }
 
 impl ActiveRuns {
+    pub(super) fn new(is_in_rotation: bool) -> Self {
+        Self {
+            is_in_rotation,
+            state: Mutex::default(),
+            left: Notify::new(),
+            withdrawals: Withdrawals::default(),
+        }
+    }
+
     /// Admits a request, unless the shutdown has begun.
     pub(super) fn enter(runs: &Arc<Self>, store: &Arc<dyn Store>) -> Option<RunGuard> {
         let mut state = runs.state.lock();

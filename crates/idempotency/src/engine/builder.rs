@@ -6,7 +6,7 @@ use std::{fmt, hash::RandomState, sync::Arc, time::Duration};
 use http::request::Parts;
 use tokio::sync::Semaphore;
 
-use super::{Engine, Idempotency, metrics, rotation::OtherSecret, sweep};
+use super::{Engine, Idempotency, active_runs::ActiveRuns, metrics, rotation::OtherSecret, sweep};
 #[cfg(feature = "axum")]
 use crate::{HttpConfig, Scope};
 use crate::{
@@ -26,7 +26,7 @@ pub(super) type EngineScope = Box<dyn Fn(&Parts) -> FoundScope + Send + Sync>;
 pub struct IdempotencyBuilder {
     store: Arc<dyn Store>,
     namespace: Box<str>,
-    secret: Box<[u8]>,
+    secret: Option<Box<[u8]>>,
     other_secret: Option<OtherSecret>,
     sweep_every: Duration,
     max_running: usize,
@@ -42,7 +42,7 @@ impl IdempotencyBuilder {
         Self {
             store,
             namespace: "".into(),
-            secret: Box::default(),
+            secret: None,
             other_secret: None,
             sweep_every: Duration::from_secs(300),
             max_running: Semaphore::MAX_PERMITS,
@@ -77,7 +77,7 @@ impl IdempotencyBuilder {
     ///
     /// Digests of keys, callers and requests are keyed with the secret, so that an attacker cannot test guesses.
     /// Responses and the results of steps are encrypted (XChaCha20-Poly1305), each bound to its record. Data that was
-    /// changed, or moved from another record, causes an error, and nothing runs.
+    /// changed, moved from another record, or not encrypted causes an error, and nothing runs.
     ///
     /// Without a secret an attacker with a copy can read responses, derive [child keys](crate::Execution::child_key), and
     /// test millions of guesses a second offline: keys that are not random, then the principal or the credentials,
@@ -87,13 +87,16 @@ impl IdempotencyBuilder {
     /// the same secret. A different secret, or the first one for a store that has records, makes the engine forget all
     /// keys, and retries run again, unless the secret is [changed in steps](Self::with_next_secret). Encryption adds 45
     /// bytes to a response.
+    ///
+    /// [`build`](Self::build) panics if the secret is empty, unless another one is given for a change.
     #[must_use]
     pub fn with_secret(mut self, secret: &[u8]) -> Self {
-        self.secret = secret.into();
+        self.secret = Some(secret.into());
         self
     }
 
-    /// Announces the next secret, in the first of the three deployments by which a secret is changed.
+    /// Announces the next secret, in the first of the three deployments by which a secret is changed. The [guide to
+    /// security](crate::guide::security#changing-the-secret) has the rules for each.
     ///
     /// | Deployment | Settings |
     /// |---|---|
@@ -102,11 +105,11 @@ impl IdempotencyBuilder {
     /// | 3, twice the longest ttl later | `with_secret(new)` |
     ///
     /// No key is forgotten, and a key runs once although services of two neighbouring deployments serve it. In the
-    /// meantime a claim uses both secrets, the older one first, which takes up to three more calls of the store, and
-    /// transactional handlers run under a lease. A first secret is introduced in the same way, with an empty one as the
+    /// meantime a claim uses both secrets, the older one first, which takes up to four more calls of the store,
+    /// transactional handlers run under a lease, and a run whose record the store has lost does not claim its key again. A first secret is introduced in the same way, with an empty one as the
     /// old secret.
     ///
-    /// A request that failed without a stored response before the second deployment, and is retried after it, gets
+    /// A request that failed without a step in the first or the second deployment, and is retried in the other one, gets
     /// different [child keys](crate::Execution::child_key).
     ///
     /// # Panics
@@ -252,8 +255,8 @@ impl IdempotencyBuilder {
     ///
     /// # Panics
     ///
-    /// If [`with_max_stored_body`](HttpConfig::with_max_stored_body) is more than the store can hold, or if a store
-    /// [wraps](Store::wrapped) itself.
+    /// If [`with_max_stored_body`](HttpConfig::with_max_stored_body) is more than the store can hold, if a store
+    /// [wraps](Store::wrapped) itself, if the secret is empty and no other one is given, or if both are the same.
     #[must_use]
     pub fn build(self) -> Idempotency {
         assert!(
@@ -261,14 +264,24 @@ impl IdempotencyBuilder {
             "following `Store::wrapped` from the store `{}` does not end: a wrapper names the store inside it, never itself",
             self.store.name(),
         );
-        let other_secret = self
-            .other_secret
-            .as_ref()
-            .map_or(&[][..], OtherSecret::bytes);
-        let store = if self.secret.is_empty() && other_secret.is_empty() {
+        let other_secret = self.other_secret.as_ref().map(OtherSecret::bytes);
+        assert!(
+            other_secret.is_some() || self.secret.as_deref() != Some(&[]),
+            "with_secret has an empty secret, which protects nothing: read the secret before, or leave with_secret out"
+        );
+        let secret = self.secret.unwrap_or_default();
+        assert!(
+            other_secret != Some(&secret),
+            "with_secret and {} have the same secret: a change of the secret needs two",
+            match &self.other_secret {
+                Some(OtherSecret::Next(_)) => "with_next_secret",
+                _ => "with_previous_secret",
+            },
+        );
+        let store: Arc<dyn Store> = if secret.is_empty() && other_secret.is_none() {
             self.store
         } else {
-            Arc::new(SealedStore::new(self.store, &self.secret, other_secret))
+            Arc::new(SealedStore::new(self.store, &secret, other_secret))
         };
         #[cfg(feature = "axum")]
         if let Some(bytes) = self.http.max_stored_body {
@@ -283,15 +296,15 @@ impl IdempotencyBuilder {
         Idempotency(Arc::new(Engine {
             store,
             namespace: self.namespace,
-            secret: self.secret,
-            other_secret: self.other_secret,
+            secret,
             sweep_every: self.sweep_every,
             defaults: self.defaults,
             #[cfg(feature = "axum")]
             http: self.http,
             #[cfg(feature = "axum")]
             scope: self.scope,
-            active_runs: Arc::default(),
+            active_runs: Arc::new(ActiveRuns::new(self.other_secret.is_some())),
+            other_secret: self.other_secret,
             local_locks: Arc::default(),
             running: Arc::new(Semaphore::new(self.max_running)),
             waiting: Arc::default(),

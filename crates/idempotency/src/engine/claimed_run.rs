@@ -194,6 +194,12 @@ impl Idempotency {
                 return Err(Rejection::ResponseUnavailable);
             }
         };
+        // While the secret is being changed, the owner's record may be under the other secret.
+        if found.is_none()
+            && let Some(other) = operation.other
+        {
+            return Box::pin(self.response_of_the_owner(*other)).await;
+        }
         let (outcome, expires_at) = decision::response_of_the_owner(&operation.asked, found)?;
         Ok(operation.replay(outcome, expires_at))
     }

@@ -16,6 +16,7 @@ use crate::{
 };
 
 /// The fingerprints of a request.
+#[derive(Clone)]
 pub(crate) struct Asked {
     /// The form in which the key is claimed.
     pub(crate) fingerprint: Fingerprint,

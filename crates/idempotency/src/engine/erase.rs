@@ -1,15 +1,15 @@
 //! Lets an operator erase the response of a completed run, and free its key.
 
-use std::{error::Error, fmt, str::FromStr};
+use std::{any::Any, error::Error, fmt, str::FromStr};
 
 use super::{Idempotency, store_timeout::with_store_timeout};
 use crate::{
-    Fingerprint, StoreError, outcome,
+    Fingerprint, Store, StoreError, outcome,
     record::{Phase, Record, RecordId},
-    store::{IfOwner, Resolution},
+    store::{IfOwner, Resolution, sealed::SealedStore},
 };
 
-/// The result of an operator's change to a completed record.
+/// The result of an operator's change to a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KeyChange {
@@ -17,7 +17,8 @@ pub enum KeyChange {
     Made,
     /// There is no record, so there is nothing to change.
     Free,
-    /// A run holds the key, or held it and is lost. Nothing was changed: [`resolve`](Idempotency::resolve) the run first.
+    /// A run holds the key, or held it and is lost. Nothing was changed: wait for the run, or
+    /// [`resolve`](Idempotency::resolve) it first.
     Held,
     /// The record is not the one that was seen. Nothing was changed: check the key again.
     Changed,
@@ -58,7 +59,9 @@ impl Idempotency {
     /// response was erased, and do not run.
     ///
     /// ```
-    /// use idempotency::{Idempotency, KeyChange, StoreError, store::{ListRequest, ListedPhase}};
+    /// use idempotency::{
+    ///     Idempotency, StoreError, operators::KeyChange, store::{ListRequest, ListedPhase, StoreErrorKind},
+    /// };
     ///
     /// /// Erases all responses that this customer has been sent.
     /// async fn forget_customer(idempotency: &Idempotency, label: &str) -> Result<(), StoreError> {
@@ -68,8 +71,12 @@ impl Idempotency {
     ///         let Some(last) = page.last() else { return Ok(()) };
     ///         of_customer = of_customer.after(last.id);
     ///         for listed in &page {
-    ///             if idempotency.erase(&listed.id).await? == KeyChange::Held {
-    ///                 println!("{} is running", listed.id);
+    ///             // A record that the store cannot read must not keep the others.
+    ///             match idempotency.erase(&listed.id).await {
+    ///                 Ok(KeyChange::Held) => println!("{} is running", listed.id),
+    ///                 Ok(_) => {}
+    ///                 Err(error) if error.kind() == StoreErrorKind::Unreadable => println!("{}: {error}", listed.id),
+    ///                 Err(error) => return Err(error),
     ///             }
     ///         }
     ///     }
@@ -80,14 +87,18 @@ impl Idempotency {
     /// request, the route, and the times. A retry over HTTP gets 410 `response-erased`, and [`run`](Self::run) returns
     /// [`Rejection::Erased`](crate::Rejection::Erased). Erasing twice has the same effect as once.
     ///
-    /// A hold is not changed, even if its run is lost: [`resolve`](Self::resolve) ends it first. A run that has lost its
-    /// key cannot store its response over the erasure.
+    /// A response that cannot be decrypted, because it was changed or its secret is lost, is erased all the same. A hold is
+    /// not changed, even if its run is lost: [`resolve`](Self::resolve) ends it first. A run that has lost its key cannot store its response over the erasure.
     ///
     /// # Errors
     ///
-    /// If the store does not respond within five seconds. The response may be erased then: call this again.
+    /// If the store does not respond within five seconds. The response may be erased then: call this again. Also if the
+    /// store cannot read the record at all.
     pub async fn erase(&self, id: &RecordId) -> Result<KeyChange, StoreError> {
-        match self.find_completed(id).await? {
+        // A response that cannot be decrypted can still be erased.
+        let sealed = (self.store() as &dyn Any).downcast_ref::<SealedStore>();
+        let store = sealed.map_or(self.store(), SealedStore::behind);
+        match self.find_completed(store, id).await? {
             Ok(seen) => self.erase_seen(&seen).await,
             Err(change) => Ok(change),
         }
@@ -96,7 +107,7 @@ impl Idempotency {
     /// [Erases](Self::erase) the response of this record, and nothing if its key was freed and used again since it was seen.
     ///
     /// ```
-    /// use idempotency::{Idempotency, KeyChange, StoreError, store::Record};
+    /// use idempotency::{Idempotency, StoreError, operators::KeyChange, store::Record};
     ///
     /// /// Erases what the operator has just read, and no later response under the same key.
     /// async fn erase_what_was_read(idempotency: &Idempotency, read: &Record) -> Result<bool, StoreError> {
@@ -127,7 +138,7 @@ impl Idempotency {
     /// completed.
     ///
     /// ```
-    /// use idempotency::{Confirmation, Idempotency, KeyChange, StoreError, store::RecordId};
+    /// use idempotency::{Idempotency, StoreError, operators::{Confirmation, KeyChange}, store::RecordId};
     ///
     /// /// What the operator reads before the second call.
     /// async fn ask(idempotency: &Idempotency, id: &RecordId) -> Result<String, StoreError> {
@@ -154,7 +165,7 @@ impl Idempotency {
     ///
     /// If the store does not respond within five seconds, or cannot read the record.
     pub async fn ask_to_free(&self, id: &RecordId) -> Result<Option<FreeRequest>, StoreError> {
-        let seen = self.find_completed(id).await?.ok();
+        let seen = self.find_completed(self.store(), id).await?.ok();
         Ok(seen.and_then(|record| {
             let confirmation = Confirmation::of(&record)?;
             Some(FreeRequest {
@@ -183,7 +194,7 @@ impl Idempotency {
         id: &RecordId,
         confirmation: &Confirmation,
     ) -> Result<KeyChange, StoreError> {
-        let seen = match self.find_completed(id).await? {
+        let seen = match self.find_completed(self.store(), id).await? {
             Ok(seen) => seen,
             Err(change) => return Ok(change),
         };
@@ -201,8 +212,12 @@ impl Idempotency {
     }
 
     /// The record of a completed run, or why there is none.
-    async fn find_completed(&self, id: &RecordId) -> Result<Result<Record, KeyChange>, StoreError> {
-        let found = with_store_timeout(self.store(), self.0.store.inspect(id)).await?;
+    async fn find_completed(
+        &self,
+        store: &dyn Store,
+        id: &RecordId,
+    ) -> Result<Result<Record, KeyChange>, StoreError> {
+        let found = with_store_timeout(store, store.inspect(id)).await?;
         Ok(match found {
             None => Err(KeyChange::Free),
             Some(record) => match record.phase {

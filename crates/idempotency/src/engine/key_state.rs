@@ -17,7 +17,7 @@ use crate::{
 /// ```
 /// use std::time::SystemTime;
 ///
-/// use idempotency::{Idempotency, KeyState, StoreError, store::{ListRequest, ListedPhase}};
+/// use idempotency::{Idempotency, StoreError, operators::KeyState, store::{ListRequest, ListedPhase}};
 ///
 /// /// Counts the lost runs among the first thousand keys whose lease has expired.
 /// async fn lost(idempotency: &Idempotency) -> Result<usize, StoreError> {
@@ -89,7 +89,7 @@ impl Idempotency {
     /// Reads whether this key is free, running, suspended, lost or done.
     ///
     /// ```
-    /// use idempotency::{Idempotency, IdempotencyKey, KeyState, Scope};
+    /// use idempotency::{Idempotency, IdempotencyKey, Scope, operators::KeyState};
     ///
     /// /// Whether the payment of this key is settled, one way or the other.
     /// async fn is_settled(idempotency: &Idempotency, key: &str) -> Result<bool, Box<dyn std::error::Error>> {
@@ -139,7 +139,7 @@ impl Idempotency {
     /// Reads the value that [`run`](Self::run) stored in this record, as JSON.
     ///
     /// ```
-    /// use idempotency::{Idempotency, StoreError, StoredResponse, store::Record};
+    /// use idempotency::{Idempotency, StoreError, operators::StoredResponse, store::Record};
     ///
     /// /// The receipt that every further call gets.
     /// fn receipt(idempotency: &Idempotency, seen: &Record) -> Result<Option<Vec<u8>>, StoreError> {

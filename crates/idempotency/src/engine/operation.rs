@@ -19,6 +19,7 @@ use crate::{
 };
 
 /// Which record a request concerns, and what it asks.
+#[derive(Clone)]
 pub(crate) struct Operation {
     pub(crate) id: RecordId,
     pub(crate) named_by: NamedBy,

@@ -38,13 +38,11 @@ impl Idempotency {
             let now = Instant::now();
             let renewed = with_store_timeout(&self.0.store, self.0.store.renew(hold)).await?;
             if renewed == IfOwner::NotOwner
-                // While the secret is being changed, a free key may have a record under the other secret.
-                && (self.is_in_rotation()
-                    || !self
-                        .0
-                        .active_runs
-                        .reclaim(self.store(), hold, fingerprint)
-                        .await?)
+                && !self
+                    .0
+                    .active_runs
+                    .reclaim(self.store(), hold, fingerprint)
+                    .await?
             {
                 return Ok(IfOwner::NotOwner);
             }
@@ -61,12 +59,18 @@ impl Idempotency {
 impl ActiveRuns {
     /// Claims the key again for a run whose record the store has lost, as a server that fails over may. Returns false if
     /// another run has a record, or an operator has released this run's record, which spends its token.
+    ///
+    /// While the secret is being changed no run claims its key again. A free key may have a record under the other secret,
+    /// and looking there first would not do: a transaction of the run may commit between the claim and the look.
     pub(super) async fn reclaim(
         &self,
         store: &dyn Store,
         hold: &Hold,
         fingerprint: &Fingerprint,
     ) -> Result<bool, StoreError> {
+        if self.is_in_rotation {
+            return Ok(false);
+        }
         if with_store_timeout(store, store.inspect(&hold.id))
             .await?
             .is_some()

@@ -57,7 +57,8 @@ pub struct Hold {
     pub token: Token,
     /// How long the hold lasts without renewal.
     pub lease: Duration,
-    /// How long the outcome is stored after completion.
+    /// How long the outcome is stored after completion, and the record of an abandoned hold after its lease. With a ttl of
+    /// zero a hold that is not renewed is gone when its lease lapses: the next claim is attempt 1, also by another request.
     pub ttl: Duration,
     /// The labels by which an operator finds the record. The first claim of a key sets them, and a take-over preserves
     /// them.

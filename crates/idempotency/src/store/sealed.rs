@@ -23,17 +23,26 @@ pub(crate) struct SealedStore {
     key: Option<SealingKey>,
     /// That of the other secret, while the secret is changed.
     other_key: Option<SealingKey>,
+    /// Whether services that share the store have no secret, or had none before the change.
+    reads_unsealed: bool,
 }
 
 impl SealedStore {
     /// Seals with this secret and opens with both; an empty one is none.
-    pub(crate) fn new(store: Arc<dyn Store>, secret: &[u8], other_secret: &[u8]) -> Self {
+    pub(crate) fn new(store: Arc<dyn Store>, secret: &[u8], other_secret: Option<&[u8]>) -> Self {
+        let reads_unsealed = secret.is_empty() || other_secret.is_some_and(<[u8]>::is_empty);
         let key = |secret: &[u8]| (!secret.is_empty()).then(|| SealingKey::of_secret(secret));
         Self {
             store,
             key: key(secret),
-            other_key: key(other_secret),
+            other_key: other_secret.and_then(key),
+            reads_unsealed,
         }
+    }
+
+    /// The store behind, for what needs no outcome and no progress.
+    pub(crate) fn behind(&self) -> &dyn Store {
+        &self.store
     }
 
     fn seal(&self, kind: Sealed, id: &RecordId, plain: Bytes) -> Bytes {
@@ -44,10 +53,31 @@ impl SealedStore {
         }
     }
 
-    /// The bytes that were sealed. Those that nobody sealed come back as they are: they were stored before there was a secret.
+    /// Seals progress as the record's progress is sealed, if there is no own key: a store takes a shorter progress for an
+    /// outdated one, and another service may have sealed this one.
+    async fn seal_progress(&self, id: &RecordId, plain: Bytes) -> Result<Bytes, StoreError> {
+        if self.key.is_none()
+            && let Some(other_key) = &self.other_key
+            && let Some(record) = self.store.inspect(id).await?
+            && let Phase::InFlight { progress, .. } = record.phase
+            && seal::is_sealed(&progress)
+        {
+            return Ok(other_key.seal(Sealed::Progress, id, &plain));
+        }
+        Ok(self.seal(Sealed::Progress, id, plain))
+    }
+
+    /// The bytes that were sealed. Those that nobody sealed come back as they are, while the first secret is introduced.
     fn open(&self, kind: Sealed, id: &RecordId, stored: Bytes) -> Result<Bytes, StoreError> {
         if !seal::is_sealed(&stored) {
-            return Ok(stored);
+            // A run without steps leaves no progress.
+            return if self.reads_unsealed || stored.is_empty() {
+                Ok(stored)
+            } else {
+                Err(StoreError::unreadable(
+                    "it is not encrypted, and every service that shares the store should encrypt",
+                ))
+            };
         }
         let keys = [&self.key, &self.other_key];
         let key = keys.into_iter().flatten().find(|key| key.sealed(&stored));
@@ -133,12 +163,12 @@ impl Store for SealedStore {
     }
 
     async fn checkpoint(&self, hold: &Hold, progress: Bytes) -> Result<IfOwner<()>, StoreError> {
-        let progress = self.seal(Sealed::Progress, &hold.id, progress);
+        let progress = self.seal_progress(&hold.id, progress).await?;
         self.store.checkpoint(hold, progress).await
     }
 
     async fn suspend(&self, hold: &Hold, progress: Bytes) -> Result<IfOwner<()>, StoreError> {
-        let progress = self.seal(Sealed::Progress, &hold.id, progress);
+        let progress = self.seal_progress(&hold.id, progress).await?;
         self.store.suspend(hold, progress).await
     }
 

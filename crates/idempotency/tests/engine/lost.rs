@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use idempotency::{
     Clock, Idempotency, MemoryStore, OnDuplicate, OnLost, Options, Rejection, Run, RunError, Scope,
-    store::{Claim, ClaimRequest, Hold, IfOwner, Record, Resolution, Token},
+    operators::KeyChange,
+    store::{Claim, ClaimRequest, Hold, IfOwner, Record, Resolution, StoreErrorKind, Token},
 };
 
 use crate::{
@@ -117,6 +119,80 @@ async fn work_is_done_once_an_operator_has_freed_its_key() {
     assert_eq!(freed.expect("a reply"), IfOwner::Done(()));
     let response = charge_with(&idempotency, &REFUSING, async { Ok(2) }).await;
     assert_eq!(response.expect("a value"), Run::Executed(2));
+}
+
+/// The clock of this process is past every lease of the store's, which counts from 1970.
+// proves: lost-key-resolved-as-seen, store-clock-decides
+#[tokio::test]
+async fn a_run_that_has_recovered_since_it_was_seen_is_not_ended() {
+    let (idempotency, clock) = engine();
+    let store = idempotency.store();
+    let seen = lose(&idempotency, &clock).await;
+    let owner = Hold::new(
+        seen.id,
+        seen.token,
+        Duration::from_secs(30),
+        Duration::from_secs(3600),
+    );
+    assert_eq!(store.renew(&owner).await.ok(), Some(IfOwner::Done(())));
+    let renewed = store.inspect(&seen.id).await.expect("a reply");
+    let given = Resolution::Complete {
+        outcome: idempotency.outcome_of_value(&7),
+        ttl: Duration::from_secs(60),
+    };
+    for resolution in [Resolution::Release, given] {
+        let change = idempotency.resolve_lost(&seen, resolution).await;
+        assert_eq!(change.ok(), Some(KeyChange::Held));
+        assert_eq!(store.inspect(&seen.id).await.expect("a reply"), renewed);
+    }
+    clock.advance(Duration::from_secs(30));
+    let change = idempotency.resolve_lost(&seen, Resolution::Release).await;
+    assert_eq!(change.ok(), Some(KeyChange::Made));
+    // The owner is shut out, although the key is free: a claim that it sends again takes nothing.
+    let claim = ClaimRequest::new(&owner, &seen.fingerprint, OnLost::Refuse);
+    let late = store.claim(claim).await.map_err(|error| error.kind());
+    assert_eq!(late, Err(StoreErrorKind::Withdrawn));
+    assert_eq!(store.renew(&owner).await.ok(), Some(IfOwner::NotOwner));
+    let change = idempotency.resolve_lost(&seen, Resolution::Release).await;
+    assert_eq!(change.ok(), Some(KeyChange::Free));
+    assert_eq!(store.inspect(&seen.id).await.expect("a reply"), None);
+    let response = charge_with(&idempotency, &REFUSING, async { Ok(2) }).await;
+    assert_eq!(response.expect("a value"), Run::Executed(2));
+    let change = idempotency.resolve_lost(&seen, Resolution::Release).await;
+    assert_eq!(change.ok(), Some(KeyChange::Changed));
+}
+
+/// A lost run gets a response, and so does one that was suspended. A later attempt is not the one that was seen.
+// proves: lost-key-resolved-as-seen
+#[tokio::test]
+async fn a_lost_run_is_ended_only_as_it_was_seen() {
+    let (idempotency, clock) = engine();
+    let store = idempotency.store();
+    let seen = lose(&idempotency, &clock).await;
+    let next = Hold::new(
+        seen.id,
+        Token::random(),
+        Duration::from_secs(30),
+        Duration::from_secs(3600),
+    );
+    let claim = ClaimRequest::new(&next, &seen.fingerprint, OnLost::TakeOver);
+    let claimed = store.claim(claim).await;
+    assert!(matches!(claimed, Ok(Claim::Won { attempt: 2, .. })));
+    let suspended = store.suspend(&next, Bytes::from_static(b"charged")).await;
+    assert_eq!(suspended.ok(), Some(IfOwner::Done(())));
+    let given = Resolution::Complete {
+        outcome: idempotency.outcome_of_value(&7),
+        ttl: Duration::from_secs(60),
+    };
+    let change = idempotency.resolve_lost(&seen, given.clone()).await;
+    assert_eq!(change.ok(), Some(KeyChange::Changed));
+    let seen = store.inspect(&seen.id).await.expect("a reply");
+    let seen = seen.expect("a record");
+    assert_eq!(seen.attempt, 2, "as before");
+    let change = idempotency.resolve_lost(&seen, given).await;
+    assert_eq!(change.ok(), Some(KeyChange::Made));
+    let response = charge_with(&idempotency, &REFUSING, async { Ok(2) }).await;
+    assert_eq!(response.expect("a value"), Run::Replayed(7));
 }
 
 fn engine() -> (Idempotency, Clock) {

@@ -27,6 +27,7 @@ mod outages;
 mod outcomes;
 mod renewals;
 mod rotation;
+mod rotation_failures;
 mod sealed;
 mod settings;
 mod stopping;

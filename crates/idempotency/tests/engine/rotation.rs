@@ -5,33 +5,29 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    thread,
     time::Duration,
 };
 
-use async_trait::async_trait;
 use idempotency::{
-    Clock, Fingerprint, Idempotency, IdempotencyBuilder, MemoryStore, OnLost, Options, Rejection,
-    Run, RunError, RunMode, Store, StoreError,
-    store::{ClaimRequest, Hold, ListRequest, Record, RecordId, Token},
+    Clock, Idempotency, IdempotencyBuilder, Label, MemoryStore, Options, Rejection, Run, RunError,
+    RunMode, Scope, Store, operators::KeyState, store::ListRequest,
 };
-use tokio::{runtime::Runtime, sync::Barrier, task::JoinSet};
+use tokio::{sync::Barrier, task::JoinSet};
 
 #[cfg(feature = "sqlite")]
 use super::commits::World;
-use super::{Failed, charge_with, execute, refund};
-use crate::delegate::{Delegate, Hooks};
+use super::{Failed, asked, charge_with, execute, key, refund};
 
-const OLD: &[u8] = b"the old secret";
-const NEW: &[u8] = b"the new secret";
+pub(crate) const OLD: &[u8] = b"the old secret";
+pub(crate) const NEW: &[u8] = b"the new secret";
 
 /// The services of one deployment.
-type Deployment = fn(IdempotencyBuilder) -> IdempotencyBuilder;
+pub(crate) type Deployment = fn(IdempotencyBuilder) -> IdempotencyBuilder;
 
-const BEFORE: Deployment = |builder| builder.with_secret(OLD);
-const FIRST: Deployment = |builder| builder.with_secret(OLD).with_next_secret(NEW);
-const SECOND: Deployment = |builder| builder.with_secret(NEW).with_previous_secret(OLD);
-const THIRD: Deployment = |builder| builder.with_secret(NEW);
+pub(crate) const BEFORE: Deployment = |builder| builder.with_secret(OLD);
+pub(crate) const FIRST: Deployment = |builder| builder.with_secret(OLD).with_next_secret(NEW);
+pub(crate) const SECOND: Deployment = |builder| builder.with_secret(NEW).with_previous_secret(OLD);
+pub(crate) const THIRD: Deployment = |builder| builder.with_secret(NEW);
 
 /// The pairs that serve concurrently, each in both orders.
 const NEIGHBOURS: [[Deployment; 2]; 6] = [
@@ -43,15 +39,15 @@ const NEIGHBOURS: [[Deployment; 2]; 6] = [
     [THIRD, SECOND],
 ];
 
-fn serve(store: &MemoryStore, deployment: Deployment) -> Idempotency {
+pub(crate) fn serve<S: Store + Clone>(store: &S, deployment: Deployment) -> Idempotency {
     deployment(Idempotency::builder(store.clone())).build()
 }
 
-fn options() -> Options {
+pub(crate) fn options() -> Options {
     Options::new().ttl(Duration::from_secs(3600))
 }
 
-async fn value(idempotency: &Idempotency, value: u32) -> Run<u32> {
+pub(crate) async fn value(idempotency: &Idempotency, value: u32) -> Run<u32> {
     let run = charge_with(idempotency, &options(), async move { Ok(value) }).await;
     run.expect("a value")
 }
@@ -241,103 +237,30 @@ async fn what_a_failed_run_has_done_is_resumed_after_a_deployment() {
     }
 }
 
-/// A store whose process is paused once: after the second read, until the hold has expired and another service has served the key.
-#[derive(Debug)]
-struct PausedProcess {
-    store: MemoryStore,
-    clock: Clock,
-    reads: AtomicUsize,
-}
-
-#[async_trait]
-impl Hooks for PausedProcess {
-    fn store(&self) -> &dyn Store {
-        &self.store
-    }
-
-    async fn inspect(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
-        let found = self.store.inspect(id).await;
-        if self.reads.fetch_add(1, Ordering::SeqCst) == 1 {
-            // Nothing of this process runs meanwhile: no timer, no heartbeat.
-            thread::sleep(LEASE / 2);
-            self.clock.advance(2 * LEASE);
-            let service = serve(&self.store, SECOND);
-            let served = async move {
-                let fails = async { Err::<u32, _>(Failed) };
-                let failed = charge_with(&service, &options(), fails).await;
-                failed.expect_err("it leaves the key free");
-                assert_eq!(value(&service, 2).await, Run::Executed(2));
-            };
-            let runtime = Runtime::new().expect("a runtime");
-            thread::spawn(move || runtime.block_on(served))
-                .join()
-                .expect("served");
-        }
-        found
-    }
-}
-
-const LEASE: Duration = Duration::from_secs(1);
-
-/// It may not claim the free key again: its own secret does not show what has happened under the next one.
-// proves: secret-rotation-runs-once, lost-lease-stores-nothing
+/// Sealed progress is longer than the same progress as it is, and a store drops the shorter of two.
+// proves: secret-rotation-loses-no-key
 #[tokio::test]
-async fn a_process_that_was_paused_before_its_run_does_not_run_after_the_next_deployment_has() {
-    let clock = Clock::manual();
-    let store = MemoryStore::new().with_clock(clock.clone());
-    let paused = Delegate(PausedProcess {
-        store: store.clone(),
-        clock,
-        reads: AtomicUsize::new(0),
+async fn no_step_is_forgotten_while_the_first_secret_is_introduced() {
+    let store = MemoryStore::new();
+    let first = serve(&store, |builder| builder.with_next_secret(NEW));
+    let second = serve(&store, |builder| {
+        builder.with_secret(NEW).with_previous_secret(b"")
     });
-    let first = FIRST(Idempotency::builder(paused)).build();
-    let options = options().lease(LEASE);
-    let late = charge_with(&first, &options, async { Ok(1) }).await;
-    assert!(
-        matches!(late, Err(RunError::Rejected(Rejection::InProgress))),
-        "{late:?}"
-    );
-    assert_eq!(value(&serve(&store, FIRST), 3).await, Run::Replayed(2));
-}
-
-/// A service of the second deployment that dies between its two claims leaves the first one.
-// proves: secret-rotation-loses-no-key, secret-rotation-runs-once
-#[tokio::test]
-async fn a_claim_that_a_dead_service_left_under_the_old_secret_hides_no_response() {
-    for on_lost in [OnLost::TakeOver, OnLost::Refuse] {
-        let clock = Clock::manual();
-        let store = MemoryStore::new().with_clock(clock.clone());
-        let second = serve(&store, SECOND);
-        assert_eq!(value(&second, 1).await, Run::Executed(1));
-        abandon(&store).await;
-        clock.advance(Duration::from_secs(31));
-        for deployment in [FIRST, SECOND] {
-            let service = serve(&store, deployment);
-            let options = options().on_lost(on_lost);
-            let again = charge_with(&service, &options, async { Ok(2) }).await;
-            assert_eq!(again.expect("a value"), Run::Replayed(1));
-        }
+    let charges = Arc::new(AtomicUsize::new(0));
+    for (service, reaches) in [(&first, 1), (&second, 1), (&first, 2), (&second, 2)] {
+        let charges = Arc::clone(&charges);
+        let options = options();
+        let run = execute(service, &options, async move |execution| {
+            for name in ["a", "b"].into_iter().take(reaches) {
+                let charges = Arc::clone(&charges);
+                let charge = async move { Ok::<_, Failed>(charges.fetch_add(1, Ordering::SeqCst)) };
+                execution.step(name, charge).await.map_err(|_| Failed)?;
+            }
+            Err::<u32, _>(Failed)
+        });
+        run.await.expect_err("the work fails after its steps");
     }
-}
-
-/// Claims the key under the old secret, and never ends it.
-async fn abandon(store: &MemoryStore) {
-    let scratch = MemoryStore::new();
-    let before = serve(&scratch, BEFORE);
-    assert_eq!(value(&before, 0).await, Run::Executed(0));
-    let [listed] = &scratch.list(&ListRequest::new(2)).await.expect("a list")[..] else {
-        panic!("one record");
-    };
-    let record = listed.record.as_ref().expect("a record");
-    let fingerprint: Fingerprint = record.fingerprint;
-    let hold = Hold::new(
-        record.id,
-        Token::random(),
-        Duration::from_secs(30),
-        Duration::from_secs(3600),
-    );
-    let request = ClaimRequest::new(&hold, &fingerprint, OnLost::TakeOver);
-    store.claim(request).await.expect("a claim");
+    assert_eq!(charges.load(Ordering::SeqCst), 2);
 }
 
 /// During a change of the secret, each key still has only one record.
@@ -357,6 +280,43 @@ async fn one_record_stays_of_each_key() {
     }
 }
 
+/// An operator finds a key and a customer with a service of either deployment.
+// proves: secret-rotation-loses-no-key, key-state-shown
+#[tokio::test]
+async fn an_operator_finds_what_the_neighbours_have_stored() {
+    let (label, key) = (Label::digest("ann"), key("k"));
+    for [one, other] in [[FIRST, SECOND], [SECOND, FIRST]] {
+        let store = MemoryStore::new();
+        let (one, other) = (serve(&store, one), serve(&store, other));
+        let scope = Scope::principal("ann").labelled(label.clone());
+        let work = async { Ok::<_, Failed>(1) };
+        let run = one.run(&scope, &key, asked("charge"), work).await;
+        assert_eq!(run.expect("a value"), Run::Executed(1));
+        for service in [&one, &other] {
+            let mut states = Vec::new();
+            for id in service.record_ids(&scope, &key) {
+                states.push(service.check(&id).await.expect("a state"));
+            }
+            states.sort_unstable_by_key(|state| *state == KeyState::Done);
+            assert_eq!(states, [KeyState::Free, KeyState::Done]);
+            let mut found = 0;
+            for text in service.label_texts(&label) {
+                let listed = store.list(&ListRequest::new(2).labelled(&text)).await;
+                found += listed.expect("a list").len();
+            }
+            assert_eq!(found, 1);
+            assert_eq!(service.label_texts(&Label::text("ann")).len(), 1);
+        }
+    }
+    let after = serve(&MemoryStore::new(), THIRD);
+    let (scope, id) = (
+        Scope::anonymous(),
+        after.record_id(&Scope::anonymous(), &key),
+    );
+    assert_eq!(after.record_ids(&scope, &key), [id]);
+    assert_eq!(*after.label_texts(&label), [after.label_text(&label)]);
+}
+
 // proves: secret-rotation-loses-no-key
 #[test]
 #[should_panic(expected = "one change of the secret has to end before the next one")]
@@ -367,4 +327,32 @@ fn two_concurrent_changes_are_refused() {
             .with_previous_secret(OLD)
             .with_next_secret(b"a third one"),
     );
+}
+
+// proves: secret-rotation-loses-no-key
+#[test]
+#[should_panic(expected = "with_secret and with_next_secret have the same secret")]
+fn a_change_to_the_same_secret_is_refused() {
+    drop(serve(&MemoryStore::new(), |builder| {
+        builder.with_secret(OLD).with_next_secret(OLD)
+    }));
+}
+
+// proves: secret-rotation-loses-no-key
+#[test]
+#[should_panic(expected = "with_secret and with_previous_secret have the same secret")]
+fn a_change_from_the_same_secret_is_refused() {
+    drop(serve(&MemoryStore::new(), |builder| {
+        builder.with_secret(OLD).with_previous_secret(OLD)
+    }));
+}
+
+/// A secret that could not be read must not become none.
+// proves: records-encrypted-and-purgeable
+#[test]
+#[should_panic(expected = "with_secret has an empty secret")]
+fn an_empty_secret_is_refused() {
+    drop(serve(&MemoryStore::new(), |builder| {
+        builder.with_secret(b"")
+    }));
 }

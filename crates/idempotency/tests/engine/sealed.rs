@@ -8,7 +8,10 @@ use std::{
 use bytes::Bytes;
 use idempotency::{
     Clock, Idempotency, MemoryStore, OnLost, Options, Rejection, Run, RunError, Scope, Store,
-    store::{ClaimRequest, Hold, IfOwner, Phase, Record, Resolution, StoreErrorKind, Token},
+    operators::{KeyChange, KeyState},
+    store::{
+        ClaimRequest, Hold, IfOwner, ListRequest, Phase, Record, Resolution, StoreErrorKind, Token,
+    },
 };
 
 use super::{Failed, RunResult, asked, charge, execute, flaky::FlakyStore, key};
@@ -101,17 +104,55 @@ async fn equal_responses_are_stored_as_different_bytes() {
     assert_ne!(outcome(&one.await), outcome(&other.await));
 }
 
-/// Responses from before the service had a secret, or from an earlier version of the library, are not sealed.
-// proves: other-version-is-error, records-encrypted-and-purgeable
+/// Otherwise who can write to the store, and does not have the secret, could choose the response.
+// proves: damaged-record-frees-key, records-encrypted-and-purgeable
 #[tokio::test]
-async fn a_response_that_was_stored_unsealed_is_replayed() {
+async fn a_response_that_nobody_encrypted_is_an_error_unless_the_secret_is_just_being_introduced() {
     let (idempotency, store) = sealed();
     assert!(book(&idempotency, "k", "room 12").await.is_ok());
     let opened = outcome(&record(&idempotency, idempotency.store(), "k").await);
     let stored = record(&idempotency, &store, "k").await;
     replace(&store, &stored, opened).await;
-    let again = book(&idempotency, "k", "room 13").await.expect("a value");
-    assert_eq!(again, Run::Replayed("room 12".to_owned()));
+    for (other_secret, is_read) in [
+        (None, false),
+        (Some(b"an older secret".as_slice()), false),
+        (Some(b"".as_slice()), true),
+    ] {
+        let mut builder = Idempotency::builder(store.clone()).with_secret(SECRET);
+        if let Some(other_secret) = other_secret {
+            builder = builder.with_previous_secret(other_secret);
+        }
+        let again = book(&builder.build(), "k", "room 13").await;
+        match again {
+            Ok(again) => assert!(is_read && again == Run::Replayed("room 12".to_owned())),
+            Err(RunError::Rejected(Rejection::Store(error))) => {
+                assert!(!is_read && error.kind() == StoreErrorKind::Unreadable);
+            }
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+}
+
+/// Who asks for an erasure need not be able to read the response.
+// proves: erased-response-never-runs, records-encrypted-and-purgeable
+#[tokio::test]
+async fn a_response_that_cannot_be_decrypted_can_be_erased() {
+    let (idempotency, store) = sealed();
+    for name in ["a", "b"] {
+        assert!(book(&idempotency, name, "room 12").await.is_ok());
+    }
+    let other = Idempotency::builder(store.clone())
+        .with_secret(b"another secret")
+        .build();
+    let damaged = record(&idempotency, &store, "a").await;
+    replace(&store, &damaged, b"damaged".as_slice().into()).await;
+    let listed = other.store().list(&ListRequest::new(3)).await;
+    for listed in listed.expect("a list") {
+        assert!(listed.record.is_err());
+        assert_eq!(other.erase(&listed.id).await.ok(), Some(KeyChange::Made));
+        let state = other.check(&listed.id).await;
+        assert_eq!(state.ok(), Some(KeyState::Erased));
+    }
 }
 
 // proves: damaged-record-frees-key, records-encrypted-and-purgeable

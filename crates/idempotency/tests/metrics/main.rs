@@ -4,7 +4,6 @@
 pub mod delegate;
 mod http;
 mod runs;
-mod spans;
 
 use std::collections::BTreeMap;
 

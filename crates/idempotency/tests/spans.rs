@@ -1,4 +1,4 @@
-//! The span of each request.
+//! The span of each request, in a program of its own: `tracing` remembers for each span whether any test wanted it.
 
 use std::{
     io,
@@ -38,7 +38,7 @@ async fn a_request_has_one_span_with_its_record_and_its_outcome_and_so_has_its_r
             .with_writer(move || log.clone())
             .finish()
     };
-    let _logging = tracing::subscriber::set_default(subscriber);
+    tracing::subscriber::set_global_default(subscriber).expect("the only one");
     let idempotency = Idempotency::new(MemoryStore::new());
     let handler = async || {
         tracing::info!("the handler runs");
