@@ -10,6 +10,7 @@ use imports::Crate;
 type Layer = (&'static str, &'static [&'static str]);
 
 const CORE_API: &[Layer] = &[
+    ("assets", &[]),
     ("booking", &[]),
     ("connections", &[]),
     ("secret", &[]),
@@ -20,17 +21,22 @@ const CORE_API: &[Layer] = &[
     ("cors", &["config"]),
     ("logging", &["config"]),
     ("shutdown", &["logging"]),
+    ("supervised", &["logging"]),
+    ("supervisor", &["shutdown", "supervised"]),
     ("database", &["booking", "config", "secret"]),
     ("error", &["database"]),
     ("access_log", &["error", "tokens"]),
-    ("docs", &[]),
+    ("docs", &["assets"]),
     ("json", &["error"]),
     ("openapi", &["error"]),
     ("reads", &["error"]),
     ("probe", &["database", "error"]),
-    ("app", &["database", "keys", "probe", "tokens"]),
+    (
+        "app",
+        &["database", "keys", "probe", "supervised", "tokens"],
+    ),
     ("caller", &["app", "booking", "error", "keys", "tokens"]),
-    ("faults", &["app", "error"]),
+    ("faults", &["app", "error", "supervised"]),
     ("health", &["app", "error"]),
     ("metrics", &["error"]),
     (
@@ -38,6 +44,10 @@ const CORE_API: &[Layer] = &[
         &[
             "app", "booking", "caller", "database", "error", "keys", "reads", "tokens",
         ],
+    ),
+    (
+        "page",
+        &["admin", "app", "assets", "caller", "error", "keys"],
     ),
     (
         "bookings",
@@ -58,6 +68,7 @@ const CORE_API: &[Layer] = &[
             "health",
             "metrics",
             "openapi",
+            "page",
             "reads",
             "tokens",
         ],
@@ -77,6 +88,7 @@ const CORE_API: &[Layer] = &[
             "router",
             "secret",
             "shutdown",
+            "supervised",
             "tokens",
         ],
     ),

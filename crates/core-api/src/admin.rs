@@ -5,7 +5,7 @@
 
 mod input;
 mod list;
-mod turns;
+pub(crate) mod turns;
 
 use std::time::Duration;
 
@@ -34,6 +34,8 @@ use crate::{
 use input::{KeyPath, Listing, ResolveBody, ShowQuery};
 use list::{Filtered, Wanted};
 use turns::Turns;
+
+pub(crate) use list::Page;
 
 /// How long a list may take. One that finds little reads the whole store; it ends with what it has found by then.
 const LIST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -85,6 +87,25 @@ async fn list_keys(
         .next
         .map(|last| [(header::LINK, listing.query.next(&last))]);
     Ok((link, Json(page.views)).into_response())
+}
+
+/// The first keys that the caller sees, in the order of ids.
+pub(crate) async fn first_keys(
+    idempotency: &Idempotency,
+    caller: &Caller,
+    limit: usize,
+) -> Result<Page, ApiError> {
+    let own = own_label(idempotency, caller);
+    let wanted = Wanted {
+        limit,
+        unreadable: own.is_none(),
+        until: Instant::now() + LIST_TIMEOUT,
+    };
+    let filter = Filter {
+        label: own,
+        ..Filter::default()
+    };
+    list::page(Position::Start, &wanted, &Filtered(idempotency, filter)).await
 }
 
 /// `GET /admin/keys/{id}`

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use idempotency::Idempotency;
 
-use crate::{database::Bookings, keys::UnderWay, probe::Probe, tokens::Tokens};
+use crate::{
+    database::Bookings, keys::UnderWay, probe::Probe, supervised::Supervised, tokens::Tokens,
+};
 
 /// The state of every route.
 #[derive(Clone, Debug)]
@@ -16,6 +18,12 @@ pub(crate) struct App {
     /// The tokens that requests to bookings need, if they need any.
     pub(crate) tokens: Option<Arc<Tokens>>,
     pub(crate) fault_injection: bool,
+    /// What starts this process again after a crash, if anything does.
+    pub(crate) supervised: Option<Arc<Supervised>>,
+    /// Whether bookings outlive the process.
+    pub(crate) bookings_survive: bool,
+    /// Whether keys do.
+    pub(crate) keys_survive: bool,
     pub(crate) probe: Probe,
     /// Changes of keys by operators.
     pub(crate) changes: UnderWay,

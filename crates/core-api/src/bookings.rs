@@ -56,7 +56,9 @@ pub(crate) async fn create_booking(
     let booking = new.confirmed(owner);
     let location = [(header::LOCATION, format!("/bookings/{}", booking.id))];
     let response = (StatusCode::CREATED, location, Json(&booking)).into_response();
-    Ok(app.bookings.insert(booking, &execution, response).await?)
+    let response = app.bookings.insert(booking, &execution, response).await?;
+    faults.inject_after();
+    Ok(response)
 }
 
 /// Lists bookings, newest first.
@@ -127,7 +129,9 @@ pub(crate) async fn replace_booking(
     faults.inject().await?;
     let bookings = &app.bookings;
     let change = bookings.change(id, caller.whose(), new.into(), &execution, shown);
-    Ok(change.await?)
+    let response = change.await?;
+    faults.inject_after();
+    Ok(response)
 }
 
 /// Changes a booking: sets the members that are sent, of which there must be one.
@@ -151,7 +155,9 @@ pub(crate) async fn change_booking(
     faults.inject().await?;
     let bookings = &app.bookings;
     let change = bookings.change(id, caller.whose(), change, &execution, shown);
-    Ok(change.await?)
+    let response = change.await?;
+    faults.inject_after();
+    Ok(response)
 }
 
 /// Removes a booking.
@@ -179,7 +185,9 @@ pub(crate) async fn delete_booking(
         }
     };
     let remove = app.bookings.remove(id, caller.whose(), &execution, respond);
-    Ok(remove.await?)
+    let response = remove.await?;
+    faults.inject_after();
+    Ok(response)
 }
 
 /// Says which methods bookings have, and which of them take a key.

@@ -124,9 +124,16 @@ pub struct Config {
     pub secret_file: Option<PathBuf>,
 
     /// Lets clients inject failures to test their retries: writes honour the header fields X-Fault-Delay-Ms: N,
-    /// X-Fault-Status: N and X-Fault-Panic: 1. Not for production.
+    /// X-Fault-Status: N, X-Fault-Panic: 1 and X-Fault-Crash: before-commit or after-commit. Not for production.
+    ///
+    /// On Unix the service then runs in a child process, under a supervisor that starts it again when it crashes.
     #[arg(long, env = "CORE_API_FAULT_INJECTION", value_parser = BoolishValueParser::new())]
     pub fault_injection: bool,
+
+    /// Runs the service in this process even with --fault-injection, for those who kill and start it themselves: X-Fault-Crash is
+    /// then refused.
+    #[arg(long, env = "CORE_API_NO_SUPERVISOR", value_parser = BoolishValueParser::new())]
+    pub no_supervisor: bool,
 
     /// The format of the log on standard error; by default pretty on a terminal and json elsewhere.
     #[arg(long, env = "CORE_API_LOG_FORMAT", value_name = "FORMAT")]

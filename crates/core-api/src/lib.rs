@@ -21,7 +21,7 @@
 //! A request goes down this list: `cors`, `router` with every route and the middleware, `caller` with who sends it, `bookings` with the handlers, `json` and
 //! `bookings/validation` with what they accept, and `database` with a module for each place where bookings are stored. `error` has
 //! every response that is not a success, `booking` the types that all of them share, `tokens` the file of the bearer tokens, `keys` what operators do with
-//! keys, `keys_command` and `admin` by a command and over HTTP. [`Config`] has the options, and [`Server`]
+//! keys, `keys_command` and `admin` by a command and over HTTP, `page` what people see at `/`, and `supervisor` the process that starts the service again after a crash. [`Config`] has the options, and [`Server`]
 //! starts and stops all of it.
 //!
 //! Modules import each other in one direction only; `tests/layers` has the list.
@@ -34,6 +34,7 @@
 mod access_log;
 mod admin;
 mod app;
+mod assets;
 mod booking;
 mod bookings;
 mod caller;
@@ -52,12 +53,16 @@ pub mod logging;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod openapi;
+mod page;
 mod probe;
 mod reads;
 mod router;
 mod secret;
 mod server;
 mod shutdown;
+mod supervised;
+#[cfg(unix)]
+mod supervisor;
 mod token_new;
 mod tokens;
 
@@ -98,12 +103,51 @@ pub use tokens::Expiry;
 pub use tokens::Role;
 pub use tokens::Subject;
 
+#[cfg(unix)]
+use shutdown::Hangups;
 use shutdown::Signals;
+use supervised::Supervised;
+
+/// [`run_to_exit`], and with `--fault-injection` in a child process, under a supervisor that starts it again when it crashes.
+///
+/// For a program whose arguments are these options: the child is the same program with the same arguments. Systems other
+/// than Unix have no supervisor.
+pub async fn run_supervised(config: &Config) -> ExitCode {
+    #[cfg(unix)]
+    if Supervised::is_this_process() {
+        let ended = match Supervised::from_process() {
+            Ok(supervised) => serve(config, Some(supervised)).await,
+            Err(error) => Err(error.into()),
+        };
+        return exit(&ended);
+    } else if config.fault_injection && !config.no_supervisor {
+        return supervise(config).await;
+    }
+    run_to_exit(config).await
+}
+
+#[cfg(unix)]
+async fn supervise(config: &Config) -> ExitCode {
+    // Without tokens a service has no files to read again.
+    let hangups = config.tokens.as_ref().map(|_| Hangups::listen());
+    let ended = match hangups.transpose() {
+        Ok(hangups) => supervisor::supervise(config.listen, hangups).await,
+        Err(error) => Err(supervisor::SupervisorError::Signals(error)),
+    };
+    if let Err(error) = &ended {
+        logging::say(&format!("core-api: {error}"));
+    }
+    logging::flush();
+    ended.map_or(ExitCode::FAILURE, ExitCode::from)
+}
 
 /// [`run`] as a whole program: why it ends goes to standard error, after the log.
 pub async fn run_to_exit(config: &Config) -> ExitCode {
-    let ended = run(config).await;
-    if let Err(error) = &ended {
+    exit(&run(config).await)
+}
+
+fn exit(ended: &Result<(), ServerError>) -> ExitCode {
+    if let Err(error) = ended {
         logging::say(&format!("core-api: {error}"));
     }
     logging::flush();
@@ -135,9 +179,16 @@ pub async fn run_command(command: &Command) -> ExitCode {
 ///
 /// If it cannot start, or if requests were still running when the time limit for the stop expired.
 pub async fn run(config: &Config) -> Result<(), ServerError> {
+    serve(config, None).await
+}
+
+async fn serve(config: &Config, supervised: Option<Supervised>) -> Result<(), ServerError> {
     // First, so that a signal during the start is an orderly stop too.
     let mut signals = Signals::listen()?;
-    let server = Server::start(config).await?;
+    let server = match supervised {
+        None => Server::start(config).await?,
+        Some(supervised) => Server::start_supervised(config, supervised).await?,
+    };
     // Standard output may be closed, or not read; that is not a reason not to serve.
     let invitation = server.invitation();
     thread::spawn(move || drop(writeln!(stdout(), "{invitation}")));

@@ -11,5 +11,5 @@ async fn main() -> ExitCode {
         return core_api::run_command(command).await;
     }
     logging::start(program.config.log_format);
-    core_api::run_to_exit(&program.config).await
+    core_api::run_supervised(&program.config).await
 }

@@ -28,6 +28,7 @@ use crate::error::{ApiError, Problem};
     components(schemas(Problem<'_>)),
     tags(
         (name = "bookings", description = "Bookings."),
+        (name = "keys", description = "What is stored of idempotency keys."),
         (name = "health", description = "What orchestrators and monitoring ask."),
         (name = "documentation", description = "What the service says of itself."),
     ),

@@ -26,7 +26,7 @@ use crate::{
     caller::{self, Demand},
     docs, error, health,
     openapi::{self, Document, Facts},
-    reads,
+    page, reads,
     tokens::Tokens,
 };
 
@@ -125,6 +125,9 @@ fn documentation_routes() -> OpenApiRouter<App> {
         .routes(routes!(docs::show_docs))
         .routes(routes!(docs::docs_script))
         .routes(routes!(docs::docs_style))
+        .routes(routes!(page::show_page))
+        .routes(routes!(page::page_file))
+        .routes(routes!(page::page_service))
 }
 
 /// Which routes need a token.
@@ -146,7 +149,7 @@ impl Access {
             Self::Tokens {
                 protect_health: false,
                 ..
-            } => |tag| tag == "bookings",
+            } => |tag| matches!(tag, "bookings" | "keys"),
             Self::Tokens {
                 protect_health: true,
                 ..
@@ -161,12 +164,14 @@ impl Access {
         }
     }
 
-    /// Where everyone may do everything, these routes do not exist.
+    /// Where everyone may do everything, only the page's table of keys exists.
     fn to_keys(&self) -> OpenApiRouter<App> {
+        let table = page::key_routes();
         match self {
-            Self::Open => OpenApiRouter::new(),
+            Self::Open => table,
             Self::Tokens { tokens, .. } => {
-                demanding(admin::routes().into(), tokens, caller::to_use_keys)
+                let routes = table.merge(admin::routes().into());
+                demanding(routes, tokens, caller::to_use_keys)
             }
         }
     }

@@ -15,7 +15,7 @@ use crate::metrics;
 use crate::{
     app::App,
     caller,
-    config::{Config, StoreUrl},
+    config::{Config, DatabaseUrl, StoreUrl},
     connections, cors,
     database::{self, OpenError, Opened},
     keys::{self, UnderWay},
@@ -23,6 +23,7 @@ use crate::{
     router::{Access, router},
     secret::SecretError,
     shutdown::Hangups,
+    supervised::Supervised,
     tokens::{Tokens, Watch},
 };
 
@@ -40,6 +41,8 @@ pub struct Server {
     stored_in: String,
     /// Where requests need a token.
     tokens: Option<(Watch, Hangups)>,
+    /// Where a supervisor has the listening socket too.
+    supervised: Option<Arc<Supervised>>,
 }
 
 /// Why the service did not start, or was stopped before every request had ended.
@@ -73,11 +76,30 @@ impl Server {
     ///
     /// If either fails; the error names the option.
     pub async fn start(config: &Config) -> Result<Self, ServerError> {
+        Self::start_in(config, None).await
+    }
+
+    /// Takes the address from the supervisor of this process.
+    pub(crate) async fn start_supervised(
+        config: &Config,
+        supervised: Supervised,
+    ) -> Result<Self, ServerError> {
+        Self::start_in(config, Some(Arc::new(supervised))).await
+    }
+
+    async fn start_in(
+        config: &Config,
+        supervised: Option<Arc<Supervised>>,
+    ) -> Result<Self, ServerError> {
         // The clients of Redis and Firestore take what the process has chosen. It fails where a program around this one has.
         drop(ring::default_provider().install_default());
         let listen = |error| ServerError::Listen(config.listen, error);
         let tokens = tokens(config)?;
-        let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
+        let listener = match &supervised {
+            None => TcpListener::bind(config.listen).await,
+            Some(supervised) => supervised.listener().and_then(TcpListener::from_std),
+        };
+        let listener = listener.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
         let Opened {
             bookings,
@@ -102,6 +124,13 @@ impl Server {
             transactional,
             tokens: tokens.as_ref().map(|(tokens, _)| Arc::clone(tokens)),
             fault_injection: config.fault_injection,
+            supervised: supervised.clone(),
+            bookings_survive: config.database != DatabaseUrl::Memory,
+            keys_survive: match config.idempotency_store {
+                StoreUrl::Same => config.database != DatabaseUrl::Memory,
+                StoreUrl::Memory => false,
+                _ => true,
+            },
             probe: Probe::default(),
             changes: UnderWay::default(),
         };
@@ -134,6 +163,7 @@ impl Server {
                 StoreUrl::Same => config.database.to_string(),
                 keys => format!("{}, its keys in {keys}", config.database),
             },
+            supervised,
         })
     }
 
@@ -159,7 +189,7 @@ impl Server {
             Some(_) => " -H \"Authorization: Bearer $TOKEN\"",
         };
         format!(
-            "core-api listens on http://{} and stores in {}; try, twice: \
+            "core-api listens on http://{} and stores in {}; open it in a browser, or try, twice: \
              curl -i http://{url}/bookings -H 'Idempotency-Key: {}' -H 'Content-Type: application/json'{token} \
              -d '{{\"service_id\":\"haircut\",\"customer_name\":\"Ann\",\"date\":\"{date}\",\"time\":\"10:00\"}}'",
             self.address,
@@ -188,6 +218,9 @@ impl Server {
         let (stopping, stopped) = oneshot::channel::<()>();
         let serving = connections::serve(self.listener, self.router, async {
             drop(stopped.await);
+            if let Some(supervised) = &self.supervised {
+                supervised.stop_listening();
+            }
         });
         let mut serving = pin!(serving);
         tokio::select! {

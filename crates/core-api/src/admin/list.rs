@@ -10,10 +10,10 @@ use crate::{
 };
 
 /// What a page has, and where the next one begins.
-pub(super) struct Page {
-    pub(super) views: Vec<View>,
+pub(crate) struct Page {
+    pub(crate) views: Vec<View>,
     /// The last key that was looked at, unless the list is at its end.
-    pub(super) next: Option<KeyId>,
+    pub(crate) next: Option<KeyId>,
 }
 
 /// What a page may have.

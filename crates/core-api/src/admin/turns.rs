@@ -13,7 +13,7 @@ use crate::{caller::Caller, reads};
 
 /// Operators have turns of their own, so that no other caller keeps them from looking.
 #[derive(Clone)]
-pub(super) struct Turns {
+pub(crate) struct Turns {
     operators: Arc<Semaphore>,
     others: Arc<Semaphore>,
 }
@@ -31,7 +31,7 @@ impl Default for Turns {
 }
 
 /// Makes a request wait for its turn.
-pub(super) async fn limit(State(turns): State<Turns>, request: Request, next: Next) -> Response {
+pub(crate) async fn limit(State(turns): State<Turns>, request: Request, next: Next) -> Response {
     let caller = request.extensions().get::<Caller>();
     let turns = match caller.is_some_and(Caller::is_operator) {
         true => turns.operators,

@@ -32,6 +32,9 @@ pub(crate) struct Summary {
     pub(crate) phase: &'static str,
     pub(crate) attempt: u32,
     pub(crate) created_at: Option<String>,
+    /// The same, for comparisons.
+    #[serde(skip)]
+    pub(crate) created: Option<SystemTime>,
     pub(crate) age_seconds: Option<u64>,
     pub(crate) lease_until: Option<String>,
     pub(crate) completed_at: Option<String>,
@@ -90,6 +93,7 @@ impl Summary {
             phase: phase(record, now),
             attempt: record.attempt,
             created_at: record.created_at.map(date),
+            created: record.created_at,
             // A store whose clock is ahead dates records a little later than now.
             age_seconds: age.map(|age| age.unwrap_or_default().as_secs()),
             lease_until: lease_until.map(date),

@@ -48,6 +48,12 @@ fn problems(path: &str, operation: &Value, needs_token: bool) -> Vec<ApiError> {
     if path == "/readyz" {
         problems.push(unavailable());
     }
+    if path == "/page/keys" {
+        problems.extend([unavailable(), ApiError::Busy]);
+    }
+    if path == "/page/{file}" {
+        problems.push(ApiError::UnknownRoute);
+    }
     if !path.starts_with("/bookings") || id.starts_with("options") {
         return problems;
     }

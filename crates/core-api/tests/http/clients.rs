@@ -168,7 +168,7 @@ async fn python_gets_its_response_after_it_has_closed_its_sending_side() {
 }
 
 /// Chromium, killed when this is dropped.
-pub(crate) struct Chromium(Child);
+pub(crate) struct Chromium(pub(crate) Child);
 
 impl Drop for Chromium {
     fn drop(&mut self) {

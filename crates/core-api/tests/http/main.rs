@@ -1,6 +1,7 @@
 //! The program `core-api`, started as users start it and called over HTTP.
 
 mod admin_keys;
+mod browser;
 mod clients;
 mod codings;
 mod connections;
@@ -15,6 +16,8 @@ mod metrics;
 mod one_commit;
 mod openapi;
 mod options;
+mod page;
+mod page_in_chromium;
 mod problems;
 #[path = "../support/process.rs"]
 pub mod process;
@@ -27,6 +30,7 @@ mod shares;
 mod stopping;
 mod story;
 mod subjects;
+mod supervisor;
 mod token_file;
 mod token_new;
 mod tokens;

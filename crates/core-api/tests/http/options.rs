@@ -38,6 +38,7 @@ fn help_lists_every_option_and_its_variable() {
         "cors-origin",
         "secret-file",
         "fault-injection",
+        "no-supervisor",
         "log-format",
     ] {
         assert!(help.contains(&format!("--{option}")), "{option}: {help}");

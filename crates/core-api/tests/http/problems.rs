@@ -9,7 +9,7 @@ use crate::server::{Server, booking, send};
 async fn paths_and_methods_that_are_not_there_are_problems() {
     let directory = tempdir().unwrap();
     let server = Server::start(directory.path(), &["--database", "memory:"]);
-    for path in ["/", "/booking", "/bookings/", "/bookings/a/b"] {
+    for path in ["/booking", "/bookings/", "/bookings/a/b"] {
         assert_eq!(
             server.get(path).await.problem(404)["code"],
             "route_not_found"

@@ -45,6 +45,15 @@ impl Server {
         Self::spawn(command, Stdio::piped())
     }
 
+    /// Starts it in a process group of its own, as a terminal does.
+    #[cfg(unix)]
+    pub(crate) fn start_in_group(directory: &Path, arguments: &[&str]) -> Self {
+        use std::os::unix::process::CommandExt;
+        let mut command = command(directory);
+        command.args(arguments).process_group(0);
+        Self::spawn(command, Stdio::piped())
+    }
+
     /// Starts it with this as its standard error, which the test does not read.
     pub(crate) fn start_logging_to(directory: &Path, arguments: &[&str], log: Stdio) -> Self {
         let mut command = command(directory);
@@ -113,6 +122,30 @@ impl Server {
     /// Sends SIGHUP.
     pub(crate) fn hang_up(&self) {
         self.signal("HUP");
+    }
+
+    /// Sends SIGINT to the program's process group, as a terminal does at Ctrl-C.
+    pub(crate) fn interrupt_group(&self) {
+        let kill = format!("kill -s INT -- -{}", self.id());
+        let sent = Command::new("sh").args(["-c", &kill]).status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// Sends this signal to the process that serves, which the supervisor has started last.
+    pub(crate) fn signal_child(&self, signal: &str) {
+        let log = self.logged();
+        let line = log
+            .lines()
+            .rfind(|line| line.contains("under a supervisor"));
+        let line: Value = serde_json::from_str(line.unwrap()).unwrap();
+        let kill = format!("kill -{signal} {}", line["process"]);
+        let sent = Command::new("sh").args(["-c", &kill]).status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// The error of a request that gets no response.
+    pub(crate) async fn get_error(&self, path: &str) -> reqwest::Error {
+        self.request("GET", path).send().await.unwrap_err()
     }
 
     /// How much memory the program uses, in bytes.

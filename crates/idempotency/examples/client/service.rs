@@ -42,7 +42,7 @@ impl Service {
     ) -> Result<Self, Box<dyn Error>> {
         let mut process = Command::new(&program)
             .args(["--listen", address, "--database", "sqlite:bookings.db"])
-            .arg("--fault-injection")
+            .args(["--fault-injection", "--no-supervisor"])
             .current_dir(&folder)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

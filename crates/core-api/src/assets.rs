@@ -1,0 +1,32 @@
+//! The files of the service's pages, which are compiled into it.
+
+use axum::{
+    http::header,
+    response::{IntoResponse, Response},
+};
+
+/// Scripts, styles and requests of this service only: neither another origin nor text in the page can run anything.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+pub(crate) fn html(text: &'static str) -> Response {
+    file("text/html; charset=utf-8", text)
+}
+
+pub(crate) fn script(text: &'static str) -> Response {
+    file("text/javascript; charset=utf-8", text)
+}
+
+pub(crate) fn style(text: &'static str) -> Response {
+    file("text/css; charset=utf-8", text)
+}
+
+fn file(content_type: &'static str, text: &'static str) -> Response {
+    let fields = [
+        (header::CONTENT_TYPE, content_type),
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::CACHE_CONTROL, "no-cache"),
+    ];
+    (fields, text).into_response()
+}

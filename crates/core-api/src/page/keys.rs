@@ -1,0 +1,54 @@
+//! The newest keys, for the page's table.
+
+use std::{cmp::Reverse, time::SystemTime};
+
+use axum::{
+    Json,
+    extract::State,
+    http::header,
+    response::{IntoResponse, Response},
+};
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde_json::json;
+
+use crate::{
+    admin::{self, Page},
+    app::App,
+    caller::Caller,
+    error::ApiError,
+    keys::View,
+};
+
+/// How many keys the table has.
+const MAX_SHOWN: usize = 20;
+
+/// How many keys are looked at for it. Stores list them by their digests, so the newest of more are not found.
+const MAX_READ: usize = 256;
+
+/// The newest keys, without their responses: phase, attempt, lease and expiry of each.
+#[utoipa::path(
+    get,
+    path = "/page/keys",
+    tag = "keys",
+    responses((status = OK, description = "At most 20 keys of the first 256 in the order of their digests.", body = Object)),
+)]
+pub(crate) async fn show_keys(
+    State(app): State<App>,
+    caller: Caller,
+) -> Result<Response, ApiError> {
+    let Page { mut views, next } = admin::first_keys(&app.idempotency, &caller, MAX_READ).await?;
+    let count = views.len();
+    views.sort_by_key(|view| match view {
+        View::Readable(summary) => Reverse(summary.created),
+        View::Unreadable { .. } => Reverse(None),
+    });
+    views.truncate(MAX_SHOWN);
+    let table = json!({
+        // The page counts down by this clock, not by its own.
+        "now": DateTime::<Utc>::from(SystemTime::now()).to_rfc3339_opts(SecondsFormat::Millis, true),
+        "keys": views,
+        "count": count,
+        "has_more": next.is_some(),
+    });
+    Ok(([(header::CACHE_CONTROL, "no-store")], Json(table)).into_response())
+}
