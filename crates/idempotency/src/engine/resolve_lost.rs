@@ -46,6 +46,12 @@ impl Idempotency {
         let Phase::InFlight { lease_until, .. } = seen.phase else {
             return Ok(KeyChange::Changed);
         };
+        // A claim does not say whose hold it takes over. A newer run may have lapsed since, whose attempt has the same number.
+        match with_store_timeout(self.store(), self.store().inspect(&seen.id)).await? {
+            None => return Ok(KeyChange::Free),
+            Some(found) if found.token != seen.token => return Ok(KeyChange::Changed),
+            Some(_) => {}
+        }
         // A claim takes over what has lapsed, and nothing else.
         let ttl = seen.expires_at.duration_since(lease_until);
         let taken = Hold::new(seen.id, Token::random(), LEASE, ttl.unwrap_or_default())

@@ -195,6 +195,22 @@ async fn a_lost_run_is_ended_only_as_it_was_seen() {
     assert_eq!(response.expect("a value"), Run::Replayed(7));
 }
 
+/// The key was freed, and another run lost it: its attempt has the number of the one that was seen.
+// proves: lost-key-resolved-as-seen
+#[tokio::test]
+async fn a_newer_run_that_is_lost_too_is_not_the_one_that_was_seen() {
+    let (idempotency, clock) = engine();
+    let seen = lose(&idempotency, &clock).await;
+    let freed = idempotency.resolve(&seen, Resolution::Release).await;
+    assert_eq!(freed.ok(), Some(IfOwner::Done(())));
+    let newer = lose(&idempotency, &clock).await;
+    assert_eq!((newer.id, newer.attempt), (seen.id, seen.attempt));
+    let change = idempotency.resolve_lost(&seen, Resolution::Release).await;
+    assert_eq!(change.ok(), Some(KeyChange::Changed));
+    let left = idempotency.store().inspect(&seen.id).await;
+    assert_eq!(left.expect("a reply"), Some(newer));
+}
+
 fn engine() -> (Idempotency, Clock) {
     let clock = Clock::manual();
     let store = MemoryStore::new().with_clock(clock.clone());
