@@ -167,52 +167,39 @@ impl Idempotency {
     {
         let mut tally = Tally::start(self);
         let span = tally.span();
-        let ran = self.run_counted(&mut tally, options, scope, key, fingerprint, work);
-        let ran = ran.instrument(span).await;
+        let run = async {
+            if scope.is_nobody() {
+                return Err(RunError::Rejected(Rejection::NoPrincipal));
+            }
+            let options = &self.effective(options);
+            let operation = self.operation(options, scope, key, &fingerprint, &Origin::default());
+            tally.record(operation.id);
+            let limit = self.store().outcome_limit();
+            let begun = self.begin(operation, options, options.patience()).await;
+            let finished = match begun.map_err(RunError::Rejected)? {
+                NextAction::Run(claimed) => {
+                    let execution = Execution::of(&claimed, OutcomeKind::Value);
+                    claimed
+                        .run(&mut tally, attempt(execution, work, limit))
+                        .await
+                }
+                NextAction::Replay(replay) => Ok(Finished::Replayed(replay)),
+            };
+            match finished.map_err(RunError::Rejected)? {
+                Finished::Executed(executed) => executed.response.map(Run::Executed),
+                Finished::Replayed(replay) => {
+                    tally.record(replay.record);
+                    let value = read(replay.outcome).map_err(RunError::Rejected)?;
+                    tally.note(RequestOutcome::Replayed);
+                    Ok(Run::Replayed(value))
+                }
+            }
+        };
+        let ran = run.instrument(span).await;
         if let Err(RunError::Rejected(rejection)) = &ran {
             tally.note(RequestOutcome::from(rejection));
         }
         ran
-    }
-
-    async fn run_counted<T, E, W>(
-        &self,
-        tally: &mut Tally,
-        options: &Options,
-        scope: &Scope,
-        key: &IdempotencyKey,
-        fingerprint: Fingerprint,
-        work: impl FnOnce(Execution) -> W + Send + 'static,
-    ) -> Result<Run<T>, RunError<E>>
-    where
-        T: Serialize + DeserializeOwned + Send + 'static,
-        E: Send + 'static,
-        W: Future<Output = Result<T, E>> + Send + 'static,
-    {
-        if scope.is_nobody() {
-            return Err(RunError::Rejected(Rejection::NoPrincipal));
-        }
-        let options = &self.effective(options);
-        let operation = self.operation(options, scope, key, &fingerprint, &Origin::default());
-        tally.record(operation.id);
-        let limit = self.store().outcome_limit();
-        let begun = self.begin(operation, options, options.patience()).await;
-        let finished = match begun.map_err(RunError::Rejected)? {
-            NextAction::Run(claimed) => {
-                let execution = Execution::of(&claimed, OutcomeKind::Value);
-                claimed.run(tally, attempt(execution, work, limit)).await
-            }
-            NextAction::Replay(replay) => Ok(Finished::Replayed(replay)),
-        };
-        match finished.map_err(RunError::Rejected)? {
-            Finished::Executed(executed) => executed.response.map(Run::Executed),
-            Finished::Replayed(replay) => {
-                tally.record(replay.record);
-                let value = read(replay.outcome).map_err(RunError::Rejected)?;
-                tally.note(RequestOutcome::Replayed);
-                Ok(Run::Replayed(value))
-            }
-        }
     }
 }
 
