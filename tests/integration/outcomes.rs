@@ -333,6 +333,8 @@ async fn a_success_whose_body_breaks_off_is_not_made_again(backend: Backend) {
         let (first, again) = twice(&server, path, &format!("k{run}"), &script).await;
         assert_eq!(first.status(), "500 Internal Server Error");
         assert_eq!(first.json()["code"], "response_broken");
+        // Retries get another response, which this one does not promise.
+        assert_eq!(first.header("idempotency-expires"), None);
         again.assert_problem(
             "response-not-stored",
             "409 Conflict",
@@ -366,4 +368,23 @@ async fn a_failure_whose_body_breaks_off_is_kept_only_where_all_are() {
         again.assert_replay_of(&first);
         assert_eq!(server.probe.runs(), runs + 1);
     }
+}
+
+/// A gateway passes on what another service says of another key. Of this one nothing is stored.
+// proves: first-response-unmarked, only-replays-marked
+#[tokio::test]
+async fn an_expiry_that_a_handler_passes_on_is_not_sent() {
+    let server = installed!(TestServer::new(Backend::Memory).await);
+    let relayed = [
+        ["idempotency-expires", "Fri, 01 Jan 2100 00:00:00 GMT"],
+        ["idempotent-replayed", "true"],
+    ];
+    let script = json!({ "status": 503, "headers": relayed });
+    let (first, again) = twice(&server, "/script", "k", &script).await;
+    for response in [first, again] {
+        assert_eq!(response.status(), "503 Service Unavailable");
+        assert_eq!(response.header("idempotency-expires"), None);
+        assert_eq!(response.header("idempotent-replayed"), None);
+    }
+    assert_eq!(server.probe.runs(), 2);
 }

@@ -140,8 +140,11 @@ where
             mut response,
             expires_at,
         }) => {
+            // A handler may pass on the response of another service, whose fields say nothing of this key.
             response.headers_mut().remove(&config.replayed);
-            if let Some(expires_at) = expires_at {
+            response.headers_mut().remove(&config.expires);
+            let is_unrepeated = response.extensions_mut().remove::<Unrepeated>().is_some();
+            if let Some(expires_at) = expires_at.filter(|_| !is_unrepeated) {
                 caller::warn_of_inner_cors(config, response.headers());
                 saved_response::announce_expiry(config, &mut response, expires_at);
             }
@@ -187,7 +190,7 @@ async fn attempt(
                 Ok(response) if response.extensions().get::<Stored>().is_some() => response,
                 // Retries get the committed response, not what the handler returns afterwards.
                 _ => saved_response::decode(outcome)
-                    .unwrap_or_else(|problem| problem.into_response(config)),
+                    .unwrap_or_else(|problem| unrepeated(problem, config)),
             };
             WorkResult { response, persist }
         }
@@ -269,20 +272,33 @@ async fn store(
     let location = response.headers().get(header::LOCATION).cloned();
     let problem = match save(config, limit, response).await {
         Ok(ending) => return ending,
-        Err(problem) => problem.into_response(config),
+        Err(problem) => problem,
     };
-    match keep {
+    if stands {
         // The run took effect, although its response cannot be sent.
-        _ if stands => WorkResult {
-            response: problem,
+        return WorkResult {
+            response: unrepeated(problem, config),
             persist: Persist::Outcome(saved_response::tombstone(location.as_ref())),
-        },
+        };
+    }
+    let problem = problem.into_response(config);
+    match keep {
         Keep::All => match save(config, limit, problem).await {
             Ok(ending) => ending,
             Err(problem) => release(problem.into_response(config)),
         },
         Keep::Final => release(problem),
     }
+}
+
+/// Marks a response in place of the run's own. Retries get another one, so it announces no expiry.
+#[derive(Clone, Copy, Debug)]
+struct Unrepeated;
+
+fn unrepeated(problem: Problem, config: &HttpConfig) -> Response {
+    let mut response = problem.into_response(config);
+    response.extensions_mut().insert(Unrepeated);
+    response
 }
 
 /// Reads the response to its end and serializes it. Its body can fail, and panic.
