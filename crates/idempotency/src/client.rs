@@ -12,7 +12,7 @@
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let client = RetryingClient::new(reqwest::Client::builder())?
 //!     .with_deadline(Duration::from_secs(60));
-//! let intents = IntentFolder::open("intents").await?;
+//! let intents = IntentFolder::open("/var/lib/shop/intents").await?;
 //!
 //! // What this program wants to happen once, under a name that it knows again after a crash.
 //! let intent = intents.intent("order-17");
@@ -39,6 +39,7 @@
 //! | no response: no connection, a timeout, a body that breaks off | tries again |
 //! | 500 to 599 except 501 and 505; 408, 425 and 429; 409 `in-progress`; any other response from 400 on with `Retry-After` | tries again |
 //! | every other response, and every one that the service has stored | returns the [`Response`] |
+//! | any other refusal that is not stored, after an attempt that may have arrived | returns [`SendError::RetryRefused`] |
 //! | 422 `key-reused` | returns [`SendError::KeyReused`] |
 //! | 409 `outcome-unknown` | returns [`SendError::OutcomeUnknown`] |
 //! | 409 `response-not-stored`, 410 `response-erased` | returns [`SendError::ResponseGone`]: the operation took effect |
@@ -48,8 +49,8 @@
 //! status. So a 4xx of the service itself is a [`Response`], too. What names such as `in-progress` mean is in the
 //! [guide to clients](crate::guide::clients).
 //!
-//! A retry never gets a new key. No error says that the operation did not happen, unless it says that nothing was sent.
-//! After an error keep the intent, and send the same request under it later.
+//! A retry never gets a new key. No error says that the operation did not happen: where one says that this call
+//! sent nothing, an earlier one may have. After an error keep the intent, and send the same request under it later.
 //!
 //! # Limits
 //!
@@ -57,9 +58,14 @@
 //! - Send all attempts as the same caller, also after a crash. Another caller has keys of its own, so for the service the same
 //!   request is a new one. A service that does not verify who is calling takes each token for another caller: there, send
 //!   all attempts with one token.
+//! - Problems are known by their `code` in `application/problem+json`. Where a service or a proxy replaces them by pages of its
+//!   own, only the status is known.
+//! - The key is sent in quotes, as the draft has it. For a service that compares the bytes of the field, it is another key than
+//!   the same one without quotes.
 //! - A service at another address is another service: the client refuses to send the intent there.
 //! - The body of a request is in memory, and so is the response's, up to 16 MiB by default.
-//! - TLS and its cryptography are features of reqwest, which the application turns on.
+//! - TLS and its cryptography are features of reqwest, which the application turns on. Beside the feature `firestore` install
+//!   a provider of rustls before you make a client.
 
 mod age;
 mod backoff;

@@ -8,24 +8,29 @@ use super::response::Response;
 
 /// Why [`send`](super::RetryingClient::send) has no response.
 ///
-/// Only the errors that say so have sent nothing. After all others the operation may have taken effect: a new intent for the
-/// same operation could make it happen twice.
+/// Some errors say that this call sent nothing; an earlier one, perhaps before a crash, may have. After every error the operation
+/// may have taken effect, unless its intent is a new one and nothing was sent: another intent for the same operation could make
+/// it happen twice.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum SendError {
-    /// The request cannot be built, such as for an invalid URL. Nothing was sent.
+    /// The request cannot be built, such as for an invalid URL. This call sent nothing.
     InvalidRequest(reqwest::Error),
-    /// The body is a stream, which can be sent only once. Nothing was sent.
+    /// The body is a stream, which can be sent only once. This call sent nothing.
     BodyNotRepeatable,
-    /// The request has an `Idempotency-Key` already; the intent sets it. Nothing was sent.
+    /// The request has an `Idempotency-Key` already; the intent sets it. This call sent nothing.
     KeyInRequest,
-    /// The intent was begun with another request: method, URL, `Content-Type` or body differ. Nothing was sent now.
+    /// The intent was begun with another request: method, URL, `Content-Type` or body differ. This call sent
+    /// nothing, and the other request may have taken effect: send that one again.
     OtherRequest,
     /// The service may have forgotten the key, so the same request could take effect twice. It was not sent again. Find out
     /// whether the operation has happened, then [`forget`](super::Intent::forget) the intent.
     Expired,
-    /// The intent could not be read from disk or written to it. Nothing was sent.
+    /// The intent could not be read from disk or written to it. This call sent nothing.
     Intent(IntentError),
+    /// This attempt was refused, as by a proxy or a check of the credentials, and an earlier one may have taken effect. Keep the
+    /// intent, remove the cause, and send the same request under it again.
+    RetryRefused(Box<Response>),
     /// 422: the service has seen the key with another request. That is a bug of the client, or two clients share a key.
     KeyReused(Box<Response>),
     /// 409: an earlier attempt was interrupted, and the service does not know whether it took effect. Ask its operator; a
@@ -69,6 +74,13 @@ pub enum LastAttempt {
     TimedOut,
 }
 
+impl LastAttempt {
+    /// Whether the request may have reached the service.
+    pub(super) fn may_have_arrived(&self) -> bool {
+        !matches!(self, Self::NoResponse(error) if error.is_connect())
+    }
+}
+
 /// Why an intent on disk could not be used.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -96,12 +108,17 @@ impl fmt::Display for SendError {
             }
             Self::KeyInRequest => formatter.write_str("the request has a key of its own"),
             Self::OtherRequest => {
-                formatter.write_str("the intent was begun with another request; use a new one")
+                formatter.write_str("the intent was begun with another request, which may have taken effect")
             }
             Self::Expired => formatter.write_str(
                 "the intent's key may have expired, so the request could take effect twice; it was not sent",
             ),
             Self::Intent(_) => formatter.write_str("the intent cannot be kept on disk"),
+            Self::RetryRefused(response) => write!(
+                formatter,
+                "a retry was refused ({}), and an earlier attempt may have taken effect",
+                response.status()
+            ),
             Self::KeyReused(_) => {
                 formatter.write_str("the service has seen the key with another request")
             }
@@ -131,6 +148,7 @@ impl Error for SendError {
             | Self::KeyInRequest
             | Self::OtherRequest
             | Self::Expired
+            | Self::RetryRefused(_)
             | Self::KeyReused(_)
             | Self::OutcomeUnknown(_)
             | Self::ResponseGone(_)

@@ -11,6 +11,8 @@ pub(super) struct Received {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
+    /// Whether the body is not longer than the client reads.
+    pub(super) is_whole: bool,
 }
 
 /// Why an attempt has no whole response.
@@ -28,10 +30,11 @@ pub(super) async fn exchange(
 ) -> Result<Received, Failure> {
     let mut response = http.execute(request).await.map_err(failure)?;
     let (status, headers) = (response.status(), response.headers().clone());
-    let mut body = BytesMut::new();
+    let (mut body, mut is_whole) = (BytesMut::new(), true);
     while let Some(chunk) = response.chunk().await.map_err(failure)? {
         if body.len() + chunk.len() > max_response {
-            return Err(Failure::Final(SendError::ResponseTooLong { status }));
+            is_whole = false;
+            break;
         }
         body.extend_from_slice(&chunk);
     }
@@ -39,6 +42,7 @@ pub(super) async fn exchange(
         status,
         headers,
         body: body.freeze(),
+        is_whole,
     })
 }
 

@@ -59,7 +59,9 @@ impl Intent {
     /// ```
     ///
     /// `chosen_at` is when the key was chosen: by it the client knows that the key may have expired. Whether the request is
-    /// that of an earlier process, only the service knows.
+    /// that of an earlier process, only the service knows, so a refusal that is not stored is always
+    /// [`RetryRefused`](super::SendError::RetryRefused). For a key that was stored before give the time that was stored
+    /// with it, never the present: it would make an expired key look young.
     #[must_use]
     pub fn with_key(key: IdempotencyKey, chosen_at: SystemTime) -> Self {
         Self::in_memory(key, Some(chosen_at))

@@ -49,9 +49,9 @@ impl IntentFile {
         Ok(begun)
     }
 
-    /// Replaces the record, unless the intent was forgotten meanwhile.
+    /// Replaces the record, unless the intent was forgotten meanwhile, or begun anew.
     pub(super) fn update(&self, record: &IntentRecord) -> Result<(), IntentError> {
-        if self.read()?.is_none() {
+        if self.read()?.is_none_or(|current| current.key != record.key) {
             return Ok(());
         }
         let temporary = self.write_temporary(record)?;

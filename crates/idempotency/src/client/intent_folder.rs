@@ -1,6 +1,6 @@
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::{self, Path, PathBuf},
     sync::Arc,
 };
 
@@ -22,14 +22,18 @@ use super::{
 /// ```
 ///
 /// A file has the id, the key, the times and a digest of the request, and neither its body nor its credentials. Only its user
-/// can read it. The folder has to be on a file system with hard links. Several processes may use it.
+/// can read it. The folder has to be on a file system with hard links. Several processes may use it; then the one that
+/// forgets an intent makes sure that no other still sends it, which would begin a new operation.
+///
+/// In an empty folder every intent is a new one. Check that a volume is mounted before you open a folder on it.
 #[derive(Clone, Debug)]
 pub struct IntentFolder {
     path: Arc<Path>,
 }
 
 impl IntentFolder {
-    /// Opens the folder, and creates it if it does not exist; its parent has to.
+    /// Opens the folder, and creates it if it does not exist; its parent has to. A relative path is one of the current
+    /// directory at this call: a program that starts elsewhere has another folder, and new keys.
     ///
     /// # Errors
     ///
@@ -37,6 +41,7 @@ impl IntentFolder {
     pub async fn open(path: impl Into<PathBuf>) -> Result<Self, IntentError> {
         let path: PathBuf = path.into();
         off_the_runtime(move || {
+            let path = path::absolute(&path).map_err(|error| io_error(&path, error))?;
             create(&path)?;
             Ok(Self { path: path.into() })
         })
@@ -57,19 +62,11 @@ fn create(path: &Path) -> Result<(), IntentError> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     let created = match builder.create(path) {
-        Err(_) if path.is_dir() => Ok(()),
-        Err(error) => Err(error),
-        Ok(()) => sync_parent(path),
+        Err(error) if !path.is_dir() => Err(error),
+        // Also if it was there: the process that made it may have died before this line.
+        Err(_) | Ok(()) => path.parent().map_or(Ok(()), sync_folder),
     };
     created.map_err(|error| io_error(path, error))
-}
-
-fn sync_parent(path: &Path) -> std::io::Result<()> {
-    match path.parent() {
-        Some(parent) if parent.as_os_str().is_empty() => sync_folder(Path::new(".")),
-        Some(parent) => sync_folder(parent),
-        None => Ok(()),
-    }
 }
 
 /// Does work that blocks on a thread for it.

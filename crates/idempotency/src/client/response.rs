@@ -25,6 +25,7 @@ impl Response {
             status,
             headers,
             body,
+            ..
         } = received;
         let lifetime = retry_after::from_now(&headers, &EXPIRES, now);
         Self {
@@ -36,7 +37,7 @@ impl Response {
         }
     }
 
-    /// Its status. A 4xx is a response, too: an operation that the service has refused.
+    /// Its status. A 4xx is a response, too: the service has refused the operation, and no earlier attempt may have done it.
     #[must_use]
     pub const fn status(&self) -> StatusCode {
         self.status
@@ -80,6 +81,11 @@ impl Response {
     #[must_use]
     pub const fn attempts(&self) -> u32 {
         self.attempts
+    }
+
+    /// Whether it refuses this attempt, and is not what the service has stored for the operation.
+    pub(super) fn is_refusal(&self) -> bool {
+        (self.status.is_client_error() || self.status.is_server_error()) && !self.is_stored()
     }
 
     /// Whether each retry gets it again.

@@ -162,14 +162,29 @@ impl RetryingClient {
             self.refuse_expired(&begun.record, timeout)?;
         }
         request.set_key(&begun.record.key);
+        // Whether an attempt was sent whose outcome is not known.
+        let mut may_have_happened = begun.is_earlier;
         let mut attempts = 0;
         loop {
             attempts += 1;
             let until = after(timeout).min(deadline);
             let (last, retry_after) = match self.attempt(&request, until, attempts).await? {
+                Attempt::TooLong(response) if Verdict::of(&response) != Verdict::Retry => {
+                    let status = response.status();
+                    self.keep_expiry(intent, begun.record, &response).await;
+                    return Err(SendError::ResponseTooLong { status });
+                }
+                Attempt::TooLong(response) => {
+                    let retry_after = retry_after::read(response.headers(), self.clock.wall());
+                    (LastAttempt::Response(response.into()), retry_after)
+                }
                 Attempt::Response(response) => {
                     let retry_after = retry_after::read(response.headers(), self.clock.wall());
                     match Verdict::of(&response) {
+                        // A proxy, or a check before the keys, has refused only this attempt.
+                        Verdict::Final if may_have_happened && response.is_refusal() => {
+                            return Err(SendError::RetryRefused(response.into()));
+                        }
                         Verdict::Final => {
                             self.keep_expiry(intent, begun.record, &response).await;
                             return Ok(response);
@@ -189,6 +204,7 @@ impl RetryingClient {
                 }
                 Attempt::Failed(last) => (last, None),
             };
+            may_have_happened |= last.may_have_arrived();
             let pause = self.backoff.pause(attempts, retry_after);
             let left = deadline.saturating_duration_since(Instant::now());
             if attempts >= self.max_attempts || pause >= left {
@@ -214,12 +230,19 @@ impl RetryingClient {
         until: Instant,
         attempts: u32,
     ) -> Result<Attempt, SendError> {
+        // The response's times count from before it was made.
+        let now = self.clock.wall();
         let exchange = exchange(&self.http, request.repeat(), self.max_response);
         // The future of an exchange is large.
         match timeout_at(until, Box::pin(exchange)).await {
             Ok(Ok(received)) => {
-                let now = self.clock.wall();
-                Ok(Attempt::Response(Response::new(received, now, attempts)))
+                let is_whole = received.is_whole;
+                let response = Response::new(received, now, attempts);
+                Ok(if is_whole {
+                    Attempt::Response(response)
+                } else {
+                    Attempt::TooLong(response)
+                })
             }
             Ok(Err(Failure::Retryable(error))) => {
                 Ok(Attempt::Failed(LastAttempt::NoResponse(error)))
@@ -255,6 +278,8 @@ impl RetryingClient {
 
 enum Attempt {
     Response(Response),
+    /// With the beginning of its body.
+    TooLong(Response),
     Failed(LastAttempt),
 }
 

@@ -25,7 +25,7 @@ pub(super) enum Verdict {
 impl Verdict {
     pub(super) fn of(response: &Response) -> Self {
         let status = response.status();
-        if response.is_stored() || !(status.is_client_error() || status.is_server_error()) {
+        if !response.is_refusal() {
             return Self::Final;
         }
         match (status, code(response).as_deref()) {

@@ -8,11 +8,14 @@ use idempotency::{
 };
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::{sync::Barrier, task::JoinSet};
+use tokio::{
+    sync::{Barrier, Notify},
+    task::JoinSet,
+};
 
 use crate::{
     client,
-    script::{Script, Step, status},
+    script::{Script, Step, reply, status},
 };
 
 fn folder() -> TempDir {
@@ -184,6 +187,36 @@ async fn a_forgotten_intent_is_a_new_operation() {
     let keys = script.keys();
     assert_eq!(keys[0], keys[1]);
     assert_ne!(keys[0], keys[2]);
+}
+
+/// What it says of the first operation's key says nothing of the second one's.
+// proves: client-forgets-when-told, client-keeps-intent-on-disk
+#[tokio::test]
+async fn a_late_response_leaves_an_intent_that_was_begun_anew() {
+    let folder = folder();
+    let expires = [("Idempotency-Expires", "Fri, 01 Jan 2100 00:00:00 GMT")];
+    let go_on = Arc::new(Notify::new());
+    let late = Step::Late(
+        Arc::clone(&go_on),
+        reply("201 Created", &expires, "").into(),
+    );
+    let script = Script::start([late, Step::Hang]).await;
+    let intents = open(&folder).await;
+    let first = tokio::spawn({
+        let (client, intent) = (client(), intents.intent("order-17"));
+        let request = client.post(&script.url).body("5 EUR");
+        async move { client.send(&intent, request).await }
+    });
+    script.arrivals(1).await;
+    let intent = intents.intent("order-17");
+    intent.forget().await.expect("it is removed");
+    send_and_leave(&client(), &intent, &script).await;
+    go_on.notify_one();
+    first.await.expect("no panic").expect("a response");
+    let files = files(&folder);
+    let written: Value = serde_json::from_str(&files[0]).expect("JSON");
+    assert_eq!(quoted(&written["key"]), script.keys()[1]);
+    assert_eq!(files.len(), 1);
 }
 
 // proves: client-refuses-other-request

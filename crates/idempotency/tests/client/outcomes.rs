@@ -1,15 +1,28 @@
 //! What the application is told.
 
-use std::time::Duration;
+use std::{
+    future::ready,
+    iter,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use idempotency::{
     Clock,
-    client::{Intent, LastAttempt, Response, SendError},
+    client::{Intent, LastAttempt, Response, RetryingClient, SendError},
+};
+use reqwest::{
+    Url,
+    dns::{Addrs, Name, Resolve, Resolving},
 };
 use serde_json::{Value, json};
 
 use crate::{
-    client,
+    client, http,
     script::{Script, Step, problem, reply, status},
 };
 
@@ -89,6 +102,76 @@ async fn each_refusal_is_an_error_of_its_own() {
         "{gave_up:?}"
     );
     assert_eq!(gave_up.attempts, 2);
+}
+
+/// The first attempt may have taken effect, and what refuses the second one does not know that.
+// proves: client-tells-outcomes-apart, client-stops-at-final
+#[tokio::test]
+async fn a_refusal_after_an_attempt_that_may_have_arrived_is_no_response() {
+    let stored = [("Idempotency-Expires", "Fri, 01 Jan 2100 00:00:00 GMT")];
+    for refusal in [
+        "401 Unauthorized",
+        "403 Forbidden",
+        "404 Not Found",
+        "413 Content Too Large",
+        "422 Unprocessable Content",
+        "501 Not Implemented",
+    ] {
+        for unknown in [Step::Close, status("502 Bad Gateway")] {
+            let script = Script::start([
+                unknown,
+                status(refusal),
+                reply("422 Unprocessable Content", &stored, ""),
+            ])
+            .await;
+            let intent = Intent::new();
+            let sent = client().send(&intent, client().post(&script.url)).await;
+            let Err(SendError::RetryRefused(response)) = sent else {
+                panic!("{refusal}: {sent:?}");
+            };
+            assert!(refusal.starts_with(response.status().as_str()));
+            // The same request under the same intent gets what is stored, which is the operation's response.
+            let sent = client().send(&intent, client().post(&script.url)).await;
+            assert_eq!(sent.expect("a response").status(), 422);
+            let keys = script.keys();
+            assert!(keys.iter().all(|key| *key == keys[0]), "{keys:?}");
+        }
+    }
+}
+
+/// Finds the service's address with the second question only.
+struct LateAddress {
+    address: SocketAddr,
+    questions: AtomicUsize,
+}
+
+impl Resolve for LateAddress {
+    fn resolve(&self, _: Name) -> Resolving {
+        let is_found = self.questions.fetch_add(1, Ordering::SeqCst) > 0;
+        let addresses: Addrs = Box::new(iter::once(self.address));
+        Box::pin(ready(
+            is_found.then_some(addresses).ok_or("no address".into()),
+        ))
+    }
+}
+
+/// Without a connection nothing was sent.
+// proves: client-tells-outcomes-apart
+#[tokio::test]
+async fn a_refusal_after_attempts_that_cannot_have_arrived_is_the_response() {
+    let script = Script::start([status("403 Forbidden")]).await;
+    let url = Url::parse(&script.url).expect("a URL");
+    let names = LateAddress {
+        address: url.socket_addrs(|| None).expect("an address")[0],
+        questions: AtomicUsize::new(0),
+    };
+    let http = http().dns_resolver(Arc::new(names));
+    let client = RetryingClient::new(http).expect("a client");
+    let client = client.with_backoff(Duration::ZERO, Duration::ZERO);
+    let url = format!("http://service.test:{}/", url.port().expect("a port"));
+    let sent = client.send(&Intent::new(), client.post(url)).await;
+    let response = sent.expect("a response");
+    assert_eq!((response.status().as_u16(), response.attempts()), (403, 2));
 }
 
 /// A handler may pass on the problem of another service. The marker says that it is this operation's response.

@@ -44,6 +44,17 @@ async fn a_request_that_cannot_be_built_is_an_error() {
     assert!(matches!(error, SendError::InvalidRequest(_)), "{error:?}");
 }
 
+/// A page of a proxy is no response of the operation, however long it is.
+// proves: client-repeats-same-request
+#[tokio::test]
+async fn a_response_that_allows_a_retry_may_be_longer_than_the_limit() {
+    let page = reply("502 Bad Gateway", &[], "123456789");
+    let script = Script::start([page, reply("201 Created", &[], "12345678")]).await;
+    let client = client().with_max_response(8);
+    let sent = client.send(&Intent::new(), client.post(&script.url)).await;
+    assert_eq!(sent.expect("a response").attempts(), 2);
+}
+
 #[tokio::test]
 async fn a_response_is_not_read_beyond_the_limit() {
     let script = Script::start([reply("201 Created", &[], "123456789")]).await;

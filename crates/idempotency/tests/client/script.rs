@@ -10,7 +10,7 @@ use std::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    sync::watch,
+    sync::{Notify, watch},
     time::{Instant, timeout},
 };
 
@@ -19,6 +19,8 @@ use tokio::{
 pub(crate) enum Step {
     /// It gets this response.
     Reply(String),
+    /// It does so once the test says.
+    Late(Arc<Notify>, Box<Step>),
     /// The connection ends without a response.
     Close,
     /// Nothing happens.
@@ -128,7 +130,15 @@ async fn serve(
     };
     let at = Instant::now();
     arrivals.send_modify(|arrived| arrived.push(Arrived { text, at }));
+    let step = match step {
+        Step::Late(go_on, step) => {
+            go_on.notified().await;
+            *step
+        }
+        step => step,
+    };
     match step {
+        Step::Late(..) => panic!("late once only"),
         Step::Reply(text) => {
             // The client may have left.
             drop(connection.write_all(text.as_bytes()).await);
