@@ -84,8 +84,10 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, stop: impl Futu
         }
     };
     tokio::select! {
-        () = accepting => {}
+        // The stop first: the socket may be shut down already, which an accept would report.
+        biased;
         () = stop => {}
+        () = accepting => {}
     }
     drop(listener);
     drop(stopped);

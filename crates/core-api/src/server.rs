@@ -218,9 +218,6 @@ impl Server {
         let (stopping, stopped) = oneshot::channel::<()>();
         let serving = connections::serve(self.listener, self.router, async {
             drop(stopped.await);
-            if let Some(supervised) = &self.supervised {
-                supervised.stop_listening();
-            }
         });
         let mut serving = pin!(serving);
         tokio::select! {
@@ -228,6 +225,9 @@ impl Server {
             () = stop => {}
         }
 
+        if let Some(supervised) = &self.supervised {
+            supervised.stop_listening();
+        }
         tracing::info!("stopping: no new connections and no new keys");
         drop(stopping);
         let shutdown = self.idempotency.shutdown_within(DRAIN_TIMEOUT);
