@@ -1,15 +1,10 @@
 // Shows openapi.json, and sends the requests that it describes. Text of the description and of responses is never read as HTML.
-"use strict";
+
+import { make, newKey } from "../page/dom.js";
 
 const METHODS = ["get", "post", "put", "patch", "delete", "options"];
 const token = document.querySelector("#token");
 let api;
-
-function make(tag, properties = {}, ...children) {
-  const element = Object.assign(document.createElement(tag), properties);
-  element.append(...children);
-  return element;
-}
 
 function resolve(part) {
   while (part?.$ref) {
@@ -33,15 +28,6 @@ function example(schema) {
   // A change has no required members: one of them is enough.
   const names = schema.required ?? Object.keys(schema.properties ?? {}).slice(-1);
   return Object.fromEntries(names.map((name) => [name, example(schema.properties[name])]));
-}
-
-// crypto.randomUUID is there on https and localhost only.
-function newKey() {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  bytes[6] = (bytes[6] & 0x0f) | 0x40;
-  bytes[8] = (bytes[8] & 0x3f) | 0x80;
-  const hex = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
-  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
 }
 
 function field(name, description, input) {

@@ -1,7 +1,7 @@
 // The form and its buttons.
 
 import { send } from "./attempt.js";
-import { by, make } from "./dom.js";
+import { by, make, newKey } from "./dom.js";
 import { refresh, start } from "./live.js";
 import { finish, show } from "./timeline.js";
 
@@ -10,15 +10,6 @@ const used = new Set();
 let service = {};
 // The key and the body of the last request, which a retry sends again.
 let last;
-
-// crypto.randomUUID is there on https and localhost only.
-function newKey() {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  bytes[6] = (bytes[6] & 0x0f) | 0x40;
-  bytes[8] = (bytes[8] & 0x3f) | 0x80;
-  const hex = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
-  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
-}
 
 // What the form says. Another booking than the last one needs another key.
 function fromForm() {
