@@ -243,7 +243,7 @@ fn who(caller: &Caller) -> Who {
     match caller {
         Caller::Known(valid) => Who::Subject {
             name: valid.holder.subject.as_str().into(),
-            token: valid.digits.clone(),
+            token: valid.digest.to_string().into(),
         },
         Caller::Anyone => unreachable!("the routes of keys are behind the authentication"),
     }

@@ -20,17 +20,14 @@ use std::{
 
 use parking_lot::RwLock;
 
-use digest::Digest;
 use table::Table;
 
 pub(crate) use add::New;
+pub(crate) use digest::Digest;
 pub use line::Expiry;
 pub use role::Role;
 pub use subject::Subject;
 pub(crate) use watch::Watch;
-
-/// How many digits of a token's digest the log has.
-const DIGITS: usize = 12;
 
 /// The tokens that are valid now.
 #[derive(Debug)]
@@ -53,8 +50,7 @@ pub(crate) struct Holder {
 #[derive(Clone, Debug)]
 pub(crate) struct Valid {
     pub(crate) holder: Holder,
-    /// The first digits of its digest, by which its line is found in the file.
-    pub(crate) digits: Box<str>,
+    pub(crate) digest: Digest,
 }
 
 /// Why the file cannot be used. The text repeats nothing of it, because a token may be in the wrong place.
@@ -86,7 +82,7 @@ impl Tokens {
         let digest = Digest::of(token);
         table.holder(&digest).map(|holder| Valid {
             holder: holder.clone(),
-            digits: digest.to_hex()[..DIGITS].into(),
+            digest,
         })
     }
 }

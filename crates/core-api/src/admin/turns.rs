@@ -33,9 +33,10 @@ impl Default for Turns {
 /// Makes a request wait for its turn.
 pub(crate) async fn limit(State(turns): State<Turns>, request: Request, next: Next) -> Response {
     let caller = request.extensions().get::<Caller>();
-    let turns = match caller.is_some_and(Caller::is_operator) {
-        true => turns.operators,
-        false => turns.others,
+    let turns = if caller.is_some_and(Caller::is_operator) {
+        turns.operators
+    } else {
+        turns.others
     };
     reads::limit(State(turns), request, next).await
 }
@@ -46,7 +47,7 @@ mod tests {
     use tower::Service;
 
     use super::*;
-    use crate::tokens::{Holder, Role, Valid};
+    use crate::tokens::{Digest, Holder, Role, Valid};
 
     fn request(role: Role) -> Request {
         let mut request = Request::new(Body::empty());
@@ -55,7 +56,7 @@ mod tests {
                 subject: "ann".parse().unwrap(),
                 role,
             },
-            digits: "0".into(),
+            digest: Digest::of(b""),
         }));
         request
     }

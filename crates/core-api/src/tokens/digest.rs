@@ -1,15 +1,18 @@
 //! What the file has of a token: its SHA-256. Tokens are random, so a slow hash would protect them no better.
 
-use std::hint::black_box;
+use std::{fmt, hint::black_box};
 
 use sha2::{Digest as _, Sha256};
 
+/// How many digits the log has.
+const SHOWN: usize = 12;
+
 /// The SHA-256 of a token.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Digest([u8; 32]);
+pub(crate) struct Digest([u8; 32]);
 
 impl Digest {
-    pub(super) fn of(token: &[u8]) -> Self {
+    pub(crate) fn of(token: &[u8]) -> Self {
         Self(Sha256::digest(token).into())
     }
 
@@ -33,5 +36,18 @@ impl Digest {
     pub(super) fn is_equal(&self, other: &Self) -> bool {
         let pairs = self.0.iter().zip(&other.0);
         black_box(pairs.fold(0, |differing, (one, other)| differing | (one ^ other))) == 0
+    }
+}
+
+/// The first digits, by which a line of the file is found.
+impl fmt::Display for Digest {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.to_hex()[..SHOWN])
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, formatter)
     }
 }
