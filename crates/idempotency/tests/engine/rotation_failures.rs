@@ -166,6 +166,20 @@ impl Hooks for Dying {
     }
 }
 
+/// A service of the second deployment claims the key under the old secret, and dies.
+async fn die_between_the_claims(store: &MemoryStore) {
+    let is_dead = Arc::new(Notify::new());
+    let dying = Delegate(Dying {
+        store: store.clone(),
+        claims: AtomicUsize::new(0),
+        is_dead: Arc::clone(&is_dead),
+    });
+    let dying = serve(&Arc::new(dying), SECOND);
+    let dead = tokio::spawn(async move { value(&dying, 0).await });
+    is_dead.notified().await;
+    dead.abort();
+}
+
 /// Otherwise its claim would be taken for a run that was lost under the old secret, and be resumed there.
 // proves: secret-rotation-runs-once, secret-rotation-loses-no-key
 #[tokio::test]
@@ -173,16 +187,7 @@ async fn a_service_that_dies_between_its_two_claims_leaves_nothing_to_resume() {
     for neighbour in [FIRST, SECOND] {
         let clock = Clock::manual();
         let store = MemoryStore::new().with_clock(clock.clone());
-        let is_dead = Arc::new(Notify::new());
-        let dying = Delegate(Dying {
-            store: store.clone(),
-            claims: AtomicUsize::new(0),
-            is_dead: Arc::clone(&is_dead),
-        });
-        let dying = serve(&Arc::new(dying), SECOND);
-        let dead = tokio::spawn(async move { value(&dying, 0).await });
-        is_dead.notified().await;
-        dead.abort();
+        die_between_the_claims(&store).await;
         let neighbour = serve(&store, neighbour);
         let refused = charge_with(&neighbour, &options(), async { Ok(1) }).await;
         assert!(
@@ -205,16 +210,7 @@ async fn a_service_that_dies_between_its_two_claims_leaves_nothing_to_resume() {
 async fn a_run_after_a_death_between_the_two_claims_is_replayed_by_the_next_deployment() {
     let clock = Clock::manual();
     let store = MemoryStore::new().with_clock(clock.clone());
-    let is_dead = Arc::new(Notify::new());
-    let dying = Delegate(Dying {
-        store: store.clone(),
-        claims: AtomicUsize::new(0),
-        is_dead: Arc::clone(&is_dead),
-    });
-    let dying = serve(&Arc::new(dying), SECOND);
-    let dead = tokio::spawn(async move { value(&dying, 0).await });
-    is_dead.notified().await;
-    dead.abort();
+    die_between_the_claims(&store).await;
     clock.advance(Duration::from_secs(31));
     assert_eq!(value(&serve(&store, SECOND), 1).await, Run::Executed(1));
     assert_eq!(value(&serve(&store, THIRD), 2).await, Run::Replayed(1));
