@@ -17,17 +17,23 @@ pub(crate) const MAX_CHARACTERS: usize = 200;
 /// What every response shows of a booking.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct Booking {
+    /// The booking's id, which the service chooses. It begins with the time, so later bookings have greater ids.
     pub(crate) id: Uuid,
     /// The subject whose booking it is; none if the service was open when it was made. Clients do not see it.
     #[serde(skip)]
     pub(crate) owner: Option<Arc<str>>,
+    /// What is booked.
     pub(crate) service_id: String,
+    /// For whom it is booked.
     pub(crate) customer_name: String,
+    /// The day of the appointment.
     pub(crate) date: NaiveDate,
+    /// The hour and minute of the appointment.
     #[schema(value_type = TimeOfDay)]
     #[serde(serialize_with = "hours_and_minutes")]
     pub(crate) time: NaiveTime,
     pub(crate) status: Status,
+    /// When the booking was made.
     #[serde(serialize_with = "milliseconds")]
     pub(crate) created_at: DateTime<Utc>,
 }
@@ -50,26 +56,36 @@ pub(crate) enum Status {
 /// What a client sends to book, or to replace a booking.
 #[derive(Clone, Debug, ToSchema)]
 pub(crate) struct NewBooking {
+    /// What is booked.
     #[schema(value_type = Text)]
     pub(crate) service_id: String,
+    /// For whom it is booked.
     #[schema(value_type = Text)]
     pub(crate) customer_name: String,
+    /// The day of the appointment.
     pub(crate) date: NaiveDate,
+    /// The hour and minute of the appointment.
     #[schema(value_type = TimeOfDay)]
     pub(crate) time: NaiveTime,
 }
 
 /// What a client sends to change a booking: the members that are there.
 #[derive(Clone, Debug, ToSchema)]
+#[schema(min_properties = 1)]
 pub(crate) struct Change {
+    /// What is booked.
     #[schema(value_type = Text, required = false)]
     pub(crate) service_id: Option<String>,
+    /// For whom it is booked.
     #[schema(value_type = Text, required = false)]
     pub(crate) customer_name: Option<String>,
+    /// The day of the appointment.
     #[schema(nullable = false)]
     pub(crate) date: Option<NaiveDate>,
+    /// The hour and minute of the appointment.
     #[schema(value_type = TimeOfDay, required = false)]
     pub(crate) time: Option<NaiveTime>,
+    /// `cancelled` keeps the booking, and says that it no longer holds.
     #[schema(nullable = false)]
     pub(crate) status: Option<Status>,
 }

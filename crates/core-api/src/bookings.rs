@@ -25,6 +25,9 @@ use booking_id::BookingId;
 use page::Page;
 
 /// Makes a booking.
+///
+/// Send an `Idempotency-Key` of your own. If no response arrives, send the same request with the same key again: there is one
+/// booking, and every retry receives the first response.
 #[utoipa::path(
     post,
     path = "/bookings",
@@ -62,6 +65,8 @@ pub(crate) async fn create_booking(
 }
 
 /// Lists bookings, newest first.
+///
+/// Follow the `Link` field with `rel="next"` for the next page. Bookings of other subjects are not listed.
 #[utoipa::path(
     get,
     path = "/bookings",
@@ -93,6 +98,9 @@ pub(crate) async fn list_bookings(
 }
 
 /// Shows a booking.
+///
+/// The id is in the body and the `Location` field of the response that made the booking. A booking of another subject is 404, as one
+/// that does not exist.
 #[utoipa::path(
     get,
     path = "/bookings/{id}",
@@ -109,6 +117,8 @@ pub(crate) async fn show_booking(
 }
 
 /// Replaces a booking: sets every member that clients can set, but for the status.
+///
+/// A retry under the same key does not undo a change that was made in the meantime: it receives the first response.
 #[utoipa::path(
     put,
     path = "/bookings/{id}",
@@ -135,6 +145,8 @@ pub(crate) async fn replace_booking(
 }
 
 /// Changes a booking: sets the members that are sent, of which there must be one.
+///
+/// To cancel a booking and keep it, set its status to `cancelled`.
 #[utoipa::path(
     patch,
     path = "/bookings/{id}",
@@ -161,6 +173,8 @@ pub(crate) async fn change_booking(
 }
 
 /// Removes a booking.
+///
+/// A retry under the same key receives 204 again. A new request for a booking that is gone receives 404.
 #[utoipa::path(
     delete,
     path = "/bookings/{id}",
@@ -191,6 +205,8 @@ pub(crate) async fn delete_booking(
 }
 
 /// Says which methods bookings have, and which of them take a key.
+///
+/// The policy of each such method is the `x-idempotency` of its operation in `/openapi.json`.
 #[utoipa::path(
     options,
     path = "/bookings",
@@ -200,6 +216,7 @@ pub(crate) async fn delete_booking(
         description = "The methods, and the policy of each that takes an idempotency key.",
         body = Object,
         headers(("Allow" = String, description = "The methods."), ("Link" = String, description = "Where the rules are written.")),
+        example = json!({"idempotency": {"POST": {"header": "Idempotency-Key", "required": false, "ttl_seconds": 3600}}}),
     )),
 )]
 pub(crate) async fn options_of_bookings(Extension(document): Extension<Document>) -> Response {
@@ -207,16 +224,19 @@ pub(crate) async fn options_of_bookings(Extension(document): Extension<Document>
 }
 
 /// Says which methods a booking has, and which of them take a key.
+///
+/// The response is the same for every id, also for one that does not exist.
 #[utoipa::path(
     options,
     path = "/bookings/{id}",
     tag = "bookings",
-    params(("id" = uuid::Uuid, Path, description = "The id of the booking.")),
+    params(("id" = String, Path, description = "Any segment; the response does not depend on it.")),
     responses((
         status = OK,
         description = "The methods, and the policy of each that takes an idempotency key.",
         body = Object,
         headers(("Allow" = String, description = "The methods."), ("Link" = String, description = "Where the rules are written.")),
+        example = json!({"idempotency": {"PATCH": {"header": "Idempotency-Key", "required": false, "ttl_seconds": 86_400}}}),
     )),
 )]
 pub(crate) async fn options_of_booking(Extension(document): Extension<Document>) -> Response {

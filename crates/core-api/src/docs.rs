@@ -8,6 +8,8 @@ use axum::response::Response;
 use crate::assets;
 
 /// Shows this description as a page that can send requests.
+///
+/// It makes a new key for each request, and can send the same one again.
 #[utoipa::path(
     get,
     path = "/docs",
@@ -19,6 +21,8 @@ pub(crate) async fn show_docs() -> Response {
 }
 
 /// The script of the page.
+///
+/// It is part of the program, so the page needs no other server.
 #[utoipa::path(
     get,
     path = "/docs/page.js",
@@ -30,6 +34,8 @@ pub(crate) async fn docs_script() -> Response {
 }
 
 /// The style of the page.
+///
+/// It follows the reader's choice of light or dark.
 #[utoipa::path(
     get,
     path = "/docs/page.css",

@@ -53,7 +53,19 @@ pub(crate) async fn keep_up() {
 }
 
 /// Shows what was counted and measured since the process began.
-#[utoipa::path(get, path = "/metrics", tag = "health", responses((status = OK, description = "The metrics, in the text format of Prometheus.", body = String)))]
+///
+/// Each process counts for itself, so ask every process. The operators' guide has alert rules and a dashboard.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    tag = "health",
+    responses((
+        status = OK,
+        description = "The metrics, in the text format of Prometheus.",
+        body = String,
+        example = json!("# TYPE idempotency_requests_total counter\nidempotency_requests_total{outcome=\"executed\"} 1\n"),
+    )),
+)]
 pub(crate) async fn show_metrics() -> Response {
     let Some(recorder) = recorder() else {
         return ApiError::UnknownRoute.into_response();

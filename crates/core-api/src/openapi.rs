@@ -162,11 +162,13 @@ fn operations(document: &mut Value) -> impl Iterator<Item = (String, &mut Value)
 }
 
 /// This description.
+///
+/// The `x-idempotency` of an operation has its rules: the field of the key, the ttl, and what is stored.
 #[utoipa::path(
     get,
     path = "/openapi.json",
     tag = "documentation",
-    responses((status = OK, description = "The description of every route, after OpenAPI 3.1.", content_type = "application/json", body = Object)),
+    responses((status = OK, description = "The description of every route, after OpenAPI 3.1.", content_type = "application/json", body = Object, example = json!({"openapi": "3.1.0"}))),
 )]
 pub(crate) async fn show_openapi(Extension(document): Extension<Document>) -> Response {
     let headers = [

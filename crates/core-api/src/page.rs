@@ -6,12 +6,14 @@ mod keys;
 
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::{Path, State, rejection::PathRejection},
     http::header,
     middleware,
     response::{IntoResponse, Response},
 };
+use serde::Deserialize;
 use serde_json::json;
+use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
@@ -22,6 +24,8 @@ use crate::{
 };
 
 /// The page for people who would rather look than read.
+///
+/// It books, retries and breaks things by buttons, and draws what each attempt received. It holds no data itself.
 #[utoipa::path(
     get,
     path = "/",
@@ -32,32 +36,60 @@ pub(crate) async fn show_page() -> Response {
     assets::html(include_str!("page/page.html"))
 }
 
+/// The files of the page.
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+pub(crate) enum PageFile {
+    #[serde(rename = "page.css")]
+    Style,
+    #[serde(rename = "page.js")]
+    Script,
+    #[serde(rename = "attempt.js")]
+    Attempt,
+    #[serde(rename = "dom.js")]
+    Dom,
+    #[serde(rename = "live.js")]
+    Live,
+    #[serde(rename = "timeline.js")]
+    Timeline,
+}
+
 /// A script or a style of the page.
+///
+/// They are part of the program, so the page needs no other server.
 #[utoipa::path(
     get,
     path = "/page/{file}",
     tag = "documentation",
-    params(("file" = String, Path, description = "The name of the file.")),
-    responses((status = OK, description = "The file.", body = String, content_type = "text/javascript")),
+    params(("file" = inline(PageFile), Path, description = "The name of the file.")),
+    responses((status = OK, description = "The file.", content((String = "text/javascript"), (String = "text/css")))),
 )]
-pub(crate) async fn page_file(Path(file): Path<String>) -> Response {
-    match file.as_str() {
-        "page.css" => assets::style(include_str!("page/page.css")),
-        "page.js" => assets::script(include_str!("page/page.js")),
-        "attempt.js" => assets::script(include_str!("page/attempt.js")),
-        "dom.js" => assets::script(include_str!("page/dom.js")),
-        "live.js" => assets::script(include_str!("page/live.js")),
-        "timeline.js" => assets::script(include_str!("page/timeline.js")),
-        _ => ApiError::UnknownRoute.into_response(),
+pub(crate) async fn page_file(file: Result<Path<PageFile>, PathRejection>) -> Response {
+    let Ok(Path(file)) = file else {
+        return ApiError::UnknownRoute.into_response();
+    };
+    match file {
+        PageFile::Style => assets::style(include_str!("page/page.css")),
+        PageFile::Script => assets::script(include_str!("page/page.js")),
+        PageFile::Attempt => assets::script(include_str!("page/attempt.js")),
+        PageFile::Dom => assets::script(include_str!("page/dom.js")),
+        PageFile::Live => assets::script(include_str!("page/live.js")),
+        PageFile::Timeline => assets::script(include_str!("page/timeline.js")),
     }
 }
 
-/// What the page has to know of the service, such as whether a crash can be ordered, and what is lost by one.
+/// What the page has to know of the service.
+///
+/// It says whether requests need a token, whether a crash can be ordered, and what is lost by one.
 #[utoipa::path(
     get,
     path = "/page/service",
     tag = "documentation",
-    responses((status = OK, description = "What the service was started with.", body = Object)),
+    responses((
+        status = OK,
+        description = "What the service was started with.",
+        body = Object,
+        example = json!({"needs_token": false, "fault_injection": false, "can_crash": false, "one_commit": true, "bookings_survive": true, "keys_survive": true}),
+    )),
 )]
 pub(crate) async fn page_service(State(app): State<App>) -> Response {
     let service = json!({

@@ -3,19 +3,27 @@
 use std::collections::BTreeMap;
 
 use idempotency::StoreError;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::error::ApiError;
 
 /// Adds the problems that this operation can come to.
 pub(super) fn add(path: &str, operation: &mut Value, needs_token: bool) {
-    let mut by_status = BTreeMap::<u16, Vec<String>>::new();
+    let mut by_status = BTreeMap::<u16, (Vec<String>, Map<_, _>)>::new();
     for problem in problems(path, operation, needs_token) {
         let (status, code, detail) = problem.describe();
-        let lines = by_status.entry(status.as_u16()).or_default();
+        let (lines, examples) = by_status.entry(status.as_u16()).or_default();
         lines.push(format!("- `{code}`: {detail}"));
+        let example = json!({
+            "type": "about:blank",
+            "title": status.canonical_reason(),
+            "status": status.as_u16(),
+            "detail": detail,
+            "code": code,
+        });
+        examples.insert(code.to_owned(), json!({ "value": example }));
     }
-    for (status, lines) in by_status {
+    for (status, (lines, examples)) in by_status {
         let headers = match status {
             401 | 403 => {
                 json!({ "WWW-Authenticate": { "description": "What the token lacks (RFC 6750).", "schema": { "type": "string" } } })
@@ -28,7 +36,7 @@ pub(super) fn add(path: &str, operation: &mut Value, needs_token: bool) {
         operation["responses"][status.to_string()] = json!({
             "description": lines.join("\n"),
             "headers": headers,
-            "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } },
+            "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" }, "examples": examples } },
         });
     }
 }

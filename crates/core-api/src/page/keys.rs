@@ -26,11 +26,18 @@ const MAX_SHOWN: usize = 20;
 const MAX_READ: usize = 256;
 
 /// The newest keys, without their responses: phase, attempt, lease and expiry of each.
+///
+/// With tokens a subject sees its own keys. Stores list keys by their digests, so with more than 256 keys the newest of all are not found.
 #[utoipa::path(
     get,
     path = "/page/keys",
     tag = "keys",
-    responses((status = OK, description = "At most 20 keys of the first 256 in the order of their digests.", body = Object)),
+    responses((
+        status = OK,
+        description = "At most 20 keys of the first 256 in the order of their digests.",
+        body = Object,
+        example = json!({"count": 1, "has_more": false, "keys": [{"id": "7bc51a95365aafc74b5a2701379ee873e51c658fd873519dd372eb9decd17310", "phase": "done", "attempt": 1, "route": "POST /bookings"}]}),
+    )),
 )]
 pub(crate) async fn show_keys(
     State(app): State<App>,

@@ -2,6 +2,7 @@
 
 use std::{
     env,
+    ffi::OsStr,
     io::{Write, stderr},
     net::SocketAddr,
     path::Path,
@@ -34,12 +35,13 @@ const REFUSED: [(&str, &str); 5] = [
     ("/nowhere k application/json", "404 route_not_found"),
 ];
 
-/// Whether the program is installed. A test without it prints that it is skipped, and fails in CI.
-pub(crate) fn is_installed(program: &str, package: &str) -> bool {
+/// Whether the program is installed; else how to get it. A test without it prints that it is skipped, and fails in CI.
+pub(crate) fn is_installed(program: impl AsRef<OsStr>, how: &str) -> bool {
+    let program = program.as_ref();
     let asked = Command::new(program).arg("--version").output();
     let is_installed = asked.is_ok_and(|asked| asked.status.success());
     if !is_installed {
-        let why = format!("there is no `{program}` (Debian: apt-get install {package})");
+        let why = format!("there is no {program:?} ({how})");
         assert!(env::var_os("CI").is_none(), "{why}");
         let message = format!("\n*** SKIPPED: a test of a client that exists: {why}\n");
         drop(stderr().write_all(message.as_bytes()));
@@ -73,7 +75,7 @@ async fn reads_every_refusal(program: &str, client: &str) {
 // proves: refusal-reaches-sending-client
 #[tokio::test]
 async fn node_reads_a_refusal_of_five_megabytes() {
-    if is_installed("node", "nodejs") {
+    if is_installed("node", "Debian: apt-get install nodejs") {
         reads_every_refusal("node", "post_large.mjs").await;
     }
 }
@@ -81,7 +83,7 @@ async fn node_reads_a_refusal_of_five_megabytes() {
 // proves: refusal-reaches-sending-client
 #[tokio::test]
 async fn python_reads_a_refusal_of_five_megabytes() {
-    if is_installed("python3", "python3") {
+    if is_installed("python3", "Debian: apt-get install python3") {
         reads_every_refusal("python3", "post_large.py").await;
     }
 }
@@ -89,7 +91,7 @@ async fn python_reads_a_refusal_of_five_megabytes() {
 // proves: refusal-reaches-sending-client
 #[tokio::test]
 async fn the_jdk_reads_a_refusal_of_five_megabytes() {
-    if is_installed("java", "default-jdk-headless") {
+    if is_installed("java", "Debian: apt-get install default-jdk-headless") {
         reads_every_refusal("java", "PostLarge.java").await;
     }
 }
@@ -97,7 +99,7 @@ async fn the_jdk_reads_a_refusal_of_five_megabytes() {
 // proves: bad-key-gets-no-continue, refusal-reaches-sending-client
 #[tokio::test]
 async fn curl_reads_a_refusal_and_sends_no_body_that_it_has_only_announced() {
-    if !is_installed("curl", "curl") {
+    if !is_installed("curl", "Debian: apt-get install curl") {
         return;
     }
     let directory = tempdir().unwrap();
@@ -138,7 +140,7 @@ async fn curl_reads_a_refusal_and_sends_no_body_that_it_has_only_announced() {
 // proves: run-survives-client-leaving
 #[tokio::test]
 async fn python_gets_its_response_after_it_has_closed_its_sending_side() {
-    if !is_installed("python3", "python3") {
+    if !is_installed("python3", "Debian: apt-get install python3") {
         return;
     }
     let directory = tempdir().unwrap();
@@ -220,7 +222,7 @@ async fn site() -> (SocketAddr, mpsc::Receiver<String>) {
 // proves: preflight-never-refused, cors-works-with-protection, refusal-reaches-sending-client
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_of_another_origin_books_in_chromium_and_reads_what_it_has_to() {
-    if !is_installed("chromium", "chromium") {
+    if !is_installed("chromium", "Debian: apt-get install chromium") {
         return;
     }
     let directory = tempdir().unwrap();

@@ -38,7 +38,7 @@ async fn the_page_of_the_description_runs_nothing_from_elsewhere() {
 
 #[tokio::test]
 async fn the_page_shows_the_description_in_chromium_without_a_network() {
-    if !is_installed("chromium", "chromium") {
+    if !is_installed("chromium", "Debian: apt-get install chromium") {
         return;
     }
     let directory = tempdir().unwrap();

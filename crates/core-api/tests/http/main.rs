@@ -6,6 +6,7 @@ mod clients;
 mod codings;
 mod connections;
 mod cors;
+mod described;
 mod docs;
 mod faults;
 mod key_changes;

@@ -18,7 +18,7 @@ const PHONE: (u32, u32) = (390, 844);
 
 /// A service in a folder of its own, and its page; `None` where there is no Chromium.
 fn open(arguments: &[&str]) -> Option<(Page, Server, TempDir)> {
-    if !is_installed("chromium", "chromium") {
+    if !is_installed("chromium", "Debian: apt-get install chromium") {
         return None;
     }
     let folder = tempdir().unwrap();
@@ -251,7 +251,7 @@ async fn the_page_is_used_by_keyboard_and_every_control_has_a_name() {
 // proves: bearer-token-required, principals-are-separate
 #[tokio::test(flavor = "multi_thread")]
 async fn with_tokens_the_page_shows_what_the_token_may_see_and_keeps_it_nowhere() {
-    if !is_installed("chromium", "chromium") {
+    if !is_installed("chromium", "Debian: apt-get install chromium") {
         return;
     }
     let tokens = Tokens::new();
