@@ -169,6 +169,7 @@ pub(crate) fn router(idempotency: &Idempotency, probe: Probe) -> Router {
         .merge(script::routes())
         .merge(crate::steps::routes())
         .merge(crate::streaming::routes())
+        .merge(crate::ttls::routes(idempotency))
         .merge(crate::upgrades::routes())
         .with_state(probe)
 }

@@ -42,6 +42,7 @@ mod streaming;
 mod test_server;
 mod time;
 mod transport;
+mod ttls;
 mod upgrades;
 mod warnings;
 mod withdrawals;

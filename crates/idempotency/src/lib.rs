@@ -147,6 +147,7 @@ pub use options::OnDuplicate;
 pub use options::Options;
 pub use options::RunMode;
 pub use options::ScopeFn;
+pub use options::Ttl;
 pub use outcome::Disposition;
 pub use rejection::Rejection;
 pub use run::Run;

@@ -1,4 +1,5 @@
 mod effective;
+mod ttl;
 
 use std::{error::Error, time::Duration};
 
@@ -8,6 +9,9 @@ use http::request::Parts;
 use crate::{OnLost, Scope};
 
 pub(crate) use effective::EffectiveOptions;
+use ttl::MAX_TTL;
+
+pub use ttl::Ttl;
 
 /// Determines the caller's scope from the head of the request.
 pub type ScopeFn = fn(&Parts) -> Result<Scope, Box<dyn Error + Send + Sync>>;
@@ -103,7 +107,7 @@ impl Options {
 
     /// Sets how long a response is replayed, counted from completion.
     ///
-    /// Clients are told this time. The store keeps the response a tenth longer, but at most a minute, for retries that
+    /// A response can have [its own](Ttl). Clients are told this time. The store keeps the response a tenth longer, but at most a minute, for retries that
     /// were sent in time.
     ///
     /// # Panics
@@ -117,7 +121,7 @@ impl Options {
             "the ttl must be a whole number of seconds"
         );
         assert!(
-            ttl.as_secs() <= 315_360_000,
+            ttl.as_secs() <= MAX_TTL.as_secs(),
             "the ttl must be at most ten years (315360000 seconds)"
         );
         self.ttl = Some(ttl);

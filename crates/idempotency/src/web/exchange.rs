@@ -25,6 +25,7 @@ use crate::{
     engine::{Executed, Finished, NextAction, Persist, RequestOutcome, Tally, WorkResult},
     execution::{Ended, OutcomeKind},
     log_text::Causes,
+    store::transaction::NewOutcome,
 };
 
 /// The result of the call, a response or a panic, and what produced it.
@@ -175,11 +176,20 @@ async fn attempt(
     let limit = idempotency.store().outcome_limit();
     let (answered, produced_by) = call.await;
     let answered = answered.map(|response| settle(config, response));
+    let ttl = answered.as_ref().ok();
+    let ttl = ttl.and_then(|response| response.extensions().get().copied());
     match execution.ended().await {
         Ended::Open => {
             let is_transactional = execution.is_transactional();
             let WorkResult { response, persist } =
                 decide(config, limit, keep, is_transactional, answered, produced_by).await;
+            let persist = match persist {
+                Persist::Outcome(NewOutcome { bytes, .. }) => {
+                    let ttl = ttl.and_then(|ttl| execution.kept(ttl));
+                    Persist::Outcome(NewOutcome { bytes, ttl })
+                }
+                persist => persist,
+            };
             WorkResult {
                 response,
                 persist: execution.with_steps(persist).await,
@@ -278,7 +288,7 @@ async fn store(
         // The run took effect, although its response cannot be sent.
         return WorkResult {
             response: unrepeated(problem, config),
-            persist: Persist::Outcome(saved_response::tombstone(location.as_ref())),
+            persist: Persist::Outcome(saved_response::tombstone(location.as_ref()).into()),
         };
     }
     let problem = problem.into_response(config);
@@ -311,7 +321,7 @@ async fn save(
     match saved.await {
         Ok(Ok((response, outcome))) => Ok(WorkResult {
             response,
-            persist: Persist::Outcome(outcome),
+            persist: Persist::Outcome(outcome.into()),
         }),
         Ok(Err(error)) => {
             tracing::error!(
