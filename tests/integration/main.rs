@@ -26,6 +26,7 @@ mod lost;
 mod methods;
 mod order;
 mod outcomes;
+mod own_keys;
 mod owners;
 mod payment;
 mod principals;

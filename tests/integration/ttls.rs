@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::{
-    Extension, Router,
+    Router,
     extract::{Query, State},
     response::{IntoResponse, Response},
     routing::post,

@@ -91,12 +91,13 @@ mod clock;
 pub mod conformance;
 mod engine;
 mod execution;
-mod fingerprint;
+pub mod fingerprint;
 #[cfg(feature = "axum")]
 mod http_config;
 #[cfg(feature = "axum")]
 mod http_rejection;
 mod key;
+mod key_source;
 mod labels;
 #[cfg(feature = "axum")]
 mod web;
@@ -112,6 +113,8 @@ mod rejection;
 mod run;
 mod scope;
 pub mod store;
+#[cfg(feature = "axum")]
+pub mod webhooks;
 
 pub mod guide;
 
@@ -140,6 +143,9 @@ pub use idempotent_macro::idempotent;
 pub use key::IdempotencyKey;
 pub use key::KeyError;
 pub use key::KeySyntax;
+pub use key_source::KeyFn;
+pub use key_source::KeyRejection;
+pub use key_source::KeyRequest;
 pub use labels::Label;
 pub use options::FingerprintFn;
 pub use options::Keep;
@@ -222,6 +228,7 @@ pub mod __private1 {
     pub use axum::response::Response;
     pub use futures_util::future::BoxFuture;
 
+    pub use crate::options::options;
     pub use crate::web::Direct;
     pub use crate::web::InState;
     pub use crate::web::Proved;

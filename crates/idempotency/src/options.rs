@@ -6,7 +6,7 @@ use std::{error::Error, time::Duration};
 use bytes::Bytes;
 use http::request::Parts;
 
-use crate::{OnLost, Scope};
+use crate::{OnLost, Scope, key_source::KeyFn};
 
 pub(crate) use effective::EffectiveOptions;
 use ttl::MAX_TTL;
@@ -47,6 +47,7 @@ pub struct Options {
     keep: Option<Keep>,
     scope: Option<ScopeFn>,
     fingerprint: Option<FingerprintFn>,
+    key: Option<KeyFn>,
 }
 
 const DEFAULT_TTL: Duration = Duration::from_secs(24 * 60 * 60);
@@ -86,6 +87,9 @@ pub enum Keep {
     Final,
     /// Every response, also 5xx and panics.
     All,
+    /// Responses of status 2xx only. For callers that send a request again until it succeeds, as senders of webhooks do: a
+    /// stored refusal would be repeated to them until they give up.
+    Success,
 }
 
 impl Options {
@@ -102,6 +106,7 @@ impl Options {
             keep: None,
             scope: None,
             fingerprint: None,
+            key: None,
         }
     }
 
@@ -188,7 +193,20 @@ impl Options {
         self
     }
 
+    /// Sets where the key comes from, in place of the field `Idempotency-Key`, which is then ignored: from another field or a
+    /// member of the body. See [`KeyRequest`](crate::KeyRequest), and [`webhooks`](crate::webhooks) for the ids of deliveries.
+    ///
+    /// A request for which the function returns no key is like one without the field: it runs unprotected, or is refused if a key is
+    /// [required](Self::required). With a key in the body, every body is read whole before the handler is called, also where it has
+    /// none.
+    #[must_use]
+    pub const fn key(mut self, key: KeyFn) -> Self {
+        self.key = Some(key);
+        self
+    }
+
     /// Sets what of the body counts, in place of canonical JSON. Method, path and query always count.
+    /// [`json_without!`](crate::json_without!) and [`ignore_body`](crate::fingerprint::ignore_body()) are such functions.
     #[must_use]
     pub const fn fingerprint(mut self, fingerprint: FingerprintFn) -> Self {
         self.fingerprint = Some(fingerprint);
@@ -208,6 +226,13 @@ impl Options {
         }
         self
     }
+}
+
+/// The constant to which an attribute adds its options.
+#[doc(hidden)]
+#[must_use]
+pub const fn options(options: Options) -> Options {
+    options
 }
 
 /// How much longer an outcome is stored than is announced: a retry that a client sends in time arrives later, and must

@@ -145,7 +145,7 @@ impl Idempotency {
     /// After a commit the committed value counts, whatever the work returns.
     ///
     /// Options that are not set come from [`with_defaults`](crate::IdempotencyBuilder::with_defaults). Of the
-    /// [`Options`], `required`, `keep`, `scope` and `fingerprint` concern requests and have no effect here.
+    /// [`Options`], `required`, `keep`, `scope`, `fingerprint` and `key` concern requests and have no effect here.
     ///
     /// # Errors
     ///

@@ -17,7 +17,7 @@ use super::{
     problem::{NOT_COMMITTED, Problem},
     read_on::read_on,
     refusal::settle,
-    request::{self, Methods},
+    request::{self, Keyed, Methods},
     saved_response,
 };
 use crate::{
@@ -73,7 +73,7 @@ async fn exchange<C>(
     options: &Options,
     methods: Methods,
     body_limit: Option<usize>,
-    mut request: Request,
+    request: Request,
     call: impl FnOnce(Request) -> C + Send + 'static,
 ) -> Result<Response, Problem>
 where
@@ -81,17 +81,12 @@ where
 {
     let options = &idempotency.effective(options);
     let config = idempotency.http();
-    let key = match request::key(config, options, methods, &request) {
-        Ok(Some(key)) => key,
-        Ok(None) => {
-            tally.note(RequestOutcome::Unprotected);
-            request.extensions_mut().insert(Unprotected);
-            return Ok(match call(request).await.0 {
-                Ok(response) => settle(config, response),
-                // Without a key a panic propagates as it would without protection.
-                Err(panic) => resume_unwind(panic),
-            });
-        }
+    let (head, body) = request.into_parts();
+    let keyed = request::key(config, options, methods, &head);
+    let request = Request::from_parts(head, body);
+    let keyed = match keyed {
+        Ok(Keyed::Not) => return Ok(unprotected(config, tally, request, call).await),
+        Ok(keyed) => keyed,
         Err(problem) => {
             drop(read_on(request));
             return Err(problem);
@@ -105,6 +100,9 @@ where
         ));
     }
     let mut request = request::complete(read_on(request), body_limit).await?;
+    let Some(key) = request.key(options, keyed)? else {
+        return Ok(unprotected(config, tally, request.into_request(), call).await);
+    };
     if request.parts.extensions.get::<Execution>().is_some() {
         return Err(Problem::Misconfigured(
             "This endpoint is protected twice: by #[idempotent] and by an IdempotencyLayer around it, or by two layers.",
@@ -162,6 +160,25 @@ where
                 Err(problem) => Err(problem),
             }
         }
+    }
+}
+
+/// The response to a request without a key.
+async fn unprotected<C>(
+    config: &HttpConfig,
+    tally: &mut Tally,
+    mut request: Request,
+    call: impl FnOnce(Request) -> C,
+) -> Response
+where
+    C: Future<Output = Called>,
+{
+    tally.note(RequestOutcome::Unprotected);
+    request.extensions_mut().insert(Unprotected);
+    match call(request).await.0 {
+        Ok(response) => settle(config, response),
+        // Without a key a panic propagates as it would without protection.
+        Err(panic) => resume_unwind(panic),
     }
 }
 
@@ -231,7 +248,7 @@ async fn decide(
                 store(config, limit, keep, response).await
             }
             // A panic of an extractor comes before the handler, so nothing was done.
-            (Keep::Final, _) | (_, ProducedBy::BeforeHandler) => release(response),
+            (Keep::Final | Keep::Success, _) | (_, ProducedBy::BeforeHandler) => release(response),
         };
     };
     let is_stored = policy::is_stored(&response, produced_by, keep);
@@ -297,7 +314,7 @@ async fn store(
             Ok(ending) => ending,
             Err(problem) => release(problem.into_response(config)),
         },
-        Keep::Final => release(problem),
+        Keep::Final | Keep::Success => release(problem),
     }
 }
 

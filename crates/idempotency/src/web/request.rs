@@ -17,8 +17,9 @@ use super::{
     problem::Problem,
 };
 use crate::{
-    Fingerprint, HttpConfig, Idempotency, IdempotencyKey, KeyError, Rejection, canonical_json,
-    engine::Origin, fingerprint::form_parts, log_text::Causes, options::EffectiveOptions,
+    Fingerprint, HttpConfig, Idempotency, IdempotencyKey, KeyError, KeyFn, KeyRequest, Rejection,
+    canonical_json, engine::Origin, fingerprint::form_parts, key_source::Kind, log_text::Causes,
+    options::EffectiveOptions,
 };
 
 /// Which methods a key protects.
@@ -40,20 +41,37 @@ impl Methods {
     }
 }
 
-/// The key that protects this request; `None` for a request that passes unprotected. Reads neither the body nor the
-/// store.
+/// What the head of a request says of its key.
+pub(super) enum Keyed {
+    By(IdempotencyKey),
+    /// It passes unprotected.
+    Not,
+    /// Only the body tells.
+    InBody(KeyFn),
+}
+
+impl From<Option<IdempotencyKey>> for Keyed {
+    fn from(key: Option<IdempotencyKey>) -> Self {
+        key.map_or(Self::Not, Self::By)
+    }
+}
+
+/// The key that protects this request. Reads neither the body nor the store.
 pub(super) fn key(
     config: &HttpConfig,
     options: &EffectiveOptions,
     methods: Methods,
-    request: &Request,
-) -> Result<Option<IdempotencyKey>, Problem> {
+    head: &Parts,
+) -> Result<Keyed, Problem> {
     // An offer to upgrade (RFC 9110 section 7.8) makes no difference: the JDK's client and `curl --http2` send it with
     // every plain request, and a response of 101 is not stored anyway.
-    if !methods.protect(request.method()) {
-        return Ok(None);
+    if !methods.protect(&head.method) {
+        return Ok(Keyed::Not);
     }
-    let read = |name| field(config, request.headers(), name).map_err(Problem::KeyMalformed);
+    if let Some(key) = options.key {
+        return own_key(key, options, head, None);
+    }
+    let read = |name| field(config, &head.headers, name).map_err(Problem::KeyMalformed);
     let key = read(&config.key)?;
     let former = match &config.former_key {
         Some(name) => read(name)?,
@@ -61,17 +79,44 @@ pub(super) fn key(
     };
     match (key, former) {
         (None, None) => {
-            caller::warn_of_look_alikes(config, request.headers());
+            caller::warn_of_look_alikes(config, &head.headers);
             if options.required {
                 Err(Problem::KeyMissing)
             } else {
-                Ok(None)
+                Ok(Keyed::Not)
             }
         }
         (Some(key), Some(former)) if key != former => {
             Err(Problem::KeyMalformed(KeyError::Repeated))
         }
-        (key, former) => Ok(key.or(former)),
+        (key, former) => Ok(key.or(former).into()),
+    }
+}
+
+/// The key that the application's function finds, in the head, or with the body.
+fn own_key(
+    find: KeyFn,
+    options: &EffectiveOptions,
+    head: &Parts,
+    body: Option<&Bytes>,
+) -> Result<Keyed, Problem> {
+    let request = KeyRequest::read(head, body);
+    let found = find(&request);
+    let places = request.into_places();
+    match found {
+        Ok(None) if options.required => Err(Problem::OwnKeyMissing(places)),
+        Ok(key) => Ok(key.into()),
+        Err(rejection) => match rejection.kind() {
+            Kind::NeedsBody if body.is_none() => Ok(Keyed::InBody(find)),
+            Kind::Key(_) | Kind::Told(_) => Err(Problem::OwnKeyMalformed(places, rejection)),
+            Kind::Failed(_) | Kind::NeedsBody => {
+                tracing::error!(
+                    error = %Causes(&rejection),
+                    "the key of a request cannot be determined"
+                );
+                Err(Problem::Misconfigured(NO_KEY))
+            }
+        },
     }
 }
 
@@ -151,6 +196,9 @@ pub(super) async fn complete(request: Request, limit: Option<usize>) -> Result<C
     })
 }
 
+const NO_KEY: &str =
+    "The service could not determine the key of this request. This attempt had no effect.";
+
 pub(super) const NO_SCOPE: &str = "The service could not determine who owns this key.";
 
 /// In axum's error only the innermost cause tells a limit from a broken connection.
@@ -183,6 +231,22 @@ impl<'a> Content<'a> {
 }
 
 impl Complete {
+    /// The key that protects this request, now that its body has been read.
+    pub(super) fn key(
+        &self,
+        options: &EffectiveOptions,
+        keyed: Keyed,
+    ) -> Result<Option<IdempotencyKey>, Problem> {
+        match keyed {
+            Keyed::By(key) => Ok(Some(key)),
+            Keyed::Not => Ok(None),
+            Keyed::InBody(find) => match own_key(find, options, &self.parts, Some(&self.body))? {
+                Keyed::By(key) => Ok(Some(key)),
+                Keyed::Not | Keyed::InBody(_) => Ok(None),
+            },
+        }
+    }
+
     /// The request as it arrived, for the handler.
     pub(super) fn into_request(self) -> Request {
         let body = match self.trailers {
