@@ -46,6 +46,8 @@
 //!   and [`HttpConfig`] how requests are read and responses are marked. [`Idempotency::describe_operation`] writes both
 //!   into an OpenAPI document.
 //! - [`IdempotencyKey`], [`Scope`] and [`Fingerprint`] say what is claimed: which key, whose, and for which request.
+//! - [`KeyRequest`] is for keys that come from another place than `Idempotency-Key`, [`webhooks`] has options for the deliveries of senders, and
+//!   [`fingerprint`] functions for bodies that differ from one attempt to the next.
 //! - [`store::Store`] stores the records: [`MemoryStore`], [`SqliteStore`], [`PostgresStore`], [`RedisStore`],
 //!   [`FirestoreStore`], or [one of your own](guide::custom_store). The guide to [stores](guide::stores) helps you
 //!   choose.
@@ -228,7 +230,6 @@ pub mod __private1 {
     pub use axum::response::Response;
     pub use futures_util::future::BoxFuture;
 
-    pub use crate::options::options;
     pub use crate::web::Direct;
     pub use crate::web::InState;
     pub use crate::web::Proved;
@@ -238,6 +239,12 @@ pub mod __private1 {
     pub use crate::web::protected_by;
     pub use crate::web::run;
     pub use crate::web::run_into_response;
+
+    /// The constant to which an attribute adds its options.
+    #[must_use]
+    pub const fn base(options: crate::Options) -> crate::Options {
+        options
+    }
 }
 
 /// README.md's code, so that what users copy compiles.

@@ -1,4 +1,5 @@
 mod effective;
+mod json_without;
 mod ttl;
 
 use std::{error::Error, time::Duration};
@@ -226,13 +227,6 @@ impl Options {
         }
         self
     }
-}
-
-/// The constant to which an attribute adds its options.
-#[doc(hidden)]
-#[must_use]
-pub const fn options(options: Options) -> Options {
-    options
 }
 
 /// How much longer an outcome is stored than is announced: a retry that a client sends in time arrives later, and must

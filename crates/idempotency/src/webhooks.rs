@@ -106,7 +106,7 @@ use std::{error::Error, time::Duration};
 use axum::extract::OriginalUri;
 use http::request::Parts;
 
-use crate::{IdempotencyKey, Keep, KeyRejection, KeyRequest, Options, Scope, json_without};
+use crate::{IdempotencyKey, Keep, KeyRejection, KeyRequest, Options, Scope};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -165,7 +165,7 @@ pub const GITHUB: Options = receiving(7)
 /// The body is read whole before the handler is called, up to the limit of axum's `DefaultBodyLimit`.
 pub const STRIPE: Options = receiving(30)
     .key(stripe_event)
-    .fingerprint(json_without!("pending_webhooks"))
+    .fingerprint(crate::json_without!("pending_webhooks"))
     .scope(|head| scope(head, "stripe webhooks"));
 
 /// What all receivers have in common.

@@ -4,7 +4,7 @@ const on_event: ::idempotency::Idempotent<
 > = {
     async fn on_event(event: String) {}
     ::idempotency::__private1::protected(
-        webhooks::STRIPE
+        ::idempotency::__private1::base(webhooks::STRIPE)
             .ttl(::idempotency::__private1::Duration::from_secs(86400))
             .keep(::idempotency::Keep::Success)
             .fingerprint(json_without!("sent_at"))

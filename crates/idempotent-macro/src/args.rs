@@ -170,7 +170,7 @@ impl Arguments {
             }
             "scope" => self.scope = Some(function(known, value)?),
             "fingerprint" => self.fingerprint = Some(fingerprint(known, value)?),
-            "key" => self.key = Some(function(known, value)?),
+            "key" => self.key = Some(key(known, value)?),
             "options" => self.options = Some(constant(known, value)?),
             _ => self.library = Some(library(value)?),
         }
@@ -319,12 +319,41 @@ fn function(name: &str, value: &Expr) -> syn::Result<ExprPath> {
     })
 }
 
+/// The function that finds the key. A string may be meant as the name of a header field.
+fn key(name: &str, value: &Expr) -> syn::Result<ExprPath> {
+    match value {
+        Expr::Lit(ExprLit {
+            lit: Lit::Str(string),
+            ..
+        }) if string.parse::<Path>().is_err() => {
+            let message = format!(
+                "`{name}` is the path of a function, which can call `request.header({:?})`: write `{name} = path::to::function`",
+                string.value(),
+            );
+            Err(syn::Error::new_spanned(value, message))
+        }
+        _ => function(name, value),
+    }
+}
+
 /// A function, or a macro such as `json_without!` that makes one.
 fn fingerprint(name: &str, value: &Expr) -> syn::Result<Expr> {
-    if let Expr::Macro(_) = value {
-        return Ok(value.clone());
+    match value {
+        Expr::Macro(_) => Ok(value.clone()),
+        Expr::Call(call) if is_json_without(&call.func) => {
+            let message = "`json_without!` is a macro: write `fingerprint = json_without!(\"path.to.member\")`";
+            Err(syn::Error::new_spanned(value, message))
+        }
+        _ => function(name, value).map(Expr::Path),
     }
-    function(name, value).map(Expr::Path)
+}
+
+fn is_json_without(function: &Expr) -> bool {
+    let Expr::Path(path) = function else {
+        return false;
+    };
+    let last = path.path.segments.last();
+    last.is_some_and(|last| last.ident == "json_without")
 }
 
 fn constant(name: &str, value: &Expr) -> syn::Result<ExprPath> {

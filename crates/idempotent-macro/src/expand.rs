@@ -193,7 +193,7 @@ fn options(arguments: &Arguments, library: &TokenStream) -> TokenStream {
     } = arguments;
     let mut options = match base {
         // A function, so that a constant of another type is an error at its name.
-        Some(constant) => quote!(#library::__private1::options(#constant)),
+        Some(constant) => quote!(#library::__private1::base(#constant)),
         None => quote!(#library::Options::new()),
     };
     // The ttl comes first, because each of the two is checked against the other.

@@ -55,9 +55,12 @@ fn names(path: &str) -> Vec<Cow<'_, str>> {
     match path.strip_prefix('/') {
         Some(pointer) => pointer
             .split('/')
-            .map(|name| match name.contains('~') {
-                true => name.replace("~1", "/").replace("~0", "~").into(),
-                false => name.into(),
+            .map(|name| {
+                if name.contains('~') {
+                    name.replace("~1", "/").replace("~0", "~").into()
+                } else {
+                    name.into()
+                }
             })
             .collect(),
         None => path.split('.').map(Cow::from).collect(),

@@ -13,11 +13,12 @@ use tracing::Instrument;
 use super::{
     caller,
     commit::{Stored, Unprotected},
+    own_key::Keyed,
     policy::{self, ProducedBy},
     problem::{NOT_COMMITTED, Problem},
     read_on::read_on,
     refusal::settle,
-    request::{self, Keyed, Methods},
+    request::{self, Methods},
     saved_response,
 };
 use crate::{

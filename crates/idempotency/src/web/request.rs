@@ -1,4 +1,4 @@
-//! How a request is read: its key from the head alone, then its body, then its fingerprint and its scope.
+//! How a request is read: its key from the head alone, unless it is in the body, then its body, its fingerprint and its scope.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -13,13 +13,13 @@ use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 
 use super::{
     caller::{self, Caller},
+    own_key::{Keyed, own_key},
     principal::ProvedScope,
     problem::Problem,
 };
 use crate::{
-    Fingerprint, HttpConfig, Idempotency, IdempotencyKey, KeyError, KeyFn, KeyRequest, Rejection,
-    canonical_json, engine::Origin, fingerprint::form_parts, key_source::Kind, log_text::Causes,
-    options::EffectiveOptions,
+    Fingerprint, HttpConfig, Idempotency, IdempotencyKey, KeyError, Rejection, canonical_json,
+    engine::Origin, fingerprint::form_parts, log_text::Causes, options::EffectiveOptions,
 };
 
 /// Which methods a key protects.
@@ -38,21 +38,6 @@ impl Methods {
             "PUT" | "DELETE" => matches!(self, Self::NotSafe),
             _ => true,
         }
-    }
-}
-
-/// What the head of a request says of its key.
-pub(super) enum Keyed {
-    By(IdempotencyKey),
-    /// It passes unprotected.
-    Not,
-    /// Only the body tells.
-    InBody(KeyFn),
-}
-
-impl From<Option<IdempotencyKey>> for Keyed {
-    fn from(key: Option<IdempotencyKey>) -> Self {
-        key.map_or(Self::Not, Self::By)
     }
 }
 
@@ -90,33 +75,6 @@ pub(super) fn key(
             Err(Problem::KeyMalformed(KeyError::Repeated))
         }
         (key, former) => Ok(key.or(former).into()),
-    }
-}
-
-/// The key that the application's function finds, in the head, or with the body.
-fn own_key(
-    find: KeyFn,
-    options: &EffectiveOptions,
-    head: &Parts,
-    body: Option<&Bytes>,
-) -> Result<Keyed, Problem> {
-    let request = KeyRequest::read(head, body);
-    let found = find(&request);
-    let places = request.into_places();
-    match found {
-        Ok(None) if options.required => Err(Problem::OwnKeyMissing(places)),
-        Ok(key) => Ok(key.into()),
-        Err(rejection) => match rejection.kind() {
-            Kind::NeedsBody if body.is_none() => Ok(Keyed::InBody(find)),
-            Kind::Key(_) | Kind::Told(_) => Err(Problem::OwnKeyMalformed(places, rejection)),
-            Kind::Failed(_) | Kind::NeedsBody => {
-                tracing::error!(
-                    error = %Causes(&rejection),
-                    "the key of a request cannot be determined"
-                );
-                Err(Problem::Misconfigured(NO_KEY))
-            }
-        },
     }
 }
 
@@ -196,9 +154,6 @@ pub(super) async fn complete(request: Request, limit: Option<usize>) -> Result<C
     })
 }
 
-const NO_KEY: &str =
-    "The service could not determine the key of this request. This attempt had no effect.";
-
 pub(super) const NO_SCOPE: &str = "The service could not determine who owns this key.";
 
 /// In axum's error only the innermost cause tells a limit from a broken connection.
@@ -231,22 +186,6 @@ impl<'a> Content<'a> {
 }
 
 impl Complete {
-    /// The key that protects this request, now that its body has been read.
-    pub(super) fn key(
-        &self,
-        options: &EffectiveOptions,
-        keyed: Keyed,
-    ) -> Result<Option<IdempotencyKey>, Problem> {
-        match keyed {
-            Keyed::By(key) => Ok(Some(key)),
-            Keyed::Not => Ok(None),
-            Keyed::InBody(find) => match own_key(find, options, &self.parts, Some(&self.body))? {
-                Keyed::By(key) => Ok(Some(key)),
-                Keyed::Not | Keyed::InBody(_) => Ok(None),
-            },
-        }
-    }
-
     /// The request as it arrived, for the handler.
     pub(super) fn into_request(self) -> Request {
         let body = match self.trailers {
