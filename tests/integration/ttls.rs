@@ -44,14 +44,14 @@ async fn set_ttl(
     execution: Execution,
 ) -> Response {
     assert!(execution.attempt() > 0);
-    respond(&probe, wanted)
+    respond(&probe, &wanted)
 }
 
 async fn unprotected(State(probe): State<Probe>, Query(wanted): Query<Wanted>) -> Response {
-    respond(&probe, wanted)
+    respond(&probe, &wanted)
 }
 
-fn respond(probe: &Probe, wanted: Wanted) -> Response {
+fn respond(probe: &Probe, wanted: &Wanted) -> Response {
     let status = wanted.status.unwrap_or(201);
     let status = StatusCode::from_u16(status).expect("a status");
     let mut response = (status, probe.count().to_string()).into_response();
