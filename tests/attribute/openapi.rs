@@ -6,8 +6,8 @@ use std::sync::{Arc, atomic::AtomicUsize};
 
 use http::HeaderName;
 use idempotency::{
-    HttpConfig, HttpRejection, Idempotency, IdempotencyKey, Keep, KeySyntax, MemoryStore, OnLost,
-    Options, idempotent,
+    HttpConfig, HttpRejection, Idempotency, IdempotencyKey, Keep, KeyRejection, KeyRequest,
+    KeySyntax, MemoryStore, OnLost, Options, idempotent, webhooks,
 };
 use serde_json::{Value, json};
 use utoipa::{OpenApi, openapi::RefOr};
@@ -250,6 +250,65 @@ fn a_document_says_what_the_options_and_the_configuration_say() {
     let own = described(&engine(own), empty(), &options);
     assert!(own["paths"]["/"]["post"]["responses"]["409"].is_null());
     assert!(own["components"].is_null());
+}
+
+// proves: own-key-described
+#[test]
+fn a_key_from_elsewhere_is_described_where_it_is() {
+    fn either(request: &KeyRequest<'_>) -> Result<Option<IdempotencyKey>, KeyRejection> {
+        let key = request.header("X-Order")?;
+        Ok(key.or(request.member("order.id")?))
+    }
+    fn unknown(request: &KeyRequest<'_>) -> Result<Option<IdempotencyKey>, KeyRejection> {
+        let extension = request.head().extensions.get::<Arc<str>>();
+        Ok(Some(IdempotencyKey::new(extension.expect("a layer"))?))
+    }
+    let empty = || document(&json!({ "operationId": "write", "responses": {} }));
+    let either = Options::new().required().key(either);
+    let unknown = Options::new().key(unknown);
+    for (options, fields, key) in [
+        (
+            webhooks::STANDARD,
+            json!([["Webhook-Id", true]]),
+            "the header field webhook-id",
+        ),
+        (
+            webhooks::GITHUB,
+            json!([["X-Github-Delivery", true]]),
+            "the header field x-github-delivery",
+        ),
+        (
+            webhooks::STRIPE,
+            json!([]),
+            "the member id of the JSON body",
+        ),
+        (
+            either,
+            json!([["X-Order", false]]),
+            "the header field x-order, or the member order.id of the JSON body",
+        ),
+        (
+            unknown,
+            json!([]),
+            "a part of the request that the service determines",
+        ),
+    ] {
+        let described = described(&engine(HttpConfig::new()), empty(), &options);
+        let post = &described["paths"]["/"]["post"];
+        let parameters = post["parameters"].as_array().expect("a list");
+        let found: Vec<_> = parameters
+            .iter()
+            .map(|parameter| json!([parameter["name"], parameter["required"]]))
+            .collect();
+        assert_eq!(json!(found), fields);
+        assert_eq!(post["x-idempotency"]["key"], key);
+        let header = parameters
+            .first()
+            .map_or(&Value::Null, |field| &field["name"]);
+        assert_eq!(&post["x-idempotency"]["header"], header);
+        let bad = post["responses"]["400"]["description"].as_str();
+        assert!(bad.is_some_and(|bad| bad.contains("idempotency_key_malformed")));
+    }
 }
 
 // proves: policy-page-published

@@ -163,13 +163,17 @@ pub(crate) fn router(idempotency: &Idempotency, probe: Probe) -> Router {
         .merge(crate::labels::routes(idempotency))
         .merge(crate::lost::routes())
         .merge(crate::order::routes(idempotency))
+        .merge(crate::own_keys::routes(idempotency))
         .merge(crate::principals::routes())
+        .merge(crate::ready_fingerprints::routes(idempotency))
         .merge(crate::reclaims::routes())
         .merge(crate::stragglers::routes())
         .merge(script::routes())
         .merge(crate::steps::routes())
         .merge(crate::streaming::routes())
+        .merge(crate::ttls::routes(idempotency))
         .merge(crate::upgrades::routes())
+        .merge(crate::webhooks::routes(idempotency))
         .with_state(probe)
 }
 

@@ -13,7 +13,12 @@ use crate::{
 /// Asserts the expiry date of a response that was stored between these times with a ttl of so many seconds. A date
 /// has whole seconds.
 #[track_caller]
-fn assert_kept_for(response: &Reply, seconds: u64, earliest: SystemTime, latest: SystemTime) {
+pub(crate) fn assert_kept_for(
+    response: &Reply,
+    seconds: u64,
+    earliest: SystemTime,
+    latest: SystemTime,
+) {
     let told = response.header("idempotency-expires").expect("a date");
     let told = httpdate::parse_http_date(told).expect("an HTTP date");
     let ttl = Duration::from_secs(seconds);

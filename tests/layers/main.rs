@@ -105,6 +105,7 @@ const IDEMPOTENCY: &[Layer] = &[
     ("http_rejection", &[]),
     ("key", &[]),
     ("http_config", &["http_rejection", "key"]),
+    ("key_source", &["fingerprint", "key"]),
     ("labels", &[]),
     ("log_text", &[]),
     ("client", &["clock", "fingerprint", "key", "log_text"]),
@@ -115,7 +116,7 @@ const IDEMPOTENCY: &[Layer] = &[
         &["clock", "fingerprint", "labels", "log_text", "record"],
     ),
     ("conformance", &["fingerprint", "labels", "record", "store"]),
-    ("options", &["scope", "store"]),
+    ("options", &["fingerprint", "key_source", "scope", "store"]),
     ("outcome", &["log_text", "store"]),
     ("progress", &["store"]),
     ("rejection", &["store"]),
@@ -143,6 +144,7 @@ const IDEMPOTENCY: &[Layer] = &[
             "engine",
             "fingerprint",
             "log_text",
+            "options",
             "outcome",
             "progress",
             "record",
@@ -173,6 +175,7 @@ const IDEMPOTENCY: &[Layer] = &[
             "http_config",
             "http_rejection",
             "key",
+            "key_source",
             "log_text",
             "operators",
             "options",
@@ -183,6 +186,7 @@ const IDEMPOTENCY: &[Layer] = &[
             "store",
         ],
     ),
+    ("webhooks", &["key", "key_source", "options", "scope"]),
 ];
 
 #[test]

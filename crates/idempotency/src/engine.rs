@@ -50,7 +50,7 @@ use tokio::sync::Semaphore;
 use crate::http_config::HttpConfig;
 use crate::{
     Options, Rejection, RunMode, Store, options::EffectiveOptions, progress::Progress,
-    record::RecordId,
+    record::RecordId, store::transaction::NewOutcome,
 };
 use active_runs::ActiveRuns;
 use claim::Claimed;
@@ -135,7 +135,7 @@ pub(crate) struct WorkResult<R> {
 /// What a run leaves under its key.
 pub(crate) enum Persist {
     /// This outcome, for every retry.
-    Outcome(Bytes),
+    Outcome(NewOutcome),
     /// Nothing: the next request runs.
     Nothing,
     /// The steps that it completed, with which the next attempt resumes.

@@ -5,6 +5,8 @@ mod ended;
 mod step;
 mod value;
 
+#[cfg(feature = "axum")]
+use std::time::Duration;
 use std::{fmt, sync::Arc};
 
 use parking_lot::Mutex;
@@ -68,6 +70,9 @@ struct Protection {
     named_by: NamedBy,
     outcome: OutcomeKind,
     entry: PendingRecord,
+    /// How long a response is replayed that has no ttl of its own.
+    #[cfg(feature = "axum")]
+    ttl: Duration,
     is_transactional: bool,
     began: Instant,
     // A plain lock: nothing is awaited under it.
@@ -126,6 +131,8 @@ impl Execution {
                 named_by: claimed.named_by(),
                 outcome,
                 entry,
+                #[cfg(feature = "axum")]
+                ttl: claimed.ttl(),
                 is_transactional: claimed.is_transactional(),
                 began: Instant::now(),
                 commit_state: Mutex::new(CommitState::Open),

@@ -1,7 +1,12 @@
+//! What tells a retry from another request: [`Fingerprint`], and functions for the option
+//! [`fingerprint`](crate::Options::fingerprint).
+
 mod forms;
 mod json;
+mod members;
 #[cfg(feature = "axum")]
 mod multipart;
+mod ready;
 
 use std::fmt;
 
@@ -11,7 +16,14 @@ pub(crate) use forms::Forms;
 #[cfg(feature = "axum")]
 pub(crate) use multipart::form_parts;
 
+pub(crate) use members::Member;
+pub(crate) use members::member;
+
 pub use json::canonical_json;
+#[doc(hidden)]
+pub use ready::check_paths;
+pub use ready::ignore_body;
+pub use ready::json_without;
 
 /// A digest of a request, by which the engine tells a retry from another request under the same key.
 ///

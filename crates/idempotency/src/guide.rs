@@ -14,6 +14,7 @@
 //! | [`faq`] | Why 409? Why 422? What about `GET`, batches and uploads? |
 //! | [`comparison`] | What do other libraries do? |
 //! | [`other_clients`] | How does a transaction of diesel, sea-orm, tokio-postgres or sqlx 0.8 carry the key? |
+//! | [`webhooks`](crate::webhooks) | How does the delivery of a webhook run once? |
 //! | [`custom_store`] | How is a store for another database written? |
 
 #[doc = include_str!("docs/clients.md")]

@@ -110,6 +110,8 @@ impl HttpConfig {
     /// assert!(exposed.join(", ").starts_with("idempotent-replayed, idempotency-expires"));
     /// ```
     ///
+    /// A field that a [`KeyFn`](crate::KeyFn) reads is one of the application's own.
+    ///
     /// Put the CORS layer outside of everything that refuses requests: without CORS fields a script cannot read a
     /// refusal. Call this after setting the names.
     #[must_use]

@@ -72,10 +72,19 @@ impl IdempotencyKey {
             }
             Some(_) => Err(KeyError::Character),
         }?;
-        if PLACEHOLDERS.contains(&key.expose()) {
+        key.unless_placeholder()
+    }
+
+    /// A key that a client has sent in another form than a field value.
+    pub(crate) fn not_placeholder(key: &str) -> Result<Self, KeyError> {
+        Self::new(key)?.unless_placeholder()
+    }
+
+    fn unless_placeholder(self) -> Result<Self, KeyError> {
+        if PLACEHOLDERS.contains(&self.expose()) {
             Err(KeyError::Placeholder)
         } else {
-            Ok(key)
+            Ok(self)
         }
     }
 

@@ -46,6 +46,8 @@
 //!   and [`HttpConfig`] how requests are read and responses are marked. [`Idempotency::describe_operation`] writes both
 //!   into an OpenAPI document.
 //! - [`IdempotencyKey`], [`Scope`] and [`Fingerprint`] say what is claimed: which key, whose, and for which request.
+//! - [`KeyRequest`] is for keys that come from another place than `Idempotency-Key`, [`webhooks`] has options for the deliveries of senders, and
+//!   [`fingerprint`] functions for bodies that differ from one attempt to the next.
 //! - [`store::Store`] stores the records: [`MemoryStore`], [`SqliteStore`], [`PostgresStore`], [`RedisStore`],
 //!   [`FirestoreStore`], or [one of your own](guide::custom_store). The guide to [stores](guide::stores) helps you
 //!   choose.
@@ -91,12 +93,13 @@ mod clock;
 pub mod conformance;
 mod engine;
 mod execution;
-mod fingerprint;
+pub mod fingerprint;
 #[cfg(feature = "axum")]
 mod http_config;
 #[cfg(feature = "axum")]
 mod http_rejection;
 mod key;
+mod key_source;
 mod labels;
 #[cfg(feature = "axum")]
 mod web;
@@ -112,6 +115,8 @@ mod rejection;
 mod run;
 mod scope;
 pub mod store;
+#[cfg(feature = "axum")]
+pub mod webhooks;
 
 pub mod guide;
 
@@ -140,6 +145,9 @@ pub use idempotent_macro::idempotent;
 pub use key::IdempotencyKey;
 pub use key::KeyError;
 pub use key::KeySyntax;
+pub use key_source::KeyFn;
+pub use key_source::KeyRejection;
+pub use key_source::KeyRequest;
 pub use labels::Label;
 pub use options::FingerprintFn;
 pub use options::Keep;
@@ -147,6 +155,7 @@ pub use options::OnDuplicate;
 pub use options::Options;
 pub use options::RunMode;
 pub use options::ScopeFn;
+pub use options::Ttl;
 pub use outcome::Disposition;
 pub use rejection::Rejection;
 pub use run::Run;
@@ -230,6 +239,12 @@ pub mod __private1 {
     pub use crate::web::protected_by;
     pub use crate::web::run;
     pub use crate::web::run_into_response;
+
+    /// The constant to which an attribute adds its options.
+    #[must_use]
+    pub const fn base(options: crate::Options) -> crate::Options {
+        options
+    }
 }
 
 /// README.md's code, so that what users copy compiles.

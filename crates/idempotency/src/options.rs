@@ -1,13 +1,18 @@
 mod effective;
+mod json_without;
+mod ttl;
 
 use std::{error::Error, time::Duration};
 
 use bytes::Bytes;
 use http::request::Parts;
 
-use crate::{OnLost, Scope};
+use crate::{OnLost, Scope, key_source::KeyFn};
 
 pub(crate) use effective::EffectiveOptions;
+use ttl::MAX_TTL;
+
+pub use ttl::Ttl;
 
 /// Determines the caller's scope from the head of the request.
 pub type ScopeFn = fn(&Parts) -> Result<Scope, Box<dyn Error + Send + Sync>>;
@@ -43,6 +48,7 @@ pub struct Options {
     keep: Option<Keep>,
     scope: Option<ScopeFn>,
     fingerprint: Option<FingerprintFn>,
+    key: Option<KeyFn>,
 }
 
 const DEFAULT_TTL: Duration = Duration::from_secs(24 * 60 * 60);
@@ -82,6 +88,9 @@ pub enum Keep {
     Final,
     /// Every response, also 5xx and panics.
     All,
+    /// Responses of status 2xx only. For callers that send a request again until it succeeds, as senders of webhooks do: a
+    /// stored refusal would be repeated to them until they give up.
+    Success,
 }
 
 impl Options {
@@ -98,12 +107,13 @@ impl Options {
             keep: None,
             scope: None,
             fingerprint: None,
+            key: None,
         }
     }
 
     /// Sets how long a response is replayed, counted from completion.
     ///
-    /// Clients are told this time. The store keeps the response a tenth longer, but at most a minute, for retries that
+    /// A response can have [its own](Ttl). Clients are told this time. The store keeps the response a tenth longer, but at most a minute, for retries that
     /// were sent in time.
     ///
     /// # Panics
@@ -117,7 +127,7 @@ impl Options {
             "the ttl must be a whole number of seconds"
         );
         assert!(
-            ttl.as_secs() <= 315_360_000,
+            ttl.as_secs() <= MAX_TTL.as_secs(),
             "the ttl must be at most ten years (315360000 seconds)"
         );
         self.ttl = Some(ttl);
@@ -184,7 +194,20 @@ impl Options {
         self
     }
 
+    /// Sets where the key comes from, in place of the field `Idempotency-Key`, which is then ignored: from another field or a
+    /// member of the body. See [`KeyRequest`](crate::KeyRequest), and [`webhooks`](crate::webhooks) for the ids of deliveries.
+    ///
+    /// A request for which the function returns no key is like one without the field: it runs unprotected, or is refused if a key is
+    /// [required](Self::required). With a key in the body, every body is read whole before the handler is called, also where it has
+    /// none.
+    #[must_use]
+    pub const fn key(mut self, key: KeyFn) -> Self {
+        self.key = Some(key);
+        self
+    }
+
     /// Sets what of the body counts, in place of canonical JSON. Method, path and query always count.
+    /// [`json_without!`](crate::json_without!) and [`ignore_body`](crate::fingerprint::ignore_body()) are such functions.
     #[must_use]
     pub const fn fingerprint(mut self, fingerprint: FingerprintFn) -> Self {
         self.fingerprint = Some(fingerprint);

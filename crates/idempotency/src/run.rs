@@ -145,7 +145,7 @@ impl Idempotency {
     /// After a commit the committed value counts, whatever the work returns.
     ///
     /// Options that are not set come from [`with_defaults`](crate::IdempotencyBuilder::with_defaults). Of the
-    /// [`Options`], `required`, `keep`, `scope` and `fingerprint` concern requests and have no effect here.
+    /// [`Options`], `required`, `keep`, `scope`, `fingerprint` and `key` concern requests and have no effect here.
     ///
     /// # Errors
     ///
@@ -263,7 +263,7 @@ fn decide<T: Serialize, E>(
             // Serde's code for the value is the user's too, and the work is already done.
             let written = catch_unwind(AssertUnwindSafe(|| outcome::of_value(&value, limit)));
             let outcome = written.unwrap_or_else(|_| outcome::tombstone(0).into());
-            (Ok(value), Persist::Outcome(outcome))
+            (Ok(value), Persist::Outcome(outcome.into()))
         }
         Ok(Err(error)) => (Err(RunError::Failed(error)), Persist::Nothing),
         Err(_) => (

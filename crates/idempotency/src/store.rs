@@ -207,7 +207,8 @@ pub trait Store: Any + fmt::Debug + Send + Sync {
     /// once. If the token has already suspended the hold, this is [`IfOwner::Done`] again.
     async fn suspend(&self, hold: &Hold, progress: Bytes) -> Result<IfOwner<()>, StoreError>;
 
-    /// Ends the hold with an outcome that is stored for `hold.ttl` from now, and returns when it expires.
+    /// Ends the hold with an outcome that is stored for `hold.ttl` from now, and returns when it expires. That ttl may be
+    /// another one than its claim's.
     async fn complete(
         &self,
         hold: &Hold,

@@ -8,6 +8,7 @@ mod exchange;
 mod handler;
 mod layer;
 mod openapi;
+mod own_key;
 mod policy;
 mod principal;
 mod problem;

@@ -21,17 +21,21 @@ pub(crate) struct Arguments {
     pub(crate) transactional: bool,
     pub(crate) on_duplicate_wait: bool,
     pub(crate) on_lost_refuse: bool,
-    pub(crate) keep_all: bool,
+    pub(crate) keep: Option<Keep>,
     pub(crate) engine_in_state: bool,
     pub(crate) principal: Option<Type>,
     pub(crate) scope: Option<ExprPath>,
-    pub(crate) fingerprint: Option<ExprPath>,
+    /// A path, or a macro that makes such a function.
+    pub(crate) fingerprint: Option<Expr>,
+    pub(crate) key: Option<ExprPath>,
+    /// The constant that the other options are added to.
+    pub(crate) options: Option<ExprPath>,
     /// Where the library is, if not at `::idempotency`.
     pub(crate) library: Option<Path>,
 }
 
 /// Every option, and how to write it.
-const OPTIONS: [(&str, &str); 12] = [
+const OPTIONS: [(&str, &str); 14] = [
     ("ttl_seconds", "ttl_seconds = 3600"),
     ("lease_seconds", "lease_seconds = 30"),
     ("required", "required"),
@@ -43,8 +47,17 @@ const OPTIONS: [(&str, &str); 12] = [
     ("principal", "principal = Claims"),
     ("scope", "scope = path::to::function"),
     ("fingerprint", "fingerprint = path::to::function"),
+    ("key", "key = path::to::function"),
+    ("options", "options = path::to::CONSTANT"),
     ("crate", "crate = path::to::idempotency"),
 ];
+
+/// Which responses are stored, where the option says so.
+#[derive(Clone, Copy)]
+pub(crate) enum Keep {
+    All,
+    Success,
+}
 
 const COMMA: &str = "separate two options with a comma";
 
@@ -145,10 +158,7 @@ impl Arguments {
                 the_word(known, "refuse", value, "a retry takes over and runs")?;
                 self.on_lost_refuse = true;
             }
-            "keep" => {
-                the_word(known, "all", value, "a 5xx is not stored")?;
-                self.keep_all = true;
-            }
+            "keep" => self.keep = Some(keep(value)?),
             "engine" => {
                 the_word(
                     known,
@@ -159,7 +169,9 @@ impl Arguments {
                 self.engine_in_state = true;
             }
             "scope" => self.scope = Some(function(known, value)?),
-            "fingerprint" => self.fingerprint = Some(function(known, value)?),
+            "fingerprint" => self.fingerprint = Some(fingerprint(known, value)?),
+            "key" => self.key = Some(key(known, value)?),
+            "options" => self.options = Some(constant(known, value)?),
             _ => self.library = Some(library(value)?),
         }
         Ok(())
@@ -251,6 +263,25 @@ fn the_word(name: &str, word: &str, value: &Expr, otherwise: &str) -> syn::Resul
     Err(syn::Error::new_spanned(value, message))
 }
 
+fn keep(value: &Expr) -> syn::Result<Keep> {
+    let message = match value {
+        Expr::Lit(ExprLit {
+            lit: Lit::Str(string),
+            ..
+        }) if string.value() == "all" => return Ok(Keep::All),
+        Expr::Lit(ExprLit {
+            lit: Lit::Str(string),
+            ..
+        }) if string.value() == "success" => return Ok(Keep::Success),
+        Expr::Path(path) if path.path.is_ident("all") => "write `keep = \"all\"`",
+        Expr::Path(path) if path.path.is_ident("success") => "write `keep = \"success\"`",
+        _ => {
+            "`keep` can only be \"all\" or \"success\": without it, a 5xx is not stored, and a 4xx is"
+        }
+    };
+    Err(syn::Error::new_spanned(value, message))
+}
+
 /// The message for an extractor that is written as a string.
 fn unquoted(principal: &LitStr) -> String {
     format!(
@@ -282,14 +313,65 @@ fn library(value: &Expr) -> syn::Result<Path> {
 }
 
 fn function(name: &str, value: &Expr) -> syn::Result<ExprPath> {
-    let path = match value {
-        Expr::Path(path) => return Ok(path.clone()),
+    path(value, "path::to::function").map_err(|path| {
+        let message = format!("`{name}` is the path of a function: write `{name} = {path}`");
+        syn::Error::new_spanned(value, message)
+    })
+}
+
+/// The function that finds the key. A string may be meant as the name of a header field.
+fn key(name: &str, value: &Expr) -> syn::Result<ExprPath> {
+    match value {
         Expr::Lit(ExprLit {
             lit: Lit::Str(string),
             ..
-        }) => string.value(),
-        _ => "path::to::function".to_owned(),
+        }) if string.parse::<Path>().is_err() => {
+            let message = format!(
+                "`{name}` is the path of a function, which can call `request.header({:?})`: write `{name} = path::to::function`",
+                string.value(),
+            );
+            Err(syn::Error::new_spanned(value, message))
+        }
+        _ => function(name, value),
+    }
+}
+
+/// A function, or a macro such as `json_without!` that makes one.
+fn fingerprint(name: &str, value: &Expr) -> syn::Result<Expr> {
+    match value {
+        Expr::Macro(_) => Ok(value.clone()),
+        Expr::Call(call) if is_json_without(&call.func) => {
+            let message = "`json_without!` is a macro: write `fingerprint = json_without!(\"path.to.member\")`";
+            Err(syn::Error::new_spanned(value, message))
+        }
+        _ => function(name, value).map(Expr::Path),
+    }
+}
+
+fn is_json_without(function: &Expr) -> bool {
+    let Expr::Path(path) = function else {
+        return false;
     };
-    let message = format!("`{name}` is the path of a function: write `{name} = {path}`");
-    Err(syn::Error::new_spanned(value, message))
+    let last = path.path.segments.last();
+    last.is_some_and(|last| last.ident == "json_without")
+}
+
+fn constant(name: &str, value: &Expr) -> syn::Result<ExprPath> {
+    path(value, "path::to::CONSTANT").map_err(|path| {
+        let message =
+            format!("`{name}` is the path of a constant of `Options`: write `{name} = {path}`");
+        syn::Error::new_spanned(value, message)
+    })
+}
+
+/// The path, or what to write in its place.
+fn path(value: &Expr, example: &str) -> Result<ExprPath, String> {
+    match value {
+        Expr::Path(path) => Ok(path.clone()),
+        Expr::Lit(ExprLit {
+            lit: Lit::Str(string),
+            ..
+        }) => Err(string.value()),
+        _ => Err(example.to_owned()),
+    }
 }

@@ -5,7 +5,7 @@ use quote::{format_ident, quote, quote_spanned};
 use syn::{Attribute, Expr, Meta, ReturnType, Token, Type, punctuated::Punctuated};
 
 use crate::{
-    args::Arguments,
+    args::{Arguments, Keep},
     check::check,
     function::{self, Function},
     mistakes::Mistakes,
@@ -181,15 +181,21 @@ fn options(arguments: &Arguments, library: &TokenStream) -> TokenStream {
         transactional,
         on_duplicate_wait,
         on_lost_refuse,
-        keep_all,
+        keep,
         // These are in the constant's type.
         engine_in_state: _,
         principal: _,
         scope,
         fingerprint,
+        key,
+        options: base,
         library: _,
     } = arguments;
-    let mut options = quote!(#library::Options::new());
+    let mut options = match base {
+        // A function, so that a constant of another type is an error at its name.
+        Some(constant) => quote!(#library::__private1::base(#constant)),
+        None => quote!(#library::Options::new()),
+    };
     // The ttl comes first, because each of the two is checked against the other.
     if let Some(seconds) = ttl_seconds {
         options.extend(quote!(.ttl(#library::__private1::Duration::from_secs(#seconds))));
@@ -209,14 +215,19 @@ fn options(arguments: &Arguments, library: &TokenStream) -> TokenStream {
     if *on_lost_refuse {
         options.extend(quote!(.on_lost(#library::OnLost::Refuse)));
     }
-    if *keep_all {
-        options.extend(quote!(.keep(#library::Keep::All)));
+    match keep {
+        Some(Keep::All) => options.extend(quote!(.keep(#library::Keep::All))),
+        Some(Keep::Success) => options.extend(quote!(.keep(#library::Keep::Success))),
+        None => {}
     }
     if let Some(function) = scope {
         options.extend(quote!(.scope(#function)));
     }
     if let Some(function) = fingerprint {
         options.extend(quote!(.fingerprint(#function)));
+    }
+    if let Some(function) = key {
+        options.extend(quote!(.key(#function)));
     }
     options
 }

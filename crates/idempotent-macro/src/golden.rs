@@ -52,6 +52,23 @@ fn every_option_becomes_a_call_and_every_attribute_has_its_place() {
 }
 
 #[test]
+fn options_are_added_to_a_constant() {
+    check(
+        "base",
+        &quote!(
+            ttl_seconds = 86400,
+            keep = "success",
+            key = order_number,
+            fingerprint = json_without!("sent_at"),
+            options = webhooks::STRIPE,
+        ),
+        &quote! {
+            async fn on_event(event: String) {}
+        },
+    );
+}
+
+#[test]
 fn a_principal_is_taken_by_the_argument_of_its_type() {
     check(
         "principal",

@@ -1,6 +1,9 @@
 //! The outcomes of runs whose handler commits, and of those whose handler does not.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use idempotency::{
     MemoryStore,
@@ -8,7 +11,7 @@ use idempotency::{
 };
 use rstest_reuse::apply;
 
-use super::{Kind, Service, TransactionalApp, each_database};
+use super::{Kind, Service, TransactionalApp, each_database, service::BRIEF};
 
 // proves: rows-and-key-commit-together, stored-before-sent
 #[apply(each_database)]
@@ -142,6 +145,49 @@ async fn the_committed_response_is_the_one_that_is_sent(#[case] kind: Kind) {
     }
     assert_eq!(app.guests().await, ["Ann", "Ben", "Cid"]);
     assert_eq!(service.runs(), 3);
+}
+
+/// In each way in which a run ends: by its transaction, under a lease, in another database, and without a commit.
+// proves: response-sets-own-ttl
+#[apply(each_database)]
+#[tokio::test]
+async fn a_committed_response_is_replayed_for_its_own_ttl(#[case] kind: Kind) {
+    let Some(app) = TransactionalApp::new(kind).await else {
+        return;
+    };
+    let here = app.service().await;
+    let elsewhere = Service::start(app.database.clone(), Arc::new(MemoryStore::new())).await;
+    for (service, path) in [
+        (&here, "/book/brief"),
+        (&here, "/leased/brief"),
+        (&here, "/book/refuse-briefly"),
+        (&elsewhere, "/leased/brief"),
+    ] {
+        let before = SystemTime::now();
+        let key = uuid::Uuid::new_v4().to_string();
+        let first = service.send(path, &key, &key).await;
+        assert!(!first.status.is_server_error(), "{path}: {first:?}");
+        let record = service.record(&key).await.expect("a record");
+        let kept = record.expires_at.duration_since(before).expect("a ttl");
+        // A minute longer than it is announced, because the handler's own ttl is an hour.
+        let announced = kept.saturating_sub(Duration::from_secs(60));
+        assert!(
+            announced < BRIEF + Duration::from_secs(60),
+            "{path}: {kept:?}"
+        );
+        assert!(
+            announced + Duration::from_secs(60) > BRIEF,
+            "{path}: {kept:?}"
+        );
+        let told = httpdate::fmt_http_date(record.expires_at - Duration::from_secs(60));
+        assert_eq!(
+            first.header("idempotency-expires"),
+            Some(told.as_str()),
+            "{path}"
+        );
+        let replay = service.send(path, &key, &key).await;
+        replay.assert_replay_of(&first);
+    }
 }
 
 // proves: keyless-request-passes

@@ -1,6 +1,9 @@
 //! One service over the database, and what its handlers do.
 
-use std::sync::{Arc, mpsc};
+use std::{
+    sync::{Arc, mpsc},
+    time::Duration,
+};
 
 use axum::{
     Extension, Router,
@@ -10,7 +13,7 @@ use axum::{
     routing::post,
 };
 use idempotency::{
-    CommitError, Disposition, Execution, Idempotency, IdempotencyKey, Label, Scope, Store,
+    CommitError, Disposition, Execution, Idempotency, IdempotencyKey, Label, Scope, Store, Ttl,
     idempotent,
     store::{Record, RecordId},
 };
@@ -72,6 +75,9 @@ async fn book_under_a_lease(
 ) -> Result<Response, CommitError> {
     service.carry_out(&what, &execution, &guest).await
 }
+
+/// How long a brief response is replayed.
+pub(super) const BRIEF: Duration = Duration::from_secs(600);
 
 impl Service {
     pub(super) async fn start(database: Database, store: Arc<dyn Store>) -> Self {
@@ -172,6 +178,13 @@ impl Service {
             }
             "forget" => Ok(reply.into_response()),
             "do-nothing" => Ok((Extension(Disposition::Release), reply).into_response()),
+            "brief" => {
+                let brief = (Extension(Ttl(BRIEF)), reply);
+                self.book(execution, guest, brief).await
+            }
+            "refuse-briefly" => {
+                Ok((StatusCode::CONFLICT, Extension(Ttl(BRIEF)), "no room").into_response())
+            }
             "refuse" => Ok((StatusCode::CONFLICT, "no room").into_response()),
             "fail" => Ok(StatusCode::INTERNAL_SERVER_ERROR.into_response()),
             "hide" => {

@@ -86,6 +86,8 @@ macro_rules! __contract {
             time::the_ttl_counts_from_completion(store, advance);
             // proves: replayed-until-ttl, store-clock-decides, late-renewal-revives-record
             time::a_replay_does_not_extend_the_ttl(store, advance);
+            // proves: response-sets-own-ttl
+            time::a_completion_may_have_another_ttl_than_its_claim(store, advance);
             // proves: expired-key-is-new, late-renewal-revives-record
             time::an_expired_record_is_absent_before_it_is_swept(store, advance);
             // proves: store-clock-decides

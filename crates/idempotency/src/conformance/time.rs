@@ -51,6 +51,38 @@ pub async fn the_ttl_counts_from_completion(store: &Arc<dyn Store>, advance: &Ad
     assert_eq!(claim(store, &hold_on(owner.id), &asked).await, won(1));
 }
 
+/// The ttl of the completing hold counts, shorter or longer than that of its claim: a response can have its own.
+pub async fn a_completion_may_have_another_ttl_than_its_claim(
+    store: &Arc<dyn Store>,
+    advance: &Advance<'_>,
+) {
+    let asked = request("book");
+    for (claimed, ttl) in [(TTL, 2 * TTL), (10 * TTL, TTL)] {
+        let owner = new_hold().with_ttl(claimed);
+        assert_eq!(claim(store, &owner, &asked).await, won(1));
+        assert_eq!(store.renew(&owner).await.ok(), Some(IfOwner::Done(())));
+        let ending = owner.clone().with_ttl(ttl);
+        let expires_at = complete(store, &ending, b"booked").await;
+        // The same completion, whose reply was lost.
+        assert_eq!(complete(store, &ending, b"booked").await, expires_at);
+        let replay = Claim::Completed {
+            fingerprint: asked,
+            outcome: Bytes::from_static(b"booked"),
+            expires_at,
+        };
+        advance(ttl - MARGIN);
+        assert_eq!(claim(store, &hold_on(owner.id), &asked).await, replay);
+        let record = inspect(store, &owner.id).await.expect("the record");
+        assert_eq!(record.expires_at, expires_at);
+        // Nor is it swept early, or kept for the ttl of the claim.
+        store.purge_expired(10).await.expect("a sweep");
+        assert!(inspect(store, &owner.id).await.is_some());
+        advance(MARGIN);
+        assert_eq!(inspect(store, &owner.id).await, None);
+        assert_eq!(claim(store, &hold_on(owner.id), &asked).await, won(1));
+    }
+}
+
 /// All replays and inspections return the expiry that the completion returned, and by then the record is gone.
 pub async fn a_replay_does_not_extend_the_ttl(store: &Arc<dyn Store>, advance: &Advance<'_>) {
     let asked = request("book");

@@ -1,6 +1,8 @@
 //! The right to run, and the run itself.
 
 use std::sync::Arc;
+#[cfg(feature = "axum")]
+use std::time::Duration;
 
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
@@ -147,6 +149,12 @@ impl ClaimedRun<'_> {
             fingerprint: self.operation.asked.fingerprint,
             is_held: self.claim.is_some(),
         }
+    }
+
+    /// How long a response is replayed that has no ttl of its own.
+    #[cfg(feature = "axum")]
+    pub(crate) fn ttl(&self) -> Duration {
+        self.operation.ttl
     }
 
     /// The number of this attempt at the request.

@@ -141,7 +141,9 @@ impl Held {
         let (store, hold) = (self.guard.store(), &self.hold);
         match persist {
             Persist::Outcome(outcome) => {
-                match with_store_timeout(store, store.complete(hold, outcome.clone())).await? {
+                let hold = &outcome.hold(hold);
+                let complete = store.complete(hold, outcome.bytes.clone());
+                match with_store_timeout(store, complete).await? {
                     IfOwner::Done(expires_at) => Ok(IfOwner::Done(Some(expires_at))),
                     IfOwner::NotOwner => Ok(IfOwner::NotOwner),
                 }

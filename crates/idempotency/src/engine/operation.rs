@@ -27,8 +27,8 @@ pub(crate) struct Operation {
     pub(crate) labels: Labels,
     pub(crate) asked: Asked,
     pub(crate) waiter: Waiter,
-    /// How much earlier than the record's end its expiry is announced.
-    pub(crate) grace: Duration,
+    /// How long a response is replayed that has no ttl of its own.
+    pub(crate) ttl: Duration,
     /// The same operation under the other secret, while the secret is being changed.
     pub(crate) other: Option<Box<Operation>>,
 }
@@ -87,7 +87,7 @@ impl Idempotency {
                 scope: self.0.scopes.hash_one(scope),
                 bytes: origin.kept_bytes,
             },
-            grace: options::grace(options.ttl),
+            ttl: options.ttl,
             other: None,
         }
     }
@@ -112,6 +112,7 @@ impl Operation {
 
     /// The expiry that clients are told for a record that ends then.
     pub(super) fn announced(&self, ends_at: SystemTime) -> SystemTime {
-        ends_at.checked_sub(self.grace).unwrap_or(ends_at)
+        let grace = options::grace(self.ttl);
+        ends_at.checked_sub(grace).unwrap_or(ends_at)
     }
 }

@@ -1,5 +1,7 @@
 //! Lets a run end itself, by a transaction of its own.
 
+#[cfg(feature = "axum")]
+use std::time::Duration;
 use std::{
     error::Error,
     fmt,
@@ -7,15 +9,15 @@ use std::{
     time::SystemTime,
 };
 
-use bytes::Bytes;
-
 use super::{Execution, OutcomeKind, Protection};
+#[cfg(feature = "axum")]
+use crate::Ttl;
 use crate::{
     Idempotency, StoreError,
     engine::{CommitStatus, MAX_EXECUTION},
     log_text::Causes,
     store::transaction::{
-        self, BeforeAlone, CommitFailure, Committed, PendingRecord, encode_through,
+        self, BeforeAlone, CommitFailure, Committed, NewOutcome, PendingRecord, encode_through,
     },
     store::{IfOwner, Transaction},
 };
@@ -52,7 +54,7 @@ pub(super) enum CommitState {
     /// The transaction committed: with its record, which expires then, or without one, so that the outcome has yet to be
     /// stored.
     Committed {
-        outcome: Bytes,
+        outcome: NewOutcome,
         expires_at: Option<SystemTime>,
     },
     /// A response is stored for the key, perhaps the run's own.
@@ -127,6 +129,13 @@ impl Execution {
         protection.is_some_and(|protection| protection.is_transactional)
     }
 
+    /// How long the store keeps a response with this ttl.
+    #[cfg(feature = "axum")]
+    pub(crate) fn kept(&self, ttl: Ttl) -> Option<Duration> {
+        let protection = self.0.protection.as_ref()?;
+        Some(ttl.kept_in_place_of(protection.ttl))
+    }
+
     /// The engine, if the run has a key.
     pub(crate) fn engine(&self) -> Option<&Idempotency> {
         let protection = self.0.protection.as_ref();
@@ -184,11 +193,14 @@ impl Protection {
                 Box::new(move |value| {
                     let outcome = ending(value);
                     Box::pin(async move {
-                        let outcome = outcome.await?;
-                        let encoded =
-                            encode_through(entry.store.as_ref(), &entry.hold.id, outcome.clone())?;
-                        plain.get_or_init(|| outcome);
-                        Ok(encoded)
+                        let NewOutcome { bytes, ttl } = outcome.await?;
+                        let (store, id) = (entry.store.as_ref(), &entry.hold.id);
+                        let encoded = encode_through(store, id, bytes.clone())?;
+                        plain.get_or_init(|| bytes);
+                        Ok(NewOutcome {
+                            bytes: encoded,
+                            ttl,
+                        })
                     })
                 })
             }
@@ -204,7 +216,7 @@ impl Protection {
             Ok(is_owner) => {
                 let mut committed = committed(is_owner)?;
                 if let Some(plain) = plain.get() {
-                    committed.outcome = plain.clone();
+                    committed.outcome.bytes = plain.clone();
                 }
                 return Ok(committed);
             }
@@ -228,7 +240,7 @@ impl Protection {
                 outcome,
                 expires_at,
             }) => Ok(Committed {
-                outcome,
+                outcome: outcome.into(),
                 expires_at: Some(expires_at),
             }),
             Ok(CommitStatus::Superseded) => Err(CommitError::Superseded),

@@ -36,14 +36,14 @@ impl Execution {
                 outcome,
                 expires_at: Some(expires_at),
             } => Ended::Committed {
-                outcome,
+                outcome: outcome.bytes,
                 persist: Persist::AlreadyCommitted(expires_at),
             },
             CommitState::Committed {
                 outcome,
                 expires_at: None,
             } => Ended::Committed {
-                outcome: outcome.clone(),
+                outcome: outcome.bytes.clone(),
                 persist: Persist::Outcome(outcome),
             },
             CommitState::Superseded => Ended::Superseded,

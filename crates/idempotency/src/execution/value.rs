@@ -8,7 +8,10 @@ use parking_lot::Mutex;
 use serde::Serialize;
 
 use super::{CommitError, Execution, OutcomeKind};
-use crate::{outcome, store::Transaction};
+use crate::{
+    outcome,
+    store::{Transaction, transaction::NewOutcome},
+};
 
 impl Execution {
     /// Commits the transaction, the key and this value together, and returns the value. It ends work under
@@ -89,7 +92,7 @@ impl Execution {
         let made = Arc::new(Mutex::new(None));
         let ending = {
             let made = Arc::clone(&made);
-            move |given| -> BoxFuture<'static, Result<Bytes, Box<dyn Error + Send + Sync>>> {
+            move |given| -> BoxFuture<'static, Result<NewOutcome, Box<dyn Error + Send + Sync>>> {
                 let value = value(given);
                 // Nothing is committed yet, so a value that cannot be written undoes everything.
                 let outcome = match limit {
@@ -97,7 +100,9 @@ impl Execution {
                     None => Ok(Bytes::new()),
                 };
                 *made.lock() = Some(value);
-                Box::pin(std::future::ready(outcome.map_err(Into::into)))
+                Box::pin(std::future::ready(
+                    outcome.map(Into::into).map_err(Into::into),
+                ))
             }
         };
         self.end_with(transaction, OutcomeKind::Value, Box::new(ending))

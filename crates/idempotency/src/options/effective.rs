@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{
     DEFAULT_LEASE, DEFAULT_TTL, FingerprintFn, Keep, OnDuplicate, Options, RunMode, ScopeFn, grace,
 };
-use crate::OnLost;
+use crate::{OnLost, key_source::KeyFn};
 
 /// [`Options`] completed from the engine's defaults, and then from the library's.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +23,7 @@ pub(crate) struct EffectiveOptions {
     pub(crate) keep: Keep,
     pub(crate) scope: Option<ScopeFn>,
     pub(crate) fingerprint: Option<FingerprintFn>,
+    pub(crate) key: Option<KeyFn>,
 }
 
 impl Options {
@@ -45,6 +46,7 @@ impl Options {
             keep: self.keep.or(defaults.keep).unwrap_or(Keep::Final),
             scope: self.scope.or(defaults.scope),
             fingerprint: self.fingerprint.or(defaults.fingerprint),
+            key: self.key.or(defaults.key),
         }
     }
 }

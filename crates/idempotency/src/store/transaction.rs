@@ -1,6 +1,11 @@
 //! The application's own transactions, as far as a key's record can be part of them.
 
-use std::{error::Error, iter::successors, sync::Arc, time::SystemTime};
+use std::{
+    error::Error,
+    iter::successors,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -68,8 +73,31 @@ pub trait Transaction: Sized + Send + sealed::Sealed {
 pub(crate) type BeforeAlone = BoxFuture<'static, Result<IfOwner<()>, CommitFailure>>;
 
 /// Makes the stored outcome of the work's result. If it fails, nothing is committed.
-pub(crate) type EncodeResponse<V> =
-    Box<dyn FnOnce(V) -> BoxFuture<'static, Result<Bytes, Box<dyn Error + Send + Sync>>> + Send>;
+pub(crate) type EncodeResponse<V> = Box<
+    dyn FnOnce(V) -> BoxFuture<'static, Result<NewOutcome, Box<dyn Error + Send + Sync>>> + Send,
+>;
+
+/// The outcome of a run that is to be stored.
+#[doc(hidden)]
+#[derive(Clone, Debug)]
+pub struct NewOutcome {
+    pub bytes: Bytes,
+    /// How long the store keeps it, if not for as long as the hold says.
+    pub ttl: Option<Duration>,
+}
+
+impl NewOutcome {
+    /// The hold that a store completes with this outcome.
+    pub(crate) fn hold(&self, hold: &Hold) -> Hold {
+        hold.clone().with_ttl(self.ttl.unwrap_or(hold.ttl))
+    }
+}
+
+impl From<Bytes> for NewOutcome {
+    fn from(bytes: Bytes) -> Self {
+        Self { bytes, ttl: None }
+    }
+}
 
 /// The record that a transaction writes: completed, in a store whose database the transaction shares.
 #[doc(hidden)]
@@ -87,7 +115,7 @@ pub struct PendingRecord {
 #[derive(Debug)]
 pub struct Committed {
     /// The outcome that the record stores, or would store.
-    pub outcome: Bytes,
+    pub outcome: NewOutcome,
     /// When the record expires, if one was written.
     pub expires_at: Option<SystemTime>,
 }

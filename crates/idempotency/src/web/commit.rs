@@ -13,8 +13,10 @@ use parking_lot::Mutex;
 
 use super::{problem::Problem, refusal::settle, saved_response};
 use crate::{
-    CommitError, Execution, HttpConfig, Idempotency, StepError, execution::OutcomeKind,
-    log_text::Causes, store::Transaction,
+    CommitError, Execution, HttpConfig, Idempotency, StepError,
+    execution::OutcomeKind,
+    log_text::Causes,
+    store::{Transaction, transaction::NewOutcome},
 };
 
 /// Marks a response that its run has committed.
@@ -110,19 +112,21 @@ impl Execution {
         transaction: T,
         response: impl FnOnce(T::Value) -> R + Send + 'static,
     ) -> Result<Response, CommitError> {
-        let engine = self.engine().cloned();
+        let (engine, execution) = (self.engine().cloned(), self.clone());
         let made = Arc::new(Mutex::new(None));
         let ending = {
             let made = Arc::clone(&made);
-            move |value| -> BoxFuture<'static, Result<Bytes, Box<dyn Error + Send + Sync>>> {
+            move |value| -> BoxFuture<'static, Result<NewOutcome, Box<dyn Error + Send + Sync>>> {
                 let response = response(value).into_response();
                 Box::pin(async move {
-                    let (response, outcome) = match engine {
+                    let ttl = response.extensions().get();
+                    let ttl = ttl.and_then(|ttl| execution.kept(*ttl));
+                    let (response, bytes) = match engine {
                         Some(engine) => save(&engine, response).await?,
                         None => (response, Bytes::new()),
                     };
                     *made.lock() = Some(response);
-                    Ok(outcome)
+                    Ok(NewOutcome { bytes, ttl })
                 })
             }
         };

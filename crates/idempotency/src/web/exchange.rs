@@ -13,6 +13,7 @@ use tracing::Instrument;
 use super::{
     caller,
     commit::{Stored, Unprotected},
+    own_key::Keyed,
     policy::{self, ProducedBy},
     problem::{NOT_COMMITTED, Problem},
     read_on::read_on,
@@ -25,6 +26,7 @@ use crate::{
     engine::{Executed, Finished, NextAction, Persist, RequestOutcome, Tally, WorkResult},
     execution::{Ended, OutcomeKind},
     log_text::Causes,
+    store::transaction::NewOutcome,
 };
 
 /// The result of the call, a response or a panic, and what produced it.
@@ -72,7 +74,7 @@ async fn exchange<C>(
     options: &Options,
     methods: Methods,
     body_limit: Option<usize>,
-    mut request: Request,
+    request: Request,
     call: impl FnOnce(Request) -> C + Send + 'static,
 ) -> Result<Response, Problem>
 where
@@ -80,17 +82,12 @@ where
 {
     let options = &idempotency.effective(options);
     let config = idempotency.http();
-    let key = match request::key(config, options, methods, &request) {
-        Ok(Some(key)) => key,
-        Ok(None) => {
-            tally.note(RequestOutcome::Unprotected);
-            request.extensions_mut().insert(Unprotected);
-            return Ok(match call(request).await.0 {
-                Ok(response) => settle(config, response),
-                // Without a key a panic propagates as it would without protection.
-                Err(panic) => resume_unwind(panic),
-            });
-        }
+    let (head, body) = request.into_parts();
+    let keyed = request::key(config, options, methods, &head);
+    let request = Request::from_parts(head, body);
+    let keyed = match keyed {
+        Ok(Keyed::Not) => return Ok(unprotected(config, tally, request, call).await),
+        Ok(keyed) => keyed,
         Err(problem) => {
             drop(read_on(request));
             return Err(problem);
@@ -104,6 +101,9 @@ where
         ));
     }
     let mut request = request::complete(read_on(request), body_limit).await?;
+    let Some(key) = request.key(options, keyed)? else {
+        return Ok(unprotected(config, tally, request.into_request(), call).await);
+    };
     if request.parts.extensions.get::<Execution>().is_some() {
         return Err(Problem::Misconfigured(
             "This endpoint is protected twice: by #[idempotent] and by an IdempotencyLayer around it, or by two layers.",
@@ -164,6 +164,25 @@ where
     }
 }
 
+/// The response to a request without a key.
+async fn unprotected<C>(
+    config: &HttpConfig,
+    tally: &mut Tally,
+    mut request: Request,
+    call: impl FnOnce(Request) -> C,
+) -> Response
+where
+    C: Future<Output = Called>,
+{
+    tally.note(RequestOutcome::Unprotected);
+    request.extensions_mut().insert(Unprotected);
+    match call(request).await.0 {
+        Ok(response) => settle(config, response),
+        // Without a key a panic propagates as it would without protection.
+        Err(panic) => resume_unwind(panic),
+    }
+}
+
 /// The handler's run, up to the last byte of its response, inside the engine's task.
 async fn attempt(
     idempotency: Idempotency,
@@ -175,11 +194,20 @@ async fn attempt(
     let limit = idempotency.store().outcome_limit();
     let (answered, produced_by) = call.await;
     let answered = answered.map(|response| settle(config, response));
+    let ttl = answered.as_ref().ok();
+    let ttl = ttl.and_then(|response| response.extensions().get().copied());
     match execution.ended().await {
         Ended::Open => {
             let is_transactional = execution.is_transactional();
             let WorkResult { response, persist } =
                 decide(config, limit, keep, is_transactional, answered, produced_by).await;
+            let persist = match persist {
+                Persist::Outcome(NewOutcome { bytes, .. }) => {
+                    let ttl = ttl.and_then(|ttl| execution.kept(ttl));
+                    Persist::Outcome(NewOutcome { bytes, ttl })
+                }
+                persist => persist,
+            };
             WorkResult {
                 response,
                 persist: execution.with_steps(persist).await,
@@ -221,7 +249,7 @@ async fn decide(
                 store(config, limit, keep, response).await
             }
             // A panic of an extractor comes before the handler, so nothing was done.
-            (Keep::Final, _) | (_, ProducedBy::BeforeHandler) => release(response),
+            (Keep::Final | Keep::Success, _) | (_, ProducedBy::BeforeHandler) => release(response),
         };
     };
     let is_stored = policy::is_stored(&response, produced_by, keep);
@@ -278,7 +306,7 @@ async fn store(
         // The run took effect, although its response cannot be sent.
         return WorkResult {
             response: unrepeated(problem, config),
-            persist: Persist::Outcome(saved_response::tombstone(location.as_ref())),
+            persist: Persist::Outcome(saved_response::tombstone(location.as_ref()).into()),
         };
     }
     let problem = problem.into_response(config);
@@ -287,7 +315,7 @@ async fn store(
             Ok(ending) => ending,
             Err(problem) => release(problem.into_response(config)),
         },
-        Keep::Final => release(problem),
+        Keep::Final | Keep::Success => release(problem),
     }
 }
 
@@ -311,7 +339,7 @@ async fn save(
     match saved.await {
         Ok(Ok((response, outcome))) => Ok(WorkResult {
             response,
-            persist: Persist::Outcome(outcome),
+            persist: Persist::Outcome(outcome.into()),
         }),
         Ok(Err(error)) => {
             tracing::error!(

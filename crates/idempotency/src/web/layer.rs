@@ -78,6 +78,21 @@ use crate::{Idempotency, Options};
 ///
 /// A 404 and a 405 leave no record. The router's fallback is a handler like others if it responds with another status.
 ///
+/// # Keys from elsewhere
+///
+/// The key can come from another field or from the body, by [`Options::key`]. The layer then reads every body of its routes whole,
+/// also of requests without a key, if the key is in the body:
+///
+/// ```
+/// use axum::{Router, http::StatusCode, routing::post};
+/// use idempotency::{Idempotency, IdempotencyLayer, MemoryStore, webhooks};
+///
+/// let layer = IdempotencyLayer::new(Idempotency::new(MemoryStore::new()));
+/// let app: Router = Router::new()
+///     .route("/webhooks/stripe", post(async |event: String| StatusCode::NO_CONTENT))
+///     .layer(layer.with_options(webhooks::STRIPE));
+/// ```
+///
 /// # Caveats
 ///
 /// A layer cannot tell an extractor's refusal from the handler's own 4xx, and stores both. If clients are to send a

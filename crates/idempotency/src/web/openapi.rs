@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::{policy::is_final, problem::Problem, request::Methods};
 use crate::{
     HttpConfig, HttpRejection, Idempotency, Keep, KeyError, KeySyntax, OnDuplicate, OnLost,
-    Options, StoreError, options::EffectiveOptions,
+    Options, StoreError, key_source::places_of, options::EffectiveOptions,
 };
 use key_parameter::add_key;
 
@@ -52,7 +52,7 @@ impl Idempotency {
     /// # Ok::<(), idempotency::UnknownOperation>(())
     /// ```
     ///
-    /// That is the parameter with the key; the header fields of a replay, for each 2xx and 3xx that is stored; the
+    /// That is the parameter with the key, in the field from which it comes, or none for a [key](Options::key) in the body; the header fields of a replay, for each 2xx and 3xx that is stored; the
     /// [`problems`](crate::problems), by status; and the policy, as `x-idempotency`. `ttl_seconds` and all the rest come from the options and
     /// the [`HttpConfig`] that requests meet. What the document says already stays, except whether the key is required. To
     /// the description of a response, the problems are appended. A parameter and a response that are a `$ref` stay as they are.
@@ -243,6 +243,17 @@ fn problems(options: &EffectiveOptions) -> Vec<Problem> {
 }
 
 fn policy(config: &HttpConfig, options: &EffectiveOptions) -> Value {
+    let mut policy = policy_of_field(config, options);
+    if let Some(key) = options.key {
+        let places = places_of(key);
+        policy["header"] = places.headers().next().map(title_case).into();
+        policy["key"] = places.to_string().into();
+        policy["format"] = "text".into();
+    }
+    policy
+}
+
+fn policy_of_field(config: &HttpConfig, options: &EffectiveOptions) -> Value {
     json!({
         "header": title_case(&config.key),
         "replayed_header": title_case(&config.replayed),
@@ -257,6 +268,7 @@ fn policy(config: &HttpConfig, options: &EffectiveOptions) -> Value {
         "stored": match options.keep {
             Keep::Final => "final",
             Keep::All => "all",
+            Keep::Success => "success",
         },
         "on_duplicate": match options.on_duplicate {
             OnDuplicate::Conflict => "conflict",

@@ -58,6 +58,7 @@ pub(super) fn may_be_cut_off(response: &Response, produced_by: ProducedBy) -> bo
 /// Whether a handler's response of this status is stored, if nothing else about it says more.
 pub(super) fn is_final(status: StatusCode, keep: Keep) -> bool {
     match status.as_u16() {
+        _ if keep == Keep::Success => status.is_success(),
         500.. => keep == Keep::All,
         // Interim responses are not final, and the target of a 307 or 308 gets the request under the same key. The other
         // statuses may change on a retry: credentials, limits, preconditions of the exchange, and resources that do not

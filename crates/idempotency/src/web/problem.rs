@@ -4,8 +4,9 @@ use http::{HeaderValue, StatusCode};
 
 use super::request::NO_SCOPE;
 use crate::{
-    HttpConfig, HttpRejection, IdempotencyKey, KeyError, KeySyntax, Rejection, StoreError,
-    engine::RequestOutcome, key::BARE_PUNCTUATION, log_text::Causes, store::StoreErrorKind,
+    HttpConfig, HttpRejection, IdempotencyKey, KeyError, KeyRejection, KeySyntax, Rejection,
+    StoreError, engine::RequestOutcome, key::BARE_PUNCTUATION, key_source::Places,
+    log_text::Causes, store::StoreErrorKind,
 };
 
 /// Why the handler did not respond to a request.
@@ -13,6 +14,9 @@ use crate::{
 pub(super) enum Problem {
     KeyMissing,
     KeyMalformed(KeyError),
+    /// Of an endpoint whose key comes from these places.
+    OwnKeyMissing(Places),
+    OwnKeyMalformed(Places, KeyRejection),
     CredentialsRepeated,
     ContentTooLarge,
     ContentIncomplete,
@@ -47,8 +51,8 @@ impl Problem {
     /// What the request has come to that gets this.
     pub(super) fn outcome(&self) -> RequestOutcome {
         match self {
-            Self::KeyMissing => RequestOutcome::Missing,
-            Self::KeyMalformed(_) => RequestOutcome::Malformed,
+            Self::KeyMissing | Self::OwnKeyMissing(_) => RequestOutcome::Missing,
+            Self::KeyMalformed(_) | Self::OwnKeyMalformed(..) => RequestOutcome::Malformed,
             Self::CredentialsRepeated | Self::ContentTooLarge | Self::ContentIncomplete => {
                 RequestOutcome::Rejected
             }
@@ -100,6 +104,20 @@ impl Problem {
                             ", or without them if it has only letters, digits and {BARE_PUNCTUATION} and does not begin with : or @"
                         ) },
                 ),
+            ),
+            Self::OwnKeyMissing(places) => HttpRejection::new(
+                StatusCode::BAD_REQUEST,
+                "key-missing",
+                "idempotency_key_missing",
+                "Idempotency-Key is missing",
+                &format!("The key of this endpoint is {places}. Send it, and repeat its value when you retry; {key} is not read here."),
+            ),
+            Self::OwnKeyMalformed(places, rejection) => HttpRejection::new(
+                StatusCode::BAD_REQUEST,
+                "key-malformed",
+                if rejection.is_too_long() { "idempotency_key_too_long" } else { "idempotency_key_malformed" },
+                "Idempotency-Key is malformed",
+                &format!("The key of this endpoint is {places}, which is not valid: {rejection}."),
             ),
             Self::CredentialsRepeated => HttpRejection::new(
                 StatusCode::BAD_REQUEST,

@@ -1,4 +1,4 @@
-//! How a request is read: its key from the head alone, then its body, then its fingerprint and its scope.
+//! How a request is read: its key from the head alone, unless it is in the body, then its body, its fingerprint and its scope.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -13,6 +13,7 @@ use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 
 use super::{
     caller::{self, Caller},
+    own_key::{Keyed, own_key},
     principal::ProvedScope,
     problem::Problem,
 };
@@ -40,20 +41,22 @@ impl Methods {
     }
 }
 
-/// The key that protects this request; `None` for a request that passes unprotected. Reads neither the body nor the
-/// store.
+/// The key that protects this request. Reads neither the body nor the store.
 pub(super) fn key(
     config: &HttpConfig,
     options: &EffectiveOptions,
     methods: Methods,
-    request: &Request,
-) -> Result<Option<IdempotencyKey>, Problem> {
+    head: &Parts,
+) -> Result<Keyed, Problem> {
     // An offer to upgrade (RFC 9110 section 7.8) makes no difference: the JDK's client and `curl --http2` send it with
     // every plain request, and a response of 101 is not stored anyway.
-    if !methods.protect(request.method()) {
-        return Ok(None);
+    if !methods.protect(&head.method) {
+        return Ok(Keyed::Not);
     }
-    let read = |name| field(config, request.headers(), name).map_err(Problem::KeyMalformed);
+    if let Some(key) = options.key {
+        return own_key(key, options, head, None);
+    }
+    let read = |name| field(config, &head.headers, name).map_err(Problem::KeyMalformed);
     let key = read(&config.key)?;
     let former = match &config.former_key {
         Some(name) => read(name)?,
@@ -61,17 +64,17 @@ pub(super) fn key(
     };
     match (key, former) {
         (None, None) => {
-            caller::warn_of_look_alikes(config, request.headers());
+            caller::warn_of_look_alikes(config, &head.headers);
             if options.required {
                 Err(Problem::KeyMissing)
             } else {
-                Ok(None)
+                Ok(Keyed::Not)
             }
         }
         (Some(key), Some(former)) if key != former => {
             Err(Problem::KeyMalformed(KeyError::Repeated))
         }
-        (key, former) => Ok(key.or(former)),
+        (key, former) => Ok(key.or(former).into()),
     }
 }
 

@@ -5,7 +5,7 @@ use syn::Ident;
 use super::OPTIONS;
 
 /// Names that other libraries use for these options.
-const SYNONYMS: [(&str, &[&str]); 12] = [
+const SYNONYMS: [(&str, &[&str]); 14] = [
     (
         "ttl_seconds",
         &[
@@ -46,6 +46,21 @@ const SYNONYMS: [(&str, &[&str]); 12] = [
     ),
     ("scope", &["tenant", "per"]),
     ("fingerprint", &["hash", "payload", "body"]),
+    (
+        "key",
+        &[
+            "key_fn",
+            "key_from",
+            "key_by",
+            "header",
+            "header_name",
+            "event_key_jmespath",
+        ],
+    ),
+    (
+        "options",
+        &["preset", "config", "defaults", "webhook", "base"],
+    ),
     ("crate", &["krate", "crate_path", "path", "library"]),
 ];
 

@@ -15,8 +15,8 @@ use super::{
     step::Look,
 };
 use crate::store::{
-    IfOwner,
-    transaction::{CommitFailure, Committed, PendingRecord, innermost},
+    Hold, IfOwner,
+    transaction::{CommitFailure, Committed, NewOutcome, PendingRecord, innermost},
 };
 
 /// No commit is sent again after this time.
@@ -29,7 +29,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub(super) async fn alone(
     database: &FirestoreDatabase,
     writes: Vec<Write>,
-    outcome: Bytes,
+    outcome: NewOutcome,
 ) -> Result<IfOwner<Committed>, CommitFailure> {
     let sent = send(database, writes, Instant::now() + RETRY_TIMEOUT).await;
     sent.map_err(failure)?;
@@ -43,7 +43,7 @@ pub(super) async fn alone(
 pub(super) async fn with(
     entry: &PendingRecord,
     writes: Vec<Write>,
-    outcome: Bytes,
+    outcome: NewOutcome,
 ) -> Result<IfOwner<Committed>, CommitFailure> {
     let store: &dyn Any = innermost(entry.store.as_ref());
     let Some(store) = store.downcast_ref::<FirestoreStore>() else {
@@ -51,7 +51,7 @@ pub(super) async fn with(
             "the store is not a Firestore store".into(),
         ));
     };
-    let id = &entry.hold.id;
+    let (id, hold) = (&entry.hold.id, outcome.hold(&entry.hold));
     let give_up = Instant::now() + RETRY_TIMEOUT;
     let mut base = match store.remembered_for(entry) {
         Some(base) => base,
@@ -61,7 +61,7 @@ pub(super) async fn with(
         },
     };
     loop {
-        let change = change(entry, outcome.clone());
+        let change = change(entry, &hold, outcome.bytes.clone());
         let record = change.write(store.name(id), base, store.database.0.clock.now());
         let all = writes.iter().cloned().chain([record]).collect();
         let status = match send(&store.database, all, give_up).await {
@@ -73,7 +73,7 @@ pub(super) async fn with(
                 store.wakeups.wake(id);
                 return Ok(IfOwner::Done(Committed {
                     outcome,
-                    expires_at: Some(document::after(stepped_at, entry.hold.ttl)),
+                    expires_at: Some(document::after(stepped_at, hold.ttl)),
                 }));
             }
             Err(Failure::Conflict(status)) => status,
@@ -107,16 +107,16 @@ async fn send(
     }
 }
 
-fn change(entry: &PendingRecord, outcome: Bytes) -> Change {
+fn change(entry: &PendingRecord, hold: &Hold, outcome: Bytes) -> Change {
     if entry.is_held {
         Change::Complete {
-            token: entry.hold.token,
+            token: hold.token,
             outcome,
-            ttl: entry.hold.ttl,
+            ttl: hold.ttl,
         }
     } else {
         Change::Leave {
-            hold: entry.hold.clone(),
+            hold: hold.clone(),
             fingerprint: entry.fingerprint,
             outcome,
         }

@@ -5,7 +5,6 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::time::timeout;
 
@@ -19,10 +18,10 @@ use super::{
     statements,
 };
 use crate::store::{
-    IfOwner, Store,
+    Hold, IfOwner, Store,
     transaction::{
-        BeforeAlone, CommitFailure, Committed, EncodeResponse, PendingRecord, Transaction,
-        innermost, sealed::Sealed,
+        BeforeAlone, CommitFailure, Committed, EncodeResponse, NewOutcome, PendingRecord,
+        Transaction, innermost, sealed::Sealed,
     },
 };
 
@@ -116,7 +115,10 @@ fn postgres(store: &dyn Store) -> Option<&PostgresStore> {
 }
 
 /// Encodes the outcome, if the transaction may be committed.
-async fn encode(depth: Option<usize>, ending: EncodeResponse<()>) -> Result<Bytes, CommitFailure> {
+async fn encode(
+    depth: Option<usize>,
+    ending: EncodeResponse<()>,
+) -> Result<NewOutcome, CommitFailure> {
     match depth {
         Some(0) => Err(CommitFailure::Misused(ENDED)),
         Some(1) | None => ending(()).await.map_err(CommitFailure::Undone),
@@ -127,7 +129,7 @@ async fn encode(depth: Option<usize>, ending: EncodeResponse<()>) -> Result<Byte
 async fn commit<T: PostgresTransaction>(
     mut transaction: T,
     entry: &PendingRecord,
-    outcome: Bytes,
+    outcome: NewOutcome,
     alone: Option<BeforeAlone>,
 ) -> Result<IfOwner<Committed>, CommitFailure> {
     let Some(store) = postgres(entry.store.as_ref()) else {
@@ -140,7 +142,8 @@ async fn commit<T: PostgresTransaction>(
     let mut record = Pending {
         store,
         entry,
-        outcome: &outcome,
+        hold: outcome.hold(&entry.hold),
+        outcome: &outcome.bytes,
         identity,
         is_needed: alone.is_none(),
     };
@@ -180,7 +183,8 @@ async fn commit<T: PostgresTransaction>(
 struct Pending<'a> {
     store: &'a PostgresStore,
     entry: &'a PendingRecord,
-    outcome: &'a Bytes,
+    hold: Hold,
+    outcome: &'a [u8],
     identity: String,
     /// Whether nothing may be committed without it.
     is_needed: bool,
@@ -231,7 +235,7 @@ impl Pending<'_> {
         transaction: &mut T,
         is_open: bool,
     ) -> Result<Row, CommitFailure> {
-        let (entry, hold) = (self.entry, &self.entry.hold);
+        let (entry, hold) = (self.entry, &self.hold);
         let mut values = vec![
             PostgresValue::Bytes(hold.id.as_bytes()),
             PostgresValue::Bytes(hold.token.as_bytes()),
@@ -307,7 +311,7 @@ impl Row {
 /// Commits without a record, whose statement would have shown whether there is something to commit.
 async fn end_alone<T: PostgresTransaction>(
     mut transaction: T,
-    outcome: Bytes,
+    outcome: NewOutcome,
 ) -> Result<IfOwner<Committed>, CommitFailure> {
     let checked = async {
         check(&mut transaction).await?;

@@ -2,7 +2,6 @@
 
 use std::{any::Any, fmt, time::Duration};
 
-use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
 use rusqlite::{Connection, Error};
 
@@ -13,8 +12,8 @@ use super::{
 use crate::store::{
     IfOwner, Store,
     transaction::{
-        CommitFailure, Committed, EncodeResponse, PendingRecord, Transaction, innermost,
-        sealed::Sealed,
+        CommitFailure, Committed, EncodeResponse, NewOutcome, PendingRecord, Transaction,
+        innermost, sealed::Sealed,
     },
 };
 
@@ -143,9 +142,9 @@ async fn commit<T: 'static>(
         let outcome = end(ending, value)?;
         let expires_at = records::leave(
             connection,
-            &entry.hold,
+            &outcome.hold(&entry.hold),
             &entry.fingerprint,
-            &outcome,
+            &outcome.bytes,
             entry.is_held,
             before,
             now,
@@ -162,7 +161,7 @@ async fn commit<T: 'static>(
 }
 
 /// The thread that writes cannot wait, because all other writers would wait with it.
-fn end<T>(ending: EncodeResponse<T>, value: T) -> Result<Bytes, Error> {
+fn end<T>(ending: EncodeResponse<T>, value: T) -> Result<NewOutcome, Error> {
     ending(value)
         .now_or_never()
         .unwrap_or_else(|| Err("the body of the response is not complete".into()))

@@ -4,7 +4,8 @@ use serde_json::{Map, Value, json};
 
 use super::title_case;
 use crate::{
-    HttpConfig, IdempotencyKey, KeySyntax, key::BARE_PUNCTUATION, options::EffectiveOptions,
+    HttpConfig, IdempotencyKey, KeySyntax, key::BARE_PUNCTUATION, key_source::places_of,
+    options::EffectiveOptions,
 };
 
 /// Adds the parameter, or completes the one that is there.
@@ -18,9 +19,21 @@ pub(super) fn add_key(
     let Some(parameters) = parameters.as_array_mut() else {
         return;
     };
-    let names = [Some(&config.key), config.former_key.as_ref()];
-    for name in names.into_iter().flatten() {
-        let is_former = name != config.key;
+    let own = options.key.map(places_of);
+    let names = match &own {
+        Some(places) => places.headers().collect(),
+        None => [Some(&config.key), config.former_key.as_ref()]
+            .into_iter()
+            .flatten()
+            .collect::<Vec<_>>(),
+    };
+    // A key may come in any of several places.
+    let is_required = match &own {
+        Some(places) => options.required && places.as_slice().len() == 1,
+        None => options.required && config.former_key.is_none(),
+    };
+    for name in names {
+        let is_former = own.is_none() && name != config.key;
         let is_it = |parameter: &Value| {
             let target = parameter["$ref"].as_str();
             let target = target.and_then(|target| target.strip_prefix("#/components/parameters/"));
@@ -41,13 +54,14 @@ pub(super) fn add_key(
         if parameter.contains_key("$ref") {
             continue;
         }
-        // A key may come in either field.
-        let is_required = options.required && config.former_key.is_none();
         parameter.insert("required".into(), is_required.into());
-        let parts = [
-            ("description", key_description(config, options).into()),
-            ("schema", key_schema(config.key_syntax)),
-        ];
+        let parts = match &own {
+            Some(_) => own_key(options),
+            None => [
+                ("description", key_description(config, options).into()),
+                ("schema", key_schema(config.key_syntax)),
+            ],
+        };
         for (part, value) in parts {
             parameter.entry(part).or_insert(value);
         }
@@ -70,6 +84,20 @@ fn key_description(config: &HttpConfig, options: &EffectiveOptions) -> String {
         IdempotencyKey::MAX_LENGTH,
         options.ttl.as_secs(),
     )
+}
+
+/// The description and the schema of a field that is not the library's.
+fn own_key(options: &EffectiveOptions) -> [(&'static str, Value); 2] {
+    let max = IdempotencyKey::MAX_LENGTH;
+    let description = format!(
+        "The key of this request, which is the same in each retry: 1 to {max} characters. A retry with the same key and the same request \
+         receives the first response again, for {} seconds.",
+        options.ttl.as_secs(),
+    );
+    [
+        ("description", description.into()),
+        ("schema", json!({ "type": "string", "minLength": 1 })),
+    ]
 }
 
 fn key_schema(syntax: KeySyntax) -> Value {

@@ -1,0 +1,453 @@
+//! Keys that come from another field, or from the body.
+
+use std::error::Error;
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{DefaultBodyLimit, State},
+    response::Response,
+    routing::post,
+};
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode, request::Parts};
+use idempotency::{
+    Idempotency, IdempotencyKey, IdempotencyLayer, KeyRejection, KeyRequest, Options, Scope,
+    idempotent,
+};
+use reqwest::RequestBuilder;
+use rstest_reuse::apply;
+use tests::reply::Reply;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::{
+    app::Probe,
+    backend::{Backend, each_store, installed},
+    test_server::TestServer,
+};
+
+type Found = Result<Option<IdempotencyKey>, KeyRejection>;
+
+pub(crate) fn routes(idempotency: &Idempotency) -> Router<Probe> {
+    const OPTIONS: Options = Options::new().key(order_number);
+    let layered = Router::new()
+        .route("/orders", post(answer))
+        .layer(IdempotencyLayer::new(idempotency.clone()).with_options(OPTIONS));
+    Router::new()
+        .route("/keys/orders", post(place_order))
+        .route("/keys/orders/optional", post(place_order_or_not))
+        .route(
+            "/keys/orders/small",
+            post(place_order).layer(DefaultBodyLimit::max(100)),
+        )
+        .route("/keys/requests", post(take_request))
+        .route("/keys/requests/optional", post(take_request_or_not))
+        .route("/keys/tenants", post(take_request_of_tenant))
+        .route("/keys/either", post(take_either))
+        .route("/keys/own", post(take_own))
+        .nest("/keys/layered", layered)
+}
+
+fn order_number(request: &KeyRequest<'_>) -> Found {
+    request.member("order.number")
+}
+
+fn request_id(request: &KeyRequest<'_>) -> Found {
+    request.header("X-Request-Id")
+}
+
+fn either(request: &KeyRequest<'_>) -> Found {
+    match request.header("idempotency-key")? {
+        Some(key) => Ok(Some(key)),
+        None => order_number(request),
+    }
+}
+
+/// Of another kind than the library knows.
+fn own(request: &KeyRequest<'_>) -> Found {
+    match request.head().uri.query() {
+        Some("fail") => Err(KeyRejection::failed("the list of orders is not there")),
+        Some("refuse") => Err(KeyRejection::new("its check digit is wrong")),
+        Some(key) => Ok(Some(IdempotencyKey::new(key)?)),
+        None => Ok(None),
+    }
+}
+
+fn tenant(head: &Parts) -> Result<Scope, Box<dyn Error + Send + Sync>> {
+    let tenant = head.headers.get("x-tenant").ok_or("no tenant")?;
+    Ok(Scope::principal(tenant.to_str()?))
+}
+
+#[idempotent(required, key = order_number)]
+async fn place_order(State(probe): State<Probe>, body: Bytes) -> Response {
+    run(&probe, body)
+}
+
+#[idempotent(key = order_number)]
+async fn place_order_or_not(State(probe): State<Probe>, body: Bytes) -> Response {
+    run(&probe, body)
+}
+
+#[idempotent(required, key = request_id)]
+async fn take_request(State(probe): State<Probe>, body: Bytes) -> Response {
+    run(&probe, body)
+}
+
+#[idempotent(key = request_id)]
+async fn take_request_or_not(State(probe): State<Probe>, body: Bytes) -> Response {
+    run(&probe, body)
+}
+
+#[idempotent(required, key = request_id, scope = tenant)]
+async fn take_request_of_tenant(State(probe): State<Probe>, body: Bytes) -> Response {
+    run(&probe, body)
+}
+
+#[idempotent(required, key = either)]
+async fn take_either(State(probe): State<Probe>, body: Bytes) -> Response {
+    run(&probe, body)
+}
+
+#[idempotent(required, key = own)]
+async fn take_own(State(probe): State<Probe>, body: Bytes) -> Response {
+    run(&probe, body)
+}
+
+async fn answer(State(probe): State<Probe>, body: Bytes) -> Response {
+    run(&probe, body)
+}
+
+/// Gives the number of the run, and the body that the handler got.
+fn run(probe: &Probe, body: Bytes) -> Response {
+    let mut response = Response::new(Body::from(body));
+    let run = probe.count().into();
+    response.headers_mut().insert("etag", run);
+    *response.status_mut() = StatusCode::CREATED;
+    response
+}
+
+/// A request without `Idempotency-Key`.
+fn send(server: &TestServer, path: &str, body: impl Into<reqwest::Body>) -> RequestBuilder {
+    server
+        .request(reqwest::Method::POST, path)
+        .header("content-type", "application/json")
+        .body(body)
+}
+
+const ORDER: &str = r#"{"order": {"number": "O-1", "amount": 1}}"#;
+
+// proves: key-from-body-member
+#[apply(each_store)]
+#[tokio::test]
+async fn a_member_of_the_body_is_the_key(backend: Backend) {
+    let server = installed!(TestServer::new(backend).await);
+    let first = Reply::to(send(&server, "/keys/orders", ORDER)).await;
+    first.assert_fresh("201 Created");
+    assert_eq!(first.text(), ORDER);
+    // The same value in another layout.
+    let same = r#"{ "order" : {"amount":1.0,"number":"\u004f-1"} }"#;
+    Reply::to(send(&server, "/keys/orders", same))
+        .await
+        .assert_replay_of(&first);
+    let reused = r#"{"order": {"number": "O-1", "amount": 2}}"#;
+    Reply::to(send(&server, "/keys/orders", reused))
+        .await
+        .assert_problem(
+            "key-reused",
+            "422 Unprocessable Entity",
+            "idempotency_key_reused",
+        );
+    let other = r#"{"order": {"number": "O-2", "amount": 1}}"#;
+    Reply::to(send(&server, "/keys/orders", other))
+        .await
+        .assert_fresh("201 Created");
+    assert_eq!((server.probe.runs(), server.records().await), (2, 2));
+}
+
+// proves: key-from-body-member
+#[tokio::test]
+async fn a_number_is_a_key_in_its_decimal_digits() {
+    let server = installed!(TestServer::new(Backend::Memory).await);
+    let first = r#"{"order":{"number":1200}}"#;
+    let first = Reply::to(send(&server, "/keys/orders", first)).await;
+    first.assert_fresh("201 Created");
+    let same = r#"{"order":{"number":12e2}}"#;
+    Reply::to(send(&server, "/keys/orders", same))
+        .await
+        .assert_replay_of(&first);
+    // The key is the same text, and the request is another one.
+    let text = r#"{"order":{"number":"1200"}}"#;
+    assert_eq!(
+        Reply::to(send(&server, "/keys/orders", text)).await.status,
+        422
+    );
+}
+
+// proves: key-from-other-field
+#[apply(each_store)]
+#[tokio::test]
+async fn another_field_is_the_key_and_idempotency_key_is_ignored(backend: Backend) {
+    let server = installed!(TestServer::new(backend).await);
+    let request = |key: &str| {
+        send(&server, "/keys/requests", "{}")
+            .header("x-request-id", "r#1 2|3")
+            .header("idempotency-key", key)
+    };
+    let first = Reply::to(request("one")).await;
+    first.assert_fresh("201 Created");
+    for key in ["two", "\"malformed", ""] {
+        Reply::to(request(key)).await.assert_replay_of(&first);
+    }
+    // In double quotes it is the same key.
+    let quoted = send(&server, "/keys/requests", "{}").header("x-request-id", "\"r#1 2|3\"");
+    Reply::to(quoted).await.assert_replay_of(&first);
+    assert_eq!(server.records().await, 1);
+}
+
+/// The details of the 400 that this request gets.
+async fn refusal(request: RequestBuilder, code: &str) -> String {
+    let response = Reply::to(request).await;
+    let name = match code {
+        "idempotency_key_missing" => "key-missing",
+        _ => "key-malformed",
+    };
+    response.assert_problem(name, "400 Bad Request", code);
+    response.json()["detail"]
+        .as_str()
+        .expect("a text")
+        .to_owned()
+}
+
+// proves: missing-own-key-named, missing-required-key-refused
+#[tokio::test]
+async fn a_refusal_names_the_places_where_the_key_was_looked_for() {
+    let server = installed!(TestServer::new(Backend::Memory).await);
+    let missing = "idempotency_key_missing";
+    for (path, body, places) in [
+        ("/keys/requests", ORDER, "the header field x-request-id."),
+        (
+            "/keys/orders",
+            "{}",
+            "the member order.number of the JSON body.",
+        ),
+        (
+            "/keys/orders",
+            "",
+            "the member order.number of the JSON body.",
+        ),
+        (
+            "/keys/orders",
+            r#"{"order":{"number":null}}"#,
+            "the member order.number of the JSON body.",
+        ),
+        (
+            "/keys/either",
+            "{}",
+            "the header field idempotency-key, or the member order.number of the JSON body.",
+        ),
+        (
+            "/keys/own",
+            "{}",
+            "a part of the request that the service determines.",
+        ),
+    ] {
+        // The field that clients otherwise send makes no difference, and no refusal asks for it.
+        let mut request = send(&server, path, body);
+        if path != "/keys/either" {
+            request = request.header("idempotency-key", "k");
+        }
+        let detail = refusal(request, missing).await;
+        let expected = format!("The key of this endpoint is {places}");
+        assert!(detail.starts_with(&expected), "{path}: {detail}");
+    }
+    assert_eq!((server.probe.runs(), server.records().await), (0, 0));
+    assert_eq!(server.faults.claim.calls(), 0);
+}
+
+// proves: own-key-malformed-refused
+#[tokio::test]
+async fn what_cannot_be_a_key_is_refused_also_where_a_key_is_optional() {
+    let server = installed!(TestServer::new(Backend::Memory).await);
+    let malformed = "idempotency_key_malformed";
+    let member = |value: &str| format!(r#"{{"order":{{"number":{value}}}}}"#);
+    let long = member(&format!("\"{}\"", "x".repeat(256)));
+    let not_readable = "not JSON, or repeats";
+    let cases = [
+        (member("true"), malformed, "neither a string nor an integer"),
+        (member("1.5"), malformed, "neither a string nor an integer"),
+        (member("[1]"), malformed, "neither a string nor an integer"),
+        (member(r#""""#), malformed, "is empty"),
+        (member(r#"" a""#), malformed, "begins or ends with a space"),
+        (member(r#""é""#), malformed, "not printable ASCII"),
+        (member(r#""a\nb""#), malformed, "not printable ASCII"),
+        (member(r#""undefined""#), malformed, "placeholder"),
+        (long, "idempotency_key_too_long", "longer than 255"),
+        (
+            r#"{"order":{"number":"1","number":"2"}}"#.to_owned(),
+            malformed,
+            not_readable,
+        ),
+        (r#"{"order":"#.to_owned(), malformed, not_readable),
+        ("order=1".to_owned(), malformed, not_readable),
+    ];
+    for (body, code, reason) in cases {
+        for path in ["/keys/orders", "/keys/orders/optional"] {
+            let detail = refusal(send(&server, path, body.clone()), code).await;
+            assert!(detail.contains(reason), "{body}: {detail}");
+            assert!(!detail.contains("Idempotency-Key"), "{detail}");
+        }
+    }
+    for (values, reason) in [
+        (&["a", "b"][..], "more than once"),
+        (&["a", "a"], "more than once"),
+        (&["a,b"], "more than once"),
+        (&[""], "is empty"),
+        (&["\"a"], "not a valid string"),
+        (&["null"], "placeholder"),
+    ] {
+        for path in ["/keys/requests", "/keys/requests/optional"] {
+            let mut request = send(&server, path, "{}");
+            for value in values {
+                request = request.header("x-request-id", *value);
+            }
+            let detail = refusal(request, malformed).await;
+            assert!(detail.contains(reason), "{values:?}: {detail}");
+        }
+    }
+    let utf8 = "m\u{fc}ll".as_bytes();
+    let request = send(&server, "/keys/requests/optional", "{}").header("x-request-id", utf8);
+    refusal(request, malformed).await;
+    assert_eq!((server.probe.runs(), server.records().await), (0, 0));
+}
+
+// proves: keyless-request-passes, key-from-body-member
+#[tokio::test]
+async fn without_its_own_key_an_optional_request_runs_each_time_with_its_body() {
+    let server = installed!(TestServer::new(Backend::Memory).await);
+    for path in [
+        "/keys/orders/optional",
+        "/keys/requests/optional",
+        "/keys/layered/orders",
+    ] {
+        for _ in 0..2 {
+            let request = send(&server, path, "{\"a\":1}").header("idempotency-key", "k");
+            let response = Reply::to(request).await;
+            response.assert_fresh("201 Created");
+            assert_eq!(response.text(), "{\"a\":1}");
+            assert_eq!(response.header("idempotency-expires"), None);
+        }
+    }
+    assert_eq!((server.probe.runs(), server.records().await), (6, 0));
+}
+
+// proves: key-from-body-member
+#[tokio::test]
+async fn a_layer_takes_the_key_from_the_body_too() {
+    let server = installed!(TestServer::new(Backend::Memory).await);
+    let request = || send(&server, "/keys/layered/orders", ORDER);
+    let first = Reply::to(request()).await;
+    first.assert_fresh("201 Created");
+    assert_eq!(first.text(), ORDER);
+    Reply::to(request()).await.assert_replay_of(&first);
+}
+
+// proves: key-refused-from-headers
+#[tokio::test]
+async fn a_key_in_a_field_is_refused_before_the_body_is_there() {
+    let server = installed!(TestServer::new(Backend::Memory).await);
+    let head = "POST /keys/requests HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\nexpect: 100-continue\r\n\r\n";
+    let response = server.raw(head).await;
+    assert!(response.starts_with("HTTP/1.1 400 "), "{response}");
+    assert!(response.contains("x-request-id"), "{response}");
+}
+
+// proves: key-from-body-member
+#[tokio::test]
+async fn a_body_that_is_too_long_or_broken_runs_nothing() {
+    let server = installed!(TestServer::new(Backend::Memory).await);
+    let long = format!(
+        r#"{{"order":{{"number":"O-1","note":"{}"}}}}"#,
+        "x".repeat(200)
+    );
+    Reply::to(send(&server, "/keys/orders/small", long))
+        .await
+        .assert_problem(
+            "content-too-large",
+            "413 Payload Too Large",
+            "content_too_large",
+        );
+    let head = "POST /keys/orders/optional HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n";
+    let mut connection = server.connect().await;
+    let begun = format!("{head}{{\"order\":");
+    connection
+        .write_all(begun.as_bytes())
+        .await
+        .expect("a server that reads");
+    connection.shutdown().await.expect("a connection");
+    let mut response = String::new();
+    // The server may close the connection without a response.
+    drop(connection.read_to_string(&mut response).await);
+    assert!(!response.contains(" 201 "), "{response}");
+    Reply::to(send(&server, "/keys/orders", ORDER))
+        .await
+        .assert_fresh("201 Created");
+    assert_eq!(server.probe.runs(), 1);
+}
+
+// proves: principals-are-separate, key-from-other-field
+#[tokio::test]
+async fn an_own_key_belongs_to_its_caller() {
+    let server = installed!(TestServer::new(Backend::Memory).await);
+    let request = |tenant: &str| {
+        send(&server, "/keys/tenants", "{}")
+            .header("x-request-id", "r1")
+            .header("x-tenant", tenant)
+    };
+    let first = Reply::to(request("ann")).await;
+    first.assert_fresh("201 Created");
+    Reply::to(request("bob")).await.assert_fresh("201 Created");
+    Reply::to(request("ann")).await.assert_replay_of(&first);
+}
+
+// proves: own-key-malformed-refused
+#[tokio::test]
+async fn a_function_that_fails_refuses_the_request() {
+    let server = installed!(TestServer::new(Backend::Memory).await);
+    let detail = refusal(
+        send(&server, "/keys/own?refuse", "{}"),
+        "idempotency_key_malformed",
+    );
+    let detail = detail.await;
+    assert!(detail.contains("its check digit is wrong"), "{detail}");
+    let failed = Reply::to(send(&server, "/keys/own?fail", "{}")).await;
+    failed.assert_problem(
+        "misconfigured",
+        "500 Internal Server Error",
+        "idempotency_misconfigured",
+    );
+    // The reason is for the log only.
+    assert!(!failed.text().contains("list of orders"), "{failed:?}");
+    assert_eq!(server.probe.runs(), 0);
+    let first = Reply::to(send(&server, "/keys/own?k1", "{}")).await;
+    first.assert_fresh("201 Created");
+    Reply::to(send(&server, "/keys/own?k1", "{}"))
+        .await
+        .assert_replay_of(&first);
+}
+
+// proves: key-from-body-member, key-from-other-field
+#[tokio::test]
+async fn a_function_may_look_in_several_places() {
+    let server = installed!(TestServer::new(Backend::Memory).await);
+    let mut headers = HeaderMap::new();
+    headers.insert("idempotency-key", "\"k\"".parse().expect("a value"));
+    let by_field = Reply::to(send(&server, "/keys/either", "{}").headers(headers)).await;
+    by_field.assert_fresh("201 Created");
+    let bare = send(&server, "/keys/either", "{}").header("idempotency-key", "k");
+    Reply::to(bare).await.assert_replay_of(&by_field);
+    let by_member = Reply::to(send(&server, "/keys/either", ORDER)).await;
+    by_member.assert_fresh("201 Created");
+    Reply::to(send(&server, "/keys/either", ORDER))
+        .await
+        .assert_replay_of(&by_member);
+}

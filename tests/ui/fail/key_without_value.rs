@@ -1,0 +1,9 @@
+use axum::{Router, routing::post};
+use idempotency::idempotent;
+
+#[idempotent(key)]
+async fn create() {}
+
+fn main() {
+    let _: Router = Router::new().route("/", post(create));
+}
