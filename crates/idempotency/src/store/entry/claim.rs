@@ -1,0 +1,150 @@
+//! Claims and their withdrawals.
+
+use std::time::SystemTime;
+
+use bytes::Bytes;
+
+use super::{Entry, Run, Transition, later};
+use crate::{
+    record::{Phase, Token},
+    store::{Claim, ClaimRequest, Hold, OnLost, StoreError, spent::SpentTokens},
+};
+
+impl Entry {
+    /// Takes the key for the token of the request's hold, or returns who has it; see [`Store::claim`](crate::Store::claim).
+    ///
+    /// # Errors
+    ///
+    /// The reply is an error of the kind [`Withdrawn`](crate::store::StoreErrorKind::Withdrawn) if the token is spent.
+    pub fn claim(
+        &mut self,
+        request: ClaimRequest<'_>,
+        now: SystemTime,
+    ) -> Transition<Result<Claim, StoreError>> {
+        let ClaimRequest {
+            hold,
+            fingerprint,
+            on_lost,
+        } = request;
+        self.forget_expired(now);
+        if self.is_spent(&hold.token) {
+            return Transition::unchanged(Err(StoreError::withdrawn()));
+        }
+        let lease_until = later(now, hold.lease);
+        let claim = match &mut self.run {
+            None => {
+                self.run = Some(Run::first(request, now, lease_until));
+                Claim::won(1, Bytes::new())
+            }
+            Some(run) => match &mut run.phase {
+                Phase::Completed { outcome } => {
+                    let outcome = outcome.clone();
+                    let claim = Claim::completed(run.fingerprint, outcome, self.expires_at);
+                    return Transition::unchanged(Ok(claim));
+                }
+                // The reply to this claim was lost, and it comes again.
+                Phase::InFlight { progress, .. } if run.token == hold.token => {
+                    let claim = Claim::won(run.attempt, progress.clone());
+                    return Transition::unchanged(Ok(claim));
+                }
+                Phase::InFlight {
+                    lease_until: lapses_at,
+                    progress,
+                } if *lapses_at <= now && run.fingerprint == *fingerprint => match on_lost {
+                    OnLost::TakeOver => {
+                        if run.is_spent {
+                            self.spent = self.spent.with(&run.token);
+                        }
+                        *lapses_at = lease_until;
+                        run.token = hold.token;
+                        run.is_spent = false;
+                        run.attempt += 1;
+                        Claim::won(run.attempt, progress.clone())
+                    }
+                    OnLost::Refuse => {
+                        return Transition::unchanged(Ok(Claim::unknown(run.fingerprint)));
+                    }
+                },
+                Phase::InFlight { .. } => {
+                    return Transition::unchanged(Ok(Claim::in_flight(run.fingerprint)));
+                }
+            },
+        };
+        self.expires_at = later(lease_until, hold.ttl);
+        Transition::changed(Ok(claim))
+    }
+
+    /// Whether this claim makes a record of a free key. A store with a limit asks before the claim, and refuses it if there is no
+    /// room: [`StoreError::full`].
+    #[must_use]
+    pub fn needs_room(&self, request: ClaimRequest<'_>, now: SystemTime) -> bool {
+        self.is_expired(now) || self.run.is_none() && !self.is_spent(&request.hold.token)
+    }
+
+    /// Undoes the claim that this token made, or may yet make; see [`Store::withdraw`](crate::Store::withdraw).
+    pub fn withdraw(&mut self, hold: &Hold, now: SystemTime) -> Transition<()> {
+        self.forget_expired(now);
+        if self.is_spent(&hold.token) {
+            return Transition::unchanged(());
+        }
+        // The claim may yet arrive, perhaps after a lease, and its outcome would be stored for a ttl.
+        let forgotten_at = later(later(now, hold.lease), hold.ttl);
+        let Some(run) = &mut self.run else {
+            self.free(&hold.token, forgotten_at);
+            return Transition::changed(());
+        };
+        let is_own = run.token == hold.token;
+        match &mut run.phase {
+            Phase::InFlight { progress, .. }
+                if is_own && run.attempt == 1 && progress.is_empty() =>
+            {
+                self.free(&hold.token, forgotten_at);
+                Transition::ended(())
+            }
+            Phase::InFlight { lease_until, .. } if is_own => {
+                *lease_until = now;
+                run.attempt = (run.attempt - 1).max(1);
+                run.is_spent = true;
+                self.expires_at = later(now, hold.ttl);
+                Transition::ended(())
+            }
+            // The claim may yet arrive, perhaps when this run is lost or its key is free.
+            Phase::InFlight { .. } => {
+                self.spent = self.spent.with(&hold.token);
+                Transition::changed(())
+            }
+            Phase::Completed { .. } => Transition::unchanged(()),
+        }
+    }
+
+    fn forget_expired(&mut self, now: SystemTime) {
+        if self.is_expired(now) {
+            self.run = None;
+            self.spent = SpentTokens::default();
+        }
+    }
+
+    /// Whether a claim by this token takes nothing any more.
+    fn is_spent(&self, token: &Token) -> bool {
+        let own = self.run.as_ref().filter(|run| run.is_spent);
+        own.is_some_and(|run| run.token == *token) || self.spent.contains(token)
+    }
+}
+
+impl Run {
+    fn first(request: ClaimRequest<'_>, now: SystemTime, lease_until: SystemTime) -> Self {
+        Self {
+            fingerprint: *request.fingerprint,
+            token: request.hold.token,
+            is_spent: false,
+            attempt: 1,
+            phase: Phase::InFlight {
+                lease_until,
+                progress: Bytes::new(),
+            },
+            created_at: Some(now),
+            completed_at: None,
+            labels: request.hold.labels.clone(),
+        }
+    }
+}
