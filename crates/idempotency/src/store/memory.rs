@@ -109,7 +109,12 @@ impl Store for MemoryStore {
     }
 
     async fn claim(&self, request: ClaimRequest<'_>) -> Result<Claim, StoreError> {
-        self.claimed(request)
+        let ClaimRequest {
+            hold,
+            fingerprint,
+            on_lost,
+        } = request;
+        self.claimed(hold, fingerprint, on_lost)
     }
 
     async fn withdraw(&self, hold: &Hold, _: &Fingerprint) -> Result<(), StoreError> {

@@ -12,7 +12,10 @@ use std::{
 use bytes::Bytes;
 
 use super::scopes::Share;
-use crate::{record::RecordId, store::Entry};
+use crate::{
+    record::RecordId,
+    store::{Claim, ClaimRequest, Entry, StoreError},
+};
 
 /// One part of the keys. Its lock is never held over an await, and for only a few entries at a time.
 #[derive(Default)]
@@ -63,18 +66,43 @@ impl Shard {
 }
 
 impl Slot {
+    pub(super) const fn new(entry: Entry, queued_at: SystemTime) -> Self {
+        Self {
+            entry,
+            share: None,
+            queued_at,
+        }
+    }
+
+    /// Claims the key. A claim changes nothing that is counted, unless it needs room.
+    pub(super) fn claim(
+        &mut self,
+        request: ClaimRequest<'_>,
+        now: SystemTime,
+        queue: &mut Queue,
+    ) -> Result<Claim, StoreError> {
+        let queued_at = &mut self.queued_at;
+        self.entry.claim_saving(request, now, |expires_at| {
+            requeue(&request.hold.id, queue, queued_at, expires_at);
+        })
+    }
+
     /// How many bytes the run has stored.
     pub(super) fn stored(&self) -> usize {
         self.entry.stored().map_or(0, Bytes::len)
     }
 
-    /// Moves the entry in the queue if it expires before its place. Only another ttl can be as short as that.
+    /// Keeps the entry's place in the queue true after a change.
     pub(super) fn requeue(&mut self, id: &RecordId, queue: &mut Queue) {
-        let expires_at = self.entry.expires_at();
-        if expires_at < self.queued_at {
-            queue.remove(&(self.queued_at, *id));
-            queue.insert((expires_at, *id));
-            self.queued_at = expires_at;
-        }
+        requeue(id, queue, &mut self.queued_at, self.entry.expires_at());
+    }
+}
+
+/// Moves an entry in the queue if it expires before its place. Only another ttl can be as short as that.
+fn requeue(id: &RecordId, queue: &mut Queue, queued_at: &mut SystemTime, expires_at: SystemTime) {
+    if expires_at < *queued_at {
+        queue.remove(&(*queued_at, *id));
+        queue.insert((expires_at, *id));
+        *queued_at = expires_at;
     }
 }

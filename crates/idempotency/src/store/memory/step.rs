@@ -10,8 +10,11 @@ use super::{
     shard::{Queue, Slot},
 };
 use crate::{
+    Fingerprint,
     record::RecordId,
-    store::{Change, Claim, ClaimRequest, Entry, StoreError, Transition, entry::later},
+    store::{
+        Change, Claim, ClaimRequest, Entry, Hold, OnLost, StoreError, Transition, entry::later,
+    },
 };
 
 impl MemoryStore {
@@ -25,73 +28,67 @@ impl MemoryStore {
         let shard = &mut *shard;
         let now = self.clock.now();
         if let Some(slot) = shard.slots.get_mut(id) {
-            return self.change(slot, &mut shard.queue, id, |entry| step(entry, now));
+            let before = slot.stored();
+            let done = step(&mut slot.entry, now);
+            self.settle(id, slot, &mut shard.queue, before, done.change);
+            return done.reply;
         }
         let mut entry = Entry::default();
-        let Transition { reply, change } = step(&mut entry, now);
-        if change != Change::Unchanged {
+        let done = step(&mut entry, now);
+        if done.change != Change::Unchanged {
             let queued_at = entry.expires_at();
             shard.queue.insert((queued_at, *id));
-            let slot = Slot {
-                entry,
-                share: None,
-                queued_at,
-            };
+            let slot = Slot::new(entry, queued_at);
             shard.slots.insert(*id, Box::new(slot));
         }
-        reply
+        done.reply
     }
 
-    pub(super) fn claimed(&self, request: ClaimRequest<'_>) -> Result<Claim, StoreError> {
-        let hold = request.hold;
-        let mut shard = self.shard(&hold.id);
+    /// Takes the step of a claim, for which it reserves room if it makes a record of a free key.
+    // Not inlined, so that the reply is made where its caller returns it. Copying a reply would cost more than this call.
+    #[inline(never)]
+    pub(super) fn claimed(
+        &self,
+        hold: &Hold,
+        fingerprint: &Fingerprint,
+        on_lost: OnLost,
+    ) -> Result<Claim, StoreError> {
+        let request = ClaimRequest::new(hold, fingerprint, on_lost);
+        let id = &hold.id;
+        let mut shard = self.shard(id);
         let shard = &mut *shard;
         let now = self.clock.now();
-        if let Some(slot) = shard.slots.get_mut(&hold.id)
+        if let Some(slot) = shard.slots.get_mut(id)
             && !slot.entry.needs_room(request, now)
         {
-            return self.change(slot, &mut shard.queue, &hold.id, |entry| {
-                entry.claim(request, now)
-            });
+            return slot.claim(request, now, &mut shard.queue);
         }
         let share = self.make_room(shard, &hold.scope, now)?;
-        match shard.slots.entry(hold.id) {
-            Occupied(mut slot) => {
-                let slot = slot.get_mut();
-                let claimed = self.change(slot, &mut shard.queue, &hold.id, |entry| {
-                    entry.claim(request, now)
-                });
-                // The record that has expired here takes no room any more.
-                if let Some(expired) = slot.share.replace(share) {
-                    self.give_back(&expired, slot.stored());
-                }
-                claimed
-            }
+        let slot = match shard.slots.entry(*id) {
+            Occupied(slot) => slot.into_mut(),
             Vacant(free) => {
-                let mut entry = Entry::default();
-                let claimed = entry.claim(request, now);
                 let queued_at = later(now, hold.ttl);
-                shard.queue.insert((queued_at, hold.id));
-                free.insert(Box::new(Slot {
-                    entry,
-                    share: Some(share),
-                    queued_at,
-                }));
-                claimed.reply
+                shard.queue.insert((queued_at, *id));
+                free.insert(Box::new(Slot::new(Entry::default(), queued_at)))
             }
+        };
+        // A record that has expired here takes no room any more.
+        let expired = slot.stored();
+        if let Some(counted) = slot.share.replace(share) {
+            self.give_back(&counted, expired);
         }
+        slot.claim(request, now, &mut shard.queue)
     }
 
-    /// Takes a step of an entry, counts what it changes, and wakes those who wait for it.
-    fn change<T>(
+    /// Counts what a step has changed, and wakes those who wait for it.
+    fn settle(
         &self,
+        id: &RecordId,
         slot: &mut Slot,
         queue: &mut Queue,
-        id: &RecordId,
-        step: impl FnOnce(&mut Entry) -> Transition<T>,
-    ) -> T {
-        let before = slot.stored();
-        let Transition { reply, change } = step(&mut slot.entry);
+        before: usize,
+        change: Change,
+    ) {
         if change != Change::Unchanged {
             self.recount(slot, before);
             slot.requeue(id, queue);
@@ -99,6 +96,5 @@ impl MemoryStore {
         if change == Change::Ended {
             self.wakeups.wake(id);
         }
-        reply
     }
 }
