@@ -32,7 +32,7 @@ fn assert_promises(config: Config) {
     println!("{} worlds", checked.unique_state_count());
 }
 
-// proves: model-keeps-promises, stale-owner-writes, live-owner-replaced, takeover-resumes-steps
+// proves: model-keeps-promises, stale-owner-writes, live-owner-replaced
 #[test]
 fn the_protocol_keeps_its_promises_when_lost_runs_are_taken_over() {
     assert_promises(Config::SMALL);
