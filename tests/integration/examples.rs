@@ -100,6 +100,7 @@ fn queue_makes_one_invoice_for_each_message() {
     assert!(other.starts_with("message-2: not now: "), "{story}");
 }
 
+// proves: custom-store-from-entries
 #[test]
 fn store_runs_work_once_in_a_store_of_its_own() {
     run(&mut Command::new(env!("CARGO_BIN_EXE_example-store")));

@@ -43,6 +43,10 @@ impl Crate {
         let mut exports = BTreeMap::new();
         for export in code(root).split("pub use ").skip(1) {
             let path = export.split(';').next().unwrap_or_default();
+            // A hidden module exports it, and not the root.
+            if path.starts_with("crate::") {
+                continue;
+            }
             let mut names = path.split(|letter: char| !is_name(letter));
             let module = names.next().unwrap_or_default();
             exports.extend(names.map(|name| (name.to_owned(), module.to_owned())));

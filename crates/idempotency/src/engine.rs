@@ -3,7 +3,7 @@ mod builder;
 mod claim;
 mod claimed_run;
 mod commit_status;
-mod decision;
+pub(crate) mod decision;
 mod detach_on_drop;
 mod erase;
 mod finish;
@@ -63,7 +63,7 @@ use waiting::WaitingRoom;
 pub(crate) use active_runs::MAX_EXECUTION;
 pub(crate) use active_runs::RunGuard;
 pub(crate) use claimed_run::ClaimedRun;
-pub(crate) use commit_status::CommitStatus;
+pub use commit_status::CommitStatus;
 pub(crate) use detach_on_drop::DetachOnDrop;
 #[cfg(feature = "axum")]
 pub(crate) use key_state::read_stored;
@@ -133,7 +133,8 @@ pub(crate) struct WorkResult<R> {
 }
 
 /// What a run leaves under its key.
-pub(crate) enum Persist {
+#[expect(missing_debug_implementations, reason = "public for the model only")]
+pub enum Persist {
     /// This outcome, for every retry.
     Outcome(NewOutcome),
     /// Nothing: the next request runs.

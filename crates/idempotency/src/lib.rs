@@ -247,6 +247,30 @@ pub mod __private1 {
     }
 }
 
+/// The engine's decisions, for the model of the protocol in this library's tests. Not a public interface; the number changes
+/// when they do.
+#[doc(hidden)]
+pub mod __model1 {
+    pub use crate::engine::CommitStatus;
+    pub use crate::engine::Persist;
+    pub use crate::engine::decision::AfterClaim;
+    pub use crate::engine::decision::AfterLook;
+    pub use crate::engine::decision::AfterRefusedEnd;
+    pub use crate::engine::decision::Asked;
+    pub use crate::engine::decision::Predecessor;
+    pub use crate::engine::decision::TransactionalEnd;
+    pub use crate::engine::decision::after_claim;
+    pub use crate::engine::decision::after_look;
+    pub use crate::engine::decision::after_refused_end;
+    pub use crate::engine::decision::commit_status;
+    pub use crate::engine::decision::owner;
+    pub use crate::engine::decision::predecessor;
+    pub use crate::engine::decision::response_of_the_owner;
+    pub use crate::engine::decision::transactional_end;
+    pub use crate::engine::decision::waits_after;
+    pub use crate::progress::Progress;
+}
+
 /// README.md's code, so that what users copy compiles.
 #[cfg(all(doctest, feature = "macros", feature = "sqlite"))]
 #[doc = include_str!("../README.md")]

@@ -6,7 +6,7 @@ use crate::StoreError;
 
 /// The completed steps of a run and their results, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Progress {
+pub struct Progress {
     suspended: Option<Suspended>,
     steps: Vec<(Box<str>, Bytes)>,
 }
@@ -26,7 +26,7 @@ const VERSION: u8 = 2;
 
 impl Progress {
     /// Empty bytes mean no steps.
-    pub(crate) fn read(mut bytes: Bytes) -> Result<Self, StoreError> {
+    pub fn read(mut bytes: Bytes) -> Result<Self, StoreError> {
         let mut progress = Self::default();
         if bytes.is_empty() {
             return Ok(progress);
@@ -52,7 +52,7 @@ impl Progress {
     }
 
     /// No steps are written as empty bytes.
-    pub(crate) fn write(&self) -> Bytes {
+    pub fn write(&self) -> Bytes {
         let suspended = match self.suspended {
             Some(Suspended::Attempt(attempt)) => attempt,
             Some(Suspended::Unnamed) => unreachable!("progress that is written names its attempt"),
@@ -71,7 +71,7 @@ impl Progress {
     }
 
     /// Whether the attempt with this number, the latest so far, has suspended itself.
-    pub(crate) fn is_suspended(&self, attempt: u32) -> bool {
+    pub fn is_suspended(&self, attempt: u32) -> bool {
         match self.suspended {
             Some(Suspended::Attempt(suspended)) => suspended == attempt,
             Some(Suspended::Unnamed) => true,
@@ -80,7 +80,7 @@ impl Progress {
     }
 
     /// The bytes that the attempt with this number stores when it suspends itself.
-    pub(crate) fn suspended_by(&self, attempt: u32) -> Bytes {
+    pub fn suspended_by(&self, attempt: u32) -> Bytes {
         let suspended = Self {
             suspended: Some(Suspended::Attempt(attempt)),
             steps: self.steps.clone(),
@@ -89,12 +89,12 @@ impl Progress {
     }
 
     /// Removes the note that an attempt has suspended itself.
-    pub(crate) fn resume(&mut self) {
+    pub fn resume(&mut self) {
         self.suspended = None;
     }
 
     /// Gives a suspended attempt of version 1 its number. Returns whether there was one.
-    pub(crate) fn name_attempt(&mut self, attempt: u32) -> bool {
+    pub fn name_attempt(&mut self, attempt: u32) -> bool {
         let is_unnamed = self.suspended == Some(Suspended::Unnamed);
         if is_unnamed {
             self.suspended = Some(Suspended::Attempt(attempt));
@@ -103,12 +103,13 @@ impl Progress {
     }
 
     /// The result of the step with this name, if it is completed.
-    pub(crate) fn get(&self, name: &str) -> Option<&Bytes> {
+    pub fn get(&self, name: &str) -> Option<&Bytes> {
         let step = self.steps.iter().find(|(done, _)| **done == *name);
         step.map(|(_, result)| result)
     }
 
-    pub(crate) fn push(&mut self, name: &str, result: Bytes) {
+    /// Adds a step that is completed.
+    pub fn push(&mut self, name: &str, result: Bytes) {
         self.steps.push((name.into(), result));
     }
 

@@ -38,10 +38,12 @@
 //!     belong to. For all other callers a key that has only spent tokens is free: it is not inspected or listed, and
 //!     the next claim is attempt 1.
 //!
-//! The example `store` of this crate is a complete store.
+//! [`Entry`] has these transitions as methods, so that a store has to load an entry, call one of them and save the entry, as one
+//! atomic step. The example `store` of this crate is such a store.
 
 mod claim;
 mod debug;
+mod entry;
 mod error;
 #[cfg(feature = "firestore")]
 mod firestore;
@@ -85,6 +87,9 @@ pub use claim::Claim;
 pub use claim::ClaimRequest;
 pub use claim::Hold;
 pub use claim::OnLost;
+pub use entry::Change;
+pub use entry::Entry;
+pub use entry::Transition;
 pub use error::StoreError;
 pub use error::StoreErrorKind;
 #[cfg(feature = "firestore")]

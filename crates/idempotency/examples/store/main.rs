@@ -2,20 +2,13 @@
 //!
 //! `cargo run --example store -p idempotency --features conformance` runs work once, in this store.
 //! `cargo test --example store -p idempotency --features conformance` runs one test for each promise.
-//!
-//! `entry.rs` is what the store knows of one key, `claim.rs` and `steps.rs` say what each step makes of it, `map.rs` takes each
-//! step under one lock, and `verbs.rs` is the trait.
 
-mod claim;
-mod entry;
-mod map;
-mod steps;
-mod verbs;
+mod hash_map_store;
 
 use std::{convert::Infallible, error::Error};
 
+use hash_map_store::HashMapStore;
 use idempotency::{Clock, Fingerprint, Idempotency, IdempotencyKey, Run, Scope};
-use map::HashMapStore;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {

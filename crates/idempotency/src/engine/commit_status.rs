@@ -13,7 +13,12 @@ use crate::{
 };
 
 /// The key's state after such a commit.
-pub(crate) enum CommitStatus {
+#[expect(
+    missing_docs,
+    missing_debug_implementations,
+    reason = "public for the model only"
+)]
+pub enum CommitStatus {
     /// The transaction was committed, with this outcome, which is stored until then.
     Committed {
         outcome: Bytes,

@@ -2,6 +2,12 @@
 //!
 //! These functions call no store and read no clock, so a model of the protocol can run them as they are.
 
+#![expect(
+    missing_docs,
+    missing_debug_implementations,
+    reason = "public for the model only"
+)]
+
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -17,9 +23,9 @@ use crate::{
 
 /// The fingerprints of a request.
 #[derive(Clone)]
-pub(crate) struct Asked {
+pub struct Asked {
     /// The form in which the key is claimed.
-    pub(crate) fingerprint: Fingerprint,
+    pub fingerprint: Fingerprint,
     forms: Forms,
 }
 
@@ -31,8 +37,17 @@ impl Asked {
         }
     }
 
+    /// The request of a model, which has one form.
+    #[must_use]
+    pub const fn in_one_form(fingerprint: Fingerprint) -> Self {
+        Self {
+            fingerprint,
+            forms: Forms::only(fingerprint),
+        }
+    }
+
     /// Refuses the request if the record with this fingerprint belongs to a different request.
-    pub(super) fn same_as(&self, recorded: &Fingerprint) -> Result<(), Rejection> {
+    pub fn same_as(&self, recorded: &Fingerprint) -> Result<(), Rejection> {
         if self.forms.match_stored(recorded) {
             Ok(())
         } else if self.fingerprint.comparable(recorded) {
@@ -44,7 +59,7 @@ impl Asked {
 }
 
 /// What follows the store's response to a claim.
-pub(super) enum AfterClaim {
+pub enum AfterClaim {
     /// The request holds the key, and its work runs.
     Run {
         attempt: u32,
@@ -63,7 +78,7 @@ pub(super) enum AfterClaim {
     Refuse(Rejection),
 }
 
-pub(super) fn after_claim(asked: &Asked, claim: Claim) -> AfterClaim {
+pub fn after_claim(asked: &Asked, claim: Claim) -> AfterClaim {
     let recorded = match &claim {
         Claim::Won { .. } => None,
         Claim::InFlight { fingerprint }
@@ -93,13 +108,13 @@ pub(super) fn after_claim(asked: &Asked, claim: Claim) -> AfterClaim {
 
 /// Whether a request that may wait does wait after this claim: if a different request holds the key, it is refused at
 /// once.
-pub(super) fn waits_after(claim: &Claim, claimed_as: &Fingerprint) -> bool {
+pub fn waits_after(claim: &Claim, claimed_as: &Fingerprint) -> bool {
     matches!(claim, Claim::InFlight { fingerprint } if fingerprint == claimed_as)
 }
 
 /// What the run took its key from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Predecessor {
+pub enum Predecessor {
     /// A free key: this is the first attempt.
     None,
     /// A run that crashed or lost its lease.
@@ -108,7 +123,7 @@ pub(super) enum Predecessor {
     Suspended,
 }
 
-pub(super) fn predecessor(attempt: u32, progress: &Progress) -> Predecessor {
+pub fn predecessor(attempt: u32, progress: &Progress) -> Predecessor {
     match attempt.checked_sub(1) {
         None | Some(0) => Predecessor::None,
         Some(previous) if progress.is_suspended(previous) => Predecessor::Suspended,
@@ -117,7 +132,7 @@ pub(super) fn predecessor(attempt: u32, progress: &Progress) -> Predecessor {
 }
 
 /// What a transactional request does about the record that it finds before it runs.
-pub(super) enum AfterLook {
+pub enum AfterLook {
     /// There is none, so the run's own transaction will write it.
     RunInTransaction,
     /// A run under a lease left it, such as one of an earlier version of the service. This run also takes a lease, and
@@ -130,7 +145,7 @@ pub(super) enum AfterLook {
     },
 }
 
-pub(super) fn after_look(asked: &Asked, found: Option<Record>) -> Result<AfterLook, Rejection> {
+pub fn after_look(asked: &Asked, found: Option<Record>) -> Result<AfterLook, Rejection> {
     let Some(record) = found else {
         return Ok(AfterLook::RunInTransaction);
     };
@@ -145,7 +160,7 @@ pub(super) fn after_look(asked: &Asked, found: Option<Record>) -> Result<AfterLo
 }
 
 /// How a run ends that has no hold in the store.
-pub(super) enum TransactionalEnd {
+pub enum TransactionalEnd {
     /// Its response is sent; the record that its transaction wrote lasts until then.
     Send(Option<SystemTime>),
     /// Another run's response counts.
@@ -157,7 +172,7 @@ pub(super) enum TransactionalEnd {
     ClaimAndStore,
 }
 
-pub(super) const fn transactional_end(persist: &Persist) -> TransactionalEnd {
+pub const fn transactional_end(persist: &Persist) -> TransactionalEnd {
     match persist {
         Persist::AlreadyCommitted(expires_at) => TransactionalEnd::Send(Some(*expires_at)),
         Persist::OutcomeUnknown => TransactionalEnd::Send(None),
@@ -171,7 +186,7 @@ pub(super) const fn transactional_end(persist: &Persist) -> TransactionalEnd {
 
 /// What the record says of a transaction whose commit was not confirmed. The caller has written to the record before: a
 /// commit that is still in progress either waits for that write or fails on it.
-pub(super) fn commit_status(own: &Token, record: Record) -> CommitStatus {
+pub fn commit_status(own: &Token, record: Record) -> CommitStatus {
     match record.phase {
         Phase::Completed { outcome } if record.token == *own => CommitStatus::Committed {
             outcome,
@@ -182,7 +197,7 @@ pub(super) fn commit_status(own: &Token, record: Record) -> CommitStatus {
 }
 
 /// What a run does when the store does not complete its hold because it does not find the hold to be the run's own.
-pub(super) enum AfterRefusedEnd {
+pub enum AfterRefusedEnd {
     /// The store may have lost the record, as a server that fails over can: the run claims its key again, and retries its
     /// end.
     Reclaim,
@@ -190,7 +205,7 @@ pub(super) enum AfterRefusedEnd {
     SendUnlessOwned,
 }
 
-pub(super) const fn after_refused_end(persist: &Persist) -> AfterRefusedEnd {
+pub const fn after_refused_end(persist: &Persist) -> AfterRefusedEnd {
     match persist {
         Persist::Outcome(_) | Persist::Steps(_) => AfterRefusedEnd::Reclaim,
         _ => AfterRefusedEnd::SendUnlessOwned,
@@ -198,7 +213,7 @@ pub(super) const fn after_refused_end(persist: &Persist) -> AfterRefusedEnd {
 }
 
 /// Whether another run owns the key, where the store does not find the run's hold.
-pub(super) fn owner(own: &Token, found: Option<&Record>) -> IfOwner<()> {
+pub fn owner(own: &Token, found: Option<&Record>) -> IfOwner<()> {
     if found.is_some_and(|record| record.token != *own) {
         IfOwner::NotOwner
     } else {
@@ -208,7 +223,7 @@ pub(super) fn owner(own: &Token, found: Option<&Record>) -> IfOwner<()> {
 
 /// What the client of a run that lost its key receives: the owner's response, once there is one. A run that lost its key
 /// has stored nothing, and two different responses to one key would contradict each other.
-pub(super) fn response_of_the_owner(
+pub fn response_of_the_owner(
     asked: &Asked,
     found: Option<Record>,
 ) -> Result<(Bytes, SystemTime), Rejection> {

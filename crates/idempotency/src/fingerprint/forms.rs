@@ -25,6 +25,14 @@ impl Forms {
         }
     }
 
+    /// The same form in all versions.
+    pub(crate) const fn only(form: Fingerprint) -> Self {
+        Self {
+            current: form,
+            earlier: form,
+        }
+    }
+
     /// The form for new records.
     pub(crate) const fn current(&self) -> Fingerprint {
         self.current

@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use super::Listed;
 use crate::record::{Phase, Record, RecordId};
 
 /// Which records [`Store::list`](super::Store::list) returns.
@@ -80,6 +81,24 @@ impl ListRequest {
     pub fn labelled(mut self, label: &str) -> Self {
         self.label = Some(label.into());
         self
+    }
+
+    /// The response to this request, selected from all records of a store: for stores that filter after reading. `now` is the
+    /// store's time.
+    #[must_use]
+    pub fn select(
+        &self,
+        records: impl IntoIterator<Item = Record>,
+        now: SystemTime,
+    ) -> Vec<Listed> {
+        let mut selected: Vec<_> = records
+            .into_iter()
+            .filter(|record| self.after.is_none_or(|after| record.id > after))
+            .filter(|record| self.matches(record, now))
+            .collect();
+        selected.sort_unstable_by_key(|record| record.id);
+        selected.truncate(self.limit);
+        selected.into_iter().map(Listed::from).collect()
     }
 
     /// Whether a record matches the request's filters, for stores that filter after reading. The store applies `limit`

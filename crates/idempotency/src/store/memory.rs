@@ -1,7 +1,8 @@
-mod operators;
+mod list;
 mod room;
 mod scopes;
 mod shard;
+mod step;
 
 use std::{
     fmt,
@@ -17,13 +18,12 @@ use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::{
-    Claim, ClaimRequest, Hold, IfOwner, ListRequest, Listed, Phase, Polling, Record, RecordId,
-    Resolution, ScopeId, Store, StoreError, Subscription, Token, Wakeups, share::admit,
-    spent::SpentTokens,
+    Claim, ClaimRequest, Hold, IfOwner, ListRequest, Listed, Polling, Record, RecordId, Resolution,
+    ScopeId, Store, StoreError, Subscription, Token, Wakeups, share::admit,
 };
-use crate::{Clock, Fingerprint, OnLost};
+use crate::{Clock, Fingerprint};
 use scopes::Scopes;
-use shard::{Entry, Shard};
+use shard::Shard;
 
 /// A store in the memory of one process: nothing to install, and its records end with the process.
 ///
@@ -114,156 +114,24 @@ impl Store for MemoryStore {
             fingerprint,
             on_lost,
         } = request;
-        let mut shard = self.shard(&hold.id);
-        let now = self.clock.now();
-        let (attempt, progress, spent) = match shard.living(&hold.id, now) {
-            Some(entry) if entry.is_spent(&hold.token) => return Err(StoreError::withdrawn()),
-            None => (1, Bytes::new(), SpentTokens::default()),
-            Some(entry) if entry.is_free() => (1, Bytes::new(), entry.spent_tokens()),
-            Some(entry) => match &entry.phase {
-                Phase::Completed { outcome } => {
-                    return Ok(Claim::Completed {
-                        fingerprint: entry.fingerprint,
-                        outcome: outcome.clone(),
-                        expires_at: entry.expires_at,
-                    });
-                }
-                Phase::InFlight { progress, .. } if entry.token == hold.token => {
-                    return Ok(Claim::Won {
-                        attempt: entry.attempt,
-                        progress: progress.clone(),
-                    });
-                }
-                Phase::InFlight { progress, .. } if entry.may_be_taken(fingerprint, now) => {
-                    match on_lost {
-                        OnLost::TakeOver => {
-                            (entry.attempt + 1, progress.clone(), entry.spent_tokens())
-                        }
-                        OnLost::Refuse => {
-                            return Ok(Claim::Unknown {
-                                fingerprint: entry.fingerprint,
-                            });
-                        }
-                    }
-                }
-                Phase::InFlight { .. } => {
-                    return Ok(Claim::InFlight {
-                        fingerprint: entry.fingerprint,
-                    });
-                }
-            },
-        };
-        let reserved = match attempt {
-            1 => Some(self.make_room(&mut shard, &hold.scope, now)?),
-            _ => None,
-        };
-        let (share, created_at, labels) = match (reserved, shard.remove(&hold.id)) {
-            (None, Some(replaced)) => (replaced.share, replaced.created_at, replaced.labels),
-            (reserved, replaced) => {
-                replaced.iter().for_each(|entry| self.forget(entry));
-                (reserved, now, hold.labels.clone())
-            }
-        };
-        let lease_until = later(now, hold.lease);
-        let entry = Entry {
-            fingerprint: *fingerprint,
-            token: hold.token,
-            share,
-            attempt,
-            is_withdrawn: false,
-            spent,
-            expires_at: later(lease_until, hold.ttl),
-            queued_at: later(now, hold.ttl),
-            phase: Phase::InFlight {
-                lease_until,
-                progress: progress.clone(),
-            },
-            created_at,
-            completed_at: None,
-            labels,
-        };
-        shard.insert(hold.id, entry);
-        Ok(Claim::Won { attempt, progress })
+        self.claimed(hold, fingerprint, on_lost)
     }
 
-    async fn withdraw(&self, hold: &Hold, fingerprint: &Fingerprint) -> Result<(), StoreError> {
-        let mut shard = self.shard(&hold.id);
-        let now = self.clock.now();
-        let forgotten_at = later(later(now, hold.lease), hold.ttl);
-        let Some(entry) = shard.living(&hold.id, now) else {
-            if let Some(expired) = shard.remove(&hold.id) {
-                self.forget(&expired);
-            }
-            let mark = Entry::free(*fingerprint, hold.token, now, forgotten_at);
-            shard.insert(hold.id, mark);
-            return Ok(());
-        };
-        let is_own = entry.token == hold.token;
-        let (attempt, expires_at) = (entry.attempt, entry.expires_at);
-        if entry.is_spent(&hold.token) {
-            return Ok(());
-        }
-        match &entry.phase {
-            _ if entry.is_free() => {
-                self.free(&mut shard, &hold.id, hold.token, now, forgotten_at);
-            }
-            Phase::InFlight { progress, .. } if is_own && attempt == 1 && progress.is_empty() => {
-                self.free(&mut shard, &hold.id, hold.token, now, forgotten_at);
-            }
-            Phase::InFlight { .. } if is_own => {
-                self.suspend_as(&mut shard, hold, (attempt - 1).max(1), now);
-            }
-            // The claim may yet arrive, perhaps when this run is lost or its key is free.
-            Phase::InFlight { .. } => shard.update(&hold.id, expires_at, |entry| {
-                entry.spent = entry.spent.with(&hold.token);
-            }),
-            Phase::Completed { .. } => {}
-        }
+    async fn withdraw(&self, hold: &Hold, _: &Fingerprint) -> Result<(), StoreError> {
+        self.step(&hold.id, |entry, now| entry.withdraw(hold, now));
         Ok(())
     }
 
     async fn renew(&self, hold: &Hold) -> Result<IfOwner<()>, StoreError> {
-        let mut shard = self.shard(&hold.id);
-        let now = self.clock.now();
-        if !shard.owns(&hold.id, &hold.token, now) {
-            return Ok(IfOwner::NotOwner);
-        }
-        let renewed = later(now, hold.lease);
-        shard.update(&hold.id, later(renewed, hold.ttl), |entry| {
-            if let Phase::InFlight { lease_until, .. } = &mut entry.phase {
-                *lease_until = renewed;
-            }
-        });
-        Ok(IfOwner::Done(()))
+        Ok(self.step(&hold.id, |entry, now| entry.renew(hold, now)))
     }
 
     async fn checkpoint(&self, hold: &Hold, progress: Bytes) -> Result<IfOwner<()>, StoreError> {
-        let mut shard = self.shard(&hold.id);
-        if !shard.owns(&hold.id, &hold.token, self.clock.now()) {
-            return Ok(IfOwner::NotOwner);
-        }
-        self.keep_progress(&mut shard, &hold.id, progress);
-        Ok(IfOwner::Done(()))
+        Ok(self.step(&hold.id, |entry, now| entry.checkpoint(hold, progress, now)))
     }
 
     async fn suspend(&self, hold: &Hold, progress: Bytes) -> Result<IfOwner<()>, StoreError> {
-        let mut shard = self.shard(&hold.id);
-        let now = self.clock.now();
-        if let Some(entry) = shard.living(&hold.id, now)
-            && entry.is_withdrawn
-            && entry.is_in_flight()
-            && entry.token == hold.token
-        {
-            // The same owner repeats a call that was done but whose reply was lost.
-            return Ok(IfOwner::Done(()));
-        }
-        if !shard.owns(&hold.id, &hold.token, now) {
-            return Ok(IfOwner::NotOwner);
-        }
-        self.keep_progress(&mut shard, &hold.id, progress);
-        let attempt = shard.entries.get(&hold.id).map_or(1, |entry| entry.attempt);
-        self.suspend_as(&mut shard, hold, attempt, now);
-        Ok(IfOwner::Done(()))
+        Ok(self.step(&hold.id, |entry, now| entry.suspend(hold, progress, now)))
     }
 
     async fn complete(
@@ -271,39 +139,20 @@ impl Store for MemoryStore {
         hold: &Hold,
         outcome: Bytes,
     ) -> Result<IfOwner<SystemTime>, StoreError> {
-        let mut shard = self.shard(&hold.id);
-        let now = self.clock.now();
-        if shard.owns(&hold.id, &hold.token, now) {
-            let expires_at = later(now, hold.ttl);
-            self.keep(&mut shard, &hold.id, hold.token, outcome, now, expires_at);
-            return Ok(IfOwner::Done(expires_at));
-        }
-        // The same owner repeats a completion that was done but whose reply was lost.
-        let own = shard.own(&hold.id, &hold.token, now);
-        Ok(own.map_or(IfOwner::NotOwner, |entry| IfOwner::Done(entry.expires_at)))
+        Ok(self.step(&hold.id, |entry, now| entry.complete(hold, outcome, now)))
     }
 
     async fn release(&self, hold: &Hold) -> Result<IfOwner<()>, StoreError> {
-        let mut shard = self.shard(&hold.id);
-        let now = self.clock.now();
-        if !shard.owns(&hold.id, &hold.token, now) {
-            return Ok(IfOwner::NotOwner);
-        }
-        self.free(
-            &mut shard,
-            &hold.id,
-            hold.token,
-            now,
-            later(now, hold.lease),
-        );
-        Ok(IfOwner::Done(()))
+        Ok(self.step(&hold.id, |entry, now| entry.release(hold, now)))
     }
 
     async fn inspect(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
         let now = self.clock.now();
         let shard = self.shard(id);
-        let entry = shard.living(id, now).filter(|entry| !entry.is_free());
-        Ok(entry.map(|entry| entry.record(*id)))
+        Ok(shard
+            .slots
+            .get(id)
+            .and_then(|slot| slot.entry.inspect(id, now)))
     }
 
     async fn list(&self, request: &ListRequest) -> Result<Vec<Listed>, StoreError> {
@@ -316,7 +165,8 @@ impl Store for MemoryStore {
         seen: &Token,
         resolution: Resolution,
     ) -> Result<IfOwner<()>, StoreError> {
-        Ok(self.resolved(id, seen, resolution))
+        let fresh = Token::random();
+        Ok(self.step(id, |entry, now| entry.resolve(seen, resolution, fresh, now)))
     }
 
     async fn purge_expired(&self, limit: usize) -> Result<usize, StoreError> {
@@ -327,7 +177,7 @@ impl Store for MemoryStore {
             let removed = shard
                 .lock()
                 .take_expired(now, PURGED_AT_ONCE.min(limit - purged));
-            removed.iter().for_each(|entry| self.forget(entry));
+            removed.iter().for_each(|slot| self.forget(slot));
             purged += removed.len();
         }
         Ok(purged)
@@ -346,12 +196,6 @@ impl Default for MemoryStore {
     fn default() -> Self {
         Self::new()
     }
-}
-
-/// Caps a longer span at a century.
-fn later(time: SystemTime, by: Duration) -> SystemTime {
-    const CENTURY: Duration = Duration::from_secs(100 * 365 * 86_400);
-    time + by.min(CENTURY)
 }
 
 impl fmt::Debug for MemoryStore {

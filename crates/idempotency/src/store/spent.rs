@@ -1,10 +1,12 @@
 //! The spent tokens next to a record, whose claims take nothing any more.
 
+use std::fmt;
+
 use super::MAX_SPENT_TOKENS;
 use crate::record::Token;
 
 /// Spent tokens, the latest first, as their bytes one after another.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub(super) struct SpentTokens(Vec<u8>);
 
 /// How many bytes a token has.
@@ -31,11 +33,30 @@ impl SpentTokens {
         self.0.chunks(TOKEN).any(|spent| spent == token.as_bytes())
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = Token> {
+        let (tokens, _) = self.0.as_chunks();
+        tokens.iter().copied().map(Token::from_bytes)
+    }
+
     /// These tokens and a later one, which replaces the earliest if there are too many.
     pub(super) fn with(&self, token: &Token) -> Self {
         let mut tokens = token.as_bytes().to_vec();
         tokens.extend_from_slice(&self.0);
         tokens.truncate(MAX_SPENT_TOKENS * TOKEN);
         Self(tokens)
+    }
+}
+
+/// The first of these tokens, as many as a key remembers.
+impl FromIterator<Token> for SpentTokens {
+    fn from_iter<I: IntoIterator<Item = Token>>(tokens: I) -> Self {
+        let latest = tokens.into_iter().take(MAX_SPENT_TOKENS);
+        Self(latest.flat_map(|token| *token.as_bytes()).collect())
+    }
+}
+
+impl fmt::Debug for SpentTokens {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "({} tokens)", self.0.len() / TOKEN)
     }
 }

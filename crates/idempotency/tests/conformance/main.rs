@@ -2,6 +2,7 @@
 
 #[path = "../support/delegate.rs"]
 pub mod delegate;
+mod parts;
 mod wrong;
 
 use async_trait::async_trait;

@@ -1,0 +1,203 @@
+//! All that a store holds for one key, and what each verb of the contract makes of it.
+
+mod claim;
+mod owner;
+mod resolve;
+mod transition;
+
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+
+use super::spent::SpentTokens;
+use crate::{
+    Fingerprint,
+    labels::Labels,
+    record::{Phase, Record, RecordId, Token},
+};
+pub use transition::{Change, Transition};
+
+/// All that a store holds for one key: its record, or that the key is free, and its spent tokens.
+///
+/// Each verb of [`Store`](super::Store) that changes a key is a method here, with the time as an argument. It calls nothing, so a
+/// store is complete that does three things in one atomic step, under a lock or by compare-and-swap: load the entry of a key,
+/// call the verb's method, and save the entry. [`MemoryStore`](super::MemoryStore) is such a store, and so is the example `store` of
+/// this crate.
+///
+/// ```
+/// use std::time::{Duration, SystemTime};
+///
+/// use idempotency::{
+///     Fingerprint, OnLost,
+///     store::{Change, Claim, ClaimRequest, Entry, Hold, RecordId, Token},
+/// };
+///
+/// let (lease, ttl) = (Duration::from_secs(30), Duration::from_secs(3600));
+/// let hold = Hold::new(RecordId::from_bytes([7; 32]), Token::random(), lease, ttl);
+/// let fingerprint = Fingerprint::of([b"book".as_slice()]);
+/// let now = SystemTime::now();
+///
+/// let mut entry = Entry::default();
+/// let request = ClaimRequest::new(&hold, &fingerprint, OnLost::TakeOver);
+/// let claimed = entry.claim(request, now);
+/// assert!(matches!(claimed.reply, Ok(Claim::Won { attempt: 1, .. })));
+///
+/// let completed = entry.complete(&hold, "a response".into(), now + Duration::from_secs(1));
+/// assert_eq!(completed.change, Change::Ended);
+///
+/// let retry = hold.clone().with_token(Token::random());
+/// let request = ClaimRequest::new(&retry, &fingerprint, OnLost::TakeOver);
+/// let claimed = entry.claim(request, now + Duration::from_secs(60));
+/// assert!(matches!(claimed.reply, Ok(Claim::Completed { outcome, .. }) if outcome == "a response"));
+/// ```
+///
+/// The [default](Self::default) is the entry of a key of which nothing is stored. An entry that has expired is treated as that one,
+/// whether it was removed or not. All times of an entry have to come from one clock.
+///
+/// # Saving an entry
+///
+/// A store in memory saves the entry as it is. One that writes bytes saves the parts, each in a form of its own, and restores the
+/// entry from them:
+///
+/// | Part | Written from | Restored by |
+/// |---|---|---|
+/// | the record, if there is one | [`inspect`](Self::inspect) | [`from_record`](Self::from_record) |
+/// | the spent tokens | [`spent_tokens`](Self::spent_tokens) | both constructors |
+/// | when the entry expires | [`expires_at`](Self::expires_at) | [`of_free_key`](Self::of_free_key); a record has it |
+///
+/// Bytes that it cannot read are an [error](super::StoreError::unreadable), and not an absent entry. A store with a limit on outcomes
+/// and progress compares their length before it calls the method.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The run that the record describes; `None` if the key is free.
+    run: Option<Run>,
+    /// The spent tokens, except that of the run.
+    spent: SpentTokens,
+    /// When the record, or the memory of the spent tokens, expires.
+    expires_at: SystemTime,
+}
+
+/// The latest run of a key: a record without its id and its expiry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Run {
+    fingerprint: Fingerprint,
+    token: Token,
+    /// Whether this token is spent: the run was suspended, or its take-over was withdrawn.
+    is_spent: bool,
+    attempt: u32,
+    phase: Phase,
+    created_at: Option<SystemTime>,
+    completed_at: Option<SystemTime>,
+    labels: Labels,
+}
+
+impl Default for Entry {
+    /// The entry of a key of which nothing is stored.
+    fn default() -> Self {
+        Self {
+            run: None,
+            spent: SpentTokens::default(),
+            expires_at: SystemTime::UNIX_EPOCH,
+        }
+    }
+}
+
+impl Entry {
+    /// The entry of a key with this record and these spent tokens, the latest first.
+    #[must_use]
+    pub fn from_record(record: Record, spent_tokens: &[Token]) -> Self {
+        let is_own = |token: &&Token| **token == record.token;
+        let others = spent_tokens.iter().filter(|token| !is_own(token));
+        Self {
+            spent: others.copied().collect(),
+            expires_at: record.expires_at,
+            run: Some(Run {
+                fingerprint: record.fingerprint,
+                token: record.token,
+                is_spent: spent_tokens.iter().any(|token| is_own(&token)),
+                attempt: record.attempt,
+                phase: record.phase,
+                created_at: record.created_at,
+                completed_at: record.completed_at,
+                labels: record.labels,
+            }),
+        }
+    }
+
+    /// The entry of a free key, which has these spent tokens, the latest first, until this time.
+    #[must_use]
+    pub fn of_free_key(spent_tokens: &[Token], expires_at: SystemTime) -> Self {
+        Self {
+            run: None,
+            spent: spent_tokens.iter().copied().collect(),
+            expires_at,
+        }
+    }
+
+    /// The record, unless the key is free or its record has expired.
+    #[must_use]
+    pub fn inspect(&self, id: &RecordId, now: SystemTime) -> Option<Record> {
+        let run = self.run.as_ref().filter(|_| !self.is_expired(now))?;
+        let mut record = Record::new(
+            *id,
+            run.fingerprint,
+            run.token,
+            run.attempt,
+            self.expires_at,
+            run.phase.clone(),
+        );
+        record.created_at = run.created_at;
+        record.completed_at = run.completed_at;
+        record.labels = run.labels.clone();
+        Some(record)
+    }
+
+    /// The tokens whose claims take nothing any more, the latest first. That of a suspended run is among them.
+    #[must_use]
+    pub fn spent_tokens(&self) -> Vec<Token> {
+        let own = self.run.iter().filter(|run| run.is_spent);
+        own.map(|run| run.token).chain(self.spent.iter()).collect()
+    }
+
+    /// When the entry expires. A store may remove it from then on, and has to keep it until then.
+    #[must_use]
+    pub const fn expires_at(&self) -> SystemTime {
+        self.expires_at
+    }
+
+    /// Whether the entry has expired, so that the key is one of which nothing is stored.
+    #[must_use]
+    pub fn is_expired(&self, now: SystemTime) -> bool {
+        self.expires_at <= now
+    }
+
+    /// What the run has stored: its progress so far, or its outcome; `None` if the key is free.
+    pub(super) fn stored(&self) -> Option<&Bytes> {
+        self.run.as_ref().map(|run| match &run.phase {
+            Phase::InFlight { progress, .. } => progress,
+            Phase::Completed { outcome } => outcome,
+        })
+    }
+
+    /// Frees the key and spends this token, at least until then. Other spent tokens are remembered for as long as before.
+    fn free(&mut self, token: &Token, until: SystemTime) {
+        if let Some(run) = self.run.take()
+            && run.token != *token
+            && run.is_spent
+        {
+            self.spent = self.spent.with(&run.token);
+        }
+        self.expires_at = if self.spent.is_empty() {
+            until
+        } else {
+            self.expires_at.max(until)
+        };
+        self.spent = self.spent.with(token);
+    }
+}
+
+/// Caps a longer span at a century.
+pub(super) fn later(time: SystemTime, by: Duration) -> SystemTime {
+    const CENTURY: Duration = Duration::from_secs(100 * 365 * 86_400);
+    time + by.min(CENTURY)
+}

@@ -1,0 +1,58 @@
+//! What an operator does with a record.
+
+use std::time::SystemTime;
+
+use super::{Entry, Transition, later};
+use crate::{
+    labels::Labels,
+    record::{Phase, Token},
+    store::{IfOwner, Resolution, SPENT_FOR},
+};
+
+impl Entry {
+    /// Ends a hold, or changes a completed record, if `seen` is still its token; see [`Store::resolve`](crate::Store::resolve).
+    ///
+    /// `fresh` is a [random](Token::random) token. If the hold is completed, it becomes that of the record, so that the owner that was
+    /// given up can complete nothing any more, not even "again".
+    pub fn resolve(
+        &mut self,
+        seen: &Token,
+        resolution: Resolution,
+        fresh: Token,
+        now: SystemTime,
+    ) -> Transition<IfOwner<()>> {
+        if self.is_expired(now) {
+            return Transition::unchanged(IfOwner::NotOwner);
+        }
+        let Some(run) = self.run.as_mut().filter(|run| run.token == *seen) else {
+            return Transition::unchanged(IfOwner::NotOwner);
+        };
+        // A withdrawn take-over is a hold too: the previous run is as lost as before.
+        let is_completed = matches!(run.phase, Phase::Completed { .. });
+        match resolution {
+            // The token is spent: a claim or a completion by that run may be on its way yet.
+            Resolution::Release if !is_completed => {
+                self.free(seen, later(now, SPENT_FOR));
+                Transition::ended(IfOwner::Done(()))
+            }
+            Resolution::Forget if is_completed => {
+                self.free(seen, later(now, SPENT_FOR));
+                Transition::ended(IfOwner::Done(()))
+            }
+            Resolution::Complete { outcome, ttl } if !is_completed => {
+                self.keep(fresh, outcome, now, ttl);
+                Transition::ended(IfOwner::Done(()))
+            }
+            Resolution::Replace { outcome } if is_completed => {
+                run.phase = Phase::Completed { outcome };
+                Transition::changed(IfOwner::Done(()))
+            }
+            Resolution::Erase { outcome } if is_completed => {
+                run.phase = Phase::Completed { outcome };
+                run.labels = Labels::new(run.labels.route(), None);
+                Transition::changed(IfOwner::Done(()))
+            }
+            _ => Transition::unchanged(IfOwner::NotOwner),
+        }
+    }
+}

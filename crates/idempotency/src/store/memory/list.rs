@@ -1,0 +1,36 @@
+//! Listing records, for operators.
+
+use super::MemoryStore;
+use crate::store::{ListRequest, Listed};
+
+impl MemoryStore {
+    pub(super) fn listed(&self, request: &ListRequest) -> Vec<Listed> {
+        let (after, limit) = (request.after.as_ref(), request.limit);
+        let now = self.clock.now();
+        let first = after.map_or(0, |id| usize::from(id.as_bytes()[0]));
+        let mut listed = Vec::new();
+        for shard in &self.shards[first..] {
+            if listed.len() >= limit {
+                break;
+            }
+            let shard = shard.lock();
+            let mut ids: Vec<_> = shard
+                .slots
+                .iter()
+                .filter(|(id, _)| after.is_none_or(|after| *id > after))
+                .filter(|(id, slot)| {
+                    let record = slot.entry.inspect(id, now);
+                    record.is_some_and(|record| request.matches(&record, now))
+                })
+                .map(|(id, _)| *id)
+                .collect();
+            ids.sort_unstable();
+            ids.truncate(limit - listed.len());
+            listed.extend(
+                ids.into_iter()
+                    .filter_map(|id| Some(shard.slots.get(&id)?.entry.inspect(&id, now)?.into())),
+            );
+        }
+        listed
+    }
+}
