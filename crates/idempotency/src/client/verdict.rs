@@ -38,6 +38,7 @@ impl Verdict {
             (StatusCode::INTERNAL_SERVER_ERROR, Some("idempotency_misconfigured")) => Self::Final,
             // The connection broke while the request was sent.
             (StatusCode::BAD_REQUEST, Some("content_incomplete")) => Self::Retry,
+            _ if status.is_redirection() => Self::Final,
             _ if response.headers().contains_key(RETRY_AFTER) => Self::Retry,
             _ => Self::of_status(status),
         }
@@ -55,11 +56,14 @@ impl Verdict {
     }
 }
 
-/// The `code` of a problem. Neither a status nor a text says as exactly what has happened.
+/// The code of a problem, from its field or its body. Neither a status nor a text says as exactly what has happened.
 fn code(response: &Response) -> Option<String> {
     #[derive(Deserialize)]
     struct Problem {
         code: String,
+    }
+    if let Some(code) = response.problem() {
+        return Some(code.to_owned());
     }
     let media_type = response.headers().get(CONTENT_TYPE)?.to_str().ok()?;
     let essence = media_type.split(';').next()?.trim();

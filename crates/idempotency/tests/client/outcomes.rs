@@ -113,6 +113,8 @@ async fn a_refusal_after_an_attempt_that_may_have_arrived_is_no_response() {
         "401 Unauthorized",
         "403 Forbidden",
         "404 Not Found",
+        "302 Found",
+        "307 Temporary Redirect",
         "413 Content Too Large",
         "422 Unprocessable Content",
         "501 Not Implemented",
