@@ -8,7 +8,7 @@ use crate::{
     script::{Script, reply, status},
 };
 
-// proves: client-clock-makes-no-key-younger
+// proves: client-survives-clock-changes
 #[tokio::test]
 async fn a_clock_that_is_set_back_leaves_the_age_as_it_is_within_a_process() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -25,7 +25,7 @@ async fn a_clock_that_is_set_back_leaves_the_age_as_it_is_within_a_process() {
 }
 
 /// A machine that sleeps stops one of its clocks, and the other one goes on.
-// proves: client-clock-makes-no-key-younger
+// proves: client-survives-clock-changes
 #[tokio::test]
 async fn the_time_that_a_machine_sleeps_counts() {
     let script = Script::start([status("201 Created")]).await;
@@ -37,7 +37,7 @@ async fn the_time_that_a_machine_sleeps_counts() {
 }
 
 /// Only the wall clock tells it how old the intent is.
-// proves: client-clock-makes-no-key-younger
+// proves: client-survives-clock-changes
 #[tokio::test]
 async fn a_later_process_allows_for_a_clock_that_was_set() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -61,7 +61,7 @@ async fn a_later_process_allows_for_a_clock_that_was_set() {
 }
 
 /// What a response has told is by then the latest time that is known.
-// proves: client-clock-makes-no-key-younger
+// proves: client-survives-clock-changes
 #[tokio::test]
 async fn a_later_process_sees_that_the_clock_was_before_the_last_response() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -82,7 +82,7 @@ async fn a_later_process_sees_that_the_clock_was_before_the_last_response() {
 }
 
 /// Without the service's date its expiry is by a clock that may be years ahead.
-// proves: client-clock-makes-no-key-younger
+// proves: client-survives-clock-changes
 #[tokio::test]
 async fn an_expiry_without_a_date_makes_no_key_live_longer_than_the_ttl() {
     let fields = [("Idempotency-Expires", "Fri, 01 Jan 2100 00:00:00 GMT")];
