@@ -90,6 +90,8 @@ impl IntentFile {
     pub(super) fn read(&self) -> Result<Option<IntentRecord>, IntentError> {
         let path = self.path.join("intent.json");
         let Some(text) = read(&path)? else {
+            // Where the disk is not mounted, nothing is there either, and nothing is new, finished or forgotten for that.
+            self.mark.check(&self.folder)?;
             return Ok(None);
         };
         let record = IntentRecord::from_text(&text, self.id.as_deref());
@@ -134,6 +136,7 @@ impl IntentFile {
 
     /// Removes the intent, unless its key is no longer this one.
     pub(super) fn remove(&self, expected: Option<&IdempotencyKey>) -> Result<(), IntentError> {
+        self.mark.check(&self.folder)?;
         let _removal = Removal::begin(&self.folder)?;
         // Only a removal makes room for another key, so the key stays the same from here on.
         let is_other = expected.is_some_and(|expected| {
@@ -155,7 +158,6 @@ impl IntentFile {
 
     /// Another process may do the same: the first name wins, and both get its key.
     fn create(&self, record: IntentRecord) -> Result<Begun, IntentError> {
-        self.mark.check(&self.folder)?;
         let temporary = temporary(&self.folder);
         let text = record.to_text(self.id.as_deref().unwrap_or_default());
         let created = create_folder(&temporary)

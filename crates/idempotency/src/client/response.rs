@@ -113,7 +113,7 @@ impl Response {
         // After 303 the operation is done. Another redirect may be a proxy's, to a page where a person signs in.
         let is_elsewhere = self.status.is_redirection() && self.status != StatusCode::SEE_OTHER;
         let is_error = self.status.is_client_error() || self.status.is_server_error();
-        (is_elsewhere || is_error) && !self.is_stored()
+        (is_elsewhere || is_error || self.problem().is_some()) && !self.is_stored()
     }
 
     /// Whether each retry gets it again.

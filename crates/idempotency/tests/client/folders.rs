@@ -50,14 +50,24 @@ async fn a_folder_that_is_missing_is_not_made_anew() {
 async fn nothing_is_begun_in_a_folder_that_was_replaced_meanwhile() {
     let folder = tempfile::tempdir().expect("a folder");
     let script = Script::start([status("201 Created")]).await;
-    let intent = open(&folder).await.intent("order-17");
+    let opened = open(&folder).await;
+    let begun = opened.intent("order-17");
+    let sent = client().send(&begun, client().post(&script.url)).await;
+    sent.expect("a response");
     let path = folder.path().join("intents");
     fs::rename(&path, folder.path().join("unmounted")).expect("it moves");
     open(&folder).await;
-    let sent = client().send(&intent, client().post(&script.url)).await;
-    let is_refused = matches!(sent, Err(SendError::Intent(IntentError::NoFolder { .. })));
-    assert!(is_refused, "{sent:?}");
-    assert!(script.arrived().is_empty());
+    for intent in [&begun, &opened.intent("order-18")] {
+        let sent = client().send(intent, client().post(&script.url)).await;
+        let is_refused = matches!(sent, Err(SendError::Intent(IntentError::NoFolder { .. })));
+        assert!(is_refused, "{sent:?}");
+        // Neither may the application believe that this was kept.
+        for ended in [intent.finish().await, intent.forget().await] {
+            let is_refused = matches!(ended, Err(IntentError::NoFolder { .. }));
+            assert!(is_refused, "{ended:?}");
+        }
+    }
+    assert_eq!(script.arrived().len(), 1);
     assert!(intents(&folder).is_empty());
 }
 
