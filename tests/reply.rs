@@ -119,6 +119,7 @@ impl Reply {
         );
         assert_eq!(problem["status"], self.status.as_u16());
         assert_eq!(problem["code"], code);
+        assert_eq!(self.header("idempotency-problem"), Some(code));
         assert!(!problem["title"].as_str().expect("a title").is_empty());
         assert!(!problem["detail"].as_str().expect("a detail").is_empty());
         assert_eq!(

@@ -139,7 +139,10 @@ fn custom(rejection: &HttpRejection) -> Response {
     let mut response = (
         StatusCode::OK,
         [(header::CACHE_CONTROL, "private"), (header::VARY, "accept")],
-        [("idempotent-replayed", "true")],
+        [
+            ("idempotent-replayed", "true"),
+            ("idempotency-problem", "own"),
+        ],
         Extension(Disposition::Store),
         body,
     )
@@ -173,6 +176,8 @@ async fn an_application_makes_its_own_response_to_a_refusal() {
         assert_eq!(duplicate.header(header::VARY), Some("accept"));
         assert_eq!(duplicate.header(header::CONTENT_TYPE), None);
         assert_eq!(duplicate.header("idempotent-replayed"), None);
+        let problem = duplicate.header("idempotency-problem");
+        assert_eq!(problem, Some("idempotency_in_progress"));
         let link = duplicate.header(header::LINK).expect("a link");
         assert!(link.starts_with("<https://shop.example/retries#in-progress>"));
 
@@ -205,6 +210,7 @@ async fn what_a_run_ends_with_is_customized_and_not_stored() {
                 let refused = send(&app, path, Some(path), "").await;
                 assert_eq!(refused.body, format!("refused: {code}"), "{path}");
                 assert_eq!(refused.code, Some(code), "{path}");
+                assert_eq!(refused.header("idempotency-problem"), Some(code));
                 let link = refused.header(header::LINK).expect("a link");
                 assert!(link.starts_with("<https://shop.example/retries#"), "{link}");
                 assert_eq!(state.runs() - before, runs, "{path}");

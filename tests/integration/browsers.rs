@@ -47,7 +47,7 @@ fn fields_that_were_renamed_are_listed_by_their_names() {
     );
     assert_eq!(
         names(http.cors_expose_headers()),
-        "x-again, x-until, location, retry-after, link, etag"
+        "x-again, x-until, idempotency-problem, location, retry-after, link, etag"
     );
     let http = HttpConfig::new();
     assert_eq!(names(http.cors_allow_headers()), "idempotency-key, prefer");
@@ -89,7 +89,7 @@ async fn a_browser_is_let_in_with_the_key_and_reads_replays_and_refusals() {
         assert_eq!(response.header("access-control-allow-origin"), Some(SHOP));
         assert_eq!(
             response.header("access-control-expose-headers"),
-            Some("x-again,x-until,location,retry-after,link,etag")
+            Some("x-again,x-until,idempotency-problem,location,retry-after,link,etag")
         );
     }
     assert_eq!(server.probe.runs(), 1);

@@ -378,6 +378,7 @@ async fn an_expiry_that_a_handler_passes_on_is_not_sent() {
     let relayed = [
         ["idempotency-expires", "Fri, 01 Jan 2100 00:00:00 GMT"],
         ["idempotent-replayed", "true"],
+        ["idempotency-problem", "idempotency_key_reused"],
     ];
     let script = json!({ "status": 503, "headers": relayed });
     let (first, again) = twice(&server, "/script", "k", &script).await;
@@ -385,6 +386,7 @@ async fn an_expiry_that_a_handler_passes_on_is_not_sent() {
         assert_eq!(response.status(), "503 Service Unavailable");
         assert_eq!(response.header("idempotency-expires"), None);
         assert_eq!(response.header("idempotent-replayed"), None);
+        assert_eq!(response.header("idempotency-problem"), None);
     }
     assert_eq!(server.probe.runs(), 2);
 }

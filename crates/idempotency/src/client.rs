@@ -11,7 +11,9 @@
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let client = RetryingClient::new(reqwest::Client::builder())?
-//!     .with_deadline(Duration::from_secs(60));
+//!     .with_deadline(Duration::from_secs(60))
+//!     // As the service publishes it.
+//!     .with_ttl(Duration::from_secs(24 * 3600));
 //! let intents = IntentFolder::open("/var/lib/shop/intents").await?;
 //!
 //! // What this program wants to happen once, under a name that it knows again after a crash.
@@ -23,7 +25,7 @@
 //! println!("{}: {}", response.status(), response.json::<serde_json::Value>()?);
 //!
 //! // Only now, when the program has stored the response: a crash before this line asks again and gets the same response.
-//! intent.forget().await?;
+//! intent.finish().await?;
 //! # Ok(())
 //! # }
 //! ```
@@ -49,8 +51,24 @@
 //! status. So a 4xx of the service itself is a [`Response`], too. What names such as `in-progress` mean is in the
 //! [guide to clients](crate::guide::clients).
 //!
+//! A 3xx that is not stored is a refusal, except 303: a proxy may send a retry to its page for signing in.
+//!
 //! A retry never gets a new key. No error says that the operation did not happen: where one says that this call
 //! sent nothing, an earlier one may have. After an error keep the intent, and send the same request under it later.
+//!
+//! # The life of an intent on disk
+//!
+//! | Step | A crash afterwards, or another process with the same id |
+//! |---|---|
+//! | begun: the key is on disk before the first attempt | sends the same request with this key |
+//! | the response is here, and what it says of the key's end is on disk | sends it again, and gets the same response |
+//! | [`finish`](Intent::finish), when the application has stored the response | sends nothing: [`SendError::Finished`] |
+//! | [`remove_finished`](IntentFolder::remove_finished), or [`forget`](Intent::forget) at any time | begins a new operation |
+//!
+//! Each step is one rename, so it has happened or not. No step changes what another process has written: the end of a key and
+//! the mark that it is finished are files of their own, about one key. So a future that is dropped, a late response and a process that
+//! is slow cannot undo a step, and only the last line makes room for another key.
+//! A disk that is full or read-only sends no new intent. One that is on disk is sent all the same.
 //!
 //! # Limits
 //!
@@ -58,8 +76,9 @@
 //! - Send all attempts as the same caller, also after a crash. Another caller has keys of its own, so for the service the same
 //!   request is a new one. A service that does not verify who is calling takes each token for another caller: there, send
 //!   all attempts with one token.
-//! - Problems are known by their `code` in `application/problem+json`. Where a service or a proxy replaces them by pages of its
-//!   own, only the status is known.
+//! - Problems are known by the field `Idempotency-Problem`, or by their `code` in `application/problem+json`. Where a proxy
+//!   replaces both by a page of its own, only the status is known. A page with status 200 is taken for the response.
+//! - A process that is stopped after it has looked at the time and before it sends can send a key that has expired meanwhile.
 //! - The key is sent in quotes, as the draft has it. For a service that compares the bytes of the field, it is another key than
 //!   the same one without quotes.
 //! - A service at another address is another service: the client refuses to send the intent there.
@@ -69,13 +88,17 @@
 
 mod age;
 mod backoff;
+mod disk;
 mod error;
 mod exchange;
+mod folder_mark;
 mod intent;
 mod intent_file;
 mod intent_folder;
 mod intent_record;
+mod moment;
 mod redirects;
+mod removal;
 mod request;
 mod response;
 mod retry_after;

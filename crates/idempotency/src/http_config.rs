@@ -33,6 +33,8 @@ pub struct HttpConfig {
     pub(crate) key: HeaderName,
     pub(crate) replayed: HeaderName,
     pub(crate) expires: HeaderName,
+    /// The field that has the code of a refusal.
+    pub(crate) problem: HeaderName,
     pub(crate) key_syntax: KeySyntax,
     pub(crate) docs: Box<str>,
     /// The second field that may carry the key, while clients change over.
@@ -58,6 +60,7 @@ impl HttpConfig {
             key: HeaderName::from_static("idempotency-key"),
             replayed: HeaderName::from_static("idempotent-replayed"),
             expires: HeaderName::from_static("idempotency-expires"),
+            problem: HeaderName::from_static("idempotency-problem"),
             key_syntax: KeySyntax::QuotedOrBare,
             docs: "https://docs.rs/idempotency/latest/idempotency/problems/index.html".into(),
             former_key: None,
@@ -121,13 +124,14 @@ impl HttpConfig {
     }
 
     /// Lists the response fields that a script of another origin needs, and can read only where CORS exposes them: those
-    /// that mark replays, and `Location`, `Retry-After`, `Link` and `ETag`.
+    /// that mark replays and refusals, and `Location`, `Retry-After`, `Link` and `ETag`.
     /// [`cors_allow_headers`](Self::cors_allow_headers) has an example.
     #[must_use]
     pub fn cors_expose_headers(&self) -> Vec<HeaderName> {
         vec![
             self.replayed.clone(),
             self.expires.clone(),
+            self.problem.clone(),
             header::LOCATION,
             header::RETRY_AFTER,
             header::LINK,
@@ -219,7 +223,8 @@ impl HttpConfig {
     /// let idempotency = Idempotency::builder(MemoryStore::new()).with_http(http).build();
     /// ```
     ///
-    /// The library adds `Cache-Control: no-store` and `Link`, and where they apply `Retry-After` and `Location`: each one
+    /// The library adds `Idempotency-Problem` with the [code](HttpRejection::code), by which clients such as the one of the
+    /// feature `client` know the refusal whatever its body says. It adds `Cache-Control: no-store` and `Link`, too, and where they apply `Retry-After` and `Location`: each one
     /// unless the response has that field. Like every refusal it is not stored, whatever its
     /// [`Disposition`](crate::Disposition); [`Keep::All`](crate::Keep::All) stores it for a handler that panicked. Its
     /// extensions have the [`HttpRejection`].
@@ -301,7 +306,7 @@ impl HttpConfig {
     }
 
     fn marks(&self, name: &HeaderName) -> bool {
-        *name == self.replayed || *name == self.expires
+        *name == self.replayed || *name == self.expires || *name == self.problem
     }
 }
 

@@ -35,6 +35,7 @@ fn assert_readable(response: &Reply, origin: &str) {
     for name in [
         "idempotent-replayed",
         "idempotency-expires",
+        "idempotency-problem",
         "location",
         "retry-after",
         "link",

@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 pub(crate) async fn book(url: &str, intents: &str, order: &str) -> Result<(), Box<dyn Error>> {
     let client = RetryingClient::new(reqwest::Client::builder())?
         .with_deadline(Duration::from_secs(120))
+        // As long as core-api remembers a key.
+        .with_ttl(Duration::from_secs(24 * 3600))
         .with_max_attempts(50)
         .with_backoff(Duration::from_millis(200), Duration::from_secs(2));
     let intents = IntentFolder::open(intents).await?;
@@ -34,8 +36,8 @@ pub(crate) async fn book(url: &str, intents: &str, order: &str) -> Result<(), Bo
         return Err(format!("{}: {booking}", response.status()).into());
     }
 
-    // Here a program stores the booking, and forgets the intent only afterwards.
+    // Here a program stores the booking, and finishes the intent only afterwards.
     println!("booked: {}", booking["id"]);
-    intent.forget().await?;
+    intent.finish().await?;
     Ok(())
 }

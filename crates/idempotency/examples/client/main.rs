@@ -10,7 +10,7 @@ mod service;
 
 use std::{env, error::Error, path::Path};
 
-use idempotency::reqwest;
+use idempotency::{client::IntentFolder, reqwest};
 use serde_json::Value;
 use service::Service;
 use tokio::process::{Child, Command};
@@ -29,6 +29,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
 async fn tell(program: &str) -> Result<(), Box<dyn Error>> {
     let folder = tempfile::tempdir()?;
+    // Once, when the client is installed.
+    IntentFolder::create(folder.path().join("intents")).await?;
     let mut service = Service::start(program, folder.path()).await?;
     let mut client = start_client(&service, folder.path())?;
 

@@ -1,27 +1,42 @@
 //! Whether a key may have expired: with an expired key the operation would happen once more.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use super::intent_record::IntentRecord;
+use super::{intent_record::IntentRecord, moment::Moment};
 
-/// A clock that is set by less than this between two attempts still tells their order well enough.
+/// By how much the wall clock may have been set back since an earlier process wrote down the time.
 const CLOCK_SKEW: Duration = Duration::from_secs(300);
+
+/// The dates of HTTP have no fractions of a second.
+const ROUNDING: Duration = Duration::from_secs(1);
 
 /// Whether an attempt that takes this long reaches the service while it surely knows the key.
 ///
 /// The service counts its ttl from the end of the first run, which is later than the intent's beginning.
 pub(super) fn is_safe(
     record: &IntentRecord,
-    now: SystemTime,
+    now: Moment,
     attempt: Duration,
     ttl: Duration,
 ) -> bool {
-    let from_beginning = record.begun_at.checked_add(ttl);
-    let Some(expires_at) = record.expires_at.or(from_beginning) else {
-        return true;
+    let (since, by_both_clocks, lifetime) = match &record.expiry {
+        Some(expiry) => {
+            let lifetime = expiry.expires_at.duration_since(expiry.told_at);
+            let lifetime = lifetime.unwrap_or_default().saturating_sub(ROUNDING);
+            (expiry.told_at, expiry.told_here, lifetime)
+        }
+        None => (record.begun_at, record.begun_here, ttl),
     };
-    // After a clock was set back, the age is not known.
-    let is_clock_sound = record.begun_at <= now + CLOCK_SKEW;
-    let arrived = now.checked_add(attempt);
-    is_clock_sound && arrived.is_some_and(|arrived| arrived < expires_at)
+    let age = if let Some(earlier) = by_both_clocks {
+        now.since(earlier)
+    } else {
+        // After a clock was set back by more, the age is not known.
+        if now.wall + CLOCK_SKEW < since {
+            return false;
+        }
+        let age = now.wall.duration_since(since).unwrap_or_default();
+        age.saturating_add(CLOCK_SKEW.min(lifetime / 10))
+    };
+    // The longest time is that of a service which forgets nothing.
+    lifetime == Duration::MAX || age.saturating_add(attempt) < lifetime
 }

@@ -20,9 +20,12 @@ pub enum SendError {
     BodyNotRepeatable,
     /// The request has an `Idempotency-Key` already; the intent sets it. This call sent nothing.
     KeyInRequest,
-    /// The intent was begun with another request: method, URL, `Content-Type` or body differ. This call sent
+    /// The intent was begun with another request: method, URL, `Content-Type`, tenant or body differ. This call sent
     /// nothing, and the other request may have taken effect: send that one again.
     OtherRequest,
+    /// The intent is [finished](super::Intent::finish), or another process has forgotten it while this one had it. This call sent
+    /// nothing, and nothing more will be sent.
+    Finished,
     /// The service may have forgotten the key, so the same request could take effect twice. It was not sent again. Find out
     /// whether the operation has happened, then [`forget`](super::Intent::forget) the intent.
     Expired,
@@ -85,7 +88,13 @@ impl LastAttempt {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum IntentError {
-    /// The folder or a file in it could not be read or written.
+    /// No folder of intents is there: the path is wrong, its disk is not mounted, or it was never
+    /// [created](super::IntentFolder::create). A new one in its place would lose the keys that were sent.
+    NoFolder {
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// The folder or a file in it could not be read or written, or not in time.
     Io {
         /// The folder or the file.
         path: PathBuf,
@@ -110,6 +119,7 @@ impl fmt::Display for SendError {
             Self::OtherRequest => {
                 formatter.write_str("the intent was begun with another request, which may have taken effect")
             }
+            Self::Finished => formatter.write_str("the intent is finished; nothing was sent"),
             Self::Expired => formatter.write_str(
                 "the intent's key may have expired, so the request could take effect twice; it was not sent",
             ),
@@ -147,6 +157,7 @@ impl Error for SendError {
             Self::BodyNotRepeatable
             | Self::KeyInRequest
             | Self::OtherRequest
+            | Self::Finished
             | Self::Expired
             | Self::RetryRefused(_)
             | Self::KeyReused(_)
@@ -190,6 +201,9 @@ impl Error for GaveUp {
 impl fmt::Display for IntentError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::NoFolder { path } => {
+                write!(formatter, "{} is no folder of intents", path.display())
+            }
             Self::Io { path, .. } => write!(formatter, "{} cannot be used", path.display()),
             Self::Unreadable { path } => {
                 write!(formatter, "{} is not a known intent", path.display())
@@ -202,7 +216,7 @@ impl Error for IntentError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Io { source, .. } => Some(source),
-            Self::Unreadable { .. } => None,
+            Self::NoFolder { .. } | Self::Unreadable { .. } => None,
         }
     }
 }

@@ -1,12 +1,13 @@
-use std::{fmt, time::SystemTime};
+use std::{fmt, io, time::SystemTime};
 
 use parking_lot::Mutex;
 
 use super::{
+    disk::{io_error, off_the_runtime},
     error::{IntentError, SendError},
     intent_file::IntentFile,
-    intent_folder::off_the_runtime,
     intent_record::{Begun, IntentRecord},
+    moment::Moment,
     request::RequestForm,
 };
 use crate::IdempotencyKey;
@@ -28,9 +29,20 @@ enum Place {
         key: IdempotencyKey,
         /// When a key that the application has stored was first used.
         chosen_at: Option<SystemTime>,
-        record: Mutex<Option<IntentRecord>>,
+        known: Mutex<Known>,
     },
-    Disk(IntentFile),
+    Disk {
+        file: IntentFile,
+        known: Mutex<Known>,
+    },
+}
+
+/// What this process knows of an intent.
+#[derive(Debug, Default)]
+struct Known {
+    /// What it has begun.
+    record: Option<IntentRecord>,
+    is_finished: bool,
 }
 
 impl Intent {
@@ -67,84 +79,152 @@ impl Intent {
         Self::in_memory(key, Some(chosen_at))
     }
 
-    /// Removes the intent from disk, once the application has stored the response or has given the operation up.
+    /// Marks the operation as done, once the application has stored the response or has given the operation up.
     ///
     /// Until then a crash of the client is harmless: the same request under the same id gets the same response. Afterwards
-    /// the id stands for a new operation. An intent in memory has nothing to remove.
+    /// nothing is sent under it any more, in any process: [`SendError::Finished`]. An intent on disk stays there, without room
+    /// for a second operation, until [`remove_finished`](super::IntentFolder::remove_finished) or [`forget`](Self::forget).
+    ///
+    /// An intent that was never begun, or was forgotten, is left as it is.
     ///
     /// # Errors
     ///
-    /// If the file cannot be removed.
-    pub async fn forget(&self) -> Result<(), IntentError> {
+    /// If that cannot be written. Then it is as if it had not been called.
+    pub async fn finish(&self) -> Result<(), IntentError> {
         match &self.0 {
-            Place::Memory { .. } => Ok(()),
-            Place::Disk(file) => {
+            Place::Memory { known, .. } => {
+                known.lock().is_finished = true;
+                Ok(())
+            }
+            Place::Disk { file, known } => {
+                let key = known.lock().key();
                 let file = file.clone();
-                off_the_runtime(move || file.remove()).await
+                off_the_runtime(move || match file.read()? {
+                    // Another process may have begun a new operation under this id.
+                    Some(record) if key.is_none_or(|key| key == record.key) => file.finish(&record),
+                    Some(_) | None => Ok(()),
+                })
+                .await
             }
         }
     }
 
-    pub(super) const fn on_disk(file: IntentFile) -> Self {
-        Self(Place::Disk(file))
+    /// Removes the intent from disk, so that its id stands for a new operation.
+    ///
+    /// Call it where you want the operation a second time, or know that it has not happened, such as after
+    /// [`SendError::Expired`]. If another process still sends this intent, both operations may happen; otherwise
+    /// [`finish`](Self::finish) it. An intent in memory has nothing to remove, and keeps its key.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be removed.
+    pub async fn forget(&self) -> Result<(), IntentError> {
+        match &self.0 {
+            Place::Memory { .. } => Ok(()),
+            Place::Disk { file, known } => {
+                let key = known.lock().key();
+                let file = file.clone();
+                off_the_runtime(move || file.remove(key.as_ref())).await?;
+                *known.lock() = Known::default();
+                Ok(())
+            }
+        }
     }
 
-    const fn in_memory(key: IdempotencyKey, chosen_at: Option<SystemTime>) -> Self {
+    pub(super) fn on_disk(file: IntentFile) -> Self {
+        Self(Place::Disk {
+            file,
+            known: Mutex::default(),
+        })
+    }
+
+    fn in_memory(key: IdempotencyKey, chosen_at: Option<SystemTime>) -> Self {
         Self(Place::Memory {
             key,
             chosen_at,
-            record: Mutex::new(None),
+            known: Mutex::default(),
         })
     }
 
     /// The key and what else is known, kept before anything is sent.
-    pub(super) async fn begin(
-        &self,
-        form: RequestForm,
-        now: SystemTime,
-    ) -> Result<Begun, SendError> {
+    pub(super) async fn begin(&self, form: RequestForm, now: Moment) -> Result<Begun, SendError> {
         let (form, begun) = match &self.0 {
             Place::Memory {
                 key,
                 chosen_at,
-                record,
+                known,
             } => {
-                let mut record = record.lock();
-                let is_earlier = record.is_some() || chosen_at.is_some();
-                let record = record.get_or_insert_with(|| {
-                    IntentRecord::new(key.clone(), chosen_at.unwrap_or(now), &form)
+                let mut known = known.lock();
+                let is_earlier = known.record.is_some() || chosen_at.is_some();
+                let is_finished = known.is_finished;
+                let record = known.record.get_or_insert_with(|| match *chosen_at {
+                    Some(chosen_at) => IntentRecord::chosen(key.clone(), chosen_at, &form),
+                    None => IntentRecord::new(key.clone(), now, &form),
                 });
-                let record = record.clone();
-                (form, Begun { record, is_earlier })
+                let begun = Begun {
+                    record: record.clone(),
+                    is_earlier,
+                    is_finished,
+                };
+                (form, begun)
             }
-            Place::Disk(file) => {
+            Place::Disk { file, known } => {
                 let file = file.clone();
-                off_the_runtime(move || {
-                    let begun = file.begin(|| IntentRecord::new(random_key(), now, &form))?;
-                    Ok::<_, IntentError>((form, begun))
+                let earlier = known.lock().record.clone();
+                let (form, begun) = off_the_runtime(move || {
+                    let Some(earlier) = earlier else {
+                        let begun = file.begin(|| IntentRecord::new(random_key(), now, &form))?;
+                        return Ok((form, begun));
+                    };
+                    // If it was forgotten elsewhere, that asks this process for no new operation.
+                    let mut begun = file.resume(&earlier.key)?.ok_or(SendError::Finished)?;
+                    begun.record.recall(&earlier);
+                    Ok::<_, SendError>((form, begun))
                 })
-                .await?
+                .await?;
+                known.lock().record = Some(begun.record.clone());
+                (form, begun)
             }
         };
-        if begun.record.is_of(&form) {
-            Ok(begun)
-        } else {
+        if !begun.record.is_of(&form) {
             Err(SendError::OtherRequest)
+        } else if begun.is_finished {
+            Err(SendError::Finished)
+        } else {
+            Ok(begun)
         }
     }
 
-    /// Keeps what a response says of the key.
-    pub(super) async fn update(&self, changed: &IntentRecord) -> Result<(), IntentError> {
+    /// Keeps what a response says of the key's end.
+    pub(super) async fn keep_expiry(&self, changed: &IntentRecord) -> Result<(), IntentError> {
+        let (Place::Memory { known, .. } | Place::Disk { known, .. }) = &self.0;
+        if let Some(record) = &mut known.lock().record
+            && record.key == changed.key
+        {
+            record.expiry = changed.expiry;
+        }
         match &self.0 {
-            Place::Memory { record, .. } => {
-                *record.lock() = Some(changed.clone());
-                Ok(())
-            }
-            Place::Disk(file) => {
+            Place::Memory { .. } => Ok(()),
+            Place::Disk { file, .. } => {
                 let (file, changed) = (file.clone(), changed.clone());
-                off_the_runtime(move || file.update(&changed)).await
+                off_the_runtime(move || file.keep_expiry(&changed)).await
             }
         }
+    }
+
+    /// What the application is told if the disk has not responded within the deadline.
+    pub(super) fn timed_out(&self) -> IntentError {
+        let path = match &self.0 {
+            Place::Memory { .. } => std::path::Path::new("memory"),
+            Place::Disk { file, .. } => file.folder(),
+        };
+        io_error(path, io::ErrorKind::TimedOut.into())
+    }
+}
+
+impl Known {
+    fn key(&self) -> Option<IdempotencyKey> {
+        self.record.as_ref().map(|record| record.key.clone())
     }
 }
 
@@ -153,7 +233,7 @@ impl fmt::Debug for Intent {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Place::Memory { .. } => formatter.write_str("Intent(in memory)"),
-            Place::Disk(file) => formatter.debug_tuple("Intent").field(file).finish(),
+            Place::Disk { file, .. } => formatter.debug_tuple("Intent").field(file).finish(),
         }
     }
 }

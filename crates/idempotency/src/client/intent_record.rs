@@ -1,36 +1,59 @@
-//! What is known of an intent that was begun.
+//! What is known of an intent that was begun, and how it is written.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::request::RequestForm;
-use crate::IdempotencyKey;
+use super::{moment::Moment, request::RequestForm};
+use crate::{IdempotencyKey, fingerprint::digest};
 
 #[derive(Clone, Debug)]
 pub(super) struct IntentRecord {
     pub(super) key: IdempotencyKey,
     pub(super) begun_at: SystemTime,
+    /// The same by both clocks, if this process has begun it.
+    pub(super) begun_here: Option<Moment>,
     /// The digest of its request, with the key.
     request: [u8; 32],
-    /// When the service forgets the key, if it has said so.
-    pub(super) expires_at: Option<SystemTime>,
+    pub(super) expiry: Option<Expiry>,
 }
 
-/// A record, and whether an attempt may have been sent before.
+/// What the service has said of the end of a key.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Expiry {
+    /// When it said so.
+    pub(super) told_at: SystemTime,
+    /// The same by both clocks, if it has told this process.
+    pub(super) told_here: Option<Moment>,
+    /// When it forgets the key, by the clock of this machine at the time.
+    pub(super) expires_at: SystemTime,
+}
+
+/// A record, and what may have happened to it before.
 #[derive(Debug)]
 pub(super) struct Begun {
     pub(super) record: IntentRecord,
+    /// Whether an attempt may have been sent before.
     pub(super) is_earlier: bool,
+    pub(super) is_finished: bool,
 }
 
 impl IntentRecord {
-    pub(super) fn new(key: IdempotencyKey, begun_at: SystemTime, form: &RequestForm) -> Self {
+    pub(super) fn new(key: IdempotencyKey, begun: Moment, form: &RequestForm) -> Self {
+        Self {
+            begun_here: Some(begun),
+            ..Self::chosen(key, begun.wall, form)
+        }
+    }
+
+    /// That of a key which the application has chosen, in this process or in an earlier one.
+    pub(super) fn chosen(key: IdempotencyKey, chosen_at: SystemTime, form: &RequestForm) -> Self {
         Self {
             request: form.digest(&key),
             key,
-            begun_at,
-            expires_at: None,
+            begun_at: chosen_at,
+            begun_here: None,
+            expiry: None,
         }
     }
 
@@ -38,34 +61,66 @@ impl IntentRecord {
         self.request == form.digest(&self.key)
     }
 
+    /// Takes over what this process knows of the same key, besides what is written.
+    pub(super) fn recall(&mut self, known: &Self) {
+        if self.key != known.key {
+            return;
+        }
+        self.begun_here = known.begun_here;
+        if known.expiry.is_some() {
+            self.expiry = known.expiry;
+        }
+    }
+
+    /// The name of the key in those of the files that say something of it.
+    pub(super) fn key_name(&self) -> String {
+        let digest = hex(&digest([
+            b"intent key 1".as_slice(),
+            self.key.expose().as_bytes(),
+        ]));
+        digest[..16].to_owned()
+    }
+
     pub(super) fn to_text(&self, id: &str) -> String {
-        let written = Written {
+        text(&Written {
             version: VERSION,
             intent: id.to_owned(),
             key: self.key.expose().to_owned(),
             begun_at_ms: milliseconds(self.begun_at),
-            expires_at_ms: self.expires_at.map(milliseconds),
             request: hex(&self.request),
-        };
-        let mut text = serde_json::to_string_pretty(&written).expect("names and numbers");
-        text.push('\n');
-        text
+        })
     }
 
-    /// `None` if this is not the text of that intent.
-    pub(super) fn from_text(text: &[u8], id: &str) -> Option<Self> {
-        let written: Written = serde_json::from_slice(text).ok()?;
-        if written.version != VERSION || written.intent != id {
+    /// `None` if this is not the text of an intent, or of another one than that with this id.
+    pub(super) fn from_text(bytes: &[u8], id: Option<&str>) -> Option<Self> {
+        let written: Written = read(bytes)?;
+        if written.version != VERSION || id.is_some_and(|id| written.intent != id) {
             return None;
         }
         Some(Self {
             key: IdempotencyKey::new(&written.key).ok()?,
             begun_at: time(written.begun_at_ms)?,
+            begun_here: None,
             request: from_hex(&written.request)?,
-            expires_at: match written.expires_at_ms {
-                Some(milliseconds) => Some(time(milliseconds)?),
-                None => None,
-            },
+            expiry: None,
+        })
+    }
+}
+
+impl Expiry {
+    pub(super) fn to_text(self) -> String {
+        text(&WrittenExpiry {
+            told_at_ms: milliseconds(self.told_at),
+            expires_at_ms: milliseconds(self.expires_at),
+        })
+    }
+
+    pub(super) fn from_text(bytes: &[u8]) -> Option<Self> {
+        let written: WrittenExpiry = read(bytes)?;
+        Some(Self {
+            told_at: time(written.told_at_ms)?,
+            told_here: None,
+            expires_at: time(written.expires_at_ms)?,
         })
     }
 }
@@ -78,8 +133,23 @@ struct Written {
     intent: String,
     key: String,
     begun_at_ms: u64,
-    expires_at_ms: Option<u64>,
     request: String,
+}
+
+#[derive(Deserialize, Serialize)]
+struct WrittenExpiry {
+    told_at_ms: u64,
+    expires_at_ms: u64,
+}
+
+fn text(written: &impl Serialize) -> String {
+    let mut text = serde_json::to_string_pretty(written).expect("names and numbers");
+    text.push('\n');
+    text
+}
+
+fn read<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+    serde_json::from_slice(bytes).ok()
 }
 
 /// Rounded down, so that an expiry does not become later.

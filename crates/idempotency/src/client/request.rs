@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue, header::CONTENT_TYPE};
+use http::{
+    HeaderName, HeaderValue,
+    header::{CONTENT_TYPE, HOST},
+};
 use reqwest::{Request, RequestBuilder};
 
 use super::error::SendError;
@@ -22,6 +25,8 @@ pub(super) struct RepeatableRequest(Request);
 pub(super) struct RequestForm {
     method: String,
     url: String,
+    /// The fields that say for whom it is, besides credentials.
+    tenant: Vec<(String, Vec<u8>)>,
     media_type: Vec<u8>,
     body: Vec<u8>,
 }
@@ -39,7 +44,8 @@ impl RepeatableRequest {
         }
     }
 
-    pub(super) fn form(&self) -> RequestForm {
+    /// `compared` are the application's fields that make it another request.
+    pub(super) fn form(&self, compared: &[HeaderName]) -> RequestForm {
         let mut url = self.0.url().clone();
         url.set_fragment(None);
         let media_type = self.0.headers().get(CONTENT_TYPE);
@@ -54,9 +60,21 @@ impl RepeatableRequest {
         RequestForm {
             method: self.0.method().to_string(),
             url: url.into(),
+            tenant: self.tenant(compared),
             media_type,
             body: canonical.unwrap_or_else(|| body.to_vec()),
         }
+    }
+
+    fn tenant(&self, compared: &[HeaderName]) -> Vec<(String, Vec<u8>)> {
+        let fields = self.0.headers().iter();
+        let mut tenant: Vec<_> = fields
+            .filter(|(name, _)| compared.contains(name) || names_tenant(name))
+            .map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()))
+            .collect();
+        // The lines of one field keep their order.
+        tenant.sort_by(|(one, _), (other, _)| one.cmp(other));
+        tenant
     }
 
     /// The limit that the application has set for this request's attempts.
@@ -78,16 +96,27 @@ impl RepeatableRequest {
     }
 }
 
+/// `Host` is that of a service behind the URL's. The others are common names of a tenant; one that proves an identity may change.
+fn names_tenant(name: &HeaderName) -> bool {
+    const WORDS: [&str; 4] = ["account", "organization", "tenant", "workspace"];
+    const SECRETS: [&str; 5] = ["auth", "key", "secret", "signature", "token"];
+    let contains = |words: &[&str]| words.iter().any(|word| name.as_str().contains(word));
+    *name == HOST || contains(&WORDS) && !contains(&SECRETS)
+}
+
 impl RequestForm {
     /// A digest that says nothing about the request to a reader who does not know the key.
     pub(super) fn digest(&self, key: &IdempotencyKey) -> [u8; 32] {
-        digest([
+        let head = [
             b"intent 1".as_slice(),
             key.expose().as_bytes(),
             self.method.as_bytes(),
             self.url.as_bytes(),
             &self.media_type,
             &self.body,
-        ])
+        ];
+        let tenant = self.tenant.iter();
+        let tenant = tenant.flat_map(|(name, value)| [name.as_bytes(), value]);
+        digest(head.into_iter().chain(tenant))
     }
 }

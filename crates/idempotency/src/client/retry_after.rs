@@ -24,8 +24,11 @@ pub(super) fn from_now(
     field: &HeaderName,
     now: SystemTime,
 ) -> Option<Duration> {
-    let date = |field| httpdate::parse_http_date(headers.get(field)?.to_str().ok()?.trim()).ok();
-    let present = date(&DATE).unwrap_or(now);
-    let ahead = date(field)?.duration_since(present);
+    let present = date(headers, &DATE).unwrap_or(now);
+    let ahead = date(headers, field)?.duration_since(present);
     Some(ahead.unwrap_or_default())
+}
+
+pub(super) fn date(headers: &HeaderMap, field: &HeaderName) -> Option<SystemTime> {
+    httpdate::parse_http_date(headers.get(field)?.to_str().ok()?.trim()).ok()
 }

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use http::HeaderName;
 use reqwest::{ClientBuilder, IntoUrl, Method, RequestBuilder, retry};
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -10,6 +11,7 @@ use super::{
     exchange::{Failure, exchange},
     intent::Intent,
     intent_record::IntentRecord,
+    moment::Moment,
     redirects,
     request::RepeatableRequest,
     response::Response,
@@ -44,6 +46,7 @@ pub struct RetryingClient {
     backoff: Backoff,
     ttl: Duration,
     max_response: usize,
+    compared: Vec<HeaderName>,
     clock: Clock,
 }
 
@@ -67,8 +70,9 @@ impl RetryingClient {
                 first: Duration::from_millis(500),
                 longest: Duration::from_secs(30),
             },
-            ttl: Duration::from_secs(24 * 3600),
+            ttl: Duration::from_secs(3600),
             max_response: 16 << 20,
+            compared: Vec::new(),
             clock: Clock::system(),
         })
     }
@@ -107,10 +111,12 @@ impl RetryingClient {
         self
     }
 
-    /// Sets how long the service remembers a key, at least: 24 hours by default.
+    /// Sets how long the service remembers a key, at least, as it publishes: one hour by default, because services differ.
     ///
     /// An older intent is not sent again, because it could take effect twice. It counts from the intent's beginning, until a
-    /// response says more exactly when its key expires.
+    /// response says more exactly when its key expires, by the service's clock (`Idempotency-Expires` and `Date`). A clock of this
+    /// machine that is set makes no intent younger while the process lives. For the intent of an earlier process it could, so
+    /// such an intent ends earlier: by a tenth of its time, and by five minutes at most.
     #[must_use]
     pub const fn with_ttl(mut self, ttl: Duration) -> Self {
         self.ttl = ttl;
@@ -124,7 +130,19 @@ impl RetryingClient {
         self
     }
 
-    /// Sets the clock that decides which intents have expired, for tests: its [`wall`](Clock::wall).
+    /// Compares this field of the requests under an intent, in addition to the URL and the body: with another value it is
+    /// [another request](SendError::OtherRequest).
+    ///
+    /// Name the fields by which the service tells tenants or users apart. `Host` is compared without it, and so are fields with
+    /// `account`, `organization`, `tenant` or `workspace` in their names. Do not name one that changes between attempts, such
+    /// as a token.
+    #[must_use]
+    pub fn with_compared_header(mut self, name: HeaderName) -> Self {
+        self.compared.push(name);
+        self
+    }
+
+    /// Sets the clock that decides which intents have expired, for tests.
     #[must_use]
     pub fn with_clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
@@ -156,7 +174,10 @@ impl RetryingClient {
     ) -> Result<Response, SendError> {
         let deadline = after(self.deadline);
         let mut request = RepeatableRequest::new(request)?;
-        let begun = intent.begin(request.form(), self.clock.wall()).await?;
+        let form = request.form(&self.compared);
+        // A disk may not respond.
+        let begin = timeout_at(deadline, intent.begin(form, Moment::now(&self.clock))).await;
+        let begun = begin.map_err(|_| intent.timed_out())??;
         let timeout = request.timeout().unwrap_or(self.attempt_timeout);
         if begun.is_earlier {
             self.refuse_expired(&begun.record, timeout)?;
@@ -169,24 +190,22 @@ impl RetryingClient {
             attempts += 1;
             let until = after(timeout).min(deadline);
             let (last, retry_after) = match self.attempt(&request, until, attempts).await? {
-                Attempt::TooLong(response) if Verdict::of(&response) != Verdict::Retry => {
-                    let status = response.status();
-                    self.keep_expiry(intent, begun.record, &response).await;
-                    return Err(SendError::ResponseTooLong { status });
-                }
-                Attempt::TooLong(response) => {
-                    let retry_after = retry_after::read(response.headers(), self.clock.wall());
-                    (LastAttempt::Response(response.into()), retry_after)
-                }
-                Attempt::Response(response) => {
+                Ok((response, is_whole)) => {
                     let retry_after = retry_after::read(response.headers(), self.clock.wall());
                     match Verdict::of(&response) {
+                        Verdict::Final if !is_whole => {
+                            let status = response.status();
+                            self.keep_expiry(intent, begun.record, &response, deadline)
+                                .await;
+                            return Err(SendError::ResponseTooLong { status });
+                        }
                         // A proxy, or a check before the keys, has refused only this attempt.
                         Verdict::Final if may_have_happened && response.is_refusal() => {
                             return Err(SendError::RetryRefused(response.into()));
                         }
                         Verdict::Final => {
-                            self.keep_expiry(intent, begun.record, &response).await;
+                            self.keep_expiry(intent, begun.record, &response, deadline)
+                                .await;
                             return Ok(response);
                         }
                         Verdict::Retry => (LastAttempt::Response(response.into()), retry_after),
@@ -202,7 +221,7 @@ impl RetryingClient {
                         }
                     }
                 }
-                Attempt::Failed(last) => (last, None),
+                Err(last) => (last, None),
             };
             may_have_happened |= last.may_have_arrived();
             let pause = self.backoff.pause(attempts, retry_after);
@@ -224,36 +243,30 @@ impl RetryingClient {
         }
     }
 
+    /// A response, and whether it is whole, or how the attempt ended without one.
     async fn attempt(
         &self,
         request: &RepeatableRequest,
         until: Instant,
         attempts: u32,
-    ) -> Result<Attempt, SendError> {
+    ) -> Result<Result<(Response, bool), LastAttempt>, SendError> {
         // The response's times count from before it was made.
-        let now = self.clock.wall();
+        let now = Moment::now(&self.clock);
         let exchange = exchange(&self.http, request.repeat(), self.max_response);
         // The future of an exchange is large.
         match timeout_at(until, Box::pin(exchange)).await {
             Ok(Ok(received)) => {
                 let is_whole = received.is_whole;
-                let response = Response::new(received, now, attempts);
-                Ok(if is_whole {
-                    Attempt::Response(response)
-                } else {
-                    Attempt::TooLong(response)
-                })
+                Ok(Ok((Response::new(received, now, attempts), is_whole)))
             }
-            Ok(Err(Failure::Retryable(error))) => {
-                Ok(Attempt::Failed(LastAttempt::NoResponse(error)))
-            }
+            Ok(Err(Failure::Retryable(error))) => Ok(Err(LastAttempt::NoResponse(error))),
             Ok(Err(Failure::Final(error))) => Err(error),
-            Err(_) => Ok(Attempt::Failed(LastAttempt::TimedOut)),
+            Err(_) => Ok(Err(LastAttempt::TimedOut)),
         }
     }
 
     fn refuse_expired(&self, record: &IntentRecord, timeout: Duration) -> Result<(), SendError> {
-        if age::is_safe(record, self.clock.wall(), timeout, self.ttl) {
+        if age::is_safe(record, Moment::now(&self.clock), timeout, self.ttl) {
             Ok(())
         } else {
             Err(SendError::Expired)
@@ -261,12 +274,25 @@ impl RetryingClient {
     }
 
     /// A later process then knows when the key expires, even if that is sooner than by its own settings.
-    async fn keep_expiry(&self, intent: &Intent, mut record: IntentRecord, response: &Response) {
-        if response.expires_at().is_none() || response.expires_at() == record.expires_at {
+    async fn keep_expiry(
+        &self,
+        intent: &Intent,
+        mut record: IntentRecord,
+        response: &Response,
+        deadline: Instant,
+    ) {
+        let Some(mut expiry) = response.expiry() else {
             return;
+        };
+        if !response.has_date() {
+            // This machine's clock may be ahead or behind, so the service's date makes no key live longer.
+            let by_ttl = record.begun_at.checked_add(self.ttl);
+            expiry.expires_at =
+                by_ttl.map_or(expiry.expires_at, |by_ttl| by_ttl.min(expiry.expires_at));
         }
-        record.expires_at = response.expires_at();
-        if let Err(error) = intent.update(&record).await {
+        record.expiry = Some(expiry);
+        let kept = timeout_at(deadline, intent.keep_expiry(&record)).await;
+        if let Err(error) = kept.unwrap_or_else(|_| Err(intent.timed_out())) {
             // The response is there, and must not be lost for this.
             tracing::warn!(
                 error = log_text::Causes(&error).to_string(),
@@ -274,13 +300,6 @@ impl RetryingClient {
             );
         }
     }
-}
-
-enum Attempt {
-    Response(Response),
-    /// With the beginning of its body.
-    TooLong(Response),
-    Failed(LastAttempt),
 }
 
 /// The moment after this time, or a moment that is too far away to matter.

@@ -28,16 +28,29 @@ impl Verdict {
         if !response.is_refusal() {
             return Self::Final;
         }
-        match (status, code(response).as_deref()) {
-            (StatusCode::CONFLICT, Some("idempotency_in_progress")) => Self::InProgress,
-            (StatusCode::CONFLICT, Some("idempotency_outcome_unknown")) => Self::OutcomeUnknown,
-            (StatusCode::CONFLICT, Some("idempotency_response_not_stored"))
-            | (StatusCode::GONE, Some("idempotency_response_erased")) => Self::ResponseGone,
-            (StatusCode::UNPROCESSABLE_ENTITY, Some("idempotency_key_reused")) => Self::KeyReused,
+        let is_marked = response.problem().is_some();
+        // The field says what it is whatever status the application has chosen.
+        let has = |expected: StatusCode| is_marked || status == expected;
+        match code(response).as_deref() {
+            Some("idempotency_in_progress") if has(StatusCode::CONFLICT) => Self::InProgress,
+            Some("idempotency_outcome_unknown") if has(StatusCode::CONFLICT) => {
+                Self::OutcomeUnknown
+            }
+            Some("idempotency_response_not_stored") if has(StatusCode::CONFLICT) => {
+                Self::ResponseGone
+            }
+            Some("idempotency_response_erased") if has(StatusCode::GONE) => Self::ResponseGone,
+            Some("idempotency_key_reused") if has(StatusCode::UNPROCESSABLE_ENTITY) => {
+                Self::KeyReused
+            }
             // The service is set up wrongly, which no retry changes.
-            (StatusCode::INTERNAL_SERVER_ERROR, Some("idempotency_misconfigured")) => Self::Final,
+            Some("idempotency_misconfigured") if has(StatusCode::INTERNAL_SERVER_ERROR) => {
+                Self::Final
+            }
             // The connection broke while the request was sent.
-            (StatusCode::BAD_REQUEST, Some("content_incomplete")) => Self::Retry,
+            Some("content_incomplete") if has(StatusCode::BAD_REQUEST) => Self::Retry,
+            Some("handler_failed" | "response_broken") if is_marked => Self::Retry,
+            _ if status.is_redirection() && !is_marked => Self::Final,
             _ if response.headers().contains_key(RETRY_AFTER) => Self::Retry,
             _ => Self::of_status(status),
         }
@@ -55,11 +68,14 @@ impl Verdict {
     }
 }
 
-/// The `code` of a problem. Neither a status nor a text says as exactly what has happened.
+/// The code of a problem, from its field or its body. Neither a status nor a text says as exactly what has happened.
 fn code(response: &Response) -> Option<String> {
     #[derive(Deserialize)]
     struct Problem {
         code: String,
+    }
+    if let Some(code) = response.problem() {
+        return Some(code.to_owned());
     }
     let media_type = response.headers().get(CONTENT_TYPE)?.to_str().ok()?;
     let essence = media_type.split(';').next()?.trim();

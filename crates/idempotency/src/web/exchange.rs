@@ -22,7 +22,7 @@ use super::{
     saved_response,
 };
 use crate::{
-    Disposition, Execution, HttpConfig, Idempotency, Keep, Options,
+    Disposition, Execution, HttpConfig, HttpRejection, Idempotency, Keep, Options,
     engine::{Executed, Finished, NextAction, Persist, RequestOutcome, Tally, WorkResult},
     execution::{Ended, OutcomeKind},
     log_text::Causes,
@@ -143,6 +143,9 @@ where
             // A handler may pass on the response of another service, whose fields say nothing of this key.
             response.headers_mut().remove(&config.replayed);
             response.headers_mut().remove(&config.expires);
+            if response.extensions().get::<HttpRejection>().is_none() {
+                response.headers_mut().remove(&config.problem);
+            }
             let is_unrepeated = response.extensions_mut().remove::<Unrepeated>().is_some();
             if let Some(expires_at) = expires_at.filter(|_| !is_unrepeated) {
                 caller::warn_of_inner_cors(config, response.headers());

@@ -196,10 +196,13 @@ fn add_problems(
         let may_retry = rejections
             .iter()
             .any(|rejection| rejection.retry_after().is_some());
-        if !may_retry {
+        let Some(headers) = object(response, "headers") else {
             continue;
-        }
-        if let Some(headers) = object(response, "headers") {
+        };
+        headers.entry(title_case(&config.problem)).or_insert_with(|| {
+            json!({ "description": "If idempotency is the reason: the `code` of the problem.", "schema": { "type": "string" } })
+        });
+        if may_retry {
             headers.entry("Retry-After").or_insert_with(|| {
                 json!({ "description": "After how many seconds to send the same request again.", "schema": { "type": "integer", "minimum": 0 } })
             });

@@ -27,7 +27,7 @@ impl Problem {
     /// The response, marked so that layers further out do not store it.
     pub(super) fn into_response(self, config: &HttpConfig) -> Response {
         let rejection = self.describe(config).on_page(&config.docs);
-        let mut response = document(&rejection);
+        let mut response = document(config, &rejection);
         if let Self::ResponseNotStored {
             location: Some(location),
         } = self
@@ -76,6 +76,7 @@ fn customized(config: &HttpConfig, rejection: HttpRejection, own: Response) -> R
             let headers = response.headers_mut();
             headers.remove(&config.replayed);
             headers.remove(&config.expires);
+            headers.remove(&config.problem);
             let kept = own.headers().keys().filter(|name| !is_of_the_body(name));
             let kept: Vec<_> = kept.filter(|name| !headers.contains_key(*name)).collect();
             for name in kept {
@@ -105,7 +106,7 @@ fn is_of_the_body(name: &HeaderName) -> bool {
 }
 
 /// The library's own response.
-fn document(rejection: &HttpRejection) -> Response {
+fn document(config: &HttpConfig, rejection: &HttpRejection) -> Response {
     let document = Document {
         r#type: rejection.page(),
         title: rejection.title(),
@@ -124,6 +125,7 @@ fn document(rejection: &HttpRejection) -> Response {
         header::CONTENT_TYPE,
         HeaderValue::from_static("application/problem+json"),
     );
+    headers.insert(&config.problem, HeaderValue::from_static(rejection.code()));
     headers.insert(header::CONTENT_LANGUAGE, HeaderValue::from_static("en"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if let Some(seconds) = rejection.retry_after_seconds() {

@@ -1,10 +1,14 @@
 //! Intents on disk.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use idempotency::{
     IdempotencyKey,
-    client::{Intent, IntentError, IntentFolder, RetryingClient, SendError},
+    client::{Intent, IntentError, RetryingClient, SendError},
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -14,7 +18,7 @@ use tokio::{
 };
 
 use crate::{
-    client,
+    client, intents, open,
     script::{Script, Step, reply, status},
 };
 
@@ -22,17 +26,10 @@ fn folder() -> TempDir {
     tempfile::tempdir().expect("a folder")
 }
 
-/// The folder as another process opens it.
-async fn open(folder: &TempDir) -> IntentFolder {
-    let opened = IntentFolder::open(folder.path().join("intents")).await;
-    opened.expect("a folder")
-}
-
 fn files(folder: &TempDir) -> Vec<String> {
-    let entries = fs::read_dir(folder.path().join("intents")).expect("a folder");
-    let paths = entries.map(|entry| entry.expect("an entry").path());
+    let paths = intents(folder).into_iter();
     paths
-        .map(|path| fs::read_to_string(path).expect("text"))
+        .map(|path| fs::read_to_string(path.join("intent.json")).expect("text"))
         .collect()
 }
 
@@ -97,16 +94,14 @@ async fn an_intent_that_cannot_be_written_is_not_sent() {
     let folder = folder();
     let script = Script::start([status("201 Created")]).await;
     let intent = open(&folder).await.intent("order-17");
-    fs::remove_dir(folder.path().join("intents")).expect("an empty folder");
+    let path = folder.path().join("intents");
+    fs::remove_dir_all(&path).expect("it is removed");
     let sent = client().send(&intent, client().post(&script.url)).await;
     assert!(
-        matches!(sent, Err(SendError::Intent(IntentError::Io { .. }))),
+        matches!(sent, Err(SendError::Intent(IntentError::NoFolder { .. }))),
         "{sent:?}"
     );
     assert!(script.arrived().is_empty());
-
-    let opened = IntentFolder::open(folder.path().join("no/such/parent")).await;
-    assert!(matches!(opened, Err(IntentError::Io { .. })), "{opened:?}");
 }
 
 /// Another key for the same intent could let the operation happen twice.
@@ -133,11 +128,10 @@ async fn a_file_that_cannot_be_read_is_neither_sent_nor_overwritten() {
     assert_eq!(script.arrived().len(), 1);
 }
 
-fn only_path(folder: &TempDir) -> std::path::PathBuf {
-    let mut entries = fs::read_dir(folder.path().join("intents")).expect("a folder");
-    let path = entries.next().expect("a file").expect("an entry").path();
-    assert!(entries.next().is_none());
-    path
+fn only_path(folder: &TempDir) -> PathBuf {
+    let intents = intents(folder);
+    assert_eq!(intents.len(), 1);
+    intents[0].join("intent.json")
 }
 
 // proves: client-keeps-intent-on-disk
@@ -201,14 +195,14 @@ async fn a_late_response_leaves_an_intent_that_was_begun_anew() {
         reply("201 Created", &expires, "").into(),
     );
     let script = Script::start([late, Step::Hang]).await;
-    let intents = open(&folder).await;
+    let opened = open(&folder).await;
     let first = tokio::spawn({
-        let (client, intent) = (client(), intents.intent("order-17"));
+        let (client, intent) = (client(), opened.intent("order-17"));
         let request = client.post(&script.url).body("5 EUR");
         async move { client.send(&intent, request).await }
     });
     script.arrivals(1).await;
-    let intent = intents.intent("order-17");
+    let intent = opened.intent("order-17");
     intent.forget().await.expect("it is removed");
     send_and_leave(&client(), &intent, &script).await;
     go_on.notify_one();
@@ -251,6 +245,36 @@ async fn another_request_under_an_intent_is_not_sent() {
         // The service compares JSON by value, and does not see the token.
         let same = json(&script.url, r#"{ "b": 2, "a": 1.0 }"#).bearer_auth("new");
         client().send(&intent, same).await.expect("a response");
+    }
+}
+
+/// Under another tenant the key would be another one, and the operation would happen once for each.
+// proves: client-refuses-other-request
+#[tokio::test]
+async fn the_request_of_another_tenant_is_not_sent_under_an_intent() {
+    let folder = folder();
+    let script = Script::start([status("201 Created")]).await;
+    let client = client().with_compared_header("x-shop".parse().expect("a name"));
+    for (name, is_compared) in [
+        ("X-Tenant-Id", true),
+        ("Stripe-Account", true),
+        ("Host", true),
+        ("X-Shop", true),
+        ("X-Account-Token", false),
+        ("Authorization", false),
+        ("Traceparent", false),
+    ] {
+        let send = async |value: &str| {
+            // As another process.
+            let intent = open(&folder).await.intent(name);
+            let request = client.post(&script.url).header(name, value);
+            client.send(&intent, request).await
+        };
+        send("a").await.expect("a response");
+        send("a").await.expect("a response");
+        let sent = send("b").await;
+        let is_refused = matches!(sent, Err(SendError::OtherRequest));
+        assert_eq!(is_refused, is_compared, "{name}: {sent:?}");
     }
 }
 
@@ -301,7 +325,9 @@ async fn a_file_has_no_secret_but_the_key_and_others_cannot_read_it() {
     assert!(!files[0].contains("hidden"), "{files:?}");
     #[cfg(unix)]
     {
-        assert_eq!(mode(&only_path(&folder)), 0o600);
+        let path = only_path(&folder);
+        assert_eq!(mode(&path), 0o600);
+        assert_eq!(mode(path.parent().expect("a folder")), 0o700);
         assert_eq!(mode(&folder.path().join("intents")), 0o700);
     }
     let key = script.keys()[0].replace('"', "");

@@ -104,6 +104,33 @@ async fn each_refusal_is_an_error_of_its_own() {
     assert_eq!(gave_up.attempts, 2);
 }
 
+/// The service makes its own bodies for refusals, or a proxy replaces them.
+// proves: client-tells-outcomes-apart
+#[tokio::test]
+async fn a_refusal_is_known_by_its_field_whatever_its_body() {
+    let refusal = |status, code| {
+        let fields = [("Idempotency-Problem", code), ("Content-Type", "text/html")];
+        reply(status, &fields, "<h1>Error</h1>")
+    };
+    let reused = refusal("422 Unprocessable Content", "idempotency_key_reused");
+    let sent = send(reused).await;
+    assert!(matches!(&sent, Err(SendError::KeyReused(_))), "{sent:?}");
+    let unknown = refusal("409 Conflict", "idempotency_outcome_unknown");
+    let sent = send(unknown).await;
+    let is_unknown = matches!(&sent, Err(SendError::OutcomeUnknown(_)));
+    assert!(is_unknown, "{sent:?}");
+    // The application may have chosen its status, too.
+    let gone = refusal("200 OK", "idempotency_response_not_stored");
+    let sent = send(gone).await;
+    assert!(matches!(&sent, Err(SendError::ResponseGone(_))), "{sent:?}");
+    let Err(SendError::GaveUp(gave_up)) = send(refusal("200 OK", "idempotency_in_progress")).await
+    else {
+        panic!("it still runs");
+    };
+    let is_running = matches!(gave_up.last, LastAttempt::InProgress(_));
+    assert!(is_running, "{gave_up:?}");
+}
+
 /// The first attempt may have taken effect, and what refuses the second one does not know that.
 // proves: client-tells-outcomes-apart, client-stops-at-final
 #[tokio::test]
@@ -113,6 +140,8 @@ async fn a_refusal_after_an_attempt_that_may_have_arrived_is_no_response() {
         "401 Unauthorized",
         "403 Forbidden",
         "404 Not Found",
+        "302 Found",
+        "307 Temporary Redirect",
         "413 Content Too Large",
         "422 Unprocessable Content",
         "501 Not Implemented",
