@@ -43,6 +43,8 @@ pub struct Options {
     keep: Option<Keep>,
     scope: Option<ScopeFn>,
     fingerprint: Option<FingerprintFn>,
+    /// Whether the handler has a function that rebuilds responses. This describes it, and changes nothing.
+    rebuilds: bool,
 }
 
 const DEFAULT_TTL: Duration = Duration::from_secs(24 * 60 * 60);
@@ -98,6 +100,7 @@ impl Options {
             keep: None,
             scope: None,
             fingerprint: None,
+            rebuilds: false,
         }
     }
 
@@ -188,6 +191,12 @@ impl Options {
     #[must_use]
     pub const fn fingerprint(mut self, fingerprint: FingerprintFn) -> Self {
         self.fingerprint = Some(fingerprint);
+        self
+    }
+
+    #[cfg(feature = "axum")]
+    pub(crate) const fn rebuilding(mut self) -> Self {
+        self.rebuilds = true;
         self
     }
 

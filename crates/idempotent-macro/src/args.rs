@@ -1,5 +1,6 @@
 //! The options in the attribute's parentheses.
 
+pub(crate) mod replay;
 mod seconds;
 mod suggest;
 
@@ -11,6 +12,8 @@ use syn::{
 };
 
 use crate::mistakes::Mistakes;
+
+pub(crate) use replay::Replay;
 
 /// The options. An option that is wrong is reported as a mistake, and is missing here.
 #[derive(Default)]
@@ -26,12 +29,13 @@ pub(crate) struct Arguments {
     pub(crate) principal: Option<Type>,
     pub(crate) scope: Option<ExprPath>,
     pub(crate) fingerprint: Option<ExprPath>,
+    pub(crate) replay: Option<Replay>,
     /// Where the library is, if not at `::idempotency`.
     pub(crate) library: Option<Path>,
 }
 
 /// Every option, and how to write it.
-const OPTIONS: [(&str, &str); 12] = [
+const OPTIONS: [(&str, &str); 13] = [
     ("ttl_seconds", "ttl_seconds = 3600"),
     ("lease_seconds", "lease_seconds = 30"),
     ("required", "required"),
@@ -43,6 +47,7 @@ const OPTIONS: [(&str, &str); 12] = [
     ("principal", "principal = Claims"),
     ("scope", "scope = path::to::function"),
     ("fingerprint", "fingerprint = path::to::function"),
+    ("replay", "replay = path::to::function"),
     ("crate", "crate = path::to::idempotency"),
 ];
 
@@ -59,6 +64,7 @@ enum Value {
     Expression(Expr),
     /// An extractor, whose generic arguments would be comparisons in an expression.
     Type(Type),
+    Replay(Replay),
 }
 
 impl Arguments {
@@ -132,6 +138,10 @@ impl Arguments {
                 self.principal = Some(principal.clone());
                 return Ok(());
             }
+            (_, Some(Value::Replay(replay))) => {
+                self.replay = Some(replay.clone());
+                return Ok(());
+            }
             (_, Some(Value::Expression(value))) => ungrouped(value),
         };
         match *known {
@@ -192,6 +202,8 @@ impl Parse for Written {
                     Some(quoted) => syn::Error::new(quoted.span(), unquoted(&quoted)),
                     None => syn::Error::new(error.span(), how),
                 })?
+        } else if name == "replay" {
+            Value::Replay(replay::parse(input, &how)?)
         } else {
             let value = input.parse().map(Value::Expression);
             value.map_err(|error| syn::Error::new(error.span(), how))?

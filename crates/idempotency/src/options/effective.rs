@@ -23,6 +23,7 @@ pub(crate) struct EffectiveOptions {
     pub(crate) keep: Keep,
     pub(crate) scope: Option<ScopeFn>,
     pub(crate) fingerprint: Option<FingerprintFn>,
+    pub(crate) rebuilds: bool,
 }
 
 impl Options {
@@ -45,6 +46,7 @@ impl Options {
             keep: self.keep.or(defaults.keep).unwrap_or(Keep::Final),
             scope: self.scope.or(defaults.scope),
             fingerprint: self.fingerprint.or(defaults.fingerprint),
+            rebuilds: self.rebuilds,
         }
     }
 }

@@ -110,7 +110,7 @@ impl Execution {
         transaction: T,
         response: impl FnOnce(T::Value) -> R + Send + 'static,
     ) -> Result<Response, CommitError> {
-        let engine = self.engine().cloned();
+        let (engine, kind) = (self.engine().cloned(), self.outcome_kind());
         let made = Arc::new(Mutex::new(None));
         let ending = {
             let made = Arc::clone(&made);
@@ -118,7 +118,7 @@ impl Execution {
                 let response = response(value).into_response();
                 Box::pin(async move {
                     let (response, outcome) = match engine {
-                        Some(engine) => save(&engine, response).await?,
+                        Some(engine) => save(&engine, kind, response).await?,
                         None => (response, Bytes::new()),
                     };
                     *made.lock() = Some(response);
@@ -136,11 +136,15 @@ impl Execution {
 }
 
 /// The response, marked, and its stored form.
-async fn save(engine: &Idempotency, response: Response) -> Result<(Response, Bytes), axum::Error> {
+async fn save(
+    engine: &Idempotency,
+    kind: OutcomeKind,
+    response: Response,
+) -> Result<(Response, Bytes), axum::Error> {
     let mut response = settle(engine.http(), response);
     response.extensions_mut().insert(Stored);
     let limit = engine.store().outcome_limit();
-    saved_response::save(engine.http(), limit, response).await
+    saved_response::save(engine.http(), limit, kind, response).await
 }
 
 /// Marks a request that an engine has seen and does not protect.

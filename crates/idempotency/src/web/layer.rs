@@ -17,7 +17,11 @@ use http::StatusCode;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{exchange::protect, policy::ProducedBy, request::Methods};
+use super::{
+    exchange::{Handling, protect},
+    policy::ProducedBy,
+    request::Methods,
+};
 use crate::{Idempotency, Options};
 
 /// Use this **or** [`#[idempotent]`](macro@crate::idempotent), not both. The layer protects every POST and PATCH of the
@@ -181,25 +185,29 @@ where
         } = self.layer.clone();
         let request = request.map(Body::new);
         Box::pin(async move {
+            let call = move |request| async move {
+                let called = AssertUnwindSafe(async move {
+                    match inner.call(request).await {
+                        Ok(response) => response.into_response(),
+                        Err(error) => match error.into() {},
+                    }
+                });
+                let response = called.catch_unwind().await;
+                let produced_by = match response.as_ref().map(Response::status) {
+                    Ok(StatusCode::METHOD_NOT_ALLOWED) => ProducedBy::BeforeHandler,
+                    _ => ProducedBy::Service,
+                };
+                (response, produced_by)
+            };
             let response = protect(
                 &idempotency,
                 &options,
                 Methods::NotIdempotent,
                 body_limit,
                 request,
-                move |request| async move {
-                    let called = AssertUnwindSafe(async move {
-                        match inner.call(request).await {
-                            Ok(response) => response.into_response(),
-                            Err(error) => match error.into() {},
-                        }
-                    });
-                    let response = called.catch_unwind().await;
-                    let produced_by = match response.as_ref().map(Response::status) {
-                        Ok(StatusCode::METHOD_NOT_ALLOWED) => ProducedBy::BeforeHandler,
-                        _ => ProducedBy::Service,
-                    };
-                    (response, produced_by)
+                Handling {
+                    call,
+                    rebuild: None,
                 },
             );
             Ok(response.await)

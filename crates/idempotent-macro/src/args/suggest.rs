@@ -5,7 +5,7 @@ use syn::Ident;
 use super::OPTIONS;
 
 /// Names that other libraries use for these options.
-const SYNONYMS: [(&str, &[&str]); 12] = [
+const SYNONYMS: [(&str, &[&str]); 13] = [
     (
         "ttl_seconds",
         &[
@@ -46,6 +46,10 @@ const SYNONYMS: [(&str, &[&str]); 12] = [
     ),
     ("scope", &["tenant", "per"]),
     ("fingerprint", &["hash", "payload", "body"]),
+    (
+        "replay",
+        &["replay_with", "rebuild", "recreate", "on_replay", "respond"],
+    ),
     ("crate", &["krate", "crate_path", "path", "library"]),
 ];
 
