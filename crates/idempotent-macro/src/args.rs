@@ -1,6 +1,6 @@
 //! The options in the attribute's parentheses.
 
-pub(crate) mod replay;
+mod replay;
 mod seconds;
 mod suggest;
 

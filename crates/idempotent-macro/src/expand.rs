@@ -1,13 +1,13 @@
 //! The expansion: one constant of the function's name, with the function inside.
 
+mod rebuilding;
+
 use proc_macro2::{TokenStream, TokenTree};
 use quote::{format_ident, quote, quote_spanned};
-use syn::{
-    Attribute, Expr, Meta, ReturnType, Token, Type, punctuated::Punctuated, spanned::Spanned,
-};
+use syn::{Attribute, Expr, Meta, ReturnType, Token, Type, punctuated::Punctuated};
 
 use crate::{
-    args::{Arguments, Replay, replay},
+    args::Arguments,
     check::check,
     function::{self, Function},
     mistakes::Mistakes,
@@ -31,8 +31,7 @@ pub(crate) fn expand(arguments: &TokenStream, item: &TokenStream) -> TokenStream
     };
     check(&mut function, &mut mistakes);
     if let Some(replay) = &options.replay
-        && replay.arguments.is_none()
-        && let Err(error) = replay::state_of(function.argument_types(), replay)
+        && let Err(error) = rebuilding::check(&function, replay)
     {
         mistakes.add(error);
     }
@@ -155,7 +154,9 @@ fn constant(arguments: &Arguments, function: Function) -> TokenStream {
     };
     let (parameters, protected) = match &arguments.replay {
         None => (parameters, protected),
-        Some(replay) => rebuilding(arguments, &library, replay, &types, parameters, protected),
+        Some(replay) => {
+            rebuilding::expand(arguments, &library, replay, &types, parameters, protected)
+        }
     };
     let constant = quote_spanned!(name.span()=> const);
     let end = quote_spanned!(name.span()=> ;);
@@ -170,71 +171,6 @@ fn constant(arguments: &Arguments, function: Function) -> TokenStream {
             #protected
         } #end
     }
-}
-
-/// The type and the value of the constant, with the function that rebuilds its responses.
-fn rebuilding(
-    arguments: &Arguments,
-    library: &TokenStream,
-    replay: &Replay,
-    types: &[Type],
-    parameters: TokenStream,
-    protected: TokenStream,
-) -> (TokenStream, TokenStream) {
-    let private = quote!(#library::__private1);
-    // The type's parameters have defaults, and this one is the last.
-    let before = match (arguments.principal.is_some(), arguments.engine_in_state) {
-        (false, false) => quote!(#private::Unproved, #private::InExtensions,),
-        (true, false) => quote!(#private::InExtensions,),
-        (_, true) => quote!(),
-    };
-    let path = &replay.function;
-    let span = path.span();
-    let (taken, rebuild) = match &replay.arguments {
-        Some(taken) => {
-            let bindings = (0..taken.len()).map(|index| format_ident!("argument_{index}"));
-            let bindings: Vec<_> = bindings.collect();
-            let is_principal = |kind: &Type| {
-                let principal = arguments.principal.as_ref();
-                principal.is_some_and(|principal| is_same(kind, principal))
-            };
-            let values = taken.iter().zip(&bindings).map(|(kind, binding)| {
-                if is_principal(kind) {
-                    quote_spanned!(span=> #binding.0)
-                } else {
-                    quote_spanned!(span=> #binding)
-                }
-            });
-            let call = quote_spanned! {span=>
-                |#(#bindings),*| #private::run_into_response(#path(#(#values),*))
-            };
-            let taken = taken.iter().map(|kind| {
-                if is_principal(kind) {
-                    quote!(#private::ProvedAgain<#kind>)
-                } else {
-                    quote!(#kind)
-                }
-            });
-            (quote!(#(#taken),*), call)
-        }
-        None => match replay::state_of(types.iter(), replay) {
-            Ok(Some(state)) => (
-                quote!(#private::State<#state>, #private::Request),
-                quote_spanned!(span=> |state, request| #private::rebuild_with_state(#path, state, request)),
-            ),
-            _ => (
-                quote!(#private::Request),
-                quote_spanned!(span=> |request| #private::rebuild_without_state(#path, request)),
-            ),
-        },
-    };
-    let rebuilt = quote!(
-        #private::Rebuilt<fn(#taken) -> #private::BoxFuture<'static, #private::Response>>
-    );
-    (
-        quote!(#parameters, #before #rebuilt),
-        quote!(#private::replaying(#protected, #rebuild)),
-    )
 }
 
 /// Whether two types are written in the same way.

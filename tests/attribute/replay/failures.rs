@@ -175,10 +175,8 @@ async fn a_kind_of_outcome_that_is_not_known_is_an_error_and_never_a_run() {
             .await
             .assert_fresh("200 OK");
         let seen = record(&engine, key).await;
-        let resolution = Resolution::Complete {
-            outcome: outcome.to_vec().into(),
-            ttl: std::time::Duration::from_secs(60),
-        };
+        let outcome = outcome.to_vec().into();
+        let resolution = Resolution::Replace { outcome };
         let resolved = engine.resolve(&seen, resolution).await;
         assert_eq!(resolved.expect("a response"), IfOwner::Done(()));
         let retry = send(&app, "POST", "/", key, "").await;

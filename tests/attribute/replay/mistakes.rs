@@ -81,13 +81,13 @@ async fn retried(app: &Router, runs: &Runs, path: &str, name: &str) -> (String, 
     assert!(first.header("idempotent-replayed").is_none());
     let retry = send(app, "POST", path, name, name).await;
     assert_eq!(retry.header("location"), None, "{name}");
-    let runs = runs.load(Ordering::SeqCst) - before;
+    let times = runs.load(Ordering::SeqCst) - before;
     let is_problem = retry.header("content-type") == Some("application/problem+json");
     let told = match is_problem {
         true => retry.json()["code"].as_str().expect("a code").to_owned(),
         false => retry.text().to_owned(),
     };
-    (told, runs)
+    (told, times)
 }
 
 // proves: rebuilt-response-not-stored, oversized-response-leaves-tombstone

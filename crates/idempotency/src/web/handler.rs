@@ -155,9 +155,9 @@ where
 impl<H, P, C, T, S, E, R, M> Handler<(T, M), S> for Idempotent<H, ProvedBy<P, C>, E, R>
 where
     E: EngineSource<S>,
-    R: Replays<M, S>,
     H: Clone + Send + Sync + 'static,
     P: FromRequestParts<S> + Send + 'static,
+    R: Replays<M, S>,
     C: Handler<T, S>,
     S: Send + Sync + 'static,
 {

@@ -88,6 +88,11 @@ use crate::{Idempotency, Options};
 /// corrected body with the same key, put `#[idempotent]` on the handler. PUT and DELETE pass unprotected, because they
 /// are idempotent by definition (RFC 9110 section 9.2.2).
 ///
+/// A layer stores responses, and cannot rebuild them as [`replay`](crate::idempotent#a-response-that-is-not-stored) of the
+/// attribute does: it does not know the state of the routes inside, nor which of them a function would be for. A response that
+/// holds a credential is marked with [`Disposition::Tombstone`](crate::Disposition::Tombstone). One with a
+/// [`ReplayWith`](crate::ReplayWith) is treated like that, and logged as an error.
+///
 /// gRPC under a key is refused with 500: its status is in trailers, which are not stored. Leave its routes out.
 #[derive(Clone, Debug)]
 pub struct IdempotencyLayer {

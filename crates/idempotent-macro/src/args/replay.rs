@@ -1,9 +1,8 @@
 //! The function that rebuilds responses.
 
-use quote::ToTokens;
 use syn::{
-    ExprPath, GenericArgument, LitStr, PathArguments, Token, Type, parenthesized,
-    parse::ParseStream, punctuated::Punctuated, token::Paren,
+    ExprPath, LitStr, Token, Type, parenthesized, parse::ParseStream, punctuated::Punctuated,
+    token::Paren,
 };
 
 use crate::types::Found;
@@ -68,47 +67,4 @@ fn check(arguments: &[Type]) -> syn::Result<()> {
         }
     }
     Ok(())
-}
-
-/// The router's state as the handler takes it: the `A` of its `State<A>`, if it has one. Several of them do not say which
-/// one the function takes.
-pub(crate) fn state_of<'a>(
-    arguments: impl Iterator<Item = &'a Type>,
-    replay: &Replay,
-) -> syn::Result<Option<&'a Type>> {
-    let mut states = arguments.filter_map(state);
-    let Some(first) = states.next() else {
-        return Ok(None);
-    };
-    if states
-        .any(|other| other.to_token_stream().to_string() != first.to_token_stream().to_string())
-    {
-        let function = replay
-            .function
-            .to_token_stream()
-            .to_string()
-            .replace(' ', "");
-        let message = format!(
-            "the handler has several `State` arguments: write what the function takes, such as `replay = {function}(State<{}>, ReplayWith<T>)`",
-            first.to_token_stream().to_string().replace(' ', ""),
-        );
-        return Err(syn::Error::new_spanned(&replay.function, message));
-    }
-    Ok(Some(first))
-}
-
-fn state(argument: &Type) -> Option<&Type> {
-    let Type::Path(path) = argument else {
-        return None;
-    };
-    let last = path.path.segments.last()?;
-    match &last.arguments {
-        PathArguments::AngleBracketed(arguments) if last.ident == "State" => {
-            match arguments.args.first()? {
-                GenericArgument::Type(state) => Some(state),
-                _ => None,
-            }
-        }
-        _ => None,
-    }
 }
