@@ -163,6 +163,7 @@ pub(crate) fn router(idempotency: &Idempotency, probe: Probe) -> Router {
         .merge(crate::labels::routes(idempotency))
         .merge(crate::lost::routes())
         .merge(crate::order::routes(idempotency))
+        .merge(crate::rebuilt::routes())
         .merge(crate::principals::routes())
         .merge(crate::reclaims::routes())
         .merge(crate::stragglers::routes())

@@ -29,6 +29,7 @@ mod outcomes;
 mod owners;
 mod payment;
 mod principals;
+mod rebuilt;
 mod reclaims;
 mod refusals;
 mod replays;

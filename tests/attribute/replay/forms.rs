@@ -122,6 +122,25 @@ async fn a_retry_gets_what_the_function_makes_of_the_value_and_the_present_state
     assert_eq!(tokens.counts(), (1, 2));
 }
 
+// proves: records-encrypted-and-purgeable
+#[tokio::test]
+async fn a_value_is_sealed_if_there_is_a_secret() {
+    let store = MemoryStore::new();
+    let engine = Idempotency::builder(store.clone())
+        .with_secret(b"a secret of thirty-two characters")
+        .build();
+    let app = Router::new()
+        .route("/tokens", post(create))
+        .with_state(Tokens::named("ann"))
+        .layer(engine.extension());
+    let first = send(&app, "POST", "/tokens", "k", "{}").await;
+    first.assert_fresh("201 Created");
+    let retry = send(&app, "POST", "/tokens", "k", "{}").await;
+    assert_eq!(retry.text(), "token 1 of ann");
+    let in_store = outcomes(&Idempotency::new(store)).await.concat();
+    assert!(!String::from_utf8_lossy(&in_store).contains("number"));
+}
+
 // proves: unauthorized-gets-no-replay, rebuilt-response-not-stored
 #[tokio::test]
 async fn a_function_gets_the_principal_that_was_verified_before() {
@@ -208,4 +227,27 @@ async fn without_a_key_the_value_changes_nothing() {
     }
     // A unit test calls the handler.
     assert_eq!(create(State(tokens)).await.3, SECRET);
+}
+
+// proves: policy-page-published
+#[test]
+fn a_document_says_that_responses_are_rebuilt() {
+    let engine = Idempotency::new(MemoryStore::new());
+    let described = |options: &idempotency::Options| {
+        let mut document = serde_json::json!({ "paths": { "/": { "post": {
+            "operationId": "create", "responses": { "201": { "description": "" } },
+        } } } });
+        let done = engine.describe_operation(&mut document, "create", options);
+        done.expect("an operation");
+        let operation = &document["paths"]["/"]["post"];
+        let fields = &operation["responses"]["201"]["headers"];
+        let marker = fields["Idempotent-Replayed"]["description"].to_string();
+        (operation["x-idempotency"]["replay"].clone(), marker)
+    };
+    let (replay, marker) = described(create.options());
+    assert_eq!(replay, "rebuilt");
+    assert!(!marker.contains("stored"), "{marker}");
+    let (replay, marker) = described(&idempotency::Options::new());
+    assert_eq!(replay, "stored");
+    assert!(marker.contains("stored"), "{marker}");
 }
