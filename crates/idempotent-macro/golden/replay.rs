@@ -23,10 +23,10 @@ const create_token: ::idempotency::Idempotent<
             ::idempotency::Options::new(),
             |argument_0| ::idempotency::__private1::run(create_token(argument_0)),
         ),
-        |state, request| ::idempotency::__private1::rebuild_with_state(
+        |argument_0, argument_1| ::idempotency::__private1::rebuild_with_state(
             tokens::show,
-            state,
-            request,
+            argument_0,
+            argument_1,
         ),
     )
 };

@@ -20,6 +20,9 @@ const create_token: ::idempotency::Idempotent<
             ::idempotency::Options::new(),
             || ::idempotency::__private1::run(create_token()),
         ),
-        |request| ::idempotency::__private1::rebuild_without_state(tokens::show, request),
+        |argument_0| ::idempotency::__private1::rebuild_without_state(
+            tokens::show,
+            argument_0,
+        ),
     )
 };

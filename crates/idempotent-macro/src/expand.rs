@@ -155,7 +155,7 @@ fn constant(arguments: &Arguments, function: Function) -> TokenStream {
     let (parameters, protected) = match &arguments.replay {
         None => (parameters, protected),
         Some(replay) => {
-            rebuilding::expand(arguments, &library, replay, &types, parameters, protected)
+            rebuilding::expand(arguments, &library, replay, &types, &parameters, &protected)
         }
     };
     let constant = quote_spanned!(name.span()=> const);

@@ -70,6 +70,10 @@ where
 
 /// The same handler, whose responses this function makes again for retries, from the values that are stored for them.
 #[doc(hidden)]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the attribute passes a value that it has just made"
+)]
 pub const fn replaying<H, P, E, F>(
     handler: Idempotent<H, P, E>,
     function: F,

@@ -16,8 +16,8 @@ pub(super) fn expand(
     library: &TokenStream,
     replay: &Replay,
     types: &[Type],
-    parameters: TokenStream,
-    protected: TokenStream,
+    parameters: &TokenStream,
+    protected: &TokenStream,
 ) -> (TokenStream, TokenStream) {
     let private = quote!(#library::__private1);
     // The type's parameters have defaults, and this one is the last.
