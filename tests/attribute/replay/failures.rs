@@ -20,6 +20,8 @@ use idempotency::{
     store::{IfOwner, Record, Resolution},
 };
 
+use tests::log::Log;
+
 use super::SECRET;
 use crate::support::{protected, send};
 
@@ -60,7 +62,7 @@ async fn fails(Extension(runs): Extension<Runs>, ReplayWith(id): ReplayWith<u64>
 
 #[idempotent(replay = other_type)]
 async fn create_as_number() -> impl IntoResponse {
-    (ReplayWith(7_u64), SECRET)
+    (ReplayWith(4711_u64), SECRET)
 }
 
 async fn other_type(ReplayWith(name): ReplayWith<String>) -> String {
@@ -121,6 +123,7 @@ async fn a_function_that_fails_is_called_again_and_the_handler_is_not() {
 // proves: failed-rebuild-runs-nothing, newer-record-fails-alone
 #[tokio::test]
 async fn a_value_of_another_type_is_an_error_and_never_a_run() {
+    let (log, _logging) = Log::start();
     let app = protected(Router::new().route("/", post(create_as_number)));
     send(&app, "POST", "/", "k", "")
         .await
@@ -134,6 +137,11 @@ async fn a_value_of_another_type_is_an_error_and_never_a_run() {
         );
         assert_eq!(retry.header("retry-after"), Some("1"));
     }
+    let log = log.text();
+    assert!(
+        log.contains("is not of the type") && !log.contains("4711"),
+        "{log}"
+    );
 }
 
 // proves: rebuild-option-changes-nothing-stored, failed-rebuild-runs-nothing

@@ -182,6 +182,10 @@ where
                     });
                     Ok(response)
                 }
+                Err(problem @ Problem::ResponseUnavailable) => {
+                    tally.note(RequestOutcome::ReplayFailed);
+                    Err(problem)
+                }
                 Err(Problem::StoreUnavailable(_)) if has_run => Err(Problem::ResponseUnavailable),
                 Err(problem) => Err(problem),
             }

@@ -1,6 +1,7 @@
 //! The value that is stored in place of a response, from which a handler's `replay` function rebuilds it.
 
 use std::{
+    any::type_name,
     convert::Infallible,
     panic::{AssertUnwindSafe, catch_unwind},
 };
@@ -98,8 +99,11 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for ReplayWith<T> {
             return Err(Problem::Misconfigured(misplaced).into_provisional_response());
         };
         serde_json::from_slice(json).map(Self).map_err(|error| {
+            // Serde's own text repeats what the value has.
             tracing::error!(
-                error = %Causes(&error),
+                expected = type_name::<T>(),
+                kind = ?error.classify(),
+                column = error.column(),
                 "the stored value is not of the type that the replay function takes, so the response cannot be rebuilt",
             );
             Problem::ResponseUnavailable.into_provisional_response()

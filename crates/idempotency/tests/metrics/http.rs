@@ -57,6 +57,9 @@ async fn gone(ReplayWith(body): ReplayWith<String>) -> (StatusCode, String) {
     }
 }
 
+#[idempotent(ttl_seconds = 60)]
+async fn mint_no_more() {}
+
 fn app(idempotency: &Idempotency) -> Router {
     Router::new()
         .route("/book", post(book))
@@ -114,6 +117,12 @@ async fn each_request_is_counted_once_by_what_became_of_it() {
         assert_eq!(response.status(), status, "{path} {key:?}");
         recorded.assert_one(outcome);
     }
+    // A later version of the service, whose handler has no function.
+    let later = Router::new()
+        .route("/mint", post(mint_no_more))
+        .layer(idempotency.extension());
+    assert_eq!(send(&later, "/mint", &["i"], "").await.status(), 503);
+    recorded.assert_one("replay_failed");
 }
 
 // proves: outcomes-are-counted
