@@ -12,6 +12,7 @@ mod long_responses;
 mod openapi;
 mod principal;
 mod rejections;
+mod replay;
 mod stacked;
 mod state;
 mod support;

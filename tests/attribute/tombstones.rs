@@ -4,12 +4,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::{
     Extension, Router,
-    http::{StatusCode, header::LOCATION},
+    http::{HeaderMap, HeaderValue, StatusCode, header::LOCATION},
     response::{IntoResponse, Response},
     routing::post,
 };
 use idempotency::{
-    Disposition, Execution, Idempotency, IdempotencyLayer, MemoryStore, SqliteDatabase,
+    Disposition, Execution, HttpConfig, Idempotency, IdempotencyLayer, MemoryStore, SqliteDatabase,
     SqliteStore, Store, StoreError, idempotent,
     store::{ListRequest, Phase},
 };
@@ -110,5 +110,42 @@ async fn a_response_that_must_not_be_stored_reaches_its_first_client_only() {
             outcomes.windows(text.len()).any(|part| part == text)
         };
         assert!(is_there("/tokens/1") && !is_there(TOKEN));
+    }
+}
+
+/// A redirection to a URL that is itself a credential, if the request names one.
+#[idempotent]
+async fn redirect(url: String) -> (StatusCode, Extension<Disposition>, HeaderMap) {
+    let location = HeaderValue::from_str(&url).expect("a URL");
+    let location = (!url.is_empty()).then_some((LOCATION, location));
+    (
+        StatusCode::SEE_OTHER,
+        Extension(Disposition::Tombstone),
+        location.into_iter().collect(),
+    )
+}
+
+// proves: oversized-response-leaves-tombstone, unreplayed-fields-configurable
+#[tokio::test]
+async fn a_tombstone_has_a_location_unless_the_configuration_drops_it() {
+    let url = "https://storage.example/7?signature=4711";
+    for (http, body, kept) in [
+        (HttpConfig::new(), url, Some(url)),
+        (HttpConfig::new(), "", None),
+        (HttpConfig::new().with_dropped_header(LOCATION), url, None),
+    ] {
+        let store = MemoryStore::new();
+        let engine = Idempotency::builder(store.clone()).with_http(http).build();
+        let app = Router::new()
+            .route("/", post(redirect))
+            .layer(engine.extension());
+        let first = send(&app, "POST", "/", "k", body).await;
+        assert_eq!(first.header("location").unwrap_or_default(), body);
+        let again = send(&app, "POST", "/", "k", body).await;
+        assert_eq!(again.json()["code"], "idempotency_response_not_stored");
+        assert_eq!(again.header("location"), kept);
+        let outcomes = outcomes(&store).await.expect("readable records");
+        let is_there = outcomes.ends_with(url.as_bytes());
+        assert_eq!(is_there, kept.is_some());
     }
 }

@@ -164,6 +164,7 @@ pub(crate) fn router(idempotency: &Idempotency, probe: Probe) -> Router {
         .merge(crate::lost::routes())
         .merge(crate::order::routes(idempotency))
         .merge(crate::own_keys::routes(idempotency))
+        .merge(crate::rebuilt::routes())
         .merge(crate::principals::routes())
         .merge(crate::ready_fingerprints::routes(idempotency))
         .merge(crate::reclaims::routes())

@@ -112,6 +112,22 @@ fn testing_serves_what_it_tests() {
     assert_eq!(story.trim(), "201 Created: parcel 1 to Ann");
 }
 
+// proves: rebuilt-response-not-stored
+#[test]
+fn tokens_shows_each_secret_once() {
+    let story = run(&mut Command::new(env!("CARGO_BIN_EXE_example-tokens")));
+    let told: Vec<_> = story.lines().collect();
+    assert_eq!(
+        told,
+        [
+            "201: a token, and its secret",
+            "stored: \"1\"",
+            r#"200, replayed: {"id":1,"secret":null}"#,
+            "410, replayed: token 1 was revoked",
+        ]
+    );
+}
+
 /// Runs it twice, as a reader may: the second run finds the tables of the first one.
 #[tokio::test]
 async fn postgres_commits_rows_and_key_at_once() {

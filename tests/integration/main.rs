@@ -31,6 +31,7 @@ mod owners;
 mod payment;
 mod principals;
 mod ready_fingerprints;
+mod rebuilt;
 mod reclaims;
 mod refusals;
 mod replays;

@@ -91,6 +91,12 @@ pub(crate) enum OutcomeKind {
         expect(dead_code, reason = "there are no handlers")
     )]
     Response,
+    /// What the `replay` function of a handler rebuilds the response from.
+    #[cfg_attr(
+        not(feature = "axum"),
+        expect(dead_code, reason = "there are no handlers")
+    )]
+    ReplayValue,
     /// The value of work under [`Idempotency::run_with`].
     Value,
 }
@@ -140,6 +146,13 @@ impl Execution {
                 steps: Steps::default(),
             }),
         }))
+    }
+
+    /// What its record stores. Without a key there is no record.
+    #[cfg(feature = "axum")]
+    pub(crate) fn outcome_kind(&self) -> OutcomeKind {
+        let protection = self.0.protection.as_ref();
+        protection.map_or(OutcomeKind::Response, |protection| protection.outcome)
     }
 
     /// The attempt number, starting at 1. It grows when a run takes over from one that crashed, or that failed after a

@@ -194,6 +194,8 @@ pub use web::Idempotent;
 #[cfg(feature = "axum")]
 pub use web::Principal;
 #[cfg(feature = "axum")]
+pub use web::ReplayWith;
+#[cfg(feature = "axum")]
 pub use web::UnknownOperation;
 
 /// The reqwest of [`client::RetryingClient`].
@@ -227,16 +229,24 @@ pub use rusqlite;
 pub mod __private1 {
     pub use std::time::Duration;
 
+    pub use axum::extract::Request;
+    pub use axum::extract::State;
     pub use axum::response::Response;
     pub use futures_util::future::BoxFuture;
 
     pub use crate::web::Direct;
+    pub use crate::web::InExtensions;
     pub use crate::web::InState;
     pub use crate::web::Proved;
+    pub use crate::web::ProvedAgain;
     pub use crate::web::ProvedBy;
+    pub use crate::web::Rebuilt;
     pub use crate::web::Unproved;
     pub use crate::web::protected;
     pub use crate::web::protected_by;
+    pub use crate::web::rebuild_with_state;
+    pub use crate::web::rebuild_without_state;
+    pub use crate::web::replaying;
     pub use crate::web::run;
     pub use crate::web::run_into_response;
 

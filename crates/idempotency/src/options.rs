@@ -49,6 +49,8 @@ pub struct Options {
     scope: Option<ScopeFn>,
     fingerprint: Option<FingerprintFn>,
     key: Option<KeyFn>,
+    /// Whether the handler has a function that rebuilds responses. This describes it, and changes nothing.
+    rebuilds: bool,
 }
 
 const DEFAULT_TTL: Duration = Duration::from_secs(24 * 60 * 60);
@@ -108,6 +110,7 @@ impl Options {
             scope: None,
             fingerprint: None,
             key: None,
+            rebuilds: false,
         }
     }
 
@@ -211,6 +214,12 @@ impl Options {
     #[must_use]
     pub const fn fingerprint(mut self, fingerprint: FingerprintFn) -> Self {
         self.fingerprint = Some(fingerprint);
+        self
+    }
+
+    #[cfg(feature = "axum")]
+    pub(crate) const fn rebuilding(mut self) -> Self {
+        self.rebuilds = true;
         self
     }
 

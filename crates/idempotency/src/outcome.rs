@@ -22,8 +22,10 @@ pub enum Disposition {
     Store,
     /// Store nothing: the next request with this key runs.
     Release,
-    /// Store that the request is done, and nothing of its response: retries get the problem `response_not_stored`, with the
-    /// response's `Location`, and never run. For a response that holds a secret which must not be replayed, such as a new token.
+    /// Store that the request is done, and nothing of its response but `Location`: retries get the problem
+    /// `response_not_stored`, with that `Location`, and never run. For a response that holds a secret which must not be
+    /// replayed, such as a new token. If the `Location` itself is one, such as a presigned URL, leave it out or rebuild the
+    /// response: see `replay` of [`#[idempotent]`](crate::idempotent).
     Tombstone,
 }
 
@@ -41,6 +43,8 @@ pub(crate) enum StoredOutcome {
     Response(Bytes),
     /// The work ran, but its response could not be stored; this is what remains of it.
     Tombstone(Bytes),
+    /// A value of the handler, as JSON, from which its `replay` function rebuilds the response.
+    ReplayValue(Bytes),
     /// It ran, and an operator has erased its response.
     Erased,
 }
@@ -49,6 +53,7 @@ const VERSION: u8 = 1;
 const RESPONSE: u8 = 1;
 const TOMBSTONE: u8 = 2;
 const ERASED: u8 = 3;
+const REPLAY_VALUE: u8 = 4;
 
 /// The start of a response's bytes, with room for `capacity` more.
 pub(crate) fn response(capacity: usize) -> Vec<u8> {
@@ -58,6 +63,14 @@ pub(crate) fn response(capacity: usize) -> Vec<u8> {
 /// The start of a tombstone's bytes, with room for `capacity` more.
 pub(crate) fn tombstone(capacity: usize) -> Vec<u8> {
     start(TOMBSTONE, capacity)
+}
+
+/// The outcome of a handler whose `replay` function rebuilds the response from this value.
+#[cfg(feature = "axum")]
+pub(crate) fn replay_value(json: &[u8]) -> Bytes {
+    let mut bytes = start(REPLAY_VALUE, json.len());
+    bytes.extend(json);
+    bytes.into()
 }
 
 /// What stands in the place of a response that was erased.
@@ -106,6 +119,7 @@ impl StoredOutcome {
             (Ok(VERSION), Ok(RESPONSE)) => Ok(Self::Response(bytes)),
             (Ok(VERSION), Ok(TOMBSTONE)) => Ok(Self::Tombstone(bytes)),
             (Ok(VERSION), Ok(ERASED)) => Ok(Self::Erased),
+            (Ok(VERSION), Ok(REPLAY_VALUE)) => Ok(Self::ReplayValue(bytes)),
             (Ok(VERSION), _) => Err(StoreError::unreadable("the outcome is damaged")),
             _ => Err(StoreError::unreadable(
                 "another version of this library wrote the outcome",

@@ -297,6 +297,9 @@ fn read<T: DeserializeOwned>(outcome: Bytes) -> Result<T, Rejection> {
             .map_err(|error| Rejection::Store(StoreError::unreadable(error))),
         StoredOutcome::Tombstone(_) => Err(Rejection::NotStored),
         StoredOutcome::Erased => Err(Rejection::Erased),
+        StoredOutcome::ReplayValue(_) => Err(Rejection::Store(StoreError::unreadable(
+            "a handler stored it, to rebuild its response from",
+        ))),
     }
 }
 

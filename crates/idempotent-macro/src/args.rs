@@ -1,5 +1,6 @@
 //! The options in the attribute's parentheses.
 
+mod replay;
 mod seconds;
 mod suggest;
 
@@ -11,6 +12,8 @@ use syn::{
 };
 
 use crate::mistakes::Mistakes;
+
+pub(crate) use replay::Replay;
 
 /// The options. An option that is wrong is reported as a mistake, and is missing here.
 #[derive(Default)]
@@ -30,12 +33,13 @@ pub(crate) struct Arguments {
     pub(crate) key: Option<ExprPath>,
     /// The constant that the other options are added to.
     pub(crate) options: Option<ExprPath>,
+    pub(crate) replay: Option<Replay>,
     /// Where the library is, if not at `::idempotency`.
     pub(crate) library: Option<Path>,
 }
 
 /// Every option, and how to write it.
-const OPTIONS: [(&str, &str); 14] = [
+const OPTIONS: [(&str, &str); 15] = [
     ("ttl_seconds", "ttl_seconds = 3600"),
     ("lease_seconds", "lease_seconds = 30"),
     ("required", "required"),
@@ -49,6 +53,7 @@ const OPTIONS: [(&str, &str); 14] = [
     ("fingerprint", "fingerprint = path::to::function"),
     ("key", "key = path::to::function"),
     ("options", "options = path::to::CONSTANT"),
+    ("replay", "replay = path::to::function"),
     ("crate", "crate = path::to::idempotency"),
 ];
 
@@ -72,6 +77,7 @@ enum Value {
     Expression(Expr),
     /// An extractor, whose generic arguments would be comparisons in an expression.
     Type(Type),
+    Replay(Replay),
 }
 
 impl Arguments {
@@ -145,6 +151,10 @@ impl Arguments {
                 self.principal = Some(principal.clone());
                 return Ok(());
             }
+            (_, Some(Value::Replay(replay))) => {
+                self.replay = Some(replay.clone());
+                return Ok(());
+            }
             (_, Some(Value::Expression(value))) => ungrouped(value),
         };
         match *known {
@@ -204,6 +214,8 @@ impl Parse for Written {
                     Some(quoted) => syn::Error::new(quoted.span(), unquoted(&quoted)),
                     None => syn::Error::new(error.span(), how),
                 })?
+        } else if name == "replay" {
+            Value::Replay(replay::parse(input, &how)?)
         } else {
             let value = input.parse().map(Value::Expression);
             value.map_err(|error| syn::Error::new(error.span(), how))?

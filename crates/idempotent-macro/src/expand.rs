@@ -1,5 +1,7 @@
 //! The expansion: one constant of the function's name, with the function inside.
 
+mod rebuilding;
+
 use proc_macro2::{TokenStream, TokenTree};
 use quote::{format_ident, quote, quote_spanned};
 use syn::{Attribute, Expr, Meta, ReturnType, Token, Type, punctuated::Punctuated};
@@ -28,6 +30,11 @@ pub(crate) fn expand(arguments: &TokenStream, item: &TokenStream) -> TokenStream
         }
     };
     check(&mut function, &mut mistakes);
+    if let Some(replay) = &options.replay
+        && let Err(error) = rebuilding::check(&function, replay)
+    {
+        mistakes.add(error);
+    }
     if mistakes.any() {
         let errors = mistakes.into_compile_errors();
         return quote!(#errors #function);
@@ -145,6 +152,12 @@ fn constant(arguments: &Arguments, function: Function) -> TokenStream {
             )
         }
     };
+    let (parameters, protected) = match &arguments.replay {
+        None => (parameters, protected),
+        Some(replay) => {
+            rebuilding::expand(arguments, &library, replay, &types, &parameters, &protected)
+        }
+    };
     let constant = quote_spanned!(name.span()=> const);
     let end = quote_spanned!(name.span()=> ;);
     quote! {
@@ -185,6 +198,8 @@ fn options(arguments: &Arguments, library: &TokenStream) -> TokenStream {
         // These are in the constant's type.
         engine_in_state: _,
         principal: _,
+        // It is called on what the options make.
+        replay: _,
         scope,
         fingerprint,
         key,

@@ -99,6 +99,45 @@ fn an_engine_in_the_state_is_in_the_constants_type() {
 }
 
 #[test]
+fn a_function_that_rebuilds_responses_takes_the_handlers_state() {
+    check(
+        "replay",
+        &quote!(replay = tokens::show),
+        &quote! {
+            async fn create_token(State(db): State<Db>) -> (ReplayWith<u64>, String) {
+                db.create().await
+            }
+        },
+    );
+    check(
+        "replay_without_state",
+        &quote!(replay = tokens::show),
+        &quote! {
+            async fn create_token() -> (ReplayWith<u64>, String) {
+                mint()
+            }
+        },
+    );
+}
+
+#[test]
+fn a_function_whose_arguments_are_written_takes_the_principal_too() {
+    check(
+        "replay_listed",
+        &quote!(
+            replay = show(State<Db>, Claims, ReplayWith<u64>),
+            principal = Claims,
+            engine = "state"
+        ),
+        &quote! {
+            async fn create_token(State(db): State<Db>, claims: Claims) -> (ReplayWith<u64>, String) {
+                db.create(claims).await
+            }
+        },
+    );
+}
+
+#[test]
 fn an_answer_without_a_name_becomes_a_response() {
     check(
         "unnamed_answer",

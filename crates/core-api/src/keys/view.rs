@@ -63,6 +63,12 @@ pub(crate) enum ShownResponse {
         #[serde(skip_serializing_if = "Option::is_none")]
         body: Option<String>,
     },
+    /// The value from which each retry's response is rebuilt.
+    Value {
+        /// Only if it was asked for.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        json: Option<String>,
+    },
     NotStored,
     Erased,
 }
@@ -118,6 +124,9 @@ impl Shown {
                 headers: response.headers().keys().map(ToString::to_string).collect(),
                 body: with_body.then(|| String::from_utf8_lossy(response.body()).into_owned()),
             }),
+            StoredResponse::ReplayValue(json) => Some(ShownResponse::Value {
+                json: with_body.then(|| String::from_utf8_lossy(&json).into_owned()),
+            }),
             StoredResponse::NotStored => Some(ShownResponse::NotStored),
             StoredResponse::Erased => Some(ShownResponse::Erased),
             _ => None,
@@ -136,6 +145,7 @@ pub(crate) fn body_of(
 ) -> Result<Option<Bytes>, StoreError> {
     Ok(match idempotency.stored_response(record)? {
         StoredResponse::Kept(response) => Some(response.into_body()),
+        StoredResponse::ReplayValue(json) => Some(json),
         _ => None,
     })
 }

@@ -93,6 +93,7 @@ pub(super) fn shown(shown: &Shown, is_json: bool) -> Result<(), String> {
     line(&format!("label        {}", printable(key.label.as_deref())))?;
     match &shown.response {
         None => Ok(()),
+        Some(ShownResponse::Value { .. }) => line("response     rebuilt from a value"),
         Some(ShownResponse::NotStored) => line("response     not stored"),
         Some(ShownResponse::Erased) => line("response     erased"),
         Some(ShownResponse::Kept {

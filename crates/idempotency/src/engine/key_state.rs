@@ -76,7 +76,10 @@ impl KeyState {
 pub enum StoredResponse<T> {
     /// The response that retries get.
     Kept(T),
-    /// The response could not be stored, for example because it is too long. Retries get
+    /// A value is stored, as JSON, from which the handler's [`replay`](crate::idempotent) function rebuilds the response for
+    /// each retry.
+    ReplayValue(Bytes),
+    /// The response was not stored, for example because it is too long, or holds a secret. Retries get
     /// [`Rejection::NotStored`](crate::Rejection::NotStored), and do not run.
     NotStored,
     /// An operator has erased the response. Retries get [`Rejection::Erased`](crate::Rejection::Erased), and do not run.
@@ -170,5 +173,6 @@ pub(crate) fn read_stored(seen: &Record) -> Result<StoredResponse<Bytes>, StoreE
         StoredOutcome::Response(bytes) => StoredResponse::Kept(bytes),
         StoredOutcome::Tombstone(_) => StoredResponse::NotStored,
         StoredOutcome::Erased => StoredResponse::Erased,
+        StoredOutcome::ReplayValue(json) => StoredResponse::ReplayValue(json),
     })
 }

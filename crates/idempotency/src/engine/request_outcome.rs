@@ -16,6 +16,7 @@ pub(crate) enum RequestOutcome {
     EffectUnknown,
     Lost,
     Replayed,
+    ReplayFailed,
     Tombstone,
     Erased,
     InProgress,
@@ -38,7 +39,7 @@ pub(crate) enum RequestOutcome {
 
 impl RequestOutcome {
     #[cfg(feature = "metrics")]
-    pub(super) const ALL: [Self; 25] = [
+    pub(super) const ALL: [Self; 26] = [
         Self::Executed,
         Self::Released,
         Self::Suspended,
@@ -46,6 +47,7 @@ impl RequestOutcome {
         Self::EffectUnknown,
         Self::Lost,
         Self::Replayed,
+        Self::ReplayFailed,
         Self::Tombstone,
         Self::Erased,
         Self::InProgress,
@@ -75,6 +77,7 @@ impl RequestOutcome {
             Self::EffectUnknown => "effect_unknown",
             Self::Lost => "lost",
             Self::Replayed => "replayed",
+            Self::ReplayFailed => "replay_failed",
             Self::Tombstone => "tombstone",
             Self::Erased => "erased",
             Self::InProgress => "in_progress",

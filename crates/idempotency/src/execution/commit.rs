@@ -78,7 +78,7 @@ impl Execution {
         };
         // A retry could not read an outcome of the other kind.
         match (protection.outcome, kind) {
-            (OutcomeKind::Response, OutcomeKind::Value) => {
+            (OutcomeKind::Response | OutcomeKind::ReplayValue, OutcomeKind::Value) => {
                 return Err(CommitError::Misused(
                     "a handler commits its response: call commit in place of commit_value",
                 ));

@@ -24,6 +24,7 @@ pub(crate) struct EffectiveOptions {
     pub(crate) scope: Option<ScopeFn>,
     pub(crate) fingerprint: Option<FingerprintFn>,
     pub(crate) key: Option<KeyFn>,
+    pub(crate) rebuilds: bool,
 }
 
 impl Options {
@@ -47,6 +48,7 @@ impl Options {
             scope: self.scope.or(defaults.scope),
             fingerprint: self.fingerprint.or(defaults.fingerprint),
             key: self.key.or(defaults.key),
+            rebuilds: self.rebuilds,
         }
     }
 }

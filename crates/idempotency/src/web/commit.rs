@@ -122,7 +122,7 @@ impl Execution {
                     let ttl = response.extensions().get();
                     let ttl = ttl.and_then(|ttl| execution.kept(*ttl));
                     let (response, bytes) = match engine {
-                        Some(engine) => save(&engine, response).await?,
+                        Some(engine) => save(&engine, execution.outcome_kind(), response).await?,
                         None => (response, Bytes::new()),
                     };
                     *made.lock() = Some(response);
@@ -140,11 +140,15 @@ impl Execution {
 }
 
 /// The response, marked, and its stored form.
-async fn save(engine: &Idempotency, response: Response) -> Result<(Response, Bytes), axum::Error> {
+async fn save(
+    engine: &Idempotency,
+    kind: OutcomeKind,
+    response: Response,
+) -> Result<(Response, Bytes), axum::Error> {
     let mut response = settle(engine.http(), response);
     response.extensions_mut().insert(Stored);
     let limit = engine.store().outcome_limit();
-    saved_response::save(engine.http(), limit, response).await
+    saved_response::save(engine.http(), limit, kind, response).await
 }
 
 /// Marks a request that an engine has seen and does not protect.

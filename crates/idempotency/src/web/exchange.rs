@@ -17,6 +17,7 @@ use super::{
     policy::{self, ProducedBy},
     problem::{NOT_COMMITTED, Problem},
     read_on::read_on,
+    rebuild::{self, Rebuild},
     refusal::settle,
     request::{self, Methods},
     saved_response,
@@ -26,11 +27,20 @@ use crate::{
     engine::{Executed, Finished, NextAction, Persist, RequestOutcome, Tally, WorkResult},
     execution::{Ended, OutcomeKind},
     log_text::Causes,
+    outcome,
     store::transaction::NewOutcome,
 };
 
 /// The result of the call, a response or a panic, and what produced it.
 pub(super) type Called = (thread::Result<Response>, ProducedBy);
+
+/// How the requests of one handler or layer are carried out.
+pub(super) struct Handling<F> {
+    /// Calls the handler.
+    pub(super) call: F,
+    /// Makes a response again from the value that was stored for it.
+    pub(super) rebuild: Option<Rebuild>,
+}
 
 /// Responds to a request: by a refusal, by the stored response, or by calling the handler at most once.
 pub(super) async fn protect<C>(
@@ -39,7 +49,7 @@ pub(super) async fn protect<C>(
     methods: Methods,
     body_limit: Option<usize>,
     request: Request,
-    call: impl FnOnce(Request) -> C + Send + 'static,
+    handling: Handling<impl FnOnce(Request) -> C + Send + 'static>,
 ) -> Response
 where
     C: Future<Output = Called> + Send + 'static,
@@ -57,7 +67,7 @@ where
         methods,
         body_limit,
         request,
-        call,
+        handling,
     );
     match exchange.instrument(span).await {
         Ok(response) => response,
@@ -75,13 +85,14 @@ async fn exchange<C>(
     methods: Methods,
     body_limit: Option<usize>,
     request: Request,
-    call: impl FnOnce(Request) -> C + Send + 'static,
+    handling: Handling<impl FnOnce(Request) -> C + Send + 'static>,
 ) -> Result<Response, Problem>
 where
     C: Future<Output = Called> + Send + 'static,
 {
     let options = &idempotency.effective(options);
     let config = idempotency.http();
+    let Handling { call, rebuild } = handling;
     let (head, body) = request.into_parts();
     let keyed = request::key(config, options, methods, &head);
     let request = Request::from_parts(head, body);
@@ -123,10 +134,17 @@ where
         headers.insert(header::ACCEPT_ENCODING, identity);
     }
 
+    let kind = match rebuild {
+        Some(_) => OutcomeKind::ReplayValue,
+        None => OutcomeKind::Response,
+    };
+    // A run may turn out to be a retry: another one was faster.
+    let rebuilding = rebuild.map(|rebuild| (rebuild, request.clone()));
+
     let mut has_run = false;
     let finished = match idempotency.begin(operation, options, patience).await? {
         NextAction::Run(won) => {
-            let execution = Execution::of(&won, OutcomeKind::Response);
+            let execution = Execution::of(&won, kind);
             request.parts.extensions.insert(execution.clone());
             let call = call(request.into_request());
             let attempt = attempt(idempotency.clone(), options.keep, execution, call);
@@ -155,10 +173,21 @@ where
         }
         Finished::Replayed(replay) => {
             tally.record(replay.record);
-            match saved_response::replay(config, replay) {
+            let replayed = match rebuilding {
+                Some((rebuild, request)) => rebuild::replay(config, replay, rebuild, request).await,
+                None => saved_response::replay(config, replay),
+            };
+            match replayed {
                 Ok(response) => {
-                    tally.note(RequestOutcome::Replayed);
+                    tally.note(match response.headers().contains_key(&config.replayed) {
+                        true => RequestOutcome::Replayed,
+                        false => RequestOutcome::ReplayFailed,
+                    });
                     Ok(response)
+                }
+                Err(problem @ Problem::ResponseUnavailable) => {
+                    tally.note(RequestOutcome::ReplayFailed);
+                    Err(problem)
                 }
                 Err(Problem::StoreUnavailable(_)) if has_run => Err(Problem::ResponseUnavailable),
                 Err(problem) => Err(problem),
@@ -194,7 +223,11 @@ async fn attempt(
     call: impl Future<Output = Called>,
 ) -> WorkResult<Response> {
     let config = idempotency.http();
-    let limit = idempotency.store().outcome_limit();
+    let saving = Saving {
+        config,
+        limit: idempotency.store().outcome_limit(),
+        kind: execution.outcome_kind(),
+    };
     let (answered, produced_by) = call.await;
     let answered = answered.map(|response| settle(config, response));
     let ttl = answered.as_ref().ok();
@@ -203,7 +236,7 @@ async fn attempt(
         Ended::Open => {
             let is_transactional = execution.is_transactional();
             let WorkResult { response, persist } =
-                decide(config, limit, keep, is_transactional, answered, produced_by).await;
+                decide(&saving, keep, is_transactional, answered, produced_by).await;
             let persist = match persist {
                 Persist::Outcome(NewOutcome { bytes, .. }) => {
                     let ttl = ttl.and_then(|ttl| execution.kept(ttl));
@@ -236,20 +269,26 @@ async fn attempt(
     }
 }
 
+/// How responses become bytes.
+struct Saving<'a> {
+    config: &'a HttpConfig,
+    limit: usize,
+    kind: OutcomeKind,
+}
+
 /// What is stored for a run that did not end itself.
 async fn decide(
-    config: &HttpConfig,
-    limit: usize,
+    saving: &Saving<'_>,
     keep: Keep,
     is_transactional: bool,
     answered: thread::Result<Response>,
     produced_by: ProducedBy,
 ) -> WorkResult<Response> {
     let Ok(response) = answered else {
-        let response = Problem::HandlerPanicked.into_response(config);
+        let response = Problem::HandlerPanicked.into_response(saving.config);
         return match (keep, produced_by) {
             (Keep::All, ProducedBy::Handler | ProducedBy::Service) => {
-                store(config, limit, keep, response).await
+                store(saving, keep, response).await
             }
             // A panic of an extractor comes before the handler, so nothing was done.
             (Keep::Final | Keep::Success, _) | (_, ProducedBy::BeforeHandler) => release(response),
@@ -258,10 +297,10 @@ async fn decide(
     let is_stored = policy::is_stored(&response, produced_by, keep);
     if is_transactional && is_stored && !is_failure(response.status()) {
         tracing::error!("{NOT_COMMITTED}");
-        return release(Problem::Misconfigured(NOT_COMMITTED).into_response(config));
+        return release(Problem::Misconfigured(NOT_COMMITTED).into_response(saving.config));
     }
     if is_stored {
-        return store(config, limit, keep, response).await;
+        return store(saving, keep, response).await;
     }
     // A transaction that was cut off has left no changes.
     if policy::may_be_cut_off(&response, produced_by) && !is_transactional {
@@ -289,19 +328,18 @@ fn release(response: Response) -> WorkResult<Response> {
     }
 }
 
-async fn store(
-    config: &HttpConfig,
-    limit: usize,
-    keep: Keep,
-    response: Response,
-) -> WorkResult<Response> {
+async fn store(saving: &Saving<'_>, keep: Keep, response: Response) -> WorkResult<Response> {
+    let config = saving.config;
     let stands = !is_failure(response.status())
         || matches!(
             response.extensions().get(),
             Some(Disposition::Store | Disposition::Tombstone)
         );
-    let location = response.headers().get(header::LOCATION).cloned();
-    let problem = match save(config, limit, response).await {
+    let tombstone = match saving.kind {
+        OutcomeKind::Response => saved_response::tombstone(config, response.headers()),
+        _ => outcome::tombstone(0).into(),
+    };
+    let problem = match save(saving, response).await {
         Ok(ending) => return ending,
         Err(problem) => problem,
     };
@@ -309,12 +347,12 @@ async fn store(
         // The run took effect, although its response cannot be sent.
         return WorkResult {
             response: unrepeated(problem, config),
-            persist: Persist::Outcome(saved_response::tombstone(location.as_ref()).into()),
+            persist: Persist::Outcome(tombstone.into()),
         };
     }
     let problem = problem.into_response(config);
     match keep {
-        Keep::All => match save(config, limit, problem).await {
+        Keep::All => match save(saving, problem).await {
             Ok(ending) => ending,
             Err(problem) => release(problem.into_response(config)),
         },
@@ -333,13 +371,14 @@ fn unrepeated(problem: Problem, config: &HttpConfig) -> Response {
 }
 
 /// Reads the response to its end and serializes it. Its body can fail, and panic.
-async fn save(
-    config: &HttpConfig,
-    limit: usize,
-    response: Response,
-) -> Result<WorkResult<Response>, Problem> {
-    let saved = AssertUnwindSafe(saved_response::save(config, limit, response)).catch_unwind();
-    match saved.await {
+async fn save(saving: &Saving<'_>, response: Response) -> Result<WorkResult<Response>, Problem> {
+    let Saving {
+        config,
+        limit,
+        kind,
+    } = *saving;
+    let saved = saved_response::save(config, limit, kind, response);
+    match AssertUnwindSafe(saved).catch_unwind().await {
         Ok(Ok((response, outcome))) => Ok(WorkResult {
             response,
             persist: Persist::Outcome(outcome.into()),

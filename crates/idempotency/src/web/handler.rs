@@ -11,11 +11,12 @@ use futures_util::{FutureExt, future::BoxFuture};
 
 use super::{
     engine_source::{EngineSource, InExtensions},
-    exchange::protect,
+    exchange::{Handling, protect},
     policy::ProducedBy,
     principal::{Principal, ProvedBy, Unproved},
     problem::Problem,
     read_on::read_on,
+    rebuild::{AsStored, Rebuild, Rebuilt, Replays},
     request::Methods,
 };
 use crate::{HttpConfig, Idempotency, Options, RunMode};
@@ -24,11 +25,12 @@ use crate::{HttpConfig, Idempotency, Options, RunMode};
 ///
 /// It is a handler for axum's routers, and can still be called like the function.
 #[derive(Clone, Copy)]
-pub struct Idempotent<H, P = Unproved, E = InExtensions> {
+pub struct Idempotent<H, P = Unproved, E = InExtensions, R = AsStored> {
     options: Options,
     handler: H,
     principal: P,
     engine: PhantomData<E>,
+    replays: R,
 }
 
 /// Protects a handler whose body goes through [`run`]. The response of any other handler would never be stored, so only
@@ -40,6 +42,7 @@ pub const fn protected<H, E>(options: Options, handler: H) -> Idempotent<H, Unpr
         handler,
         principal: Unproved,
         engine: PhantomData,
+        replays: AsStored,
     }
 }
 
@@ -61,10 +64,35 @@ where
         handler,
         principal: ProvedBy::new(routed),
         engine: PhantomData,
+        replays: AsStored,
     }
 }
 
-impl<H, P, E> Idempotent<H, P, E> {
+/// The same handler, whose responses this function makes again for retries, from the values that are stored for them.
+#[doc(hidden)]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the attribute passes a value that it has just made"
+)]
+pub const fn replaying<H, P, E, F>(
+    handler: Idempotent<H, P, E>,
+    function: F,
+) -> Idempotent<H, P, E, Rebuilt<F>>
+where
+    H: Copy,
+    P: Copy,
+    F: Copy,
+{
+    Idempotent {
+        options: handler.options.rebuilding(),
+        handler: handler.handler,
+        principal: handler.principal,
+        engine: PhantomData,
+        replays: Rebuilt(function),
+    }
+}
+
+impl<H, P, E, R> Idempotent<H, P, E, R> {
     /// Returns the same handler with a different mode than its attribute sets, for a service that chooses at its start
     /// whether its keys are in the database of its transactions.
     #[must_use]
@@ -107,10 +135,11 @@ where
     run(async { body.await.into_response() })
 }
 
-impl<H, T, S, E> Handler<T, S> for Idempotent<H, Unproved, E>
+impl<H, T, S, E, R, M> Handler<(T, M), S> for Idempotent<H, Unproved, E, R>
 where
     H: Handler<T, S>,
     E: EngineSource<S>,
+    R: Replays<M, S>,
     S: Send + Sync + 'static,
 {
     type Future = BoxFuture<'static, Response>;
@@ -120,16 +149,19 @@ where
             let Some(idempotency) = E::engine(&request, &state) else {
                 return no_engine(request);
             };
-            call(idempotency, self.options, self.handler, request, state).await
+            let rebuild = self.replays.rebuild(&state);
+            let (options, handler) = (self.options, self.handler);
+            call(idempotency, options, handler, rebuild, request, state).await
         })
     }
 }
 
-impl<H, P, C, T, S, E> Handler<T, S> for Idempotent<H, ProvedBy<P, C>, E>
+impl<H, P, C, T, S, E, R, M> Handler<(T, M), S> for Idempotent<H, ProvedBy<P, C>, E, R>
 where
     E: EngineSource<S>,
     H: Clone + Send + Sync + 'static,
     P: FromRequestParts<S> + Send + 'static,
+    R: Replays<M, S>,
     C: Handler<T, S>,
     S: Send + Sync + 'static,
 {
@@ -144,8 +176,9 @@ where
             // a panic propagates as it would without the attribute.
             match self.principal.prove(request, &state).await {
                 Ok(request) => {
-                    let handler = self.principal.handler;
-                    call(idempotency, self.options, handler, request, state).await
+                    let rebuild = self.replays.rebuild(&state);
+                    let (options, handler) = (self.options, self.principal.handler);
+                    call(idempotency, options, handler, rebuild, request, state).await
                 }
                 Err(rejection) => rejection,
             }
@@ -165,6 +198,7 @@ async fn call<H, T, S>(
     idempotency: Idempotency,
     options: Options,
     handler: H,
+    rebuild: Option<Rebuild>,
     request: Request,
     state: S,
 ) -> Response
@@ -172,7 +206,7 @@ where
     H: Handler<T, S>,
     S: Send + Sync + 'static,
 {
-    let run = |request| {
+    let call = |request| {
         BEGUN.scope(Cell::new(false), async {
             let called = handler.call(request, state);
             // Caught here, because an extractor can panic as well.
@@ -185,11 +219,20 @@ where
             (response, produced_by)
         })
     };
-    protect(&idempotency, &options, Methods::NotSafe, None, request, run).await
+    let handling = Handling { call, rebuild };
+    protect(
+        &idempotency,
+        &options,
+        Methods::NotSafe,
+        None,
+        request,
+        handling,
+    )
+    .await
 }
 
 /// Calls the function itself, without protection, as unit tests do.
-impl<H, P, E> Deref for Idempotent<H, P, E> {
+impl<H, P, E, R> Deref for Idempotent<H, P, E, R> {
     type Target = H;
 
     fn deref(&self) -> &H {
@@ -197,7 +240,7 @@ impl<H, P, E> Deref for Idempotent<H, P, E> {
     }
 }
 
-impl<H, P, E> fmt::Debug for Idempotent<H, P, E> {
+impl<H, P, E, R> fmt::Debug for Idempotent<H, P, E, R> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("Idempotent")

@@ -17,7 +17,11 @@ use http::StatusCode;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{exchange::protect, policy::ProducedBy, request::Methods};
+use super::{
+    exchange::{Handling, protect},
+    policy::ProducedBy,
+    request::Methods,
+};
 use crate::{Idempotency, Options};
 
 /// Use this **or** [`#[idempotent]`](macro@crate::idempotent), not both. The layer protects every POST and PATCH of the
@@ -98,6 +102,11 @@ use crate::{Idempotency, Options};
 /// A layer cannot tell an extractor's refusal from the handler's own 4xx, and stores both. If clients are to send a
 /// corrected body with the same key, put `#[idempotent]` on the handler. PUT and DELETE pass unprotected, because they
 /// are idempotent by definition (RFC 9110 section 9.2.2).
+///
+/// A layer stores responses, and cannot rebuild them as [`replay`](crate::idempotent#a-response-that-is-not-stored) of the
+/// attribute does: it does not know the state of the routes inside, nor which of them a function would be for. A response that
+/// holds a credential is marked with [`Disposition::Tombstone`](crate::Disposition::Tombstone). One with a
+/// [`ReplayWith`](crate::ReplayWith) is treated like that, and logged as an error.
 ///
 /// gRPC under a key is refused with 500: its status is in trailers, which are not stored. Leave its routes out.
 #[derive(Clone, Debug)]
@@ -196,25 +205,29 @@ where
         } = self.layer.clone();
         let request = request.map(Body::new);
         Box::pin(async move {
+            let call = move |request| async move {
+                let called = AssertUnwindSafe(async move {
+                    match inner.call(request).await {
+                        Ok(response) => response.into_response(),
+                        Err(error) => match error.into() {},
+                    }
+                });
+                let response = called.catch_unwind().await;
+                let produced_by = match response.as_ref().map(Response::status) {
+                    Ok(StatusCode::METHOD_NOT_ALLOWED) => ProducedBy::BeforeHandler,
+                    _ => ProducedBy::Service,
+                };
+                (response, produced_by)
+            };
             let response = protect(
                 &idempotency,
                 &options,
                 Methods::NotIdempotent,
                 body_limit,
                 request,
-                move |request| async move {
-                    let called = AssertUnwindSafe(async move {
-                        match inner.call(request).await {
-                            Ok(response) => response.into_response(),
-                            Err(error) => match error.into() {},
-                        }
-                    });
-                    let response = called.catch_unwind().await;
-                    let produced_by = match response.as_ref().map(Response::status) {
-                        Ok(StatusCode::METHOD_NOT_ALLOWED) => ProducedBy::BeforeHandler,
-                        _ => ProducedBy::Service,
-                    };
-                    (response, produced_by)
+                Handling {
+                    call,
+                    rebuild: None,
                 },
             );
             Ok(response.await)

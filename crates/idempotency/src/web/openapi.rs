@@ -76,7 +76,7 @@ impl Idempotency {
             .ok_or_else(|| UnknownOperation(operation_id.into()))?;
         add_key(operation, shared.as_ref(), config, &options);
         if let Some(responses) = object(operation, "responses") {
-            mark_replays(responses, config, options.keep);
+            mark_replays(responses, config, &options);
             if is_own {
                 add_problems(responses, config, &options);
             }
@@ -122,11 +122,26 @@ fn object<'a>(
 }
 
 /// The header fields of a replay and of a stored response. Those of a 4xx depend on who gives it, so the document's author knows.
-fn mark_replays(responses: &mut Map<String, Value>, config: &HttpConfig, keep: Keep) {
+fn mark_replays(
+    responses: &mut Map<String, Value>,
+    config: &HttpConfig,
+    options: &EffectiveOptions,
+) {
+    let (replayed, expires) = if options.rebuilds {
+        (
+            "In a replay only: an earlier request with the same key was carried out, and this response describes its result.",
+            "Until when a retry is a replay, as an HTTP date.",
+        )
+    } else {
+        (
+            "In a replay only: this is the stored response to an earlier request with the same key.",
+            "If the response is stored: until when a retry receives it, as an HTTP date.",
+        )
+    };
     for (status, response) in responses {
         let status = status.to_ascii_uppercase().replace("XX", "00");
         let is_stored = StatusCode::from_bytes(status.as_bytes())
-            .is_ok_and(|status| status.as_u16() < 400 && is_final(status, keep));
+            .is_ok_and(|status| status.as_u16() < 400 && is_final(status, options.keep));
         let Some(response) = response
             .as_object_mut()
             .filter(|response| is_stored && !response.contains_key("$ref"))
@@ -137,14 +152,14 @@ fn mark_replays(responses: &mut Map<String, Value>, config: &HttpConfig, keep: K
             (
                 &config.replayed,
                 json!({
-                    "description": "In a replay only: this is the stored response to an earlier request with the same key.",
+                    "description": replayed,
                     "schema": { "type": "string", "enum": ["true"] },
                 }),
             ),
             (
                 &config.expires,
                 json!({
-                    "description": "If the response is stored: until when a retry receives it, as an HTTP date.",
+                    "description": expires,
                     "schema": { "type": "string" },
                 }),
             ),
@@ -273,6 +288,7 @@ fn policy_of_field(config: &HttpConfig, options: &EffectiveOptions) -> Value {
             Keep::All => "all",
             Keep::Success => "success",
         },
+        "replay": if options.rebuilds { "rebuilt" } else { "stored" },
         "on_duplicate": match options.on_duplicate {
             OnDuplicate::Conflict => "conflict",
             OnDuplicate::Wait => "wait",

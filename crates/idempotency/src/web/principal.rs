@@ -131,6 +131,14 @@ impl<P, C> ProvedBy<P, C> {
     }
 }
 
+impl<P: Send + 'static> Proved<P> {
+    /// The extractor's value, if nothing has taken it yet.
+    pub(super) fn take(parts: &mut Parts) -> Option<P> {
+        let Handed(principal) = parts.extensions.remove::<Handed<P>>()?;
+        principal.lock().take()
+    }
+}
+
 impl<T> Direct<T> {
     /// Calls the function whose body this is.
     pub const fn new(body: BoxFuture<'static, T>) -> Self {
@@ -161,14 +169,10 @@ where
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Response> {
-        let handed = parts.extensions.remove::<Handed<P>>();
-        handed
-            .and_then(|Handed(principal)| principal.lock().take())
-            .map(Self)
-            .ok_or_else(|| {
-                let missing = "The principal of the request is missing.";
-                Problem::Misconfigured(missing).into_response(&HttpConfig::default())
-            })
+        Self::take(parts).map(Self).ok_or_else(|| {
+            let missing = "The principal of the request is missing.";
+            Problem::Misconfigured(missing).into_response(&HttpConfig::default())
+        })
     }
 }
 

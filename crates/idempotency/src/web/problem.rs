@@ -179,7 +179,7 @@ impl Problem {
                 "response-not-stored",
                 "idempotency_response_not_stored",
                 "The response was not stored",
-                "The request took effect and will not run again, but its response could not be stored.",
+                "The request took effect and will not run again, but its response was not stored.",
             ),
             Self::ResponseErased => HttpRejection::new(
                 StatusCode::GONE,

@@ -117,6 +117,7 @@ pub(super) fn patience(options: &EffectiveOptions, headers: &HeaderMap) -> Optio
 }
 
 /// The request's body, read to its end, together with the head.
+#[derive(Clone)]
 pub(super) struct Complete {
     pub(super) parts: Parts,
     pub(super) body: Bytes,

@@ -3,7 +3,7 @@
 use axum::response::Response;
 use bytes::Bytes;
 
-use super::saved_response;
+use super::{replay_with, saved_response};
 use crate::{
     Idempotency, StoreError, engine::read_stored, operators::StoredResponse, record::Record,
 };
@@ -41,7 +41,8 @@ impl Idempotency {
     /// If the body breaks off.
     pub async fn outcome_of_response(&self, response: Response) -> Result<Bytes, axum::Error> {
         let limit = self.store().outcome_limit();
-        let (_, outcome) = saved_response::save(self.http(), limit, response).await?;
+        let kind = replay_with::kind_of(&response);
+        let (_, outcome) = saved_response::save(self.http(), limit, kind, response).await?;
         Ok(outcome)
     }
 
@@ -76,6 +77,7 @@ impl Idempotency {
     ) -> Result<StoredResponse<http::Response<Bytes>>, StoreError> {
         Ok(match read_stored(seen)? {
             StoredResponse::Kept(saved) => StoredResponse::Kept(saved_response::read(saved)?),
+            StoredResponse::ReplayValue(json) => StoredResponse::ReplayValue(json),
             StoredResponse::NotStored => StoredResponse::NotStored,
             StoredResponse::Erased => StoredResponse::Erased,
             StoredResponse::None => StoredResponse::None,

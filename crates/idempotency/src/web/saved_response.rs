@@ -19,8 +19,10 @@ use tokio::{
     time::{Instant, error::Elapsed, timeout_at},
 };
 
-use super::problem::Problem;
-use crate::{Disposition, HttpConfig, StoreError, engine::Replay, outcome, outcome::StoredOutcome};
+use super::{problem::Problem, replay_with};
+use crate::{
+    HttpConfig, StoreError, engine::Replay, execution::OutcomeKind, outcome, outcome::StoredOutcome,
+};
 
 /// How long a body is waited for. A body that takes longer may be endless, and is streamed to its first client.
 const MAX_WAIT: Duration = Duration::from_secs(10);
@@ -31,13 +33,16 @@ const MAX_WAIT: Duration = Duration::from_secs(10);
 pub(super) async fn save(
     config: &HttpConfig,
     limit: usize,
+    kind: OutcomeKind,
     response: Response,
 ) -> Result<(Response, Bytes), axum::Error> {
     let most = config.max_stored_body_in(limit);
     let (mut parts, mut body) = response.into_parts();
-    let is_unwanted = parts.extensions.get() == Some(&Disposition::Tombstone);
-    if is_unwanted || is_event_stream(&parts.headers) || body.size_hint().lower() > most as u64 {
-        let tombstone = tombstone(parts.headers.get(header::LOCATION));
+    if let Some(outcome) = replay_with::in_place_of(config, limit, kind, &mut parts) {
+        return Ok((Response::from_parts(parts, body), outcome));
+    }
+    if is_event_stream(&parts.headers) || body.size_hint().lower() > most as u64 {
+        let tombstone = tombstone(config, &parts.headers);
         return Ok((Response::from_parts(parts, body), tombstone));
     }
     if matches!(
@@ -54,7 +59,7 @@ pub(super) async fn save(
     let mut deadline = None;
     loop {
         let Ok(frame) = next_frame(&mut body, &mut deadline).await else {
-            let tombstone = tombstone(parts.headers.get(header::LOCATION));
+            let tombstone = tombstone(config, &parts.headers);
             return Ok((Response::from_parts(parts, resume(read, body)), tombstone));
         };
         let Some(frame) = frame.transpose()? else {
@@ -63,7 +68,7 @@ pub(super) async fn save(
         length += frame.data_ref().map_or(0, Bytes::len);
         read.push_back(frame);
         if length > most {
-            let tombstone = tombstone(parts.headers.get(header::LOCATION));
+            let tombstone = tombstone(config, &parts.headers);
             return Ok((Response::from_parts(parts, resume(read, body)), tombstone));
         }
     }
@@ -78,7 +83,7 @@ pub(super) async fn save(
     let bytes = join(read, length);
     let mut saved = write(config, &parts, &bytes);
     if saved.len() > limit {
-        saved = tombstone(parts.headers.get(header::LOCATION));
+        saved = tombstone(config, &parts.headers);
     }
     let body = match trailers {
         None => Body::from(bytes),
@@ -122,6 +127,12 @@ pub(super) fn decode(outcome: Bytes) -> Result<Response, Problem> {
     match StoredOutcome::read(outcome)? {
         StoredOutcome::Response(saved) => Ok(read(saved)?.map(Body::from)),
         StoredOutcome::Erased => Err(Problem::ResponseErased),
+        StoredOutcome::ReplayValue(_) => {
+            tracing::error!(
+                "a response can only be rebuilt from its stored value, and the handler has no `replay` function",
+            );
+            Err(Problem::ResponseUnavailable)
+        }
         StoredOutcome::Tombstone(location) => {
             let location = HeaderValue::from_maybe_shared(location)
                 .ok()
@@ -160,8 +171,10 @@ fn is_event_stream(headers: &HeaderMap) -> bool {
     })
 }
 
-/// What is stored for a response that cannot be stored itself.
-pub(super) fn tombstone(location: Option<&HeaderValue>) -> Bytes {
+/// What is stored for a response with these fields that is not stored itself.
+pub(super) fn tombstone(config: &HttpConfig, headers: &HeaderMap) -> Bytes {
+    let location = headers.get(header::LOCATION);
+    let location = location.filter(|value| config.keeps(&header::LOCATION, value, headers));
     let location = location.map(HeaderValue::as_bytes).unwrap_or_default();
     let mut tombstone = outcome::tombstone(location.len());
     tombstone.extend(location);

@@ -11,7 +11,7 @@ use axum::{
 };
 use idempotency::{
     Disposition, Execution, Idempotency, IdempotencyLayer, MemoryStore, Observation, Options,
-    StepError, idempotent, operators::KeyChange, store::ListRequest,
+    ReplayWith, StepError, idempotent, operators::KeyChange, store::ListRequest,
 };
 use tokio::sync::{Semaphore, mpsc};
 use tower::ServiceExt;
@@ -44,11 +44,28 @@ async fn after_a_step(execution: Execution) -> Result<StatusCode, StepError<Stat
     Ok(StatusCode::SERVICE_UNAVAILABLE)
 }
 
+#[idempotent(ttl_seconds = 60, replay = gone)]
+async fn mint(body: String) -> (ReplayWith<String>, &'static str) {
+    (ReplayWith(body), "only once")
+}
+
+async fn gone(ReplayWith(body): ReplayWith<String>) -> (StatusCode, String) {
+    match body.as_str() {
+        "fail" => (StatusCode::BAD_GATEWAY, body),
+        "panic" => panic!("as it is meant to"),
+        _ => (StatusCode::OK, body),
+    }
+}
+
+#[idempotent(ttl_seconds = 60)]
+async fn mint_no_more() {}
+
 fn app(idempotency: &Idempotency) -> Router {
     Router::new()
         .route("/book", post(book))
         .route("/fail", post(fail))
         .route("/tombstone", post(cut_off))
+        .route("/mint", post(mint))
         .route("/crash", post(crash))
         .route("/step", post(after_a_step))
         .layer(idempotency.extension())
@@ -74,7 +91,7 @@ async fn each_request_is_counted_once_by_what_became_of_it() {
     let idempotency = Idempotency::new(MemoryStore::new());
     let app = app(&idempotency);
     let large = "x".repeat(3_000_000);
-    let cases: [(&str, &[&str], &str, u16, &str); 13] = [
+    let cases: [(&str, &[&str], &str, u16, &str); 19] = [
         ("/book", &["a"], "", 201, "executed"),
         ("/book", &["a"], "", 201, "replayed"),
         ("/book", &["a"], "other", 422, "reused"),
@@ -86,6 +103,12 @@ async fn each_request_is_counted_once_by_what_became_of_it() {
         ("/fail", &[], "", 503, "unprotected"),
         ("/tombstone", &["f"], "", 200, "executed"),
         ("/tombstone", &["f"], "", 409, "tombstone"),
+        ("/mint", &["i"], "", 200, "executed"),
+        ("/mint", &["i"], "", 200, "replayed"),
+        ("/mint", &["j"], "fail", 200, "executed"),
+        ("/mint", &["j"], "fail", 502, "replay_failed"),
+        ("/mint", &["k"], "panic", 200, "executed"),
+        ("/mint", &["k"], "panic", 500, "panicked"),
         ("/crash", &["g"], "", 500, "released"),
         ("/step", &["h"], "", 503, "suspended"),
     ];
@@ -94,6 +117,12 @@ async fn each_request_is_counted_once_by_what_became_of_it() {
         assert_eq!(response.status(), status, "{path} {key:?}");
         recorded.assert_one(outcome);
     }
+    // A later version of the service, whose handler has no function.
+    let later = Router::new()
+        .route("/mint", post(mint_no_more))
+        .layer(idempotency.extension());
+    assert_eq!(send(&later, "/mint", &["i"], "").await.status(), 503);
+    recorded.assert_one("replay_failed");
 }
 
 // proves: outcomes-are-counted

@@ -5,7 +5,7 @@ use syn::Ident;
 use super::OPTIONS;
 
 /// Names that other libraries use for these options.
-const SYNONYMS: [(&str, &[&str]); 14] = [
+const SYNONYMS: [(&str, &[&str]); 15] = [
     (
         "ttl_seconds",
         &[
@@ -60,6 +60,10 @@ const SYNONYMS: [(&str, &[&str]); 14] = [
     (
         "options",
         &["preset", "config", "defaults", "webhook", "base"],
+    ),
+    (
+        "replay",
+        &["replay_with", "rebuild", "recreate", "on_replay", "respond"],
     ),
     ("crate", &["krate", "crate_path", "path", "library"]),
 ];
