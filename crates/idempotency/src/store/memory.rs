@@ -18,8 +18,8 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::{
     Claim, ClaimRequest, Hold, IfOwner, ListRequest, Listed, Phase, Polling, Record, RecordId,
-    Resolution, ScopeId, Store, StoreError, Subscription, Token, Wakeups, share::admit,
-    spent::SpentTokens,
+    Resolution, ScopeId, Store, StoreError, Subscription, Token, Verification, Wakeups,
+    share::admit, spent::SpentTokens,
 };
 use crate::{Clock, Fingerprint, OnLost};
 use scopes::Scopes;
@@ -331,6 +331,17 @@ impl Store for MemoryStore {
             purged += removed.len();
         }
         Ok(purged)
+    }
+
+    async fn verify(&self) -> Verification {
+        let mut verification = Verification::new();
+        verification.warning(
+            "durability",
+            "keys are in this process only: its end loses them, and requests that were done run again",
+            "use another store where more than one process serves, or a restart must not forget",
+        );
+        verification.add_steps(self).await;
+        verification
     }
 
     fn subscribe(&self, id: &RecordId) -> Subscription {
