@@ -93,6 +93,10 @@ const CORE_API: &[Layer] = &[
         ],
     ),
     (
+        "check_command",
+        &["config", "database", "keys", "logging", "server", "tokens"],
+    ),
+    (
         "keys_command",
         &["config", "database", "keys", "logging", "server"],
     ),
