@@ -25,6 +25,10 @@ pub(crate) async fn run(asked: &Check) -> Result<bool, String> {
     logging::start(asked.config.log_format);
     drop(ring::default_provider().install_default());
     let mut found = Verification::new();
+    if asked.running {
+        address::check_running(asked.config.listen, &mut found).await;
+        return print::found(&found, asked.json);
+    }
     check_tokens(&asked.config, &mut found);
     progress("asking the address of the service");
     let address = address::check(asked.config.listen, &mut found).await;

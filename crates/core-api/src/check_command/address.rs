@@ -31,30 +31,50 @@ pub(super) async fn check(address: SocketAddr, found: &mut Verification) -> Addr
     });
     match asked.await {
         Ok(Ok(None)) => found.ok(CHECK, format!("{address} is free")),
-        Ok(Ok(Some(Ok(200)))) => {
-            found.ok(CHECK, format!("the service runs on {address}, and is ready"));
-            return Address::IsReady;
-        }
-        Ok(Ok(Some(Ok(401 | 403)))) => found.ok(
-            CHECK,
-            format!("the service runs on {address}, and tells nobody without a token whether it is ready"),
-        ),
-        Ok(Ok(Some(Ok(503)))) => found.problem(
-            CHECK,
-            format!("the service runs on {address}, and is not ready"),
-            "look at its log, and at GET /readyz",
-        ),
-        Ok(Ok(Some(_))) => found.problem(
-            CHECK,
-            format!("another program has {address}, or the service there does not respond"),
-            "give another address with --listen, or stop the other program",
-        ),
+        Ok(Ok(Some(status))) => return add(address, &status, found),
         Ok(Err(error)) => found.problem(
             CHECK,
             format!("--listen {address}: {}", Causes(&error)),
             "give an address of this machine, and a port above 1023",
         ),
         Err(error) => found.problem(CHECK, error.to_string(), "try again"),
+    }
+    Address::IsNotReady
+}
+
+/// Adds what the service at the address says, which has to be there.
+pub(super) async fn check_running(address: SocketAddr, found: &mut Verification) {
+    let asked = tokio::task::spawn_blocking(move || ask(address)).await;
+    let asked = asked.map_err(io::Error::other).flatten();
+    add(address, &asked, found);
+}
+
+/// Adds what the service at the address responded.
+fn add(address: SocketAddr, status: &io::Result<u16>, found: &mut Verification) -> Address {
+    match status {
+        Ok(200) => {
+            found.ok(CHECK, format!("the service runs on {address}, and is ready"));
+            return Address::IsReady;
+        }
+        Ok(401 | 403) => found.ok(
+            CHECK,
+            format!("the service runs on {address}, and tells nobody without a token whether it is ready"),
+        ),
+        Ok(503) => found.problem(
+            CHECK,
+            format!("the service runs on {address}, and is not ready"),
+            "look at its log, and at GET /readyz",
+        ),
+        Ok(status) => found.problem(
+            CHECK,
+            format!("another program has {address}: it responded to GET /readyz with {status}"),
+            "give another address with --listen, or stop the other program",
+        ),
+        Err(error) => found.problem(
+            CHECK,
+            format!("no service responds on {address}: {}", Causes(error)),
+            "start the service, or give its address with --listen; stop any other program that has it",
+        ),
     }
     Address::IsNotReady
 }

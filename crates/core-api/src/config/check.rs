@@ -11,6 +11,11 @@ pub struct Check {
     #[command(flatten)]
     pub config: Config,
 
+    /// Only asks the service that runs at --listen whether it is ready, for an orchestrator that has no HTTP client; an address
+    /// where none runs is a problem.
+    #[arg(long)]
+    pub running: bool,
+
     /// One JSON object instead of a table.
     #[arg(long)]
     pub json: bool,
