@@ -3,10 +3,7 @@
 mod address;
 mod print;
 
-use std::{
-    io::{IsTerminal, stderr},
-    path::Path,
-};
+use std::path::Path;
 
 use idempotency::{log_text::Causes, store::Verification};
 use rustls::crypto::ring;
@@ -15,6 +12,7 @@ use crate::{
     config::{Check, Config, DatabaseUrl, StoreUrl},
     database::{self, Opened},
     keys, logging,
+    progress::Progress,
     server::ServerError,
     tokens::Tokens,
 };
@@ -30,18 +28,12 @@ pub(crate) async fn run(asked: &Check) -> Result<bool, String> {
         return print::found(&found, asked.json);
     }
     check_tokens(&asked.config, &mut found);
-    progress("asking the address of the service");
+    let mut progress = Progress::new();
+    progress.begin("asking the address of the service");
     let address = address::check(asked.config.listen, &mut found).await;
-    progress("asking the databases; a file is read as a whole");
+    progress.begin("asking the databases; a file is read as a whole");
     check_databases(&asked.config, address, &mut found).await;
     print::found(&found, asked.json)
-}
-
-/// What takes long, for whoever watches.
-fn progress(what: &str) {
-    if stderr().is_terminal() {
-        logging::say(&format!("core-api: {what}"));
-    }
 }
 
 fn check_tokens(config: &Config, found: &mut Verification) {

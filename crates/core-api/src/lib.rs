@@ -56,6 +56,7 @@ mod metrics;
 mod openapi;
 mod page;
 mod probe;
+mod progress;
 mod reads;
 mod router;
 mod secret;

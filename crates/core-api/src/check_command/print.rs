@@ -38,7 +38,7 @@ fn table(found: &Verification) -> String {
             .count()
     };
     let (problems, warnings) = (count(Verdict::Problem), count(Verdict::Warning));
-    table += &format!("{problems} problems, {warnings} warnings\n");
+    table += &format!("problems: {problems}, warnings: {warnings}\n");
     table
 }
 

@@ -7,7 +7,10 @@ use clap::{Args, Parser, Subcommand};
 use super::{Check, Config, KeysCommand, secretive};
 use crate::tokens::{Expiry, Role, Subject};
 
-/// What the program is asked to do: to serve, unless a command is given.
+/// A booking service whose writes are safe to retry. Without a command it serves.
+///
+/// Send bookings to /bookings with an Idempotency-Key header of your own, such as a UUID, and send the same
+/// request again if no response arrives: it is carried out once, and every retry receives the first response.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "core-api", version, args_conflicts_with_subcommands = true)]
 pub struct Program {

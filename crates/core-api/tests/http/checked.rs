@@ -88,7 +88,7 @@ async fn a_check_works_while_the_service_runs_and_after_it() {
     let table = check(directory.path(), &["--listen", "127.0.0.1:0"]);
     let table = String::from_utf8(table.stdout).unwrap();
     assert!(table.contains("ok       integrity"), "{table}");
-    assert!(table.ends_with("0 problems, 0 warnings\n"), "{table}");
+    assert!(table.ends_with("problems: 0, warnings: 0\n"), "{table}");
     let file = Connection::open(directory.path().join("core-api.db")).unwrap();
     let records = file.query_row(
         "select count(*) from idempotency_records where phase = 2",
