@@ -1,14 +1,11 @@
 //! What stores say of servers on which something would go wrong.
 
 use idempotency::{
-    Idempotency, PostgresStore, RedisStore, Store,
+    FirestoreStore, Idempotency, PostgresStore, RedisStore, Store,
     store::{Verdict, Verification},
 };
 use sqlx::postgres::PgPoolOptions;
-use tests::{
-    servers::{postgres::PostgresServer, redis::RedisServer},
-    test_stores::in_firestore,
-};
+use tests::servers::{firestore::FirestoreEmulator, postgres::PostgresServer, redis::RedisServer};
 
 /// The verdict of this check, and what was found.
 fn of<'v>(verification: &'v Verification, check: &str) -> Option<(Verdict, &'v str)> {
@@ -207,10 +204,11 @@ async fn a_standby_and_a_careless_commit_are_found() {
 // proves: store-says-what-is-wrong
 #[tokio::test]
 async fn an_emulator_is_not_taken_for_firestore() {
-    let Some(opened) = in_firestore().await else {
+    let Some(emulator) = FirestoreEmulator::shared() else {
         return;
     };
-    let verification = opened.store.verify().await;
+    let store = FirestoreStore::connect_to_emulator("verified", &emulator.address()).await;
+    let verification = store.expect("a store").verify().await;
     is(&verification, "durability", Verdict::Warning, "emulator");
     is(&verification, "reachable", Verdict::Ok, "");
     is(&verification, "sweep", Verdict::Ok, "");

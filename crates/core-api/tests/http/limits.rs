@@ -67,3 +67,45 @@ async fn a_client_waits_while_all_connections_are_in_use() {
     (&second).read_exact(&mut start).unwrap();
     assert_eq!(&start, b"HTTP/1.1 200");
 }
+
+// proves: limits-are-options
+#[tokio::test]
+async fn a_stop_cuts_off_what_takes_longer_than_the_option_says() {
+    let directory = tempdir().unwrap();
+    let options = [
+        "--fault-injection",
+        "--no-supervisor",
+        "--stop-timeout",
+        "1",
+    ];
+    let mut server = Server::start(directory.path(), &options);
+    let slow = server
+        .write("POST", "/bookings", "k", &booking("Ann"))
+        .header("X-Fault-Delay-Ms", "600000");
+    let cut_off = tokio::spawn(slow.send());
+    server.wait_for_log("injected a delay").await;
+    server.terminate();
+    let (status, _, log) = server.wait();
+    assert_eq!(status.code(), Some(1), "{log}");
+    assert!(
+        log.contains("1 seconds after the service was asked to stop"),
+        "{log}"
+    );
+    cut_off.await.unwrap().unwrap_err();
+}
+
+// proves: limits-are-options
+#[tokio::test]
+async fn an_idle_connection_is_closed_when_the_option_says() {
+    let directory = tempdir().unwrap();
+    let server = Server::start(directory.path(), &["--idle-timeout", "5"]);
+    let mut idle = TcpStream::connect(server.address).unwrap();
+    idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
+        .unwrap();
+    idle.set_read_timeout(Some(Duration::from_secs(40)))
+        .unwrap();
+    let mut response = Vec::new();
+    // To the end, which the server makes.
+    idle.read_to_end(&mut response).unwrap();
+    assert!(response.starts_with(b"HTTP/1.1 200"));
+}

@@ -35,7 +35,7 @@ async fn a_damaged_file_is_told_from_one_that_is_intact() {
     drop(store);
 
     let damaged = Connection::open(folder.file()).expect("the file");
-    let page: u64 = damaged
+    let page: u32 = damaged
         .query_row(
             "select rootpage from sqlite_schema where name = 'idempotency_records_by_expiry'",
             [],
@@ -47,7 +47,7 @@ async fn a_damaged_file_is_told_from_one_that_is_intact() {
         .write(true)
         .open(folder.file())
         .expect("the file");
-    file.seek(SeekFrom::Start((page - 1) * 4096 + 8))
+    file.seek(SeekFrom::Start(u64::from(page - 1) * 4096 + 8))
         .expect("the page");
     file.write_all(&[0xff; 64]).expect("the damage");
     drop(file);
