@@ -348,26 +348,16 @@ mod tests {
 
     #[test]
     fn a_url_that_cannot_be_used_is_refused_with_a_list_of_those_that_can() {
+        const ACCEPTED: &str =
+            "expected sqlite:PATH, postgres://HOST/DATABASE, firestore://PROJECT or memory:";
         let cases = [
             ("firestore:project", "such as firestore://my-project"),
             ("firestore://", "such as firestore://my-project"),
             ("firestore://project/more", "such as firestore://my-project"),
-            (
-                "mysql://db",
-                "expected sqlite:PATH, postgres://HOST/DATABASE, firestore://PROJECT or memory:",
-            ),
-            (
-                "core-api.db",
-                "expected sqlite:PATH, postgres://HOST/DATABASE, firestore://PROJECT or memory:",
-            ),
-            (
-                "memory:more",
-                "expected sqlite:PATH, postgres://HOST/DATABASE, firestore://PROJECT or memory:",
-            ),
-            (
-                "same",
-                "expected sqlite:PATH, postgres://HOST/DATABASE, firestore://PROJECT or memory:",
-            ),
+            ("mysql://db", ACCEPTED),
+            ("core-api.db", ACCEPTED),
+            ("memory:more", ACCEPTED),
+            ("same", ACCEPTED),
             ("sqlite:", "expected a path after sqlite:"),
             ("sqlite::memory:", "write memory:"),
         ];
