@@ -20,6 +20,7 @@ const CORE_API: &[Layer] = &[
     ("token_new", &["config", "tokens"]),
     ("cors", &["config"]),
     ("logging", &["config"]),
+    ("progress", &["logging"]),
     ("shutdown", &["logging"]),
     ("supervised", &["logging"]),
     ("supervisor", &["shutdown", "supervised"]),
@@ -93,8 +94,16 @@ const CORE_API: &[Layer] = &[
         ],
     ),
     (
+        "check_command",
+        &[
+            "config", "database", "keys", "logging", "progress", "server", "tokens",
+        ],
+    ),
+    (
         "keys_command",
-        &["config", "database", "keys", "logging", "server"],
+        &[
+            "config", "database", "keys", "logging", "progress", "server",
+        ],
     ),
 ];
 

@@ -12,6 +12,7 @@ mod secret;
 mod service;
 mod subjects;
 mod transactional;
+mod verified;
 mod waking;
 mod wrapped;
 mod wrapper;

@@ -8,7 +8,7 @@ use idempotency::{
     Fingerprint, Store, StoreError,
     store::{
         Claim, ClaimRequest, Hold, IfOwner, ListRequest, Listed, Phase, Record, RecordId,
-        Resolution, ScopeId, Subscription, Token,
+        Resolution, ScopeId, Subscription, Token, Verification,
     },
 };
 use parking_lot::Mutex;
@@ -205,6 +205,10 @@ impl<S: Store> Store for Wrapper<S> {
 
     async fn purge_expired(&self, limit: usize) -> Result<usize, StoreError> {
         self.store.purge_expired(limit).await
+    }
+
+    async fn verify(&self) -> Verification {
+        self.store.verify().await
     }
 
     fn subscribe(&self, id: &RecordId) -> Subscription {

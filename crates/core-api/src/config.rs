@@ -1,6 +1,8 @@
 //! The options: each is a flag and an environment variable.
 
+mod check;
 mod keys;
+mod limits;
 mod origin;
 mod program;
 mod secretive;
@@ -12,6 +14,7 @@ use clap::{Parser, ValueEnum, builder::BoolishValueParser};
 
 use secretive::Secretive;
 
+pub use check::Check;
 pub use keys::Chosen;
 pub use keys::EraseKeys;
 pub use keys::IdArgument;
@@ -24,6 +27,7 @@ pub use keys::PurgeKeys;
 pub use keys::ReleaseKeys;
 pub use keys::ResolveKey;
 pub use keys::ShowKey;
+pub use limits::Limits;
 pub use origin::Origin;
 pub use program::Command;
 pub use program::NewToken;
@@ -138,6 +142,10 @@ pub struct Config {
     /// The format of the log on standard error; by default pretty on a terminal and json elsewhere.
     #[arg(long, env = "CORE_API_LOG_FORMAT", value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
+
+    /// What clients may take.
+    #[command(flatten)]
+    pub limits: Limits,
 }
 
 /// Where bookings are stored.
@@ -340,26 +348,16 @@ mod tests {
 
     #[test]
     fn a_url_that_cannot_be_used_is_refused_with_a_list_of_those_that_can() {
+        const ACCEPTED: &str =
+            "expected sqlite:PATH, postgres://HOST/DATABASE, firestore://PROJECT or memory:";
         let cases = [
             ("firestore:project", "such as firestore://my-project"),
             ("firestore://", "such as firestore://my-project"),
             ("firestore://project/more", "such as firestore://my-project"),
-            (
-                "mysql://db",
-                "expected sqlite:PATH, postgres://HOST/DATABASE, firestore://PROJECT or memory:",
-            ),
-            (
-                "core-api.db",
-                "expected sqlite:PATH, postgres://HOST/DATABASE, firestore://PROJECT or memory:",
-            ),
-            (
-                "memory:more",
-                "expected sqlite:PATH, postgres://HOST/DATABASE, firestore://PROJECT or memory:",
-            ),
-            (
-                "same",
-                "expected sqlite:PATH, postgres://HOST/DATABASE, firestore://PROJECT or memory:",
-            ),
+            ("mysql://db", ACCEPTED),
+            ("core-api.db", ACCEPTED),
+            ("memory:more", ACCEPTED),
+            ("same", ACCEPTED),
             ("sqlite:", "expected a path after sqlite:"),
             ("sqlite::memory:", "write memory:"),
         ];

@@ -29,11 +29,16 @@ use activity::Activity;
 use body::{InTime, Paced};
 use stream::Stream;
 
-/// How many connections there are at most. Each takes a file descriptor, and processes usually have 1024 of those.
-const MAX_CONNECTIONS: usize = 512;
-
-/// How long a connection may be idle.
-const MAX_IDLE: Duration = Duration::from_secs(60);
+/// What connections may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ConnectionLimits {
+    /// How many there are at most.
+    pub(crate) connections: usize,
+    /// How many bytes are buffered for an HTTP/1 connection; the head of a request has to be shorter.
+    pub(crate) header_bytes: usize,
+    /// How long one may be idle, and the head of a request may take.
+    pub(crate) idle: Duration,
+}
 
 /// How long it may be idle while other clients wait for its place.
 const MAX_IDLE_WHEN_FULL: Duration = Duration::from_secs(5);
@@ -47,9 +52,6 @@ const MAX_STREAMS: u32 = 100;
 /// How many bytes of an HTTP/2 response are buffered while its client does not read them.
 const MAX_STREAM_BUFFER: usize = 32 * 1024;
 
-/// How many bytes are buffered for an HTTP/1 connection; the head of a request has to be shorter.
-const MAX_BUFFER: usize = 128 * 1024;
-
 /// How often the connections are checked.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -57,9 +59,14 @@ const TICK: Duration = Duration::from_secs(1);
 const WARN_EVERY: Duration = Duration::from_secs(10);
 
 /// Serves until `stop`, and returns once every connection has ended.
-pub(crate) async fn serve(listener: TcpListener, router: Router, stop: impl Future<Output = ()>) {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    limits: ConnectionLimits,
+    stop: impl Future<Output = ()>,
+) {
     let (stopping, stopped) = watch::channel(());
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let places = Arc::new(Semaphore::new(limits.connections));
     let accepting = async {
         let mut warned: Option<Instant> = None;
         loop {
@@ -67,7 +74,7 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, stop: impl Futu
                 && warned.is_none_or(|warned| warned.elapsed() > WARN_EVERY)
             {
                 tracing::warn!(
-                    connections = MAX_CONNECTIONS,
+                    connections = limits.connections,
                     "every connection is in use; the next client has to wait until one is closed",
                 );
                 warned = Some(Instant::now());
@@ -79,6 +86,7 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, stop: impl Futu
                 places: Arc::clone(&places),
                 _place: place,
                 stopped: stopped.clone(),
+                limits,
             };
             tokio::spawn(connection.serve(stream, router.clone()));
         }
@@ -122,6 +130,7 @@ struct Connection {
     places: Arc<Semaphore>,
     _place: OwnedSemaphorePermit,
     stopped: watch::Receiver<()>,
+    limits: ConnectionLimits,
 }
 
 impl Connection {
@@ -147,8 +156,8 @@ impl Connection {
             // A client that has closed its sending side waits for its response. One that has left looks the same.
             .half_close(true)
             .timer(TokioTimer::new())
-            .header_read_timeout(MAX_IDLE)
-            .max_buf_size(MAX_BUFFER);
+            .header_read_timeout(self.limits.idle)
+            .max_buf_size(self.limits.header_bytes);
         builder
             .http2()
             .timer(TokioTimer::new())
@@ -183,7 +192,7 @@ impl Connection {
                     } else if self.places.available_permits() == 0 {
                         MAX_IDLE_WHEN_FULL
                     } else {
-                        MAX_IDLE
+                        self.limits.idle
                     };
                     if idle > most + GRACE {
                         return;

@@ -28,6 +28,7 @@ pub(crate) use open::OpenError;
 pub(crate) use open::Opened;
 pub(crate) use open::OpenedKeys;
 pub(crate) use open::open;
+pub(crate) use open::open_existing;
 pub(crate) use open::open_keys;
 
 /// Bookings, each under its id. Every method takes effect completely or not at all.
@@ -94,6 +95,9 @@ pub(crate) enum DatabaseError {
     Commit(CommitError),
     /// The database did not respond in time.
     TimedOut,
+    /// Another process has the file.
+    #[cfg(feature = "sqlite")]
+    InUse,
 }
 
 impl DatabaseError {
@@ -112,6 +116,8 @@ impl fmt::Display for DatabaseError {
             Self::Client(error) => error.fmt(formatter),
             Self::Commit(error) => error.fmt(formatter),
             Self::TimedOut => formatter.write_str("it did not respond in time"),
+            #[cfg(feature = "sqlite")]
+            Self::InUse => formatter.write_str(sqlite::IN_USE),
         }
     }
 }
@@ -122,6 +128,8 @@ impl Error for DatabaseError {
             Self::Client(error) => error.source(),
             Self::Commit(error) => error.source(),
             Self::TimedOut => None,
+            #[cfg(feature = "sqlite")]
+            Self::InUse => None,
         }
     }
 }

@@ -20,6 +20,7 @@ use crate::{
         find,
     },
     logging,
+    progress::Progress,
     server::ServerError,
 };
 use change::{change_chosen, change_named, named_by};
@@ -209,6 +210,7 @@ async fn purge(asked: &PurgeKeys) -> Result<(), String> {
     let who = Who::of_process();
     let event = Asked::log(&who, "purge", "all that have expired");
     let mut purged = 0;
+    let mut progress = Progress::new();
     loop {
         let removed = match idempotency.store().purge_expired(PURGED_AT_ONCE).await {
             Ok(removed) => removed,
@@ -221,6 +223,7 @@ async fn purge(asked: &PurgeKeys) -> Result<(), String> {
             }
         };
         purged += removed;
+        progress.count(purged, "removed");
         if removed < PURGED_AT_ONCE {
             break;
         }

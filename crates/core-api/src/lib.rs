@@ -21,7 +21,7 @@
 //! A request goes down this list: `cors`, `router` with every route and the middleware, `caller` with who sends it, `bookings` with the handlers, `json` and
 //! `bookings/validation` with what they accept, and `database` with a module for each place where bookings are stored. `error` has
 //! every response that is not a success, `booking` the types that all of them share, `tokens` the file of the bearer tokens, `keys` what operators do with
-//! keys, `keys_command` and `admin` by a command and over HTTP, `page` what people see at `/`, and `supervisor` the process that starts the service again after a crash. [`Config`] has the options, and [`Server`]
+//! keys, `keys_command` and `admin` by a command and over HTTP, `check_command` says what would go wrong, `page` has what people see at `/`, and `supervisor` the process that starts the service again after a crash. [`Config`] has the options, and [`Server`]
 //! starts and stops all of it.
 //!
 //! Modules import each other in one direction only; `tests/layers` has the list.
@@ -38,6 +38,7 @@ mod assets;
 mod booking;
 mod bookings;
 mod caller;
+mod check_command;
 mod config;
 mod connections;
 mod cors;
@@ -55,6 +56,7 @@ mod metrics;
 mod openapi;
 mod page;
 mod probe;
+mod progress;
 mod reads;
 mod router;
 mod secret;
@@ -72,6 +74,7 @@ use std::{
     thread,
 };
 
+pub use config::Check;
 pub use config::Chosen;
 pub use config::Command;
 pub use config::Config;
@@ -82,6 +85,7 @@ pub use config::KeyFilter;
 pub use config::KeyStore;
 pub use config::KeyText;
 pub use config::KeysCommand;
+pub use config::Limits;
 pub use config::ListKeys;
 pub use config::LogFormat;
 pub use config::NewToken;
@@ -161,6 +165,7 @@ fn exit(ended: &Result<(), ServerError>) -> ExitCode {
 pub async fn run_command(command: &Command) -> ExitCode {
     let done = match command {
         Command::Token(TokenCommand::New(asked)) => token_new::run(asked).map(|()| true),
+        Command::Check(asked) => check_command::run(asked).await,
         Command::Keys(command) => keys_command::run(command).await,
     };
     if let Err(error) = &done {

@@ -30,11 +30,8 @@ use crate::{
     tokens::Tokens,
 };
 
-/// The largest body that is read: many times what the longest valid booking takes.
-const MAX_BODY: usize = 64 * 1024;
-
-/// The service, as axum serves it.
-pub(crate) fn router(app: App, access: &Access) -> Router {
+/// The service, as axum serves it. Larger bodies than this are refused.
+pub(crate) fn router(app: App, access: &Access, max_body: usize) -> Router {
     let mode = if app.transactional {
         RunMode::Transactional
     } else {
@@ -60,7 +57,7 @@ pub(crate) fn router(app: App, access: &Access) -> Router {
             ServiceBuilder::new()
                 .layer(middleware::from_fn(access_log::log))
                 .layer(CatchPanicLayer::custom(error::panicked))
-                .layer(DefaultBodyLimit::max(MAX_BODY))
+                .layer(DefaultBodyLimit::max(max_body))
                 .layer(Extension(document))
                 .layer(Extension(app.idempotency.clone())),
         )

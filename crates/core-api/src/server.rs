@@ -16,7 +16,8 @@ use crate::{
     app::App,
     caller,
     config::{Config, DatabaseUrl, StoreUrl},
-    connections, cors,
+    connections::{self, ConnectionLimits},
+    cors,
     database::{self, OpenError, Opened},
     keys::{self, UnderWay},
     probe::Probe,
@@ -27,9 +28,6 @@ use crate::{
     tokens::{Tokens, Watch},
 };
 
-/// How long requests that are under way may take to end once the service is asked to stop.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
-
 /// A service that has its address and its database, and responds once it is served.
 #[derive(Debug)]
 pub struct Server {
@@ -39,6 +37,9 @@ pub struct Server {
     idempotency: Idempotency,
     changes: UnderWay,
     stored_in: String,
+    limits: ConnectionLimits,
+    /// How long requests that are under way may take to end once the service is asked to stop.
+    stop_timeout: Duration,
     /// Where requests need a token.
     tokens: Option<(Watch, Hangups)>,
     /// Where a supervisor has the listening socket too.
@@ -66,7 +67,7 @@ pub enum ServerError {
     /// The process cannot listen for signals.
     Io(io::Error),
     /// Requests were still running, or their responses not stored, when the time limit for the stop expired.
-    CutOff,
+    CutOff(Duration),
 }
 
 impl Server {
@@ -94,6 +95,7 @@ impl Server {
         // The clients of Redis and Firestore take what the process has chosen. It fails where a program around this one has.
         drop(ring::default_provider().install_default());
         let listen = |error| ServerError::Listen(config.listen, error);
+        let limits = &config.limits;
         let tokens = tokens(config)?;
         let listener = match &supervised {
             None => TcpListener::bind(config.listen).await,
@@ -147,7 +149,7 @@ impl Server {
                 protect_health: config.protect_health,
             },
         };
-        let router = router(app, &access);
+        let router = router(app, &access, size(limits.max_body_bytes));
         let router = cors::allow(router, &config.cors_origins, &http);
         Ok(Self {
             listener,
@@ -163,6 +165,12 @@ impl Server {
                 StoreUrl::Same => config.database.to_string(),
                 keys => format!("{}, its keys in {keys}", config.database),
             },
+            limits: ConnectionLimits {
+                connections: size(limits.max_connections),
+                header_bytes: size(limits.max_header_bytes),
+                idle: limits.idle_timeout,
+            },
+            stop_timeout: limits.stop_timeout,
             supervised,
         })
     }
@@ -202,7 +210,7 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// If that takes more than 30 seconds.
+    /// If that takes longer than `--stop-timeout`.
     pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<(), ServerError> {
         let mut background = JoinSet::new();
         if let Some((watch, mut hangups)) = self.tokens {
@@ -216,7 +224,7 @@ impl Server {
         #[cfg(feature = "metrics")]
         background.spawn(metrics::keep_up());
         let (stopping, stopped) = oneshot::channel::<()>();
-        let serving = connections::serve(self.listener, self.router, async {
+        let serving = connections::serve(self.listener, self.router, self.limits, async {
             drop(stopped.await);
         });
         let mut serving = pin!(serving);
@@ -230,23 +238,29 @@ impl Server {
         }
         tracing::info!("stopping: no new connections and no new keys");
         drop(stopping);
-        let shutdown = self.idempotency.shutdown_within(DRAIN_TIMEOUT);
+        let within = self.stop_timeout;
+        let shutdown = self.idempotency.shutdown_within(within);
         // A change of a key goes on although its client has left.
         let served = async {
             serving.await;
             self.changes.ended().await;
         };
-        let (served, shutdown) = tokio::join!(timeout(DRAIN_TIMEOUT, served), shutdown);
+        let (served, shutdown) = tokio::join!(timeout(within, served), shutdown);
         if let Err(unfinished) = shutdown {
             tracing::warn!("stopping: {unfinished}");
             if unfinished.runs > 0 {
-                return Err(ServerError::CutOff);
+                return Err(ServerError::CutOff(within));
             }
         }
-        served.map_err(|_| ServerError::CutOff)?;
+        served.map_err(|_| ServerError::CutOff(within))?;
         tracing::info!("stopped");
         Ok(())
     }
+}
+
+/// A limit, which is far below what every machine counts to.
+fn size(limit: u32) -> usize {
+    usize::try_from(limit).unwrap_or(usize::MAX)
 }
 
 /// The tokens that the options name.
@@ -297,11 +311,11 @@ impl fmt::Display for ServerError {
                 "--protect-health: without --tokens there is no token that could be demanded",
             ),
             Self::Io(error) => Causes(error).fmt(formatter),
-            Self::CutOff => write!(
+            Self::CutOff(within) => write!(
                 formatter,
                 "requests were cut off: they were still running, or their responses not stored, {} seconds after the service was asked \
                  to stop",
-                DRAIN_TIMEOUT.as_secs(),
+                within.as_secs(),
             ),
         }
     }
@@ -316,7 +330,7 @@ impl Error for ServerError {
             | Self::Limit(_, error)
             | Self::Secret(_, error)
             | Self::Tokens(_, error) => Some(error.as_ref()),
-            Self::ProtectHealth | Self::CutOff => None,
+            Self::ProtectHealth | Self::CutOff(_) => None,
         }
     }
 }

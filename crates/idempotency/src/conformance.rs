@@ -41,6 +41,7 @@ pub mod renewal;
 pub mod shares;
 pub mod suspension;
 pub mod time;
+pub mod verified;
 pub mod waiting;
 pub mod withdrawal;
 pub mod wrapping;

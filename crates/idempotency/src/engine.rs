@@ -28,6 +28,7 @@ mod sweep;
 mod take_over;
 mod tally;
 mod transactional;
+mod verify;
 mod wait;
 mod waiting;
 mod withdrawals;

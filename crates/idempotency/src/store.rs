@@ -66,6 +66,7 @@ mod sqlite;
 #[cfg(any(feature = "firestore", feature = "redis"))]
 mod tls;
 pub(crate) mod transaction;
+mod verification;
 mod wakeups;
 
 use std::{
@@ -133,6 +134,9 @@ pub use sqlite::SqliteStoreError;
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteTransaction;
 pub use transaction::Transaction;
+pub use verification::Finding;
+pub use verification::Verdict;
+pub use verification::Verification;
 pub use wakeups::Subscription;
 pub use wakeups::Wakeups;
 
@@ -240,6 +244,18 @@ pub trait Store: Any + fmt::Debug + Send + Sync {
 
     /// Removes up to `limit` expired records and returns how many it removed.
     async fn purge_expired(&self, limit: usize) -> Result<usize, StoreError>;
+
+    /// Checks what would go wrong: whether the store can be reached and written, and what it knows about its server or
+    /// file. It never fails; what it cannot do is a finding.
+    ///
+    /// A store of your own gets [`Verification::of_steps`], and a wrapper the findings of the store that it
+    /// [wraps](Self::wrapped). It takes seconds, and is meant for the start of a program and for operators.
+    async fn verify(&self) -> Verification {
+        match self.wrapped() {
+            Some(wrapped) => wrapped.verify().await,
+            None => Verification::of_steps(self).await,
+        }
+    }
 
     /// Subscribes to the end of the hold on this id, from now on.
     fn subscribe(&self, id: &RecordId) -> Subscription;

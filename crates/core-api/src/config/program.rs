@@ -4,10 +4,13 @@ use std::{env, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
-use super::{Config, KeysCommand, secretive};
+use super::{Check, Config, KeysCommand, secretive};
 use crate::tokens::{Expiry, Role, Subject};
 
-/// What the program is asked to do: to serve, unless a command is given.
+/// A booking service whose writes are safe to retry. Without a command it serves.
+///
+/// Send bookings to /bookings with an Idempotency-Key header of your own, such as a UUID, and send the same
+/// request again if no response arrives: it is carried out once, and every retry receives the first response.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "core-api", version, args_conflicts_with_subcommands = true)]
 pub struct Program {
@@ -23,6 +26,13 @@ pub struct Program {
 /// What the program can do instead of serving.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
+    /// Checks what would go wrong with a service that has these options, and changes nothing that it stores.
+    ///
+    /// It opens the databases as the service does, claims and releases a key, and reads the settings of the servers. Tables that
+    /// are missing are made, as at a start; files and secrets are not. A SQLite file is open in one process only: while
+    /// the service runs, that one is asked instead, at /readyz. The exit code is 1 if something is a problem.
+    Check(Box<Check>),
+
     /// Makes bearer tokens for --tokens.
     #[command(subcommand)]
     Token(TokenCommand),

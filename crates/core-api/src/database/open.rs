@@ -40,6 +40,20 @@ pub(crate) enum OpenError {
     Secret(SecretError),
 }
 
+impl OpenError {
+    /// Whether another process has the file.
+    pub(crate) const fn is_in_use(&self) -> bool {
+        #[cfg(feature = "sqlite")]
+        return matches!(
+            self,
+            Self::Database(_, DatabaseError::InUse)
+                | Self::IdempotencyStore(_, DatabaseError::InUse)
+        );
+        #[cfg(not(feature = "sqlite"))]
+        false
+    }
+}
+
 /// What `--idempotency-store` names, before it is opened.
 #[async_trait]
 pub(super) trait KeyDatabase: Send + Sync {
@@ -81,6 +95,8 @@ pub(super) trait Keys: Send + Sync {
     }
 }
 
+const NO_FILE: &str = "there is no such file";
+
 const IN_MEMORY: &str =
     "keys in memory are in the process of the running service only: ask it, at /admin/keys";
 
@@ -89,6 +105,30 @@ const IN_MEMORY: &str =
 /// With `--idempotency-store same` a booking, its key and its response are one commit, if the database has transactions.
 /// Otherwise the key is claimed before the booking and completed after it, under a lease.
 pub(crate) async fn open(config: &Config) -> Result<Opened, OpenError> {
+    open_with(config, true).await
+}
+
+/// The same without making a file or a secret.
+pub(crate) async fn open_existing(config: &Config) -> Result<Opened, OpenError> {
+    let is_missing = || DatabaseError::Client(NO_FILE.into());
+    if let DatabaseUrl::Sqlite(path) = &config.database
+        && !path.exists()
+    {
+        return Err(OpenError::Database(
+            config.database.to_string(),
+            is_missing(),
+        ));
+    }
+    if let StoreUrl::Sqlite(path) = &config.idempotency_store
+        && !path.exists()
+    {
+        let store = config.idempotency_store.to_string();
+        return Err(OpenError::IdempotencyStore(store, is_missing()));
+    }
+    open_with(config, false).await
+}
+
+async fn open_with(config: &Config, may_make: bool) -> Result<Opened, OpenError> {
     let of_database = |error| OpenError::Database(config.database.to_string(), error);
     let of_store = |error| OpenError::IdempotencyStore(config.idempotency_store.to_string(), error);
 
@@ -114,7 +154,7 @@ pub(crate) async fn open(config: &Config) -> Result<Opened, OpenError> {
             .with_limit(bytes)
             .map_err(|error| OpenError::Limit(bytes, error))?,
     };
-    let secret = keys.secret(config.secret_file.as_deref(), true).await;
+    let secret = keys.secret(config.secret_file.as_deref(), may_make).await;
     Ok(Opened {
         bookings,
         secret: secret.map_err(OpenError::Secret)?,
@@ -147,9 +187,7 @@ pub(crate) async fn open_keys(
         _ => None,
     };
     if file.is_some_and(|path| !path.exists()) {
-        return Err(failed(DatabaseError::Client(
-            "there is no such file".into(),
-        )));
+        return Err(failed(DatabaseError::Client(NO_FILE.into())));
     }
     let database: Box<dyn KeyDatabase> = match keys {
         StoreUrl::Same => database(bookings).map_err(failed)?,

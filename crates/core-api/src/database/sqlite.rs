@@ -71,7 +71,7 @@ const CREATE_INDEX: &str = "
 create index if not exists bookings_by_owner on bookings (owner, id) where owner is not null;
 ";
 
-const IN_USE: &str = "the file is already open, in another process or for another option of this one; \
+pub(super) const IN_USE: &str = "the file is already open, in another process or for another option of this one; \
     stop the other process, name another file, or ask the service that has it open for its keys, at /admin/keys";
 
 const VERSION: &str = "select version from bookings_schema";
@@ -340,7 +340,7 @@ fn parsed<T>(
 impl From<SqliteStoreError> for DatabaseError {
     fn from(error: SqliteStoreError) -> Self {
         match error {
-            SqliteStoreError::InUse { .. } => Self::Client(IN_USE.into()),
+            SqliteStoreError::InUse { .. } => Self::InUse,
             error => Self::Client(Box::new(error)),
         }
     }

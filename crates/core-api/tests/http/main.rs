@@ -2,6 +2,7 @@
 
 mod admin_keys;
 mod browser;
+mod checked;
 mod clients;
 mod codings;
 mod connections;
@@ -12,6 +13,7 @@ mod faults;
 mod key_changes;
 mod keys;
 mod life;
+mod limits;
 mod log;
 mod metrics;
 mod one_commit;

@@ -40,6 +40,11 @@ fn help_lists_every_option_and_its_variable() {
         "fault-injection",
         "no-supervisor",
         "log-format",
+        "max-connections",
+        "max-header-bytes",
+        "max-body-bytes",
+        "idle-timeout",
+        "stop-timeout",
     ] {
         assert!(help.contains(&format!("--{option}")), "{option}: {help}");
         let variable = format!("CORE_API_{}", option.replace('-', "_").to_uppercase());

@@ -45,6 +45,8 @@ macro_rules! __contract {
 
             // proves: one-atomic-claim, concurrent-equals-run-once, check-then-claim
             claims::one_of_many_wins_a_new_key(store) on 4 threads;
+            // proves: store-says-what-is-wrong
+            verified::a_store_that_works_finds_no_problem(store);
             // proves: one-atomic-claim, concurrent-equals-run-once, check-then-claim
             claims::one_of_many_wins_a_lapsed_hold(store, advance) on 4 threads;
             // proves: one-atomic-claim, expired-key-is-new, check-then-claim

@@ -14,6 +14,7 @@ mod record_cache;
 mod server_clock;
 mod step;
 mod transaction;
+mod verify;
 mod writes;
 
 use std::{
@@ -32,7 +33,7 @@ pub use writes::FirestorePrecondition;
 
 use super::{
     Claim, ClaimRequest, Hold, IfOwner, ListRequest, Listed, Polling, Record, RecordId, Resolution,
-    SPENT_FOR, Store, StoreError, Subscription, Token, Wakeups, check_length,
+    SPENT_FOR, Store, StoreError, Subscription, Token, Verification, Wakeups, check_length,
 };
 use crate::Fingerprint;
 use change::Change;
@@ -275,6 +276,13 @@ impl Store for FirestoreStore {
             }
         }
         Ok(purged)
+    }
+
+    async fn verify(&self) -> Verification {
+        let mut verification = Verification::new();
+        verify::check(&self.database.0, &mut verification).await;
+        verification.add_steps(self).await;
+        verification
     }
 
     fn subscribe(&self, id: &RecordId) -> Subscription {

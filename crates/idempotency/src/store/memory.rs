@@ -19,7 +19,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::{
     Claim, ClaimRequest, Hold, IfOwner, ListRequest, Listed, Polling, Record, RecordId, Resolution,
-    ScopeId, Store, StoreError, Subscription, Token, Wakeups, share::admit,
+    ScopeId, Store, StoreError, Subscription, Token, Verification, Wakeups, share::admit,
 };
 use crate::{Clock, Fingerprint};
 use scopes::Scopes;
@@ -181,6 +181,17 @@ impl Store for MemoryStore {
             purged += removed.len();
         }
         Ok(purged)
+    }
+
+    async fn verify(&self) -> Verification {
+        let mut verification = Verification::new();
+        verification.warning(
+            "durability",
+            "keys are in this process only: its end loses them, and requests that were done run again",
+            "use another store where more than one process serves, or a restart must not forget",
+        );
+        verification.add_steps(self).await;
+        verification
     }
 
     fn subscribe(&self, id: &RecordId) -> Subscription {

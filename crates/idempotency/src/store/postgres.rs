@@ -11,13 +11,15 @@ mod records;
 mod route;
 mod schema;
 mod statements;
+mod take_over;
 mod transaction;
+mod verify;
 
 use std::{fmt, sync::Arc, time::SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use sqlx::{PgPool, postgres::PgRow, query};
+use sqlx::{PgPool, query};
 
 pub use client::PostgresStatement;
 pub use client::PostgresTransaction;
@@ -26,10 +28,10 @@ pub use error::PostgresStoreError;
 
 use super::{
     Claim, ClaimRequest, Hold, IfOwner, ListRequest, Listed, Polling, Record, RecordId, Resolution,
-    Store, StoreError, Subscription, Token, Wakeups, check_length,
+    Store, StoreError, Subscription, Token, Verification, Wakeups, check_length,
 };
-use crate::{Fingerprint, OnLost};
-use connections::{Connections, Retry, Statement};
+use crate::Fingerprint;
+use connections::{Connections, Retry};
 use error::store_error;
 use identity::Identity;
 use listener::Listener;
@@ -150,70 +152,6 @@ impl PostgresStore {
     #[must_use]
     pub fn pool(&self) -> &PgPool {
         self.0.connections.pool()
-    }
-
-    /// Takes over the key. Returns `None` if it can no longer be taken over.
-    async fn take_over(
-        &self,
-        hold: &Hold,
-        fingerprint: &Fingerprint,
-        on_lost: OnLost,
-    ) -> Result<Option<Claim>, StoreError> {
-        let rows = self.step_of_claim(hold, || {
-            query(statements::TAKE_OVER)
-                .bind(hold.id.as_bytes())
-                .bind(fingerprint.as_bytes())
-                .bind(hold.token.as_bytes())
-                .bind(microseconds(hold.lease))
-                .bind(microseconds(hold.ttl))
-                .bind(on_lost == OnLost::TakeOver)
-                .bind(hold.labels.route())
-                .bind(hold.labels.label())
-        });
-        let Some(taken) = rows.await? else {
-            return Ok(Some(being_written(fingerprint)));
-        };
-        let won = taken.first().map(records::won);
-        let won = won.transpose().map_err(store_error)?;
-        if won.is_some() {
-            self.before_run().await;
-        }
-        Ok(won)
-    }
-
-    /// Reads what a transaction of the run will need.
-    async fn before_run(&self) {
-        let Shared {
-            connections,
-            identity,
-            ..
-        } = self.0.as_ref();
-        identity.read_before_runs(connections).await;
-    }
-
-    /// The rows of a step of this claim, or `None` if another session is in the middle of a step on the key.
-    async fn step_of_claim<'q>(
-        &self,
-        hold: &Hold,
-        statement: impl Fn() -> Statement<'q>,
-    ) -> Result<Option<Vec<PgRow>>, StoreError> {
-        let connections = &self.0.connections;
-        if hold.lease.is_zero() {
-            connections.run(Retry::Always, statement).await.map(Some)
-        } else {
-            connections.run_unless_locked(statement).await
-        }
-    }
-
-    /// Asks to be notified of this hold's end. Returns false if it has already ended. If another session is in the
-    /// middle of a step on the hold, this does nothing, and the waiter polls.
-    async fn await_end(&self, id: &RecordId, owner: &Token) -> Result<bool, StoreError> {
-        let rows = self.0.connections.run_unless_locked(|| {
-            query(statements::AWAIT)
-                .bind(id.as_bytes())
-                .bind(owner.as_bytes())
-        });
-        Ok(rows.await?.is_none_or(|rows| !rows.is_empty()))
     }
 }
 
@@ -363,6 +301,13 @@ impl Store for PostgresStore {
             query(statements::PURGE).bind(records::rows(limit))
         });
         Ok(purged.await?.len())
+    }
+
+    async fn verify(&self) -> Verification {
+        let mut verification = Verification::new();
+        verify::check(self.pool(), &mut verification).await;
+        verification.add_steps(self).await;
+        verification
     }
 
     fn subscribe(&self, id: &RecordId) -> Subscription {

@@ -12,6 +12,7 @@ mod reply;
 mod script;
 mod server;
 mod slots;
+mod verify;
 
 use std::{fmt, time::SystemTime};
 
@@ -23,7 +24,7 @@ pub use error::RedisStoreError;
 
 use super::{
     Claim, ClaimRequest, Hold, IfOwner, ListRequest, Listed, Record, RecordId, Resolution, Store,
-    StoreError, Subscription, Token, check_length,
+    StoreError, Subscription, Token, Verification, check_length,
 };
 use crate::Fingerprint;
 use keys::Keys;
@@ -269,6 +270,13 @@ impl Store for RedisStore {
 
     async fn purge_expired(&self, _limit: usize) -> Result<usize, StoreError> {
         Ok(0)
+    }
+
+    async fn verify(&self) -> Verification {
+        let mut verification = Verification::new();
+        verify::check(&self.records.server, &mut verification).await;
+        verification.add_steps(self).await;
+        verification
     }
 
     fn subscribe(&self, id: &RecordId) -> Subscription {

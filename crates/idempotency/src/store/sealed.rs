@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::{
     Claim, ClaimRequest, Hold, IfOwner, ListRequest, Listed, Resolution, Store, StoreError,
-    Subscription,
+    Subscription, Verification,
     seal::{self, SEAL_LENGTH, Sealed, SealingKey},
 };
 use crate::{
@@ -226,6 +226,10 @@ impl Store for SealedStore {
 
     async fn purge_expired(&self, limit: usize) -> Result<usize, StoreError> {
         self.store.purge_expired(limit).await
+    }
+
+    async fn verify(&self) -> Verification {
+        self.store.verify().await
     }
 
     fn subscribe(&self, id: &RecordId) -> Subscription {

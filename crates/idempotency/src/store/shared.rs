@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::{
     Claim, ClaimRequest, Hold, IfOwner, ListRequest, Listed, Record, RecordId, Resolution, ScopeId,
-    Store, StoreError, Subscription, Token,
+    Store, StoreError, Subscription, Token, Verification,
 };
 use crate::Fingerprint;
 
@@ -85,6 +85,10 @@ macro_rules! delegate {
 
                 async fn purge_expired(&self, limit: usize) -> Result<usize, StoreError> {
                     self.as_ref().purge_expired(limit).await
+                }
+
+                async fn verify(&self) -> Verification {
+                    self.as_ref().verify().await
                 }
 
                 fn subscribe(&self, id: &RecordId) -> Subscription {

@@ -18,6 +18,7 @@ mod statements;
 mod threads;
 mod timeline;
 mod transaction;
+mod verify;
 mod warn;
 mod writes;
 
@@ -37,7 +38,7 @@ pub use transaction::SqliteTransaction;
 
 use super::{
     Claim, ClaimRequest, Hold, IfOwner, ListRequest, Listed, Polling, Record, RecordId, Resolution,
-    ScopeId, Store, StoreError, Subscription, Token, Wakeups, check_length,
+    ScopeId, Store, StoreError, Subscription, Token, Verification, Wakeups, check_length,
 };
 use crate::{Clock, Fingerprint};
 use record_filter::RecordFilter;
@@ -349,6 +350,13 @@ impl Store for SqliteStore {
             }
         }
         Ok(purged)
+    }
+
+    async fn verify(&self) -> Verification {
+        let mut verification = Verification::new();
+        verify::check(&self.database, &mut verification).await;
+        verification.add_steps(self).await;
+        verification
     }
 
     fn subscribe(&self, id: &RecordId) -> Subscription {

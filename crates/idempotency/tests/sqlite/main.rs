@@ -35,6 +35,7 @@ mod records;
 mod shares;
 mod spent;
 mod transactional;
+mod verified;
 
 /// A folder that is removed when this is dropped, with the path of a file in it.
 struct Folder(TempDir);

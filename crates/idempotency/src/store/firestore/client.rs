@@ -145,6 +145,11 @@ impl Client {
         &self.database
     }
 
+    /// Whether it is an emulator, which is the only server without TLS.
+    pub(super) fn is_emulator(&self) -> bool {
+        !self.connection.has_tls()
+    }
+
     /// The full name of a record's document.
     pub(super) fn name(&self, id: &str) -> String {
         format!("{}/documents/{}/{id}", self.database, document::COLLECTION)

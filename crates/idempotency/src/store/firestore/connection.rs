@@ -68,6 +68,10 @@ const ASK_WHEN_IDLE_FOR: Duration = Duration::from_secs(30);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Connection {
+    pub(super) fn has_tls(&self) -> bool {
+        self.0.address.tls_name.is_some()
+    }
+
     /// Prepares the connection; nothing has been sent to the server yet.
     pub(super) async fn open(
         address: Address,

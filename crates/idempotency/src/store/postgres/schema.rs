@@ -12,7 +12,7 @@ pub(super) const CREATE: &str = include_str!("schema.sql");
 
 /// The version that this code reads and writes. A change of the tables increases it, and adds a migration from each
 /// older one.
-const VERSION: i32 = 1;
+pub(super) const VERSION: i32 = 1;
 
 /// Each process that creates the tables takes this lock first, because two concurrent attempts would collide. The number has
 /// no meaning. The lock ends with the transaction, so a pooler cannot leave it behind.
@@ -28,7 +28,7 @@ const FIND_ROLE: &str =
 const IS_THERE: &str = "select to_regclass('idempotency_schema') is not null";
 
 /// Whether an earlier release created the table, with fewer columns.
-const LACKS_COLUMNS: &str = "
+pub(super) const LACKS_COLUMNS: &str = "
     select count(*) < 5
     from pg_attribute
     where attrelid = to_regclass('idempotency_records') and not attisdropped
@@ -36,7 +36,7 @@ const LACKS_COLUMNS: &str = "
 ";
 
 /// The same for the mark.
-const LACKS_MARK: &str = "
+pub(super) const LACKS_MARK: &str = "
     select not exists (
         select from pg_attribute
         where attrelid = to_regclass('idempotency_schema') and attname = 'mark' and not attisdropped
@@ -64,7 +64,7 @@ const ADD_MARK: &str = "
     add column if not exists mark text not null default concat_ws('-', random(), random(), random())
 ";
 
-const FIND_VERSION: &str = "select max(version) from idempotency_schema";
+pub(super) const FIND_VERSION: &str = "select max(version) from idempotency_schema";
 
 /// Creates the tables if they do not exist. If they exist, the role needs no right to create tables.
 pub(super) async fn set_up(connection: &mut PgConnection) -> Result<(), PostgresStoreError> {

@@ -53,7 +53,7 @@ pub(super) async fn check(server: &Server) -> Result<(), RedisStoreError> {
 
 /// Runs each command once that the steps need. The prefix is not known yet, so a user who may not use this key is
 /// accepted.
-async fn check_rights(server: &Server) -> Result<(), RedisStoreError> {
+pub(super) async fn check_rights(server: &Server) -> Result<(), RedisStoreError> {
     let mut eval = redis::cmd("EVAL");
     eval.arg(include_str!("probe.lua")).arg(0);
     let probed = server.ask_all(&eval).await;
@@ -94,7 +94,7 @@ fn is_missing_right(refusal: &str) -> bool {
         .any(|said| refusal.contains(said))
 }
 
-fn is_too_old(version: &str) -> bool {
+pub(super) fn is_too_old(version: &str) -> bool {
     let mut numbers = version.split('.').map(str::parse);
     let (Some(Ok(major)), Some(Ok(minor))) = (numbers.next(), numbers.next()) else {
         return false;
@@ -102,7 +102,7 @@ fn is_too_old(version: &str) -> bool {
     (major, minor) < OLDEST
 }
 
-fn text(info: &Value) -> Option<&str> {
+pub(super) fn text(info: &Value) -> Option<&str> {
     match info {
         Value::BulkString(bytes) => str::from_utf8(bytes).ok(),
         Value::VerbatimString { text, .. } => Some(text),
@@ -111,6 +111,6 @@ fn text(info: &Value) -> Option<&str> {
 }
 
 /// Managed servers and users with few rights may not ask.
-fn is_refusal(error: &redis::RedisError) -> bool {
+pub(super) fn is_refusal(error: &redis::RedisError) -> bool {
     matches!(error.code(), Some("NOPERM" | "ERR"))
 }

@@ -1,0 +1,104 @@
+//! Whether the service can listen on its address, or runs there already.
+
+use std::{
+    io::{self, Read, Write},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
+    time::Duration,
+};
+
+use idempotency::{log_text::Causes, store::Verification};
+
+/// Who has the address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Address {
+    /// Nobody, or no service that said it was ready.
+    IsNotReady,
+    /// A service that can write.
+    IsReady,
+}
+
+/// How long a running service may take to respond: more than its own store does.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
+
+const CHECK: &str = "address";
+
+/// Adds whether the address is free, or what the service there says.
+pub(super) async fn check(address: SocketAddr, found: &mut Verification) -> Address {
+    let asked = tokio::task::spawn_blocking(move || match TcpListener::bind(address) {
+        Ok(_) => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Ok(Some(ask(address))),
+        Err(error) => Err(error),
+    });
+    match asked.await {
+        Ok(Ok(None)) => found.ok(CHECK, format!("{address} is free")),
+        Ok(Ok(Some(status))) => return add(address, &status, found),
+        Ok(Err(error)) => found.problem(
+            CHECK,
+            format!("--listen {address}: {}", Causes(&error)),
+            "give an address of this machine, and a port above 1023",
+        ),
+        Err(error) => found.problem(CHECK, error.to_string(), "try again"),
+    }
+    Address::IsNotReady
+}
+
+/// Adds what the service at the address says, which has to be there.
+pub(super) async fn check_running(address: SocketAddr, found: &mut Verification) {
+    let asked = tokio::task::spawn_blocking(move || ask(address)).await;
+    let asked = asked.map_err(io::Error::other).flatten();
+    add(address, &asked, found);
+}
+
+/// Adds what the service at the address responded.
+fn add(address: SocketAddr, status: &io::Result<u16>, found: &mut Verification) -> Address {
+    match status {
+        Ok(200) => {
+            found.ok(CHECK, format!("the service runs on {address}, and is ready"));
+            return Address::IsReady;
+        }
+        Ok(401 | 403) => found.ok(
+            CHECK,
+            format!("the service runs on {address}, and tells nobody without a token whether it is ready"),
+        ),
+        Ok(503) => found.problem(
+            CHECK,
+            format!("the service runs on {address}, and is not ready"),
+            "look at its log, and at GET /readyz",
+        ),
+        Ok(status) => found.problem(
+            CHECK,
+            format!("another program has {address}: it responded to GET /readyz with {status}"),
+            "give another address with --listen, or stop the other program",
+        ),
+        Err(error) => found.problem(
+            CHECK,
+            format!("no service responds on {address}: {}", Causes(error)),
+            "start the service, or give its address with --listen; stop any other program that has it",
+        ),
+    }
+    Address::IsNotReady
+}
+
+/// The status of `GET /readyz`.
+fn ask(mut address: SocketAddr) -> io::Result<u16> {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    let mut stream = TcpStream::connect_timeout(&address, RESPONSE_TIMEOUT)?;
+    stream.set_read_timeout(Some(RESPONSE_TIMEOUT))?;
+    stream.set_write_timeout(Some(RESPONSE_TIMEOUT))?;
+    write!(
+        stream,
+        "GET /readyz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+    )?;
+    // As much as "HTTP/1.1 200", which every server sends at once.
+    let mut start = [0; 12];
+    stream.read_exact(&mut start)?;
+    let status = str::from_utf8(&start[9..]).ok();
+    let status = status.filter(|_| start.starts_with(b"HTTP/1."));
+    let status = status.and_then(|status| status.parse().ok());
+    status.ok_or_else(|| io::ErrorKind::InvalidData.into())
+}

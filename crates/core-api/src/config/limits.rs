@@ -1,0 +1,96 @@
+//! The options that limit what clients may take.
+
+use std::time::Duration;
+
+use clap::Args;
+
+/// What clients may take of the service.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+#[command(next_help_heading = "Limits")]
+pub struct Limits {
+    /// How many connections there are at once, 1 to 100000. Further clients wait until one is closed. Each takes a file
+    /// descriptor, and processes usually have 1024 of those.
+    #[arg(
+        long,
+        env = "CORE_API_MAX_CONNECTIONS",
+        value_name = "NUMBER",
+        default_value_t = 512,
+        value_parser = clap::value_parser!(u32).range(1..=100_000)
+    )]
+    pub max_connections: u32,
+
+    /// How many bytes the head of an HTTP/1 request may have, 8192 to 1048576. A longer one gets 431.
+    #[arg(
+        long,
+        env = "CORE_API_MAX_HEADER_BYTES",
+        value_name = "BYTES",
+        default_value_t = 131_072,
+        value_parser = clap::value_parser!(u32).range(8192..=1_048_576)
+    )]
+    pub max_header_bytes: u32,
+
+    /// How many bytes the body of a request may have, 1024 to 1048576. A longer one gets 413.
+    #[arg(
+        long,
+        env = "CORE_API_MAX_BODY_BYTES",
+        value_name = "BYTES",
+        default_value_t = 65_536,
+        value_parser = clap::value_parser!(u32).range(1024..=1_048_576)
+    )]
+    pub max_body_bytes: u32,
+
+    /// How many seconds a connection may be idle, and the head of a request may take, 5 to 3600. A proxy in front has to keep its
+    /// connections for less, or it meets one that is being closed.
+    #[arg(
+        long,
+        env = "CORE_API_IDLE_TIMEOUT",
+        value_name = "SECONDS",
+        default_value = "60",
+        value_parser = seconds::<5, 3600>
+    )]
+    pub idle_timeout: Duration,
+
+    /// How many seconds requests that are under way have to end when the service is asked to stop, 1 to 3600. Those that have not are
+    /// cut off. Whoever stops the service has to wait for longer before it kills it.
+    #[arg(
+        long,
+        env = "CORE_API_STOP_TIMEOUT",
+        value_name = "SECONDS",
+        default_value = "30",
+        value_parser = seconds::<1, 3600>
+    )]
+    pub stop_timeout: Duration,
+}
+
+fn seconds<const LEAST: u64, const MOST: u64>(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok();
+    let seconds = seconds.filter(|seconds| (LEAST..=MOST).contains(seconds));
+    let expected = || format!("expected a number of seconds from {LEAST} to {MOST}");
+    seconds.map(Duration::from_secs).ok_or_else(expected)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use crate::config::Config;
+
+    #[test]
+    fn a_limit_that_makes_no_sense_is_refused_with_its_name() {
+        for (option, value) in [
+            ("--max-connections", "0"),
+            ("--max-connections", "many"),
+            ("--max-header-bytes", "100"),
+            ("--max-body-bytes", "64KiB"),
+            ("--max-body-bytes", "1048577"),
+            ("--idle-timeout", "0"),
+            ("--idle-timeout", "1m"),
+            ("--stop-timeout", "-1"),
+            ("--stop-timeout", "3601"),
+        ] {
+            let argument = format!("{option}={value}");
+            let error = Config::try_parse_from(["core-api", &argument]).unwrap_err();
+            assert!(error.to_string().contains(option), "{argument}: {error}");
+        }
+    }
+}

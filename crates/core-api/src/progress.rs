@@ -1,0 +1,42 @@
+//! How far a long command has come, for whoever watches it.
+
+use std::{
+    io::{IsTerminal, stderr},
+    time::{Duration, Instant},
+};
+
+use crate::logging;
+
+/// Lines on standard error, if that is a terminal.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    is_watched: bool,
+    last: Instant,
+}
+
+/// How often a count is shown, at most. A command that takes less shows none.
+const EVERY: Duration = Duration::from_secs(1);
+
+impl Progress {
+    pub(crate) fn new() -> Self {
+        Self {
+            is_watched: stderr().is_terminal(),
+            last: Instant::now(),
+        }
+    }
+
+    /// What is done now, and may take long.
+    pub(crate) fn begin(&mut self, what: &str) {
+        if self.is_watched {
+            self.last = Instant::now();
+            logging::say(&format!("core-api: {what}"));
+        }
+    }
+
+    /// How much has been done so far.
+    pub(crate) fn count(&mut self, done: usize, what: &str) {
+        if self.last.elapsed() >= EVERY {
+            self.begin(&format!("{done} {what} so far"));
+        }
+    }
+}
