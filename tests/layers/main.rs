@@ -16,7 +16,7 @@ const CORE_API: &[Layer] = &[
     ("secret", &[]),
     ("tokens", &["secret"]),
     ("keys", &["secret"]),
-    ("config", &["keys", "tokens"]),
+    ("config", &["keys", "secret", "tokens"]),
     ("token_new", &["config", "tokens"]),
     ("cors", &["config"]),
     ("logging", &["config"]),

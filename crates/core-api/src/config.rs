@@ -3,6 +3,7 @@
 mod keys;
 mod origin;
 mod program;
+mod rotation;
 mod secretive;
 mod server_url;
 
@@ -29,6 +30,7 @@ pub use program::Command;
 pub use program::NewToken;
 pub use program::Program;
 pub use program::TokenCommand;
+pub use rotation::Rotation;
 pub use server_url::ServerUrl;
 
 /// A booking service whose writes are safe to retry.
@@ -118,10 +120,14 @@ pub struct Config {
     ///
     /// Servers are shared, so for postgres://…, redis://… and firestore://… the file is only read, and every service needs the
     /// same one; without it keys are stored without a secret. After a new secret, or the first one, no key that is already there
-    /// is found, so no retry may be under way. Use 32 random bytes, as "openssl rand -hex 32" prints them; white space at the
-    /// end does not count.
+    /// is found, so change it in three deployments: see --next-secret-file. Use 32 random bytes, as "openssl rand -hex 32" prints
+    /// them; white space at the end does not count.
     #[arg(long, env = "CORE_API_SECRET_FILE", value_name = "FILE")]
     pub secret_file: Option<PathBuf>,
+
+    /// While the secret is changed.
+    #[command(flatten)]
+    pub rotation: Rotation,
 
     /// Lets clients inject failures to test their retries: writes honour the header fields X-Fault-Delay-Ms: N,
     /// X-Fault-Status: N, X-Fault-Panic: 1 and X-Fault-Crash: before-commit or after-commit. Not for production.

@@ -91,6 +91,7 @@ pub use config::PurgeKeys;
 pub use config::RedisUrl;
 pub use config::ReleaseKeys;
 pub use config::ResolveKey;
+pub use config::Rotation;
 pub use config::ServerUrl;
 pub use config::ShowKey;
 pub use config::StoreUrl;

@@ -1,9 +1,6 @@
 //! Bookings in an SQLite file, written by the thread that writes the keys in that file.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
 use axum::response::Response;
@@ -18,7 +15,7 @@ use super::{
 };
 use crate::{
     booking::{Booking, Change, Status, Whose},
-    secret::{self, Secret, SecretError},
+    secret::{self, SecretError, SecretFiles, Secrets},
 };
 
 /// The file that an option names.
@@ -136,12 +133,8 @@ impl Keys for SqliteKeys {
         Ok(Box::new(SqliteKeys { store, path }))
     }
 
-    async fn secret(
-        &self,
-        named: Option<&Path>,
-        may_make: bool,
-    ) -> Result<Option<Secret>, SecretError> {
-        secret::sqlite::of_database(&self.store, &self.path, named, may_make).await
+    async fn secrets(&self, files: &SecretFiles, may_make: bool) -> Result<Secrets, SecretError> {
+        secret::sqlite::of_database(&self.store, &self.path, files, may_make).await
     }
 }
 
