@@ -3,7 +3,7 @@
 use std::{num::NonZeroUsize, sync::Arc};
 
 use async_trait::async_trait;
-use idempotency::Store;
+use idempotency::{MemoryStore, Store};
 
 use super::{Bookings, DatabaseError, memory::Memory};
 use crate::{
@@ -46,6 +46,11 @@ pub(super) trait KeyDatabase: Send + Sync {
     /// Fails where the network between here and a server could read its password. Nothing has been sent yet.
     fn check(&self) -> Result<(), DatabaseError> {
         Ok(())
+    }
+
+    /// Whether keys may be there: without the tables that they need there are none. Makes nothing.
+    async fn may_have_keys(&self) -> Result<bool, DatabaseError> {
+        Ok(true)
     }
 
     /// Connects and makes the tables that keys need.
@@ -123,7 +128,7 @@ pub(crate) async fn open(config: &Config) -> Result<Opened, OpenError> {
 }
 
 /// Opens the store of the keys, which has to be there: what the program makes by mistake under a wrong name looks like an empty
-/// store.
+/// store. A database without the tables of keys stays without them, and is as an empty store.
 pub(crate) async fn open_keys(
     bookings: &DatabaseUrl,
     keys: &StoreUrl,
@@ -154,6 +159,16 @@ pub(crate) async fn open_keys(
         keys => key_database(keys).map_err(failed)?,
     };
     database.check().map_err(failed)?;
+    if !database.may_have_keys().await.map_err(failed)? {
+        tracing::warn!("{url} has no table of keys: no service has stored any there");
+        return Ok(OpenedKeys {
+            store: Arc::new(MemoryStore::new()),
+            secrets: Secrets {
+                own: None,
+                other: None,
+            },
+        });
+    }
     let keys = database.open_keys().await.map_err(failed)?;
     let secrets = keys
         .secrets(files, false)

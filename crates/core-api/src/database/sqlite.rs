@@ -1,5 +1,7 @@
 //! Bookings in an SQLite file, written by the thread that writes the keys in that file.
 
+mod tables;
+
 use std::{path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
@@ -103,6 +105,10 @@ const REMOVE: &str = "delete from bookings where id = :id and (:owner is null or
 
 #[async_trait]
 impl KeyDatabase for SqliteFile {
+    async fn may_have_keys(&self) -> Result<bool, DatabaseError> {
+        Ok(tables::may_have_keys(&self.0))
+    }
+
     async fn open_keys(&self) -> Result<Box<dyn Keys>, DatabaseError> {
         let store = SqliteStore::open(&self.0)?;
         let path = self.0.clone();
