@@ -52,7 +52,7 @@ const CORE_API: &[Layer] = &[
     (
         "bookings",
         &[
-            "app", "booking", "caller", "error", "faults", "json", "openapi",
+            "app", "booking", "caller", "database", "error", "faults", "json", "keys", "openapi",
         ],
     ),
     (

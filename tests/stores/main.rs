@@ -8,6 +8,7 @@ mod paused_time;
 mod postgres;
 mod processes;
 mod redis;
+mod rotation;
 mod secret;
 mod service;
 mod subjects;

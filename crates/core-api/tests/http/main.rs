@@ -2,6 +2,7 @@
 
 mod admin_keys;
 mod browser;
+mod by_key;
 mod clients;
 mod codings;
 mod connections;
@@ -26,6 +27,7 @@ mod reading;
 mod ready;
 mod refusals;
 mod secret;
+mod secret_change;
 mod server;
 mod shares;
 mod stopping;
