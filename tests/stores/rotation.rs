@@ -107,9 +107,10 @@ async fn equal_requests_to_services_of_neighbouring_deployments_run_once_and_are
             let before = Reply::to(older.booking("before")).await;
             made.push(("before".into(), before));
             for (number, deployment) in deployments.iter().enumerate().skip(1) {
-                // The third begins when what the first has stored is expired.
+                // The third begins when what services of the first have stored is expired.
                 if number == 3 {
-                    made.retain(|(key, _)| key == "2");
+                    let second = Reply::to(older.booking("second")).await;
+                    made = vec![("second".into(), second)];
                 }
                 let newer = start(&place, deployment);
                 for (key, first) in &made {
