@@ -1,5 +1,6 @@
 //! The shared stores, each on its real server, and the transactions that they share with an application.
 
+mod commands;
 mod dark;
 mod firestore;
 mod holds;

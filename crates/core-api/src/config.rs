@@ -25,6 +25,7 @@ pub use keys::PurgeKeys;
 pub use keys::ReleaseKeys;
 pub use keys::ResolveKey;
 pub use keys::ShowKey;
+pub use keys::TailKeys;
 pub use origin::Origin;
 pub use program::Command;
 pub use program::NewToken;

@@ -3,6 +3,7 @@
 mod change;
 mod input;
 mod print;
+mod tail;
 
 use std::{fs, slice};
 
@@ -61,6 +62,7 @@ pub(crate) async fn run(command: &KeysCommand) -> Result<bool, String> {
             let (change, phase) = (Change::Erase, WantedPhase::Completed);
             change_chosen(&idempotency, &asked.chosen, named, &change, phase).await
         }
+        KeysCommand::Tail(asked) => tail::run(asked).await.map(|()| true),
         KeysCommand::Purge(asked) => purge(asked).await.map(|()| true),
     }
 }

@@ -95,6 +95,7 @@ pub use config::Rotation;
 pub use config::ServerUrl;
 pub use config::ShowKey;
 pub use config::StoreUrl;
+pub use config::TailKeys;
 pub use config::TokenCommand;
 pub use keys::Age;
 pub use keys::KeyId;

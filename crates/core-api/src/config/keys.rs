@@ -30,6 +30,10 @@ pub enum KeysCommand {
     ///
     /// A filter chooses among the keys of every service that shares the store.
     Erase(EraseKeys),
+    /// Follows what changes on a server, until SIGINT: new keys, and keys that are completed, released, taken over, lost or erased.
+    ///
+    /// The list is read again and again, so of two changes between two looks the last one is shown. At most 10000 keys are followed.
+    Tail(TailKeys),
     /// Removes the records that have expired. No other key is changed.
     Purge(PurgeKeys),
 }
@@ -123,6 +127,26 @@ pub struct ListKeys {
     /// How many keys at most.
     #[arg(long, value_name = "NUMBER", default_value_t = 100)]
     pub limit: usize,
+
+    /// One JSON object a line.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Which keys are followed.
+#[derive(Clone, Debug, Args)]
+pub struct TailKeys {
+    /// Where the keys are.
+    #[command(flatten)]
+    pub store: KeyStore,
+
+    /// Which keys.
+    #[command(flatten)]
+    pub filter: KeyFilter,
+
+    /// How many seconds pass between two looks.
+    #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub every: u32,
 
     /// One JSON object a line.
     #[arg(long)]
@@ -279,6 +303,17 @@ pub enum IdArgument {
 /// A key as a client sent it. It is not shown.
 #[derive(Clone)]
 pub struct KeyText(Box<str>);
+
+impl KeyStore {
+    /// Whether only one process can have it open.
+    pub(crate) const fn is_of_one_process(&self) -> bool {
+        match (&self.idempotency_store, &self.database) {
+            (StoreUrl::Memory | StoreUrl::Sqlite(_), _)
+            | (StoreUrl::Same, DatabaseUrl::Memory | DatabaseUrl::Sqlite(_)) => true,
+            _ => false,
+        }
+    }
+}
 
 impl KeyFilter {
     /// Whether it leaves keys out.

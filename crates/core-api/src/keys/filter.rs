@@ -161,6 +161,11 @@ impl FromStr for Age {
 
 #[cfg(test)]
 mod tests {
+    use idempotency::{
+        Execution, Fingerprint, IdempotencyKey, MemoryStore, OnLost, Options, Scope,
+        store::{ClaimRequest, Hold, Token},
+    };
+
     use super::*;
 
     #[test]
@@ -181,6 +186,48 @@ mod tests {
             "1é",
         ] {
             assert!(text.parse::<Age>().is_err(), "{text}");
+        }
+    }
+
+    // proves: suspended-not-stuck
+    #[tokio::test]
+    async fn a_run_that_failed_after_a_step_is_suspended_and_not_stuck() {
+        let idempotency = Idempotency::new(MemoryStore::new());
+        let (scope, key) = (Scope::anonymous(), IdempotencyKey::new("k").unwrap());
+        let asked = Fingerprint::of([b"x".as_slice()]);
+        let work = async |execution: Execution| {
+            let step = execution.step("charge", async { Ok::<_, ()>(1) });
+            drop(step.await);
+            Err::<u8, ()>(())
+        };
+        let options = Options::new();
+        let run = idempotency.run_with(&options, &scope, &key, asked, work);
+        assert!(run.await.is_err());
+        let lost = IdempotencyKey::new("lost").unwrap();
+        let lost = idempotency.record_id(&scope, &lost);
+        let hold = Hold::new(
+            lost,
+            Token::random(),
+            Duration::ZERO,
+            Duration::from_secs(60),
+        );
+        let claim = ClaimRequest::new(&hold, &asked, OnLost::TakeOver);
+        idempotency.store().claim(claim).await.unwrap();
+        let suspended = idempotency.record_id(&scope, &key);
+        for (phase, mut expected) in [
+            (WantedPhase::Stuck, vec![lost]),
+            (WantedPhase::Suspended, vec![suspended]),
+            (WantedPhase::InFlight, vec![lost, suspended]),
+            (WantedPhase::Completed, vec![]),
+        ] {
+            let filter = Filter {
+                phase: Some(phase),
+                ..Filter::default()
+            };
+            let found = filter.next(&idempotency, &mut Position::Start).await;
+            let found: Vec<_> = found.unwrap().iter().map(|listed| listed.id).collect();
+            expected.sort_by_key(|id| *id.as_bytes());
+            assert_eq!(found, expected, "{phase:?}");
         }
     }
 }

@@ -10,6 +10,7 @@ mod cors;
 mod described;
 mod docs;
 mod faults;
+mod hidden;
 mod key_changes;
 mod keys;
 mod life;
