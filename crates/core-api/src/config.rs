@@ -40,10 +40,7 @@ pub use server_url::ServerUrl;
 /// request again if no response arrives: it is carried out once, and every retry receives the first response.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "core-api", version)]
-#[expect(
-    clippy::doc_markdown,
-    reason = "it is the text of --help, which is not Markdown"
-)]
+#[expect(clippy::doc_markdown, reason = "it is the text of --help")]
 pub struct Config {
     /// The IP address and port to listen on; port 0 takes a free one.
     #[arg(long, env = "CORE_API_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:3000", value_parser = address)]
@@ -120,9 +117,8 @@ pub struct Config {
     /// no live key. Later it does not start without that file.
     ///
     /// Servers are shared, so for postgres://…, redis://… and firestore://… the file is only read, and every service needs the
-    /// same one; without it keys are stored without a secret. After a new secret, or the first one, no key that is already there
-    /// is found, so change it in three deployments: see --next-secret-file. Use 32 random bytes, as "openssl rand -hex 32" prints
-    /// them; white space at the end does not count.
+    /// same one; without it keys are stored without a secret. After another secret no key that is there is found, so change it
+    /// by --next-secret-file. Use 32 random bytes, as "openssl rand -hex 32" prints them; white space at the end does not count.
     #[arg(long, env = "CORE_API_SECRET_FILE", value_name = "FILE")]
     pub secret_file: Option<PathBuf>,
 

@@ -307,11 +307,11 @@ pub struct KeyText(Box<str>);
 impl KeyStore {
     /// Whether only one process can have it open.
     pub(crate) const fn is_of_one_process(&self) -> bool {
-        match (&self.idempotency_store, &self.database) {
+        matches!(
+            (&self.idempotency_store, &self.database),
             (StoreUrl::Memory | StoreUrl::Sqlite(_), _)
-            | (StoreUrl::Same, DatabaseUrl::Memory | DatabaseUrl::Sqlite(_)) => true,
-            _ => false,
-        }
+                | (StoreUrl::Same, DatabaseUrl::Memory | DatabaseUrl::Sqlite(_))
+        )
     }
 }
 
