@@ -16,7 +16,7 @@ const CORE_API: &[Layer] = &[
     ("secret", &[]),
     ("tokens", &["secret"]),
     ("keys", &["secret"]),
-    ("config", &["keys", "tokens"]),
+    ("config", &["keys", "secret", "tokens"]),
     ("token_new", &["config", "tokens"]),
     ("cors", &["config"]),
     ("logging", &["config"]),
@@ -53,7 +53,7 @@ const CORE_API: &[Layer] = &[
     (
         "bookings",
         &[
-            "app", "booking", "caller", "error", "faults", "json", "openapi",
+            "app", "booking", "caller", "database", "error", "faults", "json", "keys", "openapi",
         ],
     ),
     (

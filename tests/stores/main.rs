@@ -1,5 +1,6 @@
 //! The shared stores, each on its real server, and the transactions that they share with an application.
 
+mod commands;
 mod dark;
 mod firestore;
 mod holds;
@@ -8,6 +9,7 @@ mod paused_time;
 mod postgres;
 mod processes;
 mod redis;
+mod rotation;
 mod secret;
 mod service;
 mod subjects;

@@ -7,7 +7,7 @@ mod input;
 mod list;
 pub(crate) mod turns;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
@@ -66,12 +66,15 @@ async fn list_keys(
     listing: Listing,
 ) -> Result<Response, ApiError> {
     let idempotency = &app.idempotency;
-    let own = own_label(idempotency, &caller);
+    let asked = listing.label.as_deref().map(Arc::from);
     let filter = Filter {
-        // Those of another label are not those of this subject.
-        label: match (own, &listing.label) {
-            (Some(own), Some(asked)) if *own != **asked => return Ok(Json([(); 0]).into_response()),
-            (own, asked) => own.or_else(|| asked.clone()),
+        labels: match (own_labels(idempotency, &caller), asked) {
+            (Some(own), None) => own,
+            // Those of another label are not those of this subject.
+            (Some(own), Some(asked)) if !own.contains(&asked) => {
+                return Ok(Json([(); 0]).into_response());
+            }
+            (_, asked) => asked.into_iter().collect(),
         },
         ..listing.filter
     };
@@ -95,14 +98,14 @@ pub(crate) async fn first_keys(
     caller: &Caller,
     limit: usize,
 ) -> Result<Page, ApiError> {
-    let own = own_label(idempotency, caller);
+    let own = own_labels(idempotency, caller);
     let wanted = Wanted {
         limit,
         unreadable: own.is_none(),
         until: Instant::now() + LIST_TIMEOUT,
     };
     let filter = Filter {
-        label: own,
+        labels: own.unwrap_or_default(),
         ..Filter::default()
     };
     list::page(Position::Start, &wanted, &Filtered(idempotency, filter)).await
@@ -249,19 +252,18 @@ fn who(caller: &Caller) -> Who {
     }
 }
 
-/// The label of the keys that the caller sees; `None` if it sees all.
-fn own_label(idempotency: &Idempotency, caller: &Caller) -> Option<Box<str>> {
+/// The labels of the keys that the caller sees: two while the secret is changed. `None` if it sees all.
+fn own_labels(idempotency: &Idempotency, caller: &Caller) -> Option<Vec<Arc<str>>> {
     match caller.whose() {
         Whose::Everyones => None,
-        Whose::Of(subject) => {
-            let label = idempotency.label_text(&keys::owner_label(&subject));
-            Some(label.as_ref().into())
-        }
+        Whose::Of(subject) => Some(idempotency.label_texts(&keys::owner_label(&subject))),
     }
 }
 
 fn may_see(idempotency: &Idempotency, caller: &Caller, record: &Record) -> bool {
-    own_label(idempotency, caller).is_none_or(|own| record.labels.label() == Some(&own))
+    let label = record.labels.label();
+    own_labels(idempotency, caller)
+        .is_none_or(|own| own.iter().any(|own| label == Some(own.as_ref())))
 }
 
 async fn within<T>(

@@ -1,6 +1,7 @@
 //! The handlers of bookings.
 
 mod booking_id;
+pub(crate) mod by_key;
 mod page;
 mod validation;
 

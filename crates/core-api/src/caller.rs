@@ -108,6 +108,17 @@ impl Caller {
         matches!(self, Self::Known(valid) if valid.holder.role == Role::Operator)
     }
 
+    /// Whose keys the caller's requests have. On an open service callers are told apart by their credentials, as the library does.
+    pub(crate) fn key_scope(&self, headers: &HeaderMap) -> Scope {
+        match self {
+            Self::Known(valid) => keys::scope(valid.holder.subject.as_str(), self.is_operator()),
+            Self::Anyone => match headers.get(header::AUTHORIZATION) {
+                Some(sent) => Scope::credentials(sent.as_bytes()),
+                None => Scope::anonymous(),
+            },
+        }
+    }
+
     /// Whose bookings the caller sees and changes. Those of others are as if they were not there.
     pub(crate) fn whose(&self) -> Whose {
         match self {

@@ -5,6 +5,7 @@ mod keys;
 mod limits;
 mod origin;
 mod program;
+mod rotation;
 mod secretive;
 mod server_url;
 
@@ -28,11 +29,13 @@ pub use keys::ReleaseKeys;
 pub use keys::ResolveKey;
 pub use keys::ShowKey;
 pub use limits::Limits;
+pub use keys::TailKeys;
 pub use origin::Origin;
 pub use program::Command;
 pub use program::NewToken;
 pub use program::Program;
 pub use program::TokenCommand;
+pub use rotation::Rotation;
 pub use server_url::ServerUrl;
 
 /// A booking service whose writes are safe to retry.
@@ -41,10 +44,7 @@ pub use server_url::ServerUrl;
 /// request again if no response arrives: it is carried out once, and every retry receives the first response.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "core-api", version)]
-#[expect(
-    clippy::doc_markdown,
-    reason = "it is the text of --help, which is not Markdown"
-)]
+#[expect(clippy::doc_markdown, reason = "it is the text of --help")]
 pub struct Config {
     /// The IP address and port to listen on; port 0 takes a free one.
     #[arg(long, env = "CORE_API_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:3000", value_parser = address)]
@@ -121,11 +121,14 @@ pub struct Config {
     /// no live key. Later it does not start without that file.
     ///
     /// Servers are shared, so for postgres://…, redis://… and firestore://… the file is only read, and every service needs the
-    /// same one; without it keys are stored without a secret. After a new secret, or the first one, no key that is already there
-    /// is found, so no retry may be under way. Use 32 random bytes, as "openssl rand -hex 32" prints them; white space at the
-    /// end does not count.
+    /// same one; without it keys are stored without a secret. After another secret no key that is there is found, so change it
+    /// by --next-secret-file. Use 32 random bytes, as "openssl rand -hex 32" prints them; white space at the end does not count.
     #[arg(long, env = "CORE_API_SECRET_FILE", value_name = "FILE")]
     pub secret_file: Option<PathBuf>,
+
+    /// While the secret is changed.
+    #[command(flatten)]
+    pub rotation: Rotation,
 
     /// Lets clients inject failures to test their retries: writes honour the header fields X-Fault-Delay-Ms: N,
     /// X-Fault-Status: N, X-Fault-Panic: 1 and X-Fault-Crash: before-commit or after-commit. Not for production.

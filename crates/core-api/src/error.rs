@@ -103,7 +103,7 @@ impl ApiError {
             Self::UnknownKey => (
                 StatusCode::NOT_FOUND,
                 "key_not_found",
-                "There is no key with this id: it was never used, was freed, or has expired.".into(),
+                "There is no such key: it was never used, was freed, or has expired.".into(),
             ),
             Self::NothingSeen => (
                 StatusCode::PRECONDITION_REQUIRED,

@@ -11,23 +11,31 @@ use std::sync::Arc;
 
 use idempotency::{Idempotency, IdempotencyBuilder, Label, Scope, Store};
 
-use crate::secret::Secret;
+use crate::secret::{OtherSecret, Secret, Secrets};
 
 pub(crate) use audit::{Asked, Who};
 pub(crate) use change::{Change, Outcome, Prepared, change, change_seen};
 pub use filter::Age;
-pub(crate) use filter::{Filter, Position};
+pub(crate) use filter::{Filter, Position, WantedPhase};
 pub use id::KeyId;
-pub(crate) use id::{Found, find};
+pub(crate) use id::{Found, find, find_named};
 pub(crate) use under_way::UnderWay;
 pub(crate) use view::{Shown, ShownResponse, Summary, View, body_of};
 
 /// The engine over this store. The service and the commands have the same one: another namespace or secret names other keys.
-pub(crate) fn engine(store: Arc<dyn Store>, secret: Option<&Secret>) -> IdempotencyBuilder {
+pub(crate) fn engine(store: Arc<dyn Store>, secrets: &Secrets) -> IdempotencyBuilder {
     let builder = Idempotency::builder(store).with_namespace("core-api");
-    match secret {
+    let builder = match &secrets.own {
         Some(secret) => builder.with_secret(secret.as_bytes()),
         None => builder,
+    };
+    match &secrets.other {
+        None => builder,
+        Some(OtherSecret::Next(secret)) => builder.with_next_secret(secret.as_bytes()),
+        Some(OtherSecret::Previous(secret)) => {
+            let secret = secret.as_ref().map(Secret::as_bytes);
+            builder.with_previous_secret(secret.unwrap_or_default())
+        }
     }
 }
 

@@ -3,12 +3,13 @@
 mod change;
 mod input;
 mod print;
+mod tail;
 
 use std::{fs, slice};
 
 use axum::http::{HeaderMap, HeaderValue, header};
 use idempotency::{
-    Idempotency, IdempotencyKey, KeySyntax, Scope, StoreError, log_text::Causes, store::ListedPhase,
+    Idempotency, IdempotencyKey, KeySyntax, Scope, StoreError, log_text::Causes, store::Record,
 };
 use rustls::crypto::ring;
 
@@ -16,8 +17,8 @@ use crate::{
     config::{KeyFilter, KeyStore, KeysCommand, ListKeys, PurgeKeys, ResolveKey, ShowKey},
     database::{self, OpenedKeys},
     keys::{
-        self, Asked, Change, Filter, Found, KeyId, Position, Prepared, Shown, View, Who, body_of,
-        find,
+        self, Asked, Change, Filter, Found, KeyId, Position, Prepared, Shown, View, WantedPhase,
+        Who, body_of, find, find_named,
     },
     logging,
     progress::Progress,
@@ -41,7 +42,7 @@ pub(crate) async fn run(command: &KeysCommand) -> Result<bool, String> {
                 &asked.chosen,
                 named,
                 &change,
-                ListedPhase::Lapsed,
+                WantedPhase::Stuck,
             )
             .await
         }
@@ -59,9 +60,10 @@ pub(crate) async fn run(command: &KeysCommand) -> Result<bool, String> {
         KeysCommand::Erase(asked) => {
             let named = named_by(&asked.chosen)?;
             let idempotency = open(&asked.store).await?;
-            let (change, phase) = (Change::Erase, ListedPhase::Completed);
+            let (change, phase) = (Change::Erase, WantedPhase::Completed);
             change_chosen(&idempotency, &asked.chosen, named, &change, phase).await
         }
+        KeysCommand::Tail(asked) => tail::run(asked).await.map(|()| true),
         KeysCommand::Purge(asked) => purge(asked).await.map(|()| true),
     }
 }
@@ -74,33 +76,36 @@ async fn open(asked: &KeyStore) -> Result<Idempotency, String> {
         database,
         idempotency_store,
         secret_file,
+        rotation,
         ..
     } = asked;
-    let opened = database::open_keys(database, idempotency_store, secret_file.as_deref()).await;
-    let OpenedKeys { store, secret } =
+    let files = rotation.with(secret_file.as_deref());
+    let opened = database::open_keys(database, idempotency_store, &files).await;
+    let OpenedKeys { store, secrets } =
         opened.map_err(|error| ServerError::from(error).to_string())?;
-    Ok(keys::engine(store, secret.as_ref()).build())
+    Ok(keys::engine(store, &secrets).build())
 }
 
 fn failed(error: &StoreError) -> String {
     format!("the store of the keys: {}", Causes(error))
 }
 
-fn filter(idempotency: &Idempotency, asked: &KeyFilter, phase: Option<ListedPhase>) -> Filter {
+fn filter(idempotency: &Idempotency, asked: &KeyFilter, phase: Option<WantedPhase>) -> Filter {
     let named = [
-        (asked.in_flight, ListedPhase::InFlight),
-        (asked.stuck, ListedPhase::Lapsed),
-        (asked.completed, ListedPhase::Completed),
+        (asked.in_flight, WantedPhase::InFlight),
+        (asked.stuck, WantedPhase::Stuck),
+        (asked.suspended, WantedPhase::Suspended),
+        (asked.completed, WantedPhase::Completed),
     ];
     let named = named.into_iter().find(|(is_asked, _)| *is_asked);
-    let of_subject = asked.of_subject.as_ref().map(|subject| {
-        let label = keys::owner_label(subject.as_str());
-        idempotency.label_text(&label).as_ref().into()
-    });
+    let labels = match (&asked.of_subject, &asked.label) {
+        (Some(subject), _) => idempotency.label_texts(&keys::owner_label(subject.as_str())),
+        (None, label) => label.as_deref().map(Into::into).into_iter().collect(),
+    };
     Filter {
         phase: named.map(|(_, phase)| phase).or(phase),
         older_than: asked.older_than,
-        label: of_subject.or_else(|| asked.label.as_deref().map(Into::into)),
+        labels,
         route: asked.route.as_deref().map(Into::into),
     }
 }
@@ -132,32 +137,8 @@ async fn show(asked: &ShowKey) -> Result<bool, String> {
         (None, _) => Some(input::line()?),
     };
     let idempotency = open(&asked.store).await?;
-    let id = match (&asked.id, key) {
-        (Some(id), _) => id.clone(),
-        (None, key) => {
-            let key = key.unwrap_or_default();
-            let key = IdempotencyKey::from_field_value(key.as_bytes(), KeySyntax::QuotedOrBare);
-            let key = key.map_err(|error| format!("the key: {}", Causes(&error)))?;
-            let scope = match &asked.subject {
-                Some(subject) => keys::scope(subject.as_str(), asked.operator),
-                None => Scope::anonymous(),
-            };
-            KeyId::of(&idempotency.record_id(&scope, &key))
-        }
-    };
-    let record = match find(&idempotency, &id)
-        .await
-        .map_err(|error| failed(&error))?
-    {
-        Found::One(record) => record,
-        Found::Nothing => {
-            logging::say(&format!("{id}: not found"));
-            return Ok(false);
-        }
-        Found::Several => {
-            logging::say(&format!("{id}: several keys begin with these digits"));
-            return Ok(false);
-        }
+    let Some(record) = named_record(&idempotency, asked, key).await? else {
+        return Ok(false);
     };
     if asked.body {
         let who = Who::of_process();
@@ -173,6 +154,39 @@ async fn show(asked: &ShowKey) -> Result<bool, String> {
         print::body(&body)?;
     }
     Ok(true)
+}
+
+/// The record that is asked for; if there is none, says so.
+async fn named_record(
+    idempotency: &Idempotency,
+    asked: &ShowKey,
+    key: Option<String>,
+) -> Result<Option<Box<Record>>, String> {
+    let (id, found) = match &asked.id {
+        Some(id) => {
+            let found = find(idempotency, id).await;
+            (id.clone(), found.map_err(|error| failed(&error))?)
+        }
+        None => {
+            let key = key.unwrap_or_default();
+            let key = IdempotencyKey::from_field_value(key.as_bytes(), KeySyntax::QuotedOrBare);
+            let key = key.map_err(|error| format!("the key: {}", Causes(&error)))?;
+            let scope = match &asked.subject {
+                Some(subject) => keys::scope(subject.as_str(), asked.operator),
+                None => Scope::anonymous(),
+            };
+            let found = find_named(idempotency, &scope, &key).await;
+            let found = found.map_err(|error| failed(&error))?;
+            let id = KeyId::of(&idempotency.record_id(&scope, &key));
+            (id, found.map_or(Found::Nothing, Found::One))
+        }
+    };
+    match found {
+        Found::One(record) => return Ok(Some(record)),
+        Found::Nothing => logging::say(&format!("{id}: not found")),
+        Found::Several => logging::say(&format!("{id}: several keys begin with these digits")),
+    }
+    Ok(None)
 }
 
 /// The response that a key is to be given.

@@ -87,6 +87,7 @@ fn booking_routes(mode: RunMode) -> OpenApiRouter<App> {
                 .merge(list)
                 .options(bookings::options_of_bookings),
         ))
+        .routes(routes!(bookings::by_key::show_by_key))
         .routes(served(
             one,
             get(bookings::show_booking)

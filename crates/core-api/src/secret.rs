@@ -16,9 +16,40 @@ use file::SecretFile;
 /// What digests are keyed with. It has no `Debug`, so that no log shows it.
 pub(crate) struct Secret(Box<[u8]>);
 
-/// The file of the secret cannot be used, or none can be made.
+/// The secrets with which keys are stored and found.
+pub(crate) struct Secrets {
+    /// That of new keys; `None` if they are stored without one.
+    pub(crate) own: Option<Secret>,
+    /// The other one while the secret is changed.
+    pub(crate) other: Option<OtherSecret>,
+}
+
+/// The other secret of a change.
+pub(crate) enum OtherSecret {
+    Next(Secret),
+    /// `None` if keys were stored without one.
+    Previous(Option<Secret>),
+}
+
+/// The files that the options name.
+#[derive(Clone, Debug)]
+pub(crate) struct SecretFiles {
+    pub(crate) own: Option<PathBuf>,
+    pub(crate) other: Option<OtherFile>,
+}
+
+/// The file of the other secret.
+#[derive(Clone, Debug)]
+pub(crate) enum OtherFile {
+    Next(PathBuf),
+    Previous(Option<PathBuf>),
+}
+
+/// A file of a secret cannot be used, or none can be made.
 #[derive(Debug)]
 pub(crate) struct SecretError {
+    /// The option whose file it is.
+    pub(crate) option: &'static str,
     pub(crate) path: PathBuf,
     pub(crate) source: Failure,
 }
@@ -49,30 +80,108 @@ pub(crate) fn random_bytes() -> Result<[u8; GENERATED_BYTES], Failure> {
 }
 
 /// For keys that end with the process.
-pub(crate) fn of_memory() -> Result<Secret, SecretError> {
-    let generated = random_bytes().map_err(|source| SecretError {
-        path: PathBuf::new(),
-        source,
-    })?;
-    Ok(Secret(generated.into()))
+pub(crate) fn of_memory(files: &SecretFiles) -> Result<Secrets, SecretError> {
+    if let Some(other) = &files.other {
+        let why = "keys in memory end with the process, and their secret with them, so there is none to be changed";
+        return Err(other.error(why));
+    }
+    let generated = random_bytes().map_err(|source| SecretError::own(Path::new(""), source))?;
+    Ok(Secrets {
+        own: Some(Secret(generated.into())),
+        other: None,
+    })
 }
 
-/// For keys on a server: the file that the operator has given to every machine. A secret that this machine made would hide its
+/// For keys on a server: the files that the operator has given to every machine. A secret that this machine made would hide its
 /// keys from the others.
-pub(crate) fn of_server(named: Option<&Path>) -> Result<Option<Secret>, SecretError> {
-    let Some(path) = named else {
-        tracing::warn!(
-            "keys are stored without a secret: {WITHOUT_SECRET}; give every service that shares the store the same --secret-file",
-        );
-        return Ok(None);
+pub(crate) fn of_server(files: &SecretFiles) -> Result<Secrets, SecretError> {
+    const NOT_MADE: &str = "there is no such file, and it is not made here, because every service that shares the store needs the same";
+    let own = match &files.own {
+        None => None,
+        Some(path) => {
+            let read = SecretFile::named(path).read();
+            let found = read.and_then(|found| found.ok_or_else(|| NOT_MADE.into()));
+            Some(found.map_err(|source| SecretError::own(path, source))?)
+        }
     };
-    match SecretFile::named(path).read() {
-        Ok(Some(secret)) => Ok(Some(secret)),
-        Ok(None) => Err("there is no such file, and it is not made here, because every service that shares the store needs the same".into()),
-        Err(error) => Err(error),
+    let other = files.other.as_ref().map(OtherFile::read).transpose()?;
+    let secrets = Secrets { own, other };
+    match (&secrets, &files.other) {
+        (Secrets { own: None, .. }, Some(previous @ OtherFile::Previous(_))) => {
+            return Err(previous.error(
+                "it needs --secret-file, with the secret that keys are stored with from now on",
+            ));
+        }
+        (_, Some(other)) => other.check(&secrets)?,
+        (Secrets { own: None, .. }, None) => tracing::warn!(
+            "keys are stored without a secret: {WITHOUT_SECRET}; give every service that shares the store the same --secret-file",
+        ),
+        (_, None) => {}
     }
-    .map_err(|source| SecretError {
-        path: path.to_owned(),
-        source,
-    })
+    Ok(secrets)
+}
+
+impl OtherFile {
+    /// The secret in the file, which has to be there.
+    fn read(&self) -> Result<OtherSecret, SecretError> {
+        let read = |path: &Path| {
+            let found = SecretFile::named(path).read();
+            found
+                .and_then(|found| found.ok_or_else(|| "there is no such file".into()))
+                .map_err(|source| self.error(source))
+        };
+        Ok(match self {
+            Self::Next(path) => OtherSecret::Next(read(path)?),
+            Self::Previous(path) => OtherSecret::Previous(path.as_deref().map(read).transpose()?),
+        })
+    }
+
+    /// Fails if nothing is changed, and otherwise says in the log how far the change is.
+    fn check(&self, secrets: &Secrets) -> Result<(), SecretError> {
+        let other = secrets.other.as_ref().and_then(OtherSecret::secret);
+        if let (Some(own), Some(other)) = (&secrets.own, other)
+            && own.0 == other.0
+        {
+            return Err(self.error(
+                "it has the same secret as --secret-file, and a change of the secret needs two",
+            ));
+        }
+        let deployment = match self {
+            Self::Next(_) => 1,
+            Self::Previous(_) => 2,
+        };
+        tracing::info!(deployment, "the secret of the keys is being changed");
+        Ok(())
+    }
+
+    fn error(&self, source: impl Into<Failure>) -> SecretError {
+        let (option, path) = match self {
+            Self::Next(path) => ("--next-secret-file", Some(path)),
+            Self::Previous(path) => ("--previous-secret-file", path.as_ref()),
+        };
+        SecretError {
+            option,
+            path: path.map_or("none".into(), Clone::clone),
+            source: source.into(),
+        }
+    }
+}
+
+impl OtherSecret {
+    pub(crate) fn secret(&self) -> Option<&Secret> {
+        match self {
+            Self::Next(secret) => Some(secret),
+            Self::Previous(secret) => secret.as_ref(),
+        }
+    }
+}
+
+impl SecretError {
+    fn own(path: &Path, source: Failure) -> Self {
+        Self {
+            option: "--secret-file",
+            path: path.to_owned(),
+            source,
+        }
+    }
 }

@@ -58,8 +58,8 @@ pub enum ServerError {
     IdempotencyStore(String, Box<dyn Error + Send + Sync>),
     /// The store of the keys takes no limit.
     Limit(usize, Box<dyn Error + Send + Sync>),
-    /// The file of the secret cannot be used, or none can be made.
-    Secret(PathBuf, Box<dyn Error + Send + Sync>),
+    /// The file of a secret, which this option names, cannot be used, or none can be made.
+    Secret(&'static str, PathBuf, Box<dyn Error + Send + Sync>),
     /// The file of the tokens cannot be used.
     Tokens(PathBuf, Box<dyn Error + Send + Sync>),
     /// Health is to be protected, and there are no tokens.
@@ -107,12 +107,12 @@ impl Server {
             bookings,
             store,
             transactional,
-            secret,
+            secrets,
         } = database::open(config).await?;
         #[cfg(feature = "metrics")]
         metrics::start();
         let http = HttpConfig::new();
-        let mut builder = keys::engine(store, secret.as_ref()).with_http(http.clone());
+        let mut builder = keys::engine(store, &secrets).with_http(http.clone());
         if tokens.is_some() {
             builder = builder.with_scope(caller::scope);
         }
@@ -299,9 +299,9 @@ impl fmt::Display for ServerError {
                 let error = Causes(error.as_ref());
                 write!(formatter, "--idempotency-store-limit {bytes}: {error}")
             }
-            Self::Secret(path, error) => {
+            Self::Secret(option, path, error) => {
                 let (path, error) = (path.display(), Causes(error.as_ref()));
-                write!(formatter, "--secret-file {path}: {error}")
+                write!(formatter, "{option} {path}: {error}")
             }
             Self::Tokens(path, error) => {
                 let (path, error) = (path.display(), Causes(error.as_ref()));
@@ -328,7 +328,7 @@ impl Error for ServerError {
             Self::Database(_, error)
             | Self::IdempotencyStore(_, error)
             | Self::Limit(_, error)
-            | Self::Secret(_, error)
+            | Self::Secret(_, _, error)
             | Self::Tokens(_, error) => Some(error.as_ref()),
             Self::ProtectHealth | Self::CutOff(_) => None,
         }
@@ -341,7 +341,11 @@ impl From<OpenError> for ServerError {
             OpenError::Database(url, error) => Self::Database(url, Box::new(error)),
             OpenError::IdempotencyStore(url, error) => Self::IdempotencyStore(url, Box::new(error)),
             OpenError::Limit(bytes, error) => Self::Limit(bytes, Box::new(error)),
-            OpenError::Secret(SecretError { path, source }) => Self::Secret(path, source),
+            OpenError::Secret(SecretError {
+                option,
+                path,
+                source,
+            }) => Self::Secret(option, path, source),
         }
     }
 }

@@ -7,12 +7,12 @@ use axum::{
     extract::{FromRequest, FromRequestParts, Path, Query, Request},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, request::Parts},
 };
-use idempotency::store::{ListedPhase, RecordId};
+use idempotency::store::RecordId;
 use serde::Deserialize;
 
 use crate::{
     error::ApiError,
-    keys::{Filter, KeyId, Prepared},
+    keys::{Filter, KeyId, Prepared, WantedPhase},
 };
 
 /// The id in the path. Text that is not an id is refused as that of an unknown key.
@@ -108,10 +108,15 @@ impl<S: Send + Sync> FromRequestParts<S> for Listing {
             })?;
         let phase = match raw.phase.as_deref() {
             None => None,
-            Some("in-flight") => Some(ListedPhase::InFlight),
-            Some("stuck") => Some(ListedPhase::Lapsed),
-            Some("completed") => Some(ListedPhase::Completed),
-            Some(_) => return Err(malformed("phase must be in-flight, stuck or completed.")),
+            Some("in-flight") => Some(WantedPhase::InFlight),
+            Some("stuck") => Some(WantedPhase::Stuck),
+            Some("suspended") => Some(WantedPhase::Suspended),
+            Some("completed") => Some(WantedPhase::Completed),
+            Some(_) => {
+                return Err(malformed(
+                    "phase must be in-flight, stuck, suspended or completed.",
+                ));
+            }
         };
         let older_than = raw.older_than.as_deref().map(str::parse).transpose();
         let older_than = older_than
@@ -132,7 +137,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Listing {
             filter: Filter {
                 phase,
                 older_than,
-                label: None,
+                labels: Vec::new(),
                 route: raw.route.as_deref().map(Into::into),
             },
             label: raw.label.as_deref().map(Into::into),

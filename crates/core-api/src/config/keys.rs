@@ -5,7 +5,7 @@ use std::{fmt, path::PathBuf, str::FromStr};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use clap::{ArgGroup, Args, Subcommand};
 
-use super::{DatabaseUrl, LogFormat, StoreUrl, secretive::Secretive};
+use super::{DatabaseUrl, LogFormat, Rotation, StoreUrl, secretive::Secretive};
 use crate::{
     keys::{Age, KeyId, Prepared},
     tokens::Subject,
@@ -21,8 +21,8 @@ pub enum KeysCommand {
     /// Ends runs without a response: the next request with such a key runs.
     ///
     /// Look first whether the run took effect: if so, the next request takes effect a second time. A filter chooses among the keys
-    /// of every service that shares the store, and --stuck also suspended runs, whose steps are dropped: narrow it, and read
-    /// the list before.
+    /// of every service that shares the store: narrow it, and read the list before. The steps of a suspended run are dropped, so
+    /// only --suspended chooses those.
     Release(ReleaseKeys),
     /// Ends a run with this response, which every retry receives.
     Resolve(ResolveKey),
@@ -30,6 +30,10 @@ pub enum KeysCommand {
     ///
     /// A filter chooses among the keys of every service that shares the store.
     Erase(EraseKeys),
+    /// Follows what changes on a server, until SIGINT: new keys, and keys that are completed, released, taken over, lost or erased.
+    ///
+    /// The list is read again and again, so of two changes between two looks the last one is shown. At most 10000 keys are followed.
+    Tail(TailKeys),
     /// Removes the records that have expired. No other key is changed.
     Purge(PurgeKeys),
 }
@@ -63,6 +67,10 @@ pub struct KeyStore {
     #[arg(long, env = "CORE_API_SECRET_FILE", value_name = "FILE")]
     pub secret_file: Option<PathBuf>,
 
+    /// While the secret is changed: a key is found under both.
+    #[command(flatten)]
+    pub rotation: Rotation,
+
     /// The format of the log on standard error; by default pretty on a terminal and json elsewhere.
     #[arg(long, env = "CORE_API_LOG_FORMAT", value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
@@ -76,9 +84,13 @@ pub struct KeyFilter {
     #[arg(long, group = "phase")]
     pub in_flight: bool,
 
-    /// Only keys whose run has not ended and whose lease has expired, or that is suspended after steps.
+    /// Only keys whose run has not ended and whose lease has expired, so that its process is lost. No suspended ones.
     #[arg(long, group = "phase")]
     pub stuck: bool,
+
+    /// Only keys whose run has failed after steps, with which the next attempt resumes.
+    #[arg(long, group = "phase")]
+    pub suspended: bool,
 
     /// Only keys whose run is completed.
     #[arg(long, group = "phase")]
@@ -115,6 +127,26 @@ pub struct ListKeys {
     /// How many keys at most.
     #[arg(long, value_name = "NUMBER", default_value_t = 100)]
     pub limit: usize,
+
+    /// One JSON object a line.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Which keys are followed.
+#[derive(Clone, Debug, Args)]
+pub struct TailKeys {
+    /// Where the keys are.
+    #[command(flatten)]
+    pub store: KeyStore,
+
+    /// Which keys.
+    #[command(flatten)]
+    pub filter: KeyFilter,
+
+    /// How many seconds pass between two looks.
+    #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub every: u32,
 
     /// One JSON object a line.
     #[arg(long)]
@@ -272,11 +304,23 @@ pub enum IdArgument {
 #[derive(Clone)]
 pub struct KeyText(Box<str>);
 
+impl KeyStore {
+    /// Whether only one process can have it open.
+    pub(crate) const fn is_of_one_process(&self) -> bool {
+        matches!(
+            (&self.idempotency_store, &self.database),
+            (StoreUrl::Memory | StoreUrl::Sqlite(_), _)
+                | (StoreUrl::Same, DatabaseUrl::Memory | DatabaseUrl::Sqlite(_))
+        )
+    }
+}
+
 impl KeyFilter {
     /// Whether it leaves keys out.
     pub(crate) fn is_any(&self) -> bool {
         self.in_flight
             || self.stuck
+            || self.suspended
             || self.completed
             || self.older_than.is_some()
             || self.label.is_some()

@@ -101,7 +101,14 @@ mod tests {
     fn the_commands_of_keys_find_the_store_as_the_service_does() {
         let program = Program::command();
         let keys = program.find_subcommand("keys").unwrap();
-        for name in ["database", "idempotency_store", "secret_file", "log_format"] {
+        for name in [
+            "database",
+            "idempotency_store",
+            "secret_file",
+            "next_secret_file",
+            "previous_secret_file",
+            "log_format",
+        ] {
             let of = |command: &clap::Command| {
                 let argument = command.get_arguments().find(|found| found.get_id() == name);
                 let argument = argument.unwrap();

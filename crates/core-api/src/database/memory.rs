@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeMap,
     ops::Bound::{Excluded, Unbounded},
-    path::Path,
     sync::Arc,
 };
 
@@ -19,7 +18,7 @@ use super::{
 };
 use crate::{
     booking::{Booking, Change, Whose},
-    secret::{self, Secret, SecretError},
+    secret::{self, SecretError, SecretFiles, Secrets},
 };
 
 /// The memory of this process.
@@ -53,8 +52,8 @@ impl Keys for MemoryStore {
         Ok(Box::new(self.with_limit_bytes(bytes)))
     }
 
-    async fn secret(&self, _named: Option<&Path>, _: bool) -> Result<Option<Secret>, SecretError> {
-        secret::of_memory().map(Some)
+    async fn secrets(&self, files: &SecretFiles, _: bool) -> Result<Secrets, SecretError> {
+        secret::of_memory(files)
     }
 }
 

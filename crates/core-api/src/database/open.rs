@@ -1,14 +1,14 @@
 //! Opens the databases that the options name.
 
-use std::{num::NonZeroUsize, path::Path, sync::Arc};
+use std::{num::NonZeroUsize, sync::Arc};
 
 use async_trait::async_trait;
-use idempotency::Store;
+use idempotency::{MemoryStore, Store};
 
 use super::{Bookings, DatabaseError, memory::Memory};
 use crate::{
     config::{Config, DatabaseUrl, StoreUrl},
-    secret::{self, Secret, SecretError},
+    secret::{self, SecretError, SecretFiles, Secrets},
 };
 
 /// Bookings and keys, as the options name them.
@@ -17,14 +17,14 @@ pub(crate) struct Opened {
     pub(crate) store: Arc<dyn Store>,
     /// Whether a booking's transaction can carry its key.
     pub(crate) transactional: bool,
-    /// The secret with which the keys are stored.
-    pub(crate) secret: Option<Secret>,
+    /// The secret with which the keys are stored, and the other one while it is changed.
+    pub(crate) secrets: Secrets,
 }
 
 /// Keys without the bookings.
 pub(crate) struct OpenedKeys {
     pub(crate) store: Arc<dyn Store>,
-    pub(crate) secret: Option<Secret>,
+    pub(crate) secrets: Secrets,
 }
 
 /// Why they cannot be opened, with the value of the option.
@@ -62,6 +62,11 @@ pub(super) trait KeyDatabase: Send + Sync {
         Ok(())
     }
 
+    /// Whether keys may be there: without the tables that they need there are none. Makes nothing.
+    async fn may_have_keys(&self) -> Result<bool, DatabaseError> {
+        Ok(true)
+    }
+
     /// Connects and makes the tables that keys need.
     async fn open_keys(&self) -> Result<Box<dyn Keys>, DatabaseError>;
 }
@@ -84,14 +89,11 @@ pub(super) trait Keys: Send + Sync {
         Err(DatabaseError::Client(text.into()))
     }
 
-    /// The secret for these keys; `named` is the file that the options name. On a server all services need the same secret, so
-    /// it has to be in that file. `may_make` is whether a store without keys gets a secret now.
-    async fn secret(
-        &self,
-        named: Option<&Path>,
-        _may_make: bool,
-    ) -> Result<Option<Secret>, SecretError> {
-        secret::of_server(named)
+    /// The secrets for these keys, by the files that the options name. On a server all services need the same secret, so
+    /// it has to be in such a file. `may_make` is whether a store without keys gets a secret now, and whether the store may note
+    /// which one it has.
+    async fn secrets(&self, files: &SecretFiles, _may_make: bool) -> Result<Secrets, SecretError> {
+        secret::of_server(files)
     }
 }
 
@@ -154,10 +156,11 @@ async fn open_with(config: &Config, may_make: bool) -> Result<Opened, OpenError>
             .with_limit(bytes)
             .map_err(|error| OpenError::Limit(bytes, error))?,
     };
-    let secret = keys.secret(config.secret_file.as_deref(), may_make).await;
+    let files = config.rotation.with(config.secret_file.as_deref());
+    let secrets = keys.secrets(&files, may_make).await;
     Ok(Opened {
         bookings,
-        secret: secret.map_err(OpenError::Secret)?,
+        secrets: secrets.map_err(OpenError::Secret)?,
         store: keys.into_store(),
         transactional: config.idempotency_store == StoreUrl::Same
             && config.database != DatabaseUrl::Memory,
@@ -165,11 +168,11 @@ async fn open_with(config: &Config, may_make: bool) -> Result<Opened, OpenError>
 }
 
 /// Opens the store of the keys, which has to be there: what the program makes by mistake under a wrong name looks like an empty
-/// store.
+/// store. A database without the tables of keys stays without them, and is as an empty store.
 pub(crate) async fn open_keys(
     bookings: &DatabaseUrl,
     keys: &StoreUrl,
-    secret_file: Option<&Path>,
+    files: &SecretFiles,
 ) -> Result<OpenedKeys, OpenError> {
     let url = match keys {
         StoreUrl::Same => bookings.to_string(),
@@ -194,14 +197,24 @@ pub(crate) async fn open_keys(
         keys => key_database(keys).map_err(failed)?,
     };
     database.check().map_err(failed)?;
+    if !database.may_have_keys().await.map_err(failed)? {
+        tracing::warn!("{url} has no table of keys: no service has stored any there");
+        return Ok(OpenedKeys {
+            store: Arc::new(MemoryStore::new()),
+            secrets: Secrets {
+                own: None,
+                other: None,
+            },
+        });
+    }
     let keys = database.open_keys().await.map_err(failed)?;
-    let secret = keys
-        .secret(secret_file, false)
+    let secrets = keys
+        .secrets(files, false)
         .await
         .map_err(OpenError::Secret)?;
     Ok(OpenedKeys {
         store: keys.into_store(),
-        secret,
+        secrets,
     })
 }
 

@@ -118,6 +118,8 @@ const MAX_CONNECTIONS: u32 = 20;
 /// connections of all requests that wait for its rows.
 const BEGIN: &str = "begin; set local lock_timeout = '3s'";
 
+const HAS_KEYS: &str = "select to_regclass('idempotency_records') is not null";
+
 /// How long a statement may take before the response to its request is 503.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -130,6 +132,13 @@ type Statement<'q> = Query<'q, Postgres, PgArguments>;
 impl KeyDatabase for PostgresServer {
     fn check(&self) -> Result<(), DatabaseError> {
         pool::check(&self.0)
+    }
+
+    async fn may_have_keys(&self) -> Result<bool, DatabaseError> {
+        let pool = pool::connect(&self.0).await?;
+        let found = timeout(STATEMENT_TIMEOUT, raw_sql(HAS_KEYS).fetch_one(&pool)).await??;
+        pool.close().await;
+        Ok(found.try_get(0)?)
     }
 
     async fn open_keys(&self) -> Result<Box<dyn Keys>, DatabaseError> {

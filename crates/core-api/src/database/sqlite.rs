@@ -1,9 +1,8 @@
 //! Bookings in an SQLite file, written by the thread that writes the keys in that file.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+mod tables;
+
+use std::{path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
 use axum::response::Response;
@@ -18,7 +17,7 @@ use super::{
 };
 use crate::{
     booking::{Booking, Change, Status, Whose},
-    secret::{self, Secret, SecretError},
+    secret::{self, SecretError, SecretFiles, Secrets},
 };
 
 /// The file that an option names.
@@ -106,6 +105,10 @@ const REMOVE: &str = "delete from bookings where id = :id and (:owner is null or
 
 #[async_trait]
 impl KeyDatabase for SqliteFile {
+    async fn may_have_keys(&self) -> Result<bool, DatabaseError> {
+        Ok(tables::may_have_keys(&self.0))
+    }
+
     async fn open_keys(&self) -> Result<Box<dyn Keys>, DatabaseError> {
         let store = SqliteStore::open(&self.0)?;
         let path = self.0.clone();
@@ -136,12 +139,8 @@ impl Keys for SqliteKeys {
         Ok(Box::new(SqliteKeys { store, path }))
     }
 
-    async fn secret(
-        &self,
-        named: Option<&Path>,
-        may_make: bool,
-    ) -> Result<Option<Secret>, SecretError> {
-        secret::sqlite::of_database(&self.store, &self.path, named, may_make).await
+    async fn secrets(&self, files: &SecretFiles, may_make: bool) -> Result<Secrets, SecretError> {
+        secret::sqlite::of_database(&self.store, &self.path, files, may_make).await
     }
 }
 

@@ -2,12 +2,14 @@
 
 use std::{
     str::FromStr,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use idempotency::{
     Idempotency, StoreError,
-    store::{ListRequest, Listed, ListedPhase, RecordId},
+    operators::KeyState,
+    store::{ListRequest, Listed, ListedPhase, Phase, Record, RecordId},
 };
 
 /// How long ago something was: a number and a unit, such as `10m`.
@@ -17,11 +19,23 @@ pub struct Age(pub Duration);
 /// What a key has to be like.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Filter {
-    pub(crate) phase: Option<ListedPhase>,
+    pub(crate) phase: Option<WantedPhase>,
     pub(crate) older_than: Option<Age>,
-    /// In the form in which records have it.
-    pub(crate) label: Option<Box<str>>,
+    /// In the form in which records have it: one of these, if there are any. While the secret is changed a subject has two.
+    pub(crate) labels: Vec<Arc<str>>,
     pub(crate) route: Option<Box<str>>,
+}
+
+/// In which phase a key has to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WantedPhase {
+    /// Its run has not ended.
+    InFlight,
+    /// Its run has not ended, its lease has expired, and it was not suspended.
+    Stuck,
+    /// Its run has failed after steps, with which the next one resumes.
+    Suspended,
+    Completed,
 }
 
 /// How far a list has come.
@@ -43,8 +57,7 @@ impl Filter {
         position: &mut Position,
     ) -> Result<Vec<Listed>, StoreError> {
         let mut request = ListRequest::new(READ_AT_ONCE);
-        request.phase = self.phase;
-        request.label.clone_from(&self.label);
+        request.phase = self.phase.map(WantedPhase::listed);
         if let Some(Age(age)) = self.older_than {
             // Nothing is older than the time that a clock can show.
             let before = SystemTime::now().checked_sub(age);
@@ -56,25 +69,71 @@ impl Filter {
                 Position::After(last) => request = request.after(last),
                 Position::End => return Ok(Vec::new()),
             }
-            let mut listed = idempotency.store().list(&request).await?;
+            let mut listed = self.read(idempotency, &request).await?;
             *position = match listed.last() {
                 Some(last) => Position::After(last.id),
                 None => Position::End,
             };
-            listed.retain(|listed| self.is_on_route(listed));
+            listed.retain(|listed| self.is_wanted(listed));
             if !listed.is_empty() {
                 return Ok(listed);
             }
         }
     }
 
-    /// Stores do not look for routes.
-    fn is_on_route(&self, listed: &Listed) -> bool {
-        let Some(route) = self.route.as_deref() else {
+    /// The next keys with any of the labels, in the order of their ids.
+    async fn read(
+        &self,
+        idempotency: &Idempotency,
+        request: &ListRequest,
+    ) -> Result<Vec<Listed>, StoreError> {
+        if self.labels.is_empty() {
+            return idempotency.store().list(request).await;
+        }
+        let mut all = Vec::new();
+        for label in &self.labels {
+            let of_label = request.clone().labelled(label);
+            all.extend(idempotency.store().list(&of_label).await?);
+        }
+        all.sort_by_key(|listed| *listed.id.as_bytes());
+        // A record that cannot be read may be found under each label.
+        all.dedup_by_key(|listed| listed.id);
+        all.truncate(request.limit);
+        Ok(all)
+    }
+
+    /// What stores do not look for.
+    fn is_wanted(&self, listed: &Listed) -> bool {
+        let Ok(record) = &listed.record else {
             return true;
         };
-        let record = listed.record.as_ref();
-        record.map_or(true, |record| record.labels.route() == Some(route))
+        let is_in_phase = match self.phase {
+            Some(WantedPhase::Stuck) => !is_suspended(record),
+            Some(WantedPhase::Suspended) => is_suspended(record),
+            _ => true,
+        };
+        let route = self.route.as_deref();
+        is_in_phase && route.is_none_or(|route| record.labels.route() == Some(route))
+    }
+}
+
+impl WantedPhase {
+    const fn listed(self) -> ListedPhase {
+        match self {
+            Self::InFlight => ListedPhase::InFlight,
+            Self::Stuck | Self::Suspended => ListedPhase::Lapsed,
+            Self::Completed => ListedPhase::Completed,
+        }
+    }
+}
+
+/// Whether the next run resumes with steps. The lease is the store's, so this machine's clock does not count.
+fn is_suspended(record: &Record) -> bool {
+    match &record.phase {
+        Phase::InFlight { lease_until, .. } => {
+            KeyState::of(record, *lease_until) == KeyState::Suspended
+        }
+        _ => false,
     }
 }
 
@@ -102,6 +161,11 @@ impl FromStr for Age {
 
 #[cfg(test)]
 mod tests {
+    use idempotency::{
+        Execution, Fingerprint, IdempotencyKey, MemoryStore, OnLost, Options, Scope,
+        store::{ClaimRequest, Hold, Token},
+    };
+
     use super::*;
 
     #[test]
@@ -122,6 +186,48 @@ mod tests {
             "1é",
         ] {
             assert!(text.parse::<Age>().is_err(), "{text}");
+        }
+    }
+
+    // proves: suspended-not-stuck
+    #[tokio::test]
+    async fn a_run_that_failed_after_a_step_is_suspended_and_not_stuck() {
+        let idempotency = Idempotency::new(MemoryStore::new());
+        let (scope, key) = (Scope::anonymous(), IdempotencyKey::new("k").unwrap());
+        let asked = Fingerprint::of([b"x".as_slice()]);
+        let work = async |execution: Execution| {
+            let step = execution.step("charge", async { Ok::<_, ()>(1) });
+            drop(step.await);
+            Err::<u8, ()>(())
+        };
+        let options = Options::new();
+        let run = idempotency.run_with(&options, &scope, &key, asked, work);
+        assert!(run.await.is_err());
+        let lost = IdempotencyKey::new("lost").unwrap();
+        let lost = idempotency.record_id(&scope, &lost);
+        let hold = Hold::new(
+            lost,
+            Token::random(),
+            Duration::ZERO,
+            Duration::from_secs(60),
+        );
+        let claim = ClaimRequest::new(&hold, &asked, OnLost::TakeOver);
+        idempotency.store().claim(claim).await.unwrap();
+        let suspended = idempotency.record_id(&scope, &key);
+        for (phase, mut expected) in [
+            (WantedPhase::Stuck, vec![lost]),
+            (WantedPhase::Suspended, vec![suspended]),
+            (WantedPhase::InFlight, vec![lost, suspended]),
+            (WantedPhase::Completed, vec![]),
+        ] {
+            let filter = Filter {
+                phase: Some(phase),
+                ..Filter::default()
+            };
+            let found = filter.next(&idempotency, &mut Position::Start).await;
+            let found: Vec<_> = found.unwrap().iter().map(|listed| listed.id).collect();
+            expected.sort_by_key(|id| *id.as_bytes());
+            assert_eq!(found, expected, "{phase:?}");
         }
     }
 }

@@ -3,8 +3,8 @@
 use std::{fmt, str::FromStr};
 
 use idempotency::{
-    Idempotency, StoreError,
-    store::{ListRequest, Record, RecordId},
+    Idempotency, IdempotencyKey, Scope, StoreError,
+    store::{ListRequest, Phase, Record, RecordId},
 };
 
 /// The digest of a key in hexadecimal digits: all 64, or the first ones, of which a log line has 16.
@@ -67,6 +67,26 @@ pub(crate) async fn find(idempotency: &Idempotency, id: &KeyId) -> Result<Found,
         (Some(one), None) => Ok(Found::One(Box::new(one.record?))),
         (Some(_), Some(_)) => Ok(Found::Several),
     }
+}
+
+/// The record of a key and its owner. While the secret is changed there may be one under each of the two: the completed one is
+/// that of the run, and otherwise the one under the own secret.
+pub(crate) async fn find_named(
+    idempotency: &Idempotency,
+    scope: &Scope,
+    key: &IdempotencyKey,
+) -> Result<Option<Box<Record>>, StoreError> {
+    let mut first = None;
+    for id in idempotency.record_ids(scope, key) {
+        let Some(record) = idempotency.store().inspect(&id).await? else {
+            continue;
+        };
+        if let Phase::Completed { .. } = record.phase {
+            return Ok(Some(Box::new(record)));
+        }
+        first = first.or(Some(Box::new(record)));
+    }
+    Ok(first)
 }
 
 /// The id before this one; lists begin after an id.

@@ -24,7 +24,7 @@ pub(crate) enum View {
 }
 
 /// What a record says, without the response.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct Summary {
     pub(crate) id: String,
     /// Changes with the owner, the phase and what the run has stored, and not with a renewal: what a change compares.

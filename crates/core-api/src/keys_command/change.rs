@@ -3,7 +3,7 @@
 use idempotency::{
     Idempotency, StoreError,
     log_text::Causes,
-    store::{ListRequest, Listed, ListedPhase},
+    store::{ListRequest, Listed},
 };
 use serde_json::json;
 
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     config::Chosen,
-    keys::{Change, KeyId, Outcome, Position, Who, change, change_seen},
+    keys::{Change, KeyId, Outcome, Position, WantedPhase, Who, change, change_seen},
     logging,
 };
 
@@ -37,7 +37,7 @@ pub(super) async fn change_chosen(
     chosen: &Chosen,
     named: Option<Vec<Named>>,
     to: &Change,
-    phase: ListedPhase,
+    phase: WantedPhase,
 ) -> Result<bool, String> {
     match named {
         Some(named) => change_named(idempotency, named, chosen.json, to).await,
@@ -65,14 +65,14 @@ async fn change_found(
     idempotency: &Idempotency,
     chosen: &Chosen,
     to: &Change,
-    phase: ListedPhase,
+    phase: WantedPhase,
 ) -> Result<bool, String> {
     let who = Who::of_process();
     let filter = filter(idempotency, &chosen.filter, Some(phase));
     let mut left = chosen.limit.unwrap_or(usize::MAX);
     let (mut position, mut found, mut is_all_done) = (Position::Start, 0, true);
     // Whose a record is that cannot be read is not known.
-    let is_for_some = filter.label.is_some() || filter.route.is_some();
+    let is_for_some = !filter.labels.is_empty() || filter.route.is_some();
     while left > 0 {
         let page = filter.next(idempotency, &mut position).await;
         let page = page.map_err(|error| failed(&error))?;

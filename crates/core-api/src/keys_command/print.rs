@@ -30,26 +30,10 @@ impl Table {
         }
         if self.is_empty {
             self.is_empty = false;
-            line(&row(
-                "ID",
-                "PHASE",
-                "ATTEMPT",
-                "AGE",
-                "LEASE/EXPIRY",
-                "ROUTE",
-                "LABEL",
-            ))?;
+            line(&head())?;
         }
         line(&match view {
-            View::Readable(key) => row(
-                &key.id[..DIGITS],
-                key.phase,
-                &key.attempt.to_string(),
-                &age(key),
-                key.lease_until.as_ref().unwrap_or(&key.expires_at),
-                &printable(key.route.as_deref()),
-                &printable(key.label.as_deref()),
-            ),
+            View::Readable(key) => row_of(key),
             View::Unreadable { id, error } => {
                 format!("{}  cannot be read: {}", &id[..DIGITS], Printable(error))
             }
@@ -61,6 +45,37 @@ impl Table {
             crate::logging::say("no keys");
         }
         Ok(())
+    }
+}
+
+/// What changes, as a table or as a JSON object a line.
+pub(super) struct Changes {
+    is_json: bool,
+    is_empty: bool,
+}
+
+impl Changes {
+    pub(super) const fn new(is_json: bool) -> Self {
+        Self {
+            is_json,
+            is_empty: true,
+        }
+    }
+
+    pub(super) fn line(
+        &mut self,
+        event: &str,
+        key: &Summary,
+        change: &impl serde::Serialize,
+    ) -> Result<(), String> {
+        if self.is_json {
+            return line(&as_json(change));
+        }
+        if self.is_empty {
+            self.is_empty = false;
+            line(&format!("{:<10}  {}", "EVENT", head()))?;
+        }
+        line(&format!("{event:<10}  {}", row_of(key)))
     }
 }
 
@@ -137,6 +152,30 @@ fn unwritten(error: &std::io::Error) -> String {
 
 fn as_json(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value).expect("strings and numbers can be written")
+}
+
+fn head() -> String {
+    row(
+        "ID",
+        "PHASE",
+        "ATTEMPT",
+        "AGE",
+        "LEASE/EXPIRY",
+        "ROUTE",
+        "LABEL",
+    )
+}
+
+fn row_of(key: &Summary) -> String {
+    row(
+        &key.id[..DIGITS],
+        key.phase,
+        &key.attempt.to_string(),
+        &age(key),
+        key.lease_until.as_ref().unwrap_or(&key.expires_at),
+        &printable(key.route.as_deref()),
+        &printable(key.label.as_deref()),
+    )
 }
 
 fn row(

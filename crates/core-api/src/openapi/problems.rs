@@ -69,6 +69,16 @@ fn problems(path: &str, operation: &Value, needs_token: bool) -> Vec<ApiError> {
     if path.contains("{id}") {
         problems.push(ApiError::UnknownBooking);
     }
+    if id == "show_by_key" {
+        problems.extend([
+            ApiError::Malformed("The key cannot be used.".into()),
+            ApiError::UnknownKey,
+            ApiError::KeyPhase(
+                "The key's run has not ended, or its response was not stored, or was erased."
+                    .into(),
+            ),
+        ]);
+    }
     if id == "list_bookings" {
         problems.extend([
             ApiError::Malformed("The query cannot be read.".into()),

@@ -8,33 +8,54 @@ use std::{
 use idempotency::{Idempotency, IdempotencyKey, Scope, SqliteStore, Store, store::ListRequest};
 use rusqlite::{Connection, OptionalExtension};
 
-use super::{Failure, Secret, SecretError, WITHOUT_SECRET, file::SecretFile};
+use super::{
+    Failure, OtherFile, OtherSecret, Secret, SecretError, SecretFiles, Secrets, WITHOUT_SECRET,
+    file::SecretFile,
+};
 
 /// The file of the secret has the name of the database with this at its end.
 const SUFFIX: &str = ".secret";
 
-/// One row, once keys are stored with a secret: a digest that only this secret makes.
+/// One row, once keys are stored with a secret: a digest that only the secret of new keys makes.
 const CREATE: &str = "create table if not exists core_api_secret (verifier blob not null) strict";
+const IS_THERE: &str = "select exists (select * from sqlite_master where name = 'core_api_secret')";
 const FIND: &str = "select verifier from core_api_secret";
+const REMOVE: &str = "delete from core_api_secret";
 const INSERT: &str = "insert into core_api_secret (verifier) values (?1)";
 
-/// The secret in the named file, or in one next to the database. The file is made where that loses no key, unless it is only to be
-/// found.
+/// The secrets in the named files; the own one may be in a file next to the database. That file is made where that loses no key,
+/// unless it is only to be found.
 pub(crate) async fn of_database(
     store: &SqliteStore,
     database: &Path,
-    named: Option<&Path>,
+    files: &SecretFiles,
     may_make: bool,
-) -> Result<Option<Secret>, SecretError> {
-    let file = match named {
+) -> Result<Secrets, SecretError> {
+    let own = match &files.own {
         Some(path) => SecretFile::named(path),
         None => next_to(database)?,
     };
-    let secret = secret_in(store, &file, may_make).await;
-    secret.map_err(|source| SecretError {
-        path: file.path().to_owned(),
-        source,
-    })
+    let other = files.other.as_ref().map(OtherFile::read).transpose()?;
+    let is_named = files.own.is_some();
+    let asked = Asked {
+        store,
+        own: &own,
+        is_named,
+        may_make,
+    };
+    let found = asked.find(other).await;
+    let secrets = found.map_err(|error| match (error, &files.other) {
+        (Mistake::Other(source), Some(other)) => other.error(source),
+        (Mistake::Other(source) | Mistake::Own(source), _) => SecretError::own(own.path(), source),
+    })?;
+    if let Some(other) = &files.other {
+        other.check(&secrets)?;
+    }
+    if may_make {
+        let recorded = asked.record(secrets.own.as_ref()).await;
+        recorded.map_err(|source| SecretError::own(own.path(), source))?;
+    }
+    Ok(secrets)
 }
 
 /// By the database's name without symbolic links, as for its lock and its log.
@@ -46,50 +67,147 @@ fn next_to(database: &Path) -> Result<SecretFile, SecretError> {
     };
     match canonicalize(database) {
         Ok(database) => Ok(SecretFile::generated(path(&database))),
-        Err(error) => Err(SecretError {
-            path: path(database),
-            source: error.into(),
-        }),
+        Err(error) => Err(SecretError::own(&path(database), error.into())),
     }
 }
 
-async fn secret_in(
-    store: &SqliteStore,
-    file: &SecretFile,
+/// The secrets that are asked for, and where.
+struct Asked<'a> {
+    store: &'a SqliteStore,
+    own: &'a SecretFile,
+    is_named: bool,
     may_make: bool,
-) -> Result<Option<Secret>, Failure> {
-    let find = |connection: &Connection| {
-        connection.execute_batch(CREATE)?;
-        let found = connection.query_row(FIND, [], |row| row.get(0));
-        found.optional()
-    };
-    let stored: Option<Vec<u8>> = store.database().write(find).await?;
-    if let Some(stored) = stored {
-        let secret = file.read()?.ok_or(
-            "there is no such file, and without it no key in the database is found, so that retries would run again; put it back",
-        )?;
-        if verifier(&secret, store)? != stored {
-            return Err("it is not the secret that the keys in the database are stored with; put that one back".into());
+}
+
+/// Which of the two files is wrong, and why.
+enum Mistake {
+    Own(Failure),
+    Other(Failure),
+}
+
+impl Asked<'_> {
+    async fn find(&self, other: Option<OtherSecret>) -> Result<Secrets, Mistake> {
+        if let Some(recorded) = self.recorded().await? {
+            return self.known(&recorded, other);
         }
-        return Ok(Some(secret));
+        let has_keys = !self.store.list(&ListRequest::new(1)).await?.is_empty();
+        let own = match &other {
+            None => self.first(has_keys)?,
+            Some(OtherSecret::Next(_)) if has_keys && self.is_named => {
+                return Err(Mistake::own(
+                    "the keys in the database are stored without a secret: leave --secret-file out of the first deployment of the first secret",
+                ));
+            }
+            // Keys are stored without a secret until the second deployment.
+            Some(OtherSecret::Next(_)) if has_keys => None,
+            Some(OtherSecret::Next(_)) if self.is_named => Some(self.required()?),
+            Some(OtherSecret::Next(_)) => self.own.read()?,
+            Some(OtherSecret::Previous(Some(_))) if has_keys => {
+                return Err(Mistake::Other(
+                    "the keys in the database are stored without a secret: give --previous-secret-file none".into(),
+                ));
+            }
+            Some(OtherSecret::Previous(_)) => Some(self.required()?),
+        };
+        Ok(Secrets { own, other })
     }
-    // A command may lack an option that the service has, and would make another secret than that of the service.
-    if !may_make {
-        return Ok(None);
+
+    /// Where keys are stored with a secret, which has to be one of the two.
+    fn known(&self, recorded: &[u8], other: Option<OtherSecret>) -> Result<Secrets, Mistake> {
+        let is_recorded =
+            |secret: &Secret| Ok::<_, Failure>(verifier(secret, self.store)? == recorded);
+        let other_is_recorded = match other.as_ref().and_then(OtherSecret::secret) {
+            Some(secret) => is_recorded(secret)?,
+            None => false,
+        };
+        let own = match self.own.read()? {
+            // Back from the second deployment of the first secret to its first one.
+            None if !self.is_named
+                && other_is_recorded
+                && matches!(other, Some(OtherSecret::Next(_))) =>
+            {
+                None
+            }
+            None => {
+                return Err(Mistake::own(
+                    "there is no such file, and without it no key in the database is found, so that retries would run again; put it back",
+                ));
+            }
+            Some(own) => Some(own),
+        };
+        let own_is_recorded = own.as_ref().map(is_recorded).transpose()?;
+        if own_is_recorded == Some(false) && !other_is_recorded {
+            return Err(Mistake::own(
+                "it is not the secret that the keys in the database are stored with; put that one back, or name it by \
+                 --previous-secret-file",
+            ));
+        }
+        Ok(Secrets { own, other })
     }
-    if !store.list(&ListRequest::new(1)).await?.is_empty() {
-        tracing::warn!(
-            "the keys in the database are stored without a secret, as the previous version did, and so are new ones, because with a \
-             secret the old ones would not be found: {WITHOUT_SECRET}; the first start that finds no live key makes a secret",
-        );
-        return Ok(None);
+
+    /// Without a change of the secret: makes the first one if the database has no keys.
+    fn first(&self, has_keys: bool) -> Result<Option<Secret>, Failure> {
+        // A command may lack an option that the service has, and would make another secret than that of the service.
+        if !self.may_make {
+            return Ok(None);
+        }
+        if has_keys {
+            tracing::warn!(
+                "the keys in the database are stored without a secret, as the previous version did, and so are new ones, because with a \
+                 secret the old ones would not be found: {WITHOUT_SECRET}; the first start that finds no live key makes a secret, and \
+                 --next-secret-file introduces one before",
+            );
+            return Ok(None);
+        }
+        self.own.read_or_make().map(Some)
     }
-    let secret = file.read_or_make()?;
-    // Before the first key: from now on there is no start without this secret.
-    let made = verifier(&secret, store)?;
-    let insert = move |connection: &Connection| connection.execute(INSERT, [made]);
-    store.database().write(insert).await?;
-    Ok(Some(secret))
+
+    fn required(&self) -> Result<Secret, Failure> {
+        let found = self.own.read()?;
+        found.ok_or_else(|| {
+            "there is no such file, and while the secret is changed none is made".into()
+        })
+    }
+
+    async fn recorded(&self) -> Result<Option<Vec<u8>>, Failure> {
+        let find = |connection: &Connection| {
+            if !connection.query_row(IS_THERE, [], |row| row.get(0))? {
+                return Ok(None);
+            }
+            connection.query_row(FIND, [], |row| row.get(0)).optional()
+        };
+        Ok(self.store.database().write(find).await?)
+    }
+
+    /// Before the first key with this secret: from now on there is no start without it.
+    async fn record(&self, own: Option<&Secret>) -> Result<(), Failure> {
+        let made = own.map(|own| verifier(own, self.store)).transpose()?;
+        if self.recorded().await? == made {
+            return Ok(());
+        }
+        let record = move |connection: &Connection| {
+            connection.execute_batch(CREATE)?;
+            connection.execute(REMOVE, [])?;
+            match made {
+                Some(made) => connection.execute(INSERT, [made]),
+                None => Ok(0),
+            }
+        };
+        self.store.database().write(record).await?;
+        Ok(())
+    }
+}
+
+impl Mistake {
+    fn own(why: &'static str) -> Self {
+        Self::Own(why.into())
+    }
+}
+
+impl<E: Into<Failure>> From<E> for Mistake {
+    fn from(error: E) -> Self {
+        Self::Own(error.into())
+    }
 }
 
 /// Identifies a secret without revealing it.

@@ -223,6 +223,77 @@ fn a_store_that_the_command_cannot_reach_is_an_error() {
     assert_eq!(directory.path().read_dir().unwrap().count(), 0);
 }
 
+// proves: command-makes-no-tables
+#[test]
+fn a_command_on_another_programs_file_says_that_there_are_no_keys_and_leaves_it_as_it_is() {
+    let directory = tempdir().unwrap();
+    let path = directory.path();
+    // A name that a URI has to escape.
+    let names = ["other.db", "100% of? it#.db", "with-a-log.db", "empty.db"];
+    let mut open = Vec::new();
+    for name in names {
+        let other = Connection::open(path.join(name)).unwrap();
+        match name {
+            "empty.db" => continue,
+            "with-a-log.db" => {
+                let mode = other.pragma_update(None, "journal_mode", "wal");
+                mode.unwrap();
+            }
+            _ => {}
+        }
+        other.execute_batch("create table t (a)").unwrap();
+        if name == "with-a-log.db" {
+            // The table is in the log only.
+            open.push(other);
+        }
+    }
+    std::fs::write(path.join("empty.db"), "").unwrap();
+    let files = || {
+        let files = path.read_dir().unwrap().map(|file| file.unwrap().path());
+        let mut files: Vec<_> = files
+            .filter(|path| !path.to_string_lossy().ends_with("-shm"))
+            .map(|path| (std::fs::read(&path).unwrap(), path))
+            .collect();
+        files.sort();
+        files
+    };
+    let before = files();
+    for name in names {
+        let database = format!("sqlite:{name}");
+        let on = |words: &[&str]| run(path, &[words, &["--database", &database]].concat(), "");
+        for (words, said) in [
+            (&["list"][..], "no keys"),
+            (&["list"], "has no table of keys"),
+            (&["purge"], "0 removed"),
+            (&["release", "--stuck", "--yes"], ""),
+        ] {
+            let output = on(words);
+            let all = text(&output.stdout) + &text(&output.stderr);
+            assert!(
+                output.status.success() && all.contains(said),
+                "{name}: {all}"
+            );
+        }
+        assert_undone(&on(&["show", "--key", "k"]), "not found");
+        assert!(files() == before, "{name} was changed");
+    }
+}
+
+// proves: key-changes-followed
+#[test]
+fn a_file_of_one_process_is_not_followed() {
+    let directory = tempdir().unwrap();
+    for store in ["sqlite:keys.db", "memory:"] {
+        let output = run(
+            directory.path(),
+            &["tail", "--idempotency-store", store],
+            "",
+        );
+        assert_undone(&output, "ask the running service, at /admin/keys");
+    }
+    assert_eq!(directory.path().read_dir().unwrap().count(), 0);
+}
+
 /// Asserts that the log says that this was asked for and done, by a user, and nothing of a key.
 #[track_caller]
 pub(crate) fn assert_audited(log: &str, action: &str, key: &str) {

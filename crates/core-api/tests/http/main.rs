@@ -2,6 +2,7 @@
 
 mod admin_keys;
 mod browser;
+mod by_key;
 mod checked;
 mod clients;
 mod codings;
@@ -10,6 +11,7 @@ mod cors;
 mod described;
 mod docs;
 mod faults;
+mod hidden;
 mod key_changes;
 mod keys;
 mod life;
@@ -28,6 +30,7 @@ mod reading;
 mod ready;
 mod refusals;
 mod secret;
+mod secret_change;
 mod server;
 mod shares;
 mod stopping;

@@ -333,7 +333,7 @@ async fn a_booking_is_valid_by_the_description_if_the_service_takes_it() {
 async fn the_operations_that_need_a_token_are_those_that_say_so() {
     let tokens = Tokens::new();
     tokens.add(&["ann"]);
-    for (arguments, secured) in [(&[][..], 9), (&["--protect-health"], 12)] {
+    for (arguments, secured) in [(&[][..], 10), (&["--protect-health"], 13)] {
         let server = tokens.start(arguments);
         let document = description(&server).await;
         let scheme = &document["components"]["securitySchemes"]["token"];

@@ -1,0 +1,122 @@
+//! What a key has made, for its owner: a client that got 422 has lost what it sent first.
+
+use std::time::{Duration, SystemTime};
+
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderMap, HeaderName, header},
+    response::{IntoResponse, Response},
+};
+use chrono::{DateTime, SecondsFormat, Utc};
+use idempotency::{IdempotencyKey, KeySyntax, operators::StoredResponse};
+use serde::Serialize;
+use serde_json::Value;
+use tokio::time::timeout;
+use utoipa::ToSchema;
+
+use crate::{app::App, caller::Caller, database::DatabaseError, error::ApiError, keys::find_named};
+
+/// What the first request with a key got.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct MadeByKey {
+    /// The status of the response.
+    #[schema(minimum = 200, maximum = 599)]
+    status: u16,
+    /// The path of what was made.
+    #[schema(required = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    location: Option<String>,
+    /// The body of the response: what its JSON says, or its text.
+    #[schema(value_type = Object)]
+    body: Value,
+    /// When the response was stored.
+    #[schema(required = false, format = DateTime)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    completed_at: Option<String>,
+    /// Until when a retry gets it.
+    #[schema(format = DateTime)]
+    expires_at: String,
+}
+
+const KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// The same time as for other calls of the store.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Shows what a key has made.
+///
+/// A key that was used for another request is refused with 422. This says what its first request got: send the key in the field
+/// `Idempotency-Key`, and with tokens one of the same subject. A key of another subject is 404, as one that was never used, was
+/// freed, or has expired. Nothing is run.
+#[utoipa::path(
+    get,
+    path = "/bookings/by-key",
+    tag = "bookings",
+    params(("Idempotency-Key" = String, Header, description = "The key.", example = "7e0b5145-1d2c-4f0e-9f2a-8c3d9a1b2c3d")),
+    responses((
+        status = OK,
+        description = "The response to the first request with the key.",
+        body = MadeByKey,
+        headers(("Location" = String, description = "The path of what was made, if anything was.")),
+    )),
+)]
+pub(crate) async fn show_by_key(
+    State(app): State<App>,
+    caller: Caller,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let key = key(&headers)?;
+    let scope = caller.key_scope(&headers);
+    let found = timeout(TIMEOUT, find_named(&app.idempotency, &scope, &key)).await;
+    let found = found.map_err(|_| ApiError::Database(DatabaseError::TimedOut))??;
+    let record = found.ok_or(ApiError::UnknownKey)?;
+    let response = match app.idempotency.stored_response(&record)? {
+        StoredResponse::Kept(response) => response,
+        StoredResponse::NotStored => {
+            return Err(phase(
+                "The key's run is completed, and its response was not stored.",
+            ));
+        }
+        StoredResponse::Erased => {
+            return Err(phase(
+                "The key's run is completed, and its response was erased.",
+            ));
+        }
+        _ => return Err(phase("The key's run has not ended. Ask again later.")),
+    };
+    let location = response.headers().get(header::LOCATION).cloned();
+    let text = String::from_utf8_lossy(response.body());
+    let made = MadeByKey {
+        status: response.status().as_u16(),
+        location: location
+            .as_ref()
+            .and_then(|location| Some(location.to_str().ok()?.to_owned())),
+        body: serde_json::from_str(&text).unwrap_or_else(|_| text.into()),
+        completed_at: record.completed_at.map(date),
+        expires_at: date(record.expires_at),
+    };
+    let location = location.map(|location| [(header::LOCATION, location)]);
+    let no_store = [(header::CACHE_CONTROL, "no-store")];
+    Ok((location, no_store, Json(made)).into_response())
+}
+
+/// The key of the field, which may not be in the path: paths are logged.
+fn key(headers: &HeaderMap) -> Result<IdempotencyKey, ApiError> {
+    let mut lines = headers.get_all(KEY).iter();
+    let (Some(line), None) = (lines.next(), lines.next()) else {
+        return Err(ApiError::Malformed(
+            "Send the key in one header field Idempotency-Key.".into(),
+        ));
+    };
+    IdempotencyKey::from_field_value(line.as_bytes(), KeySyntax::QuotedOrBare)
+        .map_err(|_| ApiError::Malformed("The Idempotency-Key is not a valid key.".into()))
+}
+
+const fn phase(detail: &'static str) -> ApiError {
+    ApiError::KeyPhase(std::borrow::Cow::Borrowed(detail))
+}
+
+fn date(time: SystemTime) -> String {
+    DateTime::<Utc>::from(time).to_rfc3339_opts(SecondsFormat::Secs, true)
+}

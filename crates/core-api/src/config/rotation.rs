@@ -1,0 +1,46 @@
+//! The options with which the secret is changed.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use crate::secret::{OtherFile, SecretFiles};
+
+/// The other secret while the secret is changed, in three deployments. No key is forgotten, and a key runs once although services
+/// of two neighbouring deployments serve it.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Rotation {
+    /// The file of the secret that comes next. This is the first of three deployments in which the secret is changed:
+    ///
+    /// 1: --secret-file OLD --next-secret-file NEW. 2: --secret-file NEW --previous-secret-file OLD. 3: --secret-file NEW. A deployment
+    /// begins when every service is in the one before it, and the third two days after the second is complete.
+    ///
+    /// A first secret is introduced in the same way, where keys are stored without one: 1: --next-secret-file NEW. 2: --secret-file
+    /// NEW --previous-secret-file none. 3: --secret-file NEW.
+    #[arg(
+        long,
+        env = "CORE_API_NEXT_SECRET_FILE",
+        value_name = "FILE",
+        conflicts_with = "previous_secret_file"
+    )]
+    pub next_secret_file: Option<PathBuf>,
+
+    /// The file of the secret before, in the second deployment; none, if keys were stored without a secret.
+    #[arg(long, env = "CORE_API_PREVIOUS_SECRET_FILE", value_name = "FILE")]
+    pub previous_secret_file: Option<PathBuf>,
+}
+
+impl Rotation {
+    /// With the file of the secret itself.
+    pub(crate) fn with(&self, own: Option<&Path>) -> SecretFiles {
+        let next = self.next_secret_file.clone().map(OtherFile::Next);
+        let previous = self.previous_secret_file.as_deref().map(|path| {
+            let is_none = path == Path::new("none");
+            OtherFile::Previous((!is_none).then(|| path.to_owned()))
+        });
+        SecretFiles {
+            own: own.map(Into::into),
+            other: next.or(previous),
+        }
+    }
+}

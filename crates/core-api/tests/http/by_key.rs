@@ -1,0 +1,97 @@
+//! What a key has made, asked by its owner.
+
+use reqwest::header::AUTHORIZATION;
+use tempfile::tempdir;
+
+use crate::{
+    server::{Reply, Server, UNSEEN, booking, send},
+    tokens::{Tokens, book},
+};
+
+async fn by_key(server: &Server, token: Option<&str>, key: &str) -> Reply {
+    let key = format!("{key}{UNSEEN}");
+    let mut request = server.request("GET", "/bookings/by-key");
+    request = request.header("Idempotency-Key", key);
+    if let Some(token) = token {
+        request = request.bearer_auth(token);
+    }
+    send(request).await
+}
+
+// proves: owner-asks-what-key-made, principals-are-separate
+#[tokio::test]
+async fn after_422_the_owner_and_nobody_else_learns_what_its_key_made() {
+    let tokens = Tokens::new();
+    let (ann, bob) = (tokens.add(&["ann"]), tokens.add(&["bob"]));
+    let ann_reads = tokens.add(&["ann", "--role", "viewer"]);
+    let operator = tokens.add(&["ann", "--role", "operator"]);
+    let server = tokens.start(&[]);
+    let first = book(&server, &ann, "k").await;
+    assert_eq!(first.status, 201);
+    let other = server.write("POST", "/bookings", "k", &booking("Cid"));
+    assert_eq!(send(other.bearer_auth(&ann)).await.status, 422);
+
+    for token in [&ann, &ann_reads] {
+        let made = by_key(&server, Some(token), "k").await;
+        assert_eq!(made.status, 200);
+        assert_eq!(made.header("location"), first.header("location"));
+        assert_eq!(made.header("cache-control"), Some("no-store"));
+        assert!(!made.is_replayed());
+        let shown = made.json();
+        assert_eq!(shown["status"], 201);
+        assert_eq!(shown["location"], first.header("location").unwrap());
+        assert_eq!(shown["body"], first.json());
+    }
+    // Of another subject, of the same one's operator, and unknown: the same response.
+    let unknown = by_key(&server, Some(&ann), "unused").await;
+    assert_eq!(unknown.problem(404)["code"], "key_not_found");
+    for token in [&bob, &operator] {
+        let foreign = by_key(&server, Some(token), "k").await;
+        assert_eq!(foreign.status, 404);
+        assert_eq!(foreign.body, unknown.body);
+    }
+    let nobody = by_key(&server, None, "k").await;
+    assert_eq!(nobody.problem(401)["code"], "token_missing");
+}
+
+// proves: owner-asks-what-key-made
+#[tokio::test]
+async fn the_key_of_a_question_is_in_one_field_and_valid() {
+    let directory = tempdir().unwrap();
+    let server = Server::start(directory.path(), &[]);
+    let first = server.book("k", "Ann").await;
+    assert_eq!(
+        by_key(&server, None, "k").await.json()["body"],
+        first.json()
+    );
+    let quoted = server.request("GET", "/bookings/by-key");
+    let quoted = quoted.header("Idempotency-Key", format!("\"k{UNSEEN}\""));
+    assert_eq!(send(quoted).await.status, 200);
+    // On an open service credentials tell callers apart, as they do for writes.
+    let with = |request: reqwest::RequestBuilder| request.header(AUTHORIZATION, "Bearer x");
+    let key = format!("k{UNSEEN}");
+    let asked = server.request("GET", "/bookings/by-key");
+    let asked = send(with(asked.header("Idempotency-Key", &key))).await;
+    assert_eq!(asked.problem(404)["code"], "key_not_found");
+    let booked = send(with(server.write(
+        "POST",
+        "/bookings",
+        "k",
+        &booking("Ann"),
+    )))
+    .await;
+    assert_eq!(booked.status, 201);
+    let asked = server.request("GET", "/bookings/by-key");
+    let asked = send(with(asked.header("Idempotency-Key", &key))).await;
+    assert_eq!(asked.json()["body"], booked.json());
+
+    let without = server.get("/bookings/by-key").await;
+    assert_eq!(without.problem(400)["code"], "malformed");
+    for keys in [&["a,b"][..], &["a", "a"], &["a", "b"], &[""]] {
+        let mut request = server.request("GET", "/bookings/by-key");
+        for key in keys {
+            request = request.header("Idempotency-Key", *key);
+        }
+        assert_eq!(send(request).await.problem(400)["code"], "malformed");
+    }
+}
