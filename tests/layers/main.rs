@@ -20,6 +20,7 @@ const CORE_API: &[Layer] = &[
     ("token_new", &["config", "tokens"]),
     ("cors", &["config"]),
     ("logging", &["config"]),
+    ("traces", &["config"]),
     ("shutdown", &["logging"]),
     ("supervised", &["logging"]),
     ("supervisor", &["shutdown", "supervised"]),
@@ -71,6 +72,7 @@ const CORE_API: &[Layer] = &[
             "page",
             "reads",
             "tokens",
+            "traces",
         ],
     ),
     (
@@ -90,6 +92,7 @@ const CORE_API: &[Layer] = &[
             "shutdown",
             "supervised",
             "tokens",
+            "traces",
         ],
     ),
     (

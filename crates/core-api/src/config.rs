@@ -5,6 +5,8 @@ mod origin;
 mod program;
 mod secretive;
 mod server_url;
+#[cfg(feature = "otlp")]
+mod traces;
 
 use std::{fmt, net::SocketAddr, num::NonZeroUsize, path::PathBuf, str::FromStr};
 
@@ -30,6 +32,10 @@ pub use program::NewToken;
 pub use program::Program;
 pub use program::TokenCommand;
 pub use server_url::ServerUrl;
+#[cfg(feature = "otlp")]
+pub use traces::OtlpEndpoint;
+#[cfg(feature = "otlp")]
+pub use traces::Tracing;
 
 /// A booking service whose writes are safe to retry.
 ///
@@ -138,6 +144,11 @@ pub struct Config {
     /// The format of the log on standard error; by default pretty on a terminal and json elsewhere.
     #[arg(long, env = "CORE_API_LOG_FORMAT", value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
+
+    /// Where traces go.
+    #[cfg(feature = "otlp")]
+    #[command(flatten)]
+    pub tracing: Tracing,
 }
 
 /// Where bookings are stored.

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use super::{problem::Problem, refusal::settle, saved_response};
 use crate::{
     CommitError, Execution, HttpConfig, Idempotency, StepError, execution::OutcomeKind,
-    log_text::Causes, store::Transaction,
+    http_config::traceresponse, log_text::Causes, store::Transaction,
 };
 
 /// Marks a response that its run has committed.
@@ -112,10 +112,15 @@ impl Execution {
     ) -> Result<Response, CommitError> {
         let engine = self.engine().cloned();
         let made = Arc::new(Mutex::new(None));
+        // Here, because the response may be made by a thread of the database, where there is no span.
+        let trace = engine
+            .as_ref()
+            .and_then(|engine| engine.http().traceresponse.as_ref()?.current());
         let ending = {
             let made = Arc::clone(&made);
             move |value| -> BoxFuture<'static, Result<Bytes, Box<dyn Error + Send + Sync>>> {
-                let response = response(value).into_response();
+                let mut response = response(value).into_response();
+                traceresponse::set(response.headers_mut(), trace);
                 Box::pin(async move {
                     let (response, outcome) = match engine {
                         Some(engine) => save(&engine, response).await?,

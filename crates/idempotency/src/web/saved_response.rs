@@ -35,6 +35,9 @@ pub(super) async fn save(
 ) -> Result<(Response, Bytes), axum::Error> {
     let most = config.max_stored_body_in(limit);
     let (mut parts, mut body) = response.into_parts();
+    if let Some(trace) = &config.traceresponse {
+        trace.mark(&mut parts.headers);
+    }
     let is_unwanted = parts.extensions.get() == Some(&Disposition::Tombstone);
     if is_unwanted || is_event_stream(&parts.headers) || body.size_hint().lower() > most as u64 {
         let tombstone = tombstone(parts.headers.get(header::LOCATION));
