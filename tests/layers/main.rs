@@ -21,6 +21,7 @@ const CORE_API: &[Layer] = &[
     ("cors", &["config"]),
     ("logging", &["config"]),
     ("progress", &["logging"]),
+    ("traces", &["config"]),
     ("shutdown", &["logging"]),
     ("supervised", &["logging"]),
     ("supervisor", &["shutdown", "supervised"]),
@@ -72,6 +73,7 @@ const CORE_API: &[Layer] = &[
             "page",
             "reads",
             "tokens",
+            "traces",
         ],
     ),
     (
@@ -91,6 +93,7 @@ const CORE_API: &[Layer] = &[
             "shutdown",
             "supervised",
             "tokens",
+            "traces",
         ],
     ),
     (

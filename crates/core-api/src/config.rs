@@ -8,6 +8,8 @@ mod program;
 mod rotation;
 mod secretive;
 mod server_url;
+#[cfg(feature = "otlp")]
+mod traces;
 
 use std::{fmt, net::SocketAddr, num::NonZeroUsize, path::PathBuf, str::FromStr};
 
@@ -28,8 +30,8 @@ pub use keys::PurgeKeys;
 pub use keys::ReleaseKeys;
 pub use keys::ResolveKey;
 pub use keys::ShowKey;
-pub use limits::Limits;
 pub use keys::TailKeys;
+pub use limits::Limits;
 pub use origin::Origin;
 pub use program::Command;
 pub use program::NewToken;
@@ -37,6 +39,10 @@ pub use program::Program;
 pub use program::TokenCommand;
 pub use rotation::Rotation;
 pub use server_url::ServerUrl;
+#[cfg(feature = "otlp")]
+pub use traces::OtlpEndpoint;
+#[cfg(feature = "otlp")]
+pub use traces::Tracing;
 
 /// A booking service whose writes are safe to retry.
 ///
@@ -149,6 +155,11 @@ pub struct Config {
     /// What clients may take.
     #[command(flatten)]
     pub limits: Limits,
+
+    /// Where traces go.
+    #[cfg(feature = "otlp")]
+    #[command(flatten)]
+    pub tracing: Tracing,
 }
 
 /// Where bookings are stored.

@@ -29,7 +29,7 @@
 //! # Features
 //!
 //! `firestore`, `postgres`, `redis` and `sqlite`, all on by default, are the databases that the options can name. `memory:` is
-//! always there. `metrics`, on by default, is `GET /metrics`.
+//! always there. `metrics`, on by default, is `GET /metrics`, and `otlp`, on by default too, sends traces.
 
 mod access_log;
 mod admin;
@@ -67,8 +67,11 @@ mod supervised;
 mod supervisor;
 mod token_new;
 mod tokens;
+#[cfg(feature = "otlp")]
+mod traces;
 
 use std::{
+    error::Error,
     io::{Write, stdout},
     process::ExitCode,
     thread,
@@ -90,6 +93,8 @@ pub use config::ListKeys;
 pub use config::LogFormat;
 pub use config::NewToken;
 pub use config::Origin;
+#[cfg(feature = "otlp")]
+pub use config::OtlpEndpoint;
 pub use config::Program;
 pub use config::PurgeKeys;
 pub use config::RedisUrl;
@@ -101,6 +106,8 @@ pub use config::ShowKey;
 pub use config::StoreUrl;
 pub use config::TailKeys;
 pub use config::TokenCommand;
+#[cfg(feature = "otlp")]
+pub use config::Tracing;
 pub use keys::Age;
 pub use keys::KeyId;
 pub use server::Server;
@@ -109,10 +116,29 @@ pub use tokens::Expiry;
 pub use tokens::Role;
 pub use tokens::Subject;
 
+#[cfg(feature = "otlp")]
+use idempotency::log_text::Causes;
 #[cfg(unix)]
 use shutdown::Hangups;
 use shutdown::Signals;
 use supervised::Supervised;
+
+/// Starts the log, and with `--otlp-endpoint` traces.
+///
+/// # Errors
+///
+/// If no spans can be sent. There is no log then.
+pub fn start_logging(config: &Config) -> Result<(), Box<dyn Error + Send + Sync>> {
+    #[cfg(feature = "otlp")]
+    if let Some(endpoint) = &config.tracing.otlp_endpoint {
+        let layer = traces::layer(endpoint)
+            .map_err(|error| format!("--otlp-endpoint {endpoint}: {}", Causes(&*error)))?;
+        logging::start_with(config.log_format, Some(layer));
+        return Ok(());
+    }
+    logging::start(config.log_format);
+    Ok(())
+}
 
 /// [`run_to_exit`], and with `--fault-injection` in a child process, under a supervisor that starts it again when it crashes.
 ///
@@ -156,6 +182,8 @@ fn exit(ended: &Result<(), ServerError>) -> ExitCode {
     if let Err(error) = ended {
         logging::say(&format!("core-api: {error}"));
     }
+    #[cfg(feature = "otlp")]
+    traces::flush();
     logging::flush();
     match ended {
         Ok(()) => ExitCode::SUCCESS,

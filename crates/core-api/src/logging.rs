@@ -13,6 +13,7 @@ use std::{
 
 use idempotency::log_text::Printable;
 use tracing_subscriber::{
+    Layer, Registry,
     filter::{LevelFilter, Targets},
     layer::SubscriberExt,
     util::SubscriberInitExt,
@@ -23,12 +24,20 @@ use writer::Writer;
 
 static LOG: OnceLock<Writer> = OnceLock::new();
 
+/// What gets the spans of requests, if something does.
+pub(crate) type Traces = Option<Box<dyn Layer<Registry> + Send + Sync>>;
+
 /// Sends the log to standard error from now on, panics included.
 ///
 /// # Panics
 ///
 /// If the process has a log already, or no thread for it.
 pub fn start(format: Option<LogFormat>) {
+    start_with(format, None);
+}
+
+/// Sends spans somewhere too.
+pub(crate) fn start_with(format: Option<LogFormat>, traces: Traces) {
     let on_a_terminal = stderr().is_terminal();
     let format = format.unwrap_or(if on_a_terminal {
         LogFormat::Pretty
@@ -36,19 +45,22 @@ pub fn start(format: Option<LogFormat>) {
         LogFormat::Json
     });
     let writer = Writer::start(stderr()).expect("a thread for the log");
-    let log = tracing_subscriber::fmt()
+    let log = tracing_subscriber::fmt::layer()
         .with_writer(LOG.get_or_init(|| writer).clone())
         // It reports what it cannot format on standard error, in a way that panics.
-        .log_internal_errors(false)
-        .with_max_level(LevelFilter::INFO);
+        .log_internal_errors(false);
     // sqlx warns of unknown parameters in the URL of a server, and repeats them, `sslpassword` among them.
     let shown = Targets::new()
         .with_default(LevelFilter::INFO)
         .with_target("sqlx_postgres::options::parse", LevelFilter::OFF);
-    match format {
-        LogFormat::Pretty => log.with_ansi(on_a_terminal).finish().with(shown).init(),
-        LogFormat::Json => log.json().flatten_event(true).finish().with(shown).init(),
-    }
+    #[cfg(feature = "otlp")]
+    let shown = shown.with_target(crate::traces::TARGET, LevelFilter::OFF);
+    let log = match format {
+        LogFormat::Pretty => log.with_ansi(on_a_terminal).boxed(),
+        LogFormat::Json => log.json().flatten_event(true).boxed(),
+    };
+    let registry = tracing_subscriber::registry().with(traces);
+    registry.with(log.with_filter(shown)).init();
     panic::set_hook(Box::new(|panic| {
         // The text is the program's own: no panic here has a key or a body in it.
         tracing::error!(

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use core_api::{Program, logging};
+use core_api::Program;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -10,6 +10,9 @@ async fn main() -> ExitCode {
     if let Some(command) = &program.command {
         return core_api::run_command(command).await;
     }
-    logging::start(program.config.log_format);
+    if let Err(error) = core_api::start_logging(&program.config) {
+        eprintln!("core-api: {error}");
+        return ExitCode::FAILURE;
+    }
     core_api::run_supervised(&program.config).await
 }

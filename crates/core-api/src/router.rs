@@ -19,6 +19,8 @@ use utoipa_axum::{
 
 #[cfg(feature = "metrics")]
 use crate::metrics;
+#[cfg(feature = "otlp")]
+use crate::traces;
 use crate::{
     access_log, admin,
     app::App,
@@ -49,7 +51,7 @@ pub(crate) fn router(app: App, access: &Access, max_body: usize) -> Router {
         needs_token: access.needs_token(),
     };
     let document = Document::new(&api, &facts);
-    routes
+    let routes = routes
         .fallback(error::unknown_route)
         .method_not_allowed_fallback(error::method_not_allowed)
         .layer(
@@ -60,8 +62,14 @@ pub(crate) fn router(app: App, access: &Access, max_body: usize) -> Router {
                 .layer(DefaultBodyLimit::max(max_body))
                 .layer(Extension(document))
                 .layer(Extension(app.idempotency.clone())),
-        )
-        .with_state(app)
+        );
+    #[cfg(feature = "otlp")]
+    let routes = if traces::are_on() {
+        routes.layer(middleware::from_fn(traces::trace))
+    } else {
+        routes
+    };
+    routes.with_state(app)
 }
 
 fn booking_routes(mode: RunMode) -> OpenApiRouter<App> {

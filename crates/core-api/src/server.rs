@@ -12,6 +12,8 @@ use uuid::Uuid;
 
 #[cfg(feature = "metrics")]
 use crate::metrics;
+#[cfg(feature = "otlp")]
+use crate::traces;
 use crate::{
     app::App,
     caller,
@@ -112,6 +114,12 @@ impl Server {
         #[cfg(feature = "metrics")]
         metrics::start();
         let http = HttpConfig::new();
+        #[cfg(feature = "otlp")]
+        let http = if traces::are_on() {
+            http.with_traceresponse(traces::current)
+        } else {
+            http
+        };
         let mut builder = keys::engine(store, &secrets).with_http(http.clone());
         if tokens.is_some() {
             builder = builder.with_scope(caller::scope);

@@ -3,6 +3,7 @@
 mod credentials;
 mod fields;
 mod rejection_response;
+pub(crate) mod traceresponse;
 mod warned;
 
 use std::{iter, sync::Arc};
@@ -14,6 +15,7 @@ use crate::http_rejection::HttpRejection;
 pub(crate) use credentials::{Cookies, Credentials};
 use fields::{belongs_to_the_exchange, belongs_to_the_message, nominated, nonce, secret};
 use rejection_response::RejectionResponse;
+use traceresponse::Traceresponse;
 use warned::Warned;
 
 use crate::KeySyntax;
@@ -43,6 +45,8 @@ pub struct HttpConfig {
     pub(crate) warned: Arc<Warned>,
     /// The application's own response to refusals, in place of the library's problems.
     pub(crate) rejection_response: Option<RejectionResponse>,
+    /// Names the trace of the run that made a response.
+    pub(crate) traceresponse: Option<Traceresponse>,
     /// The longest body that is stored, if the application sets it.
     pub(crate) max_stored_body: Option<usize>,
     dropped: Vec<HeaderName>,
@@ -67,6 +71,7 @@ impl HttpConfig {
             credentials: Credentials::default(),
             warned: Arc::default(),
             rejection_response: None,
+            traceresponse: None,
             max_stored_body: None,
             dropped: Vec::new(),
             kept: Vec::new(),
@@ -240,6 +245,30 @@ impl HttpConfig {
     ) -> Self {
         self.rejection_response = Some(RejectionResponse::new(respond));
         self
+    }
+
+    /// Stores the trace of the run with its response, as the field `Traceresponse` (W3C Trace Context, level 3, draft), so that a replay can
+    /// be linked to it.
+    ///
+    /// ```
+    /// use idempotency::HttpConfig;
+    ///
+    /// // With OpenTelemetry: made from the context of `tracing::Span::current()`.
+    /// let current = || "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".parse().ok();
+    /// let http = HttpConfig::new().with_traceresponse(current);
+    /// ```
+    ///
+    /// The function is called in the request's span, once for each response that is stored. A response that has the field keeps its own. If
+    /// the function panics, the response is stored without the field. A middleware outside of the protection finds it on the run's response and on
+    /// replays, and replaces it if clients expect the trace of their own request there.
+    #[must_use]
+    pub fn with_traceresponse(
+        mut self,
+        current: impl Fn() -> Option<HeaderValue> + Send + Sync + 'static,
+    ) -> Self {
+        self.traceresponse = Some(Traceresponse::new(current));
+        // Otherwise it belongs to the exchange, and is left out.
+        self.with_kept_header(traceresponse::FIELD)
     }
 
     /// Stores response bodies of up to this many bytes, in place of 1 MiB.

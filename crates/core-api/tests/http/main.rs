@@ -40,6 +40,7 @@ mod supervisor;
 mod token_file;
 mod token_new;
 mod tokens;
+mod traces;
 mod transport;
 mod validation;
 mod writes;

@@ -15,6 +15,7 @@ use super::{problem::Problem, refusal::settle, saved_response};
 use crate::{
     CommitError, Execution, HttpConfig, Idempotency, StepError,
     execution::OutcomeKind,
+    http_config::traceresponse,
     log_text::Causes,
     store::{Transaction, transaction::NewOutcome},
 };
@@ -114,10 +115,15 @@ impl Execution {
     ) -> Result<Response, CommitError> {
         let (engine, execution) = (self.engine().cloned(), self.clone());
         let made = Arc::new(Mutex::new(None));
+        // Here, because the response may be made by a thread of the database, where there is no span.
+        let trace = engine
+            .as_ref()
+            .and_then(|engine| engine.http().traceresponse.as_ref()?.current());
         let ending = {
             let made = Arc::clone(&made);
             move |value| -> BoxFuture<'static, Result<NewOutcome, Box<dyn Error + Send + Sync>>> {
-                let response = response(value).into_response();
+                let mut response = response(value).into_response();
+                traceresponse::set(response.headers_mut(), trace);
                 Box::pin(async move {
                     let ttl = response.extensions().get();
                     let ttl = ttl.and_then(|ttl| execution.kept(*ttl));

@@ -38,6 +38,9 @@ pub(super) async fn save(
 ) -> Result<(Response, Bytes), axum::Error> {
     let most = config.max_stored_body_in(limit);
     let (mut parts, mut body) = response.into_parts();
+    if let Some(trace) = &config.traceresponse {
+        trace.mark(&mut parts.headers);
+    }
     if let Some(outcome) = replay_with::in_place_of(config, limit, kind, &mut parts) {
         return Ok((Response::from_parts(parts, body), outcome));
     }
