@@ -265,7 +265,7 @@ impl World {
     fn lost(&mut self, from: u8, op: Op) {
         let record = self.record();
         let persist = match op {
-            Op::Complete => Persist::Outcome(Bytes::new()),
+            Op::Complete => Persist::Outcome(Bytes::new().into()),
             Op::Suspend => Persist::Steps(Progress::default()),
             _ => Persist::Nothing,
         };

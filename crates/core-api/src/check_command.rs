@@ -123,7 +123,7 @@ async fn check_opened(opened: Opened, config: &Config, found: &mut Verification)
             "no booking can be made until this is mended",
         ),
     }
-    if opened.secret.is_some() {
+    if opened.secrets.own.is_some() {
         found.ok("secret", "keys are stored with a secret");
     } else {
         found.warning(
@@ -132,7 +132,7 @@ async fn check_opened(opened: Opened, config: &Config, found: &mut Verification)
             "give --secret-file, while no retry is under way",
         );
     }
-    let idempotency = keys::engine(opened.store, opened.secret.as_ref()).build();
+    let idempotency = keys::engine(opened.store, &opened.secrets).build();
     let verified = idempotency.verify().await;
     found.findings.extend(verified.findings);
 }

@@ -9,6 +9,7 @@ use super::{secretive::Secretive, server_url::ServerUrl};
 
 /// The options of tracing.
 #[derive(Clone, Debug, Default, Args)]
+#[expect(clippy::doc_markdown, reason = "it is the text of --help")]
 pub struct Tracing {
     /// The collector of OpenTelemetry traces, such as http://localhost:4318: spans go to its path /v1/traces, by OTLP over HTTP. Without it no
     /// trace is made.
