@@ -73,7 +73,7 @@ fn respond(probe: &Probe, wanted: &Wanted) -> Response {
 #[tokio::test]
 async fn a_response_is_replayed_for_its_own_ttl_and_says_so(backend: Backend) {
     let server = installed!(TestServer::new(backend).await);
-    for (seconds, key) in [(120, "shorter"), (7200, "longer")] {
+    for (seconds, key) in [(3601, "little"), (7200, "much")] {
         let request = || server.post(&format!("/ttl?seconds={seconds}"), key, BOOKING);
         let before = server.time.now();
         let first = Reply::to(request()).await;
@@ -92,10 +92,10 @@ async fn a_response_is_replayed_for_its_own_ttl_and_says_so(backend: Backend) {
 #[tokio::test]
 async fn a_retry_after_the_announced_end_of_an_own_ttl_is_replayed(backend: Backend) {
     let server = installed!(TestServer::new(backend).await);
-    let request = || server.post("/ttl?seconds=120", "k", BOOKING);
+    let request = || server.post("/ttl?seconds=7200", "k", BOOKING);
     let first = Reply::to(request()).await;
     first.assert_fresh("201 Created");
-    server.pass(121);
+    server.pass(7201);
     Reply::to(request()).await.assert_replay_of(&first);
 }
 
@@ -105,7 +105,7 @@ async fn a_layer_takes_the_ttl_of_a_response_too() {
     let server = installed!(TestServer::new(Backend::Memory).await);
     let before = server.time.now();
     for (path, key, seconds) in [
-        ("/ttl/layered/ttl?seconds=600", "own", 600),
+        ("/ttl/layered/ttl?seconds=172800", "own", 172_800),
         ("/ttl/layered/ttl", "default", 24 * 60 * 60),
     ] {
         let response = Reply::to(server.post(path, key, BOOKING)).await;
@@ -119,8 +119,9 @@ async fn a_ttl_that_is_too_short_or_too_long_is_the_nearest_that_is_not() {
     const TEN_YEARS: u64 = 315_360_000;
     let server = installed!(TestServer::new(Backend::Memory).await);
     for (key, seconds, bound) in [
-        ("zero", "0", 1),
-        ("split", "1.9", 1),
+        ("zero", "0", 3600),
+        ("shorter", "3599", 3600),
+        ("split", "3601.9", 3601),
         ("endless", "1e30", TEN_YEARS),
     ] {
         let path = format!("/ttl?seconds={seconds}");
@@ -138,17 +139,17 @@ async fn a_ttl_that_is_too_short_or_too_long_is_the_nearest_that_is_not() {
 #[tokio::test]
 async fn a_tombstone_has_a_ttl_and_a_response_that_is_not_stored_has_none() {
     let server = installed!(TestServer::new(Backend::Memory).await);
-    let tombstone = || server.post("/ttl?seconds=60&disposition=tombstone", "secret", BOOKING);
+    let tombstone = || server.post("/ttl?seconds=7200&disposition=tombstone", "secret", BOOKING);
     let before = server.time.now();
     let first = Reply::to(tombstone()).await;
     first.assert_fresh("201 Created");
-    assert_kept_for(&first, 60, before, server.time.now());
+    assert_kept_for(&first, 7200, before, server.time.now());
     Reply::to(tombstone()).await.assert_problem(
         "response-not-stored",
         "409 Conflict",
         "idempotency_response_not_stored",
     );
-    server.pass(121);
+    server.pass(7261);
     Reply::to(tombstone()).await.assert_fresh("201 Created");
 
     for path in [

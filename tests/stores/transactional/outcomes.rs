@@ -11,7 +11,7 @@ use idempotency::{
 };
 use rstest_reuse::apply;
 
-use super::{Kind, Service, TransactionalApp, each_database, service::BRIEF};
+use super::{Kind, Service, TransactionalApp, each_database, service::LASTING};
 
 // proves: rows-and-key-commit-together, stored-before-sent
 #[apply(each_database)]
@@ -158,10 +158,10 @@ async fn a_committed_response_is_replayed_for_its_own_ttl(#[case] kind: Kind) {
     let here = app.service().await;
     let elsewhere = Service::start(app.database.clone(), Arc::new(MemoryStore::new())).await;
     for (service, path) in [
-        (&here, "/book/brief"),
-        (&here, "/leased/brief"),
-        (&here, "/book/refuse-briefly"),
-        (&elsewhere, "/leased/brief"),
+        (&here, "/book/lasting"),
+        (&here, "/leased/lasting"),
+        (&here, "/book/refuse-lastingly"),
+        (&elsewhere, "/leased/lasting"),
     ] {
         let before = SystemTime::now();
         let key = uuid::Uuid::new_v4().to_string();
@@ -172,11 +172,11 @@ async fn a_committed_response_is_replayed_for_its_own_ttl(#[case] kind: Kind) {
         // A minute longer than it is announced, because the handler's own ttl is an hour.
         let announced = kept.saturating_sub(Duration::from_secs(60));
         assert!(
-            announced < BRIEF + Duration::from_secs(60),
+            announced < LASTING + Duration::from_secs(60),
             "{path}: {kept:?}"
         );
         assert!(
-            announced + Duration::from_secs(60) > BRIEF,
+            announced + Duration::from_secs(60) > LASTING,
             "{path}: {kept:?}"
         );
         let told = httpdate::fmt_http_date(record.expires_at - Duration::from_secs(60));

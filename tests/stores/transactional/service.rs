@@ -76,8 +76,8 @@ async fn book_under_a_lease(
     service.carry_out(&what, &execution, &guest).await
 }
 
-/// How long a brief response is replayed.
-pub(super) const BRIEF: Duration = Duration::from_secs(600);
+/// How long a lasting response is replayed.
+pub(super) const LASTING: Duration = Duration::from_secs(30 * 86_400);
 
 impl Service {
     pub(super) async fn start(database: Database, store: Arc<dyn Store>) -> Self {
@@ -178,12 +178,12 @@ impl Service {
             }
             "forget" => Ok(reply.into_response()),
             "do-nothing" => Ok((Extension(Disposition::Release), reply).into_response()),
-            "brief" => {
-                let brief = (Extension(Ttl(BRIEF)), reply);
-                self.book(execution, guest, brief).await
+            "lasting" => {
+                let lasting = (Extension(Ttl(LASTING)), reply);
+                self.book(execution, guest, lasting).await
             }
-            "refuse-briefly" => {
-                Ok((StatusCode::CONFLICT, Extension(Ttl(BRIEF)), "no room").into_response())
+            "refuse-lastingly" => {
+                Ok((StatusCode::CONFLICT, Extension(Ttl(LASTING)), "no room").into_response())
             }
             "refuse" => Ok((StatusCode::CONFLICT, "no room").into_response()),
             "fail" => Ok(StatusCode::INTERNAL_SERVER_ERROR.into_response()),

@@ -30,12 +30,13 @@ pub(super) fn is_safe(
     let age = if let Some(earlier) = by_both_clocks {
         now.since(earlier)
     } else {
+        let skew = CLOCK_SKEW.min(lifetime / 10);
         // After a clock was set back by more, the age is not known.
-        if now.wall + CLOCK_SKEW < since {
+        if now.wall + skew < since {
             return false;
         }
         let age = now.wall.duration_since(since).unwrap_or_default();
-        age.saturating_add(CLOCK_SKEW.min(lifetime / 10))
+        age.saturating_add(skew)
     };
     // The longest time is that of a service which forgets nothing.
     lifetime == Duration::MAX || age.saturating_add(attempt) < lifetime

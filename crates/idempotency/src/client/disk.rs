@@ -24,7 +24,8 @@ pub(super) fn temporary(folder: &Path) -> PathBuf {
     folder.join(format!("{:032x}.tmp", rand::random::<u128>()))
 }
 
-/// Removes what processes that died in the middle have left. Whoever still writes there gets an error before it sends anything.
+/// Removes what processes that died in the middle have left. It gets another name first, so that a process which still writes there and
+/// then renames it gets an error before it sends anything: otherwise its intent would be emptied under the name that it just got.
 pub(super) fn sweep_temporaries(folder: &Path) {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     for path in entries.map(|entry| entry.path()) {
@@ -36,7 +37,10 @@ pub(super) fn sweep_temporaries(folder: &Path) {
                 age.is_ok_and(|age| age > LEFT_OVER_AFTER)
             })
         {
-            remove_temporary(&path);
+            let removed = temporary(folder);
+            if fs::rename(&path, &removed).is_ok() {
+                remove_temporary(&removed);
+            }
         }
     }
 }

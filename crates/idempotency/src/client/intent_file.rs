@@ -139,13 +139,15 @@ impl IntentFile {
         self.mark.check(&self.folder)?;
         let _removal = Removal::begin(&self.folder)?;
         // Only a removal makes room for another key, so the key stays the same from here on.
-        let is_other = expected.is_some_and(|expected| {
-            let current = self.read();
-            // The application asks to forget what cannot be read, too.
-            current.is_ok_and(|current| current.is_none_or(|current| current.key != *expected))
-        });
-        if is_other {
-            return Ok(());
+        if let Some(expected) = expected {
+            match self.read() {
+                Ok(Some(current)) if current.key == *expected => {}
+                Ok(_) => return Ok(()),
+                // The application asks to forget what cannot be understood, too.
+                Err(IntentError::Unreadable { .. }) => {}
+                // It may be the intent of another key.
+                Err(error) => return Err(error),
+            }
         }
         let removed = temporary(&self.folder);
         match fs::rename(&self.path, &removed) {
@@ -190,7 +192,13 @@ impl IntentFile {
     /// Writes a file about a key, unless its intent was forgotten.
     fn add(&self, path: &Path, text: &str) -> Result<(), IntentError> {
         match replace(&self.folder, path, text) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound && !self.path.exists() => Ok(()),
+            Err(error)
+                if error.kind() == io::ErrorKind::NotFound
+                    && matches!(self.path.try_exists(), Ok(false)) =>
+            {
+                // Where the disk is not mounted, nothing was forgotten.
+                self.mark.check(&self.folder)
+            }
             added => added.map_err(|error| io_error(path, error)),
         }
     }

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::grace;
 
-/// How long this response is replayed, as an extension of the response, in place of the ttl of the
+/// How long this response is replayed, as an extension of the response, if that is longer than the ttl of the
 /// [`Options`](crate::Options).
 ///
 /// ```
@@ -12,18 +12,20 @@ use super::grace;
 /// use idempotency::{Ttl, idempotent};
 ///
 /// #[idempotent(ttl_seconds = 86400)]
-/// async fn hold_seat(seat: String) -> impl IntoResponse {
-///     // The seat is held for ten minutes, and so is this response.
-///     let ttl = Ttl(Duration::from_secs(600));
-///     (StatusCode::CREATED, Extension(ttl), format!("seat {seat} is held"))
+/// async fn order(book: String) -> impl IntoResponse {
+///     // What is printed on demand arrives in two weeks, and may be asked for until then.
+///     let ttl = Ttl(Duration::from_secs(14 * 86400));
+///     (StatusCode::CREATED, Extension(ttl), format!("{book} is ordered"))
 /// }
 /// ```
 ///
-/// It counts from completion, like the ttl of the options, and clients are told its end. A response that is not stored ignores it.
+/// It counts from completion, like the ttl of the options, and clients are told its end. It holds for a tombstone too. A response of which
+/// nothing is stored ignores it.
 ///
-/// The work is done by the time that a response has a ttl, so none is refused: less than a second counts as one second, more
-/// than ten years (315360000 seconds) as ten years, and fractions of a second are dropped. Choose one that is longer than clients
-/// retry: afterwards the same request runs again.
+/// A shorter one than that of the options has no effect. Clients know the ttl of the options from the API's description, and
+/// rely on it if the response with its date is lost: they would send the request again after the key is gone, and it would run twice.
+/// So give the options the shortest ttl. The work is done by the time that a response has a ttl, so none is refused: more
+/// than ten years (315360000 seconds) count as ten years, and fractions of a second are dropped.
 ///
 /// The store keeps the response longer than clients are told, by as much as with the ttl of the options: a tenth of that, but at
 /// most a minute.
@@ -34,7 +36,7 @@ pub struct Ttl(pub Duration);
 pub(super) const MAX_TTL: Duration = Duration::from_secs(315_360_000);
 
 impl Ttl {
-    /// How long a store keeps a response that is replayed for this long, in place of `ttl`.
+    /// How long a store keeps a response that is replayed for this long, if that is longer than `ttl`.
     ///
     /// The difference is that of the options' ttl: whoever replays the response has no other to tell its announced end.
     #[cfg_attr(
@@ -42,7 +44,7 @@ impl Ttl {
         expect(dead_code, reason = "only responses have one")
     )]
     pub(crate) fn kept_in_place_of(self, ttl: Duration) -> Duration {
-        let seconds = self.0.as_secs().clamp(1, MAX_TTL.as_secs());
-        Duration::from_secs(seconds) + grace(ttl)
+        let own = Duration::from_secs(self.0.as_secs()).min(MAX_TTL);
+        own.max(ttl) + grace(ttl)
     }
 }

@@ -164,3 +164,24 @@ async fn a_disk_that_does_not_respond_does_not_outlast_the_deadline() {
     assert_eq!(source.kind(), io::ErrorKind::TimedOut);
     assert_eq!(script.arrived().len(), 1);
 }
+
+/// It may be that of another key, which another process has begun meanwhile.
+// proves: client-forgets-when-told
+#[tokio::test]
+async fn an_intent_that_cannot_be_read_is_not_forgotten() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let script = Script::start([status("201 Created")]).await;
+    let intent = open(&folder).await.intent("order-17");
+    let sent = client().send(&intent, client().post(&script.url)).await;
+    sent.expect("a response");
+    let file = intents(&folder)[0].join("intent.json");
+    // A disk that fails is not at hand; a folder in the file's place cannot be read either.
+    fs::remove_file(&file).expect("a file");
+    fs::create_dir(&file).expect("a folder");
+    let forgotten = intent.forget().await;
+    assert!(
+        matches!(forgotten, Err(IntentError::Io { .. })),
+        "{forgotten:?}"
+    );
+    assert!(file.exists());
+}

@@ -49,7 +49,8 @@ const RIGHTS: &str = "
 pub(super) async fn check(pool: &PgPool, verification: &mut Verification) {
     // An answer may be missing while the rest is known, so each is added as it comes.
     let asked = async {
-        let mut connection = pool.acquire().await?;
+        // Detached, because the pool pings a connection that returns, and waits for a silent server without a time limit.
+        let mut connection = pool.acquire().await?.detach();
         check_all(&mut connection, verification).await
     };
     let failed = match in_time(asked).await {
