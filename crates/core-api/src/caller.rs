@@ -108,14 +108,14 @@ impl Caller {
         matches!(self, Self::Known(valid) if valid.holder.role == Role::Operator)
     }
 
-    /// Whose keys the caller's requests have. On an open service callers are told apart by their credentials, as the library does.
-    pub(crate) fn key_scope(&self, headers: &HeaderMap) -> Scope {
+    /// Whose keys the caller's requests have, if a token says who the caller is.
+    pub(crate) fn key_scope(&self) -> Option<Scope> {
         match self {
-            Self::Known(valid) => keys::scope(valid.holder.subject.as_str(), self.is_operator()),
-            Self::Anyone => match headers.get(header::AUTHORIZATION) {
-                Some(sent) => Scope::credentials(sent.as_bytes()),
-                None => Scope::anonymous(),
-            },
+            Self::Known(valid) => {
+                let subject = valid.holder.subject.as_str();
+                Some(keys::scope(subject, self.is_operator()))
+            }
+            Self::Anyone => None,
         }
     }
 

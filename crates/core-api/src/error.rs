@@ -27,6 +27,10 @@ pub(crate) enum ApiError {
     UnknownRoute,
     /// There is no key with this id that the caller may see.
     UnknownKey,
+    /// Nothing is stored for the key that a caller asks about.
+    NothingByKey,
+    /// Whose a key is cannot be known without tokens.
+    NoOwners,
     /// A change of a key says not what was seen.
     NothingSeen,
     /// The key is not as it was seen.
@@ -104,6 +108,20 @@ impl ApiError {
                 StatusCode::NOT_FOUND,
                 "key_not_found",
                 "There is no such key: it was never used, was freed, or has expired.".into(),
+            ),
+            Self::NothingByKey => (
+                StatusCode::NOT_FOUND,
+                "key_not_found",
+                "Nothing is stored for this key: its request is still under way, was never received, was undone, or has expired. To be sure, \
+                 send that request again with the same key."
+                    .into(),
+            ),
+            Self::NoOwners => (
+                StatusCode::FORBIDDEN,
+                "tokens_needed",
+                "A service without --tokens does not know whose a key is. Send the first request again with the same key: it gets the first \
+                 response."
+                    .into(),
             ),
             Self::NothingSeen => (
                 StatusCode::PRECONDITION_REQUIRED,

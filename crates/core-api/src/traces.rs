@@ -4,7 +4,7 @@ use std::{collections::HashMap, error::Error, sync::OnceLock};
 
 use axum::{
     extract::{MatchedPath, Request},
-    http::{HeaderMap, HeaderName, HeaderValue},
+    http::{HeaderMap, HeaderName, HeaderValue, Method},
     middleware::Next,
     response::Response,
 };
@@ -79,7 +79,7 @@ pub(crate) fn flush() {
 
 /// Makes a span of the request, in the trace that the client names.
 pub(crate) async fn trace(request: Request, next: Next) -> Response {
-    let method = request.method().as_str();
+    let method = known(request.method());
     let route = request.extensions().get::<MatchedPath>();
     let route = route.map(MatchedPath::as_str);
     let span = tracing::info_span!(
@@ -111,6 +111,20 @@ pub(crate) async fn trace(request: Request, next: Next) -> Response {
         None => headers.remove(TRACERESPONSE),
     };
     response
+}
+
+/// A method that a client has made up may be as long as a head, and would be another name of a span each time.
+fn known(method: &Method) -> &'static str {
+    match *method {
+        Method::DELETE => "DELETE",
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::OPTIONS => "OPTIONS",
+        Method::PATCH => "PATCH",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        _ => "_OTHER",
+    }
 }
 
 /// The trace of the request under way, which is stored with its response.

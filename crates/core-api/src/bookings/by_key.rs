@@ -47,8 +47,8 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// Shows what a key has made.
 ///
 /// A key that was used for another request is refused with 422. This says what its first request got: send the key in the field
-/// `Idempotency-Key`, and with tokens one of the same subject. A key of another subject is 404, as one that was never used, was
-/// freed, or has expired. Nothing is run.
+/// `Idempotency-Key`, with a token of the same subject. A key of another subject is 404, as one for which nothing is stored. Such a key may be one
+/// whose request is still under way, so a 404 does not say that nothing will be made. Nothing is run.
 #[utoipa::path(
     get,
     path = "/bookings/by-key",
@@ -67,10 +67,10 @@ pub(crate) async fn show_by_key(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let key = key(&headers)?;
-    let scope = caller.key_scope(&headers);
+    let scope = caller.key_scope().ok_or(ApiError::NoOwners)?;
     let found = timeout(TIMEOUT, find_named(&app.idempotency, &scope, &key)).await;
     let found = found.map_err(|_| ApiError::Database(DatabaseError::TimedOut))??;
-    let record = found.ok_or(ApiError::UnknownKey)?;
+    let record = found.ok_or(ApiError::NothingByKey)?;
     let response = match app.idempotency.stored_response(&record)? {
         StoredResponse::Kept(response) => response,
         StoredResponse::NotStored => {

@@ -56,9 +56,10 @@ fn add(address: SocketAddr, status: &io::Result<u16>, found: &mut Verification) 
             found.ok(CHECK, format!("the service runs on {address}, and is ready"));
             return Address::IsReady;
         }
-        Ok(401 | 403) => found.ok(
+        Ok(401 | 403) => found.warning(
             CHECK,
             format!("the service runs on {address}, and tells nobody without a token whether it is ready"),
+            "ask GET /readyz with a token, or start the service without --protect-health",
         ),
         Ok(503) => found.problem(
             CHECK,

@@ -16,7 +16,8 @@ pub struct Tracing {
     ///
     /// Each request is a span, with the digest of its key's record and what became of it, and a replay is linked to the trace of the run that made
     /// its response. Keys, payloads and responses are not in it. The variables of OpenTelemetry, such as OTEL_EXPORTER_OTLP_HEADERS,
-    /// OTEL_TRACES_SAMPLER and OTEL_RESOURCE_ATTRIBUTES, apply.
+    /// OTEL_TRACES_SAMPLER and OTEL_RESOURCE_ATTRIBUTES, apply. A request's traceparent is followed, and says whether its trace is kept, unless
+    /// OTEL_TRACES_SAMPLER is one without parentbased in its name.
     #[arg(
         long,
         env = "CORE_API_OTLP_ENDPOINT",

@@ -102,6 +102,12 @@ impl Filter {
         Ok(all)
     }
 
+    /// Whether a release of what the filter finds leaves this one alone: the next run would do a suspended one's steps again, so only
+    /// those who ask for suspended ones by name release them.
+    pub(crate) fn spares(&self, record: &Record) -> bool {
+        is_suspended(record) && self.phase != Some(WantedPhase::Suspended)
+    }
+
     /// What stores do not look for.
     fn is_wanted(&self, listed: &Listed) -> bool {
         let Ok(record) = &listed.record else {
@@ -228,6 +234,9 @@ mod tests {
             let found: Vec<_> = found.unwrap().iter().map(|listed| listed.id).collect();
             expected.sort_by_key(|id| *id.as_bytes());
             assert_eq!(found, expected, "{phase:?}");
+            let record = idempotency.store().inspect(&suspended).await.unwrap();
+            let is_spared = filter.spares(&record.unwrap());
+            assert_eq!(is_spared, phase != WantedPhase::Suspended, "{phase:?}");
         }
     }
 }

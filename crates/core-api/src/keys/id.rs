@@ -77,8 +77,11 @@ pub(crate) async fn find_named(
     key: &IdempotencyKey,
 ) -> Result<Option<Box<Record>>, StoreError> {
     let mut first = None;
-    for id in idempotency.record_ids(scope, key) {
-        let Some(record) = idempotency.store().inspect(&id).await? else {
+    let ids = idempotency.record_ids(scope, key);
+    // A run moves from the second record to the first one while it ends, so the first one is looked at again.
+    let again = if ids.len() > 1 { ids.first() } else { None };
+    for id in ids.iter().chain(again) {
+        let Some(record) = idempotency.store().inspect(id).await? else {
             continue;
         };
         if let Phase::Completed { .. } = record.phase {

@@ -73,13 +73,17 @@ async fn change_found(
     let (mut position, mut found, mut is_all_done) = (Position::Start, 0, true);
     // Whose a record is that cannot be read is not known.
     let is_for_some = !filter.labels.is_empty() || filter.route.is_some();
+    let frees = matches!(to, Change::Release { .. });
     while left > 0 {
         let page = filter.next(idempotency, &mut position).await;
         let page = page.map_err(|error| failed(&error))?;
         if page.is_empty() {
             break;
         }
-        let chosen_of = |listed: &Listed| listed.record.is_ok() || !is_for_some;
+        let chosen_of = |listed: &Listed| match &listed.record {
+            Ok(record) => !(frees && filter.spares(record)),
+            Err(_) => !is_for_some,
+        };
         for listed in page.into_iter().filter(chosen_of).take(left) {
             left -= 1;
             found += 1;

@@ -108,7 +108,8 @@ fn changes(before: &Seen, now: &Seen) -> Vec<Change> {
 fn gone_by(last: &Summary) -> &'static str {
     match last.phase {
         "done" | "erased" => "removed",
-        _ => "released",
+        // It was freed, has expired, or is no longer among those that were asked for: completed, if they are those in flight.
+        _ => "gone",
     }
 }
 
@@ -166,7 +167,7 @@ mod tests {
         assert_eq!(events(&done, &done), [""; 0]);
         assert_eq!(events(&nothing, &done), ["new"]);
         assert_eq!(events(&running, &done), ["completed"]);
-        assert_eq!(events(&running, &nothing), ["released"]);
+        assert_eq!(events(&running, &nothing), ["gone"]);
         assert_eq!(events(&done, &nothing), ["removed"]);
         let lost = with(&running, |key| key.phase = "lost");
         assert_eq!(events(&running, &lost), ["lost"]);

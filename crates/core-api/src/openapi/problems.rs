@@ -72,7 +72,8 @@ fn problems(path: &str, operation: &Value, needs_token: bool) -> Vec<ApiError> {
     if id == "show_by_key" {
         problems.extend([
             ApiError::Malformed("The key cannot be used.".into()),
-            ApiError::UnknownKey,
+            ApiError::NothingByKey,
+            ApiError::NoOwners,
             ApiError::KeyPhase(
                 "The key's run has not ended, or its response was not stored, or was erased."
                     .into(),

@@ -1,6 +1,5 @@
 //! What a key has made, asked by its owner.
 
-use reqwest::header::AUTHORIZATION;
 use tempfile::tempdir;
 
 use crate::{
@@ -57,41 +56,29 @@ async fn after_422_the_owner_and_nobody_else_learns_what_its_key_made() {
 // proves: owner-asks-what-key-made
 #[tokio::test]
 async fn the_key_of_a_question_is_in_one_field_and_valid() {
-    let directory = tempdir().unwrap();
-    let server = Server::start(directory.path(), &[]);
-    let first = server.book("k", "Ann").await;
-    assert_eq!(
-        by_key(&server, None, "k").await.json()["body"],
-        first.json()
-    );
-    let quoted = server.request("GET", "/bookings/by-key");
-    let quoted = quoted.header("Idempotency-Key", format!("\"k{UNSEEN}\""));
-    assert_eq!(send(quoted).await.status, 200);
-    // On an open service credentials tell callers apart, as they do for writes.
-    let with = |request: reqwest::RequestBuilder| request.header(AUTHORIZATION, "Bearer x");
-    let key = format!("k{UNSEEN}");
-    let asked = server.request("GET", "/bookings/by-key");
-    let asked = send(with(asked.header("Idempotency-Key", &key))).await;
-    assert_eq!(asked.problem(404)["code"], "key_not_found");
-    let booked = send(with(server.write(
-        "POST",
-        "/bookings",
-        "k",
-        &booking("Ann"),
-    )))
-    .await;
-    assert_eq!(booked.status, 201);
-    let asked = server.request("GET", "/bookings/by-key");
-    let asked = send(with(asked.header("Idempotency-Key", &key))).await;
-    assert_eq!(asked.json()["body"], booked.json());
-
-    let without = server.get("/bookings/by-key").await;
-    assert_eq!(without.problem(400)["code"], "malformed");
-    for keys in [&["a,b"][..], &["a", "a"], &["a", "b"], &[""]] {
-        let mut request = server.request("GET", "/bookings/by-key");
+    let tokens = Tokens::new();
+    let ann = tokens.add(&["ann"]);
+    let server = tokens.start(&[]);
+    assert_eq!(book(&server, &ann, "k").await.status, 201);
+    let ask = |keys: &[&str]| {
+        let mut request = server.request("GET", "/bookings/by-key").bearer_auth(&ann);
         for key in keys {
             request = request.header("Idempotency-Key", *key);
         }
-        assert_eq!(send(request).await.problem(400)["code"], "malformed");
+        send(request)
+    };
+    assert_eq!(ask(&[&format!("\"k{UNSEEN}\"")]).await.status, 200);
+    for keys in [&[][..], &["a,b"], &["a", "a"], &["a", "b"], &[""]] {
+        assert_eq!(ask(keys).await.problem(400)["code"], "malformed");
     }
+}
+
+// proves: owner-asks-what-key-made, principals-are-separate
+#[tokio::test]
+async fn where_callers_are_not_known_nobody_learns_what_a_key_made() {
+    let directory = tempdir().unwrap();
+    let server = Server::start(directory.path(), &[]);
+    assert_eq!(server.book("k", "Ann").await.status, 201);
+    let asked = by_key(&server, None, "k").await;
+    assert_eq!(asked.problem(403)["code"], "tokens_needed");
 }
