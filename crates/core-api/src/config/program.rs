@@ -26,7 +26,7 @@ pub struct Program {
 /// What the program can do instead of serving.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
-    /// Checks what would go wrong with a service that has these options, and changes nothing that it stores.
+    /// Checks what would go wrong with a service that has these options; it makes and upgrades tables, as a start does.
     ///
     /// It opens the databases as the service does, claims and releases a key, and reads the settings of the servers. Tables that
     /// are missing are made, as at a start; files and secrets are not. A SQLite file is open in one process only: while

@@ -179,9 +179,11 @@ where
             };
             match replayed {
                 Ok(response) => {
-                    tally.note(match response.headers().contains_key(&config.replayed) {
-                        true => RequestOutcome::Replayed,
-                        false => RequestOutcome::ReplayFailed,
+                    let is_replay = response.headers().contains_key(&config.replayed);
+                    tally.note(if is_replay {
+                        RequestOutcome::Replayed
+                    } else {
+                        RequestOutcome::ReplayFailed
                     });
                     Ok(response)
                 }
