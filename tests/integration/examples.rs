@@ -123,7 +123,7 @@ fn tokens_shows_each_secret_once() {
             "201: a token, and its secret",
             "stored: \"1\"",
             r#"200, replayed: {"id":1,"secret":null}"#,
-            "410, replayed: token 1 was revoked",
+            "410: token 1 was revoked",
         ]
     );
 }

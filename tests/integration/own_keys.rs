@@ -45,11 +45,17 @@ pub(crate) fn routes(idempotency: &Idempotency) -> Router<Probe> {
         .route("/keys/tenants", post(take_request_of_tenant))
         .route("/keys/either", post(take_either))
         .route("/keys/own", post(take_own))
+        .route("/keys/lenient", post(place_order_leniently))
         .nest("/keys/layered", layered)
 }
 
 fn order_number(request: &KeyRequest<'_>) -> Found {
     request.member("order.number")
+}
+
+/// Takes a body that it cannot read for one without a number.
+fn lenient(request: &KeyRequest<'_>) -> Found {
+    Ok(request.member("order.number").ok().flatten())
 }
 
 fn request_id(request: &KeyRequest<'_>) -> Found {
@@ -80,6 +86,11 @@ fn tenant(head: &Parts) -> Result<Scope, Box<dyn Error + Send + Sync>> {
 
 #[idempotent(required, key = order_number)]
 async fn place_order(State(probe): State<Probe>, body: Bytes) -> Response {
+    run(&probe, body)
+}
+
+#[idempotent(key = lenient)]
+async fn place_order_leniently(State(probe): State<Probe>, body: Bytes) -> Response {
     run(&probe, body)
 }
 
@@ -450,4 +461,16 @@ async fn a_function_may_look_in_several_places() {
     Reply::to(send(&server, "/keys/either", ORDER))
         .await
         .assert_replay_of(&by_member);
+}
+
+/// The function sees no body at first, and says that there is no key.
+// proves: key-from-body-member
+#[tokio::test]
+async fn a_function_that_forgives_a_missing_body_is_asked_again_with_it() {
+    let server = installed!(TestServer::new(Backend::Memory).await);
+    let order = || send(&server, "/keys/lenient", r#"{"order":{"number":"7"}}"#);
+    let first = Reply::to(order()).await;
+    let again = Reply::to(order()).await;
+    again.assert_replay_of(&first);
+    assert_eq!(server.probe.runs(), 1);
 }

@@ -285,3 +285,17 @@ async fn the_attributes_options_are_added_to_those_of_the_constant() {
         assert_kept_for(&response, seconds, before, server.time.now());
     }
 }
+
+/// Stripe sends an event to an endpoint for each version, which may differ in their query only.
+// proves: webhook-delivery-runs-once
+#[tokio::test]
+async fn endpoints_that_differ_in_their_query_both_get_an_event() {
+    let server = installed!(TestServer::new(Backend::Memory).await);
+    for (attempt, path) in [(1, "/webhooks/stripe"), (1, "/webhooks/stripe?version=2")] {
+        let delivery = || stripe(&server, path, "evt_1", attempt, 5);
+        let first = Reply::to(delivery()).await;
+        first.assert_fresh("202 Accepted");
+        Reply::to(delivery()).await.assert_replay_of(&first);
+    }
+    assert_eq!(server.probe.runs(), 2);
+}

@@ -5,7 +5,10 @@ mod rejection;
 
 #[cfg(feature = "axum")]
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::{cell::RefCell, fmt};
+use std::{
+    cell::{Cell, RefCell},
+    fmt,
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, request::Parts};
@@ -53,6 +56,8 @@ pub struct KeyRequest<'a> {
     head: &'a Parts,
     body: Option<&'a Bytes>,
     places: RefCell<Places>,
+    /// Whether the function has asked for the body before it was read.
+    lacked_body: Cell<bool>,
 }
 
 impl<'a> KeyRequest<'a> {
@@ -79,6 +84,7 @@ impl<'a> KeyRequest<'a> {
             head,
             body,
             places: RefCell::default(),
+            lacked_body: Cell::default(),
         }
     }
 
@@ -92,7 +98,7 @@ impl<'a> KeyRequest<'a> {
     ///
     /// # Errors
     ///
-    /// If it has not been read. The function returns this error, by `?`, and is called again with the body.
+    /// If it has not been read. The function is called again with the body, whatever it returns now.
     pub fn body(&self) -> Result<&'a Bytes, KeyRejection> {
         self.places.borrow_mut().add(Place::Body);
         self.read_body()
@@ -147,6 +153,12 @@ impl<'a> KeyRequest<'a> {
         }
     }
 
+    /// Whether the function has asked for a body that was not read yet.
+    #[cfg(feature = "axum")]
+    pub(crate) fn lacked_body(&self) -> bool {
+        self.lacked_body.get()
+    }
+
     /// Where the function has looked for the key.
     #[cfg(feature = "axum")]
     pub(crate) fn into_places(self) -> Places {
@@ -154,6 +166,7 @@ impl<'a> KeyRequest<'a> {
     }
 
     fn read_body(&self) -> Result<&'a Bytes, KeyRejection> {
+        self.lacked_body.set(self.body.is_none());
         self.body.ok_or_else(KeyRejection::needs_body)
     }
 }

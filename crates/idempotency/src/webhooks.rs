@@ -79,7 +79,7 @@
 //! # Whose id it is
 //!
 //! If a layer has put a [`Scope`] into the request, such as the account whose secret has verified it, the id belongs to that scope.
-//! Otherwise it belongs to the sender and the path. So two endpoints that get the same event both run, and no other client of the
+//! Otherwise it belongs to the sender, the path and the query. So two endpoints that get the same event both run, and no other client of the
 //! service can use up an id. Give each sender its own path, or its own scope: one sender could otherwise use up ids of another.
 //! Credentials do not count, and neither does the [scope of the engine](crate::IdempotencyBuilder::with_scope).
 //!
@@ -104,7 +104,7 @@
 use std::{error::Error, time::Duration};
 
 use axum::extract::OriginalUri;
-use http::request::Parts;
+use http::{request::Parts, uri::PathAndQuery};
 
 use crate::{IdempotencyKey, Keep, KeyRejection, KeyRequest, Options, Scope};
 
@@ -211,7 +211,8 @@ pub fn stripe_event(request: &KeyRequest<'_>) -> Result<Option<IdempotencyKey>, 
     request.member("id")
 }
 
-/// The scope that a layer has determined, or otherwise one of the sender at this path.
+/// The scope that a layer has determined, or otherwise one of the sender at this path and query: Stripe has an endpoint for each version of its
+/// events registered under a query of its own.
 fn scope(head: &Parts, sender: &str) -> Result<Scope, Box<dyn Error + Send + Sync>> {
     if let Some(scope) = head.extensions.get::<Scope>() {
         return Ok(scope.clone());
@@ -220,5 +221,6 @@ fn scope(head: &Parts, sender: &str) -> Result<Scope, Box<dyn Error + Send + Syn
         Some(OriginalUri(uri)) => uri,
         None => &head.uri,
     };
-    Ok(Scope::principal(format!("{sender} at {}", uri.path())))
+    let target = uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    Ok(Scope::principal(format!("{sender} at {target}")))
 }

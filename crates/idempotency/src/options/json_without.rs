@@ -19,8 +19,8 @@
 /// dots themselves. A number is the index in an array, and `*` stands for every element or member: `items.*.sent_at`. A path to which
 /// the body has nothing changes nothing.
 ///
-/// Everything else is compared as without this option: JSON by its [value](crate::canonical_json), and the bytes of a body that is
-/// not JSON.
+/// A body that is JSON is compared by its [value](crate::canonical_json), whatever its media type says, and any other one by its bytes, a
+/// form with files too.
 ///
 /// A change of the list makes retries of stored requests whose members differ into different requests, which get 422 until those
 /// have expired. Do not name a member that decides what happens: a request with another amount under the same key would get the

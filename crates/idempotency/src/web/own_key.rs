@@ -33,12 +33,15 @@ pub(super) fn own_key(
 ) -> Result<Keyed, Problem> {
     let request = KeyRequest::read(head, body);
     let found = find(&request);
+    // Also if the function has made something else of the error: what it returns without the body may not be the key.
+    if request.lacked_body() {
+        return Ok(Keyed::InBody(find));
+    }
     let places = request.into_places();
     match found {
         Ok(None) if options.required => Err(Problem::OwnKeyMissing(places)),
         Ok(key) => Ok(key.into()),
         Err(rejection) => match rejection.kind() {
-            Kind::NeedsBody if body.is_none() => Ok(Keyed::InBody(find)),
             Kind::Key(_) | Kind::Told(_) => Err(Problem::OwnKeyMalformed(places, rejection)),
             Kind::Failed(_) | Kind::NeedsBody => {
                 tracing::error!(

@@ -19,7 +19,7 @@ use super::{
     request::Complete,
     saved_response,
 };
-use crate::{HttpConfig, Keep, engine::Replay, outcome::StoredOutcome};
+use crate::{HttpConfig, HttpRejection, Keep, engine::Replay, outcome::StoredOutcome};
 
 /// A retry gets the stored response.
 #[derive(Clone, Copy, Debug)]
@@ -120,8 +120,13 @@ pub(super) async fn replay(
     let headers = response.headers_mut();
     headers.remove(&config.replayed);
     headers.remove(&config.expires);
-    // The marker says that a retry gets no other response. A failure of the function may pass.
-    if is_stored(&response, ProducedBy::Handler, Keep::Final) {
+    if response.extensions().get::<HttpRejection>().is_none() {
+        response.headers_mut().remove(&config.problem);
+    }
+    // The marker says that this is what the run has come to. A failure of the function says nothing of that: a client that took it for
+    // the run's refusal would do the work again under another key.
+    let is_failure = response.status().is_client_error();
+    if !is_failure && is_stored(&response, ProducedBy::Handler, Keep::Final) {
         let headers = response.headers_mut();
         headers.insert(&config.replayed, HeaderValue::from_static("true"));
         saved_response::announce_expiry(config, &mut response, replay.expires_at);
