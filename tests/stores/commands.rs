@@ -72,7 +72,7 @@ async fn changes_are_followed_until_an_interrupt() {
         .args(place)
         .output();
     assert!(released.await.expect("the command runs").status.success());
-    assert_eq!(event(&mut events).await, pair("released", "running"));
+    assert_eq!(event(&mut events).await, pair("gone", "running"));
     slow.abort();
 
     let kill = format!("kill -INT {}", tail.id().expect("it runs"));
