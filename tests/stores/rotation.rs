@@ -4,31 +4,13 @@ use std::{fs, path::Path, process::Command};
 
 use reqwest::StatusCode;
 use tempfile::TempDir;
-use tests::{
-    reply::Reply,
-    servers::{postgres::PostgresServer, redis::RedisServer},
-};
+use tests::{reply::Reply, servers::redis::RedisServer};
 use tokio::task::JoinSet;
 
-use crate::service::Service;
+use crate::service::{Service, places};
 
 /// The options of each deployment, from the one before the change to the last one.
 type Deployments = [Vec<String>; 4];
-
-/// Options with the keys on this server, for each kind of server that is installed.
-async fn places() -> Vec<(Vec<String>, Box<dyn Send>)> {
-    let mut places: Vec<(Vec<String>, Box<dyn Send>)> = Vec::new();
-    if let Some(server) = RedisServer::start(&[]) {
-        let options = ["--database", "memory:", "--idempotency-store"].map(str::to_owned);
-        let options = options.into_iter().chain([server.url()]).collect();
-        places.push((options, Box::new(server)));
-    }
-    if let Some(server) = PostgresServer::shared() {
-        let url = server.url(&server.database().await);
-        places.push((vec!["--database".to_owned(), url], Box::new(())));
-    }
-    places
-}
 
 /// The files of an old and of a new secret.
 fn secrets() -> (TempDir, [String; 2]) {

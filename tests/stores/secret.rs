@@ -1,29 +1,12 @@
 //! The secret of `core-api` where several services share the keys.
 
 use std::{fs, process::Command};
-use tests::{
-    reply::Reply,
-    servers::{postgres::PostgresServer, redis::RedisServer},
-};
 
-use crate::service::Service;
+use tests::reply::Reply;
+
+use crate::service::{Service, places};
 
 const WARNING: &str = "keys are stored without a secret";
-
-/// Options with the keys on this server, for each kind of server that is installed.
-async fn places() -> Vec<(Vec<String>, Box<dyn Send>)> {
-    let mut places: Vec<(Vec<String>, Box<dyn Send>)> = Vec::new();
-    if let Some(server) = RedisServer::start(&[]) {
-        let options = ["--database", "memory:", "--idempotency-store"].map(str::to_owned);
-        let options = options.into_iter().chain([server.url()]).collect();
-        places.push((options, Box::new(server)));
-    }
-    if let Some(server) = PostgresServer::shared() {
-        let url = server.url(&server.database().await);
-        places.push((vec!["--database".to_owned(), url], Box::new(())));
-    }
-    places
-}
 
 /// Starts the service, and returns how often it warned that there is no secret.
 async fn start(options: &[&str]) -> (Service, usize) {

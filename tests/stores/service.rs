@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tests::{
     core_api::{Process, UNSEEN},
     reply::Reply,
-    servers::skip,
+    servers::{postgres::PostgresServer, redis::RedisServer, skip},
 };
 
 use crate::within_a_minute;
@@ -117,4 +117,19 @@ impl Service {
         let (status, _, log) = self.process.wait();
         (status, log)
     }
+}
+
+/// Options with the keys on this server, for each kind of server that is installed.
+pub(crate) async fn places() -> Vec<(Vec<String>, Box<dyn Send>)> {
+    let mut places: Vec<(Vec<String>, Box<dyn Send>)> = Vec::new();
+    if let Some(server) = RedisServer::start(&[]) {
+        let options = ["--database", "memory:", "--idempotency-store"].map(str::to_owned);
+        let options = options.into_iter().chain([server.url()]).collect();
+        places.push((options, Box::new(server)));
+    }
+    if let Some(server) = PostgresServer::shared() {
+        let url = server.url(&server.database().await);
+        places.push((vec!["--database".to_owned(), url], Box::new(())));
+    }
+    places
 }

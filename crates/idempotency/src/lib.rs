@@ -268,7 +268,6 @@ pub mod __model1 {
     pub use crate::engine::decision::AfterRefusedEnd;
     pub use crate::engine::decision::Asked;
     pub use crate::engine::decision::Predecessor;
-    pub use crate::engine::decision::TransactionalEnd;
     pub use crate::engine::decision::after_claim;
     pub use crate::engine::decision::after_look;
     pub use crate::engine::decision::after_refused_end;
@@ -276,8 +275,6 @@ pub mod __model1 {
     pub use crate::engine::decision::owner;
     pub use crate::engine::decision::predecessor;
     pub use crate::engine::decision::response_of_the_owner;
-    pub use crate::engine::decision::transactional_end;
-    pub use crate::engine::decision::waits_after;
     pub use crate::progress::Progress;
 }
 

@@ -108,7 +108,7 @@ pub fn after_claim(asked: &Asked, claim: Claim) -> AfterClaim {
 
 /// Whether a request that may wait does wait after this claim: if a different request holds the key, it is refused at
 /// once.
-pub fn waits_after(claim: &Claim, claimed_as: &Fingerprint) -> bool {
+pub(super) fn waits_after(claim: &Claim, claimed_as: &Fingerprint) -> bool {
     matches!(claim, Claim::InFlight { fingerprint } if fingerprint == claimed_as)
 }
 
@@ -160,7 +160,7 @@ pub fn after_look(asked: &Asked, found: Option<Record>) -> Result<AfterLook, Rej
 }
 
 /// How a run ends that has no hold in the store.
-pub enum TransactionalEnd {
+pub(super) enum TransactionalEnd {
     /// Its response is sent; the record that its transaction wrote lasts until then.
     Send(Option<SystemTime>),
     /// Another run's response counts.
@@ -172,7 +172,7 @@ pub enum TransactionalEnd {
     ClaimAndStore,
 }
 
-pub const fn transactional_end(persist: &Persist) -> TransactionalEnd {
+pub(super) const fn transactional_end(persist: &Persist) -> TransactionalEnd {
     match persist {
         Persist::AlreadyCommitted(expires_at) => TransactionalEnd::Send(Some(*expires_at)),
         Persist::OutcomeUnknown => TransactionalEnd::Send(None),

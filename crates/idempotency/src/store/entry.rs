@@ -181,12 +181,7 @@ impl Entry {
 
     /// Frees the key and spends this token, at least until then. Other spent tokens are remembered for as long as before.
     fn free(&mut self, token: &Token, until: SystemTime) {
-        if let Some(run) = self.run.take()
-            && run.token != *token
-            && run.is_spent
-        {
-            self.spent = self.spent.with(&run.token);
-        }
+        self.run = None;
         self.expires_at = if self.spent.is_empty() {
             until
         } else {
