@@ -56,6 +56,38 @@ fn every_row_has_a_test_or_a_reason_and_the_page_says_which() {
     );
 }
 
+#[test]
+fn each_attack_in_the_security_policy_has_rows_that_tests_prove() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("a workspace");
+    let policy = fs::read_to_string(root.join("SECURITY.md")).expect("a policy");
+    let proofs = scan::proofs(root, &["crates", "tests"]);
+    let is_proven = |slug: &str| proofs.iter().any(|proof| proof.slug == slug);
+
+    let attacks = policy
+        .split("\n## ")
+        .find(|section| section.starts_with("Attacks"));
+    let is_attack = |line: &&str| line.starts_with("| ") && !line.starts_with("| Attack |");
+    let attacks: Vec<_> = attacks
+        .expect("a section")
+        .lines()
+        .filter(is_attack)
+        .collect();
+    assert!(attacks.len() > 20, "{attacks:?}");
+    for attack in attacks {
+        let slugs: Vec<_> = attack.split("tests/ROWS.md#").skip(1).collect();
+        assert!(
+            !slugs.is_empty(),
+            "SECURITY.md: no row for this attack: {attack}"
+        );
+        for link in slugs {
+            let slug = link.split(')').next().expect("a slug");
+            assert!(is_proven(slug), "SECURITY.md: no test proves `{slug}`");
+        }
+    }
+}
+
 fn rows(list: &str, file: &str) -> Vec<Row> {
     let row = |(number, line): (usize, &str)| {
         let place = format!("{file}:{number}");

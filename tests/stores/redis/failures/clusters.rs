@@ -99,7 +99,8 @@ async fn a_dark_connection_to_each_node_costs_one_step_each() {
         return;
     };
     let mut holds = Vec::new();
-    for _ in 0..12 {
+    // So many that each node has some: a node that is not asked would keep its dark connection.
+    for _ in 0..48 {
         holds.push(taken(&store).await);
     }
     let mut silenced = Vec::new();
