@@ -128,6 +128,7 @@ const IDEMPOTENCY: &[Layer] = &[
         &["clock", "fingerprint", "labels", "log_text", "record"],
     ),
     ("conformance", &["fingerprint", "labels", "record", "store"]),
+    ("testing", &["clock", "fingerprint", "store"]),
     ("options", &["fingerprint", "key_source", "scope", "store"]),
     ("outcome", &["log_text", "store"]),
     ("progress", &["store"]),

@@ -75,6 +75,7 @@
 //! | `firestore` | [`FirestoreStore`] and [`FirestoreDatabase`] |
 //! | `client` | [`client`]: requests that are sent until they have their response |
 //! | `conformance` | the contract of a store, as tests to run |
+//! | `testing` | interrupts a handler at every point, and counts its effects |
 //! | `metrics` | [counters, gauges and histograms](guide::operators#metrics), by the crate `metrics` |
 //! | `full` | all of them |
 //!
@@ -115,6 +116,8 @@ mod rejection;
 mod run;
 mod scope;
 pub mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
 #[cfg(feature = "axum")]
 pub mod webhooks;
 
