@@ -47,6 +47,8 @@ mod docs;
 mod error;
 mod faults;
 mod health;
+#[cfg(all(test, feature = "sqlite"))]
+mod interrupted;
 mod json;
 mod keys;
 mod keys_command;

@@ -9,9 +9,7 @@ use axum::{
     response::{self, Response},
     routing::post,
 };
-use idempotency::{
-    Execution, Idempotency, SqliteDatabase, SqliteStore, SqliteStoreError, idempotent,
-};
+use idempotency::{Execution, Idempotency, SqliteDatabase, SqliteStoreError, Store, idempotent};
 use serde::{Deserialize, Serialize};
 
 use crate::{crash::Crash, provider::Charge};
@@ -88,11 +86,7 @@ impl Service {
 }
 
 /// Bookings and keys are in one file, so that one commit can write both.
-pub(crate) async fn app(
-    file: &Path,
-    provider: String,
-    crash: Crash,
-) -> Result<Router, SqliteStoreError> {
+pub(crate) async fn open(file: &Path) -> Result<SqliteDatabase, SqliteStoreError> {
     let database = SqliteDatabase::open(file)?;
     database
         .write(|connection| {
@@ -101,14 +95,23 @@ pub(crate) async fn app(
             )
         })
         .await?;
-    let idempotency = Idempotency::new(SqliteStore::new(database.clone())?);
-    Ok(Router::new()
+    Ok(database)
+}
+
+/// The store is an argument, so that a test can interrupt its calls.
+pub(crate) fn app(
+    database: SqliteDatabase,
+    store: impl Store,
+    provider: String,
+    crash: Crash,
+) -> Router {
+    Router::new()
         .route("/bookings", post(book))
-        .layer(Extension(idempotency))
+        .layer(Extension(Idempotency::new(store)))
         .with_state(Service {
             database,
             client: reqwest::Client::new(),
             provider,
             crash,
-        }))
+        })
 }

@@ -6,6 +6,7 @@ use std::{
     process::{ExitStatus, Stdio},
 };
 
+use idempotency::SqliteStore;
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     net::TcpListener,
@@ -47,7 +48,9 @@ impl Service {
 
 /// The other role: serves bookings, and writes its address as its only line.
 pub(crate) async fn serve(file: &Path, provider: String) -> Result<(), Box<dyn std::error::Error>> {
-    let app = bookings::app(file, provider, Crash::from_environment()).await?;
+    let database = bookings::open(file).await?;
+    let store = SqliteStore::new(database.clone())?;
+    let app = bookings::app(database, store, provider, Crash::from_environment());
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("http://{}", listener.local_addr()?);
     Ok(axum::serve(listener, app).await?)

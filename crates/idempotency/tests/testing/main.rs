@@ -1,5 +1,15 @@
 //! Handlers that are interrupted everywhere, right ones and wrong ones.
 
+// The example's handler, as it is.
+#[path = "../../examples/payment/bookings.rs"]
+mod bookings;
+#[expect(dead_code, reason = "nothing here tells the service to die")]
+#[path = "../../examples/payment/crash.rs"]
+mod crash;
+mod payment;
+#[expect(dead_code, reason = "requests are not counted here")]
+#[path = "../../examples/payment/provider.rs"]
+mod provider;
 mod rows;
 
 use std::{
