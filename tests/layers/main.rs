@@ -96,6 +96,11 @@ const CORE_API: &[Layer] = &[
             "traces",
         ],
     ),
+    // Only among tests.
+    (
+        "interrupted",
+        &["app", "config", "database", "keys", "probe", "router"],
+    ),
     (
         "check_command",
         &[
