@@ -63,7 +63,7 @@ fn request() -> Request<Body> {
 }
 
 fn report<T: 'static>(
-    handler: impl Handler<T, Provider> + Copy + Sync,
+    handler: impl Handler<T, Provider> + Copy,
     effects: impl Fn(&Provider) -> usize + Copy + Send + 'static,
 ) -> Report {
     interrupt_everywhere(move || {
