@@ -108,6 +108,71 @@ impl Tokens {
         );
         assert_eq!(get(&self.ann, &path(&first)).await.status, 404);
     }
+
+    /// Asserts that a subject may use three new keys in a minute and have two live ones, and that this is all it is refused.
+    async fn are_limited(&self, options: &[&str], variables: &[(&str, &str)]) {
+        let refused = |refused: Reply, code: &str| {
+            assert_eq!(refused.status, 429, "{refused:?}");
+            let problem: Value = serde_json::from_slice(&refused.body).expect("a problem");
+            assert_eq!(problem["code"], code, "{problem}");
+            let seconds = refused.header("retry-after").expect("a field");
+            assert_eq!(seconds, problem["retry_after"].to_string());
+            seconds.parse::<u64>().expect("seconds")
+        };
+        for (limit, allowed, code, waits) in [
+            (
+                "--max-new-keys-per-minute",
+                3,
+                "idempotency_too_many_new_keys",
+                1..=20,
+            ),
+            (
+                "--max-live-keys",
+                2,
+                "idempotency_too_many_keys",
+                3500..=3800,
+            ),
+        ] {
+            let number = allowed.to_string();
+            let options = [options, &[limit, number.as_str()]].concat();
+            let service = self.start(&options, variables);
+            let book = |token: &str, key: &str| {
+                Reply::to(service.booking(&format!("{key}{limit}")).bearer_auth(token))
+            };
+            let mut booked = Vec::new();
+            for key in 0..allowed {
+                let reply = book(&self.ann, &key.to_string()).await;
+                assert_eq!(reply.status, 201, "{reply:?}");
+                booked.push(reply);
+            }
+            for _ in 0..2 {
+                let seconds = refused(book(&self.ann, "more").await, code);
+                assert!(waits.contains(&seconds), "{limit}: {seconds}");
+            }
+            for (key, first) in booked.iter().enumerate() {
+                let retry = book(&self.ann, &key.to_string()).await;
+                assert_eq!((retry.is_replay(), &retry.body), (true, &first.body));
+            }
+            assert_eq!(book(&self.bob, "0").await.status, 201);
+            let keys = service.request(Method::GET, "/admin/keys?limit=1000");
+            let keys = Reply::to(keys.bearer_auth(&self.chief)).await;
+            let keys: Vec<Value> = serde_json::from_slice(&keys.body).expect("keys");
+            let of_limit = keys.len() - if limit == "--max-live-keys" { 4 } else { 0 };
+            assert_eq!(
+                of_limit,
+                allowed + 1,
+                "nothing is stored for a refused request"
+            );
+            let metrics = Reply::to(service.request(Method::GET, "/metrics")).await;
+            let metrics = String::from_utf8(metrics.body.to_vec()).expect("text");
+            let outcome = match limit {
+                "--max-live-keys" => "too_many_live_keys",
+                _ => "too_many_new_keys",
+            };
+            let counted = format!("idempotency_requests_total{{outcome=\"{outcome}\"}} 2");
+            assert!(metrics.contains(&counted), "{metrics}");
+        }
+    }
 }
 
 fn id(booking: &Reply) -> String {
@@ -147,6 +212,37 @@ async fn subjects_are_separate_with_their_keys_in_redis() {
     let (tokens, url) = (Tokens::new(), redis.url());
     let options = ["--database", "memory:", "--idempotency-store", &url];
     tokens.are_separate(&tokens.start(&options, &[])).await;
+}
+
+// proves: new-keys-limited, live-keys-limited
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_subject_that_sends_too_many_keys_is_refused_in_postgres() {
+    let Some(url) = database().await else { return };
+    Tokens::new().are_limited(&["--database", &url], &[]).await;
+}
+
+// proves: new-keys-limited, live-keys-limited
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_subject_that_sends_too_many_keys_is_refused_in_firestore() {
+    let Some(emulator) = FirestoreEmulator::shared() else {
+        return;
+    };
+    let address = emulator.address();
+    let url = format!("firestore://{}", unused_project());
+    let variables = [("FIRESTORE_EMULATOR_HOST", address.as_str())];
+    let options = ["--database", url.as_str()];
+    Tokens::new().are_limited(&options, &variables).await;
+}
+
+// proves: new-keys-limited, live-keys-limited
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_subject_that_sends_too_many_keys_is_refused_with_its_keys_in_redis() {
+    let Some(redis) = RedisServer::start(&[]) else {
+        return;
+    };
+    let url = redis.url();
+    let options = ["--database", "memory:", "--idempotency-store", &url];
+    Tokens::new().are_limited(&options, &[]).await;
 }
 
 /// Tables of version 1 had no owner.

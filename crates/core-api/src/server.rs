@@ -124,6 +124,12 @@ impl Server {
         if tokens.is_some() {
             builder = builder.with_scope(caller::scope);
         }
+        if let Some(keys) = limits.max_new_keys_per_minute {
+            builder = builder.with_max_new_keys_per_scope(keys, Duration::from_secs(60));
+        }
+        if let Some(keys) = limits.max_live_keys {
+            builder = builder.with_max_live_keys_per_scope(size(keys));
+        }
         let idempotency = builder.build();
         if config.fault_injection {
             tracing::warn!("clients can inject failures: --fault-injection is on");

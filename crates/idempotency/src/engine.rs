@@ -22,6 +22,7 @@ mod request_outcome;
 mod resolve;
 mod resolve_lost;
 mod rotation;
+mod scope_limits;
 mod shutdown;
 mod store_timeout;
 mod sweep;
@@ -59,6 +60,7 @@ use claimed_run::RecordedClaim;
 use decision::AfterClaim;
 use local_locks::{LocalLock, LocalLocks};
 use rotation::OtherSecret;
+use scope_limits::ScopeLimits;
 use waiting::WaitingRoom;
 
 pub(crate) use active_runs::MAX_EXECUTION;
@@ -118,6 +120,8 @@ struct Engine {
     active_runs: Arc<ActiveRuns>,
     local_locks: Arc<LocalLocks>,
     running: Arc<Semaphore>,
+    /// `None` where no scope has a limit.
+    scope_limits: Option<Arc<ScopeLimits>>,
     waiting: Arc<WaitingRoom>,
     scopes: RandomState,
     sweeper: sweep::Sweeper,
@@ -273,6 +277,7 @@ impl Idempotency {
                 sent_at,
                 withdrawal,
                 place,
+                admission,
             } = claimed;
             match decision::after_claim(&operation.asked, claim) {
                 AfterClaim::Run { attempt, progress } => {
@@ -290,6 +295,7 @@ impl Idempotency {
                         claim: Some(claim),
                         local_lock,
                         place,
+                        admission,
                         guard,
                     }));
                 }

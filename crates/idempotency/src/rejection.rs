@@ -1,4 +1,4 @@
-use std::{error::Error, fmt};
+use std::{error::Error, fmt, time::Duration};
 
 use crate::StoreError;
 
@@ -25,6 +25,20 @@ pub enum Rejection {
     /// The number of concurrent runs is at the limit of
     /// [`with_max_running`](crate::IdempotencyBuilder::with_max_running).
     Busy,
+    /// The scope has used as many new keys as
+    /// [`with_max_new_keys_per_scope`](crate::IdempotencyBuilder::with_max_new_keys_per_scope) allows for now.
+    #[non_exhaustive]
+    TooManyNewKeys {
+        /// When the scope may use the next one.
+        retry_after: Duration,
+    },
+    /// The scope has as many live keys as
+    /// [`with_max_live_keys_per_scope`](crate::IdempotencyBuilder::with_max_live_keys_per_scope) allows.
+    #[non_exhaustive]
+    TooManyLiveKeys {
+        /// When the first of them expires; zero if all of them are those of requests that run.
+        retry_after: Duration,
+    },
     /// The scope is a principal with an empty name, so the key's owner is not known.
     NoPrincipal,
     /// The engine is shutting down.
@@ -62,6 +76,10 @@ impl fmt::Display for Rejection {
                 formatter.write_str("the work ran, but the value that counts is not known")
             }
             Self::Busy => formatter.write_str("too many requests are running"),
+            Self::TooManyNewKeys { .. } => {
+                formatter.write_str("the scope uses new keys too fast")
+            }
+            Self::TooManyLiveKeys { .. } => formatter.write_str("the scope has too many live keys"),
             Self::NoPrincipal => formatter.write_str("the principal of the scope has no name"),
             Self::ShuttingDown => formatter.write_str("the service is shutting down"),
             Self::Panicked => formatter.write_str("the work panicked"),

@@ -6,7 +6,14 @@ use std::{fmt, hash::RandomState, sync::Arc, time::Duration};
 use http::request::Parts;
 use tokio::sync::Semaphore;
 
-use super::{Engine, Idempotency, active_runs::ActiveRuns, metrics, rotation::OtherSecret, sweep};
+use super::{
+    Engine, Idempotency,
+    active_runs::ActiveRuns,
+    metrics,
+    rotation::OtherSecret,
+    scope_limits::{Rate, ScopeLimits},
+    sweep,
+};
 #[cfg(feature = "axum")]
 use crate::{HttpConfig, Scope};
 use crate::{
@@ -30,6 +37,8 @@ pub struct IdempotencyBuilder {
     other_secret: Option<OtherSecret>,
     sweep_every: Duration,
     max_running: usize,
+    rate_per_scope: Option<Rate>,
+    max_live_per_scope: Option<usize>,
     defaults: Options,
     #[cfg(feature = "axum")]
     http: HttpConfig,
@@ -46,6 +55,8 @@ impl IdempotencyBuilder {
             other_secret: None,
             sweep_every: Duration::from_secs(300),
             max_running: Semaphore::MAX_PERMITS,
+            rate_per_scope: None,
+            max_live_per_scope: None,
             defaults: Options::new(),
             #[cfg(feature = "axum")]
             http: HttpConfig::default(),
@@ -169,6 +180,63 @@ impl IdempotencyBuilder {
     pub fn with_max_running(mut self, max: usize) -> Self {
         assert!(max > 0, "with a limit of zero nothing would ever run");
         self.max_running = max.min(Semaphore::MAX_PERMITS);
+        self
+    }
+
+    /// Limits how many new keys each scope may use: `max` in each `per`, all at once or spread out. By default there is no limit.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use idempotency::{Idempotency, MemoryStore};
+    ///
+    /// // Six hundred new keys a minute, and at most fifty thousand whose responses are stored.
+    /// let idempotency = Idempotency::builder(MemoryStore::new())
+    ///     .with_max_new_keys_per_scope(600, Duration::from_secs(60))
+    ///     .with_max_live_keys_per_scope(50_000)
+    ///     .build();
+    /// ```
+    ///
+    /// Above it a request with a new key is refused with
+    /// [`Rejection::TooManyNewKeys`](crate::Rejection::TooManyNewKeys), 429 and `Retry-After`, and nothing is stored for it. Old
+    /// keys are not limited: their responses are replayed, a duplicate of a running request gets its usual response, and a
+    /// lost run is taken over. Other scopes are not affected. A key whose run failed, and that is free again, counts as new.
+    ///
+    /// The limit holds with every store, because the engine counts in its process, and it begins anew with the process. Several
+    /// processes allow as many keys each, so give each its part.
+    ///
+    /// # Panics
+    ///
+    /// If one of the two is zero.
+    #[must_use]
+    pub fn with_max_new_keys_per_scope(mut self, max: u32, per: Duration) -> Self {
+        assert!(
+            max > 0 && !per.is_zero(),
+            "with a limit of zero nothing would ever run"
+        );
+        self.rate_per_scope = Some(Rate::new(max, per));
+        self
+    }
+
+    /// Limits how many live keys each scope may have: those whose requests run, and those whose responses are stored and
+    /// have not expired. By default there is no limit.
+    ///
+    /// Above it a request with a new key is refused with
+    /// [`Rejection::TooManyLiveKeys`](crate::Rejection::TooManyLiveKeys), 429 and `Retry-After`. For the rest it is like the limit
+    /// of [new keys](Self::with_max_new_keys_per_scope), and is counted in the same place: of the records that other processes
+    /// have stored, or this one before it was started again, the engine knows nothing. A key that an operator frees counts until it
+    /// would have expired. So with both limits no scope has more records than the number of processes times the smaller
+    /// of this limit and what the other one allows in a ttl, plus what was stored before a restart.
+    ///
+    /// [`MemoryStore`](crate::MemoryStore) and the SQLite store also limit the bytes of each scope, exactly and without this.
+    ///
+    /// # Panics
+    ///
+    /// If it is zero.
+    #[must_use]
+    pub fn with_max_live_keys_per_scope(mut self, max: usize) -> Self {
+        assert!(max > 0, "with a limit of zero nothing would ever run");
+        self.max_live_per_scope = Some(max);
         self
     }
 
@@ -307,6 +375,11 @@ impl IdempotencyBuilder {
             other_secret: self.other_secret,
             local_locks: Arc::default(),
             running: Arc::new(Semaphore::new(self.max_running)),
+            scope_limits: (self.rate_per_scope.is_some() || self.max_live_per_scope.is_some())
+                .then(|| {
+                    let limits = ScopeLimits::new(self.rate_per_scope, self.max_live_per_scope);
+                    Arc::new(limits)
+                }),
             waiting: Arc::default(),
             scopes: RandomState::new(),
             sweeper: sweep::Sweeper::default(),

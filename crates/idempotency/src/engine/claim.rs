@@ -14,6 +14,7 @@ use tracing::Instrument;
 use super::{
     Idempotency,
     active_runs::{ActiveRuns, RunGuard},
+    scope_limits::Admission,
     store_timeout::{STORE_TIMEOUT, with_store_timeout},
 };
 use crate::{
@@ -39,6 +40,8 @@ pub(super) struct Claimed {
     pub(super) withdrawal: Option<Withdrawal>,
     /// A place among the concurrent runs, if the claim was won for a run.
     pub(super) place: Option<OwnedSemaphorePermit>,
+    /// What its scope may take, if the claim was won for a new key and scopes have limits.
+    pub(super) admission: Option<Admission>,
 }
 
 /// Withdraws a claim in the background when it is dropped, unless the run has [begun](Self::cancel).
@@ -117,6 +120,7 @@ impl Future for Claiming {
             sent_at,
             withdrawal,
             place: None,
+            admission: None,
         }))
     }
 }

@@ -9,8 +9,8 @@ use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 use super::{
     Executed, Finished, Idempotency, NamedBy, Operation, Replay, RequestOutcome, Tally, WorkResult,
     active_runs::RunGuard, claim::Withdrawal, decision, detach_on_drop::DetachOnDrop, finish,
-    finish::Held, local_locks::LocalLock, metrics::Running, store_timeout::with_store_timeout,
-    tally, transactional,
+    finish::Held, local_locks::LocalLock, metrics::Running, scope_limits::Admission,
+    store_timeout::with_store_timeout, tally, transactional,
 };
 use crate::{
     Rejection,
@@ -31,6 +31,8 @@ pub(crate) struct ClaimedRun<'a> {
     pub(super) local_lock: Option<LocalLock>,
     /// Its place among the concurrent runs.
     pub(super) place: Option<OwnedSemaphorePermit>,
+    /// What its scope may take, if the key is new and scopes have limits.
+    pub(super) admission: Option<Admission>,
     pub(super) guard: RunGuard,
 }
 
@@ -63,16 +65,24 @@ impl ClaimedRun<'_> {
             claim,
             local_lock,
             place,
+            admission,
             mut guard,
         } = self;
         let fingerprint = operation.asked.fingerprint;
         let engine = idempotency.clone();
         tally.record(operation.id);
         let mut counted = tally.hand_over();
+        let ttl = hold.ttl;
+        let count = move |mut ending: WorkResult<R>| {
+            if let Some(admission) = admission {
+                ending.persist = admission.settle(ending.persist, ttl);
+            }
+            ending
+        };
         let run = async move {
             let Some(claim) = claim else {
                 let running = Running::start();
-                let ending = work.await;
+                let ending = count(work.await);
                 drop(running);
                 let outcome = tally::of_run(&ending.persist);
                 let finished =
@@ -104,7 +114,7 @@ impl ClaimedRun<'_> {
             }
             withdrawal.into_iter().for_each(Withdrawal::cancel);
             let running = Running::start();
-            let ending = work.await;
+            let ending = count(work.await);
             drop(running);
             let outcome = tally::of_run(&ending.persist);
             let held = Held::new(hold, fingerprint, guard);

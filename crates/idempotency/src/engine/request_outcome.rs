@@ -29,6 +29,8 @@ pub(crate) enum RequestOutcome {
     StoreError,
     StoreFull,
     ScopeFull,
+    TooManyNewKeys,
+    TooManyLiveKeys,
     Busy,
     ShuttingDown,
     Misconfigured,
@@ -39,7 +41,7 @@ pub(crate) enum RequestOutcome {
 
 impl RequestOutcome {
     #[cfg(feature = "metrics")]
-    pub(super) const ALL: [Self; 26] = [
+    pub(super) const ALL: [Self; 28] = [
         Self::Executed,
         Self::Released,
         Self::Suspended,
@@ -60,6 +62,8 @@ impl RequestOutcome {
         Self::StoreError,
         Self::StoreFull,
         Self::ScopeFull,
+        Self::TooManyNewKeys,
+        Self::TooManyLiveKeys,
         Self::Busy,
         Self::ShuttingDown,
         Self::Misconfigured,
@@ -90,6 +94,8 @@ impl RequestOutcome {
             Self::StoreError => "store_error",
             Self::StoreFull => "store_full",
             Self::ScopeFull => "scope_full",
+            Self::TooManyNewKeys => "too_many_new_keys",
+            Self::TooManyLiveKeys => "too_many_live_keys",
             Self::Busy => "busy",
             Self::ShuttingDown => "shutting_down",
             Self::Misconfigured => "misconfigured",
@@ -121,6 +127,8 @@ impl From<&Rejection> for RequestOutcome {
             // Only a run that has lost its key is told so.
             Rejection::ResponseUnavailable => Self::Lost,
             Rejection::Busy => Self::Busy,
+            Rejection::TooManyNewKeys { .. } => Self::TooManyNewKeys,
+            Rejection::TooManyLiveKeys { .. } => Self::TooManyLiveKeys,
             Rejection::ShuttingDown => Self::ShuttingDown,
             Rejection::Panicked => Self::Panicked,
             Rejection::NoPrincipal | Rejection::NotCommitted => Self::Misconfigured,

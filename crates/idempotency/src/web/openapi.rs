@@ -2,7 +2,7 @@
 
 mod key_parameter;
 
-use std::{collections::BTreeMap, error::Error, fmt};
+use std::{collections::BTreeMap, error::Error, fmt, time::Duration};
 
 use http::{HeaderName, Method, StatusCode};
 use serde_json::{Map, Value, json};
@@ -78,7 +78,7 @@ impl Idempotency {
         if let Some(responses) = object(operation, "responses") {
             mark_replays(responses, config, &options);
             if is_own {
-                add_problems(responses, config, &options);
+                add_problems(responses, config, &options, self.limits_new_keys());
             }
         }
         operation.insert("x-idempotency".into(), policy(config, &options));
@@ -177,9 +177,10 @@ fn add_problems(
     responses: &mut Map<String, Value>,
     config: &HttpConfig,
     options: &EffectiveOptions,
+    limits_new_keys: bool,
 ) {
     let mut by_status = BTreeMap::<u16, Vec<HttpRejection>>::new();
-    for problem in problems(options) {
+    for problem in problems(options, limits_new_keys) {
         let rejection = problem.describe(config);
         by_status
             .entry(rejection.status().as_u16())
@@ -226,7 +227,7 @@ fn add_problems(
 }
 
 /// The refusals that the operation can come to.
-fn problems(options: &EffectiveOptions) -> Vec<Problem> {
+fn problems(options: &EffectiveOptions, limits_new_keys: bool) -> Vec<Problem> {
     let mut problems = vec![
         Problem::KeyMalformed(KeyError::Character),
         Problem::KeyMalformed(KeyError::TooLong),
@@ -251,6 +252,11 @@ fn problems(options: &EffectiveOptions) -> Vec<Problem> {
         Problem::CommitFailed,
         Problem::CommitUnknown { is_shared: true },
     ];
+    if limits_new_keys {
+        problems.push(Problem::TooManyNewKeys {
+            retry_after: Duration::ZERO,
+        });
+    }
     if options.required {
         problems.push(Problem::KeyMissing);
     }

@@ -1,5 +1,7 @@
 //! Every refusal that a client can get, in one place.
 
+use std::time::Duration;
+
 use http::{HeaderValue, StatusCode};
 
 use super::request::NO_SCOPE;
@@ -29,7 +31,14 @@ pub(super) enum Problem {
     },
     ResponseErased,
     StoreUnavailable(StoreError),
+    /// Of the caller's share of the store.
     TooManyKeys,
+    TooManyNewKeys {
+        retry_after: Duration,
+    },
+    TooManyLiveKeys {
+        retry_after: Duration,
+    },
     Busy,
     ShuttingDown,
     CommitFailed,
@@ -64,6 +73,8 @@ impl Problem {
             Self::ResponseErased => RequestOutcome::Erased,
             Self::StoreUnavailable(error) => RequestOutcome::of_store_error(error.kind()),
             Self::TooManyKeys => RequestOutcome::ScopeFull,
+            Self::TooManyNewKeys { .. } => RequestOutcome::TooManyNewKeys,
+            Self::TooManyLiveKeys { .. } => RequestOutcome::TooManyLiveKeys,
             Self::Busy => RequestOutcome::Busy,
             Self::ShuttingDown => RequestOutcome::ShuttingDown,
             Self::ResponseUnavailable => RequestOutcome::Lost,
@@ -200,7 +211,7 @@ impl Problem {
                 )
                 .with_retry_after(if full { 30 } else { 1 })
             }
-            Self::TooManyKeys => HttpRejection::new(
+            Self::TooManyKeys | Self::TooManyLiveKeys { .. } => HttpRejection::new(
                 StatusCode::TOO_MANY_REQUESTS,
                 "too-many-keys",
                 "idempotency_too_many_keys",
@@ -208,7 +219,19 @@ impl Problem {
                 "This attempt had no effect, because the service stores as many keys of this caller as it can. Retry later with the \
                  same key, and send fewer requests with new keys.",
             )
-            .with_retry_after(30),
+            .with_retry_after(match self {
+                Self::TooManyLiveKeys { retry_after } => seconds(*retry_after),
+                _ => 30,
+            }),
+            Self::TooManyNewKeys { retry_after } => HttpRejection::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too-many-keys",
+                "idempotency_too_many_new_keys",
+                "Too many new keys are sent",
+                "This attempt had no effect, because this caller sends new keys faster than the service accepts them. Retry later \
+                 with the same key.",
+            )
+            .with_retry_after(seconds(*retry_after)),
             Self::Busy => HttpRejection::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "busy",
@@ -290,6 +313,12 @@ impl Problem {
     }
 }
 
+/// The whole seconds that a client has to wait for this, and at least one.
+fn seconds(time: Duration) -> u32 {
+    let seconds = time.as_millis().div_ceil(1000).max(1);
+    seconds.try_into().unwrap_or(u32::MAX)
+}
+
 /// What the client learns of an engine's refusal. The log has the rest, written only here.
 impl From<Rejection> for Problem {
     fn from(refusal: Rejection) -> Self {
@@ -302,6 +331,8 @@ impl From<Rejection> for Problem {
             Rejection::NotStored => Self::ResponseNotStored { location: None },
             Rejection::Erased => Self::ResponseErased,
             Rejection::Busy => Self::Busy,
+            Rejection::TooManyNewKeys { retry_after } => Self::TooManyNewKeys { retry_after },
+            Rejection::TooManyLiveKeys { retry_after } => Self::TooManyLiveKeys { retry_after },
             Rejection::ShuttingDown => Self::ShuttingDown,
             Rejection::Panicked => Self::HandlerPanicked,
             Rejection::NotCommitted => Self::Misconfigured(NOT_COMMITTED),

@@ -28,6 +28,7 @@ mod outcomes;
 mod renewals;
 mod rotation;
 mod rotation_failures;
+mod scope_limits;
 mod sealed;
 mod settings;
 mod stopping;
