@@ -80,6 +80,7 @@ const CORE_API: &[Layer] = &[
         "server",
         &[
             "app",
+            "bookings",
             "caller",
             "config",
             "connections",

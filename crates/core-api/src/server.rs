@@ -16,7 +16,7 @@ use crate::metrics;
 use crate::traces;
 use crate::{
     app::App,
-    caller,
+    bookings, caller,
     config::{Config, DatabaseUrl, StoreUrl},
     connections::{self, ConnectionLimits},
     cors,
@@ -119,6 +119,11 @@ impl Server {
             http.with_traceresponse(traces::current)
         } else {
             http
+        };
+        // Where callers are not known, no key has an owner who could ask.
+        let http = match tokens {
+            Some(_) => http.with_key_lookup(bookings::by_key::PATH),
+            None => http,
         };
         let mut builder = keys::engine(store, &secrets).with_http(http.clone());
         if tokens.is_some() {

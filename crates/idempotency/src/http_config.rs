@@ -39,6 +39,8 @@ pub struct HttpConfig {
     pub(crate) problem: HeaderName,
     pub(crate) key_syntax: KeySyntax,
     pub(crate) docs: Box<str>,
+    /// Where a caller asks what its key made, if the service has such a route.
+    pub(crate) key_lookup: Option<Box<str>>,
     /// The second field that may carry the key, while clients change over.
     pub(crate) former_key: Option<HeaderName>,
     pub(crate) credentials: Credentials,
@@ -67,6 +69,7 @@ impl HttpConfig {
             problem: HeaderName::from_static("idempotency-problem"),
             key_syntax: KeySyntax::QuotedOrBare,
             docs: "https://docs.rs/idempotency/latest/idempotency/problems/index.html".into(),
+            key_lookup: None,
             former_key: None,
             credentials: Credentials::default(),
             warned: Arc::default(),
@@ -211,6 +214,34 @@ impl HttpConfig {
     #[must_use]
     pub fn with_docs(mut self, url: &str) -> Self {
         self.docs = url.into();
+        self
+    }
+
+    /// Sets the URL at which a caller asks what its key made, such as `/bookings/by-key`. The problem
+    /// [`key-reused`](crate::problems#key-reused), 422, then has a second `Link` to it, with `rel="related"`, and names it in its `detail`:
+    /// a client that used its key for another request has lost what the first one made.
+    ///
+    /// ```
+    /// use idempotency::HttpConfig;
+    ///
+    /// let http = HttpConfig::new().with_key_lookup("/bookings/by-key");
+    /// ```
+    ///
+    /// The application has the route: a GET with the key in the same field, for the key's owner only.
+    /// [`record_ids`](crate::Idempotency::record_ids) and [`stored_response`](crate::Idempotency::stored_response) find the
+    /// response. The URL may be relative, and has no key in it, because URLs are logged.
+    ///
+    /// # Panics
+    ///
+    /// If a header field cannot contain it in angle brackets.
+    #[must_use]
+    pub fn with_key_lookup(mut self, url: &str) -> Self {
+        let is_url = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'<' | b'>' | b'"');
+        assert!(
+            !url.is_empty() && url.bytes().all(is_url),
+            "with_key_lookup({url:?}): a URL has visible ASCII characters only, without quotes and angle brackets"
+        );
+        self.key_lookup = Some(url.into());
         self
     }
 

@@ -7,6 +7,15 @@ use crate::{
     tokens::{Tokens, book},
 };
 
+/// The second link of a problem.
+#[track_caller]
+fn related(reply: &Reply) -> &str {
+    let links = reply.headers.get_all("link").iter();
+    let mut links = links.map(|link| link.to_str().unwrap());
+    let related = links.find(|link| link.contains("rel=\"related\""));
+    related.expect("a link")
+}
+
 async fn by_key(server: &Server, token: Option<&str>, key: &str) -> Reply {
     let key = format!("{key}{UNSEEN}");
     let mut request = server.request("GET", "/bookings/by-key");
@@ -28,7 +37,21 @@ async fn after_422_the_owner_and_nobody_else_learns_what_its_key_made() {
     let first = book(&server, &ann, "k").await;
     assert_eq!(first.status, 201);
     let other = server.write("POST", "/bookings", "k", &booking("Cid"));
-    assert_eq!(send(other.bearer_auth(&ann)).await.status, 422);
+    let refused = send(other.bearer_auth(&ann)).await;
+    assert!(related(&refused).starts_with("</bookings/by-key>; rel=\"related\""));
+    let problem = refused.problem(422);
+    assert!(
+        problem["detail"]
+            .as_str()
+            .unwrap()
+            .contains("GET /bookings/by-key"),
+        "{problem}"
+    );
+    // The page that explains it is linked as well, and other problems have nothing more than that.
+    assert_eq!(refused.headers.get_all("link").iter().count(), 2);
+    let malformed = book(&server, &ann, "two words").await;
+    malformed.problem(400);
+    assert_eq!(malformed.headers.get_all("link").iter().count(), 1);
 
     for token in [&ann, &ann_reads] {
         let made = by_key(&server, Some(token), "k").await;
@@ -81,4 +104,8 @@ async fn where_callers_are_not_known_nobody_learns_what_a_key_made() {
     assert_eq!(server.book("k", "Ann").await.status, 201);
     let asked = by_key(&server, None, "k").await;
     assert_eq!(asked.problem(403)["code"], "tokens_needed");
+    let reused = server.book("k", "Cid").await;
+    let problem = reused.problem(422);
+    assert!(!problem["detail"].as_str().unwrap().contains("by-key"));
+    assert_eq!(reused.headers.get_all("link").iter().count(), 1);
 }

@@ -218,6 +218,17 @@ fn add_problems(
         headers.entry(title_case(&config.problem)).or_insert_with(|| {
             json!({ "description": "If idempotency is the reason: the `code` of the problem.", "schema": { "type": "string" } })
         });
+        if let Some(url) = &config.key_lookup
+            && status == StatusCode::UNPROCESSABLE_ENTITY.as_u16()
+        {
+            headers.entry("Link").or_insert_with(|| {
+                json!({
+                    "description": format!("With rel=\"related\": where the owner of the key asks what it made, {url}. With \
+                        rel=\"describedby\": the page that explains the problem."),
+                    "schema": { "type": "string" },
+                })
+            });
+        }
         if may_retry {
             headers.entry("Retry-After").or_insert_with(|| {
                 json!({ "description": "After how many seconds to send the same request again.", "schema": { "type": "integer", "minimum": 0 } })

@@ -157,8 +157,13 @@ impl Problem {
                 "key-reused",
                 "idempotency_key_reused",
                 "Idempotency-Key is already used",
-                "This key was used for a different request. A retry has the same method, path, query, media type and body, and the \
-                 same cookies where nothing else identifies the caller. Use a new key for a new or corrected request.",
+                &format!(
+                    "This key was used for a different request. A retry has the same method, path, query, media type and body, and the \
+                     same cookies where nothing else identifies the caller. Use a new key for a new or corrected request.{}",
+                    config.key_lookup.as_ref().map_or_else(String::new, |url| {
+                        format!(" GET {url} with this key says what the first request got.")
+                    }),
+                ),
             ),
             Self::KeyIncomparable => HttpRejection::new(
                 StatusCode::CONFLICT,

@@ -30,9 +30,13 @@ impl Problem {
         let mut response = document(config, &rejection);
         if let Self::ResponseNotStored {
             location: Some(location),
-        } = self
+        } = &self
         {
+            let location = location.clone();
             response.headers_mut().insert(header::LOCATION, location);
+        }
+        if let (Self::KeyReused, Some(url)) = (&self, &config.key_lookup) {
+            add_lookup(&mut response, url);
         }
         customized(config, rejection, response)
     }
@@ -142,5 +146,13 @@ fn set_link(response: &mut Response, rejection: &HttpRejection) {
     );
     if let Ok(link) = link.try_into() {
         response.headers_mut().insert(header::LINK, link);
+    }
+}
+
+/// Links to where the owner of a key asks what it made (RFC 8288).
+fn add_lookup(response: &mut Response, url: &str) {
+    let link = format!("<{url}>; rel=\"related\"; title=\"What this key made\"");
+    if let Ok(link) = link.try_into() {
+        response.headers_mut().append(header::LINK, link);
     }
 }
