@@ -1,5 +1,7 @@
 //! The secret of keys in an SQLite file, which only this process has open.
 
+mod former;
+
 use std::{
     fs::canonicalize,
     path::{Path, PathBuf},
@@ -12,6 +14,7 @@ use super::{
     Failure, OtherFile, OtherSecret, Secret, SecretError, SecretFiles, Secrets, WITHOUT_SECRET,
     file::SecretFile,
 };
+use former::Former;
 
 /// The file of the secret has the name of the database with this at its end.
 const SUFFIX: &str = ".secret";
@@ -43,17 +46,24 @@ pub(crate) async fn of_database(
         is_named,
         may_make,
     };
+    let own_error = |source| SecretError::own(own.path(), source);
     let found = asked.find(other).await;
     let secrets = found.map_err(|error| match (error, &files.other) {
         (Mistake::Other(source), Some(other)) => other.error(source),
-        (Mistake::Other(source) | Mistake::Own(source), _) => SecretError::own(own.path(), source),
+        (Mistake::Other(source) | Mistake::Own(source), _) => own_error(source),
     })?;
     if let Some(other) = &files.other {
         other.check(&secrets)?;
     }
+    if let Some(mistake) = asked.forgotten(&secrets).await.map_err(own_error)? {
+        return Err(match &files.other {
+            Some(other) => other.error(mistake),
+            None => own_error(mistake.into()),
+        });
+    }
     if may_make {
         let recorded = asked.record(secrets.own.as_ref()).await;
-        recorded.map_err(|source| SecretError::own(own.path(), source))?;
+        recorded.map_err(own_error)?;
     }
     Ok(secrets)
 }
@@ -90,7 +100,7 @@ impl Asked<'_> {
         if let Some(recorded) = self.recorded().await? {
             return self.known(&recorded, other);
         }
-        let has_keys = !self.store.list(&ListRequest::new(1)).await?.is_empty();
+        let has_keys = self.has_keys().await?;
         let own = match &other {
             None => self.first(has_keys)?,
             Some(OtherSecret::Next(_)) if has_keys && self.is_named => {
@@ -169,6 +179,23 @@ impl Asked<'_> {
         })
     }
 
+    async fn has_keys(&self) -> Result<bool, Failure> {
+        Ok(!self.store.list(&ListRequest::new(1)).await?.is_empty())
+    }
+
+    /// What is wrong if keys may live that are stored with a secret which is neither of these.
+    async fn forgotten(&self, secrets: &Secrets) -> Result<Option<String>, Failure> {
+        let former = Former::read(self.store.database()).await?;
+        if former.is_empty() || !self.has_keys().await? {
+            return Ok(None);
+        }
+        let mut known = vec![verifier_of(secrets.own.as_ref(), self.store)?];
+        if let Some(other) = &secrets.other {
+            known.push(verifier_of(other.secret(), self.store)?);
+        }
+        Ok(former.other_than(&known))
+    }
+
     async fn recorded(&self) -> Result<Option<Vec<u8>>, Failure> {
         let find = |connection: &Connection| {
             if !connection.query_row(IS_THERE, [], |row| row.get(0))? {
@@ -182,12 +209,19 @@ impl Asked<'_> {
     /// Before the first key with this secret: from now on there is no start without it.
     async fn record(&self, own: Option<&Secret>) -> Result<(), Failure> {
         let made = own.map(|own| verifier(own, self.store)).transpose()?;
-        if self.recorded().await? == made {
+        let (recorded, has_keys) = (self.recorded().await?, self.has_keys().await?);
+        if recorded == made && has_keys {
             return Ok(());
         }
         let record = move |connection: &Connection| {
             connection.execute_batch(CREATE)?;
             connection.execute(REMOVE, [])?;
+            if has_keys {
+                let former = recorded.as_deref().unwrap_or(NO_SECRET);
+                former::replace(connection, former, made.as_deref().unwrap_or(NO_SECRET))?;
+            } else {
+                former::forget(connection)?;
+            }
             match made {
                 Some(made) => connection.execute(INSERT, [made]),
                 None => Ok(0),
@@ -208,6 +242,13 @@ impl<E: Into<Failure>> From<E> for Mistake {
     fn from(error: E) -> Self {
         Self::Own(error.into())
     }
+}
+
+/// In place of a verifier where keys are stored without a secret.
+const NO_SECRET: &[u8] = b"";
+
+fn verifier_of(secret: Option<&Secret>, store: &SqliteStore) -> Result<Vec<u8>, Failure> {
+    secret.map_or_else(|| Ok(NO_SECRET.to_vec()), |secret| verifier(secret, store))
 }
 
 /// Identifies a secret without revealing it.

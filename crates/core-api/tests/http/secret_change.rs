@@ -2,6 +2,7 @@
 
 use std::{fs, path::Path};
 
+use rusqlite::Connection;
 use tempfile::tempdir;
 
 use crate::{
@@ -56,6 +57,15 @@ async fn the_secret_of_a_file_is_changed_forth_and_back_without_forgetting_a_key
     server.kill();
     for number in [1, 2, 1, 2, 1, 0, 1, 2] {
         let options = CHANGE[number];
+        if number == 0 {
+            // Keys that the second deployment has stored live on.
+            let error = refused(path, options);
+            assert!(
+                error.contains("--next-secret-file if you go back"),
+                "{error}"
+            );
+            after_two_days(path);
+        }
         let server = Server::start(path, options);
         let retry = server.book("k", "Ann").await;
         assert!(retry.is_replayed(), "{number}");
@@ -68,6 +78,7 @@ async fn the_secret_of_a_file_is_changed_forth_and_back_without_forgetting_a_key
     let last = server.book("last", "Ann").await;
     assert_eq!(last.status, 201);
     server.kill();
+    after_two_days(path);
     let server = Server::start(path, CHANGE[3]);
     assert!(server.book("last", "Ann").await.is_replayed());
     server.kill();
@@ -82,6 +93,77 @@ async fn the_secret_of_a_file_is_changed_forth_and_back_without_forgetting_a_key
     fs::write(path.join("third"), "6e".repeat(32)).unwrap();
     let error = refused(path, &["--next-secret-file", "third"]);
     assert!(error.contains("it is not the secret"), "{error}");
+}
+
+/// As if the former secrets had been used two days ago for the last time.
+fn after_two_days(directory: &Path) {
+    let database = Connection::open(directory.join("core-api.db")).unwrap();
+    let back = "update core_api_former_secrets set used_until = used_until - 2 * 24 * 3600";
+    assert_eq!(database.execute(back, ()).unwrap(), 1);
+}
+
+// proves: secret-rotation-loses-no-key
+#[tokio::test]
+async fn a_start_that_would_not_find_the_keys_of_a_former_secret_is_refused_until_they_are_gone() {
+    let directory = tempdir().unwrap();
+    let path = directory.path();
+    for (file, digits) in [("new", "5e"), ("third", "6e")] {
+        fs::write(path.join(file), digits.repeat(32)).unwrap();
+    }
+    let server = Server::start(path, CHANGE[0]);
+    let first = server.book("k", "Ann").await;
+    server.kill();
+    for options in &CHANGE[1..3] {
+        Server::start(path, options).kill();
+    }
+    let third = ["--secret-file", "new", "--previous-secret-file", "third"];
+    let next = ["--secret-file", "new", "--next-secret-file", "third"];
+    let none = ["--secret-file", "new", "--previous-secret-file", "none"];
+    for (options, named) in [
+        (CHANGE[3], "--secret-file new: until 2"),
+        (&third, "--previous-secret-file third: until 2"),
+        (&next, "--next-secret-file third: until 2"),
+        (&none, "--previous-secret-file none: until 2"),
+    ] {
+        let error = refused(path, options);
+        assert!(error.contains(named), "{options:?}: {error}");
+        assert!(error.contains("name its file by --previous-secret-file"));
+        let show = [&["list"], options].concat();
+        assert_undone(&run(path, &show, ""), named);
+    }
+    let server = Server::start(path, CHANGE[2]);
+    let retry = server.book("k", "Ann").await;
+    assert_eq!((retry.is_replayed(), &retry.body), (true, &first.body));
+    server.kill();
+    after_two_days(path);
+    for options in [CHANGE[3], &next] {
+        Server::start(path, options).kill();
+    }
+}
+
+// proves: secret-rotation-loses-no-key
+#[tokio::test]
+async fn without_keys_no_former_secret_counts() {
+    let directory = tempdir().unwrap();
+    let path = directory.path();
+    fs::write(path.join("new"), "5e".repeat(32)).unwrap();
+    let server = Server::start(path, CHANGE[0]);
+    assert_eq!(server.book("k", "Ann").await.status, 201);
+    server.kill();
+    for options in &CHANGE[1..3] {
+        Server::start(path, options).kill();
+    }
+    let database = Connection::open(path.join("core-api.db")).unwrap();
+    database
+        .execute("delete from idempotency_records", ())
+        .unwrap();
+    drop(database);
+    // The second start has a key, and is not refused either.
+    for key in ["l", "m"] {
+        let server = Server::start(path, CHANGE[3]);
+        assert_eq!(server.book(key, "Ann").await.status, 201);
+        server.kill();
+    }
 }
 
 // proves: secret-rotation-loses-no-key
