@@ -5,6 +5,8 @@
 
 mod input;
 mod list;
+mod named;
+mod purge;
 pub(crate) mod turns;
 
 use std::{sync::Arc, time::Duration};
@@ -31,7 +33,7 @@ use crate::{
     error::ApiError,
     keys::{self, Asked, Change, Filter, Found, KeyId, Outcome, Position, Shown, Who},
 };
-use input::{KeyPath, Listing, ResolveBody, ShowQuery};
+use input::{ChangeQuery, KeyPath, Listing, ResolveBody, ShowQuery};
 use list::{Filtered, Wanted};
 use turns::Turns;
 
@@ -47,6 +49,7 @@ const KEY_TIMEOUT: Duration = Duration::from_secs(15);
 pub(crate) fn routes() -> Router<App> {
     let reads = Router::new()
         .route("/admin/keys", get(list_keys))
+        .route("/admin/keys/by-key", get(named::show_named))
         .route("/admin/keys/{id}", get(show_key))
         .route_layer(middleware::from_fn_with_state(
             Turns::default(),
@@ -57,6 +60,7 @@ pub(crate) fn routes() -> Router<App> {
         .route("/admin/keys/{id}/release", post(release_key))
         .route("/admin/keys/{id}/resolve", post(resolve_key))
         .route("/admin/keys/{id}/erase", post(erase_key))
+        .route("/admin/keys/purge", post(purge::purge_keys))
 }
 
 /// `GET /admin/keys`, in the order of ids.
@@ -66,16 +70,21 @@ async fn list_keys(
     listing: Listing,
 ) -> Result<Response, ApiError> {
     let idempotency = &app.idempotency;
-    let asked = listing.label.as_deref().map(Arc::from);
+    let own = own_labels(idempotency, &caller);
+    let labels = match (own, &listing.subject, listing.label.as_deref()) {
+        // Whoever sees the keys of one subject only may not ask for those of another one.
+        (Some(_), Some(_), _) => return Err(ApiError::NotAllowed),
+        (Some(own), None, None) => own,
+        (Some(own), None, Some(asked)) if own.iter().any(|own| **own == *asked) => {
+            vec![asked.into()]
+        }
+        // Those of another label are not those of this subject.
+        (Some(_), None, Some(_)) => return Ok(Json([(); 0]).into_response()),
+        (None, Some(subject), _) => idempotency.label_texts(&keys::owner_label(subject.as_str())),
+        (None, None, asked) => asked.map(Arc::from).into_iter().collect(),
+    };
     let filter = Filter {
-        labels: match (own_labels(idempotency, &caller), asked) {
-            (Some(own), None) => own,
-            // Those of another label are not those of this subject.
-            (Some(own), Some(asked)) if !own.contains(&asked) => {
-                return Ok(Json([(); 0]).into_response());
-            }
-            (_, asked) => asked.into_iter().collect(),
-        },
+        labels,
         ..listing.filter
     };
     let start = listing.after.map_or(Position::Start, Position::After);
@@ -145,9 +154,19 @@ async fn show_key(
     if !may_see(idempotency, &caller, &record) {
         return Err(ApiError::UnknownKey);
     }
-    let shown = Shown::of(idempotency, &record, with_body)?;
+    show(idempotency, &caller, &record, with_body)
+}
+
+/// The record, as the caller may see it.
+fn show(
+    idempotency: &Idempotency,
+    caller: &Caller,
+    record: &Record,
+    with_body: bool,
+) -> Result<Response, ApiError> {
+    let shown = Shown::of(idempotency, record, with_body)?;
     if with_body {
-        let who = who(&caller);
+        let who = who(caller);
         Asked::log(&who, "show body", KeyId::of(&record.id)).done("shown");
     }
     let tag = format!("\"{}\"", shown.summary.version);
@@ -163,9 +182,9 @@ async fn release_key(
     app: State<App>,
     caller: Caller,
     id: KeyPath,
+    ChangeQuery { even_if_running }: ChangeQuery,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let even_if_running = false;
     change(
         app,
         caller,
@@ -181,12 +200,13 @@ async fn resolve_key(
     app: State<App>,
     caller: Caller,
     id: KeyPath,
+    ChangeQuery { even_if_running }: ChangeQuery,
     headers: HeaderMap,
     ResolveBody(prepared): ResolveBody,
 ) -> Result<Response, ApiError> {
     let change_to = Change::Resolve {
         prepared,
-        even_if_running: false,
+        even_if_running,
     };
     change(app, caller, id, &headers, change_to).await
 }

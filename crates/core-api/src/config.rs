@@ -8,6 +8,7 @@ mod program;
 mod rotation;
 mod secretive;
 mod server_url;
+mod service_url;
 #[cfg(feature = "otlp")]
 mod traces;
 mod urls;
@@ -40,6 +41,7 @@ pub use program::Program;
 pub use program::TokenCommand;
 pub use rotation::Rotation;
 pub use server_url::ServerUrl;
+pub use service_url::ServiceUrl;
 #[cfg(feature = "otlp")]
 pub use traces::OtlpEndpoint;
 #[cfg(feature = "otlp")]

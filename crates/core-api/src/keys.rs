@@ -2,8 +2,11 @@
 
 mod audit;
 mod change;
+mod escaped;
+mod field;
 mod filter;
 mod id;
+mod purge;
 mod under_way;
 mod view;
 
@@ -15,10 +18,13 @@ use crate::secret::{OtherSecret, Secret, Secrets};
 
 pub(crate) use audit::{Asked, Who};
 pub(crate) use change::{Change, Outcome, Prepared, change, change_seen};
+pub(crate) use escaped::escaped;
+pub(crate) use field::key_in;
 pub use filter::Age;
 pub(crate) use filter::{Filter, Position, WantedPhase};
 pub use id::KeyId;
 pub(crate) use id::{Found, find, find_named};
+pub(crate) use purge::{PURGED_AT_ONCE, purge};
 pub(crate) use under_way::UnderWay;
 pub(crate) use view::{Shown, ShownResponse, Summary, View, body_of};
 

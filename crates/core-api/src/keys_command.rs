@@ -3,48 +3,41 @@
 mod change;
 mod input;
 mod print;
+mod service;
+mod show;
+mod source;
 mod tail;
 
 use std::{fs, slice};
 
 use axum::http::{HeaderMap, HeaderValue, header};
-use idempotency::{
-    Idempotency, IdempotencyKey, KeySyntax, Scope, StoreError, log_text::Causes, store::Record,
-};
+use idempotency::{Idempotency, StoreError, log_text::Causes};
 use rustls::crypto::ring;
 
 use crate::{
-    config::{KeyFilter, KeyStore, KeysCommand, ListKeys, PurgeKeys, ResolveKey, ShowKey},
+    config::{KeyFilter, KeyStore, KeysCommand, ListKeys, PurgeKeys, ResolveKey},
     database::{self, OpenedKeys},
-    keys::{
-        self, Asked, Change, Filter, Found, KeyId, Position, Prepared, Shown, View, WantedPhase,
-        Who, body_of, find, find_named,
-    },
+    keys::{self, Change, Filter, PURGED_AT_ONCE, Prepared, WantedPhase, Who},
     logging,
     progress::Progress,
     server::ServerError,
 };
 use change::{change_chosen, change_named, named_by};
 use print::Table;
+use service::Service;
+use source::Source;
 
 /// Does what is asked, and returns whether nothing was left undone.
 pub(crate) async fn run(command: &KeysCommand) -> Result<bool, String> {
     match command {
         KeysCommand::List(asked) => list(asked).await.map(|()| true),
-        KeysCommand::Show(asked) => show(asked).await,
+        KeysCommand::Show(asked) => show::run(asked).await,
         KeysCommand::Release(asked) => {
             let named = named_by(&asked.chosen)?;
-            let idempotency = open(&asked.store).await?;
+            let source = open(&asked.store).await?;
             let even_if_running = asked.even_if_running;
             let change = Change::Release { even_if_running };
-            change_chosen(
-                &idempotency,
-                &asked.chosen,
-                named,
-                &change,
-                WantedPhase::Stuck,
-            )
-            .await
+            change_chosen(&source, &asked.chosen, named, &change, WantedPhase::Stuck).await
         }
         KeysCommand::Resolve(asked) => {
             let change = resolution(asked)?;
@@ -54,23 +47,26 @@ pub(crate) async fn run(command: &KeysCommand) -> Result<bool, String> {
                     "standard input: expected one id, because a response is that of one key".into(),
                 );
             }
-            let idempotency = open(&asked.store).await?;
-            change_named(&idempotency, named, asked.json, &change).await
+            let source = open(&asked.store).await?;
+            change_named(&source, named, asked.json, &change).await
         }
         KeysCommand::Erase(asked) => {
             let named = named_by(&asked.chosen)?;
-            let idempotency = open(&asked.store).await?;
+            let source = open(&asked.store).await?;
             let (change, phase) = (Change::Erase, WantedPhase::Completed);
-            change_chosen(&idempotency, &asked.chosen, named, &change, phase).await
+            change_chosen(&source, &asked.chosen, named, &change, phase).await
         }
         KeysCommand::Tail(asked) => tail::run(asked).await.map(|()| true),
         KeysCommand::Purge(asked) => purge(asked).await.map(|()| true),
     }
 }
 
-/// The engine that the service has, over the same store.
-async fn open(asked: &KeyStore) -> Result<Idempotency, String> {
+/// The service that is named, or the engine that the service has, over the same store.
+async fn open(asked: &KeyStore) -> Result<Source, String> {
     logging::start(asked.log_format);
+    if let Some(url) = &asked.service {
+        return Service::new(url, asked).map(Source::Service);
+    }
     drop(ring::default_provider().install_default());
     let KeyStore {
         database,
@@ -83,27 +79,22 @@ async fn open(asked: &KeyStore) -> Result<Idempotency, String> {
     let opened = database::open_keys(database, idempotency_store, &files).await;
     let OpenedKeys { store, secrets } =
         opened.map_err(|error| ServerError::from(error).to_string())?;
-    Ok(keys::engine(store, &secrets).build())
+    let idempotency = keys::engine(store, &secrets).build();
+    Ok(Source::Store(Box::new(idempotency)))
 }
 
 fn failed(error: &StoreError) -> String {
     format!("the store of the keys: {}", Causes(error))
 }
 
+/// What the filter of a command finds in a store, in this phase unless it asks for another one.
 fn filter(idempotency: &Idempotency, asked: &KeyFilter, phase: Option<WantedPhase>) -> Filter {
-    let named = [
-        (asked.in_flight, WantedPhase::InFlight),
-        (asked.stuck, WantedPhase::Stuck),
-        (asked.suspended, WantedPhase::Suspended),
-        (asked.completed, WantedPhase::Completed),
-    ];
-    let named = named.into_iter().find(|(is_asked, _)| *is_asked);
     let labels = match (&asked.of_subject, &asked.label) {
         (Some(subject), _) => idempotency.label_texts(&keys::owner_label(subject.as_str())),
         (None, label) => label.as_deref().map(Into::into).into_iter().collect(),
     };
     Filter {
-        phase: named.map(|(_, phase)| phase).or(phase),
+        phase: asked.phase().or(phase),
         older_than: asked.older_than,
         labels,
         route: asked.route.as_deref().map(Into::into),
@@ -111,82 +102,21 @@ fn filter(idempotency: &Idempotency, asked: &KeyFilter, phase: Option<WantedPhas
 }
 
 async fn list(asked: &ListKeys) -> Result<(), String> {
-    let idempotency = open(&asked.store).await?;
-    let filter = filter(&idempotency, &asked.filter, None);
-    let (mut position, mut left) = (Position::Start, asked.limit);
+    let source = open(&asked.store).await?;
+    let mut listing = source.list(&asked.filter, None);
+    let mut left = asked.limit;
     let mut table = Table::new(asked.json);
     while left > 0 {
-        let page = filter.next(&idempotency, &mut position).await;
-        let page = page.map_err(|error| failed(&error))?;
+        let page = listing.next().await?;
         if page.is_empty() {
             break;
         }
-        for listed in page.iter().take(left) {
-            table.line(&View::of(&idempotency, listed))?;
+        for item in page.iter().take(left) {
+            table.line(&item.view)?;
         }
         left -= page.len().min(left);
     }
     table.end()
-}
-
-async fn show(asked: &ShowKey) -> Result<bool, String> {
-    // Before the store is opened, which takes a SQLite file from a service that starts.
-    let key = match (&asked.id, &asked.key) {
-        (Some(_), _) => None,
-        (None, Some(key)) if key.expose() != "-" => Some(key.expose().to_owned()),
-        (None, _) => Some(input::line()?),
-    };
-    let idempotency = open(&asked.store).await?;
-    let Some(record) = named_record(&idempotency, asked, key).await? else {
-        return Ok(false);
-    };
-    if asked.body {
-        let who = Who::of_process();
-        Asked::log(&who, "show body", KeyId::of(&record.id)).done("shown");
-    }
-    let with_body = asked.json && asked.body;
-    let shown = Shown::of(&idempotency, &record, with_body).map_err(|error| failed(&error))?;
-    print::shown(&shown, asked.json)?;
-    if asked.body
-        && !asked.json
-        && let Some(body) = body_of(&idempotency, &record).map_err(|error| failed(&error))?
-    {
-        print::body(&body)?;
-    }
-    Ok(true)
-}
-
-/// The record that is asked for; if there is none, says so.
-async fn named_record(
-    idempotency: &Idempotency,
-    asked: &ShowKey,
-    key: Option<String>,
-) -> Result<Option<Box<Record>>, String> {
-    let (id, found) = match &asked.id {
-        Some(id) => {
-            let found = find(idempotency, id).await;
-            (id.clone(), found.map_err(|error| failed(&error))?)
-        }
-        None => {
-            let key = key.unwrap_or_default();
-            let key = IdempotencyKey::from_field_value(key.as_bytes(), KeySyntax::QuotedOrBare);
-            let key = key.map_err(|error| format!("the key: {}", Causes(&error)))?;
-            let scope = match &asked.subject {
-                Some(subject) => keys::scope(subject.as_str(), asked.operator),
-                None => Scope::anonymous(),
-            };
-            let found = find_named(idempotency, &scope, &key).await;
-            let found = found.map_err(|error| failed(&error))?;
-            let id = KeyId::of(&idempotency.record_id(&scope, &key));
-            (id, found.map_or(Found::Nothing, Found::One))
-        }
-    };
-    match found {
-        Found::One(record) => return Ok(Some(record)),
-        Found::Nothing => logging::say(&format!("{id}: not found")),
-        Found::Several => logging::say(&format!("{id}: several keys begin with these digits")),
-    }
-    Ok(None)
 }
 
 /// The response that a key is to be given.
@@ -219,29 +149,25 @@ fn resolution(asked: &ResolveKey) -> Result<Change, String> {
 }
 
 async fn purge(asked: &PurgeKeys) -> Result<(), String> {
-    const PURGED_AT_ONCE: usize = 1000;
-    let idempotency = open(&asked.store).await?;
-    let who = Who::of_process();
-    let event = Asked::log(&who, "purge", "all that have expired");
-    let mut purged = 0;
     let mut progress = Progress::new();
-    loop {
-        let removed = match idempotency.store().purge_expired(PURGED_AT_ONCE).await {
-            Ok(removed) => removed,
-            Err(error) => {
-                event.not_done(format_args!(
-                    "{purged} removed, and then: {}",
-                    Causes(&error)
-                ));
-                return Err(failed(&error));
-            }
-        };
-        purged += removed;
-        progress.count(purged, "removed");
-        if removed < PURGED_AT_ONCE {
-            break;
+    let purged = match open(&asked.store).await? {
+        Source::Store(idempotency) => {
+            let who = Who::of_process();
+            let count = |purged| progress.count(purged, "removed");
+            let purged = keys::purge(&idempotency, &who, usize::MAX, count).await;
+            purged.map_err(|error| failed(&error))?
         }
-    }
-    event.done(format_args!("{purged} removed"));
+        Source::Service(service) => {
+            let mut purged = 0;
+            loop {
+                let removed = service.purge().await?;
+                purged += removed;
+                progress.count(purged, "removed");
+                if removed < PURGED_AT_ONCE {
+                    break purged;
+                }
+            }
+        }
+    };
     print::count("removed", purged, asked.json)
 }

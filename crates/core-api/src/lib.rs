@@ -104,6 +104,7 @@ pub use config::ReleaseKeys;
 pub use config::ResolveKey;
 pub use config::Rotation;
 pub use config::ServerUrl;
+pub use config::ServiceUrl;
 pub use config::ShowKey;
 pub use config::StoreUrl;
 pub use config::TailKeys;

@@ -12,7 +12,8 @@ use serde::Deserialize;
 
 use crate::{
     error::ApiError,
-    keys::{Filter, KeyId, Prepared, WantedPhase},
+    keys::{Filter, KeyId, Prepared, WantedPhase, escaped},
+    tokens::Subject,
 };
 
 /// The id in the path. Text that is not an id is refused as that of an unknown key.
@@ -22,6 +23,8 @@ pub(crate) struct KeyPath(pub(crate) KeyId);
 pub(crate) struct Listing {
     pub(crate) filter: Filter,
     pub(crate) label: Option<Box<str>>,
+    /// Whose keys, by name. Only operators ask so.
+    pub(crate) subject: Option<Subject>,
     pub(crate) limit: usize,
     pub(crate) after: Option<RecordId>,
     /// What the request said, for the link to the next page.
@@ -34,9 +37,37 @@ pub(crate) struct RawListing {
     phase: Option<String>,
     older_than: Option<String>,
     label: Option<String>,
+    subject: Option<String>,
     route: Option<String>,
     limit: Option<String>,
     after: Option<String>,
+}
+
+/// A key that is named by its subject and by the key itself.
+pub(crate) struct NamedQuery {
+    pub(crate) subject: Subject,
+    /// Whether the key was sent with an operator's token.
+    pub(crate) operator: bool,
+    pub(crate) with_body: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawNamed {
+    subject: String,
+    operator: Option<bool>,
+    body: Option<bool>,
+}
+
+/// Whether a run may be ended whose lease has not expired: `?even_if_running=true`.
+pub(crate) struct ChangeQuery {
+    pub(crate) even_if_running: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawChange {
+    even_if_running: Option<bool>,
 }
 
 /// Whether the body of the response is shown: `?body=true`.
@@ -74,6 +105,7 @@ impl RawListing {
             ("phase", &self.phase),
             ("older_than", &self.older_than),
             ("label", &self.label),
+            ("subject", &self.subject),
             ("route", &self.route),
             ("limit", &self.limit),
         ];
@@ -104,20 +136,21 @@ impl<S: Send + Sync> FromRequestParts<S> for Listing {
         let Query(raw) = Query::<RawListing>::from_request_parts(parts, state)
             .await
             .map_err(|_| {
-                malformed("The query may have phase, older_than, label, route, limit and after, each once.")
+                malformed("The query may have phase, older_than, label or subject, route, limit and after, each once.")
             })?;
-        let phase = match raw.phase.as_deref() {
+        let phase = match raw.phase.as_deref().map(WantedPhase::named) {
             None => None,
-            Some("in-flight") => Some(WantedPhase::InFlight),
-            Some("stuck") => Some(WantedPhase::Stuck),
-            Some("suspended") => Some(WantedPhase::Suspended),
-            Some("completed") => Some(WantedPhase::Completed),
-            Some(_) => {
+            Some(Some(phase)) => Some(phase),
+            Some(None) => {
                 return Err(malformed(
                     "phase must be in-flight, stuck, suspended or completed.",
                 ));
             }
         };
+        let subject = raw.subject.as_deref().map(subject).transpose()?;
+        if subject.is_some() && raw.label.is_some() {
+            return Err(malformed("Name a label or a subject, and not both."));
+        }
         let older_than = raw.older_than.as_deref().map(str::parse).transpose();
         let older_than = older_than
             .map_err(|_| malformed("older_than must be a number and s, m, h or d, such as 10m."))?;
@@ -141,6 +174,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Listing {
                 route: raw.route.as_deref().map(Into::into),
             },
             label: raw.label.as_deref().map(Into::into),
+            subject,
             limit,
             after,
             query: raw,
@@ -157,6 +191,40 @@ impl<S: Send + Sync> FromRequestParts<S> for ShowQuery {
             .map_err(|_| malformed("The query may have body, which is true or false."))?;
         Ok(Self {
             with_body: raw.body.unwrap_or_default(),
+        })
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for NamedQuery {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let Query(raw) = Query::<RawNamed>::from_request_parts(parts, state)
+            .await
+            .map_err(|_| {
+                malformed(
+                    "The query must have subject, and may have operator and body, which are true or false.",
+                )
+            })?;
+        Ok(Self {
+            subject: subject(&raw.subject)?,
+            operator: raw.operator.unwrap_or_default(),
+            with_body: raw.body.unwrap_or_default(),
+        })
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for ChangeQuery {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let Query(raw) = Query::<RawChange>::from_request_parts(parts, state)
+            .await
+            .map_err(|_| {
+                malformed("The query may have even_if_running, which is true or false.")
+            })?;
+        Ok(Self {
+            even_if_running: raw.even_if_running.unwrap_or_default(),
         })
     }
 }
@@ -200,18 +268,11 @@ impl<S: Send + Sync> FromRequest<S> for ResolveBody {
     }
 }
 
-fn malformed(detail: &'static str) -> ApiError {
-    ApiError::Malformed(detail.into())
+fn subject(text: &str) -> Result<Subject, ApiError> {
+    text.parse()
+        .map_err(|_| malformed("subject must be 1 to 128 visible ASCII characters."))
 }
 
-/// The value as it stands in a query.
-fn escaped(value: &str) -> String {
-    value.bytes().fold(String::new(), |mut text, byte| {
-        match byte {
-            b'-' | b'.' | b'_' | b'~' => text.push(byte.into()),
-            byte if byte.is_ascii_alphanumeric() => text.push(byte.into()),
-            byte => text.push_str(&format!("%{byte:02X}")),
-        }
-        text
-    })
+fn malformed(detail: &'static str) -> ApiError {
+    ApiError::Malformed(detail.into())
 }

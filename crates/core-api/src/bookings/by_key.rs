@@ -5,17 +5,23 @@ use std::time::{Duration, SystemTime};
 use axum::{
     Json,
     extract::State,
-    http::{HeaderMap, HeaderName, header},
+    http::{HeaderMap, header},
     response::{IntoResponse, Response},
 };
 use chrono::{DateTime, SecondsFormat, Utc};
-use idempotency::{IdempotencyKey, KeySyntax, operators::StoredResponse};
+use idempotency::operators::StoredResponse;
 use serde::Serialize;
 use serde_json::Value;
 use tokio::time::timeout;
 use utoipa::ToSchema;
 
-use crate::{app::App, caller::Caller, database::DatabaseError, error::ApiError, keys::find_named};
+use crate::{
+    app::App,
+    caller::Caller,
+    database::DatabaseError,
+    error::ApiError,
+    keys::{find_named, key_in},
+};
 
 /// What the first request with a key got.
 #[derive(Serialize, ToSchema)]
@@ -39,10 +45,11 @@ pub(crate) struct MadeByKey {
     expires_at: String,
 }
 
-const KEY: HeaderName = HeaderName::from_static("idempotency-key");
-
 /// The same time as for other calls of the store.
 const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Where a client asks.
+pub(crate) const PATH: &str = "/bookings/by-key";
 
 /// Shows what a key has made.
 ///
@@ -66,7 +73,7 @@ pub(crate) async fn show_by_key(
     caller: Caller,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let key = key(&headers)?;
+    let key = key_in(&headers).map_err(|why| ApiError::Malformed(why.into()))?;
     let scope = caller.key_scope().ok_or(ApiError::NoOwners)?;
     let found = timeout(TIMEOUT, find_named(&app.idempotency, &scope, &key)).await;
     let found = found.map_err(|_| ApiError::Database(DatabaseError::TimedOut))??;
@@ -99,18 +106,6 @@ pub(crate) async fn show_by_key(
     let location = location.map(|location| [(header::LOCATION, location)]);
     let no_store = [(header::CACHE_CONTROL, "no-store")];
     Ok((location, no_store, Json(made)).into_response())
-}
-
-/// The key of the field, which may not be in the path: paths are logged.
-fn key(headers: &HeaderMap) -> Result<IdempotencyKey, ApiError> {
-    let mut lines = headers.get_all(KEY).iter();
-    let (Some(line), None) = (lines.next(), lines.next()) else {
-        return Err(ApiError::Malformed(
-            "Send the key in one header field Idempotency-Key.".into(),
-        ));
-    };
-    IdempotencyKey::from_field_value(line.as_bytes(), KeySyntax::QuotedOrBare)
-        .map_err(|_| ApiError::Malformed("The Idempotency-Key is not a valid key.".into()))
 }
 
 const fn phase(detail: &'static str) -> ApiError {

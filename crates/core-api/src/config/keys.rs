@@ -1,15 +1,19 @@
 //! The options of `core-api keys`.
 
+mod store;
+
 use std::{fmt, path::PathBuf, str::FromStr};
 
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use clap::{ArgGroup, Args, Subcommand};
 
-use super::{DatabaseUrl, LogFormat, Rotation, StoreUrl, secretive::Secretive};
+use super::secretive::Secretive;
 use crate::{
-    keys::{Age, KeyId, Prepared},
+    keys::{Age, KeyId, Prepared, WantedPhase},
     tokens::Subject,
 };
+
+pub use store::KeyStore;
 
 /// What can be done with keys.
 #[derive(Clone, Debug, Subcommand)]
@@ -30,7 +34,7 @@ pub enum KeysCommand {
     ///
     /// A filter chooses among the keys of every service that shares the store.
     Erase(EraseKeys),
-    /// Follows what changes on a server, until SIGINT: new keys, and keys that are completed, released, taken over, lost or erased.
+    /// Follows what changes on a server or in a service that runs, until SIGINT: new keys, and keys that are completed, released, taken over, lost or erased.
     ///
     /// The list is read again and again, so of two changes between two looks the last one is shown. At most 10000 keys are followed.
     Tail(TailKeys),
@@ -38,46 +42,8 @@ pub enum KeysCommand {
     Purge(PurgeKeys),
 }
 
-/// Which store, and how to log.
-#[derive(Clone, Debug, Args)]
-pub struct KeyStore {
-    /// Where bookings are stored, as the service has it.
-    #[arg(
-        long,
-        env = "CORE_API_DATABASE",
-        value_name = "URL",
-        default_value = "sqlite:core-api.db",
-        value_parser = Secretive::<DatabaseUrl>::new(),
-        hide_env_values = true
-    )]
-    pub database: DatabaseUrl,
-
-    /// Where keys are stored, as the service has it.
-    #[arg(
-        long,
-        env = "CORE_API_IDEMPOTENCY_STORE",
-        value_name = "URL",
-        default_value = "same",
-        value_parser = Secretive::<StoreUrl>::new(),
-        hide_env_values = true
-    )]
-    pub idempotency_store: StoreUrl,
-
-    /// The file of the secret with which keys are stored, as the service has it.
-    #[arg(long, env = "CORE_API_SECRET_FILE", value_name = "FILE")]
-    pub secret_file: Option<PathBuf>,
-
-    /// While the secret is changed: a key is found under both.
-    #[command(flatten)]
-    pub rotation: Rotation,
-
-    /// The format of the log on standard error; by default pretty on a terminal and json elsewhere.
-    #[arg(long, env = "CORE_API_LOG_FORMAT", value_name = "FORMAT")]
-    pub log_format: Option<LogFormat>,
-}
-
 /// What a key has to be like.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 #[command(group = ArgGroup::new("phase"))]
 pub struct KeyFilter {
     /// Only keys whose run has not ended.
@@ -304,18 +270,19 @@ pub enum IdArgument {
 #[derive(Clone)]
 pub struct KeyText(Box<str>);
 
-impl KeyStore {
-    /// Whether only one process can have it open.
-    pub(crate) const fn is_of_one_process(&self) -> bool {
-        matches!(
-            (&self.idempotency_store, &self.database),
-            (StoreUrl::Memory | StoreUrl::Sqlite(_), _)
-                | (StoreUrl::Same, DatabaseUrl::Memory | DatabaseUrl::Sqlite(_))
-        )
-    }
-}
-
 impl KeyFilter {
+    /// The phase that it asks for.
+    pub(crate) fn phase(&self) -> Option<WantedPhase> {
+        let named = [
+            (self.in_flight, WantedPhase::InFlight),
+            (self.stuck, WantedPhase::Stuck),
+            (self.suspended, WantedPhase::Suspended),
+            (self.completed, WantedPhase::Completed),
+        ];
+        let named = named.into_iter().find(|(is_asked, _)| *is_asked);
+        named.map(|(_, phase)| phase)
+    }
+
     /// Whether it leaves keys out.
     pub(crate) fn is_any(&self) -> bool {
         self.in_flight

@@ -37,10 +37,10 @@ pub enum Command {
     #[command(subcommand)]
     Token(TokenCommand),
 
-    /// Shows and resolves idempotency keys in a store that the options name.
+    /// Lists, shows and changes idempotency keys, in a store or in a running service.
     ///
-    /// No key is printed: an id is its digest. A file, SQLite's, is open in one process only: while the service runs, ask that one, at
-    /// /admin/keys.
+    /// No key is printed: an id is its digest. A SQLite file is open in one process only, and keys in memory are in the service only: ask
+    /// the running service, by --service.
     #[command(subcommand)]
     Keys(Box<KeysCommand>),
 }

@@ -71,7 +71,7 @@ create index if not exists bookings_by_owner on bookings (owner, id) where owner
 ";
 
 pub(super) const IN_USE: &str = "the file is already open, in another process or for another option of this one; \
-    stop the other process, name another file, or ask the service that has it open for its keys, at /admin/keys";
+    stop the other process, name another file, or ask the service that has it open for its keys, at /admin/keys or by --service";
 
 const VERSION: &str = "select version from bookings_schema";
 

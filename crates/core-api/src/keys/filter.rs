@@ -124,6 +124,27 @@ impl Filter {
 }
 
 impl WantedPhase {
+    /// Its name in a query.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::InFlight => "in-flight",
+            Self::Stuck => "stuck",
+            Self::Suspended => "suspended",
+            Self::Completed => "completed",
+        }
+    }
+
+    /// The phase with this name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        let all = [
+            Self::InFlight,
+            Self::Stuck,
+            Self::Suspended,
+            Self::Completed,
+        ];
+        all.into_iter().find(|phase| phase.name() == name)
+    }
+
     const fn listed(self) -> ListedPhase {
         match self {
             Self::InFlight => ListedPhase::InFlight,

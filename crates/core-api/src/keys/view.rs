@@ -1,6 +1,6 @@
 //! What operators are shown of a key.
 
-use std::time::SystemTime;
+use std::{borrow::Cow, time::SystemTime};
 
 use axum::body::Bytes;
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -10,13 +10,13 @@ use idempotency::{
     operators::{KeyState, StoredResponse},
     store::{Listed, Phase, Record},
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::id::KeyId;
 
 /// One line of a list.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum View {
     Readable(Box<Summary>),
@@ -24,12 +24,12 @@ pub(crate) enum View {
 }
 
 /// What a record says, without the response.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Summary {
     pub(crate) id: String,
     /// Changes with the owner, the phase and what the run has stored, and not with a renewal: what a change compares.
     pub(crate) version: String,
-    pub(crate) phase: &'static str,
+    pub(crate) phase: Cow<'static, str>,
     pub(crate) attempt: u32,
     pub(crate) created_at: Option<String>,
     /// The same, for comparisons.
@@ -45,7 +45,7 @@ pub(crate) struct Summary {
 }
 
 /// A record with its response.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Shown {
     #[serde(flatten)]
     pub(crate) summary: Summary,
@@ -53,7 +53,7 @@ pub(crate) struct Shown {
     pub(crate) response: Option<ShownResponse>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "stored", rename_all = "kebab-case")]
 pub(crate) enum ShownResponse {
     Kept {
@@ -96,7 +96,7 @@ impl Summary {
         Self {
             id: KeyId::of(&record.id).to_string(),
             version: version(record),
-            phase: phase(record, now),
+            phase: phase(record, now).into(),
             attempt: record.attempt,
             created_at: record.created_at.map(date),
             created: record.created_at,

@@ -1,20 +1,15 @@
 //! Changes of keys that are named one by one, or by a filter.
 
-use idempotency::{
-    Idempotency, StoreError,
-    log_text::Causes,
-    store::{ListRequest, Listed},
-};
 use serde_json::json;
 
 use super::{
-    failed, filter,
     input::{self, Named},
     print,
+    source::{Changed, Item, Source},
 };
 use crate::{
-    config::Chosen,
-    keys::{Change, KeyId, Outcome, Position, WantedPhase, Who, change, change_seen},
+    config::{Chosen, KeyFilter},
+    keys::{Change, View, WantedPhase, Who},
     logging,
 };
 
@@ -33,21 +28,21 @@ pub(super) fn named_by(chosen: &Chosen) -> Result<Option<Vec<Named>>, String> {
 
 /// Changes what is named, or what the filter finds in this phase, unless it asks for another one.
 pub(super) async fn change_chosen(
-    idempotency: &Idempotency,
+    source: &Source,
     chosen: &Chosen,
     named: Option<Vec<Named>>,
     to: &Change,
     phase: WantedPhase,
 ) -> Result<bool, String> {
     match named {
-        Some(named) => change_named(idempotency, named, chosen.json, to).await,
-        None => change_found(idempotency, chosen, to, phase).await,
+        Some(named) => change_named(source, named, chosen.json, to).await,
+        None => change_found(source, chosen, to, phase).await,
     }
 }
 
 /// Changes these keys, each for itself.
 pub(super) async fn change_named(
-    idempotency: &Idempotency,
+    source: &Source,
     named: Vec<Named>,
     as_json: bool,
     to: &Change,
@@ -55,47 +50,48 @@ pub(super) async fn change_named(
     let who = Who::of_process();
     let mut is_all_done = true;
     for Named { id, version } in named {
-        let changed = change(idempotency, &who, &id, version.as_deref(), to).await;
-        is_all_done &= say(&id, changed, as_json)?;
+        let changed = source.change(&who, &id, version.as_deref(), to).await;
+        is_all_done &= say(&id.to_string(), &changed, as_json)?;
     }
     Ok(is_all_done)
 }
 
 async fn change_found(
-    idempotency: &Idempotency,
+    source: &Source,
     chosen: &Chosen,
     to: &Change,
     phase: WantedPhase,
 ) -> Result<bool, String> {
     let who = Who::of_process();
-    let filter = filter(idempotency, &chosen.filter, Some(phase));
+    let mut listing = source.list(&chosen.filter, Some(phase));
     let mut left = chosen.limit.unwrap_or(usize::MAX);
-    let (mut position, mut found, mut is_all_done) = (Position::Start, 0, true);
+    let (mut found, mut is_all_done) = (0, true);
     // Whose a record is that cannot be read is not known.
-    let is_for_some = !filter.labels.is_empty() || filter.route.is_some();
+    let filter = &chosen.filter;
+    let is_for_some =
+        filter.of_subject.is_some() || filter.label.is_some() || filter.route.is_some();
     let frees = matches!(to, Change::Release { .. });
     while left > 0 {
-        let page = filter.next(idempotency, &mut position).await;
-        let page = page.map_err(|error| failed(&error))?;
+        let page = listing.next().await?;
         if page.is_empty() {
             break;
         }
-        let chosen_of = |listed: &Listed| match &listed.record {
-            Ok(record) => !(frees && filter.spares(record)),
-            Err(_) => !is_for_some,
+        let chosen_of = |item: &Item| match &item.view {
+            View::Readable(_) => !(frees && item.is_spared),
+            View::Unreadable { .. } => !is_for_some,
         };
-        for listed in page.into_iter().filter(chosen_of).take(left) {
+        for item in page.into_iter().filter(chosen_of).take(left) {
             left -= 1;
             found += 1;
             if !chosen.yes {
                 continue;
             }
-            let id = KeyId::of(&listed.id);
-            let changed = match listed.record {
-                Ok(seen) => change_seen(idempotency, &who, &seen, to).await,
-                Err(unreadable) => Err(unreadable),
+            let id = match &item.view {
+                View::Readable(key) => key.id.clone(),
+                View::Unreadable { id, .. } => id.clone(),
             };
-            is_all_done &= say(&id, changed, chosen.json)?;
+            let changed = source.change_seen(&who, item, to).await;
+            is_all_done &= say(&id, &changed, chosen.json)?;
         }
     }
     if !chosen.yes {
@@ -103,8 +99,8 @@ async fn change_found(
         logging::say("nothing is changed without --yes");
     }
     if found == 0 && chosen.filter.of_subject.is_some() {
-        let anything = idempotency.store().list(&ListRequest::new(1)).await;
-        if !anything.map_err(|error| failed(&error))?.is_empty() {
+        let anything = source.list(&KeyFilter::default(), None).next().await?;
+        if !anything.is_empty() {
             if chosen.yes {
                 print::count("found", found, chosen.json)?;
             }
@@ -119,15 +115,12 @@ async fn change_found(
 }
 
 /// Prints what came of it, and returns whether it is done.
-fn say(id: &KeyId, changed: Result<Outcome, StoreError>, as_json: bool) -> Result<bool, String> {
-    let (is_done, result) = match changed {
-        Ok(outcome) => (outcome == Outcome::Done, outcome.to_string()),
-        Err(error) => (false, format!("failed: {}", Causes(&error))),
-    };
+fn say(id: &str, changed: &Changed, as_json: bool) -> Result<bool, String> {
+    let Changed { is_done, result } = changed;
     print::line(&if as_json {
-        json!({"id": id.to_string(), "result": result}).to_string()
+        json!({"id": id, "result": result}).to_string()
     } else {
         format!("{id}  {result}")
     })?;
-    Ok(is_done)
+    Ok(*is_done)
 }

@@ -169,7 +169,7 @@ fn head() -> String {
 fn row_of(key: &Summary) -> String {
     row(
         &key.id[..DIGITS],
-        key.phase,
+        &key.phase,
         &key.attempt.to_string(),
         &age(key),
         key.lease_until.as_ref().unwrap_or(&key.expires_at),

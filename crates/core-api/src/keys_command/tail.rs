@@ -2,14 +2,13 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use idempotency::Idempotency;
 use serde::Serialize;
 use tokio::{signal::ctrl_c, time::sleep};
 
-use super::{failed, filter, open, print};
+use super::{open, print, source::Source};
 use crate::{
-    config::TailKeys,
-    keys::{Filter, Position, Summary, View},
+    config::{KeyFilter, TailKeys},
+    keys::{Summary, View},
     logging,
 };
 
@@ -29,16 +28,15 @@ pub(super) struct Change {
 
 /// Prints changes until SIGINT.
 pub(super) async fn run(asked: &TailKeys) -> Result<(), String> {
-    if asked.store.is_of_one_process() {
+    if asked.store.service.is_none() && asked.store.is_of_one_process() {
         return Err(
             "tail: a file and memory are open in one process only, so nobody else changes their keys meanwhile; ask the running service, \
-             at /admin/keys"
+             at /admin/keys or by --service"
                 .into(),
         );
     }
-    let idempotency = open(&asked.store).await?;
-    let filter = filter(&idempotency, &asked.filter, None);
-    let mut seen = look(&idempotency, &filter).await?;
+    let source = open(&asked.store).await?;
+    let mut seen = look(&source, &asked.filter).await?;
     let mut table = print::Changes::new(asked.json);
     logging::say(&format!("following {} keys until SIGINT", seen.len()));
     let every = Duration::from_secs(asked.every.into());
@@ -46,7 +44,7 @@ pub(super) async fn run(asked: &TailKeys) -> Result<(), String> {
     loop {
         let looked = async {
             sleep(every).await;
-            look(&idempotency, &filter).await
+            look(&source, &asked.filter).await
         };
         let found = tokio::select! {
             _ = &mut interrupted => return Ok(()),
@@ -65,17 +63,16 @@ pub(super) async fn run(asked: &TailKeys) -> Result<(), String> {
     }
 }
 
-async fn look(idempotency: &Idempotency, filter: &Filter) -> Result<Seen, String> {
-    let (mut position, mut seen) = (Position::Start, Seen::new());
+async fn look(source: &Source, filter: &KeyFilter) -> Result<Seen, String> {
+    let (mut listing, mut seen) = (source.list(filter, None), Seen::new());
     loop {
-        let page = filter.next(idempotency, &mut position).await;
-        let page = page.map_err(|error| failed(&error))?;
+        let page = listing.next().await?;
         if page.is_empty() {
             return Ok(seen);
         }
-        for listed in &page {
+        for item in page {
             // What cannot be read has no changes.
-            if let View::Readable(summary) = View::of(idempotency, listed) {
+            if let View::Readable(summary) = item.view {
                 seen.insert(summary.id.clone(), *summary);
             }
         }
@@ -106,7 +103,7 @@ fn changes(before: &Seen, now: &Seen) -> Vec<Change> {
 }
 
 fn gone_by(last: &Summary) -> &'static str {
-    match last.phase {
+    match last.phase.as_ref() {
         "done" | "erased" => "removed",
         // It was freed, has expired, or is no longer among those that were asked for: completed, if they are those in flight.
         _ => "gone",
@@ -114,10 +111,10 @@ fn gone_by(last: &Summary) -> &'static str {
 }
 
 fn event(old: &Summary, key: &Summary) -> Option<&'static str> {
-    if (&old.version, old.phase) == (&key.version, key.phase) {
+    if (&old.version, &old.phase) == (&key.version, &key.phase) {
         return None;
     }
-    Some(match key.phase {
+    Some(match key.phase.as_ref() {
         "done" => "completed",
         "erased" => "erased",
         "lost" => "lost",
@@ -129,7 +126,7 @@ fn event(old: &Summary, key: &Summary) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use idempotency::{Fingerprint, IdempotencyKey, MemoryStore, Scope};
+    use idempotency::{Fingerprint, Idempotency, IdempotencyKey, MemoryStore, Scope};
 
     use super::*;
 
@@ -141,7 +138,8 @@ mod tests {
         let work = async { Ok::<_, ()>(1) };
         let run = idempotency.run(&scope, &key, asked, work).await;
         assert!(run.is_ok());
-        look(&idempotency, &Filter::default()).await.unwrap()
+        let source = Source::Store(Box::new(idempotency));
+        look(&source, &KeyFilter::default()).await.unwrap()
     }
 
     fn events(before: &Seen, now: &Seen) -> Vec<&'static str> {
@@ -161,7 +159,7 @@ mod tests {
         let done = one().await;
         let nothing = Seen::new();
         let running = with(&done, |key| {
-            key.phase = "running";
+            key.phase = "running".into();
             key.version = "before".into();
         });
         assert_eq!(events(&done, &done), [""; 0]);
@@ -169,7 +167,7 @@ mod tests {
         assert_eq!(events(&running, &done), ["completed"]);
         assert_eq!(events(&running, &nothing), ["gone"]);
         assert_eq!(events(&done, &nothing), ["removed"]);
-        let lost = with(&running, |key| key.phase = "lost");
+        let lost = with(&running, |key| key.phase = "lost".into());
         assert_eq!(events(&running, &lost), ["lost"]);
         let again = with(&running, |key| {
             key.attempt += 1;
@@ -178,7 +176,7 @@ mod tests {
         assert_eq!(events(&lost, &again), ["taken over"]);
         let step = with(&running, |key| key.version = "after a step".into());
         assert_eq!(events(&running, &step), ["changed"]);
-        let erased = with(&done, |key| key.phase = "erased");
+        let erased = with(&done, |key| key.phase = "erased".into());
         assert_eq!(events(&done, &erased), ["erased"]);
     }
 }

@@ -104,6 +104,11 @@ async fn an_operator_sees_all_keys_and_a_subject_its_own() {
         "?older_than=1",
         "?after=1",
         "?key=k",
+        "?subject=a%20b",
+        "?subject=ann&label=ann",
+        "/by-key",
+        "/by-key?subject=ann",
+        "/by-key?subject=ann&operator=1",
     ] {
         let refused = get(&server, &operator, &format!("/admin/keys{query}")).await;
         assert_eq!(refused.problem(400)["code"], "malformed");

@@ -14,6 +14,7 @@ mod faults;
 mod hidden;
 mod key_changes;
 mod keys;
+mod keys_by_service;
 mod life;
 mod limits;
 mod log;
