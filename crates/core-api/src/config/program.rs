@@ -29,8 +29,9 @@ pub enum Command {
     /// Checks what would go wrong with a service that has these options; it makes and upgrades tables, as a start does.
     ///
     /// It opens the databases as the service does, claims and releases a key, and reads the settings of the servers. Tables that
-    /// are missing are made, as at a start; files and secrets are not. A SQLite file is open in one process only: while
-    /// the service runs, that one is asked instead, at /readyz. The exit code is 1 if something is a problem.
+    /// are missing are made, as at a start; files and secrets are not. A SQLite file is open in one process only. While
+    /// the service runs, that one is asked instead, at /readyz; while the check has the file open, and reads it as a whole, no
+    /// service can start with it. The exit code is 1 if something is a problem.
     Check(Box<Check>),
 
     /// Makes bearer tokens for --tokens.
@@ -57,20 +58,20 @@ pub enum TokenCommand {
 /// A token that is to be made.
 #[derive(Clone, Debug, Args)]
 pub struct NewToken {
-    /// Who calls with it, such as the name of a customer or a service: 1 to 128 visible ASCII characters. Keys and
+    /// Whose token it is, such as the name of a customer or a service: 1 to 128 visible ASCII characters. Keys and
     /// bookings belong to the subject; a second token of the same subject gets the same responses.
     #[arg(value_name = "SUBJECT")]
     pub subject: Subject,
 
-    /// What it lets its holder do.
+    /// What its holder may do.
     #[arg(long, value_name = "ROLE", default_value = "caller")]
     pub role: Role,
 
-    /// From when on it is not valid any more, such as 2027-01-31T12:00:00Z; never, unless given.
+    /// When it expires, such as 2027-01-31T12:00:00Z. Without the option it does not.
     #[arg(long, value_name = "TIME")]
     pub expires: Option<Expiry>,
 
-    /// The file that gets its line, which is made if there is none. Without it the line is printed on standard error.
+    /// The file to which its line is added; it is created if it does not exist. Without the option the line is printed on standard error.
     #[arg(long, env = "CORE_API_TOKENS", value_name = "FILE")]
     pub tokens: Option<PathBuf>,
 }

@@ -3,13 +3,18 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use reqwest::{Client, RequestBuilder, header::IF_MATCH};
+use rusqlite::Connection;
 use tempfile::tempdir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
 
-use crate::server::{Server, booking, send};
+use crate::{
+    server::{Server, booking, send},
+    tokens::{Tokens, book, get},
+};
 
 async fn connect(server: &Server, bytes: &str) -> TcpStream {
     let mut connection = TcpStream::connect(server.address).await.unwrap();
@@ -167,4 +172,41 @@ async fn a_client_that_has_closed_its_sending_side_gets_its_response() {
     assert!(booked.ends_with('}'), "{booked}");
     let (status, _, log) = server.wait();
     assert_eq!(status.code(), Some(0), "{log}");
+}
+
+/// What came of a change is in the log, because it was begun.
+// proves: shutdown-waits-for-runs
+#[tokio::test]
+async fn a_stop_waits_for_a_change_of_a_key_whose_client_has_left() {
+    let tokens = Tokens::new();
+    let ann = tokens.add(&["ann"]);
+    let operator = tokens.add(&["root", "--role", "operator"]);
+    let mut server = tokens.start(&[]);
+    assert_eq!(book(&server, &ann, "k").await.status, 201);
+    let keys = get(&server, &operator, "/admin/keys").await.json();
+    let (id, version) = (&keys[0]["id"], &keys[0]["version"]);
+    let path = format!("/admin/keys/{}/erase", id.as_str().unwrap());
+    let tag = format!("\"{}\"", version.as_str().unwrap());
+    // The change waits for the file, which the service waits for less than two seconds.
+    let file = Connection::open(tokens.directory.path().join("core-api.db")).unwrap();
+    file.execute_batch("begin immediate").unwrap();
+    let change = server.request("POST", &path).bearer_auth(&operator);
+    // A client of its own, whose connection ends with it: the stop waits for open ones.
+    let client = Client::builder().http2_prior_knowledge().build().unwrap();
+    let change = change.header(IF_MATCH, tag).build().unwrap();
+    let change = tokio::spawn(RequestBuilder::from_parts(client, change).send());
+    server.wait_for_log("\"asked for\"").await;
+    change.abort();
+    server
+        .wait_for_log("the client left before the response")
+        .await;
+    let mut idle = connect(&server, GET).await;
+    read_until(&mut idle, "}").await;
+    server.terminate();
+    assert_eq!(rest(idle).await, "");
+    file.execute_batch("commit").unwrap();
+    let (status, _, log) = server.wait();
+    assert_eq!(status.code(), Some(0), "{log}");
+    let done = log.find("\"done\"").expect("it is done");
+    assert!(done < log.find("\"stopped\"").unwrap(), "{log}");
 }
