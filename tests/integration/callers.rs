@@ -2,13 +2,9 @@
 
 use idempotency::HttpConfig;
 use reqwest::RequestBuilder;
-use rstest_reuse::apply;
 use tests::reply::Reply;
 
-use crate::{
-    backend::{Backend, each_store, installed},
-    test_server::{BOOKING, TestServer},
-};
+use crate::test_server::{BOOKING, TestServer};
 
 /// Asserts that each of these callers has its own record of the key.
 async fn are_kept_apart(server: &TestServer, callers: &[&[(&str, &str)]]) {
@@ -29,11 +25,10 @@ fn from(request: RequestBuilder, caller: &[(&str, &str)]) -> RequestBuilder {
 }
 
 // proves: static-credential-is-caller
-#[apply(each_store)]
 #[tokio::test]
-async fn an_api_key_is_a_caller(backend: Backend) {
+async fn an_api_key_is_a_caller() {
     let http = HttpConfig::new().with_credential_header("x-client".parse().expect("a name"));
-    let server = installed!(TestServer::speaking(backend, http).await);
+    let server = TestServer::speaking(http).await;
     are_kept_apart(
         &server,
         &[
@@ -60,7 +55,7 @@ async fn an_api_key_is_a_caller(backend: Backend) {
 // proves: static-credential-is-caller
 #[tokio::test]
 async fn credentials_are_compared_in_whatever_order_they_come() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     let mut caller = [
         ("x-api-key", "a"),
         ("api-key", "b"),
@@ -77,7 +72,7 @@ async fn credentials_are_compared_in_whatever_order_they_come() {
 // proves: changing-credential-needs-scope
 #[tokio::test]
 async fn a_scheme_is_compared_without_regard_to_case_and_spaces() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     for [scheme, other] in [
         ["Bearer t", "bearer   t"],
         ["Basic YTpi", "BASIC YTpi"],
@@ -100,7 +95,7 @@ async fn a_scheme_is_compared_without_regard_to_case_and_spaces() {
 // proves: changing-credential-needs-scope
 #[tokio::test]
 async fn credentials_that_change_with_each_attempt_are_refused() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     for authorization in [
         "AWS4-HMAC-SHA256 Credential=AKIA/20261125/eu/execute-api/aws4_request, SignedHeaders=host, Signature=1",
         "AWS4-ECDSA-P256-SHA256 Credential=AKIA/20261125, Signature=1",
@@ -148,7 +143,7 @@ async fn credentials_that_change_with_each_attempt_are_refused() {
 #[tokio::test]
 async fn a_scheme_can_be_declared_to_stay() {
     let http = HttpConfig::new().with_static_scheme("Partner");
-    let server = installed!(TestServer::speaking(Backend::Memory, http).await);
+    let server = TestServer::speaking(http).await;
     let request = |authorization: &str| server.booking("k").header("authorization", authorization);
     let first = Reply::to(request("Partner ann")).await;
     first.assert_fresh("201 Created");
@@ -163,7 +158,7 @@ async fn a_scheme_can_be_declared_to_stay() {
 // proves: changing-credential-needs-scope
 #[tokio::test]
 async fn credentials_on_two_lines_are_refused() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     for (name, values) in [
         ("authorization", ["Bearer a", "Bearer b"]),
         ("authorization", ["Bearer a", "Bearer a"]),
@@ -185,7 +180,7 @@ async fn credentials_on_two_lines_are_refused() {
 // proves: static-credential-is-caller
 #[tokio::test]
 async fn other_cookies_never_get_this_callers_response() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     let request = |cookies: &str| server.booking("k").header("cookie", cookies);
     let first = Reply::to(request("session=a; theme=dark")).await;
     first.assert_fresh("201 Created");
@@ -224,7 +219,7 @@ async fn other_cookies_never_get_this_callers_response() {
 // proves: static-credential-is-caller
 #[tokio::test]
 async fn credentials_that_a_client_does_not_have_are_none() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     let first = Reply::to(server.booking("k")).await;
     first.assert_fresh("201 Created");
     for (name, value) in [
@@ -251,7 +246,7 @@ async fn credentials_that_a_client_does_not_have_are_none() {
 #[tokio::test]
 async fn a_named_session_cookie_is_the_caller() {
     let http = HttpConfig::new().with_session_cookie("sid");
-    let server = installed!(TestServer::speaking(Backend::Memory, http).await);
+    let server = TestServer::speaking(http).await;
     are_kept_apart(
         &server,
         &[
@@ -272,9 +267,7 @@ async fn a_named_session_cookie_is_the_caller() {
 // proves: static-credential-is-caller
 #[tokio::test]
 async fn cookies_can_be_left_aside() {
-    let server = installed!(
-        TestServer::speaking(Backend::Memory, HttpConfig::new().without_cookies()).await
-    );
+    let server = TestServer::speaking(HttpConfig::new().without_cookies()).await;
     let first = Reply::to(server.booking("k").header("cookie", "seen=1")).await;
     first.assert_fresh("201 Created");
     Reply::to(server.booking("k").header("cookie", "seen=2"))
@@ -285,7 +278,7 @@ async fn cookies_can_be_left_aside() {
 // proves: static-credential-is-caller, changing-credential-needs-scope
 #[tokio::test]
 async fn a_verified_scope_is_the_caller_whatever_the_credentials_are() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     let request = |nonce: u32| {
         server
             .post("/tenants", "k", BOOKING)
@@ -307,7 +300,7 @@ async fn a_verified_scope_is_the_caller_whatever_the_credentials_are() {
 async fn a_former_field_for_the_key_is_read_where_the_request_has_no_other() {
     let http =
         HttpConfig::new().with_former_key_header("x-idempotency-key".parse().expect("a name"));
-    let server = installed!(TestServer::speaking(Backend::Memory, http).await);
+    let server = TestServer::speaking(http).await;
     let former = |path: &str, key: &str| {
         let request = server.request(reqwest::Method::POST, path).body(BOOKING);
         let request = request.header("content-type", "application/json");

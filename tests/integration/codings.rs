@@ -8,7 +8,6 @@ use tower_http::decompression::RequestDecompressionLayer;
 
 use crate::{
     app::Probe,
-    backend::{Backend, installed},
     test_server::{BOOKING, TestServer},
     transport::gzip,
 };
@@ -29,7 +28,7 @@ async fn book(State(probe): State<Probe>, Json(new): Json<Value>) -> (StatusCode
 // proves: body-compared-decoded, unread-encoding-gets-415
 #[tokio::test]
 async fn what_the_service_inside_can_decode_reaches_it() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     let packed = || {
         server
             .post("/decoding/bookings", "k", "")
@@ -45,7 +44,7 @@ async fn what_the_service_inside_can_decode_reaches_it() {
 // proves: unread-encoding-gets-415, stored-rejection-shadows-correction
 #[tokio::test]
 async fn a_coding_that_the_service_inside_refuses_leaves_the_key_free() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     let unheard = server
         .post("/decoding/bookings", "k", BOOKING)
         .header("content-encoding", "x-unheard-of");

@@ -16,10 +16,9 @@ use crate::{
 };
 
 // proves: running-duplicate-gets-409, retry-after-is-short
-#[apply(each_store)]
 #[tokio::test]
-async fn a_duplicate_is_told_when_to_retry(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+async fn a_duplicate_is_told_when_to_retry() {
+    let server = TestServer::new().await;
     let running = server.send(server.post("/stop", "k", BOOKING));
     server.probe.started().await;
     for _ in 0..3 {
@@ -42,10 +41,9 @@ async fn a_duplicate_is_told_when_to_retry(backend: Backend) {
 }
 
 // proves: state-decides-response, mismatch-refused-while-running, mismatch-gets-409
-#[apply(each_store)]
 #[tokio::test]
-async fn another_request_is_refused_even_while_the_first_one_runs(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+async fn another_request_is_refused_even_while_the_first_one_runs() {
+    let server = TestServer::new().await;
     let running = server.send(server.post("/stop", "k", BOOKING));
     server.probe.started().await;
     let other = Reply::to(server.post("/stop", "k", "{}")).await;
@@ -74,7 +72,7 @@ async fn another_request_is_refused_even_while_the_first_one_runs(backend: Backe
 #[apply(each_store)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_fifty_equal_requests_one_runs(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+    let server = installed!(TestServer::on(backend).await);
     let requests: Vec<_> = (0..50).map(|_| server.send(server.booking("k"))).collect();
     let (mut fresh, mut replayed, mut refused) = (0, 0, 0);
     for request in requests {
@@ -93,10 +91,9 @@ async fn of_fifty_equal_requests_one_runs(backend: Backend) {
 }
 
 // proves: different-keys-all-run
-#[apply(each_store)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn equal_bodies_under_different_keys_all_run(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+async fn equal_bodies_under_different_keys_all_run() {
+    let server = TestServer::new().await;
     let requests: Vec<_> = (0..50)
         .map(|key| server.send(server.booking(&key.to_string())))
         .collect();
@@ -113,7 +110,7 @@ async fn equal_bodies_under_different_keys_all_run(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test]
 async fn duplicates_that_wait_get_the_response(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+    let server = installed!(TestServer::on(backend).await);
     let running = server.send(server.post("/stop/wait", "k", BOOKING));
     server.probe.started().await;
     let waiting: Vec<_> = (0..10)
@@ -131,10 +128,9 @@ async fn duplicates_that_wait_get_the_response(backend: Backend) {
 }
 
 // proves: duplicate-may-wait
-#[apply(each_store)]
 #[tokio::test]
-async fn a_client_can_ask_to_wait_and_not_to(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+async fn a_client_can_ask_to_wait_and_not_to() {
+    let server = TestServer::new().await;
     let running = server.send(server.post("/stop", "k", BOOKING));
     server.probe.started().await;
     let patient = server
@@ -164,10 +160,9 @@ async fn a_client_can_ask_to_wait_and_not_to(backend: Backend) {
 }
 
 // proves: duplicate-may-wait, waiter-ends-hold
-#[apply(each_store)]
 #[tokio::test]
-async fn a_waiter_whose_time_is_up_leaves_the_owner_alone(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+async fn a_waiter_whose_time_is_up_leaves_the_owner_alone() {
+    let server = TestServer::new().await;
     let running = server.send(server.post("/stop", "k", BOOKING));
     server.probe.started().await;
     let waiter = Reply::to(
@@ -190,7 +185,7 @@ async fn a_waiter_whose_time_is_up_leaves_the_owner_alone(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test]
 async fn when_the_owner_gives_up_one_waiter_runs_and_the_others_go_on_waiting(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+    let server = installed!(TestServer::on(backend).await);
     let owner = server.send(server.post("/stop/fail-once", "k", BOOKING));
     server.probe.started().await;
     let waiting: Vec<_> = (0..5)
@@ -218,7 +213,7 @@ async fn when_the_owner_gives_up_one_waiter_runs_and_the_others_go_on_waiting(ba
 #[apply(each_store)]
 #[tokio::test]
 async fn a_waiter_takes_over_when_the_owner_does_not_recover(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+    let server = installed!(TestServer::on(backend).await);
     server.abandon("/bookings", "k", BOOKING).await;
     let claims = server.faults.claim.calls();
     let waiter = server.send(server.booking("k").header("prefer", "wait=60"));
@@ -233,7 +228,7 @@ async fn a_waiter_takes_over_when_the_owner_does_not_recover(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test]
 async fn a_run_longer_than_its_lease_keeps_its_key(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+    let server = installed!(TestServer::on(backend).await);
     let running = server.send(server.post("/three-seconds", "k", BOOKING));
     server.probe.started().await;
     // The lease is three seconds by the store's clock, and the engine's timer renews it.
@@ -270,7 +265,7 @@ fn wake_workers() -> mpsc::Sender<()> {
 #[apply(each_store)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_that_blocks_its_thread_keeps_its_key(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+    let server = installed!(TestServer::on(backend).await);
     let _others = wake_workers();
     let running = server.send(server.post("/blocking", "k", BOOKING));
     server.probe.started().await;
@@ -286,7 +281,7 @@ async fn a_run_that_blocks_its_thread_keeps_its_key(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn duplicates_of_runs_that_store_nothing_run_or_are_told_to_retry(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+    let server = installed!(TestServer::on(backend).await);
     let requests: Vec<_> = (0..100)
         .map(|_| server.send(server.post("/script", "k", r#"{"status":500}"#)))
         .collect();
@@ -305,7 +300,7 @@ async fn duplicates_of_runs_that_store_nothing_run_or_are_told_to_retry(backend:
 #[apply(each_store)]
 #[tokio::test]
 async fn waiters_block_no_other_request(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+    let server = installed!(TestServer::on(backend).await);
     let running = server.send(server.post("/stop/wait", "k", BOOKING));
     server.probe.started().await;
     let waiting: Vec<_> = (0..100)

@@ -5,13 +5,9 @@ use idempotency::{
     Fingerprint, OnLost, canonical_json,
     store::{Claim, ClaimRequest, Hold, IfOwner, Token},
 };
-use rstest_reuse::apply;
 use tests::reply::Reply;
 
-use crate::{
-    backend::{Backend, each_store, installed},
-    test_server::{BOOKING, TestServer},
-};
+use crate::test_server::{BOOKING, TestServer};
 
 /// The child key "charge" of the request "go on" under the key "k" without a scope, as versions 1 and 2 derived it.
 const CHILD_KEYS: [(u8, &str); 2] = [
@@ -65,11 +61,10 @@ pub(crate) fn of_version(version: u8, path: &str, json: &str) -> Fingerprint {
 }
 
 // proves: custom-versioned-fingerprint, other-version-is-error, upgrade-changes-key-derivation
-#[apply(each_store)]
 #[tokio::test]
-async fn a_response_of_an_earlier_version_is_replayed_to_the_same_request_only(backend: Backend) {
+async fn a_response_of_an_earlier_version_is_replayed_to_the_same_request_only() {
     for version in [1, 2] {
-        let server = installed!(TestServer::new(backend).await);
+        let server = TestServer::new().await;
         let first = Reply::to(server.booking("k")).await;
         let (mut hold, fingerprint) = server.only_record().await;
         let store = server.idempotency.store();
@@ -107,11 +102,10 @@ async fn a_response_of_an_earlier_version_is_replayed_to_the_same_request_only(b
 /// A charge that an earlier version sent under its child key must not be sent under another.
 // proves: custom-versioned-fingerprint, downstream-key-derived, other-version-is-error
 // proves: upgrade-changes-key-derivation
-#[apply(each_store)]
 #[tokio::test]
-async fn a_run_of_an_earlier_version_is_taken_over_with_its_steps_and_child_keys(backend: Backend) {
+async fn a_run_of_an_earlier_version_is_taken_over_with_its_steps_and_child_keys() {
     for (version, child_key) in CHILD_KEYS {
-        let server = installed!(TestServer::new(backend).await);
+        let server = TestServer::new().await;
         let (hold, fingerprint) = abandon(&server, version, "/steps", "\"go on\"", &STEPS).await;
         server.pass(31);
         let reused = Reply::to(server.post("/steps", "k", "\"\"")).await;
@@ -136,10 +130,9 @@ async fn a_run_of_an_earlier_version_is_taken_over_with_its_steps_and_child_keys
 }
 
 // proves: dead-owner-taken-over, other-version-is-error, upgrade-changes-key-derivation
-#[apply(each_store)]
 #[tokio::test]
-async fn a_run_of_version_1_that_has_suspended_itself_is_not_lost(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+async fn a_run_of_version_1_that_has_suspended_itself_is_not_lost() {
+    let server = TestServer::new().await;
     let mut suspended = STEPS;
     suspended[1] = 1;
     abandon(&server, 1, "/steps/refuse", "\"go on\"", &suspended).await;
@@ -165,10 +158,9 @@ async fn a_run_of_version_1_that_has_suspended_itself_is_not_lost(backend: Backe
 }
 
 // proves: dead-owner-taken-over, interrupted-run-stuck
-#[apply(each_store)]
 #[tokio::test]
-async fn a_run_of_version_1_that_is_lost_stays_lost(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+async fn a_run_of_version_1_that_is_lost_stays_lost() {
+    let server = TestServer::new().await;
     abandon(&server, 1, "/lost", BOOKING, &[]).await;
     server.pass(31);
     let refused = Reply::to(server.post("/lost", "k", BOOKING)).await;

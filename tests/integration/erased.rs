@@ -7,19 +7,14 @@ use idempotency::{
     operators::{KeyChange, KeyState, StoredResponse},
     store::RecordId,
 };
-use rstest_reuse::apply;
 use tests::reply::Reply;
 
-use crate::{
-    backend::{Backend, each_store, installed},
-    test_server::TestServer,
-};
+use crate::test_server::TestServer;
 
 // proves: erased-response-never-runs, key-state-shown
-#[apply(each_store)]
 #[tokio::test]
-async fn a_retry_of_an_erased_booking_hears_so_and_books_nothing(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+async fn a_retry_of_an_erased_booking_hears_so_and_books_nothing() {
+    let server = TestServer::new().await;
     let id = id(&server);
     assert_eq!(state(&server).await, KeyState::Free);
     let first = Reply::to(server.booking("k")).await;
@@ -54,10 +49,9 @@ async fn a_retry_of_an_erased_booking_hears_so_and_books_nothing(backend: Backen
 }
 
 // proves: freed-key-runs-again
-#[apply(each_store)]
 #[tokio::test]
-async fn a_retry_of_a_freed_booking_books_again(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+async fn a_retry_of_a_freed_booking_books_again() {
+    let server = TestServer::new().await;
     let id = id(&server);
     Reply::to(server.booking("k"))
         .await

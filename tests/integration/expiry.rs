@@ -33,7 +33,7 @@ pub(crate) fn assert_kept_for(
 #[apply(each_store)]
 #[tokio::test]
 async fn a_response_is_replayed_until_its_ttl_and_the_grace_are_over(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+    let server = installed!(TestServer::on(backend).await);
     let first = Reply::to(server.booking("k")).await;
     let rest = server.pass_nearly(3660);
     // A replay does not extend the ttl.
@@ -50,10 +50,9 @@ async fn a_response_is_replayed_until_its_ttl_and_the_grace_are_over(backend: Ba
 }
 
 // proves: replayed-until-ttl, forgotten-before-retries-stop
-#[apply(each_store)]
 #[tokio::test]
-async fn without_a_ttl_a_response_is_replayed_for_a_day(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+async fn without_a_ttl_a_response_is_replayed_for_a_day() {
+    let server = TestServer::new().await;
     const DAY: u64 = 24 * 60 * 60;
     let request = || server.post("/required", "k", BOOKING);
     let before = server.time.now();
@@ -69,7 +68,7 @@ async fn without_a_ttl_a_response_is_replayed_for_a_day(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_expiry_one_of_many_runs(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+    let server = installed!(TestServer::on(backend).await);
     Reply::to(server.booking("k"))
         .await
         .assert_fresh("201 Created");
@@ -90,10 +89,9 @@ async fn after_expiry_one_of_many_runs(backend: Backend) {
 }
 
 // proves: last-second-replayed, record-gone-last-second
-#[apply(each_store)]
 #[tokio::test]
-async fn a_retry_that_comes_after_the_announced_end_is_replayed_for_a_minute(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+async fn a_retry_that_comes_after_the_announced_end_is_replayed_for_a_minute() {
+    let server = TestServer::new().await;
     let before = server.time.now();
     let first = Reply::to(server.booking("k")).await;
     assert_kept_for(&first, 3600, before, server.time.now());
@@ -108,10 +106,9 @@ async fn a_retry_that_comes_after_the_announced_end_is_replayed_for_a_minute(bac
 }
 
 // proves: ttl-counts-from-completion
-#[apply(each_store)]
 #[tokio::test]
-async fn the_ttl_counts_from_completion(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+async fn the_ttl_counts_from_completion() {
+    let server = TestServer::new().await;
     let running = server.send(server.post("/stop", "k", BOOKING));
     server.probe.started().await;
     server.pass(20);
@@ -125,10 +122,9 @@ async fn the_ttl_counts_from_completion(backend: Backend) {
 }
 
 // proves: replayed-until-ttl
-#[apply(each_store)]
 #[tokio::test]
-async fn a_response_says_until_when_it_is_replayed(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+async fn a_response_says_until_when_it_is_replayed() {
+    let server = TestServer::new().await;
     let before = server.time.now();
     let first = Reply::to(server.booking("k")).await;
     assert_kept_for(&first, 3600, before, server.time.now());
@@ -141,10 +137,9 @@ async fn a_response_says_until_when_it_is_replayed(backend: Backend) {
 }
 
 // proves: client-clock-irrelevant
-#[apply(each_store)]
 #[tokio::test]
-async fn the_clients_clock_does_not_matter(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+async fn the_clients_clock_does_not_matter() {
+    let server = TestServer::new().await;
     let request = |date: &'static str| {
         server
             .booking("k")
@@ -159,17 +154,15 @@ async fn the_clients_clock_does_not_matter(backend: Backend) {
 }
 
 // proves: sweep-removes-only-expired, crash-locks-for-ttl, sweep-deletes-wrong-key
-#[apply(each_store)]
 #[tokio::test]
-async fn a_sweep_removes_what_is_expired_and_nothing_else(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+async fn a_sweep_removes_what_is_expired_and_nothing_else() {
+    let server = TestServer::new().await;
     for key in ["old-1", "old-2", "old-3"] {
         Reply::to(server.booking(key))
             .await
             .assert_fresh("201 Created");
     }
-    // Firestore keeps documents for an hour longer.
-    server.pass(7260);
+    server.pass(3660);
     Reply::to(server.booking("young"))
         .await
         .assert_fresh("201 Created");
@@ -183,11 +176,7 @@ async fn a_sweep_removes_what_is_expired_and_nothing_else(backend: Backend) {
         store.purge_expired(100).await.expect("a sweep"),
         store.purge_expired(100).await.expect("a sweep"),
     ];
-    match backend {
-        // The store removes expired records without a sweep.
-        Backend::Redis => assert_eq!(sweeps, [0, 0, 0]),
-        _ => assert_eq!(sweeps, [2, 1, 0]),
-    }
+    assert_eq!(sweeps, [2, 1, 0]);
     assert!(Reply::to(server.booking("young")).await.is_replay());
     Reply::to(server.booking("old-1"))
         .await
@@ -206,13 +195,10 @@ async fn a_sweep_removes_what_is_expired_and_nothing_else(backend: Backend) {
 }
 
 // proves: sweep-removes-only-expired
-#[apply(each_store)]
 #[tokio::test]
-async fn the_sweep_runs_by_itself(backend: Backend) {
-    let server = TestServer::configured(backend, |builder| {
-        builder.with_sweep_every(Duration::from_millis(10))
-    });
-    let server = installed!(server.await);
+async fn the_sweep_runs_by_itself() {
+    let server =
+        TestServer::configured(|builder| builder.with_sweep_every(Duration::from_millis(10))).await;
     let store = server.idempotency.store();
     Reply::to(server.booking("k"))
         .await

@@ -18,10 +18,9 @@ use crate::{
 };
 
 // proves: store-down-nothing-runs, store-outage-fails-open
-#[apply(each_store)]
 #[tokio::test]
-async fn without_the_store_nothing_runs(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+async fn without_the_store_nothing_runs() {
+    let server = TestServer::new().await;
     server.faults.claim.lose_requests(3);
     for _ in 0..3 {
         let response = Reply::to(server.booking("k")).await;
@@ -42,7 +41,7 @@ async fn without_the_store_nothing_runs(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test]
 async fn a_claim_whose_reply_was_lost_is_withdrawn(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+    let server = installed!(TestServer::on(backend).await);
     server.faults.claim.lose_replies(1);
     let response = Reply::to(server.booking("k")).await;
     response.assert_problem(
@@ -56,10 +55,9 @@ async fn a_claim_whose_reply_was_lost_is_withdrawn(backend: Backend) {
 }
 
 // proves: failed-completion-keeps-key, failed-completion-frees-key
-#[apply(each_store)]
 #[tokio::test]
-async fn a_completion_that_fails_is_tried_again_before_the_client_hears(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+async fn a_completion_that_fails_is_tried_again_before_the_client_hears() {
+    let server = TestServer::new().await;
     server.faults.complete.lose_requests(2);
     let first = Reply::to(server.booking("k")).await;
     first.assert_fresh("201 Created");
@@ -80,7 +78,7 @@ async fn a_completion_that_fails_is_tried_again_before_the_client_hears(backend:
 #[apply(each_store)]
 #[tokio::test]
 async fn a_completion_whose_reply_was_lost_is_recognised(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+    let server = installed!(TestServer::on(backend).await);
     server.faults.complete.lose_replies(1);
     let first = Reply::to(server.booking("k")).await;
     first.assert_fresh("201 Created");
@@ -90,12 +88,9 @@ async fn a_completion_whose_reply_was_lost_is_recognised(backend: Backend) {
 }
 
 // proves: failed-completion-keeps-key, failed-completion-frees-key
-#[apply(each_store)]
 #[tokio::test]
-async fn a_client_gets_its_response_though_the_store_is_down_and_the_key_stays_taken(
-    backend: Backend,
-) {
-    let server = installed!(TestServer::new(backend).await);
+async fn a_client_gets_its_response_though_the_store_is_down_and_the_key_stays_taken() {
+    let server = TestServer::new().await;
     server.faults.complete.lose_requests(4);
     let first = Reply::to(server.booking("k")).await;
     first.assert_fresh("201 Created");
@@ -109,10 +104,9 @@ async fn a_client_gets_its_response_though_the_store_is_down_and_the_key_stays_t
 }
 
 // proves: failures-free-key, failed-completion-keeps-key, crash-locks-for-ttl
-#[apply(each_store)]
 #[tokio::test]
-async fn a_release_that_fails_is_tried_until_the_key_is_free(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+async fn a_release_that_fails_is_tried_until_the_key_is_free() {
+    let server = TestServer::new().await;
     let request = || server.post("/script", "k", r#"{"status":500,"body":"{run}"}"#);
     server.faults.release.lose_requests(4);
     let first = Reply::to(request()).await;
@@ -124,10 +118,9 @@ async fn a_release_that_fails_is_tried_until_the_key_is_free(backend: Backend) {
 }
 
 // proves: stored-before-sent
-#[apply(each_store)]
 #[tokio::test]
-async fn the_response_is_stored_before_it_is_sent(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+async fn the_response_is_stored_before_it_is_sent() {
+    let server = TestServer::new().await;
     server.faults.complete.stop_replies(1);
     let first = server.send(server.booking("k"));
     server.faults.complete.stopped().await;
@@ -142,9 +135,8 @@ async fn the_response_is_stored_before_it_is_sent(backend: Backend) {
 }
 
 // proves: other-version-is-error, damaged-record-frees-key
-#[apply(each_store)]
 #[tokio::test]
-async fn an_outcome_that_cannot_be_read_is_an_error_and_nothing_runs(backend: Backend) {
+async fn an_outcome_that_cannot_be_read_is_an_error_and_nothing_runs() {
     for outcome in [
         b"".as_slice(),
         b"\x01",
@@ -152,7 +144,7 @@ async fn an_outcome_that_cannot_be_read_is_an_error_and_nothing_runs(backend: Ba
         b"\x01\x01\x00\xc8\x00\x05x",
         b"\x01\x07",
     ] {
-        let server = installed!(TestServer::new(backend).await);
+        let server = TestServer::new().await;
         Reply::to(server.booking("k"))
             .await
             .assert_fresh("201 Created");
@@ -180,10 +172,9 @@ async fn an_outcome_that_cannot_be_read_is_an_error_and_nothing_runs(backend: Ba
 }
 
 // proves: custom-versioned-fingerprint, other-version-is-error, upgrade-changes-key-derivation
-#[apply(each_store)]
 #[tokio::test]
-async fn a_fingerprint_of_another_version_is_not_compared_and_nothing_runs(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+async fn a_fingerprint_of_another_version_is_not_compared_and_nothing_runs() {
+    let server = TestServer::new().await;
     Reply::to(server.booking("k"))
         .await
         .assert_fresh("201 Created");

@@ -41,7 +41,7 @@ pub(crate) async fn different(first: RequestBuilder, second: RequestBuilder, wha
 #[apply(each_store)]
 #[tokio::test]
 async fn another_body_is_refused_and_the_first_response_stays(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+    let server = installed!(TestServer::on(backend).await);
     let other = BOOKING.replace("Ann", "Bob");
     different(
         server.booking("k"),
@@ -62,7 +62,7 @@ async fn another_body_is_refused_and_the_first_response_stays(backend: Backend) 
 // proves: other-method-or-path-refused, path-counts-as-sent
 #[tokio::test]
 async fn another_method_or_path_is_refused() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     different(
         server.post("/bookings/1/pay", "c", BOOKING),
         server.post("/bookings/2/pay", "c", BOOKING),
@@ -89,7 +89,7 @@ async fn another_method_or_path_is_refused() {
 // proves: query-counts-as-written, query-left-out
 #[tokio::test]
 async fn the_query_counts_as_it_is_written() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     for (number, (first, second)) in [
         ("", "?dry=1"),
         ("?dry=1", "?dry=2"),
@@ -107,7 +107,7 @@ async fn the_query_counts_as_it_is_written() {
 // proves: scheme-and-authority-ignored
 #[tokio::test]
 async fn neither_http_version_nor_authority_nor_the_form_of_the_target_counts() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     let http2 = Client::builder()
         .http2_prior_knowledge()
         .build()
@@ -142,7 +142,7 @@ async fn neither_http_version_nor_authority_nor_the_form_of_the_target_counts() 
 // proves: nested-path-counts-whole, nested-routes-share-key
 #[tokio::test]
 async fn nested_routers_keep_their_prefix() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     different(
         server.post("/api/bookings", "k", BOOKING),
         server.post("/v2/bookings", "k", BOOKING),
@@ -154,7 +154,7 @@ async fn nested_routers_keep_their_prefix() {
 // proves: json-layout-ignored, equal-numbers-equal, json-order-counts
 #[tokio::test]
 async fn equal_json_is_the_same_request() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     for (number, (first, second)) in [
         (
             r#"{"a":1,"b":[true,null]}"#,
@@ -185,7 +185,7 @@ async fn equal_json_is_the_same_request() {
 // proves: numbers-beyond-double-differ, null-and-array-order-count, repeated-json-names-bytewise
 #[tokio::test]
 async fn different_json_is_another_request() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     for (number, (first, second)) in [
         (r#"{"n":9007199254740992}"#, r#"{"n":9007199254740993}"#),
         (
@@ -215,7 +215,7 @@ async fn different_json_is_another_request() {
 // proves: invalid-json-bytewise, other-media-types-bytewise
 #[tokio::test]
 async fn what_is_not_json_counts_byte_by_byte() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     let request = |key: &str, body: &[u8]| {
         server
             .request(Method::POST, "/layered/bookings")
@@ -252,7 +252,7 @@ async fn what_is_not_json_counts_byte_by_byte() {
 // proves: media-type-parameters-ignored, media-type-counts, multipart-boundary-ignored
 #[tokio::test]
 async fn the_media_type_counts_without_its_parameters() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     let request = |key: &str, media_type: &str| {
         server
             .request(Method::POST, "/layered/bookings")
@@ -301,7 +301,7 @@ async fn the_media_type_counts_without_its_parameters() {
 // proves: exchange-headers-ignored, language-replayed-to-another
 #[tokio::test]
 async fn how_the_body_travels_and_other_headers_do_not_count() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     let first = Reply::to(server.booking("k")).await;
     first.assert_fresh("201 Created");
     let (left, right) = BOOKING.split_at(20);
@@ -339,7 +339,7 @@ async fn how_the_body_travels_and_other_headers_do_not_count() {
 // proves: body-compared-decoded
 #[tokio::test]
 async fn an_encoded_body_counts_with_its_encoding() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     let request = |encoding: Option<&str>| {
         let request = server
             .request(Method::POST, "/layered/bookings")
@@ -356,7 +356,7 @@ async fn an_encoded_body_counts_with_its_encoding() {
 // proves: custom-versioned-fingerprint
 #[tokio::test]
 async fn a_handler_can_say_what_counts() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     let request = |path: &str, body: &'static str| {
         server
             .request(Method::POST, path)

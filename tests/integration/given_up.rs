@@ -10,15 +10,10 @@ use axum::{
 };
 use http::StatusCode;
 use idempotency::{Clock, Execution, MemoryStore, StepError, idempotent, store::Phase};
-use rstest_reuse::apply;
 use serde_json::json;
 use tests::{reply::Reply, wait::within_a_minute};
 
-use crate::{
-    app::Probe,
-    backend::{Backend, each_store, installed},
-    test_server::TestServer,
-};
+use crate::{app::Probe, test_server::TestServer};
 
 pub(crate) fn routes() -> Router<Probe> {
     Router::new()
@@ -94,10 +89,9 @@ async fn poll_once(future: impl Future) {
 
 /// The client gets its response before the step has ended. Until it has, the key is not free.
 // proves: dropped-future-loses-nothing, dropped-step-overwritten
-#[apply(each_store)]
 #[tokio::test]
-async fn a_step_that_is_given_up_is_kept_for_the_next_attempt(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+async fn a_step_that_is_given_up_is_kept_for_the_next_attempt() {
+    let server = TestServer::new().await;
     let request = || server.post("/given-up", "k", "\"fail\"");
     let failed = Reply::to(request()).await;
     failed.assert_fresh("503 Service Unavailable");
@@ -112,10 +106,9 @@ async fn a_step_that_is_given_up_is_kept_for_the_next_attempt(backend: Backend) 
 }
 
 // proves: dropped-future-loses-nothing, dropped-step-overwritten
-#[apply(each_store)]
 #[tokio::test]
-async fn a_step_that_is_tried_again_waits_for_the_one_that_was_given_up(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+async fn a_step_that_is_tried_again_waits_for_the_one_that_was_given_up() {
+    let server = TestServer::new().await;
     let running = server.send(server.post("/given-up", "k", "\"try again\""));
     server.probe.started().await;
     server.probe.proceed();
@@ -126,10 +119,9 @@ async fn a_step_that_is_tried_again_waits_for_the_one_that_was_given_up(backend:
 }
 
 // proves: shutdown-waits-for-runs, dropped-future-loses-nothing, dropped-step-overwritten
-#[apply(each_store)]
 #[tokio::test]
-async fn a_run_may_respond_before_a_step_that_it_has_given_up(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+async fn a_run_may_respond_before_a_step_that_it_has_given_up() {
+    let server = TestServer::new().await;
     let request = || server.post("/given-up", "k", "\"respond\"");
     let first = Reply::to(request()).await;
     first.assert_fresh("201 Created");
@@ -148,10 +140,9 @@ async fn a_run_may_respond_before_a_step_that_it_has_given_up(backend: Backend) 
 
 /// The work is done, so its result stays in memory and is stored when the run ends.
 // proves: failed-completion-keeps-key, downstream-key-derived
-#[apply(each_store)]
 #[tokio::test]
-async fn a_step_that_the_store_did_not_take_is_kept_at_the_end_of_the_run(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+async fn a_step_that_the_store_did_not_take_is_kept_at_the_end_of_the_run() {
+    let server = TestServer::new().await;
     let request = || server.post("/given-up/short", "k", "\"\"");
     server.faults.checkpoint.lose_requests(usize::MAX);
     let failed = Reply::to(request()).await;
@@ -170,7 +161,7 @@ async fn a_step_that_the_store_did_not_take_is_kept_at_the_end_of_the_run(backen
 // proves: lost-lease-stores-nothing, failover-forgets-writes
 #[tokio::test]
 async fn steps_that_the_store_has_lost_are_kept_again() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     let failing = server.send(server.post("/given-up/short", "k", "\"stop\""));
     server.probe.started().await;
     assert_eq!(server.faults.checkpoint.calls(), 1);

@@ -3,13 +3,9 @@
 use std::collections::HashSet;
 
 use idempotency::{Fingerprint, IdempotencyBuilder, store::Phase};
-use rstest_reuse::apply;
 use tests::reply::Reply;
 
-use crate::{
-    backend::{Backend, each_store, installed},
-    test_server::TestServer,
-};
+use crate::{backend::installed, test_server::TestServer};
 
 const SECRET: &[u8] = b"a secret of thirty-two characters";
 
@@ -31,12 +27,10 @@ fn with(builder: IdempotencyBuilder, secret: &[u8]) -> IdempotencyBuilder {
 }
 
 // proves: fingerprint-hides-body, guessed-key-reveals-nothing, store-sees-digests-only
-#[apply(each_store)]
 #[tokio::test]
-async fn equal_requests_of_two_callers_have_unequal_fingerprints_in_the_store(backend: Backend) {
+async fn equal_requests_of_two_callers_have_unequal_fingerprints_in_the_store() {
     for secret in [b"".as_slice(), SECRET] {
-        let configured = TestServer::configured(backend, |builder| with(builder, secret)).await;
-        let server = installed!(configured);
+        let server = TestServer::configured(|builder| with(builder, secret)).await;
         for caller in ["Bearer ann", "Bearer bob", "Basic YTpi"] {
             Reply::to(server.booking("k").header("authorization", caller))
                 .await
@@ -57,10 +51,9 @@ async fn equal_requests_of_two_callers_have_unequal_fingerprints_in_the_store(ba
 async fn equal_requests_to_two_services_have_unequal_fingerprints() {
     let mut fingerprints = HashSet::new();
     for namespace in ["orders", "invoices"] {
-        let configured = TestServer::configured(Backend::Memory, |builder| {
-            builder.with_secret(SECRET).with_namespace(namespace)
-        });
-        let server = installed!(configured.await);
+        let server =
+            TestServer::configured(|builder| builder.with_secret(SECRET).with_namespace(namespace))
+                .await;
         Reply::to(server.booking("k"))
             .await
             .assert_fresh("201 Created");
@@ -72,9 +65,7 @@ async fn equal_requests_to_two_services_have_unequal_fingerprints() {
 // proves: fingerprint-hides-body, downstream-key-derived, guessed-key-reveals-nothing
 #[tokio::test]
 async fn no_child_key_can_be_derived_from_the_store_without_the_secret() {
-    let configured =
-        TestServer::configured(Backend::Memory, |builder| builder.with_secret(SECRET)).await;
-    let server = installed!(configured);
+    let configured = TestServer::configured(|builder| builder.with_secret(SECRET)).await;
     let done = Reply::to(server.post("/steps", "k", "\"go on\"")).await;
     done.assert_fresh("201 Created");
     let sent = done.json()["keys"][0].clone();
@@ -101,9 +92,7 @@ async fn fingerprints_and_child_keys_stay_what_they_are() {
         (b"".as_slice(), "262086c5-a56a-82ed-a7a5-704e8e6256c9"),
         (SECRET, "9ff31a74-30bd-8fc2-9fa9-08a21417bdc1"),
     ] {
-        let configured =
-            TestServer::configured(Backend::Memory, |builder| with(builder, secret)).await;
-        let server = installed!(configured);
+        let server = TestServer::configured(|builder| with(builder, secret)).await;
         let first = Reply::to(server.post("/steps", "k", "\"go on\"")).await;
         first.assert_fresh("201 Created");
         // The child key is derived from the fingerprint, so it covers both.
@@ -112,12 +101,10 @@ async fn fingerprints_and_child_keys_stay_what_they_are() {
 }
 
 // proves: records-encrypted-and-purgeable
-#[apply(each_store)]
 #[tokio::test]
-async fn a_stored_response_is_readable_with_the_secret_only(backend: Backend) {
+async fn a_stored_response_is_readable_with_the_secret_only() {
     for (secret, is_readable) in [(b"".as_slice(), true), (SECRET, false)] {
-        let configured = TestServer::configured(backend, |builder| with(builder, secret)).await;
-        let server = installed!(configured);
+        let server = TestServer::configured(|builder| with(builder, secret)).await;
         let first = Reply::to(server.booking("k")).await;
         first.assert_fresh("201 Created");
         let mut store = server.idempotency.store();

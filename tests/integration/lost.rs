@@ -48,10 +48,9 @@ async fn stop_midway(State(probe): State<Probe>) -> (StatusCode, Json<Value>) {
 }
 
 // proves: dead-owner-taken-over, mismatch-takes-over, interrupted-run-stuck
-#[apply(each_store)]
 #[tokio::test]
-async fn a_run_that_was_lost_is_not_made_again(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+async fn a_run_that_was_lost_is_not_made_again() {
+    let server = TestServer::new().await;
     let request = || server.post("/lost", "k", BOOKING);
     server.abandon("/lost", "k", BOOKING).await;
     let rest = server.pass_nearly(30);
@@ -82,7 +81,7 @@ async fn a_run_that_was_lost_is_not_made_again(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test]
 async fn a_duplicate_that_waits_for_a_run_learns_that_it_was_lost(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+    let server = installed!(TestServer::on(backend).await);
     server.abandon("/lost/wait", "k", BOOKING).await;
     let before = server.faults.claim.calls();
     let waiting = server.send(server.post("/lost/wait", "k", BOOKING));
@@ -95,10 +94,9 @@ async fn a_duplicate_that_waits_for_a_run_learns_that_it_was_lost(backend: Backe
 
 // proves: dead-owner-taken-over, lost-lease-stores-nothing, live-owner-replaced
 // proves: interrupted-run-stuck
-#[apply(each_store)]
 #[tokio::test]
-async fn an_owner_that_recovers_stores_its_response(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+async fn an_owner_that_recovers_stores_its_response() {
+    let server = TestServer::new().await;
     let request = || server.post("/lost/stop", "k", BOOKING);
     let slow = server.send(request());
     server.probe.started().await;
@@ -114,10 +112,9 @@ async fn an_owner_that_recovers_stores_its_response(backend: Backend) {
 }
 
 // proves: dead-owner-taken-over, interrupted-run-stuck
-#[apply(each_store)]
 #[tokio::test]
-async fn a_retry_runs_once_an_operator_has_freed_the_key(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+async fn a_retry_runs_once_an_operator_has_freed_the_key() {
+    let server = TestServer::new().await;
     let request = || server.post("/lost", "k", BOOKING);
     let seen = lost(&server).await;
     let freed = server.idempotency.resolve(&seen, Resolution::Release);
@@ -136,10 +133,9 @@ async fn a_retry_runs_once_an_operator_has_freed_the_key(backend: Backend) {
 }
 
 // proves: dead-owner-taken-over, interrupted-run-stuck
-#[apply(each_store)]
 #[tokio::test]
-async fn a_retry_gets_the_response_that_an_operator_has_stored(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+async fn a_retry_gets_the_response_that_an_operator_has_stored() {
+    let server = TestServer::new().await;
     let seen = lost(&server).await;
     let given = server
         .idempotency
@@ -164,10 +160,9 @@ async fn a_retry_gets_the_response_that_an_operator_has_stored(backend: Backend)
 }
 
 // proves: oversized-response-leaves-tombstone, dead-owner-taken-over, large-response-unprotected
-#[apply(each_store)]
 #[tokio::test]
-async fn an_operators_response_that_is_too_long_leaves_a_tombstone(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+async fn an_operators_response_that_is_too_long_leaves_a_tombstone() {
+    let server = TestServer::new().await;
     let seen = lost(&server).await;
     let location = [(header::LOCATION, "/bookings/7")];
     let long = (location, "x".repeat(1024 * 1024 + 1)).into_response();
@@ -185,10 +180,9 @@ async fn an_operators_response_that_is_too_long_leaves_a_tombstone(backend: Back
 }
 
 // proves: expired-key-is-new, dead-owner-taken-over, interrupted-run-stuck
-#[apply(each_store)]
 #[tokio::test]
-async fn an_unresolved_key_is_forgotten_a_ttl_after_its_lease(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+async fn an_unresolved_key_is_forgotten_a_ttl_after_its_lease() {
+    let server = TestServer::new().await;
     lost(&server).await;
     let rest = server.pass_nearly(3600);
     assert_unknown(&Reply::to(server.post("/lost", "k", BOOKING)).await);

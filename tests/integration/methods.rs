@@ -1,18 +1,14 @@
 //! Which methods and endpoints a key protects.
 
 use reqwest::Method;
-use rstest_reuse::apply;
 use tests::reply::Reply;
 
-use crate::{
-    backend::{Backend, each_store, installed},
-    test_server::{BOOKING, TestServer},
-};
+use crate::test_server::{BOOKING, TestServer};
 
 // proves: safe-methods-ignore-keys, preflight-never-refused, query-treated-like-get
 #[tokio::test]
 async fn safe_methods_ignore_even_a_malformed_key() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     let methods = [
         Method::GET,
         Method::HEAD,
@@ -46,7 +42,7 @@ async fn safe_methods_ignore_even_a_malformed_key() {
 #[tokio::test]
 async fn the_attribute_protects_every_method_that_is_not_safe() {
     for method in [Method::POST, Method::PATCH, Method::PUT, Method::DELETE] {
-        let server = installed!(TestServer::new(Backend::Memory).await);
+        let server = TestServer::new().await;
         let request = || {
             server
                 .request(method.clone(), "/bookings/7")
@@ -63,7 +59,7 @@ async fn the_attribute_protects_every_method_that_is_not_safe() {
 // proves: post-and-patch-protected, put-delete-by-attribute
 #[tokio::test]
 async fn a_layer_protects_post_but_not_put() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     let request = |method| {
         server
             .request(method, "/layered/bookings")
@@ -88,7 +84,7 @@ async fn a_layer_protects_post_but_not_put() {
 // proves: router-refusals-unchanged, no-endpoint-no-record
 #[tokio::test]
 async fn what_has_no_endpoint_leaves_no_record() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     for (method, path, status) in [
         (Method::HEAD, "/posted", "405 Method Not Allowed"),
         (Method::POST, "/nowhere", "404 Not Found"),
@@ -119,7 +115,7 @@ async fn what_has_no_endpoint_leaves_no_record() {
 // proves: unprotected-endpoint-ignores-key
 #[tokio::test]
 async fn a_key_on_an_unprotected_endpoint_is_ignored() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     for run in 1..=2 {
         let response = Reply::to(server.post("/unprotected", "k", BOOKING)).await;
         response.assert_fresh("201 Created");
@@ -128,10 +124,9 @@ async fn a_key_on_an_unprotected_endpoint_is_ignored() {
 }
 
 // proves: batch-is-one-unit
-#[apply(each_store)]
 #[tokio::test]
-async fn a_key_covers_a_batch_as_one_unit(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+async fn a_key_covers_a_batch_as_one_unit() {
+    let server = TestServer::new().await;
     let batch = format!("[{BOOKING},{BOOKING}]");
     let first = Reply::to(server.post("/bookings", "k", &batch)).await;
     first.assert_fresh("201 Created");
@@ -149,7 +144,7 @@ async fn a_key_covers_a_batch_as_one_unit(backend: Backend) {
 // proves: second-protection-ignored
 #[tokio::test]
 async fn protection_twice_is_a_mistake_and_nothing_runs() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     let response = Reply::to(server.post("/layered/twice", "k", BOOKING)).await;
     response.assert_problem(
         "misconfigured",

@@ -18,14 +18,12 @@ use idempotency::{
     Execution, Idempotency, IdempotencyLayer, MemoryStore, OnLost, Options, StepError, idempotent,
 };
 use reqwest::Method;
-use rstest_reuse::apply;
 use tests::reply::Reply;
 use tower::ServiceExt;
 use tower_http::{compression::CompressionLayer, cors::CorsLayer, timeout::TimeoutLayer};
 
 use crate::{
     app::Probe,
-    backend::{Backend, each_store, installed},
     script,
     test_server::{BOOKING, TestServer},
     transport::Marker,
@@ -114,12 +112,9 @@ async fn send(server: &TestServer, path: &str) -> Reply {
 
 /// How far the run came is as unknown as if its process had died.
 // proves: failures-free-key, dead-owner-taken-over
-#[apply(each_store)]
 #[tokio::test]
-async fn a_run_that_a_time_limit_inside_has_stopped_keeps_its_key_until_its_lease_is_over(
-    backend: Backend,
-) {
-    let server = installed!(TestServer::new(backend).await);
+async fn a_run_that_a_time_limit_inside_has_stopped_keeps_its_key_until_its_lease_is_over() {
+    let server = TestServer::new().await;
     for (path, status) in [
         ("/order/cut/408", "408 Request Timeout"),
         ("/order/cut/503", "503 Service Unavailable"),
@@ -143,10 +138,9 @@ async fn a_run_that_a_time_limit_inside_has_stopped_keeps_its_key_until_its_leas
 }
 
 // proves: dead-owner-taken-over
-#[apply(each_store)]
 #[tokio::test]
-async fn a_run_that_a_time_limit_inside_has_stopped_is_a_lost_one(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+async fn a_run_that_a_time_limit_inside_has_stopped_is_a_lost_one() {
+    let server = TestServer::new().await;
     let path = "/order/cut/refuse";
     send(&server, path)
         .await
@@ -162,12 +156,9 @@ async fn a_run_that_a_time_limit_inside_has_stopped_is_a_lost_one(backend: Backe
 
 /// The step continues under the hold that it began with.
 // proves: dead-owner-taken-over
-#[apply(each_store)]
 #[tokio::test]
-async fn a_step_outlives_the_time_limit_inside_and_the_next_attempt_has_its_result(
-    backend: Backend,
-) {
-    let server = installed!(TestServer::new(backend).await);
+async fn a_step_outlives_the_time_limit_inside_and_the_next_attempt_has_its_result() {
+    let server = TestServer::new().await;
     let path = "/order/cut/step";
     send(&server, path)
         .await
@@ -188,10 +179,9 @@ async fn a_step_outlives_the_time_limit_inside_and_the_next_attempt_has_its_resu
 }
 
 // proves: failures-free-key, failure-stored-on-request
-#[apply(each_store)]
 #[tokio::test]
-async fn a_service_inside_says_of_its_503_that_nothing_was_done(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+async fn a_service_inside_says_of_its_503_that_nothing_was_done() {
+    let server = TestServer::new().await;
     for (key, script) in [
         ("released", r#"{"status":503,"outcome":"release"}"#),
         ("busy", r#"{"status":503,"headers":[["retry-after","1"]]}"#),
@@ -207,10 +197,9 @@ async fn a_service_inside_says_of_its_503_that_nothing_was_done(backend: Backend
 }
 
 // proves: outer-compression-not-stored
-#[apply(each_store)]
 #[tokio::test]
-async fn compression_inside_does_not_touch_what_is_stored(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+async fn compression_inside_does_not_touch_what_is_stored() {
+    let server = TestServer::new().await;
     let text = r#"{"padding":5000,"headers":[["content-type","text/plain"]]}"#;
     let unprotected = server
         .request(Method::POST, "/order/compressed")
@@ -233,12 +222,9 @@ async fn compression_inside_does_not_touch_what_is_stored(backend: Backend) {
 }
 
 // proves: outer-compression-not-stored
-#[apply(each_store)]
 #[tokio::test]
-async fn a_handler_that_compresses_by_itself_is_asked_for_plain_bytes(backend: Backend) {
-    let server = installed!(
-        TestServer::wrapped(backend, |app| app.layer(Extension(Marker("outside")))).await
-    );
+async fn a_handler_that_compresses_by_itself_is_asked_for_plain_bytes() {
+    let server = TestServer::wrapped(|app| app.layer(Extension(Marker("outside")))).await;
     let packed = |request: reqwest::RequestBuilder| request.header("accept-encoding", "gzip");
     let reply = Reply::to(packed(server.post("/echo", "k", BOOKING))).await;
     assert_eq!(reply.header("x-seen-accept-encoding"), Some("identity"));
@@ -247,11 +233,10 @@ async fn a_handler_that_compresses_by_itself_is_asked_for_plain_bytes(backend: B
     assert_eq!(reply.header("x-seen-accept-encoding"), Some("gzip"));
 }
 
-#[apply(each_store)]
 #[tokio::test]
-async fn cors_outside_marks_first_responses_replays_and_refusals(backend: Backend) {
+async fn cors_outside_marks_first_responses_replays_and_refusals() {
     let cors = CorsLayer::new().allow_origin(["https://shop.example".parse().expect("an origin")]);
-    let server = installed!(TestServer::wrapped(backend, |app| app.layer(cors)).await);
+    let server = TestServer::wrapped(|app| app.layer(cors)).await;
     let request = |body| {
         server
             .post("/bookings", "k", body)
@@ -314,10 +299,9 @@ impl io::Write for Logged {
 }
 
 // proves: post-and-patch-protected, unprotected-endpoint-ignores-key
-#[apply(each_store)]
 #[tokio::test]
-async fn a_route_that_is_merged_after_the_layer_is_outside_it(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+async fn a_route_that_is_merged_after_the_layer_is_outside_it() {
+    let server = TestServer::new().await;
     for run in ["1", "2"] {
         let reply = send(&server, "/order/left-out").await;
         reply.assert_fresh("200 OK");
@@ -329,12 +313,9 @@ async fn a_route_that_is_merged_after_the_layer_is_outside_it(backend: Backend) 
     send(&server, "/order/own").await.assert_replay_of(&first);
 }
 
-#[apply(each_store)]
 #[tokio::test]
-async fn a_layer_reads_what_its_largest_route_takes_and_the_others_keep_their_limits(
-    backend: Backend,
-) {
-    let server = installed!(TestServer::new(backend).await);
+async fn a_layer_reads_what_its_largest_route_takes_and_the_others_keep_their_limits() {
+    let server = TestServer::new().await;
     let send = |path: &'static str, key: Option<&'static str>, length| {
         let mut request = server.request(Method::POST, path).body(vec![b'.'; length]);
         if let Some(key) = key {
@@ -367,10 +348,9 @@ async fn a_layer_reads_what_its_largest_route_takes_and_the_others_keep_their_li
 }
 
 // proves: finite-stream-stored-whole
-#[apply(each_store)]
 #[tokio::test]
-async fn grpc_under_a_key_is_refused_because_a_replay_would_lose_its_status(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+async fn grpc_under_a_key_is_refused_because_a_replay_would_lose_its_status() {
+    let server = TestServer::new().await;
     let request = |media_type: &str| {
         server
             .request(Method::POST, "/layered/bookings")

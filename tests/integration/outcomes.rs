@@ -1,11 +1,10 @@
 //! Which responses are stored, and which leave the key free.
 
-use rstest_reuse::apply;
 use serde_json::json;
 use tests::reply::Reply;
 
 use crate::{
-    backend::{Backend, each_store, installed},
+    backend::{Backend, installed},
     test_server::{BOOKING, TestServer},
 };
 
@@ -23,10 +22,9 @@ async fn twice(
 
 // proves: first-response-unmarked, replay-keeps-status, stored-202-stays-202, redirects-stored
 // proves: successes-and-redirects-stored, handler-refusals-stored
-#[apply(each_store)]
 #[tokio::test]
-async fn final_responses_are_stored_whatever_they_say(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+async fn final_responses_are_stored_whatever_they_say() {
+    let server = TestServer::new().await;
     for (number, status) in [
         200, 201, 202, 204, 206, 301, 302, 303, 304, 400, 402, 405, 409, 410, 412, 415, 418, 422,
         451,
@@ -48,7 +46,7 @@ async fn final_responses_are_stored_whatever_they_say(backend: Backend) {
 // proves: stored-rejection-shadows-correction
 #[tokio::test]
 async fn responses_that_can_change_are_not_stored() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     for status in [
         307, 308, 401, 403, 407, 408, 413, 421, 425, 426, 428, 429, 431,
     ] {
@@ -70,10 +68,9 @@ async fn responses_that_can_change_are_not_stored() {
 }
 
 // proves: failures-free-key, failures-stored-forever
-#[apply(each_store)]
 #[tokio::test]
-async fn failures_leave_the_key_free(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+async fn failures_leave_the_key_free() {
+    let server = TestServer::new().await;
     for status in [500, 502, 503, 504, 599] {
         let (first, again) = twice(
             &server,
@@ -92,7 +89,7 @@ async fn failures_leave_the_key_free(backend: Backend) {
 // proves: failures-free-key
 #[tokio::test]
 async fn keep_all_stores_failures_too() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     let (first, again) = twice(
         &server,
         "/script/all",
@@ -107,7 +104,7 @@ async fn keep_all_stores_failures_too() {
 // proves: failures-free-key, failure-stored-on-request, failure-after-effect-reruns
 #[tokio::test]
 async fn a_handler_overrules_every_rule() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     for (status, outcome, stored) in [
         (500, "store", true),
         (429, "store", true),
@@ -129,7 +126,7 @@ async fn a_handler_overrules_every_rule() {
 // proves: extractor-refusals-free-key
 #[tokio::test]
 async fn a_body_that_an_extractor_refuses_leaves_the_key_free() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     let response = Reply::to(server.post("/bookings", "k", "{\"broken")).await;
     response.assert_fresh("400 Bad Request");
     let response = Reply::to(server.post("/script", "k", "{\"status\":\"text\"}")).await;
@@ -151,7 +148,7 @@ async fn a_body_that_an_extractor_refuses_leaves_the_key_free() {
 // proves: panic-frees-key
 #[tokio::test]
 async fn a_panic_gets_a_response_and_leaves_the_key_free() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     let script = json!({ "panics": true });
     let (first, again) = twice(&server, "/script", "k", &script).await;
     for response in [first, again] {
@@ -172,7 +169,7 @@ async fn a_panic_gets_a_response_and_leaves_the_key_free() {
 // proves: own-refusals-not-stored
 #[tokio::test]
 async fn the_layers_own_refusals_are_never_stored() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     let malformed = Reply::to(server.booking("\"k")).await;
     malformed.assert_problem(
         "key-malformed",
@@ -201,10 +198,9 @@ async fn the_layers_own_refusals_are_never_stored() {
 }
 
 // proves: oversized-response-leaves-tombstone, large-response-unprotected
-#[apply(each_store)]
 #[tokio::test]
-async fn a_response_too_long_to_store_leaves_a_tombstone(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+async fn a_response_too_long_to_store_leaves_a_tombstone() {
+    let server = TestServer::new().await;
     // The response's head counts towards the store's limit.
     let longest = (server.idempotency.store().outcome_limit() - 1024).min(1024 * 1024);
     for streamed in [false, true] {
@@ -240,7 +236,7 @@ async fn a_response_too_long_to_store_leaves_a_tombstone(backend: Backend) {
 // proves: oversized-response-leaves-tombstone, large-response-unprotected
 #[tokio::test]
 async fn a_response_too_long_for_the_store_leaves_a_tombstone() {
-    let server = installed!(TestServer::new(Backend::Firestore).await);
+    let server = installed!(TestServer::on(Backend::Firestore).await);
     let limit = server.idempotency.store().outcome_limit();
     assert!(limit < 1024 * 1024);
     for streamed in [false, true] {
@@ -286,7 +282,7 @@ async fn a_response_too_long_for_the_store_leaves_a_tombstone() {
 // proves: retry-after-4xx-released
 #[tokio::test]
 async fn a_refusal_with_retry_after_is_not_stored() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     for path in ["/script", "/script/all"] {
         for status in [404, 409, 423] {
             let key = format!("k{path}{status}");
@@ -319,10 +315,9 @@ async fn a_refusal_with_retry_after_is_not_stored() {
 
 /// The booking is made although its response cannot be sent, so a retry must not make another one.
 // proves: broken-success-leaves-tombstone
-#[apply(each_store)]
 #[tokio::test]
-async fn a_success_whose_body_breaks_off_is_not_made_again(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+async fn a_success_whose_body_breaks_off_is_not_made_again() {
+    let server = TestServer::new().await;
     for (run, path) in [(1, "/script"), (2, "/script/all")] {
         let script = json!({
             "status": 201,
@@ -348,7 +343,7 @@ async fn a_success_whose_body_breaks_off_is_not_made_again(backend: Backend) {
 // proves: broken-success-leaves-tombstone
 #[tokio::test]
 async fn a_failure_whose_body_breaks_off_is_kept_only_where_all_are() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     let script = json!({ "status": 409, "body": "half", "broken": true });
     let (first, again) = twice(&server, "/script", "k", &script).await;
     for response in [first, again] {
@@ -374,7 +369,7 @@ async fn a_failure_whose_body_breaks_off_is_kept_only_where_all_are() {
 // proves: first-response-unmarked, only-replays-marked
 #[tokio::test]
 async fn an_expiry_that_a_handler_passes_on_is_not_sent() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     let relayed = [
         ["idempotency-expires", "Fri, 01 Jan 2100 00:00:00 GMT"],
         ["idempotent-replayed", "true"],

@@ -18,14 +18,9 @@ use idempotency::{
     idempotent,
 };
 use reqwest::RequestBuilder;
-use rstest_reuse::apply;
 use tests::reply::Reply;
 
-use crate::{
-    app::Probe,
-    backend::{Backend, each_store, installed},
-    test_server::TestServer,
-};
+use crate::{app::Probe, test_server::TestServer};
 
 type Found = Result<Option<IdempotencyKey>, KeyRejection>;
 
@@ -149,10 +144,9 @@ fn send(server: &TestServer, path: &str, body: impl Into<reqwest::Body>) -> Requ
 const ORDER: &str = r#"{"order": {"number": "O-1", "amount": 1}}"#;
 
 // proves: key-from-body-member
-#[apply(each_store)]
 #[tokio::test]
-async fn a_member_of_the_body_is_the_key(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+async fn a_member_of_the_body_is_the_key() {
+    let server = TestServer::new().await;
     let first = Reply::to(send(&server, "/keys/orders", ORDER)).await;
     first.assert_fresh("201 Created");
     assert_eq!(first.text(), ORDER);
@@ -179,7 +173,7 @@ async fn a_member_of_the_body_is_the_key(backend: Backend) {
 // proves: key-from-body-member
 #[tokio::test]
 async fn a_number_is_a_key_in_its_decimal_digits() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     let first = r#"{"order":{"number":1200}}"#;
     let first = Reply::to(send(&server, "/keys/orders", first)).await;
     first.assert_fresh("201 Created");
@@ -196,10 +190,9 @@ async fn a_number_is_a_key_in_its_decimal_digits() {
 }
 
 // proves: key-from-other-field
-#[apply(each_store)]
 #[tokio::test]
-async fn another_field_is_the_key_and_idempotency_key_is_ignored(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+async fn another_field_is_the_key_and_idempotency_key_is_ignored() {
+    let server = TestServer::new().await;
     let request = |key: &str| {
         send(&server, "/keys/requests", "{}")
             .header("x-request-id", "r#1 2|3")
@@ -219,7 +212,7 @@ async fn another_field_is_the_key_and_idempotency_key_is_ignored(backend: Backen
 // proves: keyless-request-passes, key-from-body-member
 #[tokio::test]
 async fn without_its_own_key_an_optional_request_runs_each_time_with_its_body() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     for path in [
         "/keys/orders/optional",
         "/keys/requests/optional",
@@ -239,7 +232,7 @@ async fn without_its_own_key_an_optional_request_runs_each_time_with_its_body() 
 // proves: key-from-body-member
 #[tokio::test]
 async fn a_layer_takes_the_key_from_the_body_too() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     let request = || send(&server, "/keys/layered/orders", ORDER);
     let first = Reply::to(request()).await;
     first.assert_fresh("201 Created");
@@ -250,7 +243,7 @@ async fn a_layer_takes_the_key_from_the_body_too() {
 // proves: principals-are-separate, key-from-other-field
 #[tokio::test]
 async fn an_own_key_belongs_to_its_caller() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     let request = |tenant: &str| {
         send(&server, "/keys/tenants", "{}")
             .header("x-request-id", "r1")
@@ -265,7 +258,7 @@ async fn an_own_key_belongs_to_its_caller() {
 // proves: key-from-body-member, key-from-other-field
 #[tokio::test]
 async fn a_function_may_look_in_several_places() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     let mut headers = HeaderMap::new();
     headers.insert("idempotency-key", "\"k\"".parse().expect("a value"));
     let by_field = Reply::to(send(&server, "/keys/either", "{}").headers(headers)).await;
@@ -283,7 +276,7 @@ async fn a_function_may_look_in_several_places() {
 // proves: key-from-body-member
 #[tokio::test]
 async fn a_function_that_forgives_a_missing_body_is_asked_again_with_it() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     let order = || send(&server, "/keys/lenient", r#"{"order":{"number":"7"}}"#);
     let first = Reply::to(order()).await;
     let again = Reply::to(order()).await;

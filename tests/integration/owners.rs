@@ -15,7 +15,7 @@ use crate::{
 #[apply(each_store)]
 #[tokio::test]
 async fn a_key_whose_owner_died_is_taken_until_its_lease_ends(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+    let server = installed!(TestServer::on(backend).await);
     server.abandon("/bookings", "k", BOOKING).await;
     let rest = server.pass_nearly(30);
     let early = Reply::to(server.booking("k")).await;
@@ -37,10 +37,9 @@ async fn a_key_whose_owner_died_is_taken_until_its_lease_ends(backend: Backend) 
 }
 
 // proves: dead-owner-taken-over, interrupted-run-stuck
-#[apply(each_store)]
 #[tokio::test]
-async fn an_operator_can_resolve_what_an_owner_that_died_has_left(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+async fn an_operator_can_resolve_what_an_owner_that_died_has_left() {
+    let server = TestServer::new().await;
     server.abandon("/bookings", "k", BOOKING).await;
     let store = server.idempotency.store();
     let (hold, _) = server.only_record().await;
@@ -73,7 +72,7 @@ async fn an_operator_can_resolve_what_an_owner_that_died_has_left(backend: Backe
 #[apply(each_store)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_many_that_take_over_one_runs(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+    let server = installed!(TestServer::on(backend).await);
     server.abandon("/bookings", "k", BOOKING).await;
     server.pass(30);
     let requests: Vec<_> = (0..20).map(|_| server.send(server.booking("k"))).collect();
@@ -93,7 +92,7 @@ async fn of_many_that_take_over_one_runs(backend: Backend) {
 async fn an_owner_that_lost_its_lease_cannot_store_and_sends_the_new_owners_response(
     backend: Backend,
 ) {
-    let server = installed!(TestServer::new(backend).await);
+    let server = installed!(TestServer::on(backend).await);
     let slow = server.send(server.post("/short", "k", BOOKING));
     server.probe.started().await;
     // As if the process had been paused: time passes, and the lease is not renewed.
@@ -114,10 +113,9 @@ async fn an_owner_that_lost_its_lease_cannot_store_and_sends_the_new_owners_resp
 }
 
 // proves: lost-lease-stores-nothing, stale-owner-writes
-#[apply(each_store)]
 #[tokio::test]
-async fn an_owner_that_comes_too_late_replays_what_the_new_owner_stored(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+async fn an_owner_that_comes_too_late_replays_what_the_new_owner_stored() {
+    let server = TestServer::new().await;
     let slow = server.send(server.post("/short", "k", BOOKING));
     server.probe.started().await;
     server.faults.renew.lose_requests(usize::MAX);

@@ -18,12 +18,10 @@ use axum::{
 use http::{StatusCode, header};
 use idempotency::{Principal, Scope, idempotent};
 use reqwest::Method;
-use rstest_reuse::apply;
 use tests::reply::Reply;
 
 use crate::{
     app::Probe,
-    backend::{Backend, each_store, installed},
     refusals::exchange,
     test_server::{BOOKING, TestServer},
 };
@@ -110,8 +108,8 @@ async fn book_without_asking(State(probe): State<Probe>) -> String {
     probe.count().to_string()
 }
 
-async fn server(backend: Backend, sessions: &Sessions) -> Option<TestServer> {
-    TestServer::wrapped(backend, |app| app.layer(Extension(sessions.clone()))).await
+async fn server(sessions: &Sessions) -> TestServer {
+    TestServer::wrapped(|app| app.layer(Extension(sessions.clone()))).await
 }
 
 fn ask(server: &TestServer, path: &str, token: &str, key: &str) -> reqwest::RequestBuilder {
@@ -124,7 +122,7 @@ fn ask(server: &TestServer, path: &str, token: &str, key: &str) -> reqwest::Requ
 #[tokio::test]
 async fn a_token_that_was_taken_away_gets_its_rejection_and_no_replay() {
     let sessions = Sessions::of(&[("a1", "ann")]);
-    let server = installed!(server(Backend::Memory, &sessions).await);
+    let server = server(&sessions).await;
     for path in ["/claims", "/claims/unasked"] {
         sessions.let_in("a1", "ann");
         let first = Reply::to(ask(&server, path, "a1", path)).await;
@@ -148,13 +146,10 @@ async fn a_token_that_was_taken_away_gets_its_rejection_and_no_replay() {
 
 // proves: token-change-keeps-keys, principals-are-separate, cross-user-replay
 // proves: token-rotation-changes-scope
-#[apply(each_store)]
 #[tokio::test]
-async fn a_caller_with_a_new_token_gets_the_response_of_the_old_one_and_no_other_caller_does(
-    backend: Backend,
-) {
+async fn a_caller_with_a_new_token_gets_the_response_of_the_old_one_and_no_other_caller_does() {
     let sessions = Sessions::of(&[("a1", "ann"), ("a2", "ann"), ("b1", "bob")]);
-    let server = installed!(server(backend, &sessions).await);
+    let server = server(&sessions).await;
     let first = Reply::to(ask(&server, "/claims", "a1", "k")).await;
     first.assert_fresh("200 OK");
     assert_eq!(first.text(), format!("1 ann {BOOKING}"));
@@ -178,7 +173,7 @@ async fn a_caller_with_a_new_token_gets_the_response_of_the_old_one_and_no_other
 #[tokio::test]
 async fn who_was_refused_has_left_no_record_and_may_use_the_key() {
     let sessions = Sessions::default();
-    let server = installed!(server(Backend::Memory, &sessions).await);
+    let server = server(&sessions).await;
     Reply::to(ask(&server, "/claims", "a1", "k"))
         .await
         .assert_fresh("401 Unauthorized");
@@ -193,7 +188,7 @@ async fn who_was_refused_has_left_no_record_and_may_use_the_key() {
 #[tokio::test]
 async fn a_caller_is_proved_once_a_request_with_a_key_and_without() {
     let sessions = Sessions::of(&[("a1", "ann")]);
-    let server = installed!(server(Backend::Memory, &sessions).await);
+    let server = server(&sessions).await;
     for looks in 1..=2 {
         Reply::to(ask(&server, "/claims", "a1", "k")).await;
         assert_eq!(sessions.looks(), looks);
@@ -219,7 +214,7 @@ async fn a_caller_is_proved_once_a_request_with_a_key_and_without() {
 #[tokio::test]
 async fn a_principal_without_a_name_is_a_mistake_of_the_service() {
     let sessions = Sessions::of(&[("a1", "")]);
-    let server = installed!(server(Backend::Memory, &sessions).await);
+    let server = server(&sessions).await;
     let refused = Reply::to(ask(&server, "/claims", "a1", "k")).await;
     refused.assert_problem(
         "misconfigured",
@@ -232,7 +227,7 @@ async fn a_principal_without_a_name_is_a_mistake_of_the_service() {
 // proves: refusal-reaches-sending-client, revoked-permission-blocks-replay
 #[tokio::test(flavor = "multi_thread")]
 async fn a_caller_who_is_not_let_in_and_writes_its_whole_body_first_reads_why() {
-    let server = installed!(server(Backend::Memory, &Sessions::default()).await);
+    let server = server(&Sessions::default()).await;
     for head in [
         "POST /claims HTTP/1.1\r\nidempotency-key: k\r\n",
         "POST /claims HTTP/1.1\r\n",

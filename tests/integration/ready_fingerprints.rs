@@ -10,14 +10,9 @@ use idempotency::{
     fingerprint::{self, ignore_body},
     idempotent, json_without,
 };
-use rstest_reuse::apply;
 use tests::reply::Reply;
 
-use crate::{
-    app::Probe,
-    backend::{Backend, each_store, installed},
-    test_server::TestServer,
-};
+use crate::{app::Probe, test_server::TestServer};
 
 const SENT_AT: &str = "sent_at";
 
@@ -65,10 +60,9 @@ async fn answer(State(probe): State<Probe>) -> String {
 }
 
 // proves: json-members-left-out
-#[apply(each_store)]
 #[tokio::test]
-async fn members_that_are_left_out_may_differ_and_no_others(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+async fn members_that_are_left_out_may_differ_and_no_others() {
+    let server = TestServer::new().await;
     let send = |body: &str| Reply::to(server.post("/without", "k", body));
     let first = send(
         r#"{"sent_at":1,"meta":{"trace_id":"a","user":"Ann"},"a.b":[1,2],"items":[{"at":1,"n":1},{"n":2}]}"#,
@@ -100,7 +94,7 @@ async fn members_that_are_left_out_may_differ_and_no_others(backend: Backend) {
 // proves: json-members-left-out
 #[tokio::test]
 async fn a_body_that_is_not_json_counts_byte_by_byte() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     for (index, (body, other)) in [
         ("{\"sent_at\":1", "{\"sent_at\":2"),
         // Readers disagree on its value.
@@ -125,7 +119,7 @@ async fn a_body_that_is_not_json_counts_byte_by_byte() {
 // proves: json-members-left-out
 #[tokio::test]
 async fn a_layer_and_a_function_of_the_application_leave_members_out_too() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     for path in ["/without/layered/orders", "/without/own"] {
         let send = |body: &str| server.post(path, path, body).header("x-version", "1");
         let first = Reply::to(send(r#"{"sent_at":1,"a":1}"#)).await;
@@ -142,7 +136,7 @@ async fn a_layer_and_a_function_of_the_application_leave_members_out_too() {
 // proves: body-left-out
 #[tokio::test]
 async fn without_the_body_the_rest_of_the_request_counts() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     let first = Reply::to(server.post("/without/body", "k", "{}")).await;
     first.assert_fresh("200 OK");
     Reply::to(server.post("/without/body", "k", "[1]"))

@@ -16,11 +16,7 @@ use idempotency::{Clock, Execution, MemoryStore, StepError, idempotent};
 use serde_json::json;
 use tests::reply::Reply;
 
-use crate::{
-    app::Probe,
-    backend::{Backend, installed},
-    test_server::TestServer,
-};
+use crate::{app::Probe, test_server::TestServer};
 
 pub(crate) fn routes() -> Router<Probe> {
     Router::new()
@@ -69,7 +65,7 @@ async fn nothing(State(probe): State<Probe>) -> StatusCode {
 // proves: interrupted-run-stuck
 #[tokio::test]
 async fn a_run_that_was_claimed_again_and_is_then_lost_is_not_run_again() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     let request = || server.post("/reclaims/refuse", "k", "\"\"");
     Reply::to(request())
         .await
@@ -98,7 +94,7 @@ async fn a_run_that_was_claimed_again_and_is_then_lost_is_not_run_again() {
 // proves: interrupted-run-stuck
 #[tokio::test]
 async fn a_run_that_was_claimed_again_and_then_fails_in_order_is_not_lost() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     let request = || server.post("/reclaims/refuse", "k", "\"fail\"");
     Reply::to(request())
         .await
@@ -124,7 +120,7 @@ async fn a_run_that_was_claimed_again_and_then_fails_in_order_is_not_lost() {
 // proves: late-claim-holds-key
 #[tokio::test]
 async fn a_key_is_not_held_by_the_second_claim_of_a_run_that_has_ended() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     let request = || server.post("/reclaims/nothing", "k", "{}");
     let failing = server.send(request());
     server.probe.started().await;
@@ -170,7 +166,7 @@ static STOPPED: AtomicBool = AtomicBool::new(false);
 // proves: late-reply-two-runs
 #[tokio::test]
 async fn a_take_over_that_is_claimed_again_before_its_run_keeps_the_steps() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     let request = || server.post("/reclaims/resumed", "k", "{}");
     Reply::to(request())
         .await

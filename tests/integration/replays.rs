@@ -28,7 +28,7 @@ pub(crate) async fn twice(server: &TestServer, script: &serde_json::Value) -> (R
 #[apply(each_store)]
 #[tokio::test]
 async fn every_replay_is_the_first_response_again(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+    let server = installed!(TestServer::on(backend).await);
     let first = Reply::to(server.booking("k")).await;
     first.assert_fresh("201 Created");
     assert_eq!(first.header("location"), Some("/bookings/1"));
@@ -44,11 +44,10 @@ async fn every_replay_is_the_first_response_again(backend: Backend) {
 }
 
 // proves: replay-keeps-body, replay-changes-bytes, binary-body-mangled
-#[apply(each_store)]
 #[tokio::test]
-async fn bodies_are_kept_byte_for_byte(backend: Backend) {
+async fn bodies_are_kept_byte_for_byte() {
     for body in ["", "{\"b\":1, \"a\":2}\r\n", "\u{0}\u{ffff} é\u{301}"] {
-        let server = installed!(TestServer::new(backend).await);
+        let server = TestServer::new().await;
         let (first, again) = twice(&server, &json!({ "body": body })).await;
         assert_eq!(first.text(), body);
         again.assert_replay_of(&first);
@@ -56,11 +55,9 @@ async fn bodies_are_kept_byte_for_byte(backend: Backend) {
 }
 
 // proves: replay-keeps-body, replay-changes-bytes, binary-body-mangled
-#[apply(each_store)]
 #[tokio::test]
-async fn bodies_that_are_not_text_are_stored_byte_for_byte(backend: Backend) {
-    let server = TestServer::wrapped(backend, |app| app.layer(Extension(Marker(""))));
-    let server = installed!(server.await);
+async fn bodies_that_are_not_text_are_stored_byte_for_byte() {
+    let server = TestServer::wrapped(|app| app.layer(Extension(Marker("")))).await;
     let mut body: Vec<u8> = (0..=255).cycle().take(100_000).collect();
     // A body that starts like a compressed file is treated as plain bytes.
     body.splice(..0, [0x1f, 0x8b, 0x08, 0x00]);
@@ -79,10 +76,9 @@ async fn bodies_that_are_not_text_are_stored_byte_for_byte(backend: Backend) {
 }
 
 // proves: replay-keeps-headers, repeated-headers-lost
-#[apply(each_store)]
 #[tokio::test]
-async fn end_to_end_headers_are_kept_line_by_line(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+async fn end_to_end_headers_are_kept_line_by_line() {
+    let server = TestServer::new().await;
     let headers = json!([
         ["content-type", "text/plain"],
         ["content-language", "de"],
@@ -123,7 +119,7 @@ async fn end_to_end_headers_are_kept_line_by_line(backend: Backend) {
 // proves: replay-has-own-date, replay-has-no-age
 #[tokio::test]
 async fn date_and_length_are_written_anew() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     let headers = json!([["date", "Sun, 06 Nov 1994 08:49:37 GMT"], ["age", "7"]]);
     let (first, again) = twice(&server, &json!({ "body": "12345", "headers": headers })).await;
     assert_eq!(first.header("date"), Some("Sun, 06 Nov 1994 08:49:37 GMT"));
@@ -137,7 +133,7 @@ async fn date_and_length_are_written_anew() {
 // proves: connection-fields-not-replayed, cookies-and-challenges-replayed
 #[tokio::test]
 async fn fields_of_the_connection_are_dropped() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     let headers = json!([
         ["transfer-encoding", "chunked"],
         ["connection", "x-private, Keep-Alive"],
@@ -176,7 +172,7 @@ async fn fields_of_the_connection_are_dropped() {
 // proves: credentials-stored-in-response
 #[tokio::test]
 async fn secrets_and_fields_of_one_exchange_are_dropped() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     let names = [
         "set-cookie",
         "set-cookie2",
@@ -225,7 +221,7 @@ async fn the_list_of_dropped_headers_can_be_changed() {
         .with_dropped_header("x-served-by".parse().expect("a name"))
         .with_kept_header("x-request-id".parse().expect("a name"))
         .with_kept_header("transfer-encoding".parse().expect("a name"));
-    let server = installed!(TestServer::speaking(Backend::Memory, http).await);
+    let server = TestServer::speaking(http).await;
     let headers = json!([
         ["x-served-by", "a"],
         ["x-request-id", "7"],
@@ -240,10 +236,9 @@ async fn the_list_of_dropped_headers_can_be_changed() {
 }
 
 // proves: finite-stream-stored-whole, endless-stream-withheld
-#[apply(each_store)]
 #[tokio::test]
-async fn streams_are_stored_whole_and_event_streams_pass_through(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+async fn streams_are_stored_whole_and_event_streams_pass_through() {
+    let server = TestServer::new().await;
     let (first, again) = twice(&server, &json!({ "padding": 10_000, "streamed": true })).await;
     assert_eq!(first.body.len(), 10_000);
     again.assert_replay_of(&first);
@@ -269,7 +264,7 @@ async fn streams_are_stored_whole_and_event_streams_pass_through(backend: Backen
 #[tokio::test]
 async fn responses_without_a_body_have_none_on_replay() {
     for status in [204, 304] {
-        let server = installed!(TestServer::new(Backend::Memory).await);
+        let server = TestServer::new().await;
         let script =
             json!({ "status": status, "body": "surplus", "headers": [["content-length", "7"]] })
                 .to_string();
@@ -301,7 +296,7 @@ async fn responses_without_a_body_have_none_on_replay() {
 // proves: replay-shows-past-state
 #[tokio::test]
 async fn a_replay_shows_the_first_response_not_the_current_state() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     let first = Reply::to(server.booking("k")).await;
     Reply::to(server.post("/bookings", "another", BOOKING))
         .await
@@ -314,7 +309,7 @@ async fn a_replay_shows_the_first_response_not_the_current_state() {
 // proves: client-mark-believed
 #[tokio::test]
 async fn a_client_cannot_mark_its_request_as_a_replay() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     let request = server.booking("k").header("idempotent-replayed", "true");
     Reply::to(request).await.assert_fresh("201 Created");
     assert_eq!(server.probe.runs(), 1);
@@ -323,7 +318,7 @@ async fn a_client_cannot_mark_its_request_as_a_replay() {
 // proves: conditions-judged-once
 #[tokio::test]
 async fn the_retry_of_a_conditional_request_replays_its_success() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     let request = |key: &str| {
         server
             .request(Method::PATCH, "/conditional")
@@ -340,10 +335,9 @@ async fn the_retry_of_a_conditional_request_replays_its_success() {
 }
 
 // proves: replay-keeps-body, stored-bytes-aliased
-#[apply(each_store)]
 #[tokio::test]
-async fn stored_responses_do_not_change_with_the_requests_that_follow(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+async fn stored_responses_do_not_change_with_the_requests_that_follow() {
+    let server = TestServer::new().await;
     // They share the connection, and so the buffer from which keys and bodies are read.
     let request = |number: usize| {
         let script = json!({ "body": number.to_string().repeat(number) }).to_string();
@@ -365,7 +359,7 @@ async fn stored_responses_do_not_change_with_the_requests_that_follow(backend: B
 // proves: first-response-unmarked, only-replays-marked
 #[tokio::test]
 async fn a_handler_cannot_mark_a_first_response_as_a_replay() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     let headers = json!([
         ["idempotent-replayed", "true"],
         ["idempotency-expires", "never"]

@@ -1,20 +1,15 @@
 //! Whose key it is.
 
 use idempotency::{IdempotencyKey, Scope};
-use rstest_reuse::apply;
 use tests::reply::Reply;
 
-use crate::{
-    backend::{Backend, each_store, installed},
-    test_server::{BOOKING, TestServer},
-};
+use crate::test_server::{BOOKING, TestServer};
 
 // proves: token-change-keeps-keys, principals-are-separate, cross-user-replay
 // proves: token-rotation-changes-scope
-#[apply(each_store)]
 #[tokio::test]
-async fn a_principal_keeps_its_keys_to_itself_when_its_token_changes(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+async fn a_principal_keeps_its_keys_to_itself_when_its_token_changes() {
+    let server = TestServer::new().await;
     let request = |token: &str, body| {
         server
             .post("/accounts/bookings", "k", body)
@@ -44,7 +39,7 @@ async fn a_principal_keeps_its_keys_to_itself_when_its_token_changes(backend: Ba
 // proves: replay-skips-authorization, credentials-stored-in-response
 #[tokio::test]
 async fn who_is_not_let_in_gets_no_replay_and_no_word_of_the_key() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     let request = |token: &str, key: &str| {
         server
             .post("/accounts/bookings", key, BOOKING)
@@ -65,7 +60,7 @@ async fn who_is_not_let_in_gets_no_replay_and_no_word_of_the_key() {
 // proves: principals-are-separate, cross-user-replay
 #[tokio::test]
 async fn callers_with_different_credentials_are_kept_apart_by_default() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     let request = |authorization: &str| server.booking("k").header("authorization", authorization);
     for authorization in ["Bearer one", "Bearer two", "Basic b25lOnR3bw=="] {
         let first = Reply::to(request(authorization)).await;
@@ -83,7 +78,7 @@ async fn callers_with_different_credentials_are_kept_apart_by_default() {
 // proves: unknown-scope-is-error
 #[tokio::test]
 async fn a_scope_that_is_not_known_is_a_mistake_of_the_service_not_anonymous() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     let response = Reply::to(server.post("/tenants", "k", BOOKING)).await;
     response.assert_problem(
         "misconfigured",
@@ -104,10 +99,9 @@ async fn a_scope_that_is_not_known_is_a_mistake_of_the_service_not_anonymous() {
 
 // proves: digest-parts-delimited, guessed-key-reveals-nothing, store-sees-digests-only
 // proves: key-names-other-storage, keys-in-logs
-#[apply(each_store)]
 #[tokio::test]
-async fn no_key_reaches_into_another_scope_or_the_storage(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+async fn no_key_reaches_into_another_scope_or_the_storage() {
+    let server = TestServer::new().await;
     let request = |tenant: &str, key: &str| {
         server
             .post("/tenants", &format!("\"{key}\""), BOOKING)
@@ -149,7 +143,7 @@ async fn no_key_reaches_into_another_scope_or_the_storage(backend: Backend) {
 // proves: fingerprint-hides-body
 #[tokio::test]
 async fn equal_bodies_have_unequal_fingerprints_in_the_store() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     Reply::to(server.booking("one"))
         .await
         .assert_fresh("201 Created");
@@ -164,7 +158,7 @@ async fn equal_bodies_have_unequal_fingerprints_in_the_store() {
 // proves: other-method-or-path-refused, components-derive-different-keys
 #[tokio::test]
 async fn handlers_layers_and_operators_mean_the_same_record() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     let attributed = Reply::to(server.booking("k")).await;
     attributed.assert_fresh("201 Created");
     let layered = Reply::to(server.post("/layered/bookings", "k", BOOKING)).await;
@@ -188,7 +182,7 @@ async fn handlers_layers_and_operators_mean_the_same_record() {
 
 #[tokio::test]
 async fn credentials_that_are_sent_twice_are_refused() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     for second in ["Bearer one", "Bearer two"] {
         let request = server
             .booking("k")
@@ -213,7 +207,7 @@ async fn credentials_that_are_sent_twice_are_refused() {
 // proves: unknown-scope-is-error
 #[tokio::test]
 async fn a_principal_without_a_name_is_a_mistake_of_the_service() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     let request = server.post("/tenants", "k", BOOKING).header("x-tenant", "");
     Reply::to(request).await.assert_problem(
         "misconfigured",

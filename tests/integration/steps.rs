@@ -95,7 +95,7 @@ async fn send(server: &TestServer, path: &str, key: &str, then: &str) -> Reply {
 #[apply(each_store)]
 #[tokio::test]
 async fn an_attempt_after_a_lost_one_goes_on_with_its_steps(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+    let server = installed!(TestServer::on(backend).await);
     let lost = server.send(server.post("/steps", "k", "\"stop\""));
     server.probe.started().await;
     server.pass(31);
@@ -117,10 +117,9 @@ async fn an_attempt_after_a_lost_one_goes_on_with_its_steps(backend: Backend) {
 /// A charge is not repeated because the handler failed after it. So the key is not free for another request
 /// either.
 // proves: failure-stored-on-request, mismatch-takes-over, failure-after-effect-reruns
-#[apply(each_store)]
 #[tokio::test]
-async fn a_run_that_fails_leaves_its_steps_to_the_retry(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+async fn a_run_that_fails_leaves_its_steps_to_the_retry() {
+    let server = TestServer::new().await;
     for then in ["fail", "panic"] {
         server.probe.forget_runs();
         let failed = send(&server, "/steps", then, then).await;
@@ -143,10 +142,9 @@ async fn a_run_that_fails_leaves_its_steps_to_the_retry(backend: Backend) {
 
 /// No step was done, so the key is free.
 // proves: failures-free-key
-#[apply(each_store)]
 #[tokio::test]
-async fn a_step_that_fails_is_not_kept(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+async fn a_step_that_fails_is_not_kept() {
+    let server = TestServer::new().await;
     let broken = send(&server, "/steps", "k", "break").await;
     assert_eq!(broken.status(), "502 Bad Gateway");
     assert_eq!(server.records().await, 0);
@@ -163,10 +161,9 @@ async fn a_step_that_fails_is_not_kept(backend: Backend) {
 
 /// A run that ended with a failure is not lost: it has suspended its key.
 // proves: dead-owner-taken-over, interrupted-run-stuck
-#[apply(each_store)]
 #[tokio::test]
-async fn a_suspended_run_is_not_an_unknown_outcome(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+async fn a_suspended_run_is_not_an_unknown_outcome() {
+    let server = TestServer::new().await;
     let path = "/steps/refuse";
     let failed = send(&server, path, "k", "fail").await;
     assert_eq!(failed.status(), "503 Service Unavailable");
@@ -189,10 +186,9 @@ async fn a_suspended_run_is_not_an_unknown_outcome(backend: Backend) {
 }
 
 // proves: downstream-key-derived
-#[apply(each_store)]
 #[tokio::test]
-async fn keys_for_other_services_are_the_same_on_every_attempt(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+async fn keys_for_other_services_are_the_same_on_every_attempt() {
+    let server = TestServer::new().await;
     let mut seen = std::collections::BTreeSet::new();
     for key in ["k", "K"] {
         send(&server, "/steps", key, "fail").await;
@@ -206,7 +202,7 @@ async fn keys_for_other_services_are_the_same_on_every_attempt(backend: Backend)
         }
     }
     // Another engine with the same names derives the same child keys; a different request under the same key does not.
-    let elsewhere = installed!(TestServer::new(backend).await);
+    let elsewhere = TestServer::new().await;
     for (then, is_same) in [("fail", true), ("go on", false), ("fail", true)] {
         if then == "fail" {
             send(&elsewhere, "/steps", "k", then).await;
@@ -222,10 +218,9 @@ async fn keys_for_other_services_are_the_same_on_every_attempt(backend: Backend)
 
 /// Repeating a step that may have been done is worse than not running.
 // proves: other-version-is-error, damaged-record-frees-key
-#[apply(each_store)]
 #[tokio::test]
-async fn steps_that_cannot_be_read_are_an_error(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+async fn steps_that_cannot_be_read_are_an_error() {
+    let server = TestServer::new().await;
     let lost = server.send(server.post("/steps", "k", "\"stop\""));
     server.probe.started().await;
     let (hold, _) = server.only_record().await;
@@ -244,10 +239,9 @@ async fn steps_that_cannot_be_read_are_an_error(backend: Backend) {
     drop(lost.await);
 }
 
-#[apply(each_store)]
 #[tokio::test]
-async fn a_transactional_handler_has_no_steps(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+async fn a_transactional_handler_has_no_steps() {
+    let server = TestServer::new().await;
     let refused = send(&server, "/steps/transactional", "k", "go on").await;
     refused.assert_problem(
         "misconfigured",

@@ -70,10 +70,9 @@ async fn recursive(State(probe): State<Probe>, execution: Execution) -> StatusCo
 }
 
 // proves: custom-versioned-fingerprint, other-version-is-error, upgrade-changes-key-derivation
-#[apply(each_store)]
 #[tokio::test]
-async fn a_key_that_version_1_gave_back_is_not_taken_for_another_request(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+async fn a_key_that_version_1_gave_back_is_not_taken_for_another_request() {
+    let server = TestServer::new().await;
     server.abandon("/posted", "k", BOOKING).await;
     let (hold, _) = server.only_record().await;
     let store = server.idempotency.store();
@@ -106,7 +105,7 @@ async fn a_key_that_version_1_gave_back_is_not_taken_for_another_request(backend
 #[apply(each_store)]
 #[tokio::test]
 async fn the_first_of_two_withdrawn_claims_takes_nothing(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+    let server = installed!(TestServer::on(backend).await);
     server.faults.claim.send_late(2);
     for withdrawals in 1..=2 {
         let refused = Reply::to(server.post("/lost", "k", BOOKING)).await;
@@ -124,7 +123,7 @@ async fn the_first_of_two_withdrawn_claims_takes_nothing(backend: Backend) {
 #[apply(each_store)]
 #[tokio::test]
 async fn a_late_checkpoint_does_not_undo_a_later_step(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+    let server = installed!(TestServer::on(backend).await);
     server.faults.checkpoint.send_late(1);
     let request = || server.post("/stragglers/late", "k", "{}");
     Reply::to(request())
@@ -140,7 +139,7 @@ async fn a_late_checkpoint_does_not_undo_a_later_step(backend: Backend) {
 // proves: dropped-future-loses-nothing
 #[tokio::test]
 async fn a_step_within_itself_does_not_hang() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     let request = || server.post("/stragglers/recursive", "k", "{}");
     let first = Reply::to(request()).await;
     first.assert_fresh("201 Created");
@@ -227,7 +226,7 @@ async fn renewed(
 #[apply(each_store)]
 #[tokio::test]
 async fn a_late_renewal_does_not_hold_the_key_of_a_run_that_has_given_it_back(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+    let server = installed!(TestServer::on(backend).await);
     server.faults.renew.send_late(1);
     let request = || server.post("/stragglers/renewed", "k", "{}");
     let failing = server.send(request());

@@ -3,19 +3,18 @@
 use bytes::Bytes;
 use futures_util::stream;
 use reqwest::{Body, Method};
-use rstest_reuse::apply;
 use tests::reply::Reply;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::{
-    backend::{Backend, each_store, installed},
+    backend::installed,
     test_server::{BOOKING, TestServer},
 };
 
 // proves: oversized-body-takes-no-key, unlimited-body-read
 #[tokio::test]
 async fn a_body_over_the_limit_is_refused_and_the_key_stays_free() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     let large = format!("{{\"a\":\"{}\"}}", "x".repeat(100));
     let known = Reply::to(server.post("/small", "k", &large)).await;
     let chunked = server
@@ -47,7 +46,7 @@ async fn a_body_over_the_limit_is_refused_and_the_key_stays_free() {
 // proves: truncated-body-runs-nothing, client-leaves-mid-upload
 #[tokio::test]
 async fn a_body_that_is_cut_off_is_refused_and_the_key_stays_free() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     let head = "POST /bookings HTTP/1.1\r\nhost: test\r\nidempotency-key: k\r\ncontent-type: application/json\r\n";
     for request in [
         format!("{head}content-length: 500\r\n\r\n{BOOKING}"),
@@ -79,7 +78,7 @@ async fn a_body_that_is_cut_off_is_refused_and_the_key_stays_free() {
 // proves: upload-takes-key-last
 #[tokio::test]
 async fn a_slow_upload_claims_nothing_before_its_last_byte() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     let (left, right) = BOOKING.split_at(20);
     let mut slow = server.connect().await;
     let head = format!(
@@ -115,7 +114,7 @@ async fn a_slow_upload_claims_nothing_before_its_last_byte() {
 // proves: key-refused-from-headers, bad-key-gets-no-continue
 #[tokio::test]
 async fn a_bad_key_is_refused_before_the_body_is_asked_for() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     for (path, line, name) in [
         ("/required", "x-a: b", "idempotency_key_missing"),
         (
@@ -150,7 +149,7 @@ async fn a_bad_key_is_refused_before_the_body_is_asked_for() {
 // proves: good-key-gets-continue
 #[tokio::test]
 async fn a_good_key_is_asked_for_its_body_on_replays_too() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     for replayed in [false, true] {
         let response = server
             .raw(format!(
@@ -170,7 +169,7 @@ async fn a_good_key_is_asked_for_its_body_on_replays_too() {
 // proves: unknown-expectation-passes
 #[tokio::test]
 async fn an_unknown_expectation_goes_through() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     let first = Reply::to(server.booking("k").header("expect", "something-else")).await;
     first.assert_fresh("201 Created");
     Reply::to(server.booking("k").header("expect", "another"))
@@ -181,15 +180,15 @@ async fn an_unknown_expectation_goes_through() {
 // proves: handler-sees-original-request
 #[tokio::test]
 async fn the_handler_gets_the_request_as_it_came() {
-    let server = TestServer::wrapped(Backend::Memory, |app| {
+    let server = TestServer::wrapped(|app| {
         app.layer(axum::middleware::map_request(
             async |mut request: axum::extract::Request| {
                 request.extensions_mut().insert(Marker("from outside"));
                 request
             },
         ))
-    });
-    let server = installed!(server.await);
+    })
+    .await;
     let body: Vec<u8> = (0..=255).cycle().take(100_000).collect();
     let request = server
         .request(Method::POST, "/echo?x=%20y")
@@ -216,15 +215,11 @@ async fn the_handler_gets_the_request_as_it_came() {
 pub(crate) struct Marker(pub(crate) &'static str);
 
 // proves: outer-compression-not-stored
-#[apply(each_store)]
 #[tokio::test]
-async fn compression_outside_does_not_touch_what_is_stored(backend: Backend) {
-    let server = installed!(
-        TestServer::wrapped(backend, |app| {
-            app.layer(tower_http::compression::CompressionLayer::new())
-        })
-        .await
-    );
+async fn compression_outside_does_not_touch_what_is_stored() {
+    let server =
+        TestServer::wrapped(|app| app.layer(tower_http::compression::CompressionLayer::new()))
+            .await;
     let script =
         serde_json::json!({ "padding": 5000, "headers": [["content-type", "text/plain"]] })
             .to_string();
@@ -250,12 +245,10 @@ async fn compression_outside_does_not_touch_what_is_stored(backend: Backend) {
 // proves: body-compared-decoded
 #[tokio::test]
 async fn a_body_that_is_decoded_outside_counts_decoded() {
-    let server = installed!(
-        TestServer::wrapped(Backend::Memory, |app| {
-            app.layer(tower_http::decompression::RequestDecompressionLayer::new())
-        })
-        .await
-    );
+    let server = TestServer::wrapped(|app| {
+        app.layer(tower_http::decompression::RequestDecompressionLayer::new())
+    })
+    .await;
     let first = Reply::to(server.booking("k")).await;
     first.assert_fresh("201 Created");
     let packed = gzip(BOOKING.as_bytes());

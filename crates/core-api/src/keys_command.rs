@@ -27,7 +27,7 @@ use crate::{
 use change::{change_chosen, change_named, named_by};
 use print::Table;
 
-/// Does what is asked, and returns whether nothing was left undone.
+/// Executes the command. Returns whether everything was done.
 pub(crate) async fn run(command: &KeysCommand) -> Result<bool, String> {
     match command {
         KeysCommand::List(asked) => list(asked).await.map(|()| true),
@@ -68,7 +68,7 @@ pub(crate) async fn run(command: &KeysCommand) -> Result<bool, String> {
     }
 }
 
-/// The engine that the service has, over the same store.
+/// The same engine as the service's, over the same store.
 async fn open(asked: &KeyStore) -> Result<Idempotency, String> {
     logging::start(asked.log_format);
     drop(ring::default_provider().install_default());
@@ -130,7 +130,7 @@ async fn list(asked: &ListKeys) -> Result<(), String> {
 }
 
 async fn show(asked: &ShowKey) -> Result<bool, String> {
-    // Before the store is opened, which takes a SQLite file from a service that starts.
+    // The input is read before the store is opened, because an open SQLite file keeps a service from starting.
     let key = match (&asked.id, &asked.key) {
         (Some(_), _) => None,
         (None, Some(key)) if key.expose() != "-" => Some(key.expose().to_owned()),
@@ -156,7 +156,7 @@ async fn show(asked: &ShowKey) -> Result<bool, String> {
     Ok(true)
 }
 
-/// The record that is asked for; if there is none, says so.
+/// The requested record. If there is none, this is reported.
 async fn named_record(
     idempotency: &Idempotency,
     asked: &ShowKey,
@@ -189,7 +189,7 @@ async fn named_record(
     Ok(None)
 }
 
-/// The response that a key is to be given.
+/// The response to store for a key.
 fn resolution(asked: &ResolveKey) -> Result<Change, String> {
     let body = match &asked.body_file {
         None => Vec::new(),

@@ -5,10 +5,7 @@ use tests::reply::Reply;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{ORDER, send};
-use crate::{
-    backend::{Backend, installed},
-    test_server::TestServer,
-};
+use crate::test_server::TestServer;
 
 /// The details of the 400 that this request gets.
 async fn refusal(request: RequestBuilder, code: &str) -> String {
@@ -27,7 +24,7 @@ async fn refusal(request: RequestBuilder, code: &str) -> String {
 // proves: missing-own-key-named, missing-required-key-refused
 #[tokio::test]
 async fn a_refusal_names_the_places_where_the_key_was_looked_for() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     let missing = "idempotency_key_missing";
     for (path, body, places) in [
         ("/keys/requests", ORDER, "the header field x-request-id."),
@@ -73,7 +70,7 @@ async fn a_refusal_names_the_places_where_the_key_was_looked_for() {
 // proves: own-key-malformed-refused
 #[tokio::test]
 async fn what_cannot_be_a_key_is_refused_also_where_a_key_is_optional() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     let malformed = "idempotency_key_malformed";
     let member = |value: &str| format!(r#"{{"order":{{"number":{value}}}}}"#);
     let long = member(&format!("\"{}\"", "x".repeat(256)));
@@ -129,7 +126,7 @@ async fn what_cannot_be_a_key_is_refused_also_where_a_key_is_optional() {
 // proves: key-refused-from-headers
 #[tokio::test]
 async fn a_key_in_a_field_is_refused_before_the_body_is_there() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     let head = "POST /keys/requests HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\nexpect: 100-continue\r\n\r\n";
     let response = server.raw(head).await;
     assert!(response.starts_with("HTTP/1.1 400 "), "{response}");
@@ -139,7 +136,7 @@ async fn a_key_in_a_field_is_refused_before_the_body_is_there() {
 // proves: key-from-body-member
 #[tokio::test]
 async fn a_body_that_is_too_long_or_broken_runs_nothing() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     let long = format!(
         r#"{{"order":{{"number":"O-1","note":"{}"}}}}"#,
         "x".repeat(200)
@@ -172,7 +169,7 @@ async fn a_body_that_is_too_long_or_broken_runs_nothing() {
 // proves: own-key-malformed-refused
 #[tokio::test]
 async fn a_function_that_fails_refuses_the_request() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     let detail = refusal(
         send(&server, "/keys/own?refuse", "{}"),
         "idempotency_key_malformed",

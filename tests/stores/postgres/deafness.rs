@@ -71,15 +71,16 @@ impl<'a> Silence<'a> {
 // proves: store-down-nothing-runs, deaf-store-left-quickly, one-key-takes-pool
 // proves: dead-connection-outlives-lease
 #[rstest::rstest]
-#[case::keys_locked(Deaf::ToKeys, [503, 503, 200, 503])]
-#[case::bookings_locked(Deaf::ToBookings, [503, 201, 503, 503])]
-#[case::stopped(Deaf::Stopped, [503; 4])]
-#[case::dark(Deaf::Dark, [0; 4])]
+#[case::keys_locked(Deaf::ToKeys, true, [503, 503, 200, 503])]
+#[case::keys_locked_under_a_lease(Deaf::ToKeys, false, [503, 503, 200, 503])]
+#[case::bookings_locked(Deaf::ToBookings, true, [503, 201, 503, 503])]
+#[case::stopped(Deaf::Stopped, true, [503; 4])]
+#[case::dark(Deaf::Dark, true, [0; 4])]
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_deaf_server_refuses_every_request_and_is_used_again_by_itself(
     #[case] way: Deaf,
+    #[case] is_transactional: bool,
     #[case] expected: [u16; 4],
-    #[values(true, false)] is_transactional: bool,
 ) {
     let Some(server) = PostgresServer::start() else {
         return;

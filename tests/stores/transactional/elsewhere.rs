@@ -10,7 +10,7 @@ use rstest_reuse::apply;
 use sqlx::{AssertSqlSafe, PgPool, raw_sql};
 
 use super::{
-    CREATE, Client, ClientKind, Database, Kind, Service, TransactionalApp, each_client, pool,
+    CREATE, Client, ClientKind, Database, Kind, Service, TransactionalApp, each_driver, pool,
 };
 
 /// Where the transactions are, if not in the keys' database.
@@ -116,7 +116,7 @@ async fn app() -> Option<TransactionalApp> {
 
 /// No retry would find a record in the bookings' database, and the booking would be made again.
 // proves: rows-and-key-commit-together
-#[apply(each_client)]
+#[apply(each_driver)]
 #[tokio::test]
 async fn a_transaction_in_another_database_than_its_key_is_refused(#[case] client: ClientKind) {
     for place in PLACES {
@@ -138,7 +138,7 @@ async fn a_transaction_in_another_database_than_its_key_is_refused(#[case] clien
 
 /// Under a lease the two are committed one after the other.
 // proves: lost-lease-stores-nothing, failed-completion-keeps-key
-#[apply(each_client)]
+#[apply(each_driver)]
 #[tokio::test]
 async fn a_leased_run_commits_elsewhere_and_its_response_is_stored_afterwards(
     #[case] client: ClientKind,
@@ -175,7 +175,7 @@ async fn a_leased_run_commits_elsewhere_and_its_response_is_stored_afterwards(
 
 /// A run whose key was taken meanwhile commits nothing in another database either.
 // proves: lost-lease-stores-nothing
-#[apply(each_client)]
+#[apply(each_driver)]
 #[tokio::test]
 async fn a_leased_run_that_lost_its_key_commits_nothing_elsewhere(#[case] client: ClientKind) {
     for place in PLACES {
@@ -195,7 +195,7 @@ async fn a_leased_run_that_lost_its_key_commits_nothing_elsewhere(#[case] client
 
 /// If the store has met only transactions in its own database, the first one elsewhere is rolled back, and its retry runs.
 // proves: failed-completion-keeps-key
-#[apply(each_client)]
+#[apply(each_driver)]
 #[tokio::test]
 async fn transactions_in_the_keys_database_and_elsewhere_can_be_in_one_program(
     #[case] client: ClientKind,
@@ -230,7 +230,7 @@ async fn transactions_in_the_keys_database_and_elsewhere_can_be_in_one_program(
 
 /// The store has rights of its own. Without them the transaction cannot carry the record, which is completed afterwards.
 // proves: lost-lease-stores-nothing, failed-completion-keeps-key
-#[apply(each_client)]
+#[apply(each_driver)]
 #[tokio::test]
 async fn a_leased_run_commits_by_a_role_that_may_not_write_records(#[case] client: ClientKind) {
     let Some(app) = TransactionalApp::new(Kind::Postgres(client)).await else {
@@ -272,7 +272,7 @@ async fn a_leased_run_commits_by_a_role_that_may_not_write_records(#[case] clien
 
 /// A prepared statement uses the tables of the search path that is set when it is executed.
 // proves: rows-and-key-commit-together
-#[apply(each_client)]
+#[apply(each_driver)]
 #[tokio::test]
 async fn a_transaction_that_changes_its_search_path_is_refused(#[case] client: ClientKind) {
     let Some(app) = TransactionalApp::new(Kind::Postgres(client)).await else {
@@ -300,7 +300,7 @@ async fn a_transaction_that_changes_its_search_path_is_refused(#[case] client: C
 
 /// A store that was opened by its own URL can still be in the same database.
 // proves: rows-and-key-commit-together
-#[apply(each_client)]
+#[apply(each_driver)]
 #[tokio::test]
 async fn a_store_with_connections_of_its_own_shares_the_transaction(#[case] client: ClientKind) {
     let Some(app) = TransactionalApp::new(Kind::Postgres(client)).await else {
@@ -320,7 +320,7 @@ async fn a_store_with_connections_of_its_own_shares_the_transaction(#[case] clie
 
 /// The tables may be replaced while the service runs, as when a database is restored.
 // proves: rows-and-key-commit-together
-#[apply(each_client)]
+#[apply(each_driver)]
 #[tokio::test]
 async fn tables_that_were_made_anew_are_the_stores_own(#[case] client: ClientKind) {
     let Some(app) = TransactionalApp::new(Kind::Postgres(client)).await else {

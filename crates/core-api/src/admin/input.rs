@@ -1,4 +1,4 @@
-//! What requests to `/admin/keys` may say.
+//! The input of requests to `/admin/keys`.
 
 use std::time::Duration;
 
@@ -15,16 +15,16 @@ use crate::{
     keys::{Filter, KeyId, Prepared, WantedPhase},
 };
 
-/// The id in the path. Text that is not an id is refused as that of an unknown key.
+/// The id in the path. Text that is not an id gets the response for an unknown key.
 pub(crate) struct KeyPath(pub(crate) KeyId);
 
-/// Which keys are listed.
+/// Which keys to list.
 pub(crate) struct Listing {
     pub(crate) filter: Filter,
     pub(crate) label: Option<Box<str>>,
     pub(crate) limit: usize,
     pub(crate) after: Option<RecordId>,
-    /// What the request said, for the link to the next page.
+    /// The request's query, for the link to the next page.
     pub(crate) query: RawListing,
 }
 
@@ -50,7 +50,7 @@ struct RawShow {
     body: Option<bool>,
 }
 
-/// The response that a key is given.
+/// The response to store for a key.
 pub(crate) struct ResolveBody(pub(crate) Prepared);
 
 #[derive(Deserialize)]
@@ -64,7 +64,7 @@ struct RawResolve {
     ttl_seconds: Option<u32>,
 }
 
-/// How long a response is kept, unless the request says so.
+/// How long a response is stored by default.
 const TTL_SECONDS: u32 = 24 * 3600;
 
 impl RawListing {
@@ -204,7 +204,7 @@ fn malformed(detail: &'static str) -> ApiError {
     ApiError::Malformed(detail.into())
 }
 
-/// The value as it stands in a query.
+/// The value as written in a query.
 fn escaped(value: &str) -> String {
     value.bytes().fold(String::new(), |mut text, byte| {
         match byte {

@@ -1,4 +1,4 @@
-//! Changes of keys that are named one by one, or by a filter.
+//! Changes keys that are named one by one, or by a filter.
 
 use idempotency::{
     Idempotency, StoreError,
@@ -18,8 +18,8 @@ use crate::{
     logging,
 };
 
-/// The keys that are named; `None` if a filter says which. It is read before the store is opened: the command that writes the list
-/// may have the same SQLite file open.
+/// The named keys; `None` if there is a filter instead. They are read before the store is opened, because the command that writes
+/// the list may have the same SQLite file open.
 pub(super) fn named_by(chosen: &Chosen) -> Result<Option<Vec<Named>>, String> {
     match (chosen.ids.is_empty(), chosen.filter.is_any()) {
         (false, false) => input::named(&chosen.ids).map(Some),
@@ -31,7 +31,7 @@ pub(super) fn named_by(chosen: &Chosen) -> Result<Option<Vec<Named>>, String> {
     }
 }
 
-/// Changes what is named, or what the filter finds in this phase, unless it asks for another one.
+/// Changes the named keys, or those that the filter finds; unless the filter names a phase, only those in this one.
 pub(super) async fn change_chosen(
     idempotency: &Idempotency,
     chosen: &Chosen,
@@ -45,7 +45,7 @@ pub(super) async fn change_chosen(
     }
 }
 
-/// Changes these keys, each for itself.
+/// Changes these keys one by one.
 pub(super) async fn change_named(
     idempotency: &Idempotency,
     named: Vec<Named>,
@@ -71,7 +71,7 @@ async fn change_found(
     let filter = filter(idempotency, &chosen.filter, Some(phase));
     let mut left = chosen.limit.unwrap_or(usize::MAX);
     let (mut position, mut found, mut is_all_done) = (Position::Start, 0, true);
-    // Whose a record is that cannot be read is not known.
+    // The owner of an unreadable record is not known.
     let is_for_some = !filter.labels.is_empty() || filter.route.is_some();
     let frees = matches!(to, Change::Release { .. });
     while left > 0 {
@@ -100,7 +100,7 @@ async fn change_found(
     }
     if !chosen.yes {
         print::count("found", found, chosen.json)?;
-        logging::say("nothing is changed without --yes");
+        logging::say("without --yes nothing is changed");
     }
     if found == 0 && chosen.filter.of_subject.is_some() {
         let anything = idempotency.store().list(&ListRequest::new(1)).await;
@@ -118,7 +118,7 @@ async fn change_found(
     Ok(is_all_done)
 }
 
-/// Prints what came of it, and returns whether it is done.
+/// Prints the result, and returns whether the change was made.
 fn say(id: &KeyId, changed: Result<Outcome, StoreError>, as_json: bool) -> Result<bool, String> {
     let (is_done, result) = match changed {
         Ok(outcome) => (outcome == Outcome::Done, outcome.to_string()),

@@ -117,12 +117,12 @@ fn a_file_that_cannot_be_used_ends_the_start_and_its_line_is_named() {
         (
             good.replace("caller", "admin"),
             1,
-            "the role is viewer, caller or operator",
+            "the role must be viewer, caller or operator",
         ),
         (
             good.replace("caller", "Caller"),
             1,
-            "the role is viewer, caller or operator",
+            "the role must be viewer, caller or operator",
         ),
         (good.replace("ann", ""), 1, "a subject must not be empty"),
         (good.replace("ann", "Ann\u{e9}"), 1, "visible ASCII"),
@@ -140,7 +140,7 @@ fn a_file_that_cannot_be_used_ends_the_start_and_its_line_is_named() {
         (
             good.replace('\n', " role=caller\n"),
             1,
-            "role is there twice",
+            "role is given twice",
         ),
         (
             good.replace('\n', " expires=soon\n"),
