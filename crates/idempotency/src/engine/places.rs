@@ -1,4 +1,4 @@
-//! Limits how many runs go on concurrently.
+//! Limits how many runs are active concurrently.
 
 use std::sync::Arc;
 
