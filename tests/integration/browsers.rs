@@ -109,8 +109,8 @@ async fn a_key_that_the_browser_adds_protects_its_request_and_changes_no_other()
     };
     let key = Some("\"8e03978e-40d5-43e8-bc93-6894a57f9324\"");
     let first = Reply::to(post(key)).await;
-    first.assert_fresh("201 Created");
-    Reply::to(post(key)).await.assert_replay_of(&first);
+    first.assert_fresh(201);
+    Reply::to(post(key)).await.assert_replays(&first);
     for run in 2..=3 {
         assert_eq!(Reply::to(post(None)).await.status(), "201 Created");
         assert_eq!(server.probe.runs(), run);

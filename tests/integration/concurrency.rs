@@ -23,7 +23,7 @@ async fn a_duplicate_is_told_when_to_retry() {
     server.probe.started().await;
     for _ in 0..3 {
         let duplicate = Reply::to(server.post("/stop", "k", BOOKING)).await;
-        duplicate.assert_problem("in-progress", "409 Conflict", "idempotency_in_progress");
+        duplicate.assert_problem("idempotency_in_progress");
         let seconds: u64 = duplicate
             .header("retry-after")
             .expect("seconds")
@@ -33,10 +33,10 @@ async fn a_duplicate_is_told_when_to_retry() {
     }
     server.probe.proceed();
     let first = running.await.expect("a response");
-    first.assert_fresh("201 Created");
+    first.assert_fresh(201);
     Reply::to(server.post("/stop", "k", BOOKING))
         .await
-        .assert_replay_of(&first);
+        .assert_replays(&first);
     assert_eq!(server.probe.runs(), 1);
 }
 
@@ -47,24 +47,13 @@ async fn another_request_is_refused_even_while_the_first_one_runs() {
     let running = server.send(server.post("/stop", "k", BOOKING));
     server.probe.started().await;
     let other = Reply::to(server.post("/stop", "k", "{}")).await;
-    other.assert_problem(
-        "key-reused",
-        "422 Unprocessable Entity",
-        "idempotency_key_reused",
-    );
+    other.assert_problem("idempotency_key_reused");
     // Nor does it wait before it is refused.
     let patient = server.post("/stop", "k", "{}").header("prefer", "wait=60");
     let other = Reply::to(patient).await;
-    other.assert_problem(
-        "key-reused",
-        "422 Unprocessable Entity",
-        "idempotency_key_reused",
-    );
+    other.assert_problem("idempotency_key_reused");
     server.probe.proceed();
-    running
-        .await
-        .expect("a response")
-        .assert_fresh("201 Created");
+    running.await.expect("a response").assert_fresh(201);
 }
 
 // proves: one-atomic-claim, concurrent-equals-run-once, check-then-claim
@@ -81,7 +70,7 @@ async fn of_fifty_equal_requests_one_runs(backend: Backend) {
             201 if response.is_replay() => replayed += 1,
             201 => fresh += 1,
             _ => {
-                response.assert_problem("in-progress", "409 Conflict", "idempotency_in_progress");
+                response.assert_problem("idempotency_in_progress");
                 refused += 1;
             }
         }
@@ -98,10 +87,7 @@ async fn equal_bodies_under_different_keys_all_run() {
         .map(|key| server.send(server.booking(&key.to_string())))
         .collect();
     for request in requests {
-        request
-            .await
-            .expect("a response")
-            .assert_fresh("201 Created");
+        request.await.expect("a response").assert_fresh(201);
     }
     assert_eq!(server.probe.runs(), 50);
 }
@@ -120,9 +106,9 @@ async fn duplicates_that_wait_get_the_response(backend: Backend) {
     server.faults.claim.called(1 + 10 * 2).await;
     server.probe.proceed();
     let first = running.await.expect("a response");
-    first.assert_fresh("201 Created");
+    first.assert_fresh(201);
     for waiter in waiting {
-        waiter.await.expect("a response").assert_replay_of(&first);
+        waiter.await.expect("a response").assert_replays(&first);
     }
     assert_eq!(server.probe.runs(), 1);
 }
@@ -139,10 +125,10 @@ async fn a_client_can_ask_to_wait_and_not_to() {
     let patient = server.send(patient);
     server.faults.claim.called(3).await;
     let hasty = Reply::to(server.post("/stop", "k", BOOKING)).await;
-    hasty.assert_problem("in-progress", "409 Conflict", "idempotency_in_progress");
+    hasty.assert_problem("idempotency_in_progress");
     server.probe.proceed();
     let first = running.await.expect("a response");
-    patient.await.expect("a response").assert_replay_of(&first);
+    patient.await.expect("a response").assert_replays(&first);
 
     let running = server.send(server.post("/stop/wait", "k2", BOOKING));
     server.probe.started().await;
@@ -151,12 +137,9 @@ async fn a_client_can_ask_to_wait_and_not_to() {
         .header("prefer", "wait=0");
     Reply::to(hasty)
         .await
-        .assert_problem("in-progress", "409 Conflict", "idempotency_in_progress");
+        .assert_problem("idempotency_in_progress");
     server.probe.proceed();
-    running
-        .await
-        .expect("a response")
-        .assert_fresh("201 Created");
+    running.await.expect("a response").assert_fresh(201);
 }
 
 // proves: duplicate-may-wait, waiter-ends-hold
@@ -171,14 +154,14 @@ async fn a_waiter_whose_time_is_up_leaves_the_owner_alone() {
             .header("prefer", "wait=1"),
     )
     .await;
-    waiter.assert_problem("in-progress", "409 Conflict", "idempotency_in_progress");
+    waiter.assert_problem("idempotency_in_progress");
     assert_eq!(server.faults.release.calls(), 0);
     server.probe.proceed();
     let first = running.await.expect("a response");
-    first.assert_fresh("201 Created");
+    first.assert_fresh(201);
     Reply::to(server.post("/stop", "k", BOOKING))
         .await
-        .assert_replay_of(&first);
+        .assert_replays(&first);
 }
 
 // proves: duplicate-may-wait
@@ -193,10 +176,7 @@ async fn when_the_owner_gives_up_one_waiter_runs_and_the_others_go_on_waiting(ba
         .collect();
     server.faults.claim.called(1 + 5 * 2).await;
     server.probe.proceed();
-    owner
-        .await
-        .expect("a response")
-        .assert_fresh("500 Internal Server Error");
+    owner.await.expect("a response").assert_fresh(500);
     server.probe.started().await;
     server.probe.proceed();
     let mut fresh = 0;
@@ -220,7 +200,7 @@ async fn a_waiter_takes_over_when_the_owner_does_not_recover(backend: Backend) {
     server.faults.claim.called(claims + 2).await;
     server.pass(30);
     let response = waiter.await.expect("a response");
-    response.assert_fresh("201 Created");
+    response.assert_fresh(201);
     assert_eq!(server.probe.runs(), 1);
 }
 
@@ -237,13 +217,10 @@ async fn a_run_longer_than_its_lease_keeps_its_key(backend: Backend) {
         server.time.pass(Duration::from_millis(2500));
         server.faults.renew.called(renewals + 2).await;
         let duplicate = Reply::to(server.post("/three-seconds", "k", BOOKING)).await;
-        duplicate.assert_problem("in-progress", "409 Conflict", "idempotency_in_progress");
+        duplicate.assert_problem("idempotency_in_progress");
     }
     server.probe.proceed();
-    running
-        .await
-        .expect("a response")
-        .assert_fresh("201 Created");
+    running.await.expect("a response").assert_fresh(201);
     assert_eq!(server.probe.runs(), 1);
 }
 
@@ -271,10 +248,7 @@ async fn a_run_that_blocks_its_thread_keeps_its_key(backend: Backend) {
     server.probe.started().await;
     server.faults.renew.called(2).await;
     server.probe.unblock();
-    running
-        .await
-        .expect("a response")
-        .assert_fresh("201 Created");
+    running.await.expect("a response").assert_fresh(201);
 }
 
 // proves: one-atomic-claim, failures-free-key, record-vanishes-after-claim, lost-claim-as-outage
@@ -290,7 +264,7 @@ async fn duplicates_of_runs_that_store_nothing_run_or_are_told_to_retry(backend:
         let response = request.await.expect("a response");
         match response.status.as_u16() {
             500 => ran += 1,
-            _ => response.assert_problem("in-progress", "409 Conflict", "idempotency_in_progress"),
+            _ => response.assert_problem("idempotency_in_progress"),
         }
     }
     assert_eq!((server.probe.runs(), server.records().await), (ran, 0));
@@ -307,13 +281,11 @@ async fn waiters_block_no_other_request(backend: Backend) {
         .map(|_| server.send(server.post("/stop/wait", "k", BOOKING)))
         .collect();
     server.faults.claim.called(1 + 100 * 2).await;
-    Reply::to(server.booking("another"))
-        .await
-        .assert_fresh("201 Created");
+    Reply::to(server.booking("another")).await.assert_fresh(201);
     server.probe.proceed();
     let first = running.await.expect("a response");
     for waiter in waiting {
-        waiter.await.expect("a response").assert_replay_of(&first);
+        waiter.await.expect("a response").assert_replays(&first);
     }
     assert_eq!(server.probe.runs(), 2);
 }

@@ -20,7 +20,7 @@ fn stop_request(key: &str) -> String {
 /// What a client gets on retry after it disconnected while its request ran.
 async fn comes_back(server: &TestServer, key: &str) {
     let duplicate = Reply::to(server.post("/stop", key, BOOKING)).await;
-    duplicate.assert_problem("in-progress", "409 Conflict", "idempotency_in_progress");
+    duplicate.assert_problem("idempotency_in_progress");
     server.probe.proceed();
     let again = Reply::to(
         server
@@ -90,7 +90,7 @@ async fn an_outer_timeout_does_not_stop_the_run() {
     );
     let server = TestServer::wrapped(|app| app.layer(timeout)).await;
     let response = Reply::to(server.post("/stop", "k", BOOKING)).await;
-    response.assert_fresh("504 Gateway Timeout");
+    response.assert_fresh(504);
     server.probe.started().await;
     server.probe.proceed();
     server.faults.complete.called(1).await;
@@ -116,26 +116,15 @@ async fn a_shutdown_waits_for_runs_and_takes_no_new_keys() {
     let shutdown = tokio::spawn(async move { idempotency.shutdown().await });
     // The waiting duplicate is woken first.
     let refused = waiting.await.expect("a response");
-    refused.assert_problem(
-        "shutting-down",
-        "503 Service Unavailable",
-        "idempotency_shutting_down",
-    );
+    refused.assert_problem("idempotency_shutting_down");
     let claims = server.faults.claim.calls();
     let refused = Reply::to(server.booking("new")).await;
-    refused.assert_problem(
-        "shutting-down",
-        "503 Service Unavailable",
-        "idempotency_shutting_down",
-    );
+    refused.assert_problem("idempotency_shutting_down");
     assert_eq!(server.faults.claim.calls(), claims);
     assert!(!shutdown.is_finished());
 
     server.probe.proceed();
-    running
-        .await
-        .expect("a response")
-        .assert_fresh("201 Created");
+    running.await.expect("a response").assert_fresh(201);
     shutdown.await.expect("a shutdown");
     let records = server.list().await;
     assert!(matches!(records[..], [ref record] if matches!(record.phase, Phase::Completed { .. })));
@@ -161,6 +150,6 @@ async fn a_claim_whose_client_left_is_withdrawn() {
     server.faults.claim.open();
     server.probe.started().await;
     server.probe.proceed();
-    again.await.expect("a response").assert_fresh("201 Created");
+    again.await.expect("a response").assert_fresh(201);
     assert_eq!(server.probe.runs(), 1);
 }

@@ -116,24 +116,22 @@ async fn send(server: &TestServer, path: &str) -> Reply {
 async fn a_run_that_a_time_limit_inside_has_stopped_keeps_its_key_until_its_lease_is_over() {
     let server = TestServer::new().await;
     for (path, status) in [
-        ("/order/cut/408", "408 Request Timeout"),
-        ("/order/cut/503", "503 Service Unavailable"),
-        ("/order/cut/504", "504 Gateway Timeout"),
+        ("/order/cut/408", 408),
+        ("/order/cut/503", 503),
+        ("/order/cut/504", 504),
     ] {
         server.probe.forget_runs();
         let request = || server.post(path, path, BOOKING);
         Reply::to(request()).await.assert_fresh(status);
-        Reply::to(request()).await.assert_problem(
-            "in-progress",
-            "409 Conflict",
-            "idempotency_in_progress",
-        );
+        Reply::to(request())
+            .await
+            .assert_problem("idempotency_in_progress");
         assert_eq!(server.probe.runs(), 1);
         server.pass(31);
         let second = Reply::to(request()).await;
-        second.assert_fresh("200 OK");
+        second.assert_fresh(200);
         assert_eq!(second.text(), "attempt 2");
-        Reply::to(request()).await.assert_replay_of(&second);
+        Reply::to(request()).await.assert_replays(&second);
     }
 }
 
@@ -142,15 +140,11 @@ async fn a_run_that_a_time_limit_inside_has_stopped_keeps_its_key_until_its_leas
 async fn a_run_that_a_time_limit_inside_has_stopped_is_a_lost_one() {
     let server = TestServer::new().await;
     let path = "/order/cut/refuse";
+    send(&server, path).await.assert_fresh(504);
+    server.pass(31);
     send(&server, path)
         .await
-        .assert_fresh("504 Gateway Timeout");
-    server.pass(31);
-    send(&server, path).await.assert_problem(
-        "outcome-unknown",
-        "409 Conflict",
-        "idempotency_outcome_unknown",
-    );
+        .assert_problem("idempotency_outcome_unknown");
     assert_eq!(server.probe.runs(), 1);
 }
 
@@ -160,20 +154,16 @@ async fn a_run_that_a_time_limit_inside_has_stopped_is_a_lost_one() {
 async fn a_step_outlives_the_time_limit_inside_and_the_next_attempt_has_its_result() {
     let server = TestServer::new().await;
     let path = "/order/cut/step";
-    send(&server, path)
-        .await
-        .assert_fresh("504 Gateway Timeout");
+    send(&server, path).await.assert_fresh(504);
     server.probe.proceed();
     server.faults.checkpoint.called(1).await;
     // The step has ended, but the run has not.
-    send(&server, path).await.assert_problem(
-        "in-progress",
-        "409 Conflict",
-        "idempotency_in_progress",
-    );
+    send(&server, path)
+        .await
+        .assert_problem("idempotency_in_progress");
     server.pass(31);
     let second = send(&server, path).await;
-    second.assert_fresh("200 OK");
+    second.assert_fresh(200);
     assert_eq!(second.text(), "attempt 2, receipt 1");
     assert_eq!(server.probe.runs(), 1);
 }
@@ -211,12 +201,12 @@ async fn compression_inside_does_not_touch_what_is_stored() {
 
     let request = || server.post("/order/compressed", "k", text);
     let first = Reply::to(request().header("accept-encoding", "gzip, br")).await;
-    first.assert_fresh("200 OK");
+    first.assert_fresh(200);
     assert_eq!(first.header("content-encoding"), None);
     assert_eq!(first.body.len(), 5000);
     for retry in [request(), request().header("accept-encoding", "gzip")] {
         let again = Reply::to(retry).await;
-        again.assert_replay_of(&first);
+        again.assert_replays(&first);
         assert_eq!(again.header("content-encoding"), None);
     }
 }
@@ -244,7 +234,7 @@ async fn cors_outside_marks_first_responses_replays_and_refusals() {
     };
     let first = Reply::to(request(BOOKING)).await;
     let again = Reply::to(request(BOOKING)).await;
-    again.assert_replay_of(&first);
+    again.assert_replays(&first);
     let refused = Reply::to(request("{}")).await;
     assert_eq!(refused.status(), "422 Unprocessable Entity");
     for reply in [first, again, refused] {
@@ -304,13 +294,13 @@ async fn a_route_that_is_merged_after_the_layer_is_outside_it() {
     let server = TestServer::new().await;
     for run in ["1", "2"] {
         let reply = send(&server, "/order/left-out").await;
-        reply.assert_fresh("200 OK");
+        reply.assert_fresh(200);
         assert_eq!(reply.text(), run);
     }
     // So it can have options of its own.
     let first = send(&server, "/order/own").await;
-    first.assert_fresh("200 OK");
-    send(&server, "/order/own").await.assert_replay_of(&first);
+    first.assert_fresh(200);
+    send(&server, "/order/own").await.assert_replays(&first);
 }
 
 #[tokio::test]
@@ -329,21 +319,17 @@ async fn a_layer_reads_what_its_largest_route_takes_and_the_others_keep_their_li
     assert_eq!(first.text(), "2 3145728");
     send("/order/large", Some("k"), 3 * MB)
         .await
-        .assert_replay_of(&first);
+        .assert_replays(&first);
     for key in [None, Some("small")] {
         let refused = send("/order/small", key, 3 * MB).await;
-        refused.assert_fresh("413 Payload Too Large");
+        refused.assert_fresh(413);
         assert_ne!(
             refused.header("content-type"),
             Some("application/problem+json")
         );
     }
     let refused = send("/order/large", Some("larger"), 4 * MB + 1).await;
-    refused.assert_problem(
-        "content-too-large",
-        "413 Payload Too Large",
-        "content_too_large",
-    );
+    refused.assert_problem("content_too_large");
     assert_eq!((server.probe.runs(), server.records().await), (2, 1));
 }
 
@@ -362,14 +348,10 @@ async fn grpc_under_a_key_is_refused_because_a_replay_would_lose_its_status() {
         "application/grpc-web-text; charset=utf-8",
     ] {
         let refused = Reply::to(request(media_type).header("idempotency-key", "k")).await;
-        refused.assert_problem(
-            "misconfigured",
-            "500 Internal Server Error",
-            "idempotency_misconfigured",
-        );
+        refused.assert_problem("idempotency_misconfigured");
     }
     assert_eq!((server.probe.runs(), server.records().await), (0, 0));
     // Without a key the request is not changed.
     let reply = Reply::to(request("application/grpc")).await;
-    reply.assert_fresh("201 Created");
+    reply.assert_fresh(201);
 }

@@ -47,7 +47,7 @@ async fn a_retry_gets_a_response_that_is_not_in_the_store() {
         let (replays, fresh): (Vec<_>, Vec<_>) =
             replies.iter().partition(|reply| reply.is_replay());
         assert_eq!(fresh.len(), 1, "{replies:?}");
-        fresh[0].assert_fresh("201 Created");
+        fresh[0].assert_fresh(201);
         assert_eq!(fresh[0].text(), CREDENTIAL);
         for replay in replays {
             assert_eq!(
@@ -66,7 +66,7 @@ async fn a_retry_gets_a_response_that_is_not_in_the_store() {
         }
 
         server.time.pass(Duration::from_secs(3600 + 61));
-        send().await.assert_fresh("201 Created");
+        send().await.assert_fresh(201);
         assert_eq!(send().await.text(), "id-2 of 2");
     }
 }

@@ -17,7 +17,7 @@ use crate::{
 pub(crate) async fn twice(server: &TestServer, script: &serde_json::Value) -> (Reply, Reply) {
     let script = script.to_string();
     let first = Reply::to(server.post("/script", "k", &script)).await;
-    first.assert_fresh(&first.status());
+    first.assert_fresh(first.status.as_u16());
     let again = Reply::to(server.post("/script", "k", &script)).await;
     assert!(again.is_replay(), "{again:?}");
     (first, again)
@@ -30,11 +30,11 @@ pub(crate) async fn twice(server: &TestServer, script: &serde_json::Value) -> (R
 async fn every_replay_is_the_first_response_again(backend: Backend) {
     let server = installed!(TestServer::on(backend).await);
     let first = Reply::to(server.booking("k")).await;
-    first.assert_fresh("201 Created");
+    first.assert_fresh(201);
     assert_eq!(first.header("location"), Some("/bookings/1"));
     for _ in 0..5 {
         let again = Reply::to(server.booking("k")).await;
-        again.assert_replay_of(&first);
+        again.assert_replays(&first);
         assert_eq!(
             again.headers.get_all("idempotent-replayed").iter().count(),
             1
@@ -50,7 +50,7 @@ async fn bodies_are_kept_byte_for_byte() {
         let server = TestServer::new().await;
         let (first, again) = twice(&server, &json!({ "body": body })).await;
         assert_eq!(first.text(), body);
-        again.assert_replay_of(&first);
+        again.assert_replays(&first);
     }
 }
 
@@ -69,9 +69,9 @@ async fn bodies_that_are_not_text_are_stored_byte_for_byte() {
             .body(body.clone())
     };
     let first = Reply::to(request()).await;
-    first.assert_fresh("200 OK");
+    first.assert_fresh(200);
     assert_eq!(first.body, body);
-    Reply::to(request()).await.assert_replay_of(&first);
+    Reply::to(request()).await.assert_replays(&first);
     assert_eq!(server.probe.runs(), 1);
 }
 
@@ -241,7 +241,7 @@ async fn streams_are_stored_whole_and_event_streams_pass_through() {
     let server = TestServer::new().await;
     let (first, again) = twice(&server, &json!({ "padding": 10_000, "streamed": true })).await;
     assert_eq!(first.body.len(), 10_000);
-    again.assert_replay_of(&first);
+    again.assert_replays(&first);
 
     let events = json!({
         "body": "data: 1\n\n",
@@ -250,14 +250,10 @@ async fn streams_are_stored_whole_and_event_streams_pass_through() {
     })
     .to_string();
     let first = Reply::to(server.post("/script", "events", &events)).await;
-    first.assert_fresh("200 OK");
+    first.assert_fresh(200);
     assert_eq!(first.text(), "data: 1\n\n");
     let again = Reply::to(server.post("/script", "events", &events)).await;
-    again.assert_problem(
-        "response-not-stored",
-        "409 Conflict",
-        "idempotency_response_not_stored",
-    );
+    again.assert_problem("idempotency_response_not_stored");
 }
 
 // proves: bodiless-stays-bodiless, bodiless-replay-announces-length
@@ -300,9 +296,9 @@ async fn a_replay_shows_the_first_response_not_the_current_state() {
     let first = Reply::to(server.booking("k")).await;
     Reply::to(server.post("/bookings", "another", BOOKING))
         .await
-        .assert_fresh("201 Created");
+        .assert_fresh(201);
     let again = Reply::to(server.booking("k")).await;
-    again.assert_replay_of(&first);
+    again.assert_replays(&first);
     assert_eq!(again.json()["run"], 1);
 }
 
@@ -311,7 +307,7 @@ async fn a_replay_shows_the_first_response_not_the_current_state() {
 async fn a_client_cannot_mark_its_request_as_a_replay() {
     let server = TestServer::new().await;
     let request = server.booking("k").header("idempotent-replayed", "true");
-    Reply::to(request).await.assert_fresh("201 Created");
+    Reply::to(request).await.assert_fresh(201);
     assert_eq!(server.probe.runs(), 1);
 }
 
@@ -326,12 +322,10 @@ async fn the_retry_of_a_conditional_request_replays_its_success() {
             .header("if-match", "\"1\"")
     };
     let first = Reply::to(request("k")).await;
-    first.assert_fresh("200 OK");
-    Reply::to(request("k")).await.assert_replay_of(&first);
+    first.assert_fresh(200);
+    Reply::to(request("k")).await.assert_replays(&first);
     // The resource has changed: another request with the same condition fails.
-    Reply::to(request("another"))
-        .await
-        .assert_fresh("412 Precondition Failed");
+    Reply::to(request("another")).await.assert_fresh(412);
 }
 
 // proves: replay-keeps-body, stored-bytes-aliased
@@ -346,12 +340,12 @@ async fn stored_responses_do_not_change_with_the_requests_that_follow() {
     let mut responses = Vec::new();
     for number in 0..100 {
         let first = Reply::to(request(number)).await;
-        first.assert_fresh("200 OK");
+        first.assert_fresh(200);
         responses.push(first);
     }
     for (number, first) in responses.iter().enumerate() {
         assert_eq!(first.text(), number.to_string().repeat(number));
-        Reply::to(request(number)).await.assert_replay_of(first);
+        Reply::to(request(number)).await.assert_replays(first);
     }
     assert_eq!(server.probe.runs(), 100);
 }
@@ -370,5 +364,5 @@ async fn a_handler_cannot_mark_a_first_response_as_a_replay() {
         again.headers.get_all("idempotent-replayed").iter().count(),
         1
     );
-    again.assert_replay_of(&first);
+    again.assert_replays(&first);
 }

@@ -101,7 +101,7 @@ async fn an_attempt_after_a_lost_one_goes_on_with_its_steps(backend: Backend) {
     server.pass(31);
 
     let second = send(&server, "/steps", "k", "stop").await;
-    second.assert_fresh("201 Created");
+    second.assert_fresh(201);
     let done = second.json();
     assert_eq!(done["attempt"], 2);
     assert_eq!(done["receipt"], "receipt 1");
@@ -125,14 +125,10 @@ async fn a_run_that_fails_leaves_its_steps_to_the_retry() {
         let failed = send(&server, "/steps", then, then).await;
         assert!(failed.status().starts_with('5'), "{failed:?}");
         let other = send(&server, "/steps", then, "something else").await;
-        other.assert_problem(
-            "key-reused",
-            "422 Unprocessable Entity",
-            "idempotency_key_reused",
-        );
+        other.assert_problem("idempotency_key_reused");
 
         let second = send(&server, "/steps", then, then).await;
-        second.assert_fresh("201 Created");
+        second.assert_fresh(201);
         let done = second.json();
         assert_eq!(done["attempt"], 2);
         assert_eq!(done["receipt"], "receipt 1");
@@ -149,7 +145,7 @@ async fn a_step_that_fails_is_not_kept() {
     assert_eq!(broken.status(), "502 Bad Gateway");
     assert_eq!(server.records().await, 0);
     let other = send(&server, "/steps", "k", "go on").await;
-    other.assert_fresh("201 Created");
+    other.assert_fresh(201);
     assert_eq!(other.json()["attempt"], 1);
     // A final response is stored as usual.
     for _ in 0..2 {
@@ -168,7 +164,7 @@ async fn a_suspended_run_is_not_an_unknown_outcome() {
     let failed = send(&server, path, "k", "fail").await;
     assert_eq!(failed.status(), "503 Service Unavailable");
     let second = send(&server, path, "k", "fail").await;
-    second.assert_fresh("201 Created");
+    second.assert_fresh(201);
     assert_eq!(second.json()["receipt"], "receipt 1");
 
     // A run that never ends is lost, even if the run before it suspended the key.
@@ -176,11 +172,7 @@ async fn a_suspended_run_is_not_an_unknown_outcome() {
     server.probe.started().await;
     server.pass(31);
     let refused = send(&server, path, "k2", "stop").await;
-    refused.assert_problem(
-        "outcome-unknown",
-        "409 Conflict",
-        "idempotency_outcome_unknown",
-    );
+    refused.assert_problem("idempotency_outcome_unknown");
     server.probe.proceed();
     assert_eq!(lost.await.expect("a response").status(), "201 Created");
 }
@@ -229,11 +221,7 @@ async fn steps_that_cannot_be_read_are_an_error() {
     assert_eq!(damage.await.ok(), Some(IfOwner::Done(())));
     server.pass(31);
     let refused = send(&server, "/steps", "k", "stop").await;
-    refused.assert_problem(
-        "store-unavailable",
-        "503 Service Unavailable",
-        "idempotency_store_unavailable",
-    );
+    refused.assert_problem("idempotency_store_unavailable");
     assert_eq!(server.probe.runs(), 1);
     server.probe.proceed();
     drop(lost.await);
@@ -243,10 +231,6 @@ async fn steps_that_cannot_be_read_are_an_error() {
 async fn a_transactional_handler_has_no_steps() {
     let server = TestServer::new().await;
     let refused = send(&server, "/steps/transactional", "k", "go on").await;
-    refused.assert_problem(
-        "misconfigured",
-        "500 Internal Server Error",
-        "idempotency_misconfigured",
-    );
+    refused.assert_problem("idempotency_misconfigured");
     assert_eq!(server.probe.runs(), 0);
 }

@@ -170,7 +170,7 @@ impl TestServer {
     pub(crate) async fn abandon(&self, path: &str, key: &str, json: &str) {
         Reply::to(self.post(path, key, json))
             .await
-            .assert_fresh("201 Created");
+            .assert_fresh(201);
         let (mut hold, fingerprint) = self.only_record().await;
         // And the grace period after it.
         self.time.pass(hold.ttl + Duration::from_secs(60));

@@ -23,24 +23,16 @@ async fn a_body_over_the_limit_is_refused_and_the_key_stays_free() {
             Bytes::from(large.clone()),
         )])));
     for response in [known, Reply::to(chunked).await] {
-        response.assert_problem(
-            "content-too-large",
-            "413 Payload Too Large",
-            "content_too_large",
-        );
+        response.assert_problem("content_too_large");
     }
     assert_eq!((server.probe.runs(), server.faults.claim.calls()), (0, 0));
     Reply::to(server.post("/small", "k", BOOKING))
         .await
-        .assert_fresh("201 Created");
+        .assert_fresh(201);
     // By default an endpoint has axum's limit of two megabytes.
     let huge = format!("{{\"a\":\"{}\"}}", "x".repeat(2 * 1024 * 1024));
     let response = Reply::to(server.post("/bookings", "huge", &huge)).await;
-    response.assert_problem(
-        "content-too-large",
-        "413 Payload Too Large",
-        "content_too_large",
-    );
+    response.assert_problem("content_too_large");
 }
 
 // proves: truncated-body-runs-nothing, client-leaves-mid-upload
@@ -70,9 +62,7 @@ async fn a_body_that_is_cut_off_is_refused_and_the_key_stays_free() {
         );
     }
     assert_eq!((server.probe.runs(), server.faults.claim.calls()), (0, 0));
-    Reply::to(server.booking("k"))
-        .await
-        .assert_fresh("201 Created");
+    Reply::to(server.booking("k")).await.assert_fresh(201);
 }
 
 // proves: upload-takes-key-last
@@ -99,7 +89,7 @@ async fn a_slow_upload_claims_nothing_before_its_last_byte() {
         .await
         .expect("the server reads");
     let first = Reply::to(server.booking("k")).await;
-    first.assert_fresh("201 Created");
+    first.assert_fresh(201);
     slow.write_all(right.as_bytes())
         .await
         .expect("the server reads");
@@ -171,10 +161,10 @@ async fn a_good_key_is_asked_for_its_body_on_replays_too() {
 async fn an_unknown_expectation_goes_through() {
     let server = TestServer::new().await;
     let first = Reply::to(server.booking("k").header("expect", "something-else")).await;
-    first.assert_fresh("201 Created");
+    first.assert_fresh(201);
     Reply::to(server.booking("k").header("expect", "another"))
         .await
-        .assert_replay_of(&first);
+        .assert_replays(&first);
 }
 
 // proves: handler-sees-original-request
@@ -197,7 +187,7 @@ async fn the_handler_gets_the_request_as_it_came() {
         .header("x-custom", "1")
         .body(body.clone());
     let response = Reply::to(request).await;
-    response.assert_fresh("200 OK");
+    response.assert_fresh(200);
     assert_eq!(response.body, body);
     for (name, value) in [
         ("x-seen-content-length", "100000"),
@@ -229,7 +219,7 @@ async fn compression_outside_does_not_touch_what_is_stored() {
             .header("accept-encoding", encoding)
     };
     let packed = Reply::to(request("gzip")).await;
-    packed.assert_fresh("200 OK");
+    packed.assert_fresh(200);
     assert_eq!(packed.header("content-encoding"), Some("gzip"));
     let plain = Reply::to(request("identity")).await;
     assert!(plain.is_replay());
@@ -250,13 +240,13 @@ async fn a_body_that_is_decoded_outside_counts_decoded() {
     })
     .await;
     let first = Reply::to(server.booking("k")).await;
-    first.assert_fresh("201 Created");
+    first.assert_fresh(201);
     let packed = gzip(BOOKING.as_bytes());
     let request = server
         .post("/bookings", "k", "")
         .header("content-encoding", "gzip")
         .body(packed);
-    Reply::to(request).await.assert_replay_of(&first);
+    Reply::to(request).await.assert_replays(&first);
 }
 
 /// The smallest gzip writer: RFC 1952 around one stored block of RFC 1951.

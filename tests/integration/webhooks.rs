@@ -149,7 +149,7 @@ async fn each_delivery_runs_once_however_often_it_is_sent() {
         github(&server, "another", "11", "{}"),
         stripe(&server, "/webhooks/stripe", "evt_2", 1, 5),
     ] {
-        Reply::to(request).await.assert_fresh("202 Accepted");
+        Reply::to(request).await.assert_fresh(202);
     }
     assert_eq!(server.probe.runs(), 7);
 }
@@ -159,13 +159,9 @@ async fn each_delivery_runs_once_however_often_it_is_sent() {
 async fn another_event_under_the_id_of_a_delivery_is_refused() {
     let server = TestServer::new().await;
     let first = stripe(&server, "/webhooks/stripe", "evt_1", 1, 5);
-    Reply::to(first).await.assert_fresh("202 Accepted");
+    Reply::to(first).await.assert_fresh(202);
     let other = Reply::to(stripe(&server, "/webhooks/stripe", "evt_1", 1, 6)).await;
-    other.assert_problem(
-        "key-reused",
-        "422 Unprocessable Entity",
-        "idempotency_key_reused",
-    );
+    other.assert_problem("idempotency_key_reused");
 }
 
 // proves: webhook-without-id-refused
@@ -179,7 +175,7 @@ async fn a_delivery_without_an_id_is_refused_and_the_sender_is_told_which_id() {
     ] {
         let request = deliver(&server, path, "{}").header("idempotency-key", "k");
         let response = Reply::to(request).await;
-        response.assert_problem("key-missing", "400 Bad Request", "idempotency_key_missing");
+        response.assert_problem("idempotency_key_missing");
         assert!(response.text().contains(place), "{response:?}");
     }
     assert_eq!(server.probe.runs(), 0);
@@ -209,12 +205,10 @@ async fn a_delivery_that_failed_runs_again() {
 async fn an_id_belongs_to_its_endpoint_and_no_other_client_can_use_it_up() {
     let server = TestServer::new().await;
     // A client that guesses an id, in its own requests.
-    Reply::to(server.booking("msg_1"))
-        .await
-        .assert_fresh("201 Created");
+    Reply::to(server.booking("msg_1")).await.assert_fresh(201);
     for path in ["/webhooks/standard", "/webhooks/standard/other"] {
         let response = Reply::to(standard(&server, path, "msg_1", 1)).await;
-        response.assert_fresh("202 Accepted");
+        response.assert_fresh(202);
     }
     // Credentials do not make another sender, not even those that change on each attempt.
     let signed = standard(&server, "/webhooks/standard", "msg_1", 2)
@@ -230,8 +224,8 @@ async fn an_id_belongs_to_its_endpoint_and_no_other_client_can_use_it_up() {
                 .header("x-account", account)
         };
         let first = Reply::to(request()).await;
-        first.assert_fresh("202 Accepted");
-        Reply::to(request()).await.assert_replay_of(&first);
+        first.assert_fresh(202);
+        Reply::to(request()).await.assert_replays(&first);
     }
 }
 
@@ -241,10 +235,10 @@ async fn two_hooks_of_github_that_get_one_event_both_run() {
     let server = TestServer::new().await;
     for (hook, body) in [("11", "{}"), ("12", r#"{"organization":{}}"#)] {
         let first = Reply::to(github(&server, GUID, hook, body)).await;
-        first.assert_fresh("202 Accepted");
+        first.assert_fresh(202);
         Reply::to(github(&server, GUID, hook, body))
             .await
-            .assert_replay_of(&first);
+            .assert_replays(&first);
     }
 }
 
@@ -259,10 +253,10 @@ async fn a_delivery_that_is_still_running_is_refused_until_it_has_ended() {
     let running = server.send(event());
     server.probe.started().await;
     let duplicate = Reply::to(event()).await;
-    duplicate.assert_problem("in-progress", "409 Conflict", "idempotency_in_progress");
+    duplicate.assert_problem("idempotency_in_progress");
     server.probe.proceed();
     let first = running.await.expect("a response");
-    Reply::to(event()).await.assert_replay_of(&first);
+    Reply::to(event()).await.assert_replays(&first);
 }
 
 // proves: attribute-adds-to-constant
@@ -273,7 +267,7 @@ async fn the_attributes_options_are_added_to_those_of_the_constant() {
     for (path, seconds) in [("/webhooks/stripe", MONTH), ("/webhooks/brief", 60)] {
         let before = server.time.now();
         let response = Reply::to(stripe(&server, path, "evt_1", 1, 5)).await;
-        response.assert_fresh("202 Accepted");
+        response.assert_fresh(202);
         assert_kept_for(&response, seconds, before, server.time.now());
     }
 }
@@ -286,8 +280,8 @@ async fn endpoints_that_differ_in_their_query_both_get_an_event() {
     for (attempt, path) in [(1, "/webhooks/stripe"), (1, "/webhooks/stripe?version=2")] {
         let delivery = || stripe(&server, path, "evt_1", attempt, 5);
         let first = Reply::to(delivery()).await;
-        first.assert_fresh("202 Accepted");
-        Reply::to(delivery()).await.assert_replay_of(&first);
+        first.assert_fresh(202);
+        Reply::to(delivery()).await.assert_replays(&first);
     }
     assert_eq!(server.probe.runs(), 2);
 }

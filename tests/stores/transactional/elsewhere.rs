@@ -213,11 +213,7 @@ async fn transactions_in_the_keys_database_and_elsewhere_can_be_in_one_program(
     assert!(undone.text().contains("commit_failed"), "{undone:?}");
     assert_eq!(elsewhere.count("bookings").await, 0);
     let retry = elsewhere.send("/leased/now", "b", "Ben").await;
-    assert_eq!(
-        (retry.status.as_u16(), retry.is_replay()),
-        (201, false),
-        "{retry:?}"
-    );
+    retry.assert_fresh(201);
     // From then on the store asks.
     for key in ["c", "d"] {
         assert_eq!(beside.send("/leased/now", key, key).await.status, 201);
@@ -263,9 +259,9 @@ async fn a_leased_run_commits_by_a_role_that_may_not_write_records(#[case] clien
             assert_eq!(first.status, 503, "{first:?}");
             first = service.send("/leased/now", &key, &key).await;
         }
-        assert_eq!((first.status.as_u16(), first.is_replay()), (201, false));
+        first.assert_fresh(201);
         let retry = service.send("/leased/now", &key, &key).await;
-        assert_eq!((retry.status.as_u16(), retry.is_replay()), (201, true));
+        retry.assert_replay(201);
     }
     assert_eq!(app.guests().await, ["Ann", "kfalse", "ktrue"]);
 }
@@ -309,11 +305,7 @@ async fn a_store_with_connections_of_its_own_shares_the_transaction(#[case] clie
     let store = PostgresStore::connect(&app.url).await.expect("a store");
     let service = Service::start(app.database.clone(), Arc::new(store)).await;
     let first = service.send("/book/now", "k", "Ann").await;
-    assert_eq!(
-        (first.status.as_u16(), first.is_replay()),
-        (201, false),
-        "{first:?}"
-    );
+    first.assert_fresh(201);
     assert!(service.send("/book/now", "k", "Ann").await.is_replay());
     assert_eq!(service.runs(), 1);
 }
@@ -333,10 +325,6 @@ async fn tables_that_were_made_anew_are_the_stores_own(#[case] client: ClientKin
     let made = raw_sql(PostgresStore::SCHEMA).execute(app.admin()).await;
     made.expect("tables");
     let next = service.send("/book/now", "l", "Ben").await;
-    assert_eq!(
-        (next.status.as_u16(), next.is_replay()),
-        (201, false),
-        "{next:?}"
-    );
+    next.assert_fresh(201);
     assert!(service.send("/book/now", "l", "Ben").await.is_replay());
 }

@@ -44,7 +44,7 @@ async fn a_commit_that_is_dropped_midway_is_the_response() {
         let first = service.send(path, key, guest).await;
         assert_eq!(first.status, 201, "{first:?}");
         let retry = service.send(path, key, guest).await;
-        assert_eq!((retry.status.as_u16(), retry.is_replay()), (201, true));
+        retry.assert_replay(201);
         assert_eq!(retry.body, first.body);
     }
     assert_eq!(service.runs(), 2);
@@ -66,9 +66,9 @@ async fn a_commit_whose_reply_is_lost_is_found_out(#[case] client: ClientKind) {
         proxy.lose_the_reply_to(b"COMMIT");
         service.pass();
         let first = first.await.expect("a response");
-        assert_eq!((first.status.as_u16(), first.is_replay()), (201, false));
+        first.assert_fresh(201);
         let retry = service.send(path, key, guest).await;
-        assert_eq!((retry.status.as_u16(), retry.is_replay()), (201, true));
+        retry.assert_replay(201);
         assert_eq!(retry.body, first.body);
     }
     assert_eq!(app.guests().await, ["Ann", "Ben"]);
@@ -121,7 +121,7 @@ async fn a_commit_that_is_dropped_after_it_was_sent_is_the_response(#[case] clie
         let retry = service
             .send(&format!("{path}/give-up-on-a-sign"), key, guest)
             .await;
-        assert_eq!((retry.status.as_u16(), retry.is_replay()), (201, true));
+        retry.assert_replay(201);
         assert_eq!(retry.body, first.body);
     }
     assert_eq!(app.guests().await, ["Ann", "Ben"]);
@@ -201,7 +201,7 @@ async fn a_commit_that_the_server_refuses_leaves_nothing(#[case] client: ClientK
         .await
         .expect("no trap");
     let retry = service.send("/book/now", "book-40001", "40001").await;
-    assert_eq!((retry.status.as_u16(), retry.is_replay()), (201, false));
+    retry.assert_fresh(201);
     assert_eq!(app.guests().await, ["40001"]);
 }
 
@@ -220,7 +220,7 @@ async fn a_commit_on_a_connection_that_goes_dark_is_found_out(#[case] client: Cl
         let first = service.send(path, key, guest).await;
         assert_eq!(first.status, 201, "{first:?}");
         let retry = service.send(path, key, guest).await;
-        assert_eq!((retry.status.as_u16(), retry.is_replay()), (201, true));
+        retry.assert_replay(201);
         assert_eq!(retry.body, first.body);
     }
     assert_eq!(app.guests().await, ["Ann", "Ben"]);
