@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use idempotency::{Fingerprint, IdempotencyBuilder, store::Phase};
 use tests::reply::Reply;
 
-use crate::{backend::installed, test_server::TestServer};
+use crate::test_server::TestServer;
 
 const SECRET: &[u8] = b"a secret of thirty-two characters";
 

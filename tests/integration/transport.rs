@@ -6,10 +6,7 @@ use reqwest::{Body, Method};
 use tests::reply::Reply;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::{
-    backend::installed,
-    test_server::{BOOKING, TestServer},
-};
+use crate::test_server::{BOOKING, TestServer};
 
 // proves: oversized-body-takes-no-key, unlimited-body-read
 #[tokio::test]

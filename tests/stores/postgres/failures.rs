@@ -8,7 +8,7 @@ use std::sync::{
 use bytes::Bytes;
 use idempotency::{
     Idempotency, OnDuplicate, Options, PostgresStore, Run, Store,
-    store::{Claim, IfOwner, ListRequest, RecordId, Resolution, StoreErrorKind},
+    store::{Claim, IfOwner, ListRequest, RecordId, StoreErrorKind},
 };
 use sqlx::{AssertSqlSafe, Connection, PgConnection, postgres::PgPoolOptions, raw_sql};
 use tokio::task::JoinSet;
