@@ -65,9 +65,7 @@ async fn charge_and_fail(
     execution: Execution,
     Json(then): Json<String>,
 ) -> Result<Response, StepError<StatusCode>> {
-    let counted = probe.clone();
-    let charge = async move { Ok(format!("receipt {}", counted.count())) };
-    let receipt = execution.step("charge", charge).await?;
+    let receipt = execution.step("charge", probe.charge()).await?;
     if execution.attempt() == 1 {
         if then == "stop" {
             probe.stop(1).await;

@@ -239,15 +239,6 @@ async fn other_fields_are_not_the_key() {
     assert_eq!((server.probe.runs(), server.faults.claim.calls()), (7, 0));
 }
 
-// proves: key-case-counts
-#[tokio::test]
-async fn keys_differ_in_case() {
-    let server = TestServer::new().await;
-    Reply::to(server.booking("abc")).await.assert_fresh(201);
-    Reply::to(server.booking("ABC")).await.assert_fresh(201);
-    assert_eq!(server.probe.runs(), 2);
-}
-
 // proves: one-configurable-key-field
 #[tokio::test]
 async fn the_fields_can_have_other_names() {

@@ -9,7 +9,7 @@ use tokio::io::AsyncWriteExt;
 
 use crate::test_server::{BOOKING, TestServer};
 
-fn stop_request(key: &str) -> String {
+pub(crate) fn stop_request(key: &str) -> String {
     format!(
         "POST /stop HTTP/1.1\r\nhost: test\r\nidempotency-key: {key}\r\ncontent-type: application/json\r\n\
          content-length: {}\r\n\r\n{BOOKING}",

@@ -32,9 +32,7 @@ async fn refuse(
     execution: Execution,
     Json(then): Json<String>,
 ) -> Result<Response, StepError<StatusCode>> {
-    let counted = probe.clone();
-    let charge = async move { Ok(format!("receipt {}", counted.count())) };
-    let receipt = execution.step("charge", charge).await?;
+    let receipt = execution.step("charge", probe.charge()).await?;
     let attempt = execution.attempt();
     if attempt == 1 {
         return Ok(StatusCode::SERVICE_UNAVAILABLE.into_response());
@@ -134,9 +132,7 @@ async fn resumed(
     State(probe): State<Probe>,
     execution: Execution,
 ) -> Result<Response, StepError<StatusCode>> {
-    let counted = probe.clone();
-    let charge = async move { Ok(format!("receipt {}", counted.count())) };
-    let receipt = execution.step("charge", charge).await?;
+    let receipt = execution.step("charge", probe.charge()).await?;
     if execution.attempt() == 1 {
         return Ok(StatusCode::SERVICE_UNAVAILABLE.into_response());
     }

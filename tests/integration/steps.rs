@@ -49,8 +49,7 @@ async fn step_without_a_hold(
     State(probe): State<Probe>,
     execution: Execution,
 ) -> Result<String, StepError<StatusCode>> {
-    let work = async move { Ok(format!("receipt {}", probe.count())) };
-    execution.step("charge", work).await
+    execution.step("charge", probe.charge()).await
 }
 
 /// Two steps, which the probe counts. Between them the first attempt does what the body says; with `always`, each attempt does.

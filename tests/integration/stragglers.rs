@@ -210,9 +210,7 @@ async fn renewed(
     State(probe): State<Probe>,
     execution: Execution,
 ) -> Result<Response, StepError<StatusCode>> {
-    let counted = probe.clone();
-    let charge = async move { Ok(format!("receipt {}", counted.count())) };
-    let receipt = execution.step("charge", charge).await?;
+    let receipt = execution.step("charge", probe.charge()).await?;
     if execution.attempt() == 1 {
         probe.stop(1).await;
         return Ok(StatusCode::SERVICE_UNAVAILABLE.into_response());
