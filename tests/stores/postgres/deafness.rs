@@ -71,15 +71,13 @@ impl<'a> Silence<'a> {
 // proves: store-down-nothing-runs, deaf-store-left-quickly, one-key-takes-pool
 // proves: dead-connection-outlives-lease
 #[rstest::rstest]
-#[case::keys_locked(Deaf::ToKeys, true, [503, 503, 200, 503])]
-#[case::keys_locked_under_a_lease(Deaf::ToKeys, false, [503, 503, 200, 503])]
-#[case::bookings_locked(Deaf::ToBookings, true, [503, 201, 503, 503])]
-#[case::stopped(Deaf::Stopped, true, [503; 4])]
-#[case::dark(Deaf::Dark, true, [0; 4])]
+#[case::keys_locked(Deaf::ToKeys, [503, 503, 200, 503])]
+#[case::bookings_locked(Deaf::ToBookings, [503, 201, 503, 503])]
+#[case::stopped(Deaf::Stopped, [503; 4])]
+#[case::dark(Deaf::Dark, [0; 4])]
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_deaf_server_refuses_every_request_and_is_used_again_by_itself(
     #[case] way: Deaf,
-    #[case] is_transactional: bool,
     #[case] expected: [u16; 4],
 ) {
     let Some(server) = PostgresServer::start() else {
@@ -87,8 +85,7 @@ async fn a_deaf_server_refuses_every_request_and_is_used_again_by_itself(
     };
     let url = server.database().await;
     let (proxy, behind) = behind_a_proxy(&url).await;
-    let keys = if is_transactional { "same" } else { &behind };
-    let service = Service::start(&["--database", &behind, "--idempotency-store", keys]);
+    let service = Service::start(&["--database", &behind]);
     let first = Reply::to(service.booking("before")).await;
     assert_eq!(first.status, 201, "{first:?}");
 
