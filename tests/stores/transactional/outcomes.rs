@@ -15,6 +15,7 @@ use super::{Kind, Service, TransactionalApp, each_database, service::LASTING};
 
 // proves: rows-and-key-commit-together, stored-before-sent
 #[apply(each_database)]
+#[case::sqlx_0_8(Kind::SQLX_0_8)]
 #[tokio::test]
 async fn the_booking_the_key_and_the_response_are_one_commit(#[case] kind: Kind) {
     let Some(app) = TransactionalApp::new(kind).await else {
