@@ -315,9 +315,7 @@ impl fmt::Display for ServerError {
                 let (path, error) = (path.display(), Causes(error.as_ref()));
                 write!(formatter, "--tokens {path}: {error}")
             }
-            Self::ProtectHealth => {
-                formatter.write_str("--protect-health: it needs --tokens, which are not given")
-            }
+            Self::ProtectHealth => formatter.write_str("--protect-health: it needs --tokens"),
             Self::Io(error) => Causes(error).fmt(formatter),
             Self::CutOff(within) => write!(
                 formatter,

@@ -70,7 +70,7 @@ pub(crate) async fn find(idempotency: &Idempotency, id: &KeyId) -> Result<Found,
 }
 
 /// The record of a key and its owner. While the secret is being changed there may be one under each secret. The completed one
-/// is then the run's, and if neither is completed, the one under the new secret.
+/// is then the run's, and if neither is completed, the one under the current secret.
 pub(crate) async fn find_named(
     idempotency: &Idempotency,
     scope: &Scope,
