@@ -271,7 +271,7 @@ async fn health_is_open_unless_it_is_protected() {
     drop(server);
     let error = refused_with(tokens.directory.path(), &["--protect-health"]);
     assert!(
-        error.starts_with("core-api: --protect-health: without --tokens"),
+        error.starts_with("core-api: --protect-health: it needs --tokens"),
         "{error}"
     );
 }
