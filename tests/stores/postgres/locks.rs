@@ -28,7 +28,8 @@ async fn directly_and_pooled(test: impl AsyncFn(String, String)) {
     };
     let Some(pooler) = pooler() else { return };
     let through = pooler.url(&pooled);
-    tokio::join!(test(url.clone(), url), test(pooled, through));
+    let direct = Box::pin(test(url.clone(), url));
+    tokio::join!(direct, Box::pin(test(pooled, through)));
 }
 
 /// Returns once the server has given up each current wait for a lock. New waits may have begun since.
