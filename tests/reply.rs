@@ -6,6 +6,38 @@ use serde_json::Value;
 
 use crate::wait::within_a_minute;
 
+/// The problems: code, section of the page that explains it, and status.
+const PROBLEMS: [(&str, &str, u16); 20] = [
+    ("content_too_large", "content-too-large", 413),
+    ("credentials_repeated", "credentials-repeated", 400),
+    ("handler_failed", "handler-failed", 500),
+    ("idempotency_in_progress", "in-progress", 409),
+    ("idempotency_key_incomparable", "key-incomparable", 409),
+    ("idempotency_key_malformed", "key-malformed", 400),
+    ("idempotency_key_missing", "key-missing", 400),
+    ("idempotency_key_reused", "key-reused", 422),
+    ("idempotency_key_too_long", "key-malformed", 400),
+    ("idempotency_misconfigured", "misconfigured", 500),
+    ("idempotency_outcome_unknown", "outcome-unknown", 409),
+    ("idempotency_response_erased", "response-erased", 410),
+    (
+        "idempotency_response_not_stored",
+        "response-not-stored",
+        409,
+    ),
+    (
+        "idempotency_response_unavailable",
+        "response-unavailable",
+        503,
+    ),
+    ("idempotency_shutting_down", "shutting-down", 503),
+    ("idempotency_step_not_stored", "step-not-stored", 503),
+    ("idempotency_store_full", "store-unavailable", 503),
+    ("idempotency_store_unavailable", "store-unavailable", 503),
+    ("idempotency_too_many_keys", "too-many-keys", 429),
+    ("response_broken", "response-broken", 500),
+];
+
 /// One response.
 #[derive(Clone, Debug)]
 pub struct Reply {
@@ -79,14 +111,21 @@ impl Reply {
 
     /// Asserts that a handler has just made this response.
     #[track_caller]
-    pub fn assert_fresh(&self, status: &str) {
-        assert_eq!(self.status(), status, "{self:?}");
+    pub fn assert_fresh(&self, status: u16) {
+        assert_eq!(self.status.as_u16(), status, "{self:?}");
         assert_eq!(self.header("idempotent-replayed"), None, "{self:?}");
+    }
+
+    /// Asserts that this is a stored response with this status.
+    #[track_caller]
+    pub fn assert_replay(&self, status: u16) {
+        assert!(self.is_replay(), "{self:?}");
+        assert_eq!(self.status.as_u16(), status, "{self:?}");
     }
 
     /// Asserts that this is the stored form of `first`.
     #[track_caller]
-    pub fn assert_replay_of(&self, first: &Self) {
+    pub fn assert_replays(&self, first: &Self) {
         assert!(self.is_replay(), "{self:?}");
         assert_eq!(self.status, first.status);
         assert_eq!(self.body, first.body);
@@ -95,10 +134,12 @@ impl Reply {
         }
     }
 
-    /// Asserts that this is the refusal of this name, complete in all its parts.
+    /// Asserts that this is the refusal with this code, complete in all its parts.
     #[track_caller]
-    pub fn assert_problem(&self, name: &str, status: &str, code: &str) {
-        assert_eq!(self.status(), status, "{self:?}");
+    pub fn assert_problem(&self, code: &str) {
+        let problem = PROBLEMS.iter().find(|(of, ..)| *of == code);
+        let (_, name, status) = problem.expect("a code of the list");
+        assert_eq!(self.status.as_u16(), *status, "{self:?}");
         assert_eq!(
             self.header("content-type"),
             Some("application/problem+json")

@@ -149,7 +149,7 @@ async fn a_refusal_of_an_extractor_leaves_the_key_free() {
         (StatusCode::CREATED, false)
     );
     let retried = send(&router, "POST", "/create", "k", r#"{"number":1}"#).await;
-    retried.assert_replay_of(&corrected);
+    retried.assert_replays(&corrected);
     assert_eq!(app.runs(), 1);
 }
 
@@ -163,7 +163,7 @@ async fn a_4xx_of_the_handler_is_the_response_to_every_retry() {
         (StatusCode::UNPROCESSABLE_ENTITY, false)
     );
     let second = send(&router, "POST", "/refuse", "k", "").await;
-    second.assert_replay_of(&first);
+    second.assert_replays(&first);
     assert_eq!(app.runs(), 1);
 }
 
@@ -174,7 +174,7 @@ async fn a_condition_is_evaluated_once() {
     let first = send(&router, "PUT", "/change", "k", "").await;
     assert_eq!((first.status, first.is_replay()), (StatusCode::OK, false));
     let second = send(&router, "PUT", "/change", "k", "").await;
-    second.assert_replay_of(&first);
+    second.assert_replays(&first);
     let other_key = send(&router, "PUT", "/change", "l", "").await;
     assert_eq!(other_key.status, StatusCode::PRECONDITION_FAILED);
     assert_eq!(app.runs(), 1);
@@ -232,7 +232,7 @@ async fn a_duplicate_waits_if_it_shall() {
     app.finish.notify_one();
     let first = first.await.expect("no panic");
     assert_eq!((first.text(), first.is_replay()), ("1", false));
-    second.await.expect("no panic").assert_replay_of(&first);
+    second.await.expect("no panic").assert_replays(&first);
     assert_eq!(app.runs(), 1);
 }
 
@@ -258,7 +258,7 @@ async fn functions_decide_on_scope_and_fingerprint() {
     let bob = send(&router, "POST", "/custom?bob", "k", "one").await;
     assert_eq!((bob.text(), bob.is_replay()), ("2", false));
     let equal = send(&router, "POST", "/custom?ann", "k", "other").await;
-    equal.assert_replay_of(&ann);
+    equal.assert_replays(&ann);
     let unequal = send(&router, "POST", "/custom?ann", "k", "two").await;
     assert_eq!(unequal.status, StatusCode::UNPROCESSABLE_ENTITY);
     let nobody = send(&router, "POST", "/custom", "k", "one").await;

@@ -39,6 +39,6 @@ pub(crate) async fn runs_once(app: &Router, path: &str) -> String {
     let is_fresh = first.status.is_success() && !first.is_replay();
     assert!(is_fresh, "{path}: {first:?}");
     let second = send(app, "POST", path, path, "{}").await;
-    second.assert_replay_of(&first);
+    second.assert_replays(&first);
     second.text().to_owned()
 }

@@ -99,6 +99,14 @@ impl Probe {
         self.0.runs.fetch_add(1, Ordering::SeqCst) + 1
     }
 
+    /// The work of a step: a charge, which counts as a run.
+    pub(crate) fn charge<E>(
+        &self,
+    ) -> impl Future<Output = Result<String, E>> + Send + 'static + use<E> {
+        let probe = self.clone();
+        async move { Ok(format!("receipt {}", probe.count())) }
+    }
+
     pub(crate) async fn stop(&self, run: usize) {
         self.0.started.add_permits(1);
         let mut changes = self.0.gate.subscribe();

@@ -18,6 +18,8 @@ pub(crate) enum Backend {
     Firestore,
 }
 
+/// For races, lost replies, waiting, and one case of each other behaviour. Everything else that a store has to do is in
+/// the conformance suite, which runs on each store too.
 #[template]
 #[rstest::rstest]
 #[case::memory(Backend::Memory)]

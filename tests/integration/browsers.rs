@@ -6,10 +6,7 @@ use reqwest::Method;
 use tests::reply::Reply;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-use crate::{
-    backend::{Backend, installed},
-    test_server::{BOOKING, TestServer},
-};
+use crate::test_server::{BOOKING, TestServer};
 
 const SHOP: &str = "https://shop.example";
 
@@ -22,14 +19,14 @@ fn renamed() -> HttpConfig {
         .with_expires_header(name("x-until"))
 }
 
-async fn server(http: HttpConfig) -> Option<TestServer> {
+async fn server(http: HttpConfig) -> TestServer {
     let cors = CorsLayer::new()
         .allow_origin(AllowOrigin::exact(SHOP.parse().expect("an origin")))
         .allow_methods([Method::POST])
         .allow_headers(http.cors_allow_headers())
         .expose_headers(http.cors_expose_headers());
     let configure = |builder: IdempotencyBuilder| builder.with_http(http);
-    TestServer::with(Backend::Memory, configure, |app| app.layer(cors)).await
+    TestServer::with(configure, |app| app.layer(cors)).await
 }
 
 /// Without any layer: the lists as they are.
@@ -56,7 +53,7 @@ fn fields_that_were_renamed_are_listed_by_their_names() {
 // proves: preflight-never-refused, cors-works-with-protection
 #[tokio::test]
 async fn a_browser_is_let_in_with_the_key_and_reads_replays_and_refusals() {
-    let server = installed!(server(renamed()).await);
+    let server = server(renamed()).await;
     let preflight = server
         .request(Method::OPTIONS, "/required")
         .header("origin", SHOP)
@@ -99,7 +96,7 @@ async fn a_browser_is_let_in_with_the_key_and_reads_replays_and_refusals() {
 // proves: browser-keys-harmless
 #[tokio::test]
 async fn a_key_that_the_browser_adds_protects_its_request_and_changes_no_other() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     let post = |key: Option<&str>| {
         let request = server
             .request(Method::POST, "/bookings")
@@ -112,8 +109,8 @@ async fn a_key_that_the_browser_adds_protects_its_request_and_changes_no_other()
     };
     let key = Some("\"8e03978e-40d5-43e8-bc93-6894a57f9324\"");
     let first = Reply::to(post(key)).await;
-    first.assert_fresh("201 Created");
-    Reply::to(post(key)).await.assert_replay_of(&first);
+    first.assert_fresh(201);
+    Reply::to(post(key)).await.assert_replays(&first);
     for run in 2..=3 {
         assert_eq!(Reply::to(post(None)).await.status(), "201 Created");
         assert_eq!(server.probe.runs(), run);

@@ -3,7 +3,6 @@
 use reqwest::{Method, RequestBuilder};
 
 use crate::{
-    backend::{Backend, installed},
     fingerprints::{different, same},
     test_server::TestServer,
 };
@@ -11,7 +10,7 @@ use crate::{
 // proves: empty-body-has-no-type
 #[tokio::test]
 async fn what_describes_the_content_counts_only_where_it_says_something() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     let request = |key: &str, body: &'static str, fields: &[(&str, &str)]| {
         let request = server
             .request(Method::POST, "/layered/bookings")

@@ -1,20 +1,14 @@
 //! Header fields of a response that are never stored, and what a replay tells caches.
 
 use idempotency::HttpConfig;
-use rstest_reuse::apply;
 use serde_json::json;
 
-use crate::{
-    backend::{Backend, each_store, installed},
-    replays::twice,
-    test_server::TestServer,
-};
+use crate::{replays::twice, test_server::TestServer};
 
 // proves: secrets-never-stored, exchange-fields-not-replayed, credentials-stored-in-response
-#[apply(each_store)]
 #[tokio::test]
-async fn tokens_nonces_and_signatures_are_neither_stored_nor_replayed(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+async fn tokens_nonces_and_signatures_are_neither_stored_nor_replayed() {
+    let server = TestServer::new().await;
     let names = [
         "x-auth-token",
         "refresh-token",
@@ -54,7 +48,7 @@ async fn tokens_nonces_and_signatures_are_neither_stored_nor_replayed(backend: B
 #[tokio::test]
 async fn a_field_that_is_left_out_for_its_name_can_be_kept() {
     let http = HttpConfig::new().with_kept_header("x-page-token".parse().expect("a name"));
-    let server = installed!(TestServer::speaking(Backend::Memory, http).await);
+    let server = TestServer::speaking(http).await;
     let headers = json!([["x-page-token", "2"], ["x-next-token", "3"]]);
     let (_, again) = twice(&server, &json!({ "headers": headers })).await;
     assert_eq!(again.header("x-page-token"), Some("2"));
@@ -68,7 +62,7 @@ async fn a_cache_does_not_take_a_replay_for_a_new_response() {
         ["cache-control", "max-age=3600"],
         ["expires", "Sun, 06 Nov 2044 08:49:37 GMT"],
     ] {
-        let server = installed!(TestServer::new(Backend::Memory).await);
+        let server = TestServer::new().await;
         let (first, again) = twice(&server, &json!({ "headers": [field] })).await;
         let says = |response: &tests::reply::Reply| {
             let lines = response.headers.get_all("cache-control").iter();
@@ -77,7 +71,7 @@ async fn a_cache_does_not_take_a_replay_for_a_new_response() {
         assert_eq!((says(&first), says(&again)), (0, 1));
         assert_eq!(again.header(field[0]), Some(field[1]));
     }
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     let (_, again) = twice(&server, &json!({})).await;
     assert_eq!(again.header("cache-control"), None);
 }

@@ -29,19 +29,15 @@ pub(crate) async fn different(first: RequestBuilder, second: RequestBuilder, wha
         "422 Unprocessable Entity",
         "{what}: {second:?}"
     );
-    second.assert_problem(
-        "key-reused",
-        "422 Unprocessable Entity",
-        "idempotency_key_reused",
-    );
-    Reply::to(again).await.assert_replay_of(&first);
+    second.assert_problem("idempotency_key_reused");
+    Reply::to(again).await.assert_replays(&first);
 }
 
 // proves: other-body-refused, stored-refusal-stays
 #[apply(each_store)]
 #[tokio::test]
 async fn another_body_is_refused_and_the_first_response_stays(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+    let server = installed!(TestServer::on(backend).await);
     let other = BOOKING.replace("Ann", "Bob");
     different(
         server.booking("k"),
@@ -62,7 +58,7 @@ async fn another_body_is_refused_and_the_first_response_stays(backend: Backend) 
 // proves: other-method-or-path-refused, path-counts-as-sent
 #[tokio::test]
 async fn another_method_or_path_is_refused() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     different(
         server.post("/bookings/1/pay", "c", BOOKING),
         server.post("/bookings/2/pay", "c", BOOKING),
@@ -89,7 +85,7 @@ async fn another_method_or_path_is_refused() {
 // proves: query-counts-as-written, query-left-out
 #[tokio::test]
 async fn the_query_counts_as_it_is_written() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     for (number, (first, second)) in [
         ("", "?dry=1"),
         ("?dry=1", "?dry=2"),
@@ -107,19 +103,19 @@ async fn the_query_counts_as_it_is_written() {
 // proves: scheme-and-authority-ignored
 #[tokio::test]
 async fn neither_http_version_nor_authority_nor_the_form_of_the_target_counts() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     let http2 = Client::builder()
         .http2_prior_knowledge()
         .build()
         .expect("a client");
     let first = Reply::to(server.booking("k")).await;
-    first.assert_fresh("201 Created");
+    first.assert_fresh(201);
     let request = http2
         .post(format!("http://{}/bookings", server.address))
         .header("idempotency-key", "k")
         .header("content-type", "application/json")
         .body(BOOKING);
-    Reply::to(request).await.assert_replay_of(&first);
+    Reply::to(request).await.assert_replays(&first);
     for (target, host) in [
         ("/bookings", "another.example"),
         ("http://third.example/bookings", "third.example"),
@@ -142,7 +138,7 @@ async fn neither_http_version_nor_authority_nor_the_form_of_the_target_counts() 
 // proves: nested-path-counts-whole, nested-routes-share-key
 #[tokio::test]
 async fn nested_routers_keep_their_prefix() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     different(
         server.post("/api/bookings", "k", BOOKING),
         server.post("/v2/bookings", "k", BOOKING),
@@ -154,7 +150,7 @@ async fn nested_routers_keep_their_prefix() {
 // proves: json-layout-ignored, equal-numbers-equal, json-order-counts
 #[tokio::test]
 async fn equal_json_is_the_same_request() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     for (number, (first, second)) in [
         (
             r#"{"a":1,"b":[true,null]}"#,
@@ -164,14 +160,8 @@ async fn equal_json_is_the_same_request() {
             r#"{"a":{"x":1,"y":2},"b":{"z":{}}}"#,
             r#"{"b":{"z":{}},"a":{"y":2,"x":1}}"#,
         ),
-        (r#"{"name":"a"}"#, r#"{"n\u0061me":"\u0061"}"#),
-        (r#"{"name":"é\/"}"#, r#"{"name":"\u00E9/"}"#),
-        (r#"{"name":"😀"}"#, r#"{"name":"\ud83d\ude00"}"#),
-        (r#"{"n":1}"#, r#"{"n":1.0}"#),
-        (r#"{"n":1}"#, r#"{"n":1e0}"#),
+        (r#"{"name":"é\/"}"#, r#"{"n\u0061me":"\u00E9/"}"#),
         (r#"{"n":100}"#, r#"{"n":1E+2}"#),
-        (r#"{"n":0.1}"#, r#"{"n":1e-1}"#),
-        (r#"{"n":0}"#, r#"{"n":-0}"#),
     ]
     .into_iter()
     .enumerate()
@@ -185,23 +175,13 @@ async fn equal_json_is_the_same_request() {
 // proves: numbers-beyond-double-differ, null-and-array-order-count, repeated-json-names-bytewise
 #[tokio::test]
 async fn different_json_is_another_request() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     for (number, (first, second)) in [
         (r#"{"n":9007199254740992}"#, r#"{"n":9007199254740993}"#),
-        (
-            r#"{"n":36893488147419103232}"#,
-            r#"{"n":36893488147419103233}"#,
-        ),
-        (r#"{"n":0.1}"#, r#"{"n":0.10000000000000000001}"#),
-        (r#"{"n":1}"#, r#"{"n":"1"}"#),
-        (r#"{"n":1}"#, r#"{"n":-1}"#),
         (r#"{"a":null}"#, "{}"),
         (r#"{"a":[1,2]}"#, r#"{"a":[2,1]}"#),
-        (r#"{"a":"x"}"#, r#"{"a":"X"}"#),
-        ("{\"a\":\"\u{e9}\"}", "{\"a\":\"e\u{301}\"}"),
         (r#"{"a":2}"#, r#"{"a":1,"a":2}"#),
         (r#"{"a":1,"a":2}"#, r#"{"a":2,"a":1}"#),
-        (r#"{"a":"b","c":"d"}"#, r#"{"a":"bc","":"d"}"#),
     ]
     .into_iter()
     .enumerate()
@@ -215,44 +195,40 @@ async fn different_json_is_another_request() {
 // proves: invalid-json-bytewise, other-media-types-bytewise
 #[tokio::test]
 async fn what_is_not_json_counts_byte_by_byte() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
-    let request = |key: &str, body: &[u8]| {
+    let server = TestServer::new().await;
+    let request = |key: &str, media_type: &str, body: &[u8]| {
         server
             .request(Method::POST, "/layered/bookings")
             .header("idempotency-key", key)
-            .header("content-type", "application/json")
+            .header("content-type", media_type)
             .body(body.to_vec())
     };
+    let json = "application/json";
     let deep = [b"[".repeat(200), b"]".repeat(200)].concat();
-    for (number, body) in [
-        b"{\"a\":1} x".as_slice(),
-        b"\xef\xbb\xbf{\"a\":1}",
-        b"{\"a\":",
-        b"{\"a\":\"\\ud800\"}",
-        b"{\"a\":\"\xff\"}",
-        b"{\"a\":01}",
-        b"",
-        &deep,
+    for (number, (media_type, body)) in [
+        (json, b"{\"a\":1} x".as_slice()),
+        (json, b"\xef\xbb\xbf{\"a\":1}"),
+        (json, b"{\"a\":\"\xff\"}"),
+        (json, b""),
+        (json, &deep),
+        ("text/plain", b"[1]"),
+        ("application/x-www-form-urlencoded", b"[1]"),
     ]
     .into_iter()
     .enumerate()
     {
         let key = number.to_string();
-        same(request(&key, body), request(&key, body), "equal bytes").await;
-        let spaced = [b" ", body].concat();
-        let response = Reply::to(request(&key, &spaced)).await;
-        response.assert_problem(
-            "key-reused",
-            "422 Unprocessable Entity",
-            "idempotency_key_reused",
-        );
+        let request = |body| request(&key, media_type, body);
+        same(request(body), request(body), "equal bytes").await;
+        let response = Reply::to(request(&[b" ", body].concat())).await;
+        response.assert_problem("idempotency_key_reused");
     }
 }
 
 // proves: media-type-parameters-ignored, media-type-counts, multipart-boundary-ignored
 #[tokio::test]
 async fn the_media_type_counts_without_its_parameters() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     let request = |key: &str, media_type: &str| {
         server
             .request(Method::POST, "/layered/bookings")
@@ -288,6 +264,9 @@ async fn the_media_type_counts_without_its_parameters() {
         )
         .await;
     }
+    let spaced = request("problem", "application/problem+json").body(r#"{ "a":1 }"#);
+    let dense = request("problem", "application/problem+json");
+    same(dense, spaced, "a type that ends in +json").await;
     // A retried upload has a new boundary.
     let form = |boundary: &str| {
         let part = "content-disposition: form-data; name=\"a\"\r\n\r\nx";
@@ -301,9 +280,9 @@ async fn the_media_type_counts_without_its_parameters() {
 // proves: exchange-headers-ignored, language-replayed-to-another
 #[tokio::test]
 async fn how_the_body_travels_and_other_headers_do_not_count() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     let first = Reply::to(server.booking("k")).await;
-    first.assert_fresh("201 Created");
+    first.assert_fresh(201);
     let (left, right) = BOOKING.split_at(20);
     let head = "POST /bookings HTTP/1.1\r\nhost: test\r\nconnection: close\r\nidempotency-key: k\r\n\
                 content-type: application/json\r\n";
@@ -339,7 +318,7 @@ async fn how_the_body_travels_and_other_headers_do_not_count() {
 // proves: body-compared-decoded
 #[tokio::test]
 async fn an_encoded_body_counts_with_its_encoding() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     let request = |encoding: Option<&str>| {
         let request = server
             .request(Method::POST, "/layered/bookings")
@@ -356,7 +335,7 @@ async fn an_encoded_body_counts_with_its_encoding() {
 // proves: custom-versioned-fingerprint
 #[tokio::test]
 async fn a_handler_can_say_what_counts() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     let request = |path: &str, body: &'static str| {
         server
             .request(Method::POST, path)

@@ -1,4 +1,5 @@
-//! The behaviour of the library, over real HTTP, on every store.
+//! The behaviour of the library, over real HTTP: on the store in memory, and on each store where that can change the
+//! result.
 
 mod app;
 mod backend;

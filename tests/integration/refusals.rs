@@ -7,10 +7,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use crate::{
-    backend::{Backend, installed},
-    test_server::TestServer,
-};
+use crate::test_server::TestServer;
 
 const LENGTH: usize = 5_000_000;
 
@@ -31,7 +28,7 @@ pub(crate) async fn exchange(mut connection: TcpStream, head: &str) -> String {
 // proves: oversized-body-takes-no-key, refusal-reaches-sending-client
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_writes_its_whole_body_first_reads_the_refusal() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     for (head, code) in [
         ("POST /required HTTP/1.1\r\n", "\"idempotency_key_missing\""),
         (
@@ -67,7 +64,7 @@ async fn a_client_that_writes_its_whole_body_first_reads_the_refusal() {
 // proves: oversized-body-takes-no-key, bad-key-gets-no-continue
 #[tokio::test]
 async fn a_body_that_is_announced_as_too_large_is_not_asked_for() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     for (length, is_asked_for) in [(100, true), (101, false), (LENGTH, false)] {
         let mut connection = server.connect().await;
         let head = format!(
@@ -108,7 +105,7 @@ async fn so_does_the_client_of_a_router_without_an_engine() {
 // proves: refusal-reaches-sending-client
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_without_an_end_is_not_read_for_ever() {
-    let server = installed!(TestServer::new(Backend::Memory).await);
+    let server = TestServer::new().await;
     let mut connection = server.connect().await;
     let head = "POST /required HTTP/1.1\r\nhost: test\r\ntransfer-encoding: chunked\r\n\r\n";
     let chunk = [b"10000\r\n", [b'x'; 0x10000].as_slice(), b"\r\n"].concat();

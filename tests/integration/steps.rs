@@ -49,8 +49,7 @@ async fn step_without_a_hold(
     State(probe): State<Probe>,
     execution: Execution,
 ) -> Result<String, StepError<StatusCode>> {
-    let work = async move { Ok(format!("receipt {}", probe.count())) };
-    execution.step("charge", work).await
+    execution.step("charge", probe.charge()).await
 }
 
 /// Two steps, which the probe counts. Between them the first attempt does what the body says; with `always`, each attempt does.
@@ -95,13 +94,13 @@ async fn send(server: &TestServer, path: &str, key: &str, then: &str) -> Reply {
 #[apply(each_store)]
 #[tokio::test]
 async fn an_attempt_after_a_lost_one_goes_on_with_its_steps(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+    let server = installed!(TestServer::on(backend).await);
     let lost = server.send(server.post("/steps", "k", "\"stop\""));
     server.probe.started().await;
     server.pass(31);
 
     let second = send(&server, "/steps", "k", "stop").await;
-    second.assert_fresh("201 Created");
+    second.assert_fresh(201);
     let done = second.json();
     assert_eq!(done["attempt"], 2);
     assert_eq!(done["receipt"], "receipt 1");
@@ -117,23 +116,18 @@ async fn an_attempt_after_a_lost_one_goes_on_with_its_steps(backend: Backend) {
 /// A charge is not repeated because the handler failed after it. So the key is not free for another request
 /// either.
 // proves: failure-stored-on-request, mismatch-takes-over, failure-after-effect-reruns
-#[apply(each_store)]
 #[tokio::test]
-async fn a_run_that_fails_leaves_its_steps_to_the_retry(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+async fn a_run_that_fails_leaves_its_steps_to_the_retry() {
+    let server = TestServer::new().await;
     for then in ["fail", "panic"] {
         server.probe.forget_runs();
         let failed = send(&server, "/steps", then, then).await;
         assert!(failed.status().starts_with('5'), "{failed:?}");
         let other = send(&server, "/steps", then, "something else").await;
-        other.assert_problem(
-            "key-reused",
-            "422 Unprocessable Entity",
-            "idempotency_key_reused",
-        );
+        other.assert_problem("idempotency_key_reused");
 
         let second = send(&server, "/steps", then, then).await;
-        second.assert_fresh("201 Created");
+        second.assert_fresh(201);
         let done = second.json();
         assert_eq!(done["attempt"], 2);
         assert_eq!(done["receipt"], "receipt 1");
@@ -143,15 +137,14 @@ async fn a_run_that_fails_leaves_its_steps_to_the_retry(backend: Backend) {
 
 /// No step was done, so the key is free.
 // proves: failures-free-key
-#[apply(each_store)]
 #[tokio::test]
-async fn a_step_that_fails_is_not_kept(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+async fn a_step_that_fails_is_not_kept() {
+    let server = TestServer::new().await;
     let broken = send(&server, "/steps", "k", "break").await;
     assert_eq!(broken.status(), "502 Bad Gateway");
     assert_eq!(server.records().await, 0);
     let other = send(&server, "/steps", "k", "go on").await;
-    other.assert_fresh("201 Created");
+    other.assert_fresh(201);
     assert_eq!(other.json()["attempt"], 1);
     // A final response is stored as usual.
     for _ in 0..2 {
@@ -163,15 +156,14 @@ async fn a_step_that_fails_is_not_kept(backend: Backend) {
 
 /// A run that ended with a failure is not lost: it has suspended its key.
 // proves: dead-owner-taken-over, interrupted-run-stuck
-#[apply(each_store)]
 #[tokio::test]
-async fn a_suspended_run_is_not_an_unknown_outcome(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+async fn a_suspended_run_is_not_an_unknown_outcome() {
+    let server = TestServer::new().await;
     let path = "/steps/refuse";
     let failed = send(&server, path, "k", "fail").await;
     assert_eq!(failed.status(), "503 Service Unavailable");
     let second = send(&server, path, "k", "fail").await;
-    second.assert_fresh("201 Created");
+    second.assert_fresh(201);
     assert_eq!(second.json()["receipt"], "receipt 1");
 
     // A run that never ends is lost, even if the run before it suspended the key.
@@ -179,20 +171,15 @@ async fn a_suspended_run_is_not_an_unknown_outcome(backend: Backend) {
     server.probe.started().await;
     server.pass(31);
     let refused = send(&server, path, "k2", "stop").await;
-    refused.assert_problem(
-        "outcome-unknown",
-        "409 Conflict",
-        "idempotency_outcome_unknown",
-    );
+    refused.assert_problem("idempotency_outcome_unknown");
     server.probe.proceed();
     assert_eq!(lost.await.expect("a response").status(), "201 Created");
 }
 
 // proves: downstream-key-derived
-#[apply(each_store)]
 #[tokio::test]
-async fn keys_for_other_services_are_the_same_on_every_attempt(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+async fn keys_for_other_services_are_the_same_on_every_attempt() {
+    let server = TestServer::new().await;
     let mut seen = std::collections::BTreeSet::new();
     for key in ["k", "K"] {
         send(&server, "/steps", key, "fail").await;
@@ -206,7 +193,7 @@ async fn keys_for_other_services_are_the_same_on_every_attempt(backend: Backend)
         }
     }
     // Another engine with the same names derives the same child keys; a different request under the same key does not.
-    let elsewhere = installed!(TestServer::new(backend).await);
+    let elsewhere = TestServer::new().await;
     for (then, is_same) in [("fail", true), ("go on", false), ("fail", true)] {
         if then == "fail" {
             send(&elsewhere, "/steps", "k", then).await;
@@ -222,10 +209,9 @@ async fn keys_for_other_services_are_the_same_on_every_attempt(backend: Backend)
 
 /// Repeating a step that may have been done is worse than not running.
 // proves: other-version-is-error, damaged-record-frees-key
-#[apply(each_store)]
 #[tokio::test]
-async fn steps_that_cannot_be_read_are_an_error(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+async fn steps_that_cannot_be_read_are_an_error() {
+    let server = TestServer::new().await;
     let lost = server.send(server.post("/steps", "k", "\"stop\""));
     server.probe.started().await;
     let (hold, _) = server.only_record().await;
@@ -234,25 +220,16 @@ async fn steps_that_cannot_be_read_are_an_error(backend: Backend) {
     assert_eq!(damage.await.ok(), Some(IfOwner::Done(())));
     server.pass(31);
     let refused = send(&server, "/steps", "k", "stop").await;
-    refused.assert_problem(
-        "store-unavailable",
-        "503 Service Unavailable",
-        "idempotency_store_unavailable",
-    );
+    refused.assert_problem("idempotency_store_unavailable");
     assert_eq!(server.probe.runs(), 1);
     server.probe.proceed();
     drop(lost.await);
 }
 
-#[apply(each_store)]
 #[tokio::test]
-async fn a_transactional_handler_has_no_steps(backend: Backend) {
-    let server = installed!(TestServer::new(backend).await);
+async fn a_transactional_handler_has_no_steps() {
+    let server = TestServer::new().await;
     let refused = send(&server, "/steps/transactional", "k", "go on").await;
-    refused.assert_problem(
-        "misconfigured",
-        "500 Internal Server Error",
-        "idempotency_misconfigured",
-    );
+    refused.assert_problem("idempotency_misconfigured");
     assert_eq!(server.probe.runs(), 0);
 }

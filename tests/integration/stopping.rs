@@ -16,7 +16,7 @@ use tokio::{
 
 use crate::{
     app::{self, Probe},
-    test_server::BOOKING,
+    leaving::stop_request,
 };
 
 // proves: shutdown-waits-for-runs
@@ -34,12 +34,7 @@ async fn a_run_whose_client_has_left_ends_after_the_server_and_before_the_proces
     let serving = tokio::spawn(serving.into_future());
 
     let mut client = TcpStream::connect(address).await.expect("a connection");
-    let request = format!(
-        "POST /stop HTTP/1.1\r\nhost: test\r\nidempotency-key: k\r\ncontent-type: application/json\r\n\
-         content-length: {}\r\n\r\n{BOOKING}",
-        BOOKING.len(),
-    );
-    let sent = client.write_all(request.as_bytes()).await;
+    let sent = client.write_all(stop_request("k").as_bytes()).await;
     sent.expect("the server reads");
     probe.started().await;
     drop(client);

@@ -38,30 +38,40 @@ pub(crate) struct TestServer {
 }
 
 impl TestServer {
-    /// The app of `app.rs` over this store, or `None` where the store is not installed.
-    pub(crate) async fn new(backend: Backend) -> Option<Self> {
-        Self::with(backend, |builder| builder, |app| app).await
+    /// The app of `app.rs` over a store in memory.
+    pub(crate) async fn new() -> Self {
+        Self::with(|builder| builder, |app| app).await
+    }
+
+    /// The app over this store; `None` where the store is not installed.
+    pub(crate) async fn on(backend: Backend) -> Option<Self> {
+        Self::wrapped_on(backend, |app| app).await
     }
 
     /// With other settings of the engine.
     pub(crate) async fn configured(
-        backend: Backend,
         configure: impl FnOnce(IdempotencyBuilder) -> IdempotencyBuilder,
-    ) -> Option<Self> {
-        Self::with(backend, configure, |app| app).await
+    ) -> Self {
+        Self::with(configure, |app| app).await
     }
 
     /// With other HTTP settings.
-    pub(crate) async fn speaking(backend: Backend, http: HttpConfig) -> Option<Self> {
-        Self::configured(backend, |builder| builder.with_http(http)).await
+    pub(crate) async fn speaking(http: HttpConfig) -> Self {
+        Self::configured(|builder| builder.with_http(http)).await
     }
 
     /// With layers around the app.
-    pub(crate) async fn wrapped(
+    pub(crate) async fn wrapped(wrap: impl FnOnce(Router) -> Router) -> Self {
+        Self::with(|builder| builder, wrap).await
+    }
+
+    pub(crate) async fn wrapped_on(
         backend: Backend,
         wrap: impl FnOnce(Router) -> Router,
     ) -> Option<Self> {
-        Self::with(backend, |builder| builder, wrap).await
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (store, time) = backend.open(folder.path()).await?;
+        Some(Self::start(store, time, folder, |builder| builder, wrap).await)
     }
 
     /// The app over a store that the test has made.
@@ -71,13 +81,13 @@ impl TestServer {
     }
 
     pub(crate) async fn with(
-        backend: Backend,
         configure: impl FnOnce(IdempotencyBuilder) -> IdempotencyBuilder,
         wrap: impl FnOnce(Router) -> Router,
-    ) -> Option<Self> {
+    ) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let (store, time) = backend.open(folder.path()).await?;
-        Some(Self::start(store, time, folder, configure, wrap).await)
+        let opened = Backend::Memory.open(folder.path()).await;
+        let (store, time) = opened.expect("it is there everywhere");
+        Self::start(store, time, folder, configure, wrap).await
     }
 
     async fn start(
@@ -160,7 +170,7 @@ impl TestServer {
     pub(crate) async fn abandon(&self, path: &str, key: &str, json: &str) {
         Reply::to(self.post(path, key, json))
             .await
-            .assert_fresh("201 Created");
+            .assert_fresh(201);
         let (mut hold, fingerprint) = self.only_record().await;
         // And the grace period after it.
         self.time.pass(hold.ttl + Duration::from_secs(60));

@@ -205,7 +205,7 @@ async fn options_that_change_nothing_are_refused_by_their_names() {
         &["--database", "memory:", "--next-secret-file", &new],
     );
     assert!(
-        said.contains("keys in memory end with the process"),
+        said.contains("keys in memory are lost when the process ends"),
         "{said}"
     );
 }

@@ -55,10 +55,16 @@ impl Kind {
 #[rstest::rstest]
 #[case::sqlite(Kind::Sqlite)]
 #[case::postgres(Kind::POSTGRES)]
-#[case::sqlx_0_8(Kind::SQLX_0_8)]
 #[case::tokio_postgres(Kind::TOKIO_POSTGRES)]
 #[case::firestore(Kind::Firestore)]
 fn each_database(#[case] kind: Kind) {}
+
+/// The clients of PostgreSQL that the library implements separately: one macro implements both versions of sqlx.
+#[template]
+#[rstest::rstest]
+#[case::sqlx(ClientKind::Sqlx09)]
+#[case::tokio_postgres(ClientKind::TokioPostgres)]
+fn each_driver(#[case] client: ClientKind) {}
 
 /// The clients of PostgreSQL.
 #[template]

@@ -29,7 +29,7 @@ pub(crate) async fn log(mut request: Request, next: Next) -> Response {
         cause.reaches_client();
     }
     let subject = response.extensions_mut().remove::<Subject>();
-    // Probes come every few seconds, and are not worth a line while they succeed.
+    // Probes arrive every few seconds, so those that succeed are not logged.
     let probe = matches!(line.path.as_str(), "/healthz" | "/readyz" | "/metrics");
     if !(probe && response.status().is_success()) {
         tracing::info!(
@@ -47,7 +47,7 @@ pub(crate) async fn log(mut request: Request, next: Next) -> Response {
     response
 }
 
-/// The path, but for one that names a key: a client may have put the key itself there.
+/// The path, except one that names a key: a client may have put the key itself there.
 fn path(request: &Request) -> String {
     const OF_KEYS: &str = "/admin/keys/";
     let path = request.uri().path();
@@ -62,7 +62,7 @@ struct Line {
     method: String,
     path: String,
     started: Instant,
-    /// Which record the request concerned, and what became of it.
+    /// The record of the request, and the result.
     seen: Observation,
     has_response: bool,
 }

@@ -1,7 +1,7 @@
 //! Keys over HTTP, for operators: `/admin/keys`. These routes exist only where requests need a token.
 //!
-//! A subject that is no operator sees its own keys, as it sees its own bookings: two subjects cannot tell that the other one has
-//! used a key.
+//! A subject that is not an operator sees only its own keys, as it sees only its own bookings: one subject cannot tell whether another
+//! has used a key.
 
 mod input;
 mod list;
@@ -39,13 +39,13 @@ use turns::Turns;
 
 pub(crate) use list::Page;
 
-/// How long a list may take. One that finds little reads the whole store; it ends with what it has found by then.
+/// How long a list may take. A narrow filter may have to read the whole store; the list then ends with what it has found so far.
 const LIST_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long one key may take.
+/// How long a request for one key may take.
 const KEY_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// What operators ask and change.
+/// The routes for operators.
 pub(crate) fn routes() -> Router<App> {
     let reads = Router::new()
         .route("/admin/keys", get(list_keys))
@@ -90,7 +90,7 @@ async fn list_keys(
     let start = listing.after.map_or(Position::Start, Position::After);
     let wanted = Wanted {
         limit: listing.limit,
-        // Whose they are is not known.
+        // Their owner is not known.
         unreadable: caller.is_operator(),
         until: Instant::now() + LIST_TIMEOUT,
     };
@@ -128,11 +128,11 @@ async fn show_key(
     ShowQuery { with_body }: ShowQuery,
 ) -> Result<Response, ApiError> {
     let idempotency = &app.idempotency;
-    // A response is shown to its caller as a retry, and otherwise to operators.
+    // A caller sees a response by a retry; otherwise only operators see it.
     if with_body && !caller.is_operator() {
         return Err(ApiError::NotAllowed);
     }
-    // To find a part of an id reads the records behind it, and an answer would tell of those of others.
+    // Searching by part of an id reads the records after it, and the result would reveal keys of others.
     if id.whole().is_none() && !caller.is_operator() {
         return Err(ApiError::UnknownKey);
     }
@@ -143,7 +143,7 @@ async fn show_key(
         }
     };
     let record = match within(KEY_TIMEOUT, read).await {
-        // Whose it is is not known.
+        // Its owner is not known.
         Err(ApiError::Store(error))
             if error.kind() == StoreErrorKind::Unreadable && !caller.is_operator() =>
         {
@@ -236,7 +236,7 @@ async fn change(
         .to_owned();
     let who = who(&caller);
     let under_way = app.changes.begin().await;
-    // A client that leaves stops nothing: what was begun is done, and is in the log.
+    // A change continues after its client disconnects, so that its result is logged.
     let changing = tokio::spawn(async move {
         let _under_way = under_way;
         keys::change(&app.idempotency, &who, &id, Some(&seen), &change).await
@@ -272,7 +272,7 @@ fn who(caller: &Caller) -> Who {
     }
 }
 
-/// The labels of the keys that the caller sees: two while the secret is changed. `None` if it sees all.
+/// The labels of the keys that the caller sees, two while the secret is being changed; `None` if it sees all keys.
 fn own_labels(idempotency: &Idempotency, caller: &Caller) -> Option<Vec<Arc<str>>> {
     match caller.whose() {
         Whose::Everyones => None,

@@ -1,4 +1,4 @@
-//! What handlers share.
+//! The state that handlers share.
 
 use std::sync::Arc;
 
@@ -15,14 +15,14 @@ pub(crate) struct App {
     pub(crate) idempotency: Idempotency,
     /// Whether a booking's transaction carries its key.
     pub(crate) transactional: bool,
-    /// The tokens that requests to bookings need, if they need any.
+    /// The tokens, if requests to bookings need one.
     pub(crate) tokens: Option<Arc<Tokens>>,
     pub(crate) fault_injection: bool,
-    /// What starts this process again after a crash, if anything does.
+    /// The supervisor that restarts this process after a crash, if there is one.
     pub(crate) supervised: Option<Arc<Supervised>>,
-    /// Whether bookings outlive the process.
+    /// Whether bookings survive a crash of the process.
     pub(crate) bookings_survive: bool,
-    /// Whether keys do.
+    /// Whether keys survive it.
     pub(crate) keys_survive: bool,
     pub(crate) probe: Probe,
     /// Changes of keys by operators.

@@ -1,11 +1,11 @@
-//! The files of the service's pages, which are compiled into it.
+//! The files of the service's pages, compiled into the program.
 
 use axum::{
     http::header,
     response::{IntoResponse, Response},
 };
 
-/// Scripts, styles and requests of this service only: neither another origin nor text in the page can run anything.
+/// Allows only scripts, styles and requests of this service: neither another origin nor text in the page can run a script.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 pub(crate) fn html(text: &'static str) -> Response {

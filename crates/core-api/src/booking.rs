@@ -1,4 +1,4 @@
-//! A booking, and what can be asked of one.
+//! A booking, and the bodies of requests about bookings.
 
 mod schema;
 
@@ -14,12 +14,12 @@ use schema::{Text, TimeOfDay};
 /// The longest name and the longest id of a service, in Unicode scalar values.
 pub(crate) const MAX_CHARACTERS: usize = 200;
 
-/// What every response shows of a booking.
+/// A booking, as responses show it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct Booking {
     /// The booking's id, which the service chooses. It begins with the time, so later bookings have greater ids.
     pub(crate) id: Uuid,
-    /// The subject whose booking it is; none if the service was open when it was made. Clients do not see it.
+    /// The subject that owns the booking; `None` if the service was open when it was made. Clients do not see it.
     #[serde(skip)]
     pub(crate) owner: Option<Arc<str>>,
     /// What is booked.
@@ -38,14 +38,14 @@ pub(crate) struct Booking {
     pub(crate) created_at: DateTime<Utc>,
 }
 
-/// Whose bookings a request sees and changes. All others are as if they were not there.
+/// The bookings that a request sees and changes. Others are treated as absent.
 #[derive(Clone, Debug)]
 pub(crate) enum Whose {
     Everyones,
     Of(Arc<str>),
 }
 
-/// Whether a booking holds.
+/// The status of a booking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Status {
@@ -69,7 +69,7 @@ pub(crate) struct NewBooking {
     pub(crate) time: NaiveTime,
 }
 
-/// What a client sends to change a booking: the members that are there.
+/// What a client sends to change a booking: only the members to change.
 #[derive(Clone, Debug, ToSchema)]
 #[schema(min_properties = 1)]
 pub(crate) struct Change {
@@ -85,7 +85,7 @@ pub(crate) struct Change {
     /// The hour and minute of the appointment.
     #[schema(value_type = TimeOfDay, required = false)]
     pub(crate) time: Option<NaiveTime>,
-    /// `cancelled` keeps the booking, and says that it no longer holds.
+    /// `cancelled` keeps the booking but cancels the appointment.
     #[schema(nullable = false)]
     pub(crate) status: Option<Status>,
 }
@@ -125,7 +125,7 @@ impl Whose {
 }
 
 impl NewBooking {
-    /// Confirms it now, under a new id. Ids of version 7 begin with the time, so their order is that of creation.
+    /// Confirms it now, under a new id. Ids of version 7 begin with the time, so they sort by creation.
     pub(crate) fn confirmed(self, owner: Option<Arc<str>>) -> Booking {
         let new = self;
         Booking {

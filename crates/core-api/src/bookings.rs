@@ -85,7 +85,7 @@ pub(crate) async fn list_bookings(
     caller: Caller,
     page: Page,
 ) -> Result<Response, ApiError> {
-    // One more than asked for tells whether there is another page.
+    // One more than requested shows whether there is another page.
     let whose = caller.whose();
     let list = app.bookings.list(&whose, page.after, page.limit + 1);
     let mut bookings = list.await?;
@@ -100,8 +100,8 @@ pub(crate) async fn list_bookings(
 
 /// Shows a booking.
 ///
-/// The id is in the body and the `Location` field of the response that made the booking. A booking of another subject is 404, as one
-/// that does not exist.
+/// The id is in the body and the `Location` field of the response that made the booking. A booking of another subject gets 404, like
+/// one that does not exist.
 #[utoipa::path(
     get,
     path = "/bookings/{id}",
@@ -117,9 +117,9 @@ pub(crate) async fn show_booking(
     Ok(shown(app.bookings.get(id, &caller.whose()).await?))
 }
 
-/// Replaces a booking: sets every member that clients can set, but for the status.
+/// Replaces a booking: sets every member that clients can set, except the status.
 ///
-/// A retry under the same key does not undo a change that was made in the meantime: it receives the first response.
+/// A retry with the same key does not undo a change made in the meantime: it receives the first response.
 #[utoipa::path(
     put,
     path = "/bookings/{id}",
@@ -145,7 +145,7 @@ pub(crate) async fn replace_booking(
     Ok(response)
 }
 
-/// Changes a booking: sets the members that are sent, of which there must be one.
+/// Changes a booking: sets the members that are sent, at least one.
 ///
 /// To cancel a booking and keep it, set its status to `cancelled`.
 #[utoipa::path(
@@ -175,7 +175,7 @@ pub(crate) async fn change_booking(
 
 /// Removes a booking.
 ///
-/// A retry under the same key receives 204 again. A new request for a booking that is gone receives 404.
+/// A retry with the same key receives 204 again. A new request for a removed booking receives 404.
 #[utoipa::path(
     delete,
     path = "/bookings/{id}",
@@ -205,7 +205,7 @@ pub(crate) async fn delete_booking(
     Ok(response)
 }
 
-/// Says which methods bookings have, and which of them take a key.
+/// Lists the methods of bookings, and which of them take a key.
 ///
 /// The policy of each such method is the `x-idempotency` of its operation in `/openapi.json`.
 #[utoipa::path(
@@ -216,7 +216,7 @@ pub(crate) async fn delete_booking(
         status = OK,
         description = "The methods, and the policy of each that takes an idempotency key.",
         body = Object,
-        headers(("Allow" = String, description = "The methods."), ("Link" = String, description = "Where the rules are written.")),
+        headers(("Allow" = String, description = "The methods."), ("Link" = String, description = "Where the rules are described.")),
         example = json!({"idempotency": {"POST": {"header": "Idempotency-Key", "required": false, "ttl_seconds": 3600}}}),
     )),
 )]
@@ -224,9 +224,9 @@ pub(crate) async fn options_of_bookings(Extension(document): Extension<Document>
     document.options("/bookings")
 }
 
-/// Says which methods a booking has, and which of them take a key.
+/// Lists the methods of a booking, and which of them take a key.
 ///
-/// The response is the same for every id, also for one that does not exist.
+/// The response is the same for every id, including one that does not exist.
 #[utoipa::path(
     options,
     path = "/bookings/{id}",
@@ -236,7 +236,7 @@ pub(crate) async fn options_of_bookings(Extension(document): Extension<Document>
         status = OK,
         description = "The methods, and the policy of each that takes an idempotency key.",
         body = Object,
-        headers(("Allow" = String, description = "The methods."), ("Link" = String, description = "Where the rules are written.")),
+        headers(("Allow" = String, description = "The methods."), ("Link" = String, description = "Where the rules are described.")),
         example = json!({"idempotency": {"PATCH": {"header": "Idempotency-Key", "required": false, "ttl_seconds": 86_400}}}),
     )),
 )]
@@ -244,7 +244,7 @@ pub(crate) async fn options_of_booking(Extension(document): Extension<Document>)
     document.options("/bookings/{id}")
 }
 
-/// The operations with keys, and what their attributes say.
+/// The operations with keys, and the options of their attributes.
 pub(crate) fn protected(mode: RunMode) -> [(&'static str, Options); 4] {
     [
         ("create_booking", *create_booking.mode(mode).options()),

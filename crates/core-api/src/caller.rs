@@ -1,6 +1,6 @@
-//! Who calls, by the bearer token of each request: RFC 6750.
+//! The caller, by the bearer token of each request: RFC 6750.
 //!
-//! This runs in front of everything that knows keys, on retries too: a token that was taken away gets no stored response.
+//! This runs before everything that handles keys, also on retries: a revoked token gets no stored response.
 
 use std::{convert::Infallible, sync::Arc};
 
@@ -23,16 +23,16 @@ use crate::{
 /// Who sent a request.
 #[derive(Clone, Debug)]
 pub(crate) enum Caller {
-    /// Not asked: the service is open.
+    /// Unknown: the service is open.
     Anyone,
     /// The holder of a valid token.
     Known(Valid),
 }
 
-/// What a route demands of the callers of each method.
+/// The role that each method of a route requires.
 pub(crate) type Demand = fn(&Method) -> Role;
 
-/// Of the routes of bookings.
+/// For the routes of bookings.
 pub(crate) fn to_use_bookings(method: &Method) -> Role {
     match *method {
         Method::GET | Method::HEAD | Method::OPTIONS => Role::Viewer,
@@ -40,12 +40,12 @@ pub(crate) fn to_use_bookings(method: &Method) -> Role {
     }
 }
 
-/// Of the routes for orchestrators.
+/// For the routes for orchestrators.
 pub(crate) fn to_probe(_: &Method) -> Role {
     Role::Viewer
 }
 
-/// Of the routes of keys. Whoever is no operator sees those of its subject only.
+/// For the routes of keys. A caller that is not an operator sees only its subject's keys.
 pub(crate) fn to_use_keys(method: &Method) -> Role {
     match *method {
         Method::GET | Method::HEAD => Role::Viewer,
@@ -53,7 +53,7 @@ pub(crate) fn to_use_keys(method: &Method) -> Role {
     }
 }
 
-/// Lets requests in whose token is valid and has the role that the route demands, and notes whose it is.
+/// Admits requests with a valid token whose role is sufficient for the route, and records the caller.
 pub(crate) async fn authenticate(
     State((tokens, demand)): State<(Arc<Tokens>, Demand)>,
     mut request: Request,
@@ -78,7 +78,7 @@ pub(crate) async fn authenticate(
 fn valid(tokens: &Tokens, headers: &HeaderMap) -> Result<Valid, ApiError> {
     let mut credentials = headers.get_all(header::AUTHORIZATION).iter();
     let sent = credentials.next().ok_or(ApiError::NoToken)?;
-    // Whoever reads only the first, or only the last of them, would see another caller.
+    // A proxy that reads only the first or only the last of them would see another caller.
     if credentials.next().is_some() {
         return Err(ApiError::TwoCredentials);
     }
@@ -95,7 +95,7 @@ fn bearer(credential: &[u8]) -> Option<&[u8]> {
 }
 
 impl Caller {
-    /// The owner of what the caller makes.
+    /// The owner of the bookings that the caller makes.
     pub(crate) fn subject(&self) -> Option<&Subject> {
         match self {
             Self::Anyone => None,
@@ -103,12 +103,12 @@ impl Caller {
         }
     }
 
-    /// Whether a token says that the caller is an operator. Where nobody is asked, nobody is one.
+    /// Whether the token makes the caller an operator. In an open service no caller is one.
     pub(crate) fn is_operator(&self) -> bool {
         matches!(self, Self::Known(valid) if valid.holder.role == Role::Operator)
     }
 
-    /// Whose keys the caller's requests have, if a token says who the caller is.
+    /// The scope of the caller's keys, if a token identifies the caller.
     pub(crate) fn key_scope(&self) -> Option<Scope> {
         match self {
             Self::Known(valid) => {
@@ -119,7 +119,7 @@ impl Caller {
         }
     }
 
-    /// Whose bookings the caller sees and changes. Those of others are as if they were not there.
+    /// The bookings that the caller sees and changes. Others' bookings are treated as absent.
     pub(crate) fn whose(&self) -> Whose {
         match self {
             Self::Anyone => Whose::Everyones,
@@ -129,8 +129,8 @@ impl Caller {
     }
 }
 
-/// Whose keys they are, on a route behind [`authenticate`]. By the subject, which keeps its keys when its token is replaced, and by
-/// whether it is an operator: see [`keys::scope`].
+/// The scope of the keys on a route inside [`authenticate`]. It depends on the subject, which keeps its keys when its token is
+/// replaced, and on whether it is an operator: see [`keys::scope`].
 pub(crate) fn scope(head: &Parts) -> Result<Scope, Box<dyn std::error::Error + Send + Sync>> {
     let caller = head.extensions.get::<Caller>();
     let known = caller.and_then(|caller| Some((caller.subject()?, caller.is_operator())));

@@ -18,7 +18,7 @@ use crate::{
 };
 use address::Address;
 
-/// Checks a service with these options, and returns whether nothing is a problem.
+/// Checks a service with these options, and returns whether there is no problem.
 pub(crate) async fn run(asked: &Check) -> Result<bool, String> {
     logging::start(asked.config.log_format);
     drop(ring::default_provider().install_default());
@@ -44,7 +44,7 @@ fn check_tokens(config: &Config, found: &mut Verification) {
             Err(error) => found.problem(
                 CHECK,
                 ServerError::Tokens(path.clone(), error).to_string(),
-                "mend the file: the service does not start with it",
+                "correct the file: the service does not start with it",
             ),
         },
         None if config.protect_health => found.problem(
@@ -57,8 +57,8 @@ fn check_tokens(config: &Config, found: &mut Verification) {
         }
         None => found.warning(
             CHECK,
-            "the service is open: everyone who reaches it may do everything",
-            "give --tokens, or let only a proxy with a sign-in of its own reach it",
+            "the service is open: everyone who can reach it may do everything",
+            "give --tokens, or make it reachable only through a proxy with its own sign-in",
         ),
     }
     if config.fault_injection {
@@ -80,7 +80,7 @@ async fn check_databases(config: &Config, address: Address, found: &mut Verifica
     }
     let opened = match database::open_existing(config).await {
         Ok(opened) => opened,
-        // The service has it, and has said that it can write.
+        // The service has the file open, and has reported that it can write.
         Err(error) if error.is_in_use() && address == Address::IsReady => {
             found.ok(
                 CHECK,
@@ -100,7 +100,7 @@ async fn check_databases(config: &Config, address: Address, found: &mut Verifica
             found.problem(
                 CHECK,
                 ServerError::from(error).to_string(),
-                "the service does not start until this is mended",
+                "the service does not start until this is corrected",
             );
             return;
         }
@@ -120,7 +120,7 @@ async fn check_opened(opened: Opened, config: &Config, found: &mut Verification)
         Err(error) => found.problem(
             CHECK,
             format!("--database {}: {}", config.database, Causes(&error)),
-            "no booking can be made until this is mended",
+            "no booking can be made until this is corrected",
         ),
     }
     if opened.secrets.own.is_some() {
@@ -129,7 +129,7 @@ async fn check_opened(opened: Opened, config: &Config, found: &mut Verification)
         found.warning(
             "secret",
             "keys are stored without a secret: a copy of the store gives away keys that can be guessed",
-            "give --secret-file, while no retry is under way",
+            "give --secret-file when no client is retrying",
         );
     }
     let idempotency = keys::engine(opened.store, &opened.secrets).build();
@@ -137,7 +137,7 @@ async fn check_opened(opened: Opened, config: &Config, found: &mut Verification)
     found.findings.extend(verified.findings);
 }
 
-/// The files that the service would make at its start.
+/// The files that the service would create at its start.
 fn missing(config: &Config) -> impl Iterator<Item = &Path> {
     let database = match &config.database {
         DatabaseUrl::Sqlite(path) => Some(path.as_path()),
@@ -163,23 +163,23 @@ fn check_folder(file: &Path, found: &mut Verification) {
     match folder.metadata() {
         Ok(metadata) if !metadata.is_dir() => found.problem(
             CHECK,
-            format!("{} is no folder", folder.display()),
+            format!("{} is not a folder", folder.display()),
             "name a file in a folder",
         ),
         Ok(metadata) if metadata.permissions().readonly() => found.problem(
             CHECK,
             format!("{name} does not exist, and its folder cannot be written"),
-            "let the user of the service write the folder",
+            "let the service's user write to the folder",
         ),
         Ok(_) => found.warning(
             CHECK,
-            format!("{name} does not exist: the service makes it at its start, without a booking"),
-            "if there should be bookings already, mend the path",
+            format!("{name} does not exist: the service creates it at its start, without bookings"),
+            "if it should already have bookings, correct the path",
         ),
         Err(error) => found.problem(
             CHECK,
             format!("{}: {}", folder.display(), Causes(&error)),
-            "make the folder, and let the user of the service write it",
+            "create the folder, and let the service's user write to it",
         ),
     }
 }

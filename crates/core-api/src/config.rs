@@ -52,13 +52,13 @@ pub use urls::StoreUrl;
 
 /// A booking service whose writes are safe to retry.
 ///
-/// Send bookings to /bookings with an Idempotency-Key header of your own, such as a UUID, and send the same
-/// request again if no response arrives: it is carried out once, and every retry receives the first response.
+/// Send bookings to /bookings with your own Idempotency-Key header, such as a UUID, and send the same request again if no
+/// response arrives: it takes effect once, and every retry receives the first response.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "core-api", version)]
 #[expect(clippy::doc_markdown, reason = "it is the text of --help")]
 pub struct Config {
-    /// The IP address and port to listen on; port 0 takes a free one.
+    /// The IP address and port to listen on; port 0 chooses a free one.
     #[arg(long, env = "CORE_API_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:3000", value_parser = address)]
     pub listen: SocketAddr,
 
@@ -66,8 +66,8 @@ pub struct Config {
     /// that any number of services can share; firestore://PROJECT, the default database of a Google Cloud project,
     /// or of the emulator that FIRESTORE_EMULATOR_HOST names; or memory:, which loses them when the service ends.
     ///
-    /// A PostgreSQL server on another machine needs ?sslmode=verify-full in its URL, with &sslrootcert=FILE for an authority
-    /// of your own. The default mode, prefer, is refused. Any other is accepted if it is named, with a warning.
+    /// A PostgreSQL server on another machine needs ?sslmode=verify-full in its URL, with &sslrootcert=FILE for your own
+    /// certificate authority. The default mode, prefer, is refused. Other modes are accepted with a warning if the URL names them.
     #[arg(
         long,
         env = "CORE_API_DATABASE",
@@ -78,14 +78,14 @@ pub struct Config {
     )]
     pub database: DatabaseUrl,
 
-    /// Where idempotency keys and their responses are stored: same, which is the database; sqlite:PATH, a file of
-    /// its own; postgres://…, redis://… (rediss:// with TLS) or firestore://PROJECT, which several processes may
-    /// share; or memory:, which loses them when the service ends.
+    /// Where idempotency keys and their responses are stored: same, the database of the bookings; sqlite:PATH, a separate
+    /// file; postgres://…, redis://… (rediss:// with TLS) or firestore://PROJECT, which several processes can share;
+    /// or memory:, which loses them when the service ends.
     ///
     /// With same, a booking, its key and its response are one commit: a service that is killed before the commit leaves
     /// nothing, and a retry runs at once.
     ///
-    /// Otherwise, and with --database memory:, a request holds its key by a lease of 30 seconds, taken before the booking
+    /// Otherwise, and with --database memory:, a request holds its key under a lease of 30 seconds, taken before the booking
     /// is written and renewed while the request runs. If the service is killed in between, retries receive 409
     /// until the lease expires, and then run again; if the booking was already written, they may book a second time.
     #[arg(
@@ -98,22 +98,22 @@ pub struct Config {
     )]
     pub idempotency_store: StoreUrl,
 
-    /// How many bytes the keys and their responses may take; by default 1 GB in memory, and 10 GB in a file. Above it new keys are
-    /// refused with 503. Before that, no caller gets more than eight times what is left for all, and is refused with 429.
-    /// Responses that are stored are replayed all the same. Not for servers, which have limits of their own.
+    /// How many bytes the keys and their responses may take; by default 1 GB in memory and 10 GB in a file. Above it new keys
+    /// are refused with 503. Before that, a caller that uses more than eight times what is left for all is refused with 429.
+    /// Stored responses are still replayed. Not for servers, which have their own limits.
     #[arg(long, env = "CORE_API_IDEMPOTENCY_STORE_LIMIT", value_name = "BYTES")]
     pub idempotency_store_limit: Option<NonZeroUsize>,
 
-    /// The file of the bearer tokens that requests to /bookings need. Without it everyone who reaches the service may do everything.
+    /// The file of the bearer tokens that requests to /bookings need. Without it everyone who can reach the service may do everything.
     ///
-    /// A line for each token, as "core-api token new" writes it: sha256=… subject=… role=… and, if it ends, expires=…. The
-    /// roles are viewer, who reads the bookings of its subject, caller, who writes them too, and operator, who reads and changes
-    /// those of all subjects. The file is read again within two seconds of a change, and at SIGHUP. A version with a mistake is
-    /// reported in the log, and the one before stays valid. So to delete the file revokes nothing: write a comment into it.
+    /// One line for each token, as "core-api token new" writes it: sha256=… subject=… role=… and, if it expires, expires=…. A
+    /// viewer reads the bookings of its subject, a caller also writes them, and an operator reads and changes those of all
+    /// subjects. The file is read again within two seconds of a change, and on SIGHUP. A version with a mistake is reported in
+    /// the log, and the previous one stays valid. Deleting the file therefore revokes nothing: write a comment into it instead.
     #[arg(long, env = "CORE_API_TOKENS", value_name = "FILE")]
     pub tokens: Option<PathBuf>,
 
-    /// Demands a token for /healthz, /readyz and /metrics too; any role will do. Needs --tokens.
+    /// Requires a token, of any role, for /healthz, /readyz and /metrics too. Needs --tokens.
     #[arg(long, env = "CORE_API_PROTECT_HEALTH", value_parser = BoolishValueParser::new())]
     pub protect_health: bool,
 
@@ -128,28 +128,28 @@ pub struct Config {
     )]
     pub cors_origins: Vec<Origin>,
 
-    /// The file of the secret with which keys are stored, so that a copy of the database alone does not reveal them. Without it,
-    /// and with keys in memory, the service makes its own secret: for sqlite:PATH in PATH.secret, at the first start that finds
-    /// no live key. Later it does not start without that file.
+    /// The file of the secret with which keys are stored, so that a copy of the database alone does not reveal them. Without this
+    /// option the service makes its own secret for keys in memory and in a file: for sqlite:PATH in PATH.secret, at the first start
+    /// that finds no live key. From then on it does not start without that file.
     ///
-    /// Servers are shared, so for postgres://…, redis://… and firestore://… the file is only read, and every service needs the
-    /// same one; without it keys are stored without a secret. After another secret no key that is there is found, so change it
-    /// by --next-secret-file. Use 32 random bytes, as "openssl rand -hex 32" prints them; white space at the end does not count.
+    /// For the servers postgres://…, redis://… and firestore://… the file is only read, and every service that shares the server
+    /// needs the same one; without it keys are stored without a secret. With a different secret no stored key is found, so change
+    /// it by --next-secret-file. Use 32 random bytes, as "openssl rand -hex 32" prints them; trailing white space is ignored.
     #[arg(long, env = "CORE_API_SECRET_FILE", value_name = "FILE")]
     pub secret_file: Option<PathBuf>,
 
-    /// While the secret is changed.
+    /// The options for changing the secret.
     #[command(flatten)]
     pub rotation: Rotation,
 
     /// Lets clients inject failures to test their retries: writes honour the header fields X-Fault-Delay-Ms: N,
     /// X-Fault-Status: N, X-Fault-Panic: 1 and X-Fault-Crash: before-commit or after-commit. Not for production.
     ///
-    /// On Unix the service then runs in a child process, under a supervisor that starts it again when it crashes.
+    /// On Unix the service then runs in a child process, under a supervisor that restarts it when it crashes.
     #[arg(long, env = "CORE_API_FAULT_INJECTION", value_parser = BoolishValueParser::new())]
     pub fault_injection: bool,
 
-    /// Runs the service in this process even with --fault-injection, for those who kill and start it themselves: X-Fault-Crash is
+    /// Runs the service in this process even with --fault-injection, if something else kills and restarts it. X-Fault-Crash is
     /// then refused.
     #[arg(long, env = "CORE_API_NO_SUPERVISOR", value_parser = BoolishValueParser::new())]
     pub no_supervisor: bool,
@@ -158,7 +158,7 @@ pub struct Config {
     #[arg(long, env = "CORE_API_LOG_FORMAT", value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
 
-    /// What clients may take.
+    /// The limits for clients.
     #[command(flatten)]
     pub limits: Limits,
 
@@ -178,7 +178,7 @@ pub enum LogFormat {
 }
 
 impl Config {
-    /// The options that this process was started with. Ends the process if one of them is wrong, or if they ask for help.
+    /// The options of this process. Ends the process if one of them is not valid, or if they ask for help.
     #[must_use]
     pub fn from_process() -> Self {
         Self::try_parse().unwrap_or_else(|error| secretive::without_urls(error).exit())

@@ -1,4 +1,4 @@
-//! Connections: how many there are, and how long a client may hold one, or a response, that it does not use.
+//! Limits the number of connections, and how long a client may hold a connection or a response that it does not use.
 
 mod activity;
 mod body;
@@ -29,21 +29,21 @@ use activity::Activity;
 use body::{InTime, Paced};
 use stream::Stream;
 
-/// What connections may take.
+/// The limits of connections.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ConnectionLimits {
-    /// How many there are at most.
+    /// The greatest number of connections.
     pub(crate) connections: usize,
     /// How many bytes are buffered for an HTTP/1 connection; the head of a request has to be shorter.
     pub(crate) header_bytes: usize,
-    /// How long one may be idle, and the head of a request may take.
+    /// How long a connection may be idle, and the head of a request may take.
     pub(crate) idle: Duration,
 }
 
-/// How long it may be idle while other clients wait for its place.
+/// How long a connection may be idle while other clients wait for a place.
 const MAX_IDLE_WHEN_FULL: Duration = Duration::from_secs(5);
 
-/// How long a closing connection has for its last bytes, and how long a dead client goes unnoticed, twice.
+/// How long a closing connection has for its last bytes. A dead client is noticed within twice this time.
 const GRACE: Duration = Duration::from_secs(10);
 
 /// How many requests an HTTP/2 connection may have under way: the least that RFC 9113 section 6.5.2 recommends.
@@ -55,7 +55,7 @@ const MAX_STREAM_BUFFER: usize = 32 * 1024;
 /// How often the connections are checked.
 const TICK: Duration = Duration::from_secs(1);
 
-/// How often the log warns that there is no place for another connection, at most.
+/// The shortest time between two warnings that there is no place for another connection.
 const WARN_EVERY: Duration = Duration::from_secs(10);
 
 /// Serves until `stop`, and returns once every connection has ended.
@@ -92,14 +92,14 @@ pub(crate) async fn serve(
         }
     };
     tokio::select! {
-        // The stop first: the socket may be shut down already, which an accept would report.
+        // The stop comes first: the socket may already be shut down, which an accept would report as an error.
         biased;
         () = stop => {}
         () = accepting => {}
     }
     drop(listener);
     drop(stopped);
-    // It fails if there is no connection that listens.
+    // It fails if no connection listens.
     let _ = stopping.send(());
     stopping.closed().await;
 }
@@ -117,7 +117,7 @@ async fn accept(listener: &TcpListener) -> TcpStream {
     }
 }
 
-/// Whether the error is of the one connection that was to be accepted.
+/// Whether the error concerns only the connection to be accepted.
 fn is_of_the_connection(error: &std::io::Error) -> bool {
     use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(
@@ -153,7 +153,7 @@ impl Connection {
         let mut builder = Builder::new(TokioExecutor::new());
         builder
             .http1()
-            // A client that has closed its sending side waits for its response. One that has left looks the same.
+            // A client that has closed its sending side waits for its response. A client that has disconnected looks the same.
             .half_close(true)
             .timer(TokioTimer::new())
             .header_read_timeout(self.limits.idle)
@@ -170,17 +170,17 @@ impl Connection {
         let (mut is_stopping, mut is_closing) = (false, false);
         loop {
             tokio::select! {
-                // In most cases the client has left.
+                // In most cases the client has disconnected.
                 _ = connection.as_mut() => return,
                 _ = self.stopped.changed(), if !is_stopping => {
                     is_stopping = true;
                     connection.as_mut().graceful_shutdown();
-                    // What was on its way when the stop began has until the next tick to arrive.
+                    // Requests that were in transit when the stop began have until the next tick to arrive.
                     ticks.reset();
                 }
                 _ = ticks.tick() => {
                     let is_blocked = is_blocked.load(Ordering::Relaxed);
-                    // A request that has not arrived is not waited for: nothing was done for it.
+                    // A request that has not arrived yet is not waited for: it has had no effect.
                     if is_stopping && !is_blocked && activity.is_dispensable() {
                         return;
                     }

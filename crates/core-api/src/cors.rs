@@ -1,4 +1,4 @@
-//! What scripts of other origins may do, by the CORS protocol of the Fetch standard.
+//! What scripts of other origins may do, as defined by the CORS protocol of the Fetch standard.
 
 use std::time::Duration;
 
@@ -21,8 +21,8 @@ use crate::config::Origin;
 /// How long browsers cache the permission.
 const MAX_AGE: Duration = Duration::from_secs(600);
 
-/// Lets scripts of these origins, and of no others, call every route and read every response, refusals included. Cookies are not
-/// allowed: the service has none.
+/// Lets scripts of only these origins call every route and read every response, including refusals. Cookies are not
+/// allowed, because the service uses none.
 pub(crate) fn allow(router: Router, origins: &[Origin], http: &HttpConfig) -> Router {
     if origins.is_empty() {
         return router;
@@ -48,8 +48,8 @@ pub(crate) fn allow(router: Router, origins: &[Origin], http: &HttpConfig) -> Ro
     router.layer(middleware::from_fn_with_state(without_cors, pass_on))
 }
 
-/// Passes an `OPTIONS` that is not a preflight on to its route: the CORS layer takes each for one. No page of another origin
-/// sends such a request, because `OPTIONS` is not among the methods that are allowed.
+/// Passes an `OPTIONS` that is not a preflight on to its route; the CORS layer would treat it as one. No page of another origin
+/// sends such a request, because `OPTIONS` is not an allowed method.
 async fn pass_on(State(mut routes): State<Router>, request: Request, next: Next) -> Response {
     let is_preflight = request
         .headers()

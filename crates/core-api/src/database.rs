@@ -33,8 +33,8 @@ pub(crate) use open::open_keys;
 
 /// Bookings, each under its id. Every method takes effect completely or not at all.
 ///
-/// The methods that write end the run of their handler: where the keys are in the same database, the change, the key and the
-/// response are one commit.
+/// The methods that write end their handler's run: if the keys are in the same database, the change, the key and the response
+/// are one commit.
 #[async_trait]
 pub(crate) trait Bookings: fmt::Debug + Send + Sync + 'static {
     /// Adds a booking, whose id is new, and returns this response.
@@ -45,7 +45,7 @@ pub(crate) trait Bookings: fmt::Debug + Send + Sync + 'static {
         response: Response,
     ) -> Result<Response, DatabaseError>;
 
-    /// The booking with this id, if it is one of these.
+    /// The booking with this id, if it is among these bookings.
     async fn get(&self, id: Uuid, whose: &Whose) -> Result<Option<Booking>, DatabaseError>;
 
     /// Up to `limit` of these bookings, newest first, only those older than `after`.
@@ -56,7 +56,7 @@ pub(crate) trait Bookings: fmt::Debug + Send + Sync + 'static {
         limit: u16,
     ) -> Result<Vec<Booking>, DatabaseError>;
 
-    /// Changes the booking with this id, and makes the response from its new state. If these have no such booking, nothing is
+    /// Changes the booking with this id, and makes the response from its new state. If there is no such booking, nothing is
     /// committed, so that the key stays free.
     async fn change(
         &self,
@@ -67,7 +67,7 @@ pub(crate) trait Bookings: fmt::Debug + Send + Sync + 'static {
         respond: fn(Option<Booking>) -> Response,
     ) -> Result<Response, DatabaseError>;
 
-    /// Removes the booking with this id, and makes the response from whether these had one. If there was none, nothing is
+    /// Removes the booking with this id, and makes the response from whether there was one. If there was none, nothing is
     /// committed.
     async fn remove(
         &self,
@@ -77,31 +77,31 @@ pub(crate) trait Bookings: fmt::Debug + Send + Sync + 'static {
         respond: fn(bool) -> Response,
     ) -> Result<Response, DatabaseError>;
 
-    /// Fails unless the database responds and, as far as that shows without a write, takes writes.
+    /// Fails unless the database responds and, as far as this can be checked without writing, accepts writes.
     async fn ping(&self) -> Result<(), DatabaseError>;
 
-    /// Writes and undoes it, where only that shows whether the database takes writes.
+    /// Writes and rolls back, where only that shows whether the database accepts writes.
     async fn try_to_write(&self) -> Result<(), DatabaseError> {
         Ok(())
     }
 }
 
-/// Why bookings cannot be read or written right now.
+/// Why bookings cannot be read or written.
 #[derive(Debug)]
 pub(crate) enum DatabaseError {
     /// The client of the database returned an error, or the database cannot be used as it is.
     Client(Box<dyn Error + Send + Sync>),
-    /// The change was not committed, or not for certain.
+    /// The change was not committed, or it is not known whether it was.
     Commit(CommitError),
     /// The database did not respond in time.
     TimedOut,
-    /// Another process has the file.
+    /// Another process has the file open.
     #[cfg(feature = "sqlite")]
     InUse,
 }
 
 impl DatabaseError {
-    /// Another version of this service has made the tables.
+    /// The tables were made by another version of this service.
     #[cfg(any(feature = "postgres", feature = "sqlite"))]
     fn schema(found: i64, known: i64) -> Self {
         let text =

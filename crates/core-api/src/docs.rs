@@ -1,15 +1,15 @@
 //! A page that shows the description of the service and sends requests: `GET /docs`.
 //!
-//! It is the service's own, in 200 lines, and needs nothing from elsewhere. Swagger UI is four megabytes in the program, needs a policy that lets in
-//! styles from everywhere, and knows nothing of keys: this page makes a new one for each request, and sends the same again.
+//! It has 200 lines and loads nothing from elsewhere. Swagger UI would add four megabytes to the program, needs a policy that allows styles from
+//! everywhere, and does not support keys: this page makes a new key for each request, and can send the same request again.
 
 use axum::response::Response;
 
 use crate::assets;
 
-/// Shows this description as a page that can send requests.
+/// The description as a page that can send requests.
 ///
-/// It makes a new key for each request, and can send the same one again.
+/// The page makes a new key for each request, and can send the same request again.
 #[utoipa::path(
     get,
     path = "/docs",

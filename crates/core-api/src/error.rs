@@ -29,30 +29,30 @@ pub(crate) enum ApiError {
     UnknownKey,
     /// Nothing is stored for the key that a caller asks about.
     NothingByKey,
-    /// Whose a key is cannot be known without tokens.
+    /// Without tokens the owner of a key is not known.
     NoOwners,
-    /// A change of a key says not what was seen.
+    /// A change of a key lacks the version that was seen.
     NothingSeen,
-    /// The key is not as it was seen.
+    /// The key has changed since it was seen.
     KeyChanged,
-    /// The key is in a phase in which it cannot be changed like this.
+    /// The key's phase does not allow this change.
     KeyPhase(Cow<'static, str>),
     MethodNotAllowed,
     /// The request has no bearer token.
     NoToken,
-    /// The request has a token that is not valid, or not any more.
+    /// The request has a token that is not valid, or no longer valid.
     BadToken,
     /// The request has several credentials.
     TwoCredentials,
-    /// The token is valid, and its role may not do this.
+    /// The token is valid, but its role does not allow this.
     NotAllowed,
-    /// The body, the query or a header cannot be read; the text says what to write.
+    /// The body, the query or a header field is malformed; the text says what to send.
     Malformed(Cow<'static, str>),
     WrongMediaType,
     /// The body is compressed, or otherwise encoded.
     Encoded,
     TooLarge,
-    /// The body can be read, and these of its members are wrong.
+    /// The body can be read, but these members are not valid.
     Invalid(Vec<FieldError>),
     /// The client injected this status.
     Injected(StatusCode),
@@ -60,12 +60,12 @@ pub(crate) enum ApiError {
     Answered,
     Database(DatabaseError),
     Store(StoreError),
-    /// Too many pages of bookings wait to be read.
+    /// Too many pages of bookings are waiting to be read.
     Busy,
     Panicked,
 }
 
-/// One wrong member of a body.
+/// A member of a body that is not valid.
 #[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct FieldError {
     pub(crate) field: &'static str,
@@ -82,7 +82,7 @@ pub(crate) struct Problem<'a> {
     #[schema(minimum = 400, maximum = 599)]
     status: u16,
     detail: &'a str,
-    /// A word for programs, which stays the same from one version to the next.
+    /// An identifier for programs, which does not change between versions.
     code: &'static str,
     /// Which members of the body are not valid.
     #[schema(required = false)]
@@ -131,7 +131,7 @@ impl ApiError {
             Self::KeyChanged => (
                 StatusCode::PRECONDITION_FAILED,
                 "key_changed",
-                "The key is not as it was seen. Nothing was changed: look again.".into(),
+                "The key has changed since you saw it. Nothing was changed: read it again.".into(),
             ),
             Self::KeyPhase(detail) => (StatusCode::CONFLICT, "key_phase", detail.clone()),
             Self::MethodNotAllowed => (
@@ -157,7 +157,7 @@ impl ApiError {
             Self::NotAllowed => (
                 StatusCode::FORBIDDEN,
                 "role_insufficient",
-                "The role of this token may not do this.".into(),
+                "The role of this token does not allow this.".into(),
             ),
             Self::Malformed(detail) => (StatusCode::BAD_REQUEST, "malformed", detail.clone()),
             Self::WrongMediaType => (
@@ -221,7 +221,7 @@ impl ApiError {
         }
     }
 
-    /// What the log says about it; the response says less.
+    /// The log's text, which says more than the response.
     fn cause(&self) -> Option<Cause> {
         let error: &(dyn Error + 'static) = match self {
             Self::Database(error) => error,
@@ -237,8 +237,8 @@ impl ApiError {
 
 /// Why a request was not carried out, as an extension of its response. It is logged when its last clone is dropped.
 ///
-/// A run that fails because another run was faster is not an error: its response is dropped, and its client receives the other
-/// run's. That is known only after the handler has ended.
+/// A run that fails because another run was faster is not an error: its response is dropped, and its client receives that of
+/// the other run. Only the engine knows this, after the handler has ended.
 #[derive(Clone)]
 pub(crate) struct Cause(Arc<Unlogged>);
 
@@ -248,7 +248,7 @@ struct Unlogged {
 }
 
 impl Cause {
-    /// Records that this response is the one that is sent.
+    /// Records that this response is sent.
     pub(crate) fn reaches_client(&self) {
         self.0.reaches_client.store(true, Ordering::Relaxed);
     }
@@ -272,7 +272,7 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let (status, code, detail) = self.describe();
         let body = serde_json::to_vec(&Problem {
-            // With this type the title is the status in words, RFC 9457 section 4.2.1.
+            // With this type the title is the status's reason phrase, RFC 9457 section 4.2.1.
             r#type: "about:blank",
             title: status.canonical_reason().unwrap_or("Error"),
             status: status.as_u16(),
@@ -339,7 +339,7 @@ pub(crate) async fn method_not_allowed() -> ApiError {
     ApiError::MethodNotAllowed
 }
 
-/// The response of a handler that has panicked; the panic is in the log already.
+/// The response of a handler that has panicked; the panic has already been logged.
 pub(crate) fn panicked(_panic: Box<dyn Any + Send>) -> Response {
     ApiError::Panicked.into_response()
 }

@@ -29,9 +29,9 @@ struct Crash {
 
 #[derive(Debug, PartialEq, Eq)]
 enum Moment {
-    /// Nothing is written yet.
+    /// Before anything is written.
     BeforeCommit,
-    /// The booking is written, and nobody has been told.
+    /// After the booking is written, before its client has a response.
     AfterCommit,
 }
 
@@ -55,7 +55,7 @@ impl Faults {
         }
     }
 
-    /// Crashes if that was asked for once the work is done, and nobody has its response.
+    /// Crashes if the request asked for a crash after the commit: the work is done, and its client has no response.
     pub(crate) fn inject_after(&self) {
         self.crash_at(&Moment::AfterCommit);
     }
@@ -124,7 +124,7 @@ impl FromStr for Moment {
     }
 }
 
-/// The field's value, if the field is there; `None` if it is there more than once or cannot be used.
+/// The field's value, if it is present; `None` if it is repeated or not valid.
 fn one<T: FromStr>(
     headers: &HeaderMap,
     name: &str,

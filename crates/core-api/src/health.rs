@@ -1,13 +1,13 @@
-//! What orchestrators ask.
+//! Health for orchestrators.
 
 use axum::{Json, extract::State};
 use serde_json::{Value, json};
 
 use crate::{app::App, error::ApiError};
 
-/// Says that the process lives.
+/// Says that the process is alive.
 ///
-/// It looks at no store, so an orchestrator that restarts what does not respond does not restart a service whose database is down.
+/// It does not access the stores, so an orchestrator does not restart a service only because its database is down.
 #[utoipa::path(
     get,
     path = "/healthz",
@@ -20,13 +20,13 @@ pub(crate) async fn alive() -> Json<Value> {
 
 /// Says whether the database and the store of the keys can be read and written. Writes are tried at most once a second.
 ///
-/// To read is not enough: a store that is full, or has become a replica, still reads, while each write to bookings is 503.
-/// A server that only reads makes the service unready, though it could still list bookings: the service is there for writes,
+/// Reading is not enough: a store that is full, or has become a replica, can still be read, while every write to bookings gets 503.
+/// With a read-only server the service is not ready, although it could still list bookings: the service exists for writes,
 /// and a standby's bookings and keys may be out of date.
 ///
-/// A file of the tokens that cannot be used is said, as `"tokens": "stale"`, and does not make the service unready. All services read the
-/// same file at once, so a mistake in it would take every one of them out of rotation, while each still serves the tokens that it
-/// read before. Alert on it instead: what was revoked since is still let in.
+/// A token file that cannot be used is reported as `"tokens": "stale"` and does not make the service unready. All services read the
+/// same file, so a mistake in it would take all of them out of rotation, while each still accepts the tokens that it read before.
+/// Alert on it instead: tokens revoked since then are still accepted.
 #[utoipa::path(
     get,
     path = "/readyz",

@@ -1,4 +1,4 @@
-//! A JSON body that has been checked before the handler begins.
+//! A JSON body that is validated before the handler begins.
 //!
 //! A refusal here is not a response of the handler, so it is not stored: the client corrects the body and may
 //! reuse the key.
@@ -14,20 +14,20 @@ use serde_json::{Map, Value};
 
 use crate::error::{ApiError, FieldError};
 
-/// A body that is valid in every field.
+/// A body whose members are all valid.
 #[derive(Debug)]
 pub(crate) struct Valid<T>(pub(crate) T);
 
 /// Parses a string, or says what the string must be. No rule accepts the empty string.
 pub(crate) type Rule<T> = fn(&str) -> Result<T, &'static str>;
 
-/// What can be made of a JSON object, field by field.
+/// A type that can be read from the members of a JSON object.
 pub(crate) trait FromFields: Sized {
-    /// Takes the fields; `None` if one of them was wrong and is on the list.
+    /// Reads the members; `None` if one of them is not valid and is on the list.
     fn from_fields(fields: &mut Fields) -> Option<Self>;
 }
 
-/// The members of a JSON object, and the list of what was wrong with them.
+/// The members of a JSON object, and the list of those that are not valid.
 #[derive(Debug)]
 pub(crate) struct Fields {
     members: Map<String, Value>,
@@ -35,7 +35,7 @@ pub(crate) struct Fields {
 }
 
 impl Fields {
-    /// A member that has to be there.
+    /// A required member.
     pub(crate) fn required<T>(&mut self, field: &'static str, rule: Rule<T>) -> Option<T> {
         if !self.members.contains_key(field) {
             self.refuse(field, format!("is missing; it {}", demand(rule)));
@@ -43,7 +43,7 @@ impl Fields {
         self.optional(field, rule)
     }
 
-    /// A member that is checked if it is there.
+    /// An optional member.
     pub(crate) fn optional<T>(&mut self, field: &'static str, rule: Rule<T>) -> Option<T> {
         let checked = match self.members.get(field)? {
             Value::String(text) => rule(text).map_err(Into::into),
@@ -52,7 +52,7 @@ impl Fields {
         checked.map_err(|detail| self.refuse(field, detail)).ok()
     }
 
-    /// Puts a field on the list.
+    /// Adds a member to the list.
     pub(crate) fn refuse(&mut self, field: &'static str, detail: impl Into<String>) {
         self.errors.push(FieldError {
             field,
@@ -60,7 +60,7 @@ impl Fields {
         });
     }
 
-    /// Whether any of these members is there.
+    /// Whether any of these members is present.
     pub(crate) fn has_any(&self, fields: &[&str]) -> bool {
         fields.iter().any(|field| self.members.contains_key(*field))
     }
@@ -110,7 +110,7 @@ where
         let announced = request.body().size_hint().lower();
         let request = request.with_limited_body();
         let most = request.body().size_hint().upper();
-        // A client that waits for 100 (Continue) need not send what is known to be too large.
+        // A client that waits for 100 (Continue) does not have to send a body that is announced as too large.
         if most.is_some_and(|most| announced > most) {
             return Err(ApiError::TooLarge);
         }
@@ -128,7 +128,7 @@ impl From<BytesRejection> for ApiError {
     }
 }
 
-/// What a rule demands of a string.
+/// What a rule requires of a string.
 fn demand<T>(rule: Rule<T>) -> &'static str {
     rule("").err().unwrap_or_default()
 }

@@ -28,7 +28,8 @@ pub(crate) use purge::{PURGED_AT_ONCE, purge};
 pub(crate) use under_way::UnderWay;
 pub(crate) use view::{Shown, ShownResponse, Summary, View, body_of};
 
-/// The engine over this store. The service and the commands have the same one: another namespace or secret names other keys.
+/// The engine over this store, the same for the service and the commands: with another namespace or secret the same key has
+/// another record.
 pub(crate) fn engine(store: Arc<dyn Store>, secrets: &Secrets) -> IdempotencyBuilder {
     let builder = Idempotency::builder(store).with_namespace("core-api");
     let builder = match &secrets.own {
@@ -45,17 +46,17 @@ pub(crate) fn engine(store: Arc<dyn Store>, secrets: &Secrets) -> IdempotencyBui
     }
 }
 
-/// Whose keys they are. Those of an operator's token are apart: what an operator does to the bookings of others is not replayed
-/// to another token of the same subject, nor to the same token once its role is another one.
+/// The scope of a subject's keys. Keys sent with an operator's token have a scope of their own: a response about the bookings of
+/// others is replayed neither to another token of the same subject, nor to the same token after its role has changed.
 pub(crate) fn scope(subject: &str, is_operator: bool) -> Scope {
     match is_operator {
         false => Scope::principal(subject),
-        // No subject has a space.
+        // A subject never contains a space.
         true => Scope::principal(format!("{subject} operator")),
     }
 }
 
-/// By which the keys of a subject are found. It is a digest: the store does not reveal whose keys it holds.
+/// The label that finds a subject's keys. It is a digest, so that the store does not reveal whose keys it holds.
 pub(crate) fn owner_label(subject: &str) -> Label {
     Label::digest(subject)
 }

@@ -27,7 +27,7 @@ use print::Table;
 use service::Service;
 use source::Source;
 
-/// Does what is asked, and returns whether nothing was left undone.
+/// Executes the command. Returns whether everything was done.
 pub(crate) async fn run(command: &KeysCommand) -> Result<bool, String> {
     match command {
         KeysCommand::List(asked) => list(asked).await.map(|()| true),

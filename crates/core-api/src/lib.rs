@@ -18,18 +18,21 @@
 //!
 //! # Layout
 //!
-//! A request goes down this list: `cors`, `router` with every route and the middleware, `caller` with who sends it, `bookings` with the handlers, `json` and
-//! `bookings/validation` with what they accept, and `database` with a module for each place where bookings are stored. `error` has
-//! every response that is not a success, `booking` the types that all of them share, `tokens` the file of the bearer tokens, `keys` what operators do with
-//! keys, `keys_command` and `admin` by a command and over HTTP, `check_command` says what would go wrong, `page` has what people see at `/`, and `supervisor` the process that starts the service again after a crash. [`Config`] has the options, and [`Server`]
-//! starts and stops all of it.
+//! A request passes these modules in order: `cors`; `router`, with every route and the middleware; `caller`, which
+//! authenticates it; `bookings`, with the handlers; `json` and `bookings/validation`, which validate its body; and `database`, with
+//! a module for each place where bookings are stored.
 //!
-//! Modules import each other in one direction only; `tests/layers` has the list.
+//! Of the others, `error` has every response that is not a success, `booking` the types that all of these share, and `tokens`
+//! the token file. `keys` is what operators do with keys: by a command in `keys_command`, and over HTTP in `admin`. `check_command`
+//! finds what would go wrong, `page` is the page at `/`, and `supervisor` is the process that restarts the service after a crash.
+//! [`Config`] has the options, and [`Server`] starts and stops all of it.
+//!
+//! Modules import each other in one direction only; `tests/layers` has the list of layers.
 //!
 //! # Features
 //!
 //! `firestore`, `postgres`, `redis` and `sqlite`, all on by default, are the databases that the options can name. `memory:` is
-//! always there. `metrics`, on by default, is `GET /metrics`, and `otlp`, on by default too, sends traces.
+//! always available. `metrics` and `otlp`, also on by default, provide `GET /metrics` and send traces.
 
 mod access_log;
 mod admin;
@@ -130,7 +133,7 @@ use supervised::Supervised;
 ///
 /// # Errors
 ///
-/// If no spans can be sent. There is no log then.
+/// If no spans can be sent. The log is not started then.
 pub fn start_logging(config: &Config) -> Result<(), Box<dyn Error + Send + Sync>> {
     #[cfg(feature = "otlp")]
     if let Some(endpoint) = &config.tracing.otlp_endpoint {
@@ -145,8 +148,8 @@ pub fn start_logging(config: &Config) -> Result<(), Box<dyn Error + Send + Sync>
 
 /// [`run_to_exit`], and with `--fault-injection` in a child process, under a supervisor that starts it again when it crashes.
 ///
-/// For a program whose arguments are these options: the child is the same program with the same arguments. Systems other
-/// than Unix have no supervisor.
+/// For a program that takes these options as its arguments: the child is the same program with the same arguments. Only Unix has a
+/// supervisor.
 pub async fn run_supervised(config: &Config) -> ExitCode {
     #[cfg(unix)]
     if Supervised::is_this_process() {
@@ -176,7 +179,7 @@ async fn supervise(config: &Config) -> ExitCode {
     ended.map_or(ExitCode::FAILURE, ExitCode::from)
 }
 
-/// [`run`] as a whole program: why it ends goes to standard error, after the log.
+/// [`run`] as a whole program. The reason why it ends is printed on standard error, after the log.
 pub async fn run_to_exit(config: &Config) -> ExitCode {
     exit(&run(config).await)
 }
@@ -194,7 +197,7 @@ fn exit(ended: &Result<(), ServerError>) -> ExitCode {
     }
 }
 
-/// Does what the command says, and prints what comes of it.
+/// Executes the command and prints the result.
 pub async fn run_command(command: &Command) -> ExitCode {
     let done = match command {
         Command::Token(TokenCommand::New(asked)) => token_new::run(asked).map(|()| true),
@@ -227,7 +230,7 @@ async fn serve(config: &Config, supervised: Option<Supervised>) -> Result<(), Se
         None => Server::start(config).await?,
         Some(supervised) => Server::start_supervised(config, supervised).await?,
     };
-    // Standard output may be closed, or not read; that is not a reason not to serve.
+    // Standard output may be closed or not read; the service runs all the same.
     let invitation = server.invitation();
     thread::spawn(move || drop(writeln!(stdout(), "{invitation}")));
     server

@@ -1,6 +1,6 @@
-//! The log on standard error. Standard output is for the one line that says where the service listens.
+//! The log on standard error. Standard output has only the line that says where the service listens.
 //!
-//! A log that cannot be written, or that is not read, stops no request. Its lines are then lost, and counted.
+//! A log that cannot be written, or is not read, delays no request. Its lines are lost and counted.
 
 mod writer;
 
@@ -24,14 +24,14 @@ use writer::Writer;
 
 static LOG: OnceLock<Writer> = OnceLock::new();
 
-/// What gets the spans of requests, if something does.
+/// The layer that receives the spans of requests, if any.
 pub(crate) type Traces = Option<Box<dyn Layer<Registry> + Send + Sync>>;
 
-/// Sends the log to standard error from now on, panics included.
+/// Sends the log, including panics, to standard error from now on.
 ///
 /// # Panics
 ///
-/// If the process has a log already, or no thread for it.
+/// If the process already has a log, or no thread can be started for it.
 pub fn start(format: Option<LogFormat>) {
     start_with(format, None);
 }
@@ -47,7 +47,7 @@ pub(crate) fn start_with(format: Option<LogFormat>, traces: Traces) {
     let writer = Writer::start(stderr()).expect("a thread for the log");
     let log = tracing_subscriber::fmt::layer()
         .with_writer(LOG.get_or_init(|| writer).clone())
-        // It reports what it cannot format on standard error, in a way that panics.
+        // It would report what it cannot format on standard error, with a macro that can panic.
         .log_internal_errors(false);
     // sqlx warns of unknown parameters in the URL of a server, and repeats them, `sslpassword` among them.
     let shown = Targets::new()
@@ -62,7 +62,7 @@ pub(crate) fn start_with(format: Option<LogFormat>, traces: Traces) {
     let registry = tracing_subscriber::registry().with(traces);
     registry.with(log.with_filter(shown)).init();
     panic::set_hook(Box::new(|panic| {
-        // The text is the program's own: no panic here has a key or a body in it.
+        // The text is the program's own: no panic message here contains a key or a body.
         tracing::error!(
             location = panic.location().map(tracing::field::display),
             "panicked: {}",
@@ -75,12 +75,12 @@ pub(crate) fn start_with(format: Option<LogFormat>, traces: Traces) {
 pub(crate) fn say(line: &str) {
     match LOG.get() {
         Some(log) => log.line(format!("{line}\n").into()),
-        // Standard error may be closed; that is not a reason to panic.
+        // Standard error may be closed, which must not cause a panic.
         None => drop(writeln!(stderr(), "{line}")),
     }
 }
 
-/// Waits until the log is written, for two seconds at most. The process loses what it has not written when it ends.
+/// Waits at most two seconds until the log is written. Lines that are not written when the process ends are lost.
 pub fn flush() {
     if let Some(log) = LOG.get() {
         log.flush();

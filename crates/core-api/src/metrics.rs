@@ -10,18 +10,18 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use crate::error::ApiError;
 
-/// Where histograms divide durations, in seconds: from a store in memory to its time limit of 5 seconds, and slow handlers beyond.
+/// The bounds of the histograms of durations, in seconds: from a store in memory to the store time limit of 5 seconds, and slow handlers.
 const BUCKETS: [f64; 13] = [
     0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0,
 ];
 
-/// How often samples are put into their buckets, which otherwise happens only when a scraper asks for them.
+/// How often samples are sorted into their buckets. Otherwise only a scrape does it.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-/// One for the process, as recorders are. Without a value a program around this one has its own recorder, which then also has these metrics.
+/// The recorder of the process. Without a value another part of the program has installed a recorder, which then has these metrics too.
 static RECORDER: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
 
-/// Records from now on, before there is an engine that counts.
+/// Starts recording. This comes before the first engine is made.
 pub(crate) fn start() {
     recorder();
 }
@@ -42,7 +42,7 @@ fn recorder() -> Option<&'static PrometheusHandle> {
     RECORDER.get_or_init(install).as_ref()
 }
 
-/// Keeps the samples from piling up where no scraper asks for them.
+/// Keeps samples from accumulating where nothing scrapes them.
 pub(crate) async fn keep_up() {
     loop {
         tokio::time::sleep(UPKEEP).await;
@@ -52,9 +52,9 @@ pub(crate) async fn keep_up() {
     }
 }
 
-/// Shows what was counted and measured since the process began.
+/// Shows what was counted and measured since the process started.
 ///
-/// Each process counts for itself, so ask every process. The operators' guide has alert rules and a dashboard.
+/// Each process counts for itself, so scrape every process. The operators' guide has alert rules and a dashboard.
 #[utoipa::path(
     get,
     path = "/metrics",

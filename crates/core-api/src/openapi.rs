@@ -1,4 +1,4 @@
-//! The description of every route, after OpenAPI 3.1, and its part that `OPTIONS` sends.
+//! The OpenAPI 3.1 description of every route, and the part of it that `OPTIONS` sends.
 
 mod problems;
 
@@ -16,7 +16,7 @@ use utoipa::OpenApi;
 
 use crate::error::{ApiError, Problem};
 
-/// What the description says of the service as a whole.
+/// The description of the service as a whole.
 #[derive(OpenApi)]
 #[openapi(
     info(
@@ -28,9 +28,9 @@ use crate::error::{ApiError, Problem};
     components(schemas(Problem<'_>)),
     tags(
         (name = "bookings", description = "Bookings."),
-        (name = "keys", description = "What is stored of idempotency keys."),
-        (name = "health", description = "What orchestrators and monitoring ask."),
-        (name = "documentation", description = "What the service says of itself."),
+        (name = "keys", description = "The records of idempotency keys."),
+        (name = "health", description = "For orchestrators and monitoring."),
+        (name = "documentation", description = "The description of the service."),
     ),
 )]
 struct Service;
@@ -40,7 +40,7 @@ pub(crate) fn service() -> utoipa::openapi::OpenApi {
     Service::openapi()
 }
 
-/// What the description needs to know of the service that it describes.
+/// What the description needs to know about the service.
 #[derive(Debug)]
 pub(crate) struct Facts<'a> {
     pub(crate) idempotency: &'a Idempotency,
@@ -50,7 +50,7 @@ pub(crate) struct Facts<'a> {
     pub(crate) needs_token: fn(&str) -> bool,
 }
 
-/// The description of one running service.
+/// The description of a running service.
 #[derive(Clone, Debug)]
 pub(crate) struct Document(Arc<Parts>);
 
@@ -60,7 +60,7 @@ struct Parts {
     options: BTreeMap<String, PathOptions>,
 }
 
-/// What `OPTIONS` says of one path.
+/// The response to `OPTIONS` on one path.
 #[derive(Debug)]
 struct PathOptions {
     allow: HeaderValue,
@@ -68,7 +68,7 @@ struct PathOptions {
 }
 
 impl Document {
-    /// Adds to what the handlers say of themselves what they have in common.
+    /// Adds what the handlers have in common to what they declare themselves.
     pub(crate) fn new(api: &utoipa::openapi::OpenApi, facts: &Facts<'_>) -> Self {
         let mut document = serde_json::to_value(api).expect("a document that can be written");
         let mut has_tokens = false;
@@ -91,7 +91,7 @@ impl Document {
             document["components"]["securitySchemes"]["token"] = json!({
                 "type": "http",
                 "scheme": "bearer",
-                "description": "A token that `core-api token new` has made. Its role says what it may do: a viewer reads, a caller writes too.",
+                "description": "A token made by `core-api token new`. Its role determines what it allows: a viewer reads, a caller also writes.",
             });
         }
         for (id, options) in facts.protected {
@@ -126,7 +126,7 @@ impl Document {
     }
 }
 
-/// Where the rules are written: RFC 8631.
+/// Where the rules are described: RFC 8631.
 const LINK: &str = "</openapi.json>; rel=\"service-desc\"; type=\"application/openapi+json\", </docs>; rel=\"service-doc\"; type=\"text/html\"";
 
 impl PathOptions {
@@ -168,7 +168,7 @@ fn operations(document: &mut Value) -> impl Iterator<Item = (String, &mut Value)
     get,
     path = "/openapi.json",
     tag = "documentation",
-    responses((status = OK, description = "The description of every route, after OpenAPI 3.1.", content_type = "application/json", body = Object, example = json!({"openapi": "3.1.0"}))),
+    responses((status = OK, description = "The OpenAPI 3.1 description of every route.", content_type = "application/json", body = Object, example = json!({"openapi": "3.1.0"}))),
 )]
 pub(crate) async fn show_openapi(Extension(document): Extension<Document>) -> Response {
     let headers = [

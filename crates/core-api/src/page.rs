@@ -1,6 +1,6 @@
-//! A page at `/` on which people book, retry and break things, and see what each attempt got.
+//! A page at `/` where people book, retry and break things, and see the response to each attempt.
 //!
-//! The page holds no data, so it needs no token; what it shows comes by requests of its own, which do.
+//! The page itself has no data and needs no token. It loads its data by requests, which do need one.
 
 mod keys;
 
@@ -23,9 +23,9 @@ use crate::{
     error::ApiError,
 };
 
-/// The page for people who would rather look than read.
+/// A page to try the service in a browser.
 ///
-/// It books, retries and breaks things by buttons, and draws what each attempt received. It holds no data itself.
+/// Its buttons book, retry and break things, and it shows the response to each attempt. The page itself has no data.
 #[utoipa::path(
     get,
     path = "/",
@@ -53,9 +53,9 @@ pub(crate) enum PageFile {
     Timeline,
 }
 
-/// A script or a style of the page.
+/// A script or stylesheet of the page.
 ///
-/// They are part of the program, so the page needs no other server.
+/// The files are part of the program, so the page needs no other server.
 #[utoipa::path(
     get,
     path = "/page/{file}",
@@ -77,16 +77,16 @@ pub(crate) async fn page_file(file: Result<Path<PageFile>, PathRejection>) -> Re
     }
 }
 
-/// What the page has to know of the service.
+/// What the page needs to know about the service.
 ///
-/// It says whether requests need a token, whether a crash can be ordered, and what is lost by one.
+/// It says whether requests need a token, whether clients can inject a crash, and what a crash loses.
 #[utoipa::path(
     get,
     path = "/page/service",
     tag = "documentation",
     responses((
         status = OK,
-        description = "What the service was started with.",
+        description = "The settings of the service that the page needs.",
         body = Object,
         example = json!({"needs_token": false, "fault_injection": false, "can_crash": false, "one_commit": true, "bookings_survive": true, "keys_survive": true}),
     )),
@@ -103,7 +103,7 @@ pub(crate) async fn page_service(State(app): State<App>) -> Response {
     ([(header::CACHE_CONTROL, "no-store")], Json(service)).into_response()
 }
 
-/// The table of keys. With tokens it shows a subject its own, as operators' routes do.
+/// The table of keys. With tokens a subject sees its own keys, as on the operators' routes.
 pub(crate) fn key_routes() -> OpenApiRouter<App> {
     let limit = middleware::from_fn_with_state(Turns::default(), turns::limit);
     OpenApiRouter::new()

@@ -1,4 +1,4 @@
-//! Whether bookings can be written, found out by a write.
+//! Determines by a write whether bookings can be written.
 
 use std::{
     sync::Arc,
@@ -17,13 +17,13 @@ use crate::{database::Bookings, error::ApiError};
 /// A write that leaves nothing behind, made at most once a second.
 #[derive(Clone, Debug)]
 pub(crate) struct Probe {
-    /// This process's own, so that no other process's probe has the key.
+    /// A key of this process's own, so that probes of other processes do not hold it.
     scope: Scope,
-    /// When something was last written, or could not be.
+    /// The time and result of the last write.
     last: Arc<Mutex<Option<(Instant, bool)>>>,
 }
 
-/// How long the last result counts. A probe that comes earlier writes nothing, and does not wait for a store that has just failed.
+/// How long the last result is used. A probe within this time writes nothing, and does not wait for a store that has just failed.
 const MAX_AGE: Duration = Duration::from_secs(1);
 
 /// If a hold is not released, the next probe takes it over.
@@ -73,7 +73,7 @@ async fn try_to_write(
     store: &dyn Store,
     hold: &Hold,
 ) -> Result<(), ApiError> {
-    // The keys may be elsewhere.
+    // The keys may be in another store.
     bookings.try_to_write().await?;
     take_a_key(store, hold).await?;
     Ok(())

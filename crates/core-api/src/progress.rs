@@ -1,4 +1,4 @@
-//! How far a long command has come, for whoever watches it.
+//! The progress of a long command.
 
 use std::{
     io::{IsTerminal, stderr},
@@ -14,7 +14,7 @@ pub(crate) struct Progress {
     last: Instant,
 }
 
-/// How often a count is shown, at most. A command that takes less shows none.
+/// The shortest time between two counts. A command that takes less shows none.
 const EVERY: Duration = Duration::from_secs(1);
 
 impl Progress {
@@ -25,7 +25,7 @@ impl Progress {
         }
     }
 
-    /// What is done now, and may take long.
+    /// What is being done, and may take long.
     pub(crate) fn begin(&mut self, what: &str) {
         if self.is_watched {
             self.last = Instant::now();

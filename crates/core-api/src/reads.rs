@@ -1,4 +1,4 @@
-//! A limit on long responses, which take memory until their clients have read them.
+//! A limit on long responses, which occupy memory until their clients have read them.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,7 +19,7 @@ pub(crate) const MAX_PAGES: usize = 64;
 /// How long a request waits for its turn.
 const TURN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Makes a request wait for its turn, which ends when its response is read or dropped.
+/// Makes a request wait for its turn. The turn ends when the response has been read or dropped.
 pub(crate) async fn limit(
     State(turns): State<Arc<Semaphore>>,
     request: Request,
@@ -31,7 +31,7 @@ pub(crate) async fn limit(
     let response = next.run(request).await;
     response.map(|body| {
         Body::new(body.map_err(move |error| {
-            // The body has this closure, and with it the turn, for as long as there is one.
+            // The body owns this closure, and with it the turn, until it is dropped.
             let _ = &turn;
             error
         }))

@@ -32,7 +32,7 @@ use crate::{
     tokens::Tokens,
 };
 
-/// The service, as axum serves it. Larger bodies than this are refused.
+/// The service, as axum serves it. Larger bodies are refused.
 pub(crate) fn router(app: App, access: &Access, max_body: usize) -> Router {
     let mode = if app.transactional {
         RunMode::Transactional
@@ -106,7 +106,7 @@ fn booking_routes(mode: RunMode) -> OpenApiRouter<App> {
         ))
 }
 
-/// The operations as they are described, served by handlers that have been set up.
+/// Joins the description of the operations with their configured handlers.
 fn served(
     (schemas, paths, _): UtoipaMethodRouter<App>,
     handlers: MethodRouter<App>,
@@ -114,7 +114,7 @@ fn served(
     (schemas, paths, handlers)
 }
 
-/// What orchestrators and monitoring ask.
+/// The routes for orchestrators and monitoring.
 fn probe_routes() -> OpenApiRouter<App> {
     let routes = OpenApiRouter::new()
         .routes(routes!(health::alive))
@@ -124,7 +124,7 @@ fn probe_routes() -> OpenApiRouter<App> {
     routes
 }
 
-/// What the service says of itself, to everyone.
+/// The description of the service, which needs no token.
 fn documentation_routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(openapi::show_openapi))
@@ -138,11 +138,11 @@ fn documentation_routes() -> OpenApiRouter<App> {
 
 /// Which routes need a token.
 pub(crate) enum Access {
-    /// None: everyone who reaches the service may do everything.
+    /// None: everyone who can reach the service may do everything.
     Open,
     Tokens {
         tokens: Arc<Tokens>,
-        /// Whether the routes for orchestrators and monitoring need one too.
+        /// Whether the routes for orchestrators and monitoring need a token too.
         protect_health: bool,
     },
 }
@@ -170,7 +170,7 @@ impl Access {
         }
     }
 
-    /// Where everyone may do everything, only the page's table of keys exists.
+    /// In an open service, only the page's table of keys exists.
     fn to_keys(&self) -> OpenApiRouter<App> {
         let table = page::key_routes();
         match self {
@@ -193,7 +193,7 @@ impl Access {
     }
 }
 
-/// The routes behind the authentication, which stands in front of their keys.
+/// The routes inside the authentication, which comes before their keys.
 fn demanding(
     routes: OpenApiRouter<App>,
     tokens: &Arc<Tokens>,

@@ -13,14 +13,14 @@ use rustls::crypto::ring;
 
 use file::SecretFile;
 
-/// What digests are keyed with. It has no `Debug`, so that no log shows it.
+/// The key of the digests. It has no `Debug`, so that no log shows it.
 pub(crate) struct Secret(Box<[u8]>);
 
 /// The secrets with which keys are stored and found.
 pub(crate) struct Secrets {
-    /// That of new keys; `None` if they are stored without one.
+    /// The secret of new keys; `None` if they are stored without one.
     pub(crate) own: Option<Secret>,
-    /// The other one while the secret is changed.
+    /// The other secret while the secret is being changed.
     pub(crate) other: Option<OtherSecret>,
 }
 
@@ -45,10 +45,10 @@ pub(crate) enum OtherFile {
     Previous(Option<PathBuf>),
 }
 
-/// A file of a secret cannot be used, or none can be made.
+/// A secret file cannot be used, or none can be created.
 #[derive(Debug)]
 pub(crate) struct SecretError {
-    /// The option whose file it is.
+    /// The option that names the file.
     pub(crate) option: &'static str,
     pub(crate) path: PathBuf,
     pub(crate) source: Failure,
@@ -57,7 +57,7 @@ pub(crate) struct SecretError {
 /// Why there is no secret.
 type Failure = Box<dyn Error + Send + Sync>;
 
-/// How many random bytes a generated secret has.
+/// The number of random bytes of a generated secret.
 const GENERATED_BYTES: usize = 32;
 
 const WITHOUT_SECRET: &str = "an attacker with a copy of the store can guess keys, principals, passwords of Basic \
@@ -69,20 +69,20 @@ impl Secret {
     }
 }
 
-/// As many as a generated secret has.
+/// As many random bytes as a generated secret has.
 pub(crate) fn random_bytes() -> Result<[u8; GENERATED_BYTES], Failure> {
     let mut bytes = [0; GENERATED_BYTES];
     let source = ring::default_provider().secure_random;
     source
         .fill(&mut bytes)
-        .map_err(|_| "the system gives no random bytes")?;
+        .map_err(|_| "the system provides no random bytes")?;
     Ok(bytes)
 }
 
-/// For keys that end with the process.
+/// For keys that are lost when the process ends.
 pub(crate) fn of_memory(files: &SecretFiles) -> Result<Secrets, SecretError> {
     if let Some(other) = &files.other {
-        let why = "keys in memory end with the process, and their secret with them, so there is none to be changed";
+        let why = "keys in memory are lost when the process ends, and so is their secret, so there is no secret to change";
         return Err(other.error(why));
     }
     let generated = random_bytes().map_err(|source| SecretError::own(Path::new(""), source))?;
@@ -92,8 +92,8 @@ pub(crate) fn of_memory(files: &SecretFiles) -> Result<Secrets, SecretError> {
     })
 }
 
-/// For keys on a server: the files that the operator has given to every machine. A secret that this machine made would hide its
-/// keys from the others.
+/// For keys on a server: the files that the operator has installed on every machine. If this machine made a secret, the others
+/// would not find its keys.
 pub(crate) fn of_server(files: &SecretFiles) -> Result<Secrets, SecretError> {
     const NOT_MADE: &str = "there is no such file, and it is not made here, because every service that shares the store needs the same";
     let own = match &files.own {
@@ -122,7 +122,7 @@ pub(crate) fn of_server(files: &SecretFiles) -> Result<Secrets, SecretError> {
 }
 
 impl OtherFile {
-    /// The secret in the file, which has to be there.
+    /// The secret in the file, which must exist.
     fn read(&self) -> Result<OtherSecret, SecretError> {
         let read = |path: &Path| {
             let found = SecretFile::named(path).read();
@@ -136,14 +136,14 @@ impl OtherFile {
         })
     }
 
-    /// Fails if nothing is changed, and otherwise says in the log how far the change is.
+    /// Fails if both secrets are the same; otherwise logs which deployment of the change this is.
     fn check(&self, secrets: &Secrets) -> Result<(), SecretError> {
         let other = secrets.other.as_ref().and_then(OtherSecret::secret);
         if let (Some(own), Some(other)) = (&secrets.own, other)
             && own.0 == other.0
         {
             return Err(self.error(
-                "it has the same secret as --secret-file, and a change of the secret needs two",
+                "it has the same secret as --secret-file, and changing the secret needs two different ones",
             ));
         }
         let deployment = match self {

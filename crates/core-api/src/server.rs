@@ -30,7 +30,7 @@ use crate::{
     tokens::{Tokens, Watch},
 };
 
-/// A service that has its address and its database, and responds once it is served.
+/// A service that has bound its address and opened its database, and responds once it is served.
 #[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
@@ -40,11 +40,11 @@ pub struct Server {
     changes: UnderWay,
     stored_in: String,
     limits: ConnectionLimits,
-    /// How long requests that are under way may take to end once the service is asked to stop.
+    /// How long requests under way may take to end once the service is asked to stop.
     stop_timeout: Duration,
-    /// Where requests need a token.
+    /// The token file, if requests need a token.
     tokens: Option<(Watch, Hangups)>,
-    /// Where a supervisor has the listening socket too.
+    /// The supervisor that shares the listening socket, if there is one.
     supervised: Option<Arc<Supervised>>,
 }
 
@@ -52,19 +52,19 @@ pub struct Server {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ServerError {
-    /// The address cannot be taken.
+    /// The address cannot be bound.
     Listen(SocketAddr, io::Error),
     /// The bookings' database cannot be opened.
     Database(String, Box<dyn Error + Send + Sync>),
     /// The store of the keys cannot be opened.
     IdempotencyStore(String, Box<dyn Error + Send + Sync>),
-    /// The store of the keys takes no limit.
+    /// The store of the keys does not support a limit.
     Limit(usize, Box<dyn Error + Send + Sync>),
-    /// The file of a secret, which this option names, cannot be used, or none can be made.
+    /// The secret file that this option names cannot be used or created.
     Secret(&'static str, PathBuf, Box<dyn Error + Send + Sync>),
-    /// The file of the tokens cannot be used.
+    /// The token file cannot be used.
     Tokens(PathBuf, Box<dyn Error + Send + Sync>),
-    /// Health is to be protected, and there are no tokens.
+    /// Health requests should need a token, and there are no tokens.
     ProtectHealth,
     /// The process cannot listen for signals.
     Io(io::Error),
@@ -73,7 +73,7 @@ pub enum ServerError {
 }
 
 impl Server {
-    /// Takes the address and opens the database.
+    /// Binds the address and opens the database.
     ///
     /// # Errors
     ///
@@ -82,7 +82,7 @@ impl Server {
         Self::start_in(config, None).await
     }
 
-    /// Takes the address from the supervisor of this process.
+    /// Takes the bound socket from the supervisor of this process.
     pub(crate) async fn start_supervised(
         config: &Config,
         supervised: Supervised,
@@ -94,7 +94,7 @@ impl Server {
         config: &Config,
         supervised: Option<Arc<Supervised>>,
     ) -> Result<Self, ServerError> {
-        // The clients of Redis and Firestore take what the process has chosen. It fails where a program around this one has.
+        // The clients of Redis and Firestore use the process's default provider. This fails if the program has already installed one.
         drop(ring::default_provider().install_default());
         let listen = |error| ServerError::Listen(config.listen, error);
         let limits = &config.limits;
@@ -159,7 +159,7 @@ impl Server {
         let access = match &tokens {
             None => {
                 tracing::warn!(
-                    "the service is open: without --tokens everyone who reaches it may do everything"
+                    "the service is open: without --tokens everyone who can reach it may do everything"
                 );
                 Access::Open
             }
@@ -194,13 +194,13 @@ impl Server {
         })
     }
 
-    /// Where it listens.
+    /// The address where it listens.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// One line for the user who started it: where it listens, and what to try.
+    /// A line for the user who started it: where it listens, and what to try.
     #[must_use]
     pub fn invitation(&self) -> String {
         let mut url = self.address;
@@ -259,7 +259,7 @@ impl Server {
         drop(stopping);
         let within = self.stop_timeout;
         let shutdown = self.idempotency.shutdown_within(within);
-        // A change of a key goes on although its client has left.
+        // A change of a key continues after its client has disconnected.
         let served = async {
             serving.await;
             self.changes.ended().await;
@@ -277,7 +277,7 @@ impl Server {
     }
 }
 
-/// A limit, which is far below what every machine counts to.
+/// A limit, far below the greatest `usize`.
 fn size(limit: u32) -> usize {
     usize::try_from(limit).unwrap_or(usize::MAX)
 }
@@ -290,7 +290,7 @@ fn tokens(config: &Config) -> Result<Option<(Arc<Tokens>, Hangups)>, ServerError
         }
         return Ok(None);
     };
-    // From the first look at the file on a signal means another one.
+    // From the first read of the file on, a signal requests another read.
     let hangups = Hangups::listen()?;
     match Tokens::open(path) {
         Ok(tokens) => Ok(Some((Arc::new(tokens), hangups))),
@@ -326,9 +326,7 @@ impl fmt::Display for ServerError {
                 let (path, error) = (path.display(), Causes(error.as_ref()));
                 write!(formatter, "--tokens {path}: {error}")
             }
-            Self::ProtectHealth => formatter.write_str(
-                "--protect-health: without --tokens there is no token that could be demanded",
-            ),
+            Self::ProtectHealth => formatter.write_str("--protect-health: it needs --tokens"),
             Self::Io(error) => Causes(error).fmt(formatter),
             Self::CutOff(within) => write!(
                 formatter,

@@ -1,4 +1,4 @@
-//! The signals that the service listens to: those that ask it to end, and the one to read its files again.
+//! The signals that the service handles: those that ask it to end, and the one to read its files again.
 
 use std::io;
 

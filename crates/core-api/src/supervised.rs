@@ -1,4 +1,4 @@
-//! What a service has from its supervisor: it is the child's side of `supervisor`.
+//! The child's side of `supervisor`.
 
 #[cfg(unix)]
 use std::{
@@ -22,12 +22,12 @@ use crate::logging;
 #[cfg(unix)]
 pub(crate) const SUPERVISED: &str = "CORE_API_SUPERVISED";
 
-/// A process that a supervisor has started, and starts again if it crashes.
+/// A process that a supervisor has started, and restarts if it crashes.
 #[cfg(unix)]
 #[derive(Debug)]
 pub(crate) struct Supervised(());
 
-/// There is none on this system.
+/// This system has no supervisor.
 #[cfg(not(unix))]
 #[derive(Debug)]
 pub(crate) enum Supervised {}
@@ -39,7 +39,7 @@ impl Supervised {
         env::var_os(SUPERVISED).is_some()
     }
 
-    /// Ends this process from now on when its supervisor ends.
+    /// From now on, ends this process when its supervisor ends.
     pub(crate) fn from_process() -> io::Result<Self> {
         let lifeline = stdout().as_fd().try_clone_to_owned()?;
         let mut lifeline = UnixStream::from(lifeline);
@@ -60,9 +60,9 @@ impl Supervised {
         Ok(listener)
     }
 
-    /// Refuses new connections, although the supervisor has the socket open.
+    /// Refuses new connections, although the supervisor keeps the socket open.
     pub(crate) fn stop_listening(&self) {
-        // The call is the same for every socket, and the standard library has it for streams only.
+        // The call is the same for every socket, but the standard library has it for streams only.
         if let Ok(listener) = self.listener() {
             drop(TcpStream::from(OwnedFd::from(listener)).shutdown(Shutdown::Both));
         }

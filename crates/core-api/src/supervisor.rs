@@ -1,9 +1,9 @@
-//! The service as a child process that is started again when it crashes, so that clients can order a crash and see what their
-//! retries get.
+//! The service as a child process that is restarted when it crashes, so that clients can inject a crash and see the responses to
+//! their retries.
 //!
 //! The supervisor owns the listening socket, and each child has it as its standard input. So the address stays the same, and
-//! clients that connect between two children wait for the next one. The child's standard output is a socket to the supervisor: the
-//! first line says that the child is ready, and its end tells the child that the supervisor is gone.
+//! clients that connect between two children wait for the next one. The child's standard output is a socket to the supervisor: its
+//! first line says that the child is ready, and when it is closed, the child knows that the supervisor has ended.
 
 use std::{
     env, fmt,
@@ -30,10 +30,10 @@ use crate::{
     supervised::SUPERVISED,
 };
 
-/// Why a service cannot be supervised.
+/// Why a service could not be supervised.
 #[derive(Debug)]
 pub(crate) enum SupervisorError {
-    /// The address cannot be taken.
+    /// The address cannot be bound.
     Listen(SocketAddr, io::Error),
     /// This program cannot be started as a child, or its end cannot be awaited.
     Child(io::Error),
@@ -43,8 +43,8 @@ pub(crate) enum SupervisorError {
 
 /// Serves on this address in a child with the arguments of this process, and returns the exit code of the last child.
 ///
-/// A child that was ready and is killed by a signal has crashed, and is followed by another one. A child that ends by itself, or
-/// before it is ready, is not: the next one would do the same.
+/// A child that was ready and is killed by a signal has crashed, and is replaced by another one. A child that exits, or ends
+/// before it is ready, is not replaced: the next one would do the same.
 pub(crate) async fn supervise(
     address: SocketAddr,
     hangups: Option<Hangups>,
@@ -65,12 +65,12 @@ pub(crate) async fn supervise(
         } = ended.map_err(SupervisorError::Child)?;
         match (status.code(), status.signal()) {
             (Some(code), _) => return Ok(u8::try_from(code).unwrap_or(u8::MAX)),
-            // It had not yet begun to listen for signals, and there was nothing to wait for.
+            // It did not yet listen for signals, and had nothing to wait for.
             (None, _) if was_stopped && !was_ready => return Ok(0),
             (None, Some(signal)) if was_ready && !was_stopped => {
                 tracing::warn!(signal, "the service has crashed; starting it again");
             }
-            // As shells report it.
+            // The exit code by which shells report a signal.
             (None, signal) => {
                 return Ok(u8::try_from(128 + signal.unwrap_or(0)).unwrap_or(u8::MAX));
             }
@@ -91,7 +91,7 @@ struct Service {
 struct Ended {
     status: ExitStatus,
     was_ready: bool,
-    /// Whether it was asked to.
+    /// Whether it was asked to end.
     was_stopped: bool,
 }
 
@@ -148,10 +148,10 @@ impl Service {
                     was_stopped = true;
                     Signal::TERM
                 }
-                // A child that is not ready has not read its files for the last time, or would be ended by the signal.
+                // A child that is not ready has yet to read its files, or the signal would kill it.
                 () = hangup => if *self.is_ready.borrow() { Signal::HUP } else { continue },
             };
-            // Only a child that is not yet awaited has an id, so no other process gets the signal.
+            // Only a child that has not been awaited has an id, so no other process gets the signal.
             let id = self.process.id().and_then(|id| i32::try_from(id).ok());
             if let Some(id) = id.and_then(Pid::from_raw) {
                 // It fails if the child has just ended.

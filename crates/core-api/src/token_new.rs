@@ -9,7 +9,7 @@ use crate::{
     tokens::{Failure, New},
 };
 
-/// Makes a token, lets it in, and prints it. If it cannot be printed, the line that lets it in stays, but its token is lost.
+/// Makes a token, adds it to the file, and prints it. If printing fails, the line stays in the file, but the token is lost.
 pub(crate) fn run(asked: &NewToken) -> Result<(), String> {
     let NewToken {
         subject,
@@ -26,10 +26,10 @@ pub(crate) fn run(asked: &NewToken) -> Result<(), String> {
     let printed = print(&new.token);
     printed.map_err(|error| format!("the token could not be printed: {}", Causes(&error)))?;
     let said = match tokens {
-        Some(path) => format!("{} has the line of this token", path.display()),
-        None => format!("# A line for the file of --tokens:\n{}", new.line()),
+        Some(path) => format!("the line of this token was added to {}", path.display()),
+        None => format!("# A line for the --tokens file:\n{}", new.line()),
     };
-    // Who closes standard error does not want to read it.
+    // A closed standard error means that the caller does not want to read it.
     drop(writeln!(stderr(), "{said}"));
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Who is let in: bearer tokens, each with a subject and a role, in a file that is read again when it changes.
+//! Bearer tokens, each with a subject and a role, in a file that is read again when it changes.
 
 mod add;
 mod digest;
@@ -33,13 +33,13 @@ pub(crate) use watch::Watch;
 #[derive(Debug)]
 pub(crate) struct Tokens {
     path: PathBuf,
-    /// What the last valid version of the file says.
+    /// The contents of the last valid version of the file.
     current: RwLock<Arc<Table>>,
-    /// Whether the file could not be used at the last look, so that what it says now is not known.
+    /// Whether the file could not be used when it was last read, so that its current contents are not known.
     is_stale: AtomicBool,
 }
 
-/// Who has a token.
+/// The holder of a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Holder {
     pub(crate) subject: Subject,
@@ -53,7 +53,7 @@ pub(crate) struct Valid {
     pub(crate) digest: Digest,
 }
 
-/// Why the file cannot be used. The text repeats nothing of it, because a token may be in the wrong place.
+/// Why the file cannot be used. The text quotes nothing from the file, because a token may be in the wrong place.
 pub(crate) type Failure = Box<dyn Error + Send + Sync>;
 
 impl Tokens {
@@ -63,7 +63,7 @@ impl Tokens {
         let table = Table::read(&text)?;
         file::warn_of_other_writers(path);
         let (tokens, subjects) = table.counts();
-        tracing::info!(tokens, subjects, path = %path.display(), "bookings need a token of the file");
+        tracing::info!(tokens, subjects, path = %path.display(), "requests to bookings need a token from this file");
         Ok(Self {
             path: path.to_owned(),
             current: RwLock::new(Arc::new(table)),
@@ -76,7 +76,7 @@ impl Tokens {
         self.is_stale.load(Ordering::Relaxed)
     }
 
-    /// Who has this token, if it is valid now.
+    /// The holder of this token, if it is valid now.
     pub(crate) fn find(&self, token: &[u8]) -> Option<Valid> {
         let table = Arc::clone(&self.current.read());
         let digest = Digest::of(token);

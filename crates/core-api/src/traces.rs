@@ -28,12 +28,12 @@ use crate::config::OtlpEndpoint;
 /// The target of the spans of requests, which are for traces and not for the log.
 pub(crate) const TARGET: &str = "core_api::request";
 
-/// The trace of the run that made a response, and on its way to the client that of the request.
+/// The trace of the run that made a response; in the response to the client, the trace of the request.
 const TRACERESPONSE: HeaderName = HeaderName::from_static("traceresponse");
 
 static PROVIDER: OnceLock<SdkTracerProvider> = OnceLock::new();
 
-/// Sends spans to the collector from now on, in the background. A collector that cannot be reached costs spans, and warnings in the log.
+/// Sends spans to the collector in the background from now on. If the collector cannot be reached, spans are lost and the log has warnings.
 ///
 /// # Errors
 ///
@@ -41,7 +41,7 @@ static PROVIDER: OnceLock<SdkTracerProvider> = OnceLock::new();
 pub(crate) fn layer(
     endpoint: &OtlpEndpoint,
 ) -> Result<Box<dyn Layer<Registry> + Send + Sync>, Box<dyn Error + Send + Sync>> {
-    // The client of the exporter takes what the process has chosen. It fails where that is chosen already.
+    // The client of the exporter uses the process's default provider. This fails if one is already installed.
     drop(ring::default_provider().install_default());
     let exporter = SpanExporter::builder()
         .with_http()
@@ -64,20 +64,20 @@ pub(crate) fn layer(
     Ok(layer.boxed())
 }
 
-/// Whether traces are made.
+/// Whether tracing is on.
 pub(crate) fn are_on() -> bool {
     PROVIDER.get().is_some()
 }
 
-/// Sends what is not sent yet, for a few seconds at most.
+/// Sends the remaining spans, for a few seconds at most.
 pub(crate) fn flush() {
     if let Some(provider) = PROVIDER.get() {
-        // A failure is in the log.
+        // A failure is logged.
         drop(provider.shutdown());
     }
 }
 
-/// Makes a span of the request, in the trace that the client names.
+/// Makes a span for the request, in the trace that the client names.
 pub(crate) async fn trace(request: Request, next: Next) -> Response {
     let method = known(request.method());
     let route = request.extensions().get::<MatchedPath>();
@@ -113,7 +113,7 @@ pub(crate) async fn trace(request: Request, next: Next) -> Response {
     response
 }
 
-/// A method that a client has made up may be as long as a head, and would be another name of a span each time.
+/// A method invented by a client may be as long as the whole head, and each one would be another span name.
 fn known(method: &Method) -> &'static str {
     match *method {
         Method::DELETE => "DELETE",
@@ -155,7 +155,7 @@ impl Extractor for Fields<'_> {
     }
 }
 
-/// A value that is written as that of `traceparent`.
+/// The value in the format of `traceparent`.
 struct Traceparent<'a>(&'a HeaderValue);
 
 impl Extractor for Traceparent<'_> {

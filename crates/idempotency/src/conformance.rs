@@ -185,7 +185,7 @@ async fn inspect(store: &Arc<dyn Store>, id: &RecordId) -> Option<Record> {
     store.inspect(id).await.expect("an inspection")
 }
 
-/// A page of records, all of which can be read.
+/// A page of records, none of them unreadable.
 async fn list(store: &Arc<dyn Store>, after: Option<&RecordId>, limit: usize) -> Vec<Record> {
     let mut request = ListRequest::new(limit);
     request.after = after.copied();

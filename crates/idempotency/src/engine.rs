@@ -306,7 +306,7 @@ impl Idempotency {
                     (hold, claimed) = Box::pin(claiming).await?;
                 }
                 AfterClaim::ClaimInForm(_) => return Err(Rejection::InProgress),
-                // A claim that leaves nothing behind takes nothing over either.
+                // A claim without a record takes nothing over either.
                 AfterClaim::InspectLost if hold.ttl.is_zero() => {
                     return Err(Rejection::OutcomeUnknown);
                 }

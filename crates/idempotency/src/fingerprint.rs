@@ -1,4 +1,4 @@
-//! What tells a retry from another request: [`Fingerprint`], and functions for the option
+//! Distinguishes a retry from a different request: [`Fingerprint`], and functions for the option
 //! [`fingerprint`](crate::Options::fingerprint).
 
 mod forms;
@@ -25,7 +25,7 @@ pub use ready::check_paths;
 pub use ready::ignore_body;
 pub use ready::json_without;
 
-/// A digest of a request, by which the engine tells a retry from another request under the same key.
+/// A digest of a request, by which the engine distinguishes a retry from a different request with the same key.
 ///
 /// ```
 /// use idempotency::Fingerprint;

@@ -323,7 +323,7 @@ impl HttpConfig {
         self
     }
 
-    /// Leaves this field out of stored responses, and so of replays, in addition to those that are left out by default.
+    /// Leaves this field out of stored responses, and so of replays, in addition to the default ones.
     ///
     /// By default these are left out: fields of the connection; fields that prove or grant an identity, such as
     /// `Set-Cookie` and those of [`with_credential_header`](Self::with_credential_header), and all with `api-key`,

@@ -56,7 +56,7 @@ pub struct KeyRequest<'a> {
     head: &'a Parts,
     body: Option<&'a Bytes>,
     places: RefCell<Places>,
-    /// Whether the function has asked for the body before it was read.
+    /// Whether the function has requested the body before it was read.
     lacked_body: Cell<bool>,
 }
 

@@ -73,7 +73,7 @@ pub(crate) fn replay_value(json: &[u8]) -> Bytes {
     bytes.into()
 }
 
-/// What stands in the place of a response that was erased.
+/// What is stored in place of an erased response.
 pub(crate) fn erased() -> Bytes {
     start(ERASED, 0).into()
 }

@@ -128,7 +128,7 @@ impl Idempotency {
     /// }
     ///
     /// async fn charge(key: String, order: u32) -> Result<String, std::io::Error> {
-    ///     // A call to the payment provider stands here.
+    ///     // This is where the payment provider would be called.
     ///     Ok(format!("order {order}, charged under {key}"))
     /// }
     /// ```

@@ -193,7 +193,7 @@ pub trait Store: Any + fmt::Debug + Send + Sync {
         }
     }
 
-    /// Takes the key for the token of the request's hold, or returns who has it.
+    /// Takes the key for the token of the request's hold, or returns its state.
     async fn claim(&self, request: ClaimRequest<'_>) -> Result<Claim, StoreError>;
 
     /// Undoes the claim that this token made, or may yet make.
@@ -282,7 +282,7 @@ pub const SPENT_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 /// concurrently.
 pub const MAX_SPENT_TOKENS: usize = 8;
 
-/// Refuses bytes that exceed the store's limit, of which it could store only a part.
+/// Refuses bytes that exceed the store's limit: it could store only a part of them.
 #[cfg(any(
     feature = "firestore",
     feature = "postgres",

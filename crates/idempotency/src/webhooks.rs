@@ -25,7 +25,7 @@
 //!
 //! In each of them a delivery without an id is refused with 400, only responses of status 2xx are stored
 //! ([`Keep::Success`]), and the fields of a signature, which differ on each attempt, do not count. A handler's other options and a
-//! layer's go on top: `#[idempotent(options = webhooks::STRIPE, ttl_seconds = 86400)]`, or
+//! layer's are added: `#[idempotent(options = webhooks::STRIPE, ttl_seconds = 86400)]`, or
 //! `webhooks::STRIPE.ttl(Duration::from_secs(86_400))`. For other senders write a [`KeyFn`](crate::KeyFn).
 //!
 //! # Verify the signature first

@@ -95,7 +95,7 @@ async fn a_retry_gets_what_the_function_makes_of_the_value_and_the_present_state
         .with_state(tokens.clone())
         .layer(engine.extension());
     let first = send(&app, "POST", "/tokens", "k", "{}").await;
-    first.assert_fresh("201 Created");
+    first.assert_fresh(201);
     assert_eq!(first.text(), SECRET);
     assert_eq!(first.header("x-token"), Some(SECRET));
     assert_eq!(tokens.counts(), (1, 0));
@@ -134,7 +134,7 @@ async fn a_value_is_sealed_if_there_is_a_secret() {
         .with_state(Tokens::named("ann"))
         .layer(engine.extension());
     let first = send(&app, "POST", "/tokens", "k", "{}").await;
-    first.assert_fresh("201 Created");
+    first.assert_fresh(201);
     let retry = send(&app, "POST", "/tokens", "k", "{}").await;
     assert_eq!(retry.text(), "token 1 of ann");
     let in_store = outcomes(&Idempotency::new(store)).await.concat();
@@ -156,7 +156,7 @@ async fn a_function_gets_the_principal_that_was_verified_before() {
         });
         request.body("{}".into()).expect("a request")
     };
-    call(&app, request(None)).await.assert_fresh("201 Created");
+    call(&app, request(None)).await.assert_fresh(201);
     let retry = call(&app, request(None)).await;
     assert!(retry.is_replay());
     assert_eq!(retry.text(), "token 1 of ann for ann");
@@ -221,7 +221,7 @@ async fn without_a_key_the_value_changes_nothing() {
     for minted in 1..3 {
         let request = Request::post("/tokens").body("{}".into());
         let response = call(&app, request.expect("a request")).await;
-        response.assert_fresh("201 Created");
+        response.assert_fresh(201);
         assert_eq!(response.text(), SECRET);
         assert_eq!(tokens.counts(), (minted, 0));
     }

@@ -47,10 +47,7 @@ async fn book(service: &Service, keys: Option<&str>) {
             })),
         };
         let response = Reply::to(request).await;
-        assert_eq!(
-            (response.status.as_u16(), response.is_replay()),
-            (201, false)
-        );
+        response.assert_fresh(201);
     }
 }
 

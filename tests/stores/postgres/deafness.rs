@@ -79,15 +79,13 @@ impl<'a> Silence<'a> {
 async fn a_deaf_server_refuses_every_request_and_is_used_again_by_itself(
     #[case] way: Deaf,
     #[case] expected: [u16; 4],
-    #[values(true, false)] is_transactional: bool,
 ) {
     let Some(server) = PostgresServer::start() else {
         return;
     };
     let url = server.database().await;
     let (proxy, behind) = behind_a_proxy(&url).await;
-    let keys = if is_transactional { "same" } else { &behind };
-    let service = Service::start(&["--database", &behind, "--idempotency-store", keys]);
+    let service = Service::start(&["--database", &behind]);
     let first = Reply::to(service.booking("before")).await;
     assert_eq!(first.status, 201, "{first:?}");
 

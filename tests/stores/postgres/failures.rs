@@ -8,7 +8,7 @@ use std::sync::{
 use bytes::Bytes;
 use idempotency::{
     Idempotency, OnDuplicate, Options, PostgresStore, Run, Store,
-    store::{Claim, IfOwner, ListRequest, RecordId, Resolution, StoreErrorKind},
+    store::{Claim, IfOwner, ListRequest, RecordId, StoreErrorKind},
 };
 use sqlx::{AssertSqlSafe, Connection, PgConnection, postgres::PgPoolOptions, raw_sql};
 use tokio::task::JoinSet;
@@ -261,32 +261,4 @@ fn count(
 ) -> impl Future<Output = Result<usize, ()>> + Send + 'static + use<> {
     let runs = Arc::clone(runs);
     async move { Ok(runs.fetch_add(1, Ordering::SeqCst) + 1) }
-}
-
-// proves: oversized-response-leaves-tombstone, large-response-unprotected
-#[tokio::test]
-async fn an_outcome_above_the_limit_is_refused_and_the_hold_stays() {
-    let Some(url) = database().await else { return };
-    let store = store(&url).await;
-    let owner = new_hold();
-    claim(&store, &owner, &request()).await.expect("a claim");
-    let before = store.inspect(&owner.id).await.expect("an inspection");
-    let outcome = Bytes::from(vec![0; store.outcome_limit() + 1]);
-    let refused = store.complete(&owner, outcome.clone()).await;
-    assert_eq!(
-        refused.expect_err("too long").kind(),
-        StoreErrorKind::TooLarge
-    );
-    let resolution = Resolution::Complete {
-        outcome,
-        ttl: owner.ttl,
-    };
-    let refused = store.resolve(&owner.id, &owner.token, resolution).await;
-    assert_eq!(
-        refused.expect_err("too long").kind(),
-        StoreErrorKind::TooLarge
-    );
-    let after = store.inspect(&owner.id).await.expect("an inspection");
-    assert_eq!(after, before);
-    store.complete(&owner, Bytes::new()).await.expect("an end");
 }

@@ -6,7 +6,9 @@ use crate::service::Service;
 
 fn start(server: &RedisServer) -> Service {
     let url = server.url();
-    Service::start(&["--database", "memory:", "--idempotency-store", &url])
+    let place = ["--database", "memory:", "--idempotency-store", &url];
+    // Longer than the engine tries to store a response before it sends it.
+    Service::start(&[&place[..], &["--stop-timeout", "15"]].concat())
 }
 
 /// A retry may run again after the lease, so the shutdown must report the unfinished run.

@@ -26,7 +26,6 @@ const BOOKINGS: usize = 20;
 #[rstest]
 #[case::sqlite(Kind::Sqlite)]
 #[case::postgres(Kind::POSTGRES)]
-#[case::sqlx_0_8(Kind::SQLX_0_8)]
 #[case::tokio_postgres(Kind::TOKIO_POSTGRES)]
 #[tokio::test]
 async fn a_booking_with_a_key_is_one_commit_as_one_without(#[case] kind: Kind) {
@@ -48,8 +47,6 @@ async fn a_booking_with_a_key_is_one_commit_as_one_without(#[case] kind: Kind) {
 #[rstest]
 #[case::sqlite(Kind::Sqlite)]
 #[case::postgres(Kind::POSTGRES)]
-#[case::sqlx_0_8(Kind::SQLX_0_8)]
-#[case::tokio_postgres(Kind::TOKIO_POSTGRES)]
 #[tokio::test]
 async fn a_replay_commits_nothing(#[case] kind: Kind) {
     let Some(app) = TransactionalApp::alone(kind).await else {

@@ -47,13 +47,10 @@ async fn duplicates_may_wait_for_the_commit(#[case] kind: Kind) {
         .collect();
     service.pass();
     let first = first.await.expect("a response");
-    assert_eq!((first.status.as_u16(), first.is_replay()), (201, false));
+    first.assert_fresh(201);
     for response in join_all(waiting).await {
         let response = response.expect("a response");
-        assert_eq!(
-            (response.status.as_u16(), response.is_replay()),
-            (201, true)
-        );
+        response.assert_replay(201);
         assert_eq!(response.body, first.body);
     }
     assert_eq!(service.runs(), 1);
@@ -98,14 +95,10 @@ async fn of_two_services_one_commits(#[case] kind: Kind) {
 
     one.pass();
     let first = first.await.expect("a response");
-    assert_eq!((first.status.as_u16(), first.is_replay()), (201, false));
+    first.assert_fresh(201);
     other.pass();
     let second = second.await.expect("a response");
-    assert_eq!(
-        (second.status.as_u16(), second.is_replay()),
-        (201, true),
-        "{second:?}"
-    );
+    second.assert_replay(201);
     assert_eq!(second.body, first.body);
     assert_eq!(app.guests().await, ["Ann"]);
 }

@@ -10,7 +10,7 @@ use rstest_reuse::apply;
 use sqlx::{AssertSqlSafe, PgPool, raw_sql};
 
 use super::{
-    CREATE, Client, ClientKind, Database, Kind, Service, TransactionalApp, each_client, pool,
+    CREATE, Client, ClientKind, Database, Kind, Service, TransactionalApp, each_driver, pool,
 };
 
 /// Where the transactions are, if not in the keys' database.
@@ -116,7 +116,7 @@ async fn app() -> Option<TransactionalApp> {
 
 /// No retry would find a record in the bookings' database, and the booking would be made again.
 // proves: rows-and-key-commit-together
-#[apply(each_client)]
+#[apply(each_driver)]
 #[tokio::test]
 async fn a_transaction_in_another_database_than_its_key_is_refused(#[case] client: ClientKind) {
     for place in PLACES {
@@ -138,7 +138,7 @@ async fn a_transaction_in_another_database_than_its_key_is_refused(#[case] clien
 
 /// Under a lease the two are committed one after the other.
 // proves: lost-lease-stores-nothing, failed-completion-keeps-key
-#[apply(each_client)]
+#[apply(each_driver)]
 #[tokio::test]
 async fn a_leased_run_commits_elsewhere_and_its_response_is_stored_afterwards(
     #[case] client: ClientKind,
@@ -175,7 +175,7 @@ async fn a_leased_run_commits_elsewhere_and_its_response_is_stored_afterwards(
 
 /// A run whose key was taken meanwhile commits nothing in another database either.
 // proves: lost-lease-stores-nothing
-#[apply(each_client)]
+#[apply(each_driver)]
 #[tokio::test]
 async fn a_leased_run_that_lost_its_key_commits_nothing_elsewhere(#[case] client: ClientKind) {
     for place in PLACES {
@@ -195,7 +195,7 @@ async fn a_leased_run_that_lost_its_key_commits_nothing_elsewhere(#[case] client
 
 /// If the store has met only transactions in its own database, the first one elsewhere is rolled back, and its retry runs.
 // proves: failed-completion-keeps-key
-#[apply(each_client)]
+#[apply(each_driver)]
 #[tokio::test]
 async fn transactions_in_the_keys_database_and_elsewhere_can_be_in_one_program(
     #[case] client: ClientKind,
@@ -213,11 +213,7 @@ async fn transactions_in_the_keys_database_and_elsewhere_can_be_in_one_program(
     assert!(undone.text().contains("commit_failed"), "{undone:?}");
     assert_eq!(elsewhere.count("bookings").await, 0);
     let retry = elsewhere.send("/leased/now", "b", "Ben").await;
-    assert_eq!(
-        (retry.status.as_u16(), retry.is_replay()),
-        (201, false),
-        "{retry:?}"
-    );
+    retry.assert_fresh(201);
     // From then on the store asks.
     for key in ["c", "d"] {
         assert_eq!(beside.send("/leased/now", key, key).await.status, 201);
@@ -230,7 +226,7 @@ async fn transactions_in_the_keys_database_and_elsewhere_can_be_in_one_program(
 
 /// The store has rights of its own. Without them the transaction cannot carry the record, which is completed afterwards.
 // proves: lost-lease-stores-nothing, failed-completion-keeps-key
-#[apply(each_client)]
+#[apply(each_driver)]
 #[tokio::test]
 async fn a_leased_run_commits_by_a_role_that_may_not_write_records(#[case] client: ClientKind) {
     let Some(app) = TransactionalApp::new(Kind::Postgres(client)).await else {
@@ -263,16 +259,16 @@ async fn a_leased_run_commits_by_a_role_that_may_not_write_records(#[case] clien
             assert_eq!(first.status, 503, "{first:?}");
             first = service.send("/leased/now", &key, &key).await;
         }
-        assert_eq!((first.status.as_u16(), first.is_replay()), (201, false));
+        first.assert_fresh(201);
         let retry = service.send("/leased/now", &key, &key).await;
-        assert_eq!((retry.status.as_u16(), retry.is_replay()), (201, true));
+        retry.assert_replay(201);
     }
     assert_eq!(app.guests().await, ["Ann", "kfalse", "ktrue"]);
 }
 
 /// A prepared statement uses the tables of the search path that is set when it is executed.
 // proves: rows-and-key-commit-together
-#[apply(each_client)]
+#[apply(each_driver)]
 #[tokio::test]
 async fn a_transaction_that_changes_its_search_path_is_refused(#[case] client: ClientKind) {
     let Some(app) = TransactionalApp::new(Kind::Postgres(client)).await else {
@@ -300,7 +296,7 @@ async fn a_transaction_that_changes_its_search_path_is_refused(#[case] client: C
 
 /// A store that was opened by its own URL can still be in the same database.
 // proves: rows-and-key-commit-together
-#[apply(each_client)]
+#[apply(each_driver)]
 #[tokio::test]
 async fn a_store_with_connections_of_its_own_shares_the_transaction(#[case] client: ClientKind) {
     let Some(app) = TransactionalApp::new(Kind::Postgres(client)).await else {
@@ -309,18 +305,14 @@ async fn a_store_with_connections_of_its_own_shares_the_transaction(#[case] clie
     let store = PostgresStore::connect(&app.url).await.expect("a store");
     let service = Service::start(app.database.clone(), Arc::new(store)).await;
     let first = service.send("/book/now", "k", "Ann").await;
-    assert_eq!(
-        (first.status.as_u16(), first.is_replay()),
-        (201, false),
-        "{first:?}"
-    );
+    first.assert_fresh(201);
     assert!(service.send("/book/now", "k", "Ann").await.is_replay());
     assert_eq!(service.runs(), 1);
 }
 
 /// The tables may be replaced while the service runs, as when a database is restored.
 // proves: rows-and-key-commit-together
-#[apply(each_client)]
+#[apply(each_driver)]
 #[tokio::test]
 async fn tables_that_were_made_anew_are_the_stores_own(#[case] client: ClientKind) {
     let Some(app) = TransactionalApp::new(Kind::Postgres(client)).await else {
@@ -333,10 +325,6 @@ async fn tables_that_were_made_anew_are_the_stores_own(#[case] client: ClientKin
     let made = raw_sql(PostgresStore::SCHEMA).execute(app.admin()).await;
     made.expect("tables");
     let next = service.send("/book/now", "l", "Ben").await;
-    assert_eq!(
-        (next.status.as_u16(), next.is_replay()),
-        (201, false),
-        "{next:?}"
-    );
+    next.assert_fresh(201);
     assert!(service.send("/book/now", "l", "Ben").await.is_replay());
 }

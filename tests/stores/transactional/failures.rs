@@ -6,7 +6,7 @@ use idempotency::PostgresStore;
 use rstest_reuse::apply;
 
 use super::{
-    Client, ClientKind, Database, Kind, Service, TransactionalApp, each_client, each_database, pool,
+    Client, ClientKind, Database, Kind, Service, TransactionalApp, each_database, each_driver, pool,
 };
 use crate::{postgres, proxy::Proxy};
 
@@ -44,7 +44,7 @@ async fn a_commit_that_is_dropped_midway_is_the_response() {
         let first = service.send(path, key, guest).await;
         assert_eq!(first.status, 201, "{first:?}");
         let retry = service.send(path, key, guest).await;
-        assert_eq!((retry.status.as_u16(), retry.is_replay()), (201, true));
+        retry.assert_replay(201);
         assert_eq!(retry.body, first.body);
     }
     assert_eq!(service.runs(), 2);
@@ -53,7 +53,7 @@ async fn a_commit_that_is_dropped_midway_is_the_response() {
 
 /// The server has committed, and the connection broke before its reply arrived.
 // proves: rows-and-key-commit-together, own-claim-unrecognised, unknown-commit-applied-twice
-#[apply(each_client)]
+#[apply(each_driver)]
 #[tokio::test]
 async fn a_commit_whose_reply_is_lost_is_found_out(#[case] client: ClientKind) {
     let Some(app) = TransactionalApp::new(Kind::Postgres(client)).await else {
@@ -66,9 +66,9 @@ async fn a_commit_whose_reply_is_lost_is_found_out(#[case] client: ClientKind) {
         proxy.lose_the_reply_to(b"COMMIT");
         service.pass();
         let first = first.await.expect("a response");
-        assert_eq!((first.status.as_u16(), first.is_replay()), (201, false));
+        first.assert_fresh(201);
         let retry = service.send(path, key, guest).await;
-        assert_eq!((retry.status.as_u16(), retry.is_replay()), (201, true));
+        retry.assert_replay(201);
         assert_eq!(retry.body, first.body);
     }
     assert_eq!(app.guests().await, ["Ann", "Ben"]);
@@ -78,7 +78,7 @@ async fn a_commit_whose_reply_is_lost_is_found_out(#[case] client: ClientKind) {
 
 /// It is stored nowhere, so only this run has it.
 // proves: rows-and-key-commit-together, oversized-response-leaves-tombstone
-#[apply(each_client)]
+#[apply(each_driver)]
 #[tokio::test]
 async fn a_response_that_is_stored_nowhere_survives_a_lost_reply(#[case] client: ClientKind) {
     let Some(app) = TransactionalApp::new(Kind::Postgres(client)).await else {
@@ -103,7 +103,7 @@ async fn a_response_that_is_stored_nowhere_survives_a_lost_reply(#[case] client:
 
 /// Its commit was on its way, so the client gets the committed response, and not the handler's own.
 // proves: run-survives-outer-timeout, rows-and-key-commit-together, own-claim-unrecognised
-#[apply(each_client)]
+#[apply(each_driver)]
 #[tokio::test]
 async fn a_commit_that_is_dropped_after_it_was_sent_is_the_response(#[case] client: ClientKind) {
     let Some(app) = TransactionalApp::new(Kind::Postgres(client)).await else {
@@ -121,7 +121,7 @@ async fn a_commit_that_is_dropped_after_it_was_sent_is_the_response(#[case] clie
         let retry = service
             .send(&format!("{path}/give-up-on-a-sign"), key, guest)
             .await;
-        assert_eq!((retry.status.as_u16(), retry.is_replay()), (201, true));
+        retry.assert_replay(201);
         assert_eq!(retry.body, first.body);
     }
     assert_eq!(app.guests().await, ["Ann", "Ben"]);
@@ -129,7 +129,7 @@ async fn a_commit_that_is_dropped_after_it_was_sent_is_the_response(#[case] clie
 
 /// The server was lost before it committed, so nothing was.
 // proves: rows-and-key-commit-together, own-claim-unrecognised
-#[apply(each_client)]
+#[apply(each_driver)]
 #[tokio::test]
 async fn a_commit_that_never_arrived_is_found_out(#[case] client: ClientKind) {
     let Some(app) = TransactionalApp::new(Kind::Postgres(client)).await else {
@@ -163,7 +163,7 @@ async fn a_commit_that_never_arrived_is_found_out(#[case] client: ClientKind) {
 
 /// The server itself says that nothing of it is kept, so the handler may begin anew.
 // proves: rows-and-key-commit-together, failures-free-key
-#[apply(each_client)]
+#[apply(each_driver)]
 #[tokio::test]
 async fn a_commit_that_the_server_refuses_leaves_nothing(#[case] client: ClientKind) {
     let Some(app) = TransactionalApp::new(Kind::Postgres(client)).await else {
@@ -201,14 +201,14 @@ async fn a_commit_that_the_server_refuses_leaves_nothing(#[case] client: ClientK
         .await
         .expect("no trap");
     let retry = service.send("/book/now", "book-40001", "40001").await;
-    assert_eq!((retry.status.as_u16(), retry.is_replay()), (201, false));
+    retry.assert_fresh(201);
     assert_eq!(app.guests().await, ["40001"]);
 }
 
 /// The server has committed, and its reply never arrives because the connection has gone dark.
 // proves: rows-and-key-commit-together, deaf-store-left-quickly, own-claim-unrecognised
 // proves: dead-connection-outlives-lease
-#[apply(each_client)]
+#[apply(each_driver)]
 #[tokio::test]
 async fn a_commit_on_a_connection_that_goes_dark_is_found_out(#[case] client: ClientKind) {
     let Some(app) = TransactionalApp::new(Kind::Postgres(client)).await else {
@@ -220,7 +220,7 @@ async fn a_commit_on_a_connection_that_goes_dark_is_found_out(#[case] client: Cl
         let first = service.send(path, key, guest).await;
         assert_eq!(first.status, 201, "{first:?}");
         let retry = service.send(path, key, guest).await;
-        assert_eq!((retry.status.as_u16(), retry.is_replay()), (201, true));
+        retry.assert_replay(201);
         assert_eq!(retry.body, first.body);
     }
     assert_eq!(app.guests().await, ["Ann", "Ben"]);
@@ -230,7 +230,7 @@ async fn a_commit_on_a_connection_that_goes_dark_is_found_out(#[case] client: Cl
 
 /// Without a record the outcome is unknown, and the connection is not used again.
 // proves: rows-and-key-commit-together, deaf-store-left-quickly, dead-connection-outlives-lease
-#[apply(each_client)]
+#[apply(each_driver)]
 #[tokio::test]
 async fn a_commit_without_a_key_on_a_connection_that_goes_dark_is_unknown(
     #[case] client: ClientKind,
@@ -253,7 +253,7 @@ async fn a_commit_without_a_key_on_a_connection_that_goes_dark_is_unknown(
 
 /// A commit that was only partly sent is rolled back, and the client learns it while the connection is still dark.
 // proves: rows-and-key-commit-together, deaf-store-left-quickly, dead-connection-outlives-lease
-#[apply(each_client)]
+#[apply(each_driver)]
 #[tokio::test]
 async fn a_commit_whose_record_does_not_come_through_is_not_done(#[case] client: ClientKind) {
     let Some(app) = TransactionalApp::new(Kind::Postgres(client)).await else {

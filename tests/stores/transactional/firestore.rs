@@ -45,7 +45,7 @@ async fn a_booking_with_a_key_is_a_read_and_a_commit_and_a_replay_is_a_read() {
     tap.calls();
     for (key, guest) in [("k", "Ann"), ("k2", "Ben")] {
         let first = service.send("/book/now", key, guest).await;
-        assert_eq!((first.status.as_u16(), first.is_replay()), (201, false));
+        first.assert_fresh(201);
         assert_eq!(tap.calls(), 2, "a first run");
         for _ in 0..2 {
             assert!(service.send("/book/now", key, guest).await.is_replay());
@@ -88,7 +88,7 @@ async fn a_commit_whose_reply_is_lost_is_found_out() {
         let first = first.await.expect("a response");
         assert_eq!(first.status, 201, "{first:?}");
         let retry = service.send(path, key, guest).await;
-        assert_eq!((retry.status.as_u16(), retry.is_replay()), (201, true));
+        retry.assert_replay(201);
         assert_eq!(retry.body, first.body);
     }
     assert_eq!(app.guests().await, booked);
@@ -127,11 +127,7 @@ async fn a_commit_that_arrives_late_does_nothing() {
         service.arrived().await;
         service.pass();
         let retry = retry.await.expect("a response");
-        assert_eq!(
-            (retry.status.as_u16(), retry.is_replay()),
-            (201, false),
-            "{retry:?}"
-        );
+        retry.assert_fresh(201);
         booked.push(guest);
         assert_eq!(app.guests().await, booked);
         assert_eq!(*service.probe.attempts.lock(), vec![1; 2 * booked.len()]);
@@ -161,11 +157,7 @@ async fn a_commit_on_a_dark_connection_is_found_out_over_a_new_one() {
 
     proxy.silence();
     let retry = service.send("/book/now", "k", "Ann").await;
-    assert_eq!(
-        (retry.status.as_u16(), retry.is_replay()),
-        (201, false),
-        "{retry:?}"
-    );
+    retry.assert_fresh(201);
     assert_eq!(app.guests().await, ["Ann"]);
 }
 
@@ -184,11 +176,7 @@ async fn a_booking_takes_the_place_of_a_withdrawn_claim() {
         let withdrawn = withdraw_a_claim(elsewhere, key).await;
         tap.calls();
         let first = service.send("/book/now", key, guest).await;
-        assert_eq!(
-            (first.status.as_u16(), first.is_replay()),
-            (201, false),
-            "{first:?}"
-        );
+        first.assert_fresh(201);
         assert_eq!(tap.calls(), 2, "a first run");
         let record = service.record(key).await.expect("a record");
         assert_ne!(record.token, withdrawn.token);
@@ -242,11 +230,7 @@ async fn a_renewal_that_comes_between_does_not_fail_the_commit() {
     assert_eq!(renewed.ok(), Some(IfOwner::Done(())));
     service.pass();
     let first = first.await.expect("a response");
-    assert_eq!(
-        (first.status.as_u16(), first.is_replay()),
-        (201, false),
-        "{first:?}"
-    );
+    first.assert_fresh(201);
     let kept = service.record("k").await.expect("a record");
     assert!(matches!(kept.phase, Phase::Completed { .. }), "{kept:?}");
     assert_eq!(app.guests().await, ["Ann"]);
@@ -273,17 +257,10 @@ async fn a_key_whose_ttl_has_expired_books_again() {
     other.arrived().await;
     one.pass();
     let again = again.await.expect("a response");
-    assert_eq!(
-        (again.status.as_u16(), again.is_replay()),
-        (201, false),
-        "{again:?}"
-    );
+    again.assert_fresh(201);
     other.pass();
     let elsewhere = elsewhere.await.expect("a response");
-    assert_eq!(
-        (elsewhere.status.as_u16(), elsewhere.is_replay()),
-        (201, true)
-    );
+    elsewhere.assert_replay(201);
     assert_eq!(documents(&app).all().await.len(), 1);
     assert_eq!(app.guests().await, ["Ann"]);
 }

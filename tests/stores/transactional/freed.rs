@@ -32,26 +32,14 @@ async fn of_a_late_commit_and_a_retry_of_a_freed_key_one_takes_effect(#[case] ki
             let retry = book(&other).await;
             slow.pass();
             let late = late.await.expect("a response");
-            assert_eq!(
-                (late.status.as_u16(), late.is_replay()),
-                (201, true),
-                "{late:?}"
-            );
+            late.assert_replay(201);
             assert_eq!(late.body, retry.body);
         } else {
             slow.pass();
             let late = late.await.expect("a response");
-            assert_eq!(
-                (late.status.as_u16(), late.is_replay()),
-                (201, false),
-                "{late:?}"
-            );
+            late.assert_fresh(201);
             let retry = other.send("/book/stop", "k", "Ann").await;
-            assert_eq!(
-                (retry.status.as_u16(), retry.is_replay()),
-                (201, true),
-                "{retry:?}"
-            );
+            retry.assert_replay(201);
         }
         assert_eq!(app.guests().await, ["Ann"]);
     }
@@ -114,11 +102,7 @@ async fn a_leased_run_whose_record_was_forgotten_commits_nothing(#[case] kind: K
     assert!(service.record("k").await.is_none());
     service.pass();
     let retry = service.send("/leased/stop", "k", "Ann").await;
-    assert_eq!(
-        (retry.status.as_u16(), retry.is_replay()),
-        (201, false),
-        "{retry:?}"
-    );
+    retry.assert_fresh(201);
     assert_eq!(app.guests().await, ["Ann"]);
 }
 
@@ -126,11 +110,7 @@ async fn a_leased_run_whose_record_was_forgotten_commits_nothing(#[case] kind: K
 async fn book(service: &Service) -> Reply {
     service.pass();
     let booked = service.send("/book/stop", "k", "Ann").await;
-    assert_eq!(
-        (booked.status.as_u16(), booked.is_replay()),
-        (201, false),
-        "{booked:?}"
-    );
+    booked.assert_fresh(201);
     booked
 }
 

@@ -33,7 +33,7 @@ async fn a_booking_leaves_its_times_its_route_and_its_label(kind: Kind) {
             withdrawn.expect("a withdrawal");
         }
         let first = service.send(path, key, key).await;
-        assert_eq!((first.status.as_u16(), first.is_replay()), (201, false));
+        first.assert_fresh(201);
         let record = service.record(key).await.expect("a record");
         assert!(
             matches!(record.phase, Phase::Completed { .. }),

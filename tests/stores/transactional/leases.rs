@@ -89,13 +89,9 @@ async fn a_store_elsewhere_is_read_before_the_commit_and_written_after_it(#[case
     for what in ["now", "hide", "panic"] {
         let path = &format!("/leased/{what}");
         let first = service.send(path, what, what).await;
-        assert_eq!(
-            (first.status.as_u16(), first.is_replay()),
-            (201, false),
-            "{first:?}"
-        );
+        first.assert_fresh(201);
         let replay = service.send(path, what, what).await;
-        assert_eq!((replay.status.as_u16(), replay.is_replay()), (201, true));
+        replay.assert_replay(201);
         assert_eq!(replay.body, first.body);
     }
     assert_eq!(app.guests().await.len(), 3);
@@ -157,11 +153,7 @@ async fn a_transaction_takes_over_what_a_leased_run_has_left(#[case] kind: Kind)
     while response.status == 409 {
         response = service.send("/book/now", "k", "Ann").await;
     }
-    assert_eq!(
-        (response.status.as_u16(), response.is_replay()),
-        (201, false),
-        "{response:?}"
-    );
+    response.assert_fresh(201);
     assert_eq!(*service.probe.attempts.lock(), [2]);
     assert!(service.send("/book/now", "k", "Ann").await.is_replay());
     assert_eq!(app.guests().await, ["Ann"]);

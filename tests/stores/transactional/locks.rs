@@ -7,7 +7,7 @@ use idempotency::{PostgresStore, store::RecordId};
 use rstest_reuse::apply;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, postgres::PgPoolOptions, raw_sql};
 
-use super::{Client, ClientKind, Database, Kind, Service, TransactionalApp, each_client};
+use super::{Client, ClientKind, Database, Kind, Service, TransactionalApp, each_driver};
 use crate::{postgres::until, within_a_minute};
 
 const MAX_CONNECTIONS: u32 = 5;
@@ -110,7 +110,7 @@ async fn the_applications_own_transactions_wait_as_it_says_itself() {
 /// The server is still committing when the client's timeout ends, and does commit. The client learns that, not that
 /// another run has the key.
 // proves: rows-and-key-commit-together, own-claim-unrecognised, one-key-takes-pool
-#[apply(each_client)]
+#[apply(each_driver)]
 #[tokio::test]
 async fn a_commit_that_takes_long_is_waited_for(#[case] client: ClientKind) {
     let Some(app) = TransactionalApp::new(Kind::Postgres(client)).await else {
@@ -141,7 +141,7 @@ async fn a_commit_that_takes_long_is_waited_for(#[case] client: ClientKind) {
     let first = first.await.expect("a response");
     assert_eq!(first.status, 201, "{first:?}");
     let retry = service.send("/book/now", "k", "Ann").await;
-    assert_eq!((retry.status.as_u16(), retry.is_replay()), (201, true));
+    retry.assert_replay(201);
     assert_eq!(app.guests().await, ["Ann"]);
     assert_eq!(service.runs(), 1);
 }

@@ -120,17 +120,9 @@ async fn a_transaction_around_a_nested_one_is_committed(#[case] client: ClientKi
     };
     let service = app.service().await;
     let first = service.send("/book/around-nested", "k", "Ann").await;
-    assert_eq!(
-        (first.status.as_u16(), first.is_replay()),
-        (201, false),
-        "{first:?}"
-    );
+    first.assert_fresh(201);
     let retry = service.send("/book/around-nested", "k", "Ann").await;
-    assert_eq!(
-        (retry.status.as_u16(), retry.is_replay()),
-        (201, true),
-        "{retry:?}"
-    );
+    retry.assert_replay(201);
     let alone = service
         .send_without_a_key("/book/empty", "without a key")
         .await;
@@ -183,17 +175,9 @@ async fn a_transaction_that_has_written_nothing_is_committed_with_its_key(
     let service = app.service().await;
     for (path, key) in [("/book/empty", "k"), ("/leased/empty", "l")] {
         let first = service.send(path, key, "Ann").await;
-        assert_eq!(
-            (first.status.as_u16(), first.is_replay()),
-            (201, false),
-            "{first:?}"
-        );
+        first.assert_fresh(201);
         let retry = service.send(path, key, "Ann").await;
-        assert_eq!(
-            (retry.status.as_u16(), retry.is_replay()),
-            (201, true),
-            "{retry:?}"
-        );
+        retry.assert_replay(201);
     }
 }
 
@@ -219,17 +203,9 @@ async fn a_transaction_takes_the_place_of_a_spent_token(#[case] client: ClientKi
     let withdrawn = store.withdraw(&hold, &asked).await;
     withdrawn.expect("a withdrawal");
     let first = service.send("/book/now", "k", "Ann").await;
-    assert_eq!(
-        (first.status.as_u16(), first.is_replay()),
-        (201, false),
-        "{first:?}"
-    );
+    first.assert_fresh(201);
     let retry = service.send("/book/now", "k", "Ann").await;
-    assert_eq!(
-        (retry.status.as_u16(), retry.is_replay()),
-        (201, true),
-        "{retry:?}"
-    );
+    retry.assert_replay(201);
     assert_eq!(app.guests().await, ["Ann"]);
 }
 

@@ -51,17 +51,9 @@ async fn a_booking_through_a_pooler_is_committed_once_and_replayed(
         bookings.spawn(async move {
             let name = format!("{number:02}");
             let first = service.send(path, &name, &name).await;
-            assert_eq!(
-                (first.status.as_u16(), first.is_replay()),
-                (201, false),
-                "{first:?}"
-            );
+            first.assert_fresh(201);
             let again = service.send(path, &name, &name).await;
-            assert_eq!(
-                (again.status.as_u16(), again.is_replay()),
-                (201, true),
-                "{again:?}"
-            );
+            again.assert_replay(201);
             assert_eq!(again.body, first.body);
         });
     }

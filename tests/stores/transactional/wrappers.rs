@@ -67,17 +67,9 @@ async fn a_booking_behind_wrappers_is_committed_once_and_replayed(#[case] kind: 
         for path in ["/book/now", "/leased/now"] {
             let key = &path[1..5];
             let first = service.send(path, key, key).await;
-            assert_eq!(
-                (first.status.as_u16(), first.is_replay()),
-                (201, false),
-                "{first:?}"
-            );
+            first.assert_fresh(201);
             let again = service.send(path, key, key).await;
-            assert_eq!(
-                (again.status.as_u16(), again.is_replay()),
-                (201, true),
-                "{again:?}"
-            );
+            again.assert_replay(201);
             assert_eq!(again.body, first.body);
 
             let seen = service.record(key).await.expect("a record");
@@ -144,17 +136,9 @@ async fn a_booking_beside_a_wrapped_store_elsewhere_is_replayed(#[case] kind: Ki
             let store = wrapping.around(store);
             let service = Service::start(app.database.clone(), store).await;
             let first = service.send("/leased/now", "k", "Ann").await;
-            assert_eq!(
-                (first.status.as_u16(), first.is_replay()),
-                (201, false),
-                "{first:?}"
-            );
+            first.assert_fresh(201);
             let again = service.send("/leased/now", "k", "Ann").await;
-            assert_eq!(
-                (again.status.as_u16(), again.is_replay()),
-                (201, true),
-                "{again:?}"
-            );
+            again.assert_replay(201);
             assert_eq!(again.body, first.body);
             app.remove("Ann").await;
         }
@@ -187,7 +171,7 @@ async fn a_commit_that_is_given_up_is_found_out_behind_wrappers(#[case] kind: Ki
             assert_eq!(is_booked, is_responded, "{wrapping:?}: {first:?}");
             if is_booked {
                 let again = service.send(path, key, key).await;
-                assert_eq!((again.status.as_u16(), again.is_replay()), (201, true));
+                again.assert_replay(201);
             }
         }
     }
@@ -231,7 +215,7 @@ async fn a_lost_run_behind_wrappers_is_taken_over_and_resolved(#[case] kind: Kin
         while second.status == 409 {
             second = service.send("/leased/now", "k", "Ann").await;
         }
-        assert_eq!((second.status.as_u16(), second.is_replay()), (201, false));
+        second.assert_fresh(201);
         assert_eq!(*service.probe.attempts.lock(), [1, 2], "{wrapping:?}");
         assert_eq!(app.guests().await, ["Ann"]);
 
@@ -257,10 +241,6 @@ async fn a_lost_run_behind_wrappers_is_taken_over_and_resolved(#[case] kind: Kin
         let replaced = service.idempotency.resolve(&seen, replace).await;
         assert_eq!(replaced.ok(), Some(IfOwner::Done(())));
         let again = service.send("/leased/stop", "late", "Bob").await;
-        assert_eq!(
-            (again.status.as_u16(), again.is_replay()),
-            (201, true),
-            "{again:?}"
-        );
+        again.assert_replay(201);
     }
 }

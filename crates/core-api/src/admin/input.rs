@@ -1,4 +1,4 @@
-//! What requests to `/admin/keys` may say.
+//! The input of requests to `/admin/keys`.
 
 use std::time::Duration;
 
@@ -16,10 +16,10 @@ use crate::{
     tokens::Subject,
 };
 
-/// The id in the path. Text that is not an id is refused as that of an unknown key.
+/// The id in the path. Text that is not an id gets the response for an unknown key.
 pub(crate) struct KeyPath(pub(crate) KeyId);
 
-/// Which keys are listed.
+/// Which keys to list.
 pub(crate) struct Listing {
     pub(crate) filter: Filter,
     pub(crate) label: Option<Box<str>>,
@@ -27,7 +27,7 @@ pub(crate) struct Listing {
     pub(crate) subject: Option<Subject>,
     pub(crate) limit: usize,
     pub(crate) after: Option<RecordId>,
-    /// What the request said, for the link to the next page.
+    /// The request's query, for the link to the next page.
     pub(crate) query: RawListing,
 }
 
@@ -81,7 +81,7 @@ struct RawShow {
     body: Option<bool>,
 }
 
-/// The response that a key is given.
+/// The response to store for a key.
 pub(crate) struct ResolveBody(pub(crate) Prepared);
 
 #[derive(Deserialize)]
@@ -95,7 +95,7 @@ struct RawResolve {
     ttl_seconds: Option<u32>,
 }
 
-/// How long a response is kept, unless the request says so.
+/// How long a response is stored by default.
 const TTL_SECONDS: u32 = 24 * 3600;
 
 impl RawListing {

@@ -1,4 +1,4 @@
-//! One page of a list, which ends in time.
+//! One page of a list, within a time limit.
 
 use idempotency::{Idempotency, StoreError, store::Listed};
 use tokio::time::{Instant, timeout_at};
@@ -9,25 +9,25 @@ use crate::{
     keys::{Filter, KeyId, Position, View},
 };
 
-/// What a page has, and where the next one begins.
+/// The keys of a page, and where the next page begins.
 pub(crate) struct Page {
     pub(crate) views: Vec<View>,
-    /// The last key that was looked at, unless the list is at its end.
+    /// The last key that was read, unless the list is at its end.
     pub(crate) next: Option<KeyId>,
 }
 
-/// What a page may have.
+/// The limits of a page.
 pub(super) struct Wanted {
     pub(super) limit: usize,
-    /// Whether it has records that cannot be read.
+    /// Whether it includes unreadable records.
     pub(super) unreadable: bool,
-    /// When it ends, with what was found by then.
+    /// When it ends, with what has been found so far.
     pub(super) until: Instant,
 }
 
-/// Where the pieces of a list come from.
+/// The source of a list's pieces.
 pub(super) trait Pieces: Sync {
-    /// The next keys, none of them only at the end. The position moves on although this is dropped.
+    /// The next keys; an empty result means the end. The position advances even if the future is dropped.
     fn next(
         &self,
         position: &mut Position,
@@ -49,7 +49,7 @@ impl Pieces for Filtered<'_> {
     }
 }
 
-/// Reads pieces of a list, of which only the last one is empty. Fails if the time is up before the first one.
+/// Reads pieces of a list until one is empty. Fails if the time is up before the first piece.
 pub(super) async fn page(
     start: Position,
     wanted: &Wanted,

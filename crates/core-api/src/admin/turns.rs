@@ -1,4 +1,4 @@
-//! How many keys and lists are read and sent at once: each list reads some tens of megabytes.
+//! Limits how many keys and lists are read and sent concurrently: each list reads some tens of megabytes.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 
 use crate::{caller::Caller, reads};
 
-/// Operators have turns of their own, so that no other caller keeps them from looking.
+/// Operators have turns of their own, so that other callers cannot delay them.
 #[derive(Clone)]
 pub(crate) struct Turns {
     operators: Arc<Semaphore>,

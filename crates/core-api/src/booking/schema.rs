@@ -1,4 +1,4 @@
-//! What the members of a booking look like, as schemas of OpenAPI. `bookings::validation` enforces it.
+//! The OpenAPI schemas of a booking's members. `bookings::validation` enforces the same rules.
 
 use utoipa::{
     PartialSchema, ToSchema,
@@ -7,7 +7,7 @@ use utoipa::{
 
 use super::MAX_CHARACTERS;
 
-/// A name or an id: no control characters, and something that is not white space.
+/// A name or an id: no control characters, and not only white space.
 pub(super) struct Text;
 
 /// A time of day, in hours and minutes.

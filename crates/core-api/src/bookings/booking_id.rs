@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::error::ApiError;
 
-/// The id in the path. Text that is not an id is refused as the id of an unknown booking.
+/// The id in the path. Text that is not an id gets the response for an unknown booking.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BookingId(pub(crate) Uuid);
 

@@ -1,4 +1,4 @@
-//! What a key has made, for its owner: a client that got 422 has lost what it sent first.
+//! The first response of a key, for its owner: a client that got 422 no longer knows what it sent first.
 
 use std::time::{Duration, SystemTime};
 
@@ -23,24 +23,24 @@ use crate::{
     keys::{find_named, key_in},
 };
 
-/// What the first request with a key got.
+/// The response to the first request with a key.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct MadeByKey {
     /// The status of the response.
     #[schema(minimum = 200, maximum = 599)]
     status: u16,
-    /// The path of what was made.
+    /// The path of what the request made.
     #[schema(required = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     location: Option<String>,
-    /// The body of the response: what its JSON says, or its text.
+    /// The body of the response: its JSON, or its text.
     #[schema(value_type = Object)]
     body: Value,
     /// When the response was stored.
     #[schema(required = false, format = DateTime)]
     #[serde(skip_serializing_if = "Option::is_none")]
     completed_at: Option<String>,
-    /// Until when a retry gets it.
+    /// How long a retry receives it.
     #[schema(format = DateTime)]
     expires_at: String,
 }
@@ -53,9 +53,9 @@ pub(crate) const PATH: &str = "/bookings/by-key";
 
 /// Shows what a key has made.
 ///
-/// A key that was used for another request is refused with 422. This says what its first request got: send the key in the field
-/// `Idempotency-Key`, with a token of the same subject. A key of another subject is 404, as one for which nothing is stored. Such a key may be one
-/// whose request is still under way, so a 404 does not say that nothing will be made. Nothing is run.
+/// A key that was used for another request is refused with 422. This operation shows the response to its first request: send the key in the
+/// field `Idempotency-Key`, with a token of the same subject. A key of another subject gets 404, like a key for which nothing is stored. The
+/// request of such a key may still be under way, so a 404 does not mean that it will have no effect. This operation runs nothing.
 #[utoipa::path(
     get,
     path = "/bookings/by-key",
@@ -65,7 +65,7 @@ pub(crate) const PATH: &str = "/bookings/by-key";
         status = OK,
         description = "The response to the first request with the key.",
         body = MadeByKey,
-        headers(("Location" = String, description = "The path of what was made, if anything was.")),
+        headers(("Location" = String, description = "The path of what the request made, if anything.")),
     )),
 )]
 pub(crate) async fn show_by_key(

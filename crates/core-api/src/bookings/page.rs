@@ -10,11 +10,11 @@ use uuid::Uuid;
 
 use crate::error::ApiError;
 
-/// Up to `limit` bookings, those older than `after` only.
+/// Up to `limit` bookings, only those older than `after`.
 #[derive(Debug, PartialEq, Eq, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct Page {
-    /// How many bookings the page has at most.
+    /// The greatest number of bookings on the page.
     #[param(minimum = 1, maximum = 1000, default = 100, required = false)]
     pub(crate) limit: u16,
     /// The id of the booking after which the page begins: the last one of the page before.

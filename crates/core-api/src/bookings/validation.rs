@@ -1,4 +1,4 @@
-//! The rules of a booking. Each says what to write, and does not repeat what the client sent.
+//! The rules of a booking. Each error says what to send, and does not repeat what the client sent.
 
 use chrono::{NaiveDate, NaiveTime};
 
@@ -9,7 +9,7 @@ use crate::{
 
 impl FromFields for NewBooking {
     fn from_fields(fields: &mut Fields) -> Option<Self> {
-        // All are read before the first wrong one ends this, so that one response lists everything that is wrong.
+        // All are read before the first error is returned, so that one response lists everything that is wrong.
         let service_id = fields.required("service_id", text);
         let customer_name = fields.required("customer_name", text);
         let date = fields.required("date", date);
@@ -30,7 +30,7 @@ impl FromFields for Change {
             for field in FIELDS {
                 fields.refuse(
                     field,
-                    "is missing, as are all others: send at least one of them",
+                    "is missing, like all others: send at least one of them",
                 );
             }
         }
@@ -46,7 +46,7 @@ impl FromFields for Change {
 
 fn text(text: &str) -> Result<String, &'static str> {
     if text.trim().is_empty() || text.chars().count() > MAX_CHARACTERS {
-        return Err("must have 1 to 200 characters, and not only white space");
+        return Err("must have 1 to 200 characters and must not be only white space");
     }
     if text.chars().any(char::is_control) {
         return Err("must not have control characters, such as line breaks");
@@ -55,7 +55,7 @@ fn text(text: &str) -> Result<String, &'static str> {
 }
 
 fn date(text: &str) -> Result<NaiveDate, &'static str> {
-    // The parser alone would take 2026-1-5, +2026-01-05 and surrounding white space.
+    // The parser alone would accept 2026-1-5, +2026-01-05 and surrounding white space.
     shaped(text, b"dddd-dd-dd")
         .then(|| NaiveDate::parse_from_str(text, "%Y-%m-%d").ok())
         .flatten()

@@ -1,4 +1,4 @@
-//! Whether the service can listen on its address, or runs there already.
+//! Whether the service can listen on its address, or is already running there.
 
 use std::{
     io::{self, Read, Write},
@@ -8,21 +8,21 @@ use std::{
 
 use idempotency::{log_text::Causes, store::Verification};
 
-/// Who has the address.
+/// What uses the address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Address {
-    /// Nobody, or no service that said it was ready.
+    /// Nothing, or no service that reported that it is ready.
     IsNotReady,
     /// A service that can write.
     IsReady,
 }
 
-/// How long a running service may take to respond: more than its own store does.
+/// How long a running service may take to respond: longer than the time limit of its own store.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 const CHECK: &str = "address";
 
-/// Adds whether the address is free, or what the service there says.
+/// Adds whether the address is free, or the state of the service there.
 pub(super) async fn check(address: SocketAddr, found: &mut Verification) -> Address {
     let asked = tokio::task::spawn_blocking(move || match TcpListener::bind(address) {
         Ok(_) => Ok(None),
@@ -35,21 +35,21 @@ pub(super) async fn check(address: SocketAddr, found: &mut Verification) -> Addr
         Ok(Err(error)) => found.problem(
             CHECK,
             format!("--listen {address}: {}", Causes(&error)),
-            "give an address of this machine, and a port above 1023",
+            "give an address of this machine and a port above 1023",
         ),
         Err(error) => found.problem(CHECK, error.to_string(), "try again"),
     }
     Address::IsNotReady
 }
 
-/// Adds what the service at the address says, which has to be there.
+/// Adds the state of the service at the address, which must be running.
 pub(super) async fn check_running(address: SocketAddr, found: &mut Verification) {
     let asked = tokio::task::spawn_blocking(move || ask(address)).await;
     let asked = asked.map_err(io::Error::other).flatten();
     add(address, &asked, found);
 }
 
-/// Adds what the service at the address responded.
+/// Adds the response of the service at the address.
 fn add(address: SocketAddr, status: &io::Result<u16>, found: &mut Verification) -> Address {
     match status {
         Ok(200) => {
@@ -58,7 +58,7 @@ fn add(address: SocketAddr, status: &io::Result<u16>, found: &mut Verification) 
         }
         Ok(401 | 403) => found.warning(
             CHECK,
-            format!("the service runs on {address}, and tells nobody without a token whether it is ready"),
+            format!("the service runs on {address}, and needs a token to say whether it is ready"),
             "ask GET /readyz with a token, or start the service without --protect-health",
         ),
         Ok(503) => found.problem(
@@ -68,13 +68,13 @@ fn add(address: SocketAddr, status: &io::Result<u16>, found: &mut Verification) 
         ),
         Ok(status) => found.problem(
             CHECK,
-            format!("another program has {address}: it responded to GET /readyz with {status}"),
+            format!("another program uses {address}: it responded to GET /readyz with {status}"),
             "give another address with --listen, or stop the other program",
         ),
         Err(error) => found.problem(
             CHECK,
             format!("no service responds on {address}: {}", Causes(error)),
-            "start the service, or give its address with --listen; stop any other program that has it",
+            "start the service, or give its address with --listen; stop any other program that uses it",
         ),
     }
     Address::IsNotReady
@@ -95,7 +95,7 @@ fn ask(mut address: SocketAddr) -> io::Result<u16> {
         stream,
         "GET /readyz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
     )?;
-    // As much as "HTTP/1.1 200", which every server sends at once.
+    // As long as "HTTP/1.1 200", which every server sends at once.
     let mut start = [0; 12];
     stream.read_exact(&mut start)?;
     let status = str::from_utf8(&start[9..]).ok();

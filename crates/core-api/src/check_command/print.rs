@@ -1,4 +1,4 @@
-//! What goes to standard output.
+//! Prints to standard output.
 
 use std::io::{Write, stdout};
 
@@ -8,7 +8,7 @@ use idempotency::{
 };
 use serde_json::json;
 
-/// Prints what was found, and returns whether nothing is a problem.
+/// Prints what was found, and returns whether there is no problem.
 pub(super) fn found(found: &Verification, is_json: bool) -> Result<bool, String> {
     let text = if is_json {
         as_json(found)
@@ -24,7 +24,7 @@ fn table(found: &Verification) -> String {
     let mut table = String::new();
     for finding in &found.findings {
         let (verdict, check) = (finding.verdict.as_str(), finding.check);
-        // A server's message may have anything in it.
+        // A server's message may contain anything.
         let text = finding.found.as_str();
         table += &format!("{verdict:<8} {check:<16} {}\n", Printable(text));
         if let Some(advice) = finding.advice {

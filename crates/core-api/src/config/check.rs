@@ -4,19 +4,19 @@ use clap::Args;
 
 use super::Config;
 
-/// What is checked: a service with these options.
+/// The service to check, by its options.
 #[derive(Clone, Debug, Args)]
 pub struct Check {
     /// The options of the service.
     #[command(flatten)]
     pub config: Config,
 
-    /// Only asks the service that runs at --listen whether it is ready, for an orchestrator that has no HTTP client; an address
-    /// where none runs is a problem.
+    /// Only asks the service at --listen whether it is ready, for an orchestrator that has no HTTP client. It is a problem if no
+    /// service runs there.
     #[arg(long)]
     pub running: bool,
 
-    /// One JSON object instead of a table.
+    /// Prints a JSON object instead of a table.
     #[arg(long)]
     pub json: bool,
 }

@@ -24,21 +24,21 @@ pub enum KeysCommand {
     Show(ShowKey),
     /// Ends runs without a response: the next request with such a key runs.
     ///
-    /// Look first whether the run took effect: if so, the next request takes effect a second time. A filter chooses among the keys
-    /// of every service that shares the store: narrow it, and read the list before. The steps of a suspended run are dropped, so
-    /// only --suspended chooses those.
+    /// First check whether the run took effect: if so, the next request takes effect a second time. A filter applies to the keys
+    /// of every service that shares the store: narrow it, and read the list first. The steps of a suspended run are dropped, so
+    /// a filter includes such keys only with --suspended.
     Release(ReleaseKeys),
     /// Ends a run with this response, which every retry receives.
     Resolve(ResolveKey),
-    /// Removes the responses of completed runs. Their keys stay taken: a retry gets 410 and does not run.
+    /// Removes the responses of completed runs. Their keys stay in use: a retry gets 410 and does not run.
     ///
-    /// A filter chooses among the keys of every service that shares the store.
+    /// A filter applies to the keys of every service that shares the store.
     Erase(EraseKeys),
     /// Follows what changes on a server or in a service that runs, until SIGINT: new keys, and keys that are completed, released, taken over, lost or erased.
     ///
-    /// The list is read again and again, so of two changes between two looks the last one is shown. At most 10000 keys are followed.
+    /// The list is read repeatedly, so of two changes between two reads only the last is shown. At most 10000 keys are followed.
     Tail(TailKeys),
-    /// Removes the records that have expired. No other key is changed.
+    /// Removes expired records. No other key is changed.
     Purge(PurgeKeys),
 }
 
@@ -50,11 +50,11 @@ pub struct KeyFilter {
     #[arg(long, group = "phase")]
     pub in_flight: bool,
 
-    /// Only keys whose run has not ended and whose lease has expired, so that its process is lost. No suspended ones.
+    /// Only keys whose run has not ended and whose lease has expired, so that its process is lost. Excludes suspended keys.
     #[arg(long, group = "phase")]
     pub stuck: bool,
 
-    /// Only keys whose run has failed after steps, with which the next attempt resumes.
+    /// Only keys whose run failed after completing steps, after which the next attempt resumes.
     #[arg(long, group = "phase")]
     pub suspended: bool,
 
@@ -62,11 +62,11 @@ pub struct KeyFilter {
     #[arg(long, group = "phase")]
     pub completed: bool,
 
-    /// Only keys that were claimed this long ago or longer: a number and s, m, h or d, such as 10m.
+    /// Only keys claimed at least this long ago: a number and s, m, h or d, such as 10m.
     #[arg(long, value_name = "AGE")]
     pub older_than: Option<Age>,
 
-    /// Only keys with this label, as a list shows it.
+    /// Only keys with this label, as shown by a list.
     #[arg(long, value_name = "LABEL", conflicts_with = "of_subject")]
     pub label: Option<String>,
 
@@ -90,11 +90,11 @@ pub struct ListKeys {
     #[command(flatten)]
     pub filter: KeyFilter,
 
-    /// How many keys at most.
+    /// The greatest number of keys to list.
     #[arg(long, value_name = "NUMBER", default_value_t = 100)]
     pub limit: usize,
 
-    /// One JSON object a line.
+    /// Prints one JSON object per line.
     #[arg(long)]
     pub json: bool,
 }
@@ -110,11 +110,11 @@ pub struct TailKeys {
     #[command(flatten)]
     pub filter: KeyFilter,
 
-    /// How many seconds pass between two looks.
+    /// The seconds between two reads.
     #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub every: u32,
 
-    /// One JSON object a line.
+    /// Prints one JSON object per line.
     #[arg(long)]
     pub json: bool,
 }
@@ -127,19 +127,19 @@ pub struct ShowKey {
     #[command(flatten)]
     pub store: KeyStore,
 
-    /// Its id: 16 to 64 hexadecimal digits, as a list or a log line has them.
+    /// Its id: 16 to 64 hexadecimal digits, as in a list or a log line.
     #[arg(value_name = "ID", group = "named", value_parser = Secretive::<KeyId>::new())]
     pub id: Option<KeyId>,
 
-    /// Whose key it is; without it, that of a caller who was not asked.
+    /// The subject whose key it is; without it, the key of a caller without a token.
     #[arg(long, value_name = "SUBJECT", conflicts_with = "id")]
     pub subject: Option<Subject>,
 
-    /// The key was sent with an operator's token, whose keys are apart from the others of its subject.
+    /// The key was sent with an operator's token. Those keys are separate from the subject's other keys.
     #[arg(long, requires = "subject")]
     pub operator: bool,
 
-    /// The key, as the client sent it; - reads it from standard input, so that it does not stand in the history of the shell.
+    /// The key, as the client sent it; - reads it from standard input, so that it does not appear in the shell's history.
     #[arg(long, value_name = "KEY", group = "named")]
     pub key: Option<KeyText>,
 
@@ -147,11 +147,11 @@ pub struct ShowKey {
     #[arg(long, group = "named")]
     pub key_stdin: bool,
 
-    /// Prints the body of the stored response, too. It belongs to its caller.
+    /// Also prints the body of the stored response. It belongs to its caller.
     #[arg(long)]
     pub body: bool,
 
-    /// As a JSON object, on one line.
+    /// Prints a JSON object on one line.
     #[arg(long)]
     pub json: bool,
 }
@@ -159,7 +159,7 @@ pub struct ShowKey {
 /// Keys by their ids, or by a filter.
 #[derive(Clone, Debug, Args)]
 pub struct Chosen {
-    /// Ids of keys; - reads them from standard input, one a line, or the lines of "list --json", which say what was seen.
+    /// Ids of keys; - reads them from standard input, one per line, or the lines of "list --json", which include the version seen.
     #[arg(value_name = "ID", value_parser = Secretive::<IdArgument>::new())]
     pub ids: Vec<IdArgument>,
 
@@ -167,15 +167,15 @@ pub struct Chosen {
     #[command(flatten)]
     pub filter: KeyFilter,
 
-    /// How many keys of the filter at most.
+    /// The greatest number of the filter's keys to change.
     #[arg(long, value_name = "NUMBER")]
     pub limit: Option<usize>,
 
-    /// Changes the keys of the filter; without it only their number is printed.
+    /// Changes the filter's keys; without it only their number is printed.
     #[arg(long)]
     pub yes: bool,
 
-    /// One JSON object a line.
+    /// Prints one JSON object per line.
     #[arg(long)]
     pub json: bool,
 }
@@ -191,7 +191,7 @@ pub struct ReleaseKeys {
     #[command(flatten)]
     pub chosen: Chosen,
 
-    /// Also keys whose lease has not expired. Their runs may be about to take effect.
+    /// Includes keys whose lease has not expired. Their runs may be about to take effect.
     #[arg(long)]
     pub even_if_running: bool,
 }
@@ -208,7 +208,7 @@ pub struct EraseKeys {
     pub chosen: Chosen,
 }
 
-/// The response that a key is given.
+/// The response to store for a key.
 #[derive(Clone, Debug, Args)]
 pub struct ResolveKey {
     /// Where the keys are.
@@ -227,20 +227,20 @@ pub struct ResolveKey {
     #[arg(long, value_name = "FILE")]
     pub body_file: Option<PathBuf>,
 
-    /// A header field of the response, such as "Location: /bookings/…"; repeat the option for more. A body without a
-    /// Content-Type is application/json.
+    /// A header field of the response, such as "Location: /bookings/…"; repeat the option for more. Without a Content-Type
+    /// the body is application/json.
     #[arg(long = "header", value_name = "FIELD", value_parser = field)]
     pub headers: Vec<(HeaderName, HeaderValue)>,
 
-    /// How long retries receive it, such as 12h: a minute or more.
+    /// How long retries receive it, at least a minute, such as 12h.
     #[arg(long, value_name = "AGE", default_value = "1d", value_parser = ttl)]
     pub ttl: Age,
 
-    /// Although its lease has not expired. Its run may be about to take effect.
+    /// Even if its lease has not expired. Its run may be about to take effect.
     #[arg(long)]
     pub even_if_running: bool,
 
-    /// As a JSON object.
+    /// Prints a JSON object.
     #[arg(long)]
     pub json: bool,
 }
@@ -252,21 +252,21 @@ pub struct PurgeKeys {
     #[command(flatten)]
     pub store: KeyStore,
 
-    /// As a JSON object.
+    /// Prints a JSON object.
     #[arg(long)]
     pub json: bool,
 }
 
-/// An id, or the sign for those of standard input.
+/// An id, or `-` for the ids on standard input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IdArgument {
     /// This one.
     One(KeyId),
-    /// Those that are on standard input.
+    /// The ids on standard input.
     StandardInput,
 }
 
-/// A key as a client sent it. It is not shown.
+/// A key as a client sent it. `Debug` does not show it.
 #[derive(Clone)]
 pub struct KeyText(Box<str>);
 
@@ -329,7 +329,7 @@ fn ttl(text: &str) -> Result<Age, String> {
     let ttl = text.parse::<Age>()?;
     let least = Prepared::MIN_TTL;
     (ttl.0 >= least).then_some(ttl).ok_or_else(|| {
-        "a response is kept for a minute or more: a retry that does not find it runs".into()
+        "a response must be stored for at least a minute: a retry that does not find it runs".into()
     })
 }
 

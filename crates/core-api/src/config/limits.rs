@@ -1,15 +1,15 @@
-//! The options that limit what clients may take.
+//! The options that limit what clients may use.
 
 use std::time::Duration;
 
 use clap::Args;
 
-/// What clients may take of the service.
+/// The limits for clients.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 #[command(next_help_heading = "Limits")]
 pub struct Limits {
-    /// How many connections there are at once, 1 to 100000. Further clients wait until one is closed. Each takes a file
-    /// descriptor, and processes usually have 1024 of those.
+    /// The greatest number of concurrent connections, 1 to 100000. Further clients wait until one is closed. Each uses a file
+    /// descriptor, of which a process usually has 1024.
     #[arg(
         long,
         env = "CORE_API_MAX_CONNECTIONS",
@@ -19,7 +19,7 @@ pub struct Limits {
     )]
     pub max_connections: u32,
 
-    /// How many bytes the head of an HTTP/1 request may have, 8192 to 1048576. A longer one gets 431.
+    /// The longest head of an HTTP/1 request in bytes, 8192 to 1048576. A longer one gets 431.
     #[arg(
         long,
         env = "CORE_API_MAX_HEADER_BYTES",
@@ -29,7 +29,7 @@ pub struct Limits {
     )]
     pub max_header_bytes: u32,
 
-    /// How many bytes the body of a request may have, 1024 to 1048576. A longer one gets 413.
+    /// The longest body of a request in bytes, 1024 to 1048576. A longer one gets 413.
     #[arg(
         long,
         env = "CORE_API_MAX_BODY_BYTES",
@@ -74,8 +74,8 @@ pub struct Limits {
     )]
     pub idle_timeout: Duration,
 
-    /// How many seconds requests that are under way have to end when the service is asked to stop, 1 to 3600. Those that have not are
-    /// cut off. Whoever stops the service has to wait for longer before it kills it.
+    /// How many seconds requests under way have to end when the service is asked to stop, 1 to 3600. The others are then cut off.
+    /// An orchestrator must wait longer than this before it kills the service.
     #[arg(
         long,
         env = "CORE_API_STOP_TIMEOUT",

@@ -46,7 +46,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// Apps and extensions have schemes of their own.
+/// Apps and browser extensions have other schemes.
 fn is_scheme(scheme: &str) -> bool {
     let is_rest =
         |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-.".contains(&byte);
@@ -66,7 +66,7 @@ fn is_server(scheme: &str, server: &str) -> bool {
     if host.is_empty() || !host.bytes().all(allowed) {
         return false;
     }
-    // After the host comes a port, and a browser omits the scheme's default.
+    // A port follows the host; browsers omit the scheme's default.
     let default_port = match scheme {
         "http" => ":80",
         "https" => ":443",

@@ -7,10 +7,10 @@ use clap::{Args, Parser, Subcommand};
 use super::{Check, Config, KeysCommand, secretive};
 use crate::tokens::{Expiry, Role, Subject};
 
-/// A booking service whose writes are safe to retry. Without a command it serves.
+/// A booking service whose writes are safe to retry. Without a command the service starts.
 ///
-/// Send bookings to /bookings with an Idempotency-Key header of your own, such as a UUID, and send the same
-/// request again if no response arrives: it is carried out once, and every retry receives the first response.
+/// Send bookings to /bookings with your own Idempotency-Key header, such as a UUID, and send the same request again if no
+/// response arrives: it takes effect once, and every retry receives the first response.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "core-api", version, args_conflicts_with_subcommands = true)]
 pub struct Program {
@@ -18,15 +18,15 @@ pub struct Program {
     #[command(flatten)]
     pub config: Config,
 
-    /// What to do instead.
+    /// The command, if any.
     #[command(subcommand)]
     pub command: Option<Command>,
 }
 
-/// What the program can do instead of serving.
+/// The commands of the program.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
-    /// Checks what would go wrong with a service that has these options; it makes and upgrades tables, as a start does.
+    /// Checks whether a service with these options would work; like a start, it creates and upgrades tables.
     ///
     /// It opens the databases as the service does, claims and releases a key, and reads the settings of the servers. Tables that
     /// are missing are made, as at a start; files and secrets are not. A SQLite file is open in one process only. While
@@ -46,16 +46,16 @@ pub enum Command {
     Keys(Box<KeysCommand>),
 }
 
-/// What can be done with tokens.
+/// The commands for tokens.
 #[derive(Clone, Debug, Subcommand)]
 pub enum TokenCommand {
-    /// Prints a new token, once: only its SHA-256 is stored.
+    /// Prints a new token once: only its SHA-256 is stored.
     ///
-    /// A service with the same --tokens lets it in within two seconds. To take it away, remove its line from the file.
+    /// A service with the same --tokens accepts it within two seconds. To revoke it, remove its line from the file.
     New(NewToken),
 }
 
-/// A token that is to be made.
+/// The options of a new token.
 #[derive(Clone, Debug, Args)]
 pub struct NewToken {
     /// Whose token it is, such as the name of a customer or a service: 1 to 128 visible ASCII characters. Keys and
@@ -77,7 +77,7 @@ pub struct NewToken {
 }
 
 impl Program {
-    /// What this process was started with. Ends the process if an argument is wrong, or if they ask for help.
+    /// The arguments of this process. Ends the process if one of them is not valid, or if they ask for help.
     #[must_use]
     pub fn from_process() -> Self {
         let is_command = env::args_os().any(|word| word == "keys" || word == "token");
@@ -97,7 +97,7 @@ mod tests {
 
     use super::*;
 
-    /// A command that read another variable, or had another default, would change another store than the service's.
+    /// A command with another variable or another default would change a different store than the service's.
     #[test]
     fn the_commands_of_keys_find_the_store_as_the_service_does() {
         let program = Program::command();

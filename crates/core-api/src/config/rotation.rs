@@ -1,4 +1,4 @@
-//! The options with which the secret is changed.
+//! The options for changing the secret.
 
 use std::path::{Path, PathBuf};
 
@@ -6,17 +6,17 @@ use clap::Args;
 
 use crate::secret::{OtherFile, SecretFiles};
 
-/// The other secret while the secret is changed, in three deployments. No key is forgotten, and a key runs once although services
-/// of two neighbouring deployments serve it.
+/// The other secret while the secret is being changed in three deployments. No key is forgotten, and a key runs once even if
+/// services of two consecutive deployments handle it.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Rotation {
-    /// The file of the secret that comes next. This is the first of three deployments in which the secret is changed:
+    /// The file of the next secret, for the first of the three deployments that change the secret:
     ///
-    /// 1: --secret-file OLD --next-secret-file NEW. 2: --secret-file NEW --previous-secret-file OLD. 3: --secret-file NEW. A deployment
-    /// begins when every service is in the one before it, and the third two days after the second is complete.
+    /// 1: --secret-file OLD --next-secret-file NEW. 2: --secret-file NEW --previous-secret-file OLD. 3: --secret-file NEW. Begin each
+    /// deployment when the one before is complete, and the third one two days after that.
     ///
-    /// A first secret is introduced in the same way, where keys are stored without one: 1: --next-secret-file NEW. 2: --secret-file
-    /// NEW --previous-secret-file none. 3: --secret-file NEW.
+    /// To introduce a secret where keys are stored without one: 1: --next-secret-file NEW. 2: --secret-file NEW
+    /// --previous-secret-file none. 3: --secret-file NEW.
     #[arg(
         long,
         env = "CORE_API_NEXT_SECRET_FILE",
@@ -31,7 +31,7 @@ pub struct Rotation {
 }
 
 impl Rotation {
-    /// With the file of the secret itself.
+    /// Adds the file of the current secret.
     pub(crate) fn with(&self, own: Option<&Path>) -> SecretFiles {
         let next = self.next_secret_file.clone().map(OtherFile::Next);
         let previous = self.previous_secret_file.as_deref().map(|path| {

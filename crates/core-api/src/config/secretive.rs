@@ -1,4 +1,5 @@
-//! URLs with passwords in them, and keys in the place of ids: clap repeats what it refuses on standard error, which is stored with the log.
+//! Arguments that may be secret: URLs with passwords, and keys in place of ids. clap would repeat what it refuses on standard error, which is
+//! stored with the log.
 
 use std::{ffi::OsStr, marker::PhantomData, str::FromStr};
 
@@ -8,7 +9,7 @@ use clap::{
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
-/// Reads a value, and refuses it without repeating it.
+/// Reads a value; the error does not repeat it.
 pub(super) struct Secretive<T>(PhantomData<fn() -> T>);
 
 impl<T> Secretive<T> {
@@ -45,7 +46,7 @@ where
     }
 }
 
-/// The error without any argument that it repeats: what stands in the wrong place under `keys` and `token` may be a key or a token.
+/// The error without the arguments that it repeats: a misplaced argument of `keys` or `token` may be a key or a token.
 pub(super) fn without_arguments(mut error: Error) -> Error {
     let mut kinds = vec![ContextKind::InvalidSubcommand, ContextKind::InvalidValue];
     // Otherwise it is an option of ours.
@@ -60,7 +61,7 @@ pub(super) fn without_arguments(mut error: Error) -> Error {
     without_urls(error)
 }
 
-/// The error without the arguments that it repeats, if one of them may be a URL in the wrong place.
+/// The error without the arguments that it repeats, if one of them may be a misplaced URL.
 pub(super) fn without_urls(mut error: Error) -> Error {
     for kind in [
         ContextKind::InvalidArg,
@@ -72,7 +73,7 @@ pub(super) fn without_urls(mut error: Error) -> Error {
             error.insert(kind, ContextValue::String("…".into()));
         }
     }
-    // What it suggests may repeat it too.
+    // Its suggestion may repeat the argument too.
     error.remove(ContextKind::Suggested);
     error
 }

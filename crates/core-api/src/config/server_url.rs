@@ -1,13 +1,13 @@
-//! URLs of servers, which may have a password in them.
+//! URLs of servers, which may contain a password.
 
 use std::fmt;
 
-/// The URL of a server. It is shown without its user, password and parameters.
+/// The URL of a server. It is displayed without its user, password and parameters.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ServerUrl(String);
 
 impl ServerUrl {
-    /// The URL is parsed when the service connects, and not here: clap repeats what it refuses, secrets included.
+    /// The URL is parsed only when the service connects: clap would repeat a refused value, including its secrets.
     pub(super) fn new(url: &str) -> Self {
         Self(url.to_owned())
     }
@@ -22,7 +22,7 @@ impl ServerUrl {
 impl fmt::Display for ServerUrl {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (scheme, rest) = self.0.split_once(':').unwrap_or(("", &self.0));
-        // The last "@", because a password may have others in it, against the rules.
+        // The last "@", because a password may contain others that should have been escaped.
         let address = match rest.rsplit_once('@') {
             Some((_, address)) => address,
             None => rest.trim_start_matches('/'),

@@ -11,13 +11,13 @@ use super::{secretive::Secretive, server_url::ServerUrl};
 #[derive(Clone, Debug, Default, Args)]
 #[expect(clippy::doc_markdown, reason = "it is the text of --help")]
 pub struct Tracing {
-    /// The collector of OpenTelemetry traces, such as http://localhost:4318: spans go to its path /v1/traces, by OTLP over HTTP. Without it no
-    /// trace is made.
+    /// The collector of OpenTelemetry traces, such as http://localhost:4318: spans are sent to its path /v1/traces, by OTLP over HTTP. Without it
+    /// tracing is off.
     ///
-    /// Each request is a span, with the digest of its key's record and what became of it, and a replay is linked to the trace of the run that made
-    /// its response. Keys, payloads and responses are not in it. The variables of OpenTelemetry, such as OTEL_EXPORTER_OTLP_HEADERS,
-    /// OTEL_TRACES_SAMPLER and OTEL_RESOURCE_ATTRIBUTES, apply. A request's traceparent is followed, and says whether its trace is kept, unless
-    /// OTEL_TRACES_SAMPLER is one without parentbased in its name.
+    /// Each request is a span with the digest of its key's record and the result, and a replay links to the trace of the run that made its response.
+    /// Spans contain no keys, payloads or responses. The variables of OpenTelemetry, such as OTEL_EXPORTER_OTLP_HEADERS, OTEL_TRACES_SAMPLER and
+    /// OTEL_RESOURCE_ATTRIBUTES, apply. A request's traceparent is continued, and decides whether its trace is sampled, unless OTEL_TRACES_SAMPLER
+    /// has no parentbased in its name.
     #[arg(
         long,
         env = "CORE_API_OTLP_ENDPOINT",
@@ -28,7 +28,7 @@ pub struct Tracing {
     pub otlp_endpoint: Option<OtlpEndpoint>,
 }
 
-/// The URL of a collector. It is shown without user, password and parameters.
+/// The URL of a collector. It is displayed without user, password and parameters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OtlpEndpoint(ServerUrl);
 

@@ -34,7 +34,7 @@ pub enum StoreUrl {
     Firestore(String),
 }
 
-/// The URL of a Redis server. It is shown without the user's name and password.
+/// The URL of a Redis server. It is displayed without the user's name and password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RedisUrl(String);
 
@@ -65,7 +65,7 @@ impl FromStr for StoreUrl {
             Some(("memory", "")) => Ok(Self::Memory),
             Some(("sqlite", path)) => sqlite_path(path).map(Self::Sqlite),
             Some(("postgres" | "postgresql", _)) => Ok(Self::Postgres(ServerUrl::new(url))),
-            // The store reports what else is wrong with it when it is opened, and does not repeat the URL.
+            // The store reports other mistakes when it is opened, without repeating the URL.
             Some(("redis" | "rediss", _)) => Ok(Self::Redis(RedisUrl(url.into()))),
             Some(("firestore", project)) => firestore_project(project).map(Self::Firestore),
             _ => Err(format!("expected {ACCEPTED}")),
@@ -108,7 +108,7 @@ impl RedisUrl {
 impl fmt::Display for RedisUrl {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (scheme, rest) = self.0.split_once(':').unwrap_or_default();
-        // A password may have any character in it; no host has this one.
+        // A password may contain any character; no host contains this one.
         let server = rest.rsplit_once('@').map_or_else(
             || rest.trim_start_matches('/'),
             |(_credentials, server)| server,
@@ -124,7 +124,7 @@ impl fmt::Debug for RedisUrl {
     }
 }
 
-/// SQLite uses an empty name and ":memory:" for databases that vanish; memory: stands for that here.
+/// SQLite uses an empty name and ":memory:" for temporary databases; use memory: instead.
 fn sqlite_path(path: &str) -> Result<PathBuf, String> {
     match path {
         "" => Err("expected a path after sqlite:, such as sqlite:core-api.db".into()),

@@ -1,4 +1,4 @@
-//! What is under way on one connection.
+//! The requests under way on one connection.
 
 use std::{
     collections::HashMap,
@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use super::GRACE;
 
-/// How long a response may wait for its client to read more of it.
+/// How long a response may wait for its client to read on.
 const UNREAD_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The requests of one connection that have no complete response yet.
@@ -39,17 +39,17 @@ struct Watched {
     arrival: Arc<Arrival>,
 }
 
-/// How far a request has come.
+/// The progress of a request.
 #[derive(Debug, Default)]
 pub(super) struct Arrival {
     /// Whether the service waits for the client to send more of it.
     pub(super) awaits_body: AtomicBool,
-    /// When the head of its response was there.
+    /// When the head of its response was ready.
     pub(super) responded: OnceLock<Instant>,
 }
 
 impl Arrival {
-    /// Whether there is no response, because the client has to send more of the request first.
+    /// Whether there is no response yet because the client must first send more of the request.
     fn is_awaited(&self) -> bool {
         self.awaits_body.load(Ordering::Relaxed) && self.responded.get().is_none()
     }
@@ -65,15 +65,15 @@ pub(super) struct Exchange {
     pub(super) arrival: Arc<Arrival>,
 }
 
-/// What the client has not read of a response.
+/// The part of a response that the client has not read.
 #[derive(Debug)]
 pub(super) struct Unread {
     pub(super) body: Body,
-    /// What is left of the last frame.
+    /// The rest of the last frame.
     pub(super) rest: Bytes,
-    /// Since when the client has read no more; `None` while the response is being made.
+    /// When the client stopped reading; `None` while the response is being made.
     pub(super) waits_since: Option<Instant>,
-    /// Whether it was dropped, because the client took too long.
+    /// Whether it was dropped because the client took too long.
     pub(super) is_given_up: bool,
 }
 
@@ -113,7 +113,7 @@ impl Activity {
         }
     }
 
-    /// Whether no response would be lost with the connection: each of its requests still has to arrive, in part at least.
+    /// Whether closing the connection would lose no response: no request on it has arrived completely.
     pub(super) fn is_dispensable(&self) -> bool {
         let state = self.0.lock();
         let ended = state.ended_by_http2;
@@ -122,11 +122,11 @@ impl Activity {
         !is_sending && arrivals.all(|arrival| arrival.is_awaited())
     }
 
-    /// Gives up responses that their client does not read, and returns for how long the connection has had no other request;
-    /// `None` if it has one.
+    /// Drops responses that their client does not read. Returns how long the connection has had no other request; `None` if it
+    /// has one.
     ///
-    /// Only the one response is given up, and not the connection, over which a gateway may send the requests of many clients. A
-    /// service that stops waits a shorter time for a client that does not read.
+    /// Only that response is dropped, not the connection, which a gateway may use for the requests of many clients. During
+    /// shutdown a client that does not read has less time.
     pub(super) fn idle(&self, is_stopping: bool) -> Option<Duration> {
         let max_unread = if is_stopping { GRACE } else { UNREAD_TIMEOUT };
         let state = self.0.lock();

@@ -23,34 +23,34 @@ use super::activity::{Activity, Arrival, Exchange};
 
 type Failed = Box<dyn Error + Send + Sync>;
 
-/// How long the body of a request may take: a minute, in which the longest one that is read, of 64 KiB, arrives over the
-/// slowest of lines.
+/// How long the body of a request may take: a minute is enough for the longest accepted body, 64 KiB, over a very slow
+/// connection.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How much of a response hyper receives at once. hyper buffers it until the client reads it.
+/// The size of the pieces in which hyper receives a response. hyper buffers a piece until the client reads it.
 const PIECE: usize = 16 * 1024;
 
-/// How much of a body that the service does not want is read, and how long after the response. A client that is still
-/// sending when its connection is closed is reset, and loses the response.
+/// How much of an unwanted body is read, and for how long after the response. If the connection is closed while the client
+/// still sends, the connection is reset and the client loses the response.
 const MAX_UNWANTED: u64 = 8 * 1024 * 1024;
 const UNWANTED_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The body of a request, which has to arrive in time. What the service does not read of it is read on in the background.
+/// The body of a request, which must arrive in time. If the service does not read all of it, the rest is read in the background.
 #[derive(Debug)]
 pub(super) struct InTime {
-    /// `None` once nothing more comes.
+    /// `None` once the body has ended.
     body: Option<Incoming>,
     arrival: Arc<Arrival>,
-    /// The activity of an HTTP/1 connection, on which no other request can arrive meanwhile.
+    /// The activity of an HTTP/1 connection, on which no other request can arrive in the meantime.
     activity: Option<Arc<Activity>>,
-    /// Whether the client has announced the body and sends it once it is asked to.
+    /// Whether the client waits for 100 (Continue) before it sends the body.
     is_announced: bool,
-    /// Keeps the connection while the service stops and more is read than the response needs.
+    /// Keeps the connection open during shutdown while the rest of the body is read.
     rest: Option<Exchange>,
-    /// How much has come.
+    /// How much has arrived.
     length: u64,
     started: Instant,
-    /// `None` until it has to be waited for.
+    /// `None` until the body has to be waited for.
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
@@ -85,7 +85,7 @@ impl InTime {
         let Some(body) = &mut self.body else {
             return Poll::Ready(None);
         };
-        // The deadline first: a body that comes byte by byte always has something.
+        // The deadline is polled first: a body that arrives byte by byte always has something to read.
         if let Some(deadline) = &mut self.deadline
             && deadline.as_mut().poll(context).is_ready()
         {
@@ -114,7 +114,7 @@ impl HttpBody for InTime {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Failed>>> {
         let this = self.get_mut();
-        // hyper asks for it now.
+        // hyper now asks the client for it.
         this.is_announced = false;
         let polled = this.poll_body(context);
         let awaits_body = &this.arrival.awaits_body;
@@ -152,7 +152,7 @@ impl Drop for InTime {
         let Some(rest) = self.rest.take().or_else(|| self.rest()) else {
             return;
         };
-        // There is no runtime any more when the process ends.
+        // When the process ends, there is no runtime any more.
         let Ok(runtime) = Handle::try_current() else {
             return;
         };
@@ -167,7 +167,7 @@ impl Drop for InTime {
     }
 }
 
-/// Reads this much at most, and keeps none of it.
+/// Reads at most this much and discards it.
 async fn read_on(mut body: Incoming, mut most: u64) {
     while let Some(Ok(frame)) = body.frame().await {
         match most.checked_sub(length(&frame)) {

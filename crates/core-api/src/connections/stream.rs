@@ -1,4 +1,4 @@
-//! A stream that knows whether its client reads what is sent.
+//! A stream that knows whether its client reads.
 
 use std::{
     io::{self, IoSlice},
@@ -23,7 +23,7 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    /// The stream, and a flag that is set while bytes wait for the client to read. hyper writes all it has whenever it is polled.
+    /// The stream, and a flag that is set while bytes wait for the client to read. hyper writes everything it has whenever it is polled.
     pub(super) fn new(tcp: TcpStream) -> (Self, Arc<AtomicBool>) {
         let is_blocked = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&is_blocked);

@@ -1,4 +1,4 @@
-//! Bookings in Google's Firestore, which several processes share.
+//! Bookings in Google's Firestore, which several processes can share.
 
 mod document;
 
@@ -28,8 +28,8 @@ use document::{Changed, Document, owner_and_id};
 /// The id of the project that an option names.
 pub(super) struct FirestoreProject(pub(super) String);
 
-/// The collection `bookings` of a project; each document has the id of its booking. One client reads it; the database of the
-/// keys writes it.
+/// The collection `bookings` of a project; each document has the id of its booking. Reads use this client; writes go through
+/// the database of the keys.
 struct FirestoreBookings {
     reader: FirestoreDb,
     writer: FirestoreDatabase,
@@ -43,7 +43,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long one call may take; the client library then makes another.
 const CALL_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How often a change is tried if other clients change the booking in the meantime.
+/// How many times a change is tried if other clients change the booking in the meantime.
 const MAX_TRIES: usize = 5;
 
 #[async_trait]
@@ -171,7 +171,7 @@ impl Bookings for FirestoreBookings {
                 FirestorePrecondition::Exists,
             );
             match execution.commit(removal, respond(true)).await {
-                // Another client has removed it in the meantime.
+                // Another client removed it in the meantime.
                 Err(error) if is_conflict(&error) => {}
                 removed => return Ok(removed?),
             }
@@ -240,8 +240,8 @@ impl From<idempotency::FirestoreStoreError> for DatabaseError {
     }
 }
 
-/// Errors are logged, and the texts of the client library name documents and repeat values. What they say of the service and of
-/// the connection is for operators.
+/// Errors are logged, but the texts of the client library name documents and repeat values. Only the parts about the service and
+/// the connection are kept.
 fn without_payload(error: &FirestoreError) -> String {
     let (what, code) = match error {
         FirestoreError::SystemError(_) | FirestoreError::NetworkError(_) => {

@@ -1,4 +1,4 @@
-//! Bookings and keys in the memory of the process, for trying out and for tests. There is nothing to commit.
+//! Bookings and keys in the memory of the process, for trials and tests. There are no transactions.
 
 use std::{
     collections::BTreeMap,
@@ -24,7 +24,7 @@ use crate::{
 /// The memory of this process.
 pub(super) struct Memory;
 
-/// Ids of version 7 begin with the time, so their order is that of creation.
+/// Ids of version 7 begin with the time, so they sort by creation.
 #[derive(Debug, Default)]
 struct MemoryBookings(Mutex<BTreeMap<Uuid, Booking>>);
 

@@ -17,7 +17,7 @@ pub(crate) struct Opened {
     pub(crate) store: Arc<dyn Store>,
     /// Whether a booking's transaction can carry its key.
     pub(crate) transactional: bool,
-    /// The secret with which the keys are stored, and the other one while it is changed.
+    /// The secret with which the keys are stored, and the other one while it is being changed.
     pub(crate) secrets: Secrets,
 }
 
@@ -41,7 +41,7 @@ pub(crate) enum OpenError {
 }
 
 impl OpenError {
-    /// Whether another process has the file.
+    /// Whether another process has the file open.
     pub(crate) const fn is_in_use(&self) -> bool {
         #[cfg(feature = "sqlite")]
         return matches!(
@@ -57,24 +57,24 @@ impl OpenError {
 /// What `--idempotency-store` names, before it is opened.
 #[async_trait]
 pub(super) trait KeyDatabase: Send + Sync {
-    /// Fails where the network between here and a server could read its password. Nothing has been sent yet.
+    /// Fails if the network could read the server's password. Nothing has been sent yet.
     fn check(&self) -> Result<(), DatabaseError> {
         Ok(())
     }
 
-    /// Whether keys may be there: without the tables that they need there are none. Makes nothing.
+    /// Whether the store may have keys: without the tables for them it has none. Creates nothing.
     async fn may_have_keys(&self) -> Result<bool, DatabaseError> {
         Ok(true)
     }
 
-    /// Connects and makes the tables that keys need.
+    /// Connects and creates the tables of the keys.
     async fn open_keys(&self) -> Result<Box<dyn Keys>, DatabaseError>;
 }
 
 /// What `--database` names, before it is opened.
 #[async_trait]
 pub(super) trait Database: KeyDatabase {
-    /// Connects and makes all tables. The keys are in the same database.
+    /// Connects and creates all tables. The keys are in the same database.
     async fn open(&self) -> Result<(Arc<dyn Bookings>, Box<dyn Keys>), DatabaseError>;
 }
 
@@ -85,12 +85,12 @@ pub(super) trait Keys: Send + Sync {
 
     /// The same store with this many bytes at most.
     fn with_limit(self: Box<Self>, _bytes: usize) -> Result<Box<dyn Keys>, DatabaseError> {
-        let text = "a server has limits of its own; this one is for keys in a file and in memory";
+        let text = "a server has its own limits; this option is for keys in a file and in memory";
         Err(DatabaseError::Client(text.into()))
     }
 
-    /// The secrets for these keys, by the files that the options name. On a server all services need the same secret, so
-    /// it has to be in such a file. `may_make` is whether a store without keys gets a secret now, and whether the store may note
+    /// The secrets for these keys, from the files that the options name. On a server all services need the same secret, so
+    /// it must be in such a file. With `may_make` a store without keys gets a secret now, and the store may record
     /// which one it has.
     async fn secrets(&self, files: &SecretFiles, _may_make: bool) -> Result<Secrets, SecretError> {
         secret::of_server(files)
@@ -109,7 +109,7 @@ pub(crate) async fn open(config: &Config) -> Result<Opened, OpenError> {
     open_with(config, true).await
 }
 
-/// The same without making a file or a secret.
+/// The same without creating a file or a secret.
 pub(crate) async fn open_existing(config: &Config) -> Result<Opened, OpenError> {
     let is_missing = || DatabaseError::Client(NO_FILE.into());
     if let DatabaseUrl::Sqlite(path) = &config.database
@@ -166,8 +166,8 @@ async fn open_with(config: &Config, may_make: bool) -> Result<Opened, OpenError>
     })
 }
 
-/// Opens the store of the keys, which has to be there: what the program makes by mistake under a wrong name looks like an empty
-/// store. A database without the tables of keys stays without them, and is as an empty store.
+/// Opens the store of the keys, which must exist: a store created under a mistyped name would look like an empty one. A database
+/// without the tables of keys is left without them and treated as an empty store.
 pub(crate) async fn open_keys(
     bookings: &DatabaseUrl,
     keys: &StoreUrl,
@@ -217,7 +217,7 @@ pub(crate) async fn open_keys(
     })
 }
 
-/// The database of this type and URL. If the feature is not compiled in, an error that names it.
+/// The database of this type and URL, or an error that names the feature if it is not compiled in.
 macro_rules! if_compiled_in {
     ($feature:literal, $module:ident::$database:ident($url:ident)) => {{
         #[cfg(feature = $feature)]

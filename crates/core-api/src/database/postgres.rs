@@ -1,4 +1,4 @@
-//! Bookings in PostgreSQL, over the connections that the keys there use too.
+//! Bookings in PostgreSQL, over the same connections as the keys there.
 
 mod pool;
 
@@ -33,19 +33,19 @@ pub(super) struct PostgresServer(pub(super) ServerUrl);
 #[derive(Debug)]
 struct PostgresBookings {
     pool: PgPool,
-    /// Whether a pooler lends out the server's processes, in which no statement can stay prepared.
+    /// Whether a pooler shares the server's sessions, so that no statement can stay prepared.
     is_pooled: bool,
 }
 
-/// The version that [`CREATE`] and [`ADD_OWNER`] make, and the only one that is read.
+/// The version that [`CREATE`] and [`ADD_OWNER`] result in, and the only one that is supported.
 const SCHEMA_VERSION: i32 = 2;
 
-/// Services that start together would otherwise fail on each other's tables.
+/// Services that start concurrently would otherwise fail on each other's tables.
 const LOCK: &str = "select pg_advisory_xact_lock(6077316842092518537)";
 
 const IS_THERE: &str = "select to_regclass('bookings_schema') is not null";
 
-/// Ids of version 7 begin with the time, so that the primary key's order is that of creation.
+/// Ids of version 7 begin with the time, so the primary key sorts by creation.
 const CREATE: &str = "
 create table bookings_schema (version integer primary key);
 insert into bookings_schema values (2);
@@ -71,7 +71,7 @@ update bookings_schema set version = 2;
 
 const VERSION: &str = "select version from bookings_schema";
 
-/// Changes nothing, and yet fails where no booking can be written.
+/// Changes nothing, but fails if no booking can be written.
 const PING: &str = "
 with writable as (update bookings set status = status where false)
 select version from bookings_schema
@@ -114,8 +114,8 @@ const REMOVE: &str =
 /// How many requests access the database concurrently. A few services still fit into the server's usual 100 connections.
 const MAX_CONNECTIONS: u32 = 20;
 
-/// The server gives up waiting for a lock before [`STATEMENT_TIMEOUT`] ends. Otherwise a transaction that hangs would keep the
-/// connections of all requests that wait for its rows.
+/// The server gives up waiting for a lock before [`STATEMENT_TIMEOUT`] expires. Otherwise a transaction that hangs would occupy
+/// the connections of all requests that wait for its rows.
 const BEGIN: &str = "begin; set local lock_timeout = '3s'";
 
 const HAS_KEYS: &str = "select to_regclass('idempotency_records') is not null";
@@ -150,7 +150,7 @@ impl KeyDatabase for PostgresServer {
 impl Database for PostgresServer {
     async fn open(&self) -> Result<(Arc<dyn Bookings>, Box<dyn Keys>), DatabaseError> {
         let keys = PostgresStore::new(pool::connect(&self.0).await?);
-        // First, because its error says so if the server only reads.
+        // This comes first, because its error says if the server is read-only.
         keys.create_schema().await?;
         let bookings = PostgresBookings::new(&keys).await?;
         Ok((Arc::new(bookings), Box::new(keys)))
@@ -164,7 +164,7 @@ impl Keys for PostgresStore {
 }
 
 impl PostgresBookings {
-    /// Makes the table if the database has none.
+    /// Creates the table if the database has none.
     async fn new(keys: &PostgresStore) -> Result<Self, DatabaseError> {
         let pool = keys.pool().clone();
         let mut transaction = pool.begin_with(BEGIN).await?;
@@ -202,7 +202,7 @@ impl PostgresBookings {
         timeout(STATEMENT_TIMEOUT, begun).await?
     }
 
-    /// Sends a statement that may take effect twice. If its connection is lost, sends it again over another one.
+    /// Sends a statement that may safely take effect twice. If its connection is lost, sends it again over another one.
     async fn run<'q>(
         &self,
         statement: impl Fn() -> Statement<'q>,
@@ -220,7 +220,7 @@ impl PostgresBookings {
         if !self.is_pooled {
             return statement.fetch_all(&self.pool).await;
         }
-        // The transaction keeps the server's process, in which the statement is prepared, until it is executed.
+        // The transaction keeps the session in which the statement is prepared until it is executed.
         let mut transaction = self.pool.begin_with(BEGIN).await?;
         let statement = statement.persistent(false);
         let rows = statement.fetch_all(&mut *transaction).await?;

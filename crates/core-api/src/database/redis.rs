@@ -17,7 +17,7 @@ pub(super) struct RedisServer(pub(super) RedisUrl);
 
 #[async_trait]
 impl KeyDatabase for RedisServer {
-    /// Only warns: Redis in a private network often has no certificate.
+    /// Only warns, because a Redis server in a private network often has no certificate.
     fn check(&self) -> Result<(), DatabaseError> {
         if shows_its_password(self.0.expose()) {
             tracing::warn!(
@@ -42,12 +42,12 @@ impl Keys for RedisStore {
     }
 }
 
-/// Whether a password goes over the network in clear text.
+/// Whether a password is sent over the network in clear text.
 fn shows_its_password(url: &str) -> bool {
     let Some(rest) = url.strip_prefix("redis://") else {
         return false;
     };
-    // A password may have any character in it; no host has this one.
+    // A password may contain any character; no host contains this one.
     let Some((credentials, server)) = rest.rsplit_once('@') else {
         return false;
     };

@@ -1,4 +1,4 @@
-//! Bookings in an SQLite file, written by the thread that writes the keys in that file.
+//! Bookings in an SQLite file, written by the same thread as the keys in that file.
 
 mod tables;
 
@@ -33,17 +33,17 @@ struct SqliteKeys {
 #[derive(Debug)]
 struct SqliteBookings(SqliteDatabase);
 
-/// The version that [`CREATE`] and [`ADD_OWNER`] make, and the only one that is read.
+/// The version that [`CREATE`] and [`ADD_OWNER`] result in, and the only one that is supported.
 const SCHEMA_VERSION: i64 = 2;
 
-/// Leaves the table as it was, but writes its page: only that shows that the disk is full.
+/// Leaves the table unchanged, but writes its page: only that shows whether the disk is full.
 const WRITE_NOTHING: &str = "
 insert into bookings_schema select version from bookings_schema limit 1;
 delete from bookings_schema where rowid <> (select min(rowid) from bookings_schema);
 ";
 
-/// Ids are stored as text, so that `sqlite3` shows them as responses do. Those of version 7 begin with the
-/// time, so that the primary key's order is that of creation.
+/// Ids are stored as text, so that `sqlite3` shows them as responses do. Ids of version 7 begin with the
+/// time, so the primary key sorts by creation.
 const CREATE: &str = "
 create table if not exists bookings_schema (version integer not null) strict;
 insert into bookings_schema select 2 where not exists (select * from bookings_schema);
@@ -145,7 +145,7 @@ impl Keys for SqliteKeys {
 }
 
 impl SqliteBookings {
-    /// Makes the table if the file has none.
+    /// Creates the table if the file has none.
     async fn new(database: SqliteDatabase) -> Result<Self, DatabaseError> {
         let found = database
             .write(|connection| {
@@ -321,7 +321,7 @@ fn booking(row: &Row<'_>) -> Result<Booking, rusqlite::Error> {
     })
 }
 
-/// Parses a column of text. Text that cannot be parsed is an error, and is never left out.
+/// Parses a column of text. Text that cannot be parsed is an error; the row is never skipped.
 fn parsed<T>(
     row: &Row<'_>,
     column: usize,

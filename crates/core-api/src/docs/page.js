@@ -66,7 +66,7 @@ function operation(method, path, described) {
   const policy = described["x-idempotency"];
   const parts = [make("p", { textContent: described.description ?? "" })];
   if (policy) {
-    const text = `Safe to retry: the response is kept for ${policy.ttl_seconds} seconds. Change nothing and send it again to see a replay.`;
+    const text = `Safe to retry: the response is stored for ${policy.ttl_seconds} seconds. Send it again unchanged to see a replay.`;
     parts.push(make("p", { className: "policy", textContent: text }));
   }
   const inputs = (described.parameters ?? []).map(resolve).map((parameter) => {

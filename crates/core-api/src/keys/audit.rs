@@ -1,19 +1,19 @@
-//! Who has asked for a change of a key, or for its response, and what came of it: events with the target `audit`.
+//! The audit log: who asked to change a key or to see its response, and the result. Its events have the target `audit`.
 
 use std::fmt;
 
 use idempotency::log_text::Printable;
 
-/// Who asks.
+/// Who made the request.
 #[derive(Clone, Debug)]
 pub(crate) enum Who {
-    /// The user whose process this is.
+    /// The user who runs this process.
     User(String),
-    /// The subject of a token, and the first digits of the token's digest.
+    /// The subject of a token, with the first digits of the token's digest.
     Subject { name: Box<str>, token: Box<str> },
 }
 
-/// A change that is in the log as asked for. Exactly one more event says what came of it.
+/// A change whose request has been logged. Exactly one more event reports its result.
 pub(crate) struct Asked<'a> {
     who: &'a Who,
     action: &'static str,
@@ -21,12 +21,12 @@ pub(crate) struct Asked<'a> {
 }
 
 impl Who {
-    /// The user of this process, by number and, if it is known, by name. The environment could say anything.
+    /// The user of this process, by number and, if known, by name. It is not read from the environment, which anyone can set.
     pub(crate) fn of_process() -> Self {
         Self::User(user().unwrap_or_else(|| "unknown".into()))
     }
 
-    /// Which of the subject's tokens it was.
+    /// The digest of the token that was used.
     fn token(&self) -> Option<&str> {
         match self {
             Self::User(_) => None,
@@ -36,7 +36,7 @@ impl Who {
 }
 
 impl<'a> Asked<'a> {
-    /// `key` is the digest, or what else the change is for, and never the key itself.
+    /// `key` is the digest or another description of what is changed, never the key itself.
     pub(crate) fn log(who: &'a Who, action: &'static str, key: impl fmt::Display) -> Self {
         let key = key.to_string();
         tracing::info!(target: "audit", action, key, by = %who, token = who.token(), "asked for");

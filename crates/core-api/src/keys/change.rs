@@ -1,4 +1,4 @@
-//! What operators do with a key, by compare-and-set on the record that they have seen.
+//! What operators do to a key, by compare-and-set on the record that they have seen.
 
 use std::{fmt, time::Duration};
 
@@ -19,12 +19,12 @@ use super::{
     view::version,
 };
 
-/// What is to be done.
+/// What to do.
 #[derive(Clone, Debug)]
 pub(crate) enum Change {
     /// Ends a run without a response: the next request with its key runs.
     Release {
-        /// Although its lease has not expired, so that it may be running.
+        /// Even if its lease has not expired, so that it may still be running.
         even_if_running: bool,
     },
     /// Ends a run with this response, which every retry receives.
@@ -36,7 +36,7 @@ pub(crate) enum Change {
     Erase,
 }
 
-/// A response that an operator gives a key.
+/// A response that an operator stores for a key.
 #[derive(Clone)]
 pub(crate) struct Prepared {
     pub(crate) status: StatusCode,
@@ -46,18 +46,18 @@ pub(crate) struct Prepared {
     pub(crate) ttl: Duration,
 }
 
-/// What came of it.
+/// The result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Done,
-    /// The record is not the one any more that was seen.
+    /// The record has changed since it was seen.
     Changed,
     NotFound,
-    /// Several keys begin with these digits.
+    /// Several ids begin with these digits.
     Ambiguous,
     /// The lease of its run has not expired.
     Running,
-    /// Its run has not ended, so there is no response to be erased.
+    /// Its run has not ended, so there is no response to erase.
     InFlight,
     /// Its run has ended.
     Completed,
@@ -74,10 +74,10 @@ impl Change {
 }
 
 impl Prepared {
-    /// The longest body that the library stores. Of a longer one it keeps a note that it was not stored.
+    /// The longest body that the library stores. In place of a longer one it stores a tombstone.
     pub(crate) const MAX_BODY: usize = 1024 * 1024;
 
-    /// A response that is gone before the client's next retry would let it run.
+    /// If the response expired before the client's next retry, that retry would run.
     pub(crate) const MIN_TTL: Duration = Duration::from_secs(60);
 
     fn response(&self) -> Response {
@@ -88,7 +88,7 @@ impl Prepared {
     }
 }
 
-/// Changes the key with this id, if its record still has the version that was seen, where one is given.
+/// Changes the key with this id. If a version is given, the record must still have it.
 pub(crate) async fn change(
     idempotency: &Idempotency,
     who: &Who,
@@ -126,7 +126,7 @@ fn report(asked: Asked<'_>, changed: Result<Outcome, StoreError>) -> Result<Outc
     match &changed {
         Ok(Outcome::Done) => asked.done(Outcome::Done),
         Ok(other) => asked.not_done(other),
-        // It may be done all the same: the reply of the store was lost.
+        // It may have been done: the store's reply was lost.
         Err(error) => asked.not_done(format_args!(
             "unknown: {}",
             idempotency::log_text::Causes(error)
@@ -168,8 +168,8 @@ async fn apply(
             _ => Outcome::Changed,
         });
     }
-    // Its owner may be about to take effect: a retry beside it would take effect a second time. The store knows whether its lease
-    // has expired; what was seen may be old, and this machine's clock is another one.
+    // Its owner may be about to take effect, and a concurrent retry would take effect a second time. Only the store knows whether
+    // the lease has expired: the record seen may be old, and this machine has another clock.
     Ok(match idempotency.resolve_lost(seen, resolution).await? {
         KeyChange::Made => Outcome::Done,
         KeyChange::Held => Outcome::Running,

@@ -1,4 +1,4 @@
-//! Which keys a list shows, or a change is for.
+//! Which keys a list shows, or a change applies to.
 
 use std::{
     str::FromStr,
@@ -12,33 +12,33 @@ use idempotency::{
     store::{ListRequest, Listed, ListedPhase, Phase, Record, RecordId},
 };
 
-/// How long ago something was: a number and a unit, such as `10m`.
+/// An age: a number and a unit, such as `10m`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Age(pub Duration);
 
-/// What a key has to be like.
+/// The conditions that a key must meet.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Filter {
     pub(crate) phase: Option<WantedPhase>,
     pub(crate) older_than: Option<Age>,
-    /// In the form in which records have it: one of these, if there are any. While the secret is changed a subject has two.
+    /// The label as records store it: one of these, if any are given. While the secret is being changed, a subject has two.
     pub(crate) labels: Vec<Arc<str>>,
     pub(crate) route: Option<Box<str>>,
 }
 
-/// In which phase a key has to be.
+/// The phase that a key must be in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WantedPhase {
     /// Its run has not ended.
     InFlight,
     /// Its run has not ended, its lease has expired, and it was not suspended.
     Stuck,
-    /// Its run has failed after steps, with which the next one resumes.
+    /// Its run failed after completing steps, and the next run resumes after them.
     Suspended,
     Completed,
 }
 
-/// How far a list has come.
+/// The position in a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Position {
     Start,
@@ -50,7 +50,7 @@ pub(crate) enum Position {
 const READ_AT_ONCE: usize = 32;
 
 impl Filter {
-    /// The next of these keys, none of them only at the end. Those that cannot be read are among them.
+    /// The next of these keys, including unreadable ones; an empty result means the end of the list.
     pub(crate) async fn next(
         &self,
         idempotency: &Idempotency,
@@ -59,7 +59,7 @@ impl Filter {
         let mut request = ListRequest::new(READ_AT_ONCE);
         request.phase = self.phase.map(WantedPhase::listed);
         if let Some(Age(age)) = self.older_than {
-            // Nothing is older than the time that a clock can show.
+            // Nothing is older than the earliest time that a clock can show.
             let before = SystemTime::now().checked_sub(age);
             request = request.created_before(before.unwrap_or(SystemTime::UNIX_EPOCH));
         }
@@ -96,19 +96,19 @@ impl Filter {
             all.extend(idempotency.store().list(&of_label).await?);
         }
         all.sort_by_key(|listed| *listed.id.as_bytes());
-        // A record that cannot be read may be found under each label.
+        // An unreadable record may be listed once for each label.
         all.dedup_by_key(|listed| listed.id);
         all.truncate(request.limit);
         Ok(all)
     }
 
-    /// Whether a release of what the filter finds leaves this one alone: the next run would do a suspended one's steps again, so only
-    /// those who ask for suspended ones by name release them.
+    /// Whether releasing what the filter finds must skip this key: after the release of a suspended key its next run repeats its
+    /// steps, so suspended keys are released only if the operator asks for them explicitly.
     pub(crate) fn spares(&self, record: &Record) -> bool {
         is_suspended(record) && self.phase != Some(WantedPhase::Suspended)
     }
 
-    /// What stores do not look for.
+    /// The conditions that stores do not check themselves.
     fn is_wanted(&self, listed: &Listed) -> bool {
         let Ok(record) = &listed.record else {
             return true;
@@ -154,7 +154,7 @@ impl WantedPhase {
     }
 }
 
-/// Whether the next run resumes with steps. The lease is the store's, so this machine's clock does not count.
+/// Whether the next run resumes after completed steps. The lease is by the store's clock, so this machine's clock is not used.
 fn is_suspended(record: &Record) -> bool {
     match &record.phase {
         Phase::InFlight { lease_until, .. } => {
@@ -176,7 +176,7 @@ impl FromStr for Age {
             _ => None,
         };
         let number = text.get(..text.len().saturating_sub(1));
-        // `parse` takes a sign, too.
+        // `parse` also accepts a sign.
         let number = number.filter(|number| number.bytes().all(|byte| byte.is_ascii_digit()));
         let number = number.and_then(|number| number.parse::<u64>().ok());
         let seconds = unit.and_then(|unit| number?.checked_mul(unit));

@@ -7,16 +7,16 @@ use idempotency::{
     store::{ListRequest, Phase, Record, RecordId},
 };
 
-/// The digest of a key in hexadecimal digits: all 64, or the first ones, of which a log line has 16.
+/// The digest of a key in hexadecimal digits: all 64, or the first ones; log lines show 16.
 #[derive(Clone, PartialEq, Eq)]
 pub struct KeyId(Box<str>);
 
-/// Fewer digits could name several keys.
+/// Fewer digits could match several keys.
 const MIN_DIGITS: usize = 16;
 
 const DIGITS: usize = 64;
 
-/// What there is under a name.
+/// What an id names.
 pub(crate) enum Found {
     /// The key is free.
     Nothing,
@@ -31,7 +31,7 @@ impl KeyId {
         Self(digits.collect::<String>().into())
     }
 
-    /// The id, if these are all its digits.
+    /// The id, if all its digits are given.
     pub(crate) fn whole(&self) -> Option<RecordId> {
         (self.0.len() == DIGITS).then(|| RecordId::from_bytes(self.lowest()))
     }
@@ -69,8 +69,8 @@ pub(crate) async fn find(idempotency: &Idempotency, id: &KeyId) -> Result<Found,
     }
 }
 
-/// The record of a key and its owner. While the secret is changed there may be one under each of the two: the completed one is
-/// that of the run, and otherwise the one under the own secret.
+/// The record of a key and its owner. While the secret is being changed there may be one under each secret. The completed one
+/// is then the run's, and if neither is completed, the one under the current secret.
 pub(crate) async fn find_named(
     idempotency: &Idempotency,
     scope: &Scope,
@@ -78,7 +78,7 @@ pub(crate) async fn find_named(
 ) -> Result<Option<Box<Record>>, StoreError> {
     let mut first = None;
     let ids = idempotency.record_ids(scope, key);
-    // A run moves from the second record to the first one while it ends, so the first one is looked at again.
+    // A run that ends moves from the second record to the first, so the first is read again.
     let again = if ids.len() > 1 { ids.first() } else { None };
     for id in ids.iter().chain(again) {
         let Some(record) = idempotency.store().inspect(id).await? else {
@@ -92,7 +92,7 @@ pub(crate) async fn find_named(
     Ok(first)
 }
 
-/// The id before this one; lists begin after an id.
+/// The preceding id, because a list starts after an id.
 fn predecessor(mut id: [u8; 32]) -> Option<[u8; 32]> {
     for byte in id.iter_mut().rev() {
         let (less, borrows) = byte.overflowing_sub(1);
@@ -107,14 +107,14 @@ fn predecessor(mut id: [u8; 32]) -> Option<[u8; 32]> {
 impl FromStr for KeyId {
     type Err = String;
 
-    /// The text is not repeated: it may be a key in the wrong place.
+    /// The error does not repeat the text, which may be a key in the wrong place.
     fn from_str(text: &str) -> Result<Self, String> {
         let is_hex = text.bytes().all(|byte| byte.is_ascii_hexdigit());
         if is_hex && (MIN_DIGITS..=DIGITS).contains(&text.len()) {
             Ok(Self(text.to_ascii_lowercase().into()))
         } else {
             Err(format!(
-                "an id is the {MIN_DIGITS} hexadecimal digits of a log line or of a list, or up to {DIGITS}"
+                "an id has {MIN_DIGITS} to {DIGITS} hexadecimal digits, as in log lines and lists"
             ))
         }
     }

@@ -1,20 +1,21 @@
-//! Changes of keys that go on although their client has left.
+//! Changes of keys that continue after their client has disconnected.
 
 use std::sync::Arc;
 
 use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 
-/// The changes that are being made. A stop waits for them: each is in the log as asked for, and what came of it has to follow.
+/// The changes that are being made. Shutdown waits for them, because each has been logged as requested and its result must be
+/// logged too.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct UnderWay(Arc<RwLock<()>>);
 
 impl UnderWay {
-    /// Notes a change, until this is dropped.
+    /// Counts a change until the returned guard is dropped.
     pub(crate) async fn begin(&self) -> OwnedRwLockReadGuard<()> {
         Arc::clone(&self.0).read_owned().await
     }
 
-    /// Waits for those that have begun.
+    /// Waits for the changes that have begun.
     pub(crate) async fn ended(&self) {
         drop(self.0.write().await);
     }

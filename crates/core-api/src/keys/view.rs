@@ -1,4 +1,4 @@
-//! What operators are shown of a key.
+//! What operators see of a key.
 
 use std::{borrow::Cow, time::SystemTime};
 
@@ -27,12 +27,12 @@ pub(crate) enum View {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Summary {
     pub(crate) id: String,
-    /// Changes with the owner, the phase and what the run has stored, and not with a renewal: what a change compares.
+    /// The version that a change compares. It depends on the owner, the phase and what the run has stored; a renewal leaves it as it is.
     pub(crate) version: String,
     pub(crate) phase: Cow<'static, str>,
     pub(crate) attempt: u32,
     pub(crate) created_at: Option<String>,
-    /// The same, for comparisons.
+    /// The same as a time, for comparisons.
     #[serde(skip)]
     pub(crate) created: Option<SystemTime>,
     pub(crate) age_seconds: Option<u64>,
@@ -59,13 +59,13 @@ pub(crate) enum ShownResponse {
     Kept {
         status: u16,
         headers: Vec<String>,
-        /// Only if it was asked for.
+        /// Only if the request asked for it.
         #[serde(skip_serializing_if = "Option::is_none")]
         body: Option<String>,
     },
     /// The value from which each retry's response is rebuilt.
     Value {
-        /// Only if it was asked for.
+        /// Only if the request asked for it.
         #[serde(skip_serializing_if = "Option::is_none")]
         json: Option<String>,
     },
@@ -100,7 +100,7 @@ impl Summary {
             attempt: record.attempt,
             created_at: record.created_at.map(date),
             created: record.created_at,
-            // A store whose clock is ahead dates records a little later than now.
+            // A store whose clock is ahead dates records slightly in the future.
             age_seconds: age.map(|age| age.unwrap_or_default().as_secs()),
             lease_until: lease_until.map(date),
             completed_at: record.completed_at.map(date),
@@ -150,7 +150,7 @@ pub(crate) fn body_of(
     })
 }
 
-/// A word for the record that was seen: a digest, because the owner's token ends its run.
+/// Identifies the state of a record. It is a digest, because whoever knows the owner's token can end its run.
 pub(crate) fn version(record: &Record) -> String {
     let (phase, progress): (&[u8], &[u8]) = match &record.phase {
         Phase::InFlight { progress, .. } => (b"in flight", progress),

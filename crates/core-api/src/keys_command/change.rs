@@ -1,4 +1,4 @@
-//! Changes of keys that are named one by one, or by a filter.
+//! Changes keys that are named one by one, or by a filter.
 
 use serde_json::json;
 
@@ -13,8 +13,8 @@ use crate::{
     logging,
 };
 
-/// The keys that are named; `None` if a filter says which. It is read before the store is opened: the command that writes the list
-/// may have the same SQLite file open.
+/// The named keys; `None` if there is a filter instead. They are read before the store is opened, because the command that writes
+/// the list may have the same SQLite file open.
 pub(super) fn named_by(chosen: &Chosen) -> Result<Option<Vec<Named>>, String> {
     match (chosen.ids.is_empty(), chosen.filter.is_any()) {
         (false, false) => input::named(&chosen.ids).map(Some),
@@ -26,7 +26,7 @@ pub(super) fn named_by(chosen: &Chosen) -> Result<Option<Vec<Named>>, String> {
     }
 }
 
-/// Changes what is named, or what the filter finds in this phase, unless it asks for another one.
+/// Changes the named keys, or those that the filter finds; unless the filter names a phase, only those in this one.
 pub(super) async fn change_chosen(
     source: &Source,
     chosen: &Chosen,
@@ -40,7 +40,7 @@ pub(super) async fn change_chosen(
     }
 }
 
-/// Changes these keys, each for itself.
+/// Changes these keys one by one.
 pub(super) async fn change_named(
     source: &Source,
     named: Vec<Named>,
@@ -96,7 +96,7 @@ async fn change_found(
     }
     if !chosen.yes {
         print::count("found", found, chosen.json)?;
-        logging::say("nothing is changed without --yes");
+        logging::say("without --yes nothing is changed");
     }
     if found == 0 && chosen.filter.of_subject.is_some() {
         let anything = source.list(&KeyFilter::default(), None).next().await?;

@@ -1,4 +1,4 @@
-//! What operators give on standard input.
+//! Operators' input from standard input.
 
 use std::io::{BufRead, stdin};
 
@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::{config::IdArgument, keys::KeyId};
 
-/// A key that is to be changed.
+/// A key to change.
 pub(super) struct Named {
     pub(super) id: KeyId,
     /// The version that the operator has seen.
@@ -29,7 +29,7 @@ pub(super) fn line() -> Result<String, String> {
     Ok(line.trim_end_matches(['\r', '\n']).to_owned())
 }
 
-/// The keys of the arguments, all of them before the first one is changed.
+/// The keys that the arguments name. All are read before the first is changed.
 pub(super) fn named(arguments: &[IdArgument]) -> Result<Vec<Named>, String> {
     let mut all = Vec::new();
     for argument in arguments {
@@ -41,7 +41,7 @@ pub(super) fn named(arguments: &[IdArgument]) -> Result<Vec<Named>, String> {
             IdArgument::StandardInput => {
                 let before = all.len();
                 read(stdin().lock(), &mut all)?;
-                // The command that was to write the list may have failed.
+                // The command that should have written the list may have failed.
                 if all.len() == before {
                     return Err("standard input: there is no id".into());
                 }
@@ -58,7 +58,7 @@ fn read(input: impl BufRead, all: &mut Vec<Named>) -> Result<(), String> {
         if line.is_empty() {
             continue;
         }
-        // The line is not repeated: it may be a key in the wrong place.
+        // The error does not repeat the line, which may be a key in the wrong place.
         let wrong = |why: String| format!("standard input, line {number}: {why}");
         let line = if line.starts_with('{') {
             serde_json::from_str(line).map_err(|_| wrong("expected an id and a version".into()))?

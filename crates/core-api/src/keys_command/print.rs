@@ -1,4 +1,4 @@
-//! What goes to standard output.
+//! Prints to standard output.
 
 use std::io::{Write, stdout};
 
@@ -7,13 +7,13 @@ use serde_json::json;
 
 use crate::keys::{Shown, ShownResponse, Summary, View};
 
-/// A list, as a table or as a JSON object a line.
+/// A list, as a table or as one JSON object per line.
 pub(super) struct Table {
     is_json: bool,
     is_empty: bool,
 }
 
-/// How many digits of an id a table has, as log lines do.
+/// How many digits of an id a table shows, like log lines.
 const DIGITS: usize = 16;
 
 impl Table {
@@ -48,7 +48,7 @@ impl Table {
     }
 }
 
-/// What changes, as a table or as a JSON object a line.
+/// Changes, as a table or as one JSON object per line.
 pub(super) struct Changes {
     is_json: bool,
     is_empty: bool,
@@ -79,7 +79,7 @@ impl Changes {
     }
 }
 
-/// One key, a line for each of its members.
+/// One key, with a line for each member.
 pub(super) fn shown(shown: &Shown, is_json: bool) -> Result<(), String> {
     if is_json {
         return line(&as_json(shown));
@@ -120,7 +120,7 @@ pub(super) fn shown(shown: &Shown, is_json: bool) -> Result<(), String> {
     }
 }
 
-/// The bytes as they are.
+/// Writes the bytes unchanged.
 pub(super) fn body(body: &[u8]) -> Result<(), String> {
     let mut output = stdout().lock();
     let written = output
@@ -139,7 +139,7 @@ pub(super) fn count(name: &str, count: usize, is_json: bool) -> Result<(), Strin
     })
 }
 
-/// Written at once: a change that was made is known even if the next one hangs.
+/// Flushed at once, so that a change that was made is visible even if the next one hangs.
 pub(super) fn line(text: &str) -> Result<(), String> {
     let mut output = stdout().lock();
     let written = writeln!(output, "{text}").and_then(|()| output.flush());

@@ -1,4 +1,4 @@
-//! `core-api keys tail`: what changes, found by reading the list again and again.
+//! `core-api keys tail`: changes of keys, found by reading the list repeatedly.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -12,13 +12,13 @@ use crate::{
     logging,
 };
 
-/// Of more keys each look would take longer than the time between two, and all are kept in memory.
+/// With more keys a read would take longer than the time between two reads, and all keys are kept in memory.
 const MAX_FOLLOWED: usize = 10_000;
 
-/// The keys at one time, by their ids.
+/// The keys at one read, by their ids.
 type Seen = BTreeMap<String, Summary>;
 
-/// What has become of a key since the last look.
+/// The change of a key since the last read.
 #[derive(Serialize)]
 pub(super) struct Change {
     event: &'static str,
@@ -57,7 +57,7 @@ pub(super) async fn run(asked: &TailKeys) -> Result<(), String> {
                 }
                 seen = found;
             }
-            // The store may come back.
+            // The store may recover.
             Err(error) => logging::say(&error),
         }
     }
@@ -78,13 +78,13 @@ async fn look(source: &Source, filter: &KeyFilter) -> Result<Seen, String> {
         }
         if seen.len() > MAX_FOLLOWED {
             return Err(format!(
-                "tail: there are more than {MAX_FOLLOWED} keys; narrow them, such as by --in-flight"
+                "tail: there are more than {MAX_FOLLOWED} keys; narrow the filter, such as by --in-flight"
             ));
         }
     }
 }
 
-/// What has changed between two looks, in the order of ids.
+/// The changes between two reads, in the order of ids.
 fn changes(before: &Seen, now: &Seen) -> Vec<Change> {
     let gone = before.values().filter(|key| !now.contains_key(&key.id));
     let gone = gone.map(|key| (gone_by(key), key));
@@ -105,7 +105,7 @@ fn changes(before: &Seen, now: &Seen) -> Vec<Change> {
 fn gone_by(last: &Summary) -> &'static str {
     match last.phase.as_ref() {
         "done" | "erased" => "removed",
-        // It was freed, has expired, or is no longer among those that were asked for: completed, if they are those in flight.
+        // The key was freed, has expired, or no longer matches the filter, such as a completed key where only keys in flight are followed.
         _ => "gone",
     }
 }

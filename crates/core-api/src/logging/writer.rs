@@ -13,18 +13,18 @@ use std::{
 
 use tracing_subscriber::fmt::MakeWriter;
 
-/// How many bytes wait to be written, at most. More are lost.
+/// How many bytes may wait to be written. Further lines are lost.
 const MAX_WAITING: usize = 4 * 1024 * 1024;
 
 /// How long the process waits for its last lines to be written before it ends.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long the thread waits before it writes again to a log that takes no bytes at the moment.
+/// How long the thread waits before it writes again to a log that currently accepts no bytes.
 const RETRY_DELAY: Duration = Duration::from_millis(10);
 
 /// A handle on the thread that writes the log.
 ///
-/// Writing never fails, and never waits: a line that cannot be written is counted, and the count is logged once lines can be
+/// Writing never fails and never waits: lines that cannot be written are counted, and the count is logged once lines can be
 /// written again.
 #[derive(Clone, Debug)]
 pub(super) struct Writer {
@@ -35,7 +35,7 @@ pub(super) struct Writer {
 #[derive(Debug)]
 enum Message {
     Line(Vec<u8>),
-    /// Everything before has been written, or is lost.
+    /// Everything before it has been written or lost.
     Flush(Sender<()>),
 }
 
@@ -74,7 +74,7 @@ impl Writer {
         }
     }
 
-    /// Waits until every line so far is written or lost, for a second at most.
+    /// Waits at most a second until every line so far has been written or lost.
     pub(super) fn flush(&self) {
         if self.is_flushed() && self.counts.report_lost() {
             self.is_flushed();
@@ -89,7 +89,7 @@ impl Writer {
 }
 
 impl Counts {
-    /// Logs how many lines are lost, if more are than it logged last.
+    /// Logs how many lines are lost, if the number has grown since it was last logged.
     fn report_lost(&self) -> bool {
         let lost = self.lost.load(Relaxed);
         let is_news = self.reported.swap(lost, Relaxed) != lost;
@@ -104,7 +104,7 @@ impl Counts {
 }
 
 fn write_all(mut log: impl Write, messages: &Receiver<Message>, counts: &Counts) {
-    // Whether the last line has been written to its end.
+    // Whether the last line has been written completely.
     let mut is_whole = true;
     for message in messages {
         match message {

@@ -1,4 +1,4 @@
-//! The refusals of each operation that are the service's own.
+//! The problems that the service itself responds with, for each operation.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::error::ApiError;
 
-/// Adds the problems that this operation can come to.
+/// Adds the problems that this operation can respond with.
 pub(super) fn add(path: &str, operation: &mut Value, needs_token: bool) {
     let mut by_status = BTreeMap::<u16, (Vec<String>, Map<_, _>)>::new();
     for problem in problems(path, operation, needs_token) {

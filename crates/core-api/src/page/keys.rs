@@ -22,12 +22,12 @@ use crate::{
 /// How many keys the table has.
 const MAX_SHOWN: usize = 20;
 
-/// How many keys are looked at for it. Stores list them by their digests, so the newest of more are not found.
+/// How many keys are read for it. Stores list keys by their digests, so with more keys than this the newest may be missing.
 const MAX_READ: usize = 256;
 
 /// The newest keys, without their responses: phase, attempt, lease and expiry of each.
 ///
-/// With tokens a subject sees its own keys. Stores list keys by their digests, so with more than 256 keys the newest of all are not found.
+/// With tokens a subject sees its own keys. Stores list keys by their digests, so with more than 256 keys the newest may be missing.
 #[utoipa::path(
     get,
     path = "/page/keys",
@@ -51,7 +51,7 @@ pub(crate) async fn show_keys(
     });
     views.truncate(MAX_SHOWN);
     let table = json!({
-        // The page counts down by this clock, not by its own.
+        // The page counts down by this clock instead of the browser's.
         "now": DateTime::<Utc>::from(SystemTime::now()).to_rfc3339_opts(SecondsFormat::Millis, true),
         "keys": views,
         "count": count,

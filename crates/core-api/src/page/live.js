@@ -49,7 +49,7 @@ async function table(id, url, show, signal) {
   try {
     const response = await fetch(url, { headers, signal, cache: "no-store" });
     const body = await response.json();
-    if (!response.ok) return fail(id, response.status === 401 ? "They are shown to callers with a token." : `They cannot be read: ${body.title}`);
+    if (!response.ok) return fail(id, response.status === 401 ? "Enter a token to see them." : `Cannot be read: ${body.title}`);
     show(body);
     by(id).hidden = false;
   } catch (error) {
@@ -65,8 +65,8 @@ function fail(id, why) {
 function showKeys({ now, keys: newest, count: found, has_more }) {
   ahead = Date.parse(now) - Date.now();
   keys = newest;
-  const more = has_more ? `The newest of the first ${found} in the order of their digests; there are more.` : found > keys.length ? `The newest ${keys.length} of ${found}.` : "";
-  write(by("keys-note"), keys.length ? more : "No key is stored.");
+  const more = has_more ? `The newest among the first ${found} by digest; there are more.` : found > keys.length ? `The newest ${keys.length} of ${found}.` : "";
+  write(by("keys-note"), keys.length ? more : "No keys are stored.");
   count();
 }
 
@@ -85,7 +85,7 @@ function count() {
 
 function showBookings(bookings) {
   const more = bookings.length > MAX_BOOKINGS ? `The newest ${MAX_BOOKINGS}.` : "";
-  write(by("bookings-note"), bookings.length ? more : "There is no booking.");
+  write(by("bookings-note"), bookings.length ? more : "There are no bookings.");
   const rows = bookings.slice(0, MAX_BOOKINGS).map((booking) => {
     const { id, service_id, customer_name, date, time, status, created_at } = booking;
     return [id.slice(-12), service_id, customer_name, `${date} ${time}`, status, new Date(created_at).toLocaleTimeString()];

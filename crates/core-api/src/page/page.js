@@ -60,13 +60,13 @@ for (const [id, action] of Object.entries(actions)) by(id).addEventListener("cli
 function crashNote() {
   if (!service.can_crash) {
     return service.fault_injection
-      ? "This service cannot be crashed from here, because it has no supervisor that would start it again."
+      ? "This service cannot be crashed from here, because it has no supervisor to restart it."
       : "Start the service with --fault-injection to slow the work down, or to crash the server in the middle of it.";
   }
   if (!service.bookings_survive) return "Bookings are stored in memory, so a crash loses them: use an SQLite file to see them survive one.";
-  if (service.one_commit) return "A crash ends the server as kill -9 does, and a supervisor starts it again. A booking and its key are one commit, so a retry is booked once, whenever the crash was.";
+  if (service.one_commit) return "A crash ends the server like kill -9, and a supervisor restarts it. A booking and its key are one commit, so a retry books once, whenever the crash happens.";
   if (!service.keys_survive) return "Keys are stored in memory, so a crash loses them: a retry then books again.";
-  return "A booking and its key are not one commit: after a crash retries get 409 until the key's lease ends, and then run again. If the booking was already written, it is there twice.";
+  return "A booking and its key are not one commit: after a crash retries get 409 until the key's lease ends, and then run again. If the booking was already written, it then exists twice.";
 }
 
 async function begin() {

@@ -1,4 +1,4 @@
-//! The file of a secret.
+//! A secret file.
 
 #[cfg(feature = "sqlite")]
 mod make;
@@ -11,17 +11,17 @@ use std::{
 
 use super::{Failure, Secret};
 
-/// Where a secret is, and whether the operator has named the file.
+/// The path of a secret, and whether the operator has named it.
 pub(super) struct SecretFile {
     path: PathBuf,
-    /// Kubernetes or Docker may mount a named file, as a link, or readable by other users.
+    /// Kubernetes or Docker may mount a named file as a link, or readable by other users.
     is_named: bool,
 }
 
-/// In hexadecimal digits that is 128 bits.
+/// In hexadecimal digits this is 128 bits.
 const MIN_LENGTH: usize = 32;
 
-/// A longer file is not a secret's.
+/// A longer file is not a secret file.
 const MAX_LENGTH: usize = 4096;
 
 impl SecretFile {
@@ -32,7 +32,7 @@ impl SecretFile {
         }
     }
 
-    /// The secret, if there is a file. White space at the end does not count: editors and shells add a line break.
+    /// The secret, if the file exists. Trailing white space is ignored: editors and shells add a line break.
     pub(super) fn read(&self) -> Result<Option<Secret>, Failure> {
         let metadata = if self.is_named {
             fs::metadata(&self.path)
@@ -56,7 +56,7 @@ impl SecretFile {
         let secret = text.trim_ascii_end();
         if text.len() > MAX_LENGTH {
             return Err(
-                format!("it has more than {MAX_LENGTH} bytes, so it is not a secret's").into(),
+                format!("it has more than {MAX_LENGTH} bytes, so it is not a secret file").into(),
             );
         }
         if secret.len() < MIN_LENGTH {
@@ -68,19 +68,19 @@ impl SecretFile {
         Ok(Some(Secret(secret.into())))
     }
 
-    /// Takes other users' access to a generated file away; warns of other users' access to a named one.
+    /// Removes other users' access to a generated file; warns about other users' access to a named one.
     #[cfg(unix)]
     fn check_opened(&self, file: &File, found: &fs::Metadata) -> Result<(), Failure> {
         use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
         let opened = file.metadata()?;
         if (opened.dev(), opened.ino()) != (found.dev(), found.ino()) {
-            return Err("it was exchanged while it was opened".into());
+            return Err("it was replaced while it was being opened".into());
         }
         let path = self.path.display();
         if self.is_named {
             if opened.mode() & 0o007 != 0 {
-                tracing::warn!(%path, "every user of this machine can read or write the file of the secret");
+                tracing::warn!(%path, "every user of this machine can read or write the secret file");
             }
             return Ok(());
         }
@@ -94,7 +94,7 @@ impl SecretFile {
                 }
                 _ => error.into(),
             })?;
-        tracing::warn!(%path, "other users could read or write the file of the secret; now only this user can");
+        tracing::warn!(%path, "other users could read or write the secret file; now only this user can");
         Ok(())
     }
 

@@ -16,18 +16,18 @@ use super::{
 };
 use former::Former;
 
-/// The file of the secret has the name of the database with this at its end.
+/// The secret file has the name of the database with this suffix.
 const SUFFIX: &str = ".secret";
 
-/// One row, once keys are stored with a secret: a digest that only the secret of new keys makes.
+/// One row, once keys are stored with a secret: a digest that only the secret of new keys results in.
 const CREATE: &str = "create table if not exists core_api_secret (verifier blob not null) strict";
 const IS_THERE: &str = "select exists (select * from sqlite_master where name = 'core_api_secret')";
 const FIND: &str = "select verifier from core_api_secret";
 const REMOVE: &str = "delete from core_api_secret";
 const INSERT: &str = "insert into core_api_secret (verifier) values (?1)";
 
-/// The secrets in the named files; the own one may be in a file next to the database. That file is made where that loses no key,
-/// unless it is only to be found.
+/// The secrets in the named files; the current one may be in a file next to the database. That file is created if this loses no
+/// key, unless the caller only reads.
 pub(crate) async fn of_database(
     store: &SqliteStore,
     database: &Path,
@@ -68,7 +68,7 @@ pub(crate) async fn of_database(
     Ok(secrets)
 }
 
-/// By the database's name without symbolic links, as for its lock and its log.
+/// By the database's path with symbolic links resolved, as for its lock and its log.
 fn next_to(database: &Path) -> Result<SecretFile, SecretError> {
     let path = |database: &Path| {
         let mut path = database.as_os_str().to_owned();
@@ -81,7 +81,7 @@ fn next_to(database: &Path) -> Result<SecretFile, SecretError> {
     }
 }
 
-/// The secrets that are asked for, and where.
+/// The requested secrets, and their places.
 struct Asked<'a> {
     store: &'a SqliteStore,
     own: &'a SecretFile,
@@ -89,7 +89,7 @@ struct Asked<'a> {
     may_make: bool,
 }
 
-/// Which of the two files is wrong, and why.
+/// The file that is wrong, and why.
 enum Mistake {
     Own(Failure),
     Other(Failure),
@@ -122,7 +122,7 @@ impl Asked<'_> {
         Ok(Secrets { own, other })
     }
 
-    /// Where keys are stored with a secret, which has to be one of the two.
+    /// Keys are stored with a secret, which must be one of the two.
     fn known(&self, recorded: &[u8], other: Option<OtherSecret>) -> Result<Secrets, Mistake> {
         let is_recorded =
             |secret: &Secret| Ok::<_, Failure>(verifier(secret, self.store)? == recorded);
@@ -131,7 +131,7 @@ impl Asked<'_> {
             None => false,
         };
         let own = match self.own.read()? {
-            // Back from the second deployment of the first secret to its first one.
+            // This is a step back from the second deployment of the first secret to its first one.
             None if !self.is_named
                 && other_is_recorded
                 && matches!(other, Some(OtherSecret::Next(_))) =>
@@ -155,9 +155,9 @@ impl Asked<'_> {
         Ok(Secrets { own, other })
     }
 
-    /// Without a change of the secret: makes the first one if the database has no keys.
+    /// The secret is not being changed: creates the first one if the database has no keys.
     fn first(&self, has_keys: bool) -> Result<Option<Secret>, Failure> {
-        // A command may lack an option that the service has, and would make another secret than that of the service.
+        // A command may lack an option of the service, and would create a different secret than the service's.
         if !self.may_make {
             return Ok(None);
         }
@@ -175,7 +175,7 @@ impl Asked<'_> {
     fn required(&self) -> Result<Secret, Failure> {
         let found = self.own.read()?;
         found.ok_or_else(|| {
-            "there is no such file, and while the secret is changed none is made".into()
+            "there is no such file, and none is created while the secret is being changed".into()
         })
     }
 
@@ -206,7 +206,7 @@ impl Asked<'_> {
         Ok(self.store.database().write(find).await?)
     }
 
-    /// Before the first key with this secret: from now on there is no start without it.
+    /// Comes before the first key with this secret: from now on the service does not start without it.
     async fn record(&self, own: Option<&Secret>) -> Result<(), Failure> {
         let made = own.map(|own| verifier(own, self.store)).transpose()?;
         let (recorded, has_keys) = (self.recorded().await?, self.has_keys().await?);

@@ -10,14 +10,14 @@ use std::{
 use super::{Digest, Expiry, Failure, Holder, Role, Subject, Table, file, line::Line};
 use crate::secret;
 
-/// A token that was just made.
+/// A new token.
 pub(crate) struct New {
-    /// What its holder sends. It is nowhere else.
+    /// What its holder sends. It is stored nowhere else.
     pub(crate) token: String,
     line: Line,
 }
 
-/// Tells people and scanners of source code what it is.
+/// Lets people and secret scanners recognise a token.
 const PREFIX: &str = "core_api_";
 
 impl New {
@@ -37,37 +37,37 @@ impl New {
         Ok(Self { token, line })
     }
 
-    /// The line of the file that lets it in.
+    /// The line of the file that makes it valid.
     pub(crate) fn line(&self) -> String {
         self.line.to_string()
     }
 
-    /// Adds the line to the file, which is made if there is none. Whenever this ends, also by a power cut, the file is as it
-    /// was or has the whole line.
+    /// Adds the line to the file, which is created if it does not exist. Even after a power cut the file is either unchanged or has the
+    /// whole line.
     pub(crate) fn add_to(&self, path: &Path) -> Result<(), Failure> {
         let locked = Locked::open(path)?;
         let mut text = file::read_all(&locked.file)?;
-        // Nothing is added to a file that has a mistake already.
+        // A file that already has a mistake is left as it is.
         if !text.trim_ascii().is_empty() {
             Table::read(&text)?;
         }
         text.push_str(&format!("{}\n", self.line));
-        // Nor is a file left that a service would refuse.
+        // The new file must be one that a service accepts.
         file::check_length(text.len())?;
         Table::read(&text)?;
         locked.replace(&text)
     }
 }
 
-/// The file, which no other process that adds a token has.
+/// The file, locked against other processes that add tokens.
 struct Locked {
     file: File,
-    /// Where it is, behind links.
+    /// Its path, with symbolic links resolved.
     path: PathBuf,
 }
 
 impl Locked {
-    /// Opens the file, or makes an empty one, and waits for those that are changing it.
+    /// Opens the file, or creates an empty one, and waits for processes that are changing it.
     fn open(path: &Path) -> Result<Self, Failure> {
         loop {
             let mut options = OpenOptions::new();
@@ -79,15 +79,14 @@ impl Locked {
             let file = options.open(path)?;
             file.lock()?;
             let path = fs::canonicalize(path)?;
-            // Another process may have put its version in place while this one waited.
+            // Another process may have replaced the file while this one waited.
             if is_same(&file.metadata()?, &fs::metadata(&path)?) {
                 return Ok(Self { file, path });
             }
         }
     }
 
-    /// Puts this text in place of the file's, at once. Only the owner of the lock writes the draft, so one that a killed process
-    /// has left is written over.
+    /// Replaces the file's text atomically. Only the owner of the lock writes the draft, so the draft of a killed process is overwritten.
     fn replace(&self, text: &str) -> Result<(), Failure> {
         let mut draft: OsString = self.path.clone().into();
         draft.push(".new");

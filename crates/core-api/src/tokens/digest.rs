@@ -1,10 +1,10 @@
-//! What the file has of a token: its SHA-256. Tokens are random, so a slow hash would protect them no better.
+//! The SHA-256 of a token, which is all that the file has of it. Tokens are random, so a slow hash would not protect them better.
 
 use std::{fmt, hint::black_box};
 
 use sha2::{Digest as _, Sha256};
 
-/// How many digits the log has.
+/// How many digits the log shows.
 const SHOWN: usize = 12;
 
 /// The SHA-256 of a token.
@@ -32,7 +32,7 @@ impl Digest {
         self.0.map(|byte| format!("{byte:02x}")).concat()
     }
 
-    /// Compares every byte, so that the time does not tell how many of them were right.
+    /// Compares every byte, so that the time taken does not reveal how many were right.
     pub(super) fn is_equal(&self, other: &Self) -> bool {
         let pairs = self.0.iter().zip(&other.0);
         black_box(pairs.fold(0, |differing, (one, other)| differing | (one ^ other))) == 0

@@ -8,10 +8,10 @@ use std::{
 
 use super::Failure;
 
-/// Room for some 30 000 tokens. Each request looks at all of them.
+/// Room for some 30 000 tokens. Each request compares all of them.
 const MAX_LENGTH: usize = 4 << 20;
 
-/// All of it. A pipe is refused before it is opened: it could be read only once, and its reader waits for a writer.
+/// Reads the whole file. A pipe is refused before it is opened: it could be read only once, and opening it waits for a writer.
 pub(super) fn read(path: &Path) -> Result<String, Failure> {
     if !fs::metadata(path)?.is_file() {
         return Err("it is not a file".into());
@@ -19,7 +19,7 @@ pub(super) fn read(path: &Path) -> Result<String, Failure> {
     read_all(&File::open(path)?)
 }
 
-/// What this file has from here on.
+/// The rest of this file.
 pub(super) fn read_all(file: &File) -> Result<String, Failure> {
     let mut text = Vec::new();
     file.take(MAX_LENGTH as u64 + 1).read_to_end(&mut text)?;
@@ -27,7 +27,7 @@ pub(super) fn read_all(file: &File) -> Result<String, Failure> {
     String::from_utf8(text).map_err(|_| "it is not UTF-8".into())
 }
 
-/// Fails if a file of this length is not read.
+/// Fails if a file of this length is too long to read.
 pub(super) fn check_length(length: usize) -> Result<(), Failure> {
     if length > MAX_LENGTH {
         return Err(format!("it has more than {MAX_LENGTH} bytes").into());
@@ -35,7 +35,7 @@ pub(super) fn check_length(length: usize) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Warns if every user of the machine can let itself in.
+/// Warns if every user of the machine could add a token.
 #[cfg(unix)]
 pub(super) fn warn_of_other_writers(path: &Path) {
     use std::os::unix::fs::PermissionsExt;
@@ -43,7 +43,7 @@ pub(super) fn warn_of_other_writers(path: &Path) {
     let mode = fs::metadata(path).map(|found| found.permissions().mode());
     if mode.is_ok_and(|mode| mode & 0o002 != 0) {
         let path = path.display();
-        tracing::warn!(%path, "every user of this machine can write the file of the tokens");
+        tracing::warn!(%path, "every user of this machine can write the token file");
     }
 }
 

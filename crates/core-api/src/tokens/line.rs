@@ -6,7 +6,7 @@ use chrono::{DateTime, Datelike, SecondsFormat, Utc};
 
 use super::{Holder, digest::Digest, role::Role, subject::Subject};
 
-/// A token that is let in.
+/// A valid token.
 #[derive(Clone)]
 pub(super) struct Line {
     pub(super) digest: Digest,
@@ -14,7 +14,7 @@ pub(super) struct Line {
     pub(super) expires: Option<Expiry>,
 }
 
-/// From when on a token is not valid any more.
+/// When a token stops being valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Expiry(DateTime<Utc>);
 
@@ -38,12 +38,12 @@ impl FromStr for Line {
                 "expires" => expires.replace(value.parse::<Expiry>()?).is_some(),
                 _ => {
                     return Err(format!(
-                        "field {number} is none of sha256=, subject=, role= and expires="
+                        "field {number} is not sha256=, subject=, role= or expires="
                     ));
                 }
             };
             if is_repeated {
-                return Err(format!("{name} is there twice"));
+                return Err(format!("{name} is given twice"));
             }
         }
         let missing = |name: &str| format!("{name} is missing");
@@ -75,12 +75,12 @@ impl FromStr for Expiry {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let time = DateTime::parse_from_rfc3339(text)
-            .map_err(|_| "the expiry is a time such as 2027-01-31T12:00:00Z")?;
+            .map_err(|_| "the expiry must be a time such as 2027-01-31T12:00:00Z")?;
         let time = time.to_utc();
-        // Another year, which an offset may make, has no four digits, and could not be read back.
+        // An offset may result in a year without four digits, which could not be read back.
         match time.year() {
             0..=9999 => Ok(Self(time)),
-            _ => Err("the expiry is in the years 0000 to 9999, in UTC".into()),
+            _ => Err("the expiry must be in the years 0000 to 9999, in UTC".into()),
         }
     }
 }
@@ -92,10 +92,11 @@ impl fmt::Display for Expiry {
 }
 
 fn read_digest(value: &str) -> Result<Digest, &'static str> {
-    Digest::from_hex(value)
-        .ok_or("sha256 is the SHA-256 of the token, 64 hexadecimal digits, and not the token")
+    Digest::from_hex(value).ok_or(
+        "sha256 must be the SHA-256 of the token, 64 hexadecimal digits, and not the token itself",
+    )
 }
 
 fn read_role(value: &str) -> Result<Role, &'static str> {
-    Role::from_name(value).ok_or("the role is viewer, caller or operator")
+    Role::from_name(value).ok_or("the role must be viewer, caller or operator")
 }

@@ -2,7 +2,7 @@ use std::fmt;
 
 use clap::ValueEnum;
 
-/// What the holder of a token may do. Each role may do what those before it may.
+/// What the holder of a token may do. Each role includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub enum Role {
     /// Reads the bookings of its subject.
@@ -14,7 +14,7 @@ pub enum Role {
 }
 
 impl Role {
-    /// The role of this name.
+    /// The role with this name.
     pub(super) fn from_name(name: &str) -> Option<Self> {
         [Self::Viewer, Self::Caller, Self::Operator]
             .into_iter()

@@ -1,6 +1,6 @@
 use std::{fmt, str::FromStr, sync::Arc};
 
-/// Who calls: the owner of keys and bookings. It stays the same when the token is replaced.
+/// Who sends a request: the owner of keys and bookings. The subject stays the same when its token is replaced.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Subject(Arc<str>);
 

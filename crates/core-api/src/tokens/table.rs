@@ -1,4 +1,4 @@
-//! What one version of the file says.
+//! The contents of one version of the file.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,24 +10,24 @@ use super::{Expiry, Failure, Holder, digest::Digest, line::Line};
 /// The tokens of one version of the file.
 pub(super) struct Table {
     lines: Vec<Line>,
-    /// Tells whether another version says the same.
+    /// Tells whether another version has the same text.
     of: Digest,
 }
 
 impl Table {
-    /// Reads a line for each token; empty lines, and those that begin with `#`, do not count. A mistake in one line is one in
-    /// the file: a typing mistake must neither let in nor lock out.
+    /// Reads one token per line; empty lines and those that begin with `#` are ignored. A mistake in one line makes the whole file
+    /// invalid, so that a typing mistake neither admits nor locks out a caller.
     pub(super) fn read(text: &str) -> Result<Self, Failure> {
-        // Editors empty a file before they write it.
+        // Some editors empty a file before they write it.
         if text.trim_ascii().is_empty() {
-            return Err("it is empty; write a comment into it if there are to be no tokens".into());
+            return Err("it is empty; write a comment into it if it should have no tokens".into());
         }
         let mut lines = Vec::new();
         let mut places = BTreeMap::new();
         for (number, text) in (1..).zip(text.split_inclusive('\n')) {
             // A file that is still being written may end in the middle of a subject.
             let ended = text.strip_suffix('\n').ok_or_else(|| {
-                format!("line {number}: the file has to end with a line break; it may be cut off")
+                format!("line {number}: the file must end with a line break; it may be cut off")
             })?;
             if ended.trim_ascii().is_empty() || ended.starts_with('#') {
                 continue;
@@ -44,12 +44,12 @@ impl Table {
         Ok(Self { lines, of })
     }
 
-    /// Whether this text is what was read.
+    /// Whether the file had this text.
     pub(super) fn is_of(&self, text: &str) -> bool {
         self.of == Digest::of(text.as_bytes())
     }
 
-    /// Whose token this is, unless it has expired. Every line is looked at.
+    /// The holder of this token, unless it has expired. Every line is compared.
     pub(super) fn holder(&self, token: &Digest) -> Option<&Holder> {
         let mut found = None;
         for line in &self.lines {
@@ -68,7 +68,7 @@ impl Table {
     }
 }
 
-/// Without the digests.
+/// Omits the digests.
 impl fmt::Debug for Table {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let tokens = &self.lines.len();

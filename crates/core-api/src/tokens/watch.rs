@@ -1,4 +1,4 @@
-//! Reads the file again when it has changed.
+//! Reads the file again after it has changed.
 
 use std::{
     sync::{
@@ -12,31 +12,31 @@ use std::{
 
 use super::{Digest, Failure, Table, Tokens, file};
 
-/// Reads the file every second until this is dropped. A thread of its own does it: a file system that has stopped responding
-/// holds up no request and no stop.
+/// Reads the file every second until this is dropped. It has its own thread, so that a file system that stops responding delays
+/// neither requests nor shutdown.
 #[derive(Clone, Debug)]
 pub(crate) struct Watch(Sender<()>);
 
-/// How often the file is read. What it says is compared, because two changes can have one time and one length.
+/// How often the file is read. Its text is compared, because two versions can have the same time and length.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// How much later a file that has changed is read once more. It is taken only if it is still the same: one that is being written may
-/// end between two lines.
+/// How long after a change the file is read once more. It is used only if it is still the same, because a file that is being
+/// written may end between two lines.
 const SETTLED_AFTER: Duration = Duration::from_millis(500);
 
-/// A file that stays unusable is reported again after this many looks.
+/// A file that stays unusable is reported again after this many reads.
 const LOOKS_BETWEEN_REPORTS: u32 = 60;
 
-/// What was last found of the file.
+/// The result of the last reads.
 struct Looks {
     tokens: Arc<Tokens>,
-    /// Why the version that is there now cannot be used, and how often that was seen since it was reported.
+    /// Why the current version cannot be used, and how many reads have found that since it was reported.
     failed: Option<(String, u32)>,
-    /// A version that was seen once, and whether a look was asked for since.
+    /// A version that was read once, and whether another read was requested since.
     settling: Option<(Digest, bool)>,
 }
 
-/// What came of one look.
+/// The result of one read.
 enum Look {
     Same,
     Settling(Digest),
@@ -44,7 +44,7 @@ enum Look {
 }
 
 impl Watch {
-    /// Begins.
+    /// Starts the thread.
     pub(crate) fn start(tokens: Arc<Tokens>) -> std::io::Result<Self> {
         let (asking, asked) = channel();
         let looks = Looks {
@@ -58,9 +58,9 @@ impl Watch {
         Ok(Self(asking))
     }
 
-    /// Reads the file now, and logs what came of it.
+    /// Reads the file now and logs the result.
     pub(crate) fn look_now(&self) {
-        // The thread ends with the last of these only.
+        // The thread ends when the last of these is dropped.
         let _ = self.0.send(());
     }
 }
@@ -93,7 +93,7 @@ impl Looks {
                 if is_taken || is_asked || self.failed.take().is_some() {
                     self.failed = None;
                     let (tokens, subjects) = self.tokens.current.read().counts();
-                    tracing::info!(tokens, subjects, "the file of the tokens was read again");
+                    tracing::info!(tokens, subjects, "the token file was read again");
                 }
             }
             Err(error) => self.report(error.to_string(), is_asked),
@@ -109,7 +109,7 @@ impl Looks {
             tracing::error!(
                 error,
                 path = %self.tokens.path.display(),
-                "the file of the tokens cannot be used; those that were read before stay valid"
+                "the token file cannot be used; the tokens read before stay valid"
             );
         }
         self.failed = Some((error, (seen + 1) % LOOKS_BETWEEN_REPORTS));
@@ -117,7 +117,7 @@ impl Looks {
 }
 
 impl Tokens {
-    /// Takes what the file says now, if it was the same at the look before. If that is not valid, what it said before stays.
+    /// Uses the file's text if the previous read found the same. If it is not valid, the previous tokens stay.
     fn read_again(&self, before: Option<Digest>) -> Result<Look, Failure> {
         let text = file::read(&self.path)?;
         if self.current.read().is_of(&text) {

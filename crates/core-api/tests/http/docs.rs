@@ -53,8 +53,8 @@ async fn the_page_shows_the_description_in_chromium_without_a_network() {
     for text in [
         "id=\"create_booking\" open",
         "id=\"ready\"",
-        "kept for 3600 seconds",
-        "kept for 86400 seconds",
+        "stored for 3600 seconds",
+        "stored for 86400 seconds",
         "idempotency_key_reused",
     ] {
         assert!(page.contains(text), "{text}: {page}");

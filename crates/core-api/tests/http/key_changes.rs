@@ -57,7 +57,7 @@ async fn a_lost_run_is_released_or_given_a_response_as_it_was_seen() {
         let refused = on(&["resolve", &a, "--status", "201", "--ttl", ttl], "");
         assert_eq!(refused.status.code(), Some(2), "{refused:?}");
         assert!(
-            text(&refused.stderr).contains("a minute or more"),
+            text(&refused.stderr).contains("at least a minute"),
             "{refused:?}"
         );
     }

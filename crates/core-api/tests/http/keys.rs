@@ -202,11 +202,11 @@ fn a_store_that_the_command_cannot_reach_is_an_error() {
     for (store, why) in [
         (
             &["--database", "memory:"][..],
-            "running service only: ask it, at /admin/keys",
+            "of the running service: ask it, at /admin/keys",
         ),
         (
             &["--idempotency-store", "memory:"],
-            "running service only: ask it, at /admin/keys",
+            "of the running service: ask it, at /admin/keys",
         ),
         (&[], "--database sqlite:core-api.db: there is no such file"),
         (

@@ -17,19 +17,11 @@ async fn bodies_and_heads_are_as_long_as_the_options_say() {
     let options = ["--max-body-bytes", "2048", "--max-header-bytes", "8192"];
     let server = Server::start(directory.path(), &options);
     let short = booking(&"n".repeat(100));
-    assert_eq!(
-        send(server.write("POST", "/bookings", "a", &short))
-            .await
-            .status,
-        201
-    );
+    let response = send(server.write("POST", "/bookings", "a", &short)).await;
+    assert_eq!(response.status, 201);
     let long = booking(&"n".repeat(3000));
-    assert_eq!(
-        send(server.write("POST", "/bookings", "b", &long))
-            .await
-            .status,
-        413
-    );
+    let response = send(server.write("POST", "/bookings", "b", &long)).await;
+    assert_eq!(response.status, 413);
     let head = server
         .request("GET", "/healthz")
         .header("X-Long", "h".repeat(10_000));

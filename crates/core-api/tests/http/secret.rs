@@ -296,7 +296,7 @@ async fn a_file_that_is_no_private_secret_is_refused_or_made_private() {
     let server = Server::start(directory.path(), &[]);
     assert_eq!(mode(&beside(&directory)), 0o600);
     server
-        .wait_for_log("other users could read or write the file of the secret")
+        .wait_for_log("other users could read or write the secret file")
         .await;
 }
 

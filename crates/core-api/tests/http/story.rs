@@ -2,7 +2,7 @@
 
 use tempfile::tempdir;
 
-use crate::server::{Server, booking, send};
+use crate::server::Server;
 
 const KEY: &str = "8e03978e-40d5-43e8-bc93-6894a57f9324";
 
@@ -83,40 +83,4 @@ async fn the_bookings_own_file_may_be_named_for_the_keys_too() {
         &["--idempotency-store", "sqlite:core-api.db"],
     );
     tell(&server).await;
-}
-
-// proves: concurrent-equals-run-once
-#[tokio::test]
-async fn of_fifty_concurrent_equal_requests_one_books() {
-    let directory = tempdir().unwrap();
-    let server = Server::start(directory.path(), &[]);
-    let together: Vec<_> = (0..50)
-        .map(|_| {
-            let request = server.write("POST", "/bookings", KEY, &booking("Ann"));
-            tokio::spawn(send(request))
-        })
-        .collect();
-    let mut fresh = 0;
-    for response in together {
-        let response = response.await.unwrap();
-        match response.status.as_u16() {
-            201 => fresh += usize::from(!response.is_replayed()),
-            _ => drop(response.problem(409)),
-        }
-    }
-    assert_eq!(fresh, 1);
-    assert_eq!(server.bookings().await.len(), 1);
-}
-
-// proves: keyless-request-passes
-#[tokio::test]
-async fn without_a_key_every_request_books() {
-    let directory = tempdir().unwrap();
-    let server = Server::start(directory.path(), &["--database", "memory:"]);
-    for _ in 0..2 {
-        let response = send(server.request("POST", "/bookings").json(&booking("Ann"))).await;
-        assert_eq!(response.status, 201);
-        assert_eq!(response.header("idempotency-expires"), None);
-    }
-    assert_eq!(server.bookings().await.len(), 2);
 }

@@ -211,12 +211,8 @@ async fn a_token_that_was_taken_away_gets_no_stored_response_and_asks_no_store()
         book(&server, &ann, "k").await.problem(401)["code"],
         "token_invalid"
     );
-    assert_eq!(
-        send(server.write("POST", "/bookings", "k", &booking("Ann")))
-            .await
-            .status,
-        401
-    );
+    let response = send(server.write("POST", "/bookings", "k", &booking("Ann"))).await;
+    assert_eq!(response.status, 401);
     assert_eq!(book(&server, &refreshed, "k").await.status, 503);
     keys.execute_batch("alter table away rename to idempotency_records")
         .unwrap();
@@ -275,7 +271,7 @@ async fn health_is_open_unless_it_is_protected() {
     drop(server);
     let error = refused_with(tokens.directory.path(), &["--protect-health"]);
     assert!(
-        error.starts_with("core-api: --protect-health: without --tokens"),
+        error.starts_with("core-api: --protect-health: it needs --tokens"),
         "{error}"
     );
 }

@@ -43,7 +43,7 @@ async fn tell(crash: Crash) -> Result<(), Box<dyn Error>> {
 
     let service = Service::start(&file, &provider, crash).await?;
     match send(&service).await {
-        Err(error) if !error.is_timeout() => println!("  POST /bookings: no answer"),
+        Err(error) if !error.is_timeout() => println!("  POST /bookings: no response"),
         other => return Err(format!("the service has not died: {other:?}").into()),
     }
     println!("  the service has died: {}", service.ended().await?);

@@ -2,19 +2,13 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard},
     time::{Duration, SystemTime},
 };
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use idempotency::{
-    Clock, Fingerprint, Store, StoreError,
-    store::{
-        Change, Claim, ClaimRequest, Entry, Hold, IfOwner, ListRequest, Listed, Polling, Record,
-        RecordId, Resolution, Subscription, Token, Transition, Wakeups,
-    },
-};
+use idempotency::{Clock, Fingerprint, Store, StoreError, store::*};
+use parking_lot::Mutex;
 
 #[derive(Debug)]
 pub(crate) struct HashMapStore {
@@ -27,25 +21,19 @@ type Done<T> = Result<IfOwner<T>, StoreError>;
 
 impl HashMapStore {
     pub(crate) fn new(clock: Clock) -> Self {
-        let (entries, wakeups) = (Mutex::default(), Wakeups::default());
         Self {
-            entries,
+            entries: Mutex::default(),
             clock,
-            wakeups,
+            wakeups: Wakeups::default(),
         }
     }
 
-    fn entries(&self) -> MutexGuard<'_, HashMap<RecordId, Entry>> {
-        self.entries.lock().expect("no step panics")
-    }
-
-    /// Takes a step of one key: loads its entry, decides, and saves the entry, under one lock.
-    fn step<T>(
-        &self,
-        id: &RecordId,
-        step: impl FnOnce(&mut Entry, SystemTime) -> Transition<T>,
-    ) -> Result<T, StoreError> {
-        let mut entries = self.entries();
+    /// One atomic step: loads the entry of a key, decides, and saves the entry, all under one lock.
+    fn step<T, F>(&self, id: &RecordId, step: F) -> Result<T, StoreError>
+    where
+        F: FnOnce(&mut Entry, SystemTime) -> Transition<T>,
+    {
+        let mut entries = self.entries.lock();
         let mut entry = entries.get(id).cloned().unwrap_or_default();
         let Transition { reply, change, .. } = step(&mut entry, self.clock.now());
         if change != Change::Unchanged {
@@ -98,28 +86,26 @@ impl Store for HashMapStore {
     }
 
     async fn inspect(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
-        let (entries, now) = (self.entries(), self.clock.now());
+        let (entries, now) = (self.entries.lock(), self.clock.now());
         Ok(entries.get(id).and_then(|entry| entry.inspect(id, now)))
     }
 
     async fn list(&self, request: &ListRequest) -> Result<Vec<Listed>, StoreError> {
-        let (entries, now) = (self.entries(), self.clock.now());
-        let records = entries
-            .iter()
-            .filter_map(|(id, entry)| entry.inspect(id, now));
-        Ok(request.select(records, now))
+        let (entries, now) = (self.entries.lock(), self.clock.now());
+        let shown = |(id, entry): (&RecordId, &Entry)| entry.inspect(id, now);
+        Ok(request.select(entries.iter().filter_map(shown), now))
     }
 
     async fn purge_expired(&self, limit: usize) -> Result<usize, StoreError> {
-        let (mut entries, now) = (self.entries(), self.clock.now());
+        let (mut entries, now) = (self.entries.lock(), self.clock.now());
         let expired = entries.extract_if(|_, entry| entry.is_expired(now));
         Ok(expired.take(limit).count())
     }
 
     fn subscribe(&self, id: &RecordId) -> Subscription {
-        // An owner that has died wakes none of those who wait.
-        let polling = Polling::every(Duration::from_secs(1));
-        self.wakeups.subscribe(id, polling)
+        // Waiters also poll, because an owner that has died wakes nobody.
+        let second = Duration::from_secs(1);
+        self.wakeups.subscribe(id, Polling::every(second))
     }
 
     fn outcome_limit(&self) -> usize {

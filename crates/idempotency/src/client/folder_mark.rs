@@ -7,7 +7,7 @@ use super::{
     error::IntentError,
 };
 
-/// The random name of a folder. Where it is missing or another one, the folder's disk is not mounted, and each intent would look
+/// The random name of a folder. If it is missing or differs, the folder's disk is not mounted, and each intent would look
 /// like a new one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct FolderMark(Vec<u8>);

@@ -109,7 +109,7 @@ impl Intent {
         }
     }
 
-    /// Removes the intent from disk, so that its id stands for a new operation.
+    /// Removes the intent from disk, so that its id can be used for a new operation.
     ///
     /// Call it where you want the operation a second time, or know that it has not happened, such as after
     /// [`SendError::Expired`]. If another process still sends this intent, both operations may happen; otherwise
@@ -212,7 +212,7 @@ impl Intent {
         }
     }
 
-    /// What the application is told if the disk has not responded within the deadline.
+    /// The error if the disk has not responded within the deadline.
     pub(super) fn timed_out(&self) -> IntentError {
         let path = match &self.0 {
             Place::Memory { .. } => std::path::Path::new("memory"),

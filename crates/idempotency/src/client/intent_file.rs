@@ -1,7 +1,7 @@
 //! What is on disk of one intent. Everything here blocks.
 //!
-//! An intent is a folder, which appears under its name with the key in it, and disappears whole. The files beside the key are about
-//! that key by their names, so one that comes late says nothing of a key that was made meanwhile. No file is read, changed
+//! An intent is a folder, which appears under its name with the key in it, and disappears whole. The files next to the key concern
+//! that key by their names, so a late file says nothing about a key that was made in the meantime. No file is read, changed
 //! and written again, so processes need no lock to begin, to learn or to finish; only those that remove exclude each other.
 
 use std::{

@@ -72,7 +72,7 @@ impl IntentRecord {
         }
     }
 
-    /// The name of the key in those of the files that say something of it.
+    /// The name of the key, as part of the names of the files about it.
     pub(super) fn key_name(&self) -> String {
         let digest = hex(&digest([
             b"intent key 1".as_slice(),
@@ -91,7 +91,7 @@ impl IntentRecord {
         })
     }
 
-    /// `None` if this is not the text of an intent, or of another one than that with this id.
+    /// `None` if this is not the text of an intent, or the intent has another id.
     pub(super) fn from_text(bytes: &[u8], id: Option<&str>) -> Option<Self> {
         let written: Written = read(bytes)?;
         if written.version != VERSION || id.is_some_and(|id| written.intent != id) {

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::Clock;
 
-/// The wall clock jumps when it is set. The other one stands still while the machine sleeps, and says nothing to another process.
+/// The wall clock jumps when it is set. The monotonic clock stops while the machine sleeps, and has no meaning in another process.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Moment {
     pub(super) wall: SystemTime,

@@ -1,4 +1,4 @@
-//! The lock of those that remove intents. Whoever sends needs none.
+//! The lock for removing intents. Sending needs none.
 
 use std::{
     fs::{File, OpenOptions, TryLockError},

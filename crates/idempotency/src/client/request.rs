@@ -20,7 +20,7 @@ pub(super) const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 #[derive(Debug)]
 pub(super) struct RepeatableRequest(Request);
 
-/// What is asked for: all that makes it a different request for the service, as far as the client knows.
+/// The request: everything that makes it a different request for the service, as far as the client knows.
 #[derive(Clone, Debug)]
 pub(super) struct RequestForm {
     method: String,

@@ -93,7 +93,7 @@ impl RetryingClient {
 
     /// Sets how long an attempt may take until its response is read to the end: 10 seconds by default.
     ///
-    /// A timeout of the request itself goes before this one. A run goes on in the service when its client has left, so the
+    /// A timeout of the request itself takes precedence. A run continues in the service after its client disconnects, so the
     /// next attempt gets its response.
     #[must_use]
     pub const fn with_attempt_timeout(mut self, timeout: Duration) -> Self {

@@ -44,17 +44,31 @@ pub async fn outcomes_come_back_byte_for_byte(store: &Arc<dyn Store>) {
     }
 }
 
-/// An outcome above the store's limit is refused, and the hold stays as it was. A limit above 16 MiB is not tested.
+/// An outcome or progress above the store's limit is refused, and the hold stays as it was. A limit above 64 MiB is not
+/// tested.
 pub async fn an_outcome_above_the_limit_is_refused(store: &Arc<dyn Store>) {
     let limit = store.outcome_limit();
-    if limit > 1 << 24 {
+    if limit > 1 << 26 {
         return;
     }
     let owner = taken(store, &request("book")).await;
     let before = inspect(store, &owner.id).await;
-    let refused = store.complete(&owner, noise(limit + 1)).await;
-    let kind = refused.map_err(|error| error.kind());
-    assert_eq!(kind, Err(StoreErrorKind::TooLarge));
+    let too_long = Bytes::from(vec![0; limit + 1]);
+    let resolution = Resolution::Complete {
+        outcome: too_long.clone(),
+        ttl: TTL,
+    };
+    for refused in [
+        store.complete(&owner, too_long.clone()).await.map(drop),
+        store.suspend(&owner, too_long).await.map(drop),
+        store
+            .resolve(&owner.id, &owner.token, resolution)
+            .await
+            .map(drop),
+    ] {
+        let kind = refused.map_err(|error| error.kind());
+        assert_eq!(kind, Err(StoreErrorKind::TooLarge));
+    }
     assert_eq!(inspect(store, &owner.id).await, before);
     let done = store.complete(&owner, Bytes::new()).await;
     assert!(matches!(done, Ok(IfOwner::Done(_))), "{done:?}");

@@ -37,7 +37,7 @@ struct State {
     holds: Holds,
 }
 
-/// The longest time for which a run's hold is renewed, so that a run that hangs gives its key up in the end.
+/// The longest time for which a run's hold is renewed, so that a run that hangs eventually releases its key.
 pub(crate) const MAX_EXECUTION: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// One request under way. It ends when this is dropped.

@@ -167,7 +167,7 @@ impl IdempotencyBuilder {
         self
     }
 
-    /// Limits how many runs go on concurrently. By default there is no limit.
+    /// Limits how many runs are active concurrently. By default there is no limit.
     ///
     /// A run continues when its client disconnects, so a limit for requests, such as tower's `ConcurrencyLimit`, does not
     /// limit runs. At the limit, a request that would run is refused with [`Rejection::Busy`](crate::Rejection::Busy),

@@ -201,7 +201,7 @@ pub enum AfterRefusedEnd {
     /// The store may have lost the record, as a server that fails over can: the run claims its key again, and retries its
     /// end.
     Reclaim,
-    /// It stores nothing. Its response is sent unless another run owns the key by now.
+    /// It stores nothing. Its response is sent unless another run now owns the key.
     SendUnlessOwned,
 }
 

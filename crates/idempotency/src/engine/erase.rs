@@ -115,7 +115,7 @@ impl Idempotency {
     /// }
     /// ```
     ///
-    /// A record in flight gives [`KeyChange::Held`], and one that has gone [`KeyChange::Changed`].
+    /// A record in flight gives [`KeyChange::Held`], and a removed one [`KeyChange::Changed`].
     ///
     /// # Errors
     ///

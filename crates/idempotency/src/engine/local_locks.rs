@@ -97,7 +97,7 @@ impl LocalLock {
 }
 
 impl Running {
-    /// Whether it keeps other requests out. A run that hangs gives its key up in the end, as it does under a lease.
+    /// Whether it keeps other requests out. A run that hangs eventually releases its key, as it does under a lease.
     fn is_live(&self) -> bool {
         self.began.elapsed() < MAX_EXECUTION
     }
@@ -109,7 +109,7 @@ impl Drop for LocalLock {
             let key = entry.get_mut();
             key.visits -= 1;
             if self.began.is_some() {
-                // Where a run has hung for a day, the key may belong to another run by now.
+                // If a run has hung for a day, the key may now belong to another run.
                 key.running
                     .take_if(|running| self.began == Some(running.began));
                 key.ended += 1;

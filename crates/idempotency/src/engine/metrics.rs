@@ -1,4 +1,4 @@
-//! What is counted and measured, behind the feature `metrics`. Without it these functions do nothing and these types are empty.
+//! The metrics, with the feature `metrics`. Without it these functions do nothing and these types are empty.
 //!
 //! Labels are words of closed lists and the names of stores: never a key, a payload, a caller or a response.
 

@@ -50,7 +50,7 @@ impl Observation {
     }
 
     /// What became of the request, in a word of the [list](crate::guide::operators#what-becomes-of-requests); `None` until that is known.
-    /// A run that goes on without its client tells it at its end.
+    /// A run that continues without its client reports it at its end.
     #[must_use]
     pub fn outcome(&self) -> Option<&'static str> {
         self.0.lock().outcome.map(RequestOutcome::name)

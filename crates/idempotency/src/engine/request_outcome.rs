@@ -124,7 +124,7 @@ impl From<&Rejection> for RequestOutcome {
             Rejection::OutcomeUnknown => Self::OutcomeUnknown,
             Rejection::NotStored => Self::Tombstone,
             Rejection::Erased => Self::Erased,
-            // Only a run that has lost its key is told so.
+            // Only a run that has lost its key learns that.
             Rejection::ResponseUnavailable => Self::Lost,
             Rejection::Busy => Self::Busy,
             Rejection::TooManyNewKeys { .. } => Self::TooManyNewKeys,

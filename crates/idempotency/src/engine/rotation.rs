@@ -290,7 +290,7 @@ impl ClaimedRun<'_> {
     fn in_transaction(mut self) -> Result<Self, Rejection> {
         let mut lock = LocalLocks::enter(&self.idempotency.0.local_locks, &self.operation.id);
         if lock.running().is_some() || !lock.acquire(&self.operation.asked.fingerprint) {
-            // A run of this process that lost its lease may still go on.
+            // A run of this process that lost its lease may still be running.
             return Err(Rejection::InProgress);
         }
         self.local_lock = Some(lock);

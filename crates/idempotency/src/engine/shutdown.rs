@@ -10,7 +10,7 @@ use super::{Idempotency, store_timeout::STORE_TIMEOUT};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Unfinished {
-    /// Runs that go on, or whose response could not be stored. A retry may run again after the lease.
+    /// Runs that have not ended, or whose response could not be stored. A retry may run again after the lease.
     pub runs: usize,
     /// Claims of requests that did not run and that the store has not withdrawn. Their keys may stay taken until their
     /// leases expire; nothing else is lost.

@@ -105,7 +105,7 @@ impl Idempotency {
         runs.note_progress(&hold.token, &progress);
         let keep = || with_store_timeout(store, store.checkpoint(hold, progress.clone()));
         let kept = retry_until_lease_expires(hold.lease, keep).await?;
-        // Once the run has ended, nothing may be claimed for a step that still goes on.
+        // Once the run has ended, nothing may be claimed for a step that is still running.
         if kept == IfOwner::NotOwner
             && runs.is_held(&hold.token)
             && retry_until_lease_expires(hold.lease, || runs.reclaim(store, hold, fingerprint))

@@ -1,4 +1,4 @@
-//! What is told of each request: once in the metrics, in its span, and to a middleware that asks.
+//! Reports each request once: in the metrics, in its span, and to a middleware that requests it.
 
 use std::{mem, thread};
 
@@ -36,7 +36,7 @@ impl Tally {
         tally
     }
 
-    /// One of which nothing is told.
+    /// A request that is not reported.
     pub(crate) const fn silent() -> Self {
         Self {
             span: Span::none(),

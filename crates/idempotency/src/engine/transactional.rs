@@ -140,7 +140,7 @@ pub(super) async fn finish<R>(
             }
         }
         TransactionalEnd::ClaimAndStore => {
-            // There was no record when the run began, so a hold that exists by now belongs to another run.
+            // There was no record when the run began, so a hold that now exists belongs to another run.
             let claimed = idempotency.claim_once(&hold, &fingerprint, OnLost::Refuse);
             match claimed.await {
                 Ok(Claimed {

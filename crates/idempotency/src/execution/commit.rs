@@ -36,7 +36,7 @@ pub enum CommitError {
     Superseded,
     /// None of the transaction is committed, for this reason.
     Failed(Box<dyn Error + Send + Sync>),
-    /// The database does not say whether the transaction committed. The client is told to retry with the same key.
+    /// The database does not say whether the transaction committed. The response asks the client to retry with the same key.
     Unknown(Box<dyn Error + Send + Sync>),
     /// The program has a bug, and this call commits nothing. The text says what to change.
     Misused(&'static str),
@@ -144,7 +144,7 @@ impl Execution {
 }
 
 impl Protection {
-    /// Admits a commit, and another one only if the first failed.
+    /// Admits a commit, and a second one only if the first failed.
     fn start(&self, is_shared: bool) -> Result<(), CommitError> {
         // Other runs may have had the key since, and their record may have expired. Under a lease the token shows that.
         if self.is_transactional && self.began.elapsed() >= MAX_EXECUTION {

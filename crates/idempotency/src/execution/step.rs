@@ -243,7 +243,7 @@ impl Drop for UnderWay {
 }
 
 impl Protection {
-    /// Stores the result with those of the earlier steps, one at a time, so that none is overwritten.
+    /// Stores the result together with the earlier steps' results. Steps are stored one at a time, so that none is overwritten.
     ///
     /// A result that the store does not accept now stays with the run, which stores it at its end, when the store may
     /// have recovered.

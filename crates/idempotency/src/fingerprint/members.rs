@@ -205,7 +205,7 @@ fn unquoted(form: &[u8]) -> Cow<'_, [u8]> {
     plain.into()
 }
 
-/// The digits of an integer, of which the form has left out the zeros at its end.
+/// The digits of an integer whose form omits the trailing zeros.
 fn integer(form: &[u8]) -> Option<String> {
     /// More zeros are not worth writing: no key has so many characters.
     const MAX_ZEROS: usize = 1000;

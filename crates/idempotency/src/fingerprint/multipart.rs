@@ -57,7 +57,7 @@ fn boundary(content_type: &[u8]) -> Option<&[u8]> {
     boundary.filter(|boundary| boundary.len() <= LONGEST)
 }
 
-/// Whether this is an unfolded block of header fields, one of which says that the part belongs to a form.
+/// Whether this is an unfolded block of header fields that declares the part to belong to a form.
 fn are_fields_of_a_form(fields: &[u8]) -> bool {
     /// Parsers accept no more.
     const MOST: usize = 32;

@@ -30,7 +30,7 @@ use super::{digest, members::without};
 /// The macro [`json_without!`](crate::json_without!) explains the paths, and makes such a function of them alone.
 #[must_use]
 pub fn json_without(body: &[u8], members: &[&str]) -> Vec<u8> {
-    // A digest has a fixed length, so that more can be put behind it.
+    // A digest has a fixed length, so more can be appended to it.
     match without(body, members) {
         Some(form) => digest([b"json".as_slice(), &form]),
         None => digest([b"raw".as_slice(), body]),

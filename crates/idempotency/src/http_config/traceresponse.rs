@@ -20,7 +20,7 @@ impl Traceresponse {
         Self(Arc::new(current))
     }
 
-    /// The current trace. The run has taken effect by now, so a panic must not look like one of its handler.
+    /// The current trace. The run has already taken effect, so a panic must not look like one of its handler.
     pub(crate) fn current(&self) -> Option<HeaderValue> {
         let current = panic::catch_unwind(AssertUnwindSafe(|| (self.0)()));
         current.unwrap_or_else(|_| {

@@ -10,7 +10,7 @@ pub struct KeyRejection(Kind);
 pub(crate) enum Kind {
     /// The value is not a key.
     Key(KeyError),
-    /// The request is wrong in another way, which the client is told.
+    /// The request is wrong in another way, which the response describes.
     Told(Cow<'static, str>),
     /// The service could not determine the key.
     Failed(Box<dyn Error + Send + Sync>),
@@ -65,7 +65,7 @@ impl From<KeyError> for KeyRejection {
     }
 }
 
-/// What the client is told, if it is told.
+/// The description in the response, if there is one.
 impl fmt::Display for KeyRejection {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {

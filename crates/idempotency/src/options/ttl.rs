@@ -13,7 +13,7 @@ use super::grace;
 ///
 /// #[idempotent(ttl_seconds = 86400)]
 /// async fn order(book: String) -> impl IntoResponse {
-///     // What is printed on demand arrives in two weeks, and may be asked for until then.
+///     // What is printed on demand arrives in two weeks, and may be requested until then.
 ///     let ttl = Ttl(Duration::from_secs(14 * 86400));
 ///     (StatusCode::CREATED, Extension(ttl), format!("{book} is ordered"))
 /// }
@@ -38,7 +38,7 @@ pub(super) const MAX_TTL: Duration = Duration::from_secs(315_360_000);
 impl Ttl {
     /// How long a store keeps a response that is replayed for this long, if that is longer than `ttl`.
     ///
-    /// The difference is that of the options' ttl: whoever replays the response has no other to tell its announced end.
+    /// The difference is that of the options' ttl: a replay derives the announced end from it.
     #[cfg_attr(
         not(feature = "axum"),
         expect(dead_code, reason = "only responses have one")

@@ -51,7 +51,7 @@ pub use transition::{Change, Transition};
 /// assert!(matches!(claimed.reply, Ok(Claim::Completed { outcome, .. }) if outcome == "a response"));
 /// ```
 ///
-/// The [default](Self::default) is the entry of a key of which nothing is stored. An entry that has expired is treated as that one,
+/// The [default](Self::default) is the entry of a key for which nothing is stored. An entry that has expired is treated like it,
 /// whether it was removed or not. All times of an entry have to come from one clock.
 ///
 /// # Saving an entry
@@ -92,7 +92,7 @@ struct Run {
 }
 
 impl Default for Entry {
-    /// The entry of a key of which nothing is stored.
+    /// The entry of a key for which nothing is stored.
     fn default() -> Self {
         Self {
             run: None,
@@ -165,7 +165,7 @@ impl Entry {
         self.expires_at
     }
 
-    /// Whether the entry has expired, so that the key is one of which nothing is stored.
+    /// Whether the entry has expired, so that nothing is stored for the key any more.
     #[must_use]
     pub fn is_expired(&self, now: SystemTime) -> bool {
         self.expires_at <= now

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-/// What an operator does with a record. It applies only if the record is still the one that the operator has seen.
+/// What an operator does with a record. It applies only if the record has not changed since the operator saw it.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Resolution {

@@ -21,7 +21,7 @@ const HEADER_LENGTH: usize = 1 + KEY_ID_LENGTH + NONCE_LENGTH;
 /// By how much sealed bytes are longer.
 pub(crate) const SEAL_LENGTH: usize = HEADER_LENGTH + TAG_LENGTH;
 
-/// What the bytes are. Those of one kind cannot be opened as those of the other.
+/// What the bytes are. Bytes of one kind cannot be opened as the other.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Sealed {
     Outcome = 1,

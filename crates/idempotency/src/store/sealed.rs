@@ -1,4 +1,4 @@
-//! The store of an engine that has a secret: what runs leave is encrypted before it reaches the store behind.
+//! The store of an engine that has a secret: outcomes and progress are encrypted before they reach the inner store.
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -40,7 +40,7 @@ impl SealedStore {
         }
     }
 
-    /// The store behind, for what needs no outcome and no progress.
+    /// The inner store, for calls without an outcome or progress.
     pub(crate) fn behind(&self) -> &dyn Store {
         &self.store
     }
@@ -67,7 +67,7 @@ impl SealedStore {
         Ok(self.seal(Sealed::Progress, id, plain))
     }
 
-    /// The bytes that were sealed. Those that nobody sealed come back as they are, while the first secret is introduced.
+    /// The bytes that were sealed. While the first secret is being introduced, bytes that were never sealed are returned unchanged.
     fn open(&self, kind: Sealed, id: &RecordId, stored: Bytes) -> Result<Bytes, StoreError> {
         if !seal::is_sealed(&stored) {
             // A run without steps leaves no progress.

@@ -68,7 +68,7 @@ pub trait Transaction: Sized + Send + sealed::Sealed {
     }
 }
 
-/// What is done before a transaction is committed without its record. It fails if another run owns the key by now.
+/// What is done before a transaction is committed without its record. It fails if another run now owns the key.
 #[doc(hidden)]
 pub(crate) type BeforeAlone = BoxFuture<'static, Result<IfOwner<()>, CommitFailure>>;
 
@@ -144,7 +144,7 @@ pub(crate) fn is_finite(store: &dyn Store) -> bool {
     chain.nth(MAX_WRAPPERS).is_none()
 }
 
-/// The store behind all wrappers.
+/// The store inside all wrappers.
 #[cfg(any(
     feature = "conformance",
     feature = "firestore",

@@ -80,7 +80,7 @@ impl Verification {
 
     /// Claims a key that no request can have, takes each step that the owner of a hold takes, and releases it.
     ///
-    /// This is what [`Store::verify`] does for a store that has no checks of its own. It leaves nothing behind: if the store
+    /// This is what [`Store::verify`] does for a store that has no checks of its own. It leaves no record: if the store
     /// fails in between, the key is free after five seconds.
     pub async fn of_steps<S: Store + ?Sized>(store: &S) -> Self {
         let mut verification = Self::new();

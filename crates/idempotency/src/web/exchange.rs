@@ -138,7 +138,7 @@ where
         Some(_) => OutcomeKind::ReplayValue,
         None => OutcomeKind::Response,
     };
-    // A run may turn out to be a retry: another one was faster.
+    // A run may turn out to be a retry, because another run was faster.
     let rebuilding = rebuild.map(|rebuild| (rebuild, request.clone()));
 
     let mut has_run = false;
@@ -362,7 +362,7 @@ async fn store(saving: &Saving<'_>, keep: Keep, response: Response) -> WorkResul
     }
 }
 
-/// Marks a response in place of the run's own. Retries get another one, so it announces no expiry.
+/// Marks a response in place of the run's own. Retries get a different response, so it announces no expiry.
 #[derive(Clone, Copy, Debug)]
 struct Unrepeated;
 

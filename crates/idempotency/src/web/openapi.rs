@@ -323,7 +323,7 @@ fn problem_schema() -> Value {
             "title": { "type": "string" },
             "status": { "type": "integer", "minimum": 400, "maximum": 599 },
             "detail": { "type": "string" },
-            "code": { "type": "string", "description": "A word for programs, which stays the same from one version to the next." },
+            "code": { "type": "string", "description": "An identifier for programs, which does not change between versions." },
             "retry_after": { "type": "integer", "minimum": 0, "description": "After how many seconds to send the same request again." },
         },
     })

@@ -14,7 +14,7 @@ pub(super) enum Keyed {
     By(IdempotencyKey),
     /// It passes unprotected.
     Not,
-    /// Only the body tells.
+    /// Only the body contains it.
     InBody(KeyFn),
 }
 

@@ -6,30 +6,17 @@ use bytes::Bytes;
 use idempotency::{
     Clock, Idempotency, MemoryStore, OnDuplicate, OnLost, Options, Rejection, Run, RunError, Scope,
     operators::KeyChange,
-    store::{Claim, ClaimRequest, Hold, IfOwner, Record, Resolution, StoreErrorKind, Token},
+    store::{
+        Claim, ClaimRequest, Hold, IfOwner, Record, RecordId, Resolution, StoreErrorKind, Token,
+    },
 };
 
 use crate::{
-    Failed, RunResult, charge_with, key, refund,
+    Failed, RunResult, charge_with, key,
     watched::{WatchedStore, reaches},
 };
 
 const REFUSING: Options = Options::new().on_lost(OnLost::Refuse);
-
-// proves: dead-owner-taken-over, mismatch-takes-over, interrupted-run-stuck
-#[tokio::test]
-async fn work_whose_owner_is_lost_is_not_done_again() {
-    let (idempotency, clock) = engine();
-    lose(&idempotency, &clock).await;
-    for _ in 0..2 {
-        assert_unknown(&charge_with(&idempotency, &REFUSING, async { Ok(2) }).await);
-        let other = refund(&idempotency, 3).await;
-        assert!(matches!(other, Err(RunError::Rejected(Rejection::Reused))));
-    }
-    // This option is the caller's, and is not stored in the record.
-    let taken_over = charge_with(&idempotency, &Options::new(), async { Ok(2) }).await;
-    assert_eq!(taken_over.expect("a value"), Run::Executed(2));
-}
 
 // proves: duplicate-may-wait, dead-owner-taken-over, interrupted-run-stuck
 #[tokio::test(start_paused = true)]
@@ -40,12 +27,7 @@ async fn a_waiter_learns_that_the_owner_was_lost() {
     let waiting = {
         let seen = lose(&idempotency, &clock).await;
         // The owner renews its lease once more.
-        let owner = Hold::new(
-            seen.id,
-            seen.token,
-            Duration::from_secs(30),
-            Duration::from_secs(3600),
-        );
+        let owner = hold_on(seen.id, seen.token);
         let renewed = idempotency.store().renew(&owner).await;
         assert_eq!(renewed.ok(), Some(IfOwner::Done(())));
         let idempotency = idempotency.clone();
@@ -110,17 +92,6 @@ async fn a_caller_gets_the_value_that_an_operator_has_given() {
     assert_eq!(response.expect("a value"), Run::Executed(2));
 }
 
-// proves: dead-owner-taken-over, interrupted-run-stuck
-#[tokio::test]
-async fn work_is_done_once_an_operator_has_freed_its_key() {
-    let (idempotency, clock) = engine();
-    let seen = lose(&idempotency, &clock).await;
-    let freed = idempotency.resolve(&seen, Resolution::Release).await;
-    assert_eq!(freed.expect("a reply"), IfOwner::Done(()));
-    let response = charge_with(&idempotency, &REFUSING, async { Ok(2) }).await;
-    assert_eq!(response.expect("a value"), Run::Executed(2));
-}
-
 /// The clock of this process is past every lease of the store's, which counts from 1970.
 // proves: lost-key-resolved-as-seen, store-clock-decides
 #[tokio::test]
@@ -128,12 +99,7 @@ async fn a_run_that_has_recovered_since_it_was_seen_is_not_ended() {
     let (idempotency, clock) = engine();
     let store = idempotency.store();
     let seen = lose(&idempotency, &clock).await;
-    let owner = Hold::new(
-        seen.id,
-        seen.token,
-        Duration::from_secs(30),
-        Duration::from_secs(3600),
-    );
+    let owner = hold_on(seen.id, seen.token);
     assert_eq!(store.renew(&owner).await.ok(), Some(IfOwner::Done(())));
     let renewed = store.inspect(&seen.id).await.expect("a reply");
     let given = Resolution::Complete {
@@ -169,12 +135,7 @@ async fn a_lost_run_is_ended_only_as_it_was_seen() {
     let (idempotency, clock) = engine();
     let store = idempotency.store();
     let seen = lose(&idempotency, &clock).await;
-    let next = Hold::new(
-        seen.id,
-        Token::random(),
-        Duration::from_secs(30),
-        Duration::from_secs(3600),
-    );
+    let next = hold_on(seen.id, Token::random());
     let claim = ClaimRequest::new(&next, &seen.fingerprint, OnLost::TakeOver);
     let claimed = store.claim(claim).await;
     assert!(matches!(claimed, Ok(Claim::Won { attempt: 2, .. })));
@@ -211,6 +172,15 @@ async fn a_newer_run_that_is_lost_too_is_not_the_one_that_was_seen() {
     assert_eq!(left.expect("a reply"), Some(newer));
 }
 
+fn hold_on(id: RecordId, token: Token) -> Hold {
+    Hold::new(
+        id,
+        token,
+        Duration::from_secs(30),
+        Duration::from_secs(3600),
+    )
+}
+
 fn engine() -> (Idempotency, Clock) {
     let clock = Clock::manual();
     let store = MemoryStore::new().with_clock(clock.clone());
@@ -227,12 +197,7 @@ async fn lose(idempotency: &Idempotency, clock: &Clock) -> Record {
     let fingerprint = completed.expect("a record").fingerprint;
     // The same request's record again, but without a run.
     clock.advance(Duration::from_secs(24 * 3600 + 60));
-    let dead = Hold::new(
-        id,
-        Token::random(),
-        Duration::from_secs(30),
-        Duration::from_secs(3600),
-    );
+    let dead = hold_on(id, Token::random());
     let claimed = store
         .claim(ClaimRequest::new(&dead, &fingerprint, OnLost::Refuse))
         .await;

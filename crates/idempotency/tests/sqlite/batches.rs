@@ -64,55 +64,47 @@ async fn a_write_returns_when_it_can_be_read() {
 
 #[tokio::test]
 async fn a_failing_write_fails_no_other_write_of_its_batch() {
+    let failed = fails_alone(|connection| {
+        book(connection, "Bob")?;
+        book(connection, "Ann")
+    });
+    let failed = failed.await;
+    assert!(matches!(failed, SqliteStoreError::Work(_)), "{failed:?}");
+}
+
+#[tokio::test]
+async fn a_panicking_write_fails_no_other_write_of_its_batch() {
+    let failed = fails_alone(|connection| {
+        book(connection, "Bob")?;
+        assert_ne!(booked(connection)?.len(), 2, "on purpose");
+        Ok(())
+    });
+    let failed = failed.await;
+    assert!(matches!(failed, SqliteStoreError::Panicked), "{failed:?}");
+}
+
+/// The error of this write, in a transaction with two others that are committed.
+async fn fails_alone(
+    work: impl FnOnce(&Connection) -> Result<(), rusqlite::Error> + Send + 'static,
+) -> SqliteStoreError {
     let folder = Folder::new();
     let database = with_bookings(&folder.file()).await;
     let before = commits(&folder);
     let go_on = hold_up(&database).await;
     let mut first = pin!(database.write(|connection| book(connection, "Ann")));
-    let mut failing = pin!(database.write(|connection| {
-        book(connection, "Bob")?;
-        book(connection, "Ann")
-    }));
+    let mut failing = pin!(database.write(work));
     let mut last = pin!(database.write(|connection| book(connection, "Cid")));
     begin(first.as_mut()).await;
     begin(failing.as_mut()).await;
     begin(last.as_mut()).await;
     drop(go_on);
     first.await.expect("a write");
-    let failed = failing.await.expect_err("there is an Ann");
-    assert!(matches!(failed, SqliteStoreError::Work(_)), "{failed:?}");
+    let failed = failing.await.expect_err("it fails");
     last.await.expect("a write");
     let customers = database.read(booked).await.expect("a read");
     assert_eq!(customers, ["Ann", "Cid"]);
     assert_eq!(commits(&folder) - before, 1, "they shared a transaction");
-}
-
-#[tokio::test]
-async fn a_panicking_write_fails_no_other_write_of_its_batch() {
-    let folder = Folder::new();
-    let database = with_bookings(&folder.file()).await;
-    let before = commits(&folder);
-    let go_on = hold_up(&database).await;
-    let mut first = pin!(database.write(|connection| book(connection, "Ann")));
-    let mut panicking = pin!(database.write(|connection| {
-        book(connection, "Bob")?;
-        if booked(connection)?.len() == 2 {
-            panic!("on purpose");
-        }
-        Ok(())
-    }));
-    let mut last = pin!(database.write(|connection| book(connection, "Cid")));
-    begin(first.as_mut()).await;
-    begin(panicking.as_mut()).await;
-    begin(last.as_mut()).await;
-    drop(go_on);
-    first.await.expect("a write");
-    let failed = panicking.await.expect_err("it panicked");
-    assert!(matches!(failed, SqliteStoreError::Panicked), "{failed:?}");
-    last.await.expect("a write");
-    let customers = database.read(booked).await.expect("a read");
-    assert_eq!(customers, ["Ann", "Cid"]);
-    assert_eq!(commits(&folder) - before, 1, "they shared a transaction");
+    failed
 }
 
 #[tokio::test]

@@ -65,42 +65,6 @@ async fn a_full_server_takes_no_new_keys_and_keeps_its_word_for_those_it_has() {
     taken(&store).await;
 }
 
-// proves: oversized-response-leaves-tombstone, large-response-unprotected
-#[tokio::test]
-async fn an_outcome_above_the_limit_is_refused_and_the_hold_stays() {
-    let Some(server) = RedisServer::shared() else {
-        return;
-    };
-    let store = connect(server).await;
-    let owner = new_hold();
-    claim(&store, &owner, &request()).await.expect("a claim");
-    let before = store.inspect(&owner.id).await.expect("an inspection");
-    let outcome = Bytes::from(vec![0; store.outcome_limit() + 1]);
-    let too_long = outcome.clone();
-    let refused = store.complete(&owner, outcome.clone()).await;
-    assert_eq!(
-        refused.expect_err("too long").kind(),
-        StoreErrorKind::TooLarge
-    );
-    let resolution = Resolution::Complete {
-        outcome,
-        ttl: owner.ttl,
-    };
-    let refused = store.resolve(&owner.id, &owner.token, resolution).await;
-    assert_eq!(
-        refused.expect_err("too long").kind(),
-        StoreErrorKind::TooLarge
-    );
-    let refused = store.suspend(&owner, too_long).await;
-    assert_eq!(
-        refused.expect_err("too long").kind(),
-        StoreErrorKind::TooLarge
-    );
-    let after = store.inspect(&owner.id).await.expect("an inspection");
-    assert_eq!(after, before);
-    store.complete(&owner, Bytes::new()).await.expect("an end");
-}
-
 /// An expiry time that is past when the server executes it would remove the record, and the step would write one without expiry.
 #[tokio::test]
 async fn what_an_operator_resolves_without_a_ttl_expires() {

@@ -111,8 +111,8 @@ fn every_detail_says_what_to_write() {
     assert_eq!(
         details,
         [
-            "must be a string, which must have 1 to 200 characters, and not only white space",
-            "is missing; it must have 1 to 200 characters, and not only white space",
+            "must be a string, which must have 1 to 200 characters and must not be only white space",
+            "is missing; it must have 1 to 200 characters and must not be only white space",
             "must be a day of the calendar, written YYYY-MM-DD, such as 2026-12-31",
             "is missing; it must be a time from 00:00 to 23:59, written HH:MM, such as 09:30",
         ],

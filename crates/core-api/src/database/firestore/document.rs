@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::booking::{Booking, Change, Status};
 
 /// The members are text, so that Google's console shows them as responses do. Ids of version 7 begin with the time, so
-/// that their order is that of creation.
+/// they sort by creation.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Document {
     pub(super) id: Uuid,
@@ -19,8 +19,8 @@ pub(super) struct Document {
     pub(super) created_at: DateTime<Utc>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) owner: Option<String>,
-    /// Owner and id, for the bookings of one owner, newest first: a range of one member is indexed by itself, and a range of
-    /// one within the values of another is not.
+    /// Owner and id, for the bookings of one owner, newest first: Firestore indexes a single member by itself, but not a range of
+    /// one member for a value of another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) owner_and_id: Option<String>,
 }
@@ -92,7 +92,7 @@ impl From<Booking> for Document {
     }
 }
 
-/// No owner has a space, so the bookings of one are together.
+/// An owner never contains a space, so the bookings of one owner are contiguous.
 pub(super) fn owner_and_id(owner: &str, id: Uuid) -> String {
     format!("{owner} {id}")
 }

@@ -14,15 +14,15 @@ use crate::{
     database::{DatabaseError, local::is_local},
 };
 
-/// Reads have no transaction for which the limit could be set, so the connection has it.
+/// Reads have no transaction in which the limit could be set, so it is set on the connection.
 const SET_LOCK_TIMEOUT: &str = "set lock_timeout = '3s'";
 
 const UNPROTECTED: &str = "the server is not on this machine, and with the sslmode prefer, which is the default, the \
     password may be sent unencrypted; add ?sslmode=verify-full to the URL, with &sslrootcert=FILE for an authority of \
     your own, or name another sslmode if you trust the network";
 
-/// Refuses `prefer`, which protects from no attacker and is the mode of a URL that names none. The operator has to name any other
-/// mode, and is then taken at their word.
+/// Refuses `prefer`, which is the default mode and does not protect from an active attacker. Any other mode must be named in the
+/// URL, and is then accepted.
 pub(super) fn check(url: &ServerUrl) -> Result<(), DatabaseError> {
     let options: PgConnectOptions = url.expose().parse().map_err(PostgresStoreError::Url)?;
     let host = options.get_host();
@@ -47,12 +47,12 @@ pub(super) fn check(url: &ServerUrl) -> Result<(), DatabaseError> {
     Ok(())
 }
 
-/// Connections to a server that has responded once.
+/// A pool of connections to a server that has responded once.
 pub(super) async fn connect(url: &ServerUrl) -> Result<PgPool, DatabaseError> {
     let options: PgConnectOptions = url.expose().parse().map_err(PostgresStoreError::Url)?;
     // By default PgBouncer refuses this setting.
     let options = options.extra_float_digits(None);
-    // Not by the pool, which would retry until its own time limit, and then not say why.
+    // The first connection is not made by the pool, which would retry until its own time limit without reporting the cause.
     let connected = timeout(STATEMENT_TIMEOUT, PgConnection::connect_with(&options))
         .await
         .map_err(|_| PostgresStoreError::TimedOut)?
@@ -63,7 +63,7 @@ pub(super) async fn connect(url: &ServerUrl) -> Result<PgPool, DatabaseError> {
     probe.close().await;
     let pool = PgPoolOptions::new().max_connections(MAX_CONNECTIONS);
     let pool = if is_pooled {
-        // Another client would inherit the setting with the server's process; here each statement has a transaction.
+        // Behind a pooler another client would inherit the setting with the session; there each statement has a transaction.
         pool
     } else {
         pool.after_connect(|connection, _| {

@@ -1,4 +1,4 @@
-//! Which tables a file has, without a change of it.
+//! Finds which tables a file has, without changing it.
 
 use std::{error::Error, fs::canonicalize, path::Path};
 
@@ -7,17 +7,17 @@ use rusqlite::{Connection, OpenFlags};
 const HAS_KEYS: &str =
     "select exists (select * from sqlite_master where name = 'idempotency_records')";
 
-/// Whether the file has the table of keys. If that cannot be read, such as while a service has the file, it may have.
+/// Whether the file may have the table of keys: also if that cannot be read, such as while a service has the file open.
 pub(super) fn may_have_keys(path: &Path) -> bool {
     has_keys(path).unwrap_or(true)
 }
 
 fn has_keys(path: &Path) -> Result<bool, Box<dyn Error>> {
-    // The log is beside the file that a link leads to.
+    // The log is next to the target of a symbolic link.
     let path = &canonicalize(path)?;
     let mut log = path.as_os_str().to_owned();
     log.push("-wal");
-    // A reader makes a log where there is none, and leaves it. Without a log the file has everything, and nobody writes to it.
+    // A reader would create a log and leave it behind. Without a log the file is complete, and no process writes to it.
     let mode = if Path::new(&log).exists() {
         "mode=ro"
     } else {
@@ -29,7 +29,7 @@ fn has_keys(path: &Path) -> Result<bool, Box<dyn Error>> {
     Ok(connection.query_row(HAS_KEYS, [], |row| row.get(0))?)
 }
 
-/// As a URI has it.
+/// Percent-encoded for a URI.
 fn escaped(path: &Path) -> String {
     let mut escaped = String::new();
     for &byte in path.as_os_str().as_encoded_bytes() {

@@ -1,4 +1,4 @@
-//! Makes the file of a secret.
+//! Creates a secret file.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -12,7 +12,7 @@ use super::SecretFile;
 use crate::secret::{Failure, Secret, random_bytes};
 
 impl SecretFile {
-    /// A file that this service may make.
+    /// A file that this service may create.
     pub(in crate::secret) fn generated(path: PathBuf) -> Self {
         Self {
             path,
@@ -24,7 +24,7 @@ impl SecretFile {
         &self.path
     }
 
-    /// The secret, in a file that is made if there is none. If several processes do this at once, one of them makes it.
+    /// The secret, in a file that is created if it does not exist. If several processes do this concurrently, one of them creates it.
     pub(in crate::secret) fn read_or_make(&self) -> Result<Secret, Failure> {
         if let Some(secret) = self.read()? {
             return Ok(secret);
@@ -34,7 +34,7 @@ impl SecretFile {
         made.ok_or_else(|| "it is a link to a file that is not there".into())
     }
 
-    /// Links a file that is complete and on the disk into place, unless another process has made one by now.
+    /// Links a complete file, already on the disk, into place, unless another process has created one in the meantime.
     fn make(&self) -> Result<(), Failure> {
         let digits = random_bytes()?.map(|byte| format!("{byte:02x}"));
         let mut draft = self.path.as_os_str().to_owned();
@@ -57,7 +57,7 @@ impl SecretFile {
         Ok(())
     }
 
-    /// After a power cut the database asks for the file, so the file has to be there.
+    /// After a power cut the database requires the file, so the file must be on the disk first.
     #[cfg(unix)]
     fn sync_folder(&self) -> io::Result<()> {
         let folder = match self.path.parent() {

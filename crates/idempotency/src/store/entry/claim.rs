@@ -11,7 +11,7 @@ use crate::{
 };
 
 impl Entry {
-    /// Takes the key for the token of the request's hold, or returns who has it; see [`Store::claim`](crate::Store::claim).
+    /// Takes the key for the token of the request's hold, or returns its state; see [`Store::claim`](crate::Store::claim).
     ///
     /// # Errors
     ///

@@ -88,7 +88,7 @@ pub(super) enum Change {
         attempt: u32,
         ttl: Duration,
     },
-    /// A run goes on unchanged, with these spent tokens next to it.
+    /// A run continues unchanged, with these spent tokens next to it.
     Spend {
         spent: SpentTokens,
     },

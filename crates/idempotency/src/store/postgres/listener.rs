@@ -42,7 +42,7 @@ const MIN_POLLING: Polling = Polling::every(Duration::from_secs(1));
 const POLLING_WITHOUT_LISTENER: Polling =
     Polling::backing_off(Duration::from_millis(25), Duration::from_secs(1));
 
-/// How long a claim waits for the connection before it goes on without it.
+/// How long a claim waits for the connection before it continues without it.
 const LISTEN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long the connection may be silent before it is tested. A dead connection is silent too.

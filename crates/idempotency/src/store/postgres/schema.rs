@@ -15,7 +15,7 @@ pub(super) const CREATE: &str = include_str!("schema.sql");
 pub(super) const VERSION: i32 = 1;
 
 /// Each process that creates the tables takes this lock first, because two concurrent attempts would collide. The number has
-/// no meaning. The lock ends with the transaction, so a pooler cannot leave it behind.
+/// no meaning. The lock ends with the transaction, so it cannot remain in a pooler's session.
 const LOCK: &str = "select pg_advisory_xact_lock(7310865423419862901)";
 
 /// A client that has waited longer has gone, and its server process ends too.
@@ -46,7 +46,7 @@ pub(super) const LACKS_MARK: &str = "
 /// How long to wait before trying again to add columns. With the tries, this fits into the time of a start.
 const PAUSES: [Duration; 3] = [Duration::from_secs(1); 3];
 
-/// While this waits for open transactions, claims wait behind it.
+/// While this waits for open transactions, claims wait for it.
 const BRIEFLY: &str = "set local lock_timeout = '1s'";
 
 const ADD_COLUMNS: &str = "

@@ -1,4 +1,4 @@
-//! The statements, each of which is one atomic step of the protocol.
+//! The statements; each is one atomic step of the protocol.
 //!
 //! A statement reads the server's clock once, so that everything it compares and writes is consistent. `now()` would
 //! not do, because it stands still within a transaction.

@@ -268,7 +268,7 @@ impl Pending<'_> {
         };
         let sent = transaction.fetch_text(&statement).await;
         let row = sent.map_err(|error| match state_of::<T>(&error).as_str() {
-            // There is no such table, or one of another version, while the store's own is as expected.
+            // The table is missing or has another version, while the store's own is as expected.
             "42P01" | "42703" => self.tableless(),
             // The role may not write to the tables.
             "42501" if !self.is_needed => self.tableless(),

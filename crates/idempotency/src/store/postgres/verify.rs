@@ -47,7 +47,7 @@ const RIGHTS: &str = "
 
 /// Adds what the server says of itself. Nothing is written.
 pub(super) async fn check(pool: &PgPool, verification: &mut Verification) {
-    // An answer may be missing while the rest is known, so each is added as it comes.
+    // A reply may be missing while the rest is known, so each is added as it arrives.
     let asked = async {
         // Detached, because the pool pings a connection that returns, and waits for a silent server without a time limit.
         let mut connection = pool.acquire().await?.detach();

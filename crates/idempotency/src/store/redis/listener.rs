@@ -166,7 +166,7 @@ impl Shared {
         }
     }
 
-    /// Forgets records without waiters, of which there may be many while no connection listens. Returns whether the
+    /// Forgets records without waiters, which may be many while no connection listens. Returns whether the
     /// task may end; the next waiter then starts another one.
     fn retire(&self, listening: &HashSet<RecordId>) -> bool {
         let mut state = self.state.lock();

@@ -1,4 +1,4 @@
-//! The steps as scripts, each of which the server runs atomically.
+//! The steps as scripts that the server runs atomically.
 
 use std::sync::LazyLock;
 

@@ -59,7 +59,7 @@ struct Shared {
 /// What a store knows about its file.
 pub(super) type InFile = (RecordFilter, Room, Timeline);
 
-/// Reads take microseconds; the second thread is for those that take longer. The application has this many, and the
+/// Reads take microseconds; the second thread is for longer ones. The application has this many, and the
 /// store's own reads have as many again.
 const READERS: usize = 2;
 

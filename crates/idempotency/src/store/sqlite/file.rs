@@ -30,7 +30,7 @@ pub(super) struct LockedFile {
 const LOGS: [&str; 2] = ["-wal", "-shm"];
 const LOCK: &str = ".lock";
 
-/// How many statements a connection keeps prepared: those of the store, and some of the application's.
+/// How many statements a connection keeps prepared: the store's, and some of the application's.
 const PREPARED_STATEMENTS: usize = 128;
 
 /// `full` makes a commit survive a power failure, which a response promises. The savepoints of a batch stay out of

@@ -1,4 +1,4 @@
-//! Ownership of a file: one that other users can read or write, or that has a second name, is not accepted as it is.
+//! Ownership of a file: a file that other users can read or write, or that has a second name, is not accepted unchanged.
 
 #[cfg(unix)]
 use std::os::unix::fs::MetadataExt;

@@ -84,7 +84,7 @@ pub(super) fn save(connection: &Connection, saved: &Saved) -> Result<(), Error> 
     Ok(())
 }
 
-/// When the last of all records expires, except those that never do.
+/// When the last record expires, except records that never do.
 pub(super) fn latest_expiry(connection: &Connection) -> Result<Option<Millis>, Error> {
     connection
         .prepare_cached(LATEST_EXPIRY)?

@@ -50,7 +50,7 @@ struct Inbox {
     waiting: Arc<AtomicUsize>,
 }
 
-/// A queue for several threads that wakes one of them for each job. A channel behind a lock would wake two: the one
+/// A queue for several threads that wakes one of them for each job. A channel inside a lock would wake two: the one
 /// that gets the job, and the one that waits for the next in its place.
 #[derive(Default)]
 struct Shared {
@@ -136,7 +136,7 @@ impl Workers {
         })
     }
 
-    /// One thread for each of these connections, all of which only read.
+    /// One thread for each of these read-only connections.
     pub(super) fn reading(
         connections: impl IntoIterator<Item = Connection>,
         file: &Arc<LockedFile>,

@@ -36,7 +36,7 @@ pub(super) struct Now {
     pub(super) dates: SystemTime,
     /// The time by which records expire: the earlier of the clocks.
     pub(super) judged: SystemTime,
-    /// The time from which leases are granted, and by which they lapse.
+    /// The time from which leases are granted, and by which they expire.
     pub(super) leases: SystemTime,
 }
 

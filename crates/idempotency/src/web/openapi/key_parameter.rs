@@ -8,7 +8,7 @@ use crate::{
     options::EffectiveOptions,
 };
 
-/// Adds the parameter, or completes the one that is there.
+/// Adds the parameter, or completes the existing one.
 pub(super) fn add_key(
     operation: &mut Map<String, Value>,
     shared: Option<&Value>,
@@ -107,7 +107,7 @@ fn key_schema(syntax: KeySyntax) -> Value {
     let max = IdempotencyKey::MAX_LENGTH;
     match syntax {
         KeySyntax::Quoted => json!({
-            // Each character of a key may stand behind a backslash.
+            // Each character of a key may be preceded by a backslash.
             "type": "string", "format": "sf-string", "minLength": 3, "maxLength": 2 + 2 * max, "pattern": format!("^{quoted}$"),
         }),
         KeySyntax::QuotedOrBare => {

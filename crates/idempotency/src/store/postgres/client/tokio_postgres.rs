@@ -14,7 +14,7 @@ use super::{PostgresStatement, PostgresTransaction, PostgresValue};
 impl PostgresTransaction for Transaction<'_> {
     type Error = Error;
 
-    /// Prepares nothing under a name, which would fail behind a pooler, and takes one round trip anyway.
+    /// Prepares no named statement, which would fail behind a pooler, and still takes one round trip.
     async fn fetch_text(&mut self, statement: &PostgresStatement<'_>) -> Result<String, Error> {
         let values = statement.values.iter().map(|value| match value {
             PostgresValue::Bytes(value) => (value as &(dyn ToSql + Sync), Type::BYTEA),
