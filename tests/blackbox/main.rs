@@ -1,6 +1,7 @@
 //! The program `conformance` (`tests/bin/conformance`), which knows a service by its responses alone: it finds nothing wrong with a service
 //! that the library protects, and finds what is wrong with a broken one.
 
+mod presets;
 mod program;
 mod service;
 

@@ -205,6 +205,7 @@ const IDEMPOTENCY: &[Layer] = &[
         ],
     ),
     ("webhooks", &["key", "key_source", "options", "scope"]),
+    ("dialects", &["http_config", "options"]),
 ];
 
 #[test]
