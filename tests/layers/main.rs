@@ -206,6 +206,7 @@ const IDEMPOTENCY: &[Layer] = &[
         ],
     ),
     ("webhooks", &["key", "key_source", "options", "scope"]),
+    ("dialects", &["http_config", "options"]),
 ];
 
 #[test]

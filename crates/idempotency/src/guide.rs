@@ -15,6 +15,7 @@
 //! | [`comparison`] | What do other libraries do? |
 //! | [`other_clients`] | How does a transaction of diesel, sea-orm, tokio-postgres or sqlx 0.8 carry the key? |
 //! | [`webhooks`](crate::webhooks) | How does the delivery of a webhook run once? |
+//! | [`dialects`](crate::dialects) | How does a service refuse as Stripe, or the protocols of agentic commerce, do? |
 //! | [`custom_store`] | How is a store for another database written? |
 
 #[doc = include_str!("docs/clients.md")]

@@ -46,8 +46,8 @@
 //!   and [`HttpConfig`] how requests are read and responses are marked. [`Idempotency::describe_operation`] writes both
 //!   into an OpenAPI document.
 //! - [`IdempotencyKey`], [`Scope`] and [`Fingerprint`] say what is claimed: which key, whose, and for which request.
-//! - [`KeyRequest`] is for keys that come from another place than `Idempotency-Key`, [`webhooks`] has options for the deliveries of senders, and
-//!   [`fingerprint`] functions for bodies that differ from one attempt to the next.
+//! - [`KeyRequest`] is for keys that come from another place than `Idempotency-Key`, [`webhooks`] has options for the deliveries of senders,
+//!   [`dialects`] settings for clients of an established protocol, and [`fingerprint`] functions for bodies that differ from one attempt to the next.
 //! - [`store::Store`] stores the records: [`MemoryStore`], [`SqliteStore`], [`PostgresStore`], [`RedisStore`],
 //!   [`FirestoreStore`], or [one of your own](guide::custom_store). The guide to [stores](guide::stores) helps you
 //!   choose.
@@ -92,6 +92,8 @@ pub mod client;
 mod clock;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+#[cfg(feature = "axum")]
+pub mod dialects;
 mod engine;
 mod execution;
 pub mod fingerprint;
