@@ -47,6 +47,7 @@ mod entry;
 mod error;
 #[cfg(feature = "firestore")]
 mod firestore;
+pub(crate) mod keyed_hash;
 mod list;
 mod listed;
 mod memory;
