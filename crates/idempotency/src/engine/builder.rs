@@ -1,16 +1,20 @@
 #[cfg(feature = "axum")]
 use std::error::Error;
-use std::{fmt, hash::RandomState, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 #[cfg(feature = "axum")]
 use http::request::Parts;
 use tokio::sync::Semaphore;
 
-use super::{Engine, Idempotency, active_runs::ActiveRuns, metrics, rotation::OtherSecret, sweep};
 #[cfg(feature = "axum")]
-use crate::{HttpConfig, Scope};
+use super::routes::Routes;
+use super::{
+    Engine, Idempotency, active_runs::ActiveRuns, ids, metrics, rotation::OtherSecret, sweep,
+};
+#[cfg(feature = "axum")]
+use crate::HttpConfig;
 use crate::{
-    Options, Store,
+    Options, Scope, Store,
     store::{sealed::SealedStore, transaction::is_finite},
 };
 
@@ -26,7 +30,7 @@ pub(super) type EngineScope = Box<dyn Fn(&Parts) -> FoundScope + Send + Sync>;
 pub struct IdempotencyBuilder {
     store: Arc<dyn Store>,
     namespace: Box<str>,
-    secret: Option<Box<[u8]>>,
+    secret: Option<Arc<[u8]>>,
     other_secret: Option<OtherSecret>,
     sweep_every: Duration,
     max_running: usize,
@@ -271,7 +275,7 @@ impl IdempotencyBuilder {
         );
         let secret = self.secret.unwrap_or_default();
         assert!(
-            other_secret != Some(&secret),
+            other_secret.map(|other| &**other) != Some(&*secret),
             "with_secret and {} have the same secret: a change of the secret needs two",
             match &self.other_secret {
                 Some(OtherSecret::Next(_)) => "with_next_secret",
@@ -281,7 +285,11 @@ impl IdempotencyBuilder {
         let store: Arc<dyn Store> = if secret.is_empty() && other_secret.is_none() {
             self.store
         } else {
-            Arc::new(SealedStore::new(self.store, &secret, other_secret))
+            Arc::new(SealedStore::new(
+                self.store,
+                &secret,
+                other_secret.map(|other| &**other),
+            ))
         };
         #[cfg(feature = "axum")]
         if let Some(bytes) = self.http.max_stored_body {
@@ -295,6 +303,7 @@ impl IdempotencyBuilder {
         metrics::describe();
         Idempotency(Arc::new(Engine {
             store,
+            anonymous: ids::scope_id(&secret, &self.namespace, &Scope::anonymous()),
             namespace: self.namespace,
             secret,
             sweep_every: self.sweep_every,
@@ -308,7 +317,8 @@ impl IdempotencyBuilder {
             local_locks: Arc::default(),
             running: Arc::new(Semaphore::new(self.max_running)),
             waiting: Arc::default(),
-            scopes: RandomState::new(),
+            #[cfg(feature = "axum")]
+            routes: Routes::default(),
             sweeper: sweep::Sweeper::default(),
         }))
     }
