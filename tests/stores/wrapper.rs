@@ -122,6 +122,11 @@ impl<S: Store> Store for Wrapper<S> {
         })
     }
 
+    /// Its calls are asked for with a future, and counted.
+    fn claim_now(&self, _: ClaimRequest<'_>) -> Option<Result<Claim, StoreError>> {
+        None
+    }
+
     async fn withdraw(&self, hold: &Hold, fingerprint: &Fingerprint) -> Result<(), StoreError> {
         self.count("withdraw");
         self.store.withdraw(hold, fingerprint).await
@@ -152,6 +157,10 @@ impl<S: Store> Store for Wrapper<S> {
         self.count("complete");
         let outcome = self.encode(&hold.id, outcome);
         self.store.complete(hold, outcome).await
+    }
+
+    fn complete_now(&self, _: &Hold, _: &Bytes) -> Option<Result<IfOwner<SystemTime>, StoreError>> {
+        None
     }
 
     async fn release(&self, hold: &Hold) -> Result<IfOwner<()>, StoreError> {

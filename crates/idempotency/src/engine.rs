@@ -1,4 +1,5 @@
 mod active_runs;
+mod begin;
 mod builder;
 mod claim;
 mod claimed_run;
@@ -22,6 +23,8 @@ mod request_outcome;
 mod resolve;
 mod resolve_lost;
 mod rotation;
+#[cfg(feature = "axum")]
+mod routes;
 mod scope_limits;
 mod shutdown;
 mod store_timeout;
@@ -37,7 +40,6 @@ mod withdrawals;
 use std::{
     any::Any,
     fmt,
-    hash::RandomState,
     pin::Pin,
     sync::Arc,
     time::{Duration, SystemTime},
@@ -51,20 +53,26 @@ use tokio::sync::Semaphore;
 #[cfg(feature = "axum")]
 use crate::http_config::HttpConfig;
 use crate::{
-    Options, Rejection, RunMode, Store, options::EffectiveOptions, progress::Progress,
-    record::RecordId, store::transaction::NewOutcome,
+    Options, Store,
+    options::EffectiveOptions,
+    progress::Progress,
+    record::{RecordId, ScopeId},
+    store::transaction::NewOutcome,
 };
 use active_runs::ActiveRuns;
-use claim::Claimed;
-use claimed_run::RecordedClaim;
-use decision::AfterClaim;
-use local_locks::{LocalLock, LocalLocks};
+use local_locks::LocalLocks;
 use rotation::OtherSecret;
+#[cfg(feature = "axum")]
+use routes::Routes;
 use scope_limits::ScopeLimits;
 use waiting::WaitingRoom;
 
 pub(crate) use active_runs::MAX_EXECUTION;
 pub(crate) use active_runs::RunGuard;
+#[cfg(feature = "axum")]
+pub(crate) use begin::Waiting;
+#[cfg(feature = "axum")]
+pub(crate) use claimed_run::Begun;
 pub(crate) use claimed_run::ClaimedRun;
 pub use commit_status::CommitStatus;
 pub(crate) use detach_on_drop::DetachOnDrop;
@@ -109,7 +117,9 @@ pub struct Idempotency(Arc<Engine>);
 struct Engine {
     store: Arc<dyn Store>,
     namespace: Box<str>,
-    secret: Box<[u8]>,
+    secret: Arc<[u8]>,
+    /// The id of the scope that all unidentified callers share.
+    anonymous: ScopeId,
     other_secret: Option<OtherSecret>,
     sweep_every: Duration,
     defaults: Options,
@@ -123,13 +133,10 @@ struct Engine {
     /// `None` where no scope has a limit.
     scope_limits: Option<Arc<ScopeLimits>>,
     waiting: Arc<WaitingRoom>,
-    scopes: RandomState,
+    #[cfg(feature = "axum")]
+    routes: Routes,
     sweeper: sweep::Sweeper,
 }
-
-/// How often a claim switches to the fingerprint form of the record that it finds. Each switch means that a process of
-/// another version released the key in between.
-const MAX_FORMS: usize = 4;
 
 /// The work's result: the response for its caller, and what is stored under the key.
 pub(crate) struct WorkResult<R> {
@@ -231,104 +238,6 @@ impl Idempotency {
     #[cfg(feature = "axum")]
     pub(crate) fn scope_of(&self, head: &Parts) -> Option<builder::FoundScope> {
         self.0.scope.as_ref().map(|scope| scope(head))
-    }
-
-    /// Claims the key. Where the same request is running, waits for it first, for up to `patience`.
-    pub(crate) async fn begin(
-        &self,
-        mut operation: Operation,
-        options: &EffectiveOptions,
-        patience: Option<Duration>,
-    ) -> Result<NextAction<'_>, Rejection> {
-        let guard =
-            ActiveRuns::enter(&self.0.active_runs, &self.0.store).ok_or(Rejection::ShuttingDown)?;
-        self.0
-            .sweeper
-            .ensure_running(&self.0.store, self.0.sweep_every);
-
-        if let Some(other) = operation.other.take() {
-            let begun = self.begin_in_rotation(operation, *other, options, patience);
-            return Box::pin(begun).await;
-        }
-        if options.mode == RunMode::Transactional {
-            let begun = self.begin_transaction(operation, options, patience, guard);
-            begun.await
-        } else {
-            self.begin_lease(operation, options, patience, None, guard)
-                .await
-        }
-    }
-
-    /// Claims the key in the store, under a lease.
-    async fn begin_lease(
-        &self,
-        mut operation: Operation,
-        options: &EffectiveOptions,
-        patience: Option<Duration>,
-        local_lock: Option<LocalLock>,
-        guard: RunGuard,
-    ) -> Result<NextAction<'_>, Rejection> {
-        let hold = operation.hold(options);
-        let (mut hold, mut claimed) = self.claim(hold, &operation, options, patience).await?;
-        let mut forms_left = MAX_FORMS;
-        loop {
-            let Claimed {
-                claim,
-                sent_at,
-                withdrawal,
-                place,
-                admission,
-            } = claimed;
-            match decision::after_claim(&operation.asked, claim) {
-                AfterClaim::Run { attempt, progress } => {
-                    let progress = self.take_over(&hold, attempt, progress).await?;
-                    let claim = RecordedClaim {
-                        attempt,
-                        progress,
-                        sent_at,
-                        withdrawal,
-                    };
-                    return Ok(NextAction::Run(ClaimedRun {
-                        idempotency: self,
-                        operation,
-                        hold,
-                        claim: Some(claim),
-                        local_lock,
-                        place,
-                        admission,
-                        guard,
-                    }));
-                }
-                AfterClaim::ClaimInForm(form) if forms_left > 0 => {
-                    forms_left -= 1;
-                    operation.asked.fingerprint = form;
-                    let claiming = self.claim(hold, &operation, options, patience);
-                    (hold, claimed) = Box::pin(claiming).await?;
-                }
-                AfterClaim::ClaimInForm(_) => return Err(Rejection::InProgress),
-                // A claim without a record takes nothing over either.
-                AfterClaim::InspectLost if hold.ttl.is_zero() => {
-                    return Err(Rejection::OutcomeUnknown);
-                }
-                AfterClaim::InspectLost => {
-                    let claiming = self.claim_suspended(&hold, &operation.asked.fingerprint);
-                    let Some(resumed) = Box::pin(claiming).await? else {
-                        tracing::warn!(
-                            idempotency.store = self.store().name(),
-                            idempotency.record = %operation.id,
-                            "refused a key whose owner was lost; an operator has to resolve it",
-                        );
-                        return Err(Rejection::OutcomeUnknown);
-                    };
-                    claimed = resumed;
-                }
-                AfterClaim::Replay {
-                    outcome,
-                    expires_at,
-                } => return Ok(NextAction::Replay(operation.replay(outcome, expires_at))),
-                AfterClaim::Refuse(rejection) => return Err(rejection),
-            }
-        }
     }
 }
 

@@ -181,7 +181,7 @@ impl Execution {
                 2 => digest([b"child 2".as_slice(), id, asked, name]),
                 _ => {
                     let secret = protection.idempotency.secret(protection.named_by);
-                    digest([b"child 3".as_slice(), secret, id, asked, name])
+                    digest([b"child 3".as_slice(), &**secret, id, asked, name])
                 }
             }
         });

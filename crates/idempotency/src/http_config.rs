@@ -1,6 +1,7 @@
 //! Names of header fields, and which of them a stored response keeps.
 
 mod credentials;
+mod dates;
 mod fields;
 mod rejection_response;
 pub(crate) mod traceresponse;
@@ -13,6 +14,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::http_rejection::HttpRejection;
 pub(crate) use credentials::{Cookies, Credentials};
+use dates::Dates;
 use fields::{belongs_to_the_exchange, belongs_to_the_message, nominated, nonce, secret};
 use rejection_response::RejectionResponse;
 use traceresponse::Traceresponse;
@@ -45,6 +47,7 @@ pub struct HttpConfig {
     pub(crate) former_key: Option<HeaderName>,
     pub(crate) credentials: Credentials,
     pub(crate) warned: Arc<Warned>,
+    pub(crate) dates: Arc<Dates>,
     /// The application's own response to refusals, in place of the library's problems.
     pub(crate) rejection_response: Option<RejectionResponse>,
     /// Names the trace of the run that made a response.
@@ -73,6 +76,7 @@ impl HttpConfig {
             former_key: None,
             credentials: Credentials::default(),
             warned: Arc::default(),
+            dates: Arc::default(),
             rejection_response: None,
             traceresponse: None,
             max_stored_body: None,

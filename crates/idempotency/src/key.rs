@@ -75,6 +75,11 @@ impl IdempotencyKey {
         key.unless_placeholder()
     }
 
+    /// Its characters.
+    pub(crate) fn into_text(self) -> Box<str> {
+        self.0
+    }
+
     /// A key that a client has sent in another form than a field value.
     pub(crate) fn not_placeholder(key: &str) -> Result<Self, KeyError> {
         Self::new(key)?.unless_placeholder()

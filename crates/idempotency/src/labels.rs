@@ -63,7 +63,11 @@ impl Label {
 
 /// What a record says about where its request came from.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Labels {
+pub struct Labels(Option<Arc<Texts>>);
+
+/// Behind one handle, because the records of a route have the same texts unless they have a label.
+#[derive(PartialEq, Eq)]
+struct Texts {
     route: Option<Arc<str>>,
     label: Option<Arc<str>>,
 }
@@ -72,27 +76,31 @@ impl Labels {
     /// Labels that a store reads back.
     #[must_use]
     pub fn new(route: Option<&str>, label: Option<&str>) -> Self {
-        Self {
-            route: route.map(Into::into),
-            label: label.map(Into::into),
-        }
+        Self::of(route.map(Into::into), label.map(Into::into))
     }
 
     /// The method and the route's template, such as `POST /bookings/{id}/pay`. It is `None` if no router has matched
     /// the request yet, as in a layer around a whole router.
     #[must_use]
     pub fn route(&self) -> Option<&str> {
-        self.route.as_deref()
+        self.0.as_ref()?.route.as_deref()
     }
 
     /// The label that the application set by [`Scope::labelled`](crate::Scope::labelled).
     #[must_use]
     pub fn label(&self) -> Option<&str> {
-        self.label.as_deref()
+        self.0.as_ref()?.label.as_deref()
     }
 
-    pub(crate) fn from_parts(route: Option<Arc<str>>, label: Option<Arc<str>>) -> Self {
-        Self { route, label }
+    /// The same route with this label.
+    pub(crate) fn with_label(&self, label: Arc<str>) -> Self {
+        let route = self.0.as_ref().and_then(|texts| texts.route.clone());
+        Self::of(route, Some(label))
+    }
+
+    fn of(route: Option<Arc<str>>, label: Option<Arc<str>>) -> Self {
+        let is_empty = route.is_none() && label.is_none();
+        Self((!is_empty).then(|| Arc::new(Texts { route, label })))
     }
 }
 
@@ -101,8 +109,8 @@ impl fmt::Debug for Labels {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("Labels")
-            .field("route", &self.route)
-            .field("has_label", &self.label.is_some())
+            .field("route", &self.route())
+            .field("has_label", &self.label().is_some())
             .finish()
     }
 }

@@ -172,16 +172,22 @@ impl Idempotency {
                 return Err(RunError::Rejected(Rejection::NoPrincipal));
             }
             let options = &self.effective(options);
-            let operation = self.operation(options, scope, key, &fingerprint, &Origin::default());
+            let operation = self.operation(
+                options,
+                scope,
+                key.clone(),
+                &fingerprint,
+                &Origin::default(),
+            );
             tally.record(operation.id);
             let limit = self.store().outcome_limit();
             let begun = self.begin(operation, options, options.patience()).await;
             let finished = match begun.map_err(RunError::Rejected)? {
                 NextAction::Run(claimed) => {
                     let execution = Execution::of(&claimed, OutcomeKind::Value);
-                    claimed
-                        .run(&mut tally, attempt(execution, work, limit))
-                        .await
+                    let work = move || attempt(execution, work, limit);
+                    let mut begun = claimed.start(&mut tally, work);
+                    begun.ended(&mut tally).await
                 }
                 NextAction::Replay(replay) => Ok(Finished::Replayed(replay)),
             };

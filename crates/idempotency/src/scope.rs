@@ -77,6 +77,10 @@ impl Scope {
         self.label.as_ref()
     }
 
+    pub(crate) const fn is_anonymous(&self) -> bool {
+        matches!(self.kind, Kind::Anonymous)
+    }
+
     /// Whether this is a principal with an empty name.
     pub(crate) fn is_nobody(&self) -> bool {
         matches!(&self.kind, Kind::Principal(subject) if subject.is_empty())

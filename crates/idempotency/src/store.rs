@@ -47,6 +47,7 @@ mod entry;
 mod error;
 #[cfg(feature = "firestore")]
 mod firestore;
+pub(crate) mod keyed_hash;
 mod list;
 mod listed;
 mod memory;
@@ -196,6 +197,15 @@ pub trait Store: Any + fmt::Debug + Send + Sync {
     /// Takes the key for the token of the request's hold, or returns its state.
     async fn claim(&self, request: ClaimRequest<'_>) -> Result<Claim, StoreError>;
 
+    /// The same as [`claim`](Self::claim) without a future, for a store whose records are in the memory of this process; `None`, and
+    /// nothing is done, from all others.
+    ///
+    /// A wrapper that does not implement it is asked by `claim`. One that does passes the call on, as it does for `claim`.
+    fn claim_now(&self, request: ClaimRequest<'_>) -> Option<Result<Claim, StoreError>> {
+        let _ = request;
+        None
+    }
+
     /// Undoes the claim that this token made, or may yet make.
     ///
     /// The record is again as it was before the claim: a first attempt without progress is removed, and after a
@@ -223,6 +233,16 @@ pub trait Store: Any + fmt::Debug + Send + Sync {
         hold: &Hold,
         outcome: Bytes,
     ) -> Result<IfOwner<SystemTime>, StoreError>;
+
+    /// The same as [`complete`](Self::complete) without a future, under the conditions of [`claim_now`](Self::claim_now).
+    fn complete_now(
+        &self,
+        hold: &Hold,
+        outcome: &Bytes,
+    ) -> Option<Result<IfOwner<SystemTime>, StoreError>> {
+        let _ = (hold, outcome);
+        None
+    }
 
     /// Ends the hold without an outcome: the key is free again.
     async fn release(&self, hold: &Hold) -> Result<IfOwner<()>, StoreError>;

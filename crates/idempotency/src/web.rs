@@ -1,14 +1,18 @@
 //! The protocol over HTTP, following draft-ietf-httpapi-idempotency-key-header-07: how requests are read and responses
 //! are marked, for attributed handlers and for layers alike.
 
+mod attempt;
 mod caller;
+mod caught;
 mod commit;
+mod complete;
 mod engine_source;
 mod exchange;
 mod handler;
 mod layer;
 mod openapi;
 mod own_key;
+mod passing;
 mod policy;
 mod principal;
 mod problem;

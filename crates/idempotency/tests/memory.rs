@@ -1,6 +1,6 @@
 //! Behaviour of the memory store alone: it has a limit.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use idempotency::{
@@ -186,4 +186,50 @@ async fn a_full_store_lets_a_new_key_have_the_room_of_an_expired_one() {
     clock.advance(LEASE + TTL);
     let claimed = claim(&store, &beside(100), &asked()).await.expect("room");
     assert_eq!(claimed, won(1));
+}
+
+// proves: one-atomic-claim, stale-owner-writes
+#[tokio::test]
+async fn a_call_that_does_not_wait_is_the_same_step() {
+    let clock = Clock::manual();
+    // A handle on a store passes such calls on.
+    let store: Arc<dyn Store> = Arc::new(store(&clock));
+    let (owner, other, asked) = (hold(1), hold(1), asked());
+    let claim_now = |hold: &Hold| {
+        let request = ClaimRequest::new(hold, &asked, OnLost::TakeOver);
+        let claimed = store.claim_now(request).expect("memory does not wait");
+        claimed.expect("room")
+    };
+    let complete_now = |hold: &Hold| {
+        let outcome = Bytes::from_static(b"booked");
+        let completed = store.complete_now(hold, &outcome);
+        completed.expect("memory does not wait").expect("memory")
+    };
+    assert_eq!(claim_now(&owner), won(1));
+    let waits = ClaimRequest::new(&other, &asked, OnLost::TakeOver);
+    let waits = store.claim(waits).await.expect("room");
+    assert_eq!(waits, Claim::in_flight(asked));
+    assert_eq!(claim_now(&other), Claim::in_flight(asked));
+    assert_eq!(complete_now(&other), IfOwner::NotOwner);
+    let IfOwner::Done(expires_at) = complete_now(&owner) else {
+        panic!("the owner completes its run");
+    };
+    assert_eq!(expires_at, clock.now() + TTL);
+    let replay = Claim::completed(asked, "booked".into(), expires_at);
+    assert_eq!(claim_now(&other), replay);
+}
+
+// proves: full-store-forgets-none
+#[tokio::test]
+async fn a_claim_that_does_not_wait_is_refused_by_a_full_store() {
+    let clock = Clock::manual();
+    let store = store(&clock);
+    for key in 0..ROOM {
+        assert!(!is_full(&store, key).await);
+    }
+    let (hold, asked) = (hold(100), asked());
+    let refused = store.claim_now(ClaimRequest::new(&hold, &asked, OnLost::TakeOver));
+    let refused = refused.expect("memory does not wait").err();
+    let kind = refused.map(|error| error.kind());
+    assert_eq!(kind, Some(StoreErrorKind::Full));
 }

@@ -27,6 +27,8 @@ pub(crate) struct Load {
 
 #[derive(Clone)]
 pub(crate) enum Keys {
+    /// None.
+    Absent,
     /// A new key for each request.
     Fresh,
     /// Completed keys, so that every response is a replay.
@@ -34,6 +36,12 @@ pub(crate) enum Keys {
 }
 
 impl Load {
+    /// No request has a key.
+    pub(crate) const fn without_keys(path: &'static str) -> Self {
+        let keys = Keys::Absent;
+        Self { path, keys }
+    }
+
     /// Each request has its own key.
     pub(crate) const fn fresh(path: &'static str) -> Self {
         let keys = Keys::Fresh;
@@ -105,7 +113,7 @@ impl Client {
     pub(crate) async fn replays(&mut self, path: &'static str, count: usize) -> Load {
         let connection = self.0.first_mut().expect("a client has a connection");
         let mut keys = Vec::new();
-        let mut request = Request::new(path);
+        let mut request = Request::under_keys(path);
         for _ in 0..count {
             let key = Uuid::new_v4();
             connection.exchange(request.under(key), false).await;
@@ -123,15 +131,20 @@ struct Connection {
 
 impl Connection {
     async fn work(&mut self, load: &Load, goes_on: impl Fn() -> Option<usize>) -> Vec<Duration> {
-        let mut request = Request::new(load.path);
+        let mut request = match load.keys {
+            Keys::Absent => Request::new(load.path, ""),
+            Keys::Fresh | Keys::Completed(_) => Request::under_keys(load.path),
+        };
         let mut latencies = Vec::new();
         while let Some(index) = goes_on() {
-            let (key, is_replay) = match &load.keys {
-                Keys::Fresh => (Uuid::new_v4(), false),
-                Keys::Completed(keys) => (keys[index % keys.len()], true),
+            let is_replay = matches!(load.keys, Keys::Completed(_));
+            let bytes = match &load.keys {
+                Keys::Absent => &request.bytes,
+                Keys::Fresh => request.under(Uuid::new_v4()),
+                Keys::Completed(keys) => request.under(keys[index % keys.len()]),
             };
             let begun = Instant::now();
-            self.exchange(request.under(key), is_replay).await;
+            self.exchange(bytes, is_replay).await;
             latencies.push(begun.elapsed());
         }
         latencies
@@ -169,31 +182,40 @@ impl Connection {
     }
 }
 
-/// A request whose key is overwritten each time.
-struct Request {
-    bytes: Vec<u8>,
+/// A request, whose key is overwritten each time if it has one.
+pub(crate) struct Request {
+    pub(crate) bytes: Vec<u8>,
     key: usize,
 }
 
 impl Request {
-    fn new(path: &str) -> Self {
-        let before = format!(
-            "POST {path} HTTP/1.1\r\nhost: localhost\r\nuser-agent: load\r\naccept: */*\r\n\
-             content-type: application/json\r\ncontent-length: {}\r\nidempotency-key: ",
-            BOOKING.len(),
-        );
-        let key = before.len();
-        let bytes = format!("{before}{}\r\n\r\n{BOOKING}", Uuid::nil()).into_bytes();
-        Self { bytes, key }
+    pub(crate) fn under_keys(path: &str) -> Self {
+        const FIELD: &str = "idempotency-key: ";
+        let mut request = Self::new(path, &format!("{FIELD}{}\r\n", Uuid::nil()));
+        let field = find(&request.bytes, FIELD.as_bytes()).expect("the field");
+        request.key = field + FIELD.len();
+        request
     }
 
-    fn under(&mut self, key: Uuid) -> &[u8] {
+    pub(crate) fn new(path: &str, key: &str) -> Self {
+        let length = BOOKING.len();
+        let bytes = format!(
+            "POST {path} HTTP/1.1\r\nhost: localhost\r\nuser-agent: load\r\naccept: */*\r\n\
+             content-type: application/json\r\ncontent-length: {length}\r\n{key}\r\n{BOOKING}"
+        );
+        Self {
+            bytes: bytes.into_bytes(),
+            key: 0,
+        }
+    }
+
+    pub(crate) fn under(&mut self, key: Uuid) -> &[u8] {
         key.hyphenated().encode_lower(&mut self.bytes[self.key..]);
         &self.bytes
     }
 }
 
-fn content_length(fields: &[u8]) -> usize {
+pub(crate) fn content_length(fields: &[u8]) -> usize {
     let name = b"\r\ncontent-length: ";
     let start = find(fields, name).expect("a response with a length") + name.len();
     let digits = fields[start..]
@@ -202,7 +224,7 @@ fn content_length(fields: &[u8]) -> usize {
     digits.fold(0, |length, digit| 10 * length + usize::from(digit - b'0'))
 }
 
-fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
+pub(crate) fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
     bytes
         .windows(wanted.len())
         .position(|window| window == wanted)

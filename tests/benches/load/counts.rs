@@ -22,7 +22,7 @@ pub(crate) async fn each(client: &mut Client, load: &Load, count: impl AsyncFn()
 /// Shows the round trips of first executions, without those of the booking itself, and of replays.
 pub(crate) async fn report_trips(client: &mut Client, wire: &Wire, paths: &[&'static str]) {
     let trips = async || wire.trips();
-    let bare = each(client, &Load::fresh(BARE), trips).await;
+    let bare = each(client, &Load::without_keys(BARE), trips).await;
     for &path in paths {
         let mode = mode(path);
         let first = each(client, &Load::fresh(path), trips).await - bare;
@@ -49,9 +49,16 @@ pub(crate) async fn report_commits(
     commits: impl AsyncFn() -> u64,
 ) {
     for path in [PROTECTED, TRANSACTIONAL, BARE] {
-        let count = each(client, &Load::fresh(path), &commits).await;
+        let count = each(client, &load(path), &commits).await;
         let name = format!("{}: commits of a booking, {when}", mode(path));
         report::line(&name, vec![count], "");
+    }
+}
+
+fn load(path: &'static str) -> Load {
+    match path {
+        BARE => Load::without_keys(path),
+        _ => Load::fresh(path),
     }
 }
 

@@ -10,6 +10,7 @@ mod counts;
 mod cpu;
 mod firestore;
 mod memory;
+mod plain;
 mod postgres;
 mod redis;
 mod report;

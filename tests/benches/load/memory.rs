@@ -1,14 +1,11 @@
-//! Server CPU of first executions and of replays on the memory store.
-
-use idempotency::{Idempotency, MemoryStore};
+//! Server CPU of requests without a key, of first executions and of replays on the memory store.
 
 use crate::{
     Effort,
-    bookings::Bookings,
     client::{Client, Load, Until},
+    plain::{self, ATTRIBUTE, LAYER, PLAIN},
     report,
     server::{self, Server},
-    service::{self, BARE, PROTECTED},
     turns,
 };
 
@@ -17,7 +14,7 @@ const CONNECTIONS: usize = 16;
 pub(crate) async fn measure(effort: Effort) {
     for (workers, name) in [("1", "one worker"), ("2", "two workers")] {
         report::title(&format!(
-            "Memory store, {name}: server CPU of a request, as a ratio to the handler without the attribute"
+            "Memory store, {name}: server CPU of a request, as a ratio to a plain handler that reads JSON and responds with JSON"
         ));
         measure_with(workers, effort).await;
     }
@@ -27,20 +24,31 @@ async fn measure_with(workers: &str, effort: Effort) {
     let mut server = Server::start(&["memory", workers]);
     let mut client = Client::connect(server.address(), CONNECTIONS).await;
     let loads = [
-        Load::fresh(BARE),
-        Load::fresh(PROTECTED),
-        client.replays(PROTECTED, 1000).await,
+        Load::without_keys(PLAIN),
+        Load::without_keys(ATTRIBUTE),
+        Load::fresh(ATTRIBUTE),
+        client.replays(ATTRIBUTE, 1000).await,
+        Load::without_keys(LAYER),
+        Load::fresh(LAYER),
+        client.replays(LAYER, 1000).await,
     ];
     let requests = Until::Requests(if effort.quick { 1000 } else { 20_000 });
-    let [bare, first, replay] =
+    let [plain, measured @ ..] =
         turns::measure(&server, &mut client, &loads, requests, effort.rounds).await;
-    report::ratios("first execution", &first.costs, &bare.costs);
-    report::ratios("replay", &replay.costs, &bare.costs);
-    report::line("the handler without the attribute", bare.costs, " µs");
+    let names = [
+        "attribute: no key",
+        "attribute: first execution",
+        "attribute: replay",
+        "layer: no key",
+        "layer: first execution",
+        "layer: replay",
+    ];
+    for (name, measured) in names.into_iter().zip(&measured) {
+        report::ratios(name, &measured.costs, &plain.costs);
+    }
+    report::line("the plain handler", plain.costs, " µs");
 }
 
 pub(crate) fn serve(workers: usize) {
-    let idempotency = Idempotency::new(MemoryStore::new());
-    let router = service::router(Bookings::Memory(<_>::default()), idempotency);
-    server::serve(&server::runtime(workers), router, |_| {});
+    server::serve(&server::runtime(workers), plain::router(), |_| {});
 }

@@ -36,7 +36,7 @@ pub(crate) async fn measure(effort: Effort) {
     let mut client = Client::connect(server.address(), CONNECTIONS).await;
     let completed = if effort.quick { 50 } else { 500 };
     let loads = [
-        Load::fresh(BARE),
+        Load::without_keys(BARE),
         Load::fresh(PROTECTED),
         client.replays(PROTECTED, completed).await,
         Load::fresh(TRANSACTIONAL),

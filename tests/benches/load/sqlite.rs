@@ -33,12 +33,12 @@ pub(crate) async fn measure(effort: Effort) {
     let mut client = Client::connect(address, CONNECTIONS).await;
     let completed = if effort.quick { 50 } else { 500 };
     let loads = [
-        Load::fresh(BARE),
+        Load::without_keys(BARE),
         Load::fresh(PROTECTED),
         client.replays(PROTECTED, completed).await,
         Load::fresh(TRANSACTIONAL),
         client.replays(TRANSACTIONAL, completed).await,
-        Load::fresh(ALONE),
+        Load::without_keys(ALONE),
     ];
     let time = Until::Passed(Duration::from_millis(if effort.quick { 200 } else { 1000 }));
     let [bare, leased, replay, transactional, other_replay, alone] =

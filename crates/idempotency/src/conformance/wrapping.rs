@@ -9,7 +9,7 @@ use crate::{
     Store,
     record::Phase,
     store::transaction::{encode_through, innermost},
-    store::{Claim, IfOwner},
+    store::{Claim, ClaimRequest, IfOwner, OnLost},
 };
 
 /// A record that a run's own transaction wrote, bypassing all wrappers, is read back unchanged through them. So is the
@@ -38,6 +38,14 @@ pub async fn what_a_transaction_writes_is_read_back(store: &Arc<dyn Store>) {
             "{} bytes are replayed unchanged",
             outcome.len()
         );
+        let retry = hold_on(owner.id);
+        let request = ClaimRequest::new(&retry, &asked, OnLost::TakeOver);
+        if let Some(claimed) = store.claim_now(request) {
+            assert!(
+                matches!(claimed, Ok(Claim::Completed { outcome: kept, .. }) if kept == outcome),
+                "a claim without a future gets the same bytes"
+            );
+        }
         let phase = inspect(store, &owner.id).await.map(|record| record.phase);
         let completed = Phase::Completed { outcome };
         assert!(

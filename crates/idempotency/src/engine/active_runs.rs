@@ -220,19 +220,19 @@ impl RunGuard {
     /// Renews the hold until the guard is dropped. Its lease counts from `sent_at`.
     ///
     /// One task renews the holds of all runs of a runtime: a handler that blocks its thread cannot starve its own
-    /// renewal, and a run that ends within a third of its lease costs no timer. If this hold is due before all others,
-    /// this returns only once the task has seen it, because the task may be unable to run on the thread of a handler that
-    /// blocks.
-    pub(super) async fn hold(
+    /// renewal, and a run that ends within a third of its lease costs no timer. Returns whether the task was woken,
+    /// because this hold is due before all others. The run then yields once before it begins: the task may be unable to
+    /// run on the thread of a handler that blocks.
+    pub(super) fn hold(
         &mut self,
         hold: Hold,
         fingerprint: Fingerprint,
         attempt: u32,
         progress: Bytes,
         sent_at: Instant,
-    ) {
+    ) -> bool {
         // The run itself renews a hold that is due already, before the work begins.
-        let counts_from = if sent_at.elapsed() < hold.lease / 3 {
+        let counts_from = if hold.is_fresh(sent_at) {
             sent_at
         } else {
             Instant::now()
@@ -246,13 +246,6 @@ impl RunGuard {
             progress,
             runtime: Handle::current().id(),
         };
-        if self.enter_hold(held) {
-            tokio::task::yield_now().await;
-        }
-    }
-
-    /// Whether the renewer was woken.
-    fn enter_hold(&mut self, held: Held) -> bool {
         self.token = Some(held.hold.token);
         // Outside of the lock: a runtime that has ended drops the renewer at once, and that takes the lock.
         let wake = self.runs.state.lock().holds.insert(held);

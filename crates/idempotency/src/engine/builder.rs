@@ -1,23 +1,25 @@
 #[cfg(feature = "axum")]
 use std::error::Error;
-use std::{fmt, hash::RandomState, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 #[cfg(feature = "axum")]
 use http::request::Parts;
 use tokio::sync::Semaphore;
 
+#[cfg(feature = "axum")]
+use super::routes::Routes;
 use super::{
     Engine, Idempotency,
     active_runs::ActiveRuns,
-    metrics,
+    ids, metrics,
     rotation::OtherSecret,
     scope_limits::{Rate, ScopeLimits},
     sweep,
 };
 #[cfg(feature = "axum")]
-use crate::{HttpConfig, Scope};
+use crate::HttpConfig;
 use crate::{
-    Options, Store,
+    Options, Scope, Store,
     store::{sealed::SealedStore, transaction::is_finite},
 };
 
@@ -33,7 +35,7 @@ pub(super) type EngineScope = Box<dyn Fn(&Parts) -> FoundScope + Send + Sync>;
 pub struct IdempotencyBuilder {
     store: Arc<dyn Store>,
     namespace: Box<str>,
-    secret: Option<Box<[u8]>>,
+    secret: Option<Arc<[u8]>>,
     other_secret: Option<OtherSecret>,
     sweep_every: Duration,
     max_running: usize,
@@ -339,7 +341,7 @@ impl IdempotencyBuilder {
         );
         let secret = self.secret.unwrap_or_default();
         assert!(
-            other_secret != Some(&secret),
+            other_secret.map(|other| &**other) != Some(&*secret),
             "with_secret and {} have the same secret: a change of the secret needs two",
             match &self.other_secret {
                 Some(OtherSecret::Next(_)) => "with_next_secret",
@@ -349,7 +351,11 @@ impl IdempotencyBuilder {
         let store: Arc<dyn Store> = if secret.is_empty() && other_secret.is_none() {
             self.store
         } else {
-            Arc::new(SealedStore::new(self.store, &secret, other_secret))
+            Arc::new(SealedStore::new(
+                self.store,
+                &secret,
+                other_secret.map(|other| &**other),
+            ))
         };
         #[cfg(feature = "axum")]
         if let Some(bytes) = self.http.max_stored_body {
@@ -363,6 +369,7 @@ impl IdempotencyBuilder {
         metrics::describe();
         Idempotency(Arc::new(Engine {
             store,
+            anonymous: ids::scope_id(&secret, &self.namespace, &Scope::anonymous()),
             namespace: self.namespace,
             secret,
             sweep_every: self.sweep_every,
@@ -381,7 +388,8 @@ impl IdempotencyBuilder {
                     Arc::new(limits)
                 }),
             waiting: Arc::default(),
-            scopes: RandomState::new(),
+            #[cfg(feature = "axum")]
+            routes: Routes::default(),
             sweeper: sweep::Sweeper::default(),
         }))
     }

@@ -14,6 +14,7 @@ use tracing::Instrument;
 use super::{
     Idempotency,
     active_runs::{ActiveRuns, RunGuard},
+    metrics::StoreCall,
     scope_limits::Admission,
     store_timeout::{STORE_TIMEOUT, with_store_timeout},
 };
@@ -47,7 +48,8 @@ pub(super) struct Claimed {
 /// Withdraws a claim in the background when it is dropped, unless the run has [begun](Self::cancel).
 pub(super) struct Withdrawal {
     /// `None` once there is nothing to withdraw.
-    claim: Option<SentClaim>,
+    // In a box, so that the futures of runs are small.
+    claim: Option<Box<SentClaim>>,
     // Stored, because the caller may drop this outside of the runtime.
     runtime: Handle,
 }
@@ -67,14 +69,8 @@ impl Claiming {
         fingerprint: &Fingerprint,
         on_lost: OnLost,
     ) -> Self {
+        let withdrawal = Withdrawal::new(idempotency, hold, fingerprint, on_lost);
         let store = Arc::clone(&idempotency.0.store);
-        let claim = SentClaim {
-            store: Arc::clone(&store),
-            runs: Arc::clone(&idempotency.0.active_runs),
-            hold: hold.clone(),
-            fingerprint: *fingerprint,
-            on_lost,
-        };
         let (hold, fingerprint) = (hold.clone(), *fingerprint);
         let call = async move {
             let request = ClaimRequest::new(&hold, &fingerprint, on_lost);
@@ -83,10 +79,7 @@ impl Claiming {
         Self {
             sent_at: Instant::now(),
             call: Some(Box::pin(call)),
-            withdrawal: Some(Withdrawal {
-                claim: Some(claim),
-                runtime: Handle::current(),
-            }),
+            withdrawal: Some(withdrawal),
         }
     }
 }
@@ -100,20 +93,8 @@ impl Future for Claiming {
         };
         let response = std::task::ready!(call.as_mut().poll(context));
         self.call = None;
-        let withdrawal = self
-            .withdrawal
-            .take()
-            .and_then(|withdrawal| match &response {
-                Ok(Claim::Won { .. }) => Some(withdrawal),
-                // Dropped here, because the key may have been taken.
-                Err(error) if error.kind() == StoreErrorKind::Unavailable && error.was_sent() => {
-                    None
-                }
-                _ => {
-                    withdrawal.cancel();
-                    None
-                }
-            });
+        let withdrawal = self.withdrawal.take();
+        let withdrawal = withdrawal.and_then(|withdrawal| withdrawal.after(&response));
         let sent_at = self.sent_at;
         Poll::Ready(response.map(|claim| Claimed {
             claim,
@@ -151,6 +132,38 @@ impl Drop for Claiming {
 }
 
 impl Withdrawal {
+    fn new(
+        idempotency: &Idempotency,
+        hold: &Hold,
+        fingerprint: &Fingerprint,
+        on_lost: OnLost,
+    ) -> Self {
+        let claim = SentClaim {
+            store: Arc::clone(&idempotency.0.store),
+            runs: Arc::clone(&idempotency.0.active_runs),
+            hold: hold.clone(),
+            fingerprint: *fingerprint,
+            on_lost,
+        };
+        Self {
+            claim: Some(Box::new(claim)),
+            runtime: Handle::current(),
+        }
+    }
+
+    /// What is left to withdraw once the store has responded. A claim that may have taken the key, although it failed, is withdrawn here.
+    fn after(self, response: &Result<Claim, StoreError>) -> Option<Self> {
+        match response {
+            Ok(Claim::Won { .. }) => Some(self),
+            // Dropped here, because the key may have been taken.
+            Err(error) if error.kind() == StoreErrorKind::Unavailable && error.was_sent() => None,
+            _ => {
+                self.cancel();
+                None
+            }
+        }
+    }
+
     /// Leaves the hold to the run that has begun.
     pub(super) fn cancel(mut self) {
         self.claim = None;
@@ -175,6 +188,40 @@ impl SentClaim {
 }
 
 impl Idempotency {
+    /// Claims the key without waiting; `None` if the store has to be waited for, there is no place for the run, or scopes have limits.
+    pub(super) fn claim_at_once(
+        &self,
+        hold: &Hold,
+        fingerprint: &Fingerprint,
+        on_lost: OnLost,
+    ) -> Option<Result<Claimed, StoreError>> {
+        if self.0.scope_limits.is_some() {
+            return None;
+        }
+        let place = self.place_to_run().ok()?;
+        let store = self.store();
+        let measured = StoreCall::start();
+        let sent_at = Instant::now();
+        // Made before the call, which can panic.
+        let withdrawal = Withdrawal::new(self, hold, fingerprint, on_lost);
+        let request = ClaimRequest::new(hold, fingerprint, on_lost);
+        let Some(response) = store.claim_now(request) else {
+            withdrawal.cancel();
+            return None;
+        };
+        measured.end(store.name(), &response);
+        let withdrawal = withdrawal.after(&response);
+        let claimed = response.map(|claim| Claimed {
+            sent_at,
+            withdrawal,
+            // Only a request that runs keeps the place.
+            place: Some(place).filter(|_| matches!(claim, Claim::Won { .. })),
+            admission: None,
+            claim,
+        });
+        Some(claimed.map_err(|error| error.with_store(store.name())))
+    }
+
     /// Claims the key once.
     pub(super) async fn claim_once(
         &self,

@@ -1,9 +1,10 @@
 //! The right to run, and the run itself.
 
-use std::sync::Arc;
 #[cfg(feature = "axum")]
 use std::time::Duration;
+use std::{sync::Arc, thread};
 
+use futures_util::future::{BoxFuture, Either, Ready, ready};
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
 use super::{
@@ -28,7 +29,7 @@ pub(crate) struct ClaimedRun<'a> {
     /// `None` where the run's transaction will write the record.
     pub(super) claim: Option<RecordedClaim>,
     /// In transactional mode, the key's lock in this process.
-    pub(super) local_lock: Option<LocalLock>,
+    pub(super) local_lock: Option<Box<LocalLock>>,
     /// Its place among the concurrent runs.
     pub(super) place: Option<OwnedSemaphorePermit>,
     /// What its scope may take, if the key is new and scopes have limits.
@@ -45,15 +46,30 @@ pub(super) struct RecordedClaim {
     pub(super) withdrawal: Option<Withdrawal>,
 }
 
+/// A run that is under way. Dropping it does not stop the work, which then continues in a task of its own.
+pub(crate) struct Begun<R: Send + 'static> {
+    idempotency: Idempotency,
+    // In a box, because it is part of the request's future.
+    operation: Box<Operation>,
+    run: DetachOnDrop<Counted<R>>,
+}
+
+/// What a run comes to for its client, at once, or once another run's response is read.
+type Ended<'a, R> =
+    Either<Ready<Result<Finished<R>, Rejection>>, BoxFuture<'a, Result<Finished<R>, Rejection>>>;
+
+/// What comes back from a run: how it has ended, and the tally of its request.
+type Counted<R> = (Result<IfOwner<Executed<R>>, Rejection>, Tally);
+
 impl ClaimedRun<'_> {
-    /// Runs the work, and stores what it leaves.
-    ///
-    /// Dropping this future does not stop the work, which then continues in a task of its own.
-    pub(crate) async fn run<R, W>(
+    /// Prepares the run, which begins when it is awaited, and stores what the work leaves.
+    // The work is made where it is awaited: a future that is passed on has its place twice. What the run needs is used in place for the
+    // same reason.
+    pub(crate) fn start<R, W>(
         self,
         tally: &mut Tally,
-        work: W,
-    ) -> Result<Finished<R>, Rejection>
+        work: impl FnOnce() -> W + Send + 'static,
+    ) -> Begun<R>
     where
         R: Send + 'static,
         W: Future<Output = WorkResult<R>> + Send + 'static,
@@ -62,7 +78,7 @@ impl ClaimedRun<'_> {
             idempotency,
             operation,
             hold,
-            claim,
+            mut claim,
             local_lock,
             place,
             admission,
@@ -80,65 +96,55 @@ impl ClaimedRun<'_> {
             ending
         };
         let run = async move {
-            let Some(claim) = claim else {
-                let running = Running::start();
-                let ending = count(work.await);
-                drop(running);
-                let outcome = tally::of_run(&ending.persist);
-                let finished =
-                    transactional::finish(&engine, hold, fingerprint, ending, guard).await;
-                counted.note(ended(outcome, &finished));
-                drop((local_lock, place));
-                return (Ok(finished), counted);
-            };
-            let RecordedClaim {
-                attempt,
-                progress,
-                sent_at,
-                withdrawal,
-            } = claim;
-            guard
-                .hold(
-                    hold.clone(),
-                    fingerprint,
-                    attempt,
-                    progress.write(),
-                    sent_at,
-                )
-                .await;
-            // The last call before the work begins. If it fails, the claim is withdrawn.
-            match engine.refresh(&hold, &fingerprint, Some(sent_at)).await {
-                Ok(IfOwner::Done(_)) => {}
-                Ok(IfOwner::NotOwner) => return (Err(Rejection::InProgress), counted),
-                Err(error) => return (Err(error.into()), counted),
+            // Without a claim its own transaction writes the record.
+            if let Some(claim) = &mut claim {
+                let progress = claim.progress.write();
+                let (attempt, sent_at) = (claim.attempt, claim.sent_at);
+                if guard.hold(hold.clone(), fingerprint, attempt, progress, sent_at) {
+                    tokio::task::yield_now().await;
+                }
+                // The last call before the work begins. If it fails, the claim is withdrawn.
+                if !hold.is_fresh(sent_at) {
+                    let refreshed = engine.refresh(&hold, &fingerprint, Some(sent_at));
+                    match Box::pin(refreshed).await {
+                        Ok(IfOwner::Done(_)) => {}
+                        Ok(IfOwner::NotOwner) => return (Err(Rejection::InProgress), counted),
+                        Err(error) => return (Err(error.into()), counted),
+                    }
+                }
+                claim
+                    .withdrawal
+                    .take()
+                    .into_iter()
+                    .for_each(Withdrawal::cancel);
             }
-            withdrawal.into_iter().for_each(Withdrawal::cancel);
             let running = Running::start();
-            let ending = count(work.await);
+            let ending = count(work().await);
             drop(running);
             let outcome = tally::of_run(&ending.persist);
-            let held = Held::new(hold, fingerprint, guard);
-            let finished = finish::finish(held, ending).await;
+            let finished = if claim.is_none() {
+                let finishing = transactional::finish(&engine, hold, fingerprint, ending, guard);
+                Box::pin(finishing).await
+            } else if let Some(expires_at) =
+                finish::complete_at_once(guard.store(), &hold, &ending.persist)
+            {
+                drop(guard);
+                IfOwner::Done(Executed {
+                    response: ending.response,
+                    expires_at: Some(expires_at),
+                })
+            } else {
+                let held = Held::new(hold, fingerprint, guard);
+                Box::pin(finish::finish(held, ending)).await
+            };
             counted.note(ended(outcome, &finished));
             drop((local_lock, place));
             (Ok(finished), counted)
         };
-        let Ok((finished, counted)) = DetachOnDrop::new(run).await else {
-            return Err(Rejection::Panicked);
-        };
-        *tally = counted;
-        match finished {
-            Err(refusal) => Err(refusal),
-            Ok(IfOwner::Done(mut executed)) => {
-                executed.expires_at = executed
-                    .expires_at
-                    .map(|ends_at| operation.announced(ends_at));
-                Ok(Finished::Executed(executed))
-            }
-            Ok(IfOwner::NotOwner) => {
-                let replay = Box::pin(idempotency.response_of_the_owner(operation)).await?;
-                Ok(Finished::Replayed(replay))
-            }
+        Begun {
+            idempotency: idempotency.clone(),
+            operation: Box::new(operation),
+            run: DetachOnDrop::new(run),
         }
     }
 
@@ -184,6 +190,37 @@ impl ClaimedRun<'_> {
     }
 }
 
+impl<R: Send + 'static> Begun<R> {
+    /// What the request's client gets.
+    pub(crate) async fn ended(&mut self, tally: &mut Tally) -> Result<Finished<R>, Rejection> {
+        let ended = (&mut self.run).await;
+        self.after(ended, tally).await
+    }
+
+    fn after(&self, ended: thread::Result<Counted<R>>, tally: &mut Tally) -> Ended<'_, R> {
+        let Ok((finished, counted)) = ended else {
+            return Either::Left(ready(Err(Rejection::Panicked)));
+        };
+        *tally = counted;
+        match finished {
+            Err(refusal) => Either::Left(ready(Err(refusal))),
+            Ok(IfOwner::Done(mut executed)) => {
+                executed.expires_at = executed
+                    .expires_at
+                    .map(|ends_at| self.operation.announced(ends_at));
+                Either::Left(ready(Ok(Finished::Executed(executed))))
+            }
+            Ok(IfOwner::NotOwner) => {
+                let (idempotency, operation) = (&self.idempotency, &*self.operation);
+                Either::Right(Box::pin(async move {
+                    let replay = idempotency.response_of_the_owner(operation);
+                    replay.await.map(Finished::Replayed)
+                }))
+            }
+        }
+    }
+}
+
 /// What a run has come to. Only a response whose record has an end is stored.
 fn ended<R>(outcome: RequestOutcome, finished: &IfOwner<Executed<R>>) -> RequestOutcome {
     match finished {
@@ -197,7 +234,7 @@ fn ended<R>(outcome: RequestOutcome, finished: &IfOwner<Executed<R>>) -> Request
 
 impl Idempotency {
     /// What the client of a run that lost its key receives.
-    async fn response_of_the_owner(&self, operation: Operation) -> Result<Replay, Rejection> {
+    async fn response_of_the_owner(&self, operation: &Operation) -> Result<Replay, Rejection> {
         let found = match with_store_timeout(&self.0.store, self.0.store.inspect(&operation.id))
             .await
         {
@@ -214,9 +251,9 @@ impl Idempotency {
         };
         // While the secret is being changed, the owner's record may be under the other secret.
         if found.is_none()
-            && let Some(other) = operation.other
+            && let Some(other) = &operation.other
         {
-            return Box::pin(self.response_of_the_owner(*other)).await;
+            return Box::pin(self.response_of_the_owner(other)).await;
         }
         let (outcome, expires_at) = decision::response_of_the_owner(&operation.asked, found)?;
         Ok(operation.replay(outcome, expires_at))

@@ -16,10 +16,11 @@ use super::{
     Executed, Persist, WorkResult,
     active_runs::RunGuard,
     decision::{self, AfterRefusedEnd},
+    metrics::StoreCall,
     store_timeout::{STORE_TIMEOUT, with_store_timeout},
 };
 use crate::{
-    Fingerprint, StoreError,
+    Fingerprint, Store, StoreError,
     log_text::Causes,
     store::{Hold, IfOwner, StoreErrorKind},
 };
@@ -37,6 +38,28 @@ pub(super) struct Held {
 /// longer, [`STORE_TIMEOUT`] in all: if the process died after sending a response that is not stored, a retry would run
 /// again.
 const RETRY_DELAYS: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(200)];
+
+/// Completes the run without waiting, and returns when its record expires. In all other cases the run is still to be [finished](finish),
+/// which repeats the completion if there was one.
+pub(super) fn complete_at_once(
+    store: &dyn Store,
+    hold: &Hold,
+    persist: &Persist,
+) -> Option<SystemTime> {
+    let Persist::Outcome(outcome) = persist else {
+        return None;
+    };
+    let measured = StoreCall::start();
+    let completed = match outcome.ttl {
+        None => store.complete_now(hold, &outcome.bytes),
+        Some(_) => store.complete_now(&outcome.hold(hold), &outcome.bytes),
+    }?;
+    measured.end(store.name(), &completed);
+    match completed {
+        Ok(IfOwner::Done(expires_at)) => Some(expires_at),
+        Ok(IfOwner::NotOwner) | Err(_) => None,
+    }
+}
 
 /// Ends the hold, and returns the response. A response that cannot be stored for now does not delay the client: it is
 /// sent, and stored as soon as the store recovers. Until then the hold keeps other requests out.

@@ -8,13 +8,17 @@ use std::{
 use bytes::Bytes;
 use tokio::{runtime::Id, sync::Notify, time::Instant};
 
-use crate::{Fingerprint, record::Token, store::Hold};
+use crate::{
+    Fingerprint,
+    record::Token,
+    store::{Hold, keyed_hash::KeyedHash},
+};
 
 #[derive(Default)]
 pub(super) struct Holds {
-    held: HashMap<Token, Held>,
+    held: HashMap<Token, Held, KeyedHash>,
     /// Those of each runtime that has a renewer.
-    queues: HashMap<Id, Queue>,
+    queues: HashMap<Id, Queue, KeyedHash>,
 }
 
 /// The holds of one runtime, apart from the others so that its renewer reads only these.

@@ -45,7 +45,7 @@ impl Idempotency {
     }
 
     /// The own secret, and while it is changed the other one.
-    fn secrets(&self) -> impl Iterator<Item = &[u8]> {
+    fn secrets(&self) -> impl Iterator<Item = &Arc<[u8]>> {
         let other = self.0.other_secret.as_ref();
         iter::once(self.secret(NamedBy::Own)).chain(other.map(OtherSecret::bytes))
     }
@@ -72,12 +72,11 @@ impl Idempotency {
     /// The id by which the store counts this scope's records.
     #[must_use]
     pub fn scope_id(&self, scope: &Scope) -> ScopeId {
-        let (kind, name) = scope.parts();
-        let namespace = self.0.namespace.as_bytes();
-        let digest = digest([b"scope 1".as_slice(), &self.0.secret, namespace, kind, name]);
-        let mut id = [0; 8];
-        id.copy_from_slice(&digest[..8]);
-        ScopeId::from_bytes(id)
+        // Made once, because many services have no other scope.
+        if scope.is_anonymous() {
+            return self.0.anonymous;
+        }
+        scope_id(&self.0.secret, &self.0.namespace, scope)
     }
 
     /// The form of this label in records: its text, or a digest of it. While the secret is changed some records may have
@@ -124,4 +123,13 @@ impl Idempotency {
         let digest = digest([b"label 1".as_slice(), secret, namespace, text]);
         RecordId::from_bytes(digest).to_string().into()
     }
+}
+
+pub(super) fn scope_id(secret: &[u8], namespace: &str, scope: &Scope) -> ScopeId {
+    let (kind, name) = scope.parts();
+    let namespace = namespace.as_bytes();
+    let digest = digest([b"scope 1".as_slice(), secret, namespace, kind, name]);
+    let mut id = [0; 8];
+    id.copy_from_slice(&digest[..8]);
+    ScopeId::from_bytes(id)
 }

@@ -1,10 +1,6 @@
 //! What a request asks under its key, in the store's terms.
 
-use std::{
-    hash::BuildHasher,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
@@ -36,30 +32,35 @@ pub(crate) struct Operation {
 /// Other facts about a request.
 #[derive(Default)]
 pub(crate) struct Origin {
-    /// The method and the route's template.
-    pub(crate) route: Option<Arc<str>>,
+    /// The method and the route's template, if they are known.
+    pub(crate) labels: Labels,
     /// The number of bytes that it keeps in memory while it waits.
     pub(crate) kept_bytes: usize,
 }
 
 impl Idempotency {
+    /// The labels of a route: its method, and the template of its path.
+    #[cfg(feature = "axum")]
+    pub(crate) fn labels_of(&self, method: &str, path: &str) -> Labels {
+        self.0.routes.labels(method, path)
+    }
+
     /// The fingerprint of the request in each form.
     pub(crate) fn operation(
         &self,
         options: &EffectiveOptions,
         scope: &Scope,
-        key: &IdempotencyKey,
+        key: IdempotencyKey,
         fingerprint: &Fingerprint,
         origin: &Origin,
     ) -> Operation {
         let other = self.0.other_secret.as_ref().map(|_| {
-            let named_by = NamedBy::Other;
+            let (named_by, key) = (NamedBy::Other, key.clone());
             Box::new(self.operation_named(named_by, options, scope, key, fingerprint, origin))
         });
-        Operation {
-            other,
-            ..self.operation_named(NamedBy::Own, options, scope, key, fingerprint, origin)
-        }
+        let mut own = self.operation_named(NamedBy::Own, options, scope, key, fingerprint, origin);
+        own.other = other;
+        own
     }
 
     fn operation_named(
@@ -67,24 +68,25 @@ impl Idempotency {
         named_by: NamedBy,
         options: &EffectiveOptions,
         scope: &Scope,
-        key: &IdempotencyKey,
+        key: IdempotencyKey,
         fingerprint: &Fingerprint,
         origin: &Origin,
     ) -> Operation {
         let secret = self.secret(named_by);
-        let id = self.record_id_keyed(secret, scope, key);
-        let forms = Forms::new(fingerprint, secret, id.as_bytes(), key.expose().as_bytes());
+        let id = self.record_id_keyed(secret, scope, &key);
+        let forms = Forms::new(fingerprint, secret, id.as_bytes(), key.into_text());
+        let scope_id = self.scope_id(scope);
         Operation {
             id,
             named_by,
-            scope: self.scope_id(scope),
-            labels: Labels::from_parts(
-                origin.route.clone(),
-                scope.label().map(|label| self.label_text(label)),
-            ),
+            scope: scope_id,
+            labels: match scope.label() {
+                Some(label) => origin.labels.with_label(self.label_text(label)),
+                None => origin.labels.clone(),
+            },
             asked: Asked::new(forms),
             waiter: Waiter {
-                scope: self.0.scopes.hash_one(scope),
+                scope: scope_id,
                 bytes: origin.kept_bytes,
             },
             ttl: options.ttl,

@@ -27,7 +27,7 @@ impl Idempotency {
         let mut renewals = 0;
         loop {
             if let Some(sent_at) = sent_at
-                && sent_at.elapsed() < hold.lease / 3
+                && hold.is_fresh(sent_at)
             {
                 return Ok(IfOwner::Done(sent_at));
             }
@@ -53,6 +53,13 @@ impl Idempotency {
             hold.lease.as_secs_f32(),
         ))
         .with_store(self.store().name()))
+    }
+}
+
+impl Hold {
+    /// Whether two thirds of a lease are left that began then.
+    pub(super) fn is_fresh(&self, sent_at: Instant) -> bool {
+        sent_at.elapsed() < self.lease / 3
     }
 }
 

@@ -16,7 +16,7 @@
 //! In the second deployment the claim under the old secret expires with its lease. Only a run that the first deployment has
 //! lost or suspended is found there later, and is resumed there.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, timeout_at};
 
@@ -33,9 +33,9 @@ use crate::{
 /// The secret that an engine knows besides its own.
 pub(super) enum OtherSecret {
     /// The previous secret.
-    Previous(Box<[u8]>),
+    Previous(Arc<[u8]>),
     /// The secret that services get next.
-    Next(Box<[u8]>),
+    Next(Arc<[u8]>),
 }
 
 /// Which of the two secrets names an operation.
@@ -46,7 +46,7 @@ pub(crate) enum NamedBy {
 }
 
 impl OtherSecret {
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub(super) fn bytes(&self) -> &Arc<[u8]> {
         match self {
             Self::Previous(secret) | Self::Next(secret) => secret,
         }
@@ -55,7 +55,7 @@ impl OtherSecret {
 
 impl Idempotency {
     /// The secret that names an operation.
-    pub(crate) fn secret(&self, named_by: NamedBy) -> &[u8] {
+    pub(crate) fn secret(&self, named_by: NamedBy) -> &Arc<[u8]> {
         match (named_by, &self.0.other_secret) {
             (NamedBy::Other, Some(other)) => other.bytes(),
             _ => &self.0.secret,
@@ -239,7 +239,7 @@ impl Idempotency {
             ActiveRuns::enter(&self.0.active_runs, &self.0.store).ok_or(Rejection::ShuttingDown)?;
         let patience = deadline.map(|end| end.saturating_duration_since(Instant::now()));
         let operation = operation.clone();
-        Box::pin(self.begin_lease(operation, options, patience, None, guard)).await
+        Box::pin(self.begin_lease(operation, options, patience, None, guard, None)).await
     }
 
     /// The stored response of this operation; `None` if there is no record.
@@ -293,7 +293,7 @@ impl ClaimedRun<'_> {
             // A run of this process that lost its lease may still be running.
             return Err(Rejection::InProgress);
         }
-        self.local_lock = Some(lock);
+        self.local_lock = Some(Box::new(lock));
         Ok(self)
     }
 }

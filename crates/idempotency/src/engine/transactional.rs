@@ -64,7 +64,7 @@ impl Idempotency {
                             hold: operation.hold(options),
                             operation,
                             claim: None,
-                            local_lock: Some(local_lock),
+                            local_lock: Some(Box::new(local_lock)),
                             place: Some(place),
                             admission,
                             guard,
@@ -76,8 +76,14 @@ impl Idempotency {
                         drop(waits);
                         let patience = deadline
                             .map(|deadline| deadline.saturating_duration_since(Instant::now()));
-                        let leased =
-                            self.begin_lease(operation, options, patience, Some(local_lock), guard);
+                        let leased = self.begin_lease(
+                            operation,
+                            options,
+                            patience,
+                            Some(Box::new(local_lock)),
+                            guard,
+                            None,
+                        );
                         return Box::pin(leased).await;
                     }
                 }

@@ -23,6 +23,20 @@ impl Idempotency {
     ) -> Result<(Hold, Claimed), Rejection> {
         let (fingerprint, on_lost) = (&operation.asked.fingerprint, options.on_lost);
         let claimed = self.claim_to_run(&hold, fingerprint, on_lost).await?;
+        self.wait_after(hold, claimed, operation, options, patience)
+            .await
+    }
+
+    /// The same after this first claim.
+    pub(super) async fn wait_after(
+        &self,
+        hold: Hold,
+        claimed: Claimed,
+        operation: &Operation,
+        options: &EffectiveOptions,
+        patience: Option<Duration>,
+    ) -> Result<(Hold, Claimed), Rejection> {
+        let (fingerprint, on_lost) = (&operation.asked.fingerprint, options.on_lost);
         let Some(patience) = patience.filter(|_| waits_after(&claimed.claim, fingerprint)) else {
             return Ok((hold, claimed));
         };

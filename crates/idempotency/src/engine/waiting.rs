@@ -5,6 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use parking_lot::Mutex;
 
 use super::metrics::Waiting;
+use crate::record::ScopeId;
 
 /// The places of the waiters, in all and for each scope.
 #[derive(Default)]
@@ -17,7 +18,7 @@ pub(super) struct WaitingRoom {
 struct Taken {
     all: Share,
     /// Only of scopes that have waiters, so that the map is as small as the number of places.
-    scopes: HashMap<u64, Share>,
+    scopes: HashMap<ScopeId, Share>,
 }
 
 /// The number of waiters, and the total length of the requests they keep: a waiter that finds the key free still needs
@@ -31,8 +32,8 @@ struct Share {
 /// A duplicate that asks for a place.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Waiter {
-    /// A randomly keyed hash of its scope. Two scopes with the same hash share their share of places, and nothing else.
-    pub(super) scope: u64,
+    /// Two scopes with the same id share their share of places, and nothing else.
+    pub(super) scope: ScopeId,
     /// The length of the request that it keeps.
     pub(super) bytes: usize,
 }

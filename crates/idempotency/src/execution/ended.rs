@@ -23,14 +23,23 @@ pub(crate) enum Ended {
 impl Execution {
     /// The state of the run, now that its work has returned or panicked. The run cannot end itself any more.
     pub(crate) async fn ended(&self) -> Ended {
+        match self.close() {
+            Some(ended) => ended,
+            None => self.resolved().await,
+        }
+    }
+
+    /// The same without waiting; `None` if the work dropped a commit midway that carries the record, whose fate has to be
+    /// [resolved](Self::resolved).
+    pub(crate) fn close(&self) -> Option<Ended> {
         let Some(protection) = &self.0.protection else {
-            return Ended::Open;
+            return Some(Ended::Open);
         };
         let state = mem::replace(
             &mut *protection.commit_state.lock(),
             CommitState::Superseded,
         );
-        match state {
+        Some(match state {
             CommitState::Open => Ended::Open,
             CommitState::Committed {
                 outcome,
@@ -53,15 +62,19 @@ impl Execution {
             CommitState::Committing { is_shared: false } => {
                 Ended::CommitUnknown { is_shared: false }
             }
-            CommitState::Committing { is_shared: true } => {
-                match protection.resolve_commit().await {
-                    Ok(CommitStatus::NotCommitted) => Ended::Open,
-                    Ok(CommitStatus::Committed { .. } | CommitStatus::Superseded) => {
-                        Ended::Superseded
-                    }
-                    Err(_) => Ended::CommitUnknown { is_shared: true },
-                }
-            }
+            CommitState::Committing { is_shared: true } => return None,
+        })
+    }
+
+    /// What the commit has come to that the work dropped midway.
+    pub(crate) async fn resolved(&self) -> Ended {
+        let Some(protection) = &self.0.protection else {
+            return Ended::Open;
+        };
+        match protection.resolve_commit().await {
+            Ok(CommitStatus::NotCommitted) => Ended::Open,
+            Ok(CommitStatus::Committed { .. } | CommitStatus::Superseded) => Ended::Superseded,
+            Err(_) => Ended::CommitUnknown { is_shared: true },
         }
     }
 

@@ -38,6 +38,10 @@ macro_rules! delegate {
                     self.as_ref().claim(request).await
                 }
 
+                fn claim_now(&self, request: ClaimRequest<'_>) -> Option<Result<Claim, StoreError>> {
+                    self.as_ref().claim_now(request)
+                }
+
                 async fn withdraw(&self, hold: &Hold, fingerprint: &Fingerprint) -> Result<(), StoreError> {
                     self.as_ref().withdraw(hold, fingerprint).await
                 }
@@ -60,6 +64,14 @@ macro_rules! delegate {
                     outcome: Bytes,
                 ) -> Result<IfOwner<SystemTime>, StoreError> {
                     self.as_ref().complete(hold, outcome).await
+                }
+
+                fn complete_now(
+                    &self,
+                    hold: &Hold,
+                    outcome: &Bytes,
+                ) -> Option<Result<IfOwner<SystemTime>, StoreError>> {
+                    self.as_ref().complete_now(hold, outcome)
                 }
 
                 async fn release(&self, hold: &Hold) -> Result<IfOwner<()>, StoreError> {

@@ -7,7 +7,7 @@ use crate::record::Token;
 
 /// Spent tokens, the latest first, as their bytes one after another.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub(super) struct SpentTokens(Vec<u8>);
+pub(super) struct SpentTokens(Box<[u8]>);
 
 /// How many bytes a token has.
 const TOKEN: usize = size_of::<Token>();
@@ -16,7 +16,8 @@ impl SpentTokens {
     /// Reads the tokens that a record stores; `None` if the bytes are not whole tokens.
     #[cfg(any(feature = "firestore", feature = "sqlite"))]
     pub(super) fn read(bytes: Vec<u8>) -> Option<Self> {
-        bytes.len().is_multiple_of(TOKEN).then_some(Self(bytes))
+        let is_whole = bytes.len().is_multiple_of(TOKEN);
+        is_whole.then(|| Self(bytes.into()))
     }
 
     /// The bytes that a record stores; `None` if there are no tokens.
@@ -43,7 +44,7 @@ impl SpentTokens {
         let mut tokens = token.as_bytes().to_vec();
         tokens.extend_from_slice(&self.0);
         tokens.truncate(MAX_SPENT_TOKENS * TOKEN);
-        Self(tokens)
+        Self(tokens.into())
     }
 }
 

@@ -79,6 +79,11 @@ impl Store for TestStore {
         self.call("claim", self.store.claim(request)).await
     }
 
+    /// A call that does not wait could not be interrupted.
+    fn claim_now(&self, _: ClaimRequest<'_>) -> Option<Result<Claim, StoreError>> {
+        None
+    }
+
     async fn withdraw(&self, hold: &Hold, fingerprint: &Fingerprint) -> Result<(), StoreError> {
         let call = self.store.withdraw(hold, fingerprint);
         self.call("withdraw", call).await
@@ -105,6 +110,10 @@ impl Store for TestStore {
     ) -> Result<IfOwner<SystemTime>, StoreError> {
         let call = self.store.complete(hold, outcome);
         self.call("complete", call).await
+    }
+
+    fn complete_now(&self, _: &Hold, _: &Bytes) -> Option<Result<IfOwner<SystemTime>, StoreError>> {
+        None
     }
 
     async fn release(&self, hold: &Hold) -> Result<IfOwner<()>, StoreError> {

@@ -72,7 +72,7 @@ pub(super) fn caller<'a>(
             Scope::fields(fields.chain(authorization).chain(session))
         }
     };
-    let is_anonymous = scope == Scope::anonymous();
+    let is_anonymous = scope.is_anonymous();
     let cookies = match credentials.cookies {
         Cookies::Undecided if is_anonymous && headers.contains_key(header::COOKIE) => {
             warn_of_cookies(config);
@@ -173,15 +173,18 @@ fn warn_of_cookies(config: &HttpConfig) {
 
 /// A key in a field of another name protects nothing, although the client relies on it.
 pub(super) fn warn_of_look_alikes(config: &HttpConfig, headers: &HeaderMap) {
-    const LOOK_ALIKES: [&str; 3] = ["x-idempotency-key", "idempotent-key", "idempotence-key"];
-    let found = LOOK_ALIKES
-        .into_iter()
-        .find(|name| headers.contains_key(*name));
+    let found = headers.keys().find(|name| {
+        let name = name.as_str();
+        matches!(
+            name,
+            "x-idempotency-key" | "idempotent-key" | "idempotence-key"
+        )
+    });
     if let Some(found) = found
         && config.warned.look_alike.is_first()
     {
         tracing::warn!(
-            field = found,
+            field = found.as_str(),
             "a request has its key in another field than {}, and is not protected: HttpConfig::with_former_key_header has it \
              read there too",
             config.key,

@@ -1,34 +1,33 @@
 //! One request from its head to its response: what attributed handlers and layers have in common.
 
-use std::{
-    panic::{AssertUnwindSafe, resume_unwind},
-    thread,
-};
+use std::thread;
 
 use axum::{extract::Request, response::Response};
-use futures_util::FutureExt;
-use http::{HeaderValue, StatusCode, header};
-use tracing::Instrument;
+use futures_util::future::{BoxFuture, Either, Ready, ready};
+use http::{HeaderValue, header};
+use tracing::{Instrument, instrument::Instrumented};
 
 use super::{
+    attempt::{Unrepeated, attempt},
     caller,
-    commit::{Stored, Unprotected},
+    commit::Unprotected,
+    complete::Complete,
     own_key::Keyed,
-    policy::{self, ProducedBy},
-    problem::{NOT_COMMITTED, Problem},
-    read_on::read_on,
+    policy::ProducedBy,
+    problem::Problem,
+    read_on::ReadOn,
     rebuild::{self, Rebuild},
     refusal::settle,
     request::{self, Methods},
     saved_response,
 };
 use crate::{
-    Disposition, Execution, HttpConfig, HttpRejection, Idempotency, Keep, Options,
-    engine::{Executed, Finished, NextAction, Persist, RequestOutcome, Tally, WorkResult},
-    execution::{Ended, OutcomeKind},
-    log_text::Causes,
-    outcome,
-    store::transaction::NewOutcome,
+    Execution, HttpConfig, HttpRejection, Idempotency, Keep, Options,
+    engine::{
+        Begun, ClaimedRun, Executed, Finished, NextAction, Replay, RequestOutcome, Tally, Waiting,
+    },
+    execution::OutcomeKind,
+    options::EffectiveOptions,
 };
 
 /// The result of the call, a response or a panic, and what produced it.
@@ -42,356 +41,312 @@ pub(super) struct Handling<F> {
     pub(super) rebuild: Option<Rebuild>,
 }
 
-/// Responds to a request: by a refusal, by the stored response, or by calling the handler at most once.
-pub(super) async fn protect<C>(
-    idempotency: &Idempotency,
-    options: &Options,
+/// A request and all that its response is made with.
+///
+/// It is used in place to the end: each move of it into another future would leave a copy in the box of the request's own. glibc takes a
+/// slower path for boxes above a kilobyte, which is why rare paths have boxes of their own here.
+pub(super) struct Exchange<F> {
+    idempotency: Idempotency,
+    tally: Tally,
+    options: EffectiveOptions,
     methods: Methods,
     body_limit: Option<usize>,
-    request: Request,
-    handling: Handling<impl FnOnce(Request) -> C + Send + 'static>,
-) -> Response
-where
-    C: Future<Output = Called> + Send + 'static,
-{
-    let mut tally = if methods.protect(request.method()) {
+    request: Complete,
+    body: ReadOn,
+    /// `None` once it is called.
+    call: Option<F>,
+    rebuild: Option<Rebuild>,
+    /// The same with the request, once it is known.
+    rebuilding: Option<Box<(Rebuild, Complete)>>,
+}
+
+/// What follows the claim.
+enum Next {
+    Run(Begun<Response>),
+    Replay(Option<Replay>),
+    Wait(Option<Box<Waiting>>),
+    /// The request has no key.
+    Pass,
+}
+
+/// A response, at once, or once it is rebuilt.
+type Responded<'a> =
+    Either<Ready<Result<Response, Problem>>, BoxFuture<'a, Result<Response, Problem>>>;
+
+/// What a run is made of.
+struct Prepared<'a, F> {
+    request: &'a mut Complete,
+    call: &'a mut Option<F>,
+    keep: Keep,
+    is_rebuilt: bool,
+}
+
+/// The tally of a request, which counts nothing of one whose method is not protected.
+pub(super) fn tally(idempotency: &Idempotency, methods: Methods, request: &Request) -> Tally {
+    if methods.protect(request.method()) {
         Tally::start(idempotency).observed_by(request.extensions().get().cloned())
     } else {
         Tally::silent()
-    };
-    let span = tally.span();
-    let exchange = exchange(
-        idempotency,
-        &mut tally,
-        options,
-        methods,
-        body_limit,
-        request,
-        handling,
-    );
-    match exchange.instrument(span).await {
-        Ok(response) => response,
-        Err(problem) => {
-            tally.note(problem.outcome());
-            problem.into_response(idempotency.http())
-        }
     }
 }
 
-async fn exchange<C>(
-    idempotency: &Idempotency,
-    tally: &mut Tally,
-    options: &Options,
-    methods: Methods,
-    body_limit: Option<usize>,
-    request: Request,
-    handling: Handling<impl FnOnce(Request) -> C + Send + 'static>,
-) -> Result<Response, Problem>
+impl<F, C> Exchange<F>
 where
+    F: FnOnce(Request) -> C + Send + 'static,
     C: Future<Output = Called> + Send + 'static,
 {
-    let options = &idempotency.effective(options);
-    let config = idempotency.http();
-    let Handling { call, rebuild } = handling;
-    let (head, body) = request.into_parts();
-    let keyed = request::key(config, options, methods, &head);
-    let request = Request::from_parts(head, body);
-    let keyed = match keyed {
-        Ok(Keyed::Not) => return Ok(unprotected(config, tally, request, call).await),
-        Ok(keyed) => keyed,
-        Err(problem) => {
-            drop(read_on(request));
-            return Err(problem);
+    pub(super) fn new(
+        idempotency: Idempotency,
+        options: &Options,
+        methods: Methods,
+        body_limit: Option<usize>,
+        request: Request,
+        handling: Handling<F>,
+    ) -> Self {
+        let tally = tally(&idempotency, methods, &request);
+        let (head, body) = request.into_parts();
+        Self {
+            tally,
+            options: idempotency.effective(options),
+            idempotency,
+            methods,
+            body_limit,
+            body: ReadOn::new(&head, body),
+            request: Complete::head(head),
+            call: Some(handling.call),
+            rebuild: handling.rebuild,
+            rebuilding: None,
         }
-    };
-    if request::is_grpc(request.headers()) {
-        drop(read_on(request));
-        return Err(Problem::Misconfigured(
-            "gRPC sends its status after the body, where a replay would lose it: leave its routes out of the IdempotencyLayer. \
-             This attempt had no effect.",
-        ));
-    }
-    let mut request = request::complete(read_on(request), body_limit).await?;
-    let Some(key) = request.key(options, keyed)? else {
-        return Ok(unprotected(config, tally, request.into_request(), call).await);
-    };
-    if request.parts.extensions.get::<Execution>().is_some() {
-        return Err(Problem::Misconfigured(
-            "This endpoint is protected twice: by #[idempotent] and by an IdempotencyLayer around it, or by two layers.",
-        ));
-    }
-    let caller = request.caller(idempotency, options)?;
-    let fingerprint = request.fingerprint(options, caller.cookies.as_deref());
-    let origin = request.origin();
-    let operation = idempotency.operation(options, &caller.scope, &key, &fingerprint, &origin);
-    tally.record(operation.id);
-    let patience = request::patience(options, &request.parts.headers);
-
-    // What is stored has to suit every retry, including one that does not accept gzip.
-    let headers = &mut request.parts.headers;
-    if headers.contains_key(header::ACCEPT_ENCODING) {
-        let identity = HeaderValue::from_static("identity");
-        headers.insert(header::ACCEPT_ENCODING, identity);
     }
 
-    let kind = match rebuild {
-        Some(_) => OutcomeKind::ReplayValue,
-        None => OutcomeKind::Response,
-    };
-    // A run may turn out to be a retry, because another run was faster.
-    let rebuilding = rebuild.map(|rebuild| (rebuild, request.clone()));
-
-    let mut has_run = false;
-    let finished = match idempotency.begin(operation, options, patience).await? {
-        NextAction::Run(won) => {
-            let execution = Execution::of(&won, kind);
-            request.parts.extensions.insert(execution.clone());
-            let call = call(request.into_request());
-            let attempt = attempt(idempotency.clone(), options.keep, execution, call);
-            has_run = true;
-            won.run(tally, attempt).await?
-        }
-        NextAction::Replay(replay) => Finished::Replayed(replay),
-    };
-    match finished {
-        Finished::Executed(Executed {
-            mut response,
-            expires_at,
-        }) => {
-            // A handler may pass on the response of another service, whose fields say nothing of this key.
-            response.headers_mut().remove(&config.replayed);
-            response.headers_mut().remove(&config.expires);
-            if response.extensions().get::<HttpRejection>().is_none() {
-                response.headers_mut().remove(&config.problem);
-            }
-            let is_unrepeated = response.extensions_mut().remove::<Unrepeated>().is_some();
-            if let Some(expires_at) = expires_at.filter(|_| !is_unrepeated) {
-                caller::warn_of_inner_cors(config, response.headers());
-                saved_response::announce_expiry(config, &mut response, expires_at);
-            }
-            Ok(response)
-        }
-        Finished::Replayed(replay) => {
-            tally.record(replay.record);
-            let replayed = match rebuilding {
-                Some((rebuild, request)) => rebuild::replay(config, replay, rebuild, request).await,
-                None => saved_response::replay(config, replay),
-            };
-            match replayed {
-                Ok(response) => {
-                    let is_replay = response.headers().contains_key(&config.replayed);
-                    tally.note(if is_replay {
-                        RequestOutcome::Replayed
-                    } else {
-                        RequestOutcome::ReplayFailed
-                    });
-                    Ok(response)
+    /// Responds: by a refusal, by the stored response, or by calling the handler at most once.
+    pub(super) fn respond(
+        mut self,
+    ) -> Instrumented<impl Future<Output = Response> + Send + 'static> {
+        let span = self.tally.span();
+        // A block, because the future of an `async` function would move `self` within itself.
+        let responding = async move {
+            match self.exchange().await {
+                Ok(response) => response,
+                Err(problem) => {
+                    self.tally.note(problem.outcome());
+                    problem.into_response(self.idempotency.http())
                 }
-                Err(problem @ Problem::ResponseUnavailable) => {
-                    tally.note(RequestOutcome::ReplayFailed);
-                    Err(problem)
-                }
-                Err(Problem::StoreUnavailable(_)) if has_run => Err(Problem::ResponseUnavailable),
-                Err(problem) => Err(problem),
             }
+        };
+        responding.instrument(span)
+    }
+
+    async fn exchange(&mut self) -> Result<Response, Problem> {
+        let keyed = self.keyed()?;
+        if matches!(keyed, Keyed::Not) {
+            let body = self.body.take();
+            let request = self.request.take_with(body);
+            return Ok(Box::pin(self.unprotected(request)).await);
+        }
+        self.request.read(&mut self.body, self.body_limit).await?;
+        // What is left of it after the call is small.
+        let mut next = self.begin(keyed)?;
+        match &mut next {
+            Next::Run(begun) => {
+                let finished = begun.ended(&mut self.tally).await?;
+                self.respond_with(finished, true).await
+            }
+            Next::Replay(replay) => {
+                let finished = Finished::Replayed(replay.take().expect("it is taken once"));
+                self.respond_with(finished, false).await
+            }
+            Next::Wait(waiting) => {
+                let waiting = waiting.take().expect("it is taken once");
+                Box::pin(self.wait(*waiting)).await
+            }
+            Next::Pass => {
+                let request = self.request.take();
+                Ok(Box::pin(self.unprotected(request)).await)
+            }
+        }
+    }
+
+    fn keyed(&self) -> Result<Keyed, Problem> {
+        let config = self.idempotency.http();
+        let head = &self.request.parts;
+        let keyed = request::key(config, &self.options, self.methods, head)?;
+        if !matches!(keyed, Keyed::Not) && request::is_grpc(&head.headers) {
+            return Err(Problem::Misconfigured(
+                "gRPC sends its status after the body, where a replay would lose it: leave its routes out of the IdempotencyLayer. \
+                 This attempt had no effect.",
+            ));
+        }
+        Ok(keyed)
+    }
+
+    /// Claims the key of the request, which has been read.
+    fn begin(&mut self, keyed: Keyed) -> Result<Next, Problem> {
+        let (idempotency, options) = (&self.idempotency, &self.options);
+        let Some(key) = self.request.key(options, keyed)? else {
+            return Ok(Next::Pass);
+        };
+        if self.request.parts.extensions.get::<Execution>().is_some() {
+            return Err(Problem::Misconfigured(
+                "This endpoint is protected twice: by #[idempotent] and by an IdempotencyLayer around it, or by two layers.",
+            ));
+        }
+        let operation = {
+            let caller = self.request.caller(idempotency, options)?;
+            let fingerprint = self.request.fingerprint(options, caller.cookies.as_deref());
+            let origin = self.request.origin(idempotency);
+            idempotency.operation(options, &caller.scope, key, &fingerprint, &origin)
+        };
+        self.tally.record(operation.id);
+
+        // What is stored has to suit every retry, including one that does not accept gzip.
+        let headers = &mut self.request.parts.headers;
+        if headers.contains_key(header::ACCEPT_ENCODING) {
+            let identity = HeaderValue::from_static("identity");
+            headers.insert(header::ACCEPT_ENCODING, identity);
+        }
+
+        // A run may turn out to be a retry: another one was faster.
+        let rebuild = self.rebuild.take();
+        self.rebuilding = rebuild.map(|rebuild| Box::new((rebuild, self.request.clone())));
+
+        match idempotency.begin_at_once(operation, options)? {
+            Ok(NextAction::Run(won)) => {
+                let prepared = Prepared {
+                    request: &mut self.request,
+                    call: &mut self.call,
+                    keep: self.options.keep,
+                    is_rebuilt: self.rebuilding.is_some(),
+                };
+                Ok(Next::Run(prepared.start(won, &mut self.tally)))
+            }
+            Ok(NextAction::Replay(replay)) => Ok(Next::Replay(Some(replay))),
+            Err(waiting) => Ok(Next::Wait(Some(Box::new(waiting)))),
+        }
+    }
+
+    /// Waits for the store, and perhaps for another run.
+    async fn wait(&mut self, waiting: Waiting) -> Result<Response, Problem> {
+        let (idempotency, options) = (self.idempotency.clone(), self.options);
+        let patience = request::patience(&options, &self.request.parts.headers);
+        let begun = idempotency.begin_waiting(waiting, &options, patience);
+        let won = match begun.await? {
+            NextAction::Run(won) => won,
+            NextAction::Replay(replay) => {
+                let finished = Finished::Replayed(replay);
+                return self.respond_with(finished, false).await;
+            }
+        };
+        let prepared = Prepared {
+            request: &mut self.request,
+            call: &mut self.call,
+            keep: options.keep,
+            is_rebuilt: self.rebuilding.is_some(),
+        };
+        let mut begun = prepared.start(won, &mut self.tally);
+        let finished = begun.ended(&mut self.tally).await?;
+        self.respond_with(finished, true).await
+    }
+
+    /// The response that a run has made, or that is stored for its request.
+    fn respond_with(&mut self, finished: Finished<Response>, has_run: bool) -> Responded<'_> {
+        let config = self.idempotency.http();
+        match finished {
+            Finished::Executed(executed) => Either::Left(ready(Ok(marked(config, executed)))),
+            Finished::Replayed(replay) => {
+                self.tally.record(replay.record);
+                let Some(rebuilding) = self.rebuilding.take() else {
+                    let replayed = saved_response::replay(config, replay);
+                    return Either::Left(ready(self.replayed(replayed, has_run)));
+                };
+                Either::Right(Box::pin(async move {
+                    let (rebuild, request) = *rebuilding;
+                    let config = self.idempotency.http();
+                    let replayed = rebuild::replay(config, replay, rebuild, request).await;
+                    self.replayed(replayed, has_run)
+                }))
+            }
+        }
+    }
+
+    /// Notes what became of a replay.
+    fn replayed(
+        &mut self,
+        replayed: Result<Response, Problem>,
+        has_run: bool,
+    ) -> Result<Response, Problem> {
+        match replayed {
+            Ok(response) => {
+                let marker = &self.idempotency.http().replayed;
+                let is_replay = response.headers().contains_key(marker);
+                self.tally.note(if is_replay {
+                    RequestOutcome::Replayed
+                } else {
+                    RequestOutcome::ReplayFailed
+                });
+                Ok(response)
+            }
+            Err(problem @ Problem::ResponseUnavailable) => {
+                self.tally.note(RequestOutcome::ReplayFailed);
+                Err(problem)
+            }
+            Err(Problem::StoreUnavailable(_)) if has_run => Err(Problem::ResponseUnavailable),
+            Err(problem) => Err(problem),
+        }
+    }
+
+    /// The response to a request without a key.
+    async fn unprotected(&mut self, mut request: Request) -> Response {
+        self.tally.note(RequestOutcome::Unprotected);
+        request.extensions_mut().insert(Unprotected);
+        let call = self.call.take().expect("a handler is called once");
+        match call(request).await.0 {
+            Ok(response) => settle(self.idempotency.http(), response),
+            // Without a key a panic propagates as it would without protection.
+            Err(panic) => std::panic::resume_unwind(panic),
         }
     }
 }
 
-/// The response to a request without a key.
-async fn unprotected<C>(
-    config: &HttpConfig,
-    tally: &mut Tally,
-    mut request: Request,
-    call: impl FnOnce(Request) -> C,
-) -> Response
+impl<F, C> Prepared<'_, F>
 where
-    C: Future<Output = Called>,
+    F: FnOnce(Request) -> C + Send + 'static,
+    C: Future<Output = Called> + Send + 'static,
 {
-    tally.note(RequestOutcome::Unprotected);
-    request.extensions_mut().insert(Unprotected);
-    match call(request).await.0 {
-        Ok(response) => settle(config, response),
-        // Without a key a panic propagates as it would without protection.
-        Err(panic) => resume_unwind(panic),
-    }
-}
-
-/// The handler's run, up to the last byte of its response, inside the engine's task.
-async fn attempt(
-    idempotency: Idempotency,
-    keep: Keep,
-    execution: Execution,
-    call: impl Future<Output = Called>,
-) -> WorkResult<Response> {
-    let config = idempotency.http();
-    let saving = Saving {
-        config,
-        limit: idempotency.store().outcome_limit(),
-        kind: execution.outcome_kind(),
-    };
-    let (answered, produced_by) = call.await;
-    let answered = answered.map(|response| settle(config, response));
-    let ttl = answered.as_ref().ok();
-    let ttl = ttl.and_then(|response| response.extensions().get().copied());
-    match execution.ended().await {
-        Ended::Open => {
-            let is_transactional = execution.is_transactional();
-            let WorkResult { response, persist } =
-                decide(&saving, keep, is_transactional, answered, produced_by).await;
-            let persist = match persist {
-                Persist::Outcome(NewOutcome { bytes, .. }) => {
-                    let ttl = ttl.and_then(|ttl| execution.kept(ttl));
-                    Persist::Outcome(NewOutcome { bytes, ttl })
-                }
-                persist => persist,
-            };
-            WorkResult {
-                response,
-                persist: execution.with_steps(persist).await,
-            }
-        }
-        Ended::Committed { outcome, persist } => {
-            let response = match answered {
-                Ok(response) if response.extensions().get::<Stored>().is_some() => response,
-                // Retries get the committed response, not what the handler returns afterwards.
-                _ => saved_response::decode(outcome)
-                    .unwrap_or_else(|problem| unrepeated(problem, config)),
-            };
-            WorkResult { response, persist }
-        }
-        Ended::Superseded => WorkResult {
-            response: Response::default(),
-            persist: Persist::Superseded,
-        },
-        Ended::CommitUnknown { is_shared } => WorkResult {
-            response: Problem::CommitUnknown { is_shared }.into_response(config),
-            persist: Persist::OutcomeUnknown,
-        },
-    }
-}
-
-/// How responses become bytes.
-struct Saving<'a> {
-    config: &'a HttpConfig,
-    limit: usize,
-    kind: OutcomeKind,
-}
-
-/// What is stored for a run that did not end itself.
-async fn decide(
-    saving: &Saving<'_>,
-    keep: Keep,
-    is_transactional: bool,
-    answered: thread::Result<Response>,
-    produced_by: ProducedBy,
-) -> WorkResult<Response> {
-    let Ok(response) = answered else {
-        let response = Problem::HandlerPanicked.into_response(saving.config);
-        return match (keep, produced_by) {
-            (Keep::All, ProducedBy::Handler | ProducedBy::Service) => {
-                store(saving, keep, response).await
-            }
-            // A panic of an extractor comes before the handler, so nothing was done.
-            (Keep::Final | Keep::Success, _) | (_, ProducedBy::BeforeHandler) => release(response),
+    fn start(self, won: ClaimedRun<'_>, tally: &mut Tally) -> Begun<Response> {
+        let kind = if self.is_rebuilt {
+            OutcomeKind::ReplayValue
+        } else {
+            OutcomeKind::Response
         };
-    };
-    let is_stored = policy::is_stored(&response, produced_by, keep);
-    if is_transactional && is_stored && !is_failure(response.status()) {
-        tracing::error!("{NOT_COMMITTED}");
-        return release(Problem::Misconfigured(NOT_COMMITTED).into_response(saving.config));
-    }
-    if is_stored {
-        return store(saving, keep, response).await;
-    }
-    // A transaction that was cut off has left no changes.
-    if policy::may_be_cut_off(&response, produced_by) && !is_transactional {
-        tracing::warn!(
-            status = response.status().as_u16(),
-            "a layer inside of the protection may have stopped a run; its key stays taken until its lease expires: put time \
-             limits outside, or mark a response that reports no change with Disposition::Release",
-        );
-        return WorkResult {
-            response,
-            persist: Persist::OutcomeUnknown,
-        };
-    }
-    release(response)
-}
-
-fn is_failure(status: StatusCode) -> bool {
-    status.is_client_error() || status.is_server_error()
-}
-
-fn release(response: Response) -> WorkResult<Response> {
-    WorkResult {
-        response,
-        persist: Persist::Nothing,
+        let execution = Execution::of(&won, kind);
+        self.request.parts.extensions.insert(execution.clone());
+        // In a box, because the run has its place until it ends.
+        let request = Box::new(self.request.take());
+        let call = self.call.take().expect("a handler is called once");
+        let (engine, keep) = (won.idempotency().clone(), self.keep);
+        won.start(tally, move || {
+            attempt(engine, keep, execution, call(*request))
+        })
     }
 }
 
-async fn store(saving: &Saving<'_>, keep: Keep, response: Response) -> WorkResult<Response> {
-    let config = saving.config;
-    let stands = !is_failure(response.status())
-        || matches!(
-            response.extensions().get(),
-            Some(Disposition::Store | Disposition::Tombstone)
-        );
-    let tombstone = match saving.kind {
-        OutcomeKind::Response => saved_response::tombstone(config, response.headers()),
-        _ => outcome::tombstone(0).into(),
-    };
-    let problem = match save(saving, response).await {
-        Ok(ending) => return ending,
-        Err(problem) => problem,
-    };
-    if stands {
-        // The run took effect, although its response cannot be sent.
-        return WorkResult {
-            response: unrepeated(problem, config),
-            persist: Persist::Outcome(tombstone.into()),
-        };
+/// The response of a run, as its client gets it.
+fn marked(config: &HttpConfig, executed: Executed<Response>) -> Response {
+    let Executed {
+        mut response,
+        expires_at,
+    } = executed;
+    // A handler may pass on the response of another service, whose fields say nothing of this key.
+    response.headers_mut().remove(&config.replayed);
+    response.headers_mut().remove(&config.expires);
+    if response.extensions().get::<HttpRejection>().is_none() {
+        response.headers_mut().remove(&config.problem);
     }
-    let problem = problem.into_response(config);
-    match keep {
-        Keep::All => match save(saving, problem).await {
-            Ok(ending) => ending,
-            Err(problem) => release(problem.into_response(config)),
-        },
-        Keep::Final | Keep::Success => release(problem),
+    let is_unrepeated = response.extensions_mut().remove::<Unrepeated>().is_some();
+    if let Some(expires_at) = expires_at.filter(|_| !is_unrepeated) {
+        caller::warn_of_inner_cors(config, response.headers());
+        saved_response::announce_expiry(config, &mut response, expires_at);
     }
-}
-
-/// Marks a response in place of the run's own. Retries get a different response, so it announces no expiry.
-#[derive(Clone, Copy, Debug)]
-struct Unrepeated;
-
-fn unrepeated(problem: Problem, config: &HttpConfig) -> Response {
-    let mut response = problem.into_response(config);
-    response.extensions_mut().insert(Unrepeated);
     response
-}
-
-/// Reads the response to its end and serializes it. Its body can fail, and panic.
-async fn save(saving: &Saving<'_>, response: Response) -> Result<WorkResult<Response>, Problem> {
-    let Saving {
-        config,
-        limit,
-        kind,
-    } = *saving;
-    let saved = saved_response::save(config, limit, kind, response);
-    match AssertUnwindSafe(saved).catch_unwind().await {
-        Ok(Ok((response, outcome))) => Ok(WorkResult {
-            response,
-            persist: Persist::Outcome(outcome.into()),
-        }),
-        Ok(Err(error)) => {
-            tracing::error!(
-                error = %Causes(&error),
-                "the body of a response broke off"
-            );
-            Err(Problem::ResponseBroken)
-        }
-        Err(_) => Err(Problem::HandlerPanicked),
-    }
 }

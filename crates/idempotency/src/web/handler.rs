@@ -1,6 +1,13 @@
 //! The handler that `#[idempotent]` makes of a function.
 
-use std::{cell::Cell, fmt, marker::PhantomData, ops::Deref, panic::AssertUnwindSafe};
+use std::{
+    cell::Cell,
+    fmt,
+    marker::PhantomData,
+    ops::Deref,
+    pin::Pin,
+    task::{Context, Poll},
+};
 
 use axum::{
     extract::{FromRequestParts, Request},
@@ -8,18 +15,21 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::{FutureExt, future::BoxFuture};
+use pin_project_lite::pin_project;
 
 use super::{
+    caught::Caught,
     engine_source::{EngineSource, InExtensions},
-    exchange::{Handling, protect},
+    exchange::{Called, Exchange, Handling},
+    passing::{Responding, passes},
     policy::ProducedBy,
     principal::{Principal, ProvedBy, Unproved},
     problem::Problem,
     read_on::read_on,
-    rebuild::{AsStored, Rebuild, Rebuilt, Replays},
+    rebuild::{AsStored, Rebuilt, Replays},
     request::Methods,
 };
-use crate::{HttpConfig, Idempotency, Options, RunMode};
+use crate::{HttpConfig, Options, RunMode};
 
 /// A handler that runs once for each key: the constant that `#[idempotent]` puts in place of a function.
 ///
@@ -108,9 +118,35 @@ impl<H, P, E, R> Idempotent<H, P, E, R> {
     }
 }
 
+/// On a handler for PUT or DELETE, the attribute is deliberate.
+const METHODS: Methods = Methods::NotSafe;
+
 tokio::task_local! {
     /// Whether the user's function has begun. If not, an extractor made the response.
     static BEGUN: Cell<bool>;
+}
+
+pin_project! {
+    /// The body of a handler, which tells when it begins. An `async` block would have two places for it.
+    struct Marked<F> {
+        #[pin]
+        body: F,
+        has_begun: bool,
+    }
+}
+
+impl<F: Future> Future for Marked<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        if !*this.has_begun {
+            *this.has_begun = true;
+            // In a unit test, which calls the function directly, there is no flag to set.
+            let _ = BEGUN.try_with(|begun| begun.set(true));
+        }
+        this.body.poll(context)
+    }
 }
 
 /// Boxes the body of a handler, and records when it begins.
@@ -119,10 +155,9 @@ pub fn run<'a, F>(body: F) -> BoxFuture<'a, F::Output>
 where
     F: Future + Send + 'a,
 {
-    Box::pin(async {
-        // In a unit test, which calls the function directly, there is no flag to set.
-        let _ = BEGUN.try_with(|begun| begun.set(true));
-        body.await
+    Box::pin(Marked {
+        body,
+        has_begun: false,
     })
 }
 
@@ -142,17 +177,24 @@ where
     R: Replays<M, S>,
     S: Send + Sync + 'static,
 {
-    type Future = BoxFuture<'static, Response>;
+    type Future = Responding<H::Future>;
 
     fn call(self, request: Request, state: S) -> Self::Future {
-        Box::pin(async move {
-            let Some(idempotency) = E::engine(&request, &state) else {
-                return no_engine(request);
-            };
-            let rebuild = self.replays.rebuild(&state);
-            let (options, handler) = (self.options, self.handler);
-            call(idempotency, options, handler, rebuild, request, state).await
-        })
+        let Some(idempotency) = E::engine(&request, &state) else {
+            return Responding::boxed(async { no_engine(request) });
+        };
+        let (options, handler) = (self.options, self.handler);
+        if passes(&idempotency, &options, METHODS, &request) {
+            let call = |request| handler.call(request, state);
+            return Responding::unprotected(idempotency, METHODS, request, call, |response| {
+                response
+            });
+        }
+        let rebuild = self.replays.rebuild(&state);
+        let call = |request| begun_or_not(|| handler.call(request, state));
+        let handling = Handling { call, rebuild };
+        let exchange = Exchange::new(idempotency, &options, METHODS, None, request, handling);
+        Responding::protected(exchange)
     }
 }
 
@@ -178,7 +220,11 @@ where
                 Ok(request) => {
                     let rebuild = self.replays.rebuild(&state);
                     let (options, handler) = (self.options, self.principal.handler);
-                    call(idempotency, options, handler, rebuild, request, state).await
+                    let call = |request| begun_or_not(|| handler.call(request, state));
+                    let handling = Handling { call, rebuild };
+                    let exchange =
+                        Exchange::new(idempotency, &options, METHODS, None, request, handling);
+                    exchange.respond().await
                 }
                 Err(rejection) => rejection,
             }
@@ -190,45 +236,23 @@ fn no_engine(request: Request) -> Response {
     let missing = "The router has no engine: add .layer(idempotency.extension()) around the \
                    routes of #[idempotent] handlers.";
     tracing::error!("{missing}");
-    drop(read_on(request));
+    read_on(request);
     Problem::Misconfigured(missing).into_response(&HttpConfig::default())
 }
 
-async fn call<H, T, S>(
-    idempotency: Idempotency,
-    options: Options,
-    handler: H,
-    rebuild: Option<Rebuild>,
-    request: Request,
-    state: S,
-) -> Response
-where
-    H: Handler<T, S>,
-    S: Send + Sync + 'static,
-{
-    let call = |request| {
-        BEGUN.scope(Cell::new(false), async {
-            let called = handler.call(request, state);
-            // Caught here, because an extractor can panic as well.
-            let response = AssertUnwindSafe(called).catch_unwind().await;
-            let produced_by = if BEGUN.with(Cell::get) {
-                ProducedBy::Handler
-            } else {
-                ProducedBy::BeforeHandler
-            };
-            (response, produced_by)
-        })
-    };
-    let handling = Handling { call, rebuild };
-    protect(
-        &idempotency,
-        &options,
-        Methods::NotSafe,
-        None,
-        request,
-        handling,
-    )
-    .await
+/// Calls a handler, and tells whether its function has begun. A panic is caught, because an extractor can panic as well.
+fn begun_or_not<F: Future<Output = Response>>(
+    call: impl FnOnce() -> F,
+) -> impl Future<Output = Called> {
+    let called = Caught::call(call).map(|response| {
+        let produced_by = if BEGUN.with(Cell::get) {
+            ProducedBy::Handler
+        } else {
+            ProducedBy::BeforeHandler
+        };
+        (response, produced_by)
+    });
+    BEGUN.scope(Cell::new(false), called)
 }
 
 /// Calls the function itself, without protection, as unit tests do.

@@ -2,7 +2,7 @@
 
 use std::{
     convert::Infallible,
-    panic::AssertUnwindSafe,
+    pin::Pin,
     task::{Context, Poll},
 };
 
@@ -12,13 +12,16 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use futures_util::{FutureExt, future::BoxFuture};
+use futures_util::FutureExt;
 use http::StatusCode;
+use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{
-    exchange::{Handling, protect},
+    caught::Caught,
+    exchange::{Exchange, Handling},
+    passing::{Responding, passes},
     policy::ProducedBy,
     request::Methods,
 };
@@ -188,13 +191,21 @@ where
 {
     type Response = Response;
     type Error = Infallible;
-    type Future = BoxFuture<'static, Result<Response, Infallible>>;
+    type Future = Serving<S::Future>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(context).map_err(Into::into)
     }
 
     fn call(&mut self, request: http::Request<B>) -> Self::Future {
+        let request = request.map(Body::new);
+        let layer = &self.layer;
+        if passes(&layer.idempotency, &layer.options, METHODS, &request) {
+            let (idempotency, inner) = (layer.idempotency.clone(), &mut self.inner);
+            let call = |request| inner.call(request);
+            let response = Responding::unprotected(idempotency, METHODS, request, call, respond);
+            return Serving { response };
+        }
         // The clone has not been polled ready; the original has, and goes into the future.
         let clone = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, clone);
@@ -203,34 +214,52 @@ where
             options,
             body_limit,
         } = self.layer.clone();
-        let request = request.map(Body::new);
-        Box::pin(async move {
-            let call = move |request| async move {
-                let called = AssertUnwindSafe(async move {
-                    match inner.call(request).await {
-                        Ok(response) => response.into_response(),
-                        Err(error) => match error.into() {},
-                    }
-                });
-                let response = called.catch_unwind().await;
+        let call = move |request| {
+            Caught::call(|| inner.call(request)).map(|answered| {
+                let response = answered.map(respond);
                 let produced_by = match response.as_ref().map(Response::status) {
                     Ok(StatusCode::METHOD_NOT_ALLOWED) => ProducedBy::BeforeHandler,
                     _ => ProducedBy::Service,
                 };
                 (response, produced_by)
-            };
-            let response = protect(
-                &idempotency,
-                &options,
-                Methods::NotIdempotent,
-                body_limit,
-                request,
-                Handling {
-                    call,
-                    rebuild: None,
-                },
-            );
-            Ok(response.await)
-        })
+            })
+        };
+        let handling = Handling {
+            call,
+            rebuild: None,
+        };
+        let exchange = Exchange::new(
+            idempotency,
+            &options,
+            METHODS,
+            body_limit,
+            request,
+            handling,
+        );
+        let response = Responding::protected(exchange);
+        Serving { response }
+    }
+}
+
+fn respond<R: IntoResponse, E: Into<Infallible>>(answer: Result<R, E>) -> Response {
+    let Ok(response) = answer.map_err(Into::<Infallible>::into);
+    response.into_response()
+}
+
+const METHODS: Methods = Methods::NotIdempotent;
+
+pin_project! {
+    /// The response of the service.
+    pub struct Serving<F: Future> {
+        #[pin]
+        response: Responding<F>,
+    }
+}
+
+impl<F: Future> Future for Serving<F> {
+    type Output = Result<Response, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.project().response.poll(context).map(Ok)
     }
 }

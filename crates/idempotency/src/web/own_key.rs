@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::request::Parts;
 
-use super::{problem::Problem, request::Complete};
+use super::{complete::Complete, problem::Problem};
 use crate::{
     IdempotencyKey, KeyFn, KeyRequest, key_source::Kind, log_text::Causes,
     options::EffectiveOptions,

@@ -117,7 +117,7 @@ impl<P, C> ProvedBy<P, C> {
         let principal = match P::from_request_parts(&mut parts, state).await {
             Ok(principal) => principal,
             Err(rejection) => {
-                drop(read_on(Request::from_parts(parts, body)));
+                read_on(Request::from_parts(parts, body));
                 return Err(rejection.into_response());
             }
         };

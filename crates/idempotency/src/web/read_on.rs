@@ -1,6 +1,7 @@
-//! Reads the rest of a request that is refused.
+//! Bodies of requests, and what is done with the rest of one that is refused.
 
 use std::{
+    mem,
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
@@ -11,7 +12,7 @@ use axum::{
     extract::Request,
 };
 use bytes::Bytes;
-use http::{Version, header::EXPECT};
+use http::{Version, header::EXPECT, request::Parts};
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
 use tokio::{runtime::Handle, time::timeout};
@@ -21,31 +22,40 @@ use tokio::{runtime::Handle, time::timeout};
 const MAX_UNWANTED: u64 = 8 * 1024 * 1024;
 const MAX_UNWANTED_WAIT: Duration = Duration::from_secs(2);
 
-/// The same request. What is left of its body when it is dropped is read in the background, and discarded.
-pub(super) fn read_on(request: Request) -> Request {
-    // HTTP/2 ends only the stream, and the connection stays open.
-    if request.version() > Version::HTTP_11 || request.body().is_end_stream() {
-        return request;
-    }
-    let mut expectations = request.headers().get_all(EXPECT).iter();
-    let is_announced =
-        expectations.any(|expected| expected.as_bytes().eq_ignore_ascii_case(b"100-continue"));
-    request.map(|body| {
-        Body::new(ReadOn {
-            body,
-            is_announced,
-            length: 0,
-        })
-    })
+/// Refuses a request: its body is read in the background, and discarded.
+pub(super) fn read_on(request: Request) {
+    let (head, body) = request.into_parts();
+    drop(ReadOn::new(&head, body));
 }
 
-struct ReadOn {
+/// The body of a request. What is left of it when this is dropped is read in the background, and discarded.
+pub(super) struct ReadOn {
     /// Empty once the body has ended.
     body: Body,
+    /// Whether the connection can only be used on if it is read. HTTP/2 ends only the stream.
+    holds_connection: bool,
     /// Whether the client waits to be asked for the body, which reading would do.
     is_announced: bool,
     /// How much has been read.
     length: u64,
+}
+
+impl ReadOn {
+    pub(super) fn new(head: &Parts, body: Body) -> Self {
+        let mut expectations = head.headers.get_all(EXPECT).iter();
+        Self {
+            body,
+            holds_connection: head.version <= Version::HTTP_11,
+            is_announced: expectations
+                .any(|expected| expected.as_bytes().eq_ignore_ascii_case(b"100-continue")),
+            length: 0,
+        }
+    }
+
+    /// The body, for another reader.
+    pub(super) fn take(&mut self) -> Body {
+        mem::take(&mut self.body)
+    }
 }
 
 impl HttpBody for ReadOn {
@@ -78,14 +88,14 @@ impl HttpBody for ReadOn {
 
 impl Drop for ReadOn {
     fn drop(&mut self) {
-        if self.is_announced || self.body.is_end_stream() {
+        if !self.holds_connection || self.is_announced || self.body.is_end_stream() {
             return;
         }
         // There is no runtime any more when the process ends.
         let Ok(runtime) = Handle::try_current() else {
             return;
         };
-        let mut body = std::mem::take(&mut self.body);
+        let mut body = mem::take(&mut self.body);
         let mut most = MAX_UNWANTED.saturating_sub(self.length);
         let reading = async move {
             while let Some(Ok(frame)) = body.frame().await {

@@ -11,12 +11,12 @@ use futures_util::{FutureExt, future::BoxFuture};
 use http::{HeaderValue, request::Parts};
 
 use super::{
+    complete::Complete,
     policy::{ProducedBy, is_stored},
     principal::Proved,
     problem::Problem,
     refusal::settle,
     replay_with::StoredValue,
-    request::Complete,
     saved_response,
 };
 use crate::{HttpConfig, HttpRejection, Keep, engine::Replay, outcome::StoredOutcome};
@@ -107,12 +107,12 @@ pub(super) async fn replay(
     config: &HttpConfig,
     replay: Replay,
     rebuild: Rebuild,
-    request: Complete,
+    mut request: Complete,
 ) -> Result<Response, Problem> {
     let StoredOutcome::ReplayValue(value) = StoredOutcome::read(replay.outcome.clone())? else {
         return saved_response::replay(config, replay);
     };
-    let mut request = request.into_request();
+    let mut request = request.take();
     request.extensions_mut().insert(StoredValue(value));
     let rebuilt = AssertUnwindSafe(async { rebuild(request).await }).catch_unwind();
     let rebuilt = rebuilt.await.map_err(|_| Problem::HandlerPanicked)?;

@@ -2,17 +2,12 @@
 
 use std::{borrow::Cow, time::Duration};
 
-use axum::{
-    RequestExt,
-    body::{Body, HttpBody},
-    extract::{MatchedPath, OriginalUri, Request},
-};
-use bytes::Bytes;
+use axum::extract::{MatchedPath, OriginalUri};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header, request::Parts};
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 
 use super::{
     caller::{self, Caller},
+    complete::Complete,
     own_key::{Keyed, own_key},
     principal::ProvedScope,
     problem::Problem,
@@ -20,6 +15,7 @@ use super::{
 use crate::{
     Fingerprint, HttpConfig, Idempotency, IdempotencyKey, KeyError, Rejection, canonical_json,
     engine::Origin, fingerprint::form_parts, log_text::Causes, options::EffectiveOptions,
+    store::Labels,
 };
 
 /// Which methods a key protects.
@@ -78,6 +74,17 @@ pub(super) fn key(
     }
 }
 
+/// Whether no field of the head has a key.
+pub(super) fn has_no_key(config: &HttpConfig, headers: &HeaderMap) -> bool {
+    let former = config.former_key.as_ref();
+    let is_there = headers.contains_key(&config.key)
+        || former.is_some_and(|former| headers.contains_key(former));
+    if !is_there {
+        caller::warn_of_look_alikes(config, headers);
+    }
+    !is_there
+}
+
 /// The key in the field of this name.
 fn field(
     config: &HttpConfig,
@@ -116,58 +123,7 @@ pub(super) fn patience(options: &EffectiveOptions, headers: &HeaderMap) -> Optio
     }
 }
 
-/// The request's body, read to its end, together with the head.
-#[derive(Clone)]
-pub(super) struct Complete {
-    pub(super) parts: Parts,
-    pub(super) body: Bytes,
-    trailers: Option<HeaderMap>,
-}
-
-/// Reads the body to its end, within this limit, or by default within axum's `DefaultBodyLimit`.
-pub(super) async fn complete(request: Request, limit: Option<usize>) -> Result<Complete, Problem> {
-    let announced = request.body().size_hint().lower();
-    let request = match limit {
-        Some(limit) => request.map(|body| Body::new(Limited::new(body, limit))),
-        None => request.with_limited_body(),
-    };
-    let (parts, body) = request.into_parts();
-    // A client that waits for 100 (Continue) need not send a body that is known to be too large.
-    if body
-        .size_hint()
-        .upper()
-        .is_some_and(|most| announced > most)
-    {
-        return Err(Problem::ContentTooLarge);
-    }
-    let collected = body.collect().await.map_err(|error| {
-        if is_limit(&error) {
-            Problem::ContentTooLarge
-        } else {
-            Problem::ContentIncomplete
-        }
-    })?;
-    let trailers = collected.trailers().cloned();
-    Ok(Complete {
-        parts,
-        body: collected.to_bytes(),
-        trailers,
-    })
-}
-
 pub(super) const NO_SCOPE: &str = "The service could not determine who owns this key.";
-
-/// In axum's error only the innermost cause tells a limit from a broken connection.
-fn is_limit(error: &axum::Error) -> bool {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = cause {
-        if error.is::<LengthLimitError>() {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
-}
 
 /// What of a body counts, and in which form.
 struct Content<'a> {
@@ -187,23 +143,14 @@ impl<'a> Content<'a> {
 }
 
 impl Complete {
-    /// The request as it arrived, for the handler.
-    pub(super) fn into_request(self) -> Request {
-        let body = match self.trailers {
-            None => Body::from(self.body),
-            Some(trailers) => {
-                Body::new(Full::new(self.body).with_trailers(async { Some(Ok(trailers)) }))
-            }
-        };
-        Request::from_parts(self.parts, body)
-    }
-
     /// Its route, and how many bytes it keeps while it waits.
-    pub(super) fn origin(&self) -> Origin {
+    pub(super) fn origin(&self, idempotency: &Idempotency) -> Origin {
         let matched = self.parts.extensions.get::<MatchedPath>();
-        let route = matched.map(|path| format!("{} {}", self.parts.method, path.as_str()));
+        let method = self.parts.method.as_str();
         Origin {
-            route: route.map(Into::into),
+            labels: matched.map_or_else(Labels::default, |path| {
+                idempotency.labels_of(method, path.as_str())
+            }),
             kept_bytes: self.body.len(),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::VecDeque,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime},
 };
 
 use axum::{
@@ -36,17 +36,40 @@ pub(super) async fn save(
     kind: OutcomeKind,
     response: Response,
 ) -> Result<(Response, Bytes), axum::Error> {
+    match save_at_once(config, limit, kind, response) {
+        Ok(saved) => saved,
+        Err(unread) => Box::pin(save_rest(config, limit, *unread)).await,
+    }
+}
+
+/// A response whose body has not ended yet.
+pub(super) struct Unread {
+    parts: Parts,
+    body: Body,
+    /// What has been read of it. Usually it has one frame.
+    first: Option<Frame<Bytes>>,
+    more: Vec<Frame<Bytes>>,
+    length: usize,
+}
+
+/// Does the same without waiting: an error is a response that has to be waited for.
+pub(super) fn save_at_once(
+    config: &HttpConfig,
+    limit: usize,
+    kind: OutcomeKind,
+    response: Response,
+) -> Result<Result<(Response, Bytes), axum::Error>, Box<Unread>> {
     let most = config.max_stored_body_in(limit);
     let (mut parts, mut body) = response.into_parts();
     if let Some(trace) = &config.traceresponse {
         trace.mark(&mut parts.headers);
     }
     if let Some(outcome) = replay_with::in_place_of(config, limit, kind, &mut parts) {
-        return Ok((Response::from_parts(parts, body), outcome));
+        return Ok(Ok((Response::from_parts(parts, body), outcome)));
     }
     if is_event_stream(&parts.headers) || body.size_hint().lower() > most as u64 {
         let tombstone = tombstone(config, &parts.headers);
-        return Ok((Response::from_parts(parts, body), tombstone));
+        return Ok(Ok((Response::from_parts(parts, body), tombstone)));
     }
     if matches!(
         parts.status,
@@ -56,43 +79,89 @@ pub(super) async fn save(
         parts.headers.remove(header::CONTENT_LENGTH);
         body = Body::empty();
     }
+    let mut unread = Unread {
+        parts,
+        body,
+        first: None,
+        more: Vec::new(),
+        length: 0,
+    };
+    loop {
+        let Some(frame) = unread.body.frame().now_or_never() else {
+            return Err(Box::new(unread));
+        };
+        match frame.transpose() {
+            Ok(Some(frame)) => unread.add(frame),
+            Ok(None) => return Ok(Ok(unread.saved(config, limit))),
+            Err(error) => return Ok(Err(error)),
+        }
+        if unread.length > most {
+            return Ok(Ok(unread.unsaved(config)));
+        }
+    }
+}
 
-    let mut read = VecDeque::new();
-    let mut length = 0;
+/// Waits for the rest of the body.
+pub(super) async fn save_rest(
+    config: &HttpConfig,
+    limit: usize,
+    mut unread: Unread,
+) -> Result<(Response, Bytes), axum::Error> {
+    let most = config.max_stored_body_in(limit);
     let mut deadline = None;
     loop {
-        let Ok(frame) = next_frame(&mut body, &mut deadline).await else {
-            let tombstone = tombstone(config, &parts.headers);
-            return Ok((Response::from_parts(parts, resume(read, body)), tombstone));
-        };
-        let Some(frame) = frame.transpose()? else {
-            break;
-        };
-        length += frame.data_ref().map_or(0, Bytes::len);
-        read.push_back(frame);
-        if length > most {
-            let tombstone = tombstone(config, &parts.headers);
-            return Ok((Response::from_parts(parts, resume(read, body)), tombstone));
+        match next_frame(&mut unread.body, &mut deadline).await {
+            Ok(Some(frame)) => unread.add(frame?),
+            Ok(None) => return Ok(unread.saved(config, limit)),
+            Err(_) => return Ok(unread.unsaved(config)),
+        }
+        if unread.length > most {
+            return Ok(unread.unsaved(config));
         }
     }
-    let trailers = match read.back() {
-        Some(frame) if frame.is_trailers() => {
-            read.pop_back().and_then(|frame| frame.into_trailers().ok())
+}
+
+impl Unread {
+    fn add(&mut self, frame: Frame<Bytes>) {
+        self.length += frame.data_ref().map_or(0, Bytes::len);
+        match self.first {
+            None => self.first = Some(frame),
+            Some(_) => self.more.push(frame),
         }
-        _ => None,
-    };
-    // The body has a length now, and hyper rejects a response that claims to be chunked as well.
-    parts.headers.remove(header::TRANSFER_ENCODING);
-    let bytes = join(read, length);
-    let mut saved = write(config, &parts, &bytes);
-    if saved.len() > limit {
-        saved = tombstone(config, &parts.headers);
     }
-    let body = match trailers {
-        None => Body::from(bytes),
-        Some(trailers) => Body::new(Full::new(bytes).with_trailers(async { Some(Ok(trailers)) })),
-    };
-    Ok((Response::from_parts(parts, body), saved))
+
+    /// The whole response, and what is stored for it.
+    fn saved(mut self, config: &HttpConfig, limit: usize) -> (Response, Bytes) {
+        let last = self.more.last().or(self.first.as_ref());
+        let trailers = if last.is_some_and(Frame::is_trailers) {
+            let last = self.more.pop().or_else(|| self.first.take());
+            last.and_then(|frame| frame.into_trailers().ok())
+        } else {
+            None
+        };
+        // The body has a length now, and hyper rejects a response that claims to be chunked as well.
+        self.parts.headers.remove(header::TRANSFER_ENCODING);
+        let bytes = join(self.first, self.more, self.length);
+        let mut saved = write(config, &self.parts, &bytes);
+        if saved.len() > limit {
+            saved = tombstone(config, &self.parts.headers);
+        }
+        let body = match trailers {
+            None => Body::from(bytes),
+            Some(trailers) => {
+                Body::new(Full::new(bytes).with_trailers(async { Some(Ok(trailers)) }))
+            }
+        };
+        (Response::from_parts(self.parts, body), saved)
+    }
+
+    /// The response as far as it was read, followed by the rest, and a tombstone.
+    fn unsaved(self, config: &HttpConfig) -> (Response, Bytes) {
+        let tombstone = tombstone(config, &self.parts.headers);
+        let read = self.first.into_iter().chain(self.more).collect();
+        let body = resume(read, self.body);
+        (Response::from_parts(self.parts, body), tombstone)
+    }
 }
 
 /// The next frame, unless the body takes too long for it.
@@ -100,15 +169,15 @@ async fn next_frame(
     body: &mut Body,
     deadline: &mut Option<Instant>,
 ) -> Result<Option<Result<Frame<Bytes>, axum::Error>>, Elapsed> {
-    // Hardly any body has to be waited for. The thread that writes to SQLite has no timer, and fails such a body.
     if let Some(frame) = body.frame().now_or_never() {
         return Ok(frame);
     }
+    // The thread that writes to SQLite has no timer, and fails such a body.
     if Handle::try_current().is_err() {
         return Ok(body.frame().await);
     }
     let deadline = *deadline.get_or_insert_with(|| Instant::now() + MAX_WAIT);
-    Box::pin(timeout_at(deadline, body.frame())).await
+    timeout_at(deadline, body.frame()).await
 }
 
 /// Replays a stored response.
@@ -151,14 +220,7 @@ pub(super) fn announce_expiry(
     response: &mut Response,
     expires_at: SystemTime,
 ) {
-    /// HTTP has no dates from the year 10,000 on.
-    const NO_DATE: Duration = Duration::from_secs(253_402_300_800);
-    let since_1970 = expires_at.duration_since(UNIX_EPOCH);
-    if since_1970.is_ok_and(|since| since >= NO_DATE) {
-        return;
-    }
-    let date = httpdate::fmt_http_date(expires_at);
-    if let Ok(date) = HeaderValue::from_maybe_shared(Bytes::from(date)) {
+    if let Some(date) = config.dates.date(expires_at) {
         response.headers_mut().insert(&config.expires, date);
     }
 }
@@ -176,8 +238,20 @@ fn is_event_stream(headers: &HeaderMap) -> bool {
 
 /// What is stored for a response with these fields that is not stored itself.
 pub(super) fn tombstone(config: &HttpConfig, headers: &HeaderMap) -> Bytes {
+    tombstone_at(kept_location(config, headers))
+}
+
+/// The `Location` of a response, if it may be stored.
+pub(super) fn kept_location<'a>(
+    config: &HttpConfig,
+    headers: &'a HeaderMap,
+) -> Option<&'a HeaderValue> {
     let location = headers.get(header::LOCATION);
-    let location = location.filter(|value| config.keeps(&header::LOCATION, value, headers));
+    location.filter(|value| config.keeps(&header::LOCATION, value, headers))
+}
+
+/// A tombstone with this location.
+pub(super) fn tombstone_at(location: Option<&HeaderValue>) -> Bytes {
     let location = location.map(HeaderValue::as_bytes).unwrap_or_default();
     let mut tombstone = outcome::tombstone(location.len());
     tombstone.extend(location);
@@ -196,42 +270,42 @@ fn resume(read: VecDeque<Frame<Bytes>>, rest: Body) -> Body {
     Body::new(StreamBody::new(frames))
 }
 
-/// Usually there is one frame, which is not copied.
-fn join(mut read: VecDeque<Frame<Bytes>>, length: usize) -> Bytes {
-    if read.len() <= 1 {
-        return read
-            .pop_front()
-            .and_then(|frame| frame.into_data().ok())
-            .unwrap_or_default();
+/// A single frame is not copied.
+fn join(first: Option<Frame<Bytes>>, more: Vec<Frame<Bytes>>, length: usize) -> Bytes {
+    let data = |frame: Frame<Bytes>| frame.into_data().ok();
+    if more.is_empty() {
+        return first.and_then(data).unwrap_or_default();
     }
     let mut joined = BytesMut::with_capacity(length);
-    read.into_iter()
-        .filter_map(|frame| frame.into_data().ok())
+    first
+        .into_iter()
+        .chain(more)
+        .filter_map(data)
         .for_each(|data| joined.put(data));
     joined.freeze()
 }
 
 /// The format: the status, the number of fields, each field as two lengths, name and value; then the body.
 fn write(config: &HttpConfig, parts: &Parts, body: &Bytes) -> Bytes {
-    let kept = || {
-        parts
-            .headers
-            .iter()
-            .filter(|(name, value)| config.keeps(name, value, &parts.headers))
-    };
-    let (count, size) = kept().fold((0_u16, 4), |(count, size), (name, value)| {
-        (count + 1, size + 6 + name.as_str().len() + value.len())
-    });
-    let mut saved = outcome::response(size + body.len());
+    let length = |(name, value): (&HeaderName, &HeaderValue)| 6 + name.as_str().len() + value.len();
+    let most: usize = parts.headers.iter().map(length).sum();
+    let mut saved = outcome::response(4 + most + body.len());
     saved.put_u16(parts.status.as_u16());
-    saved.put_u16(count);
-    for (name, value) in kept() {
+    let count_at = saved.len();
+    saved.put_u16(0);
+    let mut count: u16 = 0;
+    for (name, value) in &parts.headers {
+        if !config.keeps(name, value, &parts.headers) {
+            continue;
+        }
+        count += 1;
         // The http crate keeps names below 64 KiB, and hyper values far below 4 GiB.
         saved.put_u16(u16::try_from(name.as_str().len()).expect("a header name is short"));
         saved.put_u32(u32::try_from(value.len()).expect("a header value is short"));
         saved.put_slice(name.as_str().as_bytes());
         saved.put_slice(value.as_bytes());
     }
+    saved[count_at..][..size_of::<u16>()].copy_from_slice(&count.to_be_bytes());
     saved.put_slice(body);
     saved.into()
 }

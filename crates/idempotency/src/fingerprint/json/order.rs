@@ -6,7 +6,6 @@
 
 use std::{cmp::Ordering, ops::Range};
 
-#[derive(Default)]
 pub(super) struct Order {
     /// The members so far of every object that has not ended.
     open: Vec<Member>,
@@ -14,6 +13,17 @@ pub(super) struct Order {
     unsorted: Vec<Object>,
     /// Their members, sorted.
     sorted: Vec<Member>,
+}
+
+impl Default for Order {
+    fn default() -> Self {
+        Self {
+            // Most objects have no more.
+            open: Vec::with_capacity(8),
+            unsorted: Vec::new(),
+            sorted: Vec::new(),
+        }
+    }
 }
 
 /// The place of a member in the form.

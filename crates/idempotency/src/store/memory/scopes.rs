@@ -10,12 +10,12 @@ use std::{
 
 use parking_lot::RwLock;
 
-use crate::{StoreError, record::ScopeId};
+use crate::{StoreError, record::ScopeId, store::keyed_hash::KeyedHash};
 
 /// The scopes that have records, in parts, so that callers of different scopes seldom contend for a lock.
 pub(super) struct Scopes([RwLock<Counts>; PARTS]);
 
-type Counts = HashMap<ScopeId, Arc<Share>>;
+type Counts = HashMap<ScopeId, Arc<Share>, KeyedHash>;
 
 /// How much the records of one scope take.
 pub(super) struct Share {

@@ -36,8 +36,7 @@ impl MemoryStore {
         let mut entry = Entry::default();
         let done = step(&mut entry, now);
         if done.change != Change::Unchanged {
-            let queued_at = entry.expires_at();
-            shard.queue.insert((queued_at, *id));
+            let queued_at = shard.queue.add(id, entry.expires_at());
             let slot = Slot::new(entry, queued_at);
             shard.slots.insert(*id, Box::new(slot));
         }
@@ -67,8 +66,7 @@ impl MemoryStore {
         let slot = match shard.slots.entry(*id) {
             Occupied(slot) => slot.into_mut(),
             Vacant(free) => {
-                let queued_at = later(now, hold.ttl);
-                shard.queue.insert((queued_at, *id));
+                let queued_at = shard.queue.add(id, later(now, hold.ttl));
                 free.insert(Box::new(Slot::new(Entry::default(), queued_at)))
             }
         };
