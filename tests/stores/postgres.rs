@@ -13,6 +13,7 @@ mod read_only;
 pub(crate) mod round_trips;
 mod schema;
 mod strays;
+mod together;
 mod transport;
 pub(crate) mod waking;
 mod withdrawals;
