@@ -12,6 +12,7 @@ mod pooling;
 mod read_only;
 pub(crate) mod round_trips;
 mod schema;
+mod stragglers;
 mod strays;
 mod together;
 mod transport;
